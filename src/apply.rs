@@ -1,0 +1,1 @@
+//! An approved plan to an outcome: a dull loop.

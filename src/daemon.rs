@@ -1,0 +1,1 @@
+//! The one loop: events in, passes out.

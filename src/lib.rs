@@ -1,0 +1,38 @@
+//! Wellspring keeps the data sources of knowledge-graph workspaces as a directory of TOML files says.
+//!
+//! This page is the map of the house. Below is a **core** that only computes: no I/O, no async, no
+//! clock, no environment. Above is a **shell** that touches the world. Data takes one way through:
+//!
+//! ```text
+//! files ──▶ tree ──▶ manifest ──▶ Desired ─┐
+//!                                          ├─▶ plan ──▶ guard ──▶ ApprovedPlan ──▶ apply ──▶ state, render
+//! platform ◀──▶ remote (list) ──▶ Observed ┤                                         │
+//! state ─────────────────────▶ Inventory ──┘                                         └──▶ list again: is it so?
+//! clock ──▶ schedule ──▶ due ──▶ sync ──▶ state
+//! ```
+//!
+//! `validate` stops after Desired, `plan` after the plan; `run` adds only *when*: a file event, a
+//! timer, a signal, a due schedule. Imports point down only; `tests/architecture.rs` checks it.
+
+// core
+pub mod manifest;
+pub mod model;
+pub mod plan;
+pub mod render;
+pub mod schedule;
+
+// shell
+pub mod apply;
+pub mod cli;
+pub mod daemon;
+#[cfg(feature = "local-platform")]
+pub mod platform;
+pub mod reconcile;
+pub mod remote;
+pub mod secrets;
+pub mod settings;
+pub mod state;
+pub mod sync;
+pub mod telemetry;
+pub mod tree;
+pub mod watch;

@@ -1,0 +1,1 @@
+//! Text to desired state, with every diagnostic.

@@ -1,0 +1,25 @@
+//! The vocabulary of the house: what is declared, what is observed, what is ours.
+//!
+//! Plain values without I/O. Types carry the rules: ids cannot be empty, a list of ids to clean up
+//! cannot be empty, and a resolved secret has no `Debug`, `Display` or `Serialize`.
+
+mod declared;
+mod desired;
+mod fingerprint;
+mod ids;
+mod inventory;
+mod observed;
+mod policy;
+mod resolved;
+
+pub use declared::{Declared, FieldPath, Leaf, SecretRef, Segment, Template, flatten_json, looks_secret};
+pub use desired::{
+    BrokenFile, Definition, Desired, DesiredSource, DesiredUnit, Missed, Moved, Overlap, Place, PlatformUrl,
+    Removed, RemovedAction, Suspend, SyncSpec, TestSpec, When,
+};
+pub use fingerprint::{Fingerprint, FingerprintKey};
+pub use ids::{InvalidId, NonEmpty, Scope, SourceId, SourceKey, SourceName, Unit, WorkspaceId};
+pub use inventory::{Applied, Intent, IntentKind, Inventory, Owned};
+pub use observed::{Echo, ObservedSource, is_masked};
+pub use policy::{Adopt, Limit, MetadataPolicy, OnConflict, Policy, Prune};
+pub use resolved::ResolvedSource;

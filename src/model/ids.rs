@@ -1,0 +1,244 @@
+//! Names and ids, one type each, so that none can stand in for another.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A text that cannot serve as the id or name it was given for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvalidId {
+    /// What it was to be, for example `workspace id`.
+    pub what: &'static str,
+    /// Why it cannot be.
+    pub why: &'static str,
+}
+
+impl fmt::Display for InvalidId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not a {}: {}", self.what, self.why)
+    }
+}
+
+impl std::error::Error for InvalidId {}
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $check:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// Accepts a text that can be this id.
+            ///
+            /// # Errors
+            /// When the text is empty or otherwise unusable.
+            pub fn parse(text: &str) -> Result<Self, InvalidId> {
+                let check: fn(&str) -> Option<&'static str> = $check;
+                match check(text) {
+                    Some(why) => Err(InvalidId { what: $what, why }),
+                    None => Ok(Self(text.to_owned())),
+                }
+            }
+
+            /// The text itself.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = InvalidId;
+            fn try_from(text: String) -> Result<Self, InvalidId> {
+                Self::parse(&text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> Self {
+                id.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+    };
+}
+
+fn not_empty(text: &str) -> Option<&'static str> {
+    text.is_empty().then_some("it is empty")
+}
+
+fn path_segment(text: &str) -> Option<&'static str> {
+    match text {
+        "" => Some("it is empty"),
+        // A URL parser would resolve these away and address another endpoint.
+        "." | ".." => Some("it would change the URL's path"),
+        _ => None,
+    }
+}
+
+text_id!(
+    /// The platform's id of a workspace: the `{workspace_id}` of every endpoint's path.
+    WorkspaceId,
+    "workspace id",
+    path_segment
+);
+text_id!(
+    /// The contract's `scope`: an open string, `user` unless said.
+    Scope,
+    "scope",
+    not_empty
+);
+text_id!(
+    /// The contract's `name` of a source. A source is known by (workspace, scope, name).
+    SourceName,
+    "source name",
+    not_empty
+);
+text_id!(
+    /// The key of a source's table in the files: how people and `[moved]` refer to it.
+    SourceKey,
+    "source key",
+    not_empty
+);
+
+impl Default for Scope {
+    /// The contract's default.
+    fn default() -> Self {
+        Self("user".to_owned())
+    }
+}
+
+/// The platform's id of a source, kept in the JSON type it came in (text or number).
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "serde_json::Value", into = "serde_json::Value")]
+pub struct SourceId(serde_json::Value);
+
+impl SourceId {
+    /// Accepts a non-empty string or a whole number.
+    #[must_use]
+    pub fn from_json(value: &serde_json::Value) -> Option<Self> {
+        match value {
+            serde_json::Value::String(text) if !text.is_empty() => Some(Self(value.clone())),
+            serde_json::Value::Number(number) if number.is_i64() || number.is_u64() => {
+                Some(Self(value.clone()))
+            }
+            _ => None,
+        }
+    }
+
+    /// The id as it goes back to the platform.
+    #[must_use]
+    pub fn as_json(&self) -> &serde_json::Value {
+        &self.0
+    }
+}
+
+impl TryFrom<serde_json::Value> for SourceId {
+    type Error = InvalidId;
+    fn try_from(value: serde_json::Value) -> Result<Self, InvalidId> {
+        Self::from_json(&value)
+            .ok_or(InvalidId { what: "source id", why: "it is neither a text nor a whole number" })
+    }
+}
+
+impl From<SourceId> for serde_json::Value {
+    fn from(id: SourceId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for SourceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            serde_json::Value::String(text) => f.pad(text),
+            other => f.pad(&other.to_string()),
+        }
+    }
+}
+
+impl fmt::Debug for SourceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+impl Ord for SourceId {
+    /// By JSON text, so that `1` and `"1"` stay two ids.
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.to_string().cmp(&other.0.to_string())
+    }
+}
+
+impl PartialOrd for SourceId {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl std::hash::Hash for SourceId {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.0.to_string().hash(state);
+    }
+}
+
+/// The unit of work: everything in it is listed, planned and written together.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Unit {
+    /// The workspace.
+    pub workspace: WorkspaceId,
+    /// The scope within it.
+    pub scope: Scope,
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.workspace)?;
+        if self.scope != Scope::default() {
+            write!(f, " ({})", self.scope)?;
+        }
+        Ok(())
+    }
+}
+
+/// A list with at least one element. The contract reads a missing or empty `source_ids` as *all*;
+/// with this type that request cannot be written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct NonEmpty<T>(Vec<T>);
+
+impl<T> NonEmpty<T> {
+    /// A list of one.
+    #[must_use]
+    pub fn one(element: T) -> Self {
+        Self(vec![element])
+    }
+
+    /// `None` for an empty list.
+    #[must_use]
+    pub fn from_vec(elements: Vec<T>) -> Option<Self> {
+        if elements.is_empty() { None } else { Some(Self(elements)) }
+    }
+
+    /// The elements, at least one.
+    #[must_use]
+    pub fn as_slice(&self) -> &[T] {
+        &self.0
+    }
+
+    /// The elements as a plain list.
+    #[must_use]
+    pub fn into_vec(self) -> Vec<T> {
+        self.0
+    }
+}

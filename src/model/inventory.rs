@@ -1,0 +1,72 @@
+//! What is ours: the memory that decides whether a source may be replaced or removed.
+
+use super::{Definition, FieldPath, Fingerprint, SourceId, SourceKey, SourceName};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The inventory of one (platform, workspace, scope), by name.
+#[derive(Debug, Clone, Default)]
+pub struct Inventory {
+    /// Sources that we connected or adopted.
+    pub owned: BTreeMap<SourceName, Owned>,
+    /// Writes that were recorded before they were sent and whose outcome is not known yet.
+    pub intents: Vec<Intent>,
+}
+
+/// A source of ours.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Owned {
+    /// The key it was last declared under.
+    pub key: SourceKey,
+    /// The recorded id. A cleanup needs this id *and* the name on the same listed row.
+    pub id: Option<SourceId>,
+    /// What we last applied, and what the platform then showed.
+    pub applied: Applied,
+    /// `protect`, as last declared; it outlives its block.
+    pub protect: bool,
+    /// The root in whose complete reading it was last seen declared. Only that root may remove it.
+    pub declared_in: Option<String>,
+    /// The file and line it was last declared at.
+    pub file: Option<String>,
+    /// The line in `file`, from 1.
+    pub line: Option<u32>,
+}
+
+/// What was sent in the last verified write (or found, when adopted), and what was echoed after it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Applied {
+    /// The definition with references, never with resolved secrets.
+    pub definition: Definition,
+    /// Fingerprints of the resolved values at the definition's secret leaves.
+    pub secrets: BTreeMap<FieldPath, Fingerprint>,
+    /// Fingerprints of what `list` echoed after the write, by path. Empty when nothing was echoed.
+    pub echo: BTreeMap<FieldPath, Fingerprint>,
+    /// The id of the key the fingerprints were made with.
+    pub key_id: String,
+}
+
+/// A write that is about to be sent, or was sent and never answered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Intent {
+    /// The state store's number of it.
+    pub number: i64,
+    /// The source's name.
+    pub name: SourceName,
+    /// The source's key.
+    pub key: SourceKey,
+    /// What was to be done.
+    pub kind: IntentKind,
+    /// Ids that bore the name before the write.
+    pub before: Vec<SourceId>,
+    /// When it was recorded.
+    pub recorded_at: jiff::Timestamp,
+}
+
+/// What an [`Intent`] was about to do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum IntentKind {
+    /// `connect`, new or as a replacement; what would be applied if it went through.
+    Connect(Applied),
+    /// `cleanup` of one id.
+    Cleanup(SourceId),
+}

@@ -1,0 +1,1 @@
+//! Desired, observed and inventory to a plan: values in, values out.

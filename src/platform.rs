@@ -1,0 +1,1 @@
+//! The local platform: the Data API over real connectors.

@@ -1,0 +1,1 @@
+//! A plan or an outcome as text, JSON, Markdown or annotations.

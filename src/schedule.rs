@@ -1,0 +1,1 @@
+//! When a source is due, and which due sources share one call.

@@ -1,0 +1,1 @@
+//! References to resolved configuration and keyed fingerprints.

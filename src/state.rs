@@ -1,0 +1,1 @@
+//! The state store: inventory, intents, runs, journal.

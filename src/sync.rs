@@ -1,0 +1,1 @@
+//! Due runs to calls, recorded.

@@ -1,0 +1,1 @@
+//! Reads the directory once, consistently.
