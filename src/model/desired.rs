@@ -192,7 +192,7 @@ impl Default for TestSpec {
 }
 
 /// `sync = { … }`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SyncSpec {
     /// `every` or `cron`
     pub when: When,
@@ -213,7 +213,7 @@ pub struct SyncSpec {
 }
 
 /// When a sync fires.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum When {
     /// A fixed period, phase by source.
     Every(Duration),
@@ -227,7 +227,7 @@ pub enum When {
 }
 
 /// `missed`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Missed {
     /// Any number of missed firings make one run.
@@ -238,7 +238,7 @@ pub enum Missed {
 }
 
 /// `overlap`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Overlap {
     /// The firing is spent.

@@ -1,6 +1,6 @@
 //! What is ours: the memory that decides whether a source may be replaced or removed.
 
-use super::{Definition, FieldPath, Fingerprint, SourceId, SourceKey, SourceName};
+use super::{Definition, FieldPath, Fingerprint, SourceId, SourceKey, SourceName, SyncSpec};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -20,6 +20,8 @@ pub struct Owned {
     pub key: SourceKey,
     /// The recorded id. A cleanup needs this id *and* the name on the same listed row.
     pub id: Option<SourceId>,
+    /// Older ids of ours that bear the same name and wait to be cleaned up.
+    pub superseded: Vec<SourceId>,
     /// What we last applied, and what the platform then showed.
     pub applied: Applied,
     /// `protect`, as last declared; it outlives its block.
@@ -43,6 +45,9 @@ pub struct Applied {
     pub echo: BTreeMap<FieldPath, Fingerprint>,
     /// The id of the key the fingerprints were made with.
     pub key_id: String,
+    /// The schedule in force, so that a change of it can be told.
+    #[serde(default)]
+    pub sync: Option<SyncSpec>,
 }
 
 /// A write that is about to be sent, or was sent and never answered.
