@@ -22,6 +22,7 @@ mod carried;
 mod decide;
 mod diff;
 mod guard;
+mod outcome;
 mod reckon;
 mod removal;
 
@@ -29,6 +30,7 @@ pub use carried::carried_out;
 pub use decide::placed;
 pub use diff::{Comparison, FieldChange, compare, compare_foreign, echo_of};
 pub use guard::{ApprovedPlan, ApprovedUnit, HostLimits, Overrides, approve};
+pub use outcome::{ActionResult, Outcome};
 pub use reckon::{Answers, Correction, Reckoning, reckon};
 
 use crate::model::{
