@@ -1,0 +1,42 @@
+//! A schedule in the words of the files.
+
+use crate::model::{SyncSpec, When};
+use std::time::Duration;
+
+/// `every 6h`, `15 2 * * MON-SAT Europe/Rome`; with ` jitter 5m` where some is declared.
+/// The text is the files' own and is not escaped.
+#[must_use]
+pub fn describe(spec: &SyncSpec) -> String {
+    let mut text = match &spec.when {
+        When::Every(period) => format!("every {}", duration(*period)),
+        When::Cron { expression, timezone } => {
+            let mut words: Vec<&str> = expression.split_whitespace().collect();
+            words.push(timezone);
+            words.join(" ")
+        }
+    };
+    if !spec.jitter.is_zero() {
+        text.push_str(" jitter ");
+        text.push_str(&duration(spec.jitter));
+    }
+    text
+}
+
+/// `2d`, `26h`, `1h30m`, `45s`, `1500ms`: days only where nothing is left over.
+fn duration(length: Duration) -> String {
+    let seconds = length.as_secs();
+    if length.subsec_nanos() != 0 {
+        return format!("{}ms", length.as_millis());
+    }
+    if seconds == 0 {
+        return "0s".to_owned();
+    }
+    if seconds.is_multiple_of(86_400) {
+        return format!("{}d", seconds / 86_400);
+    }
+    [(seconds / 3600, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")]
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, unit)| format!("{count}{unit}"))
+        .collect()
+}
