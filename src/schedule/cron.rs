@@ -154,3 +154,56 @@ fn at(day: Date, (hour, minute): (u32, u32)) -> Option<DateTime> {
     let time = jiff::civil::Time::new(i8::try_from(hour).ok()?, i8::try_from(minute).ok()?, 0, 0).ok()?;
     Some(day.to_datetime(time))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Cron;
+    use crate::schedule::ScheduleError;
+    use jiff::civil::DateTime;
+
+    fn civil(text: &str) -> DateTime {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn finds_the_nearest_matching_minute_in_both_directions() {
+        let check = |expression: &str, from: &str, after: &str, before: &str| {
+            let cron = Cron::parse(expression).unwrap();
+            assert_eq!(cron.at_or_after(civil(from)), Some(civil(after)), "{expression} after {from}");
+            assert_eq!(cron.at_or_before(civil(from)), Some(civil(before)), "{expression} before {from}");
+        };
+        check("* * * * *", "2026-05-05T10:20:30", "2026-05-05T10:21:00", "2026-05-05T10:20:00");
+        check("15 2 * * MON-SAT", "2026-05-03T12:00:00", "2026-05-04T02:15:00", "2026-05-02T02:15:00");
+        check("*/15 2 * * *", "2026-05-05T02:45:00", "2026-05-05T02:45:00", "2026-05-05T02:45:00");
+        check("*/15 2 * * *", "2026-05-05T02:45:01", "2026-05-06T02:00:00", "2026-05-05T02:45:00");
+        check("59 23 31 12 *", "2026-12-31T23:59:59", "2027-12-31T23:59:00", "2026-12-31T23:59:00");
+        check("0 0 1 1 *", "2026-06-01T00:00:00", "2027-01-01T00:00:00", "2026-01-01T00:00:00");
+        check("0 9 L * *", "2028-02-01T00:00:00", "2028-02-29T09:00:00", "2028-01-31T09:00:00");
+        check("0 9 * * FRI#2", "2026-05-01T00:00:00", "2026-05-08T09:00:00", "2026-04-10T09:00:00");
+    }
+
+    #[test]
+    fn waits_decades_for_a_rare_day() {
+        let monday_leap_day = Cron::parse("0 0 29 2 +MON").unwrap();
+        assert_eq!(
+            monday_leap_day.at_or_after(civil("2072-03-01T00:00:00")),
+            Some(civil("2112-02-29T00:00:00"))
+        );
+        assert_eq!(
+            monday_leap_day.at_or_before(civil("2112-02-28T00:00:00")),
+            Some(civil("2072-02-29T00:00:00"))
+        );
+    }
+
+    #[test]
+    fn refuses_what_is_not_five_fields_and_what_never_fires() {
+        let says = |expression: &str| Cron::parse(expression).unwrap_err().to_string();
+        assert!(says("0 15 2 * * MON").contains("a seconds field is not used here"));
+        assert!(says("@daily").contains("nicknames"));
+        assert!(says("15 2 * *").contains("it has 4 fields"));
+        assert!(says("0 0 30 2 *").contains("never fires"));
+        assert!(says("61 0 * * *").contains("61 0"));
+        assert!(says(&"1,".repeat(400)).contains("limit"));
+        assert!(matches!(Cron::parse("a b c d e"), Err(ScheduleError::Expression { .. })));
+    }
+}

@@ -40,3 +40,44 @@ fn duration(length: Duration) -> String {
         .map(|(count, unit)| format!("{count}{unit}"))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{describe, duration};
+    use crate::model::{Missed, Overlap, SyncSpec, When};
+    use std::time::Duration;
+
+    #[test]
+    fn a_schedule_reads_as_in_the_files() {
+        let check = |when: When, jitter: u64, expected: &str| {
+            let spec = SyncSpec {
+                when,
+                jitter: Duration::from_secs(jitter),
+                stale_after: None,
+                missed: Missed::Once,
+                timeout: None,
+                on_connect: true,
+                on_change: false,
+                overlap: Overlap::Forbid,
+            };
+            assert_eq!(describe(&spec), expected);
+        };
+        check(When::Every(Duration::from_secs(6 * 3600)), 0, "every 6h");
+        check(When::Every(Duration::from_secs(5400)), 300, "every 1h30m jitter 5m");
+        let cron = When::Cron { expression: "15 2 *  * MON-SAT".into(), timezone: "Europe/Rome".into() };
+        check(cron, 0, "15 2 * * MON-SAT Europe/Rome");
+    }
+
+    #[test]
+    fn durations_use_few_units() {
+        let check = |milliseconds: u64, expected: &str| {
+            assert_eq!(duration(Duration::from_millis(milliseconds)), expected);
+        };
+        check(0, "0s");
+        check(1_500, "1500ms");
+        check(45_000, "45s");
+        check(26 * 3_600_000, "26h");
+        check(48 * 3_600_000, "2d");
+        check(3_661_000, "1h1m1s");
+    }
+}

@@ -192,3 +192,161 @@ fn is_late(now: Timestamp, firing: Timestamp, source: &Scheduled<'_>) -> bool {
     };
     now.duration_since(since) > LATE_AFTER
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Decision, Due, Last, Rewound, Scheduled, Skipped, SkippedWhy, due};
+    use crate::model::{Missed, Overlap, Scope, SourceName, SyncSpec, Unit, When, WorkspaceId};
+    use crate::schedule::Timing;
+    use jiff::{SignedDuration, Timestamp};
+    use std::time::Duration;
+
+    /// A source that fires at every full hour, UTC, first seen at `known_since`.
+    struct Hourly {
+        missed: Missed,
+        overlap: Overlap,
+        last: Option<Last>,
+        known_since: Timestamp,
+        suspended: bool,
+    }
+
+    impl Hourly {
+        fn seen(known_since: &str) -> Self {
+            let known_since = at(known_since);
+            Self { missed: Missed::Once, overlap: Overlap::Forbid, last: None, known_since, suspended: false }
+        }
+
+        fn claimed(firing: &str, running: bool) -> Self {
+            let last = Some(Last { firing: at(firing), running, ended: None });
+            Self { last, ..Self::seen("2026-01-01T00:00:00Z") }
+        }
+
+        fn decide(&self, now: &str) -> Decision {
+            let unit = Unit { workspace: WorkspaceId::parse("w").unwrap(), scope: Scope::default() };
+            let name = SourceName::parse("s").unwrap();
+            let spec = SyncSpec {
+                when: When::Cron { expression: "0 * * * *".to_owned(), timezone: "UTC".to_owned() },
+                jitter: Duration::ZERO,
+                stale_after: None,
+                missed: self.missed,
+                timeout: None,
+                on_connect: true,
+                on_change: false,
+                overlap: self.overlap,
+            };
+            let timing = Timing::compile(&unit, &name, &spec).unwrap();
+            let source = Scheduled {
+                unit: &unit,
+                name: &name,
+                spec: &spec,
+                timing: &timing,
+                options: &serde_json::Map::new(),
+                last: self.last,
+                known_since: self.known_since,
+                suspended: self.suspended,
+            };
+            due(at(now), &[source])
+        }
+    }
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn run(firing: &str, missed: u32) -> Vec<Due> {
+        vec![Due { index: 0, firing: at(firing), missed }]
+    }
+
+    fn gone(firing: &str, count: u32, why: SkippedWhy) -> Vec<Skipped> {
+        vec![Skipped { index: 0, firing: at(firing), count, why }]
+    }
+
+    #[test]
+    fn without_a_record_the_next_firing_is_waited_for() {
+        let source = Hourly::seen("2026-05-05T10:00:00Z");
+        let waiting = source.decide("2026-05-05T10:59:59Z");
+        assert_eq!(waiting, Decision { wake_at: Some(at("2026-05-05T11:00:00Z")), ..Decision::default() });
+        let fired = source.decide("2026-05-05T11:00:00Z");
+        assert_eq!(fired.due, run("2026-05-05T11:00:00Z", 0));
+        assert_eq!(fired.wake_at, Some(at("2026-05-05T12:00:00Z")));
+    }
+
+    #[test]
+    fn missed_once_makes_one_run_of_any_number() {
+        let source = Hourly::claimed("2026-05-05T10:00:00Z", false);
+        assert_eq!(source.decide("2026-05-05T13:20:00Z").due, run("2026-05-05T13:00:00Z", 2));
+        assert_eq!(source.decide("2027-05-05T13:20:00Z").due, run("2027-05-05T13:00:00Z", 100));
+    }
+
+    #[test]
+    fn missed_skip_lets_late_firings_go() {
+        let source = Hourly { missed: Missed::Skip, ..Hourly::claimed("2026-05-05T10:00:00Z", false) };
+        let late = source.decide("2026-05-05T13:20:00Z");
+        assert_eq!((late.due, late.skipped), (vec![], gone("2026-05-05T13:00:00Z", 3, SkippedWhy::Late)));
+        let in_time = source.decide("2026-05-05T13:05:00Z");
+        assert_eq!(in_time.due, run("2026-05-05T13:00:00Z", 0));
+        assert_eq!(in_time.skipped, gone("2026-05-05T12:00:00Z", 2, SkippedWhy::Late));
+    }
+
+    #[test]
+    fn a_firing_during_a_sync_is_spent_or_waits_as_declared() {
+        let forbid = Hourly::claimed("2026-05-05T10:00:00Z", true);
+        let spent = forbid.decide("2026-05-05T11:00:10Z");
+        assert_eq!(
+            (spent.due, spent.skipped),
+            (vec![], gone("2026-05-05T11:00:00Z", 1, SkippedWhy::Running))
+        );
+
+        for missed in [Missed::Once, Missed::Skip] {
+            let mut queue = Hourly { missed, overlap: Overlap::Queue, ..forbid };
+            let waiting = queue.decide("2026-05-05T11:00:10Z");
+            assert_eq!((waiting.due, waiting.skipped), (vec![], vec![]));
+            assert_eq!(waiting.wake_at, Some(at("2026-05-05T12:00:00Z")));
+            let ended = Some(at("2026-05-05T11:40:00Z"));
+            queue.last = Some(Last { firing: at("2026-05-05T10:00:00Z"), running: false, ended });
+            assert_eq!(queue.decide("2026-05-05T11:40:01Z").due, run("2026-05-05T11:00:00Z", 0));
+        }
+    }
+
+    #[test]
+    fn a_suspended_source_neither_fires_nor_wakes() {
+        let source = Hourly { suspended: true, ..Hourly::claimed("2026-05-05T10:00:00Z", false) };
+        assert_eq!(source.decide("2026-05-09T10:00:00Z"), Decision::default());
+    }
+
+    #[test]
+    fn a_clock_that_went_back_a_little_is_waited_for() {
+        let source = Hourly::claimed("2026-05-05T10:00:00Z", false);
+        let decision = source.decide("2026-05-05T09:56:00Z");
+        assert_eq!(decision, Decision { wake_at: Some(at("2026-05-05T11:00:00Z")), ..Decision::default() });
+    }
+
+    #[test]
+    fn a_clock_that_was_a_year_ahead_starves_nobody() {
+        let mut source = Hourly::claimed("2027-05-05T10:00:00Z", false);
+        let now = "2026-05-05T10:20:00Z";
+        let decision = source.decide(now);
+        assert!(decision.clock_behind() && decision.due.is_empty());
+        assert_eq!(
+            decision.rewound,
+            [Rewound { index: 0, recorded: at("2027-05-05T10:00:00Z"), firing: at(now) }]
+        );
+        assert_eq!(decision.wake_at, Some(at("2026-05-05T11:00:00Z")));
+        source.last = Some(Last { firing: decision.rewound[0].firing, running: false, ended: None });
+        assert_eq!(source.decide("2026-05-05T11:00:00Z").due, run("2026-05-05T11:00:00Z", 0));
+
+        let first_seen_in_the_future = Hourly::seen("2027-05-05T10:00:00Z");
+        assert!(first_seen_in_the_future.decide(now).clock_behind());
+    }
+
+    #[test]
+    fn no_time_overflows() {
+        for now in [Timestamp::MIN, Timestamp::MAX, Timestamp::MAX - SignedDuration::from_secs(1)] {
+            for known_since in [Timestamp::MIN, Timestamp::MAX] {
+                let source =
+                    Hourly { known_since, missed: Missed::Skip, ..Hourly::seen("2026-01-01T00:00:00Z") };
+                let _ = source.decide(&now.to_string());
+            }
+        }
+    }
+}

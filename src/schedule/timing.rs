@@ -227,3 +227,64 @@ impl std::error::Error for ScheduleError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{ScheduleError, Timing};
+    use crate::model::{Missed, Overlap, Scope, SourceName, SyncSpec, Unit, When, WorkspaceId};
+    use std::error::Error;
+    use std::time::Duration;
+
+    fn compile(when: When, jitter: Duration) -> Result<Timing, ScheduleError> {
+        let unit = Unit { workspace: WorkspaceId::parse("w").unwrap(), scope: Scope::default() };
+        let spec = SyncSpec {
+            when,
+            jitter,
+            stale_after: None,
+            missed: Missed::Once,
+            timeout: None,
+            on_connect: true,
+            on_change: false,
+            overlap: Overlap::Forbid,
+        };
+        Timing::compile(&unit, &SourceName::parse("orders").unwrap(), &spec)
+    }
+
+    fn daily(zone: &str) -> When {
+        When::Cron { expression: "0 2 * * *".into(), timezone: zone.into() }
+    }
+
+    /// A new version that moved them would fire every source once too often.
+    #[test]
+    fn offsets_do_not_change_from_one_version_to_the_next() {
+        let start = "2026-01-01T00:00:00Z".parse().unwrap();
+        let every = compile(When::Every(Duration::from_secs(6 * 3600)), Duration::ZERO).unwrap();
+        assert_eq!(every.next_after(start).unwrap().to_string(), "2026-01-01T02:09:13Z");
+        let jittered = compile(daily("UTC"), Duration::from_secs(3600)).unwrap();
+        assert_eq!(jittered.next_after(start).unwrap().to_string(), "2026-01-01T02:52:46Z");
+    }
+
+    #[test]
+    fn what_cannot_be_a_schedule_is_refused() {
+        let none = Duration::ZERO;
+        for period in [none, Duration::from_millis(1500), Duration::MAX] {
+            assert!(matches!(compile(When::Every(period), none), Err(ScheduleError::Period { .. })));
+        }
+        assert!(matches!(compile(daily("UTC"), Duration::MAX), Err(ScheduleError::Jitter { .. })));
+        for zone in ["", "Europe/Rom", "Etc/Unknown", "../../etc/passwd", "CET-1CEST,M3.5.0,M10.5.0/3"] {
+            let error = compile(daily(zone), none).unwrap_err();
+            assert!(matches!(error, ScheduleError::Zone { .. }), "{zone}");
+            assert!(error.to_string().contains("Europe/Rome"));
+        }
+        let error = compile(When::Cron { expression: "a b c d e".into(), timezone: "UTC".into() }, none);
+        assert!(error.unwrap_err().source().is_some());
+    }
+
+    #[test]
+    fn a_zone_is_found_in_any_case_and_shown_in_its_own() {
+        assert_eq!(
+            compile(daily("europe/rome"), Duration::ZERO).unwrap().zone().iana_name(),
+            Some("Europe/Rome")
+        );
+    }
+}
