@@ -26,7 +26,8 @@ pub struct Batch<'a> {
 
 /// Groups sources, given by index, into calls of at most `max` (at least one).
 ///
-/// Stable: calls stand in the order of their first member, members in the order given.
+/// Stable: members stand in the order given, equal terms in that of their first member, and the
+/// calls for equal terms follow one another.
 #[must_use]
 pub fn batches<'a>(sources: impl IntoIterator<Item = (usize, Terms<'a>)>, max: usize) -> Vec<Batch<'a>> {
     let mut groups: Vec<(Terms<'a>, Vec<usize>)> = Vec::new();
@@ -44,4 +45,26 @@ pub fn batches<'a>(sources: impl IntoIterator<Item = (usize, Terms<'a>)>, max: u
             .filter_map(|members| NonEmpty::from_vec(members).map(|members| Batch { terms: *terms, members }))
     });
     calls.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Terms, batches};
+    use crate::model::{Scope, Unit, WorkspaceId};
+    use std::time::Duration;
+
+    #[test]
+    fn calls_keep_the_order_given_and_the_limit() {
+        let unit = Unit { workspace: WorkspaceId::parse("w").unwrap(), scope: Scope::default() };
+        let options = serde_json::Map::new();
+        let quick = Terms { unit: &unit, options: &options, timeout: None };
+        let slow = Terms { timeout: Some(Duration::from_secs(60)), ..quick };
+        let sources = [(7, slow), (3, quick), (5, slow), (1, quick), (9, slow)];
+        let calls = batches(sources, 2);
+        let members: Vec<_> = calls.iter().map(|call| call.members.as_slice()).collect();
+        assert_eq!(members, [&[7, 5][..], &[9], &[3, 1]]);
+        assert_eq!(calls[2].terms, quick);
+        assert_eq!(batches(sources, 0).len(), 5);
+        assert!(batches([], 10).is_empty());
+    }
 }
