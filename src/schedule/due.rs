@@ -179,7 +179,7 @@ impl Decision {
 /// The firings from `first` on and before `end`, up to [`MISSED_COUNTED`].
 fn count(timing: &Timing, first: Timestamp, end: Timestamp) -> u32 {
     let firings = std::iter::successors(Some(first), |firing| timing.next_after(*firing));
-    (0..MISSED_COUNTED).zip(firings.take_while(|firing| *firing < end)).fold(0, |count, _| count + 1)
+    firings.take_while(|firing| *firing < end).take(MISSED_COUNTED as usize).map(|_| 1).sum()
 }
 
 /// Is `firing` too old to run under `missed = "skip"`? What was queued behind a sync ages only from
