@@ -129,7 +129,7 @@ mod tests {
             ("99999999999999999999999999", Some(300)),
             ("Mon, 23 Nov 2026 12:00:09 GMT", Some(9)),
             ("Mon, 23 Nov 2026 11:00:00 GMT", Some(0)),
-            ("Fri, 31 Dec 9999 23:59:59 GMT", Some(300)),
+            ("Tue, 31 Dec 2999 23:59:59 GMT", Some(300)),
             ("soon", None),
             ("", None),
             ("-", None),
