@@ -1,1 +1,367 @@
 //! The Data API client.
+//!
+//! [`Reader`] lists, tests and reads schemas; it has no method that changes anything, and is all a
+//! dry run gets. [`Writer`] connects, cleans up and syncs. Every request names its scope, every
+//! cleanup and sync its sources. The token goes to the configured origin and nowhere else: redirects
+//! are not followed, and plain HTTP is for this machine only.
+//!
+//! Answers are read as tolerantly as is safe: a list that is not plainly whole is an error, and an
+//! error says whether a write may have been carried out ([`RemoteError::outcome_unknown`]).
+
+mod answer;
+mod base_url;
+mod error;
+mod guard;
+mod limits;
+mod list;
+mod message;
+mod request;
+mod retry;
+mod transport;
+
+pub use base_url::{BaseUrl, InvalidBaseUrl};
+pub use error::{Endpoint, RemoteError, RemoteErrorKind};
+pub use retry::Backoff;
+
+use crate::model::{NonEmpty, ObservedSource, ResolvedSource, SourceId, Unit, WorkspaceId};
+use message::Sent;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use transport::{Call, Transport};
+
+/// Reads the token from where it is kept; asked once, and anew after a 401. The error says why it
+/// cannot be read.
+pub type Token = Arc<dyn Fn() -> Result<secrecy::SecretString, String> + Send + Sync>;
+
+/// A hundred thousand rows with their configuration fit in.
+const LIST_LIMIT: usize = 64 << 20;
+
+/// Wide schemas fit in.
+const SCHEMA_LIMIT: usize = 4 << 20;
+
+/// Enough for a line on each source of a large batch.
+const ANSWER_LIMIT: usize = 1 << 20;
+
+/// How to reach one platform.
+#[derive(Clone)]
+pub struct Settings {
+    /// Where it is.
+    pub base_url: BaseUrl,
+    /// Who we are.
+    pub token: Token,
+    /// For one attempt of any call but sync, from the first byte sent to the last received.
+    pub timeout: Duration,
+    /// The same for sync, unless the source says otherwise.
+    pub sync_timeout: Duration,
+    /// For opening a connection.
+    pub connect_timeout: Duration,
+    /// Calls under way at once.
+    pub max_in_flight: usize,
+    /// Calls begun in one second, on average.
+    pub requests_per_second: u32,
+    /// Permits `http://` to another machine.
+    pub allow_plaintext: bool,
+    /// The waits between attempts.
+    pub backoff: Backoff,
+}
+
+impl Settings {
+    /// The defaults for everything but the address and the token.
+    #[must_use]
+    pub fn new(base_url: BaseUrl, token: Token) -> Self {
+        Self {
+            base_url,
+            token,
+            timeout: Duration::from_secs(30),
+            sync_timeout: Duration::from_secs(30 * 60),
+            connect_timeout: Duration::from_secs(10),
+            max_in_flight: 64,
+            requests_per_second: 200,
+            allow_plaintext: false,
+            backoff: Backoff::default(),
+        }
+    }
+}
+
+impl fmt::Debug for Settings {
+    /// Without the token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings").field("base_url", &self.base_url).finish_non_exhaustive()
+    }
+}
+
+/// The client without any method that changes the platform. Clones share connections and limits.
+#[derive(Clone)]
+pub struct Reader(Arc<Transport>);
+
+/// The client's methods that change the platform. Clones share connections and limits.
+#[derive(Clone)]
+pub struct Writer(Reader);
+
+/// What `test-connection` says about a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It works; the platform's message.
+    Passed(String),
+    /// It does not; the platform's message.
+    Failed(String),
+    /// The platform has no such test (404, 405, 501): skip it with a warning.
+    Unavailable,
+}
+
+/// The answer of `connect`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectAnswer {
+    /// The platform's message.
+    pub message: String,
+    /// `data.connected_sources`, as far as it is given.
+    pub connected: Vec<ConnectedRow>,
+    /// Sources it could not connect.
+    pub errors: Vec<ItemError>,
+}
+
+/// A source that the platform says it connected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectedRow {
+    /// Its id, when given.
+    pub id: Option<SourceId>,
+    /// Its name, when given.
+    pub name: Option<String>,
+}
+
+/// A failure of one source within a call that otherwise succeeded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ItemError {
+    /// The source's id, when given.
+    pub id: Option<SourceId>,
+    /// The source's name, when given.
+    pub name: Option<String>,
+    /// The platform's message.
+    pub message: String,
+}
+
+/// The answer of `cleanup`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CleanupAnswer {
+    /// The platform's message.
+    pub message: String,
+    /// `data.deleted_count`, when given.
+    pub deleted: Option<u64>,
+    /// Sources it could not clean up.
+    pub errors: Vec<ItemError>,
+}
+
+/// The answer of `sync`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SyncAnswer {
+    /// The platform's message.
+    pub message: String,
+    /// `data.records_processed`, when given: of all sources together.
+    pub records: Option<u64>,
+    /// Sources it could not sync.
+    pub errors: Vec<ItemError>,
+    /// `data.sources`, when given.
+    pub sources: Vec<SyncedRow>,
+}
+
+/// One source of a `sync` answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SyncedRow {
+    /// Its id, when given.
+    pub id: Option<SourceId>,
+    /// Its name, when given.
+    pub name: Option<String>,
+    /// `records_processed` of this source, when given.
+    pub records: Option<u64>,
+}
+
+/// What a source holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Schema {
+    /// `data.tables`
+    pub tables: Vec<Table>,
+}
+
+/// A table of a [`Schema`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Table {
+    /// `name`
+    pub name: String,
+    /// `columns`
+    pub columns: Vec<Column>,
+}
+
+/// A column of a [`Table`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Column {
+    /// `name`
+    pub name: String,
+    /// `type`, empty when not given.
+    #[serde(rename = "type")]
+    pub kind: String,
+}
+
+impl Reader {
+    /// Prepares the client; nothing is contacted yet.
+    ///
+    /// # Errors
+    /// When the URL is plain HTTP to another machine, or TLS cannot be set up.
+    pub fn new(settings: Settings) -> Result<Self, RemoteError> {
+        Transport::new(settings).map(|transport| Self(Arc::new(transport)))
+    }
+
+    /// Every source of a unit, the whole list or none of it.
+    ///
+    /// # Errors
+    /// When the call fails, or its answer is not plainly the whole list.
+    pub async fn list(&self, unit: &Unit) -> Result<Vec<ObservedSource>, RemoteError> {
+        let mut call = self.call(Endpoint::List, unit);
+        call.limit = LIST_LIMIT;
+        let reply = self.0.call(&call).await?;
+        list::decode(&reply, |text| self.0.cleaned(&call.sent, text)).map_err(|kind| call.error(kind))
+    }
+
+    /// Asks the platform whether it can connect to `source`. Nothing is saved there.
+    ///
+    /// # Errors
+    /// When no verdict comes: no answer, 5xx, or the token is refused.
+    pub async fn test_connection(
+        &self,
+        workspace: &WorkspaceId,
+        source: &ResolvedSource,
+    ) -> Result<Verdict, RemoteError> {
+        let body = request::TestConnection { source_config: source.into() };
+        let call = Call {
+            endpoint: Endpoint::TestConnection,
+            workspace,
+            scope: None,
+            query: &[],
+            body: Some(body_of(&body)),
+            timeout: self.0.settings().timeout,
+            limit: ANSWER_LIMIT,
+            sent: Sent::in_sources(&[source]),
+        };
+        match self.0.call(&call).await {
+            Ok(reply) => answer::verdict(&reply, &|text: &str| self.0.cleaned(&call.sent, text))
+                .map_err(|kind| call.error(kind)),
+            Err(error) => match error.kind {
+                RemoteErrorKind::Refused { status: 404 | 405, .. }
+                | RemoteErrorKind::Failed { status: 501, .. } => Ok(Verdict::Unavailable),
+                RemoteErrorKind::Refused { message, .. } | RemoteErrorKind::Conflict(message) => {
+                    Ok(Verdict::Failed(message))
+                }
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// The tables and columns of one source.
+    ///
+    /// # Errors
+    /// When the call fails or its answer is not a schema.
+    pub async fn schema(&self, unit: &Unit, id: &SourceId) -> Result<Schema, RemoteError> {
+        let id = id.to_string();
+        let query = [("source_id", id.as_str())];
+        let mut call = self.call(Endpoint::Schema, unit);
+        call.query = &query;
+        call.limit = SCHEMA_LIMIT;
+        let reply = self.0.call(&call).await?;
+        answer::schema(&reply, &|text: &str| self.0.cleaned(&call.sent, text))
+            .map_err(|kind| call.error(kind))
+    }
+
+    fn call<'a>(&self, endpoint: Endpoint, unit: &'a Unit) -> Call<'a> {
+        Call {
+            endpoint,
+            workspace: &unit.workspace,
+            scope: Some(&unit.scope),
+            query: &[],
+            body: None,
+            timeout: self.0.settings().timeout,
+            limit: ANSWER_LIMIT,
+            sent: Sent::default(),
+        }
+    }
+}
+
+impl Writer {
+    /// The writing half, over the same connections and limits.
+    #[must_use]
+    pub fn new(reader: &Reader) -> Self {
+        Self(reader.clone())
+    }
+
+    /// The reading half.
+    #[must_use]
+    pub fn reader(&self) -> &Reader {
+        &self.0
+    }
+
+    /// Connects sources, in one call.
+    ///
+    /// # Errors
+    /// When the call fails as a whole; [`RemoteError::outcome_unknown`] says whether to look first.
+    pub async fn connect(
+        &self,
+        unit: &Unit,
+        sources: &NonEmpty<&ResolvedSource>,
+    ) -> Result<ConnectAnswer, RemoteError> {
+        let body = request::Connect {
+            scope: &unit.scope,
+            sources: sources.as_slice().iter().map(|source| (*source).into()).collect(),
+        };
+        let mut call = self.0.call(Endpoint::Connect, unit);
+        call.body = Some(body_of(&body));
+        call.sent = Sent::in_sources(sources.as_slice());
+        self.send(&call, answer::connect).await
+    }
+
+    /// Removes the sources with these ids, in one call.
+    ///
+    /// # Errors
+    /// When the call fails as a whole; [`RemoteError::outcome_unknown`] says whether to look first.
+    pub async fn cleanup(&self, unit: &Unit, ids: &NonEmpty<SourceId>) -> Result<CleanupAnswer, RemoteError> {
+        let body = request::Cleanup { scope: &unit.scope, source_ids: ids.as_slice() };
+        let mut call = self.0.call(Endpoint::Cleanup, unit);
+        call.body = Some(body_of(&body));
+        self.send(&call, answer::cleanup).await
+    }
+
+    /// Syncs the sources with these ids, in one call that lasts as long as the sync does, at most
+    /// `timeout` (else the settings' sync timeout).
+    ///
+    /// # Errors
+    /// When the call fails as a whole; [`RemoteError::outcome_unknown`] says whether it may have run.
+    pub async fn sync(
+        &self,
+        unit: &Unit,
+        ids: &NonEmpty<SourceId>,
+        options: &Map<String, Value>,
+        timeout: Option<Duration>,
+    ) -> Result<SyncAnswer, RemoteError> {
+        let body = request::Sync { scope: &unit.scope, source_ids: ids.as_slice(), sync_options: options };
+        let mut call = self.0.call(Endpoint::Sync, unit);
+        call.body = Some(body_of(&body));
+        call.timeout = timeout.unwrap_or(self.0.0.settings().sync_timeout);
+        self.send(&call, answer::sync).await
+    }
+
+    async fn send<T>(
+        &self,
+        call: &Call<'_>,
+        decode: impl Fn(&transport::Reply, &dyn Fn(&str) -> String) -> Result<T, RemoteErrorKind>,
+    ) -> Result<T, RemoteError> {
+        let transport = &self.0.0;
+        let reply = transport.call(call).await?;
+        decode(&reply, &|text| transport.cleaned(&call.sent, text)).map_err(|kind| call.error(kind))
+    }
+}
+
+/// The bytes of a body.
+fn body_of(body: &impl Serialize) -> Vec<u8> {
+    // Only maps with keys other than text fail to serialise; with no bytes the guard holds it back.
+    serde_json::to_vec(body).unwrap_or_default()
+}

@@ -1,0 +1,148 @@
+//! The platform's address, in one spelling.
+
+use reqwest::Url;
+use std::fmt;
+
+/// Where the platform's Data API is found, without a trailing slash and without `/api/v1`. Two
+/// spellings of one address compare equal, so it serves as the platform's key in the state.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct BaseUrl {
+    text: String,
+    secure: bool,
+    loopback: bool,
+}
+
+/// A text that cannot serve as the platform's base URL. It never repeats the text, which may hold
+/// credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InvalidBaseUrl {
+    /// It is no URL.
+    NotAUrl,
+    /// Neither `http` nor `https`.
+    Scheme,
+    /// A user name or a password stands in it.
+    Credentials,
+    /// A query or a fragment stands in it.
+    QueryOrFragment,
+}
+
+impl fmt::Display for InvalidBaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the platform's URL cannot be used: ")?;
+        f.write_str(match self {
+            Self::NotAUrl => "it is not a complete URL; write https://HOST/PATH",
+            Self::Scheme => "it begins with neither https:// nor http://",
+            Self::Credentials => "a user name or password stands in it; give the token by itself",
+            Self::QueryOrFragment => "a `?` or `#` part stands in it; leave that part out",
+        })
+    }
+}
+
+impl std::error::Error for InvalidBaseUrl {}
+
+impl BaseUrl {
+    /// Reads a base URL, with or without `/api/v1` and trailing slashes.
+    ///
+    /// # Errors
+    /// When the text is no plain `http` or `https` URL.
+    pub fn parse(text: &str) -> Result<Self, InvalidBaseUrl> {
+        let url = Url::parse(text.trim()).map_err(|_| InvalidBaseUrl::NotAUrl)?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(InvalidBaseUrl::Scheme);
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(InvalidBaseUrl::Credentials);
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(InvalidBaseUrl::QueryOrFragment);
+        }
+        let host = url.host_str().filter(|host| !host.is_empty()).ok_or(InvalidBaseUrl::NotAUrl)?;
+        let loopback = host == "localhost"
+            || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        let trimmed = url.as_str().trim_end_matches('/');
+        let text = trimmed.strip_suffix("/api/v1").unwrap_or(trimmed).trim_end_matches('/');
+        Ok(Self { text: text.to_owned(), secure: url.scheme() == "https", loopback })
+    }
+
+    /// The URL as text, without a trailing slash and without `/api/v1`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Is what is sent there encrypted?
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    /// Is it this very machine?
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        self.loopback
+    }
+}
+
+impl fmt::Display for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.text)
+    }
+}
+
+impl fmt::Debug for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.text, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_of_an_address_is_one_key() {
+        for text in [
+            "https://px.example.com/jarvispy/org/user",
+            "https://px.example.com/jarvispy/org/user/",
+            "https://px.example.com/jarvispy/org/user/api/v1",
+            "https://px.example.com/jarvispy/org/user/api/v1//",
+            " HTTPS://PX.example.com:443/jarvispy/org/user ",
+        ] {
+            assert_eq!(
+                BaseUrl::parse(text).unwrap().as_str(),
+                "https://px.example.com/jarvispy/org/user",
+                "{text}"
+            );
+        }
+        assert_eq!(BaseUrl::parse("http://127.0.0.1:80/").unwrap().as_str(), "http://127.0.0.1");
+        assert_eq!(BaseUrl::parse("https://h/api/v1").unwrap().as_str(), "https://h");
+    }
+
+    #[test]
+    fn what_is_not_a_plain_address_is_refused() {
+        for (text, why) in [
+            ("", InvalidBaseUrl::NotAUrl),
+            ("px.example.com/jarvispy", InvalidBaseUrl::NotAUrl),
+            ("ftp://px.example.com", InvalidBaseUrl::Scheme),
+            ("https://me:pass@px.example.com", InvalidBaseUrl::Credentials),
+            ("https://px.example.com/?token=1", InvalidBaseUrl::QueryOrFragment),
+            ("https://px.example.com/#a", InvalidBaseUrl::QueryOrFragment),
+        ] {
+            assert_eq!(BaseUrl::parse(text), Err(why), "{text}");
+        }
+    }
+
+    #[test]
+    fn loopback_is_an_address_not_a_name_that_looks_like_one() {
+        for (text, loopback) in [
+            ("http://localhost:1", true),
+            ("http://127.8.0.1", true),
+            ("http://[::1]:80", true),
+            ("http://localhost.example.com", false),
+            ("http://127.0.0.1.example.com", false),
+            ("http://192.168.0.1", false),
+        ] {
+            assert_eq!(BaseUrl::parse(text).unwrap().is_loopback(), loopback, "{text}");
+        }
+    }
+}

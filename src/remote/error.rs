@@ -1,0 +1,210 @@
+//! What can go wrong between us and the platform, sorted by what may be done next.
+
+use super::message::printable;
+use std::fmt;
+use std::time::Duration;
+
+/// The six endpoints of the Data API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Endpoint {
+    /// No endpoint yet: the client itself is being prepared.
+    Setup,
+    /// `GET …/list`
+    List,
+    /// `POST …/test-connection`
+    TestConnection,
+    /// `GET …/schema`
+    Schema,
+    /// `POST …/connect`
+    Connect,
+    /// `POST …/cleanup`
+    Cleanup,
+    /// `POST …/sync`
+    Sync,
+}
+
+impl Endpoint {
+    /// The last segment of the endpoint's path.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Setup => "setup",
+            Self::List => "list",
+            Self::TestConnection => "test-connection",
+            Self::Schema => "schema",
+            Self::Connect => "connect",
+            Self::Cleanup => "cleanup",
+            Self::Sync => "sync",
+        }
+    }
+
+    /// Does a call change what the platform holds?
+    #[must_use]
+    pub fn is_write(self) -> bool {
+        matches!(self, Self::Connect | Self::Cleanup | Self::Sync)
+    }
+
+    fn attempt(self) -> &'static str {
+        match self {
+            Self::Setup => "prepare the client for",
+            Self::List => "list the sources of",
+            Self::TestConnection => "test a connection in",
+            Self::Schema => "read a schema in",
+            Self::Connect => "connect sources in",
+            Self::Cleanup => "clean up sources in",
+            Self::Sync => "sync sources of",
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A call that did not succeed. Its texts are safe to show: limited in length, control characters
+/// escaped, no secret that was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteError {
+    /// What was attempted.
+    pub endpoint: Endpoint,
+    /// The unit or workspace it was attempted on, or the platform's URL.
+    pub on: String,
+    /// What happened.
+    pub kind: RemoteErrorKind,
+}
+
+/// What happened to a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RemoteErrorKind {
+    /// Nothing was sent: the connection never opened (name lookup, refused, TLS), or the request
+    /// was held back here.
+    NotSent(String),
+    /// 429, or 503 except for sync: the platform did not carry it out.
+    Throttled {
+        /// How long the platform asks to wait, at most five minutes.
+        retry_after: Option<Duration>,
+        /// The platform's message.
+        message: String,
+    },
+    /// Sent, and no complete answer came (timeout, reset): a write may have been carried out.
+    NoAnswer(String),
+    /// 401, also with the token read anew; or the token could not be read.
+    Unauthorized(String),
+    /// 403
+    Forbidden(String),
+    /// 409, or `status: "conflict"`.
+    Conflict(String),
+    /// Any other 4xx, or a 2xx whose envelope says `error`.
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// The platform's message.
+        message: String,
+    },
+    /// 5xx: a write may have been carried out.
+    Failed {
+        /// The HTTP status.
+        status: u16,
+        /// The platform's message.
+        message: String,
+    },
+    /// A 2xx answer that is not what the contract describes.
+    Malformed(String),
+    /// A `list` answer that shows signs of not being the whole list.
+    Partial(String),
+    /// The answer outgrew its limit.
+    TooLarge {
+        /// The limit, in bytes after decompression.
+        limit: usize,
+    },
+    /// A redirect; they are never followed.
+    Redirected(String),
+}
+
+impl RemoteError {
+    /// May the platform have carried out a write although this is an error? Then look before
+    /// sending anything again.
+    #[must_use]
+    pub fn outcome_unknown(&self) -> bool {
+        self.endpoint.is_write()
+            && matches!(
+                self.kind,
+                RemoteErrorKind::NoAnswer(_)
+                    | RemoteErrorKind::Failed { .. }
+                    | RemoteErrorKind::Malformed(_)
+                    | RemoteErrorKind::Partial(_)
+                    | RemoteErrorKind::TooLarge { .. }
+            )
+    }
+
+    /// Is the token the reason (401)? Then every other call to this platform will fail likewise.
+    #[must_use]
+    pub fn is_auth(&self) -> bool {
+        matches!(self.kind, RemoteErrorKind::Unauthorized(_))
+    }
+
+    fn what_to_do(&self) -> &'static str {
+        if self.outcome_unknown() {
+            return "it may have been carried out all the same: look at the list before trying again";
+        }
+        match self.kind {
+            RemoteErrorKind::NotSent(_) => "check the platform's URL and the network",
+            RemoteErrorKind::Throttled { .. } => "it was not carried out: try again later",
+            RemoteErrorKind::NoAnswer(_) | RemoteErrorKind::Failed { .. } => "try again later",
+            RemoteErrorKind::Unauthorized(_) => "renew the token (PMTX_TOKEN, or `token` in the host file)",
+            RemoteErrorKind::Forbidden(_) => "ask for access to this workspace and scope",
+            RemoteErrorKind::Conflict(_) => "see what bears the name there: `wellspring plan`",
+            RemoteErrorKind::Refused { .. } => "correct what was sent",
+            RemoteErrorKind::Malformed(_) | RemoteErrorKind::Redirected(_) => {
+                "check that the URL leads to the platform's Data API"
+            }
+            RemoteErrorKind::Partial(_) => "nothing is concluded from a part of the list",
+            RemoteErrorKind::TooLarge { .. } => "nothing is concluded from a part of the answer",
+        }
+    }
+}
+
+impl fmt::Display for RemoteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let on = printable(&self.on);
+        write!(f, "could not {} {on}: {}; {}", self.endpoint.attempt(), self.kind, self.what_to_do())
+    }
+}
+
+impl fmt::Display for RemoteErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let said = |message: &str| {
+            if message.is_empty() { ", without a message".to_owned() } else { format!(": {message}") }
+        };
+        match self {
+            Self::NotSent(why) => write!(f, "nothing was sent: {why}"),
+            Self::Throttled { retry_after, message } => {
+                write!(f, "the platform is busy")?;
+                if let Some(wait) = retry_after {
+                    write!(f, " and asks to wait {} s", wait.as_secs())?;
+                }
+                f.write_str(&said(message))
+            }
+            Self::NoAnswer(why) => write!(f, "no complete answer came: {why}"),
+            Self::Unauthorized(message) => write!(f, "the token was not accepted{}", said(message)),
+            Self::Forbidden(message) => write!(f, "the token gives no access here{}", said(message)),
+            Self::Conflict(message) => write!(f, "the platform reports a conflict{}", said(message)),
+            Self::Refused { status, message } => {
+                write!(f, "the platform refused (HTTP {status}){}", said(message))
+            }
+            Self::Failed { status, message } => {
+                write!(f, "the platform failed (HTTP {status}){}", said(message))
+            }
+            Self::Malformed(why) => write!(f, "the answer is not what the Data API describes: {why}"),
+            Self::Partial(why) => write!(f, "the list seems to be incomplete: {why}"),
+            Self::TooLarge { limit } => write!(f, "the answer is larger than {limit} bytes"),
+            Self::Redirected(whither) => {
+                write!(f, "the platform redirects, which is not followed: {whither}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for RemoteError {}

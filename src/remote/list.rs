@@ -1,0 +1,164 @@
+//! The answer of `list`. Anything but a whole, well-formed list is an error: what is taken for
+//! absent may be removed.
+
+use super::error::RemoteErrorKind;
+use super::transport::Reply;
+use crate::model::{Echo, ObservedSource, SourceId, SourceName};
+use reqwest::StatusCode;
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use std::fmt;
+
+/// Reads a complete list. `clean` makes the platform's message fit to be shown.
+pub(super) fn decode(
+    reply: &Reply,
+    clean: impl Fn(&str) -> String,
+) -> Result<Vec<ObservedSource>, RemoteErrorKind> {
+    if reply.status == StatusCode::PARTIAL_CONTENT || reply.link_next {
+        return Err(RemoteErrorKind::Partial("the answer's headers speak of further pages".into()));
+    }
+    if reply.status != StatusCode::OK {
+        return Err(RemoteErrorKind::Malformed(format!("HTTP {} for a list", reply.status.as_u16())));
+    }
+    let envelope: Fields<'_> = serde_json::from_slice(&reply.body).map_err(|error| malformed(&error))?;
+    let text = |name: &str| {
+        envelope.get(name).and_then(|raw| serde_json::from_str::<String>(raw.get()).ok()).unwrap_or_default()
+    };
+    let message = || clean(&text("message"));
+    match text("status").as_str() {
+        "success" => {}
+        "error" => {
+            return Err(RemoteErrorKind::Refused { status: reply.status.as_u16(), message: message() });
+        }
+        "conflict" => return Err(RemoteErrorKind::Conflict(message())),
+        _ => return Err(RemoteErrorKind::Malformed("no `status` that the contract knows".into())),
+    }
+    let data = envelope.get("data").ok_or_else(|| RemoteErrorKind::Malformed("no `data`".into()))?;
+    let rows: Vec<Row<'_>> = serde_json::from_str(data.get()).map_err(|_| {
+        RemoteErrorKind::Malformed("`data` is not a list of sources that each have a name".into())
+    })?;
+    if let Some(sign) = envelope.0.iter().find_map(|(name, raw)| sign_of_more(name, raw, rows.len())) {
+        return Err(RemoteErrorKind::Partial(sign));
+    }
+    rows.into_iter().enumerate().map(|(n, row)| row.observed(n)).collect()
+}
+
+/// serde's own text may quote what it found there, and that may be a secret.
+fn malformed(error: &serde_json::Error) -> RemoteErrorKind {
+    RemoteErrorKind::Malformed(format!(
+        "not the JSON of a list (line {}, column {})",
+        error.line(),
+        error.column()
+    ))
+}
+
+/// Does a field beside `data` say that there is more, or may be more, than these `rows`?
+fn sign_of_more(name: &str, raw: &RawValue, rows: usize) -> Option<String> {
+    let plain: String =
+        name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    let value: Value = serde_json::from_str(raw.get()).unwrap_or(Value::Bool(true));
+    let nothing = match &value {
+        Value::Null | Value::Bool(false) => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(entries) => entries.is_empty(),
+        _ => false,
+    };
+    if nothing {
+        return None;
+    }
+    let partial = match plain.as_str() {
+        "status" | "message" | "data" => false,
+        "errors" | "partial" | "truncated" | "incomplete" | "links" | "pagination" | "paging" => true,
+        "total" | "count" | "totalcount" | "totalitems" | "totalrows" => value.as_u64() != Some(rows as u64),
+        "limit" | "offset" | "perpage" | "size" | "start" | "skip" => true,
+        _ => ["next", "hasmore", "more", "cursor", "continu", "page"].iter().any(|word| plain.contains(word)),
+    };
+    partial.then(|| format!("`{}` stands beside `data`", super::message::printable(name)))
+}
+
+/// The fields of an object, each once. A repeated field is odd: which of the two is meant?
+struct Fields<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'a> Fields<'a> {
+    fn get(&self, name: &str) -> Option<&'a RawValue> {
+        self.0.iter().find(|(field, _)| field == name).map(|(_, raw)| *raw)
+    }
+}
+
+/// More fields than any envelope has.
+const MOST_FIELDS: usize = 100;
+
+impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Vec<(String, &'de RawValue)>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut fields: Self::Value = Vec::new();
+                while let Some((name, raw)) = map.next_entry::<String, &'de RawValue>()? {
+                    if fields.len() == MOST_FIELDS || fields.iter().any(|(field, _)| *field == name) {
+                        return Err(serde::de::Error::custom("a repeated field, or too many"));
+                    }
+                    fields.push((name, raw));
+                }
+                Ok(fields)
+            }
+        }
+        deserializer.deserialize_map(Object).map(Fields)
+    }
+}
+
+/// One row. Only what is needed becomes a value; the rest is skipped as text.
+#[derive(Deserialize)]
+struct Row<'a> {
+    #[serde(borrow, default)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    source_id: Option<&'a RawValue>,
+    name: String,
+    #[serde(borrow, default, rename = "type")]
+    kind: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    connection_config: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    metadata: Option<&'a RawValue>,
+}
+
+impl Row<'_> {
+    fn observed(self, n: usize) -> Result<ObservedSource, RemoteErrorKind> {
+        let name = SourceName::parse(&self.name)
+            .map_err(|_| RemoteErrorKind::Malformed(format!("row {} has an empty name", n + 1)))?;
+        let id = |raw: Option<&RawValue>| SourceId::from_json(&value(raw?)?);
+        let mut metadata = self.metadata.and_then(object);
+        let stamp = metadata.as_mut().and_then(|metadata| metadata.as_object_mut()?.remove("wellspring"));
+        let stamped = |key: &str| Some(stamp.as_ref()?.get(key)?.as_str()?.to_owned());
+        let connection_config = self.connection_config.and_then(object);
+        Ok(ObservedSource {
+            // `source_id` is what the contract calls the thing that cleanup and sync take.
+            id: id(self.source_id).or_else(|| id(self.id)),
+            name,
+            kind: self.kind.and_then(|raw| serde_json::from_str(raw.get()).ok()),
+            echo: Echo {
+                connection_config,
+                owner: stamped("owner"),
+                fingerprint: stamped("fingerprint"),
+                metadata,
+            },
+        })
+    }
+}
+
+fn value(raw: &RawValue) -> Option<Value> {
+    serde_json::from_str(raw.get()).ok()
+}
+
+/// Anything but an object (a mask, say, or something nested beyond reason) tells nothing.
+fn object(raw: &RawValue) -> Option<Value> {
+    value(raw).filter(Value::is_object)
+}

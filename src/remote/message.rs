@@ -1,0 +1,168 @@
+//! Texts from the platform, made fit to be shown.
+
+use crate::model::{ResolvedSource, looks_secret};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::Value;
+use std::fmt::Write as _;
+
+/// Enough for a sentence or two; a stack trace or a page of HTML helps nobody.
+const LONGEST_MESSAGE: usize = 500;
+
+/// Shorter texts would withhold messages that only happen to contain them.
+const SHORTEST_SECRET: usize = 4;
+
+const WITHHELD: &str = "(message withheld: it repeats a secret)";
+
+/// The secrets that went out with a request. A message that repeats one of them is not shown.
+#[derive(Default)]
+pub(super) struct Sent(Vec<SecretString>);
+
+impl Sent {
+    /// What looks secret in the configurations of `sources`.
+    pub(super) fn in_sources(sources: &[&ResolvedSource]) -> Self {
+        let mut sent = Self::default();
+        for source in sources {
+            sent.collect(source.expose_connection_config(), false);
+        }
+        sent
+    }
+
+    fn collect(&mut self, value: &Value, secret: bool) {
+        match value {
+            Value::Object(entries) => {
+                for (key, value) in entries {
+                    self.collect(value, secret || looks_secret(key));
+                }
+            }
+            Value::Array(items) => items.iter().for_each(|item| self.collect(item, secret)),
+            Value::String(text) if secret => self.remember(text),
+            Value::String(text) => self.collect_from_text(text),
+            Value::Number(number) if secret => self.remember(&number.to_string()),
+            _ => {}
+        }
+    }
+
+    /// A connection string holds its secrets inside: `scheme://user:SECRET@host`, `password=SECRET;`.
+    fn collect_from_text(&mut self, text: &str) {
+        if let Some((_, rest)) = text.split_once("://") {
+            let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+            // An unescaped `/` or `@` in a password moves the end, so the longest reading counts too.
+            for part in [authority, rest] {
+                if let Some((_, password)) = part.rsplit_once('@').and_then(|(user, _)| user.split_once(':'))
+                {
+                    self.remember(password);
+                }
+            }
+        }
+        for pair in text.split([';', '&', '?', ' ', ',']) {
+            if let Some((key, value)) = pair.split_once('=')
+                && looks_secret(key)
+            {
+                self.remember(value.trim_matches(['"', '\'']));
+            }
+        }
+    }
+
+    fn remember(&mut self, text: &str) {
+        if text.len() < SHORTEST_SECRET {
+            return;
+        }
+        self.0.push(SecretString::from(text.to_owned()));
+        // The same secret as it looks inside JSON or a URL.
+        let quoted = Value::from(text).to_string();
+        let quoted = quoted.trim_matches('"');
+        let encoded = super::request::percent_encoded(text);
+        for other in [quoted, encoded.as_str()] {
+            if other != text {
+                self.0.push(SecretString::from(other.to_owned()));
+            }
+        }
+    }
+
+    /// The platform's message, or what to say in its stead.
+    pub(super) fn cleaned(&self, message: &str, token: Option<&SecretString>) -> String {
+        let repeats = |secret: &SecretString| message.contains(secret.expose_secret());
+        if self.0.iter().any(repeats) || token.is_some_and(repeats) {
+            WITHHELD.to_owned()
+        } else {
+            printable(message)
+        }
+    }
+}
+
+/// The text on one line, limited in length, with everything escaped that could steer a terminal or
+/// turn the reading direction.
+pub(super) fn printable(text: &str) -> String {
+    let text = text.trim();
+    let mut out = String::with_capacity(text.len().min(LONGEST_MESSAGE));
+    for (n, character) in text.chars().enumerate() {
+        if n == LONGEST_MESSAGE {
+            out.push('…');
+            break;
+        }
+        match character {
+            '\n' | '\r' | '\t' => out.push(' '),
+            hidden if hidden.is_control() || steers(hidden) => {
+                let _ = write!(out, "{}", hidden.escape_unicode());
+            }
+            plain => out.push(plain),
+        }
+    }
+    out
+}
+
+/// Line separators, direction marks, zero width and the like.
+fn steers(character: char) -> bool {
+    matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::SourceName;
+    use serde_json::json;
+
+    fn sent(config: Value) -> Sent {
+        let source = ResolvedSource::new(
+            SourceName::parse("s").unwrap(),
+            "database".into(),
+            config,
+            serde_json::Map::new(),
+        );
+        Sent::in_sources(&[&source])
+    }
+
+    #[test]
+    fn a_message_that_repeats_a_sent_secret_is_withheld() {
+        for (config, message) in [
+            (json!({"password": "hunter22"}), "cannot log in with hunter22"),
+            (json!({"auth": {"token": ["abcd"]}}), "bad abcd"),
+            (json!({"credentials": {"any": {"key": "deep-one"}}}), "deep-one"),
+            (json!({"dsn": "postgres://me:pa/s@s@host/db"}), "no route: postgres://me:pa/s@s@host/db"),
+            (json!({"dsn": "Server=x;Password='q1w2e3';"}), "login q1w2e3 failed"),
+            (json!({"url": "https://h/?api_key=zzzz99&x=1"}), "GET https://h/?api_key=zzzz99"),
+            (json!({"password": "a\"b\\c"}), "sent {\"password\":\"a\\\"b\\\\c\"}"),
+            (json!({"password": "p q&r"}), "password=p%20q%26r"),
+            (json!({"password": 123_456}), "123456 is not a text"),
+        ] {
+            assert_eq!(sent(config.clone()).cleaned(message, None), WITHHELD, "{config}");
+        }
+        let token = SecretString::from("eyJtoken");
+        assert_eq!(Sent::default().cleaned("Bearer eyJtoken is bad", Some(&token)), WITHHELD);
+    }
+
+    #[test]
+    fn an_innocent_message_is_shown() {
+        let sent = sent(json!({"host": "db.example.com", "username": "reader", "password": "pw"}));
+        assert_eq!(
+            sent.cleaned("reader cannot reach db.example.com, pw", None),
+            "reader cannot reach db.example.com, pw"
+        );
+    }
+
+    #[test]
+    fn a_message_cannot_steer_the_terminal_nor_fill_it() {
+        assert_eq!(printable(" a\nb\u{1b}[31m\u{202e}c\0 "), "a b\\u{1b}[31m\\u{202e}c\\u{0}");
+        assert_eq!(printable(&"é".repeat(10_000)).chars().count(), LONGEST_MESSAGE + 1);
+    }
+}

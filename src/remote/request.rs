@@ -1,0 +1,148 @@
+//! The requests as they go over the wire.
+
+use crate::model::{ResolvedSource, Scope, SourceId, SourceName, WorkspaceId};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::base_url::BaseUrl;
+use super::error::Endpoint;
+
+/// The URL of an endpoint. Workspace id and query values are percent-encoded, so that no id can
+/// address another endpoint or another workspace.
+pub(super) fn url(
+    base: &BaseUrl,
+    workspace: &WorkspaceId,
+    endpoint: Endpoint,
+    query: &[(&str, &str)],
+) -> String {
+    let workspace = percent_encoded(workspace.as_str());
+    let mut url = format!("{}/api/v1/data/{workspace}/{endpoint}", base.as_str());
+    for (n, (key, value)) in query.iter().enumerate() {
+        url.push(if n == 0 { '?' } else { '&' });
+        url.push_str(key);
+        url.push('=');
+        url.push_str(&percent_encoded(value));
+    }
+    url
+}
+
+/// Everything but letters, digits and `-._~` as `%XX`. A URL library would drop tabs and line
+/// breaks without a word, and so address something else.
+pub(super) fn percent_encoded(text: &str) -> String {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push('%');
+            out.push(char::from(HEX[usize::from(byte >> 4)]));
+            out.push(char::from(HEX[usize::from(byte & 15)]));
+        }
+    }
+    out
+}
+
+/// The body of `connect`.
+#[derive(Serialize)]
+pub(super) struct Connect<'a> {
+    pub(super) scope: &'a Scope,
+    pub(super) sources: Vec<Source<'a>>,
+}
+
+/// One source of `connect`.
+#[derive(Serialize)]
+pub(super) struct Source<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    name: &'a SourceName,
+    connection_config: &'a Value,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    metadata: &'a Map<String, Value>,
+}
+
+impl<'a> From<&'a ResolvedSource> for Source<'a> {
+    fn from(source: &'a ResolvedSource) -> Self {
+        Self {
+            kind: source.kind(),
+            name: source.name(),
+            connection_config: source.expose_connection_config(),
+            metadata: source.metadata(),
+        }
+    }
+}
+
+/// The body of `cleanup`.
+#[derive(Serialize)]
+pub(super) struct Cleanup<'a> {
+    pub(super) scope: &'a Scope,
+    pub(super) source_ids: &'a [SourceId],
+}
+
+/// The body of `sync`.
+#[derive(Serialize)]
+pub(super) struct Sync<'a> {
+    pub(super) scope: &'a Scope,
+    pub(super) source_ids: &'a [SourceId],
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub(super) sync_options: &'a Map<String, Value>,
+}
+
+/// The body of `test-connection`.
+#[derive(Serialize)]
+pub(super) struct TestConnection<'a> {
+    pub(super) source_config: SourceConfig<'a>,
+}
+
+/// What is to be tested.
+#[derive(Serialize)]
+pub(super) struct SourceConfig<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    connection_config: &'a Value,
+}
+
+impl<'a> From<&'a ResolvedSource> for SourceConfig<'a> {
+    fn from(source: &'a ResolvedSource) -> Self {
+        Self { kind: source.kind(), connection_config: source.expose_connection_config() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use reqwest::Url;
+
+    fn path_of(workspace: &str) -> String {
+        let base = BaseUrl::parse("https://h/org/user").unwrap();
+        let workspace = WorkspaceId::parse(workspace).unwrap();
+        Url::parse(&url(&base, &workspace, Endpoint::List, &[("scope", "a b&c")])).unwrap().to_string()
+    }
+
+    #[test]
+    fn a_workspace_id_is_one_segment_whatever_stands_in_it() {
+        for (id, segment) in [
+            ("ws_1c04de", "ws_1c04de"),
+            ("a/b", "a%2Fb"),
+            ("../x", "..%2Fx"),
+            ("%2e%2e", "%252e%252e"),
+            ("a?b#c", "a%3Fb%23c"),
+            ("a\tb\nc", "a%09b%0Ac"),
+            ("a\\b", "a%5Cb"),
+            ("é", "%C3%A9"),
+        ] {
+            let expected = format!("https://h/org/user/api/v1/data/{segment}/list?scope=a%20b%26c");
+            assert_eq!(path_of(id), expected, "{id:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_two_workspace_ids_share_a_path(a in ".{1,12}", b in ".{1,12}") {
+            prop_assume!(a != b && ![".", ".."].contains(&&*a) && ![".", ".."].contains(&&*b));
+            prop_assert_ne!(path_of(&a), path_of(&b));
+            prop_assert_eq!(path_of(&a).matches('/').count(), 9);
+        }
+    }
+}

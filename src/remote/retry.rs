@@ -1,0 +1,194 @@
+//! What is tried again, and after how long.
+
+use super::error::{RemoteError, RemoteErrorKind};
+use backon::{ExponentialBuilder, Retryable as _};
+use reqwest::header::HeaderMap;
+use std::time::Duration;
+use tracing::debug;
+
+/// The longest wait the platform can ask of us: what it asks beyond is cut to this.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
+
+/// The waits between attempts: exponential with full jitter, limited in number and in sum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backoff {
+    /// The first wait is at most this; each further one at most twice the one before.
+    pub base: Duration,
+    /// No wait of our own choosing is longer.
+    pub longest: Duration,
+    /// Attempts after the first.
+    pub retries: usize,
+    /// All waits of one call together. A wait that would exceed it ends the call instead.
+    pub total: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self {
+            base: Duration::from_millis(500),
+            longest: Duration::from_secs(20),
+            retries: 4,
+            total: Duration::from_secs(90),
+        }
+    }
+}
+
+impl Backoff {
+    /// Repeats `attempt` as long as its error permits and the backoff lasts.
+    pub(super) async fn run<T, F>(&self, attempt: impl FnMut() -> F) -> Result<T, RemoteError>
+    where
+        F: Future<Output = Result<T, RemoteError>>,
+    {
+        let waits = ExponentialBuilder::new()
+            .with_min_delay(self.base)
+            .with_max_delay(self.longest)
+            .with_max_times(self.retries);
+        let mut left = self.total;
+        attempt
+            .retry(waits)
+            .when(may_be_repeated)
+            .adjust(|error, step| {
+                let wait = wait(error, jittered(step?));
+                left = left.checked_sub(wait)?;
+                Some(wait)
+            })
+            .notify(|error: &RemoteError, wait| {
+                debug!(endpoint = error.endpoint.as_str(), on = ?error.on, ?wait, "waiting before another attempt");
+            })
+            .await
+    }
+}
+
+/// Reads may be repeated after anything that passes. Writes only when they were certainly not
+/// carried out: the connection never opened, or the platform said it did nothing.
+fn may_be_repeated(error: &RemoteError) -> bool {
+    match error.kind {
+        RemoteErrorKind::NotSent(_) | RemoteErrorKind::Throttled { .. } => true,
+        RemoteErrorKind::NoAnswer(_) => !error.endpoint.is_write(),
+        // 501 says that it will never be there.
+        RemoteErrorKind::Failed { status, .. } => status != 501 && !error.endpoint.is_write(),
+        _ => false,
+    }
+}
+
+/// What the platform asks for comes first; the jitter on top keeps waiting callers apart.
+fn wait(error: &RemoteError, jitter: Duration) -> Duration {
+    match error.kind {
+        RemoteErrorKind::Throttled { retry_after: Some(asked), .. } => asked.saturating_add(jitter),
+        _ => jitter,
+    }
+}
+
+/// A random share of `step`, from nothing to all of it.
+fn jittered(step: Duration) -> Duration {
+    let share = getrandom::u32().unwrap_or(u32::MAX);
+    step.mul_f64(f64::from(share) / f64::from(u32::MAX))
+}
+
+/// The `Retry-After` header, as seconds or as a date. Past and negative are nothing, far is cut to
+/// five minutes, and what cannot be read was not said.
+pub(super) fn retry_after(headers: &HeaderMap, now: jiff::Timestamp) -> Option<Duration> {
+    let text = headers.get(reqwest::header::RETRY_AFTER)?.to_str().ok()?.trim();
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let whole = digits.split_once('.').map_or(digits, |(whole, _)| whole);
+    let seconds = if !whole.is_empty() && whole.bytes().all(|byte| byte.is_ascii_digit()) {
+        // Too many digits for a number is as far as can be.
+        if text.starts_with('-') { 0 } else { whole.parse::<u64>().unwrap_or(u64::MAX) }
+    } else {
+        let then = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
+        u64::try_from(then.as_second().saturating_sub(now.as_second())).unwrap_or(0)
+    };
+    Some(Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::error::Endpoint;
+    use super::*;
+    use reqwest::header::{HeaderValue, RETRY_AFTER};
+    use std::cell::Cell;
+
+    fn error(endpoint: Endpoint, kind: RemoteErrorKind) -> RemoteError {
+        RemoteError { endpoint, on: "ws".into(), kind }
+    }
+
+    fn throttled(seconds: u64) -> RemoteErrorKind {
+        RemoteErrorKind::Throttled { retry_after: Some(Duration::from_secs(seconds)), message: String::new() }
+    }
+
+    #[test]
+    fn retry_after_is_read_in_every_form_and_never_grows_without_bound() {
+        let now: jiff::Timestamp = "2026-11-23T12:00:00Z".parse().unwrap();
+        for (text, expected) in [
+            ("7", Some(7)),
+            (" 7 ", Some(7)),
+            ("1.5", Some(1)),
+            ("0", Some(0)),
+            ("-30", Some(0)),
+            ("1000000000", Some(300)),
+            ("99999999999999999999999999", Some(300)),
+            ("Mon, 23 Nov 2026 12:00:09 GMT", Some(9)),
+            ("Mon, 23 Nov 2026 11:00:00 GMT", Some(0)),
+            ("Tue, 31 Dec 2999 23:59:59 GMT", Some(300)),
+            ("soon", None),
+            ("", None),
+            ("-", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(text));
+            assert_eq!(retry_after(&headers, now), expected.map(Duration::from_secs), "{text:?}");
+        }
+        assert_eq!(retry_after(&HeaderMap::new(), now), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_platforms_wish_to_wait_is_honoured() {
+        let started = tokio::time::Instant::now();
+        let attempts = Cell::new(0);
+        let result = Backoff::default()
+            .run(|| async {
+                attempts.set(attempts.get() + 1);
+                if attempts.get() < 3 { Err(error(Endpoint::Connect, throttled(20))) } else { Ok(()) }
+            })
+            .await;
+        assert_eq!(result, Ok(()));
+        assert!(started.elapsed() >= Duration::from_secs(40));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_beyond_the_total_ends_the_call_at_once() {
+        let started = tokio::time::Instant::now();
+        let result: Result<(), _> =
+            Backoff::default().run(|| async { Err(error(Endpoint::List, throttled(300))) }).await;
+        assert_eq!(result, Err(error(Endpoint::List, throttled(300))));
+        assert_eq!(started.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn attempts_are_counted_and_only_harmless_ones_repeated() {
+        let failed = || RemoteErrorKind::Failed { status: 500, message: String::new() };
+        for (endpoint, kind, expected) in [
+            (Endpoint::List, failed(), 5),
+            (Endpoint::Schema, RemoteErrorKind::NoAnswer(String::new()), 5),
+            (Endpoint::TestConnection, failed(), 5),
+            (Endpoint::List, RemoteErrorKind::Malformed(String::new()), 1),
+            (Endpoint::List, RemoteErrorKind::Unauthorized(String::new()), 1),
+            (Endpoint::List, RemoteErrorKind::Failed { status: 501, message: String::new() }, 1),
+            (Endpoint::Connect, RemoteErrorKind::NotSent(String::new()), 5),
+            (Endpoint::Sync, throttled(0), 5),
+            (Endpoint::Connect, failed(), 1),
+            (Endpoint::Cleanup, RemoteErrorKind::NoAnswer(String::new()), 1),
+            (Endpoint::Sync, failed(), 1),
+        ] {
+            let attempts = Cell::new(0);
+            let outcome: Result<(), _> = Backoff::default()
+                .run(|| async {
+                    attempts.set(attempts.get() + 1);
+                    Err(error(endpoint, kind.clone()))
+                })
+                .await;
+            assert!(outcome.is_err());
+            assert_eq!(attempts.get(), expected, "{endpoint} {kind:?}");
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! One call over HTTP: its turn, its token, its attempts, and what the answer's status means.
+
+use super::base_url::BaseUrl;
+use super::error::{Endpoint, RemoteError, RemoteErrorKind};
+use super::limits::Limits;
+use super::message::{Sent, printable};
+use super::{Settings, Token, guard, request, retry};
+use crate::model::{Scope, Unit, WorkspaceId};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LINK, LOCATION};
+use reqwest::{Client, Method, Request, Response, StatusCode, Url};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::Value;
+use std::error::Error as _;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tracing::debug;
+
+/// Shorter than the keep-alive of common servers and proxies: a write on a connection that the
+/// other side is just closing ends as "no answer", and each of those costs a look at the list.
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Messages of errors are short; what is longer is not read.
+const ERROR_BODY_LIMIT: usize = 256 * 1024;
+
+/// The way to one platform, shared by every clone of the clients.
+pub(super) struct Transport {
+    client: Client,
+    settings: Settings,
+    limits: Limits,
+    token: Mutex<Option<SecretString>>,
+}
+
+/// One call to make.
+pub(super) struct Call<'a> {
+    pub(super) endpoint: Endpoint,
+    pub(super) workspace: &'a WorkspaceId,
+    /// `None` for test-connection, which has no scope.
+    pub(super) scope: Option<&'a Scope>,
+    /// Query values besides the scope.
+    pub(super) query: &'a [(&'static str, &'a str)],
+    /// A body makes it a POST; the scope then stands in there.
+    pub(super) body: Option<Vec<u8>>,
+    pub(super) timeout: Duration,
+    /// Bytes of the answer, after decompression.
+    pub(super) limit: usize,
+    pub(super) sent: Sent,
+}
+
+/// A complete 2xx answer.
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
+    pub(super) body: Vec<u8>,
+    /// A `Link` header speaks of a next page.
+    pub(super) link_next: bool,
+}
+
+impl Call<'_> {
+    pub(super) fn error(&self, kind: RemoteErrorKind) -> RemoteError {
+        let on = match self.scope {
+            Some(scope) => Unit { workspace: self.workspace.clone(), scope: scope.clone() }.to_string(),
+            None => self.workspace.to_string(),
+        };
+        RemoteError { endpoint: self.endpoint, on, kind }
+    }
+
+    fn request(&self, base: &BaseUrl) -> Result<Request, RemoteError> {
+        let mut query = self.query.to_vec();
+        if let (None, Some(scope)) = (&self.body, self.scope) {
+            query.push(("scope", scope.as_str()));
+        }
+        let url = request::url(base, self.workspace, self.endpoint, &query);
+        let url = Url::parse(&url).map_err(|_| {
+            self.error(RemoteErrorKind::NotSent("workspace id and URL do not fit together".into()))
+        })?;
+        let method = if self.body.is_some() { Method::POST } else { Method::GET };
+        let mut request = Request::new(method, url);
+        *request.timeout_mut() = Some(self.timeout);
+        let headers = request.headers_mut();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        if let Some(body) = &self.body {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            *request.body_mut() = Some(body.clone().into());
+        }
+        Ok(request)
+    }
+}
+
+impl Transport {
+    pub(super) fn new(settings: Settings) -> Result<Self, RemoteError> {
+        let refused = |why: String| RemoteError {
+            endpoint: Endpoint::Setup,
+            on: settings.base_url.to_string(),
+            kind: RemoteErrorKind::NotSent(why),
+        };
+        let base = &settings.base_url;
+        if !(base.is_secure() || base.is_loopback() || settings.allow_plaintext) {
+            return Err(refused(
+                "plain http:// would show the token to the network; use https://, or say \
+                 `allow_plaintext = true` in the host file"
+                    .into(),
+            ));
+        }
+        let mut builder = Client::builder()
+            .user_agent(concat!("wellspring/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .retry(reqwest::retry::never())
+            .connect_timeout(settings.connect_timeout)
+            .pool_idle_timeout(POOL_IDLE_TIMEOUT);
+        if !base.is_secure() {
+            // A proxy would read the token. And no certificate counts where none is asked for, so
+            // that a machine without any can still speak to itself.
+            builder = builder.no_proxy().tls_certs_only([]);
+        }
+        let client = builder.build().map_err(|error| refused(reason(&error)))?;
+        let limits = Limits::new(settings.max_in_flight, settings.requests_per_second);
+        Ok(Self { client, settings, limits, token: Mutex::new(None) })
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Makes the call, repeated as far as that is harmless. What leaves is looked at once more.
+    pub(super) async fn call(&self, call: &Call<'_>) -> Result<Reply, RemoteError> {
+        let request = call.request(&self.settings.base_url)?;
+        guard::inspect(call.endpoint, request.body().and_then(reqwest::Body::as_bytes))
+            .map_err(|why| call.error(RemoteErrorKind::NotSent(why.into())))?;
+        self.settings.backoff.run(|| self.attempt(call, &request)).await
+    }
+
+    /// A message of the platform, fit to be shown.
+    pub(super) fn cleaned(&self, sent: &Sent, message: &str) -> String {
+        sent.cleaned(message, self.token.lock().unwrap_or_else(PoisonError::into_inner).as_ref())
+    }
+
+    /// One attempt; a second one when the token was refused and the source has another by now.
+    async fn attempt(&self, call: &Call<'_>, request: &Request) -> Result<Reply, RemoteError> {
+        let known = self.token.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let token = match known {
+            Some(token) => token,
+            None => self.read_token(call)?,
+        };
+        match self.exchange(call, request, &token).await {
+            Err(error) if error.is_auth() => {
+                let anew = self.read_token(call)?;
+                if anew.expose_secret() == token.expose_secret() {
+                    return Err(error);
+                }
+                debug!(endpoint = call.endpoint.as_str(), "the token was renewed; trying again with it");
+                self.exchange(call, request, &anew).await
+            }
+            result => result,
+        }
+    }
+
+    fn read_token(&self, call: &Call<'_>) -> Result<SecretString, RemoteError> {
+        let read: &Token = &self.settings.token;
+        let token = read().map_err(|why| call.error(RemoteErrorKind::Unauthorized(printable(&why))))?;
+        *self.token.lock().unwrap_or_else(PoisonError::into_inner) = Some(token.clone());
+        Ok(token)
+    }
+
+    async fn exchange(
+        &self,
+        call: &Call<'_>,
+        request: &Request,
+        token: &SecretString,
+    ) -> Result<Reply, RemoteError> {
+        let mut request = request
+            .try_clone()
+            .ok_or_else(|| call.error(RemoteErrorKind::NotSent("the request cannot be copied".into())))?;
+        request.headers_mut().insert(AUTHORIZATION, bearer(token).map_err(|kind| call.error(kind))?);
+        let turn = self.limits.turn().await;
+        let started = std::time::Instant::now();
+        let outcome = match self.client.execute(request).await {
+            Ok(response) => self.answer(call, response).await,
+            Err(error) => Err(no_answer(&error)),
+        };
+        drop(turn);
+        debug!(
+            endpoint = call.endpoint.as_str(),
+            workspace = ?call.workspace,
+            scope = ?call.scope,
+            status = outcome.as_ref().map_or_else(status_of, |reply| Some(reply.status.as_u16())),
+            duration = ?started.elapsed(),
+            "called the platform"
+        );
+        outcome.map_err(|kind| call.error(kind))
+    }
+
+    /// Reads the answer within its limit and sorts it by its status.
+    async fn answer(&self, call: &Call<'_>, mut response: Response) -> Result<Reply, RemoteErrorKind> {
+        let status = response.status();
+        if status.is_success() {
+            let link_next = speaks_of_next(response.headers());
+            let body = read(&mut response, call.limit).await?;
+            return Ok(Reply { status, body, link_next });
+        }
+        if status.is_redirection() {
+            return Err(RemoteErrorKind::Redirected(whither(&response)));
+        }
+        let headers = response.headers().clone();
+        // The status alone decides; a message that does not come whole is none.
+        let body = read(&mut response, ERROR_BODY_LIMIT.min(call.limit)).await.unwrap_or_default();
+        let envelope: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let text = ["message", "detail"].iter().find_map(|key| envelope.get(key).and_then(Value::as_str));
+        let message = self.cleaned(&call.sent, text.unwrap_or_default());
+        let conflict = envelope.get("status").and_then(Value::as_str) == Some("conflict");
+        Err(match status.as_u16() {
+            401 => RemoteErrorKind::Unauthorized(message),
+            403 => RemoteErrorKind::Forbidden(message),
+            // A sync that a gateway gave up on may well be running: 503 is no proof that it is not.
+            429 | 503 if status != StatusCode::SERVICE_UNAVAILABLE || call.endpoint != Endpoint::Sync => {
+                let retry_after = retry::retry_after(&headers, jiff::Timestamp::now());
+                RemoteErrorKind::Throttled { retry_after, message }
+            }
+            // What timed out on the other side may have been acted upon.
+            408 => RemoteErrorKind::NoAnswer("the platform reports a timeout (HTTP 408)".into()),
+            409 => RemoteErrorKind::Conflict(message),
+            400..=499 if conflict => RemoteErrorKind::Conflict(message),
+            status @ 400..=499 => RemoteErrorKind::Refused { status, message },
+            status => RemoteErrorKind::Failed { status, message },
+        })
+    }
+}
+
+fn bearer(token: &SecretString) -> Result<HeaderValue, RemoteErrorKind> {
+    let token = token.expose_secret().trim();
+    if token.is_empty() {
+        return Err(RemoteErrorKind::Unauthorized("the token is empty".into()));
+    }
+    let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| {
+        RemoteErrorKind::Unauthorized("the token holds characters that a header cannot carry".into())
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// The body, as long as it stays within `limit` bytes after decompression.
+async fn read(response: &mut Response, limit: usize) -> Result<Vec<u8>, RemoteErrorKind> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| no_answer(&error))? {
+        if body.len() + chunk.len() > limit {
+            return Err(RemoteErrorKind::TooLarge { limit });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// Only a connection that never opened proves that nothing was sent.
+fn no_answer(error: &reqwest::Error) -> RemoteErrorKind {
+    if error.is_connect() || error.is_builder() {
+        RemoteErrorKind::NotSent(reason(error))
+    } else {
+        RemoteErrorKind::NoAnswer(reason(error))
+    }
+}
+
+/// The chain of causes, without the URL and without what only repeats that it failed.
+fn reason(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "timed out".into();
+    }
+    let mut causes: Vec<String> = Vec::new();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        if !causes.contains(&text) {
+            causes.push(text);
+        }
+        source = cause.source();
+    }
+    if causes.is_empty() { "the HTTP client gave no reason".into() } else { printable(&causes.join(": ")) }
+}
+
+fn status_of(kind: &RemoteErrorKind) -> Option<u16> {
+    match kind {
+        RemoteErrorKind::Refused { status, .. } | RemoteErrorKind::Failed { status, .. } => Some(*status),
+        RemoteErrorKind::Unauthorized(_) => Some(401),
+        RemoteErrorKind::Forbidden(_) => Some(403),
+        RemoteErrorKind::Conflict(_) => Some(409),
+        RemoteErrorKind::Throttled { .. } => Some(429),
+        _ => None,
+    }
+}
+
+/// The origin a redirect points to; its path may carry anything.
+fn whither(response: &Response) -> String {
+    let status = response.status().as_u16();
+    let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+    match location.and_then(|location| response.url().join(location).ok()) {
+        Some(url) => format!("HTTP {status} to {}", printable(&url.origin().ascii_serialization())),
+        None => format!("HTTP {status}"),
+    }
+}
+
+fn speaks_of_next(headers: &HeaderMap) -> bool {
+    headers.get_all(LINK).iter().any(|value| {
+        value.to_str().is_ok_and(|link| {
+            let link = link.to_ascii_lowercase().replace([' ', '"'], "");
+            link.contains("rel=next")
+        })
+    })
+}

@@ -1,0 +1,183 @@
+//! A proxy that breaks connections. Each carries one request: the proxy reads it whole, passes it
+//! on, reads the answer whole and closes. So one script entry is one request.
+
+use super::background::Background;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+/// What happens to one request on its way.
+#[derive(Clone, Debug)]
+pub(crate) enum Wire {
+    /// Nothing.
+    Pass,
+    /// The connection is reset as soon as it opens.
+    Refuse,
+    /// So many bytes of the request reach the platform, then both sides are cut.
+    ResetAfterRequestBytes(usize),
+    /// The platform acts; so many bytes of its answer come back, then a reset.
+    ResetAfterAnswerBytes(usize),
+    /// The same, but the connection is closed in good order.
+    CloseAfterAnswerBytes(usize),
+    /// The platform acts, and its answer is lost.
+    SwallowAnswer,
+    /// The platform never sees the request, and no answer comes.
+    Stall,
+    /// The platform acts, and no answer comes.
+    StallAfterActing,
+    /// These bytes come as the answer; the platform never sees the request.
+    Garbage(Vec<u8>),
+    /// These bytes come, then a filler without end.
+    Endless(Vec<u8>),
+    /// The request reaches the platform twice; the second answer comes back.
+    DeliverTwice,
+}
+
+/// The proxy; it stops when dropped.
+pub(crate) struct FaultProxy {
+    script: Arc<Mutex<Script>>,
+    server: Background,
+    path: String,
+}
+
+#[derive(Default)]
+struct Script {
+    next: VecDeque<Wire>,
+    connections: usize,
+}
+
+impl FaultProxy {
+    /// Stands before the platform at `upstream`, a base URL with a host of `IP:PORT`.
+    pub(crate) fn before(upstream: &str) -> Self {
+        let rest = upstream.strip_prefix("http://").unwrap();
+        let (address, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let address: SocketAddr = address.parse().unwrap();
+        let script = Arc::new(Mutex::new(Script::default()));
+        let shared = script.clone();
+        let server = Background::serve(move |listener| accept(listener, address, shared));
+        Self { script, server, path: path.to_owned() }
+    }
+
+    /// The base URL that leads through the proxy.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/{}", self.server.address, self.path)
+    }
+
+    /// What happens to the next requests, one each; afterwards all pass.
+    pub(crate) fn script(&self, faults: impl IntoIterator<Item = Wire>) {
+        self.script.lock().unwrap_or_else(PoisonError::into_inner).next.extend(faults);
+    }
+
+    /// Connections so far.
+    pub(crate) fn connections(&self) -> usize {
+        self.script.lock().unwrap_or_else(PoisonError::into_inner).connections
+    }
+}
+
+/// A base URL where connections are refused.
+pub(crate) fn nobody_listens() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
+async fn accept(listener: TcpListener, upstream: SocketAddr, script: Arc<Mutex<Script>>) {
+    while let Ok((client, _)) = listener.accept().await {
+        let wire = {
+            let mut script = script.lock().unwrap_or_else(PoisonError::into_inner);
+            script.connections += 1;
+            script.next.pop_front().unwrap_or(Wire::Pass)
+        };
+        tokio::spawn(async move {
+            // An error here is a connection that someone cut, which is what the proxy is for.
+            let _ = carry(client, upstream, wire).await;
+        });
+    }
+}
+
+async fn carry(mut client: TcpStream, upstream: SocketAddr, wire: Wire) -> std::io::Result<()> {
+    match wire {
+        Wire::Refuse => return reset(client),
+        Wire::ResetAfterRequestBytes(count) => {
+            let mut part = vec![0; count];
+            client.read_exact(&mut part).await?;
+            let mut platform = TcpStream::connect(upstream).await?;
+            platform.write_all(&part).await?;
+            drop(platform);
+            return reset(client);
+        }
+        _ => {}
+    }
+    let request = read_request(&mut client).await?;
+    match wire {
+        Wire::Stall => return std::future::pending().await,
+        Wire::Garbage(bytes) => {
+            client.write_all(&bytes).await?;
+            return client.shutdown().await;
+        }
+        Wire::Endless(head) => {
+            client.write_all(&head).await?;
+            loop {
+                client.write_all(&[b' '; 64 * 1024]).await?;
+            }
+        }
+        Wire::DeliverTwice => {
+            deliver(upstream, &request).await?;
+        }
+        _ => {}
+    }
+    let answer = deliver(upstream, &request).await?;
+    match wire {
+        Wire::ResetAfterAnswerBytes(count) => {
+            client.write_all(&answer[..count.min(answer.len())]).await?;
+            reset(client)
+        }
+        Wire::CloseAfterAnswerBytes(count) => {
+            client.write_all(&answer[..count.min(answer.len())]).await?;
+            client.shutdown().await
+        }
+        Wire::SwallowAnswer => reset(client),
+        Wire::StallAfterActing => std::future::pending().await,
+        _ => {
+            client.write_all(&answer).await?;
+            client.shutdown().await
+        }
+    }
+}
+
+/// Closes with a reset instead of an orderly end.
+fn reset(client: TcpStream) -> std::io::Result<()> {
+    client.set_zero_linger()
+}
+
+/// The whole request, told to close the connection after the answer.
+async fn read_request(client: &mut TcpStream) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let head = loop {
+        if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+            break end + 2;
+        }
+        if client.read_buf(&mut bytes).await? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+    };
+    let headers = String::from_utf8_lossy(&bytes[..head]).to_ascii_lowercase();
+    let length = headers.lines().find_map(|line| line.strip_prefix("content-length:"));
+    let length: usize = length.map_or(0, |text| text.trim().parse().unwrap());
+    while bytes.len() < head + 2 + length {
+        if client.read_buf(&mut bytes).await? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    bytes.splice(head..head, b"connection: close\r\n".iter().copied());
+    Ok(bytes)
+}
+
+async fn deliver(upstream: SocketAddr, request: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut platform = TcpStream::connect(upstream).await?;
+    platform.write_all(request).await?;
+    let mut answer = Vec::new();
+    platform.read_to_end(&mut answer).await?;
+    Ok(answer)
+}
