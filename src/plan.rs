@@ -1,1 +1,376 @@
 //! Desired, observed and inventory to a plan: values in, values out.
+//!
+//! [`reckon`] first settles what became of writes that were never answered. [`plan`] then takes each
+//! name through one decision table:
+//!
+//! | declared | listed | ours | so |
+//! |---|---|---|---|
+//! | yes | no | no | connect |
+//! | yes | no | yes | connect (gone from the platform) |
+//! | yes | yes | yes, equal | nothing |
+//! | yes | yes | yes, differs | replace |
+//! | yes | yes | no | adopt, or withheld |
+//! | yes | twice | by state | clean up our older one, or withheld |
+//! | no | yes | yes | cleanup, or withheld |
+//! | no | yes | no | unmanaged: left alone |
+//! | no | no | yes | forget |
+//!
+//! The guard ([`approve`]) then counts what is to be removed, and alone makes an [`ApprovedPlan`].
+
+mod adopt;
+mod carried;
+mod decide;
+mod diff;
+mod guard;
+mod reckon;
+mod removal;
+
+pub use carried::carried_out;
+pub use decide::placed;
+pub use diff::{Comparison, FieldChange, compare, compare_foreign, echo_of};
+pub use guard::{ApprovedPlan, ApprovedUnit, HostLimits, Overrides, approve};
+pub use reckon::{Answers, Correction, Reckoning, reckon};
+
+use crate::model::{
+    DesiredUnit, Fingerprint, FingerprintKey, Inventory, ObservedSource, Owned, Place, SourceId, SourceKey,
+    SourceName, SyncSpec, Unit,
+};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Everything a plan for one unit is made from.
+pub struct Input<'a> {
+    /// What the files say.
+    pub desired: &'a Arc<DesiredUnit>,
+    /// A complete listing. Anything less never gets here.
+    pub listing: &'a [ObservedSource],
+    /// What is ours, after [`reckon`].
+    pub inventory: &'a Inventory,
+    /// Names whose last write may still be under way; they are left alone until it settled.
+    pub pending: &'a [SourceName],
+    /// Per declared source the fingerprints of its resolved secrets, or why they do not resolve.
+    pub secrets: &'a BTreeMap<SourceName, SecretState>,
+    /// The key that `secrets` and the inventory's fingerprints were made with.
+    pub key: &'a FingerprintKey,
+    /// `platform.owner`
+    pub owner: Option<&'a str>,
+    /// The root the files were read from.
+    pub root: &'a str,
+    /// Why nothing may be removed in this pass, if so.
+    pub removals_barred: Option<Barred>,
+    /// Sources left alone because someone else keeps undoing what is done to them, with the story.
+    pub quarantined: &'a BTreeMap<SourceName, String>,
+    /// Connect on a taken name is known to update it in place.
+    pub upserts: bool,
+}
+
+/// Do a source's secrets resolve here?
+#[derive(Debug, Clone)]
+pub enum SecretState {
+    /// The fingerprints of the values at its secret leaves.
+    Resolved(BTreeMap<crate::model::FieldPath, Fingerprint>),
+    /// They do not; the text says which and why, never a value.
+    Missing(String),
+}
+
+/// Why a pass removes nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Barred {
+    /// A stable word for scripts.
+    pub code: &'static str,
+    /// The reason in words.
+    pub why: String,
+}
+
+/// What is to be done in several units.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    /// Sorted by unit.
+    pub units: Vec<UnitPlan>,
+}
+
+/// What is to be done in one unit, and what is not, and why.
+#[derive(Debug, Clone)]
+pub struct UnitPlan {
+    /// What the files say.
+    pub desired: Arc<DesiredUnit>,
+    /// The pass stopped here; everything below is empty then.
+    pub error: Option<UnitError>,
+    /// In the order they are carried out.
+    pub actions: Vec<Action>,
+    /// What would be done but is not.
+    pub withheld: Vec<Withheld>,
+    /// Sources on the platform that are neither declared nor ours.
+    pub unmanaged: Vec<Unmanaged>,
+    /// Declared fields that the platform does not show, `SOURCE: PATH`.
+    pub unreadable: Vec<String>,
+    /// Sources that could not be compared in full because a secret does not resolve here.
+    pub unchecked: Vec<Unchecked>,
+    /// Sources that are as declared.
+    pub unchanged: Vec<SourceName>,
+    /// Suspended sources with their drift.
+    pub suspended: Vec<Suspended>,
+    /// Inventory entries whose bookkeeping (key, place, `protect`) moved on; no call is needed.
+    pub refresh: Vec<(SourceName, Owned)>,
+    /// How many sources were ours when the plan was made.
+    pub owned: usize,
+}
+
+/// Why a unit has no plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnitError {
+    /// A stable word: `auth`, `files`, `list`, `locked`, `platform`, `state`.
+    pub kind: &'static str,
+    /// What happened and what to do.
+    pub message: String,
+}
+
+/// One thing to do to one source.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Action {
+    /// What.
+    pub step: Step,
+    /// The source's key.
+    pub source: SourceKey,
+    /// Its name on the platform.
+    pub name: SourceName,
+    /// Why.
+    pub reason: String,
+    /// Where the files say so.
+    pub at: Option<Place>,
+    /// The fields that change.
+    pub changes: Vec<FieldChange>,
+    /// It undoes what someone else did.
+    pub mends_drift: bool,
+    /// The secrets it needs that do not resolve here; it cannot be carried out here then.
+    pub lacks_secret: Option<String>,
+}
+
+/// What an [`Action`] does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// Adopt the listed source: it is ours from now on. No call is needed.
+    Adopt {
+        /// Index into `desired.sources`.
+        index: usize,
+        /// What the inventory will hold.
+        owned: Box<Owned>,
+    },
+    /// Connect a source that is not there.
+    Connect {
+        /// Index into `desired.sources`.
+        index: usize,
+    },
+    /// Connect a new definition under a name that is taken by our own source.
+    Replace {
+        /// Index into `desired.sources`.
+        index: usize,
+        /// The recorded id of the old one.
+        old: SourceId,
+    },
+    /// Clean up a source of ours.
+    Cleanup {
+        /// The recorded id.
+        id: SourceId,
+        /// Why it goes.
+        removal: Removal,
+    },
+    /// Strike it from the inventory. No call is needed.
+    Forget,
+    /// A new schedule. No call is needed.
+    Schedule {
+        /// Index into `desired.sources`.
+        index: usize,
+        /// The schedule so far.
+        before: Option<SyncSpec>,
+    },
+}
+
+/// Why a source is cleaned up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Removal {
+    /// The files no longer declare it. Counts against `max_cleanup`.
+    Undeclared,
+    /// `[removed]`. Counts against `max_cleanup`.
+    Removed,
+    /// `[moved]`: goes only once the new name is there. Counts against `max_cleanup`.
+    Moved(SourceName),
+    /// An older one of ours under a name that has a newer one. Does not count.
+    Superseded,
+}
+
+/// Something that would be done but is held back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Withheld {
+    /// The source's key.
+    pub source: SourceKey,
+    /// Its name on the platform.
+    pub name: SourceName,
+    /// What is held back: `cleanup`, `replace`, `adopt`, `connect`.
+    pub action: &'static str,
+    /// A stable word for scripts.
+    pub code: &'static str,
+    /// Why.
+    pub reason: String,
+    /// Where the files say so.
+    pub at: Option<Place>,
+    /// What to write or type to allow it.
+    pub allow: Option<String>,
+    /// A guard refused it (exit code 4), as opposed to: it was not asked for.
+    pub refused: bool,
+}
+
+/// A source on the platform that is neither declared nor ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unmanaged {
+    /// Its name.
+    pub name: SourceName,
+    /// Its type, when shown.
+    pub kind: Option<String>,
+    /// Its id, when shown.
+    pub id: Option<SourceId>,
+}
+
+/// A source that could not be compared in full.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unchecked {
+    /// Its key.
+    pub source: SourceKey,
+    /// Its name.
+    pub name: SourceName,
+    /// Which secret is missing and why.
+    pub why: String,
+    /// Where it is declared.
+    pub at: Place,
+}
+
+/// A suspended source.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Suspended {
+    /// Its name.
+    pub name: SourceName,
+    /// The author's reason.
+    pub reason: String,
+    /// What differs and is left so.
+    pub drift: Vec<FieldChange>,
+}
+
+impl Step {
+    /// The contract's word for it.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Adopt { .. } => "adopt",
+            Self::Connect { .. } => "connect",
+            Self::Replace { .. } => "replace",
+            Self::Cleanup { .. } => "cleanup",
+            Self::Forget => "forget",
+            Self::Schedule { .. } => "schedule",
+        }
+    }
+
+    /// The id on the platform it acts on.
+    #[must_use]
+    pub fn source_id(&self) -> Option<&SourceId> {
+        match self {
+            Self::Replace { old, .. } => Some(old),
+            Self::Cleanup { id, .. } => Some(id),
+            Self::Adopt { owned, .. } => owned.id.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Does it count against `max_cleanup`?
+    #[must_use]
+    pub fn counts_as_removal(&self) -> bool {
+        matches!(self, Self::Cleanup { removal, .. } if *removal != Removal::Superseded)
+    }
+
+    /// The order of carrying out: nothing is taken away before what replaces it is there.
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Adopt { .. } => 0,
+            Self::Connect { .. } => 1,
+            Self::Replace { .. } => 2,
+            Self::Cleanup { .. } => 3,
+            Self::Forget => 4,
+            Self::Schedule { .. } => 5,
+        }
+    }
+}
+
+impl UnitPlan {
+    /// A unit whose pass stopped.
+    #[must_use]
+    pub fn failed(desired: Arc<DesiredUnit>, error: UnitError) -> Self {
+        Self { error: Some(error), ..Self::empty(desired) }
+    }
+
+    fn empty(desired: Arc<DesiredUnit>) -> Self {
+        Self {
+            desired,
+            error: None,
+            actions: Vec::new(),
+            withheld: Vec::new(),
+            unmanaged: Vec::new(),
+            unreadable: Vec::new(),
+            unchecked: Vec::new(),
+            unchanged: Vec::new(),
+            suspended: Vec::new(),
+            refresh: Vec::new(),
+            owned: 0,
+        }
+    }
+
+    /// The workspace and scope.
+    #[must_use]
+    pub fn unit(&self) -> &Unit {
+        &self.desired.unit
+    }
+
+    /// Nothing to do and nothing wrong.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.error.is_none() && self.actions.is_empty()
+    }
+}
+
+/// Plans one unit. Pure: equal input gives an equal plan, whatever the order of its parts.
+#[must_use]
+pub fn plan(input: &Input<'_>) -> UnitPlan {
+    let mut plan = UnitPlan::empty(Arc::clone(input.desired));
+    plan.owned = input.inventory.owned.len();
+    let mut listed: BTreeMap<&SourceName, Vec<&ObservedSource>> = BTreeMap::new();
+    for row in input.listing {
+        listed.entry(&row.name).or_default().push(row);
+    }
+    for rows in listed.values_mut() {
+        rows.sort_by(|a, b| a.id.cmp(&b.id));
+    }
+    let declared: BTreeMap<&SourceName, usize> =
+        input.desired.sources.iter().enumerate().map(|(index, source)| (&source.name, index)).collect();
+
+    for (index, source) in input.desired.sources.iter().enumerate() {
+        let rows = listed.get(&source.name).map_or(&[][..], Vec::as_slice);
+        decide::declared(input, index, source, rows, &mut plan);
+    }
+    for (name, owned) in &input.inventory.owned {
+        if !declared.contains_key(name) {
+            let rows = listed.get(name).map_or(&[][..], Vec::as_slice);
+            removal::undeclared(input, name, owned, rows, &mut plan);
+        }
+    }
+    for (name, rows) in &listed {
+        if !declared.contains_key(name) && !input.inventory.owned.contains_key(name) {
+            plan.unmanaged.extend(rows.iter().map(|row| Unmanaged {
+                name: row.name.clone(),
+                kind: row.kind.clone(),
+                id: row.id.clone(),
+            }));
+        }
+    }
+    removal::withhold_renames(&mut plan, input);
+    plan.actions.sort_by(|a, b| (a.step.rank(), &a.name).cmp(&(b.step.rank(), &b.name)));
+    plan.withheld.sort_by(|a, b| (&a.name, a.action).cmp(&(&b.name, b.action)));
+    plan
+}

@@ -52,3 +52,11 @@ fn hex(bytes: &[u8]) -> String {
         text
     })
 }
+
+impl Fingerprint {
+    /// As hex.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}

@@ -1,6 +1,6 @@
 //! What is ours: the memory that decides whether a source may be replaced or removed.
 
-use super::{Definition, FieldPath, Fingerprint, SourceId, SourceKey, SourceName, SyncSpec};
+use super::{Definition, FieldPath, Fingerprint, FingerprintKey, SourceId, SourceKey, SourceName, SyncSpec};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -50,6 +50,15 @@ pub struct Applied {
     pub sync: Option<SyncSpec>,
 }
 
+impl Applied {
+    /// The stamp that goes with this definition as `metadata.wellspring.fingerprint`. It is keyed, so
+    /// a row that bears it was written by this state's owner with this very definition.
+    #[must_use]
+    pub fn stamp(&self, key: &FingerprintKey) -> Fingerprint {
+        key.of(&serde_json::json!({ "definition": &self.definition, "secrets": &self.secrets }))
+    }
+}
+
 /// A write that is about to be sent, or was sent and never answered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Intent {
@@ -71,7 +80,7 @@ pub struct Intent {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum IntentKind {
     /// `connect`, new or as a replacement; what would be applied if it went through.
-    Connect(Applied),
+    Connect(Box<Applied>),
     /// `cleanup` of one id.
     Cleanup(SourceId),
 }

@@ -1,0 +1,114 @@
+//! A source of the declared name stands on the platform and is not ours: may it become ours?
+
+use super::{Comparison, Step, UnitPlan, compare_foreign, decide::Case, decide::placed, diff};
+use crate::model::{Adopt, Applied, FieldPath, Fingerprint, Leaf, ObservedSource, Owned};
+use std::collections::BTreeMap;
+
+/// Adopts, or says why not and what to write.
+pub(super) fn foreign(case: &Case<'_>, row: &ObservedSource, plan: &mut UnitPlan) {
+    let comparison = compare_foreign(case.source, row);
+    let policy = case.source.adopt.unwrap_or(case.input.desired.policy.adopt);
+    match refusal(case, row, policy, &comparison) {
+        Some((code, reason, allow)) => plan.withheld.push(case.withheld("adopt", code, reason, allow, true)),
+        None => {
+            let owned = adopted(case, row, policy);
+            let reason = match policy {
+                _ if comparison.changes.is_empty() => "stands as declared, and was not ours".to_owned(),
+                _ => "stands under this name and is taken over; what differs is replaced next".to_owned(),
+            };
+            let mut action = case.action(Step::Adopt { index: case.index, owned: Box::new(owned) }, reason);
+            action.changes = comparison.changes;
+            case.act_unless_quarantined(action, plan);
+        }
+    }
+}
+
+type Refusal = (&'static str, String, Option<String>);
+
+fn refusal(case: &Case<'_>, row: &ObservedSource, policy: Adopt, comparison: &Comparison) -> Option<Refusal> {
+    if let Some(owner) = row.echo.owner.as_deref()
+        && case.input.owner != Some(owner)
+    {
+        let reason = format!("it stands on the platform and is stamped as owned by {owner:?}");
+        return Some(("other-owner", reason, None));
+    }
+    let write = |value: &str| Some(format!("write `adopt = \"{value}\"` in the source"));
+    match policy {
+        Adopt::Never => {
+            let reason = "a source of this name that is not ours stands on the platform".to_owned();
+            Some(("adopt", reason, write("identical")))
+        }
+        Adopt::Identical => {
+            let declared = case.source.definition.leaves();
+            let hidden: Vec<&FieldPath> = comparison
+                .unreadable
+                .iter()
+                .filter(|path| matches!(declared.get(*path), Some(Leaf::Plain(_))))
+                .collect();
+            let why = if let Some(change) = comparison.changes.first() {
+                format!("{} differs", change.path)
+            } else if let Some(path) = hidden.first() {
+                format!("{path} cannot be read")
+            } else if comparison.undeclared_keys {
+                "it has settings that the files do not declare".to_owned()
+            } else {
+                return None;
+            };
+            let reason = format!("a source of this name that is not ours stands on the platform, and {why}");
+            Some(("adopt", reason, write("by-name")))
+        }
+        Adopt::ByName if row.kind.as_ref().is_some_and(|kind| *kind != case.source.definition.kind) => {
+            let reason = "a source of this name but another type stands on the platform".to_owned();
+            Some(("adopt", reason, write("replace")))
+        }
+        Adopt::ByName | Adopt::Replace => None,
+    }
+}
+
+/// The inventory entry. Taken over as identical, it echoes what it echoes. Taken over by name, the
+/// declared values are what it *should* echo, so that whatever differs shows as drift and is mended.
+fn adopted(case: &Case<'_>, row: &ObservedSource, policy: Adopt) -> Owned {
+    let definition = case.source.definition.clone();
+    let secrets = match case.input.secrets.get(&case.source.name) {
+        Some(super::SecretState::Resolved(secrets)) if policy != Adopt::Replace => secrets.clone(),
+        _ => BTreeMap::new(),
+    };
+    let echo = match policy {
+        Adopt::Identical | Adopt::Never => diff::echo_of(row, case.input.key),
+        Adopt::ByName | Adopt::Replace => declared_echo(case),
+    };
+    let applied = Applied {
+        definition,
+        secrets,
+        echo,
+        key_id: case.input.key.id().to_owned(),
+        sync: case.source.sync.clone(),
+    };
+    let owned = Owned {
+        key: case.source.key.clone(),
+        id: row.id.clone(),
+        superseded: Vec::new(),
+        applied,
+        protect: case.source.protect,
+        declared_in: None,
+        file: None,
+        line: None,
+    };
+    placed(&owned, case.source, case.input.root)
+}
+
+fn declared_echo(case: &Case<'_>) -> BTreeMap<FieldPath, Fingerprint> {
+    let key = case.input.key;
+    let mut echo: BTreeMap<FieldPath, Fingerprint> = case
+        .source
+        .definition
+        .leaves()
+        .into_iter()
+        .filter_map(|(path, leaf)| match leaf {
+            Leaf::Plain(value) => Some((path, key.of(&value))),
+            Leaf::Secret(_) => None,
+        })
+        .collect();
+    echo.insert(diff::type_path(), key.of(&serde_json::Value::from(case.source.definition.kind.as_str())));
+    echo
+}

@@ -1,0 +1,31 @@
+//! Was a connect carried out in place? Concluded only from what the platform shows.
+
+use crate::model::{Applied, FingerprintKey, Leaf, ObservedSource};
+
+/// Does this row show the new definition, in a way it could not have shown the previous one?
+///
+/// Either it bears our keyed stamp of just this definition, or every readable declared field has the
+/// new value and at least one of them differs from what was applied before.
+#[must_use]
+pub fn carried_out(
+    applied: &Applied,
+    previous: Option<&Applied>,
+    row: &ObservedSource,
+    key: &FingerprintKey,
+) -> bool {
+    if row.echo.fingerprint.as_deref() == Some(applied.stamp(key).as_str()) {
+        return true;
+    }
+    let shown = row.echo.leaves();
+    let new = applied.definition.leaves();
+    let old = previous.map(|previous| previous.definition.leaves()).unwrap_or_default();
+    let mut telling = false;
+    for (path, leaf) in &new {
+        let (Leaf::Plain(value), Some(shown)) = (leaf, shown.get(path)) else { continue };
+        if *shown != value {
+            return false;
+        }
+        telling |= !matches!(old.get(path), Some(Leaf::Plain(was)) if was == value);
+    }
+    telling && previous.is_some()
+}

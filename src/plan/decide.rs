@@ -1,0 +1,296 @@
+//! One declared name: which of the nine cases is it, and what follows?
+
+use super::{
+    Action, Comparison, Input, SecretState, Step, Suspended, Unchecked, UnitPlan, Withheld, adopt, compare,
+};
+use crate::model::{DesiredSource, MetadataPolicy, ObservedSource, Owned, SourceId, SourceName};
+
+/// Takes one declared source through the table.
+pub(super) fn declared(
+    input: &Input<'_>,
+    index: usize,
+    source: &DesiredSource,
+    rows: &[&ObservedSource],
+    plan: &mut UnitPlan,
+) {
+    let case = Case { input, index, source, rows, owned: input.inventory.owned.get(&source.name) };
+    if let Some(suspend) = &source.suspend {
+        let drift = case.own_row().map(|(owned, row)| case.compare(owned, row).changes).unwrap_or_default();
+        plan.suspended.push(Suspended { name: source.name.clone(), reason: suspend.reason.clone(), drift });
+        case.keep_books(plan);
+        return;
+    }
+    if let Some(SecretState::Missing(why)) = input.secrets.get(&source.name) {
+        plan.unchecked.push(Unchecked {
+            source: source.key.clone(),
+            name: source.name.clone(),
+            why: why.clone(),
+            at: source.at.clone(),
+        });
+    }
+    if input.pending.contains(&source.name) {
+        let reason = "the answer to the last write was lost; the platform is given time to settle";
+        plan.withheld.push(case.withheld("connect", "settling", reason.to_owned(), None, false));
+        return;
+    }
+    match (case.own_row(), rows) {
+        (_, []) => case.connect(plan),
+        (Some((owned, row)), _) => case.ours(owned, row, plan),
+        (None, [row]) => adopt::foreign(&case, row, plan),
+        (None, _) => {
+            let reason =
+                format!("{} sources on the platform bear this name and none is known as ours", rows.len());
+            let allow = "remove all but one on the platform".to_owned();
+            plan.withheld.push(case.withheld("connect", "ambiguous", reason, Some(allow), false));
+        }
+    }
+}
+
+/// A declared source with everything known about its name.
+pub(super) struct Case<'a> {
+    pub(super) input: &'a Input<'a>,
+    pub(super) index: usize,
+    pub(super) source: &'a DesiredSource,
+    pub(super) rows: &'a [&'a ObservedSource],
+    pub(super) owned: Option<&'a Owned>,
+}
+
+impl<'a> Case<'a> {
+    /// Our own row: the one with the recorded id, or the only one where no ids are known.
+    fn own_row(&self) -> Option<(&'a Owned, &'a ObservedSource)> {
+        let owned = self.owned?;
+        let row = match &owned.id {
+            Some(id) => self.rows.iter().find(|row| row.id.as_ref() == Some(id)),
+            None if self.rows.len() == 1 => self.rows.first(),
+            None => None,
+        };
+        // Our newer one is gone and an older one of ours stands in its place.
+        let row = row.or_else(|| match self.rows {
+            [only] if only.id.as_ref().is_some_and(|id| owned.superseded.contains(id)) => Some(only),
+            _ => None,
+        })?;
+        Some((owned, row))
+    }
+
+    fn compare(&self, owned: &Owned, row: &ObservedSource) -> Comparison {
+        let secrets = match self.input.secrets.get(&self.source.name) {
+            Some(SecretState::Resolved(secrets)) => Some(secrets),
+            _ => None,
+        };
+        compare(self.source, &owned.applied, secrets, row, self.input.key)
+    }
+
+    fn connect(&self, plan: &mut UnitPlan) {
+        let ours = self.owned.is_some();
+        let reason = if ours { "gone from the platform" } else { "new" };
+        let action = Action {
+            mends_drift: ours,
+            ..self.action(Step::Connect { index: self.index }, reason.to_owned())
+        };
+        self.act_unless_quarantined(action, plan);
+    }
+
+    fn ours(&self, owned: &Owned, row: &ObservedSource, plan: &mut UnitPlan) {
+        let comparison = self.compare(owned, row);
+        plan.unreadable
+            .extend(comparison.unreadable.iter().map(|path| format!("{}: {path}", self.source.key)));
+        self.keep_books(plan);
+        if owned.applied.sync != self.source.sync {
+            let before = owned.applied.sync.clone();
+            let step = Step::Schedule { index: self.index, before };
+            plan.actions.push(self.action(step, "schedule changed".to_owned()));
+        }
+        let strangers = self.clean_up_superseded(owned, row, plan);
+        let fell_back = row.id != owned.id && owned.id.is_some();
+        if comparison.changes.is_empty() && !fell_back {
+            plan.unchanged.push(self.source.name.clone());
+            return;
+        }
+        if let Some(withheld) = self.replace_forbidden(owned, row, &comparison, strangers) {
+            plan.withheld.push(withheld);
+            return;
+        }
+        let Some(old) = row.id.clone() else { return };
+        let action = Action {
+            mends_drift: comparison.has_drift(),
+            reason: if fell_back {
+                "an older version stands in its place".to_owned()
+            } else {
+                reason_of(&comparison)
+            },
+            changes: comparison.changes,
+            ..self.action(Step::Replace { index: self.index, old }, String::new())
+        };
+        self.act_unless_quarantined(action, plan);
+    }
+
+    /// Cleans up our older ones under this name. Returns whether others' bear it too.
+    fn clean_up_superseded(&self, owned: &Owned, row: &ObservedSource, plan: &mut UnitPlan) -> bool {
+        let mut strangers = false;
+        for other in self.rows.iter().filter(|other| other.id != row.id) {
+            match &other.id {
+                Some(id) if owned.superseded.contains(id) => {
+                    let step = Step::Cleanup { id: id.clone(), removal: super::Removal::Superseded };
+                    plan.actions.push(self.action(step, "superseded by a newer one of ours".to_owned()));
+                }
+                _ => strangers = true,
+            }
+        }
+        strangers
+    }
+
+    fn replace_forbidden(
+        &self,
+        owned: &Owned,
+        row: &ObservedSource,
+        comparison: &Comparison,
+        strangers: bool,
+    ) -> Option<Withheld> {
+        let withheld = |code, reason: String, allow, refused| {
+            Some(self.withheld("replace", code, reason, allow, refused))
+        };
+        let what = reason_of(comparison);
+        if row.id.is_none() {
+            let allow = "remove it on the platform; it is then connected anew".to_owned();
+            return withheld(
+                "no-id",
+                format!("{what}, but the platform shows no id for it"),
+                Some(allow),
+                false,
+            );
+        }
+        if strangers {
+            let allow = "remove the other one on the platform".to_owned();
+            return withheld(
+                "ambiguous",
+                format!("{what}, but another source bears its name"),
+                Some(allow),
+                false,
+            );
+        }
+        if owned.protect || self.source.protect {
+            if self.input.upserts && self.source.protect {
+                return None;
+            }
+            let allow = "take `protect = true` away in a change of its own first".to_owned();
+            return withheld("protected", format!("{what}, but it is protected"), Some(allow), true);
+        }
+        let metadata_waits =
+            self.input.desired.policy.metadata == MetadataPolicy::Withhold && !self.input.upserts;
+        if comparison.only_metadata() && metadata_waits {
+            let allow = "write `metadata = \"replace\"` under [policy]".to_owned();
+            let reason = "only metadata differs; it goes along with the next change".to_owned();
+            return withheld("metadata", reason, Some(allow), false);
+        }
+        None
+    }
+
+    pub(super) fn act_unless_quarantined(&self, action: Action, plan: &mut UnitPlan) {
+        match self.input.quarantined.get(&self.source.name) {
+            Some(story) => {
+                let label = self.input.desired.label();
+                let allow = format!("edit the source, or `wellspring apply -s {label}/{}`", self.source.key);
+                let word = action.step.word();
+                plan.withheld.push(self.withheld(word, "quarantined", story.clone(), Some(allow), false));
+            }
+            None => plan.actions.push(action),
+        }
+    }
+
+    /// The inventory follows key, place, `protect` and what is left of older ids.
+    fn keep_books(&self, plan: &mut UnitPlan) {
+        let Some(owned) = self.owned else { return };
+        let mut next = placed(owned, self.source, self.input.root);
+        next.superseded.retain(|id| self.rows.iter().any(|row| row.id.as_ref() == Some(id)));
+        if next != *owned {
+            plan.refresh.push((self.source.name.clone(), next));
+        }
+    }
+
+    pub(super) fn action(&self, step: Step, reason: String) -> Action {
+        let lacks_secret = match (self.input.secrets.get(&self.source.name), &step) {
+            (
+                Some(SecretState::Missing(why)),
+                Step::Connect { .. } | Step::Replace { .. } | Step::Adopt { .. },
+            ) => Some(why.clone()),
+            _ => None,
+        };
+        Action {
+            step,
+            source: self.source.key.clone(),
+            name: self.source.name.clone(),
+            reason,
+            at: Some(self.source.at.clone()),
+            changes: Vec::new(),
+            mends_drift: false,
+            lacks_secret,
+        }
+    }
+
+    pub(super) fn withheld(
+        &self,
+        action: &'static str,
+        code: &'static str,
+        reason: String,
+        allow: Option<String>,
+        refused: bool,
+    ) -> Withheld {
+        Withheld {
+            source: self.source.key.clone(),
+            name: self.source.name.clone(),
+            action,
+            code,
+            reason,
+            at: Some(self.source.at.clone()),
+            allow,
+            refused,
+        }
+    }
+}
+
+/// The inventory entry of a source that `root` declares so.
+#[must_use]
+pub fn placed(owned: &Owned, source: &DesiredSource, root: &str) -> Owned {
+    Owned {
+        key: source.key.clone(),
+        protect: source.protect,
+        declared_in: Some(root.to_owned()),
+        file: Some(source.at.file.to_string()),
+        line: Some(source.at.line),
+        ..owned.clone()
+    }
+}
+
+/// In a few words, what differs: `connection_config changed`, `drift: metadata`.
+fn reason_of(comparison: &Comparison) -> String {
+    let roots = |drift: bool| {
+        let mut roots: Vec<&str> = comparison
+            .changes
+            .iter()
+            .filter(|change| change.drift == drift)
+            .map(|change| change.path.as_str().split(['.', '[']).next().unwrap_or_default())
+            .collect();
+        roots.dedup();
+        roots.join(" and ")
+    };
+    match (roots(false), roots(true)) {
+        (changed, drifted) if drifted.is_empty() => format!("{changed} changed"),
+        (changed, drifted) if changed.is_empty() => format!("{drifted} changed on the platform"),
+        (changed, drifted) => format!("{changed} changed, {drifted} changed on the platform"),
+    }
+}
+
+/// The ids under a name that the inventory knows as ours.
+pub(super) fn our_ids<'a>(
+    owned: &'a Owned,
+    rows: &'a [&'a ObservedSource],
+) -> impl Iterator<Item = &'a SourceId> {
+    rows.iter()
+        .filter_map(|row| row.id.as_ref())
+        .filter(|id| owned.id.as_ref() == Some(*id) || owned.superseded.contains(id))
+}
+
+/// Is any write to this name waiting for the platform to settle?
+pub(super) fn is_pending(input: &Input<'_>, name: &SourceName) -> bool {
+    input.pending.contains(name)
+}

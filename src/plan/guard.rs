@@ -1,0 +1,140 @@
+//! The guard: counts what is to be removed and replaced, and alone makes an [`ApprovedPlan`].
+
+use super::{Action, Plan, Step, UnitPlan, Withheld};
+use crate::model::{DesiredUnit, Limit, Policy, Prune, Unit};
+use std::collections::BTreeMap;
+
+/// A plan that the guard let through. `apply` takes nothing else, and nothing else makes one.
+#[derive(Debug, Clone)]
+pub struct ApprovedPlan {
+    plan: Plan,
+}
+
+impl ApprovedPlan {
+    /// What is to be done, and what is not.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The units, each fit to be carried out.
+    pub fn units(&self) -> impl Iterator<Item = ApprovedUnit<'_>> {
+        self.plan.units.iter().map(ApprovedUnit)
+    }
+}
+
+/// One unit of an [`ApprovedPlan`].
+#[derive(Debug, Clone, Copy)]
+pub struct ApprovedUnit<'a>(&'a UnitPlan);
+
+impl<'a> ApprovedUnit<'a> {
+    /// What is to be done in it.
+    #[must_use]
+    pub fn plan(self) -> &'a UnitPlan {
+        self.0
+    }
+}
+
+/// The host's `[limits]`. They only tighten what the repository permits.
+#[derive(Debug, Clone, Default)]
+pub struct HostLimits {
+    /// `max_cleanup`
+    pub max_cleanup: Option<Limit>,
+    /// `max_replace`
+    pub max_replace: Option<Limit>,
+    /// `prune`
+    pub prune: Option<Prune>,
+}
+
+/// What flags say for one run, in the place of the repository's policy.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// `--prune`
+    pub prune: bool,
+    /// `--max-cleanup`
+    pub max_cleanup: Option<Limit>,
+}
+
+impl Overrides {
+    /// The unit under the policy of this run: flags over the repository, the host's cap over both.
+    #[must_use]
+    pub fn over(&self, unit: &DesiredUnit, host: &HostLimits) -> DesiredUnit {
+        let policy = &unit.policy;
+        let prune = if self.prune { Prune::Owned } else { policy.prune };
+        let policy = Policy {
+            prune: prune.min(host.prune.unwrap_or(Prune::Owned)),
+            max_cleanup: self.max_cleanup.unwrap_or(policy.max_cleanup),
+            ..policy.clone()
+        };
+        DesiredUnit { policy, ..unit.clone() }
+    }
+}
+
+/// Checks every unit before the first write of any.
+///
+/// `recent` holds, per unit, the removals of the last hour. Over `max_cleanup`, all removals of that
+/// unit are withheld; over `max_replace`, all its replacements. The rest goes through.
+#[must_use]
+pub fn approve(mut plan: Plan, host: &HostLimits, recent: &BTreeMap<Unit, usize>) -> ApprovedPlan {
+    for unit in &mut plan.units {
+        let recent = recent.get(unit.unit()).copied().unwrap_or_default();
+        limit_removals(unit, host, recent);
+        limit_replacements(unit, host);
+        unit.withheld.sort_by(|a, b| (&a.name, a.action).cmp(&(&b.name, b.action)));
+    }
+    plan.units.sort_by(|a, b| a.unit().cmp(b.unit()));
+    ApprovedPlan { plan }
+}
+
+fn limit_removals(unit: &mut UnitPlan, host: &HostLimits, recent: usize) {
+    // A share is taken of what was ours at the beginning of the hour.
+    let owned = unit.owned + recent;
+    let limit = tighter(Some(unit.desired.policy.max_cleanup), host.max_cleanup, owned);
+    let count = unit.actions.iter().filter(|action| action.step.counts_as_removal()).count();
+    if count == 0 || count + recent <= limit {
+        return;
+    }
+    let earlier = if recent == 0 { String::new() } else { format!(" after {recent} in the last hour") };
+    let reason = format!("{count} to clean up{earlier}, but at most {limit} of {owned} may go in an hour");
+    let needed = count + recent;
+    let allow = match host.max_cleanup.map(|cap| cap.of(owned)) {
+        Some(cap) if cap < needed => "raise `max_cleanup` under [limits] in the host's file".to_owned(),
+        _ => format!("run `wellspring apply --max-cleanup {needed}`, or raise `max_cleanup` under [policy]"),
+    };
+    withhold(unit, "max-cleanup", &reason, &allow, |action| action.step.counts_as_removal());
+}
+
+fn limit_replacements(unit: &mut UnitPlan, host: &HostLimits) {
+    let limit = tighter(unit.desired.policy.max_replace, host.max_replace, unit.owned);
+    let is_replacement = |action: &Action| matches!(action.step, Step::Replace { .. });
+    let count = unit.actions.iter().filter(|action| is_replacement(action)).count();
+    if count > limit {
+        let reason = format!("{count} to replace, but at most {limit} may be in one pass");
+        withhold(unit, "max-replace", &reason, "raise `max_replace` under [policy]", is_replacement);
+    }
+}
+
+fn tighter(policy: Option<Limit>, host: Option<Limit>, owned: usize) -> usize {
+    [policy, host].into_iter().flatten().map(|limit| limit.of(owned)).min().unwrap_or(usize::MAX)
+}
+
+fn withhold(
+    unit: &mut UnitPlan,
+    code: &'static str,
+    reason: &str,
+    allow: &str,
+    which: impl Fn(&Action) -> bool,
+) {
+    let (held, kept): (Vec<Action>, Vec<Action>) = std::mem::take(&mut unit.actions).into_iter().partition(which);
+    unit.actions = kept;
+    unit.withheld.extend(held.into_iter().map(|action| Withheld {
+        action: action.step.word(),
+        source: action.source,
+        name: action.name,
+        code,
+        reason: reason.to_owned(),
+        at: action.at,
+        allow: Some(allow.to_owned()),
+        refused: true,
+    }));
+}

@@ -1,0 +1,164 @@
+//! A source of ours that the files no longer declare: may it go?
+//!
+//! Every condition must hold, and the first that does not is told, with what to write.
+
+use super::decide::{is_pending, our_ids};
+use super::{Action, Input, Removal, Step, UnitPlan, Withheld};
+use crate::model::{ObservedSource, Owned, Place, Prune, RemovedAction, SourceName};
+
+/// Takes one undeclared source of ours through the conditions.
+pub(super) fn undeclared(
+    input: &Input<'_>,
+    name: &SourceName,
+    owned: &Owned,
+    rows: &[&ObservedSource],
+    plan: &mut UnitPlan,
+) {
+    let at = place_of(owned);
+    let action = |step, reason: String| Action {
+        step,
+        source: owned.key.clone(),
+        name: name.clone(),
+        reason,
+        at: at.clone(),
+        changes: Vec::new(),
+        mends_drift: false,
+        lacks_secret: None,
+    };
+    let removed = input.desired.removed.iter().find(|removed| removed.key == owned.key);
+    let moved = input.desired.moved.iter().find(|moved| moved.from == owned.key).and_then(|moved| {
+        let to = input.desired.sources.iter().find(|source| source.key == moved.to)?;
+        Some((moved, to))
+    });
+    let ids: Vec<_> = our_ids(owned, rows).cloned().collect();
+    let nothing_left = rows.is_empty() || (ids.is_empty() && owned.id.is_some());
+
+    let withheld = if is_pending(input, name) {
+        Some(Reason::new(
+            "settling",
+            "the answer to the last write was lost; the platform is given time to settle",
+        ))
+    } else if let Some(barred) = &input.removals_barred {
+        Some(Reason::new(barred.code, &barred.why))
+    } else if nothing_left {
+        plan.actions.push(action(Step::Forget, "gone from the files and from the platform".to_owned()));
+        return;
+    } else if let Some(removed) = removed.filter(|removed| removed.action == RemovedAction::Forget) {
+        plan.actions.push(Action {
+            at: Some(removed.at.clone()),
+            ..action(Step::Forget, format!("[removed] {}", removed.reason))
+        });
+        return;
+    } else if ids.is_empty() {
+        Some(Reason::new("no-id", "gone from the files, but the platform shows no id for it"))
+    } else if owned.protect {
+        let allow = format!("declare it again without `protect`, then remove it: see {}", owned.key);
+        Some(Reason::new("protected", "gone from the files, but protected").allow(allow).refused())
+    } else if removed.is_none() && moved.is_none() && input.desired.policy.prune == Prune::Off {
+        let label = input.desired.label();
+        let allow = format!(
+            "write `prune = \"owned\"` under [policy], or run `wellspring apply --prune -s {label}/{}`",
+            owned.key
+        );
+        Some(Reason::new("prune-off", "gone from the files, but prune is off").allow(allow))
+    } else if owned.declared_in.as_deref() != Some(input.root) {
+        let allow = "declare it here once, then remove it".to_owned();
+        Some(Reason::new("other-root", "never seen declared in this directory").allow(allow))
+    } else {
+        None
+    };
+    if let Some(reason) = withheld {
+        plan.withheld.push(reason.withheld(name, owned, at));
+        return;
+    }
+    let (removal, reason, at) = match (removed, moved) {
+        (Some(removed), _) => {
+            (Removal::Removed, format!("[removed] {}", removed.reason), Some(removed.at.clone()))
+        }
+        (None, Some((moved, to))) => {
+            (Removal::Moved(to.name.clone()), format!("[moved] to {}", moved.to), Some(moved.at.clone()))
+        }
+        (None, None) => (Removal::Undeclared, "gone from the files".to_owned(), at.clone()),
+    };
+    for id in ids {
+        let removal = if owned.id.as_ref() == Some(&id) { removal.clone() } else { Removal::Superseded };
+        plan.actions.push(Action { at: at.clone(), ..action(Step::Cleanup { id, removal }, reason.clone()) });
+    }
+}
+
+/// A removal whose definition reappears under a new name is very likely a rename. The new one is
+/// connected; the old one stays until the files say which it is.
+pub(super) fn withhold_renames(plan: &mut UnitPlan, input: &Input<'_>) {
+    let appearing: Vec<usize> = plan
+        .actions
+        .iter()
+        .filter_map(|action| match action.step {
+            Step::Connect { index } | Step::Adopt { index, .. } => Some(index),
+            _ => None,
+        })
+        .collect();
+    let mut kept = Vec::with_capacity(plan.actions.len());
+    for action in std::mem::take(&mut plan.actions) {
+        let undeclared = matches!(&action.step, Step::Cleanup { removal: Removal::Undeclared, .. });
+        let twin = input.inventory.owned.get(&action.name).filter(|_| undeclared).and_then(|owned| {
+            appearing.iter().map(|index| &input.desired.sources[*index]).find(|source| {
+                let (was, now) = (&owned.applied.definition, &source.definition);
+                was.kind == now.kind && was.connection_config == now.connection_config
+            })
+        });
+        match twin {
+            Some(twin) => plan.withheld.push(Withheld {
+                source: action.source.clone(),
+                name: action.name.clone(),
+                action: "cleanup",
+                code: "rename",
+                reason: format!("gone from the files, but {} is the same source: a rename?", twin.key),
+                at: action.at.clone(),
+                allow: Some(format!("write `{} = \"{}\"` under [moved]", action.source, twin.key)),
+                refused: false,
+            }),
+            None => kept.push(action),
+        }
+    }
+    plan.actions = kept;
+}
+
+struct Reason {
+    code: &'static str,
+    why: String,
+    allow: Option<String>,
+    refused: bool,
+}
+
+impl Reason {
+    fn new(code: &'static str, why: &str) -> Self {
+        Self { code, why: why.to_owned(), allow: None, refused: false }
+    }
+
+    fn allow(mut self, how: String) -> Self {
+        self.allow = Some(how);
+        self
+    }
+
+    fn refused(mut self) -> Self {
+        self.refused = true;
+        self
+    }
+
+    fn withheld(self, name: &SourceName, owned: &Owned, at: Option<Place>) -> Withheld {
+        Withheld {
+            source: owned.key.clone(),
+            name: name.clone(),
+            action: "cleanup",
+            code: self.code,
+            reason: self.why,
+            at,
+            allow: self.allow,
+            refused: self.refused,
+        }
+    }
+}
+
+fn place_of(owned: &Owned) -> Option<Place> {
+    Some(Place { file: owned.file.as_deref()?.into(), line: owned.line? })
+}
