@@ -23,3 +23,4 @@ pub use inventory::{Applied, Intent, IntentKind, Inventory, Owned};
 pub use observed::{Echo, ObservedSource, is_masked};
 pub use policy::{Adopt, Limit, MetadataPolicy, OnConflict, Policy, Prune};
 pub use resolved::ResolvedSource;
+pub(crate) use resolved::wipe;

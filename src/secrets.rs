@@ -1,1 +1,252 @@
-//! References to resolved configuration and keyed fingerprints.
+//! References to values: `${NAME}`, `env:`, `file:` and `credential:` are looked up when they are
+//! needed, and the values go to the platform and into keyed fingerprints, nowhere else.
+//!
+//! A value is expanded once: what stands in it is never read as a reference again. No reference
+//! can run a command, leave its directory, or name what holds the platform's own token.
+
+mod files;
+
+use crate::model::{
+    Declared, Definition, FieldPath, Fingerprint, FingerprintKey, ResolvedSource, SecretRef, Segment,
+    SourceName, Template, flatten_json, wipe,
+};
+use secrecy::zeroize::Zeroizing;
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The longest value a reference may have, in bytes. Keys and certificates fit; an accidental
+/// pointer to some other file does not fill the memory.
+pub const LONGEST_VALUE: usize = 64 * 1024;
+
+/// Looks up an environment variable; `None` when it is unset or not UTF-8.
+pub type Variables = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// Where secrets are found.
+#[derive(Clone)]
+pub struct Secrets {
+    /// `env:NAME` and `${NAME}`.
+    pub variables: Variables,
+    /// `file:NAME` lies below this directory (the host's `secrets.dir`).
+    pub secrets_dir: Option<PathBuf>,
+    /// `credential:NAME` lies below this directory (`$CREDENTIALS_DIRECTORY`).
+    pub credentials_dir: Option<PathBuf>,
+    /// What holds the platform's token: files of the tree may not refer to it.
+    pub forbidden: BTreeSet<SecretRef>,
+}
+
+impl Secrets {
+    /// Looks up every reference of `definition`.
+    ///
+    /// # Errors
+    /// [`Unresolved`] names every reference that has no usable value here, and no value.
+    pub fn resolve(&self, definition: &Definition) -> Result<Resolution, Unresolved> {
+        let mut pass = Pass { secrets: self, secret_leaves: BTreeSet::new(), missing: Vec::new() };
+        let root = FieldPath::root("connection_config");
+        let config = definition
+            .connection_config
+            .iter()
+            .map(|(key, value)| (key.clone(), pass.value(&root.key(key), value)))
+            .collect();
+        let resolution =
+            Resolution { config: Config(Value::Object(config)), secret_leaves: pass.secret_leaves };
+        if pass.missing.is_empty() { Ok(resolution) } else { Err(Unresolved { missing: pass.missing }) }
+    }
+
+    /// The value of one reference, or why there is none.
+    fn look_up(&self, reference: &SecretRef) -> Result<Zeroizing<String>, String> {
+        if self.forbidden.contains(reference) {
+            return Err(format!("{reference} holds the platform's token, which no source may be given"));
+        }
+        match reference {
+            SecretRef::Env(name) => self.variable(name),
+            SecretRef::File(name) => self.file(
+                reference,
+                name,
+                self.secrets_dir.as_ref(),
+                "no directory of secrets is set (secrets.dir)",
+            ),
+            SecretRef::Credential(name) => self.file(
+                reference,
+                name,
+                self.credentials_dir.as_ref(),
+                "$CREDENTIALS_DIRECTORY is not set here",
+            ),
+        }
+    }
+
+    fn variable(&self, name: &str) -> Result<Zeroizing<String>, String> {
+        let value = (self.variables)(name).map(Zeroizing::new).ok_or(format!("{name} is not set here"))?;
+        if value.is_empty() {
+            Err(format!("{name} is empty"))
+        } else if value.len() > LONGEST_VALUE {
+            Err(format!("{name} is longer than 64 KiB"))
+        } else {
+            Ok(value)
+        }
+    }
+
+    fn file(
+        &self,
+        reference: &SecretRef,
+        name: &str,
+        dir: Option<&PathBuf>,
+        unset: &str,
+    ) -> Result<Zeroizing<String>, String> {
+        let dir = dir.ok_or_else(|| format!("{reference}: {unset}"))?;
+        let path = files::locate(dir, name).map_err(|why| format!("{reference}: {why}"))?;
+        if self.forbidden_files().any(|forbidden| forbidden == path) {
+            return Err(format!("{reference} holds the platform's token, which no source may be given"));
+        }
+        files::read(&path).map_err(|why| format!("{reference}: {why}"))
+    }
+
+    /// Where the forbidden references lead: another name for the same file is forbidden too.
+    fn forbidden_files(&self) -> impl Iterator<Item = PathBuf> + '_ {
+        self.forbidden.iter().filter_map(|reference| match reference {
+            SecretRef::Env(_) => None,
+            SecretRef::File(name) => files::locate(self.secrets_dir.as_ref()?, name).ok(),
+            SecretRef::Credential(name) => files::locate(self.credentials_dir.as_ref()?, name).ok(),
+        })
+    }
+}
+
+/// One walk through a definition.
+struct Pass<'a> {
+    secrets: &'a Secrets,
+    secret_leaves: BTreeSet<FieldPath>,
+    missing: Vec<Missing>,
+}
+
+impl Pass<'_> {
+    fn value(&mut self, path: &FieldPath, declared: &Declared) -> Value {
+        match declared {
+            Declared::Bool(value) => (*value).into(),
+            Declared::Integer(value) => (*value).into(),
+            Declared::Float(value) => (*value).into(),
+            Declared::String(value) => value.as_str().into(),
+            Declared::Template(template) => self.template(path, template),
+            Declared::Secret(reference) => {
+                self.secret_leaves.insert(path.clone());
+                self.reference(path, reference, reference.to_string())
+                    .map_or(Value::Null, |mut value| std::mem::take(&mut *value).into())
+            }
+            Declared::Array(items) => {
+                items.iter().enumerate().map(|(n, item)| self.value(&path.index(n), item)).collect()
+            }
+            Declared::Table(entries) => Value::Object(
+                entries.iter().map(|(key, value)| (key.clone(), self.value(&path.key(key), value))).collect(),
+            ),
+        }
+    }
+
+    fn template(&mut self, path: &FieldPath, template: &Template) -> Value {
+        self.secret_leaves.insert(path.clone());
+        let mut pieces = Vec::with_capacity(template.0.len());
+        for segment in &template.0 {
+            match segment {
+                Segment::Literal(text) => pieces.push(Zeroizing::new(text.clone())),
+                Segment::Env(name) => {
+                    let reference = SecretRef::Env(name.clone());
+                    pieces.extend(self.reference(path, &reference, format!("${{{name}}}")));
+                }
+            }
+        }
+        // Sized beforehand: a text that grows leaves copies of itself behind in memory.
+        let mut text = String::with_capacity(pieces.iter().map(|piece| piece.len()).sum());
+        pieces.iter().for_each(|piece| text.push_str(piece));
+        text.into()
+    }
+
+    fn reference(
+        &mut self,
+        path: &FieldPath,
+        reference: &SecretRef,
+        written: String,
+    ) -> Option<Zeroizing<String>> {
+        match self.secrets.look_up(reference) {
+            Ok(value) => Some(value),
+            Err(why) => {
+                self.missing.push(Missing { path: path.clone(), reference: written, why });
+                None
+            }
+        }
+    }
+}
+
+/// References without a usable value. Holds no value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unresolved {
+    /// At least one, in the order of the definition.
+    pub missing: Vec<Missing>,
+}
+
+/// One reference without a usable value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// The leaf it stands in.
+    pub path: FieldPath,
+    /// As written in the files: `${NAME}`, `env:NAME`, `file:NAME`, `credential:NAME`.
+    pub reference: String,
+    /// A sentence for people: `DB_PASSWORD is not set here`.
+    pub why: String,
+}
+
+impl fmt::Display for Unresolved {
+    /// Every reason once: `DB_PASSWORD is not set here; API_KEY is empty`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut said = BTreeSet::new();
+        for missing in &self.missing {
+            if said.insert(&missing.why) {
+                let separator = if said.len() > 1 { "; " } else { "" };
+                write!(f, "{separator}{}", missing.why)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Unresolved {}
+
+/// A definition's `connection_config` with every secret in place. Wiped from memory when dropped;
+/// it has no `Debug`, `Display` or `Serialize`.
+pub struct Resolution {
+    config: Config,
+    secret_leaves: BTreeSet<FieldPath>,
+}
+
+struct Config(Value);
+
+impl Drop for Config {
+    fn drop(&mut self) {
+        wipe(&mut self.0);
+    }
+}
+
+impl Resolution {
+    /// A fingerprint of the value at every leaf that holds a secret.
+    #[must_use]
+    pub fn fingerprints(&self, key: &FingerprintKey) -> BTreeMap<FieldPath, Fingerprint> {
+        let root = FieldPath::root("connection_config");
+        let mut leaves = BTreeMap::new();
+        flatten_json(&root, &self.config.0, &mut leaves);
+        leaves.retain(|path, _| self.secret_leaves.contains(path));
+        leaves.into_iter().map(|(path, value)| (path, key.of(value))).collect()
+    }
+
+    /// The source as it is sent. `metadata` carries our stamp where one is sent.
+    #[must_use]
+    pub fn into_source(
+        mut self,
+        name: SourceName,
+        kind: String,
+        metadata: Map<String, Value>,
+    ) -> ResolvedSource {
+        ResolvedSource::new(name, kind, self.config.0.take(), metadata)
+    }
+}
+
+#[cfg(test)]
+mod tests;

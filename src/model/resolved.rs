@@ -21,7 +21,8 @@ impl secrecy::zeroize::Zeroize for Exposed {
     }
 }
 
-fn wipe(value: &mut serde_json::Value) {
+/// Overwrites every text in `value`; keys and numbers stay.
+pub(crate) fn wipe(value: &mut serde_json::Value) {
     match value {
         serde_json::Value::String(text) => secrecy::zeroize::Zeroize::zeroize(text),
         serde_json::Value::Array(items) => items.iter_mut().for_each(wipe),

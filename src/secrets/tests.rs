@@ -1,0 +1,255 @@
+use super::*;
+use secrecy::zeroize::Zeroize;
+use serde_json::json;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+const CANARY: &str = "c4nary-${HOME}-\"quoted\"";
+
+fn secrets(dir: Option<&Path>) -> Secrets {
+    let variables: Variables = Arc::new(|name| match name {
+        "PASSWORD" => Some(CANARY.to_owned()),
+        "USER" => Some("reader".to_owned()),
+        "EMPTY" => Some(String::new()),
+        "LONG" => Some("x".repeat(LONGEST_VALUE + 1)),
+        "PMTX_TOKEN" => Some("platform-token".to_owned()),
+        _ => None,
+    });
+    Secrets {
+        variables,
+        secrets_dir: dir.map(Path::to_owned),
+        credentials_dir: dir.map(|dir| dir.join("credentials")),
+        forbidden: [SecretRef::Env("PMTX_TOKEN".into()), SecretRef::Credential("pmtx-token".into())].into(),
+    }
+}
+
+fn definition(entries: impl IntoIterator<Item = (&'static str, Declared)>) -> Definition {
+    Definition {
+        kind: "database".into(),
+        connection_config: entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+        metadata: Map::new(),
+    }
+}
+
+fn env(name: &str) -> Declared {
+    Declared::Secret(SecretRef::Env(name.into()))
+}
+
+/// The one reason why `reference` does not resolve.
+fn refusal(secrets: &Secrets, reference: Declared) -> String {
+    match secrets.resolve(&definition([("it", reference)])) {
+        Ok(_) => "resolved".into(),
+        Err(unresolved) => unresolved.to_string(),
+    }
+}
+
+fn value(secrets: &Secrets, reference: SecretRef) -> Value {
+    let resolved = secrets.resolve(&definition([("it", Declared::Secret(reference))])).ok().unwrap();
+    let source = resolved.into_source(SourceName::parse("s").unwrap(), "database".into(), Map::new());
+    source.expose_connection_config()["it"].clone()
+}
+
+#[test]
+fn every_kind_of_value_reaches_its_place_and_is_expanded_once() {
+    let url = Template(vec![
+        Segment::Literal("db://".into()),
+        Segment::Env("USER".into()),
+        Segment::Literal(":${".into()),
+        Segment::Env("PASSWORD".into()),
+    ]);
+    let nested = Declared::Table([("keys".to_owned(), Declared::Array(vec![env("PASSWORD")]))].into());
+    let definition = definition([
+        ("url", Declared::Template(url)),
+        ("port", Declared::Integer(5432)),
+        ("options", nested),
+        ("empty", Declared::Table(BTreeMap::new())),
+    ]);
+    let resolved = secrets(None).resolve(&definition).ok().unwrap();
+    let source = resolved.into_source(SourceName::parse("s").unwrap(), "database".into(), Map::new());
+    assert_eq!(
+        *source.expose_connection_config(),
+        json!({
+            "url": format!("db://reader:${{{CANARY}"),
+            "port": 5432,
+            "options": { "keys": [CANARY] },
+            "empty": {},
+        })
+    );
+}
+
+#[test]
+fn fingerprints_cover_exactly_the_leaves_that_hold_secrets() {
+    let key = FingerprintKey::new([7; 32]);
+    let definition = definition([
+        ("host", Declared::String("db".into())),
+        ("password", env("PASSWORD")),
+        ("dotted.key", Declared::Array(vec![Declared::Integer(1), env("USER")])),
+    ]);
+    let prints = secrets(None).resolve(&definition).ok().unwrap().fingerprints(&key);
+    let secret_leaves: Vec<_> = definition
+        .leaves()
+        .into_iter()
+        .filter(|(_, leaf)| matches!(leaf, crate::model::Leaf::Secret(_)))
+        .map(|(path, _)| path)
+        .collect();
+    assert_eq!(prints.keys().cloned().collect::<Vec<_>>(), secret_leaves);
+    assert_eq!(prints[&FieldPath::root("connection_config").key("password")], key.of(&json!(CANARY)));
+}
+
+#[test]
+fn all_that_is_missing_is_named_at_once_and_no_value_is_told() {
+    let template = Template(vec![Segment::Env("PASSWORD".into()), Segment::Env("NOWHERE".into())]);
+    let unresolved = secrets(None)
+        .resolve(&definition([
+            ("a", env("DB_PASSWORD")),
+            ("b", env("EMPTY")),
+            ("c", Declared::Template(template)),
+            ("d", env("PASSWORD")),
+            ("e", env("DB_PASSWORD")),
+        ]))
+        .err()
+        .unwrap();
+    assert_eq!(
+        unresolved.to_string(),
+        "DB_PASSWORD is not set here; EMPTY is empty; NOWHERE is not set here"
+    );
+    assert_eq!(unresolved.missing.len(), 4);
+    assert_eq!(unresolved.missing[2].reference, "${NOWHERE}");
+    assert_eq!(unresolved.missing[2].path.as_str(), "connection_config.c");
+    assert!(!format!("{unresolved:?}").contains("c4nary"));
+}
+
+#[test]
+fn variables_are_refused_with_the_reason() {
+    let secrets = secrets(None);
+    assert_eq!(refusal(&secrets, env("LONG")), "LONG is longer than 64 KiB");
+    let token = "env:PMTX_TOKEN holds the platform's token, which no source may be given";
+    assert_eq!(refusal(&secrets, env("PMTX_TOKEN")), token);
+    let template = Template(vec![Segment::Env("PMTX_TOKEN".into())]);
+    assert_eq!(refusal(&secrets, Declared::Template(template)), token);
+    assert_eq!(
+        refusal(&secrets, Declared::Secret(SecretRef::File("a".into()))),
+        "file:a: no directory of secrets is set (secrets.dir)"
+    );
+    assert_eq!(
+        refusal(&secrets, Declared::Secret(SecretRef::Credential("a".into()))),
+        "credential:a: $CREDENTIALS_DIRECTORY is not set here"
+    );
+}
+
+#[test]
+fn exactly_one_trailing_newline_is_taken_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let secrets = secrets(Some(dir.path()));
+    for (content, expected) in
+        [("plain", "plain"), ("one\n", "one"), ("two\n\n", "two\n"), ("crlf\r\n", "crlf"), (" s \n", " s ")]
+    {
+        fs::write(dir.path().join("it"), content).unwrap();
+        assert_eq!(value(&secrets, SecretRef::File("it".into())), *expected, "{content:?}");
+    }
+    fs::write(dir.path().join("it"), vec![b'x'; LONGEST_VALUE]).unwrap();
+    assert_eq!(value(&secrets, SecretRef::File("it".into())).as_str().unwrap().len(), LONGEST_VALUE);
+}
+
+#[test]
+fn files_that_are_no_secret_are_refused_with_the_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let secrets = secrets(Some(dir.path()));
+    let check = |name: &str, why: &str| {
+        let got = refusal(&secrets, Declared::Secret(SecretRef::File(name.into())));
+        assert_eq!(got, format!("file:{name}: {why}"));
+    };
+    fs::write(dir.path().join("empty"), "\n").unwrap();
+    fs::write(dir.path().join("long"), vec![b'x'; LONGEST_VALUE + 1]).unwrap();
+    fs::write(dir.path().join("binary"), [b'a', 0xff]).unwrap();
+    fs::create_dir(dir.path().join("folder")).unwrap();
+    check("empty", "is empty");
+    check("long", "is longer than 64 KiB");
+    check("binary", "is not UTF-8");
+    check("folder", "is not a regular file");
+    check("nowhere", "the file does not exist");
+}
+
+#[test]
+fn a_socket_or_fifo_is_refused_without_waiting_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("socket")).unwrap();
+    let got = refusal(&secrets(Some(dir.path())), Declared::Secret(SecretRef::File("socket".into())));
+    assert_eq!(got, "file:socket: is not a regular file");
+}
+
+#[test]
+fn no_name_leads_out_of_the_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let below = dir.path().join("secrets");
+    fs::create_dir_all(below.join("sub")).unwrap();
+    fs::write(dir.path().join("outside"), "outside").unwrap();
+    fs::write(below.join("sub/inside"), "inside").unwrap();
+    symlink("../outside", below.join("link")).unwrap();
+    symlink("..", below.join("up")).unwrap();
+    symlink("loop", below.join("loop")).unwrap();
+    let secrets = secrets(Some(&below));
+    let absolute = dir.path().join("outside").to_str().unwrap().to_owned();
+    let names = [
+        "",
+        ".",
+        "..",
+        "../outside",
+        "sub/../../outside",
+        "sub/../sub/inside",
+        "./sub/inside",
+        "sub//inside",
+    ];
+    for name in names.into_iter().map(str::to_owned).chain([absolute, "sub/inside/".into()]) {
+        let got = refusal(&secrets, Declared::Secret(SecretRef::File(name.clone())));
+        assert_eq!(got, format!("file:{name}: is not a plain name below the directory of secrets"));
+    }
+    for name in ["link", "up/outside"] {
+        let got = refusal(&secrets, Declared::Secret(SecretRef::File(name.into())));
+        assert_eq!(got, format!("file:{name}: leads out of the directory of secrets"));
+    }
+    assert!(refusal(&secrets, Declared::Secret(SecretRef::File("loop".into()))).contains("cannot be read"));
+    assert!(refusal(&secrets, Declared::Secret(SecretRef::File("a\0b".into()))).contains("cannot be read"));
+    assert_eq!(value(&secrets, SecretRef::File("sub/inside".into())), "inside");
+}
+
+#[test]
+fn a_mounted_secret_is_read_through_its_links() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("..2026_11_23")).unwrap();
+    fs::write(dir.path().join("..2026_11_23/orders"), "mounted\n").unwrap();
+    symlink("..2026_11_23", dir.path().join("..data")).unwrap();
+    symlink("..data/orders", dir.path().join("orders")).unwrap();
+    assert_eq!(value(&secrets(Some(dir.path())), SecretRef::File("orders".into())), "mounted");
+}
+
+#[test]
+fn another_name_for_the_token_is_refused_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let credentials = dir.path().join("credentials");
+    fs::create_dir(&credentials).unwrap();
+    fs::write(credentials.join("pmtx-token"), "token").unwrap();
+    symlink("pmtx-token", credentials.join("innocent")).unwrap();
+    let secrets = secrets(Some(dir.path()));
+    for reference in [
+        SecretRef::Credential("pmtx-token".into()),
+        SecretRef::Credential("innocent".into()),
+        SecretRef::File("credentials/pmtx-token".into()),
+    ] {
+        assert_eq!(
+            refusal(&secrets, Declared::Secret(reference.clone())),
+            format!("{reference} holds the platform's token, which no source may be given")
+        );
+    }
+}
+
+#[test]
+fn a_resolution_wipes_its_texts() {
+    let mut config = json!({ "a": ["secret", { "b": "secret" }] });
+    wipe(&mut config);
+    assert_eq!(config, json!({ "a": ["", { "b": "" }] }));
+    let mut text = Zeroizing::new("secret".to_owned());
+    text.zeroize();
+    assert!(text.is_empty());
+}

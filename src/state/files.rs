@@ -1,0 +1,51 @@
+//! Which file of a tree declared which workspaces, so that a file that cannot be read any more
+//! holds back its own workspaces and no others.
+
+use super::codec;
+use super::{State, StateError};
+use crate::model::Unit;
+use rusqlite::params;
+use std::collections::BTreeMap;
+
+impl State {
+    /// Remembers what the files of `root` declare, in place of what was remembered of it.
+    ///
+    /// # Errors
+    /// When the state cannot be written.
+    pub async fn remember_files(
+        &self,
+        root: &str,
+        files: Vec<(String, Vec<Unit>)>,
+    ) -> Result<(), StateError> {
+        let root = root.to_owned();
+        self.write(move |transaction, platform| {
+            transaction.execute("DELETE FROM files WHERE platform = ?1 AND root = ?2", [platform, &root])?;
+            let mut statement =
+                transaction.prepare("INSERT OR REPLACE INTO files VALUES (?1, ?2, ?3, ?4)")?;
+            for (file, units) in &files {
+                statement.execute(params![platform, root, file, codec::encode(units, file)?])?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// What each file of `root` declared when it was last read in full.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub async fn files(&self, root: &str) -> Result<BTreeMap<String, Vec<Unit>>, StateError> {
+        let root = root.to_owned();
+        self.read(move |connection, platform| {
+            let mut statement =
+                connection.prepare("SELECT file, units FROM files WHERE platform = ?1 AND root = ?2")?;
+            let mut rows = statement.query([platform, &root])?;
+            let mut files = BTreeMap::new();
+            while let Some(row) = rows.next()? {
+                files.insert(row.get(0)?, codec::decode(&row.get::<_, String>(1)?, "files")?);
+            }
+            Ok(files)
+        })
+        .await
+    }
+}

@@ -1,0 +1,190 @@
+//! What is ours, and which writes were about to be sent.
+
+use super::codec::{self, instant, nanoseconds};
+use super::error::Fault;
+use super::journal::{self, JournalEntry};
+use super::quarantine::{self, Quarantined};
+use super::{State, StateError};
+use crate::model::{Intent, IntentKind, Inventory, Owned, SourceId, SourceKey, SourceName, Unit};
+use jiff::Timestamp;
+use rusqlite::{Connection, Transaction, params};
+use std::collections::BTreeMap;
+
+/// A write that is about to be sent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewIntent {
+    /// The source's name.
+    pub name: SourceName,
+    /// The source's key.
+    pub key: SourceKey,
+    /// What is to be done.
+    pub kind: IntentKind,
+    /// Ids that bear the name before the write.
+    pub before: Vec<SourceId>,
+}
+
+/// One step of a [`State::commit`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// The source is ours, as described; what was recorded for the name before is replaced.
+    Own(SourceName, Box<Owned>),
+    /// The source is not ours any more. Nothing happens when it was not.
+    Disown(SourceName),
+    /// The outcome of this intent is known.
+    CloseIntent(i64),
+    /// Something was done, or failed.
+    Journal(Box<JournalEntry>),
+    /// Leave this source alone until it is released or its mark changes.
+    Quarantine(SourceName, Quarantined),
+    /// The source is treated as any other again. Nothing happens when it was.
+    Release(SourceName),
+}
+
+impl State {
+    /// What is ours in `unit`, and the intents that are still open there, oldest first.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub async fn inventory(&self, unit: &Unit) -> Result<Inventory, StateError> {
+        let unit = unit.clone();
+        self.read(move |connection, platform| {
+            Ok(Inventory {
+                owned: owned(connection, platform, &unit)?,
+                intents: intents(connection, platform, &unit)?,
+            })
+        })
+        .await
+    }
+
+    /// Every unit with something in its inventory, sorted.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub async fn units(&self) -> Result<Vec<Unit>, StateError> {
+        self.read(|connection, platform| {
+            let mut statement = connection.prepare(
+                "SELECT workspace, scope FROM owned WHERE platform = ?1
+                 UNION SELECT workspace, scope FROM intents WHERE platform = ?1 ORDER BY 1, 2",
+            )?;
+            let rows = statement.query_map([platform], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            rows.map(|row| {
+                row.map_err(Fault::from).and_then(|(workspace, scope)| codec::unit(workspace, scope, "owned"))
+            })
+            .collect()
+        })
+        .await
+    }
+
+    /// Records writes before they are sent; durable when this returns. The numbers stand in the
+    /// order of `intents`.
+    ///
+    /// # Errors
+    /// When the state cannot be written; then none is recorded.
+    pub async fn record_intents(
+        &self,
+        unit: &Unit,
+        intents: Vec<NewIntent>,
+        now: Timestamp,
+    ) -> Result<Vec<i64>, StateError> {
+        let unit = unit.clone();
+        self.write(move |transaction, platform| {
+            let mut statement = transaction.prepare(
+                "INSERT INTO intents (platform, workspace, scope, name, key, kind, before, recorded_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?;
+            intents
+                .iter()
+                .map(|intent| {
+                    Ok(statement.insert(params![
+                        platform,
+                        unit.workspace.as_str(),
+                        unit.scope.as_str(),
+                        intent.name.as_str(),
+                        intent.key.as_str(),
+                        codec::encode(&intent.kind, &intent.name)?,
+                        codec::encode(&intent.before, &intent.name)?,
+                        nanoseconds(now),
+                    ])?)
+                })
+                .collect()
+        })
+        .await
+    }
+
+    /// Makes all of `changes`, in order, or none of them; durable when this returns.
+    ///
+    /// # Errors
+    /// When the state cannot be written, or an intent to close is not open.
+    pub async fn commit(&self, unit: &Unit, changes: Vec<Change>) -> Result<(), StateError> {
+        let unit = unit.clone();
+        self.write(move |transaction, platform| {
+            changes.iter().try_for_each(|change| make(transaction, platform, &unit, change))
+        })
+        .await
+    }
+}
+
+fn make(transaction: &Transaction<'_>, platform: &str, unit: &Unit, change: &Change) -> Result<(), Fault> {
+    let (workspace, scope) = (unit.workspace.as_str(), unit.scope.as_str());
+    match change {
+        Change::Own(name, owned) => {
+            let json = codec::encode(owned.as_ref(), name)?;
+            transaction
+                .prepare_cached("INSERT OR REPLACE INTO owned VALUES (?1, ?2, ?3, ?4, ?5)")?
+                .execute(params![platform, workspace, scope, name.as_str(), json])?;
+        }
+        Change::Disown(name) => {
+            transaction
+                .prepare_cached(
+                    "DELETE FROM owned WHERE platform = ?1 AND workspace = ?2 AND scope = ?3 AND name = ?4",
+                )?
+                .execute(params![platform, workspace, scope, name.as_str()])?;
+        }
+        Change::CloseIntent(number) => {
+            let closed = transaction
+                .prepare_cached(
+                    "DELETE FROM intents WHERE number = ?1 AND platform = ?2 AND workspace = ?3 AND scope = ?4",
+                )?
+                .execute(params![number, platform, workspace, scope])?;
+            if closed == 0 {
+                return Err(StateError::NoSuchIntent(*number).into());
+            }
+        }
+        Change::Journal(entry) => journal::write(transaction, platform, unit, entry)?,
+        Change::Quarantine(name, held) => quarantine::put(transaction, platform, unit, name, held)?,
+        Change::Release(name) => quarantine::release(transaction, platform, unit, name)?,
+    }
+    Ok(())
+}
+
+fn owned(connection: &Connection, platform: &str, unit: &Unit) -> Result<BTreeMap<SourceName, Owned>, Fault> {
+    let mut statement = connection
+        .prepare("SELECT name, owned FROM owned WHERE platform = ?1 AND workspace = ?2 AND scope = ?3")?;
+    let mut rows = statement.query([platform, unit.workspace.as_str(), unit.scope.as_str()])?;
+    let mut owned = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let name = codec::name(row.get(0)?, "owned")?;
+        owned.insert(name, codec::decode(&row.get::<_, String>(1)?, "owned")?);
+    }
+    Ok(owned)
+}
+
+fn intents(connection: &Connection, platform: &str, unit: &Unit) -> Result<Vec<Intent>, Fault> {
+    let mut statement = connection.prepare(
+        "SELECT number, name, key, kind, before, recorded_at FROM intents
+         WHERE platform = ?1 AND workspace = ?2 AND scope = ?3 ORDER BY number",
+    )?;
+    let mut rows = statement.query([platform, unit.workspace.as_str(), unit.scope.as_str()])?;
+    let mut intents = Vec::new();
+    while let Some(row) = rows.next()? {
+        intents.push(Intent {
+            number: row.get(0)?,
+            name: codec::name(row.get(1)?, "intents")?,
+            key: codec::name(row.get(2)?, "intents")?,
+            kind: codec::decode(&row.get::<_, String>(3)?, "intents")?,
+            before: codec::decode(&row.get::<_, String>(4)?, "intents")?,
+            recorded_at: instant(row.get(5)?),
+        });
+    }
+    Ok(intents)
+}

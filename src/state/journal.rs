@@ -1,0 +1,204 @@
+//! The journal: what was done to whose sources, when and why.
+
+use super::codec::{self, instant, nanoseconds};
+use super::error::Fault;
+use super::{State, StateError};
+use crate::model::{SourceId, SourceKey, SourceName, Unit};
+use jiff::Timestamp;
+use rusqlite::{Row, Transaction, params};
+use serde::Serialize;
+
+/// One thing that was done, or failed. Its texts hold no secret.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct JournalEntry {
+    /// When it ended.
+    pub at: Timestamp,
+    /// The pass it belongs to.
+    pub pass: String,
+    /// The source.
+    pub source: SourceName,
+    /// The source's key, when it has one.
+    pub key: Option<SourceKey>,
+    /// `connect`, `replace`, `cleanup`, `adopt` or `forget`.
+    pub action: String,
+    /// The id it was done to, or that came of it.
+    pub source_id: Option<SourceId>,
+    /// Why it was planned.
+    pub reason: String,
+    /// The file that asked for it.
+    pub file: Option<String>,
+    /// The line in `file`, from 1.
+    pub line: Option<u32>,
+    /// `done` or `failed`.
+    pub outcome: String,
+    /// What the platform or the failure said.
+    pub message: Option<String>,
+    /// It counts against `max_cleanup`.
+    pub removal: bool,
+    /// It put back what someone else had changed or removed.
+    pub mends_drift: bool,
+}
+
+/// A [`JournalEntry`] as it was recorded.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct JournalRow {
+    /// Its number; later ones are greater.
+    pub number: i64,
+    /// The unit it was done in.
+    pub unit: Unit,
+    /// What was done.
+    #[serde(flatten)]
+    pub entry: JournalEntry,
+}
+
+/// Which rows of the journal to show.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JournalFilter {
+    /// Only of this unit.
+    pub unit: Option<Unit>,
+    /// Only of sources with this name.
+    pub source: Option<SourceName>,
+    /// Only from this instant on.
+    pub since: Option<Timestamp>,
+    /// At most this many, the newest.
+    pub limit: usize,
+}
+
+impl State {
+    /// The journal, newest first.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub async fn journal(&self, filter: JournalFilter) -> Result<Vec<JournalRow>, StateError> {
+        self.read(move |connection, platform| {
+            let mut statement = connection.prepare(
+                "SELECT number, workspace, scope, at, pass, source, key, action, source_id, reason, file, line,
+                        outcome, message, removal, mends_drift
+                 FROM journal
+                 WHERE platform = ?1 AND (?2 IS NULL OR workspace = ?2 AND scope = ?3)
+                   AND (?4 IS NULL OR source = ?4) AND (?5 IS NULL OR at >= ?5)
+                 ORDER BY number DESC LIMIT ?6",
+            )?;
+            let mut rows = statement.query(params![
+                platform,
+                filter.unit.as_ref().map(|unit| unit.workspace.as_str()),
+                filter.unit.as_ref().map(|unit| unit.scope.as_str()),
+                filter.source.as_ref().map(SourceName::as_str),
+                filter.since.map(nanoseconds),
+                codec::limit(filter.limit),
+            ])?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                found.push(read(row)?);
+            }
+            Ok(found)
+        })
+        .await
+    }
+
+    /// How many removals that count against `max_cleanup` were done in `unit` since then.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub async fn removals_since(&self, unit: &Unit, since: Timestamp) -> Result<usize, StateError> {
+        let unit = unit.clone();
+        self.read(move |connection, platform| {
+            let removals: i64 = connection.query_row(
+                "SELECT count(*) FROM journal WHERE platform = ?1 AND workspace = ?2 AND scope = ?3
+                 AND at >= ?4 AND removal AND outcome = 'done'",
+                params![platform, unit.workspace.as_str(), unit.scope.as_str(), nanoseconds(since)],
+                |row| row.get(0),
+            )?;
+            Ok(usize::try_from(removals).unwrap_or(usize::MAX))
+        })
+        .await
+    }
+
+    /// What was done in `unit` since then to put back what someone else had changed: source, action
+    /// and when, oldest first. The same twice within an hour means that someone undoes it.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub async fn undone_since(
+        &self,
+        unit: &Unit,
+        since: Timestamp,
+    ) -> Result<Vec<(SourceName, String, Timestamp)>, StateError> {
+        let unit = unit.clone();
+        self.read(move |connection, platform| {
+            let mut statement = connection.prepare(
+                "SELECT source, action, at FROM journal WHERE platform = ?1 AND workspace = ?2 AND scope = ?3
+                 AND at >= ?4 AND mends_drift AND outcome = 'done' ORDER BY number",
+            )?;
+            let mut rows = statement.query(params![
+                platform,
+                unit.workspace.as_str(),
+                unit.scope.as_str(),
+                nanoseconds(since)
+            ])?;
+            let mut undone = Vec::new();
+            while let Some(row) = rows.next()? {
+                undone.push((codec::name(row.get(0)?, "journal")?, row.get(1)?, instant(row.get(2)?)));
+            }
+            Ok(undone)
+        })
+        .await
+    }
+}
+
+/// Adds `entry` to the journal of `unit`.
+pub(super) fn write(
+    transaction: &Transaction<'_>,
+    platform: &str,
+    unit: &Unit,
+    entry: &JournalEntry,
+) -> Result<(), Fault> {
+    let mut statement = transaction.prepare_cached(
+        "INSERT INTO journal (platform, workspace, scope, at, pass, source, key, action, source_id, reason,
+                              file, line, outcome, message, removal, mends_drift)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+    )?;
+    statement.execute(params![
+        platform,
+        unit.workspace.as_str(),
+        unit.scope.as_str(),
+        nanoseconds(entry.at),
+        entry.pass,
+        entry.source.as_str(),
+        entry.key.as_ref().map(SourceKey::as_str),
+        entry.action,
+        entry.source_id.as_ref().map(|id| codec::encode(id, &entry.source)).transpose()?,
+        entry.reason,
+        entry.file,
+        entry.line,
+        entry.outcome,
+        entry.message,
+        entry.removal,
+        entry.mends_drift,
+    ])?;
+    Ok(())
+}
+
+fn read(row: &Row<'_>) -> Result<JournalRow, Fault> {
+    let key: Option<String> = row.get(6)?;
+    let source_id: Option<String> = row.get(8)?;
+    Ok(JournalRow {
+        number: row.get(0)?,
+        unit: codec::unit(row.get(1)?, row.get(2)?, "journal")?,
+        entry: JournalEntry {
+            at: instant(row.get(3)?),
+            pass: row.get(4)?,
+            source: codec::name(row.get(5)?, "journal")?,
+            key: key.map(|key| codec::name(key, "journal")).transpose()?,
+            action: row.get(7)?,
+            source_id: source_id.map(|id| codec::decode(&id, "journal")).transpose()?,
+            reason: row.get(9)?,
+            file: row.get(10)?,
+            line: row.get(11)?,
+            outcome: row.get(12)?,
+            message: row.get(13)?,
+            removal: row.get(14)?,
+            mends_drift: row.get(15)?,
+        },
+    })
+}

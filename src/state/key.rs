@@ -1,0 +1,72 @@
+//! The fingerprint key: 32 random bytes in a file of their own.
+
+use super::StateError;
+use crate::model::FingerprintKey;
+use secrecy::zeroize::Zeroizing;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// The key in `dir`, made when there is none. Called while no other process opens the state.
+pub(super) fn load_or_make(dir: &Path) -> Result<FingerprintKey, StateError> {
+    if let Some(key) = load(dir)? {
+        return Ok(key);
+    }
+    let bytes = random(dir)?;
+    write(dir, &bytes[..]).map_err(|source| StateError::File {
+        doing: "write the fingerprint key",
+        path: file(dir),
+        source,
+    })?;
+    Ok(FingerprintKey::new(*bytes))
+}
+
+/// The key in `dir`; where there is none, one for this process alone, under which every recorded
+/// fingerprint is unknown.
+pub(super) fn load_or_forgo(dir: &Path) -> Result<FingerprintKey, StateError> {
+    match load(dir)? {
+        Some(key) => Ok(key),
+        None => random(dir).map(|bytes| FingerprintKey::new(*bytes)),
+    }
+}
+
+fn load(dir: &Path) -> Result<Option<FingerprintKey>, StateError> {
+    let path = file(dir);
+    match fs::read(&path).map(Zeroizing::new) {
+        Ok(bytes) => match <[u8; 32]>::try_from(bytes.as_slice()) {
+            Ok(bytes) => Ok(Some(FingerprintKey::new(bytes))),
+            Err(_) => Err(StateError::Key { path }),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(StateError::File { doing: "read the fingerprint key", path, source }),
+    }
+}
+
+/// Written beside, made durable, renamed into place: the key is there whole or not at all.
+fn write(dir: &Path, bytes: &[u8]) -> io::Result<()> {
+    let draft = dir.join("fingerprint.key.new");
+    match fs::remove_file(&draft) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+    out.write_all(bytes)?;
+    out.sync_all()?;
+    fs::rename(&draft, file(dir))?;
+    File::open(dir)?.sync_all()
+}
+
+fn random(dir: &Path) -> Result<Zeroizing<[u8; 32]>, StateError> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    getrandom::fill(&mut *bytes).map_err(|error| StateError::File {
+        doing: "find randomness for the fingerprint key",
+        path: file(dir),
+        source: io::Error::other(error.to_string()),
+    })?;
+    Ok(bytes)
+}
+
+fn file(dir: &Path) -> PathBuf {
+    dir.join("fingerprint.key")
+}

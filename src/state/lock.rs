@@ -1,0 +1,161 @@
+//! One writer per workspace and scope: locks that end with their process.
+
+use super::{State, StateError};
+use crate::model::Unit;
+use sha2::{Digest, Sha256};
+use std::fmt::{self, Write as _};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long opening the state waits for another process that does the same.
+const OPENING: Duration = Duration::from_secs(10);
+
+/// How often a lock that someone holds is tried again.
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// The right to write one workspace and scope, until dropped.
+pub struct WorkspaceLock {
+    _held: File,
+}
+
+/// Why a workspace could not be locked.
+#[derive(Debug)]
+pub enum LockError {
+    /// Someone else is writing it.
+    Held {
+        /// Who: `pid 4711 (run)`, or `another process`.
+        by: String,
+    },
+    /// The lock's file could not be used.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's answer.
+        source: io::Error,
+    },
+    /// The state was opened for reading only.
+    ReadOnly,
+}
+
+impl fmt::Display for LockError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Held { by } => {
+                write!(f, "{by} is writing this workspace; wait for it to end and try again")
+            }
+            Self::File { path, .. } => write!(f, "could not lock the workspace with {}", path.display()),
+            Self::ReadOnly => {
+                f.write_str("the workspace cannot be locked: the state was opened for reading only")
+            }
+        }
+    }
+}
+
+impl std::error::Error for LockError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::File { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+impl State {
+    /// Takes the right to write `unit`, at once or not at all. `holder` is the verb that is shown to
+    /// whoever comes second.
+    ///
+    /// # Errors
+    /// [`LockError::Held`] when someone else has it, also another handle in this process.
+    pub fn lock(&self, unit: &Unit, holder: &str) -> Result<WorkspaceLock, LockError> {
+        if self.presence.is_none() {
+            return Err(LockError::ReadOnly);
+        }
+        let folder = self.dir.join("locks");
+        let path = folder.join(file_name(&self.platform, unit));
+        let failed = |source| LockError::File { path: path.clone(), source };
+        super::store::make_dir(&folder).map_err(|error| failed(io::Error::other(error)))?;
+        let mut file = open(&path).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {
+                // A courtesy to whoever waits: the lock itself does not depend on it.
+                let _ = introduce(&mut file, holder);
+                Ok(WorkspaceLock { _held: file })
+            }
+            Err(TryLockError::WouldBlock) => Err(LockError::Held { by: introduction(&file) }),
+            Err(TryLockError::Error(source)) => Err(failed(source)),
+        }
+    }
+
+    /// Like [`State::lock`], but waits up to `wait` for whoever holds it.
+    ///
+    /// # Errors
+    /// [`LockError::Held`] when it is still held after `wait`.
+    pub async fn lock_waiting(
+        &self,
+        unit: &Unit,
+        holder: &str,
+        wait: Duration,
+    ) -> Result<WorkspaceLock, LockError> {
+        let until = tokio::time::Instant::now() + wait;
+        loop {
+            match self.lock(unit, holder) {
+                Err(LockError::Held { .. }) if tokio::time::Instant::now() < until => {
+                    tokio::time::sleep(AGAIN).await;
+                }
+                done => return done,
+            }
+        }
+    }
+}
+
+/// Held while the state's files are made and its schema is changed.
+pub(super) fn while_opening(dir: &Path) -> Result<File, StateError> {
+    let path = dir.join("open.lock");
+    let failed = |source| StateError::File { doing: "lock", path: path.clone(), source };
+    let file = open(&path).map_err(failed)?;
+    let until = Instant::now() + OPENING;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+            Err(TryLockError::WouldBlock) if Instant::now() < until => std::thread::sleep(AGAIN),
+            Err(TryLockError::WouldBlock) => return Err(StateError::Opening { path }),
+        }
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+/// Ids may hold any character, so the file is named by their hash. It is never removed: removing a
+/// lock's file while another waits for it would make two locks of one.
+fn file_name(platform: &str, unit: &Unit) -> String {
+    let mut hash = Sha256::new();
+    for part in [platform, unit.workspace.as_str(), unit.scope.as_str()] {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    let mut name = hash.finalize()[..16].iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    });
+    name.push_str(".lock");
+    name
+}
+
+fn introduce(file: &mut File, holder: &str) -> io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "pid {} ({holder})", std::process::id())
+}
+
+fn introduction(file: &File) -> String {
+    let mut text = String::new();
+    let _ = file.take(200).read_to_string(&mut text);
+    let text: String = text.trim().chars().filter(|c| !c.is_control()).collect();
+    if text.is_empty() { "another process".to_owned() } else { text }
+}

@@ -1,0 +1,82 @@
+//! Sources that are left alone because doing again what was done did not help.
+
+use super::codec::{self, instant, nanoseconds};
+use super::error::Fault;
+use super::{State, StateError};
+use crate::model::{SourceName, Unit};
+use jiff::Timestamp;
+use rusqlite::{Transaction, params};
+use std::collections::BTreeMap;
+
+/// Why and since when a source is left alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quarantined {
+    /// Since when.
+    pub since: Timestamp,
+    /// Why, for people.
+    pub reason: String,
+    /// What the source looked like; another mark releases it.
+    pub mark: String,
+}
+
+impl State {
+    /// The sources of `unit` that are left alone.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub async fn quarantined(&self, unit: &Unit) -> Result<BTreeMap<SourceName, Quarantined>, StateError> {
+        let unit = unit.clone();
+        self.read(move |connection, platform| {
+            let mut statement = connection.prepare(
+                "SELECT name, since, reason, mark FROM quarantined
+                 WHERE platform = ?1 AND workspace = ?2 AND scope = ?3",
+            )?;
+            let mut rows = statement.query([platform, unit.workspace.as_str(), unit.scope.as_str()])?;
+            let mut quarantined = BTreeMap::new();
+            while let Some(row) = rows.next()? {
+                let held =
+                    Quarantined { since: instant(row.get(1)?), reason: row.get(2)?, mark: row.get(3)? };
+                quarantined.insert(codec::name(row.get(0)?, "quarantined")?, held);
+            }
+            Ok(quarantined)
+        })
+        .await
+    }
+}
+
+/// Puts `name` into quarantine, or renews it.
+pub(super) fn put(
+    transaction: &Transaction<'_>,
+    platform: &str,
+    unit: &Unit,
+    name: &SourceName,
+    held: &Quarantined,
+) -> Result<(), Fault> {
+    transaction.execute(
+        "INSERT OR REPLACE INTO quarantined VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        params![
+            platform,
+            unit.workspace.as_str(),
+            unit.scope.as_str(),
+            name.as_str(),
+            nanoseconds(held.since),
+            held.reason,
+            held.mark
+        ],
+    )?;
+    Ok(())
+}
+
+/// Lets `name` go.
+pub(super) fn release(
+    transaction: &Transaction<'_>,
+    platform: &str,
+    unit: &Unit,
+    name: &SourceName,
+) -> Result<(), Fault> {
+    transaction.execute(
+        "DELETE FROM quarantined WHERE platform = ?1 AND workspace = ?2 AND scope = ?3 AND name = ?4",
+        [platform, unit.workspace.as_str(), unit.scope.as_str(), name.as_str()],
+    )?;
+    Ok(())
+}

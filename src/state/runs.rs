@@ -1,0 +1,371 @@
+//! Runs: which firing of which source was claimed, and what came of it.
+//!
+//! A run is claimed before its call is sent, so a firing is sent at most once, whatever happens
+//! to the process in between.
+
+use super::codec::{self, instant, nanoseconds};
+use super::error::Fault;
+use super::presence;
+use super::{State, StateError};
+use crate::model::{SourceName, Unit};
+use jiff::{SignedDuration, Timestamp};
+use rusqlite::{Connection, Row, params};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+/// What made a source due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Trigger {
+    /// Its schedule fired.
+    Schedule,
+    /// It was connected.
+    Connect,
+    /// It was replaced.
+    Change,
+    /// Someone asked for it.
+    Manual,
+}
+
+/// What came of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunOutcome {
+    /// Its process still waits for the answer.
+    Running,
+    /// The platform said so.
+    Done,
+    /// The platform refused, or it was never sent.
+    Failed,
+    /// No answer came; the firing is spent.
+    Unknown,
+}
+
+/// A run that is about to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The source.
+    pub name: SourceName,
+    /// What made it due.
+    pub trigger: Trigger,
+    /// The instant it was due. A scheduled firing can be claimed once.
+    pub firing: Timestamp,
+}
+
+/// The end of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finished {
+    /// The run's number.
+    pub run: i64,
+    /// When it ended.
+    pub finished_at: Timestamp,
+    /// What came of it.
+    pub outcome: RunOutcome,
+    /// How many records the platform counted.
+    pub records: Option<u64>,
+    /// What the platform or the failure said. Holds no secret.
+    pub message: Option<String>,
+}
+
+/// The newest run of a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastRun {
+    /// The latest instant at which any run of the source was due.
+    pub firing: Timestamp,
+    /// When the newest run was claimed.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// What came of it.
+    pub outcome: RunOutcome,
+    /// When any run of the source last ended as [`RunOutcome::Done`].
+    pub last_success: Option<Timestamp>,
+    /// How many records the newest run counted.
+    pub records: Option<u64>,
+}
+
+/// One run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Run {
+    /// Its number; later ones are greater.
+    pub run: i64,
+    /// The unit.
+    pub unit: Unit,
+    /// The source.
+    pub name: SourceName,
+    /// What made it due.
+    pub trigger: Trigger,
+    /// When it was due.
+    pub firing: Timestamp,
+    /// When it was claimed.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// How many records the platform counted.
+    pub records: Option<u64>,
+    /// What came of it.
+    pub outcome: RunOutcome,
+    /// What the platform or the failure said.
+    pub message: Option<String>,
+}
+
+/// Which runs to show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryFilter {
+    /// Only of this unit.
+    pub unit: Option<Unit>,
+    /// Only of sources with this name.
+    pub source: Option<SourceName>,
+    /// At most this many, the newest.
+    pub limit: usize,
+}
+
+/// How much history is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// The newest runs of each source that are kept, at least 1. Its last success is kept besides.
+    pub runs_per_source: u32,
+    /// Older journal rows are dropped; never any of the last day, which the limits need.
+    pub age: Duration,
+}
+
+impl State {
+    /// Claims runs before they are sent; durable when this returns. Answers stand in the order of
+    /// `claims`: the run's number, or `None` when that scheduled firing was claimed before.
+    ///
+    /// # Errors
+    /// When the state cannot be written; then none is claimed.
+    pub async fn claim(
+        &self,
+        unit: &Unit,
+        claims: Vec<Claim>,
+        now: Timestamp,
+    ) -> Result<Vec<Option<i64>>, StateError> {
+        let unit = unit.clone();
+        let process = self.presence.as_ref().map(|presence| presence.token().to_owned());
+        self.write(move |transaction, platform| {
+            let mut statement = transaction.prepare(
+                "INSERT INTO runs (platform, workspace, scope, name, trigger, firing, started_at, process, outcome)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'running') ON CONFLICT DO NOTHING",
+            )?;
+            let mut numbers = Vec::with_capacity(claims.len());
+            for claim in &claims {
+                let claimed = statement.execute(params![
+                    platform,
+                    unit.workspace.as_str(),
+                    unit.scope.as_str(),
+                    claim.name.as_str(),
+                    claim.trigger.as_str(),
+                    nanoseconds(claim.firing),
+                    nanoseconds(now),
+                    process,
+                ])?;
+                numbers.push((claimed == 1).then(|| transaction.last_insert_rowid()));
+            }
+            Ok(numbers)
+        })
+        .await
+    }
+
+    /// Records how runs ended; durable when this returns. A run that ended before stays as it is.
+    ///
+    /// # Errors
+    /// When the state cannot be written; then none is recorded.
+    pub async fn finish(&self, runs: Vec<Finished>) -> Result<(), StateError> {
+        self.write(move |transaction, platform| {
+            let mut statement = transaction.prepare(
+                "UPDATE runs SET outcome = ?3, finished_at = ?4, records = ?5, message = ?6
+                 WHERE run = ?1 AND platform = ?2 AND outcome = 'running'",
+            )?;
+            for end in &runs {
+                statement.execute(params![
+                    end.run,
+                    platform,
+                    end.outcome.as_str(),
+                    nanoseconds(end.finished_at),
+                    end.records.map(|records| i64::try_from(records).unwrap_or(i64::MAX)),
+                    end.message,
+                ])?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// The newest run of every source of `unit` that ever ran. Where the state is open for writing,
+    /// runs whose process died meanwhile are finished as unknown first.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub async fn last_runs(&self, unit: &Unit) -> Result<BTreeMap<SourceName, LastRun>, StateError> {
+        if let Some(presence) = self.presence.clone() {
+            let dir = self.dir.clone();
+            self.write(move |transaction, _| sweep(transaction, &dir, presence.token())).await?;
+        }
+        let unit = unit.clone();
+        self.read(move |connection, platform| {
+            let mut statement = connection.prepare(
+                "SELECT name, summary.firing, started_at, finished_at, outcome, last_success, records
+                 FROM runs JOIN (
+                     SELECT max(run) AS newest, max(firing) AS firing,
+                            max(finished_at) FILTER (WHERE outcome = 'done') AS last_success
+                     FROM runs WHERE platform = ?1 AND workspace = ?2 AND scope = ?3 GROUP BY name
+                 ) AS summary ON run = newest",
+            )?;
+            let mut rows = statement.query([platform, unit.workspace.as_str(), unit.scope.as_str()])?;
+            let mut last = BTreeMap::new();
+            while let Some(row) = rows.next()? {
+                let run = LastRun {
+                    firing: instant(row.get(1)?),
+                    started_at: instant(row.get(2)?),
+                    finished_at: row.get::<_, Option<i64>>(3)?.map(instant),
+                    outcome: RunOutcome::parse(&row.get::<_, String>(4)?)?,
+                    last_success: row.get::<_, Option<i64>>(5)?.map(instant),
+                    records: records(row, 6)?,
+                };
+                last.insert(codec::name(row.get(0)?, "runs")?, run);
+            }
+            Ok(last)
+        })
+        .await
+    }
+
+    /// Runs, newest first.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub async fn history(&self, filter: HistoryFilter) -> Result<Vec<Run>, StateError> {
+        self.read(move |connection, platform| {
+            let mut statement = connection.prepare(
+                "SELECT run, workspace, scope, name, trigger, firing, started_at, finished_at, records, outcome,
+                        message
+                 FROM runs
+                 WHERE platform = ?1 AND (?2 IS NULL OR workspace = ?2 AND scope = ?3)
+                   AND (?4 IS NULL OR name = ?4)
+                 ORDER BY run DESC LIMIT ?5",
+            )?;
+            let mut rows = statement.query(params![
+                platform,
+                filter.unit.as_ref().map(|unit| unit.workspace.as_str()),
+                filter.unit.as_ref().map(|unit| unit.scope.as_str()),
+                filter.source.as_ref().map(SourceName::as_str),
+                codec::limit(filter.limit),
+            ])?;
+            let mut runs = Vec::new();
+            while let Some(row) = rows.next()? {
+                runs.push(read(row)?);
+            }
+            Ok(runs)
+        })
+        .await
+    }
+
+    /// Drops history beyond `keep`. What is running, the newest run of every source and its last
+    /// success stay.
+    ///
+    /// # Errors
+    /// When the state cannot be written.
+    pub async fn prune_history(&self, now: Timestamp, keep: Retention) -> Result<(), StateError> {
+        let age = SignedDuration::try_from(keep.age)
+            .unwrap_or(SignedDuration::MAX)
+            .max(SignedDuration::from_hours(24));
+        let before = now.saturating_sub(age).unwrap_or(Timestamp::MIN);
+        self.write(move |transaction, platform| {
+            transaction.execute(
+                "DELETE FROM runs WHERE run IN (
+                     SELECT run FROM (
+                         SELECT run, outcome,
+                                row_number() OVER (PARTITION BY workspace, scope, name ORDER BY run DESC) AS nth,
+                                row_number() OVER (PARTITION BY workspace, scope, name, outcome
+                                                   ORDER BY run DESC) AS nth_of_outcome,
+                                firing = max(firing) OVER (PARTITION BY workspace, scope, name) AS latest
+                         FROM runs WHERE platform = ?1
+                     ) WHERE nth > ?2 AND NOT latest AND outcome <> 'running'
+                         AND NOT (outcome = 'done' AND nth_of_outcome = 1)
+                 )",
+                params![platform, keep.runs_per_source.max(1)],
+            )?;
+            transaction
+                .execute("DELETE FROM journal WHERE platform = ?1 AND at < ?2", params![platform, nanoseconds(before)])?;
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// Finishes the runs of processes that are not there any more, whatever platform they were for.
+pub(super) fn sweep(connection: &Connection, dir: &Path, own: &str) -> Result<(), Fault> {
+    let processes = connection
+        .prepare("SELECT DISTINCT process FROM runs WHERE outcome = 'running' AND process <> ?1")?
+        .query_map([own], |row| row.get::<_, String>(0))?
+        .collect::<Result<Vec<_>, _>>()?;
+    for process in processes.iter().filter(|process| !presence::lives(dir, process)) {
+        connection.execute(
+            "UPDATE runs SET outcome = 'unknown', message = 'the process ended before the answer came'
+             WHERE outcome = 'running' AND process = ?1",
+            [process],
+        )?;
+    }
+    Ok(())
+}
+
+impl Trigger {
+    /// As recorded and shown.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Schedule => "schedule",
+            Self::Connect => "connect",
+            Self::Change => "change",
+            Self::Manual => "manual",
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, Fault> {
+        [Self::Schedule, Self::Connect, Self::Change, Self::Manual]
+            .into_iter()
+            .find(|trigger| trigger.as_str() == text)
+            .ok_or_else(|| Fault::Unreadable("a row of runs has an unknown trigger".to_owned()))
+    }
+}
+
+impl RunOutcome {
+    /// As recorded and shown.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, Fault> {
+        [Self::Running, Self::Done, Self::Failed, Self::Unknown]
+            .into_iter()
+            .find(|outcome| outcome.as_str() == text)
+            .ok_or_else(|| Fault::Unreadable("a row of runs has an unknown outcome".to_owned()))
+    }
+}
+
+fn read(row: &Row<'_>) -> Result<Run, Fault> {
+    Ok(Run {
+        run: row.get(0)?,
+        unit: codec::unit(row.get(1)?, row.get(2)?, "runs")?,
+        name: codec::name(row.get(3)?, "runs")?,
+        trigger: Trigger::parse(&row.get::<_, String>(4)?)?,
+        firing: instant(row.get(5)?),
+        started_at: instant(row.get(6)?),
+        finished_at: row.get::<_, Option<i64>>(7)?.map(instant),
+        records: records(row, 8)?,
+        outcome: RunOutcome::parse(&row.get::<_, String>(9)?)?,
+        message: row.get(10)?,
+    })
+}
+
+fn records(row: &Row<'_>, column: usize) -> Result<Option<u64>, Fault> {
+    Ok(row.get::<_, Option<i64>>(column)?.map(|records| u64::try_from(records).unwrap_or(0)))
+}

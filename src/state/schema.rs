@@ -1,0 +1,93 @@
+//! The tables, as a list of migrations. A migration that was released is never edited.
+
+use super::error::Fault;
+use rusqlite::{Connection, TransactionBehavior};
+
+/// The `n`th migration (from 0) leads from version `n` to `n + 1`.
+const MIGRATIONS: &[&str] = &[V1];
+
+/// "Wlsp": tells a state database from any other SQLite file.
+const APPLICATION_ID: i64 = 0x576c_7370;
+
+/// The newest version known here.
+pub(super) const KNOWN: i64 = MIGRATIONS.len() as i64;
+
+const V1: &str = "
+CREATE TABLE owned (
+    platform TEXT NOT NULL, workspace TEXT NOT NULL, scope TEXT NOT NULL, name TEXT NOT NULL,
+    owned TEXT NOT NULL,
+    PRIMARY KEY (platform, workspace, scope, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE intents (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    platform TEXT NOT NULL, workspace TEXT NOT NULL, scope TEXT NOT NULL, name TEXT NOT NULL,
+    key TEXT NOT NULL, kind TEXT NOT NULL, before TEXT NOT NULL, recorded_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX intents_by_unit ON intents (platform, workspace, scope);
+
+CREATE TABLE quarantined (
+    platform TEXT NOT NULL, workspace TEXT NOT NULL, scope TEXT NOT NULL, name TEXT NOT NULL,
+    since INTEGER NOT NULL, reason TEXT NOT NULL, mark TEXT NOT NULL,
+    PRIMARY KEY (platform, workspace, scope, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE files (
+    platform TEXT NOT NULL, root TEXT NOT NULL, file TEXT NOT NULL, units TEXT NOT NULL,
+    PRIMARY KEY (platform, root, file)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE runs (
+    run INTEGER PRIMARY KEY AUTOINCREMENT,
+    platform TEXT NOT NULL, workspace TEXT NOT NULL, scope TEXT NOT NULL, name TEXT NOT NULL,
+    trigger TEXT NOT NULL, firing INTEGER NOT NULL, started_at INTEGER NOT NULL,
+    process TEXT NOT NULL, outcome TEXT NOT NULL,
+    finished_at INTEGER, records INTEGER, message TEXT
+) STRICT;
+CREATE UNIQUE INDEX one_claim_per_firing ON runs (platform, workspace, scope, name, firing)
+    WHERE trigger = 'schedule';
+CREATE INDEX runs_by_source ON runs (platform, workspace, scope, name, run);
+CREATE INDEX running ON runs (process) WHERE outcome = 'running';
+
+CREATE TABLE journal (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    platform TEXT NOT NULL, workspace TEXT NOT NULL, scope TEXT NOT NULL,
+    at INTEGER NOT NULL, pass TEXT NOT NULL, source TEXT NOT NULL, key TEXT, action TEXT NOT NULL,
+    source_id TEXT, reason TEXT NOT NULL, file TEXT, line INTEGER, outcome TEXT NOT NULL, message TEXT,
+    removal INTEGER NOT NULL, mends_drift INTEGER NOT NULL
+) STRICT;
+CREATE INDEX journal_by_unit ON journal (platform, workspace, scope, at);
+";
+
+/// What a database's own numbers say about it.
+pub(super) enum Version {
+    /// Nothing stands in it yet.
+    Empty,
+    /// Ours, of this version.
+    Ours(i64),
+    /// Some other program's.
+    Foreign,
+}
+
+/// Reads the version without changing anything.
+pub(super) fn version(connection: &Connection) -> Result<Version, Fault> {
+    let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    Ok(match (number("application_id")?, number("user_version")?) {
+        (APPLICATION_ID, version) if version >= 1 => Version::Ours(version),
+        (0, 0) if tables == 0 => Version::Empty,
+        _ => Version::Foreign,
+    })
+}
+
+/// Brings a database of version `from` (0 = empty) to [`KNOWN`], all or nothing.
+pub(super) fn migrate(connection: &mut Connection, from: i64) -> Result<(), Fault> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for migration in MIGRATIONS.iter().skip(usize::try_from(from).unwrap_or(0)) {
+        transaction.execute_batch(migration)?;
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", KNOWN)?;
+    transaction.commit()?;
+    Ok(())
+}
