@@ -1,0 +1,159 @@
+//! Is it a cron expression that fires, in a time zone that exists?
+
+use super::suggest::did_you_mean;
+use croner::errors::CronError;
+use croner::parser::{CronParser, Seconds, Year};
+use croner::{CivilDateTime, CronDateTime, Resolution, Weekday};
+use jiff::civil::DateTime;
+use std::cmp::Ordering;
+
+/// Why an expression cannot be used.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Unusable {
+    /// It is not five cron fields; the text is what to do.
+    Malformed(String),
+    /// It names no date that exists.
+    Never,
+}
+
+/// Checks an expression of five fields.
+///
+/// # Errors
+/// When it cannot be read, or does not fire within any eight years.
+pub(super) fn check(expression: &str) -> Result<(), Unusable> {
+    let malformed = |why: String| Err(Unusable::Malformed(why));
+    const LONGEST: usize = 200;
+    if expression.len() > LONGEST {
+        return malformed("an expression this long is no schedule".to_owned());
+    }
+    if expression.trim_start().starts_with('@') {
+        return malformed("write the five fields: daily at midnight is `0 0 * * *`".to_owned());
+    }
+    match expression.split_whitespace().count() {
+        5 => {}
+        6 => return malformed("a seconds field is not used here: drop the first field".to_owned()),
+        count => {
+            return malformed(format!(
+                "five fields are needed (minute, hour, day of month, month, day of week), not {count}"
+            ));
+        }
+    }
+    let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
+    let cron = match parser.parse(expression) {
+        Ok(cron) => cron,
+        Err(error) => return malformed(reason(&error)),
+    };
+    // From a fixed day, so that the verdict depends on the text alone. 29 February comes within
+    // eight years of any day.
+    let from = Wall(DateTime::constant(2096, 3, 1, 0, 0, 0, 0));
+    match cron.find_next_occurrence(&from, true) {
+        Ok(next) if next.0.year() <= 2096 + 8 => Ok(()),
+        _ => Err(Unusable::Never),
+    }
+}
+
+fn reason(error: &CronError) -> String {
+    let text = match error {
+        CronError::InvalidPattern(text)
+        | CronError::IllegalCharacters(text)
+        | CronError::ComponentError(text) => text.clone(),
+        other => other.to_string(),
+    };
+    text.trim_end_matches('.').to_owned()
+}
+
+/// Checks an IANA time zone's name.
+///
+/// # Errors
+/// What to write instead, when something like it exists.
+pub(super) fn check_zone(name: &str) -> Result<(), Option<String>> {
+    if jiff::tz::TimeZone::get(name).is_ok() {
+        return Ok(());
+    }
+    let names: Vec<String> = jiff::tz::db().available().map(|name| name.as_str().to_owned()).collect();
+    Err(did_you_mean(name, names.iter().map(String::as_str)))
+}
+
+/// A clock on the wall, in no zone: enough to know whether a date exists.
+#[derive(Clone)]
+struct Wall(DateTime);
+
+impl CronDateTime for Wall {
+    fn to_civil(&self) -> CivilDateTime {
+        let Self(at) = self;
+        CivilDateTime::from_ymd_hms_opt(
+            i32::from(at.year()),
+            at.month().unsigned_abs().into(),
+            at.day().unsigned_abs().into(),
+            at.hour().unsigned_abs().into(),
+            at.minute().unsigned_abs().into(),
+            at.second().unsigned_abs().into(),
+        )
+        .expect("a calendar's date is a date")
+    }
+
+    fn civil_weekday(&self) -> Weekday {
+        Weekday::from_days_from_sunday(self.0.weekday().to_sunday_zero_offset().unsigned_abs().into())
+    }
+
+    fn resolve_civil(&self, civil: CivilDateTime) -> Result<Resolution<Self>, CronError> {
+        let (date, time) = (civil.date(), civil.time());
+        let small = |number: u32| i8::try_from(number).map_err(|_| CronError::InvalidDate);
+        let year = i16::try_from(date.year()).map_err(|_| CronError::InvalidDate)?;
+        DateTime::new(
+            year,
+            small(date.month())?,
+            small(date.day())?,
+            small(time.hour())?,
+            small(time.minute())?,
+            small(time.second())?,
+            0,
+        )
+        .map(|at| Resolution::Single(Self(at)))
+        .map_err(|_| CronError::InvalidDate)
+    }
+
+    fn checked_add_seconds(&self, seconds: i64) -> Option<Self> {
+        self.0.checked_add(jiff::SignedDuration::from_secs(seconds)).ok().map(Self)
+    }
+
+    fn cmp_instant(&self, other: &Self) -> Ordering {
+        self.0.cmp(&other.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schedules_that_fire_are_accepted() {
+        for text in
+            ["15 2 * * MON-SAT", "*/5 * * * *", "0 0 29 2 *", "0 0 31 12 *", "0 9 L * *", "0 9 * * 1#1"]
+        {
+            assert_eq!(check(text), Ok(()), "{text}");
+        }
+    }
+
+    #[test]
+    fn dates_that_never_come_are_found() {
+        for text in ["0 0 30 2 *", "0 0 31 4,6,9,11 *"] {
+            assert_eq!(check(text), Err(Unusable::Never), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_cron_is_refused_with_a_reason() {
+        for text in ["", "* * * *", "0 15 2 * * MON", "@daily", "60 * * * *", "a b c d e", "* * * * * * *"] {
+            assert!(matches!(check(text), Err(Unusable::Malformed(_))), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_zone_is_known_or_something_like_it_is_proposed() {
+        assert_eq!(check_zone("Europe/Rome"), Ok(()));
+        assert_eq!(check_zone("UTC"), Ok(()));
+        assert_eq!(check_zone("Europe/Roma"), Err(Some("did you mean `Europe/Rome`?".to_owned())));
+        assert_eq!(check_zone(""), Err(None));
+    }
+}

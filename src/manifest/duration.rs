@@ -1,0 +1,102 @@
+//! Durations as people write them: `90s`, `30m`, `1h30m`, `2d`.
+
+use std::time::Duration;
+
+/// A year and a day: longer is a slip, and keeps later arithmetic far from its bounds.
+const LONGEST: Duration = Duration::from_secs(366 * 86_400);
+
+/// Reads a duration of at least one second.
+///
+/// # Errors
+/// Why the text is none, as a phrase.
+pub(super) fn parse(text: &str) -> Result<Duration, &'static str> {
+    const SHAPE: &str = "a duration is a number and a unit: `90s`, `30m`, `2h`, `1d`, `1h30m`";
+    let mut rest = text.trim();
+    let mut total = 0_u64;
+    let mut last = u64::MAX;
+    if rest.is_empty() {
+        return Err(SHAPE);
+    }
+    while !rest.is_empty() {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, tail) = rest.split_at(digits);
+        let letters = tail.bytes().take_while(u8::is_ascii_alphabetic).count();
+        let (unit, tail) = tail.split_at(letters);
+        let seconds = match unit {
+            "s" => 1,
+            "m" => 60,
+            "h" => 3_600,
+            "d" => 86_400,
+            "w" => 604_800,
+            "ms" => return Err("one second is the shortest"),
+            _ => return Err(SHAPE),
+        };
+        if seconds >= last {
+            return Err("larger units come first, each once: `1h30m`");
+        }
+        last = seconds;
+        let number: u64 = number.parse().map_err(|_| SHAPE)?;
+        total = number
+            .checked_mul(seconds)
+            .and_then(|part| total.checked_add(part))
+            .ok_or("366 days are the longest")?;
+        rest = tail.trim_start();
+    }
+    match Duration::from_secs(total) {
+        duration if duration < Duration::from_secs(1) => Err("one second is the shortest"),
+        duration if duration > LONGEST => Err("366 days are the longest"),
+        duration => Ok(duration),
+    }
+}
+
+/// The duration in the largest whole units.
+pub(super) fn show(duration: Duration) -> String {
+    let mut left = duration.as_secs();
+    let mut text = String::new();
+    for (unit, seconds) in [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)] {
+        if left >= seconds {
+            text.push_str(&format!("{}{unit}", left / seconds));
+            left %= seconds;
+        }
+    }
+    if text.is_empty() { "0s".to_owned() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_s_durations_are_read_and_shown_again() {
+        for (text, seconds) in
+            [("90s", 90), ("30m", 1_800), ("2h", 7_200), ("1d", 86_400), ("1h30m", 5_400), ("1h 30m", 5_400)]
+        {
+            assert_eq!(parse(text), Ok(Duration::from_secs(seconds)), "{text}");
+            assert_eq!(parse(&show(Duration::from_secs(seconds))), Ok(Duration::from_secs(seconds)));
+        }
+    }
+
+    #[test]
+    fn what_is_no_duration_is_refused() {
+        for text in [
+            "",
+            "5",
+            "m",
+            "0s",
+            "0m",
+            "-1s",
+            "1.5h",
+            "30m1h",
+            "1m1m",
+            "500ms",
+            "9999d",
+            "1y",
+            "1 m",
+            "99999999999999999999s",
+            "9223372036854775807w",
+            "٣m",
+        ] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+}

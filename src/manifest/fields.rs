@@ -1,0 +1,183 @@
+//! Taking a table's fields one by one, each with its type checked.
+
+use super::diagnostic::Code;
+use super::document::{Entry, Findings, Node, Span, Table, Value};
+use super::duration;
+use super::references;
+use super::suggest::{did_you_mean, one_of};
+use std::time::Duration;
+
+impl<'a> Value<'a> {
+    /// The type's name, with its article.
+    pub(super) fn type_name(&self) -> &'static str {
+        match self {
+            Self::String(_) => "a string",
+            Self::Integer(_) => "an integer",
+            Self::Float(_) => "a number",
+            Self::Bool(_) => "a boolean",
+            Self::Datetime(_) => "a date",
+            Self::Array(_) => "a list",
+            Self::Table(_) => "a table",
+        }
+    }
+
+    pub(super) fn as_table(&self) -> Option<&Table<'a>> {
+        match self {
+            Self::Table(table) => Some(table),
+            _ => None,
+        }
+    }
+
+    pub(super) fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::String(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+/// Reports every key of the table that nobody reads. `owner` is how the table is called in messages.
+pub(super) fn unknown_keys(table: &Table<'_>, known: &[&str], owner: &str, findings: &mut Findings<'_, '_>) {
+    for (key, entry) in table {
+        if !known.contains(&key.as_ref()) {
+            findings
+                .error(Code::UnknownKey, entry.key, format!("unknown key `{}` in {owner}", shown(key)))
+                .maybe_help(
+                    did_you_mean(key, known.iter().copied())
+                        .or_else(|| Some(format!("known here: {}", one_of(known)))),
+                );
+        }
+    }
+}
+
+/// A key as it is quoted in messages: one line, of bounded length.
+pub(super) fn shown(text: &str) -> String {
+    const LONGEST: usize = 80;
+    let plain: String = text.chars().flat_map(char::escape_debug).take(LONGEST + 1).collect();
+    if plain.chars().count() > LONGEST {
+        format!("{}…", plain.chars().take(LONGEST).collect::<String>())
+    } else {
+        plain
+    }
+}
+
+fn wrong_type(key: &str, expected: &str, node: &Node<'_>, findings: &mut Findings<'_, '_>) {
+    findings
+        .error(
+            Code::WrongType,
+            node.span,
+            format!("`{}` takes {expected}, not {}", shown(key), node.value.type_name()),
+        )
+        .label(format!("expected {expected}"));
+}
+
+/// The table under `key`.
+pub(super) fn table<'t, 'a>(
+    of: &'t Table<'a>,
+    key: &str,
+    findings: &mut Findings<'_, '_>,
+) -> Option<(&'t Table<'a>, &'t Entry<'a>)> {
+    let entry = of.get(key)?;
+    match &entry.node.value {
+        Value::Table(table) => Some((table, entry)),
+        _ => {
+            wrong_type(key, "a table", &entry.node, findings);
+            None
+        }
+    }
+}
+
+/// The string under `key`, which may hold no reference: references are for `connection_config`.
+pub(super) fn text<'t>(
+    of: &'t Table<'_>,
+    key: &str,
+    findings: &mut Findings<'_, '_>,
+) -> Option<(&'t str, Span)> {
+    let entry = of.get(key)?;
+    plain_text(key, &entry.node, findings).map(|text| (text, entry.node.span))
+}
+
+/// The node as a string without references.
+pub(super) fn plain_text<'t>(
+    key: &str,
+    node: &'t Node<'_>,
+    findings: &mut Findings<'_, '_>,
+) -> Option<&'t str> {
+    match &node.value {
+        Value::String(text) if references::mentions(text) => {
+            references::refuse(key, node.span, findings);
+            None
+        }
+        Value::String(text) => Some(text),
+        _ => {
+            wrong_type(key, "a string", node, findings);
+            None
+        }
+    }
+}
+
+/// `true` or `false` under `key`.
+pub(super) fn boolean(of: &Table<'_>, key: &str, findings: &mut Findings<'_, '_>) -> Option<bool> {
+    let entry = of.get(key)?;
+    match entry.node.value {
+        Value::Bool(value) => Some(value),
+        _ => {
+            wrong_type(key, "`true` or `false`", &entry.node, findings);
+            None
+        }
+    }
+}
+
+/// The duration under `key`.
+pub(super) fn duration(
+    of: &Table<'_>,
+    key: &str,
+    findings: &mut Findings<'_, '_>,
+) -> Option<(Duration, Span)> {
+    let entry = of.get(key)?;
+    let Value::String(text) = &entry.node.value else {
+        wrong_type(key, "a duration such as \"30m\"", &entry.node, findings);
+        return None;
+    };
+    match duration::parse(text) {
+        Ok(duration) => Some((duration, entry.node.span)),
+        Err(why) => {
+            findings
+                .error(Code::BadDuration, entry.node.span, format!("`{key}` is not a duration"))
+                .help(why);
+            None
+        }
+    }
+}
+
+/// One of a few words under `key`.
+pub(super) fn choice<T: Copy>(
+    of: &Table<'_>,
+    key: &str,
+    choices: &[(&'static str, T)],
+    findings: &mut Findings<'_, '_>,
+) -> Option<T> {
+    let (word, span) = text(of, key, findings)?;
+    if let Some((_, value)) = choices.iter().find(|(name, _)| *name == word) {
+        return Some(*value);
+    }
+    let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+    findings
+        .error(Code::InvalidValue, span, format!("`{key}` is {}, not `{}`", one_of(&names), shown(word)))
+        .maybe_help(did_you_mean(word, names.iter().copied()));
+    None
+}
+
+/// The words of a list of strings under `key`.
+pub(super) fn words<'t>(
+    of: &'t Table<'_>,
+    key: &str,
+    findings: &mut Findings<'_, '_>,
+) -> Option<Vec<(&'t str, Span)>> {
+    let entry = of.get(key)?;
+    let Value::Array(items) = &entry.node.value else {
+        wrong_type(key, "a list of strings", &entry.node, findings);
+        return None;
+    };
+    items.iter().map(|item| plain_text(key, item, findings).map(|text| (text, item.span))).collect()
+}

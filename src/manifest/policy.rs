@@ -1,0 +1,125 @@
+//! `[policy]`, in `wellspring.toml` and in a workspace's file.
+
+use super::diagnostic::Code;
+use super::document::{Findings, Span, Table, Value};
+use super::fields::{self, unknown_keys};
+use crate::model::{Adopt, Limit, MetadataPolicy, OnConflict, Policy, Prune};
+
+/// What one `[policy]` says, and where; what it does not say is left to the one farther away.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Stated {
+    prune: Option<(Prune, Span)>,
+    adopt: Option<(Adopt, Span)>,
+    max_cleanup: Option<(Limit, Span)>,
+    max_replace: Option<(Limit, Span)>,
+    on_conflict: Option<(OnConflict, Span)>,
+    metadata: Option<(MetadataPolicy, Span)>,
+}
+
+/// The words of `adopt`, here and on a source.
+pub(super) const ADOPT: [(&str, Adopt); 4] = [
+    ("never", Adopt::Never),
+    ("identical", Adopt::Identical),
+    ("by-name", Adopt::ByName),
+    ("replace", Adopt::Replace),
+];
+
+/// Reads a `[policy]` table.
+pub(super) fn policy(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Stated {
+    const KEYS: [&str; 6] = ["prune", "adopt", "max_cleanup", "max_replace", "on_conflict", "metadata"];
+    const PRUNE: [(&str, Prune); 2] = [("off", Prune::Off), ("owned", Prune::Owned)];
+    const ON_CONFLICT: [(&str, OnConflict); 2] =
+        [("recreate", OnConflict::Recreate), ("withhold", OnConflict::Withhold)];
+    const METADATA: [(&str, MetadataPolicy); 2] =
+        [("replace", MetadataPolicy::Replace), ("withhold", MetadataPolicy::Withhold)];
+    unknown_keys(table, &KEYS, "`[policy]`", findings);
+    Stated {
+        prune: choice(table, "prune", &PRUNE, findings),
+        adopt: choice(table, "adopt", &ADOPT, findings),
+        max_cleanup: limit(table, "max_cleanup", findings),
+        max_replace: limit(table, "max_replace", findings),
+        on_conflict: choice(table, "on_conflict", &ON_CONFLICT, findings),
+        metadata: choice(table, "metadata", &METADATA, findings),
+    }
+}
+
+fn choice<T: Copy>(
+    table: &Table<'_>,
+    key: &str,
+    choices: &[(&'static str, T)],
+    findings: &mut Findings<'_, '_>,
+) -> Option<(T, Span)> {
+    let value = fields::choice(table, key, choices, findings)?;
+    Some((value, table.get(key)?.node.span))
+}
+
+fn limit(table: &Table<'_>, key: &str, findings: &mut Findings<'_, '_>) -> Option<(Limit, Span)> {
+    let entry = table.get(key)?;
+    let limit = match &entry.node.value {
+        Value::Integer(count @ 1..) => Some(Limit::Count(u32::try_from(*count).unwrap_or(u32::MAX))),
+        Value::String(text) => text
+            .strip_suffix('%')
+            .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
+            .and_then(|digits| digits.parse().ok())
+            .filter(|percent| (1..=100).contains(percent))
+            .map(Limit::Percent),
+        _ => None,
+    };
+    if limit.is_none() {
+        let help = if key == "max_cleanup" {
+            "write a number from 1, or a share such as \"30%\"; to remove nothing, write prune = \"off\""
+        } else {
+            "write a number from 1, or a share such as \"30%\""
+        };
+        findings.error(Code::InvalidValue, entry.node.span, format!("`{key}` is not a limit")).help(help);
+    }
+    Some((limit?, entry.node.span))
+}
+
+impl Stated {
+    /// What this says, and where it says nothing, `farther`.
+    pub(super) fn over(&self, farther: &Policy) -> Policy {
+        fn or<T: Copy>(nearer: &Option<(T, Span)>, farther: T) -> T {
+            nearer.map_or(farther, |(value, _)| value)
+        }
+        Policy {
+            prune: or(&self.prune, farther.prune),
+            adopt: or(&self.adopt, farther.adopt),
+            max_cleanup: or(&self.max_cleanup, farther.max_cleanup),
+            max_replace: self.max_replace.map(|(value, _)| value).or(farther.max_replace),
+            on_conflict: or(&self.on_conflict, farther.on_conflict),
+            metadata: or(&self.metadata, farther.metadata),
+        }
+    }
+
+    /// Adds what another file says about the same unit; reports where the two differ.
+    pub(super) fn merge(&mut self, other: &Self, unit: &str, findings: &mut Findings<'_, '_>) {
+        fn add<T: Copy + PartialEq>(
+            mine: &mut Option<(T, Span)>,
+            other: Option<(T, Span)>,
+            said: (&str, &str),
+            findings: &mut Findings<'_, '_>,
+        ) {
+            match (*mine, other) {
+                (Some((a, at)), Some((b, there))) if a != b => {
+                    let (key, unit) = said;
+                    let message = format!("two files give {unit} different values of `{key}`");
+                    for (here, elsewhere) in [(at, there), (there, at)] {
+                        findings
+                            .error(Code::PolicyConflict, here, message.clone())
+                            .also(elsewhere, "the other one")
+                            .help("say it in one of the files, or the same in both");
+                    }
+                }
+                (None, Some(other)) => *mine = Some(other),
+                _ => {}
+            }
+        }
+        add(&mut self.prune, other.prune, ("prune", unit), findings);
+        add(&mut self.adopt, other.adopt, ("adopt", unit), findings);
+        add(&mut self.max_cleanup, other.max_cleanup, ("max_cleanup", unit), findings);
+        add(&mut self.max_replace, other.max_replace, ("max_replace", unit), findings);
+        add(&mut self.on_conflict, other.on_conflict, ("on_conflict", unit), findings);
+        add(&mut self.metadata, other.metadata, ("metadata", unit), findings);
+    }
+}

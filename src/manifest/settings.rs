@@ -1,0 +1,267 @@
+//! `wellspring.toml`: the platform, aliases, defaults, templates, and the repository's policy.
+
+use super::diagnostic::Code;
+use super::document::{Entry, Findings, Node, Span, Table, Value};
+use super::fields::{self, shown, unknown_keys};
+use super::policy::{self, Stated};
+use super::references;
+use super::source;
+use crate::model::{PlatformUrl, Scope, Segment, WorkspaceId};
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The file's name, at the root of the tree.
+pub const FILE_NAME: &str = "wellspring.toml";
+
+/// Looks a variable of the environment up.
+pub(super) type Variable<'v> = &'v dyn Fn(&str) -> Option<String>;
+
+/// What `wellspring.toml` says. Without one, nothing.
+#[derive(Default)]
+pub(super) struct Settings<'a> {
+    pub(super) platform: Option<PlatformUrl>,
+    pub(super) owner: Option<String>,
+    pub(super) settle: Option<Duration>,
+    pub(super) aliases: BTreeMap<String, Alias>,
+    pub(super) defaults: Table<'a>,
+    pub(super) templates: BTreeMap<String, (Table<'a>, Span)>,
+    pub(super) policy: Stated,
+    /// Which files are read, where it says.
+    pub(super) files: Option<GlobSet>,
+}
+
+/// A workspace by another name.
+pub(super) struct Alias {
+    pub(super) id: AliasId,
+    pub(super) scope: Option<Scope>,
+    pub(super) at: Span,
+}
+
+/// An alias's id, or why there is none.
+pub(super) enum AliasId {
+    Known(WorkspaceId),
+    /// The variable it names is not set: an error for the files that use it only.
+    Unset(String),
+    /// Reported already.
+    Invalid,
+}
+
+/// Reads the settings from their table.
+pub(super) fn read<'a>(
+    root: Table<'a>,
+    variable: Variable<'_>,
+    findings: &mut Findings<'_, 'a>,
+) -> Settings<'a> {
+    const KEYS: [&str; 6] = ["platform", "workspaces", "defaults", "templates", "policy", "files"];
+    for key in ["workspace", "sources"] {
+        if let Some(entry) = root.get(key) {
+            findings
+                .error(Code::UnknownKey, entry.key, format!("`{key}` does not belong in {FILE_NAME}"))
+                .help("describe a workspace in a file of its own, for example workspaces/NAME.toml");
+        }
+    }
+    let others: Table<'a> = root
+        .iter()
+        .filter(|(key, _)| !["workspace", "sources"].contains(&key.as_ref()))
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect();
+    unknown_keys(&others, &KEYS, FILE_NAME, findings);
+    let mut settings = Settings { files: files(&root, findings), ..Settings::default() };
+    if let Some((platform, _)) = fields::table(&root, "platform", findings) {
+        read_platform(platform, variable, &mut settings, findings);
+    }
+    if let Some((workspaces, _)) = fields::table(&root, "workspaces", findings) {
+        settings.aliases = aliases(workspaces, variable, findings);
+    }
+    if let Some((policy, _)) = fields::table(&root, "policy", findings) {
+        settings.policy = policy::policy(policy, findings);
+    }
+    if let Some((defaults, _)) = fields::table(&root, "defaults", findings) {
+        source::check_defaults(defaults, findings);
+        settings.defaults = defaults.clone();
+    }
+    if let Some((templates, _)) = fields::table(&root, "templates", findings) {
+        for name in templates.keys() {
+            if let Some((template, entry)) = fields::table(templates, name, findings) {
+                source::check_template(name, template, findings);
+                settings.templates.insert(name.clone().into_owned(), (template.clone(), entry.key));
+            }
+        }
+    }
+    settings
+}
+
+fn read_platform(
+    table: &Table<'_>,
+    variable: Variable<'_>,
+    settings: &mut Settings<'_>,
+    findings: &mut Findings<'_, '_>,
+) {
+    unknown_keys(table, &["url", "owner", "settle"], "`[platform]`", findings);
+    if let Some(entry) = table.get("url")
+        && let Some(url) = required(expanded("url", &entry.node, variable, findings), &entry.node, findings)
+    {
+        settings.platform = platform_url(&url, entry, findings);
+    }
+    if let Some(entry) = table.get("owner") {
+        settings.owner = required(expanded("owner", &entry.node, variable, findings), &entry.node, findings);
+        if settings.owner.as_deref().is_some_and(|owner| owner.trim().is_empty()) {
+            findings.error(Code::InvalidValue, entry.node.span, "`owner` is empty");
+        }
+    }
+    settings.settle = fields::duration(table, "settle", findings).map(|(settle, _)| settle);
+}
+
+fn platform_url(url: &str, entry: &Entry<'_>, findings: &mut Findings<'_, '_>) -> Option<PlatformUrl> {
+    if url == "local" {
+        return Some(PlatformUrl::Local);
+    }
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let authority = rest.and_then(|rest| rest.split(['/', '?', '#']).next()).unwrap_or_default();
+    let problem = if authority.is_empty() {
+        "`platform.url` is not a web address"
+    } else if authority.contains('@') {
+        "`platform.url` holds a user or a password"
+    } else if url.contains(['?', '#']) {
+        "`platform.url` has a query or a fragment"
+    } else if url.chars().any(|character| character.is_whitespace() || character.is_control()) {
+        "`platform.url` has blanks in it"
+    } else {
+        return Some(PlatformUrl::Remote(url.to_owned()));
+    };
+    findings
+        .error(Code::BadUrl, entry.node.span, problem)
+        .help("write \"https://HOST/PATH\", or \"local\" for the embedded platform");
+    None
+}
+
+/// A string with its `${NAME}`s replaced; `Err` holds the name of one that is not set.
+fn expanded(
+    key: &str,
+    node: &Node<'_>,
+    variable: Variable<'_>,
+    findings: &mut Findings<'_, '_>,
+) -> Option<Result<String, String>> {
+    let Value::String(text) = &node.value else {
+        findings.error(
+            Code::WrongType,
+            node.span,
+            format!("`{}` takes a string, not {}", shown(key), node.value.type_name()),
+        );
+        return None;
+    };
+    let mut out = String::new();
+    for segment in references::checked_segments(text, node.span, findings)? {
+        match segment {
+            Segment::Literal(literal) => out.push_str(&literal),
+            Segment::Env(name) => match variable(&name) {
+                Some(value) => out.push_str(&value),
+                None => return Some(Err(name)),
+            },
+        }
+    }
+    Some(Ok(out))
+}
+
+fn required(
+    expanded: Option<Result<String, String>>,
+    node: &Node<'_>,
+    findings: &mut Findings<'_, '_>,
+) -> Option<String> {
+    match expanded? {
+        Ok(text) => Some(text),
+        Err(name) => {
+            findings
+                .error(Code::UnsetVariable, node.span, format!("the variable `{name}` is not set"))
+                .help("set it, or write the value");
+            None
+        }
+    }
+}
+
+fn aliases(
+    table: &Table<'_>,
+    variable: Variable<'_>,
+    findings: &mut Findings<'_, '_>,
+) -> BTreeMap<String, Alias> {
+    let mut aliases = BTreeMap::new();
+    let mut taken: BTreeMap<(WorkspaceId, Option<Scope>), Span> = BTreeMap::new();
+    for (name, entry) in table {
+        if name.is_empty() || name.contains('/') {
+            findings
+                .error(Code::InvalidValue, entry.key, "an alias is not empty and holds no `/`")
+                .help("sources are addressed as ALIAS/SOURCE");
+        }
+        let (id, scope) = match &entry.node.value {
+            Value::Table(fields) => {
+                unknown_keys(fields, &["id", "scope"], "a workspace's alias", findings);
+                if !fields.contains_key("id") {
+                    findings.error(Code::Missing, entry.key, format!("`{}` needs an `id`", shown(name)));
+                }
+                (fields.get("id").map(|id| &id.node), scope(fields, findings))
+            }
+            _ => (Some(&entry.node), None),
+        };
+        let id = id.map_or(AliasId::Invalid, |node| alias_id(name, node, variable, findings));
+        if let AliasId::Known(id) = &id
+            && let Some(other) = taken.insert((id.clone(), scope.clone()), entry.key)
+        {
+            findings
+                .error(Code::SameWorkspace, entry.key, "two aliases name the same workspace and scope")
+                .also(other, "the other one")
+                .help("keep one of them");
+        }
+        aliases.insert(name.clone().into_owned(), Alias { id, scope, at: entry.key });
+    }
+    aliases
+}
+
+fn alias_id(name: &str, node: &Node<'_>, variable: Variable<'_>, findings: &mut Findings<'_, '_>) -> AliasId {
+    match expanded(name, node, variable, findings) {
+        None => AliasId::Invalid,
+        Some(Err(unset)) => AliasId::Unset(unset),
+        Some(Ok(id)) => workspace_id(&id, node.span, findings).map_or(AliasId::Invalid, AliasId::Known),
+    }
+}
+
+/// A workspace's id, checked.
+pub(super) fn workspace_id(id: &str, span: Span, findings: &mut Findings<'_, '_>) -> Option<WorkspaceId> {
+    match WorkspaceId::parse(id) {
+        Ok(id) => Some(id),
+        Err(error) => {
+            findings.error(Code::InvalidValue, span, error.to_string());
+            None
+        }
+    }
+}
+
+/// The `scope` of a table, when it says one.
+pub(super) fn scope(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option<Scope> {
+    let (text, span) = fields::text(table, "scope", findings)?;
+    match Scope::parse(text) {
+        Ok(scope) => Some(scope),
+        Err(error) => {
+            findings.error(Code::InvalidValue, span, error.to_string());
+            None
+        }
+    }
+}
+
+fn files(root: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option<GlobSet> {
+    let patterns = fields::words(root, "files", findings)?;
+    let mut set = GlobSetBuilder::new();
+    for (pattern, span) in patterns {
+        match GlobBuilder::new(pattern).literal_separator(true).build() {
+            Ok(glob) => {
+                set.add(glob);
+            }
+            Err(error) => {
+                findings
+                    .error(Code::InvalidValue, span, "this is not a file pattern")
+                    .help(format!("{}; for example \"workspaces/**/*.toml\"", error.kind()));
+            }
+        }
+    }
+    set.build().ok()
+}

@@ -1,0 +1,288 @@
+//! `[sources.KEY]`: defaults, template and source laid over each other, then read.
+
+use super::diagnostic::Code;
+use super::document::{Entry, Findings, Span, Table};
+use super::fields::{self, shown, unknown_keys};
+use super::merge;
+use super::policy::ADOPT;
+use super::settings::{self, FILE_NAME, Settings};
+use super::suggest::did_you_mean;
+use super::{sync, values};
+use crate::model::{Definition, DesiredSource, Place, Scope, SourceKey, SourceName, TestSpec, Unit};
+
+const SOURCE_KEYS: [&str; 13] = [
+    "type",
+    "name",
+    "scope",
+    "extends",
+    "unset",
+    "protect",
+    "adopt",
+    "metadata",
+    "sync",
+    "sync_options",
+    "suspend",
+    "test",
+    "connection_config",
+];
+
+/// A source as far as it could be read.
+pub(super) struct SourceReading {
+    pub(super) key: SourceKey,
+    pub(super) key_span: Span,
+    pub(super) name: SourceName,
+    pub(super) name_span: Span,
+    /// Its own scope, when it says one.
+    pub(super) scope: Option<Scope>,
+    /// `None` when something in it is wrong.
+    pub(super) desired: Option<DesiredSource>,
+}
+
+impl SourceReading {
+    /// The units it belongs to, where its file names `units`.
+    pub(super) fn units(&self, units: &[Unit]) -> Vec<Unit> {
+        let scoped = |unit: &Unit| match &self.scope {
+            Some(scope) => Unit { workspace: unit.workspace.clone(), scope: scope.clone() },
+            None => unit.clone(),
+        };
+        let mut all: Vec<Unit> = units.iter().map(scoped).collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+}
+
+/// Reads one source. `None` when it cannot even be named.
+pub(super) fn read<'a>(
+    key: &str,
+    own: &Table<'a>,
+    entry: &Entry<'a>,
+    settings: Option<&Settings<'a>>,
+    findings: &mut Findings<'_, 'a>,
+) -> Option<SourceReading> {
+    let before = findings.count();
+    let key_name = key;
+    let key = self::key(key, entry.key, findings)?;
+    own_keys(key_name, own, findings);
+    let (merged, templated) = effective(own, settings, findings);
+    let (name, name_span) = match fields::text(own, "name", findings) {
+        Some((name, span)) => (name, span),
+        None => (key_name, entry.key),
+    };
+    let name = match SourceName::parse(name) {
+        Ok(name) => name,
+        Err(error) => {
+            findings.error(Code::InvalidValue, name_span, error.to_string());
+            return None;
+        }
+    };
+    let body = body(&merged, findings);
+    let whole = settings.is_some() && templated;
+    if whole && !merged.contains_key("type") {
+        findings
+            .error(Code::Missing, entry.node.span, format!("source `{}` needs a `type`", shown(key_name)))
+            .help("for example type = \"database\"; the platform says which types it knows");
+    }
+    if whole && !merged.contains_key("connection_config") {
+        findings
+            .error(
+                Code::Missing,
+                entry.node.span,
+                format!("source `{}` needs a `connection_config`", shown(key_name)),
+            )
+            .help("the platform requires one; write `connection_config = {}` if the type needs nothing");
+    }
+    if whole
+        && let Some(sync) = own.get("sync")
+        && body.sync_says_nothing
+    {
+        findings
+            .error(Code::Missing, sync.key, "`sync` says neither `every` nor `cron`")
+            .help("for example sync = { every = \"6h\" }");
+    }
+    let (file, line) = findings.place(entry.node.span);
+    // Judged by what was found in it, not by what could be read: a value with an error is left out.
+    let sound = findings.count() == before;
+    let desired = match body.kind {
+        Some(kind) if sound => Some(DesiredSource {
+            key: key.clone(),
+            name: name.clone(),
+            definition: Definition {
+                kind,
+                connection_config: body.connection_config,
+                metadata: body.metadata,
+            },
+            protect: body.protect,
+            adopt: body.adopt,
+            sync: body.sync,
+            sync_options: body.sync_options,
+            suspend: body.suspend,
+            test: body.test,
+            at: Place { file, line },
+        }),
+        _ => None,
+    };
+    Some(SourceReading { key, key_span: entry.key, name, name_span, scope: body.scope, desired })
+}
+
+/// A source's key, checked.
+pub(super) fn key(key: &str, span: Span, findings: &mut Findings<'_, '_>) -> Option<SourceKey> {
+    match SourceKey::parse(key) {
+        Ok(key) => Some(key),
+        Err(error) => {
+            findings.error(Code::InvalidValue, span, error.to_string());
+            None
+        }
+    }
+}
+
+/// Checks `[defaults]` where it stands.
+pub(super) fn check_defaults(table: &Table<'_>, findings: &mut Findings<'_, '_>) {
+    unknown_keys(table, &["sync", "sync_options", "test"], "`[defaults]`", findings);
+    check_schedule(table, findings);
+    body(table, findings);
+}
+
+/// Checks `[templates.NAME]` where it stands.
+pub(super) fn check_template(name: &str, table: &Table<'_>, findings: &mut Findings<'_, '_>) {
+    const KEYS: [&str; 9] = [
+        "type",
+        "scope",
+        "protect",
+        "adopt",
+        "metadata",
+        "sync",
+        "sync_options",
+        "test",
+        "connection_config",
+    ];
+    for (key, why) in [
+        ("extends", "a template extends no other: one level is all there is"),
+        ("name", "each source has its own name"),
+        ("suspend", "suspend the sources themselves"),
+        ("unset", "a template starts from nothing but the defaults; `unset` belongs in the source"),
+    ] {
+        if let Some(entry) = table.get(key) {
+            findings
+                .error(
+                    Code::UnknownKey,
+                    entry.key,
+                    format!("`{key}` cannot stand in template `{}`", shown(name)),
+                )
+                .help(why);
+        }
+    }
+    let others: Table<'_> = table
+        .iter()
+        .filter(|(key, _)| !["extends", "name", "suspend", "unset"].contains(&key.as_ref()))
+        .map(|(key, entry)| (key.clone(), entry.clone()))
+        .collect();
+    unknown_keys(&others, &KEYS, &format!("template `{}`", shown(name)), findings);
+    check_schedule(table, findings);
+    body(table, findings);
+}
+
+fn own_keys(name: &str, own: &Table<'_>, findings: &mut Findings<'_, '_>) {
+    let name = shown(name);
+    for (key, entry) in own {
+        if SOURCE_KEYS.contains(&key.as_ref()) {
+            continue;
+        }
+        let help = did_you_mean(key, SOURCE_KEYS).unwrap_or_else(|| {
+            format!("a field of the connection stands below [sources.{name}.connection_config]")
+        });
+        findings
+            .error(Code::UnknownKey, entry.key, format!("unknown key `{}` in source `{name}`", shown(key)))
+            .help(help);
+    }
+    check_schedule(own, findings);
+}
+
+fn check_schedule(table: &Table<'_>, findings: &mut Findings<'_, '_>) {
+    if let Some(sync) = table.get("sync").and_then(|entry| entry.node.value.as_table()) {
+        sync::one_schedule(sync, findings);
+    }
+}
+
+/// Lays defaults, template and source over each other. The flag says whether the template is known.
+pub(super) fn effective<'a>(
+    own: &Table<'a>,
+    settings: Option<&Settings<'a>>,
+    findings: &mut Findings<'_, '_>,
+) -> (Table<'a>, bool) {
+    let mut base = settings.map(|settings| settings.defaults.clone()).unwrap_or_default();
+    let mut known = true;
+    if let Some((name, span)) = fields::text(own, "extends", findings) {
+        known = false;
+        match settings.map(|settings| (settings.templates.get(name), settings)) {
+            Some((Some((template, _)), _)) => {
+                merge::lay_over(&mut base, template);
+                known = true;
+            }
+            Some((None, settings)) => {
+                findings
+                    .error(Code::UnknownTemplate, span, format!("no template is called `{}`", shown(name)))
+                    .maybe_help(
+                        did_you_mean(name, settings.templates.keys().map(String::as_str))
+                            .or_else(|| Some(format!("add [templates.{}] to {FILE_NAME}", shown(name)))),
+                    );
+            }
+            None => {}
+        }
+    }
+    for (path, span) in fields::words(own, "unset", findings).unwrap_or_default() {
+        if !merge::unset(&mut base, path) && known && settings.is_some() {
+            findings.error(Code::UnsetNothing, span, format!("nothing sets `{}`", shown(path))).help(
+                "`unset` removes what defaults or the template set, by its path: \"sync_options.batch_size\"",
+            );
+        }
+    }
+    merge::lay_over(&mut base, own);
+    (base, known)
+}
+
+/// The fields that defaults, templates and sources share.
+struct Body {
+    kind: Option<String>,
+    scope: Option<Scope>,
+    connection_config: std::collections::BTreeMap<String, crate::model::Declared>,
+    metadata: serde_json::Map<String, serde_json::Value>,
+    protect: bool,
+    adopt: Option<crate::model::Adopt>,
+    sync: Option<crate::model::SyncSpec>,
+    sync_says_nothing: bool,
+    sync_options: serde_json::Map<String, serde_json::Value>,
+    suspend: Option<crate::model::Suspend>,
+    test: TestSpec,
+}
+
+fn body(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Body {
+    let kind = fields::text(table, "type", findings);
+    if let Some(("", span)) = kind {
+        findings.error(Code::InvalidValue, span, "`type` is empty");
+    }
+    let sync_table = fields::table(table, "sync", findings).map(|(sync, _)| sync);
+    Body {
+        kind: kind.map(|(kind, _)| kind.to_owned()),
+        scope: settings::scope(table, findings),
+        connection_config: fields::table(table, "connection_config", findings)
+            .map(|(config, entry)| values::connection_config(config, entry.node.span, findings))
+            .unwrap_or_default(),
+        metadata: fields::table(table, "metadata", findings)
+            .map(|(metadata, _)| values::metadata(metadata, findings))
+            .unwrap_or_default(),
+        protect: fields::boolean(table, "protect", findings).unwrap_or(false),
+        adopt: fields::choice(table, "adopt", &ADOPT, findings),
+        sync: sync_table.and_then(|sync| sync::sync(sync, findings)),
+        sync_says_nothing: sync_table
+            .is_some_and(|sync| !sync.contains_key("every") && !sync.contains_key("cron")),
+        sync_options: fields::table(table, "sync_options", findings)
+            .map(|(options, _)| values::sync_options(options, findings))
+            .unwrap_or_default(),
+        suspend: fields::table(table, "suspend", findings)
+            .and_then(|(suspend, entry)| sync::suspend(suspend, entry, findings)),
+        test: fields::table(table, "test", findings)
+            .map(|(test, _)| sync::test(test, findings))
+            .unwrap_or_default(),
+    }
+}

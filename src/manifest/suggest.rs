@@ -1,0 +1,50 @@
+//! "Did you mean": the known word nearest to an unknown one.
+
+/// The best candidate, when one is near enough to be meant.
+pub(super) fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+    // Longer words are no typing slips, and comparing them costs their product.
+    const LONGEST: usize = 64;
+    if word.len() > LONGEST {
+        return None;
+    }
+    let plain = word.to_ascii_lowercase().replace('-', "_");
+    let most = (word.chars().count() / 3).max(1);
+    candidates
+        .into_iter()
+        .filter(|candidate| candidate.len() <= LONGEST)
+        .map(|candidate| {
+            let other = candidate.to_ascii_lowercase().replace('-', "_");
+            (strsim::damerau_levenshtein(&plain, &other), candidate)
+        })
+        .filter(|(distance, _)| *distance <= most)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// `did you mean …?`
+pub(super) fn did_you_mean<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<String> {
+    nearest(word, candidates).map(|candidate| format!("did you mean `{candidate}`?"))
+}
+
+/// `a`, `b` or `c`
+pub(super) fn one_of(choices: &[&str]) -> String {
+    let quoted: Vec<String> = choices.iter().map(|choice| format!("`{choice}`")).collect();
+    match quoted.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => quoted.concat(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_finds_its_word_and_another_word_finds_none() {
+        let known = ["sync", "sync_options", "protect", "metadata"];
+        assert_eq!(nearest("protekt", known), Some("protect"));
+        assert_eq!(nearest("sync-options", known), Some("sync_options"));
+        assert_eq!(nearest("sycn", known), Some("sync"));
+        assert_eq!(nearest("colour", known), None);
+    }
+}

@@ -1,0 +1,167 @@
+//! `sync`, `test` and `suspend`.
+
+use super::cron::{self, Unusable};
+use super::diagnostic::Code;
+use super::document::{Entry, Findings, Span, Table, Value};
+use super::duration;
+use super::fields::{self, unknown_keys};
+use crate::model::{Missed, Overlap, Suspend, SyncSpec, TestSpec, When};
+use std::time::Duration;
+
+const SYNC_KEYS: [&str; 10] = [
+    "every",
+    "cron",
+    "timezone",
+    "jitter",
+    "stale_after",
+    "missed",
+    "timeout",
+    "on_connect",
+    "on_change",
+    "overlap",
+];
+
+/// Reads a `sync` table. `None` when nothing says when, or that could not be read.
+pub(super) fn sync(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option<SyncSpec> {
+    unknown_keys(table, &SYNC_KEYS, "`sync`", findings);
+    let every = fields::duration(table, "every", findings);
+    let cron = cron(table, findings);
+    let jitter = jitter(table, every.map(|(every, _)| every), findings);
+    let positive = |key: &str, findings: &mut Findings<'_, '_>| {
+        fields::duration(table, key, findings).map(|(duration, _)| duration)
+    };
+    let stale_after = positive("stale_after", findings);
+    let timeout = positive("timeout", findings);
+    let missed = fields::choice(table, "missed", &[("once", Missed::Once), ("skip", Missed::Skip)], findings);
+    let overlap =
+        fields::choice(table, "overlap", &[("forbid", Overlap::Forbid), ("queue", Overlap::Queue)], findings);
+    let on_connect = fields::boolean(table, "on_connect", findings).unwrap_or(true);
+    let on_change = fields::boolean(table, "on_change", findings).unwrap_or(false);
+    Some(SyncSpec {
+        when: every.map(|(every, _)| When::Every(every)).or(cron)?,
+        jitter,
+        stale_after,
+        missed: missed.unwrap_or_default(),
+        timeout,
+        on_connect,
+        on_change,
+        overlap: overlap.unwrap_or_default(),
+    })
+}
+
+/// Reports a table, as written in one place, that has both `every` and `cron`. Between places the
+/// nearer displaces the other.
+pub(super) fn one_schedule(table: &Table<'_>, findings: &mut Findings<'_, '_>) {
+    if let (Some(every), Some(cron)) = (table.get("every"), table.get("cron")) {
+        findings
+            .error(Code::Exclusive, cron.key, "`cron` and `every` exclude each other")
+            .also(every.key, "the other one")
+            .help("keep one of them");
+    }
+}
+
+fn cron(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option<When> {
+    let timezone = zone(table, findings);
+    let (expression, span) = fields::text(table, "cron", findings)?;
+    match cron::check(expression) {
+        Ok(()) => {}
+        Err(Unusable::Malformed(why)) => {
+            findings.error(Code::BadCron, span, "`cron` is not a cron expression").help(why);
+            return None;
+        }
+        Err(Unusable::Never) => {
+            findings
+                .error(Code::NeverFires, span, "this schedule never fires")
+                .help("no year has such a day");
+            return None;
+        }
+    }
+    Some(When::Cron { expression: expression.to_owned(), timezone: timezone? })
+}
+
+/// The time zone, `UTC` when none is said, `None` when what is said is none.
+fn zone(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option<String> {
+    if !table.contains_key("timezone") {
+        return Some("UTC".to_owned());
+    }
+    let (name, span) = fields::text(table, "timezone", findings)?;
+    if let Err(help) = cron::check_zone(name) {
+        let help = help.unwrap_or_else(|| "write an IANA name such as `Europe/Rome`, or `UTC`".to_owned());
+        findings
+            .error(Code::UnknownZone, span, format!("unknown time zone `{}`", fields::shown(name)))
+            .help(help);
+        return None;
+    }
+    Some(name.to_owned())
+}
+
+fn jitter(table: &Table<'_>, every: Option<Duration>, findings: &mut Findings<'_, '_>) -> Duration {
+    let Some(entry) = table.get("jitter") else { return Duration::ZERO };
+    // The only duration that may be nothing: it displaces a default.
+    if entry.node.value.as_str() == Some("0s") {
+        return Duration::ZERO;
+    }
+    let Some((jitter, span)) = fields::duration(table, "jitter", findings) else { return Duration::ZERO };
+    if let Some(every) = every
+        && jitter > every
+    {
+        findings
+            .error(Code::InvalidValue, span, "`jitter` is longer than the period")
+            .help(format!("{} is the most here", duration::show(every)));
+    }
+    jitter
+}
+
+/// Reads a `test` table.
+pub(super) fn test(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> TestSpec {
+    unknown_keys(table, &["before_connect", "every"], "`test`", findings);
+    TestSpec {
+        before_connect: fields::boolean(table, "before_connect", findings).unwrap_or(true),
+        every: fields::duration(table, "every", findings).map(|(every, _)| every),
+    }
+}
+
+/// Reads a `suspend` table.
+pub(super) fn suspend(table: &Table<'_>, at: &Entry<'_>, findings: &mut Findings<'_, '_>) -> Option<Suspend> {
+    unknown_keys(table, &["reason", "until"], "`suspend`", findings);
+    let until = until(table, findings);
+    let reason = reason(table, at.key, "`suspend`", findings)?;
+    Some(Suspend { reason, until: until? })
+}
+
+/// A `reason` that must be given. `owner` is the table it belongs to.
+pub(super) fn reason(
+    table: &Table<'_>,
+    at: Span,
+    owner: &str,
+    findings: &mut Findings<'_, '_>,
+) -> Option<String> {
+    if !table.contains_key("reason") {
+        findings
+            .error(Code::Missing, at, format!("{owner} needs a `reason`"))
+            .help("say why, for whoever reads it next: reason = \"…\"");
+        return None;
+    }
+    let (reason, span) = fields::text(table, "reason", findings)?;
+    if reason.trim().is_empty() {
+        findings.error(Code::InvalidValue, span, "the `reason` is empty");
+        return None;
+    }
+    Some(reason.to_owned())
+}
+
+/// The date, `Some(None)` when none is said, `None` when what is said is none.
+fn until(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option<Option<jiff::civil::Date>> {
+    let Some(entry) = table.get("until") else { return Some(None) };
+    let date = match &entry.node.value {
+        Value::Datetime(value) if value.time.is_none() => value.to_string().parse().ok(),
+        Value::String(text) => text.parse().ok(),
+        _ => None,
+    };
+    if date.is_none() {
+        findings
+            .error(Code::InvalidValue, entry.node.span, "`until` is a date")
+            .help("write it without quotes or time: until = 2027-01-31");
+    }
+    date.map(Some)
+}

@@ -1,0 +1,190 @@
+//! From files to units: what several files say about one workspace is put together here.
+
+use super::diagnostic::Code;
+use super::document::{Findings, Span};
+use super::fields::shown;
+use super::policy::Stated;
+use super::settings::{AliasId, Settings};
+use super::workspace::FileReading;
+use crate::model::{BrokenFile, DesiredSource, DesiredUnit, Policy, Scope, Unit};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// What the files together say about one unit.
+#[derive(Default)]
+struct Gathered<'r> {
+    files: Vec<&'r FileReading>,
+    policy: Stated,
+}
+
+/// Reports what the files say against each other.
+pub(super) fn check(readings: &[FileReading], findings: &mut Findings<'_, '_>) {
+    for (unit, gathered) in gather(readings.iter(), findings) {
+        check_sources(&unit, &gathered.files, findings);
+        check_moves(&unit, &gathered.files, findings);
+    }
+}
+
+/// Puts the units together from files without errors, sorted.
+pub(super) fn assemble(
+    readings: &[FileReading],
+    settings: &Settings<'_>,
+    findings: &mut Findings<'_, '_>,
+) -> (Vec<DesiredUnit>, Vec<BrokenFile>) {
+    let errors = findings.documents_with_errors();
+    let (broken, sound): (Vec<&FileReading>, Vec<&FileReading>) =
+        readings.iter().partition(|reading| errors.contains(&reading.document));
+    let repository = settings.policy.over(&Policy::default());
+    let units = gather(sound.into_iter(), findings)
+        .into_iter()
+        .map(|(unit, gathered)| {
+            let (mut sources, mut moved, mut removed) = (Vec::new(), Vec::new(), Vec::new());
+            let mut files: Vec<Arc<str>> = Vec::new();
+            for file in &gathered.files {
+                let here: Vec<&DesiredSource> = desired(file, &unit).collect();
+                moved.extend(
+                    file.moved
+                        .iter()
+                        .filter(|(moved, _)| here.iter().any(|source| source.key == moved.to))
+                        .map(|(moved, _)| moved.clone()),
+                );
+                removed.extend(file.removed.iter().map(|(removed, _)| removed.clone()));
+                sources.extend(here.into_iter().cloned());
+                files.push(Arc::clone(&findings.documents[file.document as usize].path));
+            }
+            sources.sort_by(|a, b| a.name.cmp(&b.name));
+            let policy = gathered.policy.over(&repository);
+            DesiredUnit { alias: alias(&unit, settings), policy, sources, moved, removed, files, unit }
+        })
+        .collect();
+    let broken = broken
+        .into_iter()
+        .map(|reading| BrokenFile {
+            file: Arc::clone(&findings.documents[reading.document as usize].path),
+            units: reading.all_units().map(|units| units.into_iter().collect()),
+        })
+        .collect();
+    (units, broken)
+}
+
+/// Groups the files by the units they name, and joins their policies.
+fn gather<'r>(
+    readings: impl Iterator<Item = &'r FileReading>,
+    findings: &mut Findings<'_, '_>,
+) -> BTreeMap<Unit, Gathered<'r>> {
+    let mut units: BTreeMap<Unit, Gathered<'r>> = BTreeMap::new();
+    for reading in readings {
+        for unit in reading.all_units().unwrap_or_default() {
+            let label = unit.to_string();
+            let gathered = units.entry(unit).or_default();
+            gathered.files.push(reading);
+            gathered.policy.merge(&reading.policy, &shown(&label), findings);
+        }
+    }
+    units
+}
+
+fn desired<'r>(file: &'r FileReading, unit: &Unit) -> impl Iterator<Item = &'r DesiredSource> {
+    let own = file.units.as_deref().unwrap_or_default();
+    file.sources
+        .iter()
+        .filter(move |source| source.units(own).contains(unit))
+        .filter_map(|source| source.desired.as_ref())
+}
+
+fn check_sources(unit: &Unit, files: &[&FileReading], findings: &mut Findings<'_, '_>) {
+    let mut keys: HashMap<&str, Span> = HashMap::new();
+    let mut names: HashMap<&str, Span> = HashMap::new();
+    for file in files {
+        let own = file.units.as_deref().unwrap_or_default();
+        for source in file.sources.iter().filter(|source| source.units(own).contains(unit)) {
+            if let Some(other) = keys.insert(source.key.as_str(), source.key_span) {
+                let what = format!("source `{}`", shown(source.key.as_str()));
+                twice(Code::DuplicateKey, &what, unit, (other, source.key_span), findings);
+            } else if let Some(other) = names.insert(source.name.as_str(), source.name_span) {
+                let what = format!("the name `{}`", shown(source.name.as_str()));
+                twice(Code::DuplicateName, &what, unit, (other, source.name_span), findings);
+            }
+        }
+    }
+}
+
+/// Reports at both places.
+fn twice(
+    code: Code,
+    what: &str,
+    unit: &Unit,
+    (first, second): (Span, Span),
+    findings: &mut Findings<'_, '_>,
+) {
+    let message = format!("{what} is declared twice in {}", shown(&unit.to_string()));
+    for (here, elsewhere) in [(first, second), (second, first)] {
+        findings
+            .error(code, here, message.clone())
+            .also(elsewhere, "the other one")
+            .help("rename or remove one of them");
+    }
+}
+
+fn check_moves(unit: &Unit, files: &[&FileReading], findings: &mut Findings<'_, '_>) {
+    let mut declared: HashMap<&str, Span> = HashMap::new();
+    for file in files {
+        let own = file.units.as_deref().unwrap_or_default();
+        for source in file.sources.iter().filter(|source| source.units(own).contains(unit)) {
+            declared.insert(source.key.as_str(), source.key_span);
+        }
+    }
+    for file in files {
+        for (removed, span) in &file.removed {
+            if let Some(source) = declared.get(removed.key.as_str()) {
+                let key = shown(removed.key.as_str());
+                findings
+                    .error(
+                        Code::Contradiction,
+                        *span,
+                        format!("`{key}` is removed here, and declared as well"),
+                    )
+                    .also(*source, "declared here")
+                    .help("keep one of the two");
+            }
+        }
+        for (moved, span) in &file.moved {
+            if let Some(source) = declared.get(moved.from.as_str()) {
+                let from = shown(moved.from.as_str());
+                findings
+                    .error(
+                        Code::Contradiction,
+                        *span,
+                        format!("`{from}` has moved away, but is still declared"),
+                    )
+                    .also(*source, "declared here")
+                    .help("remove the source that has moved, or the line in [moved]");
+            }
+            let known = file.sources.iter().any(|source| source.key == moved.to);
+            if !known && !declared.contains_key(moved.to.as_str()) {
+                let to = shown(moved.to.as_str());
+                findings
+                    .error(
+                        Code::Contradiction,
+                        *span,
+                        format!("nothing is declared as `{to}`, where this moves to"),
+                    )
+                    .help("[moved] reads old = \"new\", and the new one stands in [sources]");
+            }
+        }
+    }
+}
+
+/// How people call the unit: the alias with its very scope, else one of the same workspace.
+fn alias(unit: &Unit, settings: &Settings<'_>) -> Option<String> {
+    let mut found = None;
+    for (name, alias) in &settings.aliases {
+        if matches!(&alias.id, AliasId::Known(id) if *id == unit.workspace) {
+            if alias.scope.clone().unwrap_or_else(Scope::default) == unit.scope {
+                return Some(name.clone());
+            }
+            found = found.or(Some(name.clone()));
+        }
+    }
+    found
+}

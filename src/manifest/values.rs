@@ -1,0 +1,222 @@
+//! `connection_config` as declared values, and `metadata` and `sync_options` as JSON.
+
+use super::diagnostic::Code;
+use super::document::{Findings, Node, Span, Table, Value};
+use super::fields::shown;
+use super::references;
+use super::suggest::one_of;
+use crate::model::{Declared, Segment, Template, looks_secret};
+use serde_json::Value as Json;
+use std::collections::BTreeMap;
+
+/// Keys of ours that no connection has: below `connection_config` they were typed under the wrong header.
+const OURS: [&str; 9] = [
+    "protect",
+    "adopt",
+    "sync",
+    "sync_options",
+    "suspend",
+    "extends",
+    "unset",
+    "metadata",
+    "connection_config",
+];
+
+/// The connection's values. `None` for a value with an error in it.
+pub(super) fn connection_config(
+    table: &Table<'_>,
+    header: Span,
+    findings: &mut Findings<'_, '_>,
+) -> BTreeMap<String, Declared> {
+    for key in OURS {
+        if let Some(entry) = table.get(key) {
+            misplaced(key, entry.key, header, findings);
+        }
+    }
+    declared_table(table, findings)
+}
+
+fn misplaced(key: &str, at: Span, header: Span, findings: &mut Findings<'_, '_>) {
+    let under_header = header.document == at.document && findings.source_of(header).starts_with('[');
+    let (_, line) = findings.place(header);
+    let remark = findings.error(
+        Code::Misplaced,
+        at,
+        format!("`{key}` is a wellspring key, but sits in connection_config"),
+    );
+    if under_header {
+        remark.also(header, "keys below go to the platform").help(format!("move it above line {line}"));
+    } else {
+        remark.help("write it beside `connection_config`, not in it");
+    }
+}
+
+fn declared_table(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> BTreeMap<String, Declared> {
+    table
+        .iter()
+        .filter_map(|(key, entry)| {
+            if looks_secret(key) && holds_literal(&entry.node.value) {
+                plain_secret(key, entry.node.span, findings);
+                return None;
+            }
+            Some((key.clone().into_owned(), declared(&entry.node, findings)?))
+        })
+        .collect()
+}
+
+fn declared(node: &Node<'_>, findings: &mut Findings<'_, '_>) -> Option<Declared> {
+    Some(match &node.value {
+        Value::Bool(value) => Declared::Bool(*value),
+        Value::Integer(value) => Declared::Integer(*value),
+        Value::Float(value) => Declared::Float(*value),
+        Value::Datetime(value) => Declared::String(value.to_string()),
+        Value::String(text) => return declared_text(text, node.span, findings),
+        Value::Array(items) => {
+            Declared::Array(items.iter().filter_map(|item| declared(item, findings)).collect())
+        }
+        Value::Table(table) if references::is_reference(table) => {
+            Declared::Secret(references::secret(table, findings)?)
+        }
+        Value::Table(table) => Declared::Table(declared_table(table, findings)),
+    })
+}
+
+fn declared_text(text: &str, span: Span, findings: &mut Findings<'_, '_>) -> Option<Declared> {
+    let segments = references::checked_segments(text, span, findings)?;
+    match segments.as_slice() {
+        [] => Some(Declared::String(String::new())),
+        [Segment::Literal(literal)] => {
+            if holds_password(literal) {
+                findings
+                    .error(Code::PlainSecret, span, "this URL holds a password in plain text")
+                    .help("write it as `${NAME}`: \"scheme://user:${NAME}@host\"");
+                return None;
+            }
+            Some(Declared::String(literal.clone()))
+        }
+        _ => Some(Declared::Template(Template(segments))),
+    }
+}
+
+/// Is the value itself, or an element of it, a text or number written out?
+fn holds_literal(value: &Value<'_>) -> bool {
+    match value {
+        Value::String(text) => match references::segments(text) {
+            Ok(segments) => {
+                !segments.is_empty() && segments.iter().all(|part| matches!(part, Segment::Literal(_)))
+            }
+            // Reported as a bad reference instead.
+            Err(_) => false,
+        },
+        Value::Integer(_) | Value::Float(_) => true,
+        Value::Array(items) => items.iter().any(|item| holds_literal(&item.value)),
+        _ => false,
+    }
+}
+
+fn plain_secret(key: &str, span: Span, findings: &mut Findings<'_, '_>) {
+    findings
+        .error(Code::PlainSecret, span, format!("`{}` holds a secret in plain text", shown(key)))
+        .label("anyone who reads the file can read it")
+        .help("write \"${NAME}\" for an environment variable, or `{ secret = \"env:NAME\" }`, `file:NAME`, `credential:NAME`; if this value was ever shared, change it");
+}
+
+/// `scheme://user:password@…`
+fn holds_password(text: &str) -> bool {
+    text.split_once("://").is_some_and(|(_, rest)| {
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        authority
+            .rsplit_once('@')
+            .and_then(|(user, _)| user.split_once(':'))
+            .is_some_and(|(_, password)| !password.is_empty())
+    })
+}
+
+/// A table that is sent as it stands: `metadata`, `sync_options`. No references in it.
+pub(super) fn json_table(
+    table: &Table<'_>,
+    owner: &str,
+    findings: &mut Findings<'_, '_>,
+) -> serde_json::Map<String, Json> {
+    table
+        .iter()
+        .filter_map(|(key, entry)| {
+            if looks_secret(key) && holds_literal(&entry.node.value) {
+                findings
+                    .error(
+                        Code::PlainSecret,
+                        entry.node.span,
+                        format!("`{}` looks like a secret, in {owner}", shown(key)),
+                    )
+                    .help("secrets stand in `connection_config`, as references");
+                return None;
+            }
+            Some((key.clone().into_owned(), json(&entry.node, owner, findings)?))
+        })
+        .collect()
+}
+
+fn json(node: &Node<'_>, owner: &str, findings: &mut Findings<'_, '_>) -> Option<Json> {
+    Some(match &node.value {
+        Value::Bool(value) => Json::from(*value),
+        Value::Integer(value) => Json::from(*value),
+        Value::Float(value) => Json::from(*value),
+        Value::Datetime(value) => Json::from(value.to_string()),
+        Value::String(text) => match references::checked_segments(text, node.span, findings)?.as_slice() {
+            [] => Json::from(""),
+            [Segment::Literal(literal)] => Json::from(literal.as_str()),
+            _ => {
+                references::refuse(owner, node.span, findings);
+                return None;
+            }
+        },
+        Value::Array(items) => {
+            Json::Array(items.iter().filter_map(|item| json(item, owner, findings)).collect())
+        }
+        Value::Table(table) if references::is_reference(table) => {
+            references::refuse(owner, node.span, findings);
+            return None;
+        }
+        Value::Table(table) => Json::Object(json_table(table, owner, findings)),
+    })
+}
+
+/// `metadata`: open, but for the key that is ours.
+pub(super) fn metadata(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> serde_json::Map<String, Json> {
+    if let Some(entry) = table.get("wellspring") {
+        findings
+            .error(Code::ReservedMetadata, entry.key, "`metadata.wellspring` is written by wellspring itself")
+            .help("use another key; the owner is set by `platform.owner` in wellspring.toml");
+    }
+    json_table(table, "metadata", findings)
+}
+
+/// `sync_options`: open, but for the contract's two fields, whose types are checked.
+pub(super) fn sync_options(
+    table: &Table<'_>,
+    findings: &mut Findings<'_, '_>,
+) -> serde_json::Map<String, Json> {
+    if let Some(entry) = table.get("incremental")
+        && !matches!(entry.node.value, Value::Bool(_))
+    {
+        findings
+            .error(
+                Code::WrongType,
+                entry.node.span,
+                format!(
+                    "`incremental` is {}, not {}",
+                    one_of(&["true", "false"]),
+                    entry.node.value.type_name()
+                ),
+            )
+            .label("expected a boolean");
+    }
+    if let Some(entry) = table.get("batch_size")
+        && !matches!(entry.node.value, Value::Integer(1..))
+    {
+        findings
+            .error(Code::InvalidValue, entry.node.span, "`batch_size` is a whole number from 1")
+            .label("expected a positive integer");
+    }
+    json_table(table, "sync_options", findings)
+}

@@ -1,0 +1,235 @@
+//! A workspace's file: `[workspace]`, `[policy]`, `[sources.KEY]`, `[moved]`, `[removed.KEY]`.
+
+use super::diagnostic::Code;
+use super::document::{Findings, Span, Table, Value};
+use super::fields::{self, shown, unknown_keys};
+use super::policy::{self, Stated};
+use super::settings::{self, AliasId, FILE_NAME, Settings};
+use super::source::{self, SourceReading};
+use super::suggest::{did_you_mean, nearest};
+use super::sync;
+use crate::model::{Moved, Place, Removed, RemovedAction, SourceKey, Unit};
+use std::collections::BTreeSet;
+
+/// What a workspace's file says, as far as it could be read.
+#[derive(Default)]
+pub(super) struct FileReading {
+    pub(super) document: u32,
+    /// `None` when `[workspace]` could not be read as a whole.
+    pub(super) units: Option<Vec<Unit>>,
+    pub(super) policy: Stated,
+    pub(super) sources: Vec<SourceReading>,
+    pub(super) moved: Vec<(Moved, Span)>,
+    pub(super) removed: Vec<(Removed, Span)>,
+}
+
+impl FileReading {
+    /// Every unit the file is known to name: its own, and those that a source's scope adds.
+    pub(super) fn all_units(&self) -> Option<BTreeSet<Unit>> {
+        let own = self.units.as_ref()?;
+        let mut all: BTreeSet<Unit> = own.iter().cloned().collect();
+        for source in &self.sources {
+            all.extend(source.units(own));
+        }
+        Some(all)
+    }
+}
+
+/// Reads a workspace's file from its table. Without `settings` (they are broken), aliases and
+/// templates are taken on trust.
+pub(super) fn read<'a>(
+    document: u32,
+    root: &Table<'a>,
+    settings: Option<&Settings<'a>>,
+    findings: &mut Findings<'_, 'a>,
+) -> FileReading {
+    let mut reading = FileReading { document, ..FileReading::default() };
+    let top = Span { document, start: 0, end: 0 };
+    let Some(workspace) = root.get("workspace") else {
+        no_workspace(top, root, findings);
+        return reading;
+    };
+    unknown_keys(
+        root,
+        &["workspace", "sources", "policy", "moved", "removed"],
+        "a workspace's file",
+        findings,
+    );
+    if let Some((table, _)) = fields::table(root, "workspace", findings) {
+        reading.units = units(table, workspace.key, settings, findings);
+    }
+    if let Some((table, _)) = fields::table(root, "policy", findings) {
+        reading.policy = policy::policy(table, findings);
+    }
+    if !root.contains_key("sources") {
+        findings.error(Code::Missing, workspace.node.span, "this file declares no sources").help(
+            "add [sources.NAME]; to declare that there are none, write `sources = {}` above [workspace]",
+        );
+    }
+    if let Some((sources, _)) = fields::table(root, "sources", findings) {
+        for key in sources.keys() {
+            if let Some((table, entry)) = fields::table(sources, key, findings) {
+                reading.sources.extend(source::read(key, table, entry, settings, findings));
+            }
+        }
+    }
+    if let Some((table, _)) = fields::table(root, "moved", findings) {
+        reading.moved = moved(table, findings);
+    }
+    if let Some((table, _)) = fields::table(root, "removed", findings) {
+        reading.removed = removed(table, findings);
+    }
+    reading
+}
+
+fn no_workspace(top: Span, root: &Table<'_>, findings: &mut Findings<'_, '_>) {
+    let help = if root.contains_key("workspaces") || root.contains_key("platform") {
+        format!("settings such as these belong in {FILE_NAME} at the tree's root")
+    } else if let Some((found, entry)) = root.iter().find(|(key, _)| nearest(key, ["workspace"]).is_some()) {
+        findings
+            .error(Code::NoWorkspace, entry.key, "this file has no [workspace] table")
+            .help(format!("did you mean `workspace` by `{}`?", shown(found)));
+        return;
+    } else {
+        format!(
+            "begin with [workspace] and `id = \"…\"`; or leave the file out with `files = [\"workspaces/**/*.toml\"]` in {FILE_NAME}"
+        )
+    };
+    findings.error(Code::NoWorkspace, top, "this file has no [workspace] table").help(help);
+}
+
+/// The units that `[workspace]` names. `None` when one of them could not be told.
+fn units(
+    table: &Table<'_>,
+    header: Span,
+    settings: Option<&Settings<'_>>,
+    findings: &mut Findings<'_, '_>,
+) -> Option<Vec<Unit>> {
+    unknown_keys(table, &["id", "use", "scope"], "`[workspace]`", findings);
+    let scope = settings::scope(table, findings);
+    if scope.is_none() && table.contains_key("scope") {
+        return None;
+    }
+    match (table.get("id"), table.get("use")) {
+        (None, None) => {
+            findings
+                .error(Code::Missing, header, "`[workspace]` says neither `id` nor `use`")
+                .help(format!("write `id = \"…\"`, or `use = \"…\"` with an alias from {FILE_NAME}"));
+            None
+        }
+        (Some(id), Some(alias)) => {
+            findings
+                .error(Code::Exclusive, alias.key, "`use` and `id` exclude each other")
+                .also(id.key, "the other one")
+                .help("keep one of them");
+            None
+        }
+        (Some(_), None) => {
+            let (id, span) = fields::text(table, "id", findings)?;
+            let workspace = settings::workspace_id(id, span, findings)?;
+            Some(vec![Unit { workspace, scope: scope.unwrap_or_default() }])
+        }
+        (None, Some(entry)) => {
+            let aliases = match &entry.node.value {
+                Value::Array(_) => fields::words(table, "use", findings)?,
+                _ => vec![fields::text(table, "use", findings)?],
+            };
+            if aliases.is_empty() {
+                findings.error(Code::InvalidValue, entry.node.span, "`use` names no workspace");
+                return None;
+            }
+            let settings = settings?;
+            let mut units: Vec<(Unit, Span)> = Vec::new();
+            let mut complete = true;
+            for (alias, span) in aliases {
+                let Some(mut unit) = aliased(alias, span, settings, findings) else {
+                    complete = false;
+                    continue;
+                };
+                if let Some(scope) = &scope {
+                    unit.scope = scope.clone();
+                }
+                match units.iter().find(|(other, _)| *other == unit) {
+                    Some((_, first)) => {
+                        findings
+                            .error(Code::SameWorkspace, span, "this workspace is named twice")
+                            .also(*first, "named here first");
+                    }
+                    None => units.push((unit, span)),
+                }
+            }
+            complete.then(|| units.into_iter().map(|(unit, _)| unit).collect())
+        }
+    }
+}
+
+fn aliased(name: &str, span: Span, settings: &Settings<'_>, findings: &mut Findings<'_, '_>) -> Option<Unit> {
+    let Some(alias) = settings.aliases.get(name) else {
+        findings
+            .error(Code::UnknownAlias, span, format!("no workspace is called `{}`", shown(name)))
+            .maybe_help(did_you_mean(name, settings.aliases.keys().map(String::as_str)).or_else(|| {
+                Some(format!("add it to [workspaces] in {FILE_NAME}, or write `id = \"…\"` instead of `use`"))
+            }));
+        return None;
+    };
+    match &alias.id {
+        AliasId::Known(id) => {
+            Some(Unit { workspace: id.clone(), scope: alias.scope.clone().unwrap_or_default() })
+        }
+        AliasId::Unset(variable) => {
+            findings
+                .error(
+                    Code::UnsetVariable,
+                    span,
+                    format!("the id of `{}` is in the variable `{variable}`, which is not set", shown(name)),
+                )
+                .also(alias.at, "the alias")
+                .help("set the variable, or write the id");
+            None
+        }
+        AliasId::Invalid => None,
+    }
+}
+
+fn moved(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Vec<(Moved, Span)> {
+    let mut moved = Vec::new();
+    for (from, entry) in table {
+        let Some((to, span)) = fields::text(table, from, findings) else { continue };
+        let (Some(from), Some(to)) =
+            (source::key(from, entry.key, findings), source::key(to, span, findings))
+        else {
+            continue;
+        };
+        if from == to {
+            findings.error(Code::Contradiction, span, "a source cannot move to its own key");
+            continue;
+        }
+        let (file, line) = findings.place(entry.key);
+        moved.push((Moved { from, to, at: Place { file, line } }, entry.key));
+    }
+    moved
+}
+
+fn removed(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Vec<(Removed, Span)> {
+    const ACTIONS: [(&str, RemovedAction); 2] =
+        [("cleanup", RemovedAction::Cleanup), ("forget", RemovedAction::Forget)];
+    let mut removed = Vec::new();
+    for key in table.keys() {
+        let Some((fields, entry)) = fields::table(table, key, findings) else { continue };
+        let owner = format!("`[removed.{}]`", shown(key));
+        unknown_keys(fields, &["action", "reason"], &owner, findings);
+        let reason = sync::reason(fields, entry.key, &owner, findings);
+        if !fields.contains_key("action") {
+            findings
+                .error(Code::Missing, entry.key, format!("{owner} needs an `action`"))
+                .help("\"cleanup\" removes it from the platform, \"forget\" leaves it there");
+        }
+        let action = fields::choice(fields, "action", &ACTIONS, findings);
+        let key: Option<SourceKey> = source::key(key, entry.key, findings);
+        if let (Some(key), Some(action), Some(reason)) = (key, action, reason) {
+            let (file, line) = findings.place(entry.node.span);
+            removed.push((Removed { key, action, reason, at: Place { file, line } }, entry.key));
+        }
+    }
+    removed
+}

@@ -1,0 +1,1 @@
+//! Whatever is in the files, reading them ends with a verdict.
