@@ -1,1 +1,388 @@
-//! An approved plan to an outcome: a dull loop.
+//! An approved plan to an outcome: a dull loop that makes no choices of its own.
+//!
+//! Test, record the intent, connect, look; then clean up, and look again. What the listing shows is
+//! what is recorded. A write whose answer is lost is never sent again: its intent stays open, the
+//! platform is given time to settle, and the listing decides.
+
+mod batch;
+mod recreate;
+mod testing;
+mod verify;
+
+use crate::model::{
+    Applied, DesiredSource, Intent, IntentKind, Inventory, ResolvedSource, SourceId, SourceKey, SourceName, Unit,
+};
+use crate::plan::{Action, ActionResult, Answers, ApprovedUnit, Outcome, Removal, Step, UnitError, UnitPlan};
+use crate::remote::{RemoteError, Writer};
+use crate::secrets::Secrets;
+use crate::state::{Change, NewIntent, State, StateError};
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(crate) use verify::mark_of;
+
+/// What applying needs of the world.
+pub struct Apply<'a> {
+    /// The platform, for writing.
+    pub writer: &'a Writer,
+    /// The state store.
+    pub state: &'a State,
+    /// Where secrets come from.
+    pub secrets: &'a Secrets,
+    /// `platform.owner`, stamped on what is connected.
+    pub owner: Option<&'a str>,
+    /// The root that the files were read from.
+    pub root: &'a str,
+    /// How long a write may take to show on the platform.
+    pub settle: Duration,
+    /// The most sources in one call.
+    pub batch: usize,
+    /// Names this pass in the journal.
+    pub pass: &'a str,
+    /// The clock.
+    pub now: &'a (dyn Fn() -> Timestamp + Send + Sync),
+    /// No new call is to start.
+    pub stopping: &'a (dyn Fn() -> bool + Send + Sync),
+    /// Told of each action as it is finished.
+    pub finished: &'a (dyn Fn(&UnitPlan, &Action, &ActionResult) + Send + Sync),
+    /// Is a sync of this source under way?
+    pub syncing: &'a (dyn Fn(&SourceName) -> bool + Send + Sync),
+}
+
+impl Apply<'_> {
+    /// Carries out one unit's plan. `inventory` is the reckoned one that the plan was made from.
+    pub async fn unit(&self, approved: ApprovedUnit<'_>, inventory: Inventory) -> Outcome {
+        let plan = approved.plan();
+        let mut run = Run {
+            apply: self,
+            plan,
+            inventory,
+            outcome: Outcome { results: vec![ActionResult::Open; plan.actions.len()], ..Outcome::default() },
+            answers: Answers::new(),
+            refused: BTreeMap::new(),
+            intents: Vec::new(),
+        };
+        if let Err(error) = run.all().await {
+            run.outcome.error = Some(error);
+        }
+        run.close();
+        run.outcome
+    }
+}
+
+/// One unit on its way through.
+struct Run<'a> {
+    apply: &'a Apply<'a>,
+    plan: &'a UnitPlan,
+    inventory: Inventory,
+    outcome: Outcome,
+    /// What connect answered, by intent.
+    answers: Answers,
+    /// Why a write was refused, by action.
+    refused: BTreeMap<usize, String>,
+    /// Intents still open, with the action each belongs to, if one does.
+    intents: Vec<OpenIntent>,
+}
+
+/// A write that was recorded and whose outcome is not known yet.
+struct OpenIntent {
+    number: i64,
+    name: SourceName,
+    action: Option<usize>,
+}
+
+/// A source ready to be sent, with what the inventory will say of it.
+struct Ready {
+    action: usize,
+    source: Arc<ResolvedSource>,
+    applied: Applied,
+}
+
+impl<'a> Run<'a> {
+    async fn all(&mut self) -> Result<(), UnitError> {
+        self.keep_books().await?;
+        self.skip_what_cannot_be();
+        let ready = self.resolve();
+        let ready = testing::test_connections(self, ready).await?;
+        let connecting = !ready.is_empty();
+        self.connect(ready).await?;
+        self.clean_up(|removal| matches!(removal, Removal::Undeclared | Removal::Removed)).await?;
+        if connecting || !self.intents.is_empty() {
+            self.verify().await?;
+        }
+        // Only now is it known that what replaces these is there.
+        self.clean_up(|removal| matches!(removal, Removal::Moved(_) | Removal::Superseded)).await?;
+        self.clean_up_superseded().await?;
+        if !self.intents.is_empty() {
+            self.verify().await?;
+        }
+        Ok(())
+    }
+
+    fn unit(&self) -> &'a Unit {
+        self.plan.unit()
+    }
+
+    fn open(&self) -> impl Iterator<Item = (usize, &'a Action)> + use<'a> {
+        let open: Vec<usize> =
+            (0..self.plan.actions.len()).filter(|n| self.outcome.results[*n] == ActionResult::Open).collect();
+        let actions = &self.plan.actions;
+        open.into_iter().map(move |n| (n, &actions[n]))
+    }
+
+    fn set(&mut self, action: usize, result: ActionResult) {
+        (self.apply.finished)(self.plan, &self.plan.actions[action], &result);
+        self.outcome.results[action] = result;
+    }
+
+    fn source(&self, index: usize) -> &'a DesiredSource {
+        &self.plan.desired.sources[index]
+    }
+
+    /// Everything that needs no call: one transaction.
+    async fn keep_books(&mut self) -> Result<(), UnitError> {
+        let mut changes = Vec::new();
+        for (name, owned) in &self.plan.refresh {
+            self.inventory.owned.insert(name.clone(), owned.clone());
+            changes.push(Change::Own(name.clone(), Box::new(owned.clone())));
+        }
+        let mut done = Vec::new();
+        for (n, action) in self.open() {
+            match &action.step {
+                Step::Adopt { owned, .. } if action.lacks_secret.is_none() => {
+                    self.outcome.again |= !action.changes.is_empty();
+                    self.inventory.owned.insert(action.name.clone(), (**owned).clone());
+                    changes.push(Change::Own(action.name.clone(), owned.clone()));
+                }
+                Step::Forget => {
+                    self.inventory.owned.remove(&action.name);
+                    changes.push(Change::Disown(action.name.clone()));
+                }
+                Step::Schedule { index, .. } => {
+                    let Some(owned) = self.inventory.owned.get_mut(&action.name) else { continue };
+                    owned.applied.sync = self.plan.desired.sources[*index].sync.clone();
+                    changes.push(Change::Own(action.name.clone(), Box::new(owned.clone())));
+                }
+                _ => continue,
+            }
+            changes.push(Change::Journal(Box::new(self.entry(action, &ActionResult::Done))));
+            done.push(n);
+        }
+        self.commit(changes).await?;
+        for n in done {
+            self.set(n, ActionResult::Done);
+        }
+        Ok(())
+    }
+
+    fn skip_what_cannot_be(&mut self) {
+        for (n, action) in self.open() {
+            let because = match &action.step {
+                _ if action.lacks_secret.is_some() => action.lacks_secret.clone(),
+                Step::Replace { .. } | Step::Cleanup { .. } if (self.apply.syncing)(&action.name) => {
+                    self.outcome.again = true;
+                    Some("a sync of it is running; it is done right after".to_owned())
+                }
+                _ => None,
+            };
+            if let Some(because) = because {
+                self.set(n, ActionResult::Skipped(because));
+            }
+        }
+    }
+
+    /// Puts secrets in place for everything that is to be connected.
+    fn resolve(&mut self) -> Vec<Ready> {
+        let mut ready = Vec::new();
+        for (n, action) in self.open() {
+            let (Step::Connect { index } | Step::Replace { index, .. }) = &action.step else { continue };
+            let source = self.source(*index);
+            match self.apply.secrets.resolve(&source.definition) {
+                Ok(resolution) => {
+                    let applied = Applied {
+                        definition: source.definition.clone(),
+                        secrets: resolution.fingerprints(self.apply.state.key()),
+                        echo: BTreeMap::new(),
+                        key_id: self.apply.state.key().id().to_owned(),
+                        sync: source.sync.clone(),
+                    };
+                    let metadata = self.stamped(&applied);
+                    let kind = applied.definition.kind.clone();
+                    let source = Arc::new(resolution.into_source(action.name.clone(), kind, metadata));
+                    ready.push(Ready { action: n, source, applied });
+                }
+                Err(missing) => self.set(n, ActionResult::Skipped(missing.to_string())),
+            }
+        }
+        ready
+    }
+
+    /// The declared metadata with our stamp: who wrote it, and a keyed fingerprint of what was written.
+    fn stamped(&self, applied: &Applied) -> serde_json::Map<String, serde_json::Value> {
+        let mut metadata = applied.definition.metadata.clone();
+        let mut stamp = serde_json::Map::new();
+        if let Some(owner) = self.apply.owner {
+            stamp.insert("owner".to_owned(), owner.into());
+        }
+        stamp.insert("fingerprint".to_owned(), applied.stamp(self.apply.state.key()).as_str().into());
+        metadata.insert("wellspring".to_owned(), stamp.into());
+        metadata
+    }
+
+    /// Records the intents, then sends the batches.
+    async fn connect(&mut self, ready: Vec<Ready>) -> Result<(), UnitError> {
+        let before = |action: &Action| -> Vec<SourceId> {
+            let owned = self.inventory.owned.get(&action.name);
+            let replaced = match &action.step {
+                Step::Replace { old, .. } => Some(old.clone()),
+                _ => None,
+            };
+            let mut before: Vec<SourceId> = replaced.into_iter().collect();
+            before.extend(owned.into_iter().flat_map(|owned| owned.superseded.iter().cloned()));
+            before
+        };
+        let intents = ready
+            .iter()
+            .map(|ready| {
+                let action = &self.plan.actions[ready.action];
+                NewIntent {
+                    name: action.name.clone(),
+                    key: action.source.clone(),
+                    kind: IntentKind::Connect(Box::new(ready.applied.clone())),
+                    before: before(action),
+                }
+            })
+            .collect();
+        self.record(ready.iter().map(|ready| Some(ready.action)).collect(), intents).await?;
+        batch::connect(self, ready).await
+    }
+
+    /// Records the intents and cleans up, in batches, always by recorded ids.
+    async fn clean_up(&mut self, which: impl Fn(&Removal) -> bool) -> Result<(), UnitError> {
+        let mut going = Vec::new();
+        for (n, action) in self.open() {
+            let Step::Cleanup { id, removal } = &action.step else { continue };
+            if !which(removal) {
+                continue;
+            }
+            if let Removal::Moved(to) = removal
+                && !self.inventory.owned.contains_key(to)
+            {
+                self.set(n, ActionResult::Skipped(format!("{to} is not there yet")));
+                continue;
+            }
+            going.push((Some(n), action.name.clone(), action.source.clone(), id.clone()));
+        }
+        self.send_cleanup(going).await
+    }
+
+    /// What a replace left behind under the same name, as the listing just showed.
+    async fn clean_up_superseded(&mut self) -> Result<(), UnitError> {
+        let planned: Vec<&SourceId> = self
+            .plan
+            .actions
+            .iter()
+            .filter_map(|action| match &action.step {
+                Step::Cleanup { id, .. } => Some(id),
+                _ => None,
+            })
+            .collect();
+        let touched: Vec<&SourceName> = self
+            .plan
+            .actions
+            .iter()
+            .filter(|action| matches!(action.step, Step::Connect { .. } | Step::Replace { .. }))
+            .map(|action| &action.name)
+            .collect();
+        let left: Vec<_> = touched
+            .into_iter()
+            .filter_map(|name| Some((name, self.inventory.owned.get(name)?)))
+            .flat_map(|(name, owned)| {
+                owned.superseded.iter().map(move |id| (None, name.clone(), owned.key.clone(), id.clone()))
+            })
+            .filter(|(_, _, _, id)| !planned.contains(&id))
+            .collect();
+        self.send_cleanup(left).await
+    }
+
+    async fn send_cleanup(&mut self, going: Vec<Going>) -> Result<(), UnitError> {
+        let intents = going
+            .iter()
+            .map(|(_, name, key, id)| NewIntent {
+                name: name.clone(),
+                key: key.clone(),
+                kind: IntentKind::Cleanup(id.clone()),
+                before: Vec::new(),
+            })
+            .collect();
+        let actions = going.iter().map(|going| going.0).collect();
+        self.record(actions, intents).await?;
+        batch::cleanup(self, going).await
+    }
+
+    /// Before a write is sent, the state knows that it will be.
+    async fn record(&mut self, actions: Vec<Option<usize>>, intents: Vec<NewIntent>) -> Result<(), UnitError> {
+        if intents.is_empty() {
+            return Ok(());
+        }
+        let now = (self.apply.now)();
+        let numbers =
+            self.apply.state.record_intents(self.unit(), intents.clone(), now).await.map_err(state_error)?;
+        for ((action, number), NewIntent { name, key, kind, before }) in actions.into_iter().zip(numbers).zip(intents) {
+            self.intents.push(OpenIntent { number, name: name.clone(), action });
+            self.inventory.intents.push(Intent { number, name, key, kind, before, recorded_at: now });
+        }
+        Ok(())
+    }
+
+    async fn commit(&self, changes: Vec<Change>) -> Result<(), UnitError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.apply.state.commit(self.unit(), changes).await.map_err(state_error)
+    }
+
+    /// Nothing stays open: what was not reached says why.
+    fn close(&mut self) {
+        let because = match &self.outcome.error {
+            Some(error) => error.message.clone(),
+            None => "the pass was stopped".to_owned(),
+        };
+        for (n, _) in self.open() {
+            let lost = self.intents.iter().any(|intent| intent.action == Some(n));
+            let result = match self.refused.get(&n) {
+                Some(why) => ActionResult::Failed(why.clone()),
+                None if lost => ActionResult::Failed(format!("its outcome is not known yet: {because}")),
+                None => ActionResult::Skipped(because.clone()),
+            };
+            self.set(n, result);
+        }
+    }
+}
+
+/// What is to be cleaned up: the action it belongs to, its name, its key, its id.
+type Going = (Option<usize>, SourceName, SourceKey, SourceId);
+
+fn state_error(error: StateError) -> UnitError {
+    UnitError { kind: "state", message: chain(&error) }
+}
+
+/// A failed call that stops the unit's pass.
+pub(crate) fn remote_error(error: RemoteError) -> UnitError {
+    let kind = if error.is_auth() { "auth" } else { "platform" };
+    UnitError { kind, message: chain(&error) }
+}
+
+/// An error with its sources, once, on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}

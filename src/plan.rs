@@ -60,11 +60,23 @@ pub struct Input<'a> {
     pub root: &'a str,
     /// Why nothing may be removed in this pass, if so.
     pub removals_barred: Option<Barred>,
-    /// Sources left alone because someone else keeps undoing what is done to them, with the story.
-    pub quarantined: &'a BTreeMap<SourceName, String>,
+    /// Sources left alone because doing again what was done does not help.
+    pub quarantine: &'a Quarantine,
     /// Connect on a taken name is known to update it in place.
     pub upserts: bool,
 }
+
+/// What is left alone, and why.
+#[derive(Debug, Clone, Default)]
+pub struct Quarantine {
+    /// Sources left alone until they are edited, with the reason.
+    pub held: BTreeMap<SourceName, String>,
+    /// How often in the last hour drift of a source was mended.
+    pub mended: BTreeMap<SourceName, usize>,
+}
+
+/// Drift that is mended and undone this often within an hour is someone else's will.
+const UNDONE_TOO_OFTEN: usize = 2;
 
 /// Do a source's secrets resolve here?
 #[derive(Debug, Clone)]

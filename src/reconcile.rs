@@ -1,1 +1,301 @@
-//! One pass over one workspace.
+//! One pass over one workspace: look, settle what is open, plan, guard, apply, look again.
+
+use crate::apply::{Apply, chain, mark_of, remote_error};
+use crate::model::{DesiredUnit, FingerprintKey, Inventory, SourceName, Unit};
+use crate::plan::{
+    Action, ActionResult, Answers, ApprovedPlan, ApprovedUnit, Barred, Correction, HostLimits, Input, Outcome, Overrides,
+    Plan, Quarantine, SecretState, UnitError, UnitPlan, approve, plan, reckon,
+};
+use crate::remote::{Reader, Writer};
+use crate::secrets::Secrets;
+use crate::state::{Change, State, StateError};
+use jiff::{SignedDuration, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+/// The clock, as an argument.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// Removals and mended drift are counted over this long.
+const WINDOW: SignedDuration = SignedDuration::from_hours(1);
+
+/// Sources in one connect or cleanup call.
+const BATCH: usize = 100;
+
+/// What one pass over one unit is asked to do.
+#[derive(Clone)]
+pub struct Task {
+    /// What the files say.
+    pub desired: Arc<DesiredUnit>,
+    /// `platform.owner`
+    pub owner: Option<Arc<str>>,
+    /// Why nothing may be removed this time, if so.
+    pub removals_barred: Option<Barred>,
+    /// Sources asked for by name: they are let out of quarantine.
+    pub released: Vec<SourceName>,
+}
+
+/// Makes plans. It cannot write: neither its client nor what it does with the state can.
+#[derive(Clone)]
+pub struct Planner {
+    /// The platform, for reading.
+    pub reader: Reader,
+    /// The state, when there is one.
+    pub state: Option<State>,
+    /// The state's fingerprint key, or one made for this run.
+    pub key: Arc<FingerprintKey>,
+    /// Where secrets come from.
+    pub secrets: Arc<Secrets>,
+    /// The root of the tree, as configured.
+    pub root: Arc<str>,
+    /// How long a write may take to show on the platform.
+    pub settle: Duration,
+    /// What flags say in the place of the repository's policy.
+    pub overrides: Overrides,
+    /// The host's limits.
+    pub host: HostLimits,
+    /// The clock.
+    pub clock: Clock,
+}
+
+/// A plan with what it was made from.
+pub struct Planned {
+    /// The plan, before the guard.
+    pub plan: UnitPlan,
+    /// The reckoned inventory.
+    pub inventory: Inventory,
+    /// What the listing taught about writes whose answers were lost.
+    pub corrections: Vec<Correction>,
+    /// Removals in the last hour.
+    pub recent_removals: usize,
+    /// Something is still settling: look again after this long.
+    pub settling: Option<Duration>,
+}
+
+impl Planner {
+    /// Lists one unit and plans it. An error becomes a plan that says so.
+    pub async fn plan(&self, task: &Task) -> Planned {
+        let desired = Arc::new(self.overrides.over(&task.desired, &self.host));
+        match self.try_plan(&desired, task).await {
+            Ok(planned) => planned,
+            Err(error) => Planned {
+                plan: UnitPlan::failed(desired, error),
+                inventory: Inventory::default(),
+                corrections: Vec::new(),
+                recent_removals: 0,
+                settling: None,
+            },
+        }
+    }
+
+    /// Plans many units at once; the client bounds what is in flight. Sorted by unit.
+    pub async fn plan_all(&self, tasks: impl IntoIterator<Item = Task>) -> Vec<Planned> {
+        let mut planning = JoinSet::new();
+        for task in tasks {
+            let planner = self.clone();
+            planning.spawn(async move { planner.plan(&task).await });
+        }
+        let mut planned = planning.join_all().await;
+        planned.sort_by(|a, b| a.plan.unit().cmp(b.plan.unit()));
+        planned
+    }
+
+    async fn try_plan(&self, desired: &Arc<DesiredUnit>, task: &Task) -> Result<Planned, UnitError> {
+        let unit = &desired.unit;
+        let now = (self.clock)();
+        let (inventory, recent_removals, quarantine) = self.remember(task, now).await?;
+        let listing = self.reader.list(unit).await.map_err(remote_error)?;
+        let settle = SignedDuration::try_from(self.settle).unwrap_or(SignedDuration::MAX);
+        let reckoning = reckon(&inventory, &listing, &Answers::new(), &self.key, (self.clock)(), settle);
+        let secrets = self.secrets_of(desired);
+        let plan = plan(&Input {
+            desired,
+            listing: &listing,
+            inventory: &reckoning.inventory,
+            pending: &reckoning.pending,
+            secrets: &secrets,
+            key: &self.key,
+            owner: task.owner.as_deref(),
+            root: &self.root,
+            removals_barred: task.removals_barred.clone(),
+            quarantine: &quarantine,
+            upserts: false,
+        });
+        Ok(Planned {
+            plan,
+            settling: (!reckoning.pending.is_empty()).then_some(self.settle),
+            inventory: reckoning.inventory,
+            corrections: reckoning.corrections,
+            recent_removals,
+        })
+    }
+
+    async fn remember(&self, task: &Task, now: Timestamp) -> Result<(Inventory, usize, Quarantine), UnitError> {
+        let Some(state) = &self.state else { return Ok(Default::default()) };
+        let unit = &task.desired.unit;
+        let since = now.checked_sub(WINDOW).unwrap_or(Timestamp::MIN);
+        let inventory = state.inventory(unit).await.map_err(state_error)?;
+        let removals = state.removals_since(unit, since).await.map_err(state_error)?;
+        let mut quarantine = Quarantine::default();
+        for (name, held) in state.quarantined(unit).await.map_err(state_error)? {
+            let source = task.desired.sources.iter().find(|source| source.name == name);
+            let unedited = source.is_some_and(|source| mark_of(source) == held.mark);
+            if unedited && held.since >= since {
+                quarantine.held.insert(name, held.reason);
+            }
+        }
+        for (name, _, _) in state.undone_since(unit, since).await.map_err(state_error)? {
+            *quarantine.mended.entry(name).or_default() += 1;
+        }
+        quarantine.held.retain(|name, _| !task.released.contains(name));
+        quarantine.mended.retain(|name, _| !task.released.contains(name));
+        Ok((inventory, removals, quarantine))
+    }
+
+    fn secrets_of(&self, desired: &DesiredUnit) -> BTreeMap<SourceName, SecretState> {
+        desired
+            .sources
+            .iter()
+            .filter(|source| source.definition.connection_config.values().any(crate::model::Declared::has_secret))
+            .map(|source| {
+                let state = match self.secrets.resolve(&source.definition) {
+                    Ok(resolution) => SecretState::Resolved(resolution.fingerprints(&self.key)),
+                    Err(missing) => SecretState::Missing(missing.to_string()),
+                };
+                (source.name.clone(), state)
+            })
+            .collect()
+    }
+}
+
+/// Puts several plans before the guard.
+#[must_use]
+pub fn guard(planned: &[Planned], host: &HostLimits) -> ApprovedPlan {
+    let recent = planned.iter().map(|planned| (planned.plan.unit().clone(), planned.recent_removals)).collect();
+    approve(Plan { units: planned.iter().map(|planned| planned.plan.clone()).collect() }, host, &recent)
+}
+
+/// The sources whose sync is under way in this process.
+pub type Syncing = Arc<Mutex<BTreeSet<(Unit, SourceName)>>>;
+
+/// Told of each action as it is finished.
+pub type OnAction = Arc<dyn Fn(&UnitPlan, &Action, &ActionResult) + Send + Sync>;
+
+/// Carries out what the guard approved.
+#[derive(Clone)]
+pub struct Reconciler {
+    /// Makes the plans.
+    pub planner: Planner,
+    /// The platform, for writing.
+    pub writer: Writer,
+    /// The state, for writing.
+    pub state: State,
+    /// Who we are, for whoever finds a workspace locked.
+    pub holder: &'static str,
+    /// How long to wait for a workspace that another process is writing.
+    pub lock_wait: Duration,
+    /// No new call is to start.
+    pub stopping: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// Told of each action as it is finished.
+    pub on_action: OnAction,
+    /// The sources whose sync is under way.
+    pub syncing: Syncing,
+}
+
+/// A pass over one unit.
+pub struct Pass {
+    /// What was planned and approved.
+    pub approved: ApprovedPlan,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Look again after this long.
+    pub again: Option<Duration>,
+}
+
+impl Pass {
+    /// The unit's plan.
+    #[must_use]
+    pub fn plan(&self) -> Option<&UnitPlan> {
+        self.approved.plan().units.first()
+    }
+}
+
+impl Reconciler {
+    /// One pass over one unit, under its lock. `planned` is told of the plan before anything is done.
+    pub async fn pass(&self, task: &Task, planned: impl FnOnce(&UnitPlan)) -> Pass {
+        let lock = match self.state.lock_waiting(&task.desired.unit, self.holder, self.lock_wait).await {
+            Ok(lock) => lock,
+            Err(error) => return self.stopped(task, UnitError { kind: "locked", message: chain(&error) }),
+        };
+        let made = self.planner.plan(task).await;
+        if let Err(error) = self.learn(&made).await {
+            return self.stopped(task, error);
+        }
+        let approved = guard(std::slice::from_ref(&made), &self.planner.host);
+        let settling = made.settling;
+        let mut outcome = Outcome::default();
+        if let Some(unit) = approved.units().next() {
+            planned(unit.plan());
+            outcome = self.apply(unit, made.inventory, task).await;
+        }
+        drop(lock);
+        let again = settling.or_else(|| outcome.again.then_some(Duration::ZERO));
+        Pass { approved, outcome, again }
+    }
+
+    /// Records what the listing taught about writes whose answers were lost.
+    pub async fn learn(&self, planned: &Planned) -> Result<(), UnitError> {
+        if planned.corrections.is_empty() {
+            return Ok(());
+        }
+        let changes = planned
+            .corrections
+            .iter()
+            .map(|correction| match correction.clone() {
+                Correction::Own(name, owned) => Change::Own(name, owned),
+                Correction::Disown(name) => Change::Disown(name),
+                Correction::Close(number) => Change::CloseIntent(number),
+            })
+            .collect();
+        self.state.commit(planned.plan.unit(), changes).await.map_err(state_error)
+    }
+
+    /// Carries out one approved unit. The caller holds its lock.
+    pub async fn apply(&self, unit: ApprovedUnit<'_>, inventory: Inventory, task: &Task) -> Outcome {
+        if let Some(error) = &unit.plan().error {
+            return Outcome { error: Some(error.clone()), ..Outcome::default() };
+        }
+        let now = (self.planner.clock)();
+        let syncing = |name: &SourceName| {
+            let key = (unit.plan().unit().clone(), name.clone());
+            self.syncing.lock().is_ok_and(|syncing| syncing.contains(&key))
+        };
+        let apply = Apply {
+            writer: &self.writer,
+            state: &self.state,
+            secrets: &self.planner.secrets,
+            owner: task.owner.as_deref(),
+            root: &self.planner.root,
+            settle: self.planner.settle,
+            batch: BATCH,
+            pass: &now.as_millisecond().to_string(),
+            now: &*self.planner.clock,
+            stopping: &*self.stopping,
+            finished: &*self.on_action,
+            syncing: &syncing,
+        };
+        apply.unit(unit, inventory).await
+    }
+
+    fn stopped(&self, task: &Task, error: UnitError) -> Pass {
+        let plan = UnitPlan::failed(Arc::clone(&task.desired), error.clone());
+        let approved = approve(Plan { units: vec![plan] }, &self.planner.host, &BTreeMap::new());
+        Pass { approved, outcome: Outcome { error: Some(error), ..Outcome::default() }, again: None }
+    }
+}
+
+fn state_error(error: StateError) -> UnitError {
+    UnitError { kind: "state", message: chain(&error) }
+}

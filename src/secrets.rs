@@ -55,6 +55,14 @@ impl Secrets {
         if pass.missing.is_empty() { Ok(resolution) } else { Err(Unresolved { missing: pass.missing }) }
     }
 
+    /// The value of one reference, for those who need it alone (the platform's token).
+    ///
+    /// # Errors
+    /// Why there is none, in words that hold no value.
+    pub fn value(&self, reference: &SecretRef) -> Result<secrecy::SecretString, String> {
+        self.look_up(reference).map(|value| secrecy::SecretString::from(value.as_str()))
+    }
+
     /// The value of one reference, or why there is none.
     fn look_up(&self, reference: &SecretRef) -> Result<Zeroizing<String>, String> {
         if self.forbidden.contains(reference) {

@@ -1,1 +1,242 @@
 //! Flags, environment and files to settings, resolved once.
+//!
+//! Precedence: flag, then `WELLSPRING_*`, then the host file, then the repository's `wellspring.toml`.
+//! `JARVISPY_URL` only fills a gap; `PMTX_TOKEN` is the token where the host file names none.
+
+mod host;
+mod token;
+
+pub use host::{HostFile, Mode};
+pub use token::token;
+
+use crate::model::{PlatformUrl, SecretRef};
+use crate::plan::HostLimits;
+use crate::remote::{Backoff, BaseUrl, InvalidBaseUrl, Settings as RemoteSettings, Token};
+use crate::secrets::Secrets;
+use crate::tree;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How a variable is looked up.
+pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// What the command line says.
+#[derive(Debug, Clone, Default)]
+pub struct Flags {
+    /// `[PATH]` or `-C DIR`
+    pub dir: Option<PathBuf>,
+    /// `--url`
+    pub url: Option<String>,
+    /// `--state-dir`
+    pub state_dir: Option<PathBuf>,
+    /// `--config`
+    pub config: Option<PathBuf>,
+}
+
+/// Everything that does not depend on what the tree says.
+#[derive(Clone)]
+pub struct Settings {
+    /// The tree, absolute, as configured: a symlink in it is followed anew for each reading.
+    pub root: PathBuf,
+    /// Where the state is.
+    pub state_dir: PathBuf,
+    /// The host file, or its defaults.
+    pub host: HostFile,
+    url: Option<String>,
+    environment: Environment,
+}
+
+/// Where the platform is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Platform {
+    /// The embedded Data API.
+    Local,
+    /// Somewhere else.
+    Remote(BaseUrl),
+}
+
+impl Settings {
+    /// Reads the host file, finds the tree and the state directory. Contacts nothing, creates nothing.
+    ///
+    /// # Errors
+    /// When a file cannot be read or no tree is found.
+    pub fn resolve(flags: &Flags, environment: Environment) -> Result<Self, SettingsError> {
+        let host = match &flags.config {
+            Some(path) => HostFile::read(path)?,
+            None => HostFile::default(),
+        };
+        let root = match flags.dir.as_ref().or(host.daemon.dir.as_ref()) {
+            Some(dir) => absolute(dir)?,
+            None => {
+                let here = absolute(Path::new("."))?;
+                tree::find_root(&here).ok_or(SettingsError::NoTree(here))?
+            }
+        };
+        if !root.exists() && flags.dir.is_some() {
+            return Err(SettingsError::MissingTree(root));
+        }
+        let state_dir = match flags.state_dir.as_ref().or(host.state.dir.as_ref()) {
+            Some(dir) => absolute(dir)?,
+            None => match environment("STATE_DIRECTORY").filter(|dir| !dir.is_empty()) {
+                Some(dir) => absolute(Path::new(&dir))?,
+                None => root.join(".wellspring"),
+            },
+        };
+        let url = flags.url.clone().or_else(|| host.platform.url.clone());
+        Ok(Self { root, state_dir, host, url, environment })
+    }
+
+    /// The platform, given what the tree says of it.
+    ///
+    /// # Errors
+    /// When no URL is known, it is not one, or two sources of it disagree.
+    pub fn platform(&self, declared: Option<&PlatformUrl>) -> Result<Platform, SettingsError> {
+        let parse = |url: &str| {
+            if url == "local" {
+                return Ok(Platform::Local);
+            }
+            BaseUrl::parse(url).map(Platform::Remote).map_err(SettingsError::Url)
+        };
+        if let Some(url) = &self.url {
+            return parse(url);
+        }
+        let inherited = (self.environment)("JARVISPY_URL").filter(|url| !url.is_empty());
+        match (declared, inherited) {
+            (Some(PlatformUrl::Local), _) => Ok(Platform::Local),
+            (Some(PlatformUrl::Remote(url)), None) => parse(url),
+            (Some(PlatformUrl::Remote(url)), Some(inherited)) => {
+                let (declared, inherited) = (parse(url)?, parse(&inherited)?);
+                if declared == inherited { Ok(declared) } else { Err(SettingsError::TwoUrls) }
+            }
+            (None, Some(inherited)) => parse(&inherited),
+            (None, None) => Err(SettingsError::NoUrl),
+        }
+    }
+
+    /// How to reach a platform.
+    #[must_use]
+    pub fn remote(&self, base_url: BaseUrl, token: Token) -> RemoteSettings {
+        let platform = &self.host.platform;
+        let defaults = RemoteSettings::new(base_url, token);
+        RemoteSettings {
+            timeout: platform.timeout.map_or(defaults.timeout, host::Humane::get),
+            sync_timeout: platform.sync_timeout.map_or(defaults.sync_timeout, host::Humane::get),
+            max_in_flight: platform.max_in_flight.unwrap_or(defaults.max_in_flight),
+            requests_per_second: platform.requests_per_second.unwrap_or(defaults.requests_per_second),
+            allow_plaintext: platform.allow_plaintext,
+            backoff: Backoff::default(),
+            ..defaults
+        }
+    }
+
+    /// How long a write may take to show on the platform.
+    #[must_use]
+    pub fn settle(&self, platform: &Platform) -> Duration {
+        match (self.host.platform.settle, platform) {
+            (Some(settle), _) => settle.get(),
+            (None, Platform::Local) => Duration::ZERO,
+            (None, Platform::Remote(_)) => Duration::from_secs(5),
+        }
+    }
+
+    /// Where secrets come from. The token's own place is no place for a repository to point at.
+    #[must_use]
+    pub fn secrets(&self) -> Secrets {
+        let mut forbidden = BTreeSet::from([SecretRef::Env("PMTX_TOKEN".to_owned())]);
+        forbidden.extend(self.host.platform.token.as_ref().map(|token| token.reference().clone()));
+        Secrets {
+            variables: Arc::clone(&self.environment),
+            secrets_dir: self.host.secrets.dir.clone(),
+            credentials_dir: (self.environment)("CREDENTIALS_DIRECTORY").map(PathBuf::from),
+            forbidden,
+        }
+    }
+
+    /// The host's limits.
+    #[must_use]
+    pub fn limits(&self) -> HostLimits {
+        self.host.limits.clone().into()
+    }
+
+    /// The variables of the environment.
+    #[must_use]
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, SettingsError> {
+    let absolute = std::path::absolute(path).map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
+    // `dir/.` and `dir/` are `dir`: the root is remembered by its text.
+    Ok(absolute.components().collect())
+}
+
+/// Settings that cannot be used.
+#[derive(Debug)]
+pub enum SettingsError {
+    /// No `wellspring.toml` at or above this directory, and none was named.
+    NoTree(PathBuf),
+    /// The named directory does not exist.
+    MissingTree(PathBuf),
+    /// A file could not be read.
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The host file has an error in it.
+    Host {
+        /// Which.
+        path: PathBuf,
+        /// What and where.
+        source: Box<toml::de::Error>,
+    },
+    /// No platform is named anywhere.
+    NoUrl,
+    /// The URL is not usable.
+    Url(InvalidBaseUrl),
+    /// `JARVISPY_URL` and the files name different platforms.
+    TwoUrls,
+    /// No token is found.
+    NoToken,
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoTree(dir) => write!(
+                f,
+                "no wellspring.toml in {} or above it; name the directory (`wellspring plan DIR`) or add the file",
+                dir.display()
+            ),
+            Self::MissingTree(dir) => write!(f, "{} does not exist; name a directory of TOML files", dir.display()),
+            Self::Read { path, .. } => write!(f, "cannot read {}", path.display()),
+            Self::Host { path, .. } => write!(f, "cannot use the host file {}", path.display()),
+            Self::NoUrl => f.write_str(
+                "no platform is named; write `url` under [platform] in wellspring.toml (\"local\" is one), or set WELLSPRING_URL",
+            ),
+            Self::Url(_) => f.write_str("the platform's URL cannot be used"),
+            Self::TwoUrls => f.write_str(
+                "JARVISPY_URL names another platform than wellspring.toml; unset it, or say which with --url",
+            ),
+            Self::NoToken => {
+                f.write_str("no token for the platform; set PMTX_TOKEN, or name one under [platform] in the host file")
+            }
+        }
+    }
+}
+
+impl std::error::Error for SettingsError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Read { source, .. } => Some(source),
+            Self::Host { source, .. } => Some(source.as_ref()),
+            Self::Url(source) => Some(source),
+            _ => None,
+        }
+    }
+}

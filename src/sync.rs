@@ -1,1 +1,201 @@
 //! Due runs to calls, recorded.
+//!
+//! A firing is claimed in the state before its call goes out. An answer that never comes spends it:
+//! a sync is never sent again because nobody knows whether it ran.
+
+use crate::apply::chain;
+use crate::model::{NonEmpty, SourceId, SourceKey, SourceName, Unit};
+use crate::reconcile::{Clock, Syncing};
+use crate::remote::{RemoteError, RemoteErrorKind, SyncAnswer, Writer};
+use crate::state::{Claim, Finished, RunOutcome, State, StateError, Trigger};
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+use std::time::Duration;
+
+/// Sends syncs and records what became of them.
+#[derive(Clone)]
+pub struct Syncer {
+    /// The platform.
+    pub writer: Writer,
+    /// The state.
+    pub state: State,
+    /// Sources whose sync is under way; a replace or cleanup of them waits.
+    pub syncing: Syncing,
+    /// The clock.
+    pub clock: Clock,
+}
+
+/// Sources of one unit that share one call.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// The workspace and scope.
+    pub unit: Unit,
+    /// What is to be synced.
+    pub members: Vec<Member>,
+    /// `sync_options`, as sent.
+    pub options: Map<String, Value>,
+    /// The longest it may take; `None` for the client's own limit.
+    pub timeout: Option<Duration>,
+}
+
+/// One source of a [`Call`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Its name.
+    pub name: SourceName,
+    /// Its key.
+    pub key: SourceKey,
+    /// Why now.
+    pub trigger: Trigger,
+    /// The instant it was due.
+    pub firing: Timestamp,
+}
+
+/// What became of one source's sync.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Synced {
+    /// The source's name.
+    pub name: SourceName,
+    /// The source's key.
+    pub key: SourceKey,
+    /// How it ended.
+    pub outcome: RunOutcome,
+    /// Records read, when the platform said.
+    pub records: Option<u64>,
+    /// The platform's message, or what went wrong.
+    pub message: Option<String>,
+    /// When it ended.
+    pub finished_at: Timestamp,
+}
+
+/// A claimed run on its way.
+#[derive(Clone)]
+struct Run {
+    number: i64,
+    member: Member,
+    id: SourceId,
+}
+
+impl Syncer {
+    /// Claims, calls, records. Firings that were claimed before are left out of the answer.
+    ///
+    /// # Errors
+    /// When the state cannot be used; nothing more is sent then.
+    pub async fn call(&self, call: &Call) -> Result<Vec<Synced>, StateError> {
+        let inventory = self.state.inventory(&call.unit).await?;
+        let claims = call
+            .members
+            .iter()
+            .map(|member| Claim { name: member.name.clone(), trigger: member.trigger, firing: member.firing })
+            .collect();
+        let numbers = self.state.claim(&call.unit, claims, (self.clock)()).await?;
+        let mut ready = Vec::new();
+        let mut synced = Vec::new();
+        let mut unready = Vec::new();
+        for (member, number) in call.members.iter().zip(numbers) {
+            let Some(number) = number else { continue };
+            match inventory.owned.get(&member.name).and_then(|owned| owned.id.clone()) {
+                Some(id) => ready.push(Run { number, member: member.clone(), id }),
+                None => unready.push((number, member)),
+            }
+        }
+        for (number, member) in unready {
+            let why = "it is not connected, or the platform shows no id for it".to_owned();
+            synced.push((number, self.ended(member, RunOutcome::Failed, None, Some(why))));
+        }
+        self.state.finish(synced.iter().map(finished).collect()).await?;
+
+        let _marks = Marks::set(&self.syncing, &call.unit, &ready);
+        let mut batches = vec![ready];
+        while let Some(batch) = batches.pop() {
+            let Some(ids) = NonEmpty::from_vec(batch.iter().map(|run| run.id.clone()).collect()) else { continue };
+            match self.writer.sync(&call.unit, &ids, &call.options, call.timeout).await {
+                Err(error) if refused_as_a_whole(&error) && batch.len() > 1 => {
+                    let (first, second) = batch.split_at(batch.len() / 2);
+                    batches.extend([second.to_vec(), first.to_vec()]);
+                }
+                result => {
+                    let ended: Vec<_> = match result {
+                        Ok(answer) => batch.iter().map(|run| (run.number, self.answered(run, &batch, &answer))).collect(),
+                        Err(error) => batch.iter().map(|run| (run.number, self.failed(run, &error))).collect(),
+                    };
+                    self.state.finish(ended.iter().map(finished).collect()).await?;
+                    synced.extend(ended);
+                }
+            }
+        }
+        synced.sort_by(|a, b| a.1.name.cmp(&b.1.name));
+        Ok(synced.into_iter().map(|(_, synced)| synced).collect())
+    }
+
+    fn answered(&self, run: &Run, batch: &[Run], answer: &SyncAnswer) -> Synced {
+        let is_it = |id: Option<&SourceId>, name: Option<&str>| {
+            id == Some(&run.id) || (id.is_none() && name == Some(run.member.name.as_str()))
+        };
+        let error = answer.errors.iter().find(|error| is_it(error.id.as_ref(), error.name.as_deref()));
+        if let Some(error) = error {
+            return self.ended(&run.member, RunOutcome::Failed, None, Some(error.message.clone()));
+        }
+        let own = answer.sources.iter().find(|row| is_it(row.id.as_ref(), row.name.as_deref()));
+        // A total says nothing of one source among several.
+        let total = answer.records.filter(|_| batch.len() == 1);
+        self.ended(&run.member, RunOutcome::Done, own.and_then(|row| row.records).or(total), None)
+    }
+
+    fn failed(&self, run: &Run, error: &RemoteError) -> Synced {
+        let outcome = if error.outcome_unknown() { RunOutcome::Unknown } else { RunOutcome::Failed };
+        self.ended(&run.member, outcome, None, Some(chain(error)))
+    }
+
+    fn ended(&self, member: &Member, outcome: RunOutcome, records: Option<u64>, message: Option<String>) -> Synced {
+        Synced {
+            name: member.name.clone(),
+            key: member.key.clone(),
+            outcome,
+            records,
+            message,
+            finished_at: (self.clock)(),
+        }
+    }
+}
+
+fn finished((run, synced): &(i64, Synced)) -> Finished {
+    Finished {
+        run: *run,
+        finished_at: synced.finished_at,
+        outcome: synced.outcome,
+        records: synced.records,
+        message: synced.message.clone(),
+    }
+}
+
+/// Only then is it known that none of them ran.
+fn refused_as_a_whole(error: &RemoteError) -> bool {
+    matches!(error.kind, RemoteErrorKind::Conflict(_) | RemoteErrorKind::Refused { status: 400 | 404 | 409 | 422, .. })
+}
+
+/// The sources of a call, marked as syncing until it ends, however it ends.
+struct Marks<'a> {
+    syncing: &'a Syncing,
+    marked: Vec<(Unit, SourceName)>,
+}
+
+impl<'a> Marks<'a> {
+    fn set(syncing: &'a Syncing, unit: &Unit, runs: &[Run]) -> Self {
+        let marked: Vec<_> = runs.iter().map(|run| (unit.clone(), run.member.name.clone())).collect();
+        if let Ok(mut set) = syncing.lock() {
+            set.extend(marked.iter().cloned());
+        }
+        Self { syncing, marked }
+    }
+}
+
+impl Drop for Marks<'_> {
+    fn drop(&mut self) {
+        if let Ok(mut set) = self.syncing.lock() {
+            for mark in &self.marked {
+                set.remove(mark);
+            }
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! One declared name: which of the nine cases is it, and what follows?
 
 use super::{
-    Action, Comparison, Input, SecretState, Step, Suspended, Unchecked, UnitPlan, Withheld, adopt, compare,
+    Action, Comparison, Input, SecretState, Step, Suspended, UNDONE_TOO_OFTEN, Unchecked, UnitPlan, Withheld, adopt, compare,
 };
 use crate::model::{DesiredSource, MetadataPolicy, ObservedSource, Owned, SourceId, SourceName};
 
@@ -186,12 +186,22 @@ impl<'a> Case<'a> {
     }
 
     pub(super) fn act_unless_quarantined(&self, action: Action, plan: &mut UnitPlan) {
-        match self.input.quarantined.get(&self.source.name) {
+        let quarantine = self.input.quarantine;
+        let held = quarantine.held.get(&self.source.name).cloned();
+        let edited = action.changes.iter().any(|change| !change.drift);
+        let undone = quarantine.mended.get(&self.source.name).copied().unwrap_or_default();
+        let fought = action.mends_drift && !edited && undone >= UNDONE_TOO_OFTEN;
+        let story = held.or_else(|| {
+            fought.then(|| {
+                format!("{}, and was put right {undone} times in the last hour: is another controller managing this?", action.reason)
+            })
+        });
+        match story {
             Some(story) => {
                 let label = self.input.desired.label();
-                let allow = format!("edit the source, or `wellspring apply -s {label}/{}`", self.source.key);
+                let allow = format!("edit the source, or run `wellspring apply -s {label}/{}`", self.source.key);
                 let word = action.step.word();
-                plan.withheld.push(self.withheld(word, "quarantined", story.clone(), Some(allow), false));
+                plan.withheld.push(self.withheld(word, "quarantined", story, Some(allow), false));
             }
             None => plan.actions.push(action),
         }

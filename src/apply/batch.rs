@@ -1,0 +1,185 @@
+//! Writes in batches. A batch that is refused as a whole is halved until the bad one stands alone.
+
+use super::{Going, Ready, Run, chain, recreate, remote_error};
+use crate::model::{NonEmpty, SourceId, SourceName};
+use crate::plan::{ActionResult, Step, UnitError};
+use crate::remote::{ConnectAnswer, RemoteError, RemoteErrorKind};
+use crate::state::Change;
+use std::collections::BTreeMap;
+
+/// Connects everything that is ready. Its intents are recorded.
+pub(super) async fn connect(run: &mut Run<'_>, ready: Vec<Ready>) -> Result<(), UnitError> {
+    let mut batches = split(ready, run.apply.batch);
+    while let Some(batch) = batches.pop() {
+        if (run.apply.stopping)() {
+            let because = "stopping: nothing new is started";
+            not_carried_out(run, batch.iter().map(|ready| (ready.action, because.to_owned()))).await?;
+            continue;
+        }
+        let Some(sources) = NonEmpty::from_vec(batch.iter().map(|ready| &*ready.source).collect()) else { continue };
+        match run.apply.writer.connect(run.unit(), &sources).await {
+            Ok(answer) => answered(run, &batch, &answer).await?,
+            Err(error) => match after(&error) {
+                After::Halve if batch.len() > 1 => halve(&mut batches, batch),
+                After::Halve if is_conflict(&error) && recreate::is_due(run, &batch) => {
+                    recreate::recreate(run, batch).await?;
+                }
+                After::Halve | After::NotCarriedOut => {
+                    let why = chain(&error);
+                    not_carried_out(run, batch.iter().map(|ready| (ready.action, why.clone()))).await?;
+                }
+                After::Stop => {
+                    let why = chain(&error);
+                    let rest = batches.drain(..).flatten();
+                    let all: Vec<_> = batch.into_iter().chain(rest).map(|ready| (ready.action, why.clone())).collect();
+                    not_carried_out(run, all).await?;
+                    return Err(remote_error(error));
+                }
+                // Nothing is concluded and nothing sent again: the listing decides.
+                After::Look => {
+                    for ready in &batch {
+                        run.refused.insert(ready.action, chain(&error));
+                    }
+                }
+            },
+        }
+    }
+    Ok(())
+}
+
+/// Cleans up by recorded ids. Its intents are recorded.
+pub(super) async fn cleanup(run: &mut Run<'_>, going: Vec<Going>) -> Result<(), UnitError> {
+    let mut batches = split(going, run.apply.batch);
+    while let Some(batch) = batches.pop() {
+        let stopping = (run.apply.stopping)();
+        let ids: Vec<SourceId> = batch.iter().map(|(_, _, _, id)| id.clone()).collect();
+        let Some(ids) = NonEmpty::from_vec(ids) else { continue };
+        let result = if stopping { None } else { Some(run.apply.writer.cleanup(run.unit(), &ids).await) };
+        let give_up = |why: String| batch.iter().filter_map(move |going| Some((going.0?, why.clone())));
+        match result {
+            None => not_carried_out(run, give_up("stopping: nothing new is started".to_owned())).await?,
+            Some(Ok(answer)) => {
+                for error in answer.errors {
+                    let of = batch.iter().find(|(_, name, _, id)| {
+                        error.id.as_ref() == Some(id) || error.name.as_deref() == Some(name.as_str())
+                    });
+                    if let Some((Some(action), ..)) = of {
+                        run.refused.insert(*action, error.message);
+                    }
+                }
+            }
+            Some(Err(error)) => match after(&error) {
+                After::Halve if batch.len() > 1 => halve(&mut batches, batch),
+                After::Stop => return Err(remote_error(error)),
+                // An id already gone is refused by some platforms: the listing decides here, too.
+                _ => {
+                    for (action, why) in give_up(chain(&error)) {
+                        run.refused.insert(action, why);
+                    }
+                }
+            },
+        }
+    }
+    Ok(())
+}
+
+/// What a failed write leads to.
+enum After {
+    /// Refused as a whole, so not carried out: find the bad one.
+    Halve,
+    /// It was never carried out; a later pass tries again.
+    NotCarriedOut,
+    /// Every other call will fail likewise.
+    Stop,
+    /// It may have been carried out.
+    Look,
+}
+
+fn after(error: &RemoteError) -> After {
+    match error.kind {
+        RemoteErrorKind::Conflict(_) | RemoteErrorKind::Refused { status: 400 | 404 | 409 | 422, .. } => After::Halve,
+        RemoteErrorKind::Unauthorized(_) | RemoteErrorKind::Forbidden(_) => After::Stop,
+        RemoteErrorKind::NotSent(_) | RemoteErrorKind::Throttled { .. } | RemoteErrorKind::Redirected(_) => {
+            After::NotCarriedOut
+        }
+        RemoteErrorKind::Refused { status, .. } if (400..500).contains(&status) => After::NotCarriedOut,
+        _ => After::Look,
+    }
+}
+
+fn is_conflict(error: &RemoteError) -> bool {
+    matches!(error.kind, RemoteErrorKind::Conflict(_))
+}
+
+/// Matches what came back by name, else by nothing: the listing decides on what is not mentioned.
+async fn answered(run: &mut Run<'_>, batch: &[Ready], answer: &ConnectAnswer) -> Result<(), UnitError> {
+    let refused: BTreeMap<&str, &str> = answer
+        .errors
+        .iter()
+        .filter_map(|error| Some((error.name.as_deref()?, error.message.as_str())))
+        .collect();
+    let ids: BTreeMap<&str, Option<&SourceId>> =
+        answer.connected.iter().filter_map(|row| Some((row.name.as_deref()?, row.id.as_ref()))).collect();
+    let all_taken = answer.errors.is_empty() && (answer.connected.len() == batch.len() || answer.connected.is_empty());
+    for ready in batch {
+        let name = ready.source.name();
+        if let Some(why) = refused.get(name.as_str()) {
+            run.refused.insert(ready.action, (*why).to_owned());
+            continue;
+        }
+        let id = ids.get(name.as_str());
+        if id.is_some() || all_taken {
+            run.answers.extend(number_of(run, name).map(|number| (number, id.copied().flatten().cloned())));
+        }
+    }
+    Ok(())
+}
+
+fn number_of(run: &Run<'_>, name: &SourceName) -> Option<i64> {
+    run.intents.iter().find(|intent| intent.name == *name).map(|intent| intent.number)
+}
+
+/// Closes the intents of writes that certainly did not happen, and says why.
+pub(super) async fn not_carried_out(
+    run: &mut Run<'_>,
+    actions: impl IntoIterator<Item = (usize, String)>,
+) -> Result<(), UnitError> {
+    let mut changes = Vec::new();
+    let mut results = Vec::new();
+    for (n, why) in actions {
+        let action = &run.plan.actions[n];
+        let why = match action.step {
+            Step::Replace { .. } => format!("{why}; the old one stays"),
+            _ => why,
+        };
+        let result = ActionResult::Failed(why);
+        for intent in run.intents.extract_if(.., |intent| intent.action == Some(n)) {
+            run.inventory.intents.retain(|open| open.number != intent.number);
+            changes.push(Change::CloseIntent(intent.number));
+        }
+        changes.push(Change::Journal(Box::new(run.entry(action, &result))));
+        results.push((n, result));
+    }
+    run.commit(changes).await?;
+    for (n, result) in results {
+        run.set(n, result);
+    }
+    Ok(())
+}
+
+/// In the order of the plan, the first batch last, so that it is popped first.
+fn split<T>(elements: Vec<T>, size: usize) -> Vec<Vec<T>> {
+    let mut batches = Vec::new();
+    let mut rest = elements.into_iter().peekable();
+    while rest.peek().is_some() {
+        batches.push(rest.by_ref().take(size.max(1)).collect());
+    }
+    batches.reverse();
+    batches
+}
+
+fn halve<T>(batches: &mut Vec<Vec<T>>, mut batch: Vec<T>) {
+    let second = batch.split_off(batch.len() / 2);
+    batches.push(second);
+    batches.push(batch);
+}

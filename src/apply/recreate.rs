@@ -1,0 +1,104 @@
+//! The platform refuses connect on a taken name: clean up first, then connect, and put the old one
+//! back when the new one fails. Only where the policy says so and the old definition can be put back.
+
+use super::{Ready, Run, batch, chain};
+use crate::model::{Applied, IntentKind, NonEmpty, OnConflict, ResolvedSource};
+use crate::plan::{Step, UnitError};
+use crate::state::NewIntent;
+
+/// Does the policy permit it, for this single source of ours?
+pub(super) fn is_due(run: &Run<'_>, batch: &[Ready]) -> bool {
+    let [ready] = batch else { return false };
+    let replaces = matches!(run.plan.actions[ready.action].step, Step::Replace { .. });
+    replaces && run.plan.desired.policy.on_conflict == OnConflict::Recreate
+}
+
+/// Cleans up the old one, connects the new one, and on failure connects the old one again.
+pub(super) async fn recreate(run: &mut Run<'_>, batch: Vec<Ready>) -> Result<(), UnitError> {
+    for ready in batch {
+        let action = &run.plan.actions[ready.action];
+        let Step::Replace { old, .. } = &action.step else { continue };
+        let fallback = match old_definition(run, &ready) {
+            Ok(fallback) => fallback,
+            Err(why) => {
+                let why = format!("the platform refuses to replace it in place, and {why}");
+                batch::not_carried_out(run, [(ready.action, why)]).await?;
+                continue;
+            }
+        };
+        if let Err(why) = connect_anew(run, &ready, old, &fallback).await? {
+            run.refused.insert(ready.action, why);
+        }
+    }
+    Ok(())
+}
+
+/// The definition that stands there now, ready to be sent again.
+fn old_definition(run: &Run<'_>, ready: &Ready) -> Result<(ResolvedSource, Applied), String> {
+    let name = ready.source.name();
+    let owned = run.inventory.owned.get(name).ok_or("what stands there is not ours")?;
+    let resolution = run
+        .apply
+        .secrets
+        .resolve(&owned.applied.definition)
+        .map_err(|missing| format!("the old one could not be put back: {missing}"))?;
+    if resolution.fingerprints(run.apply.state.key()) != owned.applied.secrets {
+        return Err("the old one could not be put back: its secret has changed since".to_owned());
+    }
+    let metadata = run.stamped(&owned.applied);
+    let source = resolution.into_source(name.clone(), owned.applied.definition.kind.clone(), metadata);
+    Ok((source, owned.applied.clone()))
+}
+
+async fn connect_anew(
+    run: &mut Run<'_>,
+    ready: &Ready,
+    old: &crate::model::SourceId,
+    fallback: &(ResolvedSource, Applied),
+) -> Result<Result<(), String>, UnitError> {
+    let action = &run.plan.actions[ready.action];
+    let cleanup = NewIntent {
+        name: action.name.clone(),
+        key: action.source.clone(),
+        kind: IntentKind::Cleanup(old.clone()),
+        before: Vec::new(),
+    };
+    run.record(vec![None], vec![cleanup]).await?;
+    if let Err(error) = run.apply.writer.cleanup(run.unit(), &NonEmpty::one(old.clone())).await {
+        return Ok(Err(format!("the old one could not be cleaned up: {}", chain(&error))));
+    }
+    let error = match run.apply.writer.connect(run.unit(), &NonEmpty::one(&*ready.source)).await {
+        Ok(answer) => match answer.errors.into_iter().next() {
+            None => return Ok(Ok(())),
+            Some(error) => error.message,
+        },
+        Err(error) if error.outcome_unknown() => return Ok(Err(chain(&error))),
+        Err(error) => chain(&error),
+    };
+    let restore = NewIntent {
+        name: action.name.clone(),
+        key: action.source.clone(),
+        kind: IntentKind::Connect(Box::new(fallback.1.clone())),
+        before: vec![old.clone()],
+    };
+    run.close_intents_of(ready.action).await?;
+    run.record(vec![Some(ready.action)], vec![restore]).await?;
+    let put_back = run.apply.writer.connect(run.unit(), &NonEmpty::one(&fallback.0)).await;
+    let fate = match put_back {
+        Ok(_) => "the old one was put back".to_owned(),
+        Err(put_back) => format!("the old one could not be put back: {}", chain(&put_back)),
+    };
+    Ok(Err(format!("{error}; {fate}")))
+}
+
+impl Run<'_> {
+    /// The writes of this action did not happen.
+    async fn close_intents_of(&mut self, action: usize) -> Result<(), UnitError> {
+        let mut changes = Vec::new();
+        for intent in self.intents.extract_if(.., |intent| intent.action == Some(action)) {
+            self.inventory.intents.retain(|open| open.number != intent.number);
+            changes.push(crate::state::Change::CloseIntent(intent.number));
+        }
+        self.commit(changes).await
+    }
+}

@@ -1,0 +1,130 @@
+//! Looking again: what the listing shows is what is recorded.
+
+use super::{Run, remote_error};
+use crate::model::{DesiredSource, ObservedSource};
+use crate::plan::{Action, ActionResult, Correction, Step, UnitError, placed, reckon};
+use crate::state::{Change, JournalEntry, Quarantined};
+use jiff::SignedDuration;
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+
+impl Run<'_> {
+    /// Lists again, and records what is so. Waits for the platform to settle where it must.
+    pub(super) async fn verify(&mut self) -> Result<(), UnitError> {
+        if self.look(SignedDuration::try_from(self.apply.settle).unwrap_or(SignedDuration::MAX)).await? {
+            tokio::time::sleep(self.apply.settle).await;
+            self.look(SignedDuration::ZERO).await?;
+        }
+        Ok(())
+    }
+
+    /// Returns whether something may still be under way.
+    async fn look(&mut self, settle: SignedDuration) -> Result<bool, UnitError> {
+        let listing = self.apply.writer.reader().list(self.unit()).await.map_err(remote_error)?;
+        let key = Arc::clone(self.apply.state.key());
+        let reckoning =
+            reckon(&self.inventory, &listing, &self.answers, &key, (self.apply.now)(), settle);
+        let mut changes: Vec<Change> = Vec::new();
+        self.inventory = reckoning.inventory;
+        let mut closed = Vec::new();
+        for correction in reckoning.corrections {
+            match correction {
+                Correction::Own(name, owned) => {
+                    let owned = match self.plan.desired.sources.iter().find(|source| source.name == name) {
+                        Some(source) => Box::new(placed(&owned, source, self.apply.root)),
+                        None => owned,
+                    };
+                    self.inventory.owned.insert(name.clone(), (*owned).clone());
+                    changes.push(Change::Own(name, owned));
+                }
+                Correction::Disown(name) => changes.push(Change::Disown(name)),
+                Correction::Close(number) => {
+                    closed.push(number);
+                    changes.push(Change::CloseIntent(number));
+                }
+            }
+        }
+        let mut results = Vec::new();
+        for intent in self.intents.extract_if(.., |intent| closed.contains(&intent.number)).collect::<Vec<_>>() {
+            let Some(n) = intent.action else { continue };
+            let action = &self.plan.actions[n];
+            let result = self.judge(n, action, &listing);
+            changes.push(Change::Journal(Box::new(self.entry(action, &result))));
+            changes.extend(self.quarantine(intent.number, action, &result));
+            results.push((n, result));
+        }
+        self.commit(changes).await?;
+        for (n, result) in results {
+            self.set(n, result);
+        }
+        Ok(!reckoning.pending.is_empty())
+    }
+
+    /// The listing decides what became of an action.
+    fn judge(&self, n: usize, action: &Action, listing: &[ObservedSource]) -> ActionResult {
+        let done = match &action.step {
+            Step::Connect { index } | Step::Replace { index, .. } => {
+                let wanted = self.source(*index);
+                self.inventory.owned.get(&action.name).is_some_and(|owned| {
+                    owned.applied.definition == wanted.definition
+                        && listing.iter().any(|row| row.name == action.name && row.id == owned.id)
+                }) && !self.refused.contains_key(&n)
+            }
+            Step::Cleanup { id, .. } => !listing.iter().any(|row| row.id.as_ref() == Some(id)),
+            _ => true,
+        };
+        if done {
+            return ActionResult::Done;
+        }
+        let why = self.refused.get(&n).cloned().unwrap_or_else(|| match action.step {
+            Step::Cleanup { .. } => "the platform still lists it".to_owned(),
+            _ => "the platform does not list it".to_owned(),
+        });
+        ActionResult::Failed(why)
+    }
+
+    /// Connected with success and yet not listed: to connect it again each pass would help nobody.
+    fn quarantine(&self, number: i64, action: &Action, result: &ActionResult) -> Option<Change> {
+        let Step::Connect { index } = action.step else { return None };
+        let vanished = matches!(result, ActionResult::Failed(_)) && self.answers.contains_key(&number);
+        vanished.then(|| {
+            let reason = "the platform said that it connected it, and does not list it".to_owned();
+            let mark = mark_of(self.source(index));
+            Change::Quarantine(action.name.clone(), Quarantined { since: (self.apply.now)(), reason, mark })
+        })
+    }
+
+    pub(super) fn entry(&self, action: &Action, result: &ActionResult) -> JournalEntry {
+        let (outcome, message) = match result {
+            ActionResult::Done | ActionResult::Open => ("done", None),
+            ActionResult::Failed(message) => ("failed", Some(message.clone())),
+            ActionResult::Skipped(message) => ("skipped", Some(message.clone())),
+        };
+        let owned = self.inventory.owned.get(&action.name);
+        JournalEntry {
+            at: (self.apply.now)(),
+            pass: self.apply.pass.to_owned(),
+            source: action.name.clone(),
+            key: Some(action.source.clone()),
+            action: action.step.word().to_owned(),
+            source_id: match &action.step {
+                Step::Cleanup { id, .. } => Some(id.clone()),
+                _ => owned.and_then(|owned| owned.id.clone()),
+            },
+            reason: action.reason.clone(),
+            file: action.at.as_ref().map(|at| at.file.to_string()),
+            line: action.at.as_ref().map(|at| at.line),
+            outcome: outcome.to_owned(),
+            message,
+            removal: action.step.counts_as_removal() && outcome == "done",
+            mends_drift: action.mends_drift,
+        }
+    }
+}
+
+/// Changes when the source is edited: that lets it out of quarantine.
+pub(crate) fn mark_of(source: &DesiredSource) -> String {
+    let text = serde_json::to_vec(&source.definition).unwrap_or_default();
+    Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+

@@ -1,0 +1,208 @@
+//! The host file (`--config`): it belongs to whoever runs the daemon, and may only tighten what the
+//! repository says.
+
+use super::SettingsError;
+use crate::model::{Limit, Prune, SecretRef};
+use crate::plan::HostLimits;
+use serde::{Deserialize, Deserializer, de};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// `/etc/wellspring/daemon.toml`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HostFile {
+    /// `[daemon]`
+    pub daemon: Daemon,
+    /// `[platform]`
+    pub platform: HostPlatform,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[secrets]`
+    pub secrets: HostSecrets,
+    /// `[state]`
+    pub state: HostState,
+}
+
+/// `[daemon]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Daemon {
+    /// The tree: a directory, or a symlink that is swapped.
+    pub dir: Option<PathBuf>,
+    /// `"apply"` or `"dry-run"`
+    pub mode: Mode,
+    /// Full re-check for drift.
+    pub interval: Option<Humane>,
+    /// Quiet time before a removal is acted on.
+    pub settle: Option<Humane>,
+}
+
+/// Does the daemon write?
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// It does what the files say.
+    #[default]
+    Apply,
+    /// It prints what it would do.
+    DryRun,
+}
+
+/// `[platform]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HostPlatform {
+    /// Pins the platform.
+    pub url: Option<String>,
+    /// `{ secret = "credential:pmtx-token" }`
+    pub token: Option<TokenReference>,
+    /// For one attempt of a call.
+    pub timeout: Option<Humane>,
+    /// For a sync call.
+    pub sync_timeout: Option<Humane>,
+    /// How long a write may take to show.
+    pub settle: Option<Humane>,
+    /// Calls under way at once.
+    pub max_in_flight: Option<usize>,
+    /// Calls begun per second.
+    pub requests_per_second: Option<u32>,
+    /// Permits `http://` to another machine.
+    pub allow_plaintext: bool,
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Removals in any hour.
+    pub max_cleanup: Option<HostLimit>,
+    /// Replacements in one pass.
+    pub max_replace: Option<HostLimit>,
+    /// `"off"`: nothing is ever removed from here.
+    pub prune: Option<HostPrune>,
+}
+
+/// `[secrets]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HostSecrets {
+    /// Where `file:` names lie.
+    pub dir: Option<PathBuf>,
+}
+
+/// `[state]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HostState {
+    /// The state directory.
+    pub dir: Option<PathBuf>,
+}
+
+/// A duration such as `"30s"` or `"1h 30m"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Humane(Duration);
+
+/// A number, or a percentage such as `"30%"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HostLimit(pub Limit);
+
+/// `"off"` or `"owned"`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HostPrune {
+    /// Nothing is removed.
+    Off,
+    /// The repository decides.
+    Owned,
+}
+
+/// `{ secret = "env:NAME" | "file:NAME" | "credential:NAME" }`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenReference {
+    #[serde(deserialize_with = "reference")]
+    secret: SecretRef,
+}
+
+impl HostFile {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// When it cannot be read or has an error in it.
+    pub fn read(path: &Path) -> Result<Self, SettingsError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
+        toml::from_str(&text)
+            .map_err(|source| SettingsError::Host { path: path.to_owned(), source: Box::new(source) })
+    }
+}
+
+impl Humane {
+    /// The duration.
+    #[must_use]
+    pub fn get(self) -> Duration {
+        self.0
+    }
+}
+
+impl TokenReference {
+    /// Where the token is.
+    #[must_use]
+    pub fn reference(&self) -> &SecretRef {
+        &self.secret
+    }
+}
+
+impl From<Limits> for HostLimits {
+    fn from(limits: Limits) -> Self {
+        Self {
+            max_cleanup: limits.max_cleanup.map(|limit| limit.0),
+            max_replace: limits.max_replace.map(|limit| limit.0),
+            prune: limits.prune.map(|prune| match prune {
+                HostPrune::Off => Prune::Off,
+                HostPrune::Owned => Prune::Owned,
+            }),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Humane {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let span: jiff::SignedDuration =
+            text.parse().map_err(|_| de::Error::custom(format!("{text:?} is not a duration such as \"30s\"")))?;
+        Duration::try_from(span).map(Self).map_err(|_| de::Error::custom("a duration cannot be negative"))
+    }
+}
+
+impl<'de> Deserialize<'de> for HostLimit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Count(u32),
+            Percent(String),
+        }
+        match Written::deserialize(deserializer)? {
+            Written::Count(count) => Ok(Self(Limit::Count(count))),
+            Written::Percent(text) => text
+                .strip_suffix('%')
+                .and_then(|percent| percent.parse::<u8>().ok())
+                .filter(|percent| *percent <= 100)
+                .map(|percent| Self(Limit::Percent(percent)))
+                .ok_or_else(|| de::Error::custom(format!("{text:?} is neither a number nor like \"30%\""))),
+        }
+    }
+}
+
+fn reference<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretRef, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let parsed = match text.split_once(':') {
+        Some(("env", name)) => Some(SecretRef::Env(name.to_owned())),
+        Some(("file", name)) => Some(SecretRef::File(name.to_owned())),
+        Some(("credential", name)) => Some(SecretRef::Credential(name.to_owned())),
+        _ => None,
+    };
+    parsed.ok_or_else(|| de::Error::custom("a secret is `env:NAME`, `file:NAME` or `credential:NAME`"))
+}

@@ -1,0 +1,49 @@
+//! Where the platform's token is read from, each time it is needed anew.
+
+use super::{Settings, SettingsError};
+use crate::remote::{BaseUrl, Token};
+use crate::secrets::Secrets;
+use secrecy::SecretString;
+use serde::Deserialize;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The token's source: the host file's reference, else `PMTX_TOKEN`, else (where a person sits in
+/// front of it) `~/.prometheux/config.json` when it is for this very platform.
+///
+/// # Errors
+/// When there is none.
+pub fn token(settings: &Settings, platform: &BaseUrl, interactive: bool) -> Result<Token, SettingsError> {
+    let environment = Arc::clone(settings.environment());
+    if let Some(token) = &settings.host.platform.token {
+        let reference = token.reference().clone();
+        // The repository may not point here; the host file is where it belongs.
+        let secrets = Secrets { forbidden: std::collections::BTreeSet::new(), ..settings.secrets() };
+        return Ok(Arc::new(move || secrets.value(&reference)));
+    }
+    let variable = "PMTX_TOKEN";
+    if environment(variable).is_some_and(|token| !token.is_empty()) {
+        return Ok(Arc::new(move || {
+            environment(variable).map(SecretString::from).ok_or_else(|| format!("{variable} is not set"))
+        }));
+    }
+    if interactive
+        && let Some(home) = environment("HOME")
+        && let Some(token) = of_platform_tools(Path::new(&home), platform)
+    {
+        return Ok(Arc::new(move || Ok(token.clone())));
+    }
+    Err(SettingsError::NoToken)
+}
+
+fn of_platform_tools(home: &Path, platform: &BaseUrl) -> Option<SecretString> {
+    #[derive(Deserialize)]
+    struct Config {
+        url: String,
+        token: SecretString,
+    }
+    let text = std::fs::read_to_string(home.join(".prometheux/config.json")).ok()?;
+    let config: Config = serde_json::from_str(&text).ok()?;
+    (BaseUrl::parse(&config.url).ok()? == *platform && !secrecy::ExposeSecret::expose_secret(&config.token).is_empty())
+        .then_some(config.token)
+}
