@@ -1,0 +1,290 @@
+//! A schedule, compiled: its firings as instants.
+
+use super::calendar::Calendar;
+use super::cron::Cron;
+use crate::model::{SourceName, SyncSpec, Unit, When};
+use croner::errors::CronError;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use sha2::{Digest, Sha256};
+use std::fmt;
+use std::time::Duration;
+
+/// Longest period and longest jitter: ten years.
+const MAX_SECONDS: u64 = 3650 * 24 * 60 * 60;
+
+/// One source's schedule, ready to be asked. Compile it once per reading of the files; asking costs
+/// neither parsing nor allocation.
+#[derive(Debug, Clone)]
+pub struct Timing {
+    rhythm: Rhythm,
+    /// This source's share of the jitter, the same for every firing.
+    delay: SignedDuration,
+}
+
+#[derive(Debug, Clone)]
+enum Rhythm {
+    /// Fires at `k · period + phase`, in nanoseconds since the epoch.
+    Every {
+        period: i128,
+        phase: i128,
+    },
+    Cron(Box<Calendar>),
+}
+
+impl Timing {
+    /// Compiles `spec` for the source `name` of `unit`, whose identity decides phase and jitter.
+    ///
+    /// Zones come from the system's time zone database, else from the one built in.
+    ///
+    /// # Errors
+    /// When the period, the jitter, the expression or the zone cannot be used.
+    pub fn compile(unit: &Unit, name: &SourceName, spec: &SyncSpec) -> Result<Self, ScheduleError> {
+        let rhythm = match &spec.when {
+            When::Every(period) => {
+                if period.subsec_nanos() != 0 || !(1..=MAX_SECONDS).contains(&period.as_secs()) {
+                    return Err(ScheduleError::Period { period: *period });
+                }
+                let phase = stable(unit, name, "phase") % period.as_secs();
+                Rhythm::Every { period: nanoseconds(period.as_secs()), phase: nanoseconds(phase) }
+            }
+            When::Cron { expression, timezone } => {
+                let cron = Cron::parse(expression)?;
+                Rhythm::Cron(Box::new(Calendar { cron, zone: find_zone(timezone)? }))
+            }
+        };
+        if spec.jitter.as_secs() > MAX_SECONDS {
+            return Err(ScheduleError::Jitter { jitter: spec.jitter });
+        }
+        let delay = stable(unit, name, "jitter") % (spec.jitter.as_secs() + 1);
+        Ok(Self { rhythm, delay: SignedDuration::from_secs(delay.cast_signed()) })
+    }
+
+    /// The first firing strictly after `t`; `None` only at the end of the calendar.
+    #[must_use]
+    pub fn next_after(&self, t: Timestamp) -> Option<Timestamp> {
+        let undelayed = t.checked_sub(self.delay).unwrap_or(Timestamp::MIN);
+        let firing = match &self.rhythm {
+            Rhythm::Every { period, phase } => {
+                let cycle = (undelayed.as_nanosecond() - phase).div_euclid(*period) + 1;
+                Timestamp::from_nanosecond(cycle * period + phase).ok()
+            }
+            Rhythm::Cron(calendar) => calendar.after(undelayed),
+        };
+        firing?.checked_add(self.delay).ok()
+    }
+
+    /// The last firing at or before `t`; `None` only at the start of the calendar.
+    #[must_use]
+    pub fn latest_at_or_before(&self, t: Timestamp) -> Option<Timestamp> {
+        let undelayed = t.checked_sub(self.delay).ok()?;
+        let firing = match &self.rhythm {
+            Rhythm::Every { period, phase } => {
+                let cycle = (undelayed.as_nanosecond() - phase).div_euclid(*period);
+                Timestamp::from_nanosecond(cycle * period + phase).ok()
+            }
+            Rhythm::Cron(calendar) => calendar.at_or_before(undelayed),
+        };
+        firing?.checked_add(self.delay).ok()
+    }
+
+    /// The next `n` firings after `t`, in order.
+    #[must_use]
+    pub fn upcoming(&self, t: Timestamp, n: usize) -> Vec<Timestamp> {
+        std::iter::successors(self.next_after(t), |firing| self.next_after(*firing)).take(n).collect()
+    }
+
+    /// The zone in which the schedule is meant: UTC for `every`.
+    #[must_use]
+    pub fn zone(&self) -> &TimeZone {
+        const UTC: &TimeZone = &TimeZone::UTC;
+        match &self.rhythm {
+            Rhythm::Every { .. } => UTC,
+            Rhythm::Cron(calendar) => &calendar.zone,
+        }
+    }
+}
+
+/// A number that only the source's identity and `purpose` decide.
+fn stable(unit: &Unit, name: &SourceName, purpose: &str) -> u64 {
+    let mut hash = Sha256::new();
+    for part in [purpose, unit.workspace.as_str(), unit.scope.as_str(), name.as_str()] {
+        // The length keeps ("ab", "c") and ("a", "bc") apart.
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    hash.finalize().iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+fn nanoseconds(seconds: u64) -> i128 {
+    i128::from(seconds) * 1_000_000_000
+}
+
+fn find_zone(name: &str) -> Result<TimeZone, ScheduleError> {
+    match TimeZone::get(name) {
+        Ok(zone) if !zone.is_unknown() => Ok(zone),
+        Ok(_) => Err(ScheduleError::Zone { name: name.to_owned(), source: None }),
+        Err(source) => Err(ScheduleError::Zone { name: name.to_owned(), source: Some(source) }),
+    }
+}
+
+/// Why a schedule cannot be used.
+#[derive(Debug)]
+pub enum ScheduleError {
+    /// `every` is too short, too long or not a whole number of seconds.
+    Period {
+        /// As declared.
+        period: Duration,
+    },
+    /// `jitter` is too long.
+    Jitter {
+        /// As declared.
+        jitter: Duration,
+    },
+    /// The cron expression is too long to be one.
+    TooLong {
+        /// Its bytes.
+        length: usize,
+        /// The most that is read.
+        limit: usize,
+    },
+    /// The cron expression does not have five fields.
+    Fields {
+        /// As declared.
+        expression: String,
+        /// How many it has.
+        found: usize,
+    },
+    /// The cron expression cannot be read.
+    Expression {
+        /// As declared.
+        expression: String,
+        /// What is wrong with it.
+        source: CronError,
+    },
+    /// The cron expression names no day that exists.
+    Never {
+        /// As declared.
+        expression: String,
+    },
+    /// There is no such time zone.
+    Zone {
+        /// As declared.
+        name: String,
+        /// What the time zone database said.
+        source: Option<jiff::Error>,
+    },
+}
+
+impl fmt::Display for ScheduleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Period { period } => {
+                write!(f, "cannot sync every {period:?}: give whole seconds, at least 1s and at most 3650d")
+            }
+            Self::Jitter { jitter } => write!(f, "cannot spread a sync over {jitter:?}: give at most 3650d"),
+            Self::TooLong { length, limit } => {
+                write!(f, "cannot read a cron expression of {length} bytes: the limit is {limit}")
+            }
+            Self::Fields { expression, found } => {
+                write!(f, "cannot read the cron expression {expression:?}: ")?;
+                match found {
+                    6 => f.write_str(
+                        "it has six fields, and a seconds field is not used here; remove the first",
+                    ),
+                    _ if expression.contains('@') => {
+                        f.write_str("nicknames are not used here; write the five fields, as in \"0 2 * * *\"")
+                    }
+                    _ => write!(
+                        f,
+                        "it has {found} fields; write five: minute, hour, day of month, month, day of week"
+                    ),
+                }
+            }
+            Self::Expression { expression, .. } => write!(
+                f,
+                "cannot read the cron expression {expression:?}; write minute, hour, day of month, month, day of week"
+            ),
+            Self::Never { expression } => {
+                write!(
+                    f,
+                    "the cron expression {expression:?} never fires: no such day exists; correct day and month"
+                )
+            }
+            Self::Zone { name, .. } => {
+                write!(f, "there is no time zone {name:?}; write an IANA name, as in \"Europe/Rome\"")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ScheduleError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Expression { source, .. } => Some(source),
+            Self::Zone { source: Some(source), .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ScheduleError, Timing};
+    use crate::model::{Missed, Overlap, Scope, SourceName, SyncSpec, Unit, When, WorkspaceId};
+    use std::error::Error;
+    use std::time::Duration;
+
+    fn compile(when: When, jitter: Duration) -> Result<Timing, ScheduleError> {
+        let unit = Unit { workspace: WorkspaceId::parse("w").unwrap(), scope: Scope::default() };
+        let spec = SyncSpec {
+            when,
+            jitter,
+            stale_after: None,
+            missed: Missed::Once,
+            timeout: None,
+            on_connect: true,
+            on_change: false,
+            overlap: Overlap::Forbid,
+        };
+        Timing::compile(&unit, &SourceName::parse("orders").unwrap(), &spec)
+    }
+
+    fn daily(zone: &str) -> When {
+        When::Cron { expression: "0 2 * * *".into(), timezone: zone.into() }
+    }
+
+    /// A new version that moved them would fire every source once too often.
+    #[test]
+    fn offsets_do_not_change_from_one_version_to_the_next() {
+        let start = "2026-01-01T00:00:00Z".parse().unwrap();
+        let every = compile(When::Every(Duration::from_secs(6 * 3600)), Duration::ZERO).unwrap();
+        assert_eq!(every.next_after(start).unwrap().to_string(), "2026-01-01T02:09:13Z");
+        let jittered = compile(daily("UTC"), Duration::from_secs(3600)).unwrap();
+        assert_eq!(jittered.next_after(start).unwrap().to_string(), "2026-01-01T02:52:46Z");
+    }
+
+    #[test]
+    fn what_cannot_be_a_schedule_is_refused() {
+        let none = Duration::ZERO;
+        for period in [none, Duration::from_millis(1500), Duration::MAX] {
+            assert!(matches!(compile(When::Every(period), none), Err(ScheduleError::Period { .. })));
+        }
+        assert!(matches!(compile(daily("UTC"), Duration::MAX), Err(ScheduleError::Jitter { .. })));
+        for zone in ["", "Europe/Rom", "Etc/Unknown", "../../etc/passwd", "CET-1CEST,M3.5.0,M10.5.0/3"] {
+            let error = compile(daily(zone), none).unwrap_err();
+            assert!(matches!(error, ScheduleError::Zone { .. }), "{zone}");
+            assert!(error.to_string().contains("Europe/Rome"));
+        }
+        let error = compile(When::Cron { expression: "a b c d e".into(), timezone: "UTC".into() }, none);
+        assert!(error.unwrap_err().source().is_some());
+    }
+
+    #[test]
+    fn a_zone_is_found_in_any_case_and_shown_in_its_own() {
+        assert_eq!(
+            compile(daily("europe/rome"), Duration::ZERO).unwrap().zone().iana_name(),
+            Some("Europe/Rome")
+        );
+    }
+}
