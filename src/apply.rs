@@ -153,8 +153,10 @@ impl<'a> Run<'a> {
             match &action.step {
                 Step::Adopt { owned, .. } if action.lacks_secret.is_none() => {
                     self.outcome.again |= !action.changes.is_empty();
-                    self.inventory.owned.insert(action.name.clone(), (**owned).clone());
-                    changes.push(Change::Own(action.name.clone(), owned.clone()));
+                    let mut owned = owned.clone();
+                    owned.applied.sync_since = Some((self.apply.now)());
+                    self.inventory.owned.insert(action.name.clone(), (*owned).clone());
+                    changes.push(Change::Own(action.name.clone(), owned));
                 }
                 Step::Forget => {
                     self.inventory.owned.remove(&action.name);
@@ -163,6 +165,7 @@ impl<'a> Run<'a> {
                 Step::Schedule { index, .. } => {
                     let Some(owned) = self.inventory.owned.get_mut(&action.name) else { continue };
                     owned.applied.sync = self.plan.desired.sources[*index].sync.clone();
+                    owned.applied.sync_since = Some((self.apply.now)());
                     changes.push(Change::Own(action.name.clone(), Box::new(owned.clone())));
                 }
                 _ => continue,
@@ -207,6 +210,7 @@ impl<'a> Run<'a> {
                         echo: BTreeMap::new(),
                         key_id: self.apply.state.key().id().to_owned(),
                         sync: source.sync.clone(),
+                        sync_since: self.sync_since(source),
                     };
                     let metadata = self.stamped(&applied);
                     let kind = applied.definition.kind.clone();
@@ -217,6 +221,12 @@ impl<'a> Run<'a> {
             }
         }
         ready
+    }
+
+    /// A schedule that stays as it is has been in force since before.
+    fn sync_since(&self, source: &DesiredSource) -> Option<Timestamp> {
+        let before = self.inventory.owned.get(&source.name).filter(|owned| owned.applied.sync == source.sync);
+        before.and_then(|owned| owned.applied.sync_since).or_else(|| Some((self.apply.now)()))
     }
 
     /// The declared metadata with our stamp: who wrote it, and a keyed fingerprint of what was written.

@@ -1,1 +1,72 @@
-//! The command line: arguments, verbs, exit codes.
+//! The command line: arguments, one file per verb, exit codes.
+//!
+//! Answers go to stdout, everything else to stderr.
+
+mod answer;
+mod apply;
+mod args;
+mod exit;
+mod history;
+mod local;
+mod plan;
+mod run;
+mod schema;
+mod select;
+#[cfg(feature = "local-platform")]
+mod serve;
+mod sync;
+mod test;
+mod tree;
+mod validate;
+mod voice;
+mod workplace;
+
+pub use exit::{Exit, Failure};
+
+use args::{Cli, Verb};
+use clap::Parser;
+use std::process::ExitCode;
+
+/// Parses the arguments, runs the verb, and turns what comes of it into an exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // clap knows which of help, version and usage errors goes to stdout.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
+        }
+    };
+    crate::telemetry::start(&cli.common.logs(matches!(cli.verb, Verb::Run(_) | Verb::Serve(_))));
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start the runtime: {error}");
+            return Exit::Failed.into();
+        }
+    };
+    let exit = runtime.block_on(dispatch(cli)).unwrap_or_else(|failure| failure.print());
+    // A call that nobody waits for any more does not hold up the end.
+    runtime.shutdown_background();
+    exit.into()
+}
+
+async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
+    let common = cli.common;
+    match cli.verb {
+        Verb::Validate(args) => validate::run(&common, &args),
+        Verb::Explain { code } => validate::explain(&code),
+        Verb::Plan(args) => plan::run(&common, &args).await,
+        Verb::Apply(args) => apply::run(&common, &args).await,
+        Verb::Run(args) => run::run(&common, &args).await,
+        Verb::Sync(args) => sync::run(&common, &args).await,
+        Verb::Test(args) => test::run(&common, &args).await,
+        Verb::Schema { source, path } => schema::run(&common, &source, path).await,
+        Verb::History(args) => history::run(&common, &args).await,
+        #[cfg(feature = "local-platform")]
+        Verb::Serve(args) => serve::run(&common, &args).await,
+        #[cfg(not(feature = "local-platform"))]
+        Verb::Serve(_) => Err(Failure::usage("this build has no local platform (feature `local-platform`)")),
+    }
+}

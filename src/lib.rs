@@ -27,6 +27,7 @@ pub mod cli;
 pub mod daemon;
 #[cfg(feature = "local-platform")]
 pub mod platform;
+pub mod reading;
 pub mod reconcile;
 pub mod remote;
 pub mod secrets;

@@ -39,7 +39,7 @@ pub struct BrokenFile {
 }
 
 /// What the files say about one (workspace, scope).
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct DesiredUnit {
     /// The workspace and scope.
     pub unit: Unit,
@@ -78,7 +78,7 @@ impl DesiredUnit {
 }
 
 /// One declared source.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct DesiredSource {
     /// The table's key.
     pub key: SourceKey,

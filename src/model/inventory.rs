@@ -48,6 +48,9 @@ pub struct Applied {
     /// The schedule in force, so that a change of it can be told.
     #[serde(default)]
     pub sync: Option<SyncSpec>,
+    /// Since when it is in force. Firings before that are not missed, they never were.
+    #[serde(default)]
+    pub sync_since: Option<jiff::Timestamp>,
 }
 
 impl Applied {

@@ -83,6 +83,7 @@ fn adopted(case: &Case<'_>, row: &ObservedSource, policy: Adopt) -> Owned {
         echo,
         key_id: case.input.key.id().to_owned(),
         sync: case.source.sync.clone(),
+        sync_since: None,
     };
     let owned = Owned {
         key: case.source.key.clone(),

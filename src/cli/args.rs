@@ -1,0 +1,314 @@
+//! The arguments.
+
+use crate::model::Limit;
+use crate::settings::Flags;
+use crate::telemetry::{LogFormat, Logs};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Keeps the data sources of knowledge-graph workspaces as a directory of TOML files says.
+#[derive(Debug, Parser)]
+#[command(name = "wellspring", version, disable_help_subcommand = true, max_term_width = 100)]
+#[command(after_help = "Exit codes: 0 done or nothing to do · 1 failed or partly applied · 2 changes pending \
+(--detailed-exitcode) · 3 invalid files or a missing secret · 4 refused by a guard · 5 authentication · \
+64 usage · 130 interrupted")]
+pub(super) struct Cli {
+    #[command(flatten)]
+    pub(super) common: Common,
+    #[command(subcommand)]
+    pub(super) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Check the files, offline: every error of every file, with its place
+    Validate(ValidateArgs),
+    /// Explain an error code, such as W012
+    Explain {
+        /// The code
+        code: String,
+    },
+    /// Show what would change; nothing is written
+    Plan(PlanArgs),
+    /// Bring the platform to what the files say, once
+    Apply(ApplyArgs),
+    /// Watch the files and keep the platform as they say
+    Run(RunArgs),
+    /// Sync sources now
+    Sync(SyncArgs),
+    /// Test the connections of declared sources
+    Test(TestArgs),
+    /// Show the tables and columns of a source
+    Schema {
+        /// The source
+        #[arg(value_name = "WS/SOURCE")]
+        source: String,
+        /// The directory of TOML files
+        path: Option<PathBuf>,
+    },
+    /// Show past syncs, or what was changed
+    History(HistoryArgs),
+    /// Run the local platform alone: the Data API over real connectors
+    Serve(ServeArgs),
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct Common {
+    /// The directory of TOML files (default: found by walking up to a wellspring.toml)
+    #[arg(short = 'C', long = "dir", global = true, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// The platform's base URL, or `local`
+    #[arg(long, global = true, env = "WELLSPRING_URL", hide_env_values = true)]
+    url: Option<String>,
+    /// Where the state is kept (default: $STATE_DIRECTORY, else DIR/.wellspring)
+    #[arg(long, global = true, env = "WELLSPRING_STATE_DIR", value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// The host file, such as /etc/wellspring/daemon.toml
+    #[arg(long, global = true, env = "WELLSPRING_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How the answer is written
+    #[arg(long, global = true, value_enum, default_value_t = Format::Human)]
+    pub(super) format: Format,
+    /// When to use colour
+    #[arg(long, global = true, value_enum, default_value_t = When::Auto)]
+    color: When,
+    /// How logs are written
+    #[arg(long, global = true, env = "WELLSPRING_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+    /// Say more; twice for debug logs, three times for traces
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    verbose: u8,
+    /// Say only what is wrong
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// Never ask
+    #[arg(long, global = true)]
+    pub(super) no_input: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people
+    Human,
+    /// For scripts
+    Json,
+    /// For a pull request's comment
+    Markdown,
+    /// Workflow annotations
+    Github,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum When {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct Selection {
+    /// Only this workspace (alias or id); may be repeated
+    #[arg(short, long, value_name = "WORKSPACE")]
+    pub(super) workspace: Vec<String>,
+    /// Only sources whose key or name matches, as GLOB or WORKSPACE/GLOB; may be repeated
+    #[arg(short, long, value_name = "GLOB")]
+    pub(super) source: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ValidateArgs {
+    /// The directory of TOML files
+    pub(super) path: Option<PathBuf>,
+    /// Check also that every secret resolves here
+    #[arg(long)]
+    pub(super) secrets: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PlanArgs {
+    /// The directory of TOML files
+    pub(super) path: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) selection: Selection,
+    /// Exit with 2 when changes are pending
+    #[arg(long)]
+    pub(super) detailed_exitcode: bool,
+    #[command(flatten)]
+    pub(super) limits: LimitArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ApplyArgs {
+    /// The directory of TOML files
+    pub(super) path: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) selection: Selection,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(super) yes: bool,
+    #[command(flatten)]
+    pub(super) limits: LimitArgs,
+}
+
+#[derive(Debug, Default, Args)]
+pub(super) struct LimitArgs {
+    /// Clean up sources of ours that the files no longer declare, whatever the repository's policy
+    #[arg(long)]
+    pub(super) prune: bool,
+    /// The most that may be cleaned up in an hour: a number, or a percentage such as 30%
+    #[arg(long, value_name = "N", value_parser = limit)]
+    pub(super) max_cleanup: Option<Limit>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// The directory of TOML files
+    pub(super) path: Option<PathBuf>,
+    /// Print what would change, again and again, and never write
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Check everything for drift this often [default: 5m]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(super) interval: Option<std::time::Duration>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SyncArgs {
+    /// Sources, as WS/SOURCE or GLOB; all of ours when none is named
+    #[arg(value_name = "WS/SOURCE")]
+    pub(super) sources: Vec<String>,
+    /// Only this workspace (alias or id); may be repeated
+    #[arg(short, long, value_name = "WORKSPACE")]
+    pub(super) workspace: Vec<String>,
+    /// Everything anew, not only what is new
+    #[arg(long)]
+    pub(super) full: bool,
+    /// Only what is due by its schedule
+    #[arg(long, conflicts_with = "sources")]
+    pub(super) due: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TestArgs {
+    /// The directory of TOML files
+    pub(super) path: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) selection: Selection,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct HistoryArgs {
+    /// The directory of TOML files
+    pub(super) path: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) selection: Selection,
+    /// What was changed on the platform, instead of syncs
+    #[arg(long)]
+    pub(super) changes: bool,
+    /// The newest so many
+    #[arg(long, default_value_t = 30)]
+    pub(super) limit: usize,
+}
+
+#[derive(Debug, Args)]
+#[cfg_attr(not(feature = "local-platform"), expect(dead_code, reason = "parsed to say that it is not built in"))]
+pub(super) struct ServeArgs {
+    /// Where to listen
+    #[arg(long, default_value = "127.0.0.1:8780")]
+    pub(super) listen: SocketAddr,
+    /// Where files of `type = "file"` and SQLite databases lie
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(super) data_dir: PathBuf,
+}
+
+impl Common {
+    /// What the settings are resolved from. A verb's PATH is the tree, as -C is.
+    pub(super) fn flags(&self, path: Option<&PathBuf>) -> Flags {
+        Flags {
+            dir: path.or(self.dir.as_ref()).cloned(),
+            url: self.url.clone(),
+            state_dir: self.state_dir.clone(),
+            config: self.config.clone(),
+        }
+    }
+
+    /// Say more than what changes?
+    pub(super) fn verbose(&self) -> bool {
+        self.verbose > 0
+    }
+
+    /// Say only what is wrong?
+    pub(super) fn quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// Colour on stdout?
+    pub(super) fn color_out(&self) -> bool {
+        self.color(std::io::stdout().is_terminal())
+    }
+
+    /// Colour on stderr?
+    pub(super) fn color_err(&self) -> bool {
+        self.color(std::io::stderr().is_terminal())
+    }
+
+    fn color(&self, terminal: bool) -> bool {
+        match self.color {
+            When::Always => true,
+            When::Never => false,
+            When::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        }
+    }
+
+    /// A person sits in front of it and may be asked.
+    pub(super) fn interactive(&self) -> bool {
+        !self.no_input && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+    }
+
+    /// How to log. A service tells what it does; a command only what is wrong.
+    pub(super) fn logs(&self, service: bool) -> Logs {
+        let talks_to_a_person = service && std::io::stdout().is_terminal() && self.log_format == LogFormat::Text;
+        Logs {
+            format: self.log_format,
+            color: self.color_err(),
+            level: match (self.verbose, self.quiet) {
+                (_, true) => tracing::Level::ERROR,
+                (0 | 1, _) if service && !talks_to_a_person => tracing::Level::INFO,
+                (0 | 1, _) => tracing::Level::WARN,
+                (2, _) => tracing::Level::DEBUG,
+                _ => tracing::Level::TRACE,
+            },
+        }
+    }
+
+    /// `run` speaks to a person at a terminal, and logs otherwise.
+    pub(super) fn speaks(&self) -> bool {
+        self.log_format == LogFormat::Text && std::io::stdout().is_terminal()
+    }
+}
+
+fn limit(text: &str) -> Result<Limit, String> {
+    let limit = match text.strip_suffix('%') {
+        Some(percent) => percent.parse().ok().filter(|percent| *percent <= 100).map(Limit::Percent),
+        None => text.parse().ok().map(Limit::Count),
+    };
+    limit.ok_or_else(|| "neither a number nor a percentage such as 30%".to_owned())
+}
+
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    let duration: jiff::SignedDuration = text.parse().map_err(|_| "not a duration such as 30s or 5m".to_owned())?;
+    std::time::Duration::try_from(duration).map_err(|_| "a duration cannot be negative".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+}

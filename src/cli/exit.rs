@@ -1,0 +1,118 @@
+//! Exit codes, and errors on their way to them.
+
+use crate::apply::chain;
+use crate::render;
+use std::process::ExitCode;
+
+/// The exit codes. Where several apply, the earlier in this list wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Exit {
+    /// 130: interrupted.
+    Interrupted,
+    /// 64: the command line cannot be understood.
+    Usage,
+    /// 5: the platform does not accept the token.
+    Auth,
+    /// 1: failed, or partly applied.
+    Failed,
+    /// 3: invalid files, or a secret is missing.
+    Invalid,
+    /// 4: a guard refused something.
+    Refused,
+    /// 2: changes are pending (`--detailed-exitcode`).
+    Changes,
+    /// 0: done, or nothing to do.
+    Done,
+}
+
+impl Exit {
+    /// The number.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Interrupted => 130,
+            Self::Usage => 64,
+            Self::Auth => 5,
+            Self::Failed => 1,
+            Self::Invalid => 3,
+            Self::Refused => 4,
+            Self::Changes => 2,
+            Self::Done => 0,
+        }
+    }
+
+    /// The one that counts of two.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        self.min(other)
+    }
+
+    /// This one if `it` is so.
+    #[must_use]
+    pub fn when(self, it: bool) -> Self {
+        if it { self } else { Self::Done }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+/// An error that ends the verb.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit code.
+    pub exit: Exit,
+    /// What happened, for people; nothing when it was told already.
+    pub message: String,
+}
+
+impl Failure {
+    /// The files or settings cannot be used.
+    pub fn invalid(error: &(dyn std::error::Error + 'static)) -> Self {
+        Self { exit: Exit::Invalid, message: chain(error) }
+    }
+
+    /// Something did not work.
+    pub fn failed(error: &(dyn std::error::Error + 'static)) -> Self {
+        Self { exit: Exit::Failed, message: chain(error) }
+    }
+
+    /// The command line asks for something that cannot be.
+    pub fn usage(message: &str) -> Self {
+        Self { exit: Exit::Usage, message: message.to_owned() }
+    }
+
+    /// Says it, and gives the exit code.
+    pub fn print(self) -> Exit {
+        if !self.message.is_empty() {
+            eprintln!("error: {}", render::escape::terminal(&self.message));
+        }
+        self.exit
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Exit;
+
+    #[test]
+    fn the_graver_exit_code_wins() {
+        let order = [130, 64, 5, 1, 3, 4, 2, 0];
+        let all = [
+            Exit::Interrupted,
+            Exit::Usage,
+            Exit::Auth,
+            Exit::Failed,
+            Exit::Invalid,
+            Exit::Refused,
+            Exit::Changes,
+            Exit::Done,
+        ];
+        assert_eq!(all.map(|exit| exit.code()), order);
+        assert_eq!(Exit::Changes.or(Exit::Failed), Exit::Failed);
+        assert_eq!(Exit::Done.or(Exit::Refused), Exit::Refused);
+    }
+}

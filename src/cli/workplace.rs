@@ -1,0 +1,181 @@
+//! What every verb that looks at the platform starts from: settings, files, platform, state.
+
+use super::args::{Common, Format};
+use super::local::{self, Local};
+use super::select::Selector;
+use super::{Exit, Failure};
+use crate::model::FingerprintKey;
+use crate::plan::Overrides;
+use crate::reading::{Memory, Reading};
+use crate::reconcile::{Clock, Planner, Task};
+use crate::remote::{BaseUrl, Reader};
+use crate::settings::{self, Platform, Settings};
+use crate::state::State;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Settings, files, platform and state, opened for one verb.
+pub(super) struct Workplace {
+    pub(super) settings: Settings,
+    pub(super) reading: Reading,
+    pub(super) reader: Reader,
+    pub(super) state: Option<State>,
+    pub(super) memory: Memory,
+    pub(super) settle: std::time::Duration,
+    local: Option<Local>,
+}
+
+/// May the verb change anything?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// It creates nothing and changes nothing.
+    Read,
+    /// It keeps state and writes to the platform.
+    Write,
+}
+
+impl Workplace {
+    /// Reads the files, finds the platform, opens the state. Nothing has been asked of the platform yet.
+    pub(super) async fn open(common: &Common, path: Option<&PathBuf>, access: Access) -> Result<Self, Failure> {
+        let settings = resolve(common, path)?;
+        let reading = read(&settings)?;
+        tell_diagnostics(common, &reading);
+        let at = platform(&settings, &reading)?;
+        let settle = reading.settle.unwrap_or_else(|| settings.settle(&at));
+        let (local, base_url, token, key) = match at {
+            Platform::Local => {
+                let local = Local::open(&settings.state_dir, &settings.root, access == Access::Write).await?;
+                let (base_url, token) = (local.base_url.clone(), Arc::clone(&local.token));
+                (Some(local), base_url, token, local::KEY.to_owned())
+            }
+            Platform::Remote(base_url) => {
+                let token = settings::token(&settings, &base_url, common.interactive())
+                    .map_err(|error| Failure { exit: Exit::Auth, ..Failure::invalid(&error) })?;
+                let key = base_url.as_str().to_owned();
+                (None, base_url, token, key)
+            }
+        };
+        let reader = reader(&settings, base_url, token)?;
+        let state = match access {
+            Access::Write => Some(State::open(&settings.state_dir, &key)),
+            Access::Read => State::open_read_only(&settings.state_dir, &key).transpose(),
+        };
+        let state = state.transpose().map_err(|error| Failure::failed(&error))?;
+        let memory = match &state {
+            Some(state) => state.files(&root(&settings)).await.map_err(|error| Failure::failed(&error))?,
+            None => Memory::new(),
+        };
+        Ok(Self { settings, reading, reader, state, memory, settle, local })
+    }
+
+    /// Makes plans for this workplace.
+    pub(super) fn planner(&self, overrides: Overrides) -> Planner {
+        let key = match &self.state {
+            Some(state) => Arc::clone(state.key()),
+            // Nothing is ours yet, so nothing is compared with it.
+            None => Arc::new(FingerprintKey::new([0; 32])),
+        };
+        Planner {
+            reader: self.reader.clone(),
+            state: self.state.clone(),
+            key,
+            secrets: Arc::new(self.settings.secrets()),
+            root: root(&self.settings).into(),
+            settle: self.settle,
+            overrides,
+            host: self.settings.limits(),
+            clock: clock(),
+        }
+    }
+
+    /// The selected units; those held back by broken files are told on stderr.
+    pub(super) fn tasks(&self, selector: &Selector) -> Result<Vec<Task>, Failure> {
+        let asked = self.reading.asked(&self.memory);
+        for (unit, file) in &asked.held {
+            eprintln!("{unit}: left as it is, because {file} cannot be used");
+        }
+        let declared = !asked.tasks.is_empty();
+        let tasks: Vec<Task> = asked.tasks.into_iter().filter(|task| selector.unit(&task.desired)).collect();
+        if tasks.is_empty() && declared && !selector.selects_everything() {
+            return Err(Failure::usage("no declared workspace or source matches -w or -s"));
+        }
+        Ok(tasks)
+    }
+
+    /// 3 when a file has an error.
+    pub(super) fn exit(&self) -> Exit {
+        Exit::Invalid.when(self.reading.has_errors())
+    }
+
+    /// Workspaces that hold sources of ours and that no file declares any more.
+    pub(super) async fn tell_undeclared(&self) -> Result<(), Failure> {
+        let Some(state) = &self.state else { return Ok(()) };
+        let asked = self.reading.asked(&self.memory);
+        for unit in state.units().await.map_err(|error| Failure::failed(&error))? {
+            let known = asked.held.contains_key(&unit) || asked.tasks.iter().any(|task| task.desired.unit == unit);
+            if !known && !self.reading.has_errors() {
+                eprintln!(
+                    "{unit}: no file declares this workspace any more, so its sources are left alone \
+                     (declare it with `sources = {{}}` to mean none)"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Remembers which file declares which workspace.
+    pub(super) async fn remember(&self) -> Result<(), Failure> {
+        let Some(state) = &self.state else { return Ok(()) };
+        let memory = self.reading.memory(&self.memory);
+        if memory == self.memory {
+            return Ok(());
+        }
+        let files = memory.into_iter().collect();
+        state.remember_files(&root(&self.settings), files).await.map_err(|error| Failure::failed(&error))
+    }
+
+    /// Ends what was started for this verb.
+    pub(super) async fn close(self) {
+        if let Some(local) = self.local {
+            local.stop().await;
+        }
+    }
+}
+
+/// The root as text: under this name the state knows it.
+pub(super) fn root(settings: &Settings) -> String {
+    settings.root.to_string_lossy().into_owned()
+}
+
+pub(super) fn clock() -> Clock {
+    Arc::new(jiff::Timestamp::now)
+}
+
+pub(super) fn resolve(common: &Common, path: Option<&PathBuf>) -> Result<Settings, Failure> {
+    let environment = Arc::new(|name: &str| std::env::var(name).ok());
+    Settings::resolve(&common.flags(path), environment).map_err(|error| Failure::invalid(&error))
+}
+
+pub(super) fn read(settings: &Settings) -> Result<Reading, Failure> {
+    Reading::take(&settings.root, &|name| (settings.environment())(name)).map_err(|error| Failure::invalid(&error))
+}
+
+/// The findings, on stderr.
+pub(super) fn tell_diagnostics(common: &Common, reading: &Reading) {
+    if !reading.diagnostics.is_empty() && common.format != Format::Github {
+        eprint!("{}", reading.explained(common.color_err()));
+    }
+}
+
+fn platform(settings: &Settings, reading: &Reading) -> Result<Platform, Failure> {
+    let declared = reading.desired.platform.as_ref();
+    if declared.is_none() && reading.has_errors() && settings.platform(None).is_err() {
+        // The file that names the platform is the broken one; that was told.
+        return Err(Failure { exit: Exit::Invalid, message: String::new() });
+    }
+    settings.platform(declared).map_err(|error| Failure::invalid(&error))
+}
+
+pub(super) fn reader(settings: &Settings, base_url: BaseUrl, token: crate::remote::Token) -> Result<Reader, Failure> {
+    Reader::new(settings.remote(base_url, token)).map_err(|error| Failure::invalid(&error))
+}

@@ -1,0 +1,113 @@
+//! When a reading of the files counts.
+//!
+//! Events only say *look again*. What a file adds or changes counts once two looks a moment apart
+//! agree, so that nothing half-written is acted on. A removal, and anything that `wellspring.toml`
+//! changes, counts once the tree has been quiet for `settle` and Git is not writing it.
+
+use crate::plan::Barred;
+use crate::tree::Digest;
+use jiff::{SignedDuration, Timestamp};
+
+/// Between the two looks that must agree before an addition or a change counts.
+const MOMENT: SignedDuration = SignedDuration::from_millis(100);
+
+/// A tree that never comes to rest is looked at this often.
+const RESTLESS: SignedDuration = SignedDuration::from_secs(1);
+
+/// How far a reading counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Counts {
+    /// Not yet: look again.
+    NotYet,
+    /// For what it adds and changes; removals wait for the reason given.
+    Additions(Barred),
+    /// In full.
+    Wholly,
+}
+
+/// What is known of the tree from look to look.
+#[derive(Debug)]
+pub(super) struct Files {
+    settle: SignedDuration,
+    digest: Option<Digest>,
+    changed_at: Timestamp,
+    accepted: Option<Digest>,
+    accepted_settings: Option<Option<[u8; 32]>>,
+    wholly: bool,
+    /// When to look again.
+    pub(super) look_at: Option<Timestamp>,
+}
+
+impl Files {
+    /// Looks at once.
+    pub(super) fn new(settle: SignedDuration, now: Timestamp) -> Self {
+        Self {
+            settle,
+            digest: None,
+            changed_at: now,
+            accepted: None,
+            accepted_settings: None,
+            wholly: false,
+            look_at: Some(now),
+        }
+    }
+
+    /// Something may have changed.
+    pub(super) fn woken(&mut self, now: Timestamp) {
+        self.look_no_later_than(now);
+    }
+
+    /// The tree could not be read; nothing is concluded from that.
+    pub(super) fn unreadable(&mut self, now: Timestamp) {
+        self.digest = None;
+        self.wholly = false;
+        self.look_no_later_than(after(now, RESTLESS));
+    }
+
+    /// Takes note of a look, and says how far it counts.
+    pub(super) fn looked(
+        &mut self,
+        digest: Digest,
+        settings: Option<[u8; 32]>,
+        git_locked: bool,
+        now: Timestamp,
+    ) -> Counts {
+        let agrees = self.digest == Some(digest);
+        if !agrees {
+            self.digest = Some(digest);
+            self.changed_at = now;
+            self.wholly = false;
+            self.look_no_later_than(after(now, MOMENT.min(self.settle)));
+            return Counts::NotYet;
+        }
+        if git_locked {
+            self.look_no_later_than(after(now, RESTLESS));
+            return Counts::NotYet;
+        }
+        let quiet = now.duration_since(self.changed_at);
+        if quiet >= self.settle || quiet.is_negative() {
+            let news = !self.wholly || self.accepted != Some(digest);
+            self.wholly = true;
+            self.accepted = Some(digest);
+            self.accepted_settings = Some(settings);
+            return if news { Counts::Wholly } else { Counts::NotYet };
+        }
+        self.look_no_later_than(after(self.changed_at, self.settle));
+        let settings_stand = self.accepted_settings.is_none_or(|accepted| accepted == settings);
+        if quiet < MOMENT || !settings_stand || self.accepted == Some(digest) {
+            return Counts::NotYet;
+        }
+        self.accepted = Some(digest);
+        self.accepted_settings = Some(settings);
+        let why = "gone from the files; waiting for them to come to rest".to_owned();
+        Counts::Additions(Barred { code: "unsettled", why })
+    }
+
+    fn look_no_later_than(&mut self, at: Timestamp) {
+        self.look_at = Some(self.look_at.map_or(at, |planned| planned.min(at)));
+    }
+}
+
+fn after(at: Timestamp, by: SignedDuration) -> Timestamp {
+    at.checked_add(by).unwrap_or(Timestamp::MAX)
+}

@@ -1,0 +1,154 @@
+//! One reading of the files, and for which workspaces it may speak.
+//!
+//! Unreadable is not absent: a broken file holds back the workspaces it is known to declare, and one
+//! that nothing is known of holds back every removal.
+
+use crate::manifest::{self, Diagnostic, Severity, SourceFile};
+use crate::model::{Desired, Unit};
+use crate::plan::Barred;
+use crate::reconcile::Task;
+use crate::tree::{self, TreeError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What the directory said at one moment.
+pub struct Reading {
+    /// What the readable files declare.
+    pub desired: Desired,
+    /// Every finding.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Equal for equal trees.
+    pub digest: tree::Digest,
+    /// Equal for equal `wellspring.toml`s.
+    pub settings_digest: Option<[u8; 32]>,
+    /// Git is writing the checkout.
+    pub git_locked: bool,
+    /// `platform.settle`
+    pub settle: Option<Duration>,
+    files: Vec<tree::TreeFile>,
+}
+
+/// Which file declares which units, as remembered from earlier readings.
+pub type Memory = BTreeMap<String, Vec<Unit>>;
+
+/// What a reading asks for.
+#[derive(Default)]
+pub struct Asked {
+    /// A task per unit that the reading speaks for in full.
+    pub tasks: Vec<Task>,
+    /// Units held back by broken files, with the file.
+    pub held: BTreeMap<Unit, Arc<str>>,
+}
+
+impl Reading {
+    /// Reads the tree below `root`.
+    ///
+    /// # Errors
+    /// When the directory cannot be read as a whole.
+    pub fn take(root: &Path, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, TreeError> {
+        let tree = tree::read(root)?;
+        let manifest = manifest::read(&sources(&tree.files), variable);
+        let settings = tree.files.iter().find(|file| &*file.path == manifest::FILE_NAME);
+        Ok(Self {
+            desired: manifest.desired,
+            diagnostics: manifest.diagnostics,
+            settings_digest: settings.map(|file| file.digest),
+            digest: tree.digest,
+            git_locked: tree.git_locked,
+            settle: manifest.setup.settle,
+            files: tree.files,
+        })
+    }
+
+    /// Has any file an error?
+    #[must_use]
+    pub fn has_errors(&self) -> bool {
+        self.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
+    }
+
+    /// How many files were read.
+    #[must_use]
+    pub fn file_count(&self) -> usize {
+        self.files.len()
+    }
+
+    /// The findings with their lines, for people.
+    #[must_use]
+    pub fn explained(&self, color: bool) -> String {
+        manifest::render(&self.diagnostics, &sources(&self.files), color)
+    }
+
+    /// What is asked of each unit, given what earlier readings remember of broken files.
+    #[must_use]
+    pub fn asked(&self, memory: &Memory) -> Asked {
+        let mut asked = Asked::default();
+        let mut stranger = None;
+        for broken in &self.desired.broken {
+            let named = broken.units.iter().flatten();
+            let remembered = memory.get(&*broken.file).into_iter().flatten();
+            let mut known = broken.units.is_some() || memory.contains_key(&*broken.file);
+            for unit in named.chain(remembered) {
+                known = true;
+                asked.held.entry(unit.clone()).or_insert_with(|| Arc::clone(&broken.file));
+            }
+            if !known {
+                stranger.get_or_insert(&broken.file);
+            }
+        }
+        let owner: Option<Arc<str>> = self.desired.owner.as_deref().map(Arc::from);
+        let barred = self.barred(stranger);
+        for unit in &self.desired.units {
+            if !asked.held.contains_key(&unit.unit) {
+                asked.tasks.push(Task {
+                    desired: Arc::new(unit.clone()),
+                    owner: owner.clone(),
+                    removals_barred: barred.clone(),
+                    released: Vec::new(),
+                });
+            }
+        }
+        asked
+    }
+
+    fn barred(&self, stranger: Option<&Arc<str>>) -> Option<Barred> {
+        if let Some(file) = stranger {
+            let why = format!("gone from the files, but {file} cannot be read and may declare it");
+            return Some(Barred { code: "unreadable", why });
+        }
+        self.git_locked.then(|| Barred {
+            code: "git-lock",
+            why: "gone from the files, but Git is still writing them (.git/index.lock)".to_owned(),
+        })
+    }
+
+    /// What to remember: the files that were read, and of broken ones what was known before.
+    #[must_use]
+    pub fn memory(&self, before: &Memory) -> Memory {
+        let mut memory = Memory::new();
+        for unit in &self.desired.units {
+            for file in &unit.files {
+                memory.entry(file.to_string()).or_default().push(unit.unit.clone());
+            }
+        }
+        for broken in &self.desired.broken {
+            let units: BTreeSet<Unit> =
+                broken.units.iter().flatten().chain(before.get(&*broken.file).into_iter().flatten()).cloned().collect();
+            if !units.is_empty() {
+                memory.insert(broken.file.to_string(), units.into_iter().collect());
+            }
+        }
+        memory
+    }
+}
+
+fn sources(files: &[tree::TreeFile]) -> Vec<SourceFile<'_>> {
+    files
+        .iter()
+        .map(|file| SourceFile {
+            path: Arc::clone(&file.path),
+            text: file.text.as_deref().map_err(ToString::to_string),
+        })
+        .collect()
+}
