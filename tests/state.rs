@@ -1,4 +1,5 @@
 //! The promises of the state store, kept on real directories.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::{Strategy, any, proptest};
