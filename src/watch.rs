@@ -162,3 +162,20 @@ fn exhausted(error: &notify::Error) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_lack_of_watches_or_descriptors_ends_watching_by_events() {
+        let code = |code| notify::Error::io(io::Error::from_raw_os_error(code));
+        for error in [notify::Error::new(ErrorKind::MaxFilesWatch), code(23), code(24), code(28)] {
+            assert!(exhausted(&error), "{error}");
+        }
+        // Not found, not permitted: one folder only.
+        for error in [notify::Error::path_not_found(), code(2), code(13)] {
+            assert!(!exhausted(&error), "{error}");
+        }
+    }
+}

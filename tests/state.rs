@@ -6,8 +6,10 @@ use proptest::prelude::{Strategy, any, proptest};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 use wellspring::model::{
@@ -462,6 +464,7 @@ async fn runs_end_once_and_are_remembered() {
         history.iter().map(|run| run.outcome).collect::<Vec<_>>(),
         [RunOutcome::Failed, RunOutcome::Done]
     );
+    assert_eq!(history[0].message, None);
     let none = HistoryFilter { source: Some(name("other")), ..all_runs() };
     assert!(state.history(none).await.unwrap().is_empty());
     let one = HistoryFilter { unit: Some(unit("a")), source: Some(name("crm")), limit: 1 };
@@ -496,7 +499,12 @@ async fn a_death_is_noticed_without_opening_again() {
     dead.claim(&unit("a"), vec![scheduled("erp", at(0))], at(0)).await.unwrap();
     assert_eq!(living.last_runs(&unit("a")).await.unwrap()[&name("erp")].outcome, RunOutcome::Running);
     drop(dead);
-    assert_eq!(living.last_runs(&unit("a")).await.unwrap()[&name("erp")].outcome, RunOutcome::Unknown);
+    let reader = State::open_read_only(dir.path(), PLATFORM).unwrap().unwrap();
+    for state in [&living, &reader] {
+        assert_eq!(state.last_runs(&unit("a")).await.unwrap()[&name("erp")].outcome, RunOutcome::Unknown);
+        let run = &state.history(all_runs()).await.unwrap()[0];
+        assert_eq!(run.message.as_deref(), Some("the process ended before the answer came"));
+    }
 }
 
 #[tokio::test]
@@ -630,4 +638,73 @@ fn the_state_works_without_a_runtime_of_its_own() {
     drop(first);
     let second = tokio::runtime::Builder::new_current_thread().build().unwrap();
     assert_eq!(second.block_on(state.inventory(&unit("a"))).unwrap().owned.len(), 1);
+}
+
+#[tokio::test]
+async fn a_killed_process_leaves_every_finished_commit_and_no_lock() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut victim = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "victim", "--ignored", "--nocapture"])
+        .env("VICTIM", dir.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let said = BufReader::new(victim.stdout.take().unwrap()).lines();
+    let finished = said.map_while(Result::ok).filter(|line| line.starts_with("finished ")).take(50).count();
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+
+    let reader = State::open_read_only(dir.path(), PLATFORM).unwrap().unwrap();
+    let seen = reader.inventory(&unit("a")).await.unwrap().owned.len();
+    assert!(seen >= finished, "{seen} of {finished}");
+    let state = State::open(dir.path(), PLATFORM).unwrap();
+    let inventory = state.inventory(&unit("a")).await.unwrap();
+    assert_eq!(inventory.owned.len(), seen);
+    assert_eq!(state.journal(all_rows()).await.unwrap().len(), seen.min(100), "both or neither");
+    let _lock = state.lock(&unit("a"), "apply").unwrap();
+    let run = &state.history(all_runs()).await.unwrap()[0];
+    assert_eq!(run.outcome, RunOutcome::Unknown);
+    assert_eq!(run.message.as_deref(), Some("the process ended before the answer came"));
+    assert_eq!(listing(&dir.path().join("processes")).len(), 1, "its sign of life was cleared away");
+}
+
+#[tokio::test]
+#[ignore = "run and killed by another test"]
+async fn victim() {
+    let Some(dir) = std::env::var_os("VICTIM") else { return };
+    let state = State::open(Path::new(&dir), PLATFORM).unwrap();
+    let _lock = state.lock(&unit("a"), "run").unwrap();
+    state.claim(&unit("a"), vec![scheduled("crm", at(0))], at(0)).await.unwrap();
+    for n in 0.. {
+        let changes = vec![own(&format!("s{n}")), journalled(entry("s", at(n)))];
+        state.commit(&unit("a"), changes).await.unwrap();
+        println!("\nfinished {n}");
+    }
+}
+
+#[test]
+fn reading_never_fails_and_never_goes_back_while_others_write() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(State::open(dir.path(), PLATFORM).unwrap());
+    let path: Arc<Path> = dir.path().into();
+    let writer = std::thread::spawn({
+        let path = path.clone();
+        move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            for n in 0..40 {
+                let state = State::open(&path, PLATFORM).unwrap();
+                runtime.block_on(state.commit(&unit("a"), vec![own(&format!("s{n}"))])).unwrap();
+            }
+        }
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let reader = State::open_read_only(&path, PLATFORM).unwrap().unwrap();
+    let mut seen = 0;
+    while !writer.is_finished() {
+        let now = runtime.block_on(reader.inventory(&unit("a"))).unwrap().owned.len();
+        assert!(now >= seen, "{now} after {seen}");
+        seen = now;
+    }
+    writer.join().unwrap();
+    assert_eq!(runtime.block_on(reader.inventory(&unit("a"))).unwrap().owned.len(), 40);
 }
