@@ -99,7 +99,8 @@ impl Watch {
         match open(&self.configured, &self.wake) {
             Ok(eye) => self.eye = eye,
             Err(error) => {
-                tracing::warn!(%error, root = %self.configured.display(), "could not renew the watch; trying again");
+                let root = self.configured.display();
+                tracing::warn!(%error, %root, "could not renew the watch; trying again");
                 self.wake.stale.store(true, Ordering::Release);
             }
         }

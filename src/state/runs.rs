@@ -150,7 +150,8 @@ impl State {
         let process = self.presence.as_ref().map(|presence| presence.token().to_owned());
         self.write(move |transaction, platform| {
             let mut statement = transaction.prepare(
-                "INSERT INTO runs (platform, workspace, scope, name, trigger, firing, started_at, process, outcome)
+                "INSERT INTO runs (platform, workspace, scope, name, trigger, firing, started_at, process,
+                                   outcome)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'running') ON CONFLICT DO NOTHING",
             )?;
             let mut numbers = Vec::with_capacity(claims.len());
@@ -240,8 +241,8 @@ impl State {
         self.read(move |connection, platform| {
             let mut roll = Roll::new(&dir);
             let mut statement = connection.prepare(
-                "SELECT run, workspace, scope, name, trigger, firing, started_at, finished_at, records, outcome,
-                        message, process
+                "SELECT run, workspace, scope, name, trigger, firing, started_at, finished_at, records,
+                        outcome, message, process
                  FROM runs
                  WHERE platform = ?1 AND (?2 IS NULL OR workspace = ?2 AND scope = ?3)
                    AND (?4 IS NULL OR name = ?4)
@@ -278,7 +279,8 @@ impl State {
                 "DELETE FROM runs WHERE run IN (
                      SELECT run FROM (
                          SELECT run, outcome,
-                                row_number() OVER (PARTITION BY workspace, scope, name ORDER BY run DESC) AS nth,
+                                row_number() OVER (PARTITION BY workspace, scope, name
+                                                   ORDER BY run DESC) AS nth,
                                 row_number() OVER (PARTITION BY workspace, scope, name, outcome
                                                    ORDER BY run DESC) AS nth_of_outcome,
                                 firing = max(firing) OVER (PARTITION BY workspace, scope, name) AS latest
@@ -288,8 +290,10 @@ impl State {
                  )",
                 params![platform, keep.runs_per_source.max(1)],
             )?;
-            transaction
-                .execute("DELETE FROM journal WHERE platform = ?1 AND at < ?2", params![platform, nanoseconds(before)])?;
+            transaction.execute(
+                "DELETE FROM journal WHERE platform = ?1 AND at < ?2",
+                params![platform, nanoseconds(before)],
+            )?;
             Ok(())
         })
         .await
@@ -307,7 +311,8 @@ pub(super) fn sweep(connection: &Connection, dir: &Path) -> Result<(), Fault> {
     for process in processes {
         if !roll.lives(process.clone()) {
             connection.execute(
-                "UPDATE runs SET outcome = 'unknown', message = ?2 WHERE outcome = 'running' AND process = ?1",
+                "UPDATE runs SET outcome = 'unknown', message = ?2
+                 WHERE outcome = 'running' AND process = ?1",
                 [process.as_str(), PROCESS_ENDED],
             )?;
         }

@@ -112,7 +112,8 @@ fn folders(root: &Path) -> BTreeSet<PathBuf> {
     let mut ahead = vec![root.to_owned()];
     while let Some(folder) = ahead.pop() {
         if found.len() == MOST_FOLDERS {
-            tracing::warn!(root = %root.display(), "more than {MOST_FOLDERS} folders: the others are not watched");
+            let root = root.display();
+            tracing::warn!(%root, "more than {MOST_FOLDERS} folders: the others are not watched");
             break;
         }
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
