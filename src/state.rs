@@ -57,7 +57,7 @@ impl State {
         let opening = lock::while_opening(dir)?;
         let key = key::load_or_make(dir)?;
         let presence = Presence::announce(dir)?;
-        let store = Store::open(dir, |connection| runs::sweep(connection, dir, presence.token()))?;
+        let store = Store::open(dir, |connection| runs::sweep(connection, dir))?;
         drop(opening);
         Ok(Self {
             store: Arc::new(store),

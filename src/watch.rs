@@ -1,1 +1,182 @@
-//! File system events to look again.
+//! Tells when the tree may have changed: "look again", never what changed.
+//!
+//! Everything that comes to notice (an event, an error, events that were lost) is the same wake,
+//! and any number of them before the next look are one. What cannot be noticed at all (network
+//! file systems, unmounts) is found by the periodic reading.
+
+mod ground;
+mod polling;
+mod relevance;
+
+use ground::Ground;
+use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
+use polling::Polling;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// How often the tree is looked at where the system cannot tell of changes.
+const POLL_EVERY: Duration = Duration::from_secs(2);
+
+/// Watches one tree until dropped.
+pub struct Watch {
+    /// As configured, made absolute: it may be, or lead through, a symlink that someone swaps.
+    configured: PathBuf,
+    wake: Arc<Wake>,
+    eye: Eye,
+}
+
+/// What does the watching.
+enum Eye {
+    /// The system tells of every change. Held for its thread.
+    Events { _watcher: RecommendedWatcher },
+    /// We look ourselves. Held for its thread.
+    Polling { _polling: Polling },
+}
+
+/// The way from whoever notices to whoever waits.
+#[derive(Default)]
+struct Wake {
+    notify: Notify,
+    /// Something happened to the folders being watched: they must be armed again.
+    stale: AtomicBool,
+}
+
+/// Why a tree cannot be watched.
+#[derive(Debug)]
+pub struct WatchError {
+    /// The tree's root.
+    pub root: PathBuf,
+    /// The operating system's answer.
+    pub source: io::Error,
+}
+
+impl fmt::Display for WatchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "could not watch {}", self.root.display())
+    }
+}
+
+impl std::error::Error for WatchError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+/// Starts watching the tree at `root`, which may be missing yet. Where the system has no watches
+/// left, the tree is looked at every two seconds instead, and the log says so.
+///
+/// # Errors
+/// When `root` is relative and the current directory is gone, or no thread can be started.
+pub fn start(root: &Path) -> Result<Watch, WatchError> {
+    let failed = |source| WatchError { root: root.to_owned(), source };
+    let configured = std::path::absolute(root).map_err(failed)?;
+    let wake = Arc::new(Wake::default());
+    let eye = open(&configured, &wake).map_err(failed)?;
+    Ok(Watch { configured, wake, eye })
+}
+
+impl Watch {
+    /// Waits until the tree may have changed since the last call, then makes sure that what there
+    /// is now is watched. So a reading that begins when this returns misses nothing: what changes
+    /// after it wakes again. May be dropped while it waits.
+    pub async fn changed(&mut self) {
+        self.wake.notify.notified().await;
+        self.rearm();
+    }
+
+    /// Watches what stands at the root now, if that may be something else than before. For readings
+    /// that begin for another reason than [`Watch::changed`]; to be called before them.
+    pub fn rearm(&mut self) {
+        if !self.wake.stale.swap(false, Ordering::AcqRel) || matches!(self.eye, Eye::Polling { .. }) {
+            return;
+        }
+        // The old watches end only when the new ones stand.
+        match open(&self.configured, &self.wake) {
+            Ok(eye) => self.eye = eye,
+            Err(error) => {
+                let root = self.configured.display();
+                tracing::warn!(%error, %root, "could not renew the watch; trying again");
+                self.wake.stale.store(true, Ordering::Release);
+            }
+        }
+    }
+}
+
+/// Watches by events, or by looking where there are no events to be had.
+fn open(configured: &Path, wake: &Arc<Wake>) -> io::Result<Eye> {
+    match events(configured, wake) {
+        Ok(watcher) => Ok(Eye::Events { _watcher: watcher }),
+        Err(error) => {
+            tracing::warn!(
+                %error,
+                root = %configured.display(),
+                "no file events to be had (see fs.inotify.max_user_watches and max_user_instances); \
+                 looking every {} s instead",
+                POLL_EVERY.as_secs()
+            );
+            let wake = wake.clone();
+            let polling = Polling::start(configured, POLL_EVERY, move || wake.notify.notify_one())?;
+            Ok(Eye::Polling { _polling: polling })
+        }
+    }
+}
+
+fn events(configured: &Path, wake: &Arc<Wake>) -> notify::Result<RecommendedWatcher> {
+    let ground = Arc::new(Ground::survey(configured));
+    let (seen, woken) = (ground.clone(), wake.clone());
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        if let Some(notice) = relevance::notice(&seen, &event) {
+            if notice.stale {
+                woken.stale.store(true, Ordering::Release);
+            }
+            woken.notify.notify_one();
+        }
+    })?;
+    for folder in ground.watched() {
+        match watcher.watch(folder, RecursiveMode::NonRecursive) {
+            Err(error) if exhausted(&error) => return Err(error),
+            // Gone since the survey, or not ours to read: either way its parent is watched.
+            Err(error) => tracing::debug!(%error, folder = %folder.display(), "not watched"),
+            Ok(()) => {}
+        }
+    }
+    if ground.is_outdated(configured) {
+        wake.stale.store(true, Ordering::Release);
+        wake.notify.notify_one();
+    }
+    Ok(watcher)
+}
+
+/// No watches, instances or descriptors are left.
+fn exhausted(error: &notify::Error) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    const ENOSPC: i32 = 28;
+    match &error.kind {
+        ErrorKind::MaxFilesWatch => true,
+        ErrorKind::Io(error) => matches!(error.raw_os_error(), Some(ENFILE | EMFILE | ENOSPC)),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_lack_of_watches_or_descriptors_ends_watching_by_events() {
+        let code = |code| notify::Error::io(io::Error::from_raw_os_error(code));
+        for error in [notify::Error::new(ErrorKind::MaxFilesWatch), code(23), code(24), code(28)] {
+            assert!(exhausted(&error), "{error}");
+        }
+        // Not found, not permitted: one folder only.
+        for error in [notify::Error::path_not_found(), code(2), code(13)] {
+            assert!(!exhausted(&error), "{error}");
+        }
+    }
+}

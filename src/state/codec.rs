@@ -33,7 +33,8 @@ pub(super) fn unit(workspace: String, scope: String, table: &str) -> Result<Unit
     Ok(Unit { workspace: name::<WorkspaceId>(workspace, table)?, scope: name::<Scope>(scope, table)? })
 }
 
-/// Nanoseconds since 1970, which sort as the instants do. Good from 1677 to 2262; others are held at the ends.
+/// Nanoseconds since 1970, which sort as the instants do. Good from 1677 to 2262; what lies beyond is
+/// held at the ends.
 pub(super) fn nanoseconds(at: Timestamp) -> i64 {
     let at = at.as_nanosecond();
     i64::try_from(at).unwrap_or(if at < 0 { i64::MIN } else { i64::MAX })

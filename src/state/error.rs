@@ -77,9 +77,9 @@ impl fmt::Display for StateError {
             Self::Database { path, .. } => write!(f, "could not use the state database {}", path.display()),
             Self::Damaged { path, why } => write!(
                 f,
-                "the state database {} is damaged ({why}); it was left as it is. Restore it from a backup, or \
-                 move it away and run again: without it nothing is removed from the platform, and sources that \
-                 are as declared are adopted again",
+                "the state database {} is damaged ({why}); it was left as it is. Restore it from a backup, \
+                 or move it away and run again: without it nothing is removed from the platform, and \
+                 sources that are as declared are adopted again",
                 path.display()
             ),
             Self::Newer { path, found, known } => write!(
@@ -107,7 +107,8 @@ impl fmt::Display for StateError {
             ),
             Self::Unstorable { what } => write!(
                 f,
-                "{what} cannot be recorded: its definition is nested too deeply or holds a number that is not finite"
+                "{what} cannot be recorded: its definition is nested too deeply, or holds a number that is \
+                 not finite"
             ),
             Self::NoSuchIntent(number) => {
                 write!(

@@ -143,7 +143,8 @@ fn make(transaction: &Transaction<'_>, platform: &str, unit: &Unit, change: &Cha
         Change::CloseIntent(number) => {
             let closed = transaction
                 .prepare_cached(
-                    "DELETE FROM intents WHERE number = ?1 AND platform = ?2 AND workspace = ?3 AND scope = ?4",
+                    "DELETE FROM intents
+                     WHERE number = ?1 AND platform = ?2 AND workspace = ?3 AND scope = ?4",
                 )?
                 .execute(params![number, platform, workspace, scope])?;
             if closed == 0 {

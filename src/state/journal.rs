@@ -72,8 +72,8 @@ impl State {
     pub async fn journal(&self, filter: JournalFilter) -> Result<Vec<JournalRow>, StateError> {
         self.read(move |connection, platform| {
             let mut statement = connection.prepare(
-                "SELECT number, workspace, scope, at, pass, source, key, action, source_id, reason, file, line,
-                        outcome, message, removal, mends_drift
+                "SELECT number, workspace, scope, at, pass, source, key, action, source_id, reason, file,
+                        line, outcome, message, removal, mends_drift
                  FROM journal
                  WHERE platform = ?1 AND (?2 IS NULL OR workspace = ?2 AND scope = ?3)
                    AND (?4 IS NULL OR source = ?4) AND (?5 IS NULL OR at >= ?5)

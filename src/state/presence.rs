@@ -2,6 +2,7 @@
 //! that the runs of a process that died can be told from those of one that still waits.
 
 use super::StateError;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -49,11 +50,24 @@ impl Drop for Presence {
     }
 }
 
-/// Does the process with this token still live? When it cannot be told, it does.
-pub(super) fn lives(dir: &Path, token: &str) -> bool {
-    match File::open(file(dir, token)) {
-        Ok(file) => file.try_lock().is_err(),
-        Err(error) => error.kind() != io::ErrorKind::NotFound,
+/// Which processes are alive, asked once each.
+pub(super) struct Roll<'a> {
+    dir: &'a Path,
+    lives: BTreeMap<String, bool>,
+}
+
+impl<'a> Roll<'a> {
+    pub(super) fn new(dir: &'a Path) -> Self {
+        Self { dir, lives: BTreeMap::new() }
+    }
+
+    /// Does the process with this token live? When it cannot be told, it does.
+    pub(super) fn lives(&mut self, token: String) -> bool {
+        let dir = self.dir;
+        *self.lives.entry(token).or_insert_with_key(|token| match File::open(file(dir, token)) {
+            Ok(file) => file.try_lock().is_err(),
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        })
     }
 }
 

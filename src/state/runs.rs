@@ -5,7 +5,7 @@
 
 use super::codec::{self, instant, nanoseconds};
 use super::error::Fault;
-use super::presence;
+use super::presence::Roll;
 use super::{State, StateError};
 use crate::model::{SourceName, Unit};
 use jiff::{SignedDuration, Timestamp};
@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
+
+/// What is said of a run whose process is gone.
+const PROCESS_ENDED: &str = "the process ended before the answer came";
 
 /// What made a source due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -147,7 +150,8 @@ impl State {
         let process = self.presence.as_ref().map(|presence| presence.token().to_owned());
         self.write(move |transaction, platform| {
             let mut statement = transaction.prepare(
-                "INSERT INTO runs (platform, workspace, scope, name, trigger, firing, started_at, process, outcome)
+                "INSERT INTO runs (platform, workspace, scope, name, trigger, firing, started_at, process,
+                                   outcome)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'running') ON CONFLICT DO NOTHING",
             )?;
             let mut numbers = Vec::with_capacity(claims.len());
@@ -194,20 +198,16 @@ impl State {
         .await
     }
 
-    /// The newest run of every source of `unit` that ever ran. Where the state is open for writing,
-    /// runs whose process died meanwhile are finished as unknown first.
+    /// The newest run of every source of `unit` that ever ran.
     ///
     /// # Errors
     /// When the state cannot be read.
     pub async fn last_runs(&self, unit: &Unit) -> Result<BTreeMap<SourceName, LastRun>, StateError> {
-        if let Some(presence) = self.presence.clone() {
-            let dir = self.dir.clone();
-            self.write(move |transaction, _| sweep(transaction, &dir, presence.token())).await?;
-        }
-        let unit = unit.clone();
+        let (unit, dir) = (unit.clone(), self.dir.clone());
         self.read(move |connection, platform| {
+            let mut roll = Roll::new(&dir);
             let mut statement = connection.prepare(
-                "SELECT name, summary.firing, started_at, finished_at, outcome, last_success, records
+                "SELECT name, summary.firing, started_at, finished_at, outcome, last_success, records, process
                  FROM runs JOIN (
                      SELECT max(run) AS newest, max(firing) AS firing,
                             max(finished_at) FILTER (WHERE outcome = 'done') AS last_success
@@ -221,7 +221,7 @@ impl State {
                     firing: instant(row.get(1)?),
                     started_at: instant(row.get(2)?),
                     finished_at: row.get::<_, Option<i64>>(3)?.map(instant),
-                    outcome: RunOutcome::parse(&row.get::<_, String>(4)?)?,
+                    outcome: outcome(row, 4, 7, &mut roll)?,
                     last_success: row.get::<_, Option<i64>>(5)?.map(instant),
                     records: records(row, 6)?,
                 };
@@ -237,10 +237,12 @@ impl State {
     /// # Errors
     /// When the state cannot be read.
     pub async fn history(&self, filter: HistoryFilter) -> Result<Vec<Run>, StateError> {
+        let dir = self.dir.clone();
         self.read(move |connection, platform| {
+            let mut roll = Roll::new(&dir);
             let mut statement = connection.prepare(
-                "SELECT run, workspace, scope, name, trigger, firing, started_at, finished_at, records, outcome,
-                        message
+                "SELECT run, workspace, scope, name, trigger, firing, started_at, finished_at, records,
+                        outcome, message, process
                  FROM runs
                  WHERE platform = ?1 AND (?2 IS NULL OR workspace = ?2 AND scope = ?3)
                    AND (?4 IS NULL OR name = ?4)
@@ -255,7 +257,7 @@ impl State {
             ])?;
             let mut runs = Vec::new();
             while let Some(row) = rows.next()? {
-                runs.push(read(row)?);
+                runs.push(read(row, &mut roll)?);
             }
             Ok(runs)
         })
@@ -277,7 +279,8 @@ impl State {
                 "DELETE FROM runs WHERE run IN (
                      SELECT run FROM (
                          SELECT run, outcome,
-                                row_number() OVER (PARTITION BY workspace, scope, name ORDER BY run DESC) AS nth,
+                                row_number() OVER (PARTITION BY workspace, scope, name
+                                                   ORDER BY run DESC) AS nth,
                                 row_number() OVER (PARTITION BY workspace, scope, name, outcome
                                                    ORDER BY run DESC) AS nth_of_outcome,
                                 firing = max(firing) OVER (PARTITION BY workspace, scope, name) AS latest
@@ -287,8 +290,10 @@ impl State {
                  )",
                 params![platform, keep.runs_per_source.max(1)],
             )?;
-            transaction
-                .execute("DELETE FROM journal WHERE platform = ?1 AND at < ?2", params![platform, nanoseconds(before)])?;
+            transaction.execute(
+                "DELETE FROM journal WHERE platform = ?1 AND at < ?2",
+                params![platform, nanoseconds(before)],
+            )?;
             Ok(())
         })
         .await
@@ -296,17 +301,21 @@ impl State {
 }
 
 /// Finishes the runs of processes that are not there any more, whatever platform they were for.
-pub(super) fn sweep(connection: &Connection, dir: &Path, own: &str) -> Result<(), Fault> {
+/// When they ended is not known.
+pub(super) fn sweep(connection: &Connection, dir: &Path) -> Result<(), Fault> {
     let processes = connection
-        .prepare("SELECT DISTINCT process FROM runs WHERE outcome = 'running' AND process <> ?1")?
-        .query_map([own], |row| row.get::<_, String>(0))?
+        .prepare("SELECT DISTINCT process FROM runs WHERE outcome = 'running'")?
+        .query_map([], |row| row.get::<_, String>(0))?
         .collect::<Result<Vec<_>, _>>()?;
-    for process in processes.iter().filter(|process| !presence::lives(dir, process)) {
-        connection.execute(
-            "UPDATE runs SET outcome = 'unknown', message = 'the process ended before the answer came'
-             WHERE outcome = 'running' AND process = ?1",
-            [process],
-        )?;
+    let mut roll = Roll::new(dir);
+    for process in processes {
+        if !roll.lives(process.clone()) {
+            connection.execute(
+                "UPDATE runs SET outcome = 'unknown', message = ?2
+                 WHERE outcome = 'running' AND process = ?1",
+                [process.as_str(), PROCESS_ENDED],
+            )?;
+        }
     }
     Ok(())
 }
@@ -351,7 +360,10 @@ impl RunOutcome {
     }
 }
 
-fn read(row: &Row<'_>) -> Result<Run, Fault> {
+fn read(row: &Row<'_>, roll: &mut Roll<'_>) -> Result<Run, Fault> {
+    let outcome = outcome(row, 9, 11, roll)?;
+    let abandoned = outcome.as_str() != row.get_ref(9)?.as_str().unwrap_or_default();
+    let message = if abandoned { Some(PROCESS_ENDED.to_owned()) } else { row.get(10)? };
     Ok(Run {
         run: row.get(0)?,
         unit: codec::unit(row.get(1)?, row.get(2)?, "runs")?,
@@ -361,9 +373,16 @@ fn read(row: &Row<'_>) -> Result<Run, Fault> {
         started_at: instant(row.get(6)?),
         finished_at: row.get::<_, Option<i64>>(7)?.map(instant),
         records: records(row, 8)?,
-        outcome: RunOutcome::parse(&row.get::<_, String>(9)?)?,
-        message: row.get(10)?,
+        outcome,
+        message,
     })
+}
+
+/// The outcome as it stands, or unknown where the process that waited for it is gone.
+fn outcome(row: &Row<'_>, column: usize, process: usize, roll: &mut Roll<'_>) -> Result<RunOutcome, Fault> {
+    let outcome = RunOutcome::parse(&row.get::<_, String>(column)?)?;
+    let dead = outcome == RunOutcome::Running && !roll.lives(row.get(process)?);
+    Ok(if dead { RunOutcome::Unknown } else { outcome })
 }
 
 fn records(row: &Row<'_>, column: usize) -> Result<Option<u64>, Fault> {

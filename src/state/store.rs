@@ -63,7 +63,7 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(StateError::File { doing: "read the state database", path, source }),
         }
-        let version = glance(&path, |transaction| schema::version(transaction));
+        let version = glance(&path, schema::version);
         match version.map_err(|fault| fault.at(path.clone()))? {
             Version::Empty => Ok(None),
             Version::Ours(schema::KNOWN) => Self::start(Access::Reader(path.clone()), path).map(Some),

@@ -1,0 +1,138 @@
+//! Runs: claimed once, ended once, and told apart from those of the dead.
+
+use super::{PLATFORM, all_rows, all_runs, at, entry, journalled, name, scheduled, unit};
+use jiff::SignedDuration;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use wellspring::state::{Claim, Finished, HistoryFilter, Retention, RunOutcome, State, Trigger};
+
+fn finished(run: i64, second: i64, outcome: RunOutcome) -> Finished {
+    Finished { run, finished_at: at(second), outcome, records: Some(10), message: None }
+}
+
+#[test]
+fn a_firing_is_claimed_once_however_many_try() {
+    let dir = tempfile::tempdir().unwrap();
+    let path: Arc<Path> = dir.path().into();
+    let tries: Vec<_> = (0..4)
+        .map(|_| {
+            let path = path.clone();
+            std::thread::spawn(move || {
+                let state = State::open(&path, PLATFORM).unwrap();
+                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                let claims = |n| vec![scheduled("crm", at(n)), scheduled("erp", at(n))];
+                (0..25)
+                    .flat_map(|n| runtime.block_on(state.claim(&unit("a"), claims(n), at(n))).unwrap())
+                    .flatten()
+                    .collect::<Vec<_>>()
+            })
+        })
+        .collect();
+    let mut won: Vec<i64> = tries.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+    assert_eq!(won.len(), 50);
+    won.sort_unstable();
+    won.dedup();
+    assert_eq!(won.len(), 50, "every run has a number of its own");
+}
+
+#[tokio::test]
+async fn only_scheduled_firings_are_unique_and_per_source() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = State::open(dir.path(), PLATFORM).unwrap();
+    let manual = Claim { trigger: Trigger::Manual, ..scheduled("crm", at(0)) };
+    let claims =
+        vec![scheduled("crm", at(0)), scheduled("crm", at(0)), manual.clone(), manual, scheduled("b", at(0))];
+    let won = state.claim(&unit("a"), claims, at(0)).await.unwrap();
+    assert_eq!(won.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, true, true, true]);
+    let elsewhere = state.claim(&unit("b"), vec![scheduled("crm", at(0))], at(0)).await.unwrap();
+    assert!(elsewhere[0].is_some());
+}
+
+#[tokio::test]
+async fn runs_end_once_and_are_remembered() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = State::open(dir.path(), PLATFORM).unwrap();
+    for (n, outcome) in [(0, RunOutcome::Done), (1, RunOutcome::Failed)] {
+        let run =
+            state.claim(&unit("a"), vec![scheduled("crm", at(n * 60))], at(n * 60 + 1)).await.unwrap()[0];
+        state.finish(vec![finished(run.unwrap(), n * 60 + 5, outcome)]).await.unwrap();
+        state.finish(vec![finished(run.unwrap(), 9999, RunOutcome::Unknown)]).await.unwrap();
+    }
+    let last = &state.last_runs(&unit("a")).await.unwrap()[&name("crm")];
+    assert_eq!(last.outcome, RunOutcome::Failed);
+    assert_eq!((last.firing, last.started_at), (at(60), at(61)));
+    assert_eq!((last.finished_at, last.last_success), (Some(at(65)), Some(at(5))));
+    assert_eq!(last.records, Some(10));
+    let history = state.history(all_runs()).await.unwrap();
+    assert_eq!(
+        history.iter().map(|run| run.outcome).collect::<Vec<_>>(),
+        [RunOutcome::Failed, RunOutcome::Done]
+    );
+    assert_eq!(history[0].message, None);
+    let none = HistoryFilter { source: Some(name("other")), ..all_runs() };
+    assert!(state.history(none).await.unwrap().is_empty());
+    let one = HistoryFilter { unit: Some(unit("a")), source: Some(name("crm")), limit: 1 };
+    assert_eq!(state.history(one).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn runs_of_a_dead_process_end_as_unknown_and_those_of_a_living_one_do_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let living = State::open(dir.path(), PLATFORM).unwrap();
+    let dead = State::open(dir.path(), PLATFORM).unwrap();
+    living.claim(&unit("a"), vec![scheduled("crm", at(0))], at(0)).await.unwrap();
+    dead.claim(&unit("a"), vec![scheduled("erp", at(0))], at(0)).await.unwrap();
+    drop(dead);
+    let third = State::open(dir.path(), PLATFORM).unwrap();
+    let check = async |state: &State| {
+        let last = state.last_runs(&unit("a")).await.unwrap();
+        assert_eq!(last[&name("crm")].outcome, RunOutcome::Running);
+        assert_eq!(last[&name("erp")].outcome, RunOutcome::Unknown);
+    };
+    check(&third).await;
+    check(&living).await;
+    let again = living.claim(&unit("a"), vec![scheduled("erp", at(0))], at(1)).await.unwrap();
+    assert_eq!(again, [None], "the firing stays spent");
+}
+
+#[tokio::test]
+async fn a_death_is_noticed_without_opening_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let living = State::open(dir.path(), PLATFORM).unwrap();
+    let dead = State::open(dir.path(), PLATFORM).unwrap();
+    dead.claim(&unit("a"), vec![scheduled("erp", at(0))], at(0)).await.unwrap();
+    assert_eq!(living.last_runs(&unit("a")).await.unwrap()[&name("erp")].outcome, RunOutcome::Running);
+    drop(dead);
+    let reader = State::open_read_only(dir.path(), PLATFORM).unwrap().unwrap();
+    for state in [&living, &reader] {
+        assert_eq!(state.last_runs(&unit("a")).await.unwrap()[&name("erp")].outcome, RunOutcome::Unknown);
+        let run = &state.history(all_runs()).await.unwrap()[0];
+        assert_eq!(run.message.as_deref(), Some("the process ended before the answer came"));
+    }
+}
+
+#[tokio::test]
+async fn pruning_keeps_what_is_needed() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = State::open(dir.path(), PLATFORM).unwrap();
+    let outcomes =
+        [RunOutcome::Done, RunOutcome::Done, RunOutcome::Failed, RunOutcome::Failed, RunOutcome::Failed];
+    let running = state.claim(&unit("a"), vec![scheduled("crm", at(0))], at(0)).await.unwrap()[0].unwrap();
+    let mut runs = Vec::new();
+    for (n, outcome) in (1..).zip(outcomes) {
+        let run = state.claim(&unit("a"), vec![scheduled("crm", at(n))], at(n)).await.unwrap()[0].unwrap();
+        state.finish(vec![finished(run, n, outcome)]).await.unwrap();
+        runs.push(run);
+    }
+    let day = SignedDuration::from_hours(24).as_secs();
+    state
+        .commit(&unit("a"), vec![journalled(entry("old", at(-day - 1))), journalled(entry("new", at(0)))])
+        .await
+        .unwrap();
+    state.prune_history(at(0), Retention { runs_per_source: 2, age: Duration::ZERO }).await.unwrap();
+    let kept: Vec<i64> = state.history(all_runs()).await.unwrap().iter().map(|run| run.run).collect();
+    assert_eq!(kept, [runs[4], runs[3], runs[1], running]);
+    assert_eq!(state.journal(all_rows()).await.unwrap().len(), 1);
+    assert_eq!(state.last_runs(&unit("a")).await.unwrap()[&name("crm")].last_success, Some(at(2)));
+}
