@@ -34,6 +34,8 @@ pub(super) struct SourceReading {
     pub(super) name_span: Span,
     /// Its own scope, when it says one.
     pub(super) scope: Option<Scope>,
+    /// False when a scope was said and could not be read.
+    pub(super) scope_is_known: bool,
     /// `None` when something in it is wrong.
     pub(super) desired: Option<DesiredSource>,
 }
@@ -122,7 +124,16 @@ pub(super) fn read<'a>(
         }),
         _ => None,
     };
-    Some(SourceReading { key, key_span: entry.key, name, name_span, scope: body.scope, desired })
+    let scope_is_known = whole && merged.contains_key("scope") == body.scope.is_some();
+    Some(SourceReading {
+        key,
+        key_span: entry.key,
+        name,
+        name_span,
+        scope: body.scope,
+        scope_is_known,
+        desired,
+    })
 }
 
 /// A source's key, checked.

@@ -19,13 +19,19 @@ pub(super) struct FileReading {
     pub(super) units: Option<Vec<Unit>>,
     pub(super) policy: Stated,
     pub(super) sources: Vec<SourceReading>,
+    /// Something stands in `[sources]` whose unit cannot be told.
+    pub(super) uncertain: bool,
     pub(super) moved: Vec<(Moved, Span)>,
     pub(super) removed: Vec<(Removed, Span)>,
 }
 
 impl FileReading {
-    /// Every unit the file is known to name: its own, and those that a source's scope adds.
+    /// Every unit the file names: its own, and those that a source's scope adds. `None` when there
+    /// may be others.
     pub(super) fn all_units(&self) -> Option<BTreeSet<Unit>> {
+        if self.uncertain {
+            return None;
+        }
         let own = self.units.as_ref()?;
         let mut all: BTreeSet<Unit> = own.iter().cloned().collect();
         for source in &self.sources {
@@ -68,9 +74,10 @@ pub(super) fn read<'a>(
     }
     if let Some((sources, _)) = fields::table(root, "sources", findings) {
         for key in sources.keys() {
-            if let Some((table, entry)) = fields::table(sources, key, findings) {
-                reading.sources.extend(source::read(key, table, entry, settings, findings));
-            }
+            let source = fields::table(sources, key, findings)
+                .and_then(|(table, entry)| source::read(key, table, entry, settings, findings));
+            reading.uncertain |= source.as_ref().is_none_or(|source| !source.scope_is_known);
+            reading.sources.extend(source);
         }
     }
     if let Some((table, _)) = fields::table(root, "moved", findings) {

@@ -148,7 +148,7 @@ fn a_root_that_is_a_symlink_keeps_its_configured_name() {
 fn a_folder_that_cannot_be_listed_fails_the_reading_and_a_file_only_itself() {
     let folder = tree(&[("shut/a.toml", b""), ("b.toml", b"")]);
     let shut = folder.path().join("shut");
-    let forbid = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap();
+    let forbid = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o0)).unwrap();
     forbid(&shut);
     if fs::read_dir(&shut).is_ok() {
         return; // whoever may read everything cannot try this
