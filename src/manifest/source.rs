@@ -41,16 +41,11 @@ pub(super) struct SourceReading {
 }
 
 impl SourceReading {
-    /// The units it belongs to, where its file names `units`.
-    pub(super) fn units(&self, units: &[Unit]) -> Vec<Unit> {
-        let scoped = |unit: &Unit| match &self.scope {
-            Some(scope) => Unit { workspace: unit.workspace.clone(), scope: scope.clone() },
-            None => unit.clone(),
-        };
-        let mut all: Vec<Unit> = units.iter().map(scoped).collect();
-        all.sort();
-        all.dedup();
-        all
+    /// Does it belong to `unit`, where its file names the units `own`?
+    pub(super) fn belongs_to(&self, unit: &Unit, own: &[Unit]) -> bool {
+        own.iter().any(|one| {
+            one.workspace == unit.workspace && *self.scope.as_ref().unwrap_or(&one.scope) == unit.scope
+        })
     }
 }
 

@@ -8,7 +8,7 @@ use super::settings::{self, AliasId, FILE_NAME, Settings};
 use super::source::{self, SourceReading};
 use super::suggest::{did_you_mean, nearest};
 use super::sync;
-use crate::model::{Moved, Place, Removed, RemovedAction, SourceKey, Unit};
+use crate::model::{Moved, Place, Removed, RemovedAction, Scope, SourceKey, Unit};
 use std::collections::BTreeSet;
 
 /// What a workspace's file says, as far as it could be read.
@@ -26,6 +26,12 @@ pub(super) struct FileReading {
 }
 
 impl FileReading {
+    /// Its sources that belong to the unit.
+    pub(super) fn sources_of(&self, unit: &Unit) -> impl Iterator<Item = &SourceReading> {
+        let own = self.units.as_deref().unwrap_or_default();
+        self.sources.iter().filter(move |source| source.belongs_to(unit, own))
+    }
+
     /// Every unit the file names: its own, and those that a source's scope adds. `None` when there
     /// may be others.
     pub(super) fn all_units(&self) -> Option<BTreeSet<Unit>> {
@@ -34,8 +40,12 @@ impl FileReading {
         }
         let own = self.units.as_ref()?;
         let mut all: BTreeSet<Unit> = own.iter().cloned().collect();
-        for source in &self.sources {
-            all.extend(source.units(own));
+        let scopes: BTreeSet<&Scope> =
+            self.sources.iter().filter_map(|source| source.scope.as_ref()).collect();
+        for scope in scopes {
+            all.extend(
+                own.iter().map(|unit| Unit { workspace: unit.workspace.clone(), scope: scope.clone() }),
+            );
         }
         Some(all)
     }

@@ -21,7 +21,7 @@ fn anything(files: &[(String, String)]) -> (Vec<Diagnostic>, String) {
         assert!(settings || reading.diagnostics.iter().any(|finding| finding.file == broken.file));
     }
     let shown = render(&reading.diagnostics, &sources, false);
-    render(&reading.diagnostics, &sources, true);
+    assert_eq!(shown.is_empty(), render(&reading.diagnostics, &sources, true).is_empty());
     (reading.diagnostics, shown)
 }
 

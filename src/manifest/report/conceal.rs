@@ -131,7 +131,7 @@ mod tests {
             ("password = \"hunter2", "password = ********"),
             ("password = hunter2", "password = *******"),
             ("password = 'hun\"ter2'", "password = **********"),
-            ("a.\"api-key\" = \"k\\\"ey\"", "a.\"api-key\" = ********"),
+            ("a.\"api-key\" = \"k\\\"ey\"", "a.\"api-key\" = *******"),
             ("x = { user = \"u\", token = \"t\" }", "x = { user = \"u\", token = *** }"),
             ("password = { secret = \"hunter2\" }", "password = { secret = ********* }"),
             ("password = { secret = \"env:DB\" }", "password = { secret = \"env:DB\" }"),
