@@ -103,7 +103,7 @@ fn read_settings<'a>(
     };
     let document = u32::try_from(at).unwrap_or(u32::MAX);
     let root = text(document, files[at], findings)?;
-    let settings = settings::read(root, variable, findings);
+    let settings = settings::read(&root, variable, findings);
     findings.documents_with_errors().is_empty().then_some(settings)
 }
 

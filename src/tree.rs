@@ -1,1 +1,219 @@
 //! Reads the directory once, consistently.
+//!
+//! A file that cannot be read stands in the reading with the reason, so that unreadable is never
+//! taken for absent; a folder that cannot be listed fails the reading as a whole.
+
+mod walk;
+
+use crate::manifest::{FILE_NAME, SourceFile};
+use sha2::{Digest as _, Sha256};
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Every TOML file below a root, as it stood at one time.
+#[derive(Debug, Clone)]
+pub struct Reading {
+    /// As configured, absolute; symlinks in it are not resolved.
+    pub root: PathBuf,
+    /// Sorted by path.
+    pub files: Vec<TreeFile>,
+    /// Over names and contents: equal trees agree.
+    pub digest: Digest,
+    /// Is a checkout being written? `.git/index.lock` stands in the root or a folder above it.
+    pub git_locked: bool,
+}
+
+impl Reading {
+    /// The files as the manifest reads them.
+    #[must_use]
+    pub fn sources(&self) -> Vec<SourceFile<'_>> {
+        self.files
+            .iter()
+            .map(|file| SourceFile {
+                path: Arc::clone(&file.path),
+                text: file.text.as_deref().map_err(ToString::to_string),
+            })
+            .collect()
+    }
+}
+
+/// One file of the tree.
+#[derive(Debug, Clone)]
+pub struct TreeFile {
+    /// Below the root, with `/`.
+    pub path: Arc<str>,
+    /// The text, or why there is none.
+    pub text: Result<Arc<str>, FileError>,
+    /// SHA-256 of the contents; of the reason, where there are none.
+    pub digest: [u8; 32],
+}
+
+/// SHA-256 over the names and contents of a tree.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    /// The bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Why one file has no text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileError {
+    /// The system refused; the text is its reason.
+    Io(String),
+    /// A pipe, socket or device.
+    NotRegular,
+    /// A symlink that leads out of the tree.
+    Escapes,
+    /// Larger than the bound, in bytes.
+    TooLarge(u64),
+    /// Not UTF-8, from this byte on.
+    NotUtf8(usize),
+    /// A NUL byte, at this place.
+    Nul(usize),
+    /// The file's name is not UTF-8.
+    Name,
+    /// It changed each time it was read.
+    Unsettled,
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(why) => write!(f, "cannot read the file: {why}"),
+            Self::NotRegular => f.write_str("not a regular file: pipes, sockets and devices are not read"),
+            Self::Escapes => f.write_str("the symlink leads out of the tree; only files within it are read"),
+            Self::TooLarge(most) => write!(f, "the file is larger than {} MiB", most >> 20),
+            Self::NotUtf8(at) => write!(f, "not UTF-8 text, from byte {at} on"),
+            Self::Nul(at) => write!(f, "a NUL byte stands at byte {at}; this is not a text file"),
+            Self::Name => f.write_str("the file's name is not UTF-8"),
+            Self::Unsettled => f.write_str("the file changed each time it was read"),
+        }
+    }
+}
+
+impl std::error::Error for FileError {}
+
+/// Why a tree could not be read as a whole. Nothing can be concluded about what it declares.
+#[derive(Debug)]
+pub enum TreeError {
+    /// The root or a folder below it cannot be listed.
+    Unreadable {
+        /// Which one.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The root is not a folder.
+    NotAFolder(PathBuf),
+    /// Too much of something; the text says of what.
+    TooLarge {
+        /// Where.
+        path: PathBuf,
+        /// What the bound is.
+        bound: &'static str,
+    },
+    /// The tree changed each time it was read.
+    Unsettled(PathBuf),
+}
+
+impl fmt::Display for TreeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable { path, .. } => write!(f, "cannot read the folder {}", path.display()),
+            Self::NotAFolder(path) => {
+                write!(f, "{} is not a folder; name the folder that holds the files", path.display())
+            }
+            Self::TooLarge { path, bound } => write!(f, "too much to read at {}: {bound}", path.display()),
+            Self::Unsettled(path) => {
+                write!(f, "{} kept changing while it was read; try again when it is quiet", path.display())
+            }
+        }
+    }
+}
+
+impl std::error::Error for TreeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Unreadable { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+/// Reads every `*.toml` below `root`, leaving out whatever is hidden.
+///
+/// # Errors
+/// When the root is missing or no folder, a folder cannot be listed, a bound is passed, or the tree
+/// does not hold still.
+pub fn read(root: &Path) -> Result<Reading, TreeError> {
+    let root = std::path::absolute(root)
+        .map_err(|source| TreeError::Unreadable { path: root.to_owned(), source })?;
+    // A tree that is being written is read again; one that never rests is not guessed at.
+    const TRIES: usize = 4;
+    for _ in 0..TRIES {
+        if let Some(files) = walk::attempt(&root)? {
+            return Ok(Reading { digest: digest(&files), git_locked: git_locked(&root), files, root });
+        }
+    }
+    Err(TreeError::Unsettled(root))
+}
+
+/// The nearest folder from `start` upwards that holds a `wellspring.toml`.
+#[must_use]
+pub fn find_root(start: &Path) -> Option<PathBuf> {
+    let start = std::path::absolute(start).ok()?;
+    start.ancestors().find(|folder| folder.join(FILE_NAME).is_file()).map(Path::to_owned)
+}
+
+fn digest(files: &[TreeFile]) -> Digest {
+    let mut hash = Sha256::new();
+    for file in files {
+        hash.update((file.path.len() as u64).to_be_bytes());
+        hash.update(file.path.as_bytes());
+        hash.update([u8::from(file.text.is_ok())]);
+        hash.update(file.digest);
+    }
+    Digest(hash.finalize().into())
+}
+
+/// Looks above the configured path and above where it leads: a checkout may be swapped by symlink.
+fn git_locked(root: &Path) -> bool {
+    let real = root.canonicalize().unwrap_or_else(|_| root.to_owned());
+    root.ancestors().chain(real.ancestors()).any(|folder| {
+        let git = folder.join(".git");
+        git.join("index.lock").exists()
+            || linked_checkout(&git).is_some_and(|git| git.join("index.lock").exists())
+    })
+}
+
+/// Where the `.git` of a linked checkout leads: it is a file that says `gitdir: PATH`.
+fn linked_checkout(git: &Path) -> Option<PathBuf> {
+    const LONGEST: u64 = 4096;
+    if !git.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() <= LONGEST) {
+        return None;
+    }
+    let text = std::fs::read_to_string(git).ok()?;
+    Some(git.parent()?.join(text.strip_prefix("gitdir:")?.trim()))
+}
+
+#[cfg(test)]
+mod tests;

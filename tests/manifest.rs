@@ -1,6 +1,7 @@
 //! The files people write, and what is said about them.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod manifest {
-    pub mod cases;
-    pub mod mutations;
+    mod cases;
+    mod mutations;
 }

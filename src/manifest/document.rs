@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 use toml::de::{DeTable, DeValue};
+use toml_parser::lexer::TokenKind;
 
 /// A file as text, with its lines found.
 pub(super) struct Document<'a> {
@@ -196,27 +197,69 @@ const MOST_SYNTAX_ERRORS: usize = 20;
 /// Nested deeper than any configuration; keeps recursion below it bounded.
 const DEEPEST: usize = 32;
 
-/// Reads a document. `None` when it is not TOML; every syntax error is then reported.
+/// Reads a document. `None` when it is not TOML. Everything wrong is reported; a value that cannot be
+/// read is left out.
 pub(super) fn parse<'a>(document: u32, findings: &mut Findings<'_, 'a>) -> Option<Table<'a>> {
     let text = findings.documents[document as usize].text;
+    if let Some(at) = unbounded(text) {
+        too_deep(span(document, at), findings);
+        return None;
+    }
     let (root, errors) = DeTable::parse_recoverable(text);
-    let before = findings.count();
     for error in errors.iter().take(MOST_SYNTAX_ERRORS) {
         report_syntax(document, error, findings);
     }
     let mut lowering = Lowering { document, findings, escapes: text.contains("\\e") || text.contains("\\x") };
     let table = lowering.table(root.into_inner(), 0);
-    if !errors.is_empty() {
-        return None;
+    errors.is_empty().then_some(table)
+}
+
+fn too_deep(at: Span, findings: &mut Findings<'_, '_>) {
+    findings
+        .error(Code::TooDeep, at, format!("nested more than {DEEPEST} levels deep"))
+        .help("flatten the value");
+}
+
+/// The first place where brackets and dotted keys together nest beyond any reason. The parser
+/// bounds each by itself, and what it builds from both is torn down by recursion.
+fn unbounded(text: &str) -> Option<Range<usize>> {
+    const MOST: usize = 2 * DEEPEST;
+    let mut open: Vec<(TokenKind, usize)> = Vec::new();
+    let mut outer = 0;
+    let mut dots = 0;
+    for token in toml_parser::Source::new(text).lex() {
+        match token.kind() {
+            TokenKind::Dot => dots += 1,
+            kind @ (TokenKind::LeftSquareBracket | TokenKind::LeftCurlyBracket) => {
+                open.push((kind, dots + 1));
+                outer += dots + 1;
+                dots = 0;
+            }
+            TokenKind::RightSquareBracket => close(TokenKind::LeftSquareBracket, &mut open, &mut outer),
+            TokenKind::RightCurlyBracket => close(TokenKind::LeftCurlyBracket, &mut open, &mut outer),
+            TokenKind::Comma | TokenKind::Newline => dots = 0,
+            _ => {}
+        }
+        if outer + dots > MOST {
+            return Some(token.span().start()..token.span().end());
+        }
     }
-    (findings.count() == before).then_some(table)
+    None
+}
+
+/// A bracket that closes another than the last one opened closes nothing.
+fn close(kind: TokenKind, open: &mut Vec<(TokenKind, usize)>, outer: &mut usize) {
+    if let Some((_, levels)) = open.pop_if(|(last, _)| *last == kind) {
+        *outer -= levels;
+    }
 }
 
 fn report_syntax(document: u32, error: &toml::de::Error, findings: &mut Findings<'_, '_>) {
     let text = findings.documents[document as usize].text;
     let range = error.span().unwrap_or(text.len()..text.len());
-    // At the end of a line there is nothing to underline but the line itself.
-    let end = if range.end > range.start { range.end } else { range.start + 1 };
+    // What is missing at a line's end is pointed at there, not across the line break.
+    let at_break = text.as_bytes().get(range.start).is_some_and(|byte| matches!(byte, b'\n' | b'\r'));
+    let end = if at_break { range.start } else { range.end.max(range.start) };
     let help = match error.message() {
         message if message.starts_with("duplicate key") => Some("a key and a header may stand once only"),
         message if message.contains("recursion") => Some("nest less deeply"),
@@ -255,9 +298,7 @@ impl<'a> Lowering<'_, '_, 'a> {
     fn node(&mut self, value: toml::Spanned<DeValue<'a>>, key: Span, depth: usize) -> Option<Node<'a>> {
         let at = span(self.document, value.span());
         if depth > DEEPEST {
-            self.findings
-                .error(Code::TooDeep, key, format!("nested more than {DEEPEST} levels deep"))
-                .help("flatten the value");
+            too_deep(key, self.findings);
             return None;
         }
         let value = match value.into_inner() {

@@ -49,7 +49,7 @@ pub(super) enum AliasId {
 
 /// Reads the settings from their table.
 pub(super) fn read<'a>(
-    root: Table<'a>,
+    root: &Table<'a>,
     variable: Variable<'_>,
     findings: &mut Findings<'_, 'a>,
 ) -> Settings<'a> {
@@ -67,21 +67,21 @@ pub(super) fn read<'a>(
         .map(|(k, v)| (k.clone(), v.clone()))
         .collect();
     unknown_keys(&others, &KEYS, FILE_NAME, findings);
-    let mut settings = Settings { files: files(&root, findings), ..Settings::default() };
-    if let Some((platform, _)) = fields::table(&root, "platform", findings) {
+    let mut settings = Settings { files: files(root, findings), ..Settings::default() };
+    if let Some((platform, _)) = fields::table(root, "platform", findings) {
         read_platform(platform, variable, &mut settings, findings);
     }
-    if let Some((workspaces, _)) = fields::table(&root, "workspaces", findings) {
+    if let Some((workspaces, _)) = fields::table(root, "workspaces", findings) {
         settings.aliases = aliases(workspaces, variable, findings);
     }
-    if let Some((policy, _)) = fields::table(&root, "policy", findings) {
+    if let Some((policy, _)) = fields::table(root, "policy", findings) {
         settings.policy = policy::policy(policy, findings);
     }
-    if let Some((defaults, _)) = fields::table(&root, "defaults", findings) {
+    if let Some((defaults, _)) = fields::table(root, "defaults", findings) {
         source::check_defaults(defaults, findings);
         settings.defaults = defaults.clone();
     }
-    if let Some((templates, _)) = fields::table(&root, "templates", findings) {
+    if let Some((templates, _)) = fields::table(root, "templates", findings) {
         for name in templates.keys() {
             if let Some((template, entry)) = fields::table(templates, name, findings) {
                 source::check_template(name, template, findings);

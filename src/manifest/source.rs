@@ -34,21 +34,18 @@ pub(super) struct SourceReading {
     pub(super) name_span: Span,
     /// Its own scope, when it says one.
     pub(super) scope: Option<Scope>,
+    /// False when a scope was said and could not be read.
+    pub(super) scope_is_known: bool,
     /// `None` when something in it is wrong.
     pub(super) desired: Option<DesiredSource>,
 }
 
 impl SourceReading {
-    /// The units it belongs to, where its file names `units`.
-    pub(super) fn units(&self, units: &[Unit]) -> Vec<Unit> {
-        let scoped = |unit: &Unit| match &self.scope {
-            Some(scope) => Unit { workspace: unit.workspace.clone(), scope: scope.clone() },
-            None => unit.clone(),
-        };
-        let mut all: Vec<Unit> = units.iter().map(scoped).collect();
-        all.sort();
-        all.dedup();
-        all
+    /// Does it belong to `unit`, where its file names the units `own`?
+    pub(super) fn belongs_to(&self, unit: &Unit, own: &[Unit]) -> bool {
+        own.iter().any(|one| {
+            one.workspace == unit.workspace && *self.scope.as_ref().unwrap_or(&one.scope) == unit.scope
+        })
     }
 }
 
@@ -122,7 +119,16 @@ pub(super) fn read<'a>(
         }),
         _ => None,
     };
-    Some(SourceReading { key, key_span: entry.key, name, name_span, scope: body.scope, desired })
+    let scope_is_known = whole && merged.contains_key("scope") == body.scope.is_some();
+    Some(SourceReading {
+        key,
+        key_span: entry.key,
+        name,
+        name_span,
+        scope: body.scope,
+        scope_is_known,
+        desired,
+    })
 }
 
 /// A source's key, checked.

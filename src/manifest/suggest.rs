@@ -14,7 +14,9 @@ pub(super) fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c s
         .filter(|candidate| candidate.len() <= LONGEST)
         .map(|candidate| {
             let other = candidate.to_ascii_lowercase().replace('-', "_");
-            (strsim::damerau_levenshtein(&plain, &other), candidate)
+            // A word cut short is as near as one letter.
+            let cut = plain.len() > 1 && other.starts_with(&plain);
+            (if cut { 1 } else { strsim::damerau_levenshtein(&plain, &other) }, candidate)
         })
         .filter(|(distance, _)| *distance <= most)
         .min()
@@ -45,6 +47,7 @@ mod tests {
         assert_eq!(nearest("protekt", known), Some("protect"));
         assert_eq!(nearest("sync-options", known), Some("sync_options"));
         assert_eq!(nearest("sycn", known), Some("sync"));
+        assert_eq!(nearest("meta", known), Some("metadata"));
         assert_eq!(nearest("colour", known), None);
     }
 }

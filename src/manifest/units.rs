@@ -6,7 +6,7 @@ use super::fields::shown;
 use super::policy::Stated;
 use super::settings::{AliasId, Settings};
 use super::workspace::FileReading;
-use crate::model::{BrokenFile, DesiredSource, DesiredUnit, Policy, Scope, Unit};
+use crate::model::{BrokenFile, DesiredSource, DesiredUnit, Moved, Policy, Scope, Unit};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -38,21 +38,19 @@ pub(super) fn assemble(
     let units = gather(sound.into_iter(), findings)
         .into_iter()
         .map(|(unit, gathered)| {
-            let (mut sources, mut moved, mut removed) = (Vec::new(), Vec::new(), Vec::new());
+            let mut sources: Vec<DesiredSource> = Vec::new();
+            let mut moved: Vec<Moved> = Vec::new();
+            let mut removed = Vec::new();
             let mut files: Vec<Arc<str>> = Vec::new();
             for file in &gathered.files {
-                let here: Vec<&DesiredSource> = desired(file, &unit).collect();
-                moved.extend(
-                    file.moved
-                        .iter()
-                        .filter(|(moved, _)| here.iter().any(|source| source.key == moved.to))
-                        .map(|(moved, _)| moved.clone()),
-                );
+                moved.extend(file.moved.iter().map(|(moved, _)| moved.clone()));
                 removed.extend(file.removed.iter().map(|(removed, _)| removed.clone()));
-                sources.extend(here.into_iter().cloned());
+                sources.extend(file.sources_of(&unit).filter_map(|source| source.desired.clone()));
                 files.push(Arc::clone(&findings.documents[file.document as usize].path));
             }
             sources.sort_by(|a, b| a.name.cmp(&b.name));
+            // A source's own scope may have put it into another unit.
+            moved.retain(|moved| sources.iter().any(|source| source.key == moved.to));
             let policy = gathered.policy.over(&repository);
             DesiredUnit { alias: alias(&unit, settings), policy, sources, moved, removed, files, unit }
         })
@@ -84,20 +82,11 @@ fn gather<'r>(
     units
 }
 
-fn desired<'r>(file: &'r FileReading, unit: &Unit) -> impl Iterator<Item = &'r DesiredSource> {
-    let own = file.units.as_deref().unwrap_or_default();
-    file.sources
-        .iter()
-        .filter(move |source| source.units(own).contains(unit))
-        .filter_map(|source| source.desired.as_ref())
-}
-
 fn check_sources(unit: &Unit, files: &[&FileReading], findings: &mut Findings<'_, '_>) {
     let mut keys: HashMap<&str, Span> = HashMap::new();
     let mut names: HashMap<&str, Span> = HashMap::new();
     for file in files {
-        let own = file.units.as_deref().unwrap_or_default();
-        for source in file.sources.iter().filter(|source| source.units(own).contains(unit)) {
+        for source in file.sources_of(unit) {
             if let Some(other) = keys.insert(source.key.as_str(), source.key_span) {
                 let what = format!("source `{}`", shown(source.key.as_str()));
                 twice(Code::DuplicateKey, &what, unit, (other, source.key_span), findings);
@@ -129,8 +118,7 @@ fn twice(
 fn check_moves(unit: &Unit, files: &[&FileReading], findings: &mut Findings<'_, '_>) {
     let mut declared: HashMap<&str, Span> = HashMap::new();
     for file in files {
-        let own = file.units.as_deref().unwrap_or_default();
-        for source in file.sources.iter().filter(|source| source.units(own).contains(unit)) {
+        for source in file.sources_of(unit) {
             declared.insert(source.key.as_str(), source.key_span);
         }
     }

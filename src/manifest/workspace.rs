@@ -8,7 +8,7 @@ use super::settings::{self, AliasId, FILE_NAME, Settings};
 use super::source::{self, SourceReading};
 use super::suggest::{did_you_mean, nearest};
 use super::sync;
-use crate::model::{Moved, Place, Removed, RemovedAction, SourceKey, Unit};
+use crate::model::{Moved, Place, Removed, RemovedAction, Scope, SourceKey, Unit};
 use std::collections::BTreeSet;
 
 /// What a workspace's file says, as far as it could be read.
@@ -19,17 +19,33 @@ pub(super) struct FileReading {
     pub(super) units: Option<Vec<Unit>>,
     pub(super) policy: Stated,
     pub(super) sources: Vec<SourceReading>,
+    /// Something stands in `[sources]` whose unit cannot be told.
+    pub(super) uncertain: bool,
     pub(super) moved: Vec<(Moved, Span)>,
     pub(super) removed: Vec<(Removed, Span)>,
 }
 
 impl FileReading {
-    /// Every unit the file is known to name: its own, and those that a source's scope adds.
+    /// Its sources that belong to the unit.
+    pub(super) fn sources_of(&self, unit: &Unit) -> impl Iterator<Item = &SourceReading> {
+        let own = self.units.as_deref().unwrap_or_default();
+        self.sources.iter().filter(move |source| source.belongs_to(unit, own))
+    }
+
+    /// Every unit the file names: its own, and those that a source's scope adds. `None` when there
+    /// may be others.
     pub(super) fn all_units(&self) -> Option<BTreeSet<Unit>> {
+        if self.uncertain {
+            return None;
+        }
         let own = self.units.as_ref()?;
         let mut all: BTreeSet<Unit> = own.iter().cloned().collect();
-        for source in &self.sources {
-            all.extend(source.units(own));
+        let scopes: BTreeSet<&Scope> =
+            self.sources.iter().filter_map(|source| source.scope.as_ref()).collect();
+        for scope in scopes {
+            all.extend(
+                own.iter().map(|unit| Unit { workspace: unit.workspace.clone(), scope: scope.clone() }),
+            );
         }
         Some(all)
     }
@@ -68,9 +84,10 @@ pub(super) fn read<'a>(
     }
     if let Some((sources, _)) = fields::table(root, "sources", findings) {
         for key in sources.keys() {
-            if let Some((table, entry)) = fields::table(sources, key, findings) {
-                reading.sources.extend(source::read(key, table, entry, settings, findings));
-            }
+            let source = fields::table(sources, key, findings)
+                .and_then(|(table, entry)| source::read(key, table, entry, settings, findings));
+            reading.uncertain |= source.as_ref().is_none_or(|source| !source.scope_is_known);
+            reading.sources.extend(source);
         }
     }
     if let Some((table, _)) = fields::table(root, "moved", findings) {

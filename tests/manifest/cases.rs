@@ -7,7 +7,7 @@ use std::sync::Arc;
 use wellspring::manifest::{Reading, SourceFile, read, render};
 
 /// The variables that are set in every case.
-pub fn variable(name: &str) -> Option<String> {
+pub(super) fn variable(name: &str) -> Option<String> {
     match name {
         "PLATFORM_HOST" => Some("platform.example.com".to_owned()),
         "FINANCE_WORKSPACE_ID" => Some("ws_fin".to_owned()),
@@ -16,7 +16,7 @@ pub fn variable(name: &str) -> Option<String> {
 }
 
 /// The case's files, sorted.
-pub fn tree(case: &Path) -> Vec<(String, String)> {
+pub(super) fn tree(case: &Path) -> Vec<(String, String)> {
     let mut files = Vec::new();
     let mut folders = vec![case.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -34,12 +34,12 @@ pub fn tree(case: &Path) -> Vec<(String, String)> {
     files
 }
 
-pub fn sources(files: &[(String, String)]) -> Vec<SourceFile<'_>> {
+pub(super) fn sources(files: &[(String, String)]) -> Vec<SourceFile<'_>> {
     files.iter().map(|(path, text)| SourceFile { path: Arc::from(path.as_str()), text: Ok(text) }).collect()
 }
 
 /// Everything a reading says, as one stable text.
-pub fn show(reading: &Reading, files: &[SourceFile<'_>]) -> String {
+pub(super) fn show(reading: &Reading, files: &[SourceFile<'_>]) -> String {
     let mut out = render(&reading.diagnostics, files, false);
     for broken in &reading.desired.broken {
         let units = match &broken.units {
@@ -85,7 +85,7 @@ fn check(case: &Path) -> Result<(), String> {
     }
 }
 
-pub fn all() -> Vec<PathBuf> {
+pub(super) fn all() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/manifest/cases");
     let mut cases: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     cases.sort();

@@ -1,1 +1,167 @@
 //! Whatever is in the files, reading them ends with a verdict.
+
+use super::cases::{all, show, sources, tree, variable};
+use proptest::prelude::*;
+use std::sync::Arc;
+use wellspring::manifest::{Diagnostic, SourceFile, explain, read, render};
+
+/// Reads the tree, and sees that every finding points into a file and can be shown.
+fn anything(files: &[(String, String)]) -> (Vec<Diagnostic>, String) {
+    let sources = sources(files);
+    let reading = read(&sources, &variable);
+    for diagnostic in &reading.diagnostics {
+        let text = files.iter().find(|(path, _)| **path == *diagnostic.file).map(|(_, text)| text).unwrap();
+        let lines = text.lines().count().max(1);
+        assert!((1..=lines).contains(&(diagnostic.line as usize)), "{diagnostic:?}\n{text}");
+        assert!(text.get(diagnostic.span.clone()).is_some(), "{diagnostic:?}\n{text}");
+        assert!(explain(diagnostic.code.as_str()).is_some());
+    }
+    for broken in &reading.desired.broken {
+        let settings = reading.diagnostics.iter().any(|finding| &*finding.file == "wellspring.toml");
+        assert!(settings || reading.diagnostics.iter().any(|finding| finding.file == broken.file));
+    }
+    let shown = render(&reading.diagnostics, &sources, false);
+    assert_eq!(shown.is_empty(), render(&reading.diagnostics, &sources, true).is_empty());
+    (reading.diagnostics, shown)
+}
+
+/// The same, for files in which the keys of secrets are whole.
+fn verdict(files: &[(String, String)]) -> Vec<Diagnostic> {
+    let (diagnostics, shown) = anything(files);
+    assert!(!shown.contains("hunter2"), "{shown}");
+    diagnostics
+}
+
+fn with(files: &[(String, String)], at: usize, text: String) -> Vec<(String, String)> {
+    let mut files = files.to_vec();
+    files[at].1 = text;
+    files
+}
+
+#[test]
+fn files_cut_anywhere_are_judged_without_panic() {
+    let mut judged = 0;
+    let mut refused = 0;
+    for case in all() {
+        let files = tree(&case);
+        for at in 0..files.len() {
+            let text = files[at].1.clone();
+            let step = (text.len() / 60).max(1);
+            for cut in (0..text.len()).step_by(step).filter(|cut| text.is_char_boundary(*cut)) {
+                judged += 1;
+                refused += usize::from(!verdict(&with(&files, at, text[..cut].to_owned())).is_empty());
+            }
+        }
+    }
+    assert!(judged > 200 && refused > 200, "{judged} {refused}");
+}
+
+#[test]
+fn lines_lost_or_doubled_are_judged_without_panic() {
+    for case in all() {
+        let files = tree(&case);
+        for at in 0..files.len() {
+            let lines: Vec<&str> = files[at].1.lines().collect();
+            for line in 0..lines.len() {
+                let mut lost = lines.clone();
+                lost.remove(line);
+                verdict(&with(&files, at, lost.join("\n")));
+                let mut doubled = lines.clone();
+                doubled.insert(line, lines[line]);
+                verdict(&with(&files, at, doubled.join("\n")));
+            }
+        }
+    }
+}
+
+#[test]
+fn nesting_beyond_reason_is_refused_and_not_followed() {
+    let dotted = |levels: usize| vec!["a"; levels].join(".");
+    let mut inline = "1".to_owned();
+    for _ in 0..79 {
+        inline = format!("{{ {} = {inline} }}", dotted(79));
+    }
+    for text in [
+        format!("x = {}{}", "[".repeat(100_000), "]".repeat(100_000)),
+        format!("x = {}", "{a=".repeat(100_000)),
+        format!("{} = 1", dotted(100_000)),
+        format!("[{}]", dotted(100_000)),
+        format!("[{}]\n{} = {inline}", dotted(79), dotted(79)),
+    ] {
+        assert!(!verdict(&[("a.toml".to_owned(), text)]).is_empty());
+    }
+}
+
+#[test]
+fn a_line_of_a_megabyte_and_a_million_errors_are_bounded() {
+    let long = format!(
+        "[workspace]\nid = \"{}\"\nsources = 1\nx = \"{}\"",
+        "x".repeat(1 << 20),
+        "y".repeat(1 << 20)
+    );
+    let wrong = "= 1\n".repeat(100_000);
+    for text in [long, wrong] {
+        let files = [("a.toml".to_owned(), text)];
+        let sources = sources(&files);
+        let reading = read(&sources, &variable);
+        let shown = render(&reading.diagnostics, &sources, false);
+        assert!(!reading.diagnostics.is_empty() && shown.len() < 10 << 20, "{}", shown.len());
+    }
+}
+
+#[test]
+fn the_order_of_the_files_does_not_matter() {
+    for case in all() {
+        let files = tree(&case);
+        let mut sources = sources(&files);
+        let expected = show(&read(&sources, &variable), &sources);
+        for _ in 0..sources.len() {
+            sources.rotate_left(1);
+            assert_eq!(show(&read(&sources, &variable), &sources), expected);
+        }
+        sources.reverse();
+        assert_eq!(show(&read(&sources, &variable), &sources), expected);
+    }
+}
+
+#[test]
+fn an_unreadable_file_is_broken_and_the_settings_break_all() {
+    let unreadable = |path: &str| SourceFile { path: Arc::from(path), text: Err("it is gone".to_owned()) };
+    let good = "sources = {}\n[workspace]\nid = \"ws\"\n";
+    let read_with = |path: &str| {
+        read(&[unreadable(path), SourceFile { path: Arc::from("good.toml"), text: Ok(good) }], &variable)
+    };
+    let one = read_with("bad.toml").desired;
+    assert_eq!((one.units.len(), one.broken.len()), (1, 1));
+    let all = read_with("wellspring.toml");
+    assert_eq!((all.desired.units.len(), all.desired.broken.len()), (0, 2));
+    assert!(all.desired.broken.iter().all(|broken| broken.units.is_none()));
+    let json = serde_json::to_value(&all.diagnostics).unwrap();
+    assert_eq!(
+        json,
+        serde_json::json!([{"code": "W001", "severity": "error", "file": "wellspring.toml", "line": 1,
+            "column": 1, "message": "it is gone", "help": null}])
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn random_edits_are_judged_without_panic(
+        case in any::<prop::sample::Index>(),
+        file in any::<prop::sample::Index>(),
+        edits in prop::collection::vec((any::<prop::sample::Index>(), "[\\[\\]{}=.\"'#,$a0\n\\\\é\r\u{1}-]{0,3}"), 1..6),
+    ) {
+        let cases = all();
+        let files = tree(&cases[case.index(cases.len())]);
+        let at = file.index(files.len());
+        let mut text: Vec<char> = files[at].1.chars().collect();
+        for (place, insert) in edits {
+            let place = place.index(text.len() + 1);
+            let end = (place + insert.chars().count() / 2).min(text.len());
+            text.splice(place..end, insert.chars());
+        }
+        anything(&with(&files, at, text.into_iter().collect()));
+    }
+}

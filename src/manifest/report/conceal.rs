@@ -8,11 +8,12 @@ use crate::model::looks_secret;
 /// The text with the values of secret-looking keys, and passwords in URLs, hidden.
 pub(super) fn conceal(text: &str) -> String {
     let mut hidden = vec![false; text.len()];
-    for (at, _) in text.match_indices('=') {
-        if let Some(key) = key_before(&text[..at])
-            && looks_secret(key)
-        {
-            hide_value(text, at + 1, &mut hidden);
+    for (at, sign) in text.match_indices(['=', ':', '"', '\'']) {
+        // `key "value"`: the sign between them was forgotten.
+        let quote = matches!(sign, "\"" | "'");
+        let before = &text[..at];
+        if (!quote || before.ends_with([' ', '\t'])) && key_before(before).is_some_and(looks_secret) {
+            hide_value(text, if quote { at } else { at + 1 }, &mut hidden);
         }
     }
     for (at, _) in text.match_indices("://") {
@@ -31,7 +32,7 @@ pub(super) fn conceal(text: &str) -> String {
 
 /// The last part of the key that ends here.
 fn key_before(text: &str) -> Option<&str> {
-    let text = text.trim_end_matches([' ', '\t']);
+    let text = text.trim_end_matches([' ', '\t', '\r']);
     let line = &text[text.rfind('\n').map_or(0, |at| at + 1)..];
     match line.chars().next_back()? {
         quote @ ('"' | '\'') => {
@@ -103,9 +104,14 @@ fn is_reference(value: &str) -> bool {
 fn hide_password(text: &str, from: usize, hidden: &mut [bool]) {
     let rest = &text[from..];
     let end = rest.find(['/', '"', '\'', '\n', ' ']).unwrap_or(rest.len());
-    let Some((user, _)) = rest[..end].rsplit_once('@') else { return };
+    let (user, is_whole) = match rest[..end].rsplit_once('@') {
+        Some((user, _)) => (user, true),
+        None => (&rest[..end], false),
+    };
     let Some((name, password)) = user.split_once(':') else { return };
-    if !is_reference(password) {
+    // In a text that was cut short it may be a port.
+    let port = !is_whole && password.bytes().all(|byte| byte.is_ascii_digit());
+    if !port && !is_reference(password) {
         let start = from + name.len() + 1;
         for flag in &mut hidden[start..start + password.len()] {
             *flag = true;
@@ -125,7 +131,7 @@ mod tests {
             ("password = \"hunter2", "password = ********"),
             ("password = hunter2", "password = *******"),
             ("password = 'hun\"ter2'", "password = **********"),
-            ("a.\"api-key\" = \"k\\\"ey\"", "a.\"api-key\" = ********"),
+            ("a.\"api-key\" = \"k\\\"ey\"", "a.\"api-key\" = *******"),
             ("x = { user = \"u\", token = \"t\" }", "x = { user = \"u\", token = *** }"),
             ("password = { secret = \"hunter2\" }", "password = { secret = ********* }"),
             ("password = { secret = \"env:DB\" }", "password = { secret = \"env:DB\" }"),
@@ -133,6 +139,11 @@ mod tests {
             ("password = \"\"\"\nhunter2\n\"\"\"\na = 1", "password = ***\n*******\n***\na = 1"),
             ("tokens = 1\ntoken = [\"a\",\n\"b\"]", "tokens = 1\ntoken = *****\n****"),
             ("url = \"pg://u:p@h/d\"", "url = \"pg://u:*@h/d\""),
+            ("password: hunter2", "password: *******"),
+            ("password \"hunter2\"", "password *********"),
+            ("note = \"a password\" # a", "note = \"a password\" # a"),
+            ("url = \"pg://u:hunter2", "url = \"pg://u:*******"),
+            ("url = \"http://h:80\"", "url = \"http://h:80\""),
             ("url = \"pg://u:${P}@h/d\"", "url = \"pg://u:${P}@h/d\""),
             ("password = \"é\"", "password = ****"),
         ] {

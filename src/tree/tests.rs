@@ -1,0 +1,232 @@
+//! Real folders, with everything that is found in them.
+
+use super::*;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use tempfile::TempDir;
+
+fn tree(files: &[(&str, &[u8])]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    folder
+}
+
+/// `path: text` or `path: ! reason`, a line each.
+fn shown(root: &Path) -> String {
+    let line = |file: &TreeFile| match &file.text {
+        Ok(text) => format!("{}: {text}", file.path),
+        Err(error) => format!("{}: ! {error}", file.path),
+    };
+    read(root).unwrap().files.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn every_toml_file_is_read_and_hidden_ones_are_not() {
+    let folder = tree(&[
+        ("wellspring.toml", b"w"),
+        ("a/b/c.toml", b"c"),
+        ("a.toml", b"a"),
+        ("README.md", b""),
+        (".hidden.toml", b""),
+        (".git/config.toml", b""),
+        (".wellspring/state.toml", b""),
+    ]);
+    assert_eq!(shown(folder.path()), "a.toml: a\na/b/c.toml: c\nwellspring.toml: w");
+}
+
+#[test]
+fn equal_trees_agree_and_others_do_not() {
+    let one = tree(&[("a.toml", b"1"), ("b.toml", b"2")]);
+    let same = tree(&[("b.toml", b"2"), ("a.toml", b"1"), ("other.txt", b"")]);
+    let digest = |folder: &TempDir| read(folder.path()).unwrap().digest;
+    assert_eq!(digest(&one), digest(&same));
+    for other in [
+        tree(&[("a.toml", b"1"), ("b.toml", b"3")]),
+        tree(&[("a.toml", b"1"), ("c.toml", b"2")]),
+        tree(&[("a.toml", b"1")]),
+        tree(&[("a.toml", b"12"), ("b.toml", b"")]),
+        tree(&[]),
+    ] {
+        assert_ne!(digest(&one), digest(&other));
+    }
+}
+
+#[test]
+fn a_missing_root_or_a_file_in_its_place_is_an_error_and_an_empty_one_is_empty() {
+    let folder = tree(&[("file", b"")]);
+    assert!(matches!(read(&folder.path().join("none")), Err(TreeError::Unreadable { .. })));
+    assert!(matches!(read(&folder.path().join("file")), Err(TreeError::NotAFolder(_))));
+    assert_eq!(shown(folder.path()), "");
+}
+
+#[test]
+fn what_is_no_text_is_listed_with_the_reason() {
+    let folder = tree(&[("bad.toml", b"ab\xff"), ("nul.toml", b"a\0"), ("bom.toml", b"\xef\xbb\xbfx")]);
+    fs::File::create(folder.path().join("huge.toml")).unwrap().set_len(100 << 20).unwrap();
+    fs::create_dir(folder.path().join("folder.toml")).unwrap();
+    let socket = std::os::unix::net::UnixListener::bind(folder.path().join("socket.toml")).unwrap();
+    let pipe = folder.path().join("pipe.toml");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    symlink("/dev/zero", folder.path().join("zero.toml")).unwrap();
+    assert_eq!(
+        shown(folder.path()),
+        "bad.toml: ! not UTF-8 text, from byte 2 on\n\
+         bom.toml: x\n\
+         huge.toml: ! the file is larger than 4 MiB\n\
+         nul.toml: ! a NUL byte stands at byte 1; this is not a text file\n\
+         pipe.toml: ! not a regular file: pipes, sockets and devices are not read\n\
+         socket.toml: ! not a regular file: pipes, sockets and devices are not read\n\
+         zero.toml: ! the symlink leads out of the tree; only files within it are read"
+    );
+    drop(socket);
+}
+
+#[test]
+fn symlinks_are_followed_within_the_tree_only() {
+    let outside = tree(&[("secret.toml", b"s"), ("folder/x.toml", b"x")]);
+    let folder = tree(&[("real/a.toml", b"a")]);
+    let link = |to: &Path, name: &str| symlink(to, folder.path().join(name)).unwrap();
+    link(Path::new("real/a.toml"), "inside.toml");
+    link(&outside.path().join("secret.toml"), "outside.toml");
+    link(&outside.path().join("folder"), "elsewhere");
+    link(Path::new("nowhere"), "lost");
+    link(Path::new("real"), "linked");
+    link(Path::new("."), "loop");
+    link(Path::new("self.toml"), "self.toml");
+    let found = shown(folder.path());
+    let expected = [
+        "elsewhere: ! the symlink leads out",
+        "inside.toml: a",
+        "linked/a.toml: a",
+        "lost: ! cannot read the file: No such file",
+        "outside.toml: ! the symlink leads out",
+        "real/a.toml: a",
+        "self.toml: ! cannot read the file: Too many levels",
+    ];
+    assert_eq!(found.lines().count(), expected.len(), "{found}");
+    for (line, start) in found.lines().zip(expected) {
+        assert!(line.starts_with(start), "{line}");
+    }
+}
+
+#[test]
+fn a_projected_volume_is_read_through_its_links_before_and_after_a_swap() {
+    let folder = tree(&[
+        ("..one/a.toml", b"1"),
+        ("..one/w/b.toml", b"1"),
+        ("..two/a.toml", b"2"),
+        ("..two/w/b.toml", b"2"),
+    ]);
+    let root = folder.path();
+    symlink("..one", root.join("..data")).unwrap();
+    symlink("..data/a.toml", root.join("a.toml")).unwrap();
+    symlink("..data/w", root.join("w")).unwrap();
+    assert_eq!(shown(root), "a.toml: 1\nw/b.toml: 1");
+    symlink("..two", root.join("..next")).unwrap();
+    fs::rename(root.join("..next"), root.join("..data")).unwrap();
+    assert_eq!(shown(root), "a.toml: 2\nw/b.toml: 2");
+}
+
+#[test]
+fn a_root_that_is_a_symlink_keeps_its_configured_name() {
+    let folder = tree(&[("one/a.toml", b"1"), ("two/a.toml", b"2")]);
+    let root = folder.path().join("current");
+    symlink("one", &root).unwrap();
+    assert_eq!(shown(&root), "a.toml: 1");
+    fs::remove_file(&root).unwrap();
+    symlink("two", &root).unwrap();
+    assert_eq!(shown(&root), "a.toml: 2");
+    assert_eq!(read(&root).unwrap().root, root);
+}
+
+#[test]
+fn a_folder_that_cannot_be_listed_fails_the_reading_and_a_file_only_itself() {
+    let folder = tree(&[("shut/a.toml", b""), ("b.toml", b"")]);
+    let shut = folder.path().join("shut");
+    let forbid = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o0)).unwrap();
+    forbid(&shut);
+    if fs::read_dir(&shut).is_ok() {
+        return; // whoever may read everything cannot try this
+    }
+    assert!(matches!(read(folder.path()), Err(TreeError::Unreadable { path, .. }) if path == shut));
+    fs::set_permissions(&shut, fs::Permissions::from_mode(0o755)).unwrap();
+    forbid(&folder.path().join("b.toml"));
+    assert!(shown(folder.path()).starts_with("b.toml: ! cannot read the file: Permission denied"));
+}
+
+#[test]
+fn depth_is_bounded_and_reported() {
+    let deep = |levels: usize| tree(&[(&format!("{}a.toml", "d/".repeat(levels)), b"")]);
+    assert_eq!(read(deep(32).path()).unwrap().files.len(), 1);
+    assert!(matches!(read(deep(33).path()), Err(TreeError::TooLarge { .. })));
+    let folder = tree(&[("x/a.toml", b""), ("y/a.toml", b"")]);
+    symlink("../y", folder.path().join("x/l")).unwrap();
+    symlink("../x", folder.path().join("y/l")).unwrap();
+    assert!(matches!(read(folder.path()), Err(TreeError::TooLarge { .. })));
+}
+
+#[test]
+fn a_lock_of_the_checkout_is_seen_from_below_and_through_links() {
+    let folder = tree(&[("repo/.git/HEAD", b""), ("repo/deploy/a.toml", b""), ("tree/a.toml", b"")]);
+    let at = |name: &str| folder.path().join(name);
+    symlink("repo/deploy", at("current")).unwrap();
+    fs::write(at("tree/.git"), "gitdir: ../repo/.git/worktrees/tree\n").unwrap();
+    fs::create_dir_all(at("repo/.git/worktrees/tree")).unwrap();
+    for root in ["repo", "repo/deploy", "current", "tree"] {
+        assert!(!read(&at(root)).unwrap().git_locked, "{root}");
+    }
+    fs::write(at("repo/.git/index.lock"), "").unwrap();
+    for root in ["repo", "repo/deploy", "current"] {
+        assert!(read(&at(root)).unwrap().git_locked, "{root}");
+    }
+    assert!(!read(&at("tree")).unwrap().git_locked);
+    fs::write(at("repo/.git/worktrees/tree/index.lock"), "").unwrap();
+    assert!(read(&at("tree")).unwrap().git_locked);
+}
+
+#[test]
+fn the_root_is_found_upwards() {
+    let folder = tree(&[("wellspring.toml", b""), ("a/b/c.toml", b""), ("a/n/wellspring.toml", b"")]);
+    let at = |name: &str| folder.path().join(name);
+    assert_eq!(find_root(&at("a/b")), Some(folder.path().to_owned()));
+    assert_eq!(find_root(&at("a/n")), Some(at("a/n")));
+    assert_eq!(find_root(Path::new("/")), None);
+}
+
+#[test]
+fn a_tree_that_is_written_meanwhile_is_read_whole_or_not_at_all() {
+    // Two files that always hold the same text, behind a symlink that is swapped all the time.
+    let folder = tree(&[("0/a.toml", b"0"), ("0/b.toml", b"0")]);
+    let base = folder.path().to_owned();
+    let current = folder.path().join("current");
+    symlink("0", &current).unwrap();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut turn = 0_u64;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                turn += 1;
+                let next = base.join(turn.to_string());
+                fs::create_dir(&next).unwrap();
+                fs::write(next.join("a.toml"), turn.to_string()).unwrap();
+                fs::write(next.join("b.toml"), turn.to_string()).unwrap();
+                symlink(turn.to_string(), base.join("next")).unwrap();
+                fs::rename(base.join("next"), &current).unwrap();
+                fs::remove_dir_all(base.join((turn - 1).to_string())).unwrap();
+            }
+        });
+        for _ in 0..200 {
+            if let Ok(reading) = read(&current) {
+                let texts: Vec<_> = reading.files.iter().map(|file| file.text.clone().unwrap()).collect();
+                assert_eq!(texts.len(), 2);
+                assert_eq!(texts[0], texts[1]);
+            }
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}

@@ -1,0 +1,242 @@
+//! One attempt at a tree: folders listed, files read, and a look whether they held still.
+
+use super::{FileError, TreeError, TreeFile};
+use sha2::{Digest as _, Sha256};
+use std::collections::VecDeque;
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A hundred thousand sources are some 30 MB; one person's file is a few hundred kilobytes.
+const LARGEST_FILE: u64 = 4 << 20;
+const LARGEST_TREE: u64 = 256 << 20;
+const MOST_FILES: usize = 100_000;
+/// Folders and other entries count, too: a tree full of them is read on every event.
+const MOST_ENTRIES: usize = 1_000_000;
+const DEEPEST: usize = 32;
+
+/// Reads the tree once. `None` when it changed meanwhile.
+pub(super) fn attempt(root: &Path) -> Result<Option<Vec<TreeFile>>, TreeError> {
+    let unreadable = |source| TreeError::Unreadable { path: root.to_owned(), source };
+    // Resolved once, so that a symlink swapped meanwhile leaves this reading in the old tree.
+    let real = root.canonicalize().map_err(unreadable)?;
+    if !fs::metadata(&real).map_err(unreadable)?.is_dir() {
+        return Err(TreeError::NotAFolder(root.to_owned()));
+    }
+    let Some(found) = list(&real)? else { return Ok(None) };
+    let mut files = Vec::with_capacity(found.len());
+    let mut stamps = Vec::with_capacity(found.len());
+    let mut total = 0_u64;
+    for Found { path, name } in &found {
+        stamps.push(fs::metadata(path).ok().map(|metadata| stamp(&metadata)));
+        let Some(text) = settled(path, &real) else { return Ok(None) };
+        if let Ok(text) = &text {
+            total += text.len() as u64;
+        }
+        if total > LARGEST_TREE {
+            let bound = "256 MiB of text in all";
+            return Err(TreeError::TooLarge { path: root.to_owned(), bound });
+        }
+        let digest = match &text {
+            Ok(text) => Sha256::digest(text.as_bytes()),
+            Err(error) => Sha256::digest(error.to_string().as_bytes()),
+        };
+        files.push(TreeFile { path: Arc::from(name.as_str()), text, digest: digest.into() });
+    }
+    // A file that was added or renamed meanwhile shows in a second listing; one that was written,
+    // or now lies behind a symlink that was swapped, in its stamp.
+    let still = |(found, before): (&Found, &Option<_>)| {
+        fs::metadata(&found.path).ok().map(|metadata| stamp(&metadata)) == *before
+    };
+    let held = list(&real)?.is_some_and(|again| again == found) && found.iter().zip(&stamps).all(still);
+    // A root that was swapped away may have been half removed already when it was listed.
+    let same_root = root.canonicalize().is_ok_and(|now| now == real);
+    Ok((held && same_root).then_some(files))
+}
+
+/// A file to read.
+#[derive(PartialEq, Eq)]
+struct Found {
+    path: PathBuf,
+    /// Below the root.
+    name: String,
+}
+
+/// What is to be read below `root`, sorted by name. `None` when a folder vanished meanwhile.
+fn list(root: &Path) -> Result<Option<Vec<Found>>, TreeError> {
+    let mut found = Vec::new();
+    let mut entries = 0;
+    let mut folders = VecDeque::from([(root.to_owned(), String::new(), 0)]);
+    while let Some((folder, prefix, depth)) = folders.pop_front() {
+        let unreadable = |source| TreeError::Unreadable { path: folder.clone(), source };
+        let too_large = |bound| TreeError::TooLarge { path: folder.clone(), bound };
+        let listing = match fs::read_dir(&folder) {
+            Ok(listing) => listing,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(unreadable(error)),
+        };
+        for entry in listing {
+            let entry = entry.map_err(unreadable)?;
+            entries += 1;
+            if entries > MOST_ENTRIES {
+                return Err(too_large("1,000,000 entries in all"));
+            }
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with('.') {
+                continue;
+            }
+            let path = entry.path();
+            let below = format!("{prefix}{name}");
+            let kind = entry.file_type().map_err(unreadable)?;
+            let target = if kind.is_symlink() { target(&path, root) } else { Target::Itself };
+            if matches!(target, Target::Above) {
+                continue;
+            }
+            if kind.is_dir() || matches!(target, Target::Folder) {
+                if depth + 1 > DEEPEST {
+                    return Err(too_large("32 folders deep"));
+                }
+                folders.push_back((path, format!("{below}/"), depth + 1));
+            } else if name.ends_with(".toml") || matches!(target, Target::Lost) {
+                found.push(Found { path, name: below });
+                if found.len() > MOST_FILES {
+                    return Err(too_large("100,000 files"));
+                }
+            }
+        }
+    }
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(Some(found))
+}
+
+/// Where an entry leads.
+enum Target {
+    /// It is no symlink, or one to a file: looked at when it is read.
+    Itself,
+    /// To a folder of the tree.
+    Folder,
+    /// To a folder that holds the symlink.
+    Above,
+    /// Nowhere, or to a folder outside. What it held before is not gone, but out of sight: it is
+    /// listed, to be refused when it is read.
+    Lost,
+}
+
+fn target(link: &Path, root: &Path) -> Target {
+    let Ok(real) = link.canonicalize() else { return Target::Lost };
+    let folder = link.parent().and_then(|folder| folder.canonicalize().ok());
+    match real.is_dir() {
+        false => Target::Itself,
+        true if !real.starts_with(root) => Target::Lost,
+        true if folder.is_some_and(|folder| folder.starts_with(&real)) => Target::Above,
+        true => Target::Folder,
+    }
+}
+
+/// A file's text, read until it holds still. `None` when it vanished.
+fn settled(path: &Path, root: &Path) -> Option<Result<Arc<str>, FileError>> {
+    const TRIES: usize = 3;
+    for _ in 0..TRIES {
+        match read_file(path, root) {
+            Ok(Some(text)) => return Some(Ok(text)),
+            Ok(None) => {}
+            Err(Trouble::Gone) => return None,
+            Err(Trouble::File(error)) => return Some(Err(error)),
+        }
+    }
+    Some(Err(FileError::Unsettled))
+}
+
+/// Why a file was not read.
+enum Trouble {
+    /// It was listed, and is no longer there.
+    Gone,
+    File(FileError),
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::Gone,
+            _ => Self::File(FileError::Io(error.to_string())),
+        }
+    }
+}
+
+/// `None` when the file changed while it was read.
+fn read_file(path: &Path, root: &Path) -> Result<Option<Arc<str>>, Trouble> {
+    if path.file_name().is_none_or(|name| name.to_str().is_none()) {
+        return Err(Trouble::File(FileError::Name));
+    }
+    let refuse = |error| Err(Trouble::File(error));
+    let real = match path.canonicalize() {
+        Ok(real) => real,
+        // A symlink that leads nowhere is there, all the same.
+        Err(error) if path.is_symlink() => return refuse(FileError::Io(error.to_string())),
+        Err(error) => return Err(error.into()),
+    };
+    if !real.starts_with(root) {
+        return refuse(FileError::Escapes);
+    }
+    // Looked at before it is opened: opening a pipe waits for its writer.
+    if !fs::metadata(&real)?.is_file() {
+        return refuse(FileError::NotRegular);
+    }
+    let mut file = open(&real)?;
+    let before = file.metadata()?;
+    if !before.is_file() {
+        return refuse(FileError::NotRegular);
+    }
+    if before.len() > LARGEST_FILE {
+        return refuse(FileError::TooLarge(LARGEST_FILE));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(before.len()).unwrap_or_default() + 1);
+    (&mut file).take(LARGEST_FILE + 1).read_to_end(&mut bytes)?;
+    if stamp(&before) != stamp(&file.metadata()?) || stamp(&before) != stamp(&fs::metadata(path)?) {
+        return Ok(None);
+    }
+    if bytes.len() as u64 > LARGEST_FILE {
+        return refuse(FileError::TooLarge(LARGEST_FILE));
+    }
+    if let Some(at) = bytes.iter().position(|byte| *byte == 0) {
+        return refuse(FileError::Nul(at));
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(Some(Arc::from(text.strip_prefix('\u{feff}').unwrap_or(&text)))),
+        Err(error) => refuse(FileError::NotUtf8(error.utf8_error().valid_up_to())),
+    }
+}
+
+#[cfg(unix)]
+fn open(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    // Should a pipe have taken the file's place meanwhile, do not wait for it.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    const NONBLOCK: i32 = 0o4000;
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    const NONBLOCK: i32 = 0x0004;
+    OpenOptions::new().read(true).custom_flags(NONBLOCK).open(path)
+}
+
+#[cfg(not(unix))]
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).open(path)
+}
+
+/// What moves when a file is written or replaced.
+#[cfg(unix)]
+fn stamp(metadata: &Metadata) -> impl PartialEq + use<> {
+    use std::os::unix::fs::MetadataExt;
+    (
+        (metadata.dev(), metadata.ino(), metadata.len()),
+        (metadata.mtime(), metadata.mtime_nsec()),
+        (metadata.ctime(), metadata.ctime_nsec()),
+    )
+}
+
+#[cfg(not(unix))]
+fn stamp(metadata: &Metadata) -> impl PartialEq + use<> {
+    (metadata.len(), metadata.modified().ok())
+}
