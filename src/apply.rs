@@ -185,7 +185,7 @@ impl<'a> Run<'a> {
             let because = match &action.step {
                 _ if action.lacks_secret.is_some() => action.lacks_secret.clone(),
                 Step::Replace { .. } | Step::Cleanup { .. } if (self.apply.syncing)(&action.name) => {
-                    self.outcome.again = true;
+                    self.outcome.waits_for_sync = true;
                     Some("a sync of it is running; it is done right after".to_owned())
                 }
                 _ => None,

@@ -1,1 +1,399 @@
-//! The one loop: events in, passes out.
+//! The one loop: events in, passes and syncs out.
+//!
+//! A trigger says when, never what: every pass looks at the whole unit anew. What is due is decided
+//! by [`board`] and [`files`], which know no runtime; this file starts it and waits.
+
+mod board;
+mod files;
+mod signals;
+mod voice;
+
+pub use signals::{Signal, Stopping, is_set, listen};
+pub use voice::Voice;
+
+use crate::apply::chain;
+use crate::model::{SourceName, Unit};
+use crate::plan::{ActionResult, Outcome, Step, UnitPlan};
+use crate::reading::{Memory, Reading};
+use crate::reconcile::{Clock, Planner, Reconciler, Task};
+use crate::settings::Environment;
+use crate::state::{Retention, State, StateError, Trigger};
+use crate::sync::{Call, Synced, Syncer};
+use crate::tree::TreeError;
+use crate::watch;
+use board::{Board, Ended, Records};
+use files::{Counts, Files};
+use jiff::{SignedDuration, Timestamp};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+
+/// After a refused token nothing is tried for this long.
+const AUTH_PAUSE: SignedDuration = SignedDuration::from_secs(60);
+
+/// Run history is trimmed this often.
+const TRIM_EVERY: SignedDuration = SignedDuration::from_hours(6);
+
+/// How much history is kept.
+const KEEP: Retention =
+    Retention { runs_per_source: 500, age: Duration::from_secs(400 * 24 * 60 * 60) };
+
+/// What the loop is told.
+pub enum Event {
+    /// The tree may have changed.
+    Woken,
+    /// A signal came.
+    Signal(Signal),
+    /// The tree was read.
+    Read(Box<Result<Reading, TreeError>>),
+    /// A pass ended.
+    PassEnded(Box<PassEnded>),
+    /// A sync call ended.
+    SyncEnded(Call, Result<Vec<Synced>, StateError>),
+}
+
+/// How a pass over one unit ended.
+pub struct PassEnded {
+    plan: UnitPlan,
+    /// `None` in a dry run.
+    outcome: Option<Outcome>,
+    again: Option<Duration>,
+    records: Option<Records>,
+}
+
+/// What the loop needs.
+pub struct Daemon {
+    /// The tree.
+    pub root: PathBuf,
+    /// Full re-check for drift.
+    pub interval: Duration,
+    /// Quiet time before a removal is acted on.
+    pub settle: Duration,
+    /// Makes plans; in a dry run it is all there is.
+    pub planner: Planner,
+    /// Carries them out, and syncs; `None` in a dry run.
+    pub hands: Option<Hands>,
+    /// Which file declares which workspace, from earlier runs.
+    pub memory: Memory,
+    /// Who tells of it.
+    pub voice: Arc<dyn Voice>,
+    /// Variables, for `${}` in `wellspring.toml`.
+    pub environment: Environment,
+    /// The clock.
+    pub clock: Clock,
+}
+
+/// What a daemon that may write writes with.
+pub struct Hands {
+    /// Applies.
+    pub reconciler: Reconciler,
+    /// Syncs.
+    pub syncer: Syncer,
+}
+
+impl Daemon {
+    /// Runs until a stop is asked for, and until what was under way then has ended.
+    ///
+    /// # Errors
+    /// When the state cannot be used any more.
+    pub async fn run(
+        self,
+        events: UnboundedSender<Event>,
+        mut inbox: UnboundedReceiver<Event>,
+    ) -> Result<(), StateError> {
+        self.watch(events.clone());
+        let now = (self.clock)();
+        let mut turn = Turn {
+            files: Files::new(duration(self.settle), now),
+            board: Board::default(),
+            reading: None,
+            memory: self.memory.clone(),
+            look_every: now,
+            trim_at: now,
+            reading_under_way: false,
+            stopping: false,
+            daemon: self,
+            events,
+        };
+        loop {
+            turn.start_what_is_due().await?;
+            if turn.stopping && turn.board.is_idle() {
+                turn.daemon.voice.stopped();
+                return Ok(());
+            }
+            let sleep = turn.sleep();
+            tokio::select! {
+                event = inbox.recv() => {
+                    let Some(event) = event else { return Ok(()) };
+                    turn.handle(event).await?;
+                }
+                () = tokio::time::sleep(sleep) => {}
+            }
+        }
+    }
+
+    /// Wakes the loop when the tree may have changed. Where it cannot be watched, the regular look
+    /// still finds every change.
+    fn watch(&self, events: UnboundedSender<Event>) {
+        match watch::start(&self.root) {
+            Err(error) => self.voice.warn(&format!("{}; changes are found every interval only", chain(&error))),
+            Ok(mut watch) => {
+                tokio::spawn(async move {
+                    loop {
+                        watch.changed().await;
+                        watch.rearm();
+                        if events.send(Event::Woken).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        }
+    }
+}
+
+/// The loop's own state.
+struct Turn {
+    daemon: Daemon,
+    files: Files,
+    board: Board,
+    reading: Option<Reading>,
+    memory: Memory,
+    /// The next regular look at the files.
+    look_every: Timestamp,
+    trim_at: Timestamp,
+    reading_under_way: bool,
+    stopping: bool,
+    events: UnboundedSender<Event>,
+}
+
+impl Turn {
+    async fn start_what_is_due(&mut self) -> Result<(), StateError> {
+        if self.stopping {
+            return Ok(());
+        }
+        let now = self.now();
+        if now >= self.look_every {
+            self.look_every = later(now, duration(self.daemon.interval));
+            self.files.woken(now);
+        }
+        if !self.reading_under_way && self.files.look_at.is_some_and(|at| at <= now) {
+            self.look();
+        }
+        for task in self.board.passes_due(now) {
+            self.start_pass(task);
+        }
+        if let Some(hands) = &self.daemon.hands {
+            for call in self.board.syncs_due(now) {
+                self.daemon.voice.sync_started(&call);
+                let (syncer, events) = (hands.syncer.clone(), self.events.clone());
+                tokio::spawn(async move {
+                    let ended = syncer.call(&call).await;
+                    let _ = events.send(Event::SyncEnded(call, ended));
+                });
+            }
+            if now >= self.trim_at {
+                self.trim_at = later(now, TRIM_EVERY);
+                hands.reconciler.state.prune_history(now, KEEP).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn handle(&mut self, event: Event) -> Result<(), StateError> {
+        let now = self.now();
+        match event {
+            Event::Woken => self.files.woken(now),
+            Event::Signal(Signal::Stop) => {
+                self.stopping = true;
+                self.daemon.voice.stopping(!self.board.is_idle());
+            }
+            Event::Signal(Signal::Reload) => {
+                self.daemon.voice.note("reading the files again (SIGHUP)");
+                self.board.want_all();
+                self.files.woken(now);
+            }
+            Event::Signal(Signal::Now) => {
+                self.daemon.voice.note("looking at everything now (SIGUSR1)");
+                self.board.want_all();
+            }
+            Event::Read(read) => {
+                self.reading_under_way = false;
+                match *read {
+                    Ok(reading) => self.looked(reading, now).await?,
+                    Err(error) => {
+                        self.files.unreadable(now);
+                        self.daemon.voice.unreadable(&chain(&error));
+                    }
+                }
+            }
+            Event::PassEnded(ended) => self.pass_ended(*ended, now),
+            Event::SyncEnded(call, ended) => {
+                self.board.sync_ended(&call, now);
+                let synced = ended?;
+                let desired = self.board.task(&call.unit).map(|task| Arc::clone(&task.desired));
+                self.daemon.voice.synced(desired.as_deref(), &synced);
+                // A replace or cleanup may have waited for it.
+                self.board.want_waiting(&call.unit);
+                self.tell_next(now);
+            }
+        }
+        Ok(())
+    }
+
+    fn look(&mut self) {
+        self.files.look_at = None;
+        self.reading_under_way = true;
+        let (root, environment) = (self.daemon.root.clone(), Arc::clone(&self.daemon.environment));
+        let events = self.events.clone();
+        tokio::task::spawn_blocking(move || {
+            let read = Reading::take(&root, &|name| environment(name));
+            let _ = events.send(Event::Read(Box::new(read)));
+        });
+    }
+
+    async fn looked(&mut self, reading: Reading, now: Timestamp) -> Result<(), StateError> {
+        let counts = self.files.looked(reading.digest, reading.settings_digest, reading.git_locked, now);
+        let barred = match counts {
+            Counts::NotYet => return Ok(()),
+            Counts::Additions(barred) => Some(barred),
+            Counts::Wholly => None,
+        };
+        let news = self.reading.as_ref().is_none_or(|before| before.digest != reading.digest);
+        if news {
+            self.daemon.voice.files(&reading);
+        }
+        let asked = reading.asked(&self.memory);
+        let memory = reading.memory(&self.memory);
+        // With the settings unreadable, no file says what it declares: what was accepted stays.
+        if !reading.desired.units.is_empty() || !reading.has_errors() {
+            for unit in self.board.accept(asked, barred.as_ref(), now) {
+                self.daemon.voice.warn(&format!(
+                    "{unit}: no file declares this workspace any more; its sources are left alone \
+                     (declare it with `sources = {{}}` to mean none)"
+                ));
+            }
+        }
+        if barred.is_none() && memory != self.memory {
+            if let Some(hands) = &self.daemon.hands {
+                let root = self.daemon.root.to_string_lossy();
+                hands.reconciler.state.remember_files(&root, memory.clone().into_iter().collect()).await?;
+            }
+            self.memory = memory;
+        }
+        self.reading = Some(reading);
+        Ok(())
+    }
+
+    fn start_pass(&self, task: Task) {
+        let events = self.events.clone();
+        let voice = Arc::clone(&self.daemon.voice);
+        match &self.daemon.hands {
+            None => {
+                let planner = self.daemon.planner.clone();
+                tokio::spawn(async move {
+                    let made = planner.plan(&task).await;
+                    let again = made.settling;
+                    let approved = crate::reconcile::guard(std::slice::from_ref(&made), &planner.host);
+                    let plan = approved.plan().units.first().cloned().unwrap_or(made.plan);
+                    voice.planned(&plan, true);
+                    let ended = PassEnded { plan, outcome: None, again, records: None };
+                    let _ = events.send(Event::PassEnded(Box::new(ended)));
+                });
+            }
+            Some(hands) => {
+                let reconciler = hands.reconciler.clone();
+                tokio::spawn(async move {
+                    let pass = reconciler.pass(&task, |plan| voice.planned(plan, false)).await;
+                    let plan = match pass.plan() {
+                        Some(plan) => plan.clone(),
+                        None => return,
+                    };
+                    let records = records(&reconciler.state, &plan, &pass.outcome).await;
+                    let (outcome, again, records) = match records {
+                        Ok(records) => (pass.outcome, pass.again, Some(records)),
+                        Err(error) => {
+                            let error = crate::plan::UnitError { kind: "state", message: chain(&error) };
+                            (Outcome { error: Some(error), ..pass.outcome }, pass.again, None)
+                        }
+                    };
+                    let ended = PassEnded { plan, outcome: Some(outcome), again, records };
+                    let _ = events.send(Event::PassEnded(Box::new(ended)));
+                });
+            }
+        }
+    }
+
+    fn pass_ended(&mut self, ended: PassEnded, now: Timestamp) {
+        let error = ended.outcome.as_ref().map_or(&ended.plan.error, |outcome| &outcome.error);
+        let auth = error.as_ref().is_some_and(|error| error.kind == "auth");
+        let good = error.is_none() && ended.outcome.as_ref().is_none_or(Outcome::is_good);
+        self.daemon.voice.pass_ended(&ended.plan, ended.outcome.as_ref());
+        let waits_for_rest = ended.plan.withheld.iter().any(|withheld| withheld.code == "unsettled");
+        let waits_for_sync = ended.outcome.as_ref().is_some_and(|outcome| outcome.waits_for_sync);
+        let unit: &Unit = ended.plan.unit();
+        let ended = Ended { good, again: ended.again, waits_for_rest, waits_for_sync, records: ended.records };
+        self.board.pass_ended(unit, ended, duration(self.daemon.interval), now);
+        if auth {
+            self.daemon.voice.warn("the platform refuses the token; everything there is paused for a minute");
+            self.board.pause_all(later(now, AUTH_PAUSE));
+        }
+        self.tell_next(now);
+    }
+
+    /// Once nothing is under way, what comes next.
+    fn tell_next(&self, now: Timestamp) {
+        if self.board.is_idle() && !self.stopping {
+            self.daemon.voice.next(&self.board.upcoming(now), now);
+        }
+    }
+
+    fn sleep(&self) -> Duration {
+        let now = self.now();
+        let look = self.files.look_at.filter(|_| !self.reading_under_way);
+        let board = if self.stopping { None } else { self.board.next(now) };
+        let next = [look, board, Some(self.look_every)].into_iter().flatten().min().unwrap_or(now);
+        if self.stopping {
+            return Duration::from_secs(3600);
+        }
+        // The clock of firings may be set; waking now and then finds that out.
+        Duration::try_from(next.duration_since(now)).unwrap_or_default().min(Duration::from_secs(60))
+    }
+
+    fn now(&self) -> Timestamp {
+        (self.daemon.clock)()
+    }
+}
+
+/// What the schedule needs to know after a pass.
+async fn records(state: &State, plan: &UnitPlan, outcome: &Outcome) -> Result<Records, StateError> {
+    let inventory = state.inventory(plan.unit()).await?;
+    let runs = state.last_runs(plan.unit()).await?;
+    let at_once: Vec<(SourceName, Trigger)> = plan
+        .actions
+        .iter()
+        .zip(&outcome.results)
+        .filter(|(_, result)| **result == ActionResult::Done)
+        .filter_map(|(action, _)| {
+            let (index, trigger) = match action.step {
+                Step::Connect { index } => (index, Trigger::Connect),
+                Step::Replace { index, .. } => (index, Trigger::Change),
+                _ => return None,
+            };
+            let spec = plan.desired.sources[index].sync.as_ref()?;
+            let wanted = if trigger == Trigger::Connect { spec.on_connect } else { spec.on_change };
+            wanted.then(|| (action.name.clone(), trigger))
+        })
+        .collect();
+    let owned = inventory.owned.into_iter().map(|(name, owned)| (name, owned.applied.sync_since)).collect();
+    Ok(Records { owned, runs, at_once })
+}
+
+fn duration(of: Duration) -> SignedDuration {
+    SignedDuration::try_from(of).unwrap_or(SignedDuration::MAX)
+}
+
+fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
+    at.checked_add(by).unwrap_or(Timestamp::MAX)
+}

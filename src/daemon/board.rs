@@ -32,6 +32,8 @@ struct Slot {
     failures: u32,
     /// A removal waits for the files to come to rest.
     waits_for_rest: bool,
+    /// An action waits for a sync to end.
+    waits_for_sync: bool,
     sources: Vec<Syncable>,
     sync_running: bool,
 }
@@ -65,6 +67,8 @@ pub(super) struct Ended {
     pub(super) again: Option<std::time::Duration>,
     /// Removals were withheld because the files had not come to rest.
     pub(super) waits_for_rest: bool,
+    /// An action was put off until the source's sync ends.
+    pub(super) waits_for_sync: bool,
     pub(super) records: Option<Records>,
 }
 
@@ -126,6 +130,8 @@ impl Board {
         let Some(slot) = self.slots.get_mut(unit) else { return };
         slot.running = false;
         slot.waits_for_rest = ended.waits_for_rest;
+        slot.waits_for_sync = ended.waits_for_sync && slot.sync_running;
+        slot.wanted |= ended.waits_for_sync && !slot.sync_running;
         // The files may have come to rest while the pass was under way.
         slot.wanted |= ended.waits_for_rest && slot.task.removals_barred.is_none();
         slot.failures = if ended.good { 0 } else { slot.failures.saturating_add(1) };
@@ -180,6 +186,18 @@ impl Board {
         upcoming
     }
 
+    /// What is asked of a unit.
+    pub(super) fn task(&self, unit: &Unit) -> Option<&Task> {
+        self.slots.get(unit).map(|slot| &slot.task)
+    }
+
+    /// A sync ended; an action of this unit may have been put off for it.
+    pub(super) fn want_waiting(&mut self, unit: &Unit) {
+        if let Some(slot) = self.slots.get_mut(unit) {
+            slot.wanted |= std::mem::take(&mut slot.waits_for_sync);
+        }
+    }
+
     /// Nothing is under way.
     pub(super) fn is_idle(&self) -> bool {
         self.slots.values().all(|slot| !slot.running && !slot.sync_running)
@@ -195,6 +213,7 @@ impl Slot {
             check_at: now,
             failures: 0,
             waits_for_rest: false,
+            waits_for_sync: false,
             sources: Vec::new(),
             sync_running: false,
         }

@@ -9,8 +9,10 @@ pub struct Outcome {
     pub results: Vec<ActionResult>,
     /// Why the unit's pass stopped early, if it did.
     pub error: Option<UnitError>,
-    /// A second pass has something to do: what was adopted differs, or something was put off.
+    /// A second pass has something to do: what was adopted differs.
     pub again: bool,
+    /// Something was put off until a running sync ends.
+    pub waits_for_sync: bool,
 }
 
 /// What became of one action.

@@ -1,0 +1,37 @@
+//! What the loop tells, whoever listens: a person at a terminal, or the logs.
+
+use crate::model::{DesiredUnit, SourceKey};
+use crate::plan::{Action, ActionResult, Outcome, UnitPlan};
+use crate::reading::Reading;
+use crate::reconcile::Task;
+use crate::schedule::Timing;
+use crate::sync::{Call, Synced};
+use jiff::Timestamp;
+
+/// Told of everything that happens, in order for each unit.
+pub trait Voice: Send + Sync {
+    /// The files changed and are read. They may have errors.
+    fn files(&self, reading: &Reading);
+    /// The tree cannot be read; everything stays as it is.
+    fn unreadable(&self, why: &str);
+    /// A unit was planned; nothing is done yet, and in a dry run nothing will be.
+    fn planned(&self, plan: &UnitPlan, dry_run: bool);
+    /// An action is finished.
+    fn action(&self, plan: &UnitPlan, action: &Action, result: &ActionResult);
+    /// A pass ended; without an outcome it was a dry run.
+    fn pass_ended(&self, plan: &UnitPlan, outcome: Option<&Outcome>);
+    /// A sync call goes out.
+    fn sync_started(&self, call: &Call);
+    /// A sync call ended.
+    fn synced(&self, unit: Option<&DesiredUnit>, synced: &[Synced]);
+    /// Nothing is under way; these firings come next.
+    fn next(&self, upcoming: &[(Timestamp, &Task, &SourceKey, &Timing)], now: Timestamp);
+    /// Something worth knowing.
+    fn note(&self, text: &str);
+    /// Something worth looking into.
+    fn warn(&self, text: &str);
+    /// A stop was asked for; something may still be under way.
+    fn stopping(&self, busy: bool);
+    /// Everything ended.
+    fn stopped(&self);
+}
