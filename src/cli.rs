@@ -16,7 +16,6 @@ mod select;
 mod serve;
 mod sync;
 mod test;
-mod tree;
 mod validate;
 mod voice;
 mod workplace;

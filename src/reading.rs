@@ -3,7 +3,7 @@
 //! Unreadable is not absent: a broken file holds back the workspaces it is known to declare, and one
 //! that nothing is known of holds back every removal.
 
-use crate::manifest::{self, Diagnostic, Severity, SourceFile};
+use crate::manifest::{self, Diagnostic, Severity};
 use crate::model::{Desired, Unit};
 use crate::plan::Barred;
 use crate::reconcile::Task;
@@ -27,7 +27,7 @@ pub struct Reading {
     pub git_locked: bool,
     /// `platform.settle`
     pub settle: Option<Duration>,
-    files: Vec<tree::TreeFile>,
+    tree: tree::Reading,
 }
 
 /// Which file declares which units, as remembered from earlier readings.
@@ -49,7 +49,7 @@ impl Reading {
     /// When the directory cannot be read as a whole.
     pub fn take(root: &Path, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, TreeError> {
         let tree = tree::read(root)?;
-        let manifest = manifest::read(&sources(&tree.files), variable);
+        let manifest = manifest::read(&tree.sources(), variable);
         let settings = tree.files.iter().find(|file| &*file.path == manifest::FILE_NAME);
         Ok(Self {
             desired: manifest.desired,
@@ -58,7 +58,7 @@ impl Reading {
             digest: tree.digest,
             git_locked: tree.git_locked,
             settle: manifest.setup.settle,
-            files: tree.files,
+            tree,
         })
     }
 
@@ -71,13 +71,13 @@ impl Reading {
     /// How many files were read.
     #[must_use]
     pub fn file_count(&self) -> usize {
-        self.files.len()
+        self.tree.files.len()
     }
 
     /// The findings with their lines, for people.
     #[must_use]
     pub fn explained(&self, color: bool) -> String {
-        manifest::render(&self.diagnostics, &sources(&self.files), color)
+        manifest::render(&self.diagnostics, &self.tree.sources(), color)
     }
 
     /// What is asked of each unit, given what earlier readings remember of broken files.
@@ -141,14 +141,4 @@ impl Reading {
         }
         memory
     }
-}
-
-fn sources(files: &[tree::TreeFile]) -> Vec<SourceFile<'_>> {
-    files
-        .iter()
-        .map(|file| SourceFile {
-            path: Arc::clone(&file.path),
-            text: file.text.as_deref().map_err(ToString::to_string),
-        })
-        .collect()
 }

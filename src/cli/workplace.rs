@@ -22,6 +22,7 @@ pub(super) struct Workplace {
     pub(super) state: Option<State>,
     pub(super) memory: Memory,
     pub(super) settle: std::time::Duration,
+    url: String,
     local: Option<Local>,
 }
 
@@ -55,6 +56,7 @@ impl Workplace {
                 (None, base_url, token, key)
             }
         };
+        let url = base_url.as_str().to_owned();
         let reader = reader(&settings, base_url, token)?;
         let state = match access {
             Access::Write => Some(State::open(&settings.state_dir, &key)),
@@ -65,7 +67,7 @@ impl Workplace {
             Some(state) => state.files(&root(&settings)).await.map_err(|error| Failure::failed(&error))?,
             None => Memory::new(),
         };
-        Ok(Self { settings, reading, reader, state, memory, settle, local })
+        Ok(Self { settings, reading, reader, state, memory, settle, url, local })
     }
 
     /// Makes plans for this workplace.
@@ -132,6 +134,16 @@ impl Workplace {
         }
         let files = memory.into_iter().collect();
         state.remember_files(&root(&self.settings), files).await.map_err(|error| Failure::failed(&error))
+    }
+
+    /// Is the platform the local one?
+    pub(super) fn is_local(&self) -> bool {
+        self.local.is_some()
+    }
+
+    /// The platform's URL.
+    pub(super) fn url(&self) -> String {
+        self.url.clone()
     }
 
     /// Ends what was started for this verb.

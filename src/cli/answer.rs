@@ -1,0 +1,40 @@
+//! A plan or an outcome on stdout, in the format asked for.
+
+use super::args::{Common, Format};
+use crate::plan::{Outcome, Plan};
+use crate::render::{self, Look, View};
+use jiff::Timestamp;
+use std::io::Write;
+
+/// Writes the answer. A reader that went away (`| head`) is no error.
+pub(super) fn write(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes());
+    if !text.ends_with('\n') && !text.is_empty() {
+        let _ = out.write_all(b"\n");
+    }
+    let _ = out.flush();
+}
+
+/// Writes JSON, pretty.
+pub(super) fn write_json(value: &impl serde::Serialize) {
+    write(&serde_json::to_string_pretty(value).unwrap_or_default());
+}
+
+/// How text is to look on stdout.
+pub(super) fn look(common: &Common) -> Look {
+    let width = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).unwrap_or(100);
+    Look { color: common.color_out(), verbose: common.verbose(), width }
+}
+
+/// A plan, or with `outcomes` what became of it.
+pub(super) fn plan(common: &Common, plan: &Plan, outcomes: Option<&[Outcome]>) {
+    let id = render::plan_id(plan);
+    let view = View { plan, outcomes, now: Timestamp::now(), plan_id: &id };
+    write(&match common.format {
+        Format::Human => render::text(&view, &look(common)),
+        Format::Json => render::json(&view),
+        Format::Markdown => render::markdown(&view),
+        Format::Github => render::github(&view),
+    });
+}

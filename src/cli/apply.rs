@@ -1,0 +1,210 @@
+//! `wellspring apply`: bring the platform to what the files say, once.
+
+use super::args::{ApplyArgs, Common, Format};
+use super::plan::{exit_of, overrides};
+use super::select::Selector;
+use super::workplace::{self, Access, Workplace};
+use super::{Exit, Failure, answer};
+use crate::daemon;
+use crate::plan::{ActionResult, ApprovedPlan, Outcome, Plan};
+use crate::reconcile::{Planned, Reconciler, Task, guard};
+use crate::remote::Writer;
+use crate::render;
+use crate::state::WorkspaceLock;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+/// How long to wait for a workspace that another process is writing.
+const LOCK_WAIT: Duration = Duration::from_secs(60);
+
+/// A removal is acted on only when the files were quiet for this long.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// What is adopted is replaced in a second round, where it differs.
+const ROUNDS: usize = 3;
+
+pub(super) async fn run(common: &Common, args: &ApplyArgs) -> Result<Exit, Failure> {
+    let selector = Selector::new(&args.selection)?;
+    let (events, _inbox) = tokio::sync::mpsc::unbounded_channel();
+    let stopping = daemon::listen(events).map_err(|error| Failure::failed(&error))?;
+    let place = Workplace::open(common, args.path.as_ref(), Access::Write).await?;
+    let Some(state) = place.state.clone() else { return Err(Failure::usage("there is no state to write to")) };
+    let mut tasks = place.tasks(&selector)?;
+    if !args.selection.source.is_empty() {
+        for task in &mut tasks {
+            let desired = Arc::clone(&task.desired);
+            let named = desired.sources.iter().filter(|source| selector.source(&desired, &source.key, &source.name));
+            task.released = named.map(|source| source.name.clone()).collect();
+        }
+    }
+    let look = answer::look(common);
+    let human = common.format == Format::Human;
+    let said = look.clone();
+    let stop = Arc::clone(&stopping);
+    let reconciler = Reconciler {
+        planner: place.planner(overrides(&args.limits)),
+        writer: Writer::new(&place.reader),
+        state: state.clone(),
+        holder: "apply",
+        lock_wait: LOCK_WAIT,
+        stopping: Arc::new(move || daemon::is_set(&stop)),
+        on_action: Arc::new(move |plan, action, result| {
+            if human {
+                answer::write(&render::action_line(plan, action, result, &said));
+            }
+        }),
+        syncing: Arc::default(),
+    };
+
+    // Nobody else writes these workspaces from the plan to the end.
+    let mut locks: Vec<WorkspaceLock> = Vec::new();
+    for task in &tasks {
+        let lock = state.lock_waiting(&task.desired.unit, "apply", LOCK_WAIT).await;
+        locks.push(lock.map_err(|error| Failure::failed(&error))?);
+    }
+    let mut round = Round::plan(&reconciler, &selector, tasks).await?;
+    if human {
+        answer::plan(common, round.approved.plan(), None);
+    }
+    let pending = round.approved.plan().units.iter().any(|unit| !unit.actions.is_empty());
+    if pending && !args.yes {
+        confirm(common)?;
+    }
+    if removes(round.approved.plan()) {
+        still_so(&place).await?;
+    }
+    if human && pending {
+        answer::write("");
+    }
+    let mut plan = round.approved.plan().clone();
+    let mut outcomes = round.apply(&reconciler).await;
+    for _ in 1..ROUNDS {
+        let again = round.again(&outcomes);
+        if again.is_empty() || daemon::is_set(&stopping) {
+            break;
+        }
+        round = Round::plan(&reconciler, &selector, again).await?;
+        let next = round.apply(&reconciler).await;
+        merge(&mut plan, &mut outcomes, round.approved.plan(), next);
+    }
+    drop(locks);
+    place.remember().await?;
+
+    if human && pending {
+        answer::write(&format!("\n{}", render::outcome_line(&plan, &outcomes)));
+    } else if !human {
+        answer::plan(common, &plan, Some(&outcomes));
+    }
+    place.tell_undeclared().await?;
+    let exit = outcome_exit(&plan, &outcomes)
+        .or(exit_of(&plan))
+        .or(place.exit())
+        .or(Exit::Interrupted.when(daemon::is_set(&stopping)));
+    place.close().await;
+    Ok(exit)
+}
+
+/// One round: everything planned and approved before the first write of any unit.
+struct Round {
+    tasks: Vec<Task>,
+    planned: Vec<Planned>,
+    approved: Arc<ApprovedPlan>,
+}
+
+impl Round {
+    async fn plan(reconciler: &Reconciler, selector: &Selector, mut tasks: Vec<Task>) -> Result<Self, Failure> {
+        tasks.sort_by(|a, b| a.desired.unit.cmp(&b.desired.unit));
+        let mut planned = reconciler.planner.plan_all(tasks.clone()).await;
+        for planned in &mut planned {
+            if let Err(error) = reconciler.learn(planned).await {
+                return Err(Failure { exit: Exit::Failed, message: error.message });
+            }
+            selector.narrow(&mut planned.plan);
+        }
+        let approved = Arc::new(guard(&planned, &reconciler.planner.host));
+        Ok(Self { tasks, planned, approved })
+    }
+
+    /// All units at once; the client bounds what is in flight.
+    async fn apply(&mut self, reconciler: &Reconciler) -> Vec<Outcome> {
+        let mut applying = JoinSet::new();
+        for (n, planned) in std::mem::take(&mut self.planned).into_iter().enumerate() {
+            let (reconciler, approved) = (reconciler.clone(), Arc::clone(&self.approved));
+            let task = self.tasks[n].clone();
+            applying.spawn(async move {
+                match approved.units().nth(n) {
+                    Some(unit) => (n, reconciler.apply(unit, planned.inventory, &task).await),
+                    None => (n, Outcome::default()),
+                }
+            });
+        }
+        let mut outcomes = applying.join_all().await;
+        outcomes.sort_by_key(|(n, _)| *n);
+        outcomes.into_iter().map(|(_, outcome)| outcome).collect()
+    }
+
+    fn again(&self, outcomes: &[Outcome]) -> Vec<Task> {
+        let units = self.approved.plan().units.iter().zip(outcomes);
+        let again: Vec<_> = units.filter(|(_, outcome)| outcome.again).map(|(unit, _)| unit.unit().clone()).collect();
+        self.tasks.iter().filter(|task| again.contains(&task.desired.unit)).cloned().collect()
+    }
+}
+
+/// A later round's actions follow those of the first.
+fn merge(plan: &mut Plan, outcomes: &mut [Outcome], next: &Plan, results: Vec<Outcome>) {
+    for (unit, result) in next.units.iter().zip(results) {
+        let Some(n) = plan.units.iter().position(|first| first.unit() == unit.unit()) else { continue };
+        plan.units[n].actions.extend(unit.actions.iter().cloned());
+        plan.units[n].withheld.clone_from(&unit.withheld);
+        outcomes[n].results.extend(result.results);
+        outcomes[n].again = result.again;
+        outcomes[n].error = outcomes[n].error.take().or(result.error);
+    }
+}
+
+fn outcome_exit(plan: &Plan, outcomes: &[Outcome]) -> Exit {
+    let mut exit = Exit::Done;
+    for (unit, outcome) in plan.units.iter().zip(outcomes) {
+        let auth = outcome.error.as_ref().is_some_and(|error| error.kind == "auth");
+        exit = exit.or(Exit::Auth.when(auth)).or(Exit::Failed.when(!outcome.is_good()));
+        exit = exit.or(Exit::Invalid.when(!unit.unchecked.is_empty()));
+        let stopped = outcome.results.iter().zip(&unit.actions).any(|(result, action)| {
+            matches!(result, ActionResult::Skipped(_)) && action.lacks_secret.is_none()
+        });
+        exit = exit.or(Exit::Failed.when(stopped));
+    }
+    exit
+}
+
+fn removes(plan: &Plan) -> bool {
+    plan.units.iter().flat_map(|unit| &unit.actions).any(|action| action.step.counts_as_removal())
+}
+
+/// What is to be removed must be absent from files that are at rest.
+async fn still_so(place: &Workplace) -> Result<(), Failure> {
+    tokio::time::sleep(SETTLE).await;
+    let again = workplace::read(&place.settings)?;
+    if again.digest != place.reading.digest || again.git_locked {
+        return Err(Failure {
+            exit: Exit::Failed,
+            message: "the files changed while this ran; nothing was done, run it again".to_owned(),
+        });
+    }
+    Ok(())
+}
+
+fn confirm(common: &Common) -> Result<(), Failure> {
+    if !common.interactive() {
+        return Err(Failure::usage("there are changes to apply and nobody to ask; add --yes"));
+    }
+    eprint!("\nApply these changes? [y/N] ");
+    let _ = std::io::stderr().flush();
+    let mut line = String::new();
+    let answered = std::io::stdin().read_line(&mut line).is_ok();
+    if answered && matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
+        return Ok(());
+    }
+    Err(Failure { exit: Exit::Interrupted, message: "nothing was applied".to_owned() })
+}

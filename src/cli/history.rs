@@ -1,0 +1,167 @@
+//! `wellspring history`: past syncs, or with `--changes` what was changed on the platform.
+
+use super::args::{Common, Format, HistoryArgs};
+use super::select::Selector;
+use super::workplace::{Access, Workplace};
+use super::{Exit, Failure, answer};
+use crate::model::{DesiredUnit, SourceKey, SourceName, Unit};
+use crate::render::{self, words};
+use crate::state::{HistoryFilter, JournalFilter, JournalRow, Run};
+use jiff::tz::TimeZone;
+use serde_json::json;
+
+pub(super) async fn run(common: &Common, args: &HistoryArgs) -> Result<Exit, Failure> {
+    let selector = Selector::new(&args.selection)?;
+    let place = Workplace::open(common, args.path.as_ref(), Access::Read).await?;
+    let chosen = Chosen { units: &place.reading.desired.units, selector: &selector };
+    let failed = |error| Failure::failed(&error as &(dyn std::error::Error + 'static));
+    if args.changes {
+        let rows = match &place.state {
+            Some(state) => {
+                let all = JournalFilter { unit: None, source: None, since: None, limit: usize::MAX >> 1 };
+                state.journal(all).await.map_err(failed)?
+            }
+            None => Vec::new(),
+        };
+        let rows: Vec<JournalRow> =
+            rows.into_iter().filter(|row| chosen.has(&row.unit, &row.entry.source)).take(args.limit).collect();
+        changes(common, &chosen, &rows);
+    } else {
+        let runs = match &place.state {
+            Some(state) => {
+                let all = HistoryFilter { unit: None, source: None, limit: usize::MAX >> 1 };
+                state.history(all).await.map_err(failed)?
+            }
+            None => Vec::new(),
+        };
+        let runs: Vec<Run> =
+            runs.into_iter().filter(|run| chosen.has(&run.unit, &run.name)).take(args.limit).collect();
+        syncs(common, &chosen, &runs);
+    }
+    let exit = place.exit();
+    place.close().await;
+    Ok(exit)
+}
+
+struct Chosen<'a> {
+    units: &'a [DesiredUnit],
+    selector: &'a Selector,
+}
+
+impl Chosen<'_> {
+    fn unit(&self, unit: &Unit) -> Option<&DesiredUnit> {
+        self.units.iter().find(|desired| desired.unit == *unit)
+    }
+
+    fn label(&self, unit: &Unit) -> String {
+        self.unit(unit).map_or_else(|| unit.workspace.to_string(), |desired| desired.label().to_owned())
+    }
+
+    fn key(&self, unit: &Unit, name: &SourceName) -> String {
+        let source = self.unit(unit).and_then(|desired| desired.sources.iter().find(|source| source.name == *name));
+        source.map_or_else(|| name.to_string(), |source| source.key.to_string())
+    }
+
+    fn has(&self, unit: &Unit, name: &SourceName) -> bool {
+        if self.selector.selects_everything() {
+            return true;
+        }
+        let Some(desired) = self.unit(unit) else { return false };
+        let Ok(key) = SourceKey::parse(&self.key(unit, name)) else { return false };
+        self.selector.unit(desired) && self.selector.source(desired, &key, name)
+    }
+}
+
+fn syncs(common: &Common, chosen: &Chosen<'_>, runs: &[Run]) {
+    if common.format == Format::Json {
+        let runs: Vec<_> = runs
+            .iter()
+            .map(|run| {
+                json!({
+                    "workspace": chosen.label(&run.unit),
+                    "workspace_id": run.unit.workspace,
+                    "scope": run.unit.scope,
+                    "source": chosen.key(&run.unit, &run.name),
+                    "name": run.name,
+                    "trigger": run.trigger,
+                    "firing": run.firing,
+                    "started_at": run.started_at,
+                    "finished_at": run.finished_at,
+                    "records": run.records,
+                    "outcome": run.outcome,
+                    "message": run.message,
+                })
+            })
+            .collect();
+        return answer::write_json(&json!({ "format_version": 1, "runs": runs }));
+    }
+    let rows: Vec<Vec<String>> = runs
+        .iter()
+        .map(|run| {
+            let took = run.finished_at.map(|end| end.duration_since(run.started_at));
+            vec![
+                words::moment(run.started_at, &TimeZone::system(), jiff::Timestamp::now()),
+                format!("{}/{}", chosen.label(&run.unit), chosen.key(&run.unit, &run.name)),
+                run.trigger.as_str().to_owned(),
+                run.outcome.as_str().to_owned(),
+                run.records.map(|records| records.to_string()).unwrap_or_default(),
+                took.map(|took| format!("{:.1} s", took.as_secs_f64())).unwrap_or_default(),
+                run.message.clone().unwrap_or_default(),
+            ]
+        })
+        .collect();
+    if rows.is_empty() {
+        eprintln!("No syncs yet.");
+        return;
+    }
+    let headers = ["STARTED", "SOURCE", "TRIGGER", "OUTCOME", "RECORDS", "TOOK", "MESSAGE"];
+    answer::write(&render::table(&headers, &rows, &answer::look(common)));
+}
+
+fn changes(common: &Common, chosen: &Chosen<'_>, rows: &[JournalRow]) {
+    if common.format == Format::Json {
+        let rows: Vec<_> = rows
+            .iter()
+            .map(|row| {
+                let entry = &row.entry;
+                json!({
+                    "at": entry.at,
+                    "pass": entry.pass,
+                    "workspace": chosen.label(&row.unit),
+                    "workspace_id": row.unit.workspace,
+                    "scope": row.unit.scope,
+                    "source": entry.key.as_ref().map(ToString::to_string),
+                    "name": entry.source,
+                    "action": entry.action,
+                    "source_id": entry.source_id,
+                    "reason": entry.reason,
+                    "file": entry.file,
+                    "line": entry.line,
+                    "outcome": entry.outcome,
+                    "message": entry.message,
+                })
+            })
+            .collect();
+        return answer::write_json(&json!({ "format_version": 1, "changes": rows }));
+    }
+    let table: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| {
+            let entry = &row.entry;
+            let key = entry.key.as_ref().map_or_else(|| entry.source.to_string(), ToString::to_string);
+            vec![
+                words::moment(entry.at, &TimeZone::system(), jiff::Timestamp::now()),
+                format!("{}/{key}", chosen.label(&row.unit)),
+                entry.action.clone(),
+                entry.outcome.clone(),
+                entry.message.clone().unwrap_or_else(|| entry.reason.clone()),
+            ]
+        })
+        .collect();
+    if table.is_empty() {
+        eprintln!("Nothing was changed yet.");
+        return;
+    }
+    let headers = ["WHEN", "SOURCE", "ACTION", "OUTCOME", "WHY"];
+    answer::write(&render::table(&headers, &table, &answer::look(common)));
+}

@@ -1,0 +1,41 @@
+//! `wellspring plan`: what would change. Nothing is written, nothing is created.
+
+use super::args::{Common, LimitArgs, PlanArgs};
+use super::select::Selector;
+use super::workplace::{Access, Workplace};
+use super::{Exit, Failure, answer};
+use crate::plan::{Overrides, Plan};
+use crate::reconcile::guard;
+
+pub(super) async fn run(common: &Common, args: &PlanArgs) -> Result<Exit, Failure> {
+    let selector = Selector::new(&args.selection)?;
+    let place = Workplace::open(common, args.path.as_ref(), Access::Read).await?;
+    let planner = place.planner(overrides(&args.limits));
+    let mut planned = planner.plan_all(place.tasks(&selector)?).await;
+    for planned in &mut planned {
+        selector.narrow(&mut planned.plan);
+    }
+    let approved = guard(&planned, &planner.host);
+    answer::plan(common, approved.plan(), None);
+    place.tell_undeclared().await?;
+    let changes = approved.plan().units.iter().any(|unit| !unit.actions.is_empty());
+    let exit = exit_of(approved.plan()).or(place.exit()).or(Exit::Changes.when(changes && args.detailed_exitcode));
+    place.close().await;
+    Ok(exit)
+}
+
+/// What flags say in the place of the repository's policy.
+pub(super) fn overrides(limits: &LimitArgs) -> Overrides {
+    Overrides { prune: limits.prune, max_cleanup: limits.max_cleanup }
+}
+
+/// 5 or 1 where a unit could not be planned, 4 where a guard refused something.
+pub(super) fn exit_of(plan: &Plan) -> Exit {
+    plan.units.iter().fold(Exit::Done, |exit, unit| {
+        let error = unit.error.as_ref().map_or(Exit::Done, |error| match error.kind {
+            "auth" => Exit::Auth,
+            _ => Exit::Failed,
+        });
+        exit.or(error).or(Exit::Refused.when(unit.withheld.iter().any(|withheld| withheld.refused)))
+    })
+}

@@ -1,0 +1,102 @@
+//! `wellspring run`: watch the files and keep the platform as they say.
+
+use super::args::{Common, RunArgs};
+use super::voice::{Log, Terminal};
+use super::workplace::{self, Access, Workplace};
+use super::{Exit, Failure, answer};
+use crate::daemon::{self, Daemon, Hands, Voice};
+use crate::plan::Overrides;
+use crate::reconcile::{Reconciler, Syncing};
+use crate::remote::Writer;
+use crate::settings::Mode;
+use crate::sync::Syncer;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Everything is checked for drift this often, unless said otherwise.
+const INTERVAL: Duration = Duration::from_secs(5 * 60);
+
+/// A removal waits until the files were quiet for this long, unless said otherwise.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// How long a pass waits for a workspace that another process is writing.
+const LOCK_WAIT: Duration = Duration::from_secs(30);
+
+pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure> {
+    let (events, inbox) = tokio::sync::mpsc::unbounded_channel();
+    let stopping = daemon::listen(events.clone()).map_err(|error| Failure::failed(&error))?;
+    let settings = workplace::resolve(common, args.path.as_ref())?;
+    let dry_run = args.dry_run || settings.host.daemon.mode == Mode::DryRun;
+    if !dry_run {
+        refuse_swapped_state(&settings)?;
+    }
+    let access = if dry_run { Access::Read } else { Access::Write };
+    let place = Workplace::open(common, args.path.as_ref(), access).await?;
+    let planner = place.planner(Overrides::default());
+    let voice: Arc<dyn Voice> = if common.speaks() {
+        Arc::new(Terminal::new(answer::look(common)))
+    } else {
+        Arc::new(Log::default())
+    };
+    let host = &place.settings.host.daemon;
+    let interval = args.interval.or(host.interval.map(crate::settings::Humane::get)).unwrap_or(INTERVAL);
+    let hands = match (&place.state, dry_run) {
+        (Some(state), false) => {
+            let syncing: Syncing = Arc::default();
+            let writer = Writer::new(&place.reader);
+            let (told, stop) = (Arc::clone(&voice), Arc::clone(&stopping));
+            let syncer = Syncer {
+                writer: writer.clone(),
+                state: state.clone(),
+                syncing: Arc::clone(&syncing),
+                clock: workplace::clock(),
+            };
+            let reconciler = Reconciler {
+                planner: planner.clone(),
+                writer,
+                state: state.clone(),
+                holder: "run",
+                lock_wait: LOCK_WAIT,
+                stopping: Arc::new(move || daemon::is_set(&stop)),
+                on_action: Arc::new(move |plan, action, result| told.action(plan, action, result)),
+                syncing,
+            };
+            Some(Hands { reconciler, syncer })
+        }
+        _ => None,
+    };
+    let at = if place.is_local() { "the local platform".to_owned() } else { place.url() };
+    voice.note(&format!(
+        "watching {} for {at}{}",
+        place.settings.root.display(),
+        if dry_run { " (dry run: nothing is written)" } else { "" }
+    ));
+    let daemon = Daemon {
+        root: place.settings.root.clone(),
+        interval,
+        settle: host.settle.map_or(SETTLE, crate::settings::Humane::get),
+        planner,
+        hands,
+        memory: place.memory.clone(),
+        voice,
+        environment: Arc::clone(place.settings.environment()),
+        clock: workplace::clock(),
+    };
+    let ended = daemon.run(events, inbox).await;
+    place.close().await;
+    ended.map_err(|error| Failure::failed(&error))?;
+    Ok(Exit::Done)
+}
+
+/// A state folder inside a root that is swapped or read-only would be lost with the next checkout.
+fn refuse_swapped_state(settings: &crate::settings::Settings) -> Result<(), Failure> {
+    let inside = settings.state_dir.starts_with(&settings.root);
+    let swapped = std::fs::symlink_metadata(&settings.root).is_ok_and(|root| root.is_symlink());
+    if inside && swapped {
+        let root = settings.root.display();
+        return Err(Failure::usage(&format!(
+            "{root} is a symlink, so the state inside it would go with it; name a place with --state-dir"
+        )));
+    }
+    Ok(())
+}

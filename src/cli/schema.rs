@@ -1,0 +1,73 @@
+//! `wellspring schema WS/SOURCE`: the tables and columns the platform reads there.
+
+use super::args::{Common, Format, Selection};
+use super::select::Selector;
+use super::workplace::{Access, Workplace};
+use super::{Exit, Failure, answer};
+use crate::apply::chain;
+use crate::model::{SourceId, Unit};
+use crate::remote::{RemoteError, Schema};
+use crate::render::escape;
+use serde_json::json;
+use std::path::PathBuf;
+
+pub(super) async fn run(common: &Common, source: &str, path: Option<PathBuf>) -> Result<Exit, Failure> {
+    if !source.contains('/') {
+        return Err(Failure::usage(&format!("name the source as WORKSPACE/SOURCE, not {source:?}")));
+    }
+    let selector = Selector::new(&Selection { workspace: Vec::new(), source: vec![source.to_owned()] })?;
+    let place = Workplace::open(common, path.as_ref(), Access::Read).await?;
+    let schema = find(&place, &selector, source).await;
+    place.close().await;
+    let schema = schema?;
+    if common.format == Format::Json {
+        answer::write_json(&json!({ "format_version": 1, "source": source, "tables": schema.tables }));
+    } else {
+        answer::write(&text(&schema));
+    }
+    Ok(Exit::Done)
+}
+
+async fn find(place: &Workplace, selector: &Selector, source: &str) -> Result<Schema, Failure> {
+    for task in place.tasks(selector)? {
+        let desired = &task.desired;
+        let declared = desired.sources.iter().find(|source| selector.source(desired, &source.key, &source.name));
+        let Some(declared) = declared else { continue };
+        let rows = place.reader.list(&desired.unit).await.map_err(failure)?;
+        let ids: Vec<&SourceId> =
+            rows.iter().filter(|row| row.name == declared.name).filter_map(|row| row.id.as_ref()).collect();
+        return match ids.as_slice() {
+            [id] => schema(place, &desired.unit, id).await,
+            [] => Err(failed(format!("{source} is not connected yet; `wellspring apply` connects it"))),
+            _ => Err(failed(format!("several sources on the platform bear the name {:?}", declared.name))),
+        };
+    }
+    Err(Failure::usage(&format!("the files declare no {source}")))
+}
+
+async fn schema(place: &Workplace, unit: &Unit, id: &SourceId) -> Result<Schema, Failure> {
+    place.reader.schema(unit, id).await.map_err(failure)
+}
+
+fn text(schema: &Schema) -> String {
+    let mut out = String::new();
+    for table in &schema.tables {
+        out.push_str(&format!("{}\n", escape::terminal_line(&table.name)));
+        let width = table.columns.iter().map(|column| column.name.chars().count()).max().unwrap_or(0).min(40);
+        for column in &table.columns {
+            let name = escape::terminal_line(&column.name);
+            out.push_str(&format!("  {name:width$}  {}\n", escape::terminal_line(&column.kind)));
+        }
+    }
+    out
+}
+
+/// A call that failed, with its exit code.
+pub(super) fn failure(error: RemoteError) -> Failure {
+    let exit = if error.is_auth() { Exit::Auth } else { Exit::Failed };
+    Failure { exit, message: chain(&error) }
+}
+
+fn failed(message: String) -> Failure {
+    Failure { exit: Exit::Failed, message }
+}

@@ -1,0 +1,52 @@
+//! `wellspring serve`: the local platform alone.
+
+use super::args::{Common, ServeArgs};
+use super::local::{random_token, write_private};
+use super::{Exit, Failure, answer};
+use crate::daemon;
+use crate::platform::{Config, Storage, start};
+use secrecy::{ExposeSecret, SecretString};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+pub(super) async fn run(common: &Common, args: &ServeArgs) -> Result<Exit, Failure> {
+    let (events, mut inbox) = tokio::sync::mpsc::unbounded_channel();
+    let stopping = daemon::listen(events).map_err(|error| Failure::failed(&error))?;
+    let state_dir = common.flags(None).state_dir.unwrap_or_else(|| ".wellspring".into());
+    let folder = state_dir.join("platform");
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&folder)
+        .map_err(|error| failed(&format!("cannot create {}: {error}", folder.display())))?;
+    let (token, whence) = token(&folder)?;
+    let data_dir = std::path::absolute(&args.data_dir).map_err(|error| Failure::failed(&error))?;
+    let config = Config { storage: Storage::Directory(folder), data_dir, listen: args.listen, token };
+    let running = start(config).await.map_err(|error| Failure::failed(&error))?;
+    answer::write(&format!("The Data API answers at {}\nToken: {whence}", running.base_url()));
+    while !daemon::is_set(&stopping) && inbox.recv().await.is_some() {}
+    running.stop().await;
+    Ok(Exit::Done)
+}
+
+/// `PMTX_TOKEN`, else one that is made once and kept beside the storage, readable by its owner only.
+fn token(folder: &Path) -> Result<(SecretString, String), Failure> {
+    if let Some(token) = std::env::var("PMTX_TOKEN").ok().filter(|token| !token.is_empty()) {
+        return Ok((token.into(), "that of PMTX_TOKEN".to_owned()));
+    }
+    let path = folder.join("token");
+    let whence = format!("in {}", path.display());
+    match std::fs::read_to_string(&path) {
+        Ok(token) if !token.trim().is_empty() => Ok((token.trim().to_owned().into(), whence)),
+        _ => {
+            let token = random_token()?;
+            write_private(&path, token.expose_secret().as_bytes())
+                .map_err(|error| failed(&format!("cannot write {}: {error}", path.display())))?;
+            Ok((token, whence))
+        }
+    }
+}
+
+fn failed(message: &str) -> Failure {
+    Failure { exit: Exit::Failed, message: message.to_owned() }
+}

@@ -1,0 +1,192 @@
+//! `wellspring sync`: sync sources now, and wait for it.
+
+use super::args::{Common, Format, Selection, SyncArgs};
+use super::select::Selector;
+use super::workplace::{self, Access, Workplace};
+use super::{Exit, Failure, answer};
+use crate::model::{DesiredUnit, Inventory};
+use crate::reconcile::Task;
+use crate::remote::Writer;
+use crate::render::{escape, words};
+use crate::schedule::{self, Last, Scheduled, Terms, Timing};
+use crate::state::{LastRun, RunOutcome, State, Trigger};
+use crate::sync::{Call, Member, Synced, Syncer};
+use jiff::Timestamp;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::task::JoinSet;
+
+/// The most sources in one call.
+const BATCH: usize = 100;
+
+pub(super) async fn run(common: &Common, args: &SyncArgs) -> Result<Exit, Failure> {
+    let selection = Selection { workspace: args.workspace.clone(), source: args.sources.clone() };
+    let selector = Selector::new(&selection)?;
+    let place = Workplace::open(common, None, Access::Write).await?;
+    let Some(state) = place.state.clone() else { return Err(Failure::usage("there is no state to write to")) };
+    let syncer = Syncer {
+        writer: Writer::new(&place.reader),
+        state: state.clone(),
+        syncing: Arc::default(),
+        clock: workplace::clock(),
+    };
+    let mut syncing = JoinSet::new();
+    for task in place.tasks(&selector)? {
+        let calls = calls(&state, &selector, &task, args).await?;
+        let (syncer, common) = (syncer.clone(), common.clone());
+        // One call at a time for each unit, all units at once.
+        syncing.spawn(async move {
+            let mut done = Vec::new();
+            for call in calls {
+                let synced = syncer.call(&call).await.map_err(|error| Failure::failed(&error))?;
+                if common.format != Format::Json {
+                    synced.iter().for_each(|synced| answer::write(&line(&task.desired, synced)));
+                }
+                done.extend(synced);
+            }
+            Ok::<_, Failure>((task.desired, done))
+        });
+    }
+    let mut results = Vec::new();
+    for result in syncing.join_all().await {
+        results.push(result?);
+    }
+    results.sort_by(|a, b| a.0.unit.cmp(&b.0.unit));
+    let all: Vec<&Synced> = results.iter().flat_map(|(_, synced)| synced).collect();
+    if common.format == Format::Json {
+        answer::write_json(&json!({ "format_version": 1, "syncs": json_of(&results) }));
+    } else if all.is_empty() {
+        answer::write(if args.due { "Nothing is due." } else { "No source of ours matches; `wellspring apply` connects." });
+    }
+    let failed = all.iter().any(|synced| synced.outcome != RunOutcome::Done);
+    let exit = place.exit().or(Exit::Failed.when(failed));
+    place.close().await;
+    Ok(exit)
+}
+
+/// The calls for one unit: what is ours, declared, selected, not suspended, and (with --due) due.
+async fn calls(state: &State, selector: &Selector, task: &Task, args: &SyncArgs) -> Result<Vec<Call>, Failure> {
+    let desired = &task.desired;
+    let failed = |error: crate::state::StateError| Failure::failed(&error);
+    let inventory = state.inventory(&desired.unit).await.map_err(failed)?;
+    let chosen: Vec<usize> = (0..desired.sources.len())
+        .filter(|n| {
+            let source = &desired.sources[*n];
+            inventory.owned.contains_key(&source.name)
+                && source.suspend.is_none()
+                && selector.source(desired, &source.key, &source.name)
+        })
+        .collect();
+    let now = Timestamp::now();
+    let firings: BTreeMap<usize, (Timestamp, Trigger)> = if args.due {
+        let runs = state.last_runs(&desired.unit).await.map_err(failed)?;
+        due(desired, &inventory, &runs, &chosen, now)
+    } else {
+        chosen.into_iter().map(|n| (n, (now, Trigger::Manual))).collect()
+    };
+    let terms = firings.keys().map(|n| {
+        let source = &desired.sources[*n];
+        let timeout = source.sync.as_ref().and_then(|sync| sync.timeout);
+        (*n, Terms { unit: &desired.unit, options: &source.sync_options, timeout })
+    });
+    let calls = schedule::batches(terms, BATCH)
+        .into_iter()
+        .map(|batch| {
+            let mut options = batch.terms.options.clone();
+            if args.full {
+                options.insert("incremental".to_owned(), false.into());
+            }
+            let member = |n: usize| {
+                let source = &desired.sources[n];
+                let (firing, trigger) = firings[&n];
+                Member { name: source.name.clone(), key: source.key.clone(), trigger, firing }
+            };
+            let members = batch.members.into_vec().into_iter().map(member).collect();
+            Call { unit: desired.unit.clone(), members, options, timeout: batch.terms.timeout }
+        })
+        .collect();
+    Ok(calls)
+}
+
+fn due(
+    desired: &DesiredUnit,
+    inventory: &Inventory,
+    runs: &BTreeMap<crate::model::SourceName, LastRun>,
+    chosen: &[usize],
+    now: Timestamp,
+) -> BTreeMap<usize, (Timestamp, Trigger)> {
+    let timings: Vec<(usize, Timing)> = chosen
+        .iter()
+        .filter_map(|n| {
+            let source = &desired.sources[*n];
+            Some((*n, Timing::compile(&desired.unit, &source.name, source.sync.as_ref()?).ok()?))
+        })
+        .collect();
+    let mut firings = BTreeMap::new();
+    let mut scheduled = Vec::new();
+    let mut indices = Vec::new();
+    for (n, timing) in &timings {
+        let source = &desired.sources[*n];
+        let Some(spec) = &source.sync else { continue };
+        let run = runs.get(&source.name);
+        if run.is_none() && spec.on_connect {
+            firings.insert(*n, (now, Trigger::Connect));
+        }
+        let since = inventory.owned.get(&source.name).and_then(|owned| owned.applied.sync_since);
+        indices.push(*n);
+        scheduled.push(Scheduled {
+            unit: &desired.unit,
+            name: &source.name,
+            spec,
+            timing,
+            options: &source.sync_options,
+            last: run.map(|run| Last {
+                firing: run.firing,
+                running: run.outcome == RunOutcome::Running,
+                ended: run.finished_at,
+            }),
+            known_since: since.unwrap_or(now),
+            suspended: false,
+        });
+    }
+    for due in schedule::due(now, &scheduled).due {
+        firings.insert(indices[due.index], (due.firing, Trigger::Schedule));
+    }
+    firings
+}
+
+/// `✓ sales/orders_db  1,204 records`
+pub(super) fn line(desired: &DesiredUnit, synced: &Synced) -> String {
+    let name = escape::terminal_line(&format!("{}/{}", desired.label(), synced.key));
+    let message = synced.message.as_deref().map(escape::terminal_line).unwrap_or_default();
+    match (synced.outcome, synced.records) {
+        (RunOutcome::Done, Some(records)) => {
+            let records = words::count(usize::try_from(records).unwrap_or(usize::MAX), "record");
+            format!("✓ {name} synced: {records}")
+        }
+        (RunOutcome::Done, None) => format!("✓ {name} synced"),
+        (RunOutcome::Unknown, _) => format!("? {name} sync: nobody knows whether it ran: {message}"),
+        _ => format!("✗ {name} sync failed: {message}"),
+    }
+}
+
+fn json_of(results: &[(Arc<DesiredUnit>, Vec<Synced>)]) -> Vec<serde_json::Value> {
+    results
+        .iter()
+        .flat_map(|(desired, synced)| {
+            synced.iter().map(move |synced| {
+                json!({
+                    "workspace": desired.label(),
+                    "workspace_id": desired.unit.workspace,
+                    "scope": desired.unit.scope,
+                    "source": synced.key,
+                    "name": synced.name,
+                    "outcome": synced.outcome,
+                    "records": synced.records,
+                    "message": synced.message,
+                })
+            })
+        })
+        .collect()
+}

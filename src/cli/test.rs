@@ -1,0 +1,104 @@
+//! `wellspring test`: test-connection for declared sources. Nothing is changed.
+
+use super::args::{Common, Format, TestArgs};
+use super::select::Selector;
+use super::workplace::{Access, Workplace};
+use super::{Exit, Failure, answer};
+use crate::apply::chain;
+use crate::model::{DesiredSource, WorkspaceId};
+use crate::remote::{Reader, Verdict};
+use crate::render::escape;
+use crate::secrets::Secrets;
+use serde_json::json;
+use std::sync::Arc;
+use tokio::task::JoinSet;
+
+/// What became of one test.
+struct Tested {
+    workspace: String,
+    source: String,
+    outcome: &'static str,
+    message: String,
+    exit: Exit,
+}
+
+pub(super) async fn run(common: &Common, args: &TestArgs) -> Result<Exit, Failure> {
+    let selector = Selector::new(&args.selection)?;
+    let place = Workplace::open(common, args.path.as_ref(), Access::Read).await?;
+    let secrets = Arc::new(place.settings.secrets());
+    let mut testing = JoinSet::new();
+    for task in place.tasks(&selector)? {
+        for source in &task.desired.sources {
+            if !selector.source(&task.desired, &source.key, &source.name) {
+                continue;
+            }
+            let (reader, secrets, source) = (place.reader.clone(), Arc::clone(&secrets), source.clone());
+            let (id, label) = (task.desired.workspace().clone(), task.desired.label().to_owned());
+            testing.spawn(async move { test(&reader, &secrets, &id, label, &source).await });
+        }
+    }
+    let mut tested = testing.join_all().await;
+    tested.sort_by(|a, b| (&a.workspace, &a.source).cmp(&(&b.workspace, &b.source)));
+    place_answer(common, &tested);
+    let exit = tested.iter().fold(place.exit(), |exit, tested| exit.or(tested.exit));
+    place.close().await;
+    Ok(exit)
+}
+
+async fn test(
+    reader: &Reader,
+    secrets: &Secrets,
+    workspace: &WorkspaceId,
+    label: String,
+    source: &DesiredSource,
+) -> Tested {
+    let tested = |outcome, message, exit| Tested {
+        workspace: label,
+        source: source.key.to_string(),
+        outcome,
+        message,
+        exit,
+    };
+    let resolution = match secrets.resolve(&source.definition) {
+        Ok(resolution) => resolution,
+        Err(missing) => return tested("skipped", missing.to_string(), Exit::Invalid),
+    };
+    let metadata = source.definition.metadata.clone();
+    let resolved = resolution.into_source(source.name.clone(), source.definition.kind.clone(), metadata);
+    match reader.test_connection(workspace, &resolved).await {
+        Ok(Verdict::Passed(message)) => tested("passed", message, Exit::Done),
+        Ok(Verdict::Failed(message)) => tested("failed", message, Exit::Failed),
+        Ok(Verdict::Unavailable) => tested("skipped", "the platform has no test-connection".to_owned(), Exit::Done),
+        Err(error) => {
+            let exit = if error.is_auth() { Exit::Auth } else { Exit::Failed };
+            tested("failed", chain(&error), exit)
+        }
+    }
+}
+
+fn place_answer(common: &Common, tested: &[Tested]) {
+    if common.format == Format::Json {
+        let tests: Vec<_> = tested
+            .iter()
+            .map(|test| {
+                json!({
+                    "workspace": test.workspace,
+                    "source": test.source,
+                    "outcome": test.outcome,
+                    "message": test.message,
+                })
+            })
+            .collect();
+        return answer::write_json(&json!({ "format_version": 1, "tests": tests }));
+    }
+    let width = tested.iter().map(|test| test.workspace.len() + test.source.len() + 1).max().unwrap_or(0).min(60);
+    for test in tested {
+        let mark = match test.outcome {
+            "passed" => "✓",
+            "failed" => "✗",
+            _ => "-",
+        };
+        let name = escape::terminal_line(&format!("{}/{}", test.workspace, test.source));
+        answer::write(&format!("{mark} {name:width$}  {}", escape::terminal_line(&test.message)));
+    }
+}

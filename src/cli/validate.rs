@@ -1,0 +1,76 @@
+//! `wellspring validate` and `explain`: offline.
+
+use super::args::{Common, Format, ValidateArgs};
+use super::{Exit, Failure, answer, workplace};
+use crate::manifest;
+use crate::reading::Reading;
+use crate::render;
+use serde_json::json;
+
+pub(super) fn run(common: &Common, args: &ValidateArgs) -> Result<Exit, Failure> {
+    let settings = workplace::resolve(common, args.path.as_ref())?;
+    let reading = workplace::read(&settings)?;
+    let missing = if args.secrets { missing_secrets(&reading, &settings.secrets()) } else { Vec::new() };
+    match common.format {
+        Format::Json => answer::write_json(&json!({ "errors": reading.diagnostics, "missing_secrets": missing })),
+        Format::Github => answer::write(&annotations(&reading)),
+        Format::Human | Format::Markdown => {
+            workplace::tell_diagnostics(common, &reading);
+            for line in &missing {
+                eprintln!("error: {}", render::escape::terminal(line));
+            }
+            if !common.quiet() {
+                answer::write(&summary(&reading));
+            }
+        }
+    }
+    Ok(Exit::Invalid.when(reading.has_errors() || !missing.is_empty()))
+}
+
+pub(super) fn explain(code: &str) -> Result<Exit, Failure> {
+    match manifest::explain(code) {
+        Some(text) => {
+            answer::write(text);
+            Ok(Exit::Done)
+        }
+        None => Err(Failure::usage(&format!("there is no error code {code:?}; they look like W012"))),
+    }
+}
+
+fn summary(reading: &Reading) -> String {
+    let files = render::words::count(reading.file_count(), "file");
+    if reading.has_errors() {
+        let errors = render::words::count(reading.diagnostics.len(), "error");
+        return format!("{errors} in {files}; nothing was contacted.");
+    }
+    let sources = reading.desired.units.iter().map(|unit| unit.sources.len()).sum();
+    let sources = render::words::count(sources, "source");
+    let workspaces = render::words::count(reading.desired.units.len(), "workspace");
+    format!("{files}: {sources} in {workspaces}, no errors.")
+}
+
+fn missing_secrets(reading: &Reading, secrets: &crate::secrets::Secrets) -> Vec<String> {
+    let sources = reading.desired.units.iter().flat_map(|unit| &unit.sources);
+    sources
+        .filter_map(|source| {
+            let missing = secrets.resolve(&source.definition).err()?;
+            Some(format!("{}: {}: {missing}", source.at, source.key))
+        })
+        .collect()
+}
+
+fn annotations(reading: &Reading) -> String {
+    use render::escape::{annotation, annotation_property};
+    let line = |found: &manifest::Diagnostic| {
+        let help = found.help.as_ref().map(|help| format!("\nhelp: {help}")).unwrap_or_default();
+        format!(
+            "::error file={},line={},col={},title={}::{}\n",
+            annotation_property(&found.file),
+            found.line,
+            found.column,
+            annotation_property(&found.code.to_string()),
+            annotation(&format!("{}{help}", found.message)),
+        )
+    };
+    reading.diagnostics.iter().map(line).collect()
+}

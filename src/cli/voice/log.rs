@@ -1,0 +1,148 @@
+//! `run` without a terminal: one log line per event that matters.
+
+use super::{Said, standing};
+use crate::daemon::Voice;
+use crate::manifest::Severity;
+use crate::model::{DesiredUnit, SourceKey};
+use crate::plan::{Action, ActionResult, Outcome, UnitPlan};
+use crate::reading::Reading;
+use crate::reconcile::Task;
+use crate::render::escape;
+use crate::schedule::Timing;
+use crate::state::RunOutcome;
+use crate::sync::{Call, Synced};
+use jiff::Timestamp;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tracing::{debug, error, info, warn};
+
+/// Speaks to the logs.
+#[derive(Default)]
+pub(in crate::cli) struct Log {
+    said: Said,
+    errors: AtomicBool,
+    unreadable: AtomicBool,
+}
+
+impl Voice for Log {
+    fn files(&self, reading: &Reading) {
+        self.unreadable.store(false, Ordering::Relaxed);
+        for found in reading.diagnostics.iter().filter(|found| found.severity == Severity::Error) {
+            error!(
+                file = %found.file,
+                line = found.line,
+                column = found.column,
+                code = %found.code,
+                "{}", escape::terminal_line(&found.message)
+            );
+        }
+        let had = self.errors.swap(reading.has_errors(), Ordering::Relaxed);
+        if had && !reading.has_errors() {
+            info!("the files are in order again");
+        }
+    }
+
+    fn unreadable(&self, why: &str) {
+        if !self.unreadable.swap(true, Ordering::Relaxed) {
+            error!("{}; everything stays as it is", escape::terminal_line(why));
+        }
+    }
+
+    fn planned(&self, plan: &UnitPlan, dry_run: bool) {
+        let workspace = plan.desired.label();
+        if dry_run {
+            for action in &plan.actions {
+                info!(
+                    workspace,
+                    source = %action.source,
+                    action = action.step.word(),
+                    reason = action.reason,
+                    "would {}", action.step.word()
+                );
+            }
+        }
+        if !self.said.is_news(plan.unit(), standing(plan)) {
+            return;
+        }
+        match &plan.error {
+            Some(error) => error!(workspace, kind = error.kind, "not planned: {}", escape::terminal_line(&error.message)),
+            None => info!(workspace, unchanged = plan.unchanged.len(), changes = plan.actions.len(), "planned"),
+        }
+        for withheld in &plan.withheld {
+            warn!(
+                workspace,
+                source = %withheld.source,
+                action = withheld.action,
+                code = withheld.code,
+                "withheld: {}", escape::terminal_line(&withheld.reason)
+            );
+        }
+        for unmanaged in &plan.unmanaged {
+            info!(workspace, name = %escape::terminal_line(unmanaged.name.as_str()), "unmanaged, left alone");
+        }
+        for unchecked in &plan.unchecked {
+            error!(workspace, source = %unchecked.source, "not checked: {}", escape::terminal_line(&unchecked.why));
+        }
+    }
+
+    fn action(&self, plan: &UnitPlan, action: &Action, result: &ActionResult) {
+        let workspace = plan.desired.label();
+        let (source, word) = (&action.source, action.step.word());
+        let reason = escape::terminal_line(&action.reason);
+        match result {
+            ActionResult::Done | ActionResult::Open => {
+                info!(workspace, %source, action = word, reason, "{word} done");
+            }
+            ActionResult::Failed(why) => {
+                error!(workspace, %source, action = word, "{word} failed: {}", escape::terminal_line(why));
+            }
+            ActionResult::Skipped(why) => {
+                warn!(workspace, %source, action = word, "{word} not tried: {}", escape::terminal_line(why));
+            }
+        }
+    }
+
+    fn pass_ended(&self, plan: &UnitPlan, outcome: Option<&Outcome>) {
+        let workspace = plan.desired.label();
+        match outcome.and_then(|outcome| outcome.error.as_ref()) {
+            Some(error) if plan.error.is_none() => {
+                error!(workspace, kind = error.kind, "pass stopped: {}", escape::terminal_line(&error.message));
+            }
+            _ => debug!(workspace, "pass ended"),
+        }
+    }
+
+    fn sync_started(&self, call: &Call) {
+        debug!(workspace = %call.unit, sources = call.members.len(), "sync started");
+    }
+
+    fn synced(&self, unit: Option<&DesiredUnit>, synced: &[Synced]) {
+        let workspace = unit.map(DesiredUnit::label).unwrap_or_default();
+        for synced in synced {
+            let source = &synced.key;
+            let message = synced.message.as_deref().map(escape::terminal_line).unwrap_or_default();
+            match synced.outcome {
+                RunOutcome::Done => info!(workspace, %source, records = synced.records, "synced"),
+                RunOutcome::Unknown => warn!(workspace, %source, "sync without an answer: {message}"),
+                _ => error!(workspace, %source, "sync failed: {message}"),
+            }
+        }
+    }
+
+    fn next(&self, _: &[(Timestamp, &Task, &SourceKey, &Timing)], _: Timestamp) {}
+
+    fn note(&self, text: &str) {
+        info!("{}", escape::terminal_line(text));
+    }
+
+    fn warn(&self, text: &str) {
+        warn!("{}", escape::terminal_line(text));
+    }
+
+    fn stopping(&self, busy: bool) {
+        info!(busy, "stopping");
+    }
+
+    fn stopped(&self) {
+        info!("stopped");
+    }
+}

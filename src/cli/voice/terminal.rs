@@ -1,0 +1,143 @@
+//! `run` at a terminal: the plan, each action as it finishes, the next syncs.
+
+use super::{Said, standing};
+use crate::cli::{answer, sync};
+use crate::daemon::Voice;
+use crate::model::{DesiredUnit, SourceKey};
+use crate::plan::{Action, ActionResult, Outcome, UnitPlan};
+use crate::reading::Reading;
+use crate::reconcile::Task;
+use crate::render::{self, Look, escape, words};
+use crate::schedule::Timing;
+use crate::sync::{Call, Synced};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use std::sync::Mutex;
+
+/// Speaks on stdout; what is wrong goes to stderr.
+pub(in crate::cli) struct Terminal {
+    look: Look,
+    said: Said,
+    findings: Mutex<String>,
+    next: Mutex<String>,
+}
+
+/// So many of the next syncs are told.
+const NEXT: usize = 3;
+
+impl Terminal {
+    pub(in crate::cli) fn new(look: Look) -> Self {
+        Self { look, said: Said::default(), findings: Mutex::default(), next: Mutex::default() }
+    }
+
+    fn say(&self, text: &str) {
+        answer::write(&format!("{}{text}", self.stamp()));
+    }
+
+    /// The time of day, dim, before each line that tells an event.
+    fn stamp(&self) -> String {
+        let now = Timestamp::now().to_zoned(TimeZone::system()).strftime("%H:%M:%S").to_string();
+        if self.look.color { format!("\x1b[2m{now}\x1b[0m ") } else { format!("{now} ") }
+    }
+
+    /// Remembers `now` in `slot`; was it something else before?
+    fn changed(slot: &Mutex<String>, now: &str) -> bool {
+        let Ok(mut before) = slot.lock() else { return true };
+        let changed = *before != now;
+        now.clone_into(&mut before);
+        changed
+    }
+}
+
+impl Voice for Terminal {
+    fn files(&self, reading: &Reading) {
+        let findings = reading.explained(self.look.color);
+        if Self::changed(&self.findings, &findings) {
+            if findings.is_empty() {
+                self.say("the files are in order again");
+            } else {
+                eprint!("{findings}");
+                self.say("what these files declare stays as it is until they are mended");
+            }
+        }
+    }
+
+    fn unreadable(&self, why: &str) {
+        if Self::changed(&self.findings, why) {
+            self.say(&format!("{}; everything stays as it is", escape::terminal_line(why)));
+        }
+    }
+
+    fn planned(&self, plan: &UnitPlan, dry_run: bool) {
+        let news = self.said.is_news(plan.unit(), standing(plan));
+        let anything = !plan.actions.is_empty();
+        let standing = plan.error.is_some() || !plan.withheld.is_empty() || !plan.unmanaged.is_empty();
+        if anything || (news && standing) {
+            answer::write("");
+            answer::write(&render::unit_text(plan, Timestamp::now(), &self.look));
+        } else if news {
+            let count = words::count(plan.unchanged.len(), "source");
+            self.say(&format!("{}: {count} as the files say", escape::terminal_line(plan.desired.label())));
+        }
+        if dry_run && anything {
+            self.say("nothing was written");
+        }
+    }
+
+    fn action(&self, plan: &UnitPlan, action: &Action, result: &ActionResult) {
+        self.say(&render::action_line(plan, action, result, &self.look));
+    }
+
+    fn pass_ended(&self, plan: &UnitPlan, outcome: Option<&Outcome>) {
+        if let Some(error) = outcome.and_then(|outcome| outcome.error.as_ref())
+            && plan.error.is_none()
+        {
+            self.say(&format!("{}: {}", plan.desired.label(), escape::terminal_line(&error.message)));
+        }
+    }
+
+    fn sync_started(&self, _: &Call) {}
+
+    fn synced(&self, unit: Option<&DesiredUnit>, synced: &[Synced]) {
+        let Some(unit) = unit else { return };
+        for synced in synced {
+            self.say(&sync::line(unit, synced));
+        }
+    }
+
+    fn next(&self, upcoming: &[(Timestamp, &Task, &SourceKey, &Timing)], now: Timestamp) {
+        let soon: Vec<String> = upcoming
+            .iter()
+            .take(NEXT)
+            .map(|(at, task, key, _)| {
+                let name = escape::terminal_line(&format!("{}/{key}", task.desired.label()));
+                format!("{name} {}", words::moment(*at, &TimeZone::system(), now))
+            })
+            .collect();
+        if soon.is_empty() {
+            return;
+        }
+        let text = format!("next syncs: {}", soon.join(", "));
+        if Self::changed(&self.next, &text) {
+            self.say(&text);
+        }
+    }
+
+    fn note(&self, text: &str) {
+        self.say(&escape::terminal_line(text));
+    }
+
+    fn warn(&self, text: &str) {
+        self.say(&escape::terminal_line(text));
+    }
+
+    fn stopping(&self, busy: bool) {
+        if busy {
+            self.say("stopping: what is under way is finished, nothing new starts (again to end at once)");
+        }
+    }
+
+    fn stopped(&self) {
+        self.say("stopped");
+    }
+}
