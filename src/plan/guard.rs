@@ -125,7 +125,8 @@ fn withhold(
     allow: &str,
     which: impl Fn(&Action) -> bool,
 ) {
-    let (held, kept): (Vec<Action>, Vec<Action>) = std::mem::take(&mut unit.actions).into_iter().partition(which);
+    let (held, kept): (Vec<Action>, Vec<Action>) =
+        std::mem::take(&mut unit.actions).into_iter().partition(which);
     unit.actions = kept;
     unit.withheld.extend(held.into_iter().map(|action| Withheld {
         action: action.step.word(),
