@@ -15,7 +15,7 @@ use wellspring::plan::{
     UnitPlan, Unmanaged, Withheld,
 };
 
-pub const NOW: &str = "2026-11-23T21:00:00Z";
+const NOW: &str = "2026-11-23T21:00:00Z";
 
 pub fn now() -> Timestamp {
     NOW.parse().unwrap()
