@@ -63,7 +63,8 @@ pub(super) fn show(change: &FieldChange, mark_drift: bool) -> Shown {
             Shown::Pair(was, is, on_platform.to_owned())
         }
         (None, Some(after)) if change.drift => {
-            Shown::Pair("another value".to_owned(), one(after), "not shown as it is not ours".to_owned())
+            // What stands there was not put there by us, and may hold anything.
+            Shown::Pair("(not shown)".to_owned(), one(after), on_platform.to_owned())
         }
         (None, Some(after)) => whole(after, '+', "added"),
         (Some(before), None) => whole(before, '-', "removed"),
@@ -190,7 +191,7 @@ fn diff(was: &str, is: &str, remark: &str) -> Shown {
 
 fn push_rest(lines: &mut Vec<DiffLine>, rest: usize) {
     if rest > 0 {
-        lines.push(DiffLine { sign: ' ', text: format!("… {} more", words::count(rest, "line")) });
+        lines.push(DiffLine { sign: ' ', text: format!("… {}", words::count(rest, "more line")) });
     }
 }
 

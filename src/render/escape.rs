@@ -81,7 +81,23 @@ pub fn annotation(text: &str) -> String {
 /// A property of a workflow annotation: `file`, `title`.
 #[must_use]
 pub fn annotation_property(text: &str) -> String {
-    annotation(text).replace(':', "%3A").replace(',', "%2C")
+    annotation(&terminal(text)).replace(':', "%3A").replace(',', "%2C")
+}
+
+/// A finished JSON document, for wherever it is shown: what JSON permits in strings and a terminal would
+/// act upon is written as `\uXXXX`. It reads as the same document.
+#[must_use]
+pub fn json(document: &str) -> String {
+    let mut out = String::with_capacity(document.len());
+    for c in document.chars() {
+        if c != '\n' && is_deceptive(c) {
+            let mut units = [0; 2];
+            c.encode_utf16(&mut units).iter().for_each(|unit| out.push_str(&format!("\\u{unit:04x}")));
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 /// One word of a shell command; `None` where no quoting would make it safe to copy.

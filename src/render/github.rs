@@ -1,10 +1,10 @@
 //! Workflow annotations: one command a line.
 
 use super::changes::{Shown, field_name, show};
-use super::rows::{heading, verb};
-use super::{View, escape, outcome_line, summary_line};
+use super::rows::{detail, heading, verb};
+use super::{View, escape, outcome_line, summary_line, words};
 use crate::model::Place;
-use crate::plan::{Action, ActionResult, Outcome, UnitPlan};
+use crate::plan::{Action, ActionResult, Outcome, Step, UnitPlan};
 use std::fmt::Write;
 
 /// Annotations for a tree at the repository's root, with a newline at the end.
@@ -62,7 +62,7 @@ impl Annotations<'_> {
             self.push(Level::Error, None, &format!("{label} stopped"), &error.message);
         }
         for (index, action) in unit.actions.iter().enumerate() {
-            self.action(&label, action, outcome.and_then(|outcome| outcome.results.get(index)));
+            self.action(&label, unit, action, outcome.and_then(|outcome| outcome.results.get(index)));
         }
         for withheld in &unit.withheld {
             let level = if withheld.refused { Level::Warning } else { Level::Notice };
@@ -76,15 +76,14 @@ impl Annotations<'_> {
             self.push(Level::Warning, Some(&unchecked.at), &title, &unchecked.why);
         }
         if !unit.unmanaged.is_empty() {
-            let names: Vec<&str> = unit.unmanaged.iter().map(|source| source.name.as_str()).collect();
-            self.push(Level::Notice, None, &format!("Unmanaged in {label}, left alone"), &names.join(", "));
+            self.push(Level::Notice, None, &format!("Unmanaged in {label}, left alone"), &unmanaged(unit));
         }
     }
 
-    fn action(&mut self, label: &str, action: &Action, result: Option<&ActionResult>) {
+    fn action(&mut self, label: &str, unit: &UnitPlan, action: &Action, result: Option<&ActionResult>) {
         let what = format!("{} {label}/{}", verb(&action.step), action.source);
         let (level, title, message) = match result {
-            None => (Level::Notice, what, planned(action)),
+            None => (Level::Notice, what, planned(unit, action)),
             Some(ActionResult::Failed(message)) => (Level::Error, format!("{what} failed"), message.clone()),
             Some(ActionResult::Skipped(because)) => {
                 (Level::Warning, format!("{what} was skipped"), because.clone())
@@ -115,9 +114,23 @@ fn label(unit: &UnitPlan) -> String {
     }
 }
 
+fn unmanaged(unit: &UnitPlan) -> String {
+    const NAMED: usize = 20;
+    let all = &unit.unmanaged;
+    let mut names: Vec<String> =
+        all.iter().take(NAMED).map(|source| escape::terminal(source.name.as_str())).collect();
+    if all.len() > NAMED {
+        names.push(format!("{} more", words::number(all.len() - NAMED)));
+    }
+    words::list(&names)
+}
+
 /// The reason, and the fields that change on a line each.
-fn planned(action: &Action) -> String {
-    let mut message = action.reason.clone();
+fn planned(unit: &UnitPlan, action: &Action) -> String {
+    let mut message = match &action.step {
+        Step::Schedule { .. } => detail(unit, action, false),
+        _ => action.reason.clone(),
+    };
     for change in &action.changes {
         let text = match show(change, true) {
             Shown::Line(text) | Shown::Diff(text, _) => text,

@@ -3,7 +3,7 @@
 //! [`FORMAT_VERSION`] changes when a field's meaning does; a new field does not change it.
 
 use super::rows::declared_source;
-use super::{Summary, View, counts, identity, schedules};
+use super::{Summary, View, counts, escape, identity, schedules};
 use crate::model::{Place, SourceId, SourceKey, SourceName};
 use crate::plan::{Action, ActionResult, FieldChange, Outcome, Removal, Step, UnitPlan};
 use jiff::Timestamp;
@@ -26,7 +26,9 @@ pub fn json(view: &View<'_>) -> String {
         workspaces: units.iter().enumerate().map(|(index, unit)| workspace(view, index, unit)).collect(),
     };
     #[expect(clippy::expect_used, reason = "no map here has keys that are not strings")]
-    serde_json::to_string_pretty(&report).expect("every part of a report is representable in JSON")
+    let document =
+        serde_json::to_string_pretty(&report).expect("every part of a report is representable in JSON");
+    escape::json(&document)
 }
 
 #[derive(Serialize)]

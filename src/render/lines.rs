@@ -13,6 +13,8 @@ const WIDEST: usize = 32;
 const WORD: usize = 9;
 /// The column of the marks.
 const MARK: usize = 3;
+/// With less room than this to the right of a column, texts begin further to the left.
+const NARROW: usize = 40;
 /// Field names take at most so much.
 const FIELD: usize = 32;
 
@@ -129,7 +131,8 @@ impl Page {
     /// A text of one or more lines, each wrapped, from `column` on; further to the left where the place
     /// is narrow.
     pub(super) fn paragraph(self, text: &str, column: usize, tone: Tone, out: &mut Vec<String>) {
-        let column = if self.room(column) < 40 { self.margin().len() } else { column };
+        let narrow = self.width > 0 && self.room(column) < NARROW;
+        let column = if self.flush || narrow { self.margin().len() } else { column };
         for line in text.lines() {
             for piece in wrap(&escape::terminal(line), self.room(column)) {
                 let tone = if tone == Tone::Red { Tone::Red } else { Tone::Plain };

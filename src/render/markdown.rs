@@ -8,9 +8,11 @@ pub const MARKDOWN_MARKER: &str = "<!-- wellspring-plan -->";
 /// The most bytes of a comment.
 pub const MARKDOWN_LIMIT: usize = 60_000;
 /// Kept for what follows the blocks.
-const TAIL: usize = 2_000;
+const TAIL: usize = 5_000;
 /// So many workspaces that are left out are named.
-const LEFT_OUT_NAMED: usize = 10;
+const LEFT_OUT_NAMED: usize = 8;
+/// By so much of their names.
+const NAME: usize = 40;
 
 /// The view in Markdown, at most [`MARKDOWN_LIMIT`] bytes: the sum first, then a block per workspace.
 /// What does not fit is left out, and the end says what that is.
@@ -20,7 +22,8 @@ pub fn markdown(view: &View<'_>) -> String {
         Some(outcomes) => outcome_line(view.plan, outcomes),
         None => summary_line(view.plan),
     };
-    let mut out = format!("{MARKDOWN_MARKER}\n### Wellspring\n\n**{}**\n", escape::markdown(&sum));
+    let verb = if view.outcomes.is_some() { "apply" } else { "plan" };
+    let mut out = format!("{MARKDOWN_MARKER}\n### Wellspring {verb}\n\n**{}**\n", escape::markdown(&sum));
     let mut left_out = Vec::new();
     for (index, unit) in view.plan.units.iter().enumerate() {
         let page = Page { color: false, width: 0, flush: true };
@@ -32,11 +35,11 @@ pub fn markdown(view: &View<'_>) -> String {
         let room = (MARKDOWN_LIMIT - TAIL).saturating_sub(out.len());
         let rest = push_block(&mut out, &title(&heading), &lines, room);
         if rest > 0 {
-            let label: String = heading.label.chars().take(60).collect();
+            let label: String = escape::terminal(&heading.label).chars().take(NAME).collect();
             left_out.push(format!("{} of {}", words::count(rest, "line"), escape::markdown_code(&label)));
         }
     }
-    if let Some(text) = text::remainder(view).filter(|text| text.len() < TAIL / 4) {
+    if let Some(text) = text::remainder(view).filter(|text| text.len() < TAIL / 10) {
         out.push_str(&format!("\n{}\n", escape::markdown(&text)));
     }
     if !left_out.is_empty() {

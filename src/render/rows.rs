@@ -118,6 +118,30 @@ fn of_action(
     let (mark, tone) = mark(&action.step);
     let mut row = Row::new(mark, tone, action.source.as_str(), &action.name, action.step.word());
     row.detail = detail(unit, action, verbose);
+    match result {
+        None => {
+            if let Some(why) = &action.lacks_secret {
+                row.note(format!("not checked: {why}"));
+            }
+        }
+        Some(ActionResult::Done) => row.word = done(&action.step),
+        Some(ActionResult::Failed(message)) => {
+            (row.mark, row.tone, row.word) = ("x", Tone::Red, "failed");
+            row.detail = join(format!("to {}", verb(&action.step)), &place(action));
+            row.note(message);
+        }
+        Some(ActionResult::Skipped(because)) => {
+            (row.tone, row.word) = (Tone::Dim, "skipped");
+            row.note(because);
+        }
+        Some(ActionResult::Open) => (row.tone, row.word) = (Tone::Dim, "open"),
+    }
+    push_fields(&mut row, unit, action, now, verbose);
+    row
+}
+
+/// What changes, field by field.
+fn push_fields(row: &mut Row, unit: &UnitPlan, action: &Action, now: Timestamp, verbose: bool) {
     let marked = mixed_drift(&action.changes);
     row.below.extend(action.changes.iter().map(|change| field(change, marked)));
     match &action.step {
@@ -142,24 +166,6 @@ fn of_action(
         }
         _ => {}
     }
-    if let Some(why) = &action.lacks_secret {
-        row.note(format!("not checked: {why}"));
-    }
-    match result {
-        None => {}
-        Some(ActionResult::Done) => row.word = done(&action.step),
-        Some(ActionResult::Failed(message)) => {
-            (row.mark, row.tone, row.word) = ("x", Tone::Red, "failed");
-            row.detail = join(format!("to {}", verb(&action.step)), &place(action));
-            row.note(message);
-        }
-        Some(ActionResult::Skipped(because)) => {
-            (row.tone, row.word) = (Tone::Dim, "skipped");
-            row.note(because);
-        }
-        Some(ActionResult::Open) => (row.tone, row.word) = (Tone::Dim, "open"),
-    }
-    row
 }
 
 fn mark(step: &Step) -> (&'static str, Tone) {
@@ -193,7 +199,7 @@ pub(super) fn verb(step: &Step) -> &'static str {
 }
 
 /// The part of an action's line that says where or why.
-fn detail(unit: &UnitPlan, action: &Action, verbose: bool) -> String {
+pub(super) fn detail(unit: &UnitPlan, action: &Action, verbose: bool) -> String {
     let declared = place(action);
     match &action.step {
         Step::Connect { .. } if action.mends_drift => join(declared, &action.reason),
@@ -265,7 +271,7 @@ fn next(unit: &UnitPlan, index: usize, now: Timestamp) -> Option<Below> {
 
 fn of_unchecked(unchecked: &Unchecked) -> Row {
     let mut row = Row::new("?", Tone::Dim, unchecked.source.as_str(), &unchecked.name, "unchecked");
-    row.detail = format!("not checked: {}", unchecked.why);
+    row.detail.clone_from(&unchecked.why);
     row
 }
 

@@ -137,26 +137,31 @@ pub fn outcome_line(plan: &Plan, outcomes: &[Outcome]) -> String {
 
 /// Does the sentence say how many sources are as the files say?
 pub(super) fn tells_unchanged(sum: &Summary) -> bool {
-    sum.actions() == 0 && sum.errors == 0
+    sum.actions() == 0
 }
 
 fn nothing_to_do(plan: &Plan, sum: &Summary) -> String {
     let rest = sentence(left_over(sum));
-    if !tells_unchanged(sum) || (sum.unchanged == 0 && !rest.is_empty()) {
-        return format!("No changes: {rest}.");
+    if sum.unchanged == 0 {
+        return match (rest.as_str(), sum.errors) {
+            ("", _) => "No changes. Nothing is declared.".to_owned(),
+            (rest, 0) => format!("No changes: {rest}."),
+            (rest, _) => format!("Nothing planned: {rest}."),
+        };
     }
-    let planned: BTreeSet<_> = plan.units.iter().map(|unit| unit.desired.workspace()).collect();
-    let standing = match sum.unchanged {
-        0 => "Nothing is declared".to_owned(),
-        n => format!(
-            "{} in {} {} as the files say",
-            words::count(n, "source"),
-            words::count(planned.len(), "workspace"),
-            if n == 1 { "is" } else { "are" }
-        ),
-    };
-    let rest = if rest.is_empty() { rest } else { format!("; {rest}") };
-    format!("No changes. {standing}{rest}.")
+    let standing: BTreeSet<_> = plan
+        .units
+        .iter()
+        .filter(|unit| !unit.unchanged.is_empty())
+        .map(|unit| unit.desired.workspace())
+        .collect();
+    format!(
+        "No changes. {} in {} {} as the files say{}{rest}.",
+        words::count(sum.unchanged, "source"),
+        words::count(standing.len(), "workspace"),
+        if sum.unchanged == 1 { "is" } else { "are" },
+        if rest.is_empty() { "" } else { "; " },
+    )
 }
 
 /// What a plan leaves as it is, and why it may not be all.

@@ -17,15 +17,15 @@ use wellspring::plan::{
 
 const NOW: &str = "2026-11-23T21:00:00Z";
 
-pub fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     NOW.parse().unwrap()
 }
 
-pub fn key(text: &str) -> SourceKey {
+pub(crate) fn key(text: &str) -> SourceKey {
     SourceKey::parse(text).unwrap()
 }
 
-pub fn name(text: &str) -> SourceName {
+pub(crate) fn name(text: &str) -> SourceName {
     SourceName::parse(text).unwrap()
 }
 
@@ -43,7 +43,7 @@ fn path(text: &str) -> FieldPath {
     parts.fold(root, |path, key| path.key(key))
 }
 
-pub fn every(seconds: u64) -> SyncSpec {
+pub(crate) fn every(seconds: u64) -> SyncSpec {
     SyncSpec {
         when: When::Every(Duration::from_secs(seconds)),
         jitter: Duration::ZERO,
@@ -74,7 +74,7 @@ fn definition() -> Definition {
     }
 }
 
-pub fn source(text: &str, line: u32) -> DesiredSource {
+pub(crate) fn source(text: &str, line: u32) -> DesiredSource {
     DesiredSource {
         key: key(text),
         name: name(text),
@@ -90,7 +90,7 @@ pub fn source(text: &str, line: u32) -> DesiredSource {
 }
 
 /// A unit that declares `sources` and has nothing to do.
-pub fn unit(label: &str, workspace: &str, scope: &str, sources: Vec<DesiredSource>) -> UnitPlan {
+pub(crate) fn unit(label: &str, workspace: &str, scope: &str, sources: Vec<DesiredSource>) -> UnitPlan {
     let unit =
         Unit { workspace: WorkspaceId::parse(workspace).unwrap(), scope: Scope::parse(scope).unwrap() };
     let desired = DesiredUnit {
@@ -106,11 +106,11 @@ pub fn unit(label: &str, workspace: &str, scope: &str, sources: Vec<DesiredSourc
     UnitPlan { error: None, ..UnitPlan::failed(Arc::new(desired), error) }
 }
 
-pub fn plan_of(units: Vec<UnitPlan>) -> Plan {
+pub(crate) fn plan_of(units: Vec<UnitPlan>) -> Plan {
     Plan { units }
 }
 
-pub fn action(step: Step, source: &str, reason: &str, line: u32) -> Action {
+pub(crate) fn action(step: Step, source: &str, reason: &str, line: u32) -> Action {
     Action {
         step,
         source: key(source),
@@ -123,7 +123,7 @@ pub fn action(step: Step, source: &str, reason: &str, line: u32) -> Action {
     }
 }
 
-pub fn change(field: &str, before: Value, after: Value) -> FieldChange {
+pub(crate) fn change(field: &str, before: Value, after: Value) -> FieldChange {
     let known = |value: Value| (!value.is_null()).then_some(value);
     FieldChange {
         path: path(field),
@@ -193,7 +193,7 @@ fn cleanup(old: &str, removal: Removal) -> Step {
 }
 
 /// Every action, every reason to hold back, drift, errors, suspension.
-pub fn everything() -> Plan {
+pub(crate) fn everything() -> Plan {
     plan_of(vec![crm(), sales(), risk(), support(), legacy()])
 }
 
@@ -335,7 +335,7 @@ fn legacy() -> UnitPlan {
 }
 
 /// A plan with everything that can become of its actions.
-pub fn applied() -> (Plan, Vec<Outcome>) {
+pub(crate) fn applied() -> (Plan, Vec<Outcome>) {
     let plan = everything();
     let refused =
         ActionResult::Failed("the platform refused the definition: 422, port is out of range".into());
@@ -358,7 +358,7 @@ pub fn applied() -> (Plan, Vec<Outcome>) {
 }
 
 /// Nothing to do.
-pub fn quiet() -> Plan {
+pub(crate) fn quiet() -> Plan {
     let mut crm = unit("crm", "ws_1c04de", "user", vec![source("customer_db", 6), source("leads", 19)]);
     crm.unchanged = vec![name("customer_db"), name("leads")];
     crm.unreadable = vec!["customer_db: connection_config.password".into()];
@@ -370,7 +370,7 @@ pub fn quiet() -> Plan {
 }
 
 /// Names and values that try to be more than text.
-pub fn hostile() -> Plan {
+pub(crate) fn hostile() -> Plan {
     let mut plan =
         in_unit("\u{1b}[2J\u{202e}evil", "`|<img src=x onerror=alert(1)>@team\n::error::x\n```\n# title");
     let mut names = unit("<b>&@octocat", "ws_`", "a|b", Vec::new());
@@ -382,7 +382,7 @@ pub fn hostile() -> Plan {
 }
 
 /// `hostile` and `other` in every place where text from elsewhere can stand.
-pub fn in_unit(hostile: &str, other: &str) -> Plan {
+pub(crate) fn in_unit(hostile: &str, other: &str) -> Plan {
     let text = if hostile.is_empty() { "x" } else { hostile };
     let workspace = if matches!(text, "." | "..") { "x" } else { text };
     let mut unit = unit(other, workspace, text, vec![source(text, 1)]);
@@ -413,7 +413,7 @@ pub fn in_unit(hostile: &str, other: &str) -> Plan {
 }
 
 /// SQL, JSON in a string, long values, missing last newlines, more than can be compared.
-pub fn multi_line() -> Plan {
+pub(crate) fn multi_line() -> Plan {
     let mut crm = unit("crm", "ws_1c04de", "user", vec![source("customer_db", 6)]);
     let sql = "select id,\n       total\n  from orders\n where day > '2026-01-01'\n   and region = 'EU'\n order by id\n";
     let numbers = |step: usize| (0..200).map(|n| format!("line {}\n", n * step)).collect::<String>();
@@ -443,7 +443,7 @@ pub fn multi_line() -> Plan {
 }
 
 /// Schedules that come, go and change.
-pub fn schedules() -> Plan {
+pub(crate) fn schedules() -> Plan {
     let declared = |text: &str, sync: Option<SyncSpec>| DesiredSource { sync, ..source(text, 1) };
     let stale = SyncSpec { stale_after: Some(Duration::from_secs(7200)), on_change: true, ..every(3600) };
     let sources = vec![
@@ -466,7 +466,7 @@ pub fn schedules() -> Plan {
 }
 
 /// The same thing none, one and many times.
-pub fn counted() -> Vec<Plan> {
+pub(crate) fn counted() -> Vec<Plan> {
     let mut plans = vec![plan_of(Vec::new())];
     for n in [1, 2, 1_200] {
         let mut unit = unit("crm", "ws_1", "user", Vec::new());
@@ -491,7 +491,7 @@ pub fn counted() -> Vec<Plan> {
 }
 
 /// Many workspaces with many sources to connect.
-pub fn huge(workspaces: usize, sources: usize) -> Plan {
+pub(crate) fn huge(workspaces: usize, sources: usize) -> Plan {
     let unit = |n: usize| {
         let label = format!("workspace-{n}");
         let mut unit = unit(&label, &format!("ws_{n}"), "user", Vec::new());
@@ -504,7 +504,7 @@ pub fn huge(workspaces: usize, sources: usize) -> Plan {
 }
 
 /// A change that is marked sensitive and yet bears its values.
-pub fn sensitive(value: &str, drift: bool) -> Plan {
+pub(crate) fn sensitive(value: &str, drift: bool) -> Plan {
     let mut crm = unit("crm", "ws_1c04de", "user", vec![source("customer_db", 6)]);
     let marked = FieldChange {
         before: Some(json!(value)),
@@ -520,7 +520,7 @@ pub fn sensitive(value: &str, drift: bool) -> Plan {
 }
 
 /// Every plan here.
-pub fn all() -> Vec<Plan> {
+pub(crate) fn all() -> Vec<Plan> {
     let mut plans = vec![everything(), quiet(), hostile(), multi_line(), schedules(), huge(3, 2)];
     plans.extend(counted());
     plans
