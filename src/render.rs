@@ -1,1 +1,85 @@
-//! A plan or an outcome as text, JSON, Markdown or annotations.
+//! A plan, or what became of it, as text, JSON, Markdown or workflow annotations.
+//!
+//! Pure: no clock, no terminal, no environment. [`Look`] says what the place of showing can do. A plan
+//! cannot hold a resolved secret, and what is marked sensitive is left out here once more. Whatever text
+//! comes from files or the platform is escaped for where it is shown ([`escape`]).
+//!
+//! The marks, line by line:
+//!
+//! | mark | so |
+//! |---|---|
+//! | `+` | connect |
+//! | `+/-` | replace |
+//! | `-` | cleanup |
+//! | `~` | a new schedule |
+//! | `=` | adopt or forget: nothing is sent, only what is ours changes |
+//! | `!` | withheld |
+//! | `?` | unmanaged, or not checked for want of a secret |
+//! | <code>&#124;&#124;</code> | suspended |
+//! | `x` | an error |
+
+mod action;
+mod changes;
+pub mod escape;
+mod github;
+mod identity;
+mod json;
+mod lines;
+mod markdown;
+mod paint;
+mod rows;
+mod schedules;
+mod summary;
+mod table;
+mod text;
+pub mod words;
+
+pub use action::action_line;
+pub use github::{github, github_below};
+pub use identity::plan_id;
+pub use json::{FORMAT_VERSION, json};
+pub use markdown::{MARKDOWN_LIMIT, MARKDOWN_MARKER, markdown};
+pub use summary::{Summary, counts, outcome_line, summary_line};
+pub use table::table;
+pub use text::{text, unit_text};
+
+use crate::plan::{Outcome, Plan};
+use jiff::Timestamp;
+
+/// What the place of showing can do.
+#[derive(Debug, Clone, Copy)]
+pub struct Look {
+    /// It understands colour codes.
+    pub color: bool,
+    /// Show what stays as it is, too.
+    pub verbose: bool,
+    /// Its columns; 100 when unknown.
+    pub width: usize,
+}
+
+impl Default for Look {
+    /// No colour, changes only, 100 columns.
+    fn default() -> Self {
+        Self { color: false, verbose: false, width: 100 }
+    }
+}
+
+/// What is to be shown.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// What became of it, one per unit in the plan's order; `None` where nothing was carried out.
+    pub outcomes: Option<&'a [Outcome]>,
+    /// The time from which the next firings are reckoned.
+    pub now: Timestamp,
+    /// [`plan_id`] of the plan.
+    pub plan_id: &'a str,
+}
+
+impl<'a> View<'a> {
+    /// What became of the unit at `index`.
+    fn outcome(&self, index: usize) -> Option<&'a Outcome> {
+        self.outcomes.and_then(|outcomes| outcomes.get(index))
+    }
+}

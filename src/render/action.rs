@@ -1,0 +1,29 @@
+//! One line as an action finishes.
+
+use super::paint::Tone;
+use super::rows::{done, verb};
+use super::{Look, escape};
+use crate::model::Scope;
+use crate::plan::{Action, ActionResult, UnitPlan};
+
+/// `✓ sales/orders_db connected`; what failed with its message and place. No newline at the end.
+#[must_use]
+pub fn action_line(unit: &UnitPlan, action: &Action, result: &ActionResult, look: &Look) -> String {
+    let scope = unit.desired.scope();
+    let scope = if *scope == Scope::default() { String::new() } else { format!(" ({scope})") };
+    let source = escape::terminal(&format!("{}/{}{scope}", unit.desired.label(), action.source));
+    let (mark, tone, rest) = match result {
+        ActionResult::Done => ("✓", Tone::Green, done(&action.step).to_owned()),
+        ActionResult::Failed(message) => {
+            let place = action.at.as_ref().map(|at| format!(" ({at})")).unwrap_or_default();
+            ("✗", Tone::Red, format!("could not be {}: {message}{place}", participle(action)))
+        }
+        ActionResult::Skipped(because) => ("-", Tone::Dim, format!("not {}: {because}", participle(action))),
+        ActionResult::Open => ("…", Tone::Dim, format!("to {}", verb(&action.step))),
+    };
+    format!("{} {source} {}", tone.paint(mark, look.color), escape::terminal(&rest))
+}
+
+fn participle(action: &Action) -> &'static str {
+    done(&action.step)
+}

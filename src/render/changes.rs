@@ -1,0 +1,205 @@
+//! One field's change: on one line where it fits, line by line where the values have lines.
+
+use super::{escape, words};
+use crate::model::{FieldPath, Leaf};
+use crate::plan::FieldChange;
+use serde_json::Value;
+use similar::{ChangeTag, TextDiff};
+
+/// A longer single line is shown in part.
+const LONG: usize = 240;
+/// Of a line that is shown in part, so much.
+const EXCERPT: usize = 120;
+/// Texts with more lines than this are not compared line by line.
+const MOST_LINES: usize = 2_000;
+/// Nor are longer ones.
+const MOST_BYTES: usize = 200_000;
+/// So many lines of a comparison are shown.
+const SHOWN_LINES: usize = 40;
+/// So many equal lines stand around each difference.
+const CONTEXT: usize = 2;
+
+/// What becomes of a field, fit for a terminal: what comes from elsewhere is escaped.
+pub(super) enum Shown {
+    /// On one line.
+    Line(String),
+    /// Before, after, and a remark.
+    Pair(String, String, String),
+    /// A heading, then lines.
+    Diff(String, Vec<DiffLine>),
+}
+
+/// A line of a comparison.
+pub(super) struct DiffLine {
+    /// `+`, `-` or ` `.
+    pub(super) sign: char,
+    pub(super) text: String,
+}
+
+/// How a field is called: keys of `connection_config` go without it, unless that could mislead.
+pub(super) fn field_name(path: &FieldPath) -> String {
+    let text = path.as_str();
+    match text.strip_prefix("connection_config.") {
+        Some(short) if !matches!(short.split(['.', '[']).next(), Some("type" | "metadata" | "sync")) => {
+            short.to_owned()
+        }
+        _ => text.to_owned(),
+    }
+}
+
+/// One change. `mark_drift` says at the field that someone else did it.
+pub(super) fn show(change: &FieldChange, mark_drift: bool) -> Shown {
+    let on_platform = if change.drift && mark_drift { "changed on the platform" } else { "" };
+    if change.sensitive {
+        return Shown::Line(hidden(change));
+    }
+    match (&change.before, &change.after) {
+        (Some(before), Some(after)) => {
+            let (was, is) = (as_text(before), as_text(after));
+            if was.contains('\n') || is.contains('\n') {
+                return diff(&was, &is, on_platform);
+            }
+            let (was, is) = both(before, after);
+            Shown::Pair(was, is, on_platform.to_owned())
+        }
+        (None, Some(after)) if change.drift => {
+            // What stands there was not put there by us, and may hold anything.
+            Shown::Pair("(not shown)".to_owned(), one(after), on_platform.to_owned())
+        }
+        (None, Some(after)) => whole(after, '+', "added"),
+        (Some(before), None) => whole(before, '-', "removed"),
+        (None, None) if change.drift => Shown::Line("(changed on the platform)".to_owned()),
+        (None, None) => Shown::Line("(changed)".to_owned()),
+    }
+}
+
+/// One field of what is to be connected.
+pub(super) fn show_declared(path: &FieldPath, leaf: &Leaf) -> Shown {
+    match leaf {
+        Leaf::Secret(reference) => Shown::Line(escape::terminal(reference)),
+        Leaf::Plain(_) if path.looks_secret() => Shown::Line("(not shown)".to_owned()),
+        Leaf::Plain(value) => Shown::Line(one(value)),
+    }
+}
+
+/// A change whose values are not shown.
+fn hidden(change: &FieldChange) -> String {
+    let how = if change.drift { "changed on the platform" } else { "changed" };
+    match &change.reference {
+        Some(reference) => format!("{} ({how})", escape::terminal(reference)),
+        None => format!("({how}, not shown)"),
+    }
+}
+
+/// A value that stands on one side only.
+fn whole(value: &Value, sign: char, how: &str) -> Shown {
+    let text = as_text(value);
+    let lines: Vec<&str> = text.lines().collect();
+    if lines.len() < 2 {
+        return Shown::Line(format!("{} ({how})", one(value)));
+    }
+    let mut shown: Vec<DiffLine> =
+        lines.iter().take(SHOWN_LINES).map(|line| DiffLine { sign, text: diff_text(line) }).collect();
+    push_rest(&mut shown, lines.len().saturating_sub(SHOWN_LINES));
+    Shown::Diff(how.to_owned(), shown)
+}
+
+/// A string as itself, any list or table with one element a line, anything else as in JSON.
+fn as_text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(_) | Value::Object(_) => serde_json::to_string_pretty(value).unwrap_or_default(),
+        other => other.to_string(),
+    }
+}
+
+fn one(value: &Value) -> String {
+    both(value, value).0
+}
+
+/// Both values on a line each. Long ones are shown from shortly before they part.
+fn both(before: &Value, after: &Value) -> (String, String) {
+    let (was, is) = (inline(before), inline(after));
+    let start = was.chars().zip(is.chars()).take_while(|(a, b)| a == b).count();
+    let differs = start < was.chars().count().max(is.chars().count());
+    let start = if differs { start.saturating_sub(EXCERPT / 4) } else { 0 };
+    (excerpt(before, &was, start), excerpt(after, &is, start))
+}
+
+fn inline(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn excerpt(value: &Value, text: &str, start: usize) -> String {
+    let show = |text: &str| match value {
+        Value::String(_) => escape::quoted(text),
+        _ => escape::terminal(text),
+    };
+    let length = text.chars().count();
+    if length <= LONG {
+        return show(text);
+    }
+    let start = start.min(length - EXCERPT);
+    let part: String = text.chars().skip(start).take(EXCERPT).collect();
+    let front = if start > 0 { "…" } else { "" };
+    let back = if start + EXCERPT < length { "…" } else { "" };
+    format!("{front}{}{back} ({})", show(&part), words::count(length, "character"))
+}
+
+fn diff(was: &str, is: &str, remark: &str) -> Shown {
+    let heading = if remark.is_empty() { "changed" } else { remark };
+    let (old, new) = (was.lines().count(), is.lines().count());
+    if old.max(new) > MOST_LINES || was.len().max(is.len()) > MOST_BYTES {
+        let sizes = format!(
+            "{heading}: {} ({}) -> {} ({}), too long to compare here",
+            words::count(old, "line"),
+            words::count(was.len(), "byte"),
+            words::count(new, "line"),
+            words::count(is.len(), "byte"),
+        );
+        return Shown::Line(sizes);
+    }
+    let diff = TextDiff::from_lines(was, is);
+    let groups = diff.grouped_ops(CONTEXT);
+    let mut lines = Vec::new();
+    for (index, group) in groups.iter().enumerate() {
+        if index > 0 {
+            lines.push(DiffLine { sign: ' ', text: "…".to_owned() });
+        }
+        for change in group.iter().flat_map(|op| diff.iter_changes(op)) {
+            let sign = match change.tag() {
+                ChangeTag::Insert => '+',
+                ChangeTag::Delete => '-',
+                ChangeTag::Equal => ' ',
+            };
+            let line = change.value();
+            let mut text = diff_text(line.strip_suffix('\n').unwrap_or(line));
+            if change.missing_newline() && sign != ' ' {
+                text.push_str("  (no newline at the end)");
+            }
+            lines.push(DiffLine { sign, text });
+        }
+    }
+    let rest = lines.len().saturating_sub(SHOWN_LINES);
+    lines.truncate(SHOWN_LINES);
+    push_rest(&mut lines, rest);
+    Shown::Diff(heading.to_owned(), lines)
+}
+
+fn push_rest(lines: &mut Vec<DiffLine>, rest: usize) {
+    if rest > 0 {
+        lines.push(DiffLine { sign: ' ', text: format!("… {}", words::count(rest, "more line")) });
+    }
+}
+
+fn diff_text(line: &str) -> String {
+    let length = line.chars().count();
+    if length <= LONG {
+        return escape::terminal_line(line);
+    }
+    let part: String = line.chars().take(EXCERPT).collect();
+    format!("{}… ({})", escape::terminal_line(&part), words::count(length, "character"))
+}

@@ -1,0 +1,193 @@
+//! Text from elsewhere, made harmless for where it is shown.
+
+/// For a terminal, on one line: whatever moves the cursor, reorders or hides text is written out as
+/// `\u{…}`, and newlines and tabs as `\n` and `\t`.
+#[must_use]
+pub fn terminal(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    text.chars().for_each(|c| push_visible(&mut out, c));
+    out
+}
+
+/// One line of a longer text for a terminal: as [`terminal`], but a tab stays a tab.
+#[must_use]
+pub fn terminal_line(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c == '\t' { out.push(c) } else { push_visible(&mut out, c) }
+    }
+    out
+}
+
+/// A string in double quotes, as in the files; fit for a terminal.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        if matches!(c, '"' | '\\') {
+            out.push('\\');
+        }
+        push_visible(&mut out, c);
+    }
+    out.push('"');
+    out
+}
+
+/// For running text in Markdown: no markup, no HTML, no mention, no link, no table cell border.
+#[must_use]
+pub fn markdown(text: &str) -> String {
+    /// Parts what a reader of rendered text would still link: `@name`, `#1`, `https://`, `www.`.
+    const JOINER: char = '\u{2060}';
+    let mut out = String::with_capacity(text.len());
+    for c in terminal(text).chars() {
+        match c {
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '&' => out.push_str("&amp;"),
+            '@' | '#' => out.extend(['\\', c, JOINER]),
+            '\\' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '(' | ')' | '!' | '|' | '~' | '$' => {
+                out.extend(['\\', c]);
+            }
+            _ => out.push(c),
+        }
+    }
+    out.replace("://", &format!(":{JOINER}//")).replace("www.", &format!("www{JOINER}."))
+}
+
+/// A code span in Markdown, with as many backticks around it as it takes.
+#[must_use]
+pub fn markdown_code(text: &str) -> String {
+    let text = terminal(text).replace('|', "\\|");
+    let ticks = "`".repeat(longest_run(&text, '`') + 1);
+    let pad = if text.starts_with(['`', ' ']) || text.ends_with(['`', ' ']) { " " } else { "" };
+    format!("{ticks}{pad}{text}{pad}{ticks}")
+}
+
+/// The fence for a Markdown code block with this content: at least three backticks, and more than
+/// stand anywhere in it.
+#[must_use]
+pub fn markdown_fence(content: &str) -> String {
+    "`".repeat(longest_run(content, '`').max(2) + 1)
+}
+
+/// The message of a workflow annotation.
+#[must_use]
+pub fn annotation(text: &str) -> String {
+    let lines: Vec<String> = text.split('\n').map(terminal_line).collect();
+    lines.join("\n").replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+/// A property of a workflow annotation: `file`, `title`.
+#[must_use]
+pub fn annotation_property(text: &str) -> String {
+    annotation(&terminal(text)).replace(':', "%3A").replace(',', "%2C")
+}
+
+/// A finished JSON document, for wherever it is shown: what JSON permits in strings and a terminal would
+/// act upon is written as `\uXXXX`. It reads as the same document.
+#[must_use]
+pub fn json(document: &str) -> String {
+    let mut out = String::with_capacity(document.len());
+    for c in document.chars() {
+        if c != '\n' && is_deceptive(c) {
+            let mut units = [0; 2];
+            c.encode_utf16(&mut units).iter().for_each(|unit| out.push_str(&format!("\\u{unit:04x}")));
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// One word of a shell command; `None` where no quoting would make it safe to copy.
+#[must_use]
+pub fn shell(word: &str) -> Option<String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:@%+,=".contains(c);
+    if word.is_empty() || word.chars().any(is_deceptive) {
+        None
+    } else if word.chars().all(plain) && !word.starts_with('-') {
+        Some(word.to_owned())
+    } else if word.starts_with('-') {
+        None
+    } else {
+        Some(format!("'{}'", word.replace('\'', r"'\''")))
+    }
+}
+
+fn push_visible(out: &mut String, c: char) {
+    match c {
+        '\n' => out.push_str("\\n"),
+        '\r' => out.push_str("\\r"),
+        '\t' => out.push_str("\\t"),
+        c if is_deceptive(c) => out.extend(c.escape_unicode()),
+        c => out.push(c),
+    }
+}
+
+/// Controls, and what reorders or hides text: bidirectional marks, characters without a width, line
+/// separators, tags.
+fn is_deceptive(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+fn longest_run(text: &str, wanted: char) -> usize {
+    let (longest, _) = text.chars().fold((0, 0), |(longest, run), c| {
+        let run = if c == wanted { run + 1 } else { 0 };
+        (longest.max(run), run)
+    });
+    longest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::{prop_assert, proptest};
+
+    #[test]
+    fn what_moves_a_cursor_or_hides_text_is_written_out() {
+        assert_eq!(terminal("a\u{1b}[2Jb\n\t\u{202e}c\u{9b}"), "a\\u{1b}[2Jb\\n\\t\\u{202e}c\\u{9b}");
+        assert_eq!(terminal("città 東京 🦀"), "città 東京 🦀");
+        assert_eq!(quoted("say \"a\\b\"\n"), r#""say \"a\\b\"\n""#);
+    }
+
+    #[test]
+    fn markdown_text_is_only_text() {
+        assert_eq!(markdown("<b>&|`*"), "&lt;b&gt;&amp;\\|\\`\\*");
+        assert!(!markdown("@octocat").contains("@o"));
+        assert!(!markdown("https://example.com").contains("://"));
+        assert_eq!(markdown_code("a``b"), "```a``b```");
+        assert_eq!(markdown_code("`"), "`` ` ``");
+        assert_eq!(markdown_fence("x ```` y"), "`````");
+    }
+
+    #[test]
+    fn an_annotation_stays_one_command() {
+        assert_eq!(annotation("50%\n::error::x"), "50%25%0A::error::x");
+        assert_eq!(annotation_property("a:b,c\r"), "a%3Ab%2Cc\\r");
+    }
+
+    #[test]
+    fn a_copied_command_does_only_what_it_says() {
+        assert_eq!(shell("crm/orders_db").as_deref(), Some("crm/orders_db"));
+        assert_eq!(shell("crm/$(rm -rf ~)").as_deref(), Some("'crm/$(rm -rf ~)'"));
+        assert_eq!(shell("crm/it's").as_deref(), Some(r"'crm/it'\''s'"));
+        for word in ["", "-rf", "a\nb", "a\u{202e}b"] {
+            assert_eq!(shell(word), None);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_escaped_text_has_a_control_character(text: String) {
+            for shown in [terminal(&text), quoted(&text), annotation(&text), markdown_code(&text)] {
+                prop_assert!(!shown.chars().any(is_deceptive));
+            }
+            prop_assert!(!markdown(&text).chars().any(|c| c != '\u{2060}' && is_deceptive(c)));
+        }
+    }
+}

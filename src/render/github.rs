@@ -1,0 +1,142 @@
+//! Workflow annotations: one command a line.
+
+use super::changes::{Shown, field_name, show};
+use super::rows::{detail, heading, verb};
+use super::{View, escape, outcome_line, summary_line, words};
+use crate::model::Place;
+use crate::plan::{Action, ActionResult, Outcome, Step, UnitPlan};
+use std::fmt::Write;
+
+/// Annotations for a tree at the repository's root, with a newline at the end.
+#[must_use]
+pub fn github(view: &View<'_>) -> String {
+    github_below(view, "")
+}
+
+/// Annotations for a tree at `dir` below the repository's root. What failed comes first, since only the
+/// first of each kind are shown.
+#[must_use]
+pub fn github_below(view: &View<'_>, dir: &str) -> String {
+    let mut page = Annotations { dir: dir.trim_matches('/'), out: [const { String::new() }; 3] };
+    let sum = match view.outcomes {
+        Some(outcomes) => outcome_line(view.plan, outcomes),
+        None => summary_line(view.plan),
+    };
+    page.push(Level::Notice, None, "Wellspring", &sum);
+    for (index, unit) in view.plan.units.iter().enumerate() {
+        page.unit(unit, view.outcome(index));
+    }
+    page.out.concat()
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Level {
+    Error,
+    Warning,
+    Notice,
+}
+
+impl Level {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Notice => "notice",
+        }
+    }
+}
+
+struct Annotations<'a> {
+    dir: &'a str,
+    /// One text per [`Level`].
+    out: [String; 3],
+}
+
+impl Annotations<'_> {
+    fn unit(&mut self, unit: &UnitPlan, outcome: Option<&Outcome>) {
+        let label = label(unit);
+        if let Some(error) = &unit.error {
+            self.push(Level::Error, None, &format!("{label} is not planned"), &error.message);
+        }
+        if let Some(error) = outcome.and_then(|outcome| outcome.error.as_ref()) {
+            self.push(Level::Error, None, &format!("{label} stopped"), &error.message);
+        }
+        for (index, action) in unit.actions.iter().enumerate() {
+            self.action(&label, unit, action, outcome.and_then(|outcome| outcome.results.get(index)));
+        }
+        for withheld in &unit.withheld {
+            let level = if withheld.refused { Level::Warning } else { Level::Notice };
+            let title = format!("{} of {label}/{} is withheld", withheld.action, withheld.source);
+            let allow = withheld.allow.iter().map(|allow| format!("\nTo allow: {allow}"));
+            let message = format!("{}{}", withheld.reason, allow.collect::<String>());
+            self.push(level, withheld.at.as_ref(), &title, &message);
+        }
+        for unchecked in &unit.unchecked {
+            let title = format!("{label}/{} is not checked", unchecked.source);
+            self.push(Level::Warning, Some(&unchecked.at), &title, &unchecked.why);
+        }
+        if !unit.unmanaged.is_empty() {
+            self.push(Level::Notice, None, &format!("Unmanaged in {label}, left alone"), &unmanaged(unit));
+        }
+    }
+
+    fn action(&mut self, label: &str, unit: &UnitPlan, action: &Action, result: Option<&ActionResult>) {
+        let what = format!("{} {label}/{}", verb(&action.step), action.source);
+        let (level, title, message) = match result {
+            None => (Level::Notice, what, planned(unit, action)),
+            Some(ActionResult::Failed(message)) => (Level::Error, format!("{what} failed"), message.clone()),
+            Some(ActionResult::Skipped(because)) => {
+                (Level::Warning, format!("{what} was skipped"), because.clone())
+            }
+            Some(ActionResult::Done | ActionResult::Open) => return,
+        };
+        self.push(level, action.at.as_ref(), &title, &message);
+    }
+
+    fn push(&mut self, level: Level, at: Option<&Place>, title: &str, message: &str) {
+        let mut properties = String::new();
+        if let Some(at) = at {
+            let file =
+                if self.dir.is_empty() { at.file.to_string() } else { format!("{}/{}", self.dir, at.file) };
+            let _ = write!(properties, "file={},line={},", escape::annotation_property(&file), at.line);
+        }
+        let (title, message) = (escape::annotation_property(title), escape::annotation(message));
+        let out = &mut self.out[level as usize];
+        let _ = writeln!(out, "::{} {properties}title={title}::{message}", level.word());
+    }
+}
+
+fn label(unit: &UnitPlan) -> String {
+    let heading = heading(unit);
+    match heading.scope {
+        Some(scope) => format!("{} ({scope})", heading.label),
+        None => heading.label,
+    }
+}
+
+fn unmanaged(unit: &UnitPlan) -> String {
+    const NAMED: usize = 20;
+    let all = &unit.unmanaged;
+    let mut names: Vec<String> =
+        all.iter().take(NAMED).map(|source| escape::terminal(source.name.as_str())).collect();
+    if all.len() > NAMED {
+        names.push(format!("{} more", words::number(all.len() - NAMED)));
+    }
+    words::list(&names)
+}
+
+/// The reason, and the fields that change on a line each.
+fn planned(unit: &UnitPlan, action: &Action) -> String {
+    let mut message = match &action.step {
+        Step::Schedule { .. } => detail(unit, action, false),
+        _ => action.reason.clone(),
+    };
+    for change in &action.changes {
+        let text = match show(change, true) {
+            Shown::Line(text) | Shown::Diff(text, _) => text,
+            Shown::Pair(was, is, _) => format!("{was} -> {is}"),
+        };
+        let _ = write!(message, "\n{}: {text}", field_name(&change.path));
+    }
+    message
+}

@@ -1,0 +1,311 @@
+//! A plan as JSON: an interface that scripts stand on.
+//!
+//! [`FORMAT_VERSION`] changes when a field's meaning does; a new field does not change it.
+
+use super::rows::declared_source;
+use super::{Summary, View, counts, escape, identity, schedules};
+use crate::model::{Place, SourceId, SourceKey, SourceName};
+use crate::plan::{Action, ActionResult, FieldChange, Outcome, Removal, Step, UnitPlan};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+
+/// The version of the JSON shapes.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// The view as pretty JSON, without a newline at the end.
+#[must_use]
+pub fn json(view: &View<'_>) -> String {
+    let units = &view.plan.units;
+    let summary = counts(view.plan, view.outcomes);
+    let report = Report {
+        format_version: FORMAT_VERSION,
+        plan_id: view.plan_id,
+        complete: summary.errors == 0 && summary.unchecked == 0,
+        summary,
+        workspaces: units.iter().enumerate().map(|(index, unit)| workspace(view, index, unit)).collect(),
+    };
+    #[expect(clippy::expect_used, reason = "no map here has keys that are not strings")]
+    let document =
+        serde_json::to_string_pretty(&report).expect("every part of a report is representable in JSON");
+    escape::json(&document)
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    format_version: u32,
+    plan_id: &'a str,
+    complete: bool,
+    summary: Summary,
+    workspaces: Vec<WorkspaceReport<'a>>,
+}
+
+#[derive(Serialize)]
+struct WorkspaceReport<'a> {
+    workspace: &'a str,
+    workspace_id: &'a str,
+    scope: &'a str,
+    error: Option<ErrorReport<'a>>,
+    actions: Vec<ActionReport<'a>>,
+    withheld: Vec<WithheldReport<'a>>,
+    unmanaged: Vec<UnmanagedReport<'a>>,
+    unreadable: &'a [String],
+    unchecked: Vec<UncheckedReport<'a>>,
+    suspended: Vec<SuspendedReport<'a>>,
+    unchanged: Vec<Named<'a>>,
+}
+
+#[derive(Serialize)]
+struct ErrorReport<'a> {
+    kind: &'a str,
+    message: &'a str,
+}
+
+#[derive(Serialize)]
+struct Named<'a> {
+    source: &'a str,
+    name: &'a SourceName,
+}
+
+#[derive(Serialize)]
+struct Where<'a> {
+    file: Option<&'a str>,
+    line: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct ActionReport<'a> {
+    action: &'static str,
+    source: &'a SourceKey,
+    name: &'a SourceName,
+    source_id: Option<&'a SourceId>,
+    reason: &'a str,
+    #[serde(flatten)]
+    at: Where<'a>,
+    changes: Vec<ChangeReport<'a>>,
+    drift: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    removal: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    moved_to: Option<&'a SourceName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schedule: Option<ScheduleReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lacks_secret: Option<&'a str>,
+    #[serde(flatten)]
+    result: ResultReport<'a>,
+}
+
+#[derive(Serialize)]
+struct ChangeReport<'a> {
+    path: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after: Option<&'a Value>,
+    sensitive: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reference: Option<&'a str>,
+    drift: bool,
+}
+
+#[derive(Serialize)]
+struct ScheduleReport {
+    before: Option<String>,
+    after: Option<String>,
+    next: Vec<Timestamp>,
+}
+
+#[derive(Serialize, Default)]
+struct ResultReport<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    because: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct WithheldReport<'a> {
+    source: &'a SourceKey,
+    name: &'a SourceName,
+    action: &'static str,
+    reason: &'a str,
+    code: &'static str,
+    #[serde(flatten)]
+    at: Where<'a>,
+    allow: Option<&'a str>,
+    refused: bool,
+}
+
+#[derive(Serialize)]
+struct UnmanagedReport<'a> {
+    name: &'a SourceName,
+    r#type: Option<&'a str>,
+    source_id: Option<&'a SourceId>,
+}
+
+#[derive(Serialize)]
+struct UncheckedReport<'a> {
+    source: &'a SourceKey,
+    name: &'a SourceName,
+    why: &'a str,
+    #[serde(flatten)]
+    at: Where<'a>,
+}
+
+#[derive(Serialize)]
+struct SuspendedReport<'a> {
+    source: &'a str,
+    name: &'a SourceName,
+    reason: &'a str,
+    changes: Vec<ChangeReport<'a>>,
+}
+
+fn workspace<'a>(view: &View<'a>, index: usize, unit: &'a UnitPlan) -> WorkspaceReport<'a> {
+    let outcome = view.outcome(index);
+    let error = unit.error.as_ref().or_else(|| outcome?.error.as_ref());
+    let unchecked = |name: &SourceName| unit.unchecked.iter().any(|unchecked| unchecked.name == *name);
+    WorkspaceReport {
+        workspace: unit.desired.label(),
+        workspace_id: unit.desired.workspace().as_str(),
+        scope: unit.desired.scope().as_str(),
+        error: error.map(|error| ErrorReport { kind: error.kind, message: &error.message }),
+        actions: actions(view, unit, outcome),
+        withheld: withheld(unit),
+        unmanaged: unit
+            .unmanaged
+            .iter()
+            .map(|source| UnmanagedReport {
+                name: &source.name,
+                r#type: source.kind.as_deref(),
+                source_id: source.id.as_ref(),
+            })
+            .collect(),
+        unreadable: &unit.unreadable,
+        unchecked: unit
+            .unchecked
+            .iter()
+            .map(|source| UncheckedReport {
+                source: &source.source,
+                name: &source.name,
+                why: &source.why,
+                at: place(Some(&source.at)),
+            })
+            .collect(),
+        suspended: suspended(unit),
+        unchanged: unit
+            .unchanged
+            .iter()
+            .filter(|name| !unchecked(name))
+            .map(|name| named(unit, name))
+            .collect(),
+    }
+}
+
+fn actions<'a>(view: &View<'a>, unit: &'a UnitPlan, outcome: Option<&'a Outcome>) -> Vec<ActionReport<'a>> {
+    let reports = unit.actions.iter().enumerate().map(|(index, action)| ActionReport {
+        action: action.step.word(),
+        source: &action.source,
+        name: &action.name,
+        source_id: action.step.source_id(),
+        reason: &action.reason,
+        at: place(action.at.as_ref()),
+        changes: changes(&action.changes),
+        drift: action.mends_drift,
+        removal: match &action.step {
+            Step::Cleanup { removal, .. } => Some(self::removal(removal)),
+            _ => None,
+        },
+        moved_to: match &action.step {
+            Step::Cleanup { removal: Removal::Moved(to), .. } => Some(to),
+            _ => None,
+        },
+        schedule: schedule(unit, action, view.now),
+        lacks_secret: action.lacks_secret.as_deref(),
+        result: outcome.map(|outcome| result(outcome.results.get(index))).unwrap_or_default(),
+    });
+    reports.collect()
+}
+
+/// The stable word for why a source is cleaned up.
+pub(super) fn removal(removal: &Removal) -> &'static str {
+    match removal {
+        Removal::Undeclared => "undeclared",
+        Removal::Removed => "removed",
+        Removal::Moved(_) => "moved",
+        Removal::Superseded => "superseded",
+    }
+}
+
+fn result(result: Option<&ActionResult>) -> ResultReport<'_> {
+    let (outcome, error, because) = match result {
+        Some(ActionResult::Done) => ("done", None, None),
+        Some(ActionResult::Failed(message)) => ("failed", Some(message.as_str()), None),
+        Some(ActionResult::Skipped(because)) => ("skipped", None, Some(because.as_str())),
+        Some(ActionResult::Open) | None => ("open", None, None),
+    };
+    ResultReport { outcome: Some(outcome), error, because }
+}
+
+fn schedule(unit: &UnitPlan, action: &Action, now: Timestamp) -> Option<ScheduleReport> {
+    let source = unit.desired.sources.get(identity::index(&action.step)?)?;
+    let before = match &action.step {
+        Step::Schedule { before, .. } => before.as_ref(),
+        Step::Connect { .. } if source.sync.is_some() => None,
+        _ => return None,
+    };
+    Some(ScheduleReport {
+        before: before.map(crate::schedule::describe),
+        after: source.sync.as_ref().map(crate::schedule::describe),
+        next: source
+            .sync
+            .as_ref()
+            .map(|spec| schedules::instants(unit.unit(), &source.name, spec, now))
+            .unwrap_or_default(),
+    })
+}
+
+fn withheld(unit: &UnitPlan) -> Vec<WithheldReport<'_>> {
+    let reports = unit.withheld.iter().map(|withheld| WithheldReport {
+        source: &withheld.source,
+        name: &withheld.name,
+        action: withheld.action,
+        reason: &withheld.reason,
+        code: withheld.code,
+        at: place(withheld.at.as_ref()),
+        allow: withheld.allow.as_deref(),
+        refused: withheld.refused,
+    });
+    reports.collect()
+}
+
+fn suspended(unit: &UnitPlan) -> Vec<SuspendedReport<'_>> {
+    let reports = unit.suspended.iter().map(|suspended| {
+        let Named { source, name } = named(unit, &suspended.name);
+        SuspendedReport { source, name, reason: &suspended.reason, changes: changes(&suspended.drift) }
+    });
+    reports.collect()
+}
+
+fn named<'a>(unit: &'a UnitPlan, name: &'a SourceName) -> Named<'a> {
+    Named { source: declared_source(unit, name).map_or(name.as_str(), |source| source.key.as_str()), name }
+}
+
+fn place(at: Option<&Place>) -> Where<'_> {
+    Where { file: at.map(|at| &*at.file), line: at.map(|at| at.line) }
+}
+
+/// Whatever a sensitive change may hold, its values are not written.
+fn changes(changes: &[FieldChange]) -> Vec<ChangeReport<'_>> {
+    let reports = changes.iter().map(|change| ChangeReport {
+        path: change.path.as_str(),
+        before: change.before.as_ref().filter(|_| !change.sensitive),
+        after: change.after.as_ref().filter(|_| !change.sensitive),
+        sensitive: change.sensitive,
+        reference: change.reference.as_deref(),
+        drift: change.drift,
+    });
+    reports.collect()
+}

@@ -1,0 +1,152 @@
+//! Rows laid out in columns, as wide as the block needs.
+
+use super::changes::Shown;
+use super::escape;
+use super::paint::{Tone, pad, width, wrap};
+use super::rows::{Below, Row};
+
+/// The key's column, at least: short keys of several blocks then stand below each other.
+const NARROWEST: usize = 14;
+/// And at most: one long key does not push the others' text away.
+const WIDEST: usize = 32;
+/// The column of the word, at least.
+const WORD: usize = 9;
+/// The column of the marks.
+const MARK: usize = 3;
+/// With less room than this to the right of a column, texts begin further to the left.
+const NARROW: usize = 40;
+/// Field names take at most so much.
+const FIELD: usize = 32;
+
+/// Where the lines are to stand.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Page {
+    /// With colour codes.
+    pub(super) color: bool,
+    /// Columns to wrap at; 0 never wraps.
+    pub(super) width: usize,
+    /// Marks, and the signs of a comparison, stand in the first column, where a `diff` block of Markdown
+    /// looks for them.
+    pub(super) flush: bool,
+}
+
+impl Page {
+    fn indent(self) -> usize {
+        if self.flush { 0 } else { 2 }
+    }
+
+    fn paint(self, tone: Tone, text: &str) -> String {
+        tone.paint(text, self.color)
+    }
+
+    /// The rows, one or more lines each.
+    pub(super) fn rows(self, rows: &[Row]) -> Vec<String> {
+        let labels: Vec<String> = rows.iter().map(label).collect();
+        let widest = |lengths: &mut dyn Iterator<Item = usize>, most| lengths.filter(|n| *n <= most).max();
+        let key = widest(&mut labels.iter().map(|label| width(label)), WIDEST).unwrap_or(0).max(NARROWEST);
+        let word = widest(&mut rows.iter().map(|row| row.word.len()), WIDEST).unwrap_or(0).max(WORD);
+        let mut out = Vec::new();
+        for (row, label) in rows.iter().zip(&labels) {
+            self.row(row, label, key, word, &mut out);
+        }
+        out
+    }
+
+    fn row(self, row: &Row, label: &str, key: usize, word: usize, out: &mut Vec<String>) {
+        let column = self.indent() + MARK + 1 + key + 2 + word + 1;
+        let start = format!(
+            "{}{} {}  {} ",
+            " ".repeat(self.indent()),
+            self.paint(row.tone, &pad(row.mark, MARK)),
+            pad(label, key),
+            self.paint(row.tone, &pad(row.word, word)),
+        );
+        let detail = escape::terminal(&row.detail);
+        // A key that is too long for its column pushes its own text only.
+        let room = self.room(column + width(label).saturating_sub(key));
+        let mut lines = wrap(&detail, room).into_iter();
+        out.push(format!("{start}{}", lines.next().unwrap_or_default()).trim_end().to_owned());
+        out.extend(lines.map(|line| format!("{}{line}", " ".repeat(column))));
+
+        let name = row.below.iter().filter_map(|below| match below {
+            Below::Field(name, _) => Some(width(&escape::terminal(name))).filter(|n| *n <= FIELD),
+            _ => None,
+        });
+        let name = name.max().unwrap_or(0);
+        for below in &row.below {
+            match below {
+                Below::Field(field, shown) => self.field(&escape::terminal(field), shown, name, out),
+                Below::Line(text) => out.push(format!("{}{}", self.margin(), escape::terminal(text))),
+                Below::Note(text) => self.paragraph(text, column, row.tone, out),
+            }
+        }
+    }
+
+    /// Where fields begin.
+    fn margin(self) -> String {
+        " ".repeat(self.indent() + MARK + 3)
+    }
+
+    fn room(self, column: usize) -> usize {
+        self.width.saturating_sub(column)
+    }
+
+    fn field(self, name: &str, shown: &Shown, longest: usize, out: &mut Vec<String>) {
+        let start = format!("{}{}  ", self.margin(), pad(name, longest));
+        match shown {
+            Shown::Line(text) => out.push(format!("{start}{text}")),
+            Shown::Pair(was, is, remark) => self.pair(&start, [was, is, remark], out),
+            Shown::Diff(heading, lines) => {
+                out.push(format!("{start}{heading}"));
+                for line in lines {
+                    let tone = match line.sign {
+                        '+' => Tone::Green,
+                        '-' => Tone::Red,
+                        _ => Tone::Plain,
+                    };
+                    let text = match self.flush {
+                        true => format!("{}{}  {}", line.sign, self.margin(), line.text),
+                        false => format!("{}  {} {}", self.margin(), line.sign, line.text),
+                    };
+                    out.push(self.paint(tone, text.trim_end()));
+                }
+            }
+        }
+    }
+
+    /// On one line where it fits, else below each other.
+    fn pair(self, start: &str, [was, is, remark]: [&String; 3], out: &mut Vec<String>) {
+        let remark = if remark.is_empty() { String::new() } else { format!("  ({remark})") };
+        let (red, green) = (self.paint(Tone::Red, was), self.paint(Tone::Green, is));
+        let length = width(start) + width(was) + 4 + width(is) + width(&remark);
+        if self.width == 0 || length <= self.width {
+            out.push(format!("{start}{red} -> {green}{remark}"));
+        } else {
+            out.push(format!("{start}{}", self.paint(Tone::Red, &format!("- {was}"))));
+            let below = " ".repeat(width(start));
+            out.push(format!("{below}{}{remark}", self.paint(Tone::Green, &format!("+ {is}"))));
+        }
+    }
+
+    /// A text of one or more lines, each wrapped, from `column` on; further to the left where the place
+    /// is narrow.
+    pub(super) fn paragraph(self, text: &str, column: usize, tone: Tone, out: &mut Vec<String>) {
+        let narrow = self.width > 0 && self.room(column) < NARROW;
+        let column = if self.flush || narrow { self.margin().len() } else { column };
+        for line in text.lines() {
+            for piece in wrap(&escape::terminal(line), self.room(column)) {
+                let tone = if tone == Tone::Red { Tone::Red } else { Tone::Plain };
+                out.push(format!("{}{}", " ".repeat(column), self.paint(tone, &piece)).trim_end().to_owned());
+            }
+        }
+    }
+}
+
+/// The key, and the platform's name where it differs.
+fn label(row: &Row) -> String {
+    let key = escape::terminal(&row.key);
+    match &row.name {
+        Some(name) => format!("{key} {}", escape::quoted(name)),
+        None => key,
+    }
+}

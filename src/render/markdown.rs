@@ -1,0 +1,85 @@
+//! A plan as the comment on a pull request.
+
+use super::lines::Page;
+use super::{View, escape, outcome_line, rows, summary_line, text, words};
+
+/// The first line; a later comment finds an earlier one by it.
+pub const MARKDOWN_MARKER: &str = "<!-- wellspring-plan -->";
+/// The most bytes of a comment.
+pub const MARKDOWN_LIMIT: usize = 60_000;
+/// Kept for what follows the blocks.
+const TAIL: usize = 5_000;
+/// So many workspaces that are left out are named.
+const LEFT_OUT_NAMED: usize = 8;
+/// By so much of their names.
+const NAME: usize = 40;
+
+/// The view in Markdown, at most [`MARKDOWN_LIMIT`] bytes: the sum first, then a block per workspace.
+/// What does not fit is left out, and the end says what that is.
+#[must_use]
+pub fn markdown(view: &View<'_>) -> String {
+    let sum = match view.outcomes {
+        Some(outcomes) => outcome_line(view.plan, outcomes),
+        None => summary_line(view.plan),
+    };
+    let verb = if view.outcomes.is_some() { "apply" } else { "plan" };
+    let mut out = format!("{MARKDOWN_MARKER}\n### Wellspring {verb}\n\n**{}**\n", escape::markdown(&sum));
+    let mut left_out = Vec::new();
+    for (index, unit) in view.plan.units.iter().enumerate() {
+        let page = Page { color: false, width: 0, flush: true };
+        let lines = text::body(unit, view.outcome(index), view.now, false, page);
+        if lines.is_empty() {
+            continue;
+        }
+        let heading = rows::heading(unit);
+        let room = (MARKDOWN_LIMIT - TAIL).saturating_sub(out.len());
+        let rest = push_block(&mut out, &title(&heading), &lines, room);
+        if rest > 0 {
+            let label: String = escape::terminal(&heading.label).chars().take(NAME).collect();
+            left_out.push(format!("{} of {}", words::count(rest, "line"), escape::markdown_code(&label)));
+        }
+    }
+    if let Some(text) = text::remainder(view).filter(|text| text.len() < TAIL / 10) {
+        out.push_str(&format!("\n{}\n", escape::markdown(&text)));
+    }
+    if !left_out.is_empty() {
+        let more = left_out.len().saturating_sub(LEFT_OUT_NAMED);
+        left_out.truncate(LEFT_OUT_NAMED);
+        if more > 0 {
+            left_out.push(words::count(more, "more workspace"));
+        }
+        let note = "This comment is cut to fit. Left out:";
+        out.push_str(&format!(
+            "\n**{note} {}.** `wellspring plan` shows everything.\n",
+            words::list(&left_out)
+        ));
+    }
+    out.push_str(&format!("\n<sub>Plan {}</sub>\n", escape::markdown_code(view.plan_id)));
+    out
+}
+
+fn title(heading: &rows::Heading) -> String {
+    let id = heading.id.as_ref().map(|id| format!(" {}", escape::markdown_code(id)));
+    let scope = heading.scope.as_ref().map(|scope| format!(" ({})", escape::markdown(scope)));
+    let parts: String = [id, scope].into_iter().flatten().collect();
+    format!("#### {}{parts}", escape::markdown(&heading.label))
+}
+
+/// Appends as many lines as there is room for, and returns how many there was none for.
+fn push_block(out: &mut String, title: &str, lines: &[String], room: usize) -> usize {
+    let fence = escape::markdown_fence(&lines.join("\n"));
+    let mut left = room.saturating_sub(title.len() + 2 * fence.len() + "\n\ndiff\n\n".len());
+    let fitting = lines
+        .iter()
+        .take_while(|line| {
+            let fits = line.len() < left;
+            left = left.saturating_sub(line.len() + 1);
+            fits
+        })
+        .count();
+    if fitting > 0 {
+        let body = lines[..fitting].join("\n");
+        out.push_str(&format!("\n{title}\n{fence}diff\n{body}\n{fence}\n"));
+    }
+    lines.len() - fitting
+}

@@ -1,0 +1,123 @@
+//! Colour and columns.
+
+/// How a piece of text stands out where colour is understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tone {
+    Plain,
+    Green,
+    Red,
+    Yellow,
+    Cyan,
+    Magenta,
+    Bold,
+    Dim,
+}
+
+impl Tone {
+    /// The text in this tone. It must be escaped already.
+    pub(super) fn paint(self, text: &str, color: bool) -> String {
+        let code = match self {
+            Self::Plain => return text.to_owned(),
+            _ if !color || text.is_empty() => return text.to_owned(),
+            Self::Green => "32",
+            Self::Red => "31",
+            Self::Yellow => "33",
+            Self::Cyan => "36",
+            Self::Magenta => "1;35",
+            Self::Bold => "1",
+            Self::Dim => "2",
+        };
+        format!("\x1b[{code}m{text}\x1b[0m")
+    }
+}
+
+/// The columns an escaped text takes: East Asian wide characters and pictographs take two, combining
+/// marks none.
+pub(super) fn width(text: &str) -> usize {
+    text.chars().map(char_width).sum()
+}
+
+fn char_width(c: char) -> usize {
+    match u32::from(c) {
+        0x300..=0x36f
+        | 0x1ab0..=0x1aff
+        | 0x1dc0..=0x1dff
+        | 0x20d0..=0x20ff
+        | 0xfe00..=0xfe0f
+        | 0xfe20..=0xfe2f => 0,
+        0x1100..=0x115f
+        | 0x2e80..=0x303e
+        | 0x3041..=0xa4cf
+        | 0xac00..=0xd7a3
+        | 0xf900..=0xfaff
+        | 0xfe30..=0xfe6f
+        | 0xff00..=0xff60
+        | 0xffe0..=0xffe6
+        | 0x1f300..=0x1f64f
+        | 0x1f680..=0x1f6ff
+        | 0x1f900..=0x1f9ff
+        | 0x20000..=0x3fffd => 2,
+        _ => 1,
+    }
+}
+
+/// The text and as many spaces as it takes to fill `columns`.
+pub(super) fn pad(text: &str, columns: usize) -> String {
+    format!("{text}{}", " ".repeat(columns.saturating_sub(width(text))))
+}
+
+/// Lines of at most `columns`, broken at spaces; what stands in backticks is never broken, so that it
+/// can be copied. A narrow place is not wrapped for.
+pub(super) fn wrap(text: &str, columns: usize) -> Vec<String> {
+    const TOO_NARROW: usize = 24;
+    if columns < TOO_NARROW || width(text) <= columns {
+        return vec![text.to_owned()];
+    }
+    let mut lines = vec![String::new()];
+    let mut used = 0;
+    for word in words(text) {
+        let length = width(word);
+        if used > 0 && used + 1 + length > columns {
+            lines.push(String::new());
+            used = 0;
+        }
+        if let Some(line) = lines.last_mut() {
+            if used > 0 {
+                line.push(' ');
+                used += 1;
+            }
+            line.push_str(word);
+            used += length;
+        }
+    }
+    lines
+}
+
+/// Split at spaces outside of backticks.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    let mut in_code = false;
+    text.split(move |c| {
+        in_code ^= c == '`';
+        c == ' ' && !in_code
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_broken_at_spaces_and_never_within_a_command() {
+        let text = "to allow: run `wellspring apply --prune -s crm/orders_db` once";
+        assert_eq!(wrap(text, 30), ["to allow: run", "`wellspring apply --prune -s crm/orders_db`", "once"]);
+        assert_eq!(wrap(text, 10), [text]);
+        assert_eq!(wrap("short", 30), ["short"]);
+    }
+
+    #[test]
+    fn columns_are_those_of_a_terminal() {
+        assert_eq!(width("città"), 5);
+        assert_eq!(width("東京"), 4);
+        assert_eq!(pad("東京", 6), "東京  ");
+    }
+}

@@ -1,0 +1,331 @@
+//! What there is to say about one unit, line by line, before it is laid out.
+//!
+//! Texts here are raw: whoever shows them escapes them for the place.
+
+use super::changes::{Shown, field_name, show, show_declared};
+use super::paint::Tone;
+use super::schedules;
+use super::{escape, words};
+use crate::model::{Definition, DesiredSource, FieldPath, Leaf, Scope, SourceName};
+use crate::plan::{
+    Action, ActionResult, FieldChange, Outcome, Removal, Step, Suspended, Unchecked, UnitPlan, Unmanaged,
+    Withheld,
+};
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+
+/// More unmanaged sources than this are only counted, unless everything is to be shown.
+const UNMANAGED_SHOWN: usize = 10;
+
+/// One line about one source, and what belongs below it.
+pub(super) struct Row {
+    pub(super) mark: &'static str,
+    pub(super) tone: Tone,
+    pub(super) key: String,
+    /// The platform's name, where it is not the key.
+    pub(super) name: Option<String>,
+    pub(super) word: &'static str,
+    pub(super) detail: String,
+    pub(super) below: Vec<Below>,
+}
+
+/// What stands below a [`Row`].
+pub(super) enum Below {
+    /// A field and what becomes of it.
+    Field(String, Shown),
+    /// A sentence in the column of the fields.
+    Line(String),
+    /// A word on the row's detail, in its column.
+    Note(String),
+}
+
+impl Row {
+    fn new(mark: &'static str, tone: Tone, key: &str, name: &SourceName, word: &'static str) -> Self {
+        Self {
+            mark,
+            tone,
+            key: key.to_owned(),
+            name: (name.as_str() != key).then(|| name.as_str().to_owned()),
+            word,
+            detail: String::new(),
+            below: Vec::new(),
+        }
+    }
+
+    fn note(&mut self, text: impl Into<String>) {
+        self.below.push(Below::Note(text.into()));
+    }
+}
+
+/// How a unit is named: `crm  ws_1c04de (organization)`, in parts.
+pub(super) struct Heading {
+    pub(super) label: String,
+    /// Where it is not the label.
+    pub(super) id: Option<String>,
+    /// Where it is not the default.
+    pub(super) scope: Option<String>,
+}
+
+pub(super) fn heading(unit: &UnitPlan) -> Heading {
+    let (label, id) = (unit.desired.label(), unit.desired.workspace().as_str());
+    let scope = unit.desired.scope();
+    Heading {
+        label: label.to_owned(),
+        id: (id != label).then(|| id.to_owned()),
+        scope: (*scope != Scope::default()).then(|| scope.as_str().to_owned()),
+    }
+}
+
+/// Every row of one unit: actions as they are carried out, then what is held back or left alone, and,
+/// where `verbose`, what stays as it is.
+pub(super) fn of_unit(unit: &UnitPlan, outcome: Option<&Outcome>, now: Timestamp, verbose: bool) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (index, action) in unit.actions.iter().enumerate() {
+        let result = outcome.and_then(|outcome| outcome.results.get(index));
+        rows.push(of_action(unit, action, result, now, verbose));
+    }
+    rows.extend(unit.unchecked.iter().filter(|unchecked| !is_told(unit, unchecked)).map(of_unchecked));
+    for (index, withheld) in unit.withheld.iter().enumerate() {
+        // The same advice for the next one stands there once, at the last.
+        let next = unit.withheld.get(index + 1);
+        let repeated =
+            next.is_some_and(|next| next.allow == withheld.allow && next.reason == withheld.reason);
+        rows.push(of_withheld(withheld, !repeated));
+    }
+    let drifting = unit.suspended.iter().filter(|suspended| verbose || !suspended.drift.is_empty());
+    rows.extend(drifting.map(|suspended| of_suspended(unit, suspended)));
+    unmanaged(unit, verbose, &mut rows);
+    if verbose {
+        let unchanged =
+            unit.unchanged.iter().filter(|name| !unit.unchecked.iter().any(|other| other.name == **name));
+        rows.extend(unchanged.map(|name| of_unchanged(unit, name)));
+    }
+    rows
+}
+
+/// Is it said at an action already that the secret is missing?
+fn is_told(unit: &UnitPlan, unchecked: &Unchecked) -> bool {
+    unit.actions.iter().any(|action| action.name == unchecked.name && action.lacks_secret.is_some())
+}
+
+fn of_action(
+    unit: &UnitPlan,
+    action: &Action,
+    result: Option<&ActionResult>,
+    now: Timestamp,
+    verbose: bool,
+) -> Row {
+    let (mark, tone) = mark(&action.step);
+    let mut row = Row::new(mark, tone, action.source.as_str(), &action.name, action.step.word());
+    row.detail = detail(unit, action, verbose);
+    match result {
+        None => {
+            if let Some(why) = &action.lacks_secret {
+                row.note(format!("not checked: {why}"));
+            }
+        }
+        Some(ActionResult::Done) => row.word = done(&action.step),
+        Some(ActionResult::Failed(message)) => {
+            (row.mark, row.tone, row.word) = ("x", Tone::Red, "failed");
+            row.detail = join(format!("to {}", verb(&action.step)), &place(action));
+            row.note(message);
+        }
+        Some(ActionResult::Skipped(because)) => {
+            (row.tone, row.word) = (Tone::Dim, "skipped");
+            row.note(because);
+        }
+        Some(ActionResult::Open) => (row.tone, row.word) = (Tone::Dim, "open"),
+    }
+    push_fields(&mut row, unit, action, now, verbose);
+    row
+}
+
+/// What changes, field by field.
+fn push_fields(row: &mut Row, unit: &UnitPlan, action: &Action, now: Timestamp, verbose: bool) {
+    let marked = mixed_drift(&action.changes);
+    row.below.extend(action.changes.iter().map(|change| field(change, marked)));
+    match &action.step {
+        Step::Schedule { index, before } => {
+            let after = unit.desired.sources.get(*index).and_then(|source| source.sync.as_ref());
+            row.below.extend(
+                schedules::settings(before.as_ref(), after).map(|(name, shown)| Below::Field(name, shown)),
+            );
+            if before.as_ref().map(|spec| &spec.when) != after.map(|spec| &spec.when) {
+                row.below.extend(next(unit, *index, now));
+            }
+        }
+        Step::Connect { index } if verbose => {
+            if let Some(source) = unit.desired.sources.get(*index) {
+                row.below.extend(declared(&source.definition));
+                if let Some(spec) = &source.sync {
+                    row.below
+                        .push(Below::Field("sync".to_owned(), Shown::Line(schedules::words(Some(spec)))));
+                }
+                row.below.extend(next(unit, *index, now));
+            }
+        }
+        _ => {}
+    }
+}
+
+fn mark(step: &Step) -> (&'static str, Tone) {
+    match step {
+        Step::Connect { .. } => ("+", Tone::Green),
+        Step::Replace { .. } => ("+/-", Tone::Yellow),
+        Step::Cleanup { .. } => ("-", Tone::Red),
+        Step::Schedule { .. } => ("~", Tone::Yellow),
+        Step::Adopt { .. } | Step::Forget => ("=", Tone::Cyan),
+    }
+}
+
+/// `connected`, for what is done.
+pub(super) fn done(step: &Step) -> &'static str {
+    match step {
+        Step::Adopt { .. } => "adopted",
+        Step::Connect { .. } => "connected",
+        Step::Replace { .. } => "replaced",
+        Step::Cleanup { .. } => "cleaned up",
+        Step::Forget => "forgotten",
+        Step::Schedule { .. } => "scheduled",
+    }
+}
+
+/// `clean up`, for what is to be done.
+pub(super) fn verb(step: &Step) -> &'static str {
+    match step {
+        Step::Cleanup { .. } => "clean up",
+        other => other.word(),
+    }
+}
+
+/// The part of an action's line that says where or why.
+pub(super) fn detail(unit: &UnitPlan, action: &Action, verbose: bool) -> String {
+    let declared = place(action);
+    match &action.step {
+        Step::Connect { .. } if action.mends_drift => join(declared, &action.reason),
+        Step::Connect { .. } => declared,
+        Step::Replace { .. } => join(declared, why_replaced(action)),
+        Step::Adopt { .. } => join(declared, &action.reason),
+        Step::Forget => action.reason.clone(),
+        Step::Cleanup { id, removal } if verbose || *removal == Removal::Superseded => {
+            format!("{} (id {id})", action.reason)
+        }
+        Step::Cleanup { .. } => action.reason.clone(),
+        Step::Schedule { index, before } => {
+            let after = unit.desired.sources.get(*index).and_then(|source| source.sync.as_ref());
+            schedules::change(before.as_ref(), after)
+        }
+    }
+}
+
+/// Nothing where the fields below say it all.
+fn why_replaced(action: &Action) -> &str {
+    let drifted = action.changes.iter().filter(|change| change.drift).count();
+    match (drifted, action.changes.len()) {
+        (_, 0) => &action.reason,
+        (drifted, all) if drifted == all => "changed on the platform",
+        // The fields' own reason ends so; any other is told.
+        _ if action.reason.contains(" changed") => "",
+        _ => &action.reason,
+    }
+}
+
+fn place(action: &Action) -> String {
+    action.at.as_ref().map(ToString::to_string).unwrap_or_default()
+}
+
+/// The parts that there are, with a comma between.
+fn join(first: String, second: &str) -> String {
+    match (first.is_empty(), second.is_empty()) {
+        (false, false) => format!("{first}, {second}"),
+        (true, _) => second.to_owned(),
+        (false, true) => first,
+    }
+}
+
+/// Some fields were changed by someone else and some were not.
+fn mixed_drift(changes: &[FieldChange]) -> bool {
+    let drifted = changes.iter().filter(|change| change.drift).count();
+    drifted > 0 && drifted < changes.len()
+}
+
+fn field(change: &FieldChange, mark_drift: bool) -> Below {
+    Below::Field(field_name(&change.path), show(change, mark_drift))
+}
+
+/// What is to be connected, field by field.
+fn declared(definition: &Definition) -> Vec<Below> {
+    let kind = (FieldPath::root("type"), Leaf::Plain(definition.kind.as_str().into()));
+    let leaves: BTreeMap<FieldPath, Leaf> = definition.leaves();
+    std::iter::once(kind)
+        .chain(leaves)
+        .map(|(path, leaf)| Below::Field(field_name(&path), show_declared(&path, &leaf)))
+        .collect()
+}
+
+fn next(unit: &UnitPlan, index: usize, now: Timestamp) -> Option<Below> {
+    let source = unit.desired.sources.get(index)?;
+    let moments = schedules::next(unit.unit(), &source.name, source.sync.as_ref()?, now)?;
+    Some(Below::Line(format!("next: {moments}")))
+}
+
+fn of_unchecked(unchecked: &Unchecked) -> Row {
+    let mut row = Row::new("?", Tone::Dim, unchecked.source.as_str(), &unchecked.name, "unchecked");
+    row.detail.clone_from(&unchecked.why);
+    row
+}
+
+fn of_withheld(withheld: &Withheld, with_advice: bool) -> Row {
+    let mut row = Row::new("!", Tone::Magenta, withheld.source.as_str(), &withheld.name, "withheld");
+    row.detail.clone_from(&withheld.reason);
+    if let Some(allow) = withheld.allow.as_ref().filter(|_| with_advice) {
+        row.note(format!("to allow: {allow}"));
+    }
+    row
+}
+
+fn of_suspended(unit: &UnitPlan, suspended: &Suspended) -> Row {
+    let source = declared_source(unit, &suspended.name);
+    let key = source.map_or(suspended.name.as_str(), |source| source.key.as_str());
+    let mut row = Row::new("||", Tone::Dim, key, &suspended.name, "suspended");
+    row.detail.clone_from(&suspended.reason);
+    if let Some(until) = source.and_then(|source| source.suspend.as_ref()?.until) {
+        row.detail = join(std::mem::take(&mut row.detail), &format!("until {until}"));
+    }
+    let marked = suspended.drift.iter().any(|change| change.drift);
+    row.below.extend(suspended.drift.iter().map(|change| field(change, marked)));
+    row
+}
+
+fn unmanaged(unit: &UnitPlan, verbose: bool, rows: &mut Vec<Row>) {
+    let all = &unit.unmanaged;
+    let shown = if verbose || all.len() <= UNMANAGED_SHOWN { all.len() } else { UNMANAGED_SHOWN };
+    let label = unit.desired.label();
+    rows.extend(
+        all.iter().take(shown).enumerate().map(|(index, source)| of_unmanaged(label, source, index == 0)),
+    );
+    if let Some(last) = rows.last_mut().filter(|_| shown < all.len()) {
+        last.note(format!("and {} more; `-v` shows them", words::number(all.len() - shown)));
+    }
+}
+
+fn of_unmanaged(label: &str, source: &Unmanaged, with_advice: bool) -> Row {
+    let mut row = Row::new("?", Tone::Dim, source.name.as_str(), &source.name, "unmanaged");
+    row.detail = match escape::shell(&format!("{label}/{}", source.name)).filter(|_| with_advice) {
+        Some(address) => format!("left alone; `wellspring pull {address}` takes it over"),
+        None => "left alone".to_owned(),
+    };
+    row
+}
+
+fn of_unchanged(unit: &UnitPlan, name: &SourceName) -> Row {
+    let source = declared_source(unit, name);
+    let key = source.map_or(name.as_str(), |source| source.key.as_str());
+    let mut row = Row::new("", Tone::Plain, key, name, "unchanged");
+    row.detail = source.map(|source| source.at.to_string()).unwrap_or_default();
+    row
+}
+
+pub(super) fn declared_source<'a>(unit: &'a UnitPlan, name: &SourceName) -> Option<&'a DesiredSource> {
+    unit.desired.sources.iter().find(|source| source.name == *name)
+}

@@ -1,0 +1,227 @@
+//! What a person, a script and a pull request are shown, as files: `tests/render/cases/NAME.*`.
+//! `UPDATE=1 cargo test --test render` writes them anew; the difference is then to be read.
+
+#[path = "render/plans.rs"]
+mod plans;
+
+use plans::{all, applied, everything, huge, in_unit, now, plan_of, quiet};
+use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
+use std::path::Path;
+use wellspring::plan::{Outcome, Plan};
+use wellspring::render::{
+    Look, MARKDOWN_LIMIT, MARKDOWN_MARKER, View, action_line, counts, github, github_below, json, markdown,
+    plan_id, summary_line, text, unit_text,
+};
+
+/// Compares with the case file, or writes it where `UPDATE` is set.
+fn check(file: &str, actual: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/render/cases").join(file);
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, actual).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(expected == actual, "{file} differs; UPDATE=1 writes it anew. It is now:\n{actual}");
+}
+
+/// The four forms of one plan.
+fn check_all(name: &str, plan: &Plan, outcomes: Option<&[Outcome]>) {
+    let id = plan_id(plan);
+    let view = View { plan, outcomes, now: now(), plan_id: &id };
+    check(&format!("{name}.txt"), &text(&view, &Look::default()));
+    check(&format!("{name}.json"), &(json(&view) + "\n"));
+    check(&format!("{name}.md"), &markdown(&view));
+    check(&format!("{name}.annotations"), &github(&view));
+}
+
+fn verbose() -> Look {
+    Look { verbose: true, ..Look::default() }
+}
+
+fn shown(plan: &Plan, look: &Look) -> String {
+    text(&View { plan, outcomes: None, now: now(), plan_id: "" }, look)
+}
+
+#[test]
+fn every_kind_of_thing_is_told() {
+    let plan = everything();
+    check_all("everything", &plan, None);
+    check("everything-verbose.txt", &shown(&plan, &verbose()));
+    check("everything-narrow.txt", &shown(&plan, &Look { width: 60, ..Look::default() }));
+    check("everything-color.txt", &shown(&plan, &Look { color: true, ..Look::default() }));
+}
+
+#[test]
+fn what_became_of_it_is_told() {
+    let (plan, outcomes) = applied();
+    check_all("applied", &plan, Some(&outcomes));
+    let mut lines = String::new();
+    for (unit, outcome) in plan.units.iter().zip(&outcomes) {
+        for (action, result) in unit.actions.iter().zip(&outcome.results) {
+            lines += &(action_line(unit, action, result, &Look::default()) + "\n");
+        }
+    }
+    check("applied-lines.txt", &lines);
+}
+
+#[test]
+fn nothing_to_do_is_one_line() {
+    check_all("quiet", &quiet(), None);
+    check("quiet-verbose.txt", &shown(&quiet(), &verbose()));
+}
+
+#[test]
+fn text_from_elsewhere_cannot_act() {
+    let plan = plans::hostile();
+    check_all("hostile", &plan, None);
+    let id = plan_id(&plan);
+    let view = View { plan: &plan, outcomes: None, now: now(), plan_id: &id };
+    for shown in [text(&view, &verbose()), json(&view), markdown(&view), github(&view)] {
+        assert!(!shown.contains(['\u{1b}', '\u{202e}', '\u{9b}']));
+    }
+    assert!(github(&view).lines().all(|line| line.starts_with("::")));
+}
+
+#[test]
+fn values_of_many_lines_are_compared_line_by_line() {
+    let plan = plans::multi_line();
+    check("multi-line.txt", &shown(&plan, &Look::default()));
+    check("multi-line.md", &markdown(&View { plan: &plan, outcomes: None, now: now(), plan_id: "0" }));
+}
+
+#[test]
+fn schedules_are_told_in_their_own_zone() {
+    check("schedules.txt", &shown(&plans::schedules(), &Look::default()));
+}
+
+#[test]
+fn one_none_and_many_are_told_apart() {
+    let mut lines = String::new();
+    for plan in plans::counted() {
+        lines += &(summary_line(&plan) + "\n");
+    }
+    check("counted.txt", &lines);
+}
+
+#[test]
+fn a_huge_plan_is_cut_to_a_comment_and_says_so() {
+    let plan = huge(400, 40);
+    let id = plan_id(&plan);
+    let shown = markdown(&View { plan: &plan, outcomes: None, now: now(), plan_id: &id });
+    assert!(shown.len() <= MARKDOWN_LIMIT, "{}", shown.len());
+    assert!(shown.starts_with(MARKDOWN_MARKER));
+    assert!(shown.contains("This comment is cut to fit. Left out:"));
+    assert!(shown.contains("Plan: 16,000 to connect"));
+    assert!(shown.contains(&id));
+    assert!(shown.lines().filter(|line| line.starts_with("```")).count().is_multiple_of(2));
+    let tail: Vec<&str> = shown.lines().rev().take(6).collect();
+    check("huge-tail.md", &tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
+}
+
+#[test]
+fn a_tree_below_the_repository_is_annotated_where_it_stands() {
+    let plan = everything();
+    let view = View { plan: &plan, outcomes: None, now: now(), plan_id: "" };
+    assert!(github_below(&view, "infra/sources/").contains("file=infra/sources/workspaces/crm.toml,line=6,"));
+}
+
+#[test]
+fn a_plan_keeps_its_id_while_it_would_do_the_same() {
+    let plan = everything();
+    let id = plan_id(&plan);
+    assert_eq!(id.len(), 12);
+    let mut reordered = plan.clone();
+    reordered.units.reverse();
+    assert_eq!(plan_id(&reordered), id);
+    let mut reworded = plan.clone();
+    for action in reworded.units.iter_mut().flat_map(|unit| &mut unit.actions) {
+        action.reason.push_str(" indeed");
+        action.at = None;
+    }
+    assert_eq!(plan_id(&reworded), id);
+    let mut other = plan.clone();
+    other.units[0].actions.pop();
+    assert_ne!(plan_id(&other), id);
+    let mut edited = plan;
+    for unit in &mut edited.units {
+        let desired = std::sync::Arc::make_mut(&mut unit.desired);
+        desired.sources.iter_mut().for_each(|source| source.definition.kind = "other".to_owned());
+    }
+    assert_ne!(plan_id(&edited), id);
+}
+
+#[test]
+fn a_unit_alone_is_its_block_of_the_whole() {
+    let plan = everything();
+    let whole = shown(&plan, &Look::default());
+    for unit in &plan.units {
+        assert!(whole.contains(&unit_text(unit, now(), &Look::default())));
+    }
+    assert_eq!(unit_text(&quiet().units[0], now(), &Look::default()), "");
+}
+
+#[test]
+fn colour_changes_nothing_but_the_colour() {
+    let plan = everything();
+    let colored = shown(&plan, &Look { color: true, ..Look::default() });
+    let mut plain = String::new();
+    let mut rest = colored.as_str();
+    while let Some((before, after)) = rest.split_once('\u{1b}') {
+        plain.push_str(before);
+        rest = after.split_once('m').unwrap().1;
+    }
+    assert_eq!(plain + rest, shown(&plan, &Look::default()));
+}
+
+#[test]
+fn the_json_of_a_plan_can_be_read() {
+    let (plan, outcomes) = applied();
+    let view = View { plan: &plan, outcomes: Some(&outcomes), now: now(), plan_id: "0" };
+    let read: serde_json::Value = serde_json::from_str(&json(&view)).unwrap();
+    assert_eq!(read["format_version"], 1);
+    assert_eq!(read["summary"]["failed"], counts(&plan, Some(&outcomes)).failed);
+}
+
+proptest! {
+    /// Whatever the planner put beside the mark, a sensitive value is shown nowhere.
+    #[test]
+    fn a_sensitive_value_is_shown_nowhere(drift: bool, lines in 1_usize..4, verbose: bool) {
+        let secret = vec!["hunter2-s3cr3t"; lines].join("\n");
+        let plan = plans::sensitive(&secret, drift);
+        let id = plan_id(&plan);
+        let view = View { plan: &plan, outcomes: None, now: now(), plan_id: &id };
+        let look = Look { verbose, ..Look::default() };
+        for shown in [text(&view, &look), json(&view), markdown(&view), github(&view)] {
+            prop_assert!(!shown.contains("hunter2"), "{}", shown);
+            prop_assert!(shown.contains("password"));
+        }
+        prop_assert!(plan_id(&plans::sensitive("other", drift)) == id);
+    }
+
+    /// No name, value or message makes a form of output unsafe, or a panic.
+    #[test]
+    fn no_text_breaks_out_of_its_place(hostile in any::<String>(), other in any::<String>(), width in 0_usize..200) {
+        let plan = in_unit(&hostile, &other);
+        let id = plan_id(&plan);
+        let view = View { plan: &plan, outcomes: None, now: now(), plan_id: &id };
+        for verbose in [false, true] {
+            let shown = text(&view, &Look { color: false, verbose, width });
+            prop_assert!(!shown.contains(|c: char| c.is_control() && c != '\n' && c != '\t'));
+        }
+        let shown = json(&view);
+        prop_assert!(!shown.contains(|c: char| c.is_control() && c != '\n'));
+        let read: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        prop_assert_eq!(&read["workspaces"][0]["actions"][1]["changes"][0]["before"], &serde_json::json!(hostile));
+        prop_assert!(github(&view).lines().all(|line| line.starts_with("::")));
+        let shown = markdown(&view);
+        prop_assert!(shown.len() <= MARKDOWN_LIMIT);
+        prop_assert!(!shown.contains(|c: char| c.is_control() && c != '\n' && c != '\t'));
+    }
+}
+
+#[test]
+fn plans_of_every_size_have_a_text() {
+    for plan in all() {
+        assert!(shown(&plan, &Look { width: 0, ..Look::default() }).ends_with(".\n"));
+    }
+    assert_eq!(shown(&plan_of(Vec::new()), &Look::default()), "No changes. Nothing is declared.\n");
+}

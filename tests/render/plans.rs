@@ -1,0 +1,527 @@
+//! Plans to be shown.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use wellspring::model::{
+    Applied, Declared, Definition, DesiredSource, DesiredUnit, FieldPath, Missed, Overlap, Owned, Place,
+    Policy, Scope, Segment, SourceId, SourceKey, SourceName, Suspend, SyncSpec, Template, TestSpec, Unit,
+    When, WorkspaceId,
+};
+use wellspring::plan::{
+    Action, ActionResult, FieldChange, Outcome, Plan, Removal, Step, Suspended, Unchecked, UnitError,
+    UnitPlan, Unmanaged, Withheld,
+};
+
+const NOW: &str = "2026-11-23T21:00:00Z";
+
+pub(crate) fn now() -> Timestamp {
+    NOW.parse().unwrap()
+}
+
+pub(crate) fn key(text: &str) -> SourceKey {
+    SourceKey::parse(text).unwrap()
+}
+
+pub(crate) fn name(text: &str) -> SourceName {
+    SourceName::parse(text).unwrap()
+}
+
+fn id(text: &str) -> SourceId {
+    SourceId::from_json(&json!(text)).unwrap()
+}
+
+fn at(file: &str, line: u32) -> Place {
+    Place { file: file.into(), line }
+}
+
+fn path(text: &str) -> FieldPath {
+    let mut parts = text.split('.');
+    let root = FieldPath::root(parts.next().unwrap());
+    parts.fold(root, |path, key| path.key(key))
+}
+
+pub(crate) fn every(seconds: u64) -> SyncSpec {
+    SyncSpec {
+        when: When::Every(Duration::from_secs(seconds)),
+        jitter: Duration::ZERO,
+        stale_after: None,
+        missed: Missed::Once,
+        timeout: None,
+        on_connect: true,
+        on_change: false,
+        overlap: Overlap::Forbid,
+    }
+}
+
+fn cron(expression: &str, timezone: &str) -> SyncSpec {
+    SyncSpec { when: When::Cron { expression: expression.into(), timezone: timezone.into() }, ..every(1) }
+}
+
+fn definition() -> Definition {
+    let password = Template(vec![Segment::Env("DB_PASSWORD".into())]);
+    let config = [
+        ("host", Declared::String("db2.example.com".into())),
+        ("port", Declared::Integer(5432)),
+        ("password", Declared::Template(password)),
+    ];
+    Definition {
+        kind: "postgresql".into(),
+        connection_config: config.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+        metadata: json!({ "team": "data" }).as_object().unwrap().clone(),
+    }
+}
+
+pub(crate) fn source(text: &str, line: u32) -> DesiredSource {
+    DesiredSource {
+        key: key(text),
+        name: name(text),
+        definition: definition(),
+        protect: false,
+        adopt: None,
+        sync: None,
+        sync_options: serde_json::Map::new(),
+        suspend: None,
+        test: TestSpec::default(),
+        at: at("workspaces/crm.toml", line),
+    }
+}
+
+/// A unit that declares `sources` and has nothing to do.
+pub(crate) fn unit(label: &str, workspace: &str, scope: &str, sources: Vec<DesiredSource>) -> UnitPlan {
+    let unit =
+        Unit { workspace: WorkspaceId::parse(workspace).unwrap(), scope: Scope::parse(scope).unwrap() };
+    let desired = DesiredUnit {
+        unit,
+        alias: (label != workspace).then(|| label.to_owned()),
+        policy: Policy::default(),
+        sources,
+        moved: Vec::new(),
+        removed: Vec::new(),
+        files: vec!["workspaces/crm.toml".into()],
+    };
+    let error = UnitError { kind: "list", message: String::new() };
+    UnitPlan { error: None, ..UnitPlan::failed(Arc::new(desired), error) }
+}
+
+pub(crate) fn plan_of(units: Vec<UnitPlan>) -> Plan {
+    Plan { units }
+}
+
+pub(crate) fn action(step: Step, source: &str, reason: &str, line: u32) -> Action {
+    Action {
+        step,
+        source: key(source),
+        name: name(source),
+        reason: reason.into(),
+        at: Some(at("workspaces/crm.toml", line)),
+        changes: Vec::new(),
+        mends_drift: false,
+        lacks_secret: None,
+    }
+}
+
+pub(crate) fn change(field: &str, before: Value, after: Value) -> FieldChange {
+    let known = |value: Value| (!value.is_null()).then_some(value);
+    FieldChange {
+        path: path(field),
+        before: known(before),
+        after: known(after),
+        sensitive: false,
+        reference: None,
+        drift: false,
+    }
+}
+
+fn drifted(change: FieldChange) -> FieldChange {
+    FieldChange { drift: true, ..change }
+}
+
+fn secret(field: &str, reference: Option<&str>) -> FieldChange {
+    FieldChange {
+        sensitive: true,
+        reference: reference.map(str::to_owned),
+        ..change(field, Value::Null, Value::Null)
+    }
+}
+
+fn withheld(source: &str, action: &'static str, code: &'static str, reason: &str, allow: &str) -> Withheld {
+    Withheld {
+        source: key(source),
+        name: name(source),
+        action,
+        code,
+        reason: reason.into(),
+        at: Some(at("workspaces/crm.toml", 40)),
+        allow: (!allow.is_empty()).then(|| allow.into()),
+        refused: matches!(code, "protected" | "max-cleanup" | "adopt"),
+    }
+}
+
+fn unmanaged(text: &str) -> Unmanaged {
+    Unmanaged { name: name(text), kind: Some("csv".into()), id: Some(id("source_77")) }
+}
+
+fn owned() -> Box<Owned> {
+    let applied = Applied {
+        definition: definition(),
+        secrets: BTreeMap::new(),
+        echo: BTreeMap::new(),
+        key_id: String::new(),
+        sync: None,
+    };
+    Box::new(Owned {
+        key: key("tickets"),
+        id: Some(id("source_9")),
+        superseded: Vec::new(),
+        applied,
+        protect: false,
+        declared_in: None,
+        file: None,
+        line: None,
+    })
+}
+
+fn replace(index: usize, old: &str) -> Step {
+    Step::Replace { index, old: id(old) }
+}
+
+fn cleanup(old: &str, removal: Removal) -> Step {
+    Step::Cleanup { id: id(old), removal }
+}
+
+/// Every action, every reason to hold back, drift, errors, suspension.
+pub(crate) fn everything() -> Plan {
+    plan_of(vec![crm(), sales(), risk(), support(), legacy()])
+}
+
+fn crm() -> UnitPlan {
+    let mut crm = unit("crm", "ws_1c04de", "user", vec![source("customer_db", 6), source("leads", 19)]);
+    let mut replaced = action(replace(0, "source_123"), "customer_db", "connection_config changed", 6);
+    replaced.changes = vec![
+        change("connection_config.host", json!("db1.example.com"), json!("db2.example.com")),
+        secret("connection_config.password", Some("${CUSTOMER_DB_PASSWORD}")),
+    ];
+    crm.actions = vec![replaced];
+    crm.unchanged = vec![name("leads")];
+    crm.unreadable =
+        vec!["customer_db: connection_config.password".into(), "leads: connection_config.password".into()];
+    crm
+}
+
+fn sales() -> UnitPlan {
+    let mut api = source("sales_api", 21);
+    api.sync = Some(every(6 * 3600));
+    let mut orders = source("orders_db", 30);
+    orders.sync = Some(cron("15 2 * * MON-SAT", "Europe/Rome"));
+    let mut sales =
+        unit("sales", "ws_7f3a91", "user", vec![api, orders, source("returns", 44), source("stock", 60)]);
+    let vanished = Action {
+        mends_drift: true,
+        ..action(Step::Connect { index: 2 }, "returns", "gone from the platform", 44)
+    };
+    let mut drift = action(replace(3, "source_7"), "stock", "connection_config changed on the platform", 60);
+    drift.name = name("Stock levels (EU)");
+    drift.mends_drift = true;
+    drift.changes = vec![
+        drifted(change("connection_config.port", json!(5433), json!(5432))),
+        drifted(change("type", json!("mysql"), json!("postgresql"))),
+    ];
+    let lacking = Action {
+        lacks_secret: Some("SALES_TOKEN is not set here".into()),
+        ..action(Step::Connect { index: 0 }, "sales_api", "new", 21)
+    };
+    let schedule = Step::Schedule { index: 1, before: Some(every(6 * 3600)) };
+    sales.actions = vec![vanished, lacking, drift, action(schedule, "orders_db", "schedule changed", 30)];
+    sales.unchecked = vec![Unchecked {
+        source: key("sales_api"),
+        name: name("sales_api"),
+        why: "SALES_TOKEN is not set here".into(),
+        at: at("workspaces/sales.toml", 21),
+    }];
+    sales.unchanged = vec![name("orders_db")];
+    sales
+}
+
+fn risk() -> UnitPlan {
+    let mut risk = unit("risk", "ws_02bd44", "organization", vec![source("tickets", 3)]);
+    risk.actions = vec![
+        action(cleanup("source_31", Removal::Removed), "old_ledger", "[removed] RISK-88", 50),
+        action(cleanup("source_4", Removal::Superseded), "tickets", "superseded by a newer one of ours", 3),
+        action(Step::Forget, "scratch", "gone from the files and from the platform", 9),
+    ];
+    let protected = "declare it again without `protect`, then remove it: see ledger";
+    risk.withheld = vec![
+        withheld("ledger", "cleanup", "protected", "gone from the files, but protected", protected),
+        withheld(
+            "limits",
+            "replace",
+            "settling",
+            "the answer to the last write was lost; the platform is given time to settle",
+            "",
+        ),
+        withheld(
+            "quotes_eu",
+            "cleanup",
+            "max-cleanup",
+            "4 to clean up, but at most 2 of 8 may go in an hour",
+            "run `wellspring apply --max-cleanup 4`, or raise `max_cleanup` under [policy]",
+        ),
+        withheld(
+            "quotes_us",
+            "cleanup",
+            "max-cleanup",
+            "4 to clean up, but at most 2 of 8 may go in an hour",
+            "run `wellspring apply --max-cleanup 4`, or raise `max_cleanup` under [policy]",
+        ),
+    ];
+    risk.unmanaged = vec![unmanaged("analyst_upload"), unmanaged("Q3 plan.csv")];
+    risk
+}
+
+fn support() -> UnitPlan {
+    let mut paused = source("chat_export", 12);
+    paused.suspend =
+        Some(Suspend { reason: "OPS-12, vendor migrates".into(), until: "2026-12-01".parse().ok() });
+    let mut support = unit(
+        "support",
+        "ws_9a0c11",
+        "user",
+        vec![source("tickets", 3), paused, source("faq", 30), source("mail", 40)],
+    );
+    let mut mixed = action(
+        replace(2, "source_40"),
+        "faq",
+        "connection_config changed, metadata changed on the platform",
+        30,
+    );
+    mixed.mends_drift = true;
+    mixed.changes = vec![
+        change("connection_config.path", json!(null), json!("faq/")),
+        change("connection_config.type", json!("old"), json!(null)),
+        drifted(change("metadata.owner", json!("someone"), json!("support"))),
+        secret("connection_config.api_key", None),
+    ];
+    support.actions = vec![
+        action(
+            Step::Adopt { index: 0, owned: owned() },
+            "tickets",
+            "stands as declared, and was not ours",
+            3,
+        ),
+        mixed,
+    ];
+    support.unchecked = vec![Unchecked {
+        source: key("mail"),
+        name: name("mail"),
+        why: "MAIL_PASSWORD is not set here".into(),
+        at: at("workspaces/support.toml", 40),
+    }];
+    support.unchanged = vec![name("mail")];
+    support.suspended = vec![Suspended {
+        name: name("chat_export"),
+        reason: "OPS-12, vendor migrates".into(),
+        drift: vec![drifted(change("connection_config.host", json!("a"), json!("b")))],
+    }];
+    support
+}
+
+fn legacy() -> UnitPlan {
+    let legacy = unit("ws_legacy", "ws_legacy", "user", Vec::new());
+    let message = "could not list the sources of ws_legacy: 403 forbidden. The token has no access to this workspace; ask its owner for it, or take the workspace out of the files";
+    UnitPlan::failed(legacy.desired, UnitError { kind: "auth", message: message.into() })
+}
+
+/// A plan with everything that can become of its actions.
+pub(crate) fn applied() -> (Plan, Vec<Outcome>) {
+    let plan = everything();
+    let refused =
+        ActionResult::Failed("the platform refused the definition: 422, port is out of range".into());
+    let skipped = ActionResult::Skipped("SALES_TOKEN is not set here".into());
+    let stopped = UnitError {
+        kind: "list",
+        message: "the listing after the write did not come: timed out after 30s".into(),
+    };
+    let outcomes = vec![
+        Outcome { results: vec![refused], ..Outcome::default() },
+        Outcome {
+            results: vec![ActionResult::Done, skipped, ActionResult::Done, ActionResult::Done],
+            ..Outcome::default()
+        },
+        Outcome { results: vec![ActionResult::Done; 3], ..Outcome::default() },
+        Outcome { results: vec![ActionResult::Done, ActionResult::Open], error: Some(stopped), again: false },
+        Outcome::default(),
+    ];
+    (plan, outcomes)
+}
+
+/// Nothing to do.
+pub(crate) fn quiet() -> Plan {
+    let mut crm = unit("crm", "ws_1c04de", "user", vec![source("customer_db", 6), source("leads", 19)]);
+    crm.unchanged = vec![name("customer_db"), name("leads")];
+    crm.unreadable = vec!["customer_db: connection_config.password".into()];
+    let mut paused = source("old", 3);
+    paused.suspend = Some(Suspend { reason: "OPS-1".into(), until: None });
+    let mut ops = unit("ops", "ws_2", "user", vec![paused]);
+    ops.suspended = vec![Suspended { name: name("old"), reason: "OPS-1".into(), drift: Vec::new() }];
+    plan_of(vec![crm, ops])
+}
+
+/// Names and values that try to be more than text.
+pub(crate) fn hostile() -> Plan {
+    let mut plan =
+        in_unit("\u{1b}[2J\u{202e}evil", "`|<img src=x onerror=alert(1)>@team\n::error::x\n```\n# title");
+    let mut names = unit("<b>&@octocat", "ws_`", "a|b", Vec::new());
+    names.unmanaged = ["$(rm -rf ~)", "it's", "-rf", "[click](https://example.com)", "東京の注文", "a\nb"]
+        .map(unmanaged)
+        .into();
+    plan.units.push(names);
+    plan
+}
+
+/// `hostile` and `other` in every place where text from elsewhere can stand.
+pub(crate) fn in_unit(hostile: &str, other: &str) -> Plan {
+    let text = if hostile.is_empty() { "x" } else { hostile };
+    let workspace = if matches!(text, "." | "..") { "x" } else { text };
+    let mut unit = unit(other, workspace, text, vec![source(text, 1)]);
+    let mut replaced = action(replace(0, text), text, other, 1);
+    replaced.at = Some(at(text, 1));
+    replaced.name = name("the name");
+    replaced.changes = vec![
+        change("connection_config.plain", json!(hostile), json!(other)),
+        change("connection_config.list", json!([hostile]), json!([other, hostile])),
+        drifted(change("metadata.note", json!(null), json!(other))),
+        secret("connection_config.password", Some(other)),
+        FieldChange {
+            path: FieldPath::root("metadata").key(text),
+            ..change("type", json!(other), json!(null))
+        },
+    ];
+    let lacking =
+        Action { lacks_secret: Some(other.into()), ..action(Step::Connect { index: 0 }, text, "new", 1) };
+    unit.actions = vec![lacking, replaced];
+    unit.withheld = vec![withheld(text, "cleanup", "protected", other, other)];
+    unit.unmanaged = vec![unmanaged(text)];
+    unit.unreadable = vec![format!("{text}: {other}")];
+    let failed = UnitPlan::failed(
+        unit.desired.clone(),
+        UnitError { kind: "list", message: format!("{other}{hostile}") },
+    );
+    plan_of(vec![unit, failed])
+}
+
+/// SQL, JSON in a string, long values, missing last newlines, more than can be compared.
+pub(crate) fn multi_line() -> Plan {
+    let mut crm = unit("crm", "ws_1c04de", "user", vec![source("customer_db", 6)]);
+    let sql = "select id,\n       total\n  from orders\n where day > '2026-01-01'\n   and region = 'EU'\n order by id\n";
+    let numbers = |step: usize| (0..200).map(|n| format!("line {}\n", n * step)).collect::<String>();
+    let long = |middle: &str| json!(format!("{}{middle}{}", "a".repeat(400), "z".repeat(400)));
+    let mut replaced = action(replace(0, "source_123"), "customer_db", "connection_config changed", 6);
+    replaced.changes = vec![
+        change(
+            "connection_config.query",
+            json!(sql),
+            json!(sql.replace("orders\n", "orders o\n").replace(" order by id\n", " order by o.id")),
+        ),
+        change("connection_config.spec", json!("{\n  \"a\": 1\n}"), json!("{\n\t\"a\": 2\n}")),
+        change("connection_config.crlf", json!("a\r\nb\r\n"), json!("a\nb\n")),
+        change("connection_config.tables", json!(["a", "b"]), json!(["a", "b", "c"])),
+        change("connection_config.many", json!(numbers(2)), json!(numbers(3))),
+        change("connection_config.endless", json!("x\n".repeat(5_000)), json!("y\n".repeat(5_001))),
+        change("connection_config.long", long("old"), long("new")),
+        change("connection_config.added", json!(null), json!("one\ntwo\n")),
+        change(
+            "connection_config.url",
+            json!("https://api.example.com/v1/customers/export?format=json&page=1"),
+            json!("https://api.example.com/v2/customers/export?format=json&page=1"),
+        ),
+    ];
+    crm.actions = vec![replaced];
+    plan_of(vec![crm])
+}
+
+/// Schedules that come, go and change.
+pub(crate) fn schedules() -> Plan {
+    let declared = |text: &str, sync: Option<SyncSpec>| DesiredSource { sync, ..source(text, 1) };
+    let stale = SyncSpec { stale_after: Some(Duration::from_secs(7200)), on_change: true, ..every(3600) };
+    let sources = vec![
+        declared("added", Some(cron("0 4 1 1 *", "UTC"))),
+        declared("changed", Some(cron("30 9 * * MON", "America/New_York"))),
+        declared("dropped", None),
+        declared("same_rhythm", Some(stale)),
+    ];
+    let before = [None, Some(every(900)), Some(every(900)), Some(every(3600))];
+    let mut crm = unit("crm", "ws_1c04de", "user", sources.clone());
+    crm.actions = sources
+        .iter()
+        .zip(before)
+        .enumerate()
+        .map(|(index, (source, before))| {
+            action(Step::Schedule { index, before }, source.key.as_str(), "schedule changed", 1)
+        })
+        .collect();
+    plan_of(vec![crm])
+}
+
+/// The same thing none, one and many times.
+pub(crate) fn counted() -> Vec<Plan> {
+    let mut plans = vec![plan_of(Vec::new())];
+    for n in [1, 2, 1_200] {
+        let mut unit = unit("crm", "ws_1", "user", Vec::new());
+        unit.unchanged = (0..n).map(|n| name(&format!("s{n}"))).collect();
+        plans.push(plan_of(vec![unit.clone()]));
+        unit.unmanaged = (0..n).map(|n| unmanaged(&format!("u{n}"))).collect();
+        plans.push(plan_of(vec![unit.clone()]));
+        unit.unchanged.clear();
+        unit.withheld = (0..n).map(|n| withheld(&format!("w{n}"), "cleanup", "prune-off", "r", "")).collect();
+        plans.push(plan_of(vec![unit.clone()]));
+        unit.actions = (0..n)
+            .flat_map(|n| {
+                let source = format!("a{n}");
+                let schedule = Step::Schedule { index: 0, before: None };
+                [schedule, cleanup("1", Removal::Undeclared)].map(|step| action(step, &source, "r", 1))
+            })
+            .collect();
+        plans.push(plan_of(vec![unit]));
+        plans.push(plan_of(vec![legacy(); n.min(2)]));
+    }
+    plans
+}
+
+/// Many workspaces with many sources to connect.
+pub(crate) fn huge(workspaces: usize, sources: usize) -> Plan {
+    let unit = |n: usize| {
+        let label = format!("workspace-{n}");
+        let mut unit = unit(&label, &format!("ws_{n}"), "user", Vec::new());
+        unit.actions = (0..sources)
+            .map(|index| action(Step::Connect { index }, &format!("source-{index}"), "new", 1))
+            .collect();
+        unit
+    };
+    plan_of((0..workspaces).map(unit).collect())
+}
+
+/// A change that is marked sensitive and yet bears its values.
+pub(crate) fn sensitive(value: &str, drift: bool) -> Plan {
+    let mut crm = unit("crm", "ws_1c04de", "user", vec![source("customer_db", 6)]);
+    let marked = FieldChange {
+        before: Some(json!(value)),
+        after: Some(json!([value])),
+        drift,
+        ..secret("connection_config.password", None)
+    };
+    let mut replaced = action(replace(0, "source_123"), "customer_db", "connection_config changed", 6);
+    replaced.changes = vec![marked.clone()];
+    crm.actions = vec![replaced];
+    crm.suspended = vec![Suspended { name: name("other"), reason: "OPS-1".into(), drift: vec![marked] }];
+    plan_of(vec![crm])
+}
+
+/// Every plan here.
+pub(crate) fn all() -> Vec<Plan> {
+    let mut plans = vec![everything(), quiet(), hostile(), multi_line(), schedules(), huge(3, 2)];
+    plans.extend(counted());
+    plans
+}
