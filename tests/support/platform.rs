@@ -683,7 +683,7 @@ impl World {
     fn schema(&self, place: &Place, source_id: &str) -> Answer {
         let is_meant = |row: &&Row| match self.id(row) {
             Value::String(id) => id == source_id,
-            id => id.to_string() == source_id,
+            id => source_id.parse().is_ok_and(|number: u64| id == number),
         };
         match self.rows.get(place).and_then(|rows| rows.iter().find(is_meant)) {
             Some(row) => {
