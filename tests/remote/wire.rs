@@ -63,7 +63,8 @@ async fn a_cut_at_any_byte_is_either_no_answer_or_the_answer() {
     let proxy = FaultProxy::before(&platform.url());
     let writer = writer_at(&proxy.url(), &platform);
     let mut answered = 0;
-    for cut in (0..400).step_by(7) {
+    // With not even one byte gone the request was never sent, and may be tried again.
+    for cut in (1..240).step_by(7) {
         platform.forget_calls();
         for (wire, acted) in [
             (Wire::ResetAfterRequestBytes(cut), 0),
