@@ -60,7 +60,7 @@ impl Call<'_> {
             Some(scope) => Unit { workspace: self.workspace.clone(), scope: scope.clone() }.to_string(),
             None => self.workspace.to_string(),
         };
-        RemoteError { endpoint: self.endpoint, on, kind }
+        RemoteError { endpoint: self.endpoint, on: printable(&on), kind }
     }
 
     fn request(&self, base: &BaseUrl) -> Result<Request, RemoteError> {

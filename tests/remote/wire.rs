@@ -3,8 +3,15 @@
 use crate::support::{Fault, FaultProxy, Gate, Platform, Wire, nobody_listens};
 use crate::*;
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
+use tokio::io::AsyncReadExt as _;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use wellspring::remote::{RemoteError, RemoteErrorKind};
 
 fn impatient(url: &str, platform: &Platform) -> Writer {
@@ -105,6 +112,44 @@ async fn a_connection_that_is_not_encrypted_where_it_must_be_carries_nothing() {
         assert!(matches!(error.kind, RemoteErrorKind::NotSent(_)), "{error}");
     }
     assert_eq!(platform.calls().len(), 0);
+}
+
+#[tokio::test]
+async fn a_certificate_that_nobody_vouches_for_gets_no_request() {
+    let (address, attempts, requests) = untrusted_server().await;
+    let settings = settings(&format!("https://{address}"), "token");
+    // A machine without any certificate cannot even prepare the client, which is as good.
+    if let Ok(reader) = Reader::new(settings) {
+        let error = connect(&Writer::new(&reader)).await.unwrap_err();
+        assert!(matches!(error.kind, RemoteErrorKind::NotSent(_)), "{error}");
+        assert!(error.to_string().contains("certificate"), "{error}");
+        assert!(attempts.load(Ordering::SeqCst) > 0);
+    }
+    assert_eq!(requests.load(Ordering::SeqCst), 0);
+}
+
+/// Serves TLS with a certificate that signed itself; counts connections and requests begun.
+async fn untrusted_server() -> (SocketAddr, Arc<AtomicUsize>, Arc<AtomicUsize>) {
+    let chain = CertificateDer::from_pem_slice(include_bytes!("untrusted.crt")).unwrap();
+    // Made for this test, and worth nothing elsewhere.
+    let key = PrivateKeyDer::from_pem_slice(include_bytes!("untrusted.key")).unwrap();
+    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![chain], key).unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (attempts, requests) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (attempted, requested) = (attempts.clone(), requests.clone());
+    tokio::spawn(async move {
+        while let Ok((connection, _)) = listener.accept().await {
+            attempted.fetch_add(1, Ordering::SeqCst);
+            if let Ok(mut stream) = acceptor.accept(connection).await
+                && stream.read_u8().await.is_ok()
+            {
+                requested.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    });
+    (address, attempts, requests)
 }
 
 #[tokio::test]
