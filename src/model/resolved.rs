@@ -1,7 +1,7 @@
 //! A source with its secrets in place, on its way to the platform and nowhere else.
 
 use super::SourceName;
-use secrecy::{ExposeSecret, SecretBox};
+use secrecy::{ExposeSecret, SecretBox, SecretString};
 
 /// A source ready to be sent. Its config cannot be printed or serialised by accident; it is wiped
 /// from memory when dropped as far as `serde_json` permits.
@@ -10,6 +10,7 @@ pub struct ResolvedSource {
     kind: String,
     connection_config: SecretBox<Exposed>,
     metadata: serde_json::Map<String, serde_json::Value>,
+    secrets: Vec<SecretString>,
 }
 
 /// `connection_config` with secrets in it.
@@ -40,7 +41,21 @@ impl ResolvedSource {
         connection_config: serde_json::Value,
         metadata: serde_json::Map<String, serde_json::Value>,
     ) -> Self {
-        Self { name, kind, connection_config: SecretBox::new(Box::new(Exposed(connection_config))), metadata }
+        let connection_config = SecretBox::new(Box::new(Exposed(connection_config)));
+        Self { name, kind, connection_config, metadata, secrets: Vec::new() }
+    }
+
+    /// The same source, told which of its texts are secrets: what each reference resolved to. A
+    /// platform's message that repeats one of them is not shown.
+    #[must_use]
+    pub fn with_secrets(self, secrets: Vec<SecretString>) -> Self {
+        Self { secrets, ..self }
+    }
+
+    /// What each reference resolved to, as far as it was told.
+    #[must_use]
+    pub fn secrets(&self) -> &[SecretString] {
+        &self.secrets
     }
 
     /// The contract's `name`.

@@ -1,6 +1,5 @@
 //! What can go wrong between us and the platform, sorted by what may be done next.
 
-use super::message::printable;
 use std::fmt;
 use std::time::Duration;
 
@@ -168,8 +167,8 @@ impl RemoteError {
 
 impl fmt::Display for RemoteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let on = printable(&self.on);
-        write!(f, "could not {} {on}: {}; {}", self.endpoint.attempt(), self.kind, self.what_to_do())
+        let (attempt, on) = (self.endpoint.attempt(), &self.on);
+        write!(f, "could not {attempt} {on}: {}; {}", self.kind, self.what_to_do())
     }
 }
 

@@ -162,3 +162,41 @@ fn value(raw: &RawValue) -> Option<Value> {
 fn object(raw: &RawValue) -> Option<Value> {
     value(raw).filter(Value::is_object)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const WHOLE: &str = r#"{"status":"success","message":"","data":[{"id":7,"name":"a","type":"api",
+        "connection_config":{"port":1},"metadata":{"d":[1,"x"]}},{"name":"b"}]}"#;
+
+    fn decoded(body: &[u8]) -> Result<Vec<ObservedSource>, RemoteErrorKind> {
+        let reply = Reply { status: StatusCode::OK, body: body.to_vec(), link_next: false };
+        decode(&reply, str::to_owned)
+    }
+
+    #[test]
+    fn no_beginning_of_a_list_is_taken_for_a_list() {
+        assert_eq!(decoded(WHOLE.as_bytes()).unwrap().len(), 2);
+        for end in 0..WHOLE.len() {
+            assert!(decoded(&WHOLE.as_bytes()[..end]).is_err(), "{}", &WHOLE[..end]);
+        }
+    }
+
+    #[test]
+    fn an_error_quotes_nothing_of_the_answer() {
+        for body in [r#"{"status":"success","data":"canary"}"#, r#"{"status":"canary"}"#, r#""canary""#] {
+            assert!(!decoded(body.as_bytes()).unwrap_err().to_string().contains("canary"), "{body}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn damaged_lists_never_panic(at in 0..WHOLE.len(), bytes in prop::collection::vec(any::<u8>(), 0..4)) {
+            let mut body = WHOLE.as_bytes().to_vec();
+            body.splice(at..(at + bytes.len()).min(WHOLE.len()), bytes);
+            let _ = decoded(&body);
+        }
+    }
+}

@@ -18,10 +18,11 @@ const WITHHELD: &str = "(message withheld: it repeats a secret)";
 pub(super) struct Sent(Vec<SecretString>);
 
 impl Sent {
-    /// What looks secret in the configurations of `sources`.
+    /// What is known to be secret in `sources`, and what looks secret in their configurations.
     pub(super) fn in_sources(sources: &[&ResolvedSource]) -> Self {
         let mut sent = Self::default();
         for source in sources {
+            source.secrets().iter().for_each(|secret| sent.remember(secret.expose_secret()));
             sent.collect(source.expose_connection_config(), false);
         }
         sent
@@ -149,6 +150,14 @@ mod tests {
         }
         let token = SecretString::from("eyJtoken");
         assert_eq!(Sent::default().cleaned("Bearer eyJtoken is bad", Some(&token)), WITHHELD);
+    }
+
+    #[test]
+    fn a_known_secret_is_withheld_wherever_it_stands() {
+        let name = SourceName::parse("s").unwrap();
+        let source = ResolvedSource::new(name, "api".into(), json!({"x": "a-b-c"}), serde_json::Map::new());
+        let source = source.with_secrets(vec![SecretString::from("a-b-c")]);
+        assert_eq!(Sent::in_sources(&[&source]).cleaned("what is a-b-c?", None), WITHHELD);
     }
 
     #[test]

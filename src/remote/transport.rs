@@ -60,7 +60,7 @@ impl Call<'_> {
             Some(scope) => Unit { workspace: self.workspace.clone(), scope: scope.clone() }.to_string(),
             None => self.workspace.to_string(),
         };
-        RemoteError { endpoint: self.endpoint, on, kind }
+        RemoteError { endpoint: self.endpoint, on: printable(&on), kind }
     }
 
     fn request(&self, base: &BaseUrl) -> Result<Request, RemoteError> {
@@ -173,16 +173,16 @@ impl Transport {
         request.headers_mut().insert(AUTHORIZATION, bearer(token).map_err(|kind| call.error(kind))?);
         let turn = self.limits.turn().await;
         let started = std::time::Instant::now();
-        let outcome = match self.client.execute(request).await {
-            Ok(response) => self.answer(call, response).await,
-            Err(error) => Err(no_answer(&error)),
+        let (status, outcome) = match self.client.execute(request).await {
+            Ok(response) => (Some(response.status().as_u16()), self.answer(call, response).await),
+            Err(error) => (None, Err(no_answer(&error))),
         };
         drop(turn);
         debug!(
             endpoint = call.endpoint.as_str(),
             workspace = ?call.workspace,
             scope = ?call.scope,
-            status = outcome.as_ref().map_or_else(status_of, |reply| Some(reply.status.as_u16())),
+            status,
             duration = ?started.elapsed(),
             "called the platform"
         );
@@ -196,6 +196,10 @@ impl Transport {
             let link_next = speaks_of_next(response.headers());
             let body = read(&mut response, call.limit).await?;
             return Ok(Reply { status, body, link_next });
+        }
+        if status == StatusCode::SEE_OTHER && call.endpoint.is_write() {
+            // "Done; the answer is over there."
+            return Err(RemoteErrorKind::NoAnswer("HTTP 303 to elsewhere, which is not followed".into()));
         }
         if status.is_redirection() {
             return Err(RemoteErrorKind::Redirected(whither(&response)));
@@ -273,17 +277,6 @@ fn reason(error: &reqwest::Error) -> String {
         source = cause.source();
     }
     if causes.is_empty() { "the HTTP client gave no reason".into() } else { printable(&causes.join(": ")) }
-}
-
-fn status_of(kind: &RemoteErrorKind) -> Option<u16> {
-    match kind {
-        RemoteErrorKind::Refused { status, .. } | RemoteErrorKind::Failed { status, .. } => Some(*status),
-        RemoteErrorKind::Unauthorized(_) => Some(401),
-        RemoteErrorKind::Forbidden(_) => Some(403),
-        RemoteErrorKind::Conflict(_) => Some(409),
-        RemoteErrorKind::Throttled { .. } => Some(429),
-        _ => None,
-    }
 }
 
 /// The origin a redirect points to; its path may carry anything.

@@ -176,8 +176,9 @@ impl Running {
 
     /// Sends a signal by name: `TERM`, `HUP`, `STOP`, `CONT`, `KILL`…
     pub(crate) fn signal(&self, name: &str) {
-        let pid = self.pid().to_string();
-        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+        // The shell's own `kill` is there also where the program of that name is not.
+        let kill = format!("kill -s {name} {}", self.pid());
+        assert!(Command::new("/bin/sh").args(["-c", &kill]).status().unwrap().success());
     }
 
     /// Waits for the end.

@@ -98,14 +98,14 @@ async fn accept(listener: TcpListener, upstream: SocketAddr, script: Arc<Mutex<S
 
 async fn carry(mut client: TcpStream, upstream: SocketAddr, wire: Wire) -> std::io::Result<()> {
     match wire {
-        Wire::Refuse => return reset(client),
+        Wire::Refuse => return reset(&client),
         Wire::ResetAfterRequestBytes(count) => {
             let mut part = vec![0; count];
             client.read_exact(&mut part).await?;
             let mut platform = TcpStream::connect(upstream).await?;
             platform.write_all(&part).await?;
             drop(platform);
-            return reset(client);
+            return reset(&client);
         }
         _ => {}
     }
@@ -131,13 +131,13 @@ async fn carry(mut client: TcpStream, upstream: SocketAddr, wire: Wire) -> std::
     match wire {
         Wire::ResetAfterAnswerBytes(count) => {
             client.write_all(&answer[..count.min(answer.len())]).await?;
-            reset(client)
+            reset(&client)
         }
         Wire::CloseAfterAnswerBytes(count) => {
             client.write_all(&answer[..count.min(answer.len())]).await?;
             client.shutdown().await
         }
-        Wire::SwallowAnswer => reset(client),
+        Wire::SwallowAnswer => reset(&client),
         Wire::StallAfterActing => std::future::pending().await,
         _ => {
             client.write_all(&answer).await?;
@@ -146,8 +146,8 @@ async fn carry(mut client: TcpStream, upstream: SocketAddr, wire: Wire) -> std::
     }
 }
 
-/// Closes with a reset instead of an orderly end.
-fn reset(client: TcpStream) -> std::io::Result<()> {
+/// Lets the coming close be a reset instead of an orderly end.
+fn reset(client: &TcpStream) -> std::io::Result<()> {
     client.set_zero_linger()
 }
 

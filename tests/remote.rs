@@ -1,0 +1,74 @@
+//! The Data API client against platforms and networks that misbehave.
+
+#![expect(clippy::unwrap_used, reason = "in tests a panic is the report")]
+
+mod support;
+
+// The paths are spelled out so that these are parts of this binary, not binaries of their own.
+#[path = "remote/answers.rs"]
+mod answers;
+#[path = "remote/requests.rs"]
+mod requests;
+#[path = "remote/secrecy.rs"]
+mod secrecy;
+#[path = "remote/wire.rs"]
+mod wire;
+
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+use support::Platform;
+use wellspring::model::{NonEmpty, ResolvedSource, Scope, SourceId, SourceName, Unit, WorkspaceId};
+use wellspring::remote::{Backoff, BaseUrl, Reader, Settings, Token, Writer};
+
+/// A client that waits next to nothing between attempts.
+fn settings(url: &str, token: &str) -> Settings {
+    let token: ::secrecy::SecretString = token.to_owned().into();
+    with_token(url, Arc::new(move || Ok(token.clone())))
+}
+
+fn with_token(url: &str, token: Token) -> Settings {
+    Settings {
+        backoff: Backoff {
+            base: Duration::from_micros(10),
+            longest: Duration::from_micros(100),
+            retries: 3,
+            total: Duration::from_secs(2),
+        },
+        requests_per_second: 10_000,
+        ..Settings::new(BaseUrl::parse(url).unwrap(), token)
+    }
+}
+
+fn writer(platform: &Platform) -> Writer {
+    writer_at(&platform.url(), platform)
+}
+
+/// For a URL that leads to `platform` by some detour.
+fn writer_at(url: &str, platform: &Platform) -> Writer {
+    Writer::new(&Reader::new(settings(url, &platform.token())).unwrap())
+}
+
+fn unit() -> Unit {
+    Unit { workspace: workspace(), scope: Scope::default() }
+}
+
+fn workspace() -> WorkspaceId {
+    WorkspaceId::parse("ws").unwrap()
+}
+
+fn source(name: &str, config: Value) -> ResolvedSource {
+    ResolvedSource::new(SourceName::parse(name).unwrap(), "database".into(), config, serde_json::Map::new())
+}
+
+fn id(value: Value) -> SourceId {
+    SourceId::try_from(value).unwrap()
+}
+
+fn one(value: Value) -> NonEmpty<SourceId> {
+    NonEmpty::one(id(value))
+}
+
+fn options() -> serde_json::Map<String, Value> {
+    json!({"incremental": true}).as_object().unwrap().clone()
+}
