@@ -7,6 +7,7 @@ mod cron;
 mod diagnostic;
 mod document;
 mod duration;
+mod effective;
 mod explain;
 mod fields;
 mod merge;
@@ -22,6 +23,7 @@ mod values;
 mod workspace;
 
 pub use diagnostic::{Code, Diagnostic, Label, Severity};
+pub use effective::{EffectiveValue, effective};
 pub use explain::explain;
 pub use report::render;
 pub use settings::FILE_NAME;
