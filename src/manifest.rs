@@ -85,7 +85,11 @@ pub fn read(files: &[SourceFile<'_>], variable: &dyn Fn(&str) -> Option<String>)
     for (at, file) in files.iter().enumerate() {
         let document = u32::try_from(at).unwrap_or(u32::MAX);
         let patterns = settings.as_ref().and_then(|settings| settings.files.as_ref());
-        let read = patterns.is_none_or(|patterns| patterns.is_match(&*file.path));
+        let read = patterns.is_none_or(|patterns| {
+            // A folder that cannot be reached is listed in place of its files.
+            let lost_folder = file.text.is_err() && !file.path.ends_with(".toml");
+            patterns.name_file(&file.path) || lost_folder && patterns.name_files_below(&file.path)
+        });
         if &*file.path != FILE_NAME && read {
             readings.push(read_file(document, file, settings.as_ref(), &mut findings));
         }

@@ -60,18 +60,18 @@ impl<'a> Document<'a> {
         Self { path, text, line_starts }
     }
 
-    /// Line and column of a byte, from 1; a place after the last line's end is on that line.
-    pub(super) fn position(&self, at: usize) -> (u32, u32) {
-        let mut at = at.min(self.text.len());
-        if at > 0 && at == self.text.len() && self.text.ends_with('\n') {
-            at -= 1;
-        }
-        while !self.text.is_char_boundary(at) {
-            at -= 1;
-        }
-        let line = self.line_starts.partition_point(|start| *start <= at).max(1);
-        let column = self.text[self.line_starts[line - 1]..at].chars().count() + 1;
-        (u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(column).unwrap_or(u32::MAX))
+    /// The line of a byte, from 1; the text's end is on its last line.
+    fn line(&self, at: usize) -> usize {
+        let last = if self.text.ends_with('\n') { self.text.len() - 1 } else { self.text.len() };
+        self.line_starts.partition_point(|start| *start <= at.min(last)).max(1)
+    }
+
+    /// Line and column of a place the text can be cut at.
+    fn position(&self, at: usize) -> (u32, u32) {
+        let line = self.line(at);
+        let start = self.line_starts[line - 1];
+        let before = self.text[start..at.min(self.text.len())].trim_end_matches('\n');
+        (small(line), small(before.chars().count() + 1))
     }
 
     /// A range the text can be cut at.
@@ -93,56 +93,77 @@ pub(super) struct Findings<'d, 'a> {
     pub(super) documents: &'d [Document<'a>],
     found: Vec<(Span, Diagnostic)>,
     seen: HashSet<(Code, Span, String)>,
+    /// Errors found in each document, listed or not.
+    counts: Vec<usize>,
 }
+
+/// More errors in one file than this help nobody, and cost memory.
+const MOST_LISTED: usize = 100;
 
 impl<'d, 'a> Findings<'d, 'a> {
     pub(super) fn new(documents: &'d [Document<'a>]) -> Self {
-        Self { documents, found: Vec::new(), seen: HashSet::new() }
+        Self { documents, found: Vec::new(), seen: HashSet::new(), counts: vec![0; documents.len()] }
     }
 
     /// Reports an error. What defaults and templates hold is checked once for each source, so the
     /// same finding at the same place is reported once.
     pub(super) fn error(&mut self, code: Code, span: Span, message: impl Into<String>) -> Remark<'_, 'd, 'a> {
+        let message = message.into();
+        let count = self.counts[span.document as usize];
+        let fresh = count < MOST_LISTED && self.seen.insert((code, span, message.clone()));
+        if fresh || count >= MOST_LISTED {
+            self.counts[span.document as usize] += 1;
+        }
+        if fresh {
+            self.list(code, span, message);
+        }
+        Remark { findings: self, fresh }
+    }
+
+    fn list(&mut self, code: Code, span: Span, message: String) {
         let document = &self.documents[span.document as usize];
         let range = document.clamp(span.start as usize..span.end as usize);
         let (line, column) = document.position(range.start);
-        let message = message.into();
-        let fresh = self.seen.insert((code, span, message.clone()));
-        if fresh {
-            let diagnostic = Diagnostic {
-                code,
-                severity: Severity::Error,
-                file: Arc::clone(&document.path),
-                line,
-                column,
-                message,
-                help: None,
-                span: range,
-                label: None,
-                labels: Vec::new(),
-            };
-            self.found.push((span, diagnostic));
-        }
-        Remark { findings: self, fresh }
+        let diagnostic = Diagnostic {
+            code,
+            severity: Severity::Error,
+            file: Arc::clone(&document.path),
+            line,
+            column,
+            message,
+            help: None,
+            span: range,
+            label: None,
+            labels: Vec::new(),
+        };
+        self.found.push((span, diagnostic));
     }
 
     pub(super) fn documents_with_errors(&self) -> HashSet<u32> {
         self.found.iter().map(|(span, _)| span.document).collect()
     }
 
+    /// How many errors were found so far.
     pub(super) fn count(&self) -> usize {
-        self.found.len()
+        self.counts.iter().sum()
     }
 
     pub(super) fn into_sorted(self) -> Vec<Diagnostic> {
         let mut found = self.found;
         found.sort_by(|(a, x), (b, y)| (a, x.code, &x.message).cmp(&(b, y.code, &y.message)));
+        for (document, count) in self.counts.iter().enumerate().filter(|(_, count)| **count > MOST_LISTED) {
+            let last = found.iter_mut().rfind(|(span, _)| span.document as usize == document);
+            if let Some((_, diagnostic)) = last {
+                diagnostic.help =
+                    Some(format!("{} more errors in this file are not listed", count - MOST_LISTED));
+            }
+        }
         found.into_iter().map(|(_, diagnostic)| diagnostic).collect()
     }
 
     pub(super) fn place(&self, span: Span) -> (Arc<str>, u32) {
         let document = &self.documents[span.document as usize];
-        (Arc::clone(&document.path), document.position(span.start as usize).0)
+        (Arc::clone(&document.path), small(document.line(span.start as usize)))
     }
 
     pub(super) fn source_of(&self, span: Span) -> &'a str {
@@ -191,7 +212,7 @@ impl Remark<'_, '_, '_> {
     }
 }
 
-/// Findings of one kind in one file beyond this many help nobody.
+/// Past a few, syntax errors follow from each other.
 const MOST_SYNTAX_ERRORS: usize = 20;
 
 /// Nested deeper than any configuration; keeps recursion below it bounded.
@@ -270,8 +291,11 @@ fn report_syntax(document: u32, error: &toml::de::Error, findings: &mut Findings
         .maybe_help(help.map(str::to_owned));
 }
 
+fn small(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
 fn span(document: u32, range: Range<usize>) -> Span {
-    let small = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
     Span { document, start: small(range.start), end: small(range.end) }
 }
 
@@ -386,7 +410,7 @@ impl<'a> Lowering<'_, '_, 'a> {
         }
         if gap.contains('\n') {
             let first = self.findings.source_of(at).find(['\n', '\r']).unwrap_or(1);
-            let line = Span { end: at.start + u32::try_from(first).unwrap_or(1), ..at };
+            let line = Span { end: at.start + small(first), ..at };
             self.newer(
                 line,
                 "an inline table over several lines",

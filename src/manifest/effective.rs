@@ -2,8 +2,8 @@
 
 use super::document::{self, Document, Findings, Node, Table, Value};
 use super::settings::{FILE_NAME, Settings};
-use super::{SourceFile, fields, references, settings, source};
-use crate::model::{FieldPath, Place};
+use super::{SourceFile, fields, references, settings};
+use crate::model::{DesiredSource, FieldPath, Place};
 use std::sync::Arc;
 
 /// One value of a source, with its origin.
@@ -17,17 +17,14 @@ pub struct EffectiveValue {
     pub from: Place,
 }
 
-/// Every value of the source whose table stands at `at` ([`DesiredSource::at`]), sorted by path.
-/// `None` when no such source can be read.
-///
-/// [`DesiredSource::at`]: crate::model::DesiredSource::at
+/// Every value of a source of these files, sorted by path. `None` when they do not hold it any more.
 #[must_use]
-pub fn effective(files: &[SourceFile<'_>], at: &Place) -> Option<Vec<EffectiveValue>> {
+pub fn effective(files: &[SourceFile<'_>], source: &DesiredSource) -> Option<Vec<EffectiveValue>> {
     let document = |path: &str| {
         let file = files.iter().find(|file| &*file.path == path)?;
         Some(Document::new(Arc::clone(&file.path), file.text.as_deref().ok()?))
     };
-    let mut documents = vec![document(&at.file)?];
+    let mut documents = vec![document(&source.at.file)?];
     documents.extend(document(FILE_NAME));
     let mut findings = Findings::new(&documents);
     let settings = match documents.len() {
@@ -37,8 +34,8 @@ pub fn effective(files: &[SourceFile<'_>], at: &Place) -> Option<Vec<EffectiveVa
     };
     let root = document::parse(0, &mut findings)?;
     let (sources, _) = fields::table(&root, "sources", &mut findings)?;
-    let own = sources.values().find(|entry| findings.place(entry.node.span).1 == at.line)?;
-    let (merged, _) = source::effective(own.node.value.as_table()?, Some(&settings), &mut findings);
+    let own = sources.get(source.key.as_str())?;
+    let (merged, _) = super::source::effective(own.node.value.as_table()?, Some(&settings), &mut findings);
     let mut values = Vec::new();
     for (key, entry) in &merged {
         collect(&FieldPath::root(key), &entry.node, &findings, &mut values);

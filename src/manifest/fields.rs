@@ -150,6 +150,19 @@ pub(super) fn duration(
     }
 }
 
+/// The duration under `key`, which may be `0s`.
+pub(super) fn duration_or_none(
+    of: &Table<'_>,
+    key: &str,
+    findings: &mut Findings<'_, '_>,
+) -> Option<(Duration, Span)> {
+    let entry = of.get(key)?;
+    if entry.node.value.as_str() == Some("0s") {
+        return Some((Duration::ZERO, entry.node.span));
+    }
+    duration(of, key, findings)
+}
+
 /// One of a few words under `key`.
 pub(super) fn choice<T: Copy>(
     of: &Table<'_>,

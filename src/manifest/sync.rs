@@ -96,12 +96,9 @@ fn zone(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option<String> {
 }
 
 fn jitter(table: &Table<'_>, every: Option<Duration>, findings: &mut Findings<'_, '_>) -> Duration {
-    let Some(entry) = table.get("jitter") else { return Duration::ZERO };
-    // The only duration that may be nothing: it displaces a default.
-    if entry.node.value.as_str() == Some("0s") {
+    let Some((jitter, span)) = fields::duration_or_none(table, "jitter", findings) else {
         return Duration::ZERO;
-    }
-    let Some((jitter, span)) = fields::duration(table, "jitter", findings) else { return Duration::ZERO };
+    };
     if let Some(every) = every
         && jitter > every
     {

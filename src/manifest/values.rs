@@ -33,6 +33,13 @@ pub(super) fn connection_config(
             misplaced(key, entry.key, header, findings);
         }
     }
+    // A connection may well have a `test` of its own, but hardly our table.
+    if let Some(entry) = table.get("test")
+        && let Value::Table(test) = &entry.node.value
+        && test.contains_key("before_connect")
+    {
+        misplaced("test", entry.key, header, findings);
+    }
     declared_table(table, findings)
 }
 

@@ -59,7 +59,7 @@ pub(super) fn show(reading: &Reading, files: &[SourceFile<'_>]) -> String {
     }
     for unit in &reading.desired.units {
         for source in &unit.sources {
-            let values = effective(files, &source.at).unwrap();
+            let values = effective(files, source).unwrap();
             writeln!(out, "{}/{}", unit.label(), source.key).unwrap();
             for EffectiveValue { path, value, from } in values {
                 writeln!(out, "    {path} = {value}  # {from}").unwrap();
