@@ -95,14 +95,26 @@ pub(super) struct Findings<'d, 'a> {
     seen: HashSet<(Code, Span, String)>,
     /// Errors found in each document, listed or not.
     counts: Vec<usize>,
+    /// Bytes that the sources may still take.
+    room: usize,
 }
+
+/// A hundred thousand sources take a quarter of it; templates and lists of workspaces can multiply
+/// a small file beyond any memory.
+const ROOM: usize = 512 << 20;
 
 /// More errors in one file than this help nobody, and cost memory.
 const MOST_LISTED: usize = 100;
 
 impl<'d, 'a> Findings<'d, 'a> {
     pub(super) fn new(documents: &'d [Document<'a>]) -> Self {
-        Self { documents, found: Vec::new(), seen: HashSet::new(), counts: vec![0; documents.len()] }
+        Self {
+            documents,
+            found: Vec::new(),
+            seen: HashSet::new(),
+            counts: vec![0; documents.len()],
+            room: ROOM,
+        }
     }
 
     /// Reports an error. What defaults and templates hold is checked once for each source, so the
@@ -141,6 +153,19 @@ impl<'d, 'a> Findings<'d, 'a> {
 
     pub(super) fn documents_with_errors(&self) -> HashSet<u32> {
         self.found.iter().map(|(span, _)| span.document).collect()
+    }
+
+    /// Reserves memory for that many copies of a source.
+    pub(super) fn reserve(&mut self, source: &Table<'_>, copies: usize, at: Span) {
+        let size = weight(source).saturating_mul(copies);
+        match self.room.checked_sub(size) {
+            Some(left) => self.room = left,
+            None => {
+                let message = format!("all sources together hold more than {} MiB", ROOM >> 20);
+                self.error(Code::TooMuch, at, message)
+                    .help("make templates smaller, or declare the sources in fewer workspaces");
+            }
+        }
     }
 
     /// How many errors were found so far.
@@ -210,6 +235,20 @@ impl Remark<'_, '_, '_> {
         };
         self.with(|diagnostic| diagnostic.labels.push(label))
     }
+}
+
+/// Roughly the memory a table takes.
+fn weight(table: &Table<'_>) -> usize {
+    fn node(value: &Value<'_>) -> usize {
+        const NODE: usize = 96;
+        NODE + match value {
+            Value::String(text) => text.len(),
+            Value::Array(items) => items.iter().map(|item| node(&item.value)).sum(),
+            Value::Table(inner) => weight(inner),
+            _ => 0,
+        }
+    }
+    table.iter().map(|(key, entry)| key.len() + node(&entry.node.value)).sum()
 }
 
 /// Past a few, syntax errors follow from each other.

@@ -186,7 +186,7 @@ fn aliases(
     findings: &mut Findings<'_, '_>,
 ) -> BTreeMap<String, Alias> {
     let mut aliases = BTreeMap::new();
-    let mut taken: BTreeMap<(WorkspaceId, Option<Scope>), Span> = BTreeMap::new();
+    let mut taken: BTreeMap<(WorkspaceId, Scope), Span> = BTreeMap::new();
     for (name, entry) in table {
         if name.is_empty() || name.contains('/') {
             findings
@@ -205,7 +205,7 @@ fn aliases(
         };
         let id = id.map_or(AliasId::Invalid, |node| alias_id(name, node, variable, findings));
         if let AliasId::Known(id) = &id
-            && let Some(other) = taken.insert((id.clone(), scope.clone()), entry.key)
+            && let Some(other) = taken.insert((id.clone(), scope.clone().unwrap_or_default()), entry.key)
         {
             findings
                 .error(Code::SameWorkspace, entry.key, "two aliases name the same workspace and scope")

@@ -49,12 +49,13 @@ impl SourceReading {
     }
 }
 
-/// Reads one source. `None` when it cannot even be named.
+/// Reads one source, to be declared in `copies` units. `None` when it cannot even be named.
 pub(super) fn read<'a>(
     key: &str,
     own: &Table<'a>,
     entry: &Entry<'a>,
     settings: Option<&Settings<'a>>,
+    copies: usize,
     findings: &mut Findings<'_, 'a>,
 ) -> Option<SourceReading> {
     let before = findings.count();
@@ -62,6 +63,7 @@ pub(super) fn read<'a>(
     let key = self::key(key, entry.key, findings)?;
     own_keys(key_name, own, findings);
     let (merged, templated) = effective(own, settings, findings);
+    findings.reserve(&merged, copies, entry.key);
     let (name, name_span) = match fields::text(own, "name", findings) {
         Some((name, span)) => (name, span),
         None => (key_name, entry.key),

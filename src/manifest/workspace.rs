@@ -83,9 +83,10 @@ pub(super) fn read<'a>(
         );
     }
     if let Some((sources, _)) = fields::table(root, "sources", findings) {
+        let copies = reading.units.as_ref().map_or(1, Vec::len);
         for key in sources.keys() {
             let source = fields::table(sources, key, findings)
-                .and_then(|(table, entry)| source::read(key, table, entry, settings, findings));
+                .and_then(|(table, entry)| source::read(key, table, entry, settings, copies, findings));
             reading.uncertain |= source.as_ref().is_none_or(|source| !source.scope_is_known);
             reading.sources.extend(source);
         }

@@ -119,6 +119,21 @@ fn long_lines_and_many_errors_are_bounded() {
 }
 
 #[test]
+fn a_small_file_cannot_multiply_into_all_memory() {
+    let template =
+        format!("[templates.t]\ntype = \"t\"\nconnection_config = {{ x = \"{}\" }}\n", "y".repeat(1 << 20));
+    let sources_text: String = (0..2_000).map(|n| format!("[sources.s{n}]\nextends = \"t\"\n")).collect();
+    let files = [
+        ("a.toml".to_owned(), format!("[workspace]\nid = \"w\"\n{sources_text}")),
+        ("wellspring.toml".to_owned(), template),
+    ];
+    let found = verdict(&files);
+    assert!(found.iter().all(|finding| finding.code.as_str() == "W005"));
+    assert_eq!(found.len(), 100);
+    assert!(found[99].help.as_ref().unwrap().ends_with("more errors in this file are not listed"));
+}
+
+#[test]
 fn a_folder_out_of_reach_breaks_the_reading_where_its_files_would_be_read() {
     let settings = SourceFile {
         path: Arc::from("wellspring.toml"),
