@@ -10,7 +10,9 @@ mod duration;
 mod effective;
 mod explain;
 mod fields;
+mod findings;
 mod merge;
+mod parse;
 mod policy;
 mod references;
 mod report;
@@ -29,7 +31,8 @@ pub use report::render;
 pub use settings::FILE_NAME;
 
 use crate::model::{BrokenFile, Desired};
-use document::{Document, Findings, Span};
+use document::{Document, Span};
+use findings::Findings;
 use settings::Settings;
 use std::sync::Arc;
 use std::time::Duration;
@@ -138,7 +141,7 @@ fn text<'a>(
     findings: &mut Findings<'_, 'a>,
 ) -> Option<document::Table<'a>> {
     match &file.text {
-        Ok(_) => document::parse(document, findings),
+        Ok(_) => parse::parse(document, findings),
         Err(why) => {
             findings.error(Code::Unreadable, Span { document, start: 0, end: 0 }, why.as_str());
             None

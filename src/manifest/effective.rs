@@ -1,8 +1,9 @@
 //! What a source says once defaults and template are laid under it, and where each value stands.
 
-use super::document::{self, Document, Findings, Node, Table, Value};
+use super::document::{Document, Node, Table, Value};
+use super::findings::Findings;
 use super::settings::{FILE_NAME, Settings};
-use super::{SourceFile, fields, references, settings};
+use super::{SourceFile, fields, parse, references, settings};
 use crate::model::{DesiredSource, FieldPath, Place};
 use std::sync::Arc;
 
@@ -30,9 +31,9 @@ pub fn effective(files: &[SourceFile<'_>], source: &DesiredSource) -> Option<Vec
     let settings = match documents.len() {
         1 => Settings::default(),
         // Variables stand for workspaces and the platform only: no value of a source holds one.
-        _ => settings::read(&document::parse(1, &mut findings)?, &|_| None, &mut findings),
+        _ => settings::read(&parse::parse(1, &mut findings)?, &|_| None, &mut findings),
     };
-    let root = document::parse(0, &mut findings)?;
+    let root = parse::parse(0, &mut findings)?;
     let (sources, _) = fields::table(&root, "sources", &mut findings)?;
     let own = sources.get(source.key.as_str())?;
     let (merged, _) = super::source::effective(own.node.value.as_table()?, Some(&settings), &mut findings);

@@ -1,8 +1,9 @@
 //! Taking a table's fields one by one, each with its type checked.
 
 use super::diagnostic::Code;
-use super::document::{Entry, Findings, Node, Span, Table, Value};
+use super::document::{Entry, Node, Span, Table, Value};
 use super::duration;
+use super::findings::Findings;
 use super::references;
 use super::suggest::{did_you_mean, one_of};
 use std::time::Duration;

@@ -1,8 +1,9 @@
 //! `wellspring.toml`: the platform, aliases, defaults, templates, and the repository's policy.
 
 use super::diagnostic::Code;
-use super::document::{Entry, Findings, Node, Span, Table, Value};
+use super::document::{Entry, Node, Span, Table, Value};
 use super::fields::{self, shown, unknown_keys};
+use super::findings::Findings;
 use super::policy::{self, Stated};
 use super::references;
 use super::source;

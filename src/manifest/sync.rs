@@ -2,9 +2,10 @@
 
 use super::cron::{self, Unusable};
 use super::diagnostic::Code;
-use super::document::{Entry, Findings, Span, Table, Value};
+use super::document::{Entry, Span, Table, Value};
 use super::duration;
 use super::fields::{self, unknown_keys};
+use super::findings::Findings;
 use crate::model::{Missed, Overlap, Suspend, SyncSpec, TestSpec, When};
 use std::time::Duration;
 

@@ -1,8 +1,9 @@
 //! From files to units: what several files say about one workspace is put together here.
 
 use super::diagnostic::Code;
-use super::document::{Findings, Span};
+use super::document::Span;
 use super::fields::shown;
+use super::findings::Findings;
 use super::policy::Stated;
 use super::settings::{AliasId, Settings};
 use super::workspace::FileReading;

@@ -1,8 +1,9 @@
 //! `connection_config` as declared values, and `metadata` and `sync_options` as JSON.
 
 use super::diagnostic::Code;
-use super::document::{Findings, Node, Span, Table, Value};
+use super::document::{Node, Span, Table, Value};
 use super::fields::shown;
+use super::findings::Findings;
 use super::references;
 use super::suggest::one_of;
 use crate::model::{Declared, Segment, Template, looks_secret};

@@ -1,8 +1,9 @@
 //! A workspace's file: `[workspace]`, `[policy]`, `[sources.KEY]`, `[moved]`, `[removed.KEY]`.
 
 use super::diagnostic::Code;
-use super::document::{Findings, Span, Table, Value};
+use super::document::{Span, Table, Value};
 use super::fields::{self, shown, unknown_keys};
+use super::findings::Findings;
 use super::policy::{self, Stated};
 use super::settings::{self, AliasId, FILE_NAME, Settings};
 use super::source::{self, SourceReading};
