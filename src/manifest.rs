@@ -7,9 +7,12 @@ mod cron;
 mod diagnostic;
 mod document;
 mod duration;
+mod effective;
 mod explain;
 mod fields;
+mod findings;
 mod merge;
+mod parse;
 mod policy;
 mod references;
 mod report;
@@ -22,12 +25,14 @@ mod values;
 mod workspace;
 
 pub use diagnostic::{Code, Diagnostic, Label, Severity};
+pub use effective::{EffectiveValue, effective};
 pub use explain::explain;
 pub use report::render;
 pub use settings::FILE_NAME;
 
 use crate::model::{BrokenFile, Desired};
-use document::{Document, Findings, Span};
+use document::{Document, Span};
+use findings::Findings;
 use settings::Settings;
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,7 +88,11 @@ pub fn read(files: &[SourceFile<'_>], variable: &dyn Fn(&str) -> Option<String>)
     for (at, file) in files.iter().enumerate() {
         let document = u32::try_from(at).unwrap_or(u32::MAX);
         let patterns = settings.as_ref().and_then(|settings| settings.files.as_ref());
-        let read = patterns.is_none_or(|patterns| patterns.is_match(&*file.path));
+        let read = patterns.is_none_or(|patterns| {
+            // A folder that cannot be reached is listed in place of its files.
+            let lost_folder = file.text.is_err() && !file.path.ends_with(".toml");
+            patterns.name_file(&file.path) || lost_folder && patterns.name_files_below(&file.path)
+        });
         if &*file.path != FILE_NAME && read {
             readings.push(read_file(document, file, settings.as_ref(), &mut findings));
         }
@@ -132,7 +141,7 @@ fn text<'a>(
     findings: &mut Findings<'_, 'a>,
 ) -> Option<document::Table<'a>> {
     match &file.text {
-        Ok(_) => document::parse(document, findings),
+        Ok(_) => parse::parse(document, findings),
         Err(why) => {
             findings.error(Code::Unreadable, Span { document, start: 0, end: 0 }, why.as_str());
             None

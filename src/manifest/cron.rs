@@ -70,6 +70,9 @@ pub(super) fn check_zone(name: &str) -> Result<(), Option<String>> {
     if jiff::tz::TimeZone::get(name).is_ok() {
         return Ok(());
     }
+    if jiff::tz::db().is_definitively_empty() {
+        return Err(Some("this machine has no time zones: install the package tzdata".to_owned()));
+    }
     let names: Vec<String> = jiff::tz::db().available().map(|name| name.as_str().to_owned()).collect();
     Err(did_you_mean(name, names.iter().map(String::as_str)))
 }

@@ -82,6 +82,8 @@ codes! {
     NewerToml = "W003",
     /// Tables or lists nested beyond any use.
     TooDeep = "W004",
+    /// More sources than can be held.
+    TooMuch = "W005",
     /// A key nobody reads.
     UnknownKey = "W010",
     /// A value of another type than the key takes.

@@ -19,6 +19,10 @@ seconds, and the escapes `\\e` and `\\x`. The editors' tools for TOML read 1.0, 
 table under a header of its own:\n\n    [sources.crm.metadata]\n    description = \"…\""
         }
         "W004" => "Tables and lists may be nested 32 levels deep. No connection needs more.",
+        "W005" => {
+            "Templates and lists of workspaces multiply what a file says. All sources together, with defaults \
+and templates in them, may hold 512 MiB."
+        }
         "W010" => {
             "A key that nothing reads is an error, because a key with a slip in it would be left out silently. \
 What a connection needs goes below [sources.KEY.connection_config], which is open."

@@ -1,8 +1,9 @@
 //! Taking a table's fields one by one, each with its type checked.
 
 use super::diagnostic::Code;
-use super::document::{Entry, Findings, Node, Span, Table, Value};
+use super::document::{Entry, Node, Span, Table, Value};
 use super::duration;
+use super::findings::Findings;
 use super::references;
 use super::suggest::{did_you_mean, one_of};
 use std::time::Duration;
@@ -148,6 +149,19 @@ pub(super) fn duration(
             None
         }
     }
+}
+
+/// The duration under `key`, which may be `0s`.
+pub(super) fn duration_or_none(
+    of: &Table<'_>,
+    key: &str,
+    findings: &mut Findings<'_, '_>,
+) -> Option<(Duration, Span)> {
+    let entry = of.get(key)?;
+    if entry.node.value.as_str() == Some("0s") {
+        return Some((Duration::ZERO, entry.node.span));
+    }
+    duration(of, key, findings)
 }
 
 /// One of a few words under `key`.

@@ -1,8 +1,9 @@
 //! `[policy]`, in `wellspring.toml` and in a workspace's file.
 
 use super::diagnostic::Code;
-use super::document::{Findings, Span, Table, Value};
+use super::document::{Span, Table, Value};
 use super::fields::{self, unknown_keys};
+use super::findings::Findings;
 use crate::model::{Adopt, Limit, MetadataPolicy, OnConflict, Policy, Prune};
 
 /// What one `[policy]` says, and where; what it does not say is left to the one farther away.

@@ -1,8 +1,9 @@
 //! `${NAME}` in strings, and `{ secret = "env:NAME" }`.
 
 use super::diagnostic::Code;
-use super::document::{Findings, Span, Table, Value};
+use super::document::{Span, Table, Value};
 use super::fields::shown;
+use super::findings::Findings;
 use crate::model::{SecretRef, Segment};
 
 /// The variable that holds the platform's token. What the files say must not carry it elsewhere.

@@ -3,13 +3,12 @@
 use super::SourceFile;
 use super::diagnostic::{Diagnostic, Label, Severity};
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
 mod conceal;
 
-/// Lines shown around a place, and the most of one line: a file may be one line of megabytes.
+/// The most that is shown on either side of a place in a long line: a file may be one line of megabytes.
 const WIDEST: usize = 400;
 
 /// Every diagnostic with the lines it points at. Values that look secret are not shown.
@@ -89,32 +88,36 @@ impl<'t> Mark<'t> {
     }
 }
 
-/// The lines from the first mark to the last, cut to what can be shown.
+/// The lines from the first mark to the last. Where one of them is too long to be shown, a piece of
+/// it around the first mark.
 fn snippet<'t>(
     path: &'t str,
     text: &'t str,
-    marks: Vec<Mark<'t>>,
+    mut marks: Vec<Mark<'t>>,
 ) -> Snippet<'t, annotate_snippets::Annotation<'t>> {
+    let line_start = |at: usize| text[..floor(text, at)].rfind('\n').map_or(0, |at| at + 1);
+    let line_end =
+        |at: usize| text[floor(text, at)..].find('\n').map_or(text.len(), |end| floor(text, at) + end);
     let first = marks.iter().map(|mark| mark.span.start).min().unwrap_or_default();
     let last = marks.iter().map(|mark| mark.span.end).max().unwrap_or_default();
-    let line_start = text[..floor(text, first)].rfind('\n').map_or(0, |at| at + 1);
-    let line_end = text[floor(text, last)..].find('\n').map_or(text.len(), |at| floor(text, last) + at);
-    // One more than the last mark, so that the end of a line can be pointed at.
-    let (cut, until) = if line_end - line_start > 100 * WIDEST && marks.len() == 1 {
-        (floor(text, line_start.max(first.saturating_sub(WIDEST))), floor(text, line_end.min(first + WIDEST)))
-    } else {
-        (line_start, line_end)
-    };
-    let source: Cow<'t, str> = Cow::Borrowed(&text[cut..until]);
+    let (mut cut, mut until) = (line_start(first), line_end(last));
+    if marks.iter().any(|mark| line_end(mark.span.end) - line_start(mark.span.start) > 10 * WIDEST) {
+        marks.truncate(1);
+        let at = marks.first().map_or(first, |mark| mark.span.start);
+        cut = floor(text, line_start(at).max(at.saturating_sub(WIDEST)));
+        until = floor(text, line_end(at).min(at + WIDEST));
+    }
     let length = until - cut;
     let line = text[..cut].bytes().filter(|byte| *byte == b'\n').count() + 1;
-    let annotations = marks.into_iter().map(|mark| {
-        let start = mark.span.start.saturating_sub(cut).min(length);
-        let end = mark.span.end.saturating_sub(cut).clamp(start, length);
-        mark.kind.span(start..end).label(mark.text)
-    });
-    let annotations: Vec<_> = annotations.collect();
-    Snippet::source(source).line_start(line).path(path).annotations(annotations)
+    let annotations: Vec<_> = marks
+        .into_iter()
+        .map(|mark| {
+            let start = mark.span.start.saturating_sub(cut).min(length);
+            let end = mark.span.end.saturating_sub(cut).clamp(start, length);
+            mark.kind.span(start..end).label(mark.text)
+        })
+        .collect();
+    Snippet::source(&text[cut..until]).line_start(line).path(path).annotations(annotations)
 }
 
 fn floor(text: &str, at: usize) -> usize {

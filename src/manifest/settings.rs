@@ -1,8 +1,9 @@
 //! `wellspring.toml`: the platform, aliases, defaults, templates, and the repository's policy.
 
 use super::diagnostic::Code;
-use super::document::{Entry, Findings, Node, Span, Table, Value};
+use super::document::{Entry, Node, Span, Table, Value};
 use super::fields::{self, shown, unknown_keys};
+use super::findings::Findings;
 use super::policy::{self, Stated};
 use super::references;
 use super::source;
@@ -28,7 +29,7 @@ pub(super) struct Settings<'a> {
     pub(super) templates: BTreeMap<String, (Table<'a>, Span)>,
     pub(super) policy: Stated,
     /// Which files are read, where it says.
-    pub(super) files: Option<GlobSet>,
+    pub(super) files: Option<Patterns>,
 }
 
 /// A workspace by another name.
@@ -67,7 +68,7 @@ pub(super) fn read<'a>(
         .map(|(k, v)| (k.clone(), v.clone()))
         .collect();
     unknown_keys(&others, &KEYS, FILE_NAME, findings);
-    let mut settings = Settings { files: files(root, findings), ..Settings::default() };
+    let mut settings = Settings { files: patterns(root, findings), ..Settings::default() };
     if let Some((platform, _)) = fields::table(root, "platform", findings) {
         read_platform(platform, variable, &mut settings, findings);
     }
@@ -110,7 +111,7 @@ fn read_platform(
             findings.error(Code::InvalidValue, entry.node.span, "`owner` is empty");
         }
     }
-    settings.settle = fields::duration(table, "settle", findings).map(|(settle, _)| settle);
+    settings.settle = fields::duration_or_none(table, "settle", findings).map(|(settle, _)| settle);
 }
 
 fn platform_url(url: &str, entry: &Entry<'_>, findings: &mut Findings<'_, '_>) -> Option<PlatformUrl> {
@@ -186,7 +187,7 @@ fn aliases(
     findings: &mut Findings<'_, '_>,
 ) -> BTreeMap<String, Alias> {
     let mut aliases = BTreeMap::new();
-    let mut taken: BTreeMap<(WorkspaceId, Option<Scope>), Span> = BTreeMap::new();
+    let mut taken: BTreeMap<(WorkspaceId, Scope), Span> = BTreeMap::new();
     for (name, entry) in table {
         if name.is_empty() || name.contains('/') {
             findings
@@ -205,7 +206,7 @@ fn aliases(
         };
         let id = id.map_or(AliasId::Invalid, |node| alias_id(name, node, variable, findings));
         if let AliasId::Known(id) = &id
-            && let Some(other) = taken.insert((id.clone(), scope.clone()), entry.key)
+            && let Some(other) = taken.insert((id.clone(), scope.clone().unwrap_or_default()), entry.key)
         {
             findings
                 .error(Code::SameWorkspace, entry.key, "two aliases name the same workspace and scope")
@@ -248,13 +249,35 @@ pub(super) fn scope(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Optio
     }
 }
 
-fn files(root: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option<GlobSet> {
-    let patterns = fields::words(root, "files", findings)?;
+/// Which files are read.
+pub(super) struct Patterns {
+    set: GlobSet,
+    /// Each pattern up to its first wildcard.
+    beginnings: Vec<String>,
+}
+
+impl Patterns {
+    /// Is the file at this path read?
+    pub(super) fn name_file(&self, path: &str) -> bool {
+        self.set.is_match(path)
+    }
+
+    /// Could files below this folder be read?
+    pub(super) fn name_files_below(&self, folder: &str) -> bool {
+        let folder = format!("{folder}/");
+        self.beginnings.iter().any(|start| start.starts_with(&folder) || folder.starts_with(start.as_str()))
+    }
+}
+
+fn patterns(root: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option<Patterns> {
     let mut set = GlobSetBuilder::new();
-    for (pattern, span) in patterns {
+    let mut beginnings = Vec::new();
+    for (pattern, span) in fields::words(root, "files", findings)? {
         match GlobBuilder::new(pattern).literal_separator(true).build() {
             Ok(glob) => {
                 set.add(glob);
+                let plain = pattern.find(['*', '?', '[', '{', '\\']).unwrap_or(pattern.len());
+                beginnings.push(pattern[..plain].to_owned());
             }
             Err(error) => {
                 findings
@@ -263,5 +286,5 @@ fn files(root: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option<GlobSet> {
             }
         }
     }
-    set.build().ok()
+    Some(Patterns { set: set.build().ok()?, beginnings })
 }

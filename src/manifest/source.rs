@@ -1,8 +1,9 @@
 //! `[sources.KEY]`: defaults, template and source laid over each other, then read.
 
 use super::diagnostic::Code;
-use super::document::{Entry, Findings, Span, Table};
+use super::document::{Entry, Span, Table};
 use super::fields::{self, shown, unknown_keys};
+use super::findings::Findings;
 use super::merge;
 use super::policy::ADOPT;
 use super::settings::{self, FILE_NAME, Settings};
@@ -49,12 +50,13 @@ impl SourceReading {
     }
 }
 
-/// Reads one source. `None` when it cannot even be named.
+/// Reads one source, to be declared in `copies` units. `None` when it cannot even be named.
 pub(super) fn read<'a>(
     key: &str,
     own: &Table<'a>,
     entry: &Entry<'a>,
     settings: Option<&Settings<'a>>,
+    copies: usize,
     findings: &mut Findings<'_, 'a>,
 ) -> Option<SourceReading> {
     let before = findings.count();
@@ -62,6 +64,7 @@ pub(super) fn read<'a>(
     let key = self::key(key, entry.key, findings)?;
     own_keys(key_name, own, findings);
     let (merged, templated) = effective(own, settings, findings);
+    findings.reserve(&merged, copies, entry.key);
     let (name, name_span) = match fields::text(own, "name", findings) {
         Some((name, span)) => (name, span),
         None => (key_name, entry.key),
@@ -75,27 +78,8 @@ pub(super) fn read<'a>(
     };
     let body = body(&merged, findings);
     let whole = settings.is_some() && templated;
-    if whole && !merged.contains_key("type") {
-        findings
-            .error(Code::Missing, entry.node.span, format!("source `{}` needs a `type`", shown(key_name)))
-            .help("for example type = \"database\"; the platform says which types it knows");
-    }
-    if whole && !merged.contains_key("connection_config") {
-        findings
-            .error(
-                Code::Missing,
-                entry.node.span,
-                format!("source `{}` needs a `connection_config`", shown(key_name)),
-            )
-            .help("the platform requires one; write `connection_config = {}` if the type needs nothing");
-    }
-    if whole
-        && let Some(sync) = own.get("sync")
-        && body.sync_says_nothing
-    {
-        findings
-            .error(Code::Missing, sync.key, "`sync` says neither `every` nor `cron`")
-            .help("for example sync = { every = \"6h\" }");
+    if let Some(settings) = settings.filter(|_| templated) {
+        check_whole(key_name, &merged, settings, entry.node.span, findings);
     }
     let (file, line) = findings.place(entry.node.span);
     // Judged by what was found in it, not by what could be read: a value with an error is left out.
@@ -129,6 +113,40 @@ pub(super) fn read<'a>(
         scope_is_known,
         desired,
     })
+}
+
+/// Reports what is missing from a source with its defaults and template laid under it.
+fn check_whole(
+    name: &str,
+    merged: &Table<'_>,
+    settings: &Settings<'_>,
+    header: Span,
+    findings: &mut Findings<'_, '_>,
+) {
+    for (key, help) in [
+        ("type", "for example type = \"database\"; the platform says which types it knows"),
+        (
+            "connection_config",
+            "the platform requires one; write `connection_config = {}` if the type needs nothing",
+        ),
+    ] {
+        if !merged.contains_key(key) {
+            findings
+                .error(Code::Missing, header, format!("source `{}` needs a `{key}`", shown(name)))
+                .help(help);
+        }
+    }
+    // Defaults alone may say how to sync and leave it to each source to say when.
+    let default = settings.defaults.get("sync").map(|entry| entry.key);
+    if let Some(entry) = merged.get("sync").filter(|entry| Some(entry.key) != default)
+        && let Some(sync) = entry.node.value.as_table()
+        && !sync.contains_key("every")
+        && !sync.contains_key("cron")
+    {
+        findings
+            .error(Code::Missing, entry.key, "`sync` says neither `every` nor `cron`")
+            .help("for example sync = { every = \"6h\" }");
+    }
 }
 
 /// A source's key, checked.
@@ -256,7 +274,6 @@ struct Body {
     protect: bool,
     adopt: Option<crate::model::Adopt>,
     sync: Option<crate::model::SyncSpec>,
-    sync_says_nothing: bool,
     sync_options: serde_json::Map<String, serde_json::Value>,
     suspend: Option<crate::model::Suspend>,
     test: TestSpec,
@@ -267,7 +284,6 @@ fn body(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Body {
     if let Some(("", span)) = kind {
         findings.error(Code::InvalidValue, span, "`type` is empty");
     }
-    let sync_table = fields::table(table, "sync", findings).map(|(sync, _)| sync);
     Body {
         kind: kind.map(|(kind, _)| kind.to_owned()),
         scope: settings::scope(table, findings),
@@ -279,9 +295,7 @@ fn body(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Body {
             .unwrap_or_default(),
         protect: fields::boolean(table, "protect", findings).unwrap_or(false),
         adopt: fields::choice(table, "adopt", &ADOPT, findings),
-        sync: sync_table.and_then(|sync| sync::sync(sync, findings)),
-        sync_says_nothing: sync_table
-            .is_some_and(|sync| !sync.contains_key("every") && !sync.contains_key("cron")),
+        sync: fields::table(table, "sync", findings).and_then(|(sync, _)| sync::sync(sync, findings)),
         sync_options: fields::table(table, "sync_options", findings)
             .map(|(options, _)| values::sync_options(options, findings))
             .unwrap_or_default(),

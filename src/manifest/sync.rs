@@ -2,9 +2,10 @@
 
 use super::cron::{self, Unusable};
 use super::diagnostic::Code;
-use super::document::{Entry, Findings, Span, Table, Value};
+use super::document::{Entry, Span, Table, Value};
 use super::duration;
 use super::fields::{self, unknown_keys};
+use super::findings::Findings;
 use crate::model::{Missed, Overlap, Suspend, SyncSpec, TestSpec, When};
 use std::time::Duration;
 
@@ -96,12 +97,9 @@ fn zone(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option<String> {
 }
 
 fn jitter(table: &Table<'_>, every: Option<Duration>, findings: &mut Findings<'_, '_>) -> Duration {
-    let Some(entry) = table.get("jitter") else { return Duration::ZERO };
-    // The only duration that may be nothing: it displaces a default.
-    if entry.node.value.as_str() == Some("0s") {
+    let Some((jitter, span)) = fields::duration_or_none(table, "jitter", findings) else {
         return Duration::ZERO;
-    }
-    let Some((jitter, span)) = fields::duration(table, "jitter", findings) else { return Duration::ZERO };
+    };
     if let Some(every) = every
         && jitter > every
     {

@@ -1,8 +1,9 @@
 //! From files to units: what several files say about one workspace is put together here.
 
 use super::diagnostic::Code;
-use super::document::{Findings, Span};
+use super::document::Span;
 use super::fields::shown;
+use super::findings::Findings;
 use super::policy::Stated;
 use super::settings::{AliasId, Settings};
 use super::workspace::FileReading;
@@ -19,9 +20,11 @@ struct Gathered<'r> {
 
 /// Reports what the files say against each other.
 pub(super) fn check(readings: &[FileReading], findings: &mut Findings<'_, '_>) {
+    // Where a file's units are unknown, what seems to be missing may stand in it.
+    let complete = readings.iter().all(|reading| reading.all_units().is_some());
     for (unit, gathered) in gather(readings.iter(), findings) {
         check_sources(&unit, &gathered.files, findings);
-        check_moves(&unit, &gathered.files, findings);
+        check_moves(&unit, &gathered.files, complete, findings);
     }
 }
 
@@ -115,13 +118,12 @@ fn twice(
     }
 }
 
-fn check_moves(unit: &Unit, files: &[&FileReading], findings: &mut Findings<'_, '_>) {
-    let mut declared: HashMap<&str, Span> = HashMap::new();
-    for file in files {
-        for source in file.sources_of(unit) {
-            declared.insert(source.key.as_str(), source.key_span);
-        }
-    }
+fn check_moves(unit: &Unit, files: &[&FileReading], complete: bool, findings: &mut Findings<'_, '_>) {
+    let declared: HashMap<&str, Span> = files
+        .iter()
+        .flat_map(|file| file.sources_of(unit))
+        .map(|source| (source.key.as_str(), source.key_span))
+        .collect();
     for file in files {
         for (removed, span) in &file.removed {
             if let Some(source) = declared.get(removed.key.as_str()) {
@@ -149,7 +151,7 @@ fn check_moves(unit: &Unit, files: &[&FileReading], findings: &mut Findings<'_, 
                     .help("remove the source that has moved, or the line in [moved]");
             }
             let known = file.sources.iter().any(|source| source.key == moved.to);
-            if !known && !declared.contains_key(moved.to.as_str()) {
+            if complete && !known && !declared.contains_key(moved.to.as_str()) {
                 let to = shown(moved.to.as_str());
                 findings
                     .error(

@@ -1,8 +1,9 @@
 //! `connection_config` as declared values, and `metadata` and `sync_options` as JSON.
 
 use super::diagnostic::Code;
-use super::document::{Findings, Node, Span, Table, Value};
+use super::document::{Node, Span, Table, Value};
 use super::fields::shown;
+use super::findings::Findings;
 use super::references;
 use super::suggest::one_of;
 use crate::model::{Declared, Segment, Template, looks_secret};
@@ -32,6 +33,13 @@ pub(super) fn connection_config(
         if let Some(entry) = table.get(key) {
             misplaced(key, entry.key, header, findings);
         }
+    }
+    // A connection may well have a `test` of its own, but hardly our table.
+    if let Some(entry) = table.get("test")
+        && let Value::Table(test) = &entry.node.value
+        && test.contains_key("before_connect")
+    {
+        misplaced("test", entry.key, header, findings);
     }
     declared_table(table, findings)
 }

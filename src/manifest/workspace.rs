@@ -1,8 +1,9 @@
 //! A workspace's file: `[workspace]`, `[policy]`, `[sources.KEY]`, `[moved]`, `[removed.KEY]`.
 
 use super::diagnostic::Code;
-use super::document::{Findings, Span, Table, Value};
+use super::document::{Span, Table, Value};
 use super::fields::{self, shown, unknown_keys};
+use super::findings::Findings;
 use super::policy::{self, Stated};
 use super::settings::{self, AliasId, FILE_NAME, Settings};
 use super::source::{self, SourceReading};
@@ -83,9 +84,10 @@ pub(super) fn read<'a>(
         );
     }
     if let Some((sources, _)) = fields::table(root, "sources", findings) {
+        let copies = reading.units.as_ref().map_or(1, Vec::len);
         for key in sources.keys() {
             let source = fields::table(sources, key, findings)
-                .and_then(|(table, entry)| source::read(key, table, entry, settings, findings));
+                .and_then(|(table, entry)| source::read(key, table, entry, settings, copies, findings));
             reading.uncertain |= source.as_ref().is_none_or(|source| !source.scope_is_known);
             reading.sources.extend(source);
         }

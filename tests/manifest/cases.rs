@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use wellspring::manifest::{Reading, SourceFile, read, render};
+use wellspring::manifest::{EffectiveValue, Reading, SourceFile, effective, read, render};
 
 /// The variables that are set in every case.
 pub(super) fn variable(name: &str) -> Option<String> {
@@ -56,6 +56,15 @@ pub(super) fn show(reading: &Reading, files: &[SourceFile<'_>]) -> String {
     }
     if let Some(settle) = reading.setup.settle {
         writeln!(out, "settle {settle:?}").unwrap();
+    }
+    for unit in &reading.desired.units {
+        for source in &unit.sources {
+            let values = effective(files, source).unwrap();
+            writeln!(out, "{}/{}", unit.label(), source.key).unwrap();
+            for EffectiveValue { path, value, from } in values {
+                writeln!(out, "    {path} = {value}  # {from}").unwrap();
+            }
+        }
     }
     for unit in &reading.desired.units {
         writeln!(out, "{}", serde_json::to_string_pretty(unit).unwrap()).unwrap();

@@ -93,19 +93,58 @@ fn nesting_beyond_reason_is_refused_and_not_followed() {
 }
 
 #[test]
-fn a_line_of_a_megabyte_and_a_million_errors_are_bounded() {
-    let long = format!(
-        "[workspace]\nid = \"{}\"\nsources = 1\nx = \"{}\"",
-        "x".repeat(1 << 20),
-        "y".repeat(1 << 20)
-    );
-    let wrong = "= 1\n".repeat(100_000);
-    for text in [long, wrong] {
+fn long_lines_and_many_errors_are_bounded() {
+    let start = "[workspace]\nid = \"w\"\n";
+    let many = |text: &str| text.repeat((1 << 20) / text.len());
+    for text in [
+        format!("{start}x = \"{}\"\n", many("y")),
+        many("= 1\n"),
+        format!("{start}sources = {{ a = {{ x = 1, {} y = 1 }} }}", many("token = 1, ")),
+        format!("{start}[sources]\n{}", (0..50_000).map(|n| format!("s{n} = {n}\n")).collect::<String>()),
+        format!("{start}x = '{}'", many("://")),
+        format!("{start}x = '{}'", many("token: \" ")),
+        format!("{start}x = {}", many("token=[")),
+        format!(
+            "{start}sources = {{ {} z = {{}} }}",
+            (0..20_000).map(|n| format!("s{n} = {{ type = 1 }}, ")).collect::<String>()
+        ),
+    ] {
         let files = [("a.toml".to_owned(), text)];
         let sources = sources(&files);
         let reading = read(&sources, &variable);
         let shown = render(&reading.diagnostics, &sources, false);
-        assert!(!reading.diagnostics.is_empty() && shown.len() < 10 << 20, "{}", shown.len());
+        assert!(!reading.diagnostics.is_empty());
+        assert!(shown.len() < 1 << 20, "{}", shown.len());
+    }
+}
+
+#[test]
+fn a_small_file_cannot_multiply_into_all_memory() {
+    let template =
+        format!("[templates.t]\ntype = \"t\"\nconnection_config = {{ x = \"{}\" }}\n", "y".repeat(1 << 20));
+    let sources_text: String = (0..2_000).map(|n| format!("[sources.s{n}]\nextends = \"t\"\n")).collect();
+    let files = [
+        ("a.toml".to_owned(), format!("[workspace]\nid = \"w\"\n{sources_text}")),
+        ("wellspring.toml".to_owned(), template),
+    ];
+    let found = verdict(&files);
+    assert!(found.iter().all(|finding| finding.code.as_str() == "W005"));
+    assert_eq!(found.len(), 100);
+    assert!(found[99].help.as_ref().unwrap().ends_with("more errors in this file are not listed"));
+}
+
+#[test]
+fn a_folder_out_of_reach_breaks_the_reading_where_its_files_would_be_read() {
+    let settings = SourceFile {
+        path: Arc::from("wellspring.toml"),
+        text: Ok("files = [\"workspaces/**/*.toml\", \"more.toml\"]\n"),
+    };
+    for (path, broken) in
+        [("workspaces", 1), ("workspaces/eu", 1), ("result", 0), ("other.toml", 0), ("more.toml", 1)]
+    {
+        let lost = SourceFile { path: Arc::from(path), text: Err("out of reach".to_owned()) };
+        let reading = read(&[settings.clone(), lost], &variable);
+        assert_eq!(reading.desired.broken.len(), broken, "{path}");
     }
 }
 

@@ -5,10 +5,16 @@
 
 use crate::model::looks_secret;
 
+/// Keys and addresses are shorter; looking no farther keeps the cost even.
+const NEAR: usize = 1024;
+
 /// The text with the values of secret-looking keys, and passwords in URLs, hidden.
 pub(super) fn conceal(text: &str) -> String {
     let mut hidden = vec![false; text.len()];
     for (at, sign) in text.match_indices(['=', ':', '"', '\'']) {
+        if hidden[at] {
+            continue;
+        }
         // `key "value"`: the sign between them was forgotten.
         let quote = matches!(sign, "\"" | "'");
         let before = &text[..at];
@@ -32,6 +38,11 @@ pub(super) fn conceal(text: &str) -> String {
 
 /// The last part of the key that ends here.
 fn key_before(text: &str) -> Option<&str> {
+    let mut start = text.len().saturating_sub(NEAR);
+    while !text.is_char_boundary(start) {
+        start += 1;
+    }
+    let text = &text[start..];
     let text = text.trim_end_matches([' ', '\t', '\r']);
     let line = &text[text.rfind('\n').map_or(0, |at| at + 1)..];
     match line.chars().next_back()? {
@@ -60,10 +71,9 @@ fn hide_value(text: &str, from: usize, hidden: &mut [bool]) {
     } else if value.starts_with('[') {
         value.find(']').map_or(value.len(), |at| at + 1)
     } else {
-        let line = &value[..value.find('\n').unwrap_or(value.len())];
-        match line.chars().next() {
-            Some(quote @ ('"' | '\'')) => string_end(line, quote),
-            _ => line.find([',', '}', '#']).unwrap_or(line.len()),
+        match value.chars().next() {
+            Some(quote @ ('"' | '\'')) => string_end(value, quote),
+            _ => value.find([',', '}', '#', '\n']).unwrap_or(value.len()),
         }
     };
     if is_reference(&value[..end]) {
@@ -74,17 +84,19 @@ fn hide_value(text: &str, from: usize, hidden: &mut [bool]) {
     }
 }
 
-fn string_end(line: &str, quote: char) -> usize {
+/// Where the string ends, at the line's end at the latest.
+fn string_end(text: &str, quote: char) -> usize {
     let mut escaped = false;
-    for (at, character) in line.char_indices().skip(1) {
+    for (at, character) in text.char_indices().skip(1) {
         match character {
+            '\n' => return at,
             _ if escaped => escaped = false,
             '\\' if quote == '"' => escaped = true,
             _ if character == quote => return at + 1,
             _ => {}
         }
     }
-    line.len()
+    text.len()
 }
 
 /// `"${NAME}"`, `"env:NAME"`, an empty string: nothing is given away.
@@ -102,7 +114,11 @@ fn is_reference(value: &str) -> bool {
 
 /// Hides the password of `user:password@` that begins here.
 fn hide_password(text: &str, from: usize, hidden: &mut [bool]) {
-    let rest = &text[from..];
+    let mut near = (from + NEAR).min(text.len());
+    while !text.is_char_boundary(near) {
+        near -= 1;
+    }
+    let rest = &text[from..near];
     let end = rest.find(['/', '"', '\'', '\n', ' ']).unwrap_or(rest.len());
     let (user, is_whole) = match rest[..end].rsplit_once('@') {
         Some((user, _)) => (user, true),

@@ -1,0 +1,112 @@
+//! What a source says once defaults and template are laid under it, and where each value stands.
+
+use super::document::{Document, Node, Table, Value};
+use super::findings::Findings;
+use super::settings::{FILE_NAME, Settings};
+use super::{SourceFile, fields, parse, references, settings};
+use crate::model::{DesiredSource, FieldPath, Place};
+use std::sync::Arc;
+
+/// One value of a source, with its origin.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct EffectiveValue {
+    /// The path within the source's table: `connection_config.host`, `sync.every`.
+    pub path: String,
+    /// The value as TOML; references as references.
+    pub value: String,
+    /// Where it is written.
+    pub from: Place,
+}
+
+/// Every value of a source of these files, sorted by path. `None` when they do not hold it any more.
+#[must_use]
+pub fn effective(files: &[SourceFile<'_>], source: &DesiredSource) -> Option<Vec<EffectiveValue>> {
+    let document = |path: &str| {
+        let file = files.iter().find(|file| &*file.path == path)?;
+        Some(Document::new(Arc::clone(&file.path), file.text.as_deref().ok()?))
+    };
+    let mut documents = vec![document(&source.at.file)?];
+    documents.extend(document(FILE_NAME));
+    let mut findings = Findings::new(&documents);
+    let settings = match documents.len() {
+        1 => Settings::default(),
+        // Variables stand for workspaces and the platform only: no value of a source holds one.
+        _ => settings::read(&parse::parse(1, &mut findings)?, &|_| None, &mut findings),
+    };
+    let root = parse::parse(0, &mut findings)?;
+    let (sources, _) = fields::table(&root, "sources", &mut findings)?;
+    let own = sources.get(source.key.as_str())?;
+    let (merged, _) = super::source::effective(own.node.value.as_table()?, Some(&settings), &mut findings);
+    let mut values = Vec::new();
+    for (key, entry) in &merged {
+        collect(&FieldPath::root(key), &entry.node, &findings, &mut values);
+    }
+    Some(values)
+}
+
+fn collect(path: &FieldPath, node: &Node<'_>, findings: &Findings<'_, '_>, out: &mut Vec<EffectiveValue>) {
+    match &node.value {
+        Value::Table(table) if !table.is_empty() && !references::is_reference(table) => {
+            for (key, entry) in table {
+                collect(&path.key(key), &entry.node, findings, out);
+            }
+        }
+        value => {
+            let (file, line) = findings.place(node.span);
+            let (path, value) = (path.to_string(), written(value));
+            out.push(EffectiveValue { path, value, from: Place { file, line } });
+        }
+    }
+}
+
+/// A value as it is written in TOML, on one line.
+fn written(value: &Value<'_>) -> String {
+    match value {
+        Value::String(text) => quoted(text),
+        Value::Integer(number) => number.to_string(),
+        Value::Float(number) => format!("{number:?}"),
+        Value::Bool(value) => value.to_string(),
+        Value::Datetime(value) => value.to_string(),
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(|item| written(&item.value)).collect();
+            format!("[{}]", items.join(", "))
+        }
+        Value::Table(table) => written_table(table),
+    }
+}
+
+fn written_table(table: &Table<'_>) -> String {
+    if table.is_empty() {
+        return "{}".to_owned();
+    }
+    let bare = |key: &str| {
+        !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+    };
+    let entries: Vec<String> = table
+        .iter()
+        .map(|(key, entry)| {
+            let key = if bare(key) { key.clone().into_owned() } else { quoted(key) };
+            format!("{key} = {}", written(&entry.node.value))
+        })
+        .collect();
+    format!("{{ {} }}", entries.join(", "))
+}
+
+/// A basic string; whatever a terminal would act on is escaped.
+fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for character in text.chars() {
+        match character {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\t' => out.push_str("\\t"),
+            character if character.is_control() => {
+                out.push_str(&format!("\\u{:04X}", u32::from(character)));
+            }
+            character => out.push(character),
+        }
+    }
+    out.push('"');
+    out
+}
