@@ -20,7 +20,7 @@ mod storage;
 mod sync;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -164,7 +164,7 @@ pub async fn start(config: Config) -> Result<Running, PlatformError> {
     let Config { storage, data_dir, listen, token } = config;
     let key = api::Key::new(&token).ok_or(PlatformError::EmptyToken)?;
     let (stop, stopping) = watch::channel(false);
-    let setting_up = tokio::task::spawn_blocking(move || set_up(&storage, data_dir, stopping));
+    let setting_up = tokio::task::spawn_blocking(move || set_up(&storage, &data_dir, stopping));
     let (core, claim) = setting_up
         .await
         .map_err(|error| PlatformError::Directory { path: PathBuf::new(), source: error.into() })??;
@@ -205,10 +205,10 @@ impl Running {
 
 fn set_up(
     storage: &Storage,
-    data_dir: PathBuf,
+    data_dir: &Path,
     stopping: watch::Receiver<bool>,
 ) -> Result<(Arc<endpoints::Core>, Option<std::fs::File>), PlatformError> {
-    let unreadable = |source| PlatformError::DataDirectory { path: data_dir.clone(), source };
+    let unreadable = |source| PlatformError::DataDirectory { path: data_dir.to_path_buf(), source };
     let root = data_dir.canonicalize().map_err(unreadable)?;
     if !root.is_dir() {
         return Err(unreadable(std::io::ErrorKind::NotADirectory.into()));

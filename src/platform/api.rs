@@ -6,8 +6,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Query, Request, State};
-use axum::http::header::{ALLOW, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -53,7 +53,7 @@ pub(super) struct Answer {
     status: &'static str,
     message: String,
     data: Value,
-    header: Option<(HeaderName, HeaderValue)>,
+    header: Option<(&'static str, &'static str)>,
 }
 
 impl Answer {
@@ -79,8 +79,8 @@ impl Answer {
         Self { data, ..self }
     }
 
-    fn with_header(self, name: HeaderName, value: &'static str) -> Self {
-        Self { header: Some((name, HeaderValue::from_static(value))), ..self }
+    fn with_header(self, name: &'static str, value: &'static str) -> Self {
+        Self { header: Some((name, value)), ..self }
     }
 }
 
@@ -104,7 +104,7 @@ impl IntoResponse for Answer {
         let kind = (CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let mut response = (self.code, [kind], body.to_string()).into_response();
         if let Some((name, value)) = self.header {
-            response.headers_mut().insert(name, value);
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
         }
         response
     }
@@ -133,11 +133,11 @@ async fn answer(State(front): State<Arc<Front>>, request: Request) -> Answer {
     }
     if !front.key.opens(request.headers()) {
         return Answer::refused(StatusCode::UNAUTHORIZED, "the bearer token is missing or wrong")
-            .with_header(WWW_AUTHENTICATE, "Bearer");
+            .with_header("www-authenticate", "Bearer");
     }
     let Ok(_call) = front.calls.try_acquire() else {
         return Answer::refused(StatusCode::SERVICE_UNAVAILABLE, "too many calls at one time; come again")
-            .with_header(RETRY_AFTER, "1");
+            .with_header("retry-after", "1");
     };
     dispatch(&front.core, &method, &path, request).await.unwrap_or_else(|refusal| refusal)
 }
@@ -169,7 +169,7 @@ async fn dispatch(core: &Arc<Core>, method: &Method, path: &str, request: Reques
 
 fn wrong_method(allowed: &'static str) -> Answer {
     let message = format!("this endpoint takes {allowed} only");
-    Answer::refused(StatusCode::METHOD_NOT_ALLOWED, message).with_header(ALLOW, allowed)
+    Answer::refused(StatusCode::METHOD_NOT_ALLOWED, message).with_header("allow", allowed)
 }
 
 fn workspace_id(part: &str) -> Result<String, Answer> {

@@ -167,10 +167,10 @@ fn database(fields: Fields<'_>, reach: &Reach) -> Result<Box<dyn Connector>, Unf
         return sqlite::open(fields, reach);
     }
     let address = fields.first_text(&["url", "connection_string", "dsn"])?;
-    if let Some((engine, _)) = address.and_then(|address| address.split_once("://")) {
-        if let Some(connector) = elsewhere(&engine.to_ascii_lowercase(), fields) {
-            return connector;
-        }
+    if let Some((engine, _)) = address.and_then(|address| address.split_once("://"))
+        && let Some(connector) = elsewhere(&engine.to_ascii_lowercase(), fields)
+    {
+        return connector;
     }
     let port = fields.whole("port")?;
     if fields.text("host")?.is_none() && address.is_none() {

@@ -90,14 +90,15 @@ impl<'c> Writing<'c> {
             self.change.commit()?;
             Ok((self.written, stored.unsigned_abs()))
         };
-        finish().map_err(not_stored)
+        finish().map_err(|error| not_stored(&error))
     }
 
     fn flush(&mut self) -> Result<(), Failure> {
         if (self.stopping)() {
             return Err(Failure::new("the platform is stopping; sync again"));
         }
-        let written = write(&self.change, &self.table, self.take, &self.batch).map_err(not_stored)?;
+        let written =
+            write(&self.change, &self.table, self.take, &self.batch).map_err(|error| not_stored(&error))?;
         self.written += written;
         self.batch.clear();
         self.bytes = 0;
@@ -109,7 +110,9 @@ impl Intake for Writing<'_> {
     fn table(&mut self, name: &str, take: Take) -> Result<(), Failure> {
         self.flush()?;
         if take == Take::All {
-            self.change.execute("DELETE FROM rows WHERE \"table\" = ?1", [name]).map_err(not_stored)?;
+            self.change
+                .execute("DELETE FROM rows WHERE \"table\" = ?1", [name])
+                .map_err(|error| not_stored(&error))?;
         }
         name.clone_into(&mut self.table);
         self.take = take;
@@ -183,7 +186,6 @@ fn write(change: &Transaction<'_>, table: &str, take: Take, batch: &[Pending]) -
     Ok(written)
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the shape map_err wants")]
-fn not_stored(error: rusqlite::Error) -> Failure {
+fn not_stored(error: &rusqlite::Error) -> Failure {
     Failure::new(format!("the rows could not be stored: {error}"))
 }

@@ -59,15 +59,15 @@ pub(super) fn now() -> String {
 fn take(core: &Core, source: &Source, options: &SyncOptions) -> Result<(u64, u64), Failure> {
     let connector = connectors::open(&source.kind, &source.connection_config, &core.reach)
         .map_err(|unfit| Failure::new(unfit.into_message()))?;
-    let mut connection = core.store.rows(&source.id).map_err(not_stored)?;
-    rows::prepare(&connection).map_err(not_stored)?;
+    let mut connection = core.store.rows(&source.id)?;
+    rows::prepare(&connection)?;
     let stopping = || core.reach.stopping();
-    let mut writing = Writing::begin(&mut connection, options.batch_size, stopping).map_err(not_stored)?;
+    let mut writing = Writing::begin(&mut connection, options.batch_size, stopping)?;
 
     let definition = identity(source);
-    let since = if options.incremental { writing.position(&definition).map_err(not_stored)? } else { None };
+    let since = if options.incremental { writing.position(&definition)? } else { None };
     if since.is_none() {
-        writing.clear().map_err(not_stored)?;
+        writing.clear()?;
     }
     let reading = Reading { cursor: options.cursor.clone(), batch_size: options.batch_size };
     let position = connector.read(since.as_ref(), &reading, &mut writing)?;
@@ -81,8 +81,10 @@ fn identity(source: &Source) -> String {
     Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn not_stored(error: PlatformError) -> Failure {
-    use std::error::Error as _;
-    let cause = error.source().map_or(String::new(), |cause| format!(": {cause}"));
-    Failure::new(format!("{error}{cause}"))
+impl From<PlatformError> for Failure {
+    fn from(error: PlatformError) -> Self {
+        use std::error::Error as _;
+        let cause = error.source().map_or(String::new(), |cause| format!(": {cause}"));
+        Self::new(format!("{error}{cause}"))
+    }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as _;
-use std::future::Future;
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, LINK};
@@ -120,7 +119,7 @@ impl Connector for Http {
         let page = self.fetch(self.start(None))?;
         let mut shape = Shape::default();
         self.each(&page, &mut |raw| {
-            shape.add(&record(raw).map_err(wrong)?);
+            shape.add(&record(raw).map_err(|error| wrong(&error))?);
             Ok(Flow::More)
         })?;
         Ok(vec![shape.table(&self.table)])
@@ -151,7 +150,12 @@ impl Connector for Http {
             let mut count = 0_u64;
             self.each(&page, &mut |raw| {
                 count += 1;
-                start.hand_over(record(raw).map_err(wrong)?, self.key.as_deref(), &mut newest, intake)?;
+                start.hand_over(
+                    record(raw).map_err(|error| wrong(&error))?,
+                    self.key.as_deref(),
+                    &mut newest,
+                    intake,
+                )?;
                 Ok(Flow::More)
             })?;
             match self.next(&page, number, count)? {
@@ -193,7 +197,7 @@ impl Http {
                 found = serde_json::from_str(raw.get()).unwrap_or(Value::Null);
                 Ok(Flow::Enough)
             })?
-            .map_err(wrong)?;
+            .map_err(|error| wrong(&error))?;
             let token = match &found {
                 Value::String(text) if !text.is_empty() => text.clone(),
                 Value::Number(number) => number.to_string(),
@@ -240,26 +244,23 @@ impl Http {
         })
     }
 
-    // Written as a plain function so that its future is known to be Send.
-    fn get(&self, url: Url) -> impl Future<Output = Result<Page, Failure>> + Send + '_ {
-        async move {
-            let sent = self.reach.client.get(url).headers(self.headers.clone()).send().await;
-            let mut response = sent.map_err(unreached)?;
-            accepted(&response)?;
-            let link = response.headers().get(LINK).and_then(|value| value.to_str().ok()).and_then(next_link);
-            let url = response.url().clone();
-            let mut body = Vec::new();
-            while let Some(chunk) = response.chunk().await.map_err(unreached)? {
-                if body.len() + chunk.len() > LARGEST_PAGE {
-                    let limit = LARGEST_PAGE >> 20;
-                    return Err(Failure::new(format!(
-                        "a page of the API is larger than {limit} MiB; ask for smaller pages"
-                    )));
-                }
-                body.extend_from_slice(&chunk);
+    async fn get(&self, url: Url) -> Result<Page, Failure> {
+        let sent = self.reach.client.get(url).headers(self.headers.clone()).send().await;
+        let mut response = sent.map_err(unreached)?;
+        accepted(&response)?;
+        let link = response.headers().get(LINK).and_then(|value| value.to_str().ok()).and_then(next_link);
+        let url = response.url().clone();
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(unreached)? {
+            if body.len() + chunk.len() > LARGEST_PAGE {
+                let limit = LARGEST_PAGE >> 20;
+                return Err(Failure::new(format!(
+                    "a page of the API is larger than {limit} MiB; ask for smaller pages"
+                )));
             }
-            Ok(Page { body, link, url })
+            body.extend_from_slice(&chunk);
         }
+        Ok(Page { body, link, url })
     }
 
     /// Calls `take` with every record of a page.
@@ -281,7 +282,7 @@ impl Http {
             Ok(false) => {
                 Err(Failure::new(format!("the API answered, but there is nothing at /{}", path.join("/"))))
             }
-            Err(error) => Err(wrong(error)),
+            Err(error) => Err(wrong(&error)),
         }
     }
 }
@@ -420,7 +421,7 @@ fn unreached(error: reqwest::Error) -> Failure {
     })
 }
 
-fn wrong(error: serde_json::Error) -> Failure {
+fn wrong(error: &serde_json::Error) -> Failure {
     Failure::new(format!("the API answered with something that is not JSON as expected: {error}"))
 }
 

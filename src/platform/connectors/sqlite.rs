@@ -63,7 +63,7 @@ impl Connector for Sqlite {
             connection
                 .prepare(&sql)
                 .and_then(|mut query| query.query([])?.next().map(|_| ()))
-                .map_err(|e| self.failed(e))?;
+                .map_err(|e| self.failed(&e))?;
         }
         Ok(format!("read {} tables of the SQLite file", relations.len()))
     }
@@ -86,7 +86,7 @@ impl Connector for Sqlite {
     ) -> Result<Value, Failure> {
         let connection = self.connect()?;
         // One snapshot for all tables.
-        connection.execute_batch("BEGIN").map_err(|error| self.failed(error))?;
+        connection.execute_batch("BEGIN").map_err(|error| self.failed(&error))?;
         let mut relations = self.relations(&connection)?;
         if self.wanted.is_none() {
             // A view holds what its tables hold; it is read when it is asked for by name.
@@ -133,11 +133,11 @@ impl Sqlite {
             connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
             Ok(connection)
         };
-        open().map_err(|error| self.failed(error))
+        open().map_err(|error| self.failed(&error))
     }
 
     fn relations(&self, connection: &Connection) -> Result<Vec<Relation>, Failure> {
-        let relations = relations(connection).map_err(|error| self.failed(error))?;
+        let relations = relations(connection).map_err(|error| self.failed(&error))?;
         let Some(wanted) = &self.wanted else { return Ok(relations) };
         if let Some(missing) = wanted.iter().find(|name| !relations.iter().any(|found| found.name == **name))
         {
@@ -161,7 +161,7 @@ impl Sqlite {
             let row = connection
                 .prepare(&sql)
                 .and_then(|mut query| query.query_row([last], |row| text(row, relation)).optional())
-                .map_err(|error| self.failed(error))?;
+                .map_err(|error| self.failed(&error))?;
             start = row.filter(|row| digest_of(row) == *digest).map(|_| (*last, digest.clone()));
         }
         // Nothing is smaller than the smallest key but the start of an empty table.
@@ -169,12 +169,12 @@ impl Sqlite {
         intake.table(&relation.name, if start.is_some() { Take::New } else { Take::All })?;
         let comparison = if start.is_some() { ">" } else { ">=" };
         let sql = format!("SELECT {key}, * FROM {table} WHERE {key} {comparison} ?1 ORDER BY {key}");
-        let mut query = connection.prepare(&sql).map_err(|error| self.failed(error))?;
-        let mut rows = query.query([last]).map_err(|error| self.failed(error))?;
+        let mut query = connection.prepare(&sql).map_err(|error| self.failed(&error))?;
+        let mut rows = query.query([last]).map_err(|error| self.failed(&error))?;
         let mut latest = None;
-        while let Some(row) = rows.next().map_err(|error| self.failed(error))? {
-            last = row.get(0).map_err(|error| self.failed(error))?;
-            let row = text(row, relation).map_err(|error| self.failed(error))?;
+        while let Some(row) = rows.next().map_err(|error| self.failed(&error))? {
+            last = row.get(0).map_err(|error| self.failed(&error))?;
+            let row = text(row, relation).map_err(|error| self.failed(&error))?;
             latest = Some(row.clone());
             intake.row(row, None)?;
         }
@@ -204,11 +204,11 @@ impl Sqlite {
         let condition =
             if bound.is_some() { format!("WHERE {cursor} >= ?1 OR {cursor} IS NULL") } else { String::new() };
         let sql = format!("SELECT {cursor}, * FROM {table} {condition} ORDER BY {cursor}");
-        let mut query = connection.prepare(&sql).map_err(|error| self.failed(error))?;
-        let mut rows = query.query(rusqlite::params_from_iter(bound)).map_err(|error| self.failed(error))?;
+        let mut query = connection.prepare(&sql).map_err(|error| self.failed(&error))?;
+        let mut rows = query.query(rusqlite::params_from_iter(bound)).map_err(|error| self.failed(&error))?;
         let mut last = since.cloned().unwrap_or(Value::Null);
-        while let Some(row) = rows.next().map_err(|error| self.failed(error))? {
-            let at = row.get_ref(0).map(value).map_err(|error| self.failed(error))?;
+        while let Some(row) = rows.next().map_err(|error| self.failed(&error))? {
+            let at = row.get_ref(0).map(value).map_err(|error| self.failed(&error))?;
             // Bytes and infinities cannot be asked for again as they are; they do not move the mark.
             if parameter(&at).is_some() {
                 last = at;
@@ -228,8 +228,8 @@ impl Sqlite {
         let unseen = matches!(before, Some(Mark::Content));
         intake.table(&relation.name, if unseen { Take::Unseen } else { Take::All })?;
         let sql = format!("SELECT NULL, * FROM {}", quoted(&relation.name));
-        let mut query = connection.prepare(&sql).map_err(|error| self.failed(error))?;
-        let mut rows = query.query([]).map_err(|error| self.failed(error))?;
+        let mut query = connection.prepare(&sql).map_err(|error| self.failed(&error))?;
+        let mut rows = query.query([]).map_err(|error| self.failed(&error))?;
         self.hand_all(&mut rows, relation, intake)?;
         Ok(Mark::Content)
     }
@@ -240,20 +240,19 @@ impl Sqlite {
         relation: &Relation,
         intake: &mut dyn Intake,
     ) -> Result<(), Failure> {
-        while let Some(row) = rows.next().map_err(|error| self.failed(error))? {
+        while let Some(row) = rows.next().map_err(|error| self.failed(&error))? {
             self.hand_over(row, relation, intake)?;
         }
         Ok(())
     }
 
     fn hand_over(&self, row: &Row<'_>, relation: &Relation, intake: &mut dyn Intake) -> Result<(), Failure> {
-        let row = text(row, relation).map_err(|error| self.failed(error))?;
+        let row = text(row, relation).map_err(|error| self.failed(&error))?;
         let identity = row.clone();
         intake.row(row, Some(&identity))
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "the shape map_err wants")]
-    fn failed(&self, error: rusqlite::Error) -> Failure {
+    fn failed(&self, error: &rusqlite::Error) -> Failure {
         use rusqlite::ErrorCode;
         self.named.wrong(match error.sqlite_error_code() {
             Some(ErrorCode::NotADatabase) => "this is not a SQLite file, or it is encrypted".to_owned(),
