@@ -16,6 +16,7 @@ mod definition;
 mod endpoints;
 mod mask;
 mod rows;
+mod serve;
 mod storage;
 mod sync;
 
@@ -172,17 +173,7 @@ pub async fn start(config: Config) -> Result<Running, PlatformError> {
     let refused = |source| PlatformError::Listen { address: listen, source };
     let listener = TcpListener::bind(listen).await.map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
-    let mut stopped = stop.subscribe();
-    let serving = tokio::spawn(async move {
-        let closing = async move {
-            // An error means the sender is gone, which is a wish to stop as well.
-            let _ = stopped.wait_for(|stop| *stop).await;
-        };
-        let served = axum::serve(listener, api::router(core, key)).with_graceful_shutdown(closing).await;
-        if let Err(error) = served {
-            tracing::error!(%error, "the local platform stopped listening");
-        }
-    });
+    let serving = tokio::spawn(serve::serve(listener, api::router(core, key), stop.subscribe()));
     Ok(Running { address, stop, serving, _claim: claim })
 }
 
@@ -201,6 +192,12 @@ impl Running {
             self.serving.abort();
         }
     }
+}
+
+/// Comes to an end when the platform is to stop.
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    // An error means that its owner is gone, which is a wish to stop as well.
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 fn set_up(

@@ -1,5 +1,6 @@
 //! The local platform, driven over HTTP as any caller would.
 #![cfg(feature = "local-platform")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 #[path = "platform/harness.rs"]
 mod harness;

@@ -131,6 +131,11 @@ impl Reach {
     pub(super) fn stopping(&self) -> bool {
         *self.stopping.borrow()
     }
+
+    /// Comes to an end when the platform stops.
+    fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
+        super::stopped(self.stopping.clone())
+    }
 }
 
 /// The connector a definition asks for. Reaches for nothing yet.
@@ -166,14 +171,14 @@ fn database(fields: Fields<'_>, reach: &Reach) -> Result<Box<dyn Connector>, Unf
     if fields.text("path")?.is_some() {
         return sqlite::open(fields, reach);
     }
-    let address = fields.first_text(&["url", "connection_string", "dsn"])?;
+    let address = fields.first_text(&["url", "uri", "connection_string", "dsn"])?;
     if let Some((engine, _)) = address.and_then(|address| address.split_once("://"))
         && let Some(connector) = elsewhere(&engine.to_ascii_lowercase(), fields)
     {
         return connector;
     }
     let port = fields.whole("port")?;
-    if fields.text("host")?.is_none() && address.is_none() {
+    if fields.first_text(&["host", "hostname", "server"])?.is_none() && address.is_none() {
         return Err(Unfit::new("a database needs \"path\" (SQLite), or \"host\" and \"port\""));
     }
     let name = match port {

@@ -23,7 +23,7 @@ async fn bad_calls_are_answered_with_the_envelope() {
         (r#"{"scope": 1, "sources": []}"#.to_owned(), 422),
     ] {
         let (code, answer) = reply(raw(body.clone())).await;
-        assert_eq!((code, answer["status"].as_str()), (expected, Some("error")), "{:.80}", body);
+        assert_eq!((code, answer["status"].as_str()), (expected, Some("error")), "{body:.80}");
     }
     for (path, expected) in [
         ("/api/v1/data/ws/nothing", 404),

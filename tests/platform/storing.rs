@@ -151,3 +151,24 @@ async fn what_is_not_stored_cannot_be_read() {
     let missing = stored_rows(house.outside(), "ws", "user", "nobody");
     assert!(matches!(missing, Err(PlatformError::Directory { .. })));
 }
+
+#[tokio::test]
+async fn stopping_gives_up_a_query_without_end() {
+    let mut house = House::new().await;
+    house.sqlite(
+        "endless.db",
+        "CREATE TABLE t (a); INSERT INTO t VALUES (1);
+         CREATE VIEW endless AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)
+                                SELECT i FROM n WHERE i < 0;",
+    );
+    let id = house.connect("endless", "sqlite", json!({ "path": "endless.db", "table": "endless" })).await;
+    let running = house.running.take().unwrap();
+    let started = house.storage().join(format!("rows/{id}.db"));
+    let (message, ()) = tokio::join!(house.sync_failure(&id), async {
+        while !started.exists() {
+            tokio::task::yield_now().await;
+        }
+        running.stop().await;
+    });
+    assert!(message.contains("stopping"), "{message}");
+}

@@ -48,6 +48,11 @@ impl Named {
         Ok(Self { path: path.to_owned(), reach: reach.clone() })
     }
 
+    /// What the file is reached with.
+    pub(super) fn reach(&self) -> &Reach {
+        &self.reach
+    }
+
     /// The name without folders and ending: what a table is called when nothing else is said.
     pub(super) fn stem(&self) -> String {
         Path::new(&self.path).file_stem().map_or_else(|| "rows".into(), |stem| stem.to_string_lossy().into())

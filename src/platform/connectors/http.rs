@@ -231,15 +231,10 @@ impl Http {
     }
 
     fn fetch(&self, url: Url) -> Result<Page, Failure> {
-        let mut stopping = self.reach.stopping.clone();
         self.reach.runtime.block_on(async {
-            let stopped = async {
-                // An error means that the platform is gone, which is a stop as well.
-                let _ = stopping.wait_for(|stop| *stop).await;
-            };
             tokio::select! {
                 page = self.get(url) => page,
-                () = stopped => Err(Failure::new("the platform is stopping; try again")),
+                () = self.reach.stopped() => Err(Failure::new("the platform is stopping; try again")),
             }
         })
     }

@@ -1,21 +1,24 @@
 //! SQLite files: tables by integer key, everything else by what its rows hold.
 
+mod session;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, Rows};
+use rusqlite::{Connection, OptionalExtension as _, Row, Rows};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+
+use session::{Session, failure};
 
 use super::file::Named;
 use super::row::{RowText, bytes, real};
 use super::{Column, Connector, Failure, Fields, Intake, Reach, Reading, Table, Take, Unfit};
 
-/// How long to wait for someone who writes to the file.
-const BUSY: Duration = Duration::from_secs(5);
+/// How long a look at the file may take; syncs take as long as they need.
+const LOOK: Duration = Duration::from_secs(50);
 
 /// `path` (or `file`, `database`); `tables` (or `table`) names tables and views, all tables when left out.
 pub(super) fn open(fields: Fields<'_>, reach: &Reach) -> Result<Box<dyn Connector>, Unfit> {
@@ -56,8 +59,8 @@ enum Mark {
 
 impl Connector for Sqlite {
     fn test(&self) -> Result<String, Failure> {
-        let connection = self.connect()?;
-        let relations = self.relations(&connection)?;
+        let Session { connection, .. } = &Session::open(&self.named, Some(LOOK))?;
+        let relations = self.relations(connection)?;
         for relation in &relations {
             let sql = format!("SELECT * FROM {} LIMIT 1", quoted(&relation.name));
             connection
@@ -69,7 +72,8 @@ impl Connector for Sqlite {
     }
 
     fn schema(&self) -> Result<Vec<Table>, Failure> {
-        let relations = self.relations(&self.connect()?)?;
+        let session = Session::open(&self.named, Some(LOOK))?;
+        let relations = self.relations(&session.connection)?;
         let table = |relation: Relation| Table {
             name: relation.name,
             kind: if relation.view { "view" } else { "table" },
@@ -84,10 +88,11 @@ impl Connector for Sqlite {
         options: &Reading,
         intake: &mut dyn Intake,
     ) -> Result<Value, Failure> {
-        let connection = self.connect()?;
+        let session = Session::open(&self.named, None)?;
+        let connection = &session.connection;
         // One snapshot for all tables.
         connection.execute_batch("BEGIN").map_err(|error| self.failed(&error))?;
-        let mut relations = self.relations(&connection)?;
+        let mut relations = self.relations(connection)?;
         if self.wanted.is_none() {
             // A view holds what its tables hold; it is read when it is asked for by name.
             relations.retain(|relation| !relation.view);
@@ -106,36 +111,18 @@ impl Connector for Sqlite {
         for relation in &relations {
             let before = before.get(&relation.name);
             let mark = match (cursor.filter(|_| has(relation)), &relation.key) {
-                (Some(column), _) => self.read_by_cursor(&connection, relation, column, before, intake)?,
-                (None, Some(key)) => self.read_by_key(&connection, relation, key, before, intake)?,
-                (None, None) => self.read_by_content(&connection, relation, before, intake)?,
+                (Some(column), _) => self.read_by_cursor(connection, relation, column, before, intake)?,
+                (None, Some(key)) => self.read_by_key(connection, relation, key, before, intake)?,
+                (None, None) => self.read_by_content(connection, relation, before, intake)?,
             };
             marks.insert(relation.name.clone(), mark);
         }
+        session.finish(&self.named)?;
         Ok(serde_json::to_value(marks).unwrap_or(Value::Null))
     }
 }
 
 impl Sqlite {
-    fn connect(&self) -> Result<Connection, Failure> {
-        let path = self.named.find()?;
-        // The path has no links any more; should one appear now, it is not followed.
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
-            | OpenFlags::SQLITE_OPEN_NO_MUTEX
-            | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-        let open = || -> rusqlite::Result<Connection> {
-            let connection = Connection::open_with_flags(&path, flags)?;
-            connection.busy_timeout(BUSY)?;
-            // The file is someone else's: its views and triggers get no power here.
-            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
-            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
-            connection.pragma_update(None, "query_only", true)?;
-            connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
-            Ok(connection)
-        };
-        open().map_err(|error| self.failed(&error))
-    }
-
     fn relations(&self, connection: &Connection) -> Result<Vec<Relation>, Failure> {
         let relations = relations(connection).map_err(|error| self.failed(&error))?;
         let Some(wanted) = &self.wanted else { return Ok(relations) };
@@ -253,15 +240,7 @@ impl Sqlite {
     }
 
     fn failed(&self, error: &rusqlite::Error) -> Failure {
-        use rusqlite::ErrorCode;
-        self.named.wrong(match error.sqlite_error_code() {
-            Some(ErrorCode::NotADatabase) => "this is not a SQLite file, or it is encrypted".to_owned(),
-            Some(ErrorCode::CannotOpen) => "SQLite cannot open the file".to_owned(),
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-                "someone writes to the file and does not end; try again".to_owned()
-            }
-            _ => format!("SQLite says: {error}"),
-        })
+        failure(&self.named, error)
     }
 }
 
