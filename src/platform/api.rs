@@ -1,0 +1,224 @@
+//! The way in: who may call, which endpoint is meant, and the envelope of every answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Query, Request, State};
+use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use percent_encoding::percent_decode_str;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::Semaphore;
+
+use super::PlatformError;
+use super::connectors::Unfit;
+use super::definition::word;
+use super::endpoints::{self, Core};
+
+/// Larger bodies are refused; ten thousand sources fit well.
+const LARGEST_BODY: usize = 16 << 20;
+/// How long a caller may take to send its body.
+const BODY: Duration = Duration::from_secs(30);
+/// Calls at one time; more are asked to come again.
+const CALLS: usize = 256;
+
+/// The token, as a digest: comparing digests takes the same time wherever the texts differ.
+pub(super) struct Key([u8; 32]);
+
+impl Key {
+    /// `None` when the token is empty.
+    pub(super) fn new(token: &SecretString) -> Option<Self> {
+        let token = token.expose_secret();
+        (!token.is_empty()).then(|| Self(Sha256::digest(token.as_bytes()).into()))
+    }
+
+    fn opens(&self, headers: &HeaderMap) -> bool {
+        let given = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
+        let Some((scheme, token)) = given.split_at_checked("Bearer ".len()) else { return false };
+        let digest: [u8; 32] = Sha256::digest(token.trim_ascii()).into();
+        let different = self.0.iter().zip(digest).fold(0, |different, (a, b)| different | (a ^ b));
+        scheme.eq_ignore_ascii_case(b"Bearer ") && different == 0
+    }
+}
+
+/// The envelope of an answer, with its status code.
+#[derive(Debug)]
+pub(super) struct Answer {
+    code: StatusCode,
+    status: &'static str,
+    message: String,
+    data: Value,
+    header: Option<(&'static str, &'static str)>,
+}
+
+impl Answer {
+    pub(super) fn success(message: impl Into<String>, data: Value) -> Self {
+        Self { code: StatusCode::OK, status: "success", message: message.into(), data, header: None }
+    }
+
+    /// The call was carried out and found an error to report.
+    pub(super) fn found_error(message: impl Into<String>, data: Value) -> Self {
+        Self { status: "error", ..Self::success(message, data) }
+    }
+
+    pub(super) fn refused(code: StatusCode, message: impl Into<String>) -> Self {
+        Self { code, ..Self::found_error(message, Value::Null) }
+    }
+
+    pub(super) fn unfit(message: impl Into<String>) -> Self {
+        Self::refused(StatusCode::UNPROCESSABLE_ENTITY, message)
+    }
+
+    /// The same answer with data.
+    pub(super) fn with(self, data: Value) -> Self {
+        Self { data, ..self }
+    }
+
+    fn with_header(self, name: &'static str, value: &'static str) -> Self {
+        Self { header: Some((name, value)), ..self }
+    }
+}
+
+impl From<PlatformError> for Answer {
+    fn from(error: PlatformError) -> Self {
+        let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        tracing::error!(%error, cause, "a call to the local platform failed");
+        Self::refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+    }
+}
+
+impl From<Unfit> for Answer {
+    fn from(unfit: Unfit) -> Self {
+        Self::unfit(unfit.into_message())
+    }
+}
+
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        let body = json!({ "status": self.status, "message": self.message, "data": self.data });
+        let kind = (CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let mut response = (self.code, [kind], body.to_string()).into_response();
+        if let Some((name, value)) = self.header {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        response
+    }
+}
+
+struct Front {
+    core: Arc<Core>,
+    key: Key,
+    calls: Semaphore,
+}
+
+/// All paths lead to one place, since the API may stand below any prefix.
+pub(super) fn router(core: Arc<Core>, key: Key) -> Router {
+    let front = Front { core, key, calls: Semaphore::new(CALLS) };
+    Router::new().fallback(answer).with_state(Arc::new(front))
+}
+
+async fn answer(State(front): State<Arc<Front>>, request: Request) -> Answer {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    if path == "/healthz" {
+        return if matches!(method, Method::GET | Method::HEAD) {
+            Answer::success("the local platform is up", Value::Null)
+        } else {
+            wrong_method("GET")
+        };
+    }
+    if !front.key.opens(request.headers()) {
+        return Answer::refused(StatusCode::UNAUTHORIZED, "the bearer token is missing or wrong")
+            .with_header("www-authenticate", "Bearer");
+    }
+    let Ok(_call) = front.calls.try_acquire() else {
+        return Answer::refused(StatusCode::SERVICE_UNAVAILABLE, "too many calls at one time; come again")
+            .with_header("retry-after", "1");
+    };
+    dispatch(&front.core, &method, &path, request).await.unwrap_or_else(|refusal| refusal)
+}
+
+async fn dispatch(core: &Arc<Core>, method: &Method, path: &str, request: Request) -> Result<Answer, Answer> {
+    let parts: Vec<_> = path.strip_suffix('/').unwrap_or(path).split('/').collect();
+    let [.., "api", "v1", "data", workspace, endpoint] = parts.as_slice() else {
+        return Err(Answer::refused(StatusCode::NOT_FOUND, "there is nothing at this path"));
+    };
+    let expected = match *endpoint {
+        "list" | "schema" => Method::GET,
+        "connect" | "sync" | "cleanup" | "test-connection" => Method::POST,
+        _ => return Err(Answer::refused(StatusCode::NOT_FOUND, "there is no such endpoint")),
+    };
+    if *method != expected {
+        return Err(wrong_method(if expected == Method::GET { "GET" } else { "POST" }));
+    }
+    let workspace = workspace_id(workspace)?;
+    let fields = if expected == Method::GET { query(&request)? } else { body(request).await? };
+    match *endpoint {
+        "list" => endpoints::list(core, workspace, &fields).await,
+        "schema" => endpoints::schema(core, workspace, &fields).await,
+        "connect" => endpoints::connect(core, workspace, &fields).await,
+        "sync" => endpoints::sync(core, workspace, &fields).await,
+        "cleanup" => endpoints::cleanup(core, workspace, &fields).await,
+        _ => endpoints::test_connection(core, &fields).await,
+    }
+}
+
+fn wrong_method(allowed: &'static str) -> Answer {
+    let message = format!("this endpoint takes {allowed} only");
+    Answer::refused(StatusCode::METHOD_NOT_ALLOWED, message).with_header("allow", allowed)
+}
+
+fn workspace_id(part: &str) -> Result<String, Answer> {
+    let bad = |message: String| Answer::refused(StatusCode::BAD_REQUEST, message);
+    let id =
+        percent_decode_str(part).decode_utf8().map_err(|_| bad("the workspace id is not UTF-8".into()))?;
+    if matches!(id.as_ref(), "." | "..") {
+        return Err(bad("this cannot be a workspace id".into()));
+    }
+    word("workspace_id", &id).map_err(bad)
+}
+
+fn query(request: &Request) -> Result<Map<String, Value>, Answer> {
+    let pairs = Query::<Vec<(String, String)>>::try_from_uri(request.uri())
+        .map_err(|_| Answer::refused(StatusCode::BAD_REQUEST, "the query of the address is malformed"))?;
+    Ok(pairs.0.into_iter().map(|(name, value)| (name, Value::String(value))).collect())
+}
+
+async fn body(request: Request) -> Result<Map<String, Value>, Answer> {
+    let declared =
+        request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if declared.is_some_and(|length| length > LARGEST_BODY as u64) {
+        return Err(too_large());
+    }
+    let bytes = tokio::time::timeout(BODY, read(request.into_body()))
+        .await
+        .map_err(|_| Answer::refused(StatusCode::REQUEST_TIMEOUT, "the body did not come in time"))??;
+    // The parser refuses what is nested too deeply.
+    match serde_json::from_slice(&bytes) {
+        Ok(Value::Object(fields)) => Ok(fields),
+        Ok(_) => Err(Answer::unfit("the body must be a JSON object")),
+        Err(error) => {
+            // Only where, not what: the parser may quote the body, and bodies hold secrets.
+            let (line, column) = (error.line(), error.column());
+            let message = format!("the body is not JSON that can be read: line {line}, column {column}");
+            Err(Answer::refused(StatusCode::BAD_REQUEST, message))
+        }
+    }
+}
+
+async fn read(body: Body) -> Result<axum::body::Bytes, Answer> {
+    to_bytes(body, LARGEST_BODY).await.map_err(|error| {
+        let limit =
+            std::error::Error::source(&error).is_some_and(|cause| cause.to_string().contains("limit"));
+        if limit { too_large() } else { Answer::refused(StatusCode::BAD_REQUEST, "the body broke off") }
+    })
+}
+
+fn too_large() -> Answer {
+    let message = format!("the body is larger than {} MiB; send fewer sources at once", LARGEST_BODY >> 20);
+    Answer::refused(StatusCode::PAYLOAD_TOO_LARGE, message)
+}

@@ -1,0 +1,286 @@
+//! Connectors: one file for each kind of thing that can be read, one small trait they share.
+//!
+//! A new kind is a file with a `Connector`, and a line in [`open`].
+
+mod csv;
+mod fields;
+mod file;
+mod http;
+mod json;
+mod records;
+mod row;
+mod sqlite;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use fields::Fields;
+
+/// Something rows can be read from. The calls block; they are made where that does no harm.
+pub(super) trait Connector: Send {
+    /// Connects and reads something; the text says what was found.
+    fn test(&self) -> Result<String, Failure>;
+
+    /// The tables there are, with their columns.
+    fn schema(&self) -> Result<Vec<Table>, Failure>;
+
+    /// Streams rows into `intake`: all of them, or those after `since`, the position an earlier
+    /// reading came to. Gives back the new position.
+    fn read(
+        &self,
+        since: Option<&Value>,
+        options: &Reading,
+        intake: &mut dyn Intake,
+    ) -> Result<Value, Failure>;
+}
+
+/// Takes the rows of a reading, table after table.
+pub(super) trait Intake {
+    /// The rows that follow belong to this table.
+    fn table(&mut self, name: &str, take: Take) -> Result<(), Failure>;
+
+    /// A row, as the text of a JSON object. The identity, where one is given, tells it from the
+    /// rows of its table that were taken before.
+    fn row(&mut self, row: String, identity: Option<&str>) -> Result<(), Failure>;
+}
+
+/// What the rows of a table mean for those that are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Take {
+    /// They replace them.
+    All,
+    /// They are new and follow them.
+    New,
+    /// Those whose identity was not seen follow them.
+    Unseen,
+}
+
+/// How a source is to be read.
+#[derive(Debug, Clone)]
+pub(super) struct Reading {
+    /// The field that tells what is new.
+    pub(super) cursor: Option<String>,
+    /// Rows that are handled together; asked for as a page where the source can be told.
+    pub(super) batch_size: usize,
+}
+
+/// A table of a source.
+#[derive(Debug, Clone, serde::Serialize)]
+pub(super) struct Table {
+    pub(super) name: String,
+    /// `table` or `view`.
+    #[serde(rename = "type")]
+    pub(super) kind: &'static str,
+    pub(super) columns: Vec<Column>,
+}
+
+/// A column of a table. What is not known is left out.
+#[derive(Debug, Clone, serde::Serialize)]
+pub(super) struct Column {
+    pub(super) name: String,
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) nullable: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) primary_key: Option<bool>,
+}
+
+/// Why a source could not be read, for a person and without secrets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Failure(String);
+
+/// Why a configuration makes no sense, for a person and without secrets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Unfit(String);
+
+/// What connectors may reach, and what they reach it with.
+#[derive(Debug, Clone)]
+pub(super) struct Reach {
+    /// The data directory, without links in its path.
+    root: PathBuf,
+    /// The platform's own storage, which is nobody's data.
+    storage: Option<PathBuf>,
+    client: reqwest::Client,
+    runtime: Handle,
+    stopping: watch::Receiver<bool>,
+}
+
+impl Reach {
+    /// Must be called within a tokio runtime.
+    pub(super) fn new(
+        root: PathBuf,
+        storage: Option<&Path>,
+        stopping: watch::Receiver<bool>,
+    ) -> Result<Self, reqwest::Error> {
+        let client = http::client()?;
+        Ok(Self {
+            root,
+            storage: storage.map(Path::to_path_buf),
+            client,
+            runtime: Handle::current(),
+            stopping,
+        })
+    }
+
+    /// Is the platform stopping?
+    pub(super) fn stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
+    /// Comes to an end when the platform stops.
+    fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
+        super::stopped(self.stopping.clone())
+    }
+}
+
+/// The connector a definition asks for. Reaches for nothing yet.
+pub(super) fn open(kind: &str, config: &Value, reach: &Reach) -> Result<Box<dyn Connector>, Unfit> {
+    let empty = Map::new();
+    let fields = Fields(config.as_object().unwrap_or(&empty));
+    match kind.to_ascii_lowercase().as_str() {
+        "database" => database(fields, reach),
+        "file" => file(fields, reach),
+        "sqlite" | "sqlite3" => sqlite::open(fields, reach),
+        "csv" => csv::open(fields, b',', reach),
+        "tsv" => csv::open(fields, b'\t', reach),
+        "json" => json::open(fields, json::Layout::Document, reach),
+        "jsonl" | "ndjson" => json::open(fields, json::Layout::Lines, reach),
+        "api" | "http" | "https" | "rest" => http::open(fields, reach),
+        engine => elsewhere(engine, fields).unwrap_or_else(|| {
+            Err(Unfit::new(format!(
+                "the type \"{kind}\" is not known here; there are database, sqlite, file, csv, tsv, json, jsonl \
+                 and api"
+            )))
+        }),
+    }
+}
+
+fn database(fields: Fields<'_>, reach: &Reach) -> Result<Box<dyn Connector>, Unfit> {
+    if let Some(engine) = fields.text("engine")?.or(fields.text("driver")?) {
+        return match engine.to_ascii_lowercase().as_str() {
+            "sqlite" | "sqlite3" => sqlite::open(fields, reach),
+            engine => elsewhere(engine, fields)
+                .unwrap_or_else(|| Err(Unfit::new("\"engine\" must be sqlite, postgresql or mysql"))),
+        };
+    }
+    if fields.text("path")?.is_some() {
+        return sqlite::open(fields, reach);
+    }
+    let address = fields.first_text(&["url", "uri", "connection_string", "dsn"])?;
+    if let Some((engine, _)) = address.and_then(|address| address.split_once("://"))
+        && let Some(connector) = elsewhere(&engine.to_ascii_lowercase(), fields)
+    {
+        return connector;
+    }
+    let port = fields.whole("port")?;
+    if fields.first_text(&["host", "hostname", "server"])?.is_none() && address.is_none() {
+        return Err(Unfit::new("a database needs \"path\" (SQLite), or \"host\" and \"port\""));
+    }
+    let name = match port {
+        Some(0 | 65_536..) => return Err(Unfit::new("\"port\" must be 1 to 65535")),
+        Some(5432) => "PostgreSQL",
+        Some(3306) => "MySQL",
+        _ => "this database",
+    };
+    Ok(Box::new(Elsewhere(name)))
+}
+
+fn file(fields: Fields<'_>, reach: &Reach) -> Result<Box<dyn Connector>, Unfit> {
+    let format = match fields.text("format")? {
+        Some(format) => format.to_ascii_lowercase(),
+        None => {
+            let path = fields.first_text(&["path", "file"])?.unwrap_or_default();
+            Path::new(path).extension().and_then(|end| end.to_str()).unwrap_or_default().to_ascii_lowercase()
+        }
+    };
+    match format.as_str() {
+        "csv" => csv::open(fields, b',', reach),
+        "tsv" | "tab" => csv::open(fields, b'\t', reach),
+        "json" => json::open(fields, json::Layout::Document, reach),
+        "jsonl" | "ndjson" => json::open(fields, json::Layout::Lines, reach),
+        "sqlite" | "sqlite3" | "db" => sqlite::open(fields, reach),
+        _ => Err(Unfit::new("a file needs \"format\": csv, tsv, json, jsonl or sqlite")),
+    }
+}
+
+/// The engines that are known and not built in. This is the place for their connectors.
+fn elsewhere(engine: &str, fields: Fields<'_>) -> Option<Result<Box<dyn Connector>, Unfit>> {
+    let name = match engine {
+        "postgres" | "postgresql" => "PostgreSQL",
+        "mysql" => "MySQL",
+        "mariadb" => "MariaDB",
+        "mssql" | "sqlserver" => "SQL Server",
+        "oracle" => "Oracle",
+        "snowflake" => "Snowflake",
+        "bigquery" => "BigQuery",
+        "mongodb" => "MongoDB",
+        _ => return None,
+    };
+    Some(match fields.whole("port") {
+        Ok(Some(0 | 65_536..)) => Err(Unfit::new("\"port\" must be 1 to 65535")),
+        Ok(_) => Ok(Box::new(Elsewhere(name))),
+        Err(unfit) => Err(unfit),
+    })
+}
+
+/// A database that can be declared and not be read here.
+struct Elsewhere(&'static str);
+
+impl Elsewhere {
+    fn failure(&self) -> Failure {
+        Failure::new(format!(
+            "{} is not built into this platform yet; it reads SQLite, CSV, JSON and HTTP APIs",
+            self.0
+        ))
+    }
+}
+
+impl Connector for Elsewhere {
+    fn test(&self) -> Result<String, Failure> {
+        Err(self.failure())
+    }
+
+    fn schema(&self) -> Result<Vec<Table>, Failure> {
+        Err(self.failure())
+    }
+
+    fn read(&self, _: Option<&Value>, _: &Reading, _: &mut dyn Intake) -> Result<Value, Failure> {
+        Err(self.failure())
+    }
+}
+
+impl Column {
+    /// A column of which only name and type are known.
+    fn new(name: impl Into<String>, kind: impl Into<String>) -> Self {
+        Self { name: name.into(), kind: kind.into(), nullable: None, primary_key: None }
+    }
+}
+
+impl Failure {
+    pub(super) fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+
+    pub(super) fn timed_out(limit: Duration) -> Self {
+        Self(format!("no answer within {} seconds", limit.as_secs()))
+    }
+
+    pub(super) fn into_message(self) -> String {
+        self.0
+    }
+}
+
+impl Unfit {
+    pub(super) fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+
+    pub(super) fn into_message(self) -> String {
+        self.0
+    }
+}

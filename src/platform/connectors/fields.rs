@@ -1,0 +1,93 @@
+//! The fields of a `connection_config`, read with the reason when one makes no sense.
+
+use serde_json::{Map, Value};
+
+use super::Unfit;
+
+/// The fields of one configuration. Messages name fields and never show values.
+#[derive(Clone, Copy)]
+pub(super) struct Fields<'a>(pub(super) &'a Map<String, Value>);
+
+impl<'a> Fields<'a> {
+    /// A text that is not empty, when the field is there.
+    pub(super) fn text(self, name: &str) -> Result<Option<&'a str>, Unfit> {
+        match self.0.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) if text.is_empty() => {
+                Err(Unfit::new(format!("\"{name}\" must not be empty")))
+            }
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(Unfit::new(format!("\"{name}\" must be a text"))),
+        }
+    }
+
+    /// The first of several names for one thing that is there.
+    pub(super) fn first_text(self, names: &[&str]) -> Result<Option<&'a str>, Unfit> {
+        for name in names {
+            if let Some(text) = self.text(name)? {
+                return Ok(Some(text));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A whole number of 0 or more; a text of digits counts, since variables expand to texts.
+    pub(super) fn whole(self, name: &str) -> Result<Option<u64>, Unfit> {
+        let number = match self.0.get(name) {
+            None | Some(Value::Null) => return Ok(None),
+            Some(Value::String(text)) => text.parse().ok(),
+            Some(value) => value.as_u64(),
+        };
+        number.map(Some).ok_or_else(|| Unfit::new(format!("\"{name}\" must be a whole number")))
+    }
+
+    /// Yes or no, when the field is there.
+    pub(super) fn flag(self, name: &str) -> Result<Option<bool>, Unfit> {
+        match self.0.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(*flag)),
+            Some(_) => Err(Unfit::new(format!("\"{name}\" must be true or false"))),
+        }
+    }
+
+    /// A list of texts, when the field is there.
+    pub(super) fn texts(self, name: &str) -> Result<Option<Vec<String>>, Unfit> {
+        let wrong = || Unfit::new(format!("\"{name}\" must be an array of texts"));
+        match self.0.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Array(items)) => {
+                let texts = items.iter().map(|item| item.as_str().map(str::to_owned));
+                texts.collect::<Option<_>>().map(Some).ok_or_else(wrong)
+            }
+            Some(_) => Err(wrong()),
+        }
+    }
+
+    /// Names with plain values (texts, numbers, true or false) as texts.
+    pub(super) fn pairs(self, name: &str) -> Result<Vec<(String, String)>, Unfit> {
+        let wrong = || Unfit::new(format!("\"{name}\" must be an object of texts"));
+        match self.0.get(name) {
+            None | Some(Value::Null) => Ok(Vec::new()),
+            Some(Value::Object(fields)) => fields
+                .iter()
+                .map(|(key, value)| match value {
+                    Value::String(text) => Ok((key.clone(), text.clone())),
+                    Value::Number(_) | Value::Bool(_) => Ok((key.clone(), value.to_string())),
+                    _ => Err(wrong()),
+                })
+                .collect(),
+            Some(_) => Err(wrong()),
+        }
+    }
+
+    /// A JSON pointer such as `/data/items`, as its parts; the leading `/` may be left out.
+    pub(super) fn pointer(self, name: &str) -> Result<Option<Vec<String>>, Unfit> {
+        let Some(text) = self.text(name)? else { return Ok(None) };
+        let parts = text.strip_prefix('/').unwrap_or(text).split('/');
+        let parts: Vec<_> = parts.map(|part| part.replace("~1", "/").replace("~0", "~")).collect();
+        if parts.len() > 32 {
+            return Err(Unfit::new(format!("\"{name}\" is too deep")));
+        }
+        Ok(Some(parts))
+    }
+}

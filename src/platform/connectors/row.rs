@@ -1,0 +1,130 @@
+//! Rows as JSON texts that lose nothing: columns in their order, bytes marked, numbers exact.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+/// Digits that every reader of JSON keeps; longer numbers may be rounded.
+const EXACT_DIGITS: usize = 15;
+
+/// The text of a JSON object, written column by column.
+pub(super) struct RowText(String);
+
+impl RowText {
+    pub(super) fn new() -> Self {
+        Self("{".into())
+    }
+
+    /// Adds a column.
+    pub(super) fn put(&mut self, column: &str, value: &Value) {
+        use std::fmt::Write as _;
+        if self.0.len() > 1 {
+            self.0.push(',');
+        }
+        // Writing to a text cannot fail.
+        let _ = write!(self.0, "{}:{value}", Value::from(column));
+    }
+
+    pub(super) fn finish(mut self) -> String {
+        self.0.push('}');
+        self.0
+    }
+}
+
+/// Bytes, marked as such.
+pub(super) fn bytes(bytes: &[u8]) -> Value {
+    json!({ "$base64": STANDARD.encode(bytes) })
+}
+
+/// A floating-point number; what JSON cannot say stands as text.
+pub(super) fn real(number: f64) -> Value {
+    serde_json::Number::from_f64(number).map_or_else(|| Value::String(number.to_string()), Value::Number)
+}
+
+/// A record as an object. One that is something else stands under `value`.
+pub(super) fn record(raw: &RawValue) -> Result<Map<String, Value>, serde_json::Error> {
+    Ok(match exact(raw)? {
+        Value::Object(fields) => fields,
+        other => Map::from_iter([("value".to_owned(), other)]),
+    })
+}
+
+/// Parses JSON without rounding: a number with more digits than are safe becomes text as written.
+fn exact(raw: &RawValue) -> Result<Value, serde_json::Error> {
+    let text = raw.get();
+    // Refuses what is nested too deeply before anything walks down.
+    let value: Value = serde_json::from_str(text)?;
+    if !has_long_number(text) {
+        return Ok(value);
+    }
+    match text.as_bytes().first() {
+        Some(b'{') => {
+            let fields: BTreeMap<String, &RawValue> = serde_json::from_str(text)?;
+            fields
+                .into_iter()
+                .map(|(key, raw)| Ok((key, exact(raw)?)))
+                .collect::<Result<Map<_, _>, _>>()
+                .map(Value::Object)
+        }
+        Some(b'[') => {
+            let items: Vec<&RawValue> = serde_json::from_str(text)?;
+            items.into_iter().map(exact).collect::<Result<Vec<_>, _>>().map(Value::Array)
+        }
+        Some(b'-' | b'0'..=b'9') if !value.is_i64() && !value.is_u64() => Ok(Value::String(text.to_owned())),
+        _ => Ok(value),
+    }
+}
+
+fn has_long_number(text: &str) -> bool {
+    let mut digits = 0;
+    for byte in text.bytes() {
+        match byte {
+            b'0'..=b'9' => digits += 1,
+            b'.' | b'-' | b'+' => {}
+            // An exponent may leave the range of a float with few digits.
+            b'e' | b'E' if digits > 0 => return true,
+            _ => digits = 0,
+        }
+        if digits > EXACT_DIGITS {
+            return true;
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{RowText, bytes, real, record};
+    use serde_json::value::RawValue;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn numbers_are_kept_exactly_or_as_text() {
+        let raw = |text: &str| RawValue::from_string(text.to_owned()).unwrap();
+        let kept = |text: &str| Value::Object(record(&raw(text)).unwrap());
+        assert_eq!(
+            kept(r#"{"a":1.5,"b":9007199254740993}"#),
+            json!({"a": 1.5, "b": 9_007_199_254_740_993_i64})
+        );
+        assert_eq!(kept(r#"{"a":[12345678901234567890.12]}"#), json!({"a": ["12345678901234567890.12"]}));
+        assert_eq!(kept(r#"{"a":"1234567890123456.5"}"#), json!({"a": "1234567890123456.5"}));
+        assert_eq!(kept("123456789012345678901"), json!({"value": "123456789012345678901"}));
+    }
+
+    #[test]
+    fn numbers_that_are_out_of_range_are_an_error_and_not_a_panic() {
+        let raw = RawValue::from_string("[1e999]".to_owned()).unwrap();
+        assert!(record(&raw).is_err());
+    }
+
+    #[test]
+    fn columns_keep_their_order() {
+        let mut row = RowText::new();
+        row.put("z", &real(f64::INFINITY));
+        row.put("a\"", &bytes(b"\x00\xff"));
+        assert_eq!(row.finish(), r#"{"z":"inf","a\"":{"$base64":"AP8="}}"#);
+    }
+}

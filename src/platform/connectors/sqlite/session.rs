@@ -1,0 +1,133 @@
+//! A SQLite file, opened for reading without leaving a trace beside it.
+
+use std::fs::Metadata;
+use std::io::Read as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+use tokio::task::AbortHandle;
+
+use super::super::Failure;
+use super::super::file::Named;
+
+/// How long to wait for someone who writes to the file.
+const BUSY: Duration = Duration::from_secs(5);
+/// Between two interruptions.
+const AGAIN: Duration = Duration::from_millis(50);
+const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/');
+
+/// An open file. Whatever it is busy with is interrupted when the platform stops, or when `limit`
+/// is over.
+pub(super) struct Session {
+    pub(super) connection: Connection,
+    path: PathBuf,
+    /// What the file looked like, if it is read as one that nobody changes.
+    still: Option<Stamp>,
+    watch: AbortHandle,
+}
+
+type Stamp = (u64, u64, i64, i64);
+
+impl Session {
+    pub(super) fn open(named: &Named, limit: Option<Duration>) -> Result<Self, Failure> {
+        let path = named.find()?;
+        let mut file = named.open()?;
+        let mut header = Vec::new();
+        let about = file.metadata().map_err(|error| named.unreadable(&error))?;
+        (&mut file).take(20).read_to_end(&mut header).map_err(|error| named.unreadable(&error))?;
+        // To read a file with a write-ahead log, SQLite puts two files beside it and leaves them
+        // there. When that log is empty, all is in the file itself: then it is read as one that
+        // does not change, and `finish` makes sure that it did not.
+        let logged = header.get(18..20) == Some(&[2, 2]);
+        let still = (logged && log_is_empty(&path)).then(|| stamp(&about));
+        let connection = connect(&path, still.is_some()).map_err(|error| failure(named, &error))?;
+        let watch = interrupt_later(named, &connection, limit);
+        Ok(Self { connection, path, still, watch })
+    }
+
+    /// Fails when what was read may be half of one state of the file and half of another.
+    pub(super) fn finish(&self, named: &Named) -> Result<(), Failure> {
+        let Some(before) = self.still else { return Ok(()) };
+        let now = self.path.metadata().map_err(|error| named.unreadable(&error))?;
+        if stamp(&now) == before {
+            Ok(())
+        } else {
+            Err(named.wrong("the file was changed while it was read; sync again"))
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.watch.abort();
+    }
+}
+
+/// What SQLite says, for a person.
+pub(super) fn failure(named: &Named, error: &rusqlite::Error) -> Failure {
+    use rusqlite::ErrorCode;
+    named.wrong(match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => "this is not a SQLite file, or it is encrypted".to_owned(),
+        Some(ErrorCode::CannotOpen) => "SQLite cannot open the file".to_owned(),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            "someone writes to the file and does not end; try again".to_owned()
+        }
+        Some(ErrorCode::OperationInterrupted) => {
+            "reading was interrupted: it took too long, or the platform is stopping".to_owned()
+        }
+        _ => format!("SQLite says: {error}"),
+    })
+}
+
+fn connect(path: &Path, still: bool) -> rusqlite::Result<Connection> {
+    // The path has no links any more; should one appear now, it is not followed.
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW
+        | OpenFlags::SQLITE_OPEN_URI;
+    let path = percent_encode(path.as_os_str().as_bytes(), PATH);
+    let connection = Connection::open_with_flags(
+        format!("file:{path}{}", if still { "?immutable=1" } else { "" }),
+        flags,
+    )?;
+    connection.busy_timeout(BUSY)?;
+    // The file is someone else's: its views and triggers get no power here.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    connection.pragma_update(None, "query_only", true)?;
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    Ok(connection)
+}
+
+fn interrupt_later(named: &Named, connection: &Connection, limit: Option<Duration>) -> AbortHandle {
+    let interrupt = connection.get_interrupt_handle();
+    let stopped = named.reach().stopped();
+    let waiting = async move {
+        match limit {
+            // Either way the time has come.
+            Some(limit) => drop(tokio::time::timeout(limit, stopped).await),
+            None => stopped.await,
+        }
+        // An interruption meets running queries only; the next one may be about to start.
+        loop {
+            interrupt.interrupt();
+            tokio::time::sleep(AGAIN).await;
+        }
+    };
+    named.reach().runtime.spawn(waiting).abort_handle()
+}
+
+fn log_is_empty(path: &Path) -> bool {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    std::fs::metadata(log).map_or(true, |log| log.len() == 0)
+}
+
+fn stamp(about: &Metadata) -> Stamp {
+    (about.ino(), about.len(), about.mtime(), about.mtime_nsec())
+}

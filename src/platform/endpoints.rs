@@ -1,0 +1,306 @@
+//! The six endpoints, each readable as what the contract promises.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use serde_json::{Map, Value, json};
+use tokio::sync::{OwnedMutexGuard, Semaphore};
+use tokio::task::JoinSet;
+
+use super::PlatformError;
+use super::api::Answer;
+use super::catalogue::{Catalogue, Source};
+use super::connectors::{self, Connector, Failure, Reach};
+use super::definition::{Definition, SyncOptions, Unit, kind_and_config, scope, source_ids};
+use super::mask::masked;
+use super::storage::Store;
+use super::sync::{self, Outcome, now};
+
+/// How long a test or a schema may take.
+const LOOK: Duration = Duration::from_secs(60);
+/// Sources that are read at one time; the others wait for their turn.
+const WORKERS: usize = 8;
+
+type Fields = Map<String, Value>;
+
+/// What the endpoints work with.
+pub(super) struct Core {
+    pub(super) catalogue: Catalogue,
+    pub(super) store: Store,
+    pub(super) reach: Reach,
+    /// Who syncs or cleans up a source holds its lock.
+    busy: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    workers: Arc<Semaphore>,
+}
+
+impl Core {
+    pub(super) fn new(catalogue: Catalogue, store: Store, reach: Reach) -> Self {
+        Self { catalogue, store, reach, busy: Mutex::default(), workers: Arc::new(Semaphore::new(WORKERS)) }
+    }
+
+    async fn hold(&self, id: &str) -> OwnedMutexGuard<()> {
+        let lock = {
+            let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+            // Locks nobody holds or waits for are forgotten now and then.
+            if busy.len() >= 1024 {
+                busy.retain(|_, lock| Arc::strong_count(lock) > 1);
+            }
+            Arc::clone(busy.entry(id.to_owned()).or_default())
+        };
+        lock.lock_owned().await
+    }
+}
+
+/// Connects sources: the good ones of the call go through, the others are named in `errors`.
+pub(super) async fn connect(core: &Arc<Core>, workspace: String, fields: &Fields) -> Result<Answer, Answer> {
+    let unit = unit(workspace, fields)?;
+    let Some(Value::Array(sources)) = fields.get("sources") else {
+        return Err(Answer::unfit("\"sources\" must be an array of sources"));
+    };
+    if sources.is_empty() {
+        return Err(Answer::unfit("\"sources\" is empty: nothing to connect"));
+    }
+    let mut definitions = Vec::new();
+    let mut errors = Vec::new();
+    let mut names = BTreeSet::new();
+    for source in sources {
+        match acceptable(source, &core.reach, &mut names) {
+            Ok(definition) => definitions.push(definition),
+            Err((name, message)) => errors.push(json!({ "name": name, "message": message })),
+        }
+    }
+    if definitions.is_empty() {
+        let message = format!("none of the {} sources can be connected", errors.len());
+        return Err(Answer::unfit(message).with(json!({ "connected_sources": [], "errors": errors })));
+    }
+    let connected = on_storage(core, move |core| {
+        let ids = core.catalogue.connect(&unit, &definitions, &now())?;
+        let row = |(id, source): (String, &Definition)| {
+            let Definition { name, kind, .. } = source;
+            json!({ "id": id, "source_id": id, "name": name, "type": kind, "status": "connected" })
+        };
+        Ok(ids.into_iter().zip(&definitions).map(row).collect::<Vec<_>>())
+    })
+    .await?;
+    let mut message = format!("connected {}", sources_of(connected.len()));
+    if !errors.is_empty() {
+        message.push_str(&format!("; {} could not be connected", sources_of(errors.len())));
+    }
+    Ok(Answer::success(message, json!({ "connected_sources": connected, "errors": errors })))
+}
+
+/// Lists the sources of a workspace and scope, secrets masked.
+pub(super) async fn list(core: &Arc<Core>, workspace: String, fields: &Fields) -> Result<Answer, Answer> {
+    let unit = unit(workspace, fields)?;
+    let sources = on_storage(core, move |core| core.catalogue.list(&unit)).await?;
+    let rows: Vec<_> = sources.iter().map(listed).collect();
+    Ok(Answer::success(sources_of(rows.len()), rows.into()))
+}
+
+/// Syncs the named sources, or all; what fails does not keep the others from it.
+pub(super) async fn sync(core: &Arc<Core>, workspace: String, fields: &Fields) -> Result<Answer, Answer> {
+    let unit = unit(workspace, fields)?;
+    let options = SyncOptions::read(fields.get("sync_options")).map_err(Answer::unfit)?;
+    let ids = named_or_all(core, &unit, fields).await?;
+    let mut tasks = JoinSet::new();
+    for (place, id) in ids.into_iter().enumerate() {
+        let (core, unit, options) = (Arc::clone(core), unit.clone(), options.clone());
+        tasks.spawn(async move { (place, sync_one(core, unit, id, options).await) });
+    }
+    let mut outcomes = BTreeMap::new();
+    while let Some(task) = tasks.join_next().await {
+        let (place, outcome) = task.map_err(|_| broken())?;
+        outcomes.insert(place, outcome?);
+    }
+    Ok(sync_answer(outcomes.into_values()))
+}
+
+/// Removes the named sources, or all, with their rows. What is gone already is no error.
+pub(super) async fn cleanup(core: &Arc<Core>, workspace: String, fields: &Fields) -> Result<Answer, Answer> {
+    let unit = unit(workspace, fields)?;
+    let mut ids = named_or_all(core, &unit, fields).await?;
+    // Always in the same order, so that two cleanups cannot wait for each other.
+    ids.sort();
+    let mut held = Vec::with_capacity(ids.len());
+    for id in &ids {
+        held.push(core.hold(id).await);
+    }
+    let asked = ids.len();
+    let removed = on_storage(core, move |core| {
+        let _held = held;
+        let removed = core.catalogue.remove(&unit, &ids)?;
+        for id in &removed {
+            core.store.remove_rows(id)?;
+        }
+        Ok(removed.len())
+    })
+    .await?;
+    let not_found = asked - removed;
+    let mut message = format!("removed {}", sources_of(removed));
+    if not_found > 0 {
+        message.push_str(&format!("; {} were gone already", sources_of(not_found)));
+    }
+    Ok(Answer::success(message, json!({ "deleted_count": removed, "not_found": not_found })))
+}
+
+/// Connects to a source that need not be known, and reads something.
+pub(super) async fn test_connection(core: &Arc<Core>, fields: &Fields) -> Result<Answer, Answer> {
+    let config = fields.get("source_config").ok_or_else(|| Answer::unfit("\"source_config\" is missing"))?;
+    let (kind, config) = kind_and_config(config).map_err(Answer::unfit)?;
+    let connector = connectors::open(&kind, &config, &core.reach)?;
+    Ok(match look(core, move || connector.test()).await? {
+        Ok(message) => Answer::success(message, json!({ "type": kind })),
+        Err(failure) => Answer::found_error(failure.into_message(), json!({ "type": kind })),
+    })
+}
+
+/// The tables of a connected source, as they are at the source now.
+pub(super) async fn schema(core: &Arc<Core>, workspace: String, fields: &Fields) -> Result<Answer, Answer> {
+    let unit = unit(workspace, fields)?;
+    let id = fields.get("source_id").and_then(Value::as_str).filter(|id| !id.is_empty());
+    let id = id.ok_or_else(|| Answer::unfit("\"source_id\" is missing"))?.to_owned();
+    let found = on_storage(core, {
+        let id = id.clone();
+        move |core| core.catalogue.source(&unit, &id)
+    });
+    let source = found.await?.ok_or_else(|| {
+        Answer::refused(StatusCode::NOT_FOUND, "there is no source with this id in this scope")
+    })?;
+    let connector: Box<dyn Connector> =
+        connectors::open(&source.kind, &source.connection_config, &core.reach)?;
+    Ok(match look(core, move || connector.schema()).await? {
+        Ok(tables) => Answer::success(
+            format!("{} tables", tables.len()),
+            json!({ "source_id": id, "name": source.name, "tables": tables }),
+        ),
+        Err(failure) => Answer::found_error(failure.into_message(), Value::Null),
+    })
+}
+
+fn unit(workspace: String, fields: &Fields) -> Result<Unit, Answer> {
+    Ok(Unit { workspace, scope: scope(fields.get("scope")).map_err(Answer::unfit)? })
+}
+
+/// Reads an element of `sources`. Its configuration must make sense; it need not be reachable.
+fn acceptable(
+    source: &Value,
+    reach: &Reach,
+    names: &mut BTreeSet<String>,
+) -> Result<Definition, (Option<String>, String)> {
+    let definition = Definition::read(source)?;
+    let refused = |message| (Some(definition.name.clone()), message);
+    connectors::open(&definition.kind, &definition.connection_config, reach)
+        .map_err(|unfit| refused(unfit.into_message()))?;
+    if !names.insert(definition.name.clone()) {
+        return Err(refused("the name is given to two sources of this call".into()));
+    }
+    Ok(definition)
+}
+
+fn listed(source: &Source) -> Value {
+    json!({
+        "id": source.id,
+        "name": source.name,
+        "type": source.kind,
+        "scope": source.scope,
+        "connection_config": masked(&source.connection_config),
+        "metadata": masked(&source.metadata),
+        "created_at": source.created_at,
+        "updated_at": source.updated_at,
+        "last_sync": source.last_sync,
+    })
+}
+
+async fn named_or_all(core: &Arc<Core>, unit: &Unit, fields: &Fields) -> Result<Vec<String>, Answer> {
+    if let Some(ids) = source_ids(fields.get("source_ids")).map_err(Answer::unfit)? {
+        return Ok(ids);
+    }
+    let unit = unit.clone();
+    let sources = on_storage(core, move |core| core.catalogue.list(&unit)).await?;
+    Ok(sources.into_iter().map(|source| source.id).collect())
+}
+
+async fn sync_one(core: Arc<Core>, unit: Unit, id: String, options: SyncOptions) -> Result<Outcome, Answer> {
+    // First the source, then a worker: who waits for a source must not keep a worker idle.
+    let held = core.hold(&id).await;
+    let worker = Arc::clone(&core.workers).acquire_owned().await.map_err(|_| broken())?;
+    on_storage(&core, move |core| {
+        // Held to the end of the work, even when the caller has gone away.
+        let _held = (held, worker);
+        sync::sync(core, &unit, &id, &options)
+    })
+    .await
+}
+
+fn sync_answer(outcomes: impl Iterator<Item = Outcome>) -> Answer {
+    let (mut total, mut done, mut errors, mut gone) = (0, Vec::new(), Vec::new(), 0);
+    for outcome in outcomes {
+        match outcome {
+            Outcome::Done { source: Source { id, name, .. }, records, stored } => {
+                total += records;
+                done.push(
+                    json!({ "id": id, "name": name, "records_processed": records, "rows_stored": stored }),
+                );
+            }
+            Outcome::Failed { source: Source { id, name, .. }, message } => {
+                errors.push(json!({ "id": id, "name": name, "message": message }));
+            }
+            Outcome::Gone { id } => {
+                gone += 1;
+                errors.push(json!({ "id": id, "name": null, "message": "there is no source with this id" }));
+            }
+        }
+    }
+    let (synced, failed) = (done.len(), errors.len());
+    let data = json!({ "records_processed": total, "sources": done, "errors": errors });
+    let message = format!("synced {} with {total} records", sources_of(synced));
+    match (synced, failed) {
+        (_, 0) => Answer::success(message, data),
+        (0, _) if failed == gone => {
+            Answer::refused(StatusCode::NOT_FOUND, "there is no source with these ids").with(data)
+        }
+        (0, _) => Answer::found_error(format!("{} could not be synced", sources_of(failed)), data),
+        _ => Answer::success(format!("{message}; {} could not be synced", sources_of(failed)), data),
+    }
+}
+
+fn sources_of(count: usize) -> String {
+    if count == 1 { "1 source".into() } else { format!("{count} sources") }
+}
+
+/// Work that blocks, away from the threads that answer.
+async fn on_storage<T: Send + 'static>(
+    core: &Arc<Core>,
+    work: impl FnOnce(&Core) -> Result<T, PlatformError> + Send + 'static,
+) -> Result<T, Answer> {
+    let core = Arc::clone(core);
+    let done = tokio::task::spawn_blocking(move || work(&core)).await;
+    Ok(done.map_err(|_| broken())??)
+}
+
+/// A look at a source, given up after a while: a file system or a server may never answer.
+async fn look<T: Send + 'static>(
+    core: &Arc<Core>,
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<Result<T, Failure>, Answer> {
+    let workers = Arc::clone(&core.workers);
+    let looking = async {
+        let worker = workers.acquire_owned().await.map_err(|_| broken())?;
+        let done = tokio::task::spawn_blocking(move || {
+            let _worker = worker;
+            work()
+        });
+        done.await.map_err(|_| broken())
+    };
+    tokio::time::timeout(LOOK, looking).await.unwrap_or_else(|_| Ok(Err(Failure::timed_out(LOOK))))
+}
+
+/// A thread of ours panicked, which is a mistake of this program.
+fn broken() -> Answer {
+    Answer::refused(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "the platform failed at this call; this is a mistake in it",
+    )
+}

@@ -1,0 +1,191 @@
+//! The rows of a source: one database each, changed by one sync at a time, all or nothing.
+//!
+//! Every row is one JSON object in `rows`, readable with `sqlite3`. Bytes stand in it as
+//! `{"$base64": "…"}`; numbers that JSON readers would round stand as text.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use super::PlatformError;
+use super::catalogue::stored_id;
+use super::connectors::{Failure, Intake, Take};
+use super::storage::{migrate, read_rows};
+
+const VERSION: i64 = 1;
+const SCRIPT: &str = "
+    CREATE TABLE rows (seq INTEGER PRIMARY KEY, \"table\" TEXT NOT NULL, row TEXT NOT NULL, digest BLOB) STRICT;
+    CREATE INDEX row_digest ON rows (\"table\", digest) WHERE digest IS NOT NULL;
+    CREATE TABLE position (one INTEGER PRIMARY KEY CHECK (one = 1), definition TEXT NOT NULL,
+                           position TEXT NOT NULL) STRICT;";
+/// Rows waiting to be written are written early when they take more room than this.
+const BATCH_BYTES: usize = 8 << 20;
+
+/// A sync under way: what was taken replaces or follows the rows there were when it is committed.
+pub(super) struct Writing<'c> {
+    change: Transaction<'c>,
+    batch_size: usize,
+    batch: Vec<Pending>,
+    bytes: usize,
+    table: String,
+    take: Take,
+    written: u64,
+    stopping: Box<dyn Fn() -> bool + Send + 'c>,
+}
+
+struct Pending {
+    row: String,
+    digest: Option<[u8; 32]>,
+}
+
+/// Brings the database of a source up to date; call it before [`Writing::begin`].
+pub(super) fn prepare(connection: &Connection) -> Result<(), PlatformError> {
+    migrate(connection, VERSION, SCRIPT)
+}
+
+impl<'c> Writing<'c> {
+    /// Starts a change. `stopping` is asked with every batch.
+    pub(super) fn begin(
+        connection: &'c mut Connection,
+        batch_size: usize,
+        stopping: impl Fn() -> bool + Send + 'c,
+    ) -> Result<Self, PlatformError> {
+        let change = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        Ok(Self {
+            change,
+            batch_size,
+            batch: Vec::new(),
+            bytes: 0,
+            table: String::new(),
+            take: Take::All,
+            written: 0,
+            stopping: Box::new(stopping),
+        })
+    }
+
+    /// How far the last sync came, if it read the same definition.
+    pub(super) fn position(&self, definition: &str) -> Result<Option<Value>, PlatformError> {
+        let sql = "SELECT position FROM position WHERE definition = ?1";
+        let text: Option<String> = self.change.query_row(sql, [definition], |row| row.get(0)).optional()?;
+        Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
+    }
+
+    /// Forgets every row there was.
+    pub(super) fn clear(&self) -> Result<(), PlatformError> {
+        Ok(self.change.execute_batch("DELETE FROM rows; DELETE FROM position")?)
+    }
+
+    /// Makes the change real and gives back how many rows it wrote, and how many there are now.
+    pub(super) fn commit(mut self, definition: &str, position: &Value) -> Result<(u64, u64), Failure> {
+        self.flush()?;
+        let finish = move || -> rusqlite::Result<(u64, u64)> {
+            self.change.execute(
+                "INSERT INTO position VALUES (1, ?1, ?2)
+                 ON CONFLICT (one) DO UPDATE SET definition = ?1, position = ?2",
+                params![definition, position.to_string()],
+            )?;
+            let stored: i64 = self.change.query_row("SELECT count(*) FROM rows", [], |row| row.get(0))?;
+            self.change.commit()?;
+            Ok((self.written, stored.unsigned_abs()))
+        };
+        finish().map_err(|error| not_stored(&error))
+    }
+
+    fn flush(&mut self) -> Result<(), Failure> {
+        if (self.stopping)() {
+            return Err(Failure::new("the platform is stopping; sync again"));
+        }
+        let written =
+            write(&self.change, &self.table, self.take, &self.batch).map_err(|error| not_stored(&error))?;
+        self.written += written;
+        self.batch.clear();
+        self.bytes = 0;
+        Ok(())
+    }
+}
+
+impl Intake for Writing<'_> {
+    fn table(&mut self, name: &str, take: Take) -> Result<(), Failure> {
+        self.flush()?;
+        if take == Take::All {
+            self.change
+                .execute("DELETE FROM rows WHERE \"table\" = ?1", [name])
+                .map_err(|error| not_stored(&error))?;
+        }
+        name.clone_into(&mut self.table);
+        self.take = take;
+        Ok(())
+    }
+
+    fn row(&mut self, row: String, identity: Option<&str>) -> Result<(), Failure> {
+        self.bytes += row.len();
+        let digest = identity.map(|text| Sha256::digest(text.as_bytes()).into());
+        self.batch.push(Pending { row, digest });
+        if self.batch.len() >= self.batch_size || self.bytes >= BATCH_BYTES {
+            self.flush()?;
+        }
+        Ok(())
+    }
+}
+
+/// The rows stored for a source, in the order they were read; empty before its first sync.
+///
+/// Reads the storage directory of a platform that may be running.
+pub fn stored_rows(
+    directory: &Path,
+    workspace: &str,
+    scope: &str,
+    name: &str,
+) -> Result<Vec<Value>, PlatformError> {
+    let rows = stored_table_rows(directory, workspace, scope, name)?;
+    Ok(rows.into_iter().map(|(_, row)| row).collect())
+}
+
+/// As [`stored_rows`], each row with the name of the table it came from.
+pub fn stored_table_rows(
+    directory: &Path,
+    workspace: &str,
+    scope: &str,
+    name: &str,
+) -> Result<Vec<(String, Value)>, PlatformError> {
+    let id = stored_id(directory, workspace, scope, name)?
+        .ok_or_else(|| PlatformError::NoSuchSource(name.to_owned()))?;
+    let Some(connection) = read_rows(directory, &id)? else { return Ok(Vec::new()) };
+    // A sync that never came to an end may have left the file without its tables.
+    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if version == 0 {
+        return Ok(Vec::new());
+    }
+    let mut query = connection.prepare("SELECT \"table\", row FROM rows ORDER BY seq")?;
+    let mut found = query.query([])?;
+    let mut rows = Vec::new();
+    while let Some(row) = found.next()? {
+        let text: String = row.get(1)?;
+        rows.push((row.get(0)?, serde_json::from_str(&text).map_err(PlatformError::Damaged)?));
+    }
+    Ok(rows)
+}
+
+fn write(change: &Transaction<'_>, table: &str, take: Take, batch: &[Pending]) -> rusqlite::Result<u64> {
+    let mut put = change.prepare_cached("INSERT INTO rows (\"table\", row, digest) VALUES (?1, ?2, ?3)")?;
+    let mut known =
+        change.prepare_cached("SELECT EXISTS (SELECT 1 FROM rows WHERE \"table\" = ?1 AND digest = ?2)")?;
+    let mut written = 0;
+    for Pending { row, digest } in batch {
+        if take == Take::Unseen
+            && digest.is_some()
+            && known.query_row(params![table, digest], |row| row.get(0))?
+        {
+            continue;
+        }
+        put.execute(params![table, row, digest])?;
+        written += 1;
+    }
+    Ok(written)
+}
+
+fn not_stored(error: &rusqlite::Error) -> Failure {
+    Failure::new(format!("the rows could not be stored: {error}"))
+}

@@ -1,0 +1,90 @@
+//! One sync of one source: read it, store what is new, note how it went.
+
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use super::PlatformError;
+use super::catalogue::Source;
+use super::connectors::{self, Failure, Reading};
+use super::definition::{SyncOptions, Unit};
+use super::endpoints::Core;
+use super::mask::masked;
+use super::rows::{self, Writing};
+
+/// What became of a sync.
+pub(super) enum Outcome {
+    /// Rows were written, perhaps none.
+    Done { source: Source, records: u64, stored: u64 },
+    /// Nothing has changed.
+    Failed { source: Source, message: String },
+    /// The source is not there.
+    Gone { id: String },
+}
+
+/// Syncs a source. Blocks; the caller holds the lock of the source, so that no other sync and no
+/// cleanup of it runs meanwhile.
+pub(super) fn sync(
+    core: &Core,
+    unit: &Unit,
+    id: &str,
+    options: &SyncOptions,
+) -> Result<Outcome, PlatformError> {
+    let Some(source) = core.catalogue.source(unit, id)? else {
+        return Ok(Outcome::Gone { id: id.to_owned() });
+    };
+    let started = now();
+    let result = take(core, &source, options);
+    let mut note = json!({
+        "started_at": started, "finished_at": now(), "incremental": options.incremental,
+        "status": if result.is_ok() { "success" } else { "error" },
+        "records_processed": result.as_ref().map_or(0, |(records, _)| *records),
+    });
+    let outcome = match result {
+        Ok((records, stored)) => Outcome::Done { source, records, stored },
+        Err(failure) => {
+            let message = failure.into_message();
+            note["message"] = message.clone().into();
+            Outcome::Failed { source, message }
+        }
+    };
+    core.catalogue.synced(id, &note)?;
+    Ok(outcome)
+}
+
+/// Now, as the platform writes times.
+pub(super) fn now() -> String {
+    jiff::Timestamp::now().to_string()
+}
+
+fn take(core: &Core, source: &Source, options: &SyncOptions) -> Result<(u64, u64), Failure> {
+    let connector = connectors::open(&source.kind, &source.connection_config, &core.reach)
+        .map_err(|unfit| Failure::new(unfit.into_message()))?;
+    let mut connection = core.store.rows(&source.id)?;
+    rows::prepare(&connection)?;
+    let stopping = || core.reach.stopping();
+    let mut writing = Writing::begin(&mut connection, options.batch_size, stopping)?;
+
+    let definition = identity(source);
+    let since = if options.incremental { writing.position(&definition)? } else { None };
+    if since.is_none() {
+        writing.clear()?;
+    }
+    let reading = Reading { cursor: options.cursor.clone(), batch_size: options.batch_size };
+    let position = connector.read(since.as_ref(), &reading, &mut writing)?;
+    writing.commit(&definition, &position)
+}
+
+/// Tells definitions apart: a position holds only for the one it was reached with. Secrets do not
+/// count, so that a new password does not mean reading everything again.
+fn identity(source: &Source) -> String {
+    let text = json!([source.kind, masked(&source.connection_config)]).to_string();
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl From<PlatformError> for Failure {
+    fn from(error: PlatformError) -> Self {
+        use std::error::Error as _;
+        let cause = error.source().map_or(String::new(), |cause| format!(": {cause}"));
+        Self::new(format!("{error}{cause}"))
+    }
+}

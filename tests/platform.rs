@@ -1,0 +1,21 @@
+//! The local platform, driven over HTTP as any caller would.
+#![cfg(feature = "local-platform")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+#[path = "platform/harness.rs"]
+mod harness;
+
+#[path = "platform/api.rs"]
+mod api;
+#[path = "platform/connecting.rs"]
+mod connecting;
+#[path = "platform/contract.rs"]
+mod contract;
+#[path = "platform/incremental.rs"]
+mod incremental;
+#[path = "platform/reading.rs"]
+mod reading;
+#[path = "platform/refusing.rs"]
+mod refusing;
+#[path = "platform/storing.rs"]
+mod storing;

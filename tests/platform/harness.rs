@@ -1,0 +1,137 @@
+//! A platform on a free port, with directories of its own, and a caller with its token.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use wellspring::platform::{Config, Running, Storage, start, stored_rows, stored_table_rows};
+
+pub(crate) const TOKEN: &str = "a-token-of-the-tests";
+
+pub(crate) struct House {
+    pub(crate) running: Option<Running>,
+    pub(crate) base: String,
+    place: TempDir,
+}
+
+/// Status code and envelope.
+pub(crate) type Reply = (u16, Value);
+
+impl House {
+    pub(crate) async fn new() -> Self {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::create_dir(place.path().join("data")).unwrap();
+        let mut house = Self { running: None, base: String::new(), place };
+        house.start().await;
+        house
+    }
+
+    pub(crate) async fn start(&mut self) {
+        let running = start(self.config()).await.unwrap();
+        self.base = running.base_url();
+        self.running = Some(running);
+    }
+
+    pub(crate) fn config(&self) -> Config {
+        Config {
+            storage: Storage::Directory(self.storage()),
+            data_dir: self.data(),
+            listen: "127.0.0.1:0".parse().unwrap(),
+            token: TOKEN.into(),
+        }
+    }
+
+    pub(crate) async fn restart(&mut self) {
+        self.running.take().unwrap().stop().await;
+        self.start().await;
+    }
+
+    pub(crate) fn storage(&self) -> PathBuf {
+        self.place.path().join("storage")
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.place.path().join("data")
+    }
+
+    pub(crate) fn outside(&self) -> &Path {
+        self.place.path()
+    }
+
+    pub(crate) fn write(&self, name: &str, content: &str) {
+        std::fs::write(self.data().join(name), content).unwrap();
+    }
+
+    pub(crate) fn append(&self, name: &str, content: &str) {
+        use std::io::Write as _;
+        let mut file = std::fs::OpenOptions::new().append(true).open(self.data().join(name)).unwrap();
+        file.write_all(content.as_bytes()).unwrap();
+    }
+
+    pub(crate) fn sqlite(&self, name: &str, sql: &str) {
+        rusqlite::Connection::open(self.data().join(name)).unwrap().execute_batch(sql).unwrap();
+    }
+
+    pub(crate) async fn post(&self, endpoint: &str, body: &Value) -> Reply {
+        self.post_to(&format!("/api/v1/data/ws/{endpoint}"), body).await
+    }
+
+    pub(crate) async fn post_to(&self, path: &str, body: &Value) -> Reply {
+        let call = reqwest::Client::new().post(format!("{}{path}", self.base)).bearer_auth(TOKEN);
+        reply(call.json(body)).await
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Reply {
+        reply(reqwest::Client::new().get(format!("{}{path}", self.base)).bearer_auth(TOKEN)).await
+    }
+
+    /// Connects one source of that name and gives back its id.
+    pub(crate) async fn connect(&self, name: &str, kind: &str, config: Value) -> String {
+        let body = json!({ "sources": [{ "type": kind, "name": name, "connection_config": config }] });
+        let (code, answer) = self.post("connect", &body).await;
+        assert_eq!(code, 200, "{answer}");
+        answer["data"]["connected_sources"][0]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Syncs one source and gives back the records that were processed.
+    pub(crate) async fn sync(&self, id: &str, options: Value) -> u64 {
+        let (code, answer) = self.post("sync", &json!({ "source_ids": [id], "sync_options": options })).await;
+        assert_eq!((code, answer["status"].as_str()), (200, Some("success")), "{answer}");
+        answer["data"]["records_processed"].as_u64().unwrap()
+    }
+
+    /// The message with which a sync of one source fails.
+    pub(crate) async fn sync_failure(&self, id: &str) -> String {
+        let (code, answer) = self.post("sync", &json!({ "source_ids": [id] })).await;
+        assert_eq!((code, answer["status"].as_str()), (200, Some("error")), "{answer}");
+        answer["data"]["errors"][0]["message"].as_str().unwrap().to_owned()
+    }
+
+    pub(crate) async fn list(&self) -> Vec<Value> {
+        let (code, answer) = self.get("/api/v1/data/ws/list").await;
+        assert_eq!(code, 200, "{answer}");
+        answer["data"].as_array().unwrap().clone()
+    }
+
+    pub(crate) async fn test(&self, kind: &str, config: Value) -> Reply {
+        let body = json!({ "source_config": { "type": kind, "connection_config": config } });
+        self.post("test-connection", &body).await
+    }
+
+    pub(crate) fn rows(&self, name: &str) -> Vec<Value> {
+        stored_rows(&self.storage(), "ws", "user", name).unwrap()
+    }
+
+    pub(crate) fn table_rows(&self, name: &str) -> Vec<(String, Value)> {
+        stored_table_rows(&self.storage(), "ws", "user", name).unwrap()
+    }
+}
+
+pub(crate) async fn reply(call: reqwest::RequestBuilder) -> Reply {
+    let response = call.send().await.unwrap();
+    let code = response.status().as_u16();
+    let answer: Value = response.json().await.unwrap();
+    assert!(answer["status"].is_string() && answer["message"].is_string(), "no envelope: {answer}");
+    assert!(answer.as_object().unwrap().contains_key("data"), "no data: {answer}");
+    (code, answer)
+}

@@ -1,0 +1,187 @@
+//! Rows arrive exactly as they are at the source.
+
+use serde_json::json;
+
+use super::harness::House;
+
+#[tokio::test]
+async fn csv_rows_arrive_as_they_are_written() {
+    let house = House::new().await;
+    house.write(
+        "orders.csv",
+        "\u{feff}id,note,note,\n007,\"a \"\"quoted\"\"\nline\",,x\n8,naïve,\" \",12345678901234567890.10\n",
+    );
+    let id = house.connect("orders", "file", json!({ "path": "orders.csv" })).await;
+    assert_eq!(house.sync(&id, json!({})).await, 2);
+    assert_eq!(
+        house.table_rows("orders"),
+        [
+            json!({ "id": "007", "note": "a \"quoted\"\nline", "note_2": "", "column4": "x" }),
+            json!({ "id": "8", "note": "naïve", "note_2": " ", "column4": "12345678901234567890.10" }),
+        ]
+        .map(|row| ("orders".to_owned(), row))
+    );
+    let (_, answer) = house.get(&format!("/api/v1/data/ws/schema?source_id={id}")).await;
+    let columns = answer["data"]["tables"][0]["columns"].as_array().unwrap();
+    assert_eq!(columns[0], json!({ "name": "id", "type": "text" }));
+    assert_eq!(columns.len(), 4);
+}
+
+#[tokio::test]
+async fn csv_options_are_heeded() {
+    let house = House::new().await;
+    house.write("a.txt", "1;2\n3;4");
+    let config = json!({
+        "path": "a.txt", "format": "csv", "delimiter": ";", "has_header": false, "table": "pairs"
+    });
+    let id = house.connect("a", "file", config).await;
+    assert_eq!(house.sync(&id, json!({})).await, 2);
+    let rows = [json!({ "column1": "1", "column2": "2" }), json!({ "column1": "3", "column2": "4" })];
+    assert_eq!(house.table_rows("a"), rows.map(|row| ("pairs".to_owned(), row)));
+}
+
+#[tokio::test]
+async fn every_sqlite_type_arrives() {
+    let house = House::new().await;
+    house.sqlite(
+        "all.db",
+        "CREATE TABLE \"every \"\"type\" (id INTEGER PRIMARY KEY, i, r REAL, t TEXT, b BLOB, n, d DECIMAL(30, 10),
+                                         at TIMESTAMP NOT NULL, twice GENERATED ALWAYS AS (id * 2));
+         INSERT INTO \"every \"\"type\" VALUES
+             (1, 9223372036854775807, 0.1, 'è', x'00ff', NULL, '12345678901234567890.0123456789x', '2026-01-02T03:04:05Z'),
+             (-2, -9223372036854775808, 9e999, '', x'', 1.0, 5, 'now');
+         CREATE TABLE by_text (code TEXT PRIMARY KEY, v) WITHOUT ROWID;
+         INSERT INTO by_text VALUES ('b', 1), ('a', CAST(x'ff' AS TEXT));
+         CREATE TABLE taken (rowid TEXT, _rowid_ TEXT, v);
+         INSERT INTO taken VALUES ('x', 'y', 1);
+         CREATE VIEW codes AS SELECT code FROM by_text;",
+    );
+    let id = house.connect("all", "database", json!({ "path": "all.db" })).await;
+    assert_eq!(house.sync(&id, json!({ "batch_size": 1 })).await, 5);
+    let row = |table: &str, row| (table.to_owned(), row);
+    assert_eq!(
+        house.table_rows("all"),
+        [
+            row("by_text", json!({ "code": "a", "v": { "$base64": "/w==" } })),
+            row("by_text", json!({ "code": "b", "v": 1 })),
+            row(
+                "every \"type",
+                json!({ "id": -2, "i": i64::MIN, "r": "inf", "t": "", "b": { "$base64": "" }, "n": 1.0,
+                        "d": 5, "at": "now", "twice": -4 })
+            ),
+            row(
+                "every \"type",
+                json!({ "id": 1, "i": i64::MAX, "r": 0.1, "t": "è", "b": { "$base64": "AP8=" }, "n": null,
+                        "d": "12345678901234567890.0123456789x", "at": "2026-01-02T03:04:05Z", "twice": 2 })
+            ),
+            row("taken", json!({ "rowid": "x", "_rowid_": "y", "v": 1 })),
+        ]
+    );
+
+    let (_, answer) = house.get(&format!("/api/v1/data/ws/schema?source_id={id}")).await;
+    let tables = answer["data"]["tables"].as_array().unwrap();
+    let names: Vec<_> = tables.iter().map(|table| (table["name"].as_str(), table["type"].as_str())).collect();
+    assert_eq!(
+        names,
+        [
+            (Some("by_text"), Some("table")),
+            (Some("codes"), Some("view")),
+            (Some("every \"type"), Some("table")),
+            (Some("taken"), Some("table")),
+        ]
+    );
+    let columns = &tables[2]["columns"];
+    assert_eq!(
+        columns[0],
+        json!({ "name": "id", "type": "INTEGER", "nullable": false, "primary_key": true })
+    );
+    assert_eq!(
+        columns[6],
+        json!({ "name": "d", "type": "DECIMAL(30, 10)", "nullable": true, "primary_key": false })
+    );
+    assert_eq!(columns[7]["nullable"], false);
+
+    // A view is read when it is asked for.
+    let id = house.connect("codes", "sqlite", json!({ "path": "all.db", "tables": ["codes"] })).await;
+    assert_eq!(house.sync(&id, json!({})).await, 2);
+    let (_, answer) = house.test("sqlite", json!({ "path": "all.db" })).await;
+    assert_eq!(answer["status"], "success", "{answer}");
+}
+
+#[tokio::test]
+async fn a_sqlite_file_in_use_is_read_as_it_is() {
+    let house = House::new().await;
+    let writer = rusqlite::Connection::open(house.data().join("live.db")).unwrap();
+    writer.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t (a); INSERT INTO t VALUES (1)").unwrap();
+    let id = house.connect("live", "sqlite", json!({ "path": "live.db" })).await;
+    writer.execute_batch("BEGIN; INSERT INTO t VALUES (2)").unwrap();
+    assert_eq!(house.sync(&id, json!({})).await, 1);
+    writer.execute_batch("COMMIT").unwrap();
+    assert_eq!(house.sync(&id, json!({})).await, 2);
+}
+
+#[tokio::test]
+async fn json_records_arrive_without_rounding() {
+    let house = House::new().await;
+    let rows = [
+        json!({ "id": 9_007_199_254_740_993_i64, "price": "1234567890123456789.99", "deep": { "a": [1, null, true] } }),
+        json!({ "id": 2, "extra": "π" }),
+        json!({ "value": 3 }),
+    ];
+    house.write(
+        "doc.json",
+        r#"{"meta": {"items": 1}, "data": {"items": [
+            {"id": 9007199254740993, "price": 1234567890123456789.99, "deep": {"a": [1, null, true]}},
+            {"id": 2, "extra": "\u03c0"}, 3]}}"#,
+    );
+    house.write(
+        "lines.jsonl",
+        "{\"id\": 9007199254740993, \"price\": 1234567890123456789.99, \"deep\": {\"a\": [1, null, true]}}\r\n\n\
+         {\"id\": 2, \"extra\": \"π\"}\n3",
+    );
+    let document = json!({ "path": "doc.json", "records": "/data/items" });
+    for (name, kind, config) in
+        [("doc", "json", document), ("lines", "file", json!({ "path": "lines.jsonl" }))]
+    {
+        let id = house.connect(name, kind, config).await;
+        assert_eq!(house.sync(&id, json!({})).await, 3, "{name}");
+        assert_eq!(house.rows(name), rows, "{name}");
+        let (_, answer) = house.get(&format!("/api/v1/data/ws/schema?source_id={id}")).await;
+        assert_eq!(
+            answer["data"]["tables"][0]["columns"],
+            json!([
+                { "name": "deep", "type": "object", "nullable": true },
+                { "name": "extra", "type": "text", "nullable": true },
+                { "name": "id", "type": "integer", "nullable": true },
+                { "name": "price", "type": "text", "nullable": true },
+                { "name": "value", "type": "integer", "nullable": true },
+            ])
+        );
+    }
+}
+
+#[tokio::test]
+async fn ten_thousand_rows_arrive_in_their_order_whatever_the_batch() {
+    let house = House::new().await;
+    let lines: String = (0..10_000).map(|n| format!("{n}\n")).collect();
+    house.write("many.csv", &format!("n\n{lines}"));
+    let id = house.connect("many", "csv", json!({ "path": "many.csv" })).await;
+    for batch in [7, 1000, 1_000_000] {
+        assert_eq!(house.sync(&id, json!({ "batch_size": batch })).await, 10_000);
+        let rows = house.rows("many");
+        let expected: Vec<_> = (0..10_000).map(|n: u32| json!({ "n": n.to_string() })).collect();
+        assert!(rows == expected, "batch {batch}");
+    }
+}
+
+#[tokio::test]
+async fn reading_a_sqlite_file_leaves_nothing_beside_it() {
+    let house = House::new().await;
+    house.sqlite("a b?#%.db", "PRAGMA journal_mode = WAL; CREATE TABLE t (a); INSERT INTO t VALUES (1)");
+    let id = house.connect("quiet", "sqlite", json!({ "path": "a b?#%.db" })).await;
+    assert_eq!(house.sync(&id, json!({})).await, 1);
+    house.get(&format!("/api/v1/data/ws/schema?source_id={id}")).await;
+    assert_eq!(house.data().read_dir().unwrap().count(), 1);
+    house.sqlite("a b?#%.db", "INSERT INTO t VALUES (2)");
+    assert_eq!(house.sync(&id, json!({ "incremental": true })).await, 1);
+}
