@@ -5,7 +5,10 @@
 use super::Failure;
 use crate::remote::{BaseUrl, Token};
 use secrecy::SecretString;
-use std::path::{Path, PathBuf};
+#[cfg(not(feature = "local-platform"))]
+use std::path::Path;
+#[cfg(feature = "local-platform")]
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The local platform, running for as long as this lives.

@@ -8,7 +8,7 @@ use crate::daemon::{self, Daemon, Hands, Voice};
 use crate::plan::Overrides;
 use crate::reconcile::{Reconciler, Syncing};
 use crate::remote::Writer;
-use crate::settings::Mode;
+use crate::settings::{Humane, Mode};
 use crate::sync::Syncer;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,7 +39,7 @@ pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure
         Arc::new(Log::default())
     };
     let host = &place.settings.host.daemon;
-    let interval = args.interval.or(host.interval.map(crate::settings::Humane::get)).unwrap_or(INTERVAL);
+    let interval = args.interval.or(host.interval.map(Humane::get)).unwrap_or(INTERVAL);
     let hands = match (&place.state, dry_run) {
         (Some(state), false) => {
             let syncing: Syncing = Arc::default();
@@ -74,7 +74,7 @@ pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure
     let daemon = Daemon {
         root: place.settings.root.clone(),
         interval,
-        settle: host.settle.map_or(SETTLE, crate::settings::Humane::get),
+        settle: host.settle.map_or(SETTLE, Humane::get),
         planner,
         hands,
         memory: place.memory.clone(),

@@ -36,7 +36,7 @@ impl Terminal {
 
     /// The time of day, dim, before each line that tells an event.
     fn stamp(&self) -> String {
-        let now = Timestamp::now().to_zoned(TimeZone::system()).strftime("%H:%M:%S").to_string();
+        let now = Timestamp::now().to_zoned_datetime(TimeZone::system()).strftime("%H:%M:%S").to_string();
         if self.look.color { format!("\x1b[2m{now}\x1b[0m ") } else { format!("{now} ") }
     }
 
