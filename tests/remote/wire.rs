@@ -16,7 +16,7 @@ use wellspring::remote::{RemoteError, RemoteErrorKind};
 
 fn impatient(url: &str, platform: &Platform) -> Writer {
     let settings = settings(url, &platform.token());
-    Writer::new(&Reader::new(Settings { timeout: Duration::from_millis(300), ..settings }).unwrap())
+    Writer::new(&Reader::new(Settings { timeout: Duration::from_secs(1), ..settings }).unwrap())
 }
 
 async fn connect(writer: &Writer) -> Result<wellspring::remote::ConnectAnswer, RemoteError> {
