@@ -1,30 +1,25 @@
 //! `platform.url = "local"`: join the local platform that another process runs, or run one.
 //!
-//! Whoever runs it holds a lock in `STATE/platform` and publishes address and token there (0600).
+//! The platform's storage can be open in one process only. Whoever has it publishes address and
+//! token beside it (0600); the others use that.
 
 use super::Failure;
 use crate::remote::{BaseUrl, Token};
-use secrecy::SecretString;
-#[cfg(not(feature = "local-platform"))]
-use std::path::Path;
-#[cfg(feature = "local-platform")]
-use std::path::PathBuf;
-use std::sync::Arc;
+
+/// What the state knows the local platform as: its port changes, its storage does not.
+pub(super) const KEY: &str = "local";
 
 /// The local platform, running for as long as this lives.
 pub(super) struct Local {
     pub(super) base_url: BaseUrl,
     pub(super) token: Token,
     #[cfg(feature = "local-platform")]
-    own: Option<Own>,
+    own: Option<running::Own>,
 }
-
-/// What the state knows the local platform as: its port changes, its storage does not.
-pub(super) const KEY: &str = "local";
 
 #[cfg(not(feature = "local-platform"))]
 impl Local {
-    pub(super) async fn open(_: &Path, _: &Path, _: bool) -> Result<Self, Failure> {
+    pub(super) async fn open(_: &std::path::Path, _: &std::path::Path, _: bool) -> Result<Self, Failure> {
         Err(Failure::usage("platform.url is \"local\", but this build has no local platform"))
     }
 
@@ -32,28 +27,32 @@ impl Local {
 }
 
 #[cfg(feature = "local-platform")]
-struct Own {
-    running: crate::platform::Running,
-    published: Option<PathBuf>,
-    _lock: Option<std::fs::File>,
-}
+pub(super) use running::{random_token, write_private};
 
 #[cfg(feature = "local-platform")]
 mod running {
-    use super::{Failure, Local, Own};
-    use crate::platform::{Config, Storage, start};
+    use super::{Failure, Local};
+    use crate::cli::Exit;
+    use crate::platform::{Config, PlatformError, Running, Storage, start};
     use crate::remote::BaseUrl;
     use secrecy::{ExposeSecret, SecretString};
     use serde::{Deserialize, Serialize};
-    use std::fs::{File, TryLockError};
     use std::io::{self, Write};
     use std::net::{Ipv4Addr, SocketAddr};
-    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+    use std::os::unix::fs::OpenOptionsExt;
     use std::path::{Path, PathBuf};
+    use std::sync::Arc;
     use std::time::Duration;
+    use tokio::time::Instant;
 
-    /// How long another process may take from its lock to its address.
+    /// How long another process may take from its storage to its address.
     const PUBLISHING: Duration = Duration::from_secs(10);
+
+    /// A platform of this process.
+    pub(super) struct Own {
+        running: Running,
+        published: Option<PathBuf>,
+    }
 
     #[derive(Serialize, Deserialize)]
     struct Published {
@@ -66,67 +65,56 @@ mod running {
         /// empty platform in memory answers.
         pub(in crate::cli) async fn open(state_dir: &Path, data_dir: &Path, keep: bool) -> Result<Self, Failure> {
             let folder = state_dir.join("platform");
-            if !keep && !folder.exists() {
-                return Self::start(Storage::Memory, data_dir, None).await;
-            }
-            let failed = |doing: &str, error: io::Error| Failure {
-                exit: crate::cli::Exit::Failed,
-                message: format!("cannot {doing} {}: {error}", folder.display()),
+            let address = folder.join("address.json");
+            let storage = || {
+                let exists = keep || folder.exists();
+                if exists { Storage::Directory(folder.clone()) } else { Storage::Memory }
             };
-            let until = tokio::time::Instant::now() + PUBLISHING;
+            let until = Instant::now() + PUBLISHING;
             loop {
-                match lock(&folder).map_err(|error| failed("use the local platform in", error))? {
-                    Some(lock) => return Self::start(Storage::Directory(folder.clone()), data_dir, Some((folder, lock))).await,
-                    None => match published(&folder) {
-                        Some(local) => return Ok(local),
-                        None if tokio::time::Instant::now() < until => {
-                            tokio::time::sleep(Duration::from_millis(20)).await;
-                        }
-                        None => {
-                            let error = io::Error::other("another process holds it and does not answer");
-                            return Err(failed("use the local platform in", error));
-                        }
-                    },
+                let token = random_token()?;
+                let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+                let config =
+                    Config { storage: storage(), data_dir: data_dir.to_owned(), listen, token: token.clone() };
+                let in_memory = matches!(config.storage, Storage::Memory);
+                match start(config).await {
+                    Ok(running) => {
+                        let published = (!in_memory).then(|| address.clone());
+                        return Self::publish(Own { running, published }, token);
+                    }
+                    Err(PlatformError::InUse(_)) if let Some(joined) = joined(&address) => return Ok(joined),
+                    // Whoever has the storage is about to publish, or about to end.
+                    Err(PlatformError::InUse(_)) if Instant::now() < until => {
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
+                    Err(error) => return Err(Failure::failed(&error)),
                 }
             }
         }
 
-        async fn start(storage: Storage, data_dir: &Path, publish: Option<(PathBuf, File)>) -> Result<Self, Failure> {
-            let token = random_token()?;
-            let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-            let config = Config { storage, data_dir: data_dir.to_owned(), listen, token: token.clone() };
-            let running = start(config).await.map_err(|error| Failure::failed(&error))?;
-            let url = running.base_url();
-            let published = match &publish {
-                None => None,
-                Some((folder, _)) => {
-                    let path = folder.join("address.json");
-                    let text = Published { url: url.clone(), token: token.expose_secret().to_owned() };
-                    write_private(&path, &serde_json::to_vec(&text).unwrap_or_default()).map_err(|error| Failure {
-                        exit: crate::cli::Exit::Failed,
-                        message: format!("cannot write {}: {error}", path.display()),
-                    })?;
-                    Some(path)
-                }
-            };
-            let own = Own { running, published, _lock: publish.map(|(_, lock)| lock) };
+        fn publish(own: Own, token: SecretString) -> Result<Self, Failure> {
+            let url = own.running.base_url();
+            if let Some(path) = &own.published {
+                let text = Published { url: url.clone(), token: token.expose_secret().to_owned() };
+                let written = write_private(path, &serde_json::to_vec(&text).unwrap_or_default());
+                written.map_err(|error| Failure {
+                    exit: Exit::Failed,
+                    message: format!("cannot write {}: {error}", path.display()),
+                })?;
+            }
             Self::at(&url, token, Some(own))
         }
 
         fn at(url: &str, token: SecretString, own: Option<Own>) -> Result<Self, Failure> {
             let base_url = BaseUrl::parse(url).map_err(|error| Failure::failed(&error))?;
-            Ok(Self { base_url, token: super::fixed(token), own })
-        }
-
-        /// Does this process run it?
-        pub(in crate::cli) fn is_own(&self) -> bool {
-            self.own.is_some()
+            Ok(Self { base_url, token: Arc::new(move || Ok(token.clone())), own })
         }
 
         /// Ends it, if it is ours.
         pub(in crate::cli) async fn stop(self) {
             if let Some(own) = self.own {
                 if let Some(published) = &own.published {
+                    // The next process to come writes its own.
                     let _ = std::fs::remove_file(published);
                 }
                 own.running.stop().await;
@@ -134,21 +122,12 @@ mod running {
         }
     }
 
-    /// `None` when another process holds it.
-    fn lock(folder: &Path) -> io::Result<Option<File>> {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        let options = std::fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).clone();
-        let file = options.open(folder.join("lock"))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(file)),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(error),
-        }
-    }
-
-    fn published(folder: &Path) -> Option<Local> {
-        let text = std::fs::read(folder.join("address.json")).ok()?;
-        let published: Published = serde_json::from_slice(&text).ok()?;
+    /// The platform of another process, once it has published where it is and answers there.
+    fn joined(address: &Path) -> Option<Local> {
+        let published: Published = serde_json::from_slice(&std::fs::read(address).ok()?).ok()?;
+        let at: SocketAddr = published.url.strip_prefix("http://")?.parse().ok()?;
+        // A process that was killed leaves its address behind.
+        std::net::TcpStream::connect_timeout(&at, Duration::from_secs(1)).ok()?;
         Local::at(&published.url, published.token.into(), None).ok()
     }
 
@@ -165,16 +144,9 @@ mod running {
     pub(in crate::cli) fn random_token() -> Result<SecretString, Failure> {
         let mut bytes = [0; 24];
         getrandom::fill(&mut bytes).map_err(|error| Failure {
-            exit: crate::cli::Exit::Failed,
+            exit: Exit::Failed,
             message: format!("the system gives no random numbers: {error}"),
         })?;
         Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into())
     }
-}
-
-#[cfg(feature = "local-platform")]
-pub(super) use running::{random_token, write_private};
-
-fn fixed(token: SecretString) -> Token {
-    Arc::new(move || Ok(token.clone()))
 }
