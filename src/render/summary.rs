@@ -1,7 +1,8 @@
 //! The counts, and the sentence they make.
 
 use super::words;
-use crate::plan::{ActionResult, Outcome, Plan, Step};
+use crate::model::SourceName;
+use crate::plan::{ActionResult, Outcome, Plan, Step, UnitPlan};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -54,8 +55,7 @@ pub fn counts(plan: &Plan, outcomes: Option<&[Outcome]>) -> Summary {
     for (index, unit) in plan.units.iter().enumerate() {
         let outcome = outcomes.and_then(|outcomes| outcomes.get(index));
         unit.actions.iter().for_each(|action| *sum.of(&action.step) += 1);
-        let unchecked: BTreeSet<_> = unit.unchecked.iter().map(|unchecked| &unchecked.name).collect();
-        sum.unchanged += unit.unchanged.iter().filter(|name| !unchecked.contains(name)).count();
+        sum.unchanged += unchanged(unit).count();
         sum.withheld += unit.withheld.len();
         sum.unmanaged += unit.unmanaged.len();
         sum.suspended += unit.suspended.len();
@@ -68,6 +68,12 @@ pub fn counts(plan: &Plan, outcomes: Option<&[Outcome]>) -> Summary {
         }
     }
     sum
+}
+
+/// The sources that are known to be as the files say: what could not be compared in full is not.
+pub(super) fn unchanged(unit: &UnitPlan) -> impl Iterator<Item = &SourceName> {
+    let unchecked: BTreeSet<_> = unit.unchecked.iter().map(|unchecked| &unchecked.name).collect();
+    unit.unchanged.iter().filter(move |name| !unchecked.contains(name))
 }
 
 impl Summary {
@@ -152,7 +158,7 @@ fn nothing_to_do(plan: &Plan, sum: &Summary) -> String {
     let standing: BTreeSet<_> = plan
         .units
         .iter()
-        .filter(|unit| !unit.unchanged.is_empty())
+        .filter(|unit| unchanged(unit).next().is_some())
         .map(|unit| unit.desired.workspace())
         .collect();
     format!(

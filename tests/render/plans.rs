@@ -490,6 +490,19 @@ pub(crate) fn counted() -> Vec<Plan> {
     plans
 }
 
+/// Long keys, wide letters, more unmanaged sources than are worth a line each.
+pub(crate) fn wide() -> Plan {
+    let mut crm = unit("crm", "ws_1c04de", "user", Vec::new());
+    let keys = ["a_key_that_is_far_longer_than_any_column_ought_to_be", "short", "東京の注文", "città"];
+    crm.actions = keys
+        .iter()
+        .enumerate()
+        .map(|(index, text)| action(Step::Connect { index }, text, "new", 6))
+        .collect();
+    crm.unmanaged = (0..1_012).map(|n| unmanaged(&format!("upload_{n}"))).collect();
+    plan_of(vec![crm])
+}
+
 /// Many workspaces with many sources to connect.
 pub(crate) fn huge(workspaces: usize, sources: usize) -> Plan {
     let unit = |n: usize| {
