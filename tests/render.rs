@@ -44,6 +44,11 @@ fn shown(plan: &Plan, look: &Look) -> String {
 }
 
 #[test]
+fn a_typical_plan_fits_one_screen() {
+    check_all("typical", &plans::typical(), None);
+}
+
+#[test]
 fn every_kind_of_thing_is_told() {
     let plan = everything();
     check_all("everything", &plan, None);

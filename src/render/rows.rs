@@ -160,8 +160,8 @@ fn push_fields(row: &mut Row, unit: &UnitPlan, action: &Action, now: Timestamp, 
             if let Some(source) = unit.desired.sources.get(*index) {
                 row.below.extend(declared(&source.definition));
                 if let Some(spec) = &source.sync {
-                    row.below
-                        .push(Below::Field("sync".to_owned(), Shown::Line(schedules::words(Some(spec)))));
+                    let words = escape::terminal(&schedules::words(Some(spec)));
+                    row.below.push(Below::Field("sync".to_owned(), Shown::Line(words)));
                 }
                 row.below.extend(next(unit, *index, now));
             }

@@ -6,8 +6,8 @@ use crate::plan::{ActionResult, Outcome, Plan, Step, UnitPlan};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
-/// How many of what. A source stands in one of the counts, besides `schedule` and `unchecked`, which
-/// may come on top of another.
+/// How many of what. What is unchanged stands in no other count; `schedule`, `unchecked` and the cleanup
+/// of a superseded source may come on top of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Summary {
     /// To connect.
@@ -22,7 +22,7 @@ pub struct Summary {
     pub forget: usize,
     /// New schedules.
     pub schedule: usize,
-    /// As the files say.
+    /// Known to be as the files say, with nothing to be done.
     pub unchanged: usize,
     /// Held back.
     pub withheld: usize,
@@ -70,10 +70,12 @@ pub fn counts(plan: &Plan, outcomes: Option<&[Outcome]>) -> Summary {
     sum
 }
 
-/// The sources that are known to be as the files say: what could not be compared in full is not.
+/// The sources that are known to be as the files say: compared in full, and nothing is to be done to
+/// them, not even a new schedule.
 pub(super) fn unchanged(unit: &UnitPlan) -> impl Iterator<Item = &SourceName> {
-    let unchecked: BTreeSet<_> = unit.unchecked.iter().map(|unchecked| &unchecked.name).collect();
-    unit.unchanged.iter().filter(move |name| !unchecked.contains(name))
+    let unchecked = unit.unchecked.iter().map(|unchecked| &unchecked.name);
+    let others: BTreeSet<_> = unit.actions.iter().map(|action| &action.name).chain(unchecked).collect();
+    unit.unchanged.iter().filter(move |name| !others.contains(name))
 }
 
 impl Summary {
