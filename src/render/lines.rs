@@ -76,7 +76,10 @@ impl Page {
             match below {
                 Below::Field(field, shown) => self.field(&escape::terminal(field), shown, name, out),
                 Below::Line(text) => out.push(format!("{}{}", self.margin(), escape::terminal(text))),
-                Below::Note(text) => self.paragraph(text, column, row.tone, out),
+                Below::Note(text) => {
+                    let tone = if row.tone == Tone::Red && row.mark == "x" { Tone::Red } else { Tone::Plain };
+                    self.paragraph(text, column, tone, out);
+                }
             }
         }
     }
@@ -134,7 +137,6 @@ impl Page {
         let column = if self.flush || narrow { self.margin().len() } else { column };
         for line in text.lines() {
             for piece in wrap(&escape::terminal(line), self.room(column)) {
-                let tone = if tone == Tone::Red { Tone::Red } else { Tone::Plain };
                 out.push(format!("{}{}", " ".repeat(column), self.paint(tone, &piece)).trim_end().to_owned());
             }
         }
