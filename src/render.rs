@@ -53,7 +53,7 @@ pub struct Look {
     pub color: bool,
     /// Show what stays as it is, too.
     pub verbose: bool,
-    /// Its columns; 100 when unknown.
+    /// Its columns; 100 when unknown. With 0, nothing is ever broken over lines.
     pub width: usize,
 }
 

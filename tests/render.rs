@@ -1,16 +1,18 @@
 //! What a person, a script and a pull request are shown, as files: `tests/render/cases/NAME.*`.
 //! `UPDATE=1 cargo test --test render` writes them anew; the difference is then to be read.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 #[path = "render/plans.rs"]
 mod plans;
 
 use plans::{all, applied, everything, huge, in_unit, now, plan_of, quiet};
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 use std::path::Path;
-use wellspring::plan::{Outcome, Plan};
+use wellspring::plan::{ActionResult, Outcome, Plan};
 use wellspring::render::{
     Look, MARKDOWN_LIMIT, MARKDOWN_MARKER, View, action_line, counts, github, github_below, json, markdown,
-    plan_id, summary_line, text, unit_text,
+    outcome_line, plan_id, summary_line, text, unit_text,
 };
 
 /// Compares with the case file, or writes it where `UPDATE` is set.
@@ -39,6 +41,11 @@ fn verbose() -> Look {
 
 fn shown(plan: &Plan, look: &Look) -> String {
     text(&View { plan, outcomes: None, now: now(), plan_id: "" }, look)
+}
+
+#[test]
+fn a_typical_plan_fits_one_screen() {
+    check_all("typical", &plans::typical(), None);
 }
 
 #[test]
@@ -86,6 +93,24 @@ fn values_of_many_lines_are_compared_line_by_line() {
     let plan = plans::multi_line();
     check("multi-line.txt", &shown(&plan, &Look::default()));
     check("multi-line.md", &markdown(&View { plan: &plan, outcomes: None, now: now(), plan_id: "0" }));
+}
+
+#[test]
+fn long_wide_and_many_names_keep_their_columns() {
+    check("wide.txt", &shown(&plans::wide(), &Look::default()));
+}
+
+#[test]
+fn what_became_of_it_is_summed_up() {
+    let plan = huge(1, 2);
+    let check = |results: [ActionResult; 2], expected: &str| {
+        let outcomes = [Outcome { results: results.into(), ..Outcome::default() }];
+        assert_eq!(outcome_line(&plan, &outcomes), expected);
+    };
+    let failed = || ActionResult::Failed("no".into());
+    check([ActionResult::Done, ActionResult::Done], "Done: 2 connected.");
+    check([failed(), ActionResult::Done], "Partly done: 1 connected, 1 failed.");
+    check([failed(), ActionResult::Skipped("so".into())], "Not done: 1 failed, 1 skipped.");
 }
 
 #[test]

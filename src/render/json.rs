@@ -2,7 +2,8 @@
 //!
 //! [`FORMAT_VERSION`] changes when a field's meaning does; a new field does not change it.
 
-use super::rows::declared_source;
+use super::rows::by_name;
+use super::summary::unchanged;
 use super::{Summary, View, counts, escape, identity, schedules};
 use crate::model::{Place, SourceId, SourceKey, SourceName};
 use crate::plan::{Action, ActionResult, FieldChange, Outcome, Removal, Step, UnitPlan};
@@ -166,7 +167,11 @@ struct SuspendedReport<'a> {
 fn workspace<'a>(view: &View<'a>, index: usize, unit: &'a UnitPlan) -> WorkspaceReport<'a> {
     let outcome = view.outcome(index);
     let error = unit.error.as_ref().or_else(|| outcome?.error.as_ref());
-    let unchecked = |name: &SourceName| unit.unchecked.iter().any(|unchecked| unchecked.name == *name);
+    let declared = by_name(unit);
+    let named = |name: &'a SourceName| Named {
+        source: declared.get(name).map_or(name.as_str(), |source| source.key.as_str()),
+        name,
+    };
     WorkspaceReport {
         workspace: unit.desired.label(),
         workspace_id: unit.desired.workspace().as_str(),
@@ -194,13 +199,8 @@ fn workspace<'a>(view: &View<'a>, index: usize, unit: &'a UnitPlan) -> Workspace
                 at: place(Some(&source.at)),
             })
             .collect(),
-        suspended: suspended(unit),
-        unchanged: unit
-            .unchanged
-            .iter()
-            .filter(|name| !unchecked(name))
-            .map(|name| named(unit, name))
-            .collect(),
+        suspended: suspended(unit, named),
+        unchanged: unchanged(unit).map(named).collect(),
     }
 }
 
@@ -281,16 +281,15 @@ fn withheld(unit: &UnitPlan) -> Vec<WithheldReport<'_>> {
     reports.collect()
 }
 
-fn suspended(unit: &UnitPlan) -> Vec<SuspendedReport<'_>> {
+fn suspended<'a>(
+    unit: &'a UnitPlan,
+    named: impl Fn(&'a SourceName) -> Named<'a>,
+) -> Vec<SuspendedReport<'a>> {
     let reports = unit.suspended.iter().map(|suspended| {
-        let Named { source, name } = named(unit, &suspended.name);
+        let Named { source, name } = named(&suspended.name);
         SuspendedReport { source, name, reason: &suspended.reason, changes: changes(&suspended.drift) }
     });
     reports.collect()
-}
-
-fn named<'a>(unit: &'a UnitPlan, name: &'a SourceName) -> Named<'a> {
-    Named { source: declared_source(unit, name).map_or(name.as_str(), |source| source.key.as_str()), name }
 }
 
 fn place(at: Option<&Place>) -> Where<'_> {

@@ -42,9 +42,8 @@ impl Page {
     /// The rows, one or more lines each.
     pub(super) fn rows(self, rows: &[Row]) -> Vec<String> {
         let labels: Vec<String> = rows.iter().map(label).collect();
-        let widest = |lengths: &mut dyn Iterator<Item = usize>, most| lengths.filter(|n| *n <= most).max();
-        let key = widest(&mut labels.iter().map(|label| width(label)), WIDEST).unwrap_or(0).max(NARROWEST);
-        let word = widest(&mut rows.iter().map(|row| row.word.len()), WIDEST).unwrap_or(0).max(WORD);
+        let key = widest(labels.iter().map(|label| width(label)), WIDEST).max(NARROWEST);
+        let word = widest(rows.iter().map(|row| row.word.len()), WIDEST).max(WORD);
         let mut out = Vec::new();
         for (row, label) in rows.iter().zip(&labels) {
             self.row(row, label, key, word, &mut out);
@@ -68,16 +67,19 @@ impl Page {
         out.push(format!("{start}{}", lines.next().unwrap_or_default()).trim_end().to_owned());
         out.extend(lines.map(|line| format!("{}{line}", " ".repeat(column))));
 
-        let name = row.below.iter().filter_map(|below| match below {
-            Below::Field(name, _) => Some(width(&escape::terminal(name))).filter(|n| *n <= FIELD),
+        let names = row.below.iter().filter_map(|below| match below {
+            Below::Field(name, _) => Some(width(&escape::terminal(name))),
             _ => None,
         });
-        let name = name.max().unwrap_or(0);
+        let name = widest(names, FIELD);
         for below in &row.below {
             match below {
                 Below::Field(field, shown) => self.field(&escape::terminal(field), shown, name, out),
                 Below::Line(text) => out.push(format!("{}{}", self.margin(), escape::terminal(text))),
-                Below::Note(text) => self.paragraph(text, column, row.tone, out),
+                Below::Note(text) => {
+                    let tone = if row.tone == Tone::Red && row.mark == "x" { Tone::Red } else { Tone::Plain };
+                    self.paragraph(text, column, tone, out);
+                }
             }
         }
     }
@@ -135,11 +137,15 @@ impl Page {
         let column = if self.flush || narrow { self.margin().len() } else { column };
         for line in text.lines() {
             for piece in wrap(&escape::terminal(line), self.room(column)) {
-                let tone = if tone == Tone::Red { Tone::Red } else { Tone::Plain };
                 out.push(format!("{}{}", " ".repeat(column), self.paint(tone, &piece)).trim_end().to_owned());
             }
         }
     }
+}
+
+/// The widest that is not wider than `most`.
+fn widest(widths: impl Iterator<Item = usize>, most: usize) -> usize {
+    widths.filter(|width| *width <= most).max().unwrap_or(0)
 }
 
 /// The key, and the platform's name where it differs.

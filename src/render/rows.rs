@@ -5,6 +5,7 @@
 use super::changes::{Shown, field_name, show, show_declared};
 use super::paint::Tone;
 use super::schedules;
+use super::summary::unchanged;
 use super::{escape, words};
 use crate::model::{Definition, DesiredSource, FieldPath, Leaf, Scope, SourceName};
 use crate::plan::{
@@ -12,7 +13,7 @@ use crate::plan::{
     Withheld,
 };
 use jiff::Timestamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// More unmanaged sources than this are only counted, unless everything is to be shown.
 const UNMANAGED_SHOWN: usize = 10;
@@ -84,7 +85,14 @@ pub(super) fn of_unit(unit: &UnitPlan, outcome: Option<&Outcome>, now: Timestamp
         let result = outcome.and_then(|outcome| outcome.results.get(index));
         rows.push(of_action(unit, action, result, now, verbose));
     }
-    rows.extend(unit.unchecked.iter().filter(|unchecked| !is_told(unit, unchecked)).map(of_unchecked));
+    // At an action that cannot be carried out without it, a missing secret is told already.
+    let told: BTreeSet<_> = unit
+        .actions
+        .iter()
+        .filter(|action| action.lacks_secret.is_some())
+        .map(|action| &action.name)
+        .collect();
+    rows.extend(unit.unchecked.iter().filter(|unchecked| !told.contains(&unchecked.name)).map(of_unchecked));
     for (index, withheld) in unit.withheld.iter().enumerate() {
         // The same advice for the next one stands there once, at the last.
         let next = unit.withheld.get(index + 1);
@@ -93,19 +101,13 @@ pub(super) fn of_unit(unit: &UnitPlan, outcome: Option<&Outcome>, now: Timestamp
         rows.push(of_withheld(withheld, !repeated));
     }
     let drifting = unit.suspended.iter().filter(|suspended| verbose || !suspended.drift.is_empty());
-    rows.extend(drifting.map(|suspended| of_suspended(unit, suspended)));
+    let declared = by_name(unit);
+    rows.extend(drifting.map(|suspended| of_suspended(suspended, declared.get(&suspended.name).copied())));
     unmanaged(unit, verbose, &mut rows);
     if verbose {
-        let unchanged =
-            unit.unchanged.iter().filter(|name| !unit.unchecked.iter().any(|other| other.name == **name));
-        rows.extend(unchanged.map(|name| of_unchanged(unit, name)));
+        rows.extend(unchanged(unit).map(|name| of_unchanged(name, declared.get(name).copied())));
     }
     rows
-}
-
-/// Is it said at an action already that the secret is missing?
-fn is_told(unit: &UnitPlan, unchecked: &Unchecked) -> bool {
-    unit.actions.iter().any(|action| action.name == unchecked.name && action.lacks_secret.is_some())
 }
 
 fn of_action(
@@ -158,8 +160,8 @@ fn push_fields(row: &mut Row, unit: &UnitPlan, action: &Action, now: Timestamp, 
             if let Some(source) = unit.desired.sources.get(*index) {
                 row.below.extend(declared(&source.definition));
                 if let Some(spec) = &source.sync {
-                    row.below
-                        .push(Below::Field("sync".to_owned(), Shown::Line(schedules::words(Some(spec)))));
+                    let words = escape::terminal(&schedules::words(Some(spec)));
+                    row.below.push(Below::Field("sync".to_owned(), Shown::Line(words)));
                 }
                 row.below.extend(next(unit, *index, now));
             }
@@ -284,8 +286,7 @@ fn of_withheld(withheld: &Withheld, with_advice: bool) -> Row {
     row
 }
 
-fn of_suspended(unit: &UnitPlan, suspended: &Suspended) -> Row {
-    let source = declared_source(unit, &suspended.name);
+fn of_suspended(suspended: &Suspended, source: Option<&DesiredSource>) -> Row {
     let key = source.map_or(suspended.name.as_str(), |source| source.key.as_str());
     let mut row = Row::new("||", Tone::Dim, key, &suspended.name, "suspended");
     row.detail.clone_from(&suspended.reason);
@@ -318,14 +319,14 @@ fn of_unmanaged(label: &str, source: &Unmanaged, with_advice: bool) -> Row {
     row
 }
 
-fn of_unchanged(unit: &UnitPlan, name: &SourceName) -> Row {
-    let source = declared_source(unit, name);
+fn of_unchanged(name: &SourceName, source: Option<&DesiredSource>) -> Row {
     let key = source.map_or(name.as_str(), |source| source.key.as_str());
     let mut row = Row::new("", Tone::Plain, key, name, "unchanged");
     row.detail = source.map(|source| source.at.to_string()).unwrap_or_default();
     row
 }
 
-pub(super) fn declared_source<'a>(unit: &'a UnitPlan, name: &SourceName) -> Option<&'a DesiredSource> {
-    unit.desired.sources.iter().find(|source| source.name == *name)
+/// The declared sources by name.
+pub(super) fn by_name(unit: &UnitPlan) -> BTreeMap<&SourceName, &DesiredSource> {
+    unit.desired.sources.iter().map(|source| (&source.name, source)).collect()
 }

@@ -1,12 +1,13 @@
 //! The counts, and the sentence they make.
 
 use super::words;
-use crate::plan::{ActionResult, Outcome, Plan, Step};
+use crate::model::SourceName;
+use crate::plan::{ActionResult, Outcome, Plan, Step, UnitPlan};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
-/// How many of what. A source stands in one of the counts, besides `schedule` and `unchecked`, which
-/// may come on top of another.
+/// How many of what. What is unchanged stands in no other count; `schedule`, `unchecked` and the cleanup
+/// of a superseded source may come on top of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Summary {
     /// To connect.
@@ -21,7 +22,7 @@ pub struct Summary {
     pub forget: usize,
     /// New schedules.
     pub schedule: usize,
-    /// As the files say.
+    /// Known to be as the files say, with nothing to be done.
     pub unchanged: usize,
     /// Held back.
     pub withheld: usize,
@@ -54,8 +55,7 @@ pub fn counts(plan: &Plan, outcomes: Option<&[Outcome]>) -> Summary {
     for (index, unit) in plan.units.iter().enumerate() {
         let outcome = outcomes.and_then(|outcomes| outcomes.get(index));
         unit.actions.iter().for_each(|action| *sum.of(&action.step) += 1);
-        let unchecked: BTreeSet<_> = unit.unchecked.iter().map(|unchecked| &unchecked.name).collect();
-        sum.unchanged += unit.unchanged.iter().filter(|name| !unchecked.contains(name)).count();
+        sum.unchanged += unchanged(unit).count();
         sum.withheld += unit.withheld.len();
         sum.unmanaged += unit.unmanaged.len();
         sum.suspended += unit.suspended.len();
@@ -68,6 +68,14 @@ pub fn counts(plan: &Plan, outcomes: Option<&[Outcome]>) -> Summary {
         }
     }
     sum
+}
+
+/// The sources that are known to be as the files say: compared in full, and nothing is to be done to
+/// them, not even a new schedule.
+pub(super) fn unchanged(unit: &UnitPlan) -> impl Iterator<Item = &SourceName> {
+    let unchecked = unit.unchecked.iter().map(|unchecked| &unchecked.name);
+    let others: BTreeSet<_> = unit.actions.iter().map(|action| &action.name).chain(unchecked).collect();
+    unit.unchanged.iter().filter(move |name| !others.contains(name))
 }
 
 impl Summary {
@@ -152,7 +160,7 @@ fn nothing_to_do(plan: &Plan, sum: &Summary) -> String {
     let standing: BTreeSet<_> = plan
         .units
         .iter()
-        .filter(|unit| !unit.unchanged.is_empty())
+        .filter(|unit| unchanged(unit).next().is_some())
         .map(|unit| unit.desired.workspace())
         .collect();
     format!(

@@ -68,10 +68,10 @@ mod tests {
         let rows = [["orders_db", "12,345", "ok"], ["東京\u{1b}[2J", "7", ""], ["x", "-", "2026-11-23"]];
         let rows: Vec<Vec<String>> = rows.iter().map(|row| row.map(str::to_owned).into()).collect();
         let expected = "\
-source          records  outcome
-orders_db        12,345  ok
+source         records  outcome
+orders_db       12,345  ok
 東京\\u{1b}[2J        7
-x                     -  2026-11-23
+x                    -  2026-11-23
 ";
         assert_eq!(table(&["source", "records", "outcome"], &rows, &Look::default()), expected);
         assert_eq!(table(&[], &[], &Look::default()), "");

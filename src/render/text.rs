@@ -30,7 +30,8 @@ pub fn text(view: &View<'_>, look: &Look) -> String {
     lines.join("\n") + "\n"
 }
 
-/// One workspace's block, with a newline at the end; nothing where there is nothing to say.
+/// One workspace's block, with a newline at the end; nothing where there is nothing to say, unless
+/// everything is to be shown.
 #[must_use]
 pub fn unit_text(unit: &UnitPlan, now: Timestamp, look: &Look) -> String {
     block(unit, None, now, look).into_iter().map(|line| line + "\n").collect()

@@ -192,6 +192,25 @@ fn cleanup(old: &str, removal: Removal) -> Step {
     Step::Cleanup { id: id(old), removal }
 }
 
+/// A day like any other.
+pub(crate) fn typical() -> Plan {
+    let mut crm = crm();
+    crm.unchanged = ["leads", "a", "b"].map(name).into();
+    let mut sales = sales();
+    sales.actions = vec![action(Step::Connect { index: 0 }, "sales_api", "new", 21), sales.actions.remove(3)];
+    sales.unchecked.clear();
+    sales.unchanged.push(name("returns"));
+    let mut risk = risk();
+    risk.actions.truncate(1);
+    risk.withheld.truncate(1);
+    risk.unmanaged.truncate(1);
+    let mut support = support();
+    support.actions.clear();
+    support.unchecked.clear();
+    support.suspended[0].drift.clear();
+    plan_of(vec![crm, sales, risk, support])
+}
+
 /// Every action, every reason to hold back, drift, errors, suspension.
 pub(crate) fn everything() -> Plan {
     plan_of(vec![crm(), sales(), risk(), support(), legacy()])
@@ -385,7 +404,8 @@ pub(crate) fn hostile() -> Plan {
 pub(crate) fn in_unit(hostile: &str, other: &str) -> Plan {
     let text = if hostile.is_empty() { "x" } else { hostile };
     let workspace = if matches!(text, "." | "..") { "x" } else { text };
-    let mut unit = unit(other, workspace, text, vec![source(text, 1)]);
+    let declared = DesiredSource { sync: Some(cron(other, hostile)), ..source(text, 1) };
+    let mut unit = unit(other, workspace, text, vec![declared]);
     let mut replaced = action(replace(0, text), text, other, 1);
     replaced.at = Some(at(text, 1));
     replaced.name = name("the name");
@@ -401,7 +421,8 @@ pub(crate) fn in_unit(hostile: &str, other: &str) -> Plan {
     ];
     let lacking =
         Action { lacks_secret: Some(other.into()), ..action(Step::Connect { index: 0 }, text, "new", 1) };
-    unit.actions = vec![lacking, replaced];
+    let schedule = Step::Schedule { index: 0, before: Some(cron(hostile, other)) };
+    unit.actions = vec![lacking, replaced, action(schedule, text, other, 1)];
     unit.withheld = vec![withheld(text, "cleanup", "protected", other, other)];
     unit.unmanaged = vec![unmanaged(text)];
     unit.unreadable = vec![format!("{text}: {other}")];
@@ -490,6 +511,19 @@ pub(crate) fn counted() -> Vec<Plan> {
     plans
 }
 
+/// Long keys, wide letters, more unmanaged sources than are worth a line each.
+pub(crate) fn wide() -> Plan {
+    let mut crm = unit("crm", "ws_1c04de", "user", Vec::new());
+    let keys = ["a_key_that_is_far_longer_than_any_column_ought_to_be", "short", "東京の注文", "città"];
+    crm.actions = keys
+        .iter()
+        .enumerate()
+        .map(|(index, text)| action(Step::Connect { index }, text, "new", 6))
+        .collect();
+    crm.unmanaged = (0..1_012).map(|n| unmanaged(&format!("upload_{n}"))).collect();
+    plan_of(vec![crm])
+}
+
 /// Many workspaces with many sources to connect.
 pub(crate) fn huge(workspaces: usize, sources: usize) -> Plan {
     let unit = |n: usize| {
@@ -521,7 +555,7 @@ pub(crate) fn sensitive(value: &str, drift: bool) -> Plan {
 
 /// Every plan here.
 pub(crate) fn all() -> Vec<Plan> {
-    let mut plans = vec![everything(), quiet(), hostile(), multi_line(), schedules(), huge(3, 2)];
+    let mut plans = vec![typical(), everything(), quiet(), hostile(), multi_line(), schedules(), huge(3, 2)];
     plans.extend(counted());
     plans
 }
