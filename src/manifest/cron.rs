@@ -1,5 +1,6 @@
 //! Is it a cron expression that fires, in a time zone that exists?
 
+use super::fields::shown;
 use super::suggest::did_you_mean;
 use croner::errors::CronError;
 use croner::parser::{CronParser, Seconds, Year};
@@ -59,7 +60,7 @@ fn reason(error: &CronError) -> String {
         | CronError::ComponentError(text) => text.clone(),
         other => other.to_string(),
     };
-    text.trim_end_matches('.').to_owned()
+    shown(text.trim_end_matches('.'))
 }
 
 /// Checks an IANA time zone's name.
