@@ -1,14 +1,16 @@
 //! Is it a cron expression that fires, in a time zone that exists?
 
+use super::fields::shown;
 use super::suggest::did_you_mean;
 use croner::errors::CronError;
 use croner::parser::{CronParser, Seconds, Year};
 use croner::{CivilDateTime, CronDateTime, Resolution, Weekday};
 use jiff::civil::DateTime;
 use std::cmp::Ordering;
+use std::collections::HashMap;
 
 /// Why an expression cannot be used.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Unusable {
     /// It is not five cron fields; the text is what to do.
     Malformed(String),
@@ -16,11 +18,27 @@ pub(super) enum Unusable {
     Never,
 }
 
+/// What is known of expressions: many sources share a few, and finding a firing takes a search.
+#[derive(Default)]
+pub(super) struct Verdicts(HashMap<String, Result<(), Unusable>>);
+
+impl Verdicts {
+    /// As [`check`], once for each expression.
+    pub(super) fn of(&mut self, expression: &str) -> Result<(), Unusable> {
+        if let Some(known) = self.0.get(expression) {
+            return known.clone();
+        }
+        let verdict = check(expression);
+        self.0.insert(expression.to_owned(), verdict.clone());
+        verdict
+    }
+}
+
 /// Checks an expression of five fields.
 ///
 /// # Errors
 /// When it cannot be read, or does not fire within any eight years.
-pub(super) fn check(expression: &str) -> Result<(), Unusable> {
+fn check(expression: &str) -> Result<(), Unusable> {
     let malformed = |why: String| Err(Unusable::Malformed(why));
     const LONGEST: usize = 200;
     if expression.len() > LONGEST {
@@ -59,7 +77,7 @@ fn reason(error: &CronError) -> String {
         | CronError::ComponentError(text) => text.clone(),
         other => other.to_string(),
     };
-    text.trim_end_matches('.').to_owned()
+    shown(text.trim_end_matches('.'))
 }
 
 /// Checks an IANA time zone's name.

@@ -1,5 +1,6 @@
 //! What was found so far: errors with their places, within bounds.
 
+use super::cron::Verdicts;
 use super::diagnostic::{Code, Diagnostic, Label, Severity};
 use super::document::{Document, Span, Table, Value, small};
 use std::collections::HashSet;
@@ -12,6 +13,10 @@ pub(super) struct Findings<'d, 'a> {
     seen: HashSet<(Code, Span, String)>,
     /// Errors found in each document, listed or not.
     counts: Vec<usize>,
+    /// Their sum.
+    total: usize,
+    /// The cron expressions judged so far.
+    pub(super) cron: Verdicts,
     /// Bytes that the sources may still take.
     room: usize,
 }
@@ -30,6 +35,8 @@ impl<'d, 'a> Findings<'d, 'a> {
             found: Vec::new(),
             seen: HashSet::new(),
             counts: vec![0; documents.len()],
+            total: 0,
+            cron: Verdicts::default(),
             room: ROOM,
         }
     }
@@ -42,6 +49,7 @@ impl<'d, 'a> Findings<'d, 'a> {
         let fresh = count < MOST_LISTED && self.seen.insert((code, span, message.clone()));
         if fresh || count >= MOST_LISTED {
             self.counts[span.document as usize] += 1;
+            self.total += 1;
         }
         if fresh {
             self.list(code, span, message);
@@ -87,7 +95,7 @@ impl<'d, 'a> Findings<'d, 'a> {
 
     /// How many errors were found so far.
     pub(super) fn count(&self) -> usize {
-        self.counts.iter().sum()
+        self.total
     }
 
     pub(super) fn into_sorted(self) -> Vec<Diagnostic> {

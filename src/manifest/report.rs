@@ -2,7 +2,7 @@
 
 use super::SourceFile;
 use super::diagnostic::{Diagnostic, Label, Severity};
-use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
@@ -17,35 +17,42 @@ pub fn render(diagnostics: &[Diagnostic], files: &[SourceFile<'_>], color: bool)
     let renderer = if color { Renderer::styled() } else { Renderer::plain() };
     let wanted: HashMap<&str, &str> =
         files.iter().filter_map(|file| Some((&*file.path, *file.text.as_ref().ok()?))).collect();
-    let mut texts: HashMap<&str, String> = HashMap::new();
+    let mut shown: HashMap<&str, Shown> = HashMap::new();
     for diagnostic in diagnostics {
         let places =
             std::iter::once(&diagnostic.file).chain(diagnostic.labels.iter().map(|label| &label.file));
         for file in places {
-            if let Some(text) = wanted.get(&**file)
-                && !texts.contains_key(&**file)
-            {
-                texts.insert(file, conceal::conceal(text));
-            }
+            shown.entry(file).or_insert_with(|| Shown {
+                path: file.chars().flat_map(char::escape_debug).collect(),
+                text: wanted.get(&**file).map(|text| conceal::conceal(text)).unwrap_or_default(),
+            });
         }
     }
     let mut out = String::new();
     for diagnostic in diagnostics {
-        out.push_str(&renderer.render(&[group(diagnostic, &texts)]));
+        out.push_str(&renderer.render(&[group(diagnostic, &shown)]));
         out.push_str("\n\n");
     }
     out
 }
 
-fn group<'t>(diagnostic: &'t Diagnostic, texts: &'t HashMap<&str, String>) -> Group<'t> {
+/// A file as it may be shown.
+struct Shown {
+    /// Nothing in it acts on a terminal.
+    path: String,
+    /// Without secrets; empty where there is none.
+    text: String,
+}
+
+fn group<'t>(diagnostic: &'t Diagnostic, files: &'t HashMap<&str, Shown>) -> Group<'t> {
     let level = match diagnostic.severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
     };
     let title = level.primary_title(diagnostic.message.as_str()).id(diagnostic.code.as_str());
     let mut group = Group::with_title(title);
-    match texts.get(&*diagnostic.file) {
-        Some(text) if !text.is_empty() => {
+    match files.get(&*diagnostic.file) {
+        Some(file) if !file.text.is_empty() => {
             let (here, elsewhere): (Vec<&Label>, Vec<&Label>) =
                 diagnostic.labels.iter().partition(|label| label.file == diagnostic.file);
             let mut marks = vec![Mark {
@@ -54,20 +61,19 @@ fn group<'t>(diagnostic: &'t Diagnostic, texts: &'t HashMap<&str, String>) -> Gr
                 kind: AnnotationKind::Primary,
             }];
             marks.extend(here.into_iter().map(Mark::of));
-            group = group.element(snippet(&diagnostic.file, text, marks));
+            group = group.element(snippet(file, marks));
             let mut others: BTreeMap<&str, Vec<Mark<'t>>> = BTreeMap::new();
             for label in elsewhere {
                 others.entry(&label.file).or_default().push(Mark::of(label));
             }
             for (file, marks) in others {
-                if let Some(text) = texts.get(file) {
-                    group = group.element(snippet(file, text, marks));
+                if let Some(file) = files.get(file) {
+                    group = group.element(snippet(file, marks));
                 }
             }
         }
-        _ => {
-            group = group.element(Origin::path(&*diagnostic.file));
-        }
+        Some(file) => group = group.element(Origin::path(file.path.as_str())),
+        None => {}
     }
     match &diagnostic.help {
         Some(help) => group.element(Level::HELP.message(help.as_str())),
@@ -90,11 +96,8 @@ impl<'t> Mark<'t> {
 
 /// The lines from the first mark to the last. Where one of them is too long to be shown, a piece of
 /// it around the first mark.
-fn snippet<'t>(
-    path: &'t str,
-    text: &'t str,
-    mut marks: Vec<Mark<'t>>,
-) -> Snippet<'t, annotate_snippets::Annotation<'t>> {
+fn snippet<'t>(file: &'t Shown, mut marks: Vec<Mark<'t>>) -> Snippet<'t, Annotation<'t>> {
+    let text = file.text.as_str();
     let line_start = |at: usize| text[..floor(text, at)].rfind('\n').map_or(0, |at| at + 1);
     let line_end =
         |at: usize| text[floor(text, at)..].find('\n').map_or(text.len(), |end| floor(text, at) + end);
@@ -117,7 +120,7 @@ fn snippet<'t>(
             mark.kind.span(start..end).label(mark.text)
         })
         .collect();
-    Snippet::source(&text[cut..until]).line_start(line).path(path).annotations(annotations)
+    Snippet::source(&text[cut..until]).line_start(line).path(file.path.as_str()).annotations(annotations)
 }
 
 fn floor(text: &str, at: usize) -> usize {

@@ -280,9 +280,10 @@ fn patterns(root: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option<Pattern
                 beginnings.push(pattern[..plain].to_owned());
             }
             Err(error) => {
-                findings
-                    .error(Code::InvalidValue, span, "this is not a file pattern")
-                    .help(format!("{}; for example \"workspaces/**/*.toml\"", error.kind()));
+                findings.error(Code::InvalidValue, span, "this is not a file pattern").help(format!(
+                    "{}; for example \"workspaces/**/*.toml\"",
+                    shown(&error.kind().to_string())
+                ));
             }
         }
     }

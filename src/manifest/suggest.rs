@@ -1,5 +1,7 @@
 //! "Did you mean": the known word nearest to an unknown one.
 
+use super::fields::shown;
+
 /// The best candidate, when one is near enough to be meant.
 pub(super) fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     // Longer words are no typing slips, and comparing them costs their product.
@@ -25,7 +27,7 @@ pub(super) fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c s
 
 /// `did you mean …?`
 pub(super) fn did_you_mean<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<String> {
-    nearest(word, candidates).map(|candidate| format!("did you mean `{candidate}`?"))
+    nearest(word, candidates).map(|candidate| format!("did you mean `{}`?", shown(candidate)))
 }
 
 /// `a`, `b` or `c`

@@ -3,7 +3,7 @@
 use super::cases::{all, show, sources, tree, variable};
 use proptest::prelude::*;
 use std::sync::Arc;
-use wellspring::manifest::{Diagnostic, SourceFile, explain, read, render};
+use wellspring::manifest::{Code, Diagnostic, SourceFile, explain, read, render};
 
 /// Reads the tree, and sees that every finding points into a file and can be shown.
 fn anything(files: &[(String, String)]) -> (Vec<Diagnostic>, String) {
@@ -131,6 +131,42 @@ fn a_small_file_cannot_multiply_into_all_memory() {
     assert!(found.iter().all(|finding| finding.code.as_str() == "W005"));
     assert_eq!(found.len(), 100);
     assert!(found[99].help.as_ref().unwrap().ends_with("more errors in this file are not listed"));
+}
+
+#[test]
+fn what_a_terminal_would_act_on_is_escaped() {
+    let evil = "\\u001b[31mevil\\u202e";
+    let files = [
+        (
+            "a\u{1b}.toml".to_owned(),
+            format!(
+                "[workspace]\nuse = \"{evil}x\"\n[sources.\"{evil}\"]\ntype = 1\n\"{evil}\" = 1\nadopt = \"{evil}\"\n\
+                 extends = \"{evil}x\"\nsync = {{ cron = \"{evil} * * * *\", timezone = \"{evil}\" }} # \u{202e}\n"
+            ),
+        ),
+        (
+            "wellspring.toml".to_owned(),
+            format!("[workspaces]\n\"{evil}\" = \"x\"\n[templates.\"{evil}\"]\ntype = \"t\"\n"),
+        ),
+    ];
+    let (found, shown) = anything(&files);
+    assert!(found.len() >= 7, "{shown}");
+    assert!(!shown.contains(['\u{1b}', '\u{202e}']), "{shown:?}");
+    for diagnostic in found {
+        let text = format!("{}{:?}", diagnostic.message, diagnostic.help);
+        assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text:?}");
+    }
+}
+
+#[test]
+fn every_code_has_a_case() {
+    // Tried above: what cannot be read, and what is too much.
+    let elsewhere = [Code::Unreadable, Code::TooMuch];
+    let expected: String =
+        all().iter().map(|case| std::fs::read_to_string(case.join("expected.txt")).unwrap()).collect();
+    for code in Code::ALL.iter().filter(|code| !elsewhere.contains(code)) {
+        assert!(expected.contains(&format!("error[{code}]")), "{code}");
+    }
 }
 
 #[test]
