@@ -10,7 +10,8 @@ mod testing;
 mod verify;
 
 use crate::model::{
-    Applied, DesiredSource, Intent, IntentKind, Inventory, ResolvedSource, SourceId, SourceKey, SourceName, Unit,
+    Applied, DesiredSource, Intent, IntentKind, Inventory, ResolvedSource, SourceId, SourceKey, SourceName,
+    Unit,
 };
 use crate::plan::{Action, ActionResult, Answers, ApprovedUnit, Outcome, Removal, Step, UnitError, UnitPlan};
 use crate::remote::{RemoteError, Writer};
@@ -333,14 +334,20 @@ impl<'a> Run<'a> {
     }
 
     /// Before a write is sent, the state knows that it will be.
-    async fn record(&mut self, actions: Vec<Option<usize>>, intents: Vec<NewIntent>) -> Result<(), UnitError> {
+    async fn record(
+        &mut self,
+        actions: Vec<Option<usize>>,
+        intents: Vec<NewIntent>,
+    ) -> Result<(), UnitError> {
         if intents.is_empty() {
             return Ok(());
         }
         let now = (self.apply.now)();
         let numbers =
             self.apply.state.record_intents(self.unit(), intents.clone(), now).await.map_err(state_error)?;
-        for ((action, number), NewIntent { name, key, kind, before }) in actions.into_iter().zip(numbers).zip(intents) {
+        for ((action, number), NewIntent { name, key, kind, before }) in
+            actions.into_iter().zip(numbers).zip(intents)
+        {
             self.intents.push(OpenIntent { number, name: name.clone(), action });
             self.inventory.intents.push(Intent { number, name, key, kind, before, recorded_at: now });
         }

@@ -36,8 +36,7 @@ const AUTH_PAUSE: SignedDuration = SignedDuration::from_secs(60);
 const TRIM_EVERY: SignedDuration = SignedDuration::from_hours(6);
 
 /// How much history is kept.
-const KEEP: Retention =
-    Retention { runs_per_source: 500, age: Duration::from_secs(400 * 24 * 60 * 60) };
+const KEEP: Retention = Retention { runs_per_source: 500, age: Duration::from_secs(400 * 24 * 60 * 60) };
 
 /// What the loop is told.
 pub enum Event {
@@ -137,7 +136,9 @@ impl Daemon {
     /// still finds every change.
     fn watch(&self, events: UnboundedSender<Event>) {
         match watch::start(&self.root) {
-            Err(error) => self.voice.warn(&format!("{}; changes are found every interval only", chain(&error))),
+            Err(error) => {
+                self.voice.warn(&format!("{}; changes are found every interval only", chain(&error)))
+            }
             Ok(mut watch) => {
                 tokio::spawn(async move {
                     loop {
@@ -333,7 +334,8 @@ impl Turn {
         let waits_for_rest = ended.plan.withheld.iter().any(|withheld| withheld.code == "unsettled");
         let waits_for_sync = ended.outcome.as_ref().is_some_and(|outcome| outcome.waits_for_sync);
         let unit: &Unit = ended.plan.unit();
-        let ended = Ended { good, again: ended.again, waits_for_rest, waits_for_sync, records: ended.records };
+        let ended =
+            Ended { good, again: ended.again, waits_for_rest, waits_for_sync, records: ended.records };
         self.board.pass_ended(unit, ended, duration(self.daemon.interval), now);
         if auth {
             self.daemon.voice.warn("the platform refuses the token; everything there is paused for a minute");

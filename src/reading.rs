@@ -133,8 +133,13 @@ impl Reading {
             }
         }
         for broken in &self.desired.broken {
-            let units: BTreeSet<Unit> =
-                broken.units.iter().flatten().chain(before.get(&*broken.file).into_iter().flatten()).cloned().collect();
+            let units: BTreeSet<Unit> = broken
+                .units
+                .iter()
+                .flatten()
+                .chain(before.get(&*broken.file).into_iter().flatten())
+                .cloned()
+                .collect();
             if !units.is_empty() {
                 memory.insert(broken.file.to_string(), units.into_iter().collect());
             }

@@ -3,8 +3,8 @@
 use crate::apply::{Apply, chain, mark_of, remote_error};
 use crate::model::{DesiredUnit, FingerprintKey, Inventory, SourceName, Unit};
 use crate::plan::{
-    Action, ActionResult, Answers, ApprovedPlan, ApprovedUnit, Barred, Correction, HostLimits, Input, Outcome, Overrides,
-    Plan, Quarantine, SecretState, UnitError, UnitPlan, approve, plan, reckon,
+    Action, ActionResult, Answers, ApprovedPlan, ApprovedUnit, Barred, Correction, HostLimits, Input,
+    Outcome, Overrides, Plan, Quarantine, SecretState, UnitError, UnitPlan, approve, plan, reckon,
 };
 use crate::remote::{Reader, Writer};
 use crate::secrets::Secrets;
@@ -132,7 +132,11 @@ impl Planner {
         })
     }
 
-    async fn remember(&self, task: &Task, now: Timestamp) -> Result<(Inventory, usize, Quarantine), UnitError> {
+    async fn remember(
+        &self,
+        task: &Task,
+        now: Timestamp,
+    ) -> Result<(Inventory, usize, Quarantine), UnitError> {
         let Some(state) = &self.state else { return Ok(Default::default()) };
         let unit = &task.desired.unit;
         let since = now.checked_sub(WINDOW).unwrap_or(Timestamp::MIN);
@@ -158,7 +162,9 @@ impl Planner {
         desired
             .sources
             .iter()
-            .filter(|source| source.definition.connection_config.values().any(crate::model::Declared::has_secret))
+            .filter(|source| {
+                source.definition.connection_config.values().any(crate::model::Declared::has_secret)
+            })
             .map(|source| {
                 let state = match self.secrets.resolve(&source.definition) {
                     Ok(resolution) => SecretState::Resolved(resolution.fingerprints(&self.key)),
@@ -173,7 +179,8 @@ impl Planner {
 /// Puts several plans before the guard.
 #[must_use]
 pub fn guard(planned: &[Planned], host: &HostLimits) -> ApprovedPlan {
-    let recent = planned.iter().map(|planned| (planned.plan.unit().clone(), planned.recent_removals)).collect();
+    let recent =
+        planned.iter().map(|planned| (planned.plan.unit().clone(), planned.recent_removals)).collect();
     approve(Plan { units: planned.iter().map(|planned| planned.plan.clone()).collect() }, host, &recent)
 }
 

@@ -169,7 +169,8 @@ impl Settings {
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, SettingsError> {
-    let absolute = std::path::absolute(path).map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
+    let absolute =
+        std::path::absolute(path).map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
     // `dir/.` and `dir/` are `dir`: the root is remembered by its text.
     Ok(absolute.components().collect())
 }

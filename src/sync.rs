@@ -108,7 +108,9 @@ impl Syncer {
         let _marks = Marks::set(&self.syncing, &call.unit, &ready);
         let mut batches = vec![ready];
         while let Some(batch) = batches.pop() {
-            let Some(ids) = NonEmpty::from_vec(batch.iter().map(|run| run.id.clone()).collect()) else { continue };
+            let Some(ids) = NonEmpty::from_vec(batch.iter().map(|run| run.id.clone()).collect()) else {
+                continue;
+            };
             match self.writer.sync(&call.unit, &ids, &call.options, call.timeout).await {
                 Err(error) if refused_as_a_whole(&error) && batch.len() > 1 => {
                     let (first, second) = batch.split_at(batch.len() / 2);
@@ -116,8 +118,13 @@ impl Syncer {
                 }
                 result => {
                     let ended: Vec<_> = match result {
-                        Ok(answer) => batch.iter().map(|run| (run.number, self.answered(run, &batch, &answer))).collect(),
-                        Err(error) => batch.iter().map(|run| (run.number, self.failed(run, &error))).collect(),
+                        Ok(answer) => batch
+                            .iter()
+                            .map(|run| (run.number, self.answered(run, &batch, &answer)))
+                            .collect(),
+                        Err(error) => {
+                            batch.iter().map(|run| (run.number, self.failed(run, &error))).collect()
+                        }
                     };
                     self.state.finish(ended.iter().map(finished).collect()).await?;
                     synced.extend(ended);
@@ -147,7 +154,13 @@ impl Syncer {
         self.ended(&run.member, outcome, None, Some(chain(error)))
     }
 
-    fn ended(&self, member: &Member, outcome: RunOutcome, records: Option<u64>, message: Option<String>) -> Synced {
+    fn ended(
+        &self,
+        member: &Member,
+        outcome: RunOutcome,
+        records: Option<u64>,
+        message: Option<String>,
+    ) -> Synced {
         Synced {
             name: member.name.clone(),
             key: member.key.clone(),
@@ -171,7 +184,10 @@ fn finished((run, synced): &(i64, Synced)) -> Finished {
 
 /// Only then is it known that none of them ran.
 fn refused_as_a_whole(error: &RemoteError) -> bool {
-    matches!(error.kind, RemoteErrorKind::Conflict(_) | RemoteErrorKind::Refused { status: 400 | 404 | 409 | 422, .. })
+    matches!(
+        error.kind,
+        RemoteErrorKind::Conflict(_) | RemoteErrorKind::Refused { status: 400 | 404 | 409 | 422, .. }
+    )
 }
 
 /// The sources of a call, marked as syncing until it ends, however it ends.

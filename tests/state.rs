@@ -57,6 +57,7 @@ fn owned(source: &str, definition: Definition) -> Owned {
             echo: BTreeMap::new(),
             key_id: "key".into(),
             sync: None,
+            sync_since: None,
         },
         protect: true,
         declared_in: Some("/tree".into()),

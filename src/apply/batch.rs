@@ -16,7 +16,9 @@ pub(super) async fn connect(run: &mut Run<'_>, ready: Vec<Ready>) -> Result<(), 
             not_carried_out(run, batch.iter().map(|ready| (ready.action, because.to_owned()))).await?;
             continue;
         }
-        let Some(sources) = NonEmpty::from_vec(batch.iter().map(|ready| &*ready.source).collect()) else { continue };
+        let Some(sources) = NonEmpty::from_vec(batch.iter().map(|ready| &*ready.source).collect()) else {
+            continue;
+        };
         match run.apply.writer.connect(run.unit(), &sources).await {
             Ok(answer) => answered(run, &batch, &answer).await?,
             Err(error) => match after(&error) {
@@ -31,7 +33,8 @@ pub(super) async fn connect(run: &mut Run<'_>, ready: Vec<Ready>) -> Result<(), 
                 After::Stop => {
                     let why = chain(&error);
                     let rest = batches.drain(..).flatten();
-                    let all: Vec<_> = batch.into_iter().chain(rest).map(|ready| (ready.action, why.clone())).collect();
+                    let all: Vec<_> =
+                        batch.into_iter().chain(rest).map(|ready| (ready.action, why.clone())).collect();
                     not_carried_out(run, all).await?;
                     return Err(remote_error(error));
                 }
@@ -97,7 +100,9 @@ enum After {
 
 fn after(error: &RemoteError) -> After {
     match error.kind {
-        RemoteErrorKind::Conflict(_) | RemoteErrorKind::Refused { status: 400 | 404 | 409 | 422, .. } => After::Halve,
+        RemoteErrorKind::Conflict(_) | RemoteErrorKind::Refused { status: 400 | 404 | 409 | 422, .. } => {
+            After::Halve
+        }
         RemoteErrorKind::Unauthorized(_) | RemoteErrorKind::Forbidden(_) => After::Stop,
         RemoteErrorKind::NotSent(_) | RemoteErrorKind::Throttled { .. } | RemoteErrorKind::Redirected(_) => {
             After::NotCarriedOut
@@ -120,7 +125,8 @@ async fn answered(run: &mut Run<'_>, batch: &[Ready], answer: &ConnectAnswer) ->
         .collect();
     let ids: BTreeMap<&str, Option<&SourceId>> =
         answer.connected.iter().filter_map(|row| Some((row.name.as_deref()?, row.id.as_ref()))).collect();
-    let all_taken = answer.errors.is_empty() && (answer.connected.len() == batch.len() || answer.connected.is_empty());
+    let all_taken =
+        answer.errors.is_empty() && (answer.connected.len() == batch.len() || answer.connected.is_empty());
     for ready in batch {
         let name = ready.source.name();
         if let Some(why) = refused.get(name.as_str()) {

@@ -28,7 +28,8 @@ pub(super) async fn test_connections(run: &mut Run<'_>, ready: Vec<Ready>) -> Re
             None => passed.push(ready),
             Some(why) => {
                 let action = &run.plan.actions[ready.action];
-                let kept = if matches!(action.step, Step::Replace { .. }) { "; the old one stays" } else { "" };
+                let kept =
+                    if matches!(action.step, Step::Replace { .. }) { "; the old one stays" } else { "" };
                 let result = ActionResult::Failed(format!("{why}{kept}"));
                 changes.push(Change::Journal(Box::new(run.entry(action, &result))));
                 run.set(ready.action, result);
@@ -46,7 +47,8 @@ pub(super) async fn test_connections(run: &mut Run<'_>, ready: Vec<Ready>) -> Re
 async fn ask(run: &Run<'_>, ready: &[Ready]) -> Vec<Option<Result<Verdict, RemoteError>>> {
     let mut asking = JoinSet::new();
     for (n, ready) in ready.iter().enumerate() {
-        let (Step::Connect { index } | Step::Replace { index, .. }) = run.plan.actions[ready.action].step else {
+        let (Step::Connect { index } | Step::Replace { index, .. }) = run.plan.actions[ready.action].step
+        else {
             continue;
         };
         if run.source(index).test.before_connect {

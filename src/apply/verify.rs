@@ -22,8 +22,7 @@ impl Run<'_> {
     async fn look(&mut self, settle: SignedDuration) -> Result<bool, UnitError> {
         let listing = self.apply.writer.reader().list(self.unit()).await.map_err(remote_error)?;
         let key = Arc::clone(self.apply.state.key());
-        let reckoning =
-            reckon(&self.inventory, &listing, &self.answers, &key, (self.apply.now)(), settle);
+        let reckoning = reckon(&self.inventory, &listing, &self.answers, &key, (self.apply.now)(), settle);
         let mut changes: Vec<Change> = Vec::new();
         self.inventory = reckoning.inventory;
         let mut closed = Vec::new();
@@ -45,7 +44,9 @@ impl Run<'_> {
             }
         }
         let mut results = Vec::new();
-        for intent in self.intents.extract_if(.., |intent| closed.contains(&intent.number)).collect::<Vec<_>>() {
+        for intent in
+            self.intents.extract_if(.., |intent| closed.contains(&intent.number)).collect::<Vec<_>>()
+        {
             let Some(n) = intent.action else { continue };
             let action = &self.plan.actions[n];
             let result = self.judge(n, action, &listing);
@@ -127,4 +128,3 @@ pub(crate) fn mark_of(source: &DesiredSource) -> String {
     let text = serde_json::to_vec(&source.definition).unwrap_or_default();
     Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
-

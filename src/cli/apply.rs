@@ -30,12 +30,15 @@ pub(super) async fn run(common: &Common, args: &ApplyArgs) -> Result<Exit, Failu
     let (events, _inbox) = tokio::sync::mpsc::unbounded_channel();
     let stopping = daemon::listen(events).map_err(|error| Failure::failed(&error))?;
     let place = Workplace::open(common, args.path.as_ref(), Access::Write).await?;
-    let Some(state) = place.state.clone() else { return Err(Failure::usage("there is no state to write to")) };
+    let Some(state) = place.state.clone() else {
+        return Err(Failure::usage("there is no state to write to"));
+    };
     let mut tasks = place.tasks(&selector)?;
     if !args.selection.source.is_empty() {
         for task in &mut tasks {
             let desired = Arc::clone(&task.desired);
-            let named = desired.sources.iter().filter(|source| selector.source(&desired, &source.key, &source.name));
+            let named =
+                desired.sources.iter().filter(|source| selector.source(&desired, &source.key, &source.name));
             task.released = named.map(|source| source.name.clone()).collect();
         }
     }
@@ -114,7 +117,11 @@ struct Round {
 }
 
 impl Round {
-    async fn plan(reconciler: &Reconciler, selector: &Selector, mut tasks: Vec<Task>) -> Result<Self, Failure> {
+    async fn plan(
+        reconciler: &Reconciler,
+        selector: &Selector,
+        mut tasks: Vec<Task>,
+    ) -> Result<Self, Failure> {
         tasks.sort_by(|a, b| a.desired.unit.cmp(&b.desired.unit));
         let mut planned = reconciler.planner.plan_all(tasks.clone()).await;
         for planned in &mut planned {
@@ -147,7 +154,8 @@ impl Round {
 
     fn again(&self, outcomes: &[Outcome]) -> Vec<Task> {
         let units = self.approved.plan().units.iter().zip(outcomes);
-        let again: Vec<_> = units.filter(|(_, outcome)| outcome.again).map(|(unit, _)| unit.unit().clone()).collect();
+        let again: Vec<_> =
+            units.filter(|(_, outcome)| outcome.again).map(|(unit, _)| unit.unit().clone()).collect();
         self.tasks.iter().filter(|task| again.contains(&task.desired.unit)).cloned().collect()
     }
 }

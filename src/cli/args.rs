@@ -11,9 +11,11 @@ use std::path::PathBuf;
 /// Keeps the data sources of knowledge-graph workspaces as a directory of TOML files says.
 #[derive(Debug, Parser)]
 #[command(name = "wellspring", version, disable_help_subcommand = true, max_term_width = 100)]
-#[command(after_help = "Exit codes: 0 done or nothing to do · 1 failed or partly applied · 2 changes pending \
+#[command(
+    after_help = "Exit codes: 0 done or nothing to do · 1 failed or partly applied · 2 changes pending \
 (--detailed-exitcode) · 3 invalid files or a missing secret · 4 refused by a guard · 5 authentication · \
-64 usage · 130 interrupted")]
+64 usage · 130 interrupted"
+)]
 pub(super) struct Cli {
     #[command(flatten)]
     pub(super) common: Common,
@@ -213,7 +215,10 @@ pub(super) struct HistoryArgs {
 }
 
 #[derive(Debug, Args)]
-#[cfg_attr(not(feature = "local-platform"), expect(dead_code, reason = "parsed to say that it is not built in"))]
+#[cfg_attr(
+    not(feature = "local-platform"),
+    expect(dead_code, reason = "parsed to say that it is not built in")
+)]
 pub(super) struct ServeArgs {
     /// Where to listen
     #[arg(long, default_value = "127.0.0.1:8780")]
@@ -269,7 +274,8 @@ impl Common {
 
     /// How to log. A service tells what it does; a command only what is wrong.
     pub(super) fn logs(&self, service: bool) -> Logs {
-        let talks_to_a_person = service && std::io::stdout().is_terminal() && self.log_format == LogFormat::Text;
+        let talks_to_a_person =
+            service && std::io::stdout().is_terminal() && self.log_format == LogFormat::Text;
         Logs {
             format: self.log_format,
             color: self.color_err(),
@@ -298,7 +304,8 @@ fn limit(text: &str) -> Result<Limit, String> {
 }
 
 fn duration(text: &str) -> Result<std::time::Duration, String> {
-    let duration: jiff::SignedDuration = text.parse().map_err(|_| "not a duration such as 30s or 5m".to_owned())?;
+    let duration: jiff::SignedDuration =
+        text.parse().map_err(|_| "not a duration such as 30s or 5m".to_owned())?;
     std::time::Duration::try_from(duration).map_err(|_| "a duration cannot be negative".to_owned())
 }
 

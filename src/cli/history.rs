@@ -23,8 +23,11 @@ pub(super) async fn run(common: &Common, args: &HistoryArgs) -> Result<Exit, Fai
             }
             None => Vec::new(),
         };
-        let rows: Vec<JournalRow> =
-            rows.into_iter().filter(|row| chosen.has(&row.unit, &row.entry.source)).take(args.limit).collect();
+        let rows: Vec<JournalRow> = rows
+            .into_iter()
+            .filter(|row| chosen.has(&row.unit, &row.entry.source))
+            .take(args.limit)
+            .collect();
         changes(common, &chosen, &rows);
     } else {
         let runs = match &place.state {
@@ -58,7 +61,8 @@ impl Chosen<'_> {
     }
 
     fn key(&self, unit: &Unit, name: &SourceName) -> String {
-        let source = self.unit(unit).and_then(|desired| desired.sources.iter().find(|source| source.name == *name));
+        let source =
+            self.unit(unit).and_then(|desired| desired.sources.iter().find(|source| source.name == *name));
         source.map_or_else(|| name.to_string(), |source| source.key.to_string())
     }
 

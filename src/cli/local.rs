@@ -63,7 +63,11 @@ mod running {
     impl Local {
         /// Joins or starts. With `keep` false nothing is created: where no storage stands yet, an
         /// empty platform in memory answers.
-        pub(in crate::cli) async fn open(state_dir: &Path, data_dir: &Path, keep: bool) -> Result<Self, Failure> {
+        pub(in crate::cli) async fn open(
+            state_dir: &Path,
+            data_dir: &Path,
+            keep: bool,
+        ) -> Result<Self, Failure> {
             let folder = state_dir.join("platform");
             let address = folder.join("address.json");
             let storage = || {
@@ -74,8 +78,12 @@ mod running {
             loop {
                 let token = random_token()?;
                 let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-                let config =
-                    Config { storage: storage(), data_dir: data_dir.to_owned(), listen, token: token.clone() };
+                let config = Config {
+                    storage: storage(),
+                    data_dir: data_dir.to_owned(),
+                    listen,
+                    token: token.clone(),
+                };
                 let in_memory = matches!(config.storage, Storage::Memory);
                 match start(config).await {
                     Ok(running) => {
@@ -135,7 +143,8 @@ mod running {
     pub(in crate::cli) fn write_private(path: &Path, text: &[u8]) -> io::Result<()> {
         let temporary = path.with_extension("new");
         let _ = std::fs::remove_file(&temporary);
-        let mut file = std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(&temporary)?;
+        let mut file =
+            std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(&temporary)?;
         file.write_all(text)?;
         file.sync_all()?;
         std::fs::rename(&temporary, path)

@@ -19,7 +19,8 @@ pub(super) async fn run(common: &Common, args: &PlanArgs) -> Result<Exit, Failur
     answer::plan(common, approved.plan(), None);
     place.tell_undeclared().await?;
     let changes = approved.plan().units.iter().any(|unit| !unit.actions.is_empty());
-    let exit = exit_of(approved.plan()).or(place.exit()).or(Exit::Changes.when(changes && args.detailed_exitcode));
+    let exit =
+        exit_of(approved.plan()).or(place.exit()).or(Exit::Changes.when(changes && args.detailed_exitcode));
     place.close().await;
     Ok(exit)
 }

@@ -31,7 +31,8 @@ pub(super) async fn run(common: &Common, source: &str, path: Option<PathBuf>) ->
 async fn find(place: &Workplace, selector: &Selector, source: &str) -> Result<Schema, Failure> {
     for task in place.tasks(selector)? {
         let desired = &task.desired;
-        let declared = desired.sources.iter().find(|source| selector.source(desired, &source.key, &source.name));
+        let declared =
+            desired.sources.iter().find(|source| selector.source(desired, &source.key, &source.name));
         let Some(declared) = declared else { continue };
         let rows = place.reader.list(&desired.unit).await.map_err(failure)?;
         let ids: Vec<&SourceId> =

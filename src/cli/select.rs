@@ -28,7 +28,9 @@ impl Selector {
             .source
             .iter()
             .map(|text| match text.split_once('/') {
-                Some((workspace, source)) => Ok(Pattern { workspace: Some(glob(workspace)?), source: glob(source)? }),
+                Some((workspace, source)) => {
+                    Ok(Pattern { workspace: Some(glob(workspace)?), source: glob(source)? })
+                }
                 None => Ok(Pattern { workspace: None, source: glob(text)? }),
             })
             .collect::<Result<_, Failure>>()?;
@@ -80,8 +82,8 @@ impl Selector {
 
 impl Pattern {
     fn workspace(&self, unit: &DesiredUnit) -> bool {
-        self.workspace
-            .as_ref()
-            .is_none_or(|workspace| workspace.is_match(unit.label()) || workspace.is_match(unit.workspace().as_str()))
+        self.workspace.as_ref().is_none_or(|workspace| {
+            workspace.is_match(unit.label()) || workspace.is_match(unit.workspace().as_str())
+        })
     }
 }

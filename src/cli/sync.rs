@@ -24,7 +24,9 @@ pub(super) async fn run(common: &Common, args: &SyncArgs) -> Result<Exit, Failur
     let selection = Selection { workspace: args.workspace.clone(), source: args.sources.clone() };
     let selector = Selector::new(&selection)?;
     let place = Workplace::open(common, None, Access::Write).await?;
-    let Some(state) = place.state.clone() else { return Err(Failure::usage("there is no state to write to")) };
+    let Some(state) = place.state.clone() else {
+        return Err(Failure::usage("there is no state to write to"));
+    };
     let syncer = Syncer {
         writer: Writer::new(&place.reader),
         state: state.clone(),
@@ -57,7 +59,11 @@ pub(super) async fn run(common: &Common, args: &SyncArgs) -> Result<Exit, Failur
     if common.format == Format::Json {
         answer::write_json(&json!({ "format_version": 1, "syncs": json_of(&results) }));
     } else if all.is_empty() {
-        answer::write(if args.due { "Nothing is due." } else { "No source of ours matches; `wellspring apply` connects." });
+        answer::write(if args.due {
+            "Nothing is due."
+        } else {
+            "No source of ours matches; `wellspring apply` connects."
+        });
     }
     let failed = all.iter().any(|synced| synced.outcome != RunOutcome::Done);
     let exit = place.exit().or(Exit::Failed.when(failed));
@@ -66,7 +72,12 @@ pub(super) async fn run(common: &Common, args: &SyncArgs) -> Result<Exit, Failur
 }
 
 /// The calls for one unit: what is ours, declared, selected, not suspended, and (with --due) due.
-async fn calls(state: &State, selector: &Selector, task: &Task, args: &SyncArgs) -> Result<Vec<Call>, Failure> {
+async fn calls(
+    state: &State,
+    selector: &Selector,
+    task: &Task,
+    args: &SyncArgs,
+) -> Result<Vec<Call>, Failure> {
     let desired = &task.desired;
     let failed = |error: crate::state::StateError| Failure::failed(&error);
     let inventory = state.inventory(&desired.unit).await.map_err(failed)?;

@@ -68,7 +68,9 @@ async fn test(
     match reader.test_connection(workspace, &resolved).await {
         Ok(Verdict::Passed(message)) => tested("passed", message, Exit::Done),
         Ok(Verdict::Failed(message)) => tested("failed", message, Exit::Failed),
-        Ok(Verdict::Unavailable) => tested("skipped", "the platform has no test-connection".to_owned(), Exit::Done),
+        Ok(Verdict::Unavailable) => {
+            tested("skipped", "the platform has no test-connection".to_owned(), Exit::Done)
+        }
         Err(error) => {
             let exit = if error.is_auth() { Exit::Auth } else { Exit::Failed };
             tested("failed", chain(&error), exit)
@@ -91,7 +93,8 @@ fn place_answer(common: &Common, tested: &[Tested]) {
             .collect();
         return answer::write_json(&json!({ "format_version": 1, "tests": tests }));
     }
-    let width = tested.iter().map(|test| test.workspace.len() + test.source.len() + 1).max().unwrap_or(0).min(60);
+    let width =
+        tested.iter().map(|test| test.workspace.len() + test.source.len() + 1).max().unwrap_or(0).min(60);
     for test in tested {
         let mark = match test.outcome {
             "passed" => "✓",

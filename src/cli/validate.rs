@@ -12,7 +12,9 @@ pub(super) fn run(common: &Common, args: &ValidateArgs) -> Result<Exit, Failure>
     let reading = workplace::read(&settings)?;
     let missing = if args.secrets { missing_secrets(&reading, &settings.secrets()) } else { Vec::new() };
     match common.format {
-        Format::Json => answer::write_json(&json!({ "errors": reading.diagnostics, "missing_secrets": missing })),
+        Format::Json => {
+            answer::write_json(&json!({ "errors": reading.diagnostics, "missing_secrets": missing }))
+        }
         Format::Github => answer::write(&annotations(&reading)),
         Format::Human | Format::Markdown => {
             workplace::tell_diagnostics(common, &reading);

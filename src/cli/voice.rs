@@ -25,5 +25,8 @@ impl Said {
 
 /// What a plan tells apart from what it does: that stays the same from pass to pass.
 fn standing(plan: &UnitPlan) -> String {
-    format!("{:?} {:?} {:?} {:?} {:?}", plan.error, plan.withheld, plan.unmanaged, plan.unchecked, plan.suspended)
+    format!(
+        "{:?} {:?} {:?} {:?} {:?}",
+        plan.error, plan.withheld, plan.unmanaged, plan.unchecked, plan.suspended
+    )
 }

@@ -37,7 +37,11 @@ pub(super) enum Access {
 
 impl Workplace {
     /// Reads the files, finds the platform, opens the state. Nothing has been asked of the platform yet.
-    pub(super) async fn open(common: &Common, path: Option<&PathBuf>, access: Access) -> Result<Self, Failure> {
+    pub(super) async fn open(
+        common: &Common,
+        path: Option<&PathBuf>,
+        access: Access,
+    ) -> Result<Self, Failure> {
         let settings = resolve(common, path)?;
         let reading = read(&settings)?;
         tell_diagnostics(common, &reading);
@@ -114,7 +118,8 @@ impl Workplace {
         let Some(state) = &self.state else { return Ok(()) };
         let asked = self.reading.asked(&self.memory);
         for unit in state.units().await.map_err(|error| Failure::failed(&error))? {
-            let known = asked.held.contains_key(&unit) || asked.tasks.iter().any(|task| task.desired.unit == unit);
+            let known =
+                asked.held.contains_key(&unit) || asked.tasks.iter().any(|task| task.desired.unit == unit);
             if !known && !self.reading.has_errors() {
                 eprintln!(
                     "{unit}: no file declares this workspace any more, so its sources are left alone \
@@ -169,7 +174,8 @@ pub(super) fn resolve(common: &Common, path: Option<&PathBuf>) -> Result<Setting
 }
 
 pub(super) fn read(settings: &Settings) -> Result<Reading, Failure> {
-    Reading::take(&settings.root, &|name| (settings.environment())(name)).map_err(|error| Failure::invalid(&error))
+    Reading::take(&settings.root, &|name| (settings.environment())(name))
+        .map_err(|error| Failure::invalid(&error))
 }
 
 /// The findings, on stderr.
@@ -188,6 +194,10 @@ fn platform(settings: &Settings, reading: &Reading) -> Result<Platform, Failure>
     settings.platform(declared).map_err(|error| Failure::invalid(&error))
 }
 
-pub(super) fn reader(settings: &Settings, base_url: BaseUrl, token: crate::remote::Token) -> Result<Reader, Failure> {
+pub(super) fn reader(
+    settings: &Settings,
+    base_url: BaseUrl,
+    token: crate::remote::Token,
+) -> Result<Reader, Failure> {
     Reader::new(settings.remote(base_url, token)).map_err(|error| Failure::invalid(&error))
 }

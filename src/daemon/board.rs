@@ -148,7 +148,11 @@ impl Board {
 
     /// Marks every due sync as running and returns its call; one call at a time for each unit.
     pub(super) fn syncs_due(&mut self, now: Timestamp) -> Vec<Call> {
-        self.slots.values_mut().filter(|slot| !slot.sync_running).filter_map(|slot| slot.sync_due(now)).collect()
+        self.slots
+            .values_mut()
+            .filter(|slot| !slot.sync_running)
+            .filter_map(|slot| slot.sync_due(now))
+            .collect()
     }
 
     /// A call ended, with what was claimed for each of its sources.
@@ -168,7 +172,8 @@ impl Board {
     /// When something is next due, if nothing else happens.
     pub(super) fn next(&self, now: Timestamp) -> Option<Timestamp> {
         let checks = self.slots.values().filter(|slot| !slot.running).map(|slot| slot.check_at);
-        let syncs = self.slots.values().filter(|slot| !slot.sync_running).filter_map(|slot| slot.next_sync(now));
+        let syncs =
+            self.slots.values().filter(|slot| !slot.sync_running).filter_map(|slot| slot.next_sync(now));
         checks.chain(syncs).min()
     }
 
@@ -259,8 +264,11 @@ impl Slot {
 
     fn sync_due(&mut self, now: Timestamp) -> Option<Call> {
         let desired = Arc::clone(&self.task.desired);
-        let scheduled: Vec<Scheduled<'_>> =
-            self.sources.iter().filter_map(|source| source.scheduled(desired.sources.get(source.index)?, &desired.unit)).collect();
+        let scheduled: Vec<Scheduled<'_>> = self
+            .sources
+            .iter()
+            .filter_map(|source| source.scheduled(desired.sources.get(source.index)?, &desired.unit))
+            .collect();
         if scheduled.len() != self.sources.len() {
             // The files moved on; the pass that follows sets the schedule anew.
             return None;
@@ -328,7 +336,8 @@ impl Syncable {
 
 /// Doubles from failure to failure; spread by unit, so that what failed together does not return together.
 fn retry_after(unit: &Unit, failures: u32, interval: SignedDuration) -> SignedDuration {
-    let doubled = FIRST_RETRY.saturating_mul(1_i32.checked_shl(failures.saturating_sub(1).min(16)).unwrap_or(i32::MAX));
+    let doubled =
+        FIRST_RETRY.saturating_mul(1_i32.checked_shl(failures.saturating_sub(1).min(16)).unwrap_or(i32::MAX));
     let wait = doubled.min(interval.max(FIRST_RETRY));
     let spread: u32 = unit.workspace.as_str().bytes().chain(unit.scope.as_str().bytes()).map(u32::from).sum();
     wait.saturating_mul(100 + i32::try_from(spread % 25).unwrap_or(0)) / 100

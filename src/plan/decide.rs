@@ -1,7 +1,8 @@
 //! One declared name: which of the nine cases is it, and what follows?
 
 use super::{
-    Action, Comparison, Input, SecretState, Step, Suspended, UNDONE_TOO_OFTEN, Unchecked, UnitPlan, Withheld, adopt, compare,
+    Action, Comparison, Input, SecretState, Step, Suspended, UNDONE_TOO_OFTEN, Unchecked, UnitPlan, Withheld,
+    adopt, compare,
 };
 use crate::model::{DesiredSource, MetadataPolicy, ObservedSource, Owned, SourceId, SourceName};
 
@@ -199,7 +200,8 @@ impl<'a> Case<'a> {
         match story {
             Some(story) => {
                 let label = self.input.desired.label();
-                let allow = format!("edit the source, or run `wellspring apply -s {label}/{}`", self.source.key);
+                let allow =
+                    format!("edit the source, or run `wellspring apply -s {label}/{}`", self.source.key);
                 let word = action.step.word();
                 plan.withheld.push(self.withheld(word, "quarantined", story, Some(allow), false));
             }

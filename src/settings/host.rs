@@ -170,8 +170,9 @@ impl From<Limits> for HostLimits {
 impl<'de> Deserialize<'de> for Humane {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let span: jiff::SignedDuration =
-            text.parse().map_err(|_| de::Error::custom(format!("{text:?} is not a duration such as \"30s\"")))?;
+        let span: jiff::SignedDuration = text
+            .parse()
+            .map_err(|_| de::Error::custom(format!("{text:?} is not a duration such as \"30s\"")))?;
         Duration::try_from(span).map(Self).map_err(|_| de::Error::custom("a duration cannot be negative"))
     }
 }

@@ -44,6 +44,7 @@ fn of_platform_tools(home: &Path, platform: &BaseUrl) -> Option<SecretString> {
     }
     let text = std::fs::read_to_string(home.join(".prometheux/config.json")).ok()?;
     let config: Config = serde_json::from_str(&text).ok()?;
-    (BaseUrl::parse(&config.url).ok()? == *platform && !secrecy::ExposeSecret::expose_secret(&config.token).is_empty())
-        .then_some(config.token)
+    (BaseUrl::parse(&config.url).ok()? == *platform
+        && !secrecy::ExposeSecret::expose_secret(&config.token).is_empty())
+    .then_some(config.token)
 }

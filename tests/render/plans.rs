@@ -171,6 +171,7 @@ fn owned() -> Box<Owned> {
         echo: BTreeMap::new(),
         key_id: String::new(),
         sync: None,
+        sync_since: None,
     };
     Box::new(Owned {
         key: key("tickets"),
@@ -370,7 +371,12 @@ pub(crate) fn applied() -> (Plan, Vec<Outcome>) {
             ..Outcome::default()
         },
         Outcome { results: vec![ActionResult::Done; 3], ..Outcome::default() },
-        Outcome { results: vec![ActionResult::Done, ActionResult::Open], error: Some(stopped), again: false },
+        Outcome {
+            results: vec![ActionResult::Done, ActionResult::Open],
+            error: Some(stopped),
+            again: false,
+            waits_for_sync: false,
+        },
         Outcome::default(),
     ];
     (plan, outcomes)

@@ -64,8 +64,12 @@ impl Voice for Log {
             return;
         }
         match &plan.error {
-            Some(error) => error!(workspace, kind = error.kind, "not planned: {}", escape::terminal_line(&error.message)),
-            None => info!(workspace, unchanged = plan.unchanged.len(), changes = plan.actions.len(), "planned"),
+            Some(error) => {
+                error!(workspace, kind = error.kind, "not planned: {}", escape::terminal_line(&error.message))
+            }
+            None => {
+                info!(workspace, unchanged = plan.unchanged.len(), changes = plan.actions.len(), "planned")
+            }
         }
         for withheld in &plan.withheld {
             warn!(
@@ -105,7 +109,12 @@ impl Voice for Log {
         let workspace = plan.desired.label();
         match outcome.and_then(|outcome| outcome.error.as_ref()) {
             Some(error) if plan.error.is_none() => {
-                error!(workspace, kind = error.kind, "pass stopped: {}", escape::terminal_line(&error.message));
+                error!(
+                    workspace,
+                    kind = error.kind,
+                    "pass stopped: {}",
+                    escape::terminal_line(&error.message)
+                );
             }
             _ => debug!(workspace, "pass ended"),
         }
