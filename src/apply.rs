@@ -343,8 +343,7 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         let now = (self.apply.now)();
-        let numbers =
-            self.apply.state.record_intents(self.unit(), intents.clone(), now).await.map_err(state_error)?;
+        let numbers = self.apply.state.record_intents(self.unit(), intents.clone(), now).await?;
         for ((action, number), NewIntent { name, key, kind, before }) in
             actions.into_iter().zip(numbers).zip(intents)
         {
@@ -358,7 +357,7 @@ impl<'a> Run<'a> {
         if changes.is_empty() {
             return Ok(());
         }
-        self.apply.state.commit(self.unit(), changes).await.map_err(state_error)
+        self.apply.state.commit(self.unit(), changes).await.map_err(UnitError::from)
     }
 
     /// Nothing stays open: what was not reached says why.
@@ -382,14 +381,17 @@ impl<'a> Run<'a> {
 /// What is to be cleaned up: the action it belongs to, its name, its key, its id.
 type Going = (Option<usize>, SourceName, SourceKey, SourceId);
 
-fn state_error(error: StateError) -> UnitError {
-    UnitError { kind: "state", message: chain(&error) }
+impl From<StateError> for UnitError {
+    fn from(error: StateError) -> Self {
+        Self { kind: "state", message: chain(&error) }
+    }
 }
 
-/// A failed call that stops the unit's pass.
-pub(crate) fn remote_error(error: RemoteError) -> UnitError {
-    let kind = if error.is_auth() { "auth" } else { "platform" };
-    UnitError { kind, message: chain(&error) }
+impl From<RemoteError> for UnitError {
+    fn from(error: RemoteError) -> Self {
+        let kind = if error.is_auth() { "auth" } else { "platform" };
+        Self { kind, message: chain(&error) }
+    }
 }
 
 /// An error with its sources, once, on one line.

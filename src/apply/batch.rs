@@ -1,6 +1,6 @@
 //! Writes in batches. A batch that is refused as a whole is halved until the bad one stands alone.
 
-use super::{Going, Ready, Run, chain, recreate, remote_error};
+use super::{Going, Ready, Run, chain, recreate};
 use crate::model::{NonEmpty, SourceId, SourceName};
 use crate::plan::{ActionResult, Step, UnitError};
 use crate::remote::{ConnectAnswer, RemoteError, RemoteErrorKind};
@@ -36,7 +36,7 @@ pub(super) async fn connect(run: &mut Run<'_>, ready: Vec<Ready>) -> Result<(), 
                     let all: Vec<_> =
                         batch.into_iter().chain(rest).map(|ready| (ready.action, why.clone())).collect();
                     not_carried_out(run, all).await?;
-                    return Err(remote_error(error));
+                    return Err(error.into());
                 }
                 // Nothing is concluded and nothing sent again: the listing decides.
                 After::Look => {
@@ -73,7 +73,7 @@ pub(super) async fn cleanup(run: &mut Run<'_>, going: Vec<Going>) -> Result<(), 
             }
             Some(Err(error)) => match after(&error) {
                 After::Halve if batch.len() > 1 => halve(&mut batches, batch),
-                After::Stop => return Err(remote_error(error)),
+                After::Stop => return Err(error.into()),
                 // An id already gone is refused by some platforms: the listing decides here, too.
                 _ => {
                     for (action, why) in give_up(chain(&error)) {

@@ -1,6 +1,6 @@
 //! Looking again: what the listing shows is what is recorded.
 
-use super::{Run, remote_error};
+use super::Run;
 use crate::model::{DesiredSource, ObservedSource};
 use crate::plan::{Action, ActionResult, Correction, Step, UnitError, placed, reckon};
 use crate::state::{Change, JournalEntry, Quarantined};
@@ -20,7 +20,7 @@ impl Run<'_> {
 
     /// Returns whether something may still be under way.
     async fn look(&mut self, settle: SignedDuration) -> Result<bool, UnitError> {
-        let listing = self.apply.writer.reader().list(self.unit()).await.map_err(remote_error)?;
+        let listing = self.apply.writer.reader().list(self.unit()).await?;
         let key = Arc::clone(self.apply.state.key());
         let reckoning = reckon(&self.inventory, &listing, &self.answers, &key, (self.apply.now)(), settle);
         let mut changes: Vec<Change> = Vec::new();

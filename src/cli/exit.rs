@@ -1,7 +1,9 @@
 //! Exit codes, and errors on their way to them.
 
 use crate::apply::chain;
+use crate::remote::RemoteError;
 use crate::render;
+use crate::state::{LockError, StateError};
 use std::process::ExitCode;
 
 /// The exit codes. Where several apply, the earlier in this list wins.
@@ -91,6 +93,30 @@ impl Failure {
             eprintln!("error: {}", render::escape::terminal(&self.message));
         }
         self.exit
+    }
+}
+
+impl From<RemoteError> for Failure {
+    fn from(error: RemoteError) -> Self {
+        Self { exit: if error.is_auth() { Exit::Auth } else { Exit::Failed }, message: chain(&error) }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::failed(&error)
+    }
+}
+
+impl From<LockError> for Failure {
+    fn from(error: LockError) -> Self {
+        Self::failed(&error)
+    }
+}
+
+impl From<StateError> for Failure {
+    fn from(error: StateError) -> Self {
+        Self::failed(&error)
     }
 }
 
