@@ -137,7 +137,7 @@ mod tests {
             Exit::Changes,
             Exit::Done,
         ];
-        assert_eq!(all.map(|exit| exit.code()), order);
+        assert_eq!(all.map(Exit::code), order);
         assert_eq!(Exit::Changes.or(Exit::Failed), Exit::Failed);
         assert_eq!(Exit::Done.or(Exit::Refused), Exit::Refused);
     }

@@ -65,10 +65,10 @@ impl Voice for Log {
         }
         match &plan.error {
             Some(error) => {
-                error!(workspace, kind = error.kind, "not planned: {}", escape::terminal_line(&error.message))
+                error!(workspace, kind = error.kind, "not planned: {}", escape::terminal_line(&error.message));
             }
             None => {
-                info!(workspace, unchanged = plan.unchanged.len(), changes = plan.actions.len(), "planned")
+                info!(workspace, unchanged = plan.unchanged.len(), changes = plan.actions.len(), "planned");
             }
         }
         for withheld in &plan.withheld {
