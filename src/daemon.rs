@@ -137,7 +137,7 @@ impl Daemon {
     fn watch(&self, events: UnboundedSender<Event>) {
         match watch::start(&self.root) {
             Err(error) => {
-                self.voice.warn(&format!("{}; changes are found every interval only", chain(&error)))
+                self.voice.warn(&format!("{}; changes are found every interval only", chain(&error)));
             }
             Ok(mut watch) => {
                 tokio::spawn(async move {

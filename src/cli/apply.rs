@@ -78,7 +78,7 @@ pub(super) async fn run(common: &Common, args: &ApplyArgs) -> Result<Exit, Failu
         still_so(&place).await?;
     }
     if human && pending {
-        answer::write("");
+        answer::write("\n");
     }
     let mut plan = round.approved.plan().clone();
     let mut outcomes = round.apply(&reconciler).await;

@@ -49,6 +49,14 @@ impl Terminal {
     }
 }
 
+/// The time of day while that is clear, else the date too.
+fn clock_time(at: Timestamp, now: Timestamp) -> String {
+    if at.duration_since(now) < jiff::SignedDuration::from_hours(20) {
+        return at.to_zoned_datetime(TimeZone::system()).strftime("%H:%M:%S").to_string();
+    }
+    words::moment(at, &TimeZone::system(), now)
+}
+
 impl Voice for Terminal {
     fn files(&self, reading: &Reading) {
         let findings = reading.explained(self.look.color);
@@ -73,7 +81,7 @@ impl Voice for Terminal {
         let anything = !plan.actions.is_empty();
         let standing = plan.error.is_some() || !plan.withheld.is_empty() || !plan.unmanaged.is_empty();
         if anything || (news && standing) {
-            answer::write("");
+            answer::write("\n");
             answer::write(&render::unit_text(plan, Timestamp::now(), &self.look));
         } else if news {
             let count = words::count(plan.unchanged.len(), "source");
@@ -111,7 +119,7 @@ impl Voice for Terminal {
             .take(NEXT)
             .map(|(at, task, key, _)| {
                 let name = escape::terminal_line(&format!("{}/{key}", task.desired.label()));
-                format!("{name} {}", words::moment(*at, &TimeZone::system(), now))
+                format!("{name} {}", clock_time(*at, now))
             })
             .collect();
         if soon.is_empty() {
