@@ -189,7 +189,7 @@ async fn reading_a_sqlite_file_leaves_nothing_beside_it() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 6, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever stands in a table, its rows are the same in every format.
     #[test]
