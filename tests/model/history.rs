@@ -270,7 +270,7 @@ impl History {
                 let text = describe(&self.tree);
                 self.wire.world().note(format!("the tree: {what}: {text}"));
             }
-            7..=11 => self.someone_acts(),
+            7..=11 => self.someone_acts().await,
             12 | 13 => self.sync().await,
             14 => {
                 let value = self.chance.one_of(&[Some("pw-one"), Some("pw-two"), None]);
@@ -294,8 +294,10 @@ impl History {
     }
 
     /// Someone else has their hands on the platform.
-    fn someone_acts(&mut self) {
+    async fn someone_acts(&mut self) {
         let name = self.chance.one_of(&tree::NAMES);
+        let inventory = self.state.as_ref().unwrap().inventory(&tree::unit()).await.unwrap();
+        let open = inventory.intents.iter().any(|intent| intent.name.as_str() == name);
         let definition = tree::definition(&mut self.chance);
         let config: Value = definition
             .connection_config
@@ -321,6 +323,7 @@ impl History {
                     metadata: self.chance.one_of(&[Value::Null, json!({}), json!({"team": "x"})]),
                     since: world.now,
                     disturbed: true,
+                    unseen: false,
                 };
                 world.note(format!("someone adds {}", shown(&row)));
                 world.rows.push(row);
@@ -334,6 +337,7 @@ impl History {
                 for row in world.rows.iter_mut().filter(|row| row.name == name) {
                     row.config.clone_from(&config);
                     row.disturbed = true;
+                    row.unseen |= open;
                 }
             }
         }
@@ -444,18 +448,18 @@ impl History {
     }
 }
 
-/// Exemption: a request that lands after the time in which the platform must settle leaves a row
-/// that nothing proves to be ours where no stamp is echoed; and without ids no row can be cleaned up.
+/// Exemption: where no stamp is echoed, nothing proves which of several rows of a name are ours; and
+/// without ids none can be cleaned up. What stands there twice is said, and left alone.
 fn may_stay_double(semantics: &Semantics) -> bool {
-    semantics.ids == Ids::None || (semantics.echo == Echo::Nothing && semantics.very_late)
+    semantics.ids == Ids::None || semantics.echo == Echo::Nothing
 }
 
 /// What the platform's row has that was not declared.
 fn differs(world: &World, row: &Row, source: &wellspring::model::DesiredSource) -> Option<String> {
     let echo = world.semantics.echo;
-    // Exemption: what was changed behind our back and is not shown cannot be known.
-    let hidden = row.disturbed && echo == Echo::Nothing;
-    if hidden {
+    // Exemption: what was changed behind our back and is not shown cannot be known; nor can what was
+    // changed before we ever saw what our write had left.
+    if row.unseen || (row.disturbed && echo == Echo::Nothing) {
         return None;
     }
     let mut wanted = serde_json::Map::new();
@@ -471,8 +475,9 @@ fn differs(world: &World, row: &Row, source: &wellspring::model::DesiredSource) 
     let mut config = row.config.as_object().cloned().unwrap_or_default();
     if row.disturbed {
         config.remove("password");
-        // Keys that we do not declare are left to whoever set them.
+        // Exemption: a key that is not shown is unknown, and one that is not declared is let be.
         config.retain(|key, _| wanted.contains_key(key));
+        wanted.retain(|key, _| config.contains_key(key));
     }
     if config != wanted {
         return Some(format!("{} instead of {}", Value::from(config), Value::from(wanted)));

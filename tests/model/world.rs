@@ -73,6 +73,8 @@ pub(crate) struct Row {
     pub(crate) since: u64,
     /// Its content is not what our last answered write left: someone edited it, or a request landed late.
     pub(crate) disturbed: bool,
+    /// Someone edited it before we had seen what our write left.
+    pub(crate) unseen: bool,
 }
 
 /// A request as the platform sees it, with what was known when it was sent.
@@ -279,6 +281,7 @@ impl World {
             metadata: source["metadata"].clone(),
             since: self.now,
             disturbed: arrived.late,
+            unseen: false,
         };
         let upsert = self.semantics.taken == Taken::Upsert;
         let old = self.rows.iter().position(|old| upsert && old.name == row.name);
