@@ -59,7 +59,7 @@ pub struct Settings {
     pub sync_timeout: Duration,
     /// For opening a connection.
     pub connect_timeout: Duration,
-    /// Calls under way at once.
+    /// Calls under way at once. A quarter of them, at least one, is for syncs; the rest for all others.
     pub max_in_flight: usize,
     /// Calls begun in one second, on average.
     pub requests_per_second: u32,

@@ -203,7 +203,7 @@ impl Transport {
             .try_clone()
             .ok_or_else(|| call.error(RemoteErrorKind::NotSent("the request cannot be copied".into())))?;
         request.headers_mut().insert(AUTHORIZATION, bearer(token).map_err(|kind| call.error(kind))?);
-        let turn = self.limits.turn().await;
+        let turn = self.limits.turn(call.endpoint).await;
         let started = std::time::Instant::now();
         let (status, outcome) = match self.way.carry(request).await {
             Ok(response) => (Some(response.status().as_u16()), self.answer(call, response).await),
