@@ -448,3 +448,6 @@ fn retry_after(unit: &Unit, failures: u32, interval: SignedDuration) -> SignedDu
 fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
     at.checked_add(by).unwrap_or(Timestamp::MAX)
 }
+
+#[cfg(test)]
+mod tests;
