@@ -17,7 +17,7 @@ use crate::plan::{Action, ActionResult, Answers, ApprovedUnit, Outcome, Removal,
 use crate::remote::{RemoteError, Writer};
 use crate::secrets::Secrets;
 use crate::state::{Change, NewIntent, State, StateError};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +40,8 @@ pub struct Apply<'a> {
     pub settle: Duration,
     /// The most sources in one call.
     pub batch: usize,
+    /// The platform is known to update in place.
+    pub upserts: bool,
     /// Names this pass in the journal.
     pub pass: &'a str,
     /// The clock.
@@ -250,8 +252,11 @@ impl<'a> Run<'a> {
                 Step::Replace { old, .. } => Some(old.clone()),
                 _ => None,
             };
-            let mut before: Vec<SourceId> = replaced.into_iter().collect();
-            before.extend(owned.into_iter().flat_map(|owned| owned.superseded.iter().cloned()));
+            // A list may lag behind: what it did not show may stand there all the same.
+            let known = owned.into_iter().flat_map(|owned| owned.id.iter().chain(&owned.superseded));
+            let mut before: Vec<SourceId> = replaced.into_iter().chain(known.cloned()).collect();
+            before.sort();
+            before.dedup();
             before
         };
         let intents = ready
@@ -267,7 +272,24 @@ impl<'a> Run<'a> {
             })
             .collect();
         self.record(ready.iter().map(|ready| Some(ready.action)).collect(), intents).await?;
-        batch::connect(self, ready).await
+        let sent = batch::connect(self, ready).await;
+        self.sent().await?;
+        sent
+    }
+
+    /// Attempts may have gone on for a while: what is still open was perhaps sent only just now, and
+    /// the platform's time to settle begins with that.
+    async fn sent(&mut self) -> Result<(), UnitError> {
+        let now = (self.apply.now)();
+        let mut changes = Vec::new();
+        for intent in &mut self.inventory.intents {
+            let delayed = now.duration_since(intent.recorded_at) >= SignedDuration::from_secs(1);
+            if delayed && self.intents.iter().any(|open| open.number == intent.number) {
+                intent.recorded_at = now;
+                changes.push(Change::Sent(intent.number, now));
+            }
+        }
+        self.commit(changes).await
     }
 
     /// Records the intents and cleans up, in batches, always by recorded ids.
@@ -330,7 +352,9 @@ impl<'a> Run<'a> {
             .collect();
         let actions = going.iter().map(|going| going.0).collect();
         self.record(actions, intents).await?;
-        batch::cleanup(self, going).await
+        let sent = batch::cleanup(self, going).await;
+        self.sent().await?;
+        sent
     }
 
     /// Before a write is sent, the state knows that it will be.

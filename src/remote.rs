@@ -22,6 +22,7 @@ mod transport;
 pub use base_url::{BaseUrl, InvalidBaseUrl};
 pub use error::{Endpoint, RemoteError, RemoteErrorKind};
 pub use retry::Backoff;
+pub use transport::{InProcess, Unanswered};
 
 use crate::model::{NonEmpty, ObservedSource, ResolvedSource, SourceId, Unit, WorkspaceId};
 use message::Sent;
@@ -211,6 +212,13 @@ impl Reader {
     /// When the URL is plain HTTP to another machine, or TLS cannot be set up.
     pub fn new(settings: Settings) -> Result<Self, RemoteError> {
         Transport::new(settings).map(|transport| Self(Arc::new(transport)))
+    }
+
+    /// Speaks to a platform within this process; only the wire is left out. The settings' address
+    /// still makes the URLs, and their timeouts hold on the clock of the runtime.
+    #[must_use]
+    pub fn in_process(settings: Settings, platform: InProcess) -> Self {
+        Self(Arc::new(Transport::in_process(settings, platform)))
     }
 
     /// Every source of a unit, the whole list or none of it.

@@ -13,6 +13,10 @@ mod command;
 mod fault;
 #[path = "support/platform.rs"]
 mod platform;
+#[path = "support/quickstart.rs"]
+mod quickstart;
+#[path = "support/scene.rs"]
+mod scene;
 #[path = "support/tree.rs"]
 mod tree;
 
@@ -22,4 +26,6 @@ pub(crate) use platform::{
     CleanupManner, EchoManner, Fault, Gate, Ids, Platform, Recorded, Row, Semantics, SyncManner, Taken,
     TestManner,
 };
+pub(crate) use quickstart::{Local, Quickstart};
+pub(crate) use scene::{Scene, files_below, workspace_file};
 pub(crate) use tree::Tree;

@@ -52,6 +52,7 @@ impl Run<'_> {
             let result = self.judge(n, action, &listing);
             changes.push(Change::Journal(Box::new(self.entry(action, &result))));
             changes.extend(self.quarantine(intent.number, action, &result));
+            changes.extend(self.learn(action, &result));
             results.push((n, result));
         }
         self.commit(changes).await?;
@@ -89,10 +90,28 @@ impl Run<'_> {
         let Step::Connect { index } = action.step else { return None };
         let vanished = matches!(result, ActionResult::Failed(_)) && self.answers.contains_key(&number);
         vanished.then(|| {
-            let reason = "the platform said that it connected it, and does not list it".to_owned();
-            let mark = mark_of(self.source(index));
-            Change::Quarantine(action.name.clone(), Quarantined { since: (self.apply.now)(), reason, mark })
+            self.quarantined(action, index, "the platform said that it connected it, and does not list it")
         })
+    }
+
+    /// A replacement that kept the id was an update in place; one that did not was none.
+    fn learn(&self, action: &Action, result: &ActionResult) -> Option<Change> {
+        let Step::Replace { old, .. } = &action.step else { return None };
+        let now = self.inventory.owned.get(&action.name).filter(|_| *result == ActionResult::Done)?;
+        let upserts = now.id.as_ref() == Some(old);
+        (upserts != self.apply.upserts).then_some(Change::Upserts(upserts))
+    }
+
+    /// The platform refuses to replace what stands there: the next pass would be refused likewise.
+    pub(super) async fn keep_from_trying(&self, action: usize, why: &str) -> Result<(), UnitError> {
+        let action = &self.plan.actions[action];
+        let Step::Replace { index, .. } = action.step else { return Ok(()) };
+        self.commit(vec![self.quarantined(action, index, why)]).await
+    }
+
+    fn quarantined(&self, action: &Action, index: usize, reason: &str) -> Change {
+        let (since, mark) = ((self.apply.now)(), mark_of(self.source(index)));
+        Change::Quarantine(action.name.clone(), Quarantined { since, reason: reason.to_owned(), mark })
     }
 
     pub(super) fn entry(&self, action: &Action, result: &ActionResult) -> JournalEntry {

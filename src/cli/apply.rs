@@ -68,7 +68,7 @@ pub(super) async fn run(common: &Common, args: &ApplyArgs) -> Result<Exit, Failu
     }
     let mut round = Round::plan(&reconciler, &selector, tasks).await?;
     if human {
-        answer::plan(common, round.approved.plan(), None);
+        answer::plan(common, round.approved.plan(), None, &place.reading);
     }
     let pending = round.approved.plan().units.iter().any(|unit| !unit.actions.is_empty());
     if pending && !args.yes {
@@ -97,7 +97,7 @@ pub(super) async fn run(common: &Common, args: &ApplyArgs) -> Result<Exit, Failu
     if human && pending {
         answer::write(&format!("\n{}", render::outcome_line(&plan, &outcomes)));
     } else if !human {
-        answer::plan(common, &plan, Some(&outcomes));
+        answer::plan(common, &plan, Some(&outcomes), &place.reading);
     }
     place.tell_undeclared().await?;
     let exit = outcome_exit(&plan, &outcomes)
@@ -141,7 +141,7 @@ impl Round {
             let task = self.tasks[n].clone();
             applying.spawn(async move {
                 match approved.units().nth(n) {
-                    Some(unit) => (n, reconciler.apply(unit, planned.inventory, &task).await),
+                    Some(unit) => (n, reconciler.apply(unit, planned, &task).await),
                     None => (n, Outcome::default()),
                 }
             });

@@ -88,6 +88,7 @@ impl Workplace {
             secrets: Arc::new(self.settings.secrets()),
             root: root(&self.settings).into(),
             settle: self.settle,
+            upserts: self.is_local(),
             overrides,
             host: self.settings.limits(),
             clock: clock(),

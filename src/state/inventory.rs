@@ -3,6 +3,7 @@
 use super::codec::{self, instant, nanoseconds};
 use super::error::Fault;
 use super::journal::{self, JournalEntry};
+use super::learned;
 use super::quarantine::{self, Quarantined};
 use super::{State, StateError};
 use crate::model::{Intent, IntentKind, Inventory, Owned, SourceId, SourceKey, SourceName, Unit};
@@ -32,10 +33,14 @@ pub enum Change {
     Disown(SourceName),
     /// The outcome of this intent is known.
     CloseIntent(i64),
+    /// This intent's write may have been sent as late as now. Nothing happens when it is not open.
+    Sent(i64, Timestamp),
     /// Something was done, or failed.
     Journal(Box<JournalEntry>),
     /// Leave this source alone until it is released or its mark changes.
     Quarantine(SourceName, Quarantined),
+    /// The platform was seen to update a source in place on connect, or to do otherwise.
+    Upserts(bool),
     /// The source is treated as any other again. Nothing happens when it was.
     Release(SourceName),
 }
@@ -151,8 +156,14 @@ fn make(transaction: &Transaction<'_>, platform: &str, unit: &Unit, change: &Cha
                 return Err(StateError::NoSuchIntent(*number).into());
             }
         }
+        Change::Sent(number, at) => {
+            transaction
+                .prepare_cached("UPDATE intents SET recorded_at = ?1 WHERE number = ?2")?
+                .execute(params![nanoseconds(*at), number])?;
+        }
         Change::Journal(entry) => journal::write(transaction, platform, unit, entry)?,
         Change::Quarantine(name, held) => quarantine::put(transaction, platform, unit, name, held)?,
+        Change::Upserts(upserts) => learned::put(transaction, platform, *upserts)?,
         Change::Release(name) => quarantine::release(transaction, platform, unit, name)?,
     }
     Ok(())

@@ -1,0 +1,142 @@
+//! What others do on the platform, and what fails there.
+
+use super::support::{Fault, Running, Scene, Semantics, Taken, until};
+use serde_json::json;
+
+const A: (&str, &str) = ("alpha", "a.example.com");
+const B: (&str, &str) = ("beta", "b.example.com");
+
+fn served(semantics: Semantics) -> (Scene, Running) {
+    let scene = Scene::with(semantics);
+    scene.declare("ws_one", &[A, B]);
+    let daemon = scene.command(&["run", "--interval", "1s"]).spawn();
+    until("both are connected", || scene.holds("ws_one", &[A, B]));
+    (scene, daemon)
+}
+
+/// Two more looks at the workspace, each a chance to do something.
+fn two_looks(scene: &Scene) {
+    let lists = || scene.platform.calls_to("list").iter().filter(|call| call.workspace == "ws_one").count();
+    let before = lists();
+    until("it looked twice", || lists() >= before + 3);
+}
+
+#[test]
+fn what_someone_removes_is_put_back_at_the_next_check() {
+    let (scene, _daemon) = served(Semantics::default());
+    scene.platform.remove("ws_one", "user", "alpha");
+    until("it is back", || scene.holds("ws_one", &[A, B]));
+}
+
+#[test]
+fn what_someone_changes_is_put_right_at_the_next_check() {
+    let (scene, daemon) = served(Semantics::default());
+    // Only what was seen to be echoed can be seen to have changed.
+    two_looks(&scene);
+    scene.platform.modify("ws_one", "user", "alpha", |row| {
+        row.connection_config = json!({ "host": "elsewhere.example.com" });
+    });
+    until("it is as declared", || scene.holds("ws_one", &[A, B]));
+    daemon.wait_for_line("changed on the platform");
+}
+
+#[test]
+fn what_someone_adds_is_told_and_left_alone() {
+    let (scene, daemon) = served(Semantics::default());
+    let number = scene.someone_adds("ws_one", "upload");
+    daemon.wait_for_line("unmanaged, left alone");
+    scene.declare("ws_one", &[A]);
+    until("ours goes", || !scene.platform.names("ws_one", "user").contains(&"beta".to_owned()));
+    two_looks(&scene);
+    let rows = scene.platform.rows("ws_one", "user");
+    assert!(rows.iter().any(|row| row.number == number));
+}
+
+#[test]
+fn a_replaced_source_is_never_absent() {
+    for taken in [Taken::Upsert, Taken::Duplicate] {
+        let (scene, _daemon) = served(Semantics { taken, ..Semantics::default() });
+        scene.platform.forget_calls();
+        let changed = ("alpha", "new.example.com");
+        scene.declare("ws_one", &[changed, B]);
+        let mut there = true;
+        until("it is replaced", || {
+            there &= scene.platform.names("ws_one", "user").contains(&"alpha".to_owned());
+            scene.holds("ws_one", &[changed, B])
+        });
+        assert!(there, "{taken:?}");
+        let writes: Vec<_> = scene.platform.writes().into_iter().map(|call| call.endpoint).collect();
+        let wanted: &[&str] = if taken == Taken::Upsert { &["connect"] } else { &["connect", "cleanup"] };
+        assert_eq!(writes, wanted, "{taken:?}");
+    }
+}
+
+#[test]
+fn where_a_taken_name_is_refused_the_source_is_cleaned_up_and_connected() {
+    let (scene, _daemon) = served(Semantics { taken: Taken::Conflict, ..Semantics::default() });
+    let changed = ("alpha", "new.example.com");
+    scene.declare("ws_one", &[changed, B]);
+    until("it is replaced", || scene.holds("ws_one", &[changed, B]));
+}
+
+#[test]
+fn a_failing_workspace_holds_nobody_back() {
+    let scene = Scene::new();
+    for workspace in ["ws_bad", "ws_odd", "ws_one"] {
+        scene.declare(workspace, &[A]);
+    }
+    for _ in 0..200 {
+        scene.platform.script_for("ws_bad", "list", Fault::status(403, "not yours"));
+        let odd = json!({ "status": "success", "message": "", "data": {} });
+        scene.platform.script_for("ws_odd", "list", Fault::json(200, &odd));
+    }
+    let daemon = scene.command(&["run", "--interval", "1s"]).spawn();
+    until("the good one is served", || scene.holds("ws_one", &[A]));
+    scene.declare("ws_one", &[A, B]);
+    until("and goes on being served", || scene.holds("ws_one", &[A, B]));
+    daemon.wait_for_line("not yours");
+    let writes = scene.platform.writes();
+    assert!(writes.iter().all(|call| call.workspace == "ws_one"));
+    scene.platform.heal();
+    until("the others recover", || scene.holds("ws_bad", &[A]) && scene.holds("ws_odd", &[A]));
+}
+
+#[test]
+fn a_partial_list_stops_its_workspace() {
+    let (scene, daemon) = served(Semantics::default());
+    scene.platform.semantics(|semantics| {
+        semantics.page_fields.insert("has_more".to_owned(), json!(true));
+    });
+    scene.platform.remove("ws_one", "user", "alpha");
+    scene.platform.forget_calls();
+    scene.declare("ws_one", &[A]);
+    daemon.wait_for_line("not planned");
+    assert!(scene.platform.writes().is_empty());
+    scene.platform.semantics(|semantics| semantics.page_fields.clear());
+    until("it goes on", || scene.holds("ws_one", &[A]));
+}
+
+#[test]
+fn a_missing_secret_skips_its_source_and_serves_the_others() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A, ("locked", "${NOT_SET_HERE}.example.com")]);
+    let daemon = scene.daemon();
+    until("the other is connected", || scene.holds("ws_one", &[A]));
+    daemon.wait_for_line("NOT_SET_HERE");
+}
+
+#[test]
+fn a_dry_run_never_writes() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A]);
+    scene.someone_adds("ws_one", "upload");
+    let daemon = scene.command(&["run", "--dry-run", "--interval", "1s"]).spawn();
+    daemon.wait_for_line("would connect");
+    scene.declare("ws_one", &[A, B]);
+    daemon.wait_for_line("source=beta");
+    two_looks(&scene);
+    daemon.signal("TERM");
+    assert_eq!(daemon.finish().code, Some(0));
+    assert!(scene.platform.calls().iter().all(|call| call.endpoint == "list"));
+    assert!(super::support::files_below(scene.state.path()).is_empty());
+}

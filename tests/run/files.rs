@@ -1,0 +1,194 @@
+//! What the files say is what is done, and what cannot be read is never taken for absent.
+
+use super::support::{Scene, until};
+
+const A: (&str, &str) = ("alpha", "a.example.com");
+const B: (&str, &str) = ("beta", "b.example.com");
+
+/// A daemon that has connected alpha and beta in `ws_one`, and has come to rest.
+fn settled() -> (Scene, super::support::Running) {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A, B]);
+    let daemon = scene.daemon();
+    daemon.wait_for_line("connect done");
+    until("both are connected", || scene.holds("ws_one", &[A, B]));
+    until_looked(&scene, &daemon);
+    (scene, daemon)
+}
+
+/// Has it look at everything, and waits until it did.
+fn until_looked(scene: &Scene, daemon: &super::support::Running) {
+    let lists = scene.platform.calls_to("list").len();
+    daemon.signal("USR1");
+    until("it looked", || scene.platform.calls_to("list").len() > lists);
+}
+
+/// Two full looks later, in which anything might have been done, nothing was removed.
+fn nothing_is_removed(scene: &Scene, daemon: &super::support::Running) {
+    until_looked(scene, daemon);
+    until_looked(scene, daemon);
+    assert_eq!(scene.platform.calls_to("cleanup").len(), 0, "{}", daemon.stderr());
+}
+
+#[test]
+fn a_source_is_connected_after_the_save_and_cleaned_up_after_its_block_is_deleted() {
+    let (scene, daemon) = settled();
+    let new = ("gamma", "c.example.com");
+    scene.declare("ws_one", &[A, B, new]);
+    until("the new one is connected", || scene.holds("ws_one", &[A, B, new]));
+    scene.declare("ws_one", &[B, new]);
+    until("the deleted one is cleaned up", || scene.holds("ws_one", &[B, new]));
+    scene.declare("ws_one", &[]);
+    until("none are declared, and none are there", || scene.holds("ws_one", &[]));
+    drop(daemon);
+}
+
+#[test]
+fn with_prune_off_a_deleted_block_is_reported_and_stays() {
+    let scene = Scene::new();
+    scene.tree.write("wellspring.toml", "[platform]\nsettle = \"0s\"\n");
+    scene.declare("ws_one", &[A, B]);
+    let daemon = scene.daemon();
+    until("both are connected", || scene.holds("ws_one", &[A, B]));
+    scene.declare("ws_one", &[A]);
+    daemon.wait_for_line("withheld: gone from the files, but prune is off");
+    nothing_is_removed(&scene, &daemon);
+    assert!(scene.holds("ws_one", &[A, B]));
+}
+
+#[test]
+fn a_broken_file_is_told_with_its_place_and_holds_back_its_own_workspace_only() {
+    let (scene, daemon) = settled();
+    scene.declare("ws_two", &[A]);
+    until("the other workspace is served", || scene.holds("ws_two", &[A]));
+    scene.tree.write("workspaces/ws_one.toml", "[workspace]\nid = \"ws_one\"\n\n[sources.alpha\n");
+    daemon.wait_for_line("file=workspaces/ws_one.toml line=4");
+    nothing_is_removed(&scene, &daemon);
+    // The last good reading stays in force: drift is still mended.
+    scene.platform.remove("ws_one", "user", "beta");
+    until_looked(&scene, &daemon);
+    until("beta is put back", || scene.holds("ws_one", &[A, B]));
+    scene.declare("ws_two", &[A, B]);
+    until("the other workspace goes on", || scene.holds("ws_two", &[A, B]));
+    scene.declare("ws_two", &[B]);
+    until("removals there, too", || scene.holds("ws_two", &[B]));
+    scene.declare("ws_one", &[B]);
+    until("the mended file counts again", || scene.holds("ws_one", &[B]));
+}
+
+#[test]
+fn broken_settings_change_nothing() {
+    let (scene, daemon) = settled();
+    let settings = scene.tree.read("wellspring.toml");
+    scene.tree.write("wellspring.toml", "[policy]\nprune = \"everything\"\n");
+    daemon.wait_for_line("file=wellspring.toml");
+    nothing_is_removed(&scene, &daemon);
+    scene.tree.write("wellspring.toml", &settings);
+    daemon.wait_for_line("in order again");
+    scene.declare("ws_one", &[A]);
+    until("it goes on", || scene.holds("ws_one", &[A]));
+}
+
+#[test]
+fn an_emptied_directory_removes_nothing() {
+    let (scene, daemon) = settled();
+    scene.tree.remove("workspaces");
+    scene.tree.remove("wellspring.toml");
+    daemon.wait_for_line("no file declares this workspace any more");
+    nothing_is_removed_without_lists(&scene, &daemon);
+    scene.declare("ws_one", &[A, B, ("gamma", "c.example.com")]);
+    until("what comes back is served", || scene.platform.names("ws_one", "user").len() == 3);
+    assert_eq!(scene.platform.calls_to("cleanup").len(), 0);
+}
+
+/// As [`nothing_is_removed`] where no workspace is declared, so that nothing is listed.
+fn nothing_is_removed_without_lists(scene: &Scene, daemon: &super::support::Running) {
+    daemon.signal("HUP");
+    daemon.wait_for_line("reading the files again");
+    assert_eq!(scene.platform.calls_to("cleanup").len(), 0, "{}", daemon.stderr());
+}
+
+#[test]
+fn a_removed_directory_removes_nothing_and_its_return_is_noticed() {
+    let (scene, daemon) = settled();
+    let away = scene.state.join("away");
+    std::fs::rename(scene.tree.path(), &away).unwrap();
+    daemon.wait_for_line("everything stays as it is");
+    nothing_is_removed(&scene, &daemon);
+    std::fs::rename(&away, scene.tree.path()).unwrap();
+    scene.declare("ws_one", &[A]);
+    until("it goes on", || scene.holds("ws_one", &[A]));
+}
+
+#[test]
+fn a_deleted_workspace_file_removes_nothing() {
+    let (scene, daemon) = settled();
+    scene.declare("ws_two", &[A]);
+    until("the other workspace is served", || scene.holds("ws_two", &[A]));
+    scene.tree.remove("workspaces/ws_one.toml");
+    daemon.wait_for_line("ws_one: no file declares this workspace any more");
+    nothing_is_removed(&scene, &daemon);
+    assert!(scene.holds("ws_one", &[A, B]));
+}
+
+#[test]
+fn half_a_checkout_removes_nothing_until_it_is_whole() {
+    let (scene, daemon) = settled();
+    scene.tree.write(".git/index.lock", "");
+    scene.declare("ws_one", &[A]);
+    nothing_is_removed(&scene, &daemon);
+    daemon.signal("HUP");
+    nothing_is_removed(&scene, &daemon);
+    scene.tree.remove(".git/index.lock");
+    until("the checkout is whole", || scene.holds("ws_one", &[A]));
+}
+
+#[test]
+fn a_lock_that_stays_is_no_reason_to_forget_when_started_again() {
+    let (scene, daemon) = settled();
+    drop(daemon);
+    scene.tree.write(".git/index.lock", "");
+    scene.declare("ws_one", &[A]);
+    let daemon = scene.daemon();
+    daemon.wait_for_line("watching");
+    daemon.signal("HUP");
+    daemon.wait_for_line("reading the files again");
+    assert_eq!(scene.platform.calls_to("cleanup").len(), 0);
+    scene.tree.remove(".git/index.lock");
+    until("the checkout is whole", || scene.holds("ws_one", &[A]));
+}
+
+#[test]
+fn a_burst_of_saves_ends_in_what_the_last_one_says() {
+    let (scene, daemon) = settled();
+    for n in 0..40 {
+        scene.declare("ws_one", &[A, ("beta", &format!("b{n}.example.com"))]);
+    }
+    until("the last save counts", || scene.holds("ws_one", &[A, ("beta", "b39.example.com")]));
+    drop(daemon);
+}
+
+#[test]
+fn a_swapped_symlink_is_followed() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A]);
+    let versions = super::support::Tree::new();
+    let link = versions.join("current");
+    std::os::unix::fs::symlink(scene.tree.path(), &link).unwrap();
+    let daemon = super::support::Wellspring::new()
+        .args(["run", "--interval", "1h", "-C"])
+        .arg(&link)
+        .arg("--state-dir")
+        .arg(scene.state.path())
+        .platform(&scene.platform)
+        .spawn();
+    until("the first version is served", || scene.holds("ws_one", &[A]));
+    let next = super::support::Tree::with(&[
+        ("wellspring.toml", &scene.tree.read("wellspring.toml")),
+        ("workspaces/ws_one.toml", &super::support::workspace_file("ws_one", &[B])),
+    ]);
+    std::os::unix::fs::symlink(next.path(), versions.join("new")).unwrap();
+    std::fs::rename(versions.join("new"), &link).unwrap();
+    until("the second version is served", || scene.holds("ws_one", &[B]));
+    drop(daemon);
+}

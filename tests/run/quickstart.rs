@@ -1,0 +1,82 @@
+//! The example that comes along, kept by the daemon with the platform that comes along.
+
+use super::support::{Quickstart, Running, until};
+use serde_json::json;
+
+const MOBILITY: &str = "workspaces/mobility.toml";
+
+/// A daemon on a copy, with everything connected.
+fn kept() -> (Quickstart, Running) {
+    let copy = Quickstart::copy();
+    let daemon = copy.command(&["run", "--interval", "1s"]).spawn();
+    let local = copy.local();
+    until("all is connected", || {
+        local.names("ws_mobility") == ["fleet", "stations"] && local.names("ws_workshop") == ["repairs"]
+    });
+    (copy, daemon)
+}
+
+#[test]
+fn a_source_comes_changes_and_goes_with_its_block() {
+    let (copy, daemon) = kept();
+    let local = copy.local();
+    let before = copy.tree.read(MOBILITY);
+    let block = "\n[sources.reports]\ntype = \"file\"\n\n[sources.reports.connection_config]\n\
+                 path = \"data/stations.csv\"\nformat = \"csv\"\n";
+    copy.tree.write(MOBILITY, &format!("{before}{block}"));
+    until("it is connected", || local.names("ws_mobility") == ["fleet", "reports", "stations"]);
+
+    let changed = block.replace("stations.csv", "repairs.jsonl").replace("\"csv\"", "\"jsonl\"");
+    copy.tree.write(MOBILITY, &format!("{before}{changed}"));
+    let mut there = true;
+    until("it is replaced", || {
+        let row = local.row("ws_mobility", "reports");
+        there &= !row.is_null();
+        row["connection_config"]["path"] == "data/repairs.jsonl"
+    });
+    assert!(there, "it was absent in between");
+
+    copy.tree.write(MOBILITY, &before);
+    until("it is cleaned up", || local.names("ws_mobility") == ["fleet", "stations"]);
+    drop(daemon);
+}
+
+#[test]
+fn what_someone_removes_is_put_back_and_what_someone_adds_is_left_alone() {
+    let (copy, daemon) = kept();
+    let local = copy.local();
+    let theirs = json!({
+        "type": "file",
+        "name": "upload",
+        "connection_config": { "path": "data/stations.csv", "format": "csv" },
+    });
+    local.connect("ws_workshop", &theirs);
+    local.remove("ws_workshop", "repairs");
+    until("it is back", || local.names("ws_workshop") == ["repairs", "upload"]);
+    daemon.wait_for_line("unmanaged, left alone");
+}
+
+#[test]
+fn other_commands_join_the_platform_of_a_running_daemon() {
+    let (copy, daemon) = kept();
+    let plan = copy.wellspring(&["plan", "--detailed-exitcode"]);
+    assert_eq!(plan.code, Some(0), "{plan:#?}");
+    let sync = copy.wellspring(&["sync", "mobility/stations"]);
+    assert_eq!(sync.code, Some(0), "{sync:#?}");
+    daemon.signal("TERM");
+    assert_eq!(daemon.finish().code, Some(0));
+    assert!(!copy.storage().join("address.json").exists());
+    let plan = copy.wellspring(&["plan", "--detailed-exitcode"]);
+    assert_eq!(plan.code, Some(0), "{plan:#?}");
+}
+
+#[test]
+fn a_killed_daemon_leaves_nothing_in_the_way() {
+    let (copy, daemon) = kept();
+    daemon.signal("KILL");
+    daemon.finish();
+    let plan = copy.wellspring(&["plan", "--detailed-exitcode"]);
+    assert_eq!(plan.code, Some(0), "{plan:#?}");
+    let daemon = copy.command(&["run"]).spawn();
+    daemon.wait_for_line("planned");
+}

@@ -1,0 +1,117 @@
+//! A copy of `examples/quickstart`, and the local platform that a run on it brings along.
+
+use super::{Finished, Tree, Wellspring, files_below, until};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+/// A copy that goes away with the test. Its state and the platform's storage lie inside it.
+pub(crate) struct Quickstart {
+    pub(crate) tree: Tree,
+}
+
+impl Quickstart {
+    pub(crate) fn copy() -> Self {
+        let original = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart");
+        let tree = Tree::new();
+        for (path, bytes) in files_below(&original) {
+            if !path.starts_with(".wellspring") {
+                let target = tree.join(&path);
+                std::fs::create_dir_all(target.parent().unwrap()).unwrap();
+                std::fs::write(target, bytes).unwrap();
+            }
+        }
+        Self { tree }
+    }
+
+    /// The program with this copy as its tree.
+    pub(crate) fn command(&self, args: &[&str]) -> Wellspring {
+        Wellspring::new().args(args).arg("-C").arg(self.tree.path())
+    }
+
+    #[track_caller]
+    pub(crate) fn wellspring(&self, args: &[&str]) -> Finished {
+        self.command(args).run()
+    }
+
+    /// Runs, must succeed, and answers in JSON.
+    #[track_caller]
+    pub(crate) fn json(&self, args: &[&str]) -> Value {
+        let finished = self.command(args).args(["--format", "json"]).run();
+        assert_eq!(finished.code, Some(0), "{finished:#?}");
+        serde_json::from_str(&finished.stdout).unwrap()
+    }
+
+    /// Where the local platform keeps its sources and rows.
+    pub(crate) fn storage(&self) -> PathBuf {
+        self.tree.join(".wellspring/platform")
+    }
+
+    /// Replaces a part of a file, which must be there.
+    #[track_caller]
+    pub(crate) fn edit(&self, path: &str, from: &str, to: &str) {
+        let text = self.tree.read(path);
+        assert!(text.contains(from), "no {from:?} in {path}");
+        self.tree.write(path, &text.replace(from, to));
+    }
+
+    /// The local platform of a run under way, once it answers.
+    #[track_caller]
+    pub(crate) fn local(&self) -> Local {
+        let path = self.storage().join("address.json");
+        until("the local platform says where it is", || path.exists());
+        let published: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let text = |key: &str| published[key].as_str().unwrap().to_owned();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        Local { url: text("url"), token: text("token"), client: reqwest::Client::new(), runtime }
+    }
+}
+
+/// Someone who calls the local platform by themselves.
+pub(crate) struct Local {
+    url: String,
+    token: String,
+    client: reqwest::Client,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Local {
+    pub(crate) fn list(&self, workspace: &str) -> Vec<Value> {
+        let path = format!("{workspace}/list?scope=user");
+        self.answer(self.client.get(self.at(&path)))["data"].as_array().unwrap().clone()
+    }
+
+    /// The names in [`Local::list`], sorted.
+    pub(crate) fn names(&self, workspace: &str) -> Vec<String> {
+        let rows = self.list(workspace);
+        let mut names: Vec<_> = rows.iter().map(|row| row["name"].as_str().unwrap().to_owned()).collect();
+        names.sort();
+        names
+    }
+
+    /// The row of that name, null when there is none.
+    pub(crate) fn row(&self, workspace: &str, name: &str) -> Value {
+        self.list(workspace).into_iter().find(|row| row["name"] == name).unwrap_or_default()
+    }
+
+    pub(crate) fn connect(&self, workspace: &str, source: &Value) {
+        let body = json!({ "scope": "user", "sources": [source] });
+        self.answer(self.client.post(self.at(&format!("{workspace}/connect"))).json(&body));
+    }
+
+    pub(crate) fn remove(&self, workspace: &str, name: &str) {
+        let body = json!({ "scope": "user", "source_ids": [self.row(workspace, name)["id"]] });
+        self.answer(self.client.post(self.at(&format!("{workspace}/cleanup"))).json(&body));
+    }
+
+    fn at(&self, path: &str) -> String {
+        format!("{}/api/v1/data/{path}", self.url)
+    }
+
+    fn answer(&self, call: reqwest::RequestBuilder) -> Value {
+        let answer: Value = self
+            .runtime
+            .block_on(async { call.bearer_auth(&self.token).send().await.unwrap().json().await.unwrap() });
+        assert_eq!(answer["status"], "success", "{answer}");
+        answer
+    }
+}

@@ -1,0 +1,127 @@
+//! All that a run needs: a directory of files, a place for the state beside it, and a platform.
+
+use super::{Finished, Platform, Running, Semantics, Tree, Wellspring};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// Prunes, without a limit, and waits for nothing.
+const SETTINGS: &str = "\
+[platform]
+settle = \"0s\"
+
+[policy]
+prune = \"owned\"
+max_cleanup = \"100%\"
+";
+
+/// Files and state for the scriptable platform.
+pub(crate) struct Scene {
+    pub(crate) tree: Tree,
+    pub(crate) state: Tree,
+    pub(crate) platform: Platform,
+}
+
+impl Scene {
+    pub(crate) fn new() -> Self {
+        Self::with(Semantics::default())
+    }
+
+    pub(crate) fn with(semantics: Semantics) -> Self {
+        let tree = Tree::with(&[("wellspring.toml", SETTINGS)]);
+        Self { tree, state: Tree::new(), platform: Platform::with(semantics) }
+    }
+
+    /// `workspaces/WORKSPACE.toml` declares these sources, each a key and a host.
+    pub(crate) fn declare(&self, workspace: &str, sources: &[(&str, &str)]) {
+        self.tree.write(&format!("workspaces/{workspace}.toml"), &workspace_file(workspace, sources));
+    }
+
+    /// The program with this scene's files, state and platform.
+    pub(crate) fn command(&self, args: &[&str]) -> Wellspring {
+        Wellspring::new()
+            .args(args)
+            .arg("-C")
+            .arg(self.tree.path())
+            .arg("--state-dir")
+            .arg(self.state.path())
+            .platform(&self.platform)
+    }
+
+    /// Runs to the end.
+    #[track_caller]
+    pub(crate) fn wellspring(&self, args: &[&str]) -> Finished {
+        self.command(args).run()
+    }
+
+    /// `apply --yes`, which must do all there is to do.
+    #[track_caller]
+    pub(crate) fn apply(&self) -> Finished {
+        let finished = self.wellspring(&["apply", "--yes"]);
+        assert_eq!(finished.code, Some(0), "{finished:#?}");
+        finished
+    }
+
+    /// The daemon. It checks for drift once an hour: what happens sooner, something else caused.
+    pub(crate) fn daemon(&self) -> Running {
+        self.command(&["run", "--interval", "1h"]).spawn()
+    }
+
+    /// What the workspace holds on the platform: names and hosts, sorted; duplicates show.
+    pub(crate) fn hosts(&self, workspace: &str) -> Vec<(String, String)> {
+        let host = |config: &Value| config["host"].as_str().unwrap_or_default().to_owned();
+        let rows = self.platform.rows(workspace, "user");
+        let mut hosts: Vec<_> =
+            rows.iter().map(|row| (row.name.clone(), host(&row.connection_config))).collect();
+        hosts.sort();
+        hosts
+    }
+
+    /// Does the workspace hold exactly these?
+    pub(crate) fn holds(&self, workspace: &str, sources: &[(&str, &str)]) -> bool {
+        let mut wanted: Vec<_> = sources.iter().map(|(k, h)| ((*k).to_owned(), (*h).to_owned())).collect();
+        wanted.sort();
+        self.hosts(workspace) == wanted
+    }
+
+    /// Someone else connects a source.
+    pub(crate) fn someone_adds(&self, workspace: &str, name: &str) -> u64 {
+        self.platform.add(workspace, "user", name, "database", json!({ "host": "theirs.example.com" }))
+    }
+}
+
+/// A file that declares these sources in one workspace.
+pub(crate) fn workspace_file(workspace: &str, sources: &[(&str, &str)]) -> String {
+    let mut text = format!("[workspace]\nid = \"{workspace}\"\n");
+    if sources.is_empty() {
+        text = format!("sources = {{}}\n\n{text}");
+    }
+    for (key, host) in sources {
+        write!(
+            text,
+            "\n[sources.{key}]\ntype = \"database\"\n\n[sources.{key}.connection_config]\nhost = \"{host}\"\n"
+        )
+        .unwrap();
+    }
+    text
+}
+
+/// Every file below a directory with its bytes, by path.
+pub(crate) fn files_below(root: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+        for entry in entries.flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(root).unwrap().to_string_lossy().into_owned();
+                files.insert(name, std::fs::read(&path).unwrap_or_default());
+            }
+        }
+    }
+    files
+}
