@@ -151,7 +151,11 @@ fn failures_back_off_from_five_seconds_to_the_interval_and_an_edit_resets() {
         assert!((plain..=plain * 1.25).contains(wait), "{waits:?}");
     }
     board.pass_ended(&unit, failed(), INTERVAL, at(now));
-    board.accept(tasks(&["[workspace]\nid = \"w00\"\n[sources.a]\ntype = \"api\"\nconnection_config = {}\n"]), None, at(now));
+    board.accept(
+        tasks(&["[workspace]\nid = \"w00\"\n[sources.a]\ntype = \"api\"\nconnection_config = {}\n"]),
+        None,
+        at(now),
+    );
     assert_eq!(started(&mut board, now), std::slice::from_ref(&unit), "what is edited is tried at once");
     board.pass_ended(&unit, failed(), INTERVAL, at(now));
     assert!(board.next(at(now)).unwrap() < at(now + 7));
