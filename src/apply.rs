@@ -17,7 +17,7 @@ use crate::plan::{Action, ActionResult, Answers, ApprovedUnit, Outcome, Removal,
 use crate::remote::{RemoteError, Writer};
 use crate::secrets::Secrets;
 use crate::state::{Change, NewIntent, State, StateError};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -250,8 +250,11 @@ impl<'a> Run<'a> {
                 Step::Replace { old, .. } => Some(old.clone()),
                 _ => None,
             };
-            let mut before: Vec<SourceId> = replaced.into_iter().collect();
-            before.extend(owned.into_iter().flat_map(|owned| owned.superseded.iter().cloned()));
+            // A list may lag behind: what it did not show may stand there all the same.
+            let known = owned.into_iter().flat_map(|owned| owned.id.iter().chain(&owned.superseded));
+            let mut before: Vec<SourceId> = replaced.into_iter().chain(known.cloned()).collect();
+            before.sort();
+            before.dedup();
             before
         };
         let intents = ready
@@ -267,7 +270,24 @@ impl<'a> Run<'a> {
             })
             .collect();
         self.record(ready.iter().map(|ready| Some(ready.action)).collect(), intents).await?;
-        batch::connect(self, ready).await
+        let sent = batch::connect(self, ready).await;
+        self.sent().await?;
+        sent
+    }
+
+    /// Attempts may have gone on for a while: what is still open was perhaps sent only just now, and
+    /// the platform's time to settle begins with that.
+    async fn sent(&mut self) -> Result<(), UnitError> {
+        let now = (self.apply.now)();
+        let mut changes = Vec::new();
+        for intent in &mut self.inventory.intents {
+            let delayed = now.duration_since(intent.recorded_at) >= SignedDuration::from_secs(1);
+            if delayed && self.intents.iter().any(|open| open.number == intent.number) {
+                intent.recorded_at = now;
+                changes.push(Change::Sent(intent.number, now));
+            }
+        }
+        self.commit(changes).await
     }
 
     /// Records the intents and cleans up, in batches, always by recorded ids.
@@ -330,7 +350,9 @@ impl<'a> Run<'a> {
             .collect();
         let actions = going.iter().map(|going| going.0).collect();
         self.record(actions, intents).await?;
-        batch::cleanup(self, going).await
+        let sent = batch::cleanup(self, going).await;
+        self.sent().await?;
+        sent
     }
 
     /// Before a write is sent, the state knows that it will be.
@@ -343,8 +365,7 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         let now = (self.apply.now)();
-        let numbers =
-            self.apply.state.record_intents(self.unit(), intents.clone(), now).await.map_err(state_error)?;
+        let numbers = self.apply.state.record_intents(self.unit(), intents.clone(), now).await?;
         for ((action, number), NewIntent { name, key, kind, before }) in
             actions.into_iter().zip(numbers).zip(intents)
         {
@@ -358,7 +379,7 @@ impl<'a> Run<'a> {
         if changes.is_empty() {
             return Ok(());
         }
-        self.apply.state.commit(self.unit(), changes).await.map_err(state_error)
+        self.apply.state.commit(self.unit(), changes).await.map_err(UnitError::from)
     }
 
     /// Nothing stays open: what was not reached says why.
@@ -382,14 +403,17 @@ impl<'a> Run<'a> {
 /// What is to be cleaned up: the action it belongs to, its name, its key, its id.
 type Going = (Option<usize>, SourceName, SourceKey, SourceId);
 
-fn state_error(error: StateError) -> UnitError {
-    UnitError { kind: "state", message: chain(&error) }
+impl From<StateError> for UnitError {
+    fn from(error: StateError) -> Self {
+        Self { kind: "state", message: chain(&error) }
+    }
 }
 
-/// A failed call that stops the unit's pass.
-pub(crate) fn remote_error(error: RemoteError) -> UnitError {
-    let kind = if error.is_auth() { "auth" } else { "platform" };
-    UnitError { kind, message: chain(&error) }
+impl From<RemoteError> for UnitError {
+    fn from(error: RemoteError) -> Self {
+        let kind = if error.is_auth() { "auth" } else { "platform" };
+        Self { kind, message: chain(&error) }
+    }
 }
 
 /// An error with its sources, once, on one line.

@@ -45,7 +45,7 @@ pub fn main() -> ExitCode {
             return Exit::Failed.into();
         }
     };
-    let exit = runtime.block_on(dispatch(cli)).unwrap_or_else(|failure| failure.print());
+    let exit = runtime.block_on(dispatch(cli)).unwrap_or_else(Failure::print);
     // A call that nobody waits for any more does not hold up the end.
     runtime.shutdown_background();
     exit.into()

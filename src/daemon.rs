@@ -111,6 +111,7 @@ impl Daemon {
             look_every: now,
             trim_at: now,
             reading_under_way: false,
+            elsewhere: false,
             stopping: false,
             daemon: self,
             events,
@@ -137,7 +138,7 @@ impl Daemon {
     fn watch(&self, events: UnboundedSender<Event>) {
         match watch::start(&self.root) {
             Err(error) => {
-                self.voice.warn(&format!("{}; changes are found every interval only", chain(&error)))
+                self.voice.warn(&format!("{}; changes are found every interval only", chain(&error)));
             }
             Ok(mut watch) => {
                 tokio::spawn(async move {
@@ -165,6 +166,8 @@ struct Turn {
     look_every: Timestamp,
     trim_at: Timestamp,
     reading_under_way: bool,
+    /// The files name another platform than the one that this process speaks to.
+    elsewhere: bool,
     stopping: bool,
     events: UnboundedSender<Event>,
 }
@@ -181,6 +184,9 @@ impl Turn {
         }
         if !self.reading_under_way && self.files.look_at.is_some_and(|at| at <= now) {
             self.look();
+        }
+        if self.elsewhere {
+            return Ok(());
         }
         for task in self.board.passes_due(now) {
             self.start_pass(task);
@@ -261,9 +267,24 @@ impl Turn {
             Counts::Additions(barred) => Some(barred),
             Counts::Wholly => None,
         };
-        let news = self.reading.as_ref().is_none_or(|before| before.digest != reading.digest);
-        if news {
+        let before = self.reading.as_ref();
+        if before.is_none_or(|before| before.digest != reading.digest) {
             self.daemon.voice.files(&reading);
+        }
+        let moved = |before: &Reading| {
+            let (was, now) = (&before.desired.platform, &reading.desired.platform);
+            now.is_some() && was.is_some() && now != was
+        };
+        if before.is_some_and(moved) {
+            if !self.elsewhere {
+                let text = "wellspring.toml names another platform now; restart to go there. Until then nothing is done";
+                self.daemon.voice.warn(text);
+            }
+            self.elsewhere = true;
+            return Ok(());
+        }
+        if std::mem::take(&mut self.elsewhere) {
+            self.board.want_all();
         }
         let asked = reading.asked(&self.memory);
         let memory = reading.memory(&self.memory);
@@ -354,7 +375,7 @@ impl Turn {
     fn sleep(&self) -> Duration {
         let now = self.now();
         let look = self.files.look_at.filter(|_| !self.reading_under_way);
-        let board = if self.stopping { None } else { self.board.next(now) };
+        let board = if self.stopping || self.elsewhere { None } else { self.board.next(now) };
         let next = [look, board, Some(self.look_every)].into_iter().flatten().min().unwrap_or(now);
         if self.stopping {
             return Duration::from_secs(3600);

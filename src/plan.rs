@@ -375,13 +375,24 @@ pub fn plan(input: &Input<'_>) -> UnitPlan {
         }
     }
     for (name, rows) in &listed {
-        if !declared.contains_key(name) && !input.inventory.owned.contains_key(name) {
-            plan.unmanaged.extend(rows.iter().map(|row| Unmanaged {
-                name: row.name.clone(),
-                kind: row.kind.clone(),
-                id: row.id.clone(),
-            }));
-        }
+        let strangers: Vec<_> = match input.inventory.owned.get(name) {
+            None if declared.contains_key(name) => continue,
+            None => rows.clone(),
+            Some(owned) => {
+                let ours: Vec<_> = decide::our_ids(owned, rows).collect();
+                // Without a row of ours, the others are what adoption speaks of.
+                if ours.is_empty() && declared.contains_key(name) {
+                    continue;
+                }
+                let is_other = |row: &&&ObservedSource| row.id.as_ref().is_some_and(|id| !ours.contains(&id));
+                rows.iter().filter(is_other).copied().collect()
+            }
+        };
+        plan.unmanaged.extend(strangers.into_iter().map(|row| Unmanaged {
+            name: row.name.clone(),
+            kind: row.kind.clone(),
+            id: row.id.clone(),
+        }));
     }
     removal::withhold_renames(&mut plan, input);
     plan.actions.sort_by(|a, b| (a.step.rank(), &a.name).cmp(&(b.step.rank(), &b.name)));

@@ -1,6 +1,6 @@
 //! One pass over one workspace: look, settle what is open, plan, guard, apply, look again.
 
-use crate::apply::{Apply, chain, mark_of, remote_error};
+use crate::apply::{Apply, chain, mark_of};
 use crate::model::{DesiredUnit, FingerprintKey, Inventory, SourceName, Unit};
 use crate::plan::{
     Action, ActionResult, Answers, ApprovedPlan, ApprovedUnit, Barred, Correction, HostLimits, Input,
@@ -8,7 +8,7 @@ use crate::plan::{
 };
 use crate::remote::{Reader, Writer};
 use crate::secrets::Secrets;
-use crate::state::{Change, State, StateError};
+use crate::state::{Change, State};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -106,7 +106,7 @@ impl Planner {
         let unit = &desired.unit;
         let now = (self.clock)();
         let (inventory, recent_removals, quarantine) = self.remember(task, now).await?;
-        let listing = self.reader.list(unit).await.map_err(remote_error)?;
+        let listing = self.reader.list(unit).await?;
         let settle = SignedDuration::try_from(self.settle).unwrap_or(SignedDuration::MAX);
         let reckoning = reckon(&inventory, &listing, &Answers::new(), &self.key, (self.clock)(), settle);
         let secrets = self.secrets_of(desired);
@@ -140,17 +140,17 @@ impl Planner {
         let Some(state) = &self.state else { return Ok(Default::default()) };
         let unit = &task.desired.unit;
         let since = now.checked_sub(WINDOW).unwrap_or(Timestamp::MIN);
-        let inventory = state.inventory(unit).await.map_err(state_error)?;
-        let removals = state.removals_since(unit, since).await.map_err(state_error)?;
+        let inventory = state.inventory(unit).await?;
+        let removals = state.removals_since(unit, since).await?;
         let mut quarantine = Quarantine::default();
-        for (name, held) in state.quarantined(unit).await.map_err(state_error)? {
+        for (name, held) in state.quarantined(unit).await? {
             let source = task.desired.sources.iter().find(|source| source.name == name);
             let unedited = source.is_some_and(|source| mark_of(source) == held.mark);
             if unedited && held.since >= since {
                 quarantine.held.insert(name, held.reason);
             }
         }
-        for (name, _, _) in state.undone_since(unit, since).await.map_err(state_error)? {
+        for (name, _, _) in state.undone_since(unit, since).await? {
             *quarantine.mended.entry(name).or_default() += 1;
         }
         quarantine.held.retain(|name, _| !task.released.contains(name));
@@ -266,7 +266,7 @@ impl Reconciler {
                 Correction::Close(number) => Change::CloseIntent(number),
             })
             .collect();
-        self.state.commit(planned.plan.unit(), changes).await.map_err(state_error)
+        self.state.commit(planned.plan.unit(), changes).await.map_err(UnitError::from)
     }
 
     /// Carries out one approved unit. The caller holds its lock.
@@ -301,8 +301,4 @@ impl Reconciler {
         let approved = approve(Plan { units: vec![plan] }, &self.planner.host, &BTreeMap::new());
         Pass { approved, outcome: Outcome { error: Some(error), ..Outcome::default() }, again: None }
     }
-}
-
-fn state_error(error: StateError) -> UnitError {
-    UnitError { kind: "state", message: chain(&error) }
 }

@@ -22,6 +22,7 @@ mod transport;
 pub use base_url::{BaseUrl, InvalidBaseUrl};
 pub use error::{Endpoint, RemoteError, RemoteErrorKind};
 pub use retry::Backoff;
+pub use transport::{InProcess, Unanswered};
 
 use crate::model::{NonEmpty, ObservedSource, ResolvedSource, SourceId, Unit, WorkspaceId};
 use message::Sent;
@@ -58,7 +59,7 @@ pub struct Settings {
     pub sync_timeout: Duration,
     /// For opening a connection.
     pub connect_timeout: Duration,
-    /// Calls under way at once.
+    /// Calls under way at once. A quarter of them, at least one, is for syncs; the rest for all others.
     pub max_in_flight: usize,
     /// Calls begun in one second, on average.
     pub requests_per_second: u32,
@@ -211,6 +212,13 @@ impl Reader {
     /// When the URL is plain HTTP to another machine, or TLS cannot be set up.
     pub fn new(settings: Settings) -> Result<Self, RemoteError> {
         Transport::new(settings).map(|transport| Self(Arc::new(transport)))
+    }
+
+    /// Speaks to a platform within this process; only the wire is left out. The settings' address
+    /// still makes the URLs, and their timeouts hold on the clock of the runtime.
+    #[must_use]
+    pub fn in_process(settings: Settings, platform: InProcess) -> Self {
+        Self(Arc::new(Transport::in_process(settings, platform)))
     }
 
     /// Every source of a unit, the whole list or none of it.

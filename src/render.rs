@@ -45,6 +45,7 @@ pub use text::{text, unit_text};
 
 use crate::plan::{Outcome, Plan};
 use jiff::Timestamp;
+use std::sync::Arc;
 
 /// What the place of showing can do.
 #[derive(Debug, Clone, Copy)]
@@ -75,11 +76,26 @@ pub struct View<'a> {
     pub now: Timestamp,
     /// [`plan_id`] of the plan.
     pub plan_id: &'a str,
+    /// Files with errors: what they declare is not in the plan.
+    pub broken: &'a [Arc<str>],
 }
 
 impl<'a> View<'a> {
     /// What became of the unit at `index`.
     fn outcome(&self, index: usize) -> Option<&'a Outcome> {
         self.outcomes.and_then(|outcomes| outcomes.get(index))
+    }
+
+    /// The sum of it in a line.
+    fn sum(&self) -> String {
+        let sum = match self.outcomes {
+            Some(outcomes) => outcome_line(self.plan, outcomes),
+            None => summary_line(self.plan),
+        };
+        let names: Vec<String> = self.broken.iter().map(|file| escape::terminal_line(file)).collect();
+        match names.as_slice() {
+            [] => sum,
+            names => format!("{sum} Left out because of errors: {}.", words::list(names)),
+        }
     }
 }

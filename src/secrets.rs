@@ -10,6 +10,7 @@ use crate::model::{
     Declared, Definition, FieldPath, Fingerprint, FingerprintKey, ResolvedSource, SecretRef, Segment,
     SourceName, Template, flatten_json, wipe,
 };
+use secrecy::SecretString;
 use secrecy::zeroize::Zeroizing;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,15 +44,19 @@ impl Secrets {
     /// # Errors
     /// [`Unresolved`] names every reference that has no usable value here, and no value.
     pub fn resolve(&self, definition: &Definition) -> Result<Resolution, Unresolved> {
-        let mut pass = Pass { secrets: self, secret_leaves: BTreeSet::new(), missing: Vec::new() };
+        let mut pass =
+            Pass { secrets: self, secret_leaves: BTreeSet::new(), values: Vec::new(), missing: Vec::new() };
         let root = FieldPath::root("connection_config");
         let config = definition
             .connection_config
             .iter()
             .map(|(key, value)| (key.clone(), pass.value(&root.key(key), value)))
             .collect();
-        let resolution =
-            Resolution { config: Config(Value::Object(config)), secret_leaves: pass.secret_leaves };
+        let resolution = Resolution {
+            config: Config(Value::Object(config)),
+            secret_leaves: pass.secret_leaves,
+            values: pass.values,
+        };
         if pass.missing.is_empty() { Ok(resolution) } else { Err(Unresolved { missing: pass.missing }) }
     }
 
@@ -59,8 +64,8 @@ impl Secrets {
     ///
     /// # Errors
     /// Why there is none, in words that hold no value.
-    pub fn value(&self, reference: &SecretRef) -> Result<secrecy::SecretString, String> {
-        self.look_up(reference).map(|value| secrecy::SecretString::from(value.as_str()))
+    pub fn value(&self, reference: &SecretRef) -> Result<SecretString, String> {
+        self.look_up(reference).map(|value| SecretString::from(value.as_str()))
     }
 
     /// The value of one reference, or why there is none.
@@ -125,6 +130,7 @@ impl Secrets {
 struct Pass<'a> {
     secrets: &'a Secrets,
     secret_leaves: BTreeSet<FieldPath>,
+    values: Vec<SecretString>,
     missing: Vec<Missing>,
 }
 
@@ -175,7 +181,10 @@ impl Pass<'_> {
         written: String,
     ) -> Option<Zeroizing<String>> {
         match self.secrets.look_up(reference) {
-            Ok(value) => Some(value),
+            Ok(value) => {
+                self.values.push(SecretString::from(value.as_str()));
+                Some(value)
+            }
             Err(why) => {
                 self.missing.push(Missing { path: path.clone(), reference: written, why });
                 None
@@ -223,6 +232,8 @@ impl std::error::Error for Unresolved {}
 pub struct Resolution {
     config: Config,
     secret_leaves: BTreeSet<FieldPath>,
+    /// What each reference resolved to.
+    values: Vec<SecretString>,
 }
 
 struct Config(Value);
@@ -252,7 +263,7 @@ impl Resolution {
         kind: String,
         metadata: Map<String, Value>,
     ) -> ResolvedSource {
-        ResolvedSource::new(name, kind, self.config.0.take(), metadata)
+        ResolvedSource::new(name, kind, self.config.0.take(), metadata).with_secrets(self.values)
     }
 }
 

@@ -28,7 +28,7 @@ fn check(file: &str, actual: &str) {
 /// The four forms of one plan.
 fn check_all(name: &str, plan: &Plan, outcomes: Option<&[Outcome]>) {
     let id = plan_id(plan);
-    let view = View { plan, outcomes, now: now(), plan_id: &id };
+    let view = View { plan, outcomes, now: now(), plan_id: &id, broken: &[] };
     check(&format!("{name}.txt"), &text(&view, &Look::default()));
     check(&format!("{name}.json"), &(json(&view) + "\n"));
     check(&format!("{name}.md"), &markdown(&view));
@@ -40,7 +40,7 @@ fn verbose() -> Look {
 }
 
 fn shown(plan: &Plan, look: &Look) -> String {
-    text(&View { plan, outcomes: None, now: now(), plan_id: "" }, look)
+    text(&View { plan, outcomes: None, now: now(), plan_id: "", broken: &[] }, look)
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn text_from_elsewhere_cannot_act() {
     let plan = plans::hostile();
     check_all("hostile", &plan, None);
     let id = plan_id(&plan);
-    let view = View { plan: &plan, outcomes: None, now: now(), plan_id: &id };
+    let view = View { plan: &plan, outcomes: None, now: now(), plan_id: &id, broken: &[] };
     for shown in [text(&view, &verbose()), json(&view), markdown(&view), github(&view)] {
         assert!(!shown.contains(['\u{1b}', '\u{202e}', '\u{9b}']));
     }
@@ -92,7 +92,10 @@ fn text_from_elsewhere_cannot_act() {
 fn values_of_many_lines_are_compared_line_by_line() {
     let plan = plans::multi_line();
     check("multi-line.txt", &shown(&plan, &Look::default()));
-    check("multi-line.md", &markdown(&View { plan: &plan, outcomes: None, now: now(), plan_id: "0" }));
+    check(
+        "multi-line.md",
+        &markdown(&View { plan: &plan, outcomes: None, now: now(), plan_id: "0", broken: &[] }),
+    );
 }
 
 #[test]
@@ -131,7 +134,7 @@ fn one_none_and_many_are_told_apart() {
 fn a_huge_plan_is_cut_to_a_comment_and_says_so() {
     let plan = huge(400, 40);
     let id = plan_id(&plan);
-    let shown = markdown(&View { plan: &plan, outcomes: None, now: now(), plan_id: &id });
+    let shown = markdown(&View { plan: &plan, outcomes: None, now: now(), plan_id: &id, broken: &[] });
     assert!(shown.len() <= MARKDOWN_LIMIT, "{}", shown.len());
     assert!(shown.starts_with(MARKDOWN_MARKER));
     assert!(shown.contains("This comment is cut to fit. Left out:"));
@@ -145,7 +148,7 @@ fn a_huge_plan_is_cut_to_a_comment_and_says_so() {
 #[test]
 fn a_tree_below_the_repository_is_annotated_where_it_stands() {
     let plan = everything();
-    let view = View { plan: &plan, outcomes: None, now: now(), plan_id: "" };
+    let view = View { plan: &plan, outcomes: None, now: now(), plan_id: "", broken: &[] };
     assert!(github_below(&view, "infra/sources/").contains("file=infra/sources/workspaces/crm.toml,line=6,"));
 }
 
@@ -200,7 +203,7 @@ fn colour_changes_nothing_but_the_colour() {
 #[test]
 fn the_json_of_a_plan_can_be_read() {
     let (plan, outcomes) = applied();
-    let view = View { plan: &plan, outcomes: Some(&outcomes), now: now(), plan_id: "0" };
+    let view = View { plan: &plan, outcomes: Some(&outcomes), now: now(), plan_id: "0", broken: &[] };
     let read: serde_json::Value = serde_json::from_str(&json(&view)).unwrap();
     assert_eq!(read["format_version"], 1);
     assert_eq!(read["summary"]["failed"], counts(&plan, Some(&outcomes)).failed);
@@ -213,7 +216,7 @@ proptest! {
         let secret = vec!["hunter2-s3cr3t"; lines].join("\n");
         let plan = plans::sensitive(&secret, drift);
         let id = plan_id(&plan);
-        let view = View { plan: &plan, outcomes: None, now: now(), plan_id: &id };
+        let view = View { plan: &plan, outcomes: None, now: now(), plan_id: &id, broken: &[] };
         let look = Look { verbose, ..Look::default() };
         for shown in [text(&view, &look), json(&view), markdown(&view), github(&view)] {
             prop_assert!(!shown.contains("hunter2"), "{}", shown);
@@ -227,7 +230,7 @@ proptest! {
     fn no_text_breaks_out_of_its_place(hostile in any::<String>(), other in any::<String>(), width in 0_usize..200) {
         let plan = in_unit(&hostile, &other);
         let id = plan_id(&plan);
-        let view = View { plan: &plan, outcomes: None, now: now(), plan_id: &id };
+        let view = View { plan: &plan, outcomes: None, now: now(), plan_id: &id, broken: &[] };
         for verbose in [false, true] {
             let shown = text(&view, &Look { color: false, verbose, width });
             prop_assert!(!shown.contains(|c: char| c.is_control() && c != '\n' && c != '\t'));

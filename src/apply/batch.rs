@@ -1,15 +1,18 @@
 //! Writes in batches. A batch that is refused as a whole is halved until the bad one stands alone.
 
-use super::{Going, Ready, Run, chain, recreate, remote_error};
-use crate::model::{NonEmpty, SourceId, SourceName};
+use super::{Going, Ready, Run, chain, recreate};
+use crate::model::{NonEmpty, ResolvedSource, SourceId, SourceName};
 use crate::plan::{ActionResult, Step, UnitError};
 use crate::remote::{ConnectAnswer, RemoteError, RemoteErrorKind};
 use crate::state::Change;
 use std::collections::BTreeMap;
 
+/// The most bytes of one body: servers and proxies refuse what is much larger.
+const LARGEST_BODY: usize = 4 << 20;
+
 /// Connects everything that is ready. Its intents are recorded.
 pub(super) async fn connect(run: &mut Run<'_>, ready: Vec<Ready>) -> Result<(), UnitError> {
-    let mut batches = split(ready, run.apply.batch);
+    let mut batches = split(ready, run.apply.batch, |ready| size(&ready.source));
     while let Some(batch) = batches.pop() {
         if (run.apply.stopping)() {
             let because = "stopping: nothing new is started";
@@ -28,6 +31,9 @@ pub(super) async fn connect(run: &mut Run<'_>, ready: Vec<Ready>) -> Result<(), 
                 }
                 After::Halve | After::NotCarriedOut => {
                     let why = chain(&error);
+                    if is_conflict(&error) && let [ready] = batch.as_slice() {
+                        run.keep_from_trying(ready.action, &why).await?;
+                    }
                     not_carried_out(run, batch.iter().map(|ready| (ready.action, why.clone()))).await?;
                 }
                 After::Stop => {
@@ -36,7 +42,7 @@ pub(super) async fn connect(run: &mut Run<'_>, ready: Vec<Ready>) -> Result<(), 
                     let all: Vec<_> =
                         batch.into_iter().chain(rest).map(|ready| (ready.action, why.clone())).collect();
                     not_carried_out(run, all).await?;
-                    return Err(remote_error(error));
+                    return Err(error.into());
                 }
                 // Nothing is concluded and nothing sent again: the listing decides.
                 After::Look => {
@@ -52,7 +58,7 @@ pub(super) async fn connect(run: &mut Run<'_>, ready: Vec<Ready>) -> Result<(), 
 
 /// Cleans up by recorded ids. Its intents are recorded.
 pub(super) async fn cleanup(run: &mut Run<'_>, going: Vec<Going>) -> Result<(), UnitError> {
-    let mut batches = split(going, run.apply.batch);
+    let mut batches = split(going, run.apply.batch, |_| 0);
     while let Some(batch) = batches.pop() {
         let stopping = (run.apply.stopping)();
         let ids: Vec<SourceId> = batch.iter().map(|(_, _, _, id)| id.clone()).collect();
@@ -73,7 +79,7 @@ pub(super) async fn cleanup(run: &mut Run<'_>, going: Vec<Going>) -> Result<(), 
             }
             Some(Err(error)) => match after(&error) {
                 After::Halve if batch.len() > 1 => halve(&mut batches, batch),
-                After::Stop => return Err(remote_error(error)),
+                After::Stop => return Err(error.into()),
                 // An id already gone is refused by some platforms: the listing decides here, too.
                 _ => {
                     for (action, why) in give_up(chain(&error)) {
@@ -173,19 +179,78 @@ pub(super) async fn not_carried_out(
     Ok(())
 }
 
-/// In the order of the plan, the first batch last, so that it is popped first.
-fn split<T>(elements: Vec<T>, size: usize) -> Vec<Vec<T>> {
-    let mut batches = Vec::new();
-    let mut rest = elements.into_iter().peekable();
-    while rest.peek().is_some() {
-        batches.push(rest.by_ref().take(size.max(1)).collect());
+/// In the order of the plan, the first batch last, so that it is popped first. A batch holds at most
+/// `most` elements and [`LARGEST_BODY`] bytes; what is larger goes alone.
+fn split<T>(elements: Vec<T>, most: usize, size: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
+    let mut batches: Vec<Vec<T>> = Vec::new();
+    let mut room = 0;
+    for element in elements {
+        let bytes = size(&element);
+        match batches.last_mut() {
+            Some(batch) if batch.len() < most && bytes <= room => {
+                room -= bytes;
+                batch.push(element);
+            }
+            _ => {
+                room = LARGEST_BODY.saturating_sub(bytes);
+                batches.push(vec![element]);
+            }
+        }
     }
     batches.reverse();
     batches
+}
+
+/// About how many bytes a source takes in a body. Nothing of it is written anywhere.
+fn size(source: &ResolvedSource) -> usize {
+    struct Count(usize);
+    impl std::io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(source.name().as_str().len() + source.kind().len() + 100);
+    // Counting cannot fail, and what cannot be serialised is refused where the body is made.
+    let _ = serde_json::to_writer(&mut count, source.expose_connection_config());
+    let _ = serde_json::to_writer(&mut count, source.metadata());
+    count.0
 }
 
 fn halve<T>(batches: &mut Vec<Vec<T>>, mut batch: Vec<T>) {
     let second = batch.split_off(batch.len() / 2);
     batches.push(second);
     batches.push(batch);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Map, json};
+
+    #[test]
+    fn a_batch_is_bounded_in_number_and_in_bytes() {
+        let lengths = |sizes: &[usize], most| {
+            let mut batches = split(sizes.to_vec(), most, |size| *size);
+            batches.reverse();
+            assert_eq!(batches.concat(), sizes, "nothing is lost and the order stands");
+            batches.iter().map(Vec::len).collect::<Vec<_>>()
+        };
+        assert_eq!(lengths(&[1; 250], 100), [100, 100, 50]);
+        assert_eq!(lengths(&[LARGEST_BODY / 2; 5], 100), [2, 2, 1]);
+        assert_eq!(lengths(&[1, LARGEST_BODY + 1, 1], 100), [1, 1, 1]);
+        assert_eq!(lengths(&[1, 1], 0), [1, 1]);
+        assert!(lengths(&[], 100).is_empty());
+    }
+
+    #[test]
+    fn a_source_is_as_large_as_its_body() {
+        let name = SourceName::parse("s").unwrap();
+        let config = json!({"query": "\n".repeat(1000)});
+        let source = ResolvedSource::new(name, "api".into(), config, Map::new());
+        assert!((2000..2300).contains(&size(&source)));
+    }
 }

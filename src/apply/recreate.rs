@@ -22,6 +22,7 @@ pub(super) async fn recreate(run: &mut Run<'_>, batch: Vec<Ready>) -> Result<(),
             Ok(fallback) => fallback,
             Err(why) => {
                 let why = format!("the platform refuses to replace it in place, and {why}");
+                run.keep_from_trying(ready.action, &why).await?;
                 batch::not_carried_out(run, [(ready.action, why)]).await?;
                 continue;
             }

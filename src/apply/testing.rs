@@ -21,7 +21,7 @@ pub(super) async fn test_connections(run: &mut Run<'_>, ready: Vec<Ready>) -> Re
                 None
             }
             Some(Ok(Verdict::Failed(message))) => Some(format!("its connection test failed: {message}")),
-            Some(Err(error)) if error.is_auth() => return Err(super::remote_error(error)),
+            Some(Err(error)) if error.is_auth() => return Err(error.into()),
             Some(Err(error)) => Some(format!("its connection could not be tested: {}", super::chain(&error))),
         };
         match why {

@@ -1,6 +1,6 @@
 //! Looking again: what the listing shows is what is recorded.
 
-use super::{Run, remote_error};
+use super::Run;
 use crate::model::{DesiredSource, ObservedSource};
 use crate::plan::{Action, ActionResult, Correction, Step, UnitError, placed, reckon};
 use crate::state::{Change, JournalEntry, Quarantined};
@@ -20,7 +20,7 @@ impl Run<'_> {
 
     /// Returns whether something may still be under way.
     async fn look(&mut self, settle: SignedDuration) -> Result<bool, UnitError> {
-        let listing = self.apply.writer.reader().list(self.unit()).await.map_err(remote_error)?;
+        let listing = self.apply.writer.reader().list(self.unit()).await?;
         let key = Arc::clone(self.apply.state.key());
         let reckoning = reckon(&self.inventory, &listing, &self.answers, &key, (self.apply.now)(), settle);
         let mut changes: Vec<Change> = Vec::new();
@@ -89,10 +89,20 @@ impl Run<'_> {
         let Step::Connect { index } = action.step else { return None };
         let vanished = matches!(result, ActionResult::Failed(_)) && self.answers.contains_key(&number);
         vanished.then(|| {
-            let reason = "the platform said that it connected it, and does not list it".to_owned();
-            let mark = mark_of(self.source(index));
-            Change::Quarantine(action.name.clone(), Quarantined { since: (self.apply.now)(), reason, mark })
+            self.quarantined(action, index, "the platform said that it connected it, and does not list it")
         })
+    }
+
+    /// The platform refuses to replace what stands there: the next pass would be refused likewise.
+    pub(super) async fn keep_from_trying(&self, action: usize, why: &str) -> Result<(), UnitError> {
+        let action = &self.plan.actions[action];
+        let Step::Replace { index, .. } = action.step else { return Ok(()) };
+        self.commit(vec![self.quarantined(action, index, why)]).await
+    }
+
+    fn quarantined(&self, action: &Action, index: usize, reason: &str) -> Change {
+        let (since, mark) = ((self.apply.now)(), mark_of(self.source(index)));
+        Change::Quarantine(action.name.clone(), Quarantined { since, reason: reason.to_owned(), mark })
     }
 
     pub(super) fn entry(&self, action: &Action, result: &ActionResult) -> JournalEntry {

@@ -2,9 +2,11 @@
 
 use super::args::{Common, Format};
 use crate::plan::{Outcome, Plan};
+use crate::reading::Reading;
 use crate::render::{self, Look, View};
 use jiff::Timestamp;
 use std::io::Write;
+use std::sync::Arc;
 
 /// Writes the answer. A reader that went away (`| head`) is no error.
 pub(super) fn write(text: &str) {
@@ -28,9 +30,11 @@ pub(super) fn look(common: &Common) -> Look {
 }
 
 /// A plan, or with `outcomes` what became of it.
-pub(super) fn plan(common: &Common, plan: &Plan, outcomes: Option<&[Outcome]>) {
+pub(super) fn plan(common: &Common, plan: &Plan, outcomes: Option<&[Outcome]>, reading: &Reading) {
+    let broken: Vec<Arc<str>> =
+        reading.desired.broken.iter().map(|broken| Arc::clone(&broken.file)).collect();
     let id = render::plan_id(plan);
-    let view = View { plan, outcomes, now: Timestamp::now(), plan_id: &id };
+    let view = View { plan, outcomes, now: Timestamp::now(), plan_id: &id, broken: &broken };
     write(&match common.format {
         Format::Human => render::text(&view, &look(common)),
         Format::Json => render::json(&view),

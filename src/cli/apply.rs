@@ -28,7 +28,7 @@ const ROUNDS: usize = 3;
 pub(super) async fn run(common: &Common, args: &ApplyArgs) -> Result<Exit, Failure> {
     let selector = Selector::new(&args.selection)?;
     let (events, _inbox) = tokio::sync::mpsc::unbounded_channel();
-    let stopping = daemon::listen(events).map_err(|error| Failure::failed(&error))?;
+    let stopping = daemon::listen(events)?;
     let place = Workplace::open(common, args.path.as_ref(), Access::Write).await?;
     let Some(state) = place.state.clone() else {
         return Err(Failure::usage("there is no state to write to"));
@@ -44,7 +44,6 @@ pub(super) async fn run(common: &Common, args: &ApplyArgs) -> Result<Exit, Failu
     }
     let look = answer::look(common);
     let human = common.format == Format::Human;
-    let said = look.clone();
     let stop = Arc::clone(&stopping);
     let reconciler = Reconciler {
         planner: place.planner(overrides(&args.limits)),
@@ -55,7 +54,7 @@ pub(super) async fn run(common: &Common, args: &ApplyArgs) -> Result<Exit, Failu
         stopping: Arc::new(move || daemon::is_set(&stop)),
         on_action: Arc::new(move |plan, action, result| {
             if human {
-                answer::write(&render::action_line(plan, action, result, &said));
+                answer::write(&render::action_line(plan, action, result, &look));
             }
         }),
         syncing: Arc::default(),
@@ -65,11 +64,11 @@ pub(super) async fn run(common: &Common, args: &ApplyArgs) -> Result<Exit, Failu
     let mut locks: Vec<WorkspaceLock> = Vec::new();
     for task in &tasks {
         let lock = state.lock_waiting(&task.desired.unit, "apply", LOCK_WAIT).await;
-        locks.push(lock.map_err(|error| Failure::failed(&error))?);
+        locks.push(lock?);
     }
     let mut round = Round::plan(&reconciler, &selector, tasks).await?;
     if human {
-        answer::plan(common, round.approved.plan(), None);
+        answer::plan(common, round.approved.plan(), None, &place.reading);
     }
     let pending = round.approved.plan().units.iter().any(|unit| !unit.actions.is_empty());
     if pending && !args.yes {
@@ -79,7 +78,7 @@ pub(super) async fn run(common: &Common, args: &ApplyArgs) -> Result<Exit, Failu
         still_so(&place).await?;
     }
     if human && pending {
-        answer::write("");
+        answer::write("\n");
     }
     let mut plan = round.approved.plan().clone();
     let mut outcomes = round.apply(&reconciler).await;
@@ -98,7 +97,7 @@ pub(super) async fn run(common: &Common, args: &ApplyArgs) -> Result<Exit, Failu
     if human && pending {
         answer::write(&format!("\n{}", render::outcome_line(&plan, &outcomes)));
     } else if !human {
-        answer::plan(common, &plan, Some(&outcomes));
+        answer::plan(common, &plan, Some(&outcomes), &place.reading);
     }
     place.tell_undeclared().await?;
     let exit = outcome_exit(&plan, &outcomes)

@@ -1,7 +1,9 @@
 //! Exit codes, and errors on their way to them.
 
 use crate::apply::chain;
+use crate::remote::RemoteError;
 use crate::render;
+use crate::state::{LockError, StateError};
 use std::process::ExitCode;
 
 /// The exit codes. Where several apply, the earlier in this list wins.
@@ -94,6 +96,30 @@ impl Failure {
     }
 }
 
+impl From<RemoteError> for Failure {
+    fn from(error: RemoteError) -> Self {
+        Self { exit: if error.is_auth() { Exit::Auth } else { Exit::Failed }, message: chain(&error) }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::failed(&error)
+    }
+}
+
+impl From<LockError> for Failure {
+    fn from(error: LockError) -> Self {
+        Self::failed(&error)
+    }
+}
+
+impl From<StateError> for Failure {
+    fn from(error: StateError) -> Self {
+        Self::failed(&error)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::Exit;
@@ -111,7 +137,7 @@ mod tests {
             Exit::Changes,
             Exit::Done,
         ];
-        assert_eq!(all.map(|exit| exit.code()), order);
+        assert_eq!(all.map(Exit::code), order);
         assert_eq!(Exit::Changes.or(Exit::Failed), Exit::Failed);
         assert_eq!(Exit::Done.or(Exit::Refused), Exit::Refused);
     }

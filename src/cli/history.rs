@@ -14,12 +14,11 @@ pub(super) async fn run(common: &Common, args: &HistoryArgs) -> Result<Exit, Fai
     let selector = Selector::new(&args.selection)?;
     let place = Workplace::open(common, args.path.as_ref(), Access::Read).await?;
     let chosen = Chosen { units: &place.reading.desired.units, selector: &selector };
-    let failed = |error| Failure::failed(&error as &(dyn std::error::Error + 'static));
     if args.changes {
         let rows = match &place.state {
             Some(state) => {
                 let all = JournalFilter { unit: None, source: None, since: None, limit: usize::MAX >> 1 };
-                state.journal(all).await.map_err(failed)?
+                state.journal(all).await?
             }
             None => Vec::new(),
         };
@@ -33,7 +32,7 @@ pub(super) async fn run(common: &Common, args: &HistoryArgs) -> Result<Exit, Fai
         let runs = match &place.state {
             Some(state) => {
                 let all = HistoryFilter { unit: None, source: None, limit: usize::MAX >> 1 };
-                state.history(all).await.map_err(failed)?
+                state.history(all).await?
             }
             None => Vec::new(),
         };

@@ -16,7 +16,7 @@ pub(super) async fn run(common: &Common, args: &PlanArgs) -> Result<Exit, Failur
         selector.narrow(&mut planned.plan);
     }
     let approved = guard(&planned, &planner.host);
-    answer::plan(common, approved.plan(), None);
+    answer::plan(common, approved.plan(), None, &place.reading);
     place.tell_undeclared().await?;
     let changes = approved.plan().units.iter().any(|unit| !unit.actions.is_empty());
     let exit =

@@ -24,7 +24,7 @@ const LOCK_WAIT: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure> {
     let (events, inbox) = tokio::sync::mpsc::unbounded_channel();
-    let stopping = daemon::listen(events.clone()).map_err(|error| Failure::failed(&error))?;
+    let stopping = daemon::listen(events.clone())?;
     let settings = workplace::resolve(common, args.path.as_ref())?;
     let dry_run = args.dry_run || settings.host.daemon.mode == Mode::DryRun;
     if !dry_run {
@@ -84,7 +84,7 @@ pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure
     };
     let ended = daemon.run(events, inbox).await;
     place.close().await;
-    ended.map_err(|error| Failure::failed(&error))?;
+    ended?;
     Ok(Exit::Done)
 }
 

@@ -4,9 +4,8 @@ use super::args::{Common, Format, Selection};
 use super::select::Selector;
 use super::workplace::{Access, Workplace};
 use super::{Exit, Failure, answer};
-use crate::apply::chain;
 use crate::model::{SourceId, Unit};
-use crate::remote::{RemoteError, Schema};
+use crate::remote::Schema;
 use crate::render::escape;
 use serde_json::json;
 use std::path::PathBuf;
@@ -34,7 +33,7 @@ async fn find(place: &Workplace, selector: &Selector, source: &str) -> Result<Sc
         let declared =
             desired.sources.iter().find(|source| selector.source(desired, &source.key, &source.name));
         let Some(declared) = declared else { continue };
-        let rows = place.reader.list(&desired.unit).await.map_err(failure)?;
+        let rows = place.reader.list(&desired.unit).await?;
         let ids: Vec<&SourceId> =
             rows.iter().filter(|row| row.name == declared.name).filter_map(|row| row.id.as_ref()).collect();
         return match ids.as_slice() {
@@ -47,7 +46,7 @@ async fn find(place: &Workplace, selector: &Selector, source: &str) -> Result<Sc
 }
 
 async fn schema(place: &Workplace, unit: &Unit, id: &SourceId) -> Result<Schema, Failure> {
-    place.reader.schema(unit, id).await.map_err(failure)
+    Ok(place.reader.schema(unit, id).await?)
 }
 
 fn text(schema: &Schema) -> String {
@@ -61,12 +60,6 @@ fn text(schema: &Schema) -> String {
         }
     }
     out
-}
-
-/// A call that failed, with its exit code.
-pub(super) fn failure(error: RemoteError) -> Failure {
-    let exit = if error.is_auth() { Exit::Auth } else { Exit::Failed };
-    Failure { exit, message: chain(&error) }
 }
 
 fn failed(message: String) -> Failure {

@@ -11,7 +11,7 @@ use std::path::Path;
 
 pub(super) async fn run(common: &Common, args: &ServeArgs) -> Result<Exit, Failure> {
     let (events, mut inbox) = tokio::sync::mpsc::unbounded_channel();
-    let stopping = daemon::listen(events).map_err(|error| Failure::failed(&error))?;
+    let stopping = daemon::listen(events)?;
     let state_dir = common.flags(None).state_dir.unwrap_or_else(|| ".wellspring".into());
     let folder = state_dir.join("platform");
     std::fs::DirBuilder::new()
@@ -20,7 +20,7 @@ pub(super) async fn run(common: &Common, args: &ServeArgs) -> Result<Exit, Failu
         .create(&folder)
         .map_err(|error| failed(&format!("cannot create {}: {error}", folder.display())))?;
     let (token, whence) = token(&folder)?;
-    let data_dir = std::path::absolute(&args.data_dir).map_err(|error| Failure::failed(&error))?;
+    let data_dir = std::path::absolute(&args.data_dir)?;
     let config = Config { storage: Storage::Directory(folder), data_dir, listen: args.listen, token };
     let running = start(config).await.map_err(|error| Failure::failed(&error))?;
     answer::write(&format!("The Data API answers at {}\nToken: {whence}", running.base_url()));

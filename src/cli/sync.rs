@@ -41,7 +41,7 @@ pub(super) async fn run(common: &Common, args: &SyncArgs) -> Result<Exit, Failur
         syncing.spawn(async move {
             let mut done = Vec::new();
             for call in calls {
-                let synced = syncer.call(&call).await.map_err(|error| Failure::failed(&error))?;
+                let synced = syncer.call(&call).await?;
                 if common.format != Format::Json {
                     synced.iter().for_each(|synced| answer::write(&line(&task.desired, synced)));
                 }
@@ -79,8 +79,7 @@ async fn calls(
     args: &SyncArgs,
 ) -> Result<Vec<Call>, Failure> {
     let desired = &task.desired;
-    let failed = |error: crate::state::StateError| Failure::failed(&error);
-    let inventory = state.inventory(&desired.unit).await.map_err(failed)?;
+    let inventory = state.inventory(&desired.unit).await?;
     let chosen: Vec<usize> = (0..desired.sources.len())
         .filter(|n| {
             let source = &desired.sources[*n];
@@ -91,7 +90,7 @@ async fn calls(
         .collect();
     let now = Timestamp::now();
     let firings: BTreeMap<usize, (Timestamp, Trigger)> = if args.due {
-        let runs = state.last_runs(&desired.unit).await.map_err(failed)?;
+        let runs = state.last_runs(&desired.unit).await?;
         due(desired, &inventory, &runs, &chosen, now)
     } else {
         chosen.into_iter().map(|n| (n, (now, Trigger::Manual))).collect()

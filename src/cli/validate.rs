@@ -13,7 +13,7 @@ pub(super) fn run(common: &Common, args: &ValidateArgs) -> Result<Exit, Failure>
     let missing = if args.secrets { missing_secrets(&reading, &settings.secrets()) } else { Vec::new() };
     match common.format {
         Format::Json => {
-            answer::write_json(&json!({ "errors": reading.diagnostics, "missing_secrets": missing }))
+            answer::write_json(&json!({ "errors": reading.diagnostics, "missing_secrets": missing }));
         }
         Format::Github => answer::write(&annotations(&reading)),
         Format::Human | Format::Markdown => {

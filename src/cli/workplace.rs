@@ -66,9 +66,9 @@ impl Workplace {
             Access::Write => Some(State::open(&settings.state_dir, &key)),
             Access::Read => State::open_read_only(&settings.state_dir, &key).transpose(),
         };
-        let state = state.transpose().map_err(|error| Failure::failed(&error))?;
+        let state = state.transpose()?;
         let memory = match &state {
-            Some(state) => state.files(&root(&settings)).await.map_err(|error| Failure::failed(&error))?,
+            Some(state) => state.files(&root(&settings)).await?,
             None => Memory::new(),
         };
         Ok(Self { settings, reading, reader, state, memory, settle, url, local })
@@ -117,7 +117,7 @@ impl Workplace {
     pub(super) async fn tell_undeclared(&self) -> Result<(), Failure> {
         let Some(state) = &self.state else { return Ok(()) };
         let asked = self.reading.asked(&self.memory);
-        for unit in state.units().await.map_err(|error| Failure::failed(&error))? {
+        for unit in state.units().await? {
             let known =
                 asked.held.contains_key(&unit) || asked.tasks.iter().any(|task| task.desired.unit == unit);
             if !known && !self.reading.has_errors() {
@@ -138,7 +138,7 @@ impl Workplace {
             return Ok(());
         }
         let files = memory.into_iter().collect();
-        state.remember_files(&root(&self.settings), files).await.map_err(|error| Failure::failed(&error))
+        Ok(state.remember_files(&root(&self.settings), files).await?)
     }
 
     /// Is the platform the local one?

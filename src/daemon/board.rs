@@ -142,7 +142,7 @@ impl Board {
             slot.check_at = slot.check_at.min(later(now, again));
         }
         if let Some(records) = ended.records {
-            slot.schedule(records, now);
+            slot.schedule(&records, now);
         }
     }
 
@@ -236,7 +236,7 @@ impl Slot {
     }
 
     /// The schedules of what is ours.
-    fn schedule(&mut self, records: Records, now: Timestamp) {
+    fn schedule(&mut self, records: &Records, now: Timestamp) {
         let unit = &self.task.desired.unit;
         let mut pending: BTreeMap<SourceName, Trigger> =
             self.sources.drain(..).filter_map(|source| Some((source.name, source.now?))).collect();

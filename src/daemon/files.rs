@@ -92,9 +92,13 @@ impl Files {
             self.accepted_settings = Some(settings);
             return if news { Counts::Wholly } else { Counts::NotYet };
         }
+        if quiet < MOMENT {
+            self.look_no_later_than(after(self.changed_at, MOMENT));
+            return Counts::NotYet;
+        }
         self.look_no_later_than(after(self.changed_at, self.settle));
         let settings_stand = self.accepted_settings.is_none_or(|accepted| accepted == settings);
-        if quiet < MOMENT || !settings_stand || self.accepted == Some(digest) {
+        if !settings_stand || self.accepted == Some(digest) {
             return Counts::NotYet;
         }
         self.accepted = Some(digest);

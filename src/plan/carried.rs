@@ -4,7 +4,8 @@ use crate::model::{Applied, FingerprintKey, Leaf, ObservedSource};
 
 /// Does this row show the new definition, in a way it could not have shown the previous one?
 ///
-/// Either it bears our keyed stamp of just this definition, or every readable declared field has the
+/// Either it bears our keyed stamp of just this definition where the previous one had another (what
+/// mends drift has the same, and someone's edit may have left it in place), or every readable declared field has the
 /// new value and at least one of them differs from what was applied before.
 #[must_use]
 pub fn carried_out(
@@ -13,7 +14,9 @@ pub fn carried_out(
     row: &ObservedSource,
     key: &FingerprintKey,
 ) -> bool {
-    if row.echo.fingerprint.as_deref() == Some(applied.stamp(key).as_str()) {
+    let stamp = applied.stamp(key);
+    let told_by_stamp = previous.is_none_or(|previous| previous.stamp(key) != stamp);
+    if told_by_stamp && row.echo.fingerprint.as_deref() == Some(stamp.as_str()) {
         return true;
     }
     let shown = row.echo.leaves();

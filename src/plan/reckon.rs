@@ -97,6 +97,12 @@ fn connected(out: &mut Reckoning, sent: &Sent<'_>, rows: &[&ObservedSource], key
         .copied()
         .filter(|row| row.id.as_ref().is_none_or(|id| !intent.before.contains(id)))
         .collect();
+    // Ids that bore the name before are ours only where the inventory says so.
+    let ours = |id: &&SourceId| {
+        owned.is_some_and(|owned| owned.id.as_ref() == Some(id) || owned.superseded.contains(id))
+    };
+    let listed = |id: &&SourceId| rows.iter().any(|row| row.id.as_ref() == Some(id));
+    let older: Vec<SourceId> = intent.before.iter().filter(ours).filter(listed).cloned().collect();
     match (appeared.as_slice(), rows) {
         // The name's only row stood there before: updated in place, not carried out, or not yet.
         ([], [row]) => {
@@ -111,13 +117,7 @@ fn connected(out: &mut Reckoning, sent: &Sent<'_>, rows: &[&ObservedSource], key
         ([], _) => settled,
         // A row without an id cannot be told from one that stood there before.
         ([new], _) if rows.len() == 1 || rows.iter().all(|row| row.id.is_some()) => {
-            // Ids that bore the name before are ours only where the inventory says so.
-            let ours = |id: &&SourceId| {
-                owned.is_some_and(|owned| owned.id.as_ref() == Some(id) || owned.superseded.contains(id))
-            };
-            let listed = |id: &&SourceId| rows.iter().any(|row| row.id.as_ref() == Some(id));
-            let superseded = intent.before.iter().filter(ours).filter(listed).cloned().collect();
-            out.take(intent, applied, new, superseded, key);
+            out.take(intent, applied, new, older, key);
             true
         }
         // Several appeared: one request delivered twice, or someone else's. Our keyed stamp proves
@@ -135,7 +135,8 @@ fn connected(out: &mut Reckoning, sent: &Sent<'_>, rows: &[&ObservedSource], key
             ours.sort_by_key(|row| (row.id.as_ref() != answered_id, row.id.clone()));
             match ours.split_first() {
                 Some((keep, rest)) => {
-                    let superseded = rest.iter().filter_map(|row| row.id.clone()).collect();
+                    let twins = rest.iter().filter_map(|row| row.id.clone());
+                    let superseded = older.into_iter().chain(twins).collect();
                     out.take(intent, applied, keep, superseded, key);
                     true
                 }

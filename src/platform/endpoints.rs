@@ -206,7 +206,7 @@ fn listed(source: &Source) -> Value {
         "type": source.kind,
         "scope": source.scope,
         "connection_config": masked(&source.connection_config),
-        "metadata": masked(&source.metadata),
+        "metadata": source.metadata,
         "created_at": source.created_at,
         "updated_at": source.updated_at,
         "last_sync": source.last_sync,

@@ -47,20 +47,26 @@ pub(super) fn masked_text(text: &str) -> String {
     while let Some(start) = rest.find("://") {
         let (before, after) = rest.split_at(start + 3);
         out.push_str(before);
-        // A password may hold `/` or `@` unescaped, so the last `@` of the word decides: rather too
-        // much is hidden than too little.
         let word = after.find(char::is_whitespace).unwrap_or(after.len());
-        rest = match after[..word].rfind('@') {
-            Some(at) => {
-                let (user, host) = after.split_at(at);
-                out.push_str(&masked_user(user));
-                host
-            }
-            None => after,
-        };
+        let (user, host) = after.split_at(user_end(&after[..word]).unwrap_or(0));
+        out.push_str(&masked_user(user));
+        rest = host;
     }
     out.push_str(rest);
     masked_pairs(&out)
+}
+
+/// Where the `user:password` of an address ends, if it has one. A password may hold any sign
+/// unescaped, so rather too much counts as password than too little.
+fn user_end(address: &str) -> Option<usize> {
+    let path = address.find(['?', '#']).unwrap_or(address.len());
+    let authority = &address[..address.find(['/', '?', '#']).unwrap_or(address.len())];
+    if authority.contains('@') {
+        return address[..path].rfind('@');
+    }
+    let (_, port) = authority.split_once(':')?;
+    let is_port = port.bytes().all(|digit| digit.is_ascii_digit());
+    if is_port { None } else { address.rfind('@') }
 }
 
 fn masked_user(user: &str) -> String {
@@ -108,9 +114,23 @@ fn hidden(value: &Value) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::{masked, masked_text};
+
+    proptest! {
+        #[test]
+        fn no_password_of_an_address_is_shown(password in "[a-z!$%][^\\s@]{3,19}", rest in "[a-z./]{0,20}") {
+            let shown = masked_text(&format!("db://user:{password}@host/{rest}"));
+            prop_assert!(!shown.contains(&format!(":{password}@")), "{shown}");
+        }
+
+        #[test]
+        fn any_text_can_be_masked(text in ".{0,200}") {
+            masked_text(&text);
+        }
+    }
 
     #[test]
     fn secrets_are_masked_at_any_depth_and_the_rest_is_kept() {
@@ -137,6 +157,9 @@ mod tests {
             ("https://u@h/x", "https://u@h/x"),
             ("https://h/x?a=1&token=abc&b=2", "https://h/x?a=1&token=***&b=2"),
             ("host=h password=abc user=u", "host=h password=*** user=u"),
+            ("postgres://u:p?w#@host/db", "postgres://u:***@host/db"),
+            ("https://h:8080/x?mail=a@b", "https://h:8080/x?mail=a@b"),
+            ("https://h/a@b", "https://h/a@b"),
             ("nothing: here", "nothing: here"),
             ("://", "://"),
         ] {

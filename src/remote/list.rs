@@ -6,7 +6,7 @@ use super::transport::Reply;
 use crate::model::{Echo, ObservedSource, SourceId, SourceName};
 use reqwest::StatusCode;
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::fmt;
@@ -36,14 +36,24 @@ pub(super) fn decode(
         _ => return Err(RemoteErrorKind::Malformed("no `status` that the contract knows".into())),
     }
     let data = envelope.get("data").ok_or_else(|| RemoteErrorKind::Malformed("no `data`".into()))?;
-    let rows: Vec<Row<'_>> = serde_json::from_str(data.get()).map_err(|_| {
-        RemoteErrorKind::Malformed("`data` is not a list of sources that each have a name".into())
+    let Rows(rows) = serde_json::from_str(data.get()).map_err(|_| {
+        RemoteErrorKind::Malformed(format!(
+            "`data` is not a list of at most {MOST_ROWS} sources that each have a name"
+        ))
     })?;
     if let Some(sign) = envelope.0.iter().find_map(|(name, raw)| sign_of_more(name, raw, rows.len())) {
         return Err(RemoteErrorKind::Partial(sign));
     }
+    let values: usize = rows.iter().map(Row::values).sum();
+    if values > MOST_VALUES {
+        return Err(RemoteErrorKind::Malformed(format!("more than {MOST_VALUES} values in one list")));
+    }
     rows.into_iter().enumerate().map(|(n, row)| row.observed(n)).collect()
 }
+
+/// Text of a few bytes can become a value of many: these bound the memory, whatever the limit of the answer.
+const MOST_ROWS: usize = 200_000;
+const MOST_VALUES: usize = 4_000_000;
 
 /// serde's own text may quote what it found there, and that may be a secret.
 fn malformed(error: &serde_json::Error) -> RemoteErrorKind {
@@ -58,7 +68,9 @@ fn malformed(error: &serde_json::Error) -> RemoteErrorKind {
 fn sign_of_more(name: &str, raw: &RawValue, rows: usize) -> Option<String> {
     let plain: String =
         name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
-    let value: Value = serde_json::from_str(raw.get()).unwrap_or(Value::Bool(true));
+    // What is long says something, whatever it is.
+    let short = Some(raw.get()).filter(|text| text.len() <= 1000);
+    let value = short.and_then(|text| serde_json::from_str(text).ok()).unwrap_or(Value::Bool(true));
     let nothing = match &value {
         Value::Null | Value::Bool(false) => true,
         Value::String(text) => text.is_empty(),
@@ -114,6 +126,32 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
     }
 }
 
+/// No more than [`MOST_ROWS`] of them.
+struct Rows<'a>(Vec<Row<'a>>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Rows<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Array;
+        impl<'de> Visitor<'de> for Array {
+            type Value = Vec<Row<'de>>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut rows = Vec::new();
+                while let Some(row) = seq.next_element()? {
+                    if rows.len() == MOST_ROWS {
+                        return Err(serde::de::Error::custom("too many rows"));
+                    }
+                    rows.push(row);
+                }
+                Ok(rows)
+            }
+        }
+        deserializer.deserialize_seq(Array).map(Rows)
+    }
+}
+
 /// One row. Only what is needed becomes a value; the rest is skipped as text.
 #[derive(Deserialize)]
 struct Row<'a> {
@@ -131,6 +169,15 @@ struct Row<'a> {
 }
 
 impl Row<'_> {
+    /// How many values the open objects hold, at most.
+    fn values(&self) -> usize {
+        let open = [self.connection_config, self.metadata, self.id, self.source_id];
+        let starts = |raw: &&RawValue| {
+            raw.get().bytes().filter(|byte| matches!(byte, b',' | b'[' | b'{' | b':')).count()
+        };
+        open.iter().flatten().map(starts).sum()
+    }
+
     fn observed(self, n: usize) -> Result<ObservedSource, RemoteErrorKind> {
         let name = SourceName::parse(&self.name)
             .map_err(|_| RemoteErrorKind::Malformed(format!("row {} has an empty name", n + 1)))?;
@@ -189,6 +236,20 @@ mod tests {
         for body in [r#"{"status":"success","data":"canary"}"#, r#"{"status":"canary"}"#, r#""canary""#] {
             assert!(!decoded(body.as_bytes()).unwrap_err().to_string().contains("canary"), "{body}");
         }
+    }
+
+    #[test]
+    fn a_small_answer_cannot_become_a_large_memory() {
+        let of = |data: &str| format!(r#"{{"status":"success","data":{data}}}"#);
+        let many = |element: &str, n: usize| format!("[{}]", vec![element; n].join(","));
+        let rows = |n| of(&many(r#"{"name":"a"}"#, n));
+        assert_eq!(decoded(rows(MOST_ROWS).as_bytes()).unwrap().len(), MOST_ROWS);
+        assert!(decoded(rows(MOST_ROWS + 1).as_bytes()).is_err());
+        let echo = |n| of(&format!(r#"[{{"name":"a","metadata":{{"x":{}}}}}]"#, many("0", n)));
+        assert!(decoded(echo(1000).as_bytes()).is_ok());
+        assert!(decoded(echo(MOST_VALUES).as_bytes()).is_err());
+        let beside = format!(r#"{{"status":"success","data":[],"next":{}}}"#, many("0", 10_000));
+        assert!(matches!(decoded(beside.as_bytes()), Err(RemoteErrorKind::Partial(_))));
     }
 
     proptest! {

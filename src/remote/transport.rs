@@ -11,7 +11,8 @@ use reqwest::{Client, Method, Request, Response, StatusCode, Url};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use std::error::Error as _;
-use std::sync::{Mutex, PoisonError};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tracing::debug;
 
@@ -24,10 +25,33 @@ const ERROR_BODY_LIMIT: usize = 256 * 1024;
 
 /// The way to one platform, shared by every clone of the clients.
 pub(super) struct Transport {
-    client: Client,
+    way: Way,
     settings: Settings,
     limits: Limits,
     token: Mutex<Option<SecretString>>,
+}
+
+/// How requests leave this process, or do not.
+enum Way {
+    /// Over HTTP.
+    Http(Client),
+    /// To a platform within this process.
+    InProcess(InProcess),
+}
+
+/// A platform within this process, in the place of the wire: it is given each request whole, token
+/// included, and answers it. Everything above the wire is the same.
+pub type InProcess = Arc<
+    dyn Fn(Request) -> Pin<Box<dyn Future<Output = Result<Response, Unanswered>> + Send>> + Send + Sync,
+>;
+
+/// Why an [`InProcess`] platform gives no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unanswered {
+    /// As if the connection never opened.
+    NotSent,
+    /// As if the connection broke: the request may have been carried out.
+    Lost,
 }
 
 /// One call to make.
@@ -86,6 +110,15 @@ impl Call<'_> {
 }
 
 impl Transport {
+    pub(super) fn in_process(settings: Settings, platform: InProcess) -> Self {
+        Self::by(Way::InProcess(platform), settings)
+    }
+
+    fn by(way: Way, settings: Settings) -> Self {
+        let limits = Limits::new(settings.max_in_flight, settings.requests_per_second);
+        Self { way, settings, limits, token: Mutex::new(None) }
+    }
+
     pub(super) fn new(settings: Settings) -> Result<Self, RemoteError> {
         let refused = |why: String| RemoteError {
             endpoint: Endpoint::Setup,
@@ -113,8 +146,7 @@ impl Transport {
             builder = builder.no_proxy().tls_certs_only([]);
         }
         let client = builder.build().map_err(|error| refused(reason(&error)))?;
-        let limits = Limits::new(settings.max_in_flight, settings.requests_per_second);
-        Ok(Self { client, settings, limits, token: Mutex::new(None) })
+        Ok(Self::by(Way::Http(client), settings))
     }
 
     pub(super) fn settings(&self) -> &Settings {
@@ -171,11 +203,11 @@ impl Transport {
             .try_clone()
             .ok_or_else(|| call.error(RemoteErrorKind::NotSent("the request cannot be copied".into())))?;
         request.headers_mut().insert(AUTHORIZATION, bearer(token).map_err(|kind| call.error(kind))?);
-        let turn = self.limits.turn().await;
+        let turn = self.limits.turn(call.endpoint).await;
         let started = std::time::Instant::now();
-        let (status, outcome) = match self.client.execute(request).await {
+        let (status, outcome) = match self.way.carry(request).await {
             Ok(response) => (Some(response.status().as_u16()), self.answer(call, response).await),
-            Err(error) => (None, Err(no_answer(&error))),
+            Err(kind) => (None, Err(kind)),
         };
         drop(turn);
         debug!(
@@ -226,6 +258,23 @@ impl Transport {
             status @ 400..=499 => RemoteErrorKind::Refused { status, message },
             status => RemoteErrorKind::Failed { status, message },
         })
+    }
+}
+
+impl Way {
+    async fn carry(&self, request: Request) -> Result<Response, RemoteErrorKind> {
+        match self {
+            Self::Http(client) => client.execute(request).await.map_err(|error| no_answer(&error)),
+            Self::InProcess(platform) => {
+                let within = request.timeout().copied().unwrap_or(Duration::MAX);
+                match tokio::time::timeout(within, platform(request)).await {
+                    Ok(Ok(response)) => Ok(response),
+                    Ok(Err(Unanswered::NotSent)) => Err(RemoteErrorKind::NotSent("not sent".into())),
+                    Ok(Err(Unanswered::Lost)) => Err(RemoteErrorKind::NoAnswer("no answer".into())),
+                    Err(_) => Err(RemoteErrorKind::NoAnswer("timed out".into())),
+                }
+            }
+        }
     }
 }
 

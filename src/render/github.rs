@@ -2,7 +2,7 @@
 
 use super::changes::{Shown, field_name, show};
 use super::rows::{detail, heading, verb};
-use super::{View, escape, outcome_line, summary_line, words};
+use super::{View, escape, words};
 use crate::model::Place;
 use crate::plan::{Action, ActionResult, Outcome, Step, UnitPlan};
 use std::fmt::Write;
@@ -18,10 +18,7 @@ pub fn github(view: &View<'_>) -> String {
 #[must_use]
 pub fn github_below(view: &View<'_>, dir: &str) -> String {
     let mut page = Annotations { dir: dir.trim_matches('/'), out: [const { String::new() }; 3] };
-    let sum = match view.outcomes {
-        Some(outcomes) => outcome_line(view.plan, outcomes),
-        None => summary_line(view.plan),
-    };
+    let sum = view.sum();
     page.push(Level::Notice, None, "Wellspring", &sum);
     for (index, unit) in view.plan.units.iter().enumerate() {
         page.unit(unit, view.outcome(index));

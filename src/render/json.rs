@@ -10,6 +10,7 @@ use crate::plan::{Action, ActionResult, FieldChange, Outcome, Removal, Step, Uni
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
+use std::sync::Arc;
 
 /// The version of the JSON shapes.
 pub const FORMAT_VERSION: u32 = 1;
@@ -22,7 +23,8 @@ pub fn json(view: &View<'_>) -> String {
     let report = Report {
         format_version: FORMAT_VERSION,
         plan_id: view.plan_id,
-        complete: summary.errors == 0 && summary.unchecked == 0,
+        complete: summary.errors == 0 && summary.unchecked == 0 && view.broken.is_empty(),
+        broken: view.broken,
         summary,
         workspaces: units.iter().enumerate().map(|(index, unit)| workspace(view, index, unit)).collect(),
     };
@@ -37,6 +39,8 @@ struct Report<'a> {
     format_version: u32,
     plan_id: &'a str,
     complete: bool,
+    /// Files whose sources are not in the plan.
+    broken: &'a [Arc<str>],
     summary: Summary,
     workspaces: Vec<WorkspaceReport<'a>>,
 }

@@ -1,7 +1,7 @@
 //! A plan as the comment on a pull request.
 
 use super::lines::Page;
-use super::{View, escape, outcome_line, rows, summary_line, text, words};
+use super::{View, escape, rows, text, words};
 
 /// The first line; a later comment finds an earlier one by it.
 pub const MARKDOWN_MARKER: &str = "<!-- wellspring-plan -->";
@@ -18,12 +18,9 @@ const NAME: usize = 40;
 /// What does not fit is left out, and the end says what that is.
 #[must_use]
 pub fn markdown(view: &View<'_>) -> String {
-    let sum = match view.outcomes {
-        Some(outcomes) => outcome_line(view.plan, outcomes),
-        None => summary_line(view.plan),
-    };
     let verb = if view.outcomes.is_some() { "apply" } else { "plan" };
-    let mut out = format!("{MARKDOWN_MARKER}\n### Wellspring {verb}\n\n**{}**\n", escape::markdown(&sum));
+    let mut out =
+        format!("{MARKDOWN_MARKER}\n### Wellspring {verb}\n\n**{}**\n", escape::markdown(&view.sum()));
     let mut left_out = Vec::new();
     for (index, unit) in view.plan.units.iter().enumerate() {
         let page = Page { color: false, width: 0, flush: true };

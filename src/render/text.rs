@@ -2,7 +2,7 @@
 
 use super::lines::Page;
 use super::paint::Tone;
-use super::summary::{counts, outcome_line, summary_line, tells_unchanged};
+use super::summary::{counts, tells_unchanged};
 use super::{Look, View, escape, rows, words};
 use crate::plan::{Outcome, UnitPlan};
 use jiff::Timestamp;
@@ -22,11 +22,7 @@ pub fn text(view: &View<'_>, look: &Look) -> String {
     if !lines.is_empty() {
         lines.push(String::new());
     }
-    let sum = match view.outcomes {
-        Some(outcomes) => outcome_line(view.plan, outcomes),
-        None => summary_line(view.plan),
-    };
-    lines.push(Tone::Bold.paint(&sum, look.color));
+    lines.push(Tone::Bold.paint(&view.sum(), look.color));
     lines.join("\n") + "\n"
 }
 

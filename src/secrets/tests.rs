@@ -253,3 +253,18 @@ fn a_resolution_wipes_its_texts() {
     text.zeroize();
     assert!(text.is_empty());
 }
+
+#[test]
+fn the_source_knows_what_each_reference_resolved_to_whatever_its_key_is_called() {
+    let greeting = Template(vec![Segment::Literal("hello ".into()), Segment::Env("PASSWORD".into())]);
+    let definition = definition([
+        ("greeting", Declared::Template(greeting)),
+        ("colour", env("USER")),
+        ("plain", Declared::Integer(1)),
+    ]);
+    let resolved = secrets(None).resolve(&definition).ok().unwrap();
+    let source = resolved.into_source(SourceName::parse("s").unwrap(), "api".into(), Map::new());
+    let mut known: Vec<&str> = source.secrets().iter().map(secrecy::ExposeSecret::expose_secret).collect();
+    known.sort_unstable();
+    assert_eq!(known, [CANARY, "reader"]);
+}

@@ -32,6 +32,8 @@ pub enum Change {
     Disown(SourceName),
     /// The outcome of this intent is known.
     CloseIntent(i64),
+    /// This intent's write may have been sent as late as now. Nothing happens when it is not open.
+    Sent(i64, Timestamp),
     /// Something was done, or failed.
     Journal(Box<JournalEntry>),
     /// Leave this source alone until it is released or its mark changes.
@@ -150,6 +152,11 @@ fn make(transaction: &Transaction<'_>, platform: &str, unit: &Unit, change: &Cha
             if closed == 0 {
                 return Err(StateError::NoSuchIntent(*number).into());
             }
+        }
+        Change::Sent(number, at) => {
+            transaction
+                .prepare_cached("UPDATE intents SET recorded_at = ?1 WHERE number = ?2")?
+                .execute(params![nanoseconds(*at), number])?;
         }
         Change::Journal(entry) => journal::write(transaction, platform, unit, entry)?,
         Change::Quarantine(name, held) => quarantine::put(transaction, platform, unit, name, held)?,

@@ -1,5 +1,7 @@
 //! Rows arrive exactly as they are at the source.
 
+use proptest::collection::vec;
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::harness::House;
@@ -184,4 +186,41 @@ async fn reading_a_sqlite_file_leaves_nothing_beside_it() {
     assert_eq!(house.data().read_dir().unwrap().count(), 1);
     house.sqlite("a b?#%.db", "INSERT INTO t VALUES (2)");
     assert_eq!(house.sync(&id, json!({ "incremental": true })).await, 1);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 6, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever stands in a table, its rows are the same in every format.
+    #[test]
+    fn any_table_arrives_as_it_is(rows in vec(("\\PC{0,12}|[\"\n,\r]{1,4}", any::<i64>()), 1..20)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let house = House::new().await;
+            let mut csv = csv::Writer::from_path(house.data().join("t.csv")).unwrap();
+            csv.write_record(["text", "number"]).unwrap();
+            let table = rusqlite::Connection::open(house.data().join("t.db")).unwrap();
+            table.execute_batch("CREATE TABLE t (text, number)").unwrap();
+            let mut lines = String::new();
+            for (text, number) in &rows {
+                csv.write_record([text, &number.to_string()]).unwrap();
+                table.execute("INSERT INTO t VALUES (?1, ?2)", (text, number)).unwrap();
+                lines.push_str(&format!("{}\n", json!({ "text": text, "number": number })));
+            }
+            csv.flush().unwrap();
+            house.write("t.jsonl", &lines);
+            house.write("t.json", &format!("[{}]", lines.trim_end().replace('\n', ",")));
+
+            let exact: Vec<_> = rows.iter().map(|row| json!({ "text": row.0, "number": row.1 })).collect();
+            for (kind, path) in [("sqlite", "t.db"), ("jsonl", "t.jsonl"), ("json", "t.json")] {
+                let id = house.connect(path, kind, json!({ "path": path })).await;
+                assert_eq!(house.sync(&id, json!({ "batch_size": 3 })).await, rows.len() as u64);
+                assert_eq!(house.rows(path), exact, "{kind}");
+            }
+            let as_text = |row: &(String, i64)| json!({ "text": row.0, "number": row.1.to_string() });
+            let id = house.connect("t.csv", "csv", json!({ "path": "t.csv" })).await;
+            house.sync(&id, json!({ "batch_size": 3 })).await;
+            assert_eq!(house.rows("t.csv"), rows.iter().map(as_text).collect::<Vec<_>>());
+        });
+    }
 }

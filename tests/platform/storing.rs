@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::json;
+use tokio::sync::Notify;
 use wellspring::platform::{Config, PlatformError, Storage, start, stored_rows};
 
 use super::harness::{House, TOKEN, reply};
@@ -171,4 +172,72 @@ async fn stopping_gives_up_a_query_without_end() {
         running.stop().await;
     });
     assert!(message.contains("stopping"), "{message}");
+}
+
+#[tokio::test]
+async fn a_cleanup_waits_for_the_sync_of_its_source_and_nothing_else_does() {
+    use axum::{Json, Router, routing::get};
+    let house = House::new().await;
+    let (reached, open) = (std::sync::Arc::new(Notify::new()), std::sync::Arc::new(Notify::new()));
+    let (at_gate, gate) = (reached.clone(), open.clone());
+    let slow = move || async move {
+        at_gate.notify_one();
+        gate.notified().await;
+        Json(json!([{ "n": 1 }]))
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, Router::new().route("/", get(slow))).await.unwrap() });
+
+    house.write("a.csv", "n\n1\n");
+    let slow = house.connect("slow", "api", json!({ "base_url": base })).await;
+    let quick = house.connect("quick", "csv", json!({ "path": "a.csv" })).await;
+    let removal = json!({ "source_ids": [slow] });
+    let ((), taken, (_, removed)) = tokio::join!(
+        async {
+            reached.notified().await;
+            reached.notify_one();
+            // The sync stands at the gate; everything else goes on.
+            assert_eq!(house.sync(&quick, json!({})).await, 1);
+            house.connect("another", "csv", json!({ "path": "a.csv" })).await;
+            assert_eq!(house.list().await.len(), 3, "the cleanup has not removed it yet");
+            assert_eq!(house.post("cleanup", &json!({ "source_ids": [quick] })).await.0, 200);
+            open.notify_one();
+        },
+        house.sync(&slow, json!({})),
+        async {
+            // The sync must have begun; each who waits for that passes the word on.
+            reached.notified().await;
+            reached.notify_one();
+            house.post("cleanup", &removal).await
+        },
+    );
+    assert_eq!((taken, &removed["data"]["deleted_count"]), (1, &json!(1)));
+    assert_eq!(house.list().await.len(), 1);
+    assert_eq!(house.storage().join("rows").read_dir().unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn rows_of_a_source_that_is_gone_are_swept_at_the_start() {
+    let mut house = House::new().await;
+    house.write("a.csv", "n\n1\n");
+    let id = house.connect("a", "csv", json!({ "path": "a.csv" })).await;
+    house.sync(&id, json!({})).await;
+    house.running.take().unwrap().stop().await;
+    // As a crash in the midst of a cleanup leaves it.
+    let catalogue = rusqlite::Connection::open(house.storage().join("catalogue.db")).unwrap();
+    catalogue.execute("DELETE FROM source", []).unwrap();
+    drop(catalogue);
+    house.start().await;
+    assert_eq!(house.storage().join("rows").read_dir().unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_storage_of_a_newer_version_is_left_alone() {
+    let mut house = House::new().await;
+    house.running.take().unwrap().stop().await;
+    let catalogue = rusqlite::Connection::open(house.storage().join("catalogue.db")).unwrap();
+    catalogue.pragma_update(None, "user_version", 99).unwrap();
+    drop(catalogue);
+    assert!(matches!(start(house.config()).await, Err(PlatformError::Newer { found: 99, .. })));
 }

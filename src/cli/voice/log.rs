@@ -1,6 +1,6 @@
 //! `run` without a terminal: one log line per event that matters.
 
-use super::{Said, standing};
+use super::{Said, worth_telling};
 use crate::daemon::Voice;
 use crate::manifest::Severity;
 use crate::model::{DesiredUnit, SourceKey};
@@ -48,7 +48,11 @@ impl Voice for Log {
     }
 
     fn planned(&self, plan: &UnitPlan, dry_run: bool) {
+        let plan = &worth_telling(plan);
         let workspace = plan.desired.label();
+        if !self.said.is_new_plan(plan) {
+            return;
+        }
         if dry_run {
             for action in &plan.actions {
                 info!(
@@ -60,15 +64,17 @@ impl Voice for Log {
                 );
             }
         }
-        if !self.said.is_news(plan.unit(), standing(plan)) {
-            return;
-        }
         match &plan.error {
             Some(error) => {
-                error!(workspace, kind = error.kind, "not planned: {}", escape::terminal_line(&error.message))
+                error!(
+                    workspace,
+                    kind = error.kind,
+                    "not planned: {}",
+                    escape::terminal_line(&error.message)
+                );
             }
             None => {
-                info!(workspace, unchanged = plan.unchanged.len(), changes = plan.actions.len(), "planned")
+                info!(workspace, unchanged = plan.unchanged.len(), changes = plan.actions.len(), "planned");
             }
         }
         for withheld in &plan.withheld {
@@ -94,13 +100,17 @@ impl Voice for Log {
         let reason = escape::terminal_line(&action.reason);
         match result {
             ActionResult::Done | ActionResult::Open => {
+                self.said.is_new_failure(plan.unit(), &action.name, None);
                 info!(workspace, %source, action = word, reason, "{word} done");
             }
-            ActionResult::Failed(why) => {
+            ActionResult::Failed(why) if self.said.is_new_failure(plan.unit(), &action.name, Some(why)) => {
                 error!(workspace, %source, action = word, "{word} failed: {}", escape::terminal_line(why));
             }
-            ActionResult::Skipped(why) => {
+            ActionResult::Skipped(why) if self.said.is_new_failure(plan.unit(), &action.name, Some(why)) => {
                 warn!(workspace, %source, action = word, "{word} not tried: {}", escape::terminal_line(why));
+            }
+            ActionResult::Failed(why) | ActionResult::Skipped(why) => {
+                debug!(workspace, %source, action = word, "{word} failed as before: {}", escape::terminal_line(why));
             }
         }
     }

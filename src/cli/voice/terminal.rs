@@ -1,6 +1,6 @@
 //! `run` at a terminal: the plan, each action as it finishes, the next syncs.
 
-use super::{Said, standing};
+use super::{Said, worth_telling};
 use crate::cli::{answer, sync};
 use crate::daemon::Voice;
 use crate::model::{DesiredUnit, SourceKey};
@@ -49,6 +49,14 @@ impl Terminal {
     }
 }
 
+/// The time of day while that is clear, else the date too.
+fn clock_time(at: Timestamp, now: Timestamp) -> String {
+    if at.duration_since(now) < jiff::SignedDuration::from_hours(20) {
+        return at.to_zoned_datetime(TimeZone::system()).strftime("%H:%M:%S").to_string();
+    }
+    words::moment(at, &TimeZone::system(), now)
+}
+
 impl Voice for Terminal {
     fn files(&self, reading: &Reading) {
         let findings = reading.explained(self.look.color);
@@ -69,13 +77,17 @@ impl Voice for Terminal {
     }
 
     fn planned(&self, plan: &UnitPlan, dry_run: bool) {
-        let news = self.said.is_news(plan.unit(), standing(plan));
+        let plan = &worth_telling(plan);
+        let news = self.said.is_new_plan(plan);
         let anything = !plan.actions.is_empty();
         let standing = plan.error.is_some() || !plan.withheld.is_empty() || !plan.unmanaged.is_empty();
-        if anything || (news && standing) {
-            answer::write("");
+        if !news {
+            return;
+        }
+        if anything || standing {
+            answer::write("\n");
             answer::write(&render::unit_text(plan, Timestamp::now(), &self.look));
-        } else if news {
+        } else {
             let count = words::count(plan.unchanged.len(), "source");
             self.say(&format!("{}: {count} as the files say", escape::terminal_line(plan.desired.label())));
         }
@@ -85,6 +97,13 @@ impl Voice for Terminal {
     }
 
     fn action(&self, plan: &UnitPlan, action: &Action, result: &ActionResult) {
+        let failure = match result {
+            ActionResult::Failed(why) | ActionResult::Skipped(why) => Some(why.as_str()),
+            ActionResult::Done | ActionResult::Open => None,
+        };
+        if !self.said.is_new_failure(plan.unit(), &action.name, failure) && failure.is_some() {
+            return;
+        }
         self.say(&render::action_line(plan, action, result, &self.look));
     }
 
@@ -111,7 +130,7 @@ impl Voice for Terminal {
             .take(NEXT)
             .map(|(at, task, key, _)| {
                 let name = escape::terminal_line(&format!("{}/{key}", task.desired.label()));
-                format!("{name} {}", words::moment(*at, &TimeZone::system(), now))
+                format!("{name} {}", clock_time(*at, now))
             })
             .collect();
         if soon.is_empty() {

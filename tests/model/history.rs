@@ -1,0 +1,528 @@
+//! One history: steps of the world, a pass after each, and the reckoning at the end.
+
+use crate::chance::Chance;
+use crate::tree;
+use crate::wire::{Died, Wire};
+use crate::world::{Echo, Ids, Row, Semantics, Taken, World};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use std::time::Duration;
+use wellspring::model::{Adopt, DesiredUnit, RemovedAction};
+use wellspring::plan::{ActionResult, Barred, HostLimits, Overrides, Step};
+use wellspring::reconcile::{Clock, Pass, Planner, Reconciler, Task};
+use wellspring::remote::{Backoff, BaseUrl, Reader, Settings, Token, Writer};
+use wellspring::secrets::Secrets;
+use wellspring::state::{State, Trigger};
+use wellspring::sync::{Call, Member, Syncer};
+
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// What a history came to.
+pub(crate) struct Report {
+    pub(crate) semantics: Semantics,
+    pub(crate) breaches: Vec<String>,
+    pub(crate) log: Vec<String>,
+    pub(crate) counts: BTreeMap<String, usize>,
+}
+
+/// Runs the history of `seed`, on a clock of its own.
+pub(crate) fn run(seed: u64) -> Report {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let mut history = History::begin(seed);
+        history.unfold().await;
+        let mut world = history.wire.world();
+        Report {
+            semantics: world.semantics.clone(),
+            breaches: std::mem::take(&mut world.breaches),
+            log: std::mem::take(&mut world.log),
+            counts: std::mem::take(&mut history.counts),
+        }
+    })
+}
+
+struct History {
+    chance: Chance,
+    wire: Wire,
+    dir: tempfile::TempDir,
+    state: Option<State>,
+    states: usize,
+    tree: DesiredUnit,
+    password: Arc<Mutex<Option<String>>>,
+    counts: BTreeMap<String, usize>,
+    firing: i64,
+}
+
+/// In memory where there is such a place: thousands of histories sync their state to it.
+fn workplace() -> tempfile::TempDir {
+    let memory = PathBuf::from("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
+}
+
+impl History {
+    fn begin(seed: u64) -> Self {
+        let mut chance = Chance::new(seed);
+        let semantics = Semantics::any(&mut chance);
+        let tree = tree::any(&mut chance);
+        let world = World::new(semantics, Chance::new(seed ^ 0xabcd));
+        let mut history = Self {
+            chance,
+            wire: Wire::new(world),
+            dir: workplace(),
+            state: None,
+            states: 0,
+            tree,
+            password: Arc::new(Mutex::new(Some("pw-one".into()))),
+            counts: BTreeMap::new(),
+            firing: 0,
+        };
+        history.wire.world().note(format!("the tree is {}", describe(&history.tree)));
+        history.reopen();
+        history
+    }
+
+    async fn unfold(&mut self) {
+        for _ in 0..self.chance.below(8) + 3 {
+            self.something_happens().await;
+            self.passes().await;
+            if self.broken() {
+                return;
+            }
+        }
+        self.faults_stop().await;
+    }
+
+    fn broken(&self) -> bool {
+        !self.wire.world().breaches.is_empty()
+    }
+
+    fn count(&mut self, what: &str) {
+        *self.counts.entry(what.to_owned()).or_default() += 1;
+    }
+
+    fn reopen(&mut self) {
+        self.state = None;
+        let dir = self.dir.path().join(self.states.to_string());
+        self.state = Some(State::open(&dir, "http://127.0.0.1:1/api/v1").unwrap());
+    }
+
+    fn clock(&self) -> Clock {
+        let wire = self.wire.clone();
+        Arc::new(move || {
+            wire.point();
+            now(&wire)
+        })
+    }
+
+    fn reconciler(&self) -> Reconciler {
+        let token: Token = Arc::new(|| Ok("token".to_owned().into()));
+        let settings = Settings {
+            // Waits are drawn by lot; of no length, they leave the clock alone.
+            backoff: Backoff { base: Duration::ZERO, longest: Duration::ZERO, ..Backoff::default() },
+            requests_per_second: 1_000_000,
+            ..Settings::new(BaseUrl::parse("http://127.0.0.1:1").unwrap(), token)
+        };
+        let reader = Reader::in_process(settings, self.wire.platform());
+        let state = self.state.clone().unwrap();
+        let password = self.password.clone();
+        let wire = self.wire.clone();
+        Reconciler {
+            planner: Planner {
+                reader: reader.clone(),
+                state: Some(state.clone()),
+                key: state.key().clone(),
+                secrets: Arc::new(Secrets {
+                    variables: Arc::new(move |_| password.lock().unwrap().clone()),
+                    secrets_dir: None,
+                    credentials_dir: None,
+                    forbidden: Default::default(),
+                }),
+                root: "/tree".into(),
+                settle: SETTLE,
+                overrides: Overrides::default(),
+                host: HostLimits::default(),
+                clock: self.clock(),
+            },
+            writer: Writer::new(&reader),
+            state,
+            holder: "model",
+            lock_wait: Duration::ZERO,
+            stopping: Arc::new(|| false),
+            on_action: Arc::new(move |plan, action, result| {
+                let mut world = wire.world();
+                world.note(format!("{} {}: {result:?}", action.step.word(), action.name));
+                let forgets = plan.desired.removed.iter().any(|removed| {
+                    removed.key == action.source && removed.action == RemovedAction::Forget
+                });
+                if forgets && action.step == Step::Forget && *result == ActionResult::Done {
+                    let name = action.name.as_str();
+                    let numbers: Vec<u64> =
+                        world.rows.iter().filter(|row| row.name == name).map(|row| row.number).collect();
+                    world.ours.retain(|number| !numbers.contains(number));
+                }
+            }),
+            syncing: Default::default(),
+        }
+    }
+
+    /// Lets `work` go on until it ends or our process dies; then the state is opened anew.
+    async fn live<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        let deadly = self.chance.percent(15);
+        let points = self.chance.below(30);
+        self.wire.dies_in(deadly.then_some(points));
+        let ended = {
+            let mut work = pin!(work);
+            let survived = std::future::poll_fn(|context| {
+                match std::panic::catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
+                    Ok(Poll::Ready(value)) => Poll::Ready(Some(value)),
+                    Ok(Poll::Pending) => Poll::Pending,
+                    Err(panic) if panic.is::<Died>() => Poll::Ready(None),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            });
+            tokio::select! {
+                biased;
+                () = self.wire.died.notified() => None,
+                ended = survived => ended,
+            }
+        };
+        self.wire.dies_in(None);
+        ended
+    }
+
+    fn task(&self, barred: bool) -> Task {
+        let why = || Barred { code: "unreadable", why: "a file cannot be read".into() };
+        Task {
+            desired: Arc::new(self.tree.clone()),
+            owner: None,
+            removals_barred: barred.then(why),
+            released: Vec::new(),
+        }
+    }
+
+    /// A pass, and further ones as it asks for them.
+    async fn passes(&mut self) {
+        for _ in 0..3 {
+            let again = match self.pass().await {
+                Some(pass) => pass.again,
+                None => Some(Duration::from_secs(self.chance.one_of(&[0, 1, 6]))),
+            };
+            match again {
+                Some(after) if self.chance.percent(80) => tokio::time::sleep(after).await,
+                _ => return,
+            }
+        }
+    }
+
+    /// `None` when our process died on the way.
+    async fn pass(&mut self) -> Option<Pass> {
+        let faulty = self.wire.world().faulty;
+        let barred = faulty && self.chance.percent(8);
+        let task = self.task(barred);
+        {
+            let mut world = self.wire.world();
+            world.barred = barred;
+            world.declared = self.tree.sources.iter().map(|source| source.name.to_string()).collect();
+            let rows: Vec<String> = world.rows.iter().map(|row| self::shown(row)).collect();
+            world.note(format!("pass; the platform holds {}", rows.join(", ")));
+        }
+        let reconciler = self.reconciler();
+        let wire = self.wire.clone();
+        let pass = async {
+            reconciler.pass(&task, |plan| {
+                let mut world = wire.world();
+                for action in &plan.actions {
+                    world.note(format!("plan: {} {} ({})", action.step.word(), action.name, action.reason));
+                    if let Step::Adopt { index, owned } = &action.step {
+                        adopted(&mut world, &plan.desired, *index, owned.id.as_ref().map(|id| id.as_json()));
+                    }
+                }
+                for withheld in &plan.withheld {
+                    world.note(format!("withheld: {} {} ({})", withheld.action, withheld.name, withheld.code));
+                }
+                if let Some(error) = &plan.error {
+                    world.note(format!("plan: {}", error.message));
+                }
+            }).await
+        };
+        let ended = if faulty { self.live(pass).await } else { Some(pass.await) };
+        drop(reconciler);
+        self.count(if ended.is_some() { "passes" } else { "deaths" });
+        if ended.is_none() {
+            self.wire.world().note("our process dies".into());
+            self.reopen();
+        }
+        ended
+    }
+
+    async fn something_happens(&mut self) {
+        let kind = self.chance.below(20);
+        self.count("steps");
+        match kind {
+            0..=6 => {
+                let what = tree::edit(&mut self.chance, &mut self.tree);
+                let text = describe(&self.tree);
+                self.wire.world().note(format!("the tree: {what}: {text}"));
+            }
+            7..=11 => self.someone_acts().await,
+            12 | 13 => self.sync().await,
+            14 => {
+                let value = self.chance.one_of(&[Some("pw-one"), Some("pw-two"), None]);
+                self.wire.world().note(format!("the password is {value:?}"));
+                *self.password.lock().unwrap() = value.map(str::to_owned);
+            }
+            15 if self.chance.percent(30) => {
+                self.wire.world().note("the state is lost".into());
+                self.states += 1;
+                self.reopen();
+                let mut world = self.wire.world();
+                world.ours.clear();
+                world.epoch += 1;
+            }
+            _ => {
+                let seconds = self.chance.one_of(&[1, 6, 60, 1_200, 4_000]);
+                tokio::time::sleep(Duration::from_secs(seconds)).await;
+                self.wire.world().note(format!("{seconds} s go by"));
+            }
+        }
+    }
+
+    /// Someone else has their hands on the platform.
+    async fn someone_acts(&mut self) {
+        let name = self.chance.one_of(&tree::NAMES);
+        let inventory = self.state.as_ref().unwrap().inventory(&tree::unit()).await.unwrap();
+        let open = inventory.intents.iter().any(|intent| intent.name.as_str() == name);
+        let definition = tree::definition(&mut self.chance);
+        let config: Value = definition
+            .connection_config
+            .iter()
+            .map(|(key, value)| {
+                let value = match value {
+                    wellspring::model::Declared::String(text) => json!(text),
+                    wellspring::model::Declared::Integer(number) => json!(number),
+                    _ => json!("someone's password"),
+                };
+                (key.clone(), value)
+            })
+            .collect();
+        let mut world = self.wire.world();
+        let kind = self.chance.below(4);
+        match kind {
+            0 => {
+                let row = Row {
+                    number: world.fresh(),
+                    name: name.into(),
+                    kind: definition.kind,
+                    config,
+                    metadata: self.chance.one_of(&[Value::Null, json!({}), json!({"team": "x"})]),
+                    since: world.now,
+                    disturbed: true,
+                    unseen: false,
+                };
+                world.note(format!("someone adds {}", shown(&row)));
+                world.rows.push(row);
+            }
+            1 => {
+                world.note(format!("someone removes every {name}"));
+                world.rows.retain(|row| row.name != name);
+            }
+            _ => {
+                world.note(format!("someone sets every {name} to {config}"));
+                for row in world.rows.iter_mut().filter(|row| row.name == name) {
+                    row.config.clone_from(&config);
+                    row.disturbed = true;
+                    row.unseen |= open;
+                }
+            }
+        }
+        world.changed();
+    }
+
+    async fn sync(&mut self) {
+        let reconciler = self.reconciler();
+        let inventory = reconciler.state.inventory(&tree::unit()).await.unwrap();
+        if self.chance.percent(70) {
+            self.firing += 1;
+        }
+        let firing = self.firing;
+        let syncer = Syncer {
+            writer: reconciler.writer.clone(),
+            state: reconciler.state.clone(),
+            syncing: reconciler.syncing.clone(),
+            clock: self.clock(),
+        };
+        let members: Vec<Member> = inventory
+            .owned
+            .iter()
+            .map(|(name, owned)| Member {
+                name: name.clone(),
+                key: owned.key.clone(),
+                trigger: Trigger::Schedule,
+                firing: Timestamp::from_second(firing).unwrap(),
+            })
+            .collect();
+        let options = json!({"firing": firing}).as_object().unwrap().clone();
+        let call = Call { unit: tree::unit(), members, options, timeout: None };
+        self.wire.world().note(format!("sync {firing}"));
+        drop(reconciler);
+        let ended = self.live(async { syncer.call(&call).await.unwrap() }).await;
+        drop(syncer);
+        self.count("syncs");
+        if ended.is_none() {
+            self.wire.world().note("our process dies".into());
+            self.reopen();
+        }
+    }
+
+    /// From here on the world is quiet: two passes must do, and a third must write nothing.
+    async fn faults_stop(&mut self) {
+        tree::heal(&mut self.tree);
+        *self.password.lock().unwrap() = Some("pw-one".into());
+        self.wire.world().faulty = false;
+        tokio::time::sleep(Duration::from_secs(2 * 60 * 60)).await;
+        let text = describe(&self.tree);
+        self.wire.world().note(format!("faults stop; the tree is {text}"));
+        for _ in 0..2 {
+            self.pass().await;
+            tokio::time::sleep(SETTLE).await;
+        }
+        self.wire.world().writes = 0;
+        for _ in 0..2 {
+            let Some(pass) = self.pass().await else { unreachable!("nobody dies without faults") };
+            tokio::time::sleep(SETTLE).await;
+            self.check(&pass);
+            if self.broken() {
+                return;
+            }
+        }
+    }
+
+    fn check(&mut self, pass: &Pass) {
+        let plan = pass.plan().unwrap();
+        let mut breaches = Vec::new();
+        let writes = self.wire.world().writes;
+        if writes > 0 {
+            breaches.push(format!("I4: {writes} writes after two quiet passes"));
+        }
+        if let Some(error) = plan.error.as_ref().or(pass.outcome.error.as_ref()) {
+            breaches.push(format!("I4: the pass fails: {}", error.message));
+        }
+        if let Some(action) = plan.actions.first() {
+            breaches.push(format!("I4: still to {} {}: {}", action.step.word(), action.name, action.reason));
+        }
+        for withheld in &plan.withheld {
+            *self.counts.entry(format!("withheld {}", withheld.code)).or_default() += 1;
+        }
+        let world = self.wire.world();
+        for source in &plan.desired.sources {
+            if plan.withheld.iter().any(|withheld| withheld.name == source.name) {
+                continue;
+            }
+            let rows: Vec<&Row> = world.rows.iter().filter(|row| row.name == source.name.as_str()).collect();
+            match rows.as_slice() {
+                [row] => breaches.extend(differs(&world, row, source).map(|what| format!("I4: {} has {what}", row.name))),
+                [] => breaches.push(format!("I4: {} is not there", source.name)),
+                [..] if rows.iter().filter(|row| world.ours.contains(&row.number)).count() <= 1
+                    && rows.len() == plan.unmanaged.iter().filter(|other| other.name == source.name).count() + 1 => {}
+                _ => breaches.push(format!("I3: {} rows bear the name {} and nothing is said", rows.len(), source.name)),
+            }
+        }
+        for name in tree::NAMES {
+            let ours = world.rows.iter().filter(|row| row.name == name && world.ours.contains(&row.number)).count();
+            if ours > 1 && !may_stay_double(&world.semantics) {
+                breaches.push(format!("I3: {ours} of ours bear the name {name}"));
+            }
+        }
+        drop(world);
+        let mut world = self.wire.world();
+        for breach in breaches {
+            world.note(format!("BREACH {breach}"));
+            world.breaches.push(breach);
+        }
+    }
+}
+
+/// Exemption: where no stamp is echoed, nothing proves which of several rows of a name are ours; and
+/// without ids none can be cleaned up. What stands there twice is said, and left alone.
+fn may_stay_double(semantics: &Semantics) -> bool {
+    semantics.ids == Ids::None || semantics.echo == Echo::Nothing
+}
+
+/// What the platform's row has that was not declared.
+fn differs(world: &World, row: &Row, source: &wellspring::model::DesiredSource) -> Option<String> {
+    let echo = world.semantics.echo;
+    // Exemption: what was changed behind our back and is not shown cannot be known; nor can what was
+    // changed before we ever saw what our write had left.
+    if row.unseen || (row.disturbed && echo == Echo::Nothing) {
+        return None;
+    }
+    let mut wanted = serde_json::Map::new();
+    for (key, value) in &source.definition.connection_config {
+        let value = match value {
+            wellspring::model::Declared::String(text) => json!(text),
+            wellspring::model::Declared::Integer(number) => json!(number),
+            _ if row.disturbed => continue,
+            _ => json!("pw-one"),
+        };
+        wanted.insert(key.clone(), value);
+    }
+    let mut config = row.config.as_object().cloned().unwrap_or_default();
+    if row.disturbed {
+        config.remove("password");
+        // Exemption: a key that is not shown is unknown, and one that is not declared is let be.
+        config.retain(|key, _| wanted.contains_key(key));
+        wanted.retain(|key, _| config.contains_key(key));
+    }
+    if config != wanted {
+        return Some(format!("{} instead of {}", Value::from(config), Value::from(wanted)));
+    }
+    (row.kind != source.definition.kind).then(|| format!("type {}", row.kind))
+}
+
+/// A plan adopts a row: may it? From now on the row is ours.
+fn adopted(world: &mut World, desired: &DesiredUnit, index: usize, id: Option<&Value>) {
+    let source = &desired.sources[index];
+    let rows: Vec<Row> = world
+        .rows
+        .iter()
+        .filter(|row| row.name == source.name.as_str())
+        .filter(|row| id.is_none_or(|id| world.id(row.number) == *id))
+        .cloned()
+        .collect();
+    if source.adopt.unwrap_or(desired.policy.adopt) == Adopt::Never {
+        world.breaches.push(format!("I1: {} is adopted against the policy", source.name));
+    }
+    world.ours.extend(rows.iter().map(|row| row.number));
+}
+
+fn now(wire: &Wire) -> Timestamp {
+    let base: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    base + SignedDuration::from_millis(i64::try_from(wire.elapsed()).unwrap())
+}
+
+fn shown(row: &Row) -> String {
+    format!("{}#{} {} {} {}", row.name, row.number, row.kind, row.config, row.metadata)
+}
+
+fn describe(tree: &DesiredUnit) -> String {
+    let sources: Vec<String> = tree
+        .sources
+        .iter()
+        .map(|source| {
+            let flags = (source.protect, source.suspend.is_some());
+            let config: Vec<String> =
+                source.definition.connection_config.iter().map(|(key, value)| format!("{key}={value:?}")).collect();
+            let metadata = Value::from(source.definition.metadata.clone());
+            format!("{}[{}] {} {metadata} {flags:?}", source.name, config.join(" "), source.definition.kind)
+        })
+        .collect();
+    let moved: Vec<String> = tree.moved.iter().map(|moved| format!("{}->{}", moved.from, moved.to)).collect();
+    let removed: Vec<String> = tree.removed.iter().map(|gone| format!("{} {:?}", gone.key, gone.action)).collect();
+    format!("{} | moved {moved:?} removed {removed:?} {:?}", sources.join(", "), tree.policy)
+}

@@ -1,0 +1,412 @@
+//! The platform of the model, and the witness: it knows whose every row is, and notes each breach.
+
+use crate::chance::Chance;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Taken {
+    Upsert,
+    Duplicate,
+    Conflict,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Echo {
+    Nothing,
+    Masked,
+    Everything,
+    Normalised,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ids {
+    None,
+    Text,
+    Number,
+}
+
+/// What the contract leaves open, chosen once for a history.
+#[derive(Clone, Debug)]
+pub(crate) struct Semantics {
+    pub(crate) taken: Taken,
+    pub(crate) echo: Echo,
+    pub(crate) ids: Ids,
+    /// How long a write takes to show in lists, milliseconds; shorter than `settle`.
+    pub(crate) lag: u64,
+    /// Lists differ in how far they lag behind, up to `lag`, as long as faults last.
+    pub(crate) uneven: bool,
+    /// A request may land later than `settle` after the client gave up.
+    pub(crate) very_late: bool,
+    /// The answer of connect names ids.
+    pub(crate) answers_ids: bool,
+    /// cleanup refuses a batch with an id that is not there.
+    pub(crate) strict_cleanup: bool,
+    pub(crate) has_test: bool,
+}
+
+impl Semantics {
+    pub(crate) fn any(chance: &mut Chance) -> Self {
+        Self {
+            taken: chance.one_of(&[Taken::Upsert, Taken::Duplicate, Taken::Conflict]),
+            echo: chance.one_of(&[Echo::Nothing, Echo::Masked, Echo::Everything, Echo::Normalised]),
+            ids: chance.one_of(&[Ids::Text, Ids::Text, Ids::Number, Ids::Number, Ids::None]),
+            lag: chance.one_of(&[0, 0, 0, 700, 2_500]),
+            uneven: chance.percent(50),
+            very_late: chance.percent(25),
+            answers_ids: chance.percent(60),
+            strict_cleanup: chance.percent(40),
+            has_test: chance.percent(70),
+        }
+    }
+}
+
+/// A source on the platform.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Row {
+    pub(crate) number: u64,
+    pub(crate) name: String,
+    pub(crate) kind: String,
+    pub(crate) config: Value,
+    pub(crate) metadata: Value,
+    /// When it came to be, milliseconds.
+    pub(crate) since: u64,
+    /// Its content is not what our last answered write left: someone edited it, or a request landed late.
+    pub(crate) disturbed: bool,
+    /// Someone edited it before we had seen what our write left.
+    pub(crate) unseen: bool,
+}
+
+/// A request as the platform sees it, with what was known when it was sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Arrived {
+    pub(crate) endpoint: String,
+    pub(crate) body: Value,
+    /// What the list that the decision rests on could show.
+    pub(crate) decided: u64,
+    /// Which state directory sent it.
+    pub(crate) epoch: usize,
+    pub(crate) late: bool,
+}
+
+pub(crate) type Answer = (u16, Value);
+
+pub(crate) struct World {
+    pub(crate) semantics: Semantics,
+    pub(crate) chance: Chance,
+    /// Faults still happen.
+    pub(crate) faulty: bool,
+    pub(crate) now: u64,
+    pub(crate) rows: Vec<Row>,
+    before: Vec<(u64, Vec<Row>)>,
+    next: u64,
+    /// Requests that will land later.
+    pub(crate) late: Vec<(u64, Arrived)>,
+    /// Numbers of the rows that are ours: connected with this state, or adopted.
+    pub(crate) ours: BTreeSet<u64>,
+    pub(crate) epoch: usize,
+    /// What the last good list could show; `None` when the last list was not good.
+    pub(crate) listed: Option<u64>,
+    /// No removal is permitted in this pass.
+    pub(crate) barred: bool,
+    /// Names whose cleanup is of old ids only.
+    pub(crate) declared: BTreeSet<String>,
+    pub(crate) writes: usize,
+    /// Sync requests that count as spent, by id and firing.
+    spent: BTreeSet<(String, i64)>,
+    pub(crate) breaches: Vec<String>,
+    pub(crate) log: Vec<String>,
+    pub(crate) counts: BTreeMap<&'static str, usize>,
+}
+
+fn success(data: &Value) -> Answer {
+    (200, json!({"status": "success", "message": "done", "data": data}))
+}
+
+pub(crate) fn refusal(status: u16, message: &str) -> Answer {
+    let word = if status == 409 { "conflict" } else { "error" };
+    (status, json!({"status": word, "message": message, "data": null}))
+}
+
+impl World {
+    pub(crate) fn new(semantics: Semantics, chance: Chance) -> Self {
+        Self {
+            semantics,
+            chance,
+            faulty: true,
+            now: 0,
+            rows: Vec::new(),
+            before: vec![(0, Vec::new())],
+            next: 0,
+            late: Vec::new(),
+            ours: BTreeSet::new(),
+            epoch: 0,
+            listed: None,
+            barred: false,
+            declared: BTreeSet::new(),
+            writes: 0,
+            spent: BTreeSet::new(),
+            breaches: Vec::new(),
+            log: Vec::new(),
+            counts: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn note(&mut self, text: String) {
+        self.log.push(format!("{:>9} {text}", self.now));
+    }
+
+    fn breach(&mut self, text: String) {
+        self.note(format!("BREACH {text}"));
+        self.breaches.push(text);
+    }
+
+    /// Time has come to `now`: what was under way lands.
+    pub(crate) fn wake(&mut self, now: u64) {
+        self.late.sort_by_key(|(at, _)| *at);
+        while let Some((at, _)) = self.late.first()
+            && *at <= now
+        {
+            let (at, arrived) = self.late.remove(0);
+            self.now = self.now.max(at);
+            self.note(format!("lands late: {} {}", arrived.endpoint, arrived.body));
+            self.act(&arrived);
+        }
+        self.now = self.now.max(now);
+    }
+
+    pub(crate) fn changed(&mut self) {
+        self.before.push((self.now, self.rows.clone()));
+    }
+
+    pub(crate) fn fresh(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    pub(crate) fn id(&self, number: u64) -> Value {
+        match self.semantics.ids {
+            Ids::Text => json!(format!("source_{number}")),
+            Ids::Number => json!(number),
+            Ids::None => Value::Null,
+        }
+    }
+
+    pub(crate) fn act(&mut self, arrived: &Arrived) -> Answer {
+        let answer = match arrived.endpoint.as_str() {
+            "list" => self.list(),
+            "connect" => self.connect(arrived),
+            "cleanup" => self.cleanup(arrived),
+            "sync" => success(&json!({"records_processed": 1})),
+            "test-connection" => self.test(&arrived.body),
+            _ => refusal(404, "no such endpoint"),
+        };
+        self.changed();
+        answer
+    }
+
+    fn list(&mut self) -> Answer {
+        let lag = match self.semantics.lag {
+            lag if self.faulty && self.semantics.uneven => self.chance.below(lag as usize + 1) as u64,
+            lag => lag,
+        };
+        let at = self.now.saturating_sub(lag);
+        let seen = if lag == 0 {
+            self.rows.clone()
+        } else {
+            self.before.iter().rev().find(|(when, _)| *when <= at).map(|(_, rows)| rows.clone()).unwrap_or_default()
+        };
+        self.listed = Some(at);
+        let rows: Vec<Value> = seen.iter().map(|row| self.shown(row)).collect();
+        success(&json!(rows))
+    }
+
+    fn shown(&self, row: &Row) -> Value {
+        let mut shown = json!({"name": row.name, "type": row.kind});
+        if self.semantics.ids != Ids::None {
+            shown["id"] = self.id(row.number);
+        }
+        let echo = |value: &Value| match self.semantics.echo {
+            Echo::Masked => masked(value),
+            Echo::Normalised => normalised(value),
+            Echo::Everything | Echo::Nothing => value.clone(),
+        };
+        if self.semantics.echo != Echo::Nothing {
+            shown["connection_config"] = echo(&row.config);
+            shown["metadata"] = echo(&row.metadata);
+        }
+        if self.semantics.echo == Echo::Normalised {
+            shown["connection_config"]["ssl_mode"] = json!("prefer");
+        }
+        shown
+    }
+
+    fn connect(&mut self, arrived: &Arrived) -> Answer {
+        let sources = arrived.body["sources"].as_array().cloned().unwrap_or_default();
+        let name = |source: &Value| source["name"].as_str().unwrap_or_default().to_owned();
+        if let Some(bad) = sources.iter().find(|source| source["connection_config"]["host"] == "refused") {
+            return refusal(400, &format!("{} is not acceptable", name(bad)));
+        }
+        let taken = sources.iter().map(name).find(|name| self.rows.iter().any(|row| row.name == *name));
+        if let (Some(taken), Taken::Conflict) = (taken, self.semantics.taken) {
+            return refusal(409, &format!("{taken} exists"));
+        }
+        let (mut connected, mut errors) = (Vec::new(), Vec::new());
+        for source in &sources {
+            if self.faulty && self.chance.percent(4) {
+                errors.push(json!({"name": name(source), "message": "cannot be reached"}));
+                continue;
+            }
+            let number = self.put(source, arrived);
+            let mut shown = json!({"name": name(source)});
+            if self.semantics.answers_ids && self.semantics.ids != Ids::None {
+                shown["id"] = self.id(number);
+            }
+            connected.push(shown);
+        }
+        let (status, mut envelope) = success(&json!({"connected_sources": connected}));
+        if !errors.is_empty() {
+            envelope["errors"] = json!(errors);
+        }
+        (status, envelope)
+    }
+
+    fn put(&mut self, source: &Value, arrived: &Arrived) -> u64 {
+        let text = |key: &str| source[key].as_str().unwrap_or_default().to_owned();
+        let mut row = Row {
+            number: 0,
+            name: text("name"),
+            kind: text("type"),
+            config: source["connection_config"].clone(),
+            metadata: source["metadata"].clone(),
+            since: self.now,
+            disturbed: arrived.late,
+            unseen: false,
+        };
+        let upsert = self.semantics.taken == Taken::Upsert;
+        let old = self.rows.iter().position(|old| upsert && old.name == row.name);
+        let number = match old {
+            Some(at) => {
+                let old = self.rows[at].clone();
+                // What came after the list that the decision rests on could not be known.
+                if !self.ours.contains(&old.number) && old.since <= arrived.decided && arrived.epoch == self.epoch {
+                    self.breach(format!("I1: connect replaced {} ({}), which is not ours", old.name, old.number));
+                }
+                (row.number, row.since) = (old.number, old.since);
+                self.rows[at] = row.clone();
+                row.number
+            }
+            None => {
+                row.number = self.fresh();
+                self.rows.push(row.clone());
+                row.number
+            }
+        };
+        if arrived.epoch == self.epoch {
+            self.ours.insert(number);
+        }
+        number
+    }
+
+    fn cleanup(&mut self, arrived: &Arrived) -> Answer {
+        let ids = arrived.body["source_ids"].as_array().cloned().unwrap_or_default();
+        let meant: Vec<Row> = self.rows.iter().filter(|row| ids.contains(&self.id(row.number))).cloned().collect();
+        if self.semantics.strict_cleanup && meant.len() < ids.len() {
+            return refusal(404, "no such source");
+        }
+        let mut gone = Vec::new();
+        for row in meant {
+            if self.faulty && self.chance.percent(5) {
+                continue;
+            }
+            if !self.ours.contains(&row.number) && arrived.epoch == self.epoch {
+                self.breach(format!("I1: cleanup of {} ({}), which is not ours", row.name, row.number));
+            }
+            gone.push(row.number);
+        }
+        self.rows.retain(|row| !gone.contains(&row.number));
+        success(&json!({"deleted_count": gone.len()}))
+    }
+
+    fn test(&self, body: &Value) -> Answer {
+        if !self.semantics.has_test {
+            return refusal(404, "no such endpoint");
+        }
+        match body["source_config"]["connection_config"]["host"] == "unreachable" {
+            true => (200, json!({"status": "error", "message": "cannot connect", "data": null})),
+            false => success(&Value::Null),
+        }
+    }
+
+    /// What must hold of every request, looked at where it leaves the client.
+    pub(crate) fn inspect(&mut self, arrived: &Arrived) {
+        let body = &arrived.body;
+        if matches!(arrived.endpoint.as_str(), "connect" | "cleanup" | "sync") {
+            self.writes += 1;
+            if body["scope"] != "user" {
+                self.breach(format!("I2: {} without its scope", arrived.endpoint));
+            }
+        }
+        if matches!(arrived.endpoint.as_str(), "cleanup" | "sync") {
+            let ids = body["source_ids"].as_array().cloned().unwrap_or_default();
+            if ids.is_empty() {
+                self.breach(format!("I2: {} of everything", arrived.endpoint));
+            }
+            let ours: Vec<Value> = self.ours.iter().map(|number| self.id(*number)).collect();
+            if let Some(id) = ids.iter().find(|id| !ours.contains(id)) {
+                self.breach(format!("I2: {} of {id}, which is not ours", arrived.endpoint));
+            }
+            if arrived.endpoint == "cleanup" && self.barred {
+                let named = self.rows.iter().filter(|row| ids.contains(&self.id(row.number)));
+                let undeclared = named.filter(|row| !self.declared.contains(&row.name)).next().cloned();
+                if let Some(row) = undeclared {
+                    self.breach(format!("I8: cleanup of {} in a pass that may remove nothing", row.name));
+                }
+            }
+        }
+        if matches!(arrived.endpoint.as_str(), "connect" | "cleanup") && self.listed.is_none() {
+            self.breach(format!("I8: {} after a list that failed", arrived.endpoint));
+        }
+        if arrived.endpoint == "sync" {
+            for key in spent_by(body) {
+                if self.spent.contains(&key) {
+                    self.breach(format!("I5: {} is synced a second time for one firing", key.0));
+                }
+            }
+        }
+    }
+
+    /// A sync that may have run: its firings are spent.
+    pub(crate) fn spend(&mut self, arrived: &Arrived) {
+        self.spent.extend(spent_by(&arrived.body));
+    }
+}
+
+fn spent_by(body: &Value) -> Vec<(String, i64)> {
+    let firing = body["sync_options"]["firing"].as_i64().unwrap_or_default();
+    let ids = body["source_ids"].as_array().cloned().unwrap_or_default();
+    ids.iter().map(|id| (id.to_string(), firing)).collect()
+}
+
+pub(crate) fn masked(value: &Value) -> Value {
+    match value {
+        Value::Object(entries) => entries
+            .iter()
+            .map(|(key, value)| {
+                let shown = if wellspring::model::looks_secret(key) { json!("***") } else { masked(value) };
+                (key.clone(), shown)
+            })
+            .collect(),
+        other => other.clone(),
+    }
+}
+
+fn normalised(value: &Value) -> Value {
+    match value {
+        Value::Object(entries) => {
+            entries.iter().map(|(key, value)| (key.clone(), normalised(value))).collect()
+        }
+        Value::Number(number) => json!(number.to_string()),
+        other => other.clone(),
+    }
+}
