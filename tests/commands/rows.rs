@@ -53,7 +53,7 @@ fn the_rows_of_every_table_of_a_database_arrive() {
     for (table, row) in stored_table_rows(&copy.storage(), "ws_mobility", "user", "fleet").unwrap() {
         arrived.entry(table).or_default().push(row);
     }
-    assert_eq!(arrived.keys().collect::<Vec<_>>(), ["bikes", "busiest_stations", "trips"]);
+    assert_eq!(arrived.keys().collect::<Vec<_>>(), ["bikes", "trips"], "a view only repeats its tables");
     let database = fleet(&copy);
     for (table, rows) in &arrived {
         let mut query = database.prepare(&format!("SELECT * FROM {table}")).unwrap();
@@ -108,10 +108,7 @@ fn an_incremental_sync_of_a_database_reads_the_new_rows_of_its_tables() {
         rows.iter().filter(|(table, _)| table == "trips").count()
     };
     let before = trips(&copy);
-    // A view has no key to go on from and is read anew each time.
-    let view: i64 =
-        fleet(&copy).query_row("SELECT count(*) FROM busiest_stations", [], |row| row.get(0)).unwrap();
-    assert_eq!(records(&copy, "mobility/fleet"), u64::try_from(view).unwrap());
+    assert_eq!(records(&copy, "mobility/fleet"), 0);
     fleet(&copy)
         .execute_batch(
             "INSERT INTO trips (bike_id, from_station, to_station, started_at, minutes, fare_eur)
@@ -119,7 +116,7 @@ fn an_incremental_sync_of_a_database_reads_the_new_rows_of_its_tables() {
                     (2, 'ST02', 'ST01', '2026-11-20T09:00:00', 12, 3)",
         )
         .unwrap();
-    assert_eq!(records(&copy, "mobility/fleet"), u64::try_from(view).unwrap() + 2);
+    assert_eq!(records(&copy, "mobility/fleet"), 2);
     assert_eq!(trips(&copy), before + 2);
 }
 
