@@ -31,7 +31,9 @@ pub(super) async fn connect(run: &mut Run<'_>, ready: Vec<Ready>) -> Result<(), 
                 }
                 After::Halve | After::NotCarriedOut => {
                     let why = chain(&error);
-                    if is_conflict(&error) && let [ready] = batch.as_slice() {
+                    if is_conflict(&error)
+                        && let [ready] = batch.as_slice()
+                    {
                         run.keep_from_trying(ready.action, &why).await?;
                     }
                     not_carried_out(run, batch.iter().map(|ready| (ready.action, why.clone()))).await?;

@@ -41,9 +41,8 @@ enum Way {
 
 /// A platform within this process, in the place of the wire: it is given each request whole, token
 /// included, and answers it. Everything above the wire is the same.
-pub type InProcess = Arc<
-    dyn Fn(Request) -> Pin<Box<dyn Future<Output = Result<Response, Unanswered>> + Send>> + Send + Sync,
->;
+pub type InProcess =
+    Arc<dyn Fn(Request) -> Pin<Box<dyn Future<Output = Result<Response, Unanswered>> + Send>> + Send + Sync>;
 
 /// Why an [`InProcess`] platform gives no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

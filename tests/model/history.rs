@@ -33,7 +33,8 @@ pub(crate) struct Report {
 
 /// Runs the history of `seed`, on a clock of its own.
 pub(crate) fn run(seed: u64) -> Report {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let mut history = History::begin(seed);
         history.unfold().await;
@@ -157,9 +158,10 @@ impl History {
             on_action: Arc::new(move |plan, action, result| {
                 let mut world = wire.world();
                 world.note(format!("{} {}: {result:?}", action.step.word(), action.name));
-                let forgets = plan.desired.removed.iter().any(|removed| {
-                    removed.key == action.source && removed.action == RemovedAction::Forget
-                });
+                let forgets =
+                    plan.desired.removed.iter().any(|removed| {
+                        removed.key == action.source && removed.action == RemovedAction::Forget
+                    });
                 if forgets && action.step == Step::Forget && *result == ActionResult::Done {
                     let name = action.name.as_str();
                     let numbers: Vec<u64> =
@@ -235,21 +237,36 @@ impl History {
         let reconciler = self.reconciler();
         let wire = self.wire.clone();
         let pass = async {
-            reconciler.pass(&task, |plan| {
-                let mut world = wire.world();
-                for action in &plan.actions {
-                    world.note(format!("plan: {} {} ({})", action.step.word(), action.name, action.reason));
-                    if let Step::Adopt { index, owned } = &action.step {
-                        adopted(&mut world, &plan.desired, *index, owned.id.as_ref().map(|id| id.as_json()));
+            reconciler
+                .pass(&task, |plan| {
+                    let mut world = wire.world();
+                    for action in &plan.actions {
+                        world.note(format!(
+                            "plan: {} {} ({})",
+                            action.step.word(),
+                            action.name,
+                            action.reason
+                        ));
+                        if let Step::Adopt { index, owned } = &action.step {
+                            adopted(
+                                &mut world,
+                                &plan.desired,
+                                *index,
+                                owned.id.as_ref().map(|id| id.as_json()),
+                            );
+                        }
                     }
-                }
-                for withheld in &plan.withheld {
-                    world.note(format!("withheld: {} {} ({})", withheld.action, withheld.name, withheld.code));
-                }
-                if let Some(error) = &plan.error {
-                    world.note(format!("plan: {}", error.message));
-                }
-            }).await
+                    for withheld in &plan.withheld {
+                        world.note(format!(
+                            "withheld: {} {} ({})",
+                            withheld.action, withheld.name, withheld.code
+                        ));
+                    }
+                    if let Some(error) = &plan.error {
+                        world.note(format!("plan: {}", error.message));
+                    }
+                })
+                .await
         };
         let ended = if faulty { self.live(pass).await } else { Some(pass.await) };
         drop(reconciler);
@@ -284,6 +301,8 @@ impl History {
                 let mut world = self.wire.world();
                 world.ours.clear();
                 world.epoch += 1;
+                // What is adopted by its name alone may be anything.
+                world.rows.iter_mut().for_each(|row| row.disturbed = true);
             }
             _ => {
                 let seconds = self.chance.one_of(&[1, 6, 60, 1_200, 4_000]);
@@ -426,15 +445,21 @@ impl History {
             }
             let rows: Vec<&Row> = world.rows.iter().filter(|row| row.name == source.name.as_str()).collect();
             match rows.as_slice() {
-                [row] => breaches.extend(differs(&world, row, source).map(|what| format!("I4: {} has {what}", row.name))),
+                [row] => breaches
+                    .extend(differs(&world, row, source).map(|what| format!("I4: {} has {what}", row.name))),
                 [] => breaches.push(format!("I4: {} is not there", source.name)),
-                [..] if rows.iter().filter(|row| world.ours.contains(&row.number)).count() <= 1
-                    && rows.len() == plan.unmanaged.iter().filter(|other| other.name == source.name).count() + 1 => {}
-                _ => breaches.push(format!("I3: {} rows bear the name {} and nothing is said", rows.len(), source.name)),
+                [..] if rows.len()
+                    == plan.unmanaged.iter().filter(|other| other.name == source.name).count() + 1 => {}
+                _ => breaches.push(format!(
+                    "I3: {} rows bear the name {} and nothing is said",
+                    rows.len(),
+                    source.name
+                )),
             }
         }
         for name in tree::NAMES {
-            let ours = world.rows.iter().filter(|row| row.name == name && world.ours.contains(&row.number)).count();
+            let ours =
+                world.rows.iter().filter(|row| row.name == name && world.ours.contains(&row.number)).count();
             if ours > 1 && !may_stay_double(&world.semantics) {
                 breaches.push(format!("I3: {ours} of ours bear the name {name}"));
             }
@@ -516,13 +541,18 @@ fn describe(tree: &DesiredUnit) -> String {
         .iter()
         .map(|source| {
             let flags = (source.protect, source.suspend.is_some());
-            let config: Vec<String> =
-                source.definition.connection_config.iter().map(|(key, value)| format!("{key}={value:?}")).collect();
+            let config: Vec<String> = source
+                .definition
+                .connection_config
+                .iter()
+                .map(|(key, value)| format!("{key}={value:?}"))
+                .collect();
             let metadata = Value::from(source.definition.metadata.clone());
             format!("{}[{}] {} {metadata} {flags:?}", source.name, config.join(" "), source.definition.kind)
         })
         .collect();
     let moved: Vec<String> = tree.moved.iter().map(|moved| format!("{}->{}", moved.from, moved.to)).collect();
-    let removed: Vec<String> = tree.removed.iter().map(|gone| format!("{} {:?}", gone.key, gone.action)).collect();
+    let removed: Vec<String> =
+        tree.removed.iter().map(|gone| format!("{} {:?}", gone.key, gone.action)).collect();
     format!("{} | moved {moved:?} removed {removed:?} {:?}", sources.join(", "), tree.policy)
 }

@@ -3,8 +3,8 @@
 use crate::chance::Chance;
 use std::collections::BTreeMap;
 use wellspring::model::{
-    Adopt, Declared, Definition, DesiredSource, DesiredUnit, Limit, MetadataPolicy, Moved, OnConflict, Place, Policy,
-    Prune, Removed, RemovedAction, Scope, SecretRef, SourceKey, SourceName, Suspend, TestSpec, Unit,
+    Adopt, Declared, Definition, DesiredSource, DesiredUnit, Limit, MetadataPolicy, Moved, OnConflict, Place,
+    Policy, Prune, Removed, RemovedAction, Scope, SecretRef, SourceKey, SourceName, Suspend, TestSpec, Unit,
     WorkspaceId,
 };
 
@@ -36,7 +36,12 @@ fn policy(chance: &mut Chance) -> Policy {
     Policy {
         prune: chance.one_of(&[Prune::Off, Prune::Owned, Prune::Owned]),
         adopt: chance.one_of(&[Adopt::Never, Adopt::Identical, Adopt::ByName, Adopt::Replace]),
-        max_cleanup: chance.one_of(&[Limit::Count(1), Limit::Percent(30), Limit::Percent(100), Limit::Percent(100)]),
+        max_cleanup: chance.one_of(&[
+            Limit::Count(1),
+            Limit::Percent(30),
+            Limit::Percent(100),
+            Limit::Percent(100),
+        ]),
         max_replace: chance.one_of(&[None, None, None, Some(Limit::Count(1))]),
         on_conflict: chance.one_of(&[OnConflict::Recreate, OnConflict::Recreate, OnConflict::Withhold]),
         metadata: chance.one_of(&[MetadataPolicy::Replace, MetadataPolicy::Withhold]),

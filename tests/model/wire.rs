@@ -132,7 +132,12 @@ fn fate(world: &mut World, endpoint: &str, dies: bool) -> Fate {
     let late = lateness(world);
     if endpoint == "list" {
         let odd = world.chance.below(6);
-        return world.chance.one_of(&[Fate::LostBefore, Fate::NotSent, Fate::Refused(500), Fate::OddList(odd)]);
+        return world.chance.one_of(&[
+            Fate::LostBefore,
+            Fate::NotSent,
+            Fate::Refused(500),
+            Fate::OddList(odd),
+        ]);
     }
     world.chance.one_of(&[
         Fate::NotSent,

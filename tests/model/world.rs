@@ -214,7 +214,12 @@ impl World {
         let seen = if lag == 0 {
             self.rows.clone()
         } else {
-            self.before.iter().rev().find(|(when, _)| *when <= at).map(|(_, rows)| rows.clone()).unwrap_or_default()
+            self.before
+                .iter()
+                .rev()
+                .find(|(when, _)| *when <= at)
+                .map(|(_, rows)| rows.clone())
+                .unwrap_or_default()
         };
         self.listed = Some(at);
         let rows: Vec<Value> = seen.iter().map(|row| self.shown(row)).collect();
@@ -289,8 +294,14 @@ impl World {
             Some(at) => {
                 let old = self.rows[at].clone();
                 // What came after the list that the decision rests on could not be known.
-                if !self.ours.contains(&old.number) && old.since <= arrived.decided && arrived.epoch == self.epoch {
-                    self.breach(format!("I1: connect replaced {} ({}), which is not ours", old.name, old.number));
+                if !self.ours.contains(&old.number)
+                    && old.since <= arrived.decided
+                    && arrived.epoch == self.epoch
+                {
+                    self.breach(format!(
+                        "I1: connect replaced {} ({}), which is not ours",
+                        old.name, old.number
+                    ));
                 }
                 (row.number, row.since) = (old.number, old.since);
                 self.rows[at] = row.clone();
@@ -310,7 +321,8 @@ impl World {
 
     fn cleanup(&mut self, arrived: &Arrived) -> Answer {
         let ids = arrived.body["source_ids"].as_array().cloned().unwrap_or_default();
-        let meant: Vec<Row> = self.rows.iter().filter(|row| ids.contains(&self.id(row.number))).cloned().collect();
+        let meant: Vec<Row> =
+            self.rows.iter().filter(|row| ids.contains(&self.id(row.number))).cloned().collect();
         if self.semantics.strict_cleanup && meant.len() < ids.len() {
             return refusal(404, "no such source");
         }
