@@ -217,6 +217,21 @@ fn any_definition_comes_back_as_it_went_in() {
 }
 
 #[tokio::test]
+async fn how_a_platform_takes_a_taken_name_is_remembered_for_that_platform() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = State::open(dir.path(), PLATFORM).unwrap();
+    assert!(!state.upserts().await.unwrap());
+    state.commit(&unit("w"), vec![Change::Upserts(true)]).await.unwrap();
+    let elsewhere = State::open(dir.path(), "https://other.example").unwrap();
+    assert!(!elsewhere.upserts().await.unwrap());
+    drop(state);
+    let state = State::open(dir.path(), PLATFORM).unwrap();
+    assert!(state.upserts().await.unwrap());
+    state.commit(&unit("w"), vec![Change::Upserts(false)]).await.unwrap();
+    assert!(!state.upserts().await.unwrap());
+}
+
+#[tokio::test]
 async fn removals_are_counted_from_the_journal() {
     let dir = tempfile::tempdir().unwrap();
     let state = State::open(dir.path(), PLATFORM).unwrap();

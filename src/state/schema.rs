@@ -4,7 +4,7 @@ use super::error::Fault;
 use rusqlite::{Connection, TransactionBehavior};
 
 /// The `n`th migration (from 0) leads from version `n` to `n + 1`.
-const MIGRATIONS: &[&str] = &[V1];
+const MIGRATIONS: &[&str] = &[V1, V2];
 
 /// "Wlsp": tells a state database from any other SQLite file.
 const APPLICATION_ID: i64 = 0x576c_7370;
@@ -57,6 +57,13 @@ CREATE TABLE journal (
     removal INTEGER NOT NULL, mends_drift INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX journal_by_unit ON journal (platform, workspace, scope, at);
+";
+
+const V2: &str = "
+CREATE TABLE learned (
+    platform TEXT NOT NULL PRIMARY KEY,
+    upserts INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 ";
 
 /// What a database's own numbers say about it.

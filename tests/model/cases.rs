@@ -115,7 +115,7 @@ fn a_refused_replacement_is_not_sent_again_each_pass() {
 
 #[test]
 fn the_time_to_settle_begins_with_the_last_attempt() {
-    case(platform(Taken::Duplicate), async |history| {
+    case(Semantics { echo: Echo::Nothing, ..platform(Taken::Duplicate) }, async |history| {
         script(history, &[("connect", Fate::Refused(429)), ("connect", Fate::Late(4_000))]);
         pass(history).await;
         settle().await;

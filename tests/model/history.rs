@@ -158,6 +158,7 @@ impl History {
                 }),
                 root: "/tree".into(),
                 settle: SETTLE,
+                upserts: false,
                 overrides: Overrides::default(),
                 host: HostLimits::default(),
                 clock: self.clock(),
