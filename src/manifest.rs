@@ -11,6 +11,7 @@ mod effective;
 mod explain;
 mod fields;
 mod findings;
+mod format;
 mod merge;
 mod parse;
 mod policy;
@@ -27,6 +28,7 @@ mod workspace;
 pub use diagnostic::{Code, Diagnostic, Label, Severity};
 pub use effective::{EffectiveValue, effective};
 pub use explain::explain;
+pub use format::format;
 pub use report::render;
 pub use settings::FILE_NAME;
 
