@@ -17,6 +17,7 @@ mod parse;
 mod policy;
 mod references;
 mod report;
+mod schema;
 mod settings;
 mod source;
 mod suggest;
@@ -30,6 +31,7 @@ pub use effective::{EffectiveValue, effective};
 pub use explain::explain;
 pub use format::format;
 pub use report::render;
+pub use schema::{SETTINGS_SCHEMA, WORKSPACE_SCHEMA};
 pub use settings::FILE_NAME;
 
 use crate::model::{BrokenFile, Desired};

@@ -3,8 +3,8 @@
 //! Unreadable is not absent: a broken file holds back the workspaces it is known to declare, and one
 //! that nothing is known of holds back every removal.
 
-use crate::manifest::{self, Diagnostic, Severity};
-use crate::model::{Desired, Unit};
+use crate::manifest::{self, Diagnostic, EffectiveValue, Severity};
+use crate::model::{Desired, DesiredSource, Unit};
 use crate::plan::Barred;
 use crate::reconcile::Task;
 use crate::tree::{self, TreeError};
@@ -78,6 +78,12 @@ impl Reading {
     #[must_use]
     pub fn explained(&self, color: bool) -> String {
         manifest::render(&self.diagnostics, &self.tree.sources(), color)
+    }
+
+    /// Every value of one of its sources, with the line it comes from.
+    #[must_use]
+    pub fn effective(&self, source: &DesiredSource) -> Option<Vec<EffectiveValue>> {
+        manifest::effective(&self.tree.sources(), source)
     }
 
     /// What is asked of each unit, given what earlier readings remember of broken files.

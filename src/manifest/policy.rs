@@ -25,9 +25,12 @@ pub(super) const ADOPT: [(&str, Adopt); 4] = [
     ("replace", Adopt::Replace),
 ];
 
+/// What `[policy]` may say.
+pub(super) const KEYS: [&str; 6] =
+    ["prune", "adopt", "max_cleanup", "max_replace", "on_conflict", "metadata"];
+
 /// Reads a `[policy]` table.
 pub(super) fn policy(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Stated {
-    const KEYS: [&str; 6] = ["prune", "adopt", "max_cleanup", "max_replace", "on_conflict", "metadata"];
     const PRUNE: [(&str, Prune); 2] = [("off", Prune::Off), ("owned", Prune::Owned)];
     const ON_CONFLICT: [(&str, OnConflict); 2] =
         [("recreate", OnConflict::Recreate), ("withhold", OnConflict::Withhold)];
