@@ -1,8 +1,11 @@
 //! One look for every file, which the common TOML formatters leave as it is.
 //!
-//! The order of keys, tables and comments is the author's: nothing is moved but a comment at the end of
-//! a line, which goes on a line of its own above it. The rules:
+//! The order of keys and tables is the author's, and comments stay with what stands below them. The
+//! rules:
 //!
+//! - tables of one table stand together, in the order of first mention (`[a]`, `[b]`, `[a.c]` become `[a]`,
+//!   `[a.c]`, `[b]`), and so do dotted keys that no blank line parts;
+//! - a comment at the end of a line goes on a line of its own above it;
 //! - no indentation, one blank around `=`, none around dots and brackets, `{ a = 1 }`;
 //! - one blank line above each header (above its comments), none below it; else at most one;
 //! - a list stands on one line where that has at most 80 columns and holds no comment, else one element
@@ -10,6 +13,7 @@
 //! - `"basic"` strings and keys where `'literal'` ones say the same; `T` between a date and a time;
 //! - a blank after the `#` of a comment, and a blank line after a `#:schema` line.
 
+mod order;
 mod pieces;
 
 use super::document::Document;
@@ -31,7 +35,7 @@ pub fn format(text: &str) -> Option<String> {
     if findings.count() > 0 {
         return None;
     }
-    let formatted = print(&pieces::read(text));
+    let formatted = print(&order::grouped(pieces::read(text)));
     // Whatever it looks like, it must say the same.
     let same = || Some(toml::from_str::<toml::Table>(text).ok()? == toml::from_str(&formatted).ok()?);
     same()?.then_some(formatted)
@@ -56,14 +60,14 @@ fn print(lines: &[Line<'_>]) -> String {
             Line::Comment(text) => {
                 out.push_str(&comment(text));
                 out.push('\n');
-                blank = text.starts_with("#:schema");
+                blank = is_directive(text);
             }
-            Line::Header(header) => {
+            Line::Header(header, _) => {
                 out.push_str(header);
                 out.push('\n');
                 after_header = true;
             }
-            Line::Entry(key, value) => {
+            Line::Entry(key, _, value) => {
                 let entry = format!("{key} = ");
                 let mut one_line = entry.clone();
                 write(value, None, &mut one_line);
@@ -83,7 +87,7 @@ fn print(lines: &[Line<'_>]) -> String {
 /// Do these lines begin with a header, or with comments directly above one?
 fn opens_table(lines: &[Line<'_>]) -> bool {
     let below = lines.iter().find(|line| !matches!(line, Line::Comment(_)));
-    matches!(below, Some(Line::Header(_)))
+    matches!(below, Some(Line::Header(..)))
 }
 
 /// Is the line after these a comment's or header's that follows a comment directly?
@@ -93,19 +97,26 @@ fn is_attached(before: &[Line<'_>]) -> bool {
 
 fn comment(text: &str) -> String {
     let text = text.trim_end();
-    match text[1..].chars().next() {
-        Some(' ' | '\t' | '#' | ':' | '!') | None => text.to_owned(),
-        Some(_) => format!("# {}", &text[1..]),
+    let (marks, said) = text.split_at(text.len() - text.trim_start_matches('#').len());
+    match said.chars().next() {
+        Some(' ') | None => text.to_owned(),
+        _ if is_directive(text) => text.to_owned(),
+        Some('\t') => format!("{marks} {}", &said[1..]),
+        Some(_) => format!("{marks} {said}"),
     }
 }
 
-/// Does a list in the value hold a comment or a text of several lines?
+/// Is the comment for an editor, not for people?
+fn is_directive(comment: &str) -> bool {
+    comment.starts_with("#:schema")
+}
+
+/// Does a list in the value hold a comment?
 fn must_break(value: &Value<'_>) -> bool {
     match value {
         Value::Scalar(_) => false,
         Value::List(elements) => elements.iter().any(|element| match element {
             Element::Comment(_) => true,
-            Element::Value(Value::Scalar(text)) => text.contains('\n'),
             Element::Value(value) => must_break(value),
         }),
         Value::Table(entries) => entries.iter().any(|(_, value)| must_break(value)),

@@ -8,10 +8,10 @@ pub(super) enum Line<'a> {
     Blank,
     /// With its `#`.
     Comment(&'a str),
-    /// `[table]` or `[[list]]`
-    Header(String),
-    /// A key and its value.
-    Entry(String, Value<'a>),
+    /// `[table]` or `[[list]]`, and the parts of its name.
+    Header(String, Vec<String>),
+    /// A key, its parts, and the value.
+    Entry(String, Vec<String>, Value<'a>),
 }
 
 /// A value as it is written.
@@ -55,14 +55,14 @@ pub(super) fn read(text: &str) -> Vec<Line<'_>> {
                 tokens.end_line();
             }
             Some(TokenKind::LeftSquareBracket) => {
-                let header = Line::Header(tokens.name(&[TokenKind::Newline, TokenKind::Comment]));
+                let (header, parts) = tokens.name(&[TokenKind::Newline, TokenKind::Comment]);
                 lines.extend(tokens.end_line().map(Line::Comment));
-                lines.push(header);
+                lines.push(Line::Header(header, parts));
             }
             Some(_) => {
-                let key = tokens.name(&[TokenKind::Equals, TokenKind::Newline]);
+                let (key, parts) = tokens.name(&[TokenKind::Equals, TokenKind::Newline]);
                 tokens.next();
-                let entry = Line::Entry(key, tokens.value());
+                let entry = Line::Entry(key, parts, tokens.value());
                 lines.extend(tokens.end_line().map(Line::Comment));
                 lines.push(entry);
             }
@@ -106,18 +106,26 @@ impl<'a> Tokens<'a> {
         comment
     }
 
-    /// A key or a header, up to one of these.
-    fn name(&mut self, until: &[TokenKind]) -> String {
+    /// A key or a header, up to one of these, and its parts.
+    fn name(&mut self, until: &[TokenKind]) -> (String, Vec<String>) {
         let mut name = String::new();
+        let mut parts = vec![String::new()];
         while let Some(kind) = self.peek().filter(|kind| !until.contains(kind)) {
             let text = self.next().unwrap_or_default();
-            match kind {
-                TokenKind::Whitespace => {}
-                TokenKind::LiteralString => name.push_str(&basic(text)),
-                _ => name.push_str(text),
+            let text = match kind {
+                TokenKind::Whitespace => continue,
+                TokenKind::LiteralString => basic(text),
+                _ => text.to_owned(),
+            };
+            name.push_str(&text);
+            match (kind, parts.last_mut()) {
+                (TokenKind::LeftSquareBracket | TokenKind::RightSquareBracket, _) => {}
+                (TokenKind::Dot, _) => parts.push(String::new()),
+                (_, Some(part)) => part.push_str(text.trim_matches('"')),
+                (_, None) => {}
             }
         }
-        name
+        (name, parts)
     }
 
     fn value(&mut self) -> Value<'a> {
@@ -176,7 +184,7 @@ impl<'a> Tokens<'a> {
                     self.next();
                 }
                 _ => {
-                    let key = self.name(&[TokenKind::Equals, TokenKind::Newline]);
+                    let (key, _) = self.name(&[TokenKind::Equals, TokenKind::Newline]);
                     self.next();
                     entries.push((key, self.value()));
                 }
@@ -202,7 +210,7 @@ impl<'a> Tokens<'a> {
         let text = text.trim_end();
         Value::Scalar(match first {
             Some(TokenKind::LiteralString) => basic(text),
-            Some(TokenKind::Atom) => text.replace(' ', "T"),
+            Some(TokenKind::Atom) if text.as_bytes().get(4) == Some(&b'-') => text.replace([' ', 't'], "T"),
             _ => text.to_owned(),
         })
     }
