@@ -108,9 +108,10 @@ fn the_json_of_a_plan_has_the_documented_shape() {
     assert_eq!((&change["before"], &change["after"]), (&json!("a.example.com"), &json!("new.example.com")));
     assert_eq!(change["sensitive"], false);
     let withheld = &unit["withheld"][0];
-    let mut fields = keys(withheld);
-    fields.sort_unstable();
-    assert_eq!(fields, ["action", "allow", "code", "file", "line", "name", "reason", "source"]);
+    let fields = keys(withheld);
+    for documented in ["action", "allow", "code", "file", "line", "name", "reason", "source"] {
+        assert!(fields.contains(&documented), "{documented}: {withheld}");
+    }
     assert_eq!((&withheld["source"], &withheld["action"]), (&json!("beta"), &json!("cleanup")));
     let unmanaged = &unit["unmanaged"][0];
     assert_eq!((&unmanaged["name"], &unmanaged["type"]), (&json!("upload"), &json!("database")));
