@@ -1,7 +1,7 @@
 //! One pass over one workspace: look, settle what is open, plan, guard, apply, look again.
 
 use crate::apply::{Apply, chain, mark_of};
-use crate::model::{DesiredUnit, FingerprintKey, Inventory, SourceName, Unit};
+use crate::model::{Declared, DesiredUnit, FingerprintKey, Inventory, SourceName, Unit};
 use crate::plan::{
     Action, ActionResult, Answers, ApprovedPlan, ApprovedUnit, Barred, Correction, HostLimits, Input,
     Outcome, Overrides, Plan, Quarantine, SecretState, UnitError, UnitPlan, approve, plan, reckon,
@@ -130,10 +130,10 @@ impl Planner {
         let now = (self.clock)();
         let Memory { inventory, recent_removals, quarantine, upserts } = self.remember(task, now).await?;
         let upserts = upserts || self.upserts;
+        let secrets = secrets_of(desired, &self.secrets, &self.key, &self.reader);
         let listing = self.reader.list(unit).await?;
         let settle = SignedDuration::try_from(self.settle).unwrap_or(SignedDuration::MAX);
         let reckoning = reckon(&inventory, &listing, &Answers::new(), &self.key, (self.clock)(), settle);
-        let secrets = self.secrets_of(desired);
         let plan = plan(&Input {
             desired,
             listing: &listing,
@@ -179,23 +179,36 @@ impl Planner {
         quarantine.mended.retain(|name, _| !task.released.contains(name));
         Ok(Memory { inventory, recent_removals, quarantine, upserts })
     }
+}
 
-    fn secrets_of(&self, desired: &DesiredUnit) -> BTreeMap<SourceName, SecretState> {
-        desired
-            .sources
-            .iter()
-            .filter(|source| {
-                source.definition.connection_config.values().any(crate::model::Declared::has_secret)
-            })
-            .map(|source| {
-                let state = match self.secrets.resolve(&source.definition) {
-                    Ok(resolution) => SecretState::Resolved(resolution.fingerprints(&self.key)),
-                    Err(missing) => SecretState::Missing(missing.to_string()),
-                };
-                (source.name.clone(), state)
-            })
-            .collect()
+/// What the secrets of a unit's sources are like here. From then on the client withholds every
+/// message that repeats one of them.
+pub fn secrets_of(
+    desired: &DesiredUnit,
+    secrets: &Secrets,
+    key: &FingerprintKey,
+    reader: &Reader,
+) -> BTreeMap<SourceName, SecretState> {
+    let mut states = BTreeMap::new();
+    let mut resolved = Vec::new();
+    for source in &desired.sources {
+        let definition = &source.definition;
+        if !definition.connection_config.values().any(Declared::has_secret) {
+            continue;
+        }
+        let state = match secrets.resolve(definition) {
+            Ok(resolution) => {
+                let fingerprints = resolution.fingerprints(key);
+                let (name, kind) = (source.name.clone(), definition.kind.clone());
+                resolved.push(resolution.into_source(name, kind, serde_json::Map::new()));
+                SecretState::Resolved(fingerprints)
+            }
+            Err(missing) => SecretState::Missing(missing.to_string()),
+        };
+        states.insert(source.name.clone(), state);
     }
+    reader.withhold(&desired.unit, &resolved);
+    states
 }
 
 /// Puts several plans before the guard.

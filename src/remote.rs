@@ -221,6 +221,13 @@ impl Reader {
         Self(Arc::new(Transport::in_process(settings, platform)))
     }
 
+    /// The secrets of these sources are from now on withheld from every message of the platform,
+    /// whatever call it answers: a failed sync may well repeat a password. They take the place of
+    /// those told for `unit` before.
+    pub fn withhold(&self, unit: &Unit, sources: &[ResolvedSource]) {
+        self.0.withhold(unit, Sent::in_sources(&sources.iter().collect::<Vec<_>>()));
+    }
+
     /// Every source of a unit, the whole list or none of it.
     ///
     /// # Errors

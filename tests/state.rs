@@ -51,6 +51,7 @@ fn owned(source: &str, definition: Definition) -> Owned {
         key: SourceKey::parse(source).unwrap(),
         id: Some(id("source_1")),
         superseded: vec![id("source_0")],
+        sent: Vec::new(),
         applied: Applied {
             definition,
             secrets: BTreeMap::new(),
