@@ -381,7 +381,7 @@ impl Writer {
 /// # Errors
 /// When it is not plainly the whole list.
 pub fn read_list(body: &[u8]) -> Result<Vec<ObservedSource>, RemoteErrorKind> {
-    list::decode(&transport::Reply::ok(body), |text| message::printable(text))
+    list::decode(&transport::Reply::ok(body), message::printable)
 }
 
 /// The bytes of a body.

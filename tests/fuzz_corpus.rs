@@ -1,5 +1,7 @@
 //! The fuzz targets on stable Rust: every file of the corpus, and seeded mutations of each.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 #[path = "../fuzz/src/lib.rs"]
 #[expect(unreachable_pub, reason = "public for the fuzz targets, which are a crate of their own")]
 mod inputs;
