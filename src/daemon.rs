@@ -33,7 +33,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 const TRIM_EVERY: SignedDuration = SignedDuration::from_hours(6);
 
 /// How much history is kept.
-const KEEP: Retention = Retention { runs_per_source: 500, age: Duration::from_secs(400 * 24 * 60 * 60) };
+const KEEP: Retention =
+    Retention { runs_per_source: 500, age: Duration::from_secs(400 * 24 * 60 * 60), journal_rows: 1_000_000 };
 
 /// What the loop is told.
 pub enum Event {

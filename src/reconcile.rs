@@ -13,6 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 /// The clock, as an argument.
@@ -23,6 +24,9 @@ const WINDOW: SignedDuration = SignedDuration::from_hours(1);
 
 /// Sources in one connect or cleanup call.
 const BATCH: usize = 100;
+
+/// Units planned at once: each holds a whole listing in memory.
+const AT_ONCE: usize = 16;
 
 /// What one pass over one unit is asked to do.
 #[derive(Clone)]
@@ -104,12 +108,17 @@ impl Planner {
         }
     }
 
-    /// Plans many units at once; the client bounds what is in flight. Sorted by unit.
+    /// Plans many units, a few at once. Sorted by unit.
     pub async fn plan_all(&self, tasks: impl IntoIterator<Item = Task>) -> Vec<Planned> {
         let mut planning = JoinSet::new();
+        let turns = Arc::new(Semaphore::new(AT_ONCE));
         for task in tasks {
-            let planner = self.clone();
-            planning.spawn(async move { planner.plan(&task).await });
+            let (planner, turns) = (self.clone(), Arc::clone(&turns));
+            planning.spawn(async move {
+                // Only a closed semaphore errs, and this one is never closed.
+                let _turn = turns.acquire().await.ok();
+                planner.plan(&task).await
+            });
         }
         let mut planned = planning.join_all().await;
         planned.sort_by(|a, b| a.plan.unit().cmp(b.plan.unit()));
