@@ -40,6 +40,8 @@ pub struct Apply<'a> {
     pub settle: Duration,
     /// The most sources in one call.
     pub batch: usize,
+    /// The platform is known to update in place.
+    pub upserts: bool,
     /// Names this pass in the journal.
     pub pass: &'a str,
     /// The clock.

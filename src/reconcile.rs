@@ -52,6 +52,8 @@ pub struct Planner {
     pub root: Arc<str>,
     /// How long a write may take to show on the platform.
     pub settle: Duration,
+    /// The platform is known to update in place on connect; else that is learned.
+    pub upserts: bool,
     /// What flags say in the place of the repository's policy.
     pub overrides: Overrides,
     /// The host's limits.
@@ -70,8 +72,19 @@ pub struct Planned {
     pub corrections: Vec<Correction>,
     /// Removals in the last hour.
     pub recent_removals: usize,
+    /// The platform is known to update in place on connect.
+    pub upserts: bool,
     /// Something is still settling: look again after this long.
     pub settling: Option<Duration>,
+}
+
+/// What the state knows of one unit.
+#[derive(Default)]
+struct Memory {
+    inventory: Inventory,
+    recent_removals: usize,
+    quarantine: Quarantine,
+    upserts: bool,
 }
 
 impl Planner {
@@ -85,6 +98,7 @@ impl Planner {
                 inventory: Inventory::default(),
                 corrections: Vec::new(),
                 recent_removals: 0,
+                upserts: false,
                 settling: None,
             },
         }
@@ -105,7 +119,8 @@ impl Planner {
     async fn try_plan(&self, desired: &Arc<DesiredUnit>, task: &Task) -> Result<Planned, UnitError> {
         let unit = &desired.unit;
         let now = (self.clock)();
-        let (inventory, recent_removals, quarantine) = self.remember(task, now).await?;
+        let Memory { inventory, recent_removals, quarantine, upserts } = self.remember(task, now).await?;
+        let upserts = upserts || self.upserts;
         let secrets = secrets_of(desired, &self.secrets, &self.key, &self.reader);
         let listing = self.reader.list(unit).await?;
         let settle = SignedDuration::try_from(self.settle).unwrap_or(SignedDuration::MAX);
@@ -121,7 +136,7 @@ impl Planner {
             root: &self.root,
             removals_barred: task.removals_barred.clone(),
             quarantine: &quarantine,
-            upserts: false,
+            upserts,
         });
         Ok(Planned {
             plan,
@@ -129,19 +144,17 @@ impl Planner {
             inventory: reckoning.inventory,
             corrections: reckoning.corrections,
             recent_removals,
+            upserts,
         })
     }
 
-    async fn remember(
-        &self,
-        task: &Task,
-        now: Timestamp,
-    ) -> Result<(Inventory, usize, Quarantine), UnitError> {
-        let Some(state) = &self.state else { return Ok(Default::default()) };
+    async fn remember(&self, task: &Task, now: Timestamp) -> Result<Memory, UnitError> {
+        let Some(state) = &self.state else { return Ok(Memory::default()) };
         let unit = &task.desired.unit;
         let since = now.checked_sub(WINDOW).unwrap_or(Timestamp::MIN);
         let inventory = state.inventory(unit).await?;
-        let removals = state.removals_since(unit, since).await?;
+        let recent_removals = state.removals_since(unit, since).await?;
+        let upserts = state.upserts().await?;
         let mut quarantine = Quarantine::default();
         for (name, held) in state.quarantined(unit).await? {
             let source = task.desired.sources.iter().find(|source| source.name == name);
@@ -155,7 +168,7 @@ impl Planner {
         }
         quarantine.held.retain(|name, _| !task.released.contains(name));
         quarantine.mended.retain(|name, _| !task.released.contains(name));
-        Ok((inventory, removals, quarantine))
+        Ok(Memory { inventory, recent_removals, quarantine, upserts })
     }
 }
 
@@ -258,7 +271,7 @@ impl Reconciler {
         let mut outcome = Outcome::default();
         if let Some(unit) = approved.units().next() {
             planned(unit.plan());
-            outcome = self.apply(unit, made.inventory, task).await;
+            outcome = self.apply(unit, made, task).await;
         }
         drop(lock);
         let again = settling.or_else(|| outcome.again.then_some(Duration::ZERO));
@@ -283,7 +296,7 @@ impl Reconciler {
     }
 
     /// Carries out one approved unit. The caller holds its lock.
-    pub async fn apply(&self, unit: ApprovedUnit<'_>, inventory: Inventory, task: &Task) -> Outcome {
+    pub async fn apply(&self, unit: ApprovedUnit<'_>, made: Planned, task: &Task) -> Outcome {
         if let Some(error) = &unit.plan().error {
             return Outcome { error: Some(error.clone()), ..Outcome::default() };
         }
@@ -300,13 +313,14 @@ impl Reconciler {
             root: &self.planner.root,
             settle: self.planner.settle,
             batch: BATCH,
+            upserts: made.upserts,
             pass: &now.as_millisecond().to_string(),
             now: &*self.planner.clock,
             stopping: &*self.stopping,
             finished: &*self.on_action,
             syncing: &syncing,
         };
-        apply.unit(unit, inventory).await
+        apply.unit(unit, made.inventory).await
     }
 
     fn stopped(&self, task: &Task, error: UnitError) -> Pass {

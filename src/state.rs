@@ -11,6 +11,7 @@ mod files;
 mod inventory;
 mod journal;
 mod key;
+mod learned;
 mod lock;
 mod presence;
 mod quarantine;

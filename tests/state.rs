@@ -51,6 +51,7 @@ fn owned(source: &str, definition: Definition) -> Owned {
         key: SourceKey::parse(source).unwrap(),
         id: Some(id("source_1")),
         superseded: vec![id("source_0")],
+        sent: Vec::new(),
         applied: Applied {
             definition,
             secrets: BTreeMap::new(),
@@ -214,6 +215,21 @@ fn any_definition_comes_back_as_it_went_in() {
         });
         assert_eq!(back.owned[&name("any")], source);
     });
+}
+
+#[tokio::test]
+async fn how_a_platform_takes_a_taken_name_is_remembered_for_that_platform() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = State::open(dir.path(), PLATFORM).unwrap();
+    assert!(!state.upserts().await.unwrap());
+    state.commit(&unit("w"), vec![Change::Upserts(true)]).await.unwrap();
+    let elsewhere = State::open(dir.path(), "https://other.example").unwrap();
+    assert!(!elsewhere.upserts().await.unwrap());
+    drop(state);
+    let state = State::open(dir.path(), PLATFORM).unwrap();
+    assert!(state.upserts().await.unwrap());
+    state.commit(&unit("w"), vec![Change::Upserts(false)]).await.unwrap();
+    assert!(!state.upserts().await.unwrap());
 }
 
 #[tokio::test]

@@ -52,6 +52,7 @@ impl Run<'_> {
             let result = self.judge(n, action, &listing);
             changes.push(Change::Journal(Box::new(self.entry(action, &result))));
             changes.extend(self.quarantine(intent.number, action, &result));
+            changes.extend(self.learn(action, &result));
             results.push((n, result));
         }
         self.commit(changes).await?;
@@ -91,6 +92,14 @@ impl Run<'_> {
         vanished.then(|| {
             self.quarantined(action, index, "the platform said that it connected it, and does not list it")
         })
+    }
+
+    /// A replacement that kept the id was an update in place; one that did not was none.
+    fn learn(&self, action: &Action, result: &ActionResult) -> Option<Change> {
+        let Step::Replace { old, .. } = &action.step else { return None };
+        let now = self.inventory.owned.get(&action.name).filter(|_| *result == ActionResult::Done)?;
+        let upserts = now.id.as_ref() == Some(old);
+        (upserts != self.apply.upserts).then_some(Change::Upserts(upserts))
     }
 
     /// The platform refuses to replace what stands there: the next pass would be refused likewise.

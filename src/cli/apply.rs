@@ -141,7 +141,7 @@ impl Round {
             let task = self.tasks[n].clone();
             applying.spawn(async move {
                 match approved.units().nth(n) {
-                    Some(unit) => (n, reconciler.apply(unit, planned.inventory, &task).await),
+                    Some(unit) => (n, reconciler.apply(unit, planned, &task).await),
                     None => (n, Outcome::default()),
                 }
             });

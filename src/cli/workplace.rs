@@ -1,7 +1,7 @@
 //! What every verb that looks at the platform starts from: settings, files, platform, state.
 
 use super::args::{Common, Format};
-use super::local::{self, Local};
+use super::local::{self, Local, Stay};
 use super::select::Selector;
 use super::{Exit, Failure};
 use crate::model::FingerprintKey;
@@ -33,6 +33,18 @@ pub(super) enum Access {
     Read,
     /// It keeps state and writes to the platform.
     Write,
+    /// The same, until it is told to stop.
+    Serve,
+}
+
+impl Access {
+    fn stay(self) -> Stay {
+        match self {
+            Self::Read => Stay::Look,
+            Self::Write => Stay::Short,
+            Self::Serve => Stay::Long,
+        }
+    }
 }
 
 impl Workplace {
@@ -49,7 +61,7 @@ impl Workplace {
         let settle = reading.settle.unwrap_or_else(|| settings.settle(&at));
         let (local, base_url, token, key) = match at {
             Platform::Local => {
-                let local = Local::open(&settings.state_dir, &settings.root, access == Access::Write).await?;
+                let local = Local::open(&settings.state_dir, &settings.root, access.stay()).await?;
                 let (base_url, token) = (local.base_url.clone(), Arc::clone(&local.token));
                 (Some(local), base_url, token, local::KEY.to_owned())
             }
@@ -63,7 +75,7 @@ impl Workplace {
         let url = base_url.as_str().to_owned();
         let reader = reader(&settings, base_url, token)?;
         let state = match access {
-            Access::Write => Some(State::open(&settings.state_dir, &key)),
+            Access::Write | Access::Serve => Some(State::open(&settings.state_dir, &key)),
             Access::Read => State::open_read_only(&settings.state_dir, &key).transpose(),
         };
         let state = state.transpose()?;
@@ -88,6 +100,7 @@ impl Workplace {
             secrets: Arc::new(self.settings.secrets()),
             root: root(&self.settings).into(),
             settle: self.settle,
+            upserts: self.is_local(),
             overrides,
             host: self.settings.limits(),
             clock: clock(),

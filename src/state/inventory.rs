@@ -3,6 +3,7 @@
 use super::codec::{self, instant, nanoseconds};
 use super::error::Fault;
 use super::journal::{self, JournalEntry};
+use super::learned;
 use super::quarantine::{self, Quarantined};
 use super::{State, StateError};
 use crate::model::{
@@ -42,6 +43,8 @@ pub enum Change {
     Journal(Box<JournalEntry>),
     /// Leave this source alone until it is released or its mark changes.
     Quarantine(SourceName, Quarantined),
+    /// The platform was seen to update a source in place on connect, or to do otherwise.
+    Upserts(bool),
     /// The source is treated as any other again. Nothing happens when it was.
     Release(SourceName),
 }
@@ -165,6 +168,7 @@ fn make(transaction: &Transaction<'_>, platform: &str, unit: &Unit, change: &Cha
         }
         Change::Journal(entry) => journal::write(transaction, platform, unit, entry)?,
         Change::Quarantine(name, held) => quarantine::put(transaction, platform, unit, name, held)?,
+        Change::Upserts(upserts) => learned::put(transaction, platform, *upserts)?,
         Change::Release(name) => quarantine::release(transaction, platform, unit, name)?,
     }
     Ok(())

@@ -4,7 +4,7 @@ use super::error::Fault;
 use rusqlite::{Connection, TransactionBehavior};
 
 /// The `n`th migration (from 0) leads from version `n` to `n + 1`.
-const MIGRATIONS: &[&str] = &[V1, V2];
+const MIGRATIONS: &[&str] = &[V1, V2, V3];
 
 /// "Wlsp": tells a state database from any other SQLite file.
 const APPLICATION_ID: i64 = 0x576c_7370;
@@ -59,8 +59,15 @@ CREATE TABLE journal (
 CREATE INDEX journal_by_unit ON journal (platform, workspace, scope, at);
 ";
 
+const V2: &str = "
+CREATE TABLE learned (
+    platform TEXT NOT NULL PRIMARY KEY,
+    upserts INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
 /// How a source was declared when a write of it was decided on, as JSON.
-const V2: &str = "ALTER TABLE intents ADD COLUMN declared TEXT;";
+const V3: &str = "ALTER TABLE intents ADD COLUMN declared TEXT;";
 
 /// What a database's own numbers say about it.
 pub(super) enum Version {
