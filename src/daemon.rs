@@ -106,6 +106,7 @@ impl Daemon {
             board: Board::default(),
             reading: None,
             memory: self.memory.clone(),
+            remembered: self.memory.clone(),
             look_every: now,
             trim_at: now,
             reading_under_way: false,
@@ -161,6 +162,8 @@ struct Turn {
     board: Board,
     reading: Option<Reading>,
     memory: Memory,
+    /// As the state has it.
+    remembered: Memory,
     /// The next regular look at the files.
     look_every: Timestamp,
     trim_at: Timestamp,
@@ -309,6 +312,12 @@ impl Turn {
         }
         let asked = reading.asked(&self.memory);
         let memory = reading.memory(&self.memory);
+        // Until the files are at rest, what was known of a file stays known beside what is new: the
+        // next save may break it.
+        for (file, units) in &memory {
+            let known = self.memory.entry(file.clone()).or_default();
+            known.extend(units.iter().filter(|unit| !known.contains(unit)).cloned().collect::<Vec<_>>());
+        }
         // With the settings unreadable, no file says what it declares: what was accepted stays.
         if !reading.desired.units.is_empty() || !reading.has_errors() {
             for unit in self.board.accept(asked, barred.as_ref(), now) {
@@ -318,11 +327,14 @@ impl Turn {
                 ));
             }
         }
-        if barred.is_none() && memory != self.memory {
+        if barred.is_none() && memory != self.remembered {
             if let Some(hands) = &self.daemon.hands {
                 let root = self.daemon.root.to_string_lossy();
                 hands.reconciler.state.remember_files(&root, memory.clone().into_iter().collect()).await?;
             }
+            self.remembered = memory.clone();
+        }
+        if barred.is_none() {
             self.memory = memory;
         }
         self.reading = Some(reading);

@@ -6,8 +6,8 @@
 
 use super::{carried::carried_out, echo_of};
 use crate::model::{
-    Applied, FingerprintKey, Intent, IntentKind, Inventory, Leaf, ObservedSource, Owned, Sent, SourceId,
-    SourceName,
+    Applied, Declaration, FingerprintKey, Intent, IntentKind, Inventory, Leaf, ObservedSource, Owned, Sent,
+    SourceId, SourceName,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -272,6 +272,12 @@ impl Reckoning {
             declared_in: before.and_then(|owned| owned.declared_in.clone()),
             file: before.and_then(|owned| owned.file.clone()),
             line: before.and_then(|owned| owned.line),
+        };
+        let owned = match intent.declared.clone() {
+            Some(Declaration { root, file, line, protect }) => {
+                Owned { protect, declared_in: Some(root), file: Some(file), line: Some(line), ..owned }
+            }
+            None => owned,
         };
         self.corrections.push(Correction::Own(intent.name.clone(), Box::new(owned.clone())));
         self.inventory.owned.insert(intent.name.clone(), owned);

@@ -377,7 +377,8 @@ async fn no_more_calls_are_under_way_than_permitted() {
     let gate = Gate::closed();
     platform.script_always("list", Fault::HoldBeforeActing(gate.clone()));
     // One of the three is for syncs.
-    let settings = Settings { max_in_flight: 3, ..settings(&platform.url(), &platform.token()) };
+    let timeout = Duration::from_secs(60);
+    let settings = Settings { max_in_flight: 3, timeout, ..settings(&platform.url(), &platform.token()) };
     let reader = Reader::new(settings).unwrap();
     let calls: Vec<_> = (0..6)
         .map(|_| {

@@ -24,7 +24,7 @@ fn tasks(texts: &[&str]) -> Asked {
         removals_barred: None,
         released: Vec::new(),
     });
-    Asked { tasks: tasks.collect(), held: BTreeMap::new() }
+    Asked { tasks: tasks.collect(), held: BTreeMap::new(), stranger: None }
 }
 
 /// `n` empty workspaces.
@@ -246,7 +246,11 @@ fn when_the_probed_workspace_is_gone_another_one_is_probed() {
     board.pause(at(0));
     let probe = started(&mut board, 60);
     board.accept(
-        Asked { tasks: vec![board.slots.values().nth(1).unwrap().task.clone()], held: BTreeMap::new() },
+        Asked {
+            tasks: vec![board.slots.values().nth(1).unwrap().task.clone()],
+            held: BTreeMap::new(),
+            stranger: None,
+        },
         None,
         at(61),
     );
