@@ -18,8 +18,8 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use wellspring::model::{
-    Applied, DesiredSource, DesiredUnit, Echo, FingerprintKey, Inventory, Limit, ObservedSource, Owned, Prune,
-    Scope, SourceId, SourceName, Unit, WorkspaceId,
+    Applied, DesiredSource, DesiredUnit, Echo, FingerprintKey, Inventory, Limit, ObservedSource, Owned,
+    Prune, Scope, SourceId, SourceName, Unit, WorkspaceId,
 };
 use wellspring::plan::{
     Barred, HostLimits, Input, Overrides, Plan, Quarantine, SecretState, UnitPlan, approve, echo_of, placed,
@@ -143,8 +143,7 @@ fn planned(
     listing: &[ObservedSource],
     removals_barred: Option<Barred>,
 ) -> UnitPlan {
-    let overrides =
-        Overrides { prune: options.prune, max_cleanup: options.max_cleanup.map(Limit::Count) };
+    let overrides = Overrides { prune: options.prune, max_cleanup: options.max_cleanup.map(Limit::Count) };
     let desired = Arc::new(overrides.over(desired, &host(options)));
     let named = |text: &String| SourceName::parse(text).unwrap();
     let quarantine = Quarantine {
