@@ -25,6 +25,7 @@ mod guard;
 mod outcome;
 mod reckon;
 mod removal;
+pub mod saved;
 
 pub use carried::carried_out;
 pub use decide::placed;

@@ -4,12 +4,12 @@
 //! the rows, what is ours, the policy, and the secrets (by their keyed fingerprints). Times and
 //! wording take no part. It holds no value of any source.
 
-use super::{Input, SecretState};
-use crate::model::{FingerprintKey, ObservedSource, Unit};
+use super::{Input, SecretState, compare_foreign};
+use crate::model::{DesiredSource, FieldPath, FingerprintKey, ObservedSource, Owned, Unit};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// The version of the file's format.
@@ -75,7 +75,10 @@ impl fmt::Display for Stale {
                 write!(f, "the plan was saved in format {version}, and this program reads {VERSION}; {AGAIN}")
             }
             Self::Platform(then, now) => {
-                write!(f, "the plan was made for {then}, and this would be applied to {now}; nothing was done")
+                write!(
+                    f,
+                    "the plan was made for {then}, and this would be applied to {now}; nothing was done"
+                )
             }
             Self::Root(then, now) => {
                 write!(f, "the plan was made from {then}, and the files are now read from {now}; {AGAIN}")
@@ -88,7 +91,10 @@ impl fmt::Display for Stale {
             Self::Moved(units) => {
                 let units: Vec<String> = units.iter().map(ToString::to_string).collect();
                 let units = units.join(", ");
-                write!(f, "the files, the platform or the policy moved since the plan was saved ({units}); {AGAIN}")
+                write!(
+                    f,
+                    "the files, the platform or the policy moved since the plan was saved ({units}); {AGAIN}"
+                )
             }
         }
     }
@@ -165,8 +171,13 @@ impl SavedPlan {
         }
         let then: BTreeMap<&Unit, &String> = self.units.iter().map(|(unit, hash)| (unit, hash)).collect();
         let here: BTreeMap<&Unit, &String> = now.units.iter().map(|(unit, hash)| (unit, hash)).collect();
-        let mut moved: Vec<Unit> =
-            then.keys().chain(here.keys()).filter(|unit| then.get(*unit) != here.get(*unit)).copied().cloned().collect();
+        let mut moved: Vec<Unit> = then
+            .keys()
+            .chain(here.keys())
+            .filter(|unit| then.get(*unit) != here.get(*unit))
+            .copied()
+            .cloned()
+            .collect();
         moved.sort();
         moved.dedup();
         if moved.is_empty() { Ok(()) } else { Err(Stale::Moved(moved)) }
@@ -183,14 +194,28 @@ pub fn basis(input: &Input<'_>) -> String {
         .iter()
         .map(|source| {
             json!([
-                source.key, source.name, source.definition, source.protect, source.adopt, source.sync,
-                source.sync_options, source.suspend, source.test
+                source.key,
+                source.name,
+                source.definition,
+                source.protect,
+                source.adopt,
+                source.sync,
+                source.sync_options,
+                source.suspend,
+                source.test
             ])
         })
         .collect();
     let moved: Vec<Value> = desired.moved.iter().map(|moved| json!([moved.from, moved.to])).collect();
-    let removed: Vec<Value> = desired.removed.iter().map(|removed| json!([removed.key, removed.action])).collect();
-    let mut rows: Vec<String> = input.listing.iter().map(|row| row_basis(row).to_string()).collect();
+    let removed: Vec<Value> =
+        desired.removed.iter().map(|removed| json!([removed.key, removed.action])).collect();
+    let declared: BTreeMap<_, _> = desired.sources.iter().map(|source| (&source.name, source)).collect();
+    let mut rows: Vec<String> = input
+        .listing
+        .iter()
+        .map(|row| row_basis(row, declared.get(&row.name).copied(), input.inventory.owned.get(&row.name)))
+        .map(|row| row.to_string())
+        .collect();
     rows.sort();
     let secrets: BTreeMap<_, _> = input
         .secrets
@@ -207,8 +232,15 @@ pub fn basis(input: &Input<'_>) -> String {
         .map(|(name, owned)| {
             let applied = &owned.applied;
             let what = json!([
-                owned.key, owned.id, owned.superseded, applied.definition, applied.secrets, applied.key_id,
-                applied.sync, owned.protect, owned.declared_in
+                owned.key,
+                owned.id,
+                owned.superseded,
+                applied.definition,
+                applied.secrets,
+                applied.key_id,
+                applied.sync,
+                owned.protect,
+                owned.declared_in
             ]);
             (name, what)
         })
@@ -230,7 +262,16 @@ pub fn basis(input: &Input<'_>) -> String {
 }
 
 /// Ids and what is compared; what a platform adds besides may change by the minute.
-fn row_basis(row: &ObservedSource) -> Value {
-    let shown: BTreeMap<_, _> = row.echo.leaves();
-    json!([row.id, row.name, row.kind, row.echo.owner, shown])
+fn row_basis(row: &ObservedSource, declared: Option<&DesiredSource>, owned: Option<&Owned>) -> Value {
+    let mut compared: BTreeSet<FieldPath> = BTreeSet::new();
+    let definitions =
+        [declared.map(|source| &source.definition), owned.map(|owned| &owned.applied.definition)];
+    for definition in definitions.into_iter().flatten() {
+        compared.extend(definition.leaves().into_keys());
+    }
+    let mut shown = row.echo.leaves();
+    shown.retain(|path, _| compared.contains(path));
+    let adoptable = declared.filter(|_| owned.is_none());
+    let others = adoptable.map(|source| compare_foreign(source, row).undeclared_keys);
+    json!([row.id, row.name, row.kind, row.echo.owner, shown, others])
 }
