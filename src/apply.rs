@@ -61,6 +61,7 @@ impl Apply<'_> {
         let mut run = Run {
             apply: self,
             plan,
+            spare_removals: approved.spare_removals(),
             inventory,
             outcome: Outcome { results: vec![ActionResult::Open; plan.actions.len()], ..Outcome::default() },
             answers: Answers::new(),
@@ -79,6 +80,8 @@ impl Apply<'_> {
 struct Run<'a> {
     apply: &'a Apply<'a>,
     plan: &'a UnitPlan,
+    /// So many sources may still be cleaned up to be connected anew.
+    spare_removals: usize,
     inventory: Inventory,
     outcome: Outcome,
     /// What connect answered, by intent.
@@ -314,7 +317,7 @@ impl<'a> Run<'a> {
                 continue;
             }
             if let Removal::Moved(to) = removal
-                && !self.inventory.owned.contains_key(to)
+                && !self.has_arrived(to)
             {
                 self.set(n, ActionResult::Skipped(format!("{to} is not there yet")));
                 continue;
@@ -322,6 +325,14 @@ impl<'a> Run<'a> {
             going.push((Some(n), action.name.clone(), action.source.clone(), id.clone()));
         }
         self.send_cleanup(going).await
+    }
+
+    /// Is it ours, and if it was to be connected just now, did that succeed?
+    fn has_arrived(&self, name: &SourceName) -> bool {
+        let mut connects = self.plan.actions.iter().zip(&self.outcome.results).filter(|(action, _)| {
+            action.name == *name && matches!(action.step, Step::Connect { .. } | Step::Adopt { .. })
+        });
+        self.inventory.owned.contains_key(name) && connects.all(|(_, result)| *result == ActionResult::Done)
     }
 
     /// What a replace left behind under the same name, as the listing just showed.

@@ -2,6 +2,7 @@
 
 use crate::apply::{Apply, chain, mark_of};
 use crate::model::{Declared, DesiredUnit, FingerprintKey, Inventory, SourceName, Unit};
+use crate::plan::saved::basis;
 use crate::plan::{
     Action, ActionResult, Answers, ApprovedPlan, ApprovedUnit, Barred, Correction, HostLimits, Input,
     Outcome, Overrides, Plan, Quarantine, SecretState, UnitError, UnitPlan, approve, plan, reckon,
@@ -70,6 +71,8 @@ pub struct Planner {
 pub struct Planned {
     /// The plan, before the guard.
     pub plan: UnitPlan,
+    /// The hash of what it was made from; `None` where there is no plan.
+    pub basis: Option<String>,
     /// The reckoned inventory.
     pub inventory: Inventory,
     /// What the listing taught about writes whose answers were lost.
@@ -99,6 +102,7 @@ impl Planner {
             Ok(planned) => planned,
             Err(error) => Planned {
                 plan: UnitPlan::failed(desired, error),
+                basis: None,
                 inventory: Inventory::default(),
                 corrections: Vec::new(),
                 recent_removals: 0,
@@ -134,7 +138,7 @@ impl Planner {
         let listing = self.reader.list(unit).await?;
         let settle = SignedDuration::try_from(self.settle).unwrap_or(SignedDuration::MAX);
         let reckoning = reckon(&inventory, &listing, &Answers::new(), &self.key, (self.clock)(), settle);
-        let plan = plan(&Input {
+        let input = Input {
             desired,
             listing: &listing,
             inventory: &reckoning.inventory,
@@ -146,9 +150,10 @@ impl Planner {
             removals_barred: task.removals_barred.clone(),
             quarantine: &quarantine,
             upserts,
-        });
+        };
         Ok(Planned {
-            plan,
+            plan: plan(&input),
+            basis: Some(basis(&input)),
             settling: (!reckoning.pending.is_empty()).then_some(self.settle),
             inventory: reckoning.inventory,
             corrections: reckoning.corrections,
