@@ -395,6 +395,7 @@ pub fn plan(input: &Input<'_>) -> UnitPlan {
         }));
     }
     removal::withhold_renames(&mut plan, input);
+    removal::withhold_waiting_moves(&mut plan, input);
     plan.actions.sort_by(|a, b| (a.step.rank(), &a.name).cmp(&(b.step.rank(), &b.name)));
     plan.withheld.sort_by(|a, b| (&a.name, a.action).cmp(&(&b.name, b.action)));
     plan

@@ -68,6 +68,14 @@ pub(super) fn undeclared(
         None
     };
     if let Some(reason) = withheld {
+        // What stands there twice is ours once too often, whatever becomes of the source itself.
+        let stands = rows.iter().any(|row| row.id.is_some() && row.id == owned.id);
+        if stands && input.removals_barred.is_none() && !is_pending(input, name) {
+            for id in ids.into_iter().filter(|id| owned.superseded.contains(id)) {
+                let step = Step::Cleanup { id, removal: Removal::Superseded };
+                plan.actions.push(action(step, "superseded by a newer one of ours".to_owned()));
+            }
+        }
         plan.withheld.push(reason.withheld(name, owned, at));
         return;
     }
@@ -121,6 +129,31 @@ pub(super) fn withhold_renames(plan: &mut UnitPlan, input: &Input<'_>) {
         }
     }
     plan.actions = kept;
+}
+
+/// The old name of a `[moved]` stays as long as nothing is done to bring about the new one.
+pub(super) fn withhold_waiting_moves(plan: &mut UnitPlan, input: &Input<'_>) {
+    let brings_about = |action: &Action, to: &SourceName| {
+        action.name == *to && matches!(action.step, Step::Connect { .. } | Step::Adopt { .. })
+    };
+    let actions = std::mem::take(&mut plan.actions);
+    let waits = |action: &&Action| match &action.step {
+        Step::Cleanup { removal: Removal::Moved(to), .. } => {
+            !input.inventory.owned.contains_key(to) && !actions.iter().any(|other| brings_about(other, to))
+        }
+        _ => false,
+    };
+    plan.withheld.extend(actions.iter().filter(waits).map(|action| Withheld {
+        source: action.source.clone(),
+        name: action.name.clone(),
+        action: "cleanup",
+        code: "moved",
+        reason: format!("{}, which is not there yet", action.reason),
+        at: action.at.clone(),
+        allow: None,
+        refused: false,
+    }));
+    plan.actions = actions.iter().filter(|action| !waits(action)).cloned().collect();
 }
 
 struct Reason {
