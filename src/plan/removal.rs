@@ -78,6 +78,14 @@ pub(super) fn undeclared(
         None
     };
     if let Some(reason) = withheld {
+        // What stands there twice is ours once too often, whatever becomes of the source itself.
+        let stands = rows.iter().any(|row| row.id.is_some() && row.id == owned.id);
+        if stands && input.removals_barred.is_none() && !is_pending(input, name) {
+            for id in ids.into_iter().filter(|id| owned.superseded.contains(id)) {
+                let step = Step::Cleanup { id, removal: Removal::Superseded };
+                plan.actions.push(action(step, "superseded by a newer one of ours".to_owned()));
+            }
+        }
         plan.withheld.push(reason.withheld(name, owned, at));
         return;
     }
