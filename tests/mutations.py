@@ -16,13 +16,28 @@ list_ = tomllib.loads((root / "tests/mutations/list.toml").read_text())["mutatio
 chosen = [int(n) for n in sys.argv[1:]] or range(1, len(list_) + 1)
 
 
+def same(one, other):
+    return other.exists() and one.read_bytes() == other.read_bytes()
+
+
+def mirror(source, target):
+    """What is as it was keeps its time, so that it is not built again."""
+    for path in sorted(target.rglob("*"), reverse=True) if target.exists() else []:
+        if path.is_file() and not (source / path.relative_to(target)).is_file():
+            path.unlink()
+    for path in source.rglob("*"):
+        copied = target / path.relative_to(source)
+        if path.is_file() and not same(path, copied):
+            copied.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copied)
+
+
 def copy():
     for name in ["src", "tests", "docs", "examples", "Cargo.toml", "Cargo.lock", "clippy.toml", "rustfmt.toml", "README.md"]:
         source, target = root / name, tree / name
         if source.is_dir():
-            shutil.rmtree(target, ignore_errors=True)
-            shutil.copytree(source, target)
-        elif source.exists():
+            mirror(source, target)
+        elif source.exists() and not same(source, target):
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target)
 
@@ -51,6 +66,7 @@ def outcome(mutation):
         for arguments in tests_of(mutation):
             finished = run(arguments)
             if "could not compile" in finished.stderr:
+                print(finished.stderr, file=sys.stderr)
                 return "DOES NOT COMPILE"
             if finished.returncode != 0:
                 return "noticed"
