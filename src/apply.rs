@@ -10,8 +10,8 @@ mod testing;
 mod verify;
 
 use crate::model::{
-    Applied, DesiredSource, Intent, IntentKind, Inventory, ResolvedSource, SourceId, SourceKey, SourceName,
-    Unit,
+    Applied, Declaration, DesiredSource, Intent, IntentKind, Inventory, ResolvedSource, SourceId, SourceKey,
+    SourceName, Unit,
 };
 use crate::plan::{Action, ActionResult, Answers, ApprovedUnit, Outcome, Removal, Step, UnitError, UnitPlan};
 use crate::remote::{RemoteError, Writer};
@@ -271,6 +271,7 @@ impl<'a> Run<'a> {
                     key: action.source.clone(),
                     kind: IntentKind::Connect(Box::new(ready.applied.clone())),
                     before: before(action),
+                    declared: self.declared(action),
                 }
             })
             .collect();
@@ -278,6 +279,18 @@ impl<'a> Run<'a> {
         let sent = batch::connect(self, ready).await;
         self.sent().await?;
         sent
+    }
+
+    /// How the source of an action stands in the files.
+    fn declared(&self, action: &Action) -> Option<Declaration> {
+        let (Step::Connect { index } | Step::Replace { index, .. }) = action.step else { return None };
+        let source = self.source(index);
+        Some(Declaration {
+            root: self.apply.root.to_owned(),
+            file: source.at.file.to_string(),
+            line: source.at.line,
+            protect: source.protect,
+        })
     }
 
     /// Attempts may have gone on for a while: what is still open was perhaps sent only just now, and
@@ -359,6 +372,7 @@ impl<'a> Run<'a> {
                 key: key.clone(),
                 kind: IntentKind::Cleanup(id.clone()),
                 before: Vec::new(),
+                declared: None,
             })
             .collect();
         let actions = going.iter().map(|going| going.0).collect();
@@ -379,11 +393,19 @@ impl<'a> Run<'a> {
         }
         let now = (self.apply.now)();
         let numbers = self.apply.state.record_intents(self.unit(), intents.clone(), now).await?;
-        for ((action, number), NewIntent { name, key, kind, before }) in
+        for ((action, number), NewIntent { name, key, kind, before, declared }) in
             actions.into_iter().zip(numbers).zip(intents)
         {
             self.intents.push(OpenIntent { number, name: name.clone(), action });
-            self.inventory.intents.push(Intent { number, name, key, kind, before, recorded_at: now });
+            self.inventory.intents.push(Intent {
+                number,
+                name,
+                key,
+                kind,
+                before,
+                declared,
+                recorded_at: now,
+            });
         }
         Ok(())
     }

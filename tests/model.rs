@@ -6,6 +6,8 @@
 
 #![expect(clippy::unwrap_used, reason = "in tests a panic is the report")]
 
+#[path = "model/cases.rs"]
+mod cases;
 #[path = "model/chance.rs"]
 mod chance;
 #[path = "model/history.rs"]

@@ -7,8 +7,8 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use wellspring::model::{
-    Applied, Declared, Definition, IntentKind, Owned, Scope, SecretRef, SourceId, SourceKey, SourceName,
-    Unit, WorkspaceId,
+    Applied, Declaration, Declared, Definition, IntentKind, Owned, Scope, SecretRef, SourceId, SourceKey,
+    SourceName, Unit, WorkspaceId,
 };
 use wellspring::state::{
     Change, Claim, HistoryFilter, JournalEntry, JournalFilter, LockError, NewIntent, Quarantined, State,
@@ -51,6 +51,7 @@ fn owned(source: &str, definition: Definition) -> Owned {
         key: SourceKey::parse(source).unwrap(),
         id: Some(id("source_1")),
         superseded: vec![id("source_0")],
+        sent: Vec::new(),
         applied: Applied {
             definition,
             secrets: BTreeMap::new(),
@@ -78,6 +79,7 @@ fn intent(source: &str) -> NewIntent {
         key: SourceKey::parse(source).unwrap(),
         kind: IntentKind::Cleanup(id("source_1")),
         before: vec![id("source_1"), SourceId::from_json(&json!(2)).unwrap()],
+        declared: Some(Declaration { root: "/tree".into(), file: "crm.toml".into(), line: 7, protect: true }),
     }
 }
 

@@ -71,6 +71,7 @@ async fn connect_anew(
         key: action.source.clone(),
         kind: IntentKind::Cleanup(old.clone()),
         before: Vec::new(),
+        declared: None,
     };
     run.record(vec![None], vec![cleanup]).await?;
     if let Err(error) = run.apply.writer.cleanup(run.unit(), &NonEmpty::one(old.clone())).await {
@@ -90,6 +91,7 @@ async fn connect_anew(
         key: action.source.clone(),
         kind: IntentKind::Connect(Box::new(fallback.1.clone())),
         before: vec![old.clone()],
+        declared: run.declared(action),
     };
     run.close_intents_of(ready.action).await?;
     run.record(vec![Some(ready.action)], vec![restore]).await?;

@@ -218,10 +218,6 @@ pub(super) struct HistoryArgs {
 }
 
 #[derive(Debug, Args)]
-#[cfg_attr(
-    not(feature = "local-platform"),
-    expect(dead_code, reason = "parsed to say that it is not built in")
-)]
 pub(super) struct ServeArgs {
     /// Where to listen
     #[arg(long, default_value = "127.0.0.1:8780")]

@@ -1,10 +1,22 @@
 //! `platform.url = "local"`: join the local platform that another process runs, or run one.
 //!
-//! The platform's storage can be open in one process only. Whoever has it publishes address and
-//! token beside it (0600); the others use that.
+//! The platform's storage can be open in one process only. `run` and `serve` stay, so they publish
+//! address and token beside it (0600) for the other verbs to join. What a short verb starts ends with
+//! it, so nobody is invited to that; whoever comes meanwhile waits.
 
 use super::Failure;
 use crate::remote::{BaseUrl, Token};
+
+/// How long a verb needs the platform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stay {
+    /// Until it is told to stop; the platform must be its own.
+    Long,
+    /// For a moment.
+    Short,
+    /// For a moment, and nothing may be created.
+    Look,
+}
 
 /// What the state knows the local platform as: its port changes, its storage does not.
 pub(super) const KEY: &str = "local";
@@ -19,7 +31,7 @@ pub(super) struct Local {
 
 #[cfg(not(feature = "local-platform"))]
 impl Local {
-    pub(super) async fn open(_: &std::path::Path, _: &std::path::Path, _: bool) -> Result<Self, Failure> {
+    pub(super) async fn open(_: &std::path::Path, _: &std::path::Path, _: Stay) -> Result<Self, Failure> {
         Err(Failure::usage("platform.url is \"local\", but this build has no local platform"))
     }
 
@@ -27,11 +39,11 @@ impl Local {
 }
 
 #[cfg(feature = "local-platform")]
-pub(super) use running::{random_token, write_private};
+pub(super) use running::{address, publish, random_token, write_private};
 
 #[cfg(feature = "local-platform")]
 mod running {
-    use super::{Failure, Local};
+    use super::{Failure, Local, Stay};
     use crate::cli::Exit;
     use crate::platform::{Config, PlatformError, Running, Storage, start};
     use crate::remote::BaseUrl;
@@ -45,8 +57,8 @@ mod running {
     use std::time::Duration;
     use tokio::time::Instant;
 
-    /// How long another process may take from its storage to its address.
-    const PUBLISHING: Duration = Duration::from_secs(10);
+    /// How long to wait for another process to publish its address, or to end.
+    const PATIENCE: Duration = Duration::from_secs(30);
 
     /// A platform of this process.
     pub(super) struct Own {
@@ -61,20 +73,20 @@ mod running {
     }
 
     impl Local {
-        /// Joins or starts. With `keep` false nothing is created: where no storage stands yet, an
-        /// empty platform in memory answers.
+        /// Joins or starts. For a look nothing is created: where no storage stands yet, an empty
+        /// platform in memory answers.
         pub(in crate::cli) async fn open(
             state_dir: &Path,
             data_dir: &Path,
-            keep: bool,
+            stay: Stay,
         ) -> Result<Self, Failure> {
             let folder = state_dir.join("platform");
-            let address = folder.join("address.json");
+            let address = address(state_dir);
             let storage = || {
-                let exists = keep || folder.exists();
+                let exists = stay != Stay::Look || folder.exists();
                 if exists { Storage::Directory(folder.clone()) } else { Storage::Memory }
             };
-            let until = Instant::now() + PUBLISHING;
+            let until = Instant::now() + PATIENCE;
             loop {
                 let token = random_token()?;
                 let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -84,13 +96,17 @@ mod running {
                     listen,
                     token: token.clone(),
                 };
-                let in_memory = matches!(config.storage, Storage::Memory);
                 match start(config).await {
                     Ok(running) => {
-                        let published = (!in_memory).then(|| address.clone());
+                        let published = (stay == Stay::Long).then(|| address.clone());
                         return Self::publish(Own { running, published }, token);
                     }
-                    Err(PlatformError::InUse(_)) if let Some(joined) = joined(&address) => return Ok(joined),
+                    Err(PlatformError::InUse(_))
+                        if stay != Stay::Long
+                            && let Some(joined) = joined(&address) =>
+                    {
+                        return Ok(joined);
+                    }
                     // Whoever has the storage is about to publish, or about to end.
                     Err(PlatformError::InUse(_)) if Instant::now() < until => {
                         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -103,12 +119,7 @@ mod running {
         fn publish(own: Own, token: SecretString) -> Result<Self, Failure> {
             let url = own.running.base_url();
             if let Some(path) = &own.published {
-                let text = Published { url: url.clone(), token: token.expose_secret().to_owned() };
-                let written = write_private(path, &serde_json::to_vec(&text).unwrap_or_default());
-                written.map_err(|error| Failure {
-                    exit: Exit::Failed,
-                    message: format!("cannot write {}: {error}", path.display()),
-                })?;
+                publish(path, &url, &token)?;
             }
             Self::at(&url, token, Some(own))
         }
@@ -137,6 +148,20 @@ mod running {
         // A process that was killed leaves its address behind.
         std::net::TcpStream::connect_timeout(&at, Duration::from_secs(1)).ok()?;
         Local::at(&published.url, published.token.into(), None).ok()
+    }
+
+    /// Invites the other verbs of this state directory.
+    pub(in crate::cli) fn publish(path: &Path, url: &str, token: &SecretString) -> Result<(), Failure> {
+        let text = Published { url: url.to_owned(), token: token.expose_secret().to_owned() };
+        write_private(path, &serde_json::to_vec(&text).unwrap_or_default()).map_err(|error| Failure {
+            exit: Exit::Failed,
+            message: format!("cannot write {}: {error}", path.display()),
+        })
+    }
+
+    /// Where a platform of the state directory `dir` tells its address.
+    pub(in crate::cli) fn address(dir: &Path) -> PathBuf {
+        dir.join("platform").join("address.json")
     }
 
     /// Old or new, never half.

@@ -30,7 +30,7 @@ pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure
     if !dry_run {
         refuse_swapped_state(&settings)?;
     }
-    let access = if dry_run { Access::Read } else { Access::Write };
+    let access = if dry_run { Access::Read } else { Access::Serve };
     let place = Workplace::open(common, args.path.as_ref(), access).await?;
     let planner = place.planner(Overrides::default());
     let voice: Arc<dyn Voice> = if common.speaks() {

@@ -1,7 +1,7 @@
 //! `wellspring serve`: the local platform alone.
 
 use super::args::{Common, ServeArgs};
-use super::local::{random_token, write_private};
+use super::local::{address, publish, random_token, write_private};
 use super::{Exit, Failure, answer};
 use crate::daemon;
 use crate::platform::{Config, Storage, start};
@@ -21,10 +21,14 @@ pub(super) async fn run(common: &Common, args: &ServeArgs) -> Result<Exit, Failu
         .map_err(|error| failed(&format!("cannot create {}: {error}", folder.display())))?;
     let (token, whence) = token(&folder)?;
     let data_dir = std::path::absolute(&args.data_dir)?;
-    let config = Config { storage: Storage::Directory(folder), data_dir, listen: args.listen, token };
+    let storage = Storage::Directory(folder);
+    let config = Config { storage, data_dir, listen: args.listen, token: token.clone() };
     let running = start(config).await.map_err(|error| Failure::failed(&error))?;
+    let address = address(&state_dir);
+    publish(&address, &running.base_url(), &token)?;
     answer::write(&format!("The Data API answers at {}\nToken: {whence}", running.base_url()));
     while !daemon::is_set(&stopping) && inbox.recv().await.is_some() {}
+    let _ = std::fs::remove_file(address);
     running.stop().await;
     Ok(Exit::Done)
 }

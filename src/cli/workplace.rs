@@ -1,13 +1,13 @@
 //! What every verb that looks at the platform starts from: settings, files, platform, state.
 
 use super::args::{Common, Format};
-use super::local::{self, Local};
+use super::local::{self, Local, Stay};
 use super::select::Selector;
 use super::{Exit, Failure};
 use crate::model::FingerprintKey;
 use crate::plan::Overrides;
 use crate::reading::{Memory, Reading};
-use crate::reconcile::{Clock, Planner, Task};
+use crate::reconcile::{Clock, Planner, Task, secrets_of};
 use crate::remote::{BaseUrl, Reader};
 use crate::settings::{self, Platform, Settings};
 use crate::state::State;
@@ -33,6 +33,18 @@ pub(super) enum Access {
     Read,
     /// It keeps state and writes to the platform.
     Write,
+    /// The same, until it is told to stop.
+    Serve,
+}
+
+impl Access {
+    fn stay(self) -> Stay {
+        match self {
+            Self::Read => Stay::Look,
+            Self::Write => Stay::Short,
+            Self::Serve => Stay::Long,
+        }
+    }
 }
 
 impl Workplace {
@@ -49,7 +61,7 @@ impl Workplace {
         let settle = reading.settle.unwrap_or_else(|| settings.settle(&at));
         let (local, base_url, token, key) = match at {
             Platform::Local => {
-                let local = Local::open(&settings.state_dir, &settings.root, access == Access::Write).await?;
+                let local = Local::open(&settings.state_dir, &settings.root, access.stay()).await?;
                 let (base_url, token) = (local.base_url.clone(), Arc::clone(&local.token));
                 (Some(local), base_url, token, local::KEY.to_owned())
             }
@@ -63,7 +75,7 @@ impl Workplace {
         let url = base_url.as_str().to_owned();
         let reader = reader(&settings, base_url, token)?;
         let state = match access {
-            Access::Write => Some(State::open(&settings.state_dir, &key)),
+            Access::Write | Access::Serve => Some(State::open(&settings.state_dir, &key)),
             Access::Read => State::open_read_only(&settings.state_dir, &key).transpose(),
         };
         let state = state.transpose()?;
@@ -105,6 +117,11 @@ impl Workplace {
         let tasks: Vec<Task> = asked.tasks.into_iter().filter(|task| selector.unit(&task.desired)).collect();
         if tasks.is_empty() && declared && !selector.selects_everything() {
             return Err(Failure::usage("no declared workspace or source matches -w or -s"));
+        }
+        let (secrets, key) = (self.settings.secrets(), FingerprintKey::new([0; 32]));
+        for task in &tasks {
+            // For what it tells the client; nothing is compared yet.
+            let _ = secrets_of(&task.desired, &secrets, &key, &self.reader);
         }
         Ok(tasks)
     }

@@ -22,6 +22,10 @@ pub struct Owned {
     pub id: Option<SourceId>,
     /// Older ids of ours that bear the same name and wait to be cleaned up.
     pub superseded: Vec<SourceId>,
+    /// The stamps of the connects we lately sent under this name, oldest first: a row that bears one
+    /// was made by us, however late the request landed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sent: Vec<Sent>,
     /// What we last applied, and what the platform then showed.
     pub applied: Applied,
     /// `protect`, as last declared; it outlives its block.
@@ -32,6 +36,15 @@ pub struct Owned {
     pub file: Option<String>,
     /// The line in `file`, from 1.
     pub line: Option<u32>,
+}
+
+/// A connect that we sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sent {
+    /// The stamp it bore.
+    pub stamp: Fingerprint,
+    /// When it was recorded, before it was sent.
+    pub at: jiff::Timestamp,
 }
 
 /// What was sent in the last verified write (or found, when adopted), and what was echoed after it.
@@ -75,8 +88,24 @@ pub struct Intent {
     pub kind: IntentKind,
     /// Ids that bore the name before the write.
     pub before: Vec<SourceId>,
+    /// How the source was declared when the write was decided on. Its block may be gone before its
+    /// outcome is known.
+    pub declared: Option<Declaration>,
     /// When it was recorded.
     pub recorded_at: jiff::Timestamp,
+}
+
+/// How a source stood in the files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Declaration {
+    /// The root that was read.
+    pub root: String,
+    /// The file, below the root.
+    pub file: String,
+    /// The line in `file`, from 1.
+    pub line: u32,
+    /// `protect`
+    pub protect: bool,
 }
 
 /// What an [`Intent`] was about to do.

@@ -89,6 +89,7 @@ fn adopted(case: &Case<'_>, row: &ObservedSource, policy: Adopt) -> Owned {
         key: case.source.key.clone(),
         id: row.id.clone(),
         superseded: Vec::new(),
+        sent: Vec::new(),
         applied,
         protect: case.source.protect,
         declared_in: None,

@@ -6,9 +6,11 @@
 
 use super::{carried::carried_out, echo_of};
 use crate::model::{
-    Applied, FingerprintKey, Intent, IntentKind, Inventory, ObservedSource, Owned, SourceId, SourceName,
+    Applied, Declaration, FingerprintKey, Intent, IntentKind, Inventory, Leaf, ObservedSource, Owned, Sent,
+    SourceId, SourceName,
 };
 use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// The inventory as the listing shows it to be.
@@ -33,6 +35,12 @@ pub enum Correction {
     Close(i64),
 }
 
+/// A request that was sent longer ago than this does not land any more.
+const LATEST: SignedDuration = SignedDuration::from_hours(24);
+
+/// So many connects of one name are remembered for their stamps.
+const REMEMBERED: usize = 8;
+
 /// What `connect` answered with success, by the intent's number: the id it gave, if it gave one.
 pub type Answers = BTreeMap<i64, Option<SourceId>>;
 
@@ -52,19 +60,16 @@ pub fn reckon(
     out.inventory.intents.clear();
     let mut intents: Vec<&Intent> = inventory.intents.iter().collect();
     intents.sort_by_key(|intent| intent.number);
-    let mut by_name: BTreeMap<&SourceName, Vec<&ObservedSource>> =
-        intents.iter().map(|intent| (&intent.name, Vec::new())).collect();
+    let mut by_name: BTreeMap<&SourceName, Vec<&ObservedSource>> = BTreeMap::new();
     for row in listing {
-        if let Some(rows) = by_name.get_mut(&row.name) {
-            rows.push(row);
-        }
+        by_name.entry(&row.name).or_default().push(row);
     }
     for intent in intents {
         let rows = by_name.get(&intent.name).map_or(&[][..], Vec::as_slice);
         let settled = now.duration_since(intent.recorded_at).abs() >= settle;
         let known = match &intent.kind {
             IntentKind::Connect(applied) => {
-                let sent = Sent { intent, applied, answer: answers.get(&intent.number), settled };
+                let sent = Connect { intent, applied, answer: answers.get(&intent.number), settled };
                 connected(&mut out, &sent, rows, key)
             }
             IntentKind::Cleanup(id) => cleaned_up(&mut out, intent, id, rows, settled),
@@ -76,11 +81,12 @@ pub fn reckon(
             out.inventory.intents.push(intent.clone());
         }
     }
+    out.find_late_ones(&by_name, now);
     out
 }
 
 /// A connect of one source, with what is known of its answer.
-struct Sent<'a> {
+struct Connect<'a> {
     intent: &'a Intent,
     applied: &'a Applied,
     answer: Option<&'a Option<SourceId>>,
@@ -88,14 +94,20 @@ struct Sent<'a> {
 }
 
 /// Returns whether the outcome is known.
-fn connected(out: &mut Reckoning, sent: &Sent<'_>, rows: &[&ObservedSource], key: &FingerprintKey) -> bool {
-    let Sent { intent, applied, answer, settled } = *sent;
+fn connected(
+    out: &mut Reckoning,
+    sent: &Connect<'_>,
+    rows: &[&ObservedSource],
+    key: &FingerprintKey,
+) -> bool {
+    let Connect { intent, applied, answer, settled } = *sent;
     let owned = out.inventory.owned.get(&intent.name);
     let answered_id = answer.and_then(Option::as_ref);
     let appeared: Vec<&ObservedSource> = rows
         .iter()
         .copied()
         .filter(|row| row.id.as_ref().is_none_or(|id| !intent.before.contains(id)))
+        .filter(|row| answer.is_some() || may_be(applied, row, key))
         .collect();
     // Ids that bore the name before are ours only where the inventory says so.
     let ours = |id: &&SourceId| {
@@ -105,16 +117,17 @@ fn connected(out: &mut Reckoning, sent: &Sent<'_>, rows: &[&ObservedSource], key
     let older: Vec<SourceId> = intent.before.iter().filter(ours).filter(listed).cloned().collect();
     match (appeared.as_slice(), rows) {
         // The name's only row stood there before: updated in place, not carried out, or not yet.
-        ([], [row]) => {
+        ([], [row]) if row.id.as_ref().is_none_or(|id| intent.before.contains(id)) => {
             let in_place = (row.id.is_some() && answered_id == row.id.as_ref())
                 || carried_out(applied, owned.map(|owned| &owned.applied), row, key)
                 || (settled && answer.is_some());
             if in_place {
                 out.take(intent, applied, row, Vec::new(), key);
+                return true;
             }
-            in_place || settled
+            out.give_up(intent, applied, settled, key)
         }
-        ([], _) => settled,
+        ([], _) => out.give_up(intent, applied, settled, key),
         // A row without an id cannot be told from one that stood there before.
         ([new], _) if rows.len() == 1 || rows.iter().all(|row| row.id.is_some()) => {
             out.take(intent, applied, new, older, key);
@@ -140,10 +153,42 @@ fn connected(out: &mut Reckoning, sent: &Sent<'_>, rows: &[&ObservedSource], key
                     out.take(intent, applied, keep, superseded, key);
                     true
                 }
-                None => settled,
+                None => out.give_up(intent, applied, settled, key),
             }
         }
     }
+}
+
+/// May this row have come of the connect? Its stamp says; where the platform shows none, so does what
+/// it shows: metadata without our stamp, or a value that is not the one sent, is someone else's.
+fn may_be(applied: &Applied, row: &ObservedSource, key: &FingerprintKey) -> bool {
+    if let Some(stamp) = row.echo.fingerprint.as_deref() {
+        return stamp == applied.stamp(key).as_str();
+    }
+    let shown = row.echo.leaves();
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    row.echo.metadata.is_none()
+        && applied.definition.leaves().iter().all(|(path, leaf)| match (leaf, shown.get(path)) {
+            // Platforms that normalise may show a number as text.
+            (Leaf::Plain(sent), Some(shown)) => text(sent) == text(shown),
+            _ => true,
+        })
+}
+
+/// The connects lately sent under this name, with this one.
+fn remembering(
+    before: Option<&Owned>,
+    intent: &Intent,
+    applied: &Applied,
+    key: &FingerprintKey,
+) -> Vec<Sent> {
+    let stamp = applied.stamp(key);
+    let mut sent: Vec<Sent> = before.into_iter().flat_map(|owned| &owned.sent).cloned().collect();
+    sent.retain(|other| other.stamp != stamp && intent.recorded_at.duration_since(other.at) < LATEST);
+    sent.push(Sent { stamp, at: intent.recorded_at });
+    let surplus = sent.len().saturating_sub(REMEMBERED);
+    sent.drain(..surplus);
+    sent
 }
 
 /// Returns whether the outcome is known.
@@ -170,6 +215,38 @@ fn cleaned_up(
 }
 
 impl Reckoning {
+    /// Once the platform has settled, a connect that does not show counts as not carried out; should
+    /// it land all the same, its stamp tells. Returns whether it is given up.
+    fn give_up(&mut self, intent: &Intent, applied: &Applied, settled: bool, key: &FingerprintKey) -> bool {
+        if let Some(owned) = self.inventory.owned.get_mut(&intent.name).filter(|_| settled) {
+            owned.sent = remembering(Some(owned), intent, applied, key);
+            self.corrections.push(Correction::Own(intent.name.clone(), Box::new(owned.clone())));
+        }
+        settled
+    }
+
+    /// A connect may land, or land a second time, after its outcome was taken for known. A row that
+    /// bears the stamp of one we lately sent under this very name is ours, and superseded.
+    fn find_late_ones(&mut self, by_name: &BTreeMap<&SourceName, Vec<&ObservedSource>>, now: Timestamp) {
+        for (name, owned) in &mut self.inventory.owned {
+            let rows = by_name.get(name).map_or(&[][..], Vec::as_slice);
+            let stands = owned.id.is_some() && rows.iter().any(|row| row.id == owned.id);
+            let is_late = |row: &&&ObservedSource| {
+                let known = row.id.as_ref().is_none_or(|id| owned.superseded.contains(id));
+                let ours = owned.sent.iter().any(|sent| {
+                    row.echo.fingerprint.as_deref() == Some(sent.stamp.as_str())
+                        && now.duration_since(sent.at) < LATEST
+                });
+                !known && row.id != owned.id && ours
+            };
+            let late: Vec<SourceId> = rows.iter().filter(is_late).filter_map(|row| row.id.clone()).collect();
+            if stands && !late.is_empty() && !self.pending.contains(name) {
+                owned.superseded.extend(late);
+                self.corrections.push(Correction::Own(name.clone(), Box::new(owned.clone())));
+            }
+        }
+    }
+
     /// The row is ours, with the definition that the intent was to apply.
     fn take(
         &mut self,
@@ -189,11 +266,18 @@ impl Reckoning {
             key: intent.key.clone(),
             id: row.id.clone(),
             superseded,
+            sent: remembering(before, intent, applied, key),
             applied: Applied { echo: echo_of(row, key), ..applied.clone() },
             protect: before.is_some_and(|owned| owned.protect),
             declared_in: before.and_then(|owned| owned.declared_in.clone()),
             file: before.and_then(|owned| owned.file.clone()),
             line: before.and_then(|owned| owned.line),
+        };
+        let owned = match intent.declared.clone() {
+            Some(Declaration { root, file, line, protect }) => {
+                Owned { protect, declared_in: Some(root), file: Some(file), line: Some(line), ..owned }
+            }
+            None => owned,
         };
         self.corrections.push(Correction::Own(intent.name.clone(), Box::new(owned.clone())));
         self.inventory.owned.insert(intent.name.clone(), owned);

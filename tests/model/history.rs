@@ -3,7 +3,7 @@
 use crate::chance::Chance;
 use crate::tree;
 use crate::wire::{Died, Wire};
-use crate::world::{Echo, Ids, Row, Semantics, Taken, World};
+use crate::world::{Echo, Ids, Row, Semantics, World};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -48,13 +48,14 @@ pub(crate) fn run(seed: u64) -> Report {
     })
 }
 
-struct History {
+/// A history on its way.
+pub(crate) struct History {
     chance: Chance,
-    wire: Wire,
+    pub(crate) wire: Wire,
     dir: tempfile::TempDir,
     state: Option<State>,
     states: usize,
-    tree: DesiredUnit,
+    pub(crate) tree: DesiredUnit,
     password: Arc<Mutex<Option<String>>>,
     counts: BTreeMap<String, usize>,
     firing: i64,
@@ -71,6 +72,17 @@ impl History {
         let mut chance = Chance::new(seed);
         let semantics = Semantics::any(&mut chance);
         let tree = tree::any(&mut chance);
+        Self::of(seed, chance, semantics, tree)
+    }
+
+    /// One in which nothing happens by chance.
+    pub(crate) fn quiet(semantics: Semantics, tree: DesiredUnit) -> Self {
+        let history = Self::of(0, Chance::new(0), semantics, tree);
+        history.wire.world().faulty = false;
+        history
+    }
+
+    fn of(seed: u64, chance: Chance, semantics: Semantics, tree: DesiredUnit) -> Self {
         let world = World::new(semantics, Chance::new(seed ^ 0xabcd));
         let mut history = Self {
             chance,
@@ -224,7 +236,7 @@ impl History {
     }
 
     /// `None` when our process died on the way.
-    async fn pass(&mut self) -> Option<Pass> {
+    pub(crate) async fn pass(&mut self) -> Option<Pass> {
         let faulty = self.wire.world().faulty;
         let barred = faulty && self.chance.percent(8);
         let task = self.task(barred);
@@ -232,7 +244,7 @@ impl History {
             let mut world = self.wire.world();
             world.barred = barred;
             world.declared = self.tree.sources.iter().map(|source| source.name.to_string()).collect();
-            let rows: Vec<String> = world.rows.iter().map(|row| self::shown(row)).collect();
+            let rows: Vec<String> = world.rows.iter().map(shown).collect();
             world.note(format!("pass; the platform holds {}", rows.join(", ")));
         }
         let reconciler = self.reconciler();
@@ -253,7 +265,7 @@ impl History {
                                 &mut world,
                                 &plan.desired,
                                 *index,
-                                owned.id.as_ref().map(|id| id.as_json()),
+                                owned.id.as_ref().map(wellspring::model::SourceId::as_json),
                             );
                         }
                     }
@@ -302,6 +314,8 @@ impl History {
                 let mut world = self.wire.world();
                 world.ours.clear();
                 world.epoch += 1;
+                // What is adopted by its name alone may be anything.
+                world.rows.iter_mut().for_each(|row| row.disturbed = true);
             }
             _ => {
                 let seconds = self.chance.one_of(&[1, 6, 60, 1_200, 4_000]);
@@ -333,18 +347,8 @@ impl History {
         let kind = self.chance.below(4);
         match kind {
             0 => {
-                let row = Row {
-                    number: world.fresh(),
-                    name: name.into(),
-                    kind: definition.kind,
-                    config,
-                    metadata: self.chance.one_of(&[Value::Null, json!({}), json!({"team": "x"})]),
-                    since: world.now,
-                    disturbed: true,
-                    unseen: false,
-                };
-                world.note(format!("someone adds {}", shown(&row)));
-                world.rows.push(row);
+                let metadata = self.chance.one_of(&[Value::Null, json!({}), json!({"team": "x"})]);
+                world.add(name, &definition.kind, config, metadata);
             }
             1 => {
                 world.note(format!("someone removes every {name}"));
@@ -447,9 +451,8 @@ impl History {
                 [row] => breaches
                     .extend(differs(&world, row, source).map(|what| format!("I4: {} has {what}", row.name))),
                 [] => breaches.push(format!("I4: {} is not there", source.name)),
-                [..] if rows.iter().filter(|row| world.ours.contains(&row.number)).count() <= 1
-                    && rows.len()
-                        == plan.unmanaged.iter().filter(|other| other.name == source.name).count() + 1 => {}
+                [..] if rows.len()
+                    == plan.unmanaged.iter().filter(|other| other.name == source.name).count() + 1 => {}
                 _ => breaches.push(format!(
                     "I3: {} rows bear the name {} and nothing is said",
                     rows.len(),

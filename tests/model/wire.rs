@@ -18,8 +18,9 @@ pub(crate) struct Wire {
 /// What unwinds when our process dies at a point without an await.
 pub(crate) struct Died;
 
+/// What becomes of one request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Fate {
+pub(crate) enum Fate {
     Deliver,
     NotSent,
     LostBefore,
@@ -31,6 +32,8 @@ enum Fate {
     ActsThen(u16),
     Garbled,
     OddList(usize),
+    /// The list shows nothing that was written since the beginning.
+    Lagging,
 }
 
 const SETTLE: u64 = 5_000;
@@ -117,6 +120,9 @@ impl Wire {
 }
 
 fn fate(world: &mut World, endpoint: &str, dies: bool) -> Fate {
+    if let Some(at) = world.script.iter().position(|(of, _)| *of == endpoint) {
+        return world.script.remove(at).1;
+    }
     let very_late = world.semantics.very_late;
     let lateness = |world: &mut World| {
         let longest = if very_late { 60_000 } else { SETTLE - world.semantics.lag - 100 };
@@ -206,6 +212,10 @@ fn meets(world: &mut World, arrived: &Arrived, fate: Fate) -> Result<reqwest::Re
         Fate::Garbled => {
             world.act(arrived);
             Ok(respond(200, b"<html>".to_vec()))
+        }
+        Fate::Lagging => {
+            world.listed = Some(0);
+            Ok(answer((200, serde_json::json!({"status": "success", "message": "", "data": []}))))
         }
         Fate::OddList(kind) => {
             let (_, mut list) = world.act(arrived);

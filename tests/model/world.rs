@@ -1,8 +1,9 @@
 //! The platform of the model, and the witness: it knows whose every row is, and notes each breach.
 
 use crate::chance::Chance;
+use crate::wire::Fate;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Taken {
@@ -116,7 +117,8 @@ pub(crate) struct World {
     spent: BTreeSet<(String, i64)>,
     pub(crate) breaches: Vec<String>,
     pub(crate) log: Vec<String>,
-    pub(crate) counts: BTreeMap<&'static str, usize>,
+    /// What becomes of the next requests to an endpoint, in order.
+    pub(crate) script: Vec<(&'static str, Fate)>,
 }
 
 fn success(data: &Value) -> Answer {
@@ -148,7 +150,7 @@ impl World {
             spent: BTreeSet::new(),
             breaches: Vec::new(),
             log: Vec::new(),
-            counts: BTreeMap::new(),
+            script: Vec::new(),
         }
     }
 
@@ -177,6 +179,23 @@ impl World {
 
     pub(crate) fn changed(&mut self) {
         self.before.push((self.now, self.rows.clone()));
+    }
+
+    /// Someone else adds a row.
+    pub(crate) fn add(&mut self, name: &str, kind: &str, config: Value, metadata: Value) {
+        let row = Row {
+            number: self.fresh(),
+            name: name.to_owned(),
+            kind: kind.to_owned(),
+            config,
+            metadata,
+            since: self.now,
+            disturbed: true,
+            unseen: false,
+        };
+        self.note(format!("someone adds {row:?}"));
+        self.rows.push(row);
+        self.changed();
     }
 
     pub(crate) fn fresh(&mut self) -> u64 {

@@ -177,6 +177,7 @@ fn owned() -> Box<Owned> {
         key: key("tickets"),
         id: Some(id("source_9")),
         superseded: Vec::new(),
+        sent: Vec::new(),
         applied,
         protect: false,
         declared_in: None,

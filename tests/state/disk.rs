@@ -240,9 +240,12 @@ fn the_state_works_without_a_runtime_of_its_own() {
 
 #[tokio::test]
 async fn a_killed_process_leaves_every_finished_commit_and_no_lock() {
+    if let Some(dir) = std::env::var_os("VICTIM") {
+        return victim(Path::new(&dir)).await;
+    }
     let dir = tempfile::tempdir().unwrap();
     let mut victim = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "disk::victim", "--ignored", "--nocapture"])
+        .args(["--exact", "disk::a_killed_process_leaves_every_finished_commit_and_no_lock", "--nocapture"])
         .env("VICTIM", dir.path())
         .stdout(Stdio::piped())
         .spawn()
@@ -266,11 +269,9 @@ async fn a_killed_process_leaves_every_finished_commit_and_no_lock() {
     assert_eq!(listing(&dir.path().join("processes")).len(), 1, "its sign of life was cleared away");
 }
 
-#[tokio::test]
-#[ignore = "run and killed by another test"]
-async fn victim() {
-    let Some(dir) = std::env::var_os("VICTIM") else { return };
-    let state = State::open(Path::new(&dir), PLATFORM).unwrap();
+/// What the test above does in a process of its own, until it is killed.
+async fn victim(dir: &Path) {
+    let state = State::open(dir, PLATFORM).unwrap();
     let _lock = state.lock(&unit("a"), "run").unwrap();
     state.claim(&unit("a"), vec![scheduled("crm", at(0))], at(0)).await.unwrap();
     for n in 0.. {

@@ -1,0 +1,220 @@
+//! What the model once found, each told in a few lines.
+
+use crate::history::History;
+use crate::tree;
+use crate::wire::Fate;
+use crate::world::{Echo, Ids, Semantics, Taken};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use wellspring::model::{
+    Declared, Definition, DesiredSource, DesiredUnit, OnConflict, Place, Policy, SourceKey, SourceName,
+    TestSpec,
+};
+use wellspring::reconcile::Pass;
+
+const SETTLE: Duration = Duration::from_secs(5);
+
+fn platform(taken: Taken) -> Semantics {
+    Semantics {
+        taken,
+        echo: Echo::Everything,
+        ids: Ids::Text,
+        lag: 0,
+        uneven: false,
+        very_late: true,
+        answers_ids: true,
+        strict_cleanup: false,
+        has_test: true,
+    }
+}
+
+/// A tree that declares one source, `a`, at this host.
+fn tree(host: &str) -> DesiredUnit {
+    DesiredUnit {
+        unit: tree::unit(),
+        alias: None,
+        policy: Policy::default(),
+        sources: vec![DesiredSource {
+            key: SourceKey::parse("a").unwrap(),
+            name: SourceName::parse("a").unwrap(),
+            definition: Definition {
+                kind: "database".into(),
+                connection_config: BTreeMap::from([("host".to_owned(), Declared::String(host.into()))]),
+                metadata: serde_json::Map::new(),
+            },
+            protect: false,
+            adopt: None,
+            sync: None,
+            sync_options: serde_json::Map::new(),
+            suspend: None,
+            test: TestSpec::default(),
+            at: Place { file: "ws.toml".into(), line: 1 },
+        }],
+        moved: Vec::new(),
+        removed: Vec::new(),
+        files: Vec::new(),
+    }
+}
+
+/// Runs a case on a clock of its own.
+fn case(semantics: Semantics, story: impl AsyncFnOnce(&mut History)) {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let mut history = History::quiet(semantics, tree("h1"));
+        story(&mut history).await;
+        let world = history.wire.world();
+        assert!(world.breaches.is_empty(), "{}", world.log.join("\n"));
+    });
+}
+
+fn hosts(history: &History) -> Vec<Value> {
+    history.wire.world().rows.iter().map(|row| row.config["host"].clone()).collect()
+}
+
+fn script(history: &History, fates: &[(&'static str, Fate)]) {
+    history.wire.world().script.extend_from_slice(fates);
+}
+
+async fn pass(history: &mut History) -> Pass {
+    history.pass().await.unwrap()
+}
+
+async fn settle() {
+    tokio::time::sleep(SETTLE).await;
+}
+
+fn codes(pass: &Pass) -> Vec<&'static str> {
+    pass.plan().unwrap().withheld.iter().map(|withheld| withheld.code).collect()
+}
+
+#[test]
+fn someone_elses_source_of_a_name_that_is_ours_is_pointed_out() {
+    case(platform(Taken::Duplicate), async |history| {
+        pass(history).await;
+        history.wire.world().add("a", "database", json!({"host": "h9"}), Value::Null);
+        let seen = pass(history).await;
+        assert_eq!(seen.plan().unwrap().unmanaged.len(), 1);
+        assert_eq!(hosts(history), ["h1", "h9"]);
+    });
+}
+
+#[test]
+fn a_refused_replacement_is_not_sent_again_each_pass() {
+    case(platform(Taken::Conflict), async |history| {
+        history.tree.policy.on_conflict = OnConflict::Withhold;
+        pass(history).await;
+        history.tree.sources = tree("h2").sources;
+        pass(history).await;
+        history.wire.world().writes = 0;
+        assert_eq!(codes(&pass(history).await), ["quarantined"]);
+        assert_eq!(history.wire.world().writes, 0);
+    });
+}
+
+#[test]
+fn the_time_to_settle_begins_with_the_last_attempt() {
+    case(Semantics { echo: Echo::Nothing, ..platform(Taken::Duplicate) }, async |history| {
+        script(history, &[("connect", Fate::Refused(429)), ("connect", Fate::Late(4_000))]);
+        pass(history).await;
+        settle().await;
+        pass(history).await;
+        assert_eq!(hosts(history), ["h1"]);
+    });
+}
+
+#[test]
+fn the_time_to_settle_begins_with_the_last_attempt_also_for_the_next_pass() {
+    case(Semantics { echo: Echo::Nothing, ..platform(Taken::Duplicate) }, async |history| {
+        let lost = [("list", Fate::Deliver), ("list", Fate::OddList(0))];
+        script(history, &[("connect", Fate::Refused(429)), ("connect", Fate::Late(4_000))]);
+        script(history, &lost);
+        pass(history).await;
+        assert_eq!(codes(&pass(history).await), ["settling"]);
+        settle().await;
+        pass(history).await;
+        assert_eq!(hosts(history), ["h1"]);
+    });
+}
+
+#[test]
+fn drift_stays_in_sight_when_its_mending_was_lost() {
+    for taken in [Taken::Upsert, Taken::Duplicate, Taken::Conflict] {
+        case(platform(taken), async |history| {
+            pass(history).await;
+            history.wire.world().rows[0].config = json!({"host": "h9"});
+            script(history, &[("connect", Fate::LostBefore)]);
+            pass(history).await;
+            settle().await;
+            pass(history).await;
+            assert_eq!(hosts(history), ["h1"], "{taken:?}");
+        });
+    }
+}
+
+#[test]
+fn a_replacement_that_arrives_twice_leaves_one() {
+    case(platform(Taken::Duplicate), async |history| {
+        pass(history).await;
+        history.tree.sources = tree("h2").sources;
+        script(history, &[("connect", Fate::Twice)]);
+        pass(history).await;
+        pass(history).await;
+        assert_eq!(hosts(history), ["h2"]);
+    });
+}
+
+#[test]
+fn a_connect_that_lands_again_after_it_was_answered_is_mended_in_one_pass() {
+    case(platform(Taken::Duplicate), async |history| {
+        script(history, &[("connect", Fate::TwiceLate(60_000))]);
+        pass(history).await;
+        tokio::time::sleep(Duration::from_secs(61)).await;
+        assert_eq!(hosts(history), ["h1", "h1"]);
+        pass(history).await;
+        assert_eq!(hosts(history), ["h1"]);
+    });
+}
+
+#[test]
+fn a_connect_that_lands_after_the_platform_must_have_settled_is_mended_in_one_pass() {
+    case(platform(Taken::Duplicate), async |history| {
+        script(history, &[("connect", Fate::Late(60_000))]);
+        pass(history).await;
+        pass(history).await;
+        tokio::time::sleep(Duration::from_secs(61)).await;
+        assert_eq!(hosts(history), ["h1", "h1"]);
+        pass(history).await;
+        assert_eq!(hosts(history), ["h1"]);
+    });
+}
+
+#[test]
+fn what_someone_adds_while_our_connect_is_lost_is_not_taken_for_ours() {
+    case(platform(Taken::Duplicate), async |history| {
+        script(
+            history,
+            &[("connect", Fate::LostBefore), ("list", Fate::Deliver), ("list", Fate::OddList(0))],
+        );
+        pass(history).await;
+        history.wire.world().add("a", "database", json!({"host": "h9"}), Value::Null);
+        settle().await;
+        assert_eq!(codes(&pass(history).await), ["adopt"]);
+        assert_eq!(hosts(history), ["h9"]);
+    });
+}
+
+#[test]
+fn what_a_lagging_list_hid_is_still_known_as_ours() {
+    case(Semantics { lag: 2_000, ..platform(Taken::Duplicate) }, async |history| {
+        pass(history).await;
+        // The next list is answered by a replica that has not heard of it yet.
+        script(history, &[("list", Fate::Lagging)]);
+        history.tree.sources = tree("h2").sources;
+        pass(history).await;
+        settle().await;
+        pass(history).await;
+        assert_eq!(hosts(history), ["h2"]);
+    });
+}
