@@ -4,4 +4,6 @@
 mod plan {
     mod case;
     mod cases;
+    mod mutations;
+    mod properties;
 }
