@@ -116,6 +116,7 @@ fn owned(
         key: SourceKey::parse(name_).unwrap(),
         id: id.and_then(|id| SourceId::from_json(&json!(id))),
         superseded: older.and_then(|id| SourceId::from_json(&json!(id))).into_iter().collect(),
+        sent: Vec::new(),
         applied: Applied {
             definition: definition.clone(),
             secrets: secrets_of(definition, SECRETS[0]),
