@@ -14,6 +14,7 @@ mod local;
 mod manual;
 mod plan;
 mod run;
+mod saved;
 mod schema;
 mod select;
 #[cfg(feature = "local-platform")]

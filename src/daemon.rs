@@ -33,7 +33,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 const TRIM_EVERY: SignedDuration = SignedDuration::from_hours(6);
 
 /// How much history is kept.
-const KEEP: Retention = Retention { runs_per_source: 500, age: Duration::from_secs(400 * 24 * 60 * 60) };
+const KEEP: Retention =
+    Retention { runs_per_source: 500, age: Duration::from_secs(400 * 24 * 60 * 60), journal_rows: 1_000_000 };
 
 /// What the loop is told.
 pub enum Event {
@@ -105,6 +106,7 @@ impl Daemon {
             board: Board::default(),
             reading: None,
             memory: self.memory.clone(),
+            remembered: self.memory.clone(),
             look_every: now,
             trim_at: now,
             reading_under_way: false,
@@ -160,6 +162,8 @@ struct Turn {
     board: Board,
     reading: Option<Reading>,
     memory: Memory,
+    /// As the state has it.
+    remembered: Memory,
     /// The next regular look at the files.
     look_every: Timestamp,
     trim_at: Timestamp,
@@ -308,6 +312,12 @@ impl Turn {
         }
         let asked = reading.asked(&self.memory);
         let memory = reading.memory(&self.memory);
+        // Until the files are at rest, what was known of a file stays known beside what is new: the
+        // next save may break it.
+        for (file, units) in &memory {
+            let known = self.memory.entry(file.clone()).or_default();
+            known.extend(units.iter().filter(|unit| !known.contains(unit)).cloned().collect::<Vec<_>>());
+        }
         // With the settings unreadable, no file says what it declares: what was accepted stays.
         if !reading.desired.units.is_empty() || !reading.has_errors() {
             for unit in self.board.accept(asked, barred.as_ref(), now) {
@@ -317,11 +327,14 @@ impl Turn {
                 ));
             }
         }
-        if barred.is_none() && memory != self.memory {
+        if barred.is_none() && memory != self.remembered {
             if let Some(hands) = &self.daemon.hands {
                 let root = self.daemon.root.to_string_lossy();
                 hands.reconciler.state.remember_files(&root, memory.clone().into_iter().collect()).await?;
             }
+            self.remembered = memory.clone();
+        }
+        if barred.is_none() {
             self.memory = memory;
         }
         self.reading = Some(reading);

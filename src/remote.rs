@@ -375,6 +375,15 @@ impl Writer {
     }
 }
 
+/// Reads the body of a `list` answer (HTTP 200) as [`Reader::list`] does. For those who want to try
+/// bodies without a platform.
+///
+/// # Errors
+/// When it is not plainly the whole list.
+pub fn read_list(body: &[u8]) -> Result<Vec<ObservedSource>, RemoteErrorKind> {
+    list::decode(&transport::Reply::ok(body), message::printable)
+}
+
 /// The bytes of a body.
 fn body_of(body: &impl Serialize) -> Vec<u8> {
     // Only maps with keys other than text fail to serialise; with no bytes the guard holds it back.

@@ -1,5 +1,7 @@
 //! The map in `lib.rs` is true: imports point down only, and the core touches nothing but its arguments.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

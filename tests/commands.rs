@@ -10,6 +10,8 @@ mod support;
 mod exits;
 #[path = "commands/killed.rs"]
 mod killed;
+#[path = "commands/lost.rs"]
+mod lost;
 #[path = "commands/planning.rs"]
 mod planning;
 #[path = "commands/rows.rs"]

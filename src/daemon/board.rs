@@ -93,7 +93,8 @@ pub(super) struct Ended {
 
 impl Board {
     /// Takes over what a reading asks for. Units held back keep their last good task. Returns the
-    /// units that no file declares any more; while the files are not at rest, there are none.
+    /// units that no file declares any more; while the files are not at rest, or one of them may
+    /// declare any unit, there are none.
     pub(super) fn accept(&mut self, asked: Asked, barred: Option<&Barred>, now: Timestamp) -> Vec<Unit> {
         let declared: BTreeSet<Unit> = asked.tasks.iter().map(|task| task.desired.unit.clone()).collect();
         for mut task in asked.tasks {
@@ -107,7 +108,10 @@ impl Board {
         }
         let mut gone = Vec::new();
         for (unit, slot) in &mut self.slots {
-            let stays = declared.contains(unit) || asked.held.contains_key(unit) || barred.is_some();
+            let stays = declared.contains(unit)
+                || asked.held.contains_key(unit)
+                || asked.stranger.is_some()
+                || barred.is_some();
             if !stays && !std::mem::replace(&mut slot.gone, true) {
                 gone.push(unit.clone());
             }

@@ -80,6 +80,13 @@ pub(super) struct Reply {
     pub(super) link_next: bool,
 }
 
+impl Reply {
+    /// HTTP 200 with this body.
+    pub(super) fn ok(body: &[u8]) -> Self {
+        Self { status: StatusCode::OK, body: body.to_vec(), link_next: false }
+    }
+}
+
 impl Call<'_> {
     pub(super) fn error(&self, kind: RemoteErrorKind) -> RemoteError {
         let on = match self.scope {

@@ -12,11 +12,6 @@ fn answer(finished: &Finished) -> Value {
     serde_json::from_str(&finished.stdout).unwrap_or_else(|error| panic!("{error}: {finished:#?}"))
 }
 
-/// The keys of an object, in order.
-fn keys(value: &Value) -> Vec<&str> {
-    value.as_object().unwrap().keys().map(String::as_str).collect()
-}
-
 #[test]
 fn plan_right_after_apply_says_that_nothing_changes() {
     let scene = Scene::new();
@@ -108,9 +103,9 @@ fn the_json_of_a_plan_has_the_documented_shape() {
     assert_eq!((&change["before"], &change["after"]), (&json!("a.example.com"), &json!("new.example.com")));
     assert_eq!(change["sensitive"], false);
     let withheld = &unit["withheld"][0];
-    let mut fields = keys(withheld);
-    fields.sort_unstable();
-    assert_eq!(fields, ["action", "allow", "code", "file", "line", "name", "reason", "source"]);
+    for field in ["action", "allow", "code", "file", "line", "name", "reason", "source"] {
+        assert!(!withheld[field].is_null(), "{field}: {withheld}");
+    }
     assert_eq!((&withheld["source"], &withheld["action"]), (&json!("beta"), &json!("cleanup")));
     let unmanaged = &unit["unmanaged"][0];
     assert_eq!((&unmanaged["name"], &unmanaged["type"]), (&json!("upload"), &json!("database")));

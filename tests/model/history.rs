@@ -265,7 +265,7 @@ impl History {
                                 &mut world,
                                 &plan.desired,
                                 *index,
-                                owned.id.as_ref().map(|id| id.as_json()),
+                                owned.id.as_ref().map(wellspring::model::SourceId::as_json),
                             );
                         }
                     }
@@ -311,11 +311,7 @@ impl History {
                 self.wire.world().note("the state is lost".into());
                 self.states += 1;
                 self.reopen();
-                let mut world = self.wire.world();
-                world.ours.clear();
-                world.epoch += 1;
-                // What is adopted by its name alone may be anything.
-                world.rows.iter_mut().for_each(|row| row.disturbed = true);
+                self.wire.world().forget();
             }
             _ => {
                 let seconds = self.chance.one_of(&[1, 6, 60, 1_200, 4_000]);
@@ -349,6 +345,11 @@ impl History {
             0 => {
                 let metadata = self.chance.one_of(&[Value::Null, json!({}), json!({"team": "x"})]);
                 world.add(name, &definition.kind, config, metadata);
+                // Exemption: where nothing of a definition is shown, the recorded intent counts.
+                if open && world.semantics.echo == Echo::Nothing {
+                    let number = world.rows.last().unwrap().number;
+                    world.ours.insert(number);
+                }
             }
             1 => {
                 world.note(format!("someone removes every {name}"));

@@ -313,7 +313,8 @@ impl World {
             Some(at) => {
                 let old = self.rows[at].clone();
                 // What came after the list that the decision rests on could not be known.
-                if !self.ours.contains(&old.number)
+                if !arrived.late
+                    && !self.ours.contains(&old.number)
                     && old.since <= arrived.decided
                     && arrived.epoch == self.epoch
                 {
@@ -350,7 +351,7 @@ impl World {
             if self.faulty && self.chance.percent(5) {
                 continue;
             }
-            if !self.ours.contains(&row.number) && arrived.epoch == self.epoch {
+            if !arrived.late && !self.ours.contains(&row.number) && arrived.epoch == self.epoch {
                 self.breach(format!("I1: cleanup of {} ({}), which is not ours", row.name, row.number));
             }
             gone.push(row.number);
@@ -405,6 +406,15 @@ impl World {
                 }
             }
         }
+    }
+
+    /// The state is lost: nothing is ours any more, and no firing known.
+    pub(crate) fn forget(&mut self) {
+        self.ours.clear();
+        self.spent.clear();
+        self.epoch += 1;
+        // What is adopted by its name alone may be anything.
+        self.rows.iter_mut().for_each(|row| row.disturbed = true);
     }
 
     /// A sync that may have run: its firings are spent.

@@ -24,7 +24,7 @@ fn tasks(texts: &[&str]) -> Asked {
         removals_barred: None,
         released: Vec::new(),
     });
-    Asked { tasks: tasks.collect(), held: BTreeMap::new() }
+    Asked { tasks: tasks.collect(), held: BTreeMap::new(), stranger: None }
 }
 
 /// `n` empty workspaces.
@@ -125,7 +125,7 @@ const SUSPENDED: &str = "sync = { cron = \"0 * * * *\" }\nsuspend = { reason = \
 fn a_new_unit_is_passed_over_at_once_and_then_every_interval() {
     let mut board = board(workspaces(1));
     let unit = unit(&board, 0);
-    assert_eq!(started(&mut board, 0), [unit.clone()]);
+    assert_eq!(started(&mut board, 0), std::slice::from_ref(&unit));
     assert!(started(&mut board, 1).is_empty(), "one pass at a time");
     board.pass_ended(&unit, good(), INTERVAL, at(2));
     assert!(started(&mut board, 301).is_empty());
@@ -246,7 +246,11 @@ fn when_the_probed_workspace_is_gone_another_one_is_probed() {
     board.pause(at(0));
     let probe = started(&mut board, 60);
     board.accept(
-        Asked { tasks: vec![board.slots.values().nth(1).unwrap().task.clone()], held: BTreeMap::new() },
+        Asked {
+            tasks: vec![board.slots.values().nth(1).unwrap().task.clone()],
+            held: BTreeMap::new(),
+            stranger: None,
+        },
         None,
         at(61),
     );
@@ -281,7 +285,7 @@ fn a_workspace_is_gone_only_once_the_files_are_at_rest() {
     let barred = Barred { code: "unsettled", why: String::new() };
     assert!(board.accept(workspaces(1), Some(&barred), at(1)).is_empty());
     assert!(board.task(&gone).is_some());
-    assert_eq!(board.accept(workspaces(1), None, at(2)), [gone.clone()]);
+    assert_eq!(board.accept(workspaces(1), None, at(2)), std::slice::from_ref(&gone));
     assert!(board.task(&gone).is_none());
 }
 
@@ -291,7 +295,7 @@ fn a_workspace_that_goes_while_it_is_passed_over_is_waited_for() {
     let gone = unit(&board, 1);
     let units = started(&mut board, 0);
     board.pass_ended(&units[0], good(), INTERVAL, at(1));
-    assert_eq!(board.accept(workspaces(1), None, at(2)), [gone.clone()]);
+    assert_eq!(board.accept(workspaces(1), None, at(2)), std::slice::from_ref(&gone));
     assert!(!board.is_idle(), "its pass is still under way");
     assert!(board.accept(workspaces(1), None, at(3)).is_empty(), "told once");
     board.accept(workspaces(2), None, at(4));
