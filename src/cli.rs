@@ -13,6 +13,7 @@ mod init;
 mod local;
 mod manual;
 mod plan;
+mod pull;
 mod run;
 mod saved;
 mod schema;
@@ -68,7 +69,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Verb::JsonSchema { of } => Ok(manual::json_schema(of)),
         Verb::Completions { shell } => Ok(manual::completions(shell)),
         Verb::Man => manual::man(),
-        Verb::Pull(_) => Err(Failure::usage("not yet")),
+        Verb::Pull(args) => pull::run(&common, &args).await,
         Verb::Plan(args) => plan::run(&common, &args).await,
         Verb::Apply(args) => apply::run(&common, &args).await,
         Verb::Run(args) => run::run(&common, &args).await,

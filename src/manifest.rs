@@ -15,6 +15,7 @@ mod format;
 mod merge;
 mod parse;
 mod policy;
+mod pull;
 mod references;
 mod report;
 mod schema;
@@ -30,14 +31,16 @@ pub use diagnostic::{Code, Diagnostic, Label, Severity};
 pub use effective::{EffectiveValue, effective};
 pub use explain::explain;
 pub use format::format;
+pub use pull::{Pulled, PulledWorkspace, plain_name, pulled};
 pub use report::render;
 pub use schema::{SETTINGS_SCHEMA, WORKSPACE_SCHEMA};
 pub use settings::FILE_NAME;
 
-use crate::model::{BrokenFile, Desired};
+use crate::model::{BrokenFile, Desired, Unit};
 use document::{Document, Span};
 use findings::Findings;
 use settings::Settings;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,6 +77,8 @@ impl Reading {
 pub struct Setup {
     /// `platform.settle`: how long after a write a list may still be behind.
     pub settle: Option<Duration>,
+    /// `[workspaces]`: the aliases whose id is known.
+    pub aliases: BTreeMap<String, Unit>,
 }
 
 /// Reads the files, in any order. `variable` looks up what `${NAME}` stands for in `[workspaces]` and
@@ -167,6 +172,7 @@ fn finish(
             desired.platform.clone_from(&settings.platform);
             desired.owner.clone_from(&settings.owner);
             setup.settle = settings.settle;
+            setup.aliases = settings.units();
         }
         // Without the settings no file can be trusted to mean what it says.
         None => {

@@ -25,6 +25,8 @@ pub struct Reading {
     pub settings_digest: Option<[u8; 32]>,
     /// Git is writing the checkout.
     pub git_locked: bool,
+    /// `[workspaces]`: the aliases whose id is known.
+    pub aliases: BTreeMap<String, Unit>,
     /// `platform.settle`
     pub settle: Option<Duration>,
     tree: tree::Reading,
@@ -59,6 +61,7 @@ impl Reading {
             settings_digest: settings.map(|file| file.digest),
             digest: tree.digest,
             git_locked: tree.git_locked,
+            aliases: manifest.setup.aliases,
             settle: manifest.setup.settle,
             tree,
         })

@@ -7,7 +7,7 @@ use super::findings::Findings;
 use super::policy::{self, Stated};
 use super::references;
 use super::source;
-use crate::model::{PlatformUrl, Scope, Segment, WorkspaceId};
+use crate::model::{PlatformUrl, Scope, Segment, Unit, WorkspaceId};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -39,6 +39,19 @@ pub(super) struct Settings<'a> {
     pub(super) policy: Stated,
     /// Which files are read, where it says.
     pub(super) files: Option<Patterns>,
+}
+
+impl Settings<'_> {
+    /// The aliases whose id is known.
+    pub(super) fn units(&self) -> BTreeMap<String, Unit> {
+        let unit = |alias: &Alias| match &alias.id {
+            AliasId::Known(id) => {
+                Some(Unit { workspace: id.clone(), scope: alias.scope.clone().unwrap_or_default() })
+            }
+            _ => None,
+        };
+        self.aliases.iter().filter_map(|(name, alias)| Some((name.clone(), unit(alias)?))).collect()
+    }
 }
 
 /// A workspace by another name.
