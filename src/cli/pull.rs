@@ -29,7 +29,8 @@ pub(super) async fn run(common: &Common, args: &PullArgs) -> Result<Exit, Failur
     if place.reading.has_errors() {
         return Err(Failure {
             exit: Exit::Invalid,
-            message: "what the files declare already is not known while they have errors; mend them first".to_owned(),
+            message: "what the files declare already is not known while they have errors; mend them first"
+                .to_owned(),
         });
     }
     let mut written = Vec::new();
@@ -55,9 +56,14 @@ fn wanted(place: &Workplace, args: &PullArgs) -> Result<Vec<Wanted>, Failure> {
         let declared = place.reading.desired.units.iter().map(|unit| unit.unit.clone());
         let units: BTreeSet<Unit> = declared.chain(aliases.values().cloned()).collect();
         if units.is_empty() {
-            return Err(Failure::usage("no workspace is named here or in the files; `wellspring pull WORKSPACE`"));
+            return Err(Failure::usage(
+                "no workspace is named here or in the files; `wellspring pull WORKSPACE`",
+            ));
         }
-        return Ok(units.into_iter().map(|unit| Wanted { alias: alias_of(&unit), unit, source: None }).collect());
+        return Ok(units
+            .into_iter()
+            .map(|unit| Wanted { alias: alias_of(&unit), unit, source: None })
+            .collect());
     }
     args.what
         .iter()
@@ -69,7 +75,8 @@ fn wanted(place: &Workplace, args: &PullArgs) -> Result<Vec<Wanted>, Failure> {
             let mut unit = match aliases.get(workspace) {
                 Some(unit) => unit.clone(),
                 None => {
-                    let id = WorkspaceId::parse(workspace).map_err(|error| Failure::usage(&error.to_string()))?;
+                    let id =
+                        WorkspaceId::parse(workspace).map_err(|error| Failure::usage(&error.to_string()))?;
                     Unit { workspace: id, scope: Scope::default() }
                 }
             };
@@ -118,7 +125,8 @@ async fn pull(place: &Workplace, wanted: Wanted, force: bool) -> Result<Option<W
         return Ok(None);
     }
     let taken = others.into_iter().map(|(_, key)| key).collect();
-    let alias = wanted.alias.as_deref().and_then(|alias| Some((alias, &place.reading.aliases.get(alias)?.scope)));
+    let alias =
+        wanted.alias.as_deref().and_then(|alias| Some((alias, &place.reading.aliases.get(alias)?.scope)));
     let pulled = pulled(&PulledWorkspace { unit: &wanted.unit, alias }, &chosen, &taken);
     if force {
         if let Some(folder) = target.parent() {

@@ -46,7 +46,11 @@ pub(super) fn run(common: &Common, args: &ShowArgs) -> Result<Exit, Failure> {
         for (n, (unit, source, values)) in shown.iter().enumerate() {
             let gap = if n > 0 { "\n" } else { "" };
             let name = escape::terminal(&format!("{}/{}", unit.label(), source.key));
-            answer::write(&format!("{gap}{name}  {}\n{}", escape::terminal(&source.at.to_string()), table(values)));
+            answer::write(&format!(
+                "{gap}{name}  {}\n{}",
+                escape::terminal(&source.at.to_string()),
+                table(values)
+            ));
         }
     }
     Ok(Exit::Invalid.when(reading.has_errors()))

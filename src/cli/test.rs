@@ -45,12 +45,7 @@ pub(super) async fn run(common: &Common, args: &TestArgs) -> Result<Exit, Failur
     Ok(exit)
 }
 
-async fn test(
-    reader: &Reader,
-    secrets: &Secrets,
-    unit: &DesiredUnit,
-    source: &DesiredSource,
-) -> Tested {
+async fn test(reader: &Reader, secrets: &Secrets, unit: &DesiredUnit, source: &DesiredSource) -> Tested {
     let tested = |outcome, message, exit| Tested {
         workspace: unit.label().to_owned(),
         source: source.key.to_string(),

@@ -104,7 +104,8 @@ pub fn plain_name(name: &str) -> Option<String> {
 
 /// The name itself where it can be a bare key, else something near to it that is not taken.
 fn free_key(name: &str, taken: &BTreeSet<String>) -> String {
-    let bare = name.len() <= 60 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+    let bare =
+        name.len() <= 60 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
     let wanted = if bare { name.to_owned() } else { plain_name(name).unwrap_or_else(|| "source".to_owned()) };
     let numbered = (2..).map(|n| format!("{wanted}_{n}"));
     std::iter::once(wanted.clone()).chain(numbered).find(|key| !taken.contains(key)).unwrap_or(wanted)
@@ -144,5 +145,6 @@ fn reads(block: &str) -> bool {
     let text = format!("[workspace]\nid = \"w\"\n{block}");
     let file = SourceFile { path: Arc::from("pulled.toml"), text: Ok(&text) };
     let reading = read(&[file], &|_| None);
-    reading.diagnostics.is_empty() && reading.desired.units.iter().map(|unit| unit.sources.len()).sum::<usize>() == 1
+    reading.diagnostics.is_empty()
+        && reading.desired.units.iter().map(|unit| unit.sources.len()).sum::<usize>() == 1
 }

@@ -32,17 +32,8 @@ pub(super) const SOURCE_KEYS: [&str; 13] = [
 pub(super) const DEFAULT_KEYS: [&str; 3] = ["sync", "sync_options", "test"];
 
 /// What a template may say.
-pub(super) const TEMPLATE_KEYS: [&str; 9] = [
-    "type",
-    "scope",
-    "protect",
-    "adopt",
-    "metadata",
-    "sync",
-    "sync_options",
-    "test",
-    "connection_config",
-];
+pub(super) const TEMPLATE_KEYS: [&str; 9] =
+    ["type", "scope", "protect", "adopt", "metadata", "sync", "sync_options", "test", "connection_config"];
 
 /// A source as far as it could be read.
 pub(super) struct SourceReading {

@@ -164,8 +164,21 @@ fn host(text: &str) -> Option<String> {
 /// Does a key by its name hold an address?
 fn names_hosts(key: &str) -> bool {
     const NAMES: [&str; 15] = [
-        "host", "hostname", "server", "address", "addr", "endpoint", "url", "uri", "dsn", "proxy", "broker",
-        "node", "connectionstring", "domain", "gateway",
+        "host",
+        "hostname",
+        "server",
+        "address",
+        "addr",
+        "endpoint",
+        "url",
+        "uri",
+        "dsn",
+        "proxy",
+        "broker",
+        "node",
+        "connectionstring",
+        "domain",
+        "gateway",
     ];
     let plain: String =
         key.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
@@ -209,11 +222,16 @@ mod tests {
         for host in ["orders.db.example.com", "ORDERS.db.example.com:5432", "https://a.db.example.com/x@y"] {
             assert_eq!(verdict("ORDERS_DB", "sales", &[("host", text(host))]), Ok(()), "{host}");
         }
-        let nothing = check(&[], &SecretRef::Env("A".to_owned()), &["w"], &Definition {
-            kind: "api".to_owned(),
-            connection_config: std::collections::BTreeMap::new(),
-            metadata: serde_json::Map::new(),
-        });
+        let nothing = check(
+            &[],
+            &SecretRef::Env("A".to_owned()),
+            &["w"],
+            &Definition {
+                kind: "api".to_owned(),
+                connection_config: std::collections::BTreeMap::new(),
+                metadata: serde_json::Map::new(),
+            },
+        );
         assert_eq!(nothing, Ok(()), "without a list everything is permitted");
     }
 
@@ -245,13 +263,20 @@ mod tests {
             ("dsn", text("host=evil.net user=x")),
             ("anything", text("203.0.113.7")),
             ("host", template(vec![Segment::Env("ORDERS_HOST".to_owned())])),
-            ("base_url", template(vec![literal("https://"), Segment::Env("X".to_owned()), literal(".db.example.com")])),
+            (
+                "base_url",
+                template(vec![literal("https://"), Segment::Env("X".to_owned()), literal(".db.example.com")]),
+            ),
             ("host", Declared::Secret(SecretRef::Env("ORDERS_HOST".to_owned()))),
         ] {
-            assert!(verdict("ORDERS_DB", "sales", &[good.clone(), elsewhere.clone()]).is_err(), "{elsewhere:?}");
+            assert!(
+                verdict("ORDERS_DB", "sales", &[good.clone(), elsewhere.clone()]).is_err(),
+                "{elsewhere:?}"
+            );
         }
         assert!(verdict("ORDERS_DB", "sales", &[("database", text("x"))]).is_err(), "no host at all");
-        let url = vec![literal("postgres://u:"), Segment::Env("P".to_owned()), literal("@a.db.example.com/db")];
+        let url =
+            vec![literal("postgres://u:"), Segment::Env("P".to_owned()), literal("@a.db.example.com/db")];
         assert_eq!(verdict("ORDERS_DB", "sales", &[("url", template(url))]), Ok(()));
     }
 }

@@ -102,13 +102,16 @@ fn fingerprints_cover_exactly_the_leaves_that_hold_secrets() {
 fn all_that_is_missing_is_named_at_once_and_no_value_is_told() {
     let template = Template(vec![Segment::Env("PASSWORD".into()), Segment::Env("NOWHERE".into())]);
     let unresolved = secrets(None)
-        .resolve(&definition([
-            ("a", env("DB_PASSWORD")),
-            ("b", env("EMPTY")),
-            ("c", Declared::Template(template)),
-            ("d", env("PASSWORD")),
-            ("e", env("DB_PASSWORD")),
-        ]), &[])
+        .resolve(
+            &definition([
+                ("a", env("DB_PASSWORD")),
+                ("b", env("EMPTY")),
+                ("c", Declared::Template(template)),
+                ("d", env("PASSWORD")),
+                ("e", env("DB_PASSWORD")),
+            ]),
+            &[],
+        )
         .err()
         .unwrap();
     assert_eq!(

@@ -94,7 +94,9 @@ fn sorted(mut blocks: Vec<Block<'_>>) -> Vec<Block<'_>> {
         }
     }
     blocks.sort_by_cached_key(|block| -> Vec<usize> {
-        (1..=block.parts.len()).map(|length| first.get(&block.parts[..length]).copied().unwrap_or(0)).collect()
+        (1..=block.parts.len())
+            .map(|length| first.get(&block.parts[..length]).copied().unwrap_or(0))
+            .collect()
     });
     blocks
 }

@@ -33,7 +33,8 @@ impl Notes {
     pub(super) fn config(&mut self, config: &Map<String, Value>) -> String {
         let mut lines = String::new();
         for (name, value) in config {
-            let ours = OURS.contains(&name.as_str()) || name == "test" && value.get("before_connect").is_some();
+            let ours =
+                OURS.contains(&name.as_str()) || name == "test" && value.get("before_connect").is_some();
             let written = match ours {
                 true => Err(Unsaid("a key of this name belongs to wellspring in a file")),
                 false => self.value(&[name], value, 0),
@@ -57,7 +58,7 @@ impl Notes {
             Ok(written) => lines.push_str(&format!("{} = {written}\n", key(name))),
             Err(Unsaid(why)) => {
                 self.unreadable.push(format!("{table}.{}", key(name)));
-                lines.push_str(&format!("# TODO {} = : {why}\n", key(name)));
+                lines.push_str(&format!("# TODO {}: {why}\n", key(name)));
             }
         }
     }
@@ -66,7 +67,7 @@ impl Notes {
         if depth > DEEPEST {
             return Err(Unsaid("it is nested too deeply"));
         }
-        let secret = path.iter().any(|key| looks_secret(key));
+        let secret = path.iter().any(|key| seems_secret(key));
         match value {
             Value::Object(fields) => {
                 if fields.len() == 1 && fields.get("secret").is_some_and(Value::is_string) {
@@ -126,7 +127,7 @@ fn plain(name: &str, value: &Value, depth: usize) -> Result<String, Unsaid> {
     if depth > DEEPEST {
         return Err(Unsaid("it is nested too deeply"));
     }
-    if looks_secret(name) {
+    if seems_secret(name) {
         return Err(Unsaid("it looks like a secret"));
     }
     match value {
@@ -160,6 +161,11 @@ fn scalar(value: &Value) -> Result<String, Unsaid> {
     }
 }
 
+/// Rather too much counts as secret here than too little: `tokens` as well.
+fn seems_secret(key: &str) -> bool {
+    looks_secret(key) || looks_secret(key.trim_end_matches(['s', 'S']))
+}
+
 /// How much of a text may be written.
 enum Shown<'t> {
     AsItIs,
@@ -171,7 +177,10 @@ enum Shown<'t> {
 /// Finds the password in `scheme://user:password@…`, and in `key=value` pairs.
 fn without_password(text: &str) -> Shown<'_> {
     let pairs = text.split(['&', ';', '?', '#', ',', ' ', '\t', '\n']);
-    if pairs.filter_map(|pair| pair.split_once('=')).any(|(key, value)| looks_secret(key) && !value.is_empty()) {
+    if pairs
+        .filter_map(|pair| pair.split_once('='))
+        .any(|(key, value)| seems_secret(key) && !value.is_empty())
+    {
         return Shown::Not;
     }
     let Some(scheme) = text.find("://") else { return Shown::AsItIs };
@@ -196,7 +205,8 @@ pub(super) fn literal(text: &str) -> String {
 
 /// A key, quoted where it must be.
 pub(super) fn key(name: &str) -> String {
-    let bare = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+    let bare =
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
     if bare { name.to_owned() } else { quoted(name) }
 }
 
