@@ -10,8 +10,8 @@ mod testing;
 mod verify;
 
 use crate::model::{
-    Applied, DesiredSource, Intent, IntentKind, Inventory, ResolvedSource, SourceId, SourceKey, SourceName,
-    Unit,
+    Applied, Declaration, DesiredSource, Intent, IntentKind, Inventory, ResolvedSource, SourceId, SourceKey,
+    SourceName, Unit,
 };
 use crate::plan::{Action, ActionResult, Answers, ApprovedUnit, Outcome, Removal, Step, UnitError, UnitPlan};
 use crate::remote::{RemoteError, Writer};
@@ -61,6 +61,7 @@ impl Apply<'_> {
         let mut run = Run {
             apply: self,
             plan,
+            spare_removals: approved.spare_removals(),
             inventory,
             outcome: Outcome { results: vec![ActionResult::Open; plan.actions.len()], ..Outcome::default() },
             answers: Answers::new(),
@@ -79,6 +80,8 @@ impl Apply<'_> {
 struct Run<'a> {
     apply: &'a Apply<'a>,
     plan: &'a UnitPlan,
+    /// So many sources may still be cleaned up to be connected anew.
+    spare_removals: usize,
     inventory: Inventory,
     outcome: Outcome,
     /// What connect answered, by intent.
@@ -268,6 +271,7 @@ impl<'a> Run<'a> {
                     key: action.source.clone(),
                     kind: IntentKind::Connect(Box::new(ready.applied.clone())),
                     before: before(action),
+                    declared: self.declared(action),
                 }
             })
             .collect();
@@ -275,6 +279,18 @@ impl<'a> Run<'a> {
         let sent = batch::connect(self, ready).await;
         self.sent().await?;
         sent
+    }
+
+    /// How the source of an action stands in the files.
+    fn declared(&self, action: &Action) -> Option<Declaration> {
+        let (Step::Connect { index } | Step::Replace { index, .. }) = action.step else { return None };
+        let source = self.source(index);
+        Some(Declaration {
+            root: self.apply.root.to_owned(),
+            file: source.at.file.to_string(),
+            line: source.at.line,
+            protect: source.protect,
+        })
     }
 
     /// Attempts may have gone on for a while: what is still open was perhaps sent only just now, and
@@ -301,7 +317,7 @@ impl<'a> Run<'a> {
                 continue;
             }
             if let Removal::Moved(to) = removal
-                && !self.inventory.owned.contains_key(to)
+                && !self.has_arrived(to)
             {
                 self.set(n, ActionResult::Skipped(format!("{to} is not there yet")));
                 continue;
@@ -309,6 +325,14 @@ impl<'a> Run<'a> {
             going.push((Some(n), action.name.clone(), action.source.clone(), id.clone()));
         }
         self.send_cleanup(going).await
+    }
+
+    /// Is it ours, and if it was to be connected just now, did that succeed?
+    fn has_arrived(&self, name: &SourceName) -> bool {
+        let mut connects = self.plan.actions.iter().zip(&self.outcome.results).filter(|(action, _)| {
+            action.name == *name && matches!(action.step, Step::Connect { .. } | Step::Adopt { .. })
+        });
+        self.inventory.owned.contains_key(name) && connects.all(|(_, result)| *result == ActionResult::Done)
     }
 
     /// What a replace left behind under the same name, as the listing just showed.
@@ -348,6 +372,7 @@ impl<'a> Run<'a> {
                 key: key.clone(),
                 kind: IntentKind::Cleanup(id.clone()),
                 before: Vec::new(),
+                declared: None,
             })
             .collect();
         let actions = going.iter().map(|going| going.0).collect();
@@ -368,11 +393,19 @@ impl<'a> Run<'a> {
         }
         let now = (self.apply.now)();
         let numbers = self.apply.state.record_intents(self.unit(), intents.clone(), now).await?;
-        for ((action, number), NewIntent { name, key, kind, before }) in
+        for ((action, number), NewIntent { name, key, kind, before, declared }) in
             actions.into_iter().zip(numbers).zip(intents)
         {
             self.intents.push(OpenIntent { number, name: name.clone(), action });
-            self.inventory.intents.push(Intent { number, name, key, kind, before, recorded_at: now });
+            self.inventory.intents.push(Intent {
+                number,
+                name,
+                key,
+                kind,
+                before,
+                declared,
+                recorded_at: now,
+            });
         }
         Ok(())
     }

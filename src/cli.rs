@@ -10,6 +10,7 @@ mod history;
 mod local;
 mod plan;
 mod run;
+mod saved;
 mod schema;
 mod select;
 #[cfg(feature = "local-platform")]

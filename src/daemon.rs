@@ -29,14 +29,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
-/// After a refused token nothing is tried for this long.
-const AUTH_PAUSE: SignedDuration = SignedDuration::from_secs(60);
-
 /// Run history is trimmed this often.
 const TRIM_EVERY: SignedDuration = SignedDuration::from_hours(6);
 
 /// How much history is kept.
-const KEEP: Retention = Retention { runs_per_source: 500, age: Duration::from_secs(400 * 24 * 60 * 60) };
+const KEEP: Retention =
+    Retention { runs_per_source: 500, age: Duration::from_secs(400 * 24 * 60 * 60), journal_rows: 1_000_000 };
 
 /// What the loop is told.
 pub enum Event {
@@ -108,11 +106,13 @@ impl Daemon {
             board: Board::default(),
             reading: None,
             memory: self.memory.clone(),
+            remembered: self.memory.clone(),
             look_every: now,
             trim_at: now,
             reading_under_way: false,
             elsewhere: false,
             stopping: false,
+            seen: now,
             daemon: self,
             events,
         };
@@ -162,6 +162,8 @@ struct Turn {
     board: Board,
     reading: Option<Reading>,
     memory: Memory,
+    /// As the state has it.
+    remembered: Memory,
     /// The next regular look at the files.
     look_every: Timestamp,
     trim_at: Timestamp,
@@ -169,6 +171,8 @@ struct Turn {
     /// The files name another platform than the one that this process speaks to.
     elsewhere: bool,
     stopping: bool,
+    /// When it was last seen what is due.
+    seen: Timestamp,
     events: UnboundedSender<Event>,
 }
 
@@ -178,6 +182,10 @@ impl Turn {
             return Ok(());
         }
         let now = self.now();
+        if now < self.seen {
+            self.clock_set_back(now);
+        }
+        self.seen = now;
         if now >= self.look_every {
             self.look_every = later(now, duration(self.daemon.interval));
             self.files.woken(now);
@@ -206,6 +214,14 @@ impl Turn {
             }
         }
         Ok(())
+    }
+
+    /// What was to come at some time may lie far ahead now.
+    fn clock_set_back(&mut self, now: Timestamp) {
+        self.board.clock_set_back(now);
+        self.files.clock_set_back(now);
+        self.look_every = self.look_every.min(now);
+        self.trim_at = self.trim_at.min(later(now, TRIM_EVERY));
     }
 
     async fn handle(&mut self, event: Event) -> Result<(), StateError> {
@@ -239,10 +255,11 @@ impl Turn {
             Event::SyncEnded(call, ended) => {
                 self.board.sync_ended(&call, now);
                 let synced = ended?;
+                if synced.iter().any(|synced| synced.unauthorized) {
+                    self.pause(now);
+                }
                 let desired = self.board.task(&call.unit).map(|task| Arc::clone(&task.desired));
                 self.daemon.voice.synced(desired.as_deref(), &synced);
-                // A replace or cleanup may have waited for it.
-                self.board.want_waiting(&call.unit);
                 self.tell_next(now);
             }
         }
@@ -261,7 +278,14 @@ impl Turn {
     }
 
     async fn looked(&mut self, reading: Reading, now: Timestamp) -> Result<(), StateError> {
-        let counts = self.files.looked(reading.digest, reading.settings_digest, reading.git_locked, now);
+        let counts =
+            self.files.looked(*reading.digest.as_bytes(), reading.settings_digest, reading.git_locked, now);
+        if self.files.lock_is_stale(now) {
+            self.daemon.voice.warn(
+                "Git has been writing the files for ten minutes (.git/index.lock), and nothing counts \
+                 meanwhile; if no Git is at work there, delete the lock",
+            );
+        }
         let barred = match counts {
             Counts::NotYet => return Ok(()),
             Counts::Additions(barred) => Some(barred),
@@ -288,6 +312,12 @@ impl Turn {
         }
         let asked = reading.asked(&self.memory);
         let memory = reading.memory(&self.memory);
+        // Until the files are at rest, what was known of a file stays known beside what is new: the
+        // next save may break it.
+        for (file, units) in &memory {
+            let known = self.memory.entry(file.clone()).or_default();
+            known.extend(units.iter().filter(|unit| !known.contains(unit)).cloned().collect::<Vec<_>>());
+        }
         // With the settings unreadable, no file says what it declares: what was accepted stays.
         if !reading.desired.units.is_empty() || !reading.has_errors() {
             for unit in self.board.accept(asked, barred.as_ref(), now) {
@@ -297,11 +327,14 @@ impl Turn {
                 ));
             }
         }
-        if barred.is_none() && memory != self.memory {
+        if barred.is_none() && memory != self.remembered {
             if let Some(hands) = &self.daemon.hands {
                 let root = self.daemon.root.to_string_lossy();
                 hands.reconciler.state.remember_files(&root, memory.clone().into_iter().collect()).await?;
             }
+            self.remembered = memory.clone();
+        }
+        if barred.is_none() {
             self.memory = memory;
         }
         self.reading = Some(reading);
@@ -352,22 +385,39 @@ impl Turn {
         let auth = error.as_ref().is_some_and(|error| error.kind == "auth");
         let good = error.is_none() && ended.outcome.as_ref().is_none_or(Outcome::is_good);
         self.daemon.voice.pass_ended(&ended.plan, ended.outcome.as_ref());
-        let waits_for_rest = ended.plan.withheld.iter().any(|withheld| withheld.code == "unsettled");
+        let rest = ["unsettled", "unreadable", "git-lock"];
+        let waits_for_rest = ended.plan.withheld.iter().any(|withheld| rest.contains(&withheld.code));
         let waits_for_sync = ended.outcome.as_ref().is_some_and(|outcome| outcome.waits_for_sync);
         let unit: &Unit = ended.plan.unit();
-        let ended =
-            Ended { good, again: ended.again, waits_for_rest, waits_for_sync, records: ended.records };
-        self.board.pass_ended(unit, ended, duration(self.daemon.interval), now);
+        let ended = Ended {
+            good,
+            unauthorized: auth,
+            again: ended.again,
+            waits_for_rest,
+            waits_for_sync,
+            records: ended.records,
+        };
+        if self.board.pass_ended(unit, ended, duration(self.daemon.interval), now) {
+            self.daemon.voice.note("the platform accepts the token again");
+        }
         if auth {
-            self.daemon.voice.warn("the platform refuses the token; everything there is paused for a minute");
-            self.board.pause_all(later(now, AUTH_PAUSE));
+            self.pause(now);
         }
         self.tell_next(now);
     }
 
+    fn pause(&mut self, now: Timestamp) {
+        if self.board.pause(now) {
+            self.daemon.voice.warn(
+                "the platform refuses the token; everything there is paused, and tried again with one \
+                 workspace every minute. It goes on by itself once the token is renewed",
+            );
+        }
+    }
+
     /// Once nothing is under way, what comes next.
     fn tell_next(&self, now: Timestamp) {
-        if self.board.is_idle() && !self.stopping {
+        if self.board.is_idle() && !self.board.is_paused() && !self.stopping {
             self.daemon.voice.next(&self.board.upcoming(now), now);
         }
     }
@@ -375,7 +425,7 @@ impl Turn {
     fn sleep(&self) -> Duration {
         let now = self.now();
         let look = self.files.look_at.filter(|_| !self.reading_under_way);
-        let board = if self.stopping || self.elsewhere { None } else { self.board.next(now) };
+        let board = if self.elsewhere { None } else { self.board.next(self.seen) };
         let next = [look, board, Some(self.look_every)].into_iter().flatten().min().unwrap_or(now);
         if self.stopping {
             return Duration::from_secs(3600);

@@ -19,7 +19,7 @@ pub use desired::{
 };
 pub use fingerprint::{Fingerprint, FingerprintKey};
 pub use ids::{InvalidId, NonEmpty, Scope, SourceId, SourceKey, SourceName, Unit, WorkspaceId};
-pub use inventory::{Applied, Intent, IntentKind, Inventory, Owned, Sent};
+pub use inventory::{Applied, Declaration, Intent, IntentKind, Inventory, Owned, Sent};
 pub use observed::{Echo, ObservedSource, is_masked};
 pub use policy::{Adopt, Limit, MetadataPolicy, OnConflict, Policy, Prune};
 pub use resolved::ResolvedSource;

@@ -25,6 +25,7 @@ mod guard;
 mod outcome;
 mod reckon;
 mod removal;
+pub mod saved;
 
 pub use carried::carried_out;
 pub use decide::placed;
@@ -37,7 +38,7 @@ use crate::model::{
     DesiredUnit, Fingerprint, FingerprintKey, Inventory, ObservedSource, Owned, Place, SourceId, SourceKey,
     SourceName, SyncSpec, Unit,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Everything a plan for one unit is made from.
@@ -355,11 +356,12 @@ pub fn plan(input: &Input<'_>) -> UnitPlan {
     let mut plan = UnitPlan::empty(Arc::clone(input.desired));
     plan.owned = input.inventory.owned.len();
     let mut listed: BTreeMap<&SourceName, Vec<&ObservedSource>> = BTreeMap::new();
-    for row in input.listing {
+    let untold = without_shared_ids(input.listing);
+    for row in untold.as_deref().unwrap_or(input.listing) {
         listed.entry(&row.name).or_default().push(row);
     }
     for rows in listed.values_mut() {
-        rows.sort_by(|a, b| a.id.cmp(&b.id));
+        rows.sort_by(|a, b| (&a.id, &a.kind).cmp(&(&b.id, &b.kind)));
     }
     let declared: BTreeMap<&SourceName, usize> =
         input.desired.sources.iter().enumerate().map(|(index, source)| (&source.name, index)).collect();
@@ -370,8 +372,7 @@ pub fn plan(input: &Input<'_>) -> UnitPlan {
     }
     for (name, owned) in &input.inventory.owned {
         if !declared.contains_key(name) {
-            let rows = listed.get(name).map_or(&[][..], Vec::as_slice);
-            removal::undeclared(input, name, owned, rows, &mut plan);
+            removal::undeclared(input, name, owned, &listed, &mut plan);
         }
     }
     for (name, rows) in &listed {
@@ -399,4 +400,21 @@ pub fn plan(input: &Input<'_>) -> UnitPlan {
     plan.actions.sort_by(|a, b| (a.step.rank(), &a.name).cmp(&(b.step.rank(), &b.name)));
     plan.withheld.sort_by(|a, b| (&a.name, a.action).cmp(&(&b.name, b.action)));
     plan
+}
+
+/// An id that is listed under several names tells nothing: to clean it up could take another's source
+/// away. `None` when there is none, as it should be.
+fn without_shared_ids(listing: &[ObservedSource]) -> Option<Vec<ObservedSource>> {
+    let mut names: BTreeMap<&SourceId, &SourceName> = BTreeMap::new();
+    let mut shared: BTreeSet<&SourceId> = BTreeSet::new();
+    for row in listing {
+        if let Some(id) = &row.id
+            && *names.entry(id).or_insert(&row.name) != &row.name
+        {
+            shared.insert(id);
+        }
+    }
+    let tells = |row: &ObservedSource| row.id.clone().filter(|id| !shared.contains(id));
+    (!shared.is_empty())
+        .then(|| listing.iter().map(|row| ObservedSource { id: tells(row), ..row.clone() }).collect())
 }

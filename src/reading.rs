@@ -40,6 +40,8 @@ pub struct Asked {
     pub tasks: Vec<Task>,
     /// Units held back by broken files, with the file.
     pub held: BTreeMap<Unit, Arc<str>>,
+    /// A broken file of which nothing is known: it may declare any workspace.
+    pub stranger: Option<Arc<str>>,
 }
 
 impl Reading {
@@ -84,7 +86,6 @@ impl Reading {
     #[must_use]
     pub fn asked(&self, memory: &Memory) -> Asked {
         let mut asked = Asked::default();
-        let mut stranger = None;
         for broken in &self.desired.broken {
             let named = broken.units.iter().flatten();
             let remembered = memory.get(&*broken.file).into_iter().flatten();
@@ -94,11 +95,11 @@ impl Reading {
                 asked.held.entry(unit.clone()).or_insert_with(|| Arc::clone(&broken.file));
             }
             if !known {
-                stranger.get_or_insert(&broken.file);
+                asked.stranger.get_or_insert_with(|| Arc::clone(&broken.file));
             }
         }
         let owner: Option<Arc<str>> = self.desired.owner.as_deref().map(Arc::from);
-        let barred = self.barred(stranger);
+        let barred = self.barred(asked.stranger.as_ref());
         for unit in &self.desired.units {
             if !asked.held.contains_key(&unit.unit) {
                 asked.tasks.push(Task {

@@ -1,7 +1,8 @@
 //! One pass over one workspace: look, settle what is open, plan, guard, apply, look again.
 
 use crate::apply::{Apply, chain, mark_of};
-use crate::model::{DesiredUnit, FingerprintKey, Inventory, SourceName, Unit};
+use crate::model::{Declared, DesiredUnit, FingerprintKey, Inventory, SourceName, Unit};
+use crate::plan::saved::basis;
 use crate::plan::{
     Action, ActionResult, Answers, ApprovedPlan, ApprovedUnit, Barred, Correction, HostLimits, Input,
     Outcome, Overrides, Plan, Quarantine, SecretState, UnitError, UnitPlan, approve, plan, reckon,
@@ -13,6 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 /// The clock, as an argument.
@@ -23,6 +25,9 @@ const WINDOW: SignedDuration = SignedDuration::from_hours(1);
 
 /// Sources in one connect or cleanup call.
 const BATCH: usize = 100;
+
+/// Units planned at once: each holds a whole listing in memory.
+const AT_ONCE: usize = 16;
 
 /// What one pass over one unit is asked to do.
 #[derive(Clone)]
@@ -66,6 +71,8 @@ pub struct Planner {
 pub struct Planned {
     /// The plan, before the guard.
     pub plan: UnitPlan,
+    /// The hash of what it was made from; `None` where there is no plan.
+    pub basis: Option<String>,
     /// The reckoned inventory.
     pub inventory: Inventory,
     /// What the listing taught about writes whose answers were lost.
@@ -95,6 +102,7 @@ impl Planner {
             Ok(planned) => planned,
             Err(error) => Planned {
                 plan: UnitPlan::failed(desired, error),
+                basis: None,
                 inventory: Inventory::default(),
                 corrections: Vec::new(),
                 recent_removals: 0,
@@ -104,12 +112,17 @@ impl Planner {
         }
     }
 
-    /// Plans many units at once; the client bounds what is in flight. Sorted by unit.
+    /// Plans many units, a few at once. Sorted by unit.
     pub async fn plan_all(&self, tasks: impl IntoIterator<Item = Task>) -> Vec<Planned> {
         let mut planning = JoinSet::new();
+        let turns = Arc::new(Semaphore::new(AT_ONCE));
         for task in tasks {
-            let planner = self.clone();
-            planning.spawn(async move { planner.plan(&task).await });
+            let (planner, turns) = (self.clone(), Arc::clone(&turns));
+            planning.spawn(async move {
+                // Only a closed semaphore errs, and this one is never closed.
+                let _turn = turns.acquire().await.ok();
+                planner.plan(&task).await
+            });
         }
         let mut planned = planning.join_all().await;
         planned.sort_by(|a, b| a.plan.unit().cmp(b.plan.unit()));
@@ -121,11 +134,11 @@ impl Planner {
         let now = (self.clock)();
         let Memory { inventory, recent_removals, quarantine, upserts } = self.remember(task, now).await?;
         let upserts = upserts || self.upserts;
+        let secrets = secrets_of(desired, &self.secrets, &self.key, &self.reader);
         let listing = self.reader.list(unit).await?;
         let settle = SignedDuration::try_from(self.settle).unwrap_or(SignedDuration::MAX);
         let reckoning = reckon(&inventory, &listing, &Answers::new(), &self.key, (self.clock)(), settle);
-        let secrets = self.secrets_of(desired);
-        let plan = plan(&Input {
+        let input = Input {
             desired,
             listing: &listing,
             inventory: &reckoning.inventory,
@@ -137,9 +150,10 @@ impl Planner {
             removals_barred: task.removals_barred.clone(),
             quarantine: &quarantine,
             upserts,
-        });
+        };
         Ok(Planned {
-            plan,
+            plan: plan(&input),
+            basis: Some(basis(&input)),
             settling: (!reckoning.pending.is_empty()).then_some(self.settle),
             inventory: reckoning.inventory,
             corrections: reckoning.corrections,
@@ -170,23 +184,36 @@ impl Planner {
         quarantine.mended.retain(|name, _| !task.released.contains(name));
         Ok(Memory { inventory, recent_removals, quarantine, upserts })
     }
+}
 
-    fn secrets_of(&self, desired: &DesiredUnit) -> BTreeMap<SourceName, SecretState> {
-        desired
-            .sources
-            .iter()
-            .filter(|source| {
-                source.definition.connection_config.values().any(crate::model::Declared::has_secret)
-            })
-            .map(|source| {
-                let state = match self.secrets.resolve(&source.definition) {
-                    Ok(resolution) => SecretState::Resolved(resolution.fingerprints(&self.key)),
-                    Err(missing) => SecretState::Missing(missing.to_string()),
-                };
-                (source.name.clone(), state)
-            })
-            .collect()
+/// What the secrets of a unit's sources are like here. From then on the client withholds every
+/// message that repeats one of them.
+pub fn secrets_of(
+    desired: &DesiredUnit,
+    secrets: &Secrets,
+    key: &FingerprintKey,
+    reader: &Reader,
+) -> BTreeMap<SourceName, SecretState> {
+    let mut states = BTreeMap::new();
+    let mut resolved = Vec::new();
+    for source in &desired.sources {
+        let definition = &source.definition;
+        if !definition.connection_config.values().any(Declared::has_secret) {
+            continue;
+        }
+        let state = match secrets.resolve(definition) {
+            Ok(resolution) => {
+                let fingerprints = resolution.fingerprints(key);
+                let (name, kind) = (source.name.clone(), definition.kind.clone());
+                resolved.push(resolution.into_source(name, kind, serde_json::Map::new()));
+                SecretState::Resolved(fingerprints)
+            }
+            Err(missing) => SecretState::Missing(missing.to_string()),
+        };
+        states.insert(source.name.clone(), state);
     }
+    reader.withhold(&desired.unit, &resolved);
+    states
 }
 
 /// Puts several plans before the guard.

@@ -221,6 +221,13 @@ impl Reader {
         Self(Arc::new(Transport::in_process(settings, platform)))
     }
 
+    /// The secrets of these sources are from now on withheld from every message of the platform,
+    /// whatever call it answers: a failed sync may well repeat a password. They take the place of
+    /// those told for `unit` before.
+    pub fn withhold(&self, unit: &Unit, sources: &[ResolvedSource]) {
+        self.0.withhold(unit, Sent::in_sources(&sources.iter().collect::<Vec<_>>()));
+    }
+
     /// Every source of a unit, the whole list or none of it.
     ///
     /// # Errors
@@ -366,6 +373,15 @@ impl Writer {
         let reply = transport.call(call).await?;
         decode(&reply, &|text| transport.cleaned(&call.sent, text)).map_err(|kind| call.error(kind))
     }
+}
+
+/// Reads the body of a `list` answer (HTTP 200) as [`Reader::list`] does. For those who want to try
+/// bodies without a platform.
+///
+/// # Errors
+/// When it is not plainly the whole list.
+pub fn read_list(body: &[u8]) -> Result<Vec<ObservedSource>, RemoteErrorKind> {
+    list::decode(&transport::Reply::ok(body), message::printable)
 }
 
 /// The bytes of a body.

@@ -64,6 +64,8 @@ pub struct Synced {
     pub records: Option<u64>,
     /// The platform's message, or what went wrong.
     pub message: Option<String>,
+    /// The platform refused the token.
+    pub unauthorized: bool,
     /// When it ended.
     pub finished_at: Timestamp,
 }
@@ -151,7 +153,8 @@ impl Syncer {
 
     fn failed(&self, run: &Run, error: &RemoteError) -> Synced {
         let outcome = if error.outcome_unknown() { RunOutcome::Unknown } else { RunOutcome::Failed };
-        self.ended(&run.member, outcome, None, Some(chain(error)))
+        let ended = self.ended(&run.member, outcome, None, Some(chain(error)));
+        Synced { unauthorized: error.is_auth(), ..ended }
     }
 
     fn ended(
@@ -167,6 +170,7 @@ impl Syncer {
             outcome,
             records,
             message,
+            unauthorized: false,
             finished_at: (self.clock)(),
         }
     }

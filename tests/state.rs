@@ -7,8 +7,8 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use wellspring::model::{
-    Applied, Declared, Definition, IntentKind, Owned, Scope, SecretRef, SourceId, SourceKey, SourceName,
-    Unit, WorkspaceId,
+    Applied, Declaration, Declared, Definition, IntentKind, Owned, Scope, SecretRef, SourceId, SourceKey,
+    SourceName, Unit, WorkspaceId,
 };
 use wellspring::state::{
     Change, Claim, HistoryFilter, JournalEntry, JournalFilter, LockError, NewIntent, Quarantined, State,
@@ -79,6 +79,7 @@ fn intent(source: &str) -> NewIntent {
         key: SourceKey::parse(source).unwrap(),
         kind: IntentKind::Cleanup(id("source_1")),
         before: vec![id("source_1"), SourceId::from_json(&json!(2)).unwrap()],
+        declared: Some(Declaration { root: "/tree".into(), file: "crm.toml".into(), line: 7, protect: true }),
     }
 }
 

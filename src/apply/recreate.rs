@@ -2,9 +2,9 @@
 //! back when the new one fails. Only where the policy says so and the old definition can be put back.
 
 use super::{Ready, Run, batch, chain};
-use crate::model::{Applied, IntentKind, NonEmpty, OnConflict, ResolvedSource};
-use crate::plan::{Step, UnitError};
-use crate::state::NewIntent;
+use crate::model::{Applied, IntentKind, NonEmpty, OnConflict, ResolvedSource, SourceId};
+use crate::plan::{Action, ActionResult, Step, UnitError};
+use crate::state::{Change, JournalEntry, NewIntent};
 
 /// Does the policy permit it, for this single source of ours?
 pub(super) fn is_due(run: &Run<'_>, batch: &[Ready]) -> bool {
@@ -27,6 +27,14 @@ pub(super) async fn recreate(run: &mut Run<'_>, batch: Vec<Ready>) -> Result<(),
                 continue;
             }
         };
+        // It takes a source away, if only for a moment, and so counts as a removal.
+        let Some(spare) = run.spare_removals.checked_sub(1) else {
+            let why = "the platform refuses to replace it in place, and `max_cleanup` permits no more \
+                       removals in this hour";
+            batch::not_carried_out(run, [(ready.action, why.to_owned())]).await?;
+            continue;
+        };
+        run.spare_removals = spare;
         if let Err(why) = connect_anew(run, &ready, old, &fallback).await? {
             run.refused.insert(ready.action, why);
         }
@@ -54,7 +62,7 @@ fn old_definition(run: &Run<'_>, ready: &Ready) -> Result<(ResolvedSource, Appli
 async fn connect_anew(
     run: &mut Run<'_>,
     ready: &Ready,
-    old: &crate::model::SourceId,
+    old: &SourceId,
     fallback: &(ResolvedSource, Applied),
 ) -> Result<Result<(), String>, UnitError> {
     let action = &run.plan.actions[ready.action];
@@ -63,11 +71,13 @@ async fn connect_anew(
         key: action.source.clone(),
         kind: IntentKind::Cleanup(old.clone()),
         before: Vec::new(),
+        declared: None,
     };
     run.record(vec![None], vec![cleanup]).await?;
     if let Err(error) = run.apply.writer.cleanup(run.unit(), &NonEmpty::one(old.clone())).await {
         return Ok(Err(format!("the old one could not be cleaned up: {}", chain(&error))));
     }
+    run.commit(vec![Change::Journal(Box::new(removed(run, action, old)))]).await?;
     let error = match run.apply.writer.connect(run.unit(), &NonEmpty::one(&*ready.source)).await {
         Ok(answer) => match answer.errors.into_iter().next() {
             None => return Ok(Ok(())),
@@ -81,9 +91,12 @@ async fn connect_anew(
         key: action.source.clone(),
         kind: IntentKind::Connect(Box::new(fallback.1.clone())),
         before: vec![old.clone()],
+        declared: run.declared(action),
     };
     run.close_intents_of(ready.action).await?;
     run.record(vec![Some(ready.action)], vec![restore]).await?;
+    // The next pass would take it away and put it back once more.
+    run.keep_from_trying(ready.action, &error).await?;
     let put_back = run.apply.writer.connect(run.unit(), &NonEmpty::one(&fallback.0)).await;
     let fate = match put_back {
         Ok(_) => "the old one was put back".to_owned(),
@@ -92,13 +105,25 @@ async fn connect_anew(
     Ok(Err(format!("{error}; {fate}")))
 }
 
+/// The journal's entry of the removal within a replacement.
+fn removed(run: &Run<'_>, action: &Action, old: &SourceId) -> JournalEntry {
+    JournalEntry {
+        action: "cleanup".to_owned(),
+        source_id: Some(old.clone()),
+        reason: "the platform refuses to replace it in place; it is connected anew".to_owned(),
+        removal: true,
+        mends_drift: false,
+        ..run.entry(action, &ActionResult::Done)
+    }
+}
+
 impl Run<'_> {
     /// The writes of this action did not happen.
     async fn close_intents_of(&mut self, action: usize) -> Result<(), UnitError> {
         let mut changes = Vec::new();
         for intent in self.intents.extract_if(.., |intent| intent.action == Some(action)) {
             self.inventory.intents.retain(|open| open.number != intent.number);
-            changes.push(crate::state::Change::CloseIntent(intent.number));
+            changes.push(Change::CloseIntent(intent.number));
         }
         self.commit(changes).await
     }

@@ -4,14 +4,16 @@ use super::args::{ApplyArgs, Common, Format};
 use super::plan::{exit_of, overrides};
 use super::select::Selector;
 use super::workplace::{self, Access, Workplace};
-use super::{Exit, Failure, answer};
+use super::{Exit, Failure, answer, saved};
 use crate::daemon;
+use crate::plan::saved::SavedPlan;
 use crate::plan::{ActionResult, ApprovedPlan, Outcome, Plan};
 use crate::reconcile::{Planned, Reconciler, Task, guard};
 use crate::remote::Writer;
 use crate::render;
 use crate::state::WorkspaceLock;
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -26,6 +28,20 @@ const SETTLE: Duration = Duration::from_secs(1);
 const ROUNDS: usize = 3;
 
 pub(super) async fn run(common: &Common, args: &ApplyArgs) -> Result<Exit, Failure> {
+    match saved::given(args)? {
+        Some((plan, asked)) => {
+            let path = args.path.as_deref().unwrap_or(Path::new(""));
+            apply(common, &asked, Some((path, &plan))).await
+        }
+        None => apply(common, args, None).await,
+    }
+}
+
+async fn apply(
+    common: &Common,
+    args: &ApplyArgs,
+    saved_plan: Option<(&Path, &SavedPlan)>,
+) -> Result<Exit, Failure> {
     let selector = Selector::new(&args.selection)?;
     let (events, _inbox) = tokio::sync::mpsc::unbounded_channel();
     let stopping = daemon::listen(events)?;
@@ -67,6 +83,10 @@ pub(super) async fn run(common: &Common, args: &ApplyArgs) -> Result<Exit, Failu
         locks.push(lock?);
     }
     let mut round = Round::plan(&reconciler, &selector, tasks).await?;
+    if let Some((path, plan)) = saved_plan {
+        let now = saved::now(&place, &reconciler.planner, &round.planned, plan.asked().clone())?;
+        plan.check(&now).map_err(|stale| saved::refused(path, &stale))?;
+    }
     if human {
         answer::plan(common, round.approved.plan(), None, &place.reading);
     }

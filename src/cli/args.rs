@@ -137,13 +137,16 @@ pub(super) struct PlanArgs {
     /// Exit with 2 when changes are pending
     #[arg(long)]
     pub(super) detailed_exitcode: bool,
+    /// Save the plan, so that `apply FILE` carries it out only if nothing has moved since
+    #[arg(long, value_name = "FILE")]
+    pub(super) out: Option<PathBuf>,
     #[command(flatten)]
     pub(super) limits: LimitArgs,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct ApplyArgs {
-    /// The directory of TOML files
+    /// The directory of TOML files, or a file that `plan --out` saved
     pub(super) path: Option<PathBuf>,
     #[command(flatten)]
     pub(super) selection: Selection,
@@ -154,7 +157,7 @@ pub(super) struct ApplyArgs {
     pub(super) limits: LimitArgs,
 }
 
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(super) struct LimitArgs {
     /// Clean up sources of ours that the files no longer declare, whatever the repository's policy
     #[arg(long)]
@@ -291,7 +294,7 @@ impl Common {
     }
 }
 
-fn limit(text: &str) -> Result<Limit, String> {
+pub(super) fn limit(text: &str) -> Result<Limit, String> {
     let limit = match text.strip_suffix('%') {
         Some(percent) => percent.parse().ok().filter(|percent| *percent <= 100).map(Limit::Percent),
         None => text.parse().ok().map(Limit::Count),

@@ -3,13 +3,15 @@
 use super::args::{Common, LimitArgs, PlanArgs};
 use super::select::Selector;
 use super::workplace::{Access, Workplace};
-use super::{Exit, Failure, answer};
+use super::{Exit, Failure, answer, saved};
 use crate::plan::{Overrides, Plan};
 use crate::reconcile::guard;
 
 pub(super) async fn run(common: &Common, args: &PlanArgs) -> Result<Exit, Failure> {
     let selector = Selector::new(&args.selection)?;
-    let place = Workplace::open(common, args.path.as_ref(), Access::Read).await?;
+    // A saved plan is bound to the fingerprint key of the state, which is made where there is none.
+    let access = if args.out.is_some() { Access::Write } else { Access::Read };
+    let place = Workplace::open(common, args.path.as_ref(), access).await?;
     let planner = place.planner(overrides(&args.limits));
     let mut planned = planner.plan_all(place.tasks(&selector)?).await;
     for planned in &mut planned {
@@ -17,6 +19,12 @@ pub(super) async fn run(common: &Common, args: &PlanArgs) -> Result<Exit, Failur
     }
     let approved = guard(&planned, &planner.host);
     answer::plan(common, approved.plan(), None, &place.reading);
+    if let Some(path) = &args.out {
+        saved::write(
+            path,
+            &saved::now(&place, &planner, &planned, saved::asked(&args.selection, &args.limits))?,
+        )?;
+    }
     place.tell_undeclared().await?;
     let changes = approved.plan().units.iter().any(|unit| !unit.actions.is_empty());
     let exit =

@@ -7,7 +7,7 @@ use super::{Exit, Failure};
 use crate::model::FingerprintKey;
 use crate::plan::Overrides;
 use crate::reading::{Memory, Reading};
-use crate::reconcile::{Clock, Planner, Task};
+use crate::reconcile::{Clock, Planner, Task, secrets_of};
 use crate::remote::{BaseUrl, Reader};
 use crate::settings::{self, Platform, Settings};
 use crate::state::State;
@@ -117,6 +117,11 @@ impl Workplace {
         let tasks: Vec<Task> = asked.tasks.into_iter().filter(|task| selector.unit(&task.desired)).collect();
         if tasks.is_empty() && declared && !selector.selects_everything() {
             return Err(Failure::usage("no declared workspace or source matches -w or -s"));
+        }
+        let (secrets, key) = (self.settings.secrets(), FingerprintKey::new([0; 32]));
+        for task in &tasks {
+            // For what it tells the client; nothing is compared yet.
+            let _ = secrets_of(&task.desired, &secrets, &key, &self.reader);
         }
         Ok(tasks)
     }

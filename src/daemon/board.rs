@@ -1,6 +1,6 @@
 //! Which unit is due for a pass, and which source for a sync: decisions without a runtime.
 
-use crate::model::{DesiredSource, SourceKey, SourceName, Unit};
+use crate::model::{DesiredSource, DesiredUnit, SourceKey, SourceName, Unit};
 use crate::plan::Barred;
 use crate::reading::Asked;
 use crate::reconcile::Task;
@@ -14,6 +14,12 @@ use std::sync::Arc;
 /// The first wait after a failed pass; each further failure doubles it up to the interval.
 const FIRST_RETRY: SignedDuration = SignedDuration::from_secs(5);
 
+/// The most passes at once. Each holds a listing of its unit in memory.
+const MOST_PASSES: usize = 16;
+
+/// After a refused token nothing is tried for this long; then one unit is.
+const PAUSE: SignedDuration = SignedDuration::from_secs(60);
+
 /// The most sources in one sync call.
 const SYNC_BATCH: usize = 100;
 
@@ -21,10 +27,20 @@ const SYNC_BATCH: usize = 100;
 #[derive(Default)]
 pub(super) struct Board {
     slots: BTreeMap<Unit, Slot>,
+    pause: Option<Pause>,
+}
+
+/// The platform refuses our token.
+struct Pause {
+    until: Timestamp,
+    /// The one unit that is tried meanwhile.
+    probe: Option<Unit>,
 }
 
 struct Slot {
     task: Task,
+    /// No file declares it any more; it goes once nothing is under way.
+    gone: bool,
     wanted: bool,
     running: bool,
     /// Only a full look finds drift; it is due then.
@@ -61,11 +77,14 @@ pub(super) struct Records {
 }
 
 /// How a pass ended.
+#[derive(Default)]
 pub(super) struct Ended {
     pub(super) good: bool,
+    /// The platform refused the token.
+    pub(super) unauthorized: bool,
     /// Look again after this long.
     pub(super) again: Option<std::time::Duration>,
-    /// Removals were withheld because the files had not come to rest.
+    /// Removals were withheld because the files are not at rest, or one of them cannot be read.
     pub(super) waits_for_rest: bool,
     /// An action was put off until the source's sync ends.
     pub(super) waits_for_sync: bool,
@@ -74,7 +93,8 @@ pub(super) struct Ended {
 
 impl Board {
     /// Takes over what a reading asks for. Units held back keep their last good task. Returns the
-    /// units that no file declares any more.
+    /// units that no file declares any more; while the files are not at rest, or one of them may
+    /// declare any unit, there are none.
     pub(super) fn accept(&mut self, asked: Asked, barred: Option<&Barred>, now: Timestamp) -> Vec<Unit> {
         let declared: BTreeSet<Unit> = asked.tasks.iter().map(|task| task.desired.unit.clone()).collect();
         for mut task in asked.tasks {
@@ -86,95 +106,130 @@ impl Board {
                 }
             }
         }
-        let gone: Vec<Unit> = self
-            .slots
-            .keys()
-            .filter(|unit| !declared.contains(*unit) && !asked.held.contains_key(*unit))
-            .cloned()
-            .collect();
-        self.slots.retain(|unit, _| !gone.contains(unit));
+        let mut gone = Vec::new();
+        for (unit, slot) in &mut self.slots {
+            let stays = declared.contains(unit)
+                || asked.held.contains_key(unit)
+                || asked.stranger.is_some()
+                || barred.is_some();
+            if !stays && !std::mem::replace(&mut slot.gone, true) {
+                gone.push(unit.clone());
+            }
+        }
+        self.clear();
         gone
     }
 
     /// Everything is to be looked at now.
     pub(super) fn want_all(&mut self) {
+        if let Some(pause) = &mut self.pause {
+            pause.until = Timestamp::MIN;
+        }
         for slot in self.slots.values_mut() {
             slot.wanted = true;
             slot.failures = 0;
         }
     }
 
-    /// The platform refuses our token: nothing is tried before then.
-    pub(super) fn pause_all(&mut self, until: Timestamp) {
+    /// The platform refuses our token: nothing is tried for a while. Is that news?
+    pub(super) fn pause(&mut self, now: Timestamp) -> bool {
+        self.pause.replace(Pause { until: later(now, PAUSE), probe: None }).is_none()
+    }
+
+    /// Is nothing tried, because the platform refuses our token?
+    pub(super) fn is_paused(&self) -> bool {
+        self.pause.is_some()
+    }
+
+    /// The clock went back: what was to come at some time may lie far ahead now.
+    pub(super) fn clock_set_back(&mut self, now: Timestamp) {
+        if let Some(pause) = &mut self.pause {
+            pause.until = pause.until.min(later(now, PAUSE));
+        }
         for slot in self.slots.values_mut() {
-            slot.wanted = false;
-            slot.check_at = until;
+            slot.check_at = slot.check_at.min(now);
         }
     }
 
-    /// Marks every due pass as running and returns it.
+    /// Marks the passes that are due, as many as may run at once, and returns them. While the
+    /// platform refuses our token, one unit at a time finds out whether it still does.
     pub(super) fn passes_due(&mut self, now: Timestamp) -> Vec<Task> {
-        let mut due = Vec::new();
-        for slot in self.slots.values_mut() {
-            if !slot.running && (slot.wanted || slot.check_at <= now) {
-                slot.running = true;
-                slot.wanted = false;
-                due.push(slot.task.clone());
+        let running = self.slots.values().filter(|slot| slot.running).count();
+        let room = match &self.pause {
+            Some(pause) => usize::from(pause.probe.is_none() && pause.until <= now),
+            None => MOST_PASSES.saturating_sub(running),
+        };
+        let asap = self.pause.is_some();
+        let mut due: Vec<(&Unit, &mut Slot)> = self
+            .slots
+            .iter_mut()
+            .filter(|(_, slot)| !slot.running && !slot.gone)
+            .filter(|(_, slot)| asap || slot.wanted || slot.check_at <= now)
+            .collect();
+        due.sort_by_key(|(_, slot)| slot.check_at);
+        due.truncate(room);
+        for (unit, slot) in &mut due {
+            slot.running = true;
+            slot.wanted = false;
+            if let Some(pause) = &mut self.pause {
+                pause.probe = Some((*unit).clone());
             }
         }
-        due
+        due.into_iter().map(|(_, slot)| slot.task.clone()).collect()
     }
 
-    /// A pass ended.
-    pub(super) fn pass_ended(&mut self, unit: &Unit, ended: Ended, interval: SignedDuration, now: Timestamp) {
-        let Some(slot) = self.slots.get_mut(unit) else { return };
-        slot.running = false;
-        slot.waits_for_rest = ended.waits_for_rest;
-        slot.waits_for_sync = ended.waits_for_sync && slot.sync_running;
-        slot.wanted |= ended.waits_for_sync && !slot.sync_running;
-        // The files may have come to rest while the pass was under way.
-        slot.wanted |= ended.waits_for_rest && slot.task.removals_barred.is_none();
-        slot.failures = if ended.good { 0 } else { slot.failures.saturating_add(1) };
-        let wait = if ended.good { interval } else { retry_after(unit, slot.failures, interval) };
-        slot.check_at = later(now, wait);
-        if let Some(again) = ended.again.filter(|_| ended.good) {
-            let again = SignedDuration::try_from(again).unwrap_or(interval);
-            slot.check_at = slot.check_at.min(later(now, again));
+    /// A pass ended. Was it the one that found the token accepted again?
+    pub(super) fn pass_ended(
+        &mut self,
+        unit: &Unit,
+        ended: Ended,
+        interval: SignedDuration,
+        now: Timestamp,
+    ) -> bool {
+        let probe = self.pause.as_ref().is_some_and(|pause| pause.probe.as_ref() == Some(unit));
+        let resumed = probe && !ended.unauthorized;
+        if let Some(slot) = self.slots.get_mut(unit) {
+            slot.pass_ended(ended, interval, now);
         }
-        if let Some(records) = ended.records {
-            slot.schedule(&records, now);
+        if resumed {
+            self.pause = None;
+            self.slots.values_mut().for_each(|slot| slot.wanted |= slot.failures > 0 || slot.check_at <= now);
         }
+        self.clear();
+        resumed
     }
 
     /// Marks every due sync as running and returns its call; one call at a time for each unit.
     pub(super) fn syncs_due(&mut self, now: Timestamp) -> Vec<Call> {
+        if self.pause.is_some() {
+            return Vec::new();
+        }
         self.slots
             .values_mut()
-            .filter(|slot| !slot.sync_running)
+            .filter(|slot| !slot.sync_running && !slot.gone)
             .filter_map(|slot| slot.sync_due(now))
             .collect()
     }
 
-    /// A call ended, with what was claimed for each of its sources.
-    pub(super) fn sync_ended(&mut self, call: &Call, ended_at: Timestamp) {
-        let Some(slot) = self.slots.get_mut(&call.unit) else { return };
-        slot.sync_running = false;
-        for source in &mut slot.sources {
-            if call.members.iter().any(|member| member.name == source.name)
-                && let Some(last) = &mut source.last
-            {
-                last.running = false;
-                last.ended = Some(ended_at);
-            }
+    /// A call ended; an action may have been put off for it.
+    pub(super) fn sync_ended(&mut self, call: &Call, now: Timestamp) {
+        if let Some(slot) = self.slots.get_mut(&call.unit) {
+            slot.sync_ended(call, now);
         }
+        self.clear();
     }
 
-    /// When something is next due, if nothing else happens.
+    /// When something is next due, if nothing else happens. Whatever is due already was started, or
+    /// waits for something to end.
     pub(super) fn next(&self, now: Timestamp) -> Option<Timestamp> {
-        let checks = self.slots.values().filter(|slot| !slot.running).map(|slot| slot.check_at);
-        let syncs =
-            self.slots.values().filter(|slot| !slot.sync_running).filter_map(|slot| slot.next_sync(now));
-        checks.chain(syncs).min()
+        if let Some(pause) = &self.pause {
+            return (pause.probe.is_none() && !self.slots.is_empty()).then_some(pause.until);
+        }
+        let running = self.slots.values().filter(|slot| slot.running).count();
+        let full = running >= MOST_PASSES;
+        let checks = self.slots.values().filter(|slot| !full && !slot.running).map(|slot| slot.check_at);
+        let syncs = self.slots.values().filter(|slot| !slot.sync_running).flat_map(|slot| &slot.sources);
+        checks.chain(syncs.filter_map(|source| source.timing.next_after(now))).min()
     }
 
     /// The next firings of all schedules, soonest first.
@@ -196,16 +251,20 @@ impl Board {
         self.slots.get(unit).map(|slot| &slot.task)
     }
 
-    /// A sync ended; an action of this unit may have been put off for it.
-    pub(super) fn want_waiting(&mut self, unit: &Unit) {
-        if let Some(slot) = self.slots.get_mut(unit) {
-            slot.wanted |= std::mem::take(&mut slot.waits_for_sync);
-        }
-    }
-
     /// Nothing is under way.
     pub(super) fn is_idle(&self) -> bool {
-        self.slots.values().all(|slot| !slot.running && !slot.sync_running)
+        !self.slots.values().any(Slot::is_busy)
+    }
+
+    /// Drops what is gone, once nothing of it is under way.
+    fn clear(&mut self) {
+        self.slots.retain(|unit, slot| {
+            let stays = !slot.gone || slot.is_busy();
+            if !stays && let Some(pause) = &mut self.pause {
+                pause.probe.take_if(|probe| probe == unit);
+            }
+            stays
+        });
     }
 }
 
@@ -213,6 +272,7 @@ impl Slot {
     fn new(task: Task, now: Timestamp) -> Self {
         Self {
             task,
+            gone: false,
             wanted: true,
             running: false,
             check_at: now,
@@ -231,55 +291,100 @@ impl Slot {
             // What is edited is tried at once, however often it failed before.
             self.failures = 0;
         }
-        self.wanted |= changed || at_rest;
+        self.wanted |= changed || at_rest || self.gone;
+        self.gone = false;
         self.task = task;
+    }
+
+    fn is_busy(&self) -> bool {
+        self.running || self.sync_running
+    }
+
+    fn pass_ended(&mut self, ended: Ended, interval: SignedDuration, now: Timestamp) {
+        self.running = false;
+        self.waits_for_rest = ended.waits_for_rest;
+        // What it waited for may be over by now.
+        self.waits_for_sync = ended.waits_for_sync && self.sync_running;
+        self.wanted |= ended.waits_for_sync && !self.sync_running;
+        self.wanted |= ended.waits_for_rest && self.task.removals_barred.is_none();
+        self.failures = if ended.good { 0 } else { self.failures.saturating_add(1) };
+        let again = ended.again.and_then(|again| SignedDuration::try_from(again).ok());
+        let wait = match again {
+            _ if !ended.good => retry_after(&self.task.desired.unit, self.failures, interval),
+            Some(again) => again.min(interval),
+            None => interval,
+        };
+        self.check_at = later(now, wait);
+        if let Some(records) = ended.records {
+            self.schedule(&records, now);
+        }
+    }
+
+    fn sync_ended(&mut self, call: &Call, now: Timestamp) {
+        // Firings that came while it ran are judged before it counts as ended.
+        self.judge(now);
+        self.sync_running = false;
+        self.wanted |= std::mem::take(&mut self.waits_for_sync);
+        for source in &mut self.sources {
+            if call.members.iter().any(|member| member.name == source.name)
+                && let Some(last) = &mut source.last
+            {
+                last.running = false;
+                last.ended = Some(now);
+            }
+        }
     }
 
     /// The schedules of what is ours.
     fn schedule(&mut self, records: &Records, now: Timestamp) {
         let unit = &self.task.desired.unit;
-        let mut pending: BTreeMap<SourceName, Trigger> =
-            self.sources.drain(..).filter_map(|source| Some((source.name, source.now?))).collect();
-        pending.extend(records.at_once.iter().cloned());
+        let mut known: BTreeMap<SourceName, Syncable> =
+            self.sources.drain(..).map(|source| (source.name.clone(), source)).collect();
         for (index, source) in self.task.desired.sources.iter().enumerate() {
             let (Some(spec), Some(since)) = (&source.sync, records.owned.get(&source.name)) else { continue };
             let Ok(timing) = Timing::compile(unit, &source.name, spec) else { continue };
-            let run = records.runs.get(&source.name);
-            let never_ran = run.is_none() && spec.on_connect;
+            let before = known.remove(&source.name);
+            let last =
+                join(before.as_ref().and_then(|before| before.last), records.runs.get(&source.name), now);
+            let at_once = records.at_once.iter().find(|(name, _)| *name == source.name).map(|(_, why)| *why);
+            let pending = before.as_ref().and_then(|before| before.now);
+            let never_ran = (last.is_none() && spec.on_connect).then_some(Trigger::Connect);
             self.sources.push(Syncable {
                 name: source.name.clone(),
                 key: source.key.clone(),
                 index,
                 timing,
-                known_since: since.unwrap_or(now),
-                last: run.map(|run| Last {
-                    firing: run.firing,
-                    running: run.outcome == RunOutcome::Running,
-                    ended: run.finished_at,
-                }),
-                now: pending.remove(&source.name).or(never_ran.then_some(Trigger::Connect)),
+                known_since: since.or(before.map(|before| before.known_since)).unwrap_or(now),
+                last,
+                now: at_once.or(pending).or(never_ran),
             });
         }
     }
 
-    fn sync_due(&mut self, now: Timestamp) -> Option<Call> {
+    /// The firings that are due, by index. What will not run counts as claimed, or it would come back.
+    fn judge(&mut self, now: Timestamp) -> BTreeMap<usize, (Timestamp, Trigger)> {
         let desired = Arc::clone(&self.task.desired);
-        let scheduled: Vec<Scheduled<'_>> = self
-            .sources
-            .iter()
-            .filter_map(|source| source.scheduled(desired.sources.get(source.index)?, &desired.unit))
-            .collect();
-        if scheduled.len() != self.sources.len() {
-            // The files moved on; the pass that follows sets the schedule anew.
-            return None;
-        }
+        let Some(scheduled) = self.scheduled(&desired) else { return BTreeMap::new() };
         let decision = schedule::due(now, &scheduled);
-        // What will not run counts as claimed, or it would come back.
         let skipped = decision.skipped.iter().map(|skipped| (skipped.index, skipped.firing));
         let rewound = decision.rewound.iter().map(|rewound| (rewound.index, rewound.firing));
-        let spent: Vec<(usize, Timestamp)> = skipped.chain(rewound).collect();
-        let mut firings: BTreeMap<usize, (Timestamp, Trigger)> =
-            decision.due.iter().map(|due| (due.index, (due.firing, Trigger::Schedule))).collect();
+        for (index, firing) in skipped.chain(rewound) {
+            let last = &mut self.sources[index].last;
+            *last = Some(Last { firing, ..last.unwrap_or(Last { firing, running: false, ended: None }) });
+        }
+        decision.due.iter().map(|due| (due.index, (due.firing, Trigger::Schedule))).collect()
+    }
+
+    /// `None` when the files moved on; the pass that follows sets the schedule anew.
+    fn scheduled<'a>(&'a self, desired: &'a DesiredUnit) -> Option<Vec<Scheduled<'a>>> {
+        let of = |source: &'a Syncable| source.scheduled(desired.sources.get(source.index)?, &desired.unit);
+        self.sources.iter().map(of).collect()
+    }
+
+    fn sync_due(&mut self, now: Timestamp) -> Option<Call> {
+        let mut firings = self.judge(now);
+        let desired = Arc::clone(&self.task.desired);
+        let scheduled = self.scheduled(&desired)?;
         for (index, source) in self.sources.iter().enumerate() {
             if let Some(trigger) = source.now
                 && !scheduled[index].suspended
@@ -288,17 +393,10 @@ impl Slot {
             }
         }
         let due = firings.keys().map(|index| (*index, scheduled[*index].terms()));
-        let batch = schedule::batches(due, SYNC_BATCH)
-            .into_iter()
-            .next()
-            .map(|batch| (batch.terms.options.clone(), batch.terms.timeout, batch.members.into_vec()));
-        for (index, firing) in spent {
-            let last = &mut self.sources[index].last;
-            *last = Some(Last { firing, ..last.unwrap_or(Last { firing, running: false, ended: None }) });
-        }
-        let (options, timeout, chosen) = batch?;
-        let mut members = Vec::with_capacity(chosen.len());
-        for index in chosen {
+        let batch = schedule::batches(due, SYNC_BATCH).into_iter().next()?;
+        let (options, timeout) = (batch.terms.options.clone(), batch.terms.timeout);
+        let mut members = Vec::with_capacity(batch.members.as_slice().len());
+        for index in batch.members.into_vec() {
             let (firing, trigger) = firings[&index];
             let source = &mut self.sources[index];
             source.now = None;
@@ -307,14 +405,6 @@ impl Slot {
         }
         self.sync_running = true;
         Some(Call { unit: desired.unit.clone(), members, options, timeout })
-    }
-
-    fn next_sync(&self, now: Timestamp) -> Option<Timestamp> {
-        let waiting = self.sources.iter().any(|source| source.now.is_some());
-        if waiting {
-            return Some(now);
-        }
-        self.sources.iter().filter_map(|source| source.timing.next_after(now)).min()
     }
 }
 
@@ -334,6 +424,22 @@ impl Syncable {
     }
 }
 
+/// What is known of a source's last run, from here and from the state. What was skipped is known
+/// here only; and the state may have been looked at just before a run was claimed, or ended.
+fn join(known: Option<Last>, run: Option<&LastRun>, now: Timestamp) -> Option<Last> {
+    let Some(run) = run else { return known };
+    let recorded =
+        Last { firing: run.firing, running: run.outcome == RunOutcome::Running, ended: run.finished_at };
+    let Some(known) = known else { return Some(recorded) };
+    let rewound = run.firing.duration_since(now) > schedule::CLOCK_TOLERANCE;
+    let over = known.ended.is_some_and(|ended| ended >= run.started_at);
+    Some(Last {
+        firing: if rewound { known.firing } else { known.firing.max(run.firing) },
+        running: known.running || (recorded.running && !over),
+        ended: known.ended.max(recorded.ended),
+    })
+}
+
 /// Doubles from failure to failure; spread by unit, so that what failed together does not return together.
 fn retry_after(unit: &Unit, failures: u32, interval: SignedDuration) -> SignedDuration {
     let doubled =
@@ -346,3 +452,6 @@ fn retry_after(unit: &Unit, failures: u32, interval: SignedDuration) -> SignedDu
 fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
     at.checked_add(by).unwrap_or(Timestamp::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,6 @@
 //! changes, counts once the tree has been quiet for `settle` and Git is not writing it.
 
 use crate::plan::Barred;
-use crate::tree::Digest;
 use jiff::{SignedDuration, Timestamp};
 
 /// Between the two looks that must agree before an addition or a change counts.
@@ -13,6 +12,9 @@ const MOMENT: SignedDuration = SignedDuration::from_millis(100);
 
 /// A tree that never comes to rest is looked at this often.
 const RESTLESS: SignedDuration = SignedDuration::from_secs(1);
+
+/// No checkout writes for this long.
+const STALE_LOCK: SignedDuration = SignedDuration::from_mins(10);
 
 /// How far a reading counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,11 +31,13 @@ pub(super) enum Counts {
 #[derive(Debug)]
 pub(super) struct Files {
     settle: SignedDuration,
-    digest: Option<Digest>,
+    digest: Option<[u8; 32]>,
     changed_at: Timestamp,
-    accepted: Option<Digest>,
+    accepted: Option<[u8; 32]>,
     accepted_settings: Option<Option<[u8; 32]>>,
     wholly: bool,
+    /// Since when Git writes, and whether that was told.
+    locked: Option<(Timestamp, bool)>,
     /// When to look again.
     pub(super) look_at: Option<Timestamp>,
 }
@@ -48,6 +52,7 @@ impl Files {
             accepted: None,
             accepted_settings: None,
             wholly: false,
+            locked: None,
             look_at: Some(now),
         }
     }
@@ -55,6 +60,21 @@ impl Files {
     /// Something may have changed.
     pub(super) fn woken(&mut self, now: Timestamp) {
         self.look_no_later_than(now);
+    }
+
+    /// The clock went back: how long the tree has been quiet is not known any more.
+    pub(super) fn clock_set_back(&mut self, now: Timestamp) {
+        self.changed_at = self.changed_at.min(now);
+        if self.look_at.is_some() || !self.wholly {
+            self.changed_at = now;
+            self.look_at = Some(now);
+        }
+    }
+
+    /// Has Git's lock stood for so long that whoever wrote it must be gone? Said once for each lock.
+    pub(super) fn lock_is_stale(&mut self, now: Timestamp) -> bool {
+        let Some((since, told)) = &mut self.locked else { return false };
+        now.duration_since(*since) >= STALE_LOCK && !std::mem::replace(told, true)
     }
 
     /// The tree could not be read; nothing is concluded from that.
@@ -67,11 +87,12 @@ impl Files {
     /// Takes note of a look, and says how far it counts.
     pub(super) fn looked(
         &mut self,
-        digest: Digest,
+        digest: [u8; 32],
         settings: Option<[u8; 32]>,
         git_locked: bool,
         now: Timestamp,
     ) -> Counts {
+        self.locked = git_locked.then(|| self.locked.unwrap_or((now, false)));
         let agrees = self.digest == Some(digest);
         if !agrees {
             self.digest = Some(digest);
@@ -85,7 +106,12 @@ impl Files {
             return Counts::NotYet;
         }
         let quiet = now.duration_since(self.changed_at);
-        if quiet >= self.settle || quiet.is_negative() {
+        if quiet.is_negative() {
+            self.changed_at = now;
+            self.look_no_later_than(after(now, MOMENT.min(self.settle)));
+            return Counts::NotYet;
+        }
+        if quiet >= self.settle {
             let news = !self.wholly || self.accepted != Some(digest);
             self.wholly = true;
             self.accepted = Some(digest);
@@ -115,3 +141,6 @@ impl Files {
 fn after(at: Timestamp, by: SignedDuration) -> Timestamp {
     at.checked_add(by).unwrap_or(Timestamp::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -93,7 +93,7 @@ which of them held would depend on chance."
         }
         "W043" => {
             "[moved] reads old = \"new\": the new key is declared, the old one is not. [removed.KEY] is for a key \
-that is not declared any more."
+that is not declared any more. A source that keeps its key and gets another name is confirmed with key = \"key\"."
         }
         "W050" => {
             "A duration is a number and a unit, `s`, `m`, `h`, `d` or `w`, larger units first: \"90s\", \"30m\", \

@@ -139,7 +139,9 @@ fn check_moves(unit: &Unit, files: &[&FileReading], complete: bool, findings: &m
             }
         }
         for (moved, span) in &file.moved {
-            if let Some(source) = declared.get(moved.from.as_str()) {
+            // `key = "key"` says that the source under this key has another name now.
+            let stays = moved.from == moved.to;
+            if let Some(source) = declared.get(moved.from.as_str()).filter(|_| !stays) {
                 let from = shown(moved.from.as_str());
                 findings
                     .error(

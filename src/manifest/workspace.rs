@@ -219,10 +219,6 @@ fn moved(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Vec<(Moved, Span
         else {
             continue;
         };
-        if from == to {
-            findings.error(Code::Contradiction, span, "a source cannot move to its own key");
-            continue;
-        }
         let (file, line) = findings.place(entry.key);
         moved.push((Moved { from, to, at: Place { file, line } }, entry.key));
     }

@@ -88,8 +88,24 @@ pub struct Intent {
     pub kind: IntentKind,
     /// Ids that bore the name before the write.
     pub before: Vec<SourceId>,
+    /// How the source was declared when the write was decided on. Its block may be gone before its
+    /// outcome is known.
+    pub declared: Option<Declaration>,
     /// When it was recorded.
     pub recorded_at: jiff::Timestamp,
+}
+
+/// How a source stood in the files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Declaration {
+    /// The root that was read.
+    pub root: String,
+    /// The file, below the root.
+    pub file: String,
+    /// The line in `file`, from 1.
+    pub line: u32,
+    /// `protect`
+    pub protect: bool,
 }
 
 /// What an [`Intent`] was about to do.

@@ -35,6 +35,19 @@ impl Echo {
     /// The echoed leaves by path, masked and null ones left out: those are unknown, never drift.
     #[must_use]
     pub fn leaves(&self) -> BTreeMap<FieldPath, &serde_json::Value> {
+        let mut out = self.all_leaves();
+        out.retain(|_, value| !is_masked(value));
+        out
+    }
+
+    /// The paths of every echoed leaf that is set, masked ones with them.
+    #[must_use]
+    pub fn set_paths(&self) -> Vec<FieldPath> {
+        let set = self.all_leaves().into_iter().filter(|(_, value)| !value.is_null());
+        set.map(|(path, _)| path).collect()
+    }
+
+    fn all_leaves(&self) -> BTreeMap<FieldPath, &serde_json::Value> {
         let mut out = BTreeMap::new();
         for (root, value) in [("connection_config", &self.connection_config), ("metadata", &self.metadata)] {
             if let Some(serde_json::Value::Object(entries)) = value {
@@ -44,7 +57,6 @@ impl Echo {
                 }
             }
         }
-        out.retain(|_, value| !is_masked(value));
         out
     }
 }

@@ -61,7 +61,11 @@ impl<'a> Case<'a> {
     fn own_row(&self) -> Option<(&'a Owned, &'a ObservedSource)> {
         let owned = self.owned?;
         let row = match &owned.id {
-            Some(id) => self.rows.iter().find(|row| row.id.as_ref() == Some(id)),
+            // Where the platform shows no ids any more, the only row of the name is still ours.
+            Some(id) => match self.rows {
+                [only] if only.id.is_none() => Some(only),
+                rows => rows.iter().find(|row| row.id.as_ref() == Some(id)),
+            },
             None if self.rows.len() == 1 => self.rows.first(),
             None => None,
         };
@@ -102,7 +106,7 @@ impl<'a> Case<'a> {
             plan.actions.push(self.action(step, "schedule changed".to_owned()));
         }
         let strangers = self.clean_up_superseded(owned, row, plan);
-        let fell_back = row.id != owned.id && owned.id.is_some();
+        let fell_back = row.id != owned.id && owned.id.is_some() && row.id.is_some();
         if comparison.changes.is_empty() && !fell_back {
             plan.unchanged.push(self.source.name.clone());
             return;
@@ -128,9 +132,13 @@ impl<'a> Case<'a> {
     /// Cleans up our older ones under this name. Returns whether others' bear it too.
     fn clean_up_superseded(&self, owned: &Owned, row: &ObservedSource, plan: &mut UnitPlan) -> bool {
         let mut strangers = false;
+        let mut known = row.id.as_ref();
         for other in self.rows.iter().filter(|other| other.id != row.id) {
             match &other.id {
+                // The same row once more.
+                Some(id) if known == Some(id) => {}
                 Some(id) if owned.superseded.contains(id) => {
+                    known = Some(id);
                     let step = Step::Cleanup { id: id.clone(), removal: super::Removal::Superseded };
                     plan.actions.push(self.action(step, "superseded by a newer one of ours".to_owned()));
                 }
@@ -189,7 +197,8 @@ impl<'a> Case<'a> {
     pub(super) fn act_unless_quarantined(&self, action: Action, plan: &mut UnitPlan) {
         let quarantine = self.input.quarantine;
         let held = quarantine.held.get(&self.source.name).cloned();
-        let edited = action.changes.iter().any(|change| !change.drift);
+        let edited = action.changes.iter().any(|change| !change.drift)
+            || self.owned.is_some_and(|owned| owned.applied.definition != self.source.definition);
         let undone = quarantine.mended.get(&self.source.name).copied().unwrap_or_default();
         let fought = action.mends_drift && !edited && undone >= UNDONE_TOO_OFTEN;
         let story = held.or_else(|| {
@@ -213,7 +222,8 @@ impl<'a> Case<'a> {
     fn keep_books(&self, plan: &mut UnitPlan) {
         let Some(owned) = self.owned else { return };
         let mut next = placed(owned, self.source, self.input.root);
-        next.superseded.retain(|id| self.rows.iter().any(|row| row.id.as_ref() == Some(id)));
+        next.superseded
+            .retain(|id| self.rows.iter().any(|row| row.id.as_ref().is_none_or(|shown| shown == id)));
         if next != *owned {
             plan.refresh.push((self.source.name.clone(), next));
         }

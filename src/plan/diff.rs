@@ -39,7 +39,8 @@ impl Comparison {
     /// Everything that differs lies in `metadata`.
     #[must_use]
     pub fn only_metadata(&self) -> bool {
-        self.changes.iter().all(|change| change.path.as_str().starts_with("metadata."))
+        let in_metadata = |change: &FieldChange| change.path.as_str().starts_with("metadata.");
+        !self.changes.is_empty() && self.changes.iter().all(in_metadata)
     }
 
     /// Some of it was done by someone else.
@@ -119,8 +120,9 @@ pub fn compare_foreign(source: &DesiredSource, row: &ObservedSource) -> Comparis
     let shown = row.echo.leaves();
     let mut out = Comparison {
         changes: Vec::new(),
-        unreadable: unreadable(&declared, &shown),
-        undeclared_keys: shown.keys().any(|path| !declared.contains_key(path)),
+        unreadable: declared.keys().filter(|path| !shown.contains_key(*path)).cloned().collect(),
+        // A masked one is set all the same, and would be lost with the first replacement.
+        undeclared_keys: row.echo.set_paths().iter().any(|path| !declared.contains_key(path)),
     };
     if let Some(kind) = row.kind.as_ref().filter(|kind| **kind != source.definition.kind) {
         let after = source.definition.kind.as_str();

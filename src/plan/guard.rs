@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone)]
 pub struct ApprovedPlan {
     plan: Plan,
+    /// Per unit of the plan: the removals that are permitted beyond those in it.
+    spare_removals: Vec<usize>,
 }
 
 impl ApprovedPlan {
@@ -19,19 +21,29 @@ impl ApprovedPlan {
 
     /// The units, each fit to be carried out.
     pub fn units(&self) -> impl Iterator<Item = ApprovedUnit<'_>> {
-        self.plan.units.iter().map(ApprovedUnit)
+        let units = self.plan.units.iter().zip(&self.spare_removals);
+        units.map(|(plan, spare_removals)| ApprovedUnit { plan, spare_removals: *spare_removals })
     }
 }
 
 /// One unit of an [`ApprovedPlan`].
 #[derive(Debug, Clone, Copy)]
-pub struct ApprovedUnit<'a>(&'a UnitPlan);
+pub struct ApprovedUnit<'a> {
+    plan: &'a UnitPlan,
+    spare_removals: usize,
+}
 
 impl<'a> ApprovedUnit<'a> {
     /// What is to be done in it.
     #[must_use]
     pub fn plan(self) -> &'a UnitPlan {
-        self.0
+        self.plan
+    }
+
+    /// So many sources may be removed beyond what is planned, to be connected anew right after.
+    #[must_use]
+    pub fn spare_removals(self) -> usize {
+        self.spare_removals
     }
 }
 
@@ -76,23 +88,25 @@ impl Overrides {
 /// unit are withheld; over `max_replace`, all its replacements. The rest goes through.
 #[must_use]
 pub fn approve(mut plan: Plan, host: &HostLimits, recent: &BTreeMap<Unit, usize>) -> ApprovedPlan {
+    plan.units.sort_by(|a, b| a.unit().cmp(b.unit()));
+    let mut spare_removals = Vec::with_capacity(plan.units.len());
     for unit in &mut plan.units {
         let recent = recent.get(unit.unit()).copied().unwrap_or_default();
-        limit_removals(unit, host, recent);
+        spare_removals.push(limit_removals(unit, host, recent));
         limit_replacements(unit, host);
         unit.withheld.sort_by(|a, b| (&a.name, a.action).cmp(&(&b.name, b.action)));
     }
-    plan.units.sort_by(|a, b| a.unit().cmp(b.unit()));
-    ApprovedPlan { plan }
+    ApprovedPlan { plan, spare_removals }
 }
 
-fn limit_removals(unit: &mut UnitPlan, host: &HostLimits, recent: usize) {
+/// Returns how many more may go.
+fn limit_removals(unit: &mut UnitPlan, host: &HostLimits, recent: usize) -> usize {
     // A share is taken of what was ours at the beginning of the hour.
     let owned = unit.owned + recent;
     let limit = tighter(Some(unit.desired.policy.max_cleanup), host.max_cleanup, owned);
     let count = unit.actions.iter().filter(|action| action.step.counts_as_removal()).count();
     if count == 0 || count + recent <= limit {
-        return;
+        return limit.saturating_sub(count + recent);
     }
     let earlier = if recent == 0 { String::new() } else { format!(" after {recent} in the last hour") };
     let reason = format!("{count} to clean up{earlier}, but at most {limit} of {owned} may go in an hour");
@@ -102,6 +116,7 @@ fn limit_removals(unit: &mut UnitPlan, host: &HostLimits, recent: usize) {
         _ => format!("run `wellspring apply --max-cleanup {needed}`, or raise `max_cleanup` under [policy]"),
     };
     withhold(unit, "max-cleanup", &reason, &allow, |action| action.step.counts_as_removal());
+    limit.saturating_sub(recent)
 }
 
 fn limit_replacements(unit: &mut UnitPlan, host: &HostLimits) {

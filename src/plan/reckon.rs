@@ -6,7 +6,8 @@
 
 use super::{carried::carried_out, echo_of};
 use crate::model::{
-    Applied, FingerprintKey, Intent, IntentKind, Inventory, ObservedSource, Owned, Sent, SourceId, SourceName,
+    Applied, Declaration, FingerprintKey, Intent, IntentKind, Inventory, ObservedSource, Owned, Sent,
+    SourceId, SourceName,
 };
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
@@ -169,7 +170,7 @@ fn appeared<'a>(
     let told = |row: &&ObservedSource| {
         (row.id.is_some() && row.id.as_ref() == answered_id) || may_be(applied, row, key)
     };
-    if answer.is_none() || new.is_empty() || new.iter().any(|row| told(&row)) {
+    if answer.is_none() || new.is_empty() || new.iter().any(&told) {
         return Some(new.into_iter().filter(told).collect());
     }
     // A lagging list may show someone else's row before it shows ours. What the platform said it
@@ -288,6 +289,12 @@ impl Reckoning {
             declared_in: before.and_then(|owned| owned.declared_in.clone()),
             file: before.and_then(|owned| owned.file.clone()),
             line: before.and_then(|owned| owned.line),
+        };
+        let owned = match intent.declared.clone() {
+            Some(Declaration { root, file, line, protect }) => {
+                Owned { protect, declared_in: Some(root), file: Some(file), line: Some(line), ..owned }
+            }
+            None => owned,
         };
         self.corrections.push(Correction::Own(intent.name.clone(), Box::new(owned.clone())));
         self.inventory.owned.insert(intent.name.clone(), owned);

@@ -4,16 +4,20 @@
 
 use super::decide::{is_pending, our_ids};
 use super::{Action, Input, Removal, Step, UnitPlan, Withheld};
-use crate::model::{ObservedSource, Owned, Place, Prune, RemovedAction, SourceName};
+use crate::model::{
+    Definition, DesiredSource, ObservedSource, Owned, Place, Prune, RemovedAction, SourceKey, SourceName,
+};
+use std::collections::BTreeMap;
 
 /// Takes one undeclared source of ours through the conditions.
 pub(super) fn undeclared(
     input: &Input<'_>,
     name: &SourceName,
     owned: &Owned,
-    rows: &[&ObservedSource],
+    listed: &BTreeMap<&SourceName, Vec<&ObservedSource>>,
     plan: &mut UnitPlan,
 ) {
+    let rows = listed.get(name).map_or(&[][..], Vec::as_slice);
     let at = place_of(owned);
     let action = |step, reason: String| Action {
         step,
@@ -30,8 +34,11 @@ pub(super) fn undeclared(
         let to = input.desired.sources.iter().find(|source| source.key == moved.to)?;
         Some((moved, to))
     });
-    let ids: Vec<_> = our_ids(owned, rows).cloned().collect();
-    let nothing_left = rows.is_empty() || (ids.is_empty() && owned.id.is_some());
+    let mut ids: Vec<_> = our_ids(owned, rows).cloned().collect();
+    ids.dedup();
+    // A row without an id may be ours.
+    let all_known = owned.id.is_some() && rows.iter().all(|row| row.id.is_some());
+    let nothing_left = rows.is_empty() || (ids.is_empty() && all_known);
 
     let withheld = if is_pending(input, name) {
         Some(Reason::new(
@@ -64,6 +71,9 @@ pub(super) fn undeclared(
     } else if owned.declared_in.as_deref() != Some(input.root) {
         let allow = "declare it here once, then remove it".to_owned();
         Some(Reason::new("other-root", "never seen declared in this directory").allow(allow))
+    } else if let Some((_, to)) = moved.filter(|(_, to)| !arrives(input, &to.name, listed, plan)) {
+        let why = format!("[moved] to {}, which is not there and ours yet", to.key);
+        Some(Reason::new("not-moved-yet", &why))
     } else {
         None
     };
@@ -88,31 +98,50 @@ pub(super) fn undeclared(
         }
         (None, None) => (Removal::Undeclared, "gone from the files".to_owned(), at.clone()),
     };
+    // One of them stands for the source; the others are its older ones.
+    let last = ids.iter().find(|id| owned.id.as_ref() == Some(*id)).or(ids.first()).cloned();
     for id in ids {
-        let removal = if owned.id.as_ref() == Some(&id) { removal.clone() } else { Removal::Superseded };
+        let removal = if last.as_ref() == Some(&id) { removal.clone() } else { Removal::Superseded };
         plan.actions.push(Action { at: at.clone(), ..action(Step::Cleanup { id, removal }, reason.clone()) });
     }
 }
 
-/// A removal whose definition reappears under a new name is very likely a rename. The new one is
-/// connected; the old one stays until the files say which it is.
+/// Is the source of this name ours and listed, or about to be?
+fn arrives(
+    input: &Input<'_>,
+    name: &SourceName,
+    listed: &BTreeMap<&SourceName, Vec<&ObservedSource>>,
+    plan: &UnitPlan,
+) -> bool {
+    let comes = |action: &Action| {
+        action.name == *name && matches!(action.step, Step::Connect { .. } | Step::Adopt { .. })
+    };
+    let stands = |owned: &Owned| {
+        let rows = listed.get(name).map_or(&[][..], Vec::as_slice);
+        our_ids(owned, rows).next().is_some() || rows.iter().any(|row| row.id.is_none())
+    };
+    let settled = !is_pending(input, name);
+    settled && (plan.actions.iter().any(comes) || input.inventory.owned.get(name).is_some_and(stands))
+}
+
+/// A removal whose definition or key is declared under another name is very likely a rename. The new
+/// one is connected; the old one stays, in later passes too, until the files say which it is.
 pub(super) fn withhold_renames(plan: &mut UnitPlan, input: &Input<'_>) {
-    let appearing: Vec<usize> = plan
-        .actions
-        .iter()
-        .filter_map(|action| match action.step {
-            Step::Connect { index } | Step::Adopt { index, .. } => Some(index),
-            _ => None,
-        })
-        .collect();
+    let looks = |definition: &Definition| {
+        let told = !definition.connection_config.is_empty();
+        told.then(|| serde_json::json!([definition.kind, definition.connection_config]).to_string())
+    };
+    let sources = &input.desired.sources;
+    let by_key: BTreeMap<&SourceKey, &DesiredSource> =
+        sources.iter().map(|source| (&source.key, source)).collect();
+    let by_look: BTreeMap<String, &DesiredSource> =
+        sources.iter().rev().filter_map(|source| Some((looks(&source.definition)?, source))).collect();
     let mut kept = Vec::with_capacity(plan.actions.len());
     for action in std::mem::take(&mut plan.actions) {
         let undeclared = matches!(&action.step, Step::Cleanup { removal: Removal::Undeclared, .. });
         let twin = input.inventory.owned.get(&action.name).filter(|_| undeclared).and_then(|owned| {
-            appearing.iter().map(|index| &input.desired.sources[*index]).find(|source| {
-                let (was, now) = (&owned.applied.definition, &source.definition);
-                was.kind == now.kind && was.connection_config == now.connection_config
-            })
+            let alike = || by_look.get(&looks(&owned.applied.definition)?);
+            by_key.get(&owned.key).or_else(alike)
         });
         match twin {
             Some(twin) => plan.withheld.push(Withheld {
@@ -120,9 +149,12 @@ pub(super) fn withhold_renames(plan: &mut UnitPlan, input: &Input<'_>) {
                 name: action.name.clone(),
                 action: "cleanup",
                 code: "rename",
-                reason: format!("gone from the files, but {} is the same source: a rename?", twin.key),
+                reason: match twin.key == action.source {
+                    true => format!("{} is named {:?} now: a rename?", twin.key, twin.name.as_str()),
+                    false => format!("gone from the files, but {} is the same source: a rename?", twin.key),
+                },
                 at: action.at.clone(),
-                allow: Some(format!("write `{} = \"{}\"` under [moved]", action.source, twin.key)),
+                allow: Some(format!("write `{} = {:?}` under [moved]", toml_key(&action.source), twin.key)),
                 refused: false,
             }),
             None => kept.push(action),
@@ -154,6 +186,12 @@ pub(super) fn withhold_waiting_moves(plan: &mut UnitPlan, input: &Input<'_>) {
         refused: false,
     }));
     plan.actions = actions.iter().filter(|action| !waits(action)).cloned().collect();
+}
+
+/// As it is written in a file.
+fn toml_key(key: &SourceKey) -> String {
+    let is_bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if key.as_str().chars().all(is_bare) { key.to_string() } else { format!("{key:?}") }
 }
 
 struct Reason {

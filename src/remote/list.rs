@@ -219,8 +219,7 @@ mod tests {
         "connection_config":{"port":1},"metadata":{"d":[1,"x"]}},{"name":"b"}]}"#;
 
     fn decoded(body: &[u8]) -> Result<Vec<ObservedSource>, RemoteErrorKind> {
-        let reply = Reply { status: StatusCode::OK, body: body.to_vec(), link_next: false };
-        decode(&reply, str::to_owned)
+        decode(&Reply::ok(body), str::to_owned)
     }
 
     #[test]

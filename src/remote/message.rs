@@ -11,7 +11,9 @@ const LONGEST_MESSAGE: usize = 500;
 /// Shorter texts would withhold messages that only happen to contain them.
 const SHORTEST_SECRET: usize = 4;
 
-const WITHHELD: &str = "(message withheld: it repeats a secret)";
+/// What stands in the place of a message that repeats a secret.
+/// What stands in the place of a message that repeats a secret.
+pub(super) const WITHHELD: &str = "(message withheld: it repeats a secret)";
 
 /// The secrets that went out with a request. A message that repeats one of them is not shown.
 #[derive(Default)]
@@ -80,14 +82,10 @@ impl Sent {
         }
     }
 
-    /// The platform's message, or what to say in its stead.
-    pub(super) fn cleaned(&self, message: &str, token: Option<&SecretString>) -> String {
+    /// Does `message` repeat one of these, or the token?
+    pub(super) fn is_in(&self, message: &str, token: Option<&SecretString>) -> bool {
         let repeats = |secret: &SecretString| message.contains(secret.expose_secret());
-        if self.0.iter().any(repeats) || token.is_some_and(repeats) {
-            WITHHELD.to_owned()
-        } else {
-            printable(message)
-        }
+        self.0.iter().any(repeats) || token.is_some_and(repeats)
     }
 }
 
@@ -146,10 +144,10 @@ mod tests {
             (json!({"password": "p q&r"}), "password=p%20q%26r"),
             (json!({"password": 123_456}), "123456 is not a text"),
         ] {
-            assert_eq!(sent(config.clone()).cleaned(message, None), WITHHELD, "{config}");
+            assert!(sent(config.clone()).is_in(message, None), "{config}");
         }
         let token = SecretString::from("eyJtoken");
-        assert_eq!(Sent::default().cleaned("Bearer eyJtoken is bad", Some(&token)), WITHHELD);
+        assert!(Sent::default().is_in("Bearer eyJtoken is bad", Some(&token)));
     }
 
     #[test]
@@ -157,16 +155,13 @@ mod tests {
         let name = SourceName::parse("s").unwrap();
         let source = ResolvedSource::new(name, "api".into(), json!({"x": "a-b-c"}), serde_json::Map::new());
         let source = source.with_secrets(vec![SecretString::from("a-b-c")]);
-        assert_eq!(Sent::in_sources(&[&source]).cleaned("what is a-b-c?", None), WITHHELD);
+        assert!(Sent::in_sources(&[&source]).is_in("what is a-b-c?", None));
     }
 
     #[test]
     fn an_innocent_message_is_shown() {
         let sent = sent(json!({"host": "db.example.com", "username": "reader", "password": "pw"}));
-        assert_eq!(
-            sent.cleaned("reader cannot reach db.example.com, pw", None),
-            "reader cannot reach db.example.com, pw"
-        );
+        assert!(!sent.is_in("reader cannot reach db.example.com, pw", None));
     }
 
     #[test]

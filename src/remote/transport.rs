@@ -3,13 +3,14 @@
 use super::base_url::BaseUrl;
 use super::error::{Endpoint, RemoteError, RemoteErrorKind};
 use super::limits::Limits;
-use super::message::{Sent, printable};
+use super::message::{Sent, WITHHELD, printable};
 use super::{Settings, Token, guard, request, retry};
 use crate::model::{Scope, Unit, WorkspaceId};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LINK, LOCATION};
 use reqwest::{Client, Method, Request, Response, StatusCode, Url};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,6 +30,8 @@ pub(super) struct Transport {
     settings: Settings,
     limits: Limits,
     token: Mutex<Option<SecretString>>,
+    /// The secrets of each unit's sources: any answer may repeat what an earlier request brought.
+    known: Mutex<BTreeMap<Unit, Sent>>,
 }
 
 /// How requests leave this process, or do not.
@@ -77,6 +80,13 @@ pub(super) struct Reply {
     pub(super) link_next: bool,
 }
 
+impl Reply {
+    /// HTTP 200 with this body.
+    pub(super) fn ok(body: &[u8]) -> Self {
+        Self { status: StatusCode::OK, body: body.to_vec(), link_next: false }
+    }
+}
+
 impl Call<'_> {
     pub(super) fn error(&self, kind: RemoteErrorKind) -> RemoteError {
         let on = match self.scope {
@@ -115,7 +125,7 @@ impl Transport {
 
     fn by(way: Way, settings: Settings) -> Self {
         let limits = Limits::new(settings.max_in_flight, settings.requests_per_second);
-        Self { way, settings, limits, token: Mutex::new(None) }
+        Self { way, settings, limits, token: Mutex::new(None), known: Mutex::default() }
     }
 
     pub(super) fn new(settings: Settings) -> Result<Self, RemoteError> {
@@ -160,9 +170,22 @@ impl Transport {
         self.settings.backoff.run(|| self.attempt(call, &request)).await
     }
 
+    /// These take the place of the unit's secrets known before.
+    pub(super) fn withhold(&self, unit: &Unit, secrets: Sent) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(unit.clone(), secrets);
+    }
+
     /// A message of the platform, fit to be shown.
     pub(super) fn cleaned(&self, sent: &Sent, message: &str) -> String {
-        sent.cleaned(message, self.token.lock().unwrap_or_else(PoisonError::into_inner).as_ref())
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
+        if message.is_empty() {
+            return String::new();
+        }
+        match known.values().chain([sent]).any(|secrets| secrets.is_in(message, token.as_ref())) {
+            true => WITHHELD.to_owned(),
+            false => printable(message),
+        }
     }
 
     /// One attempt; a second one when the token was refused and the source has another by now.

@@ -6,7 +6,9 @@ use super::journal::{self, JournalEntry};
 use super::learned;
 use super::quarantine::{self, Quarantined};
 use super::{State, StateError};
-use crate::model::{Intent, IntentKind, Inventory, Owned, SourceId, SourceKey, SourceName, Unit};
+use crate::model::{
+    Declaration, Intent, IntentKind, Inventory, Owned, SourceId, SourceKey, SourceName, Unit,
+};
 use jiff::Timestamp;
 use rusqlite::{Connection, Transaction, params};
 use std::collections::BTreeMap;
@@ -22,6 +24,8 @@ pub struct NewIntent {
     pub kind: IntentKind,
     /// Ids that bear the name before the write.
     pub before: Vec<SourceId>,
+    /// How the source is declared.
+    pub declared: Option<Declaration>,
 }
 
 /// One step of a [`State::commit`].
@@ -94,8 +98,8 @@ impl State {
         let unit = unit.clone();
         self.write(move |transaction, platform| {
             let mut statement = transaction.prepare(
-                "INSERT INTO intents (platform, workspace, scope, name, key, kind, before, recorded_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                "INSERT INTO intents (platform, workspace, scope, name, key, kind, before, recorded_at, declared)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             )?;
             intents
                 .iter()
@@ -109,6 +113,7 @@ impl State {
                         codec::encode(&intent.kind, &intent.name)?,
                         codec::encode(&intent.before, &intent.name)?,
                         nanoseconds(now),
+                        codec::encode(&intent.declared, &intent.name)?,
                     ])?)
                 })
                 .collect()
@@ -183,7 +188,7 @@ fn owned(connection: &Connection, platform: &str, unit: &Unit) -> Result<BTreeMa
 
 fn intents(connection: &Connection, platform: &str, unit: &Unit) -> Result<Vec<Intent>, Fault> {
     let mut statement = connection.prepare(
-        "SELECT number, name, key, kind, before, recorded_at FROM intents
+        "SELECT number, name, key, kind, before, recorded_at, declared FROM intents
          WHERE platform = ?1 AND workspace = ?2 AND scope = ?3 ORDER BY number",
     )?;
     let mut rows = statement.query([platform, unit.workspace.as_str(), unit.scope.as_str()])?;
@@ -196,6 +201,10 @@ fn intents(connection: &Connection, platform: &str, unit: &Unit) -> Result<Vec<I
             kind: codec::decode(&row.get::<_, String>(3)?, "intents")?,
             before: codec::decode(&row.get::<_, String>(4)?, "intents")?,
             recorded_at: instant(row.get(5)?),
+            declared: match row.get::<_, Option<String>>(6)? {
+                Some(declared) => codec::decode(&declared, "intents")?,
+                None => None,
+            },
         });
     }
     Ok(intents)

@@ -132,6 +132,9 @@ pub struct Retention {
     pub runs_per_source: u32,
     /// Older journal rows are dropped; never any of the last day, which the limits need.
     pub age: Duration,
+    /// So are all but about the newest so many, the last day aside: what fails every few seconds
+    /// leaves a row each time.
+    pub journal_rows: u32,
 }
 
 impl State {
@@ -274,6 +277,7 @@ impl State {
             .unwrap_or(SignedDuration::MAX)
             .max(SignedDuration::from_hours(24));
         let before = now.saturating_sub(age).unwrap_or(Timestamp::MIN);
+        let yesterday = now.saturating_sub(SignedDuration::from_hours(24)).unwrap_or(Timestamp::MIN);
         self.write(move |transaction, platform| {
             transaction.execute(
                 "DELETE FROM runs WHERE run IN (
@@ -293,6 +297,11 @@ impl State {
             transaction.execute(
                 "DELETE FROM journal WHERE platform = ?1 AND at < ?2",
                 params![platform, nanoseconds(before)],
+            )?;
+            transaction.execute(
+                "DELETE FROM journal WHERE platform = ?1 AND at < ?2
+                     AND number <= (SELECT max(number) FROM journal) - ?3",
+                params![platform, nanoseconds(yesterday), keep.journal_rows],
             )?;
             Ok(())
         })

@@ -265,7 +265,7 @@ impl History {
                                 &mut world,
                                 &plan.desired,
                                 *index,
-                                owned.id.as_ref().map(|id| id.as_json()),
+                                owned.id.as_ref().map(wellspring::model::SourceId::as_json),
                             );
                         }
                     }

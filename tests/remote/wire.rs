@@ -376,7 +376,9 @@ async fn no_more_calls_are_under_way_than_permitted() {
     let platform = Platform::start();
     let gate = Gate::closed();
     platform.script_always("list", Fault::HoldBeforeActing(gate.clone()));
-    let settings = Settings { max_in_flight: 2, ..settings(&platform.url(), &platform.token()) };
+    // One of the three is for syncs.
+    let timeout = Duration::from_secs(60);
+    let settings = Settings { max_in_flight: 3, timeout, ..settings(&platform.url(), &platform.token()) };
     let reader = Reader::new(settings).unwrap();
     let calls: Vec<_> = (0..6)
         .map(|_| {

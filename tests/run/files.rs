@@ -77,6 +77,18 @@ fn a_broken_file_is_told_with_its_place_and_holds_back_its_own_workspace_only() 
 }
 
 #[test]
+fn a_file_that_is_renamed_and_broken_at_once_leaves_the_last_good_reading_in_force() {
+    let (scene, daemon) = settled();
+    scene.tree.write("workspaces/other.toml", "[workspace]\nid = \"ws_one\"\n\n[sources.alpha\n");
+    scene.tree.remove("workspaces/ws_one.toml");
+    daemon.wait_for_line("file=workspaces/other.toml line=4");
+    scene.platform.remove("ws_one", "user", "beta");
+    daemon.signal("USR1");
+    until("beta is put back", || scene.holds("ws_one", &[A, B]));
+    assert_eq!(scene.platform.calls_to("cleanup").len(), 0);
+}
+
+#[test]
 fn broken_settings_change_nothing() {
     let (scene, daemon) = settled();
     let settings = scene.tree.read("wellspring.toml");

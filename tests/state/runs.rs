@@ -130,9 +130,27 @@ async fn pruning_keeps_what_is_needed() {
         .commit(&unit("a"), vec![journalled(entry("old", at(-day - 1))), journalled(entry("new", at(0)))])
         .await
         .unwrap();
-    state.prune_history(at(0), Retention { runs_per_source: 2, age: Duration::ZERO }).await.unwrap();
+    state
+        .prune_history(at(0), Retention { runs_per_source: 2, age: Duration::ZERO, journal_rows: 100 })
+        .await
+        .unwrap();
     let kept: Vec<i64> = state.history(all_runs()).await.unwrap().iter().map(|run| run.run).collect();
     assert_eq!(kept, [runs[4], runs[3], runs[1], running]);
     assert_eq!(state.journal(all_rows()).await.unwrap().len(), 1);
     assert_eq!(state.last_runs(&unit("a")).await.unwrap()[&name("crm")].last_success, Some(at(2)));
+}
+
+#[tokio::test]
+async fn the_journal_does_not_grow_without_bound_and_keeps_its_last_day() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = State::open(dir.path(), PLATFORM).unwrap();
+    let day = SignedDuration::from_hours(24).as_secs();
+    let old = (0..20).map(|n| journalled(entry("old", at(n - 2 * day))));
+    let new = (0..5).map(|n| journalled(entry("new", at(n))));
+    state.commit(&unit("a"), old.chain(new).collect()).await.unwrap();
+    let year = Duration::from_secs(365 * 86_400);
+    for (journal_rows, left) in [(100, 25), (8, 8), (2, 5)] {
+        state.prune_history(at(10), Retention { runs_per_source: 2, age: year, journal_rows }).await.unwrap();
+        assert_eq!(state.journal(all_rows()).await.unwrap().len(), left);
+    }
 }

@@ -1,0 +1,85 @@
+//! What each fuzz target does with its bytes. `tests/fuzz_corpus.rs` does the same on stable Rust.
+
+use jiff::{SignedDuration, Timestamp};
+use std::sync::Arc;
+use std::time::Duration;
+use wellspring::manifest::{SourceFile, read, render};
+use wellspring::model::{Missed, Overlap, Scope, SourceName, SyncSpec, Unit, When, WorkspaceId};
+use wellspring::remote;
+use wellspring::schedule::{Timing, describe};
+
+/// A tree: files one after another, each below a line `#=== PATH`. What stands before the first is
+/// a workspace file. Bytes that are no text are a file that cannot be read.
+pub fn manifest(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        let files = [SourceFile { path: "broken.toml".into(), text: Err("not UTF-8".into()) }];
+        assert!(read(&files, &|_| None).has_errors());
+        return;
+    };
+    let mut files = Vec::new();
+    for (n, part) in text.split("#=== ").enumerate().take(20) {
+        let (path, text) =
+            if n == 0 { ("w.toml", part) } else { part.split_once('\n').unwrap_or((part, "")) };
+        files.push(SourceFile { path: Arc::from(path), text: Ok(text) });
+    }
+    let variable = |name: &str| (!name.is_empty()).then(|| format!("value of {name}"));
+    let reading = read(&files, &variable);
+    assert_eq!(reading.has_errors(), !reading.desired.broken.is_empty(), "an error breaks its file");
+    assert!(reading.desired.units.is_sorted_by(|a, b| a.unit < b.unit), "each unit stands once");
+    let _ = render(&reading.diagnostics, &files, bytes.len().is_multiple_of(2));
+    for unit in &reading.desired.units {
+        for source in &unit.sources {
+            if let Some(spec) = &source.sync {
+                assert!(
+                    Timing::compile(&unit.unit, &source.name, spec).is_ok(),
+                    "a schedule that was accepted"
+                );
+                let _ = describe(spec);
+            }
+        }
+    }
+}
+
+/// The body of a `list` answer.
+pub fn list(bytes: &[u8]) {
+    match remote::read_list(bytes) {
+        Ok(sources) => assert!(sources.iter().all(|source| !source.name.as_str().is_empty())),
+        Err(kind) => assert!(kind.to_string().len() < 8 * 1024, "a message is short, whatever was sent"),
+    }
+}
+
+/// A cron expression on the first line, a time zone on the second, seconds since 1970 on the third.
+pub fn cron(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let mut lines = text.lines();
+    let expression = lines.next().unwrap_or_default().to_owned();
+    let timezone = lines.next().unwrap_or("UTC").to_owned();
+    let from = lines.next().and_then(|line| line.parse().ok());
+    let from = from.and_then(|second| Timestamp::from_second(second).ok()).unwrap_or(Timestamp::UNIX_EPOCH);
+    let unit = Unit {
+        workspace: WorkspaceId::parse("w").expect("a plain id"),
+        scope: Scope::parse("user").expect("a plain scope"),
+    };
+    let spec = SyncSpec {
+        when: When::Cron { expression, timezone },
+        jitter: Duration::from_secs(60),
+        stale_after: None,
+        missed: Missed::Once,
+        timeout: None,
+        on_connect: false,
+        on_change: false,
+        overlap: Overlap::Forbid,
+    };
+    let _ = describe(&spec);
+    let name = SourceName::parse("s").expect("a plain name");
+    let Ok(timing) = Timing::compile(&unit, &name, &spec) else { return };
+    let upcoming = timing.upcoming(from, 20);
+    assert!(upcoming.is_sorted_by(|a, b| a < b), "firings come one after another");
+    assert!(upcoming.first().is_none_or(|first| *first > from));
+    for firing in upcoming {
+        let just_before = firing.saturating_sub(SignedDuration::from_nanos(1));
+        let next = just_before.ok().and_then(|before| timing.next_after(before));
+        assert_eq!(next, Some(firing), "a firing is found from just before it");
+        assert_eq!(timing.latest_at_or_before(firing), Some(firing));
+    }
+}

@@ -1,0 +1,92 @@
+//! Plans in files: `plan --out FILE`, `apply FILE`.
+
+use super::args::{self, ApplyArgs, LimitArgs, Selection};
+use super::workplace::{self, Workplace};
+use super::{Exit, Failure};
+use crate::model::Limit;
+use crate::plan::saved::{Asked, SavedPlan, Stale};
+use crate::reconcile::{Planned, Planner};
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// A larger file is no saved plan.
+const LARGEST: u64 = 64 << 20;
+
+/// What the command line says, to be said again when the plan is applied.
+pub(super) fn asked(selection: &Selection, limits: &LimitArgs) -> Asked {
+    Asked {
+        workspaces: selection.workspace.clone(),
+        sources: selection.source.clone(),
+        prune: limits.prune,
+        max_cleanup: limits.max_cleanup.map(|limit| match limit {
+            Limit::Count(count) => count.to_string(),
+            Limit::Percent(percent) => format!("{percent}%"),
+        }),
+    }
+}
+
+/// What a plan made just now is made from.
+pub(super) fn now(
+    place: &Workplace,
+    planner: &Planner,
+    planned: &[Planned],
+    asked: Asked,
+) -> Result<SavedPlan, Failure> {
+    let platform = if place.is_local() { "the local platform".to_owned() } else { place.url() };
+    let units = planned.iter().map(|made| Some((made.plan.unit().clone(), made.basis.clone()?))).collect();
+    let Some(units) = units else {
+        let message = "not every workspace could be planned, so there is no plan to save or compare";
+        return Err(Failure { exit: Exit::Failed, message: message.to_owned() });
+    };
+    Ok(SavedPlan::new(&platform, &workplace::root(&place.settings), &planner.key, asked, units))
+}
+
+/// Saves it, for its owner's eyes only.
+pub(super) fn write(path: &Path, plan: &SavedPlan) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure {
+        exit: Exit::Failed,
+        message: format!("the plan could not be saved in {}: {error}", path.display()),
+    };
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path).map_err(failed)?;
+    file.write_all(plan.to_text().as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
+}
+
+/// The saved plan that `apply` is given, and what is then asked; `None` where PATH is the tree.
+pub(super) fn given(args: &ApplyArgs) -> Result<Option<(SavedPlan, ApplyArgs)>, Failure> {
+    let Some(path) = args.path.as_ref().filter(|path| path.is_file()) else { return Ok(None) };
+    if asked(&args.selection, &args.limits) != Asked::default() {
+        return Err(Failure::usage(
+            "a saved plan is applied as it was made: leave -w, -s and the limits out",
+        ));
+    }
+    let plan = read(path)?;
+    let asked = plan.asked().clone();
+    let max_cleanup = asked.max_cleanup.as_deref().map(args::limit).transpose();
+    let max_cleanup = max_cleanup.map_err(|why| refused(path, &Stale::NotAPlan(why)))?;
+    let args = ApplyArgs {
+        path: None,
+        selection: Selection { workspace: asked.workspaces, source: asked.sources },
+        yes: args.yes,
+        limits: LimitArgs { prune: asked.prune, max_cleanup },
+    };
+    Ok(Some((plan, args)))
+}
+
+fn read(path: &Path) -> Result<SavedPlan, Failure> {
+    let mut text = String::new();
+    File::open(path).and_then(|file| file.take(LARGEST).read_to_string(&mut text)).map_err(|error| {
+        Failure::usage(&format!("the saved plan {} cannot be read: {error}", path.display()))
+    })?;
+    SavedPlan::from_text(&text).map_err(|stale| match stale {
+        Stale::NotAPlan(_) => Failure::usage(&format!("{}: {stale}", path.display())),
+        stale => refused(path, &stale),
+    })
+}
+
+/// The files, the platform or the policy moved on: exit 4.
+pub(super) fn refused(path: &Path, stale: &Stale) -> Failure {
+    Failure { exit: Exit::Refused, message: format!("{}: {stale}", path.display()) }
+}

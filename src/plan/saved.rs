@@ -1,0 +1,277 @@
+//! A saved plan: not what is to be done, but what it was made from, as one hash.
+//!
+//! Whoever applies it plans again, and goes on only when that plan is made from the same: the files,
+//! the rows, what is ours, the policy, and the secrets (by their keyed fingerprints). Times and
+//! wording take no part. It holds no value of any source.
+
+use super::{Input, SecretState, compare_foreign};
+use crate::model::{DesiredSource, FieldPath, FingerprintKey, ObservedSource, Owned, Unit};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// The version of the file's format.
+const VERSION: u32 = 1;
+
+/// What the file says it is.
+const KIND: &str = "wellspring plan";
+
+/// A plan as it is kept in a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SavedPlan {
+    kind: String,
+    version: u32,
+    /// The platform's URL.
+    platform: String,
+    /// The root of the tree.
+    root: String,
+    /// The key that the fingerprints in the hash were made with.
+    key_id: String,
+    /// `-w`, `-s` and the limits it was made with.
+    asked: Asked,
+    /// Per unit the hash of what its plan was made from.
+    units: Vec<(Unit, String)>,
+}
+
+/// What the command line said when the plan was made; applying it asks the same.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// `-w`
+    pub workspaces: Vec<String>,
+    /// `-s`
+    pub sources: Vec<String>,
+    /// `--prune`
+    pub prune: bool,
+    /// `--max-cleanup`, as written.
+    pub max_cleanup: Option<String>,
+}
+
+/// Why a saved plan is not applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stale {
+    /// The file is not a saved plan; the text says why.
+    NotAPlan(String),
+    /// It was made by a version with another format.
+    Version(u32),
+    /// It was made for another platform: made for, now.
+    Platform(String, String),
+    /// It was made from another directory: made from, now.
+    Root(String, String),
+    /// Its secrets cannot be compared: the fingerprint key is another.
+    Key,
+    /// These units are not as they were.
+    Moved(Vec<Unit>),
+}
+
+impl fmt::Display for Stale {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const AGAIN: &str = "nothing was done; plan again and look at what has changed";
+        match self {
+            Self::NotAPlan(why) => write!(f, "this is not a saved plan: {why}"),
+            Self::Version(version) => {
+                write!(f, "the plan was saved in format {version}, and this program reads {VERSION}; {AGAIN}")
+            }
+            Self::Platform(then, now) => {
+                write!(
+                    f,
+                    "the plan was made for {then}, and this would be applied to {now}; nothing was done"
+                )
+            }
+            Self::Root(then, now) => {
+                write!(f, "the plan was made from {then}, and the files are now read from {now}; {AGAIN}")
+            }
+            Self::Key => write!(
+                f,
+                "the plan was made with another fingerprint key, so it cannot be told whether the secrets \
+                 are the same: apply it with the state directory it was made with; nothing was done"
+            ),
+            Self::Moved(units) => {
+                let units: Vec<String> = units.iter().map(ToString::to_string).collect();
+                let units = units.join(", ");
+                write!(
+                    f,
+                    "the files, the platform or the policy moved since the plan was saved ({units}); {AGAIN}"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for Stale {}
+
+impl SavedPlan {
+    /// A plan of these units, each with its [`basis`].
+    #[must_use]
+    pub fn new(
+        platform: &str,
+        root: &str,
+        key: &FingerprintKey,
+        asked: Asked,
+        mut units: Vec<(Unit, String)>,
+    ) -> Self {
+        units.sort();
+        Self {
+            kind: KIND.to_owned(),
+            version: VERSION,
+            platform: platform.to_owned(),
+            root: root.to_owned(),
+            key_id: key.id().to_owned(),
+            asked,
+            units,
+        }
+    }
+
+    /// As it is written into the file.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        #[expect(clippy::expect_used, reason = "its maps have text for keys")]
+        let text = serde_json::to_string_pretty(self).expect("a saved plan is representable in JSON");
+        text + "\n"
+    }
+
+    /// Reads it back.
+    ///
+    /// # Errors
+    /// When the text is something else, or of another version.
+    pub fn from_text(text: &str) -> Result<Self, Stale> {
+        let value: Value = serde_json::from_str(text)
+            .map_err(|error| Stale::NotAPlan(format!("not JSON at line {}", error.line())))?;
+        if value.get("kind").and_then(Value::as_str) != Some(KIND) {
+            return Err(Stale::NotAPlan(format!("its `kind` is not {KIND:?}")));
+        }
+        match value.get("version").and_then(Value::as_u64) {
+            Some(version) if version == u64::from(VERSION) => {}
+            version => return Err(Stale::Version(version.and_then(|v| v.try_into().ok()).unwrap_or(0))),
+        }
+        serde_json::from_value(value).map_err(|error| Stale::NotAPlan(error.to_string()))
+    }
+
+    /// What was asked when it was made.
+    #[must_use]
+    pub fn asked(&self) -> &Asked {
+        &self.asked
+    }
+
+    /// Is a plan made now, for the same, made from the same?
+    ///
+    /// # Errors
+    /// What is not the same.
+    pub fn check(&self, now: &Self) -> Result<(), Stale> {
+        if self.platform != now.platform {
+            return Err(Stale::Platform(self.platform.clone(), now.platform.clone()));
+        }
+        if self.root != now.root {
+            return Err(Stale::Root(self.root.clone(), now.root.clone()));
+        }
+        if self.key_id != now.key_id {
+            return Err(Stale::Key);
+        }
+        let then: BTreeMap<&Unit, &String> = self.units.iter().map(|(unit, hash)| (unit, hash)).collect();
+        let here: BTreeMap<&Unit, &String> = now.units.iter().map(|(unit, hash)| (unit, hash)).collect();
+        let mut moved: Vec<Unit> = then
+            .keys()
+            .chain(here.keys())
+            .filter(|unit| then.get(*unit) != here.get(*unit))
+            .copied()
+            .cloned()
+            .collect();
+        moved.sort();
+        moved.dedup();
+        if moved.is_empty() { Ok(()) } else { Err(Stale::Moved(moved)) }
+    }
+}
+
+/// The hash of everything that one unit's plan is made from. Every value goes in by its keyed
+/// fingerprint: a row may echo secrets, and a hash of a short one can be guessed.
+#[must_use]
+pub fn basis(input: &Input<'_>) -> String {
+    let desired = &input.desired;
+    let sources: Vec<Value> = desired
+        .sources
+        .iter()
+        .map(|source| {
+            json!([
+                source.key,
+                source.name,
+                source.definition,
+                source.protect,
+                source.adopt,
+                source.sync,
+                source.sync_options,
+                source.suspend,
+                source.test
+            ])
+        })
+        .collect();
+    let moved: Vec<Value> = desired.moved.iter().map(|moved| json!([moved.from, moved.to])).collect();
+    let removed: Vec<Value> =
+        desired.removed.iter().map(|removed| json!([removed.key, removed.action])).collect();
+    let declared: BTreeMap<_, _> = desired.sources.iter().map(|source| (&source.name, source)).collect();
+    let mut rows: Vec<String> = input
+        .listing
+        .iter()
+        .map(|row| row_basis(row, declared.get(&row.name).copied(), input.inventory.owned.get(&row.name)))
+        .map(|row| row.to_string())
+        .collect();
+    rows.sort();
+    let secrets: BTreeMap<_, _> = input
+        .secrets
+        .iter()
+        .map(|(name, state)| match state {
+            SecretState::Resolved(fingerprints) => (name, json!(fingerprints)),
+            SecretState::Missing(_) => (name, Value::Null),
+        })
+        .collect();
+    let ours: BTreeMap<_, _> = input
+        .inventory
+        .owned
+        .iter()
+        .map(|(name, owned)| {
+            let applied = &owned.applied;
+            let what = json!([
+                owned.key,
+                owned.id,
+                owned.superseded,
+                applied.definition,
+                applied.secrets,
+                applied.key_id,
+                applied.sync,
+                owned.protect,
+                owned.declared_in
+            ]);
+            (name, what)
+        })
+        .collect();
+    let content = json!({
+        "unit": desired.unit,
+        "policy": desired.policy,
+        "owner": input.owner,
+        "sources": sources,
+        "moved": moved,
+        "removed": removed,
+        "rows": rows,
+        "ours": ours,
+        "secrets": secrets,
+        "barred": input.removals_barred.as_ref().map(|barred| barred.code),
+    });
+    let fingerprint = input.key.of(&content);
+    Sha256::digest(fingerprint.as_str()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Ids and what is compared; what a platform adds besides may change by the minute.
+fn row_basis(row: &ObservedSource, declared: Option<&DesiredSource>, owned: Option<&Owned>) -> Value {
+    let mut compared: BTreeSet<FieldPath> = BTreeSet::new();
+    let definitions =
+        [declared.map(|source| &source.definition), owned.map(|owned| &owned.applied.definition)];
+    for definition in definitions.into_iter().flatten() {
+        compared.extend(definition.leaves().into_keys());
+    }
+    let mut shown = row.echo.leaves();
+    shown.retain(|path, _| compared.contains(path));
+    let adoptable = declared.filter(|_| owned.is_none());
+    let others = adoptable.map(|source| compare_foreign(source, row).undeclared_keys);
+    json!([row.id, row.name, row.kind, row.echo.owner, shown, others])
+}

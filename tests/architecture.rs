@@ -1,0 +1,172 @@
+//! The map in `lib.rs` is true: imports point down only, and the core touches nothing but its arguments.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The rooms from the top of the house to the bottom. A room may use what stands below its floor;
+/// neighbours on one floor do not know each other.
+const FLOORS: [&[&str]; 11] = [
+    &["cli"],
+    &["daemon"],
+    &["reading", "sync"],
+    &["reconcile"],
+    &["apply"],
+    &["settings"],
+    &["remote", "secrets", "state", "telemetry", "tree", "watch"],
+    &["render"],
+    &["manifest", "plan", "schedule"],
+    &["model"],
+    // Not ours: it is the other side of the wire, and knows nothing of this one.
+    &["platform"],
+];
+
+/// Rooms that only compute.
+const CORE: [&str; 5] = ["manifest", "model", "plan", "render", "schedule"];
+
+/// What the core may not reach for.
+const WORLD: [&str; 22] = [
+    "std::env",
+    "std::fs",
+    "std::io",
+    "std::net",
+    "std::os",
+    "std::process",
+    "std::thread",
+    "Instant::now",
+    "SystemTime::now",
+    "Timestamp::now",
+    "Zoned::now",
+    "async fn",
+    "eprintln!",
+    "getrandom",
+    "governor",
+    "notify::",
+    "println!",
+    "rand::",
+    "reqwest",
+    "rusqlite",
+    "tokio",
+    "tracing",
+];
+
+#[test]
+fn every_room_stands_on_a_floor() {
+    let standing: BTreeSet<&str> = FLOORS.iter().flat_map(|floor| floor.iter().copied()).collect();
+    let map = code(Path::new("src/lib.rs"));
+    let declared: BTreeSet<&str> =
+        map.lines().filter_map(|line| line.trim().strip_prefix("pub mod ")?.strip_suffix(';')).collect();
+    assert_eq!(standing, declared);
+}
+
+#[test]
+fn imports_point_down() {
+    let mut wrong = Vec::new();
+    for (floor, rooms) in FLOORS.iter().enumerate() {
+        for room in *rooms {
+            for file in files(room) {
+                for used in rooms_used(&file) {
+                    let below = FLOORS[floor + 1..].iter().any(|rooms| rooms.contains(&used.as_str()));
+                    let wire = used == "platform" && *room != "cli";
+                    if used != *room && (!below || wire) {
+                        wrong.push(format!("{}: {room} may not use {used}", file.display()));
+                    }
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_core_reaches_for_nothing_of_the_world() {
+    let mut wrong = Vec::new();
+    for file in CORE.iter().flat_map(|room| files(room)) {
+        let code = code(&file);
+        let found = WORLD.iter().filter(|world| code.contains(*world));
+        wrong.extend(found.map(|world| format!("{}: {world}", file.display())));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_scan_sees_through_comments_groups_and_paths() {
+    let text = "//! crate::cli\nuse crate::{plan, state::State};\nuse crate::model::Unit; // crate::daemon\n\
+                fn f() -> crate::sync::Call {}\n#[cfg(test)]\nmod tests { use crate::watch; }\n";
+    let used: Vec<String> = named(&stripped(text)).into_iter().collect();
+    assert_eq!(used, ["model", "plan", "state", "sync"]);
+}
+
+/// The files of a room, `foo.rs` and everything below `foo/`, tests aside.
+fn files(room: &str) -> Vec<PathBuf> {
+    let mut files = vec![PathBuf::from(format!("src/{room}.rs"))];
+    let mut folders = vec![PathBuf::from(format!("src/{room}"))];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false if !path.ends_with("tests.rs") => files.push(path),
+                false => {}
+            }
+        }
+    }
+    files
+}
+
+fn code(file: &Path) -> String {
+    stripped(&fs::read_to_string(file).unwrap())
+}
+
+/// The text without comments and without the tests at its end.
+fn stripped(text: &str) -> String {
+    let text = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+    text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+}
+
+fn rooms_used(file: &Path) -> BTreeSet<String> {
+    let code = code(file);
+    let mut used = named(&code);
+    // From a room's own file, `super` is the whole house.
+    if file.parent() == Some(Path::new("src")) {
+        assert!(!code.contains("super::"), "{}: name a room by `crate::`", file.display());
+    }
+    used.remove("crate");
+    used
+}
+
+/// The rooms named by `crate::room` and `crate::{room, room::Item}`.
+fn named(code: &str) -> BTreeSet<String> {
+    let word = |text: &str| -> String {
+        text.trim_start().chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect()
+    };
+    let mut used = BTreeSet::new();
+    for path in code.split("crate::").skip(1) {
+        let Some(group) = path.strip_prefix('{') else {
+            used.insert(word(path));
+            continue;
+        };
+        let mut depth = 1;
+        let mut first = true;
+        for (at, character) in group.char_indices() {
+            if std::mem::take(&mut first) {
+                used.insert(word(&group[at..]));
+            }
+            match character {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                ',' if depth == 1 => {
+                    used.insert(word(&group[at + 1..]));
+                }
+                _ => {}
+            }
+            if depth == 0 {
+                break;
+            }
+        }
+    }
+    used.remove("");
+    used
+}

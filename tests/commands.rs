@@ -1,0 +1,22 @@
+//! The commands that do one thing and end, as the real program, against the local platform and one
+//! that misbehaves on demand.
+#![cfg(feature = "local-platform")]
+#![expect(clippy::unwrap_used, reason = "in tests a panic is the report")]
+
+mod support;
+
+// The paths are spelled out so that these are parts of this binary, not binaries of their own.
+#[path = "commands/exits.rs"]
+mod exits;
+#[path = "commands/killed.rs"]
+mod killed;
+#[path = "commands/lost.rs"]
+mod lost;
+#[path = "commands/planning.rs"]
+mod planning;
+#[path = "commands/rows.rs"]
+mod rows;
+#[path = "commands/secrecy.rs"]
+mod secrecy;
+#[path = "commands/stopped.rs"]
+mod stopped;

@@ -1,0 +1,227 @@
+//! The exit codes, one by one, and which of several counts.
+
+use super::support::{Fault, Finished, Platform, Scene, Tree, Wellspring};
+use serde_json::json;
+
+const A: (&str, &str) = ("alpha", "a.example.com");
+const B: (&str, &str) = ("beta", "b.example.com");
+
+#[track_caller]
+fn check(finished: &Finished, code: i32, stderr: &str) {
+    assert_eq!(finished.code, Some(code), "{finished:#?}");
+    assert!(finished.stderr.contains(stderr), "no {stderr:?} in {finished:#?}");
+}
+
+#[test]
+fn zero_when_done_and_two_when_changes_are_pending_and_asked_for() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A]);
+    check(&scene.wellspring(&["validate"]), 0, "");
+    check(&scene.wellspring(&["plan"]), 0, "");
+    check(&scene.wellspring(&["plan", "--detailed-exitcode"]), 2, "");
+    check(&scene.wellspring(&["apply", "-y"]), 0, "");
+    check(&scene.wellspring(&["plan", "--detailed-exitcode"]), 0, "");
+}
+
+#[test]
+fn three_for_a_broken_file_while_the_others_are_served() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A]);
+    scene
+        .tree
+        .write("workspaces/broken.toml", "[workspace]\nid = \"ws_two\"\n\n[sources.x]\ntyp = \"file\"\n");
+    check(&scene.wellspring(&["validate"]), 3, "");
+    check(&scene.wellspring(&["apply", "-y"]), 3, "workspaces/broken.toml:");
+    assert!(scene.holds("ws_one", &[A]));
+}
+
+#[test]
+fn three_for_a_missing_secret_while_the_others_are_served() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A, ("locked", "${NOT_SET_HERE}")]);
+    let finished = scene.wellspring(&["apply", "-y"]);
+    check(&finished, 3, "");
+    assert!(finished.stdout.contains("NOT_SET_HERE"), "{finished:#?}");
+    assert!(scene.holds("ws_one", &[A]));
+    let plan = scene.wellspring(&["plan", "--format", "json"]);
+    check(&plan, 0, "");
+    assert!(plan.stdout.contains("\"complete\": false"), "{plan:#?}");
+    check(&scene.wellspring(&["plan", "--detailed-exitcode"]), 2, "");
+}
+
+#[test]
+fn three_without_a_tree() {
+    let nowhere = Tree::new();
+    check(&Wellspring::new().arg("plan").dir(nowhere.path()).run(), 3, "no wellspring.toml");
+    check(&Wellspring::new().args(["plan", "no/such/place"]).run(), 3, "does not exist");
+}
+
+#[test]
+fn five_when_the_token_is_refused_and_nothing_more_is_tried() {
+    let scene = Scene::new();
+    for n in 0..8 {
+        scene.declare(&format!("ws_{n}"), &[A]);
+    }
+    scene.platform.set_token("another");
+    let finished = scene.command(&["apply", "-y"]).env("PMTX_TOKEN", "token-of-the-tests").run();
+    check(&finished, 5, "");
+    assert!(scene.platform.writes().is_empty());
+    check(&scene.command(&["plan"]).env("PMTX_TOKEN", "token-of-the-tests").run(), 5, "");
+    check(&scene.command(&["test"]).env("PMTX_TOKEN", "token-of-the-tests").run(), 5, "");
+}
+
+#[test]
+fn five_without_a_token() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A]);
+    check(&scene.command(&["plan"]).env("PMTX_TOKEN", "").run(), 5, "PMTX_TOKEN");
+}
+
+#[test]
+fn one_when_a_workspace_is_forbidden_while_the_others_are_served() {
+    let scene = Scene::new();
+    scene.declare("ws_bad", &[A]);
+    scene.declare("ws_one", &[A]);
+    scene.platform.script_for("ws_bad", "list", Fault::status(403, "not yours"));
+    let finished = scene.wellspring(&["apply", "-y"]);
+    check(&finished, 1, "");
+    assert!(finished.stdout.contains("not yours"), "{finished:#?}");
+    assert!(scene.holds("ws_one", &[A]) && scene.holds("ws_bad", &[]));
+}
+
+#[test]
+fn one_when_a_list_is_partial_or_odd_and_nothing_is_written_there() {
+    let odd = [
+        json!({ "status": "success", "message": "", "data": {} }),
+        json!({ "status": "success", "message": "", "data": null }),
+        json!({ "status": "success", "message": "", "data": [{ "type": "file" }] }),
+        json!({ "status": "success", "message": "", "data": [], "next": "/2" }),
+        json!({ "status": "success", "message": "", "data": [], "has_more": true }),
+        json!({ "status": "error", "message": "no", "data": [] }),
+        json!([]),
+    ];
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A, B]);
+    scene.declare("ws_two", &[A]);
+    scene.apply();
+    scene.declare("ws_one", &[B, ("gamma", "c.example.com")]);
+    scene.platform.forget_calls();
+    for body in odd {
+        scene.platform.script_for("ws_one", "list", Fault::json(200, &body));
+        check(&scene.wellspring(&["apply", "-y"]), 1, "");
+        assert!(scene.platform.writes().is_empty(), "{body}");
+    }
+    scene.apply();
+    assert!(scene.holds("ws_one", &[B, ("gamma", "c.example.com")]));
+}
+
+#[test]
+fn four_when_a_guard_refuses_while_the_rest_is_done() {
+    let scene = Scene::new();
+    scene.tree.write("wellspring.toml", "[platform]\nsettle = \"0s\"\n\n[policy]\nprune = \"owned\"\n");
+    scene.declare("ws_one", &[A, B, ("gamma", "c.example.com")]);
+    scene.apply();
+    scene.declare("ws_one", &[("delta", "d.example.com")]);
+    check(&scene.wellspring(&["plan"]), 4, "");
+    let finished = scene.wellspring(&["apply", "-y"]);
+    check(&finished, 4, "");
+    assert!(finished.stdout.contains("at most 1 of 3"), "{finished:#?}");
+    assert_eq!(scene.platform.names("ws_one", "user"), ["alpha", "beta", "delta", "gamma"]);
+    check(&scene.wellspring(&["apply", "-y", "--max-cleanup", "3"]), 0, "");
+    assert_eq!(scene.platform.names("ws_one", "user"), ["delta"]);
+}
+
+#[test]
+fn prune_off_is_no_refusal() {
+    let scene = Scene::new();
+    scene.tree.write("wellspring.toml", "[platform]\nsettle = \"0s\"\n");
+    scene.declare("ws_one", &[A, B]);
+    scene.apply();
+    scene.declare("ws_one", &[A]);
+    let finished = scene.apply();
+    assert!(finished.stdout.contains("prune is off"), "{finished:#?}");
+    assert!(scene.holds("ws_one", &[A, B]));
+    check(&scene.wellspring(&["apply", "-y", "--prune", "-s", "ws_one/beta"]), 0, "");
+    assert!(scene.holds("ws_one", &[A]));
+}
+
+#[test]
+fn sixty_four_when_there_is_nobody_to_ask() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A]);
+    check(&scene.wellspring(&["apply"]), 64, "--yes");
+    assert!(scene.platform.writes().is_empty());
+    scene.apply();
+    check(&scene.wellspring(&["apply"]), 0, "");
+    check(&scene.wellspring(&["no-such-verb"]), 64, "");
+    check(&scene.wellspring(&["plan", "--no-such-flag"]), 64, "");
+    check(&Wellspring::new().run(), 64, "Usage");
+}
+
+#[test]
+fn the_graver_of_several_counts() {
+    let scene = Scene::new();
+    scene.declare("ws_bad", &[A]);
+    scene.declare("ws_one", &[A, ("locked", "${NOT_SET_HERE}")]);
+    scene.platform.script_for("ws_bad", "list", Fault::status(403, "not yours"));
+    check(&scene.wellspring(&["apply", "-y"]), 1, "");
+    scene.platform.script_for("ws_bad", "list", Fault::status(401, "who are you?"));
+    scene.platform.script_for("ws_bad", "list", Fault::status(401, "who are you?"));
+    check(&scene.wellspring(&["apply", "-y"]), 5, "");
+}
+
+/// Plans with only these variables and this `wellspring.toml`.
+fn plan_with(settings: &str, variables: &[(&str, &str)], flags: &[&str]) -> Finished {
+    let tree = Tree::with(&[("wellspring.toml", settings)]);
+    tree.write("one.toml", &super::support::workspace_file("ws_one", &[A]));
+    let command = Wellspring::new().arg("plan").arg(tree.path()).args(flags);
+    variables.iter().fold(command, |command, (name, value)| command.env(name, *value)).run()
+}
+
+#[test]
+fn the_platform_is_the_one_that_the_nearest_names() {
+    let (first, second) = (Platform::start(), Platform::start());
+    let (one, two) = (first.url(), second.url());
+    let token = ("PMTX_TOKEN", &*first.token());
+    let declared = format!("[platform]\nurl = \"{one}\"\n");
+    let asked = |platform: &Platform| {
+        let asked = !platform.calls().is_empty();
+        platform.forget_calls();
+        asked
+    };
+    let which = || (asked(&first), asked(&second));
+    check(&plan_with("", &[token, ("JARVISPY_URL", &two)], &[]), 0, "");
+    assert_eq!(which(), (false, true), "JARVISPY_URL fills a gap");
+    check(&plan_with(&declared, &[token, ("JARVISPY_URL", &one)], &[]), 0, "");
+    assert_eq!(which(), (true, false));
+    check(&plan_with(&declared, &[token, ("JARVISPY_URL", &two)], &[]), 3, "JARVISPY_URL");
+    assert_eq!(which(), (false, false), "two that differ: nobody is asked");
+    check(&plan_with(&declared, &[token, ("JARVISPY_URL", &two), ("WELLSPRING_URL", &two)], &[]), 0, "");
+    assert_eq!(which(), (false, true));
+    check(&plan_with(&declared, &[token, ("WELLSPRING_URL", &one)], &["--url", &two]), 0, "");
+    assert_eq!(which(), (false, true));
+    check(&plan_with("[platform]\nurl = \"local\"\n", &[("JARVISPY_URL", &one)], &[]), 0, "");
+    assert_eq!(which(), (false, false), "local is local");
+    check(&plan_with("", &[token], &[]), 3, "no platform is named");
+}
+
+#[test]
+fn the_base_url_may_end_in_any_of_the_usual_ways() {
+    let platform = Platform::start();
+    for ending in ["", "/", "/api/v1", "/api/v1/"] {
+        let url = format!("{}{ending}", platform.url());
+        let finished = plan_with("", &[("PMTX_TOKEN", &platform.token()), ("JARVISPY_URL", &url)], &[]);
+        check(&finished, 0, "");
+    }
+}
+
+#[test]
+fn the_host_file_s_token_goes_before_the_variable() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A]);
+    let host = scene.state.join("daemon.toml");
+    std::fs::write(&host, "[platform]\ntoken = { secret = \"env:HOST_TOKEN\" }\n").unwrap();
+    let command = scene.command(&["plan", "--config", host.to_str().unwrap()]);
+    let finished = command.env("PMTX_TOKEN", "wrong").env("HOST_TOKEN", scene.platform.token()).run();
+    check(&finished, 0, "");
+}

@@ -1,0 +1,88 @@
+//! Killed at any moment and started again: it converges, with nothing twice and nothing lost.
+//!
+//! The moments are the calls: each call of an apply is held in turn, before or after the platform
+//! acts, and the program is killed there. Between two calls it only talks to its own state, whose
+//! own tests break it off at every write.
+
+use super::support::{Fault, Gate, Scene, Semantics, Taken, until};
+
+const BEFORE: [(&str, &str); 3] =
+    [("alpha", "a.example.com"), ("beta", "b.example.com"), ("gone", "g.example.com")];
+const AFTER: [(&str, &str); 3] =
+    [("alpha", "new.example.com"), ("beta", "b.example.com"), ("added", "d.example.com")];
+
+/// Kills an apply at its `nth` call to `endpoint`; false when it makes no such call.
+fn killed(taken: Taken, endpoint: &str, nth: usize, hold: fn(Gate) -> Fault) -> bool {
+    let scene = Scene::with(Semantics { taken, ..Semantics::default() });
+    scene.declare("ws_one", &BEFORE);
+    scene.apply();
+    let theirs = scene.someone_adds("ws_one", "upload");
+    scene.declare("ws_one", &AFTER);
+    scene.platform.forget_calls();
+    let gate = Gate::closed();
+    for _ in 0..nth {
+        let open = Gate::closed();
+        open.open();
+        scene.platform.script(endpoint, Fault::HoldBeforeActing(open));
+    }
+    scene.platform.script(endpoint, hold(gate.clone()));
+    let apply = scene.command(&["apply", "-y"]).spawn();
+    let mut apply = Some(apply);
+    let mut reached = false;
+    until("it is held or done", || {
+        reached = scene.platform.calls_to(endpoint).len() > nth;
+        reached || apply.as_mut().is_some_and(|apply| apply.has_ended())
+    });
+    let ended = apply.take().unwrap();
+    if !reached {
+        assert_eq!(ended.finish().code, Some(0));
+        return false;
+    }
+    ended.signal("KILL");
+    assert_eq!(ended.finish().code, None);
+    // What was on its way arrives after all.
+    gate.open();
+    scene.platform.heal();
+    let at = format!("{taken:?}, {endpoint} {nth}");
+    let passes: Vec<_> = (0..2).map(|_| scene.wellspring(&["apply", "-y"])).collect();
+    let mut wanted: Vec<(&str, &str)> = AFTER.to_vec();
+    wanted.push(("upload", "theirs.example.com"));
+    assert!(scene.holds("ws_one", &wanted), "{at}: {:#?}\n{passes:#?}", scene.hosts("ws_one"));
+    assert!(scene.platform.rows("ws_one", "user").iter().any(|row| row.number == theirs), "{at}");
+    scene.platform.forget_calls();
+    let last = scene.wellspring(&["apply", "-y"]);
+    assert_eq!(last.code, Some(0), "{at}: {last:#?}");
+    assert!(scene.platform.writes().is_empty(), "{at}: {last:#?}");
+    true
+}
+
+fn killed_everywhere(taken: Taken) {
+    let mut points = 0;
+    // Where nothing is changed, before and after are the same.
+    let moments: [(&str, fn(Gate) -> Fault); 5] = [
+        ("list", Fault::HoldAfterActing),
+        ("connect", Fault::HoldBeforeActing),
+        ("connect", Fault::HoldAfterActing),
+        ("cleanup", Fault::HoldBeforeActing),
+        ("cleanup", Fault::HoldAfterActing),
+    ];
+    for (endpoint, hold) in moments {
+        points += (0..6).take_while(|nth| killed(taken, endpoint, *nth, hold)).count();
+    }
+    assert!(points >= 6, "only {points} moments");
+}
+
+#[test]
+fn killed_anywhere_where_a_taken_name_is_updated() {
+    killed_everywhere(Taken::Upsert);
+}
+
+#[test]
+fn killed_anywhere_where_a_taken_name_becomes_a_duplicate() {
+    killed_everywhere(Taken::Duplicate);
+}
+
+#[test]
+fn killed_anywhere_where_a_taken_name_is_refused() {
+    killed_everywhere(Taken::Conflict);
+}

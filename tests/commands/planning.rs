@@ -1,0 +1,184 @@
+//! What `plan` and `apply` answer, where they say it, and what they leave alone.
+
+use super::support::{Finished, Quickstart, Scene, files_below};
+use serde_json::{Value, json};
+
+const A: (&str, &str) = ("alpha", "a.example.com");
+const B: (&str, &str) = ("beta", "b.example.com");
+
+/// The answer, of which nothing else may stand on stdout.
+#[track_caller]
+fn answer(finished: &Finished) -> Value {
+    serde_json::from_str(&finished.stdout).unwrap_or_else(|error| panic!("{error}: {finished:#?}"))
+}
+
+#[test]
+fn plan_right_after_apply_says_that_nothing_changes() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A, B]);
+    scene.declare("ws_two", &[A]);
+    let before = scene.wellspring(&["plan", "--detailed-exitcode"]);
+    assert_eq!(before.code, Some(2), "{before:#?}");
+    assert!(before.stdout.contains("Plan: 3 to connect."), "{before:#?}");
+    scene.apply();
+    let after = scene.wellspring(&["plan", "--detailed-exitcode"]);
+    assert_eq!(after.code, Some(0), "{after:#?}");
+    assert!(after.stdout.to_lowercase().contains("no changes"), "{after:#?}");
+    let writes = scene.platform.writes().len();
+    let again = scene.apply();
+    assert_eq!(scene.platform.writes().len(), writes, "{again:#?}");
+}
+
+#[test]
+fn plan_writes_nothing_anywhere() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A]);
+    let tree = files_below(scene.tree.path());
+    scene.wellspring(&["plan"]);
+    scene.command(&["plan", "--format", "json"]).run();
+    assert!(files_below(scene.state.path()).is_empty());
+    assert_eq!(files_below(scene.tree.path()), tree);
+    scene.apply();
+    let state = files_below(scene.state.path());
+    scene.declare("ws_one", &[B]);
+    for args in [&["plan"][..], &["plan", "--format", "markdown"], &["history"], &["test"]] {
+        scene.wellspring(args);
+    }
+    assert_eq!(files_below(scene.state.path()), state);
+    assert_eq!(scene.platform.writes().len(), 1);
+}
+
+#[test]
+fn plan_on_the_local_platform_creates_no_file() {
+    let copy = Quickstart::copy();
+    let before = files_below(copy.tree.path());
+    let plan = copy.wellspring(&["plan", "--detailed-exitcode"]);
+    assert_eq!(plan.code, Some(2), "{plan:#?}");
+    assert_eq!(files_below(copy.tree.path()), before);
+    copy.wellspring(&["apply", "-y"]);
+    let names: Vec<String> = files_below(copy.tree.path()).into_keys().collect();
+    copy.wellspring(&["plan"]);
+    assert_eq!(files_below(copy.tree.path()).into_keys().collect::<Vec<_>>(), names);
+}
+
+#[test]
+fn the_json_of_a_plan_has_the_documented_shape() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A, B]);
+    scene.apply();
+    scene.someone_adds("ws_one", "upload");
+    scene.tree.write("wellspring.toml", "[platform]\nsettle = \"0s\"\n\n[workspaces]\none = \"ws_one\"\n");
+    scene.declare("ws_one", &[("alpha", "new.example.com"), ("gamma", "c.example.com")]);
+    let finished = scene.wellspring(&["plan", "--format", "json"]);
+    let plan = answer(&finished);
+    assert_eq!(plan["format_version"], 1);
+    assert_eq!(plan["complete"], true);
+    let summary = &plan["summary"];
+    for (count, of) in [
+        (1, "connect"),
+        (1, "replace"),
+        (0, "cleanup"),
+        (0, "adopt"),
+        (0, "forget"),
+        (0, "schedule"),
+        (0, "unchanged"),
+        (1, "withheld"),
+        (1, "unmanaged"),
+        (0, "suspended"),
+        (0, "failed"),
+    ] {
+        assert_eq!(summary[of], count, "{of}: {summary}");
+    }
+    let unit = &plan["workspaces"][0];
+    assert_eq!((&unit["workspace_id"], &unit["scope"]), (&json!("ws_one"), &json!("user")));
+    assert_eq!(unit["error"], Value::Null);
+    let replace =
+        unit["actions"].as_array().unwrap().iter().find(|action| action["action"] == "replace").unwrap();
+    assert_eq!((&replace["source"], &replace["name"]), (&json!("alpha"), &json!("alpha")));
+    assert_eq!((&replace["file"], &replace["line"]), (&json!("workspaces/ws_one.toml"), &json!(4)));
+    assert_eq!(replace["reason"], "connection_config changed");
+    assert!(replace["source_id"].is_string());
+    let change = &replace["changes"][0];
+    assert_eq!(change["path"], "connection_config.host");
+    assert_eq!((&change["before"], &change["after"]), (&json!("a.example.com"), &json!("new.example.com")));
+    assert_eq!(change["sensitive"], false);
+    let withheld = &unit["withheld"][0];
+    for field in ["action", "allow", "code", "file", "line", "name", "reason", "source"] {
+        assert!(!withheld[field].is_null(), "{field}: {withheld}");
+    }
+    assert_eq!((&withheld["source"], &withheld["action"]), (&json!("beta"), &json!("cleanup")));
+    let unmanaged = &unit["unmanaged"][0];
+    assert_eq!((&unmanaged["name"], &unmanaged["type"]), (&json!("upload"), &json!("database")));
+    assert!(unmanaged["source_id"].is_string());
+}
+
+#[test]
+fn the_json_of_an_apply_has_an_outcome_for_each_action() {
+    let scene = Scene::new();
+    scene.platform.semantics(|semantics| semantics.refused = vec!["beta".to_owned()]);
+    scene.declare("ws_one", &[A, B, ("locked", "${NOT_SET_HERE}")]);
+    let finished = scene.wellspring(&["apply", "-y", "--format", "json"]);
+    let applied = answer(&finished);
+    assert_eq!(finished.code, Some(1));
+    let actions = applied["workspaces"][0]["actions"].as_array().unwrap();
+    let of = |name: &str| actions.iter().find(|action| action["source"] == name).unwrap();
+    assert_eq!(of("alpha")["outcome"], "done");
+    assert_eq!(of("beta")["outcome"], "failed");
+    assert!(of("beta")["error"].is_string());
+    assert_eq!(of("locked")["outcome"], "skipped");
+    assert!(of("locked")["because"].as_str().unwrap().contains("NOT_SET_HERE"));
+    assert_eq!(applied["summary"]["failed"], 1);
+    assert!(scene.holds("ws_one", &[A]));
+}
+
+#[test]
+fn every_json_answer_stands_alone_on_stdout() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A]);
+    scene.tree.write("workspaces/broken.toml", "[sources.x]\n");
+    scene.wellspring(&["apply", "-y"]);
+    for (verb, key) in [
+        (&["plan"][..], "workspaces"),
+        (&["apply", "-y"], "workspaces"),
+        (&["validate"], "errors"),
+        (&["test"], "tests"),
+        (&["sync"], "syncs"),
+        (&["history"], "runs"),
+        (&["history", "--changes"], "changes"),
+    ] {
+        let finished = scene.command(verb).args(["--format", "json", "-vvv"]).run();
+        assert!(answer(&finished)[key].is_array(), "{verb:?} {finished:#?}");
+    }
+}
+
+#[test]
+fn one_change_among_many_is_one_write() {
+    let scene = Scene::new();
+    let hosts: Vec<(String, String)> =
+        (0..120).map(|n| (format!("source_{n:03}"), format!("h{n}.example.com"))).collect();
+    let mut sources: Vec<(&str, &str)> =
+        hosts.iter().map(|(key, host)| (key.as_str(), host.as_str())).collect();
+    scene.declare("ws_one", &sources);
+    scene.apply();
+    assert_eq!(scene.platform.writes().len(), 2, "a hundred in a call");
+    scene.platform.forget_calls();
+    sources[7].1 = "new.example.com";
+    scene.declare("ws_one", &sources);
+    scene.apply();
+    let writes = scene.platform.writes();
+    assert_eq!(writes.len(), 1);
+    assert_eq!(writes[0].json()["sources"].as_array().map(Vec::len), Some(1));
+    assert!(scene.holds("ws_one", &sources));
+}
+
+#[test]
+fn a_selection_is_all_that_is_touched() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A, B]);
+    scene.declare("ws_two", &[A]);
+    let finished = scene.wellspring(&["apply", "-y", "-s", "ws_one/alp*"]);
+    assert_eq!(finished.code, Some(0), "{finished:#?}");
+    assert!(scene.holds("ws_one", &[A]) && scene.holds("ws_two", &[]));
+    let nothing = scene.wellspring(&["apply", "-y", "-w", "ws_three"]);
+    assert_eq!(nothing.code, Some(64), "{nothing:#?}");
+}

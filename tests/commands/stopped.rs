@@ -1,0 +1,51 @@
+//! `apply` and signals.
+
+use super::support::{Fault, Gate, Scene, until};
+
+const A: (&str, &str) = ("alpha", "a.example.com");
+const B: (&str, &str) = ("beta", "b.example.com");
+
+#[test]
+fn a_stop_lets_the_call_under_way_end_and_starts_nothing_new() {
+    for signal in ["TERM", "INT"] {
+        let scene = Scene::new();
+        scene.declare("ws_one", &[A, B]);
+        scene.apply();
+        scene.platform.forget_calls();
+        let gate = Gate::closed();
+        scene.platform.script("connect", Fault::HoldBeforeActing(gate.clone()));
+        let changed = ("alpha", "new.example.com");
+        scene.declare("ws_one", &[changed]);
+        let apply = scene.command(&["apply", "-y"]).spawn();
+        until("it connects", || !scene.platform.writes().is_empty());
+        apply.signal(signal);
+        gate.open();
+        let finished = apply.finish();
+        assert_eq!(finished.code, Some(130), "{finished:#?}");
+        let writes: Vec<_> = scene.platform.writes().into_iter().map(|call| call.endpoint).collect();
+        assert_eq!(writes, ["connect"], "nothing new after {signal}");
+        assert!(scene.holds("ws_one", &[changed, B]));
+        scene.platform.forget_calls();
+        scene.apply();
+        let writes: Vec<_> = scene.platform.writes().into_iter().map(|call| call.endpoint).collect();
+        assert_eq!(writes, ["cleanup"], "only the rest is done");
+        assert!(scene.holds("ws_one", &[changed]));
+    }
+}
+
+#[test]
+fn a_second_stop_ends_it_at_once_and_the_next_run_finds_what_was_sent() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A]);
+    let gate = Gate::closed();
+    scene.platform.script("connect", Fault::HoldAfterActing(gate));
+    let apply = scene.command(&["apply", "-y"]).spawn();
+    until("it connects", || scene.holds("ws_one", &[A]));
+    apply.signal("TERM");
+    // Signals of one kind are not counted while one of them waits.
+    apply.signal("INT");
+    let finished = apply.finish();
+    assert_eq!(finished.code, Some(130), "{finished:#?}");
+    scene.apply();
+    assert_eq!(scene.platform.writes().len(), 1);
+}

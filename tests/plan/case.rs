@@ -1,0 +1,305 @@
+//! One case: a tree of files, what the platform lists, and what is remembered.
+//!
+//! ```text
+//! NAME/now/**          the tree, as it is read
+//! NAME/observed.json   a list answer's rows, for every unit or `{"UNIT": rows}`
+//! NAME/before/**       the tree as it was last applied: every source of it with a row is ours
+//! NAME/listed.json     the rows after that; without it, those of observed.json
+//! NAME/options.json    everything else, see [`Options`]
+//! NAME/expected.txt    what comes of it
+//! ```
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use wellspring::model::{
+    Applied, DesiredSource, DesiredUnit, Echo, FingerprintKey, Inventory, Limit, ObservedSource, Owned,
+    Prune, Scope, SourceId, SourceName, Unit, WorkspaceId,
+};
+use wellspring::plan::{
+    Barred, HostLimits, Input, Overrides, Plan, Quarantine, SecretState, UnitPlan, approve, echo_of, placed,
+    plan,
+};
+use wellspring::reading::{Memory, Reading};
+use wellspring::render::{self, Look, View};
+use wellspring::secrets::Secrets;
+
+/// The root under which the tree is known.
+const ROOT: &str = "/srv/sources";
+
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Options {
+    /// The secrets that are set now, and those that were when it was last applied.
+    secrets: BTreeMap<String, String>,
+    secrets_before: BTreeMap<String, String>,
+    owner: Option<String>,
+    /// Where the sources of ours were last declared, when it was elsewhere.
+    root_before: Option<String>,
+    /// The fingerprints were made with a key that is lost.
+    key_lost: bool,
+    /// `.git/index.lock` stands in the tree.
+    git_locked: bool,
+    /// The daemon saw the files change a moment ago.
+    unsettled: bool,
+    pending: Vec<String>,
+    held: BTreeMap<String, String>,
+    mended: BTreeMap<String, usize>,
+    upserts: bool,
+    /// Older ids of ours, by name.
+    superseded: BTreeMap<String, Vec<Value>>,
+    /// Recorded without an id.
+    no_id: Vec<String>,
+    /// Removals of the last hour.
+    recent: usize,
+    prune: bool,
+    max_cleanup: Option<u32>,
+    host_max_cleanup: Option<u32>,
+    host_max_replace: Option<u32>,
+    host_prune_off: bool,
+    /// Show the JSON, too.
+    json: bool,
+}
+
+/// What a case comes to.
+pub(super) fn outcome(case: &Path) -> String {
+    let options: Options = match fs::read_to_string(case.join("options.json")) {
+        Ok(text) => serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", case.display())),
+        Err(_) => Options::default(),
+    };
+    let listed = rows(case, "observed.json").unwrap_or_default();
+    let before = read(&case.join("before"), false);
+    let after_before = rows(case, "listed.json").unwrap_or_else(|| listed.clone());
+    let reading = read(&case.join("now"), options.git_locked);
+    let mut memory = Memory::new();
+    let mut inventories = BTreeMap::new();
+    if let Some(before) = &before {
+        memory = before.memory(&memory);
+        for unit in &before.desired.units {
+            inventories.insert(unit.unit.clone(), inventory(&options, unit, of(&after_before, &unit.unit)));
+        }
+    }
+    let reading = reading.unwrap();
+    let asked = reading.asked(&memory);
+    let mut out = String::new();
+    let mut plans = Vec::new();
+    for task in &asked.tasks {
+        let inventory = inventories.remove(&task.desired.unit).unwrap_or_default();
+        let unsettled = options.unsettled.then(|| Barred {
+            code: "unsettled",
+            why: "gone from the files, but they have only just changed".to_owned(),
+        });
+        let barred = task.removals_barred.clone().or(unsettled);
+        let listing = of(&listed, &task.desired.unit);
+        plans.push(planned(&options, &task.desired, &inventory, listing, barred));
+    }
+    let recent = asked.tasks.iter().map(|task| (task.desired.unit.clone(), options.recent)).collect();
+    let approved = approve(Plan { units: plans }, &host(&options), &recent);
+    show(&options, approved.plan(), &mut out);
+    for (unit, file) in &asked.held {
+        writeln!(out, "held: {unit} because of {file}").unwrap();
+        inventories.remove(unit);
+    }
+    for unit in inventories.keys() {
+        writeln!(out, "nobody declares {unit}: its sources are left alone").unwrap();
+    }
+    out
+}
+
+fn show(options: &Options, plan: &Plan, out: &mut String) {
+    let now: Timestamp = "2026-11-23T12:00:00Z".parse().unwrap();
+    let view = View { plan, outcomes: None, now, plan_id: "-", broken: &[] };
+    out.push_str(&render::text(&view, &Look { verbose: true, width: 0, ..Look::default() }));
+    if options.json {
+        writeln!(out, "{}", render::json(&view)).unwrap();
+    }
+    for unit in &plan.units {
+        for withheld in &unit.withheld {
+            let refused = if withheld.refused { "refused" } else { "not asked for" };
+            writeln!(out, "{} {}: {} ({refused})", withheld.action, withheld.name, withheld.code).unwrap();
+        }
+        for (name, owned) in &unit.refresh {
+            let Owned { key, superseded, protect, declared_in, line, .. } = owned;
+            let root = declared_in.as_deref().unwrap_or("-");
+            writeln!(
+                out,
+                "books {name}: {key} {superseded:?} protect={protect} {root}:{}",
+                line.unwrap_or_default()
+            )
+            .unwrap();
+        }
+    }
+}
+
+fn planned(
+    options: &Options,
+    desired: &Arc<DesiredUnit>,
+    inventory: &Inventory,
+    listing: &[ObservedSource],
+    removals_barred: Option<Barred>,
+) -> UnitPlan {
+    let overrides = Overrides { prune: options.prune, max_cleanup: options.max_cleanup.map(Limit::Count) };
+    let desired = Arc::new(overrides.over(desired, &host(options)));
+    let named = |text: &String| SourceName::parse(text).unwrap();
+    let quarantine = Quarantine {
+        held: options.held.iter().map(|(name, why)| (named(name), why.clone())).collect(),
+        mended: options.mended.iter().map(|(name, times)| (named(name), *times)).collect(),
+    };
+    let secrets = desired
+        .sources
+        .iter()
+        .filter_map(|source| Some((source.name.clone(), secret_state(source, &options.secrets)?)))
+        .collect();
+    plan(&Input {
+        desired: &desired,
+        listing,
+        inventory,
+        pending: &options.pending.iter().map(named).collect::<Vec<_>>(),
+        secrets: &secrets,
+        key: &key(1),
+        owner: options.owner.as_deref(),
+        root: ROOT,
+        removals_barred,
+        quarantine: &quarantine,
+        upserts: options.upserts,
+    })
+}
+
+fn host(options: &Options) -> HostLimits {
+    HostLimits {
+        max_cleanup: options.host_max_cleanup.map(Limit::Count),
+        max_replace: options.host_max_replace.map(Limit::Count),
+        prune: options.host_prune_off.then_some(Prune::Off),
+    }
+}
+
+fn key(byte: u8) -> FingerprintKey {
+    FingerprintKey::new([byte; 32])
+}
+
+fn secret_state(source: &DesiredSource, set: &BTreeMap<String, String>) -> Option<SecretState> {
+    let set = set.clone();
+    let secrets = Secrets {
+        variables: Arc::new(move |name| set.get(name).cloned()),
+        secrets_dir: None,
+        credentials_dir: None,
+        forbidden: Default::default(),
+    };
+    let has_secret = source.definition.connection_config.values().any(|value| value.has_secret());
+    has_secret.then(|| match secrets.resolve(&source.definition) {
+        Ok(resolution) => SecretState::Resolved(resolution.fingerprints(&key(1))),
+        Err(missing) => SecretState::Missing(missing.to_string()),
+    })
+}
+
+/// What would be remembered had the tree been applied, and the rows been listed after it.
+fn inventory(options: &Options, unit: &DesiredUnit, rows: &[ObservedSource]) -> Inventory {
+    let key = key(if options.key_lost { 2 } else { 1 });
+    let mut inventory = Inventory::default();
+    for source in &unit.sources {
+        let Some(row) = rows.iter().find(|row| row.name == source.name) else { continue };
+        let secrets = match secret_state(source, &options.secrets_before) {
+            Some(SecretState::Resolved(secrets)) => secrets,
+            _ => BTreeMap::new(),
+        };
+        let older = options.superseded.get(source.name.as_str()).into_iter().flatten();
+        let owned = Owned {
+            key: source.key.clone(),
+            id: row.id.clone().filter(|_| !options.no_id.iter().any(|name| name == source.name.as_str())),
+            superseded: older.map(|id| SourceId::from_json(id).unwrap()).collect(),
+            sent: Vec::new(),
+            applied: Applied {
+                definition: source.definition.clone(),
+                secrets,
+                echo: echo_of(row, &key),
+                key_id: key.id().to_owned(),
+                sync: source.sync.clone(),
+                sync_since: None,
+            },
+            protect: source.protect,
+            declared_in: None,
+            file: None,
+            line: None,
+        };
+        let owned = placed(&owned, source, options.root_before.as_deref().unwrap_or(ROOT));
+        inventory.owned.insert(source.name.clone(), owned);
+    }
+    inventory
+}
+
+/// Reads a tree as it would be read anywhere; `None` when there is none.
+fn read(tree: &Path, git_locked: bool) -> Option<Reading> {
+    if !tree.exists() {
+        return None;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    copy(tree, folder.path());
+    if git_locked {
+        fs::create_dir(folder.path().join(".git")).unwrap();
+        fs::write(folder.path().join(".git/index.lock"), "").unwrap();
+    }
+    Some(Reading::take(folder.path(), &|_| None).unwrap())
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            fs::copy(&path, &target).unwrap();
+        }
+    }
+}
+
+type Rows = BTreeMap<Option<Unit>, Vec<ObservedSource>>;
+
+fn of<'a>(rows: &'a Rows, unit: &Unit) -> &'a [ObservedSource] {
+    let rows = rows.get(&Some(unit.clone())).or_else(|| rows.get(&None));
+    rows.map(Vec::as_slice).unwrap_or_default()
+}
+
+fn rows(case: &Path, file: &str) -> Option<Rows> {
+    let text = fs::read_to_string(case.join(file)).ok()?;
+    let value: Value =
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", case.display()));
+    Some(match value {
+        Value::Object(units) => {
+            units.into_iter().map(|(unit, rows)| (Some(unit_of(&unit)), list(&rows))).collect()
+        }
+        rows => BTreeMap::from([(None, list(&rows))]),
+    })
+}
+
+fn unit_of(text: &str) -> Unit {
+    let (workspace, scope) = text.split_once('/').unwrap_or((text, "user"));
+    Unit { workspace: WorkspaceId::parse(workspace).unwrap(), scope: Scope::parse(scope).unwrap() }
+}
+
+fn list(rows: &Value) -> Vec<ObservedSource> {
+    rows.as_array().unwrap().iter().map(row).collect()
+}
+
+fn row(row: &Value) -> ObservedSource {
+    let mut metadata = row.get("metadata").filter(|value| value.is_object()).cloned();
+    let stamp = metadata.as_mut().and_then(|metadata| metadata.as_object_mut()?.remove("wellspring"));
+    let stamped = |key: &str| Some(stamp.as_ref()?.get(key)?.as_str()?.to_owned());
+    ObservedSource {
+        id: row.get("id").and_then(SourceId::from_json),
+        name: SourceName::parse(row["name"].as_str().unwrap()).unwrap(),
+        kind: row.get("type").and_then(Value::as_str).map(str::to_owned),
+        echo: Echo {
+            connection_config: row.get("connection_config").filter(|value| value.is_object()).cloned(),
+            owner: stamped("owner"),
+            fingerprint: stamped("fingerprint"),
+            metadata,
+        },
+    }
+}

@@ -1,0 +1,153 @@
+//! Plans in files: `plan --out FILE`, then `apply FILE`.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use serde_json::json;
+use support::{Finished, Scene, Semantics, Taken, Tree, Wellspring};
+
+const A: (&str, &str) = ("alpha", "a.example.com");
+const B: (&str, &str) = ("beta", "b.example.com");
+
+fn command(scene: &Scene, args: &[&str], password: &str) -> Wellspring {
+    scene.command(args).env("PW", password)
+}
+
+fn saved(scene: &Scene) -> String {
+    let file = scene.state.join("plan.json").to_str().unwrap().to_owned();
+    let finished = command(scene, &["plan", "--out", &file], "canary-one").run();
+    assert_eq!(finished.code, Some(0), "{finished:#?}");
+    file
+}
+
+fn apply(scene: &Scene, file: &str) -> Finished {
+    command(scene, &["apply", "--yes", file], "canary-one").run()
+}
+
+#[track_caller]
+fn refused(scene: &Scene, finished: &Finished, why: &str) {
+    assert_eq!(finished.code, Some(4), "{finished:#?}");
+    assert!(finished.stderr.contains(why), "{finished:#?}");
+    assert!(scene.platform.writes().is_empty(), "nothing was done");
+}
+
+fn with_secret(scene: &Scene) {
+    let text = "[workspace]\nid = \"ws_one\"\n\n[sources.alpha]\ntype = \"database\"\n\n\
+                [sources.alpha.connection_config]\nhost = \"a.example.com\"\npassword = \"${PW}\"\n";
+    scene.tree.write("workspaces/ws_one.toml", text);
+}
+
+#[test]
+fn a_saved_plan_is_carried_out_when_nothing_has_moved() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A, B]);
+    let file = saved(&scene);
+    assert!(scene.platform.writes().is_empty());
+    let finished = apply(&scene, &file);
+    assert_eq!(finished.code, Some(0), "{finished:#?}");
+    assert!(scene.holds("ws_one", &[A, B]));
+    // Once carried out, it is of the past.
+    scene.platform.forget_calls();
+    refused(&scene, &apply(&scene, &file), "moved since");
+}
+
+#[test]
+fn a_saved_plan_is_refused_when_files_platform_or_policy_moved() {
+    let moves: [fn(&Scene); 4] = [
+        |scene| scene.declare("ws_one", &[A, ("beta", "elsewhere.example.com")]),
+        |scene| scene.declare("ws_two", &[A]),
+        |scene| scene.tree.write("wellspring.toml", "[platform]\nsettle = \"0s\"\n"),
+        |scene| {
+            scene.someone_adds("ws_one", "beta");
+        },
+    ];
+    for happens in moves {
+        let scene = Scene::new();
+        scene.declare("ws_one", &[A, B]);
+        let file = saved(&scene);
+        happens(&scene);
+        refused(&scene, &apply(&scene, &file), "moved since");
+    }
+}
+
+#[test]
+fn a_rotated_secret_moves_the_plan_and_no_value_is_in_the_file() {
+    let scene = Scene::new();
+    with_secret(&scene);
+    scene.platform.add("ws_one", "user", "other", "api", json!({ "key": "canary-theirs" }));
+    let file = saved(&scene);
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(!text.contains("canary") && !text.contains("example.com"), "{text}");
+    refused(&scene, &command(&scene, &["apply", "--yes", &file], "canary-two").run(), "moved since");
+    assert_eq!(apply(&scene, &file).code, Some(0));
+}
+
+#[test]
+fn what_is_not_compared_does_not_move_the_plan() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A]);
+    scene.apply();
+    scene.declare("ws_one", &[A, B]);
+    let file = saved(&scene);
+    scene.platform.modify("ws_one", "user", "alpha", |row| row.metadata = json!({ "synced": "just now" }));
+    assert_eq!(apply(&scene, &file).code, Some(0));
+}
+
+#[test]
+fn without_the_same_fingerprint_key_a_saved_plan_is_refused() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A]);
+    let file = saved(&scene);
+    let elsewhere = Tree::new();
+    let finished = Wellspring::new()
+        .args(["apply", "--yes", &file, "-C"])
+        .arg(scene.tree.path())
+        .arg("--state-dir")
+        .arg(elsewhere.path())
+        .platform(&scene.platform)
+        .run();
+    refused(&scene, &finished, "fingerprint key");
+}
+
+#[test]
+fn a_saved_plan_keeps_to_what_was_asked() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A, B]);
+    let file = scene.state.join("plan.json").to_str().unwrap().to_owned();
+    assert_eq!(scene.wellspring(&["plan", "-s", "alpha", "--out", &file]).code, Some(0));
+    assert_eq!(apply(&scene, &file).code, Some(0));
+    assert!(scene.holds("ws_one", &[A]));
+    let finished = scene.wellspring(&["apply", "--yes", "--prune", &file]);
+    assert_eq!(finished.code, Some(64), "{finished:#?}");
+}
+
+#[test]
+fn a_file_that_is_no_saved_plan_is_a_mistake() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A]);
+    for text in ["", "{}", "[1]", "[workspace]", "{\"kind\":\"wellspring plan\",\"version\":1}"] {
+        scene.state.write("odd.json", text);
+        let file = scene.state.join("odd.json").to_str().unwrap().to_owned();
+        assert_eq!(apply(&scene, &file).code, Some(64), "{text}");
+    }
+    scene.state.write("odd.json", "{\"kind\":\"wellspring plan\",\"version\":2}");
+    let file = scene.state.join("odd.json").to_str().unwrap().to_owned();
+    refused(&scene, &apply(&scene, &file), "format 2");
+}
+
+#[test]
+fn a_recreate_counts_against_the_limit_of_removals() {
+    let scene = Scene::with(Semantics { taken: Taken::Conflict, ..Semantics::default() });
+    let policy = "[platform]\nsettle = \"0s\"\n\n[policy]\nmax_cleanup = 1\n";
+    scene.tree.write("wellspring.toml", policy);
+    scene.declare("ws_one", &[A, B]);
+    scene.apply();
+    scene.platform.forget_calls();
+    scene.declare("ws_one", &[("alpha", "a2.example.com"), ("beta", "b2.example.com")]);
+    let finished = scene.wellspring(&["apply", "--yes"]);
+    assert_eq!(finished.code, Some(1), "{finished:#?}");
+    assert_eq!(scene.platform.calls_to("cleanup").len(), 1);
+    // Nor in the next pass of the same hour.
+    assert_eq!(scene.wellspring(&["apply", "--yes"]).code, Some(1));
+    assert_eq!(scene.platform.calls_to("cleanup").len(), 1);
+}
