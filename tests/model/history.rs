@@ -285,7 +285,7 @@ impl History {
         drop(reconciler);
         self.count(if ended.is_some() { "passes" } else { "deaths" });
         if ended.is_none() {
-            self.wire.world().note("our process dies".into());
+            self.wire.world().note("our process dies");
             self.reopen();
         }
         ended
@@ -308,7 +308,7 @@ impl History {
                 *self.password.lock().unwrap() = value.map(str::to_owned);
             }
             15 if self.chance.percent(30) => {
-                self.wire.world().note("the state is lost".into());
+                self.wire.world().note("the state is lost");
                 self.states += 1;
                 self.reopen();
                 self.wire.world().forget();
@@ -398,7 +398,7 @@ impl History {
         drop(syncer);
         self.count("syncs");
         if ended.is_none() {
-            self.wire.world().note("our process dies".into());
+            self.wire.world().note("our process dies");
             self.reopen();
         }
     }
