@@ -463,8 +463,16 @@ impl History {
             }
         }
         for name in tree::NAMES {
-            let ours =
-                world.rows.iter().filter(|row| row.name == name && world.ours.contains(&row.number)).count();
+            let said = |row: &Row| {
+                plan.unmanaged.iter().any(|other| {
+                    other.id.as_ref().map(wellspring::model::SourceId::as_json) == Some(&world.id(row.number))
+                })
+            };
+            let of_name = world.rows.iter().filter(|row| row.name == name);
+            let ours = of_name
+                .filter(|row| world.ours.contains(&row.number))
+                .filter(|row| !(forgotten(&world, row) && said(row)))
+                .count();
             if ours > 1 && !may_stay_double(&world.semantics) {
                 breaches.push(format!("I3: {ours} of ours bear the name {name}"));
             }
@@ -482,6 +490,14 @@ impl History {
 /// without ids none can be cleaned up. What stands there twice is said, and left alone.
 fn may_stay_double(semantics: &Semantics) -> bool {
     semantics.ids == Ids::None || semantics.echo == Echo::Nothing
+}
+
+/// Exemption: the first connect of a name was given up, the source was edited, and only then, long
+/// after the platform must have settled, did the first one land. Nothing on record tells of it by
+/// then; it is pointed out, and left alone.
+fn forgotten(world: &World, row: &Row) -> bool {
+    let twin_differs = world.rows.iter().any(|other| other.name == row.name && other.config != row.config);
+    world.semantics.very_late && row.disturbed && twin_differs
 }
 
 /// What the platform's row has that was not declared.
