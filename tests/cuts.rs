@@ -189,7 +189,7 @@ async fn between(taken: Taken, before: &[(&str, &str)], after: &[(&str, &str)], 
 
 #[test]
 fn a_list_cut_anywhere_concludes_nothing() {
-    run(async || between(Taken::Duplicate, &[("a", "h1"), ("b", "h1")], &[("b", "h1")], 0).await);
+    run(async || between(Taken::Duplicate, &[("a", "h1"), ("b", "h2")], &[("b", "h2")], 0).await);
 }
 
 #[test]
@@ -229,7 +229,7 @@ fn the_look_after_a_connect_cut_anywhere_leaves_one() {
 
 #[test]
 fn a_cleanup_cut_anywhere_removes_that_one() {
-    run(async || between(Taken::Duplicate, &[("a", "h1"), ("b", "h1")], &[("b", "h1")], 1).await);
+    run(async || between(Taken::Duplicate, &[("a", "h1"), ("b", "h2")], &[("b", "h2")], 1).await);
 }
 
 #[test]
