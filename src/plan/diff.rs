@@ -121,8 +121,9 @@ pub fn compare(
         let is_plain = matches!(was, Some(Leaf::Plain(_)));
         match shown.get(path) {
             // A secret is compared by echo only where it was once echoed exactly.
-            Some(shown) if is_plain || applied.secrets.get(path) == Some(echoed) => {
-                if *echoed != key.of(shown) {
+            Some(shown) => {
+                let comparable = is_plain || applied.secrets.get(path) == Some(echoed);
+                if comparable && *echoed != key.of(shown) {
                     out.changes.push(change(path, Some((*shown).clone()), now, was, true));
                 }
             }
@@ -132,9 +133,9 @@ pub fn compare(
             _ => {}
         }
     }
-    // What is about to be sent was not readable before, and says nothing.
-    let changing = |path: &FieldPath| out.changes.iter().any(|change| change.path == *path);
-    out.unreadable = unreadable(&declared, &shown).into_iter().filter(|path| !changing(path)).collect();
+    // What is new in the files was never there to be read.
+    out.unreadable =
+        unreadable(&declared, &shown).into_iter().filter(|path| before.contains_key(path)).collect();
     out
 }
 
