@@ -170,7 +170,7 @@ fn appeared<'a>(
     let told = |row: &&ObservedSource| {
         (row.id.is_some() && row.id.as_ref() == answered_id) || may_be(applied, row, key)
     };
-    if answer.is_none() || new.is_empty() || new.iter().any(|row| told(row)) {
+    if answer.is_none() || new.is_empty() || new.iter().any(&told) {
         return Some(new.into_iter().filter(told).collect());
     }
     // A lagging list may show someone else's row before it shows ours. What the platform said it

@@ -59,7 +59,8 @@ pub(super) fn undeclared(
     } else if ids.is_empty() {
         Some(Reason::new("no-id", "gone from the files, but the platform shows no id for it"))
     } else if owned.protect {
-        let allow = format!("declare it again without `protect`, then remove it: see {}", owned.key);
+        let allow =
+            format!("declare {} again without `protect`, then take it out in a change of its own", owned.key);
         Some(Reason::new("protected", "gone from the files, but protected").allow(allow).refused())
     } else if removed.is_none() && moved.is_none() && input.desired.policy.prune == Prune::Off {
         let label = input.desired.label();

@@ -154,7 +154,8 @@ impl World {
         }
     }
 
-    pub(crate) fn note(&mut self, text: String) {
+    pub(crate) fn note(&mut self, text: impl AsRef<str>) {
+        let text = text.as_ref();
         self.log.push(format!("{:>9} {text}", self.now));
     }
 
@@ -389,8 +390,8 @@ impl World {
                 self.breach(format!("I2: {} of {id}, which is not ours", arrived.endpoint));
             }
             if arrived.endpoint == "cleanup" && self.barred {
-                let named = self.rows.iter().filter(|row| ids.contains(&self.id(row.number)));
-                let undeclared = named.filter(|row| !self.declared.contains(&row.name)).next().cloned();
+                let mut named = self.rows.iter().filter(|row| ids.contains(&self.id(row.number)));
+                let undeclared = named.find(|row| !self.declared.contains(&row.name)).cloned();
                 if let Some(row) = undeclared {
                     self.breach(format!("I8: cleanup of {} in a pass that may remove nothing", row.name));
                 }
