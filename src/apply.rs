@@ -208,7 +208,7 @@ impl<'a> Run<'a> {
         for (n, action) in self.open() {
             let (Step::Connect { index } | Step::Replace { index, .. }) = &action.step else { continue };
             let source = self.source(*index);
-            match self.apply.secrets.resolve(&source.definition) {
+            match self.apply.secrets.resolve(&source.definition, &self.plan.desired.names()) {
                 Ok(resolution) => {
                     let applied = Applied {
                         definition: source.definition.clone(),

@@ -12,6 +12,7 @@ pub use signals::{Signal, Stopping, is_set, listen};
 pub use voice::Voice;
 
 use crate::apply::chain;
+use crate::manifest::Known;
 use crate::model::{SourceName, Unit};
 use crate::plan::{ActionResult, Outcome, Step, UnitPlan};
 use crate::reading::{Memory, Reading};
@@ -110,6 +111,7 @@ impl Daemon {
             look_every: now,
             trim_at: now,
             reading_under_way: false,
+            known: Arc::default(),
             elsewhere: false,
             stopping: false,
             seen: now,
@@ -168,6 +170,8 @@ struct Turn {
     look_every: Timestamp,
     trim_at: Timestamp,
     reading_under_way: bool,
+    /// What the next reading need not parse again.
+    known: Arc<Known>,
     /// The files name another platform than the one that this process speaks to.
     elsewhere: bool,
     stopping: bool,
@@ -270,14 +274,15 @@ impl Turn {
         self.files.look_at = None;
         self.reading_under_way = true;
         let (root, environment) = (self.daemon.root.clone(), Arc::clone(&self.daemon.environment));
-        let events = self.events.clone();
+        let (events, known) = (self.events.clone(), Arc::clone(&self.known));
         tokio::task::spawn_blocking(move || {
-            let read = Reading::take(&root, &|name| environment(name));
+            let read = Reading::take_again(&root, &|name| environment(name), &known);
             let _ = events.send(Event::Read(Box::new(read)));
         });
     }
 
     async fn looked(&mut self, reading: Reading, now: Timestamp) -> Result<(), StateError> {
+        self.known = Arc::clone(&reading.known);
         let counts =
             self.files.looked(*reading.digest.as_bytes(), reading.settings_digest, reading.git_locked, now);
         if self.files.lock_is_stale(now) {

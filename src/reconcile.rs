@@ -201,7 +201,7 @@ pub fn secrets_of(
         if !definition.connection_config.values().any(Declared::has_secret) {
             continue;
         }
-        let state = match secrets.resolve(definition) {
+        let state = match secrets.resolve(definition, &desired.names()) {
             Ok(resolution) => {
                 let fingerprints = resolution.fingerprints(key);
                 let (name, kind) = (source.name.clone(), definition.kind.clone());

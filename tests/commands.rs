@@ -20,3 +20,5 @@ mod rows;
 mod secrecy;
 #[path = "commands/stopped.rs"]
 mod stopped;
+#[path = "commands/writing.rs"]
+mod writing;

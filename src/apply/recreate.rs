@@ -50,7 +50,7 @@ fn old_definition(run: &Run<'_>, ready: &Ready) -> Result<(ResolvedSource, Appli
     let resolution = run
         .apply
         .secrets
-        .resolve(&owned.applied.definition)
+        .resolve(&owned.applied.definition, &run.plan.desired.names())
         .map_err(|missing| format!("the old one could not be put back: {missing}"))?;
     if resolution.fingerprints(run.apply.state.key()) != owned.applied.secrets {
         return Err("the old one could not be put back: its secret has changed since".to_owned());

@@ -64,6 +64,12 @@ impl DesiredUnit {
         self.alias.as_deref().unwrap_or(self.unit.workspace.as_str())
     }
 
+    /// The names by which people may call the workspace: its alias, its id.
+    #[must_use]
+    pub fn names(&self) -> [&str; 2] {
+        [self.label(), self.unit.workspace.as_str()]
+    }
+
     /// The workspace id.
     #[must_use]
     pub fn workspace(&self) -> &WorkspaceId {

@@ -301,15 +301,22 @@ fn of_suspended(suspended: &Suspended, source: Option<&DesiredSource>) -> Row {
 fn unmanaged(unit: &UnitPlan, verbose: bool, rows: &mut Vec<Row>) {
     let all = &unit.unmanaged;
     let shown = if verbose || all.len() <= UNMANAGED_SHOWN { all.len() } else { UNMANAGED_SHOWN };
-    rows.extend(all.iter().take(shown).enumerate().map(|(index, source)| of_unmanaged(source, index == 0)));
+    rows.extend(
+        all.iter().take(shown).enumerate().map(|(index, source)| of_unmanaged(unit, source, index == 0)),
+    );
     if let Some(last) = rows.last_mut().filter(|_| shown < all.len()) {
         last.note(format!("and {} more; `-v` shows them", words::number(all.len() - shown)));
     }
 }
 
-fn of_unmanaged(source: &Unmanaged, with_advice: bool) -> Row {
+fn of_unmanaged(unit: &UnitPlan, source: &Unmanaged, with_advice: bool) -> Row {
     let mut row = Row::new("?", Tone::Dim, source.name.as_str(), &source.name, "unmanaged");
-    row.detail = if with_advice { "left alone; declare it to take it over" } else { "left alone" }.to_owned();
+    let address = escape::shell(&format!("{}/{}", unit.desired.label(), source.name));
+    row.detail = match address.filter(|_| with_advice) {
+        Some(address) => format!("left alone; `wellspring pull {address}` takes it over"),
+        None if with_advice => "left alone; declare it to take it over".to_owned(),
+        None => "left alone".to_owned(),
+    };
     row
 }
 

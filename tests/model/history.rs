@@ -155,6 +155,7 @@ impl History {
                     secrets_dir: None,
                     credentials_dir: None,
                     forbidden: Default::default(),
+                    allow: Vec::new(),
                 }),
                 root: "/tree".into(),
                 settle: SETTLE,

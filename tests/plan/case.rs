@@ -189,10 +189,11 @@ fn secret_state(source: &DesiredSource, set: &BTreeMap<String, String>) -> Optio
         secrets_dir: None,
         credentials_dir: None,
         forbidden: Default::default(),
+        allow: Vec::new(),
     };
     let has_secret =
         source.definition.connection_config.values().any(wellspring::model::Declared::has_secret);
-    has_secret.then(|| match secrets.resolve(&source.definition) {
+    has_secret.then(|| match secrets.resolve(&source.definition, &[]) {
         Ok(resolution) => SecretState::Resolved(resolution.fingerprints(&key(1))),
         Err(missing) => SecretState::Missing(missing.to_string()),
     })

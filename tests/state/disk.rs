@@ -210,9 +210,10 @@ async fn a_secret_stands_in_no_file_of_the_state() {
         secrets_dir: None,
         credentials_dir: None,
         forbidden: Default::default(),
+        allow: Vec::new(),
     };
     let mut source = owned("crm", definition([("password", Declared::Secret(SecretRef::Env("P".into())))]));
-    let resolved = secrets.resolve(&source.applied.definition).unwrap();
+    let resolved = secrets.resolve(&source.applied.definition, &[]).unwrap();
     source.applied.secrets = resolved.fingerprints(state.key());
     assert!(source.applied.secrets.contains_key(&FieldPath::root("connection_config").key("password")));
     let connect = NewIntent { kind: IntentKind::Connect(Box::new(source.applied.clone())), ..intent("crm") };
