@@ -220,7 +220,7 @@ impl fmt::Display for SettingsError {
             Self::NoUrl => f.write_str(
                 "no platform is named; write `url` under [platform] in wellspring.toml (\"local\" is one), or set WELLSPRING_URL",
             ),
-            Self::Url(_) => f.write_str("the platform's URL cannot be used"),
+            Self::Url(error) => error.fmt(f),
             Self::TwoUrls => f.write_str(
                 "JARVISPY_URL names another platform than wellspring.toml; unset it, or say which with --url",
             ),
@@ -236,7 +236,6 @@ impl std::error::Error for SettingsError {
         match self {
             Self::Read { source, .. } => Some(source),
             Self::Host { source, .. } => Some(source.as_ref()),
-            Self::Url(source) => Some(source),
             _ => None,
         }
     }

@@ -12,6 +12,8 @@ mod cases;
 mod chance;
 #[path = "model/history.rs"]
 mod history;
+#[path = "model/plans.rs"]
+mod plans;
 #[path = "model/tree.rs"]
 mod tree;
 #[path = "model/wire.rs"]

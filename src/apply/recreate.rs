@@ -31,6 +31,7 @@ pub(super) async fn recreate(run: &mut Run<'_>, batch: Vec<Ready>) -> Result<(),
         let Some(spare) = run.spare_removals.checked_sub(1) else {
             let why = "the platform refuses to replace it in place, and `max_cleanup` permits no more \
                        removals in this hour";
+            run.keep_from_trying(ready.action, why).await?;
             batch::not_carried_out(run, [(ready.action, why.to_owned())]).await?;
             continue;
         };

@@ -149,6 +149,7 @@ impl Round {
             }
             selector.narrow(&mut planned.plan);
         }
+        selector.must_match(planned.iter().map(|planned| &planned.plan))?;
         let approved = Arc::new(guard(&planned, &reconciler.planner.host));
         Ok(Self { tasks, planned, approved })
     }

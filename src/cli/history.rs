@@ -5,7 +5,7 @@ use super::select::Selector;
 use super::workplace::{Access, Workplace};
 use super::{Exit, Failure, answer};
 use crate::model::{DesiredUnit, SourceKey, SourceName, Unit};
-use crate::render::{self, words};
+use crate::render;
 use crate::state::{HistoryFilter, JournalFilter, JournalRow, Run};
 use jiff::tz::TimeZone;
 use serde_json::json;
@@ -103,7 +103,7 @@ fn syncs(common: &Common, chosen: &Chosen<'_>, runs: &[Run]) {
         .map(|run| {
             let took = run.finished_at.map(|end| end.duration_since(run.started_at));
             vec![
-                words::moment(run.started_at, &TimeZone::system(), jiff::Timestamp::now()),
+                to_the_second(run.started_at),
                 format!("{}/{}", chosen.label(&run.unit), chosen.key(&run.unit, &run.name)),
                 run.trigger.as_str().to_owned(),
                 run.outcome.as_str().to_owned(),
@@ -153,7 +153,7 @@ fn changes(common: &Common, chosen: &Chosen<'_>, rows: &[JournalRow]) {
             let entry = &row.entry;
             let key = entry.key.as_ref().map_or_else(|| entry.source.to_string(), ToString::to_string);
             vec![
-                words::moment(entry.at, &TimeZone::system(), jiff::Timestamp::now()),
+                to_the_second(entry.at),
                 format!("{}/{key}", chosen.label(&row.unit)),
                 entry.action.clone(),
                 entry.outcome.clone(),
@@ -167,4 +167,9 @@ fn changes(common: &Common, chosen: &Chosen<'_>, rows: &[JournalRow]) {
     }
     let headers = ["WHEN", "SOURCE", "ACTION", "OUTCOME", "WHY"];
     answer::write(&render::table(&headers, &table, &answer::look(common)));
+}
+
+/// On the clock of this host, with seconds: syncs may be that close together.
+fn to_the_second(at: jiff::Timestamp) -> String {
+    at.to_zoned_datetime(TimeZone::system()).strftime("%a %-d %b %H:%M:%S").to_string()
 }

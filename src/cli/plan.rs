@@ -17,6 +17,7 @@ pub(super) async fn run(common: &Common, args: &PlanArgs) -> Result<Exit, Failur
     for planned in &mut planned {
         selector.narrow(&mut planned.plan);
     }
+    selector.must_match(planned.iter().map(|planned| &planned.plan))?;
     let approved = guard(&planned, &planner.host);
     answer::plan(common, approved.plan(), None, &place.reading);
     if let Some(path) = &args.out {

@@ -57,6 +57,26 @@ impl Selector {
         self.sources.is_empty() || self.sources.iter().any(matches)
     }
 
+    /// A pattern that matches nothing is a slip, not a wish.
+    pub(super) fn must_match<'a>(
+        &self,
+        plans: impl IntoIterator<Item = &'a UnitPlan>,
+    ) -> Result<(), Failure> {
+        let nothing = |plan: &UnitPlan| {
+            plan.error.is_none()
+                && plan.actions.is_empty()
+                && plan.withheld.is_empty()
+                && plan.unchecked.is_empty()
+                && plan.unmanaged.is_empty()
+                && plan.unchanged.is_empty()
+                && plan.suspended.is_empty()
+        };
+        if self.sources.is_empty() || !plans.into_iter().all(nothing) {
+            return Ok(());
+        }
+        Err(Failure::usage("no source matches -s; `wellspring plan -v` shows all of them"))
+    }
+
     /// Leaves only what is selected in a plan.
     pub(super) fn narrow(&self, plan: &mut UnitPlan) {
         if self.sources.is_empty() {

@@ -58,14 +58,16 @@ pub(super) async fn run(common: &Common, args: &SyncArgs) -> Result<Exit, Failur
     let all: Vec<&Synced> = results.iter().flat_map(|(_, synced)| synced).collect();
     if common.format == Format::Json {
         answer::write_json(&json!({ "format_version": 1, "syncs": json_of(&results) }));
-    } else if all.is_empty() {
-        answer::write(if args.due {
-            "Nothing is due."
-        } else {
-            "No source of ours matches; `wellspring apply` connects."
-        });
+    } else if all.is_empty() && args.due {
+        answer::write("Nothing is due.");
     }
     let failed = all.iter().any(|synced| synced.outcome != RunOutcome::Done);
+    if all.is_empty() && !args.due && !selector.selects_everything() {
+        place.close().await;
+        return Err(Failure::usage(
+            "no source of ours matches; `wellspring apply` connects what is declared",
+        ));
+    }
     let exit = place.exit().or(Exit::Failed.when(failed));
     place.close().await;
     Ok(exit)

@@ -22,7 +22,7 @@ pub(super) fn run(common: &Common, args: &ValidateArgs) -> Result<Exit, Failure>
                 eprintln!("error: {}", render::escape::terminal(line));
             }
             if !common.quiet() {
-                answer::write(&summary(&reading));
+                answer::write(&summary(&reading, missing.len()));
             }
         }
     }
@@ -39,16 +39,20 @@ pub(super) fn explain(code: &str) -> Result<Exit, Failure> {
     }
 }
 
-fn summary(reading: &Reading) -> String {
+fn summary(reading: &Reading, missing: usize) -> String {
     let files = render::words::count(reading.file_count(), "file");
     if reading.has_errors() {
         let errors = render::words::count(reading.diagnostics.len(), "error");
         return format!("{errors} in {files}; nothing was contacted.");
     }
+    let errors = match missing {
+        0 => "no errors".to_owned(),
+        missing => format!("{} without a secret here", render::words::count(missing, "source")),
+    };
     let sources = reading.desired.units.iter().map(|unit| unit.sources.len()).sum();
     let sources = render::words::count(sources, "source");
     let workspaces = render::words::count(reading.desired.units.len(), "workspace");
-    format!("{files}: {sources} in {workspaces}, no errors.")
+    format!("{files}: {sources} in {workspaces}, {errors}.")
 }
 
 fn missing_secrets(reading: &Reading, secrets: &crate::secrets::Secrets) -> Vec<String> {

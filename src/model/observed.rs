@@ -47,6 +47,15 @@ impl Echo {
         set.map(|(path, _)| path).collect()
     }
 
+    /// The row shows the definition's part that `path` lies in, and the path is not in it. Masked or
+    /// null it would be.
+    #[must_use]
+    pub fn lacks(&self, path: &FieldPath) -> bool {
+        let part =
+            if path.as_str().starts_with("metadata.") { &self.metadata } else { &self.connection_config };
+        matches!(part, Some(serde_json::Value::Object(_))) && !self.all_leaves().contains_key(path)
+    }
+
     fn all_leaves(&self) -> BTreeMap<FieldPath, &serde_json::Value> {
         let mut out = BTreeMap::new();
         for (root, value) in [("connection_config", &self.connection_config), ("metadata", &self.metadata)] {

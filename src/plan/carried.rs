@@ -15,9 +15,11 @@ pub fn carried_out(
     key: &FingerprintKey,
 ) -> bool {
     let stamp = applied.stamp(key);
-    let told_by_stamp = previous.is_none_or(|previous| previous.stamp(key) != stamp);
-    if told_by_stamp && row.echo.fingerprint.as_deref() == Some(stamp.as_str()) {
-        return true;
+    if let Some(shown) = row.echo.fingerprint.as_deref() {
+        return shown == stamp.as_str() && previous.is_none_or(|previous| previous.stamp(key) != stamp);
+    }
+    if row.kind.as_ref().is_some_and(|kind| *kind != applied.definition.kind) {
+        return false;
     }
     let shown = row.echo.leaves();
     let new = applied.definition.leaves();

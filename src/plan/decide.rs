@@ -212,7 +212,7 @@ impl<'a> Case<'a> {
                 let allow =
                     format!("edit the source, or run `wellspring apply -s {label}/{}`", self.source.key);
                 let word = action.step.word();
-                plan.withheld.push(self.withheld(word, "quarantined", story, Some(allow), false));
+                plan.withheld.push(self.withheld(word, "quarantined", story, Some(allow), true));
             }
             None => plan.actions.push(action),
         }

@@ -63,7 +63,22 @@ pub fn echo_of(row: &ObservedSource, key: &FingerprintKey) -> BTreeMap<FieldPath
     if let Some(kind) = &row.kind {
         echo.insert(type_path(), key.of(&Value::from(kind.as_str())));
     }
+    if let Some(stamp) = &row.echo.fingerprint {
+        echo.insert(stamp_path(), key.of(&Value::from(stamp.as_str())));
+    }
     echo
+}
+
+/// The path under which our echoed stamp is remembered.
+fn stamp_path() -> FieldPath {
+    FieldPath::root("metadata").key("wellspring").key("fingerprint")
+}
+
+/// Our stamp was shown after our write and is not now: someone else wrote the row since. A stamp
+/// alone is no difference, but it tells a key that someone took away from one that is not shown.
+fn written_by_another(applied: &Applied, row: &ObservedSource, key: &FingerprintKey) -> bool {
+    let shown = row.echo.fingerprint.as_deref().map(|stamp| key.of(&Value::from(stamp)));
+    applied.echo.get(&stamp_path()).is_some_and(|was| shown.as_ref() != Some(was))
 }
 
 /// Compares a source of ours. `secrets` is `None` where they do not resolve here.
@@ -82,9 +97,10 @@ pub fn compare(
     let shown = row.echo.leaves();
     let mut out = Comparison {
         changes: Vec::new(),
-        unreadable: unreadable(&declared, &shown),
+        unreadable: Vec::new(),
         undeclared_keys: shown.keys().any(|path| !declared.contains_key(path)),
     };
+    let written_by_another = key_known && written_by_another(applied, row, key);
     out.changes.extend(kind_change(source, applied, row, key_known.then_some(key)));
 
     let paths: BTreeSet<&FieldPath> = declared.keys().chain(before.keys()).collect();
@@ -101,14 +117,25 @@ pub fn compare(
             out.changes.push(change(path, plain(was), now, was, false));
             continue;
         }
-        if let (true, Some(echoed), Some(shown)) = (key_known, applied.echo.get(path), shown.get(path)) {
+        let Some(echoed) = applied.echo.get(path).filter(|_| key_known) else { continue };
+        let is_plain = matches!(was, Some(Leaf::Plain(_)));
+        match shown.get(path) {
             // A secret is compared by echo only where it was once echoed exactly.
-            let comparable = matches!(was, Some(Leaf::Plain(_))) || applied.secrets.get(path) == Some(echoed);
-            if comparable && *echoed != key.of(shown) {
-                out.changes.push(change(path, Some((*shown).clone()), now, was, true));
+            Some(shown) => {
+                let comparable = is_plain || applied.secrets.get(path) == Some(echoed);
+                if comparable && *echoed != key.of(shown) {
+                    out.changes.push(change(path, Some((*shown).clone()), now, was, true));
+                }
             }
+            None if is_plain && written_by_another && row.echo.lacks(path) => {
+                out.changes.push(change(path, None, now, was, true));
+            }
+            _ => {}
         }
     }
+    // What is new in the files was never there to be read.
+    out.unreadable =
+        unreadable(&declared, &shown).into_iter().filter(|path| before.contains_key(path)).collect();
     out
 }
 

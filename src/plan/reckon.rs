@@ -6,11 +6,10 @@
 
 use super::{carried::carried_out, echo_of};
 use crate::model::{
-    Applied, Declaration, FingerprintKey, Intent, IntentKind, Inventory, Leaf, ObservedSource, Owned, Sent,
+    Applied, Declaration, FingerprintKey, Intent, IntentKind, Inventory, ObservedSource, Owned, Sent,
     SourceId, SourceName,
 };
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// The inventory as the listing shows it to be.
@@ -64,12 +63,13 @@ pub fn reckon(
     for row in listing {
         by_name.entry(&row.name).or_default().push(row);
     }
+    let stamps = listing.iter().any(|row| row.echo.fingerprint.is_some());
     for intent in intents {
         let rows = by_name.get(&intent.name).map_or(&[][..], Vec::as_slice);
         let settled = now.duration_since(intent.recorded_at).abs() >= settle;
         let known = match &intent.kind {
             IntentKind::Connect(applied) => {
-                let sent = Connect { intent, applied, answer: answers.get(&intent.number), settled };
+                let sent = Connect { intent, applied, answer: answers.get(&intent.number), settled, stamps };
                 connected(&mut out, &sent, rows, key)
             }
             IntentKind::Cleanup(id) => cleaned_up(&mut out, intent, id, rows, settled),
@@ -91,6 +91,8 @@ struct Connect<'a> {
     applied: &'a Applied,
     answer: Option<&'a Option<SourceId>>,
     settled: bool,
+    /// The platform shows our stamps.
+    stamps: bool,
 }
 
 /// Returns whether the outcome is known.
@@ -100,15 +102,10 @@ fn connected(
     rows: &[&ObservedSource],
     key: &FingerprintKey,
 ) -> bool {
-    let Connect { intent, applied, answer, settled } = *sent;
+    let Connect { intent, applied, answer, settled, .. } = *sent;
     let owned = out.inventory.owned.get(&intent.name);
     let answered_id = answer.and_then(Option::as_ref);
-    let appeared: Vec<&ObservedSource> = rows
-        .iter()
-        .copied()
-        .filter(|row| row.id.as_ref().is_none_or(|id| !intent.before.contains(id)))
-        .filter(|row| answer.is_some() || may_be(applied, row, key))
-        .collect();
+    let Some(appeared) = appeared(sent, rows, key) else { return false };
     // Ids that bore the name before are ours only where the inventory says so.
     let ours = |id: &&SourceId| {
         owned.is_some_and(|owned| owned.id.as_ref() == Some(id) || owned.superseded.contains(id))
@@ -118,7 +115,8 @@ fn connected(
     match (appeared.as_slice(), rows) {
         // The name's only row stood there before: updated in place, not carried out, or not yet.
         ([], [row]) if row.id.as_ref().is_none_or(|id| intent.before.contains(id)) => {
-            let in_place = (row.id.is_some() && answered_id == row.id.as_ref())
+            // What is shown may still be what stood there before.
+            let in_place = (row.id.is_some() && answered_id == row.id.as_ref() && shows_nothing(row))
                 || carried_out(applied, owned.map(|owned| &owned.applied), row, key)
                 || (settled && answer.is_some());
             if in_place {
@@ -159,20 +157,39 @@ fn connected(
     }
 }
 
-/// May this row have come of the connect? Its stamp says; where the platform shows none, so does what
-/// it shows: metadata without our stamp, or a value that is not the one sent, is someone else's.
-fn may_be(applied: &Applied, row: &ObservedSource, key: &FingerprintKey) -> bool {
-    if let Some(stamp) = row.echo.fingerprint.as_deref() {
-        return stamp == applied.stamp(key).as_str();
+/// The rows that came of the connect; `None` while that is not decided.
+fn appeared<'a>(
+    sent: &Connect<'_>,
+    rows: &[&'a ObservedSource],
+    key: &FingerprintKey,
+) -> Option<Vec<&'a ObservedSource>> {
+    let Connect { intent, applied, answer, settled, stamps } = *sent;
+    let answered_id = answer.and_then(Option::as_ref);
+    let new = |row: &&&ObservedSource| row.id.as_ref().is_none_or(|id| !intent.before.contains(id));
+    let new: Vec<&ObservedSource> = rows.iter().filter(new).copied().collect();
+    let told = |row: &&ObservedSource| {
+        (row.id.is_some() && row.id.as_ref() == answered_id) || may_be(applied, row, key)
+    };
+    if answer.is_none() || new.is_empty() || new.iter().any(&told) {
+        return Some(new.into_iter().filter(told).collect());
     }
-    let shown = row.echo.leaves();
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    row.echo.metadata.is_none()
-        && applied.definition.leaves().iter().all(|(path, leaf)| match (leaf, shown.get(path)) {
-            // Platforms that normalise may show a number as text.
-            (Leaf::Plain(sent), Some(shown)) => text(sent) == text(shown),
-            _ => true,
-        })
+    // A lagging list may show someone else's row before it shows ours. What the platform said it
+    // connected is waited for; and if it shows no stamps at all, a new row is the one.
+    settled.then(|| if stamps { Vec::new() } else { new })
+}
+
+/// Is there nothing against this row having come of the connect? Where the platform shows anything of
+/// a definition, only our stamp speaks for it; where it shows nothing, the recorded intent does.
+fn may_be(applied: &Applied, row: &ObservedSource, key: &FingerprintKey) -> bool {
+    match row.echo.fingerprint.as_deref() {
+        Some(stamp) => stamp == applied.stamp(key).as_str(),
+        None => shows_nothing(row),
+    }
+}
+
+fn shows_nothing(row: &ObservedSource) -> bool {
+    let echo = &row.echo;
+    echo.connection_config.is_none() && echo.metadata.is_none() && echo.fingerprint.is_none()
 }
 
 /// The connects lately sent under this name, with this one.

@@ -59,7 +59,8 @@ pub(super) fn undeclared(
     } else if ids.is_empty() {
         Some(Reason::new("no-id", "gone from the files, but the platform shows no id for it"))
     } else if owned.protect {
-        let allow = format!("declare it again without `protect`, then remove it: see {}", owned.key);
+        let allow =
+            format!("declare {} again without `protect`, then take it out in a change of its own", owned.key);
         Some(Reason::new("protected", "gone from the files, but protected").allow(allow).refused())
     } else if removed.is_none() && moved.is_none() && input.desired.policy.prune == Prune::Off {
         let label = input.desired.label();
@@ -78,6 +79,14 @@ pub(super) fn undeclared(
         None
     };
     if let Some(reason) = withheld {
+        // What stands there twice is ours once too often, whatever becomes of the source itself.
+        let stands = rows.iter().any(|row| row.id.is_some() && row.id == owned.id);
+        if stands && input.removals_barred.is_none() && !is_pending(input, name) {
+            for id in ids.into_iter().filter(|id| owned.superseded.contains(id)) {
+                let step = Step::Cleanup { id, removal: Removal::Superseded };
+                plan.actions.push(action(step, "superseded by a newer one of ours".to_owned()));
+            }
+        }
         plan.withheld.push(reason.withheld(name, owned, at));
         return;
     }

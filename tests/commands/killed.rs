@@ -11,8 +11,11 @@ const BEFORE: [(&str, &str); 3] =
 const AFTER: [(&str, &str); 3] =
     [("alpha", "new.example.com"), ("beta", "b.example.com"), ("added", "d.example.com")];
 
+/// How a call is held.
+type Hold = fn(Gate) -> Fault;
+
 /// Kills an apply at its `nth` call to `endpoint`; false when it makes no such call.
-fn killed(taken: Taken, endpoint: &str, nth: usize, hold: fn(Gate) -> Fault) -> bool {
+fn killed(taken: Taken, endpoint: &str, nth: usize, hold: Hold) -> bool {
     let scene = Scene::with(Semantics { taken, ..Semantics::default() });
     scene.declare("ws_one", &BEFORE);
     scene.apply();
@@ -26,20 +29,18 @@ fn killed(taken: Taken, endpoint: &str, nth: usize, hold: fn(Gate) -> Fault) -> 
         scene.platform.script(endpoint, Fault::HoldBeforeActing(open));
     }
     scene.platform.script(endpoint, hold(gate.clone()));
-    let apply = scene.command(&["apply", "-y"]).spawn();
-    let mut apply = Some(apply);
+    let mut apply = scene.command(&["apply", "-y"]).spawn();
     let mut reached = false;
     until("it is held or done", || {
         reached = scene.platform.calls_to(endpoint).len() > nth;
-        reached || apply.as_mut().is_some_and(|apply| apply.has_ended())
+        reached || apply.has_ended()
     });
-    let ended = apply.take().unwrap();
     if !reached {
-        assert_eq!(ended.finish().code, Some(0));
+        assert_eq!(apply.finish().code, Some(0));
         return false;
     }
-    ended.signal("KILL");
-    assert_eq!(ended.finish().code, None);
+    apply.signal("KILL");
+    assert_eq!(apply.finish().code, None);
     // What was on its way arrives after all.
     gate.open();
     scene.platform.heal();
@@ -59,7 +60,7 @@ fn killed(taken: Taken, endpoint: &str, nth: usize, hold: fn(Gate) -> Fault) -> 
 fn killed_everywhere(taken: Taken) {
     let mut points = 0;
     // Where nothing is changed, before and after are the same.
-    let moments: [(&str, fn(Gate) -> Fault); 5] = [
+    let moments: [(&str, Hold); 5] = [
         ("list", Fault::HoldAfterActing),
         ("connect", Fault::HoldBeforeActing),
         ("connect", Fault::HoldAfterActing),

@@ -57,7 +57,7 @@ fn the_rows_of_every_table_of_a_database_arrive() {
     let database = fleet(&copy);
     for (table, rows) in &arrived {
         let mut query = database.prepare(&format!("SELECT * FROM {table}")).unwrap();
-        let columns: Vec<String> = query.column_names().into_iter().map(ToOwned::to_owned).collect();
+        let columns: Vec<String> = query.column_names().map(ToOwned::to_owned).collect();
         let mut there: Vec<String> = query
             .query_map([], |row| {
                 let mut object = serde_json::Map::new();

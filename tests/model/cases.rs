@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use wellspring::model::{
-    Declared, Definition, DesiredSource, DesiredUnit, OnConflict, Place, Policy, SourceKey, SourceName,
-    TestSpec,
+    Declared, Definition, DesiredSource, DesiredUnit, Limit, OnConflict, Place, Policy, SourceKey,
+    SourceName, TestSpec,
 };
 use wellspring::reconcile::Pass;
 
@@ -104,6 +104,19 @@ fn someone_elses_source_of_a_name_that_is_ours_is_pointed_out() {
 fn a_refused_replacement_is_not_sent_again_each_pass() {
     case(platform(Taken::Conflict), async |history| {
         history.tree.policy.on_conflict = OnConflict::Withhold;
+        pass(history).await;
+        history.tree.sources = tree("h2").sources;
+        pass(history).await;
+        history.wire.world().writes = 0;
+        assert_eq!(codes(&pass(history).await), ["quarantined"]);
+        assert_eq!(history.wire.world().writes, 0);
+    });
+}
+
+#[test]
+fn a_replacement_that_the_limit_forbids_is_not_sent_again_each_pass() {
+    case(platform(Taken::Conflict), async |history| {
+        history.tree.policy.max_cleanup = Limit::Count(0);
         pass(history).await;
         history.tree.sources = tree("h2").sources;
         pass(history).await;

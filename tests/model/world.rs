@@ -154,7 +154,8 @@ impl World {
         }
     }
 
-    pub(crate) fn note(&mut self, text: String) {
+    pub(crate) fn note(&mut self, text: impl AsRef<str>) {
+        let text = text.as_ref();
         self.log.push(format!("{:>9} {text}", self.now));
     }
 
@@ -313,7 +314,8 @@ impl World {
             Some(at) => {
                 let old = self.rows[at].clone();
                 // What came after the list that the decision rests on could not be known.
-                if !self.ours.contains(&old.number)
+                if !arrived.late
+                    && !self.ours.contains(&old.number)
                     && old.since <= arrived.decided
                     && arrived.epoch == self.epoch
                 {
@@ -350,7 +352,7 @@ impl World {
             if self.faulty && self.chance.percent(5) {
                 continue;
             }
-            if !self.ours.contains(&row.number) && arrived.epoch == self.epoch {
+            if !arrived.late && !self.ours.contains(&row.number) && arrived.epoch == self.epoch {
                 self.breach(format!("I1: cleanup of {} ({}), which is not ours", row.name, row.number));
             }
             gone.push(row.number);
@@ -388,8 +390,8 @@ impl World {
                 self.breach(format!("I2: {} of {id}, which is not ours", arrived.endpoint));
             }
             if arrived.endpoint == "cleanup" && self.barred {
-                let named = self.rows.iter().filter(|row| ids.contains(&self.id(row.number)));
-                let undeclared = named.filter(|row| !self.declared.contains(&row.name)).next().cloned();
+                let mut named = self.rows.iter().filter(|row| ids.contains(&self.id(row.number)));
+                let undeclared = named.find(|row| !self.declared.contains(&row.name)).cloned();
                 if let Some(row) = undeclared {
                     self.breach(format!("I8: cleanup of {} in a pass that may remove nothing", row.name));
                 }
@@ -405,6 +407,15 @@ impl World {
                 }
             }
         }
+    }
+
+    /// The state is lost: nothing is ours any more, and no firing known.
+    pub(crate) fn forget(&mut self) {
+        self.ours.clear();
+        self.spent.clear();
+        self.epoch += 1;
+        // What is adopted by its name alone may be anything.
+        self.rows.iter_mut().for_each(|row| row.disturbed = true);
     }
 
     /// A sync that may have run: its firings are spent.

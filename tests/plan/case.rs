@@ -213,6 +213,7 @@ fn inventory(options: &Options, unit: &DesiredUnit, rows: &[ObservedSource]) -> 
             key: source.key.clone(),
             id: row.id.clone().filter(|_| !options.no_id.iter().any(|name| name == source.name.as_str())),
             superseded: older.map(|id| SourceId::from_json(id).unwrap()).collect(),
+            sent: Vec::new(),
             applied: Applied {
                 definition: source.definition.clone(),
                 secrets,

@@ -46,6 +46,7 @@ pub(crate) struct FaultProxy {
 struct Script {
     next: VecDeque<Wire>,
     connections: usize,
+    sizes: Vec<(usize, usize)>,
 }
 
 impl FaultProxy {
@@ -70,6 +71,11 @@ impl FaultProxy {
         self.script.lock().unwrap_or_else(PoisonError::into_inner).next.extend(faults);
     }
 
+    /// The bytes of each request and of its answer so far, of those that passed.
+    pub(crate) fn sizes(&self) -> Vec<(usize, usize)> {
+        self.script.lock().unwrap_or_else(PoisonError::into_inner).sizes.clone()
+    }
+
     /// Connections so far.
     pub(crate) fn connections(&self) -> usize {
         self.script.lock().unwrap_or_else(PoisonError::into_inner).connections
@@ -82,6 +88,9 @@ pub(crate) fn nobody_listens() -> String {
     format!("http://{}", listener.local_addr().unwrap())
 }
 
+/// Tells the platform to close the connection after its answer.
+const CLOSE: &[u8] = b"connection: close\r\n";
+
 async fn accept(listener: TcpListener, upstream: SocketAddr, script: Arc<Mutex<Script>>) {
     while let Ok((client, _)) = listener.accept().await {
         let wire = {
@@ -89,14 +98,20 @@ async fn accept(listener: TcpListener, upstream: SocketAddr, script: Arc<Mutex<S
             script.connections += 1;
             script.next.pop_front().unwrap_or(Wire::Pass)
         };
+        let script = script.clone();
         tokio::spawn(async move {
             // An error here is a connection that someone cut, which is what the proxy is for.
-            let _ = carry(client, upstream, wire).await;
+            let _ = carry(client, upstream, wire, &script).await;
         });
     }
 }
 
-async fn carry(mut client: TcpStream, upstream: SocketAddr, wire: Wire) -> std::io::Result<()> {
+async fn carry(
+    mut client: TcpStream,
+    upstream: SocketAddr,
+    wire: Wire,
+    script: &Mutex<Script>,
+) -> std::io::Result<()> {
     match wire {
         Wire::Refuse => return reset(&client),
         Wire::ResetAfterRequestBytes(count) => {
@@ -140,6 +155,8 @@ async fn carry(mut client: TcpStream, upstream: SocketAddr, wire: Wire) -> std::
         Wire::SwallowAnswer => reset(&client),
         Wire::StallAfterActing => std::future::pending().await,
         _ => {
+            let asked = request.len() - CLOSE.len();
+            script.lock().unwrap_or_else(PoisonError::into_inner).sizes.push((asked, answer.len()));
             client.write_all(&answer).await?;
             client.shutdown().await
         }
@@ -170,7 +187,7 @@ async fn read_request(client: &mut TcpStream) -> std::io::Result<Vec<u8>> {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
     }
-    bytes.splice(head..head, b"connection: close\r\n".iter().copied());
+    bytes.splice(head..head, CLOSE.iter().copied());
     Ok(bytes)
 }
 

@@ -1,0 +1,286 @@
+//! Every call is cut after every byte of its request and of its answer. Afterwards nothing stands
+//! twice, nothing of anyone else's is gone, and the next passes converge.
+//!
+//! That is some ten thousand runs, so by default only every eleventh byte is a cut, and the first and
+//! last; `WELLSPRING_CUTS=all` makes it every one.
+
+#![expect(clippy::unwrap_used, reason = "in tests a panic is the report")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use support::{EchoManner, FaultProxy, Platform, Semantics, Taken, Wire};
+use wellspring::model::{
+    Declared, Definition, DesiredSource, DesiredUnit, Limit, Place, Policy, Prune, Scope, SourceKey,
+    SourceName, TestSpec, Unit, WorkspaceId,
+};
+use wellspring::plan::{HostLimits, Overrides};
+use wellspring::reconcile::{Pass, Planner, Reconciler, Task};
+use wellspring::remote::{Backoff, BaseUrl, Reader, Settings, Token, Writer};
+use wellspring::secrets::Secrets;
+use wellspring::state::{State, Trigger};
+use wellspring::sync::{Call, Member, Syncer};
+
+/// A cut request reaches the platform at once or not at all.
+const SETTLE: Duration = Duration::from_millis(15);
+
+/// A platform behind a proxy, and all that it takes to reconcile with it.
+struct Stage {
+    platform: Platform,
+    proxy: FaultProxy,
+    reconciler: Reconciler,
+    _dir: tempfile::TempDir,
+}
+
+impl Stage {
+    /// Someone else's source `z` stands there already.
+    fn set(semantics: &Semantics) -> Self {
+        let platform = Platform::with(semantics.clone());
+        platform.add("ws", "user", "z", "api", serde_json::json!({}));
+        let proxy = FaultProxy::before(&platform.url());
+        let memory = std::path::Path::new("/dev/shm");
+        let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
+        let state = State::open(dir.path(), "http://127.0.0.1/api/v1").unwrap();
+        let given = platform.token();
+        let token: Token = Arc::new(move || Ok(given.clone().into()));
+        let settings = Settings {
+            backoff: Backoff {
+                base: Duration::from_micros(10),
+                longest: Duration::from_micros(50),
+                ..Backoff::default()
+            },
+            requests_per_second: 100_000,
+            ..Settings::new(BaseUrl::parse(&proxy.url()).unwrap(), token)
+        };
+        let reader = Reader::new(settings).unwrap();
+        let reconciler = Reconciler {
+            planner: Planner {
+                reader: reader.clone(),
+                state: Some(state.clone()),
+                key: state.key().clone(),
+                secrets: Arc::new(Secrets {
+                    variables: Arc::new(|_| None),
+                    secrets_dir: None,
+                    credentials_dir: None,
+                    forbidden: Default::default(),
+                }),
+                root: "/tree".into(),
+                settle: SETTLE,
+                upserts: false,
+                overrides: Overrides::default(),
+                host: HostLimits::default(),
+                clock: Arc::new(jiff::Timestamp::now),
+            },
+            writer: Writer::new(&reader),
+            state,
+            holder: "cuts",
+            lock_wait: Duration::ZERO,
+            stopping: Arc::new(|| false),
+            on_action: Arc::new(|_, _, _| {}),
+            syncing: Default::default(),
+        };
+        Self { platform, proxy, reconciler, _dir: dir }
+    }
+
+    async fn pass(&self, declared: &[(&str, &str)]) -> Pass {
+        let desired = Arc::new(tree(declared));
+        let task = Task { desired, owner: None, removals_barred: None, released: Vec::new() };
+        self.reconciler.pass(&task, |_| {}).await
+    }
+
+    /// Two more passes bring it about, and a third writes nothing.
+    async fn converges(&self, declared: &[(&str, &str)], cut: &str) {
+        for _ in 0..2 {
+            tokio::time::sleep(SETTLE).await;
+            self.pass(declared).await;
+        }
+        self.platform.forget_calls();
+        let last = self.pass(declared).await;
+        assert!(last.plan().unwrap().is_quiet() && last.outcome.is_good(), "{cut}: {:?}", last.plan());
+        assert!(self.platform.writes().is_empty(), "{cut}");
+        let mut wanted: Vec<(String, String)> =
+            declared.iter().map(|(name, host)| ((*name).to_owned(), (*host).to_owned())).collect();
+        wanted.push(("z".to_owned(), String::new()));
+        assert_eq!(self.holds(), wanted, "{cut}");
+    }
+
+    fn holds(&self) -> Vec<(String, String)> {
+        let host = |config: &serde_json::Value| config["host"].as_str().unwrap_or_default().to_owned();
+        let mut rows: Vec<_> = self
+            .platform
+            .rows("ws", "user")
+            .into_iter()
+            .map(|row| (row.name, host(&row.connection_config)))
+            .collect();
+        rows.sort();
+        rows
+    }
+
+    /// The call number `at` (from 0) of what comes next meets this.
+    fn cut(&self, at: usize, wire: &Wire) {
+        self.proxy.script(std::iter::repeat_n(Wire::Pass, at).chain([wire.clone()]));
+    }
+}
+
+fn unit() -> Unit {
+    Unit { workspace: WorkspaceId::parse("ws").unwrap(), scope: Scope::default() }
+}
+
+fn tree(declared: &[(&str, &str)]) -> DesiredUnit {
+    let source = |(name, host): &(&str, &str)| DesiredSource {
+        key: SourceKey::parse(name).unwrap(),
+        name: SourceName::parse(name).unwrap(),
+        definition: Definition {
+            kind: "api".into(),
+            connection_config: BTreeMap::from([("host".to_owned(), Declared::String((*host).to_owned()))]),
+            metadata: serde_json::Map::new(),
+        },
+        protect: false,
+        adopt: None,
+        sync: None,
+        sync_options: serde_json::Map::new(),
+        suspend: None,
+        test: TestSpec::default(),
+        at: Place { file: "ws.toml".into(), line: 1 },
+    };
+    DesiredUnit {
+        unit: unit(),
+        alias: None,
+        policy: Policy { prune: Prune::Owned, max_cleanup: Limit::Percent(100), ..Policy::default() },
+        sources: declared.iter().map(source).collect(),
+        moved: Vec::new(),
+        removed: Vec::new(),
+        files: Vec::new(),
+    }
+}
+
+/// Every cut of a call with a request and an answer of these sizes.
+fn cuts((request, answer): (usize, usize)) -> impl Iterator<Item = Wire> {
+    let all = std::env::var("WELLSPRING_CUTS").is_ok_and(|which| which == "all");
+    let chosen = move |end: usize| (0..=end).filter(move |at| all || at % 11 == 0 || at + 1 >= end);
+    let requests = chosen(request).map(Wire::ResetAfterRequestBytes);
+    let resets = chosen(answer - 1).map(Wire::ResetAfterAnswerBytes);
+    requests.chain(resets).chain(chosen(answer - 1).map(Wire::CloseAfterAnswerBytes))
+}
+
+fn run(test: impl AsyncFn()) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(test());
+}
+
+/// From `before` to `after`, with the call number `at` of the pass between cut in every way.
+async fn between(taken: Taken, before: &[(&str, &str)], after: &[(&str, &str)], at: usize) {
+    let semantics = Semantics { taken, echo: EchoManner::Everything, ..Semantics::default() };
+    let stage = Stage::set(&semantics);
+    stage.pass(before).await;
+    let calls = stage.proxy.sizes().len();
+    stage.pass(after).await;
+    let sizes = stage.proxy.sizes()[calls + at];
+    for wire in cuts(sizes) {
+        let stage = Stage::set(&semantics);
+        stage.pass(before).await;
+        stage.cut(at, &wire);
+        stage.pass(after).await;
+        stage.converges(after, &format!("{taken:?} {wire:?}")).await;
+    }
+}
+
+#[test]
+fn a_list_cut_anywhere_concludes_nothing() {
+    run(async || between(Taken::Duplicate, &[("a", "h1"), ("b", "h2")], &[("b", "h2")], 0).await);
+}
+
+#[test]
+fn a_connection_test_cut_anywhere_does_no_harm() {
+    run(async || between(Taken::Duplicate, &[], &[("a", "h1")], 1).await);
+}
+
+#[test]
+fn a_connect_cut_anywhere_leaves_one() {
+    run(async || between(Taken::Duplicate, &[], &[("a", "h1")], 2).await);
+}
+
+#[test]
+fn a_replacement_by_a_second_one_cut_anywhere_leaves_the_new_one() {
+    run(async || between(Taken::Duplicate, &[("a", "h1")], &[("a", "h2")], 2).await);
+}
+
+#[test]
+fn a_replacement_in_place_cut_anywhere_leaves_the_new_one() {
+    run(async || between(Taken::Upsert, &[("a", "h1")], &[("a", "h2")], 2).await);
+}
+
+#[test]
+fn a_replacement_where_names_conflict_cut_anywhere_leaves_the_new_one() {
+    run(async || {
+        // Refused; cleaned up; connected.
+        for at in 3..=4 {
+            between(Taken::Conflict, &[("a", "h1")], &[("a", "h2")], at).await;
+        }
+    });
+}
+
+#[test]
+fn the_look_after_a_connect_cut_anywhere_leaves_one() {
+    run(async || between(Taken::Duplicate, &[], &[("a", "h1")], 3).await);
+}
+
+#[test]
+fn a_cleanup_cut_anywhere_removes_that_one() {
+    run(async || between(Taken::Duplicate, &[("a", "h1"), ("b", "h2")], &[("b", "h2")], 1).await);
+}
+
+#[test]
+fn a_sync_cut_anywhere_is_sent_once() {
+    run(async || {
+        let semantics = Semantics::default();
+        let once = async |wire: Option<&Wire>| {
+            let stage = Stage::set(&semantics);
+            stage.pass(&[("a", "h1")]).await;
+            let syncer = Syncer {
+                writer: stage.reconciler.writer.clone(),
+                state: stage.reconciler.state.clone(),
+                syncing: stage.reconciler.syncing.clone(),
+                clock: Arc::new(jiff::Timestamp::now),
+            };
+            let member = Member {
+                name: SourceName::parse("a").unwrap(),
+                key: SourceKey::parse("a").unwrap(),
+                trigger: Trigger::Schedule,
+                firing: jiff::Timestamp::UNIX_EPOCH,
+            };
+            let call =
+                Call { unit: unit(), members: vec![member], options: serde_json::Map::new(), timeout: None };
+            if let Some(wire) = wire {
+                stage.cut(0, wire);
+            }
+            let first = syncer.call(&call).await.unwrap();
+            assert_eq!(first.len(), 1);
+            assert!(syncer.call(&call).await.unwrap().is_empty(), "{wire:?}");
+            tokio::time::sleep(SETTLE).await;
+            assert!(stage.platform.calls_to("sync").len() <= 1, "{wire:?}");
+            stage.proxy.sizes().last().copied().unwrap()
+        };
+        for wire in cuts(once(None).await) {
+            once(Some(&wire)).await;
+        }
+    });
+}
+
+#[test]
+fn a_schema_cut_anywhere_is_read_again() {
+    run(async || {
+        let stage = Stage::set(&Semantics::default());
+        stage.pass(&[("a", "h1")]).await;
+        let inventory = stage.reconciler.state.inventory(&unit()).await.unwrap();
+        let id = inventory.owned.values().next().unwrap().id.clone().unwrap();
+        let reader = stage.reconciler.writer.reader();
+        let whole = reader.schema(&unit(), &id).await.unwrap();
+        for wire in cuts(stage.proxy.sizes().last().copied().unwrap()) {
+            stage.cut(0, &wire);
+            assert_eq!(reader.schema(&unit(), &id).await.unwrap(), whole, "{wire:?}");
+        }
+    });
+}

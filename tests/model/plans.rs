@@ -1,0 +1,229 @@
+//! What is true of every plan, whatever it is made from.
+
+use crate::chance::Chance;
+use crate::tree;
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use wellspring::model::{
+    Applied, Declared, Definition, DesiredUnit, Echo, FingerprintKey, Inventory, Limit, ObservedSource,
+    Owned, Policy, Prune, SourceId, SourceKey, SourceName,
+};
+use wellspring::plan::{Answers, Input, Quarantine, Removal, Step, UnitPlan, echo_of, placed, plan, reckon};
+
+const ROOT: &str = "/tree";
+
+/// A platform that updates in place and shows everything, and what is known of it.
+struct Scene {
+    desired: DesiredUnit,
+    listing: Vec<ObservedSource>,
+    inventory: Inventory,
+    key: FingerprintKey,
+    next: u64,
+}
+
+impl Scene {
+    /// Rows and inventory agree in part: some rows are not ours, some of ours are gone, doubled or
+    /// edited, and the tree has moved on.
+    fn any(seed: u64) -> Self {
+        let mut chance = Chance::new(seed);
+        let mut desired = without_secrets(tree::any(&mut chance));
+        desired.policy = Policy { max_cleanup: Limit::Percent(100), prune: Prune::Owned, ..desired.policy };
+        let mut scene = Self {
+            desired: desired.clone(),
+            listing: Vec::new(),
+            inventory: Inventory::default(),
+            key: FingerprintKey::new([7; 32]),
+            next: 0,
+        };
+        for index in 0..desired.sources.len() {
+            if chance.percent(60) {
+                scene.connect(index);
+            }
+        }
+        for _ in 0..chance.below(4) {
+            tree::edit(&mut chance, &mut scene.desired);
+        }
+        scene.desired = without_secrets(scene.desired);
+        for name in tree::NAMES {
+            if chance.percent(15) {
+                scene.listing.retain(|row| row.name.as_str() != name);
+            }
+            if chance.percent(15) {
+                let definition = plain(tree::definition(&mut chance));
+                let row = scene.row(&SourceName::parse(name).unwrap(), &definition);
+                scene.listing.push(row);
+            }
+        }
+        scene
+    }
+
+    fn row(&mut self, name: &SourceName, definition: &Definition) -> ObservedSource {
+        self.next += 1;
+        let echo = Echo {
+            connection_config: Some(shown(definition)),
+            metadata: Some(definition.metadata.clone().into()),
+            ..Echo::default()
+        };
+        let id = SourceId::from_json(&json!(self.next));
+        ObservedSource { id, name: name.clone(), kind: Some(definition.kind.clone()), echo }
+    }
+
+    /// The source of this index stands there as declared, and is ours.
+    fn connect(&mut self, index: usize) {
+        let source = self.desired.sources[index].clone();
+        let old = self.inventory.owned.get(&source.name).and_then(|owned| owned.id.clone());
+        let mut row = self.row(&source.name, &source.definition);
+        if let Some(at) = self.listing.iter().position(|row| row.name == source.name && row.id == old) {
+            row.id = old;
+            self.listing[at] = row.clone();
+        } else {
+            self.listing.push(row.clone());
+        }
+        let owned = Owned {
+            key: source.key.clone(),
+            id: row.id.clone(),
+            superseded: Vec::new(),
+            sent: Vec::new(),
+            applied: Applied {
+                definition: source.definition.clone(),
+                secrets: BTreeMap::new(),
+                echo: echo_of(&row, &self.key),
+                key_id: self.key.id().to_owned(),
+                sync: source.sync.clone(),
+                sync_since: None,
+            },
+            protect: source.protect,
+            declared_in: None,
+            file: None,
+            line: None,
+        };
+        self.inventory.owned.insert(source.name.clone(), placed(&owned, &source, ROOT));
+    }
+
+    fn plan(&self) -> UnitPlan {
+        plan(&Input {
+            desired: &Arc::new(self.desired.clone()),
+            listing: &self.listing,
+            inventory: &self.inventory,
+            pending: &[],
+            secrets: &BTreeMap::new(),
+            key: &self.key,
+            owner: None,
+            root: ROOT,
+            removals_barred: None,
+            quarantine: &Quarantine::default(),
+            upserts: false,
+        })
+    }
+
+    /// Does in memory what the plan says.
+    fn carry_out(&mut self, plan: &UnitPlan) {
+        for (name, owned) in &plan.refresh {
+            self.inventory.owned.insert(name.clone(), owned.clone());
+        }
+        for action in &plan.actions {
+            match &action.step {
+                Step::Adopt { owned, .. } => {
+                    self.inventory.owned.insert(action.name.clone(), (**owned).clone());
+                }
+                Step::Connect { index } | Step::Replace { index, .. } => self.connect(*index),
+                Step::Cleanup { id, removal } => {
+                    self.listing.retain(|row| row.id.as_ref() != Some(id));
+                    if *removal != Removal::Superseded {
+                        self.inventory.owned.remove(&action.name);
+                    }
+                }
+                Step::Forget => {
+                    self.inventory.owned.remove(&action.name);
+                }
+                Step::Schedule { .. } => {}
+            }
+        }
+    }
+}
+
+fn shown(definition: &Definition) -> Value {
+    let entries = definition.connection_config.iter().map(|(key, value)| {
+        let value = match value {
+            Declared::String(text) => json!(text),
+            Declared::Integer(number) => json!(number),
+            _ => Value::Null,
+        };
+        (key.clone(), value)
+    });
+    Value::Object(entries.collect::<Map<_, _>>())
+}
+
+fn plain(mut definition: Definition) -> Definition {
+    definition.connection_config.remove("password");
+    definition
+}
+
+fn without_secrets(mut tree: DesiredUnit) -> DesiredUnit {
+    for source in &mut tree.sources {
+        source.definition = plain(source.definition.clone());
+    }
+    tree
+}
+
+#[test]
+fn a_plan_that_was_carried_out_leaves_nothing_to_do() {
+    for seed in 0..3_000 {
+        let mut scene = Scene::any(seed);
+        // Adopting what differs, and a move, take two steps.
+        for _ in 0..2 {
+            let plan = scene.plan();
+            scene.carry_out(&plan);
+        }
+        let plan = scene.plan();
+        assert!(plan.actions.is_empty() && plan.refresh.is_empty(), "seed {seed}: {:#?}", plan.actions);
+    }
+}
+
+#[test]
+fn the_order_of_what_it_is_made_from_does_not_matter() {
+    for seed in 0..1_000 {
+        let mut scene = Scene::any(seed);
+        let plan = scene.plan();
+        scene.listing.reverse();
+        let again = scene.plan();
+        assert_eq!(plan.actions, again.actions, "seed {seed}");
+        assert_eq!(plan.withheld, again.withheld, "seed {seed}");
+        assert_eq!(plan.unchanged, again.unchanged, "seed {seed}");
+        assert_eq!(plan.refresh, again.refresh, "seed {seed}");
+    }
+}
+
+#[test]
+fn no_plan_touches_what_is_not_ours() {
+    for seed in 0..3_000 {
+        let scene = Scene::any(seed);
+        for action in scene.plan().actions {
+            let owned = scene.inventory.owned.get(&action.name);
+            if let Step::Replace { old: id, .. } | Step::Cleanup { id, .. } = &action.step {
+                let owned = owned.unwrap();
+                assert!(owned.id.as_ref() == Some(id) || owned.superseded.contains(id), "seed {seed}");
+                assert!(
+                    scene.listing.iter().any(|row| row.name == action.name && row.id.as_ref() == Some(id))
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn without_open_intents_reckoning_changes_nothing() {
+    for seed in 0..1_000 {
+        let scene = Scene::any(seed);
+        let settle = jiff::SignedDuration::from_secs(5);
+        let (listing, key) = (&scene.listing, &scene.key);
+        let known = reckon(&scene.inventory, listing, &Answers::new(), key, Timestamp::UNIX_EPOCH, settle);
+        assert!(known.corrections.is_empty() && known.pending.is_empty(), "seed {seed}");
+        let keys = |inventory: &Inventory| -> Vec<SourceKey> {
+            inventory.owned.values().map(|owned| owned.key.clone()).collect()
+        };
+        assert_eq!(keys(&known.inventory), keys(&scene.inventory), "seed {seed}");
+    }
+}
