@@ -129,6 +129,7 @@ fn owned(
         declared_in: None,
         file: None,
         line: None,
+        sent: Vec::new(),
     };
     placed(&owned, &source(name_, definition.clone(), false), "/root")
 }
