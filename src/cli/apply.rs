@@ -21,9 +21,6 @@ use tokio::task::JoinSet;
 /// How long to wait for a workspace that another process is writing.
 const LOCK_WAIT: Duration = Duration::from_secs(60);
 
-/// A removal is acted on only when the files were quiet for this long.
-const SETTLE: Duration = Duration::from_secs(1);
-
 /// What is adopted is replaced in a second round, where it differs.
 const ROUNDS: usize = 3;
 
@@ -212,7 +209,7 @@ fn removes(plan: &Plan) -> bool {
 
 /// What is to be removed must be absent from files that are at rest.
 async fn still_so(place: &Workplace) -> Result<(), Failure> {
-    tokio::time::sleep(SETTLE).await;
+    tokio::time::sleep(place.rest()).await;
     let again = workplace::read(&place.settings)?;
     if again.digest != place.reading.digest || again.git_locked {
         return Err(Failure {

@@ -9,10 +9,13 @@ use crate::plan::Overrides;
 use crate::reading::{Memory, Reading};
 use crate::reconcile::{Clock, Planner, Task, secrets_of};
 use crate::remote::{BaseUrl, Reader};
-use crate::settings::{self, Platform, Settings};
+use crate::settings::{self, Humane, Platform, Settings};
 use crate::state::State;
 use std::path::PathBuf;
 use std::sync::Arc;
+
+/// How long the files must be quiet for a removal, unless the host file says otherwise.
+const REST: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Settings, files, platform and state, opened for one verb.
 pub(super) struct Workplace {
@@ -157,6 +160,11 @@ impl Workplace {
         }
         let files = memory.into_iter().collect();
         Ok(state.remember_files(&root(&self.settings), files).await?)
+    }
+
+    /// A removal is acted on only when the files were quiet for this long.
+    pub(super) fn rest(&self) -> std::time::Duration {
+        self.settings.host.daemon.settle.map_or(REST, Humane::get)
     }
 
     /// Is the platform the local one?
