@@ -3,7 +3,9 @@
 //! A *change* is declared differing from applied. *Drift* is the echo having moved since the last
 //! verified write, so a platform that normalises or masks values makes no endless differences.
 
-use crate::model::{Applied, DesiredSource, FieldPath, Fingerprint, FingerprintKey, Leaf, ObservedSource};
+use crate::model::{
+    Applied, DesiredSource, FieldPath, Fingerprint, FingerprintKey, Leaf, ObservedSource, exposes_secret,
+};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -199,7 +201,7 @@ fn kind_changed(before: Option<&str>, after: &str, drift: bool) -> FieldChange {
     }
 }
 
-/// Values are left out when either side is, or was, a secret, or its key looks like one.
+/// Values are left out when either side is, or was, a secret, or it or its key looks like one.
 fn change(
     path: &FieldPath,
     before: Option<Value>,
@@ -208,7 +210,13 @@ fn change(
     drift: bool,
 ) -> FieldChange {
     let is_secret = |leaf: Option<&Leaf>| matches!(leaf, Some(Leaf::Secret(_)));
-    let sensitive = is_secret(now) || is_secret(was) || path.looks_secret();
+    let exposes = |leaf: Option<&Leaf>| matches!(leaf, Some(Leaf::Plain(value)) if exposes_secret(value));
+    let sensitive = is_secret(now)
+        || is_secret(was)
+        || path.looks_secret()
+        || exposes(now)
+        || exposes(was)
+        || before.as_ref().is_some_and(exposes_secret);
     FieldChange {
         path: path.clone(),
         before: before.filter(|_| !sensitive),
