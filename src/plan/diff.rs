@@ -14,6 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct FieldChange {
     /// Which field.
     pub path: FieldPath,
+    /// Was it added, changed or removed? Known also where the values are left out.
+    pub how: How,
     /// The value so far, when it may be shown.
     pub before: Option<Value>,
     /// The declared value, when it may be shown.
@@ -24,6 +26,17 @@ pub struct FieldChange {
     pub reference: Option<String>,
     /// Someone else changed it on the platform.
     pub drift: bool,
+}
+
+/// What became of a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// It is new in the files.
+    Added,
+    /// Its value is another.
+    Changed,
+    /// It is gone from the files.
+    Removed,
 }
 
 /// How one declared source compares with its row.
@@ -193,6 +206,7 @@ fn kind_change(
 fn kind_changed(before: Option<&str>, after: &str, drift: bool) -> FieldChange {
     FieldChange {
         path: type_path(),
+        how: How::Changed,
         before: before.map(Value::from),
         after: Some(Value::from(after)),
         sensitive: false,
@@ -217,8 +231,14 @@ fn change(
         || exposes(now)
         || exposes(was)
         || before.as_ref().is_some_and(exposes_secret);
+    let how = match (was, now) {
+        (None, Some(_)) if !drift => How::Added,
+        (Some(_), None) => How::Removed,
+        _ => How::Changed,
+    };
     FieldChange {
         path: path.clone(),
+        how,
         before: before.filter(|_| !sensitive),
         after: plain(now).filter(|_| !sensitive),
         sensitive,

@@ -2,7 +2,7 @@
 
 use super::{escape, words};
 use crate::model::{FieldPath, Leaf, exposes_secret};
-use crate::plan::FieldChange;
+use crate::plan::{FieldChange, How};
 use serde_json::Value;
 use similar::{ChangeTag, TextDiff};
 
@@ -86,7 +86,12 @@ pub(super) fn show_declared(path: &FieldPath, leaf: &Leaf) -> Shown {
 
 /// A change whose values are not shown.
 fn hidden(change: &FieldChange) -> String {
-    let how = if change.drift { "changed on the platform" } else { "changed" };
+    let how = match change.how {
+        _ if change.drift => "changed on the platform",
+        How::Added => "added",
+        How::Changed => "changed",
+        How::Removed => "removed",
+    };
     match &change.reference {
         Some(reference) => format!("{} ({how})", escape::terminal(reference)),
         None => format!("({how}, not shown)"),
