@@ -15,6 +15,8 @@ pub(super) struct Findings<'d, 'a> {
     counts: Vec<usize>,
     /// Their sum.
     total: usize,
+    /// Documents that are broken by what is reported elsewhere.
+    broken_too: HashSet<u32>,
     /// The cron expressions judged so far.
     pub(super) cron: Verdicts,
     /// Bytes that the sources may still take.
@@ -36,6 +38,7 @@ impl<'d, 'a> Findings<'d, 'a> {
             seen: HashSet::new(),
             counts: vec![0; documents.len()],
             total: 0,
+            broken_too: HashSet::new(),
             cron: Verdicts::default(),
             room: ROOM,
         }
@@ -57,6 +60,16 @@ impl<'d, 'a> Findings<'d, 'a> {
         Remark { findings: self, fresh }
     }
 
+    /// Reports what is wrong with the tree as a whole, at the first place that shows it. Every
+    /// document that shows it is broken.
+    pub(super) fn once(&mut self, code: Code, span: Span, message: String) -> Remark<'_, 'd, 'a> {
+        if self.found.iter().any(|(_, found)| found.code == code && found.message == message) {
+            self.break_too(span);
+            return Remark { findings: self, fresh: false };
+        }
+        self.error(code, span, message)
+    }
+
     fn list(&mut self, code: Code, span: Span, message: String) {
         let document = &self.documents[span.document as usize];
         let range = document.clamp(span.start as usize..span.end as usize);
@@ -76,8 +89,13 @@ impl<'d, 'a> Findings<'d, 'a> {
         self.found.push((span, diagnostic));
     }
 
+    /// The document that holds this place is broken as well, by what was reported at another.
+    pub(super) fn break_too(&mut self, span: Span) {
+        self.broken_too.insert(span.document);
+    }
+
     pub(super) fn documents_with_errors(&self) -> HashSet<u32> {
-        self.found.iter().map(|(span, _)| span.document).collect()
+        self.found.iter().map(|(span, _)| span.document).chain(self.broken_too.iter().copied()).collect()
     }
 
     /// Reserves memory for that many copies of a source.
