@@ -1,7 +1,7 @@
 //! The one loop: events in, passes and syncs out.
 //!
 //! A trigger says when, never what: every pass looks at the whole unit anew. What is due is decided
-//! by [`board`] and [`files`], which know no runtime; this file starts it and waits.
+//! by `board` and `files`, which know no runtime; this file starts it and waits.
 
 mod board;
 mod files;

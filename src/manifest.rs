@@ -187,7 +187,7 @@ fn read_settings<'a>(
     findings: &mut Findings<'_, 'a>,
 ) -> Option<Settings<'a>> {
     let Some(at) = files.iter().position(|file| &*file.path == FILE_NAME) else {
-        return Some(Settings::default());
+        return Some(Settings { absent: true, ..Settings::default() });
     };
     let document = u32::try_from(at).unwrap_or(u32::MAX);
     let root = text(document, files[at], findings)?;

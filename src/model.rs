@@ -5,6 +5,7 @@
 
 mod declared;
 mod desired;
+mod exposed;
 mod fingerprint;
 mod ids;
 mod inventory;
@@ -17,6 +18,7 @@ pub use desired::{
     BrokenFile, Definition, Desired, DesiredSource, DesiredUnit, Missed, Moved, Overlap, Place, PlatformUrl,
     Removed, RemovedAction, Suspend, SyncSpec, TestSpec, When,
 };
+pub use exposed::{exposed, exposes_secret};
 pub use fingerprint::{Fingerprint, FingerprintKey};
 pub use ids::{InvalidId, NonEmpty, Scope, SourceId, SourceKey, SourceName, Unit, WorkspaceId};
 pub use inventory::{Applied, Declaration, Intent, IntentKind, Inventory, Owned, Sent};

@@ -29,7 +29,7 @@ pub mod saved;
 
 pub use carried::carried_out;
 pub use decide::placed;
-pub use diff::{Comparison, FieldChange, compare, compare_foreign, echo_of};
+pub use diff::{Comparison, FieldChange, How, compare, compare_foreign, echo_of};
 pub use guard::{ApprovedPlan, ApprovedUnit, HostLimits, Overrides, approve};
 pub use outcome::{ActionResult, Outcome};
 pub use reckon::{Answers, Correction, Reckoning, reckon};

@@ -78,6 +78,9 @@ impl Settings {
         if !root.exists() && flags.dir.is_some() {
             return Err(SettingsError::MissingTree(root));
         }
+        if root.is_file() {
+            return Err(SettingsError::FileForTree { found: tree::find_root(&root), file: root });
+        }
         let state_dir = match flags.state_dir.as_ref().or(host.state.dir.as_ref()) {
             Some(dir) => absolute(dir)?,
             None => match environment("STATE_DIRECTORY").filter(|dir| !dir.is_empty()) {
@@ -183,6 +186,13 @@ pub enum SettingsError {
     NoTree(PathBuf),
     /// The named directory does not exist.
     MissingTree(PathBuf),
+    /// A file was named where the tree's directory is wanted.
+    FileForTree {
+        /// The file.
+        file: PathBuf,
+        /// The directory above it that holds a `wellspring.toml`, if any.
+        found: Option<PathBuf>,
+    },
     /// A file could not be read.
     Read {
         /// Which.
@@ -216,6 +226,12 @@ impl fmt::Display for SettingsError {
                 dir.display()
             ),
             Self::MissingTree(dir) => write!(f, "{} does not exist; name a directory of TOML files", dir.display()),
+            Self::FileForTree { file, found: Some(root) } => {
+                write!(f, "{} is a file; name the directory: {}", file.display(), root.display())
+            }
+            Self::FileForTree { file, found: None } => {
+                write!(f, "{} is a file; name the directory that holds it and wellspring.toml", file.display())
+            }
             Self::Read { path, .. } => write!(f, "cannot read {}", path.display()),
             Self::Host { path, .. } => write!(f, "cannot use the host file {}", path.display()),
             Self::NoUrl => f.write_str(

@@ -22,7 +22,7 @@ mod store;
 pub use error::StateError;
 pub use inventory::{Change, NewIntent};
 pub use journal::{JournalEntry, JournalFilter, JournalRow};
-pub use lock::{LockError, WorkspaceLock};
+pub use lock::{DaemonLock, LockError, WorkspaceLock};
 pub use quarantine::Quarantined;
 pub use runs::{Claim, Finished, HistoryFilter, LastRun, Retention, Run, RunOutcome, Trigger};
 

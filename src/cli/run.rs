@@ -9,6 +9,7 @@ use crate::plan::Overrides;
 use crate::reconcile::{Reconciler, Syncing};
 use crate::remote::Writer;
 use crate::settings::{Humane, Mode};
+use crate::state::{DaemonLock, LockError, State};
 use crate::sync::Syncer;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +30,16 @@ pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure
     }
     let access = if dry_run { Access::Read } else { Access::Serve };
     let place = Workplace::open(common, args.path.as_ref(), access).await?;
+    let _alone = match &place.state {
+        Some(state) if !dry_run => match alone(state) {
+            Ok(lock) => Some(lock),
+            Err(failure) => {
+                place.close().await;
+                return Err(failure);
+            }
+        },
+        _ => None,
+    };
     let planner = place.planner(Overrides::default());
     let voice: Arc<dyn Voice> = if common.speaks() {
         Arc::new(Terminal::new(answer::look(common)))
@@ -83,6 +94,21 @@ pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure
     place.close().await;
     ended?;
     Ok(Exit::Done)
+}
+
+/// Two daemons would tell everything twice, and each would wait for the other's locks.
+fn alone(state: &State) -> Result<DaemonLock, Failure> {
+    state.lock_daemon("run").map_err(|error| match error {
+        LockError::Held { by } => Failure {
+            exit: Exit::Failed,
+            message: format!(
+                "{by} is at work here: {} has one `run` at a time for each platform; end that one first, or name \
+                 another place with --state-dir",
+                state.dir().display()
+            ),
+        },
+        error => Failure::failed(&error),
+    })
 }
 
 /// A state folder inside a root that is swapped or read-only would be lost with the next checkout.

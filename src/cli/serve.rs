@@ -19,14 +19,15 @@ pub(super) async fn run(common: &Common, args: &ServeArgs) -> Result<Exit, Failu
         .mode(0o700)
         .create(&folder)
         .map_err(|error| failed(&format!("cannot create {}: {error}", folder.display())))?;
-    let (token, whence) = token(&folder)?;
+    let (token, paste) = token(&folder)?;
     let data_dir = std::path::absolute(&args.data_dir)?;
     let storage = Storage::Directory(folder);
     let config = Config { storage, data_dir, listen: args.listen, token: token.clone() };
     let running = start(config).await.map_err(|error| Failure::failed(&error))?;
     let address = address(&state_dir);
     publish(&address, &running.base_url(), &token)?;
-    answer::write(&format!("The Data API answers at {}\nToken: {whence}", running.base_url()));
+    let url = running.base_url();
+    answer::write(&format!("The Data API answers at {url}\n\nexport WELLSPRING_URL={url}\n{paste}"));
     while !daemon::is_set(&stopping) && inbox.recv().await.is_some() {}
     let _ = std::fs::remove_file(address);
     running.stop().await;
@@ -34,19 +35,21 @@ pub(super) async fn run(common: &Common, args: &ServeArgs) -> Result<Exit, Failu
 }
 
 /// `PMTX_TOKEN`, else one that is made once and kept beside the storage, readable by its owner only.
+/// With it, the line that gives it to a shell.
 fn token(folder: &Path) -> Result<(SecretString, String), Failure> {
     if let Some(token) = std::env::var("PMTX_TOKEN").ok().filter(|token| !token.is_empty()) {
-        return Ok((token.into(), "that of PMTX_TOKEN".to_owned()));
+        return Ok((token.into(), "# PMTX_TOKEN is the token, as it is set here".to_owned()));
     }
     let path = folder.join("token");
-    let whence = format!("in {}", path.display());
+    let absolute = std::path::absolute(&path)?.display().to_string().replace('\'', r"'\''");
+    let paste = format!("export PMTX_TOKEN=\"$(cat '{absolute}')\"");
     match std::fs::read_to_string(&path) {
-        Ok(token) if !token.trim().is_empty() => Ok((token.trim().to_owned().into(), whence)),
+        Ok(token) if !token.trim().is_empty() => Ok((token.trim().to_owned().into(), paste)),
         _ => {
             let token = random_token()?;
             write_private(&path, token.expose_secret().as_bytes())
                 .map_err(|error| failed(&format!("cannot write {}: {error}", path.display())))?;
-            Ok((token, whence))
+            Ok((token, paste))
         }
     }
 }

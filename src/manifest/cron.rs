@@ -64,7 +64,7 @@ fn check(expression: &str) -> Result<(), Unusable> {
     let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
     let cron = match parser.parse(expression) {
         Ok(cron) => cron,
-        Err(error) => return malformed(reason(&error)),
+        Err(error) => return malformed(wrong_field(&parser, expression).unwrap_or_else(|| reason(&error))),
     };
     // From a fixed day, so that the verdict depends on the text alone. 29 February comes within
     // eight years of any day.
@@ -73,6 +73,29 @@ fn check(expression: &str) -> Result<(), Unusable> {
         Ok(next) if next.0.year() <= 2096 + 8 => Ok(()),
         _ => Err(Unusable::Never),
     }
+}
+
+/// The first of the five fields that cannot be read, with what it takes.
+fn wrong_field(parser: &CronParser, expression: &str) -> Option<String> {
+    const FIELDS: [(&str, &str); 5] = [
+        ("minute", "0 to 59"),
+        ("hour", "0 to 23"),
+        ("day of month", "1 to 31, or L for the last"),
+        ("month", "1 to 12, or JAN to DEC"),
+        ("day of week", "0 to 7, where 0 and 7 are Sunday, or MON to SUN"),
+    ];
+    let wrong = expression.split_whitespace().zip(FIELDS).enumerate().find(|(at, (field, _))| {
+        let mut alone = ["*"; 5];
+        alone[*at] = field;
+        parser.parse(&alone.join(" ")).is_err()
+    });
+    let (at, (field, (name, range))) = wrong?;
+    let nth = ["first", "second", "third", "fourth", "fifth"][at];
+    Some(format!(
+        "the {nth} field is the {name}: it takes {range}, and `*`, not `{}`; with lists `1,2`, ranges `1-5` and \
+         steps `*/5`",
+        shown(field)
+    ))
 }
 
 fn reason(error: &CronError) -> String {
@@ -172,6 +195,20 @@ mod tests {
     fn what_is_no_cron_is_refused_with_a_reason() {
         for text in ["", "* * * *", "0 15 2 * * MON", "@daily", "60 * * * *", "a b c d e", "* * * * * * *"] {
             assert!(matches!(check(text), Err(Unusable::Malformed(_))), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_field_that_is_wrong_is_named_with_its_range() {
+        for (text, named) in [
+            ("60 * * * *", "minute: it takes 0 to 59"),
+            ("0 24 * * *", "hour: it takes 0 to 23"),
+            ("0 0 32 * *", "day of month: it takes 1 to 31"),
+            ("0 0 * 13 *", "month: it takes 1 to 12"),
+            ("0 0 * * FUN", "day of week: it takes 0 to 7"),
+        ] {
+            let Err(Unusable::Malformed(why)) = check(text) else { panic!("{text}") };
+            assert!(why.contains(named), "{text}: {why}");
         }
     }
 

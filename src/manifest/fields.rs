@@ -3,7 +3,7 @@
 use super::diagnostic::Code;
 use super::document::{Entry, Node, Span, Table, Value};
 use super::duration;
-use super::findings::Findings;
+use super::findings::{Findings, Remark};
 use super::references;
 use super::suggest::{did_you_mean, one_of};
 use std::time::Duration;
@@ -62,14 +62,31 @@ pub(super) fn shown(text: &str) -> String {
     }
 }
 
-fn wrong_type(key: &str, expected: &str, node: &Node<'_>, findings: &mut Findings<'_, '_>) {
+fn wrong_type<'f, 'd, 'a>(
+    key: &str,
+    expected: &str,
+    node: &Node<'_>,
+    findings: &'f mut Findings<'d, 'a>,
+) -> Remark<'f, 'd, 'a> {
     findings
         .error(
             Code::WrongType,
             node.span,
             format!("`{}` takes {expected}, not {}", shown(key), node.value.type_name()),
         )
-        .label(format!("expected {expected}"));
+        .label(format!("expected {expected}"))
+}
+
+/// Tables that are often taken for a single value, as they are written.
+fn example(key: &str) -> Option<String> {
+    let example = match key {
+        "suspend" => "suspend = { reason = \"…\", until = 2026-12-01 }",
+        "sync" => "sync = { every = \"6h\" }",
+        "sync_options" => "sync_options = { incremental = true }",
+        "test" => "test = { before_connect = false }",
+        _ => return None,
+    };
+    Some(format!("write {example}"))
 }
 
 /// The table under `key`.
@@ -82,7 +99,7 @@ pub(super) fn table<'t, 'a>(
     match &entry.node.value {
         Value::Table(table) => Some((table, entry)),
         _ => {
-            wrong_type(key, "a table", &entry.node, findings);
+            wrong_type(key, "a table", &entry.node, findings).maybe_help(example(key));
             None
         }
     }

@@ -18,6 +18,8 @@ pub(super) struct Findings<'d, 'a> {
     counts: HashMap<u32, usize>,
     /// Their sum.
     total: usize,
+    /// Documents that are broken by what is reported elsewhere.
+    broken_too: HashSet<u32>,
     pub(super) shared: Shared,
     /// Bytes taken here.
     weight: usize,
@@ -52,6 +54,7 @@ impl<'d, 'a> Findings<'d, 'a> {
             seen: HashSet::new(),
             counts: HashMap::new(),
             total: 0,
+            broken_too: HashSet::new(),
             shared,
             weight: 0,
         }
@@ -73,6 +76,16 @@ impl<'d, 'a> Findings<'d, 'a> {
         Remark { findings: self, fresh }
     }
 
+    /// Reports what is wrong with the tree as a whole, at the first place that shows it. Every
+    /// document that shows it is broken.
+    pub(super) fn once(&mut self, code: Code, span: Span, message: String) -> Remark<'_, 'd, 'a> {
+        if self.found.iter().any(|(_, found)| found.code == code && found.message == message) {
+            self.break_too(span);
+            return Remark { findings: self, fresh: false };
+        }
+        self.error(code, span, message).with(|diagnostic| diagnostic.once = true)
+    }
+
     fn list(&mut self, code: Code, span: Span, message: String) {
         let document = &self.documents[span.document as usize];
         let range = document.clamp(span.start as usize..span.end as usize);
@@ -88,12 +101,18 @@ impl<'d, 'a> Findings<'d, 'a> {
             span: range,
             label: None,
             labels: Vec::new(),
+            once: false,
         };
         self.found.push((span, diagnostic));
     }
 
+    /// The document that holds this place is broken as well, by what was reported at another.
+    pub(super) fn break_too(&mut self, span: Span) {
+        self.broken_too.insert(span.document);
+    }
+
     pub(super) fn documents_with_errors(&self) -> HashSet<u32> {
-        self.found.iter().map(|(span, _)| span.document).collect()
+        self.found.iter().map(|(span, _)| span.document).chain(self.broken_too.iter().copied()).collect()
     }
 
     /// Reserves memory for that many copies of a source.
@@ -130,6 +149,13 @@ impl<'d, 'a> Findings<'d, 'a> {
     /// Adds what was found in one file, and meanwhile in the settings.
     pub(super) fn absorb(&mut self, learned: &Learned) {
         for (span, diagnostic) in &learned.found {
+            let same = |(_, other): &(Span, Diagnostic)| {
+                other.code == diagnostic.code && other.message == diagnostic.message
+            };
+            if diagnostic.once && self.found.iter().any(same) {
+                self.break_too(*span);
+                continue;
+            }
             let elsewhere = span.document != learned.reading.document;
             let count = self.counts.entry(span.document).or_default();
             if *count < MOST_LISTED && self.seen.insert((diagnostic.code, *span, diagnostic.message.clone()))

@@ -30,6 +30,8 @@ pub(super) type Variable<'v> = &'v dyn Fn(&str) -> Option<String>;
 /// What `wellspring.toml` says. Without one, nothing.
 #[derive(Default)]
 pub(super) struct Settings<'a> {
+    /// There is no such file.
+    pub(super) absent: bool,
     pub(super) platform: Option<PlatformUrl>,
     pub(super) owner: Option<String>,
     pub(super) settle: Option<Duration>,

@@ -7,7 +7,7 @@ use super::findings::Findings;
 use super::merge;
 use super::policy::ADOPT;
 use super::settings::{self, FILE_NAME, Settings};
-use super::suggest::did_you_mean;
+use super::suggest::{did_you_mean, nearest};
 use super::{sync, values};
 use crate::model::{Definition, DesiredSource, Place, Scope, SourceKey, SourceName, TestSpec, Unit};
 
@@ -139,7 +139,9 @@ fn check_whole(
             "the platform requires one; write `connection_config = {}` if the type needs nothing",
         ),
     ] {
-        if !merged.contains_key(key) {
+        // Under a slip of the pen it is there, and that was reported.
+        let slip = |other: &str| !SOURCE_KEYS.contains(&other) && nearest(other, SOURCE_KEYS) == Some(key);
+        if !merged.contains_key(key) && !merged.keys().any(|other| slip(other)) {
             findings
                 .error(Code::Missing, header, format!("source `{}` needs a `{key}`", shown(name)))
                 .help(help);

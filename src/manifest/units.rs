@@ -101,7 +101,7 @@ fn check_sources(unit: &Unit, files: &[&FileReading], findings: &mut Findings<'_
     }
 }
 
-/// Reports at both places.
+/// Reports once, with both places. Which of the two is meant is not known, so both files are broken.
 fn twice(
     code: Code,
     what: &str,
@@ -109,13 +109,11 @@ fn twice(
     (first, second): (Span, Span),
     findings: &mut Findings<'_, '_>,
 ) {
-    let message = format!("{what} is declared twice in {}", shown(&unit.to_string()));
-    for (here, elsewhere) in [(first, second), (second, first)] {
-        findings
-            .error(code, here, message.clone())
-            .also(elsewhere, "the other one")
-            .help("rename or remove one of them");
-    }
+    findings
+        .error(code, second, format!("{what} is declared twice in {}", shown(&unit.to_string())))
+        .also(first, "declared here first")
+        .help("rename or remove one of them");
+    findings.break_too(first);
 }
 
 fn check_moves(unit: &Unit, files: &[&FileReading], complete: bool, findings: &mut Findings<'_, '_>) {

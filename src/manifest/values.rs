@@ -6,7 +6,7 @@ use super::fields::shown;
 use super::findings::Findings;
 use super::references;
 use super::suggest::one_of;
-use crate::model::{Declared, Segment, Template, looks_secret};
+use crate::model::{Declared, Segment, Template, exposed, looks_secret};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 
@@ -91,19 +91,20 @@ fn declared(node: &Node<'_>, findings: &mut Findings<'_, '_>) -> Option<Declared
 
 fn declared_text(text: &str, span: Span, findings: &mut Findings<'_, '_>) -> Option<Declared> {
     let segments = references::checked_segments(text, span, findings)?;
-    match segments.as_slice() {
-        [] => Some(Declared::String(String::new())),
-        [Segment::Literal(literal)] => {
-            if holds_password(literal) {
-                findings
-                    .error(Code::PlainSecret, span, "this URL holds a password in plain text")
-                    .help("write it as `${NAME}`: \"scheme://user:${NAME}@host\"");
-                return None;
-            }
-            Some(Declared::String(literal.clone()))
-        }
-        _ => Some(Declared::Template(Template(segments))),
+    if !exposed(text).is_empty() {
+        findings
+            .error(Code::PlainSecret, span, "this text holds a secret in plain text")
+            .label("anyone who reads the file can read it")
+            .help(
+                "write `${NAME}` in its place, for an environment variable: \"https://host/path?key=${NAME}\", \"scheme://user:${NAME}@host\"; if this value was ever shared, change it",
+            );
+        return None;
     }
+    Some(match segments.as_slice() {
+        [] => Declared::String(String::new()),
+        [Segment::Literal(literal)] => Declared::String(literal.clone()),
+        _ => Declared::Template(Template(segments)),
+    })
 }
 
 /// Is the value itself, or an element of it, a text or number written out?
@@ -127,17 +128,6 @@ fn plain_secret(key: &str, span: Span, findings: &mut Findings<'_, '_>) {
         .error(Code::PlainSecret, span, format!("`{}` holds a secret in plain text", shown(key)))
         .label("anyone who reads the file can read it")
         .help("write \"${NAME}\" for an environment variable, or `{ secret = \"env:NAME\" }`, `file:NAME`, `credential:NAME`; if this value was ever shared, change it");
-}
-
-/// `scheme://user:password@…`
-fn holds_password(text: &str) -> bool {
-    text.split_once("://").is_some_and(|(_, rest)| {
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        authority
-            .rsplit_once('@')
-            .and_then(|(user, _)| user.split_once(':'))
-            .is_some_and(|(_, password)| !password.is_empty())
-    })
 }
 
 /// A table that is sent as it stands: `metadata`, `sync_options`. No references in it.
@@ -170,6 +160,12 @@ fn json(node: &Node<'_>, owner: &str, findings: &mut Findings<'_, '_>) -> Option
         Value::Integer(value) => Json::from(*value),
         Value::Float(value) => Json::from(*value),
         Value::Datetime(value) => Json::from(value.to_string()),
+        Value::String(text) if !exposed(text).is_empty() => {
+            findings
+                .error(Code::PlainSecret, node.span, format!("this text holds a secret, in {owner}"))
+                .help("secrets stand in `connection_config`, as references such as `${NAME}`");
+            return None;
+        }
         Value::String(text) => match references::checked_segments(text, node.span, findings)?.as_slice() {
             [] => Json::from(""),
             [Segment::Literal(literal)] => Json::from(literal.as_str()),

@@ -201,6 +201,12 @@ fn units(
 }
 
 fn aliased(name: &str, span: Span, settings: &Settings<'_>, findings: &mut Findings<'_, '_>) -> Option<Unit> {
+    if settings.absent {
+        findings.once(Code::UnknownAlias, span, format!("there is no {FILE_NAME} here to say what `use` names")).help(
+            format!("name the tree's root, where {FILE_NAME} is; or add one with [workspaces]; or write `id = \"…\"` in each file"),
+        );
+        return None;
+    }
     let Some(alias) = settings.aliases.get(name) else {
         findings
             .error(Code::UnknownAlias, span, format!("no workspace is called `{}`", shown(name)))

@@ -3,7 +3,9 @@
 //! A *change* is declared differing from applied. *Drift* is the echo having moved since the last
 //! verified write, so a platform that normalises or masks values makes no endless differences.
 
-use crate::model::{Applied, DesiredSource, FieldPath, Fingerprint, FingerprintKey, Leaf, ObservedSource};
+use crate::model::{
+    Applied, DesiredSource, FieldPath, Fingerprint, FingerprintKey, Leaf, ObservedSource, exposes_secret,
+};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,6 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct FieldChange {
     /// Which field.
     pub path: FieldPath,
+    /// Was it added, changed or removed? Known also where the values are left out.
+    pub how: How,
     /// The value so far, when it may be shown.
     pub before: Option<Value>,
     /// The declared value, when it may be shown.
@@ -22,6 +26,17 @@ pub struct FieldChange {
     pub reference: Option<String>,
     /// Someone else changed it on the platform.
     pub drift: bool,
+}
+
+/// What became of a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// It is new in the files.
+    Added,
+    /// Its value is another.
+    Changed,
+    /// It is gone from the files.
+    Removed,
 }
 
 /// How one declared source compares with its row.
@@ -191,6 +206,7 @@ fn kind_change(
 fn kind_changed(before: Option<&str>, after: &str, drift: bool) -> FieldChange {
     FieldChange {
         path: type_path(),
+        how: How::Changed,
         before: before.map(Value::from),
         after: Some(Value::from(after)),
         sensitive: false,
@@ -199,7 +215,7 @@ fn kind_changed(before: Option<&str>, after: &str, drift: bool) -> FieldChange {
     }
 }
 
-/// Values are left out when either side is, or was, a secret, or its key looks like one.
+/// Values are left out when either side is, or was, a secret, or it or its key looks like one.
 fn change(
     path: &FieldPath,
     before: Option<Value>,
@@ -208,9 +224,21 @@ fn change(
     drift: bool,
 ) -> FieldChange {
     let is_secret = |leaf: Option<&Leaf>| matches!(leaf, Some(Leaf::Secret(_)));
-    let sensitive = is_secret(now) || is_secret(was) || path.looks_secret();
+    let exposes = |leaf: Option<&Leaf>| matches!(leaf, Some(Leaf::Plain(value)) if exposes_secret(value));
+    let sensitive = is_secret(now)
+        || is_secret(was)
+        || path.looks_secret()
+        || exposes(now)
+        || exposes(was)
+        || before.as_ref().is_some_and(exposes_secret);
+    let how = match (was, now) {
+        (None, Some(_)) if !drift => How::Added,
+        (Some(_), None) => How::Removed,
+        _ => How::Changed,
+    };
     FieldChange {
         path: path.clone(),
+        how,
         before: before.filter(|_| !sensitive),
         after: plain(now).filter(|_| !sensitive),
         sensitive,

@@ -1,8 +1,8 @@
 //! One field's change: on one line where it fits, line by line where the values have lines.
 
 use super::{escape, words};
-use crate::model::{FieldPath, Leaf};
-use crate::plan::FieldChange;
+use crate::model::{FieldPath, Leaf, exposes_secret};
+use crate::plan::{FieldChange, How};
 use serde_json::Value;
 use similar::{ChangeTag, TextDiff};
 
@@ -77,14 +77,21 @@ pub(super) fn show(change: &FieldChange, mark_drift: bool) -> Shown {
 pub(super) fn show_declared(path: &FieldPath, leaf: &Leaf) -> Shown {
     match leaf {
         Leaf::Secret(reference) => Shown::Line(escape::terminal(reference)),
-        Leaf::Plain(_) if path.looks_secret() => Shown::Line("(not shown)".to_owned()),
+        Leaf::Plain(value) if path.looks_secret() || exposes_secret(value) => {
+            Shown::Line("(not shown)".to_owned())
+        }
         Leaf::Plain(value) => Shown::Line(one(value)),
     }
 }
 
 /// A change whose values are not shown.
 fn hidden(change: &FieldChange) -> String {
-    let how = if change.drift { "changed on the platform" } else { "changed" };
+    let how = match change.how {
+        _ if change.drift => "changed on the platform",
+        How::Added => "added",
+        How::Changed => "changed",
+        How::Removed => "removed",
+    };
     match &change.reference {
         Some(reference) => format!("{} ({how})", escape::terminal(reference)),
         None => format!("({how}, not shown)"),

@@ -21,6 +21,11 @@ pub struct WorkspaceLock {
     _held: File,
 }
 
+/// The right to be the one daemon of a state and platform, until dropped.
+pub struct DaemonLock {
+    _held: WorkspaceLock,
+}
+
 /// Why a workspace could not be locked.
 #[derive(Debug)]
 pub enum LockError {
@@ -70,11 +75,24 @@ impl State {
     /// # Errors
     /// [`LockError::Held`] when someone else has it, also another handle in this process.
     pub fn lock(&self, unit: &Unit, holder: &str) -> Result<WorkspaceLock, LockError> {
+        self.lock_file(&[unit.workspace.as_str(), unit.scope.as_str()], holder)
+    }
+
+    /// Takes the right to be the one daemon of this state and platform, at once or not at all. It
+    /// keeps nobody from writing: each workspace has its own lock.
+    ///
+    /// # Errors
+    /// [`LockError::Held`] when another daemon is at work.
+    pub fn lock_daemon(&self, holder: &str) -> Result<DaemonLock, LockError> {
+        self.lock_file(&["daemon"], holder).map(|lock| DaemonLock { _held: lock })
+    }
+
+    fn lock_file(&self, of: &[&str], holder: &str) -> Result<WorkspaceLock, LockError> {
         if self.presence.is_none() {
             return Err(LockError::ReadOnly);
         }
         let folder = self.dir.join("locks");
-        let path = folder.join(file_name(&self.platform, unit));
+        let path = folder.join(file_name(&self.platform, of));
         let failed = |source| LockError::File { path: path.clone(), source };
         super::store::make_dir(&folder).map_err(|error| failed(io::Error::other(error)))?;
         let mut file = open(&path).map_err(failed)?;
@@ -133,9 +151,9 @@ fn open(path: &Path) -> io::Result<File> {
 
 /// Ids may hold any character, so the file is named by their hash. It is never removed: removing a
 /// lock's file while another waits for it would make two locks of one.
-fn file_name(platform: &str, unit: &Unit) -> String {
+fn file_name(platform: &str, of: &[&str]) -> String {
     let mut hash = Sha256::new();
-    for part in [platform, unit.workspace.as_str(), unit.scope.as_str()] {
+    for part in std::iter::once(&platform).chain(of) {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     }

@@ -57,6 +57,16 @@ fn three_without_a_tree() {
 }
 
 #[test]
+fn three_for_a_file_where_the_directory_is_wanted_and_which_one_it_is() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A]);
+    let file = scene.tree.path().join("workspaces/ws_one.toml");
+    let finished = Wellspring::new().arg("validate").arg(&file).run();
+    check(&finished, 3, "is a file; name the directory: ");
+    assert!(finished.stderr.trim_end().ends_with(&scene.tree.path().display().to_string()), "{finished:#?}");
+}
+
+#[test]
 fn five_when_the_token_is_refused_and_nothing_more_is_tried() {
     let scene = Scene::new();
     for n in 0..8 {

@@ -11,7 +11,7 @@ use wellspring::model::{
     When, WorkspaceId,
 };
 use wellspring::plan::{
-    Action, ActionResult, FieldChange, Outcome, Plan, Removal, Step, Suspended, Unchecked, UnitError,
+    Action, ActionResult, FieldChange, How, Outcome, Plan, Removal, Step, Suspended, Unchecked, UnitError,
     UnitPlan, Unmanaged, Withheld,
 };
 
@@ -127,6 +127,7 @@ pub(crate) fn change(field: &str, before: Value, after: Value) -> FieldChange {
     let known = |value: Value| (!value.is_null()).then_some(value);
     FieldChange {
         path: path(field),
+        how: How::Changed,
         before: known(before),
         after: known(after),
         sensitive: false,

@@ -80,3 +80,29 @@ fn a_killed_daemon_leaves_nothing_in_the_way() {
     let daemon = copy.command(&["run"]).spawn();
     daemon.wait_for_line("planned");
 }
+
+#[test]
+fn the_platform_alone_prints_lines_that_a_shell_takes_as_they_are() {
+    let place = super::support::Tree::new();
+    let dir = place.path().join("it's here");
+    std::fs::create_dir(&dir).unwrap();
+    let served = super::support::Wellspring::new()
+        .args(["serve", "--listen", "127.0.0.1:0", "--state-dir", "state"])
+        .dir(&dir)
+        .spawn();
+    served.wait_for_line("export PMTX_TOKEN=");
+    let lines: String = served
+        .stdout()
+        .lines()
+        .filter(|line| line.starts_with("export "))
+        .map(|l| format!("{l}\n"))
+        .collect();
+    let script = format!("{lines}printf '%s %s' \"$WELLSPRING_URL\" \"$PMTX_TOKEN\"");
+    let told = std::process::Command::new("/bin/sh").args(["-c", &script]).current_dir("/").output().unwrap();
+    let told = String::from_utf8(told.stdout).unwrap();
+    let (url, token) = told.split_once(' ').unwrap();
+    assert!(url.starts_with("http://127.0.0.1:"), "{url}");
+    let kept = std::fs::read_to_string(dir.join("state/platform/token")).unwrap();
+    assert!(token.len() > 20 && token == kept.trim());
+    assert!(!served.stdout().contains(token));
+}

@@ -88,12 +88,19 @@ fn a_stopped_and_continued_daemon_goes_on() {
 }
 
 #[test]
-fn two_daemons_on_one_state_do_not_write_at_once() {
-    let (scene, _daemon, gate) = mid_apply(Fault::HoldBeforeActing);
-    let second = scene.daemon();
-    second.wait_for_line("watching");
+fn a_second_daemon_on_one_state_refuses_and_harms_nothing() {
+    let (scene, daemon, gate) = mid_apply(Fault::HoldBeforeActing);
+    let second = scene.daemon().finish();
+    assert_eq!(second.code, Some(1), "{second:#?}");
+    let who = format!("pid {} (run) is at work here", daemon.pid());
+    assert!(second.stderr.contains(&who), "no {who:?} in {second:#?}");
     gate.open();
     until("it is connected", || scene.holds("ws_one", &[A]));
-    second.wait_for_line("planned");
     assert_eq!(scene.platform.writes().len(), 1);
+    // Whoever comes after it may begin; and `apply` beside it may all along.
+    scene.apply();
+    daemon.signal("TERM");
+    assert_eq!(daemon.finish().code, Some(0));
+    let next = scene.daemon();
+    next.wait_for_line("watching");
 }

@@ -3,12 +3,12 @@
 //! By the text alone: it must hold for files that are not TOML, too. Every hidden byte becomes
 //! `*`, so that places keep their meaning.
 
-use crate::model::looks_secret;
+use crate::model::{exposed, looks_secret};
 
 /// Keys and addresses are shorter; looking no farther keeps the cost even.
 const NEAR: usize = 1024;
 
-/// The text with the values of secret-looking keys, and passwords in URLs, hidden.
+/// The text with the values of secret-looking keys, and what [`exposed`] finds, hidden.
 pub(super) fn conceal(text: &str) -> String {
     let mut hidden = vec![false; text.len()];
     for (at, sign) in text.match_indices(['=', ':', '"', '\'']) {
@@ -24,6 +24,9 @@ pub(super) fn conceal(text: &str) -> String {
     }
     for (at, _) in text.match_indices("://") {
         hide_password(text, at + 3, &mut hidden);
+    }
+    for range in exposed(text) {
+        hidden[range].fill(true);
     }
     let mut out = String::with_capacity(text.len());
     for (at, character) in text.char_indices() {
