@@ -14,7 +14,7 @@ use crate::model::{
     SourceName, Unit,
 };
 use crate::plan::{Action, ActionResult, Answers, ApprovedUnit, Outcome, Removal, Step, UnitError, UnitPlan};
-use crate::remote::{RemoteError, Writer};
+use crate::remote::{RemoteError, RemoteErrorKind, Writer};
 use crate::secrets::Secrets;
 use crate::state::{Change, NewIntent, State, StateError};
 use jiff::{SignedDuration, Timestamp};
@@ -446,8 +446,11 @@ impl From<StateError> for UnitError {
 
 impl From<RemoteError> for UnitError {
     fn from(error: RemoteError) -> Self {
-        let kind = if error.is_auth() { "auth" } else { "platform" };
-        Self { kind, message: chain(&error) }
+        match &error.kind {
+            // It is the same for every unit, and said once for all of them.
+            RemoteErrorKind::Unreachable(what) => Self { kind: "unreachable", message: what.clone() },
+            _ => Self { kind: if error.is_auth() { "auth" } else { "platform" }, message: chain(&error) },
+        }
     }
 }
 

@@ -9,7 +9,7 @@ mod signals;
 mod voice;
 
 pub use signals::{Signal, Stopping, is_set, listen};
-pub use voice::Voice;
+pub use voice::{After, Voice};
 
 use crate::apply::chain;
 use crate::manifest::Known;
@@ -114,6 +114,7 @@ impl Daemon {
             known: Arc::default(),
             elsewhere: false,
             stopping: false,
+            unreachable: None,
             seen: now,
             daemon: self,
             events,
@@ -175,6 +176,8 @@ struct Turn {
     /// The files name another platform than the one that this process speaks to.
     elsewhere: bool,
     stopping: bool,
+    /// No connection to the platform opens, for this reason.
+    unreachable: Option<String>,
     /// When it was last seen what is due.
     seen: Timestamp,
     events: UnboundedSender<Event>,
@@ -300,6 +303,12 @@ impl Turn {
         if before.is_none_or(|before| before.digest != reading.digest) {
             self.daemon.voice.files(&reading);
         }
+        let had_settings = before.is_some_and(|before| before.settings_digest.is_some());
+        if had_settings && reading.settings_digest.is_none() {
+            let text = "wellspring.toml is gone, and with it its aliases, defaults and policy; nothing that \
+                        needs them is done until it is back";
+            self.daemon.voice.warn(text);
+        }
         let moved = |before: &Reading| {
             let (was, now) = (&before.desired.platform, &reading.desired.platform);
             now.is_some() && was.is_some() && now != was
@@ -389,12 +398,13 @@ impl Turn {
         let error = ended.outcome.as_ref().map_or(&ended.plan.error, |outcome| &outcome.error);
         let auth = error.as_ref().is_some_and(|error| error.kind == "auth");
         let good = error.is_none() && ended.outcome.as_ref().is_none_or(Outcome::is_good);
-        self.daemon.voice.pass_ended(&ended.plan, ended.outcome.as_ref());
         let rest = ["unsettled", "unreadable", "git-lock"];
         let waits_for_rest = ended.plan.withheld.iter().any(|withheld| rest.contains(&withheld.code));
         let waits_for_sync = ended.outcome.as_ref().is_some_and(|outcome| outcome.waits_for_sync);
+        let unreachable = error.as_ref().filter(|error| error.kind == "unreachable").cloned();
+        let asked = error.as_ref().is_none_or(|error| matches!(error.kind, "auth" | "platform"));
         let unit: &Unit = ended.plan.unit();
-        let ended = Ended {
+        let end = Ended {
             good,
             unauthorized: auth,
             again: ended.again,
@@ -402,11 +412,25 @@ impl Turn {
             waits_for_sync,
             records: ended.records,
         };
-        if self.board.pass_ended(unit, ended, duration(self.daemon.interval), now) {
-            self.daemon.voice.note("the platform accepts the token again");
-        }
+        let resumed = self.board.pass_ended(unit, end, duration(self.daemon.interval), now);
         if auth {
             self.pause(now);
+        }
+        let after = self.board.after(unit);
+        if resumed {
+            self.daemon.voice.note("the platform accepts the token again");
+        }
+        self.daemon.voice.pass_ended(&ended.plan, ended.outcome.as_ref(), &after);
+        match unreachable {
+            Some(error) if self.unreachable.as_ref() != Some(&error.message) => {
+                self.daemon.voice.unreachable(&error.message, after.again);
+                self.unreachable = Some(error.message);
+            }
+            None if asked && self.unreachable.take().is_some() => {
+                self.daemon.voice.note("the platform answers again");
+                self.board.want_failed();
+            }
+            _ => {}
         }
         self.tell_next(now);
     }

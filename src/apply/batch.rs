@@ -112,9 +112,10 @@ fn after(error: &RemoteError) -> After {
             After::Halve
         }
         RemoteErrorKind::Unauthorized(_) | RemoteErrorKind::Forbidden(_) => After::Stop,
-        RemoteErrorKind::NotSent(_) | RemoteErrorKind::Throttled { .. } | RemoteErrorKind::Redirected(_) => {
-            After::NotCarriedOut
-        }
+        RemoteErrorKind::NotSent(_)
+        | RemoteErrorKind::Unreachable(_)
+        | RemoteErrorKind::Throttled { .. }
+        | RemoteErrorKind::Redirected(_) => After::NotCarriedOut,
         RemoteErrorKind::Refused { status, .. } if (400..500).contains(&status) => After::NotCarriedOut,
         _ => After::Look,
     }

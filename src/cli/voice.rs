@@ -6,9 +6,13 @@ mod terminal;
 pub(super) use log::Log;
 pub(super) use terminal::Terminal;
 
+use crate::daemon::After;
 use crate::model::{SourceName, Unit};
-use crate::plan::UnitPlan;
-use std::collections::BTreeMap;
+use crate::plan::{Outcome, UnitError, UnitPlan};
+use crate::render::{escape, words};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 /// What was last said of each unit and source: a state is told when it changes and not every pass.
@@ -34,6 +38,67 @@ impl Said {
         let Ok(mut said) = self.0.lock() else { return true };
         said.insert(about, what.clone()) != Some(what)
     }
+}
+
+/// What was last said of the passes: that one failed, and when it is tried again, is said once for
+/// each state of failure; that nothing was to be done after a save, where nothing else was said.
+#[derive(Default)]
+struct Passes {
+    failures: Said,
+    spoken: Mutex<BTreeSet<Unit>>,
+}
+
+impl Passes {
+    fn spoke(&self, unit: &Unit) {
+        if let Ok(mut spoken) = self.spoken.lock() {
+            spoken.insert(unit.clone());
+        }
+    }
+
+    /// What to say of a pass that ended, without the workspace's name.
+    fn ended(
+        &self,
+        plan: &UnitPlan,
+        outcome: Option<&Outcome>,
+        after: &After,
+        now: Timestamp,
+    ) -> Option<String> {
+        let unit = plan.unit();
+        let spoke = self.spoken.lock().is_ok_and(|mut spoken| spoken.remove(unit));
+        let error = outcome.map_or(&plan.error, |outcome| &outcome.error);
+        if error.as_ref().is_some_and(is_unreachable) {
+            return None;
+        }
+        let results = outcome.map(|outcome| &outcome.results);
+        let failure = after.again.map(|_| format!("{error:?} {results:?}")).unwrap_or_default();
+        let news = self.failures.is_new((unit.clone(), None), failure);
+        match after.again {
+            Some(at) => news.then(|| format!("trying again at {}", clock_time(at, now))),
+            None if after.edited && !spoke && error.is_none() && plan.actions.is_empty() => {
+                Some("read again, nothing to do".to_owned())
+            }
+            None => None,
+        }
+    }
+}
+
+/// It is said once for all workspaces.
+fn is_unreachable(error: &UnitError) -> bool {
+    error.kind == "unreachable"
+}
+
+/// The time of day while that is clear, else the date too.
+fn clock_time(at: Timestamp, now: Timestamp) -> String {
+    if at.duration_since(now) < jiff::SignedDuration::from_hours(20) {
+        return at.to_zoned_datetime(TimeZone::system()).strftime("%H:%M:%S").to_string();
+    }
+    words::moment(at, &TimeZone::system(), now)
+}
+
+/// The platform cannot be reached, and when that is tried again.
+fn unreachable(why: &str, again: Option<Timestamp>) -> String {
+    let again = again.map(|at| format!("; trying again at {}", clock_time(at, Timestamp::now())));
+    format!("{}{}", escape::terminal_line(why), again.unwrap_or_default())
 }
 
 /// The plan as it is worth telling: that a removal waits a second for the files to come to rest is not.

@@ -1,5 +1,6 @@
 //! Which unit is due for a pass, and which source for a sync: decisions without a runtime.
 
+use super::voice::After;
 use crate::model::{DesiredSource, DesiredUnit, SourceKey, SourceName, Unit};
 use crate::plan::Barred;
 use crate::reading::Asked;
@@ -43,6 +44,9 @@ struct Slot {
     gone: bool,
     wanted: bool,
     running: bool,
+    /// Its files changed and no pass has begun since; the pass under way is the first since.
+    edited: bool,
+    passing_edit: bool,
     /// Only a full look finds drift; it is due then.
     check_at: Timestamp,
     failures: u32,
@@ -171,6 +175,7 @@ impl Board {
         for (unit, slot) in &mut due {
             slot.running = true;
             slot.wanted = false;
+            slot.passing_edit = std::mem::take(&mut slot.edited);
             if let Some(pause) = &mut self.pause {
                 pause.probe = Some((*unit).clone());
             }
@@ -197,6 +202,18 @@ impl Board {
         }
         self.clear();
         resumed
+    }
+
+    /// What there is to tell of the pass of this unit that just ended.
+    pub(super) fn after(&mut self, unit: &Unit) -> After {
+        let Some(slot) = self.slots.get_mut(unit) else { return After::default() };
+        let waits = slot.failures > 0 && !slot.wanted && self.pause.is_none();
+        After { again: waits.then_some(slot.check_at), edited: std::mem::take(&mut slot.passing_edit) }
+    }
+
+    /// The platform answers again: what failed meanwhile is tried at once.
+    pub(super) fn want_failed(&mut self) {
+        self.slots.values_mut().for_each(|slot| slot.wanted |= slot.failures > 0);
     }
 
     /// Marks every due sync as running and returns its call; one call at a time for each unit.
@@ -275,6 +292,8 @@ impl Slot {
             gone: false,
             wanted: true,
             running: false,
+            edited: false,
+            passing_edit: false,
             check_at: now,
             failures: 0,
             waits_for_rest: false,
@@ -291,6 +310,7 @@ impl Slot {
             // What is edited is tried at once, however often it failed before.
             self.failures = 0;
         }
+        self.edited |= changed;
         self.wanted |= changed || at_rest || self.gone;
         self.gone = false;
         self.task = task;

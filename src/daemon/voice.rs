@@ -8,6 +8,15 @@ use crate::schedule::Timing;
 use crate::sync::{Call, Synced};
 use jiff::Timestamp;
 
+/// What follows a pass.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct After {
+    /// It was not good; this is when it is tried again.
+    pub again: Option<Timestamp>,
+    /// It was the first since its files changed.
+    pub edited: bool,
+}
+
 /// Told of everything that happens, in order for each unit.
 pub trait Voice: Send + Sync {
     /// The files changed and are read. They may have errors.
@@ -19,7 +28,9 @@ pub trait Voice: Send + Sync {
     /// An action is finished.
     fn action(&self, plan: &UnitPlan, action: &Action, result: &ActionResult);
     /// A pass ended; without an outcome it was a dry run.
-    fn pass_ended(&self, plan: &UnitPlan, outcome: Option<&Outcome>);
+    fn pass_ended(&self, plan: &UnitPlan, outcome: Option<&Outcome>, after: &After);
+    /// No connection to the platform opens, for the reason given; the next try is at `again`.
+    fn unreachable(&self, why: &str, again: Option<Timestamp>);
     /// A sync call goes out.
     fn sync_started(&self, call: &Call);
     /// A sync call ended.

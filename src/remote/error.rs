@@ -77,9 +77,11 @@ pub struct RemoteError {
 /// What happened to a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RemoteErrorKind {
-    /// Nothing was sent: the connection never opened (name lookup, refused, TLS), or the request
-    /// was held back here.
+    /// Nothing was sent: the request was held back here.
     NotSent(String),
+    /// Nothing was sent: the connection never opened. Where to, and why: `http://host:1 cannot be
+    /// reached: connection refused`.
+    Unreachable(String),
     /// 429, or 503 except for sync: the platform did not carry it out.
     Throttled {
         /// How long the platform asks to wait, at most five minutes.
@@ -149,7 +151,9 @@ impl RemoteError {
             return "it may have been carried out all the same: look at the list before trying again";
         }
         match self.kind {
-            RemoteErrorKind::NotSent(_) => "check the platform's URL and the network",
+            RemoteErrorKind::NotSent(_) | RemoteErrorKind::Unreachable(_) => {
+                "check the platform's URL and the network"
+            }
             RemoteErrorKind::Throttled { .. } => "it was not carried out: try again later",
             RemoteErrorKind::NoAnswer(_) | RemoteErrorKind::Failed { .. } => "try again later",
             RemoteErrorKind::Unauthorized(_) => "renew the token (PMTX_TOKEN, or `token` in the host file)",
@@ -179,6 +183,7 @@ impl fmt::Display for RemoteErrorKind {
         };
         match self {
             Self::NotSent(why) => write!(f, "nothing was sent: {why}"),
+            Self::Unreachable(what) => f.write_str(what),
             Self::Throttled { retry_after, message } => {
                 write!(f, "the platform is busy")?;
                 if let Some(wait) = retry_after {

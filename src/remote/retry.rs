@@ -63,7 +63,9 @@ impl Backoff {
 /// carried out: the connection never opened, or the platform said it did nothing.
 fn may_be_repeated(error: &RemoteError) -> bool {
     match error.kind {
-        RemoteErrorKind::NotSent(_) | RemoteErrorKind::Throttled { .. } => true,
+        RemoteErrorKind::NotSent(_) | RemoteErrorKind::Unreachable(_) | RemoteErrorKind::Throttled { .. } => {
+            true
+        }
         RemoteErrorKind::NoAnswer(_) => !error.endpoint.is_write(),
         // 501 says that it will never be there.
         RemoteErrorKind::Failed { status, .. } => status != 501 && !error.endpoint.is_write(),

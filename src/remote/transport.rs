@@ -12,6 +12,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::error::Error as _;
+use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -326,11 +327,42 @@ async fn read(response: &mut Response, limit: usize) -> Result<Vec<u8>, RemoteEr
 
 /// Only a connection that never opened proves that nothing was sent.
 fn no_answer(error: &reqwest::Error) -> RemoteErrorKind {
-    if error.is_connect() || error.is_builder() {
+    if error.is_connect() {
+        let whither = error.url().map(|url| url.origin().ascii_serialization());
+        let whither = whither.map_or_else(|| "the platform".to_owned(), |origin| printable(&origin));
+        RemoteErrorKind::Unreachable(format!("{whither} cannot be reached: {}", unopened(error)))
+    } else if error.is_builder() {
         RemoteErrorKind::NotSent(reason(error))
     } else {
         RemoteErrorKind::NoAnswer(reason(error))
     }
+}
+
+/// Why a connection never opened, as people say it.
+fn unopened(error: &reqwest::Error) -> String {
+    let mut cause = error.source();
+    let mut is_lookup = false;
+    while let Some(error) = cause {
+        is_lookup |= error.to_string().contains("dns error");
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            return match io.kind() {
+                io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+                io::ErrorKind::ConnectionReset => "the connection was reset".to_owned(),
+                io::ErrorKind::HostUnreachable => "there is no way to the host".to_owned(),
+                io::ErrorKind::NetworkUnreachable => "there is no network".to_owned(),
+                io::ErrorKind::TimedOut => "timed out".to_owned(),
+                _ if is_lookup && io.to_string().contains("emporary") => {
+                    "its name cannot be looked up at the moment".to_owned()
+                }
+                _ if is_lookup => "no such host".to_owned(),
+                // What the system has no number for comes from the encryption above it.
+                _ if io.raw_os_error().is_none() => format!("TLS: {}", printable(&io.to_string())),
+                _ => printable(&io.to_string()),
+            };
+        }
+        cause = error.source();
+    }
+    reason(error)
 }
 
 /// The chain of causes, without the URL and without what only repeats that it failed.

@@ -8,6 +8,7 @@ use wellspring::remote::{RemoteErrorKind, Verdict};
 fn word(kind: &RemoteErrorKind) -> &'static str {
     match kind {
         RemoteErrorKind::NotSent(_) => "not sent",
+        RemoteErrorKind::Unreachable(_) => "unreachable",
         RemoteErrorKind::Throttled { .. } => "throttled",
         RemoteErrorKind::NoAnswer(_) => "no answer",
         RemoteErrorKind::Unauthorized(_) => "unauthorized",

@@ -96,9 +96,19 @@ async fn a_request_that_never_left_is_known_not_to_have() {
     let platform = Platform::start();
     let writer = writer_at(&nobody_listens(), &platform);
     for error in [connect(&writer).await.unwrap_err(), writer.reader().list(&unit()).await.unwrap_err()] {
-        assert!(matches!(error.kind, RemoteErrorKind::NotSent(_)), "{error}");
+        assert!(matches!(error.kind, RemoteErrorKind::Unreachable(_)), "{error}");
+        assert!(error.to_string().contains("cannot be reached: connection refused; "), "{error}");
         assert!(!error.outcome_unknown());
     }
+}
+
+#[tokio::test]
+async fn a_host_that_does_not_exist_is_called_so() {
+    // No name has a part this long, so nobody need be asked.
+    let settings =
+        Settings { allow_plaintext: true, ..settings(&format!("http://{}/", "n".repeat(70)), "token") };
+    let error = Reader::new(settings).unwrap().list(&unit()).await.unwrap_err().to_string();
+    assert!(error.contains("cannot be reached: no such host; "), "{error}");
 }
 
 #[tokio::test]
@@ -109,7 +119,7 @@ async fn a_connection_that_is_not_encrypted_where_it_must_be_carries_nothing() {
     // A machine without any certificate cannot even prepare the client, which is as good.
     if let Ok(reader) = Reader::new(settings) {
         let error = connect(&Writer::new(&reader)).await.unwrap_err();
-        assert!(matches!(error.kind, RemoteErrorKind::NotSent(_)), "{error}");
+        assert!(matches!(error.kind, RemoteErrorKind::Unreachable(_)), "{error}");
     }
     assert_eq!(platform.calls().len(), 0);
 }
@@ -121,8 +131,8 @@ async fn a_certificate_that_nobody_vouches_for_gets_no_request() {
     // A machine without any certificate cannot even prepare the client, which is as good.
     if let Ok(reader) = Reader::new(settings) {
         let error = connect(&Writer::new(&reader)).await.unwrap_err();
-        assert!(matches!(error.kind, RemoteErrorKind::NotSent(_)), "{error}");
-        assert!(error.to_string().contains("certificate"), "{error}");
+        assert!(matches!(error.kind, RemoteErrorKind::Unreachable(_)), "{error}");
+        assert!(error.to_string().contains("TLS: ") && error.to_string().contains("certificate"), "{error}");
         assert!(attempts.load(Ordering::SeqCst) > 0);
     }
     assert_eq!(requests.load(Ordering::SeqCst), 0);

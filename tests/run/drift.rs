@@ -1,6 +1,6 @@
 //! What others do on the platform, and what fails there.
 
-use super::support::{Fault, Running, Scene, Semantics, Taken, until};
+use super::support::{Fault, Running, Scene, Semantics, Taken, nobody_listens, until};
 use serde_json::json;
 
 const A: (&str, &str) = ("alpha", "a.example.com");
@@ -95,6 +95,7 @@ fn a_failing_workspace_holds_nobody_back() {
     scene.declare("ws_one", &[A, B]);
     until("and goes on being served", || scene.holds("ws_one", &[A, B]));
     daemon.wait_for_line("not yours");
+    daemon.wait_for_line("trying again at");
     let writes = scene.platform.writes();
     assert!(writes.iter().all(|call| call.workspace == "ws_one"));
     scene.platform.heal();
@@ -139,4 +140,40 @@ fn a_dry_run_never_writes() {
     assert_eq!(daemon.finish().code, Some(0));
     assert!(scene.platform.calls().iter().all(|call| call.endpoint == "list"));
     assert!(super::support::files_below(scene.state.path()).is_empty());
+}
+
+/// Leads every connection to `address` on to `upstream`, from now on.
+fn lead(address: &str, upstream: &str) {
+    let upstream = upstream.trim_start_matches("http://").split('/').next().unwrap().to_owned();
+    let listener = std::net::TcpListener::bind(address.trim_start_matches("http://")).unwrap();
+    std::thread::spawn(move || {
+        for near in listener.incoming() {
+            let (near, far) = (near.unwrap(), std::net::TcpStream::connect(&upstream).unwrap());
+            for (mut from, mut to) in [(near.try_clone().unwrap(), far.try_clone().unwrap()), (far, near)] {
+                std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+            }
+        }
+    });
+}
+
+#[test]
+fn a_platform_that_cannot_be_reached_is_told_once_for_all_and_when_it_is_back() {
+    let scene = Scene::new();
+    for workspace in ["ws_one", "ws_two", "ws_three"] {
+        scene.declare(workspace, &[A]);
+    }
+    let address = nobody_listens();
+    let path = scene.platform.url().splitn(4, '/').nth(3).unwrap_or_default().to_owned();
+    let daemon = scene
+        .command(&["run", "--interval", "1s"])
+        .env("WELLSPRING_URL", format!("{address}/{path}"))
+        .spawn();
+    daemon.wait_for_line(&format!("{address} cannot be reached: connection refused; trying again at "));
+    lead(&address, &scene.platform.url());
+    daemon.signal("USR1");
+    until("all are served", || ["ws_one", "ws_two", "ws_three"].iter().all(|ws| scene.holds(ws, &[A])));
+    daemon.wait_for_line("the platform answers again");
+    let told = daemon.stderr();
+    assert_eq!(told.matches("cannot be reached").count(), 1, "{told}");
+    assert!(!told.contains("(Connect)"), "{told}");
 }

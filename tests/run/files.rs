@@ -44,6 +44,18 @@ fn a_source_is_connected_after_the_save_and_cleaned_up_after_its_block_is_delete
 }
 
 #[test]
+fn a_save_that_changes_nothing_on_the_platform_is_told_once() {
+    let (scene, daemon) = settled();
+    let path = "workspaces/ws_one.toml";
+    let guarded = scene.tree.read(path).replacen("type = ", "protect = true\ntype = ", 1);
+    scene.tree.write(path, &guarded);
+    daemon.wait_for_line("read again, nothing to do");
+    until_looked(&scene, &daemon);
+    until_looked(&scene, &daemon);
+    assert_eq!(daemon.stderr().matches("nothing to do").count(), 1, "{}", daemon.stderr());
+}
+
+#[test]
 fn with_prune_off_a_deleted_block_is_reported_and_stays() {
     let scene = Scene::new();
     scene.tree.write("wellspring.toml", "[platform]\nsettle = \"0s\"\n");
@@ -107,6 +119,7 @@ fn an_emptied_directory_removes_nothing() {
     scene.tree.remove("workspaces");
     scene.tree.remove("wellspring.toml");
     daemon.wait_for_line("no file declares this workspace any more");
+    daemon.wait_for_line("wellspring.toml is gone");
     nothing_is_removed_without_lists(&scene, &daemon);
     scene.declare("ws_one", &[A, B, ("gamma", "c.example.com")]);
     until("what comes back is served", || scene.platform.names("ws_one", "user").len() == 3);

@@ -1,7 +1,7 @@
 //! `run` without a terminal: one log line per event that matters.
 
-use super::{Said, worth_telling};
-use crate::daemon::Voice;
+use super::{Passes, Said, is_unreachable, unreachable, worth_telling};
+use crate::daemon::{After, Voice};
 use crate::manifest::Severity;
 use crate::model::{DesiredUnit, SourceKey};
 use crate::plan::{Action, ActionResult, Outcome, UnitPlan};
@@ -19,6 +19,7 @@ use tracing::{debug, error, info, warn};
 #[derive(Default)]
 pub(in crate::cli) struct Log {
     said: Said,
+    passes: Passes,
     errors: AtomicBool,
     unreadable: AtomicBool,
 }
@@ -50,9 +51,10 @@ impl Voice for Log {
     fn planned(&self, plan: &UnitPlan, dry_run: bool) {
         let plan = &worth_telling(plan);
         let workspace = plan.desired.label();
-        if !self.said.is_new_plan(plan) {
+        if plan.error.as_ref().is_some_and(is_unreachable) || !self.said.is_new_plan(plan) {
             return;
         }
+        self.passes.spoke(plan.unit());
         if dry_run {
             for action in &plan.actions {
                 info!(
@@ -115,10 +117,10 @@ impl Voice for Log {
         }
     }
 
-    fn pass_ended(&self, plan: &UnitPlan, outcome: Option<&Outcome>) {
+    fn pass_ended(&self, plan: &UnitPlan, outcome: Option<&Outcome>, after: &After) {
         let workspace = plan.desired.label();
         match outcome.and_then(|outcome| outcome.error.as_ref()) {
-            Some(error) if plan.error.is_none() => {
+            Some(error) if plan.error.is_none() && !is_unreachable(error) => {
                 error!(
                     workspace,
                     kind = error.kind,
@@ -128,6 +130,13 @@ impl Voice for Log {
             }
             _ => debug!(workspace, "pass ended"),
         }
+        if let Some(text) = self.passes.ended(plan, outcome, after, Timestamp::now()) {
+            info!(workspace, "{text}");
+        }
+    }
+
+    fn unreachable(&self, why: &str, again: Option<Timestamp>) {
+        error!("{}", unreachable(why, again));
     }
 
     fn sync_started(&self, call: &Call) {

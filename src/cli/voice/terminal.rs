@@ -1,8 +1,8 @@
 //! `run` at a terminal: the plan, each action as it finishes, the next syncs.
 
-use super::{Said, worth_telling};
+use super::{Passes, Said, clock_time, is_unreachable, unreachable, worth_telling};
 use crate::cli::{answer, sync};
-use crate::daemon::Voice;
+use crate::daemon::{After, Voice};
 use crate::model::{DesiredUnit, SourceKey};
 use crate::plan::{Action, ActionResult, Outcome, UnitPlan};
 use crate::reading::Reading;
@@ -18,6 +18,7 @@ use std::sync::Mutex;
 pub(in crate::cli) struct Terminal {
     look: Look,
     said: Said,
+    passes: Passes,
     findings: Mutex<String>,
     next: Mutex<String>,
 }
@@ -27,7 +28,13 @@ const NEXT: usize = 3;
 
 impl Terminal {
     pub(in crate::cli) fn new(look: Look) -> Self {
-        Self { look, said: Said::default(), findings: Mutex::default(), next: Mutex::default() }
+        Self {
+            look,
+            said: Said::default(),
+            passes: Passes::default(),
+            findings: Mutex::default(),
+            next: Mutex::default(),
+        }
     }
 
     fn say(&self, text: &str) {
@@ -47,14 +54,6 @@ impl Terminal {
         now.clone_into(&mut before);
         changed
     }
-}
-
-/// The time of day while that is clear, else the date too.
-fn clock_time(at: Timestamp, now: Timestamp) -> String {
-    if at.duration_since(now) < jiff::SignedDuration::from_hours(20) {
-        return at.to_zoned_datetime(TimeZone::system()).strftime("%H:%M:%S").to_string();
-    }
-    words::moment(at, &TimeZone::system(), now)
 }
 
 impl Voice for Terminal {
@@ -78,12 +77,12 @@ impl Voice for Terminal {
 
     fn planned(&self, plan: &UnitPlan, dry_run: bool) {
         let plan = &worth_telling(plan);
-        let news = self.said.is_new_plan(plan);
         let anything = !plan.actions.is_empty();
         let standing = plan.error.is_some() || !plan.withheld.is_empty() || !plan.unmanaged.is_empty();
-        if !news {
+        if plan.error.as_ref().is_some_and(is_unreachable) || !self.said.is_new_plan(plan) {
             return;
         }
+        self.passes.spoke(plan.unit());
         if anything || standing {
             answer::write("\n");
             answer::write(&render::unit_text(plan, Timestamp::now(), &self.look));
@@ -107,12 +106,21 @@ impl Voice for Terminal {
         self.say(&render::action_line(plan, action, result, &self.look));
     }
 
-    fn pass_ended(&self, plan: &UnitPlan, outcome: Option<&Outcome>) {
+    fn pass_ended(&self, plan: &UnitPlan, outcome: Option<&Outcome>, after: &After) {
+        let label = escape::terminal_line(plan.desired.label());
         if let Some(error) = outcome.and_then(|outcome| outcome.error.as_ref())
             && plan.error.is_none()
+            && !is_unreachable(error)
         {
-            self.say(&format!("{}: {}", plan.desired.label(), escape::terminal_line(&error.message)));
+            self.say(&format!("{label}: {}", escape::terminal_line(&error.message)));
         }
+        if let Some(text) = self.passes.ended(plan, outcome, after, Timestamp::now()) {
+            self.say(&format!("{label}: {text}"));
+        }
+    }
+
+    fn unreachable(&self, why: &str, again: Option<Timestamp>) {
+        self.say(&unreachable(why, again));
     }
 
     fn sync_started(&self, _: &Call) {}
