@@ -227,7 +227,6 @@ fn inventory(options: &Options, unit: &DesiredUnit, rows: &[ObservedSource]) -> 
             declared_in: None,
             file: None,
             line: None,
-            sent: Vec::new(),
         };
         let owned = placed(&owned, source, options.root_before.as_deref().unwrap_or(ROOT));
         inventory.owned.insert(source.name.clone(), owned);

@@ -129,7 +129,6 @@ fn owned(
         declared_in: None,
         file: None,
         line: None,
-        sent: Vec::new(),
     };
     placed(&owned, &source(name_, definition.clone(), false), "/root")
 }
