@@ -21,6 +21,7 @@ mod select;
 #[cfg(feature = "local-platform")]
 mod serve;
 mod show;
+mod status;
 mod sync;
 mod test;
 mod validate;
@@ -76,6 +77,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Verb::Sync(args) => sync::run(&common, &args).await,
         Verb::Test(args) => test::run(&common, &args).await,
         Verb::Schema { source, path } => schema::run(&common, &source, path).await,
+        Verb::Status(args) => status::run(&common, &args).await,
         Verb::History(args) => history::run(&common, &args).await,
         #[cfg(feature = "local-platform")]
         Verb::Serve(args) => serve::run(&common, &args).await,

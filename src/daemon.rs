@@ -17,8 +17,9 @@ use crate::model::{SourceName, Unit};
 use crate::plan::{ActionResult, Outcome, Step, UnitPlan};
 use crate::reading::{Memory, Reading};
 use crate::reconcile::{Clock, Planner, Reconciler, Task};
+use crate::render::words;
 use crate::settings::Environment;
-use crate::state::{Retention, State, StateError, Trigger};
+use crate::state::{Retention, RunOutcome, State, StateError, Trigger};
 use crate::sync::{Call, Synced, Syncer};
 use crate::tree::TreeError;
 use crate::watch;
@@ -207,7 +208,9 @@ impl Turn {
             self.start_pass(task);
         }
         if let Some(hands) = &self.daemon.hands {
-            for call in self.board.syncs_due(now) {
+            let calls = self.board.syncs_due(now);
+            record_spent(&mut self.board, hands, &*self.daemon.voice, now).await?;
+            for call in calls {
                 self.daemon.voice.sync_started(&call);
                 let (syncer, events) = (hands.syncer.clone(), self.events.clone());
                 tokio::spawn(async move {
@@ -220,7 +223,24 @@ impl Turn {
                 hands.reconciler.state.prune_history(now, KEEP).await?;
             }
         }
+        self.tell_stale(now);
         Ok(())
+    }
+
+    /// Each source once when its data becomes stale, and once when it is fresh again.
+    fn tell_stale(&mut self, now: Timestamp) {
+        for turned in self.board.turned(now) {
+            let name = format!("{}/{}", turned.unit.label(), turned.key);
+            if !turned.stale {
+                self.daemon.voice.note(&format!("{name}: its data is fresh again"));
+                continue;
+            }
+            let last = match turned.last_success {
+                Some(at) => format!("its last good sync ended {}", words::ago(at, now)),
+                None => "it has never synced".to_owned(),
+            };
+            self.daemon.voice.warn(&format!("{name}: its data is stale: {last}"));
+        }
     }
 
     /// What was to come at some time may lie far ahead now.
@@ -261,7 +281,12 @@ impl Turn {
             Event::PassEnded(ended) => self.pass_ended(*ended, now),
             Event::SyncEnded(call, ended) => {
                 self.board.sync_ended(&call, now);
+                if let Some(hands) = &self.daemon.hands {
+                    record_spent(&mut self.board, hands, &*self.daemon.voice, now).await?;
+                }
                 let synced = ended?;
+                let good = synced.iter().filter(|synced| synced.outcome == RunOutcome::Done);
+                self.board.refreshed(&call.unit, good.map(|synced| &synced.name), now);
                 if synced.iter().any(|synced| synced.unauthorized) {
                     self.pause(now);
                 }
@@ -466,6 +491,25 @@ impl Turn {
     fn now(&self) -> Timestamp {
         (self.daemon.clock)()
     }
+}
+
+/// Records the firings that will not run, then tells of them.
+async fn record_spent(
+    board: &mut Board,
+    hands: &Hands,
+    voice: &dyn Voice,
+    now: Timestamp,
+) -> Result<(), StateError> {
+    for (unit, spent) in board.take_spent() {
+        hands.reconciler.state.spend(&unit.unit, spent.clone(), now).await?;
+        for spent in spent {
+            let key = unit.sources.iter().find(|source| source.name == spent.name);
+            let key = key.map_or_else(|| spent.name.to_string(), |source| source.key.to_string());
+            let (word, why) = (spent.outcome.as_str(), spent.message);
+            voice.warn(&format!("{}/{key}: sync of {} {word}: {why}", unit.label(), spent.firing));
+        }
+    }
+    Ok(())
 }
 
 /// What the schedule needs to know after a pass.

@@ -68,6 +68,8 @@ pub(super) enum Verb {
         /// The directory of TOML files
         path: Option<PathBuf>,
     },
+    /// Show how each source stands, offline: last and next sync, and what is stale
+    Status(StatusArgs),
     /// Show past syncs, or what was changed
     History(HistoryArgs),
     /// Run the local platform alone: the Data API over real connectors
@@ -267,6 +269,17 @@ pub(super) struct TestArgs {
     pub(super) path: Option<PathBuf>,
     #[command(flatten)]
     pub(super) selection: Selection,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StatusArgs {
+    /// The directory of TOML files
+    pub(super) path: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) selection: Selection,
+    /// Look again every two seconds, until interrupted
+    #[arg(long)]
+    pub(super) watch: bool,
 }
 
 #[derive(Debug, Args)]

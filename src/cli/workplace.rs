@@ -61,18 +61,18 @@ impl Workplace {
         let reading = read(&settings)?;
         tell_diagnostics(common, &reading);
         let at = platform(&settings, &reading)?;
+        let key = key(&at);
         let settle = reading.settle.unwrap_or_else(|| settings.settle(&at));
-        let (local, base_url, token, key) = match at {
+        let (local, base_url, token) = match at {
             Platform::Local => {
                 let local = Local::open(&settings.state_dir, &settings.root, access.stay()).await?;
                 let (base_url, token) = (local.base_url.clone(), Arc::clone(&local.token));
-                (Some(local), base_url, token, local::KEY.to_owned())
+                (Some(local), base_url, token)
             }
             Platform::Remote(base_url) => {
                 let token = settings::token(&settings, &base_url, common.interactive())
                     .map_err(|error| Failure { exit: Exit::Auth, ..Failure::invalid(&error) })?;
-                let key = base_url.as_str().to_owned();
-                (None, base_url, token, key)
+                (None, base_url, token)
             }
         };
         let url = base_url.as_str().to_owned();
@@ -211,13 +211,21 @@ pub(super) fn tell_diagnostics(common: &Common, reading: &Reading) {
     }
 }
 
-fn platform(settings: &Settings, reading: &Reading) -> Result<Platform, Failure> {
+pub(super) fn platform(settings: &Settings, reading: &Reading) -> Result<Platform, Failure> {
     let declared = reading.desired.platform.as_ref();
     if declared.is_none() && reading.has_errors() && settings.platform(None).is_err() {
         // The file that names the platform is the broken one; that was told.
         return Err(Failure { exit: Exit::Invalid, message: String::new() });
     }
     settings.platform(declared).map_err(|error| Failure::invalid(&error))
+}
+
+/// The platform as the state knows it.
+pub(super) fn key(platform: &Platform) -> String {
+    match platform {
+        Platform::Local => local::KEY.to_owned(),
+        Platform::Remote(base_url) => base_url.as_str().to_owned(),
+    }
 }
 
 pub(super) fn reader(

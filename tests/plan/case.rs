@@ -113,7 +113,7 @@ pub(super) fn outcome(case: &Path) -> String {
 
 fn show(options: &Options, plan: &Plan, out: &mut String) {
     let now: Timestamp = "2026-11-23T12:00:00Z".parse().unwrap();
-    let view = View { plan, outcomes: None, now, plan_id: "-", broken: &[] };
+    let view = View { plan, outcomes: None, now, local: None, plan_id: "-", broken: &[] };
     out.push_str(&render::text(&view, &Look { verbose: true, width: 0, ..Look::default() }));
     if options.json {
         writeln!(out, "{}", render::json(&view)).unwrap();

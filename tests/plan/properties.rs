@@ -303,7 +303,7 @@ proptest! {
         let debug = format!("{unit:?} {hash}");
         let plan = Plan { units: vec![unit] };
         let now = jiff::Timestamp::UNIX_EPOCH;
-        let view = View { plan: &plan, outcomes: None, now, plan_id: "-", broken: &[] };
+        let view = View { plan: &plan, outcomes: None, now, local: None, plan_id: "-", broken: &[] };
         let text = render::text(&view, &Look { verbose: true, ..Look::default() });
         for shown in [debug, text, render::json(&view), render::markdown(&view), render::plan_id(&plan)] {
             prop_assert!(!shown.contains("canary"), "{shown}");
