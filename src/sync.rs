@@ -183,7 +183,7 @@ pub fn spent(decision: &Decision) -> impl Iterator<Item = (usize, Timestamp, Run
     let skipped = decision.skipped.iter().map(|skipped| {
         let many = match skipped.count {
             1 => String::new(),
-            MISSED_COUNTED => format!("{} firings or more; ", MISSED_COUNTED),
+            MISSED_COUNTED => format!("{MISSED_COUNTED} firings or more; "),
             count => format!("{count} firings; "),
         };
         let why = match skipped.why {
