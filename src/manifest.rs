@@ -119,10 +119,10 @@ pub fn read_again(
 
     let wanted: Vec<usize> = wanted(&files, settings.as_ref());
     let learned: Vec<OnceLock<Arc<Learned>>> = wanted.iter().map(|_| OnceLock::new()).collect();
-    let (room, shared) = (findings.room(), settings.as_ref());
+    let (common, shared) = (findings.shared.clone(), settings.as_ref());
     spread(wanted.len(), &|n| {
         let (document, file) = (small(wanted[n]), files[wanted[n]]);
-        let mut own = Findings::of_one_file(&documents, &room);
+        let mut own = Findings::of_one_file(&documents, &common);
         let before = known.of(ground.as_ref(), &file.path, digest(&file.path));
         let _ = learned[n].set(match before.filter(|before| own.take_room(before.weight)) {
             Some(before) => Learned::numbered(before, document, settings_at),

@@ -3,5 +3,7 @@
 
 mod manifest {
     mod cases;
+    mod format;
+    mod known;
     mod mutations;
 }

@@ -80,6 +80,12 @@ fn wanted(place: &Workplace, args: &PullArgs) -> Result<Vec<Wanted>, Failure> {
                     Unit { workspace: id, scope: Scope::default() }
                 }
             };
+            // The one scope that the files declare there, unless another is asked for.
+            let mut declared =
+                place.reading.desired.units.iter().filter(|other| other.names().contains(&workspace));
+            if let (Some(one), None) = (declared.next(), declared.next()) {
+                unit = one.unit.clone();
+            }
             if let Some(scope) = &scope {
                 unit.scope = scope.clone();
             }

@@ -18,12 +18,18 @@ pub(super) struct Findings<'d, 'a> {
     counts: HashMap<u32, usize>,
     /// Their sum.
     total: usize,
-    /// The cron expressions judged so far.
-    pub(super) cron: Verdicts,
-    /// Bytes that all sources may still take, shared by those who read files at the same time.
-    room: Arc<AtomicUsize>,
+    pub(super) shared: Shared,
     /// Bytes taken here.
     weight: usize,
+}
+
+/// What those share who read files at the same time.
+#[derive(Clone)]
+pub(super) struct Shared {
+    /// Bytes that all sources may still take.
+    room: Arc<AtomicUsize>,
+    /// The cron expressions judged so far.
+    pub(super) cron: Verdicts,
 }
 
 /// A hundred thousand sources take a quarter of it; templates and lists of workspaces can multiply
@@ -35,19 +41,18 @@ const MOST_LISTED: usize = 100;
 
 impl<'d, 'a> Findings<'d, 'a> {
     pub(super) fn new(documents: &'d [Document<'a>]) -> Self {
-        Self::within(documents, Arc::new(AtomicUsize::new(ROOM)))
+        Self::within(documents, Shared { room: Arc::new(AtomicUsize::new(ROOM)), cron: Verdicts::default() })
     }
 
     /// Findings of one of several who share the room.
-    fn within(documents: &'d [Document<'a>], room: Arc<AtomicUsize>) -> Self {
+    fn within(documents: &'d [Document<'a>], shared: Shared) -> Self {
         Self {
             documents,
             found: Vec::new(),
             seen: HashSet::new(),
             counts: HashMap::new(),
             total: 0,
-            cron: Verdicts::default(),
-            room,
+            shared,
             weight: 0,
         }
     }
@@ -107,17 +112,12 @@ impl<'d, 'a> Findings<'d, 'a> {
     /// Takes memory for what is known already. False when there is none left.
     pub(super) fn take_room(&self, size: usize) -> bool {
         let take = |left: usize| left.checked_sub(size);
-        self.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
+        self.shared.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
     }
 
     /// Findings of one file, to be [absorbed](Self::absorb).
-    pub(super) fn of_one_file(documents: &'d [Document<'a>], room: &Arc<AtomicUsize>) -> Self {
-        Self::within(documents, Arc::clone(room))
-    }
-
-    /// The room, to be shared.
-    pub(super) fn room(&self) -> Arc<AtomicUsize> {
-        Arc::clone(&self.room)
+    pub(super) fn of_one_file(documents: &'d [Document<'a>], shared: &Shared) -> Self {
+        Self::within(documents, shared.clone())
     }
 
     /// What was found while one file was read.

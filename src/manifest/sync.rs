@@ -71,7 +71,7 @@ pub(super) fn one_schedule(table: &Table<'_>, findings: &mut Findings<'_, '_>) {
 fn cron(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option<When> {
     let timezone = zone(table, findings);
     let (expression, span) = fields::text(table, "cron", findings)?;
-    match findings.cron.of(expression) {
+    match findings.shared.cron.of(expression) {
         Ok(()) => {}
         Err(Unusable::Malformed(why)) => {
             findings.error(Code::BadCron, span, "`cron` is not a cron expression").help(why);
