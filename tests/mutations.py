@@ -27,7 +27,7 @@ def mirror(source, target):
             path.unlink()
     for path in source.rglob("*"):
         copied = target / path.relative_to(source)
-        if path.is_file() and not same(path, copied):
+        if path.is_file() and "target" not in path.relative_to(source).parts and not same(path, copied):
             copied.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copied)
 

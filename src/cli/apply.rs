@@ -6,12 +6,14 @@ use super::select::Selector;
 use super::workplace::{self, Access, Workplace};
 use super::{Exit, Failure, answer, saved};
 use crate::daemon;
+use crate::model::Unit;
 use crate::plan::saved::SavedPlan;
 use crate::plan::{ActionResult, ApprovedPlan, Outcome, Plan};
 use crate::reconcile::{Planned, Reconciler, Task, guard};
 use crate::remote::Writer;
 use crate::render;
 use crate::state::WorkspaceLock;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -171,16 +173,18 @@ impl Round {
 
     fn again(&self, outcomes: &[Outcome]) -> Vec<Task> {
         let units = self.approved.plan().units.iter().zip(outcomes);
-        let again: Vec<_> =
-            units.filter(|(_, outcome)| outcome.again).map(|(unit, _)| unit.unit().clone()).collect();
+        let again: BTreeSet<&Unit> =
+            units.filter(|(_, outcome)| outcome.again).map(|(unit, _)| unit.unit()).collect();
         self.tasks.iter().filter(|task| again.contains(&task.desired.unit)).cloned().collect()
     }
 }
 
 /// A later round's actions follow those of the first.
 fn merge(plan: &mut Plan, outcomes: &mut [Outcome], next: &Plan, results: Vec<Outcome>) {
+    let places: BTreeMap<Unit, usize> =
+        plan.units.iter().enumerate().map(|(n, unit)| (unit.unit().clone(), n)).collect();
     for (unit, result) in next.units.iter().zip(results) {
-        let Some(n) = plan.units.iter().position(|first| first.unit() == unit.unit()) else { continue };
+        let Some(n) = places.get(unit.unit()).copied() else { continue };
         plan.units[n].actions.extend(unit.actions.iter().cloned());
         plan.units[n].withheld.clone_from(&unit.withheld);
         outcomes[n].results.extend(result.results);

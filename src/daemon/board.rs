@@ -410,8 +410,9 @@ impl Slot {
         self.judge(now);
         self.sync_running = false;
         self.wanted |= std::mem::take(&mut self.waits_for_sync);
+        let members: BTreeSet<&SourceName> = call.members.iter().map(|member| &member.name).collect();
         for source in &mut self.sources {
-            if call.members.iter().any(|member| member.name == source.name)
+            if members.contains(&source.name)
                 && let Some(last) = &mut source.last
             {
                 last.running = false;
@@ -425,13 +426,15 @@ impl Slot {
         let unit = &self.task.desired.unit;
         let mut known: BTreeMap<SourceName, Syncable> =
             self.sources.drain(..).map(|source| (source.name.clone(), source)).collect();
+        let at_once: BTreeMap<&SourceName, Trigger> =
+            records.at_once.iter().rev().map(|(name, why)| (name, *why)).collect();
         for (index, source) in self.task.desired.sources.iter().enumerate() {
             let (Some(spec), Some(since)) = (&source.sync, records.owned.get(&source.name)) else { continue };
             let Ok(timing) = Timing::compile(unit, &source.name, spec) else { continue };
             let before = known.remove(&source.name);
             let last =
                 join(before.as_ref().and_then(|before| before.last), records.runs.get(&source.name), now);
-            let at_once = records.at_once.iter().find(|(name, _)| *name == source.name).map(|(_, why)| *why);
+            let at_once = at_once.get(&source.name).copied();
             let pending = before.as_ref().and_then(|before| before.now);
             let last_success = before.as_ref().and_then(|before| before.last_success);
             let recorded = records.runs.get(&source.name).and_then(|run| run.last_success);

@@ -70,6 +70,13 @@ impl DesiredUnit {
         [self.label(), self.unit.workspace.as_str()]
     }
 
+    /// The source of this name, if one is declared.
+    #[must_use]
+    pub fn source(&self, name: &SourceName) -> Option<&DesiredSource> {
+        let at = self.sources.binary_search_by(|source| source.name.cmp(name)).ok()?;
+        self.sources.get(at)
+    }
+
     /// The workspace id.
     #[must_use]
     pub fn workspace(&self) -> &WorkspaceId {

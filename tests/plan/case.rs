@@ -159,7 +159,7 @@ fn planned(
         desired: &desired,
         listing,
         inventory,
-        pending: &options.pending.iter().map(named).collect::<Vec<_>>(),
+        pending: &options.pending.iter().map(named).collect(),
         secrets: &secrets,
         key: &key(1),
         owner: options.owner.as_deref(),

@@ -187,7 +187,7 @@ prop_compose! {
 
 fn planned(world: &World) -> (UnitPlan, String) {
     let desired = Arc::new(world.desired.clone());
-    let inventory = Inventory { owned: world.owned.clone(), intents: Vec::new() };
+    let inventory = Inventory { owned: world.owned.clone(), intents: BTreeMap::new() };
     let secrets = desired
         .sources
         .iter()
@@ -200,7 +200,7 @@ fn planned(world: &World) -> (UnitPlan, String) {
         desired: &desired,
         listing: &world.rows,
         inventory: &inventory,
-        pending: &[],
+        pending: &BTreeSet::new(),
         secrets: &secrets,
         key: &key(),
         owner: None,

@@ -176,7 +176,7 @@ async fn a_database_of_version_1_opens_with_all_that_is_in_it() {
     let state = State::open(dir.path(), PLATFORM).unwrap();
     let inventory = state.inventory(&unit("ws_1")).await.unwrap();
     assert_eq!(inventory.owned[&name("crm")].id, Some(id("source_1")));
-    assert_eq!(inventory.intents[0].kind, IntentKind::Cleanup(id("source_1")));
+    assert_eq!(inventory.intents.values().next().unwrap().kind, IntentKind::Cleanup(id("source_1")));
     assert_eq!(state.history(all_runs()).await.unwrap().len(), 1);
     assert_eq!(state.journal(all_rows()).await.unwrap().len(), 1);
     assert_eq!(state.files("/tree").await.unwrap()["crm.toml"], [unit("ws_1")]);
