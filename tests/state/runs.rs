@@ -163,12 +163,14 @@ fn spent(firing: i64, outcome: RunOutcome) -> Spent {
 async fn what_was_skipped_stays_skipped_and_hides_no_run() {
     let dir = tempfile::tempdir().unwrap();
     let open = || State::open(dir.path(), PLATFORM).unwrap();
-    let run = open().claim(&unit("a"), vec![scheduled("crm", at(60))], at(60)).await.unwrap()[0];
-    open().finish(vec![finished(run.unwrap(), 65, RunOutcome::Done)]).await.unwrap();
-    open().spend(&unit("a"), vec![spent(120, RunOutcome::Skipped)], at(121)).await.unwrap();
-    open().spend(&unit("a"), vec![spent(120, RunOutcome::Skipped)], at(122)).await.unwrap();
+    let state = open();
+    let run = state.claim(&unit("a"), vec![scheduled("crm", at(60))], at(60)).await.unwrap()[0];
+    state.finish(vec![finished(run.unwrap(), 65, RunOutcome::Done)]).await.unwrap();
+    state.spend(&unit("a"), vec![spent(120, RunOutcome::Skipped)], at(121)).await.unwrap();
+    drop(state);
 
     let state = open();
+    state.spend(&unit("a"), vec![spent(120, RunOutcome::Skipped)], at(122)).await.unwrap();
     let last = state.last_runs(&unit("a")).await.unwrap()[&name("crm")].clone();
     assert_eq!((last.firing, last.outcome, last.last_success), (at(120), RunOutcome::Done, Some(at(65))));
     let again = state.claim(&unit("a"), vec![scheduled("crm", at(120))], at(130)).await.unwrap();
