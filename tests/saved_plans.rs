@@ -4,7 +4,7 @@
 mod support;
 
 use serde_json::json;
-use support::{Finished, Scene, Semantics, Taken, Tree, Wellspring};
+use support::{CleanupManner, Finished, Scene, Semantics, Taken, Tree, Wellspring};
 
 const A: (&str, &str) = ("alpha", "a.example.com");
 const B: (&str, &str) = ("beta", "b.example.com");
@@ -150,4 +150,17 @@ fn a_recreate_counts_against_the_limit_of_removals() {
     // Nor in the next pass of the same hour.
     assert_eq!(scene.wellspring(&["apply", "--yes"]).code, Some(4));
     assert_eq!(scene.platform.calls_to("cleanup").len(), 1);
+}
+
+#[test]
+fn a_cleanup_that_the_platform_did_not_carry_out_is_not_told_as_done() {
+    let scene = Scene::with(Semantics { cleanup: CleanupManner::OnlySome, ..Semantics::default() });
+    let policy = "[platform]\nsettle = \"0s\"\n\n[policy]\nprune = \"owned\"\nmax_cleanup = \"100%\"\n";
+    scene.tree.write("wellspring.toml", policy);
+    scene.declare("ws_one", &[A, B, ("gamma", "c.example.com")]);
+    scene.apply();
+    scene.declare("ws_one", &[A]);
+    let finished = scene.wellspring(&["apply", "--yes"]);
+    assert_eq!(finished.code, Some(1), "{finished:#?}");
+    assert_eq!(scene.platform.names("ws_one", "user").len(), 2, "one of two went");
 }
