@@ -3,5 +3,6 @@
 
 mod manifest {
     mod cases;
+    mod documented;
     mod mutations;
 }
