@@ -5,6 +5,7 @@
 //! platform is given time to settle, and the listing decides.
 
 mod batch;
+mod intents;
 mod recreate;
 mod testing;
 mod verify;
@@ -17,8 +18,9 @@ use crate::plan::{Action, ActionResult, Answers, ApprovedUnit, Outcome, Removal,
 use crate::remote::{RemoteError, RemoteErrorKind, Writer};
 use crate::secrets::Secrets;
 use crate::state::{Change, NewIntent, State, StateError};
+use intents::OpenIntents;
 use jiff::{SignedDuration, Timestamp};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,7 +68,7 @@ impl Apply<'_> {
             outcome: Outcome { results: vec![ActionResult::Open; plan.actions.len()], ..Outcome::default() },
             answers: Answers::new(),
             refused: BTreeMap::new(),
-            intents: Vec::new(),
+            intents: OpenIntents::default(),
         };
         if let Err(error) = run.all().await {
             run.outcome.error = Some(error);
@@ -88,15 +90,7 @@ struct Run<'a> {
     answers: Answers,
     /// Why a write was refused, by action.
     refused: BTreeMap<usize, String>,
-    /// Intents still open, with the action each belongs to, if one does.
-    intents: Vec<OpenIntent>,
-}
-
-/// A write that was recorded and whose outcome is not known yet.
-struct OpenIntent {
-    number: i64,
-    name: SourceName,
-    action: Option<usize>,
+    intents: OpenIntents,
 }
 
 /// A source ready to be sent, with what the inventory will say of it.
@@ -208,7 +202,7 @@ impl<'a> Run<'a> {
         for (n, action) in self.open() {
             let (Step::Connect { index } | Step::Replace { index, .. }) = &action.step else { continue };
             let source = self.source(*index);
-            match self.apply.secrets.resolve(&source.definition) {
+            match self.apply.secrets.resolve(&source.definition, &self.plan.desired.names()) {
                 Ok(resolution) => {
                     let applied = Applied {
                         definition: source.definition.clone(),
@@ -298,9 +292,9 @@ impl<'a> Run<'a> {
     async fn sent(&mut self) -> Result<(), UnitError> {
         let now = (self.apply.now)();
         let mut changes = Vec::new();
-        for intent in &mut self.inventory.intents {
+        for intent in self.inventory.intents.values_mut() {
             let delayed = now.duration_since(intent.recorded_at) >= SignedDuration::from_secs(1);
-            if delayed && self.intents.iter().any(|open| open.number == intent.number) {
+            if delayed && self.intents.contains(intent.number) {
                 intent.recorded_at = now;
                 changes.push(Change::Sent(intent.number, now));
             }
@@ -311,13 +305,14 @@ impl<'a> Run<'a> {
     /// Records the intents and cleans up, in batches, always by recorded ids.
     async fn clean_up(&mut self, which: impl Fn(&Removal) -> bool) -> Result<(), UnitError> {
         let mut going = Vec::new();
+        let missing = self.not_connected();
         for (n, action) in self.open() {
             let Step::Cleanup { id, removal } = &action.step else { continue };
             if !which(removal) {
                 continue;
             }
             if let Removal::Moved(to) = removal
-                && !self.has_arrived(to)
+                && (missing.contains(to) || !self.inventory.owned.contains_key(to))
             {
                 self.set(n, ActionResult::Skipped(format!("{to} is not there yet")));
                 continue;
@@ -327,17 +322,21 @@ impl<'a> Run<'a> {
         self.send_cleanup(going).await
     }
 
-    /// Is it ours, and if it was to be connected just now, did that succeed?
-    fn has_arrived(&self, name: &SourceName) -> bool {
-        let mut connects = self.plan.actions.iter().zip(&self.outcome.results).filter(|(action, _)| {
-            action.name == *name && matches!(action.step, Step::Connect { .. } | Step::Adopt { .. })
-        });
-        self.inventory.owned.contains_key(name) && connects.all(|(_, result)| *result == ActionResult::Done)
+    /// What was to become ours just now, and did not.
+    fn not_connected(&self) -> BTreeSet<&'a SourceName> {
+        let results = self.plan.actions.iter().zip(&self.outcome.results);
+        results
+            .filter(|(action, result)| {
+                matches!(action.step, Step::Connect { .. } | Step::Adopt { .. })
+                    && **result != ActionResult::Done
+            })
+            .map(|(action, _)| &action.name)
+            .collect()
     }
 
     /// What a replace left behind under the same name, as the listing just showed.
     async fn clean_up_superseded(&mut self) -> Result<(), UnitError> {
-        let planned: Vec<&SourceId> = self
+        let planned: BTreeSet<&SourceId> = self
             .plan
             .actions
             .iter()
@@ -359,7 +358,7 @@ impl<'a> Run<'a> {
             .flat_map(|(name, owned)| {
                 owned.superseded.iter().map(move |id| (None, name.clone(), owned.key.clone(), id.clone()))
             })
-            .filter(|(_, _, _, id)| !planned.contains(&id))
+            .filter(|(_, _, _, id)| !planned.contains(id))
             .collect();
         self.send_cleanup(left).await
     }
@@ -396,18 +395,19 @@ impl<'a> Run<'a> {
         for ((action, number), NewIntent { name, key, kind, before, declared }) in
             actions.into_iter().zip(numbers).zip(intents)
         {
-            self.intents.push(OpenIntent { number, name: name.clone(), action });
-            self.inventory.intents.push(Intent {
-                number,
-                name,
-                key,
-                kind,
-                before,
-                declared,
-                recorded_at: now,
-            });
+            self.intents.open(number, action);
+            let intent = Intent { number, name, key, kind, before, declared, recorded_at: now };
+            self.inventory.intents.insert(number, intent);
         }
         Ok(())
+    }
+
+    /// The writes of this action certainly did not happen.
+    fn close_intents_of(&mut self, action: usize) -> Option<Change> {
+        let number = self.intents.of(action)?;
+        self.intents.close(number);
+        self.inventory.intents.remove(&number);
+        Some(Change::CloseIntent(number))
     }
 
     async fn commit(&self, changes: Vec<Change>) -> Result<(), UnitError> {
@@ -424,7 +424,7 @@ impl<'a> Run<'a> {
             None => "the pass was stopped".to_owned(),
         };
         for (n, _) in self.open() {
-            let lost = self.intents.iter().any(|intent| intent.action == Some(n));
+            let lost = self.intents.of(n).is_some();
             let result = match self.refused.get(&n) {
                 Some(why) => ActionResult::Failed(why.clone()),
                 None if lost => ActionResult::Failed(format!("its outcome is not known yet: {because}")),

@@ -6,15 +6,22 @@ mod answer;
 mod apply;
 mod args;
 mod exit;
+mod files;
+mod fmt;
 mod history;
+mod init;
 mod local;
+mod manual;
 mod plan;
+mod pull;
 mod run;
 mod saved;
 mod schema;
 mod select;
 #[cfg(feature = "local-platform")]
 mod serve;
+mod show;
+mod status;
 mod sync;
 mod test;
 mod validate;
@@ -57,12 +64,20 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
     match cli.verb {
         Verb::Validate(args) => validate::run(&common, &args),
         Verb::Explain { code } => validate::explain(&code),
+        Verb::Fmt(args) => fmt::run(&common, &args),
+        Verb::Show(args) => show::run(&common, &args),
+        Verb::Init { into } => init::run(&common, into),
+        Verb::JsonSchema { of } => Ok(manual::json_schema(of)),
+        Verb::Completions { shell } => Ok(manual::completions(shell)),
+        Verb::Man => manual::man(),
+        Verb::Pull(args) => pull::run(&common, &args).await,
         Verb::Plan(args) => plan::run(&common, &args).await,
         Verb::Apply(args) => apply::run(&common, &args).await,
         Verb::Run(args) => run::run(&common, &args).await,
         Verb::Sync(args) => sync::run(&common, &args).await,
         Verb::Test(args) => test::run(&common, &args).await,
         Verb::Schema { source, path } => schema::run(&common, &source, path).await,
+        Verb::Status(args) => status::run(&common, &args).await,
         Verb::History(args) => history::run(&common, &args).await,
         #[cfg(feature = "local-platform")]
         Verb::Serve(args) => serve::run(&common, &args).await,

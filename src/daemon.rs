@@ -1,7 +1,7 @@
 //! The one loop: events in, passes and syncs out.
 //!
 //! A trigger says when, never what: every pass looks at the whole unit anew. What is due is decided
-//! by [`board`] and [`files`], which know no runtime; this file starts it and waits.
+//! by `board` and `files`, which know no runtime; this file starts it and waits.
 
 mod board;
 mod files;
@@ -12,12 +12,14 @@ pub use signals::{Signal, Stopping, is_set, listen};
 pub use voice::{After, Voice};
 
 use crate::apply::chain;
+use crate::manifest::Known;
 use crate::model::{SourceName, Unit};
 use crate::plan::{ActionResult, Outcome, Step, UnitPlan};
 use crate::reading::{Memory, Reading};
 use crate::reconcile::{Clock, Planner, Reconciler, Task};
+use crate::render::words;
 use crate::settings::Environment;
-use crate::state::{Retention, State, StateError, Trigger};
+use crate::state::{Retention, RunOutcome, State, StateError, Trigger};
 use crate::sync::{Call, Synced, Syncer};
 use crate::tree::TreeError;
 use crate::watch;
@@ -110,6 +112,7 @@ impl Daemon {
             look_every: now,
             trim_at: now,
             reading_under_way: false,
+            known: Arc::default(),
             elsewhere: false,
             stopping: false,
             unreachable: None,
@@ -169,6 +172,8 @@ struct Turn {
     look_every: Timestamp,
     trim_at: Timestamp,
     reading_under_way: bool,
+    /// What the next reading need not parse again.
+    known: Arc<Known>,
     /// The files name another platform than the one that this process speaks to.
     elsewhere: bool,
     stopping: bool,
@@ -203,7 +208,9 @@ impl Turn {
             self.start_pass(task);
         }
         if let Some(hands) = &self.daemon.hands {
-            for call in self.board.syncs_due(now) {
+            let calls = self.board.syncs_due(now);
+            record_spent(&mut self.board, hands, &*self.daemon.voice, now).await?;
+            for call in calls {
                 self.daemon.voice.sync_started(&call);
                 let (syncer, events) = (hands.syncer.clone(), self.events.clone());
                 tokio::spawn(async move {
@@ -216,7 +223,24 @@ impl Turn {
                 hands.reconciler.state.prune_history(now, KEEP).await?;
             }
         }
+        self.tell_stale(now);
         Ok(())
+    }
+
+    /// Each source once when its data becomes stale, and once when it is fresh again.
+    fn tell_stale(&mut self, now: Timestamp) {
+        for turned in self.board.turned(now) {
+            let name = format!("{}/{}", turned.unit.label(), turned.key);
+            if !turned.stale {
+                self.daemon.voice.note(&format!("{name}: its data is fresh again"));
+                continue;
+            }
+            let last = match turned.last_success {
+                Some(at) => format!("its last good sync ended {}", words::ago(at, now)),
+                None => "it has never synced".to_owned(),
+            };
+            self.daemon.voice.warn(&format!("{name}: its data is stale: {last}"));
+        }
     }
 
     /// What was to come at some time may lie far ahead now.
@@ -257,7 +281,12 @@ impl Turn {
             Event::PassEnded(ended) => self.pass_ended(*ended, now),
             Event::SyncEnded(call, ended) => {
                 self.board.sync_ended(&call, now);
+                if let Some(hands) = &self.daemon.hands {
+                    record_spent(&mut self.board, hands, &*self.daemon.voice, now).await?;
+                }
                 let synced = ended?;
+                let good = synced.iter().filter(|synced| synced.outcome == RunOutcome::Done);
+                self.board.refreshed(&call.unit, good.map(|synced| &synced.name), now);
                 if synced.iter().any(|synced| synced.unauthorized) {
                     self.pause(now);
                 }
@@ -273,14 +302,15 @@ impl Turn {
         self.files.look_at = None;
         self.reading_under_way = true;
         let (root, environment) = (self.daemon.root.clone(), Arc::clone(&self.daemon.environment));
-        let events = self.events.clone();
+        let (events, known) = (self.events.clone(), Arc::clone(&self.known));
         tokio::task::spawn_blocking(move || {
-            let read = Reading::take(&root, &|name| environment(name));
+            let read = Reading::take_again(&root, &|name| environment(name), &known);
             let _ = events.send(Event::Read(Box::new(read)));
         });
     }
 
     async fn looked(&mut self, reading: Reading, now: Timestamp) -> Result<(), StateError> {
+        self.known = Arc::clone(&reading.known);
         let counts =
             self.files.looked(*reading.digest.as_bytes(), reading.settings_digest, reading.git_locked, now);
         if self.files.lock_is_stale(now) {
@@ -461,6 +491,25 @@ impl Turn {
     fn now(&self) -> Timestamp {
         (self.daemon.clock)()
     }
+}
+
+/// Records the firings that will not run, then tells of them.
+async fn record_spent(
+    board: &mut Board,
+    hands: &Hands,
+    voice: &dyn Voice,
+    now: Timestamp,
+) -> Result<(), StateError> {
+    for (unit, spent) in board.take_spent() {
+        hands.reconciler.state.spend(&unit.unit, spent.clone(), now).await?;
+        for spent in spent {
+            let key = unit.sources.iter().find(|source| source.name == spent.name);
+            let key = key.map_or_else(|| spent.name.to_string(), |source| source.key.to_string());
+            let (word, why) = (spent.outcome.as_str(), spent.message);
+            voice.warn(&format!("{}/{key}: sync of {} {word}: {why}", unit.label(), spent.firing));
+        }
+    }
+    Ok(())
 }
 
 /// What the schedule needs to know after a pass.

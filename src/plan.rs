@@ -38,6 +38,7 @@ use crate::model::{
     DesiredUnit, Fingerprint, FingerprintKey, Inventory, ObservedSource, Owned, Place, SourceId, SourceKey,
     SourceName, SyncSpec, Unit,
 };
+use removal::Removals;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -50,7 +51,7 @@ pub struct Input<'a> {
     /// What is ours, after [`reckon`].
     pub inventory: &'a Inventory,
     /// Names whose last write may still be under way; they are left alone until it settled.
-    pub pending: &'a [SourceName],
+    pub pending: &'a BTreeSet<SourceName>,
     /// Per declared source the fingerprints of its resolved secrets, or why they do not resolve.
     pub secrets: &'a BTreeMap<SourceName, SecretState>,
     /// The key that `secrets` and the inventory's fingerprints were made with.
@@ -370,9 +371,10 @@ pub fn plan(input: &Input<'_>) -> UnitPlan {
         let rows = listed.get(&source.name).map_or(&[][..], Vec::as_slice);
         decide::declared(input, index, source, rows, &mut plan);
     }
+    let removals = Removals::new(input, &listed, &plan);
     for (name, owned) in &input.inventory.owned {
         if !declared.contains_key(name) {
-            removal::undeclared(input, name, owned, &listed, &mut plan);
+            removals.undeclared(name, owned, &mut plan);
         }
     }
     for (name, rows) in &listed {

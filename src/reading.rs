@@ -3,14 +3,15 @@
 //! Unreadable is not absent: a broken file holds back the workspaces it is known to declare, and one
 //! that nothing is known of holds back every removal.
 
-use crate::manifest::{self, Diagnostic, Severity};
-use crate::model::{Desired, Unit};
+use crate::manifest::{self, Diagnostic, EffectiveValue, Known, Severity, TextDigest};
+use crate::model::{Desired, DesiredSource, Unit};
 use crate::plan::Barred;
 use crate::reconcile::Task;
 use crate::tree::{self, TreeError};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// What the directory said at one moment.
@@ -25,8 +26,12 @@ pub struct Reading {
     pub settings_digest: Option<[u8; 32]>,
     /// Git is writing the checkout.
     pub git_locked: bool,
+    /// `[workspaces]`: the aliases whose id is known.
+    pub aliases: BTreeMap<String, Unit>,
     /// `platform.settle`
     pub settle: Option<Duration>,
+    /// What the next reading need not parse again.
+    pub known: Arc<Known>,
     tree: tree::Reading,
 }
 
@@ -50,8 +55,29 @@ impl Reading {
     /// # Errors
     /// When the directory cannot be read as a whole.
     pub fn take(root: &Path, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, TreeError> {
+        Self::take_again(root, variable, &Known::default())
+    }
+
+    /// The same, given what the reading before has learned: files that are as they were are not parsed
+    /// again.
+    ///
+    /// # Errors
+    /// When the directory cannot be read as a whole.
+    pub fn take_again(
+        root: &Path,
+        variable: &dyn Fn(&str) -> Option<String>,
+        known: &Known,
+    ) -> Result<Self, TreeError> {
         let tree = tree::read(root)?;
-        let manifest = manifest::read(&tree.sources(), variable);
+        let digests: HashMap<&str, TextDigest> = tree
+            .files
+            .iter()
+            .filter(|file| file.text.is_ok())
+            .map(|file| (&*file.path, file.digest))
+            .collect();
+        let digest = |path: &str| digests.get(path).copied();
+        let (manifest, known) =
+            manifest::read_again(&tree.sources(), variable, &digest, known, &on_all_cores);
         let settings = tree.files.iter().find(|file| &*file.path == manifest::FILE_NAME);
         Ok(Self {
             desired: manifest.desired,
@@ -59,7 +85,9 @@ impl Reading {
             settings_digest: settings.map(|file| file.digest),
             digest: tree.digest,
             git_locked: tree.git_locked,
+            aliases: manifest.setup.aliases,
             settle: manifest.setup.settle,
+            known: Arc::new(known),
             tree,
         })
     }
@@ -80,6 +108,12 @@ impl Reading {
     #[must_use]
     pub fn explained(&self, color: bool) -> String {
         manifest::render(&self.diagnostics, &self.tree.sources(), color)
+    }
+
+    /// Every value of one of its sources, with the line it comes from.
+    #[must_use]
+    pub fn effective(&self, source: &DesiredSource) -> Option<Vec<EffectiveValue>> {
+        manifest::effective(&self.tree.sources(), source)
     }
 
     /// What is asked of each unit, given what earlier readings remember of broken files.
@@ -147,4 +181,29 @@ impl Reading {
         }
         memory
     }
+}
+
+/// Runs the work for each number on as many threads as there are cores.
+fn on_all_cores(count: usize, work: &(dyn Fn(usize) + Sync)) {
+    /// Fewer are done before a thread has started.
+    const WORTH_A_THREAD: usize = 8;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = cores.min(count / WORTH_A_THREAD);
+    if threads < 2 {
+        return (0..count).for_each(work);
+    }
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let n = next.fetch_add(1, Ordering::Relaxed);
+                    if n >= count {
+                        break;
+                    }
+                    work(n);
+                }
+            });
+        }
+    });
 }

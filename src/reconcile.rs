@@ -171,7 +171,7 @@ impl Planner {
         let upserts = state.upserts().await?;
         let mut quarantine = Quarantine::default();
         for (name, held) in state.quarantined(unit).await? {
-            let source = task.desired.sources.iter().find(|source| source.name == name);
+            let source = task.desired.source(&name);
             let unedited = source.is_some_and(|source| mark_of(source) == held.mark);
             if unedited && held.since >= since {
                 quarantine.held.insert(name, held.reason);
@@ -180,8 +180,10 @@ impl Planner {
         for (name, _, _) in state.undone_since(unit, since).await? {
             *quarantine.mended.entry(name).or_default() += 1;
         }
-        quarantine.held.retain(|name, _| !task.released.contains(name));
-        quarantine.mended.retain(|name, _| !task.released.contains(name));
+        for name in &task.released {
+            quarantine.held.remove(name);
+            quarantine.mended.remove(name);
+        }
         Ok(Memory { inventory, recent_removals, quarantine, upserts })
     }
 }
@@ -201,7 +203,7 @@ pub fn secrets_of(
         if !definition.connection_config.values().any(Declared::has_secret) {
             continue;
         }
-        let state = match secrets.resolve(definition) {
+        let state = match secrets.resolve(definition, &desired.names()) {
             Ok(resolution) => {
                 let fingerprints = resolution.fingerprints(key);
                 let (name, kind) = (source.name.clone(), definition.kind.clone());

@@ -29,6 +29,7 @@ mod markdown;
 mod paint;
 mod rows;
 mod schedules;
+mod status;
 mod summary;
 mod table;
 mod text;
@@ -39,12 +40,14 @@ pub use github::{github, github_below};
 pub use identity::plan_id;
 pub use json::{FORMAT_VERSION, json};
 pub use markdown::{MARKDOWN_LIMIT, MARKDOWN_MARKER, markdown};
+pub use status::{LastSync, Next, Paused, Standing, State, state_of, status};
 pub use summary::{Summary, counts, outcome_line, summary_line};
 pub use table::table;
 pub use text::{text, unit_text};
 
 use crate::plan::{Outcome, Plan};
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use std::sync::Arc;
 
 /// What the place of showing can do.
@@ -74,13 +77,28 @@ pub struct View<'a> {
     pub outcomes: Option<&'a [Outcome]>,
     /// The time from which the next firings are reckoned.
     pub now: Timestamp,
+    /// The zone of whoever reads it: firings are told on that clock, too.
+    pub local: Option<&'a TimeZone>,
     /// [`plan_id`] of the plan.
     pub plan_id: &'a str,
     /// Files with errors: what they declare is not in the plan.
     pub broken: &'a [Arc<str>],
 }
 
+/// The time, and the zone of whoever reads it, where that is known.
+#[derive(Debug, Clone, Copy)]
+pub struct Here<'a> {
+    /// The time.
+    pub now: Timestamp,
+    /// Moments are told on this clock, too.
+    pub zone: Option<&'a TimeZone>,
+}
+
 impl<'a> View<'a> {
+    fn here(&self) -> Here<'a> {
+        Here { now: self.now, zone: self.local }
+    }
+
     /// What became of the unit at `index`.
     fn outcome(&self, index: usize) -> Option<&'a Outcome> {
         self.outcomes.and_then(|outcomes| outcomes.get(index))

@@ -17,6 +17,7 @@ mod calendar;
 mod cron;
 mod describe;
 mod due;
+mod freshness;
 mod timing;
 
 pub use batch::{Batch, Terms, batches};
@@ -25,4 +26,5 @@ pub use due::{
     CLOCK_TOLERANCE, Decision, Due, LATE_AFTER, Last, MISSED_COUNTED, Rewound, Scheduled, Skipped,
     SkippedWhy, due,
 };
+pub use freshness::{Freshness, freshness};
 pub use timing::{ScheduleError, Timing};

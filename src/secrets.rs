@@ -4,7 +4,10 @@
 //! A value is expanded once: what stands in it is never read as a reference again. No reference
 //! can run a command, leave its directory, or name what holds the platform's own token.
 
+mod allow;
 mod files;
+
+pub use allow::Allow;
 
 use crate::model::{
     Declared, Definition, FieldPath, Fingerprint, FingerprintKey, ResolvedSource, SecretRef, Segment,
@@ -36,16 +39,24 @@ pub struct Secrets {
     pub credentials_dir: Option<PathBuf>,
     /// What holds the platform's token: files of the tree may not refer to it.
     pub forbidden: BTreeSet<SecretRef>,
+    /// What may be used where; everything, where the list is empty.
+    pub allow: Vec<Allow>,
 }
 
 impl Secrets {
-    /// Looks up every reference of `definition`.
+    /// Looks up every reference of `definition`, for a workspace of these names: its alias and its id.
     ///
     /// # Errors
     /// [`Unresolved`] names every reference that has no usable value here, and no value.
-    pub fn resolve(&self, definition: &Definition) -> Result<Resolution, Unresolved> {
-        let mut pass =
-            Pass { secrets: self, secret_leaves: BTreeSet::new(), values: Vec::new(), missing: Vec::new() };
+    pub fn resolve(&self, definition: &Definition, workspace: &[&str]) -> Result<Resolution, Unresolved> {
+        let mut pass = Pass {
+            secrets: self,
+            definition,
+            workspace,
+            secret_leaves: BTreeSet::new(),
+            values: Vec::new(),
+            missing: Vec::new(),
+        };
         let root = FieldPath::root("connection_config");
         let config = definition
             .connection_config
@@ -129,6 +140,8 @@ impl Secrets {
 /// One walk through a definition.
 struct Pass<'a> {
     secrets: &'a Secrets,
+    definition: &'a Definition,
+    workspace: &'a [&'a str],
     secret_leaves: BTreeSet<FieldPath>,
     values: Vec<SecretString>,
     missing: Vec<Missing>,
@@ -180,7 +193,10 @@ impl Pass<'_> {
         reference: &SecretRef,
         written: String,
     ) -> Option<Zeroizing<String>> {
-        match self.secrets.look_up(reference) {
+        let secrets = self.secrets;
+        match allow::check(&secrets.allow, reference, self.workspace, self.definition)
+            .and_then(|()| secrets.look_up(reference))
+        {
             Ok(value) => {
                 self.values.push(SecretString::from(value.as_str()));
                 Some(value)

@@ -155,6 +155,7 @@ impl Settings {
             secrets_dir: self.host.secrets.dir.clone(),
             credentials_dir: (self.environment)("CREDENTIALS_DIRECTORY").map(PathBuf::from),
             forbidden,
+            allow: self.host.secrets.allow.iter().map(Into::into).collect(),
         }
     }
 

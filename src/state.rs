@@ -24,7 +24,7 @@ pub use inventory::{Change, NewIntent};
 pub use journal::{JournalEntry, JournalFilter, JournalRow};
 pub use lock::{DaemonLock, LockError, WorkspaceLock};
 pub use quarantine::Quarantined;
-pub use runs::{Claim, Finished, HistoryFilter, LastRun, Retention, Run, RunOutcome, Trigger};
+pub use runs::{Claim, Finished, HistoryFilter, LastRun, Retention, Run, RunOutcome, Spent, Trigger};
 
 use crate::model::FingerprintKey;
 use presence::Presence;

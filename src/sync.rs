@@ -7,6 +7,7 @@ use crate::apply::chain;
 use crate::model::{NonEmpty, SourceId, SourceKey, SourceName, Unit};
 use crate::reconcile::{Clock, Syncing};
 use crate::remote::{RemoteError, RemoteErrorKind, SyncAnswer, Writer};
+use crate::schedule::{Decision, MISSED_COUNTED, SkippedWhy};
 use crate::state::{Claim, Finished, RunOutcome, State, StateError, Trigger};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -174,6 +175,29 @@ impl Syncer {
             finished_at: (self.clock)(),
         }
     }
+}
+
+/// The firings of a decision that will not run, by index, with why. They are to be recorded
+/// ([`State::spend`]), or they come back after a restart.
+pub fn spent(decision: &Decision) -> impl Iterator<Item = (usize, Timestamp, RunOutcome, String)> {
+    let skipped = decision.skipped.iter().map(|skipped| {
+        let many = match skipped.count {
+            1 => String::new(),
+            MISSED_COUNTED => format!("{MISSED_COUNTED} firings or more; "),
+            count => format!("{count} firings; "),
+        };
+        let why = match skipped.why {
+            SkippedWhy::Late => "missed, and `missed = \"skip\"`",
+            SkippedWhy::Running => "its last sync was still running",
+        };
+        (skipped.index, skipped.firing, RunOutcome::Skipped, format!("{many}{why}"))
+    });
+    let rewound = decision.rewound.iter().map(|rewound| {
+        let why =
+            format!("the clock had gone back behind {}; the schedule goes on from here", rewound.recorded);
+        (rewound.index, rewound.firing, RunOutcome::Rewound, why)
+    });
+    skipped.chain(rewound)
 }
 
 fn finished((run, synced): &(i64, Synced)) -> Finished {

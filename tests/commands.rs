@@ -18,5 +18,9 @@ mod planning;
 mod rows;
 #[path = "commands/secrecy.rs"]
 mod secrecy;
+#[path = "commands/status.rs"]
+mod status;
 #[path = "commands/stopped.rs"]
 mod stopped;
+#[path = "commands/writing.rs"]
+mod writing;

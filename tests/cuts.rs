@@ -65,6 +65,7 @@ impl Stage {
                     secrets_dir: None,
                     credentials_dir: None,
                     forbidden: Default::default(),
+                    allow: Vec::new(),
                 }),
                 root: "/tree".into(),
                 settle: SETTLE,

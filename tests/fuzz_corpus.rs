@@ -31,6 +31,11 @@ fn no_cron_expression_is_too_odd_to_be_judged() {
     run("cron", inputs::cron);
 }
 
+#[test]
+fn no_file_is_too_odd_to_be_read_as_a_saved_plan() {
+    run("saved", inputs::saved);
+}
+
 fn run(target: &str, input: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
     let mut files: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();

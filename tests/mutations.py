@@ -27,19 +27,21 @@ def mirror(source, target):
             path.unlink()
     for path in source.rglob("*"):
         copied = target / path.relative_to(source)
-        if path.is_file() and not same(path, copied):
+        if path.is_file() and "target" not in path.relative_to(source).parts and not same(path, copied):
             copied.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copied)
 
 
 def copy():
-    for name in ["src", "tests", "docs", "examples", "Cargo.toml", "Cargo.lock", "clippy.toml", "rustfmt.toml", "README.md"]:
-        source, target = root / name, tree / name
+    for source in root.iterdir():
+        target = tree / source.name
+        if source.name in ("target", ".git"):
+            continue
         if source.is_dir():
             mirror(source, target)
-        elif source.exists() and not same(source, target):
+        elif not same(source, target):
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, target)
+            shutil.copyfile(source, target)
 
 
 def run(arguments):
@@ -48,9 +50,16 @@ def run(arguments):
     return subprocess.run(["cargo", "test", "-q", *arguments], cwd=tree, env=environment, capture_output=True, text=True)
 
 
-def tests_of(mutation):
-    for test in mutation["tests"]:
-        yield ["--lib", test.removeprefix("lib:")] if test.startswith("lib:") else ["--test", test]
+def arguments_of(test):
+    return ["--lib", test.removeprefix("lib:")] if test.startswith("lib:") else ["--test", test]
+
+
+def check_unchanged():
+    """Tests that fail, or do not even start, without any mistake would seem to notice every one."""
+    for test in sorted({test for number in chosen for test in list_[number - 1]["tests"]}):
+        finished = run(arguments_of(test))
+        if finished.returncode != 0 or "test result: ok. 0 passed" in finished.stdout:
+            sys.exit(f"{test} does not pass as it is:\n{finished.stdout}{finished.stderr}")
 
 
 def outcome(mutation):
@@ -63,19 +72,20 @@ def outcome(mutation):
     lines[at[0]] = mutation["after"]
     path.write_text("\n".join(lines))
     try:
-        for arguments in tests_of(mutation):
-            finished = run(arguments)
-            if "could not compile" in finished.stderr:
-                print(finished.stderr, file=sys.stderr)
-                return "DOES NOT COMPILE"
-            if finished.returncode != 0:
+        for test in mutation["tests"]:
+            finished = run(arguments_of(test))
+            if "test result: FAILED" in finished.stdout:
                 return "noticed"
+            if finished.returncode != 0:
+                print(finished.stdout, finished.stderr, file=sys.stderr)
+                return "DOES NOT RUN"
         return "SURVIVES"
     finally:
         path.write_text(text)
 
 
 copy()
+check_unchanged()
 bad = 0
 for number in chosen:
     mutation = list_[number - 1]

@@ -11,8 +11,8 @@ use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 use std::path::Path;
 use wellspring::plan::{ActionResult, Outcome, Plan};
 use wellspring::render::{
-    Look, MARKDOWN_LIMIT, MARKDOWN_MARKER, View, action_line, counts, github, github_below, json, markdown,
-    outcome_line, plan_id, summary_line, text, unit_text,
+    Here, Look, MARKDOWN_LIMIT, MARKDOWN_MARKER, View, action_line, counts, github, github_below, json,
+    markdown, outcome_line, plan_id, summary_line, text, unit_text,
 };
 
 /// Compares with the case file, or writes it where `UPDATE` is set.
@@ -28,7 +28,7 @@ fn check(file: &str, actual: &str) {
 /// The four forms of one plan.
 fn check_all(name: &str, plan: &Plan, outcomes: Option<&[Outcome]>) {
     let id = plan_id(plan);
-    let view = View { plan, outcomes, now: now(), plan_id: &id, broken: &[] };
+    let view = View { plan, outcomes, now: now(), local: None, plan_id: &id, broken: &[] };
     check(&format!("{name}.txt"), &text(&view, &Look::default()));
     check(&format!("{name}.json"), &(json(&view) + "\n"));
     check(&format!("{name}.md"), &markdown(&view));
@@ -40,7 +40,11 @@ fn verbose() -> Look {
 }
 
 fn shown(plan: &Plan, look: &Look) -> String {
-    text(&View { plan, outcomes: None, now: now(), plan_id: "", broken: &[] }, look)
+    text(&View { plan, outcomes: None, now: now(), local: None, plan_id: "", broken: &[] }, look)
+}
+
+fn here() -> Here<'static> {
+    Here { now: now(), zone: None }
 }
 
 #[test]
@@ -81,7 +85,7 @@ fn text_from_elsewhere_cannot_act() {
     let plan = plans::hostile();
     check_all("hostile", &plan, None);
     let id = plan_id(&plan);
-    let view = View { plan: &plan, outcomes: None, now: now(), plan_id: &id, broken: &[] };
+    let view = View { plan: &plan, outcomes: None, now: now(), local: None, plan_id: &id, broken: &[] };
     for shown in [text(&view, &verbose()), json(&view), markdown(&view), github(&view)] {
         assert!(!shown.contains(['\u{1b}', '\u{202e}', '\u{9b}']));
     }
@@ -94,7 +98,7 @@ fn values_of_many_lines_are_compared_line_by_line() {
     check("multi-line.txt", &shown(&plan, &Look::default()));
     check(
         "multi-line.md",
-        &markdown(&View { plan: &plan, outcomes: None, now: now(), plan_id: "0", broken: &[] }),
+        &markdown(&View { plan: &plan, outcomes: None, now: now(), local: None, plan_id: "0", broken: &[] }),
     );
 }
 
@@ -134,7 +138,8 @@ fn one_none_and_many_are_told_apart() {
 fn a_huge_plan_is_cut_to_a_comment_and_says_so() {
     let plan = huge(400, 40);
     let id = plan_id(&plan);
-    let shown = markdown(&View { plan: &plan, outcomes: None, now: now(), plan_id: &id, broken: &[] });
+    let shown =
+        markdown(&View { plan: &plan, outcomes: None, now: now(), local: None, plan_id: &id, broken: &[] });
     assert!(shown.len() <= MARKDOWN_LIMIT, "{}", shown.len());
     assert!(shown.starts_with(MARKDOWN_MARKER));
     assert!(shown.contains("This comment is cut to fit. Left out:"));
@@ -148,7 +153,7 @@ fn a_huge_plan_is_cut_to_a_comment_and_says_so() {
 #[test]
 fn a_tree_below_the_repository_is_annotated_where_it_stands() {
     let plan = everything();
-    let view = View { plan: &plan, outcomes: None, now: now(), plan_id: "", broken: &[] };
+    let view = View { plan: &plan, outcomes: None, now: now(), local: None, plan_id: "", broken: &[] };
     assert!(github_below(&view, "infra/sources/").contains("file=infra/sources/workspaces/crm.toml,line=6,"));
 }
 
@@ -182,9 +187,9 @@ fn a_unit_alone_is_its_block_of_the_whole() {
     let plan = everything();
     let whole = shown(&plan, &Look::default());
     for unit in &plan.units {
-        assert!(whole.contains(&unit_text(unit, now(), &Look::default())));
+        assert!(whole.contains(&unit_text(unit, here(), &Look::default())));
     }
-    assert_eq!(unit_text(&quiet().units[0], now(), &Look::default()), "");
+    assert_eq!(unit_text(&quiet().units[0], here(), &Look::default()), "");
 }
 
 #[test]
@@ -203,7 +208,8 @@ fn colour_changes_nothing_but_the_colour() {
 #[test]
 fn the_json_of_a_plan_can_be_read() {
     let (plan, outcomes) = applied();
-    let view = View { plan: &plan, outcomes: Some(&outcomes), now: now(), plan_id: "0", broken: &[] };
+    let view =
+        View { plan: &plan, outcomes: Some(&outcomes), now: now(), local: None, plan_id: "0", broken: &[] };
     let read: serde_json::Value = serde_json::from_str(&json(&view)).unwrap();
     assert_eq!(read["format_version"], 1);
     assert_eq!(read["summary"]["failed"], counts(&plan, Some(&outcomes)).failed);
@@ -216,7 +222,7 @@ proptest! {
         let secret = vec!["hunter2-s3cr3t"; lines].join("\n");
         let plan = plans::sensitive(&secret, drift);
         let id = plan_id(&plan);
-        let view = View { plan: &plan, outcomes: None, now: now(), plan_id: &id, broken: &[] };
+        let view = View { plan: &plan, outcomes: None, now: now(), local: None, plan_id: &id, broken: &[] };
         let look = Look { verbose, ..Look::default() };
         for shown in [text(&view, &look), json(&view), markdown(&view), github(&view)] {
             prop_assert!(!shown.contains("hunter2"), "{}", shown);
@@ -230,7 +236,7 @@ proptest! {
     fn no_text_breaks_out_of_its_place(hostile in any::<String>(), other in any::<String>(), width in 0_usize..200) {
         let plan = in_unit(&hostile, &other);
         let id = plan_id(&plan);
-        let view = View { plan: &plan, outcomes: None, now: now(), plan_id: &id, broken: &[] };
+        let view = View { plan: &plan, outcomes: None, now: now(), local: None, plan_id: &id, broken: &[] };
         for verbose in [false, true] {
             let shown = text(&view, &Look { color: false, verbose, width });
             prop_assert!(!shown.contains(|c: char| c.is_control() && c != '\n' && c != '\t'));

@@ -131,7 +131,7 @@ async fn what_is_recorded_is_there_after_reopening() {
     let Change::Own(source, expected) = own("crm") else { panic!() };
     assert_eq!(inventory.owned[&source], *expected);
     assert_eq!(inventory.intents.len(), 1);
-    let open = &inventory.intents[0];
+    let open = inventory.intents.values().next().unwrap();
     assert_eq!((open.number, &open.name, open.recorded_at), (numbers[1], &name("y"), at(1)));
     assert_eq!(open.before, intent("y").before);
     assert_eq!(state.key().id(), key);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use wellspring::manifest::{SourceFile, read, render};
 use wellspring::model::{Missed, Overlap, Scope, SourceName, SyncSpec, Unit, When, WorkspaceId};
+use wellspring::plan::saved::SavedPlan;
 use wellspring::remote;
 use wellspring::schedule::{Timing, describe};
 
@@ -45,6 +46,19 @@ pub fn list(bytes: &[u8]) {
     match remote::read_list(bytes) {
         Ok(sources) => assert!(sources.iter().all(|source| !source.name.as_str().is_empty())),
         Err(kind) => assert!(kind.to_string().len() < 8 * 1024, "a message is short, whatever was sent"),
+    }
+}
+
+/// The text of a saved plan, as `apply FILE` reads it.
+pub fn saved(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    match SavedPlan::from_text(text) {
+        Ok(plan) => {
+            let again = SavedPlan::from_text(&plan.to_text());
+            assert_eq!(again.as_ref(), Ok(&plan), "what is written is read back");
+            assert_eq!(plan.check(&plan), Ok(()), "a plan is not stale beside itself");
+        }
+        Err(stale) => assert!(stale.to_string().len() < 8 * 1024, "a message is short, whatever was read"),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Writes in batches. A batch that is refused as a whole is halved until the bad one stands alone.
 
 use super::{Going, Ready, Run, chain, recreate};
-use crate::model::{NonEmpty, ResolvedSource, SourceId, SourceName};
+use crate::model::{NonEmpty, ResolvedSource, SourceId};
 use crate::plan::{ActionResult, Step, UnitError};
 use crate::remote::{ConnectAnswer, RemoteError, RemoteErrorKind};
 use crate::state::Change;
@@ -144,14 +144,11 @@ async fn answered(run: &mut Run<'_>, batch: &[Ready], answer: &ConnectAnswer) ->
         }
         let id = ids.get(name.as_str());
         if id.is_some() || all_taken {
-            run.answers.extend(number_of(run, name).map(|number| (number, id.copied().flatten().cloned())));
+            let number = run.intents.of(ready.action);
+            run.answers.extend(number.map(|number| (number, id.copied().flatten().cloned())));
         }
     }
     Ok(())
-}
-
-fn number_of(run: &Run<'_>, name: &SourceName) -> Option<i64> {
-    run.intents.iter().find(|intent| intent.name == *name).map(|intent| intent.number)
 }
 
 /// Closes the intents of writes that certainly did not happen, and says why.
@@ -168,10 +165,7 @@ pub(super) async fn not_carried_out(
             _ => why,
         };
         let result = ActionResult::Failed(why);
-        for intent in run.intents.extract_if(.., |intent| intent.action == Some(n)) {
-            run.inventory.intents.retain(|open| open.number != intent.number);
-            changes.push(Change::CloseIntent(intent.number));
-        }
+        changes.extend(run.close_intents_of(n));
         changes.push(Change::Journal(Box::new(run.entry(action, &result))));
         results.push((n, result));
     }
@@ -232,6 +226,7 @@ fn halve<T>(batches: &mut Vec<Vec<T>>, mut batch: Vec<T>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::SourceName;
     use serde_json::{Map, json};
 
     #[test]

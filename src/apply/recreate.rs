@@ -50,7 +50,7 @@ fn old_definition(run: &Run<'_>, ready: &Ready) -> Result<(ResolvedSource, Appli
     let resolution = run
         .apply
         .secrets
-        .resolve(&owned.applied.definition)
+        .resolve(&owned.applied.definition, &run.plan.desired.names())
         .map_err(|missing| format!("the old one could not be put back: {missing}"))?;
     if resolution.fingerprints(run.apply.state.key()) != owned.applied.secrets {
         return Err("the old one could not be put back: its secret has changed since".to_owned());
@@ -94,7 +94,8 @@ async fn connect_anew(
         before: vec![old.clone()],
         declared: run.declared(action),
     };
-    run.close_intents_of(ready.action).await?;
+    let closed = run.close_intents_of(ready.action);
+    run.commit(closed.into_iter().collect()).await?;
     run.record(vec![Some(ready.action)], vec![restore]).await?;
     // The next pass would take it away and put it back once more.
     run.keep_from_trying(ready.action, &error).await?;
@@ -115,17 +116,5 @@ fn removed(run: &Run<'_>, action: &Action, old: &SourceId) -> JournalEntry {
         removal: true,
         mends_drift: false,
         ..run.entry(action, &ActionResult::Done)
-    }
-}
-
-impl Run<'_> {
-    /// The writes of this action did not happen.
-    async fn close_intents_of(&mut self, action: usize) -> Result<(), UnitError> {
-        let mut changes = Vec::new();
-        for intent in self.intents.extract_if(.., |intent| intent.action == Some(action)) {
-            self.inventory.intents.retain(|open| open.number != intent.number);
-            changes.push(Change::CloseIntent(intent.number));
-        }
-        self.commit(changes).await
     }
 }

@@ -7,6 +7,18 @@ use crate::state::Change;
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
+type Answer = Result<Verdict, RemoteError>;
+
+/// What is known of a source's connection before it is connected.
+enum Tested {
+    /// No test is asked for.
+    NotAsked,
+    /// The test was begun and did not come to an end.
+    BrokenOff,
+    /// The platform answered, or the call failed.
+    Answered(Answer),
+}
+
 /// Returns what may be connected; the rest has failed.
 pub(super) async fn test_connections(run: &mut Run<'_>, ready: Vec<Ready>) -> Result<Vec<Ready>, UnitError> {
     let verdicts = ask(run, &ready).await;
@@ -15,14 +27,21 @@ pub(super) async fn test_connections(run: &mut Run<'_>, ready: Vec<Ready>) -> Re
     let mut unavailable = 0;
     for (ready, verdict) in ready.into_iter().zip(verdicts) {
         let why = match verdict {
-            None | Some(Ok(Verdict::Passed(_))) => None,
-            Some(Ok(Verdict::Unavailable)) => {
+            Tested::NotAsked | Tested::Answered(Ok(Verdict::Passed(_))) => None,
+            Tested::Answered(Ok(Verdict::Unavailable)) => {
                 unavailable += 1;
                 None
             }
-            Some(Ok(Verdict::Failed(message))) => Some(format!("its connection test failed: {message}")),
-            Some(Err(error)) if error.is_auth() => return Err(error.into()),
-            Some(Err(error)) => Some(format!("its connection could not be tested: {}", super::chain(&error))),
+            Tested::Answered(Ok(Verdict::Failed(message))) => {
+                Some(format!("its connection test failed: {message}"))
+            }
+            Tested::Answered(Err(error)) if error.is_auth() => return Err(error.into()),
+            Tested::BrokenOff => {
+                Some("its connection could not be tested: the test was broken off within this program".into())
+            }
+            Tested::Answered(Err(error)) => {
+                Some(format!("its connection could not be tested: {}", super::chain(&error)))
+            }
         };
         match why {
             None => passed.push(ready),
@@ -44,8 +63,9 @@ pub(super) async fn test_connections(run: &mut Run<'_>, ready: Vec<Ready>) -> Re
 }
 
 /// One verdict per source, all asked at once; the client bounds what is in flight.
-async fn ask(run: &Run<'_>, ready: &[Ready]) -> Vec<Option<Result<Verdict, RemoteError>>> {
+async fn ask(run: &Run<'_>, ready: &[Ready]) -> Vec<Tested> {
     let mut asking = JoinSet::new();
+    let mut tested: Vec<Tested> = ready.iter().map(|_| Tested::NotAsked).collect();
     for (n, ready) in ready.iter().enumerate() {
         let (Step::Connect { index } | Step::Replace { index, .. }) = run.plan.actions[ready.action].step
         else {
@@ -54,14 +74,44 @@ async fn ask(run: &Run<'_>, ready: &[Ready]) -> Vec<Option<Result<Verdict, Remot
         if run.source(index).test.before_connect {
             let (reader, source) = (run.apply.writer.reader().clone(), Arc::clone(&ready.source));
             let workspace = run.unit().workspace.clone();
+            tested[n] = Tested::BrokenOff;
             asking.spawn(async move { (n, reader.test_connection(&workspace, &source).await) });
         }
     }
-    let mut verdicts: Vec<_> = ready.iter().map(|_| None).collect();
+    answers(asking, tested).await
+}
+
+/// What does not answer stays as it was: broken off.
+async fn answers(mut asking: JoinSet<(usize, Answer)>, mut tested: Vec<Tested>) -> Vec<Tested> {
     while let Some(asked) = asking.join_next().await {
-        if let Ok((n, verdict)) = asked {
-            verdicts[n] = Some(verdict);
+        if let Ok((n, answer)) = asked {
+            tested[n] = Tested::Answered(answer);
         }
     }
-    verdicts
+    tested
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_test_that_breaks_off_is_not_one_that_nobody_asked_for() {
+        let mut asking = JoinSet::new();
+        asking.spawn(async { (0, Ok(Verdict::Unavailable)) });
+        asking.spawn(async { panic!("on purpose") });
+        asking.spawn(std::future::pending()).abort();
+        let tested = [Tested::BrokenOff, Tested::BrokenOff, Tested::BrokenOff, Tested::NotAsked];
+        let tested = answers(asking, tested.into()).await;
+        let expected = matches!(
+            tested.as_slice(),
+            [
+                Tested::Answered(Ok(Verdict::Unavailable)),
+                Tested::BrokenOff,
+                Tested::BrokenOff,
+                Tested::NotAsked
+            ]
+        );
+        assert!(expected);
+    }
 }

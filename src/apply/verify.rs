@@ -1,12 +1,28 @@
 //! Looking again: what the listing shows is what is recorded.
 
 use super::Run;
-use crate::model::{DesiredSource, ObservedSource};
+use crate::model::{DesiredSource, ObservedSource, SourceId, SourceName};
 use crate::plan::{Action, ActionResult, Correction, Step, UnitError, placed, reckon};
 use crate::state::{Change, JournalEntry, Quarantined};
 use jiff::SignedDuration;
 use sha2::{Digest, Sha256};
+use std::collections::HashSet;
 use std::sync::Arc;
+
+/// What stands on the platform.
+struct Listed<'a> {
+    ids: HashSet<&'a SourceId>,
+    rows: HashSet<(&'a SourceName, Option<&'a SourceId>)>,
+}
+
+impl<'a> Listed<'a> {
+    fn of(listing: &'a [ObservedSource]) -> Self {
+        Self {
+            ids: listing.iter().filter_map(|row| row.id.as_ref()).collect(),
+            rows: listing.iter().map(|row| (&row.name, row.id.as_ref())).collect(),
+        }
+    }
+}
 
 impl Run<'_> {
     /// Lists again, and records what is so. Waits for the platform to settle where it must.
@@ -29,7 +45,7 @@ impl Run<'_> {
         for correction in reckoning.corrections {
             match correction {
                 Correction::Own(name, owned) => {
-                    let owned = match self.plan.desired.sources.iter().find(|source| source.name == name) {
+                    let owned = match self.plan.desired.source(&name) {
                         Some(source) => Box::new(placed(&owned, source, self.apply.root)),
                         None => owned,
                     };
@@ -44,14 +60,13 @@ impl Run<'_> {
             }
         }
         let mut results = Vec::new();
-        for intent in
-            self.intents.extract_if(.., |intent| closed.contains(&intent.number)).collect::<Vec<_>>()
-        {
-            let Some(n) = intent.action else { continue };
+        let listed = Listed::of(&listing);
+        for number in closed {
+            let Some(n) = self.intents.close(number) else { continue };
             let action = &self.plan.actions[n];
-            let result = self.judge(n, action, &listing);
+            let result = self.judge(n, action, &listed);
             changes.push(Change::Journal(Box::new(self.entry(action, &result))));
-            changes.extend(self.quarantine(intent.number, action, &result));
+            changes.extend(self.quarantine(number, action, &result));
             changes.extend(self.learn(action, &result));
             results.push((n, result));
         }
@@ -63,16 +78,16 @@ impl Run<'_> {
     }
 
     /// The listing decides what became of an action.
-    fn judge(&self, n: usize, action: &Action, listing: &[ObservedSource]) -> ActionResult {
+    fn judge(&self, n: usize, action: &Action, listed: &Listed<'_>) -> ActionResult {
         let done = match &action.step {
             Step::Connect { index } | Step::Replace { index, .. } => {
                 let wanted = self.source(*index);
                 self.inventory.owned.get(&action.name).is_some_and(|owned| {
                     owned.applied.definition == wanted.definition
-                        && listing.iter().any(|row| row.name == action.name && row.id == owned.id)
+                        && listed.rows.contains(&(&action.name, owned.id.as_ref()))
                 }) && !self.refused.contains_key(&n)
             }
-            Step::Cleanup { id, .. } => !listing.iter().any(|row| row.id.as_ref() == Some(id)),
+            Step::Cleanup { id, .. } => !listed.ids.contains(id),
             _ => true,
         };
         if done {

@@ -5,6 +5,7 @@ use crate::plan::{Outcome, Plan};
 use crate::reading::Reading;
 use crate::render::{self, Look, View};
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use std::io::Write;
 use std::sync::Arc;
 
@@ -34,7 +35,10 @@ pub(super) fn plan(common: &Common, plan: &Plan, outcomes: Option<&[Outcome]>, r
     let broken: Vec<Arc<str>> =
         reading.desired.broken.iter().map(|broken| Arc::clone(&broken.file)).collect();
     let id = render::plan_id(plan);
-    let view = View { plan, outcomes, now: Timestamp::now(), plan_id: &id, broken: &broken };
+    let zone = TimeZone::system();
+    // A comment or an annotation is read elsewhere.
+    let local = Some(&zone).filter(|_| matches!(common.format, Format::Human | Format::Json));
+    let view = View { plan, outcomes, now: Timestamp::now(), local, plan_id: &id, broken: &broken };
     write(&match common.format {
         Format::Human => render::text(&view, &look(common)),
         Format::Json => render::json(&view),

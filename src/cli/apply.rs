@@ -6,12 +6,14 @@ use super::select::Selector;
 use super::workplace::{self, Access, Workplace};
 use super::{Exit, Failure, answer, saved};
 use crate::daemon;
+use crate::model::Unit;
 use crate::plan::saved::SavedPlan;
 use crate::plan::{ActionResult, ApprovedPlan, Outcome, Plan};
 use crate::reconcile::{Planned, Reconciler, Task, guard};
 use crate::remote::Writer;
 use crate::render;
 use crate::state::WorkspaceLock;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -20,9 +22,6 @@ use tokio::task::JoinSet;
 
 /// How long to wait for a workspace that another process is writing.
 const LOCK_WAIT: Duration = Duration::from_secs(60);
-
-/// A removal is acted on only when the files were quiet for this long.
-const SETTLE: Duration = Duration::from_secs(1);
 
 /// What is adopted is replaced in a second round, where it differs.
 const ROUNDS: usize = 3;
@@ -174,16 +173,18 @@ impl Round {
 
     fn again(&self, outcomes: &[Outcome]) -> Vec<Task> {
         let units = self.approved.plan().units.iter().zip(outcomes);
-        let again: Vec<_> =
-            units.filter(|(_, outcome)| outcome.again).map(|(unit, _)| unit.unit().clone()).collect();
+        let again: BTreeSet<&Unit> =
+            units.filter(|(_, outcome)| outcome.again).map(|(unit, _)| unit.unit()).collect();
         self.tasks.iter().filter(|task| again.contains(&task.desired.unit)).cloned().collect()
     }
 }
 
 /// A later round's actions follow those of the first.
 fn merge(plan: &mut Plan, outcomes: &mut [Outcome], next: &Plan, results: Vec<Outcome>) {
+    let places: BTreeMap<Unit, usize> =
+        plan.units.iter().enumerate().map(|(n, unit)| (unit.unit().clone(), n)).collect();
     for (unit, result) in next.units.iter().zip(results) {
-        let Some(n) = plan.units.iter().position(|first| first.unit() == unit.unit()) else { continue };
+        let Some(n) = places.get(unit.unit()).copied() else { continue };
         plan.units[n].actions.extend(unit.actions.iter().cloned());
         plan.units[n].withheld.clone_from(&unit.withheld);
         outcomes[n].results.extend(result.results);
@@ -212,7 +213,7 @@ fn removes(plan: &Plan) -> bool {
 
 /// What is to be removed must be absent from files that are at rest.
 async fn still_so(place: &Workplace) -> Result<(), Failure> {
-    tokio::time::sleep(SETTLE).await;
+    tokio::time::sleep(place.rest()).await;
     let again = workplace::read(&place.settings)?;
     if again.digest != place.reading.digest || again.git_locked {
         return Err(Failure {

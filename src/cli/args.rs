@@ -27,6 +27,22 @@ pub(super) struct Cli {
 pub(super) enum Verb {
     /// Check the files, offline: every error of every file, with its place
     Validate(ValidateArgs),
+    /// Bring the files into their one look; what they say and its order stay
+    Fmt(FmtArgs),
+    /// Show what sources say after defaults and templates, with the line each value comes from
+    Show(ShowArgs),
+    /// Write the beginnings of a directory of TOML files
+    Init {
+        /// Where [default: the current directory]
+        #[arg(value_name = "DIR")]
+        into: Option<PathBuf>,
+    },
+    /// Print the JSON Schema of the files, for editors
+    JsonSchema {
+        /// Of which kind of file
+        #[arg(value_enum, default_value_t = SchemaOf::Workspace)]
+        of: SchemaOf,
+    },
     /// Explain an error code, such as W012
     Explain {
         /// The code
@@ -34,6 +50,8 @@ pub(super) enum Verb {
     },
     /// Show what would change; nothing is written
     Plan(PlanArgs),
+    /// Write files from what is on the platform, with references in the place of secrets
+    Pull(PullArgs),
     /// Bring the platform to what the files say, once
     Apply(ApplyArgs),
     /// Watch the files and keep the platform as they say
@@ -50,10 +68,19 @@ pub(super) enum Verb {
         /// The directory of TOML files
         path: Option<PathBuf>,
     },
+    /// Show how each source stands, offline: last and next sync, and what is stale
+    Status(StatusArgs),
     /// Show past syncs, or what was changed
     History(HistoryArgs),
     /// Run the local platform alone: the Data API over real connectors
     Serve(ServeArgs),
+    /// Print what a shell needs to complete this command
+    Completions {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -129,6 +156,47 @@ pub(super) struct ValidateArgs {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct FmtArgs {
+    /// The directory of TOML files
+    pub(super) path: Option<PathBuf>,
+    /// Write nothing; exit with 1 when a file would change
+    #[arg(long)]
+    pub(super) check: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ShowArgs {
+    /// Which, as WS/SOURCE or GLOB; all when none is named
+    #[arg(value_name = "WS/SOURCE")]
+    pub(super) sources: Vec<String>,
+    /// Only this workspace (alias or id); may be repeated
+    #[arg(short, long, value_name = "WORKSPACE")]
+    pub(super) workspace: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PullArgs {
+    /// A workspace (alias or id), or one source of it; every declared workspace when none is named
+    #[arg(value_name = "WS[/SOURCE]")]
+    pub(super) what: Vec<String>,
+    /// The scope, where the files do not say it
+    #[arg(long)]
+    pub(super) scope: Option<String>,
+    /// Overwrite files that stand there
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+/// The two kinds of file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum SchemaOf {
+    /// A file that declares sources
+    Workspace,
+    /// wellspring.toml
+    Settings,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct PlanArgs {
     /// The directory of TOML files
     pub(super) path: Option<PathBuf>,
@@ -201,6 +269,17 @@ pub(super) struct TestArgs {
     pub(super) path: Option<PathBuf>,
     #[command(flatten)]
     pub(super) selection: Selection,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StatusArgs {
+    /// The directory of TOML files
+    pub(super) path: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) selection: Selection,
+    /// Look again every two seconds, until interrupted
+    #[arg(long)]
+    pub(super) watch: bool,
 }
 
 #[derive(Debug, Args)]

@@ -60,8 +60,7 @@ impl Chosen<'_> {
     }
 
     fn key(&self, unit: &Unit, name: &SourceName) -> String {
-        let source =
-            self.unit(unit).and_then(|desired| desired.sources.iter().find(|source| source.name == *name));
+        let source = self.unit(unit).and_then(|desired| desired.source(name));
         source.map_or_else(|| name.to_string(), |source| source.key.to_string())
     }
 

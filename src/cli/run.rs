@@ -17,9 +17,6 @@ use std::time::Duration;
 /// Everything is checked for drift this often, unless said otherwise.
 const INTERVAL: Duration = Duration::from_secs(5 * 60);
 
-/// A removal waits until the files were quiet for this long, unless said otherwise.
-const SETTLE: Duration = Duration::from_secs(1);
-
 /// How long a pass waits for a workspace that another process is writing.
 const LOCK_WAIT: Duration = Duration::from_secs(30);
 
@@ -85,7 +82,7 @@ pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure
     let daemon = Daemon {
         root: place.settings.root.clone(),
         interval,
-        settle: host.settle.map_or(SETTLE, Humane::get),
+        settle: place.rest(),
         planner,
         hands,
         memory: place.memory.clone(),

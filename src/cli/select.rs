@@ -83,9 +83,7 @@ impl Selector {
             return;
         }
         let unit = std::sync::Arc::clone(&plan.desired);
-        let key_of = |name: &SourceName| {
-            unit.sources.iter().find(|source| source.name == *name).map(|source| source.key.clone())
-        };
+        let key_of = |name: &SourceName| unit.source(name).map(|source| source.key.clone());
         let by_name = |name: &SourceName| {
             let key = key_of(name).or_else(|| SourceKey::parse(name.as_str()).ok());
             key.is_some_and(|key| self.source(&unit, &key, name))

@@ -9,8 +9,8 @@ use crate::reconcile::Task;
 use crate::remote::Writer;
 use crate::render::{escape, words};
 use crate::schedule::{self, Last, Scheduled, Terms, Timing};
-use crate::state::{LastRun, RunOutcome, State, Trigger};
-use crate::sync::{Call, Member, Synced, Syncer};
+use crate::state::{LastRun, RunOutcome, Spent, State, Trigger};
+use crate::sync::{self, Call, Member, Synced, Syncer};
 use jiff::Timestamp;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -93,7 +93,15 @@ async fn calls(
     let now = Timestamp::now();
     let firings: BTreeMap<usize, (Timestamp, Trigger)> = if args.due {
         let runs = state.last_runs(&desired.unit).await?;
-        due(desired, &inventory, &runs, &chosen, now)
+        let (firings, spent) = due(desired, &inventory, &runs, &chosen, now);
+        for spent in &spent {
+            let (unit, outcome) = (desired.label(), spent.outcome.as_str());
+            let text =
+                format!("{unit}/{}: sync of {} {outcome}: {}", spent.name, spent.firing, spent.message);
+            eprintln!("{}", escape::terminal_line(&text));
+        }
+        state.spend(&desired.unit, spent, now).await?;
+        firings
     } else {
         chosen.into_iter().map(|n| (n, (now, Trigger::Manual))).collect()
     };
@@ -121,13 +129,14 @@ async fn calls(
     Ok(calls)
 }
 
+/// What is due, by index, and the firings that will not run.
 fn due(
     desired: &DesiredUnit,
     inventory: &Inventory,
     runs: &BTreeMap<crate::model::SourceName, LastRun>,
     chosen: &[usize],
     now: Timestamp,
-) -> BTreeMap<usize, (Timestamp, Trigger)> {
+) -> (BTreeMap<usize, (Timestamp, Trigger)>, Vec<Spent>) {
     let timings: Vec<(usize, Timing)> = chosen
         .iter()
         .filter_map(|n| {
@@ -162,10 +171,15 @@ fn due(
             suspended: false,
         });
     }
-    for due in schedule::due(now, &scheduled).due {
+    let decision = schedule::due(now, &scheduled);
+    for due in &decision.due {
         firings.insert(indices[due.index], (due.firing, Trigger::Schedule));
     }
-    firings
+    let name = |index: usize| desired.sources[indices[index]].name.clone();
+    let spent = sync::spent(&decision)
+        .map(|(index, firing, outcome, message)| Spent { name: name(index), firing, outcome, message })
+        .collect();
+    (firings, spent)
 }
 
 /// `✓ sales/orders_db  1,204 records`

@@ -5,7 +5,7 @@ use super::select::Selector;
 use super::workplace::{Access, Workplace};
 use super::{Exit, Failure, answer};
 use crate::apply::chain;
-use crate::model::{DesiredSource, WorkspaceId};
+use crate::model::{DesiredSource, DesiredUnit};
 use crate::remote::{Reader, Verdict};
 use crate::render::escape;
 use crate::secrets::Secrets;
@@ -33,8 +33,8 @@ pub(super) async fn run(common: &Common, args: &TestArgs) -> Result<Exit, Failur
                 continue;
             }
             let (reader, secrets, source) = (place.reader.clone(), Arc::clone(&secrets), source.clone());
-            let (id, label) = (task.desired.workspace().clone(), task.desired.label().to_owned());
-            testing.spawn(async move { test(&reader, &secrets, &id, label, &source).await });
+            let desired = Arc::clone(&task.desired);
+            testing.spawn(async move { test(&reader, &secrets, &desired, &source).await });
         }
     }
     let mut tested = testing.join_all().await;
@@ -45,27 +45,21 @@ pub(super) async fn run(common: &Common, args: &TestArgs) -> Result<Exit, Failur
     Ok(exit)
 }
 
-async fn test(
-    reader: &Reader,
-    secrets: &Secrets,
-    workspace: &WorkspaceId,
-    label: String,
-    source: &DesiredSource,
-) -> Tested {
+async fn test(reader: &Reader, secrets: &Secrets, unit: &DesiredUnit, source: &DesiredSource) -> Tested {
     let tested = |outcome, message, exit| Tested {
-        workspace: label,
+        workspace: unit.label().to_owned(),
         source: source.key.to_string(),
         outcome,
         message,
         exit,
     };
-    let resolution = match secrets.resolve(&source.definition) {
+    let resolution = match secrets.resolve(&source.definition, &unit.names()) {
         Ok(resolution) => resolution,
         Err(missing) => return tested("skipped", missing.to_string(), Exit::Invalid),
     };
     let metadata = source.definition.metadata.clone();
     let resolved = resolution.into_source(source.name.clone(), source.definition.kind.clone(), metadata);
-    match reader.test_connection(workspace, &resolved).await {
+    match reader.test_connection(unit.workspace(), &resolved).await {
         Ok(Verdict::Passed(message)) => tested("passed", message, Exit::Done),
         Ok(Verdict::Failed(message)) => tested("failed", message, Exit::Failed),
         Ok(Verdict::Unavailable) => {

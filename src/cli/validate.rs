@@ -56,10 +56,11 @@ fn summary(reading: &Reading, missing: usize) -> String {
 }
 
 fn missing_secrets(reading: &Reading, secrets: &crate::secrets::Secrets) -> Vec<String> {
-    let sources = reading.desired.units.iter().flat_map(|unit| &unit.sources);
-    sources
-        .filter_map(|source| {
-            let missing = secrets.resolve(&source.definition).err()?;
+    let units = reading.desired.units.iter();
+    units
+        .flat_map(|unit| unit.sources.iter().map(move |source| (unit, source)))
+        .filter_map(|(unit, source)| {
+            let missing = secrets.resolve(&source.definition, &unit.names()).err()?;
             Some(format!("{}: {}: {missing}", source.at, source.key))
         })
         .collect()

@@ -9,10 +9,13 @@ use crate::plan::Overrides;
 use crate::reading::{Memory, Reading};
 use crate::reconcile::{Clock, Planner, Task, secrets_of};
 use crate::remote::{BaseUrl, Reader};
-use crate::settings::{self, Platform, Settings};
+use crate::settings::{self, Humane, Platform, Settings};
 use crate::state::State;
 use std::path::PathBuf;
 use std::sync::Arc;
+
+/// How long the files must be quiet for a removal, unless the host file says otherwise.
+const REST: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Settings, files, platform and state, opened for one verb.
 pub(super) struct Workplace {
@@ -58,18 +61,18 @@ impl Workplace {
         let reading = read(&settings)?;
         tell_diagnostics(common, &reading);
         let at = platform(&settings, &reading)?;
+        let key = key(&at);
         let settle = reading.settle.unwrap_or_else(|| settings.settle(&at));
-        let (local, base_url, token, key) = match at {
+        let (local, base_url, token) = match at {
             Platform::Local => {
                 let local = Local::open(&settings.state_dir, &settings.root, access.stay()).await?;
                 let (base_url, token) = (local.base_url.clone(), Arc::clone(&local.token));
-                (Some(local), base_url, token, local::KEY.to_owned())
+                (Some(local), base_url, token)
             }
             Platform::Remote(base_url) => {
                 let token = settings::token(&settings, &base_url, common.interactive())
                     .map_err(|error| Failure { exit: Exit::Auth, ..Failure::invalid(&error) })?;
-                let key = base_url.as_str().to_owned();
-                (None, base_url, token, key)
+                (None, base_url, token)
             }
         };
         let url = base_url.as_str().to_owned();
@@ -159,6 +162,11 @@ impl Workplace {
         Ok(state.remember_files(&root(&self.settings), files).await?)
     }
 
+    /// A removal is acted on only when the files were quiet for this long.
+    pub(super) fn rest(&self) -> std::time::Duration {
+        self.settings.host.daemon.settle.map_or(REST, Humane::get)
+    }
+
     /// Is the platform the local one?
     pub(super) fn is_local(&self) -> bool {
         self.local.is_some()
@@ -203,13 +211,21 @@ pub(super) fn tell_diagnostics(common: &Common, reading: &Reading) {
     }
 }
 
-fn platform(settings: &Settings, reading: &Reading) -> Result<Platform, Failure> {
+pub(super) fn platform(settings: &Settings, reading: &Reading) -> Result<Platform, Failure> {
     let declared = reading.desired.platform.as_ref();
     if declared.is_none() && reading.has_errors() && settings.platform(None).is_err() {
         // The file that names the platform is the broken one; that was told.
         return Err(Failure { exit: Exit::Invalid, message: String::new() });
     }
     settings.platform(declared).map_err(|error| Failure::invalid(&error))
+}
+
+/// The platform as the state knows it.
+pub(super) fn key(platform: &Platform) -> String {
+    match platform {
+        Platform::Local => local::KEY.to_owned(),
+        Platform::Remote(base_url) => base_url.as_str().to_owned(),
+    }
 }
 
 pub(super) fn reader(

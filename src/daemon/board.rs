@@ -5,9 +5,9 @@ use crate::model::{DesiredSource, DesiredUnit, SourceKey, SourceName, Unit};
 use crate::plan::Barred;
 use crate::reading::Asked;
 use crate::reconcile::Task;
-use crate::schedule::{self, Last, Scheduled, Timing};
-use crate::state::{LastRun, RunOutcome, Trigger};
-use crate::sync::{Call, Member};
+use crate::schedule::{self, Freshness, Last, Scheduled, Timing};
+use crate::state::{LastRun, RunOutcome, Spent, Trigger};
+use crate::sync::{Call, Member, spent};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -56,6 +56,8 @@ struct Slot {
     waits_for_sync: bool,
     sources: Vec<Syncable>,
     sync_running: bool,
+    /// Firings that will not run, not yet recorded.
+    spent: Vec<Spent>,
 }
 
 /// A source of ours with a schedule.
@@ -66,8 +68,20 @@ struct Syncable {
     timing: Timing,
     known_since: Timestamp,
     last: Option<Last>,
+    last_success: Option<Timestamp>,
+    /// That its data is stale was told.
+    told_stale: bool,
     /// To be synced once, whatever the schedule.
     now: Option<Trigger>,
+}
+
+/// A source whose data became stale, or is fresh again.
+pub(super) struct Turned {
+    pub(super) unit: Arc<DesiredUnit>,
+    pub(super) key: SourceKey,
+    /// Its last good sync.
+    pub(super) last_success: Option<Timestamp>,
+    pub(super) stale: bool,
 }
 
 /// What a pass leaves behind for the schedule.
@@ -236,6 +250,49 @@ impl Board {
         self.clear();
     }
 
+    /// These synced well.
+    pub(super) fn refreshed<'a>(
+        &mut self,
+        unit: &Unit,
+        names: impl IntoIterator<Item = &'a SourceName>,
+        now: Timestamp,
+    ) {
+        let names: BTreeSet<&SourceName> = names.into_iter().collect();
+        let sources = self.slots.get_mut(unit).into_iter().flat_map(|slot| &mut slot.sources);
+        for source in sources.filter(|source| names.contains(&source.name)) {
+            source.last_success = Some(now);
+        }
+    }
+
+    /// Firings that will not run. They are to be recorded before anything is sent, or they come back
+    /// after a restart.
+    pub(super) fn take_spent(&mut self) -> Vec<(Arc<DesiredUnit>, Vec<Spent>)> {
+        self.slots
+            .values_mut()
+            .filter(|slot| !slot.spent.is_empty())
+            .map(|slot| (Arc::clone(&slot.task.desired), std::mem::take(&mut slot.spent)))
+            .collect()
+    }
+
+    /// The sources whose data became stale since this was last asked, or fresh again.
+    pub(super) fn turned(&mut self, now: Timestamp) -> Vec<Turned> {
+        let mut turned = Vec::new();
+        for slot in self.slots.values_mut().filter(|slot| !slot.gone) {
+            for source in &mut slot.sources {
+                let stale = source.freshness(&slot.task.desired, now).is_some_and(Freshness::is_stale);
+                if std::mem::replace(&mut source.told_stale, stale) != stale {
+                    turned.push(Turned {
+                        unit: Arc::clone(&slot.task.desired),
+                        key: source.key.clone(),
+                        last_success: source.last_success,
+                        stale,
+                    });
+                }
+            }
+        }
+        turned
+    }
+
     /// When something is next due, if nothing else happens. Whatever is due already was started, or
     /// waits for something to end.
     pub(super) fn next(&self, now: Timestamp) -> Option<Timestamp> {
@@ -246,7 +303,14 @@ impl Board {
         let full = running >= MOST_PASSES;
         let checks = self.slots.values().filter(|slot| !full && !slot.running).map(|slot| slot.check_at);
         let syncs = self.slots.values().filter(|slot| !slot.sync_running).flat_map(|slot| &slot.sources);
-        checks.chain(syncs.filter_map(|source| source.timing.next_after(now))).min()
+        let staling = self.slots.values().flat_map(|slot| {
+            let until = |source: &Syncable| match source.freshness(&slot.task.desired, now)? {
+                Freshness::Fresh { until } => Some(until),
+                Freshness::Stale { .. } => None,
+            };
+            slot.sources.iter().filter_map(until)
+        });
+        checks.chain(syncs.filter_map(|source| source.timing.next_after(now))).chain(staling).min()
     }
 
     /// The next firings of all schedules, soonest first.
@@ -300,6 +364,7 @@ impl Slot {
             waits_for_sync: false,
             sources: Vec::new(),
             sync_running: false,
+            spent: Vec::new(),
         }
     }
 
@@ -345,8 +410,9 @@ impl Slot {
         self.judge(now);
         self.sync_running = false;
         self.wanted |= std::mem::take(&mut self.waits_for_sync);
+        let members: BTreeSet<&SourceName> = call.members.iter().map(|member| &member.name).collect();
         for source in &mut self.sources {
-            if call.members.iter().any(|member| member.name == source.name)
+            if members.contains(&source.name)
                 && let Some(last) = &mut source.last
             {
                 last.running = false;
@@ -360,22 +426,28 @@ impl Slot {
         let unit = &self.task.desired.unit;
         let mut known: BTreeMap<SourceName, Syncable> =
             self.sources.drain(..).map(|source| (source.name.clone(), source)).collect();
+        let at_once: BTreeMap<&SourceName, Trigger> =
+            records.at_once.iter().rev().map(|(name, why)| (name, *why)).collect();
         for (index, source) in self.task.desired.sources.iter().enumerate() {
             let (Some(spec), Some(since)) = (&source.sync, records.owned.get(&source.name)) else { continue };
             let Ok(timing) = Timing::compile(unit, &source.name, spec) else { continue };
             let before = known.remove(&source.name);
             let last =
                 join(before.as_ref().and_then(|before| before.last), records.runs.get(&source.name), now);
-            let at_once = records.at_once.iter().find(|(name, _)| *name == source.name).map(|(_, why)| *why);
+            let at_once = at_once.get(&source.name).copied();
             let pending = before.as_ref().and_then(|before| before.now);
+            let last_success = before.as_ref().and_then(|before| before.last_success);
+            let recorded = records.runs.get(&source.name).and_then(|run| run.last_success);
             let never_ran = (last.is_none() && spec.on_connect).then_some(Trigger::Connect);
             self.sources.push(Syncable {
                 name: source.name.clone(),
                 key: source.key.clone(),
                 index,
                 timing,
-                known_since: since.or(before.map(|before| before.known_since)).unwrap_or(now),
+                known_since: since.or(before.as_ref().map(|before| before.known_since)).unwrap_or(now),
                 last,
+                last_success: last_success.max(recorded),
+                told_stale: before.as_ref().is_some_and(|before| before.told_stale),
                 now: at_once.or(pending).or(never_ran),
             });
         }
@@ -386,11 +458,11 @@ impl Slot {
         let desired = Arc::clone(&self.task.desired);
         let Some(scheduled) = self.scheduled(&desired) else { return BTreeMap::new() };
         let decision = schedule::due(now, &scheduled);
-        let skipped = decision.skipped.iter().map(|skipped| (skipped.index, skipped.firing));
-        let rewound = decision.rewound.iter().map(|rewound| (rewound.index, rewound.firing));
-        for (index, firing) in skipped.chain(rewound) {
-            let last = &mut self.sources[index].last;
-            *last = Some(Last { firing, ..last.unwrap_or(Last { firing, running: false, ended: None }) });
+        for (index, firing, outcome, message) in spent(&decision) {
+            let source = &mut self.sources[index];
+            let last = source.last.unwrap_or(Last { firing, running: false, ended: None });
+            source.last = Some(Last { firing, ..last });
+            self.spent.push(Spent { name: source.name.clone(), firing, outcome, message });
         }
         decision.due.iter().map(|due| (due.index, (due.firing, Trigger::Schedule))).collect()
     }
@@ -442,10 +514,16 @@ impl Syncable {
             suspended: source.suspend.is_some(),
         })
     }
+
+    /// Of a suspended source, nobody expects fresh data.
+    fn freshness(&self, unit: &DesiredUnit, now: Timestamp) -> Option<Freshness> {
+        let source = unit.sources.get(self.index).filter(|source| source.name == self.name)?;
+        let spec = source.sync.as_ref().filter(|_| source.suspend.is_none())?;
+        schedule::freshness(spec, self.last_success, self.known_since, now)
+    }
 }
 
-/// What is known of a source's last run, from here and from the state. What was skipped is known
-/// here only; and the state may have been looked at just before a run was claimed, or ended.
+/// What is known of a source's last run, from here and from the state. The state may have been looked at just before a run was claimed, or ended.
 fn join(known: Option<Last>, run: Option<&LastRun>, now: Timestamp) -> Option<Last> {
     let Some(run) = run else { return known };
     let recorded =

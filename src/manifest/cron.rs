@@ -8,6 +8,7 @@ use croner::{CivilDateTime, CronDateTime, Resolution, Weekday};
 use jiff::civil::DateTime;
 use std::cmp::Ordering;
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 
 /// Why an expression cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,18 +19,22 @@ pub(super) enum Unusable {
     Never,
 }
 
-/// What is known of expressions: many sources share a few, and finding a firing takes a search.
-#[derive(Default)]
-pub(super) struct Verdicts(HashMap<String, Result<(), Unusable>>);
+/// What is known of expressions: many sources share a few, and finding a firing takes a search. Shared by
+/// those who read files at the same time.
+#[derive(Clone, Default)]
+pub(super) struct Verdicts(Arc<Mutex<HashMap<String, Result<(), Unusable>>>>);
 
 impl Verdicts {
     /// As [`check`], once for each expression.
-    pub(super) fn of(&mut self, expression: &str) -> Result<(), Unusable> {
-        if let Some(known) = self.0.get(expression) {
-            return known.clone();
+    pub(super) fn of(&self, expression: &str) -> Result<(), Unusable> {
+        let known = |verdicts: &HashMap<_, _>| verdicts.get(expression).cloned();
+        if let Some(known) = self.0.lock().ok().as_deref().and_then(known) {
+            return known;
         }
         let verdict = check(expression);
-        self.0.insert(expression.to_owned(), verdict.clone());
+        if let Ok(mut verdicts) = self.0.lock() {
+            verdicts.insert(expression.to_owned(), verdict.clone());
+        }
         verdict
     }
 }

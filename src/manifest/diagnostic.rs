@@ -31,6 +31,9 @@ pub struct Diagnostic {
     /// Other places that explain it, perhaps in other files.
     #[serde(skip)]
     pub labels: Vec<Label>,
+    /// It is about the tree as a whole: told once, however many files show it.
+    #[serde(skip)]
+    pub(super) once: bool,
 }
 
 /// A place that explains a [`Diagnostic`].

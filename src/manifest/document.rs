@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A file as text, with its lines found.
 pub(super) struct Document<'a> {
     pub(super) path: Arc<str>,
     pub(super) text: &'a str,
-    line_starts: Vec<usize>,
+    line_starts: OnceLock<Vec<usize>>,
 }
 
 /// A place: bytes of one document.
@@ -52,21 +52,28 @@ pub(super) enum Value<'a> {
 
 impl<'a> Document<'a> {
     pub(super) fn new(path: Arc<str>, text: &'a str) -> Self {
-        let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
-        let line_starts = std::iter::once(0).chain(breaks).collect();
-        Self { path, text, line_starts }
+        Self { path, text, line_starts: OnceLock::new() }
+    }
+
+    /// Found when first asked for: a file that is not read again has no place to tell.
+    fn line_starts(&self) -> &[usize] {
+        self.line_starts.get_or_init(|| {
+            let breaks =
+                self.text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
+            std::iter::once(0).chain(breaks).collect()
+        })
     }
 
     /// The line of a byte, from 1; the text's end is on its last line.
     pub(super) fn line(&self, at: usize) -> usize {
         let last = if self.text.ends_with('\n') { self.text.len() - 1 } else { self.text.len() };
-        self.line_starts.partition_point(|start| *start <= at.min(last)).max(1)
+        self.line_starts().partition_point(|start| *start <= at.min(last)).max(1)
     }
 
     /// Line and column of a place the text can be cut at.
     pub(super) fn position(&self, at: usize) -> (u32, u32) {
         let line = self.line(at);
-        let start = self.line_starts[line - 1];
+        let start = self.line_starts()[line - 1];
         let before = self.text[start..at.min(self.text.len())].trim_end_matches('\n');
         (small(line), small(before.chars().count() + 1))
     }

@@ -3,8 +3,11 @@
 use super::cron::Verdicts;
 use super::diagnostic::{Code, Diagnostic, Label, Severity};
 use super::document::{Document, Span, Table, Value, small};
-use std::collections::HashSet;
+use super::known::Learned;
+use super::workspace::FileReading;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The findings so far.
 pub(super) struct Findings<'d, 'a> {
@@ -12,15 +15,23 @@ pub(super) struct Findings<'d, 'a> {
     found: Vec<(Span, Diagnostic)>,
     seen: HashSet<(Code, Span, String)>,
     /// Errors found in each document, listed or not.
-    counts: Vec<usize>,
+    counts: HashMap<u32, usize>,
     /// Their sum.
     total: usize,
     /// Documents that are broken by what is reported elsewhere.
     broken_too: HashSet<u32>,
+    pub(super) shared: Shared,
+    /// Bytes taken here.
+    weight: usize,
+}
+
+/// What those share who read files at the same time.
+#[derive(Clone)]
+pub(super) struct Shared {
+    /// Bytes that all sources may still take.
+    room: Arc<AtomicUsize>,
     /// The cron expressions judged so far.
     pub(super) cron: Verdicts,
-    /// Bytes that the sources may still take.
-    room: usize,
 }
 
 /// A hundred thousand sources take a quarter of it; templates and lists of workspaces can multiply
@@ -32,15 +43,20 @@ const MOST_LISTED: usize = 100;
 
 impl<'d, 'a> Findings<'d, 'a> {
     pub(super) fn new(documents: &'d [Document<'a>]) -> Self {
+        Self::within(documents, Shared { room: Arc::new(AtomicUsize::new(ROOM)), cron: Verdicts::default() })
+    }
+
+    /// Findings of one of several who share the room.
+    fn within(documents: &'d [Document<'a>], shared: Shared) -> Self {
         Self {
             documents,
             found: Vec::new(),
             seen: HashSet::new(),
-            counts: vec![0; documents.len()],
+            counts: HashMap::new(),
             total: 0,
             broken_too: HashSet::new(),
-            cron: Verdicts::default(),
-            room: ROOM,
+            shared,
+            weight: 0,
         }
     }
 
@@ -48,10 +64,10 @@ impl<'d, 'a> Findings<'d, 'a> {
     /// same finding at the same place is reported once.
     pub(super) fn error(&mut self, code: Code, span: Span, message: impl Into<String>) -> Remark<'_, 'd, 'a> {
         let message = message.into();
-        let count = self.counts[span.document as usize];
+        let count = self.counts.get(&span.document).copied().unwrap_or_default();
         let fresh = count < MOST_LISTED && self.seen.insert((code, span, message.clone()));
         if fresh || count >= MOST_LISTED {
-            self.counts[span.document as usize] += 1;
+            *self.counts.entry(span.document).or_default() += 1;
             self.total += 1;
         }
         if fresh {
@@ -67,7 +83,7 @@ impl<'d, 'a> Findings<'d, 'a> {
             self.break_too(span);
             return Remark { findings: self, fresh: false };
         }
-        self.error(code, span, message)
+        self.error(code, span, message).with(|diagnostic| diagnostic.once = true)
     }
 
     fn list(&mut self, code: Code, span: Span, message: String) {
@@ -85,6 +101,7 @@ impl<'d, 'a> Findings<'d, 'a> {
             span: range,
             label: None,
             labels: Vec::new(),
+            once: false,
         };
         self.found.push((span, diagnostic));
     }
@@ -101,13 +118,54 @@ impl<'d, 'a> Findings<'d, 'a> {
     /// Reserves memory for that many copies of a source.
     pub(super) fn reserve(&mut self, source: &Table<'_>, copies: usize, at: Span) {
         let size = weight(source).saturating_mul(copies);
-        match self.room.checked_sub(size) {
-            Some(left) => self.room = left,
-            None => {
+        match self.take_room(size) {
+            true => self.weight += size,
+            false => {
                 let message = format!("all sources together hold more than {} MiB", ROOM >> 20);
                 self.error(Code::TooMuch, at, message)
                     .help("make templates smaller, or declare the sources in fewer workspaces");
             }
+        }
+    }
+
+    /// Takes memory for what is known already. False when there is none left.
+    pub(super) fn take_room(&self, size: usize) -> bool {
+        let take = |left: usize| left.checked_sub(size);
+        self.shared.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
+    }
+
+    /// Findings of one file, to be [absorbed](Self::absorb).
+    pub(super) fn of_one_file(documents: &'d [Document<'a>], shared: &Shared) -> Self {
+        Self::within(documents, shared.clone())
+    }
+
+    /// What was found while one file was read.
+    pub(super) fn learned(self, mut reading: FileReading, settings: Option<u32>) -> Learned {
+        reading.sound = self.found.is_empty();
+        let errors = self.counts.get(&reading.document).copied().unwrap_or_default();
+        Learned { reading, found: self.found, errors, weight: self.weight, settings }
+    }
+
+    /// Adds what was found in one file, and meanwhile in the settings.
+    pub(super) fn absorb(&mut self, learned: &Learned) {
+        for (span, diagnostic) in &learned.found {
+            let same = |(_, other): &(Span, Diagnostic)| {
+                other.code == diagnostic.code && other.message == diagnostic.message
+            };
+            if diagnostic.once && self.found.iter().any(same) {
+                self.break_too(*span);
+                continue;
+            }
+            let elsewhere = span.document != learned.reading.document;
+            let count = self.counts.entry(span.document).or_default();
+            if *count < MOST_LISTED && self.seen.insert((diagnostic.code, *span, diagnostic.message.clone()))
+            {
+                *count += usize::from(elsewhere);
+                self.found.push((*span, diagnostic.clone()));
+            }
+        }
+        if learned.errors > 0 {
+            *self.counts.entry(learned.reading.document).or_default() += learned.errors;
         }
     }
 
@@ -119,8 +177,8 @@ impl<'d, 'a> Findings<'d, 'a> {
     pub(super) fn into_sorted(self) -> Vec<Diagnostic> {
         let mut found = self.found;
         found.sort_by(|(a, x), (b, y)| (a, x.code, &x.message).cmp(&(b, y.code, &y.message)));
-        for (document, count) in self.counts.iter().enumerate().filter(|(_, count)| **count > MOST_LISTED) {
-            let last = found.iter_mut().rfind(|(span, _)| span.document as usize == document);
+        for (document, count) in self.counts.iter().filter(|(_, count)| **count > MOST_LISTED) {
+            let last = found.iter_mut().rfind(|(span, _)| span.document == *document);
             if let Some((_, diagnostic)) = last {
                 diagnostic.help =
                     Some(format!("{} more errors in this file are not listed", count - MOST_LISTED));

@@ -25,9 +25,12 @@ pub(super) const ADOPT: [(&str, Adopt); 4] = [
     ("replace", Adopt::Replace),
 ];
 
+/// What `[policy]` may say.
+pub(super) const KEYS: [&str; 6] =
+    ["prune", "adopt", "max_cleanup", "max_replace", "on_conflict", "metadata"];
+
 /// Reads a `[policy]` table.
 pub(super) fn policy(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Stated {
-    const KEYS: [&str; 6] = ["prune", "adopt", "max_cleanup", "max_replace", "on_conflict", "metadata"];
     const PRUNE: [(&str, Prune); 2] = [("off", Prune::Off), ("owned", Prune::Owned)];
     const ON_CONFLICT: [(&str, OnConflict); 2] =
         [("recreate", OnConflict::Recreate), ("withhold", OnConflict::Withhold)];
@@ -78,6 +81,20 @@ fn limit(table: &Table<'_>, key: &str, findings: &mut Findings<'_, '_>) -> Optio
 }
 
 impl Stated {
+    /// Gives its file another number among the documents.
+    pub(super) fn renumber(&mut self, document: u32) {
+        let Self { prune, adopt, max_cleanup, max_replace, on_conflict, metadata } = self;
+        let spans = [
+            prune.as_mut().map(|(_, span)| span),
+            adopt.as_mut().map(|(_, span)| span),
+            max_cleanup.as_mut().map(|(_, span)| span),
+            max_replace.as_mut().map(|(_, span)| span),
+            on_conflict.as_mut().map(|(_, span)| span),
+            metadata.as_mut().map(|(_, span)| span),
+        ];
+        spans.into_iter().flatten().for_each(|span| span.document = document);
+    }
+
     /// What this says, and where it says nothing, `farther`.
     pub(super) fn over(&self, farther: &Policy) -> Policy {
         fn or<T: Copy>(nearer: &Option<(T, Span)>, farther: T) -> T {

@@ -7,7 +7,7 @@ use super::findings::Findings;
 use crate::model::{SecretRef, Segment};
 
 /// The variable that holds the platform's token. What the files say must not carry it elsewhere.
-const TOKEN_VARIABLE: &str = "PMTX_TOKEN";
+pub(super) const TOKEN_VARIABLE: &str = "PMTX_TOKEN";
 
 /// Does the text hold a `${`, escaped or not?
 pub(super) fn mentions(text: &str) -> bool {

@@ -7,13 +7,22 @@ use super::findings::Findings;
 use super::policy::{self, Stated};
 use super::references;
 use super::source;
-use crate::model::{PlatformUrl, Scope, Segment, WorkspaceId};
+use crate::model::{PlatformUrl, Scope, Segment, Unit, WorkspaceId};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The file's name, at the root of the tree.
 pub const FILE_NAME: &str = "wellspring.toml";
+
+/// What the file may say.
+pub(super) const KEYS: [&str; 6] = ["platform", "workspaces", "defaults", "templates", "policy", "files"];
+
+/// What `[platform]` may say.
+pub(super) const PLATFORM_KEYS: [&str; 3] = ["url", "owner", "settle"];
+
+/// What a workspace's alias may say.
+pub(super) const ALIAS_KEYS: [&str; 2] = ["id", "scope"];
 
 /// Looks a variable of the environment up.
 pub(super) type Variable<'v> = &'v dyn Fn(&str) -> Option<String>;
@@ -32,6 +41,19 @@ pub(super) struct Settings<'a> {
     pub(super) policy: Stated,
     /// Which files are read, where it says.
     pub(super) files: Option<Patterns>,
+}
+
+impl Settings<'_> {
+    /// The aliases whose id is known.
+    pub(super) fn units(&self) -> BTreeMap<String, Unit> {
+        let unit = |alias: &Alias| match &alias.id {
+            AliasId::Known(id) => {
+                Some(Unit { workspace: id.clone(), scope: alias.scope.clone().unwrap_or_default() })
+            }
+            _ => None,
+        };
+        self.aliases.iter().filter_map(|(name, alias)| Some((name.clone(), unit(alias)?))).collect()
+    }
 }
 
 /// A workspace by another name.
@@ -56,7 +78,6 @@ pub(super) fn read<'a>(
     variable: Variable<'_>,
     findings: &mut Findings<'_, 'a>,
 ) -> Settings<'a> {
-    const KEYS: [&str; 6] = ["platform", "workspaces", "defaults", "templates", "policy", "files"];
     for key in ["workspace", "sources"] {
         if let Some(entry) = root.get(key) {
             findings
@@ -101,7 +122,7 @@ fn read_platform(
     settings: &mut Settings<'_>,
     findings: &mut Findings<'_, '_>,
 ) {
-    unknown_keys(table, &["url", "owner", "settle"], "`[platform]`", findings);
+    unknown_keys(table, &PLATFORM_KEYS, "`[platform]`", findings);
     if let Some(entry) = table.get("url")
         && let Some(url) = required(expanded("url", &entry.node, variable, findings), &entry.node, findings)
     {
@@ -198,7 +219,7 @@ fn aliases(
         }
         let (id, scope) = match &entry.node.value {
             Value::Table(fields) => {
-                unknown_keys(fields, &["id", "scope"], "a workspace's alias", findings);
+                unknown_keys(fields, &ALIAS_KEYS, "a workspace's alias", findings);
                 if !fields.contains_key("id") {
                     findings.error(Code::Missing, entry.key, format!("`{}` needs an `id`", shown(name)));
                 }

@@ -11,7 +11,8 @@ use super::suggest::{did_you_mean, nearest};
 use super::{sync, values};
 use crate::model::{Definition, DesiredSource, Place, Scope, SourceKey, SourceName, TestSpec, Unit};
 
-const SOURCE_KEYS: [&str; 13] = [
+/// What a source may say.
+pub(super) const SOURCE_KEYS: [&str; 13] = [
     "type",
     "name",
     "scope",
@@ -27,7 +28,15 @@ const SOURCE_KEYS: [&str; 13] = [
     "connection_config",
 ];
 
+/// What `[defaults]` may say.
+pub(super) const DEFAULT_KEYS: [&str; 3] = ["sync", "sync_options", "test"];
+
+/// What a template may say.
+pub(super) const TEMPLATE_KEYS: [&str; 9] =
+    ["type", "scope", "protect", "adopt", "metadata", "sync", "sync_options", "test", "connection_config"];
+
 /// A source as far as it could be read.
+#[derive(Clone)]
 pub(super) struct SourceReading {
     pub(super) key: SourceKey,
     pub(super) key_span: Span,
@@ -164,24 +173,13 @@ pub(super) fn key(key: &str, span: Span, findings: &mut Findings<'_, '_>) -> Opt
 
 /// Checks `[defaults]` where it stands.
 pub(super) fn check_defaults(table: &Table<'_>, findings: &mut Findings<'_, '_>) {
-    unknown_keys(table, &["sync", "sync_options", "test"], "`[defaults]`", findings);
+    unknown_keys(table, &DEFAULT_KEYS, "`[defaults]`", findings);
     check_schedule(table, findings);
     body(table, findings);
 }
 
 /// Checks `[templates.NAME]` where it stands.
 pub(super) fn check_template(name: &str, table: &Table<'_>, findings: &mut Findings<'_, '_>) {
-    const KEYS: [&str; 9] = [
-        "type",
-        "scope",
-        "protect",
-        "adopt",
-        "metadata",
-        "sync",
-        "sync_options",
-        "test",
-        "connection_config",
-    ];
     for (key, why) in [
         ("extends", "a template extends no other: one level is all there is"),
         ("name", "each source has its own name"),
@@ -203,7 +201,7 @@ pub(super) fn check_template(name: &str, table: &Table<'_>, findings: &mut Findi
         .filter(|(key, _)| !["extends", "name", "suspend", "unset"].contains(&key.as_ref()))
         .map(|(key, entry)| (key.clone(), entry.clone()))
         .collect();
-    unknown_keys(&others, &KEYS, &format!("template `{}`", shown(name)), findings);
+    unknown_keys(&others, &TEMPLATE_KEYS, &format!("template `{}`", shown(name)), findings);
     check_schedule(table, findings);
     body(table, findings);
 }

@@ -9,7 +9,8 @@ use super::findings::Findings;
 use crate::model::{Missed, Overlap, Suspend, SyncSpec, TestSpec, When};
 use std::time::Duration;
 
-const SYNC_KEYS: [&str; 10] = [
+/// What `sync` may say.
+pub(super) const SYNC_KEYS: [&str; 10] = [
     "every",
     "cron",
     "timezone",
@@ -21,6 +22,12 @@ const SYNC_KEYS: [&str; 10] = [
     "on_change",
     "overlap",
 ];
+
+/// What `test` may say.
+pub(super) const TEST_KEYS: [&str; 2] = ["before_connect", "every"];
+
+/// What `suspend` may say.
+pub(super) const SUSPEND_KEYS: [&str; 2] = ["reason", "until"];
 
 /// Reads a `sync` table. `None` when nothing says when, or that could not be read.
 pub(super) fn sync(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option<SyncSpec> {
@@ -64,7 +71,7 @@ pub(super) fn one_schedule(table: &Table<'_>, findings: &mut Findings<'_, '_>) {
 fn cron(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option<When> {
     let timezone = zone(table, findings);
     let (expression, span) = fields::text(table, "cron", findings)?;
-    match findings.cron.of(expression) {
+    match findings.shared.cron.of(expression) {
         Ok(()) => {}
         Err(Unusable::Malformed(why)) => {
             findings.error(Code::BadCron, span, "`cron` is not a cron expression").help(why);
@@ -112,7 +119,7 @@ fn jitter(table: &Table<'_>, every: Option<Duration>, findings: &mut Findings<'_
 
 /// Reads a `test` table.
 pub(super) fn test(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> TestSpec {
-    unknown_keys(table, &["before_connect", "every"], "`test`", findings);
+    unknown_keys(table, &TEST_KEYS, "`test`", findings);
     TestSpec {
         before_connect: fields::boolean(table, "before_connect", findings).unwrap_or(true),
         every: fields::duration(table, "every", findings).map(|(every, _)| every),
@@ -121,7 +128,7 @@ pub(super) fn test(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> TestSp
 
 /// Reads a `suspend` table.
 pub(super) fn suspend(table: &Table<'_>, at: &Entry<'_>, findings: &mut Findings<'_, '_>) -> Option<Suspend> {
-    unknown_keys(table, &["reason", "until"], "`suspend`", findings);
+    unknown_keys(table, &SUSPEND_KEYS, "`suspend`", findings);
     let until = until(table, findings);
     let reason = reason(table, at.key, "`suspend`", findings)?;
     Some(Suspend { reason, until: until? })

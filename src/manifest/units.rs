@@ -19,10 +19,10 @@ struct Gathered<'r> {
 }
 
 /// Reports what the files say against each other.
-pub(super) fn check(readings: &[FileReading], findings: &mut Findings<'_, '_>) {
+pub(super) fn check(readings: &[&FileReading], findings: &mut Findings<'_, '_>) {
     // Where a file's units are unknown, what seems to be missing may stand in it.
     let complete = readings.iter().all(|reading| reading.all_units().is_some());
-    for (unit, gathered) in gather(readings.iter(), findings) {
+    for (unit, gathered) in gather(readings.iter().copied(), findings) {
         check_sources(&unit, &gathered.files, findings);
         check_moves(&unit, &gathered.files, complete, findings);
     }
@@ -30,13 +30,13 @@ pub(super) fn check(readings: &[FileReading], findings: &mut Findings<'_, '_>) {
 
 /// Puts the units together from files without errors, sorted.
 pub(super) fn assemble(
-    readings: &[FileReading],
+    readings: &[&FileReading],
     settings: &Settings<'_>,
     findings: &mut Findings<'_, '_>,
 ) -> (Vec<DesiredUnit>, Vec<BrokenFile>) {
     let errors = findings.documents_with_errors();
     let (broken, sound): (Vec<&FileReading>, Vec<&FileReading>) =
-        readings.iter().partition(|reading| errors.contains(&reading.document));
+        readings.iter().copied().partition(|reading| !reading.sound || errors.contains(&reading.document));
     let repository = settings.policy.over(&Policy::default());
     let units = gather(sound.into_iter(), findings)
         .into_iter()

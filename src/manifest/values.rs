@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 use std::collections::BTreeMap;
 
 /// Keys of ours that no connection has: below `connection_config` they were typed under the wrong header.
-const OURS: [&str; 9] = [
+pub(super) const OURS: [&str; 9] = [
     "protect",
     "adopt",
     "sync",

@@ -12,10 +12,21 @@ use super::sync;
 use crate::model::{Moved, Place, Removed, RemovedAction, Scope, SourceKey, Unit};
 use std::collections::BTreeSet;
 
+/// What a workspace's file may say.
+pub(super) const FILE_KEYS: [&str; 5] = ["workspace", "sources", "policy", "moved", "removed"];
+
+/// What `[workspace]` may say.
+pub(super) const WORKSPACE_KEYS: [&str; 3] = ["id", "use", "scope"];
+
+/// What `[removed.KEY]` may say.
+pub(super) const REMOVED_KEYS: [&str; 2] = ["action", "reason"];
+
 /// What a workspace's file says, as far as it could be read.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct FileReading {
     pub(super) document: u32,
+    /// Was nothing wrong found in it, or while it was read?
+    pub(super) sound: bool,
     /// `None` when `[workspace]` could not be read as a whole.
     pub(super) units: Option<Vec<Unit>>,
     pub(super) policy: Stated,
@@ -27,6 +38,18 @@ pub(super) struct FileReading {
 }
 
 impl FileReading {
+    /// Gives the file another number among the documents.
+    pub(super) fn renumber(&mut self, document: u32) {
+        self.document = document;
+        self.policy.renumber(document);
+        for source in &mut self.sources {
+            source.key_span.document = document;
+            source.name_span.document = document;
+        }
+        let moved = self.moved.iter_mut().map(|(_, span)| span);
+        moved.chain(self.removed.iter_mut().map(|(_, span)| span)).for_each(|span| span.document = document);
+    }
+
     /// Its sources that belong to the unit.
     pub(super) fn sources_of(&self, unit: &Unit) -> impl Iterator<Item = &SourceReading> {
         let own = self.units.as_deref().unwrap_or_default();
@@ -66,12 +89,7 @@ pub(super) fn read<'a>(
         no_workspace(top, root, findings);
         return reading;
     };
-    unknown_keys(
-        root,
-        &["workspace", "sources", "policy", "moved", "removed"],
-        "a workspace's file",
-        findings,
-    );
+    unknown_keys(root, &FILE_KEYS, "a workspace's file", findings);
     if let Some((table, _)) = fields::table(root, "workspace", findings) {
         reading.units = units(table, workspace.key, settings, findings);
     }
@@ -124,7 +142,7 @@ fn units(
     settings: Option<&Settings<'_>>,
     findings: &mut Findings<'_, '_>,
 ) -> Option<Vec<Unit>> {
-    unknown_keys(table, &["id", "use", "scope"], "`[workspace]`", findings);
+    unknown_keys(table, &WORKSPACE_KEYS, "`[workspace]`", findings);
     let scope = settings::scope(table, findings);
     if scope.is_none() && table.contains_key("scope") {
         return None;
@@ -238,7 +256,7 @@ fn removed(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Vec<(Removed, 
     for key in table.keys() {
         let Some((fields, entry)) = fields::table(table, key, findings) else { continue };
         let owner = format!("`[removed.{}]`", shown(key));
-        unknown_keys(fields, &["action", "reason"], &owner, findings);
+        unknown_keys(fields, &REMOVED_KEYS, &owner, findings);
         let reason = sync::reason(fields, entry.key, &owner, findings);
         if !fields.contains_key("action") {
             findings

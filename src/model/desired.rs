@@ -64,6 +64,19 @@ impl DesiredUnit {
         self.alias.as_deref().unwrap_or(self.unit.workspace.as_str())
     }
 
+    /// The names by which people may call the workspace: its alias, its id.
+    #[must_use]
+    pub fn names(&self) -> [&str; 2] {
+        [self.label(), self.unit.workspace.as_str()]
+    }
+
+    /// The source of this name, if one is declared.
+    #[must_use]
+    pub fn source(&self, name: &SourceName) -> Option<&DesiredSource> {
+        let at = self.sources.binary_search_by(|source| source.name.cmp(name)).ok()?;
+        self.sources.get(at)
+    }
+
     /// The workspace id.
     #[must_use]
     pub fn workspace(&self) -> &WorkspaceId {

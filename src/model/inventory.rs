@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 pub struct Inventory {
     /// Sources that we connected or adopted.
     pub owned: BTreeMap<SourceName, Owned>,
-    /// Writes that were recorded before they were sent and whose outcome is not known yet.
-    pub intents: Vec<Intent>,
+    /// Writes that were recorded before they were sent and whose outcome is not known yet, by number.
+    pub intents: BTreeMap<i64, Intent>,
 }
 
 /// A source of ours.

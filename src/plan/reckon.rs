@@ -10,7 +10,7 @@ use crate::model::{
     SourceId, SourceName,
 };
 use jiff::{SignedDuration, Timestamp};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The inventory as the listing shows it to be.
 #[derive(Debug, Clone, Default)]
@@ -20,7 +20,7 @@ pub struct Reckoning {
     /// What to record for it to be so.
     pub corrections: Vec<Correction>,
     /// Names whose last write may still be under way.
-    pub pending: Vec<SourceName>,
+    pub pending: BTreeSet<SourceName>,
 }
 
 /// One thing the listing taught.
@@ -57,14 +57,12 @@ pub fn reckon(
 ) -> Reckoning {
     let mut out = Reckoning { inventory: inventory.clone(), ..Reckoning::default() };
     out.inventory.intents.clear();
-    let mut intents: Vec<&Intent> = inventory.intents.iter().collect();
-    intents.sort_by_key(|intent| intent.number);
     let mut by_name: BTreeMap<&SourceName, Vec<&ObservedSource>> = BTreeMap::new();
     for row in listing {
         by_name.entry(&row.name).or_default().push(row);
     }
     let stamps = listing.iter().any(|row| row.echo.fingerprint.is_some());
-    for intent in intents {
+    for intent in inventory.intents.values() {
         let rows = by_name.get(&intent.name).map_or(&[][..], Vec::as_slice);
         let settled = now.duration_since(intent.recorded_at).abs() >= settle;
         let known = match &intent.kind {
@@ -77,8 +75,8 @@ pub fn reckon(
         if known {
             out.corrections.push(Correction::Close(intent.number));
         } else {
-            out.pending.push(intent.name.clone());
-            out.inventory.intents.push(intent.clone());
+            out.pending.insert(intent.name.clone());
+            out.inventory.intents.insert(intent.number, intent.clone());
         }
     }
     out.find_late_ones(&by_name, now);

@@ -5,124 +5,144 @@
 use super::decide::{is_pending, our_ids};
 use super::{Action, Input, Removal, Step, UnitPlan, Withheld};
 use crate::model::{
-    Definition, DesiredSource, ObservedSource, Owned, Place, Prune, RemovedAction, SourceKey, SourceName,
+    Definition, DesiredSource, Moved, ObservedSource, Owned, Place, Prune, Removed, RemovedAction, SourceKey,
+    SourceName,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Takes one undeclared source of ours through the conditions.
-pub(super) fn undeclared(
-    input: &Input<'_>,
-    name: &SourceName,
-    owned: &Owned,
-    listed: &BTreeMap<&SourceName, Vec<&ObservedSource>>,
-    plan: &mut UnitPlan,
-) {
-    let rows = listed.get(name).map_or(&[][..], Vec::as_slice);
-    let at = place_of(owned);
-    let action = |step, reason: String| Action {
-        step,
-        source: owned.key.clone(),
-        name: name.clone(),
-        reason,
-        at: at.clone(),
-        changes: Vec::new(),
-        mends_drift: false,
-        lacks_secret: None,
-    };
-    let removed = input.desired.removed.iter().find(|removed| removed.key == owned.key);
-    let moved = input.desired.moved.iter().find(|moved| moved.from == owned.key).and_then(|moved| {
-        let to = input.desired.sources.iter().find(|source| source.key == moved.to)?;
-        Some((moved, to))
-    });
-    let mut ids: Vec<_> = our_ids(owned, rows).cloned().collect();
-    ids.dedup();
-    // A row without an id may be ours.
-    let all_known = owned.id.is_some() && rows.iter().all(|row| row.id.is_some());
-    let nothing_left = rows.is_empty() || (ids.is_empty() && all_known);
-
-    let withheld = if is_pending(input, name) {
-        Some(Reason::new(
-            "settling",
-            "the answer to the last write was lost; the platform is given time to settle",
-        ))
-    } else if let Some(barred) = &input.removals_barred {
-        Some(Reason::new(barred.code, &barred.why))
-    } else if nothing_left {
-        plan.actions.push(action(Step::Forget, "gone from the files and from the platform".to_owned()));
-        return;
-    } else if let Some(removed) = removed.filter(|removed| removed.action == RemovedAction::Forget) {
-        plan.actions.push(Action {
-            at: Some(removed.at.clone()),
-            ..action(Step::Forget, format!("[removed] {}", removed.reason))
-        });
-        return;
-    } else if ids.is_empty() {
-        Some(Reason::new("no-id", "gone from the files, but the platform shows no id for it"))
-    } else if owned.protect {
-        let allow =
-            format!("declare {} again without `protect`, then take it out in a change of its own", owned.key);
-        Some(Reason::new("protected", "gone from the files, but protected").allow(allow).refused())
-    } else if removed.is_none() && moved.is_none() && input.desired.policy.prune == Prune::Off {
-        let label = input.desired.label();
-        let allow = format!(
-            "write `prune = \"owned\"` under [policy], or run `wellspring apply --prune -s {label}/{}`",
-            owned.key
-        );
-        Some(Reason::new("prune-off", "gone from the files, but prune is off").allow(allow))
-    } else if owned.declared_in.as_deref() != Some(input.root) {
-        let allow = "declare it here once, then remove it".to_owned();
-        Some(Reason::new("other-root", "never seen declared in this directory").allow(allow))
-    } else if let Some((_, to)) = moved.filter(|(_, to)| !arrives(input, &to.name, listed, plan)) {
-        let why = format!("[moved] to {}, which is not there and ours yet", to.key);
-        Some(Reason::new("not-moved-yet", &why))
-    } else {
-        None
-    };
-    if let Some(reason) = withheld {
-        // What stands there twice is ours once too often, whatever becomes of the source itself.
-        let stands = rows.iter().any(|row| row.id.is_some() && row.id == owned.id);
-        if stands && input.removals_barred.is_none() && !is_pending(input, name) {
-            for id in ids.into_iter().filter(|id| owned.superseded.contains(id)) {
-                let step = Step::Cleanup { id, removal: Removal::Superseded };
-                plan.actions.push(action(step, "superseded by a newer one of ours".to_owned()));
-            }
-        }
-        plan.withheld.push(reason.withheld(name, owned, at));
-        return;
-    }
-    let (removal, reason, at) = match (removed, moved) {
-        (Some(removed), _) => {
-            (Removal::Removed, format!("[removed] {}", removed.reason), Some(removed.at.clone()))
-        }
-        (None, Some((moved, to))) => {
-            (Removal::Moved(to.name.clone()), format!("[moved] to {}", moved.to), Some(moved.at.clone()))
-        }
-        (None, None) => (Removal::Undeclared, "gone from the files".to_owned(), at.clone()),
-    };
-    // One of them stands for the source; the others are its older ones.
-    let last = ids.iter().find(|id| owned.id.as_ref() == Some(*id)).or(ids.first()).cloned();
-    for id in ids {
-        let removal = if last.as_ref() == Some(&id) { removal.clone() } else { Removal::Superseded };
-        plan.actions.push(Action { at: at.clone(), ..action(Step::Cleanup { id, removal }, reason.clone()) });
-    }
+/// What the conditions ask about, found by key and by name.
+pub(super) struct Removals<'a> {
+    input: &'a Input<'a>,
+    listed: &'a BTreeMap<&'a SourceName, Vec<&'a ObservedSource>>,
+    removed: BTreeMap<&'a SourceKey, &'a Removed>,
+    moved: BTreeMap<&'a SourceKey, &'a Moved>,
+    declared: BTreeMap<&'a SourceKey, &'a DesiredSource>,
+    /// What is about to be connected or adopted.
+    coming: BTreeSet<SourceName>,
 }
 
-/// Is the source of this name ours and listed, or about to be?
-fn arrives(
-    input: &Input<'_>,
-    name: &SourceName,
-    listed: &BTreeMap<&SourceName, Vec<&ObservedSource>>,
-    plan: &UnitPlan,
-) -> bool {
-    let comes = |action: &Action| {
-        action.name == *name && matches!(action.step, Step::Connect { .. } | Step::Adopt { .. })
-    };
-    let stands = |owned: &Owned| {
+impl<'a> Removals<'a> {
+    /// `plan` holds what becomes of the declared sources.
+    pub(super) fn new(
+        input: &'a Input<'a>,
+        listed: &'a BTreeMap<&'a SourceName, Vec<&'a ObservedSource>>,
+        plan: &UnitPlan,
+    ) -> Self {
+        let desired = input.desired;
+        let comes = |action: &&Action| matches!(action.step, Step::Connect { .. } | Step::Adopt { .. });
+        Self {
+            input,
+            listed,
+            removed: desired.removed.iter().rev().map(|removed| (&removed.key, removed)).collect(),
+            moved: desired.moved.iter().rev().map(|moved| (&moved.from, moved)).collect(),
+            declared: desired.sources.iter().map(|source| (&source.key, source)).collect(),
+            coming: plan.actions.iter().filter(comes).map(|action| action.name.clone()).collect(),
+        }
+    }
+
+    /// Takes one undeclared source of ours through the conditions.
+    pub(super) fn undeclared(&self, name: &SourceName, owned: &Owned, plan: &mut UnitPlan) {
+        let (input, listed) = (self.input, self.listed);
         let rows = listed.get(name).map_or(&[][..], Vec::as_slice);
-        our_ids(owned, rows).next().is_some() || rows.iter().any(|row| row.id.is_none())
-    };
-    let settled = !is_pending(input, name);
-    settled && (plan.actions.iter().any(comes) || input.inventory.owned.get(name).is_some_and(stands))
+        let at = place_of(owned);
+        let action = |step, reason: String| Action {
+            step,
+            source: owned.key.clone(),
+            name: name.clone(),
+            reason,
+            at: at.clone(),
+            changes: Vec::new(),
+            mends_drift: false,
+            lacks_secret: None,
+        };
+        let removed = self.removed.get(&owned.key).copied();
+        let moved =
+            self.moved.get(&owned.key).and_then(|moved| Some((*moved, *self.declared.get(&moved.to)?)));
+        let mut ids: Vec<_> = our_ids(owned, rows).cloned().collect();
+        ids.dedup();
+        // A row without an id may be ours.
+        let all_known = owned.id.is_some() && rows.iter().all(|row| row.id.is_some());
+        let nothing_left = rows.is_empty() || (ids.is_empty() && all_known);
+
+        let withheld = if is_pending(input, name) {
+            Some(Reason::new(
+                "settling",
+                "the answer to the last write was lost; the platform is given time to settle",
+            ))
+        } else if let Some(barred) = &input.removals_barred {
+            Some(Reason::new(barred.code, &barred.why))
+        } else if nothing_left {
+            plan.actions.push(action(Step::Forget, "gone from the files and from the platform".to_owned()));
+            return;
+        } else if let Some(removed) = removed.filter(|removed| removed.action == RemovedAction::Forget) {
+            plan.actions.push(Action {
+                at: Some(removed.at.clone()),
+                ..action(Step::Forget, format!("[removed] {}", removed.reason))
+            });
+            return;
+        } else if ids.is_empty() {
+            Some(Reason::new("no-id", "gone from the files, but the platform shows no id for it"))
+        } else if owned.protect {
+            let allow = format!(
+                "declare {} again without `protect`, then take it out in a change of its own",
+                owned.key
+            );
+            Some(Reason::new("protected", "gone from the files, but protected").allow(allow).refused())
+        } else if removed.is_none() && moved.is_none() && input.desired.policy.prune == Prune::Off {
+            let label = input.desired.label();
+            let allow = format!(
+                "write `prune = \"owned\"` under [policy], or run `wellspring apply --prune -s {label}/{}`",
+                owned.key
+            );
+            Some(Reason::new("prune-off", "gone from the files, but prune is off").allow(allow))
+        } else if owned.declared_in.as_deref() != Some(input.root) {
+            let allow = "declare it here once, then remove it".to_owned();
+            Some(Reason::new("other-root", "never seen declared in this directory").allow(allow))
+        } else if let Some((_, to)) = moved.filter(|(_, to)| !self.arrives(&to.name)) {
+            let why = format!("[moved] to {}, which is not there and ours yet", to.key);
+            Some(Reason::new("not-moved-yet", &why))
+        } else {
+            None
+        };
+        if let Some(reason) = withheld {
+            // What stands there twice is ours once too often, whatever becomes of the source itself.
+            let stands = rows.iter().any(|row| row.id.is_some() && row.id == owned.id);
+            if stands && input.removals_barred.is_none() && !is_pending(input, name) {
+                for id in ids.into_iter().filter(|id| owned.superseded.contains(id)) {
+                    let step = Step::Cleanup { id, removal: Removal::Superseded };
+                    plan.actions.push(action(step, "superseded by a newer one of ours".to_owned()));
+                }
+            }
+            plan.withheld.push(reason.withheld(name, owned, at));
+            return;
+        }
+        let (removal, reason, at) = match (removed, moved) {
+            (Some(removed), _) => {
+                (Removal::Removed, format!("[removed] {}", removed.reason), Some(removed.at.clone()))
+            }
+            (None, Some((moved, to))) => {
+                (Removal::Moved(to.name.clone()), format!("[moved] to {}", moved.to), Some(moved.at.clone()))
+            }
+            (None, None) => (Removal::Undeclared, "gone from the files".to_owned(), at.clone()),
+        };
+        // One of them stands for the source; the others are its older ones.
+        let last = ids.iter().find(|id| owned.id.as_ref() == Some(*id)).or(ids.first()).cloned();
+        for id in ids {
+            let removal = if last.as_ref() == Some(&id) { removal.clone() } else { Removal::Superseded };
+            plan.actions
+                .push(Action { at: at.clone(), ..action(Step::Cleanup { id, removal }, reason.clone()) });
+        }
+    }
+
+    /// Is the source of this name ours and listed, or about to be?
+    fn arrives(&self, name: &SourceName) -> bool {
+        let stands = |owned: &Owned| {
+            let rows = self.listed.get(name).map_or(&[][..], Vec::as_slice);
+            our_ids(owned, rows).next().is_some() || rows.iter().any(|row| row.id.is_none())
+        };
+        let settled = !is_pending(self.input, name);
+        settled && (self.coming.contains(name) || self.input.inventory.owned.get(name).is_some_and(stands))
+    }
 }
 
 /// A removal whose definition or key is declared under another name is very likely a rename. The new

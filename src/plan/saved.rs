@@ -18,6 +18,9 @@ const VERSION: u32 = 1;
 /// What the file says it is.
 const KIND: &str = "wellspring plan";
 
+/// What is wrong with a file is told in at most so many characters.
+const LONGEST_REASON: usize = 300;
+
 /// A plan as it is kept in a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -146,7 +149,9 @@ impl SavedPlan {
             Some(version) if version == u64::from(VERSION) => {}
             version => return Err(Stale::Version(version.and_then(|v| v.try_into().ok()).unwrap_or(0))),
         }
-        serde_json::from_value(value).map_err(|error| Stale::NotAPlan(error.to_string()))
+        // It may repeat a key or an id, and they may be of any length.
+        serde_json::from_value(value)
+            .map_err(|error| Stale::NotAPlan(error.to_string().chars().take(LONGEST_REASON).collect()))
     }
 
     /// What was asked when it was made.

@@ -24,7 +24,7 @@ pub fn markdown(view: &View<'_>) -> String {
     let mut left_out = Vec::new();
     for (index, unit) in view.plan.units.iter().enumerate() {
         let page = Page { color: false, width: 0, flush: true };
-        let lines = text::body(unit, view.outcome(index), view.now, false, page);
+        let lines = text::body(unit, view.outcome(index), view.here(), false, page);
         if lines.is_empty() {
             continue;
         }

@@ -6,13 +6,12 @@ use super::changes::{Shown, field_name, show, show_declared};
 use super::paint::Tone;
 use super::schedules;
 use super::summary::unchanged;
-use super::{escape, words};
+use super::{Here, escape, words};
 use crate::model::{Definition, DesiredSource, FieldPath, Leaf, Scope, SourceName};
 use crate::plan::{
     Action, ActionResult, FieldChange, Outcome, Removal, Step, Suspended, Unchecked, UnitPlan, Unmanaged,
     Withheld,
 };
-use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// More unmanaged sources than this are only counted, unless everything is to be shown.
@@ -79,11 +78,11 @@ pub(super) fn heading(unit: &UnitPlan) -> Heading {
 
 /// Every row of one unit: actions as they are carried out, then what is held back or left alone, and,
 /// where `verbose`, what stays as it is.
-pub(super) fn of_unit(unit: &UnitPlan, outcome: Option<&Outcome>, now: Timestamp, verbose: bool) -> Vec<Row> {
+pub(super) fn of_unit(unit: &UnitPlan, outcome: Option<&Outcome>, here: Here<'_>, verbose: bool) -> Vec<Row> {
     let mut rows = Vec::new();
     for (index, action) in unit.actions.iter().enumerate() {
         let result = outcome.and_then(|outcome| outcome.results.get(index));
-        rows.push(of_action(unit, action, result, now, verbose));
+        rows.push(of_action(unit, action, result, here, verbose));
     }
     // At an action that cannot be carried out without it, a missing secret is told already.
     let told: BTreeSet<_> = unit
@@ -114,7 +113,7 @@ fn of_action(
     unit: &UnitPlan,
     action: &Action,
     result: Option<&ActionResult>,
-    now: Timestamp,
+    here: Here<'_>,
     verbose: bool,
 ) -> Row {
     let (mark, tone) = mark(&action.step);
@@ -138,12 +137,12 @@ fn of_action(
         }
         Some(ActionResult::Open) => (row.tone, row.word) = (Tone::Dim, "open"),
     }
-    push_fields(&mut row, unit, action, now, verbose);
+    push_fields(&mut row, unit, action, here, verbose);
     row
 }
 
 /// What changes, field by field.
-fn push_fields(row: &mut Row, unit: &UnitPlan, action: &Action, now: Timestamp, verbose: bool) {
+fn push_fields(row: &mut Row, unit: &UnitPlan, action: &Action, here: Here<'_>, verbose: bool) {
     let marked = mixed_drift(&action.changes);
     row.below.extend(action.changes.iter().map(|change| field(change, marked)));
     match &action.step {
@@ -153,7 +152,7 @@ fn push_fields(row: &mut Row, unit: &UnitPlan, action: &Action, now: Timestamp, 
                 schedules::settings(before.as_ref(), after).map(|(name, shown)| Below::Field(name, shown)),
             );
             if before.as_ref().map(|spec| &spec.when) != after.map(|spec| &spec.when) {
-                row.below.extend(next(unit, *index, now));
+                row.below.extend(next(unit, *index, here));
             }
         }
         Step::Connect { index } if verbose => {
@@ -163,7 +162,7 @@ fn push_fields(row: &mut Row, unit: &UnitPlan, action: &Action, now: Timestamp, 
                     let words = escape::terminal(&schedules::words(Some(spec)));
                     row.below.push(Below::Field("sync".to_owned(), Shown::Line(words)));
                 }
-                row.below.extend(next(unit, *index, now));
+                row.below.extend(next(unit, *index, here));
             }
         }
         _ => {}
@@ -265,9 +264,9 @@ fn declared(definition: &Definition) -> Vec<Below> {
         .collect()
 }
 
-fn next(unit: &UnitPlan, index: usize, now: Timestamp) -> Option<Below> {
+fn next(unit: &UnitPlan, index: usize, here: Here<'_>) -> Option<Below> {
     let source = unit.desired.sources.get(index)?;
-    let moments = schedules::next(unit.unit(), &source.name, source.sync.as_ref()?, now)?;
+    let moments = schedules::next(unit.unit(), &source.name, source.sync.as_ref()?, here)?;
     Some(Below::Line(format!("next: {moments}")))
 }
 
@@ -301,15 +300,22 @@ fn of_suspended(suspended: &Suspended, source: Option<&DesiredSource>) -> Row {
 fn unmanaged(unit: &UnitPlan, verbose: bool, rows: &mut Vec<Row>) {
     let all = &unit.unmanaged;
     let shown = if verbose || all.len() <= UNMANAGED_SHOWN { all.len() } else { UNMANAGED_SHOWN };
-    rows.extend(all.iter().take(shown).enumerate().map(|(index, source)| of_unmanaged(source, index == 0)));
+    rows.extend(
+        all.iter().take(shown).enumerate().map(|(index, source)| of_unmanaged(unit, source, index == 0)),
+    );
     if let Some(last) = rows.last_mut().filter(|_| shown < all.len()) {
         last.note(format!("and {} more; `-v` shows them", words::number(all.len() - shown)));
     }
 }
 
-fn of_unmanaged(source: &Unmanaged, with_advice: bool) -> Row {
+fn of_unmanaged(unit: &UnitPlan, source: &Unmanaged, with_advice: bool) -> Row {
     let mut row = Row::new("?", Tone::Dim, source.name.as_str(), &source.name, "unmanaged");
-    row.detail = if with_advice { "left alone; declare it to take it over" } else { "left alone" }.to_owned();
+    let address = escape::shell(&format!("{}/{}", unit.desired.label(), source.name));
+    row.detail = match address.filter(|_| with_advice) {
+        Some(address) => format!("left alone; `wellspring pull {address}` takes it over"),
+        None if with_advice => "left alone; declare it to take it over".to_owned(),
+        None => "left alone".to_owned(),
+    };
     row
 }
 

@@ -1,7 +1,7 @@
 //! A schedule and its change in words.
 
 use super::changes::Shown;
-use super::words;
+use super::{Here, words};
 use crate::model::{Missed, Overlap, SourceName, SyncSpec, Unit};
 use crate::schedule::{Timing, describe};
 use jiff::Timestamp;
@@ -61,11 +61,17 @@ fn described(spec: &SyncSpec) -> [(&'static str, String); 6] {
     ]
 }
 
-/// The next firings on the schedule's own clock: `Tue 24 Nov 02:15 CET, Wed 25 Nov 02:15 CET`.
-pub(super) fn next(unit: &Unit, name: &SourceName, spec: &SyncSpec, now: Timestamp) -> Option<String> {
+/// The next firings on the schedule's own here, and on the reader's where that differs:
+/// `Tue 24 Nov 02:15 CET (01:15 UTC here), Wed 25 Nov 02:15 CET (01:15 UTC here)`.
+pub(super) fn next(unit: &Unit, name: &SourceName, spec: &SyncSpec, here: Here<'_>) -> Option<String> {
     let timing = Timing::compile(unit, name, spec).ok()?;
-    let moments: Vec<String> =
-        timing.upcoming(now, FORETOLD).into_iter().map(|at| words::moment(at, timing.zone(), now)).collect();
+    let zone = timing.zone();
+    let local = here.zone.unwrap_or(zone);
+    let moments: Vec<String> = timing
+        .upcoming(here.now, FORETOLD)
+        .into_iter()
+        .map(|at| words::moment_in_both(at, zone, local, here.now))
+        .collect();
     (!moments.is_empty()).then(|| moments.join(", "))
 }
 

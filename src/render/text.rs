@@ -3,9 +3,8 @@
 use super::lines::Page;
 use super::paint::Tone;
 use super::summary::{counts, tells_unchanged};
-use super::{Look, View, escape, rows, words};
+use super::{Here, Look, View, escape, rows, words};
 use crate::plan::{Outcome, UnitPlan};
-use jiff::Timestamp;
 use std::collections::BTreeMap;
 
 /// So many kinds of unreadable fields are named.
@@ -16,7 +15,7 @@ const FIELDS_NAMED: usize = 4;
 pub fn text(view: &View<'_>, look: &Look) -> String {
     let mut lines = Vec::new();
     for (index, unit) in view.plan.units.iter().enumerate() {
-        lines.extend(block(unit, view.outcome(index), view.now, look));
+        lines.extend(block(unit, view.outcome(index), view.here(), look));
     }
     lines.extend(remainder(view));
     if !lines.is_empty() {
@@ -29,13 +28,13 @@ pub fn text(view: &View<'_>, look: &Look) -> String {
 /// One workspace's block, with a newline at the end; nothing where there is nothing to say, unless
 /// everything is to be shown.
 #[must_use]
-pub fn unit_text(unit: &UnitPlan, now: Timestamp, look: &Look) -> String {
-    block(unit, None, now, look).into_iter().map(|line| line + "\n").collect()
+pub fn unit_text(unit: &UnitPlan, here: Here<'_>, look: &Look) -> String {
+    block(unit, None, here, look).into_iter().map(|line| line + "\n").collect()
 }
 
-fn block(unit: &UnitPlan, outcome: Option<&Outcome>, now: Timestamp, look: &Look) -> Vec<String> {
+fn block(unit: &UnitPlan, outcome: Option<&Outcome>, here: Here<'_>, look: &Look) -> Vec<String> {
     let page = Page { color: look.color, width: look.width, flush: false };
-    let body = body(unit, outcome, now, look.verbose, page);
+    let body = body(unit, outcome, here, look.verbose, page);
     if body.is_empty() && !look.verbose {
         return body;
     }
@@ -48,7 +47,7 @@ fn block(unit: &UnitPlan, outcome: Option<&Outcome>, now: Timestamp, look: &Look
 pub(super) fn body(
     unit: &UnitPlan,
     outcome: Option<&Outcome>,
-    now: Timestamp,
+    here: Here<'_>,
     verbose: bool,
     page: Page,
 ) -> Vec<String> {
@@ -56,7 +55,7 @@ pub(super) fn body(
     if let Some(error) = &unit.error {
         push_error(page, "not planned", &error.message, &mut lines);
     }
-    lines.extend(page.rows(&rows::of_unit(unit, outcome, now, verbose)));
+    lines.extend(page.rows(&rows::of_unit(unit, outcome, here, verbose)));
     if let Some(error) = outcome.and_then(|outcome| outcome.error.as_ref()) {
         push_error(page, "stopped", &error.message, &mut lines);
     }

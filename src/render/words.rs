@@ -68,6 +68,19 @@ pub fn moment(at: Timestamp, zone: &TimeZone, now: Timestamp) -> String {
     at.strftime(format).to_string()
 }
 
+/// [`moment`], and, where the clocks of `zone` and `local` differ then, what the latter shows:
+/// `Tue 24 Nov 02:15 CET (01:15 UTC here)`, with the day where it is another.
+#[must_use]
+pub fn moment_in_both(at: Timestamp, zone: &TimeZone, local: &TimeZone, now: Timestamp) -> String {
+    let (there, here) = (at.to_zoned_datetime(zone.clone()), at.to_zoned_datetime(local.clone()));
+    let told = moment(at, zone, now);
+    if there.offset() == here.offset() {
+        return told;
+    }
+    let format = if there.date() == here.date() { "%H:%M %Z" } else { "%a %-d %b %H:%M %Z" };
+    format!("{told} ({} here)", here.strftime(format))
+}
+
 /// `a`, `a and b`, `a, b and c`.
 #[must_use]
 pub fn list(items: &[String]) -> String {
@@ -133,6 +146,18 @@ mod tests {
         assert_eq!(ago("2026-11-23T21:05:00Z".parse().unwrap(), now), "in 5m");
         assert_eq!(ago(now, now), "just now");
         assert!(ago(Timestamp::MIN, Timestamp::MAX).ends_with(" ago"));
+    }
+
+    #[test]
+    fn another_clock_here_is_told_as_well() {
+        let check = |zone: &str, local: &str, expected: &str| {
+            let at = "2026-11-24T01:15:00Z".parse().unwrap();
+            let (zone, local) = (TimeZone::get(zone).unwrap(), TimeZone::get(local).unwrap());
+            assert_eq!(moment_in_both(at, &zone, &local, at), expected);
+        };
+        check("Europe/Rome", "UTC", "Tue 24 Nov 02:15 CET (01:15 UTC here)");
+        check("Europe/Rome", "Europe/Berlin", "Tue 24 Nov 02:15 CET");
+        check("Europe/Rome", "America/New_York", "Tue 24 Nov 02:15 CET (Mon 23 Nov 20:15 EST here)");
     }
 
     #[test]

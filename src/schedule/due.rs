@@ -149,8 +149,13 @@ impl Decision {
         if first > now {
             return Some(first);
         }
-        let firing = timing.latest_at_or_before(now).unwrap_or(first);
-        let earlier = count(timing, first, firing);
+        let (firing, earlier, next) = match timing.next_after(first) {
+            Some(second) if second <= now => {
+                let firing = timing.latest_at_or_before(now).unwrap_or(second);
+                (firing, count(timing, first, firing), timing.next_after(now))
+            }
+            next => (first, 0, next),
+        };
         let running = source.last.is_some_and(|last| last.running);
         match (running, source.spec.overlap, source.spec.missed) {
             (true, Overlap::Queue, _) => {}
@@ -168,7 +173,7 @@ impl Decision {
                 self.due.push(Due { index, firing, missed: 0 });
             }
         }
-        timing.next_after(now)
+        next
     }
 
     fn skip(&mut self, index: usize, firing: Timestamp, count: u32, why: SkippedWhy) {

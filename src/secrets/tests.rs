@@ -21,6 +21,7 @@ fn secrets(dir: Option<&Path>) -> Secrets {
         secrets_dir: dir.map(Path::to_owned),
         credentials_dir: dir.map(|dir| dir.join("credentials")),
         forbidden: [SecretRef::Env("PMTX_TOKEN".into()), SecretRef::Credential("pmtx-token".into())].into(),
+        allow: Vec::new(),
     }
 }
 
@@ -38,14 +39,14 @@ fn env(name: &str) -> Declared {
 
 /// The one reason why `reference` does not resolve.
 fn refusal(secrets: &Secrets, reference: Declared) -> String {
-    match secrets.resolve(&definition([("it", reference)])) {
+    match secrets.resolve(&definition([("it", reference)]), &[]) {
         Ok(_) => "resolved".into(),
         Err(unresolved) => unresolved.to_string(),
     }
 }
 
 fn value(secrets: &Secrets, reference: SecretRef) -> Value {
-    let resolved = secrets.resolve(&definition([("it", Declared::Secret(reference))])).ok().unwrap();
+    let resolved = secrets.resolve(&definition([("it", Declared::Secret(reference))]), &[]).ok().unwrap();
     let source = resolved.into_source(SourceName::parse("s").unwrap(), "database".into(), Map::new());
     source.expose_connection_config()["it"].clone()
 }
@@ -65,7 +66,7 @@ fn every_kind_of_value_reaches_its_place_and_is_expanded_once() {
         ("options", nested),
         ("empty", Declared::Table(BTreeMap::new())),
     ]);
-    let resolved = secrets(None).resolve(&definition).ok().unwrap();
+    let resolved = secrets(None).resolve(&definition, &[]).ok().unwrap();
     let source = resolved.into_source(SourceName::parse("s").unwrap(), "database".into(), Map::new());
     assert_eq!(
         *source.expose_connection_config(),
@@ -86,7 +87,7 @@ fn fingerprints_cover_exactly_the_leaves_that_hold_secrets() {
         ("password", env("PASSWORD")),
         ("dotted.key", Declared::Array(vec![Declared::Integer(1), env("USER")])),
     ]);
-    let prints = secrets(None).resolve(&definition).ok().unwrap().fingerprints(&key);
+    let prints = secrets(None).resolve(&definition, &[]).ok().unwrap().fingerprints(&key);
     let secret_leaves: Vec<_> = definition
         .leaves()
         .into_iter()
@@ -101,13 +102,16 @@ fn fingerprints_cover_exactly_the_leaves_that_hold_secrets() {
 fn all_that_is_missing_is_named_at_once_and_no_value_is_told() {
     let template = Template(vec![Segment::Env("PASSWORD".into()), Segment::Env("NOWHERE".into())]);
     let unresolved = secrets(None)
-        .resolve(&definition([
-            ("a", env("DB_PASSWORD")),
-            ("b", env("EMPTY")),
-            ("c", Declared::Template(template)),
-            ("d", env("PASSWORD")),
-            ("e", env("DB_PASSWORD")),
-        ]))
+        .resolve(
+            &definition([
+                ("a", env("DB_PASSWORD")),
+                ("b", env("EMPTY")),
+                ("c", Declared::Template(template)),
+                ("d", env("PASSWORD")),
+                ("e", env("DB_PASSWORD")),
+            ]),
+            &[],
+        )
         .err()
         .unwrap();
     assert_eq!(
@@ -262,7 +266,7 @@ fn the_source_knows_what_each_reference_resolved_to_whatever_its_key_is_called()
         ("colour", env("USER")),
         ("plain", Declared::Integer(1)),
     ]);
-    let resolved = secrets(None).resolve(&definition).ok().unwrap();
+    let resolved = secrets(None).resolve(&definition, &[]).ok().unwrap();
     let source = resolved.into_source(SourceName::parse("s").unwrap(), "api".into(), Map::new());
     let mut known: Vec<&str> = source.secrets().iter().map(secrecy::ExposeSecret::expose_secret).collect();
     known.sort_unstable();

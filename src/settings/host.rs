@@ -4,6 +4,8 @@
 use super::SettingsError;
 use crate::model::{Limit, Prune, SecretRef};
 use crate::plan::HostLimits;
+use crate::secrets::Allow;
+use globset::{Glob, GlobMatcher};
 use serde::{Deserialize, Deserializer, de};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -89,7 +91,25 @@ pub struct Limits {
 pub struct HostSecrets {
     /// Where `file:` names lie.
     pub dir: Option<PathBuf>,
+    /// What may be used where; once one entry stands, nothing else.
+    pub allow: Vec<HostAllow>,
 }
+
+/// `[[secrets.allow]]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostAllow {
+    /// Which references, as a pattern: `env:ORDERS_*`.
+    name: Pattern,
+    /// In which workspaces, by alias or id.
+    workspaces: Option<Vec<String>>,
+    /// Towards which hosts, as patterns in lower case.
+    hosts: Option<Vec<Pattern>>,
+}
+
+/// `*` stands for anything.
+#[derive(Debug, Clone)]
+struct Pattern(GlobMatcher);
 
 /// `[state]`
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -151,6 +171,25 @@ impl TokenReference {
     #[must_use]
     pub fn reference(&self) -> &SecretRef {
         &self.secret
+    }
+}
+
+impl From<&HostAllow> for Allow {
+    fn from(allow: &HostAllow) -> Self {
+        Self {
+            name: allow.name.0.clone(),
+            workspaces: allow.workspaces.clone(),
+            hosts: allow.hosts.as_ref().map(|hosts| hosts.iter().map(|host| host.0.clone()).collect()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Pattern {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let glob = Glob::new(&text);
+        glob.map(|glob| Self(glob.compile_matcher()))
+            .map_err(|error| de::Error::custom(format!("{text:?} is not a pattern: {}", error.kind())))
     }
 }
 

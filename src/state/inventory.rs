@@ -186,16 +186,17 @@ fn owned(connection: &Connection, platform: &str, unit: &Unit) -> Result<BTreeMa
     Ok(owned)
 }
 
-fn intents(connection: &Connection, platform: &str, unit: &Unit) -> Result<Vec<Intent>, Fault> {
+fn intents(connection: &Connection, platform: &str, unit: &Unit) -> Result<BTreeMap<i64, Intent>, Fault> {
     let mut statement = connection.prepare(
         "SELECT number, name, key, kind, before, recorded_at, declared FROM intents
          WHERE platform = ?1 AND workspace = ?2 AND scope = ?3 ORDER BY number",
     )?;
     let mut rows = statement.query([platform, unit.workspace.as_str(), unit.scope.as_str()])?;
-    let mut intents = Vec::new();
+    let mut intents = BTreeMap::new();
     while let Some(row) = rows.next()? {
-        intents.push(Intent {
-            number: row.get(0)?,
+        let number = row.get(0)?;
+        let intent = Intent {
+            number,
             name: codec::name(row.get(1)?, "intents")?,
             key: codec::name(row.get(2)?, "intents")?,
             kind: codec::decode(&row.get::<_, String>(3)?, "intents")?,
@@ -205,7 +206,8 @@ fn intents(connection: &Connection, platform: &str, unit: &Unit) -> Result<Vec<I
                 Some(declared) => codec::decode(&declared, "intents")?,
                 None => None,
             },
-        });
+        };
+        intents.insert(number, intent);
     }
     Ok(intents)
 }

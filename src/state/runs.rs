@@ -44,6 +44,10 @@ pub enum RunOutcome {
     Failed,
     /// No answer came; the firing is spent.
     Unknown,
+    /// It was never to be sent; the firing is spent, and the message says why.
+    Skipped,
+    /// The clock had gone back: firings recorded before this one do not hold the schedule up.
+    Rewound,
 }
 
 /// A run that is about to be sent.
@@ -55,6 +59,19 @@ pub struct Claim {
     pub trigger: Trigger,
     /// The instant it was due. A scheduled firing can be claimed once.
     pub firing: Timestamp,
+}
+
+/// A firing that is used up without a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spent {
+    /// The source.
+    pub name: SourceName,
+    /// The firing, the last of several.
+    pub firing: Timestamp,
+    /// [`RunOutcome::Skipped`] or [`RunOutcome::Rewound`].
+    pub outcome: RunOutcome,
+    /// Why.
+    pub message: String,
 }
 
 /// The end of a run.
@@ -72,10 +89,10 @@ pub struct Finished {
     pub message: Option<String>,
 }
 
-/// The newest run of a source.
+/// The newest run of a source. One that was never sent counts only where no other is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LastRun {
-    /// The latest instant at which any run of the source was due.
+    /// The latest instant at which any run of the source was due, since the clock last went back.
     pub firing: Timestamp,
     /// When the newest run was claimed.
     pub started_at: Timestamp,
@@ -201,6 +218,35 @@ impl State {
         .await
     }
 
+    /// Records firings that will not be sent, so that they do not come back; durable when this returns.
+    ///
+    /// # Errors
+    /// When the state cannot be written; then none is recorded.
+    pub async fn spend(&self, unit: &Unit, spent: Vec<Spent>, now: Timestamp) -> Result<(), StateError> {
+        let unit = unit.clone();
+        self.write(move |transaction, platform| {
+            let mut statement = transaction.prepare(
+                "INSERT INTO runs (platform, workspace, scope, name, trigger, firing, started_at, finished_at,
+                                   process, outcome, message)
+                 VALUES (?1, ?2, ?3, ?4, 'schedule', ?5, ?6, ?6, '', ?7, ?8) ON CONFLICT DO NOTHING",
+            )?;
+            for spent in &spent {
+                statement.execute(params![
+                    platform,
+                    unit.workspace.as_str(),
+                    unit.scope.as_str(),
+                    spent.name.as_str(),
+                    nanoseconds(spent.firing),
+                    nanoseconds(now),
+                    spent.outcome.as_str(),
+                    spent.message,
+                ])?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// The newest run of every source of `unit` that ever ran.
     ///
     /// # Errors
@@ -212,9 +258,15 @@ impl State {
             let mut statement = connection.prepare(
                 "SELECT name, summary.firing, started_at, finished_at, outcome, last_success, records, process
                  FROM runs JOIN (
-                     SELECT max(run) AS newest, max(firing) AS firing,
+                     SELECT coalesce(max(run) FILTER (WHERE outcome NOT IN ('skipped', 'rewound')),
+                                     max(run)) AS newest,
+                            max(firing) FILTER (WHERE run >= rewound) AS firing,
                             max(finished_at) FILTER (WHERE outcome = 'done') AS last_success
-                     FROM runs WHERE platform = ?1 AND workspace = ?2 AND scope = ?3 GROUP BY name
+                     FROM (
+                         SELECT *, coalesce(max(run) FILTER (WHERE outcome = 'rewound')
+                                            OVER (PARTITION BY name), 0) AS rewound
+                         FROM runs WHERE platform = ?1 AND workspace = ?2 AND scope = ?3
+                     ) GROUP BY name
                  ) AS summary ON run = newest",
             )?;
             let mut rows = statement.query([platform, unit.workspace.as_str(), unit.scope.as_str()])?;
@@ -358,11 +410,13 @@ impl RunOutcome {
             Self::Done => "done",
             Self::Failed => "failed",
             Self::Unknown => "unknown",
+            Self::Skipped => "skipped",
+            Self::Rewound => "rewound",
         }
     }
 
     fn parse(text: &str) -> Result<Self, Fault> {
-        [Self::Running, Self::Done, Self::Failed, Self::Unknown]
+        [Self::Running, Self::Done, Self::Failed, Self::Unknown, Self::Skipped, Self::Rewound]
             .into_iter()
             .find(|outcome| outcome.as_str() == text)
             .ok_or_else(|| Fault::Unreadable("a row of runs has an unknown outcome".to_owned()))

@@ -155,6 +155,7 @@ impl History {
                     secrets_dir: None,
                     credentials_dir: None,
                     forbidden: Default::default(),
+                    allow: Vec::new(),
                 }),
                 root: "/tree".into(),
                 settle: SETTLE,
@@ -325,7 +326,7 @@ impl History {
     async fn someone_acts(&mut self) {
         let name = self.chance.one_of(&tree::NAMES);
         let inventory = self.state.as_ref().unwrap().inventory(&tree::unit()).await.unwrap();
-        let open = inventory.intents.iter().any(|intent| intent.name.as_str() == name);
+        let open = inventory.intents.values().any(|intent| intent.name.as_str() == name);
         let definition = tree::definition(&mut self.chance);
         let config: Value = definition
             .connection_config

@@ -4,7 +4,7 @@ use crate::chance::Chance;
 use crate::tree;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use wellspring::model::{
     Applied, Declared, Definition, DesiredUnit, Echo, FingerprintKey, Inventory, Limit, ObservedSource,
@@ -107,7 +107,7 @@ impl Scene {
             desired: &Arc::new(self.desired.clone()),
             listing: &self.listing,
             inventory: &self.inventory,
-            pending: &[],
+            pending: &BTreeSet::new(),
             secrets: &BTreeMap::new(),
             key: &self.key,
             owner: None,

@@ -113,7 +113,7 @@ pub(super) fn outcome(case: &Path) -> String {
 
 fn show(options: &Options, plan: &Plan, out: &mut String) {
     let now: Timestamp = "2026-11-23T12:00:00Z".parse().unwrap();
-    let view = View { plan, outcomes: None, now, plan_id: "-", broken: &[] };
+    let view = View { plan, outcomes: None, now, local: None, plan_id: "-", broken: &[] };
     out.push_str(&render::text(&view, &Look { verbose: true, width: 0, ..Look::default() }));
     if options.json {
         writeln!(out, "{}", render::json(&view)).unwrap();
@@ -159,7 +159,7 @@ fn planned(
         desired: &desired,
         listing,
         inventory,
-        pending: &options.pending.iter().map(named).collect::<Vec<_>>(),
+        pending: &options.pending.iter().map(named).collect(),
         secrets: &secrets,
         key: &key(1),
         owner: options.owner.as_deref(),
@@ -189,10 +189,11 @@ fn secret_state(source: &DesiredSource, set: &BTreeMap<String, String>) -> Optio
         secrets_dir: None,
         credentials_dir: None,
         forbidden: Default::default(),
+        allow: Vec::new(),
     };
     let has_secret =
         source.definition.connection_config.values().any(wellspring::model::Declared::has_secret);
-    has_secret.then(|| match secrets.resolve(&source.definition) {
+    has_secret.then(|| match secrets.resolve(&source.definition, &[]) {
         Ok(resolution) => SecretState::Resolved(resolution.fingerprints(&key(1))),
         Err(missing) => SecretState::Missing(missing.to_string()),
     })

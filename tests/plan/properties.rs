@@ -187,7 +187,7 @@ prop_compose! {
 
 fn planned(world: &World) -> (UnitPlan, String) {
     let desired = Arc::new(world.desired.clone());
-    let inventory = Inventory { owned: world.owned.clone(), intents: Vec::new() };
+    let inventory = Inventory { owned: world.owned.clone(), intents: BTreeMap::new() };
     let secrets = desired
         .sources
         .iter()
@@ -200,7 +200,7 @@ fn planned(world: &World) -> (UnitPlan, String) {
         desired: &desired,
         listing: &world.rows,
         inventory: &inventory,
-        pending: &[],
+        pending: &BTreeSet::new(),
         secrets: &secrets,
         key: &key(),
         owner: None,
@@ -303,7 +303,7 @@ proptest! {
         let debug = format!("{unit:?} {hash}");
         let plan = Plan { units: vec![unit] };
         let now = jiff::Timestamp::UNIX_EPOCH;
-        let view = View { plan: &plan, outcomes: None, now, plan_id: "-", broken: &[] };
+        let view = View { plan: &plan, outcomes: None, now, local: None, plan_id: "-", broken: &[] };
         let text = render::text(&view, &Look { verbose: true, ..Look::default() });
         for shown in [debug, text, render::json(&view), render::markdown(&view), render::plan_id(&plan)] {
             prop_assert!(!shown.contains("canary"), "{shown}");

@@ -176,7 +176,7 @@ async fn a_database_of_version_1_opens_with_all_that_is_in_it() {
     let state = State::open(dir.path(), PLATFORM).unwrap();
     let inventory = state.inventory(&unit("ws_1")).await.unwrap();
     assert_eq!(inventory.owned[&name("crm")].id, Some(id("source_1")));
-    assert_eq!(inventory.intents[0].kind, IntentKind::Cleanup(id("source_1")));
+    assert_eq!(inventory.intents.values().next().unwrap().kind, IntentKind::Cleanup(id("source_1")));
     assert_eq!(state.history(all_runs()).await.unwrap().len(), 1);
     assert_eq!(state.journal(all_rows()).await.unwrap().len(), 1);
     assert_eq!(state.files("/tree").await.unwrap()["crm.toml"], [unit("ws_1")]);
@@ -210,9 +210,10 @@ async fn a_secret_stands_in_no_file_of_the_state() {
         secrets_dir: None,
         credentials_dir: None,
         forbidden: Default::default(),
+        allow: Vec::new(),
     };
     let mut source = owned("crm", definition([("password", Declared::Secret(SecretRef::Env("P".into())))]));
-    let resolved = secrets.resolve(&source.applied.definition).unwrap();
+    let resolved = secrets.resolve(&source.applied.definition, &[]).unwrap();
     source.applied.secrets = resolved.fingerprints(state.key());
     assert!(source.applied.secrets.contains_key(&FieldPath::root("connection_config").key("password")));
     let connect = NewIntent { kind: IntentKind::Connect(Box::new(source.applied.clone())), ..intent("crm") };

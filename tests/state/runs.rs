@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use wellspring::state::{Claim, Finished, HistoryFilter, Retention, RunOutcome, State, Trigger};
+use wellspring::state::{Claim, Finished, HistoryFilter, Retention, RunOutcome, Spent, State, Trigger};
 
 fn finished(run: i64, second: i64, outcome: RunOutcome) -> Finished {
     Finished { run, finished_at: at(second), outcome, records: Some(10), message: None }
@@ -153,4 +153,46 @@ async fn the_journal_does_not_grow_without_bound_and_keeps_its_last_day() {
         state.prune_history(at(10), Retention { runs_per_source: 2, age: year, journal_rows }).await.unwrap();
         assert_eq!(state.journal(all_rows()).await.unwrap().len(), left);
     }
+}
+
+fn spent(firing: i64, outcome: RunOutcome) -> Spent {
+    Spent { name: name("crm"), firing: at(firing), outcome, message: "why".to_owned() }
+}
+
+#[tokio::test]
+async fn what_was_skipped_stays_skipped_and_hides_no_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = || State::open(dir.path(), PLATFORM).unwrap();
+    let state = open();
+    let run = state.claim(&unit("a"), vec![scheduled("crm", at(60))], at(60)).await.unwrap()[0];
+    state.finish(vec![finished(run.unwrap(), 65, RunOutcome::Done)]).await.unwrap();
+    state.spend(&unit("a"), vec![spent(120, RunOutcome::Skipped)], at(121)).await.unwrap();
+    drop(state);
+
+    let state = open();
+    state.spend(&unit("a"), vec![spent(120, RunOutcome::Skipped)], at(122)).await.unwrap();
+    let last = state.last_runs(&unit("a")).await.unwrap()[&name("crm")].clone();
+    assert_eq!((last.firing, last.outcome, last.last_success), (at(120), RunOutcome::Done, Some(at(65))));
+    let again = state.claim(&unit("a"), vec![scheduled("crm", at(120))], at(130)).await.unwrap();
+    assert_eq!(again, [None], "a skipped firing was claimed");
+    let runs = state.history(all_runs()).await.unwrap();
+    let told: Vec<_> = runs.iter().map(|run| (run.outcome, run.message.as_deref())).collect();
+    assert_eq!(told, [(RunOutcome::Skipped, Some("why")), (RunOutcome::Done, None)]);
+}
+
+#[tokio::test]
+async fn a_clock_that_went_back_is_remembered_and_no_firing_comes_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = State::open(dir.path(), PLATFORM).unwrap();
+    let a = unit("a");
+    let claim = |second| state.claim(&a, vec![scheduled("crm", at(second))], at(second));
+    for second in [1_000, 900_000] {
+        let run = claim(second).await.unwrap()[0].unwrap();
+        state.finish(vec![finished(run, second, RunOutcome::Done)]).await.unwrap();
+    }
+    state.spend(&a, vec![spent(2_000, RunOutcome::Rewound)], at(2_000)).await.unwrap();
+    assert_eq!(state.last_runs(&a).await.unwrap()[&name("crm")].firing, at(2_000));
+    assert!(claim(3_000).await.unwrap()[0].is_some());
+    assert_eq!(state.last_runs(&a).await.unwrap()[&name("crm")].firing, at(3_000));
+    assert_eq!(claim(900_000).await.unwrap(), [None], "it was run when the clock was ahead");
 }

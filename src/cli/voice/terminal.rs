@@ -7,7 +7,7 @@ use crate::model::{DesiredUnit, SourceKey};
 use crate::plan::{Action, ActionResult, Outcome, UnitPlan};
 use crate::reading::Reading;
 use crate::reconcile::Task;
-use crate::render::{self, Look, escape, words};
+use crate::render::{self, Here, Look, escape, words};
 use crate::schedule::Timing;
 use crate::sync::{Call, Synced};
 use jiff::Timestamp;
@@ -85,7 +85,9 @@ impl Voice for Terminal {
         self.passes.spoke(plan.unit());
         if anything || standing {
             answer::write("\n");
-            answer::write(&render::unit_text(plan, Timestamp::now(), &self.look));
+            let zone = TimeZone::system();
+            let here = Here { now: Timestamp::now(), zone: Some(&zone) };
+            answer::write(&render::unit_text(plan, here, &self.look));
         } else {
             let count = words::count(plan.unchanged.len(), "source");
             self.say(&format!("{}: {count} as the files say", escape::terminal_line(plan.desired.label())));

@@ -442,3 +442,71 @@ fn a_signal_looks_at_everything_at_once() {
     board.want_all();
     assert_eq!(started(&mut board, 1).len(), 3);
 }
+
+fn turned(board: &mut Board, seconds: i64) -> Vec<(String, bool)> {
+    board.turned(at(seconds)).into_iter().map(|turned| (turned.key.to_string(), turned.stale)).collect()
+}
+
+#[test]
+fn stale_data_is_told_once_and_so_is_fresh_data() {
+    let sync = "sync = { every = \"10h\", stale_after = \"11h\", on_connect = false }";
+    let mut board = board(sources(&[("a", sync)]));
+    pass(&mut board, 0, &[]);
+    let unit = unit(&board, 0);
+    assert_eq!(turned(&mut board, 100), []);
+    assert_eq!(turned(&mut board, 11 * 3600), [("a".to_owned(), true)]);
+    assert_eq!(turned(&mut board, 12 * 3600), []);
+    board.refreshed(&unit, [&SourceName::parse("a").unwrap()], at(12 * 3600));
+    assert_eq!(turned(&mut board, 12 * 3600 + 1), [("a".to_owned(), false)]);
+    assert_eq!(turned(&mut board, 12 * 3600 + 2), []);
+}
+
+#[test]
+fn the_loop_wakes_when_data_becomes_stale() {
+    let sync = "sync = { every = \"1000h\", stale_after = \"1m\", on_connect = false }";
+    let mut board = scheduled(&[("a", sync)]);
+    assert_eq!(board.next(at(1)), Some(at(60)));
+    turned(&mut board, 60);
+    assert!(board.next(at(60)).unwrap() > at(60));
+}
+
+#[test]
+fn a_suspended_source_is_not_called_stale() {
+    let sync = "suspend = { reason = \"moving\" }\nsync = { every = \"10h\", stale_after = \"11h\" }";
+    let mut board = scheduled(&[("a", sync)]);
+    assert_eq!(turned(&mut board, 1_000_000), []);
+}
+
+#[test]
+fn firings_that_will_not_run_are_to_be_recorded_once() {
+    let sync = "sync = { cron = \"0 * * * *\", timezone = \"UTC\", missed = \"skip\", on_connect = false }";
+    let mut board = scheduled(&[("a", sync)]);
+    assert!(call(&mut board, 3 * 3600 + 1200).is_none());
+    let spent: Vec<_> = board.take_spent().into_iter().flat_map(|(_, spent)| spent).collect();
+    assert_eq!((spent[0].firing, spent[0].outcome), (at(3 * 3600), RunOutcome::Skipped));
+    assert!(spent[0].message.starts_with("3 firings"), "{spent:?}");
+    assert!(spent.len() == 1 && board.take_spent().is_empty());
+}
+
+#[test]
+fn what_comes_during_a_sync_is_recorded_when_it_ends() {
+    let sync = "sync = { cron = \"0 * * * *\", timezone = \"UTC\", on_connect = false }";
+    let mut board = scheduled(&[("a", sync)]);
+    let sent = call(&mut board, 3600).unwrap();
+    assert!(board.take_spent().is_empty());
+    board.sync_ended(&sent, at(2 * 3600 + 60));
+    let spent: Vec<_> = board.take_spent().into_iter().flat_map(|(_, spent)| spent).collect();
+    assert_eq!(spent.iter().map(|spent| spent.firing).collect::<Vec<_>>(), [at(2 * 3600)]);
+    assert_eq!(spent[0].message, "its last sync was still running");
+}
+
+#[test]
+fn a_clock_that_went_back_is_to_be_recorded() {
+    let sync = "sync = { cron = \"0 * * * *\", timezone = \"UTC\", on_connect = false }";
+    let mut board = board(sources(&[("a", sync)]));
+    pass(&mut board, 0, &[("a", run(365 * 86_400, RunOutcome::Done, Some(365 * 86_400)))]);
+    assert!(call(&mut board, 60).is_none());
+    let spent: Vec<_> = board.take_spent().into_iter().flat_map(|(_, spent)| spent).collect();
+    assert_eq!((spent[0].firing, spent[0].outcome), (at(60), RunOutcome::Rewound));
+    assert!(call(&mut board, 3600).is_some());
+}

@@ -4,20 +4,12 @@
 #![expect(dead_code, unused_imports, reason = "each test binary uses its own part of the harness")]
 #![expect(clippy::unwrap_used, reason = "in tests a panic is the report")]
 
-// The paths are spelled out because this file is also a (then empty) test binary of its own.
-#[path = "support/background.rs"]
 mod background;
-#[path = "support/command.rs"]
 mod command;
-#[path = "support/fault.rs"]
 mod fault;
-#[path = "support/platform.rs"]
 mod platform;
-#[path = "support/quickstart.rs"]
 mod quickstart;
-#[path = "support/scene.rs"]
 mod scene;
-#[path = "support/tree.rs"]
 mod tree;
 
 pub(crate) use command::{Finished, Running, Wellspring, until};

@@ -1,0 +1,57 @@
+//! `wellspring init`: a tree to begin with.
+
+use super::args::{Common, Format};
+use super::{Exit, Failure, answer, files};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+/// What is written, by path below the directory.
+const FILES: [(&str, &str); 4] = [
+    ("wellspring.toml", include_str!("init/wellspring.toml")),
+    ("workspaces/example.toml", include_str!("init/example.toml")),
+    ("schema/settings.schema.json", crate::manifest::SETTINGS_SCHEMA),
+    ("schema/workspace.schema.json", crate::manifest::WORKSPACE_SCHEMA),
+];
+
+/// The state is this machine's own.
+const IGNORED: &str = ".wellspring/";
+
+pub(super) fn run(common: &Common, into: Option<PathBuf>) -> Result<Exit, Failure> {
+    let dir = into.or_else(|| common.flags(None).dir).unwrap_or_else(|| ".".into());
+    if let Some((path, _)) = FILES.iter().find(|(path, _)| dir.join(path).symlink_metadata().is_ok()) {
+        return Err(Failure {
+            exit: Exit::Failed,
+            message: format!("{} stands there already; nothing was written", dir.join(path).display()),
+        });
+    }
+    let mut written = Vec::new();
+    for (path, text) in FILES {
+        files::create(&dir.join(path), text)?;
+        written.push(path);
+    }
+    if ignore(&dir)? {
+        written.push(".gitignore");
+    }
+    if common.format == Format::Json {
+        answer::write_json(&json!({ "format_version": 1, "written": written }));
+    } else {
+        for path in written {
+            answer::write(&format!("wrote  {}", dir.join(path).display()));
+        }
+        answer::write("\nName the platform in wellspring.toml, then `wellspring plan`.");
+    }
+    Ok(Exit::Done)
+}
+
+/// Adds the state folder to `.gitignore`. False when it stands there.
+fn ignore(dir: &Path) -> Result<bool, Failure> {
+    let path = dir.join(".gitignore");
+    let Ok(text) = std::fs::read_to_string(&path) else {
+        return files::create(&path, &format!("{IGNORED}\n")).map(|()| true);
+    };
+    if text.lines().any(|line| line.trim() == IGNORED) {
+        return Ok(false);
+    }
+    let gap = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+    files::replace(&path, &format!("{text}{gap}{IGNORED}\n")).map(|()| true)
+}

@@ -1,0 +1,190 @@
+//! `wellspring pull`: files from what is on the platform.
+
+use super::args::{Common, Format, PullArgs};
+use super::workplace::{Access, Workplace};
+use super::{Exit, Failure, answer, files};
+use crate::manifest::{Pulled, PulledWorkspace, plain_name, pulled};
+use crate::model::{DesiredUnit, ObservedSource, Scope, Unit, WorkspaceId};
+use crate::render::{escape, words};
+use serde_json::json;
+use std::collections::BTreeSet;
+
+/// What is to be pulled.
+struct Wanted {
+    unit: Unit,
+    alias: Option<String>,
+    /// One source; all that no file declares where it does not say.
+    source: Option<String>,
+}
+
+/// A file that was written, or nothing where all is declared.
+struct Written {
+    wanted: Wanted,
+    path: String,
+    pulled: Pulled,
+}
+
+pub(super) async fn run(common: &Common, args: &PullArgs) -> Result<Exit, Failure> {
+    let place = Workplace::open(common, None, Access::Read).await?;
+    if place.reading.has_errors() {
+        return Err(Failure {
+            exit: Exit::Invalid,
+            message: "what the files declare already is not known while they have errors; mend them first"
+                .to_owned(),
+        });
+    }
+    let mut written = Vec::new();
+    for wanted in wanted(&place, args)? {
+        written.extend(pull(&place, wanted, args.force).await?);
+    }
+    place.close().await;
+    tell(common, &written);
+    Ok(Exit::Done)
+}
+
+fn wanted(place: &Workplace, args: &PullArgs) -> Result<Vec<Wanted>, Failure> {
+    let scope = match &args.scope {
+        Some(scope) => Some(Scope::parse(scope).map_err(|error| Failure::usage(&error.to_string()))?),
+        None => None,
+    };
+    let aliases = &place.reading.aliases;
+    let alias_of = |unit: &Unit| {
+        let same = aliases.iter().filter(|(_, other)| other.workspace == unit.workspace);
+        same.max_by_key(|(_, other)| other.scope == unit.scope).map(|(alias, _)| alias.clone())
+    };
+    if args.what.is_empty() {
+        let declared = place.reading.desired.units.iter().map(|unit| unit.unit.clone());
+        let units: BTreeSet<Unit> = declared.chain(aliases.values().cloned()).collect();
+        if units.is_empty() {
+            return Err(Failure::usage(
+                "no workspace is named here or in the files; `wellspring pull WORKSPACE`",
+            ));
+        }
+        return Ok(units
+            .into_iter()
+            .map(|unit| Wanted { alias: alias_of(&unit), unit, source: None })
+            .collect());
+    }
+    args.what
+        .iter()
+        .map(|what| {
+            let (workspace, source) = match what.split_once('/') {
+                Some((workspace, source)) => (workspace, Some(source.to_owned())),
+                None => (what.as_str(), None),
+            };
+            let mut unit = match aliases.get(workspace) {
+                Some(unit) => unit.clone(),
+                None => {
+                    let id =
+                        WorkspaceId::parse(workspace).map_err(|error| Failure::usage(&error.to_string()))?;
+                    Unit { workspace: id, scope: Scope::default() }
+                }
+            };
+            // The one scope that the files declare there, unless another is asked for.
+            let mut declared =
+                place.reading.desired.units.iter().filter(|other| other.names().contains(&workspace));
+            if let (Some(one), None) = (declared.next(), declared.next()) {
+                unit = one.unit.clone();
+            }
+            if let Some(scope) = &scope {
+                unit.scope = scope.clone();
+            }
+            let named = aliases.contains_key(workspace).then(|| workspace.to_owned());
+            Ok(Wanted { alias: named.or_else(|| alias_of(&unit)), unit, source })
+        })
+        .collect()
+}
+
+/// `None` where nothing is left to be written.
+async fn pull(place: &Workplace, wanted: Wanted, force: bool) -> Result<Option<Written>, Failure> {
+    let rows = place.reader.list(&wanted.unit).await?;
+    let path = path(&wanted);
+    let target = place.settings.root.join(&path);
+    if !force && target.symlink_metadata().is_ok() {
+        return Err(Failure {
+            exit: Exit::Failed,
+            message: format!("{path} stands there already; `--force` overwrites it"),
+        });
+    }
+    let declared = place.reading.desired.units.iter().find(|unit| unit.unit == wanted.unit);
+    let elsewhere = |unit: &&DesiredUnit| -> Vec<(String, String)> {
+        let others = unit.sources.iter().filter(|source| *source.at.file != *path);
+        others.map(|source| (source.name.to_string(), source.key.to_string())).collect()
+    };
+    let others = declared.as_ref().map(elsewhere).unwrap_or_default();
+    let is_wanted = |row: &&ObservedSource| match &wanted.source {
+        Some(source) => row.name.as_str() == source,
+        None => !others.iter().any(|(name, _)| name == row.name.as_str()),
+    };
+    let mut chosen: Vec<&ObservedSource> = rows.iter().filter(is_wanted).collect();
+    chosen.sort_by(|a, b| a.name.cmp(&b.name));
+    if let Some(source) = &wanted.source {
+        let failed = |message: String| Failure { exit: Exit::Failed, message };
+        if chosen.is_empty() {
+            return Err(failed(format!("{} has no source {source:?}", wanted.unit)));
+        }
+        if others.iter().any(|(name, _)| name == source) {
+            return Err(failed(format!("the files declare {source:?} already")));
+        }
+    }
+    if chosen.is_empty() {
+        return Ok(None);
+    }
+    let taken = others.into_iter().map(|(_, key)| key).collect();
+    let alias =
+        wanted.alias.as_deref().and_then(|alias| Some((alias, &place.reading.aliases.get(alias)?.scope)));
+    let pulled = pulled(&PulledWorkspace { unit: &wanted.unit, alias }, &chosen, &taken);
+    if force {
+        if let Some(folder) = target.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        files::replace(&target, &pulled.text)?;
+    } else {
+        files::create(&target, &pulled.text)?;
+    }
+    Ok(Some(Written { wanted, path, pulled }))
+}
+
+/// `workspaces/WORKSPACE[-SCOPE][.SOURCE].toml`, of names that are safe in a path.
+fn path(wanted: &Wanted) -> String {
+    let label = wanted.alias.as_deref().unwrap_or(wanted.unit.workspace.as_str());
+    let mut name = plain_name(label).unwrap_or_else(|| "workspace".to_owned());
+    if wanted.alias.is_none() && wanted.unit.scope != Scope::default() {
+        name.push_str(&format!("-{}", plain_name(wanted.unit.scope.as_str()).unwrap_or_default()));
+    }
+    if let Some(source) = &wanted.source {
+        name.push_str(&format!(".{}", plain_name(source).unwrap_or_else(|| "source".to_owned())));
+    }
+    format!("workspaces/{name}.toml")
+}
+
+fn tell(common: &Common, written: &[Written]) {
+    if common.format == Format::Json {
+        let files: Vec<_> = written
+            .iter()
+            .map(|written| {
+                json!({
+                    "file": written.path,
+                    "workspace_id": written.wanted.unit.workspace,
+                    "scope": written.wanted.unit.scope,
+                    "sources": written.pulled.sources,
+                    "unreadable": written.pulled.unreadable,
+                    "variables": written.pulled.variables,
+                })
+            })
+            .collect();
+        return answer::write_json(&json!({ "format_version": 1, "files": files }));
+    }
+    if written.is_empty() {
+        answer::write("Nothing to pull: the files declare all there is.");
+    }
+    for Written { path, pulled, .. } in written {
+        answer::write(&format!("wrote  {path}: {}", words::count(pulled.sources.len(), "source")));
+        for what in &pulled.unreadable {
+            answer::write(&format!("  not readable: {}", escape::terminal(what)));
+        }
+        for variable in &pulled.variables {
+            answer::write(&format!("  to be set:    {variable}"));
+        }
+    }
+}

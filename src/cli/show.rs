@@ -1,0 +1,70 @@
+//! `wellspring show`: what sources say in the end, and where each value is written. Offline.
+
+use super::args::{Common, Format, Selection, ShowArgs};
+use super::select::Selector;
+use super::{Exit, Failure, answer, workplace};
+use crate::manifest::EffectiveValue;
+use crate::render::escape;
+use serde_json::json;
+
+/// Longer values push the places out of sight for all.
+const WIDEST: usize = 60;
+
+pub(super) fn run(common: &Common, args: &ShowArgs) -> Result<Exit, Failure> {
+    let selection = Selection { workspace: args.workspace.clone(), source: args.sources.clone() };
+    let selector = Selector::new(&selection)?;
+    let settings = workplace::resolve(common, None)?;
+    let reading = workplace::read(&settings)?;
+    workplace::tell_diagnostics(common, &reading);
+    let mut shown = Vec::new();
+    for unit in reading.desired.units.iter().filter(|unit| selector.unit(unit)) {
+        for source in unit.sources.iter().filter(|source| selector.source(unit, &source.key, &source.name)) {
+            shown.push((unit, source, reading.effective(source).unwrap_or_default()));
+        }
+    }
+    if shown.is_empty() && !selector.selects_everything() && !reading.has_errors() {
+        return Err(Failure::usage("no declared workspace or source has this name"));
+    }
+    if common.format == Format::Json {
+        let sources: Vec<_> = shown
+            .iter()
+            .map(|(unit, source, values)| {
+                json!({
+                    "workspace": unit.label(),
+                    "workspace_id": unit.workspace(),
+                    "scope": unit.scope(),
+                    "source": source.key,
+                    "name": source.name,
+                    "file": source.at.file,
+                    "line": source.at.line,
+                    "values": values,
+                })
+            })
+            .collect();
+        answer::write_json(&json!({ "format_version": 1, "sources": sources }));
+    } else {
+        for (n, (unit, source, values)) in shown.iter().enumerate() {
+            let gap = if n > 0 { "\n" } else { "" };
+            let name = escape::terminal(&format!("{}/{}", unit.label(), source.key));
+            answer::write(&format!(
+                "{gap}{name}  {}\n{}",
+                escape::terminal(&source.at.to_string()),
+                table(values)
+            ));
+        }
+    }
+    Ok(Exit::Invalid.when(reading.has_errors()))
+}
+
+fn table(values: &[EffectiveValue]) -> String {
+    let lines: Vec<(String, String)> = values
+        .iter()
+        .map(|value| {
+            let line = format!("{} = {}", escape::terminal(&value.path), escape::terminal(&value.value));
+            (line, escape::terminal(&value.from.to_string()))
+        })
+        .collect();
+    let width = lines.iter().map(|(line, _)| line.chars().count()).filter(|width| *width <= WIDEST).max();
+    let width = width.unwrap_or_default();
+    lines.iter().map(|(line, from)| format!("  {line:width$}  {from}\n")).collect()
+}

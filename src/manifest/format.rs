@@ -1,0 +1,173 @@
+//! One look for every file, which the common TOML formatters leave as it is.
+//!
+//! The order of keys and tables is the author's, and comments stay with what stands below them. The
+//! rules:
+//!
+//! - tables of one table stand together, in the order of first mention (`[a]`, `[b]`, `[a.c]` become `[a]`,
+//!   `[a.c]`, `[b]`), and so do dotted keys that no blank line parts;
+//! - a comment at the end of a line goes on a line of its own above it;
+//! - no indentation, one blank around `=`, none around dots and brackets, `{ a = 1 }`;
+//! - one blank line above each header (above its comments), none below it; else at most one;
+//! - a list stands on one line where that has at most 80 columns and holds no comment, else one element
+//!   to a line, indented by two, with a comma after the last;
+//! - `"basic"` strings and keys where `'literal'` ones say the same; `T` between a date and a time;
+//! - a blank after the `#` of a comment, and a blank line after a `#:schema` line.
+
+mod order;
+mod pieces;
+
+use super::document::Document;
+use super::findings::Findings;
+use super::parse;
+use pieces::{Element, Line, Value};
+use std::sync::Arc;
+
+/// The width up to which a list stands on one line.
+const WIDTH: usize = 80;
+
+/// The text in its one look; formatting that again changes nothing. `None` when it is not TOML that
+/// [`read`](super::read) accepts.
+#[must_use]
+pub fn format(text: &str) -> Option<String> {
+    let documents = [Document::new(Arc::from(""), text)];
+    let mut findings = Findings::new(&documents);
+    parse::parse(0, &mut findings)?;
+    if findings.count() > 0 {
+        return None;
+    }
+    let formatted = print(&order::grouped(pieces::read(text)));
+    // Whatever it looks like, it must say the same.
+    let same = || Some(toml::from_str::<toml::Table>(text).ok()? == toml::from_str(&formatted).ok()?);
+    same()?.then_some(formatted)
+}
+
+fn print(lines: &[Line<'_>]) -> String {
+    let mut out = String::new();
+    let mut blank = false;
+    let mut after_header = false;
+    for (n, line) in lines.iter().enumerate() {
+        if matches!(line, Line::Blank) {
+            blank = true;
+            continue;
+        }
+        let wanted = (blank && !after_header) || opens_table(&lines[n..]) && !is_attached(&lines[..n]);
+        if wanted && !out.is_empty() {
+            out.push('\n');
+        }
+        (blank, after_header) = (false, false);
+        match line {
+            Line::Blank => {}
+            Line::Comment(text) => {
+                out.push_str(&comment(text));
+                out.push('\n');
+                blank = is_directive(text);
+            }
+            Line::Header(header, _) => {
+                out.push_str(header);
+                out.push('\n');
+                after_header = true;
+            }
+            Line::Entry(key, _, value) => {
+                let entry = format!("{key} = ");
+                let mut one_line = entry.clone();
+                write(value, None, &mut one_line);
+                if one_line.chars().count() > WIDTH || must_break(value) {
+                    out.push_str(&entry);
+                    write(value, Some(0), &mut out);
+                } else {
+                    out.push_str(&one_line);
+                }
+                out.push('\n');
+            }
+        }
+    }
+    out
+}
+
+/// Do these lines begin with a header, or with comments directly above one?
+fn opens_table(lines: &[Line<'_>]) -> bool {
+    let below = lines.iter().find(|line| !matches!(line, Line::Comment(_)));
+    matches!(below, Some(Line::Header(..)))
+}
+
+/// Is the line after these a comment's or header's that follows a comment directly?
+fn is_attached(before: &[Line<'_>]) -> bool {
+    matches!(before.last(), Some(Line::Comment(_)))
+}
+
+fn comment(text: &str) -> String {
+    let text = text.trim_end();
+    let (marks, said) = text.split_at(text.len() - text.trim_start_matches('#').len());
+    match said.chars().next() {
+        Some(' ') | None => text.to_owned(),
+        _ if is_directive(text) => text.to_owned(),
+        Some('\t') => format!("{marks} {}", &said[1..]),
+        Some(_) => format!("{marks} {said}"),
+    }
+}
+
+/// Is the comment for an editor, not for people?
+fn is_directive(comment: &str) -> bool {
+    comment.starts_with("#:schema")
+}
+
+/// Does a list in the value hold a comment?
+fn must_break(value: &Value<'_>) -> bool {
+    match value {
+        Value::Scalar(_) => false,
+        Value::List(elements) => elements.iter().any(|element| match element {
+            Element::Comment(_) => true,
+            Element::Value(value) => must_break(value),
+        }),
+        Value::Table(entries) => entries.iter().any(|(_, value)| must_break(value)),
+    }
+}
+
+/// Writes the value: on one line, or with its lists broken, themselves at `depth`.
+fn write(value: &Value<'_>, depth: Option<usize>, out: &mut String) {
+    match value {
+        Value::Scalar(text) => out.push_str(text),
+        Value::List(elements) if elements.is_empty() => out.push_str("[]"),
+        Value::List(elements) => match depth {
+            None => {
+                out.push('[');
+                for (n, element) in elements.iter().enumerate() {
+                    out.push_str(if n > 0 { ", " } else { "" });
+                    if let Element::Value(value) = element {
+                        write(value, None, out);
+                    }
+                }
+                out.push(']');
+            }
+            Some(depth) => write_broken(elements, depth, out),
+        },
+        Value::Table(entries) if entries.is_empty() => out.push_str("{}"),
+        Value::Table(entries) => {
+            out.push_str("{ ");
+            for (n, (key, value)) in entries.iter().enumerate() {
+                out.push_str(if n > 0 { ", " } else { "" });
+                out.push_str(key);
+                out.push_str(" = ");
+                write(value, depth, out);
+            }
+            out.push_str(" }");
+        }
+    }
+}
+
+fn write_broken(elements: &[Element<'_>], depth: usize, out: &mut String) {
+    out.push_str("[\n");
+    for element in elements {
+        out.push_str(&"  ".repeat(depth + 1));
+        match element {
+            Element::Comment(text) => out.push_str(&comment(text)),
+            Element::Value(value) => {
+                write(value, Some(depth + 1), out);
+                out.push(',');
+            }
+        }
+        out.push('\n');
+    }
+    out.push_str(&"  ".repeat(depth));
+    out.push(']');
+}

@@ -1,0 +1,102 @@
+//! Tables of one table stand together, and so do dotted keys of one key; else the order is the author's.
+
+use super::pieces::Line;
+use std::collections::HashMap;
+
+/// A header or an entry with the comments directly above it and what follows up to the next.
+struct Block<'a> {
+    /// The parts of its name.
+    parts: Vec<String>,
+    lines: Vec<Line<'a>>,
+}
+
+/// Brings what belongs together, in the order of first mention, a table before those in it.
+pub(super) fn grouped(lines: Vec<Line<'_>>) -> Vec<Line<'_>> {
+    // Elements of a list of tables have no names of their own to be told apart by.
+    if lines.iter().any(|line| matches!(line, Line::Header(header, _) if header.starts_with("[["))) {
+        return lines;
+    }
+    let (top, tables) = blocks(lines, |line| match line {
+        Line::Header(_, parts) => Some(parts.clone()),
+        _ => None,
+    });
+    let tables = sorted(tables).into_iter().map(|table| table.lines);
+    std::iter::once(top).chain(tables).flat_map(entries).collect()
+}
+
+/// The same for the entries of one table. A blank line parts groups that the author made.
+fn entries(lines: Vec<Line<'_>>) -> Vec<Line<'_>> {
+    let mut out = Vec::new();
+    let mut group = Vec::new();
+    for line in lines {
+        let parts = matches!(line, Line::Blank | Line::Header(..));
+        group.push(line);
+        if parts {
+            out.extend(group_of_entries(std::mem::take(&mut group)));
+        }
+    }
+    out.extend(group_of_entries(group));
+    out
+}
+
+fn group_of_entries(lines: Vec<Line<'_>>) -> Vec<Line<'_>> {
+    if lines.iter().all(|line| !matches!(line, Line::Entry(_, parts, _) if parts.len() > 1)) {
+        return lines;
+    }
+    let (top, mut entries) = blocks(lines, |line| match line {
+        Line::Entry(_, parts, _) => Some(parts.clone()),
+        _ => None,
+    });
+    // Comments below the last entry, and the blank line, stay at the end.
+    let end = entries.last_mut().map(|last| last.lines.split_off(own(&last.lines))).unwrap_or_default();
+    let entries = sorted(entries).into_iter().flat_map(|entry| entry.lines);
+    top.into_iter().chain(entries).chain(end).collect()
+}
+
+/// How many lines belong to an entry: its comments and itself.
+fn own(lines: &[Line<'_>]) -> usize {
+    lines.iter().position(|line| matches!(line, Line::Entry(..))).map_or(lines.len(), |at| at + 1)
+}
+
+/// What stands above the first, and the blocks that begin with a line of some name.
+fn blocks<'a>(
+    lines: Vec<Line<'a>>,
+    name: impl Fn(&Line<'a>) -> Option<Vec<String>>,
+) -> (Vec<Line<'a>>, Vec<Block<'a>>) {
+    let mut top = Vec::new();
+    let mut blocks: Vec<Block<'a>> = Vec::new();
+    for line in lines {
+        let parts = name(&line);
+        let current = blocks.last_mut().map_or(&mut top, |block| &mut block.lines);
+        match parts {
+            Some(parts) => {
+                let mut own = current.split_off(attached(current));
+                own.push(line);
+                blocks.push(Block { parts, lines: own });
+            }
+            None => current.push(line),
+        }
+    }
+    (top, blocks)
+}
+
+/// Where the comments begin that stand directly above what follows these lines.
+fn attached(lines: &[Line<'_>]) -> usize {
+    let is_comment = |line: &&Line<'_>| matches!(line, Line::Comment(text) if !super::is_directive(text));
+    lines.len() - lines.iter().rev().take_while(is_comment).count()
+}
+
+fn sorted(mut blocks: Vec<Block<'_>>) -> Vec<Block<'_>> {
+    let mut first: HashMap<Vec<String>, usize> = HashMap::new();
+    for (n, block) in blocks.iter().enumerate() {
+        for length in 1..=block.parts.len() {
+            first.entry(block.parts[..length].to_vec()).or_insert(n);
+        }
+    }
+    blocks.sort_by_cached_key(|block| -> Vec<usize> {
+        (1..=block.parts.len())
+            .map(|length| first.get(&block.parts[..length]).copied().unwrap_or(0))
+            .collect()
+    });
+    blocks
+}

@@ -1,0 +1,226 @@
+//! A file as lines and values with their comments, from the tokens of a text that is known to be TOML.
+
+use toml_parser::lexer::TokenKind;
+
+/// A line, or an entry over several.
+pub(super) enum Line<'a> {
+    /// Nothing.
+    Blank,
+    /// With its `#`.
+    Comment(&'a str),
+    /// `[table]` or `[[list]]`, and the parts of its name.
+    Header(String, Vec<String>),
+    /// A key, its parts, and the value.
+    Entry(String, Vec<String>, Value<'a>),
+}
+
+/// A value as it is written.
+pub(super) enum Value<'a> {
+    /// A string, number, date or boolean.
+    Scalar(String),
+    /// `[…]`
+    List(Vec<Element<'a>>),
+    /// `{…}`
+    Table(Vec<(String, Value<'a>)>),
+}
+
+/// What stands in a list.
+pub(super) enum Element<'a> {
+    /// With its `#`.
+    Comment(&'a str),
+    /// An element.
+    Value(Value<'a>),
+}
+
+/// The lines of a text. What is not TOML is read as something or other.
+pub(super) fn read(text: &str) -> Vec<Line<'_>> {
+    let source = toml_parser::Source::new(text);
+    let tokens = source
+        .lex()
+        .map(|token| (token.kind(), &text[token.span().start()..token.span().end()]))
+        .take_while(|(kind, _)| *kind != TokenKind::Eof)
+        .collect();
+    let mut tokens = Tokens { tokens, at: 0 };
+    let mut lines = Vec::new();
+    loop {
+        tokens.skip_blanks();
+        match tokens.peek() {
+            None => return lines,
+            Some(TokenKind::Newline) => {
+                tokens.next();
+                lines.push(Line::Blank);
+            }
+            Some(TokenKind::Comment) => {
+                lines.extend(tokens.next().map(Line::Comment));
+                tokens.end_line();
+            }
+            Some(TokenKind::LeftSquareBracket) => {
+                let (header, parts) = tokens.name(&[TokenKind::Newline, TokenKind::Comment]);
+                lines.extend(tokens.end_line().map(Line::Comment));
+                lines.push(Line::Header(header, parts));
+            }
+            Some(_) => {
+                let (key, parts) = tokens.name(&[TokenKind::Equals, TokenKind::Newline]);
+                tokens.next();
+                let entry = Line::Entry(key, parts, tokens.value());
+                lines.extend(tokens.end_line().map(Line::Comment));
+                lines.push(entry);
+            }
+        }
+    }
+}
+
+struct Tokens<'a> {
+    tokens: Vec<(TokenKind, &'a str)>,
+    at: usize,
+}
+
+impl<'a> Tokens<'a> {
+    fn peek(&self) -> Option<TokenKind> {
+        self.tokens.get(self.at).map(|(kind, _)| *kind)
+    }
+
+    fn next(&mut self) -> Option<&'a str> {
+        let (_, text) = self.tokens.get(self.at)?;
+        self.at += 1;
+        Some(text)
+    }
+
+    fn skip_blanks(&mut self) {
+        while self.peek() == Some(TokenKind::Whitespace) {
+            self.at += 1;
+        }
+    }
+
+    /// Takes what is left of the line; its comment.
+    fn end_line(&mut self) -> Option<&'a str> {
+        let mut comment = None;
+        while let Some(kind) = self.peek() {
+            let text = self.next();
+            match kind {
+                TokenKind::Newline => break,
+                TokenKind::Comment => comment = text,
+                _ => {}
+            }
+        }
+        comment
+    }
+
+    /// A key or a header, up to one of these, and its parts.
+    fn name(&mut self, until: &[TokenKind]) -> (String, Vec<String>) {
+        let mut name = String::new();
+        let mut parts = vec![String::new()];
+        while let Some(kind) = self.peek().filter(|kind| !until.contains(kind)) {
+            let text = self.next().unwrap_or_default();
+            let text = match kind {
+                TokenKind::Whitespace => continue,
+                TokenKind::LiteralString => basic(text),
+                _ => text.to_owned(),
+            };
+            name.push_str(&text);
+            match (kind, parts.last_mut()) {
+                (TokenKind::LeftSquareBracket | TokenKind::RightSquareBracket, _) => {}
+                (TokenKind::Dot, _) => parts.push(String::new()),
+                (_, Some(part)) => part.push_str(text.trim_matches('"')),
+                (_, None) => {}
+            }
+        }
+        (name, parts)
+    }
+
+    fn value(&mut self) -> Value<'a> {
+        self.skip_blanks();
+        match self.peek() {
+            Some(TokenKind::LeftSquareBracket) => self.list(),
+            Some(TokenKind::LeftCurlyBracket) => self.table(),
+            _ => self.scalar(),
+        }
+    }
+
+    fn list(&mut self) -> Value<'a> {
+        self.next();
+        let mut elements = Vec::new();
+        // The elements that begin on this line: its comment goes above them.
+        let mut this_line = 0;
+        while let Some(kind) = self.peek() {
+            match kind {
+                TokenKind::RightSquareBracket => {
+                    self.next();
+                    break;
+                }
+                TokenKind::Comment => {
+                    let at = elements.len() - this_line;
+                    elements.splice(at..at, self.next().map(Element::Comment));
+                }
+                TokenKind::Newline => {
+                    self.next();
+                    this_line = 0;
+                }
+                TokenKind::Whitespace | TokenKind::Comma => {
+                    self.next();
+                }
+                _ => {
+                    let before = self.at;
+                    elements.push(Element::Value(self.value()));
+                    // What is no value, an `=` say, is passed over.
+                    self.at = self.at.max(before + 1);
+                    this_line += 1;
+                }
+            }
+        }
+        Value::List(elements)
+    }
+
+    fn table(&mut self) -> Value<'a> {
+        self.next();
+        let mut entries = Vec::new();
+        while let Some(kind) = self.peek() {
+            match kind {
+                TokenKind::RightCurlyBracket => {
+                    self.next();
+                    break;
+                }
+                TokenKind::Whitespace | TokenKind::Comma | TokenKind::Newline | TokenKind::Comment => {
+                    self.next();
+                }
+                _ => {
+                    let (key, _) = self.name(&[TokenKind::Equals, TokenKind::Newline]);
+                    self.next();
+                    entries.push((key, self.value()));
+                }
+            }
+        }
+        Value::Table(entries)
+    }
+
+    /// Numbers and dates are several tokens: `1.5`, `2027-01-31 10:00:00`.
+    fn scalar(&mut self) -> Value<'a> {
+        const ENDS: [TokenKind; 5] = [
+            TokenKind::Comma,
+            TokenKind::Newline,
+            TokenKind::Comment,
+            TokenKind::RightSquareBracket,
+            TokenKind::RightCurlyBracket,
+        ];
+        let first = self.peek();
+        let mut text = String::new();
+        while self.peek().is_some_and(|kind| !ENDS.contains(&kind)) {
+            text.push_str(self.next().unwrap_or_default());
+        }
+        let text = text.trim_end();
+        Value::Scalar(match first {
+            Some(TokenKind::LiteralString) => basic(text),
+            Some(TokenKind::Atom) if text.as_bytes().get(4) == Some(&b'-') => text.replace([' ', 't'], "T"),
+            _ => text.to_owned(),
+        })
+    }
+}
+
+/// A literal string as a basic one, where both say the same.
+fn basic(literal: &str) -> String {
+    let inner = literal.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
+    match inner.filter(|inner| !inner.contains(['"', '\\'])) {
+        Some(inner) => format!("\"{inner}\""),
+        None => literal.to_owned(),
+    }
+}

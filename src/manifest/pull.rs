@@ -1,0 +1,150 @@
+//! What stands on the platform as a file: references in the place of secrets, and a `# TODO` for what the
+//! platform does not show or a file cannot say.
+//!
+//! Names and values come from the platform and are trusted with nothing: they are quoted, no text of theirs
+//! becomes a reference, and a source that would not read as it was meant is left out with a note.
+
+mod values;
+
+use super::{SourceFile, format, read};
+use crate::model::{ObservedSource, Scope, SourceName, Unit};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use values::{Notes, key as toml_key, quoted};
+
+/// A file to be written.
+#[derive(Debug, Clone)]
+pub struct Pulled {
+    /// The text; it reads without errors.
+    pub text: String,
+    /// The names of the sources in it.
+    pub sources: Vec<SourceName>,
+    /// What could not be read, as `SOURCE: PATH`, or not be written.
+    pub unreadable: Vec<String>,
+    /// The variables that the references name.
+    pub variables: BTreeSet<String>,
+}
+
+/// The workspace as the file is to name it.
+#[derive(Debug, Clone)]
+pub struct PulledWorkspace<'a> {
+    /// The workspace and scope.
+    pub unit: &'a Unit,
+    /// Its alias and the scope that goes with it, where `wellspring.toml` has one.
+    pub alias: Option<(&'a str, &'a Scope)>,
+}
+
+/// Writes a file that declares these rows. `taken` are keys that other files use in this workspace.
+#[must_use]
+pub fn pulled(workspace: &PulledWorkspace<'_>, rows: &[&ObservedSource], taken: &BTreeSet<String>) -> Pulled {
+    let mut out = Pulled {
+        text: String::new(),
+        sources: Vec::new(),
+        unreadable: Vec::new(),
+        variables: BTreeSet::new(),
+    };
+    let (header, usual) = match workspace.alias {
+        Some((alias, scope)) => (format!("[workspace]\nuse = {}\n", quoted(alias)), scope.clone()),
+        None => {
+            (format!("[workspace]\nid = {}\n", quoted(workspace.unit.workspace.as_str())), Scope::default())
+        }
+    };
+    let label = workspace.alias.map_or(workspace.unit.workspace.as_str(), |(alias, _)| alias);
+    let mut body = String::new();
+    let mut taken = taken.clone();
+    let mut names: BTreeSet<&SourceName> = BTreeSet::new();
+    for row in rows {
+        if !names.insert(&row.name) {
+            out.unreadable.push(format!("{}: the platform has several of this name", row.name));
+            continue;
+        }
+        let key = free_key(row.name.as_str(), &taken);
+        let (block, notes) = source(label, &key, row);
+        if reads(&block) {
+            body.push_str(&block);
+            out.sources.push(row.name.clone());
+            taken.insert(key);
+            out.unreadable.extend(notes.unreadable.into_iter().map(|path| format!("{}: {path}", row.name)));
+            out.variables.extend(notes.variables);
+        } else {
+            body.push_str(&format!(
+                "\n# TODO {}: what stands there cannot be said in a file\n",
+                quoted(row.name.as_str())
+            ));
+            out.unreadable.push(format!("{}: cannot be said in a file", row.name));
+        }
+    }
+    if out.sources.is_empty() {
+        out.text.push_str("sources = {}\n\n");
+    }
+    out.text.push_str(&header);
+    if workspace.unit.scope != usual {
+        out.text.push_str(&format!("scope = {}\n", quoted(workspace.unit.scope.as_str())));
+    }
+    out.text.push_str(&body);
+    out.text = format(&out.text).unwrap_or(out.text);
+    out
+}
+
+/// A name as a key or as part of a file's name: letters, digits, `_` and `-`; `None` when nothing is left.
+#[must_use]
+pub fn plain_name(name: &str) -> Option<String> {
+    const LONGEST: usize = 60;
+    let mut plain = String::new();
+    for c in name.chars().take(LONGEST) {
+        match c {
+            c if c.is_ascii_alphanumeric() || c == '-' => plain.push(c.to_ascii_lowercase()),
+            _ if plain.is_empty() || plain.ends_with('_') => {}
+            _ => plain.push('_'),
+        }
+    }
+    let plain = plain.trim_matches(['_', '-']);
+    (!plain.is_empty()).then(|| plain.to_owned())
+}
+
+/// The name itself where it can be a bare key, else something near to it that is not taken.
+fn free_key(name: &str, taken: &BTreeSet<String>) -> String {
+    let bare =
+        name.len() <= 60 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+    let wanted = if bare { name.to_owned() } else { plain_name(name).unwrap_or_else(|| "source".to_owned()) };
+    let numbered = (2..).map(|n| format!("{wanted}_{n}"));
+    std::iter::once(wanted.clone()).chain(numbered).find(|key| !taken.contains(key)).unwrap_or(wanted)
+}
+
+fn source(label: &str, key: &str, row: &ObservedSource) -> (String, Notes) {
+    let mut notes = Notes::new(&format!("{label}_{key}"));
+    let table = format!("sources.{}", toml_key(key));
+    let mut text = format!("\n[{table}]\n");
+    match row.kind.as_deref().filter(|kind| !kind.is_empty()) {
+        Some(kind) => text.push_str(&format!("type = {}\n", quoted(&values::literal(kind)))),
+        None => {
+            notes.unreadable.push("type".to_owned());
+            text.push_str("# TODO the platform does not show its type\ntype = \"unknown\"\n");
+        }
+    }
+    if key != row.name.as_str() {
+        text.push_str(&format!("name = {}\n", quoted(row.name.as_str())));
+    }
+    let metadata = row.echo.metadata.as_ref().and_then(|metadata| metadata.as_object());
+    if let Some(metadata) = metadata.filter(|metadata| !metadata.is_empty()) {
+        text.push_str(&format!("\n[{table}.metadata]\n{}", notes.metadata(metadata)));
+    }
+    text.push_str(&format!("\n[{table}.connection_config]\n"));
+    match row.echo.connection_config.as_ref().and_then(|config| config.as_object()) {
+        Some(config) => text.push_str(&notes.config(config)),
+        None => {
+            notes.unreadable.push("connection_config".to_owned());
+            text.push_str("# TODO the platform does not show how it connects\n");
+        }
+    }
+    (text, notes)
+}
+
+/// Does the block read without errors, alone in a file?
+fn reads(block: &str) -> bool {
+    let text = format!("[workspace]\nid = \"w\"\n{block}");
+    let file = SourceFile { path: Arc::from("pulled.toml"), text: Ok(&text) };
+    let reading = read(&[file], &|_| None);
+    reading.diagnostics.is_empty()
+        && reading.desired.units.iter().map(|unit| unit.sources.len()).sum::<usize>() == 1
+}

@@ -1,0 +1,229 @@
+//! JSON values as TOML, without their secrets.
+
+use crate::manifest::references::TOKEN_VARIABLE;
+use crate::manifest::values::OURS;
+use crate::model::{is_masked, looks_secret};
+use serde_json::{Map, Value};
+use std::collections::BTreeSet;
+
+/// Nested deeper is no configuration.
+const DEEPEST: usize = 12;
+
+/// What is noted about one source while it is written.
+pub(super) struct Notes {
+    /// What the names of variables begin with.
+    prefix: String,
+    /// Paths that could not be read, or not be written.
+    pub(super) unreadable: Vec<String>,
+    /// The variables that references name.
+    pub(super) variables: BTreeSet<String>,
+}
+
+/// Why a value is not written.
+struct Unsaid(&'static str);
+
+const HIDDEN: Unsaid = Unsaid("the platform does not show it");
+
+impl Notes {
+    pub(super) fn new(prefix: &str) -> Self {
+        Self { prefix: prefix.to_owned(), unreadable: Vec::new(), variables: BTreeSet::new() }
+    }
+
+    /// The lines of `connection_config`.
+    pub(super) fn config(&mut self, config: &Map<String, Value>) -> String {
+        let mut lines = String::new();
+        for (name, value) in config {
+            let ours =
+                OURS.contains(&name.as_str()) || name == "test" && value.get("before_connect").is_some();
+            let written = match ours {
+                true => Err(Unsaid("a key of this name belongs to wellspring in a file")),
+                false => self.value(&[name], value, 0),
+            };
+            self.line("connection_config", name, written, &mut lines);
+        }
+        lines
+    }
+
+    /// The lines of `metadata`, which holds no references.
+    pub(super) fn metadata(&mut self, metadata: &Map<String, Value>) -> String {
+        let mut lines = String::new();
+        for (name, value) in metadata {
+            self.line("metadata", name, plain(name, value, 0), &mut lines);
+        }
+        lines
+    }
+
+    fn line(&mut self, table: &str, name: &str, written: Result<String, Unsaid>, lines: &mut String) {
+        match written {
+            Ok(written) => lines.push_str(&format!("{} = {written}\n", key(name))),
+            Err(Unsaid(why)) => {
+                self.unreadable.push(format!("{table}.{}", key(name)));
+                lines.push_str(&format!("# TODO {}: {why}\n", key(name)));
+            }
+        }
+    }
+
+    fn value(&mut self, path: &[&str], value: &Value, depth: usize) -> Result<String, Unsaid> {
+        if depth > DEEPEST {
+            return Err(Unsaid("it is nested too deeply"));
+        }
+        let secret = path.iter().any(|key| seems_secret(key));
+        match value {
+            Value::Object(fields) => {
+                if fields.len() == 1 && fields.get("secret").is_some_and(Value::is_string) {
+                    return Err(Unsaid("a file would take it for a reference"));
+                }
+                let mut entries = Vec::new();
+                for (name, value) in fields {
+                    let path: Vec<&str> = path.iter().copied().chain([name.as_str()]).collect();
+                    entries.push(format!("{} = {}", key(name), self.value(&path, value, depth + 1)?));
+                }
+                Ok(table(&entries))
+            }
+            Value::Array(items) => {
+                let mut elements = Vec::new();
+                for (n, item) in items.iter().enumerate() {
+                    let n = n.to_string();
+                    let path: Vec<&str> = path.iter().copied().chain([n.as_str()]).collect();
+                    elements.push(self.value(&path, item, depth + 1)?);
+                }
+                Ok(format!("[{}]", elements.join(", ")))
+            }
+            Value::Null if secret => Ok(self.reference(path)),
+            Value::String(_) | Value::Number(_) if secret => Ok(self.reference(path)),
+            Value::String(text) if !is_masked(value) => match without_password(text) {
+                Shown::AsItIs => Ok(quoted(&literal(text))),
+                Shown::Around(before, after) => {
+                    let name = self.variable(path, "PASSWORD");
+                    Ok(quoted(&format!("{}${{{name}}}{}", literal(before), literal(after))))
+                }
+                Shown::Not => Ok(self.reference(path)),
+            },
+            other => scalar(other),
+        }
+    }
+
+    fn reference(&mut self, path: &[&str]) -> String {
+        format!("\"${{{}}}\"", self.variable(path, ""))
+    }
+
+    fn variable(&mut self, path: &[&str], last: &str) -> String {
+        const LONGEST: usize = 200;
+        let parts = std::iter::once(self.prefix.as_str()).chain(path.iter().copied());
+        let parts = parts.chain(Some(last).filter(|last| !last.is_empty()));
+        let name: String = parts.collect::<Vec<_>>().join("_");
+        let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
+        let mut name: String = name.chars().map(plain).take(LONGEST).collect();
+        if name.starts_with(|first: char| first.is_ascii_digit()) || name == TOKEN_VARIABLE {
+            name.insert_str(0, "SOURCE_");
+        }
+        self.variables.insert(name.clone());
+        name
+    }
+}
+
+/// A value that may hold no reference.
+fn plain(name: &str, value: &Value, depth: usize) -> Result<String, Unsaid> {
+    if depth > DEEPEST {
+        return Err(Unsaid("it is nested too deeply"));
+    }
+    if seems_secret(name) {
+        return Err(Unsaid("it looks like a secret"));
+    }
+    match value {
+        Value::Object(fields) => {
+            let entries = fields
+                .iter()
+                .map(|(name, value)| Ok(format!("{} = {}", key(name), plain(name, value, depth + 1)?)))
+                .collect::<Result<Vec<_>, _>>()?;
+            Ok(table(&entries))
+        }
+        Value::Array(items) => {
+            let elements =
+                items.iter().map(|item| plain("", item, depth + 1)).collect::<Result<Vec<_>, _>>()?;
+            Ok(format!("[{}]", elements.join(", ")))
+        }
+        other => scalar(other),
+    }
+}
+
+fn scalar(value: &Value) -> Result<String, Unsaid> {
+    match value {
+        value if is_masked(value) => Err(HIDDEN),
+        Value::Bool(value) => Ok(value.to_string()),
+        Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(whole), _) => Ok(whole.to_string()),
+            (None, Some(float)) if number.is_f64() => Ok(format!("{float:?}")),
+            _ => Err(Unsaid("the number is too large")),
+        },
+        Value::String(text) => Ok(quoted(&literal(text))),
+        _ => Err(HIDDEN),
+    }
+}
+
+/// Rather too much counts as secret here than too little: `tokens` as well.
+fn seems_secret(key: &str) -> bool {
+    looks_secret(key) || looks_secret(key.trim_end_matches(['s', 'S']))
+}
+
+/// How much of a text may be written.
+enum Shown<'t> {
+    AsItIs,
+    /// What stands before and after a password.
+    Around(&'t str, &'t str),
+    Not,
+}
+
+/// Finds the password in `scheme://user:password@…`, and in `key=value` pairs.
+fn without_password(text: &str) -> Shown<'_> {
+    let pairs = text.split(['&', ';', '?', '#', ',', ' ', '\t', '\n']);
+    if pairs
+        .filter_map(|pair| pair.split_once('='))
+        .any(|(key, value)| seems_secret(key) && !value.is_empty())
+    {
+        return Shown::Not;
+    }
+    let Some(scheme) = text.find("://") else { return Shown::AsItIs };
+    let rest = &text[scheme + 3..];
+    // A password may hold a `/` or an `@` unescaped: rather too much counts as password than too little.
+    let Some(at) = rest.rfind('@') else { return Shown::AsItIs };
+    let Some(colon) = rest[..at].find(':') else { return Shown::AsItIs };
+    match rest.matches("://").count() {
+        0 => Shown::Around(&text[..scheme + 3 + colon + 1], &text[scheme + 3 + at..]),
+        _ => Shown::Not,
+    }
+}
+
+fn table(entries: &[String]) -> String {
+    if entries.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", entries.join(", ")) }
+}
+
+/// The text as it is written where `${…}` would be a reference.
+pub(super) fn literal(text: &str) -> String {
+    text.replace("${", "$${")
+}
+
+/// A key, quoted where it must be.
+pub(super) fn key(name: &str) -> String {
+    let bare =
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+    if bare { name.to_owned() } else { quoted(name) }
+}
+
+/// A basic string. What acts on a terminal, or reorders or hides text, is escaped.
+pub(super) fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\t' => out.push_str("\\t"),
+            c if c.is_ascii_graphic() || c == ' ' || c.is_alphanumeric() => out.push(c),
+            c if u32::from(c) <= 0xFFFF => out.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c => out.push_str(&format!("\\U{:08X}", u32::from(c))),
+        }
+    }
+    out.push('"');
+    out
+}

@@ -1,0 +1,75 @@
+//! `status`: from the files and the state alone.
+
+use super::support::{Scene, files_below};
+use serde_json::Value;
+
+const ONE: &str = "[workspace]\nid = \"ws_one\"\n\n[sources.alpha]\ntype = \"database\"\n\
+                   sync = { cron = \"15 2 * * *\", timezone = \"Europe/Rome\" }\n\n\
+                   [sources.alpha.connection_config]\nhost = \"a.example.com\"\n";
+
+fn status(scene: &Scene, args: &[&str]) -> Vec<Value> {
+    let finished = scene.wellspring(&[&["status", "--format", "json"], args].concat());
+    assert_eq!(finished.code, Some(0), "{finished:#?}");
+    let json: Value = serde_json::from_str(&finished.stdout).unwrap();
+    assert_eq!(json["format_version"], 1);
+    json["sources"].as_array().unwrap().clone()
+}
+
+#[test]
+fn it_asks_nobody_and_creates_nothing() {
+    let scene = Scene::new();
+    scene.tree.write("workspaces/one.toml", ONE);
+    let before = files_below(scene.state.path());
+    let sources = status(&scene, &[]);
+    assert_eq!((&sources[0]["state"], &sources[0]["last"]), (&"not_connected".into(), &Value::Null));
+    assert_eq!(files_below(scene.state.path()), before);
+    assert!(scene.platform.calls().is_empty());
+}
+
+#[test]
+fn it_shows_the_last_and_the_next_sync_and_what_changed_since() {
+    let scene = Scene::new();
+    scene.tree.write("workspaces/one.toml", ONE);
+    scene.apply();
+    let sources = status(&scene, &[]);
+    assert_eq!((&sources[0]["state"], &sources[0]["last"]), (&"connected".into(), &Value::Null));
+    assert!(sources[0]["next"]["in_zone"].as_str().unwrap().contains("02:15 CE"), "{sources:?}");
+    assert!(sources[0]["next"]["local"].is_string());
+
+    assert_eq!(scene.wellspring(&["sync", "ws_one/alpha"]).code, Some(0));
+    assert_eq!(status(&scene, &[])[0]["last"]["outcome"], "done");
+    let table = scene.wellspring(&["status"]).stdout;
+    assert!(table.contains("ws_one/alpha") && table.contains("done"), "{table}");
+
+    scene.tree.write("workspaces/one.toml", &ONE.replace("a.example", "b.example"));
+    assert_eq!(status(&scene, &["-s", "ws_one/alpha"])[0]["state"], "changed");
+    assert_eq!(scene.wellspring(&["status", "-s", "nothing"]).code, Some(64));
+}
+
+#[test]
+fn stale_data_is_marked_and_is_no_failure() {
+    let scene = Scene::new();
+    scene.tree.write(
+        "workspaces/one.toml",
+        &ONE.replace(
+            "cron = \"15 2 * * *\", timezone = \"Europe/Rome\"",
+            "every = \"1s\", stale_after = \"1s\"",
+        ),
+    );
+    scene.apply();
+    super::support::until("its data is stale", || status(&scene, &[])[0]["stale"] == true);
+    let table = scene.wellspring(&["status"]);
+    assert_eq!(table.code, Some(0));
+    assert!(table.stdout.contains("stale since") && table.stdout.contains("1 never synced"), "{table:#?}");
+}
+
+#[test]
+fn a_suspension_that_was_to_be_over_is_told() {
+    let scene = Scene::new();
+    let suspended = "suspend = { reason = \"moving\", until = 2020-01-01 }\nsync = {";
+    scene.tree.write("workspaces/one.toml", &ONE.replace("sync = {", suspended));
+    let shown = scene.wellspring(&["status"]);
+    assert_eq!(shown.code, Some(0), "{shown:#?}");
+    assert!(shown.stdout.contains("suspended until 2020-01-01, which has passed"), "{shown:#?}");
+    assert_eq!(status(&scene, &[])[0]["next"], Value::Null);
+}

@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# Do the common TOML tools of editors agree with ours? Every example, a fresh `init`, and the formatted
+# test files are checked against the shipped schemas and must not move under either formatter.
+#
+#   pip install taplo tombi        # or: npm install -g @taplo/cli tombi
+#   cargo build && tests/editors.sh
+#
+# Installs nothing. Without the tools it says so and fails; TAPLO and TOMBI name them elsewhere.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+wellspring=${WELLSPRING:-$PWD/target/debug/wellspring}
+taplo=${TAPLO:-taplo}
+tombi=${TOMBI:-tombi}
+for tool in "$wellspring" "$taplo" "$tombi"; do
+  command -v "$tool" >/dev/null || { echo "$tool is not installed; see the top of this file" >&2; exit 1; }
+done
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+export RUST_LOG=error
+
+unmoved() { # DIR: neither formatter changes a file of it
+  local files
+  mapfile -t files < <(find "$1" -name '*.toml' -not -path '*/.*' | sort)
+  for formatter in "$taplo format" "$tombi format --offline --quiet"; do
+    rm -rf "$scratch/before" && cp -r "$1" "$scratch/before"
+    # From elsewhere: a file called wellspring.toml is nobody's configuration, but tombi.toml would be.
+    (cd "$scratch" && $formatter "${files[@]}") || return 1
+    diff -r "$scratch/before" "$1" || { echo "moved by: $formatter" >&2; return 1; }
+  done
+}
+
+echo "== examples and a fresh init: schemas"
+cp -r examples "$scratch/examples" && cp -r schema "$scratch/schema"
+find "$scratch/examples" -name .wellspring -prune -exec rm -rf {} +
+"$wellspring" init "$scratch/init" >/dev/null
+mapfile -t files < <(find "$scratch/examples" "$scratch/init" -name '*.toml' | sort)
+(cd "$scratch" && "$taplo" lint "${files[@]}" && "$tombi" lint --offline --error-on-warnings "${files[@]}")
+
+echo "== mistakes are seen"
+cat >"$scratch/init/workspaces/wrong.toml" <<'TOML'
+#:schema ../schema/workspace.schema.json
+
+[workspace]
+id = "ws"
+
+[sources.a]
+type = "file"
+protekt = true
+TOML
+(cd "$scratch" && ! "$taplo" lint init/workspaces/wrong.toml >/dev/null 2>&1 &&
+  ! "$tombi" lint --offline init/workspaces/wrong.toml >/dev/null 2>&1)
+rm "$scratch/init/workspaces/wrong.toml"
+
+echo "== examples and a fresh init: formatters"
+for tree in "$scratch"/examples/* "$scratch/init"; do
+  "$wellspring" fmt --check "$tree"
+  unmoved "$tree"
+done
+
+echo "== test files, formatted by us: formatters"
+cp -r tests/manifest/cases "$scratch/cases"
+cp -r tests/manifest/format "$scratch/cases/format"
+"$wellspring" fmt "$scratch/cases" >/dev/null 2>&1 || true
+# What has errors is left as it is, and nobody's business.
+{ "$wellspring" fmt --check --format json "$scratch/cases" 2>/dev/null || true; } |
+  python3 -c 'import json,sys; print("\n".join(json.load(sys.stdin)["left_as_is"]))' |
+  while read -r file; do rm -f "$scratch/cases/$file"; done
+# An empty file stays empty; one of the two gives it an empty line.
+find "$scratch/cases" -name '*.toml' -empty -delete
+unmoved "$scratch/cases"
+echo "all agree"
