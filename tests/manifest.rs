@@ -3,6 +3,7 @@
 
 mod manifest {
     mod cases;
+    mod documented;
     mod format;
     mod known;
     mod mutations;
