@@ -471,7 +471,8 @@ impl Turn {
 
     /// Once nothing is under way, what comes next.
     fn tell_next(&self, now: Timestamp) {
-        if self.board.is_idle() && !self.board.is_paused() && !self.stopping {
+        let soon = self.board.next(now).is_some_and(|at| at <= now);
+        if self.board.is_idle() && !soon && !self.board.is_paused() && !self.stopping {
             self.daemon.voice.next(&self.board.upcoming(now), now);
         }
     }

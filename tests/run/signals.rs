@@ -62,7 +62,8 @@ fn hup_reads_the_files_again_and_looks_at_everything() {
     let scene = Scene::new();
     scene.declare("ws_one", &[A]);
     let daemon = scene.daemon();
-    until("it is connected", || scene.holds("ws_one", &[A]));
+    // What vanishes before it was seen would be left alone.
+    daemon.wait_for_line("connect done");
     scene.platform.remove("ws_one", "user", "alpha");
     daemon.signal("HUP");
     until("it is put back", || scene.holds("ws_one", &[A]));

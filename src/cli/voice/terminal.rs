@@ -84,10 +84,9 @@ impl Voice for Terminal {
         }
         self.passes.spoke(plan.unit());
         if anything || standing {
-            answer::write("\n");
             let zone = TimeZone::system();
             let here = Here { now: Timestamp::now(), zone: Some(&zone) };
-            answer::write(&render::unit_text(plan, here, &self.look));
+            answer::write(&format!("\n{}", render::unit_text(plan, here, &self.look)));
         } else {
             let count = words::count(plan.unchanged.len(), "source");
             self.say(&format!("{}: {count} as the files say", escape::terminal_line(plan.desired.label())));
