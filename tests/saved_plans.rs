@@ -150,6 +150,10 @@ fn a_recreate_counts_against_the_limit_of_removals() {
     // Nor in the next pass of the same hour.
     assert_eq!(scene.wellspring(&["apply", "--yes"]).code, Some(4));
     assert_eq!(scene.platform.calls_to("cleanup").len(), 1);
+    // An edit lets it be tried again, and the hour remembers what went.
+    scene.declare("ws_one", &[("alpha", "a2.example.com"), ("beta", "b3.example.com")]);
+    assert_eq!(scene.wellspring(&["apply", "--yes"]).code, Some(1));
+    assert_eq!(scene.platform.calls_to("cleanup").len(), 1);
 }
 
 #[test]
