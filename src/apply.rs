@@ -36,6 +36,8 @@ pub struct Apply<'a> {
     pub secrets: &'a Secrets,
     /// `platform.owner`, stamped on what is connected.
     pub owner: Option<&'a str>,
+    /// The commit that the files were read at, for the journal.
+    pub commit: Option<&'a str>,
     /// The root that the files were read from.
     pub root: &'a str,
     /// How long a write may take to show on the platform.

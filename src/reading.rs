@@ -26,6 +26,8 @@ pub struct Reading {
     pub settings_digest: Option<[u8; 32]>,
     /// Git is writing the checkout.
     pub git_locked: bool,
+    /// The commit that is checked out, in hexadecimal.
+    pub commit: Option<Arc<str>>,
     /// `[workspaces]`: the aliases whose id is known.
     pub aliases: BTreeMap<String, Unit>,
     /// `platform.settle`
@@ -85,6 +87,7 @@ impl Reading {
             settings_digest: settings.map(|file| file.digest),
             digest: tree.digest,
             git_locked: tree.git_locked,
+            commit: tree.commit.clone(),
             aliases: manifest.setup.aliases,
             settle: manifest.setup.settle,
             known: Arc::new(known),
@@ -139,6 +142,7 @@ impl Reading {
                 asked.tasks.push(Task {
                     desired: Arc::new(unit.clone()),
                     owner: owner.clone(),
+                    commit: self.commit.clone(),
                     removals_barred: barred.clone(),
                     released: Vec::new(),
                 });

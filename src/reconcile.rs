@@ -36,6 +36,8 @@ pub struct Task {
     pub desired: Arc<DesiredUnit>,
     /// `platform.owner`
     pub owner: Option<Arc<str>>,
+    /// The commit that the files were read at, in hexadecimal, when they lie in a Git checkout.
+    pub commit: Option<Arc<str>>,
     /// Why nothing may be removed this time, if so.
     pub removals_barred: Option<Barred>,
     /// Sources asked for by name: they are let out of quarantine.
@@ -326,6 +328,7 @@ impl Reconciler {
             state: &self.state,
             secrets: &self.planner.secrets,
             owner: task.owner.as_deref(),
+            commit: task.commit.as_deref(),
             root: &self.planner.root,
             settle: self.planner.settle,
             batch: BATCH,

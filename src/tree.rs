@@ -3,6 +3,7 @@
 //! A file that cannot be read stands in the reading with the reason, so that unreadable is never
 //! taken for absent; a folder that cannot be listed fails the reading as a whole.
 
+mod commit;
 mod walk;
 
 use crate::manifest::{FILE_NAME, SourceFile};
@@ -23,6 +24,8 @@ pub struct Reading {
     pub digest: Digest,
     /// Is a checkout being written? `.git/index.lock` stands in the root or a folder above it.
     pub git_locked: bool,
+    /// The commit that is checked out there, in hexadecimal, when Git's files tell.
+    pub commit: Option<Arc<str>>,
 }
 
 impl Reading {
@@ -171,7 +174,13 @@ pub fn read(root: &Path) -> Result<Reading, TreeError> {
     const TRIES: usize = 4;
     for _ in 0..TRIES {
         if let Some(files) = walk::attempt(&root)? {
-            return Ok(Reading { digest: digest(&files), git_locked: git_locked(&root), files, root });
+            return Ok(Reading {
+                digest: digest(&files),
+                git_locked: git_locked(&root),
+                commit: commit::checked_out(&root).map(Arc::from),
+                files,
+                root,
+            });
         }
     }
     Err(TreeError::Unsettled(root))

@@ -87,7 +87,7 @@ impl Stage {
 
     async fn pass(&self, declared: &[(&str, &str)]) -> Pass {
         let desired = Arc::new(tree(declared));
-        let task = Task { desired, owner: None, removals_barred: None, released: Vec::new() };
+        let task = Task { desired, owner: None, commit: None, removals_barred: None, released: Vec::new() };
         self.reconciler.pass(&task, |_| {}).await
     }
 

@@ -94,6 +94,7 @@ fn entry(source: &str, at: Timestamp) -> JournalEntry {
         reason: "gone from the files".into(),
         file: Some("crm.toml".into()),
         line: Some(3),
+        commit: Some("0".repeat(40)),
         outcome: "done".into(),
         message: None,
         removal: true,

@@ -149,6 +149,7 @@ impl Run<'_> {
             reason: action.reason.clone(),
             file: action.at.as_ref().map(|at| at.file.to_string()),
             line: action.at.as_ref().map(|at| at.line),
+            commit: self.apply.commit.map(ToOwned::to_owned),
             outcome: outcome.to_owned(),
             message,
             removal: action.step.counts_as_removal() && outcome == "done",

@@ -6,9 +6,12 @@ use super::workplace::{Access, Workplace};
 use super::{Exit, Failure, answer};
 use crate::model::{DesiredUnit, SourceKey, SourceName, Unit};
 use crate::render;
-use crate::state::{HistoryFilter, JournalFilter, JournalRow, Run};
+use crate::state::{HistoryFilter, JournalEntry, JournalFilter, JournalRow, Run};
 use jiff::tz::TimeZone;
 use serde_json::json;
+
+/// So much of a commit is shown to people.
+const SHORT_COMMIT: usize = 9;
 
 pub(super) async fn run(common: &Common, args: &HistoryArgs) -> Result<Exit, Failure> {
     let selector = Selector::new(&args.selection)?;
@@ -139,6 +142,7 @@ fn changes(common: &Common, chosen: &Chosen<'_>, rows: &[JournalRow]) {
                     "reason": entry.reason,
                     "file": entry.file,
                     "line": entry.line,
+                    "commit": entry.commit,
                     "outcome": entry.outcome,
                     "message": entry.message,
                 })
@@ -156,6 +160,7 @@ fn changes(common: &Common, chosen: &Chosen<'_>, rows: &[JournalRow]) {
                 format!("{}/{key}", chosen.label(&row.unit)),
                 entry.action.clone(),
                 entry.outcome.clone(),
+                place(entry),
                 entry.message.clone().unwrap_or_else(|| entry.reason.clone()),
             ]
         })
@@ -164,8 +169,16 @@ fn changes(common: &Common, chosen: &Chosen<'_>, rows: &[JournalRow]) {
         eprintln!("Nothing was changed yet.");
         return;
     }
-    let headers = ["WHEN", "SOURCE", "ACTION", "OUTCOME", "WHY"];
+    let headers = ["WHEN", "SOURCE", "ACTION", "OUTCOME", "FROM", "WHY"];
     answer::write(&render::table(&headers, &table, &answer::look(common)));
+}
+
+/// The line that asked for it, with the commit.
+fn place(entry: &JournalEntry) -> String {
+    let Some(file) = &entry.file else { return "-".to_owned() };
+    let line = entry.line.map(|line| format!(":{line}")).unwrap_or_default();
+    let commit = entry.commit.as_deref().and_then(|commit| commit.get(..SHORT_COMMIT));
+    format!("{file}{line}{}", commit.map(|commit| format!("@{commit}")).unwrap_or_default())
 }
 
 /// On the clock of this host, with seconds: syncs may be that close together.

@@ -29,6 +29,8 @@ pub struct JournalEntry {
     pub file: Option<String>,
     /// The line in `file`, from 1.
     pub line: Option<u32>,
+    /// The commit that was checked out when the files were read, in hexadecimal.
+    pub commit: Option<String>,
     /// `done` or `failed`.
     pub outcome: String,
     /// What the platform or the failure said.
@@ -73,7 +75,7 @@ impl State {
         self.read(move |connection, platform| {
             let mut statement = connection.prepare(
                 "SELECT number, workspace, scope, at, pass, source, key, action, source_id, reason, file,
-                        line, outcome, message, removal, mends_drift
+                        line, outcome, message, removal, mends_drift, commit_id
                  FROM journal
                  WHERE platform = ?1 AND (?2 IS NULL OR workspace = ?2 AND scope = ?3)
                    AND (?4 IS NULL OR source = ?4) AND (?5 IS NULL OR at >= ?5)
@@ -155,8 +157,8 @@ pub(super) fn write(
 ) -> Result<(), Fault> {
     let mut statement = transaction.prepare_cached(
         "INSERT INTO journal (platform, workspace, scope, at, pass, source, key, action, source_id, reason,
-                              file, line, outcome, message, removal, mends_drift)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+                              file, line, outcome, message, removal, mends_drift, commit_id)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
     )?;
     statement.execute(params![
         platform,
@@ -175,6 +177,7 @@ pub(super) fn write(
         entry.message,
         entry.removal,
         entry.mends_drift,
+        entry.commit,
     ])?;
     Ok(())
 }
@@ -199,6 +202,7 @@ fn read(row: &Row<'_>) -> Result<JournalRow, Fault> {
             message: row.get(13)?,
             removal: row.get(14)?,
             mends_drift: row.get(15)?,
+            commit: row.get(16)?,
         },
     })
 }

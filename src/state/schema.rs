@@ -4,7 +4,7 @@ use super::error::Fault;
 use rusqlite::{Connection, TransactionBehavior};
 
 /// The `n`th migration (from 0) leads from version `n` to `n + 1`.
-const MIGRATIONS: &[&str] = &[V1, V2, V3];
+const MIGRATIONS: &[&str] = &[V1, V2, V3, V4];
 
 /// "Wlsp": tells a state database from any other SQLite file.
 const APPLICATION_ID: i64 = 0x576c_7370;
@@ -68,6 +68,9 @@ CREATE TABLE learned (
 
 /// How a source was declared when a write of it was decided on, as JSON.
 const V3: &str = "ALTER TABLE intents ADD COLUMN declared TEXT;";
+
+/// The commit that the files were read at.
+const V4: &str = "ALTER TABLE journal ADD COLUMN commit_id TEXT;";
 
 /// What a database's own numbers say about it.
 pub(super) enum Version {

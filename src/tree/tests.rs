@@ -190,6 +190,35 @@ fn a_lock_of_the_checkout_is_seen_from_below_and_through_links() {
 }
 
 #[test]
+fn the_commit_is_read_where_head_leads_and_guessed_nowhere() {
+    let (a, b, c) = ("a".repeat(40), "b".repeat(64), "c".repeat(40));
+    let folder = tree(&[
+        ("repo/.git/HEAD", b"ref: refs/heads/main\n"),
+        ("repo/.git/refs/heads/main", format!("{a}\n").as_bytes()),
+        ("repo/.git/packed-refs", format!("# pack-refs\n{b} refs/heads/packed\n^{c}\n").as_bytes()),
+        ("repo/deploy/a.toml", b""),
+        ("repo/.git/worktrees/tree/HEAD", b"ref: refs/heads/packed\n"),
+        ("repo/.git/worktrees/tree/commondir", b"../..\n"),
+        ("tree/.git", b"gitdir: ../repo/.git/worktrees/tree\n"),
+        ("plain/a.toml", b""),
+    ]);
+    let at = |name: &str| folder.path().join(name);
+    symlink("repo/deploy", at("current")).unwrap();
+    let commit = |root: &str| read(&at(root)).unwrap().commit.map(|commit| commit.to_string());
+    for root in ["repo", "repo/deploy", "current"] {
+        assert_eq!(commit(root), Some(a.clone()), "{root}");
+    }
+    assert_eq!(commit("tree"), Some(b));
+    assert_eq!(commit("plain"), None);
+    fs::write(at("repo/.git/HEAD"), format!("{c}\n")).unwrap();
+    assert_eq!(commit("repo"), Some(c));
+    for head in ["", "ref: refs/heads/none", "ref: refs/../../../secret", "ref: /etc/passwd", "xyz"] {
+        fs::write(at("repo/.git/HEAD"), head).unwrap();
+        assert_eq!(commit("repo"), None, "{head}");
+    }
+}
+
+#[test]
 fn the_root_is_found_upwards() {
     let folder = tree(&[("wellspring.toml", b""), ("a/b/c.toml", b""), ("a/n/wellspring.toml", b"")]);
     let at = |name: &str| folder.path().join(name);

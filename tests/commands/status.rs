@@ -73,3 +73,19 @@ fn a_suspension_that_was_to_be_over_is_told() {
     assert!(shown.stdout.contains("suspended until 2020-01-01, which has passed"), "{shown:#?}");
     assert_eq!(status(&scene, &[])[0]["next"], Value::Null);
 }
+
+#[test]
+fn a_change_names_the_line_that_asked_for_it_and_the_commit() {
+    let scene = Scene::new();
+    scene.tree.write("workspaces/one.toml", ONE);
+    scene.tree.write(".git/HEAD", "ref: refs/heads/main\n");
+    scene.tree.write(".git/refs/heads/main", "0123456789abcdef0123456789abcdef01234567\n");
+    scene.apply();
+    let changes = scene.wellspring(&["history", "--changes", "--format", "json"]);
+    let json: Value = serde_json::from_str(&changes.stdout).unwrap();
+    let change = &json["changes"][0];
+    assert_eq!((&change["file"], &change["line"]), (&"workspaces/one.toml".into(), &4.into()));
+    assert_eq!(change["commit"], "0123456789abcdef0123456789abcdef01234567");
+    let table = scene.wellspring(&["history", "--changes"]).stdout;
+    assert!(table.contains("workspaces/one.toml:4@012345678 "), "{table}");
+}

@@ -217,6 +217,7 @@ impl History {
         Task {
             desired: Arc::new(self.tree.clone()),
             owner: None,
+            commit: None,
             removals_barred: barred.then(why),
             released: Vec::new(),
         }

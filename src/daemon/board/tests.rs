@@ -21,6 +21,7 @@ fn tasks(texts: &[&str]) -> Asked {
     let tasks = reading.desired.units.into_iter().map(|unit| Task {
         desired: Arc::new(unit),
         owner: None,
+        commit: None,
         removals_barred: None,
         released: Vec::new(),
     });
