@@ -10,6 +10,8 @@ fn served(semantics: Semantics) -> (Scene, Running) {
     let scene = Scene::with(semantics);
     scene.declare("ws_one", &[A, B]);
     let daemon = scene.command(&["run", "--interval", "1s"]).spawn();
+    // What vanishes before it was seen there would be left alone.
+    daemon.wait_for_line("connect done");
     until("both are connected", || scene.holds("ws_one", &[A, B]));
     (scene, daemon)
 }
