@@ -334,6 +334,10 @@ impl Turn {
                         needs them is done until it is back";
             self.daemon.voice.warn(text);
         }
+        if before.is_some_and(|before| before.settings_digest.is_none()) && reading.settings_digest.is_some()
+        {
+            self.daemon.voice.note("wellspring.toml is there now, and counts");
+        }
         let moved = |before: &Reading| {
             let (was, now) = (&before.desired.platform, &reading.desired.platform);
             now.is_some() && was.is_some() && now != was

@@ -116,6 +116,7 @@ fn broken_settings_change_nothing() {
 #[test]
 fn an_emptied_directory_removes_nothing() {
     let (scene, daemon) = settled();
+    let settings = scene.tree.read("wellspring.toml");
     scene.tree.remove("workspaces");
     scene.tree.remove("wellspring.toml");
     daemon.wait_for_line("no file declares this workspace any more");
@@ -123,6 +124,8 @@ fn an_emptied_directory_removes_nothing() {
     nothing_is_removed_without_lists(&scene, &daemon);
     scene.declare("ws_one", &[A, B, ("gamma", "c.example.com")]);
     until("what comes back is served", || scene.platform.names("ws_one", "user").len() == 3);
+    scene.tree.write("wellspring.toml", &settings);
+    daemon.wait_for_line("wellspring.toml is there now");
     assert_eq!(scene.platform.calls_to("cleanup").len(), 0);
 }
 

@@ -9,10 +9,13 @@ const MOBILITY: &str = "workspaces/mobility.toml";
 fn kept() -> (Quickstart, Running) {
     let copy = Quickstart::copy();
     let daemon = copy.command(&["run", "--interval", "1s"]).spawn();
+    // What vanishes before it was seen there would be left alone.
+    for source in ["fleet", "stations", "repairs"] {
+        daemon.wait_for_line(&format!("source={source} action=\"connect\""));
+    }
     let local = copy.local();
-    until("all is connected", || {
-        local.names("ws_mobility") == ["fleet", "stations"] && local.names("ws_workshop") == ["repairs"]
-    });
+    assert_eq!(local.names("ws_mobility"), ["fleet", "stations"]);
+    assert_eq!(local.names("ws_workshop"), ["repairs"]);
     (copy, daemon)
 }
 
