@@ -6,6 +6,7 @@
 mod board;
 mod files;
 mod signals;
+mod systemd;
 mod voice;
 
 pub use signals::{Signal, Stopping, is_set, listen};
@@ -16,7 +17,7 @@ use crate::manifest::Known;
 use crate::model::{SourceName, Unit};
 use crate::plan::{ActionResult, Outcome, Step, UnitPlan};
 use crate::reading::{Memory, Reading};
-use crate::reconcile::{Clock, Planner, Reconciler, Task};
+use crate::reconcile::{Clock, PassId, Planner, Reconciler, Task};
 use crate::render::words;
 use crate::settings::Environment;
 use crate::state::{Retention, RunOutcome, State, StateError, Trigger};
@@ -29,6 +30,7 @@ use jiff::{SignedDuration, Timestamp};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use systemd::Systemd;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 /// Run history is trimmed this often.
@@ -117,6 +119,7 @@ impl Daemon {
             stopping: false,
             unreachable: None,
             seen: now,
+            systemd: Systemd::new(),
             daemon: self,
             events,
         };
@@ -126,7 +129,8 @@ impl Daemon {
                 turn.daemon.voice.stopped();
                 return Ok(());
             }
-            let sleep = turn.sleep();
+            turn.systemd.status(turn.standing());
+            let sleep = turn.systemd.alive(turn.sleep());
             tokio::select! {
                 event = inbox.recv() => {
                     let Some(event) = event else { return Ok(()) };
@@ -181,6 +185,7 @@ struct Turn {
     unreachable: Option<String>,
     /// When it was last seen what is due.
     seen: Timestamp,
+    systemd: Systemd,
     events: UnboundedSender<Event>,
 }
 
@@ -257,10 +262,12 @@ impl Turn {
             Event::Woken => self.files.woken(now),
             Event::Signal(Signal::Stop) => {
                 self.stopping = true;
+                self.systemd.stopping();
                 self.daemon.voice.stopping(!self.board.is_idle());
             }
             Event::Signal(Signal::Reload) => {
                 self.daemon.voice.note("reading the files again (SIGHUP)");
+                self.systemd.reloading();
                 self.board.want_all();
                 self.files.woken(now);
             }
@@ -270,6 +277,7 @@ impl Turn {
             }
             Event::Read(read) => {
                 self.reading_under_way = false;
+                self.systemd.read();
                 match *read {
                     Ok(reading) => self.looked(reading, now).await?,
                     Err(error) => {
@@ -301,6 +309,7 @@ impl Turn {
     fn look(&mut self) {
         self.files.look_at = None;
         self.reading_under_way = true;
+        self.systemd.reading();
         let (root, environment) = (self.daemon.root.clone(), Arc::clone(&self.daemon.environment));
         let (events, known) = (self.events.clone(), Arc::clone(&self.known));
         tokio::task::spawn_blocking(move || {
@@ -387,6 +396,8 @@ impl Turn {
     fn start_pass(&self, task: Task) {
         let events = self.events.clone();
         let voice = Arc::clone(&self.daemon.voice);
+        let id = PassId::new(self.now());
+        voice.pass_started(&task.desired.unit, &id);
         match &self.daemon.hands {
             None => {
                 let planner = self.daemon.planner.clone();
@@ -403,7 +414,7 @@ impl Turn {
             Some(hands) => {
                 let reconciler = hands.reconciler.clone();
                 tokio::spawn(async move {
-                    let pass = reconciler.pass(&task, |plan| voice.planned(plan, false)).await;
+                    let pass = reconciler.pass(&task, &id, |plan| voice.planned(plan, false)).await;
                     let plan = match pass.plan() {
                         Some(plan) => plan.clone(),
                         None => return,

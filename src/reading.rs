@@ -98,7 +98,13 @@ impl Reading {
     /// Has any file an error?
     #[must_use]
     pub fn has_errors(&self) -> bool {
-        self.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
+        self.error_count() > 0
+    }
+
+    /// How many errors the files have.
+    #[must_use]
+    pub fn error_count(&self) -> usize {
+        self.diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).count()
     }
 
     /// How many files were read.

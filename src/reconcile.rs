@@ -12,6 +12,8 @@ use crate::secrets::Secrets;
 use crate::state::{Change, State};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -255,6 +257,33 @@ pub struct Reconciler {
     pub syncing: Syncing,
 }
 
+/// Names one pass, in the logs and in the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PassId(Arc<str>);
+
+impl PassId {
+    /// The id of a pass that begins at `now`: the milliseconds of that instant, and a number of its own
+    /// in this process.
+    #[must_use]
+    pub fn new(now: Timestamp) -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(1);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        Self(format!("{:x}-{count}", now.as_millisecond()).into())
+    }
+
+    /// As text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for PassId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// A pass over one unit.
 pub struct Pass {
     /// What was planned and approved.
@@ -275,7 +304,7 @@ impl Pass {
 
 impl Reconciler {
     /// One pass over one unit, under its lock. `planned` is told of the plan before anything is done.
-    pub async fn pass(&self, task: &Task, planned: impl FnOnce(&UnitPlan)) -> Pass {
+    pub async fn pass(&self, task: &Task, id: &PassId, planned: impl FnOnce(&UnitPlan)) -> Pass {
         let lock = match self.state.lock_waiting(&task.desired.unit, self.holder, self.lock_wait).await {
             Ok(lock) => lock,
             Err(error) => return self.stopped(task, UnitError { kind: "locked", message: chain(&error) }),
@@ -289,7 +318,7 @@ impl Reconciler {
         let mut outcome = Outcome::default();
         if let Some(unit) = approved.units().next() {
             planned(unit.plan());
-            outcome = self.apply(unit, made, task).await;
+            outcome = self.apply(unit, made, task, id).await;
         }
         drop(lock);
         let again = settling.or_else(|| outcome.again.then_some(Duration::ZERO));
@@ -314,11 +343,10 @@ impl Reconciler {
     }
 
     /// Carries out one approved unit. The caller holds its lock.
-    pub async fn apply(&self, unit: ApprovedUnit<'_>, made: Planned, task: &Task) -> Outcome {
+    pub async fn apply(&self, unit: ApprovedUnit<'_>, made: Planned, task: &Task, id: &PassId) -> Outcome {
         if let Some(error) = &unit.plan().error {
             return Outcome { error: Some(error.clone()), ..Outcome::default() };
         }
-        let now = (self.planner.clock)();
         let syncing = |name: &SourceName| {
             let key = (unit.plan().unit().clone(), name.clone());
             self.syncing.lock().is_ok_and(|syncing| syncing.contains(&key))
@@ -333,7 +361,7 @@ impl Reconciler {
             settle: self.planner.settle,
             batch: BATCH,
             upserts: made.upserts,
-            pass: &now.as_millisecond().to_string(),
+            pass: id.as_str(),
             now: &*self.planner.clock,
             stopping: &*self.stopping,
             finished: &*self.on_action,

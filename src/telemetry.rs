@@ -1,24 +1,34 @@
-//! Logs: text or JSON, to stderr.
+//! Logs: a line for people, a JSON object, or fields for the journal.
 
 use clap::ValueEnum;
-use tracing::Level;
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use tracing::{Level, Subscriber};
+use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::Layer;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// How logs are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// A line for people.
+    /// To the journal where that is where stderr goes, else a line for people
+    Auto,
+    /// A line for people, to stderr
     Text,
-    /// A JSON object a line.
+    /// A JSON object a line, to stderr
     Json,
+    /// To the systemd journal, with fields such as WELLSPRING_SOURCE
+    Journal,
 }
 
 /// What to log, and how.
 #[derive(Debug, Clone)]
 pub struct Logs {
-    /// Text or JSON.
+    /// Where to, and in which form.
     pub format: LogFormat,
     /// Colour in text.
     pub color: bool,
@@ -35,12 +45,44 @@ pub fn start(logs: &Logs) {
         .and_then(|wanted| EnvFilter::try_new(own_events_only(&wanted)).ok())
         .unwrap_or_else(|| EnvFilter::new(default));
     let registry = tracing_subscriber::registry().with(filter);
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
-    // A second start (in tests) keeps the first.
-    let _ = match logs.format {
-        LogFormat::Text => registry.with(layer.with_ansi(logs.color)).try_init(),
-        LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init(),
+    let lines = || tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let text = || lines().with_ansi(logs.color);
+    let (layer, lost) = match logs.format {
+        LogFormat::Json => (lines().json().flatten_event(true).boxed(), None),
+        LogFormat::Auto if !is_journal() => (text().boxed(), None),
+        LogFormat::Text => (text().boxed(), None),
+        LogFormat::Journal | LogFormat::Auto => match journal() {
+            Ok(layer) => (layer, None),
+            Err(error) => (text().boxed(), Some(error)),
+        },
     };
+    // A second start (in tests) keeps the first.
+    let _ = registry.with(layer).try_init();
+    if let Some(error) = lost {
+        tracing::warn!(%error, "the journal (/run/systemd/journal/socket) takes no entries; logging to stderr");
+    }
+}
+
+/// Entries with fields: an event's `source` becomes `WELLSPRING_SOURCE`.
+fn journal<S>() -> std::io::Result<Box<dyn Layer<S> + Send + Sync>>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    let priorities =
+        PriorityMappings { info: Priority::Informational, debug: Priority::Debug, ..PriorityMappings::new() };
+    let layer = tracing_journald::layer()?
+        .with_field_prefix(Some("WELLSPRING".to_owned()))
+        .with_syslog_identifier("wellspring".to_owned())
+        .with_priority_mappings(priorities);
+    Ok(layer.boxed())
+}
+
+/// Does stderr lead to the journal? `JOURNAL_STREAM` names the stream that does, as device and inode.
+fn is_journal() -> bool {
+    let Some(stream) = std::env::var_os("JOURNAL_STREAM") else { return false };
+    let stderr = std::io::stderr().as_fd().try_clone_to_owned().map(File::from);
+    let found = stderr.and_then(|stderr| stderr.metadata());
+    found.is_ok_and(|found| stream == *format!("{}:{}", found.dev(), found.ino()))
 }
 
 /// A bare level means ours; directives for other crates are dropped.

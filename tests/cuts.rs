@@ -17,7 +17,7 @@ use wellspring::model::{
     SourceName, TestSpec, Unit, WorkspaceId,
 };
 use wellspring::plan::{HostLimits, Overrides};
-use wellspring::reconcile::{Pass, Planner, Reconciler, Task};
+use wellspring::reconcile::{Pass, PassId, Planner, Reconciler, Task};
 use wellspring::remote::{Backoff, BaseUrl, Reader, Settings, Token, Writer};
 use wellspring::secrets::Secrets;
 use wellspring::state::{State, Trigger};
@@ -88,7 +88,7 @@ impl Stage {
     async fn pass(&self, declared: &[(&str, &str)]) -> Pass {
         let desired = Arc::new(tree(declared));
         let task = Task { desired, owner: None, commit: None, removals_barred: None, released: Vec::new() };
-        self.reconciler.pass(&task, |_| {}).await
+        self.reconciler.pass(&task, &PassId::new(jiff::Timestamp::now()), |_| {}).await
     }
 
     /// Two more passes bring it about, and a third writes nothing.

@@ -10,9 +10,13 @@ mod support;
 mod drift;
 #[path = "run/files.rs"]
 mod files;
+#[path = "run/logs.rs"]
+mod logs;
 #[path = "run/quickstart.rs"]
 mod quickstart;
 #[path = "run/signals.rs"]
 mod signals;
 #[path = "run/syncing.rs"]
 mod syncing;
+#[path = "run/systemd.rs"]
+mod systemd;

@@ -9,7 +9,7 @@ use crate::daemon;
 use crate::model::Unit;
 use crate::plan::saved::SavedPlan;
 use crate::plan::{ActionResult, ApprovedPlan, Outcome, Plan};
-use crate::reconcile::{Planned, Reconciler, Task, guard};
+use crate::reconcile::{PassId, Planned, Reconciler, Task, guard};
 use crate::remote::Writer;
 use crate::render;
 use crate::state::WorkspaceLock;
@@ -156,12 +156,13 @@ impl Round {
     /// All units at once; the client bounds what is in flight.
     async fn apply(&mut self, reconciler: &Reconciler) -> Vec<Outcome> {
         let mut applying = JoinSet::new();
+        let id = PassId::new((reconciler.planner.clock)());
         for (n, planned) in std::mem::take(&mut self.planned).into_iter().enumerate() {
-            let (reconciler, approved) = (reconciler.clone(), Arc::clone(&self.approved));
+            let (reconciler, approved, id) = (reconciler.clone(), Arc::clone(&self.approved), id.clone());
             let task = self.tasks[n].clone();
             applying.spawn(async move {
                 match approved.units().nth(n) {
-                    Some(unit) => (n, reconciler.apply(unit, planned, &task).await),
+                    Some(unit) => (n, reconciler.apply(unit, planned, &task, &id).await),
                     None => (n, Outcome::default()),
                 }
             });

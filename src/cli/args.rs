@@ -104,7 +104,7 @@ pub(super) struct Common {
     #[arg(long, global = true, value_enum, default_value_t = When::Auto)]
     color: When,
     /// How logs are written
-    #[arg(long, global = true, env = "WELLSPRING_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    #[arg(long, global = true, env = "WELLSPRING_LOG_FORMAT", value_enum, default_value_t = LogFormat::Auto)]
     log_format: LogFormat,
     /// Say more; twice for debug logs, three times for traces
     #[arg(short, long, global = true, action = ArgAction::Count)]
@@ -352,8 +352,7 @@ impl Common {
 
     /// How to log. A service tells what it does; a command only what is wrong.
     pub(super) fn logs(&self, service: bool) -> Logs {
-        let talks_to_a_person =
-            service && std::io::stdout().is_terminal() && self.log_format == LogFormat::Text;
+        let talks_to_a_person = service && self.speaks();
         Logs {
             format: self.log_format,
             color: self.color_err(),
@@ -369,7 +368,7 @@ impl Common {
 
     /// `run` speaks to a person at a terminal, and logs otherwise.
     pub(super) fn speaks(&self) -> bool {
-        self.log_format == LogFormat::Text && std::io::stdout().is_terminal()
+        matches!(self.log_format, LogFormat::Auto | LogFormat::Text) && std::io::stdout().is_terminal()
     }
 }
 

@@ -40,11 +40,12 @@ impl Said {
     }
 }
 
-/// What was last said of the passes: that one failed, and when it is tried again, is said once for
-/// each state of failure; that nothing was to be done after a save, where nothing else was said.
+/// What was last said of the passes: that one failed or stopped, and when it is tried again, is said
+/// once for each state of failure; that nothing was to be done after a save, where nothing else was said.
 #[derive(Default)]
 struct Passes {
     failures: Said,
+    stops: Said,
     spoken: Mutex<BTreeSet<Unit>>,
 }
 
@@ -53,6 +54,15 @@ impl Passes {
         if let Ok(mut spoken) = self.spoken.lock() {
             spoken.insert(unit.clone());
         }
+    }
+
+    /// Why a pass stopped halfway, where that is news.
+    fn stopped<'a>(&self, plan: &UnitPlan, outcome: Option<&'a Outcome>) -> Option<&'a UnitError> {
+        let error = outcome.and_then(|outcome| outcome.error.as_ref());
+        let error = error.filter(|error| plan.error.is_none() && !is_unreachable(error));
+        let why = error.map(|error| format!("{error:?}")).unwrap_or_default();
+        let news = self.stops.is_new((plan.unit().clone(), None), why);
+        error.filter(|_| news)
     }
 
     /// What to say of a pass that ended, without the workspace's name.

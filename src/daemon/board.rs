@@ -327,6 +327,13 @@ impl Board {
         upcoming
     }
 
+    /// How many units are kept, the sources that they declare, and the units whose last pass was not good.
+    pub(super) fn tally(&self) -> (usize, usize, usize) {
+        let kept = || self.slots.values().filter(|slot| !slot.gone);
+        let sources = kept().map(|slot| slot.task.desired.sources.len()).sum();
+        (kept().count(), sources, kept().filter(|slot| slot.failures > 0).count())
+    }
+
     /// What is asked of a unit.
     pub(super) fn task(&self, unit: &Unit) -> Option<&Task> {
         self.slots.get(unit).map(|slot| &slot.task)

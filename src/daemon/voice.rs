@@ -1,9 +1,9 @@
 //! What the loop tells, whoever listens: a person at a terminal, or the logs.
 
-use crate::model::{DesiredUnit, SourceKey};
+use crate::model::{DesiredUnit, SourceKey, Unit};
 use crate::plan::{Action, ActionResult, Outcome, UnitPlan};
 use crate::reading::Reading;
-use crate::reconcile::Task;
+use crate::reconcile::{PassId, Task};
 use crate::schedule::Timing;
 use crate::sync::{Call, Synced};
 use jiff::Timestamp;
@@ -23,6 +23,8 @@ pub trait Voice: Send + Sync {
     fn files(&self, reading: &Reading);
     /// The tree cannot be read; everything stays as it is.
     fn unreadable(&self, why: &str);
+    /// A pass over a unit begins; until it ends, what is told of this unit belongs to it.
+    fn pass_started(&self, unit: &Unit, pass: &PassId);
     /// A unit was planned; nothing is done yet, and in a dry run nothing will be.
     fn planned(&self, plan: &UnitPlan, dry_run: bool);
     /// An action is finished.

@@ -15,7 +15,7 @@ use std::task::Poll;
 use std::time::Duration;
 use wellspring::model::{Adopt, DesiredUnit, RemovedAction};
 use wellspring::plan::{ActionResult, Barred, HostLimits, Overrides, Step};
-use wellspring::reconcile::{Clock, Pass, Planner, Reconciler, Task};
+use wellspring::reconcile::{Clock, Pass, PassId, Planner, Reconciler, Task};
 use wellspring::remote::{Backoff, BaseUrl, Reader, Settings, Token, Writer};
 use wellspring::secrets::Secrets;
 use wellspring::state::{State, Trigger};
@@ -251,9 +251,10 @@ impl History {
         }
         let reconciler = self.reconciler();
         let wire = self.wire.clone();
+        let id = PassId::new(now(&wire));
         let pass = async {
             reconciler
-                .pass(&task, |plan| {
+                .pass(&task, &id, |plan| {
                     let mut world = wire.world();
                     for action in &plan.actions {
                         world.note(format!(

@@ -6,6 +6,7 @@
 
 mod background;
 mod command;
+mod datagrams;
 mod fault;
 mod platform;
 mod quickstart;
@@ -13,6 +14,7 @@ mod scene;
 mod tree;
 
 pub(crate) use command::{Finished, Running, Wellspring, until};
+pub(crate) use datagrams::Datagrams;
 pub(crate) use fault::{FaultProxy, Wire, nobody_listens};
 pub(crate) use platform::{
     CleanupManner, EchoManner, Fault, Gate, Ids, Platform, Recorded, Row, Semantics, SyncManner, Taken,

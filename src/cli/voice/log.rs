@@ -3,15 +3,17 @@
 use super::{Passes, Said, is_unreachable, unreachable, worth_telling};
 use crate::daemon::{After, Voice};
 use crate::manifest::Severity;
-use crate::model::{DesiredUnit, SourceKey};
+use crate::model::{DesiredUnit, SourceKey, Unit};
 use crate::plan::{Action, ActionResult, Outcome, UnitPlan};
 use crate::reading::Reading;
-use crate::reconcile::Task;
+use crate::reconcile::{PassId, Task};
 use crate::render::escape;
 use crate::schedule::Timing;
 use crate::state::RunOutcome;
 use crate::sync::{Call, Synced};
 use jiff::Timestamp;
+use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tracing::{debug, error, info, warn};
 
@@ -20,8 +22,16 @@ use tracing::{debug, error, info, warn};
 pub(in crate::cli) struct Log {
     said: Said,
     passes: Passes,
+    /// The pass that is under way over each unit, or was the last.
+    ids: Mutex<BTreeMap<Unit, PassId>>,
     errors: AtomicBool,
     unreadable: AtomicBool,
+}
+
+impl Log {
+    fn pass(&self, unit: &Unit) -> Option<String> {
+        self.ids.lock().ok().and_then(|ids| ids.get(unit).map(ToString::to_string))
+    }
 }
 
 impl Voice for Log {
@@ -48,9 +58,17 @@ impl Voice for Log {
         }
     }
 
+    fn pass_started(&self, unit: &Unit, pass: &PassId) {
+        if let Ok(mut ids) = self.ids.lock() {
+            ids.insert(unit.clone(), pass.clone());
+        }
+        debug!(workspace = %unit, pass = pass.as_str(), "pass begins");
+    }
+
     fn planned(&self, plan: &UnitPlan, dry_run: bool) {
         let plan = &worth_telling(plan);
         let workspace = plan.desired.label();
+        let pass = self.pass(plan.unit());
         if plan.error.as_ref().is_some_and(is_unreachable) || !self.said.is_new_plan(plan) {
             return;
         }
@@ -59,6 +77,7 @@ impl Voice for Log {
             for action in &plan.actions {
                 info!(
                     workspace,
+                    pass,
                     source = %action.source,
                     action = action.step.word(),
                     reason = action.reason,
@@ -70,18 +89,26 @@ impl Voice for Log {
             Some(error) => {
                 error!(
                     workspace,
+                    pass,
                     kind = error.kind,
                     "not planned: {}",
                     escape::terminal_line(&error.message)
                 );
             }
             None => {
-                info!(workspace, unchanged = plan.unchanged.len(), changes = plan.actions.len(), "planned");
+                info!(
+                    workspace,
+                    pass,
+                    unchanged = plan.unchanged.len(),
+                    changes = plan.actions.len(),
+                    "planned"
+                );
             }
         }
         for withheld in &plan.withheld {
             warn!(
                 workspace,
+                pass,
                 source = %withheld.source,
                 action = withheld.action,
                 code = withheld.code,
@@ -89,49 +116,50 @@ impl Voice for Log {
             );
         }
         for unmanaged in &plan.unmanaged {
-            info!(workspace, name = %escape::terminal_line(unmanaged.name.as_str()), "unmanaged, left alone");
+            info!(workspace, pass, name = %escape::terminal_line(unmanaged.name.as_str()), "unmanaged, left alone");
         }
         for unchecked in &plan.unchecked {
-            error!(workspace, source = %unchecked.source, "not checked: {}", escape::terminal_line(&unchecked.why));
+            error!(workspace, pass, source = %unchecked.source, "not checked: {}", escape::terminal_line(&unchecked.why));
         }
     }
 
     fn action(&self, plan: &UnitPlan, action: &Action, result: &ActionResult) {
         let workspace = plan.desired.label();
+        let pass = self.pass(plan.unit());
         let (source, word) = (&action.source, action.step.word());
         let reason = escape::terminal_line(&action.reason);
         match result {
             ActionResult::Done | ActionResult::Open => {
                 self.said.is_new_failure(plan.unit(), &action.name, None);
-                info!(workspace, %source, action = word, reason, "{word} done");
+                info!(workspace, pass, %source, action = word, reason, "{word} done");
             }
             ActionResult::Failed(why) if self.said.is_new_failure(plan.unit(), &action.name, Some(why)) => {
-                error!(workspace, %source, action = word, "{word} failed: {}", escape::terminal_line(why));
+                error!(workspace, pass, %source, action = word, "{word} failed: {}", escape::terminal_line(why));
             }
             ActionResult::Skipped(why) if self.said.is_new_failure(plan.unit(), &action.name, Some(why)) => {
-                warn!(workspace, %source, action = word, "{word} not tried: {}", escape::terminal_line(why));
+                warn!(workspace, pass, %source, action = word, "{word} not tried: {}", escape::terminal_line(why));
             }
             ActionResult::Failed(why) | ActionResult::Skipped(why) => {
-                debug!(workspace, %source, action = word, "{word} failed as before: {}", escape::terminal_line(why));
+                debug!(workspace, pass, %source, action = word, "{word} failed as before: {}", escape::terminal_line(why));
             }
         }
     }
 
     fn pass_ended(&self, plan: &UnitPlan, outcome: Option<&Outcome>, after: &After) {
         let workspace = plan.desired.label();
-        match outcome.and_then(|outcome| outcome.error.as_ref()) {
-            Some(error) if plan.error.is_none() && !is_unreachable(error) => {
-                error!(
-                    workspace,
-                    kind = error.kind,
-                    "pass stopped: {}",
-                    escape::terminal_line(&error.message)
-                );
-            }
-            _ => debug!(workspace, "pass ended"),
+        let pass = self.pass(plan.unit());
+        debug!(workspace, pass, "pass ended");
+        if let Some(error) = self.passes.stopped(plan, outcome) {
+            error!(
+                workspace,
+                pass,
+                kind = error.kind,
+                "pass stopped: {}",
+                escape::terminal_line(&error.message)
+            );
         }
         if let Some(text) = self.passes.ended(plan, outcome, after, Timestamp::now()) {
-            info!(workspace, "{text}");
+            info!(workspace, pass, "{text}");
         }
     }
 

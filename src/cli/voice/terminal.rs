@@ -3,10 +3,10 @@
 use super::{Passes, Said, clock_time, is_unreachable, unreachable, worth_telling};
 use crate::cli::{answer, sync};
 use crate::daemon::{After, Voice};
-use crate::model::{DesiredUnit, SourceKey};
+use crate::model::{DesiredUnit, SourceKey, Unit};
 use crate::plan::{Action, ActionResult, Outcome, UnitPlan};
 use crate::reading::Reading;
-use crate::reconcile::Task;
+use crate::reconcile::{PassId, Task};
 use crate::render::{self, Here, Look, escape, words};
 use crate::schedule::Timing;
 use crate::sync::{Call, Synced};
@@ -75,6 +75,8 @@ impl Voice for Terminal {
         }
     }
 
+    fn pass_started(&self, _: &Unit, _: &PassId) {}
+
     fn planned(&self, plan: &UnitPlan, dry_run: bool) {
         let plan = &worth_telling(plan);
         let anything = !plan.actions.is_empty();
@@ -109,10 +111,7 @@ impl Voice for Terminal {
 
     fn pass_ended(&self, plan: &UnitPlan, outcome: Option<&Outcome>, after: &After) {
         let label = escape::terminal_line(plan.desired.label());
-        if let Some(error) = outcome.and_then(|outcome| outcome.error.as_ref())
-            && plan.error.is_none()
-            && !is_unreachable(error)
-        {
+        if let Some(error) = self.passes.stopped(plan, outcome) {
             self.say(&format!("{label}: {}", escape::terminal_line(&error.message)));
         }
         if let Some(text) = self.passes.ended(plan, outcome, after, Timestamp::now()) {

@@ -1,0 +1,134 @@
+//! What the service manager is told: that we are ready, read the files again, stop, and are alive.
+//!
+//! Where nobody listens (`NOTIFY_SOCKET` is not set) nothing is sent.
+
+use super::Turn;
+use crate::render::{escape, words};
+use sd_notify::NotifyState;
+use std::time::{Duration, Instant};
+
+/// Speaks to the service manager.
+pub(super) struct Systemd {
+    stage: Stage,
+    status: String,
+    /// The service is killed when nothing was heard of it for this long.
+    watchdog: Option<Duration>,
+    alive_at: Option<Instant>,
+    /// That nothing can be told was told.
+    deaf: bool,
+}
+
+/// How far the service is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The files are to be read, for the first time or again.
+    Asked,
+    /// They are being read.
+    Reading,
+    /// They were read.
+    Ready,
+    Stopping,
+}
+
+impl Systemd {
+    pub(super) fn new() -> Self {
+        Self {
+            stage: Stage::Asked,
+            status: String::new(),
+            watchdog: sd_notify::watchdog_enabled(),
+            alive_at: None,
+            deaf: false,
+        }
+    }
+
+    /// The files are to be read again because someone asked for it.
+    pub(super) fn reloading(&mut self) {
+        if self.stage == Stage::Stopping || std::mem::replace(&mut self.stage, Stage::Asked) != Stage::Ready {
+            return;
+        }
+        // Both in one message: the time says which reload this belongs to.
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => self.tell(&[NotifyState::Reloading, now]),
+            Err(error) => tracing::warn!(%error, "could not read the monotonic clock"),
+        }
+    }
+
+    /// A reading of the files begins; what was asked for before is answered by it.
+    pub(super) fn reading(&mut self) {
+        if self.stage == Stage::Asked {
+            self.stage = Stage::Reading;
+        }
+    }
+
+    /// A reading of the files ended, well or not.
+    pub(super) fn read(&mut self) {
+        if self.stage == Stage::Reading {
+            self.stage = Stage::Ready;
+            self.tell(&[NotifyState::Ready]);
+        }
+    }
+
+    /// Nothing new is started any more.
+    pub(super) fn stopping(&mut self) {
+        if self.stage != Stage::Stopping {
+            self.stage = Stage::Stopping;
+            self.tell(&[NotifyState::Stopping]);
+        }
+    }
+
+    /// How things stand, in one line; told when it is another than before.
+    pub(super) fn status(&mut self, status: String) {
+        if self.status != status {
+            self.tell(&[NotifyState::Status(&status)]);
+            self.status = status;
+        }
+    }
+
+    /// To be called each time the loop comes round. Returns how long it may sleep, `sleep` at most.
+    pub(super) fn alive(&mut self, sleep: Duration) -> Duration {
+        let Some(patience) = self.watchdog else { return sleep };
+        if self.alive_at.is_none_or(|at| at.elapsed() >= patience / 4) {
+            self.alive_at = Some(Instant::now());
+            self.tell(&[NotifyState::Watchdog]);
+        }
+        sleep.min(patience / 3)
+    }
+
+    fn tell(&mut self, states: &[NotifyState<'_>]) {
+        let told = sd_notify::notify(states);
+        if let Err(error) = told
+            && !std::mem::replace(&mut self.deaf, true)
+        {
+            tracing::warn!(%error, "could not tell the service manager (NOTIFY_SOCKET) how things stand");
+        }
+    }
+}
+
+impl Turn {
+    /// How things stand, what is wrong before all else.
+    pub(super) fn standing(&self) -> String {
+        if self.stopping {
+            return "Stopping: what is under way is finished first".to_owned();
+        }
+        let Some(reading) = &self.reading else { return "Reading the files".to_owned() };
+        let (workspaces, sources, failing) = self.board.tally();
+        let mut wrong = Vec::new();
+        if self.elsewhere {
+            wrong.push("wellspring.toml names another platform, restart to go there".to_owned());
+        }
+        if self.board.is_paused() {
+            wrong.push("the platform refuses the token".to_owned());
+        }
+        wrong.extend(self.unreachable.as_ref().map(|why| escape::terminal_line(why)));
+        let errors = reading.error_count();
+        if errors > 0 {
+            wrong.push(format!("{} in the files", words::count(errors, "error")));
+        }
+        if failing > 0 {
+            wrong.push(format!("{} failing", words::count(failing, "workspace")));
+        }
+        let kept =
+            format!("{} in {}", words::count(sources, "source"), words::count(workspaces, "workspace"));
+        if wrong.is_empty() { kept } else { format!("{}; {kept}", wrong.join("; ")) }
+    }
+}
