@@ -45,7 +45,7 @@ pub(super) trait Intake {
 
     /// A row, as the text of a JSON object. The identity, where one is given, tells it from the
     /// rows of its table that were taken before.
-    fn row(&mut self, row: String, identity: Option<&str>) -> Result<(), Failure>;
+    fn row(&mut self, row: &str, identity: Option<&str>) -> Result<(), Failure>;
 }
 
 /// What the rows of a table mean for those that are stored.
@@ -57,6 +57,8 @@ pub(super) enum Take {
     New,
     /// Those whose identity was not seen follow them.
     Unseen,
+    /// They follow them, and one whose identity was seen takes the place of the row that has it.
+    Latest,
 }
 
 /// How a source is to be read.

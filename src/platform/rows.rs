@@ -27,17 +27,19 @@ const BATCH_BYTES: usize = 8 << 20;
 pub(super) struct Writing<'c> {
     change: Transaction<'c>,
     batch_size: usize,
-    batch: Vec<Pending>,
-    bytes: usize,
+    batch: Batch,
     table: String,
     take: Take,
     written: u64,
     stopping: Box<dyn Fn() -> bool + Send + 'c>,
 }
 
-struct Pending {
-    row: String,
-    digest: Option<[u8; 32]>,
+/// Rows waiting to be written, one after the other in one text.
+#[derive(Default)]
+struct Batch {
+    text: String,
+    /// Where each ends, and the digest of its identity.
+    rows: Vec<(usize, Option<[u8; 32]>)>,
 }
 
 /// Brings the database of a source up to date; call it before [`Writing::begin`].
@@ -56,8 +58,7 @@ impl<'c> Writing<'c> {
         Ok(Self {
             change,
             batch_size,
-            batch: Vec::new(),
-            bytes: 0,
+            batch: Batch::default(),
             table: String::new(),
             take: Take::All,
             written: 0,
@@ -100,8 +101,8 @@ impl<'c> Writing<'c> {
         let written =
             write(&self.change, &self.table, self.take, &self.batch).map_err(|error| not_stored(&error))?;
         self.written += written;
-        self.batch.clear();
-        self.bytes = 0;
+        self.batch.text.clear();
+        self.batch.rows.clear();
         Ok(())
     }
 }
@@ -119,11 +120,11 @@ impl Intake for Writing<'_> {
         Ok(())
     }
 
-    fn row(&mut self, row: String, identity: Option<&str>) -> Result<(), Failure> {
-        self.bytes += row.len();
+    fn row(&mut self, row: &str, identity: Option<&str>) -> Result<(), Failure> {
         let digest = identity.map(|text| Sha256::digest(text.as_bytes()).into());
-        self.batch.push(Pending { row, digest });
-        if self.batch.len() >= self.batch_size || self.bytes >= BATCH_BYTES {
+        self.batch.text.push_str(row);
+        self.batch.rows.push((self.batch.text.len(), digest));
+        if self.batch.rows.len() >= self.batch_size || self.batch.text.len() >= BATCH_BYTES {
             self.flush()?;
         }
         Ok(())
@@ -168,19 +169,30 @@ pub fn stored_table_rows(
     Ok(rows)
 }
 
-fn write(change: &Transaction<'_>, table: &str, take: Take, batch: &[Pending]) -> rusqlite::Result<u64> {
-    let mut put = change.prepare_cached("INSERT INTO rows (\"table\", row, digest) VALUES (?1, ?2, ?3)")?;
+/// Writes a batch and tells how many rows of it were new or another.
+fn write(change: &Transaction<'_>, table: &str, take: Take, batch: &Batch) -> rusqlite::Result<u64> {
+    let mut put = change.prepare_cached("INSERT INTO rows (\"table\", digest, row) VALUES (?1, ?2, ?3)")?;
     let mut known =
-        change.prepare_cached("SELECT EXISTS (SELECT 1 FROM rows WHERE \"table\" = ?1 AND digest = ?2)")?;
+        change.prepare_cached("SELECT row = ?3 FROM rows WHERE \"table\" = ?1 AND digest = ?2")?;
+    let mut replace =
+        change.prepare_cached("UPDATE rows SET row = ?3 WHERE \"table\" = ?1 AND digest = ?2")?;
     let mut written = 0;
-    for Pending { row, digest } in batch {
-        if take == Take::Unseen
-            && digest.is_some()
-            && known.query_row(params![table, digest], |row| row.get(0))?
-        {
-            continue;
-        }
-        put.execute(params![table, row, digest])?;
+    let mut start = 0;
+    for (end, digest) in &batch.rows {
+        let row = &batch.text[start..*end];
+        start = *end;
+        let values = params![table, digest, row];
+        let same: Option<bool> = match take {
+            Take::Unseen | Take::Latest if digest.is_some() => {
+                known.query_row(values, |row| row.get(0)).optional()?
+            }
+            _ => None,
+        };
+        match same {
+            None => put.execute(values)?,
+            Some(false) if take == Take::Latest => replace.execute(values)?,
+            Some(_) => continue,
+        };
         written += 1;
     }
     Ok(written)

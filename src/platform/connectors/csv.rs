@@ -107,6 +107,7 @@ impl Csv {
     ) -> Result<Value, Failure> {
         let size = reader.get_ref().record();
         let mut record = ::csv::StringRecord::new();
+        let mut row = RowText::default();
         while reader.read_record(&mut record).map_err(|error| self.failed(&error))? {
             size.set(0);
             if record.len() != columns.len() {
@@ -116,9 +117,9 @@ impl Csv {
                     .named
                     .wrong(format!("line {line} has {found} values where {expected} are expected")));
             }
-            let mut row = RowText::new();
+            row.clear();
             for (column, value) in columns.iter().zip(&record) {
-                row.put(column, &value.into());
+                row.put(column, value);
             }
             intake.row(row.finish(), None)?;
         }

@@ -102,7 +102,7 @@ impl Json {
         intake.table(&self.table, take)?;
         self.each_line(growing, &mut |raw| {
             let row = record(&raw).map_err(|error| self.named.wrong(error))?;
-            intake.row(Value::Object(row).to_string(), None)?;
+            intake.row(&Value::Object(row).to_string(), None)?;
             Ok(Flow::More)
         })
     }
@@ -221,8 +221,7 @@ impl Newest {
         }
         let key = key.and_then(|key| row.get(key)).map(Value::to_string);
         let row = Value::Object(row).to_string();
-        let identity = key.unwrap_or_else(|| row.clone());
-        intake.row(row, Some(&identity))
+        intake.row(&row, Some(key.as_ref().unwrap_or(&row)))
     }
 }
 

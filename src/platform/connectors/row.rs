@@ -4,33 +4,48 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 /// Digits that every reader of JSON keeps; longer numbers may be rounded.
 const EXACT_DIGITS: usize = 15;
 
-/// The text of a JSON object, written column by column.
-pub(super) struct RowText(String);
+/// The text of a JSON object, written column by column; one serves for all rows of a reading.
+#[derive(Default)]
+pub(super) struct RowText(Vec<u8>);
 
 impl RowText {
-    pub(super) fn new() -> Self {
-        Self("{".into())
+    /// Begins a row.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
     }
 
     /// Adds a column.
-    pub(super) fn put(&mut self, column: &str, value: &Value) {
-        use std::fmt::Write as _;
-        if self.0.len() > 1 {
-            self.0.push(',');
-        }
-        // Writing to a text cannot fail.
-        let _ = write!(self.0, "{}:{value}", Value::from(column));
+    pub(super) fn put<V: Serialize + ?Sized>(&mut self, column: &str, value: &V) {
+        self.key(column);
+        // Neither does writing to memory fail, nor are there values here that JSON cannot say.
+        let _ = serde_json::to_writer(&mut self.0, value);
     }
 
-    pub(super) fn finish(mut self) -> String {
-        self.0.push('}');
-        self.0
+    /// Ends the row.
+    pub(super) fn finish(&mut self) -> &str {
+        if self.0.is_empty() {
+            self.0.push(b'{');
+        }
+        self.0.push(b'}');
+        self.text()
+    }
+
+    /// The row that was ended last.
+    pub(super) fn text(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("only whole texts were added")
+    }
+
+    fn key(&mut self, column: &str) {
+        self.0.push(if self.0.is_empty() { b'{' } else { b',' });
+        let _ = serde_json::to_writer(&mut self.0, column);
+        self.0.push(b':');
     }
 }
 
@@ -122,9 +137,11 @@ mod tests {
 
     #[test]
     fn columns_keep_their_order() {
-        let mut row = RowText::new();
+        let mut row = RowText::default();
         row.put("z", &real(f64::INFINITY));
         row.put("a\"", &bytes(b"\x00\xff"));
         assert_eq!(row.finish(), r#"{"z":"inf","a\"":{"$base64":"AP8="}}"#);
+        row.clear();
+        assert_eq!(row.finish(), "{}");
     }
 }

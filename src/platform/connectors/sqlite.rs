@@ -147,9 +147,13 @@ impl Sqlite {
             let sql = format!("SELECT {key}, * FROM {table} WHERE {key} = ?1");
             let row = connection
                 .prepare(&sql)
-                .and_then(|mut query| query.query_row([last], |row| text(row, relation)).optional())
+                .and_then(|mut query| {
+                    query
+                        .query_row([last], |row| put(&mut RowText::default(), row, relation).map(digest_of))
+                        .optional()
+                })
                 .map_err(|error| self.failed(&error))?;
-            start = row.filter(|row| digest_of(row) == *digest).map(|_| (*last, digest.clone()));
+            start = row.filter(|found| found == digest).map(|_| (*last, digest.clone()));
         }
         // Nothing is smaller than the smallest key but the start of an empty table.
         let (mut last, mut digest) = start.clone().unwrap_or((i64::MIN, String::new()));
@@ -158,15 +162,16 @@ impl Sqlite {
         let sql = format!("SELECT {key}, * FROM {table} WHERE {key} {comparison} ?1 ORDER BY {key}");
         let mut query = connection.prepare(&sql).map_err(|error| self.failed(&error))?;
         let mut rows = query.query([last]).map_err(|error| self.failed(&error))?;
-        let mut latest = None;
+        let mut latest = RowText::default();
+        let mut read = false;
         while let Some(row) = rows.next().map_err(|error| self.failed(&error))? {
             last = row.get(0).map_err(|error| self.failed(&error))?;
-            let row = text(row, relation).map_err(|error| self.failed(&error))?;
-            latest = Some(row.clone());
+            let row = put(&mut latest, row, relation).map_err(|error| self.failed(&error))?;
             intake.row(row, None)?;
+            read = true;
         }
-        if let Some(row) = latest {
-            digest = digest_of(&row);
+        if read {
+            digest = digest_of(latest.text());
         }
         Ok(Mark::Key { last, digest })
     }
@@ -194,13 +199,14 @@ impl Sqlite {
         let mut query = connection.prepare(&sql).map_err(|error| self.failed(&error))?;
         let mut rows = query.query(rusqlite::params_from_iter(bound)).map_err(|error| self.failed(&error))?;
         let mut last = since.cloned().unwrap_or(Value::Null);
+        let mut text = RowText::default();
         while let Some(row) = rows.next().map_err(|error| self.failed(&error))? {
             let at = row.get_ref(0).map(value).map_err(|error| self.failed(&error))?;
             // Bytes and infinities cannot be asked for again as they are; they do not move the mark.
             if parameter(&at).is_some() {
                 last = at;
             }
-            self.hand_over(row, relation, intake)?;
+            self.hand_over(&mut text, row, relation, intake)?;
         }
         Ok(Mark::Cursor { column: column.to_owned(), last })
     }
@@ -227,16 +233,22 @@ impl Sqlite {
         relation: &Relation,
         intake: &mut dyn Intake,
     ) -> Result<(), Failure> {
+        let mut text = RowText::default();
         while let Some(row) = rows.next().map_err(|error| self.failed(&error))? {
-            self.hand_over(row, relation, intake)?;
+            self.hand_over(&mut text, row, relation, intake)?;
         }
         Ok(())
     }
 
-    fn hand_over(&self, row: &Row<'_>, relation: &Relation, intake: &mut dyn Intake) -> Result<(), Failure> {
-        let row = text(row, relation).map_err(|error| self.failed(&error))?;
-        let identity = row.clone();
-        intake.row(row, Some(&identity))
+    fn hand_over(
+        &self,
+        text: &mut RowText,
+        row: &Row<'_>,
+        relation: &Relation,
+        intake: &mut dyn Intake,
+    ) -> Result<(), Failure> {
+        let row = put(text, row, relation).map_err(|error| self.failed(&error))?;
+        intake.row(row, Some(row))
     }
 
     fn failed(&self, error: &rusqlite::Error) -> Failure {
@@ -291,8 +303,8 @@ fn row_id(columns: &[(String, String, bool, i64)]) -> Option<String> {
 }
 
 /// The row as JSON; its first value is the key and no column.
-fn text(row: &Row<'_>, relation: &Relation) -> rusqlite::Result<String> {
-    let mut text = RowText::new();
+fn put<'t>(text: &'t mut RowText, row: &Row<'_>, relation: &Relation) -> rusqlite::Result<&'t str> {
+    text.clear();
     for (index, column) in relation.columns.iter().enumerate() {
         text.put(&column.name, &value(row.get_ref(index + 1)?));
     }
