@@ -36,6 +36,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 /// Run history is trimmed this often.
 const TRIM_EVERY: SignedDuration = SignedDuration::from_hours(6);
 
+/// A state that could not be written is tried again after this long.
+const STATE_RETRY: SignedDuration = SignedDuration::from_secs(5);
+
 /// How much history is kept.
 const KEEP: Retention =
     Retention { runs_per_source: 500, age: Duration::from_secs(400 * 24 * 60 * 60), journal_rows: 1_000_000 };
@@ -95,14 +98,7 @@ pub struct Hands {
 
 impl Daemon {
     /// Runs until a stop is asked for, and until what was under way then has ended.
-    ///
-    /// # Errors
-    /// When the state cannot be used any more.
-    pub async fn run(
-        self,
-        events: UnboundedSender<Event>,
-        mut inbox: UnboundedReceiver<Event>,
-    ) -> Result<(), StateError> {
+    pub async fn run(self, events: UnboundedSender<Event>, mut inbox: UnboundedReceiver<Event>) {
         self.watch(events.clone());
         let now = (self.clock)();
         let mut turn = Turn {
@@ -118,23 +114,24 @@ impl Daemon {
             elsewhere: false,
             stopping: false,
             unreachable: None,
+            state_again: None,
             seen: now,
             systemd: Systemd::new(),
             daemon: self,
             events,
         };
         loop {
-            turn.start_what_is_due().await?;
+            turn.start_what_is_due().await;
             if turn.stopping && turn.board.is_idle() {
-                turn.daemon.voice.stopped();
-                return Ok(());
+                turn.stop().await;
+                return;
             }
             turn.systemd.status(turn.standing());
             let sleep = turn.systemd.alive(turn.sleep());
             tokio::select! {
                 event = inbox.recv() => {
-                    let Some(event) = event else { return Ok(()) };
-                    turn.handle(event).await?;
+                    let Some(event) = event else { return };
+                    turn.handle(event).await;
                 }
                 () = tokio::time::sleep(sleep) => {}
             }
@@ -183,6 +180,8 @@ struct Turn {
     stopping: bool,
     /// No connection to the platform opens, for this reason.
     unreachable: Option<String>,
+    /// The state could not be written; nothing that must be recorded first is begun before this.
+    state_again: Option<Timestamp>,
     /// When it was last seen what is due.
     seen: Timestamp,
     systemd: Systemd,
@@ -190,9 +189,9 @@ struct Turn {
 }
 
 impl Turn {
-    async fn start_what_is_due(&mut self) -> Result<(), StateError> {
+    async fn start_what_is_due(&mut self) {
         if self.stopping {
-            return Ok(());
+            return;
         }
         let now = self.now();
         if now < self.seen {
@@ -207,29 +206,43 @@ impl Turn {
             self.look();
         }
         if self.elsewhere {
-            return Ok(());
+            return;
         }
         for task in self.board.passes_due(now) {
             self.start_pass(task);
         }
-        if let Some(hands) = &self.daemon.hands {
-            let calls = self.board.syncs_due(now);
-            record_spent(&mut self.board, hands, &*self.daemon.voice, now).await?;
-            for call in calls {
-                self.daemon.voice.sync_started(&call);
-                let (syncer, events) = (hands.syncer.clone(), self.events.clone());
-                tokio::spawn(async move {
-                    let ended = syncer.call(&call).await;
-                    let _ = events.send(Event::SyncEnded(call, ended));
-                });
-            }
-            if now >= self.trim_at {
-                self.trim_at = later(now, TRIM_EVERY);
-                hands.reconciler.state.prune_history(now, KEEP).await?;
-            }
+        if self.state_again.is_none_or(|at| at <= now)
+            && let Err(error) = self.start_syncs(now).await
+        {
+            self.state_failed(&error, now);
         }
         self.tell_stale(now);
-        Ok(())
+    }
+
+    async fn start_syncs(&mut self, now: Timestamp) -> Result<(), StateError> {
+        let Some(hands) = &self.daemon.hands else { return Ok(()) };
+        if now >= self.trim_at {
+            self.trim_at = later(now, TRIM_EVERY);
+            hands.reconciler.state.prune_history(now, KEEP).await?;
+        }
+        for call in self.board.syncs_due(now) {
+            self.daemon.voice.sync_started(&call);
+            let (syncer, events) = (hands.syncer.clone(), self.events.clone());
+            tokio::spawn(async move {
+                let ended = syncer.call(&call).await;
+                let _ = events.send(Event::SyncEnded(call, ended));
+            });
+        }
+        record_spent(&mut self.board, hands, &*self.daemon.voice, now).await
+    }
+
+    /// Its disk may be full. What must be recorded before it is sent waits; the rest goes on.
+    fn state_failed(&mut self, error: &StateError, now: Timestamp) {
+        if self.state_again.replace(later(now, STATE_RETRY)).is_none() {
+            self.daemon
+                .voice
+                .warn(&format!("{}; no sync starts until it can be written again", chain(error)));
+        }
     }
 
     /// Each source once when its data becomes stale, and once when it is fresh again.
@@ -254,9 +267,10 @@ impl Turn {
         self.files.clock_set_back(now);
         self.look_every = self.look_every.min(now);
         self.trim_at = self.trim_at.min(later(now, TRIM_EVERY));
+        self.state_again = self.state_again.map(|at| at.min(later(now, STATE_RETRY)));
     }
 
-    async fn handle(&mut self, event: Event) -> Result<(), StateError> {
+    async fn handle(&mut self, event: Event) {
         let now = self.now();
         match event {
             Event::Woken => self.files.woken(now),
@@ -279,7 +293,11 @@ impl Turn {
                 self.reading_under_way = false;
                 self.systemd.read();
                 match *read {
-                    Ok(reading) => self.looked(reading, now).await?,
+                    Ok(reading) => {
+                        if let Err(error) = self.looked(reading, now).await {
+                            self.state_failed(&error, now);
+                        }
+                    }
                     Err(error) => {
                         self.files.unreadable(now);
                         self.daemon.voice.unreadable(&chain(&error));
@@ -287,23 +305,42 @@ impl Turn {
                 }
             }
             Event::PassEnded(ended) => self.pass_ended(*ended, now),
-            Event::SyncEnded(call, ended) => {
-                self.board.sync_ended(&call, now);
-                if let Some(hands) = &self.daemon.hands {
-                    record_spent(&mut self.board, hands, &*self.daemon.voice, now).await?;
-                }
-                let synced = ended?;
-                let good = synced.iter().filter(|synced| synced.outcome == RunOutcome::Done);
-                self.board.refreshed(&call.unit, good.map(|synced| &synced.name), now);
-                if synced.iter().any(|synced| synced.unauthorized) {
-                    self.pause(now);
-                }
-                let desired = self.board.task(&call.unit).map(|task| Arc::clone(&task.desired));
-                self.daemon.voice.synced(desired.as_deref(), &synced);
-                self.tell_next(now);
+            Event::SyncEnded(call, Ok(synced)) => self.synced(&call, &synced, now).await,
+            Event::SyncEnded(call, Err(error)) => {
+                self.board.sync_not_sent(&call);
+                self.state_failed(&error, now);
             }
         }
-        Ok(())
+    }
+
+    async fn synced(&mut self, call: &Call, synced: &[Synced], now: Timestamp) {
+        self.board.sync_ended(call, now);
+        if self.state_again.take().is_some() {
+            self.daemon.voice.note("the state can be written again");
+        }
+        if let Some(hands) = &self.daemon.hands
+            && let Err(error) = record_spent(&mut self.board, hands, &*self.daemon.voice, now).await
+        {
+            self.state_failed(&error, now);
+        }
+        let good = synced.iter().filter(|synced| synced.outcome == RunOutcome::Done);
+        self.board.refreshed(&call.unit, good.map(|synced| &synced.name), now);
+        if synced.iter().any(|synced| synced.unauthorized) {
+            self.pause(now);
+        }
+        let desired = self.board.task(&call.unit).map(|task| Arc::clone(&task.desired));
+        self.daemon.voice.synced(desired.as_deref(), synced);
+        self.tell_next(now);
+    }
+
+    async fn stop(&self) {
+        if let Some(hands) = &self.daemon.hands
+            && let Err(error) = hands.syncer.catch_up().await
+        {
+            let text = format!("{}; how the last syncs ended is not recorded", chain(&error));
+            self.daemon.voice.warn(&text);
+        }
+        self.daemon.voice.stopped();
     }
 
     fn look(&mut self) {
@@ -496,7 +533,8 @@ impl Turn {
         let now = self.now();
         let look = self.files.look_at.filter(|_| !self.reading_under_way);
         let board = if self.elsewhere { None } else { self.board.next(self.seen) };
-        let next = [look, board, Some(self.look_every)].into_iter().flatten().min().unwrap_or(now);
+        let state = self.state_again.filter(|at| *at > self.seen);
+        let next = [look, board, state, Some(self.look_every)].into_iter().flatten().min().unwrap_or(now);
         if self.stopping {
             return Duration::from_secs(3600);
         }
@@ -517,7 +555,10 @@ async fn record_spent(
     now: Timestamp,
 ) -> Result<(), StateError> {
     for (unit, spent) in board.take_spent() {
-        hands.reconciler.state.spend(&unit.unit, spent.clone(), now).await?;
+        if let Err(error) = hands.reconciler.state.spend(&unit.unit, spent.clone(), now).await {
+            board.put_back_spent(&unit.unit, spent);
+            return Err(error);
+        }
         for spent in spent {
             let key = unit.sources.iter().find(|source| source.name == spent.name);
             let key = key.map_or_else(|| spent.name.to_string(), |source| source.key.to_string());

@@ -11,6 +11,7 @@ use crate::schedule::{Decision, MISSED_COUNTED, SkippedWhy};
 use crate::state::{Claim, Finished, RunOutcome, State, StateError, Trigger};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Sends syncs and records what became of them.
@@ -24,7 +25,12 @@ pub struct Syncer {
     pub syncing: Syncing,
     /// The clock.
     pub clock: Clock,
+    /// Ends of runs that the state could not take so far.
+    pub unrecorded: Unrecorded,
 }
+
+/// Shared by the clones of a [`Syncer`].
+pub type Unrecorded = Arc<Mutex<Vec<Finished>>>;
 
 /// Sources of one unit that share one call.
 #[derive(Debug, Clone)]
@@ -80,11 +86,13 @@ struct Run {
 }
 
 impl Syncer {
-    /// Claims, calls, records. Firings that were claimed before are left out of the answer.
+    /// Claims, calls, records. Firings that were claimed before are left out of the answer. What the
+    /// state cannot record afterwards is kept until it can.
     ///
     /// # Errors
-    /// When the state cannot be used; nothing more is sent then.
+    /// When the state cannot be used; then nothing was claimed, and nothing sent.
     pub async fn call(&self, call: &Call) -> Result<Vec<Synced>, StateError> {
+        self.catch_up().await?;
         let inventory = self.state.inventory(&call.unit).await?;
         let claims = call
             .members
@@ -106,7 +114,7 @@ impl Syncer {
             let why = "it is not connected, or the platform shows no id for it".to_owned();
             synced.push((number, self.ended(member, RunOutcome::Failed, None, Some(why))));
         }
-        self.state.finish(synced.iter().map(finished).collect()).await?;
+        self.record(synced.iter().map(finished)).await;
 
         let _marks = Marks::set(&self.syncing, &call.unit, &ready);
         let mut batches = vec![ready];
@@ -129,13 +137,36 @@ impl Syncer {
                             batch.iter().map(|run| (run.number, self.failed(run, &error))).collect()
                         }
                     };
-                    self.state.finish(ended.iter().map(finished).collect()).await?;
+                    self.record(ended.iter().map(finished)).await;
                     synced.extend(ended);
                 }
             }
         }
         synced.sort_by(|a, b| a.1.name.cmp(&b.1.name));
         Ok(synced.into_iter().map(|(_, synced)| synced).collect())
+    }
+
+    /// Records the ends of runs that could not be recorded when they came.
+    ///
+    /// # Errors
+    /// When the state still cannot take them; they are kept.
+    pub async fn catch_up(&self) -> Result<(), StateError> {
+        let late = std::mem::take(&mut *self.unrecorded.lock().unwrap_or_else(PoisonError::into_inner));
+        if late.is_empty() {
+            return Ok(());
+        }
+        let recorded = self.state.finish(late.clone()).await;
+        if recorded.is_err() {
+            self.unrecorded.lock().unwrap_or_else(PoisonError::into_inner).extend(late);
+        }
+        recorded
+    }
+
+    /// The runs are over, whatever the state says to it.
+    async fn record(&self, ended: impl Iterator<Item = Finished>) {
+        self.unrecorded.lock().unwrap_or_else(PoisonError::into_inner).extend(ended);
+        // Whoever sends next, or ends, asks again and is told.
+        let _ = self.catch_up().await;
     }
 
     fn answered(&self, run: &Run, batch: &[Run], answer: &SyncAnswer) -> Synced {

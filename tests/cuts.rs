@@ -245,6 +245,7 @@ fn a_sync_cut_anywhere_is_sent_once() {
                 state: stage.reconciler.state.clone(),
                 syncing: stage.reconciler.syncing.clone(),
                 clock: Arc::new(jiff::Timestamp::now),
+                unrecorded: Default::default(),
             };
             let member = Member {
                 name: SourceName::parse("a").unwrap(),

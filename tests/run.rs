@@ -14,6 +14,8 @@ mod files;
 mod logs;
 #[path = "run/quickstart.rs"]
 mod quickstart;
+#[path = "run/scarce.rs"]
+mod scarce;
 #[path = "run/signals.rs"]
 mod signals;
 #[path = "run/syncing.rs"]

@@ -10,7 +10,7 @@ use crate::reconcile::{Reconciler, Syncing};
 use crate::remote::Writer;
 use crate::settings::{Humane, Mode};
 use crate::state::{DaemonLock, LockError, State};
-use crate::sync::Syncer;
+use crate::sync::{Syncer, Unrecorded};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,6 +58,7 @@ pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure
                 state: state.clone(),
                 syncing: Arc::clone(&syncing),
                 clock: workplace::clock(),
+                unrecorded: Unrecorded::default(),
             };
             let reconciler = Reconciler {
                 planner: planner.clone(),
@@ -90,9 +91,8 @@ pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure
         environment: Arc::clone(place.settings.environment()),
         clock: workplace::clock(),
     };
-    let ended = daemon.run(events, inbox).await;
+    daemon.run(events, inbox).await;
     place.close().await;
-    ended?;
     Ok(Exit::Done)
 }
 

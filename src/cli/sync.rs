@@ -10,7 +10,7 @@ use crate::remote::Writer;
 use crate::render::{escape, words};
 use crate::schedule::{self, Last, Scheduled, Terms, Timing};
 use crate::state::{LastRun, RunOutcome, Spent, State, Trigger};
-use crate::sync::{self, Call, Member, Synced, Syncer};
+use crate::sync::{self, Call, Member, Synced, Syncer, Unrecorded};
 use jiff::Timestamp;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -32,6 +32,7 @@ pub(super) async fn run(common: &Common, args: &SyncArgs) -> Result<Exit, Failur
         state: state.clone(),
         syncing: Arc::default(),
         clock: workplace::clock(),
+        unrecorded: Unrecorded::default(),
     };
     let mut syncing = JoinSet::new();
     for task in place.tasks(&selector)? {
@@ -68,8 +69,10 @@ pub(super) async fn run(common: &Common, args: &SyncArgs) -> Result<Exit, Failur
             "no source of ours matches; `wellspring apply` connects what is declared",
         ));
     }
+    let recorded = syncer.catch_up().await;
     let exit = place.exit().or(Exit::Failed.when(failed));
     place.close().await;
+    recorded?;
     Ok(exit)
 }
 

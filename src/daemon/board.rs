@@ -68,6 +68,8 @@ struct Syncable {
     timing: Timing,
     known_since: Timestamp,
     last: Option<Last>,
+    /// The last run before the one that was begun last.
+    before: Option<Last>,
     last_success: Option<Timestamp>,
     /// That its data is stale was told.
     told_stale: bool,
@@ -250,6 +252,14 @@ impl Board {
         self.clear();
     }
 
+    /// A call was not sent, and nothing of it is recorded: its firings are due as before.
+    pub(super) fn sync_not_sent(&mut self, call: &Call) {
+        if let Some(slot) = self.slots.get_mut(&call.unit) {
+            slot.sync_not_sent(call);
+        }
+        self.clear();
+    }
+
     /// These synced well.
     pub(super) fn refreshed<'a>(
         &mut self,
@@ -272,6 +282,13 @@ impl Board {
             .filter(|slot| !slot.spent.is_empty())
             .map(|slot| (Arc::clone(&slot.task.desired), std::mem::take(&mut slot.spent)))
             .collect()
+    }
+
+    /// What was taken could not be recorded.
+    pub(super) fn put_back_spent(&mut self, unit: &Unit, spent: Vec<Spent>) {
+        if let Some(slot) = self.slots.get_mut(unit) {
+            slot.spent.splice(..0, spent);
+        }
     }
 
     /// The sources whose data became stale since this was last asked, or fresh again.
@@ -412,6 +429,17 @@ impl Slot {
         }
     }
 
+    fn sync_not_sent(&mut self, call: &Call) {
+        self.sync_running = false;
+        self.wanted |= std::mem::take(&mut self.waits_for_sync);
+        for member in &call.members {
+            if let Some(source) = self.sources.iter_mut().find(|source| source.name == member.name) {
+                source.last = source.before.take();
+                source.now = (member.trigger != Trigger::Schedule).then_some(member.trigger).or(source.now);
+            }
+        }
+    }
+
     fn sync_ended(&mut self, call: &Call, now: Timestamp) {
         // Firings that came while it ran are judged before it counts as ended.
         self.judge(now);
@@ -453,6 +481,7 @@ impl Slot {
                 timing,
                 known_since: since.or(before.as_ref().map(|before| before.known_since)).unwrap_or(now),
                 last,
+                before: before.as_ref().and_then(|before| before.before),
                 last_success: last_success.max(recorded),
                 told_stale: before.as_ref().is_some_and(|before| before.told_stale),
                 now: at_once.or(pending).or(never_ran),
@@ -499,7 +528,7 @@ impl Slot {
             let (firing, trigger) = firings[&index];
             let source = &mut self.sources[index];
             source.now = None;
-            source.last = Some(Last { firing, running: true, ended: None });
+            source.before = source.last.replace(Last { firing, running: true, ended: None });
             members.push(Member { name: source.name.clone(), key: source.key.clone(), trigger, firing });
         }
         self.sync_running = true;

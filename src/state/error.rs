@@ -74,6 +74,11 @@ impl fmt::Display for StateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File { doing, path, .. } => write!(f, "could not {doing} {}", path.display()),
+            Self::Database { path, source } if is_full(source) => write!(
+                f,
+                "the state database {} cannot be written, because its disk is full; make room there",
+                path.display()
+            ),
             Self::Database { path, .. } => write!(f, "could not use the state database {}", path.display()),
             Self::Damaged { path, why } => write!(
                 f,
@@ -128,10 +133,17 @@ impl std::error::Error for StateError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::File { source, .. } => Some(source),
-            Self::Database { source, .. } => Some(source),
+            Self::Database { source, .. } if !is_full(source) => Some(source),
             _ => None,
         }
     }
+}
+
+/// Is there no room to write? Also the log beside the database and its index need some.
+fn is_full(error: &rusqlite::Error) -> bool {
+    use rusqlite::ffi;
+    let code = error.sqlite_error().map(|error| error.extended_code);
+    matches!(code, Some(ffi::SQLITE_FULL | ffi::SQLITE_IOERR_SHMSIZE))
 }
 
 /// What goes wrong inside one transaction, before the database's path is known.

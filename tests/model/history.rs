@@ -382,6 +382,7 @@ impl History {
             state: reconciler.state.clone(),
             syncing: reconciler.syncing.clone(),
             clock: self.clock(),
+            unrecorded: Default::default(),
         };
         let members: Vec<Member> = inventory
             .owned

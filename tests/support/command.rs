@@ -41,8 +41,19 @@ pub(crate) struct Finished {
 
 impl Wellspring {
     pub(crate) fn new() -> Self {
+        Self::of(Command::new(env!("CARGO_BIN_EXE_wellspring")))
+    }
+
+    /// With something that only a shell can say of a process beforehand, such as `ulimit -n 16`.
+    pub(crate) fn after(shell: &str) -> Self {
+        let mut command = Command::new("/bin/sh");
+        let script = format!("{shell}; exec \"$0\" \"$@\"");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_wellspring")]);
+        Self::of(command)
+    }
+
+    fn of(mut command: Command) -> Self {
         let home = Arc::new(tempfile::tempdir().unwrap());
-        let mut command = Command::new(env!("CARGO_BIN_EXE_wellspring"));
         command
             .env_clear()
             .env("HOME", home.path())

@@ -40,7 +40,12 @@ impl Scene {
 
     /// The program with this scene's files, state and platform.
     pub(crate) fn command(&self, args: &[&str]) -> Wellspring {
-        Wellspring::new()
+        self.here(Wellspring::new(), args)
+    }
+
+    /// The same, for a program that is started in its own way.
+    pub(crate) fn here(&self, program: Wellspring, args: &[&str]) -> Wellspring {
+        program
             .args(args)
             .arg("-C")
             .arg(self.tree.path())

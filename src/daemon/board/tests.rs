@@ -511,3 +511,34 @@ fn a_clock_that_went_back_is_to_be_recorded() {
     assert_eq!((spent[0].firing, spent[0].outcome), (at(60), RunOutcome::Rewound));
     assert!(call(&mut board, 3600).is_some());
 }
+
+#[test]
+fn a_call_that_could_not_be_recorded_is_due_as_before() {
+    let mut board = scheduled(&[("a", CONNECT), ("b", HOURLY)]);
+    let unit = unit(&board, 0);
+    let sent = call(&mut board, 3600).unwrap();
+    let due = firings(&sent)
+        .iter()
+        .map(|(name, at, trigger)| ((*name).to_owned(), *at, *trigger))
+        .collect::<Vec<_>>();
+    assert_eq!(due.len(), 2);
+    board.sync_not_sent(&sent);
+    assert!(board.is_idle());
+    let again = call(&mut board, 3605).unwrap();
+    assert_eq!(firings(&again), due.iter().map(|(n, at, t)| (n.as_str(), *at, *t)).collect::<Vec<_>>());
+    // Later firings that came meanwhile are one run, as after any outage.
+    board.sync_not_sent(&again);
+    let late = call(&mut board, 3 * 3600 + 60).unwrap();
+    assert!(firings(&late).iter().all(|(_, firing, _)| *firing == at(3 * 3600)), "{late:?}");
+    board.sync_ended(&late, at(3 * 3600 + 70));
+    assert!(call(&mut board, 3 * 3600 + 71).is_none());
+
+    let spent = vec![Spent {
+        name: SourceName::parse("a").unwrap(),
+        firing: at(1),
+        outcome: RunOutcome::Skipped,
+        message: String::new(),
+    }];
+    board.put_back_spent(&unit, spent.clone());
+    assert_eq!(board.take_spent().pop().unwrap().1, spent);
+}

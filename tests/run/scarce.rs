@@ -1,0 +1,72 @@
+//! The machine runs out of something: the daemon goes on, and acts on nothing that it cannot record.
+
+use super::support::{Running, Scene, Wellspring, until};
+use std::process::Command;
+
+/// Which files may grow no further, as on a full disk; `unlimited` for room enough.
+fn largest_file(of: &Running, bytes: &str) {
+    let pid = of.pid().to_string();
+    let set = format!("--fsize={bytes}:");
+    assert!(Command::new("prlimit").args(["--pid", &pid, &set]).status().unwrap().success());
+}
+
+fn every_second(host: &str) -> String {
+    format!(
+        "[workspace]\nid = \"ws_one\"\n\n[sources.alpha]\ntype = \"database\"\nsync = {{ every = \"1s\" }}\n\n\
+         [sources.alpha.connection_config]\nhost = \"{host}\"\n"
+    )
+}
+
+#[test]
+fn on_a_full_disk_nothing_is_sent_that_cannot_be_recorded_and_then_it_goes_on() {
+    let scene = Scene::new();
+    scene.tree.write("workspaces/one.toml", &every_second("a.example.com"));
+    // Whoever does not ignore the signal is ended by it.
+    let program = Wellspring::after("trap '' XFSZ");
+    let mut daemon = scene.here(program, &["run", "--interval", "1h"]).spawn();
+    until("it syncs by schedule", || scene.platform.calls_to("sync").len() >= 2);
+
+    largest_file(&daemon, "0");
+    daemon.wait_for_line("no sync starts until it can be written again");
+    let syncs = scene.platform.calls_to("sync").len();
+    scene.declare("two", &[("beta", "b.example.com")]);
+    scene.tree.write("workspaces/one.toml", &every_second("new.example.com"));
+    daemon.wait_for_line("connect not tried");
+    daemon.wait_for_line("replace not tried");
+    assert!(!daemon.has_ended());
+    assert_eq!(scene.platform.calls_to("sync").len(), syncs, "no sync goes out unclaimed");
+    assert!(scene.holds("ws_one", &[("alpha", "a.example.com")]) && scene.holds("two", &[]));
+
+    largest_file(&daemon, "unlimited");
+    daemon.wait_for_line("the state can be written again");
+    until("it does what it could not", || {
+        scene.holds("ws_one", &[("alpha", "new.example.com")])
+            && scene.holds("two", &[("beta", "b.example.com")])
+    });
+    until("it syncs again", || scene.platform.calls_to("sync").len() > syncs + 1);
+    daemon.signal("TERM");
+    assert_eq!(daemon.finish().code, Some(0));
+    let history = scene.wellspring(&["history", "--format", "json", "--limit", "1000"]);
+    let history: serde_json::Value = serde_json::from_str(&history.stdout).unwrap();
+    let runs = history["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), scene.platform.calls_to("sync").len(), "every sync is on record, once");
+    assert!(runs.iter().all(|run| run["outcome"] == "done"), "{history:#}");
+}
+
+#[test]
+fn sixteen_descriptors_are_enough() {
+    let scene = Scene::new();
+    let few = || Wellspring::after("ulimit -n 16");
+    scene.declare("ws_one", &[("alpha", "a.example.com")]);
+    let applied = scene.here(few(), &["apply", "--yes"]).run();
+    assert_eq!(applied.code, Some(0), "{applied:#?}");
+    let daemon = scene.here(few(), &["run", "--interval", "1h"]).spawn();
+    scene.declare("ws_one", &[("alpha", "new.example.com")]);
+    scene.declare("ws_two", &[("beta", "b.example.com")]);
+    until("both are served", || {
+        scene.holds("ws_one", &[("alpha", "new.example.com")])
+            && scene.holds("ws_two", &[("beta", "b.example.com")])
+    });
+    daemon.signal("TERM");
+    assert_eq!(daemon.finish().code, Some(0));
+}
