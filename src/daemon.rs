@@ -5,10 +5,14 @@
 
 mod board;
 mod files;
+mod probes;
+mod publish;
 mod signals;
 mod systemd;
 mod voice;
 
+pub use probes::Tested;
+pub use publish::Publisher;
 pub use signals::{Signal, Stopping, is_set, listen};
 pub use voice::{After, Voice};
 
@@ -27,9 +31,11 @@ use crate::watch;
 use board::{Board, Ended, Records};
 use files::{Counts, Files};
 use jiff::{SignedDuration, Timestamp};
+use probes::Probes;
+use publish::Held;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use systemd::Systemd;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
@@ -55,6 +61,8 @@ pub enum Event {
     PassEnded(Box<PassEnded>),
     /// A sync call ended.
     SyncEnded(Call, Result<Vec<Synced>, StateError>),
+    /// A regular connection test ended.
+    TestEnded(Tested),
 }
 
 /// How a pass over one unit ended.
@@ -64,6 +72,7 @@ pub struct PassEnded {
     outcome: Option<Outcome>,
     again: Option<Duration>,
     records: Option<Records>,
+    took: Duration,
 }
 
 /// What the loop needs.
@@ -82,6 +91,8 @@ pub struct Daemon {
     pub memory: Memory,
     /// Who tells of it.
     pub voice: Arc<dyn Voice>,
+    /// Publishes how everything stands.
+    pub publisher: Publisher,
     /// Variables, for `${}` in `wellspring.toml`.
     pub environment: Environment,
     /// The clock.
@@ -104,6 +115,7 @@ impl Daemon {
         let mut turn = Turn {
             files: Files::new(duration(self.settle), now),
             board: Board::default(),
+            probes: Probes::default(),
             reading: None,
             memory: self.memory.clone(),
             remembered: self.memory.clone(),
@@ -126,6 +138,7 @@ impl Daemon {
                 turn.stop().await;
                 return;
             }
+            turn.publish();
             turn.systemd.status(turn.standing());
             let sleep = turn.systemd.alive(turn.sleep());
             tokio::select! {
@@ -165,6 +178,7 @@ struct Turn {
     daemon: Daemon,
     files: Files,
     board: Board,
+    probes: Probes,
     reading: Option<Reading>,
     memory: Memory,
     /// As the state has it.
@@ -216,7 +230,22 @@ impl Turn {
         {
             self.state_failed(&error, now);
         }
+        self.start_tests(now);
         self.tell_stale(now);
+    }
+
+    fn start_tests(&mut self, now: Timestamp) {
+        let Some(hands) = &self.daemon.hands else { return };
+        if self.board.is_paused() {
+            return;
+        }
+        for due in self.probes.due(now, |unit| self.board.task(unit).map(|task| &task.desired)) {
+            let (planner, events) = (hands.reconciler.planner.clone(), self.events.clone());
+            tokio::spawn(async move {
+                let tested = due.ask(&planner.reader, &planner.secrets).await;
+                let _ = events.send(Event::TestEnded(tested));
+            });
+        }
     }
 
     async fn start_syncs(&mut self, now: Timestamp) -> Result<(), StateError> {
@@ -227,13 +256,16 @@ impl Turn {
         }
         for call in self.board.syncs_due(now) {
             self.daemon.voice.sync_started(&call);
+            self.daemon.publisher.sync_started(&call, now);
+            self.daemon.publisher.scheduled(&call.unit, &self.board, now);
             let (syncer, events) = (hands.syncer.clone(), self.events.clone());
             tokio::spawn(async move {
                 let ended = syncer.call(&call).await;
                 let _ = events.send(Event::SyncEnded(call, ended));
             });
         }
-        record_spent(&mut self.board, hands, &*self.daemon.voice, now).await
+        let told = (&*self.daemon.voice, &mut self.daemon.publisher);
+        record_spent(&mut self.board, hands, told, now).await
     }
 
     /// Its disk may be full. What must be recorded before it is sent waits; the rest goes on.
@@ -249,6 +281,7 @@ impl Turn {
     fn tell_stale(&mut self, now: Timestamp) {
         for turned in self.board.turned(now) {
             let name = format!("{}/{}", turned.unit.label(), turned.key);
+            self.daemon.publisher.turned(&turned.unit.unit, &turned.name, turned.stale);
             if !turned.stale {
                 self.daemon.voice.note(&format!("{name}: its data is fresh again"));
                 continue;
@@ -264,6 +297,7 @@ impl Turn {
     /// What was to come at some time may lie far ahead now.
     fn clock_set_back(&mut self, now: Timestamp) {
         self.board.clock_set_back(now);
+        self.probes.clock_set_back(now);
         self.files.clock_set_back(now);
         self.look_every = self.look_every.min(now);
         self.trim_at = self.trim_at.min(later(now, TRIM_EVERY));
@@ -301,13 +335,16 @@ impl Turn {
                     Err(error) => {
                         self.files.unreadable(now);
                         self.daemon.voice.unreadable(&chain(&error));
+                        self.daemon.publisher.unreadable(&chain(&error));
                     }
                 }
             }
             Event::PassEnded(ended) => self.pass_ended(*ended, now),
+            Event::TestEnded(tested) => self.tested(&tested, now),
             Event::SyncEnded(call, Ok(synced)) => self.synced(&call, &synced, now).await,
             Event::SyncEnded(call, Err(error)) => {
                 self.board.sync_not_sent(&call);
+                self.daemon.publisher.sync_not_sent(&call);
                 self.state_failed(&error, now);
             }
         }
@@ -318,8 +355,9 @@ impl Turn {
         if self.state_again.take().is_some() {
             self.daemon.voice.note("the state can be written again");
         }
+        let told = (&*self.daemon.voice, &mut self.daemon.publisher);
         if let Some(hands) = &self.daemon.hands
-            && let Err(error) = record_spent(&mut self.board, hands, &*self.daemon.voice, now).await
+            && let Err(error) = record_spent(&mut self.board, hands, told, now).await
         {
             self.state_failed(&error, now);
         }
@@ -329,6 +367,7 @@ impl Turn {
             self.pause(now);
         }
         let desired = self.board.task(&call.unit).map(|task| Arc::clone(&task.desired));
+        self.daemon.publisher.synced(&call.unit, synced);
         self.daemon.voice.synced(desired.as_deref(), synced);
         self.tell_next(now);
     }
@@ -394,11 +433,13 @@ impl Turn {
                 self.daemon.voice.warn(text);
             }
             self.elsewhere = true;
+            self.daemon.publisher.read(&reading, true, now);
             return Ok(());
         }
         if std::mem::take(&mut self.elsewhere) {
             self.board.want_all();
         }
+        self.daemon.publisher.read(&reading, false, now);
         let asked = reading.asked(&self.memory);
         let memory = reading.memory(&self.memory);
         // Until the files are at rest, what was known of a file stays known beside what is new: the
@@ -408,6 +449,7 @@ impl Turn {
             known.extend(units.iter().filter(|unit| !known.contains(unit)).cloned().collect::<Vec<_>>());
         }
         // With the settings unreadable, no file says what it declares: what was accepted stays.
+        let held = Held::by(&asked);
         if !reading.desired.units.is_empty() || !reading.has_errors() {
             for unit in self.board.accept(asked, barred.as_ref(), now) {
                 self.daemon.voice.warn(&format!(
@@ -416,6 +458,7 @@ impl Turn {
                 ));
             }
         }
+        self.daemon.publisher.accepted(&held, &self.board);
         if barred.is_none() && memory != self.remembered {
             if let Some(hands) = &self.daemon.hands {
                 let root = self.daemon.root.to_string_lossy();
@@ -435,6 +478,7 @@ impl Turn {
         let voice = Arc::clone(&self.daemon.voice);
         let id = PassId::new(self.now());
         voice.pass_started(&task.desired.unit, &id);
+        let started = Instant::now();
         match &self.daemon.hands {
             None => {
                 let planner = self.daemon.planner.clone();
@@ -444,7 +488,8 @@ impl Turn {
                     let approved = crate::reconcile::guard(std::slice::from_ref(&made), &planner.host);
                     let plan = approved.plan().units.first().cloned().unwrap_or(made.plan);
                     voice.planned(&plan, true);
-                    let ended = PassEnded { plan, outcome: None, again, records: None };
+                    let took = started.elapsed();
+                    let ended = PassEnded { plan, outcome: None, again, records: None, took };
                     let _ = events.send(Event::PassEnded(Box::new(ended)));
                 });
             }
@@ -464,14 +509,15 @@ impl Turn {
                             (Outcome { error: Some(error), ..pass.outcome }, pass.again, None)
                         }
                     };
-                    let ended = PassEnded { plan, outcome: Some(outcome), again, records };
+                    let took = started.elapsed();
+                    let ended = PassEnded { plan, outcome: Some(outcome), again, records, took };
                     let _ = events.send(Event::PassEnded(Box::new(ended)));
                 });
             }
         }
     }
 
-    fn pass_ended(&mut self, ended: PassEnded, now: Timestamp) {
+    fn pass_ended(&mut self, mut ended: PassEnded, now: Timestamp) {
         let error = ended.outcome.as_ref().map_or(&ended.plan.error, |outcome| &outcome.error);
         let auth = error.as_ref().is_some_and(|error| error.kind == "auth");
         let good = error.is_none() && ended.outcome.as_ref().is_none_or(Outcome::is_good);
@@ -480,16 +526,16 @@ impl Turn {
         let waits_for_sync = ended.outcome.as_ref().is_some_and(|outcome| outcome.waits_for_sync);
         let unreachable = error.as_ref().filter(|error| error.kind == "unreachable").cloned();
         let asked = error.as_ref().is_none_or(|error| matches!(error.kind, "auth" | "platform"));
+        self.daemon.publisher.pass_ended(&ended, good, now);
+        let records = ended.records.take();
+        if let Some(records) = &records {
+            self.probes.accept(&ended.plan.desired, |name| records.owned.contains_key(name), now);
+        }
         let unit: &Unit = ended.plan.unit();
-        let end = Ended {
-            good,
-            unauthorized: auth,
-            again: ended.again,
-            waits_for_rest,
-            waits_for_sync,
-            records: ended.records,
-        };
+        let end =
+            Ended { good, unauthorized: auth, again: ended.again, waits_for_rest, waits_for_sync, records };
         let resumed = self.board.pass_ended(unit, end, duration(self.daemon.interval), now);
+        self.daemon.publisher.scheduled(unit, &self.board, now);
         if auth {
             self.pause(now);
         }
@@ -510,6 +556,35 @@ impl Turn {
             _ => {}
         }
         self.tell_next(now);
+    }
+
+    /// A verdict that is another than before is told once.
+    fn tested(&mut self, tested: &Tested, now: Timestamp) {
+        let unit = self.board.task(&tested.unit).map(|task| Arc::clone(&task.desired));
+        let turn = self.probes.ended(tested, unit.as_deref(), now);
+        self.daemon.publisher.tested(tested, now);
+        let (Some(turn), Some(unit)) = (turn, unit) else { return };
+        let name = format!("{}/{}", unit.label(), turn.key);
+        match turn.up {
+            true => self.daemon.voice.note(&format!("{name}: its connection works again")),
+            false => {
+                self.daemon.voice.warn(&format!("{name}: its connection test failed: {}", tested.message));
+            }
+        }
+    }
+
+    fn publish(&mut self) {
+        let now = self.now();
+        let trouble = match &self.unreachable {
+            Some(why) => Some(("unreachable", why.clone())),
+            None if self.board.is_paused() => Some((
+                "auth",
+                "the platform refuses the token; renew it, and it goes on by itself".to_owned(),
+            )),
+            None => None,
+        };
+        self.daemon.publisher.platform(trouble, now);
+        self.daemon.publisher.publish(now);
     }
 
     fn pause(&mut self, now: Timestamp) {
@@ -534,7 +609,9 @@ impl Turn {
         let look = self.files.look_at.filter(|_| !self.reading_under_way);
         let board = if self.elsewhere { None } else { self.board.next(self.seen) };
         let state = self.state_again.filter(|at| *at > self.seen);
-        let next = [look, board, state, Some(self.look_every)].into_iter().flatten().min().unwrap_or(now);
+        let tests = self.probes.next().filter(|_| !self.elsewhere && !self.board.is_paused());
+        let next = [look, board, tests, state, Some(self.look_every)];
+        let next = next.into_iter().flatten().min().unwrap_or(now);
         if self.stopping {
             return Duration::from_secs(3600);
         }
@@ -551,7 +628,7 @@ impl Turn {
 async fn record_spent(
     board: &mut Board,
     hands: &Hands,
-    voice: &dyn Voice,
+    (voice, publisher): (&dyn Voice, &mut Publisher),
     now: Timestamp,
 ) -> Result<(), StateError> {
     for (unit, spent) in board.take_spent() {
@@ -562,6 +639,7 @@ async fn record_spent(
         for spent in spent {
             let key = unit.sources.iter().find(|source| source.name == spent.name);
             let key = key.map_or_else(|| spent.name.to_string(), |source| source.key.to_string());
+            publisher.spent(spent.outcome);
             let (word, why) = (spent.outcome.as_str(), spent.message);
             voice.warn(&format!("{}/{key}: sync of {} {word}: {why}", unit.label(), spent.firing));
         }

@@ -33,6 +33,7 @@ pub mod remote;
 pub mod secrets;
 pub mod settings;
 pub mod state;
+pub mod status;
 pub mod sync;
 pub mod telemetry;
 pub mod tree;

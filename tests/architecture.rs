@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 
 /// The rooms from the top of the house to the bottom. A room may use what stands below its floor;
 /// neighbours on one floor do not know each other.
-const FLOORS: [&[&str]; 11] = [
+const FLOORS: [&[&str]; 12] = [
     &["cli"],
     &["daemon"],
     &["reading", "sync"],
     &["reconcile"],
     &["apply"],
     &["settings"],
+    &["status"],
     &["remote", "secrets", "state", "telemetry", "tree", "watch"],
     &["render"],
     &["manifest", "plan", "schedule"],
@@ -78,6 +79,16 @@ fn imports_point_down() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn what_shows_how_things_stand_can_neither_ask_nor_decide() {
+    for file in files("status") {
+        let used = rooms_used(&file);
+        for room in ["plan", "remote", "secrets", "tree"] {
+            assert!(!used.contains(room), "{}: status may not use {room}", file.display());
+        }
+    }
 }
 
 #[test]

@@ -22,3 +22,5 @@ mod signals;
 mod syncing;
 #[path = "run/systemd.rs"]
 mod systemd;
+#[path = "run/testing.rs"]
+mod testing;

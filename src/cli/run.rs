@@ -4,7 +4,7 @@ use super::args::{Common, RunArgs};
 use super::voice::{Log, Terminal};
 use super::workplace::{self, Access, Workplace};
 use super::{Exit, Failure, answer};
-use crate::daemon::{self, Daemon, Hands, Voice};
+use crate::daemon::{self, Daemon, Hands, Publisher, Voice};
 use crate::plan::Overrides;
 use crate::reconcile::{Reconciler, Syncing};
 use crate::remote::Writer;
@@ -88,6 +88,7 @@ pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure
         hands,
         memory: place.memory.clone(),
         voice,
+        publisher: Publisher::none(),
         environment: Arc::clone(place.settings.environment()),
         clock: workplace::clock(),
     };

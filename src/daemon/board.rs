@@ -81,6 +81,7 @@ struct Syncable {
 pub(super) struct Turned {
     pub(super) unit: Arc<DesiredUnit>,
     pub(super) key: SourceKey,
+    pub(super) name: SourceName,
     /// Its last good sync.
     pub(super) last_success: Option<Timestamp>,
     pub(super) stale: bool,
@@ -301,6 +302,7 @@ impl Board {
                     turned.push(Turned {
                         unit: Arc::clone(&slot.task.desired),
                         key: source.key.clone(),
+                        name: source.name.clone(),
                         last_success: source.last_success,
                         stale,
                     });
@@ -349,6 +351,21 @@ impl Board {
         let kept = || self.slots.values().filter(|slot| !slot.gone);
         let sources = kept().map(|slot| slot.task.desired.sources.len()).sum();
         (kept().count(), sources, kept().filter(|slot| slot.failures > 0).count())
+    }
+
+    /// What is asked of every unit that the files declare.
+    pub(super) fn tasks(&self) -> impl Iterator<Item = &Task> {
+        self.slots.values().filter(|slot| !slot.gone).map(|slot| &slot.task)
+    }
+
+    /// The schedules of a unit's sources: since when they hold, and their next firing.
+    pub(super) fn schedules(
+        &self,
+        unit: &Unit,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (&SourceName, Timestamp, Option<Timestamp>)> {
+        let sources = self.slots.get(unit).into_iter().flat_map(|slot| &slot.sources);
+        sources.map(move |source| (&source.name, source.known_since, source.timing.next_after(now)))
     }
 
     /// What is asked of a unit.

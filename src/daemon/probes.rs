@@ -1,0 +1,262 @@
+//! The regular connection tests (`test = { every = … }`): which is due, and how one is made.
+
+use crate::apply::chain;
+use crate::model::{DesiredSource, DesiredUnit, SourceKey, SourceName, Unit};
+use crate::remote::{Reader, Verdict};
+use crate::secrets::Secrets;
+use jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The most tests under way at once: they are to leave the platform room for everything else.
+const MOST_TESTS: usize = 8;
+
+/// After a start, the first tests are spread over this long, or over their period if that is shorter.
+const SPREAD: SignedDuration = SignedDuration::from_mins(10);
+
+/// Every source that is tested regularly.
+#[derive(Default)]
+pub(super) struct Probes {
+    units: BTreeMap<Unit, Vec<Probe>>,
+    running: usize,
+}
+
+struct Probe {
+    name: SourceName,
+    every: SignedDuration,
+    due: Timestamp,
+    running: bool,
+    /// The last verdict.
+    up: Option<bool>,
+}
+
+/// A test to be made.
+pub(super) struct Due {
+    pub(super) unit: Arc<DesiredUnit>,
+    name: SourceName,
+}
+
+/// How a test ended.
+pub struct Tested {
+    pub(super) unit: Unit,
+    pub(super) name: SourceName,
+    /// The verdict; `None` where there is none: no answer came, or a secret is missing here.
+    pub(super) up: Option<bool>,
+    /// What the platform said, or why there is no verdict.
+    pub(super) message: String,
+}
+
+/// A verdict that is another than the one before it.
+pub(super) struct Turn {
+    pub(super) key: SourceKey,
+    pub(super) up: bool,
+}
+
+impl Probes {
+    /// Tests what is ours of this unit and asks for it, and nothing else of it any more.
+    pub(super) fn accept(&mut self, unit: &DesiredUnit, ours: impl Fn(&SourceName) -> bool, now: Timestamp) {
+        let mut known: BTreeMap<SourceName, Probe> = self
+            .units
+            .remove(&unit.unit)
+            .into_iter()
+            .flatten()
+            .map(|probe| (probe.name.clone(), probe))
+            .collect();
+        let tested = unit.sources.iter().filter(|source| source.suspend.is_none() && ours(&source.name));
+        let probes: Vec<Probe> = tested
+            .filter_map(|source| {
+                let every = SignedDuration::try_from(source.test.every?).unwrap_or(SignedDuration::MAX);
+                let probe = known.remove(&source.name);
+                Some(match probe {
+                    Some(probe) if probe.every == every => probe,
+                    Some(probe) => Probe { every, due: probe.due.min(later(now, every)), ..probe },
+                    None => {
+                        let due = later(now, first(&unit.unit, source, every.min(SPREAD)));
+                        Probe { name: source.name.clone(), every, due, running: false, up: None }
+                    }
+                })
+            })
+            .collect();
+        self.running -= known.values().filter(|probe| probe.running).count();
+        if !probes.is_empty() {
+            self.units.insert(unit.unit.clone(), probes);
+        }
+    }
+
+    /// Marks the tests that are due, as many as may run at once, and returns them. What the files no
+    /// longer declare (`task` knows) is forgotten.
+    pub(super) fn due<'a>(
+        &mut self,
+        now: Timestamp,
+        desired: impl Fn(&Unit) -> Option<&'a Arc<DesiredUnit>>,
+    ) -> Vec<Due> {
+        let mut due = Vec::new();
+        let running = &mut self.running;
+        self.units.retain(|unit, probes| {
+            let Some(unit) = desired(unit) else {
+                *running -= probes.iter().filter(|probe| probe.running).count();
+                return false;
+            };
+            for probe in probes.iter_mut().filter(|probe| !probe.running && probe.due <= now) {
+                if *running == MOST_TESTS {
+                    break;
+                }
+                *running += 1;
+                probe.running = true;
+                due.push(Due { unit: Arc::clone(unit), name: probe.name.clone() });
+            }
+            true
+        });
+        due
+    }
+
+    /// A test ended. Returns what it turned.
+    pub(super) fn ended(
+        &mut self,
+        tested: &Tested,
+        unit: Option<&DesiredUnit>,
+        now: Timestamp,
+    ) -> Option<Turn> {
+        let probe = self.units.get_mut(&tested.unit)?.iter_mut().find(|probe| probe.name == tested.name)?;
+        if std::mem::take(&mut probe.running) {
+            self.running -= 1;
+        }
+        probe.due = later(now, probe.every);
+        let up = tested.up?;
+        let turned = probe.up.replace(up).unwrap_or(true) != up;
+        let key = unit?.source(&tested.name)?.key.clone();
+        turned.then_some(Turn { key, up })
+    }
+
+    /// When the next test is due; none while as many run as may.
+    pub(super) fn next(&self) -> Option<Timestamp> {
+        let waiting = self.units.values().flatten().filter(|probe| !probe.running);
+        waiting.map(|probe| probe.due).min().filter(|_| self.running < MOST_TESTS)
+    }
+
+    /// The clock went back: what was to come at some time may lie far ahead now.
+    pub(super) fn clock_set_back(&mut self, now: Timestamp) {
+        for probe in self.units.values_mut().flatten() {
+            probe.due = probe.due.min(later(now, probe.every));
+        }
+    }
+}
+
+impl Due {
+    /// Asks the platform. The secrets are looked up now.
+    pub(super) async fn ask(self, reader: &Reader, secrets: &Secrets) -> Tested {
+        let Self { unit, name } = self;
+        let tested = |up, message| Tested { unit: unit.unit.clone(), name: name.clone(), up, message };
+        let Some(source) = unit.source(&name) else { return tested(None, String::new()) };
+        let definition = &source.definition;
+        let resolved = match secrets.resolve(definition, &unit.names()) {
+            Ok(values) => {
+                values.into_source(name.clone(), definition.kind.clone(), definition.metadata.clone())
+            }
+            Err(missing) => return tested(None, missing.to_string()),
+        };
+        match reader.test_connection(unit.workspace(), &resolved).await {
+            Ok(Verdict::Passed(message)) => tested(Some(true), message),
+            Ok(Verdict::Failed(message)) => tested(Some(false), message),
+            Ok(Verdict::Unavailable) => tested(None, "the platform has no test-connection".to_owned()),
+            Err(error) => tested(None, chain(&error)),
+        }
+    }
+}
+
+/// The same for a source after every start, and different from source to source.
+fn first(unit: &Unit, source: &DesiredSource, within: SignedDuration) -> SignedDuration {
+    let bytes = unit.workspace.as_str().bytes().chain(source.name.as_str().bytes());
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let millis = u64::try_from(within.as_millis()).unwrap_or(0).max(1);
+    SignedDuration::from_millis(i64::try_from(hash % millis).unwrap_or(0))
+}
+
+fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
+    at.checked_add(by).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::{SourceFile, read};
+
+    fn unit(count: usize, every: &str) -> Arc<DesiredUnit> {
+        let mut text = "[workspace]\nid = \"ws\"\n".to_owned();
+        for n in 0..count {
+            text += &format!(
+                "[sources.s{n:03}]\ntype = \"file\"\ntest = {{ every = \"{every}\" }}\nconnection_config = {{ path = \"p\" }}\n"
+            );
+        }
+        let files = [SourceFile { path: "a.toml".into(), text: Ok(&text) }];
+        Arc::new(read(&files, &|_| None).desired.units.remove(0))
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn ended(due: &Due, up: Option<bool>) -> Tested {
+        Tested { unit: due.unit.unit.clone(), name: due.name.clone(), up, message: String::new() }
+    }
+
+    #[test]
+    fn after_a_start_tests_are_spread_and_never_more_than_a_few_run_at_once() {
+        let unit = unit(100, "1h");
+        let mut probes = Probes::default();
+        probes.accept(&unit, |_| true, at(0));
+        assert!(probes.due(at(0), |_| Some(&unit)).len() < 3);
+        let spread =
+            probes.units[&unit.unit].iter().map(|probe| probe.due).collect::<std::collections::BTreeSet<_>>();
+        assert!(spread.len() > 90 && spread.iter().all(|due| *due < at(600)), "{spread:?}");
+        let mut seen = 0;
+        while seen < 100 {
+            let due = probes.due(at(600), |_| Some(&unit));
+            assert!(!due.is_empty() && due.len() <= MOST_TESTS);
+            assert_eq!(probes.running == MOST_TESTS, probes.next().is_none());
+            seen += due.len();
+            for due in due {
+                assert!(probes.ended(&ended(&due, Some(true)), Some(&unit), at(600)).is_none());
+            }
+            if probes.running > 0 {
+                // Those of the first look.
+                let names: Vec<_> =
+                    probes.units[&unit.unit].iter().filter(|p| p.running).map(|p| p.name.clone()).collect();
+                for name in names {
+                    probes.ended(&ended(&Due { unit: Arc::clone(&unit), name }, None), Some(&unit), at(600));
+                    seen += 1;
+                }
+            }
+        }
+        assert_eq!(probes.next(), Some(at(4200)));
+    }
+
+    #[test]
+    fn a_verdict_is_told_when_it_turns_and_no_answer_is_no_verdict() {
+        let unit = unit(1, "10s");
+        let mut probes = Probes::default();
+        probes.accept(&unit, |_| true, at(0));
+        let mut turns = Vec::new();
+        for (n, up) in [Some(true), Some(false), None, Some(false), Some(true)].into_iter().enumerate() {
+            let now = at(20 * (i64::try_from(n).unwrap() + 1));
+            let due = probes.due(now, |_| Some(&unit)).remove(0);
+            turns.push(probes.ended(&ended(&due, up), Some(&unit), now).map(|turn| turn.up));
+        }
+        assert_eq!(turns, [None, Some(false), None, None, Some(true)]);
+    }
+
+    #[test]
+    fn what_is_gone_or_not_ours_is_not_tested_and_holds_no_place() {
+        let unit = unit(2, "10s");
+        let mut probes = Probes::default();
+        probes.accept(&unit, |name| name.as_str() == "s000", at(0));
+        let due = probes.due(at(100), |_| Some(&unit));
+        assert_eq!(due.len(), 1);
+        assert!(probes.due(at(100), |_| None).is_empty());
+        assert_eq!((probes.running, probes.next()), (0, None));
+        assert!(probes.ended(&ended(&due[0], Some(false)), None, at(101)).is_none());
+        assert_eq!(probes.running, 0);
+    }
+}

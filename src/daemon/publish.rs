@@ -1,0 +1,342 @@
+//! What the loop hands out of itself: an immutable [`Snapshot`], replaced before each sleep when
+//! something changed. Nobody who reads it can hold the loop up.
+
+use super::board::Board;
+use super::{PassEnded, Tested};
+use crate::manifest::Severity;
+use crate::model::{SourceName, Unit};
+use crate::plan::{Action, ActionResult, Outcome, UnitPlan};
+use crate::reading::{Asked, Reading};
+use crate::state::RunOutcome;
+use crate::status::metrics::Metrics;
+use crate::status::{
+    About, Config, Facts, Files, LastSync, Mended, Snapshot, Test, Trouble, Withheld, Workspace,
+};
+use crate::sync::{Call, Synced};
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// So many errors of the files are published; who has more mends these first.
+const MOST_FINDINGS: usize = 100;
+
+/// So much mended drift of each workspace.
+const MOST_MENDED: usize = 20;
+
+/// Keeps the next snapshot up to date. One that nobody asked for does nothing.
+pub struct Publisher(Option<Desk>);
+
+struct Desk {
+    sender: watch::Sender<Arc<Snapshot>>,
+    metrics: Arc<Metrics>,
+    about: Arc<About>,
+    files: Arc<Files>,
+    platform: Option<Trouble>,
+    workspaces: BTreeMap<Unit, Arc<Workspace>>,
+    changed: bool,
+}
+
+impl Publisher {
+    /// Publishes nothing.
+    #[must_use]
+    pub fn none() -> Self {
+        Self(None)
+    }
+
+    /// Publishes here, and counts there.
+    #[must_use]
+    pub fn new(about: About, metrics: Arc<Metrics>) -> (Self, watch::Receiver<Arc<Snapshot>>) {
+        let about = Arc::new(about);
+        let first = Snapshot {
+            at: about.started,
+            about: Arc::clone(&about),
+            files: Arc::default(),
+            platform: None,
+            workspaces: Vec::new(),
+        };
+        let (sender, receiver) = watch::channel(Arc::new(first));
+        let desk = Desk {
+            sender,
+            metrics,
+            about,
+            files: Arc::default(),
+            platform: None,
+            workspaces: BTreeMap::new(),
+            changed: false,
+        };
+        (Self(Some(desk)), receiver)
+    }
+
+    /// Hands out what changed since this was last called.
+    pub(super) fn publish(&mut self, now: Timestamp) {
+        let Some(desk) = &mut self.0 else { return };
+        desk.metrics.turned(now);
+        if std::mem::take(&mut desk.changed) {
+            let snapshot = Snapshot {
+                about: Arc::clone(&desk.about),
+                at: now,
+                files: Arc::clone(&desk.files),
+                platform: desk.platform.clone(),
+                workspaces: desk.workspaces.values().cloned().collect(),
+            };
+            desk.sender.send_replace(Arc::new(snapshot));
+        }
+    }
+
+    /// The directory cannot be read as a whole.
+    pub(super) fn unreadable(&mut self, why: &str) {
+        let Some(desk) = &mut self.0 else { return };
+        if desk.files.unreadable.as_deref() != Some(why) {
+            Arc::make_mut(&mut desk.files).unreadable = Some(why.to_owned());
+            desk.changed = true;
+        }
+    }
+
+    /// A reading counts.
+    pub(super) fn read(&mut self, reading: &Reading, elsewhere: bool, now: Timestamp) {
+        let Some(desk) = &mut self.0 else { return };
+        let errors = || reading.diagnostics.iter().filter(|found| found.severity == Severity::Error);
+        desk.files = Arc::new(Files {
+            read_at: Some(now),
+            count: reading.file_count(),
+            commit: reading.commit.clone(),
+            rejected: errors().take(MOST_FINDINGS).cloned().collect(),
+            errors: errors().count(),
+            unreadable: None,
+            elsewhere,
+        });
+        desk.changed = true;
+    }
+
+    /// What the files ask for was taken over by the board.
+    pub(super) fn accepted(&mut self, asked: &Held, board: &Board) {
+        let Some(desk) = &mut self.0 else { return };
+        let mut before = std::mem::take(&mut desk.workspaces);
+        for task in board.tasks() {
+            let unit = &task.desired.unit;
+            let mut workspace =
+                before.remove(unit).unwrap_or_else(|| Arc::new(Workspace::new(Arc::clone(&task.desired))));
+            let held_by = asked.0.get(unit);
+            if !Arc::ptr_eq(&workspace.desired, &task.desired) || workspace.held_by.as_ref() != held_by {
+                let workspace = Arc::make_mut(&mut workspace);
+                workspace.declare(Arc::clone(&task.desired));
+                workspace.held_by = held_by.cloned();
+            }
+            desk.workspaces.insert(unit.clone(), workspace);
+        }
+        desk.changed = true;
+    }
+
+    /// A pass ended.
+    pub(super) fn pass_ended(&mut self, ended: &PassEnded, good: bool, now: Timestamp) {
+        let Some(desk) = &mut self.0 else { return };
+        desk.metrics.passed(ended.took, good);
+        count(&desk.metrics, &ended.plan, ended.outcome.as_ref());
+        let unit = ended.plan.unit();
+        let Some(workspace) = desk.workspaces.get_mut(unit) else { return };
+        let workspace = Arc::make_mut(workspace);
+        workspace.passed_at = Some(now);
+        if good {
+            workspace.good_at = Some(now);
+        }
+        let error = ended.outcome.as_ref().map_or(&ended.plan.error, |outcome| &outcome.error);
+        let since = workspace.error.as_ref().map_or(now, |before| before.since);
+        workspace.error =
+            error.as_ref().map(|error| Trouble { kind: error.kind, message: error.message.clone(), since });
+        if ended.plan.error.is_none() {
+            compared(workspace, &ended.plan, ended.outcome.as_ref(), now);
+        }
+        if let Some(records) = &ended.records {
+            let desired = Arc::clone(&workspace.desired);
+            for (source, facts) in desired.sources.iter().zip(&mut workspace.facts) {
+                facts.ours = records.owned.contains_key(&source.name);
+                let Some(run) = records.runs.get(&source.name) else { continue };
+                let at = run.finished_at.unwrap_or(run.started_at);
+                facts.last_success = facts.last_success.max(run.last_success);
+                if facts.last.as_ref().is_none_or(|last| last.at < at) {
+                    facts.last = Some(LastSync { at, outcome: run.outcome, message: None });
+                }
+            }
+        }
+        desk.changed = true;
+    }
+
+    /// The board's schedule of a workspace's sources moved on.
+    pub(super) fn scheduled(&mut self, unit: &Unit, board: &Board, now: Timestamp) {
+        let Some(desk) = &mut self.0 else { return };
+        let Some(workspace) = desk.workspaces.get_mut(unit).map(Arc::make_mut) else { return };
+        for facts in &mut workspace.facts {
+            facts.next = None;
+        }
+        for (name, known_since, next) in board.schedules(unit, now) {
+            if let Some(facts) = workspace.facts_of(name) {
+                facts.known_since = Some(known_since);
+                facts.next = next;
+            }
+        }
+        desk.changed = true;
+    }
+
+    /// A sync call went out.
+    pub(super) fn sync_started(&mut self, call: &Call, now: Timestamp) {
+        let Some(desk) = &mut self.0 else { return };
+        let Some(workspace) = desk.workspaces.get_mut(&call.unit).map(Arc::make_mut) else { return };
+        for member in &call.members {
+            if let Some(facts) = workspace.facts_of(&member.name) {
+                facts.last = Some(LastSync { at: now, outcome: RunOutcome::Running, message: None });
+            }
+        }
+        desk.changed = true;
+    }
+
+    /// A sync call could not go out after all.
+    pub(super) fn sync_not_sent(&mut self, call: &Call) {
+        for member in &call.members {
+            self.with(&call.unit, &member.name, |facts| facts.last = None);
+        }
+    }
+
+    /// A sync call ended.
+    pub(super) fn synced(&mut self, unit: &Unit, synced: &[Synced]) {
+        let Some(desk) = &mut self.0 else { return };
+        synced.iter().for_each(|synced| desk.metrics.synced(synced.outcome, synced.records));
+        let Some(workspace) = desk.workspaces.get_mut(unit).map(Arc::make_mut) else { return };
+        for synced in synced {
+            let Some(facts) = workspace.facts_of(&synced.name) else { continue };
+            if synced.outcome == RunOutcome::Done {
+                facts.last_success = Some(synced.finished_at);
+            }
+            facts.last = Some(LastSync {
+                at: synced.finished_at,
+                outcome: synced.outcome,
+                message: synced.message.as_deref().map(Into::into),
+            });
+        }
+        desk.changed = true;
+    }
+
+    /// A firing that will not run was recorded.
+    pub(super) fn spent(&mut self, outcome: RunOutcome) {
+        let Some(desk) = &mut self.0 else { return };
+        desk.metrics.synced(outcome, None);
+    }
+
+    /// The data of a source became stale, or is fresh again.
+    pub(super) fn turned(&mut self, unit: &Unit, name: &SourceName, stale: bool) {
+        self.with(unit, name, |facts| facts.stale = stale);
+    }
+
+    /// A connection test ended.
+    pub(super) fn tested(&mut self, tested: &Tested, now: Timestamp) {
+        let Some(up) = tested.up else { return };
+        self.with(&tested.unit, &tested.name, |facts| {
+            let since = facts.test.as_ref().filter(|before| before.up == up).map_or(now, |test| test.since);
+            facts.test = Some(Box::new(Test { at: now, up, message: tested.message.clone(), since }));
+        });
+    }
+
+    /// Nothing can be done on the platform, for this reason; or it can again.
+    pub(super) fn platform(&mut self, trouble: Option<(&'static str, String)>, now: Timestamp) {
+        let Some(desk) = &mut self.0 else { return };
+        let since = desk.platform.as_ref().map_or(now, |before| before.since);
+        let trouble = trouble.map(|(kind, message)| Trouble { kind, message, since });
+        desk.changed |= desk.platform != trouble;
+        desk.platform = trouble;
+    }
+
+    fn with(&mut self, unit: &Unit, name: &SourceName, change: impl FnOnce(&mut Facts)) {
+        let Some(desk) = &mut self.0 else { return };
+        let Some(workspace) = desk.workspaces.get_mut(unit).map(Arc::make_mut) else { return };
+        if let Some(facts) = workspace.facts_of(name) {
+            change(facts);
+            desk.changed = true;
+        }
+    }
+}
+
+/// The workspaces that a broken file holds back at their last good reading.
+pub(super) struct Held(BTreeMap<Unit, Arc<str>>);
+
+impl Held {
+    pub(super) fn by(asked: &Asked) -> Self {
+        Self(asked.held.clone())
+    }
+}
+
+fn count(metrics: &Metrics, plan: &UnitPlan, outcome: Option<&Outcome>) {
+    let results = outcome.map(|outcome| outcome.results.as_slice()).unwrap_or_default();
+    for (action, result) in plan.actions.iter().zip(results) {
+        match result {
+            ActionResult::Done => metrics.changed(action.step.word(), "done"),
+            ActionResult::Failed(_) => metrics.changed(action.step.word(), "failed"),
+            ActionResult::Skipped(_) | ActionResult::Open => {}
+        }
+    }
+}
+
+/// What a plan and its outcome say of each source.
+fn compared(workspace: &mut Workspace, plan: &UnitPlan, outcome: Option<&Outcome>, now: Timestamp) {
+    for facts in &mut workspace.facts {
+        facts.config = Config::Unknown;
+        facts.why = None;
+    }
+    plan.unchanged.iter().for_each(|name| say(workspace, name, Config::InSync, None));
+    for suspended in &plan.suspended {
+        say(workspace, &suspended.name, Config::Suspended, Some(&suspended.reason));
+    }
+    for unchecked in &plan.unchecked {
+        say(workspace, &unchecked.name, Config::Failing, Some(&unchecked.why));
+    }
+    // That a removal waits a second for the files to come to rest is not worth telling.
+    workspace.withheld =
+        plan.withheld.iter().filter(|withheld| withheld.code != "unsettled").map(withheld).collect();
+    for withheld in &plan.withheld {
+        say(workspace, &withheld.name, Config::Withheld, Some(&withheld.reason));
+    }
+    workspace.unmanaged = plan.unmanaged.len();
+    workspace.to_do.clear();
+    for (n, action) in plan.actions.iter().enumerate() {
+        let result = outcome.and_then(|outcome| outcome.results.get(n));
+        if result != Some(&ActionResult::Done) {
+            *workspace.to_do.entry(action.step.word()).or_default() += 1;
+        } else if action.mends_drift {
+            mended(&mut workspace.mended, action, now);
+        }
+        let (config, why) = match result {
+            Some(ActionResult::Done) => (Config::InSync, None),
+            Some(ActionResult::Failed(why)) => (Config::Failing, Some(why.as_str())),
+            // Without its secret it can never be done.
+            Some(ActionResult::Skipped(why)) if action.lacks_secret.is_some() => {
+                (Config::Failing, Some(why.as_str()))
+            }
+            Some(ActionResult::Skipped(why)) => (Config::Pending, Some(why.as_str())),
+            Some(ActionResult::Open) | None => (Config::Pending, Some(action.reason.as_str())),
+        };
+        say(workspace, &action.name, config, why);
+    }
+}
+
+/// What is graver stays said.
+fn say(workspace: &mut Workspace, name: &SourceName, config: Config, why: Option<&str>) {
+    let Some(facts) = workspace.facts_of(name) else { return };
+    if facts.config == Config::Unknown || config < facts.config {
+        facts.config = config;
+        facts.why = why.map(Into::into);
+    }
+    facts.ours |= config == Config::InSync;
+}
+
+fn withheld(withheld: &crate::plan::Withheld) -> Withheld {
+    let crate::plan::Withheld { source, name, action, code, reason, at, allow, refused: _ } =
+        withheld.clone();
+    Withheld { source, name, action, code, reason, at, allow }
+}
+
+fn mended(known: &mut Vec<Mended>, action: &Action, at: Timestamp) {
+    if known.len() == MOST_MENDED {
+        known.remove(0);
+    }
+    let (source, reason) = (action.source.clone(), action.reason.clone());
+    known.push(Mended { source, action: action.step.word(), reason, at });
+}

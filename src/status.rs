@@ -1,0 +1,17 @@
+//! How the daemon stands, for people and machines: what it publishes, its metrics, its health, its page.
+//!
+//! The daemon hands out a [`Snapshot`] whenever something changed; everything here reads the latest one,
+//! and the history in the state. Nothing here can ask the platform or change anything.
+
+pub mod metrics;
+mod snapshot;
+
+pub use snapshot::{
+    About, Config, Facts, Files, LastSync, Mended, Snapshot, Test, Trouble, Withheld, Workspace,
+};
+
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// Where the latest snapshot is read.
+pub type Published = watch::Receiver<Arc<Snapshot>>;

@@ -1,0 +1,154 @@
+//! Metrics, in the OpenMetrics text format.
+//!
+//! What happened is counted here as it happens; how things stand is read from the latest snapshot when
+//! somebody asks, so that what is gone has no series any more.
+
+mod standing;
+
+use super::Published;
+use crate::state::RunOutcome;
+use jiff::Timestamp;
+use prometheus_client::encoding::text;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use standing::Standing;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+type One = [(&'static str, String); 1];
+type Two = [(&'static str, String); 2];
+
+/// What is counted.
+#[derive(Debug)]
+pub struct Metrics {
+    passes: Family<One, Counter>,
+    pass_duration: Histogram,
+    changes: Family<Two, Counter>,
+    sync_runs: Family<One, Counter>,
+    sync_records: Counter,
+    requests: Family<Two, Counter>,
+    request_duration: Family<One, Histogram, fn() -> Histogram>,
+    notifications: Family<One, Counter>,
+    /// When the daemon's loop last went round, in seconds.
+    turned: AtomicI64,
+}
+
+/// Everything that can be scraped.
+#[derive(Debug)]
+pub struct Exposition(Mutex<Registry>);
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            passes: Family::default(),
+            pass_duration: seconds(),
+            changes: Family::default(),
+            sync_runs: Family::default(),
+            sync_records: Counter::default(),
+            requests: Family::default(),
+            request_duration: Family::new_with_constructor(seconds),
+            notifications: Family::default(),
+            turned: AtomicI64::new(0),
+        }
+    }
+}
+
+/// From what a local list takes to what a long sync takes.
+fn seconds() -> Histogram {
+    Histogram::new([0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0])
+}
+
+impl Metrics {
+    /// The daemon's loop went round.
+    pub fn turned(&self, now: Timestamp) {
+        self.turned.store(now.as_second(), Ordering::Relaxed);
+    }
+
+    /// When it last did; 0 before it began.
+    #[must_use]
+    pub fn last_turn(&self) -> i64 {
+        self.turned.load(Ordering::Relaxed)
+    }
+
+    /// A pass over one workspace ended.
+    pub fn passed(&self, took: Duration, good: bool) {
+        let result = if good { "good" } else { "failed" };
+        self.passes.get_or_create(&[("result", result.to_owned())]).inc();
+        self.pass_duration.observe(took.as_secs_f64());
+    }
+
+    /// A change was `done`, or has `failed`.
+    pub fn changed(&self, action: &'static str, result: &'static str) {
+        self.changes.get_or_create(&[("action", action.to_owned()), ("result", result.to_owned())]).inc();
+    }
+
+    /// A sync ended, or will not run.
+    pub fn synced(&self, outcome: RunOutcome, records: Option<u64>) {
+        self.sync_runs.get_or_create(&[("result", outcome.as_str().to_owned())]).inc();
+        self.sync_records.inc_by(records.unwrap_or_default());
+    }
+
+    /// An attempt of a call to the platform ended, with this status unless no answer came.
+    pub fn called(&self, endpoint: &'static str, status: Option<u16>, took: Duration) {
+        let labels = [("endpoint", endpoint.to_owned()), ("code", code(status))];
+        self.requests.get_or_create(&labels).inc();
+        self.request_duration.get_or_create(&[("endpoint", endpoint.to_owned())]).observe(took.as_secs_f64());
+    }
+
+    /// A notice was `sent`, has `failed` for good, or was `dropped`.
+    pub fn notified(&self, result: &'static str) {
+        self.notifications.get_or_create(&[("result", result.to_owned())]).inc();
+    }
+
+    /// These, and how things stand by what is published.
+    #[must_use]
+    pub fn exposition(&self, published: Published) -> Exposition {
+        let mut registry = Registry::with_prefix("wellspring");
+        let r = &mut registry;
+        r.register("passes", "Passes over a workspace that ended, by result", self.passes.clone());
+        let help = "How long a pass over one workspace took";
+        r.register("pass_duration_seconds", help, self.pass_duration.clone());
+        r.register("changes", "Changes that were carried out, by action and result", self.changes.clone());
+        r.register("sync_runs", "Syncs that ended or will not run, by result", self.sync_runs.clone());
+        r.register(
+            "sync_records",
+            "Records that syncs read, where the platform says",
+            self.sync_records.clone(),
+        );
+        let help = "Calls to the platform, by endpoint and HTTP status";
+        r.register("api_requests", help, self.requests.clone());
+        let help = "How long calls to the platform took, by endpoint";
+        r.register("api_request_duration_seconds", help, self.request_duration.clone());
+        r.register("notifications", "Notices to webhooks, by result", self.notifications.clone());
+        r.register_collector(Box::new(Standing(published)));
+        Exposition(Mutex::new(registry))
+    }
+}
+
+impl Exposition {
+    /// The text of a scrape.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        let registry = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Writing to a text cannot fail.
+        let _ = text::encode(&mut text, &registry);
+        text
+    }
+}
+
+/// A platform that makes up a status for every call makes no series for every call.
+fn code(status: Option<u16>) -> String {
+    match status {
+        None => "none".to_owned(),
+        Some(
+            code @ (200 | 201 | 202 | 204 | 400 | 401 | 403 | 404 | 405 | 408 | 409 | 413 | 422 | 429 | 500
+            | 501 | 502 | 503 | 504),
+        ) => code.to_string(),
+        Some(code) => format!("{}xx", code / 100 % 10),
+    }
+}
