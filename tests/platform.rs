@@ -13,6 +13,8 @@ mod connecting;
 mod contract;
 #[path = "platform/incremental.rs"]
 mod incremental;
+#[path = "platform/parquet.rs"]
+mod parquet;
 #[path = "platform/reading.rs"]
 mod reading;
 #[path = "platform/refusing.rs"]

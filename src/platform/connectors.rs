@@ -7,6 +7,7 @@ mod fields;
 mod file;
 mod http;
 mod json;
+mod parquet;
 mod records;
 mod row;
 mod sqlite;
@@ -152,11 +153,12 @@ pub(super) fn open(kind: &str, config: &Value, reach: &Reach) -> Result<Box<dyn 
         "tsv" => csv::open(fields, b'\t', reach),
         "json" => json::open(fields, json::Layout::Document, reach),
         "jsonl" | "ndjson" => json::open(fields, json::Layout::Lines, reach),
+        "parquet" => parquet::open(fields, reach),
         "api" | "http" | "https" | "rest" => http::open(fields, reach),
         engine => elsewhere(engine, fields).unwrap_or_else(|| {
             Err(Unfit::new(format!(
-                "the type \"{kind}\" is not known here; there are database, sqlite, file, csv, tsv, json, jsonl \
-                 and api"
+                "the type \"{kind}\" is not known here; there are database, sqlite, file, csv, tsv, json, jsonl, \
+                 parquet and api"
             )))
         }),
     }
@@ -205,8 +207,9 @@ fn file(fields: Fields<'_>, reach: &Reach) -> Result<Box<dyn Connector>, Unfit> 
         "tsv" | "tab" => csv::open(fields, b'\t', reach),
         "json" => json::open(fields, json::Layout::Document, reach),
         "jsonl" | "ndjson" => json::open(fields, json::Layout::Lines, reach),
+        "parquet" => parquet::open(fields, reach),
         "sqlite" | "sqlite3" | "db" => sqlite::open(fields, reach),
-        _ => Err(Unfit::new("a file needs \"format\": csv, tsv, json, jsonl or sqlite")),
+        _ => Err(Unfit::new("a file needs \"format\": csv, tsv, json, jsonl, parquet or sqlite")),
     }
 }
 

@@ -127,6 +127,53 @@ impl House {
     }
 }
 
+/// `wellspring serve` in a process of its own, on the data directory of a house.
+pub(crate) struct Served {
+    process: std::process::Child,
+    pub(crate) base: String,
+}
+
+impl Served {
+    pub(crate) fn start(data: &Path, state: &Path, options: &[&str], variables: &[(&str, &str)]) -> Self {
+        use std::io::BufRead as _;
+        let mut process = std::process::Command::new(env!("CARGO_BIN_EXE_wellspring"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(data)
+            .arg("--state-dir")
+            .arg(state)
+            .args(options)
+            .env("PMTX_TOKEN", TOKEN)
+            .envs(variables.iter().copied())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = std::io::BufReader::new(process.stdout.take().unwrap()).lines();
+        let url = lines
+            .map(Result::unwrap)
+            .find_map(|line| line.strip_prefix("export WELLSPRING_URL=").map(str::to_owned));
+        Self { process, base: url.expect("it says where it answers") }
+    }
+
+    pub(crate) async fn post(&self, endpoint: &str, body: &Value) -> Reply {
+        let url = format!("{}/api/v1/data/ws/{endpoint}", self.base);
+        reply(reqwest::Client::new().post(url).bearer_auth(TOKEN).json(body)).await
+    }
+
+    /// The most memory it ever took, in KiB.
+    pub(crate) fn most_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
 pub(crate) async fn reply(call: reqwest::RequestBuilder) -> Reply {
     let response = call.send().await.unwrap();
     let code = response.status().as_u16();

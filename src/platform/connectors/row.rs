@@ -67,6 +67,11 @@ pub(super) fn record(raw: &RawValue) -> Result<Map<String, Value>, serde_json::E
     })
 }
 
+/// JSON that stands in a text; what is no JSON is that text.
+pub(super) fn embedded(text: &str) -> Value {
+    serde_json::from_str(text).and_then(exact).unwrap_or_else(|_| text.into())
+}
+
 /// Parses JSON without rounding: a number with more digits than are safe becomes text as written.
 fn exact(raw: &RawValue) -> Result<Value, serde_json::Error> {
     let text = raw.get();

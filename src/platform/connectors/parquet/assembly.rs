@@ -1,0 +1,359 @@
+//! From columns to rows. A column holds, beside its values, how deep each of them is defined and
+//! where lists begin anew; a shape says what to make of that.
+
+use parquet::basic::{ConvertedType, LogicalType, Repetition};
+use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
+use parquet::data_type::DataType;
+use parquet::errors::{ParquetError, Result};
+use parquet::file::reader::RowGroupReader;
+use parquet::schema::types::{Type, TypePtr};
+use serde_json::{Map, Value};
+
+use super::super::Column as Described;
+use super::Record;
+use super::kind::{Kind, Raw};
+
+/// Deeper than any table people make, and far from the end of a thread's stack.
+const DEEPEST: usize = 64;
+
+/// What a row of a file is made of.
+pub(super) struct Shape(Vec<(String, Node, bool)>);
+
+enum Node {
+    /// The values of a column.
+    Leaf {
+        column: usize,
+        kind: Kind,
+    },
+    Group {
+        first: usize,
+        fields: Vec<(String, Node)>,
+    },
+    /// There when its first column is defined at least so deep.
+    Optional {
+        defined: i16,
+        inner: Box<Node>,
+    },
+    /// Elements go on while the first column repeats at this level.
+    List {
+        defined: i16,
+        repeated: i16,
+        inner: Box<Node>,
+    },
+    /// A list of groups with these two fields, a key and its value.
+    Pairs {
+        inner: Box<Node>,
+        key: String,
+        value: String,
+    },
+}
+
+impl Shape {
+    pub(super) fn of(root: &Type) -> Result<Self> {
+        let mut building = Building { next: 0, deep: 0 };
+        let mut fields = Vec::new();
+        for field in root.get_fields() {
+            let node = building.node(field, 0, 0)?;
+            fields.push((field.name().to_owned(), node, field.is_optional()));
+        }
+        Ok(Self(fields))
+    }
+
+    /// The columns of a row, as the schema tells them.
+    pub(super) fn columns(&self) -> Vec<Described> {
+        let described = |(name, node, optional): &(String, Node, bool)| Described {
+            nullable: Some(*optional),
+            ..Described::new(name, node.name())
+        };
+        self.0.iter().map(described).collect()
+    }
+}
+
+/// Counts the columns on the way down.
+struct Building {
+    next: usize,
+    deep: usize,
+}
+
+impl Building {
+    fn node(&mut self, field: &TypePtr, defined: i16, repeated: i16) -> Result<Node> {
+        let inner = |node| Box::new(node);
+        Ok(match repetition(field) {
+            Repetition::REQUIRED => self.required(field, defined, repeated)?,
+            Repetition::OPTIONAL => {
+                let defined = defined + 1;
+                Node::Optional { defined, inner: inner(self.required(field, defined, repeated)?) }
+            }
+            Repetition::REPEATED => {
+                let (defined, repeated) = (defined + 1, repeated + 1);
+                Node::List { defined, repeated, inner: inner(self.required(field, defined, repeated)?) }
+            }
+        })
+    }
+
+    fn required(&mut self, field: &TypePtr, defined: i16, repeated: i16) -> Result<Node> {
+        if field.is_primitive() {
+            self.next += 1;
+            return Ok(Node::Leaf { column: self.next - 1, kind: Kind::of(field) });
+        }
+        self.deep += 1;
+        if self.deep > DEEPEST {
+            return Err(ParquetError::General("its columns are nested too deeply".into()));
+        }
+        let node = self.group(field, defined, repeated);
+        self.deep -= 1;
+        node
+    }
+
+    fn group(&mut self, field: &TypePtr, defined: i16, repeated: i16) -> Result<Node> {
+        let first = self.next;
+        let info = field.get_basic_info();
+        let is = |logical: &LogicalType, converted: &[ConvertedType]| {
+            info.logical_type_ref() == Some(logical) || converted.contains(&info.converted_type())
+        };
+        if let [only] = field.get_fields()
+            && repetition(only) == Repetition::REPEATED
+        {
+            if is(&LogicalType::List, &[ConvertedType::LIST]) {
+                return self.list(field, only, defined + 1, repeated + 1);
+            }
+            if is(&LogicalType::Map, &[ConvertedType::MAP, ConvertedType::MAP_KEY_VALUE])
+                && only.is_group()
+                && let [key, value] = only.get_fields()
+            {
+                let (key, value) = (key.name().to_owned(), value.name().to_owned());
+                return Ok(Node::Pairs { inner: Box::new(self.node(only, defined, repeated)?), key, value });
+            }
+        }
+        let mut fields = Vec::new();
+        for field in field.get_fields() {
+            fields.push((field.name().to_owned(), self.node(field, defined, repeated)?));
+        }
+        if self.next == first {
+            return Err(ParquetError::General(format!("the group {} has no columns", field.name())));
+        }
+        Ok(Node::Group { first, fields })
+    }
+
+    /// The repeated field of a list is a wrapping of its elements, save in files of old writers:
+    /// there it is the element. The format tells them apart by these rules.
+    fn list(&mut self, list: &Type, only: &TypePtr, defined: i16, repeated: i16) -> Result<Node> {
+        let named = only.name() == "array" || only.name() == format!("{}_tuple", list.name());
+        let inner = match only.is_group().then(|| only.get_fields()) {
+            Some([element]) if !named && repetition(element) != Repetition::REPEATED => {
+                self.node(element, defined, repeated)?
+            }
+            _ => self.required(only, defined, repeated)?,
+        };
+        Ok(Node::List { defined, repeated, inner: Box::new(inner) })
+    }
+}
+
+impl Node {
+    fn first(&self) -> usize {
+        match self {
+            Self::Leaf { column, .. } => *column,
+            Self::Group { first, .. } => *first,
+            Self::Optional { inner, .. } | Self::List { inner, .. } | Self::Pairs { inner, .. } => {
+                inner.first()
+            }
+        }
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Self::Leaf { kind, .. } => kind.name(),
+            Self::Group { .. } => "object".into(),
+            Self::Optional { inner, .. } => inner.name(),
+            Self::List { inner, .. } => format!("array of {}", inner.name()),
+            Self::Pairs { .. } => "object".into(),
+        }
+    }
+
+    fn take(&self, columns: &mut Columns) -> Result<Value> {
+        match self {
+            Self::Leaf { column, kind } => columns.column(*column)?.take(kind),
+            Self::Group { fields, .. } => {
+                let mut object = Map::new();
+                for (name, node) in fields {
+                    object.insert(name.clone(), node.take(columns)?);
+                }
+                Ok(object.into())
+            }
+            Self::Optional { defined, inner } => {
+                if columns.column(inner.first())?.defined()? >= *defined {
+                    return inner.take(columns);
+                }
+                inner.skip(columns)?;
+                Ok(Value::Null)
+            }
+            Self::List { defined, repeated, inner } => {
+                if columns.column(inner.first())?.defined()? < *defined {
+                    inner.skip(columns)?;
+                    return Ok(Value::Array(Vec::new()));
+                }
+                let mut items = vec![inner.take(columns)?];
+                while columns.column(inner.first())?.repeats(*repeated) {
+                    items.push(inner.take(columns)?);
+                }
+                Ok(items.into())
+            }
+            Self::Pairs { inner, key, value } => Ok(object(inner.take(columns)?, key, value)),
+        }
+    }
+
+    /// Passes over the marks that stand where nothing is.
+    fn skip(&self, columns: &mut Columns) -> Result<()> {
+        match self {
+            Self::Leaf { column, .. } => columns.column(*column)?.skip(),
+            Self::Group { fields, .. } => fields.iter().try_for_each(|(_, node)| node.skip(columns)),
+            Self::Optional { inner, .. } | Self::List { inner, .. } | Self::Pairs { inner, .. } => {
+                inner.skip(columns)
+            }
+        }
+    }
+}
+
+/// An object where the keys are texts; else the pairs as they are.
+fn object(pairs: Value, key: &str, value: &str) -> Value {
+    let entries = pairs.as_array().map_or(&[][..], Vec::as_slice).iter();
+    let entries = entries.map(|pair| Some((pair[key].as_str()?.to_owned(), pair[value].clone())));
+    entries.collect::<Option<Map<_, _>>>().map_or(pairs, Value::Object)
+}
+
+fn repetition(field: &Type) -> Repetition {
+    let info = field.get_basic_info();
+    if info.has_repetition() { info.repetition() } else { Repetition::REQUIRED }
+}
+
+/// The columns of one row group.
+pub(super) struct Columns(Vec<Column>);
+
+impl Columns {
+    pub(super) fn of(group: &dyn RowGroupReader) -> Result<Self> {
+        (0..group.num_columns())
+            .map(|number| {
+                let about = group.metadata().column(number).column_descr();
+                let (deepest, repeats) = (about.max_def_level(), about.max_rep_level());
+                Ok(Column {
+                    reader: group.get_column_reader(number)?,
+                    deepest,
+                    repeats,
+                    defined: Vec::new(),
+                    repeated: Vec::new(),
+                    values: Vec::new().into_iter(),
+                    next: 0,
+                })
+            })
+            .collect::<Result<_>>()
+            .map(Self)
+    }
+
+    /// The next `count` rows; that many must be left.
+    pub(super) fn read(&mut self, shape: &Shape, count: usize) -> Result<Vec<Record>> {
+        for column in &mut self.0 {
+            column.fill(count)?;
+        }
+        let mut rows = Vec::with_capacity(count);
+        for _ in 0..count {
+            let mut row = Map::new();
+            for (name, node, _) in &shape.0 {
+                row.insert(name.clone(), node.take(self)?);
+            }
+            rows.push(row);
+        }
+        Ok(rows)
+    }
+
+    fn column(&mut self, number: usize) -> Result<&mut Column> {
+        self.0.get_mut(number).ok_or_else(short)
+    }
+}
+
+struct Column {
+    reader: ColumnReader,
+    /// The depth at which there is a value.
+    deepest: i16,
+    /// How many lists it lies in.
+    repeats: i16,
+    defined: Vec<i16>,
+    repeated: Vec<i16>,
+    values: std::vec::IntoIter<Raw>,
+    next: usize,
+}
+
+impl Column {
+    fn fill(&mut self, count: usize) -> Result<()> {
+        self.defined.clear();
+        self.repeated.clear();
+        self.next = 0;
+        let levels = (self.deepest > 0).then_some(&mut self.defined);
+        let lists = (self.repeats > 0).then_some(&mut self.repeated);
+        let into = Filling { count, levels, lists };
+        let values = match &mut self.reader {
+            ColumnReader::BoolColumnReader(reader) => into.read(reader, Raw::Bool),
+            ColumnReader::Int32ColumnReader(reader) => into.read(reader, |n| Raw::Int(n.into())),
+            ColumnReader::Int64ColumnReader(reader) => into.read(reader, Raw::Int),
+            ColumnReader::Int96ColumnReader(reader) => into.read(reader, Raw::Int96),
+            ColumnReader::FloatColumnReader(reader) => into.read(reader, Raw::Float),
+            ColumnReader::DoubleColumnReader(reader) => into.read(reader, Raw::Double),
+            ColumnReader::ByteArrayColumnReader(reader) => into.read(reader, Raw::Bytes),
+            ColumnReader::FixedLenByteArrayColumnReader(reader) => {
+                into.read(reader, |bytes| Raw::Bytes(bytes.into()))
+            }
+        };
+        self.values = values?.into_iter();
+        Ok(())
+    }
+
+    fn defined(&self) -> Result<i16> {
+        if self.deepest == 0 { Ok(0) } else { self.defined.get(self.next).copied().ok_or_else(short) }
+    }
+
+    fn repeats(&self, level: i16) -> bool {
+        self.repeated.get(self.next) == Some(&level)
+    }
+
+    fn take(&mut self, kind: &Kind) -> Result<Value> {
+        let there = self.defined()? == self.deepest;
+        self.next += 1;
+        if !there {
+            return Ok(Value::Null);
+        }
+        self.values.next().ok_or_else(short).map(|raw| kind.value(raw))
+    }
+
+    fn skip(&mut self) -> Result<()> {
+        if self.defined()? == self.deepest {
+            return Err(short());
+        }
+        self.next += 1;
+        Ok(())
+    }
+}
+
+/// Where a column is read into.
+struct Filling<'a> {
+    count: usize,
+    levels: Option<&'a mut Vec<i16>>,
+    lists: Option<&'a mut Vec<i16>>,
+}
+
+impl Filling<'_> {
+    fn read<T: DataType>(
+        self,
+        reader: &mut ColumnReaderImpl<T>,
+        raw: impl Fn(T::T) -> Raw,
+    ) -> Result<Vec<Raw>> {
+        let mut values = Vec::new();
+        let (rows, ..) = reader.read_records(self.count, self.levels, self.lists, &mut values)?;
+        if rows < self.count {
+            return Err(short());
+        }
+        Ok(values.into_iter().map(raw).collect())
+    }
+}
+
+fn short() -> ParquetError {
+    ParquetError::General("its columns do not fit together".into())
+}

@@ -1,0 +1,252 @@
+//! What the values of a column mean, and how they stand in a row.
+
+use jiff::civil::{Date, Time};
+use jiff::tz::Offset;
+use jiff::{SignedDuration, Span, Timestamp};
+use parquet::basic::{ConvertedType, LogicalType, TimeUnit, Type as Physical};
+use parquet::data_type::{ByteArray, Int96};
+use parquet::schema::types::Type;
+use serde_json::{Value, json};
+
+use super::super::row::{bytes, embedded, real};
+
+/// The days before 1970 in the count that [`Int96`] uses.
+const JULIAN: i64 = 2_440_588;
+
+/// A value as it is in the file.
+pub(super) enum Raw {
+    Bool(bool),
+    Int(i64),
+    Int96(Int96),
+    Float(f32),
+    Double(f64),
+    Bytes(ByteArray),
+}
+
+/// The meaning of a column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Kind {
+    Boolean,
+    Integer,
+    Unsigned(u32),
+    Number,
+    /// A number stored in two bytes.
+    Half,
+    /// Digits after the point, and how many there are in all.
+    Decimal(usize, i32),
+    Text,
+    Json,
+    Bytes,
+    Uuid,
+    Date,
+    /// Parts of a second.
+    Time(i64),
+    /// Parts of a second; is it a moment, or what a clock on a wall shows?
+    Timestamp(i64, bool),
+    /// A moment, in days and nanoseconds.
+    DaysAndNanos,
+    Interval,
+}
+
+impl Kind {
+    pub(super) fn of(field: &Type) -> Self {
+        let info = field.get_basic_info();
+        let physical = field.get_physical_type();
+        match info.logical_type_ref() {
+            Some(LogicalType::String | LogicalType::Enum) => Self::Text,
+            Some(LogicalType::Json) => Self::Json,
+            Some(LogicalType::Uuid) => Self::Uuid,
+            Some(LogicalType::Date) => Self::Date,
+            Some(LogicalType::Time(time)) => Self::Time(parts(&time.unit)),
+            Some(LogicalType::Timestamp(at)) => Self::Timestamp(parts(&at.unit), at.is_adjusted_to_u_t_c),
+            Some(LogicalType::Decimal(decimal)) => decimal_of(decimal.scale, decimal.precision),
+            Some(LogicalType::Integer(integer)) if !integer.is_signed => {
+                Self::Unsigned(integer.bit_width.unsigned_abs().into())
+            }
+            Some(LogicalType::Float16) => Self::Half,
+            _ => Self::converted(field, info.converted_type(), physical),
+        }
+    }
+
+    /// The names that were in use before there were logical types.
+    fn converted(field: &Type, converted: ConvertedType, physical: Physical) -> Self {
+        match converted {
+            ConvertedType::UTF8 | ConvertedType::ENUM => Self::Text,
+            ConvertedType::JSON => Self::Json,
+            ConvertedType::DATE => Self::Date,
+            ConvertedType::TIME_MILLIS => Self::Time(1_000),
+            ConvertedType::TIME_MICROS => Self::Time(1_000_000),
+            ConvertedType::TIMESTAMP_MILLIS => Self::Timestamp(1_000, true),
+            ConvertedType::TIMESTAMP_MICROS => Self::Timestamp(1_000_000, true),
+            ConvertedType::DECIMAL => decimal_of(field.get_scale(), field.get_precision()),
+            ConvertedType::UINT_8 => Self::Unsigned(8),
+            ConvertedType::UINT_16 => Self::Unsigned(16),
+            ConvertedType::UINT_32 => Self::Unsigned(32),
+            ConvertedType::UINT_64 => Self::Unsigned(64),
+            ConvertedType::INTERVAL => Self::Interval,
+            _ => match physical {
+                Physical::BOOLEAN => Self::Boolean,
+                Physical::INT32 | Physical::INT64 => Self::Integer,
+                Physical::INT96 => Self::DaysAndNanos,
+                Physical::FLOAT | Physical::DOUBLE => Self::Number,
+                Physical::BYTE_ARRAY | Physical::FIXED_LEN_BYTE_ARRAY => Self::Bytes,
+            },
+        }
+    }
+
+    pub(super) fn name(&self) -> String {
+        let name = match self {
+            Self::Boolean => "boolean",
+            Self::Integer | Self::Unsigned(_) => "integer",
+            Self::Number | Self::Half => "number",
+            Self::Decimal(scale, precision) => return format!("decimal({precision},{scale})"),
+            Self::Text => "text",
+            Self::Json => "json",
+            Self::Bytes => "bytes",
+            Self::Uuid => "uuid",
+            Self::Date => "date",
+            Self::Time(_) => "time",
+            Self::Timestamp(_, true) | Self::DaysAndNanos => "timestamp with time zone",
+            Self::Timestamp(_, false) => "timestamp",
+            Self::Interval => "interval",
+        };
+        name.to_owned()
+    }
+
+    /// The value as it stands in a row. One that its kind does not know stands there as it is in the
+    /// file.
+    pub(super) fn value(&self, raw: Raw) -> Value {
+        match (self, raw) {
+            (Self::Unsigned(bits), Raw::Int(number)) => (number.cast_unsigned() & mask(*bits)).into(),
+            (Self::Decimal(scale, _), Raw::Int(number)) => point(&number.to_string(), *scale).into(),
+            (Self::Decimal(scale, _), Raw::Bytes(found)) => point(&digits(found.data()), *scale).into(),
+            (Self::Date, Raw::Int(days)) => date(days).unwrap_or_else(|| days.into()),
+            (Self::Time(parts), Raw::Int(number)) => time(number, *parts).unwrap_or_else(|| number.into()),
+            (Self::Timestamp(parts, moment), Raw::Int(number)) => {
+                timestamp(number, *parts, *moment).unwrap_or_else(|| number.into())
+            }
+            (_, Raw::Bool(truth)) => truth.into(),
+            (_, Raw::Int(number)) => number.into(),
+            (_, Raw::Int96(at)) => moment(&at),
+            // By way of its shortest text: 0.1 stays 0.1.
+            (_, Raw::Float(number)) => number.to_string().parse().map_or(Value::Null, real),
+            (_, Raw::Double(number)) => real(number),
+            (_, Raw::Bytes(found)) => self.from_bytes(found.data()),
+        }
+    }
+
+    fn from_bytes(&self, found: &[u8]) -> Value {
+        match (self, found) {
+            (Self::Text, _) => std::str::from_utf8(found).map_or_else(|_| bytes(found), Value::from),
+            (Self::Json, _) => std::str::from_utf8(found).map_or_else(|_| bytes(found), embedded),
+            (Self::Half, [low, high]) => real(half(u16::from_le_bytes([*low, *high]))),
+            (Self::Uuid, [_, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _]) => uuid(found).into(),
+            (Self::Interval, [a, b, c, d, e, f, g, h, i, j, k, l]) => json!({
+                "months": u32::from_le_bytes([*a, *b, *c, *d]),
+                "days": u32::from_le_bytes([*e, *f, *g, *h]),
+                "milliseconds": u32::from_le_bytes([*i, *j, *k, *l]),
+            }),
+            _ => bytes(found),
+        }
+    }
+}
+
+fn parts(unit: &TimeUnit) -> i64 {
+    match unit {
+        TimeUnit::MILLIS => 1_000,
+        TimeUnit::MICROS => 1_000_000,
+        TimeUnit::NANOS => 1_000_000_000,
+    }
+}
+
+fn decimal_of(scale: i32, precision: i32) -> Kind {
+    Kind::Decimal(usize::try_from(scale).unwrap_or(0), precision)
+}
+
+fn mask(bits: u32) -> u64 {
+    u64::MAX >> 64_u32.saturating_sub(bits.max(1))
+}
+
+/// The decimal digits of a big-endian number in two's complement, of any length.
+fn digits(found: &[u8]) -> String {
+    let negative = found.first().is_some_and(|first| *first >= 0x80);
+    let mut rest = found.to_vec();
+    if negative {
+        let mut carry = true;
+        for byte in rest.iter_mut().rev() {
+            (*byte, carry) = (!*byte).overflowing_add(carry.into());
+        }
+    }
+    let mut digits = Vec::new();
+    while rest.iter().any(|byte| *byte != 0) {
+        let mut remainder = 0_u16;
+        for byte in &mut rest {
+            let dividend = remainder << 8 | u16::from(*byte);
+            *byte = u8::try_from(dividend / 10).unwrap_or(u8::MAX);
+            remainder = dividend % 10;
+        }
+        digits.push(char::from_digit(remainder.into(), 10).unwrap_or('0'));
+    }
+    if digits.is_empty() {
+        digits.push('0');
+    } else if negative {
+        digits.push('-');
+    }
+    digits.iter().rev().collect()
+}
+
+/// Sets the point into a whole number.
+fn point(number: &str, scale: usize) -> String {
+    if scale == 0 {
+        return number.to_owned();
+    }
+    let (sign, digits) = number.strip_prefix('-').map_or(("", number), |digits| ("-", digits));
+    let digits = format!("{digits:0>width$}", width = scale + 1);
+    let (whole, part) = digits.split_at(digits.len() - scale);
+    format!("{sign}{whole}.{part}")
+}
+
+fn date(days: i64) -> Option<Value> {
+    let span = Span::new().try_days(days).ok()?;
+    Some(Date::constant(1970, 1, 1).checked_add(span).ok()?.to_string().into())
+}
+
+fn time(number: i64, parts: i64) -> Option<Value> {
+    let nanos = number.checked_mul(1_000_000_000 / parts)?;
+    Some(Time::midnight().checked_add(SignedDuration::from_nanos(nanos)).ok()?.to_string().into())
+}
+
+fn timestamp(number: i64, parts: i64, moment: bool) -> Option<Value> {
+    let at = Timestamp::from_nanosecond(i128::from(number) * i128::from(1_000_000_000 / parts)).ok()?;
+    Some(if moment { at.to_string() } else { Offset::UTC.to_datetime(at).to_string() }.into())
+}
+
+fn moment(at: &Int96) -> Value {
+    let [low, high, day] = *at.data() else { return Value::Null };
+    let nanos = i128::from(high) << 32 | i128::from(low);
+    let days = i128::from(i64::from(day) - JULIAN);
+    let found = Timestamp::from_nanosecond(days * 86_400_000_000_000 + nanos);
+    found.map_or_else(|_| json!([low, high, day]), |at| at.to_string().into())
+}
+
+fn half(bits: u16) -> f64 {
+    let (sign, exponent, fraction) = (bits >> 15, i32::from(bits >> 10 & 0x1f), f64::from(bits & 0x3ff));
+    let size = match exponent {
+        0 => fraction * 2_f64.powi(-24),
+        0x1f if fraction == 0.0 => f64::INFINITY,
+        0x1f => f64::NAN,
+        _ => (1.0 + fraction / 1024.0) * 2_f64.powi(exponent - 15),
+    };
+    if sign == 1 { -size } else { size }
+}
+
+fn uuid(found: &[u8]) -> String {
+    let mut text = String::with_capacity(36);
+    for (index, byte) in found.iter().enumerate() {
+        if matches!(index, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        text.push_str(&format!("{byte:02x}"));
+    }
+    text
+}
