@@ -131,11 +131,11 @@ impl Kind {
             // By way of its shortest text: 0.1 stays 0.1.
             (_, Raw::Float(number)) => number.to_string().parse().map_or(Value::Null, real),
             (_, Raw::Double(number)) => real(number),
-            (_, Raw::Bytes(found)) => self.from_bytes(found.data()),
+            (_, Raw::Bytes(found)) => self.of_bytes(found.data()),
         }
     }
 
-    fn from_bytes(&self, found: &[u8]) -> Value {
+    fn of_bytes(&self, found: &[u8]) -> Value {
         match (self, found) {
             (Self::Text, _) => std::str::from_utf8(found).map_or_else(|_| bytes(found), Value::from),
             (Self::Json, _) => std::str::from_utf8(found).map_or_else(|_| bytes(found), embedded),
