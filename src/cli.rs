@@ -13,6 +13,7 @@ mod init;
 mod local;
 mod manual;
 mod plan;
+mod progress;
 mod pull;
 mod run;
 mod saved;

@@ -22,5 +22,7 @@ mod secrecy;
 mod status;
 #[path = "commands/stopped.rs"]
 mod stopped;
+#[path = "commands/terminal.rs"]
+mod terminal;
 #[path = "commands/writing.rs"]
 mod writing;

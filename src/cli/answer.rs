@@ -26,8 +26,14 @@ pub(super) fn write_json(value: &impl serde::Serialize) {
 
 /// How text is to look on stdout.
 pub(super) fn look(common: &Common) -> Look {
-    let width = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).unwrap_or(100);
+    let terminal = || terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| width.0.into());
+    let width = columns().or_else(terminal).unwrap_or(100);
     Look { color: common.color_out(), verbose: common.verbose(), width }
+}
+
+/// What the environment says of the terminal's width.
+pub(super) fn columns() -> Option<usize> {
+    std::env::var("COLUMNS").ok()?.parse().ok()
 }
 
 /// A plan, or with `outcomes` what became of it.

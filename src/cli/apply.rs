@@ -5,7 +5,7 @@ use super::plan::{exit_of, overrides};
 use super::select::Selector;
 use super::workplace::{self, Access, Workplace};
 use super::{Exit, Failure, answer, saved};
-use crate::daemon;
+use crate::daemon::{self, Event, Signal};
 use crate::model::Unit;
 use crate::plan::saved::SavedPlan;
 use crate::plan::{ActionResult, ApprovedPlan, Outcome, Plan};
@@ -18,6 +18,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
 /// How long to wait for a workspace that another process is writing.
@@ -42,7 +43,7 @@ async fn apply(
     saved_plan: Option<(&Path, &SavedPlan)>,
 ) -> Result<Exit, Failure> {
     let selector = Selector::new(&args.selection)?;
-    let (events, _inbox) = tokio::sync::mpsc::unbounded_channel();
+    let (events, mut inbox) = tokio::sync::mpsc::unbounded_channel();
     let stopping = daemon::listen(events)?;
     let place = Workplace::open(common, args.path.as_ref(), Access::Write).await?;
     let Some(state) = place.state.clone() else {
@@ -91,7 +92,7 @@ async fn apply(
     }
     let pending = round.approved.plan().units.iter().any(|unit| !unit.actions.is_empty());
     if pending && !args.yes {
-        confirm(common)?;
+        confirm(common, &mut inbox).await?;
     }
     if removes(round.approved.plan()) {
         still_so(&place).await?;
@@ -225,16 +226,35 @@ async fn still_so(place: &Workplace) -> Result<(), Failure> {
     Ok(())
 }
 
-fn confirm(common: &Common) -> Result<(), Failure> {
+async fn confirm(common: &Common, inbox: &mut UnboundedReceiver<Event>) -> Result<(), Failure> {
     if !common.interactive() {
         return Err(Failure::usage("there are changes to apply and nobody to ask; add --yes"));
     }
     eprint!("\nApply these changes? [y/N] ");
     let _ = std::io::stderr().flush();
-    let mut line = String::new();
-    let answered = std::io::stdin().read_line(&mut line).is_ok();
-    if answered && matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
+    let (answer, answered) = tokio::sync::oneshot::channel();
+    // Nobody waits for this thread: a stop goes before the answer.
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        let _ = answer.send(std::io::stdin().read_line(&mut line).map(|_| line));
+    });
+    let line = tokio::select! {
+        line = answered => line.ok().and_then(Result::ok).unwrap_or_default(),
+        () = stopped(inbox) => "\n".to_owned(),
+    };
+    if matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
         return Ok(());
     }
+    if !line.ends_with('\n') || line == "\n" {
+        eprintln!();
+    }
     Err(Failure { exit: Exit::Interrupted, message: "nothing was applied".to_owned() })
+}
+
+async fn stopped(inbox: &mut UnboundedReceiver<Event>) {
+    while let Some(event) = inbox.recv().await {
+        if matches!(event, Event::Signal(Signal::Stop)) {
+            return;
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! `wellspring sync`: sync sources now, and wait for it.
 
 use super::args::{Common, Format, Selection, SyncArgs};
+use super::progress::Progress;
 use super::select::Selector;
 use super::workplace::{self, Access, Workplace};
 use super::{Exit, Failure, answer};
@@ -34,18 +35,23 @@ pub(super) async fn run(common: &Common, args: &SyncArgs) -> Result<Exit, Failur
         clock: workplace::clock(),
         unrecorded: Unrecorded::default(),
     };
+    let progress = Progress::new(common, "syncing");
+    let ticking = progress.tick();
     let mut syncing = JoinSet::new();
     for task in place.tasks(&selector)? {
         let calls = calls(&state, &selector, &task, args).await?;
-        let (syncer, common) = (syncer.clone(), common.clone());
+        let (syncer, progress, human) = (syncer.clone(), progress.clone(), common.format != Format::Json);
         // One call at a time for each unit, all units at once.
         syncing.spawn(async move {
             let mut done = Vec::new();
             for call in calls {
+                let label = task.desired.label();
+                let names: Vec<String> =
+                    call.members.iter().map(|member| format!("{label}/{}", member.key)).collect();
+                progress.begin(names.iter().cloned());
                 let synced = syncer.call(&call).await?;
-                if common.format != Format::Json {
-                    synced.iter().for_each(|synced| answer::write(&line(&task.desired, synced)));
-                }
+                let told = synced.iter().filter(|_| human).map(|synced| line(&task.desired, synced));
+                progress.end(&names, &told.collect::<Vec<_>>());
                 done.extend(synced);
             }
             Ok::<_, Failure>((task.desired, done))
@@ -55,6 +61,7 @@ pub(super) async fn run(common: &Common, args: &SyncArgs) -> Result<Exit, Failur
     for result in syncing.join_all().await {
         results.push(result?);
     }
+    drop(ticking);
     results.sort_by(|a, b| a.0.unit.cmp(&b.0.unit));
     let all: Vec<&Synced> = results.iter().flat_map(|(_, synced)| synced).collect();
     if common.format == Format::Json {

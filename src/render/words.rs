@@ -1,5 +1,6 @@
 //! Counts, lengths of time and moments in words.
 
+use super::paint;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
@@ -99,6 +100,23 @@ fn plural(noun: &str) -> String {
     }
 }
 
+/// The text in at most so many columns of a terminal; what is cut off is told by `…`.
+#[must_use]
+pub fn cut(text: &str, columns: usize) -> String {
+    if paint::width(text) <= columns {
+        return text.to_owned();
+    }
+    let mut kept = String::new();
+    for c in text.chars() {
+        kept.push(c);
+        if paint::width(&kept) >= columns {
+            kept.pop();
+            break;
+        }
+    }
+    kept + "…"
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -165,5 +183,12 @@ mod tests {
         let items: Vec<String> = ["a", "b", "c"].map(str::to_owned).into();
         assert_eq!(list(&items), "a, b and c");
         assert_eq!(list(&items[..2]), "a and b");
+    }
+
+    #[test]
+    fn what_is_too_wide_is_cut_at_its_columns() {
+        assert_eq!(cut("a/one, a/two", 12), "a/one, a/two");
+        assert_eq!(cut("a/one, a/two", 8), "a/one, …");
+        assert_eq!(cut("東京, 大阪", 8), "東京, …");
     }
 }

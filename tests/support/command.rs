@@ -52,6 +52,19 @@ impl Wellspring {
         Self::of(command)
     }
 
+    /// At a terminal of so many columns, with someone there who types nothing. Both outputs are one,
+    /// and the first line names the process.
+    pub(crate) fn at_a_terminal(columns: usize, args: &[&str]) -> Self {
+        let quoted: Vec<String> = args.iter().map(|arg| format!("'{arg}'")).collect();
+        let program = env!("CARGO_BIN_EXE_wellspring");
+        let line = format!("stty cols {columns} rows 40; echo $$; exec {program} {}", quoted.join(" "));
+        let mut command = Command::new("script");
+        command.args(["-qec", &line, "/dev/null"]);
+        let mut program = Self::of(command);
+        program.command.stdin(Stdio::piped());
+        program
+    }
+
     fn of(mut command: Command) -> Self {
         let home = Arc::new(tempfile::tempdir().unwrap());
         command

@@ -1,0 +1,82 @@
+//! At a terminal: what is shown fits, what takes long is seen to go on, and Ctrl-C is an answer.
+
+use super::support::{Fault, Finished, Gate, Running, Scene, Wellspring, until};
+
+const A: (&str, &str) = ("alpha", "a.example.com");
+
+fn start(scene: &Scene, columns: usize, args: &[&str]) -> Running {
+    let (tree, state) = (scene.tree.path().to_str().unwrap(), scene.state.path().to_str().unwrap());
+    let args = [args, &["-C", tree, "--state-dir", state]].concat();
+    Wellspring::at_a_terminal(columns, &args).platform(&scene.platform).spawn()
+}
+
+/// The lines, without that of the process.
+fn lines(finished: &Finished) -> Vec<&str> {
+    finished.stdout.lines().skip(1).collect()
+}
+
+fn interrupt(running: &Running) {
+    let pid = running.stdout().lines().next().unwrap().trim().to_owned();
+    let kill = format!("kill -s INT {pid}");
+    assert!(std::process::Command::new("/bin/sh").args(["-c", &kill]).status().unwrap().success());
+}
+
+#[test]
+fn a_plan_fits_the_width_of_the_terminal() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A, ("beta", "b.example.com")]);
+    scene.apply();
+    let settings = scene.tree.read("wellspring.toml").replace("prune = \"owned\"", "prune = \"off\"");
+    scene.tree.write("wellspring.toml", &settings);
+    scene.declare("ws_one", &[A]);
+    let plan = |columns| {
+        let finished = start(&scene, columns, &["plan"]).finish();
+        assert_eq!(finished.code, Some(0), "{finished:#?}");
+        finished
+    };
+    let narrow = plan(80);
+    let rows: Vec<_> = lines(&narrow).into_iter().filter(|line| line.starts_with(' ')).collect();
+    assert!(rows.iter().all(|row| row.chars().count() <= 80), "{narrow:#?}");
+    let wide = plan(140);
+    let whole = "to allow: write `prune = \"owned\"` under [policy], or run `wellspring apply --prune -s ws_one/beta`";
+    assert!(lines(&wide).iter().any(|line| line.trim() == whole), "{wide:#?}");
+}
+
+#[test]
+fn an_interrupt_at_the_question_applies_nothing() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A]);
+    let apply = start(&scene, 80, &["apply"]);
+    apply.wait_for_line("Apply these changes?");
+    interrupt(&apply);
+    let finished = apply.finish();
+    assert_eq!(finished.code, Some(130), "{finished:#?}");
+    assert!(finished.stdout.contains("nothing was applied"), "{finished:#?}");
+    assert!(scene.platform.writes().is_empty());
+}
+
+#[test]
+fn a_long_sync_is_seen_to_go_on() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A]);
+    scene.apply();
+    let gate = Gate::closed();
+    scene.platform.script("sync", Fault::HoldBeforeActing(gate.clone()));
+    let sync = start(&scene, 80, &["sync"]);
+    until("it syncs", || !scene.platform.calls_to("sync").is_empty());
+    sync.wait_for_line("syncing 1 source, 0s: ws_one/alpha");
+    gate.open();
+    let finished = sync.finish();
+    assert_eq!(finished.code, Some(0), "{finished:#?}");
+    assert!(finished.stdout.contains("\r\u{1b}[K✓ ws_one/alpha synced"), "{:?}", finished.stdout);
+}
+
+#[test]
+fn without_a_terminal_nothing_is_written_twice() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A]);
+    scene.apply();
+    let finished = scene.wellspring(&["sync"]);
+    assert_eq!(finished.stderr, "");
+    assert!(!finished.stdout.contains(['\r', '\u{1b}']), "{:?}", finished.stdout);
+}
