@@ -220,3 +220,36 @@ fn a_swapped_symlink_is_followed() {
     until("the second version is served", || scene.holds("ws_one", &[B]));
     drop(daemon);
 }
+
+#[test]
+fn a_mounted_config_map_is_followed_through_its_swaps() {
+    let scene = Scene::new();
+    let mount = super::support::Tree::new();
+    let settings = scene.tree.read("wellspring.toml");
+    // Files are links into `..data`, which is itself a link that is swapped.
+    let publish = |revision: &str, sources: &[(&str, &str)]| {
+        mount.write(&format!("..{revision}/wellspring.toml"), &settings);
+        mount.write(&format!("..{revision}/ws_one.toml"), &super::support::workspace_file("ws_one", sources));
+        std::os::unix::fs::symlink(format!("..{revision}"), mount.join("..data_tmp")).unwrap();
+        std::fs::rename(mount.join("..data_tmp"), mount.join("..data")).unwrap();
+    };
+    publish("1", &[A]);
+    for file in ["wellspring.toml", "ws_one.toml"] {
+        std::os::unix::fs::symlink(format!("..data/{file}"), mount.join(file)).unwrap();
+    }
+    let daemon = super::support::Wellspring::new()
+        .args(["run", "--interval", "1h", "-C"])
+        .arg(mount.path())
+        .arg("--state-dir")
+        .arg(scene.state.path())
+        .platform(&scene.platform)
+        .spawn();
+    until("the first is served", || scene.holds("ws_one", &[A]));
+    publish("2", &[A, B]);
+    mount.remove("..1");
+    until("the second is served", || scene.holds("ws_one", &[A, B]));
+    publish("3", &[B]);
+    mount.remove("..2");
+    until("the third is served", || scene.holds("ws_one", &[B]));
+    drop(daemon);
+}

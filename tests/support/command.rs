@@ -109,6 +109,20 @@ impl Wellspring {
         self
     }
 
+    /// By way of another program, which is given this one and its arguments after its own.
+    pub(crate) fn by_way_of<A: AsRef<OsStr>>(self, program: &str, args: impl IntoIterator<Item = A>) -> Self {
+        let mut command = Command::new(program);
+        command.args(args).arg(self.command.get_program()).args(self.command.get_args()).env_clear();
+        for (name, value) in self.command.get_envs() {
+            value.map(|value| command.env(name, value));
+        }
+        if let Some(dir) = self.command.get_current_dir() {
+            command.current_dir(dir);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self { command, home: self.home }
+    }
+
     /// Runs to the end.
     #[track_caller]
     pub(crate) fn run(self) -> Finished {

@@ -1,0 +1,38 @@
+//! The program as a service of a real host: its units, its logs in the journal, what it does when the
+//! host is out of something, and how its files get there.
+//!
+//! These need what a Debian host has (`systemd-analyze`, `git`, `unshare`); `tests/all` installs it.
+#![cfg(feature = "local-platform")]
+#![expect(clippy::unwrap_used, reason = "in tests a panic is the report")]
+
+mod support;
+
+#[path = "service/journal.rs"]
+mod journal;
+#[path = "service/pull.rs"]
+mod pull;
+#[path = "service/units.rs"]
+mod units;
+#[path = "service/watching.rs"]
+mod watching;
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+/// A file below `packaging/`.
+fn packaged(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("packaging").join(path)
+}
+
+/// Runs a program of the host to its end.
+#[track_caller]
+fn host(command: &mut Command) -> Output {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let hint = "tests/all installs what the tests need of a Debian host";
+    command.output().unwrap_or_else(|error| panic!("{name}: {error}; {hint}"))
+}
+
+/// Everything that it printed.
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
