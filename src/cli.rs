@@ -70,7 +70,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Verb::Init { into } => init::run(&common, into),
         Verb::JsonSchema { of } => Ok(manual::json_schema(of)),
         Verb::Completions { shell } => Ok(manual::completions(shell)),
-        Verb::Man => manual::man(),
+        Verb::Man { out } => manual::man(out.as_deref()),
         Verb::Pull(args) => pull::run(&common, &args).await,
         Verb::Plan(args) => plan::run(&common, &args).await,
         Verb::Apply(args) => apply::run(&common, &args).await,

@@ -1,10 +1,12 @@
 //! Tells when the tree may have changed: "look again", never what changed.
 //!
 //! Everything that comes to notice (an event, an error, events that were lost) is the same wake,
-//! and any number of them before the next look are one. What cannot be noticed at all (network
-//! file systems, unmounts) is found by the periodic reading.
+//! and any number of them before the next look are one. Where the system cannot tell of changes (it has
+//! no watches left, or the files lie on a network file system) we look ourselves. What cannot be noticed
+//! at all (unmounts) is found by the periodic reading.
 
 mod ground;
+mod network;
 mod polling;
 mod relevance;
 
@@ -67,8 +69,8 @@ impl std::error::Error for WatchError {
     }
 }
 
-/// Starts watching the tree at `root`, which may be missing yet. Where the system has no watches
-/// left, the tree is looked at every two seconds instead, and the log says so.
+/// Starts watching the tree at `root`, which may be missing yet. Where the system has no watches left,
+/// and on a network file system, the tree is looked at every two seconds instead, and the log says so.
 ///
 /// # Errors
 /// When `root` is relative and the current directory is gone, or no thread can be started.
@@ -109,25 +111,33 @@ impl Watch {
 
 /// Watches by events, or by looking where there are no events to be had.
 fn open(configured: &Path, wake: &Arc<Wake>) -> io::Result<Eye> {
-    match events(configured, wake) {
-        Ok(watcher) => Ok(Eye::Events { _watcher: watcher }),
-        Err(error) => {
-            tracing::warn!(
+    let ground = Ground::survey(configured);
+    let root = configured.display();
+    let every = POLL_EVERY.as_secs();
+    if let Some(kind) = ground.watched().into_iter().find_map(|folder| network::network(folder)) {
+        tracing::warn!(
+            %root,
+            "the files lie on a network file system ({kind}), which tells of no change made elsewhere; \
+             looking every {every} s instead"
+        );
+    } else {
+        match events(configured, ground, wake) {
+            Ok(watcher) => return Ok(Eye::Events { _watcher: watcher }),
+            Err(error) => tracing::warn!(
                 %error,
-                root = %configured.display(),
+                %root,
                 "no file events to be had (see fs.inotify.max_user_watches and max_user_instances); \
-                 looking every {} s instead",
-                POLL_EVERY.as_secs()
-            );
-            let wake = wake.clone();
-            let polling = Polling::start(configured, POLL_EVERY, move || wake.notify.notify_one())?;
-            Ok(Eye::Polling { _polling: polling })
+                 looking every {every} s instead"
+            ),
         }
     }
+    let wake = wake.clone();
+    let polling = Polling::start(configured, POLL_EVERY, move || wake.notify.notify_one())?;
+    Ok(Eye::Polling { _polling: polling })
 }
 
-fn events(configured: &Path, wake: &Arc<Wake>) -> notify::Result<RecommendedWatcher> {
-    let ground = Arc::new(Ground::survey(configured));
+fn events(configured: &Path, ground: Ground, wake: &Arc<Wake>) -> notify::Result<RecommendedWatcher> {
+    let ground = Arc::new(ground);
     let (seen, woken) = (ground.clone(), wake.clone());
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         if let Some(notice) = relevance::notice(&seen, &event) {

@@ -7,10 +7,12 @@
 
 mod support;
 
+#[path = "service/checkout.rs"]
+mod checkout;
+#[path = "service/deb.rs"]
+mod deb;
 #[path = "service/journal.rs"]
 mod journal;
-#[path = "service/pull.rs"]
-mod pull;
 #[path = "service/units.rs"]
 mod units;
 #[path = "service/watching.rs"]

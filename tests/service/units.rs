@@ -38,7 +38,7 @@ fn systemd_finds_nothing_to_complain_of() {
     let dir = tempfile::tempdir().unwrap();
     let installed = [
         ("/usr/bin/wellspring", env!("CARGO_BIN_EXE_wellspring").to_owned()),
-        ("/usr/lib/wellspring/pull", packaged("systemd/pull").display().to_string()),
+        ("/usr/lib/wellspring/checkout", packaged("systemd/checkout").display().to_string()),
     ];
     let mut copies = Vec::new();
     for unit in units(&["service", "timer"]) {
@@ -66,9 +66,9 @@ fn the_user_that_checks_out_can_be_made() {
         Command::new("systemd-sysusers")
             .arg("--dry-run")
             .arg(format!("--root={}", root.path().display()))
-            .arg(packaged("systemd/sysusers.conf")),
+            .arg(packaged("systemd/wellspring.conf")),
     );
-    assert!(made.status.success() && said(&made).contains("wellspring-pull"), "{}", said(&made));
+    assert!(made.status.success() && said(&made).contains("wellspring-checkout"), "{}", said(&made));
 }
 
 #[test]

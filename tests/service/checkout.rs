@@ -1,4 +1,4 @@
-//! Checkouts by `wellspring-pull`: from a real repository, cut off wherever it may be.
+//! Checkouts by `wellspring-checkout`: from a real repository, cut off wherever it may be.
 
 use super::{host, packaged, said};
 use std::collections::BTreeMap;
@@ -59,14 +59,15 @@ impl Scene {
         self.git(&["rev-parse", "HEAD"])
     }
 
-    fn pull(&self) -> Command {
-        let mut pull = Command::new(packaged("systemd/pull"));
-        pull.env_clear()
+    fn checkout(&self) -> Command {
+        let mut checkout = Command::new(packaged("systemd/checkout"));
+        checkout
+            .env_clear()
             .env("PATH", "/usr/bin:/bin")
             .env("HOME", self.state())
             .env("REPOSITORY", format!("file://{}", self.repository().display()))
             .env("STATE_DIRECTORY", self.state());
-        pull
+        checkout
     }
 
     /// What is checked out: the files and their texts; `None` when nothing is.
@@ -107,15 +108,15 @@ const NEW: [(&str, &str); 2] = [("wellspring.toml", "# new\n"), ("workspaces/b.t
 fn the_branch_is_checked_out_and_followed_and_what_is_there_is_left_alone() {
     let scene = Scene::new();
     let old = scene.commit(&OLD);
-    assert_eq!(succeeds(&host(&mut scene.pull())), format!("checked out {old}\n"));
+    assert_eq!(succeeds(&host(&mut scene.checkout())), format!("checked out {old}\n"));
     assert_eq!(scene.current(), as_files(&OLD));
-    assert_eq!(succeeds(&host(&mut scene.pull())), "");
+    assert_eq!(succeeds(&host(&mut scene.checkout())), "");
     let new = scene.commit(&NEW);
-    assert_eq!(succeeds(&host(&mut scene.pull())), format!("checked out {new}\n"));
+    assert_eq!(succeeds(&host(&mut scene.checkout())), format!("checked out {new}\n"));
     assert_eq!(scene.current(), as_files(&NEW));
     // Back again: what was checked out before is still there.
     scene.git(&["reset", "--quiet", "--hard", &old]);
-    assert_eq!(succeeds(&host(&mut scene.pull())), format!("checked out {old}\n"));
+    assert_eq!(succeeds(&host(&mut scene.checkout())), format!("checked out {old}\n"));
     assert_eq!(scene.current(), as_files(&OLD));
 }
 
@@ -125,7 +126,7 @@ fn two_checkouts_are_kept_and_no_more() {
     let mut commits = Vec::new();
     for n in 0..4 {
         commits.push(scene.commit(&[("wellspring.toml", &format!("# {n}\n"))]));
-        succeeds(&host(&mut scene.pull()));
+        succeeds(&host(&mut scene.checkout()));
     }
     let kept = fs::read_dir(scene.state().join("checkouts")).unwrap();
     let mut kept: Vec<String> = kept.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -139,14 +140,14 @@ fn two_checkouts_are_kept_and_no_more() {
 fn a_repository_out_of_reach_changes_nothing_and_says_so() {
     let scene = Scene::new();
     let old = scene.commit(&OLD);
-    succeeds(&host(&mut scene.pull()));
+    succeeds(&host(&mut scene.checkout()));
     let away = scene.dir.path().join("away");
     fs::rename(scene.repository(), &away).unwrap();
-    let failed = host(&mut scene.pull());
+    let failed = host(&mut scene.checkout());
     assert!(!failed.status.success());
     assert!(said(&failed).contains(&format!("{old} stays checked out")), "{}", said(&failed));
     fs::rename(&away, scene.repository()).unwrap();
-    let failed = host(scene.pull().env("BRANCH", "nowhere"));
+    let failed = host(scene.checkout().env("BRANCH", "nowhere"));
     assert!(!failed.status.success() && said(&failed).contains("nowhere"), "{}", said(&failed));
     assert_eq!(scene.current(), as_files(&OLD));
 }
@@ -155,8 +156,9 @@ fn a_repository_out_of_reach_changes_nothing_and_says_so() {
 fn a_password_is_read_from_its_credential_and_nowhere_else() {
     let scene = Scene::new();
     fs::write(scene.state().join("git-token"), "p4ss").unwrap();
-    let ask =
-        |prompt: &str| succeeds(&host(scene.pull().arg(prompt).env("CREDENTIALS_DIRECTORY", scene.state())));
+    let ask = |prompt: &str| {
+        succeeds(&host(scene.checkout().arg(prompt).env("CREDENTIALS_DIRECTORY", scene.state())))
+    };
     assert_eq!(ask("Username for 'https://git.example.com': "), "x-access-token\n");
     assert_eq!(ask("Password for 'https://x-access-token@git.example.com': "), "p4ss");
 }
@@ -205,10 +207,10 @@ fn cut_off_at_any_point_the_old_or_the_new_is_checked_out_and_the_next_run_goes_
         for nth in 1.. {
             let scene = Scene::new();
             scene.commit(&OLD);
-            succeeds(&host(&mut scene.pull()));
+            succeeds(&host(&mut scene.checkout()));
             scene.commit(&NEW);
             let folder = cutting(&scene, nth, cut);
-            let cut_off = host(scene.pull().env("PATH", format!("{}:/usr/bin:/bin", folder.display())));
+            let cut_off = host(scene.checkout().env("PATH", format!("{}:/usr/bin:/bin", folder.display())));
             if cut_off.status.success() {
                 assert!(nth > 8, "only {nth} commands were run: {}", said(&cut_off));
                 break;
@@ -216,7 +218,7 @@ fn cut_off_at_any_point_the_old_or_the_new_is_checked_out_and_the_next_run_goes_
             let current = scene.current();
             assert!(current == as_files(&OLD) || current == as_files(&NEW), "{cut:?} at {nth}: {current:#?}");
             seen[usize::from(current == as_files(&NEW))] += 1;
-            succeeds(&host(&mut scene.pull()));
+            succeeds(&host(&mut scene.checkout()));
             assert_eq!(scene.current(), as_files(&NEW), "{cut:?} at {nth}");
         }
     }
