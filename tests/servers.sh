@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Throw-away PostgreSQL and MariaDB servers for the tests.
 #
-#   tests/servers.sh install   installs their Debian packages when they are missing
+#   tests/servers.sh install   installs their Debian packages, and the tools of a host that tests use,
+#                              when they are missing
 #   tests/servers.sh hold      starts both, says where they are, and stops them when its input ends
 #
 # They run on free loopback ports, in a temporary folder, as `nobody` when root starts them. Whoever holds
 # the other end of the input may die in any way: the input ends, and with it the servers.
 set -euo pipefail
 
-packages=(postgresql mariadb-server-core mariadb-client-core openssl)
+packages=(postgresql mariadb-server-core mariadb-client-core openssl git systemd util-linux)
 hint="run tests/all, or as root: apt-get install --no-install-recommends ${packages[*]}"
 
 fail() { printf 'tests/servers.sh: %s\n' "$*" >&2; exit 1; }
@@ -22,7 +23,10 @@ find_programs() {
     [[ -x $postgres && -x $pg_bin/initdb ]] || missing+=(PostgreSQL)
     [[ -n $(command -v mariadbd) && -n $(command -v mariadb-install-db) && -n $(command -v mariadb) ]] ||
         missing+=(MariaDB)
-    [[ -n $(command -v openssl) ]] || missing+=(openssl)
+    local tool
+    for tool in openssl git systemd-analyze unshare; do
+        [[ -n $(command -v "$tool") ]] || missing+=("$tool")
+    done
 }
 
 install() {
