@@ -2,8 +2,12 @@
 #![cfg(feature = "local-platform")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "platform/databases.rs"]
+mod databases;
 #[path = "platform/harness.rs"]
 mod harness;
+#[path = "support/servers.rs"]
+mod servers;
 
 #[path = "platform/api.rs"]
 mod api;
@@ -13,11 +17,17 @@ mod connecting;
 mod contract;
 #[path = "platform/incremental.rs"]
 mod incremental;
+#[path = "platform/mysql.rs"]
+mod mysql;
 #[path = "platform/parquet.rs"]
 mod parquet;
+#[path = "platform/postgres.rs"]
+mod postgres;
 #[path = "platform/reading.rs"]
 mod reading;
 #[path = "platform/refusing.rs"]
 mod refusing;
+#[path = "platform/relational.rs"]
+mod relational;
 #[path = "platform/storing.rs"]
 mod storing;

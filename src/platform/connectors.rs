@@ -7,10 +7,15 @@ mod fields;
 mod file;
 mod http;
 mod json;
+mod mysql;
 mod parquet;
+mod postgres;
 mod records;
+mod relational;
 mod row;
+mod server;
 mod sqlite;
+mod values;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -148,50 +153,57 @@ pub(super) fn open(kind: &str, config: &Value, reach: &Reach) -> Result<Box<dyn 
     match kind.to_ascii_lowercase().as_str() {
         "database" => database(fields, reach),
         "file" => file(fields, reach),
-        "sqlite" | "sqlite3" => sqlite::open(fields, reach),
         "csv" => csv::open(fields, b',', reach),
         "tsv" => csv::open(fields, b'\t', reach),
         "json" => json::open(fields, json::Layout::Document, reach),
         "jsonl" | "ndjson" => json::open(fields, json::Layout::Lines, reach),
         "parquet" => parquet::open(fields, reach),
         "api" | "http" | "https" | "rest" => http::open(fields, reach),
-        engine => elsewhere(engine, fields).unwrap_or_else(|| {
+        engine => by_engine(engine, fields, reach).unwrap_or_else(|| {
             Err(Unfit::new(format!(
-                "the type \"{kind}\" is not known here; there are database, sqlite, file, csv, tsv, json, jsonl, \
-                 parquet and api"
+                "the type \"{kind}\" is not known here; there are database, postgresql, mysql, mariadb, sqlite, \
+                 file, csv, tsv, json, jsonl, parquet and api"
             )))
         }),
     }
 }
 
+/// The engine is named, or the address or the port tells it.
 fn database(fields: Fields<'_>, reach: &Reach) -> Result<Box<dyn Connector>, Unfit> {
-    if let Some(engine) = fields.text("engine")?.or(fields.text("driver")?) {
-        return match engine.to_ascii_lowercase().as_str() {
-            "sqlite" | "sqlite3" => sqlite::open(fields, reach),
-            engine => elsewhere(engine, fields)
-                .unwrap_or_else(|| Err(Unfit::new("\"engine\" must be sqlite, postgresql or mysql"))),
-        };
-    }
-    if fields.text("path")?.is_some() {
-        return sqlite::open(fields, reach);
-    }
     let address = fields.first_text(&["url", "uri", "connection_string", "dsn"])?;
-    if let Some((engine, _)) = address.and_then(|address| address.split_once("://"))
-        && let Some(connector) = elsewhere(&engine.to_ascii_lowercase(), fields)
-    {
-        return connector;
-    }
-    let port = fields.whole("port")?;
-    if fields.first_text(&["host", "hostname", "server"])?.is_none() && address.is_none() {
-        return Err(Unfit::new("a database needs \"path\" (SQLite), or \"host\" and \"port\""));
-    }
-    let name = match port {
-        Some(0 | 65_536..) => return Err(Unfit::new("\"port\" must be 1 to 65535")),
-        Some(5432) => "PostgreSQL",
-        Some(3306) => "MySQL",
-        _ => "this database",
+    let scheme = address.map(|address| address.strip_prefix("jdbc:").unwrap_or(address));
+    let scheme = scheme.and_then(|address| address.split_once("://")).map(|(scheme, _)| scheme);
+    let engine = match fields.first_text(&["engine", "driver"])?.or(scheme) {
+        Some(engine) => engine,
+        None if fields.text("path")?.is_some() => "sqlite",
+        None => match fields.whole("port")? {
+            Some(5432) => "postgresql",
+            Some(3306) => "mysql",
+            _ => {
+                return Err(Unfit::new(
+                    "\"engine\" is missing: postgresql, mysql, mariadb or sqlite (port 5432 or 3306 tells as well)",
+                ));
+            }
+        },
     };
-    Ok(Box::new(Elsewhere(name)))
+    by_engine(&engine.to_ascii_lowercase(), fields, reach)
+        .unwrap_or_else(|| Err(Unfit::new("\"engine\" must be postgresql, mysql, mariadb or sqlite")))
+}
+
+/// The connector of a database engine, and none for what is no name of one.
+fn by_engine(engine: &str, fields: Fields<'_>, reach: &Reach) -> Option<Result<Box<dyn Connector>, Unfit>> {
+    let name = match engine {
+        "sqlite" | "sqlite3" => return Some(sqlite::open(fields, reach)),
+        "postgres" | "postgresql" => return Some(relational::open::<postgres::Postgres>(fields, reach)),
+        "mysql" | "mariadb" => return Some(relational::open::<mysql::MySql>(fields, reach)),
+        "mssql" | "sqlserver" => "SQL Server",
+        "oracle" => "Oracle",
+        "snowflake" => "Snowflake",
+        "bigquery" => "BigQuery",
+        "mongodb" => "MongoDB",
+        _ => return None,
+    };
+    Some(Ok(Box::new(Elsewhere(name))))
 }
 
 fn file(fields: Fields<'_>, reach: &Reach) -> Result<Box<dyn Connector>, Unfit> {
@@ -213,33 +225,13 @@ fn file(fields: Fields<'_>, reach: &Reach) -> Result<Box<dyn Connector>, Unfit> 
     }
 }
 
-/// The engines that are known and not built in. This is the place for their connectors.
-fn elsewhere(engine: &str, fields: Fields<'_>) -> Option<Result<Box<dyn Connector>, Unfit>> {
-    let name = match engine {
-        "postgres" | "postgresql" => "PostgreSQL",
-        "mysql" => "MySQL",
-        "mariadb" => "MariaDB",
-        "mssql" | "sqlserver" => "SQL Server",
-        "oracle" => "Oracle",
-        "snowflake" => "Snowflake",
-        "bigquery" => "BigQuery",
-        "mongodb" => "MongoDB",
-        _ => return None,
-    };
-    Some(match fields.whole("port") {
-        Ok(Some(0 | 65_536..)) => Err(Unfit::new("\"port\" must be 1 to 65535")),
-        Ok(_) => Ok(Box::new(Elsewhere(name))),
-        Err(unfit) => Err(unfit),
-    })
-}
-
 /// A database that can be declared and not be read here.
 struct Elsewhere(&'static str);
 
 impl Elsewhere {
     fn failure(&self) -> Failure {
         Failure::new(format!(
-            "{} is not built into this platform yet; it reads SQLite, CSV, JSON and HTTP APIs",
+            "{} is not built into this platform; it reads PostgreSQL, MySQL, MariaDB, SQLite, files and HTTP APIs",
             self.0
         ))
     }

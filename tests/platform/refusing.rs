@@ -134,8 +134,8 @@ async fn a_test_says_what_failed() {
         ("json", json!({ "path": "bad.json" }), "bad.json"),
         ("jsonl", json!({ "path": "bad.jsonl" }), "line 2 is not JSON"),
         ("api", json!({ "base_url": "http://127.0.0.1:1" }), "refused the connection"),
-        ("database", json!({ "host": "h", "port": 3306 }), "MySQL is not built into"),
-        ("postgresql", json!({ "host": "h" }), "PostgreSQL is not built into"),
+        ("database", json!({ "host": "h", "engine": "oracle" }), "Oracle is not built into this platform"),
+        ("mongodb", json!({ "host": "h" }), "MongoDB is not built into this platform"),
     ] {
         let (code, answer) = house.test(kind, config.clone()).await;
         assert_eq!((code, answer["status"].as_str()), (200, Some("error")), "{kind} {config}");
@@ -157,8 +157,17 @@ async fn configurations_that_make_no_sense_are_refused() {
         ("csv", json!({ "path": "a.csv", "delimiter": "ab" })),
         ("file", json!({ "path": "a.doc" })),
         ("database", json!({})),
-        ("database", json!({ "host": "h", "port": 0 })),
+        ("database", json!({ "host": "h", "database": "d", "username": "u" })),
         ("database", json!({ "host": "h", "port": "x" })),
+        ("database", json!({ "host": "h", "port": 5432, "database": "d" })),
+        ("database", json!({ "host": "h", "port": 3306, "username": "u" })),
+        ("postgres", json!({ "database": "d", "username": "u" })),
+        ("postgres", json!({ "host": "h", "port": 0, "database": "d", "username": "u" })),
+        ("mysql", json!({ "host": "h", "port": 65536, "database": "d", "username": "u" })),
+        ("mysql", json!({ "host": "h", "database": "d", "username": "u", "sslmode": "perhaps" })),
+        ("mysql", json!({ "host": "h", "database": "d", "username": "u", "ssl_ca": "../ca.pem" })),
+        ("database", json!({ "url": "postgres" })),
+        ("database", json!({ "url": "pigeon://u:p@h/d" })),
         ("database", json!({ "engine": "abacus", "host": "h" })),
         ("pigeon", json!({})),
     ] {

@@ -13,7 +13,8 @@ async fn a_restart_keeps_everything() {
     let mut house = House::new().await;
     house.write("a.csv", "n\n1\n");
     let id = house.connect("a", "csv", json!({ "path": "a.csv" })).await;
-    house.connect("b", "database", json!({ "host": "h", "password": "pa55" })).await;
+    let config = json!({ "host": "h", "database": "d", "username": "u", "password": "pa55", "port": 5432 });
+    house.connect("b", "database", config).await;
     house.sync(&id, json!({})).await;
     let before = house.list().await;
     assert_eq!(before[0]["last_sync"]["status"], "success");

@@ -1,5 +1,6 @@
 //! Rows as JSON texts that lose nothing: columns in their order, bytes marked, numbers exact.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
@@ -26,6 +27,12 @@ impl RowText {
         self.key(column);
         // Neither does writing to memory fail, nor are there values here that JSON cannot say.
         let _ = serde_json::to_writer(&mut self.0, value);
+    }
+
+    /// Adds a column whose value is JSON already.
+    pub(super) fn put_json(&mut self, column: &str, json: &str) {
+        self.key(column);
+        self.0.extend_from_slice(json.as_bytes());
     }
 
     /// Ends the row.
@@ -67,9 +74,18 @@ pub(super) fn record(raw: &RawValue) -> Result<Map<String, Value>, serde_json::E
     })
 }
 
-/// JSON that stands in a text; what is no JSON is that text.
+/// JSON that stands in a text; what is no JSON that a row could hold is that text.
 pub(super) fn embedded(text: &str) -> Value {
-    serde_json::from_str(text).and_then(exact).unwrap_or_else(|_| text.into())
+    exact_json(text).and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_else(|| text.into())
+}
+
+/// A JSON text as a row can hold it: where readers would round its numbers, with text in their place. None
+/// when it is not JSON that readers of the row would take.
+pub(super) fn exact_json(text: &str) -> Option<Cow<'_, str>> {
+    let raw: &RawValue = serde_json::from_str(text).ok()?;
+    // The row around it, and arrays around that, make it deeper.
+    serde_json::from_str::<Value>(&format!("[[{text}]]")).ok()?;
+    if has_long_number(text) { Some(exact(raw).ok()?.to_string().into()) } else { Some(text.into()) }
 }
 
 /// Parses JSON without rounding: a number with more digits than are safe becomes text as written.
@@ -145,7 +161,8 @@ mod tests {
         let mut row = RowText::default();
         row.put("z", &real(f64::INFINITY));
         row.put("a\"", &bytes(b"\x00\xff"));
-        assert_eq!(row.finish(), r#"{"z":"inf","a\"":{"$base64":"AP8="}}"#);
+        row.put_json("n", "12345678901234567890");
+        assert_eq!(row.finish(), r#"{"z":"inf","a\"":{"$base64":"AP8="},"n":12345678901234567890}"#);
         row.clear();
         assert_eq!(row.finish(), "{}");
     }

@@ -1,0 +1,217 @@
+//! Values as database servers write them, turned into JSON that loses nothing.
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+use super::row::{RowText, bytes, embedded, exact_json, real};
+
+/// How a value is written, and what of JSON it becomes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Whole numbers of up to 64 bits: a number.
+    Integer,
+    /// Floating point: a number; what JSON cannot say stands as text.
+    Real,
+    /// The same with the digits a single-precision number has, written with those of a double.
+    Single,
+    /// `t` or `f`: true or false.
+    Truth,
+    /// Bytes as they are: `{"$base64": "…"}`.
+    Bytes,
+    /// Bytes as `\x` and hexadecimal digits: the same.
+    Hex,
+    /// JSON: itself. What readers of JSON would round or refuse stands as text.
+    Json,
+    /// A date and a time of no zone, with a space between: the same with a `T`.
+    Timestamp,
+    /// A moment in UTC: with a `T`, and a `Z` at its end.
+    Moment,
+    /// `{a,"b",NULL}`: an array of such values.
+    Array(Box<Self>),
+    /// Decimal numbers, of more digits than readers of JSON keep: text.
+    Decimal,
+    /// Everything else: text as it stands.
+    Text,
+}
+
+impl Kind {
+    /// Adds a value to a row, null when there is none.
+    pub(super) fn put(&self, row: &mut RowText, column: &str, raw: Option<&[u8]>) {
+        let Some(raw) = raw else { return row.put(column, &()) };
+        if *self == Self::Bytes {
+            return row.put(column, &bytes(raw));
+        }
+        // A server that keeps texts without an encoding may send anything.
+        let Ok(text) = std::str::from_utf8(raw) else { return row.put(column, &bytes(raw)) };
+        match self {
+            Self::Integer if is_number(text) => row.put_json(column, text),
+            Self::Text | Self::Decimal => row.put(column, text),
+            Self::Timestamp | Self::Moment => row.put(column, &*self.time(text)),
+            Self::Json => match exact_json(text) {
+                Some(json) => row.put_json(column, &json),
+                None => row.put(column, text),
+            },
+            _ => row.put(column, &self.value(text)),
+        }
+    }
+
+    fn value(&self, text: &str) -> Value {
+        let found = match self {
+            Self::Integer => text.parse().map(|number: i64| number.into()).ok(),
+            Self::Real => text.parse().map(real).ok(),
+            Self::Single => text.parse().map(single).ok(),
+            Self::Truth => match text {
+                "t" => Some(true.into()),
+                "f" => Some(false.into()),
+                _ => None,
+            },
+            Self::Hex => text.strip_prefix("\\x").and_then(from_hex).map(|found| bytes(&found)),
+            Self::Json => Some(embedded(text)),
+            Self::Timestamp | Self::Moment => Some(self.time(text).into()),
+            Self::Array(kind) => array(text, kind),
+            Self::Bytes => Some(bytes(text.as_bytes())),
+            Self::Text | Self::Decimal => None,
+        };
+        found.unwrap_or_else(|| text.into())
+    }
+
+    /// `2026-01-02 03:04:05.6+00` as `2026-01-02T03:04:05.6Z`. What is no such time, an infinity or a
+    /// year before Christ, stays as it is.
+    fn time<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let plain = text.strip_suffix("+00").unwrap_or(text);
+        match plain.split_once(' ') {
+            Some((date, time)) if time.ends_with(|last: char| last.is_ascii_digit()) => {
+                format!("{date}T{time}{}", if *self == Self::Moment { "Z" } else { "" }).into()
+            }
+            _ => text.into(),
+        }
+    }
+}
+
+/// Is this a whole number as JSON writes it? Servers may fill numbers up with zeros.
+fn is_number(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text).as_bytes();
+    digits.iter().all(u8::is_ascii_digit) && (digits.len() == 1 || digits.first().is_some_and(|d| *d != b'0'))
+}
+
+/// The shortest number that is this one in single precision.
+#[expect(clippy::cast_possible_truncation, reason = "it has no more digits than a single-precision number")]
+fn single(number: f64) -> Value {
+    let short = (number as f32).to_string();
+    short.parse().map_or_else(|_| Value::String(short), real)
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digit = |sign: u8| char::from(sign).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let pairs = text.as_bytes().chunks(2);
+    pairs.map(|pair| Some(digit(pair[0])? << 4 | digit(*pair.get(1)?)?)).collect()
+}
+
+/// The array a text such as `{1,NULL,{"a \"b\""}}` means. None when it is none, and for the rare ones
+/// with bounds of their own, `[2:3]={1,2}`, whose text says more than a JSON array could.
+fn array(text: &str, kind: &Kind) -> Option<Value> {
+    let mut rest = text.strip_prefix('{')?.chars();
+    let mut open: Vec<Vec<Value>> = vec![Vec::new()];
+    let mut word: Option<(String, bool)> = None;
+    loop {
+        match rest.next()? {
+            '{' => open.push(Vec::new()),
+            '"' => {
+                let (text, _) = word.get_or_insert_with(|| (String::new(), true));
+                loop {
+                    match rest.next()? {
+                        '"' => break,
+                        '\\' => text.push(rest.next()?),
+                        sign => text.push(sign),
+                    }
+                }
+                word.as_mut()?.1 = true;
+            }
+            sign @ (',' | '}') => {
+                if let Some((text, quoted)) = word.take() {
+                    let null = !quoted && text == "NULL";
+                    open.last_mut()?.push(if null { Value::Null } else { kind.value(&text) });
+                }
+                if sign == '}' {
+                    let done = open.pop()?.into();
+                    match open.last_mut() {
+                        Some(outer) => outer.push(done),
+                        None => return rest.next().is_none().then_some(done),
+                    }
+                }
+            }
+            sign => word.get_or_insert_default().0.push(sign),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Kind, RowText};
+    use serde_json::{Value, json};
+
+    fn put(kind: &Kind, raw: &[u8]) -> Value {
+        let mut row = RowText::default();
+        kind.put(&mut row, "v", Some(raw));
+        let row: Value = serde_json::from_str(row.finish()).unwrap();
+        row["v"].clone()
+    }
+
+    #[test]
+    fn values_lose_nothing() {
+        for (kind, text, expected) in [
+            (Kind::Integer, "-9223372036854775808", json!(i64::MIN)),
+            (Kind::Integer, "18446744073709551615", json!(u64::MAX)),
+            (Kind::Integer, "00042", json!(42)),
+            (Kind::Integer, "0", json!(0)),
+            (Kind::Integer, "", json!("")),
+            (Kind::Real, "1e308", json!(1e308)),
+            (Kind::Real, "NaN", json!("NaN")),
+            (Kind::Real, "-Infinity", json!("-inf")),
+            (Kind::Single, "0.10000000149011612", json!(0.1)),
+            (Kind::Truth, "t", json!(true)),
+            (Kind::Hex, "\\x00ff", json!({ "$base64": "AP8=" })),
+            (Kind::Hex, "\\x0", json!("\\x0")),
+            (Kind::Json, "{\"a\": [1, null]}", json!({ "a": [1, null] })),
+            (Kind::Json, "[0.12345678901234567890]", json!(["0.12345678901234567890"])),
+            (Kind::Json, "\"\\ud800\"", json!("\"\\ud800\"")),
+            (Kind::Timestamp, "2026-01-02 03:04:05.600", json!("2026-01-02T03:04:05.600")),
+            (Kind::Moment, "2026-01-02 03:04:05+00", json!("2026-01-02T03:04:05Z")),
+            (Kind::Moment, "infinity", json!("infinity")),
+            (Kind::Moment, "0044-03-15 12:00:00+00 BC", json!("0044-03-15 12:00:00+00 BC")),
+            (Kind::Text, "12345678901234567890.10", json!("12345678901234567890.10")),
+        ] {
+            assert_eq!(put(&kind, text.as_bytes()), expected, "{kind:?} {text}");
+        }
+        assert_eq!(put(&Kind::Text, b"\xff"), json!({ "$base64": "/w==" }));
+        assert_eq!(put(&Kind::Bytes, b"abc"), json!({ "$base64": "YWJj" }));
+    }
+
+    #[test]
+    fn arrays_become_arrays() {
+        let texts = Kind::Array(Box::new(Kind::Text));
+        for (text, expected) in [
+            ("{}", json!([])),
+            ("{a,NULL,\"NULL\",\"\"}", json!(["a", null, "NULL", ""])),
+            ("{\"a \\\"b\\\" \\\\c\",\"{,}\"}", json!(["a \"b\" \\c", "{,}"])),
+            ("{{a,b},{c,d}}", json!([["a", "b"], ["c", "d"]])),
+            ("[2:3]={a,b}", json!("[2:3]={a,b}")),
+            ("{a", json!("{a")),
+            ("{a}}", json!("{a}}")),
+        ] {
+            assert_eq!(put(&texts, text.as_bytes()), expected, "{text}");
+        }
+        let json = Kind::Array(Box::new(Kind::Json));
+        assert_eq!(put(&json, br#"{"{\"a\": 1}",null}"#), json!([{ "a": 1 }, null]));
+    }
+
+    #[test]
+    fn json_that_is_nested_too_deeply_for_a_row_is_text() {
+        let deep = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        for depth in [100, 126, 127, 128, 1000] {
+            let kept = put(&Kind::Json, deep(depth).as_bytes());
+            assert!(kept.is_array() || kept == json!(deep(depth)), "{depth}");
+        }
+    }
+}
