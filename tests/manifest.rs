@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod manifest {
+    mod bad;
     mod cases;
     mod documented;
     mod format;

@@ -119,7 +119,9 @@ impl Workplace {
         let declared = !asked.tasks.is_empty();
         let tasks: Vec<Task> = asked.tasks.into_iter().filter(|task| selector.unit(&task.desired)).collect();
         if tasks.is_empty() && declared && !selector.selects_everything() {
-            return Err(Failure::usage("no declared workspace or source matches -w or -s"));
+            return Err(Failure::usage(
+                "no declared workspace is called that; `wellspring show` lists what the files declare",
+            ));
         }
         let (secrets, key) = (self.settings.secrets(), FingerprintKey::new([0; 32]));
         for task in &tasks {

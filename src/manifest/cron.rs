@@ -62,9 +62,11 @@ fn check(expression: &str) -> Result<(), Unusable> {
         }
     }
     let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
-    let cron = match parser.parse(expression) {
-        Ok(cron) => cron,
-        Err(error) => return malformed(wrong_field(&parser, expression).unwrap_or_else(|| reason(&error))),
+    // The parser reads over a gap in a list.
+    let cron = match (wrong_field(&parser, expression), parser.parse(expression)) {
+        (None, Ok(cron)) => cron,
+        (Some(why), _) => return malformed(why),
+        (None, Err(error)) => return malformed(reason(&error)),
     };
     // From a fixed day, so that the verdict depends on the text alone. 29 February comes within
     // eight years of any day.
@@ -87,7 +89,7 @@ fn wrong_field(parser: &CronParser, expression: &str) -> Option<String> {
     let wrong = expression.split_whitespace().zip(FIELDS).enumerate().find(|(at, (field, _))| {
         let mut alone = ["*"; 5];
         alone[*at] = field;
-        parser.parse(&alone.join(" ")).is_err()
+        field.split(',').any(str::is_empty) || parser.parse(&alone.join(" ")).is_err()
     });
     let (at, (field, (name, range))) = wrong?;
     let nth = ["first", "second", "third", "fourth", "fifth"][at];

@@ -21,7 +21,8 @@ table under a header of its own:\n\n    [sources.crm.metadata]\n    description 
         "W004" => "Tables and lists may be nested 32 levels deep. No connection needs more.",
         "W005" => {
             "Templates and lists of workspaces multiply what a file says. All sources together, with defaults \
-and templates in them, may hold 512 MiB."
+and templates in them, may hold 512 MiB. One source may hold 10,000 values: it says how to connect, and what is larger \
+is data."
         }
         "W010" => {
             "A key that nothing reads is an error, because a key with a slip in it would be left out silently. \

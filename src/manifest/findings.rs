@@ -38,6 +38,9 @@ pub(super) struct Shared {
 /// a small file beyond any memory.
 const ROOM: usize = 512 << 20;
 
+/// The most values in one source. Each is compared, and shown in a plan, on its own.
+const MOST_VALUES: usize = 10_000;
+
 /// More errors in one file than this help nobody, and cost memory.
 const MOST_LISTED: usize = 100;
 
@@ -117,6 +120,13 @@ impl<'d, 'a> Findings<'d, 'a> {
 
     /// Reserves memory for that many copies of a source.
     pub(super) fn reserve(&mut self, source: &Table<'_>, copies: usize, at: Span) {
+        let count = values(source);
+        if count > MOST_VALUES {
+            self.error(Code::TooMuch, at, format!("this source holds more than {MOST_VALUES} values"))
+                .label(format!("{count} values"))
+                .help("a source says how to connect; what is this much is data, and belongs elsewhere");
+            return;
+        }
         let size = weight(source).saturating_mul(copies);
         match self.take_room(size) {
             true => self.weight += size,
@@ -236,6 +246,17 @@ impl Remark<'_, '_, '_> {
         };
         self.with(|diagnostic| diagnostic.labels.push(label))
     }
+}
+
+fn values(table: &Table<'_>) -> usize {
+    fn node(value: &Value<'_>) -> usize {
+        match value {
+            Value::Array(items) => items.iter().map(|item| node(&item.value)).sum(),
+            Value::Table(inner) => values(inner),
+            _ => 1,
+        }
+    }
+    table.values().map(|entry| node(&entry.node.value)).sum()
 }
 
 /// Roughly the memory a table takes.

@@ -3,6 +3,7 @@
 use super::diagnostic::Code;
 use super::document::{Entry, Node, Span, Table, Value, small};
 use super::findings::Findings;
+use std::num::IntErrorKind::{NegOverflow, PosOverflow};
 use std::ops::Range;
 use toml::de::{DeTable, DeValue};
 use toml_parser::lexer::TokenKind;
@@ -119,6 +120,8 @@ impl<'a> Lowering<'_, '_, 'a> {
             }
             DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
                 Ok(number) => Value::Integer(number),
+                // What is no number was told with the syntax.
+                Err(error) if !matches!(error.kind(), PosOverflow | NegOverflow) => return None,
                 Err(_) => {
                     self.findings
                         .error(Code::NotSendable, at, "this number is too large")
@@ -203,7 +206,7 @@ impl<'a> Lowering<'_, '_, 'a> {
                 "an inline table over several lines",
                 "write it on one line, or as a table of its own under a [header]",
             );
-        } else if gap.trim_start().starts_with(',') {
+        } else if gap.trim_start().strip_prefix(',').is_some_and(|rest| rest.trim_start().starts_with('}')) {
             self.newer(at, "a comma after an inline table's last entry", "remove the last comma");
         }
     }

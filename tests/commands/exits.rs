@@ -36,6 +36,49 @@ fn three_for_a_broken_file_while_the_others_are_served() {
 }
 
 #[test]
+fn three_for_what_is_no_file_of_ours_while_the_others_are_served() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A]);
+    let tree = scene.tree.path();
+    let million: String = (0..1_000_000).map(|n| format!("k{n} = 1\n")).collect();
+    let start =
+        "[workspace]\nid = \"ws_two\"\n\n[sources.x]\ntype = \"t\"\n\n[sources.x.connection_config]\n";
+    scene.tree.write("million.toml", &format!("{start}{million}"));
+    std::fs::File::create(tree.join("huge.toml")).unwrap().set_len(100 << 20).unwrap();
+    std::fs::write(tree.join("bytes.toml"), b"\xff\xfe").unwrap();
+    std::fs::write(tree.join("nul.toml"), b"a = \0").unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(tree.join("socket.toml")).unwrap();
+    let pipe = std::process::Command::new("mkfifo").arg(tree.join("pipe.toml")).status().unwrap();
+    assert!(pipe.success());
+    for (to, link) in [("/dev/zero", "zero.toml"), ("loop.toml", "loop.toml"), ("/etc", "out"), (".", "self")]
+    {
+        std::os::unix::fs::symlink(to, tree.join(link)).unwrap();
+    }
+    let finished = scene.wellspring(&["validate", "--format", "json"]);
+    let errors: serde_json::Value = serde_json::from_str(&finished.stdout).unwrap();
+    let errors = errors["errors"].as_array().unwrap();
+    let told: Vec<_> = errors
+        .iter()
+        .map(|error| (error["file"].as_str().unwrap(), error["code"].as_str().unwrap()))
+        .collect();
+    let files = [
+        "bytes.toml",
+        "huge.toml",
+        "loop.toml",
+        "million.toml",
+        "nul.toml",
+        "out",
+        "pipe.toml",
+        "socket.toml",
+        "zero.toml",
+    ];
+    assert_eq!(told, files.map(|file| (file, "W001")), "one for each");
+    check(&finished, 3, "");
+    check(&scene.wellspring(&["apply", "-y"]), 3, "larger than 4 MiB");
+    assert!(scene.holds("ws_one", &[A]));
+}
+
+#[test]
 fn three_for_a_missing_secret_while_the_others_are_served() {
     let scene = Scene::new();
     scene.declare("ws_one", &[A, ("locked", "${NOT_SET_HERE}")]);
@@ -165,6 +208,8 @@ fn sixty_four_when_there_is_nobody_to_ask() {
     check(&scene.wellspring(&["apply"]), 0, "");
     check(&scene.wellspring(&["no-such-verb"]), 64, "");
     check(&scene.wellspring(&["plan", "--no-such-flag"]), 64, "");
+    check(&scene.wellspring(&["schema", "no_such/alpha"]), 64, "no declared workspace is called that");
+    check(&scene.wellspring(&["plan", "-w", "no_such"]), 64, "`wellspring show` lists");
     check(&Wellspring::new().run(), 64, "Usage");
 }
 

@@ -140,6 +140,26 @@ fn a_small_file_cannot_multiply_into_all_memory() {
 }
 
 #[test]
+fn a_source_of_many_thousand_keys_is_one_error() {
+    let keys: String = (0..30_000).map(|n| format!("k{n}=1\n")).collect();
+    let text = format!(
+        "[workspace]\nid = \"w\"\n\n[sources.s]\ntype = \"t\"\n[sources.s.connection_config]\n{keys}"
+    );
+    let files = [("a.toml".to_owned(), text)];
+    let (_, shown) = anything(&files);
+    assert_eq!(
+        shown,
+        "error[W005]: this source holds more than 10000 values\n \
+         --> a.toml:4:10\n  \
+         |\n\
+         4 | [sources.s]\n  \
+         |          ^ 30000 values\n  \
+         |\n  \
+         = help: a source says how to connect; what is this much is data, and belongs elsewhere\n\n"
+    );
+}
+
+#[test]
 fn what_a_terminal_would_act_on_is_escaped() {
     let evil = "\\u001b[31mevil\\u202e";
     let files = [
