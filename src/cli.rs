@@ -5,6 +5,7 @@
 mod answer;
 mod apply;
 mod args;
+mod doctor;
 mod exit;
 mod files;
 mod fmt;
@@ -76,6 +77,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Verb::Apply(args) => apply::run(&common, &args).await,
         Verb::Run(args) => run::run(&common, &args).await,
         Verb::Sync(args) => sync::run(&common, &args).await,
+        Verb::Doctor(args) => doctor::run(&common, &args).await,
         Verb::Test(args) => test::run(&common, &args).await,
         Verb::Schema { source, path } => schema::run(&common, &source, path).await,
         Verb::Status(args) => status::run(&common, &args).await,

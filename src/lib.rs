@@ -31,6 +31,7 @@ pub mod reading;
 pub mod reconcile;
 pub mod remote;
 pub mod secrets;
+pub mod serving;
 pub mod settings;
 pub mod state;
 pub mod status;

@@ -16,7 +16,6 @@ mod definition;
 mod endpoints;
 mod mask;
 mod rows;
-mod serve;
 mod storage;
 mod sync;
 
@@ -30,10 +29,15 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::serving::{self, Bounds, stopped};
+
 pub use rows::{stored_rows, stored_table_rows};
 
 /// How long [`Running::stop`] waits for requests under way.
 const GRACE: Duration = Duration::from_secs(10);
+/// Clients keep an idle connection for less long, so that it is they who close it and no call is lost
+/// on the way.
+const BOUNDS: Bounds = Bounds { connections: 512, head: Duration::from_secs(120), head_bytes: 64 << 10 };
 
 /// What a local platform is started with.
 #[derive(Debug, Clone)]
@@ -173,7 +177,7 @@ pub async fn start(config: Config) -> Result<Running, PlatformError> {
     let refused = |source| PlatformError::Listen { address: listen, source };
     let listener = TcpListener::bind(listen).await.map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
-    let serving = tokio::spawn(serve::serve(listener, api::router(core, key), stop.subscribe()));
+    let serving = tokio::spawn(serving::serve(listener, api::router(core, key), BOUNDS, stop.subscribe()));
     Ok(Running { address, stop, serving, _claim: claim })
 }
 
@@ -195,11 +199,6 @@ impl Running {
 }
 
 /// Comes to an end when the platform is to stop.
-async fn stopped(mut stop: watch::Receiver<bool>) {
-    // An error means that its owner is gone, which is a wish to stop as well.
-    let _ = stop.wait_for(|stop| *stop).await;
-}
-
 fn set_up(
     storage: &Storage,
     data_dir: &Path,

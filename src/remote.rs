@@ -37,6 +37,9 @@ use transport::{Call, Transport};
 /// cannot be read.
 pub type Token = Arc<dyn Fn() -> Result<secrecy::SecretString, String> + Send + Sync>;
 
+/// Told of each attempt of a call: the endpoint, the HTTP status unless no answer came, and how long it took.
+pub type Observer = Box<dyn Fn(Endpoint, Option<u16>, Duration) + Send + Sync>;
+
 /// A hundred thousand rows with their configuration fit in.
 const LIST_LIMIT: usize = 64 << 20;
 
@@ -226,6 +229,17 @@ impl Reader {
     /// those told for `unit` before.
     pub fn withhold(&self, unit: &Unit, sources: &[ResolvedSource]) {
         self.0.withhold(unit, Sent::in_sources(&sources.iter().collect::<Vec<_>>()));
+    }
+
+    /// From now on, `observer` is told of each attempt. The first one stays.
+    pub fn observe(&self, observer: Observer) {
+        self.0.observe(observer);
+    }
+
+    /// By how much our clock is ahead of the platform's, by the date of its last answer; seconds count.
+    #[must_use]
+    pub fn clock_ahead(&self) -> Option<jiff::SignedDuration> {
+        self.0.clock_ahead()
     }
 
     /// Every source of a unit, the whole list or none of it.

@@ -8,6 +8,7 @@
 mod codec;
 mod error;
 mod files;
+mod health;
 mod inventory;
 mod journal;
 mod key;
@@ -20,6 +21,7 @@ mod schema;
 mod store;
 
 pub use error::StateError;
+pub use health::StoreHealth;
 pub use inventory::{Change, NewIntent};
 pub use journal::{JournalEntry, JournalFilter, JournalRow};
 pub use lock::{DaemonLock, LockError, WorkspaceLock};

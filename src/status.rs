@@ -3,9 +3,14 @@
 //! The daemon hands out a [`Snapshot`] whenever something changed; everything here reads the latest one,
 //! and the history in the state. Nothing here can ask the platform or change anything.
 
+mod health;
 pub mod metrics;
+mod page;
+mod server;
 mod snapshot;
+mod view;
 
+pub use server::{Site, serve};
 pub use snapshot::{
     About, Config, Facts, Files, LastSync, Mended, Snapshot, Test, Trouble, Withheld, Workspace,
 };

@@ -91,6 +91,12 @@ impl Watch {
         self.rearm();
     }
 
+    /// Is the tree looked at now and then, in the place of being watched?
+    #[must_use]
+    pub fn is_polling(&self) -> bool {
+        matches!(self.eye, Eye::Polling { .. })
+    }
+
     /// Watches what stands at the root now, if that may be something else than before. For readings
     /// that begin for another reason than [`Watch::changed`]; to be called before them.
     pub fn rearm(&mut self) {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// The rooms from the top of the house to the bottom. A room may use what stands below its floor;
 /// neighbours on one floor do not know each other.
-const FLOORS: [&[&str]; 12] = [
+const FLOORS: [&[&str]; 13] = [
     &["cli"],
     &["daemon"],
     &["reading", "sync"],
@@ -22,6 +22,7 @@ const FLOORS: [&[&str]; 12] = [
     &["model"],
     // Not ours: it is the other side of the wire, and knows nothing of this one.
     &["platform"],
+    &["serving"],
 ];
 
 /// Rooms that only compute.

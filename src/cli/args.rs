@@ -72,6 +72,8 @@ pub(super) enum Verb {
     Status(StatusArgs),
     /// Show past syncs, or what was changed
     History(HistoryArgs),
+    /// Check all that a run needs, from the files to the platform, and say what to do
+    Doctor(DoctorArgs),
     /// Run the local platform alone: the Data API over real connectors
     Serve(ServeArgs),
     /// Print what a shell needs to complete this command
@@ -249,6 +251,15 @@ pub(super) struct RunArgs {
     /// Check everything for drift this often [default: 5m]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(super) interval: Option<std::time::Duration>,
+    /// Serve the status page, metrics and health here [without an address: 127.0.0.1:9780]
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true, default_missing_value = "127.0.0.1:9780")]
+    pub(super) listen: Option<SocketAddr>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DoctorArgs {
+    /// The directory of TOML files
+    pub(super) path: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

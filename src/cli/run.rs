@@ -1,10 +1,12 @@
 //! `wellspring run`: watch the files and keep the platform as they say.
 
+mod open;
+
 use super::args::{Common, RunArgs};
 use super::voice::{Log, Terminal};
 use super::workplace::{self, Access, Workplace};
 use super::{Exit, Failure, answer};
-use crate::daemon::{self, Daemon, Hands, Publisher, Voice};
+use crate::daemon::{self, Daemon, Hands, Voice};
 use crate::plan::Overrides;
 use crate::reconcile::{Reconciler, Syncing};
 use crate::remote::Writer;
@@ -48,6 +50,14 @@ pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure
     };
     let host = &place.settings.host.daemon;
     let interval = args.interval.or(host.interval.map(Humane::get)).unwrap_or(INTERVAL);
+    let about = open::about(&place, interval, dry_run);
+    let (publisher, open) = match open::open(&place, args, about, &*voice).await {
+        Ok(opened) => opened,
+        Err(failure) => {
+            place.close().await;
+            return Err(failure);
+        }
+    };
     let hands = match (&place.state, dry_run) {
         (Some(state), false) => {
             let syncing: Syncing = Arc::default();
@@ -88,11 +98,12 @@ pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure
         hands,
         memory: place.memory.clone(),
         voice,
-        publisher: Publisher::none(),
+        publisher,
         environment: Arc::clone(place.settings.environment()),
         clock: workplace::clock(),
     };
     daemon.run(events, inbox).await;
+    open.close().await;
     place.close().await;
     Ok(Exit::Done)
 }

@@ -4,9 +4,10 @@ use super::base_url::BaseUrl;
 use super::error::{Endpoint, RemoteError, RemoteErrorKind};
 use super::limits::Limits;
 use super::message::{Sent, WITHHELD, printable};
-use super::{Settings, Token, guard, request, retry};
+use super::{Observer, Settings, Token, guard, request, retry};
 use crate::model::{Scope, Unit, WorkspaceId};
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LINK, LOCATION};
+use jiff::SignedDuration;
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, LINK, LOCATION};
 use reqwest::{Client, Method, Request, Response, StatusCode, Url};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
@@ -14,7 +15,7 @@ use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tracing::debug;
 
@@ -31,6 +32,9 @@ pub(super) struct Transport {
     settings: Settings,
     limits: Limits,
     token: Mutex<Option<SecretString>>,
+    observer: OnceLock<Observer>,
+    /// By how much our clock was ahead at the last answer.
+    ahead: Mutex<Option<SignedDuration>>,
     /// The secrets of each unit's sources: any answer may repeat what an earlier request brought.
     known: Mutex<BTreeMap<Unit, Sent>>,
 }
@@ -126,7 +130,15 @@ impl Transport {
 
     fn by(way: Way, settings: Settings) -> Self {
         let limits = Limits::new(settings.max_in_flight, settings.requests_per_second);
-        Self { way, settings, limits, token: Mutex::new(None), known: Mutex::default() }
+        Self {
+            way,
+            settings,
+            limits,
+            token: Mutex::new(None),
+            observer: OnceLock::new(),
+            ahead: Mutex::new(None),
+            known: Mutex::default(),
+        }
     }
 
     pub(super) fn new(settings: Settings) -> Result<Self, RemoteError> {
@@ -169,6 +181,23 @@ impl Transport {
         guard::inspect(call.endpoint, request.body().and_then(reqwest::Body::as_bytes))
             .map_err(|why| call.error(RemoteErrorKind::NotSent(why.into())))?;
         self.settings.backoff.run(|| self.attempt(call, &request)).await
+    }
+
+    pub(super) fn clock_ahead(&self) -> Option<SignedDuration> {
+        *self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn compare_clocks(&self, response: &Response) {
+        let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
+        if let Some(theirs) = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok()) {
+            let ahead = jiff::Timestamp::now().duration_since(theirs.timestamp());
+            *self.ahead.lock().unwrap_or_else(PoisonError::into_inner) = Some(ahead);
+        }
+    }
+
+    pub(super) fn observe(&self, observer: Observer) {
+        // Nobody waits for a second one.
+        let _ = self.observer.set(observer);
     }
 
     /// These take the place of the unit's secrets known before.
@@ -229,10 +258,16 @@ impl Transport {
         let turn = self.limits.turn(call.endpoint).await;
         let started = std::time::Instant::now();
         let (status, outcome) = match self.way.carry(request).await {
-            Ok(response) => (Some(response.status().as_u16()), self.answer(call, response).await),
+            Ok(response) => {
+                self.compare_clocks(&response);
+                (Some(response.status().as_u16()), self.answer(call, response).await)
+            }
             Err(kind) => (None, Err(kind)),
         };
         drop(turn);
+        if let Some(observer) = self.observer.get() {
+            observer(call.endpoint, status, started.elapsed());
+        }
         debug!(
             endpoint = call.endpoint.as_str(),
             workspace = ?call.workspace,

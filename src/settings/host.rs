@@ -7,6 +7,7 @@ use crate::plan::HostLimits;
 use crate::secrets::Allow;
 use globset::{Glob, GlobMatcher};
 use serde::{Deserialize, Deserializer, de};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ pub struct HostFile {
     pub secrets: HostSecrets,
     /// `[state]`
     pub state: HostState,
+    /// `[http]`
+    pub http: HostHttp,
 }
 
 /// `[daemon]`
@@ -117,6 +120,16 @@ struct Pattern(GlobMatcher);
 pub struct HostState {
     /// The state directory.
     pub dir: Option<PathBuf>,
+}
+
+/// `[http]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HostHttp {
+    /// Where the status page, metrics and health are served; nowhere when it is not said.
+    pub listen: Option<SocketAddr>,
+    /// Names under which a browser may ask for them, besides `localhost` and plain addresses.
+    pub hosts: Vec<String>,
 }
 
 /// A duration such as `"30s"` or `"1h 30m"`.

@@ -198,6 +198,25 @@ pub struct Mended {
     pub at: Timestamp,
 }
 
+impl Snapshot {
+    /// The workspace of this unit.
+    #[must_use]
+    pub fn workspace(&self, unit: &Unit) -> Option<&Workspace> {
+        let at = self.workspaces.binary_search_by(|workspace| workspace.unit().cmp(unit)).ok()?;
+        self.workspaces.get(at).map(AsRef::as_ref)
+    }
+}
+
+impl Facts {
+    /// Does something of it fail: an action, its last sync, its connection?
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        self.config == Config::Failing
+            || self.last.as_ref().is_some_and(LastSync::is_bad)
+            || self.test.as_ref().is_some_and(|test| !test.up)
+    }
+}
+
 impl Config {
     /// As it is shown.
     #[must_use]

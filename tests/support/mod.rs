@@ -11,6 +11,7 @@ mod fault;
 mod platform;
 mod quickstart;
 mod scene;
+mod site;
 mod tree;
 
 pub(crate) use command::{Finished, Running, Wellspring, until};
@@ -22,4 +23,5 @@ pub(crate) use platform::{
 };
 pub(crate) use quickstart::{Local, Quickstart};
 pub(crate) use scene::{Scene, files_below, workspace_file};
+pub(crate) use site::{Page, Site};
 pub(crate) use tree::Tree;

@@ -138,7 +138,7 @@ fn sources(now: &Snapshot, out: &mut Gauges<'_, '_>) -> Result<(), Error> {
             let source = ("source", workspace.desired.sources[index].key.as_str());
             put(&mut gauge, &[workspace_label, scope, source], &value)?;
         }
-        Ok(())
+        Ok::<(), Error>(())
     };
     let of = |facts: fn(&Facts) -> Option<f64>| {
         move |workspace: &Workspace, index: usize| facts(&workspace.facts[index])

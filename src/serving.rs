@@ -11,21 +11,23 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use super::stopped;
+/// What a server puts up with.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Connections at one time; the others wait to be taken.
+    pub connections: usize,
+    /// How long a connection may take for the head of its next call.
+    pub head: Duration,
+    /// Room for the head of a call, in bytes.
+    pub head_bytes: usize,
+}
 
-/// Connections at one time; the others wait to be taken.
-const CONNECTIONS: usize = 512;
-/// How long a connection may take for the head of its next call. Longer than clients keep an idle
-/// connection, so that it is they who close it and no call is lost on the way.
-const HEAD: Duration = Duration::from_secs(120);
-/// Room for the head of a call.
-const HEAD_BYTES: usize = 64 << 10;
 /// A pause when no connection can be taken, for want of file handles as a rule.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until told to stop; then finishes the calls under way. Dropping it ends them at once.
-pub(super) async fn serve(listener: TcpListener, router: Router, stop: watch::Receiver<bool>) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
+pub async fn serve(listener: TcpListener, router: Router, bounds: Bounds, stop: watch::Receiver<bool>) {
+    let room = Arc::new(Semaphore::new(bounds.connections));
     let mut open = JoinSet::new();
     loop {
         let next = async {
@@ -41,11 +43,11 @@ pub(super) async fn serve(listener: TcpListener, router: Router, stop: watch::Re
                 let (router, stop) = (router.clone(), stop.clone());
                 open.spawn(async move {
                     let _place = place;
-                    converse(stream, router, stop).await;
+                    converse(stream, router, bounds, stop).await;
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "the local platform could not take a connection");
+                tracing::warn!(%error, "a connection could not be taken");
                 tokio::time::sleep(PAUSE).await;
             }
         }
@@ -55,11 +57,11 @@ pub(super) async fn serve(listener: TcpListener, router: Router, stop: watch::Re
     while open.join_next().await.is_some() {}
 }
 
-async fn converse(stream: TcpStream, router: Router, stop: watch::Receiver<bool>) {
+async fn converse(stream: TcpStream, router: Router, bounds: Bounds, stop: watch::Receiver<bool>) {
     let conversation = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
-        .max_buf_size(HEAD_BYTES)
+        .header_read_timeout(bounds.head)
+        .max_buf_size(bounds.head_bytes)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     let mut conversation = std::pin::pin!(conversation);
     tokio::select! {
@@ -70,4 +72,10 @@ async fn converse(stream: TcpStream, router: Router, stop: watch::Receiver<bool>
             let _ = conversation.await;
         }
     }
+}
+
+/// Returns once a stop is asked for.
+pub async fn stopped(mut stop: watch::Receiver<bool>) {
+    // An error means that its owner is gone, which is a wish to stop as well.
+    let _ = stop.wait_for(|stop| *stop).await;
 }

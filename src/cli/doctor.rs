@@ -1,0 +1,184 @@
+//! `wellspring doctor`: everything that a run needs, looked at one by one, each with what to do.
+//! Nothing is changed, here or on the platform.
+
+mod platform;
+mod site;
+
+use super::args::{Common, DoctorArgs, Format};
+use super::workplace;
+use super::{Exit, Failure, answer};
+use crate::apply::chain;
+use crate::reading::Reading;
+use crate::render;
+use crate::settings::{Platform, Settings};
+use serde::Serialize;
+use serde_json::json;
+
+/// What was found out about one thing.
+#[derive(Debug, Serialize)]
+struct Finding {
+    check: &'static str,
+    outcome: Outcome,
+    message: String,
+    /// What to do about it.
+    todo: Option<String>,
+    #[serde(skip)]
+    exit: Exit,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Outcome {
+    /// As it should be.
+    Good,
+    /// It works, and could be better.
+    Warning,
+    /// It does not work.
+    Bad,
+    /// It could not be looked at, because of something else.
+    Skipped,
+}
+
+impl Finding {
+    fn good(check: &'static str, message: impl Into<String>) -> Self {
+        Self { check, outcome: Outcome::Good, message: message.into(), todo: None, exit: Exit::Done }
+    }
+
+    fn warning(check: &'static str, message: impl Into<String>, todo: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Warning, todo: Some(todo.into()), ..Self::good(check, message) }
+    }
+
+    fn bad(check: &'static str, exit: Exit, message: impl Into<String>, todo: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Bad, exit, ..Self::warning(check, message, todo) }
+    }
+
+    fn skipped(check: &'static str, why: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Skipped, ..Self::good(check, why) }
+    }
+}
+
+pub(super) async fn run(common: &Common, args: &DoctorArgs) -> Result<Exit, Failure> {
+    let findings = match workplace::resolve(common, args.path.as_ref()) {
+        Err(failure) => vec![Finding::bad(
+            "settings",
+            failure.exit,
+            failure.message,
+            "name the directory and, with --config, the host file; `wellspring init` begins a directory",
+        )],
+        Ok(settings) => examine(common, &settings).await,
+    };
+    let exit = findings.iter().fold(Exit::Done, |exit, finding| exit.or(finding.exit));
+    match common.format {
+        Format::Json => answer::write_json(&json!({ "format_version": 1, "checks": findings })),
+        _ => answer::write(&text(&findings)),
+    }
+    Ok(exit)
+}
+
+async fn examine(common: &Common, settings: &Settings) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let reading = match Reading::take(&settings.root, &|name| (settings.environment())(name)) {
+        Ok(reading) => {
+            findings.push(files(settings, &reading));
+            findings.push(secrets(settings, &reading));
+            reading
+        }
+        Err(error) => {
+            let todo = "give this user the right to list the directory and read the files below it";
+            findings.push(Finding::bad("files", Exit::Invalid, chain(&error), todo));
+            return findings;
+        }
+    };
+    findings.push(site::watching(&settings.root));
+    let at = settings.platform(reading.desired.platform.as_ref());
+    match at {
+        Err(error) => {
+            let todo =
+                "write `url` under [platform] in wellspring.toml or in the host file, or set WELLSPRING_URL";
+            findings.push(Finding::bad("platform", Exit::Invalid, chain(&error), todo));
+        }
+        Ok(at) => {
+            findings.push(site::state(settings, &at).await);
+            findings.extend(platform::all(common, settings, &reading, at).await);
+        }
+    }
+    findings
+}
+
+fn files(settings: &Settings, reading: &Reading) -> Finding {
+    let root = settings.root.display();
+    let count = render::words::count(reading.file_count(), "file");
+    let sources: usize = reading.desired.units.iter().map(|unit| unit.sources.len()).sum();
+    if reading.has_errors() {
+        let errors = render::words::count(reading.diagnostics.len(), "finding");
+        let todo =
+            format!("`wellspring validate {root}` shows each with its place and what to write instead");
+        return Finding::bad("files", Exit::Invalid, format!("{count} in {root}, with {errors}"), todo);
+    }
+    if reading.git_locked {
+        let todo = "wait for Git to end; if none is at work there, delete .git/index.lock";
+        return Finding::warning("files", format!("{count} in {root}, and Git is writing them"), todo);
+    }
+    let commit = reading.commit.as_deref().and_then(|commit| commit.get(..9));
+    let commit = commit.map(|commit| format!(", commit {commit}")).unwrap_or_default();
+    let sources = render::words::count(sources, "source");
+    let workspaces = render::words::count(reading.desired.units.len(), "workspace");
+    if reading.desired.units.is_empty() {
+        let todo = "add a file that declares sources, or point -C somewhere else";
+        return Finding::warning("files", format!("{count} in {root}, and none declares a workspace"), todo);
+    }
+    Finding::good("files", format!("{count} in {root}: {sources} in {workspaces}{commit}"))
+}
+
+fn secrets(settings: &Settings, reading: &Reading) -> Finding {
+    let secrets = settings.secrets();
+    let units = reading.desired.units.iter();
+    let all = units.flat_map(|unit| unit.sources.iter().map(move |source| (unit, source)));
+    let missing: Vec<String> = all
+        .filter_map(|(unit, source)| {
+            let error = secrets.resolve(&source.definition, &unit.names()).err()?;
+            Some(format!("{}/{}: {error}", unit.label(), source.key))
+        })
+        .collect();
+    match missing.first() {
+        None => Finding::good("secrets", "every secret that the files name has a value here"),
+        Some(first) => {
+            let count = render::words::count(missing.len(), "source");
+            let todo = "set it for the user or service that runs wellspring; `validate --secrets` shows all";
+            Finding::bad("secrets", Exit::Invalid, format!("{count} without a secret here, as {first}"), todo)
+        }
+    }
+}
+
+fn text(findings: &[Finding]) -> String {
+    let mut out = String::new();
+    let width = findings.iter().map(|finding| finding.check.len()).max().unwrap_or(0);
+    for finding in findings {
+        let mark = match finding.outcome {
+            Outcome::Good => "✓",
+            Outcome::Warning => "!",
+            Outcome::Bad => "✗",
+            Outcome::Skipped => "-",
+        };
+        let message = render::escape::terminal_line(&finding.message);
+        out.push_str(&format!("{mark} {:width$}  {message}\n", finding.check));
+        if let Some(todo) = &finding.todo {
+            out.push_str(&format!("  {:width$}  → {}\n", "", render::escape::terminal_line(todo)));
+        }
+    }
+    let count = |outcome| findings.iter().filter(|finding| finding.outcome == outcome).count();
+    out.push_str(&match (count(Outcome::Bad), count(Outcome::Warning)) {
+        (0, 0) => "All is well.\n".to_owned(),
+        (0, warnings) => format!("It works; {} to look at.\n", render::words::count(warnings, "thing")),
+        (bad, _) => format!("{} in the way.\n", render::words::count(bad, "thing")),
+    });
+    out
+}
+
+/// The platform that the files and settings lead to, for people.
+fn named(at: &Platform) -> String {
+    match at {
+        Platform::Local => "the local platform".to_owned(),
+        Platform::Remote(base_url) => base_url.as_str().to_owned(),
+    }
+}

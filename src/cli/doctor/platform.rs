@@ -1,0 +1,181 @@
+//! The platform: token, reachability, what its lists show, and its clock beside ours.
+
+use super::super::args::Common;
+use super::super::local::{Local, Stay};
+use super::super::workplace;
+use super::{Exit, Finding, named};
+use crate::apply::chain;
+use crate::model::{ObservedSource, Unit};
+use crate::reading::Reading;
+use crate::reconcile::secrets_of;
+use crate::remote::{Reader, RemoteError, RemoteErrorKind};
+use crate::render::words;
+use crate::settings::{self, Platform, Settings};
+use jiff::SignedDuration;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// So many workspaces are listed; more would tell nothing new.
+const MOST_LISTED: usize = 20;
+
+/// Clocks further apart than this make schedules and journals hard to read.
+const APART: SignedDuration = SignedDuration::from_secs(30);
+
+pub(super) async fn all(
+    common: &Common,
+    settings: &Settings,
+    reading: &Reading,
+    at: Platform,
+) -> Vec<Finding> {
+    let name = named(&at);
+    let mut findings = Vec::new();
+    let (local, base_url, token) = match at {
+        Platform::Local => match Local::open(&settings.state_dir, &settings.root, Stay::Look).await {
+            Ok(local) => {
+                findings.push(Finding::good("token", "the local platform brings its own"));
+                let (base_url, token) = (local.base_url.clone(), Arc::clone(&local.token));
+                (Some(local), base_url, token)
+            }
+            Err(failure) => {
+                let todo = "look at its storage in the state directory, below `platform`";
+                return vec![Finding::bad("platform", failure.exit, failure.message, todo)];
+            }
+        },
+        Platform::Remote(base_url) => {
+            let known = settings::token(settings, &base_url, common.interactive());
+            match known.map_err(|error| chain(&error)).and_then(|token| token().map(|_| token)) {
+                Ok(token) => {
+                    findings.push(Finding::good("token", "it is there; whether it is accepted shows below"));
+                    (None, base_url, token)
+                }
+                Err(why) => {
+                    let todo =
+                        "set PMTX_TOKEN, or name a secret as `token` under [platform] in the host file";
+                    findings.push(Finding::bad("token", Exit::Auth, why, todo));
+                    findings.push(Finding::skipped("platform", "not asked without a token"));
+                    return findings;
+                }
+            }
+        }
+    };
+    match workplace::reader(settings, base_url, token) {
+        Err(failure) => {
+            let todo =
+                "use https://, or say `allow_plaintext = true` in the host file for a network you trust";
+            findings.push(Finding::bad("platform", failure.exit, failure.message, todo));
+        }
+        Ok(reader) => findings.extend(ask(settings, reading, &reader, &name).await),
+    }
+    if let Some(local) = local {
+        local.stop().await;
+    }
+    findings
+}
+
+async fn ask(settings: &Settings, reading: &Reading, reader: &Reader, name: &str) -> Vec<Finding> {
+    let units: Vec<_> = reading.desired.units.iter().take(MOST_LISTED).collect();
+    if units.is_empty() {
+        return vec![Finding::skipped("platform", "no workspace is declared that could be listed")];
+    }
+    let (secrets, key) = (settings.secrets(), crate::model::FingerprintKey::new([0; 32]));
+    let mut rows = Vec::new();
+    let mut refused: Vec<(&Unit, RemoteError)> = Vec::new();
+    let started = Instant::now();
+    for desired in &units {
+        // For what it tells the client: messages that repeat a secret are withheld.
+        let _ = secrets_of(desired, &secrets, &key, reader);
+        match reader.list(&desired.unit).await {
+            Ok(listed) => rows.extend(listed),
+            Err(error) => {
+                let everywhere = error.is_auth() || matches!(error.kind, RemoteErrorKind::Unreachable(_));
+                refused.push((&desired.unit, error));
+                if everywhere {
+                    break;
+                }
+            }
+        }
+    }
+    let each = started.elapsed() / u32::try_from(units.len()).unwrap_or(u32::MAX);
+    let mut findings = vec![match refused.first() {
+        None => {
+            let many = words::count(units.len(), "workspace");
+            Finding::good("platform", format!("{name} lists {many}, in {} each", words::duration(each)))
+        }
+        Some((_, error)) => {
+            let exit = if error.is_auth() { Exit::Auth } else { Exit::Failed };
+            let more = match refused.len() {
+                1 => String::new(),
+                more => format!("; {} in all", words::count(more, "workspace")),
+            };
+            Finding::bad("platform", exit, format!("{}{more}", chain(error)), todo(error))
+        }
+    }];
+    if refused.is_empty() {
+        findings.push(echo(&rows));
+    }
+    findings.push(clock(reader));
+    findings
+}
+
+fn todo(error: &RemoteError) -> &'static str {
+    match error.kind {
+        RemoteErrorKind::Unauthorized(_) => {
+            "renew the token; it may have expired, or be for another platform"
+        }
+        RemoteErrorKind::Forbidden(_) => {
+            "the token has no access there; compare the workspace's id under [workspaces]"
+        }
+        RemoteErrorKind::Unreachable(_) => {
+            "check the URL, name lookup, firewall and proxy (HTTPS_PROXY) from this host"
+        }
+        RemoteErrorKind::Refused { status: 404, .. } => {
+            "compare the URL and the workspace's id with the platform's"
+        }
+        RemoteErrorKind::Redirected(_) => "write the URL that it redirects to; redirects are not followed",
+        _ => "try again later; if it stays so, ask whoever runs the platform",
+    }
+}
+
+/// What lists show decides how exactly drift is found.
+fn echo(rows: &[ObservedSource]) -> Finding {
+    if rows.is_empty() {
+        return Finding::skipped("echo", "the workspaces hold no source yet, so lists show nothing");
+    }
+    let all = |shows: &dyn Fn(&ObservedSource) -> bool| match rows.iter().filter(|row| shows(row)).count() {
+        0 => "no",
+        some if some == rows.len() => "all",
+        _ => "some",
+    };
+    let ids = all(&|row| row.id.is_some());
+    let config = all(&|row| row.echo.connection_config.is_some());
+    let metadata = all(&|row| row.echo.metadata.is_some());
+    let masked = rows.iter().filter(|row| row.echo.set_paths().len() > row.echo.leaves().len());
+    let masks = if masked.count() > 0 { "; it masks some values" } else { "" };
+    let message = format!(
+        "of {}, lists show {ids} ids, {config} connection_config, {metadata} metadata{masks}",
+        words::count(rows.len(), "source")
+    );
+    if ids != "all" {
+        let todo =
+            "without an id a source is not cleaned up, replaced or synced; ask whoever runs the platform";
+        return Finding::warning("echo", message, todo);
+    }
+    if config == "no" {
+        let todo = "changes by others to connection_config cannot be seen; your own are, by fingerprint";
+        return Finding::warning("echo", message, todo);
+    }
+    Finding::good("echo", message)
+}
+
+fn clock(reader: &Reader) -> Finding {
+    let Some(ahead) = reader.clock_ahead() else {
+        return Finding::skipped("clock", "the platform's answers carry no date to compare with");
+    };
+    let apart = words::duration(ahead.unsigned_abs());
+    if ahead.abs() < APART {
+        return Finding::good("clock", "agrees with the platform's to within half a minute");
+    }
+    let which = if ahead.is_negative() { "behind" } else { "ahead of" };
+    let todo = "set the clock (timedatectl, chrony); schedules follow it";
+    Finding::warning("clock", format!("ours is {apart} {which} the platform's"), todo)
+}

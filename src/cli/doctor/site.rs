@@ -1,0 +1,88 @@
+//! This host: watches and the state directory.
+
+use super::super::workplace;
+use super::{Exit, Finding, named};
+use crate::apply::chain;
+use crate::render::words;
+use crate::settings::{Platform, Settings};
+use crate::state::State;
+use crate::watch;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+const WATCHES: &str = "/proc/sys/fs/inotify/max_user_watches";
+const INSTANCES: &str = "/proc/sys/fs/inotify/max_user_instances";
+
+/// Can the tree be watched? It is tried.
+pub(super) fn watching(root: &Path) -> Finding {
+    let limit = |path| std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<usize>().ok());
+    let limits = match (limit(WATCHES), limit(INSTANCES)) {
+        (Some(watches), Some(instances)) => {
+            format!(
+                " ({} and {} per user)",
+                words::count(watches, "watch"),
+                words::count(instances, "instance")
+            )
+        }
+        _ => String::new(),
+    };
+    let todo = "raise fs.inotify.max_user_watches and fs.inotify.max_user_instances with sysctl";
+    match watch::start(root) {
+        Err(error) => Finding::bad("watching", Exit::Failed, chain(&error), todo),
+        Ok(watch) if watch.is_polling() => {
+            let message =
+                format!("the files are looked at every two seconds, as they cannot be watched{limits}");
+            Finding::warning("watching", message, todo)
+        }
+        Ok(_) => Finding::good("watching", format!("changes in the files wake it at once{limits}")),
+    }
+}
+
+/// Is the state sound, and ours alone?
+pub(super) async fn state(settings: &Settings, at: &Platform) -> Finding {
+    let dir = &settings.state_dir;
+    let state = match State::open_read_only(dir, &workplace::key(at)) {
+        Ok(None) => {
+            let message = format!("none yet in {}; nothing there is ours", dir.display());
+            return Finding::good("state", message);
+        }
+        Ok(Some(state)) => state,
+        Err(error) => {
+            let todo = "if it is lost, move it away: nothing is removed without it, and what equals the files is adopted";
+            return Finding::bad("state", Exit::Failed, chain(&error), todo);
+        }
+    };
+    let health = match state.health().await {
+        Ok(health) => health,
+        Err(error) => {
+            let todo = "stop the daemon, copy the directory, and move it away; nothing is removed without it";
+            return Finding::bad("state", Exit::Failed, chain(&error), todo);
+        }
+    };
+    let owned = words::count(health.owned, "source");
+    let message = format!(
+        "{owned} of {} {} ours by {}, {} kept ({})",
+        named(at),
+        if health.owned == 1 { "is" } else { "are" },
+        dir.display(),
+        words::count(health.runs, "sync"),
+        size(health.bytes)
+    );
+    if let Some(what) = health.damage {
+        let todo = "stop the daemon, copy the directory, and move it away; nothing is removed without it";
+        return Finding::bad("state", Exit::Failed, format!("{message}; damaged: {what}"), todo);
+    }
+    let open = std::fs::metadata(dir).is_ok_and(|dir| dir.permissions().mode() & 0o077 != 0);
+    if open {
+        let todo = format!("chmod 700 {}", dir.display());
+        return Finding::warning("state", format!("{message}, and others may look into it"), todo);
+    }
+    Finding::good("state", message)
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_048_576 => format!("{} KiB", bytes.div_ceil(1024)),
+        _ => format!("{} MiB", bytes >> 20),
+    }
+}

@@ -1,0 +1,91 @@
+//! What a daemon opens to those who look: its page, metrics and health over HTTP.
+
+use super::super::args::RunArgs;
+use super::super::workplace::{self, Workplace};
+use super::super::{Exit, Failure};
+use crate::daemon::{Publisher, Voice};
+use crate::status::metrics::Metrics;
+use crate::status::{About, Site, serve};
+use jiff::SignedDuration;
+use jiff::tz::TimeZone;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// How long answers under way may take when the daemon ends.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// What is open, for as long as this lives.
+pub(super) struct Open {
+    stop: watch::Sender<bool>,
+    serving: Option<JoinHandle<()>>,
+}
+
+/// Opens what the flags and the host file ask for. Where they ask for nothing, nothing is published.
+pub(super) async fn open(
+    place: &Workplace,
+    args: &RunArgs,
+    about: About,
+    voice: &dyn Voice,
+) -> Result<(Publisher, Open), Failure> {
+    let (stop, stopping) = watch::channel(false);
+    let http = &place.settings.host.http;
+    let Some(address) = args.listen.or(http.listen) else {
+        return Ok((Publisher::none(), Open { stop, serving: None }));
+    };
+    let listener = listen(address).await?;
+    let metrics = Arc::new(Metrics::default());
+    let (publisher, published) = Publisher::new(about, Arc::clone(&metrics));
+    let counting = Arc::clone(&metrics);
+    place.reader.observe(Box::new(move |endpoint, status, took| {
+        counting.called(endpoint.as_str(), status, took);
+    }));
+    let site = Site {
+        published,
+        metrics,
+        state: place.state.clone(),
+        zone: TimeZone::system(),
+        hosts: http.hosts.clone(),
+        clock: workplace::clock(),
+    };
+    let at = listener.local_addr().unwrap_or(address);
+    voice.note(&format!("the status page is at http://{at}/"));
+    if !at.ip().is_loopback() {
+        voice.warn("the status page is open to other machines, without a password and unencrypted");
+    }
+    Ok((publisher, Open { stop, serving: Some(tokio::spawn(serve(listener, site, stopping))) }))
+}
+
+/// Who the daemon is.
+pub(super) fn about(place: &Workplace, interval: Duration, dry_run: bool) -> About {
+    About {
+        root: place.settings.root.clone(),
+        platform: if place.is_local() { "the local platform".to_owned() } else { place.url() },
+        interval: SignedDuration::try_from(interval).unwrap_or(SignedDuration::MAX),
+        dry_run,
+        started: (workplace::clock())(),
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| Failure {
+        exit: Exit::Failed,
+        message: format!(
+            "the status page cannot listen on {address}: {error}; name another place with --listen or under [http] \
+             in the host file"
+        ),
+    })
+}
+
+impl Open {
+    /// Lets answers under way end.
+    pub(super) async fn close(self) {
+        self.stop.send_replace(true);
+        if let Some(serving) = self.serving {
+            let _ = tokio::time::timeout(GRACE, serving).await;
+        }
+    }
+}

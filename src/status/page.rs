@@ -1,0 +1,219 @@
+//! The pages, from templates that are checked when this is compiled and escape what they show.
+
+use super::view::{Change, Here, Row, Stopped, View, WorkspaceView};
+use crate::model::Unit;
+use crate::render::words;
+use crate::state::{Run, RunOutcome};
+use askama::Template;
+use jiff::Timestamp;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// A page loads itself anew after so many seconds.
+const REFRESH: u32 = 15;
+
+/// So much of a commit is shown to people.
+const SHORT_COMMIT: usize = 9;
+
+/// What stands in a segment of a path as it is.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~');
+
+/// How it looks.
+pub(super) const STYLE: &str = include_str!("templates/style.css");
+/// The drop.
+pub(super) const ICON: &str = include_str!("templates/icon.svg");
+
+/// What the templates call for links and short forms.
+mod to {
+    pub(super) use super::{short, source, workspace};
+}
+
+/// The first page.
+#[derive(Template)]
+#[template(path = "overview.html")]
+pub(super) struct Overview<'a> {
+    view: &'a View,
+    here: &'a Here,
+    refresh: u32,
+}
+
+/// All sources of one workspace.
+#[derive(Template)]
+#[template(path = "workspace.html")]
+pub(super) struct OfWorkspace<'a> {
+    view: &'a WorkspaceView,
+    stopped: Option<Stopped>,
+    here: &'a Here,
+    refresh: u32,
+}
+
+/// One source with its history.
+#[derive(Template)]
+#[template(path = "source.html")]
+pub(super) struct OfSource<'a> {
+    row: &'a Row,
+    runs: Vec<RunRow>,
+    changes: Vec<Change>,
+    here: &'a Here,
+    refresh: u32,
+}
+
+/// A sync in the history.
+struct RunRow {
+    started_at: Timestamp,
+    trigger: &'static str,
+    outcome: &'static str,
+    level: &'static str,
+    records: String,
+    took: String,
+    message: String,
+}
+
+impl<'a> Overview<'a> {
+    pub(super) fn new(view: &'a View, here: &'a Here) -> Self {
+        Self { view, here, refresh: REFRESH }
+    }
+
+    fn level(&self) -> &'static str {
+        let view = self.view;
+        let rejected = !view.files.accepted && view.files.read_at.is_some();
+        let fails = !view.stopped.is_empty() || !view.failing.is_empty();
+        if rejected || fails || view.platform_trouble.is_some() {
+            "bad"
+        } else if !view.stale.is_empty() || !view.withheld.is_empty() {
+            "warn"
+        } else if view.totals.pending > 0 || view.files.read_at.is_none() {
+            "busy"
+        } else {
+            "good"
+        }
+    }
+
+    fn title(&self) -> String {
+        format!("{} – Wellspring", self.verdict())
+    }
+
+    /// The gravest thing, in a few words.
+    fn verdict(&self) -> String {
+        let view = self.view;
+        let mut told = Vec::new();
+        if view.files.unreadable.is_some() {
+            told.push("the files cannot be read".to_owned());
+        } else if view.files.errors > 0 {
+            told.push(format!("{} in the files", words::count(view.files.errors, "error")));
+        }
+        if let Some(trouble) = &view.platform_trouble {
+            told.push(match trouble.kind {
+                "auth" => "the platform refuses the token".to_owned(),
+                _ => "the platform cannot be reached".to_owned(),
+            });
+        }
+        let failing = view.stopped.len() + view.failing.len();
+        let counts = [(failing, "failing"), (view.stale.len(), "stale"), (view.withheld.len(), "withheld")];
+        told.extend(
+            counts.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{} {word}", words::number(*n))),
+        );
+        if told.is_empty() {
+            return match self.level() {
+                "busy" => "At work".to_owned(),
+                _ if view.totals.sources == 0 => "No sources are declared".to_owned(),
+                _ => "All is well".to_owned(),
+            };
+        }
+        let mut told = told.join(", ");
+        if let Some(first) = told.get_mut(..1) {
+            first.make_ascii_uppercase();
+        }
+        told
+    }
+}
+
+impl<'a> OfWorkspace<'a> {
+    pub(super) fn new(view: &'a WorkspaceView, stopped: Option<Stopped>, here: &'a Here) -> Self {
+        Self { view, stopped, here, refresh: REFRESH }
+    }
+}
+
+impl<'a> OfSource<'a> {
+    pub(super) fn new(row: &'a Row, runs: &[Run], changes: Vec<Change>, here: &'a Here) -> Self {
+        Self { row, runs: runs.iter().map(RunRow::of).collect(), changes, here, refresh: REFRESH }
+    }
+}
+
+impl RunRow {
+    fn of(run: &Run) -> Self {
+        let took = run.finished_at.map(|end| end.duration_since(run.started_at).unsigned_abs());
+        Self {
+            started_at: run.started_at,
+            trigger: run.trigger.as_str(),
+            outcome: run.outcome.as_str(),
+            level: match run.outcome {
+                RunOutcome::Done => "good",
+                RunOutcome::Running => "busy",
+                RunOutcome::Failed => "bad",
+                RunOutcome::Unknown => "warn",
+                RunOutcome::Skipped | RunOutcome::Rewound => "off",
+            },
+            records: run
+                .records
+                .map(|n| words::number(usize::try_from(n).unwrap_or(usize::MAX)))
+                .unwrap_or_default(),
+            took: took.map(words::duration).unwrap_or_default(),
+            message: run.message.clone().unwrap_or_default(),
+        }
+    }
+}
+
+impl Here {
+    fn ago(&self, at: impl Into<Moment>) -> String {
+        words::ago(at.into().0, self.now)
+    }
+
+    fn until(&self, at: impl Into<Moment>) -> String {
+        let at = at.into().0;
+        if at <= self.now { "now".to_owned() } else { words::ago(at, self.now) }
+    }
+
+    fn moment(&self, at: impl Into<Moment>) -> String {
+        words::moment(at.into().0, &self.zone, self.now)
+    }
+
+    fn clock(&self, at: impl Into<Moment>) -> String {
+        at.into().0.to_zoned_datetime(self.zone.clone()).strftime("%H:%M:%S %Z").to_string()
+    }
+}
+
+/// Templates hand over values and references alike.
+struct Moment(Timestamp);
+
+impl From<Timestamp> for Moment {
+    fn from(at: Timestamp) -> Self {
+        Self(at)
+    }
+}
+
+impl From<&Timestamp> for Moment {
+    fn from(at: &Timestamp) -> Self {
+        Self(*at)
+    }
+}
+
+impl From<&&Timestamp> for Moment {
+    fn from(at: &&Timestamp) -> Self {
+        Self(**at)
+    }
+}
+
+/// The page of a source.
+fn source(unit: &Unit, name: &str) -> String {
+    format!("{}/{}", workspace(unit), utf8_percent_encode(name, SEGMENT))
+}
+
+/// The page of a workspace.
+fn workspace(unit: &Unit) -> String {
+    let (id, scope) = (unit.workspace.as_str(), unit.scope.as_str());
+    format!("/workspaces/{}/{}", utf8_percent_encode(id, SEGMENT), utf8_percent_encode(scope, SEGMENT))
+}
+
+fn short(commit: &str) -> &str {
+    commit.get(..SHORT_COMMIT).unwrap_or(commit)
+}

@@ -1,0 +1,307 @@
+//! The HTTP side: read-only pages for browsers and scrapers on this host or a trusted network.
+//!
+//! Whatever comes in is bounded. A browser that was talked into calling here under another name (DNS
+//! rebinding) is turned away by the `Host` header, and no answer lets a script run.
+
+use super::metrics::{Exposition, Metrics};
+use super::page::{ICON, OfSource, OfWorkspace, Overview, STYLE};
+use super::view::{self, Change, Here, Row, Stopped, View, WorkspaceView};
+use super::{Published, Snapshot, health};
+use crate::model::{Scope, SourceName, Unit, WorkspaceId};
+use crate::serving::{self, Bounds};
+use crate::state::{HistoryFilter, JournalFilter, JournalRow, Run, State};
+use askama::Template;
+use axum::Router;
+use axum::extract::{Path, Request, State as With};
+use axum::http::header::{self, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+
+/// Browsers, a scraper and a few probes; not more.
+const BOUNDS: Bounds = Bounds { connections: 64, head: Duration::from_secs(10), head_bytes: 16 << 10 };
+
+/// An answer takes no longer than this; nothing here waits for the platform.
+const LONGEST: Duration = Duration::from_secs(20);
+
+/// Pages made at one time: each walks over every source.
+const AT_ONCE: usize = 2;
+
+/// So many rows of the journal are looked at for the first page.
+const RECENT: usize = 100;
+
+/// So much history stands on the page of a source.
+const HISTORY: usize = 50;
+
+/// No script, no frame, no form, nothing from elsewhere, whatever a page might hold.
+const HEADERS: [(HeaderName, &str); 7] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::CACHE_CONTROL, "no-store"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+];
+
+/// What is served.
+pub struct Site {
+    /// How things stand.
+    pub published: Published,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// The history; none in a dry run without state.
+    pub state: Option<State>,
+    /// The clock of people here.
+    pub zone: TimeZone,
+    /// Names under which a browser may call, besides `localhost` and plain addresses.
+    pub hosts: Vec<String>,
+    /// The clock.
+    pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+}
+
+struct Desk {
+    site: Site,
+    exposition: Exposition,
+    turns: Semaphore,
+}
+
+type Shared = With<Arc<Desk>>;
+
+/// Serves until told to stop.
+pub async fn serve(listener: TcpListener, site: Site, stop: watch::Receiver<bool>) {
+    serving::serve(listener, router(site), BOUNDS, stop).await;
+}
+
+fn router(site: Site) -> Router {
+    let exposition = site.metrics.exposition(site.published.clone());
+    let desk = Arc::new(Desk { site, exposition, turns: Semaphore::new(AT_ONCE) });
+    Router::new()
+        .route("/", get(overview))
+        .route("/workspaces/{workspace}/{scope}", get(workspace))
+        .route("/workspaces/{workspace}/{scope}/{source}", get(source))
+        .route("/status.json", get(json))
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/style.css", get(|| async { typed("text/css; charset=utf-8", STYLE) }))
+        .route("/icon.svg", get(|| async { typed("image/svg+xml", ICON) }))
+        .fallback(|| async { (StatusCode::NOT_FOUND, "there is nothing at this path\n") })
+        .layer(middleware::from_fn_with_state(Arc::clone(&desk), guard))
+        .with_state(desk)
+}
+
+/// Before anything is answered, and around every answer.
+async fn guard(With(desk): Shared, request: Request, next: Next) -> Response {
+    let mut response = if !is_ours(request.headers(), &desk.site.hosts) {
+        let text = "this name is not one of this server; its host file can allow it: [http] hosts\n";
+        (StatusCode::MISDIRECTED_REQUEST, text).into_response()
+    } else if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD")], "this is for looking only\n")
+            .into_response()
+    } else {
+        let answer = tokio::time::timeout(LONGEST, next.run(request)).await;
+        answer.unwrap_or_else(|_| (StatusCode::SERVICE_UNAVAILABLE, "this took too long\n").into_response())
+    };
+    for (name, value) in HEADERS {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// Is the `Host` an address, `localhost`, or a name that was allowed? A name that leads here without
+/// being ours is how a page from elsewhere would read this one.
+fn is_ours(headers: &HeaderMap, hosts: &[String]) -> bool {
+    let mut named = headers.get_all(header::HOST).iter();
+    let (Some(host), None) = (named.next(), named.next()) else { return false };
+    let Ok(host) = host.to_str() else { return false };
+    let host = match host.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !host.ends_with(':') => host,
+        _ => host,
+    };
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    bare.parse::<IpAddr>().is_ok()
+        || host.eq_ignore_ascii_case("localhost")
+        || hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(host))
+}
+
+impl Desk {
+    fn now(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.site.published.borrow())
+    }
+
+    fn here(&self) -> Here {
+        Here { now: (self.site.clock)(), zone: self.site.zone.clone() }
+    }
+
+    async fn journal(&self, of: Option<(Unit, SourceName)>, limit: usize) -> Vec<JournalRow> {
+        let Some(state) = &self.site.state else { return Vec::new() };
+        let (unit, source) = of.unzip();
+        let rows = state.journal(JournalFilter { unit, source, since: None, limit }).await;
+        rows.inspect_err(|error| tracing::warn!(%error, "the journal cannot be shown")).unwrap_or_default()
+    }
+
+    async fn runs(&self, unit: Unit, name: SourceName) -> Vec<Run> {
+        let Some(state) = &self.site.state else { return Vec::new() };
+        let filter = HistoryFilter { unit: Some(unit), source: Some(name), limit: HISTORY };
+        let runs = state.history(filter).await;
+        runs.inspect_err(|error| tracing::warn!(%error, "the history cannot be shown")).unwrap_or_default()
+    }
+
+    /// Makes an answer beside the runtime: with very many sources it takes a while.
+    async fn make(
+        self: Arc<Self>,
+        make: impl FnOnce(&Snapshot, &Here) -> Response + Send + 'static,
+    ) -> Response {
+        // Only a closed semaphore errs, and this one is never closed.
+        let _turn = self.turns.acquire().await.ok();
+        let (snapshot, here) = (self.now(), self.here());
+        let made = tokio::task::spawn_blocking(move || make(&snapshot, &here)).await;
+        made.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+    }
+}
+
+async fn overview(With(desk): Shared) -> Response {
+    let journal = desk.journal(None, RECENT).await;
+    desk.make(|snapshot, here| html(&Overview::new(&View::of(snapshot, journal, here), here))).await
+}
+
+async fn json(With(desk): Shared) -> Response {
+    let journal = desk.journal(None, RECENT).await;
+    let make = |snapshot: &Snapshot, here: &Here| {
+        let text = serde_json::to_string(&View::of(snapshot, journal, here)).unwrap_or_default();
+        typed("application/json", text)
+    };
+    desk.make(make).await
+}
+
+async fn workspace(With(desk): Shared, Path((workspace, scope)): Path<(String, String)>) -> Response {
+    let Some(unit) = unit(&workspace, &scope) else { return unknown() };
+    let make = move |snapshot: &Snapshot, here: &Here| {
+        let Some(workspace) = snapshot.workspace(&unit) else { return unknown() };
+        let view = WorkspaceView::of(workspace, view::MOST_OF_ONE, here);
+        html(&OfWorkspace::new(&view, Stopped::of(workspace), here))
+    };
+    desk.make(make).await
+}
+
+async fn source(
+    With(desk): Shared,
+    Path((workspace, scope, name)): Path<(String, String, String)>,
+) -> Response {
+    let (Some(unit), Ok(name)) = (unit(&workspace, &scope), SourceName::parse(&name)) else {
+        return unknown();
+    };
+    if desk.now().workspace(&unit).is_none_or(|workspace| workspace.desired.source(&name).is_none()) {
+        return unknown();
+    }
+    let runs = desk.runs(unit.clone(), name.clone()).await;
+    let journal = desk.journal(Some((unit.clone(), name.clone())), HISTORY).await;
+    let make = move |snapshot: &Snapshot, here: &Here| {
+        let Some(row) = snapshot.workspace(&unit).and_then(|workspace| Row::named(workspace, &name, here))
+        else {
+            return unknown();
+        };
+        let changes = Change::newest(journal, snapshot, HISTORY);
+        html(&OfSource::new(&row, &runs, changes, here))
+    };
+    desk.make(make).await
+}
+
+async fn metrics(With(desk): Shared) -> Response {
+    let shared = Arc::clone(&desk);
+    desk.make(move |_, _| {
+        typed("application/openmetrics-text; version=1.0.0; charset=utf-8", shared.exposition.text())
+    })
+    .await
+}
+
+async fn healthz(With(desk): Shared) -> (StatusCode, &'static str) {
+    match health::is_alive(desk.site.metrics.last_turn(), (desk.site.clock)()) {
+        true => (StatusCode::OK, "alive\n"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "the daemon's loop hangs\n"),
+    }
+}
+
+async fn readyz(With(desk): Shared) -> (StatusCode, String) {
+    let why = health::unready(&desk.now(), (desk.site.clock)());
+    if why.is_empty() {
+        return (StatusCode::OK, "ready\n".to_owned());
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, why.iter().map(|why| format!("{why}\n")).collect())
+}
+
+fn unit(workspace: &str, scope: &str) -> Option<Unit> {
+    Some(Unit { workspace: WorkspaceId::parse(workspace).ok()?, scope: Scope::parse(scope).ok()? })
+}
+
+fn unknown() -> Response {
+    (StatusCode::NOT_FOUND, "no file declares this\n").into_response()
+}
+
+fn html(page: &impl Template) -> Response {
+    match page.render() {
+        Ok(text) => typed("text/html; charset=utf-8", text),
+        Err(error) => {
+            tracing::error!(%error, "a page could not be made");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+fn typed(kind: &'static str, body: impl Into<axum::body::Body>) -> Response {
+    ([(header::CONTENT_TYPE, kind)], body.into()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_addresses_and_names_that_are_ours_are_answered() {
+        let hosts = ["status.example.com".to_owned()];
+        let check = |host: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, HeaderValue::from_str(host).unwrap());
+            is_ours(&headers, &hosts)
+        };
+        for host in [
+            "127.0.0.1:9780",
+            "127.0.0.1",
+            "[::1]:9780",
+            "[::1]",
+            "10.1.2.3:80",
+            "LocalHost:1",
+            "status.example.com",
+        ] {
+            assert!(check(host), "{host}");
+        }
+        for host in [
+            "",
+            "evil.example",
+            "evil.example:9780",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "127.0.0.1:x",
+            "a:b:1",
+        ] {
+            assert!(!check(host), "{host}");
+        }
+        assert!(!is_ours(&HeaderMap::new(), &hosts));
+        let mut twice = HeaderMap::new();
+        twice.append(header::HOST, HeaderValue::from_static("localhost"));
+        twice.append(header::HOST, HeaderValue::from_static("evil.example"));
+        assert!(!is_ours(&twice, &hosts));
+    }
+}

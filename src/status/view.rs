@@ -1,0 +1,455 @@
+//! What the page and `/status.json` show, derived from a snapshot when somebody asks. What is wrong
+//! comes first. Every list has an end, however much there is.
+
+use super::{Config, Facts, Snapshot, Trouble, Withheld, Workspace, health};
+use crate::manifest::Diagnostic;
+use crate::model::{DesiredSource, Place, SourceName, Unit};
+use crate::render::words;
+use crate::schedule::describe;
+use crate::state::{JournalRow, RunOutcome};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::Serialize;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Of each kind of trouble so many are listed; the others are counted.
+const MOST_TROUBLES: usize = 50;
+/// So many next syncs.
+const MOST_NEXT: usize = 8;
+/// So many recent changes.
+const MOST_CHANGES: usize = 12;
+/// So many workspaces are listed on the first page.
+const MOST_WORKSPACES: usize = 1_000;
+/// So many sources are listed on the first page; those of the other workspaces are on theirs.
+const MOST_ROWS: usize = 500;
+/// So many sources of one workspace on its own page.
+pub(super) const MOST_OF_ONE: usize = 2_000;
+
+/// Everything that the first page shows.
+#[derive(Debug, Serialize)]
+pub(super) struct View {
+    pub(super) format_version: u32,
+    pub(super) version: &'static str,
+    pub(super) at: Timestamp,
+    pub(super) started: Timestamp,
+    pub(super) root: PathBuf,
+    pub(super) platform: String,
+    pub(super) platform_trouble: Option<Trouble>,
+    pub(super) dry_run: bool,
+    pub(super) ready: bool,
+    pub(super) unready: Vec<String>,
+    pub(super) files: FilesView,
+    pub(super) totals: Totals,
+    pub(super) stopped: Listed<Stopped>,
+    pub(super) failing: Listed<Row>,
+    pub(super) stale: Listed<Row>,
+    pub(super) withheld: Listed<WithheldRow>,
+    pub(super) suspended: Listed<Row>,
+    pub(super) next: Vec<Row>,
+    pub(super) changes: Vec<Change>,
+    pub(super) workspaces: Listed<WorkspaceView>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct FilesView {
+    pub(super) accepted: bool,
+    pub(super) read_at: Option<Timestamp>,
+    pub(super) count: usize,
+    pub(super) commit: Option<Arc<str>>,
+    pub(super) errors: usize,
+    pub(super) rejected: Vec<Diagnostic>,
+    pub(super) unreadable: Option<String>,
+    pub(super) elsewhere: bool,
+}
+
+/// How many there are.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Totals {
+    pub(super) workspaces: usize,
+    pub(super) sources: usize,
+    pub(super) in_sync: usize,
+    pub(super) pending: usize,
+    pub(super) failing: usize,
+    pub(super) stale: usize,
+    pub(super) withheld: usize,
+    pub(super) suspended: usize,
+    pub(super) unmanaged: usize,
+}
+
+/// The first of a list, and how many more there are.
+#[derive(Debug, Serialize)]
+pub(super) struct Listed<T> {
+    pub(super) listed: Vec<T>,
+    pub(super) more: usize,
+}
+
+/// A workspace whose pass stopped, or that a broken file holds back.
+#[derive(Debug, Serialize)]
+pub(super) struct Stopped {
+    pub(super) workspace: String,
+    #[serde(flatten)]
+    pub(super) unit: Unit,
+    pub(super) message: String,
+    pub(super) since: Option<Timestamp>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct WithheldRow {
+    pub(super) workspace: String,
+    #[serde(flatten)]
+    pub(super) withheld: Withheld,
+}
+
+/// A workspace with its sources.
+#[derive(Debug, Serialize)]
+pub(super) struct WorkspaceView {
+    pub(super) workspace: String,
+    #[serde(flatten)]
+    pub(super) unit: Unit,
+    pub(super) totals: Totals,
+    pub(super) passed_at: Option<Timestamp>,
+    pub(super) good_at: Option<Timestamp>,
+    pub(super) sources: Listed<Row>,
+}
+
+/// One source. CONFIG, CONN and DATA are kept apart: each may be well while the others are not.
+#[derive(Debug, Serialize)]
+pub(super) struct Row {
+    pub(super) workspace: String,
+    #[serde(flatten)]
+    pub(super) unit: Unit,
+    pub(super) source: String,
+    pub(super) name: String,
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    pub(super) at: Place,
+    pub(super) config: Part,
+    pub(super) conn: Part,
+    pub(super) data: Part,
+    pub(super) schedule: Option<String>,
+    pub(super) next: Option<Timestamp>,
+    pub(super) last_success: Option<Timestamp>,
+}
+
+/// One of the three.
+#[derive(Debug, Serialize)]
+pub(super) struct Part {
+    /// `good`, `busy`, `bad`, `warn`, `off` or `none`
+    pub(super) level: &'static str,
+    pub(super) text: String,
+    pub(super) why: Option<String>,
+}
+
+/// Something that was done on the platform.
+#[derive(Debug, Serialize)]
+pub(super) struct Change {
+    pub(super) at: Timestamp,
+    pub(super) workspace: String,
+    #[serde(flatten)]
+    pub(super) unit: Unit,
+    pub(super) source: String,
+    pub(super) name: String,
+    pub(super) action: String,
+    pub(super) outcome: String,
+    pub(super) why: String,
+    pub(super) file: Option<String>,
+    pub(super) line: Option<u32>,
+    pub(super) commit: Option<String>,
+    pub(super) mends_drift: bool,
+    /// How often the same came out, one time after the other.
+    pub(super) times: u32,
+}
+
+/// The time, and whose clock shows it.
+#[derive(Clone)]
+pub(super) struct Here {
+    pub(super) now: Timestamp,
+    pub(super) zone: TimeZone,
+}
+
+impl<T> Listed<T> {
+    fn of(all: impl Iterator<Item = T>, most: usize) -> Self {
+        let mut all = all;
+        let listed: Vec<T> = all.by_ref().take(most).collect();
+        Self { listed, more: all.count() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.listed.len() + self.more
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.listed.is_empty()
+    }
+}
+
+impl View {
+    pub(super) fn of(snapshot: &Snapshot, journal: Vec<JournalRow>, here: &Here) -> Self {
+        let unready = health::unready(snapshot, here.now);
+        let files = &snapshot.files;
+        let mut totals = Totals::default();
+        snapshot.workspaces.iter().for_each(|workspace| totals.add(workspace));
+        let rows = |wanted: fn(&Facts, &DesiredSource) -> bool| {
+            let all = each(snapshot).filter(move |(_, source, facts)| wanted(facts, source));
+            Listed::of(
+                all.map(|(workspace, source, facts)| Row::of(workspace, source, facts, here)),
+                MOST_TROUBLES,
+            )
+        };
+        let withheld = snapshot.workspaces.iter().flat_map(|workspace| {
+            let label = workspace.desired.label();
+            workspace
+                .withheld
+                .iter()
+                .map(move |withheld| WithheldRow { workspace: label.to_owned(), withheld: withheld.clone() })
+        });
+        Self {
+            format_version: 1,
+            version: env!("CARGO_PKG_VERSION"),
+            at: here.now,
+            started: snapshot.about.started,
+            root: snapshot.about.root.clone(),
+            platform: snapshot.about.platform.clone(),
+            platform_trouble: snapshot.platform.clone(),
+            dry_run: snapshot.about.dry_run,
+            ready: unready.is_empty(),
+            unready,
+            files: FilesView {
+                accepted: files.are_accepted(),
+                read_at: files.read_at,
+                count: files.count,
+                commit: files.commit.clone(),
+                errors: files.errors,
+                rejected: files.rejected.clone(),
+                unreadable: files.unreadable.clone(),
+                elsewhere: files.elsewhere,
+            },
+            totals,
+            stopped: Listed::of(snapshot.workspaces.iter().filter_map(|w| Stopped::of(w)), MOST_TROUBLES),
+            failing: rows(|facts, _| facts.is_failing()),
+            stale: rows(|facts, _| facts.stale),
+            withheld: Listed::of(withheld, MOST_TROUBLES),
+            suspended: rows(|_, source| source.suspend.is_some()),
+            next: next(snapshot, here),
+            changes: Change::newest(journal, snapshot, MOST_CHANGES),
+            workspaces: workspaces(snapshot, here),
+        }
+    }
+}
+
+fn each(snapshot: &Snapshot) -> impl Iterator<Item = (&Workspace, &DesiredSource, &Facts)> {
+    snapshot.workspaces.iter().flat_map(|workspace| sources(workspace))
+}
+
+fn sources(workspace: &Workspace) -> impl Iterator<Item = (&Workspace, &DesiredSource, &Facts)> {
+    workspace
+        .desired
+        .sources
+        .iter()
+        .zip(&workspace.facts)
+        .map(move |(source, facts)| (workspace, source, facts))
+}
+
+fn next(snapshot: &Snapshot, here: &Here) -> Vec<Row> {
+    let mut next: Vec<_> = each(snapshot).filter(|(_, _, facts)| facts.next.is_some()).collect();
+    let soonest = |(_, _, facts): &(&Workspace, &DesiredSource, &Facts)| facts.next;
+    if next.len() > MOST_NEXT {
+        next.select_nth_unstable_by_key(MOST_NEXT, soonest);
+        next.truncate(MOST_NEXT);
+    }
+    next.sort_by_key(soonest);
+    next.into_iter().map(|(workspace, source, facts)| Row::of(workspace, source, facts, here)).collect()
+}
+
+fn workspaces(snapshot: &Snapshot, here: &Here) -> Listed<WorkspaceView> {
+    let mut room = MOST_ROWS;
+    let views = snapshot.workspaces.iter().take(MOST_WORKSPACES).map(|workspace| {
+        let view = WorkspaceView::of(workspace, room.min(workspace.facts.len()), here);
+        room -= view.sources.listed.len();
+        view
+    });
+    let listed: Vec<_> = views.collect();
+    Listed { more: snapshot.workspaces.len() - listed.len(), listed }
+}
+
+impl WorkspaceView {
+    pub(super) fn of(workspace: &Workspace, most: usize, here: &Here) -> Self {
+        let mut totals = Totals::default();
+        totals.add(workspace);
+        let rows = sources(workspace).take(most).map(|(w, source, facts)| Row::of(w, source, facts, here));
+        let listed: Vec<Row> = rows.collect();
+        Self {
+            workspace: workspace.desired.label().to_owned(),
+            unit: workspace.unit().clone(),
+            totals,
+            passed_at: workspace.passed_at,
+            good_at: workspace.good_at,
+            sources: Listed { more: workspace.facts.len() - listed.len(), listed },
+        }
+    }
+}
+
+impl Totals {
+    fn add(&mut self, workspace: &Workspace) {
+        self.workspaces += 1;
+        self.sources += workspace.facts.len();
+        self.unmanaged += workspace.unmanaged;
+        self.withheld += workspace.withheld.len();
+        for (source, facts) in workspace.desired.sources.iter().zip(&workspace.facts) {
+            self.in_sync += usize::from(facts.config == Config::InSync);
+            self.pending += usize::from(matches!(facts.config, Config::Pending | Config::Unknown));
+            self.failing += usize::from(facts.is_failing());
+            self.stale += usize::from(facts.stale);
+            self.suspended += usize::from(source.suspend.is_some());
+        }
+    }
+}
+
+impl Stopped {
+    pub(super) fn of(workspace: &Workspace) -> Option<Self> {
+        let (message, since) = match (&workspace.error, &workspace.held_by) {
+            // It is said once for all workspaces.
+            (Some(error), _) if error.kind == "unreachable" || error.kind == "auth" => return None,
+            (Some(error), _) => (error.message.clone(), Some(error.since)),
+            (None, Some(file)) => (format!("held at its last good reading: {file} has errors"), None),
+            (None, None) => return None,
+        };
+        let (label, unit) = (workspace.desired.label().to_owned(), workspace.unit().clone());
+        Some(Self { workspace: label, unit, message, since })
+    }
+}
+
+impl Row {
+    pub(super) fn of(workspace: &Workspace, source: &DesiredSource, facts: &Facts, here: &Here) -> Self {
+        Self {
+            workspace: workspace.desired.label().to_owned(),
+            unit: workspace.unit().clone(),
+            source: source.key.to_string(),
+            name: source.name.to_string(),
+            kind: source.definition.kind.clone(),
+            at: source.at.clone(),
+            config: config(source, facts),
+            conn: conn(facts, here),
+            data: data(source, facts, here),
+            schedule: source.sync.as_ref().map(describe),
+            next: facts.next,
+            last_success: facts.last_success,
+        }
+    }
+
+    /// The source of this name.
+    pub(super) fn named(workspace: &Workspace, name: &SourceName, here: &Here) -> Option<Self> {
+        let (_, source, facts) = sources(workspace).find(|(_, source, _)| source.name == *name)?;
+        Some(Self::of(workspace, source, facts, here))
+    }
+
+    /// What fails of it, in words.
+    pub(super) fn failures(&self) -> Vec<(&'static str, &str)> {
+        let parts = [("CONFIG", &self.config), ("CONN", &self.conn), ("DATA", &self.data)];
+        let bad = parts.into_iter().filter(|(_, part)| part.level == "bad");
+        bad.map(|(which, part)| (which, part.why.as_deref().unwrap_or(&part.text))).collect()
+    }
+}
+
+impl Part {
+    fn new(level: &'static str, text: impl Into<String>) -> Self {
+        Self { level, text: text.into(), why: None }
+    }
+
+    fn because(self, why: Option<impl Into<String>>) -> Self {
+        Self { why: why.map(Into::into), ..self }
+    }
+}
+
+fn config(source: &DesiredSource, facts: &Facts) -> Part {
+    if let Some(suspend) = &source.suspend {
+        let until = suspend.until.map(|until| format!(" until {until}")).unwrap_or_default();
+        return Part::new("off", format!("suspended{until}")).because(Some(suspend.reason.clone()));
+    }
+    let level = match facts.config {
+        Config::Failing => "bad",
+        Config::Withheld => "warn",
+        Config::Pending => "busy",
+        Config::Suspended => "off",
+        Config::Unknown => "none",
+        Config::InSync => "good",
+    };
+    Part::new(level, facts.config.words()).because(facts.why.as_deref())
+}
+
+fn conn(facts: &Facts, here: &Here) -> Part {
+    let Some(test) = &facts.test else { return Part::new("none", "not tested") };
+    let (level, word) = if test.up { ("good", "up") } else { ("bad", "down") };
+    let text = match test.up {
+        true => format!("{word}, {}", words::ago(test.at, here.now)),
+        false => format!("{word} since {}", words::moment(test.since, &here.zone, here.now)),
+    };
+    Part::new(level, text).because(Some(test.message.as_str()).filter(|message| !message.is_empty()))
+}
+
+fn data(source: &DesiredSource, facts: &Facts, here: &Here) -> Part {
+    let age = facts.last_success.map(|at| words::ago(at, here.now));
+    match &facts.last {
+        Some(last) if last.outcome == RunOutcome::Running => return Part::new("busy", "syncing now"),
+        Some(last) if last.is_bad() => {
+            let text = match &age {
+                Some(age) => format!("sync {}; last good {age}", last.outcome.as_str()),
+                None => format!("sync {}; never good", last.outcome.as_str()),
+            };
+            return Part::new("bad", text).because(last.message.as_deref());
+        }
+        _ => {}
+    }
+    if facts.stale {
+        let text = age.map_or_else(|| "stale; never synced".to_owned(), |age| format!("stale; {age}"));
+        return Part::new("warn", text);
+    }
+    match age {
+        Some(age) => Part::new("good", age),
+        None if source.sync.is_some() => Part::new("none", "never synced"),
+        None => Part::new("none", "no schedule"),
+    }
+}
+
+impl Change {
+    fn of(row: JournalRow, snapshot: &Snapshot) -> Self {
+        let entry = row.entry;
+        let workspace = snapshot.workspace(&row.unit).map(|workspace| workspace.desired.label());
+        Self {
+            at: entry.at,
+            workspace: workspace.unwrap_or(row.unit.workspace.as_str()).to_owned(),
+            unit: row.unit,
+            source: entry.key.map_or_else(|| entry.source.to_string(), |key| key.to_string()),
+            name: entry.source.to_string(),
+            action: entry.action,
+            outcome: entry.outcome,
+            why: entry.message.unwrap_or(entry.reason),
+            file: entry.file,
+            line: entry.line,
+            commit: entry.commit,
+            mends_drift: entry.mends_drift,
+            times: 1,
+        }
+    }
+
+    /// The newest of them. What was tried again and again stands there once.
+    pub(super) fn newest(journal: Vec<JournalRow>, snapshot: &Snapshot, most: usize) -> Vec<Self> {
+        let mut newest: Vec<Self> = Vec::new();
+        for row in journal {
+            let change = Self::of(row, snapshot);
+            let same = |known: &&mut Self| {
+                known.outcome != "done"
+                    && (&known.unit, &known.name, &known.action)
+                        == (&change.unit, &change.name, &change.action)
+                    && (&known.outcome, &known.why) == (&change.outcome, &change.why)
+            };
+            match newest.iter_mut().find(same) {
+                Some(known) => known.times += 1,
+                None => newest.push(change),
+            }
+        }
+        newest.truncate(most);
+        newest
+    }
+}

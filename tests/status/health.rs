@@ -1,0 +1,60 @@
+//! `/healthz` and `/readyz` tell the truth.
+
+use super::support::{Scene, Site, until};
+
+const A: (&str, &str) = ("alpha", "a.example.com");
+
+#[test]
+fn it_is_ready_while_files_and_platform_are_and_not_before_the_first_good_pass() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A]);
+    let gate = super::support::Gate::closed();
+    scene.platform.script("list", super::support::Fault::HoldBeforeActing(gate.clone()));
+    let daemon = scene.command(&["run", "--interval", "1s", "--listen=127.0.0.1:0"]).spawn();
+    let site = Site::of(&daemon);
+    until("the files are read", || !site.json()["files"]["read_at"].is_null());
+    assert_eq!(site.get("/readyz").body, "ws_one: no good pass yet\n");
+    assert_eq!((site.get("/healthz").status, site.get("/readyz").status), (200, 503));
+    gate.open();
+    assert_eq!(site.until_ready(200).body, "ready\n");
+
+    scene.tree.write("workspaces/two.toml", "oops = [");
+    let body = site.until_ready(503).body;
+    assert!(body.contains("in the files"), "{body}");
+    scene.tree.remove("workspaces/two.toml");
+    site.until_ready(200);
+
+    let token = scene.platform.token();
+    scene.platform.set_token("another");
+    let body = site.until_ready(503).body;
+    assert!(body.contains("refuses the token"), "{body}");
+    assert!(!body.contains(&token));
+    assert_eq!(site.get("/healthz").status, 200, "it is alive all along");
+    scene.platform.set_token(&token);
+    daemon.signal("USR1");
+    site.until_ready(200);
+}
+
+#[test]
+fn nothing_listens_unless_it_is_asked_for_and_a_taken_port_is_told() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A]);
+    let daemon = scene.daemon();
+    daemon.wait_for_line("connect done");
+    assert!(!daemon.stderr().contains("status page"));
+    daemon.signal("TERM");
+    assert_eq!(daemon.finish().code, Some(0));
+
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let refused = scene.wellspring(&["run", &format!("--listen={address}")]);
+    assert_eq!(refused.code, Some(1), "{refused:#?}");
+    assert!(refused.stderr.contains(&format!("cannot listen on {address}")), "{refused:#?}");
+
+    let config = scene.state.join("daemon.toml");
+    std::fs::write(&config, "[http]\nlisten = \"127.0.0.1:0\"\n").unwrap();
+    let daemon = scene.command(&["run", "--config", config.to_str().unwrap()]).spawn();
+    Site::of(&daemon).until_ready(200);
+    daemon.signal("TERM");
+    assert_eq!(daemon.finish().code, Some(0));
+}

@@ -1,0 +1,62 @@
+//! The status page of a daemon, asked byte by byte.
+
+use super::{Running, until};
+use serde_json::Value;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// Where a daemon with `--listen=127.0.0.1:0` answers.
+pub(crate) struct Site(pub(crate) SocketAddr);
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl Site {
+    /// As the daemon tells.
+    pub(crate) fn of(daemon: &Running) -> Self {
+        daemon.wait_for_line("the status page is at http://");
+        let told = daemon.stderr();
+        let (_, rest) = told.split_once("the status page is at http://").unwrap();
+        Self(rest.split('/').next().unwrap().parse().unwrap())
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Page {
+        self.send(&format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.0))
+    }
+
+    pub(crate) fn send(&self, request: &str) -> Page {
+        let mut stream = TcpStream::connect(self.0).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        // A refused head may end in a reset after the answer.
+        let _ = stream.read_to_end(&mut answer);
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
+        Page { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.get("/status.json").body).unwrap()
+    }
+
+    /// Waits until `/readyz` answers so.
+    #[track_caller]
+    pub(crate) fn until_ready(&self, wanted: u16) -> Page {
+        until(&format!("/readyz says {wanted}"), || self.get("/readyz").status == wanted);
+        self.get("/readyz")
+    }
+
+    /// The value of a series, by its name and labels as they are printed.
+    pub(crate) fn metric(&self, series: &str) -> Option<f64> {
+        let text = self.get("/metrics").body;
+        text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
+    }
+}
