@@ -153,7 +153,7 @@ fn a_source_of_many_thousand_keys_is_one_error() {
          --> a.toml:4:10\n  \
          |\n\
          4 | [sources.s]\n  \
-         |          ^ 30000 values\n  \
+         |          ^ 30001 values\n  \
          |\n  \
          = help: a source says how to connect; what is this much is data, and belongs elsewhere\n\n"
     );
