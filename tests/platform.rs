@@ -8,6 +8,7 @@ mod databases;
 mod harness;
 #[path = "support/servers.rs"]
 mod servers;
+mod support;
 
 #[path = "platform/api.rs"]
 mod api;
@@ -17,6 +18,8 @@ mod connecting;
 mod contract;
 #[path = "platform/incremental.rs"]
 mod incremental;
+#[path = "platform/killed.rs"]
+mod killed;
 #[path = "platform/mysql.rs"]
 mod mysql;
 #[path = "platform/parquet.rs"]

@@ -31,6 +31,8 @@ pub(super) struct Writing<'c> {
     table: String,
     take: Take,
     written: u64,
+    /// Nothing was stored when the change began to write.
+    fresh: bool,
     stopping: Box<dyn Fn() -> bool + Send + 'c>,
 }
 
@@ -62,6 +64,7 @@ impl<'c> Writing<'c> {
             table: String::new(),
             take: Take::All,
             written: 0,
+            fresh: false,
             stopping: Box::new(stopping),
         })
     }
@@ -74,7 +77,8 @@ impl<'c> Writing<'c> {
     }
 
     /// Forgets every row there was.
-    pub(super) fn clear(&self) -> Result<(), PlatformError> {
+    pub(super) fn clear(&mut self) -> Result<(), PlatformError> {
+        self.fresh = true;
         Ok(self.change.execute_batch("DELETE FROM rows; DELETE FROM position")?)
     }
 
@@ -87,9 +91,15 @@ impl<'c> Writing<'c> {
                  ON CONFLICT (one) DO UPDATE SET definition = ?1, position = ?2",
                 params![definition, position.to_string()],
             )?;
-            let stored: i64 = self.change.query_row("SELECT count(*) FROM rows", [], |row| row.get(0))?;
+            // Counting takes long where there are many.
+            let stored = if self.fresh {
+                self.written
+            } else {
+                let count = self.change.query_row("SELECT count(*) FROM rows", [], |row| row.get(0));
+                i64::unsigned_abs(count?)
+            };
             self.change.commit()?;
-            Ok((self.written, stored.unsigned_abs()))
+            Ok((self.written, stored))
         };
         finish().map_err(|error| not_stored(&error))
     }
@@ -110,7 +120,7 @@ impl<'c> Writing<'c> {
 impl Intake for Writing<'_> {
     fn table(&mut self, name: &str, take: Take) -> Result<(), Failure> {
         self.flush()?;
-        if take == Take::All {
+        if take == Take::All && !self.fresh {
             self.change
                 .execute("DELETE FROM rows WHERE \"table\" = ?1", [name])
                 .map_err(|error| not_stored(&error))?;

@@ -92,6 +92,12 @@ async fn a_cursor_tells_what_is_new() {
          INSERT INTO t VALUES (4, '2026-01-02'), (5, '2025-01-01')",
     );
     assert_eq!(house.sync(&table, at()).await, 2);
+    // The changed one stands where it stood.
+    let expected =
+        [(1, json!("2026-01-05")), (2, json!("2026-01-02")), (3, json!(null)), (4, json!("2026-01-02"))];
+    let mut rows = house.rows("table");
+    rows.sort_by_key(|row| row["id"].as_i64());
+    assert_eq!(rows, expected.map(|(id, at)| json!({ "id": id, "at": at })));
     house.write(
         "a.json",
         r#"[{"id": 2, "at": 20}, {"id": 3, "at": 20}, {"id": 4, "at": 5}, {"id": 5, "at": 30}]"#,

@@ -241,6 +241,56 @@ async fn schemas_partitions_and_rights_of_postgres_are_heeded() {
 }
 
 #[tokio::test]
+async fn a_sync_that_fails_halfway_keeps_the_rows_there_were() {
+    let house = House::new().await;
+    let numbers: Vec<_> = (1..=10_000).map(|n| format!("({n})")).collect();
+    for engine in BOTH {
+        let database = Database::new(engine).await;
+        // Once two limits hold for a number, the view cannot tell which one, and its reading breaks off.
+        database
+            .sql(&format!(
+                "CREATE TABLE numbers (n int PRIMARY KEY); CREATE TABLE limits (l int PRIMARY KEY);
+                 INSERT INTO numbers VALUES {}; INSERT INTO limits VALUES (1);
+                 CREATE VIEW v AS SELECT n, (SELECT l FROM limits WHERE l <= n) AS l FROM numbers",
+                numbers.join(", ")
+            ))
+            .await;
+        let config = database.config(json!({ "tables": ["v", "limits"] }));
+        let name = database.kind();
+        let id = house.connect(name, name, config).await;
+        assert_eq!(house.sync(&id, json!({})).await, 10_001, "{engine:?}");
+        let rows = house.table_rows(name);
+        database.sql("INSERT INTO limits VALUES (9000)").await;
+        for options in [json!({ "batch_size": 100 }), json!({ "batch_size": 100, "incremental": true })] {
+            let call = json!({ "source_ids": [id], "sync_options": options });
+            let (_, answer) = house.post("sync", &call).await;
+            assert_eq!(answer["status"], "error", "{engine:?}: {answer}");
+            assert_eq!(answer["data"]["records_processed"], 0);
+            assert!(house.table_rows(name) == rows, "{engine:?}: the rows are as they were");
+        }
+        database.sql("UPDATE limits SET l = 20000 WHERE l = 9000").await;
+        assert_eq!(house.sync(&id, new()).await, 1, "{engine:?}");
+    }
+}
+
+#[tokio::test]
+async fn stopping_gives_up_a_sync_whose_rows_do_not_come() {
+    let mut house = House::new().await;
+    let database = Database::new(Engine::Postgres).await;
+    database.sql("CREATE VIEW slow AS SELECT pg_sleep(600)::text AS s").await;
+    let id = house.connect("slow", "postgres", database.config(json!({ "table": "slow" }))).await;
+    let running = house.running.take().unwrap();
+    let started = house.storage().join(format!("rows/{id}.db"));
+    let (message, ()) = tokio::join!(house.sync_failure(&id), async {
+        while !started.exists() {
+            tokio::task::yield_now().await;
+        }
+        running.stop().await;
+    });
+    assert!(message.contains("stopping"), "{message}");
+}
+
+#[tokio::test]
 async fn a_failure_says_what_failed_and_never_the_password() {
     let house = House::new().await;
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

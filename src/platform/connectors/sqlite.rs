@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OptionalExtension as _, Row, Rows};
+use rusqlite::{Connection, OptionalExtension as _, Row};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -189,13 +189,15 @@ impl Sqlite {
             Some(Mark::Cursor { column: earlier, last }) if earlier == column => Some(last),
             _ => None,
         };
-        intake.table(&relation.name, if since.is_some() { Take::Unseen } else { Take::All })?;
-        // Rows at the very mark may have come since, so they are read again and told apart by what
-        // they hold.
+        // Rows at the very mark may have come since, so they are read again and told apart by their key or,
+        // without one, by what they hold.
+        let again = if relation.key.is_some() { Take::Latest } else { Take::Unseen };
+        intake.table(&relation.name, if since.is_some() { again } else { Take::All })?;
         let bound = since.and_then(parameter);
         let condition =
             if bound.is_some() { format!("WHERE {cursor} >= ?1 OR {cursor} IS NULL") } else { String::new() };
-        let sql = format!("SELECT {cursor}, * FROM {table} {condition} ORDER BY {cursor}");
+        let key = relation.key.as_deref().unwrap_or("NULL");
+        let sql = format!("SELECT {cursor}, *, {key} FROM {table} {condition} ORDER BY {cursor}");
         let mut query = connection.prepare(&sql).map_err(|error| self.failed(&error))?;
         let mut rows = query.query(rusqlite::params_from_iter(bound)).map_err(|error| self.failed(&error))?;
         let mut last = since.cloned().unwrap_or(Value::Null);
@@ -206,7 +208,10 @@ impl Sqlite {
             if parameter(&at).is_some() {
                 last = at;
             }
-            self.hand_over(&mut text, row, relation, intake)?;
+            let key: Option<i64> =
+                row.get(relation.columns.len() + 1).map_err(|error| self.failed(&error))?;
+            let row = put(&mut text, row, relation).map_err(|error| self.failed(&error))?;
+            intake.row(row, Some(key.map(|key| key.to_string()).as_deref().unwrap_or(row)))?;
         }
         Ok(Mark::Cursor { column: column.to_owned(), last })
     }
@@ -223,32 +228,12 @@ impl Sqlite {
         let sql = format!("SELECT NULL, * FROM {}", quoted(&relation.name));
         let mut query = connection.prepare(&sql).map_err(|error| self.failed(&error))?;
         let mut rows = query.query([]).map_err(|error| self.failed(&error))?;
-        self.hand_all(&mut rows, relation, intake)?;
-        Ok(Mark::Content)
-    }
-
-    fn hand_all(
-        &self,
-        rows: &mut Rows<'_>,
-        relation: &Relation,
-        intake: &mut dyn Intake,
-    ) -> Result<(), Failure> {
         let mut text = RowText::default();
         while let Some(row) = rows.next().map_err(|error| self.failed(&error))? {
-            self.hand_over(&mut text, row, relation, intake)?;
+            let row = put(&mut text, row, relation).map_err(|error| self.failed(&error))?;
+            intake.row(row, Some(row))?;
         }
-        Ok(())
-    }
-
-    fn hand_over(
-        &self,
-        text: &mut RowText,
-        row: &Row<'_>,
-        relation: &Relation,
-        intake: &mut dyn Intake,
-    ) -> Result<(), Failure> {
-        let row = put(text, row, relation).map_err(|error| self.failed(&error))?;
-        intake.row(row, Some(row))
+        Ok(Mark::Content)
     }
 
     fn failed(&self, error: &rusqlite::Error) -> Failure {
