@@ -5,6 +5,7 @@
 //! and the real program as the platform. The median of a few rounds, one of each in turn.
 #![expect(clippy::unwrap_used, reason = "a bench that cannot run is to stop")]
 
+#[expect(dead_code, reason = "the bench talks to one of the servers")]
 #[path = "../tests/support/servers.rs"]
 mod servers;
 
