@@ -15,6 +15,7 @@ mod connectors;
 mod definition;
 mod endpoints;
 mod mask;
+mod openapi;
 mod rows;
 mod storage;
 mod sync;
@@ -50,6 +51,29 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The bearer token every call must carry. Must not be empty.
     pub token: SecretString,
+    /// What becomes of a source whose name is taken.
+    pub taken: Taken,
+    /// Servers that are connected to in place of the hosts that configurations name.
+    pub stand_ins: Vec<StandIn>,
+}
+
+/// What connecting a taken name does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Taken {
+    /// The source gets the new definition and keeps its id.
+    #[default]
+    Replace,
+    /// The call is refused with 409 and nothing of it is connected.
+    Refuse,
+}
+
+/// A server that stands in for a host: definitions meant for production can be tried as they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StandIn {
+    /// As configurations name it, in any case of its letters. Certificates must bear this name.
+    pub host: String,
+    /// Where the server is. An address of an API keeps the port it names.
+    pub at: SocketAddr,
 }
 
 /// Where a local platform keeps its sources and rows.
@@ -166,10 +190,11 @@ pub struct Running {
 ///
 /// Must be called within a tokio runtime.
 pub async fn start(config: Config) -> Result<Running, PlatformError> {
-    let Config { storage, data_dir, listen, token } = config;
+    let Config { storage, data_dir, listen, token, taken, stand_ins } = config;
     let key = api::Key::new(&token).ok_or(PlatformError::EmptyToken)?;
     let (stop, stopping) = watch::channel(false);
-    let setting_up = tokio::task::spawn_blocking(move || set_up(&storage, &data_dir, stopping));
+    let setting_up =
+        tokio::task::spawn_blocking(move || set_up(&storage, &data_dir, taken, stand_ins, stopping));
     let (core, claim) = setting_up
         .await
         .map_err(|error| PlatformError::Directory { path: PathBuf::new(), source: error.into() })??;
@@ -202,6 +227,8 @@ impl Running {
 fn set_up(
     storage: &Storage,
     data_dir: &Path,
+    taken: Taken,
+    stand_ins: Vec<StandIn>,
     stopping: watch::Receiver<bool>,
 ) -> Result<(Arc<endpoints::Core>, Option<std::fs::File>), PlatformError> {
     let unreadable = |source| PlatformError::DataDirectory { path: data_dir.to_path_buf(), source };
@@ -212,6 +239,7 @@ fn set_up(
     let (store, claim) = storage::Store::open(storage)?;
     let catalogue = catalogue::Catalogue::open(&store)?;
     store.sweep(&catalogue.ids()?)?;
-    let reach = connectors::Reach::new(root, store.directory(), stopping).map_err(PlatformError::Client)?;
-    Ok((Arc::new(endpoints::Core::new(catalogue, store, reach)), claim))
+    let reach = connectors::Reach::new(root, store.directory(), stand_ins, stopping)
+        .map_err(PlatformError::Client)?;
+    Ok((Arc::new(endpoints::Core::new(catalogue, store, reach, taken)), claim))
 }

@@ -319,6 +319,25 @@ pub(super) struct ServeArgs {
     /// Where files of `type = "file"` and SQLite databases lie
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub(super) data_dir: PathBuf,
+    /// Connect to a server of yours wherever a source names this host, such as
+    /// db.example.com=127.0.0.1:5433; may be given more than once
+    #[arg(long, value_name = "HOST=ADDRESS", value_parser = stand_in)]
+    pub(super) stand_in: Vec<(String, SocketAddr)>,
+    /// Refuse a name that is taken (409) instead of replacing its source
+    #[arg(long)]
+    pub(super) refuse_taken: bool,
+    /// Listen on an address that others can reach, without TLS
+    #[arg(long)]
+    pub(super) allow_plaintext: bool,
+}
+
+fn stand_in(text: &str) -> Result<(String, SocketAddr), String> {
+    let (host, at) = text.split_once('=').ok_or("write HOST=ADDRESS, as db.example.com=127.0.0.1:5433")?;
+    if host.is_empty() || host.contains([':', '/', '@']) {
+        return Err("the host is a name alone, as configurations have it: no port, no https://".into());
+    }
+    let at = at.parse().map_err(|_| format!("\"{at}\" is no address and port, as 127.0.0.1:5433"))?;
+    Ok((host.to_owned(), at))
 }
 
 impl Common {

@@ -45,7 +45,7 @@ pub(super) use running::{address, publish, random_token, write_private};
 mod running {
     use super::{Failure, Local, Stay};
     use crate::cli::Exit;
-    use crate::platform::{Config, PlatformError, Running, Storage, start};
+    use crate::platform::{Config, PlatformError, Running, Storage, Taken, start};
     use crate::remote::BaseUrl;
     use secrecy::{ExposeSecret, SecretString};
     use serde::{Deserialize, Serialize};
@@ -95,6 +95,8 @@ mod running {
                     data_dir: data_dir.to_owned(),
                     listen,
                     token: token.clone(),
+                    taken: Taken::Replace,
+                    stand_ins: Vec::new(),
                 };
                 match start(config).await {
                     Ok(running) => {

@@ -1,57 +1,106 @@
 //! `wellspring serve`: the local platform alone.
 
-use super::args::{Common, ServeArgs};
+use super::args::{Common, Format, ServeArgs};
 use super::local::{address, publish, random_token, write_private};
 use super::{Exit, Failure, answer};
 use crate::daemon;
-use crate::platform::{Config, Storage, start};
+use crate::platform::{Config, StandIn, Storage, Taken, start};
 use secrecy::{ExposeSecret, SecretString};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub(super) async fn run(common: &Common, args: &ServeArgs) -> Result<Exit, Failure> {
+    if !args.listen.ip().is_loopback() && !args.allow_plaintext {
+        return Err(Failure::usage(&format!(
+            "the local platform has no TLS: on {} the token, and the passwords of sources, would cross the network \
+             for all to read. Listen on 127.0.0.1 and put a proxy with TLS before it, or say --allow-plaintext",
+            args.listen
+        )));
+    }
     let (events, mut inbox) = tokio::sync::mpsc::unbounded_channel();
     let stopping = daemon::listen(events)?;
     let state_dir = common.flags(None).state_dir.unwrap_or_else(|| ".wellspring".into());
-    let folder = state_dir.join("platform");
+    let folder = std::path::absolute(state_dir.join("platform"))?;
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(&folder)
         .map_err(|error| failed(&format!("cannot create {}: {error}", folder.display())))?;
-    let (token, paste) = token(&folder)?;
-    let data_dir = std::path::absolute(&args.data_dir)?;
-    let storage = Storage::Directory(folder);
-    let config = Config { storage, data_dir, listen: args.listen, token: token.clone() };
+    let token = token(&folder)?;
+    let config = Config {
+        storage: Storage::Directory(folder.clone()),
+        data_dir: std::path::absolute(&args.data_dir)?.components().collect(),
+        listen: args.listen,
+        token: token.secret.clone(),
+        taken: if args.refuse_taken { Taken::Refuse } else { Taken::Replace },
+        stand_ins: args.stand_in.iter().map(|(host, at)| StandIn { host: host.clone(), at: *at }).collect(),
+    };
+    let data_dir = config.data_dir.clone();
     let running = start(config).await.map_err(|error| Failure::failed(&error))?;
     let address = address(&state_dir);
-    publish(&address, &running.base_url(), &token)?;
-    let url = running.base_url();
-    answer::write(&format!("The Data API answers at {url}\n\nexport WELLSPRING_URL={url}\n{paste}"));
+    publish(&address, &running.base_url(), &token.secret)?;
+    announce(common, args, &running.base_url(), &data_dir, &folder, &token);
     while !daemon::is_set(&stopping) && inbox.recv().await.is_some() {}
+    if !common.quiet() {
+        eprintln!("stopping; what is under way is finished first, for ten seconds at most");
+    }
     let _ = std::fs::remove_file(address);
     running.stop().await;
     Ok(Exit::Done)
 }
 
+/// Where it is and what it works with. A shell takes the lines as they are.
+fn announce(common: &Common, args: &ServeArgs, url: &str, data_dir: &Path, folder: &Path, token: &Given) {
+    if common.format == Format::Json {
+        answer::write_json(&serde_json::json!({
+            "format_version": 1, "url": url, "openapi": format!("{url}/openapi.json"),
+            "data_dir": data_dir, "storage": folder, "token_file": token.file,
+        }));
+        return;
+    }
+    let mut text = format!(
+        "# The Data API answers at {url}, and tells of itself at {url}/openapi.json\n\
+         # It reads files below {} and keeps what it knows in {}\n",
+        data_dir.display(),
+        folder.display()
+    );
+    for (host, at) in &args.stand_in {
+        text.push_str(&format!("# {at} stands in for {host}\n"));
+    }
+    text.push_str(&format!("\nexport WELLSPRING_URL={url}\n"));
+    text.push_str(&match &token.file {
+        None => "# PMTX_TOKEN is the token, as it is set here\n".to_owned(),
+        Some(path) => {
+            let path = path.display().to_string().replace('\'', r"'\''");
+            format!("export PMTX_TOKEN=\"$(cat '{path}')\"\n")
+        }
+    });
+    text.push_str("\n# Ctrl-C ends it\n");
+    answer::write(&text);
+}
+
+/// The token, and the file it is kept in unless the environment has it.
+struct Given {
+    secret: SecretString,
+    file: Option<PathBuf>,
+}
+
 /// `PMTX_TOKEN`, else one that is made once and kept beside the storage, readable by its owner only.
-/// With it, the line that gives it to a shell.
-fn token(folder: &Path) -> Result<(SecretString, String), Failure> {
+fn token(folder: &Path) -> Result<Given, Failure> {
     if let Some(token) = std::env::var("PMTX_TOKEN").ok().filter(|token| !token.is_empty()) {
-        return Ok((token.into(), "# PMTX_TOKEN is the token, as it is set here".to_owned()));
+        return Ok(Given { secret: token.into(), file: None });
     }
     let path = folder.join("token");
-    let absolute = std::path::absolute(&path)?.display().to_string().replace('\'', r"'\''");
-    let paste = format!("export PMTX_TOKEN=\"$(cat '{absolute}')\"");
-    match std::fs::read_to_string(&path) {
-        Ok(token) if !token.trim().is_empty() => Ok((token.trim().to_owned().into(), paste)),
+    let secret = match std::fs::read_to_string(&path) {
+        Ok(token) if !token.trim().is_empty() => token.trim().to_owned().into(),
         _ => {
             let token = random_token()?;
             write_private(&path, token.expose_secret().as_bytes())
                 .map_err(|error| failed(&format!("cannot write {}: {error}", path.display())))?;
-            Ok((token, paste))
+            token
         }
-    }
+    };
+    Ok(Given { secret, file: Some(path) })
 }
 
 fn failed(message: &str) -> Failure {

@@ -19,6 +19,7 @@ use super::PlatformError;
 use super::connectors::Unfit;
 use super::definition::word;
 use super::endpoints::{self, Core};
+use super::openapi;
 
 /// Larger bodies are refused; ten thousand sources fit well.
 const LARGEST_BODY: usize = 16 << 20;
@@ -66,6 +67,11 @@ impl Answer {
         Self { status: "error", ..Self::success(message, data) }
     }
 
+    /// A name is taken, and nothing of the call was done.
+    pub(super) fn conflict(message: impl Into<String>, data: Value) -> Self {
+        Self { code: StatusCode::CONFLICT, status: "conflict", ..Self::found_error(message, data) }
+    }
+
     pub(super) fn refused(code: StatusCode, message: impl Into<String>) -> Self {
         Self { code, ..Self::found_error(message, Value::Null) }
     }
@@ -101,13 +107,16 @@ impl From<Unfit> for Answer {
 impl IntoResponse for Answer {
     fn into_response(self) -> Response {
         let body = json!({ "status": self.status, "message": self.message, "data": self.data });
-        let kind = (CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let mut response = (self.code, [kind], body.to_string()).into_response();
+        let mut response = json_response(self.code, body.to_string());
         if let Some((name, value)) = self.header {
             response.headers_mut().insert(name, HeaderValue::from_static(value));
         }
         response
     }
+}
+
+fn json_response(code: StatusCode, body: String) -> Response {
+    (code, [(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
 }
 
 struct Front {
@@ -122,24 +131,34 @@ pub(super) fn router(core: Arc<Core>, key: Key) -> Router {
     Router::new().fallback(answer).with_state(Arc::new(front))
 }
 
-async fn answer(State(front): State<Arc<Front>>, request: Request) -> Answer {
+async fn answer(State(front): State<Arc<Front>>, request: Request) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    if path == "/healthz" {
-        return if matches!(method, Method::GET | Method::HEAD) {
-            Answer::success("the local platform is up", Value::Null)
-        } else {
-            wrong_method("GET")
+    if matches!(path.as_str(), "/healthz" | "/openapi.json") {
+        return match method {
+            Method::GET | Method::HEAD if path == "/healthz" => {
+                Answer::success("the local platform is up", Value::Null).into_response()
+            }
+            Method::GET | Method::HEAD => json_response(StatusCode::OK, openapi::document()),
+            _ => wrong_method("GET").into_response(),
         };
     }
+    let answer = admit(&front, &method, &path, request).await;
+    answer.unwrap_or_else(|refusal| refusal).into_response()
+}
+
+async fn admit(front: &Front, method: &Method, path: &str, request: Request) -> Result<Answer, Answer> {
     if !front.key.opens(request.headers()) {
-        return Answer::refused(StatusCode::UNAUTHORIZED, "the bearer token is missing or wrong")
-            .with_header("www-authenticate", "Bearer");
+        return Err(Answer::refused(StatusCode::UNAUTHORIZED, "the bearer token is missing or wrong")
+            .with_header("www-authenticate", "Bearer"));
     }
     let Ok(_call) = front.calls.try_acquire() else {
-        return Answer::refused(StatusCode::SERVICE_UNAVAILABLE, "too many calls at one time; come again")
-            .with_header("retry-after", "1");
+        return Err(Answer::refused(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too many calls at one time; come again",
+        )
+        .with_header("retry-after", "1"));
     };
-    dispatch(&front.core, &method, &path, request).await.unwrap_or_else(|refusal| refusal)
+    dispatch(&front.core, method, path, request).await
 }
 
 async fn dispatch(core: &Arc<Core>, method: &Method, path: &str, request: Request) -> Result<Answer, Answer> {

@@ -7,9 +7,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::Value;
 
-use super::PlatformError;
 use super::definition::{Definition, Unit};
 use super::storage::{Store, migrate, random_hex, read_catalogue};
+use super::{PlatformError, Taken};
 
 const VERSION: i64 = 1;
 const SCRIPT: &str = "
@@ -46,6 +46,14 @@ pub(super) struct Source {
     pub(super) last_sync: Value,
 }
 
+/// What became of definitions that were to be connected.
+pub(super) enum Connected {
+    /// They are; these are their ids, in their order.
+    All(Vec<String>),
+    /// This name was taken, and nothing has changed.
+    Taken(String),
+}
+
 impl Catalogue {
     pub(super) fn open(store: &Store) -> Result<Self, PlatformError> {
         let connection = store.catalogue()?;
@@ -54,13 +62,14 @@ impl Catalogue {
     }
 
     /// Connects the definitions together, all or none. A taken name keeps its id and gets the new
-    /// definition. Gives back the ids in the order of the definitions.
+    /// definition, unless taken names are refused.
     pub(super) fn connect(
         &self,
         unit: &Unit,
         definitions: &[Definition],
+        taken: Taken,
         now: &str,
-    ) -> Result<Vec<String>, PlatformError> {
+    ) -> Result<Connected, PlatformError> {
         let connection = self.lock();
         let change = connection.unchecked_transaction()?;
         let mut ids = Vec::with_capacity(definitions.len());
@@ -74,7 +83,14 @@ impl Catalogue {
                      metadata = excluded.metadata, updated_at = excluded.updated_at
                  RETURNING id",
             )?;
+            let mut known = change.prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM source WHERE workspace = ?1 AND scope = ?2 AND name = ?3)",
+            )?;
             for definition in definitions {
+                let name = [&unit.workspace, &unit.scope, &definition.name];
+                if taken == Taken::Refuse && known.query_row(name, |row| row.get(0))? {
+                    return Ok(Connected::Taken(definition.name.clone()));
+                }
                 let values = params![
                     format!("src_{}", random_hex()),
                     unit.workspace,
@@ -89,7 +105,7 @@ impl Catalogue {
             }
         }
         change.commit()?;
-        Ok(ids)
+        Ok(Connected::All(ids))
     }
 
     /// The sources of a workspace and scope, by name.

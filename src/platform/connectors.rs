@@ -24,6 +24,7 @@ use serde_json::{Map, Value};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use super::StandIn;
 use fields::Fields;
 
 /// Something rows can be read from. The calls block; they are made where that does no harm.
@@ -114,6 +115,7 @@ pub(super) struct Reach {
     /// The platform's own storage, which is nobody's data.
     storage: Option<PathBuf>,
     client: reqwest::Client,
+    stand_ins: Vec<StandIn>,
     runtime: Handle,
     stopping: watch::Receiver<bool>,
 }
@@ -123,13 +125,15 @@ impl Reach {
     pub(super) fn new(
         root: PathBuf,
         storage: Option<&Path>,
+        stand_ins: Vec<StandIn>,
         stopping: watch::Receiver<bool>,
     ) -> Result<Self, reqwest::Error> {
-        let client = http::client()?;
+        let client = http::client(&stand_ins)?;
         Ok(Self {
             root,
             storage: storage.map(Path::to_path_buf),
             client,
+            stand_ins,
             runtime: Handle::current(),
             stopping,
         })
@@ -138,6 +142,12 @@ impl Reach {
     /// Is the platform stopping?
     pub(super) fn stopping(&self) -> bool {
         *self.stopping.borrow()
+    }
+
+    /// Where to connect to for this host and port.
+    fn place(&self, host: &str, port: u16) -> (String, u16) {
+        let stand_in = self.stand_ins.iter().find(|stand_in| stand_in.host.eq_ignore_ascii_case(host));
+        stand_in.map_or_else(|| (host.to_owned(), port), |found| (found.at.ip().to_string(), found.at.port()))
     }
 
     /// Comes to an end when the platform stops.

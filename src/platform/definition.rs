@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 /// Long enough for any id or name people use; short enough to be shown.
-const LONGEST: usize = 255;
+pub(super) const LONGEST: usize = 255;
+
+/// Rows that are written together, at most.
+const MOST_ROWS: usize = 100_000;
 
 /// One workspace and scope, the space in which a name is unique.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,8 +93,8 @@ impl SyncOptions {
         };
         let batch_size = match fields.get("batch_size") {
             None | Some(Value::Null) => 1000,
-            Some(size) => match size.as_u64() {
-                Some(size) if size > 0 => usize::try_from(size.min(100_000)).unwrap_or(100_000),
+            Some(size) => match whole(size) {
+                Some(size) if size > 0 => usize::try_from(size).unwrap_or(MOST_ROWS).min(MOST_ROWS),
                 _ => return Err("\"sync_options.batch_size\" must be a whole number above 0".into()),
             },
         };
@@ -102,6 +105,13 @@ impl SyncOptions {
         };
         Ok(Self { incremental, batch_size, cursor })
     }
+}
+
+/// The whole number, 0 or more, that this is. JSON has one kind of number, so `1000.0` is one; what
+/// is too large is the largest there is.
+pub(super) fn whole(value: &Value) -> Option<u64> {
+    let rounded = || value.as_f64().filter(|number| *number >= 0.0 && number.fract() == 0.0);
+    value.as_u64().or_else(|| rounded().map(|number| number as u64))
 }
 
 impl Definition {

@@ -9,14 +9,14 @@ use serde_json::{Map, Value, json};
 use tokio::sync::{OwnedMutexGuard, Semaphore};
 use tokio::task::JoinSet;
 
-use super::PlatformError;
 use super::api::Answer;
-use super::catalogue::{Catalogue, Source};
+use super::catalogue::{Catalogue, Connected, Source};
 use super::connectors::{self, Connector, Failure, Reach};
 use super::definition::{Definition, SyncOptions, Unit, kind_and_config, scope, source_ids};
 use super::mask::masked;
 use super::storage::Store;
 use super::sync::{self, Outcome, now};
+use super::{PlatformError, Taken};
 
 /// How long a test or a schema may take.
 const LOOK: Duration = Duration::from_secs(60);
@@ -30,14 +30,22 @@ pub(super) struct Core {
     pub(super) catalogue: Catalogue,
     pub(super) store: Store,
     pub(super) reach: Reach,
+    taken: Taken,
     /// Who syncs or cleans up a source holds its lock.
     busy: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
     workers: Arc<Semaphore>,
 }
 
 impl Core {
-    pub(super) fn new(catalogue: Catalogue, store: Store, reach: Reach) -> Self {
-        Self { catalogue, store, reach, busy: Mutex::default(), workers: Arc::new(Semaphore::new(WORKERS)) }
+    pub(super) fn new(catalogue: Catalogue, store: Store, reach: Reach, taken: Taken) -> Self {
+        Self {
+            catalogue,
+            store,
+            reach,
+            taken,
+            busy: Mutex::default(),
+            workers: Arc::new(Semaphore::new(WORKERS)),
+        }
     }
 
     async fn hold(&self, id: &str) -> OwnedMutexGuard<()> {
@@ -76,14 +84,22 @@ pub(super) async fn connect(core: &Arc<Core>, workspace: String, fields: &Fields
         return Err(Answer::unfit(message).with(json!({ "connected_sources": [], "errors": errors })));
     }
     let connected = on_storage(core, move |core| {
-        let ids = core.catalogue.connect(&unit, &definitions, &now())?;
+        let ids = match core.catalogue.connect(&unit, &definitions, core.taken, &now())? {
+            Connected::All(ids) => ids,
+            Connected::Taken(name) => return Ok(Err(name)),
+        };
         let row = |(id, source): (String, &Definition)| {
             let Definition { name, kind, .. } = source;
             json!({ "id": id, "source_id": id, "name": name, "type": kind, "status": "connected" })
         };
-        Ok(ids.into_iter().zip(&definitions).map(row).collect::<Vec<_>>())
+        Ok(Ok(ids.into_iter().zip(&definitions).map(row).collect::<Vec<_>>()))
     })
-    .await?;
+    .await?
+    .map_err(|name| {
+        let message = format!("the name \"{name}\" is taken; nothing was connected");
+        errors.push(json!({ "name": name, "message": "the name is taken" }));
+        Answer::conflict(message, json!({ "connected_sources": [], "errors": errors }))
+    })?;
     let mut message = format!("connected {}", sources_of(connected.len()));
     if !errors.is_empty() {
         message.push_str(&format!("; {} could not be connected", sources_of(errors.len())));

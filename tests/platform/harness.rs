@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use wellspring::platform::{Config, Running, Storage, start, stored_rows, stored_table_rows};
+use wellspring::platform::{Config, Running, Storage, Taken, start, stored_rows, stored_table_rows};
 
 pub(crate) const TOKEN: &str = "a-token-of-the-tests";
 
@@ -38,6 +38,8 @@ impl House {
             data_dir: self.data(),
             listen: "127.0.0.1:0".parse().unwrap(),
             token: TOKEN.into(),
+            taken: Taken::Replace,
+            stand_ins: Vec::new(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! What is refused, how, and that nothing else happens.
 
 use serde_json::{Value, json};
-use wellspring::platform::{Config, PlatformError, Storage, start};
+use wellspring::platform::{Config, PlatformError, Storage, Taken, start};
 
 use super::harness::{House, TOKEN, reply};
 
@@ -105,6 +105,8 @@ async fn the_platforms_own_storage_is_nobodys_data() {
         data_dir: place.path().to_path_buf(),
         listen: "127.0.0.1:0".parse().unwrap(),
         token: TOKEN.into(),
+        taken: Taken::Replace,
+        stand_ins: Vec::new(),
     };
     let running = start(config).await.unwrap();
     let body = json!({ "source_config": {

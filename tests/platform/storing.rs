@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::json;
 use tokio::sync::Notify;
-use wellspring::platform::{Config, PlatformError, Storage, start, stored_rows};
+use wellspring::platform::{Config, PlatformError, Storage, Taken, start, stored_rows};
 
 use super::harness::{House, TOKEN, reply};
 
@@ -124,6 +124,8 @@ async fn a_platform_in_memory_works_and_leaves_nothing() {
         data_dir: place.path().to_path_buf(),
         listen: "127.0.0.1:0".parse().unwrap(),
         token: TOKEN.into(),
+        taken: Taken::Replace,
+        stand_ins: Vec::new(),
     };
     for _ in 0..2 {
         let running = start(config.clone()).await.unwrap();

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::Unfit;
+use crate::platform::definition::whole;
 
 /// The fields of one configuration. Messages name fields and never show values.
 #[derive(Clone, Copy)]
@@ -35,8 +36,9 @@ impl<'a> Fields<'a> {
     pub(super) fn whole(self, name: &str) -> Result<Option<u64>, Unfit> {
         let number = match self.0.get(name) {
             None | Some(Value::Null) => return Ok(None),
+            Some(Value::String(text)) if text.starts_with('+') => None,
             Some(Value::String(text)) => text.parse().ok(),
-            Some(value) => value.as_u64(),
+            Some(value) => whole(value),
         };
         number.map(Some).ok_or_else(|| Unfit::new(format!("\"{name}\" must be a whole number")))
     }

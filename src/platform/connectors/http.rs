@@ -13,6 +13,7 @@ use super::json::{Newest, Shape};
 use super::records::{Flow, each};
 use super::row::record;
 use super::{Connector, Failure, Fields, Intake, Reach, Reading, Table, Take, Unfit};
+use crate::platform::StandIn;
 
 /// One request and its answer.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -27,12 +28,14 @@ const USUAL: [&str; 4] = ["data", "items", "results", "records"];
 
 /// The client all connectors share. A redirect is followed within its origin only, so that
 /// credentials never travel to someone else.
-pub(super) fn client() -> Result<Client, reqwest::Error> {
+pub(super) fn client(stand_ins: &[StandIn]) -> Result<Client, reqwest::Error> {
     let within = redirect::Policy::custom(|attempt| {
         let same = attempt.previous().first().is_some_and(|first| first.origin() == attempt.url().origin());
         if same && attempt.previous().len() <= 5 { attempt.follow() } else { attempt.stop() }
     });
-    Client::builder()
+    let client =
+        stand_ins.iter().fold(Client::builder(), |client, StandIn { host, at }| client.resolve(host, *at));
+    client
         .redirect(within)
         .retry(reqwest::retry::never())
         .connect_timeout(CONNECT)
@@ -319,13 +322,18 @@ fn headers(fields: Fields<'_>) -> Result<HeaderMap, Unfit> {
     for (name, value) in fields.pairs("headers")? {
         put("headers", &name, &value)?;
     }
-    if let Some(key) = fields.text("api_key")? {
-        put("api_key", fields.text("api_key_header")?.unwrap_or("X-API-Key"), key)?;
+    let name = fields.text("api_key_header")?.unwrap_or("X-API-Key");
+    if HeaderName::from_bytes(name.as_bytes()).is_err() {
+        return Err(Unfit::new("\"api_key_header\" is not the name of an HTTP header"));
     }
+    if let Some(key) = fields.text("api_key")? {
+        put("api_key", name, key)?;
+    }
+    let (user, password) = (fields.text("username")?, fields.text("password")?);
     if let Some(token) = fields.text("token")? {
         put("token", "authorization", &format!("Bearer {token}"))?;
-    } else if let Some(user) = fields.text("username")? {
-        let pair = format!("{user}:{}", fields.text("password")?.unwrap_or_default());
+    } else if let Some(user) = user {
+        let pair = format!("{user}:{}", password.unwrap_or_default());
         let pair = base64::engine::general_purpose::STANDARD.encode(pair);
         put("username", "authorization", &format!("Basic {pair}"))?;
     }
