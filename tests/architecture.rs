@@ -54,6 +54,28 @@ const WORLD: [&str; 22] = [
     "tracing",
 ];
 
+/// What only the local platform needs.
+const OF_THE_LOCAL_PLATFORM: [&str; 6] = ["csv", "parquet", "sqlx", "sqlx-core", "sqlx-postgres", "zstd"];
+
+#[test]
+fn a_build_without_the_local_platform_brings_none_of_its_crates() {
+    let crates = |features: &[&str]| -> BTreeSet<String> {
+        let tree = std::process::Command::new(env!("CARGO"))
+            .args(["tree", "--offline", "--locked", "--edges", "normal", "--prefix", "none"])
+            .args(features)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .unwrap();
+        assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+        let tree = String::from_utf8(tree.stdout).unwrap();
+        tree.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+    };
+    let (with, without) = (crates(&[]), crates(&["--no-default-features"]));
+    for name in OF_THE_LOCAL_PLATFORM {
+        assert!(with.contains(name) && !without.contains(name), "{name}");
+    }
+}
+
 #[test]
 fn every_room_stands_on_a_floor() {
     let standing: BTreeSet<&str> = FLOORS.iter().flat_map(|floor| floor.iter().copied()).collect();

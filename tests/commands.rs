@@ -3,9 +3,14 @@
 #![cfg(feature = "local-platform")]
 #![expect(clippy::unwrap_used, reason = "in tests a panic is the report")]
 
+#[expect(dead_code, reason = "of the servers, only PostgreSQL is asked for here")]
+#[path = "support/servers.rs"]
+mod servers;
 mod support;
 
 // The paths are spelled out so that these are parts of this binary, not binaries of their own.
+#[path = "commands/examples.rs"]
+mod examples;
 #[path = "commands/exits.rs"]
 mod exits;
 #[path = "commands/killed.rs"]

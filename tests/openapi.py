@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "tests/openapi/requirements.txt"
 TOKEN = "a-token-of-the-tests"
 # The same calls each time, and an end to them.
-BOUNDS = ["--seed", "20261127", "--max-examples", "60", "--request-timeout", "70"]
+BOUNDS = ["--seed", "20261127", "--max-examples", "40", "--request-timeout", "70"]
 LONGEST = 300
 # A proxy at which nobody listens: whatever host an API is made up to have, no call leaves the machine.
 NOBODY = "http://127.0.0.1:9"

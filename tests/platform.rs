@@ -22,6 +22,8 @@ mod incremental;
 mod killed;
 #[path = "platform/mysql.rs"]
 mod mysql;
+#[path = "platform/openapi.rs"]
+mod openapi;
 #[path = "platform/parquet.rs"]
 mod parquet;
 #[path = "platform/postgres.rs"]

@@ -9,7 +9,8 @@
 # the other end of the input may die in any way: the input ends, and with it the servers.
 set -euo pipefail
 
-packages=(postgresql mariadb-server-core mariadb-client-core openssl git systemd util-linux)
+packages=(postgresql mariadb-server-core mariadb-client-core openssl git systemd util-linux
+    curl python3 python3-venv)
 hint="run tests/all, or as root: apt-get install --no-install-recommends ${packages[*]}"
 
 fail() { printf 'tests/servers.sh: %s\n' "$*" >&2; exit 1; }
@@ -24,9 +25,10 @@ find_programs() {
     [[ -n $(command -v mariadbd) && -n $(command -v mariadb-install-db) && -n $(command -v mariadb) ]] ||
         missing+=(MariaDB)
     local tool
-    for tool in openssl git systemd-analyze unshare; do
+    for tool in openssl git systemd-analyze unshare curl python3; do
         [[ -n $(command -v "$tool") ]] || missing+=("$tool")
     done
+    python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 }
 
 install() {

@@ -62,7 +62,7 @@ fn paths() -> Value {
             "summary": "List data sources",
             "description": "All sources of the workspace and scope, by name; secrets are shown as `***`.",
             "parameters": [scope()],
-            "responses": responses(&[(200, "Listed"), (422, "Refused")], QUERY, &linked("/data/0/id")),
+            "responses": responses(&[(200, "Listed"), (422, "Refused")], QUERY, &json!({})),
         })),
         "/data/{workspace_id}/sync": endpoint("post", json!({
             "operationId": "sync",
@@ -275,7 +275,13 @@ fn requests() -> Map<String, Value> {
         "ConnectRequest": {
             "type": "object",
             "required": ["sources"],
-            "properties": { "scope": scope, "sources": { "type": "array", "minItems": 1, "items": refer("Source") } },
+            "properties": {
+                "scope": scope,
+                "sources": {
+                    "type": "array", "minItems": 1, "contains": refer("Source"),
+                    "items": { "anyOf": [refer("Source"), { "description": "Named in `errors`." }] },
+                },
+            },
         },
         "SyncRequest": {
             "type": "object",

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::harness::House;
+use wellspring::platform::{Config, Storage, Taken, start};
+
+use super::harness::{House, TOKEN, reply};
 
 #[tokio::test]
 async fn connecting_a_taken_name_changes_it_and_keeps_its_id() {
@@ -105,4 +107,30 @@ async fn cleanup_removes_sources_and_their_rows() {
     assert_eq!(house.list().await[0]["id"].as_str(), Some(other.as_str()));
     let (code, _) = house.post("cleanup", &json!({ "source_ids": [id] })).await;
     assert_eq!(code, 200, "what is gone already is no error");
+}
+
+#[tokio::test]
+async fn a_platform_may_refuse_names_that_are_taken() {
+    let place = tempfile::tempdir().unwrap();
+    let config = Config {
+        storage: Storage::Memory,
+        data_dir: place.path().to_path_buf(),
+        listen: "127.0.0.1:0".parse().unwrap(),
+        token: TOKEN.into(),
+        taken: Taken::Refuse,
+        stand_ins: Vec::new(),
+    };
+    let running = start(config).await.unwrap();
+    let connect = async |names: &[&str]| {
+        let source = |name| json!({ "type": "csv", "name": name, "connection_config": { "path": "a.csv" } });
+        let sources: Vec<_> = names.iter().map(source).collect();
+        let url = format!("{}/api/v1/data/ws/connect", running.base_url());
+        reply(reqwest::Client::new().post(url).bearer_auth(TOKEN).json(&json!({ "sources": sources }))).await
+    };
+    assert_eq!(connect(&["a"]).await.0, 200);
+    let (code, answer) = connect(&["b", "a"]).await;
+    assert_eq!((code, answer["status"].as_str()), (409, Some("conflict")), "{answer}");
+    assert_eq!(answer["data"]["errors"][0]["name"], "a");
+    assert_eq!(connect(&["b"]).await.0, 200, "nothing of the call before was connected");
+    running.stop().await;
 }

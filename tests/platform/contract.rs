@@ -1,103 +1,239 @@
-//! The requests the contract shows, as they stand there.
+//! The requests the contract shows, as they stand there: sent by curl and by Python, with a real server
+//! behind each of the names.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::harness::{House, TOKEN, reply};
+use super::harness::{House, Served, TOKEN, reply};
+use super::servers::servers;
 
-const PREFIX: &str = "/jarvispy/my-org/my-user/api/v1/data/workspace_id";
+const PREFIX: &str = "/jarvispy/my-org/my-user/api/v1";
 
-fn example_sources() -> Value {
-    json!([
-        {
-            "type": "database",
-            "name": "customer_db",
-            "connection_config": {
-                "host": "db.example.com", "port": 5432, "database": "customers",
-                "username": "user", "password": "password"
-            },
-            "metadata": { "description": "Customer database connection" }
-        },
-        {
-            "type": "api",
-            "name": "sales_api",
-            "connection_config": { "base_url": "https://api.sales.com", "api_key": "your_api_key" }
-        }
-    ])
+/// A platform for which `db.example.com` and `api.sales.com` are servers of the test.
+struct Rehearsal {
+    served: Served,
+    _house: House,
 }
 
-#[tokio::test]
-async fn connect_list_schema_and_cleanup_take_the_examples() {
-    let house = House::new().await;
-    let (code, answer) = house
-        .post_to(&format!("{PREFIX}/connect"), &json!({ "scope": "user", "sources": example_sources() }))
-        .await;
-    assert_eq!((code, answer["status"].as_str()), (200, Some("success")));
-    let connected = answer["data"]["connected_sources"].as_array().unwrap();
-    let names: Vec<_> = connected.iter().map(|source| source["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["customer_db", "sales_api"]);
-    assert_eq!(connected[0]["type"], "database");
-    assert_eq!(connected[0]["id"], connected[0]["source_id"]);
+impl Rehearsal {
+    async fn start() -> Self {
+        let house = House::new().await;
+        let database = customers().await;
+        let (api, certificate) = sales(house.outside()).await;
+        let served = Served::start(
+            &house.data(),
+            &house.outside().join("state"),
+            &[
+                "--stand-in",
+                &format!("db.example.com={database}"),
+                "--stand-in",
+                &format!("api.sales.com={api}"),
+            ],
+            &[("SSL_CERT_FILE", certificate.to_str().unwrap()), ("NO_PROXY", "*")],
+        );
+        Self { served, _house: house }
+    }
 
-    let (code, answer) = house.get(&format!("{PREFIX}/list?scope=user")).await;
-    assert_eq!(code, 200);
+    /// Sends a request as the contract's curl does.
+    async fn curl(&self, method: &str, path: &str, body: Option<Value>) -> Value {
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--show-error", "--noproxy", "*", "-X", method]);
+        curl.arg(format!("{}{PREFIX}/data/workspace_id/{path}", self.served.base));
+        curl.args(["-H", &format!("Authorization: Bearer {TOKEN}")]);
+        if let Some(body) = body {
+            curl.args(["-H", "Content-Type: application/json", "-d", &body.to_string()]);
+        }
+        // The API that stands in answers within this process meanwhile.
+        let done = tokio::task::spawn_blocking(move || curl.output().unwrap()).await.unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        serde_json::from_slice(&done.stdout).unwrap()
+    }
+}
+
+/// The database of the examples, its table, and the user that may come in. Gives the server's address.
+async fn customers() -> String {
+    let admin: reqwest::Url = servers().postgres.parse().unwrap();
+    let run = async |url: &reqwest::Url, sql: &str| {
+        let mut connection = PgConnectOptions::from_url(url).unwrap().connect().await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.unwrap();
+    };
+    run(&admin, "DROP DATABASE IF EXISTS customers").await;
+    run(&admin, "DROP ROLE IF EXISTS \"user\"; CREATE ROLE \"user\" LOGIN PASSWORD 'password'").await;
+    run(&admin, "CREATE DATABASE customers OWNER \"user\"").await;
+    let mut url = admin.clone();
+    url.set_path("customers");
+    url.set_username("user").unwrap();
+    url.set_password(Some("password")).unwrap();
+    let table = "CREATE TABLE customers (id integer PRIMARY KEY, name text NOT NULL);
+                 INSERT INTO customers VALUES (1, 'Ada'), (2, 'Grace'), (3, 'Mary')";
+    run(&url, table).await;
+    format!("{}:{}", admin.host_str().unwrap(), admin.port().unwrap())
+}
+
+/// The API of the examples: over TLS, for the bearer of its key. Gives its address, and its certificate.
+async fn sales(place: &Path) -> (std::net::SocketAddr, PathBuf) {
+    let (certificate, key) = (place.join("sales.crt"), place.join("sales.key"));
+    std::fs::write(place.join("sales.cnf"), "[req]\ndistinguished_name = name\n[name]\n").unwrap();
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "2",
+        ])
+        .args(["-subj", "/CN=api.sales.com", "-addext", "subjectAltName=DNS:api.sales.com"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE", "-config"])
+        .arg(place.join("sales.cnf"))
+        .arg("-keyout")
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let chain = CertificateDer::from_pem_file(&certificate).unwrap();
+    let key = PrivateKeyDer::from_pem_file(&key).unwrap();
+    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![chain], key).unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    // Ends with the runtime of the test.
+    tokio::spawn(async move {
+        while let Ok((connection, _)) = listener.accept().await {
+            let Ok(mut stream) = acceptor.accept(connection).await else { continue };
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+            let known =
+                head.contains("host: api.sales.com\r\n") && head.contains("x-api-key: your_api_key\r\n");
+            let (status, body) = if known {
+                ("200 OK", r#"[{"sale": 1, "amount": "9.90"}, {"sale": 2, "amount": "0.10"}]"#)
+            } else {
+                ("401 Unauthorized", "{}")
+            };
+            let length = body.len();
+            let answer = format!(
+                "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\
+                 connection: close\r\n\r\n{body}"
+            );
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            let _ = stream.shutdown().await;
+        }
+    });
+    (address, certificate)
+}
+
+fn customer_db() -> Value {
+    json!({
+        "host": "db.example.com", "port": 5432, "database": "customers", "username": "user", "password": "password",
+    })
+}
+
+/// In one test, since the database has the name it has there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_request_of_the_contract_is_accepted_as_it_stands() {
+    let rehearsal = Rehearsal::start().await;
+    by_curl(&rehearsal).await;
+    by_python(&rehearsal).await;
+}
+
+async fn by_curl(rehearsal: &Rehearsal) {
+    let source = json!({
+        "type": "database", "name": "customer_db", "connection_config": customer_db(),
+        "metadata": { "description": "Customer database connection" },
+    });
+    let answer =
+        rehearsal.curl("POST", "connect", Some(json!({ "scope": "user", "sources": [source] }))).await;
+    assert_eq!(answer["status"], "success", "{answer}");
+    let connected = &answer["data"]["connected_sources"][0];
+    let id = connected["id"].as_str().unwrap();
+    assert_eq!(
+        *connected,
+        json!({ "id": id, "source_id": id, "name": "customer_db", "type": "database",
+                                   "status": "connected" })
+    );
+
+    let answer = rehearsal.curl("GET", "list?scope=user", None).await;
     let row = &answer["data"][0];
     assert_eq!(
-        (&row["name"], &row["type"], &row["scope"]),
-        (&json!("customer_db"), &json!("database"), &json!("user"))
+        [&row["id"], &row["name"], &row["type"], &row["scope"], &row["last_sync"]],
+        [&json!(id), &json!("customer_db"), &json!("database"), &json!("user"), &Value::Null]
     );
-    assert_eq!(row["connection_config"]["password"], "***");
-    assert_eq!(row["connection_config"]["host"], "db.example.com");
-    assert_eq!(row["metadata"]["description"], "Customer database connection");
-    assert_eq!(row["last_sync"], Value::Null);
-    assert_eq!(answer["data"][1]["connection_config"]["api_key"], "***");
+    let mut shown = customer_db();
+    shown["password"] = json!("***");
+    assert_eq!(row["connection_config"], shown);
+    assert_eq!(row["metadata"], json!({ "description": "Customer database connection" }));
 
-    let id = row["id"].as_str().unwrap();
-    let (code, answer) = house.get(&format!("{PREFIX}/schema?source_id={id}&scope=user")).await;
-    assert_eq!((code, answer["status"].as_str()), (200, Some("error")));
-    assert!(answer["message"].as_str().unwrap().contains("PostgreSQL at db.example.com:5432: "));
+    let options = json!({ "incremental": true, "batch_size": 1000 });
+    let sync = |ids: [&str; 2]| json!({ "scope": "user", "source_ids": ids, "sync_options": options });
+    let answer = rehearsal.curl("POST", "sync", Some(sync(["source_123", "source_456"]))).await;
+    assert_eq!(answer["status"], "error", "nobody has these ids: {answer}");
+    assert_eq!(answer["data"]["errors"].as_array().unwrap().len(), 2);
+    for expected in [3, 0] {
+        let answer = rehearsal.curl("POST", "sync", Some(sync([id, "source_456"]))).await;
+        assert_eq!(
+            (&answer["status"], &answer["data"]["records_processed"]),
+            (&json!("success"), &json!(expected))
+        );
+    }
+
+    let test = json!({ "source_config": { "type": "database", "connection_config": customer_db() } });
+    let answer = rehearsal.curl("POST", "test-connection", Some(test)).await;
+    assert_eq!(answer["status"], "success", "{answer}");
+
+    let answer = rehearsal.curl("GET", "schema?source_id=source_123&scope=user", None).await;
+    assert_eq!(answer["status"], "error", "{answer}");
+    let answer = rehearsal.curl("GET", &format!("schema?source_id={id}&scope=user"), None).await;
+    let table = &answer["data"]["tables"][0];
+    assert_eq!(table["name"], "customers", "{answer}");
+    assert_eq!([&table["columns"][0]["name"], &table["columns"][1]["type"]], ["id", "text"]);
 
     let ids = json!({ "scope": "user", "source_ids": [id, "source_456"] });
-    let (code, answer) = house.post_to(&format!("{PREFIX}/cleanup"), &ids).await;
-    assert_eq!((code, answer["status"].as_str()), (200, Some("success")));
+    let answer = rehearsal.curl("POST", "cleanup", Some(ids)).await;
     assert_eq!(answer["data"], json!({ "deleted_count": 1, "not_found": 1 }));
-
-    // Without ids everything goes, as the contract says.
-    let (_, answer) = house.post_to(&format!("{PREFIX}/cleanup"), &json!({ "scope": "user" })).await;
-    assert_eq!(answer["data"]["deleted_count"], 1);
 }
 
-#[tokio::test]
-async fn sync_takes_the_examples_and_unknown_ids_are_not_found() {
-    let house = House::new().await;
-    let body = json!({
-        "scope": "user", "source_ids": ["source_123", "source_456"],
-        "sync_options": { "incremental": true, "batch_size": 1000 }
-    });
-    let (code, answer) = house.post_to(&format!("{PREFIX}/sync"), &body).await;
-    assert_eq!((code, answer["status"].as_str()), (404, Some("error")));
-    assert_eq!(answer["data"]["errors"].as_array().unwrap().len(), 2);
-
-    let (code, answer) = house.post_to(&format!("{PREFIX}/sync"), &json!({ "scope": "user" })).await;
-    assert_eq!((code, answer["data"]["records_processed"].as_u64()), (200, Some(0)));
-
-    let (code, _) = house.get(&format!("{PREFIX}/schema?source_id=source_123&scope=user")).await;
-    assert_eq!(code, 404);
-}
-
-#[tokio::test]
-async fn test_connection_takes_the_example_and_says_what_failed() {
-    let house = House::new().await;
-    let source_config = json!({
-        "type": "database",
-        "connection_config": {
-            "host": "db.example.com", "port": 5432, "database": "customers",
-            "username": "user", "password": "password"
-        }
-    });
-    let (code, answer) =
-        house.post_to(&format!("{PREFIX}/test-connection"), &json!({ "source_config": source_config })).await;
-    assert_eq!((code, answer["status"].as_str()), (200, Some("error")));
-    assert!(answer["message"].as_str().unwrap().starts_with("PostgreSQL at db.example.com:5432: "));
+async fn by_python(rehearsal: &Rehearsal) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/platform/contract.py");
+    let mut python = Command::new("python3");
+    python.arg(script).arg(format!("{}{PREFIX}", rehearsal.served.base)).arg(TOKEN).env("NO_PROXY", "*");
+    let done = tokio::task::spawn_blocking(move || python.output().unwrap()).await.unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let said = String::from_utf8(done.stdout).unwrap();
+    let lines: Vec<_> = said.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "connect 2",
+            "list customer_db database",
+            "list sales_api api",
+            "test success",
+            "schema customers: id integer, name text",
+            "schema records: amount text, sale integer",
+            "sync one 3",
+            "sync all 5",
+            "sync unknown error",
+            "cleanup one removed 1 source",
+            "cleanup all removed 1 source",
+        ]
+    );
 }
 
 #[tokio::test]

@@ -11,7 +11,12 @@ pub(crate) struct Quickstart {
 
 impl Quickstart {
     pub(crate) fn copy() -> Self {
-        let original = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart");
+        Self::of("quickstart")
+    }
+
+    /// The same of another example.
+    pub(crate) fn of(example: &str) -> Self {
+        let original = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(example);
         let tree = Tree::new();
         for (path, bytes) in files_below(&original) {
             if !path.starts_with(".wellspring") {

@@ -32,8 +32,8 @@ impl Engine for MySql {
             Safety::VerifyFull => MySqlSslMode::VerifyIdentity,
         };
         let mut options = MySqlConnectOptions::new()
-            .host(&server.host)
-            .port(server.port)
+            .host(&server.place.0)
+            .port(server.place.1)
             .database(&server.database)
             .username(&server.username)
             .password(server.password())

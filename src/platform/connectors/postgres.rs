@@ -32,8 +32,8 @@ impl Engine for Postgres {
             Safety::VerifyFull => PgSslMode::VerifyFull,
         };
         let mut options = PgConnectOptions::new_without_pgpass()
-            .host(&server.host)
-            .port(server.port)
+            .host(&server.place.0)
+            .port(server.place.1)
             .database(&server.database)
             .username(&server.username)
             .password(server.password())

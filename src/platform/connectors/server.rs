@@ -21,6 +21,8 @@ pub(super) struct Server {
     pub(super) engine: &'static str,
     pub(super) host: String,
     pub(super) port: u16,
+    /// Where that is: there, unless another server stands in for it.
+    pub(super) place: (String, u16),
     pub(super) database: String,
     pub(super) username: String,
     password: Option<SecretString>,
@@ -79,11 +81,14 @@ impl Server {
             None => url.as_ref().and_then(Url::port).unwrap_or(port).into(),
         };
         let port = u16::try_from(port).ok().filter(|port| *port > 0);
+        let port = port.ok_or_else(|| Unfit::new("\"port\" must be 1 to 65535"))?;
+        // An IPv6 address stands in brackets within a URL only.
+        let host = host.ok_or_else(|| missing("host"))?.trim_matches(['[', ']']).to_owned();
         Ok(Self {
             engine,
-            // An IPv6 address stands in brackets within a URL only.
-            host: host.ok_or_else(|| missing("host"))?.trim_matches(['[', ']']).to_owned(),
-            port: port.ok_or_else(|| Unfit::new("\"port\" must be 1 to 65535"))?,
+            place: reach.place(&host, port),
+            host,
+            port,
             database: database.ok_or_else(|| missing("database"))?,
             username: user.ok_or_else(|| missing("username"))?,
             password: text(&["password"], |url| decoded(url.password()?))?.map(SecretString::from),

@@ -19,7 +19,7 @@ const HOST: &str = concat!(
 
 /// `Source`, `SourceConfig`, and the configurations they refer to.
 pub(super) fn schemas() -> Map<String, Value> {
-    let kinds: [(&[&str], &str); 8] = [
+    let kinds: [(&[&str], &str); 9] = [
         (&["csv", "tsv"], "CsvConfig"),
         (&["json", "jsonl", "ndjson"], "JsonConfig"),
         (&["parquet"], "ParquetConfig"),
@@ -27,6 +27,7 @@ pub(super) fn schemas() -> Map<String, Value> {
         (&["api", "http", "https", "rest"], "ApiConfig"),
         (&["database"], "DatabaseConfig"),
         (&SERVERS, "ServerConfig"),
+        (&ELSEWHERE, "AnyConfig"),
         (&["file"], "FileConfig"),
     ];
     let sources = |named: bool| -> Vec<Value> {
@@ -38,9 +39,12 @@ pub(super) fn schemas() -> Map<String, Value> {
     schemas
 }
 
-/// The engines that run as servers.
-const SERVERS: [&str; 9] =
-    ["postgresql", "postgres", "mysql", "mariadb", "sqlserver", "oracle", "snowflake", "bigquery", "mongodb"];
+/// The engines that run as servers, and those that can be declared and not be read.
+const SERVERS: [&str; 4] = ["postgresql", "postgres", "mysql", "mariadb"];
+const ELSEWHERE: [&str; 6] = ["mssql", "sqlserver", "oracle", "snowflake", "bigquery", "mongodb"];
+
+/// Makes the schema of a configuration from that of its path.
+type Config = fn(Value) -> Value;
 
 fn source(types: &[&str], config: &str, named: bool) -> Value {
     let mut source = json!({
@@ -58,7 +62,7 @@ fn source(types: &[&str], config: &str, named: bool) -> Value {
 
 fn configs() -> Map<String, Value> {
     let path = || json!({ "type": "string", "pattern": format!("^{PATH}$") });
-    let files: [(&[&str], fn(Value) -> Value); 4] = [
+    let files: [(&[&str], Config); 4] = [
         (&["csv", "tsv"], csv),
         (&["json", "jsonl", "ndjson"], json),
         (&["parquet"], parquet),
@@ -70,13 +74,16 @@ fn configs() -> Map<String, Value> {
         let ending = json!({ "type": "string", "pattern": format!("^{LAST}({})/*$", formats.join("|")) });
         file.push(optional(config(ending), "format", json!({ "type": "null" })));
     }
-    let server = server();
-    let engines: Vec<_> = SERVERS.iter().map(|name| json!(name)).collect();
+    let absent = || json!({ "type": "null" });
+    let telling = json!({ "enum": [5432, 3306, "5432", "3306"] });
     let database = json!({ "anyOf": [
         required(sqlite(path()), "engine", json!({ "enum": ["sqlite", "sqlite3"] })),
-        optional(sqlite(path()), "engine", json!({ "type": "null" })),
-        required(server.clone(), "engine", json!({ "enum": engines })),
-        optional(required(server.clone(), "host", words()), "engine", json!({ "type": "null" })),
+        optional(sqlite(path()), "engine", absent()),
+        required(server(), "engine", json!({ "enum": SERVERS })),
+        optional(required(server(), "port", telling), "engine", absent()),
+        required(by_url(), "engine", json!({ "enum": SERVERS })),
+        optional(by_url(), "engine", absent()),
+        { "type": "object", "required": ["engine"], "properties": { "engine": { "enum": ELSEWHERE } } },
     ] });
     let configs = json!({
         "CsvConfig": csv(path()),
@@ -85,7 +92,8 @@ fn configs() -> Map<String, Value> {
         "SqliteConfig": sqlite(path()),
         "FileConfig": { "anyOf": file },
         "DatabaseConfig": database,
-        "ServerConfig": server,
+        "ServerConfig": { "anyOf": [server(), by_url()] },
+        "AnyConfig": { "type": "object" },
         "ApiConfig": api(),
     });
     configs.as_object().cloned().unwrap_or_default()
@@ -94,7 +102,7 @@ fn configs() -> Map<String, Value> {
 fn csv(path: Value) -> Value {
     config(
         path,
-        json!({
+        &json!({
             "delimiter": { "type": ["string", "null"],
                            "pattern": r"^([\u0000-\u0009\u000b\u000c\u000e-\u0021\u0023-\u007f]|tab|\\t)$" },
             "has_header": { "type": ["boolean", "null"] },
@@ -104,22 +112,45 @@ fn csv(path: Value) -> Value {
 }
 
 fn json(path: Value) -> Value {
-    config(path, json!({ "records": pointer(), "key": text(), "table": text() }))
+    config(path, &json!({ "records": pointer(), "key": text(), "table": text() }))
 }
 
 fn parquet(path: Value) -> Value {
-    config(path, json!({ "key": text(), "table": text() }))
+    config(path, &json!({ "key": text(), "table": text() }))
 }
 
 fn sqlite(path: Value) -> Value {
-    config(path, json!({ "tables": { "type": ["array", "null"], "items": { "type": "string" } } }))
+    config(path, &json!({ "tables": { "type": ["array", "null"], "items": { "type": "string" } } }))
 }
 
+/// A database server, by its parts.
 fn server() -> Value {
+    let mut server = login(&words(), &words(), &words());
+    server["required"] = json!(["host", "database", "username"]);
+    server
+}
+
+/// The same by an address that has them all.
+fn by_url() -> Value {
+    let address = format!(
+        r"^(postgresql|postgres|mysql|mariadb)://[A-Za-z0-9_]+(:[A-Za-z0-9_]+)?@{HOST}/[A-Za-z0-9_]+$"
+    );
+    required(login(&text(), &text(), &text()), "url", json!({ "type": "string", "pattern": address }))
+}
+
+fn login(host: &Value, database: &Value, username: &Value) -> Value {
     json!({
         "type": "object",
+        "required": [],
         "properties": {
+            "host": host,
             "port": { "type": ["integer", "string", "null"], "minimum": 1, "maximum": 65535, "pattern": PORT },
+            "database": database,
+            "username": username,
+            "password": text(),
+            "sslmode": { "enum": ["disable", "prefer", "require", "verify-ca", "verify-full", null] },
+            "schema": text(),
+            "tables": { "type": ["array", "null"], "items": { "type": "string" } },
         },
     })
 }
@@ -132,7 +163,7 @@ fn api() -> Value {
         "type": "object",
         "required": ["base_url"],
         "properties": {
-            "base_url": { "type": "string", "format": "uri", "pattern": format!("^https?://{HOST}(/[!$-;=@-Z_a-z~]*)?$") },
+            "base_url": { "type": "string", "pattern": format!("^https?://{HOST}(/[!$-;=@-Z_a-z~]*)?$") },
             "path": text(),
             "params": { "type": ["object", "null"], "additionalProperties": { "type": ["string", "number", "boolean"] } },
             "headers": {
@@ -159,7 +190,7 @@ fn api() -> Value {
     })
 }
 
-fn config(path: Value, options: Value) -> Value {
+fn config(path: Value, options: &Value) -> Value {
     let mut config = json!({ "type": "object", "properties": options });
     config["required"] = json!([]);
     required(config, "path", path)
