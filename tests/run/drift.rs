@@ -179,3 +179,39 @@ fn a_platform_that_cannot_be_reached_is_told_once_for_all_and_when_it_is_back() 
     assert_eq!(told.matches("cannot be reached").count(), 1, "{told}");
     assert!(!told.contains("(Connect)"), "{told}");
 }
+
+#[test]
+fn a_renewed_token_is_taken_up_and_a_refused_one_is_waited_for() {
+    let scene = Scene::new();
+    let token = |text: &str| scene.state.write("secrets/token", text);
+    token(&scene.platform.token());
+    let secrets = scene.state.join("secrets");
+    scene.state.write(
+        "daemon.toml",
+        &format!("[platform]\ntoken = {{ secret = \"file:token\" }}\n\n[secrets]\ndir = {secrets:?}\n"),
+    );
+    scene.declare("ws_one", &[A]);
+    let config = scene.state.join("daemon.toml");
+    let daemon = scene
+        .command(&["run", "--interval", "1h", "--config", config.to_str().unwrap()])
+        .env("PMTX_TOKEN", "not this one")
+        .spawn();
+    until("it is connected", || scene.holds("ws_one", &[A]));
+
+    token("the-second-token");
+    scene.platform.set_token("the-second-token");
+    scene.declare("ws_one", &[A, B]);
+    until("the renewed token is read", || scene.holds("ws_one", &[A, B]));
+    assert!(!daemon.stderr().contains("refuses the token"), "{}", daemon.stderr());
+
+    scene.platform.set_token("the-third-token");
+    scene.declare("ws_one", &[A]);
+    daemon.wait_for_line("the platform refuses the token");
+    assert!(scene.holds("ws_one", &[A, B]));
+    token("the-third-token");
+    daemon.signal("USR1");
+    daemon.wait_for_line("the platform accepts the token again");
+    until("it goes on", || scene.holds("ws_one", &[A]));
+    let told = format!("{}{}", daemon.stdout(), daemon.stderr());
+    assert!(!told.contains("the-second-token") && !told.contains("the-third-token"), "{told}");
+}
