@@ -25,6 +25,7 @@ pub mod schedule;
 pub mod apply;
 pub mod cli;
 pub mod daemon;
+pub mod notices;
 #[cfg(feature = "local-platform")]
 pub mod platform;
 pub mod reading;

@@ -37,7 +37,7 @@ pub struct Secrets {
     pub secrets_dir: Option<PathBuf>,
     /// `credential:NAME` lies below this directory (`$CREDENTIALS_DIRECTORY`).
     pub credentials_dir: Option<PathBuf>,
-    /// What holds the platform's token: files of the tree may not refer to it.
+    /// What holds the platform's token or an address of a webhook: files of the tree may not refer to it.
     pub forbidden: BTreeSet<SecretRef>,
     /// What may be used where; everything, where the list is empty.
     pub allow: Vec<Allow>,
@@ -82,7 +82,7 @@ impl Secrets {
     /// The value of one reference, or why there is none.
     fn look_up(&self, reference: &SecretRef) -> Result<Zeroizing<String>, String> {
         if self.forbidden.contains(reference) {
-            return Err(format!("{reference} holds the platform's token, which no source may be given"));
+            return Err(format!("{reference} is wellspring's own, and no source may be given it"));
         }
         match reference {
             SecretRef::Env(name) => self.variable(name),
@@ -122,7 +122,7 @@ impl Secrets {
         let dir = dir.ok_or_else(|| format!("{reference}: {unset}"))?;
         let path = files::locate(dir, name).map_err(|why| format!("{reference}: {why}"))?;
         if self.forbidden_files().any(|forbidden| forbidden == path) {
-            return Err(format!("{reference} holds the platform's token, which no source may be given"));
+            return Err(format!("{reference} is wellspring's own, and no source may be given it"));
         }
         files::read(&path).map_err(|why| format!("{reference}: {why}"))
     }

@@ -10,6 +10,7 @@ pub use host::{HostFile, Humane, Mode};
 pub use token::token;
 
 use crate::model::{PlatformUrl, SecretRef};
+use crate::notices::{Event, Webhook};
 use crate::plan::HostLimits;
 use crate::remote::{Backoff, BaseUrl, InvalidBaseUrl, Settings as RemoteSettings, Token};
 use crate::secrets::Secrets;
@@ -150,6 +151,7 @@ impl Settings {
     pub fn secrets(&self) -> Secrets {
         let mut forbidden = BTreeSet::from([SecretRef::Env("PMTX_TOKEN".to_owned())]);
         forbidden.extend(self.host.platform.token.as_ref().map(|token| token.reference().clone()));
+        forbidden.extend(self.host.notify.iter().map(|notify| notify.url.reference().clone()));
         Secrets {
             variables: Arc::clone(&self.environment),
             secrets_dir: self.host.secrets.dir.clone(),
@@ -157,6 +159,22 @@ impl Settings {
             forbidden,
             allow: self.host.secrets.allow.iter().map(Into::into).collect(),
         }
+    }
+
+    /// Who is told of state changes.
+    #[must_use]
+    pub fn webhooks(&self) -> Vec<Webhook> {
+        // The repository may not point at these addresses; the host file is where they belong.
+        let secrets = Arc::new(Secrets { forbidden: BTreeSet::new(), ..self.secrets() });
+        let all = self.host.notify.iter().map(|notify| {
+            let (secrets, reference) = (Arc::clone(&secrets), notify.url.reference().clone());
+            Webhook {
+                address: Arc::new(move || secrets.value(&reference)),
+                shape: notify.format,
+                events: notify.events.clone().unwrap_or_else(|| Event::ALL.to_vec()),
+            }
+        });
+        all.collect()
     }
 
     /// The host's limits.

@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 
 /// The rooms from the top of the house to the bottom. A room may use what stands below its floor;
 /// neighbours on one floor do not know each other.
-const FLOORS: [&[&str]; 13] = [
+const FLOORS: [&[&str]; 14] = [
     &["cli"],
     &["daemon"],
     &["reading", "sync"],
     &["reconcile"],
     &["apply"],
     &["settings"],
+    &["notices"],
     &["status"],
     &["remote", "secrets", "state", "telemetry", "tree", "watch"],
     &["render"],

@@ -337,6 +337,6 @@ fn mended(known: &mut Vec<Mended>, action: &Action, at: Timestamp) {
     if known.len() == MOST_MENDED {
         known.remove(0);
     }
-    let (source, reason) = (action.source.clone(), action.reason.clone());
-    known.push(Mended { source, action: action.step.word(), reason, at });
+    let (source, name, reason) = (action.source.clone(), action.name.clone(), action.reason.clone());
+    known.push(Mended { source, name, action: action.step.word(), reason, at });
 }

@@ -128,7 +128,7 @@ fn all_that_is_missing_is_named_at_once_and_no_value_is_told() {
 fn variables_are_refused_with_the_reason() {
     let secrets = secrets(None);
     assert_eq!(refusal(&secrets, env("LONG")), "LONG is longer than 64 KiB");
-    let token = "env:PMTX_TOKEN holds the platform's token, which no source may be given";
+    let token = "env:PMTX_TOKEN is wellspring's own, and no source may be given it";
     assert_eq!(refusal(&secrets, env("PMTX_TOKEN")), token);
     let template = Template(vec![Segment::Env("PMTX_TOKEN".into())]);
     assert_eq!(refusal(&secrets, Declared::Template(template)), token);
@@ -243,7 +243,7 @@ fn another_name_for_the_token_is_refused_too() {
     ] {
         assert_eq!(
             refusal(&secrets, Declared::Secret(reference.clone())),
-            format!("{reference} holds the platform's token, which no source may be given")
+            format!("{reference} is wellspring's own, and no source may be given it")
         );
     }
 }

@@ -3,6 +3,7 @@
 
 use super::SettingsError;
 use crate::model::{Limit, Prune, SecretRef};
+use crate::notices::{Event, Shape};
 use crate::plan::HostLimits;
 use crate::secrets::Allow;
 use globset::{Glob, GlobMatcher};
@@ -27,6 +28,8 @@ pub struct HostFile {
     pub state: HostState,
     /// `[http]`
     pub http: HostHttp,
+    /// `[[notify]]`
+    pub notify: Vec<HostNotify>,
 }
 
 /// `[daemon]`
@@ -130,6 +133,19 @@ pub struct HostHttp {
     pub listen: Option<SocketAddr>,
     /// Names under which a browser may ask for them, besides `localhost` and plain addresses.
     pub hosts: Vec<String>,
+}
+
+/// `[[notify]]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostNotify {
+    /// Where the webhook's address is kept: `{ secret = "env:SLACK_WEBHOOK" }`.
+    pub url: TokenReference,
+    /// `"json"` or `"slack"`
+    #[serde(default)]
+    pub format: Shape,
+    /// Of what it is told; of everything when it is not said.
+    pub events: Option<Vec<Event>>,
 }
 
 /// A duration such as `"30s"` or `"1h 30m"`.

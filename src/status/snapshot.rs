@@ -190,6 +190,8 @@ pub struct Withheld {
 pub struct Mended {
     /// The source's key.
     pub source: SourceKey,
+    /// Its name on the platform.
+    pub name: SourceName,
     /// What was done.
     pub action: &'static str,
     /// What had been found.

@@ -14,6 +14,7 @@ mod scene;
 mod site;
 mod tree;
 
+pub(crate) use background::Background;
 pub(crate) use command::{Finished, Running, Wellspring, until};
 pub(crate) use datagrams::Datagrams;
 pub(crate) use fault::{FaultProxy, Wire, nobody_listens};

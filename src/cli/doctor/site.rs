@@ -18,11 +18,8 @@ pub(super) fn watching(root: &Path) -> Finding {
     let limit = |path| std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<usize>().ok());
     let limits = match (limit(WATCHES), limit(INSTANCES)) {
         (Some(watches), Some(instances)) => {
-            format!(
-                " ({} and {} per user)",
-                words::count(watches, "watch"),
-                words::count(instances, "instance")
-            )
+            let (watches, instances) = (words::number(watches), words::number(instances));
+            format!(" (limits: {watches} watches and {instances} instances per user)")
         }
         _ => String::new(),
     };
@@ -72,8 +69,10 @@ pub(super) async fn state(settings: &Settings, at: &Platform) -> Finding {
         let todo = "stop the daemon, copy the directory, and move it away; nothing is removed without it";
         return Finding::bad("state", Exit::Failed, format!("{message}; damaged: {what}"), todo);
     }
-    let open = std::fs::metadata(dir).is_ok_and(|dir| dir.permissions().mode() & 0o077 != 0);
-    if open {
+    let is_open = |file: &str| {
+        std::fs::metadata(dir.join(file)).is_ok_and(|file| file.permissions().mode() & 0o077 != 0)
+    };
+    if is_open(".") && (is_open("state.db") || is_open("fingerprint.key")) {
         let todo = format!("chmod 700 {}", dir.display());
         return Finding::warning("state", format!("{message}, and others may look into it"), todo);
     }

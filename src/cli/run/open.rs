@@ -1,9 +1,11 @@
-//! What a daemon opens to those who look: its page, metrics and health over HTTP.
+//! What a daemon opens to those who look: its page, metrics and health over HTTP, and notices to webhooks.
 
 use super::super::args::RunArgs;
 use super::super::workplace::{self, Workplace};
 use super::super::{Exit, Failure};
 use crate::daemon::{Publisher, Voice};
+use crate::notices::{self, Webhook};
+use crate::render::words;
 use crate::status::metrics::Metrics;
 use crate::status::{About, Site, serve};
 use jiff::SignedDuration;
@@ -22,6 +24,7 @@ const GRACE: Duration = Duration::from_secs(2);
 pub(super) struct Open {
     stop: watch::Sender<bool>,
     serving: Option<JoinHandle<()>>,
+    telling: Option<JoinHandle<()>>,
 }
 
 /// Opens what the flags and the host file ask for. Where they ask for nothing, nothing is published.
@@ -33,30 +36,52 @@ pub(super) async fn open(
 ) -> Result<(Publisher, Open), Failure> {
     let (stop, stopping) = watch::channel(false);
     let http = &place.settings.host.http;
-    let Some(address) = args.listen.or(http.listen) else {
-        return Ok((Publisher::none(), Open { stop, serving: None }));
-    };
-    let listener = listen(address).await?;
+    let address = args.listen.or(http.listen);
+    let webhooks = webhooks(place)?;
+    if address.is_none() && webhooks.is_empty() {
+        return Ok((Publisher::none(), Open { stop, serving: None, telling: None }));
+    }
     let metrics = Arc::new(Metrics::default());
     let (publisher, published) = Publisher::new(about, Arc::clone(&metrics));
-    let counting = Arc::clone(&metrics);
-    place.reader.observe(Box::new(move |endpoint, status, took| {
-        counting.called(endpoint.as_str(), status, took);
-    }));
-    let site = Site {
-        published,
-        metrics,
-        state: place.state.clone(),
-        zone: TimeZone::system(),
-        hosts: http.hosts.clone(),
-        clock: workplace::clock(),
-    };
-    let at = listener.local_addr().unwrap_or(address);
-    voice.note(&format!("the status page is at http://{at}/"));
-    if !at.ip().is_loopback() {
-        voice.warn("the status page is open to other machines, without a password and unencrypted");
+    let mut open = Open { stop, serving: None, telling: None };
+    if let Some(address) = address {
+        let listener = listen(address).await?;
+        let counting = Arc::clone(&metrics);
+        place.reader.observe(Box::new(move |endpoint, status, took| {
+            counting.called(endpoint.as_str(), status, took);
+        }));
+        let site = Site {
+            published: published.clone(),
+            metrics: Arc::clone(&metrics),
+            state: place.state.clone(),
+            zone: TimeZone::system(),
+            hosts: http.hosts.clone(),
+            clock: workplace::clock(),
+        };
+        let at = listener.local_addr().unwrap_or(address);
+        voice.note(&format!("the status page is at http://{at}/"));
+        if !at.ip().is_loopback() {
+            voice.warn("the status page is open to other machines, without a password and unencrypted");
+        }
+        open.serving = Some(tokio::spawn(serve(listener, site, stopping)));
     }
-    Ok((publisher, Open { stop, serving: Some(tokio::spawn(serve(listener, site, stopping))) }))
+    if !webhooks.is_empty() {
+        voice.note(&format!("state changes are told to {}", words::count(webhooks.len(), "webhook")));
+        open.telling = Some(tokio::spawn(notices::tell(published, webhooks, metrics)));
+    }
+    Ok((publisher, open))
+}
+
+/// An address that is missing or unfit is told at the start, not when the first notice is lost.
+fn webhooks(place: &Workplace) -> Result<Vec<Webhook>, Failure> {
+    let webhooks = place.settings.webhooks();
+    for webhook in &webhooks {
+        webhook.check().map_err(|why| Failure {
+            exit: Exit::Invalid,
+            message: format!("[[notify]] in the host file: {why}"),
+        })?;
+    }
+    Ok(webhooks)
 }
 
 /// Who the daemon is.
@@ -81,11 +106,15 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
 }
 
 impl Open {
-    /// Lets answers under way end.
+    /// Lets answers under way end, and notices that wait.
     pub(super) async fn close(self) {
         self.stop.send_replace(true);
         if let Some(serving) = self.serving {
             let _ = tokio::time::timeout(GRACE, serving).await;
+        }
+        if let Some(telling) = self.telling {
+            // It ends by itself: the daemon publishes no more.
+            let _ = telling.await;
         }
     }
 }

@@ -1,0 +1,259 @@
+//! What changed from one snapshot to the next, as people want to be told of it: a state once when it
+//! comes, and once when it is over.
+
+use crate::model::{SourceName, Unit};
+use crate::status::{Config, Facts, LastSync, Snapshot, Workspace};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// So many sources are named in one notice; the others are counted.
+const MOST_NAMED: usize = 10;
+
+/// What a notice is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Event {
+    /// Files are rejected, the platform cannot be used, a pass stops, or something of a source fails.
+    Failed,
+    /// That is over.
+    Recovered,
+    /// A change would be made and is withheld.
+    Withheld,
+    /// Data is older than promised.
+    Stale,
+    /// What someone else had changed was put right.
+    DriftMended,
+}
+
+impl Event {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Failed, Self::Recovered, Self::Withheld, Self::Stale, Self::DriftMended];
+
+    /// As it is told.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Recovered => "recovered",
+            Self::Withheld => "withheld",
+            Self::Stale => "stale",
+            Self::DriftMended => "drift mended",
+        }
+    }
+}
+
+/// One state change, of one workspace or of the daemon as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Notice {
+    /// What happened.
+    pub event: Event,
+    /// When it was noticed.
+    pub at: Timestamp,
+    /// The workspace, as people call it; `None` when it is about all of them.
+    pub workspace: Option<String>,
+    /// The workspace and scope.
+    pub unit: Option<Unit>,
+    /// The sources, the first few.
+    pub sources: Vec<String>,
+    /// How many more there are.
+    pub more: usize,
+    /// What happened, in words. Holds no secret.
+    pub message: String,
+}
+
+/// What was told already.
+#[derive(Default)]
+pub(super) struct Told {
+    seen: Option<Arc<Snapshot>>,
+    files: bool,
+    platform: bool,
+    units: BTreeMap<Unit, Standing>,
+}
+
+/// What is the matter with one workspace, as told.
+#[derive(Default, PartialEq)]
+struct Standing {
+    stopped: bool,
+    failing: BTreeSet<SourceName>,
+    withheld: BTreeSet<(SourceName, &'static str)>,
+    stale: BTreeSet<SourceName>,
+    mended_until: Option<Timestamp>,
+}
+
+impl Told {
+    /// What is new in this snapshot.
+    pub(super) fn changes(&mut self, now: &Arc<Snapshot>) -> Vec<Notice> {
+        let mut notices = Vec::new();
+        self.files(now, &mut notices);
+        self.platform(now, &mut notices);
+        self.units.retain(|unit, _| now.workspace(unit).is_some());
+        for workspace in &now.workspaces {
+            let before = self.seen.as_ref().and_then(|seen| seen.workspace(workspace.unit()));
+            if before.is_some_and(|before| std::ptr::eq(before, workspace.as_ref())) {
+                continue;
+            }
+            let mut standing = self.units.remove(workspace.unit()).unwrap_or_default();
+            standing.turn(workspace, now.at, &mut notices);
+            if standing != Standing::default() {
+                self.units.insert(workspace.unit().clone(), standing);
+            }
+        }
+        self.seen = Some(Arc::clone(now));
+        notices
+    }
+
+    fn files(&mut self, now: &Snapshot, notices: &mut Vec<Notice>) {
+        let files = &now.files;
+        let why = match (&files.unreadable, files.rejected.first()) {
+            (Some(why), _) => Some(format!("the files cannot be read: {why}")),
+            (None, Some(first)) => {
+                let more = if files.errors > 1 {
+                    format!(" ({} errors in all)", files.errors)
+                } else {
+                    String::new()
+                };
+                Some(format!("files are rejected: {}:{}: {}{more}", first.file, first.line, first.message))
+            }
+            (None, None) if files.elsewhere => Some("wellspring.toml names another platform".to_owned()),
+            (None, None) => None,
+        };
+        one(&mut self.files, why, "the files are accepted again", now.at, notices);
+    }
+
+    fn platform(&mut self, now: &Snapshot, notices: &mut Vec<Notice>) {
+        let why = now.platform.as_ref().map(|trouble| trouble.message.clone());
+        one(&mut self.platform, why, "the platform answers again", now.at, notices);
+    }
+}
+
+/// A trouble of the daemon as a whole.
+fn one(told: &mut bool, why: Option<String>, over: &str, at: Timestamp, notices: &mut Vec<Notice>) {
+    let is = why.is_some();
+    if std::mem::replace(told, is) != is {
+        let (event, message) = match why {
+            Some(why) => (Event::Failed, why),
+            None => (Event::Recovered, over.to_owned()),
+        };
+        notices.push(Notice {
+            event,
+            at,
+            workspace: None,
+            unit: None,
+            sources: Vec::new(),
+            more: 0,
+            message,
+        });
+    }
+}
+
+impl Standing {
+    fn turn(&mut self, workspace: &Workspace, at: Timestamp, notices: &mut Vec<Notice>) {
+        let mut say = |event, sources: &[(&SourceName, String)], alone: Option<&str>| {
+            if let Some(notice) = notice(workspace, event, at, sources, alone) {
+                notices.push(notice);
+            }
+        };
+        // That the platform cannot be used is told once for all workspaces.
+        let error = workspace.error.as_ref().filter(|error| !matches!(error.kind, "unreachable" | "auth"));
+        match error {
+            Some(error) if !self.stopped => {
+                self.stopped = true;
+                say(Event::Failed, &[], Some(&error.message));
+            }
+            None if self.stopped && workspace.error.is_none() => {
+                self.stopped = false;
+                say(Event::Recovered, &[], Some("its passes go through again"));
+            }
+            _ => {}
+        }
+        let names = || workspace.desired.sources.iter().map(|source| &source.name).zip(&workspace.facts);
+        let failed: Vec<_> = names()
+            .filter(|(name, facts)| facts.is_failing() && !self.failing.contains(*name))
+            .map(|(name, facts)| (name, why(facts)))
+            .collect();
+        let recovered: Vec<_> = names()
+            .filter(|(name, facts)| self.failing.contains(*name) && is_well(facts))
+            .map(|(name, _)| (name, "it works again".to_owned()))
+            .collect();
+        say(Event::Failed, &failed, None);
+        say(Event::Recovered, &recovered, None);
+        self.failing.retain(|name| !recovered.iter().any(|(well, _)| *well == name));
+        self.failing.extend(failed.iter().map(|(name, _)| (*name).clone()));
+        self.failing.retain(|name| workspace.desired.source(name).is_some());
+
+        let held = || workspace.withheld.iter().map(|it| ((it.name.clone(), it.action), it));
+        let new: Vec<_> = held()
+            .filter(|(key, _)| !self.withheld.contains(key))
+            .map(|(_, it)| (&it.name, format!("{} withheld: {}", it.action, it.reason)))
+            .collect();
+        say(Event::Withheld, &new, None);
+        self.withheld = held().map(|(key, _)| key).collect();
+
+        let stale: Vec<_> = names()
+            .filter(|(name, facts)| facts.stale && !self.stale.contains(*name))
+            .map(|(name, facts)| (name, since(facts.last_success)))
+            .collect();
+        say(Event::Stale, &stale, None);
+        self.stale = names().filter(|(_, facts)| facts.stale).map(|(name, _)| name.clone()).collect();
+
+        let mended = workspace.mended.iter().filter(|it| self.mended_until.is_none_or(|until| it.at > until));
+        let mended: Vec<_> = mended.map(|it| (&it.name, format!("{}: {}", it.action, it.reason))).collect();
+        say(Event::DriftMended, &mended, None);
+        self.mended_until = workspace.mended.last().map(|it| it.at).or(self.mended_until);
+    }
+}
+
+fn why(facts: &Facts) -> String {
+    let config = facts.why.as_deref().filter(|_| facts.config == Config::Failing);
+    let sync = facts.last.as_ref().filter(|last| last.is_bad());
+    let sync = sync.map(|last| {
+        format!("sync {}: {}", last.outcome.as_str(), last.message.as_deref().unwrap_or("no reason is known"))
+    });
+    let test =
+        facts.test.as_ref().filter(|test| !test.up).map(|test| format!("connection down: {}", test.message));
+    config.map(ToOwned::to_owned).or(sync).or(test).unwrap_or_default()
+}
+
+/// What is under way, or was just edited, has yet to show how it stands.
+fn is_well(facts: &Facts) -> bool {
+    let settled = !matches!(facts.config, Config::Pending | Config::Unknown);
+    !facts.is_failing() && settled && facts.last.as_ref().is_none_or(LastSync::is_over)
+}
+
+fn since(last_success: Option<Timestamp>) -> String {
+    match last_success {
+        Some(at) => format!("its data is stale; the last good sync ended at {at:.0}"),
+        None => "its data is stale; it has never synced".to_owned(),
+    }
+}
+
+fn notice(
+    workspace: &Workspace,
+    event: Event,
+    at: Timestamp,
+    sources: &[(&SourceName, String)],
+    alone: Option<&str>,
+) -> Option<Notice> {
+    let label = workspace.desired.label();
+    let key = |name: &SourceName| {
+        workspace.desired.source(name).map_or_else(|| name.to_string(), |source| source.key.to_string())
+    };
+    let message = match (sources, alone) {
+        ([], None) => return None,
+        ([], Some(alone)) => format!("{label}: {alone}"),
+        ([(name, why)], _) => format!("{label}/{}: {why}", key(name)),
+        ([(name, why), ..], _) => format!("{} sources of {label}; {}: {why}", sources.len(), key(name)),
+    };
+    Some(Notice {
+        event,
+        at,
+        workspace: Some(label.to_owned()),
+        unit: Some(workspace.unit().clone()),
+        sources: sources.iter().take(MOST_NAMED).map(|(name, _)| key(name)).collect(),
+        more: sources.len().saturating_sub(MOST_NAMED),
+        message,
+    })
+}

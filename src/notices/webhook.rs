@@ -1,0 +1,170 @@
+//! One webhook: its address, what it is sent, and how often that is tried.
+
+use super::changes::{Event, Notice};
+use crate::status::metrics::Metrics;
+use backon::{ExponentialBuilder, Retryable as _};
+use reqwest::{Client, StatusCode, Url};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::Receiver;
+
+/// An attempt takes no longer.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Half a second, then twice as long each time: about a minute in all.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const TRIES: usize = 7;
+
+/// Looks the address up, each time anew. It is a secret: whoever has it may write there.
+pub type Address = Arc<dyn Fn() -> Result<SecretString, String> + Send + Sync>;
+
+/// Who is told.
+pub struct Webhook {
+    /// Where.
+    pub address: Address,
+    /// How.
+    pub shape: Shape,
+    /// Of what.
+    pub events: Vec<Event>,
+}
+
+/// What is sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Shape {
+    /// The notice as JSON.
+    #[default]
+    Json,
+    /// A message as Slack and those like it take it.
+    Slack,
+}
+
+/// Why a notice did not arrive. Never holds the address.
+struct Undelivered {
+    why: String,
+    again: bool,
+}
+
+impl Webhook {
+    /// Is the address one that may be used?
+    ///
+    /// # Errors
+    /// Says why not, without the address.
+    pub fn check(&self) -> Result<(), String> {
+        url(&(self.address)()?).map(drop)
+    }
+
+    /// Delivers what comes, one after the other.
+    pub(super) async fn deliver(self, mut waiting: Receiver<Arc<Notice>>, metrics: Arc<Metrics>) {
+        while let Some(notice) = waiting.recv().await {
+            let body = self.shape.body(&notice);
+            let retry = ExponentialBuilder::new().with_min_delay(FIRST_WAIT).with_max_times(TRIES - 1);
+            let sent = (|| self.send(&body)).retry(retry).when(|failure| failure.again).await;
+            match sent {
+                Ok(()) => metrics.notified("sent"),
+                Err(failure) => {
+                    metrics.notified("failed");
+                    tracing::warn!("a notice to a webhook was given up: {}", failure.why);
+                }
+            }
+        }
+    }
+
+    async fn send(&self, body: &Value) -> Result<(), Undelivered> {
+        let for_good = |why| Undelivered { why, again: false };
+        let url = (self.address)().and_then(|address| url(&address)).map_err(for_good)?;
+        let builder = Client::builder()
+            .user_agent(concat!("wellspring/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .timeout(TIMEOUT);
+        // To this machine there is no proxy, and no certificate that counts.
+        let builder = if url.scheme() == "http" { builder.no_proxy().tls_certs_only([]) } else { builder };
+        let client = builder.build().map_err(|error| for_good(error.without_url().to_string()))?;
+        let answer = client.post(url).json(body).send().await;
+        match answer.map(|answer| answer.status()) {
+            Ok(status) if status.is_success() => Ok(()),
+            Ok(status) => {
+                let again = status.is_server_error()
+                    || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
+                Err(Undelivered { why: format!("it answers HTTP {}", status.as_u16()), again })
+            }
+            Err(error) => Err(Undelivered { why: error.without_url().to_string(), again: true }),
+        }
+    }
+}
+
+impl Shape {
+    fn body(self, notice: &Notice) -> Value {
+        let text = format!("Wellspring, {}: {}", notice.event.words(), notice.message);
+        match self {
+            Self::Slack => json!({ "text": slack(&text) }),
+            Self::Json => json!({
+                "format_version": 1,
+                "event": notice.event,
+                "at": notice.at,
+                "workspace": notice.workspace,
+                "workspace_id": notice.unit.as_ref().map(|unit| &unit.workspace),
+                "scope": notice.unit.as_ref().map(|unit| &unit.scope),
+                "sources": notice.sources,
+                "more": notice.more,
+                "message": notice.message,
+                "text": text,
+            }),
+        }
+    }
+}
+
+/// Otherwise a name could mention people, or pass for a link.
+fn slack(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+fn url(address: &SecretString) -> Result<Url, String> {
+    let url = Url::parse(address.expose_secret().trim())
+        .map_err(|_| "the webhook's address is no URL".to_owned())?;
+    let host = url.host_str().unwrap_or_default();
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let local = host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    match url.scheme() {
+        "https" => Ok(url),
+        "http" if local => Ok(url),
+        _ => Err("a webhook's address begins with https://; http:// is for this machine only".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_http_is_for_this_machine_and_the_address_is_never_repeated() {
+        let check = |text: &str| url(&SecretString::from(text));
+        for good in [
+            "https://hooks.example.com/T0/s3cret",
+            "http://127.0.0.1:80/x",
+            "http://localhost/",
+            "http://[::1]:1/",
+        ] {
+            assert!(check(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "http://hooks.example.com/s3cret",
+            "ftp://127.0.0.1/s3cret",
+            "s3cret",
+            "",
+            "http://127.0.0.1.evil.example/s3cret",
+        ] {
+            assert!(!check(bad).unwrap_err().contains("s3cret"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_name_mentions_nobody_and_passes_for_no_link() {
+        assert_eq!(slack("<!channel> & <http://x|y>"), "&lt;!channel&gt; &amp; &lt;http://x|y&gt;");
+    }
+}
