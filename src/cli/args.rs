@@ -75,6 +75,7 @@ pub(super) enum Verb {
     /// Check all that a run needs, from the files to the platform, and say what to do
     Doctor(DoctorArgs),
     /// Run the local platform alone: the Data API over real connectors
+    #[cfg_attr(not(feature = "local-platform"), command(hide = true))]
     Serve(ServeArgs),
     /// Print what a shell needs to complete this command
     Completions {
