@@ -7,6 +7,7 @@ use crate::state::{Run, RunOutcome};
 use askama::Template;
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use std::borrow::Borrow;
 
 /// A page loads itself anew after so many seconds.
 const REFRESH: u32 = 15;
@@ -24,7 +25,7 @@ pub(super) const ICON: &str = include_str!("templates/icon.svg");
 
 /// What the templates call for links and short forms.
 mod to {
-    pub(super) use super::{short, source, workspace};
+    pub(super) use super::{number, short, source, workspace};
 }
 
 /// The first page.
@@ -212,6 +213,10 @@ fn source(unit: &Unit, name: &str) -> String {
 fn workspace(unit: &Unit) -> String {
     let (id, scope) = (unit.workspace.as_str(), unit.scope.as_str());
     format!("/workspaces/{}/{}", utf8_percent_encode(id, SEGMENT), utf8_percent_encode(scope, SEGMENT))
+}
+
+fn number(count: impl Borrow<usize>) -> String {
+    words::number(*count.borrow())
 }
 
 fn short(commit: &str) -> &str {
