@@ -109,3 +109,18 @@ fn the_platform_alone_prints_lines_that_a_shell_takes_as_they_are() {
     assert!(token.len() > 20 && token == kept.trim());
     assert!(!served.stdout().contains(token));
 }
+
+#[test]
+fn the_platform_alone_listens_for_others_only_when_told_that_it_has_no_tls() {
+    let place = super::support::Tree::new();
+    let served = super::support::Wellspring::new()
+        .args(["serve", "--listen", "0.0.0.0:0", "--state-dir", "state"])
+        .dir(place.path())
+        .run();
+    assert_eq!(served.code, Some(64), "{served:#?}");
+    assert!(
+        served.stderr.contains("has no TLS") && served.stderr.contains("--allow-plaintext"),
+        "{served:#?}"
+    );
+    assert!(!place.join("state").exists(), "nothing was begun");
+}
