@@ -141,6 +141,15 @@ pub struct UnitError {
     pub message: String,
 }
 
+/// A verdict of test-connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tested {
+    /// It works.
+    pub passed: bool,
+    /// The platform's message.
+    pub message: String,
+}
+
 /// One thing to do to one source.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Action {
@@ -160,6 +169,8 @@ pub struct Action {
     pub mends_drift: bool,
     /// The secrets it needs that do not resolve here; it cannot be carried out here then.
     pub lacks_secret: Option<String>,
+    /// What test-connection said of what is to be sent, where that was asked.
+    pub tested: Option<Tested>,
 }
 
 /// What an [`Action`] does.

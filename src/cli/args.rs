@@ -212,6 +212,9 @@ pub(super) struct PlanArgs {
     /// Exit with 2 when changes are pending
     #[arg(long)]
     pub(super) detailed_exitcode: bool,
+    /// Test the connections of what would be connected or replaced; nothing is changed by that
+    #[arg(long)]
+    pub(super) test: bool,
     /// Save the plan, so that `apply FILE` carries it out only if nothing has moved since
     #[arg(long, value_name = "FILE")]
     pub(super) out: Option<PathBuf>,

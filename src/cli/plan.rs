@@ -3,7 +3,7 @@
 use super::args::{Common, LimitArgs, PlanArgs};
 use super::select::Selector;
 use super::workplace::{Access, Workplace};
-use super::{Exit, Failure, answer, saved};
+use super::{Exit, Failure, answer, saved, test};
 use crate::plan::{Overrides, Plan};
 use crate::reconcile::guard;
 
@@ -18,6 +18,7 @@ pub(super) async fn run(common: &Common, args: &PlanArgs) -> Result<Exit, Failur
         selector.narrow(&mut planned.plan);
     }
     selector.must_match(planned.iter().map(|planned| &planned.plan))?;
+    let tests = if args.test { test::connections(&place, &mut planned).await } else { Exit::Done };
     let approved = guard(&planned, &planner.host);
     answer::plan(common, approved.plan(), None, &place.reading);
     if let Some(path) = &args.out {
@@ -28,8 +29,10 @@ pub(super) async fn run(common: &Common, args: &PlanArgs) -> Result<Exit, Failur
     }
     place.tell_undeclared().await?;
     let changes = approved.plan().units.iter().any(|unit| !unit.actions.is_empty());
-    let exit =
-        exit_of(approved.plan()).or(place.exit()).or(Exit::Changes.when(changes && args.detailed_exitcode));
+    let exit = exit_of(approved.plan())
+        .or(tests)
+        .or(place.exit())
+        .or(Exit::Changes.when(changes && args.detailed_exitcode));
     place.close().await;
     Ok(exit)
 }

@@ -6,6 +6,8 @@ use super::workplace::{Access, Workplace};
 use super::{Exit, Failure, answer};
 use crate::apply::chain;
 use crate::model::{DesiredSource, DesiredUnit};
+use crate::plan::{self, Step};
+use crate::reconcile::Planned;
 use crate::remote::{Reader, Verdict};
 use crate::render::escape;
 use crate::secrets::Secrets;
@@ -43,6 +45,34 @@ pub(super) async fn run(common: &Common, args: &TestArgs) -> Result<Exit, Failur
     let exit = tested.iter().fold(place.exit(), |exit, tested| exit.or(tested.exit));
     place.close().await;
     Ok(exit)
+}
+
+/// Asks, for everything that the plans would send, whether it works, and notes the verdict there.
+pub(super) async fn connections(place: &Workplace, planned: &mut [Planned]) -> Exit {
+    let secrets = Arc::new(place.settings.secrets());
+    let mut testing = JoinSet::new();
+    for (unit, planned) in planned.iter().enumerate() {
+        for (action, planned_action) in planned.plan.actions.iter().enumerate() {
+            let (Step::Connect { index } | Step::Replace { index, .. }) = planned_action.step else {
+                continue;
+            };
+            let desired = Arc::clone(&planned.plan.desired);
+            let (reader, secrets) = (place.reader.clone(), Arc::clone(&secrets));
+            testing.spawn(async move {
+                (unit, action, test(&reader, &secrets, &desired, &desired.sources[index]).await)
+            });
+        }
+    }
+    let mut exit = Exit::Done;
+    for (unit, action, tested) in testing.join_all().await {
+        exit = exit.or(tested.exit);
+        // Why one was skipped, a missing secret, stands in the plan already.
+        if tested.outcome != "skipped" {
+            let verdict = plan::Tested { passed: tested.outcome == "passed", message: tested.message };
+            planned[unit].plan.actions[action].tested = Some(verdict);
+        }
+    }
+    exit
 }
 
 async fn test(reader: &Reader, secrets: &Secrets, unit: &DesiredUnit, source: &DesiredSource) -> Tested {

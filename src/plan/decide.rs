@@ -246,6 +246,7 @@ impl<'a> Case<'a> {
             changes: Vec::new(),
             mends_drift: false,
             lacks_secret,
+            tested: None,
         }
     }
 

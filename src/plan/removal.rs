@@ -54,6 +54,7 @@ impl<'a> Removals<'a> {
             changes: Vec::new(),
             mends_drift: false,
             lacks_secret: None,
+            tested: None,
         };
         let removed = self.removed.get(&owned.key).copied();
         let moved =

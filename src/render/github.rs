@@ -4,7 +4,7 @@ use super::changes::{Shown, field_name, show};
 use super::rows::{detail, heading, verb};
 use super::{View, escape, words};
 use crate::model::Place;
-use crate::plan::{Action, ActionResult, Outcome, Step, UnitPlan};
+use crate::plan::{Action, ActionResult, Outcome, Step, Tested, UnitPlan};
 use std::fmt::Write;
 
 /// Annotations for a tree at the repository's root, with a newline at the end.
@@ -80,7 +80,12 @@ impl Annotations<'_> {
     fn action(&mut self, label: &str, unit: &UnitPlan, action: &Action, result: Option<&ActionResult>) {
         let what = format!("{} {label}/{}", verb(&action.step), action.source);
         let (level, title, message) = match result {
-            None => (Level::Notice, what, planned(unit, action)),
+            None => match &action.tested {
+                Some(Tested { passed: false, message }) => {
+                    (Level::Error, format!("{what}: the connection test failed"), message.clone())
+                }
+                _ => (Level::Notice, what, planned(unit, action)),
+            },
             Some(ActionResult::Failed(message)) => (Level::Error, format!("{what} failed"), message.clone()),
             Some(ActionResult::Skipped(because)) => {
                 (Level::Warning, format!("{what} was skipped"), because.clone())

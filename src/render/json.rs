@@ -97,8 +97,16 @@ struct ActionReport<'a> {
     schedule: Option<ScheduleReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     lacks_secret: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    test: Option<TestReport<'a>>,
     #[serde(flatten)]
     result: ResultReport<'a>,
+}
+
+#[derive(Serialize)]
+struct TestReport<'a> {
+    passed: bool,
+    message: &'a str,
 }
 
 #[derive(Serialize)]
@@ -228,6 +236,10 @@ fn actions<'a>(view: &View<'a>, unit: &'a UnitPlan, outcome: Option<&'a Outcome>
         },
         schedule: schedule(unit, action, view.now),
         lacks_secret: action.lacks_secret.as_deref(),
+        test: action
+            .tested
+            .as_ref()
+            .map(|tested| TestReport { passed: tested.passed, message: &tested.message }),
         result: outcome.map(|outcome| result(outcome.results.get(index))).unwrap_or_default(),
     });
     reports.collect()

@@ -9,8 +9,8 @@ use super::summary::unchanged;
 use super::{Here, escape, words};
 use crate::model::{Definition, DesiredSource, FieldPath, Leaf, Scope, SourceName};
 use crate::plan::{
-    Action, ActionResult, FieldChange, Outcome, Removal, Step, Suspended, Unchecked, UnitPlan, Unmanaged,
-    Withheld,
+    Action, ActionResult, FieldChange, Outcome, Removal, Step, Suspended, Tested, Unchecked, UnitPlan,
+    Unmanaged, Withheld,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -124,6 +124,9 @@ fn of_action(
             if let Some(why) = &action.lacks_secret {
                 row.note(format!("not checked: {why}"));
             }
+            if let Some(Tested { passed: false, message }) = &action.tested {
+                row.note(format!("connection test failed: {message}"));
+            }
         }
         Some(ActionResult::Done) => row.word = done(&action.step),
         Some(ActionResult::Failed(message)) => {
@@ -137,12 +140,21 @@ fn of_action(
         }
         Some(ActionResult::Open) => (row.tone, row.word) = (Tone::Dim, "open"),
     }
-    push_fields(&mut row, unit, action, here, verbose);
+    // What is put back has its schedule already.
+    let foretold = verbose || result.is_none() && !action.mends_drift;
+    push_fields(&mut row, unit, action, here, verbose, foretold);
     row
 }
 
 /// What changes, field by field.
-fn push_fields(row: &mut Row, unit: &UnitPlan, action: &Action, here: Here<'_>, verbose: bool) {
+fn push_fields(
+    row: &mut Row,
+    unit: &UnitPlan,
+    action: &Action,
+    here: Here<'_>,
+    verbose: bool,
+    foretold: bool,
+) {
     let marked = mixed_drift(&action.changes);
     row.below.extend(action.changes.iter().map(|change| field(change, marked)));
     match &action.step {
@@ -155,14 +167,17 @@ fn push_fields(row: &mut Row, unit: &UnitPlan, action: &Action, here: Here<'_>, 
                 row.below.extend(next(unit, *index, here));
             }
         }
-        Step::Connect { index } if verbose => {
-            if let Some(source) = unit.desired.sources.get(*index) {
+        Step::Connect { index } => {
+            let Some(source) = unit.desired.sources.get(*index) else { return };
+            if verbose {
                 row.below.extend(declared(&source.definition));
-                if let Some(spec) = &source.sync {
-                    let words = escape::terminal(&schedules::words(Some(spec)));
-                    row.below.push(Below::Field("sync".to_owned(), Shown::Line(words)));
+            }
+            if let Some(spec) = source.sync.as_ref().filter(|_| foretold) {
+                let mut words = schedules::words(Some(spec));
+                if let Some(moments) = schedules::next(unit.unit(), &source.name, spec, here) {
+                    words = format!("{words}; next {moments}");
                 }
-                row.below.extend(next(unit, *index, here));
+                row.below.push(Below::Field("sync".to_owned(), Shown::Line(escape::terminal(&words))));
             }
         }
         _ => {}

@@ -60,13 +60,14 @@ pub fn ago(then: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// A moment on the clock of `zone`: `Tue 24 Nov 02:15 CET`, with the year where it is not the one of `now`.
+/// A moment on the clock of `zone`: `Tue 24 Nov 02:15 CET`, with the year where it is not the one of
+/// `now`, and with the seconds where it is not on a minute.
 #[must_use]
 pub fn moment(at: Timestamp, zone: &TimeZone, now: Timestamp) -> String {
     let at = at.to_zoned_datetime(zone.clone());
-    let same_year = at.year() == now.to_zoned_datetime(zone.clone()).year();
-    let format = if same_year { "%a %-d %b %H:%M %Z" } else { "%a %-d %b %Y %H:%M %Z" };
-    at.strftime(format).to_string()
+    let year = if at.year() == now.to_zoned_datetime(zone.clone()).year() { "" } else { "%Y " };
+    let seconds = if at.second() == 0 { "" } else { ":%S" };
+    at.strftime(&format!("%a %-d %b {year}%H:%M{seconds} %Z")).to_string()
 }
 
 /// [`moment`], and, where the clocks of `zone` and `local` differ then, what the latter shows:

@@ -49,6 +49,25 @@ fn plan_writes_nothing_anywhere() {
 }
 
 #[test]
+fn plan_tests_what_it_would_send_when_asked_and_changes_nothing() {
+    let copy = Quickstart::copy();
+    copy.edit("workspaces/workshop.toml", "data/repairs.jsonl", "data/nowhere.jsonl");
+    assert_eq!(copy.wellspring(&["plan"]).code, Some(0));
+    let plan = copy.wellspring(&["plan", "--test"]);
+    assert_eq!(plan.code, Some(1), "{plan:#?}");
+    assert!(plan.stdout.contains("connection test failed: "), "{plan:#?}");
+    assert_eq!(plan.stdout.matches("connection test failed").count(), 1, "{plan:#?}");
+    let plan = answer(&copy.wellspring(&["plan", "--test", "--format", "json"]));
+    let passed = |workspace: usize, action: usize| {
+        plan["workspaces"][workspace]["actions"][action]["test"]["passed"].clone()
+    };
+    assert_eq!([passed(0, 0), passed(0, 1), passed(1, 0)], [json!(true), json!(true), json!(false)]);
+    copy.edit("workspaces/workshop.toml", "data/nowhere.jsonl", "data/repairs.jsonl");
+    assert_eq!(copy.wellspring(&["plan", "--test"]).code, Some(0));
+    assert!(!copy.tree.join(".wellspring").exists());
+}
+
+#[test]
 fn plan_on_the_local_platform_creates_no_file() {
     let copy = Quickstart::copy();
     let before = files_below(copy.tree.path());

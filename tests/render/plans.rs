@@ -120,6 +120,7 @@ pub(crate) fn action(step: Step, source: &str, reason: &str, line: u32) -> Actio
         changes: Vec::new(),
         mends_drift: false,
         lacks_secret: None,
+        tested: None,
     }
 }
 
