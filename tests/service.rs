@@ -9,6 +9,8 @@ mod support;
 
 #[path = "service/checkout.rs"]
 mod checkout;
+#[path = "service/cluster.rs"]
+mod cluster;
 #[path = "service/deb.rs"]
 mod deb;
 #[path = "service/journal.rs"]
