@@ -24,8 +24,7 @@ fn all<'a>(manifest: &'a str, key: &str) -> Vec<&'a str> {
 
 #[test]
 fn probes_and_scrapes_by_the_pods_address_are_answered() {
-    for (name, sources) in
-        [("config-map.yaml", "/etc/wellspring/sources"), ("git-sync.yaml", "/git/current")]
+    for (name, sources) in [("config-map.yaml", "/etc/wellspring/sources"), ("git-sync.yaml", "/git/current")]
     {
         let manifest = fs::read_to_string(packaged("kubernetes").join(name)).unwrap();
         let scene = Scene::new();
@@ -43,7 +42,9 @@ fn probes_and_scrapes_by_the_pods_address_are_answered() {
             .env("WELLSPRING_URL", scene.platform.url())
             .env("WELLSPRING_STATE_DIR", scene.state.path().join("state"))
             .spawn();
-        assert!(manifest.contains("args: [run, --config, /etc/wellspring/host/daemon.toml, --log-format, json]"));
+        assert!(
+            manifest.contains("args: [run, --config, /etc/wellspring/host/daemon.toml, --log-format, json]")
+        );
 
         let site = Site::of(&daemon);
         site.until_ready(200);

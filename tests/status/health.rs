@@ -36,6 +36,22 @@ fn it_is_ready_while_files_and_platform_are_and_not_before_the_first_good_pass()
 }
 
 #[test]
+fn one_source_that_cannot_be_connected_keeps_it_from_being_ready() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A, ("beta", "b.example.com")]);
+    scene.declare("ws_two", &[A]);
+    scene.platform.semantics(|semantics| semantics.refused.push("beta".to_owned()));
+    let daemon = scene.command(&["run", "--interval", "1s", "--listen=127.0.0.1:0"]).spawn();
+    let site = Site::of(&daemon);
+    until("the others are kept", || scene.holds("ws_one", &[A]) && scene.holds("ws_two", &[A]));
+    until("the passes ended", || site.get("/readyz").body == "ws_one: no good pass yet\n");
+    assert_eq!((site.get("/healthz").status, site.get("/readyz").status), (200, 503));
+    scene.platform.semantics(|semantics| semantics.refused.clear());
+    daemon.signal("USR1");
+    site.until_ready(200);
+}
+
+#[test]
 fn nothing_listens_unless_it_is_asked_for_and_a_taken_port_is_told() {
     let scene = Scene::new();
     scene.declare("ws_one", &[A]);
