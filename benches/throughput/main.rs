@@ -1,0 +1,214 @@
+//! How fast Wellspring is, beside two yardsticks, on a platform in memory.
+//!
+//! ```text
+//! cargo bench --bench throughput                      # everything: some minutes
+//! cargo bench --bench throughput -- 100x100           # one shape: workspaces × sources
+//! cargo bench --bench throughput -- 1000x100 --rounds 5 --latency 20
+//! cargo bench --bench throughput -- concurrency       # how many calls at once, on platforms of all kinds
+//! ```
+//!
+//! *raw* is a bare client with ready-made bodies and the same number of connections, *py* the Data
+//! API's own Python functions in a loop, one list and one connect for each workspace. What counts are the
+//! ratios within one run; each is one of medians.
+#![expect(clippy::unwrap_used, reason = "a bench that cannot run is to stop")]
+
+mod measure;
+mod platform;
+mod report;
+mod scene;
+mod workload;
+mod yardstick;
+
+use measure::{Used, median};
+use platform::{Manner, Platform};
+use report::{Line, Report};
+use scene::Scene;
+use std::time::Duration;
+use workload::Shape;
+use yardstick::{CONNECTIONS, Raw};
+
+/// *py* does one workspace after the other: more of them than this are not measured, but reckoned.
+const MOST_FOR_PY: usize = 100;
+
+struct Asked {
+    shapes: Vec<Shape>,
+    latencies: Vec<u64>,
+    rounds: usize,
+    renames: usize,
+    everything: bool,
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    match arguments.first().map(String::as_str) {
+        Some("measure") => return measure::be_measuring(&arguments[1..]),
+        Some("raw") => return yardstick::be_raw(&arguments[1..]),
+        _ => {}
+    }
+    let platform = Platform::start();
+    if arguments.iter().any(|argument| argument == "concurrency") {
+        return concurrency(&platform);
+    }
+    let asked = asked(&arguments);
+    for shape in &asked.shapes {
+        for latency in &asked.latencies {
+            let latency = Duration::from_millis(*latency);
+            platform.behave(Manner { latency, capacity: None });
+            converge(&platform, *shape, latency, &asked);
+        }
+    }
+    if asked.everything {
+        concurrency(&platform);
+    }
+}
+
+/// The number of calls under way finds its own level; beside it, fixed numbers of connections.
+fn concurrency(platform: &Platform) {
+    let shape = Shape { workspaces: 500, sources: 10 };
+    let scene = Scene::new(platform, shape);
+    println!("{shape}, cold: how many calls at once");
+    println!("{:34}{:>10}{:>14}{:>10}", "", "ms", "most at once", "refused");
+    for (latency, capacity) in [(0, None), (20, None), (200, None), (20, Some(10)), (20, Some(4))] {
+        platform.behave(Manner { latency: Duration::from_millis(latency), capacity });
+        let bears = capacity.map_or(String::new(), |most| format!(", works on {most} at once"));
+        println!("{latency} ms for each call{bears}");
+        let row = |what: &str, work: &dyn Fn() -> Used| {
+            scene.forget();
+            let took = work().wall.as_secs_f64() * 1e3;
+            let (most, refused) = (platform.most_at_once(), platform.calls().refused);
+            println!("    {what:30}{took:>10.0}{most:>14}{refused:>10}");
+        };
+        row("wellspring", &|| scene.apply());
+        for connections in [16, 64] {
+            let raw = || yardstick::raw(&platform.url, shape, Raw::ListAndConnect, connections);
+            row(&format!("raw, fixed at {connections}"), &raw);
+        }
+    }
+    platform.behave(Manner::default());
+}
+
+fn asked(arguments: &[String]) -> Asked {
+    let shape = |workspaces, sources| Shape { workspaces, sources };
+    let mut asked =
+        Asked { shapes: Vec::new(), latencies: Vec::new(), rounds: 3, renames: 100, everything: false };
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        let mut number = || arguments.next().unwrap().parse().unwrap();
+        match argument.as_str() {
+            "--rounds" => asked.rounds = number(),
+            "--renames" => asked.renames = number(),
+            "--latency" => asked.latencies.push(number() as u64),
+            text => {
+                let (workspaces, sources) = text.split_once('x').expect("WORKSPACESxSOURCES");
+                asked.shapes.push(shape(workspaces.parse().unwrap(), sources.parse().unwrap()));
+            }
+        }
+    }
+    if asked.shapes.is_empty() {
+        asked.everything = true;
+        asked.shapes = vec![shape(10, 10), shape(100, 100), shape(1_000, 100)];
+    }
+    if asked.latencies.is_empty() {
+        asked.latencies = vec![0, 20];
+    }
+    asked
+}
+
+fn converge(platform: &Platform, shape: Shape, latency: Duration, asked: &Asked) {
+    let scene = Scene::new(platform, shape);
+    let rounds = |work: &dyn Fn() -> Used| median((0..asked.rounds).map(|_| work()).collect());
+    let raw = |what| rounds(&|| yardstick::raw(&platform.url, shape, what, CONNECTIONS));
+    platform.clear();
+    let raw_both = rounds(&|| {
+        platform.clear();
+        yardstick::raw(&platform.url, shape, Raw::ListAndConnect, CONNECTIONS)
+    });
+    let raw_list = raw(Raw::List);
+    let few = Shape { workspaces: shape.workspaces.min(MOST_FOR_PY), ..shape };
+    let py = yardstick::py(&platform.url, few, scene.scratch()).map(|py| {
+        let times = shape.workspaces as f64 / few.workspaces as f64;
+        Used { wall: py.wall.mul_f64(times), cpu: py.cpu.mul_f64(times), peak: 0 }
+    });
+    let report = Report::new(shape, latency, asked.rounds, py);
+    report.yardstick("raw: list", raw_list);
+    report.yardstick("raw: list + connect", raw_both);
+    if let Some(py) = py {
+        report.yardstick("py: list + connect", py);
+    }
+    let workspaces = shape.workspaces as u64;
+    let batches = workspaces * shape.sources.div_ceil(100) as u64;
+
+    let cold = rounds(&|| {
+        scene.forget();
+        scene.apply()
+    });
+    assert_eq!(platform.rows(), shape.total());
+    let necessary = [2 * workspaces, batches, 0];
+    report.line(Line {
+        what: "cold converge",
+        used: cold,
+        raw: raw_both,
+        calls: platform.calls(),
+        necessary,
+    });
+
+    let nothing = rounds(&|| scene.apply());
+    let necessary = [workspaces, 0, 0];
+    report.line(Line {
+        what: "one-shot no-op",
+        used: nothing,
+        raw: raw_list,
+        calls: platform.calls(),
+        necessary,
+    });
+
+    let mut port = 6000;
+    let mut changes = Vec::new();
+    for _ in 0..asked.rounds {
+        port += 1;
+        let text = workload::text(0, 0..shape.sources, 5432).replacen("5432", &port.to_string(), 1);
+        std::fs::write(scene.root().join(workload::file(0)), text).unwrap();
+        changes.push(scene.apply());
+    }
+    let necessary = [workspaces + 1, 1, 0];
+    let (used, calls) = (median(changes), platform.calls());
+    report.line(Line { what: "one source changed", used, raw: raw_list, calls, necessary });
+
+    {
+        let daemon = scene.daemon();
+        let resting = measure::memory_of(&daemon.child, "VmRSS");
+        let recheck = rounds(&|| daemon.recheck());
+        let calls = platform.calls();
+        let necessary = [workspaces, 0, 0];
+        let line = Line { what: "warm re-check (daemon)", used: recheck, raw: raw_list, calls, necessary };
+        report.line(line);
+        let mut took: Vec<Duration> = (0..asked.renames)
+            .map(|n| daemon.rename(n * 7 % shape.workspaces, 7000 + u16::try_from(n).unwrap()))
+            .collect();
+        took.sort();
+        report.renames(&took, platform.calls());
+        let after = measure::memory_of(&daemon.child, "VmRSS");
+        report.memory(resting, after, measure::memory_of(&daemon.child, "VmHWM"));
+    }
+
+    let tenth = shape.sources.div_ceil(10);
+    let removed = rounds(&|| {
+        workload::write(&scene.root(), shape, &platform.url);
+        scene.apply();
+        for n in 0..shape.workspaces {
+            let text = workload::text(n, tenth..shape.sources, 5432);
+            std::fs::write(scene.root().join(workload::file(n)), text).unwrap();
+        }
+        scene.apply()
+    });
+    assert_eq!(platform.rows(), shape.workspaces * (shape.sources - tenth));
+    let necessary = [2 * workspaces, 0, workspaces * tenth.div_ceil(100) as u64];
+    report.line(Line {
+        what: "10 % removed",
+        used: removed,
+        raw: raw_both,
+        calls: platform.calls(),
+        necessary,
+    });
+    println!();
+}
