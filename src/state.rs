@@ -16,6 +16,7 @@ mod learned;
 mod lock;
 mod presence;
 mod quarantine;
+mod remembered;
 mod runs;
 mod schema;
 mod store;
@@ -26,6 +27,7 @@ pub use inventory::{Change, NewIntent};
 pub use journal::{JournalEntry, JournalFilter, JournalRow};
 pub use lock::{DaemonLock, LockError, WorkspaceLock};
 pub use quarantine::Quarantined;
+pub use remembered::Remembered;
 pub use runs::{Claim, Finished, HistoryFilter, LastRun, Retention, Run, RunOutcome, Spent, Trigger};
 
 use crate::model::FingerprintKey;

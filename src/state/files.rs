@@ -18,10 +18,10 @@ impl State {
         files: Vec<(String, Vec<Unit>)>,
     ) -> Result<(), StateError> {
         let root = root.to_owned();
-        self.write(move |transaction, platform| {
-            transaction.execute("DELETE FROM files WHERE platform = ?1 AND root = ?2", [platform, &root])?;
+        self.write(move |connection, platform| {
+            connection.execute("DELETE FROM files WHERE platform = ?1 AND root = ?2", [platform, &root])?;
             let mut statement =
-                transaction.prepare("INSERT OR REPLACE INTO files VALUES (?1, ?2, ?3, ?4)")?;
+                connection.prepare_cached("INSERT OR REPLACE INTO files VALUES (?1, ?2, ?3, ?4)")?;
             for (file, units) in &files {
                 statement.execute(params![platform, root, file, codec::encode(units, file)?])?;
             }
@@ -37,8 +37,8 @@ impl State {
     pub async fn files(&self, root: &str) -> Result<BTreeMap<String, Vec<Unit>>, StateError> {
         let root = root.to_owned();
         self.read(move |connection, platform| {
-            let mut statement =
-                connection.prepare("SELECT file, units FROM files WHERE platform = ?1 AND root = ?2")?;
+            let mut statement = connection
+                .prepare_cached("SELECT file, units FROM files WHERE platform = ?1 AND root = ?2")?;
             let mut rows = statement.query([platform, &root])?;
             let mut files = BTreeMap::new();
             while let Some(row) = rows.next()? {

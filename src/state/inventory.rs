@@ -10,8 +10,7 @@ use crate::model::{
     Declaration, Intent, IntentKind, Inventory, Owned, SourceId, SourceKey, SourceName, Unit,
 };
 use jiff::Timestamp;
-use rusqlite::{Connection, Transaction, params};
-use std::collections::BTreeMap;
+use rusqlite::{Connection, params};
 
 /// A write that is about to be sent.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,13 +55,8 @@ impl State {
     /// When the state cannot be read.
     pub async fn inventory(&self, unit: &Unit) -> Result<Inventory, StateError> {
         let unit = unit.clone();
-        self.read(move |connection, platform| {
-            Ok(Inventory {
-                owned: owned(connection, platform, &unit)?,
-                intents: intents(connection, platform, &unit)?,
-            })
-        })
-        .await
+        self.read_rows(move |connection, platform| rows(connection, platform, &unit), InventoryRows::read)
+            .await
     }
 
     /// Every unit with something in its inventory, sorted.
@@ -71,7 +65,7 @@ impl State {
     /// When the state cannot be read.
     pub async fn units(&self) -> Result<Vec<Unit>, StateError> {
         self.read(|connection, platform| {
-            let mut statement = connection.prepare(
+            let mut statement = connection.prepare_cached(
                 "SELECT workspace, scope FROM owned WHERE platform = ?1
                  UNION SELECT workspace, scope FROM intents WHERE platform = ?1 ORDER BY 1, 2",
             )?;
@@ -96,8 +90,8 @@ impl State {
         now: Timestamp,
     ) -> Result<Vec<i64>, StateError> {
         let unit = unit.clone();
-        self.write(move |transaction, platform| {
-            let mut statement = transaction.prepare(
+        self.write(move |connection, platform| {
+            let mut statement = connection.prepare_cached(
                 "INSERT INTO intents (platform, workspace, scope, name, key, kind, before, recorded_at, declared)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             )?;
@@ -127,31 +121,31 @@ impl State {
     /// When the state cannot be written, or an intent to close is not open.
     pub async fn commit(&self, unit: &Unit, changes: Vec<Change>) -> Result<(), StateError> {
         let unit = unit.clone();
-        self.write(move |transaction, platform| {
-            changes.iter().try_for_each(|change| make(transaction, platform, &unit, change))
+        self.write(move |connection, platform| {
+            changes.iter().try_for_each(|change| make(connection, platform, &unit, change))
         })
         .await
     }
 }
 
-fn make(transaction: &Transaction<'_>, platform: &str, unit: &Unit, change: &Change) -> Result<(), Fault> {
+fn make(connection: &Connection, platform: &str, unit: &Unit, change: &Change) -> Result<(), Fault> {
     let (workspace, scope) = (unit.workspace.as_str(), unit.scope.as_str());
     match change {
         Change::Own(name, owned) => {
             let json = codec::encode(owned.as_ref(), name)?;
-            transaction
+            connection
                 .prepare_cached("INSERT OR REPLACE INTO owned VALUES (?1, ?2, ?3, ?4, ?5)")?
                 .execute(params![platform, workspace, scope, name.as_str(), json])?;
         }
         Change::Disown(name) => {
-            transaction
+            connection
                 .prepare_cached(
                     "DELETE FROM owned WHERE platform = ?1 AND workspace = ?2 AND scope = ?3 AND name = ?4",
                 )?
                 .execute(params![platform, workspace, scope, name.as_str()])?;
         }
         Change::CloseIntent(number) => {
-            let closed = transaction
+            let closed = connection
                 .prepare_cached(
                     "DELETE FROM intents
                      WHERE number = ?1 AND platform = ?2 AND workspace = ?3 AND scope = ?4",
@@ -162,52 +156,78 @@ fn make(transaction: &Transaction<'_>, platform: &str, unit: &Unit, change: &Cha
             }
         }
         Change::Sent(number, at) => {
-            transaction
+            connection
                 .prepare_cached("UPDATE intents SET recorded_at = ?1 WHERE number = ?2")?
                 .execute(params![nanoseconds(*at), number])?;
         }
-        Change::Journal(entry) => journal::write(transaction, platform, unit, entry)?,
-        Change::Quarantine(name, held) => quarantine::put(transaction, platform, unit, name, held)?,
-        Change::Upserts(upserts) => learned::put(transaction, platform, *upserts)?,
-        Change::Release(name) => quarantine::release(transaction, platform, unit, name)?,
+        Change::Journal(entry) => journal::write(connection, platform, unit, entry)?,
+        Change::Quarantine(name, held) => quarantine::put(connection, platform, unit, name, held)?,
+        Change::Upserts(upserts) => learned::put(connection, platform, *upserts)?,
+        Change::Release(name) => quarantine::release(connection, platform, unit, name)?,
     }
     Ok(())
 }
 
-fn owned(connection: &Connection, platform: &str, unit: &Unit) -> Result<BTreeMap<SourceName, Owned>, Fault> {
-    let mut statement = connection
-        .prepare("SELECT name, owned FROM owned WHERE platform = ?1 AND workspace = ?2 AND scope = ?3")?;
-    let mut rows = statement.query([platform, unit.workspace.as_str(), unit.scope.as_str()])?;
-    let mut owned = BTreeMap::new();
-    while let Some(row) = rows.next()? {
-        let name = codec::name(row.get(0)?, "owned")?;
-        owned.insert(name, codec::decode(&row.get::<_, String>(1)?, "owned")?);
-    }
-    Ok(owned)
+/// The inventory of a unit, as it stands in the database.
+pub(super) struct InventoryRows {
+    /// Name and description.
+    owned: Vec<(String, String)>,
+    intents: Vec<IntentRow>,
 }
 
-fn intents(connection: &Connection, platform: &str, unit: &Unit) -> Result<BTreeMap<i64, Intent>, Fault> {
-    let mut statement = connection.prepare(
+struct IntentRow {
+    number: i64,
+    name: String,
+    key: String,
+    kind: String,
+    before: String,
+    recorded_at: i64,
+    declared: Option<String>,
+}
+
+pub(super) fn rows(connection: &Connection, platform: &str, unit: &Unit) -> Result<InventoryRows, Fault> {
+    let of = [platform, unit.workspace.as_str(), unit.scope.as_str()];
+    let mut statement = connection.prepare_cached(
+        "SELECT name, owned FROM owned WHERE platform = ?1 AND workspace = ?2 AND scope = ?3",
+    )?;
+    let owned = statement.query_map(of, |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+    let mut statement = connection.prepare_cached(
         "SELECT number, name, key, kind, before, recorded_at, declared FROM intents
          WHERE platform = ?1 AND workspace = ?2 AND scope = ?3 ORDER BY number",
     )?;
-    let mut rows = statement.query([platform, unit.workspace.as_str(), unit.scope.as_str()])?;
-    let mut intents = BTreeMap::new();
-    while let Some(row) = rows.next()? {
-        let number = row.get(0)?;
-        let intent = Intent {
-            number,
-            name: codec::name(row.get(1)?, "intents")?,
-            key: codec::name(row.get(2)?, "intents")?,
-            kind: codec::decode(&row.get::<_, String>(3)?, "intents")?,
-            before: codec::decode(&row.get::<_, String>(4)?, "intents")?,
-            recorded_at: instant(row.get(5)?),
-            declared: match row.get::<_, Option<String>>(6)? {
-                Some(declared) => codec::decode(&declared, "intents")?,
-                None => None,
-            },
-        };
-        intents.insert(number, intent);
+    let intents = statement.query_map(of, |row| {
+        Ok(IntentRow {
+            number: row.get(0)?,
+            name: row.get(1)?,
+            key: row.get(2)?,
+            kind: row.get(3)?,
+            before: row.get(4)?,
+            recorded_at: row.get(5)?,
+            declared: row.get(6)?,
+        })
+    })?;
+    Ok(InventoryRows { owned, intents: intents.collect::<Result<_, _>>()? })
+}
+
+impl InventoryRows {
+    pub(super) fn read(self) -> Result<Inventory, Fault> {
+        let mut inventory = Inventory::default();
+        for (name, owned) in self.owned {
+            inventory.owned.insert(codec::name(name, "owned")?, codec::decode(&owned, "owned")?);
+        }
+        for row in self.intents {
+            let declared = row.declared.map(|declared| codec::decode(&declared, "intents")).transpose()?;
+            let intent = Intent {
+                number: row.number,
+                name: codec::name(row.name, "intents")?,
+                key: codec::name(row.key, "intents")?,
+                kind: codec::decode(&row.kind, "intents")?,
+                before: codec::decode(&row.before, "intents")?,
+                recorded_at: instant(row.recorded_at),
+                declared: declared.flatten(),
+            };
+            inventory.intents.insert(row.number, intent);
+        }
+        Ok(inventory)
     }
-    Ok(intents)
 }

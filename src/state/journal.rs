@@ -5,7 +5,7 @@ use super::error::Fault;
 use super::{State, StateError};
 use crate::model::{SourceId, SourceKey, SourceName, Unit};
 use jiff::Timestamp;
-use rusqlite::{Row, Transaction, params};
+use rusqlite::{Connection, Row, params};
 use serde::Serialize;
 
 /// One thing that was done, or failed. Its texts hold no secret.
@@ -73,7 +73,7 @@ impl State {
     /// When the state cannot be read.
     pub async fn journal(&self, filter: JournalFilter) -> Result<Vec<JournalRow>, StateError> {
         self.read(move |connection, platform| {
-            let mut statement = connection.prepare(
+            let mut statement = connection.prepare_cached(
                 "SELECT number, workspace, scope, at, pass, source, key, action, source_id, reason, file,
                         line, outcome, message, removal, mends_drift, commit_id
                  FROM journal
@@ -104,16 +104,7 @@ impl State {
     /// When the state cannot be read.
     pub async fn removals_since(&self, unit: &Unit, since: Timestamp) -> Result<usize, StateError> {
         let unit = unit.clone();
-        self.read(move |connection, platform| {
-            let removals: i64 = connection.query_row(
-                "SELECT count(*) FROM journal WHERE platform = ?1 AND workspace = ?2 AND scope = ?3
-                 AND at >= ?4 AND removal AND outcome = 'done'",
-                params![platform, unit.workspace.as_str(), unit.scope.as_str(), nanoseconds(since)],
-                |row| row.get(0),
-            )?;
-            Ok(usize::try_from(removals).unwrap_or(usize::MAX))
-        })
-        .await
+        self.read(move |connection, platform| removals(connection, platform, &unit, since)).await
     }
 
     /// What was done in `unit` since then to put back what someone else had changed: source, action
@@ -127,35 +118,52 @@ impl State {
         since: Timestamp,
     ) -> Result<Vec<(SourceName, String, Timestamp)>, StateError> {
         let unit = unit.clone();
-        self.read(move |connection, platform| {
-            let mut statement = connection.prepare(
-                "SELECT source, action, at FROM journal WHERE platform = ?1 AND workspace = ?2 AND scope = ?3
-                 AND at >= ?4 AND mends_drift AND outcome = 'done' ORDER BY number",
-            )?;
-            let mut rows = statement.query(params![
-                platform,
-                unit.workspace.as_str(),
-                unit.scope.as_str(),
-                nanoseconds(since)
-            ])?;
-            let mut undone = Vec::new();
-            while let Some(row) = rows.next()? {
-                undone.push((codec::name(row.get(0)?, "journal")?, row.get(1)?, instant(row.get(2)?)));
-            }
-            Ok(undone)
-        })
-        .await
+        self.read(move |connection, platform| undone(connection, platform, &unit, since)).await
     }
+}
+
+pub(super) fn removals(
+    connection: &Connection,
+    platform: &str,
+    unit: &Unit,
+    since: Timestamp,
+) -> Result<usize, Fault> {
+    let mut statement = connection.prepare_cached(
+        "SELECT count(*) FROM journal WHERE platform = ?1 AND workspace = ?2 AND scope = ?3
+         AND at >= ?4 AND removal AND outcome = 'done'",
+    )?;
+    let of = params![platform, unit.workspace.as_str(), unit.scope.as_str(), nanoseconds(since)];
+    let removals: i64 = statement.query_row(of, |row| row.get(0))?;
+    Ok(usize::try_from(removals).unwrap_or(usize::MAX))
+}
+
+pub(super) fn undone(
+    connection: &Connection,
+    platform: &str,
+    unit: &Unit,
+    since: Timestamp,
+) -> Result<Vec<(SourceName, String, Timestamp)>, Fault> {
+    let mut statement = connection.prepare_cached(
+        "SELECT source, action, at FROM journal WHERE platform = ?1 AND workspace = ?2 AND scope = ?3
+         AND at >= ?4 AND mends_drift AND outcome = 'done' ORDER BY number",
+    )?;
+    let of = params![platform, unit.workspace.as_str(), unit.scope.as_str(), nanoseconds(since)];
+    let mut rows = statement.query(of)?;
+    let mut undone = Vec::new();
+    while let Some(row) = rows.next()? {
+        undone.push((codec::name(row.get(0)?, "journal")?, row.get(1)?, instant(row.get(2)?)));
+    }
+    Ok(undone)
 }
 
 /// Adds `entry` to the journal of `unit`.
 pub(super) fn write(
-    transaction: &Transaction<'_>,
+    connection: &Connection,
     platform: &str,
     unit: &Unit,
     entry: &JournalEntry,
 ) -> Result<(), Fault> {
-    let mut statement = transaction.prepare_cached(
+    let mut statement = connection.prepare_cached(
         "INSERT INTO journal (platform, workspace, scope, at, pass, source, key, action, source_id, reason,
                               file, line, outcome, message, removal, mends_drift, commit_id)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",

@@ -2,7 +2,7 @@
 
 use super::error::Fault;
 use super::{State, StateError};
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 impl State {
     /// Did connect on a taken name update the source in place, the last time that could be seen?
@@ -10,18 +10,17 @@ impl State {
     /// # Errors
     /// When the state cannot be read.
     pub async fn upserts(&self) -> Result<bool, StateError> {
-        self.read(|connection, platform| {
-            let upserts = connection
-                .query_row("SELECT upserts FROM learned WHERE platform = ?1", [platform], |row| row.get(0))
-                .optional()?;
-            Ok(upserts.unwrap_or(false))
-        })
-        .await
+        self.read(upserts).await
     }
 }
 
+pub(super) fn upserts(connection: &Connection, platform: &str) -> Result<bool, Fault> {
+    let mut statement = connection.prepare_cached("SELECT upserts FROM learned WHERE platform = ?1")?;
+    Ok(statement.query_row([platform], |row| row.get(0)).optional()?.unwrap_or(false))
+}
+
 /// Remembers how the platform took a connect on a taken name.
-pub(super) fn put(transaction: &Transaction<'_>, platform: &str, upserts: bool) -> Result<(), Fault> {
-    transaction.execute("INSERT OR REPLACE INTO learned VALUES (?1, ?2)", params![platform, upserts])?;
+pub(super) fn put(connection: &Connection, platform: &str, upserts: bool) -> Result<(), Fault> {
+    connection.execute("INSERT OR REPLACE INTO learned VALUES (?1, ?2)", params![platform, upserts])?;
     Ok(())
 }

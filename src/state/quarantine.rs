@@ -5,7 +5,7 @@ use super::error::Fault;
 use super::{State, StateError};
 use crate::model::{SourceName, Unit};
 use jiff::Timestamp;
-use rusqlite::{Transaction, params};
+use rusqlite::{Connection, params};
 use std::collections::BTreeMap;
 
 /// Why and since when a source is left alone.
@@ -26,33 +26,37 @@ impl State {
     /// When the state cannot be read.
     pub async fn quarantined(&self, unit: &Unit) -> Result<BTreeMap<SourceName, Quarantined>, StateError> {
         let unit = unit.clone();
-        self.read(move |connection, platform| {
-            let mut statement = connection.prepare(
-                "SELECT name, since, reason, mark FROM quarantined
-                 WHERE platform = ?1 AND workspace = ?2 AND scope = ?3",
-            )?;
-            let mut rows = statement.query([platform, unit.workspace.as_str(), unit.scope.as_str()])?;
-            let mut quarantined = BTreeMap::new();
-            while let Some(row) = rows.next()? {
-                let held =
-                    Quarantined { since: instant(row.get(1)?), reason: row.get(2)?, mark: row.get(3)? };
-                quarantined.insert(codec::name(row.get(0)?, "quarantined")?, held);
-            }
-            Ok(quarantined)
-        })
-        .await
+        self.read(move |connection, platform| held(connection, platform, &unit)).await
     }
+}
+
+pub(super) fn held(
+    connection: &Connection,
+    platform: &str,
+    unit: &Unit,
+) -> Result<BTreeMap<SourceName, Quarantined>, Fault> {
+    let mut statement = connection.prepare_cached(
+        "SELECT name, since, reason, mark FROM quarantined
+         WHERE platform = ?1 AND workspace = ?2 AND scope = ?3",
+    )?;
+    let mut rows = statement.query([platform, unit.workspace.as_str(), unit.scope.as_str()])?;
+    let mut quarantined = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let held = Quarantined { since: instant(row.get(1)?), reason: row.get(2)?, mark: row.get(3)? };
+        quarantined.insert(codec::name(row.get(0)?, "quarantined")?, held);
+    }
+    Ok(quarantined)
 }
 
 /// Puts `name` into quarantine, or renews it.
 pub(super) fn put(
-    transaction: &Transaction<'_>,
+    connection: &Connection,
     platform: &str,
     unit: &Unit,
     name: &SourceName,
     held: &Quarantined,
 ) -> Result<(), Fault> {
-    transaction.execute(
+    connection.execute(
         "INSERT OR REPLACE INTO quarantined VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         params![
             platform,
@@ -69,12 +73,12 @@ pub(super) fn put(
 
 /// Lets `name` go.
 pub(super) fn release(
-    transaction: &Transaction<'_>,
+    connection: &Connection,
     platform: &str,
     unit: &Unit,
     name: &SourceName,
 ) -> Result<(), Fault> {
-    transaction.execute(
+    connection.execute(
         "DELETE FROM quarantined WHERE platform = ?1 AND workspace = ?2 AND scope = ?3 AND name = ?4",
         [platform, unit.workspace.as_str(), unit.scope.as_str(), name.as_str()],
     )?;

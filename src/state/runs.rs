@@ -168,8 +168,8 @@ impl State {
     ) -> Result<Vec<Option<i64>>, StateError> {
         let unit = unit.clone();
         let process = self.presence.as_ref().map(|presence| presence.token().to_owned());
-        self.write(move |transaction, platform| {
-            let mut statement = transaction.prepare(
+        self.write(move |connection, platform| {
+            let mut statement = connection.prepare_cached(
                 "INSERT INTO runs (platform, workspace, scope, name, trigger, firing, started_at, process,
                                    outcome)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'running') ON CONFLICT DO NOTHING",
@@ -186,7 +186,7 @@ impl State {
                     nanoseconds(now),
                     process,
                 ])?;
-                numbers.push((claimed == 1).then(|| transaction.last_insert_rowid()));
+                numbers.push((claimed == 1).then(|| connection.last_insert_rowid()));
             }
             Ok(numbers)
         })
@@ -198,8 +198,8 @@ impl State {
     /// # Errors
     /// When the state cannot be written; then none is recorded.
     pub async fn finish(&self, runs: Vec<Finished>) -> Result<(), StateError> {
-        self.write(move |transaction, platform| {
-            let mut statement = transaction.prepare(
+        self.write(move |connection, platform| {
+            let mut statement = connection.prepare_cached(
                 "UPDATE runs SET outcome = ?3, finished_at = ?4, records = ?5, message = ?6
                  WHERE run = ?1 AND platform = ?2 AND outcome = 'running'",
             )?;
@@ -224,8 +224,8 @@ impl State {
     /// When the state cannot be written; then none is recorded.
     pub async fn spend(&self, unit: &Unit, spent: Vec<Spent>, now: Timestamp) -> Result<(), StateError> {
         let unit = unit.clone();
-        self.write(move |transaction, platform| {
-            let mut statement = transaction.prepare(
+        self.write(move |connection, platform| {
+            let mut statement = connection.prepare_cached(
                 "INSERT INTO runs (platform, workspace, scope, name, trigger, firing, started_at, finished_at,
                                    process, outcome, message)
                  VALUES (?1, ?2, ?3, ?4, 'schedule', ?5, ?6, ?6, '', ?7, ?8) ON CONFLICT DO NOTHING",
@@ -255,7 +255,7 @@ impl State {
         let (unit, dir) = (unit.clone(), self.dir.clone());
         self.read(move |connection, platform| {
             let mut roll = Roll::new(&dir);
-            let mut statement = connection.prepare(
+            let mut statement = connection.prepare_cached(
                 "SELECT name, summary.firing, started_at, finished_at, outcome, last_success, records, process
                  FROM runs JOIN (
                      SELECT coalesce(max(run) FILTER (WHERE outcome NOT IN ('skipped', 'rewound')),
@@ -295,7 +295,7 @@ impl State {
         let dir = self.dir.clone();
         self.read(move |connection, platform| {
             let mut roll = Roll::new(&dir);
-            let mut statement = connection.prepare(
+            let mut statement = connection.prepare_cached(
                 "SELECT run, workspace, scope, name, trigger, firing, started_at, finished_at, records,
                         outcome, message, process
                  FROM runs
@@ -330,8 +330,8 @@ impl State {
             .max(SignedDuration::from_hours(24));
         let before = now.saturating_sub(age).unwrap_or(Timestamp::MIN);
         let yesterday = now.saturating_sub(SignedDuration::from_hours(24)).unwrap_or(Timestamp::MIN);
-        self.write(move |transaction, platform| {
-            transaction.execute(
+        self.write(move |connection, platform| {
+            connection.execute(
                 "DELETE FROM runs WHERE run IN (
                      SELECT run FROM (
                          SELECT run, outcome,
@@ -346,11 +346,11 @@ impl State {
                  )",
                 params![platform, keep.runs_per_source.max(1)],
             )?;
-            transaction.execute(
+            connection.execute(
                 "DELETE FROM journal WHERE platform = ?1 AND at < ?2",
                 params![platform, nanoseconds(before)],
             )?;
-            transaction.execute(
+            connection.execute(
                 "DELETE FROM journal WHERE platform = ?1 AND at < ?2
                      AND number <= (SELECT max(number) FROM journal) - ?3",
                 params![platform, nanoseconds(yesterday), keep.journal_rows],
@@ -365,7 +365,7 @@ impl State {
 /// When they ended is not known.
 pub(super) fn sweep(connection: &Connection, dir: &Path) -> Result<(), Fault> {
     let processes = connection
-        .prepare("SELECT DISTINCT process FROM runs WHERE outcome = 'running'")?
+        .prepare_cached("SELECT DISTINCT process FROM runs WHERE outcome = 'running'")?
         .query_map([], |row| row.get::<_, String>(0))?
         .collect::<Result<Vec<_>, _>>()?;
     let mut roll = Roll::new(dir);

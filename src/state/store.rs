@@ -8,6 +8,7 @@ use std::fs::{self, DirBuilder, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -20,11 +21,31 @@ const BUSY: Duration = Duration::from_secs(10);
 /// How often a read without locks is tried before it takes the way with locks.
 const GLANCES: usize = 3;
 
-type Work = Box<dyn FnOnce(&mut Access) + Send>;
+/// More than there are.
+const STATEMENTS: usize = 64;
+
+/// So many writes share one transaction at most.
+const GROUP: usize = 256;
+
+/// What the thread is sent.
+enum Order {
+    Read(Box<dyn FnOnce(&mut Access) + Send>),
+    Write(Box<dyn Write>),
+}
+
+/// A write that waits for its turn, and whoever waits for it.
+trait Write: Send {
+    /// Does it as a part of the transaction: wholly, or not at all.
+    fn run(&mut self, transaction: &mut Transaction<'_>);
+    /// Tells how it ended, once the transaction is over.
+    fn finish(self: Box<Self>, committed: Result<(), &rusqlite::Error>);
+    /// Tells that nothing can be written here.
+    fn refuse(self: Box<Self>, error: StateError);
+}
 
 /// The handle on the thread. Dropping it finishes the work at hand and closes the database.
 pub(super) struct Store {
-    work: Option<Sender<Work>>,
+    work: Option<Sender<Order>>,
     thread: Option<JoinHandle<()>>,
     path: PathBuf,
 }
@@ -74,10 +95,10 @@ impl Store {
     }
 
     fn start(mut access: Access, path: PathBuf) -> Result<Self, StateError> {
-        let (work, orders): (Sender<Work>, Receiver<Work>) = channel();
+        let (work, orders): (Sender<Order>, Receiver<Order>) = channel();
         let thread = std::thread::Builder::new()
             .name("state".to_owned())
-            .spawn(move || orders.into_iter().for_each(|order| order(&mut access)))
+            .spawn(move || serve(&orders, &mut access))
             .map_err(|source| StateError::File {
                 doing: "start the thread for",
                 path: path.clone(),
@@ -86,21 +107,113 @@ impl Store {
         Ok(Self { work: Some(work), thread: Some(thread), path })
     }
 
-    /// Has the thread do `work`, which goes on even when the answer is no longer awaited.
-    async fn run<T: Send + 'static>(
+    /// Has the thread do it, also when the answer is no longer awaited.
+    async fn run<T>(
         &self,
-        work: impl FnOnce(&mut Access) -> Result<T, Fault> + Send + 'static,
+        order: Order,
+        answered: oneshot::Receiver<Result<T, Fault>>,
     ) -> Result<T, StateError> {
-        let (answer, answered) = oneshot::channel();
-        let order: Work = Box::new(move |access| {
-            // Nobody may be waiting any more; the work is done all the same.
-            let _ = answer.send(work(access));
-        });
         let sent = self.work.as_ref().is_some_and(|thread| thread.send(order).is_ok());
         if !sent {
             return Err(StateError::Stopped);
         }
         answered.await.map_err(|_| StateError::Stopped)?.map_err(|fault| fault.at(self.path.clone()))
+    }
+}
+
+/// Does everything that waits: the writes together, as one that reaches the disk once, then the reads.
+/// All of it waits at the same time, so no order among it was promised.
+fn serve(orders: &Receiver<Order>, access: &mut Access) {
+    while let Ok(first) = orders.recv() {
+        let mut writes = Vec::new();
+        let mut reads = Vec::new();
+        for order in std::iter::once(first).chain(orders.try_iter().take(GROUP)) {
+            match order {
+                Order::Write(write) => writes.push(write),
+                Order::Read(read) => reads.push(read),
+            }
+        }
+        if !writes.is_empty() {
+            write_all(access, writes);
+        }
+        reads.into_iter().for_each(|read| read(access));
+    }
+}
+
+fn write_all(access: &mut Access, mut writes: Vec<Box<dyn Write>>) {
+    let connection = match access {
+        Access::Writer(connection) => connection,
+        Access::Reader(path) => {
+            let path = path.parent().unwrap_or(path).to_path_buf();
+            let refuse = |write: Box<dyn Write>| write.refuse(StateError::ReadOnly { path: path.clone() });
+            return writes.into_iter().for_each(refuse);
+        }
+    };
+    let committed = commit(connection, &mut writes);
+    writes.into_iter().for_each(|write| write.finish(committed.as_ref().copied()));
+}
+
+/// Holds the write lock from the start.
+fn commit(connection: &mut Connection, writes: &mut [Box<dyn Write>]) -> Result<(), rusqlite::Error> {
+    let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for write in writes {
+        write.run(&mut transaction);
+        // Some faults (a full disk) take the whole transaction back. The commit then fails, for all.
+        if transaction.is_autocommit() {
+            break;
+        }
+    }
+    transaction.commit()
+}
+
+/// A [`Write`] and its answer.
+struct Pending<W, T> {
+    work: Option<W>,
+    platform: Arc<str>,
+    done: Option<Result<T, Fault>>,
+    answer: oneshot::Sender<Result<T, Fault>>,
+}
+
+impl<W, T> Write for Pending<W, T>
+where
+    T: Send,
+    W: FnOnce(&Connection, &str) -> Result<T, Fault> + Send,
+{
+    fn run(&mut self, transaction: &mut Transaction<'_>) {
+        self.done = self.work.take().map(|work| {
+            let savepoint = transaction.savepoint()?;
+            let value = work(&savepoint, &self.platform)?;
+            savepoint.commit()?;
+            Ok(value)
+        });
+    }
+
+    fn finish(self: Box<Self>, committed: Result<(), &rusqlite::Error>) {
+        let result = match (self.done, committed) {
+            (Some(Err(fault)), _) => Err(fault),
+            (Some(Ok(value)), Ok(())) => Ok(value),
+            (_, Err(error)) => Err(Fault::Sqlite(same(error))),
+            (None, Ok(())) => Err(Fault::Plain(StateError::Stopped)),
+        };
+        // Nobody may be waiting any more; the work is done all the same.
+        let _ = self.answer.send(result);
+    }
+
+    fn refuse(self: Box<Self>, error: StateError) {
+        let _ = self.answer.send(Err(error.into()));
+    }
+}
+
+/// The same error once more, for the next who waits.
+fn same(error: &rusqlite::Error) -> rusqlite::Error {
+    match error {
+        rusqlite::Error::SqliteFailure(code, message) => {
+            rusqlite::Error::SqliteFailure(*code, message.clone())
+        }
+        other => rusqlite::Error::SqliteFailure(
+            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ERROR),
+            Some(other.to_string()),
+        ),
     }
 }
 
@@ -115,23 +228,15 @@ impl Drop for Store {
 }
 
 impl State {
-    /// Runs `work` in a transaction that holds the write lock from its start. On any error nothing
-    /// of it remains.
+    /// Runs `work` in a transaction; durable when this returns. On any error nothing of it remains.
     pub(super) async fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Transaction<'_>, &str) -> Result<T, Fault> + Send + 'static,
+        work: impl FnOnce(&Connection, &str) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StateError> {
-        let (platform, dir) = (self.platform.clone(), self.dir.clone());
-        let write = move |access: &mut Access| match access {
-            Access::Writer(connection) => {
-                let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-                let value = work(&transaction, &platform)?;
-                transaction.commit()?;
-                Ok(value)
-            }
-            Access::Reader(_) => Err(StateError::ReadOnly { path: dir.to_path_buf() }.into()),
-        };
-        self.store.run(write).await
+        let (answer, answered) = oneshot::channel();
+        let platform = Arc::clone(&self.platform);
+        let write = Pending { work: Some(work), platform, done: None, answer };
+        self.store.run(Order::Write(Box::new(write)), answered).await
     }
 
     /// Runs `work` on one consistent view. It may be run again, so it keeps nothing.
@@ -139,13 +244,50 @@ impl State {
         &self,
         work: impl Fn(&Connection, &str) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StateError> {
-        let platform = self.platform.clone();
-        let read = move |access: &mut Access| match access {
-            Access::Writer(connection) => work(&*connection.transaction()?, &platform),
-            Access::Reader(path) => glance(path, |connection| work(connection, &platform)),
+        let (answer, answered) = oneshot::channel();
+        let platform = Arc::clone(&self.platform);
+        let read = move |access: &mut Access| {
+            let found = match access {
+                Access::Writer(connection) => on_one_view(connection, |view| work(view, &platform)),
+                Access::Reader(path) => glance(path, |connection| work(connection, &platform)),
+            };
+            let _ = answer.send(found);
         };
-        self.store.run(read).await
+        self.store.run(Order::Read(Box::new(read)), answered).await
     }
+
+    /// Changes whenever another process, or another handle, has written the state. `None` where it is
+    /// only read, which tells nothing.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub async fn version(&self) -> Result<Option<i64>, StateError> {
+        if self.presence.is_none() {
+            return Ok(None);
+        }
+        let version = |connection: &Connection, _: &str| {
+            let mut statement = connection.prepare_cached("PRAGMA data_version")?;
+            Ok(statement.query_row([], |row| row.get(0))?)
+        };
+        self.read(version).await.map(Some)
+    }
+
+    /// Reads `rows` on one consistent view, and then what they say, away from the one thread that
+    /// everyone waits for.
+    pub(super) async fn read_rows<R: Send + 'static, T>(
+        &self,
+        rows: impl Fn(&Connection, &str) -> Result<R, Fault> + Send + 'static,
+        say: impl FnOnce(R) -> Result<T, Fault>,
+    ) -> Result<T, StateError> {
+        say(self.read(rows).await?).map_err(|fault| fault.at(self.store.path.clone()))
+    }
+}
+
+fn on_one_view<T>(
+    connection: &mut Connection,
+    work: impl Fn(&Connection) -> Result<T, Fault>,
+) -> Result<T, Fault> {
+    work(&*connection.transaction()?)
 }
 
 /// Makes the state directory, readable for its owner only. One that stands is left as it is.
@@ -164,6 +306,7 @@ fn writer(
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     let from = match schema::version(&connection)? {
         Version::Empty => 0,
         Version::Ours(version) if version <= schema::KNOWN => version,
