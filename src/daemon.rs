@@ -501,9 +501,13 @@ impl Turn {
                         Some(plan) => plan.clone(),
                         None => return,
                     };
-                    let records = records(&reconciler.state, &plan, &pass.outcome).await;
+                    let records = match pass.known {
+                        // As the pass before left it.
+                        true => Ok(None),
+                        false => records(&reconciler.state, &plan, &pass.outcome).await.map(Some),
+                    };
                     let (outcome, again, records) = match records {
-                        Ok(records) => (pass.outcome, pass.again, Some(records)),
+                        Ok(records) => (pass.outcome, pass.again, records),
                         Err(error) => {
                             let error = crate::plan::UnitError { kind: "state", message: chain(&error) };
                             (Outcome { error: Some(error), ..pass.outcome }, pass.again, None)

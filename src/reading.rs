@@ -146,7 +146,7 @@ impl Reading {
         for unit in &self.desired.units {
             if !asked.held.contains_key(&unit.unit) {
                 asked.tasks.push(Task {
-                    desired: Arc::new(unit.clone()),
+                    desired: Arc::clone(unit),
                     owner: owner.clone(),
                     commit: self.commit.clone(),
                     removals_barred: barred.clone(),

@@ -1,7 +1,13 @@
 //! One pass over one workspace: look, settle what is open, plan, guard, apply, look again.
 
+mod settled;
+
+pub use settled::{Mark, Settled};
+
 use crate::apply::{Apply, chain, mark_of};
-use crate::model::{Declared, DesiredUnit, FingerprintKey, Inventory, SourceName, Unit};
+use crate::model::{
+    Declared, DesiredSource, DesiredUnit, FingerprintKey, Inventory, ResolvedSource, SourceName, Unit,
+};
 use crate::plan::saved::basis;
 use crate::plan::{
     Action, ActionResult, Answers, ApprovedPlan, ApprovedUnit, Barred, Correction, HostLimits, Input,
@@ -9,8 +15,9 @@ use crate::plan::{
 };
 use crate::remote::{Reader, Writer};
 use crate::secrets::Secrets;
-use crate::state::{Change, State};
+use crate::state::{Change, Remembered, State};
 use jiff::{SignedDuration, Timestamp};
+use settled::secrets_of_unit;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,8 +35,8 @@ const WINDOW: SignedDuration = SignedDuration::from_hours(1);
 /// Sources in one connect or cleanup call.
 const BATCH: usize = 100;
 
-/// Units planned at once: each holds a whole listing in memory.
-const AT_ONCE: usize = 16;
+/// Units planned at once: each holds a whole listing in memory. As many as calls are under way.
+const AT_ONCE: usize = 64;
 
 /// What one pass over one unit is asked to do.
 #[derive(Clone)]
@@ -67,6 +74,10 @@ pub struct Planner {
     pub overrides: Overrides,
     /// The host's limits.
     pub host: HostLimits,
+    /// Units that were found to be as declared.
+    pub settled: Arc<Settled>,
+    /// What plans are made from is hashed, for those who save or compare it.
+    pub hashes: bool,
     /// The clock.
     pub clock: Clock,
 }
@@ -75,7 +86,7 @@ pub struct Planner {
 pub struct Planned {
     /// The plan, before the guard.
     pub plan: UnitPlan,
-    /// The hash of what it was made from; `None` where there is no plan.
+    /// The hash of what it was made from; `None` where there is no plan, or the planner makes none.
     pub basis: Option<String>,
     /// The reckoned inventory.
     pub inventory: Inventory,
@@ -87,6 +98,10 @@ pub struct Planned {
     pub upserts: bool,
     /// Something is still settling: look again after this long.
     pub settling: Option<Duration>,
+    /// To be kept once the pass is over, if there was nothing to do.
+    pub mark: Option<Mark>,
+    /// Nothing had moved since a plan that had nothing to do: nothing was read for this one.
+    pub known: bool,
 }
 
 /// What the state knows of one unit.
@@ -101,7 +116,7 @@ struct Memory {
 impl Planner {
     /// Lists one unit and plans it. An error becomes a plan that says so.
     pub async fn plan(&self, task: &Task) -> Planned {
-        let desired = Arc::new(self.overrides.over(&task.desired, &self.host));
+        let desired = self.overrides.over(&task.desired, &self.host);
         match self.try_plan(&desired, task).await {
             Ok(planned) => planned,
             Err(error) => Planned {
@@ -112,6 +127,8 @@ impl Planner {
                 recent_removals: 0,
                 upserts: false,
                 settling: None,
+                mark: None,
+                known: false,
             },
         }
     }
@@ -135,11 +152,29 @@ impl Planner {
 
     async fn try_plan(&self, desired: &Arc<DesiredUnit>, task: &Task) -> Result<Planned, UnitError> {
         let unit = &desired.unit;
+        let version = match &self.state {
+            Some(state) if !self.hashes => state.version().await?,
+            _ => None,
+        };
+        let mut listed = None;
+        if let Some(mark) = version.and_then(|version| self.settled.of(task, version)) {
+            let listing = self.reader.listing(unit).await?;
+            if mark.holds(listing.digest(), &self.secrets, &self.key) {
+                return Ok(mark.planned());
+            }
+            listed = Some(listing);
+        }
+        self.settled.forget(unit);
         let now = (self.clock)();
         let Memory { inventory, recent_removals, quarantine, upserts } = self.remember(task, now).await?;
         let upserts = upserts || self.upserts;
         let secrets = secrets_of(desired, &self.secrets, &self.key, &self.reader);
-        let listing = self.reader.list(unit).await?;
+        let values = secrets_of_unit(desired, &self.secrets, &self.key);
+        let listed = match listed {
+            Some(listed) => listed,
+            None => self.reader.listing(unit).await?,
+        };
+        let listing = self.reader.read(unit, &listed)?;
         let settle = SignedDuration::try_from(self.settle).unwrap_or(SignedDuration::MAX);
         let reckoning = reckon(&inventory, &listing, &Answers::new(), &self.key, (self.clock)(), settle);
         let input = Input {
@@ -155,41 +190,67 @@ impl Planner {
             quarantine: &quarantine,
             upserts,
         };
-        Ok(Planned {
+        let mut made = Planned {
             plan: plan(&input),
-            basis: Some(basis(&input)),
+            basis: self.hashes.then(|| basis(&input)),
             settling: (!reckoning.pending.is_empty()).then_some(self.settle),
             inventory: reckoning.inventory,
             corrections: reckoning.corrections,
             recent_removals,
             upserts,
-        })
+            mark: None,
+            known: false,
+        };
+        if let (Some(version), Some(values)) = (version, values)
+            && quarantine.held.is_empty()
+            && quarantine.mended.is_empty()
+        {
+            made.mark = Mark::of(task, &made, listed.digest(), values, version);
+        }
+        Ok(made)
     }
 
     async fn remember(&self, task: &Task, now: Timestamp) -> Result<Memory, UnitError> {
         let Some(state) = &self.state else { return Ok(Memory::default()) };
         let unit = &task.desired.unit;
         let since = now.checked_sub(WINDOW).unwrap_or(Timestamp::MIN);
-        let inventory = state.inventory(unit).await?;
-        let recent_removals = state.removals_since(unit, since).await?;
-        let upserts = state.upserts().await?;
+        let Remembered { inventory, removals, upserts, quarantined, undone } =
+            state.remembered(unit, since).await?;
         let mut quarantine = Quarantine::default();
-        for (name, held) in state.quarantined(unit).await? {
+        for (name, held) in quarantined {
             let source = task.desired.source(&name);
             let unedited = source.is_some_and(|source| mark_of(source) == held.mark);
             if unedited && held.since >= since {
                 quarantine.held.insert(name, held.reason);
             }
         }
-        for (name, _, _) in state.undone_since(unit, since).await? {
+        for (name, _, _) in undone {
             *quarantine.mended.entry(name).or_default() += 1;
         }
         for name in &task.released {
             quarantine.held.remove(name);
             quarantine.mended.remove(name);
         }
-        Ok(Memory { inventory, recent_removals, quarantine, upserts })
+        Ok(Memory { inventory, recent_removals: removals, quarantine, upserts })
     }
+}
+
+/// The sources of a unit whose secrets resolve here, as they would be sent.
+#[must_use]
+pub fn resolved(desired: &DesiredUnit, secrets: &Secrets) -> Vec<ResolvedSource> {
+    let names = desired.names();
+    let resolved = |source: &DesiredSource| {
+        let definition = &source.definition;
+        let resolution = secrets.resolve(definition, &names).ok()?;
+        Some(resolution.into_source(source.name.clone(), definition.kind.clone(), serde_json::Map::new()))
+    };
+    with_secrets(desired).filter_map(resolved).collect()
+}
+
+fn with_secrets(desired: &DesiredUnit) -> impl Iterator<Item = &DesiredSource> {
+    let refers =
+        |source: &&DesiredSource| source.definition.connection_config.values().any(Declared::has_secret);
+    desired.sources.iter().filter(refers)
 }
 
 /// What the secrets of a unit's sources are like here. From then on the client withholds every
@@ -202,11 +263,8 @@ pub fn secrets_of(
 ) -> BTreeMap<SourceName, SecretState> {
     let mut states = BTreeMap::new();
     let mut resolved = Vec::new();
-    for source in &desired.sources {
+    for source in with_secrets(desired) {
         let definition = &source.definition;
-        if !definition.connection_config.values().any(Declared::has_secret) {
-            continue;
-        }
         let state = match secrets.resolve(definition, &desired.names()) {
             Ok(resolution) => {
                 let fingerprints = resolution.fingerprints(key);
@@ -292,6 +350,8 @@ pub struct Pass {
     pub outcome: Outcome,
     /// Look again after this long.
     pub again: Option<Duration>,
+    /// Nothing had moved since the pass before.
+    pub known: bool,
 }
 
 impl Pass {
@@ -309,7 +369,8 @@ impl Reconciler {
             Ok(lock) => lock,
             Err(error) => return self.stopped(task, UnitError { kind: "locked", message: chain(&error) }),
         };
-        let made = self.planner.plan(task).await;
+        let mut made = self.planner.plan(task).await;
+        let (mark, known) = (made.mark.take(), made.known);
         if let Err(error) = self.learn(&made).await {
             return self.stopped(task, error);
         }
@@ -320,9 +381,12 @@ impl Reconciler {
             planned(unit.plan());
             outcome = self.apply(unit, made, task, id).await;
         }
+        if let Some(mark) = mark.filter(|_| outcome.error.is_none()) {
+            self.planner.settled.keep(mark);
+        }
         drop(lock);
         let again = settling.or_else(|| outcome.again.then_some(Duration::ZERO));
-        Pass { approved, outcome, again }
+        Pass { approved, outcome, again, known }
     }
 
     /// Records what the listing taught about writes whose answers were lost.
@@ -373,6 +437,11 @@ impl Reconciler {
     fn stopped(&self, task: &Task, error: UnitError) -> Pass {
         let plan = UnitPlan::failed(Arc::clone(&task.desired), error.clone());
         let approved = approve(Plan { units: vec![plan] }, &self.planner.host, &BTreeMap::new());
-        Pass { approved, outcome: Outcome { error: Some(error), ..Outcome::default() }, again: None }
+        Pass {
+            approved,
+            outcome: Outcome { error: Some(error), ..Outcome::default() },
+            again: None,
+            known: false,
+        }
     }
 }

@@ -28,6 +28,7 @@ use crate::model::{NonEmpty, ObservedSource, ResolvedSource, SourceId, Unit, Wor
 use message::Sent;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,10 +63,11 @@ pub struct Settings {
     pub sync_timeout: Duration,
     /// For opening a connection.
     pub connect_timeout: Duration,
-    /// Calls under way at once. A quarter of them, at least one, is for syncs; the rest for all others.
+    /// Calls under way at once, at most; below that it follows what the platform bears. A quarter of them,
+    /// at least one, may be syncs.
     pub max_in_flight: usize,
-    /// Calls begun in one second, on average.
-    pub requests_per_second: u32,
+    /// Calls begun in one second, on average, where that is limited.
+    pub requests_per_second: Option<u32>,
     /// Permits `http://` to another machine.
     pub allow_plaintext: bool,
     /// The waits between attempts.
@@ -83,7 +85,7 @@ impl Settings {
             sync_timeout: Duration::from_secs(30 * 60),
             connect_timeout: Duration::from_secs(10),
             max_in_flight: 64,
-            requests_per_second: 200,
+            requests_per_second: None,
             allow_plaintext: false,
             backoff: Backoff::default(),
         }
@@ -105,6 +107,23 @@ pub struct Reader(Arc<Transport>);
 #[derive(Clone)]
 pub struct Writer(Reader);
 
+/// An answer to `list` that is not yet read.
+pub struct Listing(transport::Reply);
+
+/// SHA-256 over all that a list says. Equal answers mean the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListDigest([u8; 32]);
+
+impl Listing {
+    /// Costs a small part of what reading it costs.
+    #[must_use]
+    pub fn digest(&self) -> ListDigest {
+        let transport::Reply { status, body, link_next } = &self.0;
+        let head = [&status.as_u16().to_be_bytes()[..], &[u8::from(*link_next)]].concat();
+        ListDigest(Sha256::new().chain_update(head).chain_update(body).finalize().into())
+    }
+}
+
 /// What `test-connection` says about a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
@@ -119,8 +138,6 @@ pub enum Verdict {
 /// The answer of `connect`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectAnswer {
-    /// The platform's message.
-    pub message: String,
     /// `data.connected_sources`, as far as it is given.
     pub connected: Vec<ConnectedRow>,
     /// Sources it could not connect.
@@ -150,8 +167,6 @@ pub struct ItemError {
 /// The answer of `cleanup`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CleanupAnswer {
-    /// The platform's message.
-    pub message: String,
     /// `data.deleted_count`, when given.
     pub deleted: Option<u64>,
     /// Sources it could not clean up.
@@ -161,8 +176,6 @@ pub struct CleanupAnswer {
 /// The answer of `sync`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SyncAnswer {
-    /// The platform's message.
-    pub message: String,
     /// `data.records_processed`, when given: of all sources together.
     pub records: Option<u64>,
     /// Sources it could not sync.
@@ -242,15 +255,41 @@ impl Reader {
         self.0.clock_ahead()
     }
 
+    /// The same for a unit of which nothing was told yet: `sources` is asked for them only once there
+    /// is a message to be looked at.
+    pub fn withhold_promised(
+        &self,
+        unit: &Unit,
+        sources: impl FnOnce() -> Vec<ResolvedSource> + Send + 'static,
+    ) {
+        self.0.withhold_promised(unit, Box::new(sources));
+    }
+
     /// Every source of a unit, the whole list or none of it.
     ///
     /// # Errors
     /// When the call fails, or its answer is not plainly the whole list.
     pub async fn list(&self, unit: &Unit) -> Result<Vec<ObservedSource>, RemoteError> {
+        self.read(unit, &self.listing(unit).await?)
+    }
+
+    /// The answer to a list, not yet read.
+    ///
+    /// # Errors
+    /// When the call fails.
+    pub async fn listing(&self, unit: &Unit) -> Result<Listing, RemoteError> {
         let mut call = self.call(Endpoint::List, unit);
         call.limit = LIST_LIMIT;
-        let reply = self.0.call(&call).await?;
-        list::decode(&reply, |text| self.0.cleaned(&call.sent, text)).map_err(|kind| call.error(kind))
+        self.0.call(&call).await.map(Listing)
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// When the answer is not plainly the whole list.
+    pub fn read(&self, unit: &Unit, listing: &Listing) -> Result<Vec<ObservedSource>, RemoteError> {
+        let call = self.call(Endpoint::List, unit);
+        list::decode(&listing.0, |text| self.0.cleaned(call.sent, text)).map_err(|kind| call.error(kind))
     }
 
     /// Asks the platform whether it can connect to `source`. Nothing is saved there.
@@ -271,10 +310,10 @@ impl Reader {
             body: Some(body_of(&body)),
             timeout: self.0.settings().timeout,
             limit: ANSWER_LIMIT,
-            sent: Sent::in_sources(&[source]),
+            sent: &[source],
         };
         match self.0.call(&call).await {
-            Ok(reply) => answer::verdict(&reply, &|text: &str| self.0.cleaned(&call.sent, text))
+            Ok(reply) => answer::verdict(&reply, &|text: &str| self.0.cleaned(call.sent, text))
                 .map_err(|kind| call.error(kind)),
             Err(error) => match error.kind {
                 RemoteErrorKind::Refused { status: 404 | 405, .. }
@@ -298,8 +337,7 @@ impl Reader {
         call.query = &query;
         call.limit = SCHEMA_LIMIT;
         let reply = self.0.call(&call).await?;
-        answer::schema(&reply, &|text: &str| self.0.cleaned(&call.sent, text))
-            .map_err(|kind| call.error(kind))
+        answer::schema(&reply, &|text: &str| self.0.cleaned(call.sent, text)).map_err(|kind| call.error(kind))
     }
 
     fn call<'a>(&self, endpoint: Endpoint, unit: &'a Unit) -> Call<'a> {
@@ -311,7 +349,7 @@ impl Reader {
             body: None,
             timeout: self.0.settings().timeout,
             limit: ANSWER_LIMIT,
-            sent: Sent::default(),
+            sent: &[],
         }
     }
 }
@@ -344,7 +382,7 @@ impl Writer {
         };
         let mut call = self.0.call(Endpoint::Connect, unit);
         call.body = Some(body_of(&body));
-        call.sent = Sent::in_sources(sources.as_slice());
+        call.sent = sources.as_slice();
         self.send(&call, answer::connect).await
     }
 
@@ -385,7 +423,7 @@ impl Writer {
     ) -> Result<T, RemoteError> {
         let transport = &self.0.0;
         let reply = transport.call(call).await?;
-        decode(&reply, &|text| transport.cleaned(&call.sent, text)).map_err(|kind| call.error(kind))
+        decode(&reply, &|text| transport.cleaned(call.sent, text)).map_err(|kind| call.error(kind))
     }
 }
 

@@ -129,7 +129,7 @@ impl Settings {
             timeout: platform.timeout.map_or(defaults.timeout, Humane::get),
             sync_timeout: platform.sync_timeout.map_or(defaults.sync_timeout, Humane::get),
             max_in_flight: platform.max_in_flight.unwrap_or(defaults.max_in_flight),
-            requests_per_second: platform.requests_per_second.unwrap_or(defaults.requests_per_second),
+            requests_per_second: platform.requests_per_second,
             allow_plaintext: platform.allow_plaintext,
             backoff: Backoff::default(),
             ..defaults

@@ -51,7 +51,7 @@ impl Stage {
                 longest: Duration::from_micros(50),
                 ..Backoff::default()
             },
-            requests_per_second: 100_000,
+            requests_per_second: None,
             ..Settings::new(BaseUrl::parse(&proxy.url()).unwrap(), token)
         };
         let reader = Reader::new(settings).unwrap();
@@ -72,6 +72,8 @@ impl Stage {
                 upserts: false,
                 overrides: Overrides::default(),
                 host: HostLimits::default(),
+                settled: Default::default(),
+                hashes: false,
                 clock: Arc::new(jiff::Timestamp::now),
             },
             writer: Writer::new(&reader),

@@ -35,7 +35,7 @@ fn with_token(url: &str, token: Token) -> Settings {
             retries: 3,
             total: Duration::from_secs(2),
         },
-        requests_per_second: 10_000,
+        requests_per_second: None,
         ..Settings::new(BaseUrl::parse(url).unwrap(), token)
     }
 }

@@ -61,8 +61,10 @@ async fn apply(
     let look = answer::look(common);
     let human = common.format == Format::Human;
     let stop = Arc::clone(&stopping);
+    let mut planner = place.planner(overrides(&args.limits));
+    planner.hashes = saved_plan.is_some();
     let reconciler = Reconciler {
-        planner: place.planner(overrides(&args.limits)),
+        planner,
         writer: Writer::new(&place.reader),
         state: state.clone(),
         holder: "apply",

@@ -9,6 +9,7 @@ use crate::render;
 use crate::state::{HistoryFilter, JournalEntry, JournalFilter, JournalRow, Run};
 use jiff::tz::TimeZone;
 use serde_json::json;
+use std::sync::Arc;
 
 /// So much of a commit is shown to people.
 const SHORT_COMMIT: usize = 9;
@@ -49,13 +50,13 @@ pub(super) async fn run(common: &Common, args: &HistoryArgs) -> Result<Exit, Fai
 }
 
 struct Chosen<'a> {
-    units: &'a [DesiredUnit],
+    units: &'a [Arc<DesiredUnit>],
     selector: &'a Selector,
 }
 
 impl Chosen<'_> {
     fn unit(&self, unit: &Unit) -> Option<&DesiredUnit> {
-        self.units.iter().find(|desired| desired.unit == *unit)
+        self.units.iter().map(Arc::as_ref).find(|desired| desired.unit == *unit)
     }
 
     fn label(&self, unit: &Unit) -> String {

@@ -12,7 +12,8 @@ pub(super) async fn run(common: &Common, args: &PlanArgs) -> Result<Exit, Failur
     // A saved plan is bound to the fingerprint key of the state, which is made where there is none.
     let access = if args.out.is_some() { Access::Write } else { Access::Read };
     let place = Workplace::open(common, args.path.as_ref(), access).await?;
-    let planner = place.planner(overrides(&args.limits));
+    let mut planner = place.planner(overrides(&args.limits));
+    planner.hashes = args.out.is_some();
     let mut planned = planner.plan_all(place.tasks(&selector)?).await;
     for planned in &mut planned {
         selector.narrow(&mut planned.plan);

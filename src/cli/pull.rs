@@ -8,6 +8,7 @@ use crate::model::{DesiredUnit, ObservedSource, Scope, Unit, WorkspaceId};
 use crate::render::{escape, words};
 use serde_json::json;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// What is to be pulled.
 struct Wanted {
@@ -107,7 +108,7 @@ async fn pull(place: &Workplace, wanted: Wanted, force: bool) -> Result<Option<W
         });
     }
     let declared = place.reading.desired.units.iter().find(|unit| unit.unit == wanted.unit);
-    let elsewhere = |unit: &&DesiredUnit| -> Vec<(String, String)> {
+    let elsewhere = |unit: &&Arc<DesiredUnit>| -> Vec<(String, String)> {
         let others = unit.sources.iter().filter(|source| *source.at.file != *path);
         others.map(|source| (source.name.to_string(), source.key.to_string())).collect()
     };

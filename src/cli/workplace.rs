@@ -7,7 +7,7 @@ use super::{Exit, Failure};
 use crate::model::FingerprintKey;
 use crate::plan::Overrides;
 use crate::reading::{Memory, Reading};
-use crate::reconcile::{Clock, Planner, Task, secrets_of};
+use crate::reconcile::{Clock, Planner, Task, resolved};
 use crate::remote::{BaseUrl, Reader};
 use crate::settings::{self, Humane, Platform, Settings};
 use crate::state::State;
@@ -106,6 +106,8 @@ impl Workplace {
             upserts: self.is_local(),
             overrides,
             host: self.settings.limits(),
+            settled: Arc::default(),
+            hashes: false,
             clock: clock(),
         }
     }
@@ -123,10 +125,11 @@ impl Workplace {
                 "no declared workspace is called that; `wellspring show` lists what the files declare",
             ));
         }
-        let (secrets, key) = (self.settings.secrets(), FingerprintKey::new([0; 32]));
+        let secrets = Arc::new(self.settings.secrets());
         for task in &tasks {
-            // For what it tells the client; nothing is compared yet.
-            let _ = secrets_of(&task.desired, &secrets, &key, &self.reader);
+            let (desired, secrets) = (Arc::clone(&task.desired), Arc::clone(&secrets));
+            let unit = &task.desired.unit;
+            self.reader.withhold_promised(unit, move || resolved(&desired, &secrets));
         }
         Ok(tasks)
     }

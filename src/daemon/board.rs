@@ -15,8 +15,8 @@ use std::sync::Arc;
 /// The first wait after a failed pass; each further failure doubles it up to the interval.
 const FIRST_RETRY: SignedDuration = SignedDuration::from_secs(5);
 
-/// The most passes at once. Each holds a listing of its unit in memory.
-const MOST_PASSES: usize = 16;
+/// The most passes at once. Each holds a listing of its unit in memory. As many as calls are under way.
+const MOST_PASSES: usize = 64;
 
 /// After a refused token nothing is tried for this long; then one unit is.
 const PAUSE: SignedDuration = SignedDuration::from_secs(60);
@@ -409,8 +409,12 @@ impl Slot {
         }
     }
 
-    fn accept(&mut self, task: Task) {
-        let changed = *task.desired != *self.task.desired || task.owner != self.task.owner;
+    fn accept(&mut self, mut task: Task) {
+        if Arc::ptr_eq(&task.desired, &self.task.desired) || *task.desired == *self.task.desired {
+            // What stayed the same is known to be the same.
+            task.desired = Arc::clone(&self.task.desired);
+        }
+        let changed = !Arc::ptr_eq(&task.desired, &self.task.desired) || task.owner != self.task.owner;
         let at_rest = self.waits_for_rest && task.removals_barred.is_none();
         if changed {
             // What is edited is tried at once, however often it failed before.

@@ -191,7 +191,7 @@ mod tests {
             );
         }
         let files = [SourceFile { path: "a.toml".into(), text: Ok(&text) }];
-        Arc::new(read(&files, &|_| None).desired.units.remove(0))
+        read(&files, &|_| None).desired.units.remove(0)
     }
 
     fn at(second: i64) -> Timestamp {

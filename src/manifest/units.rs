@@ -33,7 +33,7 @@ pub(super) fn assemble(
     readings: &[&FileReading],
     settings: &Settings<'_>,
     findings: &mut Findings<'_, '_>,
-) -> (Vec<DesiredUnit>, Vec<BrokenFile>) {
+) -> (Vec<Arc<DesiredUnit>>, Vec<BrokenFile>) {
     let errors = findings.documents_with_errors();
     let (broken, sound): (Vec<&FileReading>, Vec<&FileReading>) =
         readings.iter().copied().partition(|reading| !reading.sound || errors.contains(&reading.document));
@@ -55,7 +55,8 @@ pub(super) fn assemble(
             // A source's own scope may have put it into another unit.
             moved.retain(|moved| sources.iter().any(|source| source.key == moved.to));
             let policy = gathered.policy.over(&repository);
-            DesiredUnit { alias: alias(&unit, settings), policy, sources, moved, removed, files, unit }
+            let alias = alias(&unit, settings);
+            Arc::new(DesiredUnit { alias, policy, sources, moved, removed, files, unit })
         })
         .collect();
     let broken = broken

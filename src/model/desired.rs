@@ -15,7 +15,7 @@ pub struct Desired {
     /// `platform.owner`: stamped on what we connect (`metadata.wellspring.owner`).
     pub owner: Option<String>,
     /// Every (workspace, scope) that a readable file declares, sorted by [`Unit`].
-    pub units: Vec<DesiredUnit>,
+    pub units: Vec<Arc<DesiredUnit>>,
     /// Files with errors. They hold back the workspaces they are known to declare.
     pub broken: Vec<BrokenFile>,
 }

@@ -3,6 +3,7 @@
 use super::{Action, Plan, Step, UnitPlan, Withheld};
 use crate::model::{DesiredUnit, Limit, Policy, Prune, Unit};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A plan that the guard let through. `apply` takes nothing else, and nothing else makes one.
 #[derive(Debug, Clone)]
@@ -70,7 +71,7 @@ pub struct Overrides {
 impl Overrides {
     /// The unit under the policy of this run: flags over the repository, the host's cap over both.
     #[must_use]
-    pub fn over(&self, unit: &DesiredUnit, host: &HostLimits) -> DesiredUnit {
+    pub fn over(&self, unit: &Arc<DesiredUnit>, host: &HostLimits) -> Arc<DesiredUnit> {
         let policy = &unit.policy;
         let prune = if self.prune { Prune::Owned } else { policy.prune };
         let policy = Policy {
@@ -78,7 +79,10 @@ impl Overrides {
             max_cleanup: self.max_cleanup.unwrap_or(policy.max_cleanup),
             ..policy.clone()
         };
-        DesiredUnit { policy, ..unit.clone() }
+        if policy == unit.policy {
+            return Arc::clone(unit);
+        }
+        Arc::new(DesiredUnit { policy, ..DesiredUnit::clone(unit) })
     }
 }
 

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 /// An envelope that says `success`.
 struct Accepted {
+    /// Not yet fit to be shown.
     message: String,
     data: Value,
     errors: Vec<ItemError>,
@@ -21,7 +22,7 @@ pub(super) fn connect(
     reply: &Reply,
     clean: &dyn Fn(&str) -> String,
 ) -> Result<ConnectAnswer, RemoteErrorKind> {
-    let Accepted { message, data, mut errors } = accepted(reply, clean)?;
+    let Accepted { data, mut errors, .. } = accepted(reply, clean)?;
     let mut connected = Vec::new();
     for row in rows(&data, "connected_sources") {
         match failure(row, clean) {
@@ -29,19 +30,19 @@ pub(super) fn connect(
             None => connected.push(ConnectedRow { id: id(row), name: name(row) }),
         }
     }
-    Ok(ConnectAnswer { message, connected, errors })
+    Ok(ConnectAnswer { connected, errors })
 }
 
 pub(super) fn cleanup(
     reply: &Reply,
     clean: &dyn Fn(&str) -> String,
 ) -> Result<CleanupAnswer, RemoteErrorKind> {
-    let Accepted { message, data, errors } = accepted(reply, clean)?;
-    Ok(CleanupAnswer { message, deleted: data.get("deleted_count").and_then(Value::as_u64), errors })
+    let Accepted { data, errors, .. } = accepted(reply, clean)?;
+    Ok(CleanupAnswer { deleted: data.get("deleted_count").and_then(Value::as_u64), errors })
 }
 
 pub(super) fn sync(reply: &Reply, clean: &dyn Fn(&str) -> String) -> Result<SyncAnswer, RemoteErrorKind> {
-    let Accepted { message, data, mut errors } = accepted(reply, clean)?;
+    let Accepted { data, mut errors, .. } = accepted(reply, clean)?;
     let records = |value: &Value| value.get("records_processed").and_then(Value::as_u64);
     let mut sources = Vec::new();
     for row in rows(&data, "sources") {
@@ -50,7 +51,7 @@ pub(super) fn sync(reply: &Reply, clean: &dyn Fn(&str) -> String) -> Result<Sync
             None => sources.push(SyncedRow { id: id(row), name: name(row), records: records(row) }),
         }
     }
-    Ok(SyncAnswer { message, records: records(&data), errors, sources })
+    Ok(SyncAnswer { records: records(&data), errors, sources })
 }
 
 pub(super) fn schema(reply: &Reply, clean: &dyn Fn(&str) -> String) -> Result<Schema, RemoteErrorKind> {
@@ -73,7 +74,7 @@ pub(super) fn schema(reply: &Reply, clean: &dyn Fn(&str) -> String) -> Result<Sc
 pub(super) fn verdict(reply: &Reply, clean: &dyn Fn(&str) -> String) -> Result<Verdict, RemoteErrorKind> {
     match accepted(reply, clean) {
         Ok(Accepted { message, errors, .. }) => match errors.into_iter().next() {
-            None => Ok(Verdict::Passed(message)),
+            None => Ok(Verdict::Passed(clean(&message))),
             Some(error) => Ok(Verdict::Failed(error.message)),
         },
         Err(RemoteErrorKind::Refused { message, .. } | RemoteErrorKind::Conflict(message)) => {
@@ -93,16 +94,19 @@ fn accepted(reply: &Reply, clean: &dyn Fn(&str) -> String) -> Result<Accepted, R
     let mut envelope: Value = serde_json::from_slice(&reply.body).map_err(|error| {
         RemoteErrorKind::Malformed(format!("not JSON (line {}, column {})", error.line(), error.column()))
     })?;
-    let message = clean(envelope.get("message").and_then(Value::as_str).unwrap_or_default());
+    let message = envelope.get("message").and_then(Value::as_str).unwrap_or_default();
     let status = envelope.get("status").and_then(Value::as_str).unwrap_or_default();
     match status {
         "success" => {}
-        "error" => return Err(RemoteErrorKind::Refused { status: reply.status.as_u16(), message }),
-        "conflict" => return Err(RemoteErrorKind::Conflict(message)),
+        "error" => {
+            return Err(RemoteErrorKind::Refused { status: reply.status.as_u16(), message: clean(message) });
+        }
+        "conflict" => return Err(RemoteErrorKind::Conflict(clean(message))),
         // `accepted`, `pending`, `running`: whatever it is called, it has begun.
         _ if reply.status == StatusCode::ACCEPTED && envelope.is_object() => {}
         _ => return Err(RemoteErrorKind::Malformed("no `status` that the contract knows".into())),
     }
+    let message = message.to_owned();
     let data = envelope.get_mut("data").map(Value::take).unwrap_or_default();
     let listed = rows(&envelope, "errors").iter().chain(rows(&data, "errors"));
     let errors = listed.map(|entry| item_error(entry, clean)).collect();

@@ -1,38 +1,130 @@
 //! How much is asked of the platform at once.
 
-use super::error::Endpoint;
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use std::num::NonZeroU32;
-use tokio::sync::{Semaphore, SemaphorePermit};
+mod level;
 
-/// The ceilings every attempt passes, retries included.
+use super::error::{Endpoint, RemoteErrorKind};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use level::{Kind, Level, Went};
+use std::num::NonZeroU32;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
+
+/// The ceilings every attempt passes, retries included. Below them, the number of calls under way
+/// follows what the platform bears.
 pub(super) struct Limits {
-    in_flight: Semaphore,
+    most: usize,
+    turns: Semaphore,
+    state: Mutex<State>,
     /// Syncs last for minutes; they have turns of their own, so that no list waits for one to end.
     syncs: Semaphore,
-    rate: DefaultDirectRateLimiter,
+    rate: Option<DefaultDirectRateLimiter>,
+}
+
+struct State {
+    level: Level,
+    /// Turns that there are, taken or not.
+    turns: usize,
+    syncs: usize,
+}
+
+/// A call under way.
+pub(super) struct Turn<'a> {
+    limits: &'a Limits,
+    endpoint: Endpoint,
+    permit: Option<SemaphorePermit<'a>>,
+    sent: Instant,
 }
 
 impl Limits {
     /// A quarter of the calls under way may be syncs. One sync and one other call are always permitted.
-    pub(super) fn new(max_in_flight: usize, requests_per_second: u32) -> Self {
-        let per_second = NonZeroU32::new(requests_per_second).unwrap_or(NonZeroU32::MIN);
-        let max_in_flight = max_in_flight.clamp(1, Semaphore::MAX_PERMITS);
-        let syncs = (max_in_flight / 4).max(1);
+    pub(super) fn new(max_in_flight: usize, requests_per_second: Option<u32>) -> Self {
+        let most = max_in_flight.clamp(2, Semaphore::MAX_PERMITS);
+        let level = Level::new(max_in_flight.min(most));
+        let rate = requests_per_second.map(|per_second| {
+            RateLimiter::direct(Quota::per_second(NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN)))
+        });
         Self {
-            in_flight: Semaphore::new((max_in_flight - syncs).max(1)),
-            syncs: Semaphore::new(syncs),
-            rate: RateLimiter::direct(Quota::per_second(per_second)),
+            most,
+            turns: Semaphore::new(level.get()),
+            state: Mutex::new(State { turns: level.get(), level, syncs: 0 }),
+            syncs: Semaphore::new((most / 4).max(1)),
+            rate,
         }
     }
 
-    /// Waits for a turn; the call is in flight until the permit is dropped.
-    pub(super) async fn turn(&self, endpoint: Endpoint) -> Option<SemaphorePermit<'_>> {
-        let turns = if endpoint == Endpoint::Sync { &self.syncs } else { &self.in_flight };
-        // Only a closed semaphore errs, and this one is never closed.
-        let permit = turns.acquire().await.ok();
-        self.rate.until_ready().await;
-        permit
+    /// Waits for a turn; the call is in flight until it is dropped.
+    pub(super) async fn turn(&self, endpoint: Endpoint) -> Turn<'_> {
+        let is_sync = endpoint == Endpoint::Sync;
+        // Only a closed semaphore errs, and these are never closed.
+        let sync = if is_sync { self.syncs.acquire().await.ok() } else { None };
+        let mut permit = self.turns.acquire().await.ok();
+        if is_sync {
+            // It takes the turn away from the others for as long as it lasts.
+            if let Some(permit) = permit.take() {
+                permit.forget();
+            }
+            let mut state = self.state();
+            state.turns -= 1;
+            state.syncs += 1;
+            self.settle(&mut state);
+        }
+        let permit = permit.or(sync);
+        let mut turn = Turn { limits: self, endpoint, permit, sent: Instant::now() };
+        if let Some(rate) = &self.rate {
+            rate.until_ready().await;
+        }
+        turn.sent = Instant::now();
+        turn
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As many turns as the level says, and no more than are left beside the syncs.
+    fn settle(&self, state: &mut State) {
+        let wanted = state.level.get().min(self.most.saturating_sub(state.syncs)).max(1);
+        if wanted > state.turns {
+            self.turns.add_permits(wanted - state.turns);
+            state.turns = wanted;
+        } else {
+            // What is taken goes when it is given back.
+            state.turns -= self.turns.forget_permits(state.turns - wanted);
+        }
+    }
+}
+
+impl Turn<'_> {
+    /// The call ended so, and with it the turn.
+    pub(super) fn ended<T>(self, outcome: &Result<T, RemoteErrorKind>) {
+        let went = match outcome {
+            Err(
+                RemoteErrorKind::Throttled { .. }
+                | RemoteErrorKind::NoAnswer(_)
+                | RemoteErrorKind::Failed { status: 502 | 504, .. },
+            ) => Went::Overloaded,
+            _ => match self.endpoint {
+                Endpoint::List => Went::Well(Kind::List),
+                Endpoint::Connect => Went::Well(Kind::Connect),
+                Endpoint::Cleanup => Went::Well(Kind::Cleanup),
+                // A test takes as long as what it tests.
+                _ => Went::Answered,
+            },
+        };
+        if self.endpoint != Endpoint::Sync {
+            let full = self.limits.turns.available_permits() == 0;
+            self.limits.state().level.ended(went, self.sent, Instant::now(), full);
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        drop(self.permit.take());
+        let mut state = self.limits.state();
+        state.syncs -= usize::from(self.endpoint == Endpoint::Sync);
+        self.limits.settle(&mut state);
     }
 }
 
@@ -43,14 +135,49 @@ mod tests {
     #[tokio::test]
     async fn syncs_under_way_leave_every_other_call_its_turn() {
         for max_in_flight in [0, 1, 2, 64] {
-            let limits = Limits::new(max_in_flight, 1000);
+            let limits = Limits::new(max_in_flight, None);
             let mut syncs = Vec::new();
             while limits.syncs.available_permits() > 0 {
                 syncs.push(limits.turn(Endpoint::Sync).await);
             }
             assert_eq!(syncs.len(), (max_in_flight / 4).max(1));
-            assert!(limits.turn(Endpoint::List).await.is_some());
-            assert!(limits.in_flight.available_permits() + syncs.len() <= max_in_flight.max(2));
+            let mut others = vec![limits.turn(Endpoint::List).await];
+            while limits.turns.available_permits() > 0 {
+                limits.turn(Endpoint::List).await.ended(&Ok(()));
+                others.push(limits.turn(Endpoint::List).await);
+            }
+            assert!(others.len() + syncs.len() <= max_in_flight.max(2));
         }
+    }
+
+    #[tokio::test]
+    async fn as_many_calls_are_under_way_as_are_permitted_once_the_platform_answers() {
+        let limits = Limits::new(64, None);
+        for _ in 0..100 {
+            let turns = limits.turns.available_permits();
+            let mut round = Vec::new();
+            for _ in 0..turns {
+                round.push(limits.turn(Endpoint::List).await);
+            }
+            round.into_iter().for_each(|turn| turn.ended(&Ok(())));
+        }
+        assert_eq!(limits.turns.available_permits(), 64);
+        let sync = limits.turn(Endpoint::Sync).await;
+        assert_eq!(limits.turns.available_permits(), 63, "all together are no more than 64");
+        drop(sync);
+        assert_eq!(limits.turns.available_permits(), 64);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_takes_turns_away_also_while_they_are_taken() {
+        let limits = Limits::new(64, None);
+        let mut round = Vec::new();
+        for _ in 0..8 {
+            round.push(limits.turn(Endpoint::List).await);
+        }
+        let refused =
+            || Err::<(), _>(RemoteErrorKind::Throttled { retry_after: None, message: String::new() });
+        round.into_iter().for_each(|turn| turn.ended(&refused()));
+        assert_eq!(limits.turns.available_permits(), 4);
     }
 }

@@ -3,7 +3,10 @@
 use crate::model::{ResolvedSource, looks_secret};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
 use std::fmt::Write as _;
+use std::hash::BuildHasher as _;
 
 /// Enough for a sentence or two; a stack trace or a page of HTML helps nobody.
 const LONGEST_MESSAGE: usize = 500;
@@ -12,12 +15,17 @@ const LONGEST_MESSAGE: usize = 500;
 const SHORTEST_SECRET: usize = 4;
 
 /// What stands in the place of a message that repeats a secret.
-/// What stands in the place of a message that repeats a secret.
 pub(super) const WITHHELD: &str = "(message withheld: it repeats a secret)";
 
 /// The secrets that went out with a request. A message that repeats one of them is not shown.
 #[derive(Default)]
-pub(super) struct Sent(Vec<SecretString>);
+pub(super) struct Sent {
+    /// Each once, with what it looks like elsewhere behind it.
+    secrets: Vec<SecretString>,
+    /// Where a secret of this hash stands: many sources share a few secrets.
+    places: HashMap<u64, usize>,
+    hashes: RandomState,
+}
 
 impl Sent {
     /// What is known to be secret in `sources`, and what looks secret in their configurations.
@@ -70,14 +78,20 @@ impl Sent {
         if text.len() < SHORTEST_SECRET {
             return;
         }
-        self.0.push(SecretString::from(text.to_owned()));
+        let hash = self.hashes.hash_one(text);
+        let known = self.places.get(&hash).and_then(|place| self.secrets.get(*place));
+        if known.is_some_and(|known| known.expose_secret() == text) {
+            return;
+        }
+        self.places.insert(hash, self.secrets.len());
+        self.secrets.push(SecretString::from(text.to_owned()));
         // The same secret as it looks inside JSON or a URL.
         let quoted = Value::from(text).to_string();
         let quoted = quoted.trim_matches('"');
         let encoded = super::request::percent_encoded(text);
         for other in [quoted, encoded.as_str()] {
             if other != text {
-                self.0.push(SecretString::from(other.to_owned()));
+                self.secrets.push(SecretString::from(other.to_owned()));
             }
         }
     }
@@ -85,7 +99,7 @@ impl Sent {
     /// Does `message` repeat one of these, or the token?
     pub(super) fn is_in(&self, message: &str, token: Option<&SecretString>) -> bool {
         let repeats = |secret: &SecretString| message.contains(secret.expose_secret());
-        self.0.iter().any(repeats) || token.is_some_and(repeats)
+        self.secrets.iter().any(repeats) || token.is_some_and(repeats)
     }
 }
 

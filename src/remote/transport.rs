@@ -5,7 +5,7 @@ use super::error::{Endpoint, RemoteError, RemoteErrorKind};
 use super::limits::Limits;
 use super::message::{Sent, WITHHELD, printable};
 use super::{Observer, Settings, Token, guard, request, retry};
-use crate::model::{Scope, Unit, WorkspaceId};
+use crate::model::{ResolvedSource, Scope, Unit, WorkspaceId};
 use jiff::SignedDuration;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, LINK, LOCATION};
 use reqwest::{Client, Method, Request, Response, StatusCode, Url};
@@ -36,7 +36,27 @@ pub(super) struct Transport {
     /// By how much our clock was ahead at the last answer.
     ahead: Mutex<Option<SignedDuration>>,
     /// The secrets of each unit's sources: any answer may repeat what an earlier request brought.
-    known: Mutex<BTreeMap<Unit, Sent>>,
+    known: Mutex<BTreeMap<Unit, Known>>,
+}
+
+/// The secrets of a unit's sources.
+#[derive(Default)]
+struct Known {
+    sent: Sent,
+    /// To be asked for more, once there is a message to look at.
+    promise: Option<Promise>,
+}
+
+/// Tells the sources of a unit.
+pub(super) type Promise = Box<dyn FnOnce() -> Vec<ResolvedSource> + Send>;
+
+impl Known {
+    fn told(&mut self) -> &Sent {
+        if let Some(promise) = self.promise.take() {
+            self.sent = Sent::in_sources(&promise().iter().collect::<Vec<_>>());
+        }
+        &self.sent
+    }
 }
 
 /// How requests leave this process, or do not.
@@ -74,7 +94,8 @@ pub(super) struct Call<'a> {
     pub(super) timeout: Duration,
     /// Bytes of the answer, after decompression.
     pub(super) limit: usize,
-    pub(super) sent: Sent,
+    /// What goes out with it.
+    pub(super) sent: &'a [&'a ResolvedSource],
 }
 
 /// A complete 2xx answer.
@@ -202,17 +223,25 @@ impl Transport {
 
     /// These take the place of the unit's secrets known before.
     pub(super) fn withhold(&self, unit: &Unit, secrets: Sent) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(unit.clone(), secrets);
+        let known = Known { sent: secrets, promise: None };
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(unit.clone(), known);
+    }
+
+    /// The same, for as long as nothing was told of the unit.
+    pub(super) fn withhold_promised(&self, unit: &Unit, promise: Promise) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.entry(unit.clone()).or_insert(Known { promise: Some(promise), ..Known::default() });
     }
 
     /// A message of the platform, fit to be shown.
-    pub(super) fn cleaned(&self, sent: &Sent, message: &str) -> String {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn cleaned(&self, sent: &[&ResolvedSource], message: &str) -> String {
         if message.is_empty() {
             return String::new();
         }
-        match known.values().chain([sent]).any(|secrets| secrets.is_in(message, token.as_ref())) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
+        let repeats = |secrets: &Sent| secrets.is_in(message, token.as_ref());
+        match repeats(&Sent::in_sources(sent)) || known.values_mut().any(|known| repeats(known.told())) {
             true => WITHHELD.to_owned(),
             false => printable(message),
         }
@@ -264,7 +293,7 @@ impl Transport {
             }
             Err(kind) => (None, Err(kind)),
         };
-        drop(turn);
+        turn.ended(&outcome);
         if let Some(observer) = self.observer.get() {
             observer(call.endpoint, status, started.elapsed());
         }
@@ -299,7 +328,7 @@ impl Transport {
         let body = read(&mut response, ERROR_BODY_LIMIT.min(call.limit)).await.unwrap_or_default();
         let envelope: Value = serde_json::from_slice(&body).unwrap_or_default();
         let text = ["message", "detail"].iter().find_map(|key| envelope.get(key).and_then(Value::as_str));
-        let message = self.cleaned(&call.sent, text.unwrap_or_default());
+        let message = self.cleaned(call.sent, text.unwrap_or_default());
         let conflict = envelope.get("status").and_then(Value::as_str) == Some("conflict");
         Err(match status.as_u16() {
             401 => RemoteErrorKind::Unauthorized(message),

@@ -138,7 +138,7 @@ impl History {
         let settings = Settings {
             // Waits are drawn by lot; of no length, they leave the clock alone.
             backoff: Backoff { base: Duration::ZERO, longest: Duration::ZERO, ..Backoff::default() },
-            requests_per_second: 1_000_000,
+            requests_per_second: None,
             ..Settings::new(BaseUrl::parse("http://127.0.0.1:1").unwrap(), token)
         };
         let reader = Reader::in_process(settings, self.wire.platform());
@@ -162,6 +162,8 @@ impl History {
                 upserts: false,
                 overrides: Overrides::default(),
                 host: HostLimits::default(),
+                settled: Default::default(),
+                hashes: false,
                 clock: self.clock(),
             },
             writer: Writer::new(&reader),

@@ -144,7 +144,7 @@ fn planned(
     removals_barred: Option<Barred>,
 ) -> UnitPlan {
     let overrides = Overrides { prune: options.prune, max_cleanup: options.max_cleanup.map(Limit::Count) };
-    let desired = Arc::new(overrides.over(desired, &host(options)));
+    let desired = overrides.over(desired, &host(options));
     let named = |text: &String| SourceName::parse(text).unwrap();
     let quarantine = Quarantine {
         held: options.held.iter().map(|(name, why)| (named(name), why.clone())).collect(),

@@ -210,7 +210,7 @@ async fn sync_and_cleanup_accept_an_answer_without_counts() {
         assert_eq!((answer.records, answer.sources), (None, vec![]));
     }
     platform.script("sync", Fault::json(202, &json!({"status": "pending", "message": "begun"})));
-    assert_eq!(writer.sync(&unit(), &ids, &options(), None).await.unwrap().message, "begun");
+    assert_eq!(writer.sync(&unit(), &ids, &options(), None).await.unwrap().records, None);
     assert_eq!(platform.rows("ws", "user")[0].syncs, 3);
 
     platform.semantics(|semantics| semantics.cleanup = CleanupManner::OnlySome);

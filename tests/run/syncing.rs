@@ -47,9 +47,9 @@ fn a_firing_without_an_answer_is_spent() {
     scene.tree.write("workspaces/one.toml", &synced("alpha", "every = \"1h\"", "a.example.com"));
     let daemon = scene.daemon();
     daemon.wait_for_line("sync without an answer");
+    let lists = scene.platform.calls_to("list").len();
     daemon.signal("USR1");
     daemon.wait_for_line("looking at everything now");
-    let lists = scene.platform.calls_to("list").len();
     until("it looked", || scene.platform.calls_to("list").len() > lists);
     assert_eq!(scene.platform.calls_to("sync").len(), 1);
 }

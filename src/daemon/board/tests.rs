@@ -19,7 +19,7 @@ fn tasks(texts: &[&str]) -> Asked {
     let reading = read(&files, &|_| None);
     assert!(!reading.has_errors(), "{:?}", reading.diagnostics);
     let tasks = reading.desired.units.into_iter().map(|unit| Task {
-        desired: Arc::new(unit),
+        desired: unit,
         owner: None,
         commit: None,
         removals_barred: None,

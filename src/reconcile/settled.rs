@@ -1,0 +1,154 @@
+//! Units that were found to be as declared: while nothing that a plan is made from has moved, the next
+//! plan is the same, and the list need not be read for it.
+//!
+//! What is kept lives as long as the process. It is kept only of a pass that had nothing to do, nothing
+//! to withhold and nothing to record, and holds only for the very same declaration, the very same
+//! answer of the platform, the same secrets, and a state that no other process has written since.
+
+use super::{Planned, Task};
+use crate::model::{
+    Declared, DesiredUnit, Fingerprint, FingerprintKey, Inventory, SecretRef, Segment, Unit, wipe,
+};
+use crate::plan::UnitPlan;
+use crate::remote::ListDigest;
+use crate::secrets::Secrets;
+use secrecy::ExposeSecret as _;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What is kept of each unit.
+#[derive(Default)]
+pub struct Settled(Mutex<HashMap<Unit, Arc<Mark>>>);
+
+/// A plan that had nothing to do, with what it was made from.
+pub struct Mark {
+    /// As the files say, before flags and host.
+    asked: Arc<DesiredUnit>,
+    owner: Option<Arc<str>>,
+    list: ListDigest,
+    /// Each reference of the unit, with a fingerprint of its value.
+    secrets: Vec<(SecretRef, Fingerprint)>,
+    state: i64,
+    plan: UnitPlan,
+    upserts: bool,
+}
+
+impl Settled {
+    pub(super) fn of(&self, task: &Task, state: i64) -> Option<Arc<Mark>> {
+        let mark = self.marks().get(&task.desired.unit).cloned()?;
+        let stands = Arc::ptr_eq(&mark.asked, &task.desired)
+            && mark.owner == task.owner
+            && mark.state == state
+            && task.released.is_empty();
+        stands.then_some(mark)
+    }
+
+    pub(super) fn forget(&self, unit: &Unit) {
+        self.marks().remove(unit);
+    }
+
+    pub(super) fn keep(&self, mark: Mark) {
+        self.marks().insert(mark.asked.unit.clone(), Arc::new(mark));
+    }
+
+    fn marks(&self) -> MutexGuard<'_, HashMap<Unit, Arc<Mark>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Mark {
+    /// `None` where there was anything to do, or may be with time alone. `state` is its version from
+    /// before it was read.
+    pub(super) fn of(
+        task: &Task,
+        made: &Planned,
+        list: ListDigest,
+        secrets: Vec<(SecretRef, Fingerprint)>,
+        state: i64,
+    ) -> Option<Self> {
+        let plan = &made.plan;
+        let idle = plan.error.is_none()
+            && plan.actions.is_empty()
+            && plan.withheld.is_empty()
+            && plan.unchecked.is_empty()
+            && plan.suspended.is_empty()
+            && plan.refresh.is_empty();
+        let quiet = idle
+            && made.corrections.is_empty()
+            && made.settling.is_none()
+            && made.inventory.intents.is_empty()
+            && task.released.is_empty();
+        quiet.then(|| Self {
+            asked: Arc::clone(&task.desired),
+            owner: task.owner.clone(),
+            list,
+            secrets,
+            state,
+            plan: plan.clone(),
+            upserts: made.upserts,
+        })
+    }
+
+    /// Is the platform's answer the same, and every secret?
+    pub(super) fn holds(&self, list: ListDigest, secrets: &Secrets, key: &FingerprintKey) -> bool {
+        let same = |(reference, was): &(SecretRef, Fingerprint)| {
+            fingerprint(reference, secrets, key).as_ref() == Some(was)
+        };
+        self.list == list && self.secrets.iter().all(same)
+    }
+
+    pub(super) fn planned(&self) -> Planned {
+        Planned {
+            plan: self.plan.clone(),
+            basis: None,
+            inventory: Inventory::default(),
+            corrections: Vec::new(),
+            recent_removals: 0,
+            upserts: self.upserts,
+            settling: None,
+            mark: None,
+            known: true,
+        }
+    }
+}
+
+/// Every reference of the unit with a fingerprint of its value; `None` when one has no value.
+pub(super) fn secrets_of_unit(
+    desired: &DesiredUnit,
+    secrets: &Secrets,
+    key: &FingerprintKey,
+) -> Option<Vec<(SecretRef, Fingerprint)>> {
+    let mut references = BTreeSet::new();
+    for source in &desired.sources {
+        source.definition.connection_config.values().for_each(|value| collect(value, &mut references));
+    }
+    let with_value = |reference: SecretRef| {
+        let fingerprint = fingerprint(&reference, secrets, key)?;
+        Some((reference, fingerprint))
+    };
+    references.into_iter().map(with_value).collect()
+}
+
+fn collect(value: &Declared, references: &mut BTreeSet<SecretRef>) {
+    match value {
+        Declared::Secret(reference) => {
+            references.insert(reference.clone());
+        }
+        Declared::Template(template) => {
+            references.extend(template.0.iter().filter_map(|segment| match segment {
+                Segment::Env(name) => Some(SecretRef::Env(name.clone())),
+                Segment::Literal(_) => None,
+            }));
+        }
+        Declared::Array(items) => items.iter().for_each(|item| collect(item, references)),
+        Declared::Table(entries) => entries.values().for_each(|value| collect(value, references)),
+        _ => {}
+    }
+}
+
+fn fingerprint(reference: &SecretRef, secrets: &Secrets, key: &FingerprintKey) -> Option<Fingerprint> {
+    let mut value = serde_json::Value::from(secrets.value(reference).ok()?.expose_secret());
+    let fingerprint = key.of(&value);
+    wipe(&mut value);
+    Some(fingerprint)
+}
