@@ -2,19 +2,22 @@
 # Do the common TOML tools of editors agree with ours? Every example, a fresh `init`, and the formatted
 # test files are checked against the shipped schemas and must not move under either formatter.
 #
-#   pip install taplo tombi        # or: npm install -g @taplo/cli tombi
 #   cargo build && tests/editors.sh
 #
-# Installs nothing. Without the tools it says so and fails; TAPLO and TOMBI name them elsewhere.
+# Installs both into target/editors when they are missing. WELLSPRING names the program elsewhere.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 wellspring=${WELLSPRING:-$PWD/target/debug/wellspring}
-taplo=${TAPLO:-taplo}
-tombi=${TOMBI:-tombi}
-for tool in "$wellspring" "$taplo" "$tombi"; do
-  command -v "$tool" >/dev/null || { echo "$tool is not installed; see the top of this file" >&2; exit 1; }
-done
+versions=(taplo==0.9.3 tombi==1.9.6)
+place=$PWD/target/editors
+if [[ $(cat "$place/installed.txt" 2>/dev/null) != "${versions[*]}" ]]; then
+  python3 -m venv --clear "$place"
+  "$place/bin/pip" install --quiet --disable-pip-version-check "${versions[@]}"
+  echo "${versions[*]}" >"$place/installed.txt"
+fi
+taplo=$place/bin/taplo
+tombi=$place/bin/tombi
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 export RUST_LOG=error
