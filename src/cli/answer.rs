@@ -26,9 +26,18 @@ pub(super) fn write_json(value: &impl serde::Serialize) {
 
 /// How text is to look on stdout.
 pub(super) fn look(common: &Common) -> Look {
+    Look { color: common.color_out(), verbose: common.verbose(), width: width().unwrap_or(100) }
+}
+
+/// How rows of a table are to look there: on a terminal they fit, and whoever reads them through a pipe
+/// gets each on one line.
+pub(super) fn look_of_rows(common: &Common) -> Look {
+    Look { width: width().unwrap_or(0), ..look(common) }
+}
+
+fn width() -> Option<usize> {
     let terminal = || terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| width.0.into());
-    let width = columns().or_else(terminal).unwrap_or(100);
-    Look { color: common.color_out(), verbose: common.verbose(), width }
+    columns().or_else(terminal)
 }
 
 /// What the environment says of the terminal's width.

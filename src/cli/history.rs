@@ -121,7 +121,7 @@ fn syncs(common: &Common, chosen: &Chosen<'_>, runs: &[Run]) {
         return;
     }
     let headers = ["STARTED", "SOURCE", "TRIGGER", "OUTCOME", "RECORDS", "TOOK", "MESSAGE"];
-    answer::write(&render::table(&headers, &rows, &answer::look(common)));
+    answer::write(&render::table(&headers, &rows, &answer::look_of_rows(common)));
 }
 
 fn changes(common: &Common, chosen: &Chosen<'_>, rows: &[JournalRow]) {
@@ -171,7 +171,7 @@ fn changes(common: &Common, chosen: &Chosen<'_>, rows: &[JournalRow]) {
         return;
     }
     let headers = ["WHEN", "SOURCE", "ACTION", "OUTCOME", "FROM", "WHY"];
-    answer::write(&render::table(&headers, &table, &answer::look(common)));
+    answer::write(&render::table(&headers, &table, &answer::look_of_rows(common)));
 }
 
 /// The line that asked for it, with the commit.

@@ -54,7 +54,7 @@ async fn show(common: &Common, args: &StatusArgs, selector: &Selector) -> Result
     if common.format == Format::Json {
         answer::write_json(&json!({ "format_version": 1, "at": here.now, "sources": standings }));
     } else {
-        answer::write(&render::status(&standings, here.now, &answer::look(common)));
+        answer::write(&render::status(&standings, here.now, &answer::look_of_rows(common)));
     }
     Ok(Exit::Invalid.when(reading.has_errors()))
 }

@@ -1,27 +1,86 @@
 //! A table in columns.
 
-use super::paint::{Tone, pad, width};
+use super::paint::{Tone, pad, width, wrap};
 use super::{Look, escape};
+
+/// A column is not made narrower than this; what has less room goes below its row.
+const NARROWEST: usize = 24;
+
+/// What goes below its row stands so far to the right.
+const BELOW: usize = 4;
 
 /// Rows below headers in aligned columns, two spaces apart, with a newline at the end. Cells are escaped;
 /// columns of numbers are aligned to the right. Without headers no line is spent on them.
+///
+/// Where a row is wider than `look.width` (0: never), the last column is wrapped, or the columns that have
+/// no room stand below their row.
 #[must_use]
 pub fn table(headers: &[&str], rows: &[Vec<String>], look: &Look) -> String {
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| row.iter().map(|cell| escape::terminal(cell)).collect()).collect();
     let columns = rows.iter().map(Vec::len).chain([headers.len()]).max().unwrap_or(0);
     let header: Vec<String> = headers.iter().map(|header| escape::terminal(header)).collect();
-    let layout: Vec<Column> = (0..columns).map(|index| Column::of(index, &header, &rows)).collect();
+    let columns: Vec<Column> = (0..columns).map(|index| Column::of(index, &header, &rows)).collect();
+    let layout = Layout::fit(columns, look.width);
     let mut out = String::new();
-    if !header.is_empty() {
-        out.push_str(&Tone::Bold.paint(&line(&header, &layout), look.color));
-        out.push('\n');
-    }
-    for row in &rows {
-        out.push_str(&line(row, &layout));
+    let bold = layout.lines(&header).into_iter().map(|line| Tone::Bold.paint(&line, look.color));
+    let lines = rows.iter().flat_map(|row| layout.lines(row));
+    for line in bold.filter(|_| !header.is_empty()).chain(lines) {
+        out.push_str(&line);
         out.push('\n');
     }
     out
+}
+
+struct Layout {
+    columns: Vec<Column>,
+    /// So many stand on a row's first line.
+    beside: usize,
+    /// Columns of the terminal; 0 for no end.
+    width: usize,
+}
+
+impl Layout {
+    fn fit(columns: Vec<Column>, width: usize) -> Self {
+        let ends = columns.iter().scan(0, |end, column| {
+            let start = *end;
+            *end += column.width + 2;
+            Some((start, start + column.width))
+        });
+        let ends: Vec<(usize, usize)> = ends.collect();
+        let last_is_wrapped = ends.last().is_some_and(|(start, _)| start + NARROWEST <= width);
+        let beside = match width == 0 || last_is_wrapped {
+            true => columns.len(),
+            false => ends.iter().take_while(|(_, end)| *end <= width).count().max(1),
+        };
+        Self { columns, beside, width }
+    }
+
+    fn lines(&self, cells: &[String]) -> Vec<String> {
+        let (beside, below) = cells.split_at(self.beside.min(cells.len()));
+        let Some((last, before)) = beside.split_last() else { return vec![String::new()] };
+        let mut start = String::new();
+        for (cell, column) in before.iter().zip(&self.columns) {
+            start.push_str(&column.pad(cell));
+            start.push_str("  ");
+        }
+        let margin = width(&start);
+        let mut lines = match self.columns.get(before.len()) {
+            Some(column) if column.right => vec![column.pad(last)],
+            _ => wrap(last, self.width.saturating_sub(margin)),
+        };
+        for (n, line) in lines.iter_mut().enumerate() {
+            let before = if n == 0 { start.clone() } else { " ".repeat(margin) };
+            *line = format!("{before}{line}").trim_end().to_owned();
+        }
+        let below: Vec<&str> =
+            below.iter().map(String::as_str).filter(|cell| !matches!(*cell, "" | "-")).collect();
+        if !below.is_empty() {
+            let below = wrap(&below.join("  "), self.width.saturating_sub(BELOW));
+            lines.extend(below.into_iter().map(|line| format!("{}{line}", " ".repeat(BELOW))));
+        }
+        lines
+    }
 }
 
 struct Column {
@@ -39,24 +98,19 @@ impl Column {
             right: told.peek().is_some() && told.all(|cell| is_number(cell)),
         }
     }
+
+    fn pad(&self, cell: &str) -> String {
+        match self.right {
+            true => format!("{}{cell}", " ".repeat(self.width.saturating_sub(width(cell)))),
+            false => pad(cell, self.width),
+        }
+    }
 }
 
 fn is_number(cell: &str) -> bool {
     cell.contains(|c: char| c.is_ascii_digit())
         && cell.chars().all(|c| c.is_ascii_digit() || ",.%-".contains(c))
         && cell.parse::<jiff::civil::Date>().is_err()
-}
-
-fn line(cells: &[String], layout: &[Column]) -> String {
-    let cells: Vec<String> = cells
-        .iter()
-        .zip(layout)
-        .map(|(cell, column)| match column.right {
-            true => format!("{}{cell}", " ".repeat(column.width.saturating_sub(width(cell)))),
-            false => pad(cell, column.width),
-        })
-        .collect();
-    cells.join("  ").trim_end().to_owned()
 }
 
 #[cfg(test)]
@@ -76,5 +130,33 @@ x                    -  2026-11-23
         assert_eq!(table(&["source", "records", "outcome"], &rows, &Look::default()), expected);
         assert_eq!(table(&[], &[], &Look::default()), "");
         assert_eq!(table(&["a", "b"], &[vec!["1".into()]], &Look::default()), "a  b\n1\n");
+    }
+    #[test]
+    fn what_is_too_wide_is_wrapped_or_stands_below_its_row() {
+        let rows = [["crm/orders", "connected", "the platform refuses it: no such table"], ["x", "new", "-"]];
+        let rows: Vec<Vec<String>> = rows.iter().map(|row| row.map(str::to_owned).into()).collect();
+        let shown = |width| table(&["SOURCE", "STATE", "WHY"], &rows, &Look { width, ..Look::default() });
+        let whole = "\
+SOURCE      STATE      WHY
+crm/orders  connected  the platform refuses it: no such table
+x           new        -
+";
+        assert_eq!((shown(0).as_str(), shown(61).as_str()), (whole, whole));
+        let wrapped = "\
+SOURCE      STATE      WHY
+crm/orders  connected  the platform refuses it: no
+                       such table
+x           new        -
+";
+        assert_eq!(shown(50), wrapped);
+        let below = "\
+SOURCE      STATE
+    WHY
+crm/orders  connected
+    the platform refuses it:
+    no such table
+x           new
+";
+        assert_eq!(shown(30), below);
     }
 }

@@ -43,6 +43,35 @@ fn a_plan_fits_the_width_of_the_terminal() {
 }
 
 #[test]
+fn tables_fit_the_width_of_the_terminal_and_are_a_line_a_row_elsewhere() {
+    let scene = Scene::new();
+    let workspace = "[workspace]\nid = \"ws_one\"\n\n[sources.alpha]\ntype = \"database\"\n\
+                     sync = { cron = \"15 2 * * *\", timezone = \"Asia/Tokyo\" }\n\
+                     connection_config = { host = \"a.example.com\" }\n";
+    scene.tree.write("workspaces/one.toml", workspace);
+    scene.apply();
+    scene.platform.script(
+        "sync",
+        Fault::status(400, "the table orders of the schema public has no key by which to read"),
+    );
+    assert_eq!(scene.wellspring(&["sync", "ws_one/alpha"]).code, Some(1));
+    for (args, rows) in [(&["status"][..], 2), (&["history"], 2), (&["history", "--changes"], 2)] {
+        for columns in [40, 60, 80, 94] {
+            let finished = start(&scene, columns, args).finish();
+            assert_eq!(finished.code, Some(0), "{finished:#?}");
+            let shown = lines(&finished);
+            assert!(
+                shown.iter().all(|line| line.chars().count() <= columns),
+                "{args:?} at {columns}: {shown:#?}"
+            );
+        }
+        let piped = scene.wellspring(args).stdout;
+        let table: Vec<&str> = piped.lines().take_while(|line| !line.is_empty()).collect();
+        assert_eq!(table.len(), rows, "{piped}");
+    }
+}
+
+#[test]
 fn an_interrupt_at_the_question_applies_nothing() {
     let scene = Scene::new();
     scene.declare("ws_one", &[A]);
