@@ -1,28 +1,27 @@
 //! Which unit is due for a pass, and which source for a sync: decisions without a runtime.
 
+mod slot;
+mod syncable;
+
 use super::voice::After;
-use crate::model::{DesiredSource, DesiredUnit, SourceKey, SourceName, Unit};
+use crate::model::{DesiredUnit, SourceKey, SourceName, Unit};
 use crate::plan::Barred;
 use crate::reading::Asked;
 use crate::reconcile::Task;
-use crate::schedule::{self, Freshness, Last, Scheduled, Timing};
-use crate::state::{LastRun, RunOutcome, Spent, Trigger};
-use crate::sync::{Call, Member, spent};
+use crate::schedule::{Freshness, Timing};
+use crate::state::{LastRun, Spent, Trigger};
+use crate::sync::Call;
 use jiff::{SignedDuration, Timestamp};
+use slot::Slot;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-
-/// The first wait after a failed pass; each further failure doubles it up to the interval.
-const FIRST_RETRY: SignedDuration = SignedDuration::from_secs(5);
+use syncable::Syncable;
 
 /// The most passes at once. Each holds a listing of its unit in memory. As many as calls are under way.
 const MOST_PASSES: usize = 64;
 
 /// After a refused token nothing is tried for this long; then one unit is.
 const PAUSE: SignedDuration = SignedDuration::from_secs(60);
-
-/// The most sources in one sync call.
-const SYNC_BATCH: usize = 100;
 
 /// Every unit, with what is under way and what is due.
 #[derive(Default)]
@@ -36,45 +35,6 @@ struct Pause {
     until: Timestamp,
     /// The one unit that is tried meanwhile.
     probe: Option<Unit>,
-}
-
-struct Slot {
-    task: Task,
-    /// No file declares it any more; it goes once nothing is under way.
-    gone: bool,
-    wanted: bool,
-    running: bool,
-    /// Its files changed and no pass has begun since; the pass under way is the first since.
-    edited: bool,
-    passing_edit: bool,
-    /// Only a full look finds drift; it is due then.
-    check_at: Timestamp,
-    failures: u32,
-    /// A removal waits for the files to come to rest.
-    waits_for_rest: bool,
-    /// An action waits for a sync to end.
-    waits_for_sync: bool,
-    sources: Vec<Syncable>,
-    sync_running: bool,
-    /// Firings that will not run, not yet recorded.
-    spent: Vec<Spent>,
-}
-
-/// A source of ours with a schedule.
-struct Syncable {
-    name: SourceName,
-    key: SourceKey,
-    index: usize,
-    timing: Timing,
-    known_since: Timestamp,
-    last: Option<Last>,
-    /// The last run before the one that was begun last.
-    before: Option<Last>,
-    last_success: Option<Timestamp>,
-    /// That its data is stale was told.
-    told_stale: bool,
-    /// To be synced once, whatever the schedule.
-    now: Option<Trigger>,
 }
 
 /// A source whose data became stale, or is fresh again.
@@ -388,220 +348,6 @@ impl Board {
             stays
         });
     }
-}
-
-impl Slot {
-    fn new(task: Task, now: Timestamp) -> Self {
-        Self {
-            task,
-            gone: false,
-            wanted: true,
-            running: false,
-            edited: false,
-            passing_edit: false,
-            check_at: now,
-            failures: 0,
-            waits_for_rest: false,
-            waits_for_sync: false,
-            sources: Vec::new(),
-            sync_running: false,
-            spent: Vec::new(),
-        }
-    }
-
-    fn accept(&mut self, mut task: Task) {
-        if Arc::ptr_eq(&task.desired, &self.task.desired) || *task.desired == *self.task.desired {
-            // What stayed the same is known to be the same.
-            task.desired = Arc::clone(&self.task.desired);
-        }
-        let changed = !Arc::ptr_eq(&task.desired, &self.task.desired) || task.owner != self.task.owner;
-        let at_rest = self.waits_for_rest && task.removals_barred.is_none();
-        if changed {
-            // What is edited is tried at once, however often it failed before.
-            self.failures = 0;
-        }
-        self.edited |= changed;
-        self.wanted |= changed || at_rest || self.gone;
-        self.gone = false;
-        self.task = task;
-    }
-
-    fn is_busy(&self) -> bool {
-        self.running || self.sync_running
-    }
-
-    fn pass_ended(&mut self, ended: Ended, interval: SignedDuration, now: Timestamp) {
-        self.running = false;
-        self.waits_for_rest = ended.waits_for_rest;
-        // What it waited for may be over by now.
-        self.waits_for_sync = ended.waits_for_sync && self.sync_running;
-        self.wanted |= ended.waits_for_sync && !self.sync_running;
-        self.wanted |= ended.waits_for_rest && self.task.removals_barred.is_none();
-        self.failures = if ended.good { 0 } else { self.failures.saturating_add(1) };
-        let again = ended.again.and_then(|again| SignedDuration::try_from(again).ok());
-        let wait = match again {
-            _ if !ended.good => retry_after(&self.task.desired.unit, self.failures, interval),
-            Some(again) => again.min(interval),
-            None => interval,
-        };
-        self.check_at = later(now, wait);
-        if let Some(records) = ended.records {
-            self.schedule(&records, now);
-        }
-    }
-
-    fn sync_not_sent(&mut self, call: &Call) {
-        self.sync_running = false;
-        self.wanted |= std::mem::take(&mut self.waits_for_sync);
-        for member in &call.members {
-            if let Some(source) = self.sources.iter_mut().find(|source| source.name == member.name) {
-                source.last = source.before.take();
-                source.now = (member.trigger != Trigger::Schedule).then_some(member.trigger).or(source.now);
-            }
-        }
-    }
-
-    fn sync_ended(&mut self, call: &Call, now: Timestamp) {
-        // Firings that came while it ran are judged before it counts as ended.
-        self.judge(now);
-        self.sync_running = false;
-        self.wanted |= std::mem::take(&mut self.waits_for_sync);
-        let members: BTreeSet<&SourceName> = call.members.iter().map(|member| &member.name).collect();
-        for source in &mut self.sources {
-            if members.contains(&source.name)
-                && let Some(last) = &mut source.last
-            {
-                last.running = false;
-                last.ended = Some(now);
-            }
-        }
-    }
-
-    /// The schedules of what is ours.
-    fn schedule(&mut self, records: &Records, now: Timestamp) {
-        let unit = &self.task.desired.unit;
-        let mut known: BTreeMap<SourceName, Syncable> =
-            self.sources.drain(..).map(|source| (source.name.clone(), source)).collect();
-        let at_once: BTreeMap<&SourceName, Trigger> =
-            records.at_once.iter().rev().map(|(name, why)| (name, *why)).collect();
-        for (index, source) in self.task.desired.sources.iter().enumerate() {
-            let (Some(spec), Some(since)) = (&source.sync, records.owned.get(&source.name)) else { continue };
-            let Ok(timing) = Timing::compile(unit, &source.name, spec) else { continue };
-            let before = known.remove(&source.name);
-            let last =
-                join(before.as_ref().and_then(|before| before.last), records.runs.get(&source.name), now);
-            let at_once = at_once.get(&source.name).copied();
-            let pending = before.as_ref().and_then(|before| before.now);
-            let last_success = before.as_ref().and_then(|before| before.last_success);
-            let recorded = records.runs.get(&source.name).and_then(|run| run.last_success);
-            let never_ran = (last.is_none() && spec.on_connect).then_some(Trigger::Connect);
-            self.sources.push(Syncable {
-                name: source.name.clone(),
-                key: source.key.clone(),
-                index,
-                timing,
-                known_since: since.or(before.as_ref().map(|before| before.known_since)).unwrap_or(now),
-                last,
-                before: before.as_ref().and_then(|before| before.before),
-                last_success: last_success.max(recorded),
-                told_stale: before.as_ref().is_some_and(|before| before.told_stale),
-                now: at_once.or(pending).or(never_ran),
-            });
-        }
-    }
-
-    /// The firings that are due, by index. What will not run counts as claimed, or it would come back.
-    fn judge(&mut self, now: Timestamp) -> BTreeMap<usize, (Timestamp, Trigger)> {
-        let desired = Arc::clone(&self.task.desired);
-        let Some(scheduled) = self.scheduled(&desired) else { return BTreeMap::new() };
-        let decision = schedule::due(now, &scheduled);
-        for (index, firing, outcome, message) in spent(&decision) {
-            let source = &mut self.sources[index];
-            let last = source.last.unwrap_or(Last { firing, running: false, ended: None });
-            source.last = Some(Last { firing, ..last });
-            self.spent.push(Spent { name: source.name.clone(), firing, outcome, message });
-        }
-        decision.due.iter().map(|due| (due.index, (due.firing, Trigger::Schedule))).collect()
-    }
-
-    /// `None` when the files moved on; the pass that follows sets the schedule anew.
-    fn scheduled<'a>(&'a self, desired: &'a DesiredUnit) -> Option<Vec<Scheduled<'a>>> {
-        let of = |source: &'a Syncable| source.scheduled(desired.sources.get(source.index)?, &desired.unit);
-        self.sources.iter().map(of).collect()
-    }
-
-    fn sync_due(&mut self, now: Timestamp) -> Option<Call> {
-        let mut firings = self.judge(now);
-        let desired = Arc::clone(&self.task.desired);
-        let scheduled = self.scheduled(&desired)?;
-        for (index, source) in self.sources.iter().enumerate() {
-            if let Some(trigger) = source.now
-                && !scheduled[index].suspended
-            {
-                firings.entry(index).or_insert((now, trigger));
-            }
-        }
-        let due = firings.keys().map(|index| (*index, scheduled[*index].terms()));
-        let batch = schedule::batches(due, SYNC_BATCH).into_iter().next()?;
-        let (options, timeout) = (batch.terms.options.clone(), batch.terms.timeout);
-        let mut members = Vec::with_capacity(batch.members.as_slice().len());
-        for index in batch.members.into_vec() {
-            let (firing, trigger) = firings[&index];
-            let source = &mut self.sources[index];
-            source.now = None;
-            source.before = source.last.replace(Last { firing, running: true, ended: None });
-            members.push(Member { name: source.name.clone(), key: source.key.clone(), trigger, firing });
-        }
-        self.sync_running = true;
-        Some(Call { unit: desired.unit.clone(), members, options, timeout })
-    }
-}
-
-impl Syncable {
-    fn scheduled<'a>(&'a self, source: &'a DesiredSource, unit: &'a Unit) -> Option<Scheduled<'a>> {
-        let spec = source.sync.as_ref().filter(|_| source.name == self.name)?;
-        Some(Scheduled {
-            unit,
-            name: &self.name,
-            spec,
-            timing: &self.timing,
-            options: &source.sync_options,
-            last: self.last,
-            known_since: self.known_since,
-            suspended: source.suspend.is_some(),
-        })
-    }
-
-    /// Of a suspended source, nobody expects fresh data.
-    fn freshness(&self, unit: &DesiredUnit, now: Timestamp) -> Option<Freshness> {
-        let source = unit.sources.get(self.index).filter(|source| source.name == self.name)?;
-        let spec = source.sync.as_ref().filter(|_| source.suspend.is_none())?;
-        schedule::freshness(spec, self.last_success, self.known_since, now)
-    }
-}
-
-/// What is known of a source's last run, from here and from the state. The state may have been looked at just before a run was claimed, or ended.
-fn join(known: Option<Last>, run: Option<&LastRun>, now: Timestamp) -> Option<Last> {
-    let Some(run) = run else { return known };
-    let recorded =
-        Last { firing: run.firing, running: run.outcome == RunOutcome::Running, ended: run.finished_at };
-    let Some(known) = known else { return Some(recorded) };
-    let rewound = run.firing.duration_since(now) > schedule::CLOCK_TOLERANCE;
-    let over = known.ended.is_some_and(|ended| ended >= run.started_at);
-    Some(Last {
-        firing: if rewound { known.firing } else { known.firing.max(run.firing) },
-        running: known.running || (recorded.running && !over),
-        ended: known.ended.max(recorded.ended),
-    })
-}
-
-/// Doubles from failure to failure; spread by unit, so that what failed together does not return together.
-fn retry_after(unit: &Unit, failures: u32, interval: SignedDuration) -> SignedDuration {
-    let doubled =
-        FIRST_RETRY.saturating_mul(1_i32.checked_shl(failures.saturating_sub(1).min(16)).unwrap_or(i32::MAX));
-    let wait = doubled.min(interval.max(FIRST_RETRY));
-    let spread: u32 = unit.workspace.as_str().bytes().chain(unit.scope.as_str().bytes()).map(u32::from).sum();
-    wait.saturating_mul(100 + i32::try_from(spread % 25).unwrap_or(0)) / 100
 }
 
 fn later(at: Timestamp, by: SignedDuration) -> Timestamp {

@@ -1,0 +1,248 @@
+//! One turn of the loop: what is due starts, what happened is acted on, how things stand is told.
+
+mod passes;
+mod probes;
+mod readings;
+mod standing;
+mod syncs;
+
+use super::board::Board;
+use super::files::Files;
+use super::probes::Probes;
+use super::systemd::Systemd;
+use super::{Daemon, Event, Signal};
+use crate::apply::chain;
+use crate::manifest::Known;
+use crate::reading::{Memory, Reading};
+use crate::state::StateError;
+use jiff::{SignedDuration, Timestamp};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::UnboundedSender;
+
+/// Run history is trimmed this often.
+const TRIM_EVERY: SignedDuration = SignedDuration::from_hours(6);
+
+/// A state that could not be written is tried again after this long.
+const STATE_RETRY: SignedDuration = SignedDuration::from_secs(5);
+
+/// The loop's own state. The files beside this one each carry out one kind of its work.
+pub(super) struct Turn {
+    daemon: Daemon,
+    files: Files,
+    board: Board,
+    probes: Probes,
+    reading: Option<Reading>,
+    memory: Memory,
+    /// As the state has it.
+    remembered: Memory,
+    /// The next regular look at the files.
+    look_every: Timestamp,
+    trim_at: Timestamp,
+    reading_under_way: bool,
+    /// What the next reading need not parse again.
+    known: Arc<Known>,
+    /// The files name another platform than the one that this process speaks to.
+    elsewhere: bool,
+    stopping: bool,
+    /// No connection to the platform opens, for this reason.
+    unreachable: Option<String>,
+    /// The state could not be written; nothing that must be recorded first is begun before this.
+    state_again: Option<Timestamp>,
+    /// When it was last seen what is due.
+    seen: Timestamp,
+    systemd: Systemd,
+    events: UnboundedSender<Event>,
+}
+
+impl Turn {
+    /// Nothing is known yet, and everything is due.
+    pub(super) fn new(daemon: Daemon, events: UnboundedSender<Event>) -> Self {
+        let now = (daemon.clock)();
+        Self {
+            files: Files::new(duration(daemon.settle), now),
+            board: Board::default(),
+            probes: Probes::default(),
+            reading: None,
+            memory: daemon.memory.clone(),
+            remembered: daemon.memory.clone(),
+            look_every: now,
+            trim_at: now,
+            reading_under_way: false,
+            known: Arc::default(),
+            elsewhere: false,
+            stopping: false,
+            unreachable: None,
+            state_again: None,
+            seen: now,
+            systemd: Systemd::new(),
+            daemon,
+            events,
+        }
+    }
+
+    /// Starts what is due, in the background.
+    pub(super) async fn start_what_is_due(&mut self) {
+        if self.stopping {
+            return;
+        }
+        let now = self.now();
+        if now < self.seen {
+            self.clock_set_back(now);
+        }
+        self.seen = now;
+        if now >= self.look_every {
+            self.look_every = later(now, duration(self.daemon.interval));
+            self.files.woken(now);
+        }
+        if !self.reading_under_way && self.files.look_at.is_some_and(|at| at <= now) {
+            self.look();
+        }
+        if self.elsewhere {
+            return;
+        }
+        for task in self.board.passes_due(now) {
+            self.start_pass(task);
+        }
+        if self.state_again.is_none_or(|at| at <= now)
+            && let Err(error) = self.start_syncs(now).await
+        {
+            self.state_failed(&error, now);
+        }
+        self.start_tests(now);
+        self.tell_stale(now);
+    }
+
+    /// A stop was asked for, and what was under way then has ended.
+    pub(super) fn is_over(&self) -> bool {
+        self.stopping && self.board.is_idle()
+    }
+
+    /// Tells how things stand. Returns how long the loop may sleep.
+    pub(super) fn rest(&mut self) -> Duration {
+        self.publish();
+        self.systemd.status(self.standing());
+        self.systemd.alive(self.sleep())
+    }
+
+    /// What an event does.
+    pub(super) async fn handle(&mut self, event: Event) {
+        let now = self.now();
+        match event {
+            Event::Woken => self.files.woken(now),
+            Event::Signal(Signal::Stop) => {
+                self.stopping = true;
+                self.systemd.stopping();
+                self.daemon.voice.stopping(!self.board.is_idle());
+            }
+            Event::Signal(Signal::Reload) => {
+                self.daemon.voice.note("reading the files again (SIGHUP)");
+                self.systemd.reloading();
+                self.board.want_all();
+                self.files.woken(now);
+            }
+            Event::Signal(Signal::Now) => {
+                self.daemon.voice.note("looking at everything now (SIGUSR1)");
+                self.board.want_all();
+            }
+            Event::Read(read) => {
+                self.reading_under_way = false;
+                self.systemd.read();
+                match *read {
+                    Ok(reading) => {
+                        if let Err(error) = self.looked(reading, now).await {
+                            self.state_failed(&error, now);
+                        }
+                    }
+                    Err(error) => {
+                        self.files.unreadable(now);
+                        self.daemon.voice.unreadable(&chain(&error));
+                        self.daemon.publisher.unreadable(&chain(&error));
+                    }
+                }
+            }
+            Event::PassEnded(ended) => self.pass_ended(*ended, now),
+            Event::TestEnded(tested) => self.tested(&tested, now),
+            Event::SyncEnded(call, Ok(synced)) => self.synced(&call, &synced, now).await,
+            Event::SyncEnded(call, Err(error)) => {
+                self.board.sync_not_sent(&call);
+                self.daemon.publisher.sync_not_sent(&call);
+                self.state_failed(&error, now);
+            }
+        }
+    }
+
+    /// The last word.
+    pub(super) async fn stop(&self) {
+        if let Some(hands) = &self.daemon.hands
+            && let Err(error) = hands.syncer.catch_up().await
+        {
+            let text = format!("{}; how the last syncs ended is not recorded", chain(&error));
+            self.daemon.voice.warn(&text);
+        }
+        self.daemon.voice.stopped();
+    }
+
+    /// What was to come at some time may lie far ahead now.
+    fn clock_set_back(&mut self, now: Timestamp) {
+        self.board.clock_set_back(now);
+        self.probes.clock_set_back(now);
+        self.files.clock_set_back(now);
+        self.look_every = self.look_every.min(now);
+        self.trim_at = self.trim_at.min(later(now, TRIM_EVERY));
+        self.state_again = self.state_again.map(|at| at.min(later(now, STATE_RETRY)));
+    }
+
+    /// Its disk may be full. What must be recorded before it is sent waits; the rest goes on.
+    fn state_failed(&mut self, error: &StateError, now: Timestamp) {
+        if self.state_again.replace(later(now, STATE_RETRY)).is_none() {
+            self.daemon
+                .voice
+                .warn(&format!("{}; no sync starts until it can be written again", chain(error)));
+        }
+    }
+
+    fn pause(&mut self, now: Timestamp) {
+        if self.board.pause(now) {
+            self.daemon.voice.warn(
+                "the platform refuses the token; everything there is paused, and tried again with one \
+                 workspace every minute. It goes on by itself once the token is renewed",
+            );
+        }
+    }
+
+    /// Once nothing is under way, what comes next.
+    fn tell_next(&self, now: Timestamp) {
+        let soon = self.board.next(now).is_some_and(|at| at <= now);
+        if self.board.is_idle() && !soon && !self.board.is_paused() && !self.stopping {
+            self.daemon.voice.next(&self.board.upcoming(now), now);
+        }
+    }
+
+    fn sleep(&self) -> Duration {
+        let now = self.now();
+        let look = self.files.look_at.filter(|_| !self.reading_under_way);
+        let board = if self.elsewhere { None } else { self.board.next(self.seen) };
+        let state = self.state_again.filter(|at| *at > self.seen);
+        let tests = self.probes.next().filter(|_| !self.elsewhere && !self.board.is_paused());
+        let next = [look, board, tests, state, Some(self.look_every)];
+        let next = next.into_iter().flatten().min().unwrap_or(now);
+        if self.stopping {
+            return Duration::from_secs(3600);
+        }
+        // The clock of firings may be set; waking now and then finds that out.
+        Duration::try_from(next.duration_since(now)).unwrap_or_default().min(Duration::from_secs(60))
+    }
+
+    fn now(&self) -> Timestamp {
+        (self.daemon.clock)()
+    }
+}
+
+fn duration(of: Duration) -> SignedDuration {
+    SignedDuration::try_from(of).unwrap_or(SignedDuration::MAX)
+}
+
+fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
+    at.checked_add(by).unwrap_or(Timestamp::MAX)
+}

@@ -1,0 +1,38 @@
+//! The regular connection tests: those that are due start, and a verdict that turned is told.
+
+use super::Turn;
+use crate::daemon::{Event, Tested};
+use jiff::Timestamp;
+use std::sync::Arc;
+
+impl Turn {
+    /// None while the platform refuses our token, and none in a dry run.
+    pub(super) fn start_tests(&mut self, now: Timestamp) {
+        let Some(hands) = &self.daemon.hands else { return };
+        if self.board.is_paused() {
+            return;
+        }
+        for due in self.probes.due(now, |unit| self.board.task(unit).map(|task| &task.desired)) {
+            let (planner, events) = (hands.reconciler.planner.clone(), self.events.clone());
+            tokio::spawn(async move {
+                let tested = due.ask(&planner.reader, &planner.secrets).await;
+                let _ = events.send(Event::TestEnded(tested));
+            });
+        }
+    }
+
+    /// A verdict that is another than before is told once.
+    pub(super) fn tested(&mut self, tested: &Tested, now: Timestamp) {
+        let unit = self.board.task(&tested.unit).map(|task| Arc::clone(&task.desired));
+        let turn = self.probes.ended(tested, unit.as_deref(), now);
+        self.daemon.publisher.tested(tested, now);
+        let (Some(turn), Some(unit)) = (turn, unit) else { return };
+        let name = format!("{}/{}", unit.label(), turn.key);
+        match turn.up {
+            true => self.daemon.voice.note(&format!("{name}: its connection works again")),
+            false => {
+                self.daemon.voice.warn(&format!("{name}: its connection test failed: {}", tested.message));
+            }
+        }
+    }
+}

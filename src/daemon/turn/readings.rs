@@ -1,0 +1,105 @@
+//! Readings of the files: taken beside the loop, and acted on as far as they count.
+
+use super::Turn;
+use crate::daemon::Event;
+use crate::daemon::files::Counts;
+use crate::daemon::publish::Held;
+use crate::reading::Reading;
+use crate::state::StateError;
+use jiff::Timestamp;
+use std::sync::Arc;
+
+impl Turn {
+    /// Reads the files; the reading comes back as an event.
+    pub(super) fn look(&mut self) {
+        self.files.look_at = None;
+        self.reading_under_way = true;
+        self.systemd.reading();
+        let (root, environment) = (self.daemon.root.clone(), Arc::clone(&self.daemon.environment));
+        let (events, known) = (self.events.clone(), Arc::clone(&self.known));
+        tokio::task::spawn_blocking(move || {
+            let read = Reading::take_again(&root, &|name| environment(name), &known);
+            let _ = events.send(Event::Read(Box::new(read)));
+        });
+    }
+
+    /// Acts on a reading as far as it counts.
+    pub(super) async fn looked(&mut self, reading: Reading, now: Timestamp) -> Result<(), StateError> {
+        self.known = Arc::clone(&reading.known);
+        let counts =
+            self.files.looked(*reading.digest.as_bytes(), reading.settings_digest, reading.git_locked, now);
+        if self.files.lock_is_stale(now) {
+            self.daemon.voice.warn(
+                "Git has been writing the files for ten minutes (.git/index.lock), and nothing counts \
+                 meanwhile; if no Git is at work there, delete the lock",
+            );
+        }
+        let barred = match counts {
+            Counts::NotYet => return Ok(()),
+            Counts::Additions(barred) => Some(barred),
+            Counts::Wholly => None,
+        };
+        let before = self.reading.as_ref();
+        if before.is_none_or(|before| before.digest != reading.digest) {
+            self.daemon.voice.files(&reading);
+        }
+        let had_settings = before.is_some_and(|before| before.settings_digest.is_some());
+        if had_settings && reading.settings_digest.is_none() {
+            let text = "wellspring.toml is gone, and with it its aliases, defaults and policy; nothing that \
+                        needs them is done until it is back";
+            self.daemon.voice.warn(text);
+        }
+        if before.is_some_and(|before| before.settings_digest.is_none()) && reading.settings_digest.is_some()
+        {
+            self.daemon.voice.note("wellspring.toml is there now, and counts");
+        }
+        let moved = |before: &Reading| {
+            let (was, now) = (&before.desired.platform, &reading.desired.platform);
+            now.is_some() && was.is_some() && now != was
+        };
+        if before.is_some_and(moved) {
+            if !self.elsewhere {
+                let text = "wellspring.toml names another platform now; restart to go there. Until then nothing is done";
+                self.daemon.voice.warn(text);
+            }
+            self.elsewhere = true;
+            self.daemon.publisher.read(&reading, true, now);
+            return Ok(());
+        }
+        if std::mem::take(&mut self.elsewhere) {
+            self.board.want_all();
+        }
+        self.daemon.publisher.read(&reading, false, now);
+        let asked = reading.asked(&self.memory);
+        let memory = reading.memory(&self.memory);
+        // Until the files are at rest, what was known of a file stays known beside what is new: the
+        // next save may break it.
+        for (file, units) in &memory {
+            let known = self.memory.entry(file.clone()).or_default();
+            known.extend(units.iter().filter(|unit| !known.contains(unit)).cloned().collect::<Vec<_>>());
+        }
+        // With the settings unreadable, no file says what it declares: what was accepted stays.
+        let held = Held::by(&asked);
+        if !reading.desired.units.is_empty() || !reading.has_errors() {
+            for unit in self.board.accept(asked, barred.as_ref(), now) {
+                self.daemon.voice.warn(&format!(
+                    "{unit}: no file declares this workspace any more; its sources are left alone \
+                     (declare it with `sources = {{}}` to mean none)"
+                ));
+            }
+        }
+        self.daemon.publisher.accepted(&held, &self.board);
+        if barred.is_none() && memory != self.remembered {
+            if let Some(hands) = &self.daemon.hands {
+                let root = self.daemon.root.to_string_lossy();
+                hands.reconciler.state.remember_files(&root, memory.clone().into_iter().collect()).await?;
+            }
+            self.remembered = memory.clone();
+        }
+        if barred.is_none() {
+            self.memory = memory;
+        }
+        self.reading = Some(reading);
+        Ok(())
+    }
+}

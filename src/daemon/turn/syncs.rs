@@ -1,0 +1,101 @@
+//! Syncs: what is due goes out, what will not run is recorded, and stale data is told of.
+
+use super::{TRIM_EVERY, Turn, later};
+use crate::daemon::board::Board;
+use crate::daemon::{Event, Hands, Publisher, Voice};
+use crate::render::words;
+use crate::state::{Retention, RunOutcome, StateError};
+use crate::sync::{Call, Synced};
+use jiff::Timestamp;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How much history is kept.
+const KEEP: Retention =
+    Retention { runs_per_source: 500, age: Duration::from_secs(400 * 24 * 60 * 60), journal_rows: 1_000_000 };
+
+impl Turn {
+    /// Sends what is due. Firings that will not run are recorded.
+    pub(super) async fn start_syncs(&mut self, now: Timestamp) -> Result<(), StateError> {
+        let Some(hands) = &self.daemon.hands else { return Ok(()) };
+        if now >= self.trim_at {
+            self.trim_at = later(now, TRIM_EVERY);
+            hands.reconciler.state.prune_history(now, KEEP).await?;
+        }
+        for call in self.board.syncs_due(now) {
+            self.daemon.voice.sync_started(&call);
+            self.daemon.publisher.sync_started(&call, now);
+            self.daemon.publisher.scheduled(&call.unit, &self.board, now);
+            let (syncer, events) = (hands.syncer.clone(), self.events.clone());
+            tokio::spawn(async move {
+                let ended = syncer.call(&call).await;
+                let _ = events.send(Event::SyncEnded(call, ended));
+            });
+        }
+        let told = (&*self.daemon.voice, &mut self.daemon.publisher);
+        record_spent(&mut self.board, hands, told, now).await
+    }
+
+    /// A call ended, whatever became of each of its sources.
+    pub(super) async fn synced(&mut self, call: &Call, synced: &[Synced], now: Timestamp) {
+        self.board.sync_ended(call, now);
+        if self.state_again.take().is_some() {
+            self.daemon.voice.note("the state can be written again");
+        }
+        let told = (&*self.daemon.voice, &mut self.daemon.publisher);
+        if let Some(hands) = &self.daemon.hands
+            && let Err(error) = record_spent(&mut self.board, hands, told, now).await
+        {
+            self.state_failed(&error, now);
+        }
+        let good = synced.iter().filter(|synced| synced.outcome == RunOutcome::Done);
+        self.board.refreshed(&call.unit, good.map(|synced| &synced.name), now);
+        if synced.iter().any(|synced| synced.unauthorized) {
+            self.pause(now);
+        }
+        let desired = self.board.task(&call.unit).map(|task| Arc::clone(&task.desired));
+        self.daemon.publisher.synced(&call.unit, synced);
+        self.daemon.voice.synced(desired.as_deref(), synced);
+        self.tell_next(now);
+    }
+
+    /// Each source once when its data becomes stale, and once when it is fresh again.
+    pub(super) fn tell_stale(&mut self, now: Timestamp) {
+        for turned in self.board.turned(now) {
+            let name = format!("{}/{}", turned.unit.label(), turned.key);
+            self.daemon.publisher.turned(&turned.unit.unit, &turned.name, turned.stale);
+            if !turned.stale {
+                self.daemon.voice.note(&format!("{name}: its data is fresh again"));
+                continue;
+            }
+            let last = match turned.last_success {
+                Some(at) => format!("its last good sync ended {}", words::ago(at, now)),
+                None => "it has never synced".to_owned(),
+            };
+            self.daemon.voice.warn(&format!("{name}: its data is stale: {last}"));
+        }
+    }
+}
+
+/// Records the firings that will not run, then tells of them.
+async fn record_spent(
+    board: &mut Board,
+    hands: &Hands,
+    (voice, publisher): (&dyn Voice, &mut Publisher),
+    now: Timestamp,
+) -> Result<(), StateError> {
+    for (unit, spent) in board.take_spent() {
+        if let Err(error) = hands.reconciler.state.spend(&unit.unit, spent.clone(), now).await {
+            board.put_back_spent(&unit.unit, spent);
+            return Err(error);
+        }
+        for spent in spent {
+            let key = unit.sources.iter().find(|source| source.name == spent.name);
+            let key = key.map_or_else(|| spent.name.to_string(), |source| source.key.to_string());
+            publisher.spent(spent.outcome);
+            let (word, why) = (spent.outcome.as_str(), spent.message);
+            voice.warn(&format!("{}/{key}: sync of {} {word}: {why}", unit.label(), spent.firing));
+        }
+    }
+    Ok(())
+}
