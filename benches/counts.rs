@@ -1,0 +1,232 @@
+//! How many instructions the pure stages take: a number that is the same on a busy machine.
+//!
+//! ```text
+//! cargo bench --profile counted --bench counts               # prints them
+//! cargo bench --profile counted --bench counts -- --check    # and fails where one left its band
+//! ```
+//!
+//! Valgrind's callgrind counts this very program with one stage run once and run three times; the
+//! difference is the stage alone. What is compared is the ratio to a yardstick counted in the same
+//! run: parsing a list answer into `serde_json::Value`. It outlasts another compiler or another C library.
+#![expect(clippy::unwrap_used, reason = "a bench that cannot run is to stop")]
+
+use jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::hint::black_box;
+use std::process::Command;
+use std::sync::Arc;
+use wellspring::manifest::{self, SourceFile};
+use wellspring::model::{
+    Applied, DesiredUnit, FingerprintKey, Intent, IntentKind, Inventory, ObservedSource,
+};
+use wellspring::plan::{Answers, Input, Plan, Quarantine, SecretState, UnitPlan, approve, plan, reckon};
+use wellspring::remote::read_list;
+use wellspring::render::{self, Look, View};
+
+/// Instructions of a stage against those of the yardstick.
+const EXPECTED: [(&str, f64); 5] =
+    [("parse", 7.49), ("decode", 1.21), ("reckon", 12.73), ("diff", 12.44), ("render", 11.98)];
+
+/// What is more than this away from what is expected is told.
+const BAND: f64 = 0.10;
+
+const SOURCES: usize = 500;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [word, stage, times] = arguments.as_slice()
+        && word == "stage"
+    {
+        return Stages::new().run(stage, times.parse().unwrap());
+    }
+    let check = arguments.iter().any(|argument| argument == "--check");
+    let yardstick = count("yardstick");
+    println!("{:12}{:>22}{:>12}{:>12}", "", "instructions / source", "ratio", "expected");
+    println!("{:12}{:>22}{:>12.3}", "yardstick", yardstick / SOURCES as u64, 1.0);
+    let mut left = Vec::new();
+    for (stage, expected) in EXPECTED {
+        let counted = count(stage);
+        let ratio = counted as f64 / yardstick as f64;
+        println!("{stage:12}{:>22}{ratio:>12.3}{expected:>12.3}", counted / SOURCES as u64);
+        if (ratio / expected - 1.0).abs() > BAND {
+            left.push(stage);
+        }
+    }
+    if check && !left.is_empty() {
+        println!(
+            "{} left the band of {:.0} %: make it as it was, or write the new ratio into benches/counts.rs and \
+             say why",
+            left.join(", "),
+            BAND * 100.0
+        );
+        std::process::exit(1);
+    }
+}
+
+/// Instructions of running a stage once.
+fn count(stage: &str) -> u64 {
+    let counted = |times: &str| -> u64 {
+        let mut command = Command::new("valgrind");
+        command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
+        command.arg(std::env::current_exe().unwrap()).args(["stage", stage, times]);
+        // The C library's routines are those of every x86-64, whatever this one can do.
+        command.env("GLIBC_TUNABLES", "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX2,-ERMS,-FSRM");
+        let output = command.output().expect("valgrind is needed: apt-get install valgrind");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{text}");
+        let line = text.lines().find_map(|line| line.split_once("Collected : ")).expect("callgrind's sum");
+        line.1.trim().parse().unwrap()
+    };
+    (counted("3") - counted("1")) / 2
+}
+
+/// What every stage is given.
+struct Stages {
+    file: String,
+    list: String,
+    desired: Arc<DesiredUnit>,
+    listing: Vec<ObservedSource>,
+    key: FingerprintKey,
+    /// Everything is about to be connected.
+    intents: Inventory,
+    /// Everything is ours.
+    inventory: Inventory,
+    /// Everything is to be connected.
+    cold: Plan,
+    now: Timestamp,
+}
+
+impl Stages {
+    fn new() -> Self {
+        let (file, list) = (file(), list());
+        let (desired, listing) = (parsed(&file), read_list(list.as_bytes()).unwrap());
+        let (key, now) = (FingerprintKey::new([7; 32]), Timestamp::UNIX_EPOCH);
+        let intents = intents(&desired, &key, now);
+        let inventory = settled(&intents, &listing, &key, now);
+        let cold = planned(&desired, &[], &Inventory::default(), &key);
+        assert_eq!(cold.actions.len(), SOURCES);
+        let cold = approve(Plan { units: vec![cold] }, &Default::default(), &BTreeMap::new()).plan().clone();
+        assert_eq!(planned(&desired, &listing, &inventory, &key).unchanged.len(), SOURCES);
+        Self { file, list, desired, listing, key, intents, inventory, cold, now }
+    }
+
+    fn run(&self, stage: &str, times: usize) {
+        for _ in 0..times {
+            match stage {
+                "yardstick" => {
+                    black_box(serde_json::from_str::<serde_json::Value>(black_box(&self.list)).unwrap());
+                }
+                "parse" => drop(black_box(parsed(black_box(&self.file)))),
+                "decode" => drop(black_box(read_list(black_box(self.list.as_bytes())).unwrap())),
+                "reckon" => drop(black_box(settled(&self.intents, &self.listing, &self.key, self.now))),
+                "diff" => drop(black_box(planned(&self.desired, &self.listing, &self.inventory, &self.key))),
+                "render" => drop(black_box(self.render())),
+                other => panic!("no stage `{other}`"),
+            }
+        }
+    }
+
+    fn render(&self) -> String {
+        let id = render::plan_id(&self.cold);
+        let view =
+            View { plan: &self.cold, outcomes: None, now: self.now, local: None, plan_id: &id, broken: &[] };
+        render::text(&view, &Look { color: false, verbose: false, width: 100 })
+    }
+}
+
+fn parsed(text: &str) -> Arc<DesiredUnit> {
+    let files = [SourceFile { path: "ws.toml".into(), text: Ok(text) }];
+    let mut reading = manifest::read(&files, &|_| None);
+    assert!(!reading.has_errors(), "{:?}", reading.diagnostics);
+    reading.desired.units.remove(0)
+}
+
+fn planned(
+    desired: &Arc<DesiredUnit>,
+    listing: &[ObservedSource],
+    inventory: &Inventory,
+    key: &FingerprintKey,
+) -> UnitPlan {
+    plan(&Input {
+        desired,
+        listing,
+        inventory,
+        pending: &Default::default(),
+        secrets: &BTreeMap::<_, SecretState>::new(),
+        key,
+        owner: Some("bench"),
+        root: "/tree",
+        removals_barred: None,
+        quarantine: &Quarantine::default(),
+        upserts: true,
+    })
+}
+
+fn intents(desired: &DesiredUnit, key: &FingerprintKey, now: Timestamp) -> Inventory {
+    let intent = |(number, source): (i64, &wellspring::model::DesiredSource)| {
+        let applied = Applied {
+            definition: source.definition.clone(),
+            secrets: BTreeMap::new(),
+            echo: BTreeMap::new(),
+            key_id: key.id().to_owned(),
+            sync: source.sync.clone(),
+            sync_since: None,
+        };
+        let declared = wellspring::model::Declaration {
+            root: "/tree".to_owned(),
+            file: source.at.file.to_string(),
+            line: source.at.line,
+            protect: source.protect,
+        };
+        let intent = Intent {
+            number,
+            name: source.name.clone(),
+            key: source.key.clone(),
+            kind: IntentKind::Connect(Box::new(applied)),
+            before: Vec::new(),
+            declared: Some(declared),
+            recorded_at: now,
+        };
+        (number, intent)
+    };
+    Inventory { owned: BTreeMap::new(), intents: (1..).zip(&desired.sources).map(intent).collect() }
+}
+
+/// As it is once the listing has shown everything.
+fn settled(
+    intents: &Inventory,
+    listing: &[ObservedSource],
+    key: &FingerprintKey,
+    now: Timestamp,
+) -> Inventory {
+    let answers: Answers = intents.intents.keys().map(|number| (*number, None)).collect();
+    reckon(intents, listing, &answers, key, now, SignedDuration::ZERO).inventory
+}
+
+fn file() -> String {
+    let mut text = "[workspace]\nid = \"ws\"\n".to_owned();
+    for n in 0..SOURCES {
+        write!(
+            text,
+            "\n[sources.orders_{n}]\ntype = \"database\"\nmetadata = {{ description = \"Orders replica {n}\", \
+             owner = \"sales-data\" }}\nsync = {{ every = \"6h\" }}\n\n[sources.orders_{n}.connection_config]\n\
+             host = \"orders-{n}.db.example.com\"\nport = 5432\ndatabase = \"orders\"\nusername = \"reader\"\n"
+        )
+        .unwrap();
+    }
+    text
+}
+
+fn list() -> String {
+    let row = |n: usize| {
+        format!(
+            "{{\"id\":\"src_{n}\",\"type\":\"database\",\"name\":\"orders_{n}\",\"connection_config\":{{\
+             \"host\":\"orders-{n}.db.example.com\",\"port\":5432,\"database\":\"orders\",\
+             \"username\":\"reader\"}},\"metadata\":{{\"description\":\"Orders replica {n}\",\
+             \"owner\":\"sales-data\"}}}}"
+        )
+    };
+    let rows: Vec<String> = (0..SOURCES).map(row).collect();
+    format!("{{\"status\":\"success\",\"message\":\"\",\"data\":[{}]}}", rows.join(","))
+}
