@@ -63,7 +63,7 @@ fn declared_table(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> BTreeMa
     table
         .iter()
         .filter_map(|(key, entry)| {
-            if looks_secret(key) && holds_literal(&entry.node.value) {
+            if gives_away(key, &entry.node.value) {
                 plain_secret(key, entry.node.span, findings);
                 return None;
             }
@@ -107,6 +107,47 @@ fn declared_text(text: &str, span: Span, findings: &mut Findings<'_, '_>) -> Opt
     })
 }
 
+/// Is a secret written out here? Under a key such as `password` that is a text or number, or a table of
+/// texts without a reference among them: the secret in parts. What groups a login may say more than secrets.
+fn gives_away(key: &str, value: &Value<'_>) -> bool {
+    const GROUPS: [&str; 3] = ["credential", "credentials", "authorization"];
+    let key_in_lower_case = key.to_ascii_lowercase();
+    let is_group = || GROUPS.iter().any(|group| key_in_lower_case.ends_with(group));
+    looks_secret(key) && (holds_literal(value) || (!is_group() && Texts::of(value) == Texts::Literal))
+}
+
+/// The texts in a value, however deep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Texts {
+    None,
+    /// All are written out.
+    Literal,
+    /// One is a reference, or was to be.
+    Reference,
+}
+
+impl Texts {
+    fn of(value: &Value<'_>) -> Self {
+        match value {
+            Value::String(text) => match references::segments(text) {
+                Ok(segments) if segments.is_empty() => Self::None,
+                Ok(segments) if segments.iter().all(|part| matches!(part, Segment::Literal(_))) => {
+                    Self::Literal
+                }
+                _ => Self::Reference,
+            },
+            Value::Array(items) => Self::among(items.iter().map(|item| &item.value)),
+            Value::Table(table) if references::is_reference(table) => Self::Reference,
+            Value::Table(table) => Self::among(table.values().map(|entry| &entry.node.value)),
+            _ => Self::None,
+        }
+    }
+
+    fn among<'v, 't: 'v>(values: impl Iterator<Item = &'v Value<'t>>) -> Self {
+        values.map(Self::of).max().unwrap_or(Self::None)
+    }
+}
+
 /// Is the value itself, or an element of it, a text or number written out?
 fn holds_literal(value: &Value<'_>) -> bool {
     match value {
@@ -139,7 +180,7 @@ pub(super) fn json_table(
     table
         .iter()
         .filter_map(|(key, entry)| {
-            if looks_secret(key) && holds_literal(&entry.node.value) {
+            if gives_away(key, &entry.node.value) {
                 findings
                     .error(
                         Code::PlainSecret,

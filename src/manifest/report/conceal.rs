@@ -7,10 +7,14 @@ use crate::model::{exposed, looks_secret};
 
 /// Keys and addresses are shorter; looking no farther keeps the cost even.
 const NEAR: usize = 1024;
+/// And no key has more parts.
+const MOST_PARTS: usize = 16;
 
 /// The text with the values of secret-looking keys, and what [`exposed`] finds, hidden.
 pub(super) fn conceal(text: &str) -> String {
     let mut hidden = vec![false; text.len()];
+    // What stands in a table was looked at once.
+    let mut past = 0;
     for (at, sign) in text.match_indices(['=', ':', '"', '\'']) {
         if hidden[at] {
             continue;
@@ -18,8 +22,8 @@ pub(super) fn conceal(text: &str) -> String {
         // `key "value"`: the sign between them was forgotten.
         let quote = matches!(sign, "\"" | "'");
         let before = &text[..at];
-        if (!quote || before.ends_with([' ', '\t'])) && key_before(before).is_some_and(looks_secret) {
-            hide_value(text, if quote { at } else { at + 1 }, &mut hidden);
+        if (!quote || before.ends_with([' ', '\t'])) && names_secret(before) {
+            hide_value(text, if quote { at } else { at + 1 }, &mut past, &mut hidden);
         }
     }
     for (at, _) in text.match_indices("://") {
@@ -39,8 +43,21 @@ pub(super) fn conceal(text: &str) -> String {
     out
 }
 
-/// The last part of the key that ends here.
-fn key_before(text: &str) -> Option<&str> {
+/// Does the key that ends here look secret, or a part of it, as in `password.value`?
+fn names_secret(mut text: &str) -> bool {
+    for _ in 0..MOST_PARTS {
+        let Some((before, key)) = key_before(text) else { return false };
+        if looks_secret(key) {
+            return true;
+        }
+        let Some(before) = before.trim_end_matches([' ', '\t']).strip_suffix('.') else { return false };
+        text = before;
+    }
+    false
+}
+
+/// The last part of the key that ends here, behind what stands before it on its line.
+fn key_before(text: &str) -> Option<(&str, &str)> {
     let mut start = text.len().saturating_sub(NEAR);
     while !text.is_char_boundary(start) {
         start += 1;
@@ -51,33 +68,27 @@ fn key_before(text: &str) -> Option<&str> {
     match line.chars().next_back()? {
         quote @ ('"' | '\'') => {
             let inner = &line[..line.len() - 1];
-            Some(&inner[inner.rfind(quote)? + 1..])
+            let start = inner.rfind(quote)?;
+            Some((&inner[..start], &inner[start + 1..]))
         }
         _ => {
             let start = line
                 .rfind(|character: char| !character.is_alphanumeric() && character != '_' && character != '-')
                 .map_or(0, |at| at + line[at..].chars().next().map_or(1, char::len_utf8));
-            Some(&line[start..]).filter(|key| !key.is_empty())
+            Some(line.split_at(start)).filter(|(_, key)| !key.is_empty())
         }
     }
 }
 
-/// Hides the value that begins here: to the end of a string, a list, or the line.
-fn hide_value(text: &str, from: usize, hidden: &mut [bool]) {
+/// Hides the value that begins here: to the end of a string, a list, or the line; of a table, its texts.
+fn hide_value(text: &str, from: usize, past: &mut usize, hidden: &mut [bool]) {
     let value = text[from..].trim_start_matches([' ', '\t']);
     let start = text.len() - value.len();
-    if value.starts_with('{') {
-        return; // its keys are looked at one by one
-    }
-    let end = if let Some(quotes) = ["\"\"\"", "'''"].iter().find(|quotes| value.starts_with(**quotes)) {
-        value[3..].find(*quotes).map_or(value.len(), |at| at + 6)
-    } else if value.starts_with('[') {
-        value.find(']').map_or(value.len(), |at| at + 1)
-    } else {
-        match value.chars().next() {
-            Some(quote @ ('"' | '\'')) => string_end(value, quote),
-            _ => value.find([',', '}', '#', '\n']).unwrap_or(value.len()),
-        }
+    let end = match value.chars().next() {
+        Some('{') => return hide_texts(text, start, past, hidden),
+        Some('[') => value.find(']').map_or(value.len(), |at| at + 1),
+        Some('"' | '\'') => string_end(value),
+        _ => value.find([',', '}', '#', '\n']).unwrap_or(value.len()),
     };
     if is_reference(&value[..end]) {
         return;
@@ -87,10 +98,49 @@ fn hide_value(text: &str, from: usize, hidden: &mut [bool]) {
     }
 }
 
-/// Where the string ends, at the line's end at the latest.
-fn string_end(text: &str, quote: char) -> usize {
+/// Hides the texts of the table that begins here, not its keys.
+fn hide_texts(text: &str, from: usize, past: &mut usize, hidden: &mut [bool]) {
+    if from < *past {
+        return;
+    }
+    let (mut at, mut depth) = (from, 0_usize);
+    while let Some(found) = text[at..].find(['{', '}', '"', '\'']) {
+        at += found;
+        let end = match text.as_bytes()[at] {
+            b'{' => {
+                depth += 1;
+                at + 1
+            }
+            b'}' => {
+                depth = depth.saturating_sub(1);
+                at + 1
+            }
+            _ => {
+                let end = at + string_end(&text[at..]);
+                let is_key = text[end..].trim_start_matches([' ', '\t']).starts_with(['=', '.']);
+                if !is_key && !is_reference(&text[at..end]) {
+                    hidden[at..end].fill(true);
+                }
+                end
+            }
+        };
+        at = end;
+        if depth == 0 {
+            break;
+        }
+    }
+    *past = at;
+}
+
+/// Where the string that begins here ends; one of a single line at that line's end at the latest.
+fn string_end(text: &str) -> usize {
+    if let Some(quotes) = ["\"\"\"", "'''"].iter().find(|quotes| text.starts_with(**quotes)) {
+        return text[3..].find(*quotes).map_or(text.len(), |at| at + 6);
+    }
     let mut escaped = false;
-    for (at, character) in text.char_indices().skip(1) {
+    let mut characters = text.char_indices();
+    let Some((_, quote)) = characters.next() else { return 0 };
+    for (at, character) in characters {
         match character {
             '\n' => return at,
             _ if escaped => escaped = false,
@@ -153,6 +203,11 @@ mod tests {
             ("a.\"api-key\" = \"k\\\"ey\"", "a.\"api-key\" = *******"),
             ("x = { user = \"u\", token = \"t\" }", "x = { user = \"u\", token = *** }"),
             ("password = { secret = \"hunter2\" }", "password = { secret = ********* }"),
+            (
+                "password = { a = \"x\", b.c = { \"d\" = ['x'] } }, u = \"u\"",
+                "password = { a = ***, b.c = { \"d\" = [***] } }, u = \"u\"",
+            ),
+            ("a.password.\"now\" = \"x\"", "a.password.\"now\" = ***"),
             ("password = { secret = \"env:DB\" }", "password = { secret = \"env:DB\" }"),
             ("password = \"${DB}\"", "password = \"${DB}\""),
             ("password = \"\"\"\nhunter2\n\"\"\"\na = 1", "password = ***\n*******\n***\na = 1"),
