@@ -215,3 +215,33 @@ fn a_renewed_token_is_taken_up_and_a_refused_one_is_waited_for() {
     let told = format!("{}{}", daemon.stdout(), daemon.stderr());
     assert!(!told.contains("the-second-token") && !told.contains("the-third-token"), "{told}");
 }
+
+#[test]
+fn a_rotated_secret_is_seen_where_nothing_else_has_moved() {
+    let scene = Scene::new();
+    let secrets = scene.state.join("secrets");
+    let password = |text: &str| scene.state.write("secrets/password", text);
+    password("the-first-password");
+    scene.state.write("daemon.toml", &format!("[secrets]\ndir = {secrets:?}\n"));
+    scene.tree.write(
+        "workspaces/ws_one.toml",
+        "[workspace]\nid = \"ws_one\"\n\n[sources.alpha]\ntype = \"database\"\n\n\
+         [sources.alpha.connection_config]\nhost = \"a.example.com\"\npassword = { secret = \"file:password\" }\n",
+    );
+    let config = scene.state.join("daemon.toml");
+    let daemon = scene.command(&["run", "--interval", "1s", "--config", config.to_str().unwrap()]).spawn();
+    daemon.wait_for_line("connect done");
+    // Passes that find nothing: the platform answers the same each time.
+    two_looks(&scene);
+    scene.platform.forget_calls();
+    two_looks(&scene);
+    assert!(scene.platform.writes().is_empty(), "{}", daemon.stderr());
+
+    password("the-second-password");
+    let stands = |wanted: &str| {
+        scene.platform.rows("ws_one", "user").iter().any(|row| row.connection_config["password"] == wanted)
+    };
+    until("the new password is there", || stands("the-second-password"));
+    let told = format!("{}{}", daemon.stdout(), daemon.stderr());
+    assert!(!told.contains("the-first-password") && !told.contains("the-second-password"), "{told}");
+}
