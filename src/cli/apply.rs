@@ -96,6 +96,13 @@ async fn apply(
     if pending && !args.yes {
         confirm(common, &mut inbox).await?;
     }
+    let quiet = common.quiet();
+    tokio::spawn(async move {
+        stopped(&mut inbox).await;
+        if !quiet {
+            eprintln!("stopping: what is under way is finished, nothing new starts (again to end at once)");
+        }
+    });
     if removes(round.approved.plan()) {
         still_so(&place).await?;
     }

@@ -19,6 +19,7 @@ fn a_stop_lets_the_call_under_way_end_and_starts_nothing_new() {
         let apply = scene.command(&["apply", "-y"]).spawn();
         until("it connects", || !scene.platform.writes().is_empty());
         apply.signal(signal);
+        apply.wait_for_line("stopping");
         gate.open();
         let finished = apply.finish();
         assert_eq!(finished.code, Some(130), "{finished:#?}");
