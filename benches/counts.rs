@@ -166,7 +166,7 @@ fn planned(
 fn intents(desired: &DesiredUnit, key: &FingerprintKey, now: Timestamp) -> Inventory {
     let intent = |(number, source): (i64, &wellspring::model::DesiredSource)| {
         let applied = Applied {
-            definition: source.definition.clone(),
+            definition: Arc::new(source.definition.clone()),
             secrets: BTreeMap::new(),
             echo: BTreeMap::new(),
             key_id: key.id().to_owned(),
@@ -183,7 +183,7 @@ fn intents(desired: &DesiredUnit, key: &FingerprintKey, now: Timestamp) -> Inven
             number,
             name: source.name.clone(),
             key: source.key.clone(),
-            kind: IntentKind::Connect(Box::new(applied)),
+            kind: IntentKind::Connect(Arc::new(applied)),
             before: Vec::new(),
             declared: Some(declared),
             recorded_at: now,
@@ -201,7 +201,7 @@ fn settled(
     now: Timestamp,
 ) -> Inventory {
     let answers: Answers = intents.intents.keys().map(|number| (*number, None)).collect();
-    reckon(intents, listing, &answers, key, now, SignedDuration::ZERO).inventory
+    reckon(intents.clone(), listing, &answers, key, now, SignedDuration::ZERO).inventory
 }
 
 fn file() -> String {

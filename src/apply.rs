@@ -99,7 +99,7 @@ struct Run<'a> {
 struct Ready {
     action: usize,
     source: Arc<ResolvedSource>,
-    applied: Applied,
+    applied: Arc<Applied>,
 }
 
 impl<'a> Run<'a> {
@@ -147,17 +147,17 @@ impl<'a> Run<'a> {
     async fn keep_books(&mut self) -> Result<(), UnitError> {
         let mut changes = Vec::new();
         for (name, owned) in &self.plan.refresh {
-            self.inventory.owned.insert(name.clone(), owned.clone());
-            changes.push(Change::Own(name.clone(), Box::new(owned.clone())));
+            self.inventory.owned.insert(name.clone(), Arc::clone(owned));
+            changes.push(Change::Own(name.clone(), Arc::clone(owned)));
         }
         let mut done = Vec::new();
         for (n, action) in self.open() {
             match &action.step {
                 Step::Adopt { owned, .. } if action.lacks_secret.is_none() => {
                     self.outcome.again |= !action.changes.is_empty();
-                    let mut owned = owned.clone();
-                    owned.applied.sync_since = Some((self.apply.now)());
-                    self.inventory.owned.insert(action.name.clone(), (*owned).clone());
+                    let mut owned = Arc::clone(owned);
+                    Arc::make_mut(&mut owned).applied.sync_since = Some((self.apply.now)());
+                    self.inventory.owned.insert(action.name.clone(), Arc::clone(&owned));
                     changes.push(Change::Own(action.name.clone(), owned));
                 }
                 Step::Forget => {
@@ -166,9 +166,10 @@ impl<'a> Run<'a> {
                 }
                 Step::Schedule { index, .. } => {
                     let Some(owned) = self.inventory.owned.get_mut(&action.name) else { continue };
-                    owned.applied.sync = self.plan.desired.sources[*index].sync.clone();
-                    owned.applied.sync_since = Some((self.apply.now)());
-                    changes.push(Change::Own(action.name.clone(), Box::new(owned.clone())));
+                    let applied = &mut Arc::make_mut(owned).applied;
+                    applied.sync = self.plan.desired.sources[*index].sync.clone();
+                    applied.sync_since = Some((self.apply.now)());
+                    changes.push(Change::Own(action.name.clone(), Arc::clone(owned)));
                 }
                 _ => continue,
             }
@@ -207,7 +208,7 @@ impl<'a> Run<'a> {
             match self.apply.secrets.resolve(&source.definition, &self.plan.desired.names()) {
                 Ok(resolution) => {
                     let applied = Applied {
-                        definition: source.definition.clone(),
+                        definition: Arc::new(source.definition.clone()),
                         secrets: resolution.fingerprints(self.apply.state.key()),
                         echo: BTreeMap::new(),
                         key_id: self.apply.state.key().id().to_owned(),
@@ -217,7 +218,7 @@ impl<'a> Run<'a> {
                     let metadata = self.stamped(&applied);
                     let kind = applied.definition.kind.clone();
                     let source = Arc::new(resolution.into_source(action.name.clone(), kind, metadata));
-                    ready.push(Ready { action: n, source, applied });
+                    ready.push(Ready { action: n, source, applied: Arc::new(applied) });
                 }
                 Err(missing) => self.set(n, ActionResult::Skipped(missing.to_string())),
             }
@@ -238,7 +239,7 @@ impl<'a> Run<'a> {
         if let Some(owner) = self.apply.owner {
             stamp.insert("owner".to_owned(), owner.into());
         }
-        stamp.insert("fingerprint".to_owned(), applied.stamp(self.apply.state.key()).as_str().into());
+        stamp.insert("fingerprint".to_owned(), applied.stamp(self.apply.state.key()).to_string().into());
         metadata.insert("wellspring".to_owned(), stamp.into());
         metadata
     }
@@ -265,7 +266,7 @@ impl<'a> Run<'a> {
                 NewIntent {
                     name: action.name.clone(),
                     key: action.source.clone(),
-                    kind: IntentKind::Connect(Box::new(ready.applied.clone())),
+                    kind: IntentKind::Connect(Arc::clone(&ready.applied)),
                     before: before(action),
                     declared: self.declared(action),
                 }
@@ -393,7 +394,7 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         let now = (self.apply.now)();
-        let numbers = self.apply.state.record_intents(self.unit(), intents.clone(), now).await?;
+        let numbers = self.apply.state.record_intents(self.unit(), &intents, now).await?;
         for ((action, number), NewIntent { name, key, kind, before, declared }) in
             actions.into_iter().zip(numbers).zip(intents)
         {

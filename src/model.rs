@@ -12,8 +12,9 @@ mod inventory;
 mod observed;
 mod policy;
 mod resolved;
+mod walk;
 
-pub use declared::{Declared, FieldPath, Leaf, SecretRef, Segment, Template, flatten_json, looks_secret};
+pub use declared::{Declared, FieldPath, Leaf, SecretRef, Segment, Template, looks_secret};
 pub use desired::{
     BrokenFile, Definition, Desired, DesiredSource, DesiredUnit, Missed, Moved, Overlap, Place, PlatformUrl,
     Removed, RemovedAction, Suspend, SyncSpec, TestSpec, When,
@@ -21,8 +22,9 @@ pub use desired::{
 pub use exposed::{exposed, exposes_secret};
 pub use fingerprint::{Fingerprint, FingerprintKey};
 pub use ids::{InvalidId, NonEmpty, Scope, SourceId, SourceKey, SourceName, Unit, WorkspaceId};
-pub use inventory::{Applied, Declaration, Intent, IntentKind, Inventory, Owned, Sent};
+pub use inventory::{Applied, Declaration, Echoed, Intent, IntentKind, Inventory, Owned, Sent};
 pub use observed::{Echo, ObservedSource, is_masked};
 pub use policy::{Adopt, Limit, MetadataPolicy, OnConflict, Policy, Prune};
 pub use resolved::ResolvedSource;
 pub(crate) use resolved::wipe;
+pub use walk::{Halves, Part, side_by_side};

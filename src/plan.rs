@@ -22,6 +22,7 @@ mod carried;
 mod decide;
 mod diff;
 mod guard;
+mod listed;
 mod outcome;
 mod reckon;
 mod removal;
@@ -29,7 +30,7 @@ pub mod saved;
 
 pub use carried::carried_out;
 pub use decide::placed;
-pub use diff::{Comparison, FieldChange, How, compare, compare_foreign, echo_of};
+pub use diff::{Comparison, FieldChange, How, compare, compare_foreign, seen};
 pub use guard::{ApprovedPlan, ApprovedUnit, HostLimits, Overrides, approve};
 pub use outcome::{ActionResult, Outcome};
 pub use reckon::{Answers, Correction, Reckoning, reckon};
@@ -38,8 +39,9 @@ use crate::model::{
     DesiredUnit, Fingerprint, FingerprintKey, Inventory, ObservedSource, Owned, Place, SourceId, SourceKey,
     SourceName, SyncSpec, Unit,
 };
+use listed::Listed;
 use removal::Removals;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// Everything a plan for one unit is made from.
@@ -127,7 +129,7 @@ pub struct UnitPlan {
     /// Suspended sources with their drift.
     pub suspended: Vec<Suspended>,
     /// Inventory entries whose bookkeeping (key, place, `protect`) moved on; no call is needed.
-    pub refresh: Vec<(SourceName, Owned)>,
+    pub refresh: Vec<(SourceName, Arc<Owned>)>,
     /// How many sources were ours when the plan was made.
     pub owned: usize,
 }
@@ -181,7 +183,7 @@ pub enum Step {
         /// Index into `desired.sources`.
         index: usize,
         /// What the inventory will hold.
-        owned: Box<Owned>,
+        owned: Arc<Owned>,
     },
     /// Connect a source that is not there.
     Connect {
@@ -367,35 +369,28 @@ impl UnitPlan {
 pub fn plan(input: &Input<'_>) -> UnitPlan {
     let mut plan = UnitPlan::empty(Arc::clone(input.desired));
     plan.owned = input.inventory.owned.len();
-    let mut listed: BTreeMap<&SourceName, Vec<&ObservedSource>> = BTreeMap::new();
     let untold = without_shared_ids(input.listing);
-    for row in untold.as_deref().unwrap_or(input.listing) {
-        listed.entry(&row.name).or_default().push(row);
-    }
-    for rows in listed.values_mut() {
-        rows.sort_by(|a, b| (&a.id, &a.kind).cmp(&(&b.id, &b.kind)));
-    }
-    let declared: BTreeMap<&SourceName, usize> =
-        input.desired.sources.iter().enumerate().map(|(index, source)| (&source.name, index)).collect();
+    let listed = Listed::by_name_and_id(untold.as_deref().unwrap_or(input.listing));
+    let is_declared = |name: &SourceName| input.desired.source(name).is_some();
 
     for (index, source) in input.desired.sources.iter().enumerate() {
-        let rows = listed.get(&source.name).map_or(&[][..], Vec::as_slice);
-        decide::declared(input, index, source, rows, &mut plan);
+        decide::declared(input, index, source, listed.of(&source.name), &mut plan);
     }
-    let removals = Removals::new(input, &listed, &plan);
-    for (name, owned) in &input.inventory.owned {
-        if !declared.contains_key(name) {
-            removals.undeclared(name, owned, &mut plan);
-        }
+    let mut undeclared = input.inventory.owned.iter().filter(|(name, _)| !is_declared(name)).peekable();
+    if undeclared.peek().is_some() {
+        let removals = Removals::new(input, &listed, &plan);
+        undeclared.for_each(|(name, owned)| removals.undeclared(name, owned, &mut plan));
     }
-    for (name, rows) in &listed {
+    for (name, rows) in listed.names() {
         let strangers: Vec<_> = match input.inventory.owned.get(name) {
-            None if declared.contains_key(name) => continue,
-            None => rows.clone(),
+            None if is_declared(name) => continue,
+            None => rows.to_vec(),
+            // As it nearly always is.
+            Some(owned) if matches!(rows, [only] if only.id == owned.id) => continue,
             Some(owned) => {
                 let ours: Vec<_> = decide::our_ids(owned, rows).collect();
                 // Without a row of ours, the others are what adoption speaks of.
-                if ours.is_empty() && declared.contains_key(name) {
+                if ours.is_empty() && is_declared(name) {
                     continue;
                 }
                 let is_other = |row: &&&ObservedSource| row.id.as_ref().is_some_and(|id| !ours.contains(&id));
@@ -417,7 +412,7 @@ pub fn plan(input: &Input<'_>) -> UnitPlan {
 /// An id that is listed under several names tells nothing: to clean it up could take another's source
 /// away. `None` when there is none, as it should be.
 fn without_shared_ids(listing: &[ObservedSource]) -> Option<Vec<ObservedSource>> {
-    let mut names: BTreeMap<&SourceId, &SourceName> = BTreeMap::new();
+    let mut names: HashMap<&SourceId, &SourceName> = HashMap::with_capacity(listing.len());
     let mut shared: BTreeSet<&SourceId> = BTreeSet::new();
     for row in listing {
         if let Some(id) = &row.id

@@ -176,7 +176,7 @@ impl Planner {
         };
         let listing = self.reader.read(unit, &listed)?;
         let settle = SignedDuration::try_from(self.settle).unwrap_or(SignedDuration::MAX);
-        let reckoning = reckon(&inventory, &listing, &Answers::new(), &self.key, (self.clock)(), settle);
+        let reckoning = reckon(inventory, &listing, &Answers::new(), &self.key, (self.clock)(), settle);
         let input = Input {
             desired,
             listing: &listing,

@@ -79,7 +79,7 @@ pub struct View<'a> {
     pub now: Timestamp,
     /// The zone of whoever reads it: firings are told on that clock, too.
     pub local: Option<&'a TimeZone>,
-    /// [`plan_id`] of the plan.
+    /// [`plan_id`] of the plan: told in JSON and in Markdown.
     pub plan_id: &'a str,
     /// Files with errors: what they declare is not in the plan.
     pub broken: &'a [Arc<str>],

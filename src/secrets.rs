@@ -10,8 +10,8 @@ mod files;
 pub use allow::Allow;
 
 use crate::model::{
-    Declared, Definition, FieldPath, Fingerprint, FingerprintKey, ResolvedSource, SecretRef, Segment,
-    SourceName, Template, flatten_json, wipe,
+    Declared, Definition, FieldPath, Fingerprint, FingerprintKey, Part, ResolvedSource, SecretRef, Segment,
+    SourceName, Template, side_by_side, wipe,
 };
 use secrecy::SecretString;
 use secrecy::zeroize::Zeroizing;
@@ -53,21 +53,14 @@ impl Secrets {
             secrets: self,
             definition,
             workspace,
-            secret_leaves: BTreeSet::new(),
+            secret_leaves: Vec::new(),
             values: Vec::new(),
             missing: Vec::new(),
         };
-        let root = FieldPath::root("connection_config");
-        let config = definition
-            .connection_config
-            .iter()
-            .map(|(key, value)| (key.clone(), pass.value(&root.key(key), value)))
-            .collect();
-        let resolution = Resolution {
-            config: Config(Value::Object(config)),
-            secret_leaves: pass.secret_leaves,
-            values: pass.values,
-        };
+        let mut path = FieldPath::root("connection_config");
+        let config = pass.table(&mut path, &definition.connection_config);
+        let resolution =
+            Resolution { config: Config(config), secret_leaves: pass.secret_leaves, values: pass.values };
         if pass.missing.is_empty() { Ok(resolution) } else { Err(Unresolved { missing: pass.missing }) }
     }
 
@@ -102,7 +95,8 @@ impl Secrets {
     }
 
     fn variable(&self, name: &str) -> Result<Zeroizing<String>, String> {
-        let value = (self.variables)(name).map(Zeroizing::new).ok_or(format!("{name} is not set here"))?;
+        let value =
+            (self.variables)(name).map(Zeroizing::new).ok_or_else(|| format!("{name} is not set here"))?;
         if value.is_empty() {
             Err(format!("{name} is empty"))
         } else if value.len() > LONGEST_VALUE {
@@ -142,13 +136,13 @@ struct Pass<'a> {
     secrets: &'a Secrets,
     definition: &'a Definition,
     workspace: &'a [&'a str],
-    secret_leaves: BTreeSet<FieldPath>,
+    secret_leaves: Vec<FieldPath>,
     values: Vec<SecretString>,
     missing: Vec<Missing>,
 }
 
 impl Pass<'_> {
-    fn value(&mut self, path: &FieldPath, declared: &Declared) -> Value {
+    fn value(&mut self, path: &mut FieldPath, declared: &Declared) -> Value {
         match declared {
             Declared::Bool(value) => (*value).into(),
             Declared::Integer(value) => (*value).into(),
@@ -156,28 +150,42 @@ impl Pass<'_> {
             Declared::String(value) => value.as_str().into(),
             Declared::Template(template) => self.template(path, template),
             Declared::Secret(reference) => {
-                self.secret_leaves.insert(path.clone());
-                self.reference(path, reference, reference.to_string())
+                self.secret_leaves.push(path.clone());
+                self.reference(path, reference, || reference.to_string())
                     .map_or(Value::Null, |mut value| std::mem::take(&mut *value).into())
             }
             Declared::Array(items) => {
-                items.iter().enumerate().map(|(n, item)| self.value(&path.index(n), item)).collect()
+                let items = items.iter().enumerate().map(|(n, item)| {
+                    let length = path.enter_item(n);
+                    let value = self.value(path, item);
+                    path.leave(length);
+                    value
+                });
+                items.collect()
             }
-            Declared::Table(entries) => Value::Object(
-                entries.iter().map(|(key, value)| (key.clone(), self.value(&path.key(key), value))).collect(),
-            ),
+            Declared::Table(entries) => Value::Object(self.table(path, entries)),
         }
     }
 
+    fn table(&mut self, path: &mut FieldPath, entries: &BTreeMap<String, Declared>) -> Map<String, Value> {
+        let entries = entries.iter().map(|(key, declared)| {
+            let length = path.enter(key);
+            let value = self.value(path, declared);
+            path.leave(length);
+            (key.clone(), value)
+        });
+        entries.collect()
+    }
+
     fn template(&mut self, path: &FieldPath, template: &Template) -> Value {
-        self.secret_leaves.insert(path.clone());
+        self.secret_leaves.push(path.clone());
         let mut pieces = Vec::with_capacity(template.0.len());
         for segment in &template.0 {
             match segment {
                 Segment::Literal(text) => pieces.push(Zeroizing::new(text.clone())),
                 Segment::Env(name) => {
                     let reference = SecretRef::Env(name.clone());
-                    pieces.extend(self.reference(path, &reference, format!("${{{name}}}")));
+                    pieces.extend(self.reference(path, &reference, || format!("${{{name}}}")));
                 }
             }
         }
@@ -191,7 +199,7 @@ impl Pass<'_> {
         &mut self,
         path: &FieldPath,
         reference: &SecretRef,
-        written: String,
+        written: impl FnOnce() -> String,
     ) -> Option<Zeroizing<String>> {
         let secrets = self.secrets;
         match allow::check(&secrets.allow, reference, self.workspace, self.definition)
@@ -202,7 +210,7 @@ impl Pass<'_> {
                 Some(value)
             }
             Err(why) => {
-                self.missing.push(Missing { path: path.clone(), reference: written, why });
+                self.missing.push(Missing { path: path.clone(), reference: written(), why });
                 None
             }
         }
@@ -247,16 +255,16 @@ impl std::error::Error for Unresolved {}
 /// it has no `Debug`, `Display` or `Serialize`.
 pub struct Resolution {
     config: Config,
-    secret_leaves: BTreeSet<FieldPath>,
+    secret_leaves: Vec<FieldPath>,
     /// What each reference resolved to.
     values: Vec<SecretString>,
 }
 
-struct Config(Value);
+struct Config(Map<String, Value>);
 
 impl Drop for Config {
     fn drop(&mut self) {
-        wipe(&mut self.0);
+        self.0.values_mut().for_each(wipe);
     }
 }
 
@@ -264,11 +272,17 @@ impl Resolution {
     /// A fingerprint of the value at every leaf that holds a secret.
     #[must_use]
     pub fn fingerprints(&self, key: &FingerprintKey) -> BTreeMap<FieldPath, Fingerprint> {
-        let root = FieldPath::root("connection_config");
-        let mut leaves = BTreeMap::new();
-        flatten_json(&root, &self.config.0, &mut leaves);
-        leaves.retain(|path, _| self.secret_leaves.contains(path));
-        leaves.into_iter().map(|(path, value)| (path, key.of(value))).collect()
+        let mut prints = BTreeMap::new();
+        // They were met in the same order.
+        let mut secret_leaves = self.secret_leaves.iter().peekable();
+        side_by_side([(&self.config.0).into()], |path, [leaf]| {
+            if let Some(Part::Json(value)) = leaf
+                && secret_leaves.next_if_eq(&path).is_some()
+            {
+                prints.insert(path.clone(), key.of(value));
+            }
+        });
+        prints
     }
 
     /// The source as it is sent. `metadata` carries our stamp where one is sent.
@@ -279,7 +293,8 @@ impl Resolution {
         kind: String,
         metadata: Map<String, Value>,
     ) -> ResolvedSource {
-        ResolvedSource::new(name, kind, self.config.0.take(), metadata).with_secrets(self.values)
+        let config = Value::Object(std::mem::take(&mut self.config.0));
+        ResolvedSource::new(name, kind, config, metadata).with_secrets(self.values)
     }
 }
 

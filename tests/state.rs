@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use proptest::prelude::{Strategy, any, proptest};
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 use wellspring::model::{
     Applied, Declaration, Declared, Definition, IntentKind, Owned, Scope, SecretRef, SourceId, SourceKey,
@@ -53,7 +54,7 @@ fn owned(source: &str, definition: Definition) -> Owned {
         superseded: vec![id("source_0")],
         sent: Vec::new(),
         applied: Applied {
-            definition,
+            definition: Arc::new(definition),
             secrets: BTreeMap::new(),
             echo: BTreeMap::new(),
             key_id: "key".into(),
@@ -70,7 +71,7 @@ fn owned(source: &str, definition: Definition) -> Owned {
 fn own(source: &str) -> Change {
     let config =
         [("host", Declared::String("db".into())), ("password", Declared::Secret(SecretRef::Env("P".into())))];
-    Change::Own(name(source), Box::new(owned(source, definition(config))))
+    Change::Own(name(source), Arc::new(owned(source, definition(config))))
 }
 
 fn intent(source: &str) -> NewIntent {
@@ -122,7 +123,7 @@ fn all_rows() -> JournalFilter {
 async fn what_is_recorded_is_there_after_reopening() {
     let dir = tempfile::tempdir().unwrap();
     let state = State::open(dir.path(), PLATFORM).unwrap();
-    let numbers = state.record_intents(&unit("a"), vec![intent("x"), intent("y")], at(1)).await.unwrap();
+    let numbers = state.record_intents(&unit("a"), &[intent("x"), intent("y")], at(1)).await.unwrap();
     state.commit(&unit("a"), vec![own("crm"), Change::CloseIntent(numbers[0])]).await.unwrap();
     let key = state.key().id().to_owned();
     drop(state);
@@ -130,7 +131,7 @@ async fn what_is_recorded_is_there_after_reopening() {
     let state = State::open(dir.path(), PLATFORM).unwrap();
     let inventory = state.inventory(&unit("a")).await.unwrap();
     let Change::Own(source, expected) = own("crm") else { panic!() };
-    assert_eq!(inventory.owned[&source], *expected);
+    assert_eq!(inventory.owned[&source], expected);
     assert_eq!(inventory.intents.len(), 1);
     let open = inventory.intents.values().next().unwrap();
     assert_eq!((open.number, &open.name, open.recorded_at), (numbers[1], &name("y"), at(1)));
@@ -169,7 +170,7 @@ async fn a_commit_with_a_failing_change_leaves_nothing() {
 async fn an_intent_of_another_unit_cannot_be_closed() {
     let dir = tempfile::tempdir().unwrap();
     let state = State::open(dir.path(), PLATFORM).unwrap();
-    let numbers = state.record_intents(&unit("a"), vec![intent("x")], at(0)).await.unwrap();
+    let numbers = state.record_intents(&unit("a"), &[intent("x")], at(0)).await.unwrap();
     assert!(state.commit(&unit("b"), vec![Change::CloseIntent(numbers[0])]).await.is_err());
     assert_eq!(state.inventory(&unit("a")).await.unwrap().intents.len(), 1);
 }
@@ -182,7 +183,7 @@ async fn what_would_not_come_back_as_it_went_in_is_refused() {
     for value in [Declared::Float(f64::INFINITY), deep] {
         let odd = owned("odd", definition([("odd", value)]));
         let error =
-            state.commit(&unit("a"), vec![Change::Own(name("odd"), Box::new(odd))]).await.unwrap_err();
+            state.commit(&unit("a"), vec![Change::Own(name("odd"), Arc::new(odd))]).await.unwrap_err();
         assert!(matches!(error, StateError::Unstorable { .. }), "{error}");
     }
     assert!(state.inventory(&unit("a")).await.unwrap().owned.is_empty());
@@ -209,12 +210,12 @@ fn any_definition_comes_back_as_it_went_in() {
     let config = proptest::test_runner::Config { cases: 64, failure_persistence: None, ..Default::default() };
     proptest!(config, |(value in value)| {
         let source = owned("any", definition([("any", value)]));
-        let change = Change::Own(name("any"), Box::new(source.clone()));
+        let change = Change::Own(name("any"), Arc::new(source.clone()));
         let back = runtime.block_on(async {
             state.commit(&unit("a"), vec![change]).await.unwrap();
             state.inventory(&unit("a")).await.unwrap()
         });
-        assert_eq!(back.owned[&name("any")], source);
+        assert_eq!(*back.owned[&name("any")], source);
     });
 }
 

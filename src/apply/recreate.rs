@@ -5,6 +5,7 @@ use super::{Ready, Run, batch, chain};
 use crate::model::{Applied, IntentKind, NonEmpty, OnConflict, ResolvedSource, SourceId};
 use crate::plan::{Action, ActionResult, Step, UnitError};
 use crate::state::{Change, JournalEntry, NewIntent};
+use std::sync::Arc;
 
 /// Does the policy permit it, for this single source of ours?
 pub(super) fn is_due(run: &Run<'_>, batch: &[Ready]) -> bool {
@@ -44,7 +45,7 @@ pub(super) async fn recreate(run: &mut Run<'_>, batch: Vec<Ready>) -> Result<(),
 }
 
 /// The definition that stands there now, ready to be sent again.
-fn old_definition(run: &Run<'_>, ready: &Ready) -> Result<(ResolvedSource, Applied), String> {
+fn old_definition(run: &Run<'_>, ready: &Ready) -> Result<(ResolvedSource, Arc<Applied>), String> {
     let name = ready.source.name();
     let owned = run.inventory.owned.get(name).ok_or("what stands there is not ours")?;
     let resolution = run
@@ -57,14 +58,14 @@ fn old_definition(run: &Run<'_>, ready: &Ready) -> Result<(ResolvedSource, Appli
     }
     let metadata = run.stamped(&owned.applied);
     let source = resolution.into_source(name.clone(), owned.applied.definition.kind.clone(), metadata);
-    Ok((source, owned.applied.clone()))
+    Ok((source, Arc::new(owned.applied.clone())))
 }
 
 async fn connect_anew(
     run: &mut Run<'_>,
     ready: &Ready,
     old: &SourceId,
-    fallback: &(ResolvedSource, Applied),
+    fallback: &(ResolvedSource, Arc<Applied>),
 ) -> Result<Result<(), String>, UnitError> {
     let action = &run.plan.actions[ready.action];
     let cleanup = NewIntent {
@@ -90,7 +91,7 @@ async fn connect_anew(
     let restore = NewIntent {
         name: action.name.clone(),
         key: action.source.clone(),
-        kind: IntentKind::Connect(Box::new(fallback.1.clone())),
+        kind: IntentKind::Connect(Arc::clone(&fallback.1)),
         before: vec![old.clone()],
         declared: run.declared(action),
     };

@@ -38,7 +38,8 @@ impl Run<'_> {
     async fn look(&mut self, settle: SignedDuration) -> Result<bool, UnitError> {
         let listing = self.apply.writer.reader().list(self.unit()).await?;
         let key = Arc::clone(self.apply.state.key());
-        let reckoning = reckon(&self.inventory, &listing, &self.answers, &key, (self.apply.now)(), settle);
+        let inventory = std::mem::take(&mut self.inventory);
+        let reckoning = reckon(inventory, &listing, &self.answers, &key, (self.apply.now)(), settle);
         let mut changes: Vec<Change> = Vec::new();
         self.inventory = reckoning.inventory;
         let mut closed = Vec::new();
@@ -46,10 +47,10 @@ impl Run<'_> {
             match correction {
                 Correction::Own(name, owned) => {
                     let owned = match self.plan.desired.source(&name) {
-                        Some(source) => Box::new(placed(&owned, source, self.apply.root)),
+                        Some(source) => placed(owned, source, self.apply.root),
                         None => owned,
                     };
-                    self.inventory.owned.insert(name.clone(), (*owned).clone());
+                    self.inventory.owned.insert(name.clone(), Arc::clone(&owned));
                     changes.push(Change::Own(name, owned));
                 }
                 Correction::Disown(name) => changes.push(Change::Disown(name)),
@@ -83,7 +84,7 @@ impl Run<'_> {
             Step::Connect { index } | Step::Replace { index, .. } => {
                 let wanted = self.source(*index);
                 self.inventory.owned.get(&action.name).is_some_and(|owned| {
-                    owned.applied.definition == wanted.definition
+                    *owned.applied.definition == wanted.definition
                         && listed.rows.contains(&(&action.name, owned.id.as_ref()))
                 }) && !self.refused.contains_key(&n)
             }

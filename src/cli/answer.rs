@@ -49,7 +49,11 @@ pub(super) fn columns() -> Option<usize> {
 pub(super) fn plan(common: &Common, plan: &Plan, outcomes: Option<&[Outcome]>, reading: &Reading) {
     let broken: Vec<Arc<str>> =
         reading.desired.broken.iter().map(|broken| Arc::clone(&broken.file)).collect();
-    let id = render::plan_id(plan);
+    // Whoever reads text is not told it.
+    let id = match common.format {
+        Format::Json | Format::Markdown => render::plan_id(plan),
+        Format::Human | Format::Github => String::new(),
+    };
     let zone = TimeZone::system();
     // A comment or an annotation is read elsewhere.
     let local = Some(&zone).filter(|_| matches!(common.format, Format::Human | Format::Json));

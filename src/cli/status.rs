@@ -81,7 +81,11 @@ impl Known {
         let of = (unit.label(), &unit.unit);
         let declared = unit.sources.iter().map(|source| {
             let owned = self.inventory.owned.get(&source.name);
-            let state = render::state_of(Some(source), owned, self.quarantined.contains_key(&source.name));
+            let state = render::state_of(
+                Some(source),
+                owned.map(|owned| &**owned),
+                self.quarantined.contains_key(&source.name),
+            );
             let since = owned.and_then(|owned| owned.applied.sync_since);
             Standing::of_declared(of, source, state, since, self.last(&source.name), here)
         });

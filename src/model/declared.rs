@@ -1,8 +1,9 @@
 //! Declared values: what a file says, with references where a secret will stand.
 
 use serde::{Deserialize, Serialize};
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// A value of `connection_config` as the files declare it. Secrets are references, never values.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -87,17 +88,41 @@ impl FieldPath {
     /// The path of `key` below this one. A key with dots or brackets in it is quoted.
     #[must_use]
     pub fn key(&self, key: &str) -> Self {
-        if key.is_empty() || key.contains(['.', '[', ']', '"']) {
-            Self(format!("{}.{key:?}", self.0))
-        } else {
-            Self(format!("{}.{key}", self.0))
-        }
+        let mut path = self.clone();
+        path.enter(key);
+        path
     }
 
     /// The path of the `n`th element (from 0) of the list here.
     #[must_use]
     pub fn index(&self, n: usize) -> Self {
-        Self(format!("{}[{n}]", self.0))
+        let mut path = self.clone();
+        path.enter_item(n);
+        path
+    }
+
+    /// Goes on to `key`, as [`FieldPath::key`] does. The way back is [`FieldPath::leave`].
+    pub(crate) fn enter(&mut self, key: &str) -> Length {
+        let length = Length(self.0.len());
+        self.0.push('.');
+        // Writing into a text cannot fail.
+        let _ = match key.is_empty() || key.contains(['.', '[', ']', '"']) {
+            true => write!(self.0, "{key:?}"),
+            false => self.0.write_str(key),
+        };
+        length
+    }
+
+    /// Goes on to the `n`th element, as [`FieldPath::index`] does.
+    pub(crate) fn enter_item(&mut self, n: usize) -> Length {
+        let length = Length(self.0.len());
+        let _ = write!(self.0, "[{n}]");
+        length
+    }
+
+    /// Goes back to where one was before.
+    pub(crate) fn leave(&mut self, length: Length) {
+        self.0.truncate(length.0);
     }
 
     /// The path as text.
@@ -113,6 +138,16 @@ impl FieldPath {
     }
 }
 
+/// How long a path was before it went on.
+#[derive(Clone, Copy)]
+pub(crate) struct Length(usize);
+
+impl Borrow<str> for FieldPath {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 impl fmt::Display for FieldPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
@@ -123,6 +158,8 @@ impl fmt::Display for FieldPath {
 /// such a value is never shown.
 #[must_use]
 pub fn looks_secret(key: &str) -> bool {
+    /// As long as the longest of them.
+    const LONGEST: usize = 13;
     const NAMES: [&str; 13] = [
         "password",
         "passwd",
@@ -138,9 +175,13 @@ pub fn looks_secret(key: &str) -> bool {
         "authorization",
         "pwd",
     ];
-    let plain: String =
-        key.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
-    NAMES.iter().any(|name| plain.ends_with(name))
+    // The end of the key, in plain letters, from the right.
+    let mut end = [0; LONGEST];
+    let plain = key.bytes().rev().filter(u8::is_ascii_alphanumeric);
+    let length =
+        end.iter_mut().rev().zip(plain).map(|(place, byte)| *place = byte.to_ascii_lowercase()).count();
+    let end = &end[LONGEST - length..];
+    NAMES.iter().any(|name| end.ends_with(name.as_bytes()))
 }
 
 /// A leaf of a declared definition.
@@ -161,62 +202,6 @@ impl Declared {
             Self::Array(items) => items.iter().any(Self::has_secret),
             Self::Table(entries) => entries.values().any(Self::has_secret),
             _ => false,
-        }
-    }
-
-    /// The leaves below `path`, in order. An empty table or list is a leaf of its own, so that
-    /// declaring `{}` differs from declaring nothing.
-    pub fn leaves(&self, path: &FieldPath, out: &mut BTreeMap<FieldPath, Leaf>) {
-        match self {
-            Self::Table(entries) if !entries.is_empty() => {
-                for (key, value) in entries {
-                    value.leaves(&path.key(key), out);
-                }
-            }
-            Self::Array(items) if !items.is_empty() => {
-                for (n, value) in items.iter().enumerate() {
-                    value.leaves(&path.index(n), out);
-                }
-            }
-            Self::Template(template) => {
-                out.insert(path.clone(), Leaf::Secret(template.to_string()));
-            }
-            Self::Secret(reference) => {
-                out.insert(path.clone(), Leaf::Secret(reference.to_string()));
-            }
-            Self::Bool(value) => plain(path, (*value).into(), out),
-            Self::Integer(value) => plain(path, (*value).into(), out),
-            Self::Float(value) => plain(path, (*value).into(), out),
-            Self::String(value) => plain(path, value.as_str().into(), out),
-            Self::Array(_) => plain(path, serde_json::json!([]), out),
-            Self::Table(_) => plain(path, serde_json::json!({}), out),
-        }
-    }
-}
-
-fn plain(path: &FieldPath, value: serde_json::Value, out: &mut BTreeMap<FieldPath, Leaf>) {
-    out.insert(path.clone(), Leaf::Plain(value));
-}
-
-/// The leaves of a JSON value below `path`, by the same rule as [`Declared::leaves`].
-pub fn flatten_json<'a>(
-    path: &FieldPath,
-    value: &'a serde_json::Value,
-    out: &mut BTreeMap<FieldPath, &'a serde_json::Value>,
-) {
-    match value {
-        serde_json::Value::Object(entries) if !entries.is_empty() => {
-            for (key, value) in entries {
-                flatten_json(&path.key(key), value, out);
-            }
-        }
-        serde_json::Value::Array(items) if !items.is_empty() => {
-            for (n, value) in items.iter().enumerate() {
-                flatten_json(&path.index(n), value, out);
-            }
-        }
-        leaf => {
-            out.insert(path.clone(), leaf);
         }
     }
 }

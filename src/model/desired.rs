@@ -1,6 +1,8 @@
 //! What the files say, after aliases, defaults and templates are applied.
 
-use super::{Declared, FieldPath, Leaf, Policy, Scope, SourceKey, SourceName, Unit, WorkspaceId};
+use super::{
+    Declared, FieldPath, Leaf, Policy, Scope, SourceKey, SourceName, Unit, WorkspaceId, side_by_side,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -132,16 +134,9 @@ impl Definition {
     #[must_use]
     pub fn leaves(&self) -> BTreeMap<FieldPath, Leaf> {
         let mut out = BTreeMap::new();
-        let config = FieldPath::root("connection_config");
-        for (key, value) in &self.connection_config {
-            value.leaves(&config.key(key), &mut out);
-        }
-        let metadata = FieldPath::root("metadata");
-        let mut plain = BTreeMap::new();
-        for (key, value) in &self.metadata {
-            super::flatten_json(&metadata.key(key), value, &mut plain);
-        }
-        out.extend(plain.into_iter().map(|(path, value)| (path, Leaf::Plain(value.clone()))));
+        side_by_side([self.into()], |path, [leaf]| {
+            out.extend(leaf.map(|leaf| (path.clone(), leaf.leaf())));
+        });
         out
     }
 }

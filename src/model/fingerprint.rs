@@ -1,30 +1,34 @@
 //! Keyed fingerprints: they tell that a value changed without telling the value.
 
 use hmac::{Hmac, KeyInit, Mac};
-use secrecy::{ExposeSecret, SecretBox};
-use serde::{Deserialize, Serialize};
+use secrecy::zeroize::Zeroize;
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
+use std::{fmt, io};
 
-/// HMAC-SHA-256 of a value under a [`FingerprintKey`], 128 bits as hex.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Fingerprint(String);
+/// HMAC-SHA-256 of a value under a [`FingerprintKey`], cut to 128 bits. Written as hex.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fingerprint([u8; 16]);
 
 /// The key, made once per state directory. Without it a fingerprint does not help to guess a value.
 pub struct FingerprintKey {
     id: String,
-    key: SecretBox<[u8; 32]>,
+    /// It has taken in the key and what every fingerprint begins with, and wipes both when dropped.
+    keyed: Box<Hmac<Sha256>>,
 }
 
 impl FingerprintKey {
     /// Takes 32 random bytes. The key's id is derived from them.
     #[must_use]
-    pub fn new(bytes: [u8; 32]) -> Self {
-        let id = hex(&Sha256::new()
-            .chain_update(b"wellspring fingerprint key id\0")
-            .chain_update(bytes)
-            .finalize()[..8]);
-        Self { id, key: SecretBox::new(Box::new(bytes)) }
+    pub fn new(mut bytes: [u8; 32]) -> Self {
+        let id =
+            Sha256::new().chain_update(b"wellspring fingerprint key id\0").chain_update(bytes).finalize();
+        let id = id[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
+        let keyed = Hmac::<Sha256>::new_from_slice(&bytes).expect("HMAC takes a key of any length");
+        bytes.zeroize();
+        Self { id, keyed: Box::new(keyed.chain_update(b"wellspring value v1\0")) }
     }
 
     /// Tells keys apart; stored beside every fingerprint. A fingerprint under another key is *unknown*.
@@ -33,29 +37,119 @@ impl FingerprintKey {
         &self.id
     }
 
-    /// The fingerprint of a JSON value. Object keys are sorted by `serde_json`, so equal values agree.
+    /// The fingerprint of a value as JSON. Equal values agree where their keys are sorted, as those of
+    /// `serde_json`'s values and of sorted maps are.
     #[must_use]
-    pub fn of(&self, value: &serde_json::Value) -> Fingerprint {
-        #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
-        let mut mac =
-            Hmac::<Sha256>::new_from_slice(self.key.expose_secret()).expect("HMAC takes a key of any length");
-        mac.update(b"wellspring value v1\0");
-        mac.update(value.to_string().as_bytes());
-        Fingerprint(hex(&mac.finalize().into_bytes()[..16]))
+    pub fn of(&self, value: &(impl Serialize + ?Sized)) -> Fingerprint {
+        let mut mac = Hmac::clone(&self.keyed);
+        // What is fingerprinted has text for keys, and a hash takes in everything.
+        let _ = serde_json::to_writer(Taking(&mut mac), value);
+        let mut first = [0; 16];
+        first.copy_from_slice(&mac.finalize().into_bytes()[..16]);
+        Fingerprint(first)
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: [char; 16] =
-        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
-    let halves = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    halves.map(|half| DIGITS[usize::from(half)]).collect()
+/// Takes in what is written: the text of a value, which may be a secret, stands nowhere.
+struct Taking<'a>(&'a mut Hmac<Sha256>);
+
+impl io::Write for Taking<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 impl Fingerprint {
-    /// As hex.
+    /// Reads what was written by [`Display`](fmt::Display).
     #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
+    pub fn parse(text: &str) -> Option<Self> {
+        let digit = |digit: u8| match digit {
+            b'0'..=b'9' => Some(digit - b'0'),
+            b'a'..=b'f' => Some(digit - b'a' + 10),
+            _ => None,
+        };
+        let digits: &[u8; 32] = text.as_bytes().try_into().ok()?;
+        let mut bytes = [0; 16];
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+        }
+        Some(Self(bytes))
+    }
+
+    /// Is it written so?
+    #[must_use]
+    pub fn reads(&self, text: &str) -> bool {
+        Self::parse(text).as_ref() == Some(self)
+    }
+
+    fn with_text<T>(&self, tell: impl FnOnce(&str) -> T) -> T {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [0; 32];
+        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 15)];
+        }
+        tell(str::from_utf8(&text).unwrap_or_default())
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    /// As 32 hexadecimal digits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.with_text(|text| f.pad(text))
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fingerprint({self})")
+    }
+}
+
+impl Serialize for Fingerprint {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.with_text(|text| serializer.serialize_str(text))
+    }
+}
+
+impl<'de> Deserialize<'de> for Fingerprint {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = Fingerprint;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a fingerprint")
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Fingerprint, E> {
+                Fingerprint::parse(text).ok_or_else(|| E::custom("not a fingerprint"))
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_fingerprint_is_what_it_was_in_every_version() {
+        let key = FingerprintKey::new([7; 32]);
+        let mut mac = Hmac::<Sha256>::new_from_slice(&[7; 32]).unwrap();
+        mac.update(b"wellspring value v1\0[1,{\"a\":\"b\"}]");
+        let expected: String =
+            mac.finalize().into_bytes()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+        let fingerprint = key.of(&json!([1, {"a": "b"}]));
+        assert_eq!(fingerprint.to_string(), expected);
+        assert_eq!(serde_json::to_value(fingerprint).unwrap(), json!(expected));
+        assert_eq!(serde_json::from_value::<Fingerprint>(json!(expected)).unwrap(), fingerprint);
+        assert!(fingerprint.reads(&expected) && !fingerprint.reads(&expected.to_uppercase()));
+        assert_eq!(Fingerprint::parse("é"), None);
     }
 }

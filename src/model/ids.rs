@@ -1,6 +1,7 @@
 //! Names and ids, one type each, so that none can stand in for another.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
+use std::cmp::Ordering;
 use std::fmt;
 
 /// A text that cannot serve as the id or name it was given for.
@@ -23,8 +24,8 @@ impl std::error::Error for InvalidId {}
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident, $what:literal, $check:expr) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+        #[serde(try_from = "String")]
         pub struct $name(String);
 
         impl $name {
@@ -33,11 +34,7 @@ macro_rules! text_id {
             /// # Errors
             /// When the text is empty or otherwise unusable.
             pub fn parse(text: &str) -> Result<Self, InvalidId> {
-                let check: fn(&str) -> Option<&'static str> = $check;
-                match check(text) {
-                    Some(why) => Err(InvalidId { what: $what, why }),
-                    None => Ok(Self(text.to_owned())),
-                }
+                Self::try_from(text.to_owned())
             }
 
             /// The text itself.
@@ -50,13 +47,23 @@ macro_rules! text_id {
         impl TryFrom<String> for $name {
             type Error = InvalidId;
             fn try_from(text: String) -> Result<Self, InvalidId> {
-                Self::parse(&text)
+                let check: fn(&str) -> Option<&'static str> = $check;
+                match check(&text) {
+                    Some(why) => Err(InvalidId { what: $what, why }),
+                    None => Ok(Self(text)),
+                }
             }
         }
 
         impl From<$name> for String {
             fn from(id: $name) -> Self {
                 id.0
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
             }
         }
 
@@ -120,21 +127,15 @@ impl Default for Scope {
 }
 
 /// The platform's id of a source, kept in the JSON type it came in (text or number).
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "serde_json::Value", into = "serde_json::Value")]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "serde_json::Value")]
 pub struct SourceId(serde_json::Value);
 
 impl SourceId {
     /// Accepts a non-empty string or a whole number.
     #[must_use]
     pub fn from_json(value: &serde_json::Value) -> Option<Self> {
-        match value {
-            serde_json::Value::String(text) if !text.is_empty() => Some(Self(value.clone())),
-            serde_json::Value::Number(number) if number.is_i64() || number.is_u64() => {
-                Some(Self(value.clone()))
-            }
-            _ => None,
-        }
+        can_be_id(value).then(|| Self(value.clone()))
     }
 
     /// The id as it goes back to the platform.
@@ -147,8 +148,18 @@ impl SourceId {
 impl TryFrom<serde_json::Value> for SourceId {
     type Error = InvalidId;
     fn try_from(value: serde_json::Value) -> Result<Self, InvalidId> {
-        Self::from_json(&value)
-            .ok_or(InvalidId { what: "source id", why: "it is neither a text nor a whole number" })
+        match can_be_id(&value) {
+            true => Ok(Self(value)),
+            false => Err(InvalidId { what: "source id", why: "it is neither a text nor a whole number" }),
+        }
+    }
+}
+
+fn can_be_id(value: &serde_json::Value) -> bool {
+    match value {
+        serde_json::Value::String(text) => !text.is_empty(),
+        serde_json::Value::Number(number) => number.is_i64() || number.is_u64(),
+        _ => false,
     }
 }
 
@@ -174,21 +185,20 @@ impl fmt::Debug for SourceId {
 }
 
 impl Ord for SourceId {
-    /// By JSON text, so that `1` and `"1"` stay two ids.
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.to_string().cmp(&other.0.to_string())
+    /// Texts before numbers, so that `"1"` and `1` stay two ids; numbers by their digits.
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (&self.0, &other.0) {
+            (serde_json::Value::String(one), serde_json::Value::String(other)) => one.cmp(other),
+            (serde_json::Value::String(_), _) => Ordering::Less,
+            (_, serde_json::Value::String(_)) => Ordering::Greater,
+            (one, other) => one.to_string().cmp(&other.to_string()),
+        }
     }
 }
 
 impl PartialOrd for SourceId {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
-    }
-}
-
-impl std::hash::Hash for SourceId {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.0.to_string().hash(state);
     }
 }
 

@@ -1,14 +1,18 @@
 //! What is ours: the memory that decides whether a source may be replaced or removed.
 
-use super::{Definition, FieldPath, Fingerprint, FingerprintKey, SourceId, SourceKey, SourceName, SyncSpec};
-use serde::{Deserialize, Serialize};
+use super::{
+    Declared, Definition, FieldPath, Fingerprint, FingerprintKey, SourceId, SourceKey, SourceName, SyncSpec,
+};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The inventory of one (platform, workspace, scope), by name.
 #[derive(Debug, Clone, Default)]
 pub struct Inventory {
     /// Sources that we connected or adopted.
-    pub owned: BTreeMap<SourceName, Owned>,
+    pub owned: BTreeMap<SourceName, Arc<Owned>>,
     /// Writes that were recorded before they were sent and whose outcome is not known yet, by number.
     pub intents: BTreeMap<i64, Intent>,
 }
@@ -51,11 +55,11 @@ pub struct Sent {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Applied {
     /// The definition with references, never with resolved secrets.
-    pub definition: Definition,
+    pub definition: Arc<Definition>,
     /// Fingerprints of the resolved values at the definition's secret leaves.
     pub secrets: BTreeMap<FieldPath, Fingerprint>,
-    /// Fingerprints of what `list` echoed after the write, by path. Empty when nothing was echoed.
-    pub echo: BTreeMap<FieldPath, Fingerprint>,
+    /// What `list` echoed of it after the write, by path. Empty when nothing was echoed.
+    pub echo: BTreeMap<FieldPath, Echoed>,
     /// The id of the key the fingerprints were made with.
     pub key_id: String,
     /// The schedule in force, so that a change of it can be told.
@@ -66,12 +70,57 @@ pub struct Applied {
     pub sync_since: Option<jiff::Timestamp>,
 }
 
+/// What `list` echoed of one field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Echoed {
+    /// What was applied: the definition's value, or the value that the secret's fingerprint is of.
+    AsApplied,
+    /// A value with this fingerprint.
+    Other(Fingerprint),
+}
+
+/// How [`Echoed::AsApplied`] is written; another value is written as its fingerprint.
+const AS_APPLIED: &str = "=";
+
+impl Serialize for Echoed {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::AsApplied => serializer.serialize_str(AS_APPLIED),
+            Self::Other(fingerprint) => fingerprint.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Echoed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        if text == AS_APPLIED {
+            return Ok(Self::AsApplied);
+        }
+        Fingerprint::parse(&text).map(Self::Other).ok_or_else(|| serde::de::Error::custom("not an echo"))
+    }
+}
+
 impl Applied {
     /// The stamp that goes with this definition as `metadata.wellspring.fingerprint`. It is keyed, so
     /// a row that bears it was written by this state's owner with this very definition.
     #[must_use]
     pub fn stamp(&self, key: &FingerprintKey) -> Fingerprint {
-        key.of(&serde_json::json!({ "definition": &self.definition, "secrets": &self.secrets }))
+        /// Sorted by key.
+        #[derive(Serialize)]
+        struct Content<'a> {
+            definition: Sorted<'a>,
+            secrets: &'a BTreeMap<FieldPath, Fingerprint>,
+        }
+        #[derive(Serialize)]
+        struct Sorted<'a> {
+            connection_config: &'a BTreeMap<String, Declared>,
+            metadata: &'a serde_json::Map<String, serde_json::Value>,
+            r#type: &'a str,
+        }
+        let Definition { kind, connection_config, metadata } = &*self.definition;
+        let definition = Sorted { connection_config, metadata, r#type: kind };
+        key.of(&Content { definition, secrets: &self.secrets })
     }
 }
 
@@ -112,7 +161,45 @@ pub struct Declaration {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum IntentKind {
     /// `connect`, new or as a replacement; what would be applied if it went through.
-    Connect(Box<Applied>),
+    Connect(Arc<Applied>),
     /// `cleanup` of one id.
     Cleanup(SourceId),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_stamp_is_what_it_was_in_every_version() {
+        let definition: Definition = serde_json::from_value(json!({
+            "type": "database",
+            "connection_config": {"z": {"Float": 1.5}, "password": {"Secret": {"Env": "PW"}}, "a": {"Array": []}},
+            "metadata": {"b": [1, {"y": null, "x": "é"}], "a": 1},
+        }))
+        .unwrap();
+        let key = FingerprintKey::new([7; 32]);
+        let path = FieldPath::root("connection_config").key("password");
+        let applied = Applied {
+            definition: Arc::new(definition),
+            secrets: BTreeMap::from([(path, key.of("hunter2"))]),
+            echo: BTreeMap::new(),
+            key_id: key.id().to_owned(),
+            sync: None,
+            sync_since: None,
+        };
+        let content = json!({ "definition": &*applied.definition, "secrets": &applied.secrets });
+        assert_eq!(applied.stamp(&key), key.of(&content));
+    }
+
+    #[test]
+    fn what_was_echoed_is_remembered_in_either_form() {
+        let print = FingerprintKey::new([7; 32]).of("x");
+        for (echoed, text) in [(Echoed::AsApplied, json!("=")), (Echoed::Other(print), json!(print))] {
+            assert_eq!(serde_json::to_value(echoed).unwrap(), text);
+            assert_eq!(serde_json::from_value::<Echoed>(text).unwrap(), echoed);
+        }
+        assert!(serde_json::from_value::<Echoed>(json!("==")).is_err());
+    }
 }

@@ -1,6 +1,6 @@
 //! What `list` showed.
 
-use super::{FieldPath, SourceId, SourceName, flatten_json};
+use super::{FieldPath, Part, SourceId, SourceName, side_by_side};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -47,25 +47,21 @@ impl Echo {
         set.map(|(path, _)| path).collect()
     }
 
-    /// The row shows the definition's part that `path` lies in, and the path is not in it. Masked or
-    /// null it would be.
+    /// Does the row show the half of the definition that `path` lies in?
     #[must_use]
-    pub fn lacks(&self, path: &FieldPath) -> bool {
-        let part =
+    pub fn shows_half_of(&self, path: &FieldPath) -> bool {
+        let half =
             if path.as_str().starts_with("metadata.") { &self.metadata } else { &self.connection_config };
-        matches!(part, Some(serde_json::Value::Object(_))) && !self.all_leaves().contains_key(path)
+        matches!(half, Some(serde_json::Value::Object(_)))
     }
 
     fn all_leaves(&self) -> BTreeMap<FieldPath, &serde_json::Value> {
         let mut out = BTreeMap::new();
-        for (root, value) in [("connection_config", &self.connection_config), ("metadata", &self.metadata)] {
-            if let Some(serde_json::Value::Object(entries)) = value {
-                let root = FieldPath::root(root);
-                for (key, value) in entries {
-                    flatten_json(&root.key(key), value, &mut out);
-                }
+        side_by_side([self.into()], |path, [leaf]| {
+            if let Some(Part::Json(value)) = leaf {
+                out.insert(path.clone(), value);
             }
-        }
+        });
         out
     }
 }

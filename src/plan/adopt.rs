@@ -1,8 +1,9 @@
 //! A source of the declared name stands on the platform and is not ours: may it become ours?
 
 use super::{Comparison, Step, UnitPlan, compare_foreign, decide::Case, decide::placed, diff};
-use crate::model::{Adopt, Applied, FieldPath, Fingerprint, Leaf, ObservedSource, Owned};
+use crate::model::{Adopt, Applied, Echoed, FieldPath, Leaf, ObservedSource, Owned};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Adopts, or says why not and what to write.
 pub(super) fn foreign(case: &Case<'_>, row: &ObservedSource, plan: &mut UnitPlan) {
@@ -16,7 +17,7 @@ pub(super) fn foreign(case: &Case<'_>, row: &ObservedSource, plan: &mut UnitPlan
                 _ if comparison.changes.is_empty() => "stands as declared, and was not ours".to_owned(),
                 _ => "stands under this name and is taken over; what differs is replaced next".to_owned(),
             };
-            let mut action = case.action(Step::Adopt { index: case.index, owned: Box::new(owned) }, reason);
+            let mut action = case.action(Step::Adopt { index: case.index, owned }, reason);
             action.changes = comparison.changes;
             case.act_unless_quarantined(action, plan);
         }
@@ -67,23 +68,22 @@ fn refusal(case: &Case<'_>, row: &ObservedSource, policy: Adopt, comparison: &Co
 
 /// The inventory entry. Taken over as identical, it echoes what it echoes. Taken over by name, the
 /// declared values are what it *should* echo, so that whatever differs shows as drift and is mended.
-fn adopted(case: &Case<'_>, row: &ObservedSource, policy: Adopt) -> Owned {
-    let definition = case.source.definition.clone();
+fn adopted(case: &Case<'_>, row: &ObservedSource, policy: Adopt) -> Arc<Owned> {
     let secrets = match case.input.secrets.get(&case.source.name) {
         Some(super::SecretState::Resolved(secrets)) if policy != Adopt::Replace => secrets.clone(),
         _ => BTreeMap::new(),
     };
-    let echo = match policy {
-        Adopt::Identical | Adopt::Never => diff::echo_of(row, case.input.key),
-        Adopt::ByName | Adopt::Replace => declared_echo(case),
-    };
     let applied = Applied {
-        definition,
+        definition: Arc::new(case.source.definition.clone()),
         secrets,
-        echo,
+        echo: BTreeMap::new(),
         key_id: case.input.key.id().to_owned(),
         sync: case.source.sync.clone(),
         sync_since: None,
+    };
+    let applied = match policy {
+        Adopt::Identical | Adopt::Never => diff::seen(applied, row, case.input.key),
+        Adopt::ByName | Adopt::Replace => Applied { echo: declared_echo(case), ..applied },
     };
     let owned = Owned {
         key: case.source.key.clone(),
@@ -96,21 +96,11 @@ fn adopted(case: &Case<'_>, row: &ObservedSource, policy: Adopt) -> Owned {
         file: None,
         line: None,
     };
-    placed(&owned, case.source, case.input.root)
+    placed(Arc::new(owned), case.source, case.input.root)
 }
 
-fn declared_echo(case: &Case<'_>) -> BTreeMap<FieldPath, Fingerprint> {
-    let key = case.input.key;
-    let mut echo: BTreeMap<FieldPath, Fingerprint> = case
-        .source
-        .definition
-        .leaves()
-        .into_iter()
-        .filter_map(|(path, leaf)| match leaf {
-            Leaf::Plain(value) => Some((path, key.of(&value))),
-            Leaf::Secret(_) => None,
-        })
-        .collect();
-    echo.insert(diff::type_path(), key.of(&serde_json::Value::from(case.source.definition.kind.as_str())));
-    echo
+fn declared_echo(case: &Case<'_>) -> BTreeMap<FieldPath, Echoed> {
+    let leaves = case.source.definition.leaves().into_iter();
+    let plain = leaves.filter(|(_, leaf)| matches!(leaf, Leaf::Plain(_))).map(|(path, _)| path);
+    plain.chain([diff::type_path()]).map(|path| (path, Echoed::AsApplied)).collect()
 }

@@ -4,7 +4,8 @@ use super::{
     Action, Comparison, Input, SecretState, Step, Suspended, UNDONE_TOO_OFTEN, Unchecked, UnitPlan, Withheld,
     adopt, compare,
 };
-use crate::model::{DesiredSource, MetadataPolicy, ObservedSource, Owned, SourceId, SourceName};
+use crate::model::{DesiredSource, MetadataPolicy, ObservedSource, Owned, Place, SourceId, SourceName};
+use std::sync::Arc;
 
 /// Takes one declared source through the table.
 pub(super) fn declared(
@@ -53,7 +54,7 @@ pub(super) struct Case<'a> {
     pub(super) index: usize,
     pub(super) source: &'a DesiredSource,
     pub(super) rows: &'a [&'a ObservedSource],
-    pub(super) owned: Option<&'a Owned>,
+    pub(super) owned: Option<&'a Arc<Owned>>,
 }
 
 impl<'a> Case<'a> {
@@ -198,7 +199,7 @@ impl<'a> Case<'a> {
         let quarantine = self.input.quarantine;
         let held = quarantine.held.get(&self.source.name).cloned();
         let edited = action.changes.iter().any(|change| !change.drift)
-            || self.owned.is_some_and(|owned| owned.applied.definition != self.source.definition);
+            || self.owned.is_some_and(|owned| *owned.applied.definition != self.source.definition);
         let undone = quarantine.mended.get(&self.source.name).copied().unwrap_or_default();
         let fought = action.mends_drift && !edited && undone >= UNDONE_TOO_OFTEN;
         let story = held.or_else(|| {
@@ -221,10 +222,13 @@ impl<'a> Case<'a> {
     /// The inventory follows key, place, `protect` and what is left of older ids.
     fn keep_books(&self, plan: &mut UnitPlan) {
         let Some(owned) = self.owned else { return };
-        let mut next = placed(owned, self.source, self.input.root);
-        next.superseded
-            .retain(|id| self.rows.iter().any(|row| row.id.as_ref().is_none_or(|shown| shown == id)));
-        if next != *owned {
+        let mut next = placed(Arc::clone(owned), self.source, self.input.root);
+        let stands =
+            |id: &SourceId| self.rows.iter().any(|row| row.id.as_ref().is_none_or(|shown| shown == id));
+        if !next.superseded.iter().all(stands) {
+            Arc::make_mut(&mut next).superseded.retain(stands);
+        }
+        if !Arc::ptr_eq(&next, owned) {
             plan.refresh.push((self.source.name.clone(), next));
         }
     }
@@ -271,17 +275,20 @@ impl<'a> Case<'a> {
     }
 }
 
-/// The inventory entry of a source that `root` declares so.
+/// The inventory entry of a source that `root` declares so: the very same where it stands so already.
 #[must_use]
-pub fn placed(owned: &Owned, source: &DesiredSource, root: &str) -> Owned {
-    Owned {
-        key: source.key.clone(),
-        protect: source.protect,
-        declared_in: Some(root.to_owned()),
-        file: Some(source.at.file.to_string()),
-        line: Some(source.at.line),
-        ..owned.clone()
+pub fn placed(mut owned: Arc<Owned>, source: &DesiredSource, root: &str) -> Arc<Owned> {
+    let Place { file, line } = &source.at;
+    let was = (&owned.key, owned.protect, owned.declared_in.as_deref(), owned.file.as_deref(), owned.line);
+    if was != (&source.key, source.protect, Some(root), Some(file), Some(*line)) {
+        let owned = Arc::make_mut(&mut owned);
+        owned.key.clone_from(&source.key);
+        owned.protect = source.protect;
+        owned.declared_in = Some(root.to_owned());
+        owned.file = Some(file.to_string());
+        owned.line = Some(*line);
     }
+    owned
 }
 
 /// In a few words, what differs: `connection_config changed`, `drift: metadata`.

@@ -4,10 +4,12 @@
 //! verified write, so a platform that normalises or masks values makes no endless differences.
 
 use crate::model::{
-    Applied, DesiredSource, FieldPath, Fingerprint, FingerprintKey, Leaf, ObservedSource, exposes_secret,
+    Applied, DesiredSource, Echoed, FieldPath, Fingerprint, FingerprintKey, Leaf, ObservedSource, Part,
+    exposes_secret, is_masked, side_by_side,
 };
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
 
 /// One field that differs. It cannot hold a secret: where one stood or stands, the values are left out.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,18 +72,36 @@ pub(super) fn type_path() -> FieldPath {
     FieldPath::root("type")
 }
 
-/// Everything a row echoes, as fingerprints, for [`Applied::echo`].
+/// What was applied, with what the row echoes of it after that write.
 #[must_use]
-pub fn echo_of(row: &ObservedSource, key: &FingerprintKey) -> BTreeMap<FieldPath, Fingerprint> {
-    let mut echo: BTreeMap<_, _> =
-        row.echo.leaves().into_iter().map(|(path, value)| (path, key.of(value))).collect();
+pub fn seen(applied: Applied, row: &ObservedSource, key: &FingerprintKey) -> Applied {
+    let mut echo = BTreeMap::new();
+    side_by_side([(&*applied.definition).into(), (&row.echo).into()], |path, [was, shown]| {
+        let (Some(was), Some(shown)) = (was, shown.and_then(readable)) else { return };
+        let echoed = match was.is_secret() {
+            false if was.is_like(Part::Json(shown)) => Echoed::AsApplied,
+            true if applied.secrets.get(path) == Some(&key.of(shown)) => Echoed::AsApplied,
+            _ => Echoed::Other(key.of(shown)),
+        };
+        echo.insert(path.clone(), echoed);
+    });
     if let Some(kind) = &row.kind {
-        echo.insert(type_path(), key.of(&Value::from(kind.as_str())));
+        let as_applied = *kind == applied.definition.kind;
+        let echoed = if as_applied { Echoed::AsApplied } else { Echoed::Other(key.of(kind)) };
+        echo.insert(type_path(), echoed);
     }
     if let Some(stamp) = &row.echo.fingerprint {
-        echo.insert(stamp_path(), key.of(&Value::from(stamp.as_str())));
+        echo.insert(stamp_path(), Echoed::Other(key.of(stamp)));
     }
-    echo
+    Applied { echo, ..applied }
+}
+
+/// What a row shows in a leaf, unless it is masked or null: that is unknown, never drift.
+fn readable(leaf: Part<'_>) -> Option<&Value> {
+    match leaf {
+        Part::Json(value) if !is_masked(value) => Some(value),
+        _ => None,
+    }
 }
 
 /// The path under which our echoed stamp is remembered.
@@ -92,8 +112,8 @@ fn stamp_path() -> FieldPath {
 /// Our stamp was shown after our write and is not now: someone else wrote the row since. A stamp
 /// alone is no difference, but it tells a key that someone took away from one that is not shown.
 fn written_by_another(applied: &Applied, row: &ObservedSource, key: &FingerprintKey) -> bool {
-    let shown = row.echo.fingerprint.as_deref().map(|stamp| key.of(&Value::from(stamp)));
-    applied.echo.get(&stamp_path()).is_some_and(|was| shown.as_ref() != Some(was))
+    let shown = || row.echo.fingerprint.as_ref().map(|stamp| Echoed::Other(key.of(stamp)));
+    applied.echo.get(&stamp_path()).is_some_and(|was| shown().as_ref() != Some(was))
 }
 
 /// Compares a source of ours. `secrets` is `None` where they do not resolve here.
@@ -105,53 +125,79 @@ pub fn compare(
     row: &ObservedSource,
     key: &FingerprintKey,
 ) -> Comparison {
+    let mut out = Comparison::default();
     // Fingerprints under another key are unknown, and unknown is never a difference.
-    let key_known = applied.key_id == key.id();
-    let declared = source.definition.leaves();
-    let before = applied.definition.leaves();
-    let shown = row.echo.leaves();
-    let mut out = Comparison {
-        changes: Vec::new(),
-        unreadable: Vec::new(),
-        undeclared_keys: shown.keys().any(|path| !declared.contains_key(path)),
-    };
-    let written_by_another = key_known && written_by_another(applied, row, key);
-    out.changes.extend(kind_change(source, applied, row, key_known.then_some(key)));
-
-    let paths: BTreeSet<&FieldPath> = declared.keys().chain(before.keys()).collect();
-    for path in paths {
-        let (now, was) = (declared.get(path), before.get(path));
+    let is_known = applied.key_id == key.id();
+    let known = is_known.then(|| Known { applied, row, key, by_another: OnceCell::new() });
+    let sides = [(&source.definition).into(), (&*applied.definition).into(), (&row.echo).into()];
+    side_by_side(sides, |path, [now, was, echoed]| {
+        let shown = echoed.and_then(readable);
+        out.undeclared_keys |= shown.is_some() && now.is_none();
         let in_files = match (now, was) {
-            (Some(Leaf::Plain(now)), Some(Leaf::Plain(was))) => now != was,
-            (Some(Leaf::Secret(_)), Some(Leaf::Secret(_))) => {
-                key_known && secrets.is_some_and(|secrets| secrets.get(path) != applied.secrets.get(path))
+            (None, None) => return,
+            (Some(now), Some(was)) if now.is_secret() && was.is_secret() => {
+                let moved = |now: &BTreeMap<_, _>| now.get(path) != applied.secrets.get(path);
+                known.is_some() && secrets.is_some_and(moved)
             }
+            (Some(now), Some(was)) => !now.is_like(was),
             _ => true,
         };
-        if in_files {
-            out.changes.push(change(path, plain(was), now, was, false));
-            continue;
+        // What is new in the files was never there to be read.
+        if now.is_some()
+            && was.is_some()
+            && shown.is_none()
+            && path.as_str().starts_with("connection_config.")
+        {
+            out.unreadable.push(path.clone());
         }
-        let Some(echoed) = applied.echo.get(path).filter(|_| key_known) else { continue };
-        let is_plain = matches!(was, Some(Leaf::Plain(_)));
-        match shown.get(path) {
-            // A secret is compared by echo only where it was once echoed exactly.
-            Some(shown) => {
-                let comparable = is_plain || applied.secrets.get(path) == Some(echoed);
-                if comparable && *echoed != key.of(shown) {
-                    out.changes.push(change(path, Some((*shown).clone()), now, was, true));
-                }
+        let leaf = |part: Option<Part<'_>>| part.map(Part::leaf);
+        if in_files {
+            let was = leaf(was);
+            out.changes.push(change(path, plain(was.as_ref()), leaf(now).as_ref(), was.as_ref(), false));
+        } else if let (Some(known), Some(before)) = (&known, was)
+            && known.moved(path, before, shown, echoed.is_some())
+        {
+            out.changes.push(change(path, shown.cloned(), leaf(now).as_ref(), leaf(was).as_ref(), true));
+        }
+    });
+    out.changes.sort_by(|a, b| a.path.cmp(&b.path));
+    out.unreadable.sort();
+    out.changes.splice(0..0, kind_change(source, applied, row, known.is_some().then_some(key)));
+    out
+}
+
+/// A source whose echo can be compared with the one after our last write.
+struct Known<'a> {
+    applied: &'a Applied,
+    row: &'a ObservedSource,
+    key: &'a FingerprintKey,
+    by_another: OnceCell<bool>,
+}
+
+impl Known<'_> {
+    /// Did the echo of this field move since? `set`: the row has it, be it masked.
+    fn moved(&self, path: &FieldPath, was: Part<'_>, shown: Option<&Value>, set: bool) -> bool {
+        let Some(echoed) = self.applied.echo.get(path) else { return false };
+        let Some(shown) = shown else {
+            return !was.is_secret() && !set && self.row.echo.shows_half_of(path) && self.by_another();
+        };
+        let secret = self.applied.secrets.get(path);
+        match echoed {
+            Echoed::AsApplied if was.is_secret() => {
+                secret.is_some_and(|secret| *secret != self.key.of(shown))
             }
-            None if is_plain && written_by_another && row.echo.lacks(path) => {
-                out.changes.push(change(path, None, now, was, true));
+            Echoed::AsApplied => !was.is_like(Part::Json(shown)),
+            Echoed::Other(echoed) => {
+                // A secret is compared by echo only where it was once echoed exactly.
+                let comparable = !was.is_secret() || secret == Some(echoed);
+                comparable && *echoed != self.key.of(shown)
             }
-            _ => {}
         }
     }
-    // What is new in the files was never there to be read.
-    out.unreadable =
-        unreadable(&declared, &shown).into_iter().filter(|path| before.contains_key(path)).collect();
-    out
+
+    fn by_another(&self) -> bool {
+        *self.by_another.get_or_init(|| written_by_another(self.applied, self.row, self.key))
+    }
 }
 
 /// Compares a source that is not ours with its row: every difference is one between the files and
@@ -181,14 +227,6 @@ pub fn compare_foreign(source: &DesiredSource, row: &ObservedSource) -> Comparis
     out
 }
 
-fn unreadable(declared: &BTreeMap<FieldPath, Leaf>, shown: &BTreeMap<FieldPath, &Value>) -> Vec<FieldPath> {
-    declared
-        .keys()
-        .filter(|path| path.as_str().starts_with("connection_config.") && !shown.contains_key(*path))
-        .cloned()
-        .collect()
-}
-
 fn kind_change(
     source: &DesiredSource,
     applied: &Applied,
@@ -199,8 +237,12 @@ fn kind_change(
     if now != was {
         return Some(kind_changed(Some(was), now, false));
     }
-    let (key, shown, echoed) = (key?, row.kind.as_deref()?, applied.echo.get(&type_path())?);
-    (*echoed != key.of(&Value::from(shown))).then(|| kind_changed(Some(shown), now, true))
+    let (key, shown) = (key?, row.kind.as_deref()?);
+    let moved = match applied.echo.get("type")? {
+        Echoed::AsApplied => shown != was,
+        Echoed::Other(echoed) => *echoed != key.of(shown),
+    };
+    moved.then(|| kind_changed(Some(shown), now, true))
 }
 
 fn kind_changed(before: Option<&str>, after: &str, drift: bool) -> FieldChange {

@@ -4,13 +4,14 @@
 //! answer was lost (or whose process died). Once the platform must have settled, the listing tells
 //! whether it was carried out. Nothing is ever sent again without this look.
 
-use super::{carried::carried_out, echo_of};
+use super::{carried::carried_out, listed::Listed, seen};
 use crate::model::{
-    Applied, Declaration, FingerprintKey, Intent, IntentKind, Inventory, ObservedSource, Owned, Sent,
-    SourceId, SourceName,
+    Applied, Declaration, Fingerprint, FingerprintKey, Intent, IntentKind, Inventory, ObservedSource, Owned,
+    Sent, SourceId, SourceName,
 };
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// The inventory as the listing shows it to be.
 #[derive(Debug, Clone, Default)]
@@ -27,7 +28,7 @@ pub struct Reckoning {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Correction {
     /// The source is ours, so.
-    Own(SourceName, Box<Owned>),
+    Own(SourceName, Arc<Owned>),
     /// The source is gone.
     Disown(SourceName),
     /// The intent's outcome is known.
@@ -48,38 +49,36 @@ pub type Answers = BTreeMap<i64, Option<SourceId>>;
 /// `settle` is how long a write may take to show. `answers` is empty after a crash.
 #[must_use]
 pub fn reckon(
-    inventory: &Inventory,
+    mut inventory: Inventory,
     listing: &[ObservedSource],
     answers: &Answers,
     key: &FingerprintKey,
     now: Timestamp,
     settle: SignedDuration,
 ) -> Reckoning {
-    let mut out = Reckoning { inventory: inventory.clone(), ..Reckoning::default() };
-    out.inventory.intents.clear();
-    let mut by_name: BTreeMap<&SourceName, Vec<&ObservedSource>> = BTreeMap::new();
-    for row in listing {
-        by_name.entry(&row.name).or_default().push(row);
-    }
+    let intents = std::mem::take(&mut inventory.intents);
+    let mut out = Reckoning { inventory, ..Reckoning::default() };
+    let listed = Listed::by_name(listing);
     let stamps = listing.iter().any(|row| row.echo.fingerprint.is_some());
-    for intent in inventory.intents.values() {
-        let rows = by_name.get(&intent.name).map_or(&[][..], Vec::as_slice);
+    for (number, intent) in intents {
+        let rows = listed.of(&intent.name);
         let settled = now.duration_since(intent.recorded_at).abs() >= settle;
         let known = match &intent.kind {
             IntentKind::Connect(applied) => {
-                let sent = Connect { intent, applied, answer: answers.get(&intent.number), settled, stamps };
+                let (stamp, answer) = (applied.stamp(key), answers.get(&number));
+                let sent = Connect { intent: &intent, applied, stamp, answer, settled, stamps };
                 connected(&mut out, &sent, rows, key)
             }
-            IntentKind::Cleanup(id) => cleaned_up(&mut out, intent, id, rows, settled),
+            IntentKind::Cleanup(id) => cleaned_up(&mut out, &intent, id, rows, settled),
         };
         if known {
-            out.corrections.push(Correction::Close(intent.number));
+            out.corrections.push(Correction::Close(number));
         } else {
             out.pending.insert(intent.name.clone());
-            out.inventory.intents.insert(intent.number, intent.clone());
+            out.inventory.intents.insert(number, intent);
         }
     }
-    out.find_late_ones(&by_name, now);
+    out.find_late_ones(&listed, now);
     out
 }
 
@@ -87,6 +86,8 @@ pub fn reckon(
 struct Connect<'a> {
     intent: &'a Intent,
     applied: &'a Applied,
+    /// What it bore.
+    stamp: Fingerprint,
     answer: Option<&'a Option<SourceId>>,
     settled: bool,
     /// The platform shows our stamps.
@@ -100,10 +101,10 @@ fn connected(
     rows: &[&ObservedSource],
     key: &FingerprintKey,
 ) -> bool {
-    let Connect { intent, applied, answer, settled, .. } = *sent;
+    let Connect { intent, applied, stamp, answer, settled, .. } = *sent;
     let owned = out.inventory.owned.get(&intent.name);
     let answered_id = answer.and_then(Option::as_ref);
-    let Some(appeared) = appeared(sent, rows, key) else { return false };
+    let Some(appeared) = appeared(sent, rows) else { return false };
     // Ids that bore the name before are ours only where the inventory says so.
     let ours = |id: &&SourceId| {
         owned.is_some_and(|owned| owned.id.as_ref() == Some(id) || owned.superseded.contains(id))
@@ -115,30 +116,30 @@ fn connected(
         ([], [row]) if row.id.as_ref().is_none_or(|id| intent.before.contains(id)) => {
             // What is shown may still be what stood there before.
             let in_place = (row.id.is_some() && answered_id == row.id.as_ref() && shows_nothing(row))
-                || carried_out(applied, owned.map(|owned| &owned.applied), row, key)
+                || carried_out(applied, &stamp, owned.map(|owned| &owned.applied), row, key)
                 || (settled && answer.is_some());
             if in_place {
-                out.take(intent, applied, row, Vec::new(), key);
+                out.take(sent, row, Vec::new(), key);
                 return true;
             }
-            out.give_up(intent, applied, settled, key)
+            out.give_up(sent)
         }
-        ([], _) => out.give_up(intent, applied, settled, key),
+        ([], _) => out.give_up(sent),
         // A row without an id cannot be told from one that stood there before.
         ([new], _) if rows.len() == 1 || rows.iter().all(|row| row.id.is_some()) => {
-            out.take(intent, applied, new, older, key);
+            out.take(sent, new, older, key);
             true
         }
         // Several appeared: one request delivered twice, or someone else's. Our keyed stamp proves
         // which are ours, and the answer's id names one.
         (several, _) => {
-            let stamp = applied.stamp(key);
             let mut ours: Vec<&ObservedSource> = several
                 .iter()
                 .copied()
                 .filter(|row| row.id.is_some())
                 .filter(|row| {
-                    row.id.as_ref() == answered_id || row.echo.fingerprint.as_deref() == Some(stamp.as_str())
+                    row.id.as_ref() == answered_id
+                        || row.echo.fingerprint.as_deref().is_some_and(|shown| stamp.reads(shown))
                 })
                 .collect();
             ours.sort_by_key(|row| (row.id.as_ref() != answered_id, row.id.clone()));
@@ -146,28 +147,23 @@ fn connected(
                 Some((keep, rest)) => {
                     let twins = rest.iter().filter_map(|row| row.id.clone());
                     let superseded = older.into_iter().chain(twins).collect();
-                    out.take(intent, applied, keep, superseded, key);
+                    out.take(sent, keep, superseded, key);
                     true
                 }
-                None => out.give_up(intent, applied, settled, key),
+                None => out.give_up(sent),
             }
         }
     }
 }
 
 /// The rows that came of the connect; `None` while that is not decided.
-fn appeared<'a>(
-    sent: &Connect<'_>,
-    rows: &[&'a ObservedSource],
-    key: &FingerprintKey,
-) -> Option<Vec<&'a ObservedSource>> {
-    let Connect { intent, applied, answer, settled, stamps } = *sent;
+fn appeared<'a>(sent: &Connect<'_>, rows: &[&'a ObservedSource]) -> Option<Vec<&'a ObservedSource>> {
+    let Connect { intent, stamp, answer, settled, stamps, .. } = *sent;
     let answered_id = answer.and_then(Option::as_ref);
     let new = |row: &&&ObservedSource| row.id.as_ref().is_none_or(|id| !intent.before.contains(id));
     let new: Vec<&ObservedSource> = rows.iter().filter(new).copied().collect();
-    let told = |row: &&ObservedSource| {
-        (row.id.is_some() && row.id.as_ref() == answered_id) || may_be(applied, row, key)
-    };
+    let told =
+        |row: &&ObservedSource| (row.id.is_some() && row.id.as_ref() == answered_id) || may_be(&stamp, row);
     if answer.is_none() || new.is_empty() || new.iter().any(&told) {
         return Some(new.into_iter().filter(told).collect());
     }
@@ -178,9 +174,9 @@ fn appeared<'a>(
 
 /// Is there nothing against this row having come of the connect? Where the platform shows anything of
 /// a definition, only our stamp speaks for it; where it shows nothing, the recorded intent does.
-fn may_be(applied: &Applied, row: &ObservedSource, key: &FingerprintKey) -> bool {
+fn may_be(stamp: &Fingerprint, row: &ObservedSource) -> bool {
     match row.echo.fingerprint.as_deref() {
-        Some(stamp) => stamp == applied.stamp(key).as_str(),
+        Some(shown) => stamp.reads(shown),
         None => shows_nothing(row),
     }
 }
@@ -191,13 +187,7 @@ fn shows_nothing(row: &ObservedSource) -> bool {
 }
 
 /// The connects lately sent under this name, with this one.
-fn remembering(
-    before: Option<&Owned>,
-    intent: &Intent,
-    applied: &Applied,
-    key: &FingerprintKey,
-) -> Vec<Sent> {
-    let stamp = applied.stamp(key);
+fn remembering(before: Option<&Owned>, intent: &Intent, stamp: Fingerprint) -> Vec<Sent> {
     let mut sent: Vec<Sent> = before.into_iter().flat_map(|owned| &owned.sent).cloned().collect();
     sent.retain(|other| other.stamp != stamp && intent.recorded_at.duration_since(other.at) < LATEST);
     sent.push(Sent { stamp, at: intent.recorded_at });
@@ -222,8 +212,8 @@ fn cleaned_up(
             out.inventory.owned.remove(&intent.name);
             out.corrections.push(Correction::Disown(intent.name.clone()));
         } else if owned.superseded.contains(id) {
-            owned.superseded.retain(|other| other != id);
-            out.corrections.push(Correction::Own(intent.name.clone(), Box::new(owned.clone())));
+            Arc::make_mut(owned).superseded.retain(|other| other != id);
+            out.corrections.push(Correction::Own(intent.name.clone(), Arc::clone(owned)));
         }
     }
     true
@@ -232,32 +222,34 @@ fn cleaned_up(
 impl Reckoning {
     /// Once the platform has settled, a connect that does not show counts as not carried out; should
     /// it land all the same, its stamp tells. Returns whether it is given up.
-    fn give_up(&mut self, intent: &Intent, applied: &Applied, settled: bool, key: &FingerprintKey) -> bool {
+    fn give_up(&mut self, sent: &Connect<'_>) -> bool {
+        let Connect { intent, stamp, settled, .. } = *sent;
         if let Some(owned) = self.inventory.owned.get_mut(&intent.name).filter(|_| settled) {
-            owned.sent = remembering(Some(owned), intent, applied, key);
-            self.corrections.push(Correction::Own(intent.name.clone(), Box::new(owned.clone())));
+            let remembered = remembering(Some(owned), intent, stamp);
+            Arc::make_mut(owned).sent = remembered;
+            self.corrections.push(Correction::Own(intent.name.clone(), Arc::clone(owned)));
         }
         settled
     }
 
     /// A connect may land, or land a second time, after its outcome was taken for known. A row that
     /// bears the stamp of one we lately sent under this very name is ours, and superseded.
-    fn find_late_ones(&mut self, by_name: &BTreeMap<&SourceName, Vec<&ObservedSource>>, now: Timestamp) {
+    fn find_late_ones(&mut self, listed: &Listed<'_>, now: Timestamp) {
         for (name, owned) in &mut self.inventory.owned {
-            let rows = by_name.get(name).map_or(&[][..], Vec::as_slice);
+            let rows = listed.of(name);
             let stands = owned.id.is_some() && rows.iter().any(|row| row.id == owned.id);
             let is_late = |row: &&&ObservedSource| {
                 let known = row.id.as_ref().is_none_or(|id| owned.superseded.contains(id));
                 let ours = owned.sent.iter().any(|sent| {
-                    row.echo.fingerprint.as_deref() == Some(sent.stamp.as_str())
+                    row.echo.fingerprint.as_deref().is_some_and(|shown| sent.stamp.reads(shown))
                         && now.duration_since(sent.at) < LATEST
                 });
                 !known && row.id != owned.id && ours
             };
             let late: Vec<SourceId> = rows.iter().filter(is_late).filter_map(|row| row.id.clone()).collect();
             if stands && !late.is_empty() && !self.pending.contains(name) {
-                owned.superseded.extend(late);
-                self.corrections.push(Correction::Own(name.clone(), Box::new(owned.clone())));
+                Arc::make_mut(owned).superseded.extend(late);
+                self.corrections.push(Correction::Own(name.clone(), Arc::clone(owned)));
             }
         }
     }
@@ -265,12 +257,12 @@ impl Reckoning {
     /// The row is ours, with the definition that the intent was to apply.
     fn take(
         &mut self,
-        intent: &Intent,
-        applied: &Applied,
+        sent: &Connect<'_>,
         row: &ObservedSource,
         mut superseded: Vec<SourceId>,
         key: &FingerprintKey,
     ) {
+        let Connect { intent, applied, stamp, .. } = *sent;
         let before = self.inventory.owned.get(&intent.name);
         for id in before.iter().flat_map(|owned| &owned.superseded) {
             if !superseded.contains(id) && Some(id) != row.id.as_ref() {
@@ -281,8 +273,8 @@ impl Reckoning {
             key: intent.key.clone(),
             id: row.id.clone(),
             superseded,
-            sent: remembering(before, intent, applied, key),
-            applied: Applied { echo: echo_of(row, key), ..applied.clone() },
+            sent: remembering(before.map(|owned| &**owned), intent, stamp),
+            applied: seen(applied.clone(), row, key),
             protect: before.is_some_and(|owned| owned.protect),
             declared_in: before.and_then(|owned| owned.declared_in.clone()),
             file: before.and_then(|owned| owned.file.clone()),
@@ -294,7 +286,8 @@ impl Reckoning {
             }
             None => owned,
         };
-        self.corrections.push(Correction::Own(intent.name.clone(), Box::new(owned.clone())));
+        let owned = Arc::new(owned);
+        self.corrections.push(Correction::Own(intent.name.clone(), Arc::clone(&owned)));
         self.inventory.owned.insert(intent.name.clone(), owned);
     }
 }

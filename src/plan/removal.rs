@@ -3,17 +3,17 @@
 //! Every condition must hold, and the first that does not is told, with what to write.
 
 use super::decide::{is_pending, our_ids};
+use super::listed::Listed;
 use super::{Action, Input, Removal, Step, UnitPlan, Withheld};
 use crate::model::{
-    Definition, DesiredSource, Moved, ObservedSource, Owned, Place, Prune, Removed, RemovedAction, SourceKey,
-    SourceName,
+    Definition, DesiredSource, Moved, Owned, Place, Prune, Removed, RemovedAction, SourceKey, SourceName,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the conditions ask about, found by key and by name.
 pub(super) struct Removals<'a> {
     input: &'a Input<'a>,
-    listed: &'a BTreeMap<&'a SourceName, Vec<&'a ObservedSource>>,
+    listed: &'a Listed<'a>,
     removed: BTreeMap<&'a SourceKey, &'a Removed>,
     moved: BTreeMap<&'a SourceKey, &'a Moved>,
     declared: BTreeMap<&'a SourceKey, &'a DesiredSource>,
@@ -23,11 +23,7 @@ pub(super) struct Removals<'a> {
 
 impl<'a> Removals<'a> {
     /// `plan` holds what becomes of the declared sources.
-    pub(super) fn new(
-        input: &'a Input<'a>,
-        listed: &'a BTreeMap<&'a SourceName, Vec<&'a ObservedSource>>,
-        plan: &UnitPlan,
-    ) -> Self {
+    pub(super) fn new(input: &'a Input<'a>, listed: &'a Listed<'a>, plan: &UnitPlan) -> Self {
         let desired = input.desired;
         let comes = |action: &&Action| matches!(action.step, Step::Connect { .. } | Step::Adopt { .. });
         Self {
@@ -43,7 +39,7 @@ impl<'a> Removals<'a> {
     /// Takes one undeclared source of ours through the conditions.
     pub(super) fn undeclared(&self, name: &SourceName, owned: &Owned, plan: &mut UnitPlan) {
         let (input, listed) = (self.input, self.listed);
-        let rows = listed.get(name).map_or(&[][..], Vec::as_slice);
+        let rows = listed.of(name);
         let at = place_of(owned);
         let action = |step, reason: String| Action {
             step,
@@ -138,17 +134,24 @@ impl<'a> Removals<'a> {
     /// Is the source of this name ours and listed, or about to be?
     fn arrives(&self, name: &SourceName) -> bool {
         let stands = |owned: &Owned| {
-            let rows = self.listed.get(name).map_or(&[][..], Vec::as_slice);
+            let rows = self.listed.of(name);
             our_ids(owned, rows).next().is_some() || rows.iter().any(|row| row.id.is_none())
         };
         let settled = !is_pending(self.input, name);
-        settled && (self.coming.contains(name) || self.input.inventory.owned.get(name).is_some_and(stands))
+        settled
+            && (self.coming.contains(name)
+                || self.input.inventory.owned.get(name).is_some_and(|owned| stands(owned)))
     }
 }
 
 /// A removal whose definition or key is declared under another name is very likely a rename. The new
 /// one is connected; the old one stays, in later passes too, until the files say which it is.
 pub(super) fn withhold_renames(plan: &mut UnitPlan, input: &Input<'_>) {
+    let is_undeclared =
+        |action: &Action| matches!(action.step, Step::Cleanup { removal: Removal::Undeclared, .. });
+    if !plan.actions.iter().any(is_undeclared) {
+        return;
+    }
     let looks = |definition: &Definition| {
         let told = !definition.connection_config.is_empty();
         told.then(|| serde_json::json!([definition.kind, definition.connection_config]).to_string())
@@ -160,7 +163,7 @@ pub(super) fn withhold_renames(plan: &mut UnitPlan, input: &Input<'_>) {
         sources.iter().rev().filter_map(|source| Some((looks(&source.definition)?, source))).collect();
     let mut kept = Vec::with_capacity(plan.actions.len());
     for action in std::mem::take(&mut plan.actions) {
-        let undeclared = matches!(&action.step, Step::Cleanup { removal: Removal::Undeclared, .. });
+        let undeclared = is_undeclared(&action);
         let twin = input.inventory.owned.get(&action.name).filter(|_| undeclared).and_then(|owned| {
             let alike = || by_look.get(&looks(&owned.applied.definition)?);
             by_key.get(&owned.key).or_else(alike)

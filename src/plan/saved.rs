@@ -218,7 +218,10 @@ pub fn basis(input: &Input<'_>) -> String {
     let mut rows: Vec<String> = input
         .listing
         .iter()
-        .map(|row| row_basis(row, declared.get(&row.name).copied(), input.inventory.owned.get(&row.name)))
+        .map(|row| {
+            let owned = input.inventory.owned.get(&row.name).map(|owned| &**owned);
+            row_basis(row, declared.get(&row.name).copied(), owned)
+        })
         .map(|row| row.to_string())
         .collect();
     rows.sort();
@@ -263,14 +266,14 @@ pub fn basis(input: &Input<'_>) -> String {
         "barred": input.removals_barred.as_ref().map(|barred| barred.code),
     });
     let fingerprint = input.key.of(&content);
-    Sha256::digest(fingerprint.as_str()).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(fingerprint.to_string()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Ids and what is compared; what a platform adds besides may change by the minute.
 fn row_basis(row: &ObservedSource, declared: Option<&DesiredSource>, owned: Option<&Owned>) -> Value {
     let mut compared: BTreeSet<FieldPath> = BTreeSet::new();
     let definitions =
-        [declared.map(|source| &source.definition), owned.map(|owned| &owned.applied.definition)];
+        [declared.map(|source| &source.definition), owned.map(|owned| &*owned.applied.definition)];
     for definition in definitions.into_iter().flatten() {
         compared.extend(definition.leaves().into_keys());
     }

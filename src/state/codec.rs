@@ -2,20 +2,83 @@
 
 use super::StateError;
 use super::error::Fault;
-use crate::model::{Scope, Unit, WorkspaceId};
+use crate::model::{
+    Declaration, Declared, Definition, IntentKind, Owned, Scope, SourceId, Unit, WorkspaceId,
+};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 /// `value` as JSON, after making sure that it reads back the same. `what` names it in the error.
 pub(super) fn encode<T>(value: &T, what: &dyn std::fmt::Display) -> Result<String, StateError>
 where
-    T: Serialize + DeserializeOwned + PartialEq,
+    T: Serialize + DeserializeOwned + PartialEq + Plain,
 {
+    let reads_back =
+        |text: &String| value.is_plain() || serde_json::from_str::<T>(text).is_ok_and(|back| back == *value);
     serde_json::to_string(value)
         .ok()
-        .filter(|text| serde_json::from_str::<T>(text).is_ok_and(|back| back == *value))
+        .filter(reads_back)
         .ok_or_else(|| StateError::Unstorable { what: what.to_string() })
+}
+
+/// What reads back as it was written, unless it holds what JSON has no word for, or is nested so deep that
+/// a reader gives up.
+pub(super) trait Plain {
+    /// There is nothing of the kind in it. Where there may be, reading it back decides.
+    fn is_plain(&self) -> bool {
+        true
+    }
+}
+
+impl Plain for SourceId {}
+impl Plain for Vec<SourceId> {}
+impl Plain for Vec<Unit> {}
+impl Plain for Option<Declaration> {}
+
+impl Plain for Owned {
+    fn is_plain(&self) -> bool {
+        self.applied.definition.is_plain()
+    }
+}
+
+impl Plain for IntentKind {
+    fn is_plain(&self) -> bool {
+        match self {
+            Self::Connect(applied) => applied.definition.is_plain(),
+            Self::Cleanup(_) => true,
+        }
+    }
+}
+
+/// Levels that any reader takes.
+const LEVELS: usize = 30;
+
+impl Plain for Definition {
+    fn is_plain(&self) -> bool {
+        self.connection_config.values().all(|value| is_plain(value, LEVELS))
+            && self.metadata.values().all(|value| is_shallow(value, LEVELS))
+    }
+}
+
+fn is_plain(value: &Declared, levels: usize) -> bool {
+    match (value, levels) {
+        (_, 0) => false,
+        (Declared::Float(number), _) => number.is_finite(),
+        (Declared::Array(items), _) => items.iter().all(|item| is_plain(item, levels - 1)),
+        (Declared::Table(entries), _) => entries.values().all(|value| is_plain(value, levels - 1)),
+        _ => true,
+    }
+}
+
+fn is_shallow(value: &Value, levels: usize) -> bool {
+    match (value, levels) {
+        (_, 0) => false,
+        (Value::Array(items), _) => items.iter().all(|item| is_shallow(item, levels - 1)),
+        (Value::Object(entries), _) => entries.values().all(|value| is_shallow(value, levels - 1)),
+        _ => true,
+    }
 }
 
 /// The value stored as `text` in `table`. The error tells no content.

@@ -11,6 +11,7 @@ use crate::model::{
 };
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
+use std::sync::Arc;
 
 /// A write that is about to be sent.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,7 +32,7 @@ pub struct NewIntent {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Change {
     /// The source is ours, as described; what was recorded for the name before is replaced.
-    Own(SourceName, Box<Owned>),
+    Own(SourceName, Arc<Owned>),
     /// The source is not ours any more. Nothing happens when it was not.
     Disown(SourceName),
     /// The outcome of this intent is known.
@@ -86,28 +87,29 @@ impl State {
     pub async fn record_intents(
         &self,
         unit: &Unit,
-        intents: Vec<NewIntent>,
+        intents: &[NewIntent],
         now: Timestamp,
     ) -> Result<Vec<i64>, StateError> {
         let unit = unit.clone();
+        // Everything is put into words here: the one thread that everyone waits for only writes them.
+        let rows = intents.iter().map(NewIntentRow::of).collect::<Result<Vec<_>, _>>()?;
         self.write(move |connection, platform| {
             let mut statement = connection.prepare_cached(
                 "INSERT INTO intents (platform, workspace, scope, name, key, kind, before, recorded_at, declared)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             )?;
-            intents
-                .iter()
-                .map(|intent| {
+            rows.iter()
+                .map(|row| {
                     Ok(statement.insert(params![
                         platform,
                         unit.workspace.as_str(),
                         unit.scope.as_str(),
-                        intent.name.as_str(),
-                        intent.key.as_str(),
-                        codec::encode(&intent.kind, &intent.name)?,
-                        codec::encode(&intent.before, &intent.name)?,
+                        row.name.as_str(),
+                        row.key.as_str(),
+                        row.kind,
+                        row.before,
                         nanoseconds(now),
-                        codec::encode(&intent.declared, &intent.name)?,
+                        row.declared,
                     ])?)
                 })
                 .collect()
@@ -121,18 +123,55 @@ impl State {
     /// When the state cannot be written, or an intent to close is not open.
     pub async fn commit(&self, unit: &Unit, changes: Vec<Change>) -> Result<(), StateError> {
         let unit = unit.clone();
+        let worded = |change: Change| {
+            let json = match &change {
+                Change::Own(name, owned) => Some(codec::encode(&**owned, name)?),
+                _ => None,
+            };
+            Ok((change, json))
+        };
+        let changes = changes.into_iter().map(worded).collect::<Result<Vec<_>, StateError>>()?;
         self.write(move |connection, platform| {
-            changes.iter().try_for_each(|change| make(connection, platform, &unit, change))
+            changes
+                .iter()
+                .try_for_each(|(change, json)| make(connection, platform, &unit, change, json.as_deref()))
         })
         .await
     }
 }
 
-fn make(connection: &Connection, platform: &str, unit: &Unit, change: &Change) -> Result<(), Fault> {
+/// A [`NewIntent`] in the words of the database.
+struct NewIntentRow {
+    name: SourceName,
+    key: SourceKey,
+    kind: String,
+    before: String,
+    declared: String,
+}
+
+impl NewIntentRow {
+    fn of(intent: &NewIntent) -> Result<Self, StateError> {
+        Ok(Self {
+            name: intent.name.clone(),
+            key: intent.key.clone(),
+            kind: codec::encode(&intent.kind, &intent.name)?,
+            before: codec::encode(&intent.before, &intent.name)?,
+            declared: codec::encode(&intent.declared, &intent.name)?,
+        })
+    }
+}
+
+/// `json` is what is owned, where something is.
+fn make(
+    connection: &Connection,
+    platform: &str,
+    unit: &Unit,
+    change: &Change,
+    json: Option<&str>,
+) -> Result<(), Fault> {
     let (workspace, scope) = (unit.workspace.as_str(), unit.scope.as_str());
     match change {
-        Change::Own(name, owned) => {
-            let json = codec::encode(owned.as_ref(), name)?;
+        Change::Own(name, _) => {
             connection
                 .prepare_cached("INSERT OR REPLACE INTO owned VALUES (?1, ?2, ?3, ?4, ?5)")?
                 .execute(params![platform, workspace, scope, name.as_str(), json])?;

@@ -4,7 +4,7 @@ use super::error::Fault;
 use rusqlite::{Connection, TransactionBehavior};
 
 /// The `n`th migration (from 0) leads from version `n` to `n + 1`.
-const MIGRATIONS: &[&str] = &[V1, V2, V3, V4];
+const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5];
 
 /// "Wlsp": tells a state database from any other SQLite file.
 const APPLICATION_ID: i64 = 0x576c_7370;
@@ -71,6 +71,10 @@ const V3: &str = "ALTER TABLE intents ADD COLUMN declared TEXT;";
 
 /// The commit that the files were read at.
 const V4: &str = "ALTER TABLE journal ADD COLUMN commit_id TEXT;";
+
+/// What was echoed as it was applied is written without a fingerprint. Nothing is changed by this, but a
+/// program that does not know it would take every source for changed, and so must not read it.
+const V5: &str = "";
 
 /// What a database's own numbers say about it.
 pub(super) enum Version {

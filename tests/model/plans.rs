@@ -10,7 +10,7 @@ use wellspring::model::{
     Applied, Declared, Definition, DesiredUnit, Echo, FingerprintKey, Inventory, Limit, ObservedSource,
     Owned, Policy, Prune, SourceId, SourceKey, SourceName,
 };
-use wellspring::plan::{Answers, Input, Quarantine, Removal, Step, UnitPlan, echo_of, placed, plan, reckon};
+use wellspring::plan::{Answers, Input, Quarantine, Removal, Step, UnitPlan, placed, plan, reckon, seen};
 
 const ROOT: &str = "/tree";
 
@@ -86,20 +86,24 @@ impl Scene {
             id: row.id.clone(),
             superseded: Vec::new(),
             sent: Vec::new(),
-            applied: Applied {
-                definition: source.definition.clone(),
-                secrets: BTreeMap::new(),
-                echo: echo_of(&row, &self.key),
-                key_id: self.key.id().to_owned(),
-                sync: source.sync.clone(),
-                sync_since: None,
-            },
+            applied: seen(
+                Applied {
+                    definition: Arc::new(source.definition.clone()),
+                    secrets: BTreeMap::new(),
+                    echo: BTreeMap::new(),
+                    key_id: self.key.id().to_owned(),
+                    sync: source.sync.clone(),
+                    sync_since: None,
+                },
+                &row,
+                &self.key,
+            ),
             protect: source.protect,
             declared_in: None,
             file: None,
             line: None,
         };
-        self.inventory.owned.insert(source.name.clone(), placed(&owned, &source, ROOT));
+        self.inventory.owned.insert(source.name.clone(), placed(Arc::new(owned), &source, ROOT));
     }
 
     fn plan(&self) -> UnitPlan {
@@ -126,7 +130,7 @@ impl Scene {
         for action in &plan.actions {
             match &action.step {
                 Step::Adopt { owned, .. } => {
-                    self.inventory.owned.insert(action.name.clone(), (**owned).clone());
+                    self.inventory.owned.insert(action.name.clone(), Arc::clone(owned));
                 }
                 Step::Connect { index } | Step::Replace { index, .. } => self.connect(*index),
                 Step::Cleanup { id, removal } => {
@@ -219,7 +223,8 @@ fn without_open_intents_reckoning_changes_nothing() {
         let scene = Scene::any(seed);
         let settle = jiff::SignedDuration::from_secs(5);
         let (listing, key) = (&scene.listing, &scene.key);
-        let known = reckon(&scene.inventory, listing, &Answers::new(), key, Timestamp::UNIX_EPOCH, settle);
+        let known =
+            reckon(scene.inventory.clone(), listing, &Answers::new(), key, Timestamp::UNIX_EPOCH, settle);
         assert!(known.corrections.is_empty() && known.pending.is_empty(), "seed {seed}");
         let keys = |inventory: &Inventory| -> Vec<SourceKey> {
             inventory.owned.values().map(|owned| owned.key.clone()).collect()

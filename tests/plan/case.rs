@@ -22,8 +22,8 @@ use wellspring::model::{
     Prune, Scope, SourceId, SourceName, Unit, WorkspaceId,
 };
 use wellspring::plan::{
-    Barred, HostLimits, Input, Overrides, Plan, Quarantine, SecretState, UnitPlan, approve, echo_of, placed,
-    plan,
+    Barred, HostLimits, Input, Overrides, Plan, Quarantine, SecretState, UnitPlan, approve, placed, plan,
+    seen,
 };
 use wellspring::reading::{Memory, Reading};
 use wellspring::render::{self, Look, View};
@@ -124,7 +124,7 @@ fn show(options: &Options, plan: &Plan, out: &mut String) {
             writeln!(out, "{} {}: {} ({refused})", withheld.action, withheld.name, withheld.code).unwrap();
         }
         for (name, owned) in &unit.refresh {
-            let Owned { key, superseded, protect, declared_in, line, .. } = owned;
+            let Owned { key, superseded, protect, declared_in, line, .. } = &**owned;
             let root = declared_in.as_deref().unwrap_or("-");
             writeln!(
                 out,
@@ -153,7 +153,7 @@ fn planned(
     let secrets = desired
         .sources
         .iter()
-        .filter_map(|source| Some((source.name.clone(), secret_state(source, &options.secrets)?)))
+        .filter_map(|source| Some((source.name.clone(), secret_state(source, &options.secrets, &key(1))?)))
         .collect();
     plan(&Input {
         desired: &desired,
@@ -182,7 +182,11 @@ fn key(byte: u8) -> FingerprintKey {
     FingerprintKey::new([byte; 32])
 }
 
-fn secret_state(source: &DesiredSource, set: &BTreeMap<String, String>) -> Option<SecretState> {
+fn secret_state(
+    source: &DesiredSource,
+    set: &BTreeMap<String, String>,
+    key: &FingerprintKey,
+) -> Option<SecretState> {
     let set = set.clone();
     let secrets = Secrets {
         variables: Arc::new(move |name| set.get(name).cloned()),
@@ -194,7 +198,7 @@ fn secret_state(source: &DesiredSource, set: &BTreeMap<String, String>) -> Optio
     let has_secret =
         source.definition.connection_config.values().any(wellspring::model::Declared::has_secret);
     has_secret.then(|| match secrets.resolve(&source.definition, &[]) {
-        Ok(resolution) => SecretState::Resolved(resolution.fingerprints(&key(1))),
+        Ok(resolution) => SecretState::Resolved(resolution.fingerprints(key)),
         Err(missing) => SecretState::Missing(missing.to_string()),
     })
 }
@@ -205,7 +209,7 @@ fn inventory(options: &Options, unit: &DesiredUnit, rows: &[ObservedSource]) -> 
     let mut inventory = Inventory::default();
     for source in &unit.sources {
         let Some(row) = rows.iter().find(|row| row.name == source.name) else { continue };
-        let secrets = match secret_state(source, &options.secrets_before) {
+        let secrets = match secret_state(source, &options.secrets_before, &key) {
             Some(SecretState::Resolved(secrets)) => secrets,
             _ => BTreeMap::new(),
         };
@@ -215,20 +219,24 @@ fn inventory(options: &Options, unit: &DesiredUnit, rows: &[ObservedSource]) -> 
             id: row.id.clone().filter(|_| !options.no_id.iter().any(|name| name == source.name.as_str())),
             superseded: older.map(|id| SourceId::from_json(id).unwrap()).collect(),
             sent: Vec::new(),
-            applied: Applied {
-                definition: source.definition.clone(),
-                secrets,
-                echo: echo_of(row, &key),
-                key_id: key.id().to_owned(),
-                sync: source.sync.clone(),
-                sync_since: None,
-            },
+            applied: seen(
+                Applied {
+                    definition: Arc::new(source.definition.clone()),
+                    secrets,
+                    echo: BTreeMap::new(),
+                    key_id: key.id().to_owned(),
+                    sync: source.sync.clone(),
+                    sync_since: None,
+                },
+                row,
+                &key,
+            ),
             protect: source.protect,
             declared_in: None,
             file: None,
             line: None,
         };
-        let owned = placed(&owned, source, options.root_before.as_deref().unwrap_or(ROOT));
+        let owned = placed(Arc::new(owned), source, options.root_before.as_deref().unwrap_or(ROOT));
         inventory.owned.insert(source.name.clone(), owned);
     }
     inventory

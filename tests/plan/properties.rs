@@ -11,7 +11,7 @@ use wellspring::model::{
 };
 use wellspring::plan::saved::basis;
 use wellspring::plan::{
-    Action, HostLimits, Input, Plan, Quarantine, SecretState, Step, UnitPlan, approve, echo_of, placed, plan,
+    Action, HostLimits, Input, Plan, Quarantine, SecretState, Step, UnitPlan, approve, placed, plan, seen,
 };
 use wellspring::render::{self, Look, View};
 
@@ -23,7 +23,7 @@ const SECRETS: [&str; 2] = ["canary-one", "canary-two"];
 struct World {
     desired: DesiredUnit,
     rows: Vec<ObservedSource>,
-    owned: BTreeMap<SourceName, Owned>,
+    owned: BTreeMap<SourceName, Arc<Owned>>,
     secret: &'static str,
     upserts: bool,
 }
@@ -111,26 +111,30 @@ fn owned(
     older: Option<u8>,
     shown: &ObservedSource,
     definition: &Definition,
-) -> Owned {
+) -> Arc<Owned> {
     let owned = Owned {
         key: SourceKey::parse(name_).unwrap(),
         id: id.and_then(|id| SourceId::from_json(&json!(id))),
         superseded: older.and_then(|id| SourceId::from_json(&json!(id))).into_iter().collect(),
         sent: Vec::new(),
-        applied: Applied {
-            definition: definition.clone(),
-            secrets: secrets_of(definition, SECRETS[0]),
-            echo: echo_of(shown, &key()),
-            key_id: key().id().to_owned(),
-            sync: None,
-            sync_since: None,
-        },
+        applied: seen(
+            Applied {
+                definition: Arc::new(definition.clone()),
+                secrets: secrets_of(definition, SECRETS[0]),
+                echo: BTreeMap::new(),
+                key_id: key().id().to_owned(),
+                sync: None,
+                sync_since: None,
+            },
+            shown,
+            &key(),
+        ),
         protect: false,
         declared_in: None,
         file: None,
         line: None,
     };
-    placed(&owned, &source(name_, definition.clone(), false), "/root")
+    placed(Arc::new(owned), &source(name_, definition.clone(), false), "/root")
 }
 
 prop_compose! {
@@ -218,7 +222,7 @@ fn planned(world: &World) -> (UnitPlan, String) {
 fn carry_out(world: &mut World, action: &Action, fresh: &mut u8) {
     match &action.step {
         Step::Adopt { owned, .. } => {
-            world.owned.insert(action.name.clone(), (**owned).clone());
+            world.owned.insert(action.name.clone(), Arc::clone(owned));
         }
         Step::Connect { index } | Step::Replace { index, .. } => {
             *fresh += 1;
@@ -228,7 +232,7 @@ fn carry_out(world: &mut World, action: &Action, fresh: &mut u8) {
                 world.rows.retain(|row| row.name != action.name || row.id.as_ref() != Some(old));
             }
             let mut next = owned(source.name.as_str(), Some(*fresh), None, &shown, &source.definition);
-            next.applied.secrets = secrets_of(&source.definition, world.secret);
+            Arc::make_mut(&mut next).applied.secrets = secrets_of(&source.definition, world.secret);
             world.rows.push(shown);
             world.owned.insert(action.name.clone(), next);
         }

@@ -166,16 +166,16 @@ fn unmanaged(text: &str) -> Unmanaged {
     Unmanaged { name: name(text), kind: Some("csv".into()), id: Some(id("source_77")) }
 }
 
-fn owned() -> Box<Owned> {
+fn owned() -> Arc<Owned> {
     let applied = Applied {
-        definition: definition(),
+        definition: Arc::new(definition()),
         secrets: BTreeMap::new(),
         echo: BTreeMap::new(),
         key_id: String::new(),
         sync: None,
         sync_since: None,
     };
-    Box::new(Owned {
+    Arc::new(Owned {
         key: key("tickets"),
         id: Some(id("source_9")),
         superseded: Vec::new(),

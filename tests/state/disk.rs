@@ -216,9 +216,9 @@ async fn a_secret_stands_in_no_file_of_the_state() {
     let resolved = secrets.resolve(&source.applied.definition, &[]).unwrap();
     source.applied.secrets = resolved.fingerprints(state.key());
     assert!(source.applied.secrets.contains_key(&FieldPath::root("connection_config").key("password")));
-    let connect = NewIntent { kind: IntentKind::Connect(Box::new(source.applied.clone())), ..intent("crm") };
-    state.record_intents(&unit("a"), vec![connect], at(0)).await.unwrap();
-    state.commit(&unit("a"), vec![Change::Own(name("crm"), Box::new(source))]).await.unwrap();
+    let connect = NewIntent { kind: IntentKind::Connect(Arc::new(source.applied.clone())), ..intent("crm") };
+    state.record_intents(&unit("a"), &[connect], at(0)).await.unwrap();
+    state.commit(&unit("a"), vec![Change::Own(name("crm"), Arc::new(source))]).await.unwrap();
     let look = |file: &Path| {
         let bytes = fs::read(file).unwrap();
         assert!(!bytes.windows(CANARY.len()).any(|window| window == CANARY.as_bytes()), "{}", file.display());

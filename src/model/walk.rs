@@ -1,0 +1,203 @@
+//! Definitions side by side, leaf by leaf: what stands at the same path in each of them. Paths are
+//! written into one text on the way, and kept only by whoever needs them.
+
+use super::{Declared, Definition, Echo, FieldPath, Leaf};
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, btree_map};
+
+/// A part of a definition, as the files declare it or as it is in JSON.
+#[derive(Debug, Clone, Copy)]
+pub enum Part<'a> {
+    /// in the files
+    Declared(&'a Declared),
+    /// in JSON
+    Json(&'a Value),
+}
+
+/// The two halves of a definition: `connection_config` and `metadata`.
+#[derive(Clone, Copy)]
+pub struct Halves<'a>([Branch<'a>; 2]);
+
+/// What other parts lie below.
+#[derive(Clone, Copy)]
+enum Branch<'a> {
+    Nothing,
+    Table(&'a BTreeMap<String, Declared>),
+    Items(&'a [Declared]),
+    Object(&'a Map<String, Value>),
+    Array(&'a [Value]),
+}
+
+impl<'a> From<&'a Definition> for Halves<'a> {
+    fn from(definition: &'a Definition) -> Self {
+        Self([Branch::Table(&definition.connection_config), Branch::Object(&definition.metadata)])
+    }
+}
+
+impl<'a> From<&'a Echo> for Halves<'a> {
+    fn from(echo: &'a Echo) -> Self {
+        let half = |value: &'a Option<Value>| match value {
+            Some(Value::Object(entries)) => Branch::Object(entries),
+            _ => Branch::Nothing,
+        };
+        Self([half(&echo.connection_config), half(&echo.metadata)])
+    }
+}
+
+/// A `connection_config` as it is sent.
+impl<'a> From<&'a Map<String, Value>> for Halves<'a> {
+    fn from(config: &'a Map<String, Value>) -> Self {
+        Self([Branch::Object(config), Branch::Nothing])
+    }
+}
+
+/// Tells each path at which one of the definitions has a leaf, with the leaves that stand there. An
+/// empty table or list is a leaf of its own, so that declaring `{}` differs from declaring nothing.
+pub fn side_by_side<'a, const N: usize, F>(of: [Halves<'a>; N], mut each: F)
+where
+    F: FnMut(&FieldPath, [Option<Part<'a>>; N]),
+{
+    for (n, root) in ["connection_config", "metadata"].into_iter().enumerate() {
+        below(&mut FieldPath::root(root), of.map(|halves| halves.0[n]), &mut each);
+    }
+}
+
+fn below<'a, const N: usize, F>(path: &mut FieldPath, branches: [Branch<'a>; N], each: &mut F)
+where
+    F: FnMut(&FieldPath, [Option<Part<'a>>; N]),
+{
+    let mut entries = branches.map(|branch| branch.entries().peekable());
+    while let Some(key) = entries.iter_mut().filter_map(|entries| Some(entries.peek()?.0)).min() {
+        let mut parts = [None; N];
+        for (part, entries) in parts.iter_mut().zip(&mut entries) {
+            *part = entries.next_if(|(other, _)| *other == key).map(|(_, part)| part);
+        }
+        let length = path.enter(key);
+        at(path, parts, each);
+        path.leave(length);
+    }
+    let items = branches.iter().map(Branch::items).max().unwrap_or(0);
+    for n in 0..items {
+        let length = path.enter_item(n);
+        at(path, branches.map(|branch| branch.item(n)), each);
+        path.leave(length);
+    }
+}
+
+fn at<'a, const N: usize, F>(path: &mut FieldPath, parts: [Option<Part<'a>>; N], each: &mut F)
+where
+    F: FnMut(&FieldPath, [Option<Part<'a>>; N]),
+{
+    let branches = parts.map(|part| part.map_or(Branch::Nothing, Part::branch));
+    let mut leaves = parts;
+    for (leaf, branch) in leaves.iter_mut().zip(&branches) {
+        *leaf = leaf.filter(|_| matches!(branch, Branch::Nothing));
+    }
+    if leaves.iter().any(Option::is_some) {
+        each(path, leaves);
+    }
+    if branches.iter().any(|branch| !matches!(branch, Branch::Nothing)) {
+        below(path, branches, each);
+    }
+}
+
+impl<'a> Branch<'a> {
+    fn entries(self) -> Entries<'a> {
+        match self {
+            Self::Table(entries) => Entries::Table(entries.iter()),
+            Self::Object(entries) => Entries::Object(entries.iter()),
+            _ => Entries::None,
+        }
+    }
+
+    fn items(&self) -> usize {
+        match self {
+            Self::Items(items) => items.len(),
+            Self::Array(items) => items.len(),
+            _ => 0,
+        }
+    }
+
+    fn item(self, n: usize) -> Option<Part<'a>> {
+        match self {
+            Self::Items(items) => items.get(n).map(Part::Declared),
+            Self::Array(items) => items.get(n).map(Part::Json),
+            _ => None,
+        }
+    }
+}
+
+/// Sorted by key, in either kind of table.
+enum Entries<'a> {
+    None,
+    Table(btree_map::Iter<'a, String, Declared>),
+    Object(serde_json::map::Iter<'a>),
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = (&'a str, Part<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::None => None,
+            Self::Table(entries) => entries.next().map(|(key, value)| (key.as_str(), Part::Declared(value))),
+            Self::Object(entries) => entries.next().map(|(key, value)| (key.as_str(), Part::Json(value))),
+        }
+    }
+}
+
+impl<'a> Part<'a> {
+    fn branch(self) -> Branch<'a> {
+        match self {
+            Self::Declared(Declared::Table(entries)) if !entries.is_empty() => Branch::Table(entries),
+            Self::Declared(Declared::Array(items)) if !items.is_empty() => Branch::Items(items),
+            Self::Json(Value::Object(entries)) if !entries.is_empty() => Branch::Object(entries),
+            Self::Json(Value::Array(items)) if !items.is_empty() => Branch::Array(items),
+            _ => Branch::Nothing,
+        }
+    }
+
+    /// Does a reference to a secret stand here?
+    #[must_use]
+    pub fn is_secret(self) -> bool {
+        matches!(self, Self::Declared(Declared::Template(_) | Declared::Secret(_)))
+    }
+
+    /// Are these leaves the same value? A reference is like no value.
+    #[must_use]
+    pub fn is_like(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Declared(one), Self::Declared(other)) => one == other && !self.is_secret(),
+            (Self::Json(one), Self::Json(other)) => one == other,
+            (Self::Declared(declared), Self::Json(value)) | (Self::Json(value), Self::Declared(declared)) => {
+                match (declared, value) {
+                    (Declared::Bool(one), Value::Bool(other)) => one == other,
+                    (Declared::Integer(one), Value::Number(other)) => other.as_i64() == Some(*one),
+                    (Declared::Float(one), Value::Number(other)) => {
+                        other.is_f64() && other.as_f64() == Some(*one)
+                    }
+                    (Declared::String(one), Value::String(other)) => one == other,
+                    (Declared::Array(one), Value::Array(other)) => one.is_empty() && other.is_empty(),
+                    (Declared::Table(one), Value::Object(other)) => one.is_empty() && other.is_empty(),
+                    _ => false,
+                }
+            }
+        }
+    }
+
+    /// The leaf by itself.
+    #[must_use]
+    pub fn leaf(self) -> Leaf {
+        Leaf::Plain(match self {
+            Self::Json(value) => value.clone(),
+            Self::Declared(Declared::Template(template)) => return Leaf::Secret(template.to_string()),
+            Self::Declared(Declared::Secret(reference)) => return Leaf::Secret(reference.to_string()),
+            Self::Declared(Declared::Bool(value)) => (*value).into(),
+            Self::Declared(Declared::Integer(value)) => (*value).into(),
+            Self::Declared(Declared::Float(value)) => (*value).into(),
+            Self::Declared(Declared::String(value)) => value.as_str().into(),
+            Self::Declared(Declared::Array(_)) => Value::Array(Vec::new()),
+            Self::Declared(Declared::Table(_)) => Value::Object(Map::new()),
+        })
+    }
+}
