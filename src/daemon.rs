@@ -25,8 +25,9 @@ use crate::settings::Environment;
 use crate::state::StateError;
 use crate::sync::{Call, Synced, Syncer};
 use crate::tree::TreeError;
-use crate::watch;
+use crate::watch::{self, Ends};
 use board::Records;
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +41,12 @@ pub enum Event {
     /// A signal came.
     Signal(Signal),
     /// The tree was read.
-    Read(Box<Result<Reading, TreeError>>),
+    Read {
+        /// What it said.
+        reading: Box<Result<Reading, TreeError>>,
+        /// The files that whoever wrote them had finished before.
+        finished: HashSet<String>,
+    },
     /// A pass ended.
     PassEnded(Box<PassEnded>),
     /// A sync call ended.
@@ -94,8 +100,8 @@ pub struct Hands {
 impl Daemon {
     /// Runs until a stop is asked for, and until what was under way then has ended.
     pub async fn run(self, events: UnboundedSender<Event>, mut inbox: UnboundedReceiver<Event>) {
-        self.watch(events.clone());
-        let mut turn = Turn::new(self, events);
+        let ends = self.watch(events.clone());
+        let mut turn = Turn::new(self, ends, events);
         loop {
             turn.start_what_is_due().await;
             if turn.is_over() {
@@ -115,12 +121,14 @@ impl Daemon {
 
     /// Wakes the loop when the tree may have changed. Where it cannot be watched, the regular look
     /// still finds every change.
-    fn watch(&self, events: UnboundedSender<Event>) {
+    fn watch(&self, events: UnboundedSender<Event>) -> Ends {
         match watch::start(&self.root) {
             Err(error) => {
                 self.voice.warn(&format!("{}; changes are found every interval only", chain(&error)));
+                Ends::default()
             }
             Ok(mut watch) => {
+                let ends = watch.ends();
                 tokio::spawn(async move {
                     loop {
                         watch.changed().await;
@@ -130,6 +138,7 @@ impl Daemon {
                         }
                     }
                 });
+                ends
             }
         }
     }

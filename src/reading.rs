@@ -3,12 +3,12 @@
 //! Unreadable is not absent: a broken file holds back the workspaces it is known to declare, and one
 //! that nothing is known of holds back every removal.
 
-use crate::manifest::{self, Diagnostic, EffectiveValue, Known, Severity, TextDigest};
+use crate::manifest::{self, Diagnostic, EffectiveValue, Missing, Severity};
 use crate::model::{Desired, DesiredSource, Unit};
 use crate::plan::Barred;
 use crate::reconcile::Task;
 use crate::tree::{self, TreeError};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -32,9 +32,16 @@ pub struct Reading {
     pub aliases: BTreeMap<String, Unit>,
     /// `platform.settle`
     pub settle: Option<Duration>,
-    /// What the next reading need not parse again.
+    /// What the next reading need not do again.
     pub known: Arc<Known>,
     tree: tree::Reading,
+}
+
+/// What a reading learned, for the next one.
+#[derive(Default)]
+pub struct Known {
+    files: manifest::Known,
+    seen: tree::Seen,
 }
 
 /// Which file declares which units, as remembered from earlier readings.
@@ -57,11 +64,11 @@ impl Reading {
     /// # Errors
     /// When the directory cannot be read as a whole.
     pub fn take(root: &Path, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, TreeError> {
-        Self::take_again(root, variable, &Known::default())
+        Self::take_again(root, variable, &Known::default(), true)
     }
 
     /// The same, given what the reading before has learned: files that are as they were are not parsed
-    /// again.
+    /// again. Not even looked into, unless they are to be read `whole`.
     ///
     /// # Errors
     /// When the directory cannot be read as a whole.
@@ -69,19 +76,28 @@ impl Reading {
         root: &Path,
         variable: &dyn Fn(&str) -> Option<String>,
         known: &Known,
+        whole: bool,
     ) -> Result<Self, TreeError> {
-        let tree = tree::read(root)?;
-        let digests: HashMap<&str, TextDigest> = tree
-            .files
-            .iter()
-            .filter(|file| file.text.is_ok())
-            .map(|file| (&*file.path, file.digest))
-            .collect();
-        let digest = |path: &str| digests.get(path).copied();
-        let (manifest, known) =
-            manifest::read_again(&tree.sources(), variable, &digest, known, &on_all_cores);
+        // What is looked into after all may have changed since it was last read.
+        const TRIES: usize = 4;
+        let nothing = tree::Seen::default();
+        for _ in 0..TRIES {
+            let mut tree = tree::read_again(root, if whole { &nothing } else { &known.seen })?;
+            loop {
+                let read = manifest::read_again(&tree.for_manifest(), variable, &known.files, &on_all_cores);
+                match read {
+                    Ok((manifest, files)) => return Ok(Self::of(tree, manifest, files)),
+                    Err(Missing(paths)) if tree.load(&paths) => {}
+                    Err(_) => break,
+                }
+            }
+        }
+        Err(TreeError::Unsettled(root.to_owned()))
+    }
+
+    fn of(tree: tree::Reading, manifest: manifest::Reading, files: manifest::Known) -> Self {
         let settings = tree.files.iter().find(|file| &*file.path == manifest::FILE_NAME);
-        Ok(Self {
+        Self {
             desired: manifest.desired,
             diagnostics: manifest.diagnostics,
             settings_digest: settings.map(|file| file.digest),
@@ -90,9 +106,9 @@ impl Reading {
             commit: tree.commit.clone(),
             aliases: manifest.setup.aliases,
             settle: manifest.setup.settle,
-            known: Arc::new(known),
+            known: Arc::new(Known { files, seen: tree.seen.clone() }),
             tree,
-        })
+        }
     }
 
     /// Has any file an error?
@@ -107,10 +123,15 @@ impl Reading {
         self.diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).count()
     }
 
-    /// How many files were read.
+    /// How many files there are.
     #[must_use]
     pub fn file_count(&self) -> usize {
         self.tree.files.len()
+    }
+
+    /// The files, each with the digest of its text.
+    pub fn files(&self) -> impl Iterator<Item = (&Arc<str>, &[u8; 32])> {
+        self.tree.files.iter().map(|file| (&file.path, &file.digest))
     }
 
     /// The findings with their lines, for people.

@@ -6,12 +6,15 @@
 mod commit;
 mod walk;
 
-use crate::manifest::{FILE_NAME, SourceFile};
+pub use walk::Seen;
+
+use crate::manifest::{FILE_NAME, File, SourceFile};
 use sha2::{Digest as _, Sha256};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// Every TOML file below a root, as it stood at one time.
 #[derive(Debug, Clone)]
@@ -26,19 +29,33 @@ pub struct Reading {
     pub git_locked: bool,
     /// The commit that is checked out there, in hexadecimal, when Git's files tell.
     pub commit: Option<Arc<str>>,
+    /// What the next reading need not read again.
+    pub seen: Seen,
 }
 
 impl Reading {
-    /// The files as the manifest reads them.
+    /// The files whose text was read, or could not be.
     #[must_use]
     pub fn sources(&self) -> Vec<SourceFile<'_>> {
-        self.files
-            .iter()
-            .map(|file| SourceFile {
-                path: Arc::clone(&file.path),
-                text: file.text.as_deref().map_err(ToString::to_string),
-            })
-            .collect()
+        let read = self.files.iter().filter_map(|file| Some((file, file.text()?)));
+        read.map(|(file, text)| SourceFile { path: Arc::clone(&file.path), text }).collect()
+    }
+
+    /// The files as the manifest reads them, given what it knows.
+    #[must_use]
+    pub fn for_manifest(&self) -> Vec<File<'_>> {
+        self.files.iter().map(TreeFile::for_manifest).collect()
+    }
+
+    /// Reads these files after all. Returns whether they are still as they were seen.
+    pub fn load(&mut self, paths: &[Arc<str>]) -> bool {
+        paths.iter().all(|path| {
+            let Ok(at) = self.files.binary_search_by(|file| file.path.cmp(path)) else { return false };
+            let text = walk::one(&self.root, path);
+            let same = text.as_ref().is_some_and(|text| walk::digest(text) == self.files[at].digest);
+            self.files[at].text = text;
+            same
+        })
     }
 }
 
@@ -47,10 +64,21 @@ impl Reading {
 pub struct TreeFile {
     /// Below the root, with `/`.
     pub path: Arc<str>,
-    /// The text, or why there is none.
-    pub text: Result<Arc<str>, FileError>,
+    /// The text, or why there is none. `None` when it was seen before and not read again.
+    pub text: Option<Result<Arc<str>, FileError>>,
     /// SHA-256 of the contents; of the reason, where there are none.
     pub digest: [u8; 32],
+}
+
+impl TreeFile {
+    fn text(&self) -> Option<Result<&str, String>> {
+        self.text.as_ref().map(|text| text.as_deref().map_err(ToString::to_string))
+    }
+
+    fn for_manifest(&self) -> File<'_> {
+        let digest = (!matches!(self.text, Some(Err(_)))).then_some(self.digest);
+        File { path: Arc::clone(&self.path), digest, text: self.text() }
+    }
 }
 
 /// SHA-256 over the names and contents of a tree.
@@ -168,17 +196,32 @@ impl std::error::Error for TreeError {
 /// When the root is missing or no folder, a folder cannot be listed, a bound is passed, or the tree
 /// does not hold still.
 pub fn read(root: &Path) -> Result<Reading, TreeError> {
+    read_again(root, &Seen::default())
+}
+
+/// The same, given what an earlier reading saw: a file whose number, size and times are as they were is
+/// not read again. The times must have been a second old, as they may not move with what is written
+/// within one tick of the clock.
+///
+/// # Errors
+/// As for [`read`].
+pub fn read_again(root: &Path, seen: &Seen) -> Result<Reading, TreeError> {
+    read_at(root, seen, SystemTime::now())
+}
+
+fn read_at(root: &Path, seen: &Seen, now: SystemTime) -> Result<Reading, TreeError> {
     let root = std::path::absolute(root)
         .map_err(|source| TreeError::Unreadable { path: root.to_owned(), source })?;
     // A tree that is being written is read again; one that never rests is not guessed at.
     const TRIES: usize = 4;
     for _ in 0..TRIES {
-        if let Some(files) = walk::attempt(&root)? {
+        if let Some((files, seen)) = walk::attempt(&root, seen, now)? {
             return Ok(Reading {
                 digest: digest(&files),
                 git_locked: git_locked(&root),
                 commit: commit::checked_out(&root).map(Arc::from),
                 files,
+                seen,
                 root,
             });
         }
@@ -198,7 +241,7 @@ fn digest(files: &[TreeFile]) -> Digest {
     for file in files {
         hash.update((file.path.len() as u64).to_be_bytes());
         hash.update(file.path.as_bytes());
-        hash.update([u8::from(file.text.is_ok())]);
+        hash.update([u8::from(!matches!(file.text, Some(Err(_))))]);
         hash.update(file.digest);
     }
     Digest(hash.finalize().into())

@@ -5,19 +5,25 @@
 //! no watches left, or the files lie on a network file system) we look ourselves. What cannot be noticed
 //! at all (unmounts) is found by the periodic reading.
 
+mod finished;
 mod ground;
 mod network;
 mod polling;
 mod relevance;
 
+pub use finished::Moment;
+
+use finished::Finished;
 use ground::Ground;
-use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
+use notify::{Config, ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
 use polling::Polling;
+use std::collections::HashSet;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -34,8 +40,8 @@ pub struct Watch {
 
 /// What does the watching.
 enum Eye {
-    /// The system tells of every change. Held for its thread.
-    Events { _watcher: RecommendedWatcher },
+    /// The system tells of every change.
+    Events,
     /// We look ourselves. Held for its thread.
     Polling { _polling: Polling },
 }
@@ -46,6 +52,46 @@ struct Wake {
     notify: Notify,
     /// Something happened to the folders being watched: they must be armed again.
     stale: AtomicBool,
+    finished: Mutex<Finished>,
+    /// Held for its thread.
+    watcher: Mutex<Option<RecommendedWatcher>>,
+}
+
+/// Tells which files are finished.
+#[derive(Clone, Default)]
+pub struct Ends(Arc<Wake>);
+
+impl Ends {
+    /// A moment from which a reading may begin.
+    #[must_use]
+    pub fn moment(&self) -> Moment {
+        self.0.finished().now()
+    }
+
+    /// The files below `root` that were closed after writing, or renamed into place, before `moment`,
+    /// and that nobody has touched from then until now. Blocks for some microseconds.
+    #[must_use]
+    pub fn since(&self, moment: Moment, root: &Path) -> HashSet<String> {
+        // What happened before now may still be on its way here. The watcher does one thing after the
+        // other, so by its second answer everything that waited at the first question is noted.
+        if let Some(watcher) = self.0.watcher().as_mut() {
+            for _ in 0..2 {
+                let _ = watcher.configure(Config::default());
+            }
+        }
+        let Ok(root) = root.canonicalize() else { return HashSet::new() };
+        self.0.finished().since(moment, &root)
+    }
+}
+
+impl Wake {
+    fn finished(&self) -> MutexGuard<'_, Finished> {
+        self.finished.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn watcher(&self) -> MutexGuard<'_, Option<RecommendedWatcher>> {
+        self.watcher.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Why a tree cannot be watched.
@@ -91,6 +137,12 @@ impl Watch {
         self.rearm();
     }
 
+    /// Tells which files are finished; none ever is where the tree is only looked at now and then.
+    #[must_use]
+    pub fn ends(&self) -> Ends {
+        Ends(Arc::clone(&self.wake))
+    }
+
     /// Is the tree looked at now and then, in the place of being watched?
     #[must_use]
     pub fn is_polling(&self) -> bool {
@@ -103,7 +155,6 @@ impl Watch {
         if !self.wake.stale.swap(false, Ordering::AcqRel) || matches!(self.eye, Eye::Polling { .. }) {
             return;
         }
-        // The old watches end only when the new ones stand.
         match open(&self.configured, &self.wake) {
             Ok(eye) => self.eye = eye,
             Err(error) => {
@@ -128,7 +179,11 @@ fn open(configured: &Path, wake: &Arc<Wake>) -> io::Result<Eye> {
         );
     } else {
         match events(configured, ground, wake) {
-            Ok(watcher) => return Ok(Eye::Events { _watcher: watcher }),
+            Ok(watcher) => {
+                // The old watches end only when the new ones stand.
+                *wake.watcher() = Some(watcher);
+                return Ok(Eye::Events);
+            }
             Err(error) => tracing::warn!(
                 %error,
                 %root,
@@ -137,6 +192,7 @@ fn open(configured: &Path, wake: &Arc<Wake>) -> io::Result<Eye> {
             ),
         }
     }
+    *wake.watcher() = None;
     let wake = wake.clone();
     let polling = Polling::start(configured, POLL_EVERY, move || wake.notify.notify_one())?;
     Ok(Eye::Polling { _polling: polling })
@@ -144,8 +200,10 @@ fn open(configured: &Path, wake: &Arc<Wake>) -> io::Result<Eye> {
 
 fn events(configured: &Path, ground: Ground, wake: &Arc<Wake>) -> notify::Result<RecommendedWatcher> {
     let ground = Arc::new(ground);
-    let (seen, woken) = (ground.clone(), wake.clone());
+    let (seen, woken) = (ground.clone(), Arc::downgrade(wake));
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        let Some(woken) = woken.upgrade() else { return };
+        woken.finished().note(&event);
         if let Some(notice) = relevance::notice(&seen, &event) {
             if notice.stale {
                 woken.stale.store(true, Ordering::Release);

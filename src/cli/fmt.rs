@@ -12,15 +12,15 @@ pub(super) fn run(common: &Common, args: &FmtArgs) -> Result<Exit, Failure> {
     let mut changed: Vec<Arc<str>> = Vec::new();
     let mut left: Vec<Arc<str>> = Vec::new();
     for file in &tree.files {
-        let formatted = file.text.as_deref().ok().and_then(manifest::format);
-        match (formatted, file.text.as_deref()) {
-            (Some(formatted), Ok(text)) if formatted != text => {
+        let text = file.text.as_ref().and_then(|text| text.as_deref().ok());
+        match (text.and_then(manifest::format), text) {
+            (Some(formatted), Some(text)) if formatted != text => {
                 if !args.check {
                     files::replace(&tree.root.join(&*file.path), &formatted)?;
                 }
                 changed.push(Arc::clone(&file.path));
             }
-            (Some(_), Ok(_)) => {}
+            (Some(_), Some(_)) => {}
             _ => left.push(Arc::clone(&file.path)),
         }
     }

@@ -1,7 +1,8 @@
 //! When a reading of the files counts.
 //!
-//! Events only say *look again*. What a file adds or changes counts once two looks a moment apart
-//! agree, so that nothing half-written is acted on. A removal, and anything that `wellspring.toml`
+//! Events only say *look again*. What a file adds or changes counts at once where whoever wrote it has
+//! finished (closed it, or renamed it into place); else once two looks a moment apart agree, so that
+//! nothing half-written is acted on. A removal, and anything that `wellspring.toml`
 //! changes, counts once the tree has been quiet for `settle` and Git is not writing it.
 
 use crate::plan::Barred;
@@ -84,12 +85,14 @@ impl Files {
         self.look_no_later_than(after(now, RESTLESS));
     }
 
-    /// Takes note of a look, and says how far it counts.
+    /// Takes note of a look, and says how far it counts. `finished`: every file that is new or another
+    /// than in the reading that was accepted last was finished by whoever wrote it.
     pub(super) fn looked(
         &mut self,
         digest: [u8; 32],
         settings: Option<[u8; 32]>,
         git_locked: bool,
+        finished: bool,
         now: Timestamp,
     ) -> Counts {
         self.locked = git_locked.then(|| self.locked.unwrap_or((now, false)));
@@ -98,6 +101,9 @@ impl Files {
             self.digest = Some(digest);
             self.changed_at = now;
             self.wholly = false;
+            if finished && !git_locked && self.accepted_settings == Some(settings) {
+                return self.additions(digest, settings);
+            }
             self.look_no_later_than(after(now, MOMENT.min(self.settle)));
             return Counts::NotYet;
         }
@@ -118,15 +124,20 @@ impl Files {
             self.accepted_settings = Some(settings);
             return if news { Counts::Wholly } else { Counts::NotYet };
         }
-        if quiet < MOMENT {
+        let settings_stand = self.accepted_settings.is_none_or(|accepted| accepted == settings);
+        if !settings_stand || self.accepted == Some(digest) {
+            self.look_no_later_than(after(self.changed_at, self.settle));
+            return Counts::NotYet;
+        }
+        if quiet < MOMENT && !finished {
             self.look_no_later_than(after(self.changed_at, MOMENT));
             return Counts::NotYet;
         }
+        self.additions(digest, settings)
+    }
+
+    fn additions(&mut self, digest: [u8; 32], settings: Option<[u8; 32]>) -> Counts {
         self.look_no_later_than(after(self.changed_at, self.settle));
-        let settings_stand = self.accepted_settings.is_none_or(|accepted| accepted == settings);
-        if !settings_stand || self.accepted == Some(digest) {
-            return Counts::NotYet;
-        }
         self.accepted = Some(digest);
         self.accepted_settings = Some(settings);
         let why = "gone from the files; waiting for them to come to rest".to_owned();

@@ -12,10 +12,11 @@ use super::probes::Probes;
 use super::systemd::Systemd;
 use super::{Daemon, Event, Signal};
 use crate::apply::chain;
-use crate::manifest::Known;
-use crate::reading::{Memory, Reading};
+use crate::reading::{Known, Memory};
 use crate::state::StateError;
+use crate::watch::Ends;
 use jiff::{SignedDuration, Timestamp};
+use readings::Accepted;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
@@ -32,12 +33,14 @@ pub(super) struct Turn {
     files: Files,
     board: Board,
     probes: Probes,
-    reading: Option<Reading>,
+    accepted: Option<Accepted>,
     memory: Memory,
     /// As the state has it.
     remembered: Memory,
-    /// The next regular look at the files.
+    ends: Ends,
+    /// The next regular look at the files; it opens every one of them, as does one that was asked for.
     look_every: Timestamp,
+    look_whole: bool,
     trim_at: Timestamp,
     reading_under_way: bool,
     /// What the next reading need not parse again.
@@ -57,13 +60,15 @@ pub(super) struct Turn {
 
 impl Turn {
     /// Nothing is known yet, and everything is due.
-    pub(super) fn new(daemon: Daemon, events: UnboundedSender<Event>) -> Self {
+    pub(super) fn new(daemon: Daemon, ends: Ends, events: UnboundedSender<Event>) -> Self {
         let now = (daemon.clock)();
         Self {
             files: Files::new(duration(daemon.settle), now),
             board: Board::default(),
             probes: Probes::default(),
-            reading: None,
+            accepted: None,
+            ends,
+            look_whole: true,
             memory: daemon.memory.clone(),
             remembered: daemon.memory.clone(),
             look_every: now,
@@ -93,10 +98,12 @@ impl Turn {
         self.seen = now;
         if now >= self.look_every {
             self.look_every = later(now, duration(self.daemon.interval));
+            self.look_whole = true;
             self.files.woken(now);
         }
         if !self.reading_under_way && self.files.look_at.is_some_and(|at| at <= now) {
-            self.look();
+            let whole = std::mem::take(&mut self.look_whole);
+            self.look(whole);
         }
         if self.elsewhere {
             return;
@@ -138,6 +145,7 @@ impl Turn {
             Event::Signal(Signal::Reload) => {
                 self.daemon.voice.note("reading the files again (SIGHUP)");
                 self.systemd.reloading();
+                self.look_whole = true;
                 self.board.want_all();
                 self.files.woken(now);
             }
@@ -145,12 +153,12 @@ impl Turn {
                 self.daemon.voice.note("looking at everything now (SIGUSR1)");
                 self.board.want_all();
             }
-            Event::Read(read) => {
+            Event::Read { reading, finished } => {
                 self.reading_under_way = false;
                 self.systemd.read();
-                match *read {
+                match *reading {
                     Ok(reading) => {
-                        if let Err(error) = self.looked(reading, now).await {
+                        if let Err(error) = self.looked(reading, &finished, now).await {
                             self.state_failed(&error, now);
                         }
                     }

@@ -144,16 +144,21 @@ impl<'d, 'a> Findings<'d, 'a> {
         self.shared.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
     }
 
+    /// Gives back what was taken.
+    pub(super) fn give_room(&self, size: usize) {
+        self.shared.room.fetch_add(size, Ordering::Relaxed);
+    }
+
     /// Findings of one file, to be [absorbed](Self::absorb).
     pub(super) fn of_one_file(documents: &'d [Document<'a>], shared: &Shared) -> Self {
         Self::within(documents, shared.clone())
     }
 
     /// What was found while one file was read.
-    pub(super) fn learned(self, mut reading: FileReading, settings: Option<u32>) -> Learned {
+    pub(super) fn learned(self, mut reading: FileReading) -> Learned {
         reading.sound = self.found.is_empty();
         let errors = self.counts.get(&reading.document).copied().unwrap_or_default();
-        Learned { reading, found: self.found, errors, weight: self.weight, settings }
+        Learned { reading, found: self.found, errors, weight: self.weight }
     }
 
     /// Adds what was found in one file, and meanwhile in the settings.

@@ -1,21 +1,42 @@
-//! What earlier readings learned: a file that is as it was, below settings that are as they were, is not
-//! parsed again.
+//! What earlier readings learned: below settings that are as they were, a file that is as it was is not
+//! parsed again, and a unit whose files are all as they were is not put together again.
+//!
+//! Only what is sound is remembered. A file with anything wrong in it or said against it is read anew
+//! each time, with every file that speaks of the same units.
 
+use super::SourceFile;
 use super::diagnostic::Diagnostic;
 use super::document::Span;
 use super::workspace::FileReading;
+use crate::model::{DesiredUnit, Unit};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// SHA-256 of a file's text.
 pub type TextDigest = [u8; 32];
 
-/// What was learned of each file.
+/// One file of the tree, for a reading that may know it already.
+#[derive(Debug, Clone)]
+pub struct File<'a> {
+    /// Path below the root, with `/`.
+    pub path: Arc<str>,
+    /// Of its text; `None` where there is none, or nothing is to be remembered of it.
+    pub digest: Option<TextDigest>,
+    /// The text, or why there is none. `None` when it was not read again: it is as the digest says.
+    pub text: Option<Result<&'a str, String>>,
+}
+
+/// Texts that a reading needs after all, by path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing(pub Vec<Arc<str>>);
+
+/// What was learned of a tree.
 #[derive(Default)]
 pub struct Known {
     /// What every file was read by; `None` when that cannot be told again.
     pub(super) ground: Option<Ground>,
-    pub(super) files: HashMap<Arc<str>, (TextDigest, Arc<Learned>)>,
+    pub(super) files: HashMap<Arc<str>, KnownFile>,
+    pub(super) units: HashMap<Unit, KnownUnit>,
 }
 
 /// What the meaning of a file depends on beside its text.
@@ -27,8 +48,26 @@ pub(super) struct Ground {
     pub(super) variables: BTreeMap<String, Option<String>>,
 }
 
-/// What one file says, and what is wrong with it.
+/// A sound file.
 #[derive(Clone)]
+pub(super) struct KnownFile {
+    pub(super) digest: TextDigest,
+    /// The units it names.
+    pub(super) units: Arc<[Unit]>,
+    /// Bytes that its sources take.
+    pub(super) weight: usize,
+}
+
+/// A unit, put together from sound files only.
+#[derive(Clone)]
+pub(super) struct KnownUnit {
+    pub(super) files: Vec<(Arc<str>, TextDigest)>,
+    /// The units of every file were known: only then is it told what leads nowhere.
+    pub(super) complete: bool,
+    pub(super) desired: Arc<DesiredUnit>,
+}
+
+/// What one file says, and what is wrong with it.
 pub(super) struct Learned {
     pub(super) reading: FileReading,
     pub(super) found: Vec<(Span, Diagnostic)>,
@@ -36,36 +75,27 @@ pub(super) struct Learned {
     pub(super) errors: usize,
     /// Bytes that its sources take.
     pub(super) weight: usize,
-    /// The number of the settings among the documents.
-    pub(super) settings: Option<u32>,
 }
 
-impl Known {
-    /// What is known of a file with this text.
-    pub(super) fn of(
-        &self,
-        ground: Option<&Ground>,
-        path: &str,
-        digest: Option<TextDigest>,
-    ) -> Option<&Arc<Learned>> {
-        ground.filter(|ground| self.ground.as_ref() == Some(ground))?;
-        self.files.get(path).filter(|(known, _)| Some(*known) == digest).map(|(_, learned)| learned)
+impl<'a> File<'a> {
+    /// Nothing is remembered of it.
+    pub(super) fn of(file: &'a SourceFile<'_>) -> Self {
+        let text = file.text.as_deref().map_err(Clone::clone);
+        Self { path: Arc::clone(&file.path), digest: None, text: Some(text) }
+    }
+
+    /// Empty where there is none.
+    pub(super) fn text(&self) -> &'a str {
+        match &self.text {
+            Some(Ok(text)) => text,
+            _ => "",
+        }
     }
 }
 
-impl Learned {
-    /// The same where the file, and the settings, have these numbers among the documents.
-    pub(super) fn numbered(this: &Arc<Self>, document: u32, settings: Option<u32>) -> Arc<Self> {
-        if this.reading.document == document && this.settings == settings {
-            return Arc::clone(this);
-        }
-        let mut learned = Self::clone(this);
-        let before = learned.reading.document;
-        for (span, _) in &mut learned.found {
-            span.document = if span.document == before { document } else { settings.unwrap_or(document) };
-        }
-        learned.reading.renumber(document);
-        learned.settings = settings;
-        Arc::new(learned)
+impl Known {
+    /// Nothing is known of what was read by other settings.
+    pub(super) fn on(&self, ground: Option<&Ground>) -> Option<&Self> {
+        ground.is_some_and(|ground| self.ground.as_ref() == Some(ground)).then_some(self)
     }
 }

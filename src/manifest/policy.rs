@@ -81,20 +81,6 @@ fn limit(table: &Table<'_>, key: &str, findings: &mut Findings<'_, '_>) -> Optio
 }
 
 impl Stated {
-    /// Gives its file another number among the documents.
-    pub(super) fn renumber(&mut self, document: u32) {
-        let Self { prune, adopt, max_cleanup, max_replace, on_conflict, metadata } = self;
-        let spans = [
-            prune.as_mut().map(|(_, span)| span),
-            adopt.as_mut().map(|(_, span)| span),
-            max_cleanup.as_mut().map(|(_, span)| span),
-            max_replace.as_mut().map(|(_, span)| span),
-            on_conflict.as_mut().map(|(_, span)| span),
-            metadata.as_mut().map(|(_, span)| span),
-        ];
-        spans.into_iter().flatten().for_each(|span| span.document = document);
-    }
-
     /// What this says, and where it says nothing, `farther`.
     pub(super) fn over(&self, farther: &Policy) -> Policy {
         fn or<T: Copy>(nearer: &Option<(T, Span)>, farther: T) -> T {

@@ -36,7 +36,6 @@ pub(super) const TEMPLATE_KEYS: [&str; 9] =
     ["type", "scope", "protect", "adopt", "metadata", "sync", "sync_options", "test", "connection_config"];
 
 /// A source as far as it could be read.
-#[derive(Clone)]
 pub(super) struct SourceReading {
     pub(super) key: SourceKey,
     pub(super) key_span: Span,

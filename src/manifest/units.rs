@@ -7,83 +7,58 @@ use super::findings::Findings;
 use super::policy::Stated;
 use super::settings::{AliasId, Settings};
 use super::workspace::FileReading;
-use crate::model::{BrokenFile, DesiredSource, DesiredUnit, Moved, Policy, Scope, Unit};
+use crate::model::{DesiredSource, DesiredUnit, Moved, Policy, Scope, Unit};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-/// What the files together say about one unit.
-#[derive(Default)]
-struct Gathered<'r> {
-    files: Vec<&'r FileReading>,
-    policy: Stated,
-}
+/// The files that speak of each unit.
+pub(super) type ByUnit<'r> = BTreeMap<Unit, Vec<&'r FileReading>>;
 
-/// Reports what the files say against each other.
-pub(super) fn check(readings: &[&FileReading], findings: &mut Findings<'_, '_>) {
-    // Where a file's units are unknown, what seems to be missing may stand in it.
-    let complete = readings.iter().all(|reading| reading.all_units().is_some());
-    for (unit, gathered) in gather(readings.iter().copied(), findings) {
-        check_sources(&unit, &gathered.files, findings);
-        check_moves(&unit, &gathered.files, complete, findings);
+/// Reports what the files say against each other. `complete`: the units of every file are known.
+pub(super) fn check(by_unit: &ByUnit<'_>, complete: bool, findings: &mut Findings<'_, '_>) {
+    for (unit, files) in by_unit {
+        policy(unit, files, findings);
+        check_sources(unit, files, findings);
+        // Where a file's units are unknown, what seems to be missing may stand in it.
+        check_moves(unit, files, complete, findings);
     }
 }
 
-/// Puts the units together from files without errors, sorted.
+/// Puts the units together from files without errors.
 pub(super) fn assemble(
-    readings: &[&FileReading],
+    by_unit: &ByUnit<'_>,
     settings: &Settings<'_>,
     findings: &mut Findings<'_, '_>,
-) -> (Vec<Arc<DesiredUnit>>, Vec<BrokenFile>) {
-    let errors = findings.documents_with_errors();
-    let (broken, sound): (Vec<&FileReading>, Vec<&FileReading>) =
-        readings.iter().copied().partition(|reading| !reading.sound || errors.contains(&reading.document));
+) -> Vec<Arc<DesiredUnit>> {
     let repository = settings.policy.over(&Policy::default());
-    let units = gather(sound.into_iter(), findings)
-        .into_iter()
-        .map(|(unit, gathered)| {
-            let mut sources: Vec<DesiredSource> = Vec::new();
-            let mut moved: Vec<Moved> = Vec::new();
-            let mut removed = Vec::new();
-            let mut files: Vec<Arc<str>> = Vec::new();
-            for file in &gathered.files {
-                moved.extend(file.moved.iter().map(|(moved, _)| moved.clone()));
-                removed.extend(file.removed.iter().map(|(removed, _)| removed.clone()));
-                sources.extend(file.sources_of(&unit).filter_map(|source| source.desired.clone()));
-                files.push(Arc::clone(&findings.documents[file.document as usize].path));
-            }
-            sources.sort_by(|a, b| a.name.cmp(&b.name));
-            // A source's own scope may have put it into another unit.
-            moved.retain(|moved| sources.iter().any(|source| source.key == moved.to));
-            let policy = gathered.policy.over(&repository);
-            let alias = alias(&unit, settings);
-            Arc::new(DesiredUnit { alias, policy, sources, moved, removed, files, unit })
-        })
-        .collect();
-    let broken = broken
-        .into_iter()
-        .map(|reading| BrokenFile {
-            file: Arc::clone(&findings.documents[reading.document as usize].path),
-            units: reading.all_units().map(|units| units.into_iter().collect()),
-        })
-        .collect();
-    (units, broken)
+    let unit = |(unit, files): (&Unit, &Vec<&FileReading>)| {
+        let mut sources: Vec<DesiredSource> = Vec::new();
+        let mut moved: Vec<Moved> = Vec::new();
+        let mut removed = Vec::new();
+        let mut paths: Vec<Arc<str>> = Vec::new();
+        for file in files {
+            moved.extend(file.moved.iter().map(|(moved, _)| moved.clone()));
+            removed.extend(file.removed.iter().map(|(removed, _)| removed.clone()));
+            sources.extend(file.sources_of(unit).filter_map(|source| source.desired.clone()));
+            paths.push(Arc::clone(&findings.documents[file.document as usize].path));
+        }
+        sources.sort_by(|a, b| a.name.cmp(&b.name));
+        // A source's own scope may have put it into another unit.
+        moved.retain(|moved| sources.iter().any(|source| source.key == moved.to));
+        let policy = policy(unit, files, findings).over(&repository);
+        let alias = alias(unit, settings);
+        Arc::new(DesiredUnit { alias, policy, sources, moved, removed, files: paths, unit: unit.clone() })
+    };
+    by_unit.iter().map(unit).collect()
 }
 
-/// Groups the files by the units they name, and joins their policies.
-fn gather<'r>(
-    readings: impl Iterator<Item = &'r FileReading>,
-    findings: &mut Findings<'_, '_>,
-) -> BTreeMap<Unit, Gathered<'r>> {
-    let mut units: BTreeMap<Unit, Gathered<'r>> = BTreeMap::new();
-    for reading in readings {
-        for unit in reading.all_units().unwrap_or_default() {
-            let label = unit.to_string();
-            let gathered = units.entry(unit).or_default();
-            gathered.files.push(reading);
-            gathered.policy.merge(&reading.policy, &shown(&label), findings);
-        }
+/// What the files together say about how the unit is treated.
+fn policy(unit: &Unit, files: &[&FileReading], findings: &mut Findings<'_, '_>) -> Stated {
+    let mut policy = Stated::default();
+    for file in files {
+        policy.merge(&file.policy, &shown(&unit.to_string()), findings);
     }
-    units
+    policy
 }
 
 fn check_sources(unit: &Unit, files: &[&FileReading], findings: &mut Findings<'_, '_>) {

@@ -22,7 +22,7 @@ pub(super) const WORKSPACE_KEYS: [&str; 3] = ["id", "use", "scope"];
 pub(super) const REMOVED_KEYS: [&str; 2] = ["action", "reason"];
 
 /// What a workspace's file says, as far as it could be read.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(super) struct FileReading {
     pub(super) document: u32,
     /// Was nothing wrong found in it, or while it was read?
@@ -38,18 +38,6 @@ pub(super) struct FileReading {
 }
 
 impl FileReading {
-    /// Gives the file another number among the documents.
-    pub(super) fn renumber(&mut self, document: u32) {
-        self.document = document;
-        self.policy.renumber(document);
-        for source in &mut self.sources {
-            source.key_span.document = document;
-            source.name_span.document = document;
-        }
-        let moved = self.moved.iter_mut().map(|(_, span)| span);
-        moved.chain(self.removed.iter_mut().map(|(_, span)| span)).for_each(|span| span.document = document);
-    }
-
     /// Its sources that belong to the unit.
     pub(super) fn sources_of(&self, unit: &Unit) -> impl Iterator<Item = &SourceReading> {
         let own = self.units.as_deref().unwrap_or_default();

@@ -1,7 +1,7 @@
 //! Real folders, with everything that is found in them.
 
 use super::*;
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use tempfile::TempDir;
 
@@ -17,11 +17,16 @@ fn tree(files: &[(&str, &[u8])]) -> TempDir {
 
 /// `path: text` or `path: ! reason`, a line each.
 fn shown(root: &Path) -> String {
+    shown_of(&read(root).unwrap())
+}
+
+fn shown_of(reading: &Reading) -> String {
     let line = |file: &TreeFile| match &file.text {
-        Ok(text) => format!("{}: {text}", file.path),
-        Err(error) => format!("{}: ! {error}", file.path),
+        Some(Ok(text)) => format!("{}: {text}", file.path),
+        Some(Err(error)) => format!("{}: ! {error}", file.path),
+        None => format!("{}: as it was", file.path),
     };
-    read(root).unwrap().files.iter().map(line).collect::<Vec<_>>().join("\n")
+    reading.files.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
@@ -66,7 +71,7 @@ fn a_missing_root_or_a_file_in_its_place_is_an_error_and_an_empty_one_is_empty()
 #[test]
 fn what_is_no_text_is_listed_with_the_reason() {
     let folder = tree(&[("bad.toml", b"ab\xff"), ("nul.toml", b"a\0"), ("bom.toml", b"\xef\xbb\xbfx")]);
-    fs::File::create(folder.path().join("huge.toml")).unwrap().set_len(100 << 20).unwrap();
+    File::create(folder.path().join("huge.toml")).unwrap().set_len(100 << 20).unwrap();
     fs::create_dir(folder.path().join("folder.toml")).unwrap();
     let socket = std::os::unix::net::UnixListener::bind(folder.path().join("socket.toml")).unwrap();
     let pipe = folder.path().join("pipe.toml");
@@ -228,6 +233,53 @@ fn the_root_is_found_upwards() {
 }
 
 #[test]
+fn a_file_whose_times_stand_is_not_read_again_and_any_other_is() {
+    let folder = tree(&[("a.toml", b"a"), ("b.toml", b"b"), ("wellspring.toml", b"w")]);
+    let root = folder.path();
+    let later = SystemTime::now() + std::time::Duration::from_secs(60);
+    let first = read_at(root, &Seen::default(), later).unwrap();
+    let again = read_at(root, &first.seen, later).unwrap();
+    assert_eq!(shown_of(&again), "a.toml: as it was\nb.toml: as it was\nwellspring.toml: w");
+    assert_eq!(again.digest, first.digest);
+
+    fs::write(root.join("b.toml"), "B").unwrap();
+    let again = read_at(root, &again.seen, later).unwrap();
+    assert_eq!(shown_of(&again), "a.toml: as it was\nb.toml: B\nwellspring.toml: w");
+    assert_eq!(again.digest, read(root).unwrap().digest);
+    // Of the same size and with the same times, and yet another file.
+    let times = fs::metadata(root.join("a.toml")).unwrap().modified().unwrap();
+    fs::write(root.join("other"), "A").unwrap();
+    File::options().write(true).open(root.join("other")).unwrap().set_modified(times).unwrap();
+    fs::rename(root.join("other"), root.join("a.toml")).unwrap();
+    assert!(
+        shown_of(&read_at(root, &again.seen, later).unwrap()).starts_with("a.toml: A\nb.toml: as it was")
+    );
+}
+
+#[test]
+fn what_was_written_just_now_is_read_again_since_its_times_may_not_move() {
+    let folder = tree(&[("a.toml", b"a")]);
+    let written = fs::metadata(folder.path().join("a.toml")).unwrap().modified().unwrap();
+    for now in [written, written - std::time::Duration::from_secs(3600)] {
+        let first = read_at(folder.path(), &Seen::default(), now).unwrap();
+        assert_eq!(shown_of(&read_at(folder.path(), &first.seen, now).unwrap()), "a.toml: a");
+    }
+}
+
+#[test]
+fn a_text_that_is_needed_after_all_must_be_the_one_that_was_seen() {
+    let folder = tree(&[("a.toml", b"a"), ("b.toml", b"b")]);
+    let later = SystemTime::now() + std::time::Duration::from_secs(60);
+    let first = read_at(folder.path(), &Seen::default(), later).unwrap();
+    let mut again = read_at(folder.path(), &first.seen, later).unwrap();
+    assert!(again.load(&["a.toml".into()]));
+    assert_eq!(shown_of(&again), "a.toml: a\nb.toml: as it was");
+    fs::write(folder.path().join("b.toml"), "B").unwrap();
+    assert!(!again.load(&["b.toml".into()]), "it is another by now");
+    assert!(!again.load(&["c.toml".into()]));
+}
+
+#[test]
 fn a_tree_that_is_written_meanwhile_is_read_whole_or_not_at_all() {
     // Two files that always hold the same text, behind a symlink that is swapped all the time.
     let folder = tree(&[("0/a.toml", b"0"), ("0/b.toml", b"0")]);
@@ -251,7 +303,8 @@ fn a_tree_that_is_written_meanwhile_is_read_whole_or_not_at_all() {
         });
         for _ in 0..200 {
             if let Ok(reading) = read(&current) {
-                let texts: Vec<_> = reading.files.iter().map(|file| file.text.clone().unwrap()).collect();
+                let texts: Vec<_> =
+                    reading.files.iter().map(|file| file.text.clone().unwrap().unwrap()).collect();
                 assert_eq!(texts.len(), 2);
                 assert_eq!(texts[0], texts[1]);
             }

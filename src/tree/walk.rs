@@ -1,12 +1,15 @@
 //! One attempt at a tree: folders listed, files read, and a look whether they held still.
 
 use super::{FileError, TreeError, TreeFile};
+use crate::manifest::FILE_NAME;
 use sha2::{Digest as _, Sha256};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A hundred thousand sources are some 30 MB; one person's file is a few hundred kilobytes.
 const LARGEST_FILE: u64 = 4 << 20;
@@ -16,8 +19,15 @@ const MOST_FILES: usize = 100_000;
 const MOST_ENTRIES: usize = 1_000_000;
 const DEEPEST: usize = 32;
 
-/// Reads the tree once. `None` when it changed meanwhile.
-pub(super) fn attempt(root: &Path) -> Result<Option<Vec<TreeFile>>, TreeError> {
+/// A file whose times are younger than this when it is read may be written again without them moving.
+const RACY: Duration = Duration::from_secs(1);
+
+/// Reads the tree once, apart from what was seen before. `None` when it changed meanwhile.
+pub(super) fn attempt(
+    root: &Path,
+    seen: &Seen,
+    now: SystemTime,
+) -> Result<Option<(Vec<TreeFile>, Seen)>, TreeError> {
     let unreadable = |source| TreeError::Unreadable { path: root.to_owned(), source };
     // Resolved once, so that a symlink swapped meanwhile leaves this reading in the old tree.
     let real = root.canonicalize().map_err(unreadable)?;
@@ -27,33 +37,64 @@ pub(super) fn attempt(root: &Path) -> Result<Option<Vec<TreeFile>>, TreeError> {
     let Some(found) = list(&real)? else { return Ok(None) };
     let mut files = Vec::with_capacity(found.len());
     let mut stamps = Vec::with_capacity(found.len());
+    let mut next = Seen(HashMap::with_capacity(found.len()));
     let mut total = 0_u64;
     for Found { path, name } in &found {
-        stamps.push(fs::metadata(path).ok().map(|metadata| stamp(&metadata)));
-        let Some(text) = settled(path, &real) else { return Ok(None) };
-        if let Ok(text) = &text {
-            total += text.len() as u64;
-        }
+        let stamp = fs::metadata(path).ok().map(|metadata| Stamp::of(&metadata));
+        stamps.push(stamp);
+        let before = seen.0.get_key_value(name.as_str());
+        let file = match before.filter(|(_, (was, _))| Some(*was) == stamp) {
+            Some((path, (_, digest))) => TreeFile { path: Arc::clone(path), text: None, digest: *digest },
+            None => {
+                let Some(text) = settled(path, &real) else { return Ok(None) };
+                TreeFile { path: Arc::from(name.as_str()), digest: digest(&text), text: Some(text) }
+            }
+        };
+        total += match &file.text {
+            Some(Ok(text)) => text.len() as u64,
+            Some(Err(_)) => 0,
+            None => stamp.map_or(0, |stamp| stamp.size),
+        };
         if total > LARGEST_TREE {
             let bound = "256 MiB of text in all";
             return Err(TreeError::TooLarge { path: root.to_owned(), bound });
         }
-        let digest = match &text {
-            Ok(text) => Sha256::digest(text.as_bytes()),
-            Err(error) => Sha256::digest(error.to_string().as_bytes()),
-        };
-        files.push(TreeFile { path: Arc::from(name.as_str()), text, digest: digest.into() });
+        if let Some(stamp) = stamp.filter(|stamp| stamp.is_old_at(now))
+            && !matches!(file.text, Some(Err(_)))
+            && name != FILE_NAME
+        {
+            next.0.insert(Arc::clone(&file.path), (stamp, file.digest));
+        }
+        files.push(file);
     }
     // A file that was added or renamed meanwhile shows in a second listing; one that was written,
     // or now lies behind a symlink that was swapped, in its stamp.
-    let still = |(found, before): (&Found, &Option<_>)| {
-        fs::metadata(&found.path).ok().map(|metadata| stamp(&metadata)) == *before
+    let still = |(found, before): (&Found, &Option<Stamp>)| {
+        fs::metadata(&found.path).ok().map(|metadata| Stamp::of(&metadata)) == *before
     };
     let held = list(&real)?.is_some_and(|again| again == found) && found.iter().zip(&stamps).all(still);
     // A root that was swapped away may have been half removed already when it was listed.
     let same_root = root.canonicalize().is_ok_and(|now| now == real);
-    Ok((held && same_root).then_some(files))
+    Ok((held && same_root).then_some((files, next)))
 }
+
+/// The text of one file of the tree, as it is now. `None` when it is not there.
+pub(super) fn one(root: &Path, name: &str) -> Option<Result<Arc<str>, FileError>> {
+    let real = root.canonicalize().ok()?;
+    settled(&real.join(name), &real)
+}
+
+/// SHA-256 of the text; of the reason, where there is none.
+pub(super) fn digest(text: &Result<Arc<str>, FileError>) -> [u8; 32] {
+    match text {
+        Ok(text) => Sha256::digest(text.as_bytes()).into(),
+        Err(error) => Sha256::digest(error.to_string().as_bytes()).into(),
+    }
+}
+
+/// Files by name, each with its stamp and the digest of its text.
+#[derive(Debug, Clone, Default)]
+pub struct Seen(HashMap<Arc<str>, (Stamp, [u8; 32])>);
 
 /// A file to read.
 #[derive(PartialEq, Eq)]
@@ -194,7 +235,8 @@ fn read_file(path: &Path, root: &Path) -> Result<Option<Arc<str>>, Trouble> {
     }
     let mut bytes = Vec::with_capacity(usize::try_from(before.len()).unwrap_or_default() + 1);
     (&mut file).take(LARGEST_FILE + 1).read_to_end(&mut bytes)?;
-    if stamp(&before) != stamp(&file.metadata()?) || stamp(&before) != stamp(&fs::metadata(path)?) {
+    let as_before = |now: &Metadata| Stamp::of(now) == Stamp::of(&before);
+    if !as_before(&file.metadata()?) || !as_before(&fs::metadata(path)?) {
         return Ok(None);
     }
     if bytes.len() as u64 > LARGEST_FILE {
@@ -209,9 +251,7 @@ fn read_file(path: &Path, root: &Path) -> Result<Option<Arc<str>>, Trouble> {
     }
 }
 
-#[cfg(unix)]
 fn open(path: &Path) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
     // Should a pipe have taken the file's place meanwhile, do not wait for it.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     const NONBLOCK: i32 = 0o4000;
@@ -220,23 +260,32 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(NONBLOCK).open(path)
 }
 
-#[cfg(not(unix))]
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).open(path)
-}
-
 /// What moves when a file is written or replaced.
-#[cfg(unix)]
-fn stamp(metadata: &Metadata) -> impl PartialEq + use<> {
-    use std::os::unix::fs::MetadataExt;
-    (
-        (metadata.dev(), metadata.ino(), metadata.len()),
-        (metadata.mtime(), metadata.mtime_nsec()),
-        (metadata.ctime(), metadata.ctime_nsec()),
-    )
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp {
+    device: u64,
+    number: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
 }
 
-#[cfg(not(unix))]
-fn stamp(metadata: &Metadata) -> impl PartialEq + use<> {
-    (metadata.len(), metadata.modified().ok())
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            number: metadata.ino(),
+            size: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+
+    /// Nothing that is written from now on can leave it as it is.
+    fn is_old_at(&self, now: SystemTime) -> bool {
+        let (seconds, nanoseconds) = self.modified.max(self.changed);
+        let since =
+            Duration::new(u64::try_from(seconds).unwrap_or(0), u32::try_from(nanoseconds).unwrap_or(0));
+        now.duration_since(UNIX_EPOCH).is_ok_and(|now| now.checked_sub(RACY).is_some_and(|now| now >= since))
+    }
 }

@@ -9,7 +9,7 @@ fn at(millis: i64) -> Timestamp {
 /// Looks at a tree whose contents are `digest`, `wellspring.toml` aside.
 fn look(files: &mut Files, digest: u8, millis: i64) -> Counts {
     files.look_at = None;
-    files.looked([digest; 32], Some([0; 32]), false, at(millis))
+    files.looked([digest; 32], Some([0; 32]), false, false, at(millis))
 }
 
 /// A tree that was accepted in full as `digest`.
@@ -45,6 +45,35 @@ fn an_addition_counts_a_moment_after_and_a_removal_after_the_quiet_time() {
     assert_eq!(files.look_at, None);
 }
 
+/// A look at files that were all finished by whoever wrote them.
+fn look_at_finished(files: &mut Files, digest: u8, millis: i64) -> Counts {
+    files.look_at = None;
+    files.looked([digest; 32], Some([0; 32]), false, true, at(millis))
+}
+
+#[test]
+fn what_a_finished_file_adds_counts_at_once_and_its_removals_after_the_quiet_time() {
+    let mut files = settled(1);
+    assert!(matches!(look_at_finished(&mut files, 2, 0), Counts::Additions(_)));
+    assert_eq!(files.look_at, Some(at(1000)), "the look that settles it is planned");
+    assert_eq!(look(&mut files, 2, 1000), Counts::Wholly);
+    // Looked at while it was written, then finished.
+    assert_eq!(look(&mut files, 3, 5000), Counts::NotYet);
+    assert!(matches!(look_at_finished(&mut files, 3, 5001), Counts::Additions(_)));
+}
+
+#[test]
+fn not_even_finished_files_count_at_once_before_the_first_reading_under_gits_lock_or_other_settings() {
+    let mut files = Files::new(SETTLE, at(0));
+    assert_eq!(look_at_finished(&mut files, 1, 0), Counts::NotYet);
+    let mut files = settled(1);
+    assert_eq!(files.looked([2; 32], Some([0; 32]), true, true, at(0)), Counts::NotYet);
+    let mut files = settled(1);
+    assert_eq!(files.looked([2; 32], Some([9; 32]), false, true, at(0)), Counts::NotYet);
+    assert_eq!(files.looked([2; 32], Some([9; 32]), false, true, at(500)), Counts::NotYet);
+    assert_eq!(files.looked([2; 32], Some([9; 32]), false, true, at(1000)), Counts::Wholly);
+}
+
 #[test]
 fn the_quiet_time_starts_anew_with_every_change() {
     let mut files = settled(1);
@@ -60,7 +89,7 @@ fn what_wellspring_toml_changes_waits_for_rest() {
     let mut files = settled(1);
     let mut look = |millis| {
         files.look_at = None;
-        files.looked([2; 32], Some([9; 32]), false, at(millis))
+        files.looked([2; 32], Some([9; 32]), false, false, at(millis))
     };
     assert_eq!(look(0), Counts::NotYet);
     assert_eq!(look(100), Counts::NotYet);
@@ -73,7 +102,7 @@ fn nothing_counts_while_git_writes_the_checkout() {
     let mut files = settled(1);
     for millis in [0, 1000, 2000, 60_000] {
         files.look_at = None;
-        assert_eq!(files.looked([2; 32], None, true, at(millis)), Counts::NotYet);
+        assert_eq!(files.looked([2; 32], None, true, false, at(millis)), Counts::NotYet);
         assert!(files.look_at.is_some(), "it is looked at again");
     }
     assert_eq!(look(&mut files, 2, 61_000), Counts::Wholly);
@@ -84,14 +113,14 @@ fn a_lock_that_nobody_takes_away_is_told_once() {
     let mut files = settled(1);
     let mut told = Vec::new();
     for minute in 0..30 {
-        files.looked([1; 32], None, true, at(minute * 60_000));
+        files.looked([1; 32], None, true, false, at(minute * 60_000));
         if files.lock_is_stale(at(minute * 60_000)) {
             told.push(minute);
         }
     }
     assert_eq!(told, [10]);
-    files.looked([1; 32], None, false, at(0));
-    files.looked([1; 32], None, true, at(0));
+    files.looked([1; 32], None, false, false, at(0));
+    files.looked([1; 32], None, true, false, at(0));
     assert!(!files.lock_is_stale(at(60_000)), "another lock is another matter");
 }
 

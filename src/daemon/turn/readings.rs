@@ -4,30 +4,70 @@ use super::Turn;
 use crate::daemon::Event;
 use crate::daemon::files::Counts;
 use crate::daemon::publish::Held;
+use crate::model::PlatformUrl;
 use crate::reading::Reading;
 use crate::state::StateError;
+use crate::tree::Digest;
 use jiff::Timestamp;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+/// What is kept of the reading that counted last.
+pub(super) struct Accepted {
+    digest: Digest,
+    settings: Option<[u8; 32]>,
+    files: HashMap<Arc<str>, [u8; 32]>,
+    platform: Option<PlatformUrl>,
+    pub(super) errors: usize,
+}
+
+impl Accepted {
+    fn of(reading: &Reading) -> Self {
+        Self {
+            digest: reading.digest,
+            settings: reading.settings_digest,
+            files: reading.files().map(|(path, digest)| (Arc::clone(path), *digest)).collect(),
+            platform: reading.desired.platform.clone(),
+            errors: reading.error_count(),
+        }
+    }
+
+    /// Everything that is new since, or another, is among these.
+    fn differs_only_in(&self, files: &HashSet<String>, reading: &Reading) -> bool {
+        let same = |path: &Arc<str>, digest: &[u8; 32]| self.files.get(path) == Some(digest);
+        reading.files().all(|(path, digest)| same(path, digest) || files.contains(&**path))
+    }
+}
+
 impl Turn {
-    /// Reads the files; the reading comes back as an event.
-    pub(super) fn look(&mut self) {
+    /// Reads the files; the reading comes back as an event. A `whole` look opens every file, any other
+    /// only those whose times moved.
+    pub(super) fn look(&mut self, whole: bool) {
         self.files.look_at = None;
         self.reading_under_way = true;
         self.systemd.reading();
         let (root, environment) = (self.daemon.root.clone(), Arc::clone(&self.daemon.environment));
-        let (events, known) = (self.events.clone(), Arc::clone(&self.known));
+        let (events, known, ends) = (self.events.clone(), Arc::clone(&self.known), self.ends.clone());
         tokio::task::spawn_blocking(move || {
-            let read = Reading::take_again(&root, &|name| environment(name), &known);
-            let _ = events.send(Event::Read(Box::new(read)));
+            let moment = ends.moment();
+            let reading = Reading::take_again(&root, &|name| environment(name), &known, whole);
+            let finished = ends.since(moment, &root);
+            let _ = events.send(Event::Read { reading: Box::new(reading), finished });
         });
     }
 
     /// Acts on a reading as far as it counts.
-    pub(super) async fn looked(&mut self, reading: Reading, now: Timestamp) -> Result<(), StateError> {
+    pub(super) async fn looked(
+        &mut self,
+        reading: Reading,
+        finished: &HashSet<String>,
+        now: Timestamp,
+    ) -> Result<(), StateError> {
         self.known = Arc::clone(&reading.known);
-        let counts =
-            self.files.looked(*reading.digest.as_bytes(), reading.settings_digest, reading.git_locked, now);
+        let before = self.accepted.as_ref();
+        let finished = before.is_some_and(|before| before.differs_only_in(finished, &reading));
+        let (digest, settings) = (*reading.digest.as_bytes(), reading.settings_digest);
+        let counts = self.files.looked(digest, settings, reading.git_locked, finished, now);
         if self.files.lock_is_stale(now) {
             self.daemon.voice.warn(
                 "Git has been writing the files for ten minutes (.git/index.lock), and nothing counts \
@@ -39,22 +79,21 @@ impl Turn {
             Counts::Additions(barred) => Some(barred),
             Counts::Wholly => None,
         };
-        let before = self.reading.as_ref();
+        let before = self.accepted.as_ref();
         if before.is_none_or(|before| before.digest != reading.digest) {
             self.daemon.voice.files(&reading);
         }
-        let had_settings = before.is_some_and(|before| before.settings_digest.is_some());
+        let had_settings = before.is_some_and(|before| before.settings.is_some());
         if had_settings && reading.settings_digest.is_none() {
             let text = "wellspring.toml is gone, and with it its aliases, defaults and policy; nothing that \
                         needs them is done until it is back";
             self.daemon.voice.warn(text);
         }
-        if before.is_some_and(|before| before.settings_digest.is_none()) && reading.settings_digest.is_some()
-        {
+        if before.is_some_and(|before| before.settings.is_none()) && reading.settings_digest.is_some() {
             self.daemon.voice.note("wellspring.toml is there now, and counts");
         }
-        let moved = |before: &Reading| {
-            let (was, now) = (&before.desired.platform, &reading.desired.platform);
+        let moved = |before: &Accepted| {
+            let (was, now) = (&before.platform, &reading.desired.platform);
             now.is_some() && was.is_some() && now != was
         };
         if before.is_some_and(moved) {
@@ -99,7 +138,7 @@ impl Turn {
         if barred.is_none() {
             self.memory = memory;
         }
-        self.reading = Some(reading);
+        self.accepted = Some(Accepted::of(&reading));
         Ok(())
     }
 }

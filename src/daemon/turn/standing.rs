@@ -24,7 +24,7 @@ impl Turn {
         if self.stopping {
             return "Stopping: what is under way is finished first".to_owned();
         }
-        let Some(reading) = &self.reading else { return "Reading the files".to_owned() };
+        let Some(accepted) = &self.accepted else { return "Reading the files".to_owned() };
         let (workspaces, sources, failing) = self.board.tally();
         let mut wrong = Vec::new();
         if self.elsewhere {
@@ -34,7 +34,7 @@ impl Turn {
             wrong.push("the platform refuses the token".to_owned());
         }
         wrong.extend(self.unreachable.as_ref().map(|why| escape::terminal_line(why)));
-        let errors = reading.error_count();
+        let errors = accepted.errors;
         if errors > 0 {
             wrong.push(format!("{} in the files", words::count(errors, "error")));
         }

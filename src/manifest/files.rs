@@ -1,0 +1,267 @@
+//! The files that declare workspaces: what changed is parsed, and the units that it touches are put
+//! together again.
+
+use super::FILE_NAME;
+use super::diagnostic::Code;
+use super::document::{self, Span, small};
+use super::findings::Findings;
+use super::known::{File, Known, KnownFile, KnownUnit, Learned, Missing};
+use super::settings::Settings;
+use super::units::{self, ByUnit};
+use super::workspace::{self, FileReading};
+use super::{Spread, parse};
+use crate::model::{BrokenFile, DesiredUnit, Unit};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, OnceLock};
+
+/// What the files declare.
+pub(super) struct Read {
+    /// Sorted.
+    pub(super) units: Vec<Arc<DesiredUnit>>,
+    pub(super) broken: Vec<BrokenFile>,
+    pub(super) known: (HashMap<Arc<str>, KnownFile>, HashMap<Unit, KnownUnit>),
+}
+
+/// Reads the files whose numbers are `wanted`.
+pub(super) fn read<'a>(
+    files: &[&File<'a>],
+    wanted: &[usize],
+    settings: Option<&Settings<'a>>,
+    known: Option<&Known>,
+    findings: &mut Findings<'_, 'a>,
+    spread: Spread<'_>,
+) -> Result<Read, Missing> {
+    let mut tree = Tree { files, settings, known, entries: BTreeMap::new() };
+    let unknown = tree.take_what_is_known(wanted, findings);
+    tree.parse(unknown, findings, spread)?;
+    let mut checked = BTreeSet::new();
+    // What is found against one file makes all that it declares uncertain.
+    loop {
+        let complete = tree.entries.values().all(|entry| entry.units.is_some());
+        let by_unit = tree.by_unit();
+        let broken = tree.broken(findings);
+        let touched = tree.touched(&by_unit, &broken, complete);
+        let unread = touched.values().flat_map(|files| files.iter().copied());
+        let unread: BTreeSet<usize> = unread.filter(|n| tree.entries[n].learned.is_none()).collect();
+        if !unread.is_empty() {
+            tree.parse(unread.into_iter().collect(), findings, spread)?;
+            continue;
+        }
+        let fresh: ByUnit<'_> = touched
+            .iter()
+            .filter(|(unit, _)| !checked.contains(*unit))
+            .map(|(unit, files)| (unit.clone(), tree.readings(files)))
+            .collect();
+        if fresh.is_empty() {
+            return Ok(tree.put_together(&by_unit, &touched, &broken, complete, findings));
+        }
+        checked.extend(fresh.keys().cloned());
+        units::check(&fresh, complete, findings);
+    }
+}
+
+/// The files, by number.
+struct Tree<'r, 'a> {
+    files: &'r [&'r File<'a>],
+    settings: Option<&'r Settings<'a>>,
+    known: Option<&'r Known>,
+    entries: BTreeMap<usize, Entry>,
+}
+
+/// What is known of one file.
+struct Entry {
+    /// The units it names; `None` when that cannot be told.
+    units: Option<Arc<[Unit]>>,
+    weight: usize,
+    /// `None` when it is known to be sound, and was not parsed this time.
+    learned: Option<Box<FileReading>>,
+}
+
+/// The files of each unit, by number.
+type Numbers<'u> = BTreeMap<Unit, Vec<usize>>;
+
+impl<'r, 'a> Tree<'r, 'a> {
+    /// Returns the files of which nothing is known.
+    fn take_what_is_known(&mut self, wanted: &[usize], findings: &Findings<'_, 'a>) -> Vec<usize> {
+        let mut unknown = Vec::new();
+        for n in wanted {
+            let file = self.files[*n];
+            let known = self.known.and_then(|known| known.files.get(&file.path));
+            let known = known.filter(|known| Some(known.digest) == file.digest);
+            match known.filter(|known| findings.take_room(known.weight)) {
+                Some(KnownFile { units, weight, .. }) => {
+                    let entry = Entry { units: Some(Arc::clone(units)), weight: *weight, learned: None };
+                    self.entries.insert(*n, entry);
+                }
+                None => unknown.push(*n),
+            }
+        }
+        unknown
+    }
+
+    /// Parses files, several at once.
+    fn parse(
+        &mut self,
+        numbers: Vec<usize>,
+        findings: &mut Findings<'_, 'a>,
+        spread: Spread<'_>,
+    ) -> Result<(), Missing> {
+        let without_text = numbers.iter().filter(|n| self.files[**n].text.is_none());
+        let missing: Vec<Arc<str>> = without_text.map(|n| Arc::clone(&self.files[*n].path)).collect();
+        if !missing.is_empty() {
+            return Err(Missing(missing));
+        }
+        numbers.iter().filter_map(|n| self.entries.get(n)).for_each(|entry| findings.give_room(entry.weight));
+        let parsed: Vec<OnceLock<Learned>> = numbers.iter().map(|_| OnceLock::new()).collect();
+        let (documents, shared) = (findings.documents, findings.shared.clone());
+        spread(numbers.len(), &|at| {
+            let mut own = Findings::of_one_file(documents, &shared);
+            let reading = file(small(numbers[at]), self.files[numbers[at]], self.settings, &mut own);
+            let _ = parsed[at].set(own.learned(reading));
+        });
+        for (n, learned) in numbers.into_iter().zip(parsed.into_iter().filter_map(OnceLock::into_inner)) {
+            findings.absorb(&learned);
+            let units = learned.reading.all_units().map(|units| units.into_iter().collect());
+            let entry = Entry { units, weight: learned.weight, learned: Some(Box::new(learned.reading)) };
+            self.entries.insert(n, entry);
+        }
+        Ok(())
+    }
+
+    fn by_unit(&self) -> Numbers<'r> {
+        let mut by_unit: Numbers<'_> = BTreeMap::new();
+        for (n, entry) in &self.entries {
+            for unit in entry.units.iter().flat_map(|units| units.iter()) {
+                by_unit.entry(unit.clone()).or_default().push(*n);
+            }
+        }
+        by_unit
+    }
+
+    /// The files that declare nothing, for what is wrong with them.
+    fn broken(&self, findings: &Findings<'_, 'a>) -> HashSet<usize> {
+        let errors = findings.documents_with_errors();
+        let is_broken = |n: usize, entry: &Entry| {
+            entry.learned.as_ref().is_some_and(|reading| !reading.sound) || errors.contains(&small(n))
+        };
+        self.entries.iter().filter(|(n, entry)| is_broken(**n, entry)).map(|(n, _)| *n).collect()
+    }
+
+    /// The units that are not known to be as they were.
+    fn touched(&self, by_unit: &Numbers<'_>, broken: &HashSet<usize>, complete: bool) -> Numbers<'r> {
+        let is_touched = |(unit, files): &(&Unit, &Vec<usize>)| {
+            files.iter().any(|n| broken.contains(n)) || self.known_unit(unit, files, complete).is_none()
+        };
+        by_unit.iter().filter(is_touched).map(|(unit, files)| (unit.clone(), files.clone())).collect()
+    }
+
+    fn known_unit(&self, unit: &Unit, files: &[usize], complete: bool) -> Option<&'r KnownUnit> {
+        let known = self.known?.units.get(unit)?;
+        let same = |(n, (path, digest)): (&usize, &(Arc<str>, [u8; 32]))| {
+            self.files[*n].path == *path && self.files[*n].digest == Some(*digest)
+        };
+        let stands = known.files.len() == files.len() && files.iter().zip(&known.files).all(same);
+        (stands && (known.complete == complete || known.desired.moved.is_empty())).then_some(known)
+    }
+
+    fn readings(&self, files: &[usize]) -> Vec<&FileReading> {
+        files.iter().filter_map(|n| self.entries[n].learned.as_deref()).collect()
+    }
+
+    fn put_together(
+        &self,
+        by_unit: &Numbers<'_>,
+        touched: &Numbers<'_>,
+        broken: &HashSet<usize>,
+        complete: bool,
+        findings: &mut Findings<'_, 'a>,
+    ) -> Read {
+        let is_sound = |n: &usize| !broken.contains(n);
+        let sound: ByUnit<'_> = touched
+            .iter()
+            .map(|(unit, files)| {
+                let sound: Vec<usize> = files.iter().copied().filter(is_sound).collect();
+                (unit.clone(), self.readings(&sound))
+            })
+            .filter(|(_, files)| !files.is_empty())
+            .collect();
+        let put_together = match self.settings {
+            Some(settings) => units::assemble(&sound, settings, findings),
+            None => Vec::new(),
+        };
+        let mut fresh: HashMap<Unit, Arc<DesiredUnit>> =
+            put_together.into_iter().map(|unit| (unit.unit.clone(), unit)).collect();
+        let mut units = Vec::with_capacity(by_unit.len());
+        let mut known_units = HashMap::with_capacity(by_unit.len());
+        for (unit, files) in by_unit {
+            let desired = match fresh.remove(unit) {
+                Some(desired) => desired,
+                None if touched.contains_key(unit) => continue,
+                None => match self.known_unit(unit, files, complete) {
+                    Some(known) => Arc::clone(&known.desired),
+                    None => continue,
+                },
+            };
+            let key = |n: &usize| Some((Arc::clone(&self.files[*n].path), self.files[*n].digest?));
+            if files.iter().all(is_sound)
+                && let Some(files) = files.iter().map(key).collect()
+            {
+                let known = KnownUnit { files, complete, desired: Arc::clone(&desired) };
+                known_units.insert(unit.clone(), known);
+            }
+            units.push(desired);
+        }
+        let known_file = |(n, entry): (&usize, &Entry)| {
+            let file = self.files[*n];
+            let known = KnownFile {
+                digest: file.digest?,
+                units: Arc::clone(entry.units.as_ref()?),
+                weight: entry.weight,
+            };
+            is_sound(n).then(|| (Arc::clone(&file.path), known))
+        };
+        let broken = |(n, entry): (&usize, &Entry)| {
+            let units = entry.units.as_deref().map(<[Unit]>::to_vec);
+            (!is_sound(n)).then(|| BrokenFile { file: Arc::clone(&self.files[*n].path), units })
+        };
+        Read {
+            units,
+            broken: self.entries.iter().filter_map(broken).collect(),
+            known: (self.entries.iter().filter_map(known_file).collect(), known_units),
+        }
+    }
+}
+
+fn file<'a>(
+    document: u32,
+    file: &File<'a>,
+    settings: Option<&Settings<'a>>,
+    findings: &mut Findings<'_, 'a>,
+) -> FileReading {
+    if file.path.rsplit('/').next() == Some(FILE_NAME) {
+        let top = Span { document, start: 0, end: 0 };
+        findings
+            .error(Code::NestedSettings, top, format!("{FILE_NAME} is read at the tree's root only"))
+            .help("move what it says there, or give the file another name");
+        return FileReading { document, ..Default::default() };
+    }
+    match text(document, file, findings) {
+        Some(root) => workspace::read(document, &root, settings, findings),
+        None => FileReading { document, ..Default::default() },
+    }
+}
+
+/// A file's table; `None` when it has no text, or the text is not TOML.
+pub(super) fn text<'a>(
+    document: u32,
+    file: &File<'a>,
+    findings: &mut Findings<'_, 'a>,
+) -> Option<document::Table<'a>> {
+    match &file.text {
+        Some(Err(why)) => {
+            findings.error(Code::Unreadable, Span { document, start: 0, end: 0 }, why.as_str());
+            None
+        }
+        _ => parse::parse(document, findings),
+    }
+}
