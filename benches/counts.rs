@@ -137,9 +137,9 @@ impl Stages {
 
 fn parsed(text: &str) -> Arc<DesiredUnit> {
     let files = [SourceFile { path: "ws.toml".into(), text: Ok(text) }];
-    let mut reading = manifest::read(&files, &|_| None);
+    let reading = manifest::read(&files, &|_| None);
     assert!(!reading.has_errors(), "{:?}", reading.diagnostics);
-    reading.desired.units.remove(0)
+    reading.desired.units[0].open()
 }
 
 fn planned(

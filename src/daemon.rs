@@ -18,6 +18,7 @@ pub use signals::{Signal, Stopping, is_set, listen};
 pub use voice::{After, Voice};
 
 use crate::apply::chain;
+use crate::model::Unit;
 use crate::plan::{Outcome, UnitPlan};
 use crate::reading::{Memory, Reading};
 use crate::reconcile::{Clock, Planner, Reconciler};
@@ -57,12 +58,19 @@ pub enum Event {
 
 /// How a pass over one unit ended.
 pub struct PassEnded {
+    unit: Unit,
+    /// `None` where nothing had moved since the pass before.
+    made: Option<Made>,
+    took: Duration,
+}
+
+/// What a pass did.
+struct Made {
     plan: UnitPlan,
     /// `None` in a dry run.
     outcome: Option<Outcome>,
     again: Option<Duration>,
     records: Option<Records>,
-    took: Duration,
 }
 
 /// What the loop needs.

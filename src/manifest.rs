@@ -39,7 +39,7 @@ pub use report::render;
 pub use schema::{SETTINGS_SCHEMA, WORKSPACE_SCHEMA};
 pub use settings::FILE_NAME;
 
-use crate::model::{BrokenFile, Desired, Unit};
+use crate::model::{BrokenFile, Desired, DesiredUnit, FoldedUnit, Unit};
 use document::{Document, small};
 use findings::Findings;
 use known::Ground;
@@ -89,20 +89,32 @@ pub struct Setup {
 /// Runs the work once for each number below the first, in any order, perhaps several at the same time.
 pub type Spread<'s> = &'s dyn Fn(usize, &(dyn Fn(usize) + Sync));
 
+/// How a unit is kept.
+type Keep = fn(Arc<DesiredUnit>) -> FoldedUnit;
+
 /// Reads the files, in any order. `variable` looks up what `${NAME}` stands for in `[workspaces]` and
 /// `[platform]`; references in sources are kept as references.
 #[must_use]
 pub fn read(files: &[SourceFile<'_>], variable: &dyn Fn(&str) -> Option<String>) -> Reading {
+    read_spread(files, variable, &|count, work| (0..count).for_each(work))
+}
+
+/// The same, with the work of reading files `spread`.
+#[must_use]
+pub fn read_spread(
+    files: &[SourceFile<'_>],
+    variable: &dyn Fn(&str) -> Option<String>,
+    spread: Spread<'_>,
+) -> Reading {
     let files: Vec<File<'_>> = files.iter().map(File::of).collect();
-    let one_by_one: Spread<'_> = &|count, work| (0..count).for_each(work);
+    let read = read_keeping(&files, variable, &Known::default(), (FoldedUnit::open_as, spread));
     #[expect(clippy::expect_used, reason = "every file has its text, or the reason why it has none")]
-    let (reading, _) =
-        read_again(&files, variable, &Known::default(), one_by_one).expect("no text is missing");
+    let (reading, _) = read.expect("no text is missing");
     reading
 }
 
-/// The same, given what an earlier reading learned. Of a file whose digest is known the text need not
-/// be there; the work of reading files is `spread`.
+/// The same, given what an earlier reading learned; the units are folded up. Of a file whose digest is
+/// known the text need not be there.
 ///
 /// # Errors
 /// When the text of such a file is needed after all, with the files' paths.
@@ -111,6 +123,15 @@ pub fn read_again(
     variable: &dyn Fn(&str) -> Option<String>,
     known: &Known,
     spread: Spread<'_>,
+) -> Result<(Reading, Known), Missing> {
+    read_keeping(files, variable, known, (FoldedUnit::folding, spread))
+}
+
+fn read_keeping(
+    files: &[File<'_>],
+    variable: &dyn Fn(&str) -> Option<String>,
+    known: &Known,
+    how: (Keep, Spread<'_>),
 ) -> Result<(Reading, Known), Missing> {
     let mut files: Vec<&File<'_>> = files.iter().collect();
     files.sort_by(|a, b| a.path.cmp(&b.path));
@@ -126,7 +147,7 @@ pub fn read_again(
 
     let mut reading = Reading::default();
     let mut learned = Known { ground, ..Known::default() };
-    let read = files::read(&files, &wanted, settings.as_ref(), known, &mut findings, spread)?;
+    let read = files::read(&files, &wanted, settings.as_ref(), known, &mut findings, how)?;
     match &settings {
         Some(settings) => {
             reading.desired.units = read.units;

@@ -7,6 +7,7 @@ mod declared;
 mod desired;
 mod exposed;
 mod fingerprint;
+mod folded;
 mod ids;
 mod inventory;
 mod observed;
@@ -21,6 +22,7 @@ pub use desired::{
 };
 pub use exposed::{exposed, exposes_secret};
 pub use fingerprint::{Fingerprint, FingerprintKey};
+pub use folded::FoldedUnit;
 pub use ids::{InvalidId, NonEmpty, Scope, SourceId, SourceKey, SourceName, Unit, WorkspaceId};
 pub use inventory::{Applied, Declaration, Echoed, Intent, IntentKind, Inventory, Owned, Sent};
 pub use observed::{Echo, ObservedSource, is_masked};

@@ -64,7 +64,9 @@ impl Reading {
     /// # Errors
     /// When the directory cannot be read as a whole.
     pub fn take(root: &Path, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, TreeError> {
-        Self::take_again(root, variable, &Known::default(), true)
+        let tree = tree::read(root)?;
+        let manifest = manifest::read_spread(&tree.sources(), variable, &on_all_cores);
+        Ok(Self::of(tree, manifest, manifest::Known::default()))
     }
 
     /// The same, given what the reading before has learned: files that are as they were are not parsed

@@ -6,16 +6,17 @@ pub use settled::{Mark, Settled};
 
 use crate::apply::{Apply, chain, mark_of};
 use crate::model::{
-    Declared, DesiredSource, DesiredUnit, FingerprintKey, Inventory, ResolvedSource, SourceName, Unit,
+    Declared, DesiredSource, DesiredUnit, FingerprintKey, FoldedUnit, Inventory, ResolvedSource, SourceName,
+    Unit,
 };
 use crate::plan::saved::basis;
 use crate::plan::{
     Action, ActionResult, Answers, ApprovedPlan, ApprovedUnit, Barred, Correction, HostLimits, Input,
     Outcome, Overrides, Plan, Quarantine, SecretState, UnitError, UnitPlan, approve, plan, reckon,
 };
-use crate::remote::{Reader, Writer};
+use crate::remote::{Listing, Reader, RemoteError, Writer};
 use crate::secrets::Secrets;
-use crate::state::{Change, Remembered, State};
+use crate::state::{Change, Remembered, State, StateError};
 use jiff::{SignedDuration, Timestamp};
 use settled::secrets_of_unit;
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,7 +43,7 @@ const AT_ONCE: usize = 64;
 #[derive(Clone)]
 pub struct Task {
     /// What the files say.
-    pub desired: Arc<DesiredUnit>,
+    pub desired: Arc<FoldedUnit>,
     /// `platform.owner`
     pub owner: Option<Arc<str>>,
     /// The commit that the files were read at, in hexadecimal, when they lie in a Git checkout.
@@ -100,8 +101,20 @@ pub struct Planned {
     pub settling: Option<Duration>,
     /// To be kept once the pass is over, if there was nothing to do.
     pub mark: Option<Mark>,
-    /// Nothing had moved since a plan that had nothing to do: nothing was read for this one.
-    pub known: bool,
+}
+
+/// How a list was answered.
+type Listed = Result<Listing, RemoteError>;
+
+/// The version of the state.
+type Version = Result<Option<i64>, StateError>;
+
+/// What a look at a unit found.
+enum Look {
+    /// Nothing has moved since a plan that had nothing to do.
+    AsBefore,
+    /// Something may have. The state's version before, and the list, if it was asked for.
+    Moved(Version, Option<Listed>),
 }
 
 /// What the state knows of one unit.
@@ -116,20 +129,50 @@ struct Memory {
 impl Planner {
     /// Lists one unit and plans it. An error becomes a plan that says so.
     pub async fn plan(&self, task: &Task) -> Planned {
-        let desired = self.overrides.over(&task.desired, &self.host);
-        match self.try_plan(&desired, task).await {
-            Ok(planned) => planned,
-            Err(error) => Planned {
-                plan: UnitPlan::failed(desired, error),
-                basis: None,
-                inventory: Inventory::default(),
-                corrections: Vec::new(),
-                recent_removals: 0,
-                upserts: false,
-                settling: None,
-                mark: None,
-                known: false,
-            },
+        let version = self.version().await;
+        self.plan_listed(task, version, None).await
+    }
+
+    /// The same, of a unit that may have been listed already. `version` is the state's, as it was before
+    /// that.
+    async fn plan_listed(&self, task: &Task, version: Version, listed: Option<Listed>) -> Planned {
+        self.settled.forget(&task.desired.unit);
+        let desired = self.overrides.over(&task.desired.open(), &self.host);
+        let planned = match version {
+            Ok(version) => self.try_plan(&desired, task, version, listed).await,
+            Err(error) => Err(error.into()),
+        };
+        planned.unwrap_or_else(|error| Planned {
+            plan: UnitPlan::failed(desired, error),
+            basis: None,
+            inventory: Inventory::default(),
+            corrections: Vec::new(),
+            recent_removals: 0,
+            upserts: false,
+            settling: None,
+            mark: None,
+        })
+    }
+
+    /// Looks whether anything has moved since a plan that had nothing to do.
+    async fn look(&self, task: &Task) -> Look {
+        let version = self.version().await;
+        let mark = match version {
+            Ok(Some(version)) => self.settled.of(task, version),
+            _ => None,
+        };
+        let Some(mark) = mark else { return Look::Moved(version, None) };
+        match self.reader.listing(&task.desired.unit).await {
+            Ok(listing) if mark.holds(listing.digest(), &self.secrets, &self.key) => Look::AsBefore,
+            listed => Look::Moved(version, Some(listed)),
+        }
+    }
+
+    /// `None` where it does not matter, or tells nothing.
+    async fn version(&self) -> Version {
+        match &self.state {
+            Some(state) if !self.hashes => state.version().await,
+            _ => Ok(None),
         }
     }
 
@@ -150,28 +193,22 @@ impl Planner {
         planned
     }
 
-    async fn try_plan(&self, desired: &Arc<DesiredUnit>, task: &Task) -> Result<Planned, UnitError> {
+    async fn try_plan(
+        &self,
+        desired: &Arc<DesiredUnit>,
+        task: &Task,
+        version: Option<i64>,
+        listed: Option<Listed>,
+    ) -> Result<Planned, UnitError> {
         let unit = &desired.unit;
-        let version = match &self.state {
-            Some(state) if !self.hashes => state.version().await?,
-            _ => None,
-        };
-        let mut listed = None;
-        if let Some(mark) = version.and_then(|version| self.settled.of(task, version)) {
-            let listing = self.reader.listing(unit).await?;
-            if mark.holds(listing.digest(), &self.secrets, &self.key) {
-                return Ok(mark.planned());
-            }
-            listed = Some(listing);
-        }
-        self.settled.forget(unit);
         let now = (self.clock)();
-        let Memory { inventory, recent_removals, quarantine, upserts } = self.remember(task, now).await?;
+        let Memory { inventory, recent_removals, quarantine, upserts } =
+            self.remember(desired, task, now).await?;
         let upserts = upserts || self.upserts;
         let secrets = secrets_of(desired, &self.secrets, &self.key, &self.reader);
         let values = secrets_of_unit(desired, &self.secrets, &self.key);
         let listed = match listed {
-            Some(listed) => listed,
+            Some(listed) => listed?,
             None => self.reader.listing(unit).await?,
         };
         let listing = self.reader.read(unit, &listed)?;
@@ -199,7 +236,6 @@ impl Planner {
             recent_removals,
             upserts,
             mark: None,
-            known: false,
         };
         if let (Some(version), Some(values)) = (version, values)
             && quarantine.held.is_empty()
@@ -210,7 +246,12 @@ impl Planner {
         Ok(made)
     }
 
-    async fn remember(&self, task: &Task, now: Timestamp) -> Result<Memory, UnitError> {
+    async fn remember(
+        &self,
+        desired: &DesiredUnit,
+        task: &Task,
+        now: Timestamp,
+    ) -> Result<Memory, UnitError> {
         let Some(state) = &self.state else { return Ok(Memory::default()) };
         let unit = &task.desired.unit;
         let since = now.checked_sub(WINDOW).unwrap_or(Timestamp::MIN);
@@ -218,7 +259,7 @@ impl Planner {
             state.remembered(unit, since).await?;
         let mut quarantine = Quarantine::default();
         for (name, held) in quarantined {
-            let source = task.desired.source(&name);
+            let source = desired.source(&name);
             let unedited = source.is_some_and(|source| mark_of(source) == held.mark);
             if unedited && held.since >= since {
                 quarantine.held.insert(name, held.reason);
@@ -344,18 +385,16 @@ impl fmt::Display for PassId {
 
 /// A pass over one unit.
 pub struct Pass {
-    /// What was planned and approved.
+    /// What was planned and approved: nothing at all, where nothing had moved since the pass before.
     pub approved: ApprovedPlan,
     /// What became of it.
     pub outcome: Outcome,
     /// Look again after this long.
     pub again: Option<Duration>,
-    /// Nothing had moved since the pass before.
-    pub known: bool,
 }
 
 impl Pass {
-    /// The unit's plan.
+    /// The unit's plan; `None` where nothing had moved.
     #[must_use]
     pub fn plan(&self) -> Option<&UnitPlan> {
         self.approved.plan().units.first()
@@ -369,8 +408,14 @@ impl Reconciler {
             Ok(lock) => lock,
             Err(error) => return self.stopped(task, UnitError { kind: "locked", message: chain(&error) }),
         };
-        let mut made = self.planner.plan(task).await;
-        let (mark, known) = (made.mark.take(), made.known);
+        let mut made = match self.planner.look(task).await {
+            Look::AsBefore => {
+                let approved = approve(Plan::default(), &self.planner.host, &BTreeMap::new());
+                return Pass { approved, outcome: Outcome::default(), again: None };
+            }
+            Look::Moved(version, listed) => self.planner.plan_listed(task, version, listed).await,
+        };
+        let mark = made.mark.take();
         if let Err(error) = self.learn(&made).await {
             return self.stopped(task, error);
         }
@@ -386,7 +431,7 @@ impl Reconciler {
         }
         drop(lock);
         let again = settling.or_else(|| outcome.again.then_some(Duration::ZERO));
-        Pass { approved, outcome, again, known }
+        Pass { approved, outcome, again }
     }
 
     /// Records what the listing taught about writes whose answers were lost.
@@ -435,13 +480,9 @@ impl Reconciler {
     }
 
     fn stopped(&self, task: &Task, error: UnitError) -> Pass {
-        let plan = UnitPlan::failed(Arc::clone(&task.desired), error.clone());
+        self.planner.settled.forget(&task.desired.unit);
+        let plan = UnitPlan::failed(task.desired.open(), error.clone());
         let approved = approve(Plan { units: vec![plan] }, &self.planner.host, &BTreeMap::new());
-        Pass {
-            approved,
-            outcome: Outcome { error: Some(error), ..Outcome::default() },
-            again: None,
-            known: false,
-        }
+        Pass { approved, outcome: Outcome { error: Some(error), ..Outcome::default() }, again: None }
     }
 }

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use support::{EchoManner, FaultProxy, Platform, Semantics, Taken, Wire};
 use wellspring::model::{
-    Declared, Definition, DesiredSource, DesiredUnit, Limit, Place, Policy, Prune, Scope, SourceKey,
-    SourceName, TestSpec, Unit, WorkspaceId,
+    Declared, Definition, DesiredSource, DesiredUnit, FoldedUnit, Limit, Place, Policy, Prune, Scope,
+    SourceKey, SourceName, TestSpec, Unit, WorkspaceId,
 };
 use wellspring::plan::{HostLimits, Overrides};
 use wellspring::reconcile::{Pass, PassId, Planner, Reconciler, Task};
@@ -89,7 +89,13 @@ impl Stage {
 
     async fn pass(&self, declared: &[(&str, &str)]) -> Pass {
         let desired = Arc::new(tree(declared));
-        let task = Task { desired, owner: None, commit: None, removals_barred: None, released: Vec::new() };
+        let task = Task {
+            desired: Arc::new(FoldedUnit::folding(desired)),
+            owner: None,
+            commit: None,
+            removals_barred: None,
+            released: Vec::new(),
+        };
         self.reconciler.pass(&task, &PassId::new(jiff::Timestamp::now()), |_| {}).await
     }
 

@@ -52,7 +52,7 @@ async fn apply(
     let mut tasks = place.tasks(&selector)?;
     if !args.selection.source.is_empty() {
         for task in &mut tasks {
-            let desired = Arc::clone(&task.desired);
+            let desired = task.desired.open();
             let named =
                 desired.sources.iter().filter(|source| selector.source(&desired, &source.key, &source.name));
             task.released = named.map(|source| source.name.clone()).collect();

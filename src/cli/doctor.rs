@@ -108,7 +108,7 @@ async fn examine(common: &Common, settings: &Settings) -> Vec<Finding> {
 fn files(settings: &Settings, reading: &Reading) -> Finding {
     let root = settings.root.display();
     let count = render::words::count(reading.file_count(), "file");
-    let sources: usize = reading.desired.units.iter().map(|unit| unit.sources.len()).sum();
+    let sources: usize = reading.desired.units.iter().map(|unit| unit.count).sum();
     if reading.has_errors() {
         let errors = render::words::count(reading.diagnostics.len(), "finding");
         let todo =
@@ -132,14 +132,14 @@ fn files(settings: &Settings, reading: &Reading) -> Finding {
 
 fn secrets(settings: &Settings, reading: &Reading) -> Finding {
     let secrets = settings.secrets();
-    let units = reading.desired.units.iter();
-    let all = units.flat_map(|unit| unit.sources.iter().map(move |source| (unit, source)));
-    let missing: Vec<String> = all
-        .filter_map(|(unit, source)| {
-            let error = secrets.resolve(&source.definition, &unit.names()).err()?;
-            Some(format!("{}/{}: {error}", unit.label(), source.key))
-        })
-        .collect();
+    let mut missing = Vec::new();
+    for unit in reading.desired.open_units() {
+        for source in &unit.sources {
+            if let Err(error) = secrets.resolve(&source.definition, &unit.names()) {
+                missing.push(format!("{}/{}: {error}", unit.label(), source.key));
+            }
+        }
+    }
     match missing.first() {
         None => Finding::good("secrets", "every secret that the files name has a value here"),
         Some(first) => {

@@ -17,7 +17,7 @@ const SHORT_COMMIT: usize = 9;
 pub(super) async fn run(common: &Common, args: &HistoryArgs) -> Result<Exit, Failure> {
     let selector = Selector::new(&args.selection)?;
     let place = Workplace::open(common, args.path.as_ref(), Access::Read).await?;
-    let chosen = Chosen { units: &place.reading.desired.units, selector: &selector };
+    let chosen = Chosen { units: place.reading.desired.open_units().collect(), selector: &selector };
     if args.changes {
         let rows = match &place.state {
             Some(state) => {
@@ -50,7 +50,7 @@ pub(super) async fn run(common: &Common, args: &HistoryArgs) -> Result<Exit, Fai
 }
 
 struct Chosen<'a> {
-    units: &'a [Arc<DesiredUnit>],
+    units: Vec<Arc<DesiredUnit>>,
     selector: &'a Selector,
 }
 
@@ -74,7 +74,7 @@ impl Chosen<'_> {
         }
         let Some(desired) = self.unit(unit) else { return false };
         let Ok(key) = SourceKey::parse(&self.key(unit, name)) else { return false };
-        self.selector.unit(desired) && self.selector.source(desired, &key, name)
+        self.selector.unit(desired.names()) && self.selector.source(desired, &key, name)
     }
 }
 

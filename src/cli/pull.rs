@@ -107,8 +107,8 @@ async fn pull(place: &Workplace, wanted: Wanted, force: bool) -> Result<Option<W
             message: format!("{path} stands there already; `--force` overwrites it"),
         });
     }
-    let declared = place.reading.desired.units.iter().find(|unit| unit.unit == wanted.unit);
-    let elsewhere = |unit: &&Arc<DesiredUnit>| -> Vec<(String, String)> {
+    let declared = place.reading.desired.open_units().find(|unit| unit.unit == wanted.unit);
+    let elsewhere = |unit: &Arc<DesiredUnit>| -> Vec<(String, String)> {
         let others = unit.sources.iter().filter(|source| *source.at.file != *path);
         others.map(|source| (source.name.to_string(), source.key.to_string())).collect()
     };

@@ -29,7 +29,7 @@ pub(super) async fn run(common: &Common, source: &str, path: Option<PathBuf>) ->
 
 async fn find(place: &Workplace, selector: &Selector, source: &str) -> Result<Schema, Failure> {
     for task in place.tasks(selector)? {
-        let desired = &task.desired;
+        let desired = &task.desired.open();
         let declared =
             desired.sources.iter().find(|source| selector.source(desired, &source.key, &source.name));
         let Some(declared) = declared else { continue };

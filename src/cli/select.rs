@@ -41,17 +41,17 @@ impl Selector {
         self.workspaces.is_empty() && self.sources.is_empty()
     }
 
-    /// Is this unit concerned at all?
-    pub(super) fn unit(&self, unit: &DesiredUnit) -> bool {
-        let named = |name: &String| name == unit.label() || name == unit.workspace().as_str();
+    /// Is the unit that goes by these names concerned at all?
+    pub(super) fn unit(&self, names: [&str; 2]) -> bool {
+        let named = |name: &String| names.contains(&name.as_str());
         (self.workspaces.is_empty() || self.workspaces.iter().any(named))
-            && (self.sources.is_empty() || self.sources.iter().any(|pattern| pattern.workspace(unit)))
+            && (self.sources.is_empty() || self.sources.iter().any(|pattern| pattern.workspace(names)))
     }
 
     /// Is this source of the unit concerned?
     pub(super) fn source(&self, unit: &DesiredUnit, key: &SourceKey, name: &SourceName) -> bool {
         let matches = |pattern: &Pattern| {
-            pattern.workspace(unit)
+            pattern.workspace(unit.names())
                 && (pattern.source.is_match(key.as_str()) || pattern.source.is_match(name.as_str()))
         };
         self.sources.is_empty() || self.sources.iter().any(matches)
@@ -99,9 +99,7 @@ impl Selector {
 }
 
 impl Pattern {
-    fn workspace(&self, unit: &DesiredUnit) -> bool {
-        self.workspace.as_ref().is_none_or(|workspace| {
-            workspace.is_match(unit.label()) || workspace.is_match(unit.workspace().as_str())
-        })
+    fn workspace(&self, names: [&str; 2]) -> bool {
+        self.workspace.as_ref().is_none_or(|workspace| names.iter().any(|name| workspace.is_match(name)))
     }
 }

@@ -17,7 +17,8 @@ pub(super) fn run(common: &Common, args: &ShowArgs) -> Result<Exit, Failure> {
     let reading = workplace::read(&settings)?;
     workplace::tell_diagnostics(common, &reading);
     let mut shown = Vec::new();
-    for unit in reading.desired.units.iter().filter(|unit| selector.unit(unit)) {
+    let units: Vec<_> = reading.desired.open_units().filter(|unit| selector.unit(unit.names())).collect();
+    for unit in &units {
         for source in unit.sources.iter().filter(|source| selector.source(unit, &source.key, &source.name)) {
             shown.push((unit, source, reading.effective(source).unwrap_or_default()));
         }

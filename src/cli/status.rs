@@ -44,9 +44,9 @@ async fn show(common: &Common, args: &StatusArgs, selector: &Selector) -> Result
     let zone = TimeZone::system();
     let here = Here { now: Timestamp::now(), zone: Some(&zone) };
     let mut standings = Vec::new();
-    for unit in reading.desired.units.iter().filter(|unit| selector.unit(unit)) {
+    for unit in reading.desired.open_units().filter(|unit| selector.unit(unit.names())) {
         let known = Known::of(&unit.unit, state.as_ref()).await?;
-        standings.extend(known.standings(unit, selector, here));
+        standings.extend(known.standings(&unit, selector, here));
     }
     if standings.is_empty() && !selector.selects_everything() && !reading.has_errors() {
         return Err(Failure::usage("no source matches; `wellspring show` shows all that are declared"));

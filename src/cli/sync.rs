@@ -6,7 +6,6 @@ use super::select::Selector;
 use super::workplace::{self, Access, Workplace};
 use super::{Exit, Failure, answer};
 use crate::model::{DesiredUnit, Inventory};
-use crate::reconcile::Task;
 use crate::remote::Writer;
 use crate::render::{escape, words};
 use crate::schedule::{self, Last, Scheduled, Terms, Timing};
@@ -39,22 +38,23 @@ pub(super) async fn run(common: &Common, args: &SyncArgs) -> Result<Exit, Failur
     let ticking = progress.tick();
     let mut syncing = JoinSet::new();
     for task in place.tasks(&selector)? {
-        let calls = calls(&state, &selector, &task, args).await?;
+        let desired = task.desired.open();
+        let calls = calls(&state, &selector, &desired, args).await?;
         let (syncer, progress, human) = (syncer.clone(), progress.clone(), common.format != Format::Json);
         // One call at a time for each unit, all units at once.
         syncing.spawn(async move {
             let mut done = Vec::new();
             for call in calls {
-                let label = task.desired.label();
+                let label = desired.label();
                 let names: Vec<String> =
                     call.members.iter().map(|member| format!("{label}/{}", member.key)).collect();
                 progress.begin(names.iter().cloned());
                 let synced = syncer.call(&call).await?;
-                let told = synced.iter().filter(|_| human).map(|synced| line(&task.desired, synced));
+                let told = synced.iter().filter(|_| human).map(|synced| line(&desired, synced));
                 progress.end(&names, &told.collect::<Vec<_>>());
                 done.extend(synced);
             }
-            Ok::<_, Failure>((task.desired, done))
+            Ok::<_, Failure>((desired, done))
         });
     }
     let mut results = Vec::new();
@@ -87,10 +87,9 @@ pub(super) async fn run(common: &Common, args: &SyncArgs) -> Result<Exit, Failur
 async fn calls(
     state: &State,
     selector: &Selector,
-    task: &Task,
+    desired: &Arc<DesiredUnit>,
     args: &SyncArgs,
 ) -> Result<Vec<Call>, Failure> {
-    let desired = &task.desired;
     let inventory = state.inventory(&desired.unit).await?;
     let chosen: Vec<usize> = (0..desired.sources.len())
         .filter(|n| {

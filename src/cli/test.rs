@@ -30,12 +30,13 @@ pub(super) async fn run(common: &Common, args: &TestArgs) -> Result<Exit, Failur
     let secrets = Arc::new(place.settings.secrets());
     let mut testing = JoinSet::new();
     for task in place.tasks(&selector)? {
-        for source in &task.desired.sources {
-            if !selector.source(&task.desired, &source.key, &source.name) {
+        let desired = task.desired.open();
+        for source in &desired.sources {
+            if !selector.source(&desired, &source.key, &source.name) {
                 continue;
             }
             let (reader, secrets, source) = (place.reader.clone(), Arc::clone(&secrets), source.clone());
-            let desired = Arc::clone(&task.desired);
+            let desired = Arc::clone(&desired);
             testing.spawn(async move { test(&reader, &secrets, &desired, &source).await });
         }
     }

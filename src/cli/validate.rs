@@ -49,21 +49,22 @@ fn summary(reading: &Reading, missing: usize) -> String {
         0 => "no errors".to_owned(),
         missing => format!("{} without a secret here", render::words::count(missing, "source")),
     };
-    let sources = reading.desired.units.iter().map(|unit| unit.sources.len()).sum();
+    let sources = reading.desired.units.iter().map(|unit| unit.count).sum();
     let sources = render::words::count(sources, "source");
     let workspaces = render::words::count(reading.desired.units.len(), "workspace");
     format!("{files}: {sources} in {workspaces}, {errors}.")
 }
 
 fn missing_secrets(reading: &Reading, secrets: &crate::secrets::Secrets) -> Vec<String> {
-    let units = reading.desired.units.iter();
-    units
-        .flat_map(|unit| unit.sources.iter().map(move |source| (unit, source)))
-        .filter_map(|(unit, source)| {
-            let missing = secrets.resolve(&source.definition, &unit.names()).err()?;
-            Some(format!("{}: {}: {missing}", source.at, source.key))
-        })
-        .collect()
+    let mut without = Vec::new();
+    for unit in reading.desired.open_units() {
+        for source in &unit.sources {
+            if let Err(missing) = secrets.resolve(&source.definition, &unit.names()) {
+                without.push(format!("{}: {}: {missing}", source.at, source.key));
+            }
+        }
+    }
+    without
 }
 
 fn annotations(reading: &Reading) -> String {

@@ -119,7 +119,8 @@ impl Workplace {
             eprintln!("{unit}: left as it is, because {file} cannot be used");
         }
         let declared = !asked.tasks.is_empty();
-        let tasks: Vec<Task> = asked.tasks.into_iter().filter(|task| selector.unit(&task.desired)).collect();
+        let tasks: Vec<Task> =
+            asked.tasks.into_iter().filter(|task| selector.unit(task.desired.names())).collect();
         if tasks.is_empty() && declared && !selector.selects_everything() {
             return Err(Failure::usage(
                 "no declared workspace is called that; `wellspring show` lists what the files declare",
@@ -129,7 +130,7 @@ impl Workplace {
         for task in &tasks {
             let (desired, secrets) = (Arc::clone(&task.desired), Arc::clone(&secrets));
             let unit = &task.desired.unit;
-            self.reader.withhold_promised(unit, move || resolved(&desired, &secrets));
+            self.reader.withhold_promised(unit, move || resolved(&desired.open(), &secrets));
         }
         Ok(tasks)
     }

@@ -241,7 +241,7 @@ impl Board {
         self.slots
             .values_mut()
             .filter(|slot| !slot.spent.is_empty())
-            .map(|slot| (Arc::clone(&slot.task.desired), std::mem::take(&mut slot.spent)))
+            .map(|slot| (slot.task.desired.open(), std::mem::take(&mut slot.spent)))
             .collect()
     }
 
@@ -256,11 +256,12 @@ impl Board {
     pub(super) fn turned(&mut self, now: Timestamp) -> Vec<Turned> {
         let mut turned = Vec::new();
         for slot in self.slots.values_mut().filter(|slot| !slot.gone) {
+            let Some(desired) = &slot.open else { continue };
             for source in &mut slot.sources {
-                let stale = source.freshness(&slot.task.desired, now).is_some_and(Freshness::is_stale);
+                let stale = source.freshness(desired, now).is_some_and(Freshness::is_stale);
                 if std::mem::replace(&mut source.told_stale, stale) != stale {
                     turned.push(Turned {
-                        unit: Arc::clone(&slot.task.desired),
+                        unit: Arc::clone(desired),
                         key: source.key.clone(),
                         name: source.name.clone(),
                         last_success: source.last_success,
@@ -283,7 +284,7 @@ impl Board {
         let checks = self.slots.values().filter(|slot| !full && !slot.running).map(|slot| slot.check_at);
         let syncs = self.slots.values().filter(|slot| !slot.sync_running).flat_map(|slot| &slot.sources);
         let staling = self.slots.values().flat_map(|slot| {
-            let until = |source: &Syncable| match source.freshness(&slot.task.desired, now)? {
+            let until = |source: &Syncable| match source.freshness(slot.open.as_ref()?, now)? {
                 Freshness::Fresh { until } => Some(until),
                 Freshness::Stale { .. } => None,
             };
@@ -309,7 +310,7 @@ impl Board {
     /// How many units are kept, the sources that they declare, and the units whose last pass was not good.
     pub(super) fn tally(&self) -> (usize, usize, usize) {
         let kept = || self.slots.values().filter(|slot| !slot.gone);
-        let sources = kept().map(|slot| slot.task.desired.sources.len()).sum();
+        let sources = kept().map(|slot| slot.task.desired.count).sum();
         (kept().count(), sources, kept().filter(|slot| slot.failures > 0).count())
     }
 

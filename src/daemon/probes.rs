@@ -1,7 +1,7 @@
 //! The regular connection tests (`test = { every = … }`): which is due, and how one is made.
 
 use crate::apply::chain;
-use crate::model::{DesiredSource, DesiredUnit, SourceKey, SourceName, Unit};
+use crate::model::{DesiredSource, DesiredUnit, FoldedUnit, SourceKey, SourceName, Unit};
 use crate::remote::{Reader, Verdict};
 use crate::secrets::Secrets;
 use jiff::{SignedDuration, Timestamp};
@@ -88,7 +88,7 @@ impl Probes {
     pub(super) fn due<'a>(
         &mut self,
         now: Timestamp,
-        desired: impl Fn(&Unit) -> Option<&'a Arc<DesiredUnit>>,
+        desired: impl Fn(&Unit) -> Option<&'a Arc<FoldedUnit>>,
     ) -> Vec<Due> {
         let mut due = Vec::new();
         let running = &mut self.running;
@@ -103,7 +103,7 @@ impl Probes {
                 }
                 *running += 1;
                 probe.running = true;
-                due.push(Due { unit: Arc::clone(unit), name: probe.name.clone() });
+                due.push(Due { unit: unit.open(), name: probe.name.clone() });
             }
             true
         });
@@ -183,7 +183,7 @@ mod tests {
     use super::*;
     use crate::manifest::{SourceFile, read};
 
-    fn unit(count: usize, every: &str) -> Arc<DesiredUnit> {
+    fn unit(count: usize, every: &str) -> Arc<FoldedUnit> {
         let mut text = "[workspace]\nid = \"ws\"\n".to_owned();
         for n in 0..count {
             text += &format!(
@@ -204,16 +204,17 @@ mod tests {
 
     #[test]
     fn after_a_start_tests_are_spread_and_never_more_than_a_few_run_at_once() {
-        let unit = unit(100, "1h");
+        let folded = unit(100, "1h");
+        let unit = folded.open();
         let mut probes = Probes::default();
         probes.accept(&unit, |_| true, at(0));
-        assert!(probes.due(at(0), |_| Some(&unit)).len() < 3);
+        assert!(probes.due(at(0), |_| Some(&folded)).len() < 3);
         let spread =
             probes.units[&unit.unit].iter().map(|probe| probe.due).collect::<std::collections::BTreeSet<_>>();
         assert!(spread.len() > 90 && spread.iter().all(|due| *due < at(600)), "{spread:?}");
         let mut seen = 0;
         while seen < 100 {
-            let due = probes.due(at(600), |_| Some(&unit));
+            let due = probes.due(at(600), |_| Some(&folded));
             assert!(!due.is_empty() && due.len() <= MOST_TESTS);
             assert_eq!(probes.running == MOST_TESTS, probes.next().is_none());
             seen += due.len();
@@ -235,13 +236,14 @@ mod tests {
 
     #[test]
     fn a_verdict_is_told_when_it_turns_and_no_answer_is_no_verdict() {
-        let unit = unit(1, "10s");
+        let folded = unit(1, "10s");
+        let unit = folded.open();
         let mut probes = Probes::default();
         probes.accept(&unit, |_| true, at(0));
         let mut turns = Vec::new();
         for (n, up) in [Some(true), Some(false), None, Some(false), Some(true)].into_iter().enumerate() {
             let now = at(20 * (i64::try_from(n).unwrap() + 1));
-            let due = probes.due(now, |_| Some(&unit)).remove(0);
+            let due = probes.due(now, |_| Some(&folded)).remove(0);
             turns.push(probes.ended(&ended(&due, up), Some(&unit), now).map(|turn| turn.up));
         }
         assert_eq!(turns, [None, Some(false), None, None, Some(true)]);
@@ -249,10 +251,11 @@ mod tests {
 
     #[test]
     fn what_is_gone_or_not_ours_is_not_tested_and_holds_no_place() {
-        let unit = unit(2, "10s");
+        let folded = unit(2, "10s");
+        let unit = folded.open();
         let mut probes = Probes::default();
         probes.accept(&unit, |name| name.as_str() == "s000", at(0));
-        let due = probes.due(at(100), |_| Some(&unit));
+        let due = probes.due(at(100), |_| Some(&folded));
         assert_eq!(due.len(), 1);
         assert!(probes.due(at(100), |_| None).is_empty());
         assert_eq!((probes.running, probes.next()), (0, None));

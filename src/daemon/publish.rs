@@ -2,7 +2,7 @@
 //! something changed. Nobody who reads it can hold the loop up.
 
 use super::board::Board;
-use super::{PassEnded, Tested};
+use super::{Made, Tested};
 use crate::manifest::Severity;
 use crate::model::{SourceName, Unit};
 use crate::plan::{Action, ActionResult, Outcome, UnitPlan};
@@ -16,6 +16,7 @@ use crate::sync::{Call, Synced};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// So many errors of the files are published; who has more mends these first.
@@ -114,13 +115,13 @@ impl Publisher {
         let Some(desk) = &mut self.0 else { return };
         let mut before = std::mem::take(&mut desk.workspaces);
         for task in board.tasks() {
-            let unit = &task.desired.unit;
+            let (unit, desired) = (&task.desired.unit, task.desired.open());
             let mut workspace =
-                before.remove(unit).unwrap_or_else(|| Arc::new(Workspace::new(Arc::clone(&task.desired))));
+                before.remove(unit).unwrap_or_else(|| Arc::new(Workspace::new(Arc::clone(&desired))));
             let held_by = asked.0.get(unit);
-            if !Arc::ptr_eq(&workspace.desired, &task.desired) || workspace.held_by.as_ref() != held_by {
+            if !Arc::ptr_eq(&workspace.desired, &desired) || workspace.held_by.as_ref() != held_by {
                 let workspace = Arc::make_mut(&mut workspace);
-                workspace.declare(Arc::clone(&task.desired));
+                workspace.declare(desired);
                 workspace.held_by = held_by.cloned();
             }
             desk.workspaces.insert(unit.clone(), workspace);
@@ -129,9 +130,9 @@ impl Publisher {
     }
 
     /// A pass ended.
-    pub(super) fn pass_ended(&mut self, ended: &PassEnded, good: bool, now: Timestamp) {
+    pub(super) fn pass_ended(&mut self, ended: &Made, took: Duration, good: bool, now: Timestamp) {
         let Some(desk) = &mut self.0 else { return };
-        desk.metrics.passed(ended.took, good);
+        desk.metrics.passed(took, good);
         count(&desk.metrics, &ended.plan, ended.outcome.as_ref());
         let unit = ended.plan.unit();
         let Some(workspace) = desk.workspaces.get_mut(unit) else { return };
@@ -159,6 +160,16 @@ impl Publisher {
                 }
             }
         }
+        desk.changed = true;
+    }
+
+    /// A pass found that nothing had moved since one that was good.
+    pub(super) fn passed_as_before(&mut self, unit: &Unit, took: Duration, now: Timestamp) {
+        let Some(desk) = &mut self.0 else { return };
+        desk.metrics.passed(took, true);
+        let Some(workspace) = desk.workspaces.get_mut(unit).map(Arc::make_mut) else { return };
+        workspace.passed_at = Some(now);
+        workspace.good_at = Some(now);
         desk.changed = true;
     }
 

@@ -9,15 +9,15 @@ use super::known::{File, Known, KnownFile, KnownUnit, Learned, Missing};
 use super::settings::Settings;
 use super::units::{self, ByUnit};
 use super::workspace::{self, FileReading};
-use super::{Spread, parse};
-use crate::model::{BrokenFile, DesiredUnit, Unit};
+use super::{Keep, Spread, parse};
+use crate::model::{BrokenFile, FoldedUnit, Unit};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
 /// What the files declare.
 pub(super) struct Read {
     /// Sorted.
-    pub(super) units: Vec<Arc<DesiredUnit>>,
+    pub(super) units: Vec<Arc<FoldedUnit>>,
     pub(super) broken: Vec<BrokenFile>,
     pub(super) known: (HashMap<Arc<str>, KnownFile>, HashMap<Unit, KnownUnit>),
 }
@@ -29,9 +29,9 @@ pub(super) fn read<'a>(
     settings: Option<&Settings<'a>>,
     known: Option<&Known>,
     findings: &mut Findings<'_, 'a>,
-    spread: Spread<'_>,
+    (keep, spread): (Keep, Spread<'_>),
 ) -> Result<Read, Missing> {
-    let mut tree = Tree { files, settings, known, entries: BTreeMap::new() };
+    let mut tree = Tree { files, settings, known, keep, entries: BTreeMap::new() };
     let unknown = tree.take_what_is_known(wanted, findings);
     tree.parse(unknown, findings, spread)?;
     let mut checked = BTreeSet::new();
@@ -65,6 +65,7 @@ struct Tree<'r, 'a> {
     files: &'r [&'r File<'a>],
     settings: Option<&'r Settings<'a>>,
     known: Option<&'r Known>,
+    keep: Keep,
     entries: BTreeMap<usize, Entry>,
 }
 
@@ -161,7 +162,7 @@ impl<'r, 'a> Tree<'r, 'a> {
             self.files[*n].path == *path && self.files[*n].digest == Some(*digest)
         };
         let stands = known.files.len() == files.len() && files.iter().zip(&known.files).all(same);
-        (stands && (known.complete == complete || known.desired.moved.is_empty())).then_some(known)
+        (stands && (known.complete == complete || !known.moved)).then_some(known)
     }
 
     fn readings(&self, files: &[usize]) -> Vec<&FileReading> {
@@ -189,24 +190,22 @@ impl<'r, 'a> Tree<'r, 'a> {
             Some(settings) => units::assemble(&sound, settings, findings),
             None => Vec::new(),
         };
-        let mut fresh: HashMap<Unit, Arc<DesiredUnit>> =
-            put_together.into_iter().map(|unit| (unit.unit.clone(), unit)).collect();
+        let mut fresh: HashMap<Unit, (bool, Arc<FoldedUnit>)> = put_together
+            .into_iter()
+            .map(|unit| (unit.unit.clone(), (!unit.moved.is_empty(), Arc::new((self.keep)(unit)))))
+            .collect();
         let mut units = Vec::with_capacity(by_unit.len());
         let mut known_units = HashMap::with_capacity(by_unit.len());
         for (unit, files) in by_unit {
-            let desired = match fresh.remove(unit) {
-                Some(desired) => desired,
-                None if touched.contains_key(unit) => continue,
-                None => match self.known_unit(unit, files, complete) {
-                    Some(known) => Arc::clone(&known.desired),
-                    None => continue,
-                },
-            };
+            let known = || self.known_unit(unit, files, complete).filter(|_| !touched.contains_key(unit));
+            let fresh = fresh.remove(unit);
+            let kept = fresh.or_else(|| known().map(|known| (known.moved, Arc::clone(&known.desired))));
+            let Some((moved, desired)) = kept else { continue };
             let key = |n: &usize| Some((Arc::clone(&self.files[*n].path), self.files[*n].digest?));
             if files.iter().all(is_sound)
                 && let Some(files) = files.iter().map(key).collect()
             {
-                let known = KnownUnit { files, complete, desired: Arc::clone(&desired) };
+                let known = KnownUnit { files, complete, moved, desired: Arc::clone(&desired) };
                 known_units.insert(unit.clone(), known);
             }
             units.push(desired);

@@ -8,7 +8,7 @@ use super::SourceFile;
 use super::diagnostic::Diagnostic;
 use super::document::Span;
 use super::workspace::FileReading;
-use crate::model::{DesiredUnit, Unit};
+use crate::model::{FoldedUnit, Unit};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -64,7 +64,9 @@ pub(super) struct KnownUnit {
     pub(super) files: Vec<(Arc<str>, TextDigest)>,
     /// The units of every file were known: only then is it told what leads nowhere.
     pub(super) complete: bool,
-    pub(super) desired: Arc<DesiredUnit>,
+    /// It says that a source moved.
+    pub(super) moved: bool,
+    pub(super) desired: Arc<FoldedUnit>,
 }
 
 /// What one file says, and what is wrong with it.

@@ -145,6 +145,5 @@ fn reads(block: &str) -> bool {
     let text = format!("[workspace]\nid = \"w\"\n{block}");
     let file = SourceFile { path: Arc::from("pulled.toml"), text: Ok(&text) };
     let reading = read(&[file], &|_| None);
-    reading.diagnostics.is_empty()
-        && reading.desired.units.iter().map(|unit| unit.sources.len()).sum::<usize>() == 1
+    reading.diagnostics.is_empty() && reading.desired.units.iter().map(|unit| unit.count).sum::<usize>() == 1
 }

@@ -1,7 +1,8 @@
 //! What the files say, after aliases, defaults and templates are applied.
 
 use super::{
-    Declared, FieldPath, Leaf, Policy, Scope, SourceKey, SourceName, Unit, WorkspaceId, side_by_side,
+    Declared, FieldPath, FoldedUnit, Leaf, Policy, Scope, SourceKey, SourceName, Unit, WorkspaceId,
+    side_by_side,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -17,9 +18,16 @@ pub struct Desired {
     /// `platform.owner`: stamped on what we connect (`metadata.wellspring.owner`).
     pub owner: Option<String>,
     /// Every (workspace, scope) that a readable file declares, sorted by [`Unit`].
-    pub units: Vec<Arc<DesiredUnit>>,
+    pub units: Vec<Arc<FoldedUnit>>,
     /// Files with errors. They hold back the workspaces they are known to declare.
     pub broken: Vec<BrokenFile>,
+}
+
+impl Desired {
+    /// The units, each open.
+    pub fn open_units(&self) -> impl Iterator<Item = Arc<DesiredUnit>> {
+        self.units.iter().map(|unit| unit.open())
+    }
 }
 
 /// `platform.url` in the files.
@@ -41,7 +49,7 @@ pub struct BrokenFile {
 }
 
 /// What the files say about one (workspace, scope).
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DesiredUnit {
     /// The workspace and scope.
     pub unit: Unit,
@@ -93,7 +101,7 @@ impl DesiredUnit {
 }
 
 /// One declared source.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DesiredSource {
     /// The table's key.
     pub key: SourceKey,
@@ -142,7 +150,7 @@ impl Definition {
 }
 
 /// `[moved] old = "new"`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Moved {
     /// The key it had.
     pub from: SourceKey,
@@ -153,7 +161,7 @@ pub struct Moved {
 }
 
 /// `[removed.KEY]`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Removed {
     /// The key that was removed.
     pub key: SourceKey,
@@ -166,7 +174,7 @@ pub struct Removed {
 }
 
 /// `[removed.KEY] action`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RemovedAction {
     /// Remove it from the platform.
@@ -176,7 +184,7 @@ pub enum RemovedAction {
 }
 
 /// `suspend = { reason, until }`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Suspend {
     /// Why.
     pub reason: String,
@@ -185,7 +193,7 @@ pub struct Suspend {
 }
 
 /// `test = { before_connect, every }`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TestSpec {
     /// Test the connection before connecting or replacing.
     pub before_connect: bool,
@@ -257,7 +265,7 @@ pub enum Overlap {
 }
 
 /// A line in a file of the tree.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Place {
     /// Path below the tree's root, with `/`.
     pub file: Arc<str>,

@@ -1,9 +1,9 @@
 //! What a workspace permits.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The policy of one unit.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
     /// May sources of ours that the files no longer declare be removed?
     pub prune: Prune,
@@ -33,7 +33,7 @@ impl Default for Policy {
 }
 
 /// `prune`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Prune {
     /// Removals are reported as withheld.
@@ -43,7 +43,7 @@ pub enum Prune {
 }
 
 /// `adopt`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Adopt {
     /// Leave it alone.
@@ -57,7 +57,7 @@ pub enum Adopt {
 }
 
 /// A number, or a percentage of what we own in the unit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Limit {
     /// At most this many.
@@ -79,7 +79,7 @@ impl Limit {
 }
 
 /// `on_conflict`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnConflict {
     /// Clean up, then connect; the old definition is put back when the new one fails.
@@ -89,7 +89,7 @@ pub enum OnConflict {
 }
 
 /// `metadata`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MetadataPolicy {
     /// Replace the source.

@@ -3,13 +3,13 @@
 //!
 //! What is kept lives as long as the process. It is kept only of a pass that had nothing to do, nothing
 //! to withhold and nothing to record, and holds only for the very same declaration, the very same
-//! answer of the platform, the same secrets, and a state that no other process has written since.
+//! answer of the platform, the same secrets, and a state that no other process has written since. A pass
+//! that does not go well ends it.
 
 use super::{Planned, Task};
 use crate::model::{
-    Declared, DesiredUnit, Fingerprint, FingerprintKey, Inventory, SecretRef, Segment, Unit, wipe,
+    Declared, DesiredUnit, Fingerprint, FingerprintKey, FoldedUnit, SecretRef, Segment, Unit, wipe,
 };
-use crate::plan::UnitPlan;
 use crate::remote::ListDigest;
 use crate::secrets::Secrets;
 use secrecy::ExposeSecret as _;
@@ -20,17 +20,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[derive(Default)]
 pub struct Settled(Mutex<HashMap<Unit, Arc<Mark>>>);
 
-/// A plan that had nothing to do, with what it was made from.
+/// What a plan that had nothing to do was made from.
 pub struct Mark {
     /// As the files say, before flags and host.
-    asked: Arc<DesiredUnit>,
+    asked: Arc<FoldedUnit>,
     owner: Option<Arc<str>>,
     list: ListDigest,
     /// Each reference of the unit, with a fingerprint of its value.
     secrets: Vec<(SecretRef, Fingerprint)>,
     state: i64,
-    plan: UnitPlan,
-    upserts: bool,
 }
 
 impl Settled {
@@ -84,8 +82,6 @@ impl Mark {
             list,
             secrets,
             state,
-            plan: plan.clone(),
-            upserts: made.upserts,
         })
     }
 
@@ -95,20 +91,6 @@ impl Mark {
             fingerprint(reference, secrets, key).as_ref() == Some(was)
         };
         self.list == list && self.secrets.iter().all(same)
-    }
-
-    pub(super) fn planned(&self) -> Planned {
-        Planned {
-            plan: self.plan.clone(),
-            basis: None,
-            inventory: Inventory::default(),
-            corrections: Vec::new(),
-            recent_removals: 0,
-            upserts: self.upserts,
-            settling: None,
-            mark: None,
-            known: true,
-        }
     }
 }
 

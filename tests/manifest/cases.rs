@@ -57,7 +57,7 @@ pub(super) fn show(reading: &Reading, files: &[SourceFile<'_>]) -> String {
     if let Some(settle) = reading.setup.settle {
         writeln!(out, "settle {settle:?}").unwrap();
     }
-    for unit in &reading.desired.units {
+    for unit in reading.desired.open_units() {
         for source in &unit.sources {
             let values = effective(files, source).unwrap();
             writeln!(out, "{}/{}", unit.label(), source.key).unwrap();
@@ -66,8 +66,8 @@ pub(super) fn show(reading: &Reading, files: &[SourceFile<'_>]) -> String {
             }
         }
     }
-    for unit in &reading.desired.units {
-        writeln!(out, "{}", serde_json::to_string_pretty(unit).unwrap()).unwrap();
+    for unit in reading.desired.open_units() {
+        writeln!(out, "{}", serde_json::to_string_pretty(&*unit).unwrap()).unwrap();
     }
     out
 }

@@ -13,7 +13,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
-use wellspring::model::{Adopt, DesiredUnit, RemovedAction};
+use wellspring::model::{Adopt, DesiredUnit, FoldedUnit, RemovedAction};
 use wellspring::plan::{ActionResult, Barred, HostLimits, Overrides, Step};
 use wellspring::reconcile::{Clock, Pass, PassId, Planner, Reconciler, Task};
 use wellspring::remote::{Backoff, BaseUrl, Reader, Settings, Token, Writer};
@@ -217,7 +217,7 @@ impl History {
     fn task(&self, barred: bool) -> Task {
         let why = || Barred { code: "unreadable", why: "a file cannot be read".into() };
         Task {
-            desired: Arc::new(self.tree.clone()),
+            desired: Arc::new(FoldedUnit::folding(Arc::new(self.tree.clone()))),
             owner: None,
             commit: None,
             removals_barred: barred.then(why),

@@ -81,7 +81,8 @@ pub(super) fn outcome(case: &Path) -> String {
     if let Some(before) = &before {
         memory = before.memory(&memory);
         for unit in &before.desired.units {
-            inventories.insert(unit.unit.clone(), inventory(&options, unit, of(&after_before, &unit.unit)));
+            inventories
+                .insert(unit.unit.clone(), inventory(&options, &unit.open(), of(&after_before, &unit.unit)));
         }
     }
     let reading = reading.unwrap();
@@ -96,7 +97,7 @@ pub(super) fn outcome(case: &Path) -> String {
         });
         let barred = task.removals_barred.clone().or(unsettled);
         let listing = of(&listed, &task.desired.unit);
-        plans.push(planned(&options, &task.desired, &inventory, listing, barred));
+        plans.push(planned(&options, &task.desired.open(), &inventory, listing, barred));
     }
     let recent = asked.tasks.iter().map(|task| (task.desired.unit.clone(), options.recent)).collect();
     let approved = approve(Plan { units: plans }, &host(&options), &recent);

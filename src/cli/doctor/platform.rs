@@ -83,7 +83,7 @@ async fn ask(settings: &Settings, reading: &Reading, reader: &Reader, name: &str
     let started = Instant::now();
     for desired in &units {
         // For what it tells the client: messages that repeat a secret are withheld.
-        let _ = secrets_of(desired, &secrets, &key, reader);
+        let _ = secrets_of(&desired.open(), &secrets, &key, reader);
         match reader.list(&desired.unit).await {
             Ok(listed) => rows.extend(listed),
             Err(error) => {

@@ -35,6 +35,8 @@ pub(super) struct Slot {
     /// An action waits for a sync to end.
     waits_for_sync: bool,
     pub(super) sources: Vec<Syncable>,
+    /// What the files say, kept open while it has schedules.
+    pub(super) open: Option<Arc<DesiredUnit>>,
     pub(super) sync_running: bool,
     /// Firings that will not run, not yet recorded.
     pub(super) spent: Vec<Spent>,
@@ -55,6 +57,7 @@ impl Slot {
             waits_for_rest: false,
             waits_for_sync: false,
             sources: Vec::new(),
+            open: None,
             sync_running: false,
             spent: Vec::new(),
         }
@@ -62,7 +65,7 @@ impl Slot {
 
     /// What the files ask for from now on.
     pub(super) fn accept(&mut self, mut task: Task) {
-        if Arc::ptr_eq(&task.desired, &self.task.desired) || *task.desired == *self.task.desired {
+        if Arc::ptr_eq(&task.desired, &self.task.desired) || task.desired.says_the_same(&self.task.desired) {
             // What stayed the same is known to be the same.
             task.desired = Arc::clone(&self.task.desired);
         }
@@ -76,6 +79,11 @@ impl Slot {
         self.wanted |= changed || at_rest || self.gone;
         self.gone = false;
         self.task = task;
+        self.keep_open();
+    }
+
+    fn keep_open(&mut self) {
+        self.open = (!self.sources.is_empty()).then(|| self.task.desired.open());
     }
 
     /// A pass or a sync is under way.
@@ -107,7 +115,7 @@ impl Slot {
     /// Marks the sources of the next call as running, if one is due.
     pub(super) fn sync_due(&mut self, now: Timestamp) -> Option<Call> {
         let mut firings = self.judge(now);
-        let desired = Arc::clone(&self.task.desired);
+        let desired = Arc::clone(self.open.as_ref()?);
         let scheduled = self.scheduled(&desired)?;
         for (index, source) in self.sources.iter().enumerate() {
             if let Some(trigger) = source.now
@@ -167,7 +175,8 @@ impl Slot {
             self.sources.drain(..).map(|source| (source.name.clone(), source)).collect();
         let at_once: BTreeMap<&SourceName, Trigger> =
             records.at_once.iter().rev().map(|(name, why)| (name, *why)).collect();
-        for (index, source) in self.task.desired.sources.iter().enumerate() {
+        let desired = self.task.desired.open();
+        for (index, source) in desired.sources.iter().enumerate() {
             let (Some(spec), Some(since)) = (&source.sync, records.owned.get(&source.name)) else { continue };
             let Ok(timing) = Timing::compile(unit, &source.name, spec) else { continue };
             let before = known.remove(&source.name);
@@ -191,11 +200,12 @@ impl Slot {
                 now: at_once.or(pending).or(never_ran),
             });
         }
+        self.keep_open();
     }
 
     /// The firings that are due, by index. What will not run counts as claimed, or it would come back.
     fn judge(&mut self, now: Timestamp) -> BTreeMap<usize, (Timestamp, Trigger)> {
-        let desired = Arc::clone(&self.task.desired);
+        let Some(desired) = self.open.clone() else { return BTreeMap::new() };
         let Some(scheduled) = self.scheduled(&desired) else { return BTreeMap::new() };
         let decision = schedule::due(now, &scheduled);
         for (index, firing, outcome, message) in spent(&decision) {

@@ -74,7 +74,8 @@ fn refused() -> Ended {
 fn owned(board: &Board, runs: &[(&str, LastRun)]) -> Ended {
     let slot = board.slots.values().next().unwrap();
     let name = |name: &str| SourceName::parse(name).unwrap();
-    let owned = slot.task.desired.sources.iter().map(|source| (source.name.clone(), Some(at(0)))).collect();
+    let owned =
+        slot.task.desired.open().sources.iter().map(|source| (source.name.clone(), Some(at(0)))).collect();
     let runs = runs.iter().map(|(of, run)| (name(of), run.clone())).collect();
     Ended { records: Some(Records { owned, runs, at_once: Vec::new() }), ..good() }
 }

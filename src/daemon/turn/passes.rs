@@ -3,10 +3,10 @@
 use super::{Turn, duration};
 use crate::apply::chain;
 use crate::daemon::board::{Ended, Records};
-use crate::daemon::{Event, PassEnded};
-use crate::model::{SourceName, Unit};
-use crate::plan::{ActionResult, Outcome, Step, UnitPlan};
-use crate::reconcile::{PassId, Task};
+use crate::daemon::{Event, Made, PassEnded};
+use crate::model::SourceName;
+use crate::plan::{ActionResult, Outcome, Step, UnitError, UnitPlan};
+use crate::reconcile::{Pass, PassId, Task};
 use crate::state::{State, StateError, Trigger};
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -29,8 +29,9 @@ impl Turn {
                     let approved = crate::reconcile::guard(std::slice::from_ref(&made), &planner.host);
                     let plan = approved.plan().units.first().cloned().unwrap_or(made.plan);
                     voice.planned(&plan, true);
-                    let took = started.elapsed();
-                    let ended = PassEnded { plan, outcome: None, again, records: None, took };
+                    let unit = task.desired.unit.clone();
+                    let made = Some(Made { plan, outcome: None, again, records: None });
+                    let ended = PassEnded { unit, made, took: started.elapsed() };
                     let _ = events.send(Event::PassEnded(Box::new(ended)));
                 });
             }
@@ -38,24 +39,12 @@ impl Turn {
                 let reconciler = hands.reconciler.clone();
                 tokio::spawn(async move {
                     let pass = reconciler.pass(&task, &id, |plan| voice.planned(plan, false)).await;
-                    let plan = match pass.plan() {
-                        Some(plan) => plan.clone(),
-                        None => return,
-                    };
-                    let records = match pass.known {
+                    let made = match pass.plan().cloned() {
                         // As the pass before left it.
-                        true => Ok(None),
-                        false => records(&reconciler.state, &plan, &pass.outcome).await.map(Some),
+                        None => None,
+                        Some(plan) => Some(made(&reconciler.state, plan, pass).await),
                     };
-                    let (outcome, again, records) = match records {
-                        Ok(records) => (pass.outcome, pass.again, records),
-                        Err(error) => {
-                            let error = crate::plan::UnitError { kind: "state", message: chain(&error) };
-                            (Outcome { error: Some(error), ..pass.outcome }, pass.again, None)
-                        }
-                    };
-                    let took = started.elapsed();
-                    let ended = PassEnded { plan, outcome: Some(outcome), again, records, took };
+                    let ended = PassEnded { unit: task.desired.unit.clone(), made, took: started.elapsed() };
                     let _ = events.send(Event::PassEnded(Box::new(ended)));
                 });
             }
@@ -63,46 +52,71 @@ impl Turn {
     }
 
     /// What it did is told, and its schedule and tests count from now on.
-    pub(super) fn pass_ended(&mut self, mut ended: PassEnded, now: Timestamp) {
-        let error = ended.outcome.as_ref().map_or(&ended.plan.error, |outcome| &outcome.error);
+    pub(super) fn pass_ended(&mut self, ended: PassEnded, now: Timestamp) {
+        let PassEnded { unit, made, took } = ended;
+        let Some(mut made) = made else {
+            // It was well before, and that was told.
+            self.daemon.publisher.passed_as_before(&unit, took, now);
+            let good = Ended { good: true, ..Ended::default() };
+            let resumed = self.board.pass_ended(&unit, good, duration(self.daemon.interval), now);
+            self.board.after(&unit);
+            return self.platform_answers(resumed, now);
+        };
+        let error = made.outcome.as_ref().map_or(&made.plan.error, |outcome| &outcome.error);
         let auth = error.as_ref().is_some_and(|error| error.kind == "auth");
-        let good = error.is_none() && ended.outcome.as_ref().is_none_or(Outcome::is_good);
+        let good = error.is_none() && made.outcome.as_ref().is_none_or(Outcome::is_good);
         let rest = ["unsettled", "unreadable", "git-lock"];
-        let waits_for_rest = ended.plan.withheld.iter().any(|withheld| rest.contains(&withheld.code));
-        let waits_for_sync = ended.outcome.as_ref().is_some_and(|outcome| outcome.waits_for_sync);
+        let waits_for_rest = made.plan.withheld.iter().any(|withheld| rest.contains(&withheld.code));
+        let waits_for_sync = made.outcome.as_ref().is_some_and(|outcome| outcome.waits_for_sync);
         let unreachable = error.as_ref().filter(|error| error.kind == "unreachable").cloned();
         let asked = error.as_ref().is_none_or(|error| matches!(error.kind, "auth" | "platform"));
-        self.daemon.publisher.pass_ended(&ended, good, now);
-        let records = ended.records.take();
+        self.daemon.publisher.pass_ended(&made, took, good, now);
+        let records = made.records.take();
         if let Some(records) = &records {
-            self.probes.accept(&ended.plan.desired, |name| records.owned.contains_key(name), now);
+            self.probes.accept(&made.plan.desired, |name| records.owned.contains_key(name), now);
         }
-        let unit: &Unit = ended.plan.unit();
         let end =
-            Ended { good, unauthorized: auth, again: ended.again, waits_for_rest, waits_for_sync, records };
-        let resumed = self.board.pass_ended(unit, end, duration(self.daemon.interval), now);
-        self.daemon.publisher.scheduled(unit, &self.board, now);
+            Ended { good, unauthorized: auth, again: made.again, waits_for_rest, waits_for_sync, records };
+        let resumed = self.board.pass_ended(&unit, end, duration(self.daemon.interval), now);
+        self.daemon.publisher.scheduled(&unit, &self.board, now);
         if auth {
             self.pause(now);
         }
-        let after = self.board.after(unit);
-        if resumed {
-            self.daemon.voice.note("the platform accepts the token again");
-        }
-        self.daemon.voice.pass_ended(&ended.plan, ended.outcome.as_ref(), &after);
+        let after = self.board.after(&unit);
+        self.daemon.voice.pass_ended(&made.plan, made.outcome.as_ref(), &after);
         match unreachable {
             Some(error) if self.unreachable.as_ref() != Some(&error.message) => {
                 self.daemon.voice.unreachable(&error.message, after.again);
                 self.unreachable = Some(error.message);
             }
-            None if asked && self.unreachable.take().is_some() => {
-                self.daemon.voice.note("the platform answers again");
-                self.board.want_failed();
-            }
+            None if asked => return self.platform_answers(resumed, now),
             _ => {}
         }
         self.tell_next(now);
     }
+
+    fn platform_answers(&mut self, resumed: bool, now: Timestamp) {
+        if resumed {
+            self.daemon.voice.note("the platform accepts the token again");
+        }
+        if self.unreachable.take().is_some() {
+            self.daemon.voice.note("the platform answers again");
+            self.board.want_failed();
+        }
+        self.tell_next(now);
+    }
+}
+
+/// What a pass did, with what it leaves behind.
+async fn made(state: &State, plan: UnitPlan, pass: Pass) -> Made {
+    let (outcome, records) = match records(state, &plan, &pass.outcome).await {
+        Ok(records) => (pass.outcome, Some(records)),
+        Err(error) => {
+            let error = UnitError { kind: "state", message: chain(&error) };
+            (Outcome { error: Some(error), ..pass.outcome }, None)
+        }
+    };
+    Made { plan, outcome: Some(outcome), again: pass.again, records }
 }
 
 /// What the schedule needs to know after a pass.

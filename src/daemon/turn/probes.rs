@@ -3,7 +3,6 @@
 use super::Turn;
 use crate::daemon::{Event, Tested};
 use jiff::Timestamp;
-use std::sync::Arc;
 
 impl Turn {
     /// None while the platform refuses our token, and none in a dry run.
@@ -23,7 +22,7 @@ impl Turn {
 
     /// A verdict that is another than before is told once.
     pub(super) fn tested(&mut self, tested: &Tested, now: Timestamp) {
-        let unit = self.board.task(&tested.unit).map(|task| Arc::clone(&task.desired));
+        let unit = self.board.task(&tested.unit).map(|task| task.desired.open());
         let turn = self.probes.ended(tested, unit.as_deref(), now);
         self.daemon.publisher.tested(tested, now);
         let (Some(turn), Some(unit)) = (turn, unit) else { return };

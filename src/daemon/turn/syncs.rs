@@ -7,7 +7,6 @@ use crate::render::words;
 use crate::state::{Retention, RunOutcome, StateError};
 use crate::sync::{Call, Synced};
 use jiff::Timestamp;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How much history is kept.
@@ -53,7 +52,7 @@ impl Turn {
         if synced.iter().any(|synced| synced.unauthorized) {
             self.pause(now);
         }
-        let desired = self.board.task(&call.unit).map(|task| Arc::clone(&task.desired));
+        let desired = self.board.task(&call.unit).map(|task| task.desired.open());
         self.daemon.publisher.synced(&call.unit, synced);
         self.daemon.voice.synced(desired.as_deref(), synced);
         self.tell_next(now);
