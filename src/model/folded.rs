@@ -2,9 +2,7 @@
 //! and looks at those that move.
 
 use super::{DesiredUnit, Unit};
-use flate2::Compression;
-use flate2::read::DeflateDecoder;
-use flate2::write::DeflateEncoder;
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -26,6 +24,8 @@ enum Whole {
     Folded {
         /// JSON, deflated.
         bytes: Box<[u8]>,
+        /// The length of the JSON.
+        length: usize,
         /// What was last opened, for as long as anybody holds it.
         opened: Mutex<Weak<DesiredUnit>>,
     },
@@ -41,15 +41,11 @@ impl FoldedUnit {
     /// Folds it up.
     #[must_use]
     pub fn folding(unit: Arc<DesiredUnit>) -> Self {
-        let mut bytes = DeflateEncoder::new(Vec::new(), Compression::fast());
-        match serde_json::to_writer(&mut bytes, &*unit).ok().and_then(|()| bytes.finish().ok()) {
-            Some(bytes) => {
-                let opened = Mutex::new(Arc::downgrade(&unit));
-                Self::new(&unit, Whole::Folded { bytes: bytes.into(), opened })
-            }
-            // Memory is written to and every part can be serialised; should one not, it stays open.
-            None => Self::open_as(unit),
-        }
+        let folded = serde_json::to_vec(&*unit).ok().and_then(|json| Some((json.len(), deflated(&json)?)));
+        // Every part can be serialised; should one not, it stays open.
+        let Some((length, bytes)) = folded else { return Self::open_as(unit) };
+        let opened = Mutex::new(Arc::downgrade(&unit));
+        Self::new(&unit, Whole::Folded { bytes, length, opened })
     }
 
     fn new(unit: &DesiredUnit, whole: Whole) -> Self {
@@ -67,10 +63,10 @@ impl FoldedUnit {
     pub fn open(&self) -> Arc<DesiredUnit> {
         match &self.whole {
             Whole::Open(unit) => Arc::clone(unit),
-            Whole::Folded { bytes, opened } => {
+            Whole::Folded { bytes, length, opened } => {
                 let mut opened = opened.lock().unwrap_or_else(PoisonError::into_inner);
                 opened.upgrade().unwrap_or_else(|| {
-                    let unit = Arc::new(unfold(bytes));
+                    let unit = Arc::new(unfold(bytes, *length));
                     *opened = Arc::downgrade(&unit);
                     unit
                 })
@@ -100,10 +96,21 @@ impl FoldedUnit {
     }
 }
 
+fn deflated(json: &[u8]) -> Option<Box<[u8]>> {
+    // Stored as it is, in blocks, it takes no more than this.
+    let mut bytes = Vec::with_capacity(json.len() + json.len() / 1000 + 64);
+    let status =
+        Compress::new(Compression::fast(), false).compress_vec(json, &mut bytes, FlushCompress::Finish);
+    matches!(status, Ok(Status::StreamEnd)).then(|| bytes.into())
+}
+
 #[expect(clippy::expect_used, reason = "these bytes were made from such a unit, and never left this process")]
-fn unfold(bytes: &[u8]) -> DesiredUnit {
-    let json = std::io::read_to_string(DeflateDecoder::new(bytes)).expect("what was deflated here inflates");
-    serde_json::from_str(&json).expect("what was written as JSON here is read back")
+fn unfold(bytes: &[u8], length: usize) -> DesiredUnit {
+    let mut json = Vec::with_capacity(length + 1);
+    Decompress::new(false)
+        .decompress_vec(bytes, &mut json, FlushDecompress::Finish)
+        .expect("what was deflated here inflates");
+    serde_json::from_slice(&json).expect("what was written as JSON here is read back")
 }
 
 impl fmt::Debug for FoldedUnit {
@@ -115,5 +122,66 @@ impl fmt::Debug for FoldedUnit {
 impl PartialEq for FoldedUnit {
     fn eq(&self, other: &Self) -> bool {
         self.says_the_same(other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{
+        Definition, DesiredSource, Place, Policy, Scope, SourceKey, SourceName, TestSpec, WorkspaceId,
+    };
+    use std::collections::BTreeMap;
+
+    fn unit(sources: usize, host: &str) -> Arc<DesiredUnit> {
+        let source = |n: usize| DesiredSource {
+            key: SourceKey::parse(&format!("s{n:05}")).unwrap(),
+            name: SourceName::parse(&format!("s{n:05}")).unwrap(),
+            definition: Definition {
+                kind: "database".to_owned(),
+                connection_config: BTreeMap::new(),
+                metadata: [("host".to_owned(), format!("{host}{n}").into())].into_iter().collect(),
+            },
+            protect: false,
+            adopt: None,
+            sync: None,
+            sync_options: serde_json::Map::new(),
+            suspend: None,
+            test: TestSpec::default(),
+            at: Place { file: "a.toml".into(), line: 3 },
+        };
+        Arc::new(DesiredUnit {
+            unit: Unit { workspace: WorkspaceId::parse("ws").unwrap(), scope: Scope::default() },
+            alias: None,
+            policy: Policy::default(),
+            sources: (0..sources).map(source).collect(),
+            moved: Vec::new(),
+            removed: Vec::new(),
+            files: vec!["a.toml".into()],
+        })
+    }
+
+    #[test]
+    fn what_is_folded_opens_as_it_was_and_is_open_once_for_all() {
+        for sources in [0, 1, 1_000] {
+            let whole = unit(sources, "host");
+            let folded = FoldedUnit::folding(Arc::clone(&whole));
+            assert!(Arc::ptr_eq(&folded.open(), &whole), "it is held open here");
+            let expected = DesiredUnit::clone(&whole);
+            drop(whole);
+            let opened = folded.open();
+            assert_eq!(*opened, expected);
+            assert!(Arc::ptr_eq(&folded.open(), &opened));
+            assert_eq!((folded.count, folded.label()), (sources, "ws"));
+        }
+    }
+
+    #[test]
+    fn folded_or_open_what_says_the_same_is_the_same() {
+        let both = |host| [FoldedUnit::folding(unit(3, host)), FoldedUnit::open_as(unit(3, host))];
+        for one in both("a") {
+            assert!(both("a").iter().all(|other| one == *other));
+            assert!(both("b").iter().all(|other| one != *other));
+        }
     }
 }
