@@ -28,7 +28,7 @@ pub fn manifest(bytes: &[u8]) {
     assert_eq!(reading.has_errors(), !reading.desired.broken.is_empty(), "an error breaks its file");
     assert!(reading.desired.units.is_sorted_by(|a, b| a.unit < b.unit), "each unit stands once");
     let _ = render(&reading.diagnostics, &files, bytes.len().is_multiple_of(2));
-    for unit in &reading.desired.units {
+    for unit in reading.desired.open_units() {
         for source in &unit.sources {
             if let Some(spec) = &source.sync {
                 assert!(
