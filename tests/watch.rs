@@ -298,3 +298,26 @@ fn starved() {
         assert!(runtime.block_on(async { timeout(LONG, watch.changed()).await }).is_ok());
     }
 }
+
+#[tokio::test]
+async fn a_file_is_finished_when_its_writer_closes_it_and_not_while_someone_writes() {
+    let mut scene = Scene::new("tree", tree);
+    let (ends, root) = (scene.watch.ends(), scene.path("tree"));
+    let finished = || ends.since(ends.moment(), &root);
+    assert!(finished().is_empty(), "nobody was seen to write");
+    scene.wakes("a new file", |dir| fs::write(dir.join("tree/sub/b.toml"), "b").unwrap()).await;
+    assert!(finished().contains("sub/b.toml"));
+    let before = ends.moment();
+    let mut writer = OpenOptions::new().append(true).open(scene.path("tree/sub/b.toml")).unwrap();
+    writer.write_all(b"b").unwrap();
+    // Without a wake in between: what is on its way is waited for.
+    assert!(!finished().contains("sub/b.toml"), "it is being written");
+    drop(writer);
+    assert!(ends.since(before, &root).is_empty(), "what was read meanwhile may be half of it");
+    assert!(finished().contains("sub/b.toml"));
+    fs::write(scene.path("c.toml"), "c").unwrap();
+    fs::rename(scene.path("c.toml"), scene.path("tree/c.toml")).unwrap();
+    assert!(finished().contains("c.toml"), "it was renamed into place");
+    fs::remove_file(scene.path("tree/c.toml")).unwrap();
+    assert!(!finished().contains("c.toml"));
+}

@@ -35,7 +35,7 @@ impl FoldedUnit {
     /// Leaves it open.
     #[must_use]
     pub fn open_as(unit: Arc<DesiredUnit>) -> Self {
-        Self::new(&unit, Whole::Open(Arc::clone(&unit)))
+        Self::new(unit, Whole::Open)
     }
 
     /// Folds it up.
@@ -44,17 +44,16 @@ impl FoldedUnit {
         let folded = serde_json::to_vec(&*unit).ok().and_then(|json| Some((json.len(), deflated(&json)?)));
         // Every part can be serialised; should one not, it stays open.
         let Some((length, bytes)) = folded else { return Self::open_as(unit) };
-        let opened = Mutex::new(Arc::downgrade(&unit));
-        Self::new(&unit, Whole::Folded { bytes, length, opened })
+        Self::new(unit, |unit| Whole::Folded { bytes, length, opened: Mutex::new(Arc::downgrade(&unit)) })
     }
 
-    fn new(unit: &DesiredUnit, whole: Whole) -> Self {
+    fn new(unit: Arc<DesiredUnit>, whole: impl FnOnce(Arc<DesiredUnit>) -> Whole) -> Self {
         Self {
             unit: unit.unit.clone(),
             alias: unit.alias.clone(),
             files: unit.files.clone(),
             count: unit.sources.len(),
-            whole,
+            whole: whole(unit),
         }
     }
 
