@@ -77,6 +77,8 @@ struct Made {
 pub struct Daemon {
     /// The tree.
     pub root: PathBuf,
+    /// A file for the watch alone, if what a finished file adds is to count at once.
+    pub bell: Option<PathBuf>,
     /// Full re-check for drift.
     pub interval: Duration,
     /// Quiet time before a removal is acted on.
@@ -130,7 +132,11 @@ impl Daemon {
     /// Wakes the loop when the tree may have changed. Where it cannot be watched, the regular look
     /// still finds every change.
     fn watch(&self, events: UnboundedSender<Event>) -> Ends {
-        match watch::start(&self.root) {
+        let watch = match &self.bell {
+            Some(bell) => watch::start_with_bell(&self.root, bell),
+            None => watch::start(&self.root),
+        };
+        match watch {
             Err(error) => {
                 self.voice.warn(&format!("{}; changes are found every interval only", chain(&error)));
                 Ends::default()

@@ -5,6 +5,7 @@
 //! no watches left, or the files lie on a network file system) we look ourselves. What cannot be noticed
 //! at all (unmounts) is found by the periodic reading.
 
+mod bell;
 mod finished;
 mod ground;
 mod network;
@@ -13,9 +14,10 @@ mod relevance;
 
 pub use finished::Moment;
 
+use bell::Bell;
 use finished::Finished;
 use ground::Ground;
-use notify::{Config, ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
+use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
 use polling::Polling;
 use std::collections::HashSet;
 use std::fmt;
@@ -53,6 +55,7 @@ struct Wake {
     /// Something happened to the folders being watched: they must be armed again.
     stale: AtomicBool,
     finished: Mutex<Finished>,
+    bell: Bell,
     /// Held for its thread.
     watcher: Mutex<Option<RecommendedWatcher>>,
 }
@@ -69,18 +72,15 @@ impl Ends {
     }
 
     /// The files below `root` that were closed after writing, or renamed into place, before `moment`,
-    /// and that nobody has touched from then until now. Blocks for some microseconds.
+    /// and that nobody has touched from then until now. None, where that cannot be known. Blocks for
+    /// some microseconds.
     #[must_use]
     pub fn since(&self, moment: Moment, root: &Path) -> HashSet<String> {
-        // What happened before now may still be on its way here. The watcher does one thing after the
-        // other, so by its second answer everything that waited at the first question is noted.
-        if let Some(watcher) = self.0.watcher().as_mut() {
-            for _ in 0..2 {
-                let _ = watcher.configure(Config::default());
-            }
+        // What happened before now may still be on its way here.
+        match root.canonicalize() {
+            Ok(root) if self.0.bell.ring() => self.0.finished().since(moment, &root),
+            _ => HashSet::new(),
         }
-        let Ok(root) = root.canonicalize() else { return HashSet::new() };
-        self.0.finished().since(moment, &root)
     }
 }
 
@@ -121,9 +121,22 @@ impl std::error::Error for WatchError {
 /// # Errors
 /// When `root` is relative and the current directory is gone, or no thread can be started.
 pub fn start(root: &Path) -> Result<Watch, WatchError> {
+    start_with(root, Wake::default())
+}
+
+/// The same, and which files are finished is known, too. `bell` is a file for this watch alone, outside
+/// the tree; it is made where it is missing.
+///
+/// # Errors
+/// As for [`start`].
+pub fn start_with_bell(root: &Path, bell: &Path) -> Result<Watch, WatchError> {
+    start_with(root, Wake { bell: Bell::at(bell), ..Wake::default() })
+}
+
+fn start_with(root: &Path, wake: Wake) -> Result<Watch, WatchError> {
     let failed = |source| WatchError { root: root.to_owned(), source };
     let configured = std::path::absolute(root).map_err(failed)?;
-    let wake = Arc::new(Wake::default());
+    let wake = Arc::new(wake);
     let eye = open(&configured, &wake).map_err(failed)?;
     Ok(Watch { configured, wake, eye })
 }
@@ -137,7 +150,8 @@ impl Watch {
         self.rearm();
     }
 
-    /// Tells which files are finished; none ever is where the tree is only looked at now and then.
+    /// Tells which files are finished. None ever is without a bell, or where the tree is only looked at
+    /// now and then.
     #[must_use]
     pub fn ends(&self) -> Ends {
         Ends(Arc::clone(&self.wake))
@@ -200,9 +214,12 @@ fn open(configured: &Path, wake: &Arc<Wake>) -> io::Result<Eye> {
 
 fn events(configured: &Path, ground: Ground, wake: &Arc<Wake>) -> notify::Result<RecommendedWatcher> {
     let ground = Arc::new(ground);
-    let (seen, woken) = (ground.clone(), Arc::downgrade(wake));
+    let (seen, woken, number) = (ground.clone(), Arc::downgrade(wake), wake.bell.hang());
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         let Some(woken) = woken.upgrade() else { return };
+        if woken.bell.is_heard(number, &event) {
+            return;
+        }
         woken.finished().note(&event);
         if let Some(notice) = relevance::notice(&seen, &event) {
             if notice.stale {
@@ -218,6 +235,13 @@ fn events(configured: &Path, ground: Ground, wake: &Arc<Wake>) -> notify::Result
             Err(error) => tracing::debug!(%error, folder = %folder.display(), "not watched"),
             Ok(()) => {}
         }
+    }
+    // In a folder that is watched it is heard already, and twice would be once too often.
+    let is_watched =
+        |bell: &&Path| bell.parent().is_some_and(|folder| ground.watched().contains(&folder.to_owned()));
+    if let Some(bell) = wake.bell.path().filter(|bell| !is_watched(bell)) {
+        // Without it no file is known to be finished, and that is all.
+        let _ = watcher.watch(bell, RecursiveMode::NonRecursive);
     }
     if ground.is_outdated(configured) {
         wake.stale.store(true, Ordering::Release);

@@ -26,7 +26,7 @@ impl Scene {
     fn new(root: &str, before: impl FnOnce(&Path)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         before(dir.path());
-        let watch = watch::start(&dir.path().join(root)).unwrap();
+        let watch = watch::start_with_bell(&dir.path().join(root), &dir.path().join("bell")).unwrap();
         Self { dir, watch }
     }
 

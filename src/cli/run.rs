@@ -92,6 +92,7 @@ pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure
     ));
     let daemon = Daemon {
         root: place.settings.root.clone(),
+        bell: hands.as_ref().map(|hands| hands.reconciler.state.bell()),
         interval,
         settle: place.rest(),
         planner,

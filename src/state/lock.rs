@@ -87,6 +87,12 @@ impl State {
         self.lock_file(&["daemon"], holder).map(|lock| DaemonLock { _held: lock })
     }
 
+    /// A file for the daemon's watch alone, in a folder that is there once it has its lock.
+    #[must_use]
+    pub fn bell(&self) -> PathBuf {
+        self.dir.join("locks").join(file_name(&self.platform, &["bell"]))
+    }
+
     fn lock_file(&self, of: &[&str], holder: &str) -> Result<WorkspaceLock, LockError> {
         if self.presence.is_none() {
             return Err(LockError::ReadOnly);
