@@ -168,7 +168,7 @@ fn intents(desired: &DesiredUnit, key: &FingerprintKey, now: Timestamp) -> Inven
         let applied = Applied {
             definition: Arc::new(source.definition.clone()),
             secrets: BTreeMap::new(),
-            echo: BTreeMap::new(),
+            echo: Default::default(),
             key_id: key.id().to_owned(),
             sync: source.sync.clone(),
             sync_since: None,

@@ -11,8 +11,8 @@ mod testing;
 mod verify;
 
 use crate::model::{
-    Applied, Declaration, DesiredSource, Intent, IntentKind, Inventory, ResolvedSource, SourceId, SourceKey,
-    SourceName, Unit,
+    Applied, Declaration, DesiredSource, Echoes, Intent, IntentKind, Inventory, ResolvedSource, SourceId,
+    SourceKey, SourceName, Unit,
 };
 use crate::plan::{Action, ActionResult, Answers, ApprovedUnit, Outcome, Removal, Step, UnitError, UnitPlan};
 use crate::remote::{RemoteError, RemoteErrorKind, Writer};
@@ -210,7 +210,7 @@ impl<'a> Run<'a> {
                     let applied = Applied {
                         definition: Arc::new(source.definition.clone()),
                         secrets: resolution.fingerprints(self.apply.state.key()),
-                        echo: BTreeMap::new(),
+                        echo: Echoes::default(),
                         key_id: self.apply.state.key().id().to_owned(),
                         sync: source.sync.clone(),
                         sync_since: self.sync_since(source),

@@ -24,7 +24,7 @@ pub use exposed::{exposed, exposes_secret};
 pub use fingerprint::{Fingerprint, FingerprintKey};
 pub use folded::FoldedUnit;
 pub use ids::{InvalidId, NonEmpty, Scope, SourceId, SourceKey, SourceName, Unit, WorkspaceId};
-pub use inventory::{Applied, Declaration, Echoed, Intent, IntentKind, Inventory, Owned, Sent};
+pub use inventory::{Applied, Declaration, Echoed, Echoes, Intent, IntentKind, Inventory, Owned, Sent};
 pub use observed::{Echo, ObservedSource, is_masked};
 pub use policy::{Adopt, Limit, MetadataPolicy, OnConflict, Policy, Prune};
 pub use resolved::ResolvedSource;

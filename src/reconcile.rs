@@ -36,8 +36,9 @@ const WINDOW: SignedDuration = SignedDuration::from_hours(1);
 /// Sources in one connect or cleanup call.
 const BATCH: usize = 100;
 
-/// Units planned at once: each holds a whole listing in memory. As many as calls are under way.
-const AT_ONCE: usize = 64;
+/// Units planned, or written, at once: each holds a whole listing in memory. Some more than calls are under
+/// way, as others compare, or wait for the disk.
+pub(crate) const AT_ONCE: usize = 96;
 
 /// What one pass over one unit is asked to do.
 #[derive(Clone)]

@@ -56,7 +56,7 @@ fn owned(source: &str, definition: Definition) -> Owned {
         applied: Applied {
             definition: Arc::new(definition),
             secrets: BTreeMap::new(),
-            echo: BTreeMap::new(),
+            echo: Default::default(),
             key_id: "key".into(),
             sync: None,
             sync_since: None,

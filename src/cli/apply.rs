@@ -9,7 +9,7 @@ use crate::daemon::{self, Event, Signal};
 use crate::model::Unit;
 use crate::plan::saved::SavedPlan;
 use crate::plan::{ActionResult, ApprovedPlan, Outcome, Plan};
-use crate::reconcile::{PassId, Planned, Reconciler, Task, guard};
+use crate::reconcile::{AT_ONCE, PassId, Planned, Reconciler, Task, guard};
 use crate::remote::Writer;
 use crate::render;
 use crate::state::WorkspaceLock;
@@ -18,6 +18,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
@@ -163,14 +164,18 @@ impl Round {
         Ok(Self { tasks, planned, approved })
     }
 
-    /// All units at once; the client bounds what is in flight.
+    /// Many units at once: an intent is recorded not long before its write is sent.
     async fn apply(&mut self, reconciler: &Reconciler) -> Vec<Outcome> {
         let mut applying = JoinSet::new();
         let id = PassId::new((reconciler.planner.clock)());
+        let turns = Arc::new(Semaphore::new(AT_ONCE));
         for (n, planned) in std::mem::take(&mut self.planned).into_iter().enumerate() {
             let (reconciler, approved, id) = (reconciler.clone(), Arc::clone(&self.approved), id.clone());
+            let turns = Arc::clone(&turns);
             let task = self.tasks[n].clone();
             applying.spawn(async move {
+                // Only a closed semaphore errs, and this one is never closed.
+                let _turn = turns.acquire().await.ok();
                 match approved.units().nth(n) {
                     Some(unit) => (n, reconciler.apply(unit, planned, &task, &id).await),
                     None => (n, Outcome::default()),

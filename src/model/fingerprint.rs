@@ -1,7 +1,7 @@
 //! Keyed fingerprints: they tell that a value changed without telling the value.
 
 use hmac::{Hmac, KeyInit, Mac};
-use secrecy::zeroize::Zeroize;
+use secrecy::zeroize::{Zeroize, Zeroizing};
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
@@ -41,21 +41,42 @@ impl FingerprintKey {
     /// `serde_json`'s values and of sorted maps are.
     #[must_use]
     pub fn of(&self, value: &(impl Serialize + ?Sized)) -> Fingerprint {
-        let mut mac = Hmac::clone(&self.keyed);
+        let mut taking = Taking { mac: Hmac::clone(&self.keyed), text: Zeroizing::default(), length: 0 };
         // What is fingerprinted has text for keys, and a hash takes in everything.
-        let _ = serde_json::to_writer(Taking(&mut mac), value);
+        let _ = serde_json::to_writer(&mut taking, value);
+        taking.take();
         let mut first = [0; 16];
-        first.copy_from_slice(&mac.finalize().into_bytes()[..16]);
+        first.copy_from_slice(&taking.mac.finalize().into_bytes()[..16]);
         Fingerprint(first)
     }
 }
 
-/// Takes in what is written: the text of a value, which may be a secret, stands nowhere.
-struct Taking<'a>(&'a mut Hmac<Sha256>);
+/// Takes in what is written, piece by piece: the text of a value may be a secret, and is left nowhere.
+struct Taking {
+    mac: Hmac<Sha256>,
+    text: Zeroizing<[u8; 32]>,
+    length: usize,
+}
 
-impl io::Write for Taking<'_> {
+impl Taking {
+    fn take(&mut self) {
+        self.mac.update(&self.text[..self.length]);
+        self.length = 0;
+    }
+}
+
+impl io::Write for Taking {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
+        if self.length + bytes.len() > self.text.len() {
+            self.take();
+        }
+        match self.text.get_mut(self.length..self.length + bytes.len()) {
+            Some(room) => {
+                room.copy_from_slice(bytes);
+                self.length += bytes.len();
+            }
+            None => self.mac.update(bytes),
+        }
         Ok(bytes.len())
     }
 

@@ -58,8 +58,8 @@ pub struct Applied {
     pub definition: Arc<Definition>,
     /// Fingerprints of the resolved values at the definition's secret leaves.
     pub secrets: BTreeMap<FieldPath, Fingerprint>,
-    /// What `list` echoed of it after the write, by path. Empty when nothing was echoed.
-    pub echo: BTreeMap<FieldPath, Echoed>,
+    /// What `list` echoed of it after the write. Empty when nothing was echoed.
+    pub echo: Echoes,
     /// The id of the key the fingerprints were made with.
     pub key_id: String,
     /// The schedule in force, so that a change of it can be told.
@@ -70,6 +70,11 @@ pub struct Applied {
     pub sync_since: Option<jiff::Timestamp>,
 }
 
+/// What `list` echoed, by path. What most fields have in common stands once, under `*`, which is no path.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Echoes(BTreeMap<FieldPath, Echoed>);
+
 /// What `list` echoed of one field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Echoed {
@@ -77,15 +82,50 @@ pub enum Echoed {
     AsApplied,
     /// A value with this fingerprint.
     Other(Fingerprint),
+    /// Nothing, where other fields are as applied.
+    Nothing,
 }
 
-/// How [`Echoed::AsApplied`] is written; another value is written as its fingerprint.
+/// How [`Echoed::AsApplied`] and [`Echoed::Nothing`] are written; another value is written as its
+/// fingerprint.
 const AS_APPLIED: &str = "=";
+const NOTHING: &str = "-";
+
+/// The path under which stands what was echoed of every other field of the definition.
+const OTHERS: &str = "*";
+
+impl Echoes {
+    /// Every field as it was applied, but for these.
+    #[must_use]
+    pub fn as_applied_but(mut exceptions: BTreeMap<FieldPath, Echoed>) -> Self {
+        exceptions.insert(FieldPath::root(OTHERS), Echoed::AsApplied);
+        Self(exceptions)
+    }
+
+    /// Nothing, but for these.
+    #[must_use]
+    pub fn nothing_but(exceptions: BTreeMap<FieldPath, Echoed>) -> Self {
+        Self(exceptions)
+    }
+
+    /// What was echoed of a field of the definition.
+    #[must_use]
+    pub fn of(&self, path: &FieldPath) -> Echoed {
+        self.0.get(path).or_else(|| self.0.get(OTHERS)).copied().unwrap_or(Echoed::Nothing)
+    }
+
+    /// What was echoed beside the definition.
+    #[must_use]
+    pub fn beside(&self, path: &FieldPath) -> Echoed {
+        self.0.get(path).copied().unwrap_or(Echoed::Nothing)
+    }
+}
 
 impl Serialize for Echoed {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::AsApplied => serializer.serialize_str(AS_APPLIED),
+            Self::Nothing => serializer.serialize_str(NOTHING),
             Self::Other(fingerprint) => fingerprint.serialize(serializer),
         }
     }
@@ -94,10 +134,15 @@ impl Serialize for Echoed {
 impl<'de> Deserialize<'de> for Echoed {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Cow::<str>::deserialize(deserializer)?;
-        if text == AS_APPLIED {
-            return Ok(Self::AsApplied);
+        match &*text {
+            AS_APPLIED => Ok(Self::AsApplied),
+            NOTHING => Ok(Self::Nothing),
+            print => {
+                let print =
+                    Fingerprint::parse(print).ok_or_else(|| serde::de::Error::custom("not an echo"))?;
+                Ok(Self::Other(print))
+            }
         }
-        Fingerprint::parse(&text).map(Self::Other).ok_or_else(|| serde::de::Error::custom("not an echo"))
     }
 }
 
@@ -184,7 +229,7 @@ mod tests {
         let applied = Applied {
             definition: Arc::new(definition),
             secrets: BTreeMap::from([(path, key.of("hunter2"))]),
-            echo: BTreeMap::new(),
+            echo: Echoes::default(),
             key_id: key.id().to_owned(),
             sync: None,
             sync_since: None,
@@ -196,7 +241,12 @@ mod tests {
     #[test]
     fn what_was_echoed_is_remembered_in_either_form() {
         let print = FingerprintKey::new([7; 32]).of("x");
-        for (echoed, text) in [(Echoed::AsApplied, json!("=")), (Echoed::Other(print), json!(print))] {
+        let forms = [
+            (Echoed::AsApplied, json!("=")),
+            (Echoed::Nothing, json!("-")),
+            (Echoed::Other(print), json!(print)),
+        ];
+        for (echoed, text) in forms {
             assert_eq!(serde_json::to_value(echoed).unwrap(), text);
             assert_eq!(serde_json::from_value::<Echoed>(text).unwrap(), echoed);
         }

@@ -1,7 +1,7 @@
 //! A source of the declared name stands on the platform and is not ours: may it become ours?
 
 use super::{Comparison, Step, UnitPlan, compare_foreign, decide::Case, decide::placed, diff};
-use crate::model::{Adopt, Applied, Echoed, FieldPath, Leaf, ObservedSource, Owned};
+use crate::model::{Adopt, Applied, Echoed, Echoes, FieldPath, Leaf, ObservedSource, Owned};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -76,7 +76,7 @@ fn adopted(case: &Case<'_>, row: &ObservedSource, policy: Adopt) -> Arc<Owned> {
     let applied = Applied {
         definition: Arc::new(case.source.definition.clone()),
         secrets,
-        echo: BTreeMap::new(),
+        echo: Echoes::default(),
         key_id: case.input.key.id().to_owned(),
         sync: case.source.sync.clone(),
         sync_since: None,
@@ -99,8 +99,8 @@ fn adopted(case: &Case<'_>, row: &ObservedSource, policy: Adopt) -> Arc<Owned> {
     placed(Arc::new(owned), case.source, case.input.root)
 }
 
-fn declared_echo(case: &Case<'_>) -> BTreeMap<FieldPath, Echoed> {
+fn declared_echo(case: &Case<'_>) -> Echoes {
     let leaves = case.source.definition.leaves().into_iter();
-    let plain = leaves.filter(|(_, leaf)| matches!(leaf, Leaf::Plain(_))).map(|(path, _)| path);
-    plain.chain([diff::type_path()]).map(|path| (path, Echoed::AsApplied)).collect()
+    let secret = leaves.filter(|(_, leaf)| matches!(leaf, Leaf::Secret(_)));
+    Echoes::as_applied_but(secret.map(|(path, _)| (path, Echoed::Nothing)).collect())
 }

@@ -4,8 +4,8 @@
 //! verified write, so a platform that normalises or masks values makes no endless differences.
 
 use crate::model::{
-    Applied, DesiredSource, Echoed, FieldPath, Fingerprint, FingerprintKey, Leaf, ObservedSource, Part,
-    exposes_secret, is_masked, side_by_side,
+    Applied, DesiredSource, Echoed, Echoes, FieldPath, Fingerprint, FingerprintKey, Leaf, ObservedSource,
+    Part, exposes_secret, is_masked, side_by_side,
 };
 use serde_json::Value;
 use std::cell::OnceCell;
@@ -75,25 +75,56 @@ pub(super) fn type_path() -> FieldPath {
 /// What was applied, with what the row echoes of it after that write.
 #[must_use]
 pub fn seen(applied: Applied, row: &ObservedSource, key: &FingerprintKey) -> Applied {
-    let mut echo = BTreeMap::new();
-    side_by_side([(&*applied.definition).into(), (&row.echo).into()], |path, [was, shown]| {
-        let (Some(was), Some(shown)) = (was, shown.and_then(readable)) else { return };
-        let echoed = match was.is_secret() {
-            false if was.is_like(Part::Json(shown)) => Echoed::AsApplied,
-            true if applied.secrets.get(path) == Some(&key.of(shown)) => Echoed::AsApplied,
-            _ => Echoed::Other(key.of(shown)),
-        };
-        echo.insert(path.clone(), echoed);
+    let echoed = |tell: &mut dyn FnMut(&FieldPath, Echoed)| {
+        side_by_side([(&*applied.definition).into(), (&row.echo).into()], |path, [was, shown]| {
+            let Some(was) = was else { return };
+            let is_secret = |shown: &Value| applied.secrets.get(path) == Some(&key.of(shown));
+            tell(
+                path,
+                match shown.and_then(readable) {
+                    None => Echoed::Nothing,
+                    Some(shown) if was.is_like(Part::Json(shown)) => Echoed::AsApplied,
+                    Some(shown) if was.is_secret() && is_secret(shown) => Echoed::AsApplied,
+                    Some(shown) => Echoed::Other(key.of(shown)),
+                },
+            );
+        });
+        tell(
+            &type_path(),
+            match &row.kind {
+                None => Echoed::Nothing,
+                Some(kind) if *kind == applied.definition.kind => Echoed::AsApplied,
+                Some(kind) => Echoed::Other(key.of(kind)),
+            },
+        );
+    };
+    let (mut as_applied, mut nothing) = (0, 0);
+    let mut exceptions = BTreeMap::new();
+    echoed(&mut |path, echoed| match echoed {
+        Echoed::AsApplied => as_applied += 1,
+        Echoed::Nothing => nothing += 1,
+        Echoed::Other(_) => drop(exceptions.insert(path.clone(), echoed)),
     });
-    if let Some(kind) = &row.kind {
-        let as_applied = *kind == applied.definition.kind;
-        let echoed = if as_applied { Echoed::AsApplied } else { Echoed::Other(key.of(kind)) };
-        echo.insert(type_path(), echoed);
+    // What most fields have in common is not told of each.
+    let mostly = as_applied > nothing;
+    let few = if mostly { Echoed::Nothing } else { Echoed::AsApplied };
+    if nothing.min(as_applied) > 0 {
+        echoed(&mut |path, echoed| {
+            if echoed == few {
+                exceptions.insert(path.clone(), echoed);
+            }
+        });
     }
     if let Some(stamp) = &row.echo.fingerprint {
-        echo.insert(stamp_path(), Echoed::Other(key.of(stamp)));
+        exceptions.insert(stamp_path(), Echoed::Other(stamp_print(stamp, key)));
     }
+    let echo = if mostly { Echoes::as_applied_but(exceptions) } else { Echoes::nothing_but(exceptions) };
     Applied { echo, ..applied }
+}
+
+/// Our stamps are fingerprints themselves.
+fn stamp_print(stamp: &str, key: &FingerprintKey) -> Fingerprint {
+    Fingerprint::parse(stamp).unwrap_or_else(|| key.of(stamp))
 }
 
 /// What a row shows in a leaf, unless it is masked or null: that is unknown, never drift.
@@ -112,8 +143,10 @@ fn stamp_path() -> FieldPath {
 /// Our stamp was shown after our write and is not now: someone else wrote the row since. A stamp
 /// alone is no difference, but it tells a key that someone took away from one that is not shown.
 fn written_by_another(applied: &Applied, row: &ObservedSource, key: &FingerprintKey) -> bool {
-    let shown = || row.echo.fingerprint.as_ref().map(|stamp| Echoed::Other(key.of(stamp)));
-    applied.echo.get(&stamp_path()).is_some_and(|was| shown().as_ref() != Some(was))
+    let Echoed::Other(was) = applied.echo.beside(&stamp_path()) else { return false };
+    // It was once remembered by a fingerprint of it.
+    let is_it = |stamp: &String| was == stamp_print(stamp, key) || was == key.of(stamp);
+    !row.echo.fingerprint.as_ref().is_some_and(is_it)
 }
 
 /// Compares a source of ours. `secrets` is `None` where they do not resolve here.
@@ -177,9 +210,13 @@ struct Known<'a> {
 impl Known<'_> {
     /// Did the echo of this field move since? `set`: the row has it, be it masked.
     fn moved(&self, path: &FieldPath, was: Part<'_>, shown: Option<&Value>, set: bool) -> bool {
-        let Some(echoed) = self.applied.echo.get(path) else { return false };
+        let echoed = self.applied.echo.of(path);
         let Some(shown) = shown else {
-            return !was.is_secret() && !set && self.row.echo.shows_half_of(path) && self.by_another();
+            return echoed != Echoed::Nothing
+                && !was.is_secret()
+                && !set
+                && self.row.echo.shows_half_of(path)
+                && self.by_another();
         };
         let secret = self.applied.secrets.get(path);
         match echoed {
@@ -187,10 +224,11 @@ impl Known<'_> {
                 secret.is_some_and(|secret| *secret != self.key.of(shown))
             }
             Echoed::AsApplied => !was.is_like(Part::Json(shown)),
+            Echoed::Nothing => false,
             Echoed::Other(echoed) => {
                 // A secret is compared by echo only where it was once echoed exactly.
-                let comparable = !was.is_secret() || secret == Some(echoed);
-                comparable && *echoed != self.key.of(shown)
+                let comparable = !was.is_secret() || secret == Some(&echoed);
+                comparable && echoed != self.key.of(shown)
             }
         }
     }
@@ -238,9 +276,10 @@ fn kind_change(
         return Some(kind_changed(Some(was), now, false));
     }
     let (key, shown) = (key?, row.kind.as_deref()?);
-    let moved = match applied.echo.get("type")? {
+    let moved = match applied.echo.of(&type_path()) {
         Echoed::AsApplied => shown != was,
-        Echoed::Other(echoed) => *echoed != key.of(shown),
+        Echoed::Other(echoed) => echoed != key.of(shown),
+        Echoed::Nothing => false,
     };
     moved.then(|| kind_changed(Some(shown), now, true))
 }

@@ -2,9 +2,8 @@
 
 use super::StateError;
 use super::error::Fault;
-use crate::model::{
-    Declaration, Declared, Definition, IntentKind, Owned, Scope, SourceId, Unit, WorkspaceId,
-};
+use super::inventory::NewIntent;
+use crate::model::{Declared, Definition, IntentKind, Owned, Scope, SourceId, Unit, WorkspaceId};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -33,9 +32,7 @@ pub(super) trait Plain {
 }
 
 impl Plain for SourceId {}
-impl Plain for Vec<SourceId> {}
 impl Plain for Vec<Unit> {}
-impl Plain for Option<Declaration> {}
 
 impl Plain for Owned {
     fn is_plain(&self) -> bool {
@@ -43,12 +40,12 @@ impl Plain for Owned {
     }
 }
 
-impl Plain for IntentKind {
+impl Plain for Vec<NewIntent> {
     fn is_plain(&self) -> bool {
-        match self {
-            Self::Connect(applied) => applied.definition.is_plain(),
-            Self::Cleanup(_) => true,
-        }
+        self.iter().all(|intent| match &intent.kind {
+            IntentKind::Connect(applied) => applied.definition.is_plain(),
+            IntentKind::Cleanup(_) => true,
+        })
     }
 }
 

@@ -22,8 +22,8 @@ impl State {
     /// When it cannot be read at all.
     pub async fn health(&self) -> Result<StoreHealth, StateError> {
         self.read(|connection, platform| {
-            let count = |table: &str| -> rusqlite::Result<usize> {
-                let query = format!("SELECT count(*) FROM {table} WHERE platform = ?1");
+            let count = |rows: &str| -> rusqlite::Result<usize> {
+                let query = format!("SELECT count(*) FROM {rows} WHERE platform = ?1");
                 let count: i64 = connection.query_row(&query, [platform], |row| row.get(0))?;
                 Ok(usize::try_from(count).unwrap_or(0))
             };
@@ -31,7 +31,7 @@ impl State {
             let bytes = pages("page_count")?.saturating_mul(pages("page_size")?);
             let verdict: String = connection.pragma_query_value(None, "quick_check", |row| row.get(0))?;
             Ok(StoreHealth {
-                owned: count("owned")?,
+                owned: count("owned JOIN units USING (unit)")?,
                 runs: count("runs")?,
                 bytes: u64::try_from(bytes).unwrap_or(0),
                 damage: (verdict != "ok").then_some(verdict),

@@ -10,11 +10,13 @@ use crate::model::{
     Declaration, Intent, IntentKind, Inventory, Owned, SourceId, SourceKey, SourceName, Unit,
 };
 use jiff::Timestamp;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A write that is about to be sent.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NewIntent {
     /// The source's name.
     pub name: SourceName,
@@ -26,6 +28,15 @@ pub struct NewIntent {
     pub before: Vec<SourceId>,
     /// How the source is declared.
     pub declared: Option<Declaration>,
+}
+
+/// Intents that are recorded together share a row: so many, a bit each.
+const BATCH: usize = 64;
+
+/// The row of an intent, and its place there.
+fn place(number: i64) -> (i64, u32) {
+    let batch = BATCH as i64;
+    (number.div_euclid(batch), u32::try_from(number.rem_euclid(batch)).unwrap_or_default())
 }
 
 /// One step of a [`State::commit`].
@@ -67,8 +78,8 @@ impl State {
     pub async fn units(&self) -> Result<Vec<Unit>, StateError> {
         self.read(|connection, platform| {
             let mut statement = connection.prepare_cached(
-                "SELECT workspace, scope FROM owned WHERE platform = ?1
-                 UNION SELECT workspace, scope FROM intents WHERE platform = ?1 ORDER BY 1, 2",
+                "SELECT workspace, scope FROM units WHERE platform = ?1
+                 AND (unit IN (SELECT unit FROM owned) OR unit IN (SELECT unit FROM batches)) ORDER BY 1, 2",
             )?;
             let rows = statement.query_map([platform], |row| Ok((row.get(0)?, row.get(1)?)))?;
             rows.map(|row| {
@@ -92,27 +103,23 @@ impl State {
     ) -> Result<Vec<i64>, StateError> {
         let unit = unit.clone();
         // Everything is put into words here: the one thread that everyone waits for only writes them.
-        let rows = intents.iter().map(NewIntentRow::of).collect::<Result<Vec<_>, _>>()?;
+        let worded = |intents: &[NewIntent]| {
+            let words = codec::encode(&intents.to_vec(), &unit)?;
+            Ok((intents.len(), words))
+        };
+        let batches = intents.chunks(BATCH).map(worded).collect::<Result<Vec<_>, StateError>>()?;
         self.write(move |connection, platform| {
+            let unit = known(connection, platform, &unit)?;
             let mut statement = connection.prepare_cached(
-                "INSERT INTO intents (platform, workspace, scope, name, key, kind, before, recorded_at, declared)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                "INSERT INTO batches (unit, recorded_at, open, intents) VALUES (?1, ?2, ?3, ?4)",
             )?;
-            rows.iter()
-                .map(|row| {
-                    Ok(statement.insert(params![
-                        platform,
-                        unit.workspace.as_str(),
-                        unit.scope.as_str(),
-                        row.name.as_str(),
-                        row.key.as_str(),
-                        row.kind,
-                        row.before,
-                        nanoseconds(now),
-                        row.declared,
-                    ])?)
-                })
-                .collect()
+            let mut numbers = Vec::new();
+            for (length, words) in &batches {
+                let open = (0..*length).fold(0, |open: i64, bit| open | 1 << bit);
+                let batch = statement.insert(params![unit, nanoseconds(now), open, words])?;
+                numbers.extend((0..*length as i64).map(|bit| batch * BATCH as i64 + bit));
+            }
+            Ok(numbers)
         })
         .await
     }
@@ -132,120 +139,137 @@ impl State {
         };
         let changes = changes.into_iter().map(worded).collect::<Result<Vec<_>, StateError>>()?;
         self.write(move |connection, platform| {
-            changes
-                .iter()
-                .try_for_each(|(change, json)| make(connection, platform, &unit, change, json.as_deref()))
+            let number = known(connection, platform, &unit)?;
+            let of = Of { connection, platform, unit: &unit, number };
+            changes.iter().try_for_each(|(change, json)| of.make(change, json.as_deref()))?;
+            of.close(changes.iter().filter_map(|(change, _)| match change {
+                Change::CloseIntent(number) => Some(*number),
+                _ => None,
+            }))
         })
         .await
     }
 }
 
-/// A [`NewIntent`] in the words of the database.
-struct NewIntentRow {
-    name: SourceName,
-    key: SourceKey,
-    kind: String,
-    before: String,
-    declared: String,
-}
-
-impl NewIntentRow {
-    fn of(intent: &NewIntent) -> Result<Self, StateError> {
-        Ok(Self {
-            name: intent.name.clone(),
-            key: intent.key.clone(),
-            kind: codec::encode(&intent.kind, &intent.name)?,
-            before: codec::encode(&intent.before, &intent.name)?,
-            declared: codec::encode(&intent.declared, &intent.name)?,
-        })
+/// The number of a unit, given to it when it has none.
+fn known(connection: &Connection, platform: &str, unit: &Unit) -> Result<i64, Fault> {
+    if let Some(number) = number(connection, platform, unit)? {
+        return Ok(number);
     }
+    let mut statement =
+        connection.prepare_cached("INSERT INTO units (platform, workspace, scope) VALUES (?1, ?2, ?3)")?;
+    Ok(statement.insert([platform, unit.workspace.as_str(), unit.scope.as_str()])?)
 }
 
-/// `json` is what is owned, where something is.
-fn make(
-    connection: &Connection,
-    platform: &str,
-    unit: &Unit,
-    change: &Change,
-    json: Option<&str>,
-) -> Result<(), Fault> {
-    let (workspace, scope) = (unit.workspace.as_str(), unit.scope.as_str());
-    match change {
-        Change::Own(name, _) => {
-            connection
-                .prepare_cached("INSERT OR REPLACE INTO owned VALUES (?1, ?2, ?3, ?4, ?5)")?
-                .execute(params![platform, workspace, scope, name.as_str(), json])?;
+/// The number of a unit, if it has one.
+fn number(connection: &Connection, platform: &str, unit: &Unit) -> Result<Option<i64>, Fault> {
+    let mut statement = connection
+        .prepare_cached("SELECT unit FROM units WHERE platform = ?1 AND workspace = ?2 AND scope = ?3")?;
+    let of = [platform, unit.workspace.as_str(), unit.scope.as_str()];
+    Ok(statement.query_row(of, |row| row.get(0)).optional()?)
+}
+
+/// Where changes are made.
+struct Of<'a> {
+    connection: &'a Connection,
+    platform: &'a str,
+    unit: &'a Unit,
+    number: i64,
+}
+
+impl Of<'_> {
+    /// `json` is what is owned, where something is.
+    fn make(&self, change: &Change, json: Option<&str>) -> Result<(), Fault> {
+        let Self { connection, platform, unit, number } = *self;
+        match change {
+            Change::Own(name, _) => {
+                connection
+                    .prepare_cached(
+                        "INSERT INTO owned (unit, name, owned) VALUES (?1, ?2, ?3)
+                         ON CONFLICT (unit, name) DO UPDATE SET owned = excluded.owned",
+                    )?
+                    .execute(params![number, name.as_str(), json])?;
+            }
+            Change::Disown(name) => {
+                connection
+                    .prepare_cached("DELETE FROM owned WHERE unit = ?1 AND name = ?2")?
+                    .execute(params![number, name.as_str()])?;
+            }
+            // All together, in the end.
+            Change::CloseIntent(_) => {}
+            Change::Sent(intent, at) => {
+                let (batch, bit) = place(*intent);
+                connection
+                    .prepare_cached(
+                        "UPDATE batches SET recorded_at = ?1
+                         WHERE batch = ?2 AND unit = ?3 AND recorded_at < ?1 AND open & (1 << ?4)",
+                    )?
+                    .execute(params![nanoseconds(*at), batch, number, bit])?;
+            }
+            Change::Journal(entry) => journal::write(connection, platform, unit, entry)?,
+            Change::Quarantine(name, held) => quarantine::put(connection, platform, unit, name, held)?,
+            Change::Upserts(upserts) => learned::put(connection, platform, *upserts)?,
+            Change::Release(name) => quarantine::release(connection, platform, unit, name)?,
         }
-        Change::Disown(name) => {
-            connection
-                .prepare_cached(
-                    "DELETE FROM owned WHERE platform = ?1 AND workspace = ?2 AND scope = ?3 AND name = ?4",
-                )?
-                .execute(params![platform, workspace, scope, name.as_str()])?;
+        Ok(())
+    }
+
+    /// Strikes these intents off their rows, each of which must be open.
+    fn close(&self, intents: impl Iterator<Item = i64>) -> Result<(), Fault> {
+        let mut batches: BTreeMap<i64, i64> = BTreeMap::new();
+        for intent in intents {
+            let (batch, bit) = place(intent);
+            let bits = batches.entry(batch).or_default();
+            if *bits & 1 << bit != 0 {
+                return Err(StateError::NoSuchIntent(intent).into());
+            }
+            *bits |= 1 << bit;
         }
-        Change::CloseIntent(number) => {
-            let closed = connection
-                .prepare_cached(
-                    "DELETE FROM intents
-                     WHERE number = ?1 AND platform = ?2 AND workspace = ?3 AND scope = ?4",
-                )?
-                .execute(params![number, platform, workspace, scope])?;
-            if closed == 0 {
-                return Err(StateError::NoSuchIntent(*number).into());
+        for (batch, bits) in batches {
+            let of = params![bits, batch, self.number];
+            // Nearly always it is all of them.
+            let mut all = self
+                .connection
+                .prepare_cached("DELETE FROM batches WHERE batch = ?2 AND unit = ?3 AND open = ?1")?;
+            let mut some = self.connection.prepare_cached(
+                "UPDATE batches SET open = open & ~?1 WHERE batch = ?2 AND unit = ?3 AND open & ?1 = ?1",
+            )?;
+            if all.execute(of)? == 0 && some.execute(of)? == 0 {
+                let first = batch * BATCH as i64 + i64::from(bits.trailing_zeros());
+                return Err(StateError::NoSuchIntent(first).into());
             }
         }
-        Change::Sent(number, at) => {
-            connection
-                .prepare_cached("UPDATE intents SET recorded_at = ?1 WHERE number = ?2")?
-                .execute(params![nanoseconds(*at), number])?;
-        }
-        Change::Journal(entry) => journal::write(connection, platform, unit, entry)?,
-        Change::Quarantine(name, held) => quarantine::put(connection, platform, unit, name, held)?,
-        Change::Upserts(upserts) => learned::put(connection, platform, *upserts)?,
-        Change::Release(name) => quarantine::release(connection, platform, unit, name)?,
+        Ok(())
     }
-    Ok(())
 }
 
 /// The inventory of a unit, as it stands in the database.
+#[derive(Default)]
 pub(super) struct InventoryRows {
     /// Name and description.
     owned: Vec<(String, String)>,
-    intents: Vec<IntentRow>,
+    batches: Vec<BatchRow>,
 }
 
-struct IntentRow {
-    number: i64,
-    name: String,
-    key: String,
-    kind: String,
-    before: String,
+struct BatchRow {
+    batch: i64,
     recorded_at: i64,
-    declared: Option<String>,
+    open: i64,
+    intents: String,
 }
 
 pub(super) fn rows(connection: &Connection, platform: &str, unit: &Unit) -> Result<InventoryRows, Fault> {
-    let of = [platform, unit.workspace.as_str(), unit.scope.as_str()];
+    let Some(unit) = number(connection, platform, unit)? else { return Ok(InventoryRows::default()) };
+    let mut statement = connection.prepare_cached("SELECT name, owned FROM owned WHERE unit = ?1")?;
+    let owned =
+        statement.query_map([unit], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
     let mut statement = connection.prepare_cached(
-        "SELECT name, owned FROM owned WHERE platform = ?1 AND workspace = ?2 AND scope = ?3",
+        "SELECT batch, recorded_at, open, intents FROM batches WHERE unit = ?1 ORDER BY batch",
     )?;
-    let owned = statement.query_map(of, |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
-    let mut statement = connection.prepare_cached(
-        "SELECT number, name, key, kind, before, recorded_at, declared FROM intents
-         WHERE platform = ?1 AND workspace = ?2 AND scope = ?3 ORDER BY number",
-    )?;
-    let intents = statement.query_map(of, |row| {
-        Ok(IntentRow {
-            number: row.get(0)?,
-            name: row.get(1)?,
-            key: row.get(2)?,
-            kind: row.get(3)?,
-            before: row.get(4)?,
-            recorded_at: row.get(5)?,
-            declared: row.get(6)?,
-        })
+    let batches = statement.query_map([unit], |row| {
+        Ok(BatchRow { batch: row.get(0)?, recorded_at: row.get(1)?, open: row.get(2)?, intents: row.get(3)? })
     })?;
-    Ok(InventoryRows { owned, intents: intents.collect::<Result<_, _>>()? })
+    Ok(InventoryRows { owned, batches: batches.collect::<Result<_, _>>()? })
 }
 
 impl InventoryRows {
@@ -254,18 +278,15 @@ impl InventoryRows {
         for (name, owned) in self.owned {
             inventory.owned.insert(codec::name(name, "owned")?, codec::decode(&owned, "owned")?);
         }
-        for row in self.intents {
-            let declared = row.declared.map(|declared| codec::decode(&declared, "intents")).transpose()?;
-            let intent = Intent {
-                number: row.number,
-                name: codec::name(row.name, "intents")?,
-                key: codec::name(row.key, "intents")?,
-                kind: codec::decode(&row.kind, "intents")?,
-                before: codec::decode(&row.before, "intents")?,
-                recorded_at: instant(row.recorded_at),
-                declared: declared.flatten(),
-            };
-            inventory.intents.insert(row.number, intent);
+        for row in self.batches {
+            let intents: Vec<NewIntent> = codec::decode(&row.intents, "batches")?;
+            let open = intents.into_iter().enumerate().filter(|(bit, _)| row.open >> bit & 1 == 1);
+            for (bit, NewIntent { name, key, kind, before, declared }) in open {
+                let number = row.batch * BATCH as i64 + bit as i64;
+                let recorded_at = instant(row.recorded_at);
+                let intent = Intent { number, name, key, kind, before, declared, recorded_at };
+                inventory.intents.insert(number, intent);
+            }
         }
         Ok(inventory)
     }

@@ -72,9 +72,46 @@ const V3: &str = "ALTER TABLE intents ADD COLUMN declared TEXT;";
 /// The commit that the files were read at.
 const V4: &str = "ALTER TABLE journal ADD COLUMN commit_id TEXT;";
 
-/// What was echoed as it was applied is written without a fingerprint. Nothing is changed by this, but a
-/// program that does not know it would take every source for changed, and so must not read it.
-const V5: &str = "";
+/// A unit is written out once. A source that is ours is a row of a table with a key of its own: in the
+/// other kind a row of a kilobyte takes five. Writes recorded together are one row, with a bit of `open` for
+/// each whose outcome is not known. The journal is indexed where it is asked for by unit.
+///
+/// And what was echoed as it was applied is written without a fingerprint: a program that does not know
+/// that would take every source for changed.
+const V5: &str = "
+CREATE TABLE units (
+    unit INTEGER PRIMARY KEY,
+    platform TEXT NOT NULL, workspace TEXT NOT NULL, scope TEXT NOT NULL,
+    UNIQUE (platform, workspace, scope)
+) STRICT;
+INSERT INTO units (platform, workspace, scope)
+    SELECT platform, workspace, scope FROM owned UNION SELECT platform, workspace, scope FROM intents;
+
+CREATE TABLE ours (
+    number INTEGER PRIMARY KEY,
+    unit INTEGER NOT NULL, name TEXT NOT NULL, owned TEXT NOT NULL,
+    UNIQUE (unit, name)
+) STRICT;
+INSERT INTO ours (unit, name, owned)
+    SELECT unit, name, owned FROM owned JOIN units USING (platform, workspace, scope);
+DROP TABLE owned;
+ALTER TABLE ours RENAME TO owned;
+
+CREATE TABLE batches (
+    batch INTEGER PRIMARY KEY AUTOINCREMENT,
+    unit INTEGER NOT NULL, recorded_at INTEGER NOT NULL, open INTEGER NOT NULL, intents TEXT NOT NULL
+) STRICT;
+CREATE INDEX batches_by_unit ON batches (unit);
+INSERT INTO batches (unit, recorded_at, open, intents)
+    SELECT unit, recorded_at, 1, json_array(json_object(
+        'name', name, 'key', key, 'kind', json(kind), 'before', json(before), 'declared', json(declared)
+    )) FROM intents JOIN units USING (platform, workspace, scope) ORDER BY number;
+DROP TABLE intents;
+
+DROP INDEX journal_by_unit;
+CREATE INDEX removals ON journal (platform, workspace, scope, at) WHERE removal;
+CREATE INDEX mended ON journal (platform, workspace, scope, at) WHERE mends_drift;
+";
 
 /// What a database's own numbers say about it.
 pub(super) enum Version {

@@ -90,7 +90,7 @@ impl Scene {
                 Applied {
                     definition: Arc::new(source.definition.clone()),
                     secrets: BTreeMap::new(),
-                    echo: BTreeMap::new(),
+                    echo: Default::default(),
                     key_id: self.key.id().to_owned(),
                     sync: source.sync.clone(),
                     sync_since: None,

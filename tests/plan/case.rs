@@ -224,7 +224,7 @@ fn inventory(options: &Options, unit: &DesiredUnit, rows: &[ObservedSource]) -> 
                 Applied {
                     definition: Arc::new(source.definition.clone()),
                     secrets,
-                    echo: BTreeMap::new(),
+                    echo: Default::default(),
                     key_id: key.id().to_owned(),
                     sync: source.sync.clone(),
                     sync_since: None,

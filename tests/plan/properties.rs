@@ -121,7 +121,7 @@ fn owned(
             Applied {
                 definition: Arc::new(definition.clone()),
                 secrets: secrets_of(definition, SECRETS[0]),
-                echo: BTreeMap::new(),
+                echo: Default::default(),
                 key_id: key().id().to_owned(),
                 sync: None,
                 sync_since: None,

@@ -170,7 +170,7 @@ fn owned() -> Arc<Owned> {
     let applied = Applied {
         definition: Arc::new(definition()),
         secrets: BTreeMap::new(),
-        echo: BTreeMap::new(),
+        echo: Default::default(),
         key_id: String::new(),
         sync: None,
         sync_since: None,
