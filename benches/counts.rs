@@ -169,6 +169,7 @@ fn intents(desired: &DesiredUnit, key: &FingerprintKey, now: Timestamp) -> Inven
             definition: Arc::new(source.definition.clone()),
             secrets: BTreeMap::new(),
             echo: Default::default(),
+            stamp: None,
             key_id: key.id().to_owned(),
             sync: source.sync.clone(),
             sync_since: None,

@@ -211,10 +211,12 @@ impl<'a> Run<'a> {
                         definition: Arc::new(source.definition.clone()),
                         secrets: resolution.fingerprints(self.apply.state.key()),
                         echo: Echoes::default(),
+                        stamp: None,
                         key_id: self.apply.state.key().id().to_owned(),
                         sync: source.sync.clone(),
                         sync_since: self.sync_since(source),
-                    };
+                    }
+                    .stamped(self.apply.state.key());
                     let metadata = self.stamped(&applied);
                     let kind = applied.definition.kind.clone();
                     let source = Arc::new(resolution.into_source(action.name.clone(), kind, metadata));

@@ -76,8 +76,8 @@ pub struct Planner {
     pub overrides: Overrides,
     /// The host's limits.
     pub host: HostLimits,
-    /// Units that were found to be as declared.
-    pub settled: Arc<Settled>,
+    /// Units that were found to be as declared; `None` where no later pass will ask.
+    pub settled: Option<Arc<Settled>>,
     /// What plans are made from is hashed, for those who save or compare it.
     pub hashes: bool,
     /// The clock.
@@ -137,7 +137,9 @@ impl Planner {
     /// The same, of a unit that may have been listed already. `version` is the state's, as it was before
     /// that.
     async fn plan_listed(&self, task: &Task, version: Version, listed: Option<Listed>) -> Planned {
-        self.settled.forget(&task.desired.unit);
+        if let Some(settled) = &self.settled {
+            settled.forget(&task.desired.unit);
+        }
         let desired = self.overrides.over(&task.desired.open(), &self.host);
         let planned = match version {
             Ok(version) => self.try_plan(&desired, task, version, listed).await,
@@ -158,8 +160,8 @@ impl Planner {
     /// Looks whether anything has moved since a plan that had nothing to do.
     async fn look(&self, task: &Task) -> Look {
         let version = self.version().await;
-        let mark = match version {
-            Ok(Some(version)) => self.settled.of(task, version),
+        let mark = match (&version, &self.settled) {
+            (Ok(Some(version)), Some(settled)) => settled.of(task, *version),
             _ => None,
         };
         let Some(mark) = mark else { return Look::Moved(version, None) };
@@ -171,8 +173,8 @@ impl Planner {
 
     /// `None` where it does not matter, or tells nothing.
     async fn version(&self) -> Version {
-        match &self.state {
-            Some(state) if !self.hashes => state.version().await,
+        match (&self.state, &self.settled) {
+            (Some(state), Some(_)) if !self.hashes => state.version().await,
             _ => Ok(None),
         }
     }
@@ -207,7 +209,7 @@ impl Planner {
             self.remember(desired, task, now).await?;
         let upserts = upserts || self.upserts;
         let secrets = secrets_of(desired, &self.secrets, &self.key, &self.reader);
-        let values = secrets_of_unit(desired, &self.secrets, &self.key);
+        let values = version.and_then(|_| secrets_of_unit(desired, &self.secrets, &self.key));
         let listed = match listed {
             Some(listed) => listed?,
             None => self.reader.listing(unit).await?,
@@ -427,8 +429,10 @@ impl Reconciler {
             planned(unit.plan());
             outcome = self.apply(unit, made, task, id).await;
         }
-        if let Some(mark) = mark.filter(|_| outcome.error.is_none()) {
-            self.planner.settled.keep(mark);
+        if let (Some(settled), Some(mark)) = (&self.planner.settled, mark)
+            && outcome.error.is_none()
+        {
+            settled.keep(mark);
         }
         drop(lock);
         let again = settling.or_else(|| outcome.again.then_some(Duration::ZERO));
@@ -481,7 +485,9 @@ impl Reconciler {
     }
 
     fn stopped(&self, task: &Task, error: UnitError) -> Pass {
-        self.planner.settled.forget(&task.desired.unit);
+        if let Some(settled) = &self.planner.settled {
+            settled.forget(&task.desired.unit);
+        }
         let plan = UnitPlan::failed(task.desired.open(), error.clone());
         let approved = approve(Plan { units: vec![plan] }, &self.planner.host, &BTreeMap::new());
         Pass { approved, outcome: Outcome { error: Some(error), ..Outcome::default() }, again: None }

@@ -72,7 +72,7 @@ impl Stage {
                 upserts: false,
                 overrides: Overrides::default(),
                 host: HostLimits::default(),
-                settled: Default::default(),
+                settled: Some(Default::default()),
                 hashes: false,
                 clock: Arc::new(jiff::Timestamp::now),
             },

@@ -57,6 +57,7 @@ fn owned(source: &str, definition: Definition) -> Owned {
             definition: Arc::new(definition),
             secrets: BTreeMap::new(),
             echo: Default::default(),
+            stamp: None,
             key_id: "key".into(),
             sync: None,
             sync_since: None,

@@ -8,7 +8,7 @@ use super::workplace::{self, Access, Workplace};
 use super::{Exit, Failure, answer};
 use crate::daemon::{self, Daemon, Hands, Voice};
 use crate::plan::Overrides;
-use crate::reconcile::{Reconciler, Syncing};
+use crate::reconcile::{Planner, Reconciler, Syncing};
 use crate::remote::Writer;
 use crate::settings::{Humane, Mode};
 use crate::state::{DaemonLock, LockError, State};
@@ -42,7 +42,7 @@ pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure
         },
         _ => None,
     };
-    let planner = place.planner(Overrides::default());
+    let planner = Planner { settled: Some(Arc::default()), ..place.planner(Overrides::default()) };
     let voice: Arc<dyn Voice> = if common.speaks() {
         Arc::new(Terminal::new(answer::look(common)))
     } else {

@@ -106,7 +106,7 @@ impl Workplace {
             upserts: self.is_local(),
             overrides,
             host: self.settings.limits(),
-            settled: Arc::default(),
+            settled: None,
             hashes: false,
             clock: clock(),
         }

@@ -105,11 +105,12 @@ impl FieldPath {
     pub(crate) fn enter(&mut self, key: &str) -> Length {
         let length = Length(self.0.len());
         self.0.push('.');
-        // Writing into a text cannot fail.
-        let _ = match key.is_empty() || key.contains(['.', '[', ']', '"']) {
-            true => write!(self.0, "{key:?}"),
-            false => self.0.write_str(key),
-        };
+        if key.is_empty() || key.bytes().any(|byte| matches!(byte, b'.' | b'[' | b']' | b'"')) {
+            // Writing into a text cannot fail.
+            let _ = write!(self.0, "{key:?}");
+        } else {
+            self.0.push_str(key);
+        }
         length
     }
 

@@ -13,7 +13,7 @@ const NEAR: usize = 1024;
 #[must_use]
 pub fn exposed(text: &str) -> Vec<Range<usize>> {
     let mut found: Vec<Range<usize>> =
-        text.match_indices("://").filter_map(|(at, _)| password(text, at + 3)).collect();
+        starts(text, "://", b':').filter_map(|at| password(text, at + 3)).collect();
     found.extend(pairs(text));
     found.extend(shapes(text));
     found.sort_by_key(|range| range.start);
@@ -105,31 +105,31 @@ fn shapes(text: &str) -> impl Iterator<Item = Range<usize>> {
         ("sk_live_", 10, word),
         ("eyJ", 20, |byte| token(byte) || byte == b'.'),
     ];
-    let known = SHAPES.into_iter().flat_map(move |(start, least, permitted)| {
-        let mut past = 0;
-        text.match_indices(start).filter_map(move |(at, _)| {
-            if at < past || text[..at].ends_with(|c: char| c.is_ascii_alphanumeric()) {
-                return None;
-            }
-            let rest = &text.as_bytes()[at + start.len()..];
-            let length = rest.iter().take_while(|byte| permitted(**byte)).count();
-            let whole = match start {
-                "AKIA" => length == least,
-                "eyJ" => {
-                    rest[..length].split(|byte| *byte == b'.').filter(|part| part.len() > 3).count() >= 3
-                }
-                _ => length >= least,
-            };
-            past = at + start.len() + length;
-            whole.then_some(at..past)
-        })
+    // One look at each byte finds where any of them may begin.
+    let mut past = [0; SHAPES.len()];
+    let begins = text.bytes().enumerate().filter(|(_, byte)| b"Agxse".contains(byte));
+    let known = begins.flat_map(|(at, _)| SHAPES.into_iter().enumerate().map(move |shape| (at, shape)));
+    let known = known.filter_map(move |(at, (n, (start, least, permitted)))| {
+        let rest = text.as_bytes()[at..].strip_prefix(start.as_bytes())?;
+        if at < past[n] || text[..at].ends_with(|c: char| c.is_ascii_alphanumeric()) {
+            return None;
+        }
+        let length = rest.iter().take_while(|byte| permitted(**byte)).count();
+        let whole = match start {
+            "AKIA" => length == least,
+            "eyJ" => rest[..length].split(|byte| *byte == b'.').filter(|part| part.len() > 3).count() >= 3,
+            _ => length >= least,
+        };
+        past[n] = at + start.len() + length;
+        whole.then_some(at..past[n])
     });
+    const BEGIN: &str = "-----BEGIN ";
     let mut past = 0;
-    let keys = text.match_indices("-----BEGIN ").filter_map(move |(at, begin)| {
+    let keys = starts(text, BEGIN, b'-').filter_map(move |at| {
         if at < past {
             return None;
         }
-        let title = text[at + begin.len()..].split("-----").next()?;
+        let title = text[at + BEGIN.len()..].split("-----").next()?;
         if title.len() > 40 || !title.ends_with("PRIVATE KEY") {
             return None;
         }
@@ -137,6 +137,12 @@ fn shapes(text: &str) -> impl Iterator<Item = Range<usize>> {
         Some(at..past)
     });
     known.chain(keys)
+}
+
+/// Where `word`, which begins with the byte `first`, stands. Most texts have no such byte.
+fn starts(text: &str, word: &'static str, first: u8) -> impl Iterator<Item = usize> {
+    let begins = text.bytes().enumerate().filter(move |(_, byte)| *byte == first);
+    begins.map(|(at, _)| at).filter(move |at| text.as_bytes()[*at..].starts_with(word.as_bytes()))
 }
 
 fn word(byte: u8) -> bool {

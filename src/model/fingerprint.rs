@@ -1,7 +1,7 @@
 //! Keyed fingerprints: they tell that a value changed without telling the value.
 
 use hmac::{Hmac, KeyInit, Mac};
-use secrecy::zeroize::{Zeroize, Zeroizing};
+use secrecy::zeroize::Zeroize;
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
@@ -41,47 +41,41 @@ impl FingerprintKey {
     /// `serde_json`'s values and of sorted maps are.
     #[must_use]
     pub fn of(&self, value: &(impl Serialize + ?Sized)) -> Fingerprint {
-        let mut taking = Taking { mac: Hmac::clone(&self.keyed), text: Zeroizing::default(), length: 0 };
+        let mut taking = Taking(Hmac::clone(&self.keyed));
         // What is fingerprinted has text for keys, and a hash takes in everything.
         let _ = serde_json::to_writer(&mut taking, value);
-        taking.take();
-        let mut first = [0; 16];
-        first.copy_from_slice(&taking.mac.finalize().into_bytes()[..16]);
-        Fingerprint(first)
+        Fingerprint::from(taking.0)
+    }
+
+    /// The same of a value that is no secret, and larger: at once.
+    #[must_use]
+    pub fn of_plain(&self, value: &(impl Serialize + ?Sized)) -> Fingerprint {
+        let mut text = Vec::with_capacity(1024);
+        // As above.
+        let _ = serde_json::to_writer(&mut text, value);
+        Fingerprint::from(Hmac::clone(&self.keyed).chain_update(text))
     }
 }
 
 /// Takes in what is written, piece by piece: the text of a value may be a secret, and is left nowhere.
-struct Taking {
-    mac: Hmac<Sha256>,
-    text: Zeroizing<[u8; 32]>,
-    length: usize,
-}
-
-impl Taking {
-    fn take(&mut self) {
-        self.mac.update(&self.text[..self.length]);
-        self.length = 0;
-    }
-}
+struct Taking(Hmac<Sha256>);
 
 impl io::Write for Taking {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.length + bytes.len() > self.text.len() {
-            self.take();
-        }
-        match self.text.get_mut(self.length..self.length + bytes.len()) {
-            Some(room) => {
-                room.copy_from_slice(bytes);
-                self.length += bytes.len();
-            }
-            None => self.mac.update(bytes),
-        }
+        self.0.update(bytes);
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl From<Hmac<Sha256>> for Fingerprint {
+    fn from(mac: Hmac<Sha256>) -> Self {
+        let mut first = [0; 16];
+        first.copy_from_slice(&mac.finalize().into_bytes()[..16]);
+        Self(first)
     }
 }
 
@@ -168,6 +162,7 @@ mod tests {
             mac.finalize().into_bytes()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
         let fingerprint = key.of(&json!([1, {"a": "b"}]));
         assert_eq!(fingerprint.to_string(), expected);
+        assert_eq!(key.of_plain(&json!([1, {"a": "b"}])), fingerprint);
         assert_eq!(serde_json::to_value(fingerprint).unwrap(), json!(expected));
         assert_eq!(serde_json::from_value::<Fingerprint>(json!(expected)).unwrap(), fingerprint);
         assert!(fingerprint.reads(&expected) && !fingerprint.reads(&expected.to_uppercase()));

@@ -60,6 +60,9 @@ pub struct Applied {
     pub secrets: BTreeMap<FieldPath, Fingerprint>,
     /// What `list` echoed of it after the write. Empty when nothing was echoed.
     pub echo: Echoes,
+    /// Its stamp, where that was taken: see [`Applied::stamp`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stamp: Option<Fingerprint>,
     /// The id of the key the fingerprints were made with.
     pub key_id: String,
     /// The schedule in force, so that a change of it can be told.
@@ -151,6 +154,16 @@ impl Applied {
     /// a row that bears it was written by this state's owner with this very definition.
     #[must_use]
     pub fn stamp(&self, key: &FingerprintKey) -> Fingerprint {
+        self.stamp.filter(|_| self.key_id == key.id()).unwrap_or_else(|| self.stamp_anew(key))
+    }
+
+    /// The same, remembering its stamp.
+    #[must_use]
+    pub fn stamped(self, key: &FingerprintKey) -> Self {
+        Self { stamp: Some(self.stamp_anew(key)), ..self }
+    }
+
+    fn stamp_anew(&self, key: &FingerprintKey) -> Fingerprint {
         /// Sorted by key.
         #[derive(Serialize)]
         struct Content<'a> {
@@ -165,7 +178,7 @@ impl Applied {
         }
         let Definition { kind, connection_config, metadata } = &*self.definition;
         let definition = Sorted { connection_config, metadata, r#type: kind };
-        key.of(&Content { definition, secrets: &self.secrets })
+        key.of_plain(&Content { definition, secrets: &self.secrets })
     }
 }
 
@@ -230,12 +243,18 @@ mod tests {
             definition: Arc::new(definition),
             secrets: BTreeMap::from([(path, key.of("hunter2"))]),
             echo: Echoes::default(),
+            stamp: None,
             key_id: key.id().to_owned(),
             sync: None,
             sync_since: None,
         };
         let content = json!({ "definition": &*applied.definition, "secrets": &applied.secrets });
-        assert_eq!(applied.stamp(&key), key.of(&content));
+        let stamp = key.of(&content);
+        assert_eq!(applied.stamp(&key), stamp);
+        let applied = applied.stamped(&key);
+        assert_eq!((applied.stamp, applied.stamp(&key)), (Some(stamp), stamp));
+        let other = FingerprintKey::new([8; 32]);
+        assert_eq!(applied.stamp(&other), other.of(&content));
     }
 
     #[test]

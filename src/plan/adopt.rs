@@ -77,6 +77,7 @@ fn adopted(case: &Case<'_>, row: &ObservedSource, policy: Adopt) -> Arc<Owned> {
         definition: Arc::new(case.source.definition.clone()),
         secrets,
         echo: Echoes::default(),
+        stamp: None,
         key_id: case.input.key.id().to_owned(),
         sync: case.source.sync.clone(),
         sync_since: None,

@@ -162,7 +162,7 @@ impl History {
                 upserts: false,
                 overrides: Overrides::default(),
                 host: HostLimits::default(),
-                settled: Default::default(),
+                settled: Some(Default::default()),
                 hashes: false,
                 clock: self.clock(),
             },

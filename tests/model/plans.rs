@@ -91,6 +91,7 @@ impl Scene {
                     definition: Arc::new(source.definition.clone()),
                     secrets: BTreeMap::new(),
                     echo: Default::default(),
+                    stamp: None,
                     key_id: self.key.id().to_owned(),
                     sync: source.sync.clone(),
                     sync_since: None,

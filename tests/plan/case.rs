@@ -225,6 +225,7 @@ fn inventory(options: &Options, unit: &DesiredUnit, rows: &[ObservedSource]) -> 
                     definition: Arc::new(source.definition.clone()),
                     secrets,
                     echo: Default::default(),
+                    stamp: None,
                     key_id: key.id().to_owned(),
                     sync: source.sync.clone(),
                     sync_since: None,

@@ -122,6 +122,7 @@ fn owned(
                 definition: Arc::new(definition.clone()),
                 secrets: secrets_of(definition, SECRETS[0]),
                 echo: Default::default(),
+                stamp: None,
                 key_id: key().id().to_owned(),
                 sync: None,
                 sync_since: None,

@@ -171,6 +171,7 @@ fn owned() -> Arc<Owned> {
         definition: Arc::new(definition()),
         secrets: BTreeMap::new(),
         echo: Default::default(),
+        stamp: None,
         key_id: String::new(),
         sync: None,
         sync_since: None,
