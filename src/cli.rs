@@ -16,6 +16,7 @@ mod manual;
 mod plan;
 mod progress;
 mod pull;
+mod quiet;
 mod run;
 mod saved;
 mod schema;

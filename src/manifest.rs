@@ -84,6 +84,8 @@ pub struct Setup {
     pub settle: Option<Duration>,
     /// `[workspaces]`: the aliases whose id is known.
     pub aliases: BTreeMap<String, Unit>,
+    /// The variables that were looked up.
+    pub variables: Vec<String>,
 }
 
 /// Runs the work once for each number below the first, in any order, perhaps several at the same time.
@@ -138,14 +140,16 @@ fn read_keeping(
     let documents: Vec<Document<'_>> =
         files.iter().map(|file| Document::new(Arc::clone(&file.path), file.text())).collect();
     let mut findings = Findings::new(&documents);
+    let mut reading = Reading::default();
     let looked_up = RefCell::default();
     let settings = read_settings(&files, &noting(variable, &looked_up), &mut findings)?;
     let settings_file = files.iter().find(|file| &*file.path == FILE_NAME);
-    let ground = ground(settings_file.copied(), looked_up.into_inner());
+    let looked_up = looked_up.into_inner();
+    reading.setup.variables = looked_up.keys().cloned().collect();
+    let ground = ground(settings_file.copied(), looked_up);
     let wanted = wanted(&files, settings.as_ref());
     let known = known.on(ground.as_ref());
 
-    let mut reading = Reading::default();
     let mut learned = Known { ground, ..Known::default() };
     let read = files::read(&files, &wanted, settings.as_ref(), known, &mut findings, how)?;
     match &settings {

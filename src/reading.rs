@@ -30,6 +30,8 @@ pub struct Reading {
     pub commit: Option<Arc<str>>,
     /// `[workspaces]`: the aliases whose id is known.
     pub aliases: BTreeMap<String, Unit>,
+    /// The variables that `wellspring.toml` was read with.
+    pub variables: Vec<String>,
     /// `platform.settle`
     pub settle: Option<Duration>,
     /// What the next reading need not do again.
@@ -107,6 +109,7 @@ impl Reading {
             git_locked: tree.git_locked,
             commit: tree.commit.clone(),
             aliases: manifest.setup.aliases,
+            variables: manifest.setup.variables,
             settle: manifest.setup.settle,
             known: Arc::new(Known { files, seen: tree.seen.clone() }),
             tree,

@@ -2,7 +2,7 @@
 
 mod settled;
 
-pub use settled::{Mark, Settled};
+pub use settled::{Mark, Settled, fingerprint};
 
 use crate::apply::{Apply, chain, mark_of};
 use crate::model::{
@@ -19,7 +19,7 @@ use crate::secrets::Secrets;
 use crate::state::{Change, Remembered, State, StateError};
 use jiff::{SignedDuration, Timestamp};
 use settled::secrets_of_unit;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -76,6 +76,8 @@ pub struct Planner {
     pub overrides: Overrides,
     /// The host's limits.
     pub host: HostLimits,
+    /// Answers that were had before; each is used once.
+    pub listed: Arc<Mutex<HashMap<Unit, Listing>>>,
     /// Units that were found to be as declared; `None` where no later pass will ask.
     pub settled: Option<Arc<Settled>>,
     /// What plans are made from is hashed, for those who save or compare it.
@@ -105,7 +107,7 @@ pub struct Planned {
 }
 
 /// How a list was answered.
-type Listed = Result<Listing, RemoteError>;
+pub type Listed = Result<Listing, RemoteError>;
 
 /// The version of the state.
 type Version = Result<Option<i64>, StateError>;
@@ -131,7 +133,8 @@ impl Planner {
     /// Lists one unit and plans it. An error becomes a plan that says so.
     pub async fn plan(&self, task: &Task) -> Planned {
         let version = self.version().await;
-        self.plan_listed(task, version, None).await
+        let listed = self.listed.lock().ok().and_then(|mut listed| listed.remove(&task.desired.unit));
+        self.plan_listed(task, version, listed.map(Ok)).await
     }
 
     /// The same, of a unit that may have been listed already. `version` is the state's, as it was before
@@ -277,6 +280,19 @@ impl Planner {
         }
         Ok(Memory { inventory, recent_removals: removals, quarantine, upserts })
     }
+}
+
+/// Asks for the lists of many units, as many at once as may be under way.
+pub async fn list_all(reader: &Reader, units: impl IntoIterator<Item = Unit>) -> Vec<(Unit, Listed)> {
+    let mut listing = JoinSet::new();
+    for unit in units {
+        let reader = reader.clone();
+        listing.spawn(async move {
+            let listed = reader.listing(&unit).await;
+            (unit, listed)
+        });
+    }
+    listing.join_all().await
 }
 
 /// The sources of a unit whose secrets resolve here, as they would be sent.

@@ -26,7 +26,7 @@ pub use transport::{InProcess, Unanswered};
 
 use crate::model::{NonEmpty, ObservedSource, ResolvedSource, SourceId, Unit, WorkspaceId};
 use message::Sent;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use std::fmt;
@@ -111,7 +111,7 @@ pub struct Writer(Reader);
 pub struct Listing(transport::Reply);
 
 /// SHA-256 over all that a list says. Equal answers mean the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListDigest([u8; 32]);
 
 impl Listing {

@@ -16,6 +16,7 @@ mod learned;
 mod lock;
 mod presence;
 mod quarantine;
+mod quiet;
 mod remembered;
 mod runs;
 mod schema;

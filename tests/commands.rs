@@ -9,6 +9,8 @@ mod servers;
 mod support;
 
 // The paths are spelled out so that these are parts of this binary, not binaries of their own.
+#[path = "commands/again.rs"]
+mod again;
 #[path = "commands/editors.rs"]
 mod editors;
 #[path = "commands/examples.rs"]

@@ -73,6 +73,7 @@ impl Stage {
                 overrides: Overrides::default(),
                 host: HostLimits::default(),
                 settled: Some(Default::default()),
+                listed: Default::default(),
                 hashes: false,
                 clock: Arc::new(jiff::Timestamp::now),
             },

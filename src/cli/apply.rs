@@ -2,6 +2,7 @@
 
 use super::args::{ApplyArgs, Common, Format};
 use super::plan::{exit_of, overrides};
+use super::quiet::{self, Again};
 use super::select::Selector;
 use super::workplace::{self, Access, Workplace};
 use super::{Exit, Failure, answer, saved};
@@ -13,10 +14,10 @@ use crate::reconcile::{AT_ONCE, PassId, Planned, Reconciler, Task, guard};
 use crate::remote::Writer;
 use crate::render;
 use crate::state::WorkspaceLock;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Write;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -44,6 +45,13 @@ async fn apply(
     saved_plan: Option<(&Path, &SavedPlan)>,
 ) -> Result<Exit, Failure> {
     let selector = Selector::new(&args.selection)?;
+    let listed = match saved_plan {
+        None => match quiet::again(common, args, &selector).await {
+            Again::Same => return Ok(Exit::Done),
+            Again::Moved(listed) => listed,
+        },
+        Some(_) => HashMap::new(),
+    };
     let (events, mut inbox) = tokio::sync::mpsc::unbounded_channel();
     let stopping = daemon::listen(events)?;
     let place = Workplace::open(common, args.path.as_ref(), Access::Write).await?;
@@ -64,6 +72,8 @@ async fn apply(
     let stop = Arc::clone(&stopping);
     let mut planner = place.planner(overrides(&args.limits));
     planner.hashes = saved_plan.is_some();
+    planner.listed = Arc::new(Mutex::new(listed));
+    planner.settled = quiet::concerns(common, &selector).then(Arc::default);
     let reconciler = Reconciler {
         planner,
         writer: Writer::new(&place.reader),
@@ -111,6 +121,10 @@ async fn apply(
         answer::write("\n");
     }
     let mut plan = round.approved.plan().clone();
+    let memo = match pending || saved_plan.is_some() {
+        true => None,
+        false => quiet::memo((common, args, &selector), &place, &round.planned, &plan),
+    };
     let mut outcomes = round.apply(&reconciler).await;
     for _ in 1..ROUNDS {
         let again = round.again(&outcomes);
@@ -121,7 +135,6 @@ async fn apply(
         let next = round.apply(&reconciler).await;
         merge(&mut plan, &mut outcomes, round.approved.plan(), next);
     }
-    drop(locks);
     place.remember().await?;
 
     if human && pending {
@@ -129,11 +142,16 @@ async fn apply(
     } else if !human {
         answer::plan(common, &plan, Some(&outcomes), &place.reading);
     }
-    place.tell_undeclared().await?;
+    let undeclared = place.tell_undeclared().await?;
     let exit = outcome_exit(&plan, &outcomes)
         .or(exit_of(&plan))
         .or(place.exit())
         .or(Exit::Interrupted.when(daemon::is_set(&stopping)));
+    if let Some(memo) = memo.filter(|_| exit == Exit::Done && !undeclared) {
+        // The next run only takes longer without it.
+        let _ = state.keep_quiet(&workplace::root(&place.settings), memo).await;
+    }
+    drop(locks);
     place.close().await;
     Ok(exit)
 }

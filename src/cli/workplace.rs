@@ -4,13 +4,14 @@ use super::args::{Common, Format};
 use super::local::{self, Local, Stay};
 use super::select::Selector;
 use super::{Exit, Failure};
-use crate::model::FingerprintKey;
+use crate::model::{FingerprintKey, Unit};
 use crate::plan::Overrides;
 use crate::reading::{Memory, Reading};
 use crate::reconcile::{Clock, Planner, Task, resolved};
 use crate::remote::{BaseUrl, Reader};
 use crate::settings::{self, Humane, Platform, Settings};
 use crate::state::State;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -106,6 +107,7 @@ impl Workplace {
             upserts: self.is_local(),
             overrides,
             host: self.settings.limits(),
+            listed: Arc::default(),
             settled: None,
             hashes: false,
             clock: clock(),
@@ -140,21 +142,24 @@ impl Workplace {
         Exit::Invalid.when(self.reading.has_errors())
     }
 
-    /// Workspaces that hold sources of ours and that no file declares any more.
-    pub(super) async fn tell_undeclared(&self) -> Result<(), Failure> {
-        let Some(state) = &self.state else { return Ok(()) };
+    /// Tells of workspaces that hold sources of ours and that no file declares any more. Returns whether
+    /// there are any.
+    pub(super) async fn tell_undeclared(&self) -> Result<bool, Failure> {
+        let Some(state) = &self.state else { return Ok(false) };
+        let mut told = false;
         let asked = self.reading.asked(&self.memory);
+        let declared: BTreeSet<&Unit> = asked.tasks.iter().map(|task| &task.desired.unit).collect();
         for unit in state.units().await? {
-            let known =
-                asked.held.contains_key(&unit) || asked.tasks.iter().any(|task| task.desired.unit == unit);
+            let known = asked.held.contains_key(&unit) || declared.contains(&unit);
             if !known && !self.reading.has_errors() {
+                told = true;
                 eprintln!(
                     "{unit}: no file declares this workspace any more, so its sources are left alone \
                      (declare it with `sources = {{}}` to mean none)"
                 );
             }
         }
-        Ok(())
+        Ok(told)
     }
 
     /// Remembers which file declares which workspace.

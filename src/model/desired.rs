@@ -31,7 +31,7 @@ impl Desired {
 }
 
 /// `platform.url` in the files.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PlatformUrl {
     /// `"local"`: the embedded Data API.
     Local,

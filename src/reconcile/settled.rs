@@ -85,6 +85,18 @@ impl Mark {
         })
     }
 
+    /// Of the platform's answer.
+    #[must_use]
+    pub fn list(&self) -> ListDigest {
+        self.list
+    }
+
+    /// Each reference of the unit, with a fingerprint of its value.
+    #[must_use]
+    pub fn secrets(&self) -> &[(SecretRef, Fingerprint)] {
+        &self.secrets
+    }
+
     /// Is the platform's answer the same, and every secret?
     pub(super) fn holds(&self, list: ListDigest, secrets: &Secrets, key: &FingerprintKey) -> bool {
         let same = |(reference, was): &(SecretRef, Fingerprint)| {
@@ -128,7 +140,9 @@ fn collect(value: &Declared, references: &mut BTreeSet<SecretRef>) {
     }
 }
 
-fn fingerprint(reference: &SecretRef, secrets: &Secrets, key: &FingerprintKey) -> Option<Fingerprint> {
+/// Tells whether a reference's value is another; `None` when it has none.
+#[must_use]
+pub fn fingerprint(reference: &SecretRef, secrets: &Secrets, key: &FingerprintKey) -> Option<Fingerprint> {
     let mut value = serde_json::Value::from(secrets.value(reference).ok()?.expose_secret());
     let fingerprint = key.of(&value);
     wipe(&mut value);

@@ -36,7 +36,7 @@ pub fn markdown(view: &View<'_>) -> String {
             left_out.push(format!("{} of {}", words::count(rest, "line"), escape::markdown_code(&label)));
         }
     }
-    if let Some(text) = text::remainder(view).filter(|text| text.len() < TAIL / 10) {
+    if let Some(text) = text::remainder(view.plan, view.outcomes).filter(|text| text.len() < TAIL / 10) {
         out.push_str(&format!("\n{}\n", escape::markdown(&text)));
     }
     if !left_out.is_empty() {

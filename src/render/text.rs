@@ -2,9 +2,10 @@
 
 use super::lines::Page;
 use super::paint::Tone;
-use super::summary::{counts, tells_unchanged};
+use super::summary::{counts, summary_line, tells_unchanged};
 use super::{Here, Look, View, escape, rows, words};
-use crate::plan::{Outcome, UnitPlan};
+use crate::plan::{Outcome, Plan, UnitPlan};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// So many kinds of unreadable fields are named.
@@ -17,11 +18,36 @@ pub fn text(view: &View<'_>, look: &Look) -> String {
     for (index, unit) in view.plan.units.iter().enumerate() {
         lines.extend(block(unit, view.outcome(index), view.here(), look));
     }
-    lines.extend(remainder(view));
+    end(lines, remainder(view.plan, view.outcomes), &view.sum(), look)
+}
+
+/// All that there is to say of a plan that has nothing to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quiet {
+    remainder: Option<String>,
+    sum: String,
+}
+
+impl Quiet {
+    /// What [`text`] says of it below its blocks, of which there are none.
+    #[must_use]
+    pub fn of(plan: &Plan) -> Self {
+        Self { remainder: remainder(plan, None), sum: summary_line(plan) }
+    }
+}
+
+/// What [`text`] says of such a plan.
+#[must_use]
+pub fn quiet(quiet: &Quiet, look: &Look) -> String {
+    end(Vec::new(), quiet.remainder.clone(), &quiet.sum, look)
+}
+
+fn end(mut lines: Vec<String>, remainder: Option<String>, sum: &str, look: &Look) -> String {
+    lines.extend(remainder);
     if !lines.is_empty() {
         lines.push(String::new());
     }
-    lines.push(Tone::Bold.paint(&view.sum(), look.color));
+    lines.push(Tone::Bold.paint(sum, look.color));
     lines.join("\n") + "\n"
 }
 
@@ -85,8 +111,8 @@ fn heading(unit: &UnitPlan, look: &Look) -> String {
 }
 
 /// `5 unchanged, 1 suspended. Not readable from the platform: 2 passwords.`
-pub(super) fn remainder(view: &View<'_>) -> Option<String> {
-    let sum = counts(view.plan, view.outcomes);
+pub(super) fn remainder(plan: &Plan, outcomes: Option<&[Outcome]>) -> Option<String> {
+    let sum = counts(plan, outcomes);
     let unchanged = if tells_unchanged(&sum) { 0 } else { sum.unchanged };
     let counted: Vec<String> = [(unchanged, "unchanged"), (sum.suspended, "suspended")]
         .into_iter()
@@ -94,13 +120,13 @@ pub(super) fn remainder(view: &View<'_>) -> Option<String> {
         .map(|(n, what)| format!("{} {what}", words::number(n)))
         .collect();
     let counted = (!counted.is_empty()).then(|| format!("{}.", counted.join(", ")));
-    let sentences: Vec<String> = [counted, unreadable(view)].into_iter().flatten().collect();
+    let sentences: Vec<String> = [counted, unreadable(plan)].into_iter().flatten().collect();
     (!sentences.is_empty()).then(|| sentences.join(" "))
 }
 
-fn unreadable(view: &View<'_>) -> Option<String> {
+fn unreadable(plan: &Plan) -> Option<String> {
     let mut by_key: BTreeMap<&str, usize> = BTreeMap::new();
-    for field in view.plan.units.iter().flat_map(|unit| &unit.unreadable) {
+    for field in plan.units.iter().flat_map(|unit| &unit.unreadable) {
         *by_key.entry(field.rsplit(['.', ' ']).next().unwrap_or_default()).or_default() += 1;
     }
     let rest: usize = by_key.values().skip(FIELDS_NAMED).sum();

@@ -4,7 +4,7 @@ use super::error::Fault;
 use rusqlite::{Connection, TransactionBehavior};
 
 /// The `n`th migration (from 0) leads from version `n` to `n + 1`.
-const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5];
+const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5, V6];
 
 /// "Wlsp": tells a state database from any other SQLite file.
 const APPLICATION_ID: i64 = 0x576c_7370;
@@ -112,6 +112,10 @@ DROP INDEX journal_by_unit;
 CREATE INDEX removals ON journal (platform, workspace, scope, at) WHERE removal;
 CREATE INDEX mended ON journal (platform, workspace, scope, at) WHERE mends_drift;
 ";
+
+/// The last run that had nothing to do, by tree.
+const V6: &str =
+    "CREATE TABLE quiet (root TEXT NOT NULL PRIMARY KEY, memo TEXT NOT NULL) STRICT, WITHOUT ROWID;";
 
 /// What a database's own numbers say about it.
 pub(super) enum Version {

@@ -163,6 +163,7 @@ impl History {
                 overrides: Overrides::default(),
                 host: HostLimits::default(),
                 settled: Some(Default::default()),
+                listed: Default::default(),
                 hashes: false,
                 clock: self.clock(),
             },
