@@ -182,7 +182,7 @@ pub fn looks_secret(key: &str) -> bool {
     let length =
         end.iter_mut().rev().zip(plain).map(|(place, byte)| *place = byte.to_ascii_lowercase()).count();
     let end = &end[LONGEST - length..];
-    NAMES.iter().any(|name| end.ends_with(name.as_bytes()))
+    NAMES.iter().map(|name| name.as_bytes()).any(|name| end.last() == name.last() && end.ends_with(name))
 }
 
 /// A leaf of a declared definition.

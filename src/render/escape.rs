@@ -4,6 +4,10 @@
 /// `\u{…}`, and newlines and tabs as `\n` and `\t`.
 #[must_use]
 pub fn terminal(text: &str) -> String {
+    // As nearly every text is.
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return text.to_owned();
+    }
     let mut out = String::with_capacity(text.len());
     text.chars().for_each(|c| push_visible(&mut out, c));
     out

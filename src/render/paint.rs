@@ -34,7 +34,7 @@ impl Tone {
 /// The columns an escaped text takes: East Asian wide characters and pictographs take two, combining
 /// marks none.
 pub(super) fn width(text: &str) -> usize {
-    text.chars().map(char_width).sum()
+    if text.is_ascii() { text.len() } else { text.chars().map(char_width).sum() }
 }
 
 fn char_width(c: char) -> usize {
@@ -63,7 +63,11 @@ fn char_width(c: char) -> usize {
 
 /// The text and as many spaces as it takes to fill `columns`.
 pub(super) fn pad(text: &str, columns: usize) -> String {
-    format!("{text}{}", " ".repeat(columns.saturating_sub(width(text))))
+    let spaces = columns.saturating_sub(width(text));
+    let mut padded = String::with_capacity(text.len() + spaces);
+    padded.push_str(text);
+    padded.extend(std::iter::repeat_n(' ', spaces));
+    padded
 }
 
 /// Lines of at most `columns`, broken at spaces; what stands in backticks is never broken, so that it

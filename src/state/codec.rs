@@ -16,8 +16,10 @@ where
 {
     let reads_back =
         |text: &String| value.is_plain() || serde_json::from_str::<T>(text).is_ok_and(|back| back == *value);
-    serde_json::to_string(value)
+    let mut text = Vec::with_capacity(1024);
+    serde_json::to_writer(&mut text, value)
         .ok()
+        .and_then(|()| String::from_utf8(text).ok())
         .filter(reads_back)
         .ok_or_else(|| StateError::Unstorable { what: what.to_string() })
 }
