@@ -386,6 +386,12 @@ impl Writer {
         self.send(&call, answer::connect).await
     }
 
+    /// So many syncs may be under way at once; what is more waits for its turn.
+    #[must_use]
+    pub fn most_syncs(&self) -> usize {
+        limits::most_syncs(self.0.0.settings().max_in_flight)
+    }
+
     /// Removes the sources with these ids, in one call.
     ///
     /// # Errors

@@ -24,7 +24,7 @@ pub use batch::{Batch, Terms, batches};
 pub use describe::describe;
 pub use due::{
     CLOCK_TOLERANCE, Decision, Due, LATE_AFTER, Last, MISSED_COUNTED, Rewound, Scheduled, Skipped,
-    SkippedWhy, due,
+    SkippedWhy, due, ripe_at,
 };
 pub use freshness::{Freshness, freshness};
-pub use timing::{ScheduleError, Timing};
+pub use timing::{ScheduleError, Timing, Timings};

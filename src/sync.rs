@@ -93,7 +93,8 @@ impl Syncer {
     /// When the state cannot be used; then nothing was claimed, and nothing sent.
     pub async fn call(&self, call: &Call) -> Result<Vec<Synced>, StateError> {
         self.catch_up().await?;
-        let inventory = self.state.inventory(&call.unit).await?;
+        let names = call.members.iter().map(|member| member.name.clone()).collect();
+        let ids = self.state.ids(&call.unit, names).await?;
         let claims = call
             .members
             .iter()
@@ -105,8 +106,8 @@ impl Syncer {
         let mut unready = Vec::new();
         for (member, number) in call.members.iter().zip(numbers) {
             let Some(number) = number else { continue };
-            match inventory.owned.get(&member.name).and_then(|owned| owned.id.clone()) {
-                Some(id) => ready.push(Run { number, member: member.clone(), id }),
+            match ids.get(&member.name) {
+                Some(id) => ready.push(Run { number, member: member.clone(), id: id.clone() }),
                 None => unready.push((number, member)),
             }
         }

@@ -5,6 +5,9 @@
 //! cargo bench --bench throughput -- 100x100           # one shape: workspaces × sources
 //! cargo bench --bench throughput -- 1000x100 --rounds 5 --latency 20
 //! cargo bench --bench throughput -- concurrency       # how many calls at once, on platforms of all kinds
+//! cargo bench --bench throughput -- syncs             # 10,000 syncs due within one minute: some minutes
+//! cargo bench --bench throughput -- growth            # with more workspaces, with more sources in one
+//! cargo bench --bench throughput -- growth --most 10000
 //! ```
 //!
 //! *raw* is a bare client with ready-made bodies and the same number of connections, *py* the Data
@@ -12,10 +15,13 @@
 //! ratios within one run; each is one of medians.
 #![expect(clippy::unwrap_used, reason = "a bench that cannot run is to stop")]
 
+mod concurrency;
+mod growth;
 mod measure;
 mod platform;
 mod report;
 mod scene;
+mod syncs;
 mod workload;
 mod yardstick;
 
@@ -31,11 +37,24 @@ use yardstick::{CONNECTIONS, Raw};
 const MOST_FOR_PY: usize = 100;
 
 struct Asked {
+    what: What,
     shapes: Vec<Shape>,
     latencies: Vec<u64>,
     rounds: usize,
     renames: usize,
-    everything: bool,
+    /// For a sync, in milliseconds.
+    takes: u64,
+    /// The most sources that growth goes to.
+    most: usize,
+}
+
+#[derive(PartialEq, Eq)]
+enum What {
+    Everything,
+    Shapes,
+    Concurrency,
+    Syncs,
+    Growth,
 }
 
 fn main() {
@@ -46,67 +65,62 @@ fn main() {
         _ => {}
     }
     let platform = Platform::start();
-    if arguments.iter().any(|argument| argument == "concurrency") {
-        return concurrency(&platform);
-    }
     let asked = asked(&arguments);
+    match asked.what {
+        What::Concurrency => return concurrency::concurrency(&platform, asked.rounds),
+        What::Syncs => return syncs::syncs(&platform, &asked.shapes, Duration::from_millis(asked.takes)),
+        What::Growth => return growth::growth(&platform, asked.rounds, asked.most),
+        What::Everything | What::Shapes => {}
+    }
     for shape in &asked.shapes {
         for latency in &asked.latencies {
             let latency = Duration::from_millis(*latency);
-            platform.behave(Manner { latency, capacity: None });
+            platform.behave(Manner { latency, ..Manner::default() });
             converge(&platform, *shape, latency, &asked);
         }
     }
-    if asked.everything {
-        concurrency(&platform);
+    if asked.what == What::Everything {
+        concurrency::concurrency(&platform, asked.rounds);
     }
-}
-
-/// The number of calls under way finds its own level; beside it, fixed numbers of connections.
-fn concurrency(platform: &Platform) {
-    let shape = Shape { workspaces: 500, sources: 10 };
-    let scene = Scene::new(platform, shape);
-    println!("{shape}, cold: how many calls at once");
-    println!("{:34}{:>10}{:>14}{:>10}", "", "ms", "most at once", "refused");
-    for (latency, capacity) in [(0, None), (20, None), (200, None), (20, Some(10)), (20, Some(4))] {
-        platform.behave(Manner { latency: Duration::from_millis(latency), capacity });
-        let bears = capacity.map_or(String::new(), |most| format!(", works on {most} at once"));
-        println!("{latency} ms for each call{bears}");
-        let row = |what: &str, work: &dyn Fn() -> Used| {
-            scene.forget();
-            let took = work().wall.as_secs_f64() * 1e3;
-            let (most, refused) = (platform.most_at_once(), platform.calls().refused);
-            println!("    {what:30}{took:>10.0}{most:>14}{refused:>10}");
-        };
-        row("wellspring", &|| scene.apply());
-        for connections in [16, 64] {
-            let raw = || yardstick::raw(&platform.url, shape, Raw::ListAndConnect, connections);
-            row(&format!("raw, fixed at {connections}"), &raw);
-        }
-    }
-    platform.behave(Manner::default());
 }
 
 fn asked(arguments: &[String]) -> Asked {
     let shape = |workspaces, sources| Shape { workspaces, sources };
-    let mut asked =
-        Asked { shapes: Vec::new(), latencies: Vec::new(), rounds: 3, renames: 100, everything: false };
+    let mut asked = Asked {
+        what: What::Everything,
+        shapes: Vec::new(),
+        latencies: Vec::new(),
+        rounds: 3,
+        renames: 100,
+        takes: 300,
+        most: usize::MAX,
+    };
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
         let mut number = || arguments.next().unwrap().parse().unwrap();
         match argument.as_str() {
+            "concurrency" => asked.what = What::Concurrency,
+            "syncs" => asked.what = What::Syncs,
+            "growth" => asked.what = What::Growth,
             "--rounds" => asked.rounds = number(),
             "--renames" => asked.renames = number(),
             "--latency" => asked.latencies.push(number() as u64),
+            "--takes" => asked.takes = number() as u64,
+            "--most" => asked.most = number(),
             text => {
                 let (workspaces, sources) = text.split_once('x').expect("WORKSPACESxSOURCES");
                 asked.shapes.push(shape(workspaces.parse().unwrap(), sources.parse().unwrap()));
+                if asked.what == What::Everything {
+                    asked.what = What::Shapes;
+                }
             }
         }
     }
     if asked.shapes.is_empty() {
-        asked.everything = true;
-        asked.shapes = vec![shape(10, 10), shape(100, 100), shape(1_000, 100)];
+        asked.shapes = match asked.what {
+            What::Syncs => vec![shape(1_000, 10), shape(100, 100)],
+            _ => vec![shape(10, 10), shape(100, 100), shape(1_000, 100)],
+        };
     }
     if asked.latencies.is_empty() {
         asked.latencies = vec![0, 20];
@@ -183,7 +197,12 @@ fn converge(platform: &Platform, shape: Shape, latency: Duration, asked: &Asked)
         let line = Line { what: "warm re-check (daemon)", used: recheck, raw: raw_list, calls, necessary };
         report.line(line);
         let mut took: Vec<Duration> = (0..asked.renames)
-            .map(|n| daemon.rename(n * 7 % shape.workspaces, 7000 + u16::try_from(n).unwrap()))
+            .map(|n| {
+                let (of, port) = (n * 7 % shape.workspaces, format!("port = {}", 7000 + n));
+                let text = workload::text(of, 0..shape.sources, 5432).replacen("port = 5432", &port, 1);
+                platform.forget();
+                daemon.rename(of, &text)
+            })
             .collect();
         took.sort();
         report.renames(&took, platform.calls());

@@ -1,5 +1,6 @@
 //! A platform in memory that costs as little as it can: rows stand as the text they came as, answers
 //! as the bytes they are sent as. It takes a chosen time for each call, and bears a chosen number.
+//! Syncs take a time of their own, and are borne in any number.
 
 use axum::body::{Body, Bytes};
 use hyper::body::Incoming;
@@ -34,6 +35,8 @@ pub(crate) struct Manner {
     pub(crate) latency: Duration,
     /// So many calls are worked on at once; the others wait, and twice as many are refused (429).
     pub(crate) capacity: Option<usize>,
+    /// Each sync takes this long.
+    pub(crate) sync: Duration,
 }
 
 /// Calls so far.
@@ -42,7 +45,6 @@ pub(crate) struct Calls {
     pub(crate) list: u64,
     pub(crate) connect: u64,
     pub(crate) cleanup: u64,
-    pub(crate) sync: u64,
     pub(crate) refused: u64,
 }
 
@@ -56,6 +58,8 @@ struct World {
     calls: Mutex<Calls>,
     /// When each connect call arrived.
     connects: Mutex<Vec<(String, Instant)>>,
+    /// When each sync call arrived, and of how many sources it was.
+    syncs: Mutex<Vec<(Instant, usize)>>,
     most_at_once: AtomicUsize,
     at_once: AtomicUsize,
     last_answer: Mutex<Option<Instant>>,
@@ -105,6 +109,7 @@ impl Platform {
     pub(crate) fn forget(&self) {
         *self.world.calls.lock().unwrap() = Calls::default();
         self.world.connects.lock().unwrap().clear();
+        self.world.syncs.lock().unwrap().clear();
         self.world.most_at_once.store(0, Ordering::Relaxed);
     }
 
@@ -117,9 +122,16 @@ impl Platform {
         self.world.most_at_once.load(Ordering::Relaxed)
     }
 
-    /// When the first connect call for a workspace arrived.
-    pub(crate) fn connected_at(&self, workspace: &str) -> Option<Instant> {
-        self.world.connects.lock().unwrap().iter().find(|(of, _)| of == workspace).map(|(_, at)| *at)
+    /// When the first connect call for a workspace arrived that was sent since then.
+    pub(crate) fn connected(&self, workspace: &str, since: Instant) -> Option<Instant> {
+        let connects = self.world.connects.lock().unwrap();
+        let recent = connects.iter().rev().take_while(|(_, at)| *at >= since);
+        recent.filter(|(of, _)| of == workspace).last().map(|(_, at)| *at)
+    }
+
+    /// When each sync call arrived, and of how many sources it was.
+    pub(crate) fn syncs(&self) -> Vec<(Instant, usize)> {
+        self.world.syncs.lock().unwrap().clone()
     }
 
     /// When the last answer was ready.
@@ -177,14 +189,20 @@ impl World {
                 "list" => calls.list += 1,
                 "connect" => calls.connect += 1,
                 "cleanup" => calls.cleanup += 1,
-                "sync" => calls.sync += 1,
                 _ => {}
             }
         }
         if endpoint == "connect" {
             self.connects.lock().unwrap().push((workspace.clone(), Instant::now()));
         }
-        let Manner { latency, capacity } = *self.manner.lock().unwrap();
+        let Manner { latency, capacity, sync } = *self.manner.lock().unwrap();
+        if endpoint == "sync" {
+            let Sources { source_ids } = serde_json::from_slice(body).unwrap();
+            self.syncs.lock().unwrap().push((Instant::now(), source_ids.len()));
+            tokio::time::sleep(sync).await;
+            let message = r#"{"status":"success","message":"","data":{"records_processed":1}}"#;
+            return json(200, Bytes::from_static(message.as_bytes()));
+        }
         let turns = self.turns.lock().unwrap().clone();
         let waiting = self.waiting.fetch_add(1, Ordering::Relaxed);
         if capacity.is_some_and(|most| waiting >= 2 * most) {
@@ -209,7 +227,7 @@ impl World {
             "list" => workspace.list(),
             "connect" => workspace.connect(body, &self.number),
             "cleanup" => workspace.cleanup(body),
-            _ => Bytes::from_static(br#"{"status":"success","message":"","data":{"records_processed":1}}"#),
+            _ => unreachable!("{endpoint}"),
         };
         json(200, answer)
     }
@@ -228,7 +246,7 @@ struct Named<'a> {
 }
 
 #[derive(Deserialize)]
-struct Cleanup {
+struct Sources {
     source_ids: HashSet<String>,
 }
 
@@ -269,7 +287,7 @@ impl Workspace {
     }
 
     fn cleanup(&mut self, body: &[u8]) -> Bytes {
-        let Cleanup { source_ids } = serde_json::from_slice(body).unwrap();
+        let Sources { source_ids } = serde_json::from_slice(body).unwrap();
         self.answer = None;
         self.rows.retain(|row| !source_ids.contains(&row.id));
         self.places.clear();

@@ -68,12 +68,18 @@ impl<'a> Scene<'a> {
 
     /// `wellspring run`, once it has looked at everything and is at rest.
     pub(crate) fn daemon(&self) -> Daemon<'_> {
+        let daemon = self.start();
+        daemon.rest();
+        daemon
+    }
+
+    /// `wellspring run`, once it has looked at everything.
+    pub(crate) fn start(&self) -> Daemon<'_> {
         self.platform.forget();
         let mut command = self.command("run");
         command.arg(self.root()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let daemon = Daemon { scene: self, child: command.spawn().unwrap() };
         daemon.wait_for_lists(self.shape.workspaces as u64);
-        daemon.rest();
         daemon
     }
 }
@@ -120,24 +126,22 @@ impl Daemon<'_> {
     }
 
     /// Renames another text into the place of the `n`th file. Until its connect arrives.
-    pub(crate) fn rename(&self, n: usize, port: u16) -> Duration {
-        let text = workload::text(n, 0..self.scene.shape.sources, 5432);
-        let text = text.replacen("port = 5432", &format!("port = {port}"), 1);
+    pub(crate) fn rename(&self, n: usize, text: &str) -> Duration {
         let (new, place) = (self.scene.scratch().join("new"), self.scene.root().join(workload::file(n)));
         fs::write(&new, text).unwrap();
-        self.scene.platform.forget();
+        let lists = self.scene.platform.calls().list;
         let start = Instant::now();
         fs::rename(new, place).unwrap();
         let workspace = workload::workspace(n);
         let arrived = loop {
-            if let Some(at) = self.scene.platform.connected_at(&workspace) {
+            if let Some(at) = self.scene.platform.connected(&workspace, start) {
                 break at;
             }
             assert!(start.elapsed() < PATIENCE, "no connect came");
             std::thread::sleep(Duration::from_micros(200));
         };
         // The look afterwards.
-        self.wait_for_lists(2);
+        self.wait_for_lists(lists + 2);
         arrived.duration_since(start)
     }
 

@@ -46,14 +46,18 @@ pub(crate) fn file(n: usize) -> String {
 /// Writes the tree; `url` is the platform's.
 pub(crate) fn write(root: &Path, shape: Shape, url: &str) {
     fs::create_dir_all(root).unwrap();
-    let settings = format!(
-        "[platform]\nurl = \"{url}\"\nowner = \"bench\"\n\n[policy]\nprune = \"owned\"\nmax_cleanup = \"100%\"\n\n\
-         [defaults]\ntest = {{ before_connect = false }}\n"
-    );
-    fs::write(root.join("wellspring.toml"), settings).unwrap();
+    fs::write(root.join("wellspring.toml"), settings(url)).unwrap();
     for n in 0..shape.workspaces {
         fs::write(root.join(file(n)), text(n, 0..shape.sources, 5432)).unwrap();
     }
+}
+
+/// The text of the tree's `wellspring.toml`; it ends within `[defaults]`.
+pub(crate) fn settings(url: &str) -> String {
+    format!(
+        "[platform]\nurl = \"{url}\"\nowner = \"bench\"\n\n[policy]\nprune = \"owned\"\nmax_cleanup = \"100%\"\n\n\
+         [defaults]\ntest = {{ before_connect = false }}\n"
+    )
 }
 
 /// The text of the `n`th workspace's file.

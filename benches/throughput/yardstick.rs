@@ -20,6 +20,7 @@ pub(crate) const CONNECTIONS: usize = 64;
 pub(crate) enum Raw {
     List,
     ListAndConnect,
+    ListConnectAndList,
 }
 
 /// Runs *raw* as a process of its own.
@@ -27,6 +28,7 @@ pub(crate) fn raw(url: &str, shape: Shape, what: Raw, connections: usize) -> Use
     let word = match what {
         Raw::List => "list",
         Raw::ListAndConnect => "list+connect",
+        Raw::ListConnectAndList => "list+connect+list",
     };
     let numbers = [shape.workspaces, shape.sources, connections].map(|number| number.to_string());
     let mut command = Command::new(std::env::current_exe().unwrap());
@@ -68,12 +70,16 @@ pub(crate) fn be_raw(arguments: &[String]) {
     };
     let mut calls: Vec<Vec<u8>> = Vec::new();
     for id in shape.ids() {
-        let mut bytes = head("GET", &id, "list?scope=user");
-        bytes.push_str("\r\n");
-        calls.push(bytes.into_bytes());
-        if what == "list+connect" {
-            let length = format!("content-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
-            calls.push([&head("POST", &id, "connect"), &length, &body].map(String::as_bytes).concat());
+        for call in what.split('+') {
+            let (head, body) = match call {
+                "connect" => {
+                    let length =
+                        format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len());
+                    (head("POST", &id, "connect") + &length, body.as_str())
+                }
+                _ => (head("GET", &id, "list?scope=user"), ""),
+            };
+            calls.push([&head, "\r\n", body].concat().into_bytes());
         }
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();

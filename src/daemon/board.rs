@@ -1,5 +1,9 @@
 //! Which unit is due for a pass, and which source for a sync: decisions without a runtime.
+//!
+//! What is due next is listed, so that a turn of the loop costs what changed and not what there is: every
+//! change of a slot goes through [`Board::change`], which lists it anew.
 
+mod agenda;
 mod slot;
 mod syncable;
 
@@ -8,14 +12,14 @@ use crate::model::{DesiredUnit, SourceKey, SourceName, Unit};
 use crate::plan::Barred;
 use crate::reading::Asked;
 use crate::reconcile::Task;
-use crate::schedule::{Freshness, Timing};
+use crate::schedule::{Timing, Timings};
 use crate::state::{LastRun, Spent, Trigger};
 use crate::sync::Call;
+use agenda::Agenda;
 use jiff::{SignedDuration, Timestamp};
 use slot::Slot;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use syncable::Syncable;
 
 /// The most passes at once. Each holds a listing of its unit in memory. As many as calls are under way.
 const MOST_PASSES: usize = 64;
@@ -24,9 +28,15 @@ const MOST_PASSES: usize = 64;
 const PAUSE: SignedDuration = SignedDuration::from_secs(60);
 
 /// Every unit, with what is under way and what is due.
-#[derive(Default)]
 pub(super) struct Board {
-    slots: BTreeMap<Unit, Slot>,
+    /// So many sync calls are under way at once. Whatever else is due waits here and not on its way: by the
+    /// time it is sent, more of its unit may go with it.
+    most_syncs: usize,
+    slots: BTreeMap<Arc<Unit>, Slot>,
+    agenda: Agenda,
+    /// Firings that will not run, not yet recorded.
+    spent: Vec<(Arc<DesiredUnit>, Vec<Spent>)>,
+    timings: Timings,
     pause: Option<Pause>,
 }
 
@@ -73,43 +83,60 @@ pub(super) struct Ended {
 }
 
 impl Board {
+    /// Nothing is declared yet.
+    pub(super) fn new(most_syncs: usize) -> Self {
+        Self {
+            most_syncs,
+            slots: BTreeMap::new(),
+            agenda: Agenda::default(),
+            spent: Vec::new(),
+            timings: Timings::default(),
+            pause: None,
+        }
+    }
+
     /// Takes over what a reading asks for. Units held back keep their last good task. Returns the
     /// units that no file declares any more; while the files are not at rest, or one of them may
     /// declare any unit, there are none.
     pub(super) fn accept(&mut self, asked: Asked, barred: Option<&Barred>, now: Timestamp) -> Vec<Unit> {
-        let declared: BTreeSet<Unit> = asked.tasks.iter().map(|task| task.desired.unit.clone()).collect();
         for mut task in asked.tasks {
             task.removals_barred = task.removals_barred.or_else(|| barred.cloned());
-            match self.slots.get_mut(&task.desired.unit) {
+            let desired = Arc::clone(&task.desired);
+            let moved = match self.slots.get_mut(&desired.unit) {
                 Some(slot) => slot.accept(task),
                 None => {
-                    self.slots.insert(task.desired.unit.clone(), Slot::new(task, now));
+                    self.slots.insert(Arc::new(desired.unit.clone()), Slot::new(task, now));
+                    true
                 }
+            };
+            if moved {
+                self.change(&desired.unit, now, |_| {});
             }
         }
+        let all_stay = asked.stranger.is_some() || barred.is_some();
         let mut gone = Vec::new();
         for (unit, slot) in &mut self.slots {
-            let stays = declared.contains(unit)
-                || asked.held.contains_key(unit)
-                || asked.stranger.is_some()
-                || barred.is_some();
+            let declared = std::mem::take(&mut slot.declared);
+            let stays = declared || all_stay || asked.held.contains_key(&**unit);
             if !stays && !std::mem::replace(&mut slot.gone, true) {
-                gone.push(unit.clone());
+                gone.push((**unit).clone());
             }
         }
-        self.clear();
+        for unit in &gone {
+            self.change(unit, now, |_| {});
+        }
         gone
     }
 
     /// Everything is to be looked at now.
-    pub(super) fn want_all(&mut self) {
+    pub(super) fn want_all(&mut self, now: Timestamp) {
         if let Some(pause) = &mut self.pause {
             pause.until = Timestamp::MIN;
         }
-        for slot in self.slots.values_mut() {
+        self.change_all(now, |slot| {
             slot.wanted = true;
             slot.failures = 0;
-        }
+        });
     }
 
     /// The platform refuses our token: nothing is tried for a while. Is that news?
@@ -127,37 +154,27 @@ impl Board {
         if let Some(pause) = &mut self.pause {
             pause.until = pause.until.min(later(now, PAUSE));
         }
-        for slot in self.slots.values_mut() {
+        self.change_all(now, |slot| {
             slot.check_at = slot.check_at.min(now);
-        }
+            slot.reckon_anew();
+        });
     }
 
     /// Marks the passes that are due, as many as may run at once, and returns them. While the
     /// platform refuses our token, one unit at a time finds out whether it still does.
     pub(super) fn passes_due(&mut self, now: Timestamp) -> Vec<Task> {
-        let running = self.slots.values().filter(|slot| slot.running).count();
-        let room = match &self.pause {
-            Some(pause) => usize::from(pause.probe.is_none() && pause.until <= now),
-            None => MOST_PASSES.saturating_sub(running),
-        };
-        let asap = self.pause.is_some();
-        let mut due: Vec<(&Unit, &mut Slot)> = self
-            .slots
-            .iter_mut()
-            .filter(|(_, slot)| !slot.running && !slot.gone)
-            .filter(|(_, slot)| asap || slot.wanted || slot.check_at <= now)
-            .collect();
-        due.sort_by_key(|(_, slot)| slot.check_at);
-        due.truncate(room);
-        for (unit, slot) in &mut due {
-            slot.running = true;
-            slot.wanted = false;
-            slot.passing_edit = std::mem::take(&mut slot.edited);
-            if let Some(pause) = &mut self.pause {
-                pause.probe = Some((*unit).clone());
+        let room = MOST_PASSES.saturating_sub(self.agenda.tally().passes);
+        let due: Vec<Arc<Unit>> = match &self.pause {
+            None => self.agenda.passes_due(now).take(room).cloned().collect(),
+            Some(pause) if pause.probe.is_none() && pause.until <= now => {
+                self.agenda.passes().take(1).cloned().collect()
             }
+            Some(_) => Vec::new(),
+        };
+        if let (Some(pause), Some(unit)) = (&mut self.pause, due.first()) {
+            pause.probe = Some((**unit).clone());
         }
-        due.into_iter().map(|(_, slot)| slot.task.clone()).collect()
+        due.iter().filter_map(|unit| self.change(unit, now, Slot::begin_pass)).collect()
     }
 
     /// A pass ended. Was it the one that found the token accepted again?
@@ -170,14 +187,13 @@ impl Board {
     ) -> bool {
         let probe = self.pause.as_ref().is_some_and(|pause| pause.probe.as_ref() == Some(unit));
         let resumed = probe && !ended.unauthorized;
-        if let Some(slot) = self.slots.get_mut(unit) {
-            slot.pass_ended(ended, interval, now);
-        }
+        let mut timings = std::mem::take(&mut self.timings);
+        self.change(unit, now, |slot| slot.pass_ended(ended, interval, &mut timings, now));
+        self.timings = timings;
         if resumed {
             self.pause = None;
-            self.slots.values_mut().for_each(|slot| slot.wanted |= slot.failures > 0 || slot.check_at <= now);
+            self.change_all(now, |slot| slot.wanted |= slot.failures > 0 || slot.check_at <= now);
         }
-        self.clear();
         resumed
     }
 
@@ -189,36 +205,29 @@ impl Board {
     }
 
     /// The platform answers again: what failed meanwhile is tried at once.
-    pub(super) fn want_failed(&mut self) {
-        self.slots.values_mut().for_each(|slot| slot.wanted |= slot.failures > 0);
+    pub(super) fn want_failed(&mut self, now: Timestamp) {
+        self.change_all(now, |slot| slot.wanted |= slot.failures > 0);
     }
 
-    /// Marks every due sync as running and returns its call; one call at a time for each unit.
+    /// Marks the syncs that are due as running, as many as may run at once, and returns their calls; one
+    /// call at a time for each unit.
     pub(super) fn syncs_due(&mut self, now: Timestamp) -> Vec<Call> {
-        if self.pause.is_some() {
-            return Vec::new();
+        let mut calls = Vec::new();
+        while self.pause.is_none() && self.agenda.tally().syncs < self.most_syncs {
+            let Some(unit) = self.agenda.syncs_due(now).next().cloned() else { break };
+            calls.extend(self.change(&unit, now, |slot| slot.sync_due(now)).flatten());
         }
-        self.slots
-            .values_mut()
-            .filter(|slot| !slot.sync_running && !slot.gone)
-            .filter_map(|slot| slot.sync_due(now))
-            .collect()
+        calls
     }
 
     /// A call ended; an action may have been put off for it.
     pub(super) fn sync_ended(&mut self, call: &Call, now: Timestamp) {
-        if let Some(slot) = self.slots.get_mut(&call.unit) {
-            slot.sync_ended(call, now);
-        }
-        self.clear();
+        self.change(&call.unit, now, |slot| slot.sync_ended(call, now));
     }
 
     /// A call was not sent, and nothing of it is recorded: its firings are due as before.
-    pub(super) fn sync_not_sent(&mut self, call: &Call) {
-        if let Some(slot) = self.slots.get_mut(&call.unit) {
-            slot.sync_not_sent(call);
-        }
-        self.clear();
+    pub(super) fn sync_not_sent(&mut self, call: &Call, now: Timestamp) {
+        self.change(&call.unit, now, |slot| slot.sync_not_sent(call));
     }
 
     /// These synced well.
@@ -228,49 +237,24 @@ impl Board {
         names: impl IntoIterator<Item = &'a SourceName>,
         now: Timestamp,
     ) {
-        let names: BTreeSet<&SourceName> = names.into_iter().collect();
-        let sources = self.slots.get_mut(unit).into_iter().flat_map(|slot| &mut slot.sources);
-        for source in sources.filter(|source| names.contains(&source.name)) {
-            source.last_success = Some(now);
-        }
+        self.change(unit, now, |slot| slot.refreshed(names, now));
     }
 
     /// Firings that will not run. They are to be recorded before anything is sent, or they come back
     /// after a restart.
     pub(super) fn take_spent(&mut self) -> Vec<(Arc<DesiredUnit>, Vec<Spent>)> {
-        self.slots
-            .values_mut()
-            .filter(|slot| !slot.spent.is_empty())
-            .map(|slot| (slot.task.desired.open(), std::mem::take(&mut slot.spent)))
-            .collect()
+        std::mem::take(&mut self.spent)
     }
 
     /// What was taken could not be recorded.
-    pub(super) fn put_back_spent(&mut self, unit: &Unit, spent: Vec<Spent>) {
-        if let Some(slot) = self.slots.get_mut(unit) {
-            slot.spent.splice(..0, spent);
-        }
+    pub(super) fn put_back_spent(&mut self, unit: Arc<DesiredUnit>, spent: Vec<Spent>) {
+        self.spent.push((unit, spent));
     }
 
     /// The sources whose data became stale since this was last asked, or fresh again.
     pub(super) fn turned(&mut self, now: Timestamp) -> Vec<Turned> {
-        let mut turned = Vec::new();
-        for slot in self.slots.values_mut().filter(|slot| !slot.gone) {
-            let Some(desired) = &slot.open else { continue };
-            for source in &mut slot.sources {
-                let stale = source.freshness(desired, now).is_some_and(Freshness::is_stale);
-                if std::mem::replace(&mut source.told_stale, stale) != stale {
-                    turned.push(Turned {
-                        unit: Arc::clone(desired),
-                        key: source.key.clone(),
-                        name: source.name.clone(),
-                        last_success: source.last_success,
-                        stale,
-                    });
-                }
-            }
-        }
-        turned
+        let due: Vec<Arc<Unit>> = self.agenda.turns_due(now).cloned().collect();
+        due.iter().filter_map(|unit| self.change(unit, now, |slot| slot.turned(now))).flatten().collect()
     }
 
     /// When something is next due, if nothing else happens. Whatever is due already was started, or
@@ -279,39 +263,45 @@ impl Board {
         if let Some(pause) = &self.pause {
             return (pause.probe.is_none() && !self.slots.is_empty()).then_some(pause.until);
         }
-        let running = self.slots.values().filter(|slot| slot.running).count();
-        let full = running >= MOST_PASSES;
-        let checks = self.slots.values().filter(|slot| !full && !slot.running).map(|slot| slot.check_at);
-        let syncs = self.slots.values().filter(|slot| !slot.sync_running).flat_map(|slot| &slot.sources);
-        let staling = self.slots.values().flat_map(|slot| {
-            let until = |source: &Syncable| match source.freshness(slot.open.as_ref()?, now)? {
-                Freshness::Fresh { until } => Some(until),
-                Freshness::Stale { .. } => None,
-            };
-            slot.sources.iter().filter_map(until)
-        });
-        checks.chain(syncs.filter_map(|source| source.timing.next_after(now))).chain(staling).min()
+        let under_way = self.agenda.tally();
+        let pass = self.agenda.next_pass(now).filter(|_| under_way.passes < MOST_PASSES);
+        let sync = self.agenda.next_sync(now).filter(|_| under_way.syncs < self.most_syncs);
+        [pass, sync, self.agenda.next_turn(now)].into_iter().flatten().min()
     }
 
-    /// The next firings of all schedules, soonest first.
-    pub(super) fn upcoming(&self, now: Timestamp) -> Vec<(Timestamp, &Task, &SourceKey, &Timing)> {
-        let mut upcoming: Vec<_> = self
-            .slots
-            .values()
-            .flat_map(|slot| slot.sources.iter().map(move |source| (slot, source)))
-            .filter_map(|(slot, source)| {
-                Some((source.timing.next_after(now)?, &slot.task, &source.key, &source.timing))
-            })
-            .collect();
-        upcoming.sort_by_key(|(at, task, key, _)| (*at, task.desired.unit.clone(), (*key).clone()));
+    /// Nothing is under way, and nothing is due.
+    pub(super) fn is_at_rest(&self, now: Timestamp) -> bool {
+        let due = self.agenda.passes_due(now).chain(self.agenda.syncs_due(now)).next();
+        self.is_idle() && due.is_none()
+    }
+
+    /// The next firings of all schedules, soonest first, at most so many.
+    pub(super) fn upcoming(
+        &self,
+        now: Timestamp,
+        most: usize,
+    ) -> Vec<(Timestamp, &Task, &SourceKey, &Timing)> {
+        let mut upcoming: Vec<(Timestamp, &Task, &SourceKey, &Timing)> = Vec::new();
+        for (soonest, unit) in self.agenda.syncs() {
+            // Neither this unit nor any after it has one that comes before.
+            if upcoming.len() == most && upcoming.last().is_some_and(|(at, ..)| at <= soonest) {
+                break;
+            }
+            let Some(slot) = self.slots.get(unit) else { continue };
+            let firings = slot.sources.iter().filter_map(|source| {
+                Some((source.next_firing(now)?, &slot.task, &source.key, &source.timing))
+            });
+            upcoming.extend(firings);
+            upcoming.sort_by(|a, b| (a.0, &a.1.desired.unit, a.2).cmp(&(b.0, &b.1.desired.unit, b.2)));
+            upcoming.truncate(most);
+        }
         upcoming
     }
 
     /// How many units are kept, the sources that they declare, and the units whose last pass was not good.
     pub(super) fn tally(&self) -> (usize, usize, usize) {
-        let kept = || self.slots.values().filter(|slot| !slot.gone);
-        let sources = kept().map(|slot| slot.task.desired.count).sum();
-        (kept().count(), sources, kept().filter(|slot| slot.failures > 0).count())
+        let tally = self.agenda.tally();
+        (tally.units, tally.sources, tally.failing)
     }
 
     /// What is asked of every unit that the files declare.
@@ -326,7 +316,7 @@ impl Board {
         now: Timestamp,
     ) -> impl Iterator<Item = (&SourceName, Timestamp, Option<Timestamp>)> {
         let sources = self.slots.get(unit).into_iter().flat_map(|slot| &slot.sources);
-        sources.map(move |source| (&source.name, source.known_since, source.timing.next_after(now)))
+        sources.map(move |source| (&source.name, source.known_since, source.next_firing(now)))
     }
 
     /// What is asked of a unit.
@@ -336,18 +326,59 @@ impl Board {
 
     /// Nothing is under way.
     pub(super) fn is_idle(&self) -> bool {
-        !self.slots.values().any(Slot::is_busy)
+        let tally = self.agenda.tally();
+        tally.passes == 0 && tally.syncs == 0
     }
 
-    /// Drops what is gone, once nothing of it is under way.
-    fn clear(&mut self) {
-        self.slots.retain(|unit, slot| {
-            let stays = !slot.gone || slot.is_busy();
-            if !stays && let Some(pause) = &mut self.pause {
-                pause.probe.take_if(|probe| probe == unit);
+    /// Changes a slot, and lists it as it stands then.
+    fn change<T>(&mut self, unit: &Unit, now: Timestamp, change: impl FnOnce(&mut Slot) -> T) -> Option<T> {
+        let (key, _) = self.slots.get_key_value(unit)?;
+        let (key, slot) = (Arc::clone(key), self.slots.get_mut(unit)?);
+        let value = change(slot);
+        list(&mut self.agenda, &mut self.spent, &key, slot, now);
+        if slot.is_over() {
+            self.slots.remove(unit);
+            self.forget_probe(unit);
+        }
+        Some(value)
+    }
+
+    /// Changes every slot.
+    fn change_all(&mut self, now: Timestamp, change: impl Fn(&mut Slot)) {
+        let mut over = Vec::new();
+        for (unit, slot) in &mut self.slots {
+            change(slot);
+            list(&mut self.agenda, &mut self.spent, unit, slot, now);
+            if slot.is_over() {
+                over.push(Arc::clone(unit));
             }
-            stays
-        });
+        }
+        for unit in over {
+            self.slots.remove(&unit);
+            self.forget_probe(&unit);
+        }
+    }
+
+    /// Another unit is tried.
+    fn forget_probe(&mut self, unit: &Unit) {
+        if let Some(pause) = &mut self.pause {
+            pause.probe.take_if(|probe| probe == unit);
+        }
+    }
+}
+
+fn list(
+    agenda: &mut Agenda,
+    spent: &mut Vec<(Arc<DesiredUnit>, Vec<Spent>)>,
+    unit: &Arc<Unit>,
+    slot: &mut Slot,
+    now: Timestamp,
+) {
+    let standing = slot.stands(now);
+    agenda.relist(unit, &slot.standing, &standing);
+    slot.standing = standing;
+    if !slot.spent.is_empty() {
+        spent.push((slot.task.desired.open(), std::mem::take(&mut slot.spent)));
     }
 }
 

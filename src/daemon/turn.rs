@@ -24,6 +24,9 @@ use tokio::sync::mpsc::UnboundedSender;
 /// Run history is trimmed this often.
 const TRIM_EVERY: SignedDuration = SignedDuration::from_hours(6);
 
+/// So many of the next firings are told.
+const FORETOLD: usize = 3;
+
 /// A state that could not be written is tried again after this long.
 const STATE_RETRY: SignedDuration = SignedDuration::from_secs(5);
 
@@ -62,9 +65,10 @@ impl Turn {
     /// Nothing is known yet, and everything is due.
     pub(super) fn new(daemon: Daemon, ends: Ends, events: UnboundedSender<Event>) -> Self {
         let now = (daemon.clock)();
+        let most_syncs = daemon.hands.as_ref().map_or(1, |hands| hands.syncer.writer.most_syncs());
         Self {
             files: Files::new(duration(daemon.settle), now),
-            board: Board::default(),
+            board: Board::new(most_syncs),
             probes: Probes::default(),
             accepted: None,
             ends,
@@ -146,12 +150,12 @@ impl Turn {
                 self.daemon.voice.note("reading the files again (SIGHUP)");
                 self.systemd.reloading();
                 self.look_whole = true;
-                self.board.want_all();
+                self.board.want_all(now);
                 self.files.woken(now);
             }
             Event::Signal(Signal::Now) => {
                 self.daemon.voice.note("looking at everything now (SIGUSR1)");
-                self.board.want_all();
+                self.board.want_all(now);
             }
             Event::Read { reading, finished } => {
                 self.reading_under_way = false;
@@ -173,7 +177,7 @@ impl Turn {
             Event::TestEnded(tested) => self.tested(&tested, now),
             Event::SyncEnded(call, Ok(synced)) => self.synced(&call, &synced, now).await,
             Event::SyncEnded(call, Err(error)) => {
-                self.board.sync_not_sent(&call);
+                self.board.sync_not_sent(&call, now);
                 self.daemon.publisher.sync_not_sent(&call);
                 self.state_failed(&error, now);
             }
@@ -221,9 +225,8 @@ impl Turn {
 
     /// Once nothing is under way, what comes next.
     fn tell_next(&self, now: Timestamp) {
-        let soon = self.board.next(now).is_some_and(|at| at <= now);
-        if self.board.is_idle() && !soon && !self.board.is_paused() && !self.stopping {
-            self.daemon.voice.next(&self.board.upcoming(now), now);
+        if self.board.is_at_rest(now) && !self.board.is_paused() && !self.stopping {
+            self.daemon.voice.next(&self.board.upcoming(now, FORETOLD), now);
         }
     }
 

@@ -36,10 +36,19 @@ pub(super) struct Turn<'a> {
     sent: Instant,
 }
 
+/// So many syncs may be under way: a quarter of all calls, and always one.
+pub(super) fn most_syncs(max_in_flight: usize) -> usize {
+    (most(max_in_flight) / 4).max(1)
+}
+
+/// One sync and one other call are always permitted.
+fn most(max_in_flight: usize) -> usize {
+    max_in_flight.clamp(2, Semaphore::MAX_PERMITS)
+}
+
 impl Limits {
-    /// A quarter of the calls under way may be syncs. One sync and one other call are always permitted.
     pub(super) fn new(max_in_flight: usize, requests_per_second: Option<u32>) -> Self {
-        let most = max_in_flight.clamp(2, Semaphore::MAX_PERMITS);
+        let most = most(max_in_flight);
         let level = Level::new(max_in_flight.min(most));
         let rate = requests_per_second.map(|per_second| {
             RateLimiter::direct(Quota::per_second(NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN)))
@@ -48,7 +57,7 @@ impl Limits {
             most,
             turns: Semaphore::new(level.get()),
             state: Mutex::new(State { turns: level.get(), level, syncs: 0 }),
-            syncs: Semaphore::new((most / 4).max(1)),
+            syncs: Semaphore::new(most_syncs(max_in_flight)),
             rate,
         }
     }

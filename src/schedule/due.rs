@@ -41,6 +41,11 @@ impl<'a> Scheduled<'a> {
     pub fn terms(&self) -> Terms<'a> {
         Terms { unit: self.unit, options: self.options, timeout: self.spec.timeout }
     }
+
+    /// Only firings after it count.
+    fn claimed(&self) -> Timestamp {
+        self.last.map_or(self.known_since, |last| last.firing)
+    }
 }
 
 /// The record of a source's last claim.
@@ -136,11 +141,27 @@ pub fn due(now: Timestamp, sources: &[Scheduled<'_>]) -> Decision {
     decision
 }
 
+/// From when on [`due`] has anything to say of this source, as long as nothing is recorded of it and the
+/// clock does not go back; `None` when it never will. So a source need not be judged before.
+#[must_use]
+pub fn ripe_at(now: Timestamp, source: &Scheduled<'_>) -> Option<Timestamp> {
+    if source.suspended {
+        return None;
+    }
+    let claimed = source.claimed();
+    if claimed.duration_since(now) > CLOCK_TOLERANCE {
+        return Some(now);
+    }
+    // What is queued waits for the end of the sync.
+    let queued = source.spec.overlap == Overlap::Queue && source.last.is_some_and(|last| last.running);
+    if queued { None } else { source.timing.next_after(claimed) }
+}
+
 impl Decision {
     /// Decides about one source; returns its first firing after `now`.
     fn judge(&mut self, now: Timestamp, index: usize, source: &Scheduled<'_>) -> Option<Timestamp> {
         let timing = source.timing;
-        let claimed = source.last.map_or(source.known_since, |last| last.firing);
+        let claimed = source.claimed();
         if claimed.duration_since(now) > CLOCK_TOLERANCE {
             self.rewound.push(Rewound { index, recorded: claimed, firing: now });
             return timing.next_after(now);

@@ -7,7 +7,9 @@ use croner::errors::CronError;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
+use std::collections::HashMap;
 use std::fmt;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// Longest period and longest jitter: ten years.
@@ -29,7 +31,7 @@ enum Rhythm {
         period: i128,
         phase: i128,
     },
-    Cron(Box<Calendar>),
+    Cron(Arc<Calendar>),
 }
 
 impl Timing {
@@ -40,6 +42,15 @@ impl Timing {
     /// # Errors
     /// When the period, the jitter, the expression or the zone cannot be used.
     pub fn compile(unit: &Unit, name: &SourceName, spec: &SyncSpec) -> Result<Self, ScheduleError> {
+        Timings::default().compile(unit, name, spec)
+    }
+
+    fn new(
+        unit: &Unit,
+        name: &SourceName,
+        spec: &SyncSpec,
+        calendar: impl FnOnce(&str, &str) -> Result<Arc<Calendar>, ScheduleError>,
+    ) -> Result<Self, ScheduleError> {
         let rhythm = match &spec.when {
             When::Every(period) => {
                 if period.subsec_nanos() != 0 || !(1..=MAX_SECONDS).contains(&period.as_secs()) {
@@ -48,10 +59,7 @@ impl Timing {
                 let phase = stable(unit, name, "phase") % period.as_secs();
                 Rhythm::Every { period: nanoseconds(period.as_secs()), phase: nanoseconds(phase) }
             }
-            When::Cron { expression, timezone } => {
-                let cron = Cron::parse(expression)?;
-                Rhythm::Cron(Box::new(Calendar { cron, zone: find_zone(timezone)? }))
-            }
+            When::Cron { expression, timezone } => Rhythm::Cron(calendar(expression, timezone)?),
         };
         if spec.jitter.as_secs() > MAX_SECONDS {
             return Err(ScheduleError::Jitter { jitter: spec.jitter });
@@ -102,6 +110,43 @@ impl Timing {
             Rhythm::Every { .. } => UTC,
             Rhythm::Cron(calendar) => &calendar.zone,
         }
+    }
+}
+
+/// Compiles schedules. Of equal expressions in one zone, one is kept for all.
+#[derive(Debug, Default)]
+pub struct Timings {
+    calendars: HashMap<(String, String), Weak<Calendar>>,
+    /// With so many, those that nobody uses any more go first.
+    room: usize,
+}
+
+impl Timings {
+    /// As [`Timing::compile`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn compile(
+        &mut self,
+        unit: &Unit,
+        name: &SourceName,
+        spec: &SyncSpec,
+    ) -> Result<Timing, ScheduleError> {
+        Timing::new(unit, name, spec, |expression, zone| self.calendar(expression, zone))
+    }
+
+    fn calendar(&mut self, expression: &str, zone: &str) -> Result<Arc<Calendar>, ScheduleError> {
+        let key = (expression.to_owned(), zone.to_owned());
+        if let Some(calendar) = self.calendars.get(&key).and_then(Weak::upgrade) {
+            return Ok(calendar);
+        }
+        let calendar = Arc::new(Calendar { cron: Cron::parse(expression)?, zone: find_zone(zone)? });
+        if self.calendars.len() >= self.room {
+            self.calendars.retain(|_, calendar| calendar.strong_count() > 0);
+            self.room = (2 * self.calendars.len()).max(64);
+        }
+        self.calendars.insert(key, Arc::downgrade(&calendar));
+        Ok(calendar)
     }
 }
 

@@ -71,6 +71,40 @@ impl State {
             .await
     }
 
+    /// The ids of these sources of ours, as far as they are ours and have one. Costs what is asked for,
+    /// and not what there is.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub async fn ids(
+        &self,
+        unit: &Unit,
+        names: Vec<SourceName>,
+    ) -> Result<BTreeMap<SourceName, SourceId>, StateError> {
+        let unit = unit.clone();
+        let rows = move |connection: &Connection, platform: &str| {
+            let mut rows = Vec::new();
+            let Some(unit) = number(connection, platform, &unit)? else { return Ok(rows) };
+            let mut statement =
+                connection.prepare_cached("SELECT owned FROM owned WHERE unit = ?1 AND name = ?2")?;
+            for name in &names {
+                let row: Option<String> =
+                    statement.query_row(params![unit, name.as_str()], |row| row.get(0)).optional()?;
+                rows.extend(row.map(|row| (name.clone(), row)));
+            }
+            Ok(rows)
+        };
+        self.read_rows(rows, |rows| {
+            let mut ids = BTreeMap::new();
+            for (name, row) in rows {
+                let owned: Owned = codec::decode(&row, "owned")?;
+                ids.extend(owned.id.map(|id| (name, id)));
+            }
+            Ok(ids)
+        })
+        .await
+    }
+
     /// Every unit with something in its inventory, sorted.
     ///
     /// # Errors

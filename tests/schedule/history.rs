@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use wellspring::model::{Missed, Overlap, SourceName, SyncSpec, Unit, When};
 use wellspring::schedule::{
-    CLOCK_TOLERANCE, Decision, Last, MISSED_COUNTED, Scheduled, SkippedWhy, Timing, due,
+    CLOCK_TOLERANCE, Decision, Last, MISSED_COUNTED, Scheduled, SkippedWhy, Timing, due, ripe_at,
 };
 
 /// A small generator, so that a seed is a whole history.
@@ -284,5 +284,33 @@ proptest! {
                 prop_assert!(claimed <= now + CLOCK_TOLERANCE);
             }
         }
+    }
+
+    #[test]
+    fn nothing_is_missed_by_whoever_judges_a_source_only_once_it_is_ripe(
+        seed in any::<u64>(),
+        last in prop::option::of((-3 * DAY..3 * DAY, any::<bool>(), prop::option::of(-2 * DAY..0))),
+        known_since in -2 * DAY..2 * DAY,
+        suspended in any::<bool>(),
+        waits in prop::collection::vec(0..2 * DAY, 1..20),
+    ) {
+        let now = at("2026-03-28T00:00:00Z");
+        let moment = |from_now: i64| now + SignedDuration::from_secs(from_now);
+        let unit = unit("w");
+        let mut source = Source::any(&unit, 0, &mut Dice(seed), now);
+        source.known_since = moment(known_since);
+        source.last = last.map(|(firing, running, ended)| Last {
+            firing: moment(firing),
+            running,
+            ended: ended.map(moment),
+        });
+        let options = serde_json::Map::new();
+        let scheduled = [Scheduled { suspended, ..source.scheduled(&unit, &options) }];
+        let ripe = ripe_at(now, &scheduled[0]);
+        let says = |at| Decision { wake_at: None, ..due(at, &scheduled) } != Decision::default();
+        for later in waits.into_iter().map(moment).filter(|later| ripe.is_none_or(|ripe| *later < ripe)) {
+            prop_assert!(!says(later), "{later}, ripe at {ripe:?}");
+        }
+        prop_assert!(ripe.is_none_or(says), "{ripe:?}");
     }
 }

@@ -23,9 +23,6 @@ pub(in crate::cli) struct Terminal {
     next: Mutex<String>,
 }
 
-/// So many of the next syncs are told.
-const NEXT: usize = 3;
-
 impl Terminal {
     pub(in crate::cli) fn new(look: Look) -> Self {
         Self {
@@ -135,7 +132,6 @@ impl Voice for Terminal {
     fn next(&self, upcoming: &[(Timestamp, &Task, &SourceKey, &Timing)], now: Timestamp) {
         let soon: Vec<String> = upcoming
             .iter()
-            .take(NEXT)
             .map(|(at, task, key, _)| {
                 let name = escape::terminal_line(&format!("{}/{key}", task.desired.label()));
                 format!("{name} {}", clock_time(*at, now))

@@ -1,37 +1,124 @@
 //! One source that syncs on a schedule, and what is known of its runs.
 
-use crate::model::{DesiredSource, DesiredUnit, SourceKey, SourceName, Unit};
+use super::Turned;
+use crate::model::{DesiredSource, DesiredUnit, SourceKey, SourceName, SyncSpec};
 use crate::schedule::{self, Freshness, Last, Scheduled, Timing};
 use crate::state::{LastRun, RunOutcome, Trigger};
 use jiff::Timestamp;
+use std::sync::Arc;
 
 /// A source of ours with a schedule.
 pub(super) struct Syncable {
     pub(super) name: SourceName,
     pub(super) key: SourceKey,
+    /// Where it stands among the unit's sources.
     pub(super) index: usize,
     pub(super) timing: Timing,
     pub(super) known_since: Timestamp,
-    pub(super) last: Option<Last>,
+    last: Option<Last>,
     /// The last run before the one that was begun last.
-    pub(super) before: Option<Last>,
-    pub(super) last_success: Option<Timestamp>,
+    before: Option<Last>,
+    last_success: Option<Timestamp>,
     /// That its data is stale was told.
-    pub(super) told_stale: bool,
+    told_stale: bool,
     /// To be synced once, whatever the schedule.
-    pub(super) now: Option<Trigger>,
+    now: Option<Trigger>,
+    /// Forgotten whenever something changes that it depends on.
+    ahead: Option<Ahead>,
+}
+
+/// What lies ahead of a source, if nothing else happens.
+#[derive(Clone, Copy)]
+pub(super) struct Ahead {
+    /// From then on there is something to judge of its schedule.
+    pub(super) ripe: Option<Timestamp>,
+    /// From then on its data is stale, or is no more, and that was not told.
+    pub(super) turn: Option<Timestamp>,
 }
 
 impl Syncable {
-    /// As the schedule's decisions need it; `None` when the files moved on.
+    /// It is ours, with what is known of it from here (`known`) and from the state.
+    pub(super) fn new(
+        source: &DesiredSource,
+        index: usize,
+        timing: Timing,
+        since: Option<Timestamp>,
+        (known, run, at_once): (Option<Self>, Option<&LastRun>, Option<Trigger>),
+        now: Timestamp,
+    ) -> Self {
+        let on_connect = source.sync.as_ref().is_some_and(|spec| spec.on_connect);
+        let known = known.as_ref();
+        let last = join(known.and_then(|known| known.last), run, now);
+        let never_ran = (last.is_none() && on_connect).then_some(Trigger::Connect);
+        let last_success = known.and_then(|known| known.last_success);
+        Self {
+            name: source.name.clone(),
+            key: source.key.clone(),
+            index,
+            timing,
+            known_since: since.or(known.map(|known| known.known_since)).unwrap_or(now),
+            last,
+            before: known.and_then(|known| known.before),
+            last_success: last_success.max(run.and_then(|run| run.last_success)),
+            told_stale: known.is_some_and(|known| known.told_stale),
+            now: at_once.or(known.and_then(|known| known.now)).or(never_ran),
+            ahead: None,
+        }
+    }
+
+    /// Is there something to judge of its schedule?
+    pub(super) fn is_ripe(&self, now: Timestamp) -> bool {
+        self.ahead.is_none_or(|ahead| ahead.ripe.is_some_and(|ripe| ripe <= now))
+    }
+
+    /// What lies ahead of it. `unit` declares it.
+    pub(super) fn ahead(&mut self, unit: &DesiredUnit, now: Timestamp) -> Ahead {
+        if let Some(ahead) = self.ahead {
+            return ahead;
+        }
+        let reckoned = self.declared(unit).map(|(source, spec)| {
+            let ripe = match self.now {
+                Some(_) if source.suspend.is_none() => Some(Timestamp::MIN),
+                _ => schedule::ripe_at(now, &self.scheduled(unit, source, spec)),
+            };
+            let freshness = self.freshness(source, spec, now);
+            let stale = freshness.is_some_and(Freshness::is_stale);
+            let turn = match freshness {
+                _ if stale != self.told_stale => Some(Timestamp::MIN),
+                Some(Freshness::Fresh { until }) => Some(until),
+                Some(Freshness::Stale { .. }) | None => None,
+            };
+            Ahead { ripe, turn }
+        });
+        *self.ahead.insert(reckoned.unwrap_or(Ahead { ripe: None, turn: None }))
+    }
+
+    /// The files or the clock say something else.
+    pub(super) fn reckon_anew(&mut self) {
+        self.ahead = None;
+    }
+
+    /// The next firing, whether it will run or not.
+    pub(super) fn next_firing(&self, now: Timestamp) -> Option<Timestamp> {
+        let known = self.ahead.and_then(|ahead| ahead.ripe).filter(|ripe| *ripe > now);
+        known.or_else(|| self.timing.next_after(now))
+    }
+
+    /// As the files declare it; `None` when they moved on.
+    pub(super) fn declared<'a>(&self, unit: &'a DesiredUnit) -> Option<(&'a DesiredSource, &'a SyncSpec)> {
+        let source = unit.sources.get(self.index).filter(|source| source.name == self.name)?;
+        Some((source, source.sync.as_ref()?))
+    }
+
+    /// As the schedule's decisions need it.
     pub(super) fn scheduled<'a>(
         &'a self,
+        unit: &'a DesiredUnit,
         source: &'a DesiredSource,
-        unit: &'a Unit,
-    ) -> Option<Scheduled<'a>> {
-        let spec = source.sync.as_ref().filter(|_| source.name == self.name)?;
-        Some(Scheduled {
-            unit,
+        spec: &'a SyncSpec,
+    ) -> Scheduled<'a> {
+        Scheduled {
+            unit: &unit.unit,
             name: &self.name,
             spec,
             timing: &self.timing,
@@ -39,20 +126,77 @@ impl Syncable {
             last: self.last,
             known_since: self.known_since,
             suspended: source.suspend.is_some(),
+        }
+    }
+
+    /// Why it is to be synced now, whatever its schedule.
+    pub(super) fn at_once(&self) -> Option<Trigger> {
+        self.now
+    }
+
+    /// A run begins.
+    pub(super) fn begin(&mut self, firing: Timestamp) {
+        self.now = None;
+        self.before = self.last.replace(Last { firing, running: true, ended: None });
+        self.ahead = None;
+    }
+
+    /// The run that was begun was not: its firing is due as before.
+    pub(super) fn not_sent(&mut self, trigger: Trigger) {
+        self.last = self.before.take();
+        self.now = (trigger != Trigger::Schedule).then_some(trigger).or(self.now);
+        self.ahead = None;
+    }
+
+    /// Its run ended, well or not.
+    pub(super) fn ended(&mut self, now: Timestamp) {
+        if let Some(last) = &mut self.last {
+            last.running = false;
+            last.ended = Some(now);
+            self.ahead = None;
+        }
+    }
+
+    /// A firing will not run. It counts as claimed, or it would come back.
+    pub(super) fn spend(&mut self, firing: Timestamp) {
+        let last = self.last.unwrap_or(Last { firing, running: false, ended: None });
+        self.last = Some(Last { firing, ..last });
+        self.ahead = None;
+    }
+
+    /// Its data is as new as this.
+    pub(super) fn refreshed(&mut self, now: Timestamp) {
+        self.last_success = Some(now);
+        self.ahead = None;
+    }
+
+    /// Did its data become stale, or fresh again, since this was last asked?
+    pub(super) fn turned(&mut self, unit: &Arc<DesiredUnit>, now: Timestamp) -> Option<Turned> {
+        let (source, spec) = self.declared(unit)?;
+        let stale = self.freshness(source, spec, now).is_some_and(Freshness::is_stale);
+        self.ahead = None;
+        let turned = std::mem::replace(&mut self.told_stale, stale) != stale;
+        turned.then(|| Turned {
+            unit: Arc::clone(unit),
+            key: self.key.clone(),
+            name: self.name.clone(),
+            last_success: self.last_success,
+            stale,
         })
     }
 
     /// Of a suspended source, nobody expects fresh data.
-    pub(super) fn freshness(&self, unit: &DesiredUnit, now: Timestamp) -> Option<Freshness> {
-        let source = unit.sources.get(self.index).filter(|source| source.name == self.name)?;
-        let spec = source.sync.as_ref().filter(|_| source.suspend.is_none())?;
+    fn freshness(&self, source: &DesiredSource, spec: &SyncSpec, now: Timestamp) -> Option<Freshness> {
+        if source.suspend.is_some() {
+            return None;
+        }
         schedule::freshness(spec, self.last_success, self.known_since, now)
     }
 }
 
 /// What is known of a source's last run, from here and from the state. The state may have been
 /// looked at just before a run was claimed, or ended.
-pub(super) fn join(known: Option<Last>, run: Option<&LastRun>, now: Timestamp) -> Option<Last> {
+fn join(known: Option<Last>, run: Option<&LastRun>, now: Timestamp) -> Option<Last> {
     let Some(run) = run else { return known };
     let recorded =
         Last { firing: run.firing, running: run.outcome == RunOutcome::Running, ended: run.finished_at };

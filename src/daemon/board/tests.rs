@@ -1,6 +1,7 @@
 use super::*;
 use crate::manifest::{SourceFile, read};
 use crate::state::RunOutcome;
+use std::collections::BTreeSet;
 use std::time::Duration as StdDuration;
 
 const INTERVAL: SignedDuration = SignedDuration::from_secs(300);
@@ -45,13 +46,13 @@ fn sources(of: &[(&str, &str)]) -> Asked {
 }
 
 fn board(asked: Asked) -> Board {
-    let mut board = Board::default();
+    let mut board = Board::new(16);
     assert!(board.accept(asked, None, at(0)).is_empty());
     board
 }
 
 fn unit(board: &Board, n: usize) -> Unit {
-    board.slots.keys().nth(n).unwrap().clone()
+    (**board.slots.keys().nth(n).unwrap()).clone()
 }
 
 fn started(board: &mut Board, seconds: i64) -> Vec<Unit> {
@@ -70,14 +71,19 @@ fn refused() -> Ended {
     Ended { unauthorized: true, ..Ended::default() }
 }
 
+/// Every source is ours, its schedule in force since the start; none ever ran.
+fn all_ours(task: &Task) -> Records {
+    let desired = task.desired.open();
+    let owned = desired.sources.iter().map(|source| (source.name.clone(), Some(at(0)))).collect();
+    Records { owned, runs: BTreeMap::new(), at_once: Vec::new() }
+}
+
 /// Every source is ours, and its schedule in force since the start.
 fn owned(board: &Board, runs: &[(&str, LastRun)]) -> Ended {
-    let slot = board.slots.values().next().unwrap();
+    let records = all_ours(&board.slots.values().next().unwrap().task);
     let name = |name: &str| SourceName::parse(name).unwrap();
-    let owned =
-        slot.task.desired.open().sources.iter().map(|source| (source.name.clone(), Some(at(0)))).collect();
     let runs = runs.iter().map(|(of, run)| (name(of), run.clone())).collect();
-    Ended { records: Some(Records { owned, runs, at_once: Vec::new() }), ..good() }
+    Ended { records: Some(Records { runs, ..records }), ..good() }
 }
 
 /// The board after its first pass, nothing run yet.
@@ -90,7 +96,7 @@ fn scheduled(of: &[(&str, &str)]) -> Board {
 /// A pass over the one unit, with these runs in the state.
 fn pass(board: &mut Board, seconds: i64, runs: &[(&str, LastRun)]) {
     let unit = unit(board, 0);
-    board.want_all();
+    board.want_all(at(seconds));
     assert_eq!(started(board, seconds), std::slice::from_ref(&unit));
     let ended = owned(board, runs);
     board.pass_ended(&unit, ended, INTERVAL, at(seconds));
@@ -229,7 +235,7 @@ fn a_pass_from_before_the_pause_does_not_end_it_and_a_signal_tries_at_once() {
     board.pause(at(1));
     assert!(!board.pass_ended(&units[1], good(), INTERVAL, at(2)));
     assert!(board.is_paused());
-    board.want_all();
+    board.want_all(at(3));
     assert_eq!(started(&mut board, 3).len(), 1);
 }
 
@@ -415,7 +421,7 @@ fn what_waits_for_a_sync_is_done_when_that_ends() {
     let mut board = scheduled(&[("a", CONNECT)]);
     let unit = unit(&board, 0);
     let sent = call(&mut board, 1).unwrap();
-    board.want_all();
+    board.want_all(at(2));
     started(&mut board, 2);
     board.pass_ended(&unit, Ended { waits_for_sync: true, ..good() }, INTERVAL, at(3));
     assert!(started(&mut board, 3).is_empty());
@@ -445,7 +451,7 @@ fn a_signal_looks_at_everything_at_once() {
         board.pass_ended(&unit, failed(), INTERVAL, at(0));
     }
     assert!(started(&mut board, 1).is_empty());
-    board.want_all();
+    board.want_all(at(1));
     assert_eq!(started(&mut board, 1).len(), 3);
 }
 
@@ -527,12 +533,12 @@ fn a_call_that_could_not_be_recorded_is_due_as_before() {
         .map(|(name, at, trigger)| ((*name).to_owned(), *at, *trigger))
         .collect::<Vec<_>>();
     assert_eq!(due.len(), 2);
-    board.sync_not_sent(&sent);
+    board.sync_not_sent(&sent, at(3601));
     assert!(board.is_idle());
     let again = call(&mut board, 3605).unwrap();
     assert_eq!(firings(&again), due.iter().map(|(n, at, t)| (n.as_str(), *at, *t)).collect::<Vec<_>>());
     // Later firings that came meanwhile are one run, as after any outage.
-    board.sync_not_sent(&again);
+    board.sync_not_sent(&again, at(3606));
     let late = call(&mut board, 3 * 3600 + 60).unwrap();
     assert!(firings(&late).iter().all(|(_, firing, _)| *firing == at(3 * 3600)), "{late:?}");
     board.sync_ended(&late, at(3 * 3600 + 70));
@@ -544,6 +550,148 @@ fn a_call_that_could_not_be_recorded_is_due_as_before() {
         outcome: RunOutcome::Skipped,
         message: String::new(),
     }];
-    board.put_back_spent(&unit, spent.clone());
+    let desired = board.task(&unit).unwrap().desired.open();
+    board.put_back_spent(desired, spent.clone());
     assert_eq!(board.take_spent().pop().unwrap().1, spent);
+}
+
+/// What the agenda lists is what a look at every slot finds, whatever happens in whatever order.
+#[test]
+fn what_is_listed_is_what_a_look_at_everything_finds() {
+    const STALE: &str = "sync = { every = \"2h\", stale_after = \"3h\", overlap = \"queue\" }";
+    let text = |n: usize, edition: u64| {
+        let specs = [HOURLY, STALE, MISSED, CONNECT, SUSPENDED];
+        let mut text = format!("[workspace]\nid = \"w{n}\"\n");
+        for source in 0..3 {
+            let spec = specs[(n + source + usize::try_from(edition / 3).unwrap()) % specs.len()];
+            text += &format!(
+                "[sources.s{source}]\ntype = \"api\"\n{spec}\nconnection_config = {{ url = \"{edition}\" }}\n"
+            );
+        }
+        text
+    };
+    for seed in 0..12_u64 {
+        // splitmix64
+        let mut state = seed;
+        let mut dice = move |below: u64| {
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            (z ^ (z >> 27)) % below
+        };
+        let mut board = Board::new(2);
+        let (mut now, mut passes, mut calls) = (0_i64, Vec::new(), Vec::new());
+        for _ in 0..150 {
+            now += i64::try_from(dice(2000)).unwrap() - if dice(20) == 0 { 40_000 } else { 0 };
+            board.clock_set_back(at(now));
+            match dice(7) {
+                0 => {
+                    let texts: Vec<String> =
+                        (0..4).filter_map(|n| (dice(4) > 0).then(|| text(n, dice(9)))).collect();
+                    let barred = Barred { code: "unsettled", why: String::new() };
+                    let barred = Some(&barred).filter(|_| dice(2) == 0);
+                    board.accept(
+                        tasks(&texts.iter().map(String::as_str).collect::<Vec<_>>()),
+                        barred,
+                        at(now),
+                    );
+                }
+                1 | 2 if !passes.is_empty() => {
+                    let task: Task = passes.swap_remove(usize::try_from(dice(passes.len() as u64)).unwrap());
+                    let records = all_ours(&task);
+                    let ended = Ended {
+                        good: dice(3) > 0,
+                        unauthorized: dice(6) == 0,
+                        waits_for_sync: dice(3) == 0,
+                        records: Some(records).filter(|_| dice(4) > 0),
+                        ..Ended::default()
+                    };
+                    let unauthorized = ended.unauthorized;
+                    board.pass_ended(&task.desired.unit, ended, INTERVAL, at(now));
+                    if unauthorized {
+                        board.pause(at(now));
+                    }
+                }
+                3 if !calls.is_empty() => {
+                    let call: Call = calls.swap_remove(usize::try_from(dice(calls.len() as u64)).unwrap());
+                    if dice(4) == 0 {
+                        board.sync_not_sent(&call, at(now));
+                    } else {
+                        board.sync_ended(&call, at(now));
+                        board.refreshed(&call.unit, call.members.iter().map(|member| &member.name), at(now));
+                    }
+                }
+                4 => board.want_all(at(now)),
+                5 => board.want_failed(at(now)),
+                _ => {
+                    board.turned(at(now));
+                }
+            }
+            for task in board.passes_due(at(now)) {
+                passes.push(task);
+            }
+            calls.extend(board.syncs_due(at(now)));
+            let mut looked_at = Agenda::default();
+            for (unit, slot) in &mut board.slots {
+                slot.reckon_anew();
+                looked_at.relist(unit, &agenda::Standing::default(), &slot.stands(at(now)));
+            }
+            assert_eq!(board.agenda, looked_at, "seed {seed}, at {now}");
+            assert_eq!(board.is_idle(), passes.is_empty() && calls.is_empty());
+            let waiting = board.agenda.syncs_due(at(now)).next().is_some();
+            assert!(!waiting || board.is_paused() || calls.len() == 2, "whatever may start is started");
+        }
+    }
+}
+
+#[test]
+fn the_next_firings_are_the_soonest_of_all() {
+    let mut board = board(workspaces(1));
+    let texts: Vec<String> = (0..5)
+        .map(|n| {
+            let of = |minute: usize| format!("sync = {{ cron = \"{minute} 1 * * *\", on_connect = false }}");
+            format!(
+                "[workspace]\nid = \"w{n}\"\n[sources.a]\ntype = \"api\"\n{}\nconnection_config = {{}}\n\
+                 [sources.b]\ntype = \"api\"\n{}\nconnection_config = {{}}\n",
+                of(10 - n),
+                of(20 + n)
+            )
+        })
+        .collect();
+    board.accept(tasks(&texts.iter().map(String::as_str).collect::<Vec<_>>()), None, at(0));
+    for task in board.passes_due(at(0)) {
+        let ended = Ended { records: Some(all_ours(&task)), ..good() };
+        board.pass_ended(&task.desired.unit, ended, INTERVAL, at(0));
+    }
+    let minutes = |most| -> Vec<i64> {
+        let upcoming = board.upcoming(at(0), most);
+        upcoming.iter().map(|(firing, ..)| firing.duration_since(at(3600)).as_secs() / 60).collect()
+    };
+    assert_eq!(minutes(3), [6, 7, 8]);
+    assert_eq!(minutes(7), [6, 7, 8, 9, 10, 20, 21]);
+    assert_eq!(minutes(100).len(), 10);
+}
+
+#[test]
+fn what_waits_for_other_syncs_to_end_goes_in_one_call_with_what_came_meanwhile() {
+    let of = |minute: usize| format!("sync = {{ cron = \"{minute} 1 * * *\", on_connect = false }}");
+    let mut board = Board::new(1);
+    let text = |workspace: &str| {
+        let source = |name: &str, minute| {
+            format!("[sources.{name}]\ntype = \"api\"\n{}\nconnection_config = {{}}\n", of(minute))
+        };
+        format!("[workspace]\nid = \"{workspace}\"\n{}{}", source("a", 0), source("b", 5))
+    };
+    board.accept(tasks(&[&text("one"), &text("two")]), None, at(0));
+    for task in board.passes_due(at(0)) {
+        let ended = Ended { records: Some(all_ours(&task)), ..good() };
+        board.pass_ended(&task.desired.unit, ended, INTERVAL, at(0));
+    }
+    let first = call(&mut board, 3600).unwrap();
+    assert!(call(&mut board, 3900).is_none());
+    board.sync_ended(&first, at(3910));
+    let second = call(&mut board, 3910).unwrap();
+    assert_eq!(second.members.len(), 2, "both of the other workspace");
+    board.sync_ended(&second, at(3920));
+    let third = call(&mut board, 3920).unwrap();
+    assert_eq!((&third.unit, firings(&third)), (&first.unit, vec![("b", at(3900), Trigger::Schedule)]));
 }

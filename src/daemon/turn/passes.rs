@@ -101,7 +101,7 @@ impl Turn {
         }
         if self.unreachable.take().is_some() {
             self.daemon.voice.note("the platform answers again");
-            self.board.want_failed();
+            self.board.want_failed(now);
         }
         self.tell_next(now);
     }

@@ -106,7 +106,7 @@ impl Turn {
             return Ok(());
         }
         if std::mem::take(&mut self.elsewhere) {
-            self.board.want_all();
+            self.board.want_all(now);
         }
         self.daemon.publisher.read(&reading, false, now);
         let asked = reading.asked(&self.memory);

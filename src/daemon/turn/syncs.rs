@@ -8,6 +8,7 @@ use crate::state::{Retention, RunOutcome, StateError};
 use crate::sync::{Call, Synced};
 use jiff::Timestamp;
 use std::time::Duration;
+use tokio::task::JoinSet;
 
 /// How much history is kept.
 const KEEP: Retention =
@@ -83,18 +84,29 @@ async fn record_spent(
     (voice, publisher): (&dyn Voice, &mut Publisher),
     now: Timestamp,
 ) -> Result<(), StateError> {
+    // Together, so that they reach the disk together.
+    let mut writes = JoinSet::new();
     for (unit, spent) in board.take_spent() {
-        if let Err(error) = hands.reconciler.state.spend(&unit.unit, spent.clone(), now).await {
-            board.put_back_spent(&unit.unit, spent);
-            return Err(error);
+        let state = hands.reconciler.state.clone();
+        writes.spawn(async move {
+            let written = state.spend(&unit.unit, spent.clone(), now).await;
+            (unit, spent, written)
+        });
+    }
+    let mut failed = None;
+    for (unit, spent, written) in writes.join_all().await {
+        if let Err(error) = written {
+            board.put_back_spent(unit, spent);
+            failed = Some(error);
+            continue;
         }
         for spent in spent {
-            let key = unit.sources.iter().find(|source| source.name == spent.name);
+            let key = unit.source(&spent.name);
             let key = key.map_or_else(|| spent.name.to_string(), |source| source.key.to_string());
             publisher.spent(spent.outcome);
             let (word, why) = (spent.outcome.as_str(), spent.message);
             voice.warn(&format!("{}/{key}: sync of {} {word}: {why}", unit.label(), spent.firing));
         }
     }
-    Ok(())
+    failed.map_or(Ok(()), Err)
 }

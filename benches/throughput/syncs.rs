@@ -1,0 +1,195 @@
+//! Ten thousand syncs due within one minute: how many calls they take, and how long a change of the files
+//! waits meanwhile.
+//!
+//! Every file has one source more that never syncs; its port is what is changed. So a change is made in
+//! the very workspace whose sources sync, and still has no reason to wait.
+
+use super::measure;
+use super::platform::{Manner, Platform};
+use super::scene::{Daemon, Scene};
+use super::workload::{self, Shape};
+use jiff::Timestamp;
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+use wellspring::model::{Scope, SourceName, WorkspaceId};
+use wellspring::schedule::Timing;
+
+/// The most sources in one call.
+const OF_ONE_CALL: usize = 100;
+
+/// A quarter of the calls under way may be syncs.
+const AT_ONCE: usize = 16;
+
+/// Renames on a platform that syncs nothing.
+const UNDISTURBED: usize = 50;
+
+/// Everything is connected, and the daemon at rest, before the schedules fire.
+const AHEAD: Duration = Duration::from_secs(20);
+
+/// How long renames go on, where syncs do not end.
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Between two renames.
+const BREATH: Duration = Duration::from_millis(20);
+
+pub(crate) fn syncs(platform: &Platform, shapes: &[Shape], takes: Duration) {
+    for shape in shapes {
+        platform.behave(Manner { sync: takes, ..Manner::default() });
+        let undisturbed = at_one_instant(platform, *shape, takes);
+        spread_over_a_minute(platform, *shape, takes, undisturbed);
+    }
+    platform.behave(Manner::default());
+}
+
+/// All of them fire with the clock. Returns how long a change takes without them.
+fn at_one_instant(platform: &Platform, shape: Shape, takes: Duration) -> Duration {
+    // The first full minute by then.
+    let minute = (Timestamp::now() + AHEAD).as_second() / 60 + 1;
+    let due = Timestamp::from_second(60 * minute).unwrap();
+    let scene = scene(platform, shape, &format!("cron = \"{} {} * * *\"", minute % 60, minute / 60 % 24));
+    let daemon = scene.daemon();
+    println!("{shape}, all due at one instant, {} ms for each sync", takes.as_millis());
+    let undisturbed: Vec<Duration> = (0..UNDISTURBED).map(|n| change(&daemon, shape, n)).collect();
+    daemon.rest();
+    let usual = row("rename → connect, no syncs", undisturbed, None);
+    let wait = Duration::try_from(due.duration_since(Timestamp::now()));
+    std::thread::sleep(wait.expect("the schedules fired before everything was ready"));
+    let start = Instant::now();
+    let all = || platform.syncs().iter().map(|(_, sources)| sources).sum::<usize>() >= shape.total();
+    let changes = observe(&daemon, shape, || all() || start.elapsed() > 4 * MINUTE);
+    assert!(all(), "not everything was synced");
+    let calls = shape.workspaces * shape.sources.div_ceil(OF_ONE_CALL);
+    println!("    {:34}{:>10}   fewest: {calls}", "sync calls", platform.syncs().len());
+    let last = platform.syncs().iter().map(|(at, _)| at.duration_since(start)).max().unwrap();
+    let rounds = calls.div_ceil(AT_ONCE).saturating_sub(1);
+    println!(
+        "    {:34}{:>10.2}   with {AT_ONCE} at once all the time: {:.2}",
+        "the last was sent after, s",
+        last.as_secs_f64(),
+        (takes * u32::try_from(rounds).unwrap()).as_secs_f64()
+    );
+    row("rename → connect, meanwhile", changes, Some(usual));
+    println!();
+    usual
+}
+
+/// Every source fires once in every minute, each at a second of its own.
+fn spread_over_a_minute(platform: &Platform, shape: Shape, takes: Duration, usual: Duration) {
+    let scene = scene(platform, shape, "every = \"1m\"");
+    let daemon = scene.start();
+    println!("{shape}, due within every minute, {} ms for each sync", takes.as_millis());
+    // What fired before the daemon ran is made up for first.
+    std::thread::sleep(Duration::from_secs(5));
+    platform.forget();
+    let (from, start) = (Timestamp::now(), Instant::now());
+    let changes = observe(&daemon, shape, || start.elapsed() >= MINUTE);
+    let (calls, to) = (platform.syncs(), Timestamp::now());
+    let sources: usize = calls.iter().map(|(_, sources)| sources).sum();
+    println!("    {:34}{:>10}   of {} sources", "sync calls", calls.len(), sources);
+    let (firings, instants) = firings(shape, from, to);
+    println!("    {:34}{firings:>10}   at {instants} instants, counted by workspace", "firings");
+    row("rename → connect, meanwhile", changes, Some(usual));
+    println!();
+}
+
+/// Connected, and never synced.
+fn scene<'a>(platform: &'a Platform, shape: Shape, when: &str) -> Scene<'a> {
+    let scene = Scene::new(platform, shape);
+    scene.forget();
+    let settings = workload::settings(&platform.url) + &format!("sync = {{ {when}, on_connect = false }}\n");
+    std::fs::write(scene.root().join("wellspring.toml"), settings).unwrap();
+    for n in 0..shape.workspaces {
+        std::fs::write(scene.root().join(workload::file(n)), text(n, shape, 0)).unwrap();
+    }
+    scene.apply();
+    assert_eq!(platform.rows(), shape.total() + shape.workspaces);
+    scene
+}
+
+/// The text of the `n`th file, with the source that does not sync.
+fn text(n: usize, shape: Shape, port: usize) -> String {
+    workload::text(n, 0..shape.sources, 5432)
+        + &format!(
+            "\n[sources.changing]\ntype = \"database\"\nunset = [\"sync\"]\n\
+             connection_config = {{ host = \"changing.db.example.com\", port = {port} }}\n"
+        )
+}
+
+/// Changes one file after the other until it is over, and prints what that and the syncs took.
+fn observe(daemon: &Daemon<'_>, shape: Shape, is_over: impl Fn() -> bool) -> Vec<Duration> {
+    let (cpu, resting) = (measure::cpu_of(&daemon.child), measure::memory_of(&daemon.child, "VmRSS"));
+    measure::forget_peak(&daemon.child);
+    let mut changes = Vec::new();
+    while !is_over() {
+        changes.push(change(daemon, shape, UNDISTURBED + changes.len()));
+        std::thread::sleep(BREATH);
+    }
+    let cpu = measure::cpu_of(&daemon.child) - cpu;
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    println!("    {:34}{:>10}   {} changes of files in it", "CPU, ms", cpu.as_millis(), changes.len());
+    println!(
+        "    {:34}{:>10.1}   {:.1} before",
+        "most memory, MiB",
+        mib(measure::memory_of(&daemon.child, "VmHWM")),
+        mib(resting)
+    );
+    changes
+}
+
+/// From renaming a file into place until its connect arrives.
+fn change(daemon: &Daemon<'_>, shape: Shape, n: usize) -> Duration {
+    let of = n * 7 % shape.workspaces;
+    daemon.rename(of, &text(of, shape, 6000 + n))
+}
+
+/// Returns the median.
+fn row(what: &str, mut took: Vec<Duration>, usual: Option<Duration>) -> Duration {
+    took.sort();
+    let at = |share: usize| took[(took.len() * share / 100).min(took.len() - 1)];
+    let ms = |time: Duration| time.as_secs_f64() * 1e3;
+    let most = at(100);
+    print!(
+        "    {what:34}{:>10.1}   p50 of {}; p99 {:.1}, most {:.1} ms",
+        ms(at(50)),
+        took.len(),
+        ms(at(99)),
+        ms(most)
+    );
+    match usual {
+        None => println!(),
+        Some(usual) => println!("; delayed by {:.1} ms at most", ms(most.saturating_sub(usual))),
+    }
+    at(50)
+}
+
+/// How many firings there are within this time, and how many if those of one workspace at one instant
+/// count once.
+fn firings(shape: Shape, from: Timestamp, to: Timestamp) -> (usize, usize) {
+    let spec = wellspring::model::SyncSpec {
+        when: wellspring::model::When::Every(MINUTE),
+        jitter: Duration::ZERO,
+        stale_after: None,
+        missed: wellspring::model::Missed::Once,
+        timeout: None,
+        on_connect: false,
+        on_change: false,
+        overlap: wellspring::model::Overlap::Forbid,
+    };
+    let (mut all, mut instants) = (0, 0);
+    for workspace in shape.ids() {
+        let workspace = WorkspaceId::parse(&workspace).unwrap();
+        let unit = wellspring::model::Unit { workspace, scope: Scope::default() };
+        let mut of_unit = BTreeSet::new();
+        for n in 0..shape.sources {
+            let name = SourceName::parse(&format!("orders_{n}")).unwrap();
+            let timing = Timing::compile(&unit, &name, &spec).unwrap();
+            let firings = std::iter::successors(timing.next_after(from), |at| timing.next_after(*at));
+            for at in firings.take_while(|at| *at <= to) {
+                all += 1;
+                of_unit.insert(at);
+            }
+        }
+        instants += of_unit.len();
+    }
+    (all, instants)
+}
