@@ -10,8 +10,6 @@ use super::workload::Shape;
 use super::yardstick::{self, Raw};
 use std::time::Duration;
 
-const FIXED: [usize; 6] = [4, 8, 10, 16, 32, 64];
-
 pub(crate) fn concurrency(platform: &Platform, rounds: usize) {
     let shape = Shape { workspaces: 500, sources: 10 };
     let scene = Scene::new(platform, shape);
@@ -37,7 +35,8 @@ pub(crate) fn concurrency(platform: &Platform, rounds: usize) {
             println!("    {what:30}{:>10.0}{most:>14}{refused:>10}", took.as_secs_f64() * 1e3);
         };
         row("wellspring", &|| scene.apply());
-        for connections in FIXED {
+        let fixed = capacity.map_or(vec![16, 64], |most| vec![most, 2 * most, 64]);
+        for connections in fixed {
             let raw = || yardstick::raw(&platform.url, shape, Raw::ListConnectAndList, connections);
             row(&format!("raw, fixed at {connections}"), &raw);
         }

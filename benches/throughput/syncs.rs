@@ -41,8 +41,8 @@ pub(crate) fn syncs(platform: &Platform, shapes: &[Shape], takes: Duration) {
     platform.behave(Manner::default());
 }
 
-/// All of them fire with the clock. Returns how long a change takes without them.
-fn at_one_instant(platform: &Platform, shape: Shape, takes: Duration) -> Duration {
+/// All of them fire with the clock. Returns how long changes take without them.
+fn at_one_instant(platform: &Platform, shape: Shape, takes: Duration) -> Usual {
     // The first full minute by then.
     let minute = (Timestamp::now() + AHEAD).as_second() / 60 + 1;
     let due = Timestamp::from_second(60 * minute).unwrap();
@@ -74,7 +74,7 @@ fn at_one_instant(platform: &Platform, shape: Shape, takes: Duration) -> Duratio
 }
 
 /// Every source fires once in every minute, each at a second of its own.
-fn spread_over_a_minute(platform: &Platform, shape: Shape, takes: Duration, usual: Duration) {
+fn spread_over_a_minute(platform: &Platform, shape: Shape, takes: Duration, usual: Usual) {
     let scene = scene(platform, shape, "every = \"1m\"");
     let daemon = scene.start();
     println!("{shape}, due within every minute, {} ms for each sync", takes.as_millis());
@@ -142,24 +142,34 @@ fn change(daemon: &Daemon<'_>, shape: Shape, n: usize) -> Duration {
     daemon.rename(of, &text(of, shape, 6000 + n))
 }
 
-/// Returns the median.
-fn row(what: &str, mut took: Vec<Duration>, usual: Option<Duration>) -> Duration {
+/// How long changes take.
+#[derive(Clone, Copy)]
+struct Usual {
+    median: Duration,
+    most: Duration,
+}
+
+/// Beside what is usual, where that is known.
+fn row(what: &str, mut took: Vec<Duration>, usual: Option<Usual>) -> Usual {
     took.sort();
     let at = |share: usize| took[(took.len() * share / 100).min(took.len() - 1)];
     let ms = |time: Duration| time.as_secs_f64() * 1e3;
-    let most = at(100);
+    let now = Usual { median: at(50), most: at(100) };
+    let (count, late) = (took.len(), ms(at(99)));
     print!(
-        "    {what:34}{:>10.1}   p50 of {}; p99 {:.1}, most {:.1} ms",
-        ms(at(50)),
-        took.len(),
-        ms(at(99)),
-        ms(most)
+        "    {what:34}{:>10.1}   p50 of {count}; p99 {late:.1}, most {:.1} ms",
+        ms(now.median),
+        ms(now.most)
     );
     match usual {
         None => println!(),
-        Some(usual) => println!("; delayed by {:.1} ms at most", ms(most.saturating_sub(usual))),
+        Some(usual) => println!(
+            "; later by {:.1}, the latest by {:.1} ms",
+            ms(now.median) - ms(usual.median),
+            ms(now.most) - ms(usual.most)
+        ),
     }
-    at(50)
+    now
 }
 
 /// How many firings there are within this time, and how many if those of one workspace at one instant

@@ -92,8 +92,12 @@ impl Limits {
     }
 
     /// As many turns as the level says, and no more than are left beside the syncs.
+    fn wanted(&self, state: &State) -> usize {
+        state.level.get().min(self.most.saturating_sub(state.syncs)).max(1)
+    }
+
     fn settle(&self, state: &mut State) {
-        let wanted = state.level.get().min(self.most.saturating_sub(state.syncs)).max(1);
+        let wanted = self.wanted(state);
         if wanted > state.turns {
             self.turns.add_permits(wanted - state.turns);
             state.turns = wanted;
@@ -130,9 +134,17 @@ impl Turn<'_> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        drop(self.permit.take());
         let mut state = self.limits.state();
-        state.syncs -= usize::from(self.endpoint == Endpoint::Sync);
+        let permit = self.permit.take();
+        if self.endpoint == Endpoint::Sync {
+            state.syncs -= 1;
+        } else if let Some(permit) = permit
+            && state.turns > self.limits.wanted(&state)
+        {
+            // Given back, it would go to whoever waits.
+            permit.forget();
+            state.turns -= 1;
+        }
         self.limits.settle(&mut state);
     }
 }
@@ -140,6 +152,8 @@ impl Drop for Turn<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[tokio::test]
     async fn syncs_under_way_leave_every_other_call_its_turn() {
@@ -188,5 +202,34 @@ mod tests {
             || Err::<(), _>(RemoteErrorKind::Throttled { retry_after: None, message: String::new() });
         round.into_iter().for_each(|turn| turn.ended(&refused()));
         assert_eq!(limits.turns.available_permits(), 4);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_takes_turns_away_also_when_others_wait_for_them() {
+        let limits = Arc::new(Limits::new(64, None));
+        let mut round = Vec::new();
+        for _ in 0..8 {
+            round.push(limits.turn(Endpoint::List).await);
+        }
+        let under_way = Arc::new(AtomicUsize::new(0));
+        let waiting: Vec<_> = (0..20)
+            .map(|_| {
+                let (limits, count) = (Arc::clone(&limits), Arc::clone(&under_way));
+                tokio::spawn(async move {
+                    let _turn = limits.turn(Endpoint::List).await;
+                    count.fetch_add(1, Ordering::Relaxed);
+                    std::future::pending::<()>().await;
+                })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        let refused =
+            || Err::<(), _>(RemoteErrorKind::Throttled { retry_after: None, message: String::new() });
+        round.into_iter().for_each(|turn| turn.ended(&refused()));
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(under_way.load(Ordering::Relaxed), 4);
+        waiting.into_iter().for_each(|waiting| waiting.abort());
     }
 }
