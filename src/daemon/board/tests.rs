@@ -585,8 +585,9 @@ fn what_is_listed_is_what_a_look_at_everything_finds() {
             board.clock_set_back(at(now));
             match dice(7) {
                 0 => {
-                    let texts: Vec<String> =
-                        (0..4).filter_map(|n| (dice(4) > 0).then(|| text(n, dice(9)))).collect();
+                    let declared = dice(16);
+                    let declared = (0..4).filter(|n| declared >> n & 1 == 1);
+                    let texts: Vec<String> = declared.map(|n| text(n, dice(9))).collect();
                     let barred = Barred { code: "unsettled", why: String::new() };
                     let barred = Some(&barred).filter(|_| dice(2) == 0);
                     board.accept(
