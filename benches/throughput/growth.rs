@@ -16,7 +16,9 @@ const OF_EACH: usize = 100;
 const OF_A_FILE: usize = 1_000;
 
 const BY_WORKSPACES: [usize; 5] = [1_000, 3_000, 10_000, 30_000, 100_000];
-const IN_ONE: [usize; 4] = [1_000, 3_000, 10_000, 20_000];
+/// A file of more would be larger than one may be.
+const IN_ONE_FILE: [usize; 4] = [1_000, 3_000, 10_000, 15_000];
+const IN_FILES: [usize; 4] = [1_000, 3_000, 10_000, 20_000];
 
 /// What the sources are spread over.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -42,8 +44,8 @@ pub(crate) fn growth(platform: &Platform, rounds: usize, most: usize) {
     let mut lines = Vec::new();
     for (over, sizes, name) in [
         (Over::Workspaces, &BY_WORKSPACES[..], "workspaces of 100 sources"),
-        (Over::OneFile, &IN_ONE, "one workspace in one file"),
-        (Over::FilesOfOneWorkspace, &IN_ONE, "one workspace in files of 1,000"),
+        (Over::OneFile, &IN_ONE_FILE, "one workspace in one file"),
+        (Over::FilesOfOneWorkspace, &IN_FILES, "one workspace in files of 1,000"),
     ] {
         println!(
             "{name:32}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}",
@@ -57,7 +59,12 @@ pub(crate) fn growth(platform: &Platform, rounds: usize, most: usize) {
             println!("{sources:>32}{cold}{nothing}{recheck}{:>10.1}", mib(point.memory));
             points.push(point);
         }
-        let slope = |of: &dyn Fn(&Point) -> f64| format!("{:>10.2}", plot::slope(&series(&points, of)));
+        let slope = |of: &dyn Fn(&Point) -> f64| {
+            let points = series(&points, of);
+            // What is too little to be told from nothing has none.
+            let told = points.iter().all(|point| point.1 > 0.);
+            if told { format!("{:>10.2}", plot::slope(&points)) } else { format!("{:>10}", "-") }
+        };
         let times =
             [|point: &Point| point.cold, |point: &Point| point.nothing, |point: &Point| point.recheck]
                 .map(|used| slope(&|point| ms(used(point).wall)) + &slope(&|point| ms(used(point).cpu)));

@@ -21,7 +21,7 @@ const FROM: f64 = 3.;
 const DECADES: f64 = 2.;
 /// Of what is measured.
 const RISE: f64 = 4.;
-const LEFT: f64 = 52.;
+const LEFT: f64 = 72.;
 const TOP: f64 = 30.;
 const WIDTH: f64 = LEFT + DECADES * DECADE + 28.;
 const HEIGHT: f64 = TOP + RISE * DECADE + 34.;
@@ -57,7 +57,7 @@ pub(super) fn svg(panels: &[Panel<'_>]) -> String {
     let even = [("even growth", "even")];
     let known = names.iter().map(|line| line.name).zip(["a", "b", "c"]);
     for (n, (name, class)) in known.chain(even).enumerate() {
-        let (x, y) = (LEFT + 240. * n as f64, HEIGHT + 8.);
+        let (x, y) = (LEFT + 250. * n as f64, HEIGHT + 8.);
         let _ = writeln!(
             svg,
             "<path class=\"line {class}\" d=\"M{x} {y}h28\"/><text x=\"{}\" y=\"{}\">{name}</text>",
