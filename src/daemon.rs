@@ -20,7 +20,7 @@ pub use voice::{After, Voice};
 use crate::apply::chain;
 use crate::model::Unit;
 use crate::plan::{Outcome, UnitPlan};
-use crate::reading::{Memory, Reading};
+use crate::reading::{Known, Memory, Reading};
 use crate::reconcile::{Clock, Planner, Reconciler};
 use crate::settings::Environment;
 use crate::state::StateError;
@@ -87,6 +87,8 @@ pub struct Daemon {
     pub planner: Planner,
     /// Carries them out, and syncs; `None` in a dry run.
     pub hands: Option<Hands>,
+    /// What was read already.
+    pub known: Arc<Known>,
     /// Which file declares which workspace, from earlier runs.
     pub memory: Memory,
     /// Who tells of it.

@@ -11,7 +11,6 @@ use crate::tree::{self, TreeError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// What the directory said at one moment.
@@ -67,7 +66,7 @@ impl Reading {
     /// When the directory cannot be read as a whole.
     pub fn take(root: &Path, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, TreeError> {
         let tree = tree::read(root)?;
-        let manifest = manifest::read_spread(&tree.sources(), variable, &on_all_cores);
+        let manifest = manifest::read_spread(&tree.sources(), variable, &tree::on_all_cores);
         Ok(Self::of(tree, manifest, manifest::Known::default()))
     }
 
@@ -88,7 +87,8 @@ impl Reading {
         for _ in 0..TRIES {
             let mut tree = tree::read_again(root, if whole { &nothing } else { &known.seen })?;
             loop {
-                let read = manifest::read_again(&tree.for_manifest(), variable, &known.files, &on_all_cores);
+                let read =
+                    manifest::read_again(&tree.for_manifest(), variable, &known.files, &tree::on_all_cores);
                 match read {
                     Ok((manifest, files)) => return Ok(Self::of(tree, manifest, files)),
                     Err(Missing(paths)) if tree.load(&paths) => {}
@@ -217,29 +217,4 @@ impl Reading {
         }
         memory
     }
-}
-
-/// Runs the work for each number on as many threads as there are cores.
-fn on_all_cores(count: usize, work: &(dyn Fn(usize) + Sync)) {
-    /// Fewer are done before a thread has started.
-    const WORTH_A_THREAD: usize = 8;
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = cores.min(count / WORTH_A_THREAD);
-    if threads < 2 {
-        return (0..count).for_each(work);
-    }
-    let next = AtomicUsize::new(0);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let n = next.fetch_add(1, Ordering::Relaxed);
-                    if n >= count {
-                        break;
-                    }
-                    work(n);
-                }
-            });
-        }
-    });
 }

@@ -421,19 +421,21 @@ impl Pass {
 }
 
 impl Reconciler {
-    /// One pass over one unit, under its lock. `planned` is told of the plan before anything is done.
+    /// One pass over one unit, under its lock unless nothing has moved. `planned` is told of the plan before
+    /// anything is done.
     pub async fn pass(&self, task: &Task, id: &PassId, planned: impl FnOnce(&UnitPlan)) -> Pass {
+        let Look::Moved(before, listed) = self.planner.look(task).await else {
+            let approved = approve(Plan::default(), &self.planner.host, &BTreeMap::new());
+            return Pass { approved, outcome: Outcome::default(), again: None };
+        };
         let lock = match self.state.lock_waiting(&task.desired.unit, self.holder, self.lock_wait).await {
             Ok(lock) => lock,
             Err(error) => return self.stopped(task, UnitError { kind: "locked", message: chain(&error) }),
         };
-        let mut made = match self.planner.look(task).await {
-            Look::AsBefore => {
-                let approved = approve(Plan::default(), &self.planner.host, &BTreeMap::new());
-                return Pass { approved, outcome: Outcome::default(), again: None };
-            }
-            Look::Moved(version, listed) => self.planner.plan_listed(task, version, listed).await,
-        };
+        // Whoever had the lock until now may have written what was listed before.
+        let version = self.planner.version().await;
+        let listed = listed.filter(|_| matches!((&before, &version), (Ok(before), Ok(now)) if before == now));
+        let mut made = self.planner.plan_listed(task, version, listed).await;
         let mark = made.mark.take();
         if let Err(error) = self.learn(&made).await {
             return self.stopped(task, error);

@@ -4,8 +4,10 @@
 //! taken for absent; a folder that cannot be listed fails the reading as a whole.
 
 mod commit;
+mod cores;
 mod walk;
 
+pub use cores::on_all_cores;
 pub use walk::Seen;
 
 use crate::manifest::{FILE_NAME, File, SourceFile};

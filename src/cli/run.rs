@@ -97,15 +97,20 @@ pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure
         settle: place.rest(),
         planner,
         hands,
+        known: Arc::clone(&place.reading.known),
         memory: place.memory.clone(),
         voice,
         publisher,
         environment: Arc::clone(place.settings.environment()),
         clock: workplace::clock(),
     };
+    // What was read for the start would be held for as long as the daemon runs.
+    let local = place.into_local();
     daemon.run(events, inbox).await;
     open.close().await;
-    place.close().await;
+    if let Some(local) = local {
+        local.stop().await;
+    }
     Ok(Exit::Done)
 }
 

@@ -6,7 +6,7 @@ use super::select::Selector;
 use super::{Exit, Failure};
 use crate::model::{FingerprintKey, Unit};
 use crate::plan::Overrides;
-use crate::reading::{Memory, Reading};
+use crate::reading::{Known, Memory, Reading};
 use crate::reconcile::{Clock, Planner, Task, resolved};
 use crate::remote::{BaseUrl, Reader};
 use crate::settings::{self, Humane, Platform, Settings};
@@ -59,7 +59,10 @@ impl Workplace {
         access: Access,
     ) -> Result<Self, Failure> {
         let settings = resolve(common, path)?;
-        let reading = read(&settings)?;
+        let reading = match access {
+            Access::Serve => read_to_stay(&settings)?,
+            Access::Read | Access::Write => read(&settings)?,
+        };
         tell_diagnostics(common, &reading);
         let at = platform(&settings, &reading)?;
         let key = key(&at);
@@ -188,9 +191,14 @@ impl Workplace {
         self.url.clone()
     }
 
+    /// Lets go of everything but the local platform, which is to be stopped in the end.
+    pub(super) fn into_local(self) -> Option<Local> {
+        self.local
+    }
+
     /// Ends what was started for this verb.
     pub(super) async fn close(self) {
-        if let Some(local) = self.local {
+        if let Some(local) = self.into_local() {
             local.stop().await;
         }
     }
@@ -212,6 +220,13 @@ pub(super) fn resolve(common: &Common, path: Option<&PathBuf>) -> Result<Setting
 
 pub(super) fn read(settings: &Settings) -> Result<Reading, Failure> {
     Reading::take(&settings.root, &|name| (settings.environment())(name))
+        .map_err(|error| Failure::invalid(&error))
+}
+
+/// The same, folded up, and with what the next reading need not do again.
+fn read_to_stay(settings: &Settings) -> Result<Reading, Failure> {
+    let variable = |name: &str| (settings.environment())(name);
+    Reading::take_again(&settings.root, &variable, &Known::default(), true)
         .map_err(|error| Failure::invalid(&error))
 }
 

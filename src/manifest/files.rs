@@ -33,7 +33,7 @@ pub(super) fn read<'a>(
 ) -> Result<Read, Missing> {
     let mut tree = Tree { files, settings, known, keep, entries: BTreeMap::new() };
     let unknown = tree.take_what_is_known(wanted, findings);
-    tree.parse(unknown, findings, spread)?;
+    tree.parse(unknown, Together::Perhaps, findings, spread)?;
     let mut checked = BTreeSet::new();
     // What is found against one file makes all that it declares uncertain.
     loop {
@@ -44,7 +44,7 @@ pub(super) fn read<'a>(
         let unread = touched.values().flat_map(|files| files.iter().copied());
         let unread: BTreeSet<usize> = unread.filter(|n| tree.entries[n].learned.is_none()).collect();
         if !unread.is_empty() {
-            tree.parse(unread.into_iter().collect(), findings, spread)?;
+            tree.parse(unread.into_iter().collect(), Together::Yes, findings, spread)?;
             continue;
         }
         let fresh: ByUnit<'_> = touched
@@ -74,8 +74,18 @@ struct Entry {
     /// The units it names; `None` when that cannot be told.
     units: Option<Arc<[Unit]>>,
     weight: usize,
-    /// `None` when it is known to be sound, and was not parsed this time.
+    /// `None` when it is known to be sound, and was not parsed this time, or not kept.
     learned: Option<Box<FileReading>>,
+    /// The unit that it makes where no other file speaks of it.
+    alone: Option<Arc<FoldedUnit>>,
+}
+
+/// Do other files speak of the units of those that are parsed?
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Together {
+    /// Mostly none does: what such a file says is put together at once, and let go of.
+    Perhaps,
+    Yes,
 }
 
 /// The files of each unit, by number.
@@ -91,7 +101,8 @@ impl<'r, 'a> Tree<'r, 'a> {
             let known = known.filter(|known| Some(known.digest) == file.digest);
             match known.filter(|known| findings.take_room(known.weight)) {
                 Some(KnownFile { units, weight, .. }) => {
-                    let entry = Entry { units: Some(Arc::clone(units)), weight: *weight, learned: None };
+                    let entry =
+                        Entry { units: Some(Arc::clone(units)), weight: *weight, learned: None, alone: None };
                     self.entries.insert(*n, entry);
                 }
                 None => unknown.push(*n),
@@ -104,6 +115,7 @@ impl<'r, 'a> Tree<'r, 'a> {
     fn parse(
         &mut self,
         numbers: Vec<usize>,
+        together: Together,
         findings: &mut Findings<'_, 'a>,
         spread: Spread<'_>,
     ) -> Result<(), Missing> {
@@ -113,18 +125,32 @@ impl<'r, 'a> Tree<'r, 'a> {
             return Err(Missing(missing));
         }
         numbers.iter().filter_map(|n| self.entries.get(n)).for_each(|entry| findings.give_room(entry.weight));
-        let parsed: Vec<OnceLock<Learned>> = numbers.iter().map(|_| OnceLock::new()).collect();
+        let parsed: Vec<OnceLock<(Learned, Option<Arc<FoldedUnit>>)>> =
+            numbers.iter().map(|_| OnceLock::new()).collect();
         let (documents, shared) = (findings.documents, findings.shared.clone());
         spread(numbers.len(), &|at| {
             let mut own = Findings::of_one_file(documents, &shared);
-            let reading = file(small(numbers[at]), self.files[numbers[at]], self.settings, &mut own);
-            let _ = parsed[at].set(own.learned(reading));
+            let mut reading = file(small(numbers[at]), self.files[numbers[at]], self.settings, &mut own);
+            let units = reading.all_units().filter(|_| together == Together::Perhaps);
+            let alone = match (self.settings, units.as_ref().and_then(BTreeSet::first)) {
+                (Some(settings), Some(unit)) if units.as_ref().is_some_and(|units| units.len() == 1) => {
+                    units::alone(unit, &mut reading, settings, &mut own)
+                }
+                _ => None,
+            };
+            let alone = alone.map(|unit| Arc::new((self.keep)(unit)));
+            let _ = parsed[at].set((own.learned(reading), alone));
         });
-        for (n, learned) in numbers.into_iter().zip(parsed.into_iter().filter_map(OnceLock::into_inner)) {
+        for (n, parsed) in numbers.into_iter().zip(parsed.into_iter().filter_map(OnceLock::into_inner)) {
+            let (learned, alone) = parsed;
             findings.absorb(&learned);
-            let units = learned.reading.all_units().map(|units| units.into_iter().collect());
-            let entry = Entry { units, weight: learned.weight, learned: Some(Box::new(learned.reading)) };
-            self.entries.insert(n, entry);
+            let units = match &alone {
+                Some(alone) => Some(Arc::from([alone.unit.clone()])),
+                None => learned.reading.all_units().map(|units| units.into_iter().collect()),
+            };
+            let weight = learned.weight;
+            let learned = alone.is_none().then(|| Box::new(learned.reading));
+            self.entries.insert(n, Entry { units, weight, learned, alone });
         }
         Ok(())
     }
@@ -151,18 +177,24 @@ impl<'r, 'a> Tree<'r, 'a> {
     /// The units that are not known to be as they were.
     fn touched(&self, by_unit: &Numbers<'_>, broken: &HashSet<usize>, complete: bool) -> Numbers<'r> {
         let is_touched = |(unit, files): &(&Unit, &Vec<usize>)| {
-            files.iter().any(|n| broken.contains(n)) || self.known_unit(unit, files, complete).is_none()
+            files.iter().any(|n| broken.contains(n)) || self.kept(unit, files, complete).is_none()
         };
         by_unit.iter().filter(is_touched).map(|(unit, files)| (unit.clone(), files.clone())).collect()
     }
 
-    fn known_unit(&self, unit: &Unit, files: &[usize], complete: bool) -> Option<&'r KnownUnit> {
+    /// A unit that need not be put together, and whether it says that a source moved.
+    fn kept(&self, unit: &Unit, files: &[usize], complete: bool) -> Option<(bool, &Arc<FoldedUnit>)> {
+        if let [n] = files
+            && let Some(alone) = &self.entries[n].alone
+        {
+            return Some((false, alone));
+        }
         let known = self.known?.units.get(unit)?;
         let same = |(n, (path, digest)): (&usize, &(Arc<str>, [u8; 32]))| {
             self.files[*n].path == *path && self.files[*n].digest == Some(*digest)
         };
         let stands = known.files.len() == files.len() && files.iter().zip(&known.files).all(same);
-        (stands && (known.complete == complete || !known.moved)).then_some(known)
+        (stands && (known.complete == complete || !known.moved)).then_some((known.moved, &known.desired))
     }
 
     fn readings(&self, files: &[usize]) -> Vec<&FileReading> {
@@ -192,14 +224,17 @@ impl<'r, 'a> Tree<'r, 'a> {
         };
         let mut fresh: HashMap<Unit, (bool, Arc<FoldedUnit>)> = put_together
             .into_iter()
-            .map(|unit| (unit.unit.clone(), (!unit.moved.is_empty(), Arc::new((self.keep)(unit)))))
+            .map(|unit| {
+                let moved = sound[&unit.unit].iter().any(|file| !file.moved.is_empty());
+                (unit.unit.clone(), (moved, Arc::new((self.keep)(unit))))
+            })
             .collect();
         let mut units = Vec::with_capacity(by_unit.len());
         let mut known_units = HashMap::with_capacity(by_unit.len());
         for (unit, files) in by_unit {
-            let known = || self.known_unit(unit, files, complete).filter(|_| !touched.contains_key(unit));
+            let known = || self.kept(unit, files, complete).filter(|_| !touched.contains_key(unit));
             let fresh = fresh.remove(unit);
-            let kept = fresh.or_else(|| known().map(|known| (known.moved, Arc::clone(&known.desired))));
+            let kept = fresh.or_else(|| known().map(|(moved, desired)| (moved, Arc::clone(desired))));
             let Some((moved, desired)) = kept else { continue };
             let key = |n: &usize| Some((Arc::clone(&self.files[*n].path), self.files[*n].digest?));
             if files.iter().all(is_sound)

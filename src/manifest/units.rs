@@ -52,6 +52,31 @@ pub(super) fn assemble(
     by_unit.iter().map(unit).collect()
 }
 
+/// Puts a unit together from the one file that speaks of it, whose sources are taken. `None`, and nothing
+/// taken, where anything is wrong with it, or it says what other files have a part in.
+pub(super) fn alone(
+    unit: &Unit,
+    file: &mut FileReading,
+    settings: &Settings<'_>,
+    findings: &mut Findings<'_, '_>,
+) -> Option<Arc<DesiredUnit>> {
+    if !file.moved.is_empty() || !file.removed.is_empty() || findings.count() > 0 {
+        return None;
+    }
+    check_sources(unit, &[file], findings);
+    if findings.count() > 0 {
+        return None;
+    }
+    let mut sources: Vec<DesiredSource> =
+        std::mem::take(&mut file.sources).into_iter().filter_map(|source| source.desired).collect();
+    sources.sort_by(|a, b| a.name.cmp(&b.name));
+    let policy = file.policy.over(&settings.policy.over(&Policy::default()));
+    let files = vec![Arc::clone(&findings.documents[file.document as usize].path)];
+    let (alias, unit) = (alias(unit, settings), unit.clone());
+    let (moved, removed) = (Vec::new(), Vec::new());
+    Some(Arc::new(DesiredUnit { alias, policy, sources, moved, removed, files, unit }))
+}
+
 /// What the files together say about how the unit is treated.
 fn policy(unit: &Unit, files: &[&FileReading], findings: &mut Findings<'_, '_>) -> Stated {
     let mut policy = Stated::default();

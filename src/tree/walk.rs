@@ -1,6 +1,6 @@
 //! One attempt at a tree: folders listed, files read, and a look whether they held still.
 
-use super::{FileError, TreeError, TreeFile};
+use super::{FileError, TreeError, TreeFile, on_all_cores};
 use crate::manifest::FILE_NAME;
 use sha2::{Digest as _, Sha256};
 use std::collections::{HashMap, VecDeque};
@@ -8,7 +8,7 @@ use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A hundred thousand sources are some 30 MB; one person's file is a few hundred kilobytes.
@@ -35,21 +35,17 @@ pub(super) fn attempt(
         return Err(TreeError::NotAFolder(root.to_owned()));
     }
     let Some(found) = list(&real)? else { return Ok(None) };
+    let looks: Vec<OnceLock<Option<Look>>> = found.iter().map(|_| OnceLock::new()).collect();
+    on_all_cores(found.len(), &|n| {
+        let _ = looks[n].set(look(&found[n], &real, seen));
+    });
     let mut files = Vec::with_capacity(found.len());
     let mut stamps = Vec::with_capacity(found.len());
     let mut next = Seen(HashMap::with_capacity(found.len()));
     let mut total = 0_u64;
-    for Found { path, name } in &found {
-        let stamp = fs::metadata(path).ok().map(|metadata| Stamp::of(&metadata));
+    for (Found { name, .. }, look) in found.iter().zip(looks) {
+        let Some(Look { file, stamp }) = look.into_inner().flatten() else { return Ok(None) };
         stamps.push(stamp);
-        let before = seen.0.get_key_value(name.as_str());
-        let file = match before.filter(|(_, (was, _))| Some(*was) == stamp) {
-            Some((path, (_, digest))) => TreeFile { path: Arc::clone(path), text: None, digest: *digest },
-            None => {
-                let Some(text) = settled(path, &real) else { return Ok(None) };
-                TreeFile { path: Arc::from(name.as_str()), digest: digest(&text), text: Some(text) }
-            }
-        };
         total += match &file.text {
             Some(Ok(text)) => text.len() as u64,
             Some(Err(_)) => 0,
@@ -76,6 +72,27 @@ pub(super) fn attempt(
     // A root that was swapped away may have been half removed already when it was listed.
     let same_root = root.canonicalize().is_ok_and(|now| now == real);
     Ok((held && same_root).then_some((files, next)))
+}
+
+/// One file, as it was found.
+struct Look {
+    file: TreeFile,
+    /// Before it was read.
+    stamp: Option<Stamp>,
+}
+
+/// `None` when it vanished.
+fn look(Found { path, name }: &Found, root: &Path, seen: &Seen) -> Option<Look> {
+    let stamp = fs::metadata(path).ok().map(|metadata| Stamp::of(&metadata));
+    let before = seen.0.get_key_value(name.as_str());
+    let file = match before.filter(|(_, (was, _))| Some(*was) == stamp) {
+        Some((path, (_, digest))) => TreeFile { path: Arc::clone(path), text: None, digest: *digest },
+        None => {
+            let text = settled(path, root)?;
+            TreeFile { path: Arc::from(name.as_str()), digest: digest(&text), text: Some(text) }
+        }
+    };
+    Some(Look { file, stamp })
 }
 
 /// The text of one file of the tree, as it is now. `None` when it is not there.

@@ -1,0 +1,28 @@
+//! Work on many files, spread over the cores.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Runs the work for each number on as many threads as there are cores.
+pub fn on_all_cores(count: usize, work: &(dyn Fn(usize) + Sync)) {
+    /// Fewer are done before a thread has started.
+    const WORTH_A_THREAD: usize = 8;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = cores.min(count / WORTH_A_THREAD);
+    if threads < 2 {
+        return (0..count).for_each(work);
+    }
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let n = next.fetch_add(1, Ordering::Relaxed);
+                    if n >= count {
+                        break;
+                    }
+                    work(n);
+                }
+            });
+        }
+    });
+}
