@@ -51,7 +51,8 @@ def run(arguments):
 
 
 def arguments_of(test):
-    return ["--lib", test.removeprefix("lib:")] if test.startswith("lib:") else ["--test", test]
+    target, _, only = test.partition(":")
+    return [*(["--lib"] if target == "lib" else ["--test", target]), *filter(None, [only])]
 
 
 def check_unchanged():
