@@ -1,7 +1,6 @@
 //! A file's text and its spanned tree: every key and value knows where it stands.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
@@ -21,8 +20,9 @@ pub(super) struct Span {
     pub(super) end: u32,
 }
 
-/// A table with the places of its keys.
-pub(super) type Table<'a> = BTreeMap<Cow<'a, str>, Entry<'a>>;
+/// A table with the places of its keys, sorted by key.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Table<'a>(Vec<(Cow<'a, str>, Entry<'a>)>);
 
 /// A key's value, with the place of both.
 #[derive(Debug, Clone)]
@@ -58,9 +58,7 @@ impl<'a> Document<'a> {
     /// Found when first asked for: a file that is not read again has no place to tell.
     fn line_starts(&self) -> &[usize] {
         self.line_starts.get_or_init(|| {
-            let breaks =
-                self.text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
-            std::iter::once(0).chain(breaks).collect()
+            std::iter::once(0).chain(self.text.match_indices('\n').map(|(at, _)| at + 1)).collect()
         })
     }
 
@@ -89,6 +87,71 @@ impl<'a> Document<'a> {
         };
         let start = floor(range.start);
         start..floor(range.end).max(start)
+    }
+}
+
+impl<'a> Table<'a> {
+    /// Of entries with a key each.
+    pub(super) fn of(mut entries: Vec<(Cow<'a, str>, Entry<'a>)>) -> Self {
+        entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Self(entries)
+    }
+
+    fn position(&self, key: &str) -> Option<usize> {
+        // In a few, equality is found sooner than order.
+        const FEW: usize = 16;
+        match self.0.len() {
+            ..=FEW => self.0.iter().position(|(other, _)| other == key),
+            _ => self.0.binary_search_by(|(other, _)| other.as_ref().cmp(key)).ok(),
+        }
+    }
+
+    pub(super) fn get(&self, key: &str) -> Option<&Entry<'a>> {
+        self.position(key).map(|at| &self.0[at].1)
+    }
+
+    pub(super) fn get_mut(&mut self, key: &str) -> Option<&mut Entry<'a>> {
+        self.position(key).map(|at| &mut self.0[at].1)
+    }
+
+    pub(super) fn contains_key(&self, key: &str) -> bool {
+        self.position(key).is_some()
+    }
+
+    pub(super) fn remove(&mut self, key: &str) -> Option<Entry<'a>> {
+        self.position(key).map(|at| self.0.remove(at).1)
+    }
+
+    /// Adds entries whose keys are not there yet.
+    pub(super) fn add(&mut self, entries: Vec<(Cow<'a, str>, Entry<'a>)>) {
+        self.0.extend(entries);
+        self.0.sort_by(|(a, _), (b, _)| a.cmp(b));
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Cow<'a, str>, &Entry<'a>)> {
+        self.0.iter().map(|(key, entry)| (key, entry))
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(key, _)| key.as_ref())
+    }
+
+    pub(super) fn values(&self) -> impl Iterator<Item = &Entry<'a>> {
+        self.0.iter().map(|(_, entry)| entry)
+    }
+}
+
+impl<'a> FromIterator<(Cow<'a, str>, Entry<'a>)> for Table<'a> {
+    fn from_iter<I: IntoIterator<Item = (Cow<'a, str>, Entry<'a>)>>(entries: I) -> Self {
+        Self::of(entries.into_iter().collect())
     }
 }
 

@@ -38,7 +38,7 @@ pub fn effective(files: &[SourceFile<'_>], source: &DesiredSource) -> Option<Vec
     let own = sources.get(source.key.as_str())?;
     let (merged, _) = super::source::effective(own.node.value.as_table()?, Some(&settings), &mut findings);
     let mut values = Vec::new();
-    for (key, entry) in &merged {
+    for (key, entry) in merged.iter() {
         collect(&FieldPath::root(key), &entry.node, &findings, &mut values);
     }
     Some(values)
@@ -47,7 +47,7 @@ pub fn effective(files: &[SourceFile<'_>], source: &DesiredSource) -> Option<Vec
 fn collect(path: &FieldPath, node: &Node<'_>, findings: &Findings<'_, '_>, out: &mut Vec<EffectiveValue>) {
     match &node.value {
         Value::Table(table) if !table.is_empty() && !references::is_reference(table) => {
-            for (key, entry) in table {
+            for (key, entry) in table.iter() {
                 collect(&path.key(key), &entry.node, findings, out);
             }
         }

@@ -39,7 +39,7 @@ impl<'a> Value<'a> {
 
 /// Reports every key of the table that nobody reads. `owner` is how the table is called in messages.
 pub(super) fn unknown_keys(table: &Table<'_>, known: &[&str], owner: &str, findings: &mut Findings<'_, '_>) {
-    for (key, entry) in table {
+    for (key, entry) in table.iter() {
         if !known.contains(&key.as_ref()) {
             findings
                 .error(Code::UnknownKey, entry.key, format!("unknown key `{}` in {owner}", shown(key)))
@@ -96,13 +96,20 @@ pub(super) fn table<'t, 'a>(
     findings: &mut Findings<'_, '_>,
 ) -> Option<(&'t Table<'a>, &'t Entry<'a>)> {
     let entry = of.get(key)?;
-    match &entry.node.value {
-        Value::Table(table) => Some((table, entry)),
-        _ => {
-            wrong_type(key, "a table", &entry.node, findings).maybe_help(example(key));
-            None
-        }
+    table_in(key, entry, findings).map(|table| (table, entry))
+}
+
+/// The table that stands in the entry of `key`.
+pub(super) fn table_in<'t, 'a>(
+    key: &str,
+    entry: &'t Entry<'a>,
+    findings: &mut Findings<'_, '_>,
+) -> Option<&'t Table<'a>> {
+    let table = entry.node.value.as_table();
+    if table.is_none() {
+        wrong_type(key, "a table", &entry.node, findings).maybe_help(example(key));
     }
+    table
 }
 
 /// The string under `key`, which may hold no reference: references are for `connection_config`.

@@ -120,14 +120,14 @@ impl<'d, 'a> Findings<'d, 'a> {
 
     /// Reserves memory for that many copies of a source.
     pub(super) fn reserve(&mut self, source: &Table<'_>, copies: usize, at: Span) {
-        let count = values(source);
+        let Size { values: count, bytes } = Size::of(source);
         if count > MOST_VALUES {
             self.error(Code::TooMuch, at, format!("this source holds more than {MOST_VALUES} values"))
                 .label(format!("{count} values"))
                 .help("a source says how to connect; what is this much is data, and belongs elsewhere");
             return;
         }
-        let size = weight(source).saturating_mul(copies);
+        let size = bytes.saturating_mul(copies);
         match self.take_room(size) {
             true => self.weight += size,
             false => {
@@ -253,27 +253,40 @@ impl Remark<'_, '_, '_> {
     }
 }
 
-fn values(table: &Table<'_>) -> usize {
-    fn node(value: &Value<'_>) -> usize {
-        match value {
-            Value::Array(items) => items.iter().map(|item| node(&item.value)).sum(),
-            Value::Table(inner) => values(inner),
-            _ => 1,
-        }
-    }
-    table.values().map(|entry| node(&entry.node.value)).sum()
+/// How much a table holds.
+#[derive(Default)]
+struct Size {
+    /// However deep.
+    values: usize,
+    /// Roughly the memory they take.
+    bytes: usize,
 }
 
-/// Roughly the memory a table takes.
-fn weight(table: &Table<'_>) -> usize {
-    fn node(value: &Value<'_>) -> usize {
-        const NODE: usize = 96;
-        NODE + match value {
-            Value::String(text) => text.len(),
-            Value::Array(items) => items.iter().map(|item| node(&item.value)).sum(),
-            Value::Table(inner) => weight(inner),
-            _ => 0,
+impl Size {
+    fn of(table: &Table<'_>) -> Self {
+        let mut size = Self::default();
+        size.add_table(table);
+        size
+    }
+
+    fn add_table(&mut self, table: &Table<'_>) {
+        for (key, entry) in table.iter() {
+            self.bytes += key.len();
+            self.add(&entry.node.value);
         }
     }
-    table.iter().map(|(key, entry)| key.len() + node(&entry.node.value)).sum()
+
+    fn add(&mut self, value: &Value<'_>) {
+        const NODE: usize = 96;
+        self.bytes += NODE;
+        match value {
+            Value::Array(items) => items.iter().for_each(|item| self.add(&item.value)),
+            Value::Table(inner) => self.add_table(inner),
+            Value::String(text) => {
+                self.bytes += text.len();
+                self.values += 1;
+            }
+            _ => self.values += 1,
+        }
+    }
 }

@@ -5,9 +5,14 @@ use super::references;
 
 /// Lays `nearer` over `base`.
 pub(super) fn lay_over<'a>(base: &mut Table<'a>, nearer: &Table<'a>) {
-    for (key, entry) in nearer {
-        match (base.get_mut(key).map(|below| &mut below.node.value), &entry.node.value) {
-            (Some(Value::Table(below)), Value::Table(above))
+    let mut added = Vec::new();
+    for (key, entry) in nearer.iter() {
+        let Some(under) = base.get_mut(key) else {
+            added.push((key.clone(), entry.clone()));
+            continue;
+        };
+        match (&mut under.node.value, &entry.node.value) {
+            (Value::Table(below), Value::Table(above))
                 if !references::is_reference(below) && !references::is_reference(above) =>
             {
                 if key == "sync" {
@@ -15,16 +20,13 @@ pub(super) fn lay_over<'a>(base: &mut Table<'a>, nearer: &Table<'a>) {
                 }
                 lay_over(below, above);
                 // Messages about the table as a whole belong where it was last written.
-                if let Some(below) = base.get_mut(key) {
-                    below.key = entry.key;
-                    below.node.span = entry.node.span;
-                }
+                under.key = entry.key;
+                under.node.span = entry.node.span;
             }
-            _ => {
-                base.insert(key.clone(), entry.clone());
-            }
+            _ => *under = entry.clone(),
         }
     }
+    base.add(added);
 }
 
 /// `every` and `cron` exclude each other: the nearer one displaces the other.

@@ -97,14 +97,14 @@ struct Lowering<'f, 'd, 'a> {
 
 impl<'a> Lowering<'_, '_, 'a> {
     fn table(&mut self, table: DeTable<'a>, depth: usize) -> Table<'a> {
-        table
-            .into_iter()
-            .filter_map(|(key, value)| {
-                let at = Span::new(self.document, &key.span());
-                let node = self.node(value, at, depth + 1)?;
-                Some((key.into_inner(), Entry { key: at, node }))
-            })
-            .collect()
+        let mut entries = Vec::with_capacity(table.len());
+        for (key, value) in table {
+            let at = Span::new(self.document, &key.span());
+            if let Some(node) = self.node(value, at, depth + 1) {
+                entries.push((key.into_inner(), Entry { key: at, node }));
+            }
+        }
+        Table::of(entries)
     }
 
     fn node(&mut self, value: toml::Spanned<DeValue<'a>>, key: Span, depth: usize) -> Option<Node<'a>> {
@@ -182,14 +182,18 @@ impl<'a> Lowering<'_, '_, 'a> {
     /// An inline table stands on one line, without a comma after its last entry. Lines may break
     /// only within the values in it.
     fn check_inline(&mut self, at: Span, table: &Table<'a>) {
-        if !self.findings.source_of(at).starts_with('{') {
+        let text = self.findings.source_of(at);
+        // Most can be told at a glance.
+        let is_doubtful =
+            || text.contains('\n') || text.split(',').skip(1).any(|rest| rest.trim_start().starts_with('}'));
+        if !text.starts_with('{') || !is_doubtful() {
             return;
         }
         let mut values = Vec::new();
         self.collect_values(table, &mut values);
         values.sort_unstable();
         let mut from = at.start;
-        let mut gap = self.findings.source_of(at);
+        let mut gap = text;
         for value in values {
             gap = self.findings.source_of(Span { start: from, end: value.start, ..at });
             if gap.contains('\n') {
@@ -199,7 +203,7 @@ impl<'a> Lowering<'_, '_, 'a> {
             gap = self.findings.source_of(Span { start: from, end: at.end, ..at });
         }
         if gap.contains('\n') {
-            let first = self.findings.source_of(at).find(['\n', '\r']).unwrap_or(1);
+            let first = text.find(['\n', '\r']).unwrap_or(1);
             let line = Span { end: at.start + small(first), ..at };
             self.newer(
                 line,

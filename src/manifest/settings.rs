@@ -109,7 +109,7 @@ pub(super) fn read<'a>(
         for name in templates.keys() {
             if let Some((template, entry)) = fields::table(templates, name, findings) {
                 source::check_template(name, template, findings);
-                settings.templates.insert(name.clone().into_owned(), (template.clone(), entry.key));
+                settings.templates.insert(name.to_owned(), (template.clone(), entry.key));
             }
         }
     }
@@ -211,7 +211,7 @@ fn aliases(
 ) -> BTreeMap<String, Alias> {
     let mut aliases = BTreeMap::new();
     let mut taken: BTreeMap<(WorkspaceId, Scope), Span> = BTreeMap::new();
-    for (name, entry) in table {
+    for (name, entry) in table.iter() {
         if name.is_empty() || name.contains('/') {
             findings
                 .error(Code::InvalidValue, entry.key, "an alias is not empty and holds no `/`")

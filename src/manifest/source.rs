@@ -10,6 +10,7 @@ use super::settings::{self, FILE_NAME, Settings};
 use super::suggest::{did_you_mean, nearest};
 use super::{sync, values};
 use crate::model::{Definition, DesiredSource, Place, Scope, SourceKey, SourceName, TestSpec, Unit};
+use std::borrow::Cow;
 
 /// What a source may say.
 pub(super) const SOURCE_KEYS: [&str; 13] = [
@@ -140,7 +141,7 @@ fn check_whole(
     ] {
         // Under a slip of the pen it is there, and that was reported.
         let slip = |other: &str| !SOURCE_KEYS.contains(&other) && nearest(other, SOURCE_KEYS) == Some(key);
-        if !merged.contains_key(key) && !merged.keys().any(|other| slip(other)) {
+        if !merged.contains_key(key) && !merged.keys().any(slip) {
             findings
                 .error(Code::Missing, header, format!("source `{}` needs a `{key}`", shown(name)))
                 .help(help);
@@ -206,16 +207,19 @@ pub(super) fn check_template(name: &str, table: &Table<'_>, findings: &mut Findi
 }
 
 fn own_keys(name: &str, own: &Table<'_>, findings: &mut Findings<'_, '_>) {
-    let name = shown(name);
-    for (key, entry) in own {
+    for (key, entry) in own.iter() {
         if SOURCE_KEYS.contains(&key.as_ref()) {
             continue;
         }
         let help = did_you_mean(key, SOURCE_KEYS).unwrap_or_else(|| {
-            format!("a field of the connection stands below [sources.{name}.connection_config]")
+            format!("a field of the connection stands below [sources.{}.connection_config]", shown(name))
         });
         findings
-            .error(Code::UnknownKey, entry.key, format!("unknown key `{}` in source `{name}`", shown(key)))
+            .error(
+                Code::UnknownKey,
+                entry.key,
+                format!("unknown key `{}` in source `{}`", shown(key), shown(name)),
+            )
             .help(help);
     }
     check_schedule(own, findings);
@@ -228,11 +232,11 @@ fn check_schedule(table: &Table<'_>, findings: &mut Findings<'_, '_>) {
 }
 
 /// Lays defaults, template and source over each other. The flag says whether the template is known.
-pub(super) fn effective<'a>(
-    own: &Table<'a>,
+pub(super) fn effective<'t, 'a>(
+    own: &'t Table<'a>,
     settings: Option<&Settings<'a>>,
     findings: &mut Findings<'_, '_>,
-) -> (Table<'a>, bool) {
+) -> (Cow<'t, Table<'a>>, bool) {
     let mut base = settings.map(|settings| settings.defaults.clone()).unwrap_or_default();
     let mut known = true;
     if let Some((name, span)) = fields::text(own, "extends", findings) {
@@ -260,8 +264,11 @@ pub(super) fn effective<'a>(
             );
         }
     }
+    if base.is_empty() {
+        return (Cow::Borrowed(own), known);
+    }
     merge::lay_over(&mut base, own);
-    (base, known)
+    (Cow::Owned(base), known)
 }
 
 /// The fields that defaults, templates and sources share.

@@ -90,7 +90,10 @@ fn declared(node: &Node<'_>, findings: &mut Findings<'_, '_>) -> Option<Declared
 }
 
 fn declared_text(text: &str, span: Span, findings: &mut Findings<'_, '_>) -> Option<Declared> {
-    let segments = references::checked_segments(text, span, findings)?;
+    let segments = match references::mentions(text) {
+        true => references::checked_segments(text, span, findings)?,
+        false => Vec::new(),
+    };
     if !exposed(text).is_empty() {
         findings
             .error(Code::PlainSecret, span, "this text holds a secret in plain text")
@@ -101,7 +104,7 @@ fn declared_text(text: &str, span: Span, findings: &mut Findings<'_, '_>) -> Opt
         return None;
     }
     Some(match segments.as_slice() {
-        [] => Declared::String(String::new()),
+        [] => Declared::String(text.to_owned()),
         [Segment::Literal(literal)] => Declared::String(literal.clone()),
         _ => Declared::Template(Template(segments)),
     })
@@ -111,8 +114,10 @@ fn declared_text(text: &str, span: Span, findings: &mut Findings<'_, '_>) -> Opt
 /// texts without a reference among them: the secret in parts. What groups a login may say more than secrets.
 fn gives_away(key: &str, value: &Value<'_>) -> bool {
     const GROUPS: [&str; 3] = ["credential", "credentials", "authorization"];
-    let key_in_lower_case = key.to_ascii_lowercase();
-    let is_group = || GROUPS.iter().any(|group| key_in_lower_case.ends_with(group));
+    let is_group = || {
+        let key = key.to_ascii_lowercase();
+        GROUPS.iter().any(|group| key.ends_with(group))
+    };
     looks_secret(key) && (holds_literal(value) || (!is_group() && Texts::of(value) == Texts::Literal))
 }
 
@@ -207,8 +212,8 @@ fn json(node: &Node<'_>, owner: &str, findings: &mut Findings<'_, '_>) -> Option
                 .help("secrets stand in `connection_config`, as references such as `${NAME}`");
             return None;
         }
+        Value::String(text) if !references::mentions(text) => Json::from(text.as_ref()),
         Value::String(text) => match references::checked_segments(text, node.span, findings)?.as_slice() {
-            [] => Json::from(""),
             [Segment::Literal(literal)] => Json::from(literal.as_str()),
             _ => {
                 references::refuse(owner, node.span, findings);

@@ -9,7 +9,7 @@ use super::settings::{self, AliasId, FILE_NAME, Settings};
 use super::source::{self, SourceReading};
 use super::suggest::{did_you_mean, nearest};
 use super::sync;
-use crate::model::{Moved, Place, Removed, RemovedAction, Scope, SourceKey, Unit};
+use crate::model::{DesiredSource, Moved, Place, Removed, RemovedAction, Scope, SourceKey, Unit};
 use std::collections::BTreeSet;
 
 /// What a workspace's file may say.
@@ -42,6 +42,16 @@ impl FileReading {
     pub(super) fn sources_of(&self, unit: &Unit) -> impl Iterator<Item = &SourceReading> {
         let own = self.units.as_deref().unwrap_or_default();
         self.sources.iter().filter(move |source| source.belongs_to(unit, own))
+    }
+
+    /// What is declared in the unit; where no other unit can hold it, it is not kept.
+    pub(super) fn give(&mut self, unit: &Unit) -> Vec<DesiredSource> {
+        let own = self.units.as_deref().unwrap_or_default();
+        let give = |source: &mut SourceReading| match own {
+            [_] => source.desired.take(),
+            _ => source.desired.clone(),
+        };
+        self.sources.iter_mut().filter(|source| source.belongs_to(unit, own)).filter_map(give).collect()
     }
 
     /// Every unit the file names: its own, and those that a source's scope adds. `None` when there
@@ -91,9 +101,9 @@ pub(super) fn read<'a>(
     }
     if let Some((sources, _)) = fields::table(root, "sources", findings) {
         let copies = reading.units.as_ref().map_or(1, Vec::len);
-        for key in sources.keys() {
-            let source = fields::table(sources, key, findings)
-                .and_then(|(table, entry)| source::read(key, table, entry, settings, copies, findings));
+        for (key, entry) in sources.iter() {
+            let source = fields::table_in(key, entry, findings)
+                .and_then(|table| source::read(key, table, entry, settings, copies, findings));
             reading.uncertain |= source.as_ref().is_none_or(|source| !source.scope_is_known);
             reading.sources.extend(source);
         }
@@ -224,7 +234,7 @@ fn aliased(name: &str, span: Span, settings: &Settings<'_>, findings: &mut Findi
 
 fn moved(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Vec<(Moved, Span)> {
     let mut moved = Vec::new();
-    for (from, entry) in table {
+    for (from, entry) in table.iter() {
         let Some((to, span)) = fields::text(table, from, findings) else { continue };
         let (Some(from), Some(to)) =
             (source::key(from, entry.key, findings), source::key(to, span, findings))

@@ -159,8 +159,6 @@ impl fmt::Display for FieldPath {
 /// such a value is never shown.
 #[must_use]
 pub fn looks_secret(key: &str) -> bool {
-    /// As long as the longest of them.
-    const LONGEST: usize = 13;
     const NAMES: [&str; 13] = [
         "password",
         "passwd",
@@ -176,13 +174,14 @@ pub fn looks_secret(key: &str) -> bool {
         "authorization",
         "pwd",
     ];
-    // The end of the key, in plain letters, from the right.
-    let mut end = [0; LONGEST];
+    // The key in plain letters, from the right.
+    let key = key.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
     let plain = key.bytes().rev().filter(u8::is_ascii_alphanumeric);
-    let length =
-        end.iter_mut().rev().zip(plain).map(|(place, byte)| *place = byte.to_ascii_lowercase()).count();
-    let end = &end[LONGEST - length..];
-    NAMES.iter().map(|name| name.as_bytes()).any(|name| end.last() == name.last() && end.ends_with(name))
+    let ends_with = |name: &str| {
+        let mut plain = plain.clone();
+        name.bytes().rev().all(|byte| plain.next().is_some_and(|other| other.eq_ignore_ascii_case(&byte)))
+    };
+    NAMES.into_iter().any(ends_with)
 }
 
 /// A leaf of a declared definition.

@@ -12,12 +12,20 @@ const NEAR: usize = 1024;
 /// Where secrets are written out in this text, in bytes. References such as `${NAME}` are none.
 #[must_use]
 pub fn exposed(text: &str) -> Vec<Range<usize>> {
+    if !text.as_bytes().windows(2).any(may_begin) {
+        return Vec::new();
+    }
     let mut found: Vec<Range<usize>> =
         starts(text, "://", b':').filter_map(|at| password(text, at + 3)).collect();
     found.extend(pairs(text));
     found.extend(shapes(text));
     found.sort_by_key(|range| range.start);
     found
+}
+
+/// Do these two bytes begin what may hold a secret? In most texts none do.
+fn may_begin(two: &[u8]) -> bool {
+    matches!(two, [b'=', _] | b":/" | b"--") || begins_shape(two)
 }
 
 /// Does a text anywhere in this value expose a secret?
@@ -91,6 +99,10 @@ fn is_literal(value: &str) -> bool {
     !refers && !value.bytes().all(|byte| b"*x.".contains(&byte))
 }
 
+fn begins_shape(two: &[u8]) -> bool {
+    matches!(two, b"AK" | b"gh" | b"gi" | b"xo" | b"sk" | b"ey")
+}
+
 /// What only secrets look like.
 fn shapes(text: &str) -> impl Iterator<Item = Range<usize>> {
     /// What it begins with, and how many of which characters follow at least.
@@ -105,9 +117,9 @@ fn shapes(text: &str) -> impl Iterator<Item = Range<usize>> {
         ("sk_live_", 10, word),
         ("eyJ", 20, |byte| token(byte) || byte == b'.'),
     ];
-    // One look at each byte finds where any of them may begin.
+    // One look at each two bytes finds where any of them may begin.
     let mut past = [0; SHAPES.len()];
-    let begins = text.bytes().enumerate().filter(|(_, byte)| b"Agxse".contains(byte));
+    let begins = text.as_bytes().windows(2).enumerate().filter(|(_, two)| begins_shape(two));
     let known = begins.flat_map(|(at, _)| SHAPES.into_iter().enumerate().map(move |shape| (at, shape)));
     let known = known.filter_map(move |(at, (n, (start, least, permitted)))| {
         let rest = text.as_bytes()[at..].strip_prefix(start.as_bytes())?;
@@ -216,6 +228,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn where_nothing_may_begin_nothing_is_found(text in "(pwd|=|:|/|u|@|-|A|K|I|e|y|J|[A-Z0-9]{16}){0,8}") {
+            if !text.as_bytes().windows(2).any(may_begin) {
+                prop_assert_eq!(starts(&text, "://", b':').filter_map(|at| password(&text, at + 3)).count(), 0);
+                prop_assert_eq!(pairs(&text).chain(shapes(&text)).count(), 0);
+            }
+        }
+
         #[test]
         fn places_can_be_cut_out_of_any_text(
             text in "(pwd|=|;|&|\\$\\{|\\}|'|\"|://|:|@|é|AKIA|eyJ|\\.|-----BEGIN |PRIVATE KEY|-----|[A-Z0-9]{16}){0,30}",
