@@ -10,7 +10,7 @@ use super::settings::Settings;
 use super::units::{self, ByUnit};
 use super::workspace::{self, FileReading};
 use super::{Keep, Spread, parse};
-use crate::model::{BrokenFile, DesiredSource, FoldedUnit, Unit};
+use crate::model::{BrokenFile, FoldedUnit, Unit};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
@@ -201,22 +201,8 @@ impl<'r, 'a> Tree<'r, 'a> {
         files.iter().filter_map(|n| self.entries[n].learned.as_deref()).collect()
     }
 
-    /// What the sound files declare in each unit; it is given once.
-    fn given(&mut self, units: &Numbers<'_>, broken: &HashSet<usize>) -> HashMap<Unit, Vec<DesiredSource>> {
-        let mut given: HashMap<Unit, Vec<DesiredSource>> = HashMap::with_capacity(units.len());
-        for (unit, files) in units {
-            let mut sources = Vec::new();
-            for n in files.iter().filter(|n| !broken.contains(n)) {
-                let reading = self.entries.get_mut(n).and_then(|entry| entry.learned.as_mut());
-                sources.extend(reading.into_iter().flat_map(|reading| reading.give(unit)));
-            }
-            given.insert(unit.clone(), sources);
-        }
-        given
-    }
-
     fn put_together(
-        &mut self,
+        &self,
         by_unit: &Numbers<'_>,
         touched: &Numbers<'_>,
         broken: &HashSet<usize>,
@@ -224,10 +210,6 @@ impl<'r, 'a> Tree<'r, 'a> {
         findings: &mut Findings<'_, 'a>,
     ) -> Read {
         let is_sound = |n: &usize| !broken.contains(n);
-        let given = match self.settings {
-            Some(_) => self.given(touched, broken),
-            None => HashMap::new(),
-        };
         let sound: ByUnit<'_> = touched
             .iter()
             .map(|(unit, files)| {
@@ -237,7 +219,7 @@ impl<'r, 'a> Tree<'r, 'a> {
             .filter(|(_, files)| !files.is_empty())
             .collect();
         let put_together = match self.settings {
-            Some(settings) => units::assemble(&sound, given, settings, findings),
+            Some(settings) => units::assemble(&sound, settings, findings),
             None => Vec::new(),
         };
         let mut fresh: HashMap<Unit, (bool, Arc<FoldedUnit>)> = put_together

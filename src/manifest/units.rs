@@ -24,22 +24,22 @@ pub(super) fn check(by_unit: &ByUnit<'_>, complete: bool, findings: &mut Finding
     }
 }
 
-/// Puts the units together from files without errors, and the sources they give.
+/// Puts the units together from files without errors.
 pub(super) fn assemble(
     by_unit: &ByUnit<'_>,
-    mut given: HashMap<Unit, Vec<DesiredSource>>,
     settings: &Settings<'_>,
     findings: &mut Findings<'_, '_>,
 ) -> Vec<Arc<DesiredUnit>> {
     let repository = settings.policy.over(&Policy::default());
     let unit = |(unit, files): (&Unit, &Vec<&FileReading>)| {
-        let mut sources = given.remove(unit).unwrap_or_default();
+        let mut sources: Vec<DesiredSource> = Vec::new();
         let mut moved: Vec<Moved> = Vec::new();
         let mut removed = Vec::new();
         let mut paths: Vec<Arc<str>> = Vec::new();
         for file in files {
             moved.extend(file.moved.iter().map(|(moved, _)| moved.clone()));
             removed.extend(file.removed.iter().map(|(removed, _)| removed.clone()));
+            sources.extend(file.sources_of(unit).filter_map(|source| source.desired.clone()));
             paths.push(Arc::clone(&findings.documents[file.document as usize].path));
         }
         sources.sort_by(|a, b| a.name.cmp(&b.name));

@@ -9,7 +9,7 @@ use super::settings::{self, AliasId, FILE_NAME, Settings};
 use super::source::{self, SourceReading};
 use super::suggest::{did_you_mean, nearest};
 use super::sync;
-use crate::model::{DesiredSource, Moved, Place, Removed, RemovedAction, Scope, SourceKey, Unit};
+use crate::model::{Moved, Place, Removed, RemovedAction, Scope, SourceKey, Unit};
 use std::collections::BTreeSet;
 
 /// What a workspace's file may say.
@@ -42,16 +42,6 @@ impl FileReading {
     pub(super) fn sources_of(&self, unit: &Unit) -> impl Iterator<Item = &SourceReading> {
         let own = self.units.as_deref().unwrap_or_default();
         self.sources.iter().filter(move |source| source.belongs_to(unit, own))
-    }
-
-    /// What is declared in the unit; where no other unit can hold it, it is not kept.
-    pub(super) fn give(&mut self, unit: &Unit) -> Vec<DesiredSource> {
-        let own = self.units.as_deref().unwrap_or_default();
-        let give = |source: &mut SourceReading| match own {
-            [_] => source.desired.take(),
-            _ => source.desired.clone(),
-        };
-        self.sources.iter_mut().filter(|source| source.belongs_to(unit, own)).filter_map(give).collect()
     }
 
     /// Every unit the file names: its own, and those that a source's scope adds. `None` when there
