@@ -25,6 +25,8 @@ struct Memo {
     tree: String,
     /// `platform.url` in the files.
     declared: Option<PlatformUrl>,
+    /// Where the platform was, as the state knows it: a flag or a variable may name another by now.
+    platform: String,
     /// What `wellspring.toml` was read with.
     variables: BTreeMap<String, Option<Fingerprint>>,
     secrets: Vec<(SecretRef, Fingerprint)>,
@@ -83,7 +85,8 @@ async fn recall(common: &Common, args: &ApplyArgs) -> Option<(Settings, State, M
     let open = |key: &str| State::open_read_only(&settings.state_dir, key).ok().flatten();
     let memo = open("")?.quiet(&workplace::root(&settings)).await.ok()??;
     let memo: Memo = serde_json::from_str(&memo).ok()?;
-    let state = open(&platform(memo.declared.as_ref())?)?;
+    let platform = platform(memo.declared.as_ref()).filter(|platform| *platform == memo.platform)?;
+    let state = open(&platform)?;
     (memo.made_by == made_by(&settings, args)).then_some((settings, state, memo))
 }
 
@@ -110,6 +113,7 @@ pub(super) fn memo(
         made_by: made_by(&place.settings, args),
         tree: place.reading.digest.to_string(),
         declared: place.reading.desired.platform.clone(),
+        platform: place.url(),
         variables: place.reading.variables.iter().map(value).collect(),
         secrets: secrets.into_iter().collect(),
         lists,

@@ -89,6 +89,15 @@ fn other_files_secrets_flags_or_state_are_looked_at_in_full() {
 }
 
 #[test]
+fn under_another_url_nothing_is_known_though_it_answers_the_same() {
+    let (scene, said) = quiet();
+    let url = scene.platform.url().replacen("127.0.0.1", "localhost", 1);
+    let elsewhere = apply(&scene, &["--url", &url]);
+    assert!(elsewhere.stdout.contains("adopt"), "{}{}", elsewhere.stdout, elsewhere.stderr);
+    assert_ne!(elsewhere.stdout, said);
+}
+
+#[test]
 fn a_secret_that_was_renewed_goes_out() {
     let scene = Scene::new();
     let with = |secret: &str| scene.command(&["apply", "--yes"]).env("CRM_PASSWORD", secret).run();
