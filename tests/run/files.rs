@@ -1,6 +1,9 @@
 //! What the files say is what is done, and what cannot be read is never taken for absent.
 
 use super::support::{Scene, until};
+use wellspring::model::{Scope, Unit, WorkspaceId};
+use wellspring::remote::BaseUrl;
+use wellspring::state::State;
 
 const A: (&str, &str) = ("alpha", "a.example.com");
 const B: (&str, &str) = ("beta", "b.example.com");
@@ -41,6 +44,23 @@ fn a_source_is_connected_after_the_save_and_cleaned_up_after_its_block_is_delete
     scene.declare("ws_one", &[]);
     until("none are declared, and none are there", || scene.holds("ws_one", &[]));
     drop(daemon);
+}
+
+#[test]
+fn a_look_that_finds_nothing_moved_waits_for_nobody_who_writes_the_workspace() {
+    let (scene, daemon) = settled();
+    until_looked(&scene, &daemon);
+    let url = BaseUrl::parse(&scene.platform.url()).unwrap();
+    let state = State::open(scene.state.path(), url.as_str()).unwrap();
+    let unit = Unit { workspace: WorkspaceId::parse("ws_one").unwrap(), scope: Scope::default() };
+    let locks = || std::fs::read_dir(scene.state.path().join("locks")).unwrap().count();
+    let before = locks();
+    let writing = state.lock(&unit, "someone").unwrap();
+    assert_eq!(locks(), before, "it is the very lock that the daemon takes");
+    until_looked(&scene, &daemon);
+    until_looked(&scene, &daemon);
+    assert!(!daemon.stderr().contains("is writing this workspace"), "{}", daemon.stderr());
+    drop(writing);
 }
 
 #[test]
