@@ -106,7 +106,10 @@ impl Stages {
         let inventory = settled(&intents, &listing, &key, now);
         let cold = planned(&desired, &[], &Inventory::default(), &key);
         assert_eq!(cold.actions.len(), SOURCES);
-        let cold = approve(Plan { units: vec![cold] }, &Default::default(), &BTreeMap::new()).plan().clone();
+        let cold =
+            approve(Plan { units: vec![cold], ..Plan::default() }, &Default::default(), &BTreeMap::new())
+                .plan()
+                .clone();
         assert_eq!(planned(&desired, &listing, &inventory, &key).unchanged.len(), SOURCES);
         Self { file, list, desired, listing, key, intents, inventory, cold, now }
     }

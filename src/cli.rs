@@ -16,13 +16,13 @@ mod manual;
 mod plan;
 mod progress;
 mod pull;
-mod quiet;
 mod run;
 mod saved;
 mod schema;
 mod select;
 #[cfg(feature = "local-platform")]
 mod serve;
+mod settled;
 mod show;
 mod status;
 mod sync;

@@ -33,7 +33,7 @@ pub use diagnostic::{Code, Diagnostic, Label, Severity};
 pub use effective::{EffectiveValue, effective};
 pub use explain::explain;
 pub use format::format;
-pub use known::{File, Known, Missing, TextDigest};
+pub use known::{File, Known, Missing, TextDigest, UnitRecord};
 pub use pull::{Pulled, PulledWorkspace, plain_name, pulled};
 pub use report::render;
 pub use schema::{SETTINGS_SCHEMA, WORKSPACE_SCHEMA};
@@ -98,25 +98,24 @@ type Keep = fn(Arc<DesiredUnit>) -> FoldedUnit;
 /// `[platform]`; references in sources are kept as references.
 #[must_use]
 pub fn read(files: &[SourceFile<'_>], variable: &dyn Fn(&str) -> Option<String>) -> Reading {
-    read_spread(files, variable, &|count, work| (0..count).for_each(work))
-}
-
-/// The same, with the work of reading files `spread`.
-#[must_use]
-pub fn read_spread(
-    files: &[SourceFile<'_>],
-    variable: &dyn Fn(&str) -> Option<String>,
-    spread: Spread<'_>,
-) -> Reading {
     let files: Vec<File<'_>> = files.iter().map(File::of).collect();
-    let read = read_keeping(&files, variable, &Known::default(), (FoldedUnit::open_as, spread));
-    #[expect(clippy::expect_used, reason = "every file has its text, or the reason why it has none")]
-    let (reading, _) = read.expect("no text is missing");
-    reading
+    read_whole(&files, variable, &Known::default(), &|count, work| (0..count).for_each(work)).0
 }
 
-/// The same, given what an earlier reading learned; the units are folded up. Of a file whose digest is
-/// known the text need not be there.
+/// The same, of files that all have their text, or the reason why there is none, given what an earlier
+/// reading learned. The work of reading them is `spread`; the units are left open.
+#[must_use]
+pub fn read_whole(
+    files: &[File<'_>],
+    variable: &dyn Fn(&str) -> Option<String>,
+    known: &Known,
+    spread: Spread<'_>,
+) -> (Reading, Known) {
+    #[expect(clippy::expect_used, reason = "the caller gives every text")]
+    read_keeping(files, variable, known, (FoldedUnit::open_as, spread)).expect("no text is missing")
+}
+
+/// The same, with the units folded up. Of a file whose digest is known the text need not be there.
 ///
 /// # Errors
 /// When the text of such a file is needed after all, with the files' paths.
@@ -155,6 +154,7 @@ fn read_keeping(
     match &settings {
         Some(settings) => {
             reading.desired.units = read.units;
+            reading.desired.settled = read.settled;
             reading.desired.broken = read.broken;
             reading.desired.platform.clone_from(&settings.platform);
             reading.desired.owner.clone_from(&settings.owner);

@@ -18,7 +18,7 @@ mod walk;
 pub use declared::{Declared, FieldPath, Leaf, SecretRef, Segment, Template, looks_secret};
 pub use desired::{
     BrokenFile, Definition, Desired, DesiredSource, DesiredUnit, Missed, Moved, Overlap, Place, PlatformUrl,
-    Removed, RemovedAction, Suspend, SyncSpec, TestSpec, When,
+    Removed, RemovedAction, SettledUnit, Suspend, SyncSpec, TestSpec, When,
 };
 pub use exposed::{exposed, exposes_secret};
 pub use fingerprint::{Fingerprint, FingerprintKey};

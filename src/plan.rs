@@ -37,10 +37,11 @@ pub use reckon::{Answers, Correction, Reckoning, reckon};
 
 use crate::model::{
     DesiredUnit, Fingerprint, FingerprintKey, Inventory, ObservedSource, Owned, Place, SourceId, SourceKey,
-    SourceName, SyncSpec, Unit,
+    SourceName, SyncSpec, Unit, WorkspaceId,
 };
 use listed::Listed;
 use removal::Removals;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -105,6 +106,19 @@ pub struct Barred {
 pub struct Plan {
     /// Sorted by unit.
     pub units: Vec<UnitPlan>,
+    /// Units that were not planned, as nothing has moved since a plan of theirs had nothing to do.
+    pub as_before: Vec<AsBefore>,
+}
+
+/// What a plan that had nothing to do said of its unit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AsBefore {
+    /// The workspace.
+    pub workspace: WorkspaceId,
+    /// How many sources are as declared.
+    pub unchanged: usize,
+    /// How many fields of each name the platform does not show.
+    pub unreadable: BTreeMap<String, usize>,
 }
 
 /// What is to be done in one unit, and what is not, and why.
@@ -355,6 +369,32 @@ impl UnitPlan {
     #[must_use]
     pub fn unit(&self) -> &Unit {
         &self.desired.unit
+    }
+
+    /// The names of the fields that the platform does not show, without source and path.
+    pub fn unreadable_names(&self) -> impl Iterator<Item = &str> {
+        self.unreadable.iter().map(|field| field.rsplit(['.', ' ']).next().unwrap_or_default())
+    }
+
+    /// What remains to be said of it once nothing has moved since, where it has nothing to do and sees no
+    /// source of someone else's.
+    #[must_use]
+    pub fn as_before(&self) -> Option<AsBefore> {
+        let is_as_declared = self.error.is_none()
+            && self.actions.is_empty()
+            && self.withheld.is_empty()
+            && self.unmanaged.is_empty()
+            && self.unchecked.is_empty()
+            && self.suspended.is_empty();
+        is_as_declared.then(|| {
+            let mut unreadable = BTreeMap::new();
+            self.unreadable_names().for_each(|name| *unreadable.entry(name.to_owned()).or_default() += 1);
+            AsBefore {
+                workspace: self.desired.workspace().clone(),
+                unchanged: self.unchanged.len(),
+                unreadable,
+            }
+        })
     }
 
     /// Nothing to do and nothing wrong.

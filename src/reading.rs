@@ -3,7 +3,7 @@
 //! Unreadable is not absent: a broken file holds back the workspaces it is known to declare, and one
 //! that nothing is known of holds back every removal.
 
-use crate::manifest::{self, Diagnostic, EffectiveValue, Missing, Severity};
+use crate::manifest::{self, Diagnostic, EffectiveValue, Missing, Severity, UnitRecord};
 use crate::model::{Desired, DesiredSource, Unit};
 use crate::plan::Barred;
 use crate::reconcile::Task;
@@ -65,9 +65,19 @@ impl Reading {
     /// # Errors
     /// When the directory cannot be read as a whole.
     pub fn take(root: &Path, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, TreeError> {
-        let tree = tree::read(root)?;
-        let manifest = manifest::read_spread(&tree.sources(), variable, &tree::on_all_cores);
-        Ok(Self::of(tree, manifest, manifest::Known::default()))
+        Ok(Self::of_tree(tree::read(root)?, variable, &manifest::Known::default()))
+    }
+
+    /// Reads what stands in a tree, given what an earlier process learned. All of its texts are there.
+    #[must_use]
+    pub fn of_tree(
+        tree: tree::Reading,
+        variable: &dyn Fn(&str) -> Option<String>,
+        known: &manifest::Known,
+    ) -> Self {
+        let (manifest, files) =
+            manifest::read_whole(&tree.for_manifest(), variable, known, &tree::on_all_cores);
+        Self::of(tree, manifest, files)
     }
 
     /// The same, given what the reading before has learned: files that are as they were are not parsed
@@ -114,6 +124,12 @@ impl Reading {
             known: Arc::new(Known { files, seen: tree.seen.clone() }),
             tree,
         }
+    }
+
+    /// What to tell a later process of a unit, where it is sound.
+    #[must_use]
+    pub fn record(&self, unit: &Unit) -> Option<UnitRecord> {
+        self.known.files.record(unit)
     }
 
     /// Has any file an error?
@@ -198,11 +214,15 @@ impl Reading {
     #[must_use]
     pub fn memory(&self, before: &Memory) -> Memory {
         let mut memory = Memory::new();
-        for unit in &self.desired.units {
-            for file in &unit.files {
-                memory.entry(file.to_string()).or_default().push(unit.unit.clone());
+        let units = self.desired.units.iter().map(|unit| (&unit.unit, &unit.files));
+        let settled = self.desired.settled.iter().map(|unit| (&unit.unit, &unit.files));
+        for (unit, files) in units.chain(settled) {
+            for file in files {
+                memory.entry(file.to_string()).or_default().push(unit.clone());
             }
         }
+        // As though they had been read in one order.
+        memory.values_mut().for_each(|units| units.sort());
         for broken in &self.desired.broken {
             let units: BTreeSet<Unit> = broken
                 .units

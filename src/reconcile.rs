@@ -11,8 +11,8 @@ use crate::model::{
 };
 use crate::plan::saved::basis;
 use crate::plan::{
-    Action, ActionResult, Answers, ApprovedPlan, ApprovedUnit, Barred, Correction, HostLimits, Input,
-    Outcome, Overrides, Plan, Quarantine, SecretState, UnitError, UnitPlan, approve, plan, reckon,
+    Action, ActionResult, Answers, ApprovedPlan, ApprovedUnit, AsBefore, Barred, Correction, HostLimits,
+    Input, Outcome, Overrides, Plan, Quarantine, SecretState, UnitError, UnitPlan, approve, plan, reckon,
 };
 use crate::remote::{Listing, Reader, RemoteError, Writer};
 use crate::secrets::Secrets;
@@ -340,12 +340,13 @@ pub fn secrets_of(
     states
 }
 
-/// Puts several plans before the guard.
+/// Puts several plans before the guard, beside what is as before.
 #[must_use]
-pub fn guard(planned: &[Planned], host: &HostLimits) -> ApprovedPlan {
+pub fn guard(planned: &[Planned], as_before: Vec<AsBefore>, host: &HostLimits) -> ApprovedPlan {
     let recent =
         planned.iter().map(|planned| (planned.plan.unit().clone(), planned.recent_removals)).collect();
-    approve(Plan { units: planned.iter().map(|planned| planned.plan.clone()).collect() }, host, &recent)
+    let units = planned.iter().map(|planned| planned.plan.clone()).collect();
+    approve(Plan { units, as_before }, host, &recent)
 }
 
 /// The sources whose sync is under way in this process.
@@ -440,7 +441,7 @@ impl Reconciler {
         if let Err(error) = self.learn(&made).await {
             return self.stopped(task, error);
         }
-        let approved = guard(std::slice::from_ref(&made), &self.planner.host);
+        let approved = guard(std::slice::from_ref(&made), Vec::new(), &self.planner.host);
         let settling = made.settling;
         let mut outcome = Outcome::default();
         if let Some(unit) = approved.units().next() {
@@ -507,7 +508,8 @@ impl Reconciler {
             settled.forget(&task.desired.unit);
         }
         let plan = UnitPlan::failed(task.desired.open(), error.clone());
-        let approved = approve(Plan { units: vec![plan] }, &self.planner.host, &BTreeMap::new());
+        let approved =
+            approve(Plan { units: vec![plan], ..Plan::default() }, &self.planner.host, &BTreeMap::new());
         Pass { approved, outcome: Outcome { error: Some(error), ..Outcome::default() }, again: None }
     }
 }

@@ -43,7 +43,7 @@ pub use markdown::{MARKDOWN_LIMIT, MARKDOWN_MARKER, markdown};
 pub use status::{LastSync, Next, Paused, Standing, State, state_of, status};
 pub use summary::{Summary, counts, outcome_line, summary_line};
 pub use table::table;
-pub use text::{Quiet, quiet, text, unit_text};
+pub use text::{text, unit_text};
 
 use crate::plan::{Outcome, Plan};
 use jiff::Timestamp;

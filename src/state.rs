@@ -16,10 +16,10 @@ mod learned;
 mod lock;
 mod presence;
 mod quarantine;
-mod quiet;
 mod remembered;
 mod runs;
 mod schema;
+mod settled;
 mod store;
 
 pub use error::StateError;
@@ -30,6 +30,7 @@ pub use lock::{DaemonLock, LockError, WorkspaceLock};
 pub use quarantine::Quarantined;
 pub use remembered::Remembered;
 pub use runs::{Claim, Finished, HistoryFilter, LastRun, Retention, Run, RunOutcome, Spent, Trigger};
+pub use settled::Settled;
 
 use crate::model::FingerprintKey;
 use presence::Presence;

@@ -2,19 +2,19 @@
 
 use super::args::{ApplyArgs, Common, Format};
 use super::plan::{exit_of, overrides};
-use super::quiet::{self, Again};
 use super::select::Selector;
-use super::workplace::{self, Access, Workplace};
-use super::{Exit, Failure, answer, saved};
+use super::workplace::{Access, Workplace};
+use super::{Exit, Failure, answer, saved, settled};
 use crate::daemon::{self, Event, Signal};
 use crate::model::Unit;
 use crate::plan::saved::SavedPlan;
-use crate::plan::{ActionResult, ApprovedPlan, Outcome, Plan};
+use crate::plan::{ActionResult, ApprovedPlan, AsBefore, Outcome, Plan};
 use crate::reconcile::{AT_ONCE, PassId, Planned, Reconciler, Task, guard};
 use crate::remote::Writer;
 use crate::render;
 use crate::state::WorkspaceLock;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use crate::tree;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -45,16 +45,13 @@ async fn apply(
     saved_plan: Option<(&Path, &SavedPlan)>,
 ) -> Result<Exit, Failure> {
     let selector = Selector::new(&args.selection)?;
-    let listed = match saved_plan {
-        None => match quiet::again(common, args, &selector).await {
-            Again::Same => return Ok(Exit::Done),
-            Again::Moved(listed) => listed,
-        },
-        Some(_) => HashMap::new(),
+    let (start, mut before) = match saved_plan {
+        None => settled::recall(common, &args.limits, args.path.as_ref(), &selector).await,
+        Some(_) => Default::default(),
     };
     let (events, mut inbox) = tokio::sync::mpsc::unbounded_channel();
     let stopping = daemon::listen(events)?;
-    let place = Workplace::open(common, args.path.as_ref(), Access::Write).await?;
+    let place = Workplace::open_from(common, args.path.as_ref(), Access::Write, start).await?;
     let Some(state) = place.state.clone() else {
         return Err(Failure::usage("there is no state to write to"));
     };
@@ -72,8 +69,8 @@ async fn apply(
     let stop = Arc::clone(&stopping);
     let mut planner = place.planner(overrides(&args.limits));
     planner.hashes = saved_plan.is_some();
-    planner.listed = Arc::new(Mutex::new(listed));
-    planner.settled = quiet::concerns(common, &selector).then(Arc::default);
+    planner.listed = Arc::new(Mutex::new(std::mem::take(&mut before.listed)));
+    planner.settled = settled::concerns(common, &selector).then(Arc::default);
     let reconciler = Reconciler {
         planner,
         writer: Writer::new(&place.reader),
@@ -95,7 +92,7 @@ async fn apply(
         let lock = state.lock_waiting(&task.desired.unit, "apply", LOCK_WAIT).await;
         locks.push(lock?);
     }
-    let mut round = Round::plan(&reconciler, &selector, tasks).await?;
+    let mut round = Round::plan(&reconciler, &selector, tasks, before.of(&place)).await?;
     if let Some((path, plan)) = saved_plan {
         let now = saved::now(&place, &reconciler.planner, &round.planned, plan.asked().clone())?;
         plan.check(&now).map_err(|stale| saved::refused(path, &stale))?;
@@ -121,17 +118,14 @@ async fn apply(
         answer::write("\n");
     }
     let mut plan = round.approved.plan().clone();
-    let memo = match pending || saved_plan.is_some() {
-        true => None,
-        false => quiet::memo((common, args, &selector), &place, &round.planned, &plan),
-    };
+    let found = settled::found(&place, &round.planned);
     let mut outcomes = round.apply(&reconciler).await;
     for _ in 1..ROUNDS {
         let again = round.again(&outcomes);
         if again.is_empty() || daemon::is_set(&stopping) {
             break;
         }
-        round = Round::plan(&reconciler, &selector, again).await?;
+        round = Round::plan(&reconciler, &selector, again, Vec::new()).await?;
         let next = round.apply(&reconciler).await;
         merge(&mut plan, &mut outcomes, round.approved.plan(), next);
     }
@@ -142,15 +136,12 @@ async fn apply(
     } else if !human {
         answer::plan(common, &plan, Some(&outcomes), &place.reading);
     }
-    let undeclared = place.tell_undeclared().await?;
+    place.tell_undeclared().await?;
     let exit = outcome_exit(&plan, &outcomes)
         .or(exit_of(&plan))
         .or(place.exit())
         .or(Exit::Interrupted.when(daemon::is_set(&stopping)));
-    if let Some(memo) = memo.filter(|_| exit == Exit::Done && !undeclared) {
-        // The next run only takes longer without it.
-        let _ = state.keep_quiet(&workplace::root(&place.settings), memo).await;
-    }
+    before.keep(&args.limits, &place, found).await;
     drop(locks);
     place.close().await;
     Ok(exit)
@@ -168,6 +159,7 @@ impl Round {
         reconciler: &Reconciler,
         selector: &Selector,
         mut tasks: Vec<Task>,
+        as_before: Vec<AsBefore>,
     ) -> Result<Self, Failure> {
         tasks.sort_by(|a, b| a.desired.unit.cmp(&b.desired.unit));
         let mut planned = reconciler.planner.plan_all(tasks.clone()).await;
@@ -178,7 +170,7 @@ impl Round {
             selector.narrow(&mut planned.plan);
         }
         selector.must_match(planned.iter().map(|planned| &planned.plan))?;
-        let approved = Arc::new(guard(&planned, &reconciler.planner.host));
+        let approved = Arc::new(guard(&planned, as_before, &reconciler.planner.host));
         Ok(Self { tasks, planned, approved })
     }
 
@@ -248,7 +240,7 @@ fn removes(plan: &Plan) -> bool {
 /// What is to be removed must be absent from files that are at rest.
 async fn still_so(place: &Workplace) -> Result<(), Failure> {
     tokio::time::sleep(place.rest()).await;
-    let again = workplace::read(&place.settings)?;
+    let again = tree::read(&place.settings.root).map_err(|error| Failure::invalid(&error))?;
     if again.digest != place.reading.digest || again.git_locked {
         return Err(Failure {
             exit: Exit::Failed,

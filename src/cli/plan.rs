@@ -3,16 +3,23 @@
 use super::args::{Common, LimitArgs, PlanArgs};
 use super::select::Selector;
 use super::workplace::{Access, Workplace};
-use super::{Exit, Failure, answer, saved, test};
+use super::{Exit, Failure, answer, saved, settled, test};
 use crate::plan::{Overrides, Plan};
 use crate::reconcile::guard;
+use std::sync::{Arc, Mutex};
 
 pub(super) async fn run(common: &Common, args: &PlanArgs) -> Result<Exit, Failure> {
     let selector = Selector::new(&args.selection)?;
     // A saved plan is bound to the fingerprint key of the state, which is made where there is none.
     let access = if args.out.is_some() { Access::Write } else { Access::Read };
-    let place = Workplace::open(common, args.path.as_ref(), access).await?;
+    let (start, before) = match args.out {
+        None => settled::recall(common, &args.limits, args.path.as_ref(), &selector).await,
+        Some(_) => Default::default(),
+    };
+    let place = Workplace::open_from(common, args.path.as_ref(), access, start).await?;
+    let as_before = before.of(&place);
     let mut planner = place.planner(overrides(&args.limits));
+    planner.listed = Arc::new(Mutex::new(before.listed));
     planner.hashes = args.out.is_some();
     let mut planned = planner.plan_all(place.tasks(&selector)?).await;
     for planned in &mut planned {
@@ -20,7 +27,7 @@ pub(super) async fn run(common: &Common, args: &PlanArgs) -> Result<Exit, Failur
     }
     selector.must_match(planned.iter().map(|planned| &planned.plan))?;
     let tests = if args.test { test::connections(&place, &mut planned).await } else { Exit::Done };
-    let approved = guard(&planned, &planner.host);
+    let approved = guard(&planned, as_before, &planner.host);
     answer::plan(common, approved.plan(), None, &place.reading);
     if let Some(path) = &args.out {
         saved::write(

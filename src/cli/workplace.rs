@@ -3,6 +3,7 @@
 use super::args::{Common, Format};
 use super::local::{self, Local, Stay};
 use super::select::Selector;
+use super::settled::Start;
 use super::{Exit, Failure};
 use crate::model::{FingerprintKey, Unit};
 use crate::plan::Overrides;
@@ -58,10 +59,24 @@ impl Workplace {
         path: Option<&PathBuf>,
         access: Access,
     ) -> Result<Self, Failure> {
+        Self::open_from(common, path, access, None).await
+    }
+
+    /// The same, from where a run starts that has looked already.
+    pub(super) async fn open_from(
+        common: &Common,
+        path: Option<&PathBuf>,
+        access: Access,
+        start: Option<Start>,
+    ) -> Result<Self, Failure> {
         let settings = resolve(common, path)?;
-        let reading = match access {
-            Access::Serve => read_to_stay(&settings)?,
-            Access::Read | Access::Write => read(&settings)?,
+        let variable = |name: &str| (settings.environment())(name);
+        let (reading, listed_by) = match (start, access) {
+            (Some(Start { tree, known, reader }), _) => {
+                (Reading::of_tree(tree, &variable, &known), Some(reader))
+            }
+            (None, Access::Serve) => (read_to_stay(&settings)?, None),
+            (None, Access::Read | Access::Write) => (read(&settings)?, None),
         };
         tell_diagnostics(common, &reading);
         let at = platform(&settings, &reading)?;
@@ -80,7 +95,10 @@ impl Workplace {
             }
         };
         let url = base_url.as_str().to_owned();
-        let reader = reader(&settings, base_url, token)?;
+        let reader = match listed_by {
+            Some(reader) => reader,
+            None => reader(&settings, base_url, token)?,
+        };
         let state = match access {
             Access::Write | Access::Serve => Some(State::open(&settings.state_dir, &key)),
             Access::Read => State::open_read_only(&settings.state_dir, &key).transpose(),
@@ -145,24 +163,23 @@ impl Workplace {
         Exit::Invalid.when(self.reading.has_errors())
     }
 
-    /// Tells of workspaces that hold sources of ours and that no file declares any more. Returns whether
-    /// there are any.
-    pub(super) async fn tell_undeclared(&self) -> Result<bool, Failure> {
-        let Some(state) = &self.state else { return Ok(false) };
-        let mut told = false;
+    /// Tells of workspaces that hold sources of ours and that no file declares any more.
+    pub(super) async fn tell_undeclared(&self) -> Result<(), Failure> {
+        let Some(state) = &self.state else { return Ok(()) };
         let asked = self.reading.asked(&self.memory);
-        let declared: BTreeSet<&Unit> = asked.tasks.iter().map(|task| &task.desired.unit).collect();
+        let tasks = asked.tasks.iter().map(|task| &task.desired.unit);
+        let settled = self.reading.desired.settled.iter().map(|unit| &unit.unit);
+        let declared: BTreeSet<&Unit> = tasks.chain(settled).collect();
         for unit in state.units().await? {
             let known = asked.held.contains_key(&unit) || declared.contains(&unit);
             if !known && !self.reading.has_errors() {
-                told = true;
                 eprintln!(
                     "{unit}: no file declares this workspace any more, so its sources are left alone \
                      (declare it with `sources = {{}}` to mean none)"
                 );
             }
         }
-        Ok(told)
+        Ok(())
     }
 
     /// Remembers which file declares which workspace.

@@ -5,12 +5,12 @@ use super::FILE_NAME;
 use super::diagnostic::Code;
 use super::document::{self, Span, small};
 use super::findings::Findings;
-use super::known::{File, Known, KnownFile, KnownUnit, Learned, Missing};
+use super::known::{File, Kept, Known, KnownFile, KnownUnit, Learned, Missing};
 use super::settings::Settings;
 use super::units::{self, ByUnit};
 use super::workspace::{self, FileReading};
 use super::{Keep, Spread, parse};
-use crate::model::{BrokenFile, FoldedUnit, Unit};
+use crate::model::{BrokenFile, FoldedUnit, SettledUnit, Unit};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
@@ -18,6 +18,8 @@ use std::sync::{Arc, OnceLock};
 pub(super) struct Read {
     /// Sorted.
     pub(super) units: Vec<Arc<FoldedUnit>>,
+    /// Sorted.
+    pub(super) settled: Vec<SettledUnit>,
     pub(super) broken: Vec<BrokenFile>,
     pub(super) known: (HashMap<Arc<str>, KnownFile>, HashMap<Unit, KnownUnit>),
 }
@@ -77,7 +79,7 @@ struct Entry {
     /// `None` when it is known to be sound, and was not parsed this time, or not kept.
     learned: Option<Box<FileReading>>,
     /// The unit that it makes where no other file speaks of it.
-    alone: Option<Arc<FoldedUnit>>,
+    alone: Option<Kept>,
 }
 
 /// Do other files speak of the units of those that are parsed?
@@ -150,6 +152,7 @@ impl<'r, 'a> Tree<'r, 'a> {
             };
             let weight = learned.weight;
             let learned = alone.is_none().then(|| Box::new(learned.reading));
+            let alone = alone.map(Kept::Unit);
             self.entries.insert(n, Entry { units, weight, learned, alone });
         }
         Ok(())
@@ -183,7 +186,7 @@ impl<'r, 'a> Tree<'r, 'a> {
     }
 
     /// A unit that need not be put together, and whether it says that a source moved.
-    fn kept(&self, unit: &Unit, files: &[usize], complete: bool) -> Option<(bool, &Arc<FoldedUnit>)> {
+    fn kept(&self, unit: &Unit, files: &[usize], complete: bool) -> Option<(bool, &Kept)> {
         if let [n] = files
             && let Some(alone) = &self.entries[n].alone
         {
@@ -222,28 +225,35 @@ impl<'r, 'a> Tree<'r, 'a> {
             Some(settings) => units::assemble(&sound, settings, findings),
             None => Vec::new(),
         };
-        let mut fresh: HashMap<Unit, (bool, Arc<FoldedUnit>)> = put_together
+        let mut fresh: HashMap<Unit, (bool, Kept)> = put_together
             .into_iter()
             .map(|unit| {
                 let moved = sound[&unit.unit].iter().any(|file| !file.moved.is_empty());
-                (unit.unit.clone(), (moved, Arc::new((self.keep)(unit))))
+                (unit.unit.clone(), (moved, Kept::Unit(Arc::new((self.keep)(unit)))))
             })
             .collect();
         let mut units = Vec::with_capacity(by_unit.len());
+        let mut settled = Vec::new();
         let mut known_units = HashMap::with_capacity(by_unit.len());
         for (unit, files) in by_unit {
             let known = || self.kept(unit, files, complete).filter(|_| !touched.contains_key(unit));
             let fresh = fresh.remove(unit);
-            let kept = fresh.or_else(|| known().map(|(moved, desired)| (moved, Arc::clone(desired))));
+            let kept = fresh.or_else(|| known().map(|(moved, desired)| (moved, desired.clone())));
             let Some((moved, desired)) = kept else { continue };
             let key = |n: &usize| Some((Arc::clone(&self.files[*n].path), self.files[*n].digest?));
             if files.iter().all(is_sound)
                 && let Some(files) = files.iter().map(key).collect()
             {
-                let known = KnownUnit { files, complete, moved, desired: Arc::clone(&desired) };
+                let known = KnownUnit { files, complete, moved, desired: desired.clone() };
                 known_units.insert(unit.clone(), known);
             }
-            units.push(desired);
+            match desired {
+                Kept::Unit(desired) => units.push(desired),
+                Kept::Settled => {
+                    let files = files.iter().map(|n| Arc::clone(&self.files[*n].path)).collect();
+                    settled.push(SettledUnit { unit: unit.clone(), files });
+                }
+            }
         }
         let known_file = |(n, entry): (&usize, &Entry)| {
             let file = self.files[*n];
@@ -260,6 +270,7 @@ impl<'r, 'a> Tree<'r, 'a> {
         };
         Read {
             units,
+            settled,
             broken: self.entries.iter().filter_map(broken).collect(),
             known: (self.entries.iter().filter_map(known_file).collect(), known_units),
         }

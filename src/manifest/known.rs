@@ -9,6 +9,7 @@ use super::diagnostic::Diagnostic;
 use super::document::Span;
 use super::workspace::FileReading;
 use crate::model::{FoldedUnit, Unit};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -66,7 +67,39 @@ pub(super) struct KnownUnit {
     pub(super) complete: bool,
     /// It says that a source moved.
     pub(super) moved: bool,
-    pub(super) desired: Arc<FoldedUnit>,
+    pub(super) desired: Kept,
+}
+
+/// What is kept of a unit.
+#[derive(Clone)]
+pub(super) enum Kept {
+    /// What its files say.
+    Unit(Arc<FoldedUnit>),
+    /// That nothing needs to be done about it: see [`UnitRecord`].
+    Settled,
+}
+
+/// What a reading learned of one unit, in words, so that a later process need not read its files while
+/// nothing needs to be done about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnitRecord {
+    files: Vec<FileRecord>,
+    moved: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct FileRecord {
+    path: Arc<str>,
+    digest: TextDigest,
+    weight: usize,
+    units: Arc<[Unit]>,
+}
+
+impl UnitRecord {
+    /// Are all its files as they were?
+    pub fn holds(&self, digest: impl Fn(&str) -> Option<TextDigest>) -> bool {
+        self.files.iter().all(|file| digest(&file.path) == Some(file.digest))
+    }
 }
 
 /// What one file says, and what is wrong with it.
@@ -96,6 +129,42 @@ impl<'a> File<'a> {
 }
 
 impl Known {
+    /// What an earlier process learned of units about which nothing needs to be done, from settings of this
+    /// digest and with these variables. Where the files still say so, they are [`Desired::settled`].
+    ///
+    /// [`Desired::settled`]: crate::model::Desired::settled
+    #[must_use]
+    pub fn of_settled(
+        settings: Option<TextDigest>,
+        variables: BTreeMap<String, Option<String>>,
+        units: impl IntoIterator<Item = (Unit, UnitRecord)>,
+    ) -> Self {
+        let mut known = Self { ground: Some(Ground { settings, variables }), ..Self::default() };
+        for (unit, record) in units {
+            let files = record.files.iter().map(|file| (Arc::clone(&file.path), file.digest)).collect();
+            known.files.extend(record.files.into_iter().map(|file| {
+                (file.path, KnownFile { digest: file.digest, units: file.units, weight: file.weight })
+            }));
+            let unit_known = KnownUnit { files, complete: true, moved: record.moved, desired: Kept::Settled };
+            known.units.insert(unit, unit_known);
+        }
+        known
+    }
+
+    /// What to tell a later process of a unit; `None` where the units of some file are not known, or it is not
+    /// sound.
+    #[must_use]
+    pub fn record(&self, unit: &Unit) -> Option<UnitRecord> {
+        let known = self.units.get(unit).filter(|known| known.complete)?;
+        let record = |(path, digest): &(Arc<str>, TextDigest)| {
+            let KnownFile { units, weight, .. } = self.files.get(path)?;
+            let path = Arc::clone(path);
+            Some(FileRecord { path, digest: *digest, weight: *weight, units: Arc::clone(units) })
+        };
+        let files = known.files.iter().map(record).collect::<Option<_>>()?;
+        Some(UnitRecord { files, moved: known.moved })
+    }
+
     /// Nothing is known of what was read by other settings.
     pub(super) fn on(&self, ground: Option<&Ground>) -> Option<&Self> {
         ground.is_some_and(|ground| self.ground.as_ref() == Some(ground)).then_some(self)

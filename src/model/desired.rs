@@ -19,6 +19,8 @@ pub struct Desired {
     pub owner: Option<String>,
     /// Every (workspace, scope) that a readable file declares, sorted by [`Unit`].
     pub units: Vec<Arc<FoldedUnit>>,
+    /// Units that were not put together, as nothing needs to be done about them. Sorted.
+    pub settled: Vec<SettledUnit>,
     /// Files with errors. They hold back the workspaces they are known to declare.
     pub broken: Vec<BrokenFile>,
 }
@@ -46,6 +48,15 @@ pub struct BrokenFile {
     pub file: Arc<str>,
     /// The units its readable part names; `None` when not even that could be read.
     pub units: Option<Vec<Unit>>,
+}
+
+/// A unit whose files are as they were when it was found to be as declared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettledUnit {
+    /// The workspace and scope.
+    pub unit: Unit,
+    /// The files that declare it, sorted.
+    pub files: Vec<Arc<str>>,
 }
 
 /// What the files say about one (workspace, scope).

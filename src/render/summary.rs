@@ -52,6 +52,7 @@ impl Summary {
 #[must_use]
 pub fn counts(plan: &Plan, outcomes: Option<&[Outcome]>) -> Summary {
     let mut sum = Summary::default();
+    sum.unchanged += plan.as_before.iter().map(|unit| unit.unchanged).sum::<usize>();
     for (index, unit) in plan.units.iter().enumerate() {
         let outcome = outcomes.and_then(|outcomes| outcomes.get(index));
         unit.actions.iter().for_each(|action| *sum.of(&action.step) += 1);
@@ -157,12 +158,10 @@ fn nothing_to_do(plan: &Plan, sum: &Summary) -> String {
             (rest, _) => format!("Nothing planned: {rest}."),
         };
     }
-    let standing: BTreeSet<_> = plan
-        .units
-        .iter()
-        .filter(|unit| unchanged(unit).next().is_some())
-        .map(|unit| unit.desired.workspace())
-        .collect();
+    let planned = plan.units.iter().filter(|unit| unchanged(unit).next().is_some());
+    let as_before = plan.as_before.iter().filter(|unit| unit.unchanged > 0);
+    let standing: BTreeSet<_> =
+        planned.map(|unit| unit.desired.workspace()).chain(as_before.map(|unit| &unit.workspace)).collect();
     format!(
         "No changes. {} in {} {} as the files say{}{rest}.",
         words::count(sum.unchanged, "source"),

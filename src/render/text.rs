@@ -2,10 +2,9 @@
 
 use super::lines::Page;
 use super::paint::Tone;
-use super::summary::{counts, summary_line, tells_unchanged};
+use super::summary::{counts, tells_unchanged};
 use super::{Here, Look, View, escape, rows, words};
 use crate::plan::{Outcome, Plan, UnitPlan};
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// So many kinds of unreadable fields are named.
@@ -18,36 +17,11 @@ pub fn text(view: &View<'_>, look: &Look) -> String {
     for (index, unit) in view.plan.units.iter().enumerate() {
         lines.extend(block(unit, view.outcome(index), view.here(), look));
     }
-    end(lines, remainder(view.plan, view.outcomes), &view.sum(), look)
-}
-
-/// All that there is to say of a plan that has nothing to do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Quiet {
-    remainder: Option<String>,
-    sum: String,
-}
-
-impl Quiet {
-    /// What [`text`] says of it below its blocks, of which there are none.
-    #[must_use]
-    pub fn of(plan: &Plan) -> Self {
-        Self { remainder: remainder(plan, None), sum: summary_line(plan) }
-    }
-}
-
-/// What [`text`] says of such a plan.
-#[must_use]
-pub fn quiet(quiet: &Quiet, look: &Look) -> String {
-    end(Vec::new(), quiet.remainder.clone(), &quiet.sum, look)
-}
-
-fn end(mut lines: Vec<String>, remainder: Option<String>, sum: &str, look: &Look) -> String {
-    lines.extend(remainder);
+    lines.extend(remainder(view.plan, view.outcomes));
     if !lines.is_empty() {
         lines.push(String::new());
     }
-    lines.push(Tone::Bold.paint(sum, look.color));
+    lines.push(Tone::Bold.paint(&view.sum(), look.color));
     lines.join("\n") + "\n"
 }
 
@@ -125,13 +99,15 @@ pub(super) fn remainder(plan: &Plan, outcomes: Option<&[Outcome]>) -> Option<Str
 }
 
 fn unreadable(plan: &Plan) -> Option<String> {
-    let mut by_key: BTreeMap<&str, usize> = BTreeMap::new();
-    for field in plan.units.iter().flat_map(|unit| &unit.unreadable) {
-        *by_key.entry(field.rsplit(['.', ' ']).next().unwrap_or_default()).or_default() += 1;
+    let mut by_name: BTreeMap<&str, usize> = BTreeMap::new();
+    let planned = plan.units.iter().flat_map(UnitPlan::unreadable_names).map(|name| (name, 1));
+    let as_before = plan.as_before.iter().flat_map(|unit| &unit.unreadable);
+    for (name, n) in planned.chain(as_before.map(|(name, n)| (name.as_str(), *n))) {
+        *by_name.entry(name).or_default() += n;
     }
-    let rest: usize = by_key.values().skip(FIELDS_NAMED).sum();
+    let rest: usize = by_name.values().skip(FIELDS_NAMED).sum();
     let mut parts: Vec<String> =
-        by_key.iter().take(FIELDS_NAMED).map(|(key, n)| words::count(*n, &escape::terminal(key))).collect();
+        by_name.iter().take(FIELDS_NAMED).map(|(key, n)| words::count(*n, &escape::terminal(key))).collect();
     if rest > 0 {
         parts.push(words::count(rest, "other field"));
     }

@@ -5,7 +5,7 @@ use super::error::Fault;
 use super::journal::{self, JournalEntry};
 use super::learned;
 use super::quarantine::{self, Quarantined};
-use super::{State, StateError};
+use super::{State, StateError, settled};
 use crate::model::{
     Declaration, Intent, IntentKind, Inventory, Owned, SourceId, SourceKey, SourceName, Unit,
 };
@@ -143,7 +143,7 @@ impl State {
         };
         let batches = intents.chunks(BATCH).map(worded).collect::<Result<Vec<_>, StateError>>()?;
         self.write(move |connection, platform| {
-            let unit = known(connection, platform, &unit)?;
+            let unit = about_to_write(connection, platform, &unit)?;
             let mut statement = connection.prepare_cached(
                 "INSERT INTO batches (unit, recorded_at, open, intents) VALUES (?1, ?2, ?3, ?4)",
             )?;
@@ -173,7 +173,7 @@ impl State {
         };
         let changes = changes.into_iter().map(worded).collect::<Result<Vec<_>, StateError>>()?;
         self.write(move |connection, platform| {
-            let number = known(connection, platform, &unit)?;
+            let number = about_to_write(connection, platform, &unit)?;
             let of = Of { connection, platform, unit: &unit, number };
             changes.iter().try_for_each(|(change, json)| of.make(change, json.as_deref()))?;
             of.close(changes.iter().filter_map(|(change, _)| match change {
@@ -185,8 +185,15 @@ impl State {
     }
 }
 
+/// The number of a unit of which something is about to be written: what was found of it holds no longer.
+fn about_to_write(connection: &Connection, platform: &str, unit: &Unit) -> Result<i64, Fault> {
+    let number = known(connection, platform, unit)?;
+    settled::strike(connection, number)?;
+    Ok(number)
+}
+
 /// The number of a unit, given to it when it has none.
-fn known(connection: &Connection, platform: &str, unit: &Unit) -> Result<i64, Fault> {
+pub(super) fn known(connection: &Connection, platform: &str, unit: &Unit) -> Result<i64, Fault> {
     if let Some(number) = number(connection, platform, unit)? {
         return Ok(number);
     }
@@ -196,7 +203,7 @@ fn known(connection: &Connection, platform: &str, unit: &Unit) -> Result<i64, Fa
 }
 
 /// The number of a unit, if it has one.
-fn number(connection: &Connection, platform: &str, unit: &Unit) -> Result<Option<i64>, Fault> {
+pub(super) fn number(connection: &Connection, platform: &str, unit: &Unit) -> Result<Option<i64>, Fault> {
     let mut statement = connection
         .prepare_cached("SELECT unit FROM units WHERE platform = ?1 AND workspace = ?2 AND scope = ?3")?;
     let of = [platform, unit.workspace.as_str(), unit.scope.as_str()];

@@ -4,7 +4,7 @@ use super::error::Fault;
 use rusqlite::{Connection, TransactionBehavior};
 
 /// The `n`th migration (from 0) leads from version `n` to `n + 1`.
-const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5, V6];
+const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5, V6, V7];
 
 /// "Wlsp": tells a state database from any other SQLite file.
 const APPLICATION_ID: i64 = 0x576c_7370;
@@ -116,6 +116,16 @@ CREATE INDEX mended ON journal (platform, workspace, scope, at) WHERE mends_drif
 /// The last run that had nothing to do, by tree.
 const V6: &str =
     "CREATE TABLE quiet (root TEXT NOT NULL PRIMARY KEY, memo TEXT NOT NULL) STRICT, WITHOUT ROWID;";
+
+/// What runs found to be as declared, unit by unit, and the ground on which they did, by tree.
+const V7: &str = "
+DROP TABLE quiet;
+CREATE TABLE ground (root TEXT NOT NULL PRIMARY KEY, ground TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE settled (
+    unit INTEGER NOT NULL, root TEXT NOT NULL, found TEXT NOT NULL,
+    UNIQUE (unit, root)
+) STRICT;
+";
 
 /// What a database's own numbers say about it.
 pub(super) enum Version {

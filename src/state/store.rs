@@ -1,7 +1,6 @@
 //! One thread owns the database; everyone else sends it work and awaits the answer.
 
 use super::error::Fault;
-use super::quiet;
 use super::schema::{self, Version};
 use super::{State, StateError, database};
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
@@ -157,7 +156,6 @@ fn write_all(access: &mut Access, mut writes: Vec<Box<dyn Write>>) {
 /// Holds the write lock from the start.
 fn commit(connection: &mut Connection, writes: &mut [Box<dyn Write>]) -> Result<(), rusqlite::Error> {
     let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    quiet::strike(&transaction)?;
     for write in writes {
         write.run(&mut transaction);
         // Some faults (a full disk) take the whole transaction back. The commit then fails, for all.

@@ -1,4 +1,5 @@
-//! A run that had nothing to do is remembered; whatever moves since is seen all the same.
+//! A workspace that was found to be as declared is not looked at again in full; whatever moves since is seen
+//! all the same.
 
 use super::support::{Finished, Scene};
 
@@ -9,20 +10,37 @@ fn apply(scene: &Scene, more: &[&str]) -> Finished {
     scene.command(&[&["apply", "--yes"], more].concat()).run()
 }
 
-/// Is a run kept?
-fn is_kept(scene: &Scene) -> bool {
-    let state = rusqlite::Connection::open(scene.state.path().join("state.db")).unwrap();
-    let kept = state.query_row("SELECT count(*) FROM quiet", [], |row| row.get::<_, i64>(0));
-    kept.unwrap() == 1
+fn plan(scene: &Scene, more: &[&str]) -> Finished {
+    scene.command(&[&["plan"], more].concat()).run()
 }
 
-/// Two workspaces as declared, and a run kept that had nothing to do.
-fn quiet() -> (Scene, String) {
+/// The workspaces of which is kept that they are as declared.
+fn kept(scene: &Scene) -> Vec<String> {
+    let state = rusqlite::Connection::open(scene.state.path().join("state.db")).unwrap();
+    let mut kept =
+        state.prepare("SELECT workspace FROM settled JOIN units USING (unit) ORDER BY workspace").unwrap();
+    kept.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+/// Has the memory of a workspace say that three of its sources are as declared: whoever repeats that has not
+/// looked.
+fn mark(scene: &Scene, workspace: &str) {
+    let state = rusqlite::Connection::open(scene.state.path().join("state.db")).unwrap();
+    let marked = state.execute(
+        "UPDATE settled SET found = json_set(found, '$.says.unchanged', 3)
+         WHERE unit = (SELECT unit FROM units WHERE workspace = ?1)",
+        [workspace],
+    );
+    assert_eq!(marked.unwrap(), 1);
+}
+
+/// Two workspaces as declared, with one and two sources, and kept as such.
+fn settled() -> (Scene, String) {
     let scene = Scene::new();
     scene.declare("ws_one", &[A, B]);
     scene.declare("ws_two", &[A]);
     assert_eq!(apply(&scene, &[]).code, Some(0));
-    assert!(!is_kept(&scene), "it connected something");
+    assert!(kept(&scene).is_empty(), "it connected something");
     let said = apply(&scene, &[]);
     assert_eq!(said.code, Some(0), "{}", said.stderr);
     assert!(
@@ -30,67 +48,160 @@ fn quiet() -> (Scene, String) {
         "{}",
         said.stdout
     );
-    assert!(is_kept(&scene));
+    assert_eq!(kept(&scene), ["ws_one", "ws_two"]);
     (scene, said.stdout)
 }
 
 #[test]
 fn the_same_is_said_again_after_one_list_of_each_workspace() {
-    let (scene, said) = quiet();
-    for _ in 0..2 {
+    let (scene, said) = settled();
+    for verb in [apply, plan, apply] {
         scene.platform.forget_calls();
-        let again = apply(&scene, &[]);
+        let again = verb(&scene, &[]);
         assert_eq!((again.code, again.stdout.as_str(), again.stderr.as_str()), (Some(0), &*said, ""));
         assert_eq!(scene.platform.calls().len(), 2);
-        assert!(is_kept(&scene));
+        assert_eq!(kept(&scene), ["ws_one", "ws_two"]);
     }
+    // What is kept is what is said.
+    mark(&scene, "ws_one");
+    assert!(apply(&scene, &[]).stdout.contains("4 sources in 2 workspaces"));
     // Who asks for more is told more.
-    assert!(apply(&scene, &["--verbose"]).stdout.len() > said.len());
+    let verbose = apply(&scene, &["--verbose"]).stdout;
+    assert!(verbose.contains("alpha") && verbose.contains("3 sources in 2 workspaces"), "{verbose}");
+    let json: serde_json::Value = serde_json::from_str(&plan(&scene, &["--format", "json"]).stdout).unwrap();
+    assert_eq!(json["summary"]["unchanged"], 3);
 }
 
 #[test]
 fn what_someone_does_on_the_platform_is_put_right_and_each_workspace_is_listed_once_before() {
-    let (scene, said) = quiet();
+    let (scene, said) = settled();
+    mark(&scene, "ws_two");
     scene.platform.remove("ws_one", "user", "beta");
+    scene.platform.forget_calls();
+    let planned = plan(&scene, &[]);
+    assert!(planned.stdout.contains("1 to connect"), "{}", planned.stdout);
+    assert!(planned.stdout.contains("4 unchanged"), "{}", planned.stdout);
+    assert_eq!(scene.platform.calls().len(), 2);
     scene.platform.forget_calls();
     let mended = apply(&scene, &[]);
     assert!(mended.stdout.contains("1 connected"), "{}", mended.stdout);
     assert!(scene.holds("ws_one", &[A, B]));
     let lists = scene.platform.calls_to("list");
     assert_eq!(lists.len(), 3, "each once, and once more where something was written");
-    assert!(!is_kept(&scene), "the state was written");
-    assert_eq!(apply(&scene, &[]).stdout, said);
+    assert_eq!(kept(&scene), ["ws_two"], "the other was written");
     scene.someone_adds("ws_two", "stranger");
-    assert!(apply(&scene, &[]).stdout.contains("unmanaged"));
+    let seen = apply(&scene, &[]).stdout;
+    assert!(seen.contains("unmanaged"), "{seen}");
+    assert!(plan(&scene, &[]).stdout.contains("unmanaged"), "it is told each time");
+    assert!(kept(&scene).is_empty(), "drift that was mended lately is kept in mind, too");
+    scene.platform.remove("ws_two", "user", "stranger");
+    assert_eq!(apply(&scene, &[]).stdout, said);
 }
 
 #[test]
-fn other_files_secrets_flags_or_state_are_looked_at_in_full() {
-    let (scene, said) = quiet();
-    let plan = |scene: &Scene, more: &[&str]| apply(scene, more).stdout;
-    // A file that says the same in other words.
+fn only_the_workspace_whose_file_changed_is_looked_at() {
+    let (scene, said) = settled();
+    mark(&scene, "ws_one");
+    // In other words, the same.
     let path = "workspaces/ws_two.toml";
     let text = scene.tree.read(path);
     scene.tree.write(path, &format!("{text}\n# more\n"));
-    assert_eq!(plan(&scene, &[]), said);
+    assert!(apply(&scene, &[]).stdout.contains("4 sources in 2 workspaces"), "the other was only listed");
+    assert_eq!(kept(&scene), ["ws_one", "ws_two"]);
+    // Something else.
     scene.declare("ws_two", &[A, B]);
-    assert!(plan(&scene, &[]).contains("1 connected"));
-    assert!(scene.holds("ws_two", &[A, B]));
-    // A broken file.
+    let changed = apply(&scene, &[]).stdout;
+    assert!(changed.contains("1 connected") && scene.holds("ws_two", &[A, B]), "{changed}");
+    assert_eq!(kept(&scene), ["ws_one"]);
+    // A second file for a workspace, and its end.
+    let second = "workspaces/more.toml";
+    scene.tree.write(
+        second,
+        "[workspace]\nid = \"ws_one\"\n\n[policy]\nprune = \"owned\"\n\n[sources.gamma]\ntype = \"database\"\n\
+         connection_config = { host = \"c\" }\n",
+    );
+    assert!(apply(&scene, &[]).stdout.contains("1 connected"));
     assert_eq!(apply(&scene, &[]).code, Some(0));
-    assert!(is_kept(&scene));
+    assert_eq!(kept(&scene), ["ws_one", "ws_two"]);
+    scene.tree.remove(second);
+    assert!(plan(&scene, &[]).stdout.contains("gamma"), "what is gone from the files is seen");
+    assert_ne!(plan(&scene, &[]).stdout, said);
+}
+
+#[test]
+fn a_broken_file_is_told_each_time_and_holds_back_what_it_declared() {
+    let (scene, _) = settled();
+    let path = "workspaces/ws_two.toml";
     scene.tree.write(path, "oops = [");
-    assert_eq!(apply(&scene, &[]).code, Some(3));
-    scene.declare("ws_two", &[A, B]);
+    for _ in 0..2 {
+        let broken = apply(&scene, &[]);
+        assert_eq!(broken.code, Some(3));
+        assert!(
+            broken.stderr.contains("ws_two") && broken.stderr.contains("left as it is"),
+            "{}",
+            broken.stderr
+        );
+        assert!(broken.stdout.contains("2 sources in 1 workspace are"), "{}", broken.stdout);
+    }
+    // A new file may name any workspace: what it is against is found.
+    scene.declare("ws_two", &[A]);
+    scene.tree.write("workspaces/twice.toml", &scene.tree.read("workspaces/ws_one.toml"));
+    let twice = plan(&scene, &[]);
+    assert_eq!(twice.code, Some(3), "{}", twice.stdout);
+    assert!(twice.stderr.contains("declared twice"), "{}", twice.stderr);
+}
+
+#[test]
+fn a_workspace_that_no_file_declares_any_more_is_told_each_time() {
+    let (scene, _) = settled();
+    scene.tree.remove("workspaces/ws_two.toml");
+    for _ in 0..2 {
+        let told = apply(&scene, &[]);
+        assert!(
+            told.stderr.contains("ws_two") && told.stderr.contains("no file declares"),
+            "{}",
+            told.stderr
+        );
+        assert!(told.stdout.contains("2 sources in 1 workspace are"), "{}", told.stdout);
+        assert_eq!(kept(&scene), ["ws_one"]);
+    }
+}
+
+#[test]
+fn what_is_said_in_wellspring_toml_or_by_flags_or_on_the_host_concerns_every_workspace() {
+    let (scene, said) = settled();
+    for workspace in ["ws_one", "ws_two"] {
+        mark(&scene, workspace);
+    }
+    assert_eq!(apply(&scene, &["--max-cleanup", "1"]).stdout, said);
+    assert_eq!(kept(&scene), ["ws_one", "ws_two"]);
+    mark(&scene, "ws_one");
+    // Kept under those flags.
+    assert_eq!(apply(&scene, &[]).stdout, said);
+    mark(&scene, "ws_one");
+    let settings = scene.tree.read("wellspring.toml");
+    scene.tree.write("wellspring.toml", &format!("{settings}\n# more\n"));
+    assert_eq!(plan(&scene, &[]).stdout, said);
+    assert_eq!(apply(&scene, &[]).stdout, said);
     // The platform refuses the token.
-    assert_eq!(apply(&scene, &[]).code, Some(0));
     let refused = scene.command(&["apply", "--yes"]).env("PMTX_TOKEN", "another").run();
     assert_eq!(refused.code, Some(5));
 }
 
 #[test]
+fn whatever_is_written_of_a_workspace_ends_what_was_kept_of_it() {
+    let (scene, _) = settled();
+    let text = scene.tree.read("workspaces/ws_two.toml");
+    scene.tree.write("workspaces/ws_two.toml", &text.replace("a.example.com", "z.example.com"));
+    assert!(apply(&scene, &["--verbose"]).stdout.contains("1 replaced"));
+    scene.tree.write("workspaces/ws_two.toml", &text);
+    assert!(apply(&scene, &["--verbose"]).stdout.contains("1 replaced"));
+    assert_eq!(kept(&scene), ["ws_one"], "though files and list are as they were");
+}
+
+#[test]
 fn under_another_url_nothing_is_known_though_it_answers_the_same() {
-    let (scene, said) = quiet();
+    let (scene, said) = settled();
     let url = scene.platform.url().replacen("127.0.0.1", "localhost", 1);
     let elsewhere = apply(&scene, &["--url", &url]);
     assert!(elsewhere.stdout.contains("adopt"), "{}{}", elsewhere.stdout, elsewhere.stderr);
@@ -108,7 +219,7 @@ fn a_secret_that_was_renewed_goes_out() {
     );
     assert_eq!(with("first-secret").code, Some(0));
     assert_eq!(with("first-secret").code, Some(0));
-    assert!(is_kept(&scene));
+    assert_eq!(kept(&scene), ["ws_one"]);
     let renewed = with("second-secret");
     assert!(renewed.stdout.contains("1 replaced"), "{}", renewed.stdout);
 }

@@ -3,7 +3,11 @@
 use super::cases::{all, show, sources, tree, variable};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use wellspring::manifest::{File, Known, Missing, Reading, SourceFile, TextDigest, read, read_again};
+use wellspring::manifest::{
+    FILE_NAME, File, Known, Missing, Reading, SourceFile, TextDigest, UnitRecord, read, read_again,
+    read_whole,
+};
+use wellspring::model::{FoldedUnit, Unit};
 
 /// Good enough to tell the texts of these tests apart.
 fn digest(text: &str) -> TextDigest {
@@ -90,6 +94,71 @@ fn files_read_again_say_what_they_say_when_read_anew() {
             assert_eq!(again(&before, (&then, &files)).0, show(&read(&before, &variable), &before));
         }
     }
+}
+
+/// With the text of every file.
+fn whole<'a>(files: &'a [SourceFile<'_>]) -> Vec<File<'a>> {
+    let text = |file: &'a SourceFile<'_>| Some(file.text.as_deref().map_err(Clone::clone));
+    let whole = |file: &'a SourceFile<'_>| File {
+        path: Arc::clone(&file.path),
+        digest: of_text(file),
+        text: text(file),
+    };
+    files.iter().map(whole).collect()
+}
+
+/// What a process reads to which these records of `before` were told.
+fn reread_settled(
+    files: &[SourceFile<'_>],
+    (reading, before): (&Reading, &[SourceFile<'_>]),
+    records: &[(Unit, UnitRecord)],
+) -> Reading {
+    let settings = before.iter().find(|file| &*file.path == FILE_NAME).and_then(of_text);
+    let variables = reading.setup.variables.iter().map(|name| (name.clone(), variable(name))).collect();
+    let known = Known::of_settled(settings, variables, records.iter().cloned());
+    read_whole(&whole(files), &variable, &known, &threads).0
+}
+
+#[test]
+fn units_told_to_be_settled_are_passed_over_where_the_files_still_say_the_same() {
+    let mut passed_over = 0;
+    for case in all() {
+        let files = tree(&case);
+        let before = sources(&files);
+        let (reading, known) = read_whole(&whole(&before), &variable, &Known::default(), &threads);
+        let record = |unit: &Arc<FoldedUnit>| Some((unit.unit.clone(), known.record(&unit.unit)?));
+        let records: Vec<_> = reading.desired.units.iter().filter_map(record).collect();
+        let mut trees = vec![files.clone()];
+        for n in 0..files.len() {
+            let mut fewer = files.clone();
+            fewer.remove(n);
+            let mut changed = files.clone();
+            changed[n].1.push_str("\n# more\n");
+            let mut twice = files.clone();
+            twice.push(("zz.toml".to_owned(), files[n].1.clone()));
+            trees.extend([fewer, changed, twice]);
+        }
+        let halves = records.chunks(records.len().div_ceil(2).max(1));
+        for tree in &trees {
+            let files = sources(tree);
+            let anew = read(&files, &variable);
+            for told in std::iter::once(&records[..]).chain(halves.clone()) {
+                let again = reread_settled(&files, (&reading, &before), told);
+                assert_eq!(format!("{:?}", again.diagnostics), format!("{:?}", anew.diagnostics));
+                assert_eq!(again.desired.broken, anew.desired.broken);
+                let mut units = again.desired.units.clone();
+                for settled in &again.desired.settled {
+                    let was = reading.desired.units.iter().find(|unit| unit.unit == settled.unit).unwrap();
+                    assert_eq!(settled.files, was.files);
+                    units.push(Arc::clone(was));
+                    passed_over += 1;
+                }
+                units.sort_by(|a, b| a.unit.cmp(&b.unit));
+                assert_eq!(units, anew.desired.units, "{}", case.display());
+            }
+        }
+    }
+    assert!(passed_over > 100, "{passed_over}");
 }
 
 #[test]

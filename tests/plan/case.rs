@@ -100,7 +100,7 @@ pub(super) fn outcome(case: &Path) -> String {
         plans.push(planned(&options, &task.desired.open(), &inventory, listing, barred));
     }
     let recent = asked.tasks.iter().map(|task| (task.desired.unit.clone(), options.recent)).collect();
-    let approved = approve(Plan { units: plans }, &host(&options), &recent);
+    let approved = approve(Plan { units: plans, ..Plan::default() }, &host(&options), &recent);
     show(&options, approved.plan(), &mut out);
     for (unit, file) in &asked.held {
         writeln!(out, "held: {unit} because of {file}").unwrap();

@@ -215,7 +215,8 @@ fn planned(world: &World) -> (UnitPlan, String) {
         upserts: world.upserts,
     };
     let unit = plan(&input);
-    let approved = approve(Plan { units: vec![unit] }, &HostLimits::default(), &BTreeMap::new());
+    let approved =
+        approve(Plan { units: vec![unit], ..Plan::default() }, &HostLimits::default(), &BTreeMap::new());
     (approved.plan().units[0].clone(), basis(&input))
 }
 
@@ -306,7 +307,7 @@ proptest! {
     fn no_plan_holds_the_value_of_a_secret(world in any_world()) {
         let (unit, hash) = planned(&world);
         let debug = format!("{unit:?} {hash}");
-        let plan = Plan { units: vec![unit] };
+        let plan = Plan { units: vec![unit], ..Plan::default() };
         let now = jiff::Timestamp::UNIX_EPOCH;
         let view = View { plan: &plan, outcomes: None, now, local: None, plan_id: "-", broken: &[] };
         let text = render::text(&view, &Look { verbose: true, ..Look::default() });

@@ -107,7 +107,7 @@ pub(crate) fn unit(label: &str, workspace: &str, scope: &str, sources: Vec<Desir
 }
 
 pub(crate) fn plan_of(units: Vec<UnitPlan>) -> Plan {
-    Plan { units }
+    Plan { units, ..Plan::default() }
 }
 
 pub(crate) fn action(step: Step, source: &str, reason: &str, line: u32) -> Action {

@@ -26,7 +26,8 @@ impl Turn {
                 tokio::spawn(async move {
                     let made = planner.plan(&task).await;
                     let again = made.settling;
-                    let approved = crate::reconcile::guard(std::slice::from_ref(&made), &planner.host);
+                    let approved =
+                        crate::reconcile::guard(std::slice::from_ref(&made), Vec::new(), &planner.host);
                     let plan = approved.plan().units.first().cloned().unwrap_or(made.plan);
                     voice.planned(&plan, true);
                     let unit = task.desired.unit.clone();

@@ -1,0 +1,204 @@
+//! Units that an earlier run found to be as declared. While everything that this was found from is as it was,
+//! they are listed, and their files need not be parsed, nor their lists compared.
+
+use super::args::{Common, Format, LimitArgs};
+use super::select::Selector;
+use super::workplace::{self, Workplace};
+use crate::manifest::{self, UnitRecord};
+use crate::model::{Fingerprint, FingerprintKey, PlatformUrl, SecretRef, Unit};
+use crate::plan::AsBefore;
+use crate::reconcile::{Planned, fingerprint, list_all};
+use crate::remote::{ListDigest, Listing, Reader};
+use crate::settings::{self, Platform, Settings};
+use crate::state::{Settled, State};
+use crate::tree;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+
+/// What decides the meaning of every file, and what is done about it.
+#[derive(Serialize, Deserialize, PartialEq)]
+struct Ground {
+    /// Of the program, its flags and the host file.
+    made_by: String,
+    /// `wellspring.toml`; `None` where there is none.
+    settings: Option<[u8; 32]>,
+    /// `platform.url` there.
+    declared: Option<PlatformUrl>,
+    /// What it was read with.
+    variables: BTreeMap<String, Option<Fingerprint>>,
+}
+
+/// What a unit was found from, and what there was to say of it.
+#[derive(Serialize, Deserialize)]
+struct Found {
+    files: UnitRecord,
+    list: ListDigest,
+    secrets: Vec<(SecretRef, Fingerprint)>,
+    says: AsBefore,
+}
+
+/// Where a run starts that parses only what may have moved.
+pub(super) struct Start {
+    /// The files.
+    pub(super) tree: tree::Reading,
+    /// With it, the reading passes over the units that are settled.
+    pub(super) known: manifest::Known,
+    /// Has listed the units that earlier runs found something of.
+    pub(super) reader: Reader,
+}
+
+/// What earlier runs found, as far as it still holds.
+#[derive(Default)]
+pub(super) struct Before {
+    settled: BTreeMap<Unit, AsBefore>,
+    /// Units of which something was found that holds no longer.
+    gone: Vec<Unit>,
+    /// The platform's answers for those that were listed.
+    pub(super) listed: HashMap<Unit, Listing>,
+}
+
+/// May units be passed over that have nothing to tell?
+pub(super) fn concerns(common: &Common, selector: &Selector) -> bool {
+    // Other formats tell each source.
+    common.format == Format::Human && !common.verbose() && selector.selects_everything()
+}
+
+/// Looks which units are as they were when nothing was to be done about them. Each unit whose files are as
+/// they were is listed.
+pub(super) async fn recall(
+    common: &Common,
+    limits: &LimitArgs,
+    path: Option<&PathBuf>,
+    selector: &Selector,
+) -> (Option<Start>, Before) {
+    let recalled = match concerns(common, selector) {
+        true => try_recall(common, limits, path).await,
+        false => None,
+    };
+    recalled.map_or_else(Default::default, |(start, before)| (Some(start), before))
+}
+
+async fn try_recall(common: &Common, limits: &LimitArgs, path: Option<&PathBuf>) -> Option<(Start, Before)> {
+    let settings = workplace::resolve(common, path).ok()?;
+    let root = workplace::root(&settings);
+    let open = |platform: &str| State::open_read_only(&settings.state_dir, platform).ok().flatten();
+    // Which platform it is, is known only by what was kept.
+    let ground: Ground = serde_json::from_str(&open("")?.settled(&root).await.ok()??.ground).ok()?;
+    let Ok(Platform::Remote(base_url)) = settings.platform(ground.declared.as_ref()) else { return None };
+    let state = open(base_url.as_str())?;
+    let Settled { units, .. } = state.settled(&root).await.ok()??;
+    let tree = tree::read(&settings.root).ok()?;
+    let names = ground.variables.keys().cloned();
+    let read_by = tree.files.iter().find(|file| &*file.path == manifest::FILE_NAME).map(|file| file.digest);
+    let now = Ground::of((&settings, limits), read_by, ground.declared.as_ref(), names, state.key());
+    if tree.git_locked || now != ground {
+        return None;
+    }
+    let token = settings::token(&settings, &base_url, common.interactive()).ok()?;
+    let reader = workplace::reader(&settings, base_url, token).ok()?;
+
+    let mut before = Before::default();
+    let mut candidates = BTreeMap::new();
+    let digests: HashMap<&str, [u8; 32]> = tree.files.iter().map(|file| (&*file.path, file.digest)).collect();
+    for (unit, found) in units {
+        match serde_json::from_str::<Found>(&found) {
+            Ok(found) if found.files.holds(|path| digests.get(path).copied()) => {
+                candidates.insert(unit, found);
+            }
+            _ => before.gone.push(unit),
+        }
+    }
+    let secrets = settings.secrets();
+    let mut fingerprints: HashMap<SecretRef, Option<Fingerprint>> = HashMap::new();
+    let mut is_same = |(reference, was): &(SecretRef, Fingerprint)| {
+        let now = fingerprints.entry(reference.clone());
+        *now.or_insert_with(|| fingerprint(reference, &secrets, state.key())) == Some(*was)
+    };
+    let mut settled = Vec::new();
+    for (unit, listed) in list_all(&reader, candidates.keys().cloned()).await {
+        let Some(found) = candidates.remove(&unit) else { continue };
+        let Ok(listed) = listed else {
+            before.gone.push(unit);
+            continue;
+        };
+        if listed.digest() == found.list && found.secrets.iter().all(&mut is_same) {
+            before.settled.insert(unit.clone(), found.says);
+            settled.push((unit, found.files));
+        } else {
+            before.listed.insert(unit.clone(), listed);
+            before.gone.push(unit);
+        }
+    }
+    let variables = ground.variables.into_keys().map(|name| {
+        let value = (settings.environment())(&name);
+        (name, value)
+    });
+    let known = manifest::Known::of_settled(ground.settings, variables.collect(), settled);
+    Some((Start { tree, known, reader }, before))
+}
+
+impl Before {
+    /// What there is to say of the units that the reading passed over.
+    pub(super) fn of(&self, place: &Workplace) -> Vec<AsBefore> {
+        let settled = place.reading.desired.settled.iter();
+        settled.filter_map(|unit| self.settled.get(&unit.unit).cloned()).collect()
+    }
+
+    /// Keeps for the next run what was found in this one. Nobody else has written these units meanwhile.
+    pub(super) async fn keep(self, limits: &LimitArgs, place: &Workplace, found: Vec<(Unit, String)>) {
+        let Some(state) = place.state.as_ref().filter(|_| !found.is_empty() || !self.gone.is_empty()) else {
+            return;
+        };
+        let (reading, settings) = (&place.reading, &place.settings);
+        let (declared, names) = (reading.desired.platform.as_ref(), reading.variables.iter().cloned());
+        let ground = Ground::of((settings, limits), reading.settings_digest, declared, names, state.key());
+        let Ok(ground) = serde_json::to_string(&ground) else { return };
+        let root = workplace::root(&place.settings);
+        // The next run only takes longer without it.
+        let _ = state.keep_settled(&root, Settled { ground, units: found }, self.gone).await;
+    }
+}
+
+/// What was found of the units about which nothing needs to be done.
+pub(super) fn found(place: &Workplace, planned: &[Planned]) -> Vec<(Unit, String)> {
+    let found = |planned: &Planned| {
+        let mark = planned.mark.as_ref()?;
+        let unit = planned.plan.unit();
+        let found = Found {
+            files: place.reading.record(unit)?,
+            list: mark.list(),
+            secrets: mark.secrets().to_vec(),
+            says: planned.plan.as_before()?,
+        };
+        Some((unit.clone(), serde_json::to_string(&found).ok()?))
+    };
+    if place.is_local() { Vec::new() } else { planned.iter().filter_map(found).collect() }
+}
+
+impl Ground {
+    fn of(
+        (settings, limits): (&Settings, &LimitArgs),
+        read_by: Option<[u8; 32]>,
+        declared: Option<&PlatformUrl>,
+        names: impl Iterator<Item = String>,
+        key: &FingerprintKey,
+    ) -> Self {
+        let variables = names.map(|name| {
+            let value = (settings.environment())(&name);
+            (name, value.map(|value| key.of(&serde_json::Value::from(value))))
+        });
+        let (made_by, declared) = (made_by(settings, limits), declared.cloned());
+        Self { made_by, settings: read_by, declared, variables: variables.collect() }
+    }
+}
+
+/// Whatever decides what files mean and what is done about it, apart from the files themselves.
+fn made_by(settings: &Settings, limits: &LimitArgs) -> String {
+    // Of one version there may be several builds.
+    let build = std::env::current_exe().and_then(std::fs::metadata).ok();
+    let build = build.map(|build| (build.len(), build.modified().ok()));
+    let all = format!("{:?}", (env!("CARGO_PKG_VERSION"), build, limits, &settings.host));
+    Sha256::digest(all).iter().map(|byte| format!("{byte:02x}")).collect()
+}
