@@ -12,11 +12,11 @@ mod verify;
 
 use crate::model::{
     Applied, Declaration, DesiredSource, Echoes, Intent, IntentKind, Inventory, ResolvedSource, SourceId,
-    SourceKey, SourceName, Unit,
+    SourceKey, SourceName, Stamp, Unit,
 };
 use crate::plan::{Action, ActionResult, Answers, ApprovedUnit, Outcome, Removal, Step, UnitError, UnitPlan};
 use crate::remote::{RemoteError, RemoteErrorKind, Writer};
-use crate::secrets::Secrets;
+use crate::secrets::{Resolver, Secrets};
 use crate::state::{Change, NewIntent, State, StateError};
 use intents::OpenIntents;
 use jiff::{SignedDuration, Timestamp};
@@ -33,9 +33,9 @@ pub struct Apply<'a> {
     /// The state store.
     pub state: &'a State,
     /// Where secrets come from.
-    pub secrets: &'a Secrets,
+    pub secrets: &'a Arc<Secrets>,
     /// `platform.owner`, stamped on what is connected.
-    pub owner: Option<&'a str>,
+    pub owner: Option<&'a Arc<str>>,
     /// The commit that the files were read at, for the journal.
     pub commit: Option<&'a str>,
     /// The root that the files were read from.
@@ -202,13 +202,14 @@ impl<'a> Run<'a> {
     /// Puts secrets in place for everything that is to be connected.
     fn resolve(&mut self) -> Vec<Ready> {
         let mut ready = Vec::new();
+        let mut resolver = Resolver::new(Arc::clone(self.apply.secrets), &self.plan.desired.names());
         for (n, action) in self.open() {
             let (Step::Connect { index } | Step::Replace { index, .. }) = &action.step else { continue };
             let source = self.source(*index);
-            match self.apply.secrets.resolve(&source.definition, &self.plan.desired.names()) {
+            match resolver.resolve(&source.definition) {
                 Ok(resolution) => {
                     let applied = Applied {
-                        definition: Arc::new(source.definition.clone()),
+                        definition: Arc::clone(&source.definition).into(),
                         secrets: resolution.fingerprints(self.apply.state.key()),
                         echo: Echoes::default(),
                         stamp: None,
@@ -217,10 +218,8 @@ impl<'a> Run<'a> {
                         sync_since: self.sync_since(source),
                     }
                     .stamped(self.apply.state.key());
-                    let metadata = self.stamped(&applied);
-                    let kind = applied.definition.kind.clone();
-                    let source = Arc::new(resolution.into_source(action.name.clone(), kind, metadata));
-                    ready.push(Ready { action: n, source, applied: Arc::new(applied) });
+                    let source = resolution.into_source(action.name.clone()).with_stamp(self.stamp(&applied));
+                    ready.push(Ready { action: n, source: Arc::new(source), applied: Arc::new(applied) });
                 }
                 Err(missing) => self.set(n, ActionResult::Skipped(missing.to_string())),
             }
@@ -234,16 +233,10 @@ impl<'a> Run<'a> {
         before.and_then(|owned| owned.applied.sync_since).or_else(|| Some((self.apply.now)()))
     }
 
-    /// The declared metadata with our stamp: who wrote it, and a keyed fingerprint of what was written.
-    fn stamped(&self, applied: &Applied) -> serde_json::Map<String, serde_json::Value> {
-        let mut metadata = applied.definition.metadata.clone();
-        let mut stamp = serde_json::Map::new();
-        if let Some(owner) = self.apply.owner {
-            stamp.insert("owner".to_owned(), owner.into());
-        }
-        stamp.insert("fingerprint".to_owned(), applied.stamp(self.apply.state.key()).to_string().into());
-        metadata.insert("wellspring".to_owned(), stamp.into());
-        metadata
+    /// Who wrote it, and what was written.
+    fn stamp(&self, applied: &Applied) -> Stamp {
+        let fingerprint = applied.stamp(self.apply.state.key());
+        Stamp { fingerprint, owner: self.apply.owner.cloned() }
     }
 
     /// Records the intents, then sends the batches.

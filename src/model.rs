@@ -14,6 +14,7 @@ mod observed;
 mod policy;
 mod resolved;
 mod walk;
+mod worded;
 
 pub use declared::{Declared, FieldPath, Leaf, SecretRef, Segment, Template, looks_secret};
 pub use desired::{
@@ -27,6 +28,7 @@ pub use ids::{InvalidId, NonEmpty, Scope, SourceId, SourceKey, SourceName, Unit,
 pub use inventory::{Applied, Declaration, Echoed, Echoes, Intent, IntentKind, Inventory, Owned, Sent};
 pub use observed::{Echo, ObservedSource, is_masked};
 pub use policy::{Adopt, Limit, MetadataPolicy, OnConflict, Policy, Prune};
-pub use resolved::ResolvedSource;
 pub(crate) use resolved::wipe;
+pub use resolved::{ExposedConfig, Metadata, ResolvedSource, Stamp};
 pub use walk::{Halves, Part, side_by_side};
+pub use worded::Worded;

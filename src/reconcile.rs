@@ -15,10 +15,9 @@ use crate::plan::{
     Input, Outcome, Overrides, Plan, Quarantine, SecretState, UnitError, UnitPlan, approve, plan, reckon,
 };
 use crate::remote::{Listing, Reader, RemoteError, Writer};
-use crate::secrets::Secrets;
+use crate::secrets::{Resolver, Secrets};
 use crate::state::{Change, Remembered, State, StateError};
 use jiff::{SignedDuration, Timestamp};
-use settled::secrets_of_unit;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -211,8 +210,12 @@ impl Planner {
         let Memory { inventory, recent_removals, quarantine, upserts } =
             self.remember(desired, task, now).await?;
         let upserts = upserts || self.upserts;
-        let secrets = secrets_of(desired, &self.secrets, &self.key, &self.reader);
-        let values = version.and_then(|_| secrets_of_unit(desired, &self.secrets, &self.key));
+        let mut resolver = Resolver::new(Arc::clone(&self.secrets), &desired.names());
+        let secrets = secrets_of(desired, &mut resolver, &self.key);
+        let values = version.and_then(|_| resolver.fingerprints(&self.key));
+        let asked = Arc::clone(&task.desired);
+        // Nothing is looked up for that once more.
+        self.reader.withhold(unit, move || resolved_by(&mut resolver, &asked.open()));
         let listed = match listed {
             Some(listed) => listed?,
             None => self.reader.listing(unit).await?,
@@ -297,14 +300,15 @@ pub async fn list_all(reader: &Reader, units: impl IntoIterator<Item = Unit>) ->
 
 /// The sources of a unit whose secrets resolve here, as they would be sent.
 #[must_use]
-pub fn resolved(desired: &DesiredUnit, secrets: &Secrets) -> Vec<ResolvedSource> {
-    let names = desired.names();
-    let resolved = |source: &DesiredSource| {
-        let definition = &source.definition;
-        let resolution = secrets.resolve(definition, &names).ok()?;
-        Some(resolution.into_source(source.name.clone(), definition.kind.clone(), serde_json::Map::new()))
+pub fn resolved(desired: &DesiredUnit, secrets: &Arc<Secrets>) -> Vec<ResolvedSource> {
+    resolved_by(&mut Resolver::new(Arc::clone(secrets), &desired.names()), desired)
+}
+
+fn resolved_by(resolver: &mut Resolver, desired: &DesiredUnit) -> Vec<ResolvedSource> {
+    let mut resolved = |source: &DesiredSource| {
+        Some(resolver.resolve(&source.definition).ok()?.into_source(source.name.clone()))
     };
-    with_secrets(desired).filter_map(resolved).collect()
+    with_secrets(desired).filter_map(&mut resolved).collect()
 }
 
 fn with_secrets(desired: &DesiredUnit) -> impl Iterator<Item = &DesiredSource> {
@@ -313,31 +317,17 @@ fn with_secrets(desired: &DesiredUnit) -> impl Iterator<Item = &DesiredSource> {
     desired.sources.iter().filter(refers)
 }
 
-/// What the secrets of a unit's sources are like here. From then on the client withholds every
-/// message that repeats one of them.
-pub fn secrets_of(
+/// What the secrets of a unit's sources are like here.
+fn secrets_of(
     desired: &DesiredUnit,
-    secrets: &Secrets,
+    resolver: &mut Resolver,
     key: &FingerprintKey,
-    reader: &Reader,
 ) -> BTreeMap<SourceName, SecretState> {
-    let mut states = BTreeMap::new();
-    let mut resolved = Vec::new();
-    for source in with_secrets(desired) {
-        let definition = &source.definition;
-        let state = match secrets.resolve(definition, &desired.names()) {
-            Ok(resolution) => {
-                let fingerprints = resolution.fingerprints(key);
-                let (name, kind) = (source.name.clone(), definition.kind.clone());
-                resolved.push(resolution.into_source(name, kind, serde_json::Map::new()));
-                SecretState::Resolved(fingerprints)
-            }
-            Err(missing) => SecretState::Missing(missing.to_string()),
-        };
-        states.insert(source.name.clone(), state);
-    }
-    reader.withhold(&desired.unit, &resolved);
-    states
+    let mut state = |source: &DesiredSource| match resolver.resolve(&source.definition) {
+        Ok(resolution) => SecretState::Resolved(resolution.fingerprints(key)),
+        Err(missing) => SecretState::Missing(missing.to_string()),
+    };
+    with_secrets(desired).map(|source| (source.name.clone(), state(source))).collect()
 }
 
 /// Puts several plans before the guard, beside what is as before.
@@ -488,7 +478,7 @@ impl Reconciler {
             writer: &self.writer,
             state: &self.state,
             secrets: &self.planner.secrets,
-            owner: task.owner.as_deref(),
+            owner: task.owner.as_ref(),
             commit: task.commit.as_deref(),
             root: &self.planner.root,
             settle: self.planner.settle,

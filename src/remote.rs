@@ -25,7 +25,6 @@ pub use retry::Backoff;
 pub use transport::{InProcess, Unanswered};
 
 use crate::model::{NonEmpty, ObservedSource, ResolvedSource, SourceId, Unit, WorkspaceId};
-use message::Sent;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
@@ -239,9 +238,9 @@ impl Reader {
 
     /// The secrets of these sources are from now on withheld from every message of the platform,
     /// whatever call it answers: a failed sync may well repeat a password. They take the place of
-    /// those told for `unit` before.
-    pub fn withhold(&self, unit: &Unit, sources: &[ResolvedSource]) {
-        self.0.withhold(unit, Sent::in_sources(&sources.iter().collect::<Vec<_>>()));
+    /// those told for `unit` before. `sources` is asked for them only once there is a message to be looked at.
+    pub fn withhold(&self, unit: &Unit, sources: impl FnOnce() -> Vec<ResolvedSource> + Send + 'static) {
+        self.0.withhold(unit, Box::new(sources));
     }
 
     /// From now on, `observer` is told of each attempt. The first one stays.
@@ -255,14 +254,13 @@ impl Reader {
         self.0.clock_ahead()
     }
 
-    /// The same for a unit of which nothing was told yet: `sources` is asked for them only once there
-    /// is a message to be looked at.
-    pub fn withhold_promised(
+    /// The same for a unit of which nothing was told yet.
+    pub fn withhold_at_first(
         &self,
         unit: &Unit,
         sources: impl FnOnce() -> Vec<ResolvedSource> + Send + 'static,
     ) {
-        self.0.withhold_promised(unit, Box::new(sources));
+        self.0.withhold_at_first(unit, Box::new(sources));
     }
 
     /// Every source of a unit, the whole list or none of it.

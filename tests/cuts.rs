@@ -142,11 +142,11 @@ fn tree(declared: &[(&str, &str)]) -> DesiredUnit {
     let source = |(name, host): &(&str, &str)| DesiredSource {
         key: SourceKey::parse(name).unwrap(),
         name: SourceName::parse(name).unwrap(),
-        definition: Definition {
+        definition: Arc::new(Definition {
             kind: "api".into(),
             connection_config: BTreeMap::from([("host".to_owned(), Declared::String((*host).to_owned()))]),
             metadata: serde_json::Map::new(),
-        },
+        }),
         protect: false,
         adopt: None,
         sync: None,

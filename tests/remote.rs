@@ -15,10 +15,13 @@ mod secrecy;
 mod wire;
 
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use support::Platform;
-use wellspring::model::{NonEmpty, ResolvedSource, Scope, SourceId, SourceName, Unit, WorkspaceId};
+use wellspring::model::{
+    Declared, Definition, NonEmpty, ResolvedSource, Scope, SourceId, SourceName, Unit, WorkspaceId,
+};
 use wellspring::remote::{Backoff, BaseUrl, Reader, Settings, Token, Writer};
 
 /// A client that waits next to nothing between attempts.
@@ -58,7 +61,32 @@ fn workspace() -> WorkspaceId {
 }
 
 fn source(name: &str, config: Value) -> ResolvedSource {
-    ResolvedSource::new(SourceName::parse(name).unwrap(), "database".into(), config, serde_json::Map::new())
+    described(name, config, serde_json::Map::new())
+}
+
+fn described(name: &str, config: Value, metadata: serde_json::Map<String, Value>) -> ResolvedSource {
+    let Value::Object(config) = config else { panic!("an object") };
+    let definition = Definition { kind: "database".into(), connection_config: table(config), metadata };
+    ResolvedSource::new(SourceName::parse(name).unwrap(), Arc::new(definition), Vec::new())
+}
+
+/// Without secrets, and as it stands in the files.
+fn declared(value: Value) -> Declared {
+    match value {
+        Value::Null => panic!("no file declares that"),
+        Value::Bool(value) => Declared::Bool(value),
+        Value::Number(number) => match number.as_i64() {
+            Some(number) => Declared::Integer(number),
+            None => Declared::Float(number.as_f64().unwrap()),
+        },
+        Value::String(text) => Declared::String(text),
+        Value::Array(items) => Declared::Array(items.into_iter().map(declared).collect()),
+        Value::Object(entries) => Declared::Table(table(entries)),
+    }
+}
+
+fn table(entries: serde_json::Map<String, Value>) -> BTreeMap<String, Declared> {
+    entries.into_iter().map(|(key, value)| (key, declared(value))).collect()
 }
 
 fn id(value: Value) -> SourceId {

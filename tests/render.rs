@@ -9,6 +9,7 @@ mod plans;
 use plans::{all, applied, everything, huge, in_unit, now, plan_of, quiet};
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 use std::path::Path;
+use std::sync::Arc;
 use wellspring::plan::{ActionResult, Outcome, Plan};
 use wellspring::render::{
     Here, Look, MARKDOWN_LIMIT, MARKDOWN_MARKER, View, action_line, counts, github, github_below, json,
@@ -176,8 +177,11 @@ fn a_plan_keeps_its_id_while_it_would_do_the_same() {
     assert_ne!(plan_id(&other), id);
     let mut edited = plan;
     for unit in &mut edited.units {
-        let desired = std::sync::Arc::make_mut(&mut unit.desired);
-        desired.sources.iter_mut().for_each(|source| source.definition.kind = "other".to_owned());
+        let desired = Arc::make_mut(&mut unit.desired);
+        desired
+            .sources
+            .iter_mut()
+            .for_each(|source| Arc::make_mut(&mut source.definition).kind = "other".to_owned());
     }
     assert_ne!(plan_id(&edited), id);
 }

@@ -54,7 +54,7 @@ fn owned(source: &str, definition: Definition) -> Owned {
         superseded: vec![id("source_0")],
         sent: Vec::new(),
         applied: Applied {
-            definition: Arc::new(definition),
+            definition: Arc::new(definition).into(),
             secrets: BTreeMap::new(),
             echo: Default::default(),
             stamp: None,

@@ -51,13 +51,12 @@ fn old_definition(run: &Run<'_>, ready: &Ready) -> Result<(ResolvedSource, Arc<A
     let resolution = run
         .apply
         .secrets
-        .resolve(&owned.applied.definition, &run.plan.desired.names())
+        .resolve(owned.applied.definition.shared(), &run.plan.desired.names())
         .map_err(|missing| format!("the old one could not be put back: {missing}"))?;
     if resolution.fingerprints(run.apply.state.key()) != owned.applied.secrets {
         return Err("the old one could not be put back: its secret has changed since".to_owned());
     }
-    let metadata = run.stamped(&owned.applied);
-    let source = resolution.into_source(name.clone(), owned.applied.definition.kind.clone(), metadata);
+    let source = resolution.into_source(name.clone()).with_stamp(run.stamp(&owned.applied));
     Ok((source, Arc::new(owned.applied.clone())))
 }
 

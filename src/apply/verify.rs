@@ -84,7 +84,7 @@ impl Run<'_> {
             Step::Connect { index } | Step::Replace { index, .. } => {
                 let wanted = self.source(*index);
                 self.inventory.owned.get(&action.name).is_some_and(|owned| {
-                    *owned.applied.definition == wanted.definition
+                    owned.applied.definition.is(&wanted.definition)
                         && listed.rows.contains(&(&action.name, owned.id.as_ref()))
                 }) && !self.refused.contains_key(&n)
             }

@@ -10,9 +10,11 @@ use super::{Exit, Failure, answer};
 use crate::apply::chain;
 use crate::reading::Reading;
 use crate::render;
+use crate::secrets::Resolver;
 use crate::settings::{Platform, Settings};
 use serde::Serialize;
 use serde_json::json;
+use std::sync::Arc;
 
 /// What was found out about one thing.
 #[derive(Debug, Serialize)]
@@ -131,11 +133,12 @@ fn files(settings: &Settings, reading: &Reading) -> Finding {
 }
 
 fn secrets(settings: &Settings, reading: &Reading) -> Finding {
-    let secrets = settings.secrets();
+    let secrets = Arc::new(settings.secrets());
     let mut missing = Vec::new();
     for unit in reading.desired.open_units() {
+        let mut resolver = Resolver::new(Arc::clone(&secrets), &unit.names());
         for source in &unit.sources {
-            if let Err(error) = secrets.resolve(&source.definition, &unit.names()) {
+            if let Err(error) = resolver.resolve(&source.definition) {
                 missing.push(format!("{}/{}: {error}", unit.label(), source.key));
             }
         }

@@ -88,8 +88,7 @@ async fn test(reader: &Reader, secrets: &Secrets, unit: &DesiredUnit, source: &D
         Ok(resolution) => resolution,
         Err(missing) => return tested("skipped", missing.to_string(), Exit::Invalid),
     };
-    let metadata = source.definition.metadata.clone();
-    let resolved = resolution.into_source(source.name.clone(), source.definition.kind.clone(), metadata);
+    let resolved = resolution.into_source(source.name.clone());
     match reader.test_connection(unit.workspace(), &resolved).await {
         Ok(Verdict::Passed(message)) => tested("passed", message, Exit::Done),
         Ok(Verdict::Failed(message)) => tested("failed", message, Exit::Failed),

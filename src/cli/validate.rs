@@ -5,12 +5,15 @@ use super::{Exit, Failure, answer, workplace};
 use crate::manifest;
 use crate::reading::Reading;
 use crate::render;
+use crate::secrets::{Resolver, Secrets};
 use serde_json::json;
+use std::sync::Arc;
 
 pub(super) fn run(common: &Common, args: &ValidateArgs) -> Result<Exit, Failure> {
     let settings = workplace::resolve(common, args.path.as_ref())?;
     let reading = workplace::read(&settings)?;
-    let missing = if args.secrets { missing_secrets(&reading, &settings.secrets()) } else { Vec::new() };
+    let missing =
+        if args.secrets { missing_secrets(&reading, &Arc::new(settings.secrets())) } else { Vec::new() };
     match common.format {
         Format::Json => {
             answer::write_json(&json!({ "errors": reading.diagnostics, "missing_secrets": missing }));
@@ -55,11 +58,12 @@ fn summary(reading: &Reading, missing: usize) -> String {
     format!("{files}: {sources} in {workspaces}, {errors}.")
 }
 
-fn missing_secrets(reading: &Reading, secrets: &crate::secrets::Secrets) -> Vec<String> {
+fn missing_secrets(reading: &Reading, secrets: &Arc<Secrets>) -> Vec<String> {
     let mut without = Vec::new();
     for unit in reading.desired.open_units() {
+        let mut resolver = Resolver::new(Arc::clone(secrets), &unit.names());
         for source in &unit.sources {
-            if let Err(missing) = secrets.resolve(&source.definition, &unit.names()) {
+            if let Err(missing) = resolver.resolve(&source.definition) {
                 without.push(format!("{}: {}: {missing}", source.at, source.key));
             }
         }

@@ -153,7 +153,7 @@ impl Workplace {
         for task in &tasks {
             let (desired, secrets) = (Arc::clone(&task.desired), Arc::clone(&secrets));
             let unit = &task.desired.unit;
-            self.reader.withhold_promised(unit, move || resolved(&desired.open(), &secrets));
+            self.reader.withhold_at_first(unit, move || resolved(&desired.open(), &secrets));
         }
         Ok(tasks)
     }

@@ -148,11 +148,8 @@ impl Due {
         let Self { unit, name } = self;
         let tested = |up, message| Tested { unit: unit.unit.clone(), name: name.clone(), up, message };
         let Some(source) = unit.source(&name) else { return tested(None, String::new()) };
-        let definition = &source.definition;
-        let resolved = match secrets.resolve(definition, &unit.names()) {
-            Ok(values) => {
-                values.into_source(name.clone(), definition.kind.clone(), definition.metadata.clone())
-            }
+        let resolved = match secrets.resolve(&source.definition, &unit.names()) {
+            Ok(resolution) => resolution.into_source(name.clone()),
             Err(missing) => return tested(None, missing.to_string()),
         };
         match reader.test_connection(unit.workspace(), &resolved).await {

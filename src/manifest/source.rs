@@ -11,6 +11,7 @@ use super::suggest::{did_you_mean, nearest};
 use super::{sync, values};
 use crate::model::{Definition, DesiredSource, Place, Scope, SourceKey, SourceName, TestSpec, Unit};
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// What a source may say.
 pub(super) const SOURCE_KEYS: [&str; 13] = [
@@ -97,11 +98,11 @@ pub(super) fn read<'a>(
         Some(kind) if sound => Some(DesiredSource {
             key: key.clone(),
             name: name.clone(),
-            definition: Definition {
+            definition: Arc::new(Definition {
                 kind,
                 connection_config: body.connection_config,
                 metadata: body.metadata,
-            },
+            }),
             protect: body.protect,
             adopt: body.adopt,
             sync: body.sync,

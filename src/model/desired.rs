@@ -119,7 +119,7 @@ pub struct DesiredSource {
     /// The name on the platform.
     pub name: SourceName,
     /// What goes to the platform.
-    pub definition: Definition,
+    pub definition: Arc<Definition>,
     /// `protect = true`: neither cleaned up nor replaced.
     pub protect: bool,
     /// `adopt`, when said for this source.

@@ -136,11 +136,11 @@ mod tests {
         let source = |n: usize| DesiredSource {
             key: SourceKey::parse(&format!("s{n:05}")).unwrap(),
             name: SourceName::parse(&format!("s{n:05}")).unwrap(),
-            definition: Definition {
+            definition: Arc::new(Definition {
                 kind: "database".to_owned(),
                 connection_config: BTreeMap::new(),
                 metadata: [("host".to_owned(), format!("{host}{n}").into())].into_iter().collect(),
-            },
+            }),
             protect: false,
             adopt: None,
             sync: None,

@@ -1,9 +1,8 @@
 //! What is ours: the memory that decides whether a source may be replaced or removed.
 
-use super::{
-    Declared, Definition, FieldPath, Fingerprint, FingerprintKey, SourceId, SourceKey, SourceName, SyncSpec,
-};
+use super::{FieldPath, Fingerprint, FingerprintKey, SourceId, SourceKey, SourceName, SyncSpec, Worded};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -55,7 +54,7 @@ pub struct Sent {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Applied {
     /// The definition with references, never with resolved secrets.
-    pub definition: Arc<Definition>,
+    pub definition: Worded,
     /// Fingerprints of the resolved values at the definition's secret leaves.
     pub secrets: BTreeMap<FieldPath, Fingerprint>,
     /// What `list` echoed of it after the write. Empty when nothing was echoed.
@@ -167,18 +166,10 @@ impl Applied {
         /// Sorted by key.
         #[derive(Serialize)]
         struct Content<'a> {
-            definition: Sorted<'a>,
+            definition: &'a RawValue,
             secrets: &'a BTreeMap<FieldPath, Fingerprint>,
         }
-        #[derive(Serialize)]
-        struct Sorted<'a> {
-            connection_config: &'a BTreeMap<String, Declared>,
-            metadata: &'a serde_json::Map<String, serde_json::Value>,
-            r#type: &'a str,
-        }
-        let Definition { kind, connection_config, metadata } = &*self.definition;
-        let definition = Sorted { connection_config, metadata, r#type: kind };
-        key.of_plain(&Content { definition, secrets: &self.secrets })
+        key.of_plain(&Content { definition: self.definition.words(), secrets: &self.secrets })
     }
 }
 
@@ -227,6 +218,7 @@ pub enum IntentKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Definition;
     use serde_json::json;
 
     #[test]
@@ -240,7 +232,7 @@ mod tests {
         let key = FingerprintKey::new([7; 32]);
         let path = FieldPath::root("connection_config").key("password");
         let applied = Applied {
-            definition: Arc::new(definition),
+            definition: Arc::new(definition).into(),
             secrets: BTreeMap::from([(path, key.of("hunter2"))]),
             echo: Echoes::default(),
             stamp: None,
@@ -248,7 +240,7 @@ mod tests {
             sync: None,
             sync_since: None,
         };
-        let content = json!({ "definition": &*applied.definition, "secrets": &applied.secrets });
+        let content = json!({ "definition": &**applied.definition.shared(), "secrets": &applied.secrets });
         let stamp = key.of(&content);
         assert_eq!(applied.stamp(&key), stamp);
         let applied = applied.stamped(&key);

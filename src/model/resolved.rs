@@ -1,61 +1,69 @@
 //! A source with its secrets in place, on its way to the platform and nowhere else.
 
-use super::SourceName;
-use secrecy::{ExposeSecret, SecretBox, SecretString};
+use super::{Declared, Definition, Fingerprint, SourceName};
+use secrecy::{ExposeSecret, SecretString};
+use serde::ser::{Error as _, SerializeMap, SerializeSeq};
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
-/// A source ready to be sent. Its config cannot be printed or serialised by accident; it is wiped
-/// from memory when dropped as far as `serde_json` permits.
+/// A source ready to be sent: its definition, and beside it what stands in the place of its references. It
+/// cannot be printed or serialised by accident; its secrets are wiped from memory with the last source
+/// that shares them.
 pub struct ResolvedSource {
     name: SourceName,
-    kind: String,
-    connection_config: SecretBox<Exposed>,
-    metadata: serde_json::Map<String, serde_json::Value>,
-    secrets: Vec<SecretString>,
+    definition: Arc<Definition>,
+    /// What stands at each leaf that refers to a secret, in their order.
+    leaves: Vec<Arc<SecretString>>,
+    secrets: Vec<Arc<SecretString>>,
+    stamp: Option<Stamp>,
 }
 
-/// `connection_config` with secrets in it.
-struct Exposed(serde_json::Value);
-
-impl secrecy::zeroize::Zeroize for Exposed {
-    fn zeroize(&mut self) {
-        wipe(&mut self.0);
-    }
+/// What is sent as `metadata.wellspring`: who wrote the source, and a keyed fingerprint of what was written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Stamp {
+    /// Of the definition.
+    pub fingerprint: Fingerprint,
+    /// `platform.owner`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Arc<str>>,
 }
 
 /// Overwrites every text in `value`; keys and numbers stay.
-pub(crate) fn wipe(value: &mut serde_json::Value) {
+pub(crate) fn wipe(value: &mut Value) {
     match value {
-        serde_json::Value::String(text) => secrecy::zeroize::Zeroize::zeroize(text),
-        serde_json::Value::Array(items) => items.iter_mut().for_each(wipe),
-        serde_json::Value::Object(entries) => entries.values_mut().for_each(wipe),
+        Value::String(text) => secrecy::zeroize::Zeroize::zeroize(text),
+        Value::Array(items) => items.iter_mut().for_each(wipe),
+        Value::Object(entries) => entries.values_mut().for_each(wipe),
         _ => {}
     }
 }
 
 impl ResolvedSource {
-    /// Joins the parts. `metadata` carries our stamp where one is sent.
+    /// Joins the parts. `leaves` holds what stands at each leaf that refers to a secret, in their order.
     #[must_use]
-    pub fn new(
-        name: SourceName,
-        kind: String,
-        connection_config: serde_json::Value,
-        metadata: serde_json::Map<String, serde_json::Value>,
-    ) -> Self {
-        let connection_config = SecretBox::new(Box::new(Exposed(connection_config)));
-        Self { name, kind, connection_config, metadata, secrets: Vec::new() }
+    pub fn new(name: SourceName, definition: Arc<Definition>, leaves: Vec<Arc<SecretString>>) -> Self {
+        Self { name, definition, leaves, secrets: Vec::new(), stamp: None }
     }
 
     /// The same source, told which of its texts are secrets: what each reference resolved to. A
     /// platform's message that repeats one of them is not shown.
     #[must_use]
-    pub fn with_secrets(self, secrets: Vec<SecretString>) -> Self {
+    pub fn with_secrets(self, secrets: Vec<Arc<SecretString>>) -> Self {
         Self { secrets, ..self }
     }
 
-    /// What each reference resolved to, as far as it was told.
+    /// The same source, to be sent with our stamp.
     #[must_use]
-    pub fn secrets(&self) -> &[SecretString] {
-        &self.secrets
+    pub fn with_stamp(self, stamp: Stamp) -> Self {
+        Self { stamp: Some(stamp), ..self }
+    }
+
+    /// What each reference resolved to, as far as it was told.
+    pub fn secrets(&self) -> impl Iterator<Item = &SecretString> {
+        self.secrets.iter().map(|secret| &**secret)
     }
 
     /// The contract's `name`.
@@ -67,18 +75,84 @@ impl ResolvedSource {
     /// The contract's `type`.
     #[must_use]
     pub fn kind(&self) -> &str {
-        &self.kind
+        &self.definition.kind
     }
 
-    /// The contract's `metadata`.
+    /// The contract's `metadata`, with our stamp; `None` where there is nothing in it.
     #[must_use]
-    pub fn metadata(&self) -> &serde_json::Map<String, serde_json::Value> {
-        &self.metadata
+    pub fn metadata(&self) -> Option<Metadata<'_>> {
+        let (metadata, stamp) = (&self.definition.metadata, self.stamp.as_ref());
+        (!metadata.is_empty() || stamp.is_some()).then_some(Metadata { metadata, stamp })
     }
 
     /// The contract's `connection_config`, secrets in place. For the body of a request only.
     #[must_use]
-    pub fn expose_connection_config(&self) -> &serde_json::Value {
-        &self.connection_config.expose_secret().0
+    pub fn expose_connection_config(&self) -> ExposedConfig<'_> {
+        ExposedConfig { config: &self.definition.connection_config, leaves: &self.leaves }
+    }
+}
+
+/// The contract's `metadata` as it is sent.
+pub struct Metadata<'a> {
+    metadata: &'a Map<String, Value>,
+    stamp: Option<&'a Stamp>,
+}
+
+impl Serialize for Metadata<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (key, value) in self.metadata {
+            map.serialize_entry(key, value)?;
+        }
+        if let Some(stamp) = self.stamp {
+            map.serialize_entry("wellspring", stamp)?;
+        }
+        map.end()
+    }
+}
+
+/// `connection_config` with secrets in it.
+pub struct ExposedConfig<'a> {
+    config: &'a BTreeMap<String, Declared>,
+    leaves: &'a [Arc<SecretString>],
+}
+
+impl Serialize for ExposedConfig<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let next = Cell::new(self.leaves);
+        serializer.collect_map(self.config.iter().map(|(key, value)| (key, Exposed { value, next: &next })))
+    }
+}
+
+/// A value of it. What stands at the next leaf is taken from the rest of them.
+struct Exposed<'a, 'b> {
+    value: &'a Declared,
+    next: &'b Cell<&'a [Arc<SecretString>]>,
+}
+
+impl Serialize for Exposed<'_, '_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let next = self.next;
+        match self.value {
+            Declared::Bool(value) => serializer.serialize_bool(*value),
+            Declared::Integer(value) => serializer.serialize_i64(*value),
+            Declared::Float(value) => serializer.serialize_f64(*value),
+            Declared::String(value) => serializer.serialize_str(value),
+            Declared::Template(_) | Declared::Secret(_) => {
+                let (leaf, rest) = next.get().split_first().ok_or_else(|| S::Error::custom("no value"))?;
+                next.set(rest);
+                serializer.serialize_str(leaf.expose_secret())
+            }
+            Declared::Array(items) => {
+                let mut list = serializer.serialize_seq(Some(items.len()))?;
+                for value in items {
+                    list.serialize_element(&Exposed { value, next })?;
+                }
+                list.end()
+            }
+            Declared::Table(entries) => {
+                serializer.collect_map(entries.iter().map(|(key, value)| (key, Exposed { value, next })))
+            }
+        }
     }
 }

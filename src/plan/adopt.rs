@@ -74,7 +74,7 @@ fn adopted(case: &Case<'_>, row: &ObservedSource, policy: Adopt) -> Arc<Owned> {
         _ => BTreeMap::new(),
     };
     let applied = Applied {
-        definition: Arc::new(case.source.definition.clone()),
+        definition: Arc::clone(&case.source.definition).into(),
         secrets,
         echo: Echoes::default(),
         stamp: None,

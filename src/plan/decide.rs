@@ -199,7 +199,7 @@ impl<'a> Case<'a> {
         let quarantine = self.input.quarantine;
         let held = quarantine.held.get(&self.source.name).cloned();
         let edited = action.changes.iter().any(|change| !change.drift)
-            || self.owned.is_some_and(|owned| *owned.applied.definition != self.source.definition);
+            || self.owned.is_some_and(|owned| !owned.applied.definition.is(&self.source.definition));
         let undone = quarantine.mended.get(&self.source.name).copied().unwrap_or_default();
         let fought = action.mends_drift && !edited && undone >= UNDONE_TOO_OFTEN;
         let story = held.or_else(|| {

@@ -165,7 +165,7 @@ pub fn compare(
     // Fingerprints under another key are unknown, and unknown is never a difference.
     let is_known = applied.key_id == key.id();
     let known = is_known.then(|| Known { applied, row, key, by_another: OnceCell::new() });
-    let sides = [(&source.definition).into(), (&*applied.definition).into(), (&row.echo).into()];
+    let sides = [(&*source.definition).into(), (&*applied.definition).into(), (&row.echo).into()];
     side_by_side(sides, |path, [now, was, echoed]| {
         let shown = echoed.and_then(readable);
         out.undeclared_keys |= shown.is_some() && now.is_none();

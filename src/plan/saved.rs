@@ -243,7 +243,7 @@ pub fn basis(input: &Input<'_>) -> String {
                 owned.key,
                 owned.id,
                 owned.superseded,
-                applied.definition,
+                applied.definition.shared(),
                 applied.secrets,
                 applied.key_id,
                 applied.sync,
@@ -273,7 +273,7 @@ pub fn basis(input: &Input<'_>) -> String {
 fn row_basis(row: &ObservedSource, declared: Option<&DesiredSource>, owned: Option<&Owned>) -> Value {
     let mut compared: BTreeSet<FieldPath> = BTreeSet::new();
     let definitions =
-        [declared.map(|source| &source.definition), owned.map(|owned| &*owned.applied.definition)];
+        [declared.map(|source| &source.definition), owned.map(|owned| owned.applied.definition.shared())];
     for definition in definitions.into_iter().flatten() {
         compared.extend(definition.leaves().into_keys());
     }

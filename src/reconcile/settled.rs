@@ -7,13 +7,11 @@
 //! that does not go well ends it.
 
 use super::{Planned, Task};
-use crate::model::{
-    Declared, DesiredUnit, Fingerprint, FingerprintKey, FoldedUnit, SecretRef, Segment, Unit, wipe,
-};
+use crate::model::{Fingerprint, FingerprintKey, FoldedUnit, SecretRef, Unit};
 use crate::remote::ListDigest;
 use crate::secrets::Secrets;
 use secrecy::ExposeSecret as _;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What is kept of each unit.
@@ -106,45 +104,8 @@ impl Mark {
     }
 }
 
-/// Every reference of the unit with a fingerprint of its value; `None` when one has no value.
-pub(super) fn secrets_of_unit(
-    desired: &DesiredUnit,
-    secrets: &Secrets,
-    key: &FingerprintKey,
-) -> Option<Vec<(SecretRef, Fingerprint)>> {
-    let mut references = BTreeSet::new();
-    for source in &desired.sources {
-        source.definition.connection_config.values().for_each(|value| collect(value, &mut references));
-    }
-    let with_value = |reference: SecretRef| {
-        let fingerprint = fingerprint(&reference, secrets, key)?;
-        Some((reference, fingerprint))
-    };
-    references.into_iter().map(with_value).collect()
-}
-
-fn collect(value: &Declared, references: &mut BTreeSet<SecretRef>) {
-    match value {
-        Declared::Secret(reference) => {
-            references.insert(reference.clone());
-        }
-        Declared::Template(template) => {
-            references.extend(template.0.iter().filter_map(|segment| match segment {
-                Segment::Env(name) => Some(SecretRef::Env(name.clone())),
-                Segment::Literal(_) => None,
-            }));
-        }
-        Declared::Array(items) => items.iter().for_each(|item| collect(item, references)),
-        Declared::Table(entries) => entries.values().for_each(|value| collect(value, references)),
-        _ => {}
-    }
-}
-
 /// Tells whether a reference's value is another; `None` when it has none.
 #[must_use]
 pub fn fingerprint(reference: &SecretRef, secrets: &Secrets, key: &FingerprintKey) -> Option<Fingerprint> {
-    let mut value = serde_json::Value::from(secrets.value(reference).ok()?.expose_secret());
-    let fingerprint = key.of(&value);
-    wipe(&mut value);
-    Some(fingerprint)
+    Some(key.of(secrets.value(reference).ok()?.expose_secret()))
 }

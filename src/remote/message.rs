@@ -1,6 +1,6 @@
 //! Texts from the platform, made fit to be shown.
 
-use crate::model::{ResolvedSource, looks_secret};
+use crate::model::{ResolvedSource, looks_secret, wipe};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -32,8 +32,11 @@ impl Sent {
     pub(super) fn in_sources(sources: &[&ResolvedSource]) -> Self {
         let mut sent = Self::default();
         for source in sources {
-            source.secrets().iter().for_each(|secret| sent.remember(secret.expose_secret()));
-            sent.collect(source.expose_connection_config(), false);
+            source.secrets().for_each(|secret| sent.remember(secret.expose_secret()));
+            // It holds text for keys, and its own values.
+            let mut config = serde_json::to_value(source.expose_connection_config()).unwrap_or_default();
+            sent.collect(&config, false);
+            wipe(&mut config);
         }
         sent
     }
@@ -132,17 +135,32 @@ fn steers(character: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::SourceName;
+    use crate::model::{Declared, Definition, SourceName};
     use serde_json::json;
+    use std::sync::Arc;
 
-    fn sent(config: Value) -> Sent {
-        let source = ResolvedSource::new(
-            SourceName::parse("s").unwrap(),
-            "database".into(),
-            config,
-            serde_json::Map::new(),
-        );
-        Sent::in_sources(&[&source])
+    fn source(config: &Value) -> ResolvedSource {
+        let definition = Definition {
+            kind: "database".into(),
+            connection_config: [("it".to_owned(), declared(config))].into(),
+            metadata: serde_json::Map::new(),
+        };
+        ResolvedSource::new(SourceName::parse("s").unwrap(), Arc::new(definition), Vec::new())
+    }
+
+    fn declared(value: &Value) -> Declared {
+        match value {
+            Value::Number(number) => Declared::Integer(number.as_i64().unwrap()),
+            Value::Array(items) => Declared::Array(items.iter().map(declared).collect()),
+            Value::Object(entries) => {
+                Declared::Table(entries.iter().map(|(key, value)| (key.clone(), declared(value))).collect())
+            }
+            text => Declared::String(text.as_str().unwrap().to_owned()),
+        }
+    }
+
+    fn sent(config: &Value) -> Sent {
+        Sent::in_sources(&[&source(config)])
     }
 
     #[test]
@@ -158,7 +176,7 @@ mod tests {
             (json!({"password": "p q&r"}), "password=p%20q%26r"),
             (json!({"password": 123_456}), "123456 is not a text"),
         ] {
-            assert!(sent(config.clone()).is_in(message, None), "{config}");
+            assert!(sent(&config).is_in(message, None), "{config}");
         }
         let token = SecretString::from("eyJtoken");
         assert!(Sent::default().is_in("Bearer eyJtoken is bad", Some(&token)));
@@ -166,15 +184,13 @@ mod tests {
 
     #[test]
     fn a_known_secret_is_withheld_wherever_it_stands() {
-        let name = SourceName::parse("s").unwrap();
-        let source = ResolvedSource::new(name, "api".into(), json!({"x": "a-b-c"}), serde_json::Map::new());
-        let source = source.with_secrets(vec![SecretString::from("a-b-c")]);
+        let source = source(&json!({"x": "a-b-c"})).with_secrets(vec![Arc::new(SecretString::from("a-b-c"))]);
         assert!(Sent::in_sources(&[&source]).is_in("what is a-b-c?", None));
     }
 
     #[test]
     fn an_innocent_message_is_shown() {
-        let sent = sent(json!({"host": "db.example.com", "username": "reader", "password": "pw"}));
+        let sent = sent(&json!({"host": "db.example.com", "username": "reader", "password": "pw"}));
         assert!(!sent.is_in("reader cannot reach db.example.com, pw", None));
     }
 

@@ -1,6 +1,6 @@
 //! The requests as they go over the wire.
 
-use crate::model::{ResolvedSource, Scope, SourceId, SourceName, WorkspaceId};
+use crate::model::{ExposedConfig, Metadata, ResolvedSource, Scope, SourceId, SourceName, WorkspaceId};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -56,9 +56,9 @@ pub(super) struct Source<'a> {
     #[serde(rename = "type")]
     kind: &'a str,
     name: &'a SourceName,
-    connection_config: &'a Value,
-    #[serde(skip_serializing_if = "Map::is_empty")]
-    metadata: &'a Map<String, Value>,
+    connection_config: ExposedConfig<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<Metadata<'a>>,
 }
 
 impl<'a> From<&'a ResolvedSource> for Source<'a> {
@@ -99,7 +99,7 @@ pub(super) struct TestConnection<'a> {
 pub(super) struct SourceConfig<'a> {
     #[serde(rename = "type")]
     kind: &'a str,
-    connection_config: &'a Value,
+    connection_config: ExposedConfig<'a>,
 }
 
 impl<'a> From<&'a ResolvedSource> for SourceConfig<'a> {

@@ -222,13 +222,13 @@ impl Transport {
     }
 
     /// These take the place of the unit's secrets known before.
-    pub(super) fn withhold(&self, unit: &Unit, secrets: Sent) {
-        let known = Known { sent: secrets, promise: None };
+    pub(super) fn withhold(&self, unit: &Unit, promise: Promise) {
+        let known = Known { promise: Some(promise), ..Known::default() };
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(unit.clone(), known);
     }
 
     /// The same, for as long as nothing was told of the unit.
-    pub(super) fn withhold_promised(&self, unit: &Unit, promise: Promise) {
+    pub(super) fn withhold_at_first(&self, unit: &Unit, promise: Promise) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.entry(unit.clone()).or_insert(Known { promise: Some(promise), ..Known::default() });
     }

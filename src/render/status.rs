@@ -99,7 +99,7 @@ pub fn state_of(declared: Option<&DesiredSource>, owned: Option<&Owned>, quarant
         _ if quarantined => State::Quarantined,
         (Some(_), None) => State::NotConnected,
         (None, _) => State::Undeclared,
-        (Some(source), Some(owned)) if *owned.applied.definition == source.definition => State::Connected,
+        (Some(source), Some(owned)) if owned.applied.definition.is(&source.definition) => State::Connected,
         (Some(_), Some(_)) => State::Changed,
     }
 }

@@ -1,6 +1,8 @@
 use super::*;
+use crate::model::{Declared, FieldPath, FingerprintKey, Segment, SourceName, Template, wipe};
 use secrecy::zeroize::Zeroize;
-use serde_json::json;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -25,12 +27,12 @@ fn secrets(dir: Option<&Path>) -> Secrets {
     }
 }
 
-fn definition(entries: impl IntoIterator<Item = (&'static str, Declared)>) -> Definition {
-    Definition {
+fn definition(entries: impl IntoIterator<Item = (&'static str, Declared)>) -> Arc<Definition> {
+    Arc::new(Definition {
         kind: "database".into(),
         connection_config: entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
         metadata: Map::new(),
-    }
+    })
 }
 
 fn env(name: &str) -> Declared {
@@ -45,10 +47,15 @@ fn refusal(secrets: &Secrets, reference: Declared) -> String {
     }
 }
 
+/// The `connection_config` that goes out.
+fn sent(resolution: Resolution) -> Value {
+    let source = resolution.into_source(SourceName::parse("s").unwrap());
+    serde_json::to_value(source.expose_connection_config()).unwrap()
+}
+
 fn value(secrets: &Secrets, reference: SecretRef) -> Value {
     let resolved = secrets.resolve(&definition([("it", Declared::Secret(reference))]), &[]).ok().unwrap();
-    let source = resolved.into_source(SourceName::parse("s").unwrap(), "database".into(), Map::new());
-    source.expose_connection_config()["it"].clone()
+    sent(resolved)["it"].clone()
 }
 
 #[test]
@@ -67,9 +74,8 @@ fn every_kind_of_value_reaches_its_place_and_is_expanded_once() {
         ("empty", Declared::Table(BTreeMap::new())),
     ]);
     let resolved = secrets(None).resolve(&definition, &[]).ok().unwrap();
-    let source = resolved.into_source(SourceName::parse("s").unwrap(), "database".into(), Map::new());
     assert_eq!(
-        *source.expose_connection_config(),
+        sent(resolved),
         json!({
             "url": format!("db://reader:${{{CANARY}"),
             "port": 5432,
@@ -267,8 +273,64 @@ fn the_source_knows_what_each_reference_resolved_to_whatever_its_key_is_called()
         ("plain", Declared::Integer(1)),
     ]);
     let resolved = secrets(None).resolve(&definition, &[]).ok().unwrap();
-    let source = resolved.into_source(SourceName::parse("s").unwrap(), "api".into(), Map::new());
-    let mut known: Vec<&str> = source.secrets().iter().map(secrecy::ExposeSecret::expose_secret).collect();
+    let source = resolved.into_source(SourceName::parse("s").unwrap());
+    let mut known: Vec<&str> = source.secrets().map(secrecy::ExposeSecret::expose_secret).collect();
     known.sort_unstable();
     assert_eq!(known, [CANARY, "reader"]);
+}
+
+#[test]
+fn a_reference_is_looked_up_once_for_all_sources_of_a_workspace() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let secrets = Secrets {
+        variables: Arc::new(move |name| {
+            let n = count.fetch_add(1, Ordering::Relaxed);
+            (name != "NOWHERE").then(|| format!("{name} {n}"))
+        }),
+        ..secrets(None)
+    };
+    let mut resolver = Resolver::new(Arc::new(secrets.clone()), &["ws"]);
+    let text = Template(vec![Segment::Literal("a ".into()), Segment::Env("PASSWORD".into())]);
+    let definition = definition([("it", env("PASSWORD")), ("text", Declared::Template(text))]);
+    let both = [resolver.resolve(&definition), resolver.resolve(&definition)];
+    let [one, other] = both.map(|resolution| sent(resolution.ok().unwrap()));
+    assert_eq!((&one, asked.load(Ordering::Relaxed)), (&other, 1));
+    assert_eq!(one, json!({ "it": "PASSWORD 0", "text": "a PASSWORD 0" }));
+    for _ in 0..2 {
+        assert!(resolver.resolve(&self::definition([("it", env("NOWHERE"))])).is_err());
+        assert_eq!(asked.load(Ordering::Relaxed), 2);
+    }
+    // The next pass asks anew.
+    let mut next = Resolver::new(Arc::new(secrets), &["ws"]);
+    assert_eq!(sent(next.resolve(&definition).ok().unwrap())["it"], "PASSWORD 2");
+}
+
+#[test]
+fn what_several_sources_share_has_one_fingerprint_under_each_key() {
+    let mut resolver = Resolver::new(Arc::new(secrets(None)), &["ws"]);
+    let whole = Declared::Template(Template(vec![Segment::Env("PASSWORD".into())]));
+    let definition = definition([("a", env("PASSWORD")), ("b", whole)]);
+    let resolution = resolver.resolve(&definition).ok().unwrap();
+    for key in [FingerprintKey::new([7; 32]), FingerprintKey::new([8; 32]), FingerprintKey::new([7; 32])] {
+        let print = key.of(&json!(CANARY));
+        assert_eq!(resolution.fingerprints(&key).into_values().collect::<Vec<_>>(), [print, print]);
+        assert_eq!(resolver.fingerprints(&key), Some(vec![(SecretRef::Env("PASSWORD".into()), print)]));
+    }
+    assert!(resolver.resolve(&self::definition([("it", env("NOWHERE"))])).is_err());
+    assert_eq!(resolver.fingerprints(&FingerprintKey::new([7; 32])), None);
+}
+
+#[test]
+fn what_was_found_for_one_source_is_not_given_to_another_that_may_not_have_it() {
+    let glob = |text| globset::Glob::new(text).unwrap().compile_matcher();
+    let hosts = Some(vec![glob("*.db.example.com")]);
+    let secrets =
+        Secrets { allow: vec![Allow { name: glob("env:*"), workspaces: None, hosts }], ..secrets(None) };
+    let mut resolver = Resolver::new(Arc::new(secrets), &["ws"]);
+    let to = |host: &str| definition([("host", Declared::String(host.into())), ("it", env("PASSWORD"))]);
+    assert!(resolver.resolve(&to("a.db.example.com")).is_ok());
+    let refused = resolver.resolve(&to("elsewhere.example.com")).err().unwrap().to_string();
+    assert_eq!(refused, "env:PASSWORD may not go to the host elsewhere.example.com ([[secrets.allow]])");
 }

@@ -6,6 +6,7 @@ use crate::wire::Fate;
 use crate::world::{Echo, Ids, Semantics, Taken};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 use wellspring::model::{
     Declared, Definition, DesiredSource, DesiredUnit, Limit, OnConflict, Place, Policy, SourceKey,
@@ -38,11 +39,11 @@ fn tree(host: &str) -> DesiredUnit {
         sources: vec![DesiredSource {
             key: SourceKey::parse("a").unwrap(),
             name: SourceName::parse("a").unwrap(),
-            definition: Definition {
+            definition: Arc::new(Definition {
                 kind: "database".into(),
                 connection_config: BTreeMap::from([("host".to_owned(), Declared::String(host.into()))]),
                 metadata: serde_json::Map::new(),
-            },
+            }),
             protect: false,
             adopt: None,
             sync: None,

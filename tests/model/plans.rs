@@ -88,7 +88,7 @@ impl Scene {
             sent: Vec::new(),
             applied: seen(
                 Applied {
-                    definition: Arc::new(source.definition.clone()),
+                    definition: Arc::clone(&source.definition).into(),
                     secrets: BTreeMap::new(),
                     echo: Default::default(),
                     stamp: None,
@@ -168,7 +168,7 @@ fn plain(mut definition: Definition) -> Definition {
 
 fn without_secrets(mut tree: DesiredUnit) -> DesiredUnit {
     for source in &mut tree.sources {
-        source.definition = plain(source.definition.clone());
+        source.definition = Arc::new(plain(Definition::clone(&source.definition)));
     }
     tree
 }

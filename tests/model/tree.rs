@@ -2,6 +2,7 @@
 
 use crate::chance::Chance;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use wellspring::model::{
     Adopt, Declared, Definition, DesiredSource, DesiredUnit, Limit, MetadataPolicy, Moved, OnConflict, Place,
     Policy, Prune, Removed, RemovedAction, Scope, SecretRef, SourceKey, SourceName, Suspend, TestSpec, Unit,
@@ -52,7 +53,7 @@ fn source(chance: &mut Chance, key: &str, name: &str) -> DesiredSource {
     DesiredSource {
         key: SourceKey::parse(key).unwrap(),
         name: SourceName::parse(name).unwrap(),
-        definition: definition(chance),
+        definition: Arc::new(definition(chance)),
         protect: chance.percent(7),
         adopt: None,
         sync: None,
@@ -103,11 +104,12 @@ pub(crate) fn edit(chance: &mut Chance, tree: &mut DesiredUnit) -> &'static str 
         }
         _ if tree.sources.is_empty() => "nothing",
         3..=5 => {
-            tree.sources[at].definition = definition(chance);
+            tree.sources[at].definition = Arc::new(definition(chance));
             "change"
         }
         6 => {
-            tree.sources[at].definition.metadata.insert("team".into(), chance.one_of(&["x", "z"]).into());
+            let definition = Arc::make_mut(&mut tree.sources[at].definition);
+            definition.metadata.insert("team".into(), chance.one_of(&["x", "z"]).into());
             "change metadata"
         }
         7 | 8 => {
@@ -159,7 +161,7 @@ fn rename(chance: &mut Chance, tree: &mut DesiredUnit, at: usize) -> &'static st
 pub(crate) fn heal(tree: &mut DesiredUnit) {
     for source in &mut tree.sources {
         source.suspend = None;
-        let host = source.definition.connection_config.get_mut("host").unwrap();
+        let host = Arc::make_mut(&mut source.definition).connection_config.get_mut("host").unwrap();
         if *host == Declared::String("refused".into()) || *host == Declared::String("unreachable".into()) {
             *host = Declared::String("h4".into());
         }

@@ -222,7 +222,7 @@ fn inventory(options: &Options, unit: &DesiredUnit, rows: &[ObservedSource]) -> 
             sent: Vec::new(),
             applied: seen(
                 Applied {
-                    definition: Arc::new(source.definition.clone()),
+                    definition: Arc::clone(&source.definition).into(),
                     secrets,
                     echo: Default::default(),
                     stamp: None,

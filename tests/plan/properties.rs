@@ -94,7 +94,7 @@ fn source(name_: &str, definition: Definition, protect: bool) -> DesiredSource {
     DesiredSource {
         key: SourceKey::parse(name_).unwrap(),
         name: name(name_),
-        definition,
+        definition: Arc::new(definition),
         protect,
         adopt: None,
         sync: None,
@@ -119,7 +119,7 @@ fn owned(
         sent: Vec::new(),
         applied: seen(
             Applied {
-                definition: Arc::new(definition.clone()),
+                definition: Arc::new(definition.clone()).into(),
                 secrets: secrets_of(definition, SECRETS[0]),
                 echo: Default::default(),
                 stamp: None,

@@ -2,6 +2,7 @@
 
 use crate::support::{Platform, Recorded};
 use crate::*;
+use wellspring::model::{Fingerprint, Stamp};
 
 fn only(calls: Vec<Recorded>) -> Recorded {
     assert_eq!(calls.len(), 1);
@@ -36,13 +37,11 @@ async fn list_names_its_scope() {
 #[tokio::test]
 async fn connect_sends_the_contracts_fields_and_no_others() {
     let platform = Platform::start();
-    let metadata = json!({"description": "CRM", "wellspring": {"owner": "me"}});
-    let crm = ResolvedSource::new(
-        SourceName::parse("crm").unwrap(),
-        "database".into(),
-        json!({"port": 5432, "password": "pä\"ss"}),
-        metadata.as_object().unwrap().clone(),
-    );
+    let metadata = json!({"description": "CRM"});
+    let fingerprint = Fingerprint::parse("00112233445566778899aabbccddeeff").unwrap();
+    let config = json!({"port": 5432, "password": "pä\"ss"});
+    let crm = described("crm", config, metadata.as_object().unwrap().clone())
+        .with_stamp(Stamp { fingerprint, owner: Some("me".into()) });
     let bare = source("bare", json!({}));
     let sources = NonEmpty::from_vec(vec![&crm, &bare]).unwrap();
     let answer = writer(&platform).connect(&unit(), &sources).await.unwrap();
@@ -53,7 +52,8 @@ async fn connect_sends_the_contracts_fields_and_no_others() {
         concat!(
             r#"{"scope":"user","sources":[{"type":"database","name":"crm","#,
             r#""connection_config":{"password":"pä\"ss","port":5432},"#,
-            r#""metadata":{"description":"CRM","wellspring":{"owner":"me"}}},"#,
+            r#""metadata":{"description":"CRM","wellspring":"#,
+            r#"{"fingerprint":"00112233445566778899aabbccddeeff","owner":"me"}}},"#,
             r#"{"type":"database","name":"bare","connection_config":{}}]}"#
         ),
     );

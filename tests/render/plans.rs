@@ -78,7 +78,7 @@ pub(crate) fn source(text: &str, line: u32) -> DesiredSource {
     DesiredSource {
         key: key(text),
         name: name(text),
-        definition: definition(),
+        definition: Arc::new(definition()),
         protect: false,
         adopt: None,
         sync: None,
@@ -168,7 +168,7 @@ fn unmanaged(text: &str) -> Unmanaged {
 
 fn owned() -> Arc<Owned> {
     let applied = Applied {
-        definition: Arc::new(definition()),
+        definition: Arc::new(definition()).into(),
         secrets: BTreeMap::new(),
         echo: Default::default(),
         stamp: None,

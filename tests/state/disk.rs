@@ -213,7 +213,7 @@ async fn a_secret_stands_in_no_file_of_the_state() {
         allow: Vec::new(),
     };
     let mut source = owned("crm", definition([("password", Declared::Secret(SecretRef::Env("P".into())))]));
-    let resolved = secrets.resolve(&source.applied.definition, &[]).unwrap();
+    let resolved = secrets.resolve(source.applied.definition.shared(), &[]).unwrap();
     source.applied.secrets = resolved.fingerprints(state.key());
     assert!(source.applied.secrets.contains_key(&FieldPath::root("connection_config").key("password")));
     let connect = NewIntent { kind: IntentKind::Connect(Arc::new(source.applied.clone())), ..intent("crm") };

@@ -7,7 +7,7 @@ use super::{Exit, Finding, named};
 use crate::apply::chain;
 use crate::model::{ObservedSource, Unit};
 use crate::reading::Reading;
-use crate::reconcile::secrets_of;
+use crate::reconcile::resolved;
 use crate::remote::{Reader, RemoteError, RemoteErrorKind};
 use crate::render::words;
 use crate::settings::{self, Platform, Settings};
@@ -77,13 +77,13 @@ async fn ask(settings: &Settings, reading: &Reading, reader: &Reader, name: &str
     if units.is_empty() {
         return vec![Finding::skipped("platform", "no workspace is declared that could be listed")];
     }
-    let (secrets, key) = (settings.secrets(), crate::model::FingerprintKey::new([0; 32]));
+    let secrets = Arc::new(settings.secrets());
     let mut rows = Vec::new();
     let mut refused: Vec<(&Unit, RemoteError)> = Vec::new();
     let started = Instant::now();
     for desired in &units {
-        // For what it tells the client: messages that repeat a secret are withheld.
-        let _ = secrets_of(&desired.open(), &secrets, &key, reader);
+        let (asked, secrets) = (Arc::clone(desired), Arc::clone(&secrets));
+        reader.withhold(&desired.unit, move || resolved(&asked.open(), &secrets));
         match reader.list(&desired.unit).await {
             Ok(listed) => rows.extend(listed),
             Err(error) => {

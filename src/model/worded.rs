@@ -1,0 +1,93 @@
+//! A definition as it is written down: put into words once, for the stamp of what is sent, for the intent to
+//! send it, and for what is ours afterwards.
+
+use super::{Declared, Definition};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
+
+/// A definition that remembers its words, once it was written down.
+#[derive(Clone)]
+pub struct Worded {
+    definition: Arc<Definition>,
+    words: OnceLock<Arc<RawValue>>,
+}
+
+impl Worded {
+    /// As JSON, its keys sorted.
+    #[must_use]
+    pub fn words(&self) -> &RawValue {
+        /// Sorted by key.
+        #[derive(Serialize)]
+        struct Sorted<'a> {
+            connection_config: &'a BTreeMap<String, Declared>,
+            metadata: &'a Map<String, Value>,
+            r#type: &'a str,
+        }
+        self.words.get_or_init(|| {
+            let Definition { kind, connection_config, metadata } = &*self.definition;
+            let sorted = Sorted { connection_config, metadata, r#type: kind };
+            #[expect(clippy::expect_used, reason = "its maps have text for keys")]
+            let words = to_raw_value(&sorted).expect("a definition is representable in JSON");
+            words.into()
+        })
+    }
+
+    /// Is it this definition?
+    #[must_use]
+    pub fn is(&self, definition: &Arc<Definition>) -> bool {
+        Arc::ptr_eq(&self.definition, definition) || self.definition == *definition
+    }
+
+    /// The definition by itself, shared.
+    #[must_use]
+    pub fn shared(&self) -> &Arc<Definition> {
+        &self.definition
+    }
+}
+
+impl From<Arc<Definition>> for Worded {
+    fn from(definition: Arc<Definition>) -> Self {
+        Self { definition, words: OnceLock::new() }
+    }
+}
+
+impl Deref for Worded {
+    type Target = Definition;
+
+    fn deref(&self) -> &Definition {
+        &self.definition
+    }
+}
+
+/// Only the definition counts.
+impl PartialEq for Worded {
+    fn eq(&self, other: &Self) -> bool {
+        self.is(&other.definition)
+    }
+}
+
+impl fmt::Debug for Worded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.definition, f)
+    }
+}
+
+impl Serialize for Worded {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.words.get() {
+            Some(words) => words.serialize(serializer),
+            None => self.definition.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Worded {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Arc::deserialize(deserializer).map(Self::from)
+    }
+}
