@@ -118,24 +118,25 @@ impl<'d, 'a> Findings<'d, 'a> {
         self.found.iter().map(|(span, _)| span.document).chain(self.broken_too.iter().copied()).collect()
     }
 
-    /// Reserves memory for that many copies of a source.
-    pub(super) fn reserve(&mut self, source: &Table<'_>, copies: usize, at: Span) {
+    /// Reserves memory for that many copies of a source. False where it is too much.
+    pub(super) fn reserve(&mut self, source: &Table<'_>, copies: usize, at: Span) -> bool {
         let Size { values: count, bytes } = Size::of(source);
         if count > MOST_VALUES {
             self.error(Code::TooMuch, at, format!("this source holds more than {MOST_VALUES} values"))
                 .label(format!("{count} values"))
                 .help("a source says how to connect; what is this much is data, and belongs elsewhere");
-            return;
+            return false;
         }
         let size = bytes.saturating_mul(copies);
-        match self.take_room(size) {
-            true => self.weight += size,
-            false => {
-                let message = format!("all sources together hold more than {} MiB", ROOM >> 20);
-                self.error(Code::TooMuch, at, message)
-                    .help("make templates smaller, or declare the sources in fewer workspaces");
-            }
+        let taken = self.take_room(size);
+        if taken {
+            self.weight += size;
+        } else {
+            let message = format!("all sources together hold more than {} MiB", ROOM >> 20);
+            self.error(Code::TooMuch, at, message)
+                .help("make templates smaller, or declare the sources in fewer workspaces");
         }
+        taken
     }
 
     /// Takes memory for what is known already. False when there is none left.

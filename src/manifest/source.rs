@@ -74,7 +74,7 @@ pub(super) fn read<'a>(
     let key = self::key(key, entry.key, findings)?;
     own_keys(key_name, own, findings);
     let (merged, templated) = effective(own, settings, findings);
-    findings.reserve(&merged, copies, entry.key);
+    let fits = findings.reserve(&merged, copies, entry.key);
     let (name, name_span) = match fields::text(own, "name", findings) {
         Some((name, span)) => (name, span),
         None => (key_name, entry.key),
@@ -86,7 +86,12 @@ pub(super) fn read<'a>(
             return None;
         }
     };
-    let body = body(&merged, findings);
+    // What is too much is not looked into.
+    let body = fits.then(|| body(&merged, findings));
+    let scope = match &body {
+        Some(body) => body.scope.clone(),
+        None => settings::scope(&merged, findings),
+    };
     let whole = settings.is_some() && templated;
     if let Some(settings) = settings.filter(|_| templated) {
         check_whole(key_name, &merged, settings, entry.node.span, findings);
@@ -94,12 +99,12 @@ pub(super) fn read<'a>(
     let (file, line) = findings.place(entry.node.span);
     // Judged by what was found in it, not by what could be read: a value with an error is left out.
     let sound = findings.count() == before;
-    let desired = match body.kind {
-        Some(kind) if sound => Some(DesiredSource {
+    let desired = body.filter(|_| sound).and_then(|body| {
+        Some(DesiredSource {
             key: key.clone(),
             name: name.clone(),
             definition: Arc::new(Definition {
-                kind,
+                kind: body.kind?,
                 connection_config: body.connection_config,
                 metadata: body.metadata,
             }),
@@ -110,19 +115,10 @@ pub(super) fn read<'a>(
             suspend: body.suspend,
             test: body.test,
             at: Place { file, line },
-        }),
-        _ => None,
-    };
-    let scope_is_known = whole && merged.contains_key("scope") == body.scope.is_some();
-    Some(SourceReading {
-        key,
-        key_span: entry.key,
-        name,
-        name_span,
-        scope: body.scope,
-        scope_is_known,
-        desired,
-    })
+        })
+    });
+    let scope_is_known = whole && merged.contains_key("scope") == scope.is_some();
+    Some(SourceReading { key, key_span: entry.key, name, name_span, scope, scope_is_known, desired })
 }
 
 /// Reports what is missing from a source with its defaults and template laid under it.
