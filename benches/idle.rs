@@ -48,8 +48,6 @@ fn main() {
 
     let mut run = wellspring(&["run", "--interval", "1h", "--log-format", "json"], &path("state"));
     run.arg("-C").arg(path("tree")).env("WELLSPRING_URL", url.unwrap()).env("PMTX_TOKEN", token.trim());
-    // As the service and the image have it.
-    run.env("MALLOC_ARENA_MAX", "1");
     let mut daemon = Process(run.stderr(Stdio::piped()).spawn().unwrap());
     let mut log = BufReader::new(daemon.0.stderr.take().unwrap()).lines().map_while(Result::ok);
     let connected =

@@ -8,6 +8,7 @@
 //! cargo bench --bench throughput -- syncs             # 10,000 syncs due within one minute: some minutes
 //! cargo bench --bench throughput -- growth            # with more workspaces, with more sources in one
 //! cargo bench --bench throughput -- growth --most 10000
+//! cargo bench --bench throughput -- memory            # of the daemon, by what
 //! ```
 //!
 //! *raw* is a bare client with ready-made bodies and the same number of connections, *py* the Data
@@ -18,6 +19,7 @@
 mod concurrency;
 mod growth;
 mod measure;
+mod memory;
 mod platform;
 mod report;
 mod scene;
@@ -55,6 +57,7 @@ enum What {
     Concurrency,
     Syncs,
     Growth,
+    Memory,
 }
 
 fn main() {
@@ -70,6 +73,7 @@ fn main() {
         What::Concurrency => return concurrency::concurrency(&platform, asked.rounds),
         What::Syncs => return syncs::syncs(&platform, &asked.shapes, Duration::from_millis(asked.takes)),
         What::Growth => return growth::growth(&platform, asked.rounds, asked.most),
+        What::Memory => return memory::memory(&platform, &asked.shapes),
         What::Everything | What::Shapes => {}
     }
     for shape in &asked.shapes {
@@ -102,6 +106,7 @@ fn asked(arguments: &[String]) -> Asked {
             "concurrency" => asked.what = What::Concurrency,
             "syncs" => asked.what = What::Syncs,
             "growth" => asked.what = What::Growth,
+            "memory" => asked.what = What::Memory,
             "--rounds" => asked.rounds = number(),
             "--renames" => asked.renames = number(),
             "--latency" => asked.latencies.push(number() as u64),
@@ -119,6 +124,7 @@ fn asked(arguments: &[String]) -> Asked {
     if asked.shapes.is_empty() {
         asked.shapes = match asked.what {
             What::Syncs => vec![shape(1_000, 10), shape(100, 100)],
+            What::Memory => vec![shape(1, 100), shape(1_000, 100)],
             _ => vec![shape(10, 10), shape(100, 100), shape(1_000, 100)],
         };
     }

@@ -75,9 +75,19 @@ impl<'a> Scene<'a> {
 
     /// `wellspring run`, once it has looked at everything.
     pub(crate) fn start(&self) -> Daemon<'_> {
+        self.start_with(&[])
+    }
+
+    /// The same, with these arguments too.
+    pub(crate) fn start_with(&self, arguments: &[&str]) -> Daemon<'_> {
         self.platform.forget();
         let mut command = self.command("run");
-        command.arg(self.root()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .args(arguments)
+            .arg(self.root())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         let daemon = Daemon { scene: self, child: command.spawn().unwrap() };
         daemon.wait_for_lists(self.shape.workspaces as u64);
         daemon
