@@ -436,7 +436,7 @@ impl Reconciler {
         let mut outcome = Outcome::default();
         if let Some(unit) = approved.units().next() {
             planned(unit.plan());
-            outcome = self.apply(unit, made, task, id).await;
+            outcome = self.apply(unit, (made.inventory, made.upserts), task, id).await;
         }
         if let (Some(settled), Some(mark)) = (&self.planner.settled, mark)
             && outcome.error.is_none()
@@ -465,8 +465,15 @@ impl Reconciler {
         self.state.commit(planned.plan.unit(), changes).await.map_err(UnitError::from)
     }
 
-    /// Carries out one approved unit. The caller holds its lock.
-    pub async fn apply(&self, unit: ApprovedUnit<'_>, made: Planned, task: &Task, id: &PassId) -> Outcome {
+    /// Carries out one approved unit. The caller holds its lock. `inventory` is the reckoned one, and
+    /// `upserts` what is known of the platform, as the plan was made from them.
+    pub async fn apply(
+        &self,
+        unit: ApprovedUnit<'_>,
+        (inventory, upserts): (Inventory, bool),
+        task: &Task,
+        id: &PassId,
+    ) -> Outcome {
         if let Some(error) = &unit.plan().error {
             return Outcome { error: Some(error.clone()), ..Outcome::default() };
         }
@@ -483,14 +490,14 @@ impl Reconciler {
             root: &self.planner.root,
             settle: self.planner.settle,
             batch: BATCH,
-            upserts: made.upserts,
+            upserts,
             pass: id.as_str(),
             now: &*self.planner.clock,
             stopping: &*self.stopping,
             finished: &*self.on_action,
             syncing: &syncing,
         };
-        apply.unit(unit, made.inventory).await
+        apply.unit(unit, inventory).await
     }
 
     fn stopped(&self, task: &Task, error: UnitError) -> Pass {

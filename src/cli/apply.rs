@@ -14,6 +14,7 @@ use crate::remote::Writer;
 use crate::render;
 use crate::state::WorkspaceLock;
 use crate::tree;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
@@ -117,7 +118,8 @@ async fn apply(
     if human && pending {
         answer::write("\n");
     }
-    let mut plan = round.approved.plan().clone();
+    let approved = Arc::clone(&round.approved);
+    let mut plan = Cow::Borrowed(approved.plan());
     let found = settled::found(&place, &round.planned);
     let mut outcomes = round.apply(&reconciler).await;
     for _ in 1..ROUNDS {
@@ -127,7 +129,7 @@ async fn apply(
         }
         round = Round::plan(&reconciler, &selector, again, Vec::new()).await?;
         let next = round.apply(&reconciler).await;
-        merge(&mut plan, &mut outcomes, round.approved.plan(), next);
+        merge(plan.to_mut(), &mut outcomes, round.approved.plan(), next);
     }
     place.remember().await?;
 
@@ -144,6 +146,8 @@ async fn apply(
     before.keep(&args.limits, &place, found).await;
     drop(locks);
     place.close().await;
+    // The process ends: what it holds is given back at once, and not piece by piece.
+    std::mem::forget(approved);
     Ok(exit)
 }
 
@@ -183,11 +187,13 @@ impl Round {
             let (reconciler, approved, id) = (reconciler.clone(), Arc::clone(&self.approved), id.clone());
             let turns = Arc::clone(&turns);
             let task = self.tasks[n].clone();
+            // The plan itself is the approved one from now on.
+            let known = (planned.inventory, planned.upserts);
             applying.spawn(async move {
                 // Only a closed semaphore errs, and this one is never closed.
                 let _turn = turns.acquire().await.ok();
                 match approved.units().nth(n) {
-                    Some(unit) => (n, reconciler.apply(unit, planned, &task, &id).await),
+                    Some(unit) => (n, reconciler.apply(unit, known, &task, &id).await),
                     None => (n, Outcome::default()),
                 }
             });

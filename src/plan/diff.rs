@@ -98,27 +98,35 @@ pub fn seen(applied: Applied, row: &ObservedSource, key: &FingerprintKey) -> App
             },
         );
     };
-    let (mut as_applied, mut nothing) = (0, 0);
-    let mut exceptions = BTreeMap::new();
-    echoed(&mut |path, echoed| match echoed {
-        Echoed::AsApplied => as_applied += 1,
-        Echoed::Nothing => nothing += 1,
-        Echoed::Other(_) => drop(exceptions.insert(path.clone(), echoed)),
-    });
-    // What most fields have in common is not told of each.
-    let mostly = as_applied > nothing;
-    let few = if mostly { Echoed::Nothing } else { Echoed::AsApplied };
-    if nothing.min(as_applied) > 0 {
+    // What most fields have in common is not told of each. Returns the others, and what it is indeed.
+    let but = |common: Echoed| {
+        let (mut as_applied, mut nothing) = (0, 0);
+        let mut exceptions = BTreeMap::new();
         echoed(&mut |path, echoed| {
-            if echoed == few {
+            match echoed {
+                Echoed::AsApplied => as_applied += 1,
+                Echoed::Nothing => nothing += 1,
+                Echoed::Other(_) => {}
+            }
+            if echoed != common {
                 exceptions.insert(path.clone(), echoed);
             }
         });
+        (if as_applied > nothing { Echoed::AsApplied } else { Echoed::Nothing }, exceptions)
+    };
+    let shows = row.echo.connection_config.is_some() || row.echo.metadata.is_some();
+    let expected = if shows { Echoed::AsApplied } else { Echoed::Nothing };
+    let (common, mut exceptions) = but(expected);
+    if common != expected {
+        (_, exceptions) = but(common);
     }
     if let Some(stamp) = &row.echo.fingerprint {
         exceptions.insert(stamp_path(), Echoed::Other(stamp_print(stamp, key)));
     }
-    let echo = if mostly { Echoes::as_applied_but(exceptions) } else { Echoes::nothing_but(exceptions) };
+    let echo = match common {
+        Echoed::AsApplied => Echoes::as_applied_but(exceptions),
+        _ => Echoes::nothing_but(exceptions),
+    };
     Applied { echo, ..applied }
 }
 

@@ -66,8 +66,20 @@ pub fn reckon(
         let known = match &intent.kind {
             IntentKind::Connect(applied) => {
                 let (stamp, answer) = (applied.stamp(key), answers.get(&number));
-                let sent = Connect { intent: &intent, applied, stamp, answer, settled, stamps };
-                connected(&mut out, &sent, rows, key)
+                let owned = out.inventory.owned.get(&intent.name);
+                let sent = Connect { intent: &intent, applied, owned, stamp, answer, settled, stamps };
+                match came_of(&sent, rows, key) {
+                    Came::Row(row, superseded) => {
+                        out.take(intent, stamp, row, superseded, key);
+                        out.corrections.push(Correction::Close(number));
+                        continue;
+                    }
+                    Came::Nothing if settled => {
+                        out.give_up(&intent, stamp);
+                        true
+                    }
+                    Came::Nothing | Came::Undecided => false,
+                }
             }
             IntentKind::Cleanup(id) => cleaned_up(&mut out, &intent, id, rows, settled),
         };
@@ -86,6 +98,8 @@ pub fn reckon(
 struct Connect<'a> {
     intent: &'a Intent,
     applied: &'a Applied,
+    /// What is ours under its name.
+    owned: Option<&'a Arc<Owned>>,
     /// What it bore.
     stamp: Fingerprint,
     answer: Option<&'a Option<SourceId>>,
@@ -94,17 +108,20 @@ struct Connect<'a> {
     stamps: bool,
 }
 
-/// Returns whether the outcome is known.
-fn connected(
-    out: &mut Reckoning,
-    sent: &Connect<'_>,
-    rows: &[&ObservedSource],
-    key: &FingerprintKey,
-) -> bool {
-    let Connect { intent, applied, stamp, answer, settled, .. } = *sent;
-    let owned = out.inventory.owned.get(&intent.name);
+/// What came of a connect.
+enum Came<'a> {
+    /// This row; older ones of ours are superseded by it.
+    Row(&'a ObservedSource, Vec<SourceId>),
+    /// Nothing that shows.
+    Nothing,
+    /// That is not decided yet.
+    Undecided,
+}
+
+fn came_of<'a>(sent: &Connect<'_>, rows: &[&'a ObservedSource], key: &FingerprintKey) -> Came<'a> {
+    let Connect { intent, applied, owned, stamp, answer, settled, .. } = *sent;
     let answered_id = answer.and_then(Option::as_ref);
-    let Some(appeared) = appeared(sent, rows) else { return false };
+    let Some(appeared) = appeared(sent, rows) else { return Came::Undecided };
     // Ids that bore the name before are ours only where the inventory says so.
     let ours = |id: &&SourceId| {
         owned.is_some_and(|owned| owned.id.as_ref() == Some(id) || owned.superseded.contains(id))
@@ -118,22 +135,15 @@ fn connected(
             let in_place = (row.id.is_some() && answered_id == row.id.as_ref() && shows_nothing(row))
                 || carried_out(applied, &stamp, owned.map(|owned| &owned.applied), row, key)
                 || (settled && answer.is_some());
-            if in_place {
-                out.take(sent, row, Vec::new(), key);
-                return true;
-            }
-            out.give_up(sent)
+            if in_place { Came::Row(row, Vec::new()) } else { Came::Nothing }
         }
-        ([], _) => out.give_up(sent),
+        ([], _) => Came::Nothing,
         // A row without an id cannot be told from one that stood there before.
-        ([new], _) if rows.len() == 1 || rows.iter().all(|row| row.id.is_some()) => {
-            out.take(sent, new, older, key);
-            true
-        }
+        ([new], _) if rows.len() == 1 || rows.iter().all(|row| row.id.is_some()) => Came::Row(new, older),
         // Several appeared: one request delivered twice, or someone else's. Our keyed stamp proves
         // which are ours, and the answer's id names one.
         (several, _) => {
-            let mut ours: Vec<&ObservedSource> = several
+            let mut ours: Vec<&'a ObservedSource> = several
                 .iter()
                 .copied()
                 .filter(|row| row.id.is_some())
@@ -146,11 +156,9 @@ fn connected(
             match ours.split_first() {
                 Some((keep, rest)) => {
                     let twins = rest.iter().filter_map(|row| row.id.clone());
-                    let superseded = older.into_iter().chain(twins).collect();
-                    out.take(sent, keep, superseded, key);
-                    true
+                    Came::Row(keep, older.into_iter().chain(twins).collect())
                 }
-                None => out.give_up(sent),
+                None => Came::Nothing,
             }
         }
     }
@@ -186,11 +194,11 @@ fn shows_nothing(row: &ObservedSource) -> bool {
     echo.connection_config.is_none() && echo.metadata.is_none() && echo.fingerprint.is_none()
 }
 
-/// The connects lately sent under this name, with this one.
-fn remembering(before: Option<&Owned>, intent: &Intent, stamp: Fingerprint) -> Vec<Sent> {
+/// The connects lately sent under this name, with this one, recorded at `at`.
+fn remembering(before: Option<&Owned>, at: Timestamp, stamp: Fingerprint) -> Vec<Sent> {
     let mut sent: Vec<Sent> = before.into_iter().flat_map(|owned| &owned.sent).cloned().collect();
-    sent.retain(|other| other.stamp != stamp && intent.recorded_at.duration_since(other.at) < LATEST);
-    sent.push(Sent { stamp, at: intent.recorded_at });
+    sent.retain(|other| other.stamp != stamp && at.duration_since(other.at) < LATEST);
+    sent.push(Sent { stamp, at });
     let surplus = sent.len().saturating_sub(REMEMBERED);
     sent.drain(..surplus);
     sent
@@ -221,15 +229,13 @@ fn cleaned_up(
 
 impl Reckoning {
     /// Once the platform has settled, a connect that does not show counts as not carried out; should
-    /// it land all the same, its stamp tells. Returns whether it is given up.
-    fn give_up(&mut self, sent: &Connect<'_>) -> bool {
-        let Connect { intent, stamp, settled, .. } = *sent;
-        if let Some(owned) = self.inventory.owned.get_mut(&intent.name).filter(|_| settled) {
-            let remembered = remembering(Some(owned), intent, stamp);
+    /// it land all the same, its stamp tells.
+    fn give_up(&mut self, intent: &Intent, stamp: Fingerprint) {
+        if let Some(owned) = self.inventory.owned.get_mut(&intent.name) {
+            let remembered = remembering(Some(owned), intent.recorded_at, stamp);
             Arc::make_mut(owned).sent = remembered;
             self.corrections.push(Correction::Own(intent.name.clone(), Arc::clone(owned)));
         }
-        settled
     }
 
     /// A connect may land, or land a second time, after its outcome was taken for known. A row that
@@ -257,37 +263,40 @@ impl Reckoning {
     /// The row is ours, with the definition that the intent was to apply.
     fn take(
         &mut self,
-        sent: &Connect<'_>,
+        intent: Intent,
+        stamp: Fingerprint,
         row: &ObservedSource,
         mut superseded: Vec<SourceId>,
         key: &FingerprintKey,
     ) {
-        let Connect { intent, applied, stamp, .. } = *sent;
-        let before = self.inventory.owned.get(&intent.name);
+        let Intent { name, key: source_key, kind, declared, recorded_at, .. } = intent;
+        let IntentKind::Connect(applied) = kind else { return };
+        let before = self.inventory.owned.get(&name);
         for id in before.iter().flat_map(|owned| &owned.superseded) {
             if !superseded.contains(id) && Some(id) != row.id.as_ref() {
                 superseded.push(id.clone());
             }
         }
-        let owned = Owned {
-            key: intent.key.clone(),
+        let sent = remembering(before.map(|owned| &**owned), recorded_at, stamp);
+        let (protect, declared_in, file, line) = match (declared, before) {
+            (Some(Declaration { root, file, line, protect }), _) => {
+                (protect, Some(root), Some(file), Some(line))
+            }
+            (None, Some(owned)) => (owned.protect, owned.declared_in.clone(), owned.file.clone(), owned.line),
+            (None, None) => (false, None, None, None),
+        };
+        let owned = Arc::new(Owned {
+            key: source_key,
             id: row.id.clone(),
             superseded,
-            sent: remembering(before.map(|owned| &**owned), intent, stamp),
-            applied: seen(applied.clone(), row, key),
-            protect: before.is_some_and(|owned| owned.protect),
-            declared_in: before.and_then(|owned| owned.declared_in.clone()),
-            file: before.and_then(|owned| owned.file.clone()),
-            line: before.and_then(|owned| owned.line),
-        };
-        let owned = match intent.declared.clone() {
-            Some(Declaration { root, file, line, protect }) => {
-                Owned { protect, declared_in: Some(root), file: Some(file), line: Some(line), ..owned }
-            }
-            None => owned,
-        };
-        let owned = Arc::new(owned);
-        self.corrections.push(Correction::Own(intent.name.clone(), Arc::clone(&owned)));
-        self.inventory.owned.insert(intent.name.clone(), owned);
+            sent,
+            applied: seen(Arc::unwrap_or_clone(applied), row, key),
+            protect,
+            declared_in,
+            file,
+            line,
+        });
+        self.corrections.push(Correction::Own(name.clone(), Arc::clone(&owned)));
+        self.inventory.owned.insert(name, owned);
     }
 }

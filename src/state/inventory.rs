@@ -10,7 +10,7 @@ use crate::model::{
     Declaration, Intent, IntentKind, Inventory, Owned, SourceId, SourceKey, SourceName, Unit,
 };
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -174,7 +174,7 @@ impl State {
         let changes = changes.into_iter().map(worded).collect::<Result<Vec<_>, StateError>>()?;
         self.write(move |connection, platform| {
             let number = about_to_write(connection, platform, &unit)?;
-            let of = Of { connection, platform, unit: &unit, number };
+            let mut of = Of { connection, platform, unit: &unit, number, own: None, journal: None };
             changes.iter().try_for_each(|(change, json)| of.make(change, json.as_deref()))?;
             of.close(changes.iter().filter_map(|(change, _)| match change {
                 Change::CloseIntent(number) => Some(*number),
@@ -216,20 +216,24 @@ struct Of<'a> {
     platform: &'a str,
     unit: &'a Unit,
     number: i64,
+    /// The statements of which there are many stay at hand.
+    own: Option<CachedStatement<'a>>,
+    journal: Option<CachedStatement<'a>>,
 }
 
 impl Of<'_> {
     /// `json` is what is owned, where something is.
-    fn make(&self, change: &Change, json: Option<&str>) -> Result<(), Fault> {
-        let Self { connection, platform, unit, number } = *self;
+    fn make(&mut self, change: &Change, json: Option<&str>) -> Result<(), Fault> {
+        let Self { connection, platform, unit, number, .. } = *self;
         match change {
             Change::Own(name, _) => {
-                connection
-                    .prepare_cached(
+                let own = at_hand(&mut self.own, || {
+                    connection.prepare_cached(
                         "INSERT INTO owned (unit, name, owned) VALUES (?1, ?2, ?3)
                          ON CONFLICT (unit, name) DO UPDATE SET owned = excluded.owned",
-                    )?
-                    .execute(params![number, name.as_str(), json])?;
+                    )
+                })?;
+                own.execute(params![number, name.as_str(), json])?;
             }
             Change::Disown(name) => {
                 connection
@@ -247,7 +251,10 @@ impl Of<'_> {
                     )?
                     .execute(params![nanoseconds(*at), batch, number, bit])?;
             }
-            Change::Journal(entry) => journal::write(connection, platform, unit, entry)?,
+            Change::Journal(entry) => {
+                let writing = at_hand(&mut self.journal, || journal::writing(connection))?;
+                journal::write(writing, platform, unit, entry)?;
+            }
             Change::Quarantine(name, held) => quarantine::put(connection, platform, unit, name, held)?,
             Change::Upserts(upserts) => learned::put(connection, platform, *upserts)?,
             Change::Release(name) => quarantine::release(connection, platform, unit, name)?,
@@ -281,6 +288,13 @@ impl Of<'_> {
             }
         }
         Ok(())
+    }
+}
+
+fn at_hand<T, E>(place: &mut Option<T>, make: impl FnOnce() -> Result<T, E>) -> Result<&mut T, E> {
+    match place {
+        Some(made) => Ok(made),
+        none => Ok(none.insert(make()?)),
     }
 }
 

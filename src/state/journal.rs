@@ -5,7 +5,7 @@ use super::error::Fault;
 use super::{State, StateError};
 use crate::model::{SourceId, SourceKey, SourceName, Unit};
 use jiff::Timestamp;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{CachedStatement, Connection, Row, Statement, params};
 use serde::Serialize;
 
 /// One thing that was done, or failed. Its texts hold no secret.
@@ -156,19 +156,23 @@ pub(super) fn undone(
     Ok(undone)
 }
 
+/// What [`write`] writes with.
+pub(super) fn writing(connection: &Connection) -> rusqlite::Result<CachedStatement<'_>> {
+    connection.prepare_cached(
+        "INSERT INTO journal (platform, workspace, scope, at, pass, source, key, action, source_id, reason,
+                              file, line, outcome, message, removal, mends_drift, commit_id)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
+    )
+}
+
 /// Adds `entry` to the journal of `unit`.
 pub(super) fn write(
-    connection: &Connection,
+    writing: &mut Statement<'_>,
     platform: &str,
     unit: &Unit,
     entry: &JournalEntry,
 ) -> Result<(), Fault> {
-    let mut statement = connection.prepare_cached(
-        "INSERT INTO journal (platform, workspace, scope, at, pass, source, key, action, source_id, reason,
-                              file, line, outcome, message, removal, mends_drift, commit_id)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
-    )?;
-    statement.execute(params![
+    writing.execute(params![
         platform,
         unit.workspace.as_str(),
         unit.scope.as_str(),

@@ -24,6 +24,13 @@ const GLANCES: usize = 3;
 /// More than there are.
 const STATEMENTS: usize = 64;
 
+/// A page of a new database, in bytes: each that is written costs two calls of the system, and what is applied
+/// together fills many.
+const PAGE: i64 = 16 << 10;
+
+/// So many bytes of the log are written back at once.
+const LOG: i64 = 4 << 20;
+
 /// So many writes share one transaction at most.
 const GROUP: usize = 256;
 
@@ -308,7 +315,10 @@ fn writer(
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     let from = match schema::version(&connection)? {
-        Version::Empty => 0,
+        Version::Empty => {
+            connection.pragma_update(None, "page_size", PAGE)?;
+            0
+        }
         Version::Ours(version) if version <= schema::KNOWN => version,
         Version::Ours(found) => {
             return Err(StateError::Newer { path: path.to_owned(), found, known: schema::KNOWN }.into());
@@ -318,6 +328,8 @@ fn writer(
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "trusted_schema", false)?;
+    let page = connection.pragma_query_value(None, "page_size", |row| row.get::<_, i64>(0))?;
+    connection.pragma_update(None, "wal_autocheckpoint", LOG / page.max(1))?;
     if from < schema::KNOWN {
         schema::migrate(&mut connection, from)?;
     }
