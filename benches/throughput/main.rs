@@ -6,6 +6,7 @@
 //! cargo bench --bench throughput -- 1000x100 --rounds 5 --latency 20
 //! cargo bench --bench throughput -- concurrency       # how many calls at once, on platforms of all kinds
 //! cargo bench --bench throughput -- syncs             # 10,000 syncs due within one minute: some minutes
+//! cargo bench --bench throughput -- daemon 1000x100   # only what the daemon does, with raw in between
 //! cargo bench --bench throughput -- growth            # with more workspaces, with more sources in one
 //! cargo bench --bench throughput -- growth --most 10000
 //! cargo bench --bench throughput -- memory            # of the daemon, by what
@@ -54,6 +55,7 @@ struct Asked {
 enum What {
     Everything,
     Shapes,
+    Daemon,
     Concurrency,
     Syncs,
     Growth,
@@ -74,13 +76,16 @@ fn main() {
         What::Syncs => return syncs::syncs(&platform, &asked.shapes, Duration::from_millis(asked.takes)),
         What::Growth => return growth::growth(&platform, asked.rounds, asked.most),
         What::Memory => return memory::memory(&platform, &asked.shapes),
-        What::Everything | What::Shapes => {}
+        What::Everything | What::Shapes | What::Daemon => {}
     }
     for shape in &asked.shapes {
         for latency in &asked.latencies {
             let latency = Duration::from_millis(*latency);
             platform.behave(Manner { latency, ..Manner::default() });
-            converge(&platform, *shape, latency, &asked);
+            match asked.what {
+                What::Daemon => daemon(&platform, *shape, latency, &asked),
+                _ => converge(&platform, *shape, latency, &asked),
+            }
         }
     }
     if asked.what == What::Everything {
@@ -103,6 +108,7 @@ fn asked(arguments: &[String]) -> Asked {
     while let Some(argument) = arguments.next() {
         let mut number = || arguments.next().unwrap().parse().unwrap();
         match argument.as_str() {
+            "daemon" => asked.what = What::Daemon,
             "concurrency" => asked.what = What::Concurrency,
             "syncs" => asked.what = What::Syncs,
             "growth" => asked.what = What::Growth,
@@ -143,6 +149,10 @@ fn converge(platform: &Platform, shape: Shape, latency: Duration, asked: &Asked)
         platform.clear();
         yardstick::raw(&platform.url, shape, Raw::ListAndConnect, CONNECTIONS)
     });
+    let raw_all = rounds(&|| {
+        platform.clear();
+        yardstick::raw(&platform.url, shape, Raw::ListConnectAndList, CONNECTIONS)
+    });
     let raw_list = raw(Raw::List);
     let few = Shape { workspaces: shape.workspaces.min(MOST_FOR_PY), ..shape };
     let py = yardstick::py(&platform.url, few, scene.scratch()).map(|py| {
@@ -152,6 +162,7 @@ fn converge(platform: &Platform, shape: Shape, latency: Duration, asked: &Asked)
     let report = Report::new(shape, latency, asked.rounds, py);
     report.yardstick("raw: list", raw_list);
     report.yardstick("raw: list + connect", raw_both);
+    report.yardstick("raw: list + connect + list", raw_all);
     if let Some(py) = py {
         report.yardstick("py: list + connect", py);
     }
@@ -171,6 +182,7 @@ fn converge(platform: &Platform, shape: Shape, latency: Duration, asked: &Asked)
         calls: platform.calls(),
         necessary,
     });
+    report.beside("  beside raw that looks again", cold, raw_all);
 
     let nothing = rounds(&|| scene.apply());
     let necessary = [workspaces, 0, 0];
@@ -194,27 +206,7 @@ fn converge(platform: &Platform, shape: Shape, latency: Duration, asked: &Asked)
     let (used, calls) = (median(changes), platform.calls());
     report.line(Line { what: "one source changed", used, raw: raw_list, calls, necessary });
 
-    {
-        let daemon = scene.daemon();
-        let resting = measure::memory_of(&daemon.child, "VmRSS");
-        let recheck = rounds(&|| daemon.recheck());
-        let calls = platform.calls();
-        let necessary = [workspaces, 0, 0];
-        let line = Line { what: "warm re-check (daemon)", used: recheck, raw: raw_list, calls, necessary };
-        report.line(line);
-        let mut took: Vec<Duration> = (0..asked.renames)
-            .map(|n| {
-                let (of, port) = (n * 7 % shape.workspaces, format!("port = {}", 7000 + n));
-                let text = workload::text(of, 0..shape.sources, 5432).replacen("port = 5432", &port, 1);
-                platform.forget();
-                daemon.rename(of, &text)
-            })
-            .collect();
-        took.sort();
-        report.renames(&took, platform.calls());
-        let after = measure::memory_of(&daemon.child, "VmRSS");
-        report.memory(resting, after, measure::memory_of(&daemon.child, "VmHWM"));
-    }
+    the_daemon(&scene, &report, raw_list, asked);
 
     let tenth = shape.sources.div_ceil(10);
     let removed = rounds(&|| {
@@ -236,4 +228,41 @@ fn converge(platform: &Platform, shape: Shape, latency: Duration, asked: &Asked)
         necessary,
     });
     println!();
+}
+
+/// Only what the daemon does. *raw* is measured just before, on the same lists.
+fn daemon(platform: &Platform, shape: Shape, latency: Duration, asked: &Asked) {
+    let scene = Scene::new(platform, shape);
+    let report = Report::new(shape, latency, asked.rounds, None);
+    scene.forget();
+    scene.apply();
+    let raw = || {
+        median(
+            (0..asked.rounds).map(|_| yardstick::raw(&platform.url, shape, Raw::List, CONNECTIONS)).collect(),
+        )
+    };
+    the_daemon(&scene, &report, raw(), asked);
+    report.yardstick("raw: list, afterwards", raw());
+    println!();
+}
+
+fn the_daemon(scene: &Scene<'_>, report: &Report, raw: Used, asked: &Asked) {
+    let (platform, shape) = (scene.platform, scene.shape);
+    let daemon = scene.daemon();
+    let resting = measure::memory_of(&daemon.child, "VmRSS");
+    let used = median((0..asked.rounds).map(|_| daemon.recheck()).collect());
+    let (calls, necessary) = (platform.calls(), [shape.workspaces as u64, 0, 0]);
+    report.line(Line { what: "warm re-check (daemon)", used, raw, calls, necessary });
+    let mut took: Vec<Duration> = (0..asked.renames)
+        .map(|n| {
+            let (of, port) = (n * 7 % shape.workspaces, format!("port = {}", 7000 + n));
+            let text = workload::text(of, 0..shape.sources, 5432).replacen("port = 5432", &port, 1);
+            platform.forget();
+            daemon.rename(of, &text)
+        })
+        .collect();
+    took.sort();
+    report.renames(&took, platform.calls());
+    let after = measure::memory_of(&daemon.child, "VmRSS");
+    report.memory(resting, after, measure::memory_of(&daemon.child, "VmHWM"));
 }

@@ -59,15 +59,22 @@ impl Report {
         );
     }
 
+    /// The same once more, beside another yardstick.
+    pub(crate) fn beside(&self, what: &str, used: Used, raw: Used) {
+        let ratio = |a: Duration, b: Duration| a.as_secs_f64() / b.as_secs_f64();
+        println!("{what:28}{:>16.2}{:>19.2}", ratio(used.wall, raw.wall), ratio(used.cpu, raw.cpu));
+    }
+
     /// From the rename of a file to the arrival of its connect; the times are sorted.
     pub(crate) fn renames(&self, took: &[Duration], calls: Calls) {
         let at = |share: usize| ms(took[(took.len() * share / 100).min(took.len() - 1)]);
         println!(
-            "{:26}{:>10.1}   p50 of {}; p99 {:.1} ms   {}+{}+{} calls (necessary: 2+1+0)",
+            "{:26}{:>10.1}   p50 of {}; p99 {:.1} ms, fastest {:.1} ms   {}+{}+{} calls (necessary: 2+1+0)",
             "rename → connect (daemon)",
             at(50),
             took.len(),
             at(99),
+            at(0),
             calls.list,
             calls.connect,
             calls.cleanup

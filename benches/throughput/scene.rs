@@ -12,6 +12,9 @@ use tempfile::TempDir;
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Somewhat longer than the files rest before a removal counts.
+const SETTLE: Duration = Duration::from_millis(1_500);
+
 pub(crate) struct Scene<'a> {
     pub(crate) platform: &'a Platform,
     pub(crate) shape: Shape,
@@ -23,8 +26,9 @@ impl<'a> Scene<'a> {
     pub(crate) fn new(platform: &'a Platform, shape: Shape) -> Self {
         let scene = Self { platform, shape, folder: tempfile::tempdir().unwrap() };
         workload::write(&scene.root(), shape, &platform.url);
+        fs::write(scene.host("run"), "[daemon]\ninterval = \"1h\"\n").unwrap();
         // How long the files must rest before a removal says nothing about speed.
-        fs::write(scene.host(), "[daemon]\nsettle = \"1ms\"\ninterval = \"1h\"\n").unwrap();
+        fs::write(scene.host("apply"), "[daemon]\nsettle = \"1ms\"\n").unwrap();
         scene
     }
 
@@ -36,8 +40,8 @@ impl<'a> Scene<'a> {
         self.folder.path()
     }
 
-    fn host(&self) -> PathBuf {
-        self.folder.path().join("host.toml")
+    fn host(&self, verb: &str) -> PathBuf {
+        self.folder.path().join(format!("{verb}.toml"))
     }
 
     fn state(&self) -> PathBuf {
@@ -52,7 +56,7 @@ impl<'a> Scene<'a> {
 
     fn command(&self, verb: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_wellspring"));
-        command.arg(verb).arg("--config").arg(self.host()).arg("--state-dir").arg(self.state());
+        command.arg(verb).arg("--config").arg(self.host(verb)).arg("--state-dir").arg(self.state());
         command.env("PMTX_TOKEN", TOKEN).env(workload::VARIABLE, workload::PASSWORD).env("NO_COLOR", "1");
         command.env_remove("WELLSPRING_URL").env_remove("JARVISPY_URL");
         command
@@ -69,6 +73,8 @@ impl<'a> Scene<'a> {
     /// `wellspring run`, once it has looked at everything and is at rest.
     pub(crate) fn daemon(&self) -> Daemon<'_> {
         let daemon = self.start();
+        // The look once the files count as being at rest.
+        std::thread::sleep(SETTLE);
         daemon.rest();
         daemon
     }
