@@ -5,7 +5,7 @@ use crate::model::{DesiredSource, DesiredUnit, FoldedUnit, SourceKey, SourceName
 use crate::remote::{Reader, Verdict};
 use crate::secrets::Secrets;
 use jiff::{SignedDuration, Timestamp};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The most tests under way at once: they are to leave the platform room for everything else.
@@ -18,7 +18,11 @@ const SPREAD: SignedDuration = SignedDuration::from_mins(10);
 #[derive(Default)]
 pub(super) struct Probes {
     units: BTreeMap<Unit, Vec<Probe>>,
+    /// Each unit by when the first of its tests that waits is due.
+    agenda: BTreeSet<(Timestamp, Unit)>,
     running: usize,
+    /// The files may declare other units than these.
+    outdated: bool,
 }
 
 struct Probe {
@@ -55,13 +59,9 @@ pub(super) struct Turn {
 impl Probes {
     /// Tests what is ours of this unit and asks for it, and nothing else of it any more.
     pub(super) fn accept(&mut self, unit: &DesiredUnit, ours: impl Fn(&SourceName) -> bool, now: Timestamp) {
-        let mut known: BTreeMap<SourceName, Probe> = self
-            .units
-            .remove(&unit.unit)
-            .into_iter()
-            .flatten()
-            .map(|probe| (probe.name.clone(), probe))
-            .collect();
+        let before = self.forget(&unit.unit);
+        let mut known: BTreeMap<SourceName, Probe> =
+            before.into_iter().map(|probe| (probe.name.clone(), probe)).collect();
         let tested = unit.sources.iter().filter(|source| source.suspend.is_none() && ours(&source.name));
         let probes: Vec<Probe> = tested
             .filter_map(|source| {
@@ -77,36 +77,50 @@ impl Probes {
                 })
             })
             .collect();
-        self.running -= known.values().filter(|probe| probe.running).count();
+        self.running += probes.iter().filter(|probe| probe.running).count();
         if !probes.is_empty() {
-            self.units.insert(unit.unit.clone(), probes);
+            self.units.insert(unit.unit.clone(), Vec::new());
+            self.change(&unit.unit, |tests| *tests = probes);
         }
     }
 
+    /// The files were read anew.
+    pub(super) fn outdated(&mut self) {
+        self.outdated = true;
+    }
+
     /// Marks the tests that are due, as many as may run at once, and returns them. What the files no
-    /// longer declare (`task` knows) is forgotten.
+    /// longer declare (`desired` knows) is forgotten.
     pub(super) fn due<'a>(
         &mut self,
         now: Timestamp,
         desired: impl Fn(&Unit) -> Option<&'a Arc<FoldedUnit>>,
     ) -> Vec<Due> {
+        if std::mem::take(&mut self.outdated) {
+            let gone: Vec<Unit> = self.units.keys().filter(|unit| desired(unit).is_none()).cloned().collect();
+            gone.iter().for_each(|unit| drop(self.forget(unit)));
+        }
         let mut due = Vec::new();
-        let running = &mut self.running;
-        self.units.retain(|unit, probes| {
-            let Some(unit) = desired(unit) else {
-                *running -= probes.iter().filter(|probe| probe.running).count();
-                return false;
+        while self.running < MOST_TESTS
+            && let Some((_, unit)) = self.agenda.first().filter(|(at, _)| *at <= now).cloned()
+        {
+            let Some(declared) = desired(&unit) else {
+                self.forget(&unit);
+                continue;
             };
-            for probe in probes.iter_mut().filter(|probe| !probe.running && probe.due <= now) {
-                if *running == MOST_TESTS {
-                    break;
-                }
-                *running += 1;
-                probe.running = true;
-                due.push(Due { unit: unit.open(), name: probe.name.clone() });
-            }
-            true
-        });
+            let room = MOST_TESTS - self.running;
+            let names = self.change(&unit, |tests| {
+                let waiting = tests.iter_mut().filter(|probe| !probe.running && probe.due <= now);
+                let start = |probe: &mut Probe| {
+                    probe.running = true;
+                    probe.name.clone()
+                };
+                waiting.take(room).map(start).collect::<Vec<_>>()
+            });
+            let names = names.unwrap_or_default();
+            self.running += names.len();
+            due.extend(names.into_iter().map(|name| Due { unit: declared.open(), name }));
+        }
         due
     }
 
@@ -117,29 +131,58 @@ impl Probes {
         unit: Option<&DesiredUnit>,
         now: Timestamp,
     ) -> Option<Turn> {
-        let probe = self.units.get_mut(&tested.unit)?.iter_mut().find(|probe| probe.name == tested.name)?;
-        if std::mem::take(&mut probe.running) {
-            self.running -= 1;
-        }
-        probe.due = later(now, probe.every);
+        let (ran, turned) = self.change(&tested.unit, |tests| {
+            let probe = tests.iter_mut().find(|probe| probe.name == tested.name)?;
+            probe.due = later(now, probe.every);
+            let turned = tested.up.is_some_and(|up| probe.up.replace(up).unwrap_or(true) != up);
+            Some((std::mem::take(&mut probe.running), turned))
+        })??;
+        self.running -= usize::from(ran);
         let up = tested.up?;
-        let turned = probe.up.replace(up).unwrap_or(true) != up;
         let key = unit?.source(&tested.name)?.key.clone();
         turned.then_some(Turn { key, up })
     }
 
     /// When the next test is due; none while as many run as may.
     pub(super) fn next(&self) -> Option<Timestamp> {
-        let waiting = self.units.values().flatten().filter(|probe| !probe.running);
-        waiting.map(|probe| probe.due).min().filter(|_| self.running < MOST_TESTS)
+        self.agenda.first().map(|(at, _)| *at).filter(|_| self.running < MOST_TESTS)
     }
 
     /// The clock went back: what was to come at some time may lie far ahead now.
     pub(super) fn clock_set_back(&mut self, now: Timestamp) {
-        for probe in self.units.values_mut().flatten() {
-            probe.due = probe.due.min(later(now, probe.every));
+        let units: Vec<Unit> = self.units.keys().cloned().collect();
+        for unit in units {
+            self.change(&unit, |tests| {
+                tests.iter_mut().for_each(|probe| probe.due = probe.due.min(later(now, probe.every)));
+            });
         }
     }
+
+    /// Changes the tests of a unit, and lists it as they stand then.
+    fn change<T>(&mut self, unit: &Unit, change: impl FnOnce(&mut Vec<Probe>) -> T) -> Option<T> {
+        let tests = self.units.get_mut(unit)?;
+        let before = soonest(tests);
+        let value = change(tests);
+        let now = soonest(tests);
+        if before != now {
+            before.map(|at| self.agenda.remove(&(at, unit.clone())));
+            now.map(|at| self.agenda.insert((at, unit.clone())));
+        }
+        Some(value)
+    }
+
+    /// The tests of a unit, which are listed no more.
+    fn forget(&mut self, unit: &Unit) -> Vec<Probe> {
+        let tests = self.change(unit, std::mem::take).unwrap_or_default();
+        self.units.remove(unit);
+        self.running -= tests.iter().filter(|probe| probe.running).count();
+        tests
+    }
+}
+
+/// When the first of them that waits is due.
+fn soonest(tests: &[Probe]) -> Option<Timestamp> {
+    tests.iter().filter(|probe| !probe.running).map(|probe| probe.due).min()
 }
 
 impl Due {
@@ -206,14 +249,16 @@ mod tests {
         let mut probes = Probes::default();
         probes.accept(&unit, |_| true, at(0));
         assert!(probes.due(at(0), |_| Some(&folded)).len() < 3);
-        let spread =
-            probes.units[&unit.unit].iter().map(|probe| probe.due).collect::<std::collections::BTreeSet<_>>();
+        let spread = probes.units[&unit.unit].iter().map(|probe| probe.due).collect::<BTreeSet<_>>();
         assert!(spread.len() > 90 && spread.iter().all(|due| *due < at(600)), "{spread:?}");
         let mut seen = 0;
         while seen < 100 {
             let due = probes.due(at(600), |_| Some(&folded));
             assert!(!due.is_empty() && due.len() <= MOST_TESTS);
             assert_eq!(probes.running == MOST_TESTS, probes.next().is_none());
+            let soonest =
+                probes.units.iter().filter_map(|(unit, tests)| Some((soonest(tests)?, unit.clone())));
+            assert_eq!(probes.agenda, soonest.collect(), "what is listed is what a look at everything finds");
             seen += due.len();
             for due in due {
                 assert!(probes.ended(&ended(&due, Some(true)), Some(&unit), at(600)).is_none());
@@ -254,6 +299,7 @@ mod tests {
         probes.accept(&unit, |name| name.as_str() == "s000", at(0));
         let due = probes.due(at(100), |_| Some(&folded));
         assert_eq!(due.len(), 1);
+        probes.outdated();
         assert!(probes.due(at(100), |_| None).is_empty());
         assert_eq!((probes.running, probes.next()), (0, None));
         assert!(probes.ended(&ended(&due[0], Some(false)), None, at(101)).is_none());
