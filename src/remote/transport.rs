@@ -6,6 +6,7 @@ use super::limits::Limits;
 use super::message::{Sent, WITHHELD, printable};
 use super::{Observer, Settings, Token, guard, request, retry};
 use crate::model::{ResolvedSource, Scope, Unit, WorkspaceId};
+use hyper::body::Bytes;
 use jiff::SignedDuration;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, LINK, LOCATION};
 use reqwest::{Client, Method, Request, Response, StatusCode, Url};
@@ -101,7 +102,7 @@ pub(super) struct Call<'a> {
 /// A complete 2xx answer.
 pub(super) struct Reply {
     pub(super) status: StatusCode,
-    pub(super) body: Vec<u8>,
+    pub(super) body: Bytes,
     /// A `Link` header speaks of a next page.
     pub(super) link_next: bool,
 }
@@ -109,7 +110,7 @@ pub(super) struct Reply {
 impl Reply {
     /// HTTP 200 with this body.
     pub(super) fn ok(body: &[u8]) -> Self {
-        Self { status: StatusCode::OK, body: body.to_vec(), link_next: false }
+        Self { status: StatusCode::OK, body: Bytes::copy_from_slice(body), link_next: false }
     }
 }
 
@@ -377,16 +378,25 @@ fn bearer(token: &SecretString) -> Result<HeaderValue, RemoteErrorKind> {
     Ok(value)
 }
 
-/// The body, as long as it stays within `limit` bytes after decompression.
-async fn read(response: &mut Response, limit: usize) -> Result<Vec<u8>, RemoteErrorKind> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| no_answer(&error))? {
-        if body.len() + chunk.len() > limit {
+/// The body, as long as it stays within `limit` bytes after decompression. What comes in one piece is not
+/// copied.
+async fn read(response: &mut Response, limit: usize) -> Result<Bytes, RemoteErrorKind> {
+    let mut first: Option<Bytes> = None;
+    let mut whole = Vec::new();
+    while let Some(piece) = response.chunk().await.map_err(|error| no_answer(&error))? {
+        let come = first.as_ref().map_or(whole.len(), Bytes::len);
+        if come + piece.len() > limit {
             return Err(RemoteErrorKind::TooLarge { limit });
         }
-        body.extend_from_slice(&chunk);
+        match first.take() {
+            None if whole.is_empty() => first = Some(piece),
+            first => {
+                whole.extend_from_slice(first.as_deref().unwrap_or_default());
+                whole.extend_from_slice(&piece);
+            }
+        }
     }
-    Ok(body)
+    Ok(first.unwrap_or_else(|| whole.into()))
 }
 
 /// Only a connection that never opened proves that nothing was sent.
