@@ -26,7 +26,7 @@ use crate::settings::Environment;
 use crate::state::StateError;
 use crate::sync::{Call, Synced, Syncer};
 use crate::tree::TreeError;
-use crate::watch::{self, Ends};
+use crate::watch::{self, Ends, Moment};
 use board::Records;
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -34,6 +34,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use turn::Turn;
+
+/// So many events are acted on in one turn, if they are there.
+const MOST_EVENTS: usize = 64;
 
 /// What the loop is told.
 pub enum Event {
@@ -45,6 +48,10 @@ pub enum Event {
     Read {
         /// What it said.
         reading: Box<Result<Reading, TreeError>>,
+        /// How much of it was looked at.
+        look: Look,
+        /// From when on nothing that happened is in it.
+        moment: Moment,
         /// The files that whoever wrote them had finished before.
         finished: HashSet<String>,
     },
@@ -54,6 +61,17 @@ pub enum Event {
     SyncEnded(Call, Result<Vec<Synced>, StateError>),
     /// A regular connection test ended.
     TestEnded(Tested),
+}
+
+/// How much of the tree is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// Only the files that something happened to, where that is known.
+    Touched,
+    /// Every file; opened are those whose times moved.
+    Stamps,
+    /// Every file is opened.
+    Whole,
 }
 
 /// How a pass over one unit ended.
@@ -104,7 +122,7 @@ pub struct Daemon {
 /// What a daemon that may write writes with.
 pub struct Hands {
     /// Applies.
-    pub reconciler: Reconciler,
+    pub reconciler: Arc<Reconciler>,
     /// Syncs.
     pub syncer: Syncer,
 }
@@ -114,6 +132,7 @@ impl Daemon {
     pub async fn run(self, events: UnboundedSender<Event>, mut inbox: UnboundedReceiver<Event>) {
         let ends = self.watch(events.clone());
         let mut turn = Turn::new(self, ends, events);
+        let mut happened = Vec::new();
         loop {
             turn.start_what_is_due().await;
             if turn.is_over() {
@@ -122,11 +141,11 @@ impl Daemon {
             }
             let sleep = turn.rest();
             tokio::select! {
-                event = inbox.recv() => {
-                    let Some(event) = event else { return };
-                    turn.handle(event).await;
-                }
+                count = inbox.recv_many(&mut happened, MOST_EVENTS) => if count == 0 { return },
                 () = tokio::time::sleep(sleep) => {}
+            }
+            for event in happened.drain(..) {
+                turn.handle(event).await;
             }
         }
     }

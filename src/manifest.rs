@@ -125,7 +125,11 @@ pub fn read_again(
     known: &Known,
     spread: Spread<'_>,
 ) -> Result<(Reading, Known), Missing> {
-    read_keeping(files, variable, known, (FoldedUnit::folding, spread))
+    /// Of so few, whoever asks for them is waiting.
+    const FEW: usize = 8;
+    let few = files.iter().filter(|file| file.text.is_some()).count() <= FEW;
+    let keep = if few { FoldedUnit::folding_soon_opened } else { FoldedUnit::folding };
+    read_keeping(files, variable, known, (keep, spread))
 }
 
 fn read_keeping(

@@ -42,7 +42,8 @@ pub struct Reading {
 #[derive(Default)]
 pub struct Known {
     files: manifest::Known,
-    seen: tree::Seen,
+    /// Without the texts.
+    tree: Option<tree::Reading>,
 }
 
 /// Which file declares which units, as remembered from earlier readings.
@@ -94,19 +95,41 @@ impl Reading {
         // What is looked into after all may have changed since it was last read.
         const TRIES: usize = 4;
         let nothing = tree::Seen::default();
+        let seen = known.tree.as_ref().filter(|_| !whole).map_or(&nothing, |before| &before.seen);
         for _ in 0..TRIES {
-            let mut tree = tree::read_again(root, if whole { &nothing } else { &known.seen })?;
-            loop {
-                let read =
-                    manifest::read_again(&tree.for_manifest(), variable, &known.files, &tree::on_all_cores);
-                match read {
-                    Ok((manifest, files)) => return Ok(Self::of(tree, manifest, files)),
-                    Err(Missing(paths)) if tree.load(&paths) => {}
-                    Err(_) => break,
-                }
+            if let Some(reading) = Self::given(tree::read_again(root, seen)?, variable, known) {
+                return Ok(reading);
             }
         }
         Err(TreeError::Unsettled(root.to_owned()))
+    }
+
+    /// The same, given that since the reading before nothing happened to any other files than those `touched`,
+    /// each with whether whoever wrote it is done. `None` where they do not tell how everything is now.
+    #[must_use]
+    pub fn take_touched(
+        variable: &dyn Fn(&str) -> Option<String>,
+        known: &Known,
+        touched: &BTreeMap<String, bool>,
+    ) -> Option<Self> {
+        Self::given(tree::read_touched(known.tree.as_ref()?, touched)?, variable, known)
+    }
+
+    /// `None` where a file that must be looked into after all has changed meanwhile.
+    fn given(
+        mut tree: tree::Reading,
+        variable: &dyn Fn(&str) -> Option<String>,
+        known: &Known,
+    ) -> Option<Self> {
+        loop {
+            let read =
+                manifest::read_again(&tree.for_manifest(), variable, &known.files, &tree::on_all_cores);
+            match read {
+                Ok((manifest, files)) => return Some(Self::of(tree, manifest, files)),
+                Err(Missing(paths)) if tree.load(&paths) => {}
+                Err(_) => return None,
+            }
+        }
     }
 
     fn of(tree: tree::Reading, manifest: manifest::Reading, files: manifest::Known) -> Self {
@@ -121,7 +144,7 @@ impl Reading {
             aliases: manifest.setup.aliases,
             variables: manifest.setup.variables,
             settle: manifest.setup.settle,
-            known: Arc::new(Known { files, seen: tree.seen.clone() }),
+            known: Arc::new(Known { files, tree: Some(tree.without_texts()) }),
             tree,
         }
     }
@@ -208,6 +231,21 @@ impl Reading {
             code: "git-lock",
             why: "gone from the files, but Git is still writing them (.git/index.lock)".to_owned(),
         })
+    }
+
+    /// Adds to what is remembered which file declares which units; nothing of it is forgotten.
+    pub fn remember(&self, memory: &mut Memory) {
+        let read =
+            self.desired.units.iter().flat_map(|unit| unit.files.iter().map(|file| (file, &unit.unit)));
+        let broken = self.desired.broken.iter();
+        let broken = broken.flat_map(|broken| broken.units.iter().flatten().map(|unit| (&broken.file, unit)));
+        for (file, unit) in read.chain(broken) {
+            match memory.get_mut(&**file) {
+                Some(known) if known.contains(unit) => {}
+                Some(known) => known.push(unit.clone()),
+                None => drop(memory.insert(file.to_string(), vec![unit.clone()])),
+            }
+        }
     }
 
     /// What to remember: the files that were read, and of broken ones what was known before.

@@ -108,15 +108,15 @@ pub struct Planned {
 /// How a list was answered.
 pub type Listed = Result<Listing, RemoteError>;
 
-/// The version of the state.
+/// The version of the state; `None` where it does not matter, or tells nothing.
 type Version = Result<Option<i64>, StateError>;
 
 /// What a look at a unit found.
 enum Look {
     /// Nothing has moved since a plan that had nothing to do.
     AsBefore,
-    /// Something may have. The state's version before, and the list, if it was asked for.
-    Moved(Version, Option<Listed>),
+    /// Something may have. The list, if it was asked for.
+    Moved(Option<Listed>),
 }
 
 /// What the state knows of one unit.
@@ -142,9 +142,10 @@ impl Planner {
         if let Some(settled) = &self.settled {
             settled.forget(&task.desired.unit);
         }
+        let listing = self.ask(task, listed);
         let desired = self.overrides.over(&task.desired.open(), &self.host);
         let planned = match version {
-            Ok(version) => self.try_plan(&desired, task, version, listed).await,
+            Ok(version) => self.try_plan(&desired, task, version, listing).await,
             Err(error) => Err(error.into()),
         };
         planned.unwrap_or_else(|error| Planned {
@@ -159,21 +160,28 @@ impl Planner {
         })
     }
 
-    /// Looks whether anything has moved since a plan that had nothing to do.
-    async fn look(&self, task: &Task) -> Look {
-        let version = self.version().await;
-        let mark = match (&version, &self.settled) {
-            (Ok(Some(version)), Some(settled)) => settled.of(task, *version),
-            _ => None,
-        };
-        let Some(mark) = mark else { return Look::Moved(version, None) };
+    /// Looks whether anything has moved since a plan that had nothing to do. `version` is the state's.
+    async fn look(&self, task: &Task, version: Option<i64>) -> Look {
+        let mark =
+            self.settled.as_ref().zip(version).and_then(|(settled, version)| settled.of(task, version));
+        let Some(mark) = mark else { return Look::Moved(None) };
         match self.reader.listing(&task.desired.unit).await {
             Ok(listing) if mark.holds(listing.digest(), &self.secrets, &self.key) => Look::AsBefore,
-            listed => Look::Moved(version, Some(listed)),
+            listed => Look::Moved(Some(listed)),
         }
     }
 
-    /// `None` where it does not matter, or tells nothing.
+    /// The version of the state, for passes over these that begin after this. `None` where it is not known, or
+    /// does not matter.
+    pub async fn state_version(&self, tasks: impl IntoIterator<Item = &Task>) -> Option<i64> {
+        let settled = self.settled.as_ref()?;
+        if tasks.into_iter().any(|task| settled.may_hold(task)) {
+            self.version().await.ok().flatten()
+        } else {
+            None
+        }
+    }
+
     async fn version(&self) -> Version {
         match (&self.state, &self.settled) {
             (Some(state), Some(_)) if !self.hashes => state.version().await,
@@ -198,12 +206,30 @@ impl Planner {
         planned
     }
 
+    /// Asks the platform, unless it was asked already. The call is under way while everything else is looked
+    /// up. What the platform says is not shown where it repeats a secret of what is declared now.
+    fn ask(&self, task: &Task, listed: Option<Listed>) -> impl Future<Output = Listed> + use<> {
+        let (reader, desired) = (self.reader.clone(), Arc::clone(&task.desired));
+        let mut asking = JoinSet::new();
+        if listed.is_none() {
+            let (declared, secrets) = (Arc::clone(&desired), Arc::clone(&self.secrets));
+            reader.withhold(&desired.unit, move || resolved(&declared.open(), &secrets));
+            asking.spawn(async move { reader.listing(&desired.unit).await });
+        }
+        async move {
+            match listed {
+                Some(listed) => listed,
+                None => asking.join_all().await.remove(0),
+            }
+        }
+    }
+
     async fn try_plan(
         &self,
         desired: &Arc<DesiredUnit>,
         task: &Task,
         version: Option<i64>,
-        listed: Option<Listed>,
+        listing: impl Future<Output = Listed>,
     ) -> Result<Planned, UnitError> {
         let unit = &desired.unit;
         let now = (self.clock)();
@@ -216,10 +242,7 @@ impl Planner {
         let asked = Arc::clone(&task.desired);
         // Nothing is looked up for that once more.
         self.reader.withhold(unit, move || resolved_by(&mut resolver, &asked.open()));
-        let listed = match listed {
-            Some(listed) => listed?,
-            None => self.reader.listing(unit).await?,
-        };
+        let listed = listing.await?;
         let listing = self.reader.read(unit, &listed)?;
         let settle = SignedDuration::try_from(self.settle).unwrap_or(SignedDuration::MAX);
         let reckoning = reckon(inventory, &listing, &Answers::new(), &self.key, (self.clock)(), settle);
@@ -415,7 +438,19 @@ impl Reconciler {
     /// One pass over one unit, under its lock unless nothing has moved. `planned` is told of the plan before
     /// anything is done.
     pub async fn pass(&self, task: &Task, id: &PassId, planned: impl FnOnce(&UnitPlan)) -> Pass {
-        let Look::Moved(before, listed) = self.planner.look(task).await else {
+        let version = self.planner.state_version([task]).await;
+        self.pass_at(version, task, id, planned).await
+    }
+
+    /// The same, given the version of the state as it was asked for before.
+    pub async fn pass_at(
+        &self,
+        before: Option<i64>,
+        task: &Task,
+        id: &PassId,
+        planned: impl FnOnce(&UnitPlan),
+    ) -> Pass {
+        let Look::Moved(listed) = self.planner.look(task, before).await else {
             let approved = approve(Plan::default(), &self.planner.host, &BTreeMap::new());
             return Pass { approved, outcome: Outcome::default(), again: None };
         };
@@ -425,7 +460,7 @@ impl Reconciler {
         };
         // Whoever had the lock until now may have written what was listed before.
         let version = self.planner.version().await;
-        let listed = listed.filter(|_| matches!((&before, &version), (Ok(before), Ok(now)) if before == now));
+        let listed = listed.filter(|_| matches!(&version, Ok(now) if *now == before));
         let mut made = self.planner.plan_listed(task, version, listed).await;
         let mark = made.mark.take();
         if let Err(error) = self.learn(&made).await {

@@ -5,6 +5,7 @@
 
 mod commit;
 mod cores;
+mod touched;
 mod walk;
 
 pub use cores::on_all_cores;
@@ -12,6 +13,7 @@ pub use walk::Seen;
 
 use crate::manifest::{FILE_NAME, File, SourceFile};
 use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -33,9 +35,53 @@ pub struct Reading {
     pub commit: Option<Arc<str>>,
     /// What the next reading need not read again.
     pub seen: Seen,
+    ground: Ground,
+}
+
+/// What was read, as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Ground {
+    /// Where the root led to.
+    real: PathBuf,
+    /// Something below it is a symlink.
+    has_links: bool,
+    /// Bytes of text, at least.
+    total: u64,
 }
 
 impl Reading {
+    fn of(root: PathBuf, (files, seen, ground): (Vec<TreeFile>, Seen, Ground)) -> Self {
+        Self {
+            digest: digest(&files),
+            git_locked: git_locked(&root),
+            commit: commit::checked_out(&root).map(Arc::from),
+            files,
+            seen,
+            ground,
+            root,
+        }
+    }
+
+    /// The same without the texts.
+    #[must_use]
+    pub fn without_texts(&self) -> Self {
+        let of = |file: &TreeFile| TreeFile {
+            path: Arc::clone(&file.path),
+            text: file.text.clone().filter(Result::is_err),
+            digest: file.digest,
+        };
+        let Self { root, digest, git_locked, commit, seen, ground, .. } = self;
+        Self {
+            root: root.clone(),
+            files: self.files.iter().map(of).collect(),
+            digest: *digest,
+            git_locked: *git_locked,
+            commit: commit.clone(),
+            seen: seen.clone(),
+            ground: ground.clone(),
+        }
+    }
+
     /// The files whose text was read, or could not be.
     #[must_use]
     pub fn sources(&self) -> Vec<SourceFile<'_>> {
@@ -211,21 +257,22 @@ pub fn read_again(root: &Path, seen: &Seen) -> Result<Reading, TreeError> {
     read_at(root, seen, SystemTime::now())
 }
 
+/// The same, given a reading since which nothing happened to any other files than those `touched`, each with
+/// whether whoever wrote it is done: only these are looked at. `None` where that cannot be done: everything
+/// is to be looked at.
+#[must_use]
+pub fn read_touched(before: &Reading, touched: &BTreeMap<String, bool>) -> Option<Reading> {
+    touched::read(before, touched).map(|found| Reading::of(before.root.clone(), found))
+}
+
 fn read_at(root: &Path, seen: &Seen, now: SystemTime) -> Result<Reading, TreeError> {
     let root = std::path::absolute(root)
         .map_err(|source| TreeError::Unreadable { path: root.to_owned(), source })?;
     // A tree that is being written is read again; one that never rests is not guessed at.
     const TRIES: usize = 4;
     for _ in 0..TRIES {
-        if let Some((files, seen)) = walk::attempt(&root, seen, now)? {
-            return Ok(Reading {
-                digest: digest(&files),
-                git_locked: git_locked(&root),
-                commit: commit::checked_out(&root).map(Arc::from),
-                files,
-                seen,
-                root,
-            });
+        if let Some(found) = walk::attempt(&root, seen, now)? {
+            return Ok(Reading::of(root, found));
         }
     }
     Err(TreeError::Unsettled(root))

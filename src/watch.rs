@@ -19,7 +19,7 @@ use finished::Finished;
 use ground::Ground;
 use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
 use polling::Polling;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -81,6 +81,18 @@ impl Ends {
             Ok(root) if self.0.bell.ring() => self.0.finished().since(moment, &root),
             _ => HashSet::new(),
         }
+    }
+
+    /// The files below `root` that something happened to after `moment`, as far as it is told by now, each
+    /// with whether whoever wrote it is done. `None` where that cannot be known, or where they are not all that may be another than then. What is told
+    /// later wakes.
+    #[must_use]
+    pub fn touched(&self, moment: Moment, root: &Path) -> Option<BTreeMap<String, bool>> {
+        if self.0.bell.path().is_none() || self.0.watcher().is_none() {
+            return None;
+        }
+        let root = root.canonicalize().ok()?;
+        self.0.finished().touched(moment, &root)
     }
 }
 
@@ -220,11 +232,14 @@ fn events(configured: &Path, ground: Ground, wake: &Arc<Wake>) -> notify::Result
         if woken.bell.is_heard(number, &event) {
             return;
         }
-        woken.finished().note(&event);
         if let Some(notice) = relevance::notice(&seen, &event) {
+            let mut finished = woken.finished();
+            finished.note(&event);
             if notice.stale {
+                finished.more_may_have_changed();
                 woken.stale.store(true, Ordering::Release);
             }
+            drop(finished);
             woken.notify.notify_one();
         }
     })?;
@@ -243,6 +258,8 @@ fn events(configured: &Path, ground: Ground, wake: &Arc<Wake>) -> notify::Result
         // Without it no file is known to be finished, and that is all.
         let _ = watcher.watch(bell, RecursiveMode::NonRecursive);
     }
+    // What changed in a folder before it was watched was not told.
+    wake.finished().more_may_have_changed();
     if ground.is_outdated(configured) {
         wake.stale.store(true, Ordering::Release);
         wake.notify.notify_one();

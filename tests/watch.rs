@@ -324,3 +324,33 @@ async fn a_file_is_finished_when_its_writer_closes_it_and_not_while_someone_writ
     fs::remove_file(scene.path("tree/c.toml")).unwrap();
     assert!(!finished().contains("c.toml"));
 }
+
+#[tokio::test]
+async fn what_was_touched_is_told_and_where_more_may_have_changed_nothing_is() {
+    let mut scene = Scene::new("tree", tree);
+    let (ends, root) = (scene.watch.ends(), scene.path("tree"));
+    let start = ends.moment();
+    assert!(ends.touched(start, &root).is_some_and(|touched| touched.is_empty()));
+    scene.wakes("written", |dir| fs::write(dir.join("tree/sub/a.toml"), "b").unwrap()).await;
+    let touched = ends.touched(start, &root).unwrap();
+    assert_eq!(touched.into_iter().collect::<Vec<_>>(), [("sub/a.toml".to_owned(), true)]);
+    let moment = ends.moment();
+    scene.stays_quiet("read", |dir| drop(fs::read(dir.join("tree/sub/a.toml")).unwrap())).await;
+    assert!(ends.touched(moment, &root).is_some_and(|touched| touched.is_empty()));
+    scene.wakes("a folder", |dir| fs::create_dir(dir.join("tree/new")).unwrap()).await;
+    assert_eq!(ends.touched(moment, &root), None);
+    let moment = ends.moment();
+    assert!(ends.touched(moment, &root).is_some_and(|touched| touched.is_empty()));
+    scene.wakes("in it", |dir| fs::write(dir.join("tree/new/b.toml"), "b").unwrap()).await;
+    assert!(ends.touched(moment, &root).unwrap()["new/b.toml"]);
+    scene.wakes("gone as a folder", |dir| fs::remove_dir_all(dir.join("tree/new")).unwrap()).await;
+    assert_eq!(ends.touched(moment, &root), None);
+}
+
+#[tokio::test]
+async fn without_a_bell_nothing_is_known_to_be_all_that_was_touched() {
+    let dir = tempfile::tempdir().unwrap();
+    tree(dir.path());
+    let watch = watch::start(&dir.path().join("tree")).unwrap();
+    assert_eq!(watch.ends().touched(watch.ends().moment(), &dir.path().join("tree")), None);
+}

@@ -80,7 +80,7 @@ pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure
                 on_action: Arc::new(move |plan, action, result| told.action(plan, action, result)),
                 syncing,
             };
-            Some(Hands { reconciler, syncer })
+            Some(Hands { reconciler: Arc::new(reconciler), syncer })
         }
         _ => None,
     };
@@ -106,7 +106,12 @@ pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure
     };
     // What was read for the start would be held for as long as the daemon runs.
     let local = place.into_local();
-    daemon.run(events, inbox).await;
+    // Beside the others that it wakes and is woken by: here, each time would be a switch of threads.
+    if let Err(error) = tokio::spawn(daemon.run(events, inbox)).await
+        && error.is_panic()
+    {
+        std::panic::resume_unwind(error.into_panic());
+    }
     open.close().await;
     if let Some(local) = local {
         local.stop().await;

@@ -41,6 +41,8 @@ pub(super) struct Files {
     locked: Option<(Timestamp, bool)>,
     /// When to look again.
     pub(super) look_at: Option<Timestamp>,
+    /// Something happened to the files since the last look.
+    pub(super) woken: bool,
 }
 
 impl Files {
@@ -55,11 +57,12 @@ impl Files {
             wholly: false,
             locked: None,
             look_at: Some(now),
+            woken: false,
         }
     }
 
-    /// Something may have changed.
-    pub(super) fn woken(&mut self, now: Timestamp) {
+    /// Everything is to be looked at now.
+    pub(super) fn look_now(&mut self, now: Timestamp) {
         self.look_no_later_than(now);
     }
 
@@ -131,6 +134,30 @@ impl Files {
         }
         if quiet < MOMENT && !finished {
             self.look_no_later_than(after(self.changed_at, MOMENT));
+            return Counts::NotYet;
+        }
+        self.additions(digest, settings)
+    }
+
+    /// Takes note of a look at only those files that something happened to since the look before. It can say
+    /// no more than that what they add or change counts, and never in the place of a look at everything.
+    pub(super) fn glanced(
+        &mut self,
+        digest: [u8; 32],
+        settings: Option<[u8; 32]>,
+        git_locked: bool,
+        finished: bool,
+        now: Timestamp,
+    ) -> Counts {
+        if git_locked || !finished || self.accepted_settings != Some(settings) {
+            self.look_no_later_than(now);
+            return Counts::NotYet;
+        }
+        if self.digest != Some(digest) {
+            self.digest = Some(digest);
+            self.changed_at = now;
+            self.wholly = false;
+        } else if self.accepted == Some(digest) {
             return Counts::NotYet;
         }
         self.additions(digest, settings)

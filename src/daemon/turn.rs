@@ -14,7 +14,7 @@ use super::{Daemon, Event, Signal};
 use crate::apply::chain;
 use crate::reading::{Known, Memory};
 use crate::state::StateError;
-use crate::watch::Ends;
+use crate::watch::{Ends, Moment};
 use jiff::{SignedDuration, Timestamp};
 use readings::Accepted;
 use std::sync::Arc;
@@ -46,8 +46,9 @@ pub(super) struct Turn {
     look_whole: bool,
     trim_at: Timestamp,
     reading_under_way: bool,
-    /// What the next reading need not parse again.
+    /// What the next reading need not parse again, and from when on nothing that happened is in it.
     known: Arc<Known>,
+    known_at: Option<Moment>,
     /// The files name another platform than the one that this process speaks to.
     elsewhere: bool,
     stopping: bool,
@@ -79,6 +80,7 @@ impl Turn {
             trim_at: now,
             reading_under_way: false,
             known: Arc::clone(&daemon.known),
+            known_at: None,
             elsewhere: false,
             stopping: false,
             unreachable: None,
@@ -103,18 +105,14 @@ impl Turn {
         if now >= self.look_every {
             self.look_every = later(now, duration(self.daemon.interval));
             self.look_whole = true;
-            self.files.woken(now);
+            self.files.look_now(now);
         }
-        if !self.reading_under_way && self.files.look_at.is_some_and(|at| at <= now) {
-            let whole = std::mem::take(&mut self.look_whole);
-            self.look(whole);
-        }
+        self.look_where_it_is_due(now);
         if self.elsewhere {
             return;
         }
-        for task in self.board.passes_due(now) {
-            self.start_pass(task);
-        }
+        let tasks = self.board.passes_due(now);
+        self.start_passes(tasks);
         if self.state_again.is_none_or(|at| at <= now)
             && let Err(error) = self.start_syncs(now).await
         {
@@ -140,7 +138,7 @@ impl Turn {
     pub(super) async fn handle(&mut self, event: Event) {
         let now = self.now();
         match event {
-            Event::Woken => self.files.woken(now),
+            Event::Woken => self.files.woken = true,
             Event::Signal(Signal::Stop) => {
                 self.stopping = true;
                 self.systemd.stopping();
@@ -151,18 +149,19 @@ impl Turn {
                 self.systemd.reloading();
                 self.look_whole = true;
                 self.board.want_all(now);
-                self.files.woken(now);
+                self.files.look_now(now);
             }
             Event::Signal(Signal::Now) => {
                 self.daemon.voice.note("looking at everything now (SIGUSR1)");
                 self.board.want_all(now);
             }
-            Event::Read { reading, finished } => {
+            Event::Read { reading, look, moment, finished } => {
                 self.reading_under_way = false;
                 self.systemd.read();
                 match *reading {
                     Ok(reading) => {
-                        if let Err(error) = self.looked(reading, &finished, now).await {
+                        self.known_at = Some(moment);
+                        if let Err(error) = self.looked(reading, look, &finished, now).await {
                             self.state_failed(&error, now);
                         }
                     }

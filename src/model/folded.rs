@@ -26,9 +26,15 @@ enum Whole {
         bytes: Box<[u8]>,
         /// The length of the JSON.
         length: usize,
-        /// What was last opened, for as long as anybody holds it.
-        opened: Mutex<Weak<DesiredUnit>>,
+        opened: Mutex<Opened>,
     },
+}
+
+enum Opened {
+    /// What was folded, for whoever opens it first.
+    Before(Arc<DesiredUnit>),
+    /// What was last opened, for as long as anybody holds it.
+    Last(Weak<DesiredUnit>),
 }
 
 impl FoldedUnit {
@@ -44,7 +50,18 @@ impl FoldedUnit {
         let folded = serde_json::to_vec(&*unit).ok().and_then(|json| Some((json.len(), deflated(&json)?)));
         // Every part can be serialised; should one not, it stays open.
         let Some((length, bytes)) = folded else { return Self::open_as(unit) };
-        Self::new(unit, |unit| Whole::Folded { bytes, length, opened: Mutex::new(Arc::downgrade(&unit)) })
+        let opened = |unit| Mutex::new(Opened::Last(Arc::downgrade(&unit)));
+        Self::new(unit, |unit| Whole::Folded { bytes, length, opened: opened(unit) })
+    }
+
+    /// Folds it up, and holds it open for whoever opens it first.
+    #[must_use]
+    pub fn folding_soon_opened(unit: Arc<DesiredUnit>) -> Self {
+        let mut folded = Self::folding(Arc::clone(&unit));
+        if let Whole::Folded { opened, .. } = &mut folded.whole {
+            *opened = Mutex::new(Opened::Before(unit));
+        }
+        folded
     }
 
     fn new(unit: Arc<DesiredUnit>, whole: impl FnOnce(Arc<DesiredUnit>) -> Whole) -> Self {
@@ -64,11 +81,12 @@ impl FoldedUnit {
             Whole::Open(unit) => Arc::clone(unit),
             Whole::Folded { bytes, length, opened } => {
                 let mut opened = opened.lock().unwrap_or_else(PoisonError::into_inner);
-                opened.upgrade().unwrap_or_else(|| {
-                    let unit = Arc::new(unfold(bytes, *length));
-                    *opened = Arc::downgrade(&unit);
-                    unit
-                })
+                let unit = match &*opened {
+                    Opened::Before(unit) => Arc::clone(unit),
+                    Opened::Last(unit) => unit.upgrade().unwrap_or_else(|| Arc::new(unfold(bytes, *length))),
+                };
+                *opened = Opened::Last(Arc::downgrade(&unit));
+                unit
             }
         }
     }
@@ -173,6 +191,19 @@ mod tests {
             assert!(Arc::ptr_eq(&folded.open(), &opened));
             assert_eq!((folded.count, folded.label()), (sources, "ws"));
         }
+    }
+
+    #[test]
+    fn what_is_soon_opened_is_held_until_then_and_no_longer() {
+        let whole = unit(10, "host");
+        let folded = FoldedUnit::folding_soon_opened(Arc::clone(&whole));
+        let held = Arc::downgrade(&whole);
+        drop(whole);
+        let opened = folded.open();
+        assert!(held.upgrade().is_some_and(|held| Arc::ptr_eq(&held, &opened)));
+        drop(opened);
+        assert!(held.upgrade().is_none());
+        assert_eq!(*folded.open(), *unit(10, "host"));
     }
 
     #[test]

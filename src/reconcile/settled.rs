@@ -39,6 +39,11 @@ impl Settled {
         stands.then_some(mark)
     }
 
+    /// As far as the task alone tells.
+    pub(super) fn may_hold(&self, task: &Task) -> bool {
+        self.marks().get(&task.desired.unit).is_some_and(|mark| Arc::ptr_eq(&mark.asked, &task.desired))
+    }
+
     pub(super) fn forget(&self, unit: &Unit) {
         self.marks().remove(unit);
     }

@@ -5,7 +5,7 @@ use crate::model::Unit;
 use sha2::{Digest, Sha256};
 use std::fmt::{self, Write as _};
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -173,8 +173,7 @@ fn file_name(platform: &str, of: &[&str]) -> String {
 
 fn introduce(file: &mut File, holder: &str) -> io::Result<()> {
     file.set_len(0)?;
-    file.rewind()?;
-    writeln!(file, "pid {} ({holder})", std::process::id())
+    file.write_all(format!("pid {} ({holder})\n", std::process::id()).as_bytes())
 }
 
 fn introduction(file: &File) -> String {

@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub fn on_all_cores(count: usize, work: &(dyn Fn(usize) + Sync)) {
     /// Fewer are done before a thread has started.
     const WORTH_A_THREAD: usize = 8;
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = cores.min(count / WORTH_A_THREAD);
+    // Not asked for nothing: it takes the system a look at several files.
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let worth = count / WORTH_A_THREAD;
+    let threads = if worth < 2 { 1 } else { cores().min(worth) };
     if threads < 2 {
         return (0..count).for_each(work);
     }

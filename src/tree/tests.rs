@@ -312,3 +312,75 @@ fn a_tree_that_is_written_meanwhile_is_read_whole_or_not_at_all() {
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
     });
 }
+
+fn touched(files: &[(&str, bool)]) -> BTreeMap<String, bool> {
+    files.iter().map(|(name, finished)| ((*name).to_owned(), *finished)).collect()
+}
+
+#[test]
+fn a_look_at_what_was_touched_finds_what_a_look_at_everything_does() {
+    let folder = tree(&[("a.toml", b"a"), ("b.toml", b"b"), ("sub/c.toml", b"c"), ("wellspring.toml", b"w")]);
+    let root = folder.path();
+    let later = SystemTime::now() + std::time::Duration::from_secs(60);
+    let before = read_at(root, &Seen::default(), later).unwrap().without_texts();
+    assert_eq!(before.digest, read(root).unwrap().digest);
+    fs::write(root.join("b.toml"), "B").unwrap();
+    fs::write(root.join("sub/new.toml"), "new").unwrap();
+    fs::write(root.join("sub/notes"), "").unwrap();
+    let now =
+        touched(&[("b.toml", true), ("sub/new.toml", true), ("sub/notes", false), ("gone.toml", false)]);
+    let reading = read_touched(&before, &now).unwrap();
+    assert_eq!(
+        shown_of(&reading),
+        "a.toml: as it was\nb.toml: B\nsub/c.toml: as it was\nsub/new.toml: new\nwellspring.toml: as it was"
+    );
+    assert_eq!(reading.digest, read(root).unwrap().digest);
+    // What was read just now is read again: it may be written again without its times moving.
+    let again = read_at(root, &reading.seen, later).unwrap();
+    assert!(shown_of(&again).starts_with("a.toml: as it was\nb.toml: B\n"), "{}", shown_of(&again));
+    fs::write(root.join(".git"), "gitdir: git\n").unwrap();
+    fs::create_dir(root.join("git")).unwrap();
+    fs::write(root.join("git/index.lock"), "").unwrap();
+    assert!(read_touched(&before, &now).unwrap().git_locked);
+}
+
+#[test]
+fn a_look_at_what_was_touched_gives_up_where_that_does_not_tell_everything() {
+    let folder = tree(&[("a.toml", b"a"), ("sub/c.toml", b"c"), ("wellspring.toml", b"w")]);
+    let root = folder.path();
+    let before = read(root).unwrap();
+    let gives_up = |name, finished| read_touched(&before, &touched(&[(name, finished)])).is_none();
+    assert!(!gives_up("a.toml", true));
+    assert!(gives_up("a.toml", false), "it is being written");
+    assert!(gives_up("wellspring.toml", true), "it speaks for every file");
+    fs::create_dir(root.join("folder")).unwrap();
+    assert!(gives_up("folder", false));
+    symlink("a.toml", root.join("link.toml")).unwrap();
+    assert!(gives_up("link.toml", true));
+    fs::remove_file(root.join("link.toml")).unwrap();
+    fs::remove_file(root.join("a.toml")).unwrap();
+    assert!(gives_up("a.toml", false), "it is gone");
+    assert!(gives_up("a.toml", true));
+    fs::remove_dir_all(root.join("sub")).unwrap();
+    assert!(gives_up("sub", false), "with all that lay in it");
+    symlink("sub/c.toml", root.join("link.toml")).unwrap();
+    fs::create_dir(root.join("sub")).unwrap();
+    fs::write(root.join("sub/c.toml"), "c").unwrap();
+    let with_link = read(root).unwrap();
+    assert!(
+        read_touched(&with_link, &touched(&[("sub/c.toml", true)])).is_none(),
+        "the link leads there, too"
+    );
+}
+
+#[test]
+fn a_root_that_leads_elsewhere_by_now_is_looked_at_whole() {
+    let folder = tree(&[("one/a.toml", b"1"), ("two/a.toml", b"2")]);
+    let root = folder.path().join("current");
+    symlink("one", &root).unwrap();
+    let before = read(&root).unwrap();
+    assert!(read_touched(&before, &touched(&[("a.toml", true)])).is_some());
+    fs::remove_file(&root).unwrap();
+    symlink("two", &root).unwrap();
+    assert!(read_touched(&before, &touched(&[("a.toml", true)])).is_none());
+}

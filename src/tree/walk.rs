@@ -1,6 +1,6 @@
 //! One attempt at a tree: folders listed, files read, and a look whether they held still.
 
-use super::{FileError, TreeError, TreeFile, on_all_cores};
+use super::{FileError, Ground, TreeError, TreeFile, on_all_cores};
 use crate::manifest::FILE_NAME;
 use sha2::{Digest as _, Sha256};
 use std::collections::{HashMap, VecDeque};
@@ -13,8 +13,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A hundred thousand sources are some 30 MB; one person's file is a few hundred kilobytes.
 const LARGEST_FILE: u64 = 4 << 20;
-const LARGEST_TREE: u64 = 256 << 20;
-const MOST_FILES: usize = 100_000;
+pub(super) const LARGEST_TREE: u64 = 256 << 20;
+pub(super) const MOST_FILES: usize = 100_000;
 /// Folders and other entries count, too: a tree full of them is read on every event.
 const MOST_ENTRIES: usize = 1_000_000;
 const DEEPEST: usize = 32;
@@ -27,14 +27,14 @@ pub(super) fn attempt(
     root: &Path,
     seen: &Seen,
     now: SystemTime,
-) -> Result<Option<(Vec<TreeFile>, Seen)>, TreeError> {
+) -> Result<Option<(Vec<TreeFile>, Seen, Ground)>, TreeError> {
     let unreadable = |source| TreeError::Unreadable { path: root.to_owned(), source };
     // Resolved once, so that a symlink swapped meanwhile leaves this reading in the old tree.
     let real = root.canonicalize().map_err(unreadable)?;
     if !fs::metadata(&real).map_err(unreadable)?.is_dir() {
         return Err(TreeError::NotAFolder(root.to_owned()));
     }
-    let Some(found) = list(&real)? else { return Ok(None) };
+    let Some((found, has_links)) = list(&real)? else { return Ok(None) };
     let looks: Vec<OnceLock<Option<Look>>> = found.iter().map(|_| OnceLock::new()).collect();
     on_all_cores(found.len(), &|n| {
         let _ = looks[n].set(look(&found[n], &real, seen));
@@ -68,10 +68,10 @@ pub(super) fn attempt(
     let still = |(found, before): (&Found, &Option<Stamp>)| {
         fs::metadata(&found.path).ok().map(|metadata| Stamp::of(&metadata)) == *before
     };
-    let held = list(&real)?.is_some_and(|again| again == found) && found.iter().zip(&stamps).all(still);
+    let held = list(&real)?.is_some_and(|(again, _)| again == found) && found.iter().zip(&stamps).all(still);
     // A root that was swapped away may have been half removed already when it was listed.
     let same_root = root.canonicalize().is_ok_and(|now| now == real);
-    Ok((held && same_root).then_some((files, next)))
+    Ok((held && same_root).then_some((files, next, Ground { real, has_links, total })))
 }
 
 /// One file, as it was found.
@@ -113,6 +113,13 @@ pub(super) fn digest(text: &Result<Arc<str>, FileError>) -> [u8; 32] {
 #[derive(Debug, Clone, Default)]
 pub struct Seen(HashMap<Arc<str>, (Stamp, [u8; 32])>);
 
+impl Seen {
+    /// The next reading reads it again.
+    pub(super) fn forget(&mut self, name: &str) {
+        self.0.remove(name);
+    }
+}
+
 /// A file to read.
 #[derive(PartialEq, Eq)]
 struct Found {
@@ -121,9 +128,11 @@ struct Found {
     name: String,
 }
 
-/// What is to be read below `root`, sorted by name. `None` when a folder vanished meanwhile.
-fn list(root: &Path) -> Result<Option<Vec<Found>>, TreeError> {
+/// What is to be read below `root`, sorted by name, and whether anything there is a symlink. `None` when a
+/// folder vanished meanwhile.
+fn list(root: &Path) -> Result<Option<(Vec<Found>, bool)>, TreeError> {
     let mut found = Vec::new();
+    let mut has_links = false;
     let mut entries = 0;
     let mut folders = VecDeque::from([(root.to_owned(), String::new(), 0)]);
     while let Some((folder, prefix, depth)) = folders.pop_front() {
@@ -148,6 +157,7 @@ fn list(root: &Path) -> Result<Option<Vec<Found>>, TreeError> {
             let path = entry.path();
             let below = format!("{prefix}{name}");
             let kind = entry.file_type().map_err(unreadable)?;
+            has_links |= kind.is_symlink();
             let target = if kind.is_symlink() { target(&path, root) } else { Target::Itself };
             if matches!(target, Target::Above) {
                 continue;
@@ -166,7 +176,7 @@ fn list(root: &Path) -> Result<Option<Vec<Found>>, TreeError> {
         }
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(Some(found))
+    Ok(Some((found, has_links)))
 }
 
 /// Where an entry leads.
@@ -194,7 +204,7 @@ fn target(link: &Path, root: &Path) -> Target {
 }
 
 /// A file's text, read until it holds still. `None` when it vanished.
-fn settled(path: &Path, root: &Path) -> Option<Result<Arc<str>, FileError>> {
+pub(super) fn settled(path: &Path, root: &Path) -> Option<Result<Arc<str>, FileError>> {
     const TRIES: usize = 3;
     for _ in 0..TRIES {
         match read_file(path, root) {

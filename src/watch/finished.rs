@@ -1,16 +1,26 @@
-//! Which files somebody has finished: closed after writing, or renamed into place, and not touched since.
+//! Which files somebody has finished: closed after writing, or renamed into place, and not touched since;
+//! and which were touched at all.
 
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
 use notify::{Event, Result};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-/// The finished files of one tree.
+/// What happened to the files of one tree, as far as it was told.
 #[derive(Debug, Default)]
 pub(super) struct Finished {
     events: u64,
-    /// Each with the number of the event that finished it.
-    files: HashMap<PathBuf, u64>,
+    files: HashMap<PathBuf, Known>,
+    /// The last event that may have changed other files than those it names.
+    beyond: u64,
+}
+
+/// By the numbers of events.
+#[derive(Debug, Clone, Copy, Default)]
+struct Known {
+    touched: u64,
+    /// `None` while somebody may be writing it, and when it is gone.
+    finished: Option<u64>,
 }
 
 /// A moment between two events.
@@ -18,28 +28,54 @@ pub(super) struct Finished {
 pub struct Moment(u64);
 
 impl Finished {
+    /// Takes note of an event of the tree.
     pub(super) fn note(&mut self, event: &Result<Event>) {
-        self.events += 1;
-        let Ok(event) = event else { return self.files.clear() };
+        let Ok(event) = event else { return self.lost() };
         if event.need_rescan() || event.paths.is_empty() {
-            return self.files.clear();
+            return self.lost();
         }
+        self.events += 1;
+        let touched = self.events;
         match event.kind {
             EventKind::Access(AccessKind::Close(AccessMode::Write))
             | EventKind::Modify(ModifyKind::Name(RenameMode::To)) => {
-                self.files.extend(event.paths.iter().map(|path| (path.clone(), self.events)));
+                let known = Known { touched, finished: Some(touched) };
+                self.files.extend(event.paths.iter().map(|path| (path.clone(), known)));
             }
             // Told beside `From` and `To`, of which each was noted.
-            EventKind::Modify(ModifyKind::Metadata(_) | ModifyKind::Name(RenameMode::Both))
-            | EventKind::Access(_) => {}
-            // What was renamed or removed as a folder takes along what lies in it.
-            EventKind::Modify(ModifyKind::Data(_)) | EventKind::Create(_) => {
+            EventKind::Modify(ModifyKind::Name(RenameMode::Both)) | EventKind::Access(_) => {}
+            EventKind::Modify(ModifyKind::Metadata(_)) => {
                 for path in &event.paths {
-                    self.files.remove(path);
+                    self.files.entry(path.clone()).or_default().touched = touched;
                 }
             }
-            _ => self.files.retain(|file, _| !event.paths.iter().any(|path| file.starts_with(path))),
+            EventKind::Modify(ModifyKind::Data(_)) | EventKind::Create(_) => {
+                let known = Known { touched, finished: None };
+                self.files.extend(event.paths.iter().map(|path| (path.clone(), known)));
+            }
+            // What was renamed or removed as a folder takes along what lies in it.
+            _ => {
+                let known = Known { touched, finished: None };
+                for (file, of) in &mut self.files {
+                    if event.paths.iter().any(|path| file.starts_with(path)) {
+                        *of = known;
+                    }
+                }
+                self.files.extend(event.paths.iter().map(|path| (path.clone(), known)));
+            }
         }
+    }
+
+    /// Anything may have happened to any file.
+    pub(super) fn lost(&mut self) {
+        self.files.clear();
+        self.more_may_have_changed();
+    }
+
+    /// Other files, too, may be others than before.
+    pub(super) fn more_may_have_changed(&mut self) {
+        self.events += 1;
+        self.beyond = self.events;
     }
 
     pub(super) fn now(&self) -> Moment {
@@ -48,8 +84,27 @@ impl Finished {
 
     /// The files below `root` that were finished at `moment`, and are as they were then.
     pub(super) fn since(&self, moment: Moment, root: &Path) -> HashSet<String> {
-        let since = self.files.iter().filter(|(_, event)| **event <= moment.0);
+        let since =
+            self.files.iter().filter(|(_, file)| file.finished.is_some_and(|event| event <= moment.0));
         since.filter_map(|(file, _)| Some(file.strip_prefix(root).ok()?.to_str()?.to_owned())).collect()
+    }
+
+    /// The files that something happened to after `moment`, each with whether whoever wrote it is done. `None` where they are not all that may have
+    /// changed below `root`. What happened before is forgotten, but for what is finished.
+    pub(super) fn touched(&mut self, moment: Moment, root: &Path) -> Option<BTreeMap<String, bool>> {
+        self.files.retain(|_, file| file.touched > moment.0 || file.finished.is_some());
+        if self.beyond > moment.0 {
+            return None;
+        }
+        let touched = self.files.iter().filter(|(_, file)| file.touched > moment.0);
+        touched
+            .map(|(path, file)| {
+                let name = path.strip_prefix(root).ok()?.to_str()?.to_owned();
+                // What a volume is swapped by, and what Git keeps of a checkout, speaks of other files.
+                let is_hidden = name.split('/').any(|part| part.starts_with('.'));
+                (!is_hidden).then(|| (name, file.finished.is_some()))
+            })
+            .collect()
     }
 }
 
@@ -114,6 +169,52 @@ mod tests {
             finished.note(&closed());
             finished.note(&lost);
             assert!(finished.since(finished.now(), root).is_empty());
+        }
+    }
+
+    const TREE: &str = "/tree";
+
+    /// What was touched by these events, after others that were known before; `None` where that is not all.
+    fn touched_by(events: &[(EventKind, &str)]) -> Option<Vec<(String, bool)>> {
+        let mut finished = Finished::default();
+        finished.more_may_have_changed();
+        finished.note(&Ok(Event::new(CLOSED).add_path("/tree/before.toml".into())));
+        let moment = finished.now();
+        for (kind, path) in events {
+            finished.note(&Ok(Event::new(*kind).add_path(path.into())));
+        }
+        Some(finished.touched(moment, Path::new(TREE))?.into_iter().collect())
+    }
+
+    #[test]
+    fn what_was_touched_since_a_moment_is_told_with_whether_it_is_finished() {
+        let told =
+            |of: &[(&str, bool)]| Some(of.iter().map(|(name, of)| ((*name).to_owned(), *of)).collect());
+        const A: &str = "/tree/sub/a.toml";
+        assert_eq!(touched_by(&[]), told(&[]));
+        assert_eq!(touched_by(&[(TO, A)]), told(&[("sub/a.toml", true)]));
+        assert_eq!(touched_by(&[(CREATED, A), (WRITTEN, A)]), told(&[("sub/a.toml", false)]));
+        assert_eq!(touched_by(&[(TOUCHED, A)]), told(&[("sub/a.toml", false)]), "its mode may be another");
+        assert_eq!(touched_by(&[(TOUCHED, "/tree/before.toml")]), told(&[("before.toml", true)]));
+        assert_eq!(touched_by(&[(CLOSED, A), (REMOVED, A)]), told(&[("sub/a.toml", false)]));
+        let by_rename = [(CREATED, "/tree/tmp"), (CLOSED, "/tree/tmp"), (FROM, "/tree/tmp"), (TO, A)];
+        assert_eq!(touched_by(&by_rename), told(&[("sub/a.toml", true), ("tmp", false)]));
+    }
+
+    #[test]
+    fn where_more_may_have_changed_than_was_told_nothing_is_said() {
+        for elsewhere in ["/elsewhere/a.toml", "/tree/..data", "/tree/.git/HEAD"] {
+            assert_eq!(touched_by(&[(TO, elsewhere)]), None, "{elsewhere}");
+        }
+        let lost =
+            [Err(notify::Error::generic("odd")), Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan))];
+        for lost in lost {
+            let mut finished = Finished::default();
+            let before = finished.now();
+            finished.note(&lost);
+            finished.note(&Ok(Event::new(CLOSED).add_path("/tree/a.toml".into())));
+            assert_eq!(finished.touched(before, Path::new(TREE)), None);
+            assert!(finished.touched(finished.now(), Path::new(TREE)).is_some(), "it is over by now");
         }
     }
 }

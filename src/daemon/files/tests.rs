@@ -157,3 +157,38 @@ fn without_a_quiet_time_two_looks_are_enough() {
     assert_eq!(files.look_at, Some(at(0)));
     assert_eq!(look(&mut files, 1, 0), Counts::Wholly);
 }
+
+/// A look at only the files that somebody touched, all of them finished.
+fn glance(files: &mut Files, digest: u8, millis: i64) -> Counts {
+    files.glanced([digest; 32], Some([0; 32]), false, true, at(millis))
+}
+
+#[test]
+fn a_glance_adds_at_once_and_settles_nothing() {
+    let mut files = settled(1);
+    assert!(matches!(glance(&mut files, 2, 0), Counts::Additions(_)));
+    assert_eq!(files.look_at, Some(at(1000)), "the look at everything that settles it is planned");
+    for millis in [500, 1000, 9000] {
+        assert_eq!(glance(&mut files, 2, millis), Counts::NotYet);
+        assert_eq!(files.look_at, Some(at(1000)), "and stays planned");
+    }
+    assert!(matches!(glance(&mut files, 3, 900), Counts::Additions(_)));
+    assert_eq!(look(&mut files, 3, 1000), Counts::NotYet, "the quiet time began anew");
+    assert_eq!(look(&mut files, 3, 1900), Counts::Wholly);
+    // Looked at while it was written, then finished.
+    assert_eq!(look(&mut files, 4, 5000), Counts::NotYet);
+    assert!(matches!(glance(&mut files, 4, 5001), Counts::Additions(_)));
+}
+
+#[test]
+fn a_glance_that_may_not_count_is_followed_by_a_look_at_everything() {
+    let now = Some(at(0));
+    let mut first = Files::new(SETTLE, at(0));
+    first.look_at = None;
+    assert_eq!((glance(&mut first, 1, 0), first.look_at), (Counts::NotYet, now), "nothing was accepted yet");
+    for (settings, git_locked, finished) in [(9, false, true), (0, true, true), (0, false, false)] {
+        let mut files = settled(1);
+        let counts = files.glanced([2; 32], Some([settings; 32]), git_locked, finished, at(0));
+        assert_eq!((counts, files.look_at), (Counts::NotYet, now));
+    }
+}

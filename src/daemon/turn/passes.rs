@@ -14,39 +14,60 @@ use std::time::Instant;
 
 impl Turn {
     /// Where nothing may be written, a pass only plans.
-    pub(super) fn start_pass(&self, task: Task) {
-        let events = self.events.clone();
-        let voice = Arc::clone(&self.daemon.voice);
-        let id = PassId::new(self.now());
-        voice.pass_started(&task.desired.unit, &id);
+    pub(super) fn start_passes(&self, tasks: Vec<Task>) {
+        if tasks.is_empty() {
+            return;
+        }
         let started = Instant::now();
+        let passes: Vec<(Task, PassId)> = tasks
+            .into_iter()
+            .map(|task| {
+                let id = PassId::new(self.now());
+                self.daemon.voice.pass_started(&task.desired.unit, &id);
+                (task, id)
+            })
+            .collect();
+        let (events, voice) = (self.events.clone(), Arc::clone(&self.daemon.voice));
         match &self.daemon.hands {
             None => {
-                let planner = self.daemon.planner.clone();
-                tokio::spawn(async move {
-                    let made = planner.plan(&task).await;
-                    let again = made.settling;
-                    let approved =
-                        crate::reconcile::guard(std::slice::from_ref(&made), Vec::new(), &planner.host);
-                    let plan = approved.plan().units.first().cloned().unwrap_or(made.plan);
-                    voice.planned(&plan, true);
-                    let unit = task.desired.unit.clone();
-                    let made = Some(Made { plan, outcome: None, again, records: None });
-                    let ended = PassEnded { unit, made, took: started.elapsed() };
-                    let _ = events.send(Event::PassEnded(Box::new(ended)));
-                });
+                for (task, _) in passes {
+                    let (planner, events, voice) =
+                        (self.daemon.planner.clone(), events.clone(), Arc::clone(&voice));
+                    tokio::spawn(async move {
+                        let made = planner.plan(&task).await;
+                        let again = made.settling;
+                        let approved =
+                            crate::reconcile::guard(std::slice::from_ref(&made), Vec::new(), &planner.host);
+                        let plan = approved.plan().units.first().cloned().unwrap_or(made.plan);
+                        voice.planned(&plan, true);
+                        let unit = task.desired.unit.clone();
+                        let made = Some(Made { plan, outcome: None, again, records: None });
+                        let ended = PassEnded { unit, made, took: started.elapsed() };
+                        let _ = events.send(Event::PassEnded(Box::new(ended)));
+                    });
+                }
             }
             Some(hands) => {
-                let reconciler = hands.reconciler.clone();
+                let reconciler = Arc::clone(&hands.reconciler);
                 tokio::spawn(async move {
-                    let pass = reconciler.pass(&task, &id, |plan| voice.planned(plan, false)).await;
-                    let made = match pass.plan().cloned() {
-                        // As the pass before left it.
-                        None => None,
-                        Some(plan) => Some(made(&reconciler.state, plan, pass).await),
-                    };
-                    let ended = PassEnded { unit: task.desired.unit.clone(), made, took: started.elapsed() };
-                    let _ = events.send(Event::PassEnded(Box::new(ended)));
+                    // Asked once for all of them, before any of them looks.
+                    let version = reconciler.planner.state_version(passes.iter().map(|(task, _)| task)).await;
+                    for (task, id) in passes {
+                        let (reconciler, events, voice) =
+                            (Arc::clone(&reconciler), events.clone(), Arc::clone(&voice));
+                        tokio::spawn(async move {
+                            let told = |plan: &UnitPlan| voice.planned(plan, false);
+                            let pass = reconciler.pass_at(version, &task, &id, told).await;
+                            let made = match pass.plan().cloned() {
+                                // As the pass before left it.
+                                None => None,
+                                Some(plan) => Some(made(&reconciler.state, plan, pass).await),
+                            };
+                            let unit = task.desired.unit.clone();
+                            let ended = PassEnded { unit, made, took: started.elapsed() };
+                            let _ = events.send(Event::PassEnded(Box::new(ended)));
+                        });
+                    }
                 });
             }
         }

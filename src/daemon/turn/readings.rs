@@ -1,15 +1,15 @@
 //! Readings of the files: taken beside the loop, and acted on as far as they count.
 
 use super::Turn;
-use crate::daemon::Event;
 use crate::daemon::files::Counts;
 use crate::daemon::publish::Held;
+use crate::daemon::{Event, Look};
 use crate::model::PlatformUrl;
 use crate::reading::Reading;
 use crate::state::StateError;
 use crate::tree::Digest;
 use jiff::Timestamp;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 /// What is kept of the reading that counted last.
@@ -40,19 +40,45 @@ impl Accepted {
 }
 
 impl Turn {
-    /// Reads the files; the reading comes back as an event. A `whole` look opens every file, any other
-    /// only those whose times moved.
-    pub(super) fn look(&mut self, whole: bool) {
-        self.files.look_at = None;
+    /// Looks at the files where that is due: at everything where it is planned or was asked for, else at what
+    /// somebody touched.
+    pub(super) fn look_where_it_is_due(&mut self, now: Timestamp) {
+        if self.reading_under_way {
+            return;
+        }
+        if self.files.look_at.is_some_and(|at| at <= now) {
+            self.files.look_at = None;
+            self.files.woken = false;
+            let look = if std::mem::take(&mut self.look_whole) { Look::Whole } else { Look::Stamps };
+            self.look(look);
+        } else if std::mem::take(&mut self.files.woken) {
+            self.look(Look::Touched);
+        }
+    }
+
+    /// Reads the files; the reading comes back as an event.
+    fn look(&mut self, look: Look) {
+        let moment = self.ends.moment();
+        let before = self.known_at.filter(|_| look == Look::Touched);
+        let touched = before.and_then(|before| self.ends.touched(before, &self.daemon.root));
+        if touched.as_ref().is_some_and(BTreeMap::is_empty) {
+            // What woke us was told of before the last look.
+            return;
+        }
         self.reading_under_way = true;
         self.systemd.reading();
         let (root, environment) = (self.daemon.root.clone(), Arc::clone(&self.daemon.environment));
         let (events, known, ends) = (self.events.clone(), Arc::clone(&self.known), self.ends.clone());
         tokio::task::spawn_blocking(move || {
-            let moment = ends.moment();
-            let reading = Reading::take_again(&root, &|name| environment(name), &known, whole);
+            let variable = |name: &str| environment(name);
+            let of_touched = touched.and_then(|touched| Reading::take_touched(&variable, &known, &touched));
+            let (look, reading) = match of_touched {
+                Some(reading) => (look, Ok(reading)),
+                None if look == Look::Whole => (look, Reading::take_again(&root, &variable, &known, true)),
+                None => (Look::Stamps, Reading::take_again(&root, &variable, &known, false)),
+            };
             let finished = ends.since(moment, &root);
-            let _ = events.send(Event::Read { reading: Box::new(reading), finished });
+            let _ = events.send(Event::Read { reading: Box::new(reading), look, moment, finished });
         });
     }
 
@@ -60,6 +86,7 @@ impl Turn {
     pub(super) async fn looked(
         &mut self,
         reading: Reading,
+        look: Look,
         finished: &HashSet<String>,
         now: Timestamp,
     ) -> Result<(), StateError> {
@@ -67,7 +94,12 @@ impl Turn {
         let before = self.accepted.as_ref();
         let finished = before.is_some_and(|before| before.differs_only_in(finished, &reading));
         let (digest, settings) = (*reading.digest.as_bytes(), reading.settings_digest);
-        let counts = self.files.looked(digest, settings, reading.git_locked, finished, now);
+        let counts = match look {
+            Look::Touched => self.files.glanced(digest, settings, reading.git_locked, finished, now),
+            Look::Stamps | Look::Whole => {
+                self.files.looked(digest, settings, reading.git_locked, finished, now)
+            }
+        };
         if self.files.lock_is_stale(now) {
             self.daemon.voice.warn(
                 "Git has been writing the files for ten minutes (.git/index.lock), and nothing counts \
@@ -110,13 +142,10 @@ impl Turn {
         }
         self.daemon.publisher.read(&reading, false, now);
         let asked = reading.asked(&self.memory);
-        let memory = reading.memory(&self.memory);
         // Until the files are at rest, what was known of a file stays known beside what is new: the
         // next save may break it.
-        for (file, units) in &memory {
-            let known = self.memory.entry(file.clone()).or_default();
-            known.extend(units.iter().filter(|unit| !known.contains(unit)).cloned().collect::<Vec<_>>());
-        }
+        let memory = barred.is_none().then(|| reading.memory(&self.memory));
+        reading.remember(&mut self.memory);
         // With the settings unreadable, no file says what it declares: what was accepted stays.
         let held = Held::by(&asked);
         if !reading.desired.units.is_empty() || !reading.has_errors() {
@@ -127,15 +156,20 @@ impl Turn {
                 ));
             }
         }
+        self.probes.outdated();
         self.daemon.publisher.accepted(&held, &self.board);
-        if barred.is_none() && memory != self.remembered {
-            if let Some(hands) = &self.daemon.hands {
-                let root = self.daemon.root.to_string_lossy();
-                hands.reconciler.state.remember_files(&root, memory.clone().into_iter().collect()).await?;
+        if let Some(memory) = memory {
+            if memory != self.remembered {
+                if let Some(hands) = &self.daemon.hands {
+                    let root = self.daemon.root.to_string_lossy();
+                    hands
+                        .reconciler
+                        .state
+                        .remember_files(&root, memory.clone().into_iter().collect())
+                        .await?;
+                }
+                self.remembered = memory.clone();
             }
-            self.remembered = memory.clone();
-        }
-        if barred.is_none() {
             self.memory = memory;
         }
         self.accepted = Some(Accepted::of(&reading));
