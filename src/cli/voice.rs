@@ -13,31 +13,50 @@ use crate::render::{escape, words};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Write as _};
+use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::Mutex;
 
-/// What was last said of each unit and source: a state is told when it changes and not every pass.
+/// What was last said of each unit and source, as a hash: a state is told when it changes and not every pass.
 #[derive(Default)]
-struct Said(Mutex<BTreeMap<(Unit, Option<SourceName>), String>>);
+struct Said(Mutex<BTreeMap<(Unit, Option<SourceName>), u64>>);
 
 impl Said {
     /// Is this plan news? What differs from pass to pass without meaning anything takes no part.
     fn is_new_plan(&self, plan: &UnitPlan) -> bool {
         let UnitPlan { error, actions, withheld, unmanaged, unchecked, suspended, .. } = plan;
-        self.is_new(
-            (plan.unit().clone(), None),
-            format!("{:?}", (error, actions, withheld, unmanaged, unchecked, suspended)),
-        )
+        let state = (error, actions, withheld, unmanaged, unchecked, suspended);
+        self.is_new((plan.unit().clone(), None), Some(&state))
     }
 
     /// Is this failure news? A success in between makes it so again.
     fn is_new_failure(&self, unit: &Unit, name: &SourceName, failure: Option<&str>) -> bool {
-        self.is_new((unit.clone(), Some(name.clone())), failure.unwrap_or_default().to_owned())
+        self.is_new((unit.clone(), Some(name.clone())), failure.as_ref().map(|failure| failure as _))
     }
 
-    fn is_new(&self, about: (Unit, Option<SourceName>), what: String) -> bool {
+    /// Of nothing to say, nothing is kept.
+    fn is_new(&self, about: (Unit, Option<SourceName>), what: Option<&dyn fmt::Debug>) -> bool {
         let Ok(mut said) = self.0.lock() else { return true };
-        said.insert(about, what.clone()) != Some(what)
+        match what.map(hash) {
+            Some(what) => said.insert(about, what) != Some(what),
+            None => said.remove(&about).is_some(),
+        }
     }
+}
+
+/// A plan's text is long, and of thousands of workspaces there are many.
+fn hash(what: &dyn fmt::Debug) -> u64 {
+    struct Taking(DefaultHasher);
+    impl fmt::Write for Taking {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            self.0.write(text.as_bytes());
+            Ok(())
+        }
+    }
+    let mut taking = Taking(DefaultHasher::new());
+    // A hasher takes in everything.
+    let _ = write!(taking, "{what:?}");
+    taking.0.finish()
 }
 
 /// What was last said of the passes: that one failed or stopped, and when it is tried again, is said
@@ -60,8 +79,7 @@ impl Passes {
     fn stopped<'a>(&self, plan: &UnitPlan, outcome: Option<&'a Outcome>) -> Option<&'a UnitError> {
         let error = outcome.and_then(|outcome| outcome.error.as_ref());
         let error = error.filter(|error| plan.error.is_none() && !is_unreachable(error));
-        let why = error.map(|error| format!("{error:?}")).unwrap_or_default();
-        let news = self.stops.is_new((plan.unit().clone(), None), why);
+        let news = self.stops.is_new((plan.unit().clone(), None), error.as_ref().map(|error| error as _));
         error.filter(|_| news)
     }
 
@@ -80,8 +98,8 @@ impl Passes {
             return None;
         }
         let results = outcome.map(|outcome| &outcome.results);
-        let failure = after.again.map(|_| format!("{error:?} {results:?}")).unwrap_or_default();
-        let news = self.failures.is_new((unit.clone(), None), failure);
+        let failure = (error, results);
+        let news = self.failures.is_new((unit.clone(), None), after.again.map(|_| &failure as _));
         match after.again {
             Some(at) => news.then(|| format!("trying again at {}", clock_time(at, now))),
             None if after.edited && !spoke && error.is_none() && plan.actions.is_empty() => {

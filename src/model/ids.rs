@@ -1,8 +1,10 @@
 //! Names and ids, one type each, so that none can stand in for another.
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::cmp::Ordering;
 use std::fmt;
+use std::sync::{Arc, LazyLock};
 
 /// A text that cannot serve as the id or name it was given for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,9 +26,9 @@ impl std::error::Error for InvalidId {}
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident, $what:literal, $check:expr) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
-        #[serde(try_from = "String")]
-        pub struct $name(String);
+        /// Its clones share the text.
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Accepts a text that can be this id.
@@ -34,7 +36,11 @@ macro_rules! text_id {
             /// # Errors
             /// When the text is empty or otherwise unusable.
             pub fn parse(text: &str) -> Result<Self, InvalidId> {
-                Self::try_from(text.to_owned())
+                let check: fn(&str) -> Option<&'static str> = $check;
+                match check(text) {
+                    Some(why) => Err(InvalidId { what: $what, why }),
+                    None => Ok(Self(text.into())),
+                }
             }
 
             /// The text itself.
@@ -47,23 +53,37 @@ macro_rules! text_id {
         impl TryFrom<String> for $name {
             type Error = InvalidId;
             fn try_from(text: String) -> Result<Self, InvalidId> {
-                let check: fn(&str) -> Option<&'static str> = $check;
-                match check(&text) {
-                    Some(why) => Err(InvalidId { what: $what, why }),
-                    None => Ok(Self(text)),
-                }
+                Self::parse(&text)
             }
         }
 
         impl From<$name> for String {
             fn from(id: $name) -> Self {
-                id.0
+                id.as_str().to_owned()
             }
         }
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Text;
+                impl Visitor<'_> for Text {
+                    type Value = $name;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str("a string")
+                    }
+
+                    fn visit_str<E: de::Error>(self, text: &str) -> Result<$name, E> {
+                        $name::parse(text).map_err(E::custom)
+                    }
+                }
+                deserializer.deserialize_str(Text)
             }
         }
 
@@ -122,7 +142,8 @@ text_id!(
 impl Default for Scope {
     /// The contract's default.
     fn default() -> Self {
-        Self("user".to_owned())
+        static USER: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("user"));
+        Self(Arc::clone(&USER))
     }
 }
 

@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -30,6 +30,8 @@ const PAGE: i64 = 16 << 10;
 
 /// So many bytes of the log are written back at once.
 const LOG: i64 = 4 << 20;
+/// What has had nothing to do for this long is at rest.
+const REST: Duration = Duration::from_secs(1);
 
 /// So many writes share one transaction at most.
 const GROUP: usize = 256;
@@ -131,7 +133,7 @@ impl Store {
 /// Does everything that waits: the writes together, as one that reaches the disk once, then the reads.
 /// All of it waits at the same time, so no order among it was promised.
 fn serve(orders: &Receiver<Order>, access: &mut Access) {
-    while let Ok(first) = orders.recv() {
+    while let Some(first) = next(orders, access) {
         let mut writes = Vec::new();
         let mut reads = Vec::new();
         for order in std::iter::once(first).chain(orders.try_iter().take(GROUP)) {
@@ -144,6 +146,21 @@ fn serve(orders: &Receiver<Order>, access: &mut Access) {
             write_all(access, writes);
         }
         reads.into_iter().for_each(|read| read(access));
+    }
+}
+
+/// The next order. While none comes, no pages of the database are kept in memory.
+fn next(orders: &Receiver<Order>, access: &Access) -> Option<Order> {
+    match orders.recv_timeout(REST) {
+        Ok(order) => Some(order),
+        Err(RecvTimeoutError::Disconnected) => None,
+        Err(RecvTimeoutError::Timeout) => {
+            if let Access::Writer(connection) = access {
+                // It only takes more memory where that fails.
+                let _ = connection.execute_batch("PRAGMA shrink_memory");
+            }
+            orders.recv().ok()
+        }
     }
 }
 
