@@ -12,7 +12,7 @@ mod view;
 
 pub use server::{Site, serve};
 pub use snapshot::{
-    About, Config, Facts, Files, LastSync, Mended, Snapshot, Test, Trouble, Withheld, Workspace,
+    About, Config, Facts, Files, LastSync, Mended, Shown, Snapshot, Test, Trouble, Withheld, Workspace,
 };
 
 use std::sync::Arc;

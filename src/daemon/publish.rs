@@ -115,13 +115,13 @@ impl Publisher {
         let Some(desk) = &mut self.0 else { return };
         let mut before = std::mem::take(&mut desk.workspaces);
         for task in board.tasks() {
-            let (unit, desired) = (&task.desired.unit, task.desired.open());
+            let (unit, desired) = (&task.desired.unit, &task.desired);
             let mut workspace =
-                before.remove(unit).unwrap_or_else(|| Arc::new(Workspace::new(Arc::clone(&desired))));
+                before.remove(unit).unwrap_or_else(|| Arc::new(Workspace::new(Arc::clone(desired))));
             let held_by = asked.0.get(unit);
-            if !Arc::ptr_eq(&workspace.desired, &desired) || workspace.held_by.as_ref() != held_by {
+            if !Arc::ptr_eq(&workspace.desired, desired) || workspace.held_by.as_ref() != held_by {
                 let workspace = Arc::make_mut(&mut workspace);
-                workspace.declare(desired);
+                workspace.declare(Arc::clone(desired));
                 workspace.held_by = held_by.cloned();
             }
             desk.workspaces.insert(unit.clone(), workspace);
@@ -149,8 +149,7 @@ impl Publisher {
             compared(workspace, &ended.plan, ended.outcome.as_ref(), now);
         }
         if let Some(records) = &ended.records {
-            let desired = Arc::clone(&workspace.desired);
-            for (source, facts) in desired.sources.iter().zip(&mut workspace.facts) {
+            for (source, facts) in workspace.declared.iter().zip(&mut workspace.facts) {
                 facts.ours = records.owned.contains_key(&source.name);
                 let Some(run) = records.runs.get(&source.name) else { continue };
                 let at = run.finished_at.unwrap_or(run.started_at);

@@ -169,7 +169,7 @@ impl Standing {
             }
             _ => {}
         }
-        let names = || workspace.desired.sources.iter().map(|source| &source.name).zip(&workspace.facts);
+        let names = || workspace.declared.iter().map(|source| &source.name).zip(&workspace.facts);
         let failed: Vec<_> = names()
             .filter(|(name, facts)| facts.is_failing() && !self.failing.contains(*name))
             .map(|(name, facts)| (name, why(facts)))
@@ -182,7 +182,7 @@ impl Standing {
         say(Event::Recovered, &recovered, None);
         self.failing.retain(|name| !recovered.iter().any(|(well, _)| *well == name));
         self.failing.extend(failed.iter().map(|(name, _)| (*name).clone()));
-        self.failing.retain(|name| workspace.desired.source(name).is_some());
+        self.failing.retain(|name| workspace.source(name).is_some());
 
         let held = || workspace.withheld.iter().map(|it| ((it.name.clone(), it.action), it));
         let new: Vec<_> = held()
@@ -239,7 +239,7 @@ fn notice(
 ) -> Option<Notice> {
     let label = workspace.desired.label();
     let key = |name: &SourceName| {
-        workspace.desired.source(name).map_or_else(|| name.to_string(), |source| source.key.to_string())
+        workspace.source(name).map_or_else(|| name.to_string(), |source| source.key.to_string())
     };
     let message = match (sources, alone) {
         ([], None) => return None,

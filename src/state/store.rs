@@ -30,6 +30,7 @@ const PAGE: i64 = 16 << 10;
 
 /// So many bytes of the log are written back at once.
 const LOG: i64 = 4 << 20;
+
 /// What has had nothing to do for this long is at rest.
 const REST: Duration = Duration::from_secs(1);
 

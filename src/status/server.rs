@@ -203,7 +203,7 @@ async fn source(
     let (Some(unit), Ok(name)) = (unit(&workspace, &scope), SourceName::parse(&name)) else {
         return unknown();
     };
-    if desk.now().workspace(&unit).is_none_or(|workspace| workspace.desired.source(&name).is_none()) {
+    if desk.now().workspace(&unit).is_none_or(|workspace| workspace.source(&name).is_none()) {
         return unknown();
     }
     let runs = desk.runs(unit.clone(), name.clone()).await;

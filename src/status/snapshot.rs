@@ -1,10 +1,14 @@
 //! What the daemon publishes of itself: one immutable value, shared, replaced as a whole.
 //!
-//! It holds the declared units themselves (shared with the daemon, not copied) and beside each source
-//! only what a pass, a sync or a test has left behind. Rows are derived when somebody asks.
+//! Of what the files say it holds only what is shown, and beside each source what a pass, a sync or a test
+//! has left behind. Rows are derived when somebody asks.
+
+mod shown;
+
+pub use shown::Shown;
 
 use crate::manifest::Diagnostic;
-use crate::model::{DesiredUnit, Place, SourceKey, SourceName, Unit};
+use crate::model::{FoldedUnit, Place, SourceKey, SourceName, Unit};
 use crate::state::RunOutcome;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -78,8 +82,10 @@ pub struct Trouble {
 /// How one workspace (and scope) stands.
 #[derive(Debug, Clone)]
 pub struct Workspace {
-    /// What the files say of it.
-    pub desired: Arc<DesiredUnit>,
+    /// What the files say of it; folded up, while nobody else has it open.
+    pub desired: Arc<FoldedUnit>,
+    /// Of each of its sources, sorted by name, what is shown.
+    pub declared: Arc<[Shown]>,
     /// The broken file that holds it back at its last good reading.
     pub held_by: Option<Arc<str>>,
     /// When its last pass ended.
@@ -88,7 +94,7 @@ pub struct Workspace {
     pub good_at: Option<Timestamp>,
     /// Why its last pass stopped.
     pub error: Option<Trouble>,
-    /// How each source of `desired` stands, in its order.
+    /// How each source of `declared` stands, in its order.
     pub facts: Vec<Facts>,
     /// What is planned and not done, by action.
     pub to_do: BTreeMap<&'static str, u32>,
@@ -237,9 +243,11 @@ impl Config {
 impl Workspace {
     /// One of which nothing is known but what the files say.
     #[must_use]
-    pub fn new(desired: Arc<DesiredUnit>) -> Self {
+    pub fn new(desired: Arc<FoldedUnit>) -> Self {
+        let declared = Shown::all(&desired.open());
         Self {
-            facts: vec![Facts::default(); desired.sources.len()],
+            facts: vec![Facts::default(); declared.len()],
+            declared,
             desired,
             held_by: None,
             passed_at: None,
@@ -258,12 +266,15 @@ impl Workspace {
         &self.desired.unit
     }
 
-    /// The files say something else of it now; what is known of each name stays.
-    pub fn declare(&mut self, desired: Arc<DesiredUnit>) {
-        let mut facts = Vec::with_capacity(desired.sources.len());
-        for source in &desired.sources {
-            let before =
-                self.desired.source(&source.name).map(|before| before.definition == source.definition);
+    /// The files say this of it now; what is known of each name stays.
+    pub fn declare(&mut self, desired: Arc<FoldedUnit>) {
+        if Arc::ptr_eq(&self.desired, &desired) {
+            return;
+        }
+        let (was, now) = (self.desired.open(), desired.open());
+        let mut facts = Vec::with_capacity(now.sources.len());
+        for source in &now.sources {
+            let before = was.source(&source.name).map(|before| before.definition == source.definition);
             let known = self.facts_of(&source.name).map(std::mem::take).unwrap_or_default();
             facts.push(match before {
                 Some(false) => Facts { config: Config::Pending, why: Some(CHANGED.into()), ..known },
@@ -271,13 +282,24 @@ impl Workspace {
             });
         }
         self.facts = facts;
+        self.declared = Shown::all(&now);
         self.desired = desired;
+    }
+
+    /// What the files say of the source of this name.
+    #[must_use]
+    pub fn source(&self, name: &SourceName) -> Option<&Shown> {
+        self.declared.get(self.place(name)?)
     }
 
     /// What is known of the source of this name.
     pub fn facts_of(&mut self, name: &SourceName) -> Option<&mut Facts> {
-        let at = self.desired.sources.binary_search_by(|source| source.name.cmp(name)).ok()?;
+        let at = self.place(name)?;
         self.facts.get_mut(at)
+    }
+
+    fn place(&self, name: &SourceName) -> Option<usize> {
+        self.declared.binary_search_by(|source| source.name.cmp(name)).ok()
     }
 }
 

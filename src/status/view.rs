@@ -1,9 +1,9 @@
 //! What the page and `/status.json` show, derived from a snapshot when somebody asks. What is wrong
 //! comes first. Every list has an end, however much there is.
 
-use super::{Config, Facts, Snapshot, Trouble, Withheld, Workspace, health};
+use super::{Config, Facts, Shown, Snapshot, Trouble, Withheld, Workspace, health};
 use crate::manifest::Diagnostic;
-use crate::model::{DesiredSource, Place, SourceName, Unit};
+use crate::model::{Place, SourceName, Unit};
 use crate::render::words;
 use crate::schedule::describe;
 use crate::state::{JournalRow, RunOutcome};
@@ -190,7 +190,7 @@ impl View {
         let files = &snapshot.files;
         let mut totals = Totals::default();
         snapshot.workspaces.iter().for_each(|workspace| totals.add(workspace));
-        let rows = |wanted: fn(&Facts, &DesiredSource) -> bool| {
+        let rows = |wanted: fn(&Facts, &Shown) -> bool| {
             let all = each(snapshot).filter(move |(_, source, facts)| wanted(facts, source));
             Listed::of(
                 all.map(|(workspace, source, facts)| Row::of(workspace, source, facts, here)),
@@ -238,22 +238,17 @@ impl View {
     }
 }
 
-fn each(snapshot: &Snapshot) -> impl Iterator<Item = (&Workspace, &DesiredSource, &Facts)> {
+fn each(snapshot: &Snapshot) -> impl Iterator<Item = (&Workspace, &Shown, &Facts)> {
     snapshot.workspaces.iter().flat_map(|workspace| sources(workspace))
 }
 
-fn sources(workspace: &Workspace) -> impl Iterator<Item = (&Workspace, &DesiredSource, &Facts)> {
-    workspace
-        .desired
-        .sources
-        .iter()
-        .zip(&workspace.facts)
-        .map(move |(source, facts)| (workspace, source, facts))
+fn sources(workspace: &Workspace) -> impl Iterator<Item = (&Workspace, &Shown, &Facts)> {
+    workspace.declared.iter().zip(&workspace.facts).map(move |(source, facts)| (workspace, source, facts))
 }
 
 fn next(snapshot: &Snapshot, here: &Here) -> Vec<Row> {
     let mut next: Vec<_> = each(snapshot).filter(|(_, _, facts)| facts.next.is_some()).collect();
-    let soonest = |(_, _, facts): &(&Workspace, &DesiredSource, &Facts)| facts.next;
+    let soonest = |(_, _, facts): &(&Workspace, &Shown, &Facts)| facts.next;
     if next.len() > MOST_NEXT {
         next.select_nth_unstable_by_key(MOST_NEXT, soonest);
         next.truncate(MOST_NEXT);
@@ -296,7 +291,7 @@ impl Totals {
         self.sources += workspace.facts.len();
         self.unmanaged += workspace.unmanaged;
         self.withheld += workspace.withheld.len();
-        for (source, facts) in workspace.desired.sources.iter().zip(&workspace.facts) {
+        for (source, facts) in workspace.declared.iter().zip(&workspace.facts) {
             self.in_sync += usize::from(facts.config == Config::InSync);
             self.pending += usize::from(matches!(facts.config, Config::Pending | Config::Unknown));
             self.failing += usize::from(facts.is_failing());
@@ -321,18 +316,18 @@ impl Stopped {
 }
 
 impl Row {
-    pub(super) fn of(workspace: &Workspace, source: &DesiredSource, facts: &Facts, here: &Here) -> Self {
+    pub(super) fn of(workspace: &Workspace, source: &Shown, facts: &Facts, here: &Here) -> Self {
         Self {
             workspace: workspace.desired.label().to_owned(),
             unit: workspace.unit().clone(),
             source: source.key.to_string(),
             name: source.name.to_string(),
-            kind: source.definition.kind.clone(),
+            kind: source.kind.to_string(),
             at: source.at.clone(),
             config: config(source, facts),
             conn: conn(facts, here),
             data: data(source, facts, here),
-            schedule: source.sync.as_ref().map(describe),
+            schedule: source.sync.as_deref().map(describe),
             next: facts.next,
             last_success: facts.last_success,
         }
@@ -362,7 +357,7 @@ impl Part {
     }
 }
 
-fn config(source: &DesiredSource, facts: &Facts) -> Part {
+fn config(source: &Shown, facts: &Facts) -> Part {
     if let Some(suspend) = &source.suspend {
         let until = suspend.until.map(|until| format!(" until {until}")).unwrap_or_default();
         return Part::new("off", format!("suspended{until}")).because(Some(suspend.reason.clone()));
@@ -388,7 +383,7 @@ fn conn(facts: &Facts, here: &Here) -> Part {
     Part::new(level, text).because(Some(test.message.as_str()).filter(|message| !message.is_empty()))
 }
 
-fn data(source: &DesiredSource, facts: &Facts, here: &Here) -> Part {
+fn data(source: &Shown, facts: &Facts, here: &Here) -> Part {
     let age = facts.last_success.map(|at| words::ago(at, here.now));
     match &facts.last {
         Some(last) if last.outcome == RunOutcome::Running => return Part::new("busy", "syncing now"),

@@ -135,7 +135,7 @@ fn sources(now: &Snapshot, out: &mut Gauges<'_, '_>) -> Result<(), Error> {
         for (workspace, index) in all.take(MOST_SOURCES) {
             let Some(value) = value(workspace, index) else { continue };
             let [workspace_label, scope] = named(workspace);
-            let source = ("source", workspace.desired.sources[index].key.as_str());
+            let source = ("source", workspace.declared[index].key.as_str());
             put(&mut gauge, &[workspace_label, scope, source], &value)?;
         }
         Ok::<(), Error>(())
@@ -164,7 +164,7 @@ fn sources(now: &Snapshot, out: &mut Gauges<'_, '_>) -> Result<(), Error> {
         &of(|facts| facts.last.as_ref().filter(|last| last.is_over()).map(|last| flag(!last.is_bad()))),
     )?;
     let promised = |workspace: &Workspace, index: usize| {
-        let source = &workspace.desired.sources[index];
+        let source = &workspace.declared[index];
         source.sync.as_ref().filter(|_| source.suspend.is_none())?.stale_after
     };
     each("source_stale_after_seconds", "How old the data may become", out, &|workspace, index| {

@@ -1,0 +1,59 @@
+//! What is shown of a declared source: a snapshot of thousands of workspaces does not hold all that the
+//! files say.
+
+use crate::model::{DesiredSource, DesiredUnit, Place, SourceKey, SourceName, Suspend, SyncSpec};
+use std::sync::Arc;
+
+/// What the files say of one source, as far as it is shown. What neighbours have in common they share.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    /// The table's key.
+    pub key: SourceKey,
+    /// The name on the platform.
+    pub name: SourceName,
+    /// `type`
+    pub kind: Arc<str>,
+    /// Where the source's table stands.
+    pub at: Place,
+    /// `suspend`
+    pub suspend: Option<Box<Suspend>>,
+    /// `sync`
+    pub sync: Option<Arc<SyncSpec>>,
+}
+
+impl Shown {
+    /// Of every source of a unit.
+    pub(super) fn all(unit: &DesiredUnit) -> Arc<[Self]> {
+        let mut all: Vec<Self> = Vec::with_capacity(unit.sources.len());
+        for source in &unit.sources {
+            all.push(Self::of(source, all.last()));
+        }
+        all.into()
+    }
+
+    fn of(source: &DesiredSource, before: Option<&Self>) -> Self {
+        let kind = &source.definition.kind;
+        let kind = match before.filter(|before| *before.kind == **kind) {
+            Some(before) => Arc::clone(&before.kind),
+            None => kind.as_str().into(),
+        };
+        let file = match before.filter(|before| before.at.file == source.at.file) {
+            Some(before) => Arc::clone(&before.at.file),
+            None => Arc::clone(&source.at.file),
+        };
+        let sync = source.sync.as_ref().map(|sync| {
+            match before.and_then(|before| before.sync.as_ref()).filter(|before| ***before == *sync) {
+                Some(before) => Arc::clone(before),
+                None => Arc::new(sync.clone()),
+            }
+        });
+        Self {
+            key: source.key.clone(),
+            name: source.name.clone(),
+            kind,
+            at: Place { file, line: source.at.line },
+            suspend: source.suspend.clone().map(Box::new),
+            sync,
+        }
+    }
+}
