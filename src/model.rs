@@ -31,4 +31,4 @@ pub use policy::{Adopt, Limit, MetadataPolicy, OnConflict, Policy, Prune};
 pub(crate) use resolved::wipe;
 pub use resolved::{ExposedConfig, Metadata, ResolvedSource, Stamp};
 pub use walk::{Halves, Part, side_by_side};
-pub use worded::Worded;
+pub use worded::{Sorted, Worded};

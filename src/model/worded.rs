@@ -17,22 +17,30 @@ pub struct Worded {
     words: OnceLock<Arc<RawValue>>,
 }
 
+/// A definition that is written with its keys sorted, as those of `serde_json`'s values are.
+#[derive(Serialize)]
+pub struct Sorted<'a> {
+    connection_config: &'a BTreeMap<String, Declared>,
+    metadata: &'a Map<String, Value>,
+    r#type: &'a str,
+}
+
+impl Definition {
+    /// To be written with its keys sorted.
+    #[must_use]
+    pub fn sorted(&self) -> Sorted<'_> {
+        let Self { kind, connection_config, metadata } = self;
+        Sorted { connection_config, metadata, r#type: kind }
+    }
+}
+
 impl Worded {
     /// As JSON, its keys sorted.
     #[must_use]
     pub fn words(&self) -> &RawValue {
-        /// Sorted by key.
-        #[derive(Serialize)]
-        struct Sorted<'a> {
-            connection_config: &'a BTreeMap<String, Declared>,
-            metadata: &'a Map<String, Value>,
-            r#type: &'a str,
-        }
         self.words.get_or_init(|| {
-            let Definition { kind, connection_config, metadata } = &*self.definition;
-            let sorted = Sorted { connection_config, metadata, r#type: kind };
             #[expect(clippy::expect_used, reason = "its maps have text for keys")]
-            let words = to_raw_value(&sorted).expect("a definition is representable in JSON");
+            let words = to_raw_value(&self.sorted()).expect("a definition is representable in JSON");
             words.into()
         })
     }

@@ -10,6 +10,7 @@ use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::fmt;
+use std::marker::PhantomData;
 
 /// Reads a complete list. `clean` makes the platform's message fit to be shown.
 pub(super) fn decode(
@@ -36,18 +37,9 @@ pub(super) fn decode(
         _ => return Err(RemoteErrorKind::Malformed("no `status` that the contract knows".into())),
     }
     let data = envelope.get("data").ok_or_else(|| RemoteErrorKind::Malformed("no `data`".into()))?;
-    let Rows(rows) = serde_json::from_str(data.get()).map_err(|_| {
-        RemoteErrorKind::Malformed(format!(
-            "`data` is not a list of at most {MOST_ROWS} sources that each have a name"
-        ))
-    })?;
+    let rows = read(data.get())?;
     if let Some(sign) = envelope.0.iter().find_map(|(name, raw)| sign_of_more(name, raw, rows.len())) {
         return Err(RemoteErrorKind::Partial(sign));
-    }
-    // A value takes two bytes at least.
-    let may_be_many = reply.body.len() > 2 * MOST_VALUES;
-    if may_be_many && rows.iter().map(Row::values).sum::<usize>() > MOST_VALUES {
-        return Err(RemoteErrorKind::Malformed(format!("more than {MOST_VALUES} values in one list")));
     }
     rows.into_iter().enumerate().map(|(n, row)| row.observed(n)).collect()
 }
@@ -55,6 +47,23 @@ pub(super) fn decode(
 /// Text of a few bytes can become a value of many: these bound the memory, whatever the limit of the answer.
 const MOST_ROWS: usize = 200_000;
 const MOST_VALUES: usize = 4_000_000;
+
+fn read(data: &str) -> Result<Vec<Row<Value>>, RemoteErrorKind> {
+    // A value takes two bytes at least.
+    let is_small = data.len() <= 2 * MOST_VALUES;
+    if is_small && let Ok(Rows(rows)) = serde_json::from_str(data) {
+        return Ok(rows);
+    }
+    let Rows::<&RawValue>(rows) = serde_json::from_str(data).map_err(|_| {
+        RemoteErrorKind::Malformed(format!(
+            "`data` is not a list of at most {MOST_ROWS} sources that each have a name"
+        ))
+    })?;
+    if rows.iter().map(Row::values).sum::<usize>() > MOST_VALUES {
+        return Err(RemoteErrorKind::Malformed(format!("more than {MOST_VALUES} values in one list")));
+    }
+    Ok(rows.into_iter().map(Row::readable).collect())
+}
 
 /// serde's own text may quote what it found there, and that may be a secret.
 fn malformed(error: &serde_json::Error) -> RemoteErrorKind {
@@ -128,13 +137,13 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
 }
 
 /// No more than [`MOST_ROWS`] of them.
-struct Rows<'a>(Vec<Row<'a>>);
+struct Rows<V>(Vec<Row<V>>);
 
-impl<'de: 'a, 'a> Deserialize<'de> for Rows<'a> {
+impl<'de, V: Deserialize<'de>> Deserialize<'de> for Rows<V> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Array;
-        impl<'de> Visitor<'de> for Array {
-            type Value = Vec<Row<'de>>;
+        struct Array<V>(PhantomData<V>);
+        impl<'de, V: Deserialize<'de>> Visitor<'de> for Array<V> {
+            type Value = Vec<Row<V>>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an array")
             }
@@ -149,49 +158,71 @@ impl<'de: 'a, 'a> Deserialize<'de> for Rows<'a> {
                 Ok(rows)
             }
         }
-        deserializer.deserialize_seq(Array).map(Rows)
+        deserializer.deserialize_seq(Array(PhantomData)).map(Rows)
     }
 }
 
 /// One row. Only what is needed becomes a value; the rest is skipped as text.
 #[derive(Deserialize)]
-struct Row<'a> {
-    #[serde(borrow, default)]
-    id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    source_id: Option<&'a RawValue>,
+#[serde(bound = "V: Deserialize<'de>")]
+struct Row<V> {
+    #[serde(default)]
+    id: Option<V>,
+    #[serde(default)]
+    source_id: Option<V>,
     name: String,
-    #[serde(borrow, default, rename = "type")]
-    kind: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    connection_config: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    metadata: Option<&'a RawValue>,
+    #[serde(default, rename = "type")]
+    kind: Option<V>,
+    #[serde(default)]
+    connection_config: Option<V>,
+    #[serde(default)]
+    metadata: Option<V>,
 }
 
-impl Row<'_> {
+/// As text, where one of them cannot be read, or they may be too many.
+impl Row<&RawValue> {
     /// How many values the open objects hold, at most.
     fn values(&self) -> usize {
-        let open = [self.connection_config, self.metadata, self.id, self.source_id];
+        let open = [self.connection_config, self.metadata, self.kind, self.id, self.source_id];
         let starts = |raw: &&RawValue| {
             raw.get().bytes().filter(|byte| matches!(byte, b',' | b'[' | b'{' | b':')).count()
         };
         open.iter().flatten().map(starts).sum()
     }
 
+    /// What cannot be read (nested beyond reason, say) tells nothing.
+    fn readable(self) -> Row<Value> {
+        let value = |raw: Option<&RawValue>| serde_json::from_str(raw?.get()).ok();
+        Row {
+            id: value(self.id),
+            source_id: value(self.source_id),
+            name: self.name,
+            kind: value(self.kind),
+            connection_config: value(self.connection_config),
+            metadata: value(self.metadata),
+        }
+    }
+}
+
+impl Row<Value> {
     fn observed(self, n: usize) -> Result<ObservedSource, RemoteErrorKind> {
         let name = SourceName::parse(&self.name)
             .map_err(|_| RemoteErrorKind::Malformed(format!("row {} has an empty name", n + 1)))?;
-        let id = |raw: Option<&RawValue>| SourceId::from_json(&value(raw?)?);
-        let mut metadata = self.metadata.and_then(object);
+        let id = |value: Option<Value>| SourceId::try_from(value?).ok();
+        // Anything but an object (a mask, say) tells nothing.
+        let object = |value: Option<Value>| value.filter(Value::is_object);
+        let mut metadata = object(self.metadata);
         let stamp = metadata.as_mut().and_then(|metadata| metadata.as_object_mut()?.remove("wellspring"));
         let stamped = |key: &str| Some(stamp.as_ref()?.get(key)?.as_str()?.to_owned());
-        let connection_config = self.connection_config.and_then(object);
+        let connection_config = object(self.connection_config);
         Ok(ObservedSource {
             // `source_id` is what the contract calls the thing that cleanup and sync take.
             id: id(self.source_id).or_else(|| id(self.id)),
             name,
-            kind: self.kind.and_then(|raw| serde_json::from_str(raw.get()).ok()),
+            kind: self.kind.and_then(|kind| match kind {
+                Value::String(kind) => Some(kind),
+                _ => None,
+            }),
             echo: Echo {
                 connection_config,
                 owner: stamped("owner"),
@@ -200,15 +231,6 @@ impl Row<'_> {
             },
         })
     }
-}
-
-fn value(raw: &RawValue) -> Option<Value> {
-    serde_json::from_str(raw.get()).ok()
-}
-
-/// Anything but an object (a mask, say, or something nested beyond reason) tells nothing.
-fn object(raw: &RawValue) -> Option<Value> {
-    value(raw).filter(Value::is_object)
 }
 
 #[cfg(test)]
@@ -235,6 +257,23 @@ mod tests {
     fn an_error_quotes_nothing_of_the_answer() {
         for body in [r#"{"status":"success","data":"canary"}"#, r#"{"status":"canary"}"#, r#""canary""#] {
             assert!(!decoded(body.as_bytes()).unwrap_err().to_string().contains("canary"), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_takes_nothing_else_with_it() {
+        let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+        for odd in [deep.as_str(), "1e999", r#""\ud800""#] {
+            let row = |config: &str| {
+                format!(
+                    r#"{{"id":7,"name":"a","type":"api","connection_config":{{"x":{config}}},"metadata":{{"y":1}}}}"#
+                )
+            };
+            let body = format!(r#"{{"status":"success","data":[{},{}]}}"#, row("1"), row(odd));
+            let rows = decoded(body.as_bytes()).unwrap();
+            assert!(rows[0].echo.connection_config.is_some());
+            assert_eq!(rows[1].echo, Echo { connection_config: None, ..rows[0].echo.clone() });
+            assert_eq!((&rows[1].id, &rows[1].kind), (&rows[0].id, &rows[0].kind));
         }
     }
 

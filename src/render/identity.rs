@@ -1,8 +1,11 @@
 //! What a plan is known by.
 
+use crate::model::{FieldPath, Sorted, SourceId, SourceKey, SourceName, SyncSpec, TestSpec};
 use crate::plan::{Action, Plan, Removal, Step, UnitPlan};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 
 /// Twelve hexadecimal digits over what the plan would do: ids, actions, definitions, compared fields,
 /// policy. Lines, wording and times take no part, nor does the order of the units.
@@ -10,64 +13,134 @@ use sha2::{Digest, Sha256};
 pub fn plan_id(plan: &Plan) -> String {
     let mut units: Vec<&UnitPlan> = plan.units.iter().collect();
     units.sort_by(|a, b| a.unit().cmp(b.unit()));
-    let content: Vec<Value> = units.into_iter().map(unit).collect();
-    let digest = Sha256::digest(Value::from(content).to_string().as_bytes());
-    digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    // A list in JSON, every key in its order.
+    let mut digest = Sha256::new();
+    let mut text = b"[".to_vec();
+    for (n, unit) in units.into_iter().enumerate() {
+        if n > 0 {
+            text.push(b',');
+        }
+        // Its maps have text for keys.
+        let _ = serde_json::to_writer(&mut text, &content(unit));
+        digest.update(&text);
+        text.clear();
+    }
+    text.push(b']');
+    digest.update(&text);
+    digest.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
+/// What a unit's plan would do. The fields stand in the order of their names, here and below.
+#[derive(Serialize)]
+struct Content<'a> {
+    actions: Vec<Doing<'a>>,
+    error: Option<&'a str>,
+    policy: Value,
+    suspended: Vec<&'a SourceName>,
+    unchanged: &'a [SourceName],
+    unchecked: Vec<&'a SourceName>,
+    unit: Value,
+    unmanaged: Vec<(&'a SourceName, Option<&'a str>, Option<&'a SourceId>)>,
+    withheld: Vec<(&'a SourceName, &'a str, &'a str)>,
 }
 
-fn unit(unit: &UnitPlan) -> Value {
-    let withheld: Vec<Value> =
-        unit.withheld.iter().map(|withheld| json!([withheld.name, withheld.action, withheld.code])).collect();
-    let unmanaged: Vec<Value> =
-        unit.unmanaged.iter().map(|source| json!([source.name, source.kind, source.id])).collect();
-    json!({
-        "unit": unit.unit(),
-        "policy": unit.desired.policy,
-        "error": unit.error.as_ref().map(|error| error.kind),
-        "actions": unit.actions.iter().map(|action| self::action(unit, action)).collect::<Vec<_>>(),
-        "withheld": withheld,
-        "unmanaged": unmanaged,
-        "unchecked": unit.unchecked.iter().map(|unchecked| &unchecked.name).collect::<Vec<_>>(),
-        "unchanged": unit.unchanged,
-        "suspended": unit.suspended.iter().map(|suspended| &suspended.name).collect::<Vec<_>>(),
-    })
+/// A field, its values as far as they may be told, whether they are secret, the reference, and whether someone
+/// else changed it.
+type Change<'a> = (&'a FieldPath, Option<&'a Value>, Option<&'a Value>, bool, Option<&'a str>, bool);
+
+#[derive(Serialize)]
+struct Doing<'a> {
+    changes: Vec<Change<'a>>,
+    declared: Option<Declared<'a>>,
+    id: Option<&'a SourceId>,
+    key: &'a SourceKey,
+    lacks_secret: bool,
+    name: &'a SourceName,
+    removal: Value,
+    schedule: Value,
+    step: &'a str,
 }
 
-fn action(unit: &UnitPlan, action: &Action) -> Value {
-    let changes: Vec<Value> = action
-        .changes
-        .iter()
-        .map(|change| {
-            let (before, after) = match change.sensitive {
-                true => (None, None),
-                false => (change.before.as_ref(), change.after.as_ref()),
-            };
-            json!([change.path, before, after, change.sensitive, change.reference, change.drift])
-        })
-        .collect();
-    let removal = match &action.step {
-        Step::Cleanup { removal: Removal::Moved(to), .. } => json!(["moved", to]),
-        Step::Cleanup { removal, .. } => json!(super::json::removal(removal)),
-        _ => Value::Null,
-    };
-    let before = match &action.step {
-        Step::Schedule { before, .. } => before.as_ref(),
-        _ => None,
-    };
-    let declared = index(&action.step).and_then(|index| unit.desired.sources.get(index)).map(|source| {
-        json!([source.definition, source.sync, source.sync_options, source.protect, source.test])
+/// A source as it stands in the files.
+#[derive(Serialize)]
+struct Declared<'a>(Sorted<'a>, Arc<Value>, &'a Map<String, Value>, bool, Arc<Value>);
+
+fn content(unit: &UnitPlan) -> Content<'_> {
+    let (mut syncs, mut tests) = (Last::default(), Last::default());
+    Content {
+        actions: unit.actions.iter().map(|action| doing(unit, action, &mut syncs, &mut tests)).collect(),
+        error: unit.error.as_ref().map(|error| error.kind),
+        policy: json!(unit.desired.policy),
+        suspended: unit.suspended.iter().map(|suspended| &suspended.name).collect(),
+        unchanged: &unit.unchanged,
+        unchecked: unit.unchecked.iter().map(|unchecked| &unchecked.name).collect(),
+        unit: json!(unit.unit()),
+        unmanaged: unit
+            .unmanaged
+            .iter()
+            .map(|source| (&source.name, source.kind.as_deref(), source.id.as_ref()))
+            .collect(),
+        withheld: unit
+            .withheld
+            .iter()
+            .map(|withheld| (&withheld.name, withheld.action, withheld.code))
+            .collect(),
+    }
+}
+
+fn doing<'a>(
+    unit: &'a UnitPlan,
+    action: &'a Action,
+    syncs: &mut Last<'a, Option<SyncSpec>>,
+    tests: &mut Last<'a, TestSpec>,
+) -> Doing<'a> {
+    let changes = action.changes.iter().map(|change| {
+        let (before, after) = match change.sensitive {
+            true => (None, None),
+            false => (change.before.as_ref(), change.after.as_ref()),
+        };
+        (&change.path, before, after, change.sensitive, change.reference.as_deref(), change.drift)
     });
-    json!({
-        "step": action.step.word(),
-        "key": action.source,
-        "name": action.name,
-        "id": action.step.source_id(),
-        "removal": removal,
-        "schedule": before,
-        "declared": declared,
-        "changes": changes,
-        "lacks_secret": action.lacks_secret.is_some(),
-    })
+    let source = index(&action.step).and_then(|index| unit.desired.sources.get(index));
+    Doing {
+        changes: changes.collect(),
+        declared: source.map(|source| {
+            let definition = source.definition.sorted();
+            let (sync, test) = (syncs.sorted(&source.sync), tests.sorted(&source.test));
+            Declared(definition, sync, &source.sync_options, source.protect, test)
+        }),
+        id: action.step.source_id(),
+        key: &action.source,
+        lacks_secret: action.lacks_secret.is_some(),
+        name: &action.name,
+        removal: match &action.step {
+            Step::Cleanup { removal: Removal::Moved(to), .. } => json!(["moved", to]),
+            Step::Cleanup { removal, .. } => json!(super::json::removal(removal)),
+            _ => Value::Null,
+        },
+        schedule: match &action.step {
+            Step::Schedule { before, .. } => json!(before),
+            _ => Value::Null,
+        },
+        step: action.step.word(),
+    }
+}
+
+/// The last value with its keys sorted: sources mostly say the same as the one before.
+struct Last<'a, T>(Option<(&'a T, Arc<Value>)>);
+
+impl<T> Default for Last<'_, T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<'a, T: Serialize + PartialEq> Last<'a, T> {
+    fn sorted(&mut self, value: &'a T) -> Arc<Value> {
+        match &self.0 {
+            Some((last, sorted)) if *last == value => Arc::clone(sorted),
+            _ => Arc::clone(&self.0.insert((value, Arc::new(json!(value)))).1),
+        }
+    }
 }
 
 /// Which declared source an action is about.
