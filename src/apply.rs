@@ -26,6 +26,9 @@ use std::time::Duration;
 
 pub(crate) use verify::mark_of;
 
+/// Told of the actions that are finished together, by their index in the plan.
+pub type Finished = dyn Fn(&UnitPlan, &[(usize, ActionResult)]) + Send + Sync;
+
 /// What applying needs of the world.
 pub struct Apply<'a> {
     /// The platform, for writing.
@@ -52,8 +55,8 @@ pub struct Apply<'a> {
     pub now: &'a (dyn Fn() -> Timestamp + Send + Sync),
     /// No new call is to start.
     pub stopping: &'a (dyn Fn() -> bool + Send + Sync),
-    /// Told of each action as it is finished.
-    pub finished: &'a (dyn Fn(&UnitPlan, &Action, &ActionResult) + Send + Sync),
+    /// Told of what is finished.
+    pub finished: &'a Finished,
     /// Is a sync of this source under way?
     pub syncing: &'a (dyn Fn(&SourceName) -> bool + Send + Sync),
 }
@@ -135,8 +138,16 @@ impl<'a> Run<'a> {
     }
 
     fn set(&mut self, action: usize, result: ActionResult) {
-        (self.apply.finished)(self.plan, &self.plan.actions[action], &result);
-        self.outcome.results[action] = result;
+        self.set_all(vec![(action, result)]);
+    }
+
+    fn set_all(&mut self, results: Vec<(usize, ActionResult)>) {
+        if !results.is_empty() {
+            (self.apply.finished)(self.plan, &results);
+        }
+        for (action, result) in results {
+            self.outcome.results[action] = result;
+        }
     }
 
     fn source(&self, index: usize) -> &'a DesiredSource {
@@ -177,9 +188,7 @@ impl<'a> Run<'a> {
             done.push(n);
         }
         self.commit(changes).await?;
-        for n in done {
-            self.set(n, ActionResult::Done);
-        }
+        self.set_all(done.into_iter().map(|n| (n, ActionResult::Done)).collect());
         Ok(())
     }
 
@@ -421,15 +430,15 @@ impl<'a> Run<'a> {
             Some(error) => error.message.clone(),
             None => "the pass was stopped".to_owned(),
         };
-        for (n, _) in self.open() {
-            let lost = self.intents.of(n).is_some();
-            let result = match self.refused.get(&n) {
-                Some(why) => ActionResult::Failed(why.clone()),
-                None if lost => ActionResult::Failed(format!("its outcome is not known yet: {because}")),
-                None => ActionResult::Skipped(because.clone()),
-            };
-            self.set(n, result);
-        }
+        let result = |n: usize| match self.refused.get(&n) {
+            Some(why) => ActionResult::Failed(why.clone()),
+            None if self.intents.of(n).is_some() => {
+                ActionResult::Failed(format!("its outcome is not known yet: {because}"))
+            }
+            None => ActionResult::Skipped(because.clone()),
+        };
+        let results = self.open().map(|(n, _)| (n, result(n))).collect();
+        self.set_all(results);
     }
 }
 

@@ -4,15 +4,15 @@ mod settled;
 
 pub use settled::{Mark, Settled, fingerprint};
 
-use crate::apply::{Apply, chain, mark_of};
+use crate::apply::{Apply, Finished, chain, mark_of};
 use crate::model::{
     Declared, DesiredSource, DesiredUnit, FingerprintKey, FoldedUnit, Inventory, ResolvedSource, SourceName,
     Unit,
 };
 use crate::plan::saved::basis;
 use crate::plan::{
-    Action, ActionResult, Answers, ApprovedPlan, ApprovedUnit, AsBefore, Barred, Correction, HostLimits,
-    Input, Outcome, Overrides, Plan, Quarantine, SecretState, UnitError, UnitPlan, approve, plan, reckon,
+    Answers, ApprovedPlan, ApprovedUnit, AsBefore, Barred, Correction, HostLimits, Input, Outcome, Overrides,
+    Plan, Quarantine, SecretState, UnitError, UnitPlan, approve, plan, reckon,
 };
 use crate::remote::{Listing, Reader, RemoteError, Writer};
 use crate::secrets::{Resolver, Secrets};
@@ -365,9 +365,6 @@ pub fn guard(planned: &[Planned], as_before: Vec<AsBefore>, host: &HostLimits) -
 /// The sources whose sync is under way in this process.
 pub type Syncing = Arc<Mutex<BTreeSet<(Unit, SourceName)>>>;
 
-/// Told of each action as it is finished.
-pub type OnAction = Arc<dyn Fn(&UnitPlan, &Action, &ActionResult) + Send + Sync>;
-
 /// Carries out what the guard approved.
 #[derive(Clone)]
 pub struct Reconciler {
@@ -383,8 +380,8 @@ pub struct Reconciler {
     pub lock_wait: Duration,
     /// No new call is to start.
     pub stopping: Arc<dyn Fn() -> bool + Send + Sync>,
-    /// Told of each action as it is finished.
-    pub on_action: OnAction,
+    /// Told of the actions that are finished together.
+    pub on_actions: Arc<Finished>,
     /// The sources whose sync is under way.
     pub syncing: Syncing,
 }
@@ -529,7 +526,7 @@ impl Reconciler {
             pass: id.as_str(),
             now: &*self.planner.clock,
             stopping: &*self.stopping,
-            finished: &*self.on_action,
+            finished: &*self.on_actions,
             syncing: &syncing,
         };
         apply.unit(unit, inventory).await

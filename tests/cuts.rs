@@ -82,7 +82,7 @@ impl Stage {
             holder: "cuts",
             lock_wait: Duration::ZERO,
             stopping: Arc::new(|| false),
-            on_action: Arc::new(|_, _, _| {}),
+            on_actions: Arc::new(|_, _| {}),
             syncing: Default::default(),
         };
         Self { platform, proxy, reconciler, _dir: dir }

@@ -174,9 +174,7 @@ pub(super) async fn not_carried_out(
         results.push((n, result));
     }
     run.commit(changes).await?;
-    for (n, result) in results {
-        run.set(n, result);
-    }
+    run.set_all(results);
     Ok(())
 }
 

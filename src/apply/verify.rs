@@ -72,9 +72,7 @@ impl Run<'_> {
             results.push((n, result));
         }
         self.commit(changes).await?;
-        for (n, result) in results {
-            self.set(n, result);
-        }
+        self.set_all(results);
         Ok(!reckoning.pending.is_empty())
     }
 

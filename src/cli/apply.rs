@@ -79,9 +79,12 @@ async fn apply(
         holder: "apply",
         lock_wait: LOCK_WAIT,
         stopping: Arc::new(move || daemon::is_set(&stop)),
-        on_action: Arc::new(move |plan, action, result| {
+        on_actions: Arc::new(move |plan, results| {
             if human {
-                answer::write(&render::action_line(plan, action, result, &look));
+                let line = |(n, result): &(usize, ActionResult)| {
+                    render::action_line(plan, &plan.actions[*n], result, &look) + "\n"
+                };
+                answer::write(&results.iter().map(line).collect::<String>());
             }
         }),
         syncing: Arc::default(),

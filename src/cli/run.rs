@@ -77,7 +77,9 @@ pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure
                 holder: "run",
                 lock_wait: LOCK_WAIT,
                 stopping: Arc::new(move || daemon::is_set(&stop)),
-                on_action: Arc::new(move |plan, action, result| told.action(plan, action, result)),
+                on_actions: Arc::new(move |plan, results| {
+                    results.iter().for_each(|(n, result)| told.action(plan, &plan.actions[*n], result));
+                }),
                 syncing,
             };
             Some(Hands { reconciler: Arc::new(reconciler), syncer })

@@ -172,18 +172,20 @@ impl History {
             holder: "model",
             lock_wait: Duration::ZERO,
             stopping: Arc::new(|| false),
-            on_action: Arc::new(move |plan, action, result| {
+            on_actions: Arc::new(move |plan, results| {
                 let mut world = wire.world();
-                world.note(format!("{} {}: {result:?}", action.step.word(), action.name));
-                let forgets =
-                    plan.desired.removed.iter().any(|removed| {
+                for (n, result) in results {
+                    let action = &plan.actions[*n];
+                    world.note(format!("{} {}: {result:?}", action.step.word(), action.name));
+                    let forgets = plan.desired.removed.iter().any(|removed| {
                         removed.key == action.source && removed.action == RemovedAction::Forget
                     });
-                if forgets && action.step == Step::Forget && *result == ActionResult::Done {
-                    let name = action.name.as_str();
-                    let numbers: Vec<u64> =
-                        world.rows.iter().filter(|row| row.name == name).map(|row| row.number).collect();
-                    world.ours.retain(|number| !numbers.contains(number));
+                    if forgets && action.step == Step::Forget && *result == ActionResult::Done {
+                        let name = action.name.as_str();
+                        let numbers: Vec<u64> =
+                            world.rows.iter().filter(|row| row.name == name).map(|row| row.number).collect();
+                        world.ours.retain(|number| !numbers.contains(number));
+                    }
                 }
             }),
             syncing: Default::default(),
