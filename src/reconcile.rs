@@ -239,9 +239,12 @@ impl Planner {
         let mut resolver = Resolver::new(Arc::clone(&self.secrets), &desired.names());
         let secrets = secrets_of(desired, &mut resolver, &self.key);
         let values = version.and_then(|_| resolver.fingerprints(&self.key));
-        let asked = Arc::clone(&task.desired);
-        // Nothing is looked up for that once more.
-        self.reader.withhold(unit, move || resolved_by(&mut resolver, &asked.open()));
+        let (asked, kept, from) = (Arc::clone(&task.desired), resolver.keep(), Arc::clone(&self.secrets));
+        // What was found is not looked up for that once more.
+        self.reader.withhold(unit, move || {
+            let asked = asked.open();
+            resolved_by(&mut Resolver::again(from, &asked.names(), kept), &asked)
+        });
         let listed = listing.await?;
         let listing = self.reader.read(unit, &listed)?;
         let settle = SignedDuration::try_from(self.settle).unwrap_or(SignedDuration::MAX);

@@ -9,7 +9,7 @@ mod files;
 mod resolve;
 
 pub use allow::Allow;
-pub use resolve::{Missing, Resolution, Resolver, Unresolved};
+pub use resolve::{Held, Kept, Missing, Resolution, Resolver, Unresolved};
 
 use crate::model::{Definition, SecretRef};
 use secrecy::SecretString;
@@ -38,6 +38,8 @@ pub struct Secrets {
     pub forbidden: BTreeSet<SecretRef>,
     /// What may be used where; everything, where the list is empty.
     pub allow: Vec<Allow>,
+    /// What was found and is still in use.
+    pub held: Held,
 }
 
 impl Secrets {

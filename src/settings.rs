@@ -13,7 +13,7 @@ use crate::model::{PlatformUrl, SecretRef};
 use crate::notices::{Event, Webhook};
 use crate::plan::HostLimits;
 use crate::remote::{Backoff, BaseUrl, InvalidBaseUrl, Settings as RemoteSettings, Token};
-use crate::secrets::Secrets;
+use crate::secrets::{Held, Secrets};
 use crate::tree;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -158,6 +158,7 @@ impl Settings {
             credentials_dir: (self.environment)("CREDENTIALS_DIRECTORY").map(PathBuf::from),
             forbidden,
             allow: self.host.secrets.allow.iter().map(Into::into).collect(),
+            held: Held::default(),
         }
     }
 

@@ -66,6 +66,7 @@ impl Stage {
                     credentials_dir: None,
                     forbidden: Default::default(),
                     allow: Vec::new(),
+                    held: Default::default(),
                 }),
                 root: "/tree".into(),
                 settle: SETTLE,

@@ -5,6 +5,10 @@ use super::platform::{Manner, Platform};
 use super::scene::Scene;
 use super::workload::Shape;
 use std::process::Child;
+use std::time::Duration;
+
+/// Idle connections are closed by then, and what was freed is given back.
+const LATER: Duration = Duration::from_secs(6);
 
 /// Measures trees of each shape, in the state in which everything is as declared.
 pub(crate) fn memory(platform: &Platform, shapes: &[Shape]) {
@@ -21,8 +25,10 @@ pub(crate) fn memory(platform: &Platform, shapes: &[Shape]) {
         for (what, arguments) in [("", &[][..]), (", page open", &["--listen=127.0.0.1:0"])] {
             let daemon = scene.start_with(arguments);
             daemon.rest();
+            std::thread::sleep(LATER);
             let [all, heap, program, stacks] = parts(&daemon.child).map(mib);
             daemon.recheck();
+            std::thread::sleep(LATER);
             let after = mib(measure::memory_of(&daemon.child, "VmRSS"));
             let most = mib(measure::memory_of(&daemon.child, "VmHWM"));
             let what = format!("{shape}{what}");

@@ -309,14 +309,14 @@ impl Board {
         self.slots.values().filter(|slot| !slot.gone).map(|slot| &slot.task)
     }
 
-    /// The schedules of a unit's sources: since when they hold, and their next firing.
+    /// The next firings of a unit's sources with a schedule.
     pub(super) fn schedules(
         &self,
         unit: &Unit,
         now: Timestamp,
-    ) -> impl Iterator<Item = (&SourceName, Timestamp, Option<Timestamp>)> {
+    ) -> impl Iterator<Item = (&SourceName, Option<Timestamp>)> {
         let sources = self.slots.get(unit).into_iter().flat_map(|slot| &slot.sources);
-        sources.map(move |source| (&source.name, source.known_since, source.next_firing(now)))
+        sources.map(move |source| (&source.name, source.next_firing(now)))
     }
 
     /// What is asked of a unit.

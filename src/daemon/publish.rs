@@ -155,7 +155,7 @@ impl Publisher {
                 let at = run.finished_at.unwrap_or(run.started_at);
                 facts.last_success = facts.last_success.max(run.last_success);
                 if facts.last.as_ref().is_none_or(|last| last.at < at) {
-                    facts.last = Some(LastSync { at, outcome: run.outcome, message: None });
+                    facts.last = Some(Box::new(LastSync { at, outcome: run.outcome, message: None }));
                 }
             }
         }
@@ -179,9 +179,8 @@ impl Publisher {
         for facts in &mut workspace.facts {
             facts.next = None;
         }
-        for (name, known_since, next) in board.schedules(unit, now) {
+        for (name, next) in board.schedules(unit, now) {
             if let Some(facts) = workspace.facts_of(name) {
-                facts.known_since = Some(known_since);
                 facts.next = next;
             }
         }
@@ -194,7 +193,8 @@ impl Publisher {
         let Some(workspace) = desk.workspaces.get_mut(&call.unit).map(Arc::make_mut) else { return };
         for member in &call.members {
             if let Some(facts) = workspace.facts_of(&member.name) {
-                facts.last = Some(LastSync { at: now, outcome: RunOutcome::Running, message: None });
+                facts.last =
+                    Some(Box::new(LastSync { at: now, outcome: RunOutcome::Running, message: None }));
             }
         }
         desk.changed = true;
@@ -217,11 +217,11 @@ impl Publisher {
             if synced.outcome == RunOutcome::Done {
                 facts.last_success = Some(synced.finished_at);
             }
-            facts.last = Some(LastSync {
+            facts.last = Some(Box::new(LastSync {
                 at: synced.finished_at,
                 outcome: synced.outcome,
                 message: synced.message.as_deref().map(Into::into),
-            });
+            }));
         }
         desk.changed = true;
     }

@@ -220,7 +220,7 @@ fn why(facts: &Facts) -> String {
 /// What is under way, or was just edited, has yet to show how it stands.
 fn is_well(facts: &Facts) -> bool {
     let settled = !matches!(facts.config, Config::Pending | Config::Unknown);
-    !facts.is_failing() && settled && facts.last.as_ref().is_none_or(LastSync::is_over)
+    !facts.is_failing() && settled && facts.last.as_deref().is_none_or(LastSync::is_over)
 }
 
 fn since(last_success: Option<Timestamp>) -> String {

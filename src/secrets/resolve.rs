@@ -9,7 +9,7 @@ use crate::model::{
 use secrecy::{ExposeSecret as _, SecretString};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 /// Resolves the definitions of one workspace.
 pub struct Resolver {
@@ -17,6 +17,27 @@ pub struct Resolver {
     /// By which the workspace is called: its alias and its id.
     workspace: Vec<String>,
     found: BTreeMap<SecretRef, Result<Arc<Found>, String>>,
+}
+
+/// What the references of a workspace resolved to, kept small for as long as it may be asked for.
+pub struct Kept(Box<[(SecretRef, Arc<Found>)]>);
+
+/// Every value that somebody holds: thousands of workspaces refer to the same few, and hold each once.
+#[derive(Clone, Default)]
+pub struct Held(Arc<Mutex<BTreeMap<SecretRef, Weak<Found>>>>);
+
+impl Held {
+    /// What holds this value: what others hold already, where it is the same.
+    fn share(&self, reference: &SecretRef, value: &str) -> Arc<Found> {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = held.get(reference).and_then(Weak::upgrade);
+        before.filter(|before| before.value.expose_secret() == value).unwrap_or_else(|| {
+            let found =
+                Arc::new(Found { value: Arc::new(SecretString::from(value)), print: OnceLock::new() });
+            held.insert(reference.clone(), Arc::downgrade(&found));
+            found
+        })
+    }
 }
 
 /// What a reference resolved to.
@@ -40,6 +61,19 @@ impl Resolver {
     pub fn new(secrets: Arc<Secrets>, workspace: &[&str]) -> Self {
         let workspace = workspace.iter().map(|name| (*name).to_owned()).collect();
         Self { secrets, workspace, found: BTreeMap::new() }
+    }
+
+    /// The same, with what was found before.
+    #[must_use]
+    pub fn again(secrets: Arc<Secrets>, workspace: &[&str], kept: Kept) -> Self {
+        let found = kept.0.into_iter().map(|(reference, found)| (reference, Ok(found)));
+        Self { found: found.collect(), ..Self::new(secrets, workspace) }
+    }
+
+    /// What was found; what was not will be looked up once more.
+    #[must_use]
+    pub fn keep(self) -> Kept {
+        Kept(self.found.into_iter().filter_map(|(reference, found)| Some((reference, found.ok()?))).collect())
     }
 
     /// Looks up every reference of `definition` that was not looked up before.
@@ -73,10 +107,7 @@ impl Resolver {
         if let Some(found) = self.found.get(&reference) {
             return found.clone();
         }
-        let found = secrets.look_up(&reference).map(|value| {
-            let value = Arc::new(SecretString::from(value.as_str()));
-            Arc::new(Found { value, print: OnceLock::new() })
-        });
+        let found = secrets.look_up(&reference).map(|value| secrets.held.share(&reference, &value));
         self.found.insert(reference, found.clone());
         found
     }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::sync::Mutex;
 
 const CANARY: &str = "c4nary-${HOME}-\"quoted\"";
 
@@ -24,6 +25,7 @@ fn secrets(dir: Option<&Path>) -> Secrets {
         credentials_dir: dir.map(|dir| dir.join("credentials")),
         forbidden: [SecretRef::Env("PMTX_TOKEN".into()), SecretRef::Credential("pmtx-token".into())].into(),
         allow: Vec::new(),
+        held: Held::default(),
     }
 }
 
@@ -305,6 +307,30 @@ fn a_reference_is_looked_up_once_for_all_sources_of_a_workspace() {
     // The next pass asks anew.
     let mut next = Resolver::new(Arc::new(secrets), &["ws"]);
     assert_eq!(sent(next.resolve(&definition).ok().unwrap())["it"], "PASSWORD 2");
+}
+
+#[test]
+fn workspaces_hold_a_value_that_they_share_once_and_another_value_is_held_beside_it() {
+    let value = Arc::new(Mutex::new("one".to_owned()));
+    let now = Arc::clone(&value);
+    let variables: Variables = Arc::new(move |_| Some(now.lock().unwrap().clone()));
+    let secrets = Arc::new(Secrets { variables, ..secrets(None) });
+    let definition = definition([("it", env("PASSWORD"))]);
+    let holds = |resolver: &mut Resolver| {
+        let source = resolver.resolve(&definition).ok().unwrap().into_source(SourceName::parse("s").unwrap());
+        let value = source.secrets().map(secrecy::ExposeSecret::expose_secret).next().unwrap();
+        (value.to_owned(), value.as_ptr())
+    };
+    let new = |workspace| Resolver::new(Arc::clone(&secrets), &[workspace]);
+    let [mut a, mut b] = [new("a"), new("b")];
+    let held = holds(&mut a);
+    assert_eq!(holds(&mut b), held);
+    *value.lock().unwrap() = "two".to_owned();
+    let mut anew = new("a");
+    let other = holds(&mut anew);
+    assert_eq!(other.0, "two");
+    assert_eq!(holds(&mut Resolver::again(Arc::clone(&secrets), &["b"], b.keep())), held, "it was sent");
+    assert_eq!((holds(&mut a), holds(&mut new("c"))), (held, other));
 }
 
 #[test]

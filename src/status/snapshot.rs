@@ -115,14 +115,12 @@ pub struct Facts {
     pub why: Option<Box<str>>,
     /// It is ours on the platform.
     pub ours: bool,
-    /// When its schedule came into force.
-    pub known_since: Option<Timestamp>,
     /// Its next firing.
     pub next: Option<Timestamp>,
     /// When its last good sync ended.
     pub last_success: Option<Timestamp>,
     /// Its last sync.
-    pub last: Option<LastSync>,
+    pub last: Option<Box<LastSync>>,
     /// Its data is older than promised.
     pub stale: bool,
     /// Its last connection test.
@@ -220,7 +218,7 @@ impl Facts {
     #[must_use]
     pub fn is_failing(&self) -> bool {
         self.config == Config::Failing
-            || self.last.as_ref().is_some_and(LastSync::is_bad)
+            || self.last.as_deref().is_some_and(LastSync::is_bad)
             || self.test.as_ref().is_some_and(|test| !test.up)
     }
 }

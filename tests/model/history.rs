@@ -156,6 +156,7 @@ impl History {
                     credentials_dir: None,
                     forbidden: Default::default(),
                     allow: Vec::new(),
+                    held: Default::default(),
                 }),
                 root: "/tree".into(),
                 settle: SETTLE,

@@ -195,6 +195,7 @@ fn secret_state(
         credentials_dir: None,
         forbidden: Default::default(),
         allow: Vec::new(),
+        held: Default::default(),
     };
     let has_secret =
         source.definition.connection_config.values().any(wellspring::model::Declared::has_secret);
