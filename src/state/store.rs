@@ -346,6 +346,8 @@ fn writer(
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "trusted_schema", false)?;
+    // What a savepoint may take back is a few pages; a file for it would need a descriptor.
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
     let page = connection.pragma_query_value(None, "page_size", |row| row.get::<_, i64>(0))?;
     connection.pragma_update(None, "wal_autocheckpoint", LOG / page.max(1))?;
     if from < schema::KNOWN {

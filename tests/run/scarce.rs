@@ -75,7 +75,9 @@ fn sixteen_descriptors_are_enough() {
 fn the_program_is_built_to_give_memory_back() {
     let program = Wellspring::new();
     let said = program.env("MALLOC_CONF", "confirm_conf:true").args(["--version"]).run().stderr;
-    for built_in in ["narenas:1", "background_thread:true", "dirty_decay_ms:500", "muzzy_decay_ms:0"] {
+    for built_in in
+        ["narenas:1", "lg_tcache_max:9", "background_thread:true", "dirty_decay_ms:500", "muzzy_decay_ms:0"]
+    {
         assert!(said.contains(&format!("Set conf value: {built_in}\n")), "{said}");
     }
 }
