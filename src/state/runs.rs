@@ -256,18 +256,9 @@ impl State {
         self.read(move |connection, platform| {
             let mut roll = Roll::new(&dir);
             let mut statement = connection.prepare_cached(
-                "SELECT name, summary.firing, started_at, finished_at, outcome, last_success, records, process
-                 FROM runs JOIN (
-                     SELECT coalesce(max(run) FILTER (WHERE outcome NOT IN ('skipped', 'rewound')),
-                                     max(run)) AS newest,
-                            max(firing) FILTER (WHERE run >= rewound) AS firing,
-                            max(finished_at) FILTER (WHERE outcome = 'done') AS last_success
-                     FROM (
-                         SELECT *, coalesce(max(run) FILTER (WHERE outcome = 'rewound')
-                                            OVER (PARTITION BY name), 0) AS rewound
-                         FROM runs WHERE platform = ?1 AND workspace = ?2 AND scope = ?3
-                     ) GROUP BY name
-                 ) AS summary ON run = newest",
+                "SELECT last.name, last.firing, started_at, finished_at, outcome, last_success, records, process
+                 FROM last_runs AS last JOIN runs ON run = newest
+                 WHERE last.platform = ?1 AND last.workspace = ?2 AND last.scope = ?3",
             )?;
             let mut rows = statement.query([platform, unit.workspace.as_str(), unit.scope.as_str()])?;
             let mut last = BTreeMap::new();

@@ -4,7 +4,7 @@ use super::error::Fault;
 use rusqlite::{Connection, TransactionBehavior};
 
 /// The `n`th migration (from 0) leads from version `n` to `n + 1`.
-const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5, V6, V7];
+const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5, V6, V7, V8];
 
 /// "Wlsp": tells a state database from any other SQLite file.
 const APPLICATION_ID: i64 = 0x576c_7370;
@@ -125,6 +125,51 @@ CREATE TABLE settled (
     unit INTEGER NOT NULL, root TEXT NOT NULL, found TEXT NOT NULL,
     UNIQUE (unit, root)
 ) STRICT;
+";
+
+/// The last run of every source, kept by the database itself with every change of the runs: of a source with
+/// hundreds of them, one row is read. `sent` is 0 where it stands for a run that never was.
+const V8: &str = "
+CREATE TABLE last_runs (
+    platform TEXT NOT NULL, workspace TEXT NOT NULL, scope TEXT NOT NULL, name TEXT NOT NULL,
+    newest INTEGER NOT NULL, sent INTEGER NOT NULL, firing INTEGER NOT NULL, last_success INTEGER,
+    PRIMARY KEY (platform, workspace, scope, name)
+) STRICT, WITHOUT ROWID;
+INSERT INTO last_runs
+    SELECT platform, workspace, scope, name,
+           coalesce(max(run) FILTER (WHERE outcome NOT IN ('skipped', 'rewound')), max(run)),
+           max(outcome NOT IN ('skipped', 'rewound')),
+           max(firing) FILTER (WHERE run >= rewound),
+           max(finished_at) FILTER (WHERE outcome = 'done')
+    FROM (
+        SELECT *, coalesce(max(run) FILTER (WHERE outcome = 'rewound')
+                           OVER (PARTITION BY platform, workspace, scope, name), 0) AS rewound
+        FROM runs
+    ) GROUP BY platform, workspace, scope, name;
+
+CREATE TRIGGER run_begins AFTER INSERT ON runs BEGIN
+    INSERT INTO last_runs (platform, workspace, scope, name, newest, sent, firing)
+    VALUES (NEW.platform, NEW.workspace, NEW.scope, NEW.name, NEW.run,
+            NEW.outcome NOT IN ('skipped', 'rewound'), NEW.firing)
+    ON CONFLICT DO UPDATE SET
+        newest = CASE WHEN excluded.sent OR NOT sent THEN excluded.newest ELSE newest END,
+        sent = sent OR excluded.sent,
+        firing = CASE WHEN NEW.outcome = 'rewound' THEN NEW.firing ELSE max(firing, NEW.firing) END;
+END;
+CREATE TRIGGER run_succeeds AFTER UPDATE OF outcome ON runs WHEN NEW.outcome = 'done' BEGIN
+    UPDATE last_runs SET last_success = max(coalesce(last_success, NEW.finished_at), NEW.finished_at)
+    WHERE platform = NEW.platform AND workspace = NEW.workspace AND scope = NEW.scope AND name = NEW.name;
+END;
+CREATE TRIGGER run_is_dropped AFTER DELETE ON runs BEGIN
+    UPDATE last_runs SET (newest, sent) = (
+        SELECT coalesce(max(run) FILTER (WHERE outcome NOT IN ('skipped', 'rewound')), max(run)),
+               max(outcome NOT IN ('skipped', 'rewound'))
+        FROM runs
+        WHERE platform = OLD.platform AND workspace = OLD.workspace AND scope = OLD.scope AND name = OLD.name
+    )
+    WHERE platform = OLD.platform AND workspace = OLD.workspace AND scope = OLD.scope AND name = OLD.name
+        AND newest = OLD.run;
+END;
 ";
 
 /// What a database's own numbers say about it.

@@ -3,6 +3,7 @@
 use super::error::Fault;
 use super::schema::{self, Version};
 use super::{State, StateError, database};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use std::fs::{self, DirBuilder, Metadata, OpenOptions};
 use std::io;
@@ -348,6 +349,8 @@ fn writer(
     connection.pragma_update(None, "trusted_schema", false)?;
     // What a savepoint may take back is a few pages; a file for it would need a descriptor.
     connection.pragma_update(None, "temp_store", "MEMORY")?;
+    // How a statement is carried out does not depend on its values: it is not prepared again for each.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     let page = connection.pragma_query_value(None, "page_size", |row| row.get::<_, i64>(0))?;
     connection.pragma_update(None, "wal_autocheckpoint", LOG / page.max(1))?;
     if from < schema::KNOWN {

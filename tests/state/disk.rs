@@ -177,7 +177,11 @@ async fn a_database_of_version_1_opens_with_all_that_is_in_it() {
     let inventory = state.inventory(&unit("ws_1")).await.unwrap();
     assert_eq!(inventory.owned[&name("crm")].id, Some(id("source_1")));
     assert_eq!(inventory.intents.values().next().unwrap().kind, IntentKind::Cleanup(id("source_1")));
-    assert_eq!(state.history(all_runs()).await.unwrap().len(), 1);
+    let history = state.history(all_runs()).await.unwrap();
+    let last = state.last_runs(&unit("ws_1")).await.unwrap()[&name("crm")].clone();
+    assert_eq!(history.len(), 1);
+    assert_eq!((last.firing, last.started_at), (history[0].firing, history[0].started_at));
+    assert_eq!((last.last_success, last.outcome), (history[0].finished_at, RunOutcome::Done));
     assert_eq!(state.journal(all_rows()).await.unwrap().len(), 1);
     assert_eq!(state.files("/tree").await.unwrap()["crm.toml"], [unit("ws_1")]);
     assert_eq!(state.quarantined(&unit("ws_1")).await.unwrap().len(), 1);

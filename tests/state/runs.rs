@@ -1,11 +1,11 @@
 //! Runs: claimed once, ended once, and told apart from those of the dead.
 
 use super::{PLATFORM, all_rows, all_runs, at, entry, journalled, name, scheduled, unit};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use wellspring::state::{Claim, Finished, HistoryFilter, Retention, RunOutcome, Spent, State, Trigger};
+use wellspring::state::{Claim, Finished, HistoryFilter, Retention, Run, RunOutcome, Spent, State, Trigger};
 
 fn finished(run: i64, second: i64, outcome: RunOutcome) -> Finished {
     Finished { run, finished_at: at(second), outcome, records: Some(10), message: None }
@@ -195,4 +195,60 @@ async fn a_clock_that_went_back_is_remembered_and_no_firing_comes_twice() {
     assert!(claim(3_000).await.unwrap()[0].is_some());
     assert_eq!(state.last_runs(&a).await.unwrap()[&name("crm")].firing, at(3_000));
     assert_eq!(claim(900_000).await.unwrap(), [None], "it was run when the clock was ahead");
+}
+
+/// What the runs of a source say of its last one, each looked at.
+fn last_of(runs: &[Run]) -> (Timestamp, Timestamp, RunOutcome, Option<Timestamp>) {
+    let never_sent = |run: &&Run| matches!(run.outcome, RunOutcome::Skipped | RunOutcome::Rewound);
+    // Newest first.
+    let newest = runs.iter().find(|run| !never_sent(run)).unwrap_or(&runs[0]);
+    let back = runs.iter().position(|run| run.outcome == RunOutcome::Rewound).unwrap_or(runs.len() - 1);
+    let firing = runs[..=back].iter().map(|run| run.firing).max().unwrap();
+    let done = runs.iter().filter(|run| run.outcome == RunOutcome::Done);
+    (firing, newest.started_at, newest.outcome, done.filter_map(|run| run.finished_at).max())
+}
+
+#[tokio::test]
+async fn the_last_run_is_the_one_that_a_look_at_all_runs_finds() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = State::open(dir.path(), PLATFORM).unwrap();
+    let a = unit("a");
+    let all = || HistoryFilter { limit: 10_000, ..all_runs() };
+    let mut running: Vec<i64> = Vec::new();
+    // No two rounds are alike for long, and no firing comes twice.
+    for n in 0..400_i64 {
+        let second = if n % 97 == 96 { n - 50_000 } else { n + 1000 * (n % 7) };
+        match (n * n + n / 3) % 11 {
+            0 | 1 => state.spend(&a, vec![spent(second, RunOutcome::Skipped)], at(n)).await.unwrap(),
+            2 => state.spend(&a, vec![spent(second, RunOutcome::Rewound)], at(n)).await.unwrap(),
+            3..=6 => {
+                running.extend(state.claim(&a, vec![scheduled("crm", at(second))], at(n)).await.unwrap()[0])
+            }
+            _ => {
+                let outcomes = [RunOutcome::Done, RunOutcome::Failed, RunOutcome::Unknown];
+                let ended = running.drain(..).map(|run| finished(run, n, outcomes[(n % 3) as usize]));
+                state.finish(ended.collect()).await.unwrap();
+            }
+        }
+        let runs = state.history(all()).await.unwrap();
+        let last = state.last_runs(&a).await.unwrap();
+        assert_eq!(last.is_empty(), runs.is_empty());
+        if let Some(last) = last.get(&name("crm")) {
+            let told = (last.firing, last.started_at, last.outcome, last.last_success);
+            assert_eq!(told, last_of(&runs), "{n}");
+        }
+    }
+    // What is kept is also what the last run is known by.
+    state.finish(running.iter().map(|run| finished(*run, 500, RunOutcome::Failed)).collect()).await.unwrap();
+    for n in 500..510 {
+        state.spend(&a, vec![spent(n, RunOutcome::Skipped)], at(n)).await.unwrap();
+    }
+    let before = state.last_runs(&a).await.unwrap()[&name("crm")].clone();
+    let keep = Retention { runs_per_source: 3, age: Duration::ZERO, journal_rows: 100 };
+    state.prune_history(at(600), keep).await.unwrap();
+    let after = state.last_runs(&a).await.unwrap()[&name("crm")].clone();
+    assert_eq!((after.firing, after.last_success), (before.firing, before.last_success));
+    let runs = state.history(all()).await.unwrap();
+    let newest = runs.iter().find(|run| run.outcome != RunOutcome::Skipped).unwrap();
+    assert_eq!((after.started_at, after.outcome), (newest.started_at, newest.outcome));
 }
