@@ -166,20 +166,21 @@ impl Planner {
             self.settled.as_ref().zip(version).and_then(|(settled, version)| settled.of(task, version));
         let Some(mark) = mark else { return Look::Moved(None) };
         match self.reader.listing(&task.desired.unit).await {
-            Ok(listing) if mark.holds(listing.digest(), &self.secrets, &self.key) => Look::AsBefore,
+            Ok(listing) if mark.holds(listing.digest(&self.key), &self.secrets, &self.key) => Look::AsBefore,
             listed => Look::Moved(Some(listed)),
         }
     }
 
-    /// The version of the state, for passes over these that begin after this. `None` where it is not known, or
-    /// does not matter.
-    pub async fn state_version(&self, tasks: impl IntoIterator<Item = &Task>) -> Option<i64> {
-        let settled = self.settled.as_ref()?;
-        if tasks.into_iter().any(|task| settled.may_hold(task)) {
-            self.version().await.ok().flatten()
-        } else {
-            None
-        }
+    /// May this unit be as a plan found it that had nothing to do? Only then does the version of the state
+    /// matter to a pass.
+    #[must_use]
+    pub fn may_be_settled(&self, task: &Task) -> bool {
+        self.settled.as_ref().is_some_and(|settled| settled.may_hold(task))
+    }
+
+    /// The version of the state, for passes that begin after this. `None` where it is not known.
+    pub async fn state_version(&self) -> Option<i64> {
+        self.version().await.ok().flatten()
     }
 
     async fn version(&self) -> Version {
@@ -276,7 +277,7 @@ impl Planner {
             && quarantine.held.is_empty()
             && quarantine.mended.is_empty()
         {
-            made.mark = Mark::of(task, &made, listed.digest(), values, version);
+            made.mark = Mark::of(task, &made, listed.digest(&self.key), values, version);
         }
         Ok(made)
     }
@@ -438,7 +439,8 @@ impl Reconciler {
     /// One pass over one unit, under its lock unless nothing has moved. `planned` is told of the plan before
     /// anything is done.
     pub async fn pass(&self, task: &Task, id: &PassId, planned: impl FnOnce(&UnitPlan)) -> Pass {
-        let version = self.planner.state_version([task]).await;
+        let planner = &self.planner;
+        let version = if planner.may_be_settled(task) { planner.state_version().await } else { None };
         self.pass_at(version, task, id, planned).await
     }
 

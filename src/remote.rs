@@ -24,10 +24,11 @@ pub use error::{Endpoint, RemoteError, RemoteErrorKind};
 pub use retry::Backoff;
 pub use transport::{InProcess, Unanswered};
 
-use crate::model::{NonEmpty, ObservedSource, ResolvedSource, SourceId, Unit, WorkspaceId};
+use crate::model::{
+    Fingerprint, FingerprintKey, NonEmpty, ObservedSource, ResolvedSource, SourceId, Unit, WorkspaceId,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use sha2::{Digest as _, Sha256};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -109,17 +110,17 @@ pub struct Writer(Reader);
 /// An answer to `list` that is not yet read.
 pub struct Listing(transport::Reply);
 
-/// SHA-256 over all that a list says. Equal answers mean the same.
+/// A keyed digest of all that a list says. Equal answers mean the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ListDigest([u8; 32]);
+pub struct ListDigest(Fingerprint);
 
 impl Listing {
     /// Costs a small part of what reading it costs.
     #[must_use]
-    pub fn digest(&self) -> ListDigest {
+    pub fn digest(&self, key: &FingerprintKey) -> ListDigest {
         let transport::Reply { status, body, link_next } = &self.0;
-        let head = [&status.as_u16().to_be_bytes()[..], &[u8::from(*link_next)]].concat();
-        ListDigest(Sha256::new().chain_update(head).chain_update(body).finalize().into())
+        let [high, low] = status.as_u16().to_be_bytes();
+        ListDigest(key.of_text([high, low, u8::from(*link_next), 0, 0, 0, 0, 0, 0, 0, 0, 0], body))
     }
 }
 

@@ -123,7 +123,7 @@ async fn try_recall(common: &Common, limits: &LimitArgs, path: Option<&PathBuf>)
             before.gone.push(unit);
             continue;
         };
-        if listed.digest() == found.list && found.secrets.iter().all(&mut is_same) {
+        if listed.digest(state.key()) == found.list && found.secrets.iter().all(&mut is_same) {
             before.settled.insert(unit.clone(), found.says);
             settled.push((unit, found.files));
         } else {

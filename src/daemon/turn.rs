@@ -16,6 +16,7 @@ use crate::reading::{Known, Memory};
 use crate::state::StateError;
 use crate::watch::{Ends, Moment};
 use jiff::{SignedDuration, Timestamp};
+use passes::SharedVersion;
 use readings::Accepted;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +50,7 @@ pub(super) struct Turn {
     /// What the next reading need not parse again, and from when on nothing that happened is in it.
     known: Arc<Known>,
     known_at: Option<Moment>,
+    version: SharedVersion,
     /// The files name another platform than the one that this process speaks to.
     elsewhere: bool,
     stopping: bool,
@@ -81,6 +83,7 @@ impl Turn {
             reading_under_way: false,
             known: Arc::clone(&daemon.known),
             known_at: None,
+            version: SharedVersion::new(),
             elsewhere: false,
             stopping: false,
             unreachable: None,

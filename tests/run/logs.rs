@@ -55,3 +55,19 @@ fn a_pass_that_stops_halfway_every_time_is_told_once() {
     let told = daemon.finish().stderr;
     assert_eq!(told.matches("pass stopped").count(), 1, "{told}");
 }
+
+#[test]
+fn a_list_that_fails_and_repeats_a_secret_is_told_without_it_from_the_first_pass_on() {
+    let scene = Scene::new();
+    scene.tree.write(
+        "ws.toml",
+        "[workspace]\nid = \"ws_one\"\n[sources.crm]\ntype = \"database\"\n[sources.crm.connection_config]\nhost = \"db\"\npassword = \"${CANARY}\"\n",
+    );
+    scene.platform.script_always("list", Fault::status(422, "no list for hunter2-canary"));
+    let command = scene.command(&["run", "--interval", "1h"]).env("CANARY", "hunter2-canary");
+    let daemon = command.env("WELLSPRING_LOG", "trace").spawn();
+    daemon.wait_for_line("message withheld");
+    daemon.signal("TERM");
+    let told = daemon.finish().stderr;
+    assert!(!told.contains("hunter2-canary"), "{told}");
+}

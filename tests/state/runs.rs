@@ -222,7 +222,7 @@ async fn the_last_run_is_the_one_that_a_look_at_all_runs_finds() {
             0 | 1 => state.spend(&a, vec![spent(second, RunOutcome::Skipped)], at(n)).await.unwrap(),
             2 => state.spend(&a, vec![spent(second, RunOutcome::Rewound)], at(n)).await.unwrap(),
             3..=6 => {
-                running.extend(state.claim(&a, vec![scheduled("crm", at(second))], at(n)).await.unwrap()[0])
+                running.extend(state.claim(&a, vec![scheduled("crm", at(second))], at(n)).await.unwrap()[0]);
             }
             _ => {
                 let outcomes = [RunOutcome::Done, RunOutcome::Failed, RunOutcome::Unknown];

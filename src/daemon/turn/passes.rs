@@ -10,11 +10,35 @@ use crate::reconcile::{Pass, PassId, Task};
 use crate::state::{State, StateError, Trigger};
 use jiff::Timestamp;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use tokio::sync::OnceCell;
+
+/// So long one version of the state serves for the passes that begin. A list takes as long to be answered, and
+/// what another process writes meanwhile is not known then either: the next pass finds it.
+const VERSION_SERVES: Duration = Duration::from_millis(20);
+
+/// The version of the state, asked for all passes that begin at about the same time.
+pub(super) struct SharedVersion {
+    since: tokio::time::Instant,
+    version: Arc<OnceCell<Option<i64>>>,
+}
+
+impl SharedVersion {
+    pub(super) fn new() -> Self {
+        Self { since: tokio::time::Instant::now(), version: Arc::default() }
+    }
+
+    fn get(&mut self) -> Arc<OnceCell<Option<i64>>> {
+        if self.since.elapsed() >= VERSION_SERVES {
+            *self = Self::new();
+        }
+        Arc::clone(&self.version)
+    }
+}
 
 impl Turn {
     /// Where nothing may be written, a pass only plans.
-    pub(super) fn start_passes(&self, tasks: Vec<Task>) {
+    pub(super) fn start_passes(&mut self, tasks: Vec<Task>) {
         if tasks.is_empty() {
             return;
         }
@@ -49,9 +73,13 @@ impl Turn {
             }
             Some(hands) => {
                 let reconciler = Arc::clone(&hands.reconciler);
+                let matters = passes.iter().any(|(task, _)| reconciler.planner.may_be_settled(task));
+                let version = matters.then(|| self.version.get());
                 tokio::spawn(async move {
-                    // Asked once for all of them, before any of them looks.
-                    let version = reconciler.planner.state_version(passes.iter().map(|(task, _)| task)).await;
+                    let version = match version {
+                        Some(version) => *version.get_or_init(|| reconciler.planner.state_version()).await,
+                        None => None,
+                    };
                     for (task, id) in passes {
                         let (reconciler, events, voice) =
                             (Arc::clone(&reconciler), events.clone(), Arc::clone(&voice));
@@ -163,4 +191,18 @@ async fn records(state: &State, plan: &UnitPlan, outcome: &Outcome) -> Result<Re
         .collect();
     let owned = inventory.owned.into_iter().map(|(name, owned)| (name, owned.applied.sync_since)).collect();
     Ok(Records { owned, runs, at_once })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_version_of_the_state_serves_no_pass_that_begins_later() {
+        let mut shared = SharedVersion::new();
+        let first = shared.get();
+        assert!(Arc::ptr_eq(&first, &shared.get()));
+        tokio::time::advance(VERSION_SERVES).await;
+        assert!(!Arc::ptr_eq(&first, &shared.get()), "it is asked again");
+    }
 }
