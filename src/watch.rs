@@ -84,8 +84,8 @@ impl Ends {
     }
 
     /// The files below `root` that something happened to after `moment`, as far as it is told by now, each
-    /// with whether whoever wrote it is done. `None` where that cannot be known, or where they are not all that may be another than then. What is told
-    /// later wakes.
+    /// with whether whoever wrote it is done. `None` where that cannot be known, or where they are not all that
+    /// may be another than then. What is told later wakes.
     #[must_use]
     pub fn touched(&self, moment: Moment, root: &Path) -> Option<BTreeMap<String, bool>> {
         if self.0.bell.path().is_none() || self.0.watcher().is_none() {

@@ -154,6 +154,18 @@ pub struct Retention {
     pub journal_rows: u32,
 }
 
+/// Of one workspace: what is sorted for it is held in memory.
+const DROP_RUNS: &str = "
+DELETE FROM runs WHERE run IN (
+    SELECT run FROM (
+        SELECT run, outcome,
+               row_number() OVER (PARTITION BY name ORDER BY run DESC) AS nth,
+               row_number() OVER (PARTITION BY name, outcome ORDER BY run DESC) AS nth_of_outcome,
+               firing = max(firing) OVER (PARTITION BY name) AS latest
+        FROM runs WHERE platform = ?1 AND workspace = ?3 AND scope = ?4
+    ) WHERE nth > ?2 AND NOT latest AND outcome <> 'running' AND NOT (outcome = 'done' AND nth_of_outcome = 1)
+)";
+
 impl State {
     /// Claims runs before they are sent; durable when this returns. Answers stand in the order of
     /// `claims`: the run's number, or `None` when that scheduled firing was claimed before.
@@ -322,21 +334,14 @@ impl State {
         let before = now.saturating_sub(age).unwrap_or(Timestamp::MIN);
         let yesterday = now.saturating_sub(SignedDuration::from_hours(24)).unwrap_or(Timestamp::MIN);
         self.write(move |connection, platform| {
-            connection.execute(
-                "DELETE FROM runs WHERE run IN (
-                     SELECT run FROM (
-                         SELECT run, outcome,
-                                row_number() OVER (PARTITION BY workspace, scope, name
-                                                   ORDER BY run DESC) AS nth,
-                                row_number() OVER (PARTITION BY workspace, scope, name, outcome
-                                                   ORDER BY run DESC) AS nth_of_outcome,
-                                firing = max(firing) OVER (PARTITION BY workspace, scope, name) AS latest
-                         FROM runs WHERE platform = ?1
-                     ) WHERE nth > ?2 AND NOT latest AND outcome <> 'running'
-                         AND NOT (outcome = 'done' AND nth_of_outcome = 1)
-                 )",
-                params![platform, keep.runs_per_source.max(1)],
-            )?;
+            let mut workspaces = connection
+                .prepare_cached("SELECT DISTINCT workspace, scope FROM last_runs WHERE platform = ?1")?;
+            let mut drop_runs = connection.prepare_cached(DROP_RUNS)?;
+            let mut rows = workspaces.query([platform])?;
+            while let Some(row) = rows.next()? {
+                let (workspace, scope): (String, String) = (row.get(0)?, row.get(1)?);
+                drop_runs.execute(params![platform, keep.runs_per_source.max(1), workspace, scope])?;
+            }
             connection.execute(
                 "DELETE FROM journal WHERE platform = ?1 AND at < ?2",
                 params![platform, nanoseconds(before)],

@@ -89,8 +89,9 @@ impl Finished {
         since.filter_map(|(file, _)| Some(file.strip_prefix(root).ok()?.to_str()?.to_owned())).collect()
     }
 
-    /// The files that something happened to after `moment`, each with whether whoever wrote it is done. `None` where they are not all that may have
-    /// changed below `root`. What happened before is forgotten, but for what is finished.
+    /// The files that something happened to after `moment`, each with whether whoever wrote it is done. `None`
+    /// where they are not all that may have changed below `root`. What happened before is forgotten, but for
+    /// what is finished.
     pub(super) fn touched(&mut self, moment: Moment, root: &Path) -> Option<BTreeMap<String, bool>> {
         self.files.retain(|_, file| file.touched > moment.0 || file.finished.is_some());
         if self.beyond > moment.0 {
