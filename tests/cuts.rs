@@ -17,7 +17,7 @@ use wellspring::model::{
     SourceKey, SourceName, TestSpec, Unit, WorkspaceId,
 };
 use wellspring::plan::{HostLimits, Overrides};
-use wellspring::reconcile::{Pass, PassId, Planner, Reconciler, Task};
+use wellspring::reconcile::{EAGER, Pass, PassId, Planner, Reconciler, Task};
 use wellspring::remote::{Backoff, BaseUrl, Reader, Settings, Token, Writer};
 use wellspring::secrets::Secrets;
 use wellspring::state::{State, Trigger};
@@ -73,6 +73,7 @@ impl Stage {
                 upserts: false,
                 overrides: Overrides::default(),
                 host: HostLimits::default(),
+                eager: Arc::new(tokio::sync::Semaphore::new(EAGER)),
                 settled: Some(Default::default()),
                 listed: Default::default(),
                 hashes: false,

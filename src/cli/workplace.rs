@@ -8,13 +8,14 @@ use super::{Exit, Failure};
 use crate::model::{FingerprintKey, Unit};
 use crate::plan::Overrides;
 use crate::reading::{Known, Memory, Reading};
-use crate::reconcile::{Clock, Planner, Task, resolved};
+use crate::reconcile::{Clock, EAGER, Planner, Task, resolved};
 use crate::remote::{BaseUrl, Reader};
 use crate::settings::{self, Humane, Platform, Settings};
 use crate::state::State;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// How long the files must be quiet for a removal, unless the host file says otherwise.
 const REST: std::time::Duration = std::time::Duration::from_secs(1);
@@ -129,6 +130,7 @@ impl Workplace {
             overrides,
             host: self.settings.limits(),
             listed: Arc::default(),
+            eager: Arc::new(Semaphore::new(EAGER)),
             settled: None,
             hashes: false,
             clock: clock(),

@@ -16,6 +16,7 @@ use crate::secrets::{Resolver, Secrets};
 use crate::state::{Remembered, State, StateError};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, HashMap};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -23,6 +24,9 @@ use tokio::task::JoinSet;
 
 /// Removals and mended drift are counted over this long.
 const WINDOW: SignedDuration = SignedDuration::from_hours(1);
+
+/// So many plans need not wait for their list before anything else is looked up: see [`Planner::eager`].
+pub const EAGER: usize = 4;
 
 /// Makes plans. It cannot write: neither its client nor what it does with the state can.
 #[derive(Clone)]
@@ -47,6 +51,9 @@ pub struct Planner {
     pub host: HostLimits,
     /// Answers that were had before; each is used once.
     pub listed: Arc<Mutex<HashMap<Unit, Listing>>>,
+    /// A few plans look up what is declared and what is ours while their list is on its way. The others wait for
+    /// it first: of many that are made at once, no more is held than the lists.
+    pub eager: Arc<Semaphore>,
     /// Units that were found to be as declared; `None` where no later pass will ask.
     pub settled: Option<Arc<Settled>>,
     /// What plans are made from is hashed, for those who save or compare it.
@@ -113,6 +120,11 @@ impl Planner {
             settled.forget(&task.desired.unit);
         }
         let listing = self.ask(task, listed);
+        let eager = self.eager.try_acquire().ok();
+        let listing: Pin<Box<dyn Future<Output = Listed> + Send>> = match &eager {
+            Some(_) => Box::pin(listing),
+            None => Box::pin(std::future::ready(listing.await)),
+        };
         let desired = self.overrides.over(&task.desired.open(), &self.host);
         let planned = match version {
             Ok(version) => self.try_plan(&desired, task, version, listing).await,

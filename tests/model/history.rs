@@ -163,6 +163,7 @@ impl History {
                 upserts: false,
                 overrides: Overrides::default(),
                 host: HostLimits::default(),
+                eager: Arc::new(tokio::sync::Semaphore::new(0)),
                 settled: Some(Default::default()),
                 listed: Default::default(),
                 hashes: false,
