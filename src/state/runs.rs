@@ -334,12 +334,13 @@ impl State {
         let before = now.saturating_sub(age).unwrap_or(Timestamp::MIN);
         let yesterday = now.saturating_sub(SignedDuration::from_hours(24)).unwrap_or(Timestamp::MIN);
         self.write(move |connection, platform| {
-            let mut workspaces = connection
-                .prepare_cached("SELECT DISTINCT workspace, scope FROM last_runs WHERE platform = ?1")?;
+            // All at first: what is dropped changes the rows that they stand in.
+            let workspaces = connection
+                .prepare_cached("SELECT DISTINCT workspace, scope FROM last_runs WHERE platform = ?1")?
+                .query_map([platform], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect::<Result<Vec<(String, String)>, _>>()?;
             let mut drop_runs = connection.prepare_cached(DROP_RUNS)?;
-            let mut rows = workspaces.query([platform])?;
-            while let Some(row) = rows.next()? {
-                let (workspace, scope): (String, String) = (row.get(0)?, row.get(1)?);
+            for (workspace, scope) in workspaces {
                 drop_runs.execute(params![platform, keep.runs_per_source.max(1), workspace, scope])?;
             }
             connection.execute(

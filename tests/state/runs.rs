@@ -141,6 +141,27 @@ async fn pruning_keeps_what_is_needed() {
 }
 
 #[tokio::test]
+async fn each_workspace_keeps_its_own_newest_runs_of_a_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = State::open(dir.path(), PLATFORM).unwrap();
+    let mut newest = Vec::new();
+    for n in 1..=4 {
+        newest.clear();
+        for workspace in ["a", "b", "c"] {
+            let claim = vec![scheduled("crm", at(n))];
+            let run = state.claim(&unit(workspace), claim, at(n)).await.unwrap()[0].unwrap();
+            state.finish(vec![finished(run, n, RunOutcome::Done)]).await.unwrap();
+            newest.push(run);
+        }
+    }
+    let keep = Retention { runs_per_source: 1, age: Duration::ZERO, journal_rows: 100 };
+    state.prune_history(at(10), keep).await.unwrap();
+    let mut kept: Vec<i64> = state.history(all_runs()).await.unwrap().iter().map(|run| run.run).collect();
+    kept.sort_unstable();
+    assert_eq!(kept, newest);
+}
+
+#[tokio::test]
 async fn the_journal_does_not_grow_without_bound_and_keeps_its_last_day() {
     let dir = tempfile::tempdir().unwrap();
     let state = State::open(dir.path(), PLATFORM).unwrap();
