@@ -99,11 +99,7 @@ impl Files {
         now: Timestamp,
     ) -> Counts {
         self.locked = git_locked.then(|| self.locked.unwrap_or((now, false)));
-        let agrees = self.digest == Some(digest);
-        if !agrees {
-            self.digest = Some(digest);
-            self.changed_at = now;
-            self.wholly = false;
+        if !self.agrees(digest, now) {
             if finished && !git_locked && self.accepted_settings == Some(settings) {
                 return self.additions(digest, settings);
             }
@@ -153,14 +149,21 @@ impl Files {
             self.look_no_later_than(now);
             return Counts::NotYet;
         }
-        if self.digest != Some(digest) {
-            self.digest = Some(digest);
-            self.changed_at = now;
-            self.wholly = false;
-        } else if self.accepted == Some(digest) {
+        if self.agrees(digest, now) && self.accepted == Some(digest) {
             return Counts::NotYet;
         }
         self.additions(digest, settings)
+    }
+
+    /// Are the files what they were at the look before? From now on they are this.
+    fn agrees(&mut self, digest: [u8; 32], now: Timestamp) -> bool {
+        if self.digest == Some(digest) {
+            return true;
+        }
+        self.digest = Some(digest);
+        self.changed_at = now;
+        self.wholly = false;
+        false
     }
 
     fn additions(&mut self, digest: [u8; 32], settings: Option<[u8; 32]>) -> Counts {

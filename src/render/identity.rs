@@ -29,6 +29,7 @@ pub fn plan_id(plan: &Plan) -> String {
     digest.update(&text);
     digest.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
+
 /// What a unit's plan would do. The fields stand in the order of their names, here and below.
 #[derive(Serialize)]
 struct Content<'a> {
