@@ -376,17 +376,22 @@ impl UnitPlan {
         self.unreadable.iter().map(|field| field.rsplit(['.', ' ']).next().unwrap_or_default())
     }
 
-    /// What remains to be said of it once nothing has moved since, where it has nothing to do and sees no
-    /// source of someone else's.
+    /// Is every source as declared, with nothing to do, to withhold or to record?
     #[must_use]
-    pub fn as_before(&self) -> Option<AsBefore> {
-        let is_as_declared = self.error.is_none()
+    pub fn is_settled(&self) -> bool {
+        self.error.is_none()
             && self.actions.is_empty()
             && self.withheld.is_empty()
-            && self.unmanaged.is_empty()
             && self.unchecked.is_empty()
-            && self.suspended.is_empty();
-        is_as_declared.then(|| {
+            && self.suspended.is_empty()
+            && self.refresh.is_empty()
+    }
+
+    /// What remains to be said of it once nothing has moved since, where it is settled and sees no source of
+    /// someone else's.
+    #[must_use]
+    pub fn as_before(&self) -> Option<AsBefore> {
+        (self.is_settled() && self.unmanaged.is_empty()).then(|| {
             let mut unreadable = BTreeMap::new();
             self.unreadable_names().for_each(|name| *unreadable.entry(name.to_owned()).or_default() += 1);
             AsBefore {

@@ -233,13 +233,18 @@ impl Reading {
         })
     }
 
+    /// Each file with each unit that it declares, of those that are sound.
+    fn declarations(&self) -> impl Iterator<Item = (&Arc<str>, &Unit)> {
+        let units = self.desired.units.iter().map(|unit| (&unit.unit, &unit.files));
+        let settled = self.desired.settled.iter().map(|unit| (&unit.unit, &unit.files));
+        units.chain(settled).flat_map(|(unit, files)| files.iter().map(move |file| (file, unit)))
+    }
+
     /// Adds to what is remembered which file declares which units; nothing of it is forgotten.
     pub fn remember(&self, memory: &mut Memory) {
-        let read =
-            self.desired.units.iter().flat_map(|unit| unit.files.iter().map(|file| (file, &unit.unit)));
         let broken = self.desired.broken.iter();
         let broken = broken.flat_map(|broken| broken.units.iter().flatten().map(|unit| (&broken.file, unit)));
-        for (file, unit) in read.chain(broken) {
+        for (file, unit) in self.declarations().chain(broken) {
             match memory.get_mut(&**file) {
                 Some(known) if known.contains(unit) => {}
                 Some(known) => known.push(unit.clone()),
@@ -252,12 +257,8 @@ impl Reading {
     #[must_use]
     pub fn memory(&self, before: &Memory) -> Memory {
         let mut memory = Memory::new();
-        let units = self.desired.units.iter().map(|unit| (&unit.unit, &unit.files));
-        let settled = self.desired.settled.iter().map(|unit| (&unit.unit, &unit.files));
-        for (unit, files) in units.chain(settled) {
-            for file in files {
-                memory.entry(file.to_string()).or_default().push(unit.clone());
-            }
+        for (file, unit) in self.declarations() {
+            memory.entry(file.to_string()).or_default().push(unit.clone());
         }
         // As though they had been read in one order.
         memory.values_mut().for_each(|units| units.sort());

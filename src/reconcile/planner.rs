@@ -16,7 +16,6 @@ use crate::secrets::{Resolver, Secrets};
 use crate::state::{Remembered, State, StateError};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, HashMap};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -96,6 +95,22 @@ pub(super) enum Look {
     Moved(Option<Listed>),
 }
 
+/// A list that was asked for.
+enum Asked {
+    Answered(Listed),
+    /// The one call; it ends with whoever waits for it.
+    Asking(JoinSet<Listed>),
+}
+
+impl Asked {
+    async fn answer(self) -> Listed {
+        match self {
+            Self::Answered(listed) => listed,
+            Self::Asking(asking) => asking.join_all().await.remove(0),
+        }
+    }
+}
+
 /// What the state knows of one unit.
 #[derive(Default)]
 struct Memory {
@@ -121,10 +136,7 @@ impl Planner {
         }
         let listing = self.ask(task, listed);
         let eager = self.eager.try_acquire().ok();
-        let listing: Pin<Box<dyn Future<Output = Listed> + Send>> = match &eager {
-            Some(_) => Box::pin(listing),
-            None => Box::pin(std::future::ready(listing.await)),
-        };
+        let listing = if eager.is_some() { listing } else { Asked::Answered(listing.answer().await) };
         let desired = self.overrides.over(&task.desired.open(), &self.host);
         let planned = match version {
             Ok(version) => self.try_plan(&desired, task, version, listing).await,
@@ -191,20 +203,16 @@ impl Planner {
 
     /// Asks the platform, unless it was asked already. The call is under way while everything else is looked
     /// up. What the platform says is not shown where it repeats a secret of what is declared now.
-    fn ask(&self, task: &Task, listed: Option<Listed>) -> impl Future<Output = Listed> + use<> {
+    fn ask(&self, task: &Task, listed: Option<Listed>) -> Asked {
+        if let Some(listed) = listed {
+            return Asked::Answered(listed);
+        }
         let (reader, desired) = (self.reader.clone(), Arc::clone(&task.desired));
+        let (declared, secrets) = (Arc::clone(&desired), Arc::clone(&self.secrets));
+        reader.withhold(&desired.unit, move || resolved(&declared.open(), &secrets));
         let mut asking = JoinSet::new();
-        if listed.is_none() {
-            let (declared, secrets) = (Arc::clone(&desired), Arc::clone(&self.secrets));
-            reader.withhold(&desired.unit, move || resolved(&declared.open(), &secrets));
-            asking.spawn(async move { reader.listing(&desired.unit).await });
-        }
-        async move {
-            match listed {
-                Some(listed) => listed,
-                None => asking.join_all().await.remove(0),
-            }
-        }
+        asking.spawn(async move { reader.listing(&desired.unit).await });
+        Asked::Asking(asking)
     }
 
     async fn try_plan(
@@ -212,7 +220,7 @@ impl Planner {
         desired: &Arc<DesiredUnit>,
         task: &Task,
         version: Option<i64>,
-        listing: impl Future<Output = Listed>,
+        listing: Asked,
     ) -> Result<Planned, UnitError> {
         let unit = &desired.unit;
         let now = (self.clock)();
@@ -228,7 +236,7 @@ impl Planner {
             let asked = asked.open();
             resolved_by(&mut Resolver::again(from, &asked.names(), kept), &asked)
         });
-        let listed = listing.await?;
+        let listed = listing.answer().await?;
         let listing = self.reader.read(unit, &listed)?;
         let settle = SignedDuration::try_from(self.settle).unwrap_or(SignedDuration::MAX);
         let reckoning = reckon(inventory, &listing, &Answers::new(), &self.key, (self.clock)(), settle);

@@ -67,14 +67,7 @@ impl Mark {
         secrets: Vec<(SecretRef, Fingerprint)>,
         state: i64,
     ) -> Option<Self> {
-        let plan = &made.plan;
-        let idle = plan.error.is_none()
-            && plan.actions.is_empty()
-            && plan.withheld.is_empty()
-            && plan.unchecked.is_empty()
-            && plan.suspended.is_empty()
-            && plan.refresh.is_empty();
-        let quiet = idle
+        let quiet = made.plan.is_settled()
             && made.corrections.is_empty()
             && made.settling.is_none()
             && made.inventory.intents.is_empty()
