@@ -9,6 +9,7 @@ use crate::model::{Fingerprint, FingerprintKey, PlatformUrl, SecretRef, Unit};
 use crate::plan::AsBefore;
 use crate::reconcile::{Planned, fingerprint, list_all};
 use crate::remote::{ListDigest, Listing, Reader};
+use crate::secrets::Secrets;
 use crate::settings::{self, Platform, Settings};
 use crate::state::{Settled, State};
 use crate::tree;
@@ -90,8 +91,8 @@ async fn try_recall(common: &Common, limits: &LimitArgs, path: Option<&PathBuf>)
     let state = open(base_url.as_str())?;
     let Settled { units, .. } = state.settled(&root).await.ok()??;
     let tree = tree::read(&settings.root).ok()?;
-    let names = ground.variables.keys().cloned();
     let read_by = tree.files.iter().find(|file| &*file.path == manifest::FILE_NAME).map(|file| file.digest);
+    let names = ground.variables.keys().cloned();
     let now = Ground::of((&settings, limits), read_by, ground.declared.as_ref(), names, state.key());
     if tree.git_locked || now != ground {
         return None;
@@ -100,37 +101,8 @@ async fn try_recall(common: &Common, limits: &LimitArgs, path: Option<&PathBuf>)
     let reader = workplace::reader(&settings, base_url, token).ok()?;
 
     let mut before = Before::default();
-    let mut candidates = BTreeMap::new();
-    let digests: HashMap<&str, [u8; 32]> = tree.files.iter().map(|file| (&*file.path, file.digest)).collect();
-    for (unit, found) in units {
-        match serde_json::from_str::<Found>(&found) {
-            Ok(found) if found.files.holds(|path| digests.get(path).copied()) => {
-                candidates.insert(unit, found);
-            }
-            _ => before.gone.push(unit),
-        }
-    }
-    let secrets = settings.secrets();
-    let mut fingerprints: HashMap<SecretRef, Option<Fingerprint>> = HashMap::new();
-    let mut is_same = |(reference, was): &(SecretRef, Fingerprint)| {
-        let now = fingerprints.entry(reference.clone());
-        *now.or_insert_with(|| fingerprint(reference, &secrets, state.key())) == Some(*was)
-    };
-    let mut settled = Vec::new();
-    for (unit, listed) in list_all(&reader, candidates.keys().cloned()).await {
-        let Some(found) = candidates.remove(&unit) else { continue };
-        let Ok(listed) = listed else {
-            before.gone.push(unit);
-            continue;
-        };
-        if listed.digest(state.key()) == found.list && found.secrets.iter().all(&mut is_same) {
-            before.settled.insert(unit.clone(), found.says);
-            settled.push((unit, found.files));
-        } else {
-            before.listed.insert(unit.clone(), listed);
-            before.gone.push(unit);
-        }
-    }
+    let candidates = before.whose_files_stand(units, &tree);
+    let settled = before.still_settled(candidates, &reader, &settings.secrets(), state.key()).await;
     let variables = ground.variables.into_keys().map(|name| {
         let value = (settings.environment())(&name);
         (name, value)
@@ -140,6 +112,56 @@ async fn try_recall(common: &Common, limits: &LimitArgs, path: Option<&PathBuf>)
 }
 
 impl Before {
+    fn whose_files_stand(
+        &mut self,
+        units: Vec<(Unit, String)>,
+        tree: &tree::Reading,
+    ) -> BTreeMap<Unit, Found> {
+        let digests: HashMap<&str, [u8; 32]> =
+            tree.files.iter().map(|file| (&*file.path, file.digest)).collect();
+        let mut candidates = BTreeMap::new();
+        for (unit, found) in units {
+            match serde_json::from_str::<Found>(&found) {
+                Ok(found) if found.files.holds(|path| digests.get(path).copied()) => {
+                    candidates.insert(unit, found);
+                }
+                _ => self.gone.push(unit),
+            }
+        }
+        candidates
+    }
+
+    /// Lists the candidates, and returns those of which the platform and the secrets are as they were, too.
+    async fn still_settled(
+        &mut self,
+        mut candidates: BTreeMap<Unit, Found>,
+        reader: &Reader,
+        secrets: &Secrets,
+        key: &FingerprintKey,
+    ) -> Vec<(Unit, UnitRecord)> {
+        let mut fingerprints: HashMap<SecretRef, Option<Fingerprint>> = HashMap::new();
+        let mut is_same = |(reference, was): &(SecretRef, Fingerprint)| {
+            let now = fingerprints.entry(reference.clone());
+            *now.or_insert_with(|| fingerprint(reference, secrets, key)) == Some(*was)
+        };
+        let mut settled = Vec::new();
+        for (unit, listed) in list_all(reader, candidates.keys().cloned()).await {
+            let Some(found) = candidates.remove(&unit) else { continue };
+            let Ok(listed) = listed else {
+                self.gone.push(unit);
+                continue;
+            };
+            if listed.digest(key) == found.list && found.secrets.iter().all(&mut is_same) {
+                self.settled.insert(unit.clone(), found.says);
+                settled.push((unit, found.files));
+            } else {
+                self.listed.insert(unit.clone(), listed);
+                self.gone.push(unit);
+            }
+        }
+        settled
+    }
+
     /// What there is to say of the units that the reading passed over.
     pub(super) fn of(&self, place: &Workplace) -> Vec<AsBefore> {
         let settled = place.reading.desired.settled.iter();

@@ -1,0 +1,37 @@
+//! Data older than promised.
+
+use super::*;
+
+fn turned(board: &mut Board, seconds: i64) -> Vec<(String, bool)> {
+    board.turned(at(seconds)).into_iter().map(|turned| (turned.key.to_string(), turned.stale)).collect()
+}
+
+#[test]
+fn stale_data_is_told_once_and_so_is_fresh_data() {
+    let sync = "sync = { every = \"10h\", stale_after = \"11h\", on_connect = false }";
+    let mut board = board(sources(&[("a", sync)]));
+    pass(&mut board, 0, &[]);
+    let unit = unit(&board, 0);
+    assert_eq!(turned(&mut board, 100), []);
+    assert_eq!(turned(&mut board, 11 * 3600), [("a".to_owned(), true)]);
+    assert_eq!(turned(&mut board, 12 * 3600), []);
+    board.refreshed(&unit, [&SourceName::parse("a").unwrap()], at(12 * 3600));
+    assert_eq!(turned(&mut board, 12 * 3600 + 1), [("a".to_owned(), false)]);
+    assert_eq!(turned(&mut board, 12 * 3600 + 2), []);
+}
+
+#[test]
+fn the_loop_wakes_when_data_becomes_stale() {
+    let sync = "sync = { every = \"1000h\", stale_after = \"1m\", on_connect = false }";
+    let mut board = scheduled(&[("a", sync)]);
+    assert_eq!(board.next(at(1)), Some(at(60)));
+    turned(&mut board, 60);
+    assert!(board.next(at(60)).unwrap() > at(60));
+}
+
+#[test]
+fn a_suspended_source_is_not_called_stale() {
+    let sync = "suspend = { reason = \"moving\" }\nsync = { every = \"10h\", stale_after = \"11h\" }";
+    let mut board = scheduled(&[("a", sync)]);
+    assert_eq!(turned(&mut board, 1_000_000), []);
+}
