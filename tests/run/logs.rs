@@ -58,16 +58,27 @@ fn a_pass_that_stops_halfway_every_time_is_told_once() {
 
 #[test]
 fn a_list_that_fails_and_repeats_a_secret_is_told_without_it_from_the_first_pass_on() {
+    const WORKSPACES: usize = 12;
     let scene = Scene::new();
-    scene.tree.write(
-        "ws.toml",
-        "[workspace]\nid = \"ws_one\"\n[sources.crm]\ntype = \"database\"\n[sources.crm.connection_config]\nhost = \"db\"\npassword = \"${CANARY}\"\n",
-    );
-    scene.platform.script_always("list", Fault::status(422, "no list for hunter2-canary"));
-    let command = scene.command(&["run", "--interval", "1h"]).env("CANARY", "hunter2-canary");
-    let daemon = command.env("WELLSPRING_LOG", "trace").spawn();
-    daemon.wait_for_line("message withheld");
-    daemon.signal("TERM");
-    let told = daemon.finish().stderr;
-    assert!(!told.contains("hunter2-canary"), "{told}");
+    let mut command = scene.command(&["run", "--interval", "1h"]).env("WELLSPRING_LOG", "trace");
+    // More at once than look up their secrets while the list is on its way, each with one of its own.
+    for n in 0..WORKSPACES {
+        let (workspace, secret) = (format!("ws_{n}"), format!("hunter2-canary-{n:02}"));
+        scene.tree.write(
+            &format!("{workspace}.toml"),
+            &format!(
+                "[workspace]\nid = \"{workspace}\"\n\n[sources.crm]\ntype = \"database\"\n\
+                 connection_config = {{ host = \"db\", password = \"${{CANARY_{n}}}\" }}\n"
+            ),
+        );
+        let refused = Fault::status(422, &format!("no list for {secret}"));
+        scene.platform.script_for(&workspace, "list", refused);
+        command = command.env(&format!("CANARY_{n}"), &secret);
+    }
+    let daemon = command.spawn();
+    until("every list was told", || {
+        let told = daemon.stderr();
+        assert!(!told.contains("hunter2-canary"), "{told}");
+        told.matches("message withheld").count() >= WORKSPACES
+    });
 }
