@@ -27,6 +27,7 @@ pub use transport::{InProcess, Unanswered};
 use crate::model::{
     Fingerprint, FingerprintKey, NonEmpty, ObservedSource, ResolvedSource, SourceId, Unit, WorkspaceId,
 };
+use hyper::body::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::fmt;
@@ -442,7 +443,7 @@ pub fn read_list(body: &[u8]) -> Result<Vec<ObservedSource>, RemoteErrorKind> {
 }
 
 /// The bytes of a body.
-fn body_of(body: &impl Serialize) -> Vec<u8> {
+fn body_of(body: &impl Serialize) -> Bytes {
     // Only maps with keys other than text fail to serialise; with no bytes the guard holds it back.
-    serde_json::to_vec(body).unwrap_or_default()
+    serde_json::to_vec(body).unwrap_or_default().into()
 }

@@ -2,13 +2,14 @@
 //!
 //! Where nobody listens (`NOTIFY_SOCKET` is not set) nothing is sent.
 
+use super::turn::Standing;
 use sd_notify::NotifyState;
 use std::time::{Duration, Instant};
 
 /// Speaks to the service manager.
 pub(super) struct Systemd {
     stage: Stage,
-    status: String,
+    standing: Option<Standing>,
     /// The service is killed when nothing was heard of it for this long.
     watchdog: Option<Duration>,
     alive_at: Option<Instant>,
@@ -32,7 +33,7 @@ impl Systemd {
     pub(super) fn new() -> Self {
         Self {
             stage: Stage::Asked,
-            status: String::new(),
+            standing: None,
             watchdog: sd_notify::watchdog_enabled(),
             alive_at: None,
             deaf: false,
@@ -75,10 +76,10 @@ impl Systemd {
     }
 
     /// How things stand, in one line; told when it is another than before.
-    pub(super) fn status(&mut self, status: String) {
-        if self.status != status {
-            self.tell(&[NotifyState::Status(&status)]);
-            self.status = status;
+    pub(super) fn stands(&mut self, standing: Standing) {
+        if self.standing.as_ref() != Some(&standing) {
+            self.tell(&[NotifyState::Status(&standing.to_string())]);
+            self.standing = Some(standing);
         }
     }
 

@@ -18,6 +18,7 @@ use crate::watch::{Ends, Moment};
 use jiff::{SignedDuration, Timestamp};
 use passes::SharedVersion;
 use readings::Accepted;
+pub(super) use standing::Standing;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
@@ -133,7 +134,7 @@ impl Turn {
     /// Tells how things stand. Returns how long the loop may sleep.
     pub(super) fn rest(&mut self) -> Duration {
         self.publish();
-        self.systemd.status(self.standing());
+        self.systemd.stands(self.standing());
         self.systemd.alive(self.sleep())
     }
 

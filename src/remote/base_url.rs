@@ -8,7 +8,7 @@ use std::fmt;
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct BaseUrl {
     text: String,
-    secure: bool,
+    url: Url,
     loopback: bool,
 }
 
@@ -60,8 +60,9 @@ impl BaseUrl {
         let loopback = host == "localhost"
             || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
         let trimmed = url.as_str().trim_end_matches('/');
-        let text = trimmed.strip_suffix("/api/v1").unwrap_or(trimmed).trim_end_matches('/');
-        Ok(Self { text: text.to_owned(), secure: url.scheme() == "https", loopback })
+        let text = trimmed.strip_suffix("/api/v1").unwrap_or(trimmed).trim_end_matches('/').to_owned();
+        let url = Url::parse(&text).map_err(|_| InvalidBaseUrl::NotAUrl)?;
+        Ok(Self { text, url, loopback })
     }
 
     /// The URL as text, without a trailing slash and without `/api/v1`.
@@ -70,10 +71,14 @@ impl BaseUrl {
         &self.text
     }
 
+    pub(super) fn url(&self) -> &Url {
+        &self.url
+    }
+
     /// Is what is sent there encrypted?
     #[must_use]
     pub fn is_secure(&self) -> bool {
-        self.secure
+        self.url.scheme() == "https"
     }
 
     /// Is it this very machine?

@@ -1,6 +1,7 @@
 //! The requests as they go over the wire.
 
 use crate::model::{ExposedConfig, Metadata, ResolvedSource, Scope, SourceId, SourceName, WorkspaceId};
+use reqwest::Url;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -14,15 +15,13 @@ pub(super) fn url(
     workspace: &WorkspaceId,
     endpoint: Endpoint,
     query: &[(&str, &str)],
-) -> String {
+) -> Url {
+    let mut url = base.url().clone();
     let workspace = percent_encoded(workspace.as_str());
-    let mut url = format!("{}/api/v1/data/{workspace}/{endpoint}", base.as_str());
-    for (n, (key, value)) in query.iter().enumerate() {
-        url.push(if n == 0 { '?' } else { '&' });
-        url.push_str(key);
-        url.push('=');
-        url.push_str(&percent_encoded(value));
-    }
+    url.set_path(&format!("{}/api/v1/data/{workspace}/{endpoint}", url.path().trim_end_matches('/')));
+    let values: Vec<String> =
+        query.iter().map(|(key, value)| format!("{key}={}", percent_encoded(value))).collect();
+    url.set_query((!values.is_empty()).then(|| values.join("&")).as_deref());
     url
 }
 
@@ -112,12 +111,11 @@ impl<'a> From<&'a ResolvedSource> for SourceConfig<'a> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use reqwest::Url;
 
     fn path_of(workspace: &str) -> String {
         let base = BaseUrl::parse("https://h/org/user").unwrap();
         let workspace = WorkspaceId::parse(workspace).unwrap();
-        Url::parse(&url(&base, &workspace, Endpoint::List, &[("scope", "a b&c")])).unwrap().to_string()
+        url(&base, &workspace, Endpoint::List, &[("scope", "a b&c")]).to_string()
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::model::{ResolvedSource, Scope, Unit, WorkspaceId};
 use hyper::body::Bytes;
 use jiff::SignedDuration;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, LINK, LOCATION};
-use reqwest::{Client, Method, Request, Response, StatusCode, Url};
+use reqwest::{Client, Method, Request, Response, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -91,7 +91,7 @@ pub(super) struct Call<'a> {
     /// Query values besides the scope.
     pub(super) query: &'a [(&'static str, &'a str)],
     /// A body makes it a POST; the scope then stands in there.
-    pub(super) body: Option<Vec<u8>>,
+    pub(super) body: Option<Bytes>,
     pub(super) timeout: Duration,
     /// Bytes of the answer, after decompression.
     pub(super) limit: usize,
@@ -123,15 +123,12 @@ impl Call<'_> {
         RemoteError { endpoint: self.endpoint, on: printable(&on), kind }
     }
 
-    fn request(&self, base: &BaseUrl) -> Result<Request, RemoteError> {
+    fn request(&self, base: &BaseUrl) -> Request {
         let mut query = self.query.to_vec();
         if let (None, Some(scope)) = (&self.body, self.scope) {
             query.push(("scope", scope.as_str()));
         }
         let url = request::url(base, self.workspace, self.endpoint, &query);
-        let url = Url::parse(&url).map_err(|_| {
-            self.error(RemoteErrorKind::NotSent("workspace id and URL do not fit together".into()))
-        })?;
         let method = if self.body.is_some() { Method::POST } else { Method::GET };
         let mut request = Request::new(method, url);
         *request.timeout_mut() = Some(self.timeout);
@@ -141,7 +138,7 @@ impl Call<'_> {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
             *request.body_mut() = Some(body.clone().into());
         }
-        Ok(request)
+        request
     }
 }
 
@@ -199,7 +196,7 @@ impl Transport {
 
     /// Makes the call, repeated as far as that is harmless. What leaves is looked at once more.
     pub(super) async fn call(&self, call: &Call<'_>) -> Result<Reply, RemoteError> {
-        let request = call.request(&self.settings.base_url)?;
+        let request = call.request(&self.settings.base_url);
         guard::inspect(call.endpoint, request.body().and_then(reqwest::Body::as_bytes))
             .map_err(|why| call.error(RemoteErrorKind::NotSent(why.into())))?;
         self.settings.backoff.run(|| self.attempt(call, &request)).await

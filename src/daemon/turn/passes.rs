@@ -75,28 +75,29 @@ impl Turn {
                 let reconciler = Arc::clone(&hands.reconciler);
                 let matters = passes.iter().any(|(task, _)| reconciler.planner.may_be_settled(task));
                 let version = matters.then(|| self.version.get());
-                tokio::spawn(async move {
-                    let version = match version {
-                        Some(version) => *version.get_or_init(|| reconciler.planner.state_version()).await,
-                        None => None,
-                    };
-                    for (task, id) in passes {
-                        let (reconciler, events, voice) =
-                            (Arc::clone(&reconciler), events.clone(), Arc::clone(&voice));
-                        tokio::spawn(async move {
-                            let told = |plan: &UnitPlan| voice.planned(plan, false);
-                            let pass = reconciler.pass_at(version, &task, &id, told).await;
-                            let made = match pass.plan().cloned() {
-                                // As the pass before left it.
-                                None => None,
-                                Some(plan) => Some(made(&reconciler.state, plan, pass).await),
-                            };
-                            let unit = task.desired.unit.clone();
-                            let ended = PassEnded { unit, made, took: started.elapsed() };
-                            let _ = events.send(Event::PassEnded(Box::new(ended)));
-                        });
-                    }
-                });
+                for (task, id) in passes {
+                    let (reconciler, events, voice) =
+                        (Arc::clone(&reconciler), events.clone(), Arc::clone(&voice));
+                    let version = version.clone();
+                    tokio::spawn(async move {
+                        let version = match version {
+                            Some(version) => {
+                                *version.get_or_init(|| reconciler.planner.state_version()).await
+                            }
+                            None => None,
+                        };
+                        let told = |plan: &UnitPlan| voice.planned(plan, false);
+                        let pass = reconciler.pass_at(version, &task, &id, told).await;
+                        let made = match pass.plan().cloned() {
+                            // As the pass before left it.
+                            None => None,
+                            Some(plan) => Some(made(&reconciler.state, plan, pass).await),
+                        };
+                        let unit = task.desired.unit.clone();
+                        let ended = PassEnded { unit, made, took: started.elapsed() };
+                        let _ = events.send(Event::PassEnded(Box::new(ended)));
+                    });
+                }
             }
         }
     }

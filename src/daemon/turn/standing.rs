@@ -2,6 +2,7 @@
 
 use super::Turn;
 use crate::render::{escape, words};
+use std::fmt;
 
 impl Turn {
     /// The platform's trouble, and whatever else changed.
@@ -19,30 +20,70 @@ impl Turn {
         self.daemon.publisher.publish(now);
     }
 
-    /// How things stand, what is wrong before all else.
-    pub(super) fn standing(&self) -> String {
+    /// How things stand, before it is put into words.
+    pub(super) fn standing(&self) -> Standing {
         if self.stopping {
-            return "Stopping: what is under way is finished first".to_owned();
+            return Standing::Stopping;
         }
-        let Some(accepted) = &self.accepted else { return "Reading the files".to_owned() };
+        let Some(accepted) = &self.accepted else { return Standing::Reading };
         let (workspaces, sources, failing) = self.board.tally();
-        let mut wrong = Vec::new();
-        if self.elsewhere {
-            wrong.push("wellspring.toml names another platform, restart to go there".to_owned());
+        Standing::Keeping {
+            elsewhere: self.elsewhere,
+            refused: self.board.is_paused(),
+            unreachable: self.unreachable.clone(),
+            errors: accepted.errors,
+            failing,
+            sources,
+            workspaces,
         }
-        if self.board.is_paused() {
-            wrong.push("the platform refuses the token".to_owned());
+    }
+}
+
+/// How things stand, for the service manager.
+#[derive(PartialEq, Eq)]
+pub(in crate::daemon) enum Standing {
+    Stopping,
+    Reading,
+    Keeping {
+        elsewhere: bool,
+        refused: bool,
+        unreachable: Option<String>,
+        errors: usize,
+        failing: usize,
+        sources: usize,
+        workspaces: usize,
+    },
+}
+
+/// One line, what is wrong before all else.
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stopping => f.write_str("Stopping: what is under way is finished first"),
+            Self::Reading => f.write_str("Reading the files"),
+            Self::Keeping { elsewhere, refused, unreachable, errors, failing, sources, workspaces } => {
+                if *elsewhere {
+                    f.write_str("wellspring.toml names another platform, restart to go there; ")?;
+                }
+                if *refused {
+                    f.write_str("the platform refuses the token; ")?;
+                }
+                if let Some(why) = unreachable {
+                    write!(f, "{}; ", escape::terminal_line(why))?;
+                }
+                if *errors > 0 {
+                    write!(f, "{} in the files; ", words::count(*errors, "error"))?;
+                }
+                if *failing > 0 {
+                    write!(f, "{} failing; ", words::count(*failing, "workspace"))?;
+                }
+                write!(
+                    f,
+                    "{} in {}",
+                    words::count(*sources, "source"),
+                    words::count(*workspaces, "workspace")
+                )
+            }
         }
-        wrong.extend(self.unreachable.as_ref().map(|why| escape::terminal_line(why)));
-        let errors = accepted.errors;
-        if errors > 0 {
-            wrong.push(format!("{} in the files", words::count(errors, "error")));
-        }
-        if failing > 0 {
-            wrong.push(format!("{} failing", words::count(failing, "workspace")));
-        }
-        let kept =
-            format!("{} in {}", words::count(sources, "source"), words::count(workspaces, "workspace"));
-        if wrong.is_empty() { kept } else { format!("{}; {kept}", wrong.join("; ")) }
     }
 }
