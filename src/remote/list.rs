@@ -23,9 +23,23 @@ pub(super) fn decode(
     if reply.status != StatusCode::OK {
         return Err(RemoteErrorKind::Malformed(format!("HTTP {} for a list", reply.status.as_u16())));
     }
-    let envelope: Fields<'_> = serde_json::from_slice(&reply.body).map_err(|error| malformed(&error))?;
+    if let Some(Envelope { data, beside }) = at_once(&reply.body) {
+        return rows(reply, data.map(|Rows(rows)| Ok(rows)), &beside, clean);
+    }
+    let Envelope { data, beside } = serde_json::from_slice(&reply.body).map_err(|error| malformed(&error))?;
+    rows(reply, data.map(|data: &RawValue| read(data.get())), &beside, clean)
+}
+
+/// The rows, where the envelope says that these are all of them.
+fn rows(
+    reply: &Reply,
+    data: Option<Result<Vec<Row<Value>>, RemoteErrorKind>>,
+    beside: &[(String, &RawValue)],
+    clean: impl Fn(&str) -> String,
+) -> Result<Vec<ObservedSource>, RemoteErrorKind> {
     let text = |name: &str| {
-        envelope.get(name).and_then(|raw| serde_json::from_str::<String>(raw.get()).ok()).unwrap_or_default()
+        let raw = beside.iter().find(|(field, _)| field == name).map(|(_, raw)| raw.get());
+        raw.and_then(|raw| serde_json::from_str::<String>(raw).ok()).unwrap_or_default()
     };
     let message = || clean(&text("message"));
     match text("status").as_str() {
@@ -36,9 +50,8 @@ pub(super) fn decode(
         "conflict" => return Err(RemoteErrorKind::Conflict(message())),
         _ => return Err(RemoteErrorKind::Malformed("no `status` that the contract knows".into())),
     }
-    let data = envelope.get("data").ok_or_else(|| RemoteErrorKind::Malformed("no `data`".into()))?;
-    let rows = read(data.get())?;
-    if let Some(sign) = envelope.0.iter().find_map(|(name, raw)| sign_of_more(name, raw, rows.len())) {
+    let rows = data.ok_or_else(|| RemoteErrorKind::Malformed("no `data`".into()))??;
+    if let Some(sign) = beside.iter().find_map(|(name, raw)| sign_of_more(name, raw, rows.len())) {
         return Err(RemoteErrorKind::Partial(sign));
     }
     rows.into_iter().enumerate().map(|(n, row)| row.observed(n)).collect()
@@ -48,12 +61,15 @@ pub(super) fn decode(
 const MOST_ROWS: usize = 200_000;
 const MOST_VALUES: usize = 4_000_000;
 
-fn read(data: &str) -> Result<Vec<Row<Value>>, RemoteErrorKind> {
+/// Reads envelope and rows in one go, as is possible with nearly every answer.
+fn at_once(body: &[u8]) -> Option<Envelope<'_, Rows<Value>>> {
     // A value takes two bytes at least.
-    let is_small = data.len() <= 2 * MOST_VALUES;
-    if is_small && let Ok(Rows(rows)) = serde_json::from_str(data) {
-        return Ok(rows);
-    }
+    let text = str::from_utf8(body).ok().filter(|text| text.len() <= 2 * MOST_VALUES)?;
+    serde_json::from_str(text).ok()
+}
+
+/// Reads rows of which some may be odd, or which may be too many.
+fn read(data: &str) -> Result<Vec<Row<Value>>, RemoteErrorKind> {
     let Rows::<&RawValue>(rows) = serde_json::from_str(data).map_err(|_| {
         RemoteErrorKind::Malformed(format!(
             "`data` is not a list of at most {MOST_ROWS} sources that each have a name"
@@ -102,37 +118,41 @@ fn sign_of_more(name: &str, raw: &RawValue, rows: usize) -> Option<String> {
 }
 
 /// The fields of an object, each once. A repeated field is odd: which of the two is meant?
-struct Fields<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'a> Fields<'a> {
-    fn get(&self, name: &str) -> Option<&'a RawValue> {
-        self.0.iter().find(|(field, _)| field == name).map(|(_, raw)| *raw)
-    }
+struct Envelope<'a, D> {
+    data: Option<D>,
+    beside: Vec<(String, &'a RawValue)>,
 }
 
 /// More fields than any envelope has.
 const MOST_FIELDS: usize = 100;
 
-impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
+impl<'de: 'a, 'a, T: Deserialize<'de>> Deserialize<'de> for Envelope<'a, T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-        impl<'de> Visitor<'de> for Object {
-            type Value = Vec<(String, &'de RawValue)>;
+        struct Object<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
+            type Value = Envelope<'de, T>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut fields: Self::Value = Vec::new();
-                while let Some((name, raw)) = map.next_entry::<String, &'de RawValue>()? {
-                    if fields.len() == MOST_FIELDS || fields.iter().any(|(field, _)| *field == name) {
+                let (mut data, mut beside) = (None, Vec::new());
+                while let Some(name) = map.next_key::<String>()? {
+                    let is_data = name == "data";
+                    let is_there =
+                        if is_data { data.is_some() } else { beside.iter().any(|(field, _)| *field == name) };
+                    if is_there || beside.len() == MOST_FIELDS {
                         return Err(serde::de::Error::custom("a repeated field, or too many"));
                     }
-                    fields.push((name, raw));
+                    if is_data {
+                        data = Some(map.next_value()?);
+                    } else {
+                        beside.push((name, map.next_value()?));
+                    }
                 }
-                Ok(fields)
+                Ok(Envelope { data, beside })
             }
         }
-        deserializer.deserialize_map(Object).map(Fields)
+        deserializer.deserialize_map(Object(PhantomData))
     }
 }
 
