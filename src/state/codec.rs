@@ -8,15 +8,18 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::borrow::Borrow as _;
 
 /// `value` as JSON, after making sure that it reads back the same. `what` names it in the error.
 pub(super) fn encode<T>(value: &T, what: &dyn std::fmt::Display) -> Result<String, StateError>
 where
-    T: Serialize + DeserializeOwned + PartialEq + Plain,
+    T: Serialize + ToOwned<Owned: DeserializeOwned> + PartialEq + Plain + ?Sized,
 {
-    let reads_back =
-        |text: &String| value.is_plain() || serde_json::from_str::<T>(text).is_ok_and(|back| back == *value);
-    let mut text = Vec::with_capacity(1024);
+    let reads_back = |text: &String| {
+        let back = |text| serde_json::from_str::<T::Owned>(text);
+        value.is_plain() || back(text).is_ok_and(|back| back.borrow() == value)
+    };
+    let mut text = Vec::with_capacity(value.length());
     serde_json::to_writer(&mut text, value)
         .ok()
         .and_then(|()| String::from_utf8(text).ok())
@@ -31,10 +34,20 @@ pub(super) trait Plain {
     fn is_plain(&self) -> bool {
         true
     }
+
+    /// About how many bytes it takes.
+    fn length(&self) -> usize {
+        1024
+    }
 }
 
-impl Plain for SourceId {}
-impl Plain for Vec<Unit> {}
+impl Plain for SourceId {
+    fn length(&self) -> usize {
+        64
+    }
+}
+
+impl Plain for [Unit] {}
 
 impl Plain for Owned {
     fn is_plain(&self) -> bool {
@@ -42,12 +55,16 @@ impl Plain for Owned {
     }
 }
 
-impl Plain for Vec<NewIntent> {
+impl Plain for [NewIntent] {
     fn is_plain(&self) -> bool {
         self.iter().all(|intent| match &intent.kind {
             IntentKind::Connect(applied) => applied.definition.is_plain(),
             IntentKind::Cleanup(_) => true,
         })
+    }
+
+    fn length(&self) -> usize {
+        1024 * self.len()
     }
 }
 

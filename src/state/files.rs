@@ -23,7 +23,7 @@ impl State {
             let mut statement =
                 connection.prepare_cached("INSERT OR REPLACE INTO files VALUES (?1, ?2, ?3, ?4)")?;
             for (file, units) in &files {
-                statement.execute(params![platform, root, file, codec::encode(units, file)?])?;
+                statement.execute(params![platform, root, file, codec::encode(units.as_slice(), file)?])?;
             }
             Ok(())
         })

@@ -138,7 +138,7 @@ impl State {
         let unit = unit.clone();
         // Everything is put into words here: the one thread that everyone waits for only writes them.
         let worded = |intents: &[NewIntent]| {
-            let words = codec::encode(&intents.to_vec(), &unit)?;
+            let words = codec::encode(intents, &unit)?;
             Ok((intents.len(), words))
         };
         let batches = intents.chunks(BATCH).map(worded).collect::<Result<Vec<_>, StateError>>()?;
@@ -167,6 +167,9 @@ impl State {
         let worded = |change: Change| {
             let json = match &change {
                 Change::Own(name, owned) => Some(codec::encode(&**owned, name)?),
+                Change::Journal(entry) => {
+                    entry.source_id.as_ref().map(|id| codec::encode(id, &entry.source)).transpose()?
+                }
                 _ => None,
             };
             Ok((change, json))
@@ -222,7 +225,7 @@ struct Of<'a> {
 }
 
 impl Of<'_> {
-    /// `json` is what is owned, where something is.
+    /// `json` is what is owned, or the id in the journal, where something is.
     fn make(&mut self, change: &Change, json: Option<&str>) -> Result<(), Fault> {
         let Self { connection, platform, unit, number, .. } = *self;
         match change {
@@ -252,8 +255,8 @@ impl Of<'_> {
                     .execute(params![nanoseconds(*at), batch, number, bit])?;
             }
             Change::Journal(entry) => {
-                let writing = at_hand(&mut self.journal, || journal::writing(connection))?;
-                journal::write(writing, platform, unit, entry)?;
+                let writing = at_hand(&mut self.journal, || journal::writing(connection, platform, unit))?;
+                journal::write(writing, entry, json)?;
             }
             Change::Quarantine(name, held) => quarantine::put(connection, platform, unit, name, held)?,
             Change::Upserts(upserts) => learned::put(connection, platform, *upserts)?,

@@ -156,41 +156,44 @@ pub(super) fn undone(
     Ok(undone)
 }
 
-/// What [`write`] writes with.
-pub(super) fn writing(connection: &Connection) -> rusqlite::Result<CachedStatement<'_>> {
-    connection.prepare_cached(
+/// What [`write`] adds to the journal of `unit` with. What its entries have in common is bound once.
+pub(super) fn writing<'a>(
+    connection: &'a Connection,
+    platform: &str,
+    unit: &Unit,
+) -> rusqlite::Result<CachedStatement<'a>> {
+    let mut writing = connection.prepare_cached(
         "INSERT INTO journal (platform, workspace, scope, at, pass, source, key, action, source_id, reason,
                               file, line, outcome, message, removal, mends_drift, commit_id)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
-    )
+    )?;
+    writing.raw_bind_parameter(1, platform)?;
+    writing.raw_bind_parameter(2, unit.workspace.as_str())?;
+    writing.raw_bind_parameter(3, unit.scope.as_str())?;
+    Ok(writing)
 }
 
-/// Adds `entry` to the journal of `unit`.
+/// Adds `entry` to the journal; `source_id` is its id as JSON.
 pub(super) fn write(
     writing: &mut Statement<'_>,
-    platform: &str,
-    unit: &Unit,
     entry: &JournalEntry,
+    source_id: Option<&str>,
 ) -> Result<(), Fault> {
-    writing.execute(params![
-        platform,
-        unit.workspace.as_str(),
-        unit.scope.as_str(),
-        nanoseconds(entry.at),
-        entry.pass,
-        entry.source.as_str(),
-        entry.key.as_ref().map(SourceKey::as_str),
-        entry.action,
-        entry.source_id.as_ref().map(|id| codec::encode(id, &entry.source)).transpose()?,
-        entry.reason,
-        entry.file,
-        entry.line,
-        entry.outcome,
-        entry.message,
-        entry.removal,
-        entry.mends_drift,
-        entry.commit,
-    ])?;
+    writing.raw_bind_parameter(4, nanoseconds(entry.at))?;
+    writing.raw_bind_parameter(5, &entry.pass)?;
+    writing.raw_bind_parameter(6, entry.source.as_str())?;
+    writing.raw_bind_parameter(7, entry.key.as_ref().map(SourceKey::as_str))?;
+    writing.raw_bind_parameter(8, &entry.action)?;
+    writing.raw_bind_parameter(9, source_id)?;
+    writing.raw_bind_parameter(10, &entry.reason)?;
+    writing.raw_bind_parameter(11, &entry.file)?;
+    writing.raw_bind_parameter(12, entry.line)?;
+    writing.raw_bind_parameter(13, &entry.outcome)?;
+    writing.raw_bind_parameter(14, &entry.message)?;
+    writing.raw_bind_parameter(15, entry.removal)?;
+    writing.raw_bind_parameter(16, entry.mends_drift)?;
+    writing.raw_bind_parameter(17, &entry.commit)?;
+    writing.raw_execute()?;
     Ok(())
 }
 
