@@ -12,15 +12,19 @@ use std::sync::Arc;
 /// What stands on the platform.
 struct Listed<'a> {
     ids: HashSet<&'a SourceId>,
-    rows: HashSet<(&'a SourceName, Option<&'a SourceId>)>,
+    /// Sorted.
+    rows: Vec<(&'a SourceName, Option<&'a SourceId>)>,
 }
 
 impl<'a> Listed<'a> {
     fn of(listing: &'a [ObservedSource]) -> Self {
-        Self {
-            ids: listing.iter().filter_map(|row| row.id.as_ref()).collect(),
-            rows: listing.iter().map(|row| (&row.name, row.id.as_ref())).collect(),
-        }
+        let mut rows: Vec<_> = listing.iter().map(|row| (&row.name, row.id.as_ref())).collect();
+        rows.sort();
+        Self { ids: listing.iter().filter_map(|row| row.id.as_ref()).collect(), rows }
+    }
+
+    fn has_row(&self, name: &SourceName, id: Option<&SourceId>) -> bool {
+        self.rows.binary_search(&(name, id)).is_ok()
     }
 }
 
@@ -83,7 +87,7 @@ impl Run<'_> {
                 let wanted = self.source(*index);
                 self.inventory.owned.get(&action.name).is_some_and(|owned| {
                     owned.applied.definition.is(&wanted.definition)
-                        && listed.rows.contains(&(&action.name, owned.id.as_ref()))
+                        && listed.has_row(&action.name, owned.id.as_ref())
                 }) && !self.refused.contains_key(&n)
             }
             Step::Cleanup { id, .. } => !listed.ids.contains(id),

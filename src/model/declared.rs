@@ -85,6 +85,13 @@ impl FieldPath {
         Self(key.to_owned())
     }
 
+    /// The same, with room for what most paths go on to.
+    pub(crate) fn on_the_way(key: &str) -> Self {
+        let mut path = String::with_capacity(128);
+        path.push_str(key);
+        Self(path)
+    }
+
     /// The path of `key` below this one. A key with dots or brackets in it is quoted.
     #[must_use]
     pub fn key(&self, key: &str) -> Self {

@@ -77,14 +77,16 @@ impl fmt::Debug for Echo {
 pub fn is_masked(value: &serde_json::Value) -> bool {
     match value {
         serde_json::Value::Null => true,
-        serde_json::Value::String(text) => {
-            let long = text.chars().count() >= 3;
-            (long && ['*', '•', 'x', 'X'].iter().any(|mask| text.chars().all(|c| c == *mask)))
-                || matches!(
-                    text.trim_matches(['<', '>', '[', ']', '(', ')']).to_ascii_lowercase().as_str(),
-                    "redacted" | "masked" | "hidden" | "secret" | "sensitive"
-                ) && text.starts_with(['<', '[', '('])
-        }
+        serde_json::Value::String(text) => match text.chars().next() {
+            Some(mask @ ('*' | '•' | 'x' | 'X')) => {
+                text.chars().all(|c| c == mask) && text.chars().nth(2).is_some()
+            }
+            Some('<' | '[' | '(') => matches!(
+                text.trim_matches(['<', '>', '[', ']', '(', ')']).to_ascii_lowercase().as_str(),
+                "redacted" | "masked" | "hidden" | "secret" | "sensitive"
+            ),
+            _ => false,
+        },
         _ => false,
     }
 }

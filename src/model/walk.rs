@@ -58,7 +58,7 @@ where
     F: FnMut(&FieldPath, [Option<Part<'a>>; N]),
 {
     for (n, root) in ["connection_config", "metadata"].into_iter().enumerate() {
-        below(&mut FieldPath::root(root), of.map(|halves| halves.0[n]), &mut each);
+        below(&mut FieldPath::on_the_way(root), of.map(|halves| halves.0[n]), &mut each);
     }
 }
 

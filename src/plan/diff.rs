@@ -145,10 +145,7 @@ fn readable(leaf: Part<'_>) -> Option<&Value> {
 
 /// The path under which our echoed stamp is remembered.
 fn stamp_path() -> FieldPath {
-    let mut path = FieldPath::root("metadata");
-    path.enter("wellspring");
-    path.enter("fingerprint");
-    path
+    FieldPath::root("metadata.wellspring.fingerprint")
 }
 
 /// Our stamp was shown after our write and is not now: someone else wrote the row since. A stamp

@@ -245,12 +245,13 @@ impl Reckoning {
             let rows = listed.of(name);
             let stands = owned.id.is_some() && rows.iter().any(|row| row.id == owned.id);
             let is_late = |row: &&&ObservedSource| {
-                let known = row.id.as_ref().is_none_or(|id| owned.superseded.contains(id));
-                let ours = owned.sent.iter().any(|sent| {
+                let known =
+                    row.id == owned.id || row.id.as_ref().is_none_or(|id| owned.superseded.contains(id));
+                let ours = |sent: &Sent| {
                     row.echo.fingerprint.as_deref().is_some_and(|shown| sent.stamp.reads(shown))
                         && now.duration_since(sent.at) < LATEST
-                });
-                !known && row.id != owned.id && ours
+                };
+                !known && owned.sent.iter().any(ours)
             };
             let late: Vec<SourceId> = rows.iter().filter(is_late).filter_map(|row| row.id.clone()).collect();
             if stands && !late.is_empty() && !self.pending.contains(name) {
