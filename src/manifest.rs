@@ -15,6 +15,7 @@ mod findings;
 mod format;
 mod known;
 mod merge;
+mod nesting;
 mod parse;
 mod policy;
 mod pull;

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 pub(super) struct Document<'a> {
     pub(super) path: Arc<str>,
     pub(super) text: &'a str,
-    line_starts: OnceLock<Vec<usize>>,
+    line_breaks: OnceLock<Vec<usize>>,
 }
 
 /// A place: bytes of one document.
@@ -52,26 +52,37 @@ pub(super) enum Value<'a> {
 
 impl<'a> Document<'a> {
     pub(super) fn new(path: Arc<str>, text: &'a str) -> Self {
-        Self { path, text, line_starts: OnceLock::new() }
+        Self { path, text, line_breaks: OnceLock::new() }
     }
 
-    /// Found when first asked for: a file that is not read again has no place to tell.
-    fn line_starts(&self) -> &[usize] {
-        self.line_starts.get_or_init(|| {
-            std::iter::once(0).chain(self.text.match_indices('\n').map(|(at, _)| at + 1)).collect()
+    /// How many line breaks stand before each stretch of the text, and before its end. Counted when first
+    /// asked for: a file that is not read again has no place to tell.
+    fn line_breaks(&self) -> &[usize] {
+        self.line_breaks.get_or_init(|| {
+            let sum = |sum: &mut usize, stretch| {
+                *sum += breaks(stretch);
+                Some(*sum)
+            };
+            std::iter::once(0).chain(self.text.as_bytes().chunks(STRETCH).scan(0, sum)).collect()
         })
     }
 
-    /// The line of a byte, from 1; the text's end is on its last line.
+    /// The text's end is on its last line.
+    fn on_a_line(&self, at: usize) -> usize {
+        at.min(self.text.len() - usize::from(self.text.ends_with('\n')))
+    }
+
+    /// The line of a byte, from 1.
     pub(super) fn line(&self, at: usize) -> usize {
-        let last = if self.text.ends_with('\n') { self.text.len() - 1 } else { self.text.len() };
-        self.line_starts().partition_point(|start| *start <= at.min(last)).max(1)
+        let at = self.on_a_line(at);
+        let stretch = &self.text.as_bytes()[at - at % STRETCH..at];
+        self.line_breaks()[at / STRETCH] + breaks(stretch) + 1
     }
 
     /// Line and column of a place the text can be cut at.
     pub(super) fn position(&self, at: usize) -> (u32, u32) {
         let line = self.line(at);
-        let start = self.line_starts()[line - 1];
+        let start = self.text[..self.on_a_line(at)].rfind('\n').map_or(0, |at| at + 1);
         let before = self.text[start..at.min(self.text.len())].trim_end_matches('\n');
         (small(line), small(before.chars().count() + 1))
     }
@@ -149,6 +160,15 @@ impl<'a> Table<'a> {
     }
 }
 
+impl<'a> IntoIterator for Table<'a> {
+    type Item = (Cow<'a, str>, Entry<'a>);
+    type IntoIter = std::vec::IntoIter<Self::Item>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
 impl<'a> FromIterator<(Cow<'a, str>, Entry<'a>)> for Table<'a> {
     fn from_iter<I: IntoIterator<Item = (Cow<'a, str>, Entry<'a>)>>(entries: I) -> Self {
         Self::of(entries.into_iter().collect())
@@ -159,6 +179,14 @@ impl Span {
     pub(super) fn new(document: u32, range: &Range<usize>) -> Self {
         Self { document, start: small(range.start), end: small(range.end) }
     }
+}
+
+/// Line breaks are counted in stretches of so many bytes, which takes next to nothing.
+const STRETCH: usize = 128;
+
+/// The line breaks in a stretch.
+fn breaks(stretch: &[u8]) -> usize {
+    stretch.iter().map(|byte| u8::from(*byte == b'\n')).sum::<u8>().into()
 }
 
 pub(super) fn small(number: usize) -> u32 {

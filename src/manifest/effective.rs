@@ -35,8 +35,8 @@ pub fn effective(files: &[SourceFile<'_>], source: &DesiredSource) -> Option<Vec
     };
     let root = parse::parse(0, &mut findings)?;
     let (sources, _) = fields::table(&root, "sources", &mut findings)?;
-    let own = sources.get(source.key.as_str())?;
-    let (merged, _) = super::source::effective(own.node.value.as_table()?, Some(&settings), &mut findings);
+    let own = sources.get(source.key.as_str())?.node.value.as_table()?.clone();
+    let (merged, _) = super::source::effective(own, Some(&settings), &mut findings);
     let mut values = Vec::new();
     for (key, entry) in merged.iter() {
         collect(&FieldPath::root(key), &entry.node, &findings, &mut values);

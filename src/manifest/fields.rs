@@ -112,6 +112,19 @@ pub(super) fn table_in<'t, 'a>(
     table
 }
 
+/// The same, taken out of the entry.
+pub(super) fn into_table<'a>(
+    key: &str,
+    entry: Entry<'a>,
+    findings: &mut Findings<'_, '_>,
+) -> Option<Table<'a>> {
+    table_in(key, &entry, findings)?;
+    match entry.node.value {
+        Value::Table(table) => Some(table),
+        _ => None,
+    }
+}
+
 /// The string under `key`, which may hold no reference: references are for `connection_config`.
 pub(super) fn text<'t>(
     of: &'t Table<'_>,

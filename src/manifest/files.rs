@@ -291,7 +291,7 @@ fn file<'a>(
         return FileReading { document, ..Default::default() };
     }
     match text(document, file, findings) {
-        Some(root) => workspace::read(document, &root, settings, findings),
+        Some(root) => workspace::read(document, root, settings, findings),
         None => FileReading { document, ..Default::default() },
     }
 }

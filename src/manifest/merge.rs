@@ -3,30 +3,30 @@
 use super::document::{Table, Value};
 use super::references;
 
-/// Lays `nearer` over `base`.
-pub(super) fn lay_over<'a>(base: &mut Table<'a>, nearer: &Table<'a>) {
+/// Lays `base` under `nearer`. Messages about a table that stands in both belong where it was last written.
+pub(super) fn lay_under<'a>(nearer: &mut Table<'a>, base: &Table<'a>) {
     let mut added = Vec::new();
-    for (key, entry) in nearer.iter() {
-        let Some(under) = base.get_mut(key) else {
+    for (key, entry) in base.iter() {
+        let Some(over) = nearer.get_mut(key) else {
             added.push((key.clone(), entry.clone()));
             continue;
         };
-        match (&mut under.node.value, &entry.node.value) {
-            (Value::Table(below), Value::Table(above))
-                if !references::is_reference(below) && !references::is_reference(above) =>
-            {
-                if key == "sync" {
-                    displace_schedule(below, above);
-                }
-                lay_over(below, above);
-                // Messages about the table as a whole belong where it was last written.
-                under.key = entry.key;
-                under.node.span = entry.node.span;
+        if let (Value::Table(above), Value::Table(below)) = (&mut over.node.value, &entry.node.value)
+            && !references::is_reference(above)
+            && !references::is_reference(below)
+        {
+            if key == "sync" {
+                let mut below = below.clone();
+                displace_schedule(&mut below, above);
+                lay_under(above, &below);
+            } else {
+                lay_under(above, below);
             }
-            _ => *under = entry.clone(),
         }
     }
-    base.add(added);
+    if !added.is_empty() {
+        nearer.add(added);
+    }
 }
 
 /// `every` and `cron` exclude each other: the nearer one displaces the other.

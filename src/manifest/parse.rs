@@ -3,10 +3,9 @@
 use super::diagnostic::Code;
 use super::document::{Entry, Node, Span, Table, Value, small};
 use super::findings::Findings;
+use super::nesting;
 use std::num::IntErrorKind::{NegOverflow, PosOverflow};
-use std::ops::Range;
 use toml::de::{DeTable, DeValue};
-use toml_parser::lexer::TokenKind;
 
 /// Past a few, syntax errors follow from each other.
 const MOST_SYNTAX_ERRORS: usize = 20;
@@ -18,7 +17,7 @@ const DEEPEST: usize = 32;
 /// read is left out.
 pub(super) fn parse<'a>(document: u32, findings: &mut Findings<'_, 'a>) -> Option<Table<'a>> {
     let text = findings.documents[document as usize].text;
-    if let Some(at) = unbounded(text) {
+    if let Some(at) = nesting::beyond(2 * DEEPEST, text) {
         too_deep(Span::new(document, &at), findings);
         return None;
     }
@@ -35,40 +34,6 @@ fn too_deep(at: Span, findings: &mut Findings<'_, '_>) {
     findings
         .error(Code::TooDeep, at, format!("nested more than {DEEPEST} levels deep"))
         .help("flatten the value");
-}
-
-/// The first place where brackets and dotted keys together nest beyond any reason. The parser
-/// bounds each by itself, and what it builds from both is torn down by recursion.
-fn unbounded(text: &str) -> Option<Range<usize>> {
-    const MOST: usize = 2 * DEEPEST;
-    let mut open: Vec<(TokenKind, usize)> = Vec::new();
-    let mut outer = 0;
-    let mut dots = 0;
-    for token in toml_parser::Source::new(text).lex() {
-        match token.kind() {
-            TokenKind::Dot => dots += 1,
-            kind @ (TokenKind::LeftSquareBracket | TokenKind::LeftCurlyBracket) => {
-                open.push((kind, dots + 1));
-                outer += dots + 1;
-                dots = 0;
-            }
-            TokenKind::RightSquareBracket => close(TokenKind::LeftSquareBracket, &mut open, &mut outer),
-            TokenKind::RightCurlyBracket => close(TokenKind::LeftCurlyBracket, &mut open, &mut outer),
-            TokenKind::Comma | TokenKind::Newline => dots = 0,
-            _ => {}
-        }
-        if outer + dots > MOST {
-            return Some(token.span().start()..token.span().end());
-        }
-    }
-    None
-}
-
-/// A bracket that closes another than the last one opened closes nothing.
-fn close(kind: TokenKind, open: &mut Vec<(TokenKind, usize)>, outer: &mut usize) {
-    if let Some((_, levels)) = open.pop_if(|(last, _)| *last == kind) {
-        *outer -= levels;
-    }
 }
 
 fn report_syntax(document: u32, error: &toml::de::Error, findings: &mut Findings<'_, '_>) {

@@ -26,7 +26,8 @@ pub(super) fn refuse(key: &str, span: Span, findings: &mut Findings<'_, '_>) {
 /// # Errors
 /// What is wrong with a reference, as a sentence without the text.
 pub(super) fn segments(text: &str) -> Result<Vec<Segment>, String> {
-    let mut segments = Vec::new();
+    // Mostly it is all there is.
+    let mut segments = Vec::with_capacity(1);
     let mut literal = String::new();
     let mut rest = text;
     while let Some(at) = rest.find('$') {

@@ -1,7 +1,7 @@
 //! `[sources.KEY]`: defaults, template and source laid over each other, then read.
 
 use super::diagnostic::Code;
-use super::document::{Entry, Span, Table};
+use super::document::{Span, Table};
 use super::fields::{self, shown, unknown_keys};
 use super::findings::Findings;
 use super::merge;
@@ -63,22 +63,21 @@ impl SourceReading {
 /// Reads one source, to be declared in `copies` units. `None` when it cannot even be named.
 pub(super) fn read<'a>(
     key: &str,
-    own: &Table<'a>,
-    entry: &Entry<'a>,
+    own: Table<'a>,
+    (key_span, header): (Span, Span),
     settings: Option<&Settings<'a>>,
     copies: usize,
     findings: &mut Findings<'_, 'a>,
 ) -> Option<SourceReading> {
     let before = findings.count();
     let key_name = key;
-    let key = self::key(key, entry.key, findings)?;
-    own_keys(key_name, own, findings);
+    let key = self::key(key, key_span, findings)?;
+    own_keys(key_name, &own, findings);
+    let is_named = own.contains_key("name");
     let (merged, templated) = effective(own, settings, findings);
-    let fits = findings.reserve(&merged, copies, entry.key);
-    let (name, name_span) = match fields::text(own, "name", findings) {
-        Some((name, span)) => (name, span),
-        None => (key_name, entry.key),
-    };
+    let fits = findings.reserve(&merged, copies, key_span);
+    let name = if is_named { fields::text(&merged, "name", findings) } else { None };
+    let (name, name_span) = name.unwrap_or((key_name, key_span));
     let name = match SourceName::parse(name) {
         Ok(name) => name,
         Err(error) => {
@@ -94,9 +93,9 @@ pub(super) fn read<'a>(
     };
     let whole = settings.is_some() && templated;
     if let Some(settings) = settings.filter(|_| templated) {
-        check_whole(key_name, &merged, settings, entry.node.span, findings);
+        check_whole(key_name, &merged, settings, header, findings);
     }
-    let (file, line) = findings.place(entry.node.span);
+    let (file, line) = findings.place(header);
     // Judged by what was found in it, not by what could be read: a value with an error is left out.
     let sound = findings.count() == before;
     let desired = body.filter(|_| sound).and_then(|body| {
@@ -118,7 +117,7 @@ pub(super) fn read<'a>(
         })
     });
     let scope_is_known = whole && merged.contains_key("scope") == scope.is_some();
-    Some(SourceReading { key, key_span: entry.key, name, name_span, scope, scope_is_known, desired })
+    Some(SourceReading { key, key_span, name, name_span, scope, scope_is_known, desired })
 }
 
 /// Reports what is missing from a source with its defaults and template laid under it.
@@ -229,18 +228,20 @@ fn check_schedule(table: &Table<'_>, findings: &mut Findings<'_, '_>) {
 }
 
 /// Lays defaults, template and source over each other. The flag says whether the template is known.
-pub(super) fn effective<'t, 'a>(
-    own: &'t Table<'a>,
+pub(super) fn effective<'a>(
+    mut own: Table<'a>,
     settings: Option<&Settings<'a>>,
     findings: &mut Findings<'_, '_>,
-) -> (Cow<'t, Table<'a>>, bool) {
-    let mut base = settings.map(|settings| settings.defaults.clone()).unwrap_or_default();
+) -> (Table<'a>, bool) {
+    let mut base = settings.map_or_else(Cow::default, |settings| Cow::Borrowed(&settings.defaults));
     let mut known = true;
-    if let Some((name, span)) = fields::text(own, "extends", findings) {
+    if let Some((name, span)) = fields::text(&own, "extends", findings) {
         known = false;
         match settings.map(|settings| (settings.templates.get(name), settings)) {
             Some((Some((template, _)), _)) => {
-                merge::lay_over(&mut base, template);
+                let mut template = template.clone();
+                merge::lay_under(&mut template, &base);
+                base = Cow::Owned(template);
                 known = true;
             }
             Some((None, settings)) => {
@@ -254,18 +255,15 @@ pub(super) fn effective<'t, 'a>(
             None => {}
         }
     }
-    for (path, span) in fields::words(own, "unset", findings).unwrap_or_default() {
-        if !merge::unset(&mut base, path) && known && settings.is_some() {
+    for (path, span) in fields::words(&own, "unset", findings).unwrap_or_default() {
+        if !merge::unset(base.to_mut(), path) && known && settings.is_some() {
             findings.error(Code::UnsetNothing, span, format!("nothing sets `{}`", shown(path))).help(
                 "`unset` removes what defaults or the template set, by its path: \"sync_options.batch_size\"",
             );
         }
     }
-    if base.is_empty() {
-        return (Cow::Borrowed(own), known);
-    }
-    merge::lay_over(&mut base, own);
-    (Cow::Owned(base), known)
+    merge::lay_under(&mut own, &base);
+    (own, known)
 }
 
 /// The fields that defaults, templates and sources share.

@@ -60,16 +60,15 @@ fn misplaced(key: &str, at: Span, header: Span, findings: &mut Findings<'_, '_>)
 }
 
 fn declared_table(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> BTreeMap<String, Declared> {
-    table
-        .iter()
-        .filter_map(|(key, entry)| {
-            if gives_away(key, &entry.node.value) {
-                plain_secret(key, entry.node.span, findings);
-                return None;
-            }
-            Some((key.clone().into_owned(), declared(&entry.node, findings)?))
-        })
-        .collect()
+    let mut values = Vec::with_capacity(table.len());
+    for (key, entry) in table.iter() {
+        if gives_away(key, &entry.node.value) {
+            plain_secret(key, entry.node.span, findings);
+        } else if let Some(value) = declared(&entry.node, findings) {
+            values.push((key.clone().into_owned(), value));
+        }
+    }
+    values.into_iter().collect()
 }
 
 fn declared(node: &Node<'_>, findings: &mut Findings<'_, '_>) -> Option<Declared> {
@@ -118,7 +117,11 @@ fn gives_away(key: &str, value: &Value<'_>) -> bool {
         let key = key.to_ascii_lowercase();
         GROUPS.iter().any(|group| key.ends_with(group))
     };
-    looks_secret(key) && (holds_literal(value) || (!is_group() && Texts::of(value) == Texts::Literal))
+    looks_secret(key)
+        && match value {
+            Value::String(text) => Texts::within(text) == Texts::Literal,
+            value => holds_literal(value) || (!is_group() && Texts::of(value) == Texts::Literal),
+        }
 }
 
 /// The texts in a value, however deep.
@@ -134,17 +137,23 @@ enum Texts {
 impl Texts {
     fn of(value: &Value<'_>) -> Self {
         match value {
-            Value::String(text) => match references::segments(text) {
-                Ok(segments) if segments.is_empty() => Self::None,
-                Ok(segments) if segments.iter().all(|part| matches!(part, Segment::Literal(_))) => {
-                    Self::Literal
-                }
-                _ => Self::Reference,
-            },
+            Value::String(text) => Self::within(text),
             Value::Array(items) => Self::among(items.iter().map(|item| &item.value)),
             Value::Table(table) if references::is_reference(table) => Self::Reference,
             Value::Table(table) => Self::among(table.values().map(|entry| &entry.node.value)),
             _ => Self::None,
+        }
+    }
+
+    fn within(text: &str) -> Self {
+        if !references::mentions(text) {
+            return if text.is_empty() { Self::None } else { Self::Literal };
+        }
+        match references::segments(text) {
+            Ok(segments) if segments.is_empty() => Self::None,
+            Ok(segments) if segments.iter().all(|part| matches!(part, Segment::Literal(_))) => Self::Literal,
+            // What is wrong is reported as a bad reference instead.
+            _ => Self::Reference,
         }
     }
 
@@ -156,13 +165,7 @@ impl Texts {
 /// Is the value itself, or an element of it, a text or number written out?
 fn holds_literal(value: &Value<'_>) -> bool {
     match value {
-        Value::String(text) => match references::segments(text) {
-            Ok(segments) => {
-                !segments.is_empty() && segments.iter().all(|part| matches!(part, Segment::Literal(_)))
-            }
-            // Reported as a bad reference instead.
-            Err(_) => false,
-        },
+        Value::String(text) => Texts::within(text) == Texts::Literal,
         Value::Integer(_) | Value::Float(_) => true,
         Value::Array(items) => items.iter().any(|item| holds_literal(&item.value)),
         _ => false,
@@ -182,22 +185,21 @@ pub(super) fn json_table(
     owner: &str,
     findings: &mut Findings<'_, '_>,
 ) -> serde_json::Map<String, Json> {
-    table
-        .iter()
-        .filter_map(|(key, entry)| {
-            if gives_away(key, &entry.node.value) {
-                findings
-                    .error(
-                        Code::PlainSecret,
-                        entry.node.span,
-                        format!("`{}` looks like a secret, in {owner}", shown(key)),
-                    )
-                    .help("secrets stand in `connection_config`, as references");
-                return None;
-            }
-            Some((key.clone().into_owned(), json(&entry.node, owner, findings)?))
-        })
-        .collect()
+    let mut values = Vec::with_capacity(table.len());
+    for (key, entry) in table.iter() {
+        if gives_away(key, &entry.node.value) {
+            findings
+                .error(
+                    Code::PlainSecret,
+                    entry.node.span,
+                    format!("`{}` looks like a secret, in {owner}", shown(key)),
+                )
+                .help("secrets stand in `connection_config`, as references");
+        } else if let Some(value) = json(&entry.node, owner, findings) {
+            values.push((key.clone().into_owned(), value));
+        }
+    }
+    values.into_iter().collect()
 }
 
 fn json(node: &Node<'_>, owner: &str, findings: &mut Findings<'_, '_>) -> Option<Json> {

@@ -67,21 +67,21 @@ impl FileReading {
 /// templates are taken on trust.
 pub(super) fn read<'a>(
     document: u32,
-    root: &Table<'a>,
+    mut root: Table<'a>,
     settings: Option<&Settings<'a>>,
     findings: &mut Findings<'_, 'a>,
 ) -> FileReading {
     let mut reading = FileReading { document, ..FileReading::default() };
     let top = Span { document, start: 0, end: 0 };
     let Some(workspace) = root.get("workspace") else {
-        no_workspace(top, root, findings);
+        no_workspace(top, &root, findings);
         return reading;
     };
-    unknown_keys(root, &FILE_KEYS, "a workspace's file", findings);
-    if let Some((table, _)) = fields::table(root, "workspace", findings) {
+    unknown_keys(&root, &FILE_KEYS, "a workspace's file", findings);
+    if let Some((table, _)) = fields::table(&root, "workspace", findings) {
         reading.units = units(table, workspace.key, settings, findings);
     }
-    if let Some((table, _)) = fields::table(root, "policy", findings) {
+    if let Some((table, _)) = fields::table(&root, "policy", findings) {
         reading.policy = policy::policy(table, findings);
     }
     if !root.contains_key("sources") {
@@ -89,19 +89,22 @@ pub(super) fn read<'a>(
             "add [sources.NAME]; to declare that there are none, write `sources = {}` above [workspace]",
         );
     }
-    if let Some((sources, _)) = fields::table(root, "sources", findings) {
+    let sources = root.remove("sources");
+    if let Some(sources) = sources.and_then(|entry| fields::into_table("sources", entry, findings)) {
         let copies = reading.units.as_ref().map_or(1, Vec::len);
-        for (key, entry) in sources.iter() {
-            let source = fields::table_in(key, entry, findings)
-                .and_then(|table| source::read(key, table, entry, settings, copies, findings));
+        reading.sources.reserve_exact(sources.len());
+        for (key, entry) in sources {
+            let places = (entry.key, entry.node.span);
+            let source = fields::into_table(&key, entry, findings)
+                .and_then(|table| source::read(&key, table, places, settings, copies, findings));
             reading.uncertain |= source.as_ref().is_none_or(|source| !source.scope_is_known);
             reading.sources.extend(source);
         }
     }
-    if let Some((table, _)) = fields::table(root, "moved", findings) {
+    if let Some((table, _)) = fields::table(&root, "moved", findings) {
         reading.moved = moved(table, findings);
     }
-    if let Some((table, _)) = fields::table(root, "removed", findings) {
+    if let Some((table, _)) = fields::table(&root, "removed", findings) {
         reading.removed = removed(table, findings);
     }
     reading

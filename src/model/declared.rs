@@ -182,13 +182,13 @@ pub fn looks_secret(key: &str) -> bool {
         "pwd",
     ];
     // The key in plain letters, from the right.
-    let key = key.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
-    let plain = key.bytes().rev().filter(u8::is_ascii_alphanumeric);
+    let plain = key.bytes().rev().filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_lowercase());
+    let Some(last) = plain.clone().next() else { return false };
     let ends_with = |name: &str| {
         let mut plain = plain.clone();
-        name.bytes().rev().all(|byte| plain.next().is_some_and(|other| other.eq_ignore_ascii_case(&byte)))
+        name.bytes().rev().all(|byte| plain.next() == Some(byte))
     };
-    NAMES.into_iter().any(ends_with)
+    NAMES.into_iter().any(|name| name.as_bytes().last() == Some(&last) && ends_with(name))
 }
 
 /// A leaf of a declared definition.
