@@ -13,7 +13,7 @@ use crate::status::{
     About, Config, Facts, Files, LastSync, Mended, Snapshot, Test, Trouble, Withheld, Workspace,
 };
 use crate::sync::{Call, Synced};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +24,9 @@ const MOST_FINDINGS: usize = 100;
 
 /// So much mended drift of each workspace.
 const MOST_MENDED: usize = 20;
+
+/// What changes within this time is handed out together: a snapshot costs what there is, not what changed.
+const TOGETHER: SignedDuration = SignedDuration::from_millis(50);
 
 /// Keeps the next snapshot up to date. One that nobody asked for does nothing.
 pub struct Publisher(Option<Desk>);
@@ -36,6 +39,8 @@ struct Desk {
     platform: Option<Trouble>,
     workspaces: BTreeMap<Unit, Arc<Workspace>>,
     changed: bool,
+    /// When a snapshot was last handed out.
+    at: Timestamp,
 }
 
 impl Publisher {
@@ -65,24 +70,33 @@ impl Publisher {
             platform: None,
             workspaces: BTreeMap::new(),
             changed: false,
+            at: Timestamp::MIN,
         };
         (Self(Some(desk)), receiver)
     }
 
-    /// Hands out what changed since this was last called.
-    pub(super) fn publish(&mut self, now: Timestamp) {
-        let Some(desk) = &mut self.0 else { return };
+    /// Hands out what changed since this was last called, or tells from when on it is to be handed out.
+    pub(super) fn publish(&mut self, now: Timestamp) -> Option<Timestamp> {
+        let desk = self.0.as_mut()?;
         desk.metrics.turned(now);
-        if std::mem::take(&mut desk.changed) {
-            let snapshot = Snapshot {
-                about: Arc::clone(&desk.about),
-                at: now,
-                files: Arc::clone(&desk.files),
-                platform: desk.platform.clone(),
-                workspaces: desk.workspaces.values().cloned().collect(),
-            };
-            desk.sender.send_replace(Arc::new(snapshot));
+        if !desk.changed {
+            return None;
         }
+        let next = desk.at.checked_add(TOGETHER).unwrap_or(Timestamp::MAX);
+        if (desk.at..next).contains(&now) {
+            return Some(next);
+        }
+        let snapshot = Snapshot {
+            about: Arc::clone(&desk.about),
+            at: now,
+            files: Arc::clone(&desk.files),
+            platform: desk.platform.clone(),
+            workspaces: desk.workspaces.values().cloned().collect(),
+        };
+        desk.sender.send_replace(Arc::new(snapshot));
+        desk.changed = false;
+        desk.at = now;
+        None
     }
 
     /// The directory cannot be read as a whole.
@@ -349,4 +363,42 @@ fn mended(known: &mut Vec<Mended>, action: &Action, at: Timestamp) {
     }
     let (source, name, reason) = (action.source.clone(), action.name.clone(), action.reason.clone());
     known.push(Mended { source, name, action: action.step.word(), reason, at });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(milliseconds: i64) -> Timestamp {
+        Timestamp::from_millisecond(milliseconds).unwrap()
+    }
+
+    #[test]
+    fn what_changes_within_a_moment_is_handed_out_together_and_never_kept_back() {
+        let about = About {
+            root: "/tree".into(),
+            platform: "https://px.example.com".to_owned(),
+            interval: SignedDuration::from_mins(1),
+            dry_run: false,
+            started: at(0),
+        };
+        let (mut publisher, published) = Publisher::new(about, Arc::default());
+        let unreadable = || published.borrow().files.unreadable.clone();
+        publisher.unreadable("first");
+        assert_eq!(publisher.publish(at(1_000)), None);
+        assert_eq!(unreadable().as_deref(), Some("first"), "nothing was handed out just before");
+
+        publisher.unreadable("second");
+        assert_eq!(publisher.publish(at(1_010)), Some(at(1_050)));
+        publisher.unreadable("third");
+        assert_eq!(publisher.publish(at(1_049)), Some(at(1_050)));
+        assert_eq!(unreadable().as_deref(), Some("first"));
+        assert_eq!(publisher.publish(at(1_050)), None);
+        assert_eq!(unreadable().as_deref(), Some("third"));
+
+        publisher.unreadable("fourth");
+        assert_eq!(publisher.publish(at(10)), None, "the clock was set back");
+        assert_eq!(unreadable().as_deref(), Some("fourth"));
+        assert_eq!(publisher.publish(at(20)), None, "nothing changed");
+    }
 }

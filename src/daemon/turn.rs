@@ -133,9 +133,9 @@ impl Turn {
 
     /// Tells how things stand. Returns how long the loop may sleep.
     pub(super) fn rest(&mut self) -> Duration {
-        self.publish();
+        let published = self.publish();
         self.systemd.stands(self.standing());
-        self.systemd.alive(self.sleep())
+        self.systemd.alive(self.sleep(published))
     }
 
     /// What an event does.
@@ -233,19 +233,19 @@ impl Turn {
         }
     }
 
-    fn sleep(&self) -> Duration {
+    fn sleep(&self, publish: Option<Timestamp>) -> Duration {
+        /// The clock of firings may be set; waking now and then finds that out.
+        const MOST: Duration = Duration::from_secs(60);
         let now = self.now();
         let look = self.files.look_at.filter(|_| !self.reading_under_way);
         let board = if self.elsewhere { None } else { self.board.next(self.seen) };
         let state = self.state_again.filter(|at| *at > self.seen);
         let tests = self.probes.next().filter(|_| !self.elsewhere && !self.board.is_paused());
-        let next = [look, board, tests, state, Some(self.look_every)];
-        let next = next.into_iter().flatten().min().unwrap_or(now);
-        if self.stopping {
-            return Duration::from_secs(3600);
-        }
-        // The clock of firings may be set; waking now and then finds that out.
-        Duration::try_from(next.duration_since(now)).unwrap_or_default().min(Duration::from_secs(60))
+        let next = match self.stopping {
+            true => publish,
+            false => [look, board, tests, state, publish, Some(self.look_every)].into_iter().flatten().min(),
+        };
+        next.map_or(MOST, |next| Duration::try_from(next.duration_since(now)).unwrap_or_default().min(MOST))
     }
 
     fn now(&self) -> Timestamp {

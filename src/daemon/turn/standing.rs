@@ -2,11 +2,12 @@
 
 use super::Turn;
 use crate::render::{escape, words};
+use jiff::Timestamp;
 use std::fmt;
 
 impl Turn {
-    /// The platform's trouble, and whatever else changed.
-    pub(super) fn publish(&mut self) {
+    /// The platform's trouble, and whatever else changed. Returns from when on the rest is to be published.
+    pub(super) fn publish(&mut self) -> Option<Timestamp> {
         let now = self.now();
         let trouble = match &self.unreachable {
             Some(why) => Some(("unreachable", why.clone())),
@@ -17,7 +18,7 @@ impl Turn {
             None => None,
         };
         self.daemon.publisher.platform(trouble, now);
-        self.daemon.publisher.publish(now);
+        self.daemon.publisher.publish(now)
     }
 
     /// How things stand, before it is put into words.
