@@ -4,11 +4,16 @@ use super::StateError;
 use super::error::Fault;
 use super::inventory::NewIntent;
 use crate::model::{Declared, Definition, IntentKind, Owned, Scope, SourceId, Unit, WorkspaceId};
+use flate2::Compression;
+use flate2::read::DeflateDecoder;
+use flate2::write::DeflateEncoder;
 use jiff::Timestamp;
+use rusqlite::types::Value as Stored;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::borrow::Borrow as _;
+use std::io::{Read as _, Write as _};
 
 /// `value` as JSON, after making sure that it reads back the same. `what` names it in the error.
 pub(super) fn encode<T>(value: &T, what: &dyn std::fmt::Display) -> Result<String, StateError>
@@ -100,6 +105,30 @@ fn is_shallow(value: &Value, levels: usize) -> bool {
 /// The value stored as `text` in `table`. The error tells no content.
 pub(super) fn decode<T: DeserializeOwned>(text: &str, table: &str) -> Result<T, Fault> {
     serde_json::from_str(text).map_err(|_| Fault::Unreadable(format!("a row of {table} cannot be read")))
+}
+
+/// Text that says much the same again and again, deflated.
+pub(super) fn deflated(text: &str) -> Vec<u8> {
+    let mut small = DeflateEncoder::new(Vec::with_capacity(text.len() / 4), Compression::fast());
+    #[expect(clippy::expect_used, reason = "memory takes whatever is written into it")]
+    small
+        .write_all(text.as_bytes())
+        .and_then(|()| small.finish())
+        .expect("memory takes whatever is written into it")
+}
+
+/// What was deflated and stored in `table`; earlier versions stored the text itself.
+pub(super) fn inflated(stored: Stored, table: &str) -> Result<String, Fault> {
+    let unreadable = || Fault::Unreadable(format!("a row of {table} cannot be read"));
+    match stored {
+        Stored::Text(text) => Ok(text),
+        Stored::Blob(small) => {
+            let mut text = String::new();
+            let read = DeflateDecoder::new(small.as_slice()).read_to_string(&mut text);
+            read.map(|_| text).map_err(|_| unreadable())
+        }
+        _ => Err(unreadable()),
+    }
 }
 
 /// A name or id stored as plain text in `table`.

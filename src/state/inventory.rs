@@ -138,8 +138,8 @@ impl State {
         let unit = unit.clone();
         // Everything is put into words here: the one thread that everyone waits for only writes them.
         let worded = |intents: &[NewIntent]| {
-            let words = codec::encode(intents, &unit)?;
-            Ok((intents.len(), words))
+            // They are gone again soon, so the less of them reaches the disk the better.
+            Ok((intents.len(), codec::deflated(&codec::encode(intents, &unit)?)))
         };
         let batches = intents.chunks(BATCH).map(worded).collect::<Result<Vec<_>, StateError>>()?;
         self.write(move |connection, platform| {
@@ -313,7 +313,7 @@ struct BatchRow {
     batch: i64,
     recorded_at: i64,
     open: i64,
-    intents: String,
+    intents: rusqlite::types::Value,
 }
 
 pub(super) fn rows(connection: &Connection, platform: &str, unit: &Unit) -> Result<InventoryRows, Fault> {
@@ -337,7 +337,8 @@ impl InventoryRows {
             inventory.owned.insert(codec::name(name, "owned")?, codec::decode(&owned, "owned")?);
         }
         for row in self.batches {
-            let intents: Vec<NewIntent> = codec::decode(&row.intents, "batches")?;
+            let intents = codec::inflated(row.intents, "batches")?;
+            let intents: Vec<NewIntent> = codec::decode(&intents, "batches")?;
             let open = intents.into_iter().enumerate().filter(|(bit, _)| row.open >> bit & 1 == 1);
             for (bit, NewIntent { name, key, kind, before, declared }) in open {
                 let number = row.batch * BATCH as i64 + bit as i64;

@@ -4,7 +4,7 @@ use super::error::Fault;
 use rusqlite::{Connection, TransactionBehavior};
 
 /// The `n`th migration (from 0) leads from version `n` to `n + 1`.
-const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5, V6, V7, V8];
+const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5, V6, V7, V8, V9];
 
 /// "Wlsp": tells a state database from any other SQLite file.
 const APPLICATION_ID: i64 = 0x576c_7370;
@@ -170,6 +170,18 @@ CREATE TRIGGER run_is_dropped AFTER DELETE ON runs BEGIN
     WHERE platform = OLD.platform AND workspace = OLD.workspace AND scope = OLD.scope AND name = OLD.name
         AND newest = OLD.run;
 END;
+";
+
+/// Writes recorded together are deflated; those of earlier versions that are still open stay text.
+const V9: &str = "
+CREATE TABLE recorded (
+    batch INTEGER PRIMARY KEY AUTOINCREMENT,
+    unit INTEGER NOT NULL, recorded_at INTEGER NOT NULL, open INTEGER NOT NULL, intents ANY NOT NULL
+) STRICT;
+INSERT INTO recorded SELECT * FROM batches;
+DROP TABLE batches;
+ALTER TABLE recorded RENAME TO batches;
+CREATE INDEX batches_by_unit ON batches (unit);
 ";
 
 /// What a database's own numbers say about it.

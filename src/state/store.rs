@@ -29,8 +29,9 @@ const STATEMENTS: usize = 64;
 /// together fills many.
 const PAGE: i64 = 16 << 10;
 
-/// So many bytes of the log are written back at once.
-const LOG: i64 = 4 << 20;
+/// So many bytes of the log are written back at once: the more, the more of its pages were written again
+/// meanwhile, and are written back once.
+const LOG: i64 = 16 << 20;
 
 /// What has had nothing to do for this long is at rest.
 const REST: Duration = Duration::from_secs(1);

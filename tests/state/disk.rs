@@ -223,6 +223,9 @@ async fn a_secret_stands_in_no_file_of_the_state() {
     assert!(source.applied.secrets.contains_key(&FieldPath::root("connection_config").key("password")));
     let connect = NewIntent { kind: IntentKind::Connect(Arc::new(source.applied.clone())), ..intent("crm") };
     state.record_intents(&unit("a"), &[connect], at(0)).await.unwrap();
+    // It is deflated in its file.
+    let recorded = state.inventory(&unit("a")).await.unwrap().intents;
+    assert!(!serde_json::to_string(&recorded).unwrap().contains(CANARY));
     state.commit(&unit("a"), vec![Change::Own(name("crm"), Arc::new(source))]).await.unwrap();
     let look = |file: &Path| {
         let bytes = fs::read(file).unwrap();
