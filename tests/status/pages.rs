@@ -125,7 +125,8 @@ fn a_source_has_a_page_with_its_history() {
     let daemon = scene.command(&["run", "--interval", "1h", "--listen=127.0.0.1:0"]).spawn();
     daemon.wait_for_line("synced");
     let site = Site::of(&daemon);
-    until("the sync is shown", || site.get("/workspaces/ws_one/user/alpha").body.contains("done"));
+    let shown = || site.get("/workspaces/ws_one/user/alpha").body;
+    until("the sync is shown", || shown().contains("done") && shown().contains("in sync"));
     let page = site.get("/workspaces/ws_one/user/alpha").body;
     for wanted in [
         "<h2>CONFIG</h2><b>in sync",
