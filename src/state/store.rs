@@ -4,7 +4,7 @@ use super::error::Fault;
 use super::schema::{self, Version};
 use super::{State, StateError, database};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, Row, Transaction, TransactionBehavior};
 use std::fs::{self, DirBuilder, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -29,9 +29,9 @@ const STATEMENTS: usize = 64;
 /// together fills many.
 const PAGE: i64 = 16 << 10;
 
-/// So many bytes of the log are written back at once: the more, the more of its pages were written again
-/// meanwhile, and are written back once.
-const LOG: i64 = 16 << 20;
+/// So many pages of the log are written back at once: the more, the more of them were written again meanwhile, and
+/// are written back once. Fewer are written back at rest.
+const LOG: i64 = 1_024;
 
 /// What has had nothing to do for this long is at rest.
 const REST: Duration = Duration::from_secs(1);
@@ -145,19 +145,37 @@ fn serve(orders: &Receiver<Order>, access: &mut Access) {
                 Order::Read(read) => reads.push(read),
             }
         }
-        if !writes.is_empty() {
+        let written = !writes.is_empty();
+        if written {
             write_all(access, writes);
         }
         reads.into_iter().for_each(|read| read(access));
+        if written {
+            write_back(access, LOG);
+        }
     }
 }
 
-/// The next order. While none comes, no pages of the database are kept in memory.
+/// Writes the log back into the database, once it has so many pages. Nobody waits for it, as whoever wrote was
+/// answered; what is not written back now, for whatever reason, is so another time.
+fn write_back(access: &Access, least: i64) {
+    let Access::Writer(connection) = access else { return };
+    let waiting = |row: &Row<'_>| Ok(row.get::<_, i64>("log")? - row.get::<_, i64>("checkpointed")?);
+    let pages = connection
+        .prepare_cached("PRAGMA wal_checkpoint(NOOP)")
+        .and_then(|mut log| log.query_row([], waiting));
+    if pages.is_ok_and(|pages| pages >= least) {
+        let _ = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+    }
+}
+
+/// The next order. While none comes, the log is written back, and no pages of the database are kept in memory.
 fn next(orders: &Receiver<Order>, access: &Access) -> Option<Order> {
     match orders.recv_timeout(REST) {
         Ok(order) => Some(order),
         Err(RecvTimeoutError::Disconnected) => None,
         Err(RecvTimeoutError::Timeout) => {
+            write_back(access, 1);
             if let Access::Writer(connection) = access {
                 // It only takes more memory where that fails.
                 let _ = connection.execute_batch("PRAGMA shrink_memory");
@@ -352,8 +370,8 @@ fn writer(
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     // How a statement is carried out does not depend on its values: it is not prepared again for each.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-    let page = connection.pragma_query_value(None, "page_size", |row| row.get::<_, i64>(0))?;
-    connection.pragma_update(None, "wal_autocheckpoint", LOG / page.max(1))?;
+    // `write_back` does, when nobody waits for it.
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     if from < schema::KNOWN {
         schema::migrate(&mut connection, from)?;
     }

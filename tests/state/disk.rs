@@ -50,6 +50,21 @@ async fn only_the_owner_may_read_what_is_made() {
 }
 
 #[tokio::test]
+async fn the_log_is_written_back_before_it_grows_large() {
+    const MIB: usize = 1 << 20;
+    let dir = tempfile::tempdir().unwrap();
+    let state = State::open(dir.path(), PLATFORM).unwrap();
+    let large = definition([("query", Declared::String("x".repeat(MIB)))]);
+    for n in 0..64 {
+        let owned = Arc::new(owned("crm", large.clone()));
+        state.commit(&unit(&format!("w{n}")), vec![Change::Own(name("crm"), owned)]).await.unwrap();
+    }
+    let size = |file: &str| usize::try_from(fs::metadata(dir.path().join(file)).unwrap().len()).unwrap();
+    assert!(size("state.db-wal") < 32 * MIB, "{} bytes", size("state.db-wal"));
+    assert!(size("state.db") > 32 * MIB, "{} bytes", size("state.db"));
+}
+
+#[tokio::test]
 async fn reading_creates_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let missing = dir.path().join("state");
