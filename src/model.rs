@@ -6,6 +6,7 @@
 mod declared;
 mod desired;
 mod exposed;
+mod fields;
 mod fingerprint;
 mod folded;
 mod ids;
@@ -22,6 +23,7 @@ pub use desired::{
     Removed, RemovedAction, SettledUnit, Suspend, SyncSpec, TestSpec, When,
 };
 pub use exposed::{exposed, exposes_secret};
+pub use fields::Fields;
 pub use fingerprint::{Fingerprint, FingerprintKey};
 pub use folded::FoldedUnit;
 pub use ids::{InvalidId, NonEmpty, Scope, SourceId, SourceKey, SourceName, Unit, WorkspaceId};

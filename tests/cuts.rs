@@ -8,12 +8,11 @@
 
 mod support;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use support::{EchoManner, FaultProxy, Platform, Semantics, Taken, Wire};
 use wellspring::model::{
-    Declared, Definition, DesiredSource, DesiredUnit, FoldedUnit, Limit, Place, Policy, Prune, Scope,
+    Declared, Definition, DesiredSource, DesiredUnit, Fields, FoldedUnit, Limit, Place, Policy, Prune, Scope,
     SourceKey, SourceName, TestSpec, Unit, WorkspaceId,
 };
 use wellspring::plan::{HostLimits, Overrides};
@@ -146,8 +145,8 @@ fn tree(declared: &[(&str, &str)]) -> DesiredUnit {
         name: SourceName::parse(name).unwrap(),
         definition: Arc::new(Definition {
             kind: "api".into(),
-            connection_config: BTreeMap::from([("host".to_owned(), Declared::String((*host).to_owned()))]),
-            metadata: serde_json::Map::new(),
+            connection_config: [("host", Declared::String((*host).to_owned()))].into(),
+            metadata: Fields::default(),
         }),
         protect: false,
         adopt: None,

@@ -15,12 +15,11 @@ mod secrecy;
 mod wire;
 
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use support::Platform;
 use wellspring::model::{
-    Declared, Definition, NonEmpty, ResolvedSource, Scope, SourceId, SourceName, Unit, WorkspaceId,
+    Declared, Definition, Fields, NonEmpty, ResolvedSource, Scope, SourceId, SourceName, Unit, WorkspaceId,
 };
 use wellspring::remote::{Backoff, BaseUrl, Reader, Settings, Token, Writer};
 
@@ -66,7 +65,8 @@ fn source(name: &str, config: Value) -> ResolvedSource {
 
 fn described(name: &str, config: Value, metadata: serde_json::Map<String, Value>) -> ResolvedSource {
     let Value::Object(config) = config else { panic!("an object") };
-    let definition = Definition { kind: "database".into(), connection_config: table(config), metadata };
+    let definition =
+        Definition { kind: "database".into(), connection_config: table(config), metadata: metadata.into() };
     ResolvedSource::new(SourceName::parse(name).unwrap(), Arc::new(definition), Vec::new())
 }
 
@@ -85,7 +85,7 @@ fn declared(value: Value) -> Declared {
     }
 }
 
-fn table(entries: serde_json::Map<String, Value>) -> BTreeMap<String, Declared> {
+fn table(entries: serde_json::Map<String, Value>) -> Fields<Declared> {
     entries.into_iter().map(|(key, value)| (key, declared(value))).collect()
 }
 

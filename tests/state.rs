@@ -42,8 +42,8 @@ fn at(second: i64) -> Timestamp {
 fn definition(config: impl IntoIterator<Item = (&'static str, Declared)>) -> Definition {
     Definition {
         kind: "database".into(),
-        connection_config: config.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
-        metadata: json!({ "owner": "data", "weight": 0.1 }).as_object().unwrap().clone(),
+        connection_config: config.into_iter().collect(),
+        metadata: json!({ "owner": "data", "weight": 0.1 }).as_object().unwrap().clone().into(),
     }
 }
 
@@ -202,7 +202,8 @@ fn any_definition_comes_back_as_it_went_in() {
     let value = leaf.prop_recursive(4, 20, 4, |inner| {
         proptest::prop_oneof![
             proptest::collection::vec(inner.clone(), 0..4).prop_map(Declared::Array),
-            proptest::collection::btree_map(any::<String>(), inner, 0..4).prop_map(Declared::Table),
+            proptest::collection::btree_map(any::<String>(), inner, 0..4)
+                .prop_map(|fields| Declared::Table(fields.into_iter().collect())),
         ]
     });
     let dir = tempfile::tempdir().unwrap();

@@ -238,7 +238,7 @@ fn halve<T>(batches: &mut Vec<Vec<T>>, mut batch: Vec<T>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Declared, Definition, SourceName, Worded};
+    use crate::model::{Declared, Definition, Fields, SourceName, Worded};
     use std::sync::Arc;
 
     #[test]
@@ -261,8 +261,8 @@ mod tests {
         let source = |value: Declared| {
             let definition = Arc::new(Definition {
                 kind: "api".into(),
-                connection_config: [("query".to_owned(), value)].into(),
-                metadata: serde_json::Map::new(),
+                connection_config: [("query", value)].into(),
+                metadata: Fields::default(),
             });
             let source =
                 ResolvedSource::new(SourceName::parse("s").unwrap(), Arc::clone(&definition), vec![]);

@@ -34,6 +34,17 @@ fn close(sign: u8, open: &mut Vec<(u8, usize)>, outer: &mut usize) {
     }
 }
 
+/// Which bytes are among these.
+const fn among(bytes: &[u8]) -> [bool; 256] {
+    let mut is_among = [false; 256];
+    let mut n = 0;
+    while n < bytes.len() {
+        is_among[bytes[n] as usize] = true;
+        n += 1;
+    }
+    is_among
+}
+
 /// The dots, commas, brackets and line breaks that stand outside of strings and comments, each with its place.
 struct Signs<'t> {
     text: &'t [u8],
@@ -51,15 +62,11 @@ impl Iterator for Signs<'_> {
             match first {
                 b'.' | b',' | b'[' | b']' | b'{' | b'}' | b'\r' | b'\n' => return Some((first, at)),
                 b'=' | b' ' | b'\t' => {}
-                b'#' => self.pass_until(|byte| matches!(byte, b'\r' | b'\n')),
-                b'"' | b'\'' => self.pass_string(first),
+                b'#' => self.pass_until(&const { among(b"\r\n") }),
+                b'"' => self.pass_string(b'"', &const { among(b"\"\\\n") }),
+                b'\'' => self.pass_string(b'\'', &const { among(b"'\n") }),
                 // A quote within a word is a part of it.
-                _ => self.pass_until(|byte| {
-                    matches!(
-                        byte,
-                        b'.' | b'=' | b',' | b'[' | b']' | b'{' | b'}' | b' ' | b'\t' | b'#' | b'\r' | b'\n'
-                    )
-                }),
+                _ => self.pass_until(&const { among(b".=,[]{} \t#\r\n") }),
             }
         }
     }
@@ -70,8 +77,9 @@ impl Signs<'_> {
         &self.text[self.at..]
     }
 
-    fn pass_until(&mut self, is_end: impl Fn(u8) -> bool) {
-        self.at += self.rest().iter().position(|byte| is_end(*byte)).unwrap_or(self.rest().len());
+    fn pass_until(&mut self, is_end: &[bool; 256]) {
+        let rest = self.rest();
+        self.at += rest.iter().position(|byte| is_end[usize::from(*byte)]).unwrap_or(rest.len());
     }
 
     /// Passes over that many of `quote`, or what there is of them.
@@ -80,13 +88,13 @@ impl Signs<'_> {
     }
 
     /// Passes over the string that `quote` began. Unless it has three of them, it ends with its line.
-    fn pass_string(&mut self, quote: u8) {
+    fn pass_string(&mut self, quote: u8, is_special: &[bool; 256]) {
         let is_long = self.rest().starts_with(&[quote; 2]);
         if is_long {
             self.at += 2;
         }
         loop {
-            self.pass_until(|byte| byte == quote || matches!(byte, b'\\' | b'\n'));
+            self.pass_until(is_special);
             match self.rest() {
                 [] => return,
                 [b'\n', ..] if !is_long => return,
@@ -150,9 +158,9 @@ mod tests {
                 })
                 .map(|token| token.span().start())
                 .collect();
-            let is_whole = |at: &usize| *at == 0 || !text.as_bytes()[at - 1..].starts_with(b"\r\n");
             let signs = Signs { text: text.as_bytes(), at: 0 };
-            let signs: Vec<usize> = signs.map(|(_, at)| at).filter(is_whole).collect();
+            let mut signs: Vec<usize> = signs.map(|(_, at)| at).collect();
+            signs.dedup_by(|next, at| *next == *at + 1 && text.as_bytes()[*at..].starts_with(b"\r\n"));
             prop_assert_eq!(signs, seen);
         }
     }

@@ -9,7 +9,7 @@ use super::policy::ADOPT;
 use super::settings::{self, FILE_NAME, Settings};
 use super::suggest::{did_you_mean, nearest};
 use super::{sync, values};
-use crate::model::{Definition, DesiredSource, Place, Scope, SourceKey, SourceName, TestSpec, Unit};
+use crate::model::{Definition, DesiredSource, Fields, Place, Scope, SourceKey, SourceName, TestSpec, Unit};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -77,8 +77,11 @@ pub(super) fn read<'a>(
     let (merged, templated) = effective(own, settings, findings);
     let fits = findings.reserve(&merged, copies, key_span);
     let name = if is_named { fields::text(&merged, "name", findings) } else { None };
-    let (name, name_span) = name.unwrap_or((key_name, key_span));
-    let name = match SourceName::parse(name) {
+    let (name, name_span) = match name {
+        Some((name, span)) => (SourceName::parse(name), span),
+        None => (Ok(SourceName::from(&key)), key_span),
+    };
+    let name = match name {
         Ok(name) => name,
         Err(error) => {
             findings.error(Code::InvalidValue, name_span, error.to_string());
@@ -270,8 +273,8 @@ pub(super) fn effective<'a>(
 struct Body {
     kind: Option<String>,
     scope: Option<Scope>,
-    connection_config: std::collections::BTreeMap<String, crate::model::Declared>,
-    metadata: serde_json::Map<String, serde_json::Value>,
+    connection_config: Fields<crate::model::Declared>,
+    metadata: Fields<serde_json::Value>,
     protect: bool,
     adopt: Option<crate::model::Adopt>,
     sync: Option<crate::model::SyncSpec>,

@@ -6,9 +6,8 @@ use super::fields::shown;
 use super::findings::Findings;
 use super::references;
 use super::suggest::one_of;
-use crate::model::{Declared, Segment, Template, exposed, looks_secret};
+use crate::model::{Declared, Fields, Segment, Template, exposed, looks_secret};
 use serde_json::Value as Json;
-use std::collections::BTreeMap;
 
 /// Keys of ours that no connection has: below `connection_config` they were typed under the wrong header.
 pub(super) const OURS: [&str; 9] = [
@@ -28,7 +27,7 @@ pub(super) fn connection_config(
     table: &Table<'_>,
     header: Span,
     findings: &mut Findings<'_, '_>,
-) -> BTreeMap<String, Declared> {
+) -> Fields<Declared> {
     for key in OURS {
         if let Some(entry) = table.get(key) {
             misplaced(key, entry.key, header, findings);
@@ -59,13 +58,13 @@ fn misplaced(key: &str, at: Span, header: Span, findings: &mut Findings<'_, '_>)
     }
 }
 
-fn declared_table(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> BTreeMap<String, Declared> {
-    let mut values = Vec::with_capacity(table.len());
+fn declared_table(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Fields<Declared> {
+    let mut values: Vec<(Box<str>, Declared)> = Vec::with_capacity(table.len());
     for (key, entry) in table.iter() {
         if gives_away(key, &entry.node.value) {
             plain_secret(key, entry.node.span, findings);
         } else if let Some(value) = declared(&entry.node, findings) {
-            values.push((key.clone().into_owned(), value));
+            values.push((key.as_ref().into(), value));
         }
     }
     values.into_iter().collect()
@@ -180,12 +179,8 @@ fn plain_secret(key: &str, span: Span, findings: &mut Findings<'_, '_>) {
 }
 
 /// A table that is sent as it stands: `metadata`, `sync_options`. No references in it.
-pub(super) fn json_table(
-    table: &Table<'_>,
-    owner: &str,
-    findings: &mut Findings<'_, '_>,
-) -> serde_json::Map<String, Json> {
-    let mut values = Vec::with_capacity(table.len());
+pub(super) fn json_table(table: &Table<'_>, owner: &str, findings: &mut Findings<'_, '_>) -> Fields<Json> {
+    let mut values: Vec<(Box<str>, Json)> = Vec::with_capacity(table.len());
     for (key, entry) in table.iter() {
         if gives_away(key, &entry.node.value) {
             findings
@@ -196,7 +191,7 @@ pub(super) fn json_table(
                 )
                 .help("secrets stand in `connection_config`, as references");
         } else if let Some(value) = json(&entry.node, owner, findings) {
-            values.push((key.clone().into_owned(), value));
+            values.push((key.as_ref().into(), value));
         }
     }
     values.into_iter().collect()
@@ -229,12 +224,12 @@ fn json(node: &Node<'_>, owner: &str, findings: &mut Findings<'_, '_>) -> Option
             references::refuse(owner, node.span, findings);
             return None;
         }
-        Value::Table(table) => Json::Object(json_table(table, owner, findings)),
+        Value::Table(table) => Json::Object(json_table(table, owner, findings).into()),
     })
 }
 
 /// `metadata`: open, but for the key that is ours.
-pub(super) fn metadata(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> serde_json::Map<String, Json> {
+pub(super) fn metadata(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Fields<Json> {
     if let Some(entry) = table.get("wellspring") {
         findings
             .error(Code::ReservedMetadata, entry.key, "`metadata.wellspring` is written by wellspring itself")
@@ -270,5 +265,5 @@ pub(super) fn sync_options(
             .error(Code::InvalidValue, entry.node.span, "`batch_size` is a whole number from 1")
             .label("expected a positive integer");
     }
-    json_table(table, "sync_options", findings)
+    json_table(table, "sync_options", findings).into()
 }

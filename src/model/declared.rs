@@ -1,8 +1,8 @@
 //! Declared values: what a file says, with references where a secret will stand.
 
+use super::Fields;
 use serde::{Deserialize, Serialize};
 use std::borrow::Borrow;
-use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
 /// A value of `connection_config` as the files declare it. Secrets are references, never values.
@@ -23,7 +23,7 @@ pub enum Declared {
     /// a list
     Array(Vec<Declared>),
     /// a table
-    Table(BTreeMap<String, Declared>),
+    Table(Fields<Declared>),
 }
 
 /// A string with at least one `${NAME}` in it.
@@ -188,7 +188,7 @@ pub fn looks_secret(key: &str) -> bool {
         let mut plain = plain.clone();
         name.bytes().rev().all(|byte| plain.next() == Some(byte))
     };
-    NAMES.into_iter().any(|name| name.as_bytes().last() == Some(&last) && ends_with(name))
+    NAMES.iter().any(|name| name.as_bytes().last() == Some(&last) && ends_with(name))
 }
 
 /// A leaf of a declared definition.

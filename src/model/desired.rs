@@ -1,7 +1,7 @@
 //! What the files say, after aliases, defaults and templates are applied.
 
 use super::{
-    Declared, FieldPath, FoldedUnit, Leaf, Policy, Scope, SourceKey, SourceName, Unit, WorkspaceId,
+    Declared, FieldPath, Fields, FoldedUnit, Leaf, Policy, Scope, SourceKey, SourceName, Unit, WorkspaceId,
     side_by_side,
 };
 use serde::{Deserialize, Serialize};
@@ -143,9 +143,9 @@ pub struct Definition {
     #[serde(rename = "type")]
     pub kind: String,
     /// `connection_config`: open, with references where secrets stand.
-    pub connection_config: BTreeMap<String, Declared>,
+    pub connection_config: Fields<Declared>,
     /// `metadata`: open, without secrets; the key `wellspring` is ours and never here.
-    pub metadata: serde_json::Map<String, serde_json::Value>,
+    pub metadata: Fields<serde_json::Value>,
 }
 
 impl Definition {

@@ -146,9 +146,8 @@ impl PartialEq for FoldedUnit {
 mod tests {
     use super::*;
     use crate::model::{
-        Definition, DesiredSource, Place, Policy, Scope, SourceKey, SourceName, TestSpec, WorkspaceId,
+        Definition, DesiredSource, Fields, Place, Policy, Scope, SourceKey, SourceName, TestSpec, WorkspaceId,
     };
-    use std::collections::BTreeMap;
 
     fn unit(sources: usize, host: &str) -> Arc<DesiredUnit> {
         let source = |n: usize| DesiredSource {
@@ -156,8 +155,8 @@ mod tests {
             name: SourceName::parse(&format!("s{n:05}")).unwrap(),
             definition: Arc::new(Definition {
                 kind: "database".to_owned(),
-                connection_config: BTreeMap::new(),
-                metadata: [("host".to_owned(), format!("{host}{n}").into())].into_iter().collect(),
+                connection_config: Fields::default(),
+                metadata: [("host", format!("{host}{n}").into())].into(),
             }),
             protect: false,
             adopt: None,

@@ -139,6 +139,13 @@ text_id!(
     not_empty
 );
 
+/// A source that says no name has its key for one.
+impl From<&SourceKey> for SourceName {
+    fn from(key: &SourceKey) -> Self {
+        Self(Arc::clone(&key.0))
+    }
+}
+
 impl Default for Scope {
     /// The contract's default.
     fn default() -> Self {

@@ -1,12 +1,11 @@
 //! A source with its secrets in place, on its way to the platform and nowhere else.
 
-use super::{Declared, Definition, Fingerprint, SourceName};
+use super::{Declared, Definition, Fields, Fingerprint, SourceName};
 use secrecy::{ExposeSecret, SecretString};
 use serde::ser::{Error as _, SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A source ready to be sent: its definition, and beside it what stands in the place of its references. It
@@ -94,7 +93,7 @@ impl ResolvedSource {
 
 /// The contract's `metadata` as it is sent.
 pub struct Metadata<'a> {
-    metadata: &'a Map<String, Value>,
+    metadata: &'a Fields<Value>,
     stamp: Option<&'a Stamp>,
 }
 
@@ -113,7 +112,7 @@ impl Serialize for Metadata<'_> {
 
 /// `connection_config` with secrets in it.
 pub struct ExposedConfig<'a> {
-    config: &'a BTreeMap<String, Declared>,
+    config: &'a Fields<Declared>,
     leaves: &'a [Arc<SecretString>],
 }
 

@@ -3,7 +3,7 @@
 
 use super::{Declared, Definition, Echo, FieldPath, Leaf};
 use serde_json::{Map, Value};
-use std::collections::{BTreeMap, btree_map};
+use std::slice;
 
 /// A part of a definition, as the files declare it or as it is in JSON.
 #[derive(Debug, Clone, Copy)]
@@ -22,7 +22,8 @@ pub struct Halves<'a>([Branch<'a>; 2]);
 #[derive(Clone, Copy)]
 enum Branch<'a> {
     Nothing,
-    Table(&'a BTreeMap<String, Declared>),
+    Table(&'a [(Box<str>, Declared)]),
+    Values(&'a [(Box<str>, Value)]),
     Items(&'a [Declared]),
     Object(&'a Map<String, Value>),
     Array(&'a [Value]),
@@ -30,7 +31,7 @@ enum Branch<'a> {
 
 impl<'a> From<&'a Definition> for Halves<'a> {
     fn from(definition: &'a Definition) -> Self {
-        Self([Branch::Table(&definition.connection_config), Branch::Object(&definition.metadata)])
+        Self([Branch::Table(&definition.connection_config), Branch::Values(&definition.metadata)])
     }
 }
 
@@ -105,6 +106,7 @@ impl<'a> Branch<'a> {
     fn entries(self) -> Entries<'a> {
         match self {
             Self::Table(entries) => Entries::Table(entries.iter()),
+            Self::Values(entries) => Entries::Values(entries.iter()),
             Self::Object(entries) => Entries::Object(entries.iter()),
             _ => Entries::None,
         }
@@ -127,10 +129,11 @@ impl<'a> Branch<'a> {
     }
 }
 
-/// Sorted by key, in either kind of table.
+/// Sorted by key, in any kind of table.
 enum Entries<'a> {
     None,
-    Table(btree_map::Iter<'a, String, Declared>),
+    Table(slice::Iter<'a, (Box<str>, Declared)>),
+    Values(slice::Iter<'a, (Box<str>, Value)>),
     Object(serde_json::map::Iter<'a>),
 }
 
@@ -140,7 +143,8 @@ impl<'a> Iterator for Entries<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         match self {
             Self::None => None,
-            Self::Table(entries) => entries.next().map(|(key, value)| (key.as_str(), Part::Declared(value))),
+            Self::Table(entries) => entries.next().map(|(key, value)| (&**key, Part::Declared(value))),
+            Self::Values(entries) => entries.next().map(|(key, value)| (&**key, Part::Json(value))),
             Self::Object(entries) => entries.next().map(|(key, value)| (key.as_str(), Part::Json(value))),
         }
     }

@@ -1,11 +1,10 @@
 //! A definition as it is written down: put into words once, for the stamp of what is sent, for the intent to
 //! send it, and for what is ours afterwards.
 
-use super::{Declared, Definition};
+use super::{Declared, Definition, Fields};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
-use serde_json::{Map, Value};
-use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
@@ -20,8 +19,8 @@ pub struct Worded {
 /// A definition that is written with its keys sorted, as those of `serde_json`'s values are.
 #[derive(Serialize)]
 pub struct Sorted<'a> {
-    connection_config: &'a BTreeMap<String, Declared>,
-    metadata: &'a Map<String, Value>,
+    connection_config: &'a Fields<Declared>,
+    metadata: &'a Fields<Value>,
     r#type: &'a str,
 }
 

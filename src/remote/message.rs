@@ -135,15 +135,15 @@ fn steers(character: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Declared, Definition, SourceName};
+    use crate::model::{Declared, Definition, Fields, SourceName};
     use serde_json::json;
     use std::sync::Arc;
 
     fn source(config: &Value) -> ResolvedSource {
         let definition = Definition {
             kind: "database".into(),
-            connection_config: [("it".to_owned(), declared(config))].into(),
-            metadata: serde_json::Map::new(),
+            connection_config: [("it", declared(config))].into(),
+            metadata: Fields::default(),
         };
         ResolvedSource::new(SourceName::parse("s").unwrap(), Arc::new(definition), Vec::new())
     }

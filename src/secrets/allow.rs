@@ -189,7 +189,7 @@ fn names_hosts(key: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Template;
+    use crate::model::{Fields, Template};
     use globset::Glob;
 
     fn glob(text: &str) -> GlobMatcher {
@@ -211,8 +211,8 @@ mod tests {
     fn verdict(name: &str, workspace: &str, config: &[(&str, Declared)]) -> Result<(), String> {
         let definition = Definition {
             kind: "database".to_owned(),
-            connection_config: config.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect(),
-            metadata: serde_json::Map::new(),
+            connection_config: config.iter().cloned().collect(),
+            metadata: Fields::default(),
         };
         check(&list(), &SecretRef::Env(name.to_owned()), &[workspace, "ws_1"], &definition)
     }
@@ -228,8 +228,8 @@ mod tests {
             &["w"],
             &Definition {
                 kind: "api".to_owned(),
-                connection_config: std::collections::BTreeMap::new(),
-                metadata: serde_json::Map::new(),
+                connection_config: Fields::default(),
+                metadata: Fields::default(),
             },
         );
         assert_eq!(nothing, Ok(()), "without a list everything is permitted");

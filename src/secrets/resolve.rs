@@ -3,7 +3,7 @@
 
 use super::{Secrets, allow};
 use crate::model::{
-    Declared, Definition, FieldPath, Fingerprint, FingerprintKey, ResolvedSource, SecretRef, Segment,
+    Declared, Definition, FieldPath, Fields, Fingerprint, FingerprintKey, ResolvedSource, SecretRef, Segment,
     SourceName, Template,
 };
 use secrecy::{ExposeSecret as _, SecretString};
@@ -135,7 +135,7 @@ enum Holds {
 }
 
 impl Walk<'_> {
-    fn table(&mut self, path: &mut FieldPath, entries: &BTreeMap<String, Declared>) {
+    fn table(&mut self, path: &mut FieldPath, entries: &Fields<Declared>) {
         for (key, declared) in entries {
             if may_refer(declared) {
                 let length = path.enter(key);

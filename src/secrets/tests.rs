@@ -1,8 +1,7 @@
 use super::*;
-use crate::model::{Declared, FieldPath, FingerprintKey, Segment, SourceName, Template, wipe};
+use crate::model::{Declared, FieldPath, Fields, FingerprintKey, Segment, SourceName, Template, wipe};
 use secrecy::zeroize::Zeroize;
-use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -33,7 +32,7 @@ fn definition(entries: impl IntoIterator<Item = (&'static str, Declared)>) -> Ar
     Arc::new(Definition {
         kind: "database".into(),
         connection_config: entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
-        metadata: Map::new(),
+        metadata: Fields::default(),
     })
 }
 
@@ -73,7 +72,7 @@ fn every_kind_of_value_reaches_its_place_and_is_expanded_once() {
         ("url", Declared::Template(url)),
         ("port", Declared::Integer(5432)),
         ("options", nested),
-        ("empty", Declared::Table(BTreeMap::new())),
+        ("empty", Declared::Table(Fields::default())),
     ]);
     let resolved = secrets(None).resolve(&definition, &[]).ok().unwrap();
     assert_eq!(

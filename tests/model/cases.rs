@@ -5,11 +5,10 @@ use crate::tree;
 use crate::wire::Fate;
 use crate::world::{Echo, Ids, Semantics, Taken};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use wellspring::model::{
-    Declared, Definition, DesiredSource, DesiredUnit, Limit, OnConflict, Place, Policy, SourceKey,
+    Declared, Definition, DesiredSource, DesiredUnit, Fields, Limit, OnConflict, Place, Policy, SourceKey,
     SourceName, TestSpec,
 };
 use wellspring::reconcile::Pass;
@@ -41,8 +40,8 @@ fn tree(host: &str) -> DesiredUnit {
             name: SourceName::parse("a").unwrap(),
             definition: Arc::new(Definition {
                 kind: "database".into(),
-                connection_config: BTreeMap::from([("host".to_owned(), Declared::String(host.into()))]),
-                metadata: serde_json::Map::new(),
+                connection_config: [("host", Declared::String(host.into()))].into(),
+                metadata: Fields::default(),
             }),
             protect: false,
             adopt: None,

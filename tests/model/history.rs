@@ -346,7 +346,7 @@ impl History {
                     wellspring::model::Declared::Integer(number) => json!(number),
                     _ => json!("someone's password"),
                 };
-                (key.clone(), value)
+                (key.to_string(), value)
             })
             .collect();
         let mut world = self.wire.world();
@@ -527,7 +527,7 @@ fn differs(world: &World, row: &Row, source: &wellspring::model::DesiredSource) 
             _ if row.disturbed => continue,
             _ => json!("pw-one"),
         };
-        wanted.insert(key.clone(), value);
+        wanted.insert(key.to_string(), value);
     }
     let mut config = row.config.as_object().cloned().unwrap_or_default();
     if row.disturbed {
@@ -579,7 +579,7 @@ fn describe(tree: &DesiredUnit) -> String {
                 .iter()
                 .map(|(key, value)| format!("{key}={value:?}"))
                 .collect();
-            let metadata = Value::from(source.definition.metadata.clone());
+            let metadata = Value::Object(source.definition.metadata.clone().into());
             format!("{}[{}] {} {metadata} {flags:?}", source.name, config.join(" "), source.definition.kind)
         })
         .collect();

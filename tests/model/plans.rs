@@ -63,7 +63,7 @@ impl Scene {
         self.next += 1;
         let echo = Echo {
             connection_config: Some(shown(definition)),
-            metadata: Some(definition.metadata.clone().into()),
+            metadata: Some(Value::Object(definition.metadata.clone().into())),
             ..Echo::default()
         };
         let id = SourceId::from_json(&json!(self.next));
@@ -156,13 +156,14 @@ fn shown(definition: &Definition) -> Value {
             Declared::Integer(number) => json!(number),
             _ => Value::Null,
         };
-        (key.clone(), value)
+        (key.to_string(), value)
     });
     Value::Object(entries.collect::<Map<_, _>>())
 }
 
 fn plain(mut definition: Definition) -> Definition {
-    definition.connection_config.remove("password");
+    let config = std::mem::take(&mut definition.connection_config).into_iter();
+    definition.connection_config = config.filter(|(key, _)| **key != *"password").collect();
     definition
 }
 

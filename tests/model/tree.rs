@@ -80,8 +80,8 @@ pub(crate) fn definition(chance: &mut Chance) -> Definition {
     }
     Definition {
         kind: chance.one_of(&["database", "database", "database", "api"]).into(),
-        connection_config: config,
-        metadata,
+        connection_config: config.into_iter().collect(),
+        metadata: metadata.into(),
     }
 }
 
@@ -109,7 +109,9 @@ pub(crate) fn edit(chance: &mut Chance, tree: &mut DesiredUnit) -> &'static str 
         }
         6 => {
             let definition = Arc::make_mut(&mut tree.sources[at].definition);
-            definition.metadata.insert("team".into(), chance.one_of(&["x", "z"]).into());
+            let mut metadata = serde_json::Map::from(std::mem::take(&mut definition.metadata));
+            metadata.insert("team".into(), chance.one_of(&["x", "z"]).into());
+            definition.metadata = metadata.into();
             "change metadata"
         }
         7 | 8 => {
@@ -161,9 +163,12 @@ fn rename(chance: &mut Chance, tree: &mut DesiredUnit, at: usize) -> &'static st
 pub(crate) fn heal(tree: &mut DesiredUnit) {
     for source in &mut tree.sources {
         source.suspend = None;
-        let host = Arc::make_mut(&mut source.definition).connection_config.get_mut("host").unwrap();
-        if *host == Declared::String("refused".into()) || *host == Declared::String("unreachable".into()) {
-            *host = Declared::String("h4".into());
-        }
+        let definition = Arc::make_mut(&mut source.definition);
+        let healed = std::mem::take(&mut definition.connection_config).into_iter().map(|(key, value)| {
+            let is_ill =
+                ["refused", "unreachable"].map(|host| Declared::String(host.into())).contains(&value);
+            (key, if is_ill { Declared::String("h4".into()) } else { value })
+        });
+        definition.connection_config = healed.collect();
     }
 }

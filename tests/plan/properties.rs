@@ -48,7 +48,8 @@ fn definition((host, port, secret, team): (u8, u8, bool, u8)) -> Definition {
     if team > 0 {
         metadata.insert("team".into(), team.into());
     }
-    Definition { kind: "database".into(), connection_config, metadata }
+    let connection_config = connection_config.into_iter().collect();
+    Definition { kind: "database".into(), connection_config, metadata: metadata.into() }
 }
 
 fn any_definition() -> impl Strategy<Value = Definition> {
@@ -73,7 +74,7 @@ fn row(name: &str, id: Option<u8>, definition: &Definition, echo: u8, secret: &s
                 _ if echo == 1 => json!("***"),
                 _ => json!(secret),
             };
-            (key.clone(), value)
+            (key.to_string(), value)
         })
         .collect();
     let shown = echo > 0;
@@ -83,7 +84,7 @@ fn row(name: &str, id: Option<u8>, definition: &Definition, echo: u8, secret: &s
         kind: shown.then(|| definition.kind.clone()),
         echo: Echo {
             connection_config: shown.then_some(Value::Object(config)),
-            metadata: shown.then(|| Value::Object(definition.metadata.clone())),
+            metadata: shown.then(|| Value::Object(definition.metadata.clone().into())),
             owner: None,
             fingerprint: None,
         },

@@ -69,8 +69,8 @@ fn definition() -> Definition {
     ];
     Definition {
         kind: "postgresql".into(),
-        connection_config: config.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
-        metadata: json!({ "team": "data" }).as_object().unwrap().clone(),
+        connection_config: config.into(),
+        metadata: [("team", json!("data"))].into(),
     }
 }
 
