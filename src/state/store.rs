@@ -47,8 +47,9 @@ enum Order {
 
 /// A write that waits for its turn, and whoever waits for it.
 trait Write: Send {
-    /// Does it as a part of the transaction: wholly, or not at all.
-    fn run(&mut self, transaction: &mut Transaction<'_>);
+    /// Does it as a part of a transaction. Returns whether it was done; else some of it may have been. It may be
+    /// done again in another.
+    fn run(&mut self, connection: &Connection) -> bool;
     /// Tells how it ended, once the transaction is over.
     fn finish(self: Box<Self>, committed: Result<(), &rusqlite::Error>);
     /// Tells that nothing can be written here.
@@ -198,22 +199,34 @@ fn write_all(access: &mut Access, mut writes: Vec<Box<dyn Write>>) {
     writes.into_iter().for_each(|write| write.finish(committed.as_ref().copied()));
 }
 
-/// Holds the write lock from the start.
+/// Does each of them wholly, or not at all. Nearly always all can be done; where one cannot, all is taken back,
+/// and done again with a savepoint for each: to keep what it may take back costs as much as the writing.
 fn commit(connection: &mut Connection, writes: &mut [Box<dyn Write>]) -> Result<(), rusqlite::Error> {
-    let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let transaction = begin(connection)?;
+    if writes.iter_mut().all(|write| write.run(&transaction)) {
+        return transaction.commit();
+    }
+    transaction.finish()?;
+    let mut transaction = begin(connection)?;
     for write in writes {
-        write.run(&mut transaction);
-        // Some faults (a full disk) take the whole transaction back. The commit then fails, for all.
-        if transaction.is_autocommit() {
-            break;
+        let savepoint = transaction.savepoint()?;
+        if write.run(&savepoint) {
+            savepoint.commit()?;
+        } else {
+            savepoint.finish()?;
         }
     }
     transaction.commit()
 }
 
+/// Holds the write lock from the start.
+fn begin(connection: &mut Connection) -> Result<Transaction<'_>, rusqlite::Error> {
+    connection.transaction_with_behavior(TransactionBehavior::Immediate)
+}
+
 /// A [`Write`] and its answer.
 struct Pending<W, T> {
-    work: Option<W>,
+    work: W,
     platform: Arc<str>,
     done: Option<Result<T, Fault>>,
     answer: oneshot::Sender<Result<T, Fault>>,
@@ -222,15 +235,10 @@ struct Pending<W, T> {
 impl<W, T> Write for Pending<W, T>
 where
     T: Send,
-    W: FnOnce(&Connection, &str) -> Result<T, Fault> + Send,
+    W: Fn(&Connection, &str) -> Result<T, Fault> + Send,
 {
-    fn run(&mut self, transaction: &mut Transaction<'_>) {
-        self.done = self.work.take().map(|work| {
-            let savepoint = transaction.savepoint()?;
-            let value = work(&savepoint, &self.platform)?;
-            savepoint.commit()?;
-            Ok(value)
-        });
+    fn run(&mut self, connection: &Connection) -> bool {
+        self.done.insert((self.work)(connection, &self.platform)).is_ok()
     }
 
     fn finish(self: Box<Self>, committed: Result<(), &rusqlite::Error>) {
@@ -273,14 +281,15 @@ impl Drop for Store {
 }
 
 impl State {
-    /// Runs `work` in a transaction; durable when this returns. On any error nothing of it remains.
+    /// Runs `work` in a transaction; durable when this returns. On any error nothing of it remains. It may be run
+    /// again, so it keeps nothing.
     pub(super) async fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection, &str) -> Result<T, Fault> + Send + 'static,
+        work: impl Fn(&Connection, &str) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StateError> {
         let (answer, answered) = oneshot::channel();
         let platform = Arc::clone(&self.platform);
-        let write = Pending { work: Some(work), platform, done: None, answer };
+        let write = Pending { work, platform, done: None, answer };
         self.store.run(Order::Write(Box::new(write)), answered).await
     }
 
@@ -433,4 +442,35 @@ fn uri(path: &Path, how: &str) -> Result<String, Fault> {
     }
     let _ = write!(uri, "?{how}");
     Ok(uri)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_done_leaves_nothing_and_takes_nothing_else_with_it() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch("CREATE TABLE numbers (number INTEGER PRIMARY KEY)").unwrap();
+        let mut answers = Vec::new();
+        let mut writes: Vec<Box<dyn Write>> = Vec::new();
+        for (n, number) in (0_i64..).zip([1, 2, 1, 3]) {
+            let (answer, answered) = oneshot::channel();
+            let work = move |connection: &Connection, _: &str| {
+                connection.execute("INSERT INTO numbers VALUES (?1)", [100 + n])?;
+                connection.execute("INSERT INTO numbers VALUES (?1)", [number])?;
+                Ok(n)
+            };
+            writes.push(Box::new(Pending { work, platform: "".into(), done: None, answer }));
+            answers.push(answered);
+        }
+        let committed = commit(&mut connection, &mut writes);
+        writes.into_iter().for_each(|write| write.finish(committed.as_ref().copied()));
+        let done: Vec<_> = answers.into_iter().map(|answer| answer.blocking_recv().unwrap().ok()).collect();
+        assert_eq!(done, [Some(0), Some(1), None, Some(3)]);
+        let mut numbers = connection.prepare("SELECT number FROM numbers").unwrap();
+        let numbers: Vec<i64> =
+            numbers.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        assert_eq!(numbers, [1, 2, 3, 100, 101, 103]);
+    }
 }
