@@ -1,8 +1,8 @@
 //! How values stand in the database: JSON as text, instants as nanoseconds.
 
-use super::StateError;
 use super::error::Fault;
 use super::inventory::NewIntent;
+use super::{StateError, store};
 use crate::model::{Declared, Definition, IntentKind, Owned, Scope, SourceId, Unit, WorkspaceId};
 use flate2::Compression;
 use flate2::read::DeflateDecoder;
@@ -107,17 +107,21 @@ pub(super) fn decode<T: DeserializeOwned>(text: &str, table: &str) -> Result<T, 
     serde_json::from_str(text).map_err(|_| Fault::Unreadable(format!("a row of {table} cannot be read")))
 }
 
-/// Text that says much the same again and again, deflated.
-pub(super) fn deflated(text: &str) -> Vec<u8> {
+/// Text that says much the same again and again, deflated where it would fill pages of its own.
+pub(super) fn deflated(text: String) -> Stored {
+    if text.len() <= usize::from(store::PAGE) {
+        return Stored::Text(text);
+    }
     let mut small = DeflateEncoder::new(Vec::with_capacity(text.len() / 4), Compression::fast());
     #[expect(clippy::expect_used, reason = "memory takes whatever is written into it")]
-    small
+    let small = small
         .write_all(text.as_bytes())
         .and_then(|()| small.finish())
-        .expect("memory takes whatever is written into it")
+        .expect("memory takes whatever is written into it");
+    Stored::Blob(small)
 }
 
-/// What was deflated and stored in `table`; earlier versions stored the text itself.
+/// The text that was stored so in `table`.
 pub(super) fn inflated(stored: Stored, table: &str) -> Result<String, Fault> {
     let unreadable = || Fault::Unreadable(format!("a row of {table} cannot be read"));
     match stored {

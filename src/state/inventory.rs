@@ -139,7 +139,7 @@ impl State {
         // Everything is put into words here: the one thread that everyone waits for only writes them.
         let worded = |intents: &[NewIntent]| {
             // They are gone again soon, so the less of them reaches the disk the better.
-            Ok((intents.len(), codec::deflated(&codec::encode(intents, &unit)?)))
+            Ok((intents.len(), codec::deflated(codec::encode(intents, &unit)?)))
         };
         let batches = intents.chunks(BATCH).map(worded).collect::<Result<Vec<_>, StateError>>()?;
         self.write(move |connection, platform| {

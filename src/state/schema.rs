@@ -172,7 +172,7 @@ CREATE TRIGGER run_is_dropped AFTER DELETE ON runs BEGIN
 END;
 ";
 
-/// Writes recorded together are deflated; those of earlier versions that are still open stay text.
+/// Writes recorded together are deflated where they are many.
 const V9: &str = "
 CREATE TABLE recorded (
     batch INTEGER PRIMARY KEY AUTOINCREMENT,

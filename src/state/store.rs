@@ -27,7 +27,7 @@ const STATEMENTS: usize = 64;
 
 /// A page of a new database, in bytes: each that is written costs two calls of the system, and what is applied
 /// together fills many.
-const PAGE: i64 = 16 << 10;
+pub(super) const PAGE: u16 = 16 << 10;
 
 /// So many pages of the log are written back at once: the more, the more of them were written again meanwhile, and
 /// are written back once. Fewer are written back at rest.
