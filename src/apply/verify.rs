@@ -44,7 +44,8 @@ impl Run<'_> {
         let key = Arc::clone(self.apply.state.key());
         let inventory = std::mem::take(&mut self.inventory);
         let reckoning = reckon(inventory, &listing, &self.answers, &key, (self.apply.now)(), settle);
-        let mut changes: Vec<Change> = Vec::new();
+        // What is closed is told to the journal, too.
+        let mut changes: Vec<Change> = Vec::with_capacity(2 * reckoning.corrections.len());
         self.inventory = reckoning.inventory;
         let mut closed = Vec::new();
         for correction in reckoning.corrections {

@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 #[derive(Clone)]
 pub struct Worded {
     definition: Arc<Definition>,
-    words: OnceLock<Arc<RawValue>>,
+    words: OnceLock<Box<RawValue>>,
 }
 
 /// A definition that is written with its keys sorted, as those of `serde_json`'s values are.
@@ -39,8 +39,7 @@ impl Worded {
     pub fn words(&self) -> &RawValue {
         self.words.get_or_init(|| {
             #[expect(clippy::expect_used, reason = "its maps have text for keys")]
-            let words = to_raw_value(&self.sorted()).expect("a definition is representable in JSON");
-            words.into()
+            to_raw_value(&self.sorted()).expect("a definition is representable in JSON")
         })
     }
 

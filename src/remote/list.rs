@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -33,7 +34,7 @@ pub(super) fn decode(
 /// The rows, where the envelope says that these are all of them.
 fn rows(
     reply: &Reply,
-    data: Option<Result<Vec<Row<Value>>, RemoteErrorKind>>,
+    data: Option<Result<Vec<Row<'_, Value>>, RemoteErrorKind>>,
     beside: &[(String, &RawValue)],
     clean: impl Fn(&str) -> String,
 ) -> Result<Vec<ObservedSource>, RemoteErrorKind> {
@@ -62,15 +63,15 @@ const MOST_ROWS: usize = 200_000;
 const MOST_VALUES: usize = 4_000_000;
 
 /// Reads envelope and rows in one go, as is possible with nearly every answer.
-fn at_once(body: &[u8]) -> Option<Envelope<'_, Rows<Value>>> {
+fn at_once(body: &[u8]) -> Option<Envelope<'_, Rows<'_, Value>>> {
     // A value takes two bytes at least.
     let text = str::from_utf8(body).ok().filter(|text| text.len() <= 2 * MOST_VALUES)?;
     serde_json::from_str(text).ok()
 }
 
 /// Reads rows of which some may be odd, or which may be too many.
-fn read(data: &str) -> Result<Vec<Row<Value>>, RemoteErrorKind> {
-    let Rows::<&RawValue>(rows) = serde_json::from_str(data).map_err(|_| {
+fn read(data: &str) -> Result<Vec<Row<'_, Value>>, RemoteErrorKind> {
+    let Rows::<'_, &RawValue>(rows) = serde_json::from_str(data).map_err(|_| {
         RemoteErrorKind::Malformed(format!(
             "`data` is not a list of at most {MOST_ROWS} sources that each have a name"
         ))
@@ -157,13 +158,13 @@ impl<'de: 'a, 'a, T: Deserialize<'de>> Deserialize<'de> for Envelope<'a, T> {
 }
 
 /// No more than [`MOST_ROWS`] of them.
-struct Rows<V>(Vec<Row<V>>);
+struct Rows<'a, V>(Vec<Row<'a, V>>);
 
-impl<'de, V: Deserialize<'de>> Deserialize<'de> for Rows<V> {
+impl<'de: 'a, 'a, V: Deserialize<'de>> Deserialize<'de> for Rows<'a, V> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Array<V>(PhantomData<V>);
         impl<'de, V: Deserialize<'de>> Visitor<'de> for Array<V> {
-            type Value = Vec<Row<V>>;
+            type Value = Vec<Row<'de, V>>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an array")
             }
@@ -185,12 +186,13 @@ impl<'de, V: Deserialize<'de>> Deserialize<'de> for Rows<V> {
 /// One row. Only what is needed becomes a value; the rest is skipped as text.
 #[derive(Deserialize)]
 #[serde(bound = "V: Deserialize<'de>")]
-struct Row<V> {
+struct Row<'a, V> {
     #[serde(default)]
     id: Option<V>,
     #[serde(default)]
     source_id: Option<V>,
-    name: String,
+    #[serde(borrow)]
+    name: Cow<'a, str>,
     #[serde(default, rename = "type")]
     kind: Option<V>,
     #[serde(default)]
@@ -200,7 +202,7 @@ struct Row<V> {
 }
 
 /// As text, where one of them cannot be read, or they may be too many.
-impl Row<&RawValue> {
+impl<'a> Row<'a, &RawValue> {
     /// How many values the open objects hold, at most.
     fn values(&self) -> usize {
         let open = [self.connection_config, self.metadata, self.kind, self.id, self.source_id];
@@ -211,7 +213,7 @@ impl Row<&RawValue> {
     }
 
     /// What cannot be read (nested beyond reason, say) tells nothing.
-    fn readable(self) -> Row<Value> {
+    fn readable(self) -> Row<'a, Value> {
         let value = |raw: Option<&RawValue>| serde_json::from_str(raw?.get()).ok();
         Row {
             id: value(self.id),
@@ -224,7 +226,7 @@ impl Row<&RawValue> {
     }
 }
 
-impl Row<Value> {
+impl Row<'_, Value> {
     fn observed(self, n: usize) -> Result<ObservedSource, RemoteErrorKind> {
         let name = SourceName::parse(&self.name)
             .map_err(|_| RemoteErrorKind::Malformed(format!("row {} has an empty name", n + 1)))?;
@@ -233,16 +235,18 @@ impl Row<Value> {
         let object = |value: Option<Value>| value.filter(Value::is_object);
         let mut metadata = object(self.metadata);
         let stamp = metadata.as_mut().and_then(|metadata| metadata.as_object_mut()?.remove("wellspring"));
-        let stamped = |key: &str| Some(stamp.as_ref()?.get(key)?.as_str()?.to_owned());
+        let mut stamp = stamp.unwrap_or_default();
+        let text = |value: Value| match value {
+            Value::String(text) => Some(text),
+            _ => None,
+        };
+        let mut stamped = |key: &str| text(stamp.get_mut(key)?.take());
         let connection_config = object(self.connection_config);
         Ok(ObservedSource {
             // `source_id` is what the contract calls the thing that cleanup and sync take.
             id: id(self.source_id).or_else(|| id(self.id)),
             name,
-            kind: self.kind.and_then(|kind| match kind {
-                Value::String(kind) => Some(kind),
-                _ => None,
-            }),
+            kind: self.kind.and_then(text),
             echo: Echo {
                 connection_config,
                 owner: stamped("owner"),
