@@ -40,7 +40,7 @@ pub struct Apply<'a> {
     /// `platform.owner`, stamped on what is connected.
     pub owner: Option<&'a Arc<str>>,
     /// The commit that the files were read at, for the journal.
-    pub commit: Option<&'a str>,
+    pub commit: Option<&'a Arc<str>>,
     /// The root that the files were read from.
     pub root: &'a str,
     /// How long a write may take to show on the platform.
@@ -50,7 +50,7 @@ pub struct Apply<'a> {
     /// The platform is known to update in place.
     pub upserts: bool,
     /// Names this pass in the journal.
-    pub pass: &'a str,
+    pub pass: &'a Arc<str>,
     /// The clock.
     pub now: &'a (dyn Fn() -> Timestamp + Send + Sync),
     /// No new call is to start.

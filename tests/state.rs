@@ -96,7 +96,7 @@ fn entry(source: &str, at: Timestamp) -> JournalEntry {
         reason: "gone from the files".into(),
         file: Some("crm.toml".into()),
         line: Some(3),
-        commit: Some("0".repeat(40)),
+        commit: Some("0".repeat(40).into()),
         outcome: "done".into(),
         message: None,
         removal: true,

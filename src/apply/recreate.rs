@@ -110,7 +110,7 @@ async fn connect_anew(
 /// The journal's entry of the removal within a replacement.
 fn removed(run: &Run<'_>, action: &Action, old: &SourceId) -> JournalEntry {
     JournalEntry {
-        action: "cleanup".to_owned(),
+        action: "cleanup".into(),
         source_id: Some(old.clone()),
         reason: "the platform refuses to replace it in place; it is connected anew".to_owned(),
         removal: true,

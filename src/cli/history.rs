@@ -159,8 +159,8 @@ fn changes(common: &Common, chosen: &Chosen<'_>, rows: &[JournalRow]) {
             vec![
                 to_the_second(entry.at),
                 format!("{}/{key}", chosen.label(&row.unit)),
-                entry.action.clone(),
-                entry.outcome.clone(),
+                entry.action.to_string(),
+                entry.outcome.to_string(),
                 place(entry),
                 entry.message.clone().unwrap_or_else(|| entry.reason.clone()),
             ]

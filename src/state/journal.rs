@@ -7,6 +7,8 @@ use crate::model::{SourceId, SourceKey, SourceName, Unit};
 use jiff::Timestamp;
 use rusqlite::{CachedStatement, Connection, Row, Statement, params};
 use serde::Serialize;
+use std::borrow::Cow;
+use std::sync::Arc;
 
 /// One thing that was done, or failed. Its texts hold no secret.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -14,25 +16,25 @@ pub struct JournalEntry {
     /// When it ended.
     pub at: Timestamp,
     /// The pass it belongs to.
-    pub pass: String,
+    pub pass: Arc<str>,
     /// The source.
     pub source: SourceName,
     /// The source's key, when it has one.
     pub key: Option<SourceKey>,
     /// `connect`, `replace`, `cleanup`, `adopt` or `forget`.
-    pub action: String,
+    pub action: Cow<'static, str>,
     /// The id it was done to, or that came of it.
     pub source_id: Option<SourceId>,
     /// Why it was planned.
     pub reason: String,
     /// The file that asked for it.
-    pub file: Option<String>,
+    pub file: Option<Arc<str>>,
     /// The line in `file`, from 1.
     pub line: Option<u32>,
     /// The commit that was checked out when the files were read, in hexadecimal.
-    pub commit: Option<String>,
+    pub commit: Option<Arc<str>>,
     /// `done` or `failed`.
-    pub outcome: String,
+    pub outcome: Cow<'static, str>,
     /// What the platform or the failure said.
     pub message: Option<String>,
     /// It counts against `max_cleanup`.
@@ -180,19 +182,19 @@ pub(super) fn write(
     source_id: Option<&str>,
 ) -> Result<(), Fault> {
     writing.raw_bind_parameter(4, nanoseconds(entry.at))?;
-    writing.raw_bind_parameter(5, &entry.pass)?;
+    writing.raw_bind_parameter(5, &*entry.pass)?;
     writing.raw_bind_parameter(6, entry.source.as_str())?;
     writing.raw_bind_parameter(7, entry.key.as_ref().map(SourceKey::as_str))?;
-    writing.raw_bind_parameter(8, &entry.action)?;
+    writing.raw_bind_parameter(8, &*entry.action)?;
     writing.raw_bind_parameter(9, source_id)?;
     writing.raw_bind_parameter(10, &entry.reason)?;
-    writing.raw_bind_parameter(11, &entry.file)?;
+    writing.raw_bind_parameter(11, entry.file.as_deref())?;
     writing.raw_bind_parameter(12, entry.line)?;
-    writing.raw_bind_parameter(13, &entry.outcome)?;
+    writing.raw_bind_parameter(13, &*entry.outcome)?;
     writing.raw_bind_parameter(14, &entry.message)?;
     writing.raw_bind_parameter(15, entry.removal)?;
     writing.raw_bind_parameter(16, entry.mends_drift)?;
-    writing.raw_bind_parameter(17, &entry.commit)?;
+    writing.raw_bind_parameter(17, entry.commit.as_deref())?;
     writing.raw_execute()?;
     Ok(())
 }
@@ -208,12 +210,12 @@ fn read(row: &Row<'_>) -> Result<JournalRow, Fault> {
             pass: row.get(4)?,
             source: codec::name(row.get(5)?, "journal")?,
             key: key.map(|key| codec::name(key, "journal")).transpose()?,
-            action: row.get(7)?,
+            action: row.get::<_, String>(7)?.into(),
             source_id: source_id.map(|id| codec::decode(&id, "journal")).transpose()?,
             reason: row.get(9)?,
             file: row.get(10)?,
             line: row.get(11)?,
-            outcome: row.get(12)?,
+            outcome: row.get::<_, String>(12)?.into(),
             message: row.get(13)?,
             removal: row.get(14)?,
             mends_drift: row.get(15)?,
