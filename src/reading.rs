@@ -149,6 +149,14 @@ impl Reading {
         }
     }
 
+    /// Lets go of the texts where no finding shows lines of them. What is [effective](Self::effective) cannot
+    /// be told afterwards.
+    pub fn forget_texts(&mut self) {
+        if self.diagnostics.is_empty() {
+            self.tree = self.tree.without_texts();
+        }
+    }
+
     /// What to tell a later process of a unit, where it is sound.
     #[must_use]
     pub fn record(&self, unit: &Unit) -> Option<UnitRecord> {

@@ -72,7 +72,7 @@ impl Workplace {
     ) -> Result<Self, Failure> {
         let settings = resolve(common, path)?;
         let variable = |name: &str| (settings.environment())(name);
-        let (reading, listed_by) = match (start, access) {
+        let (mut reading, listed_by) = match (start, access) {
             (Some(Start { tree, known, reader }), _) => {
                 (Reading::of_tree(tree, &variable, &known), Some(reader))
             }
@@ -80,6 +80,7 @@ impl Workplace {
             (None, Access::Read | Access::Write) => (read(&settings)?, None),
         };
         tell_diagnostics(common, &reading);
+        reading.forget_texts();
         let at = platform(&settings, &reading)?;
         let key = key(&at);
         let settle = reading.settle.unwrap_or_else(|| settings.settle(&at));

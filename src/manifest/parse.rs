@@ -62,7 +62,8 @@ struct Lowering<'f, 'd, 'a> {
 
 impl<'a> Lowering<'_, '_, 'a> {
     fn table(&mut self, table: DeTable<'a>, depth: usize) -> Table<'a> {
-        let mut entries = Vec::with_capacity(table.len());
+        // With room for a default that is laid under it.
+        let mut entries = Vec::with_capacity(table.len() + 1);
         for (key, value) in table {
             let at = Span::new(self.document, &key.span());
             if let Some(node) = self.node(value, at, depth + 1) {

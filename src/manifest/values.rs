@@ -28,9 +28,11 @@ pub(super) fn connection_config(
     header: Span,
     findings: &mut Findings<'_, '_>,
 ) -> Fields<Declared> {
-    for key in OURS {
-        if let Some(entry) = table.get(key) {
-            misplaced(key, entry.key, header, findings);
+    if table.keys().any(|key| OURS.contains(&key)) {
+        for key in OURS {
+            if let Some(entry) = table.get(key) {
+                misplaced(key, entry.key, header, findings);
+            }
         }
     }
     // A connection may well have a `test` of its own, but hardly our table.
@@ -147,6 +149,10 @@ impl Texts {
     fn within(text: &str) -> Self {
         if !references::mentions(text) {
             return if text.is_empty() { Self::None } else { Self::Literal };
+        }
+        // A `${` that no `$` stands before is one, or was to be.
+        if !text.contains("$${") {
+            return Self::Reference;
         }
         match references::segments(text) {
             Ok(segments) if segments.is_empty() => Self::None,

@@ -100,8 +100,14 @@ impl State {
         let folder = self.dir.join("locks");
         let path = folder.join(file_name(&self.platform, of));
         let failed = |source| LockError::File { path: path.clone(), source };
-        super::store::make_dir(&folder).map_err(|error| failed(io::Error::other(error)))?;
-        let mut file = open(&path).map_err(failed)?;
+        let file = match open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                super::store::make_dir(&folder).map_err(|error| failed(io::Error::other(error)))?;
+                open(&path)
+            }
+            opened => opened,
+        };
+        let mut file = file.map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {
                 // A courtesy to whoever waits: the lock itself does not depend on it.
