@@ -177,9 +177,10 @@ fn file_name(platform: &str, of: &[&str]) -> String {
     name
 }
 
+/// Always of one length, so that the file need not be cut first: some file systems have the disk wait for that.
 fn introduce(file: &mut File, holder: &str) -> io::Result<()> {
-    file.set_len(0)?;
-    file.write_all(format!("pid {} ({holder})\n", std::process::id()).as_bytes())
+    let holder = format!("pid {} ({holder})", std::process::id());
+    file.write_all(format!("{holder:<63}\n").as_bytes())
 }
 
 fn introduction(file: &File) -> String {
