@@ -141,6 +141,30 @@ async fn what_is_recorded_is_there_after_reopening() {
     assert_eq!(state.units().await.unwrap(), [unit("a")]);
 }
 
+/// So many and so large that they are deflated.
+#[tokio::test]
+async fn many_intents_recorded_together_are_there_after_reopening_until_each_is_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = State::open(dir.path(), PLATFORM).unwrap();
+    let connect = |n: usize| {
+        let query = Declared::String(format!("SELECT {n} FROM orders -- \u{e9}\n").repeat(20));
+        let applied = owned("crm", definition([("query", query)])).applied;
+        NewIntent { kind: IntentKind::Connect(Arc::new(applied)), ..intent(&format!("s{n}")) }
+    };
+    let intents: Vec<NewIntent> = (0..100).map(connect).collect();
+    let numbers = state.record_intents(&unit("a"), &intents, at(1)).await.unwrap();
+    let closed: Vec<Change> = numbers[..70].iter().map(|number| Change::CloseIntent(*number)).collect();
+    state.commit(&unit("a"), closed).await.unwrap();
+    drop(state);
+
+    let state = State::open(dir.path(), PLATFORM).unwrap();
+    let open = state.inventory(&unit("a")).await.unwrap().intents;
+    assert!(open.keys().eq(&numbers[70..]));
+    for (open, intent) in open.values().zip(&intents[70..]) {
+        assert_eq!((&open.name, &open.kind), (&intent.name, &intent.kind));
+    }
+}
+
 #[tokio::test]
 async fn platforms_workspaces_and_scopes_are_kept_apart() {
     let dir = tempfile::tempdir().unwrap();

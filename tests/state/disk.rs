@@ -238,7 +238,7 @@ async fn a_secret_stands_in_no_file_of_the_state() {
     assert!(source.applied.secrets.contains_key(&FieldPath::root("connection_config").key("password")));
     let connect = NewIntent { kind: IntentKind::Connect(Arc::new(source.applied.clone())), ..intent("crm") };
     state.record_intents(&unit("a"), &[connect], at(0)).await.unwrap();
-    // It is deflated in its file.
+    // Where they are many they are deflated, and no look at the file would find it.
     let recorded = state.inventory(&unit("a")).await.unwrap().intents;
     assert!(!serde_json::to_string(&recorded).unwrap().contains(CANARY));
     state.commit(&unit("a"), vec![Change::Own(name("crm"), Arc::new(source))]).await.unwrap();
