@@ -3,7 +3,7 @@
 mod planner;
 mod settled;
 
-pub use planner::{EAGER, Listed, Planned, Planner, list_all, resolved};
+pub use planner::{EAGER, Listed, Planned, Planner, resolved};
 pub use settled::{Mark, Settled, fingerprint};
 
 use crate::apply::{Apply, Finished, chain};

@@ -74,7 +74,6 @@ impl Stage {
                 host: HostLimits::default(),
                 eager: Arc::new(tokio::sync::Semaphore::new(EAGER)),
                 settled: Some(Default::default()),
-                listed: Default::default(),
                 hashes: false,
                 clock: Arc::new(jiff::Timestamp::now),
             },

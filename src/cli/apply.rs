@@ -18,7 +18,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -46,7 +46,7 @@ async fn apply(
     saved_plan: Option<(&Path, &SavedPlan)>,
 ) -> Result<Exit, Failure> {
     let selector = Selector::new(&args.selection)?;
-    let (start, mut before) = match saved_plan {
+    let (start, before) = match saved_plan {
         None => settled::recall(common, &args.limits, args.path.as_ref(), &selector).await,
         Some(_) => Default::default(),
     };
@@ -70,7 +70,6 @@ async fn apply(
     let stop = Arc::clone(&stopping);
     let mut planner = place.planner(overrides(&args.limits));
     planner.hashes = saved_plan.is_some();
-    planner.listed = Arc::new(Mutex::new(std::mem::take(&mut before.listed)));
     planner.settled = settled::concerns(common, &selector).then(Arc::default);
     let reconciler = Reconciler {
         planner,

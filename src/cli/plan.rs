@@ -6,7 +6,6 @@ use super::workplace::{Access, Workplace};
 use super::{Exit, Failure, answer, saved, settled, test};
 use crate::plan::{Overrides, Plan};
 use crate::reconcile::guard;
-use std::sync::{Arc, Mutex};
 
 pub(super) async fn run(common: &Common, args: &PlanArgs) -> Result<Exit, Failure> {
     let selector = Selector::new(&args.selection)?;
@@ -19,7 +18,6 @@ pub(super) async fn run(common: &Common, args: &PlanArgs) -> Result<Exit, Failur
     let place = Workplace::open_from(common, args.path.as_ref(), access, start).await?;
     let as_before = before.of(&place);
     let mut planner = place.planner(overrides(&args.limits));
-    planner.listed = Arc::new(Mutex::new(before.listed));
     planner.hashes = args.out.is_some();
     let mut planned = planner.plan_all(place.tasks(&selector)?).await;
     for planned in &mut planned {

@@ -7,8 +7,8 @@ use super::workplace::{self, Workplace};
 use crate::manifest::{self, UnitRecord};
 use crate::model::{Fingerprint, FingerprintKey, PlatformUrl, SecretRef, Unit};
 use crate::plan::AsBefore;
-use crate::reconcile::{Planned, fingerprint, list_all};
-use crate::remote::{ListDigest, Listing, Reader};
+use crate::reconcile::{Planned, fingerprint};
+use crate::remote::{ListDigest, Reader};
 use crate::secrets::Secrets;
 use crate::settings::{self, Platform, Settings};
 use crate::state::{Settled, State};
@@ -17,6 +17,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::task::JoinSet;
 
 /// What decides the meaning of every file, and what is done about it.
 #[derive(Serialize, Deserialize, PartialEq)]
@@ -56,8 +58,6 @@ pub(super) struct Before {
     settled: BTreeMap<Unit, AsBefore>,
     /// Units of which something was found that holds no longer.
     gone: Vec<Unit>,
-    /// The platform's answers for those that were listed.
-    pub(super) listed: HashMap<Unit, Listing>,
 }
 
 /// May units be passed over that have nothing to tell?
@@ -137,7 +137,7 @@ impl Before {
         mut candidates: BTreeMap<Unit, Found>,
         reader: &Reader,
         secrets: &Secrets,
-        key: &FingerprintKey,
+        key: &Arc<FingerprintKey>,
     ) -> Vec<(Unit, UnitRecord)> {
         let mut fingerprints: HashMap<SecretRef, Option<Fingerprint>> = HashMap::new();
         let mut is_same = |(reference, was): &(SecretRef, Fingerprint)| {
@@ -145,17 +145,12 @@ impl Before {
             *now.or_insert_with(|| fingerprint(reference, secrets, key)) == Some(*was)
         };
         let mut settled = Vec::new();
-        for (unit, listed) in list_all(reader, candidates.keys().cloned()).await {
+        for (unit, list) in digests(reader, key, candidates.keys().cloned()).await {
             let Some(found) = candidates.remove(&unit) else { continue };
-            let Ok(listed) = listed else {
-                self.gone.push(unit);
-                continue;
-            };
-            if listed.digest(key) == found.list && found.secrets.iter().all(&mut is_same) {
+            if list == Some(found.list) && found.secrets.iter().all(&mut is_same) {
                 self.settled.insert(unit.clone(), found.says);
                 settled.push((unit, found.files));
             } else {
-                self.listed.insert(unit.clone(), listed);
                 self.gone.push(unit);
             }
         }
@@ -181,6 +176,24 @@ impl Before {
         // The next run only takes longer without it.
         let _ = state.keep_settled(&root, Settled { ground, units: found }, self.gone).await;
     }
+}
+
+/// The digests of what is on the platform; `None` where it does not say. The lists themselves are not kept: what is
+/// planned is listed anew, in a writer's case under its lock.
+async fn digests(
+    reader: &Reader,
+    key: &Arc<FingerprintKey>,
+    units: impl Iterator<Item = Unit>,
+) -> Vec<(Unit, Option<ListDigest>)> {
+    let mut asking = JoinSet::new();
+    for unit in units {
+        let (reader, key) = (reader.clone(), Arc::clone(key));
+        asking.spawn(async move {
+            let list = reader.listing(&unit).await.ok();
+            (unit, list.map(|list| list.digest(&key)))
+        });
+    }
+    asking.join_all().await
 }
 
 /// What was found of the units about which nothing needs to be done.

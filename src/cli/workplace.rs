@@ -130,7 +130,6 @@ impl Workplace {
             upserts: self.is_local(),
             overrides,
             host: self.settings.limits(),
-            listed: Arc::default(),
             eager: Arc::new(Semaphore::new(EAGER)),
             settled: None,
             hashes: false,

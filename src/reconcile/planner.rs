@@ -4,7 +4,7 @@ use super::settled::{Mark, Settled};
 use super::{AT_ONCE, Clock, Task};
 use crate::apply::mark_of;
 use crate::model::{
-    Declared, DesiredSource, DesiredUnit, FingerprintKey, Inventory, ResolvedSource, SourceName, Unit,
+    Declared, DesiredSource, DesiredUnit, FingerprintKey, Inventory, ResolvedSource, SourceName,
 };
 use crate::plan::saved::basis;
 use crate::plan::{
@@ -15,8 +15,8 @@ use crate::remote::{Listing, Reader, RemoteError};
 use crate::secrets::{Resolver, Secrets};
 use crate::state::{Remembered, State, StateError};
 use jiff::{SignedDuration, Timestamp};
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -48,8 +48,6 @@ pub struct Planner {
     pub overrides: Overrides,
     /// The host's limits.
     pub host: HostLimits,
-    /// Answers that were had before; each is used once.
-    pub listed: Arc<Mutex<HashMap<Unit, Listing>>>,
     /// A few plans look up what is declared and what is ours while their list is on its way. The others wait for
     /// it first: of many that are made at once, no more is held than the lists.
     pub eager: Arc<Semaphore>,
@@ -124,8 +122,7 @@ impl Planner {
     /// Lists one unit and plans it. An error becomes a plan that says so.
     pub async fn plan(&self, task: &Task) -> Planned {
         let version = self.version().await;
-        let listed = self.listed.lock().ok().and_then(|mut listed| listed.remove(&task.desired.unit));
-        self.plan_listed(task, version, listed.map(Ok)).await
+        self.plan_listed(task, version, None).await
     }
 
     /// The same, of a unit that may have been listed already. `version` is the state's, as it was before
@@ -300,19 +297,6 @@ impl Planner {
         }
         Ok(Memory { inventory, recent_removals: removals, quarantine, upserts })
     }
-}
-
-/// Asks for the lists of many units, as many at once as may be under way.
-pub async fn list_all(reader: &Reader, units: impl IntoIterator<Item = Unit>) -> Vec<(Unit, Listed)> {
-    let mut listing = JoinSet::new();
-    for unit in units {
-        let reader = reader.clone();
-        listing.spawn(async move {
-            let listed = reader.listing(&unit).await;
-            (unit, listed)
-        });
-    }
-    listing.join_all().await
 }
 
 /// The sources of a unit whose secrets resolve here, as they would be sent.

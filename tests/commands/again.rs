@@ -1,7 +1,10 @@
 //! A workspace that was found to be as declared is not looked at again in full; whatever moves since is seen
 //! all the same.
 
-use super::support::{Finished, Scene};
+use super::support::{Finished, Scene, until};
+use wellspring::model::{Scope, Unit, WorkspaceId};
+use wellspring::remote::BaseUrl;
+use wellspring::state::State;
 
 const A: (&str, &str) = ("alpha", "a.example.com");
 const B: (&str, &str) = ("beta", "b.example.com");
@@ -73,7 +76,7 @@ fn the_same_is_said_again_after_one_list_of_each_workspace() {
 }
 
 #[test]
-fn what_someone_does_on_the_platform_is_put_right_and_each_workspace_is_listed_once_before() {
+fn what_someone_does_on_the_platform_is_put_right_from_a_list_of_its_own() {
     let (scene, said) = settled();
     mark(&scene, "ws_two");
     scene.platform.remove("ws_one", "user", "beta");
@@ -81,13 +84,13 @@ fn what_someone_does_on_the_platform_is_put_right_and_each_workspace_is_listed_o
     let planned = plan(&scene, &[]);
     assert!(planned.stdout.contains("1 to connect"), "{}", planned.stdout);
     assert!(planned.stdout.contains("4 unchanged"), "{}", planned.stdout);
-    assert_eq!(scene.platform.calls().len(), 2);
+    assert_eq!(scene.platform.calls().len(), 3);
     scene.platform.forget_calls();
     let mended = apply(&scene, &[]);
     assert!(mended.stdout.contains("1 connected"), "{}", mended.stdout);
     assert!(scene.holds("ws_one", &[A, B]));
     let lists = scene.platform.calls_to("list");
-    assert_eq!(lists.len(), 3, "each once, and once more where something was written");
+    assert_eq!(lists.len(), 4, "each once, and where something is to be done to plan it, and to verify it");
     assert_eq!(kept(&scene), ["ws_two"], "the other was written");
     scene.someone_adds("ws_two", "stranger");
     let seen = apply(&scene, &[]).stdout;
@@ -96,6 +99,23 @@ fn what_someone_does_on_the_platform_is_put_right_and_each_workspace_is_listed_o
     assert!(kept(&scene).is_empty(), "drift that was mended lately is kept in mind, too");
     scene.platform.remove("ws_two", "user", "stranger");
     assert_eq!(apply(&scene, &[]).stdout, said);
+}
+
+#[test]
+fn what_was_listed_before_another_process_had_done_its_writing_is_not_acted_on() {
+    let (scene, _) = settled();
+    scene.platform.remove("ws_one", "user", "beta");
+    let url = BaseUrl::parse(&scene.platform.url()).unwrap();
+    let other = State::open(scene.state.path(), url.as_str()).unwrap();
+    let unit = Unit { workspace: WorkspaceId::parse("ws_one").unwrap(), scope: Scope::default() };
+    let lock = other.lock(&unit, "apply").unwrap();
+    scene.platform.forget_calls();
+    let waiting = scene.command(&["apply", "--yes"]).spawn();
+    until("both were listed", || scene.platform.calls_to("list").len() == 2);
+    scene.someone_adds("ws_one", "beta");
+    drop(lock);
+    let said = waiting.finish();
+    assert!(scene.platform.writes().is_empty(), "it is there: {}", said.stdout);
 }
 
 #[test]

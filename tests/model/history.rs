@@ -165,7 +165,6 @@ impl History {
                 host: HostLimits::default(),
                 eager: Arc::new(tokio::sync::Semaphore::new(0)),
                 settled: Some(Default::default()),
-                listed: Default::default(),
                 hashes: false,
                 clock: self.clock(),
             },
