@@ -14,6 +14,7 @@ use crate::remote::Writer;
 use crate::render;
 use crate::state::WorkspaceLock;
 use crate::tree;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -90,6 +91,7 @@ async fn apply(
     };
 
     // Nobody else writes these workspaces from the plan to the end.
+    allow_many_files();
     let mut locks: Vec<WorkspaceLock> = Vec::new();
     for task in &tasks {
         let lock = state.lock_waiting(&task.desired.unit, "apply", LOCK_WAIT).await;
@@ -151,6 +153,13 @@ async fn apply(
     // The process ends: what it holds is given back at once, and not piece by piece.
     std::mem::forget(approved);
     Ok(exit)
+}
+
+/// Every lock is an open file, and the usual limit is a thousand. As far as it may be raised without asking; where it
+/// may not, a lock that cannot be opened says so.
+fn allow_many_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 /// One round: everything planned and approved before the first write of any unit.

@@ -66,6 +66,7 @@ impl<'a> Lowering<'_, '_, 'a> {
         let mut entries = Vec::with_capacity(table.len() + 1);
         for (key, value) in table {
             let at = Span::new(self.document, &key.span());
+            self.check_key(key.get_ref(), at);
             if let Some(node) = self.node(value, at, depth + 1) {
                 entries.push((key.into_inner(), Entry { key: at, node }));
             }
@@ -121,6 +122,15 @@ impl<'a> Lowering<'_, '_, 'a> {
             }
         };
         Some(Node { span: at, value })
+    }
+
+    /// Some keys have a meaning of their own to those who write and read JSON here.
+    fn check_key(&mut self, key: &str, at: Span) {
+        if key.starts_with("$serde_json::") {
+            self.findings
+                .error(Code::NotSendable, at, "this key cannot be sent")
+                .help("name it otherwise; what begins with `$serde_json::` is taken for something else");
+        }
     }
 
     fn newer(&mut self, at: Span, what: &str, help: &str) {

@@ -97,7 +97,10 @@ fn is_shallow(value: &Value, levels: usize) -> bool {
     match (value, levels) {
         (_, 0) => false,
         (Value::Array(items), _) => items.iter().all(|item| is_shallow(item, levels - 1)),
-        (Value::Object(entries), _) => entries.values().all(|value| is_shallow(value, levels - 1)),
+        // Some keys that begin so mean something else to a reader.
+        (Value::Object(entries), _) => {
+            entries.iter().all(|(key, value)| !key.starts_with('$') && is_shallow(value, levels - 1))
+        }
         _ => true,
     }
 }

@@ -54,6 +54,18 @@ fn on_a_full_disk_nothing_is_sent_that_cannot_be_recorded_and_then_it_goes_on() 
 }
 
 #[test]
+fn more_workspaces_are_applied_than_files_may_be_open_at_first() {
+    let scene = Scene::new();
+    let workspaces: Vec<String> = (0..40).map(|n| format!("ws_{n}")).collect();
+    for workspace in &workspaces {
+        scene.declare(workspace, &[("alpha", "a.example.com")]);
+    }
+    let applied = scene.here(Wellspring::after("ulimit -S -n 32"), &["apply", "--yes"]).run();
+    assert_eq!(applied.code, Some(0), "{}", applied.stderr);
+    assert!(workspaces.iter().all(|workspace| scene.holds(workspace, &[("alpha", "a.example.com")])));
+}
+
+#[test]
 fn sixteen_descriptors_are_enough() {
     let scene = Scene::new();
     let few = || Wellspring::after("ulimit -n 16");
