@@ -253,10 +253,12 @@ fn events(configured: &Path, ground: Ground, wake: &Arc<Wake>) -> notify::Result
     }
     // In a folder that is watched it is heard already, and twice would be once too often.
     let is_watched =
-        |bell: &&Path| bell.parent().is_some_and(|folder| ground.watched().contains(&folder.to_owned()));
-    if let Some(bell) = wake.bell.path().filter(|bell| !is_watched(bell)) {
+        |bell: &Path| bell.parent().is_some_and(|folder| ground.watched().contains(&folder.to_owned()));
+    if let Some(bell) = wake.bell.path()
+        && (is_watched(bell) || watcher.watch(bell, RecursiveMode::NonRecursive).is_ok())
+    {
         // Without it no file is known to be finished, and that is all.
-        let _ = watcher.watch(bell, RecursiveMode::NonRecursive);
+        wake.bell.is_watched_by(number);
     }
     // What changed in a folder before it was watched was not told.
     wake.finished().more_may_have_changed();

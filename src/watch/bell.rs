@@ -12,7 +12,7 @@ use std::time::Duration;
 /// It is heard within a millisecond, unless the machine stalls.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The file, and how often it was heard of.
+/// The file, and whether its last ring was heard.
 #[derive(Debug, Default)]
 pub(super) struct Bell {
     path: Option<PathBuf>,
@@ -24,9 +24,18 @@ pub(super) struct Bell {
 struct Heard {
     /// Watchers follow each other; only the last one's word counts.
     watcher: u64,
-    times: u64,
-    /// It was rung and not heard: what is heard next may be that.
-    late: bool,
+    ring: Ring,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Ring {
+    /// The watcher does not listen yet: it would never hear it.
+    #[default]
+    Unwatched,
+    /// It heard whatever was rung.
+    Heard,
+    /// What it hears next is this one, however late: until then it is not rung again.
+    UnderWay,
 }
 
 impl Bell {
@@ -45,8 +54,17 @@ impl Bell {
     /// Another watcher takes over. Returns its number.
     pub(super) fn hang(&self) -> u64 {
         let mut heard = self.heard();
-        *heard = Heard { watcher: heard.watcher + 1, ..Heard::default() };
+        *heard = Heard { watcher: heard.watcher + 1, ring: Ring::Unwatched };
+        self.rung.notify_all();
         heard.watcher
+    }
+
+    /// From now on the watcher hears it, after everything else.
+    pub(super) fn is_watched_by(&self, watcher: u64) {
+        let mut heard = self.heard();
+        if heard.watcher == watcher {
+            heard.ring = Ring::Heard;
+        }
     }
 
     /// Is this event the bell? If so it is noted.
@@ -56,8 +74,11 @@ impl Bell {
             return false;
         }
         let mut heard = self.heard();
-        if heard.watcher == watcher && matches!(event.kind, EventKind::Access(AccessKind::Open(_))) {
-            heard.times += 1;
+        if heard.watcher == watcher
+            && heard.ring == Ring::UnderWay
+            && matches!(event.kind, EventKind::Access(AccessKind::Open(_)))
+        {
+            heard.ring = Ring::Heard;
             self.rung.notify_all();
         }
         true
@@ -65,20 +86,83 @@ impl Bell {
 
     /// Returns once everything that happened before is told; false when that cannot be known.
     pub(super) fn ring(&self) -> bool {
+        self.ring_within(PATIENCE)
+    }
+
+    fn ring_within(&self, patience: Duration) -> bool {
         let Some(path) = &self.path else { return false };
-        let heard = self.heard();
-        let (watcher, times) = (heard.watcher, heard.times);
-        if heard.late || File::open(path).is_err() {
+        let mut heard = self.heard();
+        let watcher = heard.watcher;
+        if heard.ring != Ring::Heard || File::open(path).is_err() {
             return false;
         }
-        let waiting = |heard: &mut Heard| heard.watcher == watcher && heard.times == times;
-        let waited = self.rung.wait_timeout_while(heard, PATIENCE, waiting);
-        let (mut heard, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-        heard.late |= timeout.timed_out();
-        heard.watcher == watcher && !timeout.timed_out()
+        heard.ring = Ring::UnderWay;
+        let waiting = |heard: &mut Heard| heard.watcher == watcher && heard.ring == Ring::UnderWay;
+        let waited = self.rung.wait_timeout_while(heard, patience, waiting);
+        let (heard, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        heard.watcher == watcher && heard.ring == Ring::Heard
     }
 
     fn heard(&self) -> MutexGuard<'_, Heard> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use notify::event::AccessMode;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// A bell that a watcher of this number hears, as far as it is told.
+    fn bell(dir: &Path) -> (Bell, u64) {
+        let bell = Bell::at(&dir.join("bell"));
+        let watcher = bell.hang();
+        bell.is_watched_by(watcher);
+        (bell, watcher)
+    }
+
+    fn told(bell: &Bell, watcher: u64) {
+        let opened = EventKind::Access(AccessKind::Open(AccessMode::Any));
+        assert!(bell.is_heard(watcher, &Ok(Event::new(opened).add_path(bell.path().unwrap().to_owned()))));
+    }
+
+    /// It is rung while the watcher is told of it.
+    fn is_heard_at_once(bell: &Bell, watcher: u64) -> bool {
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Acquire) {
+                    told(bell, watcher);
+                    std::thread::yield_now();
+                }
+            });
+            let heard = bell.ring_within(Duration::from_secs(20));
+            done.store(true, Ordering::Release);
+            heard
+        })
+    }
+
+    #[test]
+    fn a_ring_that_is_late_counts_for_nothing_and_one_after_it_is_trusted_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (bell, watcher) = bell(dir.path());
+        assert!(is_heard_at_once(&bell, watcher));
+        assert!(!bell.ring_within(Duration::ZERO), "nobody was told");
+        assert!(!bell.ring_within(Duration::from_secs(20)), "it would be taken for the one before");
+        told(&bell, watcher);
+        assert!(is_heard_at_once(&bell, watcher), "the late one is over");
+    }
+
+    #[test]
+    fn while_a_watcher_takes_over_nothing_is_rung_that_it_would_never_hear() {
+        let dir = tempfile::tempdir().unwrap();
+        let (bell, before) = bell(dir.path());
+        let after = bell.hang();
+        assert!(!is_heard_at_once(&bell, after), "it does not hear everything yet");
+        bell.is_watched_by(before);
+        assert!(!is_heard_at_once(&bell, after), "the one before is of no concern");
+        bell.is_watched_by(after);
+        assert!(is_heard_at_once(&bell, after));
     }
 }
