@@ -3,14 +3,16 @@
 
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
 use notify::{Event, Result};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
 /// What happened to the files of one tree, as far as it was told.
 #[derive(Debug, Default)]
 pub(super) struct Finished {
     events: u64,
-    files: HashMap<PathBuf, Known>,
+    /// What lies in a folder follows it.
+    files: BTreeMap<PathBuf, Known>,
     /// The last event that may have changed other files than those it names.
     beyond: u64,
 }
@@ -56,10 +58,10 @@ impl Finished {
             // What was renamed or removed as a folder takes along what lies in it.
             _ => {
                 let known = Known { touched, finished: None };
-                for (file, of) in &mut self.files {
-                    if event.paths.iter().any(|path| file.starts_with(path)) {
-                        *of = known;
-                    }
+                for path in &event.paths {
+                    let from_there = (Bound::Included(path.as_path()), Bound::Unbounded);
+                    let behind = self.files.range_mut::<Path, _>(from_there);
+                    behind.take_while(|(file, _)| file.starts_with(path)).for_each(|(_, of)| *of = known);
                 }
                 self.files.extend(event.paths.iter().map(|path| (path.clone(), known)));
             }
@@ -149,6 +151,35 @@ mod tests {
         ] {
             assert!(!ends_finished(unfinished), "{unfinished:?}");
         }
+    }
+
+    #[test]
+    fn what_goes_takes_along_what_lies_in_it_and_nothing_beside_it() {
+        for gone in [REMOVED, FROM] {
+            let mut finished = Finished::default();
+            for name in
+                ["sub.toml", "sub/a.toml", "sub/x/b.toml", "sub-x/c.toml", "su/d.toml", "sub0", "t.toml"]
+            {
+                finished.note(&Ok(Event::new(CLOSED).add_path(Path::new(TREE).join(name))));
+            }
+            let moment = finished.now();
+            finished.note(&Ok(Event::new(gone).add_path("/tree/sub".into())));
+            let left = finished.since(finished.now(), Path::new(TREE));
+            let beside = ["sub.toml", "sub-x/c.toml", "su/d.toml", "sub0", "t.toml"].map(str::to_owned);
+            assert_eq!(left, HashSet::from(beside));
+            let touched = finished.touched(moment, Path::new(TREE)).unwrap();
+            assert_eq!(touched.into_keys().collect::<Vec<_>>(), ["sub", "sub/a.toml", "sub/x/b.toml"]);
+        }
+    }
+
+    #[test]
+    fn as_many_files_may_go_as_were_known() {
+        let mut finished = Finished::default();
+        let events = |kind: EventKind| {
+            (0..20_000).map(move |n| Ok(Event::new(kind).add_path(format!("/tree/{n}/a.toml").into())))
+        };
+        events(CLOSED).chain(events(REMOVED)).for_each(|event| finished.note(&event));
+        assert!(finished.since(finished.now(), Path::new(TREE)).is_empty());
     }
 
     #[test]
