@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::fmt::Write as _;
 use std::hash::BuildHasher as _;
+use std::iter;
+use std::ops::Range;
 
 /// Enough for a sentence or two; a stack trace or a page of HTML helps nobody.
 const LONGEST_MESSAGE: usize = 500;
@@ -25,6 +27,8 @@ pub(super) struct Sent {
     /// Where a secret of this hash stands: many sources share a few secrets.
     places: HashMap<u64, usize>,
     hashes: RandomState,
+    /// Of the longest of them.
+    bytes: usize,
 }
 
 impl Sent {
@@ -87,35 +91,43 @@ impl Sent {
             return;
         }
         self.places.insert(hash, self.secrets.len());
-        self.secrets.push(SecretString::from(text.to_owned()));
         // The same secret as it looks inside JSON or a URL.
         let quoted = Value::from(text).to_string();
         let quoted = quoted.trim_matches('"');
         let encoded = super::request::percent_encoded(text);
-        for other in [quoted, encoded.as_str()] {
-            if other != text {
-                self.secrets.push(SecretString::from(other.to_owned()));
-            }
+        for form in
+            iter::once(text).chain([quoted, encoded.as_str()].into_iter().filter(|form| *form != text))
+        {
+            self.bytes = self.bytes.max(form.len());
+            self.secrets.push(SecretString::from(form.to_owned()));
         }
     }
 
-    /// Does `message` repeat one of these, or the token?
+    /// Does what is shown of `message` repeat one of these, or the token, be it only the beginning of it?
     pub(super) fn is_in(&self, message: &str, token: Option<&SecretString>) -> bool {
+        let longest = token.map_or(0, |token| token.expose_secret().len()).max(self.bytes);
+        let end = message.ceil_char_boundary(shown(message).end.saturating_add(longest));
+        let message = &message[..end];
         let repeats = |secret: &SecretString| message.contains(secret.expose_secret());
         self.secrets.iter().any(repeats) || token.is_some_and(repeats)
     }
 }
 
+/// Where in `text` stands what is shown of it.
+fn shown(text: &str) -> Range<usize> {
+    let trimmed = text.trim_start();
+    let start = text.len() - trimmed.len();
+    let trimmed = trimmed.trim_end();
+    let end = trimmed.char_indices().nth(LONGEST_MESSAGE).map_or(trimmed.len(), |(end, _)| end);
+    start..start + end
+}
+
 /// The text on one line, limited in length, with everything escaped that could steer a terminal or
 /// turn the reading direction.
 pub(super) fn printable(text: &str) -> String {
-    let text = text.trim();
-    let mut out = String::with_capacity(text.len().min(LONGEST_MESSAGE));
-    for (n, character) in text.chars().enumerate() {
-        if n == LONGEST_MESSAGE {
-            out.push('…');
-            break;
-        }
+    let shown = shown(text);
+    let mut out = String::with_capacity(shown.len());
+    for character in text[shown.clone()].chars() {
         match character {
             '\n' | '\r' | '\t' => out.push(' '),
             hidden if hidden.is_control() || steers(hidden) => {
@@ -123,6 +135,9 @@ pub(super) fn printable(text: &str) -> String {
             }
             plain => out.push(plain),
         }
+    }
+    if shown.end < text.trim_end().len() {
+        out.push('…');
     }
     out
 }
@@ -186,6 +201,38 @@ mod tests {
     fn a_known_secret_is_withheld_wherever_it_stands() {
         let source = source(&json!({"x": "a-b-c"})).with_secrets(vec![Arc::new(SecretString::from("a-b-c"))]);
         assert!(Sent::in_sources(&[&source]).is_in("what is a-b-c?", None));
+    }
+
+    #[test]
+    fn a_secret_that_begins_within_what_is_shown_is_withheld_however_far_it_goes_on() {
+        let password = format!("a\"b c{}", "z".repeat(700));
+        let sent = sent(&json!({"host": "h", "password": password}));
+        let quoted = Value::from(password.as_str()).to_string();
+        let encoded = crate::remote::request::percent_encoded(&password);
+        let token = SecretString::from("t".repeat(900));
+        let forms = [password.as_str(), quoted.trim_matches('"'), encoded.as_str(), token.expose_secret()];
+        for (form, before) in
+            forms.into_iter().flat_map(|form| [(form, "é"), (form, "x"), (form, "\u{200b}")])
+        {
+            for blank in ["", " \n"] {
+                let message = |shown: usize| format!("{blank}{}{form}é{blank}", before.repeat(shown));
+                for shown in [1, LONGEST_MESSAGE - 4, LONGEST_MESSAGE - 1] {
+                    let message = message(shown);
+                    assert!(sent.is_in(&message, Some(&token)), "{shown}: {message}");
+                }
+                // Nothing of it is shown: it is seen by nobody, and need not be looked for.
+                let beyond = message(LONGEST_MESSAGE + 1000);
+                assert!(!sent.is_in(&beyond, Some(&token)));
+                assert!(!printable(&beyond).contains(['a', 'z', 't']));
+            }
+        }
+    }
+
+    #[test]
+    fn a_secret_that_begins_before_what_is_shown_is_withheld() {
+        let blank = " ".repeat(2000);
+        let sent = sent(&json!({"password": format!("{blank}word")}));
+        assert!(sent.is_in(&format!("{blank}{blank}word"), None));
     }
 
     #[test]

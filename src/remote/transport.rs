@@ -15,6 +15,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::io;
+use std::mem;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -37,26 +38,36 @@ pub(super) struct Transport {
     /// By how much our clock was ahead at the last answer.
     ahead: Mutex<Option<SignedDuration>>,
     /// The secrets of each unit's sources: any answer may repeat what an earlier request brought.
-    known: Mutex<BTreeMap<Unit, Known>>,
+    known: Mutex<BTreeMap<Unit, Arc<Mutex<Known>>>>,
 }
 
 /// The secrets of a unit's sources.
-#[derive(Default)]
-struct Known {
-    sent: Sent,
-    /// To be asked for more, once there is a message to look at.
-    promise: Option<Promise>,
+enum Known {
+    /// To be asked for once there is a message to look at.
+    Promised(Promise),
+    Told(Sent),
+    /// The promise panicked. Any message may repeat what it would have told.
+    Broken,
 }
 
 /// Tells the sources of a unit.
 pub(super) type Promise = Box<dyn FnOnce() -> Vec<ResolvedSource> + Send>;
 
 impl Known {
-    fn told(&mut self) -> &Sent {
-        if let Some(promise) = self.promise.take() {
-            self.sent = Sent::in_sources(&promise().iter().collect::<Vec<_>>());
+    fn promised(promise: Promise) -> Arc<Mutex<Self>> {
+        Arc::new(Mutex::new(Self::Promised(promise)))
+    }
+
+    /// Can it be that `message` repeats one of them, or the token?
+    fn may_be_in(&mut self, message: &str, token: Option<&SecretString>) -> bool {
+        *self = match mem::replace(self, Self::Broken) {
+            Self::Promised(promise) => Self::Told(Sent::in_sources(&promise().iter().collect::<Vec<_>>())),
+            known => known,
+        };
+        match self {
+            Self::Told(sent) => sent.is_in(message, token),
+            _ => true,
         }
-        &self.sent
     }
 }
 
@@ -221,14 +232,14 @@ impl Transport {
 
     /// These take the place of the unit's secrets known before.
     pub(super) fn withhold(&self, unit: &Unit, promise: Promise) {
-        let known = Known { promise: Some(promise), ..Known::default() };
+        let known = Known::promised(promise);
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(unit.clone(), known);
     }
 
     /// The same, for as long as nothing was told of the unit.
     pub(super) fn withhold_at_first(&self, unit: &Unit, promise: Promise) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.entry(unit.clone()).or_insert(Known { promise: Some(promise), ..Known::default() });
+        known.entry(unit.clone()).or_insert_with(|| Known::promised(promise));
     }
 
     /// A message of the platform, fit to be shown.
@@ -236,13 +247,18 @@ impl Transport {
         if message.is_empty() {
             return String::new();
         }
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
-        let repeats = |secrets: &Sent| secrets.is_in(message, token.as_ref());
-        match repeats(&Sent::in_sources(sent)) || known.values_mut().any(|known| repeats(known.told())) {
-            true => WITHHELD.to_owned(),
-            false => printable(message),
-        }
+        let token = self.token.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let repeats = Sent::in_sources(sent).is_in(message, token.as_ref()) || {
+            // Not held while a promise is kept: that may take its time.
+            let units = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            let known: Vec<_> = units.values().cloned().collect();
+            drop(units);
+            known.iter().any(|known| {
+                let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+                known.may_be_in(message, token.as_ref())
+            })
+        };
+        if repeats { WITHHELD.to_owned() } else { printable(message) }
     }
 
     /// One attempt; a second one when the token was refused and the source has another by now.

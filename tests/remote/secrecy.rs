@@ -110,6 +110,21 @@ async fn no_secret_is_ever_said_or_logged_at_the_finest_level() {
 }
 
 #[tokio::test]
+async fn where_the_secrets_cannot_be_told_no_message_is_shown() {
+    let platform = Platform::start();
+    platform.script_always("list", Fault::status(422, "no login with hunter22"));
+    let reader = writer(&platform).reader().clone();
+    reader.withhold(&unit(), || panic!("it cannot be told"));
+    let asking = reader.clone();
+    assert!(tokio::spawn(async move { asking.list(&unit()).await }).await.is_err());
+    let text = reader.list(&unit()).await.unwrap_err().to_string();
+    assert!(text.contains("message withheld") && !text.contains("hunter22"), "{text}");
+    reader.withhold(&unit(), Vec::new);
+    let text = reader.list(&unit()).await.unwrap_err().to_string();
+    assert!(text.contains("no login with hunter22"), "the next plan tells them anew: {text}");
+}
+
+#[tokio::test]
 async fn a_platforms_text_cannot_steer_the_terminal() {
     let platform = Platform::start();
     let message = format!("a\u{1b}[2J\u{202e}\r\nb{}", "x".repeat(100_000));
