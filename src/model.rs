@@ -17,6 +17,8 @@ mod resolved;
 mod walk;
 mod worded;
 
+#[cfg(all(test, feature = "local-platform"))]
+pub(crate) use declared::secret_names;
 pub use declared::{Declared, FieldPath, Leaf, SecretRef, Segment, Template, looks_secret};
 pub use desired::{
     BrokenFile, Definition, Desired, DesiredSource, DesiredUnit, Missed, Moved, Overlap, Place, PlatformUrl,

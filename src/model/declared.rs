@@ -168,8 +168,16 @@ impl fmt::Display for FieldPath {
 pub fn looks_secret(key: &str) -> bool {
     // The key in plain letters, from the right.
     let plain = key.bytes().rev().filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_lowercase());
-    // Most keys are told from all of these by their last letter.
-    let names: &[&str] = match plain.clone().next() {
+    secret_names(plain.clone().next()).iter().any(|name| {
+        let mut plain = plain.clone();
+        name.bytes().rev().all(|byte| plain.next() == Some(byte))
+    })
+}
+
+/// How the keys of secrets end, of those whose last letter is this one: by that most keys are told from all of
+/// these.
+pub(crate) fn secret_names(last: Option<u8>) -> &'static [&'static str] {
+    match last {
         Some(b'd') => &["password", "passwd", "pwd"],
         Some(b'e') => &["passphrase"],
         Some(b'l') => &["credential"],
@@ -178,11 +186,7 @@ pub fn looks_secret(key: &str) -> bool {
         Some(b't') => &["secret"],
         Some(b'y') => &["apikey", "accesskey", "privatekey", "secretkey"],
         _ => &[],
-    };
-    names.iter().any(|name| {
-        let mut plain = plain.clone();
-        name.bytes().rev().all(|byte| plain.next() == Some(byte))
-    })
+    }
 }
 
 /// A leaf of a declared definition.

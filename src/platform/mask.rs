@@ -117,9 +117,35 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    use super::{masked, masked_text};
+    use super::{NAMES, looks_secret, masked, masked_text};
+    use crate::model;
+
+    #[test]
+    fn what_the_files_must_not_say_openly_is_masked() {
+        let mut names: Vec<&str> =
+            (0..=u8::MAX).flat_map(|last| model::secret_names(Some(last))).copied().collect();
+        names.sort_unstable();
+        let mut masked = NAMES;
+        masked.sort_unstable();
+        assert_eq!(names, masked);
+    }
 
     proptest! {
+        #[test]
+        fn a_key_looks_secret_on_both_sides_of_the_wire_or_on_neither(
+            before in "[a-zA-Zß_.-]{0,5}", name in prop::sample::select(&NAMES[..]),
+            upper in any::<[bool; 13]>(), after in "[ _.-]{0,2}[a-z]?",
+        ) {
+            let spelled: String = name
+                .chars()
+                .zip(upper)
+                .flat_map(|(letter, upper)| [if upper { letter.to_ascii_uppercase() } else { letter }, '-'])
+                .collect();
+            for key in [format!("{before}{name}{after}"), format!("{before}{spelled}{after}"), before] {
+                prop_assert_eq!(looks_secret(&key), model::looks_secret(&key), "{}", key);
+            }
+        }
+
         #[test]
         fn no_password_of_an_address_is_shown(password in "[a-z!$%][^\\s@]{3,19}", rest in "[a-z./]{0,20}") {
             let shown = masked_text(&format!("db://user:{password}@host/{rest}"));
