@@ -401,12 +401,6 @@ impl UnitPlan {
             }
         })
     }
-
-    /// Nothing to do and nothing wrong.
-    #[must_use]
-    pub fn is_quiet(&self) -> bool {
-        self.error.is_none() && self.actions.is_empty()
-    }
 }
 
 /// Plans one unit. Pure: equal input gives an equal plan, whatever the order of its parts.

@@ -108,7 +108,8 @@ impl Stage {
         }
         self.platform.forget_calls();
         let last = self.pass(declared).await;
-        assert!(last.plan().unwrap().is_quiet() && last.outcome.is_good(), "{cut}: {:?}", last.plan());
+        let plan = last.plan().unwrap();
+        assert!(plan.error.is_none() && plan.actions.is_empty() && last.outcome.is_good(), "{cut}: {plan:?}");
         assert!(self.platform.writes().is_empty(), "{cut}");
         let mut wanted: Vec<(String, String)> =
             declared.iter().map(|(name, host)| ((*name).to_owned(), (*host).to_owned())).collect();

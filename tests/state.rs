@@ -249,15 +249,16 @@ fn any_definition_comes_back_as_it_went_in() {
 async fn how_a_platform_takes_a_taken_name_is_remembered_for_that_platform() {
     let dir = tempfile::tempdir().unwrap();
     let state = State::open(dir.path(), PLATFORM).unwrap();
-    assert!(!state.upserts().await.unwrap());
+    let upserts = async |state: &State| state.remembered(&unit("w"), at(0)).await.unwrap().upserts;
+    assert!(!upserts(&state).await);
     state.commit(&unit("w"), vec![Change::Upserts(true)]).await.unwrap();
     let elsewhere = State::open(dir.path(), "https://other.example").unwrap();
-    assert!(!elsewhere.upserts().await.unwrap());
+    assert!(!upserts(&elsewhere).await);
     drop(state);
     let state = State::open(dir.path(), PLATFORM).unwrap();
-    assert!(state.upserts().await.unwrap());
+    assert!(upserts(&state).await);
     state.commit(&unit("w"), vec![Change::Upserts(false)]).await.unwrap();
-    assert!(!state.upserts().await.unwrap());
+    assert!(!upserts(&state).await);
 }
 
 #[tokio::test]
@@ -268,10 +269,10 @@ async fn removals_are_counted_from_the_journal() {
     let replaced = JournalEntry { removal: false, mends_drift: true, ..entry("e", at(100)) };
     let rows = [entry("a", at(0)), entry("b", at(50)), entry("c", at(100)), failed, replaced.clone()];
     state.commit(&unit("a"), rows.into_iter().map(journalled).collect()).await.unwrap();
-    assert_eq!(state.removals_since(&unit("a"), at(50)).await.unwrap(), 2);
-    assert_eq!(state.removals_since(&unit("b"), at(0)).await.unwrap(), 0);
-    let undone = state.undone_since(&unit("a"), at(0)).await.unwrap();
-    assert_eq!(undone, [(name("e"), "cleanup".to_owned(), at(100))]);
+    let remembered = async |workspace, since| state.remembered(&unit(workspace), since).await.unwrap();
+    assert_eq!(remembered("a", at(50)).await.removals, 2);
+    assert_eq!(remembered("b", at(0)).await.removals, 0);
+    assert_eq!(remembered("a", at(0)).await.undone, [(name("e"), "cleanup".to_owned(), at(100))]);
     let journal = state.journal(JournalFilter { since: Some(at(50)), limit: 2, ..all_rows() }).await.unwrap();
     assert_eq!(journal.len(), 2);
     assert_eq!(journal[0].entry, replaced);

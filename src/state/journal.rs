@@ -21,7 +21,7 @@ pub struct JournalEntry {
     pub source: SourceName,
     /// The source's key, when it has one.
     pub key: Option<SourceKey>,
-    /// `connect`, `replace`, `cleanup`, `adopt` or `forget`.
+    /// `connect`, `replace`, `cleanup`, `adopt`, `forget` or `schedule`.
     pub action: Cow<'static, str>,
     /// The id it was done to, or that came of it.
     pub source_id: Option<SourceId>,
@@ -98,29 +98,6 @@ impl State {
             Ok(found)
         })
         .await
-    }
-
-    /// How many removals that count against `max_cleanup` were done in `unit` since then.
-    ///
-    /// # Errors
-    /// When the state cannot be read.
-    pub async fn removals_since(&self, unit: &Unit, since: Timestamp) -> Result<usize, StateError> {
-        let unit = unit.clone();
-        self.read(move |connection, platform| removals(connection, platform, &unit, since)).await
-    }
-
-    /// What was done in `unit` since then to put back what someone else had changed: source, action
-    /// and when, oldest first. The same twice within an hour means that someone undoes it.
-    ///
-    /// # Errors
-    /// When the state cannot be read.
-    pub async fn undone_since(
-        &self,
-        unit: &Unit,
-        since: Timestamp,
-    ) -> Result<Vec<(SourceName, String, Timestamp)>, StateError> {
-        let unit = unit.clone();
-        self.read(move |connection, platform| undone(connection, platform, &unit, since)).await
     }
 }
 

@@ -1,18 +1,7 @@
 //! What the platform has shown of its ways.
 
 use super::error::Fault;
-use super::{State, StateError};
 use rusqlite::{Connection, OptionalExtension, params};
-
-impl State {
-    /// Did connect on a taken name update the source in place, the last time that could be seen?
-    ///
-    /// # Errors
-    /// When the state cannot be read.
-    pub async fn upserts(&self) -> Result<bool, StateError> {
-        self.read(upserts).await
-    }
-}
 
 pub(super) fn upserts(connection: &Connection, platform: &str) -> Result<bool, Fault> {
     let mut statement = connection.prepare_cached("SELECT upserts FROM learned WHERE platform = ?1")?;

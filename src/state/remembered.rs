@@ -10,13 +10,14 @@ use std::collections::BTreeMap;
 pub struct Remembered {
     /// As [`State::inventory`] tells it.
     pub inventory: Inventory,
-    /// As [`State::removals_since`] tells it.
+    /// How many removals that count against `max_cleanup` were done since then.
     pub removals: usize,
-    /// As [`State::upserts`] tells it.
+    /// Did connect on a taken name update the source in place, the last time that could be seen?
     pub upserts: bool,
     /// As [`State::quarantined`] tells it.
     pub quarantined: BTreeMap<SourceName, Quarantined>,
-    /// As [`State::undone_since`] tells it.
+    /// What was done since then to put back what someone else had changed: source, action and when, oldest
+    /// first. The same twice within an hour means that someone undoes it.
     pub undone: Vec<(SourceName, String, Timestamp)>,
 }
 
