@@ -184,7 +184,7 @@ impl<'a> Run<'a> {
                 }
                 _ => continue,
             }
-            changes.push(Change::Journal(Box::new(self.entry(action, &ActionResult::Done))));
+            changes.push(Change::Journal(Box::new(self.entry(action, None))));
             done.push(n);
         }
         self.commit(changes).await?;

@@ -168,10 +168,9 @@ pub(super) async fn not_carried_out(
             Step::Replace { .. } => format!("{why}; the old one stays"),
             _ => why,
         };
-        let result = ActionResult::Failed(why);
         changes.extend(run.close_intents_of(n));
-        changes.push(Change::Journal(Box::new(run.entry(action, &result))));
-        results.push((n, result));
+        changes.push(Change::Journal(Box::new(run.entry(action, Some(&why)))));
+        results.push((n, ActionResult::Failed(why)));
     }
     run.commit(changes).await?;
     run.set_all(results);

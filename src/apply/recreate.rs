@@ -3,7 +3,7 @@
 
 use super::{Ready, Run, batch, chain};
 use crate::model::{Applied, IntentKind, NonEmpty, OnConflict, ResolvedSource, SourceId};
-use crate::plan::{Action, ActionResult, Step, UnitError};
+use crate::plan::{Action, Step, UnitError};
 use crate::state::{Change, JournalEntry, NewIntent};
 use std::sync::Arc;
 
@@ -115,6 +115,6 @@ fn removed(run: &Run<'_>, action: &Action, old: &SourceId) -> JournalEntry {
         reason: "the platform refuses to replace it in place; it is connected anew".to_owned(),
         removal: true,
         mends_drift: false,
-        ..run.entry(action, &ActionResult::Done)
+        ..run.entry(action, None)
     }
 }

@@ -49,9 +49,9 @@ pub(super) async fn test_connections(run: &mut Run<'_>, ready: Vec<Ready>) -> Re
                 let action = &run.plan.actions[ready.action];
                 let kept =
                     if matches!(action.step, Step::Replace { .. }) { "; the old one stays" } else { "" };
-                let result = ActionResult::Failed(format!("{why}{kept}"));
-                changes.push(Change::Journal(Box::new(run.entry(action, &result))));
-                run.set(ready.action, result);
+                let why = format!("{why}{kept}");
+                changes.push(Change::Journal(Box::new(run.entry(action, Some(&why)))));
+                run.set(ready.action, ActionResult::Failed(why));
             }
         }
     }

@@ -70,19 +70,26 @@ impl Run<'_> {
         for number in closed {
             let Some(n) = self.intents.close(number) else { continue };
             let action = &self.plan.actions[n];
-            let result = self.judge(n, action, &listed);
-            changes.push(Change::Journal(Box::new(self.entry(action, &result))));
-            changes.extend(self.quarantine(number, action, &result));
-            changes.extend(self.learn(action, &result));
-            results.push((n, result));
+            let failure = self.failure(n, action, &listed);
+            changes.push(Change::Journal(Box::new(self.entry(action, failure.as_deref()))));
+            match failure {
+                Some(why) => {
+                    changes.extend(self.quarantine(number, action));
+                    results.push((n, ActionResult::Failed(why)));
+                }
+                None => {
+                    changes.extend(self.learn(action));
+                    results.push((n, ActionResult::Done));
+                }
+            }
         }
         self.commit(changes).await?;
         self.set_all(results);
         Ok(!reckoning.pending.is_empty())
     }
 
-    /// The listing decides what became of an action.
-    fn judge(&self, n: usize, action: &Action, listed: &Listed<'_>) -> ActionResult {
+    /// The listing decides what became of an action; this is why it is not done.
+    fn failure(&self, n: usize, action: &Action, listed: &Listed<'_>) -> Option<String> {
         let done = match &action.step {
             Step::Connect { index } | Step::Replace { index, .. } => {
                 let wanted = self.source(*index);
@@ -94,29 +101,26 @@ impl Run<'_> {
             Step::Cleanup { id, .. } => !listed.ids.contains(id),
             _ => true,
         };
-        if done {
-            return ActionResult::Done;
-        }
-        let why = self.refused.get(&n).cloned().unwrap_or_else(|| match action.step {
-            Step::Cleanup { .. } => "the platform still lists it".to_owned(),
-            _ => "the platform does not list it".to_owned(),
-        });
-        ActionResult::Failed(why)
+        (!done).then(|| {
+            self.refused.get(&n).cloned().unwrap_or_else(|| match action.step {
+                Step::Cleanup { .. } => "the platform still lists it".to_owned(),
+                _ => "the platform does not list it".to_owned(),
+            })
+        })
     }
 
     /// Connected with success and yet not listed: to connect it again each pass would help nobody.
-    fn quarantine(&self, number: i64, action: &Action, result: &ActionResult) -> Option<Change> {
+    fn quarantine(&self, number: i64, action: &Action) -> Option<Change> {
         let Step::Connect { index } = action.step else { return None };
-        let vanished = matches!(result, ActionResult::Failed(_)) && self.answers.contains_key(&number);
-        vanished.then(|| {
+        self.answers.contains_key(&number).then(|| {
             self.quarantined(action, index, "the platform said that it connected it, and does not list it")
         })
     }
 
     /// A replacement that kept the id was an update in place; one that did not was none.
-    fn learn(&self, action: &Action, result: &ActionResult) -> Option<Change> {
+    fn learn(&self, action: &Action) -> Option<Change> {
         let Step::Replace { old, .. } = &action.step else { return None };
-        let now = self.inventory.owned.get(&action.name).filter(|_| *result == ActionResult::Done)?;
+        let now = self.inventory.owned.get(&action.name)?;
         let upserts = now.id.as_ref() == Some(old);
         (upserts != self.apply.upserts).then_some(Change::Upserts(upserts))
     }
@@ -133,12 +137,8 @@ impl Run<'_> {
         Change::Quarantine(action.name.clone(), Quarantined { since, reason: reason.to_owned(), mark })
     }
 
-    pub(super) fn entry(&self, action: &Action, result: &ActionResult) -> JournalEntry {
-        let (outcome, message) = match result {
-            ActionResult::Done | ActionResult::Open => ("done", None),
-            ActionResult::Failed(message) => ("failed", Some(message.clone())),
-            ActionResult::Skipped(message) => ("skipped", Some(message.clone())),
-        };
+    /// It was done, or failed for this reason.
+    pub(super) fn entry(&self, action: &Action, failure: Option<&str>) -> JournalEntry {
         let owned = self.inventory.owned.get(&action.name);
         JournalEntry {
             at: (self.apply.now)(),
@@ -154,9 +154,9 @@ impl Run<'_> {
             file: action.at.as_ref().map(|at| Arc::clone(&at.file)),
             line: action.at.as_ref().map(|at| at.line),
             commit: self.apply.commit.cloned(),
-            outcome: outcome.into(),
-            message,
-            removal: action.step.counts_as_removal() && outcome == "done",
+            outcome: if failure.is_none() { "done" } else { "failed" }.into(),
+            message: failure.map(str::to_owned),
+            removal: action.step.counts_as_removal() && failure.is_none(),
             mends_drift: action.mends_drift,
         }
     }
