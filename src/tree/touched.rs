@@ -28,7 +28,7 @@ pub(super) fn read(
             (_, Ok(kind)) if kind.is_file() && *finished && name != FILE_NAME => {}
             _ => return None,
         }
-        let text = walk::settled(&path, &real)?;
+        let text = walk::read_until_still(&path, &real)?;
         total += text.as_ref().map_or(0, |text| text.len() as u64);
         let file = TreeFile { path: name.as_str().into(), digest: walk::digest(&text), text: Some(text) };
         seen.forget(name);

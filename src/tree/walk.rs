@@ -88,7 +88,7 @@ fn look(Found { path, name }: &Found, root: &Path, seen: &Seen) -> Option<Look> 
     let file = match before.filter(|(_, (was, _))| Some(*was) == stamp) {
         Some((path, (_, digest))) => TreeFile { path: Arc::clone(path), text: None, digest: *digest },
         None => {
-            let text = settled(path, root)?;
+            let text = read_until_still(path, root)?;
             TreeFile { path: Arc::from(name.as_str()), digest: digest(&text), text: Some(text) }
         }
     };
@@ -98,7 +98,7 @@ fn look(Found { path, name }: &Found, root: &Path, seen: &Seen) -> Option<Look> 
 /// The text of one file of the tree, as it is now. `None` when it is not there.
 pub(super) fn one(root: &Path, name: &str) -> Option<Result<Arc<str>, FileError>> {
     let real = root.canonicalize().ok()?;
-    settled(&real.join(name), &real)
+    read_until_still(&real.join(name), &real)
 }
 
 /// SHA-256 of the text; of the reason, where there is none.
@@ -203,8 +203,8 @@ fn target(link: &Path, root: &Path) -> Target {
     }
 }
 
-/// A file's text, read until it holds still. `None` when it vanished.
-pub(super) fn settled(path: &Path, root: &Path) -> Option<Result<Arc<str>, FileError>> {
+/// A file's text. `None` when it vanished.
+pub(super) fn read_until_still(path: &Path, root: &Path) -> Option<Result<Arc<str>, FileError>> {
     const TRIES: usize = 3;
     for _ in 0..TRIES {
         match read_file(path, root) {
