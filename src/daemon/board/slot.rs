@@ -15,6 +15,9 @@ use std::sync::Arc;
 /// The first wait after a failed pass; each further failure doubles it up to the interval.
 const FIRST_RETRY: SignedDuration = SignedDuration::from_secs(5);
 
+/// While another process syncs a source, the state is asked this often whether it still does.
+const ELSEWHERE: SignedDuration = SignedDuration::from_secs(5);
+
 /// The most sources in one sync call.
 const SYNC_BATCH: usize = 100;
 
@@ -190,6 +193,9 @@ impl Slot {
         self.check_at = later(now, wait);
         if let Some(records) = ended.records {
             self.schedule(&records, timings, now);
+        }
+        if self.sources.iter().any(Syncable::runs_elsewhere) {
+            self.check_at = self.check_at.min(later(now, ELSEWHERE));
         }
     }
 

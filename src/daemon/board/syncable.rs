@@ -16,6 +16,8 @@ pub(super) struct Syncable {
     pub(super) timing: Timing,
     pub(super) known_since: Timestamp,
     last: Option<Last>,
+    /// A run that was begun here has not ended.
+    begun: bool,
     /// The last run before the one that was begun last.
     before: Option<Last>,
     last_success: Option<Timestamp>,
@@ -48,7 +50,8 @@ impl Syncable {
     ) -> Self {
         let on_connect = source.sync.as_ref().is_some_and(|spec| spec.on_connect);
         let known = known.as_ref();
-        let last = join(known.and_then(|known| known.last), run, now);
+        let begun = known.is_some_and(|known| known.begun);
+        let last = join(known.and_then(|known| known.last), begun, run, now);
         let never_ran = (last.is_none() && on_connect).then_some(Trigger::Connect);
         let last_success = known.and_then(|known| known.last_success);
         Self {
@@ -58,6 +61,7 @@ impl Syncable {
             timing,
             known_since: since.or(known.map(|known| known.known_since)).unwrap_or(now),
             last,
+            begun,
             before: known.and_then(|known| known.before),
             last_success: last_success.max(run.and_then(|run| run.last_success)),
             told_stale: known.is_some_and(|known| known.told_stale),
@@ -137,6 +141,7 @@ impl Syncable {
     /// A run begins.
     pub(super) fn begin(&mut self, firing: Timestamp) {
         self.now = None;
+        self.begun = true;
         self.before = self.last.replace(Last { firing, running: true, ended: None });
         self.ahead = None;
     }
@@ -144,17 +149,24 @@ impl Syncable {
     /// The run that was begun was not: its firing is due as before.
     pub(super) fn not_sent(&mut self, trigger: Trigger) {
         self.last = self.before.take();
+        self.begun = false;
         self.now = (trigger != Trigger::Schedule).then_some(trigger).or(self.now);
         self.ahead = None;
     }
 
     /// Its run ended, well or not.
     pub(super) fn ended(&mut self, now: Timestamp) {
+        self.begun = false;
         if let Some(last) = &mut self.last {
             last.running = false;
             last.ended = Some(now);
             self.ahead = None;
         }
+    }
+
+    /// The state told of a run under way that was not begun here, and who began it will not tell of its end.
+    pub(super) fn runs_elsewhere(&self) -> bool {
+        !self.begun && self.last.is_some_and(|last| last.running)
     }
 
     /// A firing will not run. It counts as claimed, or it would come back.
@@ -196,7 +208,7 @@ impl Syncable {
 
 /// What is known of a source's last run, from here and from the state. The state may have been
 /// looked at just before a run was claimed, or ended.
-fn join(known: Option<Last>, run: Option<&LastRun>, now: Timestamp) -> Option<Last> {
+fn join(known: Option<Last>, begun: bool, run: Option<&LastRun>, now: Timestamp) -> Option<Last> {
     let Some(run) = run else { return known };
     let recorded =
         Last { firing: run.firing, running: run.outcome == RunOutcome::Running, ended: run.finished_at };
@@ -205,7 +217,7 @@ fn join(known: Option<Last>, run: Option<&LastRun>, now: Timestamp) -> Option<La
     let over = known.ended.is_some_and(|ended| ended >= run.started_at);
     Some(Last {
         firing: if rewound { known.firing } else { known.firing.max(run.firing) },
-        running: known.running || (recorded.running && !over),
+        running: begun || (recorded.running && !over),
         ended: known.ended.max(recorded.ended),
     })
 }

@@ -106,6 +106,21 @@ fn a_sync_of_another_process_is_not_overlapped() {
 }
 
 #[test]
+fn the_end_of_another_process_sync_is_found_out_and_the_next_firing_runs() {
+    let mut board = board(sources(&[("a", HOURLY)]));
+    pass(&mut board, 0, &[("a", run(0, RunOutcome::Running, None))]);
+    let unit = unit(&board, 0);
+    assert_eq!(started(&mut board, 4), []);
+    assert_eq!(started(&mut board, 5), std::slice::from_ref(&unit), "is it still under way?");
+    board.pass_ended(&unit, good(), INTERVAL, at(6));
+    assert_eq!(started(&mut board, 11), std::slice::from_ref(&unit), "nothing had moved");
+    let ended = owned(&board, &[("a", run(0, RunOutcome::Done, Some(9)))]);
+    board.pass_ended(&unit, ended, INTERVAL, at(12));
+    assert_eq!(started(&mut board, 60), [], "it ended");
+    assert!(call(&mut board, 3600).is_some());
+}
+
+#[test]
 fn a_suspended_source_keeps_the_loop_asleep() {
     let mut board = scheduled(&[("a", SUSPENDED)]);
     assert!(call(&mut board, 1).is_none());
