@@ -7,6 +7,7 @@
 mod batch;
 mod intents;
 mod recreate;
+mod syncing;
 mod testing;
 mod verify;
 
@@ -23,7 +24,9 @@ use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
+use syncing::Written;
 
+pub use syncing::Syncing;
 pub(crate) use verify::mark_of;
 
 /// Told of the actions that are finished together, by their index in the plan.
@@ -57,8 +60,8 @@ pub struct Apply<'a> {
     pub stopping: &'a (dyn Fn() -> bool + Send + Sync),
     /// Told of what is finished.
     pub finished: &'a Finished,
-    /// Is a sync of this source under way?
-    pub syncing: &'a (dyn Fn(&SourceName) -> bool + Send + Sync),
+    /// What is synced meanwhile.
+    pub syncing: &'a Syncing,
 }
 
 impl Apply<'_> {
@@ -74,6 +77,7 @@ impl Apply<'_> {
             answers: Answers::new(),
             refused: BTreeMap::new(),
             intents: OpenIntents::default(),
+            written: self.syncing.pass(plan.unit()),
         };
         if let Err(error) = run.all().await {
             run.outcome.error = Some(error);
@@ -96,6 +100,8 @@ struct Run<'a> {
     /// Why a write was refused, by action.
     refused: BTreeMap<usize, String>,
     intents: OpenIntents,
+    /// What no sync may begin of until the end.
+    written: Written<'a>,
 }
 
 /// A source ready to be sent, with what the inventory will say of it.
@@ -108,9 +114,11 @@ struct Ready {
 impl<'a> Run<'a> {
     async fn all(&mut self) -> Result<(), UnitError> {
         self.keep_books().await?;
-        self.skip_what_cannot_be();
+        self.skip_what_lacks_secrets();
         let ready = self.resolve();
-        let ready = testing::test_connections(self, ready).await?;
+        let mut ready = testing::test_connections(self, ready).await?;
+        self.put_off_what_syncs();
+        ready.retain(|ready| self.outcome.results[ready.action] == ActionResult::Open);
         let connecting = !ready.is_empty();
         self.connect(ready).await?;
         self.clean_up(|removal| matches!(removal, Removal::Undeclared | Removal::Removed)).await?;
@@ -192,18 +200,22 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn skip_what_cannot_be(&mut self) {
+    fn skip_what_lacks_secrets(&mut self) {
         for (n, action) in self.open() {
-            let because = match &action.step {
-                _ if action.lacks_secret.is_some() => action.lacks_secret.clone(),
-                Step::Replace { .. } | Step::Cleanup { .. } if (self.apply.syncing)(&action.name) => {
-                    self.outcome.waits_for_sync = true;
-                    Some("a sync of it is running; it is done right after".to_owned())
-                }
-                _ => None,
-            };
-            if let Some(because) = because {
-                self.set(n, ActionResult::Skipped(because));
+            if let Some(because) = &action.lacks_secret {
+                self.set(n, ActionResult::Skipped(because.clone()));
+            }
+        }
+    }
+
+    /// No sync of the others begins from here to the end. Tests may take long, and nothing is written before.
+    fn put_off_what_syncs(&mut self) {
+        for (n, action) in self.open() {
+            let writes = matches!(action.step, Step::Replace { .. } | Step::Cleanup { .. });
+            if writes && !self.written.begin(&action.name) {
+                self.outcome.waits_for_sync = true;
+                let because = "a sync of it is running; it is done right after";
+                self.set(n, ActionResult::Skipped(because.to_owned()));
             }
         }
     }
@@ -359,14 +371,16 @@ impl<'a> Run<'a> {
             .filter(|action| matches!(action.step, Step::Connect { .. } | Step::Replace { .. }))
             .map(|action| &action.name)
             .collect();
-        let left: Vec<_> = touched
-            .into_iter()
-            .filter_map(|name| Some((name, self.inventory.owned.get(name)?)))
-            .flat_map(|(name, owned)| {
-                owned.superseded.iter().map(move |id| (None, name.clone(), owned.key.clone(), id.clone()))
-            })
-            .filter(|(_, _, _, id)| !planned.contains(id))
-            .collect();
+        let mut left: Vec<Going> = Vec::new();
+        for (name, owned) in touched.into_iter().filter_map(|name| self.inventory.owned.get_key_value(name)) {
+            let ids = owned.superseded.iter().filter(|id| !planned.contains(id));
+            let of_it = ids.map(|id| (None, name.clone(), owned.key.clone(), id.clone())).collect::<Vec<_>>();
+            if of_it.is_empty() || self.written.begin(name) {
+                left.extend(of_it);
+            } else {
+                self.outcome.waits_for_sync = true;
+            }
+        }
         self.send_cleanup(left).await
     }
 

@@ -6,8 +6,8 @@ mod settled;
 pub use planner::{EAGER, Listed, Planned, Planner, resolved};
 pub use settled::{Mark, Settled, fingerprint};
 
-use crate::apply::{Apply, Finished, chain};
-use crate::model::{FoldedUnit, Inventory, SourceName, Unit};
+use crate::apply::{Apply, Finished, Syncing, chain};
+use crate::model::{FoldedUnit, Inventory, SourceName};
 use crate::plan::{
     ApprovedPlan, ApprovedUnit, AsBefore, Barred, Correction, HostLimits, Outcome, Plan, UnitError, UnitPlan,
     approve,
@@ -16,10 +16,10 @@ use crate::remote::Writer;
 use crate::state::{Change, State};
 use jiff::Timestamp;
 use planner::Look;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// The clock, as an argument.
@@ -56,9 +56,6 @@ pub fn guard(planned: &[Planned], as_before: Vec<AsBefore>, host: &HostLimits) -
     approve(Plan { units, as_before }, host, &recent)
 }
 
-/// The sources whose sync is under way in this process.
-pub type Syncing = Arc<Mutex<BTreeSet<(Unit, SourceName)>>>;
-
 /// Carries out what the guard approved.
 #[derive(Clone)]
 pub struct Reconciler {
@@ -76,7 +73,7 @@ pub struct Reconciler {
     pub stopping: Arc<dyn Fn() -> bool + Send + Sync>,
     /// Told of the actions that are finished together.
     pub on_actions: Arc<Finished>,
-    /// The sources whose sync is under way.
+    /// What is synced meanwhile.
     pub syncing: Syncing,
 }
 
@@ -204,10 +201,6 @@ impl Reconciler {
         if let Some(error) = &unit.plan().error {
             return Outcome { error: Some(error.clone()), ..Outcome::default() };
         }
-        let syncing = |name: &SourceName| {
-            let key = (unit.plan().unit().clone(), name.clone());
-            self.syncing.lock().is_ok_and(|syncing| syncing.contains(&key))
-        };
         let apply = Apply {
             writer: &self.writer,
             state: &self.state,
@@ -222,7 +215,7 @@ impl Reconciler {
             now: &*self.planner.clock,
             stopping: &*self.stopping,
             finished: &*self.on_actions,
-            syncing: &syncing,
+            syncing: &self.syncing,
         };
         apply.unit(unit, inventory).await
     }

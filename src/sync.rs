@@ -3,9 +3,9 @@
 //! A firing is claimed in the state before its call goes out. An answer that never comes spends it:
 //! a sync is never sent again because nobody knows whether it ran.
 
-use crate::apply::chain;
+use crate::apply::{Syncing, chain};
 use crate::model::{NonEmpty, SourceId, SourceKey, SourceName, Unit};
-use crate::reconcile::{Clock, Syncing};
+use crate::reconcile::Clock;
 use crate::remote::{RemoteError, RemoteErrorKind, SyncAnswer, Writer};
 use crate::schedule::{Decision, MISSED_COUNTED, SkippedWhy};
 use crate::state::{Claim, Finished, RunOutcome, State, StateError, Trigger};
@@ -21,7 +21,7 @@ pub struct Syncer {
     pub writer: Writer,
     /// The state.
     pub state: State,
-    /// Sources whose sync is under way; a replace or cleanup of them waits.
+    /// What is replaced or cleaned up meanwhile.
     pub syncing: Syncing,
     /// The clock.
     pub clock: Clock,
@@ -92,6 +92,8 @@ impl Syncer {
     /// # Errors
     /// When the state cannot be used; then nothing was claimed, and nothing sent.
     pub async fn call(&self, call: &Call) -> Result<Vec<Synced>, StateError> {
+        // A pass may give a source another id, or take it away: what is looked up comes after.
+        let _synced = self.syncing.begin(&call.unit, call.members.iter().map(|member| &member.name)).await;
         self.catch_up().await?;
         let names = call.members.iter().map(|member| member.name.clone()).collect();
         let ids = self.state.ids(&call.unit, names).await?;
@@ -117,7 +119,6 @@ impl Syncer {
         }
         self.record(synced.iter().map(finished)).await;
 
-        let _marks = Marks::set(&self.syncing, &call.unit, &ready);
         let mut batches = vec![ready];
         while let Some(batch) = batches.pop() {
             let Some(ids) = NonEmpty::from_vec(batch.iter().map(|run| run.id.clone()).collect()) else {
@@ -248,30 +249,4 @@ fn refused_as_a_whole(error: &RemoteError) -> bool {
         error.kind,
         RemoteErrorKind::Conflict(_) | RemoteErrorKind::Refused { status: 400 | 404 | 409 | 422, .. }
     )
-}
-
-/// The sources of a call, marked as syncing until it ends, however it ends.
-struct Marks<'a> {
-    syncing: &'a Syncing,
-    marked: Vec<(Unit, SourceName)>,
-}
-
-impl<'a> Marks<'a> {
-    fn set(syncing: &'a Syncing, unit: &Unit, runs: &[Run]) -> Self {
-        let marked: Vec<_> = runs.iter().map(|run| (unit.clone(), run.member.name.clone())).collect();
-        if let Ok(mut set) = syncing.lock() {
-            set.extend(marked.iter().cloned());
-        }
-        Self { syncing, marked }
-    }
-}
-
-impl Drop for Marks<'_> {
-    fn drop(&mut self) {
-        if let Ok(mut set) = self.syncing.lock() {
-            for mark in &self.marked {
-                set.remove(mark);
-            }
-        }
-    }
 }

@@ -5,6 +5,7 @@ use super::plan::{exit_of, overrides};
 use super::select::Selector;
 use super::workplace::{Access, Workplace};
 use super::{Exit, Failure, answer, saved, settled};
+use crate::apply::Syncing;
 use crate::daemon::{self, Event, Signal};
 use crate::model::Unit;
 use crate::plan::saved::SavedPlan;
@@ -87,7 +88,7 @@ async fn apply(
                 answer::write(&results.iter().map(line).collect::<String>());
             }
         }),
-        syncing: Arc::default(),
+        syncing: Syncing::default(),
     };
 
     // Nobody else writes these workspaces from the plan to the end.

@@ -6,9 +6,10 @@ use super::args::{Common, RunArgs};
 use super::voice::{Log, Terminal};
 use super::workplace::{self, Access, Workplace};
 use super::{Exit, Failure, answer};
+use crate::apply::Syncing;
 use crate::daemon::{self, Daemon, Hands, Voice};
 use crate::plan::Overrides;
-use crate::reconcile::{Planner, Reconciler, Syncing};
+use crate::reconcile::{Planner, Reconciler};
 use crate::remote::Writer;
 use crate::settings::{Humane, Mode};
 use crate::state::{DaemonLock, LockError, State};
@@ -60,13 +61,13 @@ pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure
     };
     let hands = match (&place.state, dry_run) {
         (Some(state), false) => {
-            let syncing: Syncing = Arc::default();
+            let syncing = Syncing::default();
             let writer = Writer::new(&place.reader);
             let (told, stop) = (Arc::clone(&voice), Arc::clone(&stopping));
             let syncer = Syncer {
                 writer: writer.clone(),
                 state: state.clone(),
-                syncing: Arc::clone(&syncing),
+                syncing: syncing.clone(),
                 clock: workplace::clock(),
                 unrecorded: Unrecorded::default(),
             };

@@ -5,6 +5,7 @@ use super::progress::Progress;
 use super::select::Selector;
 use super::workplace::{self, Access, Workplace};
 use super::{Exit, Failure, answer};
+use crate::apply::Syncing;
 use crate::model::{DesiredUnit, Inventory};
 use crate::remote::Writer;
 use crate::render::{escape, words};
@@ -30,7 +31,7 @@ pub(super) async fn run(common: &Common, args: &SyncArgs) -> Result<Exit, Failur
     let syncer = Syncer {
         writer: Writer::new(&place.reader),
         state: state.clone(),
-        syncing: Arc::default(),
+        syncing: Syncing::default(),
         clock: workplace::clock(),
         unrecorded: Unrecorded::default(),
     };

@@ -72,6 +72,30 @@ fn a_replace_waits_for_the_running_sync_and_others_do_not() {
 }
 
 #[test]
+fn a_replace_waits_for_a_sync_that_began_during_its_connection_test() {
+    let scene = Scene::new();
+    let sync = "every = \"1s\", on_connect = false";
+    scene.tree.write("workspaces/one.toml", &synced("alpha", sync, "a.example.com"));
+    let daemon = scene.daemon();
+    until("it syncs", || !scene.platform.calls_to("sync").is_empty());
+    let (test, running) = (Gate::closed(), Gate::closed());
+    scene.platform.forget_calls();
+    scene.platform.script("test-connection", Fault::HoldBeforeActing(test.clone()));
+    scene.tree.write("workspaces/one.toml", &synced("alpha", sync, "new.example.com"));
+    until("its new definition is tested", || !scene.platform.calls_to("test-connection").is_empty());
+    scene.platform.forget_calls();
+    scene.platform.script_always("sync", Fault::HoldAfterActing(running.clone()));
+    // The one that may have begun before has ended once another begins.
+    until("it syncs meanwhile", || !scene.platform.calls_to("sync").is_empty());
+    test.open();
+    daemon.wait_for_line("a sync of it is running");
+    assert!(scene.holds("ws_one", &[("alpha", "a.example.com")]));
+    scene.platform.heal();
+    running.open();
+    until("it is replaced right after", || scene.holds("ws_one", &[("alpha", "new.example.com")]));
+}
+
+#[test]
 fn only_ours_are_synced_and_always_by_id() {
     let scene = Scene::new();
     scene.someone_adds("ws_one", "upload");

@@ -1,0 +1,133 @@
+//! No source is replaced or cleaned up while it is synced, nor synced while that is done to it.
+
+use crate::model::{SourceName, Unit};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+type Sources = BTreeSet<(Unit, SourceName)>;
+
+/// The sources that this process syncs, and those that it replaces or cleans up. Clones share it.
+///
+/// A pass that comes second leaves the source for the next one; a sync that comes second waits for the end
+/// of the pass. No pass waits for a sync, so neither waits for ever.
+#[derive(Clone, Default)]
+pub struct Syncing(Arc<watch::Sender<UnderWay>>);
+
+#[derive(Default)]
+struct UnderWay {
+    /// Also those whose sync waits: no pass that comes later overtakes it.
+    synced: Sources,
+    written: Sources,
+}
+
+impl Syncing {
+    /// A sync of these begins, once no pass writes any of them. It is under way until the answer is dropped.
+    pub async fn begin(&self, unit: &Unit, names: impl Iterator<Item = &SourceName>) -> SyncMark<'_> {
+        let sources: Sources = names.map(|name| (unit.clone(), name.clone())).collect();
+        self.0.send_modify(|under_way| under_way.synced.extend(sources.iter().cloned()));
+        let synced = SyncMark { syncing: self, sources };
+        // It only fails without a sender, and that is here.
+        let _ = self.0.subscribe().wait_for(|now| now.written.is_disjoint(&synced.sources)).await;
+        synced
+    }
+
+    /// A pass that may write sources of this unit.
+    pub(super) fn pass<'a>(&'a self, unit: &'a Unit) -> Written<'a> {
+        Written { syncing: self, unit, names: BTreeSet::new() }
+    }
+}
+
+/// The sources of a sync, until it ends, however it ends.
+pub struct SyncMark<'a> {
+    syncing: &'a Syncing,
+    sources: Sources,
+}
+
+impl Drop for SyncMark<'_> {
+    fn drop(&mut self) {
+        self.syncing.0.send_modify(|under_way| {
+            under_way.synced.retain(|source| !self.sources.contains(source));
+        });
+    }
+}
+
+/// The sources that a pass writes, until it ends, however it ends.
+pub(super) struct Written<'a> {
+    syncing: &'a Syncing,
+    unit: &'a Unit,
+    names: BTreeSet<SourceName>,
+}
+
+impl Written<'_> {
+    /// From now on no sync of it begins. `false` when one is under way.
+    pub(super) fn begin(&mut self, name: &SourceName) -> bool {
+        if self.names.contains(name) {
+            return true;
+        }
+        let source = (self.unit.clone(), name.clone());
+        let begun = self.syncing.0.send_if_modified(|under_way| {
+            !under_way.synced.contains(&source) && under_way.written.insert(source)
+        });
+        if begun {
+            self.names.insert(name.clone());
+        }
+        begun
+    }
+}
+
+impl Drop for Written<'_> {
+    fn drop(&mut self) {
+        if self.names.is_empty() {
+            return;
+        }
+        let names = std::mem::take(&mut self.names);
+        self.syncing.0.send_modify(|under_way| {
+            for name in names {
+                under_way.written.remove(&(self.unit.clone(), name));
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Scope, WorkspaceId};
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    fn unit() -> Unit {
+        Unit { workspace: WorkspaceId::parse("w").unwrap(), scope: Scope::default() }
+    }
+
+    fn names(of: [&str; 2]) -> [SourceName; 2] {
+        of.map(|name| SourceName::parse(name).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_source_is_not_written_while_it_is_synced_and_others_are() {
+        let (syncing, unit, [a, b]) = (Syncing::default(), unit(), names(["a", "b"]));
+        let synced = syncing.begin(&unit, [&a].into_iter()).await;
+        let mut pass = syncing.pass(&unit);
+        assert!(!pass.begin(&a) && pass.begin(&b));
+        drop(synced);
+        assert!(pass.begin(&a) && pass.begin(&a), "twice is as once");
+    }
+
+    #[test]
+    fn a_sync_waits_while_its_source_is_written_and_is_not_overtaken() {
+        let (syncing, unit, [a, b]) = (Syncing::default(), unit(), names(["a", "b"]));
+        let mut first = syncing.pass(&unit);
+        assert!(first.begin(&a));
+        let mut sync = pin!(syncing.begin(&unit, [&a, &b].into_iter()));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(sync.as_mut().poll(&mut context).is_pending());
+        assert!(!first.begin(&b), "nor is more of it written meanwhile");
+        drop(first);
+        assert!(!syncing.pass(&unit).begin(&a));
+        let Poll::Ready(synced) = sync.as_mut().poll(&mut context) else { panic!("it waits for nothing") };
+        drop(synced);
+        assert!(syncing.pass(&unit).begin(&a));
+    }
+}
