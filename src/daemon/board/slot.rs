@@ -209,11 +209,15 @@ impl Slot {
         let ripe: Vec<usize> = (0..self.sources.len()).filter(|n| self.sources[*n].is_ripe(now)).collect();
         let mut due: Vec<(usize, Terms<'_>)> = Vec::new();
         let mut firings = BTreeMap::new();
+        let mut filled = 0;
         for some in ripe.chunks(SYNC_BATCH) {
-            firings.append(&mut self.firings(some, now));
-            due = firings.keys().filter_map(|n| Some((*n, self.terms(*n, &desired)?))).collect();
+            let mut more = self.firings(some, now);
+            let before = due.len();
+            due.extend(more.keys().filter_map(|n| Some((*n, self.terms(*n, &desired)?))));
+            firings.append(&mut more);
             let first = due.first().map(|(_, terms)| *terms);
-            if due.iter().filter(|(_, terms)| Some(*terms) == first).count() >= SYNC_BATCH {
+            filled += due[before..].iter().filter(|(_, terms)| Some(*terms) == first).count();
+            if filled >= SYNC_BATCH {
                 break;
             }
         }
@@ -337,10 +341,9 @@ impl Slot {
         decision.due.iter().map(|due| (of[due.index], (due.firing, Trigger::Schedule))).collect()
     }
 
-    fn terms<'a>(&'a self, n: usize, desired: &'a DesiredUnit) -> Option<Terms<'a>> {
-        let source = &self.sources[n];
-        let (declared, spec) = source.declared(desired)?;
-        Some(source.scheduled(desired, declared, spec).terms())
+    fn terms<'a>(&self, n: usize, desired: &'a DesiredUnit) -> Option<Terms<'a>> {
+        let (declared, spec) = self.sources[n].declared(desired)?;
+        Some(Terms { unit: &desired.unit, options: &declared.sync_options, timeout: spec.timeout })
     }
 
     /// To be changed.
