@@ -61,6 +61,8 @@ pub enum Event {
     SyncEnded(Call, Result<Vec<Synced>, StateError>),
     /// A regular connection test ended.
     TestEnded(Tested),
+    /// What was too old, or too much, is dropped from the history.
+    Trimmed(Result<(), StateError>),
 }
 
 /// How much of the tree is looked at.

@@ -178,6 +178,8 @@ impl Turn {
             }
             Event::PassEnded(ended) => self.pass_ended(*ended, now),
             Event::TestEnded(tested) => self.tested(&tested, now),
+            Event::Trimmed(Ok(())) => {}
+            Event::Trimmed(Err(error)) => self.state_failed(&error, now),
             Event::SyncEnded(call, Ok(synced)) => self.synced(&call, &synced, now).await,
             Event::SyncEnded(call, Err(error)) => {
                 self.board.sync_not_sent(&call, now);

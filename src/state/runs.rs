@@ -154,7 +154,20 @@ pub struct Retention {
     pub journal_rows: u32,
 }
 
-/// Of one workspace: what is sorted for it is held in memory.
+/// So many sources have their runs dropped in one write, and so many rows of the journal are looked at in
+/// one: whoever else writes waits no longer than that takes, and what is sorted is held in memory.
+const SOURCES: u32 = 100;
+const ROWS: i64 = 10_000;
+
+/// Sources of one workspace that stand together, from the first name to the last.
+const SLICES: &str = "
+SELECT workspace, scope, min(name), max(name) FROM (
+    SELECT workspace, scope, name, row_number() OVER (PARTITION BY workspace, scope ORDER BY name) - 1 AS nth
+    FROM last_runs WHERE platform = ?1
+) GROUP BY workspace, scope, nth / ?2
+";
+
+/// Of one of them.
 const DROP_RUNS: &str = "
 DELETE FROM runs WHERE run IN (
     SELECT run FROM (
@@ -162,7 +175,7 @@ DELETE FROM runs WHERE run IN (
                row_number() OVER (PARTITION BY name ORDER BY run DESC) AS nth,
                row_number() OVER (PARTITION BY name, outcome ORDER BY run DESC) AS nth_of_outcome,
                firing = max(firing) OVER (PARTITION BY name) AS latest
-        FROM runs WHERE platform = ?1 AND workspace = ?3 AND scope = ?4
+        FROM runs WHERE platform = ?1 AND workspace = ?3 AND scope = ?4 AND name BETWEEN ?5 AND ?6
     ) WHERE nth > ?2 AND NOT latest AND outcome <> 'running' AND NOT (outcome = 'done' AND nth_of_outcome = 1)
 )";
 
@@ -322,39 +335,59 @@ impl State {
         .await
     }
 
-    /// Drops history beyond `keep`. What is running, the newest run of every source and its last
-    /// success stay.
+    /// Drops history beyond `keep`, little by little: others write meanwhile. What is running, the newest run
+    /// of every source and its last success stay.
     ///
     /// # Errors
-    /// When the state cannot be written.
+    /// When the state cannot be written; some of it may have been dropped.
     pub async fn prune_history(&self, now: Timestamp, keep: Retention) -> Result<(), StateError> {
-        let age = SignedDuration::try_from(keep.age)
-            .unwrap_or(SignedDuration::MAX)
-            .max(SignedDuration::from_hours(24));
-        let before = now.saturating_sub(age).unwrap_or(Timestamp::MIN);
-        let yesterday = now.saturating_sub(SignedDuration::from_hours(24)).unwrap_or(Timestamp::MIN);
-        self.write(move |connection, platform| {
-            // All at first: what is dropped changes the rows that they stand in.
-            let workspaces = connection
-                .prepare_cached("SELECT DISTINCT workspace, scope FROM last_runs WHERE platform = ?1")?
-                .query_map([platform], |row| Ok((row.get(0)?, row.get(1)?)))?
-                .collect::<Result<Vec<(String, String)>, _>>()?;
-            let mut drop_runs = connection.prepare_cached(DROP_RUNS)?;
-            for (workspace, scope) in workspaces {
-                drop_runs.execute(params![platform, keep.runs_per_source.max(1), workspace, scope])?;
-            }
-            connection.execute(
-                "DELETE FROM journal WHERE platform = ?1 AND at < ?2",
-                params![platform, nanoseconds(before)],
-            )?;
-            connection.execute(
-                "DELETE FROM journal WHERE platform = ?1 AND at < ?2
-                     AND number <= (SELECT max(number) FROM journal) - ?3",
-                params![platform, nanoseconds(yesterday), keep.journal_rows],
-            )?;
-            Ok(())
-        })
-        .await
+        self.prune_runs(keep.runs_per_source.max(1)).await?;
+        self.prune_journal(now, keep).await
+    }
+
+    async fn prune_runs(&self, keep: u32) -> Result<(), StateError> {
+        let slices = self.read(|connection, platform| {
+            let mut statement = connection.prepare(SLICES)?;
+            let slice = |row: &Row<'_>| Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?]);
+            let slices = statement.query_map(params![platform, SOURCES], slice)?;
+            Ok(slices.collect::<Result<Vec<[String; 4]>, _>>()?)
+        });
+        for [workspace, scope, first, last] in slices.await? {
+            self.write(move |connection, platform| {
+                let mut statement = connection.prepare_cached(DROP_RUNS)?;
+                statement.execute(params![platform, keep, workspace, scope, first, last])?;
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    async fn prune_journal(&self, now: Timestamp, keep: Retention) -> Result<(), StateError> {
+        let yesterday = SignedDuration::from_hours(24);
+        let age = SignedDuration::try_from(keep.age).unwrap_or(SignedDuration::MAX).max(yesterday);
+        let [old, yesterday] =
+            [age, yesterday].map(|ago| nanoseconds(now.saturating_sub(ago).unwrap_or(Timestamp::MIN)));
+        let ends = self.read(|connection, _| {
+            let ends = "SELECT coalesce(min(number), 1), coalesce(max(number), 0) FROM journal";
+            Ok(connection.query_row(ends, [], |row| Ok((row.get(0)?, row.get(1)?)))?)
+        });
+        let (mut first, last): (i64, i64) = ends.await?;
+        while first <= last {
+            let next = first.saturating_add(ROWS);
+            self.write(move |connection, platform| {
+                let mut statement = connection.prepare_cached(
+                    "DELETE FROM journal WHERE number >= ?1 AND number < ?2 AND platform = ?3
+                         AND (at < ?4 OR at < ?5 AND number <= ?6)",
+                )?;
+                let crowded = last - i64::from(keep.journal_rows);
+                statement.execute(params![first, next, platform, old, yesterday, crowded])?;
+                Ok(())
+            })
+            .await?;
+            first = next;
+        }
+        Ok(())
     }
 }
 

@@ -176,6 +176,36 @@ async fn the_journal_does_not_grow_without_bound_and_keeps_its_last_day() {
     }
 }
 
+#[tokio::test]
+async fn pruning_reaches_everything_and_others_write_meanwhile() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = State::open(dir.path(), PLATFORM).unwrap();
+    let a = unit("a");
+    for n in 1..=2 {
+        let claims = (0..250).map(|source| scheduled(&format!("s{source}"), at(n))).collect();
+        let runs = state.claim(&a, claims, at(n)).await.unwrap();
+        let ended = runs.into_iter().map(|run| finished(run.unwrap(), n, RunOutcome::Failed)).collect();
+        state.finish(ended).await.unwrap();
+    }
+    let old = SignedDuration::from_hours(48).as_secs();
+    let rows = (0..20_001).map(|_| journalled(entry("old", at(-old)))).collect();
+    state.commit(&a, rows).await.unwrap();
+    let keep = Retention { runs_per_source: 1, age: Duration::ZERO, journal_rows: 1_000_000 };
+    let b = unit("b");
+    let mut pruning = std::pin::pin!(state.prune_history(at(10), keep));
+    tokio::select! {
+        biased;
+        _ = &mut pruning => panic!("a write waits until all of it is dropped"),
+        claimed = state.claim(&b, vec![scheduled("crm", at(3))], at(3)) => drop(claimed.unwrap()),
+    }
+    pruning.await.unwrap();
+    let mut kept = state.history(HistoryFilter { limit: 1_000, ..all_runs() }).await.unwrap();
+    assert_eq!(kept.len(), 251);
+    kept.retain(|run| run.firing == at(2));
+    assert_eq!(kept.len(), 250, "of each the newest");
+    assert!(state.journal(all_rows()).await.unwrap().is_empty());
+}
+
 fn spent(firing: i64, outcome: RunOutcome) -> Spent {
     Spent { name: name("crm"), firing: at(firing), outcome, message: "why".to_owned() }
 }

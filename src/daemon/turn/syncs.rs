@@ -20,7 +20,10 @@ impl Turn {
         let Some(hands) = &self.daemon.hands else { return Ok(()) };
         if now >= self.trim_at {
             self.trim_at = later(now, TRIM_EVERY);
-            hands.reconciler.state.prune_history(now, KEEP).await?;
+            let (state, events) = (hands.reconciler.state.clone(), self.events.clone());
+            tokio::spawn(async move {
+                let _ = events.send(Event::Trimmed(state.prune_history(now, KEEP).await));
+            });
         }
         for call in self.board.syncs_due(now) {
             self.daemon.voice.sync_started(&call);
