@@ -58,7 +58,7 @@ pub enum Event {
     /// A pass ended.
     PassEnded(Box<PassEnded>),
     /// A sync call ended.
-    SyncEnded(Call, Result<Vec<Synced>, StateError>),
+    SyncEnded(Arc<Call>, Result<Vec<Synced>, StateError>),
     /// A regular connection test ended.
     TestEnded(Tested),
     /// What was too old, or too much, is dropped from the history.
@@ -180,3 +180,6 @@ impl Daemon {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -151,7 +151,7 @@ pub struct UnitPlan {
 /// Why a unit has no plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnitError {
-    /// A stable word: `auth`, `files`, `list`, `locked`, `platform`, `state`, `unreachable`.
+    /// A stable word: `auth`, `fault`, `files`, `list`, `locked`, `platform`, `state`, `unreachable`.
     pub kind: &'static str,
     /// What happened and what to do.
     pub message: String,

@@ -11,6 +11,7 @@ use crate::schedule::{Decision, MISSED_COUNTED, SkippedWhy};
 use crate::state::{Claim, Finished, RunOutcome, State, StateError, Trigger};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -28,6 +29,10 @@ pub struct Syncer {
     /// Ends of runs that the state could not take so far.
     pub unrecorded: Unrecorded,
 }
+
+/// What is said of a run that a fault of this program broke off.
+const BROKE_OFF: &str = "the sync broke off: this is a fault in wellspring itself; whether the platform carried \
+                         it out is not known";
 
 /// Shared by the clones of a [`Syncer`].
 pub type Unrecorded = Arc<Mutex<Vec<Finished>>>;
@@ -85,6 +90,37 @@ struct Run {
     id: SourceId,
 }
 
+/// The claimed runs of a call that have not ended. Those left at its end broke off.
+struct Claimed<'a> {
+    syncer: &'a Syncer,
+    runs: BTreeSet<i64>,
+}
+
+impl Claimed<'_> {
+    /// These runs are over, whatever the state says to it.
+    async fn record(&mut self, ended: &[(i64, Synced)]) {
+        for (run, _) in ended {
+            self.runs.remove(run);
+        }
+        self.syncer.keep(ended.iter().map(finished));
+        // Whoever sends next, or ends, asks again and is told.
+        let _ = self.syncer.catch_up().await;
+    }
+}
+
+impl Drop for Claimed<'_> {
+    fn drop(&mut self) {
+        let finished_at = (self.syncer.clock)();
+        self.syncer.keep(self.runs.iter().map(|run| Finished {
+            run: *run,
+            finished_at,
+            outcome: RunOutcome::Unknown,
+            records: None,
+            message: Some(BROKE_OFF.to_owned()),
+        }));
+    }
+}
+
 impl Syncer {
     /// Claims, calls, records. Firings that were claimed before are left out of the answer. What the
     /// state cannot record afterwards is kept until it can.
@@ -103,6 +139,7 @@ impl Syncer {
             .map(|member| Claim { name: member.name.clone(), trigger: member.trigger, firing: member.firing })
             .collect();
         let numbers = self.state.claim(&call.unit, claims, (self.clock)()).await?;
+        let mut claimed = Claimed { syncer: self, runs: numbers.iter().flatten().copied().collect() };
         let mut ready = Vec::new();
         let mut synced = Vec::new();
         let mut unready = Vec::new();
@@ -117,7 +154,7 @@ impl Syncer {
             let why = "it is not connected, or the platform shows no id for it".to_owned();
             synced.push((number, self.ended(member, RunOutcome::Failed, None, Some(why))));
         }
-        self.record(synced.iter().map(finished)).await;
+        claimed.record(&synced).await;
 
         let mut batches = vec![ready];
         while let Some(batch) = batches.pop() {
@@ -139,7 +176,7 @@ impl Syncer {
                             batch.iter().map(|run| (run.number, self.failed(run, &error))).collect()
                         }
                     };
-                    self.record(ended.iter().map(finished)).await;
+                    claimed.record(&ended).await;
                     synced.extend(ended);
                 }
             }
@@ -159,16 +196,19 @@ impl Syncer {
         }
         let recorded = self.state.finish(late.clone()).await;
         if recorded.is_err() {
-            self.unrecorded.lock().unwrap_or_else(PoisonError::into_inner).extend(late);
+            self.keep(late);
         }
         recorded
     }
 
-    /// The runs are over, whatever the state says to it.
-    async fn record(&self, ended: impl Iterator<Item = Finished>) {
+    fn keep(&self, ended: impl IntoIterator<Item = Finished>) {
         self.unrecorded.lock().unwrap_or_else(PoisonError::into_inner).extend(ended);
-        // Whoever sends next, or ends, asks again and is told.
-        let _ = self.catch_up().await;
+    }
+
+    /// How a call ends that a fault of this program broke off. Perhaps it was sent, so it counts as such.
+    pub fn broke_off(&self, call: &Call) -> Vec<Synced> {
+        let ended = |member| self.ended(member, RunOutcome::Unknown, None, Some(BROKE_OFF.to_owned()));
+        call.members.iter().map(ended).collect()
     }
 
     fn answered(&self, run: &Run, batch: &[Run], answer: &SyncAnswer) -> Synced {
@@ -249,4 +289,48 @@ fn refused_as_a_whole(error: &RemoteError) -> bool {
         error.kind,
         RemoteErrorKind::Conflict(_) | RemoteErrorKind::Refused { status: 400 | 404 | 409 | 422, .. }
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Scope, WorkspaceId};
+    use crate::remote::{BaseUrl, Reader, Settings};
+    use crate::state::HistoryFilter;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[tokio::test]
+    async fn a_sync_that_breaks_off_is_spent_and_does_not_stay_running() {
+        let dir = tempfile::tempdir().unwrap();
+        let address = "http://127.0.0.1:9/api/v1";
+        let token = Arc::new(|| Err("there is none".to_owned()));
+        let reader = Reader::new(Settings::new(BaseUrl::parse(address).unwrap(), token)).unwrap();
+        let state = State::open(dir.path(), address).unwrap();
+        let asked = AtomicUsize::new(0);
+        let syncer = Syncer {
+            writer: Writer::new(&reader),
+            state: state.clone(),
+            syncing: Syncing::default(),
+            // The first asks to claim, the second to tell the end.
+            clock: Arc::new(move || {
+                assert!(asked.fetch_add(1, Ordering::Relaxed) != 1, "on purpose");
+                Timestamp::UNIX_EPOCH
+            }),
+            unrecorded: Unrecorded::default(),
+        };
+        let unit = Unit { workspace: WorkspaceId::parse("w").unwrap(), scope: Scope::default() };
+        let member = Member {
+            name: SourceName::parse("crm").unwrap(),
+            key: SourceKey::parse("crm").unwrap(),
+            trigger: Trigger::Schedule,
+            firing: Timestamp::UNIX_EPOCH,
+        };
+        let call = Call { unit, members: vec![member], options: Map::new(), timeout: None };
+        let (same, sent) = (syncer.clone(), call.clone());
+        assert!(tokio::spawn(async move { same.call(&sent).await }).await.is_err());
+        assert!(syncer.call(&call).await.unwrap().is_empty(), "it was claimed before");
+        let runs = state.history(HistoryFilter { unit: None, source: None, limit: 10 }).await.unwrap();
+        let told: Vec<_> = runs.iter().map(|run| (run.outcome, run.message.as_deref())).collect();
+        assert_eq!(told, [(RunOutcome::Unknown, Some(BROKE_OFF))]);
+    }
 }

@@ -186,6 +186,18 @@ fn soonest(tests: &[Probe]) -> Option<Timestamp> {
 }
 
 impl Due {
+    /// How it ends where a fault of this program breaks it off.
+    pub(super) fn broke_off(&self) -> Tested {
+        let message =
+            "the connection test broke off: this is a fault in wellspring itself; it is tried again";
+        Tested {
+            unit: self.unit.unit.clone(),
+            name: self.name.clone(),
+            up: None,
+            message: message.to_owned(),
+        }
+    }
+
     /// Asks the platform. The secrets are looked up now.
     pub(super) async fn ask(self, reader: &Reader, secrets: &Secrets) -> Tested {
         let Self { unit, name } = self;

@@ -126,6 +126,19 @@ impl Turn {
         self.tell_stale(now);
     }
 
+    /// Does it beside the loop. How it ends comes back as an event, also where a fault of the program breaks
+    /// it off: what never ends would never be tried again, nor let the program stop.
+    fn beside(
+        &self,
+        work: impl Future<Output = Event> + Send + 'static,
+        broke_off: impl FnOnce() -> Event + Send + 'static,
+    ) {
+        let (work, events) = (tokio::spawn(work), self.events.clone());
+        tokio::spawn(async move {
+            let _ = events.send(work.await.unwrap_or_else(|_| broke_off()));
+        });
+    }
+
     /// A stop was asked for, and what was under way then has ended.
     pub(super) fn is_over(&self) -> bool {
         self.stopping && self.board.is_idle()

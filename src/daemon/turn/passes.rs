@@ -4,7 +4,7 @@ use super::{Turn, duration};
 use crate::apply::chain;
 use crate::daemon::board::{Ended, Records};
 use crate::daemon::{Event, Made, PassEnded};
-use crate::model::SourceName;
+use crate::model::{FoldedUnit, SourceName};
 use crate::plan::{ActionResult, Outcome, Step, UnitError, UnitPlan};
 use crate::reconcile::{Pass, PassId, Task};
 use crate::state::{State, StateError, Trigger};
@@ -51,24 +51,25 @@ impl Turn {
                 (task, id)
             })
             .collect();
-        let (events, voice) = (self.events.clone(), Arc::clone(&self.daemon.voice));
+        let ended =
+            move |unit, made| Event::PassEnded(Box::new(PassEnded { unit, made, took: started.elapsed() }));
+        let voice = Arc::clone(&self.daemon.voice);
         match &self.daemon.hands {
             None => {
                 for (task, _) in passes {
-                    let (planner, events, voice) =
-                        (self.daemon.planner.clone(), events.clone(), Arc::clone(&voice));
-                    tokio::spawn(async move {
+                    let (planner, voice) = (self.daemon.planner.clone(), Arc::clone(&voice));
+                    let desired = Arc::clone(&task.desired);
+                    let work = async move {
                         let made = planner.plan(&task).await;
                         let again = made.settling;
                         let approved =
                             crate::reconcile::guard(std::slice::from_ref(&made), Vec::new(), &planner.host);
                         let plan = approved.plan().units.first().cloned().unwrap_or(made.plan);
                         voice.planned(&plan, true);
-                        let unit = task.desired.unit.clone();
                         let made = Some(Made { plan, outcome: None, again, records: None });
-                        let ended = PassEnded { unit, made, took: started.elapsed() };
-                        let _ = events.send(Event::PassEnded(Box::new(ended)));
-                    });
+                        ended(task.desired.unit.clone(), made)
+                    };
+                    self.beside(work, move || ended(desired.unit.clone(), Some(broke_off(&desired, true))));
                 }
             }
             Some(hands) => {
@@ -76,10 +77,9 @@ impl Turn {
                 let matters = passes.iter().any(|(task, _)| reconciler.planner.may_be_settled(task));
                 let version = matters.then(|| self.version.get());
                 for (task, id) in passes {
-                    let (reconciler, events, voice) =
-                        (Arc::clone(&reconciler), events.clone(), Arc::clone(&voice));
-                    let version = version.clone();
-                    tokio::spawn(async move {
+                    let (reconciler, voice) = (Arc::clone(&reconciler), Arc::clone(&voice));
+                    let (version, desired) = (version.clone(), Arc::clone(&task.desired));
+                    let work = async move {
                         let version = match version {
                             Some(version) => {
                                 *version.get_or_init(|| reconciler.planner.state_version()).await
@@ -93,10 +93,9 @@ impl Turn {
                             None => None,
                             Some(plan) => Some(made(&reconciler.state, plan, pass).await),
                         };
-                        let unit = task.desired.unit.clone();
-                        let ended = PassEnded { unit, made, took: started.elapsed() };
-                        let _ = events.send(Event::PassEnded(Box::new(ended)));
-                    });
+                        ended(task.desired.unit.clone(), made)
+                    };
+                    self.beside(work, move || ended(desired.unit.clone(), Some(broke_off(&desired, false))));
                 }
             }
         }
@@ -168,6 +167,15 @@ async fn made(state: &State, plan: UnitPlan, pass: Pass) -> Made {
         }
     };
     Made { plan, outcome: Some(outcome), again: pass.again, records }
+}
+
+/// What there is of a pass that a fault of this program broke off.
+fn broke_off(desired: &FoldedUnit, dry_run: bool) -> Made {
+    let message =
+        "the pass over this workspace broke off: this is a fault in wellspring itself; it is tried again";
+    let error = UnitError { kind: "fault", message: message.to_owned() };
+    let outcome = (!dry_run).then(|| Outcome { error: Some(error.clone()), ..Outcome::default() });
+    Made { plan: UnitPlan::failed(desired.open(), error), outcome, again: None, records: None }
 }
 
 /// What the schedule needs to know after a pass.

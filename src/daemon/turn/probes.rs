@@ -12,11 +12,10 @@ impl Turn {
             return;
         }
         for due in self.probes.due(now, |unit| self.board.task(unit).map(|task| &task.desired)) {
-            let (planner, events) = (hands.reconciler.planner.clone(), self.events.clone());
-            tokio::spawn(async move {
-                let tested = due.ask(&planner.reader, &planner.secrets).await;
-                let _ = events.send(Event::TestEnded(tested));
-            });
+            let planner = hands.reconciler.planner.clone();
+            let broke_off = due.broke_off();
+            let work = async move { Event::TestEnded(due.ask(&planner.reader, &planner.secrets).await) };
+            self.beside(work, || Event::TestEnded(broke_off));
         }
     }
 

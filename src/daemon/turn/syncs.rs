@@ -7,6 +7,7 @@ use crate::render::words;
 use crate::state::{Retention, RunOutcome, StateError};
 use crate::sync::{Call, Synced};
 use jiff::Timestamp;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
@@ -20,19 +21,23 @@ impl Turn {
         let Some(hands) = &self.daemon.hands else { return Ok(()) };
         if now >= self.trim_at {
             self.trim_at = later(now, TRIM_EVERY);
-            let (state, events) = (hands.reconciler.state.clone(), self.events.clone());
-            tokio::spawn(async move {
-                let _ = events.send(Event::Trimmed(state.prune_history(now, KEEP).await));
-            });
+            let state = hands.reconciler.state.clone();
+            let work = async move { Event::Trimmed(state.prune_history(now, KEEP).await) };
+            self.beside(work, || Event::Trimmed(Err(StateError::Stopped)));
         }
         for call in self.board.syncs_due(now) {
             self.daemon.voice.sync_started(&call);
             self.daemon.publisher.sync_started(&call, now);
             self.daemon.publisher.scheduled(&call.unit, &self.board, now);
-            let (syncer, events) = (hands.syncer.clone(), self.events.clone());
-            tokio::spawn(async move {
+            let (syncer, call) = (hands.syncer.clone(), Arc::new(call));
+            let (after, same) = (syncer.clone(), Arc::clone(&call));
+            let work = async move {
                 let ended = syncer.call(&call).await;
-                let _ = events.send(Event::SyncEnded(call, ended));
+                Event::SyncEnded(call, ended)
+            };
+            self.beside(work, move || {
+                let ended = after.broke_off(&same);
+                Event::SyncEnded(same, Ok(ended))
             });
         }
         let told = (&*self.daemon.voice, &mut self.daemon.publisher);
