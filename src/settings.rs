@@ -6,7 +6,7 @@
 mod host;
 mod token;
 
-pub use host::{HostFile, Humane, Mode};
+pub use host::{HostFile, Humane, Mode, Pause};
 pub use token::token;
 
 use crate::model::{PlatformUrl, SecretRef};

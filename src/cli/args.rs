@@ -1,7 +1,7 @@
 //! The arguments.
 
 use crate::model::Limit;
-use crate::settings::Flags;
+use crate::settings::{Flags, Humane};
 use crate::telemetry::{LogFormat, Logs};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use std::io::IsTerminal;
@@ -253,8 +253,8 @@ pub(super) struct RunArgs {
     #[arg(long)]
     pub(super) dry_run: bool,
     /// Check everything for drift this often [default: 5m]
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
-    pub(super) interval: Option<std::time::Duration>,
+    #[arg(long, value_name = "DURATION")]
+    pub(super) interval: Option<Humane>,
     /// Serve the status page, metrics and health here [without an address: 127.0.0.1:9780]
     #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true, default_missing_value = "127.0.0.1:9780")]
     pub(super) listen: Option<SocketAddr>,
@@ -416,12 +416,6 @@ pub(super) fn limit(text: &str) -> Result<Limit, String> {
         None => text.parse().ok().map(Limit::Count),
     };
     limit.ok_or_else(|| "neither a number nor a percentage such as 30%".to_owned())
-}
-
-fn duration(text: &str) -> Result<std::time::Duration, String> {
-    let duration: jiff::SignedDuration =
-        text.parse().map_err(|_| "not a duration such as 30s or 5m".to_owned())?;
-    std::time::Duration::try_from(duration).map_err(|_| "a duration cannot be negative".to_owned())
 }
 
 #[cfg(test)]

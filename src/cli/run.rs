@@ -50,7 +50,7 @@ pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure
         Arc::new(Log::default())
     };
     let host = &place.settings.host.daemon;
-    let interval = args.interval.or(host.interval.map(Humane::get)).unwrap_or(INTERVAL);
+    let interval = args.interval.or(host.interval).map_or(INTERVAL, Humane::get);
     let about = open::about(&place, interval, dry_run);
     let (publisher, open) = match open::open(&place, args, about, &*voice).await {
         Ok(opened) => opened,

@@ -10,7 +10,7 @@ use crate::plan::Overrides;
 use crate::reading::{Known, Memory, Reading};
 use crate::reconcile::{Clock, EAGER, Planner, Task, resolved};
 use crate::remote::{BaseUrl, Reader};
-use crate::settings::{self, Humane, Platform, Settings};
+use crate::settings::{self, Pause, Platform, Settings};
 use crate::state::State;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -197,7 +197,7 @@ impl Workplace {
 
     /// A removal is acted on only when the files were quiet for this long.
     pub(super) fn rest(&self) -> std::time::Duration {
-        self.settings.host.daemon.settle.map_or(REST, Humane::get)
+        self.settings.host.daemon.settle.map_or(REST, Pause::get)
     }
 
     /// Is the platform the local one?

@@ -10,7 +10,11 @@ use globset::{Glob, GlobMatcher};
 use serde::{Deserialize, Deserializer, de};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
+
+/// Longer is a slip, and keeps later arithmetic far from its bounds.
+const LONGEST: Duration = Duration::from_secs(366 * 86_400);
 
 /// `/etc/wellspring/daemon.toml`
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -43,7 +47,7 @@ pub struct Daemon {
     /// Full re-check for drift.
     pub interval: Option<Humane>,
     /// Quiet time before a removal is acted on.
-    pub settle: Option<Humane>,
+    pub settle: Option<Pause>,
 }
 
 /// Does the daemon write?
@@ -70,7 +74,7 @@ pub struct HostPlatform {
     /// For a sync call.
     pub sync_timeout: Option<Humane>,
     /// How long a write may take to show.
-    pub settle: Option<Humane>,
+    pub settle: Option<Pause>,
     /// Calls under way at once.
     pub max_in_flight: Option<usize>,
     /// Calls begun per second.
@@ -148,9 +152,13 @@ pub struct HostNotify {
     pub events: Option<Vec<Event>>,
 }
 
-/// A duration such as `"30s"` or `"1h 30m"`.
+/// A duration such as `"30s"` or `"1h 30m"`: from one second to 366 days, as in the files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Humane(Duration);
+
+/// The same, but it may be shorter than a second, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pause(Duration);
 
 /// A number, or a percentage such as `"30%"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -188,6 +196,14 @@ impl HostFile {
 }
 
 impl Humane {
+    /// The duration.
+    #[must_use]
+    pub fn get(self) -> Duration {
+        self.0
+    }
+}
+
+impl Pause {
     /// The duration.
     #[must_use]
     pub fn get(self) -> Duration {
@@ -235,13 +251,43 @@ impl From<Limits> for HostLimits {
     }
 }
 
+impl FromStr for Humane {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse()? {
+            Pause(duration) if duration < Duration::from_secs(1) => {
+                Err(format!("{text:?}: one second is the shortest"))
+            }
+            Pause(duration) => Ok(Self(duration)),
+        }
+    }
+}
+
+impl FromStr for Pause {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let day = jiff::SpanRelativeTo::days_are_24_hours();
+        let read = text.parse().and_then(|span: jiff::Span| span.to_duration(day));
+        let span = read.map_err(|_| format!("{text:?} is not a duration such as \"30s\""))?;
+        match Duration::try_from(span) {
+            Err(_) => Err("a duration cannot be negative".to_owned()),
+            Ok(duration) if duration > LONGEST => Err(format!("{text:?}: 366 days are the longest")),
+            Ok(duration) => Ok(Self(duration)),
+        }
+    }
+}
+
 impl<'de> Deserialize<'de> for Humane {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let span: jiff::SignedDuration = text
-            .parse()
-            .map_err(|_| de::Error::custom(format!("{text:?} is not a duration such as \"30s\"")))?;
-        Duration::try_from(span).map(Self).map_err(|_| de::Error::custom("a duration cannot be negative"))
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+impl<'de> Deserialize<'de> for Pause {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
 

@@ -280,3 +280,27 @@ fn the_host_file_s_token_goes_before_the_variable() {
     let finished = command.env("PMTX_TOKEN", "wrong").env("HOST_TOKEN", scene.platform.token()).run();
     check(&finished, 0, "");
 }
+
+#[test]
+fn no_duration_is_so_short_that_the_platform_is_asked_without_a_pause() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A]);
+    let host = scene.state.join("daemon.toml");
+    let validate = |settings: &str| {
+        std::fs::write(&host, settings).unwrap();
+        scene.wellspring(&["validate", "--config", host.to_str().unwrap()])
+    };
+    for text in ["0s", "0m", "999ms"] {
+        let finished = scene.wellspring(&["run", "--interval", text]);
+        check(&finished, 64, "one second is the shortest");
+        for (table, key) in [("daemon", "interval"), ("platform", "timeout"), ("platform", "sync_timeout")] {
+            let finished = validate(&format!("[{table}]\n{key} = \"{text}\"\n"));
+            check(&finished, 3, "one second is the shortest");
+        }
+    }
+    check(&scene.wellspring(&["run", "--interval", "367d"]), 64, "366 days are the longest");
+    check(&validate("[daemon]\ninterval = \"367d\"\n"), 3, "366 days are the longest");
+    check(&validate("[daemon]\ninterval = \"1d\"\n\n[platform]\nsync_timeout = \"1h 30m\"\n"), 0, "");
+    check(&validate("[daemon]\nsettle = \"1ms\"\n\n[platform]\nsettle = \"0s\"\n"), 0, "");
+    assert!(scene.platform.calls().is_empty());
+}
