@@ -239,6 +239,21 @@ pub struct Unit {
     pub scope: Scope,
 }
 
+impl Unit {
+    /// As `workspace_id` and `scope`: beside it stands `workspace`, which is how people call it.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn beside_its_name<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Ids<'a> {
+            workspace_id: &'a WorkspaceId,
+            scope: &'a Scope,
+        }
+        Ids { workspace_id: &self.workspace, scope: &self.scope }.serialize(serializer)
+    }
+}
+
 impl fmt::Display for Unit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.workspace)?;

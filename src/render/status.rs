@@ -14,7 +14,7 @@ pub struct Standing {
     /// The workspace, as people call it.
     pub workspace: String,
     /// The workspace and scope.
-    #[serde(flatten)]
+    #[serde(flatten, serialize_with = "Unit::beside_its_name")]
     pub unit: Unit,
     /// Its key.
     pub source: SourceKey,

@@ -88,7 +88,7 @@ pub(super) struct Listed<T> {
 #[derive(Debug, Serialize)]
 pub(super) struct Stopped {
     pub(super) workspace: String,
-    #[serde(flatten)]
+    #[serde(flatten, serialize_with = "Unit::beside_its_name")]
     pub(super) unit: Unit,
     pub(super) message: String,
     pub(super) since: Option<Timestamp>,
@@ -105,7 +105,7 @@ pub(super) struct WithheldRow {
 #[derive(Debug, Serialize)]
 pub(super) struct WorkspaceView {
     pub(super) workspace: String,
-    #[serde(flatten)]
+    #[serde(flatten, serialize_with = "Unit::beside_its_name")]
     pub(super) unit: Unit,
     pub(super) totals: Totals,
     pub(super) passed_at: Option<Timestamp>,
@@ -117,7 +117,7 @@ pub(super) struct WorkspaceView {
 #[derive(Debug, Serialize)]
 pub(super) struct Row {
     pub(super) workspace: String,
-    #[serde(flatten)]
+    #[serde(flatten, serialize_with = "Unit::beside_its_name")]
     pub(super) unit: Unit,
     pub(super) source: String,
     pub(super) name: String,
@@ -146,7 +146,7 @@ pub(super) struct Part {
 pub(super) struct Change {
     pub(super) at: Timestamp,
     pub(super) workspace: String,
-    #[serde(flatten)]
+    #[serde(flatten, serialize_with = "Unit::beside_its_name")]
     pub(super) unit: Unit,
     pub(super) source: String,
     pub(super) name: String,

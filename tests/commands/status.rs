@@ -1,6 +1,6 @@
 //! `status`: from the files and the state alone.
 
-use super::support::{Scene, files_below};
+use super::support::{Scene, files_below, json};
 use serde_json::Value;
 
 const ONE: &str = "[workspace]\nid = \"ws_one\"\n\n[sources.alpha]\ntype = \"database\"\n\
@@ -88,4 +88,32 @@ fn a_change_names_the_line_that_asked_for_it_and_the_commit() {
     assert_eq!(change["commit"], "0123456789abcdef0123456789abcdef01234567");
     let table = scene.wellspring(&["history", "--changes"]).stdout;
     assert!(table.contains("workspaces/one.toml:4@012345678 "), "{table}");
+}
+
+#[test]
+fn in_json_a_workspace_has_its_name_and_its_id_each_once() {
+    let scene = Scene::new();
+    scene.tree.write("workspaces/one.toml", &ONE.replace("id = \"ws_one\"", "use = \"sales\""));
+    let settings = scene.tree.read("wellspring.toml");
+    scene.tree.write("wellspring.toml", &format!("{settings}\n[workspaces]\nsales = \"ws_one\"\n"));
+    scene.apply();
+    scene.wellspring(&["sync"]);
+    for (verb, list) in [
+        (&["status"][..], "sources"),
+        (&["plan"], "workspaces"),
+        (&["show"], "sources"),
+        (&["history"], "runs"),
+        (&["history", "--changes"], "changes"),
+        (&["sync"], "syncs"),
+        (&["apply", "-y"], "workspaces"),
+    ] {
+        let finished = scene.wellspring(&[verb, &["--format", "json"]].concat());
+        assert_eq!(finished.code, Some(0), "{finished:#?}");
+        let of = &json(&finished.stdout)[list][0];
+        let named = [&of["workspace"], &of["workspace_id"], &of["scope"]];
+        assert_eq!(named, ["sales", "ws_one", "user"], "{verb:?}: {of}");
+    }
+    for verb in [&["validate"][..], &["doctor"], &["test"], &["fmt", "--check"]] {
+        json(&scene.wellspring(&[verb, &["--format", "json"]].concat()).stdout);
+    }
 }

@@ -93,6 +93,10 @@ fn config_conn_and_data_are_kept_apart_in_json() {
     assert_eq!(levels(1), ["good", "none", "warn"], "late: {rows:#?}");
     assert_eq!(levels(2), ["off", "none", "none"], "paused: {rows:#?}");
     assert_eq!(json["withheld"]["listed"][0]["action"], "adopt");
+    for of in [&rows[0], &json["workspaces"]["listed"][0], &json["changes"][0], &json["failing"]["listed"][0]]
+    {
+        assert!(of["workspace"] == of["workspace_id"] && of["scope"] == "user", "{of}");
+    }
     assert_eq!(json["failing"]["listed"][0]["config"]["why"], "its connection test failed: cannot connect");
 }
 

@@ -239,7 +239,11 @@ impl Running {
         for reader in self.readers.drain(..) {
             let _ = reader.join();
         }
-        Finished { stdout: self.stdout(), stderr: self.stderr(), code: status.code() }
+        let finished = Finished { stdout: self.stdout(), stderr: self.stderr(), code: status.code() };
+        if finished.code.is_some() && finished.stdout.starts_with('{') {
+            super::json(&finished.stdout);
+        }
+        finished
     }
 }
 

@@ -8,6 +8,7 @@ mod background;
 mod command;
 mod datagrams;
 mod fault;
+mod json;
 mod platform;
 mod quickstart;
 mod scene;
@@ -18,6 +19,7 @@ pub(crate) use background::Background;
 pub(crate) use command::{Finished, Running, Wellspring, until};
 pub(crate) use datagrams::Datagrams;
 pub(crate) use fault::{FaultProxy, Wire, nobody_listens};
+pub(crate) use json::json;
 pub(crate) use platform::{
     CleanupManner, EchoManner, Fault, Gate, Ids, Platform, Recorded, Row, Semantics, SyncManner, Taken,
     TestManner,

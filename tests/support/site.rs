@@ -44,7 +44,7 @@ impl Site {
     }
 
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.get("/status.json").body).unwrap()
+        super::json(&self.get("/status.json").body)
     }
 
     /// Waits until `/readyz` answers so.
