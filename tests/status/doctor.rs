@@ -1,7 +1,9 @@
 //! `doctor`: each thing by itself, with what to do, and nothing changed.
 
-use super::support::{Finished, Quickstart, Scene, files_below, nobody_listens};
+use super::support::{Finished, Quickstart, Scene, Tree, Wellspring, files_below, nobody_listens};
 use serde_json::Value;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 const A: (&str, &str) = ("alpha", "a.example.com");
 
@@ -86,4 +88,43 @@ fn on_the_example_that_comes_along_it_needs_no_token() {
     let finished = copy.wellspring(&["doctor"]);
     assert_eq!(finished.code, Some(0), "{finished:#?}");
     assert!(finished.stdout.contains("the local platform brings its own"), "{}", finished.stdout);
+}
+
+#[test]
+fn where_a_run_could_not_keep_its_state_that_is_told() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A]);
+    let doctor = |dir: &Path| {
+        let command = Wellspring::new().args(["doctor", "--format", "json", "-C"]).arg(scene.tree.path());
+        let command = command.arg("--state-dir").arg(dir).platform(&scene.platform);
+        // Permissions do not bind the superuser.
+        let bound = ["--bounding-set", "-dac_override"];
+        if rustix::process::geteuid().is_root() { command.by_way_of("setpriv", bound) } else { command }.run()
+    };
+    let permit = |dir: &Path, mode| {
+        std::fs::set_permissions(dir, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let above = Tree::new();
+    let dir = above.join("below/state");
+    has(&doctor(&dir), "state", "good");
+    permit(above.path(), 0o555);
+    let missing = doctor(&dir);
+    assert_eq!(missing.code, Some(1), "{missing:#?}");
+    has(&missing, "state", "bad");
+    permit(above.path(), 0o755);
+
+    scene.apply();
+    for (file, mode) in [("", 0o555), ("state.db", 0o444), ("locks", 0o555), ("processes", 0o555)] {
+        let file = scene.state.join(file);
+        let before = std::fs::metadata(&file).unwrap().permissions();
+        permit(&file, mode);
+        let unwritable = doctor(scene.state.path());
+        assert_eq!(unwritable.code, Some(1), "{file:?}: {unwritable:#?}");
+        has(&unwritable, "state", "bad");
+        std::fs::set_permissions(&file, before).unwrap();
+    }
+    has(&doctor(scene.state.path()), "state", "good");
+
+    std::fs::write(above.join("file"), "").unwrap();
+    has(&doctor(&above.join("file")), "state", "bad");
 }

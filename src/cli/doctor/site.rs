@@ -7,8 +7,9 @@ use crate::render::words;
 use crate::settings::{Platform, Settings};
 use crate::state::State;
 use crate::watch;
+use rustix::fs::{Access, AtFlags, CWD, accessat};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const WATCHES: &str = "/proc/sys/fs/inotify/max_user_watches";
 const INSTANCES: &str = "/proc/sys/fs/inotify/max_user_instances";
@@ -41,7 +42,7 @@ pub(super) async fn state(settings: &Settings, at: &Platform) -> Finding {
     let state = match State::open_read_only(dir, &workplace::key(at)) {
         Ok(None) => {
             let message = format!("none yet in {}; nothing there is ours", dir.display());
-            return Finding::good("state", message);
+            return unwritable(dir).unwrap_or_else(|| Finding::good("state", message));
         }
         Ok(Some(state)) => state,
         Err(error) => {
@@ -69,6 +70,9 @@ pub(super) async fn state(settings: &Settings, at: &Platform) -> Finding {
         let todo = "stop the daemon, copy the directory, and move it away; nothing is removed without it";
         return Finding::bad("state", Exit::Failed, format!("{message}; damaged: {what}"), todo);
     }
+    if let Some(finding) = unwritable(dir) {
+        return finding;
+    }
     let is_open = |file: &str| {
         std::fs::metadata(dir.join(file)).is_ok_and(|file| file.permissions().mode() & 0o077 != 0)
     };
@@ -77,6 +81,26 @@ pub(super) async fn state(settings: &Settings, at: &Platform) -> Finding {
         return Finding::warning("state", format!("{message}, and others may look into it"), todo);
     }
     Finding::good("state", message)
+}
+
+/// What a run could not write: a part of the state, or the directory in which it would be made.
+fn unwritable(dir: &Path) -> Option<Finding> {
+    let refused = |path: &PathBuf| {
+        let wanted = if path.is_dir() { Access::WRITE_OK | Access::EXEC_OK } else { Access::WRITE_OK };
+        accessat(CWD, path, wanted, AtFlags::EACCESS).is_err()
+    };
+    let mut needed: Vec<PathBuf> =
+        dir.ancestors().find(|path| path.exists()).map(Into::into).into_iter().collect();
+    let parts = ["state.db", "locks", "processes"].map(|part| dir.join(part));
+    needed.extend(parts.into_iter().filter(|path| path.exists()));
+    let path = needed.into_iter().find(refused)?;
+    let message = format!(
+        "{} cannot be written by this user, so nothing can be kept in {}",
+        path.display(),
+        dir.display()
+    );
+    let todo = "give this user the right to write there, or name another place with --state-dir";
+    Some(Finding::bad("state", Exit::Failed, message, todo))
 }
 
 fn size(bytes: u64) -> String {
