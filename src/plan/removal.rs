@@ -9,6 +9,7 @@ use crate::model::{
     Definition, DesiredSource, Moved, Owned, Place, Prune, Removed, RemovedAction, SourceKey, SourceName,
 };
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// What the conditions ask about, found by key and by name.
 pub(super) struct Removals<'a> {
@@ -159,13 +160,20 @@ pub(super) fn withhold_renames(plan: &mut UnitPlan, input: &Input<'_>) {
     let sources = &input.desired.sources;
     let by_key: BTreeMap<&SourceKey, &DesiredSource> =
         sources.iter().map(|source| (&source.key, source)).collect();
-    let by_look: BTreeMap<String, &DesiredSource> =
-        sources.iter().rev().filter_map(|source| Some((looks(&source.definition)?, source))).collect();
+    let mut by_look: BTreeMap<String, Vec<&DesiredSource>> = BTreeMap::new();
+    for source in sources {
+        if let Some(look) = looks(&source.definition) {
+            by_look.entry(look).or_default().push(source);
+        }
+    }
     let mut kept = Vec::with_capacity(plan.actions.len());
     for action in std::mem::take(&mut plan.actions) {
         let undeclared = is_undeclared(&action);
         let twin = input.inventory.owned.get(&action.name).filter(|_| undeclared).and_then(|owned| {
-            let alike = || by_look.get(&looks(&owned.applied.definition)?);
+            let alike = || {
+                let alike = by_look.get(&looks(&owned.applied.definition)?)?;
+                alike.iter().find(|twin| !stood_beside(&twin.name, owned, input))
+            };
             by_key.get(&owned.key).or_else(alike)
         });
         match twin {
@@ -186,6 +194,14 @@ pub(super) fn withhold_renames(plan: &mut UnitPlan, input: &Input<'_>) {
         }
     }
     plan.actions = kept;
+}
+
+/// Was the source of this name declared and connected beside the other one? Connects bear the same instant
+/// only where they were recorded together, so it did not come in the other's place.
+fn stood_beside(name: &SourceName, other: &Owned, input: &Input<'_>) -> bool {
+    let together =
+        |twin: &Arc<Owned>| twin.sent.iter().any(|sent| other.sent.iter().any(|also| also.at == sent.at));
+    input.inventory.owned.get(name).is_some_and(together)
 }
 
 /// As it is written in a file.

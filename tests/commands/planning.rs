@@ -81,6 +81,25 @@ fn plan_on_the_local_platform_creates_no_file() {
 }
 
 #[test]
+fn of_two_alike_that_were_connected_together_either_goes_with_its_block_and_a_rename_stays() {
+    const ALIKE: &str = "same.example.com";
+    for (left, gone) in [("a", "b"), ("b", "a")] {
+        let scene = Scene::new();
+        scene.declare("ws_one", &[("a", ALIKE), ("b", ALIKE)]);
+        scene.apply();
+        scene.declare("ws_one", &[(left, ALIKE)]);
+        scene.apply();
+        assert!(scene.holds("ws_one", &[(left, ALIKE)]), "{gone} is gone");
+        scene.declare("ws_one", &[(gone, ALIKE)]);
+        for _ in 0..3 {
+            let again = scene.apply();
+            assert!(again.stdout.contains("a rename?"), "{again:#?}");
+            assert!(scene.holds("ws_one", &[("a", ALIKE), ("b", ALIKE)]));
+        }
+    }
+}
+
+#[test]
 fn the_json_of_a_plan_has_the_documented_shape() {
     let scene = Scene::new();
     scene.declare("ws_one", &[A, B]);

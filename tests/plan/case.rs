@@ -19,7 +19,7 @@ use std::path::Path;
 use std::sync::Arc;
 use wellspring::model::{
     Applied, DesiredSource, DesiredUnit, Echo, FingerprintKey, Inventory, Limit, ObservedSource, Owned,
-    Prune, Scope, SourceId, SourceName, Unit, WorkspaceId,
+    Prune, Scope, Sent, SourceId, SourceName, Unit, WorkspaceId,
 };
 use wellspring::plan::{
     Barred, HostLimits, Input, Overrides, Plan, Quarantine, SecretState, UnitPlan, approve, placed, plan,
@@ -55,6 +55,8 @@ pub(super) struct Options {
     superseded: BTreeMap<String, Vec<Value>>,
     /// Recorded without an id.
     no_id: Vec<String>,
+    /// Connected in one pass, by name.
+    together: Vec<String>,
     /// Removals of the last hour.
     recent: usize,
     prune: bool,
@@ -220,7 +222,10 @@ fn inventory(options: &Options, unit: &DesiredUnit, rows: &[ObservedSource]) -> 
             key: source.key.clone(),
             id: row.id.clone().filter(|_| !options.no_id.iter().any(|name| name == source.name.as_str())),
             superseded: older.map(|id| SourceId::from_json(id).unwrap()).collect(),
-            sent: Vec::new(),
+            sent: match options.together.iter().any(|name| name == source.name.as_str()) {
+                true => vec![Sent { stamp: key.of(source.name.as_str()), at: Timestamp::UNIX_EPOCH }],
+                false => Vec::new(),
+            },
             applied: seen(
                 Applied {
                     definition: Arc::clone(&source.definition).into(),
