@@ -44,8 +44,12 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             // clap knows which of help, version and usage errors goes to stdout.
-            let _ = error.print();
-            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
+            let printed = error.print();
+            if error.use_stderr() {
+                return Exit::Usage.into();
+            }
+            answer::heed(printed);
+            return answer::lost().map_or(Exit::Done, Failure::print).into();
         }
     };
     crate::telemetry::start(&cli.common.logs(matches!(cli.verb, Verb::Run(_) | Verb::Serve(_))));
@@ -59,7 +63,7 @@ pub fn main() -> ExitCode {
     let exit = runtime.block_on(dispatch(cli)).unwrap_or_else(Failure::print);
     // A call that nobody waits for any more does not hold up the end.
     runtime.shutdown_background();
-    exit.into()
+    answer::lost().map_or(exit, |lost| exit.or(lost.print())).into()
 }
 
 async fn dispatch(cli: Cli) -> Result<Exit, Failure> {

@@ -1,22 +1,39 @@
 //! A plan or an outcome on stdout, in the format asked for.
 
 use super::args::{Common, Format};
+use super::{Exit, Failure};
 use crate::plan::{Outcome, Plan};
 use crate::reading::Reading;
 use crate::render::{self, Look, View};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use std::io::Write;
-use std::sync::Arc;
+use std::io::{ErrorKind, Write};
+use std::sync::{Arc, OnceLock};
 
-/// Writes the answer. A reader that went away (`| head`) is no error.
+/// What first kept an answer from being written.
+static LOST: OnceLock<std::io::Error> = OnceLock::new();
+
+/// Writes the answer. When that fails, what is under way goes on, and [`lost`] tells in the end.
 pub(super) fn write(text: &str) {
     let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes());
-    if !text.ends_with('\n') && !text.is_empty() {
-        let _ = out.write_all(b"\n");
+    let end = if text.ends_with('\n') || text.is_empty() { "" } else { "\n" };
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.write_all(end.as_bytes()));
+    heed(written.and_then(|()| out.flush()));
+}
+
+/// A reader that went away (`| head`) is no error.
+pub(super) fn heed(written: std::io::Result<()>) {
+    if let Err(error) = written
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        let _ = LOST.set(error);
     }
-    let _ = out.flush();
+}
+
+/// Has an answer not been written?
+pub(super) fn lost() -> Option<Failure> {
+    let message = format!("cannot write the answer: {}", LOST.get()?);
+    Some(Failure { exit: Exit::Failed, message })
 }
 
 /// Writes JSON, pretty.

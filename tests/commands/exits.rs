@@ -304,3 +304,28 @@ fn no_duration_is_so_short_that_the_platform_is_asked_without_a_pause() {
     check(&validate("[daemon]\nsettle = \"1ms\"\n\n[platform]\nsettle = \"0s\"\n"), 0, "");
     assert!(scene.platform.calls().is_empty());
 }
+
+#[test]
+fn one_when_the_answer_cannot_be_written() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A]);
+    scene.apply();
+    let full = |args: &[&str]| scene.here(Wellspring::after("exec >/dev/full"), args).run();
+    for args in [
+        &["plan", "--format", "json"][..],
+        &["plan"],
+        &["show"],
+        &["validate"],
+        &["status"],
+        &["history", "--changes"],
+        &["doctor"],
+        &["explain", "W012"],
+        &["--help"],
+    ] {
+        check(&full(args), 1, "error: cannot write the answer: No space left on device");
+    }
+    let program =
+        format!("{} show -C {} | true", env!("CARGO_BIN_EXE_wellspring"), scene.tree.path().display());
+    let unread = std::process::Command::new("/bin/sh").args(["-c", &program]).output().unwrap();
+    assert!(unread.stderr.is_empty(), "a reader that went away is no error: {unread:?}");
+}
