@@ -99,6 +99,7 @@ async fn apply(
         locks.push(lock?);
     }
     let mut round = Round::plan(&reconciler, &selector, tasks, before.of(&place)).await?;
+    selector.must_match(place.reading.has_errors(), "source", "`wellspring plan -v` shows all of them")?;
     if let Some((path, plan)) = saved_plan {
         let now = saved::now(&place, &reconciler.planner, &round.planned, plan.asked().clone())?;
         plan.check(&now).map_err(|stale| saved::refused(path, &stale))?;
@@ -185,7 +186,6 @@ impl Round {
             }
             selector.narrow(&mut planned.plan);
         }
-        selector.must_match(planned.iter().map(|planned| &planned.plan))?;
         let approved = Arc::new(guard(&planned, as_before, &reconciler.planner.host));
         Ok(Self { tasks, planned, approved })
     }

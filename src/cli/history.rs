@@ -26,12 +26,13 @@ pub(super) async fn run(common: &Common, args: &HistoryArgs) -> Result<Exit, Fai
             }
             None => Vec::new(),
         };
+        let none = if rows.is_empty() { "Nothing was changed yet." } else { "No change matches." };
         let rows: Vec<JournalRow> = rows
             .into_iter()
             .filter(|row| chosen.has(&row.unit, &row.entry.source))
             .take(args.limit)
             .collect();
-        changes(common, &chosen, &rows);
+        changes(common, &chosen, &rows, none);
     } else {
         let runs = match &place.state {
             Some(state) => {
@@ -40,9 +41,10 @@ pub(super) async fn run(common: &Common, args: &HistoryArgs) -> Result<Exit, Fai
             }
             None => Vec::new(),
         };
+        let none = if runs.is_empty() { "No syncs yet." } else { "No sync matches." };
         let runs: Vec<Run> =
             runs.into_iter().filter(|run| chosen.has(&run.unit, &run.name)).take(args.limit).collect();
-        syncs(common, &chosen, &runs);
+        syncs(common, &chosen, &runs, none);
     }
     let exit = place.exit();
     place.close().await;
@@ -78,7 +80,7 @@ impl Chosen<'_> {
     }
 }
 
-fn syncs(common: &Common, chosen: &Chosen<'_>, runs: &[Run]) {
+fn syncs(common: &Common, chosen: &Chosen<'_>, runs: &[Run], none: &str) {
     if common.format == Format::Json {
         let runs: Vec<_> = runs
             .iter()
@@ -117,14 +119,14 @@ fn syncs(common: &Common, chosen: &Chosen<'_>, runs: &[Run]) {
         })
         .collect();
     if rows.is_empty() {
-        eprintln!("No syncs yet.");
+        eprintln!("{none}");
         return;
     }
     let headers = ["STARTED", "SOURCE", "TRIGGER", "OUTCOME", "RECORDS", "TOOK", "MESSAGE"];
     answer::write(&render::table(&headers, &rows, &answer::look_of_rows(common)));
 }
 
-fn changes(common: &Common, chosen: &Chosen<'_>, rows: &[JournalRow]) {
+fn changes(common: &Common, chosen: &Chosen<'_>, rows: &[JournalRow], none: &str) {
     if common.format == Format::Json {
         let rows: Vec<_> = rows
             .iter()
@@ -167,7 +169,7 @@ fn changes(common: &Common, chosen: &Chosen<'_>, rows: &[JournalRow]) {
         })
         .collect();
     if table.is_empty() {
-        eprintln!("Nothing was changed yet.");
+        eprintln!("{none}");
         return;
     }
     let headers = ["WHEN", "SOURCE", "ACTION", "OUTCOME", "FROM", "WHY"];

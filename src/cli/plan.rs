@@ -23,7 +23,7 @@ pub(super) async fn run(common: &Common, args: &PlanArgs) -> Result<Exit, Failur
     for planned in &mut planned {
         selector.narrow(&mut planned.plan);
     }
-    selector.must_match(planned.iter().map(|planned| &planned.plan))?;
+    selector.must_match(place.reading.has_errors(), "source", "`wellspring plan -v` shows all of them")?;
     let tests = if args.test { test::connections(&place, &mut planned).await } else { Exit::Done };
     let approved = guard(&planned, as_before, &planner.host);
     answer::plan(common, approved.plan(), None, &place.reading);

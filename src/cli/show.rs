@@ -23,6 +23,10 @@ pub(super) fn run(common: &Common, args: &ShowArgs) -> Result<Exit, Failure> {
             shown.push((unit, source, reading.effective(source).unwrap_or_default()));
         }
     }
+    if !reading.has_errors() {
+        selector.must_name(false)?;
+        selector.must_match(false, "declared source", "`wellspring show` shows all of them")?;
+    }
     if shown.is_empty() && !selector.selects_everything() && !reading.has_errors() {
         return Err(Failure::usage("no declared workspace or source has this name"));
     }

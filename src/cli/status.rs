@@ -48,6 +48,10 @@ async fn show(common: &Common, args: &StatusArgs, selector: &Selector) -> Result
         let known = Known::of(&unit.unit, state.as_ref()).await?;
         standings.extend(known.standings(&unit, selector, here));
     }
+    if !reading.has_errors() {
+        selector.must_name(false)?;
+        selector.must_match(false, "source", "`wellspring show` shows all that are declared")?;
+    }
     if standings.is_empty() && !selector.selects_everything() && !reading.has_errors() {
         return Err(Failure::usage("no source matches; `wellspring show` shows all that are declared"));
     }

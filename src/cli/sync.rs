@@ -37,10 +37,19 @@ pub(super) async fn run(common: &Common, args: &SyncArgs) -> Result<Exit, Failur
     };
     let progress = Progress::new(common, "syncing");
     let ticking = progress.tick();
-    let mut syncing = JoinSet::new();
+    let mut units = Vec::new();
     for task in place.tasks(&selector)? {
         let desired = task.desired.open();
         let calls = calls(&state, &selector, &desired, args).await?;
+        units.push((desired, calls));
+    }
+    let desired = units.iter().map(|(desired, _)| &**desired);
+    if let Err(failure) = must_match(&selector, desired, place.reading.has_errors()) {
+        place.close().await;
+        return Err(failure);
+    }
+    let mut syncing = JoinSet::new();
+    for (desired, calls) in units {
         let (syncer, progress, human) = (syncer.clone(), progress.clone(), common.format != Format::Json);
         // One call at a time for each unit, all units at once.
         syncing.spawn(async move {
@@ -82,6 +91,27 @@ pub(super) async fn run(common: &Common, args: &SyncArgs) -> Result<Exit, Failur
     place.close().await;
     recorded?;
     Ok(exit)
+}
+
+/// Every pattern matches something that can be synced.
+fn must_match<'a>(
+    selector: &Selector,
+    units: impl Iterator<Item = &'a DesiredUnit>,
+    broken: bool,
+) -> Result<(), Failure> {
+    for unit in units {
+        for source in &unit.sources {
+            if let Some(suspend) = &source.suspend
+                && selector.misses(unit, &source.key, &source.name)
+            {
+                let (name, reason) = (format!("{}/{}", unit.label(), source.key), &suspend.reason);
+                return Err(Failure::usage(&format!(
+                    "{name} is suspended ({reason}); it can be synced once its `suspend` is taken away"
+                )));
+            }
+        }
+    }
+    selector.must_match(broken, "source of ours", "`wellspring apply` connects what is declared")
 }
 
 /// The calls for one unit: what is ours, declared, selected, not suspended, and (with --due) due.

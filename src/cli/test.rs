@@ -40,6 +40,8 @@ pub(super) async fn run(common: &Common, args: &TestArgs) -> Result<Exit, Failur
             testing.spawn(async move { test(&reader, &secrets, &desired, &source).await });
         }
     }
+    let broken = place.reading.has_errors();
+    selector.must_match(broken, "declared source", "`wellspring show` shows all of them")?;
     let mut tested = testing.join_all().await;
     tested.sort_by(|a, b| (&a.workspace, &a.source).cmp(&(&b.workspace, &b.source)));
     place_answer(common, &tested);

@@ -146,6 +146,9 @@ impl Workplace {
         let declared = !asked.tasks.is_empty();
         let tasks: Vec<Task> =
             asked.tasks.into_iter().filter(|task| selector.unit(task.desired.names())).collect();
+        if declared {
+            selector.must_name(self.reading.has_errors())?;
+        }
         if tasks.is_empty() && declared && !selector.selects_everything() {
             return Err(Failure::usage(
                 "no declared workspace is called that; `wellspring show` lists what the files declare",

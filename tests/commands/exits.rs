@@ -329,3 +329,51 @@ fn one_when_the_answer_cannot_be_written() {
     let unread = std::process::Command::new("/bin/sh").args(["-c", &program]).output().unwrap();
     assert!(unread.stderr.is_empty(), "a reader that went away is no error: {unread:?}");
 }
+
+#[test]
+fn sixty_four_for_every_pattern_that_matches_nothing_and_nothing_is_done() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A, B]);
+    let unknown = scene.wellspring(&["apply", "-y", "-s", "alpha", "-s", "nope"]);
+    check(&unknown, 64, "nope");
+    assert!(scene.platform.writes().is_empty(), "{unknown:#?}");
+    scene.apply();
+    scene.platform.forget_calls();
+    for verb in ["plan", "status", "test"] {
+        check(&scene.wellspring(&[verb, "-s", "alpha", "-s", "ws_one/nope"]), 64, "ws_one/nope");
+        check(&scene.wellspring(&[verb, "-w", "ws_one", "-w", "nope"]), 64, "nope");
+        check(&scene.wellspring(&[verb, "-s", "alpha", "-s", "ws_one/b*", "-w", "ws_one"]), 0, "");
+    }
+    for verb in ["show", "sync"] {
+        check(&scene.wellspring(&[verb, "ws_one/*", "shop/nope"]), 64, "shop/nope");
+        check(&scene.wellspring(&[verb, "-w", "ws_one", "-w", "nope"]), 64, "nope");
+    }
+    assert!(scene.platform.writes().is_empty(), "nothing was synced");
+    // What cannot be read may be what was meant.
+    scene.tree.write("workspaces/broken.toml", "oops = [\n");
+    check(&scene.wellspring(&["plan", "-s", "alpha", "-s", "nope"]), 3, "");
+}
+
+#[test]
+fn who_asks_for_a_suspended_source_is_told_so() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A, B]);
+    scene.apply();
+    let file = scene.tree.read("workspaces/ws_one.toml");
+    let suspended = "[sources.beta]\nsuspend = { reason = \"moving house\" }\n";
+    scene.tree.write("workspaces/ws_one.toml", &file.replace("[sources.beta]\n", suspended));
+    check(&scene.wellspring(&["sync", "ws_one/beta"]), 64, "ws_one/beta is suspended (moving house)");
+    check(&scene.wellspring(&["sync", "ws_one/*"]), 0, "");
+}
+
+#[test]
+fn a_history_in_which_nothing_matches_is_not_called_empty() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A]);
+    check(&scene.wellspring(&["history"]), 0, "No syncs yet.");
+    check(&scene.wellspring(&["history", "-s", "zzz"]), 0, "No syncs yet.");
+    scene.apply();
+    check(&scene.wellspring(&["sync"]), 0, "");
+    check(&scene.wellspring(&["history", "-s", "zzz"]), 0, "No sync matches.");
+    check(&scene.wellspring(&["history", "--changes", "-s", "zzz"]), 0, "No change matches.");
+}
