@@ -94,6 +94,8 @@ struct Run {
 struct Claimed<'a> {
     syncer: &'a Syncer,
     runs: BTreeSet<i64>,
+    /// When they were claimed.
+    since: Timestamp,
 }
 
 impl Claimed<'_> {
@@ -110,10 +112,10 @@ impl Claimed<'_> {
 
 impl Drop for Claimed<'_> {
     fn drop(&mut self) {
-        let finished_at = (self.syncer.clock)();
+        // When it broke off is not known: the clock, too, may be what failed.
         self.syncer.keep(self.runs.iter().map(|run| Finished {
             run: *run,
-            finished_at,
+            finished_at: self.since,
             outcome: RunOutcome::Unknown,
             records: None,
             message: Some(BROKE_OFF.to_owned()),
@@ -138,8 +140,9 @@ impl Syncer {
             .iter()
             .map(|member| Claim { name: member.name.clone(), trigger: member.trigger, firing: member.firing })
             .collect();
-        let numbers = self.state.claim(&call.unit, claims, (self.clock)()).await?;
-        let mut claimed = Claimed { syncer: self, runs: numbers.iter().flatten().copied().collect() };
+        let since = (self.clock)();
+        let numbers = self.state.claim(&call.unit, claims, since).await?;
+        let mut claimed = Claimed { syncer: self, runs: numbers.iter().flatten().copied().collect(), since };
         let mut ready = Vec::new();
         let mut synced = Vec::new();
         let mut unready = Vec::new();
