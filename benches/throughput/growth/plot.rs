@@ -97,15 +97,16 @@ fn draw(svg: &mut String, panel: &Panel<'_>) {
             floor + 16.
         );
     }
-    // Even growth, from where the first line begins.
+    // Even growth, from where the first line begins, as far as the panel reaches.
     if let Some((first, value)) = panel.lines.first().and_then(|line| line.points.first()) {
-        let end = value * 1e5 / first;
+        let times = (1e5 / first).min(10_f64.powf(bottom + RISE) / value);
         let _ = writeln!(
             svg,
-            "<path class=\"line even\" d=\"M{:.1} {:.1}L{right} {:.1}\"/>",
+            "<path class=\"line even\" d=\"M{:.1} {:.1}L{:.1} {:.1}\"/>",
             x(*first),
             y(*value),
-            y(end)
+            x(first * times),
+            y(value * times)
         );
     }
     for (line, class) in panel.lines.iter().zip(["a", "b", "c"]) {
