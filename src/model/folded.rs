@@ -1,8 +1,8 @@
 //! What the files say of one unit, folded up small while nobody looks at it: a daemon holds many units,
 //! and looks at those that move.
 
+use super::deflate::{deflated, inflated};
 use super::{DesiredUnit, Unit};
-use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -113,20 +113,9 @@ impl FoldedUnit {
     }
 }
 
-fn deflated(json: &[u8]) -> Option<Box<[u8]>> {
-    // Stored as it is, in blocks, it takes no more than this.
-    let mut bytes = Vec::with_capacity(json.len() + json.len() / 1000 + 64);
-    let status =
-        Compress::new(Compression::fast(), false).compress_vec(json, &mut bytes, FlushCompress::Finish);
-    matches!(status, Ok(Status::StreamEnd)).then(|| bytes.into())
-}
-
 #[expect(clippy::expect_used, reason = "these bytes were made from such a unit, and never left this process")]
 fn unfold(bytes: &[u8], length: usize) -> DesiredUnit {
-    let mut json = Vec::with_capacity(length + 1);
-    Decompress::new(false)
-        .decompress_vec(bytes, &mut json, FlushDecompress::Finish)
-        .expect("what was deflated here inflates");
+    let json = inflated(bytes, length).expect("what was deflated here inflates");
     serde_json::from_slice(&json).expect("what was written as JSON here is read back")
 }
 

@@ -3,17 +3,14 @@
 use super::error::Fault;
 use super::inventory::NewIntent;
 use super::{StateError, store};
+use crate::model::deflate;
 use crate::model::{Declared, Definition, IntentKind, Owned, Scope, SourceId, Unit, WorkspaceId};
-use flate2::Compression;
-use flate2::read::DeflateDecoder;
-use flate2::write::DeflateEncoder;
 use jiff::Timestamp;
 use rusqlite::types::Value as Stored;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::borrow::Borrow as _;
-use std::io::{Read as _, Write as _};
 
 /// `value` as JSON, after making sure that it reads back the same. `what` names it in the error.
 pub(super) fn encode<T>(value: &T, what: &dyn std::fmt::Display) -> Result<String, StateError>
@@ -112,16 +109,11 @@ pub(super) fn decode<T: DeserializeOwned>(text: &str, table: &str) -> Result<T, 
 
 /// Text that says much the same again and again, deflated where it would fill pages of its own.
 pub(super) fn deflated(text: String) -> Stored {
-    if text.len() <= usize::from(store::PAGE) {
-        return Stored::Text(text);
+    let is_large = text.len() > usize::from(store::PAGE);
+    match is_large.then(|| deflate::deflated(text.as_bytes())).flatten() {
+        Some(small) => Stored::Blob(small.into_vec()),
+        None => Stored::Text(text),
     }
-    let mut small = DeflateEncoder::new(Vec::with_capacity(text.len() / 4), Compression::fast());
-    #[expect(clippy::expect_used, reason = "memory takes whatever is written into it")]
-    let small = small
-        .write_all(text.as_bytes())
-        .and_then(|()| small.finish())
-        .expect("memory takes whatever is written into it");
-    Stored::Blob(small)
 }
 
 /// The text that was stored so in `table`.
@@ -130,9 +122,8 @@ pub(super) fn inflated(stored: Stored, table: &str) -> Result<String, Fault> {
     match stored {
         Stored::Text(text) => Ok(text),
         Stored::Blob(small) => {
-            let mut text = String::new();
-            let read = DeflateDecoder::new(small.as_slice()).read_to_string(&mut text);
-            read.map(|_| text).map_err(|_| unreadable())
+            let text = deflate::inflated(&small, 8 * small.len()).ok_or_else(unreadable)?;
+            String::from_utf8(text).map_err(|_| unreadable())
         }
         _ => Err(unreadable()),
     }
