@@ -213,6 +213,7 @@ fn commit(connection: &mut Connection, writes: &mut [Box<dyn Write>]) -> Result<
         if write.run(&savepoint) {
             savepoint.commit()?;
         } else {
+            // Some faults (a full disk) take the whole transaction back. This then fails, and so does all.
             savepoint.finish()?;
         }
     }
@@ -448,29 +449,54 @@ fn uri(path: &Path, how: &str) -> Result<String, Fault> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_cannot_be_done_leaves_nothing_and_takes_nothing_else_with_it() {
+    type Answer = oneshot::Receiver<Result<i64, Fault>>;
+
+    fn pending(
+        work: impl Fn(&Connection, &str) -> Result<i64, Fault> + Send + 'static,
+    ) -> (Box<dyn Write>, Answer) {
+        let (answer, answered) = oneshot::channel();
+        (Box::new(Pending { work, platform: "".into(), done: None, answer }), answered)
+    }
+
+    /// What each was told, and the numbers that stand in the database then.
+    fn committed(writes: Vec<(Box<dyn Write>, Answer)>) -> (Vec<Option<i64>>, Vec<i64>) {
         let mut connection = Connection::open_in_memory().unwrap();
         connection.execute_batch("CREATE TABLE numbers (number INTEGER PRIMARY KEY)").unwrap();
-        let mut answers = Vec::new();
-        let mut writes: Vec<Box<dyn Write>> = Vec::new();
-        for (n, number) in (0_i64..).zip([1, 2, 1, 3]) {
-            let (answer, answered) = oneshot::channel();
-            let work = move |connection: &Connection, _: &str| {
-                connection.execute("INSERT INTO numbers VALUES (?1)", [100 + n])?;
-                connection.execute("INSERT INTO numbers VALUES (?1)", [number])?;
-                Ok(n)
-            };
-            writes.push(Box::new(Pending { work, platform: "".into(), done: None, answer }));
-            answers.push(answered);
-        }
+        let (mut writes, answers): (Vec<_>, Vec<_>) = writes.into_iter().unzip();
         let committed = commit(&mut connection, &mut writes);
         writes.into_iter().for_each(|write| write.finish(committed.as_ref().copied()));
-        let done: Vec<_> = answers.into_iter().map(|answer| answer.blocking_recv().unwrap().ok()).collect();
-        assert_eq!(done, [Some(0), Some(1), None, Some(3)]);
+        let told = answers.into_iter().map(|answer| answer.blocking_recv().unwrap().ok()).collect();
         let mut numbers = connection.prepare("SELECT number FROM numbers").unwrap();
-        let numbers: Vec<i64> =
-            numbers.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        let numbers = numbers.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap);
+        (told, numbers.collect())
+    }
+
+    fn insert(connection: &Connection, number: i64) -> Result<(), Fault> {
+        connection.execute("INSERT INTO numbers VALUES (?1)", [number])?;
+        Ok(())
+    }
+
+    #[test]
+    fn what_cannot_be_done_leaves_nothing_and_takes_nothing_else_with_it() {
+        let write = |(n, number): (i64, i64)| {
+            pending(move |connection, _| {
+                insert(connection, 100 + n)?;
+                insert(connection, number).map(|()| n)
+            })
+        };
+        let (told, numbers) = committed((0..).zip([1, 2, 1, 3]).map(write).collect());
+        assert_eq!(told, [Some(0), Some(1), None, Some(3)]);
         assert_eq!(numbers, [1, 2, 3, 100, 101, 103]);
+    }
+
+    #[test]
+    fn a_fault_that_takes_the_whole_transaction_back_fails_all_of_it() {
+        let taken_back = pending(|connection, _| {
+            connection.execute_batch("ROLLBACK")?;
+            Ok(connection.query_row("the fault", [], |row| row.get(0))?)
+        });
+        let write = |n| pending(move |connection, _| insert(connection, n).map(|()| n));
+        let (told, numbers) = committed(vec![write(10), taken_back, write(11)]);
+        assert_eq!((told, numbers), (vec![None, None, None], vec![]));
     }
 }
