@@ -4,6 +4,7 @@
 //! cannot be empty, and a resolved secret has no `Debug`, `Display` or `Serialize`.
 
 mod declared;
+pub(crate) mod deflate;
 mod desired;
 mod exposed;
 mod fields;

@@ -145,7 +145,10 @@ fn readable(leaf: Part<'_>) -> Option<&Value> {
 
 /// The path under which our echoed stamp is remembered.
 fn stamp_path() -> FieldPath {
-    FieldPath::root("metadata.wellspring.fingerprint")
+    let mut path = FieldPath::on_the_way("metadata");
+    path.enter("wellspring");
+    path.enter("fingerprint");
+    path
 }
 
 /// Our stamp was shown after our write and is not now: someone else wrote the row since. A stamp
