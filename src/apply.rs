@@ -19,6 +19,7 @@ use crate::plan::{Action, ActionResult, Answers, ApprovedUnit, Outcome, Removal,
 use crate::remote::{RemoteError, RemoteErrorKind, Writer};
 use crate::secrets::{Resolver, Secrets};
 use crate::state::{Change, NewIntent, State, StateError};
+use crate::tree::Checkout;
 use intents::OpenIntents;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,8 +43,8 @@ pub struct Apply<'a> {
     pub secrets: &'a Arc<Secrets>,
     /// `platform.owner`, stamped on what is connected.
     pub owner: Option<&'a Arc<str>>,
-    /// The commit that the files were read at, for the journal.
-    pub commit: Option<&'a Arc<str>>,
+    /// What was checked out when the files were read, for the journal.
+    pub checkout: Option<&'a Checkout>,
     /// The root that the files were read from.
     pub root: &'a str,
     /// How long a write may take to show on the platform.

@@ -7,7 +7,7 @@ use crate::manifest::{self, Diagnostic, EffectiveValue, Missing, Severity, UnitR
 use crate::model::{Desired, DesiredSource, Unit};
 use crate::plan::Barred;
 use crate::reconcile::Task;
-use crate::tree::{self, TreeError};
+use crate::tree::{self, Checkout, TreeError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -25,8 +25,8 @@ pub struct Reading {
     pub settings_digest: Option<[u8; 32]>,
     /// Git is writing the checkout.
     pub git_locked: bool,
-    /// The commit that is checked out, in hexadecimal.
-    pub commit: Option<Arc<str>>,
+    /// What is checked out.
+    pub checkout: Option<Arc<Checkout>>,
     /// `[workspaces]`: the aliases whose id is known.
     pub aliases: BTreeMap<String, Unit>,
     /// The variables that `wellspring.toml` was read with.
@@ -140,7 +140,7 @@ impl Reading {
             settings_digest: settings.map(|file| file.digest),
             digest: tree.digest,
             git_locked: tree.git_locked,
-            commit: tree.commit.clone(),
+            checkout: tree.checkout.clone(),
             aliases: manifest.setup.aliases,
             variables: manifest.setup.variables,
             settle: manifest.setup.settle,
@@ -161,6 +161,12 @@ impl Reading {
     #[must_use]
     pub fn record(&self, unit: &Unit) -> Option<UnitRecord> {
         self.known.files.record(unit)
+    }
+
+    /// The commit that is checked out, in hexadecimal.
+    #[must_use]
+    pub fn commit(&self) -> Option<&Arc<str>> {
+        self.checkout.as_ref()?.commit()
     }
 
     /// Has any file an error?
@@ -221,7 +227,7 @@ impl Reading {
                 asked.tasks.push(Task {
                     desired: Arc::clone(unit),
                     owner: owner.clone(),
-                    commit: self.commit.clone(),
+                    checkout: self.checkout.clone(),
                     removals_barred: barred.clone(),
                     released: Vec::new(),
                 });

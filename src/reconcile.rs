@@ -14,6 +14,7 @@ use crate::plan::{
 };
 use crate::remote::Writer;
 use crate::state::{Change, State};
+use crate::tree::Checkout;
 use jiff::Timestamp;
 use planner::Look;
 use std::collections::BTreeMap;
@@ -39,8 +40,8 @@ pub struct Task {
     pub desired: Arc<FoldedUnit>,
     /// `platform.owner`
     pub owner: Option<Arc<str>>,
-    /// The commit that the files were read at, in hexadecimal, when they lie in a Git checkout.
-    pub commit: Option<Arc<str>>,
+    /// What was checked out when the files were read, when they lie in a Git checkout.
+    pub checkout: Option<Arc<Checkout>>,
     /// Why nothing may be removed this time, if so.
     pub removals_barred: Option<Barred>,
     /// Sources asked for by name: they are let out of quarantine.
@@ -206,7 +207,7 @@ impl Reconciler {
             state: &self.state,
             secrets: &self.planner.secrets,
             owner: task.owner.as_ref(),
-            commit: task.commit.as_ref(),
+            checkout: task.checkout.as_deref(),
             root: &self.planner.root,
             settle: self.planner.settle,
             batch: BATCH,

@@ -8,6 +8,7 @@ mod cores;
 mod touched;
 mod walk;
 
+pub use commit::Checkout;
 pub use cores::on_all_cores;
 pub use walk::Seen;
 
@@ -31,8 +32,8 @@ pub struct Reading {
     pub digest: Digest,
     /// Is a checkout being written? `.git/index.lock` stands in the root or a folder above it.
     pub git_locked: bool,
-    /// The commit that is checked out there, in hexadecimal, when Git's files tell.
-    pub commit: Option<Arc<str>>,
+    /// What is checked out there, when Git's files tell.
+    pub checkout: Option<Arc<Checkout>>,
     /// What the next reading need not read again.
     pub seen: Seen,
     ground: Ground,
@@ -54,7 +55,7 @@ impl Reading {
         Self {
             digest: digest(&files),
             git_locked: git_locked(&root),
-            commit: commit::checked_out(&root).map(Arc::from),
+            checkout: Checkout::at(&root).map(Arc::new),
             files,
             seen,
             ground,
@@ -70,13 +71,13 @@ impl Reading {
             text: file.text.clone().filter(Result::is_err),
             digest: file.digest,
         };
-        let Self { root, digest, git_locked, commit, seen, ground, .. } = self;
+        let Self { root, digest, git_locked, checkout, seen, ground, .. } = self;
         Self {
             root: root.clone(),
             files: self.files.iter().map(of).collect(),
             digest: *digest,
             git_locked: *git_locked,
-            commit: commit.clone(),
+            checkout: checkout.clone(),
             seen: seen.clone(),
             ground: ground.clone(),
         }

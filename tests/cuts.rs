@@ -93,7 +93,7 @@ impl Stage {
         let task = Task {
             desired: Arc::new(FoldedUnit::folding(desired)),
             owner: None,
-            commit: None,
+            checkout: None,
             removals_barred: None,
             released: Vec::new(),
         };

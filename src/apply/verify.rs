@@ -4,6 +4,7 @@ use super::Run;
 use crate::model::{DesiredSource, ObservedSource, SourceId, SourceName};
 use crate::plan::{Action, ActionResult, Correction, Step, UnitError, placed, reckon};
 use crate::state::{Change, JournalEntry, Quarantined};
+use crate::tree::Checkout;
 use jiff::SignedDuration;
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
@@ -153,7 +154,7 @@ impl Run<'_> {
             reason: action.reason.clone(),
             file: action.at.as_ref().map(|at| Arc::clone(&at.file)),
             line: action.at.as_ref().map(|at| at.line),
-            commit: self.apply.commit.cloned(),
+            commit: self.apply.checkout.and_then(Checkout::commit_by_now),
             outcome: if failure.is_none() { "done" } else { "failed" }.into(),
             message: failure.map(str::to_owned),
             removal: action.step.counts_as_removal() && failure.is_none(),

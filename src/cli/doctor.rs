@@ -121,7 +121,7 @@ fn files(settings: &Settings, reading: &Reading) -> Finding {
         let todo = "wait for Git to end; if none is at work there, delete .git/index.lock";
         return Finding::warning("files", format!("{count} in {root}, and Git is writing them"), todo);
     }
-    let commit = reading.commit.as_deref().and_then(|commit| commit.get(..9));
+    let commit = reading.commit().and_then(|commit| commit.get(..9));
     let commit = commit.map(|commit| format!(", commit {commit}")).unwrap_or_default();
     let sources = render::words::count(sources, "source");
     let workspaces = render::words::count(reading.desired.units.len(), "workspace");

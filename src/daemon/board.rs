@@ -15,6 +15,7 @@ use crate::reconcile::Task;
 use crate::schedule::{Timing, Timings};
 use crate::state::{LastRun, Spent, Trigger};
 use crate::sync::Call;
+use crate::tree::Checkout;
 use agenda::Agenda;
 use jiff::{SignedDuration, Timestamp};
 use slot::Slot;
@@ -126,6 +127,13 @@ impl Board {
             self.change(unit, now, |_| {});
         }
         gone
+    }
+
+    /// What was checked out when the files were read. That moves nothing that is due.
+    pub(super) fn checked_out(&mut self, checkout: Option<&Arc<Checkout>>) {
+        for slot in self.slots.values_mut() {
+            slot.task.checkout = checkout.cloned();
+        }
     }
 
     /// Everything is to be looked at now.

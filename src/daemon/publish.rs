@@ -117,12 +117,19 @@ impl Publisher {
         desk.files = Arc::new(Files {
             read_at: Some(now),
             count: reading.file_count(),
-            commit: reading.commit.clone(),
+            commit: reading.commit().cloned(),
             rejected: errors().take(MOST_FINDINGS).cloned().collect(),
             errors: errors().count(),
             unreadable: None,
             elsewhere,
         });
+        desk.changed = true;
+    }
+
+    /// The same files are those of this commit.
+    pub(super) fn checked_out(&mut self, commit: Option<&Arc<str>>) {
+        let Some(desk) = &mut self.0 else { return };
+        Arc::make_mut(&mut desk.files).commit = commit.cloned();
         desk.changed = true;
     }
 

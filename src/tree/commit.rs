@@ -3,31 +3,116 @@
 use super::linked_checkout;
 use std::fs::File;
 use std::io::Read as _;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
 
 /// Longer files than these are not read: `HEAD` and a ref hold one line, `packed-refs` one for each ref.
 const LONGEST_LINE: u64 = 4096;
 const LONGEST_REFS: u64 = 16 << 20;
 
-/// The commit that `HEAD` leads to in the checkout that holds `root`, in hexadecimal. `None` outside
-/// of one, and where it cannot be told.
-pub(super) fn checked_out(root: &Path) -> Option<String> {
+/// What was checked out when the files were read. Git writes the files, then its index, and only then says
+/// which commit they are of: what is read in between is known by its commit a moment later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkout {
+    commit: Option<Arc<str>>,
+    unsaid: Option<Unsaid>,
+}
+
+/// The index is younger than what says which commit it is of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Unsaid {
+    root: PathBuf,
+    index: Index,
+}
+
+/// Git writes each index as a new file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Index {
+    number: u64,
+    written: SystemTime,
+}
+
+impl Checkout {
+    /// What is checked out now, where `root` is.
+    pub(super) fn at(root: &Path) -> Option<Self> {
+        let git = git(root)?;
+        // In this order: what is said meanwhile counts as unsaid.
+        let said = last_said(&git);
+        let index = Index::of(&git);
+        let commit = head(&git).map(Arc::from);
+        let unsaid = index.filter(|index| said.is_none_or(|said| said < index.written));
+        let unsaid = unsaid.map(|index| Unsaid { root: root.to_owned(), index });
+        (commit.is_some() || unsaid.is_some()).then_some(Self { commit, unsaid })
+    }
+
+    /// The commit, in hexadecimal, as it was known when the files were read.
+    #[must_use]
+    pub fn commit(&self) -> Option<&Arc<str>> {
+        self.commit.as_ref()
+    }
+
+    /// The same, as far as it is known by now.
+    #[must_use]
+    pub fn commit_by_now(&self) -> Option<Arc<str>> {
+        self.unsaid.as_ref().and_then(Unsaid::said).or_else(|| self.commit.clone())
+    }
+}
+
+impl Unsaid {
+    /// What is said now, where it is still said of this index.
+    fn said(&self) -> Option<Arc<str>> {
+        let git = git(&self.root)?;
+        let commit = head(&git)?;
+        (Index::of(&git).as_ref() == Some(&self.index)).then(|| commit.into())
+    }
+}
+
+impl Index {
+    fn of(git: &Path) -> Option<Self> {
+        let index = git.join("index").metadata().ok()?;
+        Some(Self { number: index.ino(), written: index.modified().ok()? })
+    }
+}
+
+/// When it was last said which commit is checked out.
+fn last_said(git: &Path) -> Option<SystemTime> {
+    let written = |path: PathBuf| path.metadata().and_then(|file| file.modified()).ok();
+    let branch = branch(git).map(|(shared, name)| shared.join(name));
+    let places = [git.join("HEAD"), git.join("logs/HEAD")].into_iter().chain(branch);
+    places.filter_map(written).max()
+}
+
+/// Where Git keeps what it knows of the checkout that holds `root`.
+fn git(root: &Path) -> Option<PathBuf> {
     // Where a symlink leads comes first: it is swapped from checkout to checkout.
     let real = root.canonicalize().unwrap_or_else(|_| root.to_owned());
-    let git = real.ancestors().chain(root.ancestors()).find_map(|folder| {
+    real.ancestors().chain(root.ancestors()).find_map(|folder| {
         let git = folder.join(".git");
         if git.is_dir() { Some(git) } else { linked_checkout(&git) }
-    })?;
+    })
+}
+
+/// The commit that `HEAD` leads to, in hexadecimal. `None` where it cannot be told.
+fn head(git: &Path) -> Option<String> {
     let head = text(&git.join("HEAD"), LONGEST_LINE)?;
-    let Some(name) = head.trim().strip_prefix("ref:") else { return commit(&head) };
-    let name = name.trim();
+    if !head.trim().starts_with("ref:") {
+        return commit(&head);
+    }
+    let (shared, name) = branch(git)?;
+    loose(git, &name).or_else(|| loose(&shared, &name)).or_else(|| packed(&shared, &name))
+}
+
+/// The branch that `HEAD` names, and where it is kept: a linked checkout shares its branches with the others.
+fn branch(git: &Path) -> Option<(PathBuf, String)> {
+    let head = text(&git.join("HEAD"), LONGEST_LINE)?;
+    let name = head.trim().strip_prefix("ref:")?.trim();
     if !name.starts_with("refs/") || name.split('/').any(|part| matches!(part, "" | "." | "..")) {
         return None;
     }
-    // A linked checkout shares its branches with the others.
     let shared = text(&git.join("commondir"), LONGEST_LINE).map(|common| git.join(common.trim()));
-    let shared = shared.unwrap_or_else(|| git.clone());
-    loose(&git, name).or_else(|| loose(&shared, name)).or_else(|| packed(&shared, name))
+    Some((shared.unwrap_or_else(|| git.to_owned()), name.to_owned()))
 }
 
 fn loose(git: &Path, name: &str) -> Option<String> {

@@ -209,7 +209,7 @@ fn the_commit_is_read_where_head_leads_and_guessed_nowhere() {
     ]);
     let at = |name: &str| folder.path().join(name);
     symlink("repo/deploy", at("current")).unwrap();
-    let commit = |root: &str| read(&at(root)).unwrap().commit.map(|commit| commit.to_string());
+    let commit = |root: &str| Some(read(&at(root)).unwrap().checkout?.commit()?.to_string());
     for root in ["repo", "repo/deploy", "current"] {
         assert_eq!(commit(root), Some(a.clone()), "{root}");
     }
@@ -221,6 +221,40 @@ fn the_commit_is_read_where_head_leads_and_guessed_nowhere() {
         fs::write(at("repo/.git/HEAD"), head).unwrap();
         assert_eq!(commit("repo"), None, "{head}");
     }
+}
+
+#[test]
+fn the_commit_is_that_of_the_files_though_git_says_it_after_it_has_written_them() {
+    let (old, new) = ("a".repeat(40), "b".repeat(40));
+    let folder = tree(&[
+        ("repo/.git/HEAD", b"ref: refs/heads/main\n"),
+        ("repo/.git/refs/heads/main", old.as_bytes()),
+        ("repo/.git/index", b"of the old one"),
+        ("repo/a.toml", b""),
+    ]);
+    let at = |name: &str| folder.path().join("repo").join(name);
+    let write = |name: &str, text: &str, second: u64| {
+        fs::write(at("other"), text).unwrap();
+        let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(second);
+        File::options().write(true).open(at("other")).unwrap().set_modified(time).unwrap();
+        fs::rename(at("other"), at(name)).unwrap();
+    };
+    write(".git/HEAD", "ref: refs/heads/main\n", 1);
+    write(".git/index", "of the old one", 2);
+    write(".git/refs/heads/main", &old, 2);
+    let checkout = || read(&at("")).unwrap().checkout.unwrap();
+    let settled = checkout();
+    write(".git/index", "of the new one", 5);
+    let between = checkout();
+    assert_eq!(between.commit().map(|commit| &**commit), Some(&*old));
+    assert_eq!(between.commit_by_now().as_deref(), Some(&*old), "nothing else is said so far");
+    write(".git/refs/heads/main", &new, 5);
+    assert_eq!(between.commit_by_now().as_deref(), Some(&*new));
+    assert_eq!(checkout().commit_by_now().as_deref(), Some(&*new));
+    assert_eq!(settled.commit_by_now().as_deref(), Some(&*old), "it was said then");
+    write(".git/index", "of a third one", 7);
+    write(".git/refs/heads/main", &"c".repeat(40), 7);
+    assert_eq!(between.commit_by_now().as_deref(), Some(&*old), "what is said now is said of other files");
 }
 
 #[test]

@@ -223,7 +223,7 @@ impl History {
         Task {
             desired: Arc::new(FoldedUnit::folding(Arc::new(self.tree.clone()))),
             owner: None,
-            commit: None,
+            checkout: None,
             removals_barred: barred.then(why),
             released: Vec::new(),
         }

@@ -30,7 +30,7 @@ fn tasks(texts: &[&str]) -> Asked {
     let tasks = reading.desired.units.into_iter().map(|unit| Task {
         desired: unit,
         owner: None,
-        commit: None,
+        checkout: None,
         removals_barred: None,
         released: Vec::new(),
     });

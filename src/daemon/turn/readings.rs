@@ -7,7 +7,7 @@ use crate::daemon::{Event, Look};
 use crate::model::PlatformUrl;
 use crate::reading::Reading;
 use crate::state::StateError;
-use crate::tree::Digest;
+use crate::tree::{Checkout, Digest};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -18,6 +18,7 @@ pub(super) struct Accepted {
     settings: Option<[u8; 32]>,
     files: HashMap<Arc<str>, [u8; 32]>,
     platform: Option<PlatformUrl>,
+    checkout: Option<Arc<Checkout>>,
     pub(super) errors: usize,
 }
 
@@ -28,6 +29,7 @@ impl Accepted {
             settings: reading.settings_digest,
             files: reading.files().map(|(path, digest)| (Arc::clone(path), *digest)).collect(),
             platform: reading.desired.platform.clone(),
+            checkout: reading.checkout.clone(),
             errors: reading.error_count(),
         }
     }
@@ -82,6 +84,18 @@ impl Turn {
         });
     }
 
+    /// The same files may be those of another commit by now.
+    fn checked_out(&mut self, reading: &Reading) {
+        let same = |accepted: &&mut Accepted| accepted.digest == reading.digest;
+        if let Some(accepted) = self.accepted.as_mut().filter(same)
+            && accepted.checkout != reading.checkout
+        {
+            accepted.checkout.clone_from(&reading.checkout);
+            self.board.checked_out(reading.checkout.as_ref());
+            self.daemon.publisher.checked_out(reading.commit());
+        }
+    }
+
     /// Acts on a reading as far as it counts.
     pub(super) async fn looked(
         &mut self,
@@ -107,7 +121,10 @@ impl Turn {
             );
         }
         let barred = match counts {
-            Counts::NotYet => return Ok(()),
+            Counts::NotYet => {
+                self.checked_out(&reading);
+                return Ok(());
+            }
             Counts::Additions(barred) => Some(barred),
             Counts::Wholly => None,
         };
