@@ -213,6 +213,8 @@ pub enum TreeError {
     },
     /// The tree changed each time it was read.
     Unsettled(PathBuf),
+    /// A fault of this program broke the reading off.
+    BrokeOff(PathBuf),
 }
 
 impl fmt::Display for TreeError {
@@ -226,6 +228,11 @@ impl fmt::Display for TreeError {
             Self::Unsettled(path) => {
                 write!(f, "{} kept changing while it was read; try again when it is quiet", path.display())
             }
+            Self::BrokeOff(path) => write!(
+                f,
+                "the reading of {} broke off: this is a fault in wellspring itself; it is tried again",
+                path.display()
+            ),
         }
     }
 }

@@ -9,13 +9,15 @@ use crate::schedule::Timing;
 use crate::secrets::Secrets;
 use crate::state::State;
 use jiff::Timestamp;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::mpsc::unbounded_channel;
 
-/// Breaks the first pass off, and tells how each ended.
+/// Breaks the first pass off where that is not done yet, and tells how each ended, and what was read.
 struct Breaking {
     broke: AtomicBool,
     ends: UnboundedSender<Option<&'static str>>,
+    readings: UnboundedSender<Option<String>>,
 }
 
 impl Voice for Breaking {
@@ -23,10 +25,14 @@ impl Voice for Breaking {
         assert!(self.broke.swap(true, Ordering::Relaxed), "on purpose");
     }
     fn pass_ended(&self, plan: &UnitPlan, _: Option<&Outcome>, _: &After) {
-        self.ends.send(plan.error.as_ref().map(|error| error.kind)).unwrap();
+        let _ = self.ends.send(plan.error.as_ref().map(|error| error.kind));
     }
-    fn files(&self, _: &Reading) {}
-    fn unreadable(&self, _: &str) {}
+    fn files(&self, _: &Reading) {
+        let _ = self.readings.send(None);
+    }
+    fn unreadable(&self, why: &str) {
+        let _ = self.readings.send(Some(why.to_owned()));
+    }
     fn pass_started(&self, _: &Unit, _: &PassId) {}
     fn action(&self, _: &UnitPlan, _: &Action, _: &ActionResult) {}
     fn unreachable(&self, _: &str, _: Option<Timestamp>) {}
@@ -67,35 +73,65 @@ fn planner(state: State) -> Planner {
     }
 }
 
-#[tokio::test]
-async fn a_pass_that_breaks_off_is_tried_again_and_holds_up_no_stop() {
-    let (tree, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    std::fs::write(tree.path().join("wellspring.toml"), "").unwrap();
-    std::fs::create_dir(tree.path().join("workspaces")).unwrap();
-    let file = tree.path().join("workspaces/one.toml");
+/// A daemon over one workspace, whose settings ask for a variable.
+fn daemon(tree: &Path, dir: &Path, voice: Breaking, environment: Environment) -> Daemon {
+    std::fs::write(tree.join("wellspring.toml"), "[workspaces]\nw = \"${W}\"\n").unwrap();
+    std::fs::create_dir(tree.join("workspaces")).unwrap();
+    let file = tree.join("workspaces/one.toml");
     std::fs::write(file, "sources = {}\n\n[workspace]\nid = \"ws\"\n").unwrap();
-    let (events, inbox) = unbounded_channel();
-    let (ends, mut ended) = unbounded_channel();
-    let daemon = Daemon {
-        root: tree.path().to_owned(),
+    Daemon {
+        root: tree.to_owned(),
         bell: None,
         interval: Duration::from_secs(3600),
         settle: Duration::ZERO,
-        planner: planner(State::open(dir.path(), "http://127.0.0.1:9/api/v1").unwrap()),
+        planner: planner(State::open(dir, "http://127.0.0.1:9/api/v1").unwrap()),
         hands: None,
         known: Arc::default(),
         memory: Memory::default(),
-        voice: Arc::new(Breaking { broke: AtomicBool::new(false), ends }),
+        voice: Arc::new(voice),
         publisher: Publisher::none(),
-        environment: Arc::new(|_| None),
+        environment,
         clock: Arc::new(Timestamp::now),
-    };
+    }
+}
+
+#[tokio::test]
+async fn a_pass_that_breaks_off_is_tried_again_and_holds_up_no_stop() {
+    let (tree, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (events, inbox) = unbounded_channel();
+    let (ends, mut ended) = unbounded_channel();
+    let voice = Breaking { broke: AtomicBool::new(false), ends, readings: unbounded_channel().0 };
+    let daemon = daemon(tree.path(), dir.path(), voice, Arc::new(|_| None));
     let running = tokio::spawn(daemon.run(events.clone(), inbox));
     let to_the_end = async {
         assert_eq!(ended.recv().await, Some(Some("fault")));
         assert!(events.send(Event::Signal(Signal::Now)).is_ok());
         let again = ended.recv().await.flatten();
         assert!(again.is_some_and(|kind| kind != "fault"), "{again:?}");
+        assert!(events.send(Event::Signal(Signal::Stop)).is_ok());
+        running.await.unwrap();
+    };
+    tokio::time::timeout(Duration::from_secs(60), to_the_end).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_reading_that_breaks_off_is_told_and_tried_again() {
+    let (tree, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (events, inbox) = unbounded_channel();
+    let (readings, mut read) = unbounded_channel();
+    let voice = Breaking { broke: AtomicBool::new(true), ends: unbounded_channel().0, readings };
+    let broke = AtomicBool::new(false);
+    let environment = Arc::new(move |_: &str| {
+        assert!(broke.swap(true, Ordering::Relaxed), "on purpose");
+        None
+    });
+    let daemon = daemon(tree.path(), dir.path(), voice, environment);
+    let running = tokio::spawn(daemon.run(events.clone(), inbox));
+    let to_the_end = async {
+        let told = read.recv().await.flatten();
+        assert!(told.as_ref().is_some_and(|why| why.contains("broke off")), "{told:?}");
+        assert!(events.send(Event::Signal(Signal::Reload)).is_ok());
+        assert_eq!(read.recv().await, Some(None), "it is read");
         assert!(events.send(Event::Signal(Signal::Stop)).is_ok());
         running.await.unwrap();
     };

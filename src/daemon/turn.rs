@@ -22,6 +22,7 @@ pub(super) use standing::Standing;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::task::JoinHandle;
 
 /// Run history is trimmed this often.
 const TRIM_EVERY: SignedDuration = SignedDuration::from_hours(6);
@@ -126,14 +127,10 @@ impl Turn {
         self.tell_stale(now);
     }
 
-    /// Does it beside the loop. How it ends comes back as an event, also where a fault of the program breaks
-    /// it off: what never ends would never be tried again, nor let the program stop.
-    fn beside(
-        &self,
-        work: impl Future<Output = Event> + Send + 'static,
-        broke_off: impl FnOnce() -> Event + Send + 'static,
-    ) {
-        let (work, events) = (tokio::spawn(work), self.events.clone());
+    /// What is done beside the loop comes back as an event, also where a fault of the program breaks it off:
+    /// what never ends would never be tried again, nor let the program stop.
+    fn beside(&self, work: JoinHandle<Event>, broke_off: impl FnOnce() -> Event + Send + 'static) {
+        let events = self.events.clone();
         tokio::spawn(async move {
             let _ = events.send(work.await.unwrap_or_else(|_| broke_off()));
         });

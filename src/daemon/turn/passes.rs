@@ -69,7 +69,9 @@ impl Turn {
                         let made = Some(Made { plan, outcome: None, again, records: None });
                         ended(task.desired.unit.clone(), made)
                     };
-                    self.beside(work, move || ended(desired.unit.clone(), Some(broke_off(&desired, true))));
+                    self.beside(tokio::spawn(work), move || {
+                        ended(desired.unit.clone(), Some(broke_off(&desired, true)))
+                    });
                 }
             }
             Some(hands) => {
@@ -95,7 +97,9 @@ impl Turn {
                         };
                         ended(task.desired.unit.clone(), made)
                     };
-                    self.beside(work, move || ended(desired.unit.clone(), Some(broke_off(&desired, false))));
+                    self.beside(tokio::spawn(work), move || {
+                        ended(desired.unit.clone(), Some(broke_off(&desired, false)))
+                    });
                 }
             }
         }

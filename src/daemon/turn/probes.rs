@@ -15,7 +15,7 @@ impl Turn {
             let planner = hands.reconciler.planner.clone();
             let broke_off = due.broke_off();
             let work = async move { Event::TestEnded(due.ask(&planner.reader, &planner.secrets).await) };
-            self.beside(work, || Event::TestEnded(broke_off));
+            self.beside(tokio::spawn(work), || Event::TestEnded(broke_off));
         }
     }
 

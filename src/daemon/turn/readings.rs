@@ -7,7 +7,7 @@ use crate::daemon::{Event, Look};
 use crate::model::PlatformUrl;
 use crate::reading::Reading;
 use crate::state::StateError;
-use crate::tree::{Checkout, Digest};
+use crate::tree::{Checkout, Digest, TreeError};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -70,8 +70,13 @@ impl Turn {
         self.reading_under_way = true;
         self.systemd.reading();
         let (root, environment) = (self.daemon.root.clone(), Arc::clone(&self.daemon.environment));
-        let (events, known, ends) = (self.events.clone(), Arc::clone(&self.known), self.ends.clone());
-        tokio::task::spawn_blocking(move || {
+        let (known, ends) = (Arc::clone(&self.known), self.ends.clone());
+        let read = move |reading, look, finished| {
+            let reading = Box::new(reading);
+            Event::Read { reading, look, moment, finished }
+        };
+        let broke_off = TreeError::BrokeOff(root.clone());
+        let work = tokio::task::spawn_blocking(move || {
             let variable = |name: &str| environment(name);
             let of_touched = touched.and_then(|touched| Reading::take_touched(&variable, &known, &touched));
             let (look, reading) = match of_touched {
@@ -80,8 +85,9 @@ impl Turn {
                 None => (Look::Stamps, Reading::take_again(&root, &variable, &known, false)),
             };
             let finished = ends.since(moment, &root);
-            let _ = events.send(Event::Read { reading: Box::new(reading), look, moment, finished });
+            read(reading, look, finished)
         });
+        self.beside(work, move || read(Err(broke_off), look, HashSet::new()));
     }
 
     /// The same files may be those of another commit by now.

@@ -23,7 +23,7 @@ impl Turn {
             self.trim_at = later(now, TRIM_EVERY);
             let state = hands.reconciler.state.clone();
             let work = async move { Event::Trimmed(state.prune_history(now, KEEP).await) };
-            self.beside(work, || Event::Trimmed(Err(StateError::Stopped)));
+            self.beside(tokio::spawn(work), || Event::Trimmed(Err(StateError::Stopped)));
         }
         for call in self.board.syncs_due(now) {
             self.daemon.voice.sync_started(&call);
@@ -35,7 +35,7 @@ impl Turn {
                 let ended = syncer.call(&call).await;
                 Event::SyncEnded(call, ended)
             };
-            self.beside(work, move || {
+            self.beside(tokio::spawn(work), move || {
                 let ended = after.broke_off(&same);
                 Event::SyncEnded(same, Ok(ended))
             });
