@@ -263,6 +263,14 @@ pub struct Withheld {
     pub refused: bool,
 }
 
+impl Withheld {
+    /// Is it held back until the files are at rest, and can all be read?
+    #[must_use]
+    pub fn waits_for_rest(&self) -> bool {
+        matches!(self.code, "unsettled" | "unreadable" | "git-lock")
+    }
+}
+
 /// A source on the platform that is neither declared nor ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unmanaged {

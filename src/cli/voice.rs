@@ -103,11 +103,24 @@ impl Passes {
         match after.again {
             Some(at) => news.then(|| format!("trying again at {}", clock_time(at, now))),
             None if after.edited && !spoke && error.is_none() && plan.actions.is_empty() => {
-                Some("read again, nothing to do".to_owned())
+                Some(format!("read again, {}", waiting(plan).unwrap_or_else(|| "nothing to do".to_owned())))
             }
             None => None,
         }
     }
+}
+
+/// The removals that wait until the files are at rest and can all be read, and for what, if any do.
+fn waiting(plan: &UnitPlan) -> Option<String> {
+    let mut waiting = plan.withheld.iter().filter(|withheld| withheld.waits_for_rest());
+    let first = waiting.next()?;
+    let source = escape::terminal_line(first.source.as_str());
+    let more = match waiting.count() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let reason = escape::terminal_line(&first.reason);
+    Some(format!("{} of {source}{more} withheld: {reason}", first.action))
 }
 
 /// It is said once for all workspaces.
@@ -129,9 +142,12 @@ fn unreachable(why: &str, again: Option<Timestamp>) -> String {
     format!("{}{}", escape::terminal_line(why), again.unwrap_or_default())
 }
 
-/// The plan as it is worth telling: that a removal waits a second for the files to come to rest is not.
-fn worth_telling(plan: &UnitPlan) -> UnitPlan {
+/// The plan as it is worth telling. That removals wait a second for the files to come to rest is not; where
+/// they are all there is, the whole is told after that.
+fn worth_telling(plan: &UnitPlan) -> Option<UnitPlan> {
     let mut plan = plan.clone();
+    let before = plan.withheld.len();
     plan.withheld.retain(|withheld| withheld.code != "unsettled");
-    plan
+    let waits = plan.withheld.len() < before;
+    (!waits || !plan.actions.is_empty()).then_some(plan)
 }

@@ -192,6 +192,24 @@ fn half_a_checkout_removes_nothing_until_it_is_whole() {
 }
 
 #[test]
+fn a_removal_that_waits_for_the_files_to_rest_is_not_nothing_to_do() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A, B]);
+    let host = scene.state.join("host.toml");
+    std::fs::write(&host, "[daemon]\nsettle = \"1h\"\n").unwrap();
+    scene.apply();
+    let daemon = scene.command(&["run", "--interval", "1h", "--config", host.to_str().unwrap()]).spawn();
+    daemon.wait_for_line("planned");
+    until_looked(&scene, &daemon);
+    scene.declare("ws_one", &[A]);
+    daemon.wait_for_line(
+        "read again, cleanup of beta withheld: gone from the files; waiting for them to come to rest",
+    );
+    nothing_is_removed(&scene, &daemon);
+    assert!(!daemon.stderr().contains("nothing to do"), "{}", daemon.stderr());
+}
+
+#[test]
 fn a_lock_that_stays_is_no_reason_to_forget_when_started_again() {
     let (scene, daemon) = settled();
     drop(daemon);

@@ -66,7 +66,7 @@ impl Voice for Log {
     }
 
     fn planned(&self, plan: &UnitPlan, dry_run: bool) {
-        let plan = &worth_telling(plan);
+        let Some(plan) = &worth_telling(plan) else { return };
         let workspace = plan.desired.label();
         let pass = self.pass(plan.unit());
         if plan.error.as_ref().is_some_and(is_unreachable) || !self.said.is_new_plan(plan) {

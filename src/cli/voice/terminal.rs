@@ -75,7 +75,7 @@ impl Voice for Terminal {
     fn pass_started(&self, _: &Unit, _: &PassId) {}
 
     fn planned(&self, plan: &UnitPlan, dry_run: bool) {
-        let plan = &worth_telling(plan);
+        let Some(plan) = &worth_telling(plan) else { return };
         let anything = !plan.actions.is_empty();
         let standing = plan.error.is_some() || !plan.withheld.is_empty() || !plan.unmanaged.is_empty();
         if plan.error.as_ref().is_some_and(is_unreachable) || !self.said.is_new_plan(plan) {

@@ -5,7 +5,7 @@ use crate::apply::chain;
 use crate::daemon::board::{Ended, Records};
 use crate::daemon::{Event, Made, PassEnded};
 use crate::model::{FoldedUnit, SourceName};
-use crate::plan::{ActionResult, Outcome, Step, UnitError, UnitPlan};
+use crate::plan::{ActionResult, Outcome, Step, UnitError, UnitPlan, Withheld};
 use crate::reconcile::{Pass, PassId, Task};
 use crate::state::{State, StateError, Trigger};
 use jiff::Timestamp;
@@ -119,8 +119,7 @@ impl Turn {
         let error = made.outcome.as_ref().map_or(&made.plan.error, |outcome| &outcome.error);
         let auth = error.as_ref().is_some_and(|error| error.kind == "auth");
         let good = error.is_none() && made.outcome.as_ref().is_none_or(Outcome::is_good);
-        let rest = ["unsettled", "unreadable", "git-lock"];
-        let waits_for_rest = made.plan.withheld.iter().any(|withheld| rest.contains(&withheld.code));
+        let waits_for_rest = made.plan.withheld.iter().any(Withheld::waits_for_rest);
         let waits_for_sync = made.outcome.as_ref().is_some_and(|outcome| outcome.waits_for_sync);
         let unreachable = error.as_ref().filter(|error| error.kind == "unreachable").cloned();
         let asked = error.as_ref().is_none_or(|error| matches!(error.kind, "auth" | "platform"));
