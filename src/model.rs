@@ -3,6 +3,7 @@
 //! Plain values without I/O. Types carry the rules: ids cannot be empty, a list of ids to clean up
 //! cannot be empty, and a resolved secret has no `Debug`, `Display` or `Serialize`.
 
+mod deceptive;
 mod declared;
 pub(crate) mod deflate;
 mod desired;
@@ -18,6 +19,7 @@ mod resolved;
 mod walk;
 mod worded;
 
+pub use deceptive::{is_deceptive, unfit_for_a_name};
 #[cfg(all(test, feature = "local-platform"))]
 pub(crate) use declared::secret_names;
 pub use declared::{Declared, FieldPath, Leaf, SecretRef, Segment, Template, looks_secret};

@@ -99,6 +99,8 @@ codes! {
     InvalidValue = "W014",
     /// Two keys that exclude each other.
     Exclusive = "W015",
+    /// A name with characters in it that cannot be seen.
+    Unseen = "W016",
     /// A file without `[workspace]`.
     NoWorkspace = "W020",
     /// An alias `wellspring.toml` does not have.

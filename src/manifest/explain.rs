@@ -46,6 +46,11 @@ empty file may be half a file, and half a file must remove nothing."
             "The two keys say the same thing in two ways. In one table keep one of them; between defaults, \
 template and source the nearer of `every` and `cron` displaces the other."
         }
+        "W016" => {
+            "A name holds a character that a reader does not see as it is: a line break or another control, or one \
+that hides text or changes its direction. Such a name could pass for another one, in a review as in a plan.\n\nWrite the \
+name without it. In values it may stand: TOML writes it as \"\\u202E\"."
+        }
         "W020" => {
             "Every TOML file below the root describes a workspace and begins with\n\n    [workspace]\n    id = \
 \"…\"                # or: use = \"ALIAS\"\n\nFiles for other tools are left out by wellspring.toml:\n\n    files = \

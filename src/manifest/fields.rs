@@ -6,6 +6,7 @@ use super::duration;
 use super::findings::{Findings, Remark};
 use super::references;
 use super::suggest::{did_you_mean, one_of};
+use crate::model::unfit_for_a_name;
 use std::time::Duration;
 
 impl<'a> Value<'a> {
@@ -48,6 +49,17 @@ pub(super) fn unknown_keys(table: &Table<'_>, known: &[&str], owner: &str, findi
                         .or_else(|| Some(format!("known here: {}", one_of(known)))),
                 );
         }
+    }
+}
+
+/// Reports a name that a reader does not see as it is.
+pub(super) fn check_seen(what: &str, name: &str, span: Span, findings: &mut Findings<'_, '_>) {
+    if let Some(c) = unfit_for_a_name(name) {
+        let code = u32::from(c);
+        findings
+            .error(Code::Unseen, span, format!("{what} `{}` holds a character that is not seen", shown(name)))
+            .label(format!("U+{code:04X}"))
+            .help("write it without that character");
     }
 }
 

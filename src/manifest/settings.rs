@@ -212,6 +212,7 @@ fn aliases(
     let mut aliases = BTreeMap::new();
     let mut taken: BTreeMap<(WorkspaceId, Scope), Span> = BTreeMap::new();
     for (name, entry) in table.iter() {
+        fields::check_seen("the alias", name, entry.key, findings);
         if name.is_empty() || name.contains('/') {
             findings
                 .error(Code::InvalidValue, entry.key, "an alias is not empty and holds no `/`")
@@ -251,6 +252,7 @@ fn alias_id(name: &str, node: &Node<'_>, variable: Variable<'_>, findings: &mut 
 
 /// A workspace's id, checked.
 pub(super) fn workspace_id(id: &str, span: Span, findings: &mut Findings<'_, '_>) -> Option<WorkspaceId> {
+    fields::check_seen("the id", id, span, findings);
     match WorkspaceId::parse(id) {
         Ok(id) => Some(id),
         Err(error) => {
@@ -263,6 +265,7 @@ pub(super) fn workspace_id(id: &str, span: Span, findings: &mut Findings<'_, '_>
 /// The `scope` of a table, when it says one.
 pub(super) fn scope(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option<Scope> {
     let (text, span) = fields::text(table, "scope", findings)?;
+    fields::check_seen("the scope", text, span, findings);
     match Scope::parse(text) {
         Ok(scope) => Some(scope),
         Err(error) => {

@@ -78,7 +78,10 @@ pub(super) fn read<'a>(
     let fits = findings.reserve(&merged, copies, key_span);
     let name = if is_named { fields::text(&merged, "name", findings) } else { None };
     let (name, name_span) = match name {
-        Some((name, span)) => (SourceName::parse(name), span),
+        Some((name, span)) => {
+            fields::check_seen("the name", name, span, findings);
+            (SourceName::parse(name), span)
+        }
         None => (Ok(SourceName::from(&key)), key_span),
     };
     let name = match name {
@@ -161,6 +164,7 @@ fn check_whole(
 
 /// A source's key, checked.
 pub(super) fn key(key: &str, span: Span, findings: &mut Findings<'_, '_>) -> Option<SourceKey> {
+    fields::check_seen("the key", key, span, findings);
     match SourceKey::parse(key) {
         Ok(key) => Some(key),
         Err(error) => {

@@ -1,5 +1,7 @@
 //! Text from elsewhere, made harmless for where it is shown.
 
+use crate::model::is_deceptive;
+
 /// For a terminal, on one line: whatever moves the cursor, reorders or hides text is written out as
 /// `\u{…}`, and newlines and tabs as `\n` and `\t`.
 #[must_use]
@@ -127,16 +129,6 @@ fn push_visible(out: &mut String, c: char) {
         c if is_deceptive(c) => out.extend(c.escape_unicode()),
         c => out.push(c),
     }
-}
-
-/// Controls, and what reorders or hides text: bidirectional marks, characters without a width, line
-/// separators, tags.
-fn is_deceptive(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
-            | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}'
-            | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 fn longest_run(text: &str, wanted: char) -> usize {
