@@ -146,7 +146,7 @@ fn read_keeping(
     let mut findings = Findings::new(&documents);
     let mut reading = Reading::default();
     let looked_up = RefCell::default();
-    let settings = read_settings(&files, &noting(variable, &looked_up), &mut findings)?;
+    let (settings, sound) = read_settings(&files, &noting(variable, &looked_up), &mut findings)?;
     let settings_file = files.iter().find(|file| &*file.path == FILE_NAME);
     let looked_up = looked_up.into_inner();
     reading.setup.variables = looked_up.keys().cloned().collect();
@@ -157,7 +157,7 @@ fn read_keeping(
     let mut learned = Known { ground, ..Known::default() };
     let read = files::read(&files, &wanted, settings.as_ref(), known, &mut findings, how)?;
     match &settings {
-        Some(settings) => {
+        Some(settings) if sound => {
             reading.desired.units = read.units;
             reading.desired.settled = read.settled;
             reading.desired.broken = read.broken;
@@ -168,7 +168,7 @@ fn read_keeping(
             (learned.files, learned.units) = read.known;
         }
         // Without the settings no file can be trusted to mean what it says.
-        None => {
+        _ => {
             let all = files.iter().map(|file| Arc::clone(&file.path));
             reading.desired.broken = all.map(|file| BrokenFile { file, units: None }).collect();
         }
@@ -211,19 +211,21 @@ fn wanted(files: &[&File<'_>], settings: Option<&Settings<'_>>) -> Vec<usize> {
     (0..files.len()).filter(|at| is_wanted(files[*at])).collect()
 }
 
-/// `None` when `wellspring.toml` stands there and has errors.
+/// The settings, and whether they are sound. `None` where so much is wrong with them that nothing can be held
+/// against the other files for their sake.
 fn read_settings<'a>(
     files: &[&File<'a>],
     variable: &dyn Fn(&str) -> Option<String>,
     findings: &mut Findings<'_, 'a>,
-) -> Result<Option<Settings<'a>>, Missing> {
+) -> Result<(Option<Settings<'a>>, bool), Missing> {
     let Some(at) = files.iter().position(|file| &*file.path == FILE_NAME) else {
-        return Ok(Some(Settings { absent: true, ..Settings::default() }));
+        return Ok((Some(Settings { absent: true, ..Settings::default() }), true));
     };
     if files[at].text.is_none() {
         return Err(Missing(vec![Arc::clone(&files[at].path)]));
     }
-    let Some(root) = files::text(small(at), files[at], findings) else { return Ok(None) };
+    let Some(root) = files::text(small(at), files[at], findings) else { return Ok((None, false)) };
     let settings = settings::read(&root, variable, findings);
-    Ok(findings.documents_with_errors().is_empty().then_some(settings))
+    let sound = findings.documents_with_errors().is_empty();
+    Ok((settings.known.then_some(settings), sound))
 }

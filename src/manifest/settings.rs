@@ -32,6 +32,8 @@ pub(super) type Variable<'v> = &'v dyn Fn(&str) -> Option<String>;
 pub(super) struct Settings<'a> {
     /// There is no such file.
     pub(super) absent: bool,
+    /// What it names is known, whatever else may be wrong with it.
+    pub(super) known: bool,
     pub(super) platform: Option<PlatformUrl>,
     pub(super) owner: Option<String>,
     pub(super) settle: Option<Duration>,
@@ -78,6 +80,7 @@ pub(super) fn read<'a>(
     variable: Variable<'_>,
     findings: &mut Findings<'_, 'a>,
 ) -> Settings<'a> {
+    let before = findings.count();
     for key in ["workspace", "sources"] {
         if let Some(entry) = root.get(key) {
             findings
@@ -92,6 +95,7 @@ pub(super) fn read<'a>(
         .collect();
     unknown_keys(&others, &KEYS, FILE_NAME, findings);
     let mut settings = Settings { files: patterns(root, findings), ..Settings::default() };
+    settings.known = findings.count() == before && has_its_tables(root);
     if let Some((platform, _)) = fields::table(root, "platform", findings) {
         read_platform(platform, variable, &mut settings, findings);
     }
@@ -114,6 +118,14 @@ pub(super) fn read<'a>(
         }
     }
     settings
+}
+
+/// Is all that names something, or stands below every source, a table?
+fn has_its_tables(root: &Table<'_>) -> bool {
+    let is_table = |entry: &Entry<'_>| entry.node.value.as_table().is_some();
+    let templates = root.get("templates").and_then(|entry| entry.node.value.as_table());
+    ["workspaces", "defaults", "templates"].iter().all(|key| root.get(key).is_none_or(is_table))
+        && templates.is_none_or(|templates| templates.iter().all(|(_, entry)| is_table(entry)))
 }
 
 fn read_platform(
