@@ -14,7 +14,7 @@ mod voice;
 
 pub use probes::Tested;
 pub use publish::Publisher;
-pub use signals::{Signal, Stopping, is_set, listen};
+pub use signals::{Signal, Stopping, is_set, listen, stopped};
 pub use voice::{After, Voice};
 
 use crate::apply::chain;

@@ -6,7 +6,7 @@ use super::select::Selector;
 use super::workplace::{Access, Workplace};
 use super::{Exit, Failure, answer, saved, settled};
 use crate::apply::Syncing;
-use crate::daemon::{self, Event, Signal};
+use crate::daemon::{self, Event};
 use crate::model::Unit;
 use crate::plan::saved::SavedPlan;
 use crate::plan::{ActionResult, ApprovedPlan, AsBefore, Outcome, Plan};
@@ -113,7 +113,7 @@ async fn apply(
     }
     let quiet = common.quiet();
     tokio::spawn(async move {
-        stopped(&mut inbox).await;
+        daemon::stopped(&mut inbox).await;
         if !quiet {
             eprintln!("stopping: what is under way is finished, nothing new starts (again to end at once)");
         }
@@ -282,7 +282,7 @@ async fn confirm(common: &Common, inbox: &mut UnboundedReceiver<Event>) -> Resul
     });
     let line = tokio::select! {
         line = answered => line.ok().and_then(Result::ok).unwrap_or_default(),
-        () = stopped(inbox) => "\n".to_owned(),
+        () = daemon::stopped(inbox) => "\n".to_owned(),
     };
     if matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
         return Ok(());
@@ -291,12 +291,4 @@ async fn confirm(common: &Common, inbox: &mut UnboundedReceiver<Event>) -> Resul
         eprintln!();
     }
     Err(Failure { exit: Exit::Interrupted, message: "nothing was applied".to_owned() })
-}
-
-async fn stopped(inbox: &mut UnboundedReceiver<Event>) {
-    while let Some(event) = inbox.recv().await {
-        if matches!(event, Event::Signal(Signal::Stop)) {
-            return;
-        }
-    }
 }

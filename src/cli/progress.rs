@@ -55,6 +55,14 @@ impl Progress {
         self.with(|under_way| under_way.names.extend(names));
     }
 
+    /// Tells how it stands, on a line of its own: what is under way is given.
+    pub(super) fn tell(&self, told: impl FnOnce(&[String]) -> String) {
+        self.with(|under_way| {
+            under_way.clear();
+            eprintln!("{}", told(&under_way.names));
+        });
+    }
+
     /// What is over is told on stdout, above the line.
     pub(super) fn end(&self, names: &[String], told: &[String]) {
         self.with(|under_way| {

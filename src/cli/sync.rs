@@ -6,6 +6,7 @@ use super::select::Selector;
 use super::workplace::{self, Access, Workplace};
 use super::{Exit, Failure, answer};
 use crate::apply::Syncing;
+use crate::daemon;
 use crate::model::{DesiredUnit, Inventory};
 use crate::remote::Writer;
 use crate::render::{escape, words};
@@ -16,14 +17,20 @@ use jiff::Timestamp;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 /// The most sources in one call.
 const BATCH: usize = 100;
 
+/// So many of those under way are named at a stop.
+const NAMED: usize = 10;
+
 pub(super) async fn run(common: &Common, args: &SyncArgs) -> Result<Exit, Failure> {
     let selection = Selection { workspace: args.workspace.clone(), source: args.sources.clone() };
     let selector = Selector::new(&selection)?;
+    let (events, mut inbox) = tokio::sync::mpsc::unbounded_channel();
+    let stopping = daemon::listen(events)?;
     let place = Workplace::open(common, None, Access::Write).await?;
     let Some(state) = place.state.clone() else {
         return Err(Failure::usage("there is no state to write to"));
@@ -48,13 +55,28 @@ pub(super) async fn run(common: &Common, args: &SyncArgs) -> Result<Exit, Failur
         place.close().await;
         return Err(failure);
     }
+    let (telling, quiet) = (progress.clone(), common.quiet());
+    tokio::spawn(async move {
+        daemon::stopped(&mut inbox).await;
+        if !quiet {
+            telling.tell(stopping_line);
+        }
+    });
     let mut syncing = JoinSet::new();
+    // What waits here is not sent after a stop.
+    let turns = Arc::new(Semaphore::new(syncer.writer.most_syncs()));
     for (desired, calls) in units {
         let (syncer, progress, human) = (syncer.clone(), progress.clone(), common.format != Format::Json);
+        let (turns, stopping) = (Arc::clone(&turns), Arc::clone(&stopping));
         // One call at a time for each unit, all units at once.
         syncing.spawn(async move {
             let mut done = Vec::new();
             for call in calls {
+                // Only a closed semaphore errs, and this one is never closed.
+                let _turn = turns.acquire().await.ok();
+                if daemon::is_set(&stopping) {
+                    break;
+                }
                 let label = desired.label();
                 let names: Vec<String> =
                     call.members.iter().map(|member| format!("{label}/{}", member.key)).collect();
@@ -76,21 +98,39 @@ pub(super) async fn run(common: &Common, args: &SyncArgs) -> Result<Exit, Failur
     let all: Vec<&Synced> = results.iter().flat_map(|(_, synced)| synced).collect();
     if common.format == Format::Json {
         answer::write_json(&json!({ "format_version": 1, "syncs": json_of(&results) }));
-    } else if all.is_empty() && args.due {
+    } else if all.is_empty() && args.due && !daemon::is_set(&stopping) {
         answer::write("Nothing is due.");
     }
     let failed = all.iter().any(|synced| synced.outcome != RunOutcome::Done);
-    if all.is_empty() && !args.due && !selector.selects_everything() {
+    let stopped = daemon::is_set(&stopping);
+    if all.is_empty() && !args.due && !selector.selects_everything() && !stopped {
         place.close().await;
         return Err(Failure::usage(
             "no source of ours matches; `wellspring apply` connects what is declared",
         ));
     }
     let recorded = syncer.catch_up().await;
-    let exit = place.exit().or(Exit::Failed.when(failed));
+    let exit = place.exit().or(Exit::Failed.when(failed)).or(Exit::Interrupted.when(stopped));
     place.close().await;
     recorded?;
     Ok(exit)
+}
+
+/// What goes on after a stop: a sync that was sent is carried out on the platform, whoever waits for it.
+fn stopping_line(under_way: &[String]) -> String {
+    if under_way.is_empty() {
+        return "stopping: nothing is under way, and nothing new starts".to_owned();
+    }
+    let named: Vec<String> = under_way.iter().take(NAMED).map(|name| escape::terminal_line(name)).collect();
+    let more = match under_way.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!(
+        "stopping: nothing new starts; under way on the platform, and waited for: {}{more} (again to end at once: \
+         it goes on there, and how it ends is not recorded)",
+        named.join(", ")
+    )
 }
 
 /// Every pattern matches something that can be synced.

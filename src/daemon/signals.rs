@@ -7,7 +7,7 @@ use signal_hook::iterator::Signals;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,4 +54,13 @@ pub fn listen(events: UnboundedSender<Event>) -> io::Result<Stopping> {
 #[must_use]
 pub fn is_set(stopping: &Stopping) -> bool {
     stopping.load(Ordering::SeqCst)
+}
+
+/// Waits until a stop is asked for.
+pub async fn stopped(inbox: &mut UnboundedReceiver<Event>) {
+    while let Some(event) = inbox.recv().await {
+        if matches!(event, Event::Signal(Signal::Stop)) {
+            return;
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! `apply` and signals.
+//! `apply`, `sync` and signals.
 
 use super::support::{Fault, Gate, Scene, until};
 
@@ -49,4 +49,32 @@ fn a_second_stop_ends_it_at_once_and_the_next_run_finds_what_was_sent() {
     assert_eq!(finished.code, Some(130), "{finished:#?}");
     scene.apply();
     assert_eq!(scene.platform.writes().len(), 1);
+}
+
+#[test]
+fn a_stop_of_sync_tells_what_goes_on_at_the_platform_and_sends_nothing_more() {
+    for signal in ["TERM", "INT"] {
+        let scene = Scene::new();
+        // Options of their own: each goes in a call of its own.
+        let source = |key: &str, size: u32| {
+            format!(
+                "\n[sources.{key}]\ntype = \"database\"\nsync_options = {{ batch_size = {size} }}\n\
+                 connection_config = {{ host = \"{key}.example.com\" }}\n"
+            )
+        };
+        let file = format!("[workspace]\nid = \"ws_one\"\n{}{}", source("alpha", 1), source("beta", 2));
+        scene.tree.write("workspaces/ws_one.toml", &file);
+        scene.apply();
+        let gate = Gate::closed();
+        scene.platform.script("sync", Fault::HoldBeforeActing(gate.clone()));
+        let sync = scene.command(&["sync"]).spawn();
+        until("it syncs", || !scene.platform.calls_to("sync").is_empty());
+        sync.signal(signal);
+        sync.wait_for_line("under way on the platform, and waited for: ws_one/alpha (again to end at once");
+        gate.open();
+        let finished = sync.finish();
+        assert_eq!(finished.code, Some(130), "{finished:#?}");
+        assert!(finished.stdout.contains("ws_one/alpha synced"), "{finished:#?}");
+        assert_eq!(scene.platform.calls_to("sync").len(), 1, "nothing new after {signal}");
+    }
 }
