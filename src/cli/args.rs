@@ -379,7 +379,8 @@ impl Common {
         match self.color {
             When::Always => true,
             When::Never => false,
-            When::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+            When::Auto if asks("NO_COLOR", "") => false,
+            When::Auto => asks("CLICOLOR_FORCE", "0") || terminal && !is_dumb(),
         }
     }
 
@@ -408,6 +409,16 @@ impl Common {
     pub(super) fn speaks(&self) -> bool {
         matches!(self.log_format, LogFormat::Auto | LogFormat::Text) && std::io::stdout().is_terminal()
     }
+}
+
+/// Does the variable say anything but `no`?
+fn asks(variable: &str, no: &str) -> bool {
+    std::env::var_os(variable).is_some_and(|value| !value.is_empty() && value != no)
+}
+
+/// The terminal knows no codes: text is all that it shows.
+pub(super) fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
 pub(super) fn limit(text: &str) -> Result<Limit, String> {

@@ -1,7 +1,7 @@
 //! A line that tells a person at a terminal what is under way, and goes when it is over.
 
 use super::answer;
-use super::args::{Common, Format};
+use super::args::{Common, Format, is_dumb};
 use crate::render::{escape, words};
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,6 +32,7 @@ impl Progress {
     /// `doing` as in "syncing".
     pub(super) fn new(common: &Common, doing: &'static str) -> Self {
         let shown = common.format == Format::Human && !common.quiet() && std::io::stderr().is_terminal();
+        let shown = shown && !is_dumb();
         let under_way = UnderWay { names: Vec::new(), began: Instant::now(), shown };
         Self { doing, under_way: Arc::new(Mutex::new(under_way)) }
     }

@@ -1,7 +1,7 @@
 //! `wellspring status`: how each source stands. Offline: it reads the files and the state, asks nobody
 //! and creates nothing.
 
-use super::args::{Common, Format, StatusArgs};
+use super::args::{Common, Format, StatusArgs, is_dumb};
 use super::select::Selector;
 use super::{Exit, Failure, answer, workplace};
 use crate::model::{DesiredUnit, Inventory, SourceName, Unit};
@@ -26,7 +26,7 @@ pub(super) async fn run(common: &Common, args: &StatusArgs) -> Result<Exit, Fail
         return show(common, args, &selector).await;
     }
     loop {
-        if std::io::stdout().is_terminal() {
+        if std::io::stdout().is_terminal() && !is_dumb() {
             answer::write(CLEAR);
         }
         show(common, args, &selector).await?;

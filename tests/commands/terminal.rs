@@ -109,3 +109,55 @@ fn without_a_terminal_nothing_is_written_twice() {
     assert_eq!(finished.stderr, "");
     assert!(!finished.stdout.contains(['\r', '\u{1b}']), "{:?}", finished.stdout);
 }
+
+#[test]
+fn a_dumb_terminal_gets_text_alone_and_colour_is_for_those_who_ask() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A]);
+    let plan = |args: &[&str], variables: &[(&str, &str)]| {
+        let (tree, state) = (scene.tree.path().to_str().unwrap(), scene.state.path().to_str().unwrap());
+        let args = [&["plan"], args, &["-C", tree, "--state-dir", state]].concat();
+        let terminal = Wellspring::at_a_terminal(80, &args).platform(&scene.platform).env("NO_COLOR", "");
+        let set = |command: Wellspring, (name, value): &(&str, &str)| command.env(name, value);
+        let finished = variables.iter().fold(terminal, set).spawn().finish();
+        assert_eq!(finished.code, Some(0), "{finished:#?}");
+        finished.stdout.contains('\u{1b}')
+    };
+    assert!(plan(&[], &[("TERM", "xterm")]));
+    assert!(!plan(&[], &[("TERM", "dumb")]));
+    assert!(plan(&["--color", "always"], &[("TERM", "dumb")]));
+    assert!(plan(&[], &[("TERM", "dumb"), ("CLICOLOR_FORCE", "1")]));
+    assert!(!plan(&[], &[("TERM", "xterm"), ("NO_COLOR", "1")]));
+    assert!(!plan(&[], &[("TERM", "xterm"), ("NO_COLOR", "1"), ("CLICOLOR_FORCE", "1")]));
+    assert!(!plan(&["--color", "never"], &[("CLICOLOR_FORCE", "1")]));
+    let piped = |variables: &[(&str, &str)]| {
+        let set = |command: Wellspring, (name, value): &(&str, &str)| command.env(name, value);
+        variables
+            .iter()
+            .fold(scene.command(&["plan"]).env("NO_COLOR", ""), set)
+            .run()
+            .stdout
+            .contains('\u{1b}')
+    };
+    assert!(!piped(&[]));
+    assert!(piped(&[("CLICOLOR_FORCE", "1")]));
+    assert!(!piped(&[("CLICOLOR_FORCE", "0")]));
+}
+
+#[test]
+fn a_dumb_terminal_is_sent_no_codes_while_a_sync_goes_on() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A]);
+    scene.apply();
+    let gate = Gate::closed();
+    scene.platform.script("sync", Fault::HoldBeforeActing(gate.clone()));
+    let (tree, state) = (scene.tree.path().to_str().unwrap(), scene.state.path().to_str().unwrap());
+    let args = ["sync", "-C", tree, "--state-dir", state];
+    let sync = Wellspring::at_a_terminal(80, &args).platform(&scene.platform).env("TERM", "dumb").spawn();
+    until("it syncs", || !scene.platform.calls_to("sync").is_empty());
+    gate.open();
+    let finished = sync.finish();
+    assert_eq!(finished.code, Some(0), "{finished:#?}");
+    assert!(finished.stdout.contains("✓ ws_one/alpha synced"), "{:?}", finished.stdout);
+    assert!(!finished.stdout.contains('\u{1b}'), "{:?}", finished.stdout);
+}
