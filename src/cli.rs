@@ -68,6 +68,7 @@ pub fn main() -> ExitCode {
 
 async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
     let common = cli.common;
+    common.must_be_one_of(cli.verb.formats())?;
     match cli.verb {
         Verb::Validate(args) => validate::run(&common, &args),
         Verb::Explain { code } => validate::explain(&code),

@@ -1,5 +1,6 @@
 //! The arguments.
 
+use super::Failure;
 use crate::model::Limit;
 use crate::settings::{Flags, Humane};
 use crate::telemetry::{LogFormat, Logs};
@@ -134,6 +135,20 @@ pub(super) enum Format {
     Markdown,
     /// Workflow annotations
     Github,
+}
+
+impl Verb {
+    /// How its answer can be written.
+    pub(super) fn formats(&self) -> &'static [Format] {
+        match self {
+            Self::Plan(_) | Self::Apply(_) => Format::value_variants(),
+            Self::Validate(_) => &[Format::Human, Format::Json, Format::Github],
+            Self::Explain { .. } | Self::Run(_) | Self::Completions { .. } | Self::Man { .. } => {
+                &[Format::Human]
+            }
+            _ => &[Format::Human, Format::Json],
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -353,6 +368,18 @@ impl Common {
             state_dir: self.state_dir.clone(),
             config: self.config.clone(),
         }
+    }
+
+    /// A format that the answer does not have is a slip, not a wish.
+    pub(super) fn must_be_one_of(&self, formats: &[Format]) -> Result<(), Failure> {
+        if formats.contains(&self.format) {
+            return Ok(());
+        }
+        let name = |format: &Format| format.to_possible_value().map(|value| value.get_name().to_owned());
+        let there_is: Vec<String> = formats.iter().filter_map(name).collect();
+        let asked = name(&self.format).unwrap_or_default();
+        let there_is = there_is.join(", ");
+        Err(Failure::usage(&format!("this command has no --format {asked}; there is: {there_is}")))
     }
 
     /// Say more than what changes?

@@ -19,7 +19,7 @@ pub(super) fn run(common: &Common, args: &ValidateArgs) -> Result<Exit, Failure>
             answer::write_json(&json!({ "errors": reading.diagnostics, "missing_secrets": missing }));
         }
         Format::Github => answer::write(&annotations(&reading)),
-        Format::Human | Format::Markdown => {
+        _ => {
             workplace::tell_diagnostics(common, &reading);
             for line in &missing {
                 eprintln!("error: {}", render::escape::terminal(line));

@@ -377,3 +377,32 @@ fn a_history_in_which_nothing_matches_is_not_called_empty() {
     check(&scene.wellspring(&["history", "-s", "zzz"]), 0, "No sync matches.");
     check(&scene.wellspring(&["history", "--changes", "-s", "zzz"]), 0, "No change matches.");
 }
+
+#[test]
+fn a_format_that_an_answer_does_not_have_is_a_usage_error_that_names_what_there_is() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A]);
+    let refused = |verb: &[&str], format: &str, there_is: &str| {
+        let finished = scene.wellspring(&[verb, &["--format", format]].concat());
+        check(&finished, 64, &format!("this command has no --format {format}; there is: {there_is}\n"));
+        assert_eq!(finished.stdout, "");
+    };
+    let verbs = "fmt show init pull sync test status history doctor serve json-schema";
+    for verb in verbs.split(' ') {
+        refused(&[verb], "markdown", "human, json");
+        refused(&[verb], "github", "human, json");
+    }
+    refused(&["schema", "ws_one/alpha"], "github", "human, json");
+    refused(&["validate"], "markdown", "human, json, github");
+    for format in ["json", "markdown", "github"] {
+        for verb in [&["run"][..], &["man"], &["explain", "W010"], &["completions", "bash"]] {
+            refused(verb, format, "human");
+        }
+    }
+    for verb in ["plan", "apply", "validate"] {
+        for format in ["human", "json", "github"] {
+            let finished = scene.wellspring(&[verb, "--format", format]);
+            assert!(!finished.stderr.contains("--format"), "{finished:#?}");
+        }
+    }
+}
