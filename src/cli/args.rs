@@ -28,25 +28,25 @@ pub(super) struct Cli {
 pub(super) enum Verb {
     /// Check the files, offline: every error of every file, with its place
     Validate(ValidateArgs),
-    /// Bring the files into their one look; what they say and its order stay
+    /// Format the files; what they say stays, and its order
     Fmt(FmtArgs),
     /// Show what sources say after defaults and templates, with the line each value comes from
     Show(ShowArgs),
-    /// Write the beginnings of a directory of TOML files
+    /// Begin a directory of TOML files
     Init {
-        /// Where [default: the current directory]
+        /// The directory to begin [default: the current one]
         #[arg(value_name = "DIR")]
         into: Option<PathBuf>,
     },
     /// Print the JSON Schema of the files, for editors
     JsonSchema {
-        /// Of which kind of file
+        /// The kind of file
         #[arg(value_enum, default_value_t = SchemaOf::Workspace)]
         of: SchemaOf,
     },
     /// Explain an error code, such as W012
     Explain {
-        /// The code
+        /// The code, in capitals or not
         code: String,
     },
     /// Show what would change; nothing is written
@@ -63,7 +63,7 @@ pub(super) enum Verb {
     Test(TestArgs),
     /// Show the tables and columns of a source
     Schema {
-        /// The source
+        /// The source: its workspace (alias or id) and its key
         #[arg(value_name = "WS/SOURCE")]
         source: String,
         /// The directory of TOML files
@@ -73,46 +73,47 @@ pub(super) enum Verb {
     Status(StatusArgs),
     /// Show past syncs, or what was changed
     History(HistoryArgs),
-    /// Check all that a run needs, from the files to the platform, and say what to do
+    /// Check all that `run` needs, from the files to the platform, and say what to do
     Doctor(DoctorArgs),
     /// Run the local platform alone: the Data API over real connectors
     #[cfg_attr(not(feature = "local-platform"), command(hide = true))]
     Serve(ServeArgs),
-    /// Print what a shell needs to complete this command
+    /// Print what a shell completes commands by
     Completions {
-        /// For which shell
+        /// The shell
         shell: clap_complete::Shell,
     },
     /// Print the manual page
     Man {
-        /// Write it here instead, with a page for each command
+        /// Write it to this directory instead, with a page for each command
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
     },
 }
 
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub(super) struct Common {
-    /// The directory of TOML files (default: found by walking up to a wellspring.toml)
+    /// The directory of TOML files [default: found by walking up to a wellspring.toml]
     #[arg(short = 'C', long = "dir", global = true, value_name = "DIR")]
     dir: Option<PathBuf>,
     /// The platform's base URL, or `local`
     #[arg(long, global = true, env = "WELLSPRING_URL", hide_env_values = true)]
     url: Option<String>,
-    /// Where the state is kept (default: $STATE_DIRECTORY, else DIR/.wellspring)
-    #[arg(long, global = true, env = "WELLSPRING_STATE_DIR", value_name = "DIR")]
+    /// Where the state is kept [default: $STATE_DIRECTORY, else DIR/.wellspring]
+    #[arg(long, global = true, env = "WELLSPRING_STATE_DIR", hide_env_values = true, value_name = "DIR")]
     state_dir: Option<PathBuf>,
     /// The host file, such as /etc/wellspring/daemon.toml
-    #[arg(long, global = true, env = "WELLSPRING_CONFIG", value_name = "FILE")]
+    #[arg(long, global = true, env = "WELLSPRING_CONFIG", hide_env_values = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// How the answer is written
     #[arg(long, global = true, value_enum, default_value_t = Format::Human)]
     pub(super) format: Format,
     /// When to use colour
-    #[arg(long, global = true, value_enum, default_value_t = When::Auto)]
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t = When::Auto)]
     color: When,
     /// How logs are written
-    #[arg(long, global = true, env = "WELLSPRING_LOG_FORMAT", value_enum, default_value_t = LogFormat::Auto)]
+    #[arg(long, global = true, env = "WELLSPRING_LOG_FORMAT", hide_env_values = true, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Auto)]
     log_format: LogFormat,
     /// Say more; twice for debug logs, three times for traces
     #[arg(short, long, global = true, action = ArgAction::Count)]
@@ -120,7 +121,7 @@ pub(super) struct Common {
     /// Say only what is wrong
     #[arg(short, long, global = true)]
     quiet: bool,
-    /// Never ask
+    /// Never ask: what would ask fails
     #[arg(long, global = true)]
     pub(super) no_input: bool,
 }
@@ -131,9 +132,9 @@ pub(super) enum Format {
     Human,
     /// For scripts
     Json,
-    /// For a pull request's comment
+    /// For a pull request's comment; of `plan` and `apply`
     Markdown,
-    /// Workflow annotations
+    /// Workflow annotations; of `plan`, `apply` and `validate`
     Github,
 }
 
@@ -153,8 +154,11 @@ impl Verb {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum When {
+    /// On a terminal, unless NO_COLOR is set; elsewhere where CLICOLOR_FORCE is
     Auto,
+    /// Everywhere
     Always,
+    /// Nowhere
     Never,
 }
 
@@ -188,7 +192,7 @@ pub(super) struct FmtArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct ShowArgs {
-    /// Which, as WS/SOURCE or GLOB; all when none is named
+    /// Sources, as WS/SOURCE or GLOB; all when none is named
     #[arg(value_name = "WS/SOURCE")]
     pub(super) sources: Vec<String>,
     /// Only this workspace (alias or id); may be repeated
@@ -243,7 +247,7 @@ pub(super) struct ApplyArgs {
     pub(super) path: Option<PathBuf>,
     #[command(flatten)]
     pub(super) selection: Selection,
-    /// Do not ask
+    /// Apply without asking
     #[arg(short, long)]
     pub(super) yes: bool,
     #[command(flatten)]
@@ -289,10 +293,10 @@ pub(super) struct SyncArgs {
     /// Only this workspace (alias or id); may be repeated
     #[arg(short, long, value_name = "WORKSPACE")]
     pub(super) workspace: Vec<String>,
-    /// Everything anew, not only what is new
+    /// Sync everything anew, not only what is new
     #[arg(long)]
     pub(super) full: bool,
-    /// Only what is due by its schedule
+    /// Sync only what is due by its schedule
     #[arg(long, conflicts_with = "sources")]
     pub(super) due: bool,
 }
@@ -322,18 +326,18 @@ pub(super) struct HistoryArgs {
     pub(super) path: Option<PathBuf>,
     #[command(flatten)]
     pub(super) selection: Selection,
-    /// What was changed on the platform, instead of syncs
+    /// Show what was changed on the platform, instead of syncs
     #[arg(long)]
     pub(super) changes: bool,
-    /// The newest so many
-    #[arg(long, default_value_t = 30)]
+    /// At most so many, the newest
+    #[arg(long, value_name = "N", default_value_t = 30)]
     pub(super) limit: usize,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
     /// Where to listen
-    #[arg(long, default_value = "127.0.0.1:8780")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8780")]
     pub(super) listen: SocketAddr,
     /// Where files of `type = "file"` and SQLite databases lie
     #[arg(long, value_name = "DIR", default_value = ".")]
@@ -464,5 +468,20 @@ mod tests {
     #[test]
     fn the_arguments_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_of_a_command_parts_its_own_options_from_those_of_every_command() {
+        let mut cli = Cli::command();
+        cli.build();
+        for verb in cli.get_subcommands_mut() {
+            let help = verb.render_help().to_string();
+            let (own, common) =
+                help.split_once("\nOptions of every command:\n").expect("they have a heading");
+            for option in ["--dir", "--url", "--state-dir", "--config", "--format", "--color", "--quiet"] {
+                assert!(common.contains(option) && !own.contains(&format!(" {option} ")), "{help}");
+            }
+            assert!(own.contains("--help") && !common.contains("--help"), "{help}");
+        }
     }
 }
