@@ -206,7 +206,7 @@ fn converge(platform: &Platform, shape: Shape, latency: Duration, asked: &Asked)
     let (used, calls) = (median(changes), platform.calls());
     report.line(Line { what: "one source changed", used, raw: raw_list, calls, necessary });
 
-    the_daemon(&scene, &report, raw_list, asked);
+    the_daemon(&scene, &report, asked);
 
     let tenth = shape.sources.div_ceil(10);
     let removed = rounds(&|| {
@@ -230,27 +230,25 @@ fn converge(platform: &Platform, shape: Shape, latency: Duration, asked: &Asked)
     println!();
 }
 
-/// Only what the daemon does. *raw* is measured just before, on the same lists.
+/// Only what the daemon does.
 fn daemon(platform: &Platform, shape: Shape, latency: Duration, asked: &Asked) {
     let scene = Scene::new(platform, shape);
     let report = Report::new(shape, latency, asked.rounds, None);
     scene.forget();
     scene.apply();
-    let raw = || {
-        median(
-            (0..asked.rounds).map(|_| yardstick::raw(&platform.url, shape, Raw::List, CONNECTIONS)).collect(),
-        )
-    };
-    the_daemon(&scene, &report, raw(), asked);
-    report.yardstick("raw: list, afterwards", raw());
+    the_daemon(&scene, &report, asked);
     println!();
 }
 
-fn the_daemon(scene: &Scene<'_>, report: &Report, raw: Used, asked: &Asked) {
+/// *raw* lists between the looks: what else the machine does meets both alike.
+fn the_daemon(scene: &Scene<'_>, report: &Report, asked: &Asked) {
     let (platform, shape) = (scene.platform, scene.shape);
     let daemon = scene.daemon();
     let resting = measure::memory_of(&daemon.child, "VmRSS");
-    let used = median((0..asked.rounds).map(|_| daemon.recheck()).collect());
+    let turn = || (yardstick::raw(&platform.url, shape, Raw::List, CONNECTIONS), daemon.recheck());
+    let (raw, used): (Vec<Used>, Vec<Used>) = (0..asked.rounds).map(|_| turn()).unzip();
+    let (raw, used) = (median(raw), median(used));
+    report.yardstick("raw: list, in between", raw);
     let (calls, necessary) = (platform.calls(), [shape.workspaces as u64, 0, 0]);
     report.line(Line { what: "warm re-check (daemon)", used, raw, calls, necessary });
     let mut took: Vec<Duration> = (0..asked.renames)

@@ -3,6 +3,7 @@
 use super::measure::{self, Used};
 use super::platform::{Platform, TOKEN};
 use super::workload::{self, Shape};
+use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -19,12 +20,15 @@ pub(crate) struct Scene<'a> {
     pub(crate) platform: &'a Platform,
     pub(crate) shape: Shape,
     folder: TempDir,
+    /// Which state directory is in use. An old one stays until the end: a file system takes its time over
+    /// new files right after many were deleted.
+    number: Cell<usize>,
 }
 
 impl<'a> Scene<'a> {
     /// A fresh tree and a state directory that is not there yet.
     pub(crate) fn new(platform: &'a Platform, shape: Shape) -> Self {
-        let scene = Self { platform, shape, folder: tempfile::tempdir().unwrap() };
+        let scene = Self { platform, shape, folder: tempfile::tempdir().unwrap(), number: Cell::new(0) };
         workload::write(&scene.root(), shape, &platform.url);
         fs::write(scene.host("run"), "[daemon]\ninterval = \"1h\"\n").unwrap();
         // How long the files must rest before a removal says nothing about speed.
@@ -45,12 +49,12 @@ impl<'a> Scene<'a> {
     }
 
     fn state(&self) -> PathBuf {
-        self.folder.path().join("state")
+        self.folder.path().join(format!("state-{}", self.number.get()))
     }
 
     /// Nothing was ever done.
     pub(crate) fn forget(&self) {
-        let _ = fs::remove_dir_all(self.state());
+        self.number.set(self.number.get() + 1);
         self.platform.clear();
     }
 

@@ -207,10 +207,9 @@ impl Transport {
 
     /// Makes the call, repeated as far as that is harmless. What leaves is looked at once more.
     pub(super) async fn call(&self, call: &Call<'_>) -> Result<Reply, RemoteError> {
-        let request = call.request(&self.settings.base_url);
-        guard::inspect(call.endpoint, request.body().and_then(reqwest::Body::as_bytes))
+        guard::inspect(call.endpoint, call.body.as_deref())
             .map_err(|why| call.error(RemoteErrorKind::NotSent(why.into())))?;
-        self.settings.backoff.run(|| self.attempt(call, &request)).await
+        self.settings.backoff.run(|| self.attempt(call)).await
     }
 
     pub(super) fn clock_ahead(&self) -> Option<SignedDuration> {
@@ -262,20 +261,20 @@ impl Transport {
     }
 
     /// One attempt; a second one when the token was refused and the source has another by now.
-    async fn attempt(&self, call: &Call<'_>, request: &Request) -> Result<Reply, RemoteError> {
+    async fn attempt(&self, call: &Call<'_>) -> Result<Reply, RemoteError> {
         let known = self.token.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let token = match known {
             Some(token) => token,
             None => self.read_token(call)?,
         };
-        match self.exchange(call, request, &token).await {
+        match self.exchange(call, &token).await {
             Err(error) if error.is_auth() => {
                 let anew = self.read_token(call)?;
                 if anew.expose_secret() == token.expose_secret() {
                     return Err(error);
                 }
                 debug!(endpoint = call.endpoint.as_str(), "the token was renewed; trying again with it");
-                self.exchange(call, request, &anew).await
+                self.exchange(call, &anew).await
             }
             result => result,
         }
@@ -288,15 +287,8 @@ impl Transport {
         Ok(token)
     }
 
-    async fn exchange(
-        &self,
-        call: &Call<'_>,
-        request: &Request,
-        token: &SecretString,
-    ) -> Result<Reply, RemoteError> {
-        let mut request = request
-            .try_clone()
-            .ok_or_else(|| call.error(RemoteErrorKind::NotSent("the request cannot be copied".into())))?;
+    async fn exchange(&self, call: &Call<'_>, token: &SecretString) -> Result<Reply, RemoteError> {
+        let mut request = call.request(&self.settings.base_url);
         request.headers_mut().insert(AUTHORIZATION, bearer(token).map_err(|kind| call.error(kind))?);
         let turn = self.limits.turn(call.endpoint).await;
         let started = std::time::Instant::now();
