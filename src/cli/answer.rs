@@ -36,9 +36,9 @@ pub(super) fn lost() -> Option<Failure> {
     Some(Failure { exit: Exit::Failed, message })
 }
 
-/// Writes JSON, pretty.
+/// Writes JSON, pretty, and fit for a terminal.
 pub(super) fn write_json(value: &impl serde::Serialize) {
-    write(&serde_json::to_string_pretty(value).unwrap_or_default());
+    write(&render::escape::json(&serde_json::to_string_pretty(value).unwrap_or_default()));
 }
 
 /// How text is to look on stdout.

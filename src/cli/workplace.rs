@@ -10,6 +10,7 @@ use crate::plan::Overrides;
 use crate::reading::{Known, Memory, Reading};
 use crate::reconcile::{Clock, EAGER, Planner, Task, resolved};
 use crate::remote::{BaseUrl, Reader};
+use crate::render::escape;
 use crate::settings::{self, Pause, Platform, Settings};
 use crate::state::State;
 use std::collections::BTreeSet;
@@ -141,6 +142,7 @@ impl Workplace {
     pub(super) fn tasks(&self, selector: &Selector) -> Result<Vec<Task>, Failure> {
         let asked = self.reading.asked(&self.memory);
         for (unit, file) in &asked.held {
+            let file = escape::terminal(file);
             eprintln!("{unit}: left as it is, because {file} cannot be used");
         }
         let declared = !asked.tasks.is_empty();

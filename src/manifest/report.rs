@@ -2,6 +2,7 @@
 
 use super::SourceFile;
 use super::diagnostic::{Diagnostic, Label, Severity};
+use crate::model::is_deceptive;
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -30,10 +31,17 @@ pub fn render(diagnostics: &[Diagnostic], files: &[SourceFile<'_>], color: bool)
     }
     let mut out = String::new();
     for diagnostic in diagnostics {
-        out.push_str(&renderer.render(&[group(diagnostic, &shown)]));
+        // The renderer lets what hides text through, where it only hides.
+        let text = renderer.render(&[group(diagnostic, &shown)]);
+        out.extend(text.chars().map(|c| if hides(c) { char::REPLACEMENT_CHARACTER } else { c }));
         out.push_str("\n\n");
     }
     out
+}
+
+/// Controls are replaced by the renderer, but for those it writes itself; joiners are part of words.
+fn hides(c: char) -> bool {
+    is_deceptive(c) && !c.is_control() && !matches!(c, '\u{200c}' | '\u{200d}')
 }
 
 /// A file as it may be shown.

@@ -161,3 +161,28 @@ fn a_dumb_terminal_is_sent_no_codes_while_a_sync_goes_on() {
     assert!(finished.stdout.contains("✓ ws_one/alpha synced"), "{:?}", finished.stdout);
     assert!(!finished.stdout.contains('\u{1b}'), "{:?}", finished.stdout);
 }
+
+#[test]
+fn nothing_that_others_have_named_moves_the_cursor_or_hides_text() {
+    const ODD: &str = "x\u{1b}[2J\u{202e}y\u{200b}";
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A]);
+    scene.apply();
+    scene.someone_adds("ws_one", ODD);
+    scene.tree.write(&format!("workspaces/{ODD}.toml"), "[workspace]\nid = \"ws_two\"\n\n[sources.a\n");
+    let named =
+        format!("[workspace]\nid = \"ws_three\"\n\n[sources.\"{ODD}\"]\n").replace('\u{1b}', "\\u001b");
+    scene.tree.write("workspaces/named.toml", &named);
+    let verbs = "validate plan apply fmt show pull sync test status history doctor";
+    for (verb, format) in verbs.split(' ').flat_map(|verb| [(verb, "human"), (verb, "json")]) {
+        let yes = if verb == "apply" { &["--yes"][..] } else { &[] };
+        let finished = scene.wellspring(&[&[verb, "--format", format], yes].concat());
+        let printed = format!("{}{}", finished.stdout, finished.stderr);
+        let odd = printed.chars().find(|c| c.is_control() && *c != '\n' || "\u{202e}\u{200b}".contains(*c));
+        assert_eq!(odd, None, "{verb} {format}: {finished:#?}");
+    }
+    for verb in ["plan", "validate"] {
+        let printed = scene.wellspring(&[verb, "--format", "github"]).stdout;
+        assert!(!printed.contains(['\u{1b}', '\u{202e}', '\u{200b}']), "{printed:?}");
+    }
+}
