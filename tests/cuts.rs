@@ -9,6 +9,7 @@
 mod support;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use support::{EchoManner, FaultProxy, Platform, Semantics, Taken, Wire};
 use wellspring::model::{
@@ -22,8 +23,11 @@ use wellspring::secrets::Secrets;
 use wellspring::state::{State, Trigger};
 use wellspring::sync::{Call, Member, Syncer};
 
-/// A cut request reaches the platform at once or not at all.
-const SETTLE: Duration = Duration::from_millis(15);
+/// A cut request reaches the platform at once or not at all. So many runs share the processors.
+const SETTLE: Duration = Duration::from_millis(60);
+
+/// Runs at once, of each test: nearly all the time they wait.
+const AT_ONCE: usize = 12;
 
 /// A platform behind a proxy, and all that it takes to reconcile with it.
 struct Stage {
@@ -176,108 +180,123 @@ fn cuts((request, answer): (usize, usize)) -> impl Iterator<Item = Wire> {
     requests.chain(resets).chain(chosen(answer - 1).map(Wire::CloseAfterAnswerBytes))
 }
 
-fn run(test: impl AsyncFn()) {
+fn run<T>(test: impl AsyncFnOnce() -> T) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(test());
+    runtime.block_on(test())
 }
 
-/// From `before` to `after`, with the call number `at` of the pass between cut in every way.
-async fn between(taken: Taken, before: &[(&str, &str)], after: &[(&str, &str)], at: usize) {
-    let semantics = Semantics { taken, echo: EchoManner::Everything, ..Semantics::default() };
-    let stage = Stage::set(&semantics);
-    stage.pass(before).await;
-    let calls = stage.proxy.sizes().len();
-    stage.pass(after).await;
-    let sizes = stage.proxy.sizes()[calls + at];
-    for wire in cuts(sizes) {
-        let stage = Stage::set(&semantics);
-        stage.pass(before).await;
-        stage.cut(at, &wire);
-        stage.pass(after).await;
-        stage.converges(after, &format!("{taken:?} {wire:?}")).await;
-    }
-}
-
-#[test]
-fn a_list_cut_anywhere_concludes_nothing() {
-    run(async || between(Taken::Duplicate, &[("a", "h1"), ("b", "h2")], &[("b", "h2")], 0).await);
-}
-
-#[test]
-fn a_connection_test_cut_anywhere_does_no_harm() {
-    run(async || between(Taken::Duplicate, &[], &[("a", "h1")], 1).await);
-}
-
-#[test]
-fn a_connect_cut_anywhere_leaves_one() {
-    run(async || between(Taken::Duplicate, &[], &[("a", "h1")], 2).await);
-}
-
-#[test]
-fn a_replacement_by_a_second_one_cut_anywhere_leaves_the_new_one() {
-    run(async || between(Taken::Duplicate, &[("a", "h1")], &[("a", "h2")], 2).await);
-}
-
-#[test]
-fn a_replacement_in_place_cut_anywhere_leaves_the_new_one() {
-    run(async || between(Taken::Upsert, &[("a", "h1")], &[("a", "h2")], 2).await);
-}
-
-#[test]
-fn a_replacement_where_names_conflict_cut_anywhere_leaves_the_new_one() {
-    run(async || {
-        // Refused; cleaned up; connected.
-        for at in 3..=4 {
-            between(Taken::Conflict, &[("a", "h1")], &[("a", "h2")], at).await;
+/// Runs the test with each of these.
+fn each(wires: impl Iterator<Item = Wire>, test: impl AsyncFn(&Wire) + Sync) {
+    let wires: Vec<Wire> = wires.collect();
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                run(async || {
+                    while let Some(wire) = wires.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        test(wire).await;
+                    }
+                });
+            });
         }
     });
 }
 
+/// From `before` to `after`, with the call number `at` of the pass between cut in every way.
+fn between(taken: Taken, before: &[(&str, &str)], after: &[(&str, &str)], at: usize) {
+    let semantics = Semantics { taken, echo: EchoManner::Everything, ..Semantics::default() };
+    let sizes = run(async || {
+        let stage = Stage::set(&semantics);
+        stage.pass(before).await;
+        let calls = stage.proxy.sizes().len();
+        stage.pass(after).await;
+        stage.proxy.sizes()[calls + at]
+    });
+    each(cuts(sizes), async |wire| {
+        let stage = Stage::set(&semantics);
+        stage.pass(before).await;
+        stage.cut(at, wire);
+        stage.pass(after).await;
+        stage.converges(after, &format!("{taken:?} {wire:?}")).await;
+    });
+}
+
+#[test]
+fn a_list_cut_anywhere_concludes_nothing() {
+    between(Taken::Duplicate, &[("a", "h1"), ("b", "h2")], &[("b", "h2")], 0);
+}
+
+#[test]
+fn a_connection_test_cut_anywhere_does_no_harm() {
+    between(Taken::Duplicate, &[], &[("a", "h1")], 1);
+}
+
+#[test]
+fn a_connect_cut_anywhere_leaves_one() {
+    between(Taken::Duplicate, &[], &[("a", "h1")], 2);
+}
+
+#[test]
+fn a_replacement_by_a_second_one_cut_anywhere_leaves_the_new_one() {
+    between(Taken::Duplicate, &[("a", "h1")], &[("a", "h2")], 2);
+}
+
+#[test]
+fn a_replacement_in_place_cut_anywhere_leaves_the_new_one() {
+    between(Taken::Upsert, &[("a", "h1")], &[("a", "h2")], 2);
+}
+
+#[test]
+fn a_replacement_where_names_conflict_cut_anywhere_leaves_the_new_one() {
+    // Refused; cleaned up; connected.
+    for at in 3..=4 {
+        between(Taken::Conflict, &[("a", "h1")], &[("a", "h2")], at);
+    }
+}
+
 #[test]
 fn the_look_after_a_connect_cut_anywhere_leaves_one() {
-    run(async || between(Taken::Duplicate, &[], &[("a", "h1")], 3).await);
+    between(Taken::Duplicate, &[], &[("a", "h1")], 3);
 }
 
 #[test]
 fn a_cleanup_cut_anywhere_removes_that_one() {
-    run(async || between(Taken::Duplicate, &[("a", "h1"), ("b", "h2")], &[("b", "h2")], 1).await);
+    between(Taken::Duplicate, &[("a", "h1"), ("b", "h2")], &[("b", "h2")], 1);
 }
 
 #[test]
 fn a_sync_cut_anywhere_is_sent_once() {
-    run(async || {
-        let semantics = Semantics::default();
-        let once = async |wire: Option<&Wire>| {
-            let stage = Stage::set(&semantics);
-            stage.pass(&[("a", "h1")]).await;
-            let syncer = Syncer {
-                writer: stage.reconciler.writer.clone(),
-                state: stage.reconciler.state.clone(),
-                syncing: stage.reconciler.syncing.clone(),
-                clock: Arc::new(jiff::Timestamp::now),
-                unrecorded: Default::default(),
-            };
-            let member = Member {
-                name: SourceName::parse("a").unwrap(),
-                key: SourceKey::parse("a").unwrap(),
-                trigger: Trigger::Schedule,
-                firing: jiff::Timestamp::UNIX_EPOCH,
-            };
-            let call =
-                Call { unit: unit(), members: vec![member], options: serde_json::Map::new(), timeout: None };
-            if let Some(wire) = wire {
-                stage.cut(0, wire);
-            }
-            let first = syncer.call(&call).await.unwrap();
-            assert_eq!(first.len(), 1);
-            assert!(syncer.call(&call).await.unwrap().is_empty(), "{wire:?}");
-            tokio::time::sleep(SETTLE).await;
-            assert!(stage.platform.calls_to("sync").len() <= 1, "{wire:?}");
-            stage.proxy.sizes().last().copied().unwrap()
+    let semantics = Semantics::default();
+    let once = async |wire: Option<&Wire>| {
+        let stage = Stage::set(&semantics);
+        stage.pass(&[("a", "h1")]).await;
+        let syncer = Syncer {
+            writer: stage.reconciler.writer.clone(),
+            state: stage.reconciler.state.clone(),
+            syncing: stage.reconciler.syncing.clone(),
+            clock: Arc::new(jiff::Timestamp::now),
+            unrecorded: Default::default(),
         };
-        for wire in cuts(once(None).await) {
-            once(Some(&wire)).await;
+        let member = Member {
+            name: SourceName::parse("a").unwrap(),
+            key: SourceKey::parse("a").unwrap(),
+            trigger: Trigger::Schedule,
+            firing: jiff::Timestamp::UNIX_EPOCH,
+        };
+        let call =
+            Call { unit: unit(), members: vec![member], options: serde_json::Map::new(), timeout: None };
+        if let Some(wire) = wire {
+            stage.cut(0, wire);
         }
+        let first = syncer.call(&call).await.unwrap();
+        assert_eq!(first.len(), 1);
+        assert!(syncer.call(&call).await.unwrap().is_empty(), "{wire:?}");
+        tokio::time::sleep(SETTLE).await;
+        assert!(stage.platform.calls_to("sync").len() <= 1, "{wire:?}");
+        stage.proxy.sizes().last().copied().unwrap()
+    };
+    each(cuts(run(async || once(None).await)), async |wire| {
+        once(Some(wire)).await;
     });
 }
 
