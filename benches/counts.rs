@@ -182,7 +182,6 @@ fn intents(desired: &DesiredUnit, key: &FingerprintKey, now: Timestamp) -> Inven
             file: source.at.file.to_string(),
             line: source.at.line,
             protect: source.protect,
-            all_declared: true,
         };
         let intent = Intent {
             number,

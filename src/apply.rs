@@ -69,11 +69,9 @@ impl Apply<'_> {
     /// Carries out one unit's plan. `inventory` is the reckoned one that the plan was made from.
     pub async fn unit(&self, approved: ApprovedUnit<'_>, inventory: Inventory) -> Outcome {
         let plan = approved.plan();
-        let all_declared = || inventory.owned.keys().all(|name| plan.desired.source(name).is_some());
         let mut run = Run {
             apply: self,
             plan,
-            all_declared: !plan.actions.is_empty() && all_declared(),
             spare_removals: approved.spare_removals(),
             inventory,
             outcome: Outcome { results: vec![ActionResult::Open; plan.actions.len()], ..Outcome::default() },
@@ -94,8 +92,6 @@ impl Apply<'_> {
 struct Run<'a> {
     apply: &'a Apply<'a>,
     plan: &'a UnitPlan,
-    /// Everything of ours is declared.
-    all_declared: bool,
     /// So many sources may still be cleaned up to be connected anew.
     spare_removals: usize,
     inventory: Inventory,
@@ -308,7 +304,6 @@ impl<'a> Run<'a> {
             file: source.at.file.to_string(),
             line: source.at.line,
             protect: source.protect,
-            all_declared: self.all_declared,
         })
     }
 

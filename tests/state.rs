@@ -81,13 +81,7 @@ fn intent(source: &str) -> NewIntent {
         key: SourceKey::parse(source).unwrap(),
         kind: IntentKind::Cleanup(id("source_1")),
         before: vec![id("source_1"), SourceId::from_json(&json!(2)).unwrap()],
-        declared: Some(Declaration {
-            root: "/tree".into(),
-            file: "crm.toml".into(),
-            line: 7,
-            protect: true,
-            all_declared: true,
-        }),
+        declared: Some(Declaration { root: "/tree".into(), file: "crm.toml".into(), line: 7, protect: true }),
     }
 }
 

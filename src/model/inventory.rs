@@ -48,9 +48,6 @@ pub struct Sent {
     pub stamp: Fingerprint,
     /// When it was recorded, before it was sent.
     pub at: jiff::Timestamp,
-    /// Everything of ours was declared then: it came in the place of nothing.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub all_declared: bool,
 }
 
 /// What was sent in the last verified write (or found, when adopted), and what was echoed after it.
@@ -207,9 +204,6 @@ pub struct Declaration {
     pub line: u32,
     /// `protect`
     pub protect: bool,
-    /// So was everything else of ours.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub all_declared: bool,
 }
 
 /// What an [`Intent`] was about to do.

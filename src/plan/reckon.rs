@@ -194,13 +194,11 @@ fn shows_nothing(row: &ObservedSource) -> bool {
     echo.connection_config.is_none() && echo.metadata.is_none() && echo.fingerprint.is_none()
 }
 
-/// The connects lately sent under this name, with this one.
-fn remembering(before: Option<&Owned>, intent: &Intent, stamp: Fingerprint) -> Vec<Sent> {
-    let at = intent.recorded_at;
-    let all_declared = intent.declared.as_ref().is_some_and(|declared| declared.all_declared);
+/// The connects lately sent under this name, with this one, recorded at `at`.
+fn remembering(before: Option<&Owned>, at: Timestamp, stamp: Fingerprint) -> Vec<Sent> {
     let mut sent: Vec<Sent> = before.into_iter().flat_map(|owned| &owned.sent).cloned().collect();
     sent.retain(|other| other.stamp != stamp && at.duration_since(other.at) < LATEST);
-    sent.push(Sent { stamp, at, all_declared });
+    sent.push(Sent { stamp, at });
     let surplus = sent.len().saturating_sub(REMEMBERED);
     sent.drain(..surplus);
     sent
@@ -234,7 +232,7 @@ impl Reckoning {
     /// it land all the same, its stamp tells.
     fn give_up(&mut self, intent: &Intent, stamp: Fingerprint) {
         if let Some(owned) = self.inventory.owned.get_mut(&intent.name) {
-            let remembered = remembering(Some(owned), intent, stamp);
+            let remembered = remembering(Some(owned), intent.recorded_at, stamp);
             Arc::make_mut(owned).sent = remembered;
             self.corrections.push(Correction::Own(intent.name.clone(), Arc::clone(owned)));
         }
@@ -272,17 +270,17 @@ impl Reckoning {
         mut superseded: Vec<SourceId>,
         key: &FingerprintKey,
     ) {
-        let before = self.inventory.owned.get(&intent.name);
-        let sent = remembering(before.map(|owned| &**owned), &intent, stamp);
-        let Intent { name, key: source_key, kind, declared, .. } = intent;
+        let Intent { name, key: source_key, kind, declared, recorded_at, .. } = intent;
         let IntentKind::Connect(applied) = kind else { return };
+        let before = self.inventory.owned.get(&name);
         for id in before.iter().flat_map(|owned| &owned.superseded) {
             if !superseded.contains(id) && Some(id) != row.id.as_ref() {
                 superseded.push(id.clone());
             }
         }
+        let sent = remembering(before.map(|owned| &**owned), recorded_at, stamp);
         let (protect, declared_in, file, line) = match (declared, before) {
-            (Some(Declaration { root, file, line, protect, .. }), _) => {
+            (Some(Declaration { root, file, line, protect }), _) => {
                 (protect, Some(root), Some(file), Some(line))
             }
             (None, Some(owned)) => (owned.protect, owned.declared_in.clone(), owned.file.clone(), owned.line),

@@ -9,6 +9,7 @@ use crate::model::{
     Definition, DesiredSource, Moved, Owned, Place, Prune, Removed, RemovedAction, SourceKey, SourceName,
 };
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// What the conditions ask about, found by key and by name.
 pub(super) struct Removals<'a> {
@@ -195,14 +196,12 @@ pub(super) fn withhold_renames(plan: &mut UnitPlan, input: &Input<'_>) {
     plan.actions = kept;
 }
 
-/// Was the source of this name declared and connected beside the other one, and not in its place? Connects bear
-/// the same instant only where they were recorded together; else all of ours was declared at the later of the two.
+/// Was the source of this name declared and connected beside the other one? Connects bear the same instant
+/// only where they were recorded together, so it did not come in the other's place.
 fn stood_beside(name: &SourceName, other: &Owned, input: &Input<'_>) -> bool {
-    let Some(twin) = input.inventory.owned.get(name) else { return false };
-    let together = twin.sent.iter().any(|sent| other.sent.iter().any(|also| also.at == sent.at));
-    let later =
-        twin.sent.last().zip(other.sent.last()).map(|(one, two)| if one.at > two.at { one } else { two });
-    together || later.is_some_and(|sent| sent.all_declared)
+    let together =
+        |twin: &Arc<Owned>| twin.sent.iter().any(|sent| other.sent.iter().any(|also| also.at == sent.at));
+    input.inventory.owned.get(name).is_some_and(together)
 }
 
 /// As it is written in a file.

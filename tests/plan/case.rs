@@ -223,11 +223,7 @@ fn inventory(options: &Options, unit: &DesiredUnit, rows: &[ObservedSource]) -> 
             id: row.id.clone().filter(|_| !options.no_id.iter().any(|name| name == source.name.as_str())),
             superseded: older.map(|id| SourceId::from_json(id).unwrap()).collect(),
             sent: match options.together.iter().any(|name| name == source.name.as_str()) {
-                true => vec![Sent {
-                    stamp: key.of(source.name.as_str()),
-                    at: Timestamp::UNIX_EPOCH,
-                    all_declared: false,
-                }],
+                true => vec![Sent { stamp: key.of(source.name.as_str()), at: Timestamp::UNIX_EPOCH }],
                 false => Vec::new(),
             },
             applied: seen(
