@@ -22,6 +22,7 @@ use crate::state::{Change, NewIntent, State, StateError};
 use crate::tree::Checkout;
 use intents::OpenIntents;
 use jiff::{SignedDuration, Timestamp};
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -432,10 +433,22 @@ impl<'a> Run<'a> {
         Some(Change::CloseIntent(number))
     }
 
-    async fn commit(&self, changes: Vec<Change>) -> Result<(), UnitError> {
+    /// The commit of the files, as it is known when what was done is written down.
+    fn name_commit(&self, changes: &mut [Change]) {
+        let entries = changes.iter_mut().filter_map(|change| match change {
+            Change::Journal(entry) => Some(entry),
+            _ => None,
+        });
+        let commit = OnceCell::new();
+        let by_now = || self.apply.checkout.and_then(Checkout::commit_by_now);
+        entries.for_each(|entry| entry.commit.clone_from(commit.get_or_init(by_now)));
+    }
+
+    async fn commit(&self, mut changes: Vec<Change>) -> Result<(), UnitError> {
         if changes.is_empty() {
             return Ok(());
         }
+        self.name_commit(&mut changes);
         self.apply.state.commit(self.unit(), changes).await.map_err(UnitError::from)
     }
 

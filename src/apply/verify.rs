@@ -4,7 +4,6 @@ use super::Run;
 use crate::model::{DesiredSource, ObservedSource, SourceId, SourceName};
 use crate::plan::{Action, ActionResult, Correction, Step, UnitError, placed, reckon};
 use crate::state::{Change, JournalEntry, Quarantined};
-use crate::tree::Checkout;
 use jiff::SignedDuration;
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
@@ -138,7 +137,7 @@ impl Run<'_> {
         Change::Quarantine(action.name.clone(), Quarantined { since, reason: reason.to_owned(), mark })
     }
 
-    /// It was done, or failed for this reason.
+    /// It was done, or failed for this reason. Of which commit, is told when it is written down.
     pub(super) fn entry(&self, action: &Action, failure: Option<&str>) -> JournalEntry {
         let owned = self.inventory.owned.get(&action.name);
         JournalEntry {
@@ -154,7 +153,7 @@ impl Run<'_> {
             reason: action.reason.clone(),
             file: action.at.as_ref().map(|at| Arc::clone(&at.file)),
             line: action.at.as_ref().map(|at| at.line),
-            commit: self.apply.checkout.and_then(Checkout::commit_by_now),
+            commit: None,
             outcome: if failure.is_none() { "done" } else { "failed" }.into(),
             message: failure.map(str::to_owned),
             removal: action.step.counts_as_removal() && failure.is_none(),
