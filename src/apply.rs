@@ -22,7 +22,6 @@ use crate::state::{Change, NewIntent, State, StateError};
 use crate::tree::Checkout;
 use intents::OpenIntents;
 use jiff::{SignedDuration, Timestamp};
-use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -433,23 +432,35 @@ impl<'a> Run<'a> {
         Some(Change::CloseIntent(number))
     }
 
-    /// The commit of the files, as it is known when what was done is written down.
-    fn name_commit(&self, changes: &mut [Change]) {
-        let entries = changes.iter_mut().filter_map(|change| match change {
-            Change::Journal(entry) => Some(entry),
-            _ => None,
-        });
-        let commit = OnceCell::new();
-        let by_now = || self.apply.checkout.and_then(Checkout::commit_by_now);
-        entries.for_each(|entry| entry.commit.clone_from(commit.get_or_init(by_now)));
-    }
-
     async fn commit(&self, mut changes: Vec<Change>) -> Result<(), UnitError> {
         if changes.is_empty() {
             return Ok(());
         }
-        self.name_commit(&mut changes);
+        self.name_commit(&mut changes).await;
         self.apply.state.commit(self.unit(), changes).await.map_err(UnitError::from)
+    }
+
+    /// Writes the commit that the files are of into the entries of the journal. Where Git is about to say which
+    /// one that is, it is given a moment.
+    async fn name_commit(&self, changes: &mut [Change]) {
+        const MOMENT: Duration = Duration::from_millis(5);
+        const MOMENTS: usize = 20;
+        let Some(checkout) = self.apply.checkout else { return };
+        if !changes.iter().any(|change| matches!(change, Change::Journal(_))) {
+            return;
+        }
+        for _ in 0..MOMENTS {
+            if !checkout.is_about_to_be_said() {
+                break;
+            }
+            tokio::time::sleep(MOMENT).await;
+        }
+        let commit = checkout.commit_by_now();
+        for change in changes {
+            if let Change::Journal(entry) = change {
+                entry.commit.clone_from(&commit);
+            }
+        }
     }
 
     /// Nothing stays open: what was not reached says why.

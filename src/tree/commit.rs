@@ -6,7 +6,7 @@ use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// Longer files than these are not read: `HEAD` and a ref hold one line, `packed-refs` one for each ref.
 const LONGEST_LINE: u64 = 4096;
@@ -58,9 +58,26 @@ impl Checkout {
     pub fn commit_by_now(&self) -> Option<Arc<str>> {
         self.unsaid.as_ref().and_then(Unsaid::said).or_else(|| self.commit.clone())
     }
+
+    /// Has the index been written just now, and nothing been said of it yet?
+    #[must_use]
+    pub fn is_about_to_be_said(&self) -> bool {
+        /// Git says it within milliseconds. An index that stays unsaid was written for another reason.
+        const AT_ONCE: Duration = Duration::from_secs(1);
+        let just_now = |unsaid: &Unsaid| unsaid.index.written.elapsed().is_ok_and(|ago| ago < AT_ONCE);
+        self.unsaid.as_ref().is_some_and(|unsaid| just_now(unsaid) && !unsaid.is_over())
+    }
 }
 
 impl Unsaid {
+    /// It was said, or another index stands there.
+    fn is_over(&self) -> bool {
+        git(&self.root).is_none_or(|git| {
+            Index::of(&git).as_ref() != Some(&self.index)
+                || last_said(&git).is_some_and(|said| said >= self.index.written)
+        })
+    }
+
     /// What is said now, where it is still said of this index.
     fn said(&self) -> Option<Arc<str>> {
         let git = git(&self.root)?;

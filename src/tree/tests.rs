@@ -258,6 +258,34 @@ fn the_commit_is_that_of_the_files_though_git_says_it_after_it_has_written_them(
 }
 
 #[test]
+fn what_git_is_about_to_say_is_waited_for_and_nothing_else() {
+    let folder = tree(&[
+        ("repo/.git/HEAD", b"ref: refs/heads/main\n"),
+        ("repo/.git/refs/heads/main", "a".repeat(40).as_bytes()),
+        ("repo/.git/index", b""),
+        ("repo/a.toml", b""),
+    ]);
+    let at = |name: &str| folder.path().join("repo/.git").join(name);
+    let age = |name: &str, seconds: u64| {
+        let time = SystemTime::now() - std::time::Duration::from_secs(seconds);
+        File::options().write(true).open(at(name)).unwrap().set_modified(time).unwrap();
+    };
+    let about_to = || read(&folder.path().join("repo")).unwrap().checkout.unwrap().is_about_to_be_said();
+    age("HEAD", 100);
+    age("refs/heads/main", 100);
+    age("index", 0);
+    assert!(about_to(), "the index was written just now");
+    let between = read(&folder.path().join("repo")).unwrap().checkout.unwrap();
+    age("index", 50);
+    assert!(!between.is_about_to_be_said(), "another one stands there");
+    assert!(!about_to(), "that one is old");
+    age("index", 0);
+    let between = read(&folder.path().join("repo")).unwrap().checkout.unwrap();
+    age("refs/heads/main", 0);
+    assert!(!between.is_about_to_be_said(), "it was said");
+}
+
+#[test]
 fn the_root_is_found_upwards() {
     let folder = tree(&[("wellspring.toml", b""), ("a/b/c.toml", b""), ("a/n/wellspring.toml", b"")]);
     let at = |name: &str| folder.path().join(name);

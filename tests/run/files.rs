@@ -1,6 +1,6 @@
 //! What the files say is what is done, and what cannot be read is never taken for absent.
 
-use super::support::{Scene, until};
+use super::support::{Fault, Gate, Scene, until};
 use wellspring::model::{Scope, Unit, WorkspaceId};
 use wellspring::remote::BaseUrl;
 use wellspring::state::State;
@@ -207,6 +207,30 @@ fn a_removal_that_waits_for_the_files_to_rest_is_not_nothing_to_do() {
     );
     nothing_is_removed(&scene, &daemon);
     assert!(!daemon.stderr().contains("nothing to do"), "{}", daemon.stderr());
+}
+
+#[test]
+fn a_change_is_recorded_with_its_commit_though_git_says_it_after_it_has_written_the_files() {
+    let scene = Scene::new();
+    let (old, new) = ("a".repeat(40), "b".repeat(40));
+    let said = |commit: &str| scene.tree.write(".git/refs/heads/main", commit);
+    scene.tree.write(".git/HEAD", "ref: refs/heads/main\n");
+    said(&old);
+    for file in [".git/HEAD", ".git/refs/heads/main"] {
+        let file = std::fs::File::options().write(true).open(scene.tree.join(file)).unwrap();
+        file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(60)).unwrap();
+    }
+    scene.tree.write(".git/index", "of the new commit");
+    scene.declare("ws_one", &[A]);
+    let gate = Gate::closed();
+    scene.platform.script("connect", Fault::HoldBeforeActing(gate.clone()));
+    let daemon = scene.daemon();
+    until("it connects", || !scene.platform.calls_to("connect").is_empty());
+    said(&new);
+    gate.open();
+    daemon.wait_for_line("connect done");
+    let history = scene.wellspring(&["history", "--changes", "--format", "json"]).stdout;
+    assert!(history.contains(&new) && !history.contains(&old), "{history}");
 }
 
 #[test]
