@@ -122,6 +122,75 @@ fn a_saved_plan_keeps_to_what_was_asked() {
 }
 
 #[test]
+fn what_a_plan_says_with_flags_is_what_apply_does_with_them_and_with_the_saved_plan() {
+    let scene = Scene::new();
+    scene.tree.write("wellspring.toml", "[platform]\nsettle = \"0s\"\n\n[policy]\nmax_cleanup = 1\n");
+    let file = scene.state.join("plan.json").to_str().unwrap().to_owned();
+    for (flags, left) in [(&[][..], 3), (&["--prune"], 3), (&["--prune", "--max-cleanup", "2"], 1)] {
+        for saved in [true, false] {
+            scene.tree.write("wellspring.toml", "[platform]\nsettle = \"0s\"\n\n[policy]\nmax_cleanup = 1\n");
+            scene.declare("ws_one", &[A, B, ("gamma", "c.example.com")]);
+            scene.apply();
+            scene.declare("ws_one", &[A]);
+            let rehearsed = scene.wellspring(&[&["plan", "--out", &file], flags].concat());
+            let applied = match saved {
+                true => scene.wellspring(&["apply", "--yes", &file]),
+                false => scene.wellspring(&[&["apply", "--yes"], flags].concat()),
+            };
+            assert!(applied.stdout.starts_with(&rehearsed.stdout), "{flags:?} {rehearsed:#?} {applied:#?}");
+            assert_eq!(applied.code, rehearsed.code, "{flags:?}");
+            assert_eq!(scene.platform.names("ws_one", "user").len(), left, "{flags:?}");
+            if left == 1 {
+                return;
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_limit_withheld_from_a_saved_plan_is_not_done_when_the_limit_is_another() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A, B]);
+    scene.apply();
+    scene.platform.forget_calls();
+    scene.declare("ws_one", &[A]);
+    let host = |limits: &str| {
+        scene.state.write("host.toml", limits);
+        scene.state.join("host.toml").to_str().unwrap().to_owned()
+    };
+    let file = scene.state.join("plan.json").to_str().unwrap().to_owned();
+    let config = host("[limits]\nmax_cleanup = 0\n");
+    let plan = scene.wellspring(&["plan", "--out", &file, "--config", &config]);
+    assert_eq!(plan.code, Some(4), "{plan:#?}");
+    let config = host("[limits]\nmax_cleanup = 5\n");
+    refused(&scene, &scene.wellspring(&["apply", "--yes", &file, "--config", &config]), "moved since");
+    let config = host("[limits]\nmax_cleanup = 0\n");
+    let applied = scene.wellspring(&["apply", "--yes", &file, "--config", &config]);
+    assert_eq!(applied.code, Some(4), "{applied:#?}");
+    assert!(scene.platform.writes().is_empty(), "it does what it said");
+}
+
+#[test]
+fn a_source_that_is_named_is_tried_in_the_plan_as_in_its_execution() {
+    let scene = Scene::with(Semantics { taken: Taken::Conflict, ..Semantics::default() });
+    scene
+        .tree
+        .write("wellspring.toml", "[platform]\nsettle = \"0s\"\n\n[policy]\non_conflict = \"withhold\"\n");
+    scene.declare("ws_one", &[A]);
+    scene.apply();
+    scene.declare("ws_one", &[("alpha", "a2.example.com")]);
+    assert_eq!(scene.wellspring(&["apply", "--yes"]).code, Some(1));
+    let all = scene.wellspring(&["plan"]);
+    assert!(!all.stdout.contains("1 to replace"), "it is left alone: {all:#?}");
+    let file = scene.state.join("plan.json").to_str().unwrap().to_owned();
+    let named = scene.wellspring(&["plan", "-s", "alpha", "--out", &file]);
+    assert!(named.stdout.contains("1 to replace"), "{named:#?}");
+    scene.platform.forget_calls();
+    assert_eq!(apply(&scene, &file).code, Some(1));
+    assert_eq!(scene.platform.calls_to("connect").len(), 1, "it was tried");
+}
+
+#[test]
 fn a_file_that_is_no_saved_plan_is_a_mistake() {
     let scene = Scene::new();
     scene.declare("ws_one", &[A]);

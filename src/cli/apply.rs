@@ -59,14 +59,7 @@ async fn apply(
         return Err(Failure::usage("there is no state to write to"));
     };
     let mut tasks = place.tasks(&selector)?;
-    if !args.selection.source.is_empty() {
-        for task in &mut tasks {
-            let desired = task.desired.open();
-            let named =
-                desired.sources.iter().filter(|source| selector.source(&desired, &source.key, &source.name));
-            task.released = named.map(|source| source.name.clone()).collect();
-        }
-    }
+    selector.release(&mut tasks);
     let look = answer::look(common);
     let human = common.format == Format::Human;
     let stop = Arc::clone(&stopping);
@@ -101,7 +94,8 @@ async fn apply(
     let mut round = Round::plan(&reconciler, &selector, tasks, before.of(&place)).await?;
     selector.must_match(place.reading.has_errors(), "source", "`wellspring plan -v` shows all of them")?;
     if let Some((path, plan)) = saved_plan {
-        let now = saved::now(&place, &reconciler.planner, &round.planned, plan.asked().clone())?;
+        let now =
+            saved::now(&place, &reconciler.planner, &round.planned, &round.approved, plan.asked().clone())?;
         plan.check(&now).map_err(|stale| saved::refused(path, &stale))?;
     }
     if human {

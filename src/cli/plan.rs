@@ -17,9 +17,11 @@ pub(super) async fn run(common: &Common, args: &PlanArgs) -> Result<Exit, Failur
     };
     let place = Workplace::open_from(common, args.path.as_ref(), access, start).await?;
     let as_before = before.of(&place);
+    let mut tasks = place.tasks(&selector)?;
+    selector.release(&mut tasks);
     let mut planner = place.planner(overrides(&args.limits));
     planner.hashes = args.out.is_some();
-    let mut planned = planner.plan_all(place.tasks(&selector)?).await;
+    let mut planned = planner.plan_all(tasks).await;
     for planned in &mut planned {
         selector.narrow(&mut planned.plan);
     }
@@ -30,7 +32,7 @@ pub(super) async fn run(common: &Common, args: &PlanArgs) -> Result<Exit, Failur
     if let Some(path) = &args.out {
         saved::write(
             path,
-            &saved::now(&place, &planner, &planned, saved::asked(&args.selection, &args.limits))?,
+            &saved::now(&place, &planner, &planned, &approved, saved::asked(&args.selection, &args.limits))?,
         )?;
     }
     place.tell_undeclared().await?;

@@ -3,9 +3,11 @@
 use super::args::{self, ApplyArgs, LimitArgs, Selection};
 use super::workplace::{self, Workplace};
 use super::{Exit, Failure};
-use crate::model::Limit;
-use crate::plan::saved::{Asked, SavedPlan, Stale};
+use crate::model::{Limit, Unit};
+use crate::plan::saved::{Asked, SavedPlan, Stale, outline};
+use crate::plan::{ApprovedPlan, UnitPlan};
 use crate::reconcile::{Planned, Planner};
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -32,10 +34,17 @@ pub(super) fn now(
     place: &Workplace,
     planner: &Planner,
     planned: &[Planned],
+    approved: &ApprovedPlan,
     asked: Asked,
 ) -> Result<SavedPlan, Failure> {
     let platform = if place.is_local() { "the local platform".to_owned() } else { place.url() };
-    let units = planned.iter().map(|made| Some((made.plan.unit().clone(), made.basis.clone()?))).collect();
+    let approved: BTreeMap<&Unit, &UnitPlan> =
+        approved.plan().units.iter().map(|plan| (plan.unit(), plan)).collect();
+    let outline = |made: &Planned| {
+        let unit = made.plan.unit();
+        Some((unit.clone(), outline(made.basis.as_deref()?, approved.get(unit)?)))
+    };
+    let units = planned.iter().map(outline).collect();
     let Some(units) = units else {
         let message = "not every workspace could be planned, so there is no plan to save or compare";
         return Err(Failure { exit: Exit::Failed, message: message.to_owned() });

@@ -4,6 +4,7 @@ use super::Failure;
 use super::args::Selection;
 use crate::model::{DesiredUnit, SourceKey, SourceName};
 use crate::plan::UnitPlan;
+use crate::reconcile::Task;
 use globset::{Glob, GlobMatcher};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -88,6 +89,16 @@ impl Selector {
         let all = self.sources.iter().map(|pattern| (pattern.text.as_str(), &pattern.found));
         missing(all, broken)
             .map_or(Ok(()), |text| Err(Failure::usage(&format!("no {what} matches {text}; {todo}"))))
+    }
+
+    /// Whoever names sources wants them to be tried, though doing again what was done did not help.
+    pub(super) fn release(&self, tasks: &mut [Task]) {
+        for task in tasks.iter_mut().filter(|_| !self.sources.is_empty()) {
+            let desired = task.desired.open();
+            let named =
+                desired.sources.iter().filter(|source| self.source(&desired, &source.key, &source.name));
+            task.released = named.map(|source| source.name.clone()).collect();
+        }
     }
 
     /// Leaves only what is selected in a plan.

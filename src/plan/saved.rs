@@ -1,10 +1,10 @@
-//! A saved plan: not what is to be done, but what it was made from, as one hash.
+//! A saved plan: not what is to be done, but what it was made from and what came of it, as one hash.
 //!
-//! Whoever applies it plans again, and goes on only when that plan is made from the same: the files,
-//! the rows, what is ours, the policy, and the secrets (by their keyed fingerprints). Times and
+//! Whoever applies it plans again, and goes on only when that plan is made from the same and does the same: the
+//! files, the rows, what is ours, the policy, and the secrets (by their keyed fingerprints). Times and
 //! wording take no part. It holds no value of any source.
 
-use super::{Input, SecretState, compare_foreign};
+use super::{Action, Input, SecretState, UnitPlan, compare_foreign};
 use crate::model::{DesiredSource, FieldPath, FingerprintKey, ObservedSource, Owned, Unit};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -35,7 +35,7 @@ pub struct SavedPlan {
     key_id: String,
     /// `-w`, `-s` and the limits it was made with.
     asked: Asked,
-    /// Per unit the hash of what its plan was made from.
+    /// Per unit the hash of what its plan was made from, and of what it does.
     units: Vec<(Unit, String)>,
 }
 
@@ -106,7 +106,7 @@ impl fmt::Display for Stale {
 impl std::error::Error for Stale {}
 
 impl SavedPlan {
-    /// A plan of these units, each with its [`basis`].
+    /// A plan of these units, each with its [`outline`].
     #[must_use]
     pub fn new(
         platform: &str,
@@ -189,6 +189,19 @@ impl SavedPlan {
     }
 }
 
+/// The hash of a [`basis`] and of what is to be done by it: what a limit withheld is not done later, when the
+/// limit is another, or the hour is over.
+#[must_use]
+pub fn outline(basis: &str, plan: &UnitPlan) -> String {
+    let done = |action: &Action| json!([action.step.word(), action.name, action.step.source_id()]);
+    let outline = json!([basis, plan.actions.iter().map(done).collect::<Vec<_>>()]);
+    hex(&outline.to_string())
+}
+
+fn hex(text: &str) -> String {
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// The hash of everything that one unit's plan is made from. Every value goes in by its keyed
 /// fingerprint: a row may echo secrets, and a hash of a short one can be guessed.
 #[must_use]
@@ -266,7 +279,7 @@ pub fn basis(input: &Input<'_>) -> String {
         "barred": input.removals_barred.as_ref().map(|barred| barred.code),
     });
     let fingerprint = input.key.of(&content);
-    Sha256::digest(fingerprint.to_string()).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&fingerprint.to_string())
 }
 
 /// Ids and what is compared; what a platform adds besides may change by the minute.
