@@ -55,11 +55,11 @@ pub(super) async fn run(common: &Common, args: &SyncArgs) -> Result<Exit, Failur
         place.close().await;
         return Err(failure);
     }
-    let (telling, quiet) = (progress.clone(), common.quiet());
+    let (telling, quiet, local) = (progress.clone(), common.quiet(), place.is_local());
     tokio::spawn(async move {
         daemon::stopped(&mut inbox).await;
         if !quiet {
-            telling.tell(stopping_line);
+            telling.tell(|under_way| stopping_line(under_way, local));
         }
     });
     let mut syncing = JoinSet::new();
@@ -116,8 +116,9 @@ pub(super) async fn run(common: &Common, args: &SyncArgs) -> Result<Exit, Failur
     Ok(exit)
 }
 
-/// What goes on after a stop: a sync that was sent is carried out on the platform, whoever waits for it.
-fn stopping_line(under_way: &[String]) -> String {
+/// What goes on after a stop: a sync that was sent is carried out on the platform, whoever waits for it. The
+/// local platform ends with this process.
+fn stopping_line(under_way: &[String], local: bool) -> String {
     if under_way.is_empty() {
         return "stopping: nothing is under way, and nothing new starts".to_owned();
     }
@@ -126,10 +127,13 @@ fn stopping_line(under_way: &[String]) -> String {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
+    let (place, at_once) = match local {
+        true => ("", "it is broken off"),
+        false => (" on the platform", "it goes on there, and how it ends is not recorded"),
+    };
+    let named = named.join(", ");
     format!(
-        "stopping: nothing new starts; under way on the platform, and waited for: {}{more} (again to end at once: \
-         it goes on there, and how it ends is not recorded)",
-        named.join(", ")
+        "stopping: nothing new starts; under way{place}, and waited for: {named}{more} (again to end at once: {at_once})"
     )
 }
 
@@ -295,4 +299,21 @@ fn json_of(results: &[(Arc<DesiredUnit>, Vec<Synced>)]) -> Vec<serde_json::Value
             })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::stopping_line;
+
+    #[test]
+    fn a_stop_tells_what_goes_on_and_where_nothing_does() {
+        let names = |count: usize| (0..count).map(|n| format!("ws/s{n}")).collect::<Vec<_>>();
+        assert!(
+            stopping_line(&names(1), false).contains("under way on the platform, and waited for: ws/s0 (")
+        );
+        assert!(stopping_line(&names(1), false).contains("it goes on there"));
+        assert!(stopping_line(&names(1), true).ends_with("(again to end at once: it is broken off)"));
+        assert!(stopping_line(&names(12), false).contains("ws/s9 and 2 more ("));
+        assert!(!stopping_line(&[], false).contains("waited"));
+    }
 }
