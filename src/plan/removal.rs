@@ -153,9 +153,9 @@ pub(super) fn withhold_renames(plan: &mut UnitPlan, input: &Input<'_>) {
     if !plan.actions.iter().any(is_undeclared) {
         return;
     }
-    let looks = |definition: &Definition| {
-        let told = !definition.connection_config.is_empty();
-        told.then(|| serde_json::json!([definition.kind, definition.connection_config]).to_string())
+    let looks = |Definition { kind, connection_config, .. }: &Definition| {
+        let told = !connection_config.is_empty();
+        told.then(|| serde_json::to_string(&(kind, connection_config)).ok()).flatten()
     };
     let sources = &input.desired.sources;
     let by_key: BTreeMap<&SourceKey, &DesiredSource> =
