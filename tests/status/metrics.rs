@@ -94,7 +94,7 @@ fn a_hostile_name_stays_within_its_label() {
     let scene = Scene::new();
     scene.tree.write(
         "workspaces/one.toml",
-        "[workspace]\nid = \"ws\\\"one\\n\"\n\n[sources.\"a\\\"} 1\\nup\"]\ntype = \"database\"\nsync = { every = \"1h\", stale_after = \"2h\" }\nconnection_config = { host = \"a\" }\n",
+        "[workspace]\nid = 'ws\"one\\n'\n\n[sources.'a\"} 1\\nup\\']\ntype = \"database\"\nsync = { every = \"1h\", stale_after = \"2h\" }\nconnection_config = { host = \"a\" }\n",
     );
     let daemon = scene.command(&["run", "--interval", "1h", "--listen=127.0.0.1:0"]).spawn();
     let site = Site::of(&daemon);
