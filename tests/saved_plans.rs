@@ -123,12 +123,11 @@ fn a_saved_plan_keeps_to_what_was_asked() {
 
 #[test]
 fn what_a_plan_says_with_flags_is_what_apply_does_with_them_and_with_the_saved_plan() {
-    let scene = Scene::new();
-    scene.tree.write("wellspring.toml", "[platform]\nsettle = \"0s\"\n\n[policy]\nmax_cleanup = 1\n");
-    let file = scene.state.join("plan.json").to_str().unwrap().to_owned();
     for (flags, left) in [(&[][..], 3), (&["--prune"], 3), (&["--prune", "--max-cleanup", "2"], 1)] {
         for saved in [true, false] {
+            let scene = Scene::new();
             scene.tree.write("wellspring.toml", "[platform]\nsettle = \"0s\"\n\n[policy]\nmax_cleanup = 1\n");
+            let file = scene.state.join("plan.json").to_str().unwrap().to_owned();
             scene.declare("ws_one", &[A, B, ("gamma", "c.example.com")]);
             scene.apply();
             scene.declare("ws_one", &[A]);
@@ -140,9 +139,6 @@ fn what_a_plan_says_with_flags_is_what_apply_does_with_them_and_with_the_saved_p
             assert!(applied.stdout.starts_with(&rehearsed.stdout), "{flags:?} {rehearsed:#?} {applied:#?}");
             assert_eq!(applied.code, rehearsed.code, "{flags:?}");
             assert_eq!(scene.platform.names("ws_one", "user").len(), left, "{flags:?}");
-            if left == 1 {
-                return;
-            }
         }
     }
 }
@@ -194,14 +190,14 @@ fn a_source_that_is_named_is_tried_in_the_plan_as_in_its_execution() {
 fn a_file_that_is_no_saved_plan_is_a_mistake() {
     let scene = Scene::new();
     scene.declare("ws_one", &[A]);
-    for text in ["", "{}", "[1]", "[workspace]", "{\"kind\":\"wellspring plan\",\"version\":1}"] {
+    for text in ["", "{}", "[1]", "[workspace]", "{\"kind\":\"wellspring plan\",\"version\":2}"] {
         scene.state.write("odd.json", text);
         let file = scene.state.join("odd.json").to_str().unwrap().to_owned();
         assert_eq!(apply(&scene, &file).code, Some(64), "{text}");
     }
-    scene.state.write("odd.json", "{\"kind\":\"wellspring plan\",\"version\":2}");
+    scene.state.write("odd.json", "{\"kind\":\"wellspring plan\",\"version\":1}");
     let file = scene.state.join("odd.json").to_str().unwrap().to_owned();
-    refused(&scene, &apply(&scene, &file), "format 2");
+    refused(&scene, &apply(&scene, &file), "format 1");
 }
 
 #[test]

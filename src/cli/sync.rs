@@ -62,6 +62,7 @@ pub(super) async fn run(common: &Common, args: &SyncArgs) -> Result<Exit, Failur
             telling.tell(|under_way| stopping_line(under_way, local));
         }
     });
+    let asked: usize = units.iter().flat_map(|(_, calls)| calls).map(|call| call.members.len()).sum();
     let mut syncing = JoinSet::new();
     // What waits here is not sent after a stop.
     let turns = Arc::new(Semaphore::new(syncer.writer.most_syncs()));
@@ -96,13 +97,21 @@ pub(super) async fn run(common: &Common, args: &SyncArgs) -> Result<Exit, Failur
     drop(ticking);
     results.sort_by(|a, b| a.0.unit.cmp(&b.0.unit));
     let all: Vec<&Synced> = results.iter().flat_map(|(_, synced)| synced).collect();
+    let stopped = daemon::is_set(&stopping);
     if common.format == Format::Json {
-        answer::write_json(&json!({ "format_version": 1, "syncs": json_of(&results) }));
-    } else if all.is_empty() && args.due && !daemon::is_set(&stopping) {
+        let not_sent = asked.saturating_sub(all.len());
+        answer::write_json(&json!({ "format_version": 1, "syncs": json_of(&results), "not_sent": not_sent }));
+    } else if all.is_empty() && args.due && !stopped {
         answer::write("Nothing is due.");
+    } else if asked == 0 && selector.selects_everything() && !stopped {
+        answer::write(
+            "Nothing to sync: no source here is connected and not suspended (`wellspring apply` connects).",
+        );
+    } else if stopped && asked > all.len() {
+        let not_sent = words::count(asked - all.len(), "source");
+        answer::write(&format!("Stopped: {not_sent} not sent."));
     }
     let failed = all.iter().any(|synced| synced.outcome != RunOutcome::Done);
-    let stopped = daemon::is_set(&stopping);
     if all.is_empty() && !args.due && !selector.selects_everything() && !stopped {
         place.close().await;
         return Err(Failure::usage(

@@ -48,7 +48,8 @@ template and source the nearer of `every` and `cron` displaces the other."
         }
         "W016" => {
             "A name holds a character that a reader does not see as it is: a line break or another control, or one \
-that hides text or changes its direction. Such a name could pass for another one, in a review as in a plan.\n\nWrite the \
+that hides text or changes its direction, or a space that is not the plain one. Such a name could pass for another one, \
+in a review as in a plan. What joins and shapes the characters of other scripts and emoji may follow them.\n\nWrite the \
 name without it. In values it may stand: TOML writes it as \"\\u202E\"."
         }
         "W020" => {

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// The version of the file's format.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What the file says it is.
 const KIND: &str = "wellspring plan";
@@ -96,7 +96,8 @@ impl fmt::Display for Stale {
                 let units = units.join(", ");
                 write!(
                     f,
-                    "the files, the platform or the policy moved since the plan was saved ({units}); {AGAIN}"
+                    "the files, the platform, the policy or what the limits let through moved since the plan was \
+                     saved ({units}); {AGAIN}"
                 )
             }
         }

@@ -75,6 +75,7 @@ fn a_stop_of_sync_tells_what_goes_on_at_the_platform_and_sends_nothing_more() {
         let finished = sync.finish();
         assert_eq!(finished.code, Some(130), "{finished:#?}");
         assert!(finished.stdout.contains("ws_one/alpha synced"), "{finished:#?}");
+        assert!(finished.stdout.contains("Stopped: 1 source not sent."), "{finished:#?}");
         assert_eq!(scene.platform.calls_to("sync").len(), 1, "nothing new after {signal}");
     }
 }

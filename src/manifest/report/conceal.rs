@@ -4,11 +4,18 @@
 //! `*`, so that places keep their meaning.
 
 use crate::model::{exposed, looks_secret};
+use aho_corasick::{AhoCorasick, MatchKind};
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 /// Keys and addresses are shorter; looking no farther keeps the cost even.
 const NEAR: usize = 1024;
 /// And no key has more parts.
 const MOST_PARTS: usize = 16;
+/// What is shorter stands in too many words, and what is longer is no secret that anyone writes twice.
+const COPIED: RangeInclusive<usize> = 4..=256;
+/// So many are looked for elsewhere; the rest is hidden where it was found.
+const MOST_COPIED: usize = 256;
 
 /// The text with the values of secret-looking keys, and what [`exposed`] finds, hidden.
 pub(super) fn conceal(text: &str) -> String {
@@ -32,6 +39,7 @@ pub(super) fn conceal(text: &str) -> String {
     for range in exposed(text) {
         hidden[range].fill(true);
     }
+    hide_copies(text, &mut hidden);
     let mut out = String::with_capacity(text.len());
     for (at, character) in text.char_indices() {
         if hidden[at] && character != '\n' && character != '\r' {
@@ -41,6 +49,26 @@ pub(super) fn conceal(text: &str) -> String {
         }
     }
     out
+}
+
+/// Hides what was hidden in one place wherever else it stands.
+fn hide_copies(text: &str, hidden: &mut [bool]) {
+    let mut secrets: BTreeSet<&str> = BTreeSet::new();
+    let mut at = 0;
+    for stretch in hidden.chunk_by(|one, next| one == next) {
+        if stretch[0] {
+            let secret = text[at..at + stretch.len()].trim().trim_matches(['"', '\'']);
+            secrets.extend(Some(secret).filter(|secret| COPIED.contains(&secret.len())));
+        }
+        at += stretch.len();
+        if secrets.len() == MOST_COPIED {
+            break;
+        }
+    }
+    // So few and so short ones can always be looked for.
+    if let Ok(secrets) = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(secrets) {
+        secrets.find_iter(text).for_each(|copy| hidden[copy.range()].fill(true));
+    }
 }
 
 /// Does the key that ends here look secret, or a part of it, as in `password.value`?
@@ -220,6 +248,12 @@ mod tests {
             ("url = \"http://h:80\"", "url = \"http://h:80\""),
             ("url = \"pg://u:${P}@h/d\"", "url = \"pg://u:${P}@h/d\""),
             ("password = \"é\"", "password = ****"),
+            (
+                "password = \"hunter2\", note = \"not hunter2\"\n# hunter2",
+                "password = *********, note = \"not *******\"\n# *******",
+            ),
+            ("# s3cr3t!\nurl = \"pg://u:s3cr3t!@h/d\"", "# *******\nurl = \"pg://u:*******@h/d\""),
+            ("a = \"x\"\ntoken = \"x\"", "a = \"x\"\ntoken = ***"),
         ] {
             assert_eq!(conceal(text), shown);
         }
