@@ -6,6 +6,7 @@
 
 mod batch;
 mod intents;
+mod journal;
 mod recreate;
 mod syncing;
 mod testing;
@@ -430,37 +431,6 @@ impl<'a> Run<'a> {
         self.intents.close(number);
         self.inventory.intents.remove(&number);
         Some(Change::CloseIntent(number))
-    }
-
-    async fn commit(&self, mut changes: Vec<Change>) -> Result<(), UnitError> {
-        if changes.is_empty() {
-            return Ok(());
-        }
-        self.name_commit(&mut changes).await;
-        self.apply.state.commit(self.unit(), changes).await.map_err(UnitError::from)
-    }
-
-    /// Writes the commit that the files are of into the entries of the journal. Where Git is about to say which
-    /// one that is, it is given a moment.
-    async fn name_commit(&self, changes: &mut [Change]) {
-        const MOMENT: Duration = Duration::from_millis(5);
-        const MOMENTS: usize = 20;
-        let Some(checkout) = self.apply.checkout else { return };
-        if !changes.iter().any(|change| matches!(change, Change::Journal(_))) {
-            return;
-        }
-        for _ in 0..MOMENTS {
-            if !checkout.is_about_to_be_said() {
-                break;
-            }
-            tokio::time::sleep(MOMENT).await;
-        }
-        let commit = checkout.commit_by_now();
-        for change in changes {
-            if let Change::Journal(entry) = change {
-                entry.commit.clone_from(&commit);
-            }
-        }
     }
 
     /// Nothing stays open: what was not reached says why.

@@ -3,7 +3,7 @@
 use super::Run;
 use crate::model::{DesiredSource, ObservedSource, SourceId, SourceName};
 use crate::plan::{Action, ActionResult, Correction, Step, UnitError, placed, reckon};
-use crate::state::{Change, JournalEntry, Quarantined};
+use crate::state::{Change, Quarantined};
 use jiff::SignedDuration;
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
@@ -83,6 +83,7 @@ impl Run<'_> {
                 }
             }
         }
+        self.let_git_say().await;
         self.commit(changes).await?;
         self.set_all(results);
         Ok(!reckoning.pending.is_empty())
@@ -135,30 +136,6 @@ impl Run<'_> {
     fn quarantined(&self, action: &Action, index: usize, reason: &str) -> Change {
         let (since, mark) = ((self.apply.now)(), mark_of(self.source(index)));
         Change::Quarantine(action.name.clone(), Quarantined { since, reason: reason.to_owned(), mark })
-    }
-
-    /// It was done, or failed for this reason. Of which commit, is told when it is written down.
-    pub(super) fn entry(&self, action: &Action, failure: Option<&str>) -> JournalEntry {
-        let owned = self.inventory.owned.get(&action.name);
-        JournalEntry {
-            at: (self.apply.now)(),
-            pass: Arc::clone(self.apply.pass),
-            source: action.name.clone(),
-            key: Some(action.source.clone()),
-            action: action.step.word().into(),
-            source_id: match &action.step {
-                Step::Cleanup { id, .. } => Some(id.clone()),
-                _ => owned.and_then(|owned| owned.id.clone()),
-            },
-            reason: action.reason.clone(),
-            file: action.at.as_ref().map(|at| Arc::clone(&at.file)),
-            line: action.at.as_ref().map(|at| at.line),
-            commit: None,
-            outcome: if failure.is_none() { "done" } else { "failed" }.into(),
-            message: failure.map(str::to_owned),
-            removal: action.step.counts_as_removal() && failure.is_none(),
-            mends_drift: action.mends_drift,
-        }
     }
 }
 

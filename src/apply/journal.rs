@@ -1,0 +1,68 @@
+//! What was done, written down: changes of the state, and an entry of the journal for each action that is over.
+
+use super::Run;
+use crate::plan::{Action, Step, UnitError};
+use crate::state::{Change, JournalEntry};
+use crate::tree::Checkout;
+use std::sync::Arc;
+use std::time::Duration;
+
+impl Run<'_> {
+    /// Writes the changes down, all or none. Entries name the commit of the files, as it is known by now.
+    pub(super) async fn commit(&self, mut changes: Vec<Change>) -> Result<(), UnitError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.name_commit(&mut changes);
+        self.apply.state.commit(self.unit(), changes).await.map_err(UnitError::from)
+    }
+
+    fn name_commit(&self, changes: &mut [Change]) {
+        let mut entries = changes.iter_mut().filter_map(|change| match change {
+            Change::Journal(entry) => Some(entry),
+            _ => None,
+        });
+        // It takes a look at some of Git's files: one serves for all.
+        let Some(first) = entries.next() else { return };
+        first.commit = self.apply.checkout.and_then(Checkout::commit_by_now);
+        entries.for_each(|entry| entry.commit.clone_from(&first.commit));
+    }
+
+    /// Where Git is about to say which commit the files are of, it is given a moment. Only for what was sent and
+    /// looked at: nothing is held up for the sake of a name.
+    pub(super) async fn let_git_say(&self) {
+        const MOMENT: Duration = Duration::from_millis(5);
+        const MOMENTS: usize = 20;
+        let Some(checkout) = self.apply.checkout else { return };
+        for _ in 0..MOMENTS {
+            if !checkout.is_about_to_be_said() {
+                return;
+            }
+            tokio::time::sleep(MOMENT).await;
+        }
+    }
+
+    /// It was done, or failed for this reason. Its commit is named when it is written down.
+    pub(super) fn entry(&self, action: &Action, failure: Option<&str>) -> JournalEntry {
+        let owned = self.inventory.owned.get(&action.name);
+        JournalEntry {
+            at: (self.apply.now)(),
+            pass: Arc::clone(self.apply.pass),
+            source: action.name.clone(),
+            key: Some(action.source.clone()),
+            action: action.step.word().into(),
+            source_id: match &action.step {
+                Step::Cleanup { id, .. } => Some(id.clone()),
+                _ => owned.and_then(|owned| owned.id.clone()),
+            },
+            reason: action.reason.clone(),
+            file: action.at.as_ref().map(|at| Arc::clone(&at.file)),
+            line: action.at.as_ref().map(|at| at.line),
+            commit: None,
+            outcome: if failure.is_none() { "done" } else { "failed" }.into(),
+            message: failure.map(str::to_owned),
+            removal: action.step.counts_as_removal() && failure.is_none(),
+            mends_drift: action.mends_drift,
+        }
+    }
+}
