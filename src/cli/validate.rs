@@ -2,11 +2,12 @@
 
 use super::args::{Common, Format, ValidateArgs};
 use super::{Exit, Failure, answer, workplace};
-use crate::manifest;
+use crate::manifest::{self, Severity};
 use crate::reading::Reading;
 use crate::render;
 use crate::secrets::{Resolver, Secrets};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub(super) fn run(common: &Common, args: &ValidateArgs) -> Result<Exit, Failure> {
@@ -45,8 +46,10 @@ pub(super) fn explain(code: &str) -> Result<Exit, Failure> {
 fn summary(reading: &Reading, missing: usize) -> String {
     let files = render::words::count(reading.file_count(), "file");
     if reading.has_errors() {
-        let errors = render::words::count(reading.diagnostics.len(), "error");
-        return format!("{errors} in {files}; nothing was contacted.");
+        let errors = reading.diagnostics.iter().filter(|found| found.severity == Severity::Error);
+        let wrong = errors.map(|error| &error.file).collect::<BTreeSet<_>>().len();
+        let errors = render::words::count(reading.error_count(), "error");
+        return format!("{errors} in {wrong} of {files}; nothing was contacted.");
     }
     let errors = match missing {
         0 => "no errors".to_owned(),

@@ -30,7 +30,10 @@ fn three_for_a_broken_file_while_the_others_are_served() {
     scene
         .tree
         .write("workspaces/broken.toml", "[workspace]\nid = \"ws_two\"\n\n[sources.x]\ntyp = \"file\"\n");
-    check(&scene.wellspring(&["validate"]), 3, "");
+    let validate = scene.wellspring(&["validate"]);
+    check(&validate, 3, "");
+    let printed = format!("{}{}", validate.stdout, validate.stderr);
+    assert!(printed.contains("2 errors in 1 of 3 files; nothing was contacted"), "{printed}");
     check(&scene.wellspring(&["apply", "-y"]), 3, "workspaces/broken.toml:");
     assert!(scene.holds("ws_one", &[A]));
 }
@@ -405,4 +408,17 @@ fn a_format_that_an_answer_does_not_have_is_a_usage_error_that_names_what_there_
             assert!(!finished.stderr.contains("--format"), "{finished:#?}");
         }
     }
+}
+
+#[test]
+fn a_sync_of_nothing_says_so_and_that_nothing_was_left_out() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A]);
+    let sync = scene.wellspring(&["sync"]);
+    check(&sync, 0, "");
+    assert!(sync.stdout.starts_with("Nothing to sync: "), "{sync:#?}");
+    let sync = scene.wellspring(&["sync", "--format", "json"]);
+    let answer: serde_json::Value = serde_json::from_str(&sync.stdout).unwrap();
+    assert_eq!(answer, json!({ "format_version": 1, "syncs": [], "not_sent": 0 }));
+    check(&scene.wellspring(&["sync", "--due"]), 0, "");
 }

@@ -12,9 +12,9 @@ use std::ops::RangeInclusive;
 const NEAR: usize = 1024;
 /// And no key has more parts.
 const MOST_PARTS: usize = 16;
-/// What is shorter stands in too many words, and what is longer is no secret that anyone writes twice.
+/// What is shorter stands in too many words; what is longer, and more of them, would take long to look for.
 const COPIED: RangeInclusive<usize> = 4..=256;
-/// So many are looked for elsewhere; the rest is hidden where it was found.
+/// The rest is hidden where it was found.
 const MOST_COPIED: usize = 256;
 
 /// The text with the values of secret-looking keys, and what [`exposed`] finds, hidden.
