@@ -16,6 +16,7 @@ mod definition;
 mod endpoints;
 mod mask;
 mod openapi;
+mod order;
 mod rows;
 mod storage;
 mod sync;

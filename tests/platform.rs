@@ -12,6 +12,8 @@ mod support;
 
 #[path = "platform/api.rs"]
 mod api;
+#[path = "platform/changes.rs"]
+mod changes;
 #[path = "platform/connecting.rs"]
 mod connecting;
 #[path = "platform/contract.rs"]

@@ -2,6 +2,7 @@
 //!
 //! A new kind is a file with a `Connector`, and a line in [`open`].
 
+mod changes;
 mod csv;
 mod fields;
 mod file;
@@ -66,6 +67,8 @@ pub(super) enum Take {
     Unseen,
     /// They follow them, and one whose identity was seen takes the place of the row that has it.
     Latest,
+    /// They replace them, and of those with one identity the last one is kept.
+    Distinct,
 }
 
 /// How a source is to be read.

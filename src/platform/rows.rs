@@ -31,6 +31,8 @@ pub(super) struct Writing<'c> {
     table: String,
     take: Take,
     written: u64,
+    /// Of those written, the ones that took no other's place.
+    added: u64,
     /// Nothing was stored when the change began to write.
     fresh: bool,
     stopping: Box<dyn Fn() -> bool + Send + 'c>,
@@ -64,6 +66,7 @@ impl<'c> Writing<'c> {
             table: String::new(),
             take: Take::All,
             written: 0,
+            added: 0,
             fresh: false,
             stopping: Box::new(stopping),
         })
@@ -93,7 +96,7 @@ impl<'c> Writing<'c> {
             )?;
             // Counting takes long where there are many.
             let stored = if self.fresh {
-                self.written
+                self.added
             } else {
                 let count = self.change.query_row("SELECT count(*) FROM rows", [], |row| row.get(0));
                 i64::unsigned_abs(count?)
@@ -108,9 +111,10 @@ impl<'c> Writing<'c> {
         if (self.stopping)() {
             return Err(Failure::new("the platform is stopping; sync again"));
         }
-        let written =
+        let (written, added) =
             write(&self.change, &self.table, self.take, &self.batch).map_err(|error| not_stored(&error))?;
         self.written += written;
+        self.added += added;
         self.batch.text.clear();
         self.batch.rows.clear();
         Ok(())
@@ -120,7 +124,7 @@ impl<'c> Writing<'c> {
 impl Intake for Writing<'_> {
     fn table(&mut self, name: &str, take: Take) -> Result<(), Failure> {
         self.flush()?;
-        if take == Take::All && !self.fresh {
+        if matches!(take, Take::All | Take::Distinct) && !self.fresh {
             self.change
                 .execute("DELETE FROM rows WHERE \"table\" = ?1", [name])
                 .map_err(|error| not_stored(&error))?;
@@ -179,33 +183,36 @@ pub fn stored_table_rows(
     Ok(rows)
 }
 
-/// Writes a batch and tells how many rows of it were new or another.
-fn write(change: &Transaction<'_>, table: &str, take: Take, batch: &Batch) -> rusqlite::Result<u64> {
+/// Writes a batch and returns how many rows of it were new or another, and how many were new.
+fn write(change: &Transaction<'_>, table: &str, take: Take, batch: &Batch) -> rusqlite::Result<(u64, u64)> {
     let mut put = change.prepare_cached("INSERT INTO rows (\"table\", digest, row) VALUES (?1, ?2, ?3)")?;
     let mut known =
         change.prepare_cached("SELECT row = ?3 FROM rows WHERE \"table\" = ?1 AND digest = ?2")?;
     let mut replace =
         change.prepare_cached("UPDATE rows SET row = ?3 WHERE \"table\" = ?1 AND digest = ?2")?;
-    let mut written = 0;
+    let (mut written, mut added) = (0, 0);
     let mut start = 0;
     for (end, digest) in &batch.rows {
         let row = &batch.text[start..*end];
         start = *end;
         let values = params![table, digest, row];
         let same: Option<bool> = match take {
-            Take::Unseen | Take::Latest if digest.is_some() => {
+            Take::Unseen | Take::Latest | Take::Distinct if digest.is_some() => {
                 known.query_row(values, |row| row.get(0)).optional()?
             }
             _ => None,
         };
         match same {
-            None => put.execute(values)?,
-            Some(false) if take == Take::Latest => replace.execute(values)?,
+            None => {
+                added += 1;
+                put.execute(values)?
+            }
+            Some(false) if matches!(take, Take::Latest | Take::Distinct) => replace.execute(values)?,
             Some(_) => continue,
         };
         written += 1;
     }
-    Ok(written)
+    Ok((written, added))
 }
 
 fn not_stored(error: &rusqlite::Error) -> Failure {

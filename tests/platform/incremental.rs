@@ -121,7 +121,10 @@ async fn records_of_a_document_are_told_apart_by_key_or_content() {
     house.sync(&keyed, new()).await;
     house.write("a.json", r#"[{"id": 3, "v": "c"}, {"id": 2, "v": "changed"}, {"v": "a", "id": 1}]"#);
     assert_eq!(house.sync(&content, new()).await, 2);
-    assert_eq!(house.sync(&keyed, new()).await, 1);
+    assert_eq!(house.rows("content").len(), 4, "what a changed record held stays where no key names it");
+    assert_eq!(house.sync(&keyed, new()).await, 2);
+    let expected = [(1, "a"), (2, "changed"), (3, "c")].map(|(id, v)| json!({ "id": id, "v": v }));
+    assert_eq!(house.rows("keyed"), expected);
 }
 
 #[tokio::test]

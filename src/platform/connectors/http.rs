@@ -9,10 +9,11 @@ use reqwest::{Client, Response, StatusCode, Url, redirect};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::json::{Newest, Shape};
+use super::changes::{Changes, Key};
+use super::json::Shape;
 use super::records::{Flow, each};
 use super::row::record;
-use super::{Connector, Failure, Fields, Intake, Reach, Reading, Table, Take, Unfit};
+use super::{Connector, Failure, Fields, Intake, Reach, Reading, Table, Unfit};
 use crate::platform::StandIn;
 
 /// One request and its answer.
@@ -68,7 +69,7 @@ pub(super) fn open(fields: Fields<'_>, reach: &Reach) -> Result<Box<dyn Connecto
         headers: headers(fields)?,
         params: fields.pairs("params")?,
         records: fields.pointer("records")?,
-        key: fields.text("key")?.map(str::to_owned),
+        key: Key::read(fields)?,
         reach: reach.clone(),
         url,
         table,
@@ -81,7 +82,7 @@ struct Http {
     headers: HeaderMap,
     params: Vec<(String, String)>,
     records: Option<Vec<String>>,
-    key: Option<String>,
+    key: Key,
     table: String,
     paging: Paging,
     reach: Reach,
@@ -134,14 +135,11 @@ impl Connector for Http {
         options: &Reading,
         intake: &mut dyn Intake,
     ) -> Result<Value, Failure> {
-        let since: Option<Newest> = since.and_then(|position| serde_json::from_value(position.clone()).ok());
-        let since = since.and_then(|newest| newest.of(options));
-        intake.table(&self.table, if since.is_some() { Take::Unseen } else { Take::All })?;
-        let mut newest = since.unwrap_or_else(|| Newest::none(options));
-        let start = newest.clone();
+        let mut changes = Changes::since(since, &self.key, options);
+        intake.table(&self.table, changes.take())?;
 
         let mut url = self.start(Some(options.batch_size));
-        if let (Some(name), Some(last)) = (&self.paging.cursor_param, start.text()) {
+        if let (Some(name), Some(last)) = (&self.paging.cursor_param, changes.mark()) {
             set(&mut url, name, &last);
         }
         let mut asked = BTreeSet::new();
@@ -153,17 +151,12 @@ impl Connector for Http {
             let mut count = 0_u64;
             self.each(&page, &mut |raw| {
                 count += 1;
-                start.hand_over(
-                    record(raw).map_err(|error| wrong(&error))?,
-                    self.key.as_deref(),
-                    &mut newest,
-                    intake,
-                )?;
+                changes.record(record(raw).map_err(|error| wrong(&error))?, intake)?;
                 Ok(Flow::More)
             })?;
             match self.next(&page, number, count)? {
                 Some(next) => url = next,
-                None => return Ok(serde_json::to_value(newest).unwrap_or(Value::Null)),
+                None => return Ok(serde_json::to_value(changes.finish()?).unwrap_or(Value::Null)),
             }
         }
         let most = self.paging.most;

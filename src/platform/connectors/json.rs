@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::changes::{Changes, Key, Watermark};
 use super::file::{Growing, Mark, Named};
 use super::records::{Flow, each};
 use super::row::record;
@@ -27,7 +28,7 @@ pub(super) enum Layout {
 pub(super) fn open(fields: Fields<'_>, layout: Layout, reach: &Reach) -> Result<Box<dyn Connector>, Unfit> {
     let named = Named::read(fields, &["path", "file"], reach)?;
     let path = fields.pointer("records")?.unwrap_or_default();
-    let key = fields.text("key")?.map(str::to_owned);
+    let key = Key::read(fields)?;
     let table = fields.text("table")?.map_or_else(|| named.stem(), str::to_owned);
     Ok(Box::new(Json { named, layout, path, key, table }))
 }
@@ -36,7 +37,7 @@ struct Json {
     named: Named,
     layout: Layout,
     path: Vec<String>,
-    key: Option<String>,
+    key: Key,
     table: String,
 }
 
@@ -45,7 +46,7 @@ struct Json {
 #[serde(rename_all = "snake_case")]
 enum Position {
     Lines(Mark),
-    Records(Newest),
+    Records(Watermark),
 }
 
 impl Connector for Json {
@@ -73,11 +74,12 @@ impl Connector for Json {
         options: &Reading,
         intake: &mut dyn Intake,
     ) -> Result<Value, Failure> {
-        let since = since.and_then(|position| serde_json::from_value(position.clone()).ok());
         // Lines are counted unless something else is to tell what is new.
-        let position = if self.layout == Layout::Lines && self.key.is_none() && options.cursor.is_none() {
+        let position = if self.layout == Layout::Lines && self.key.is_empty() && options.cursor.is_none() {
+            let since = since.and_then(|position| Position::deserialize(position).ok());
             Position::Lines(self.read_lines(since, intake)?)
         } else {
+            let since = since.and_then(|position| position.get("records"));
             Position::Records(self.read_records(since, options, intake)?)
         };
         Ok(serde_json::to_value(position).unwrap_or(Value::Null))
@@ -109,23 +111,17 @@ impl Json {
 
     fn read_records(
         &self,
-        since: Option<Position>,
+        since: Option<&Value>,
         options: &Reading,
         intake: &mut dyn Intake,
-    ) -> Result<Newest, Failure> {
-        let since = match since {
-            Some(Position::Records(newest)) => newest.of(options),
-            _ => None,
-        };
-        intake.table(&self.table, if since.is_some() { Take::Unseen } else { Take::All })?;
-        let mut newest = since.unwrap_or_else(|| Newest::none(options));
-        let start = newest.clone();
+    ) -> Result<Watermark, Failure> {
+        let mut changes = Changes::since(since, &self.key, options);
+        intake.table(&self.table, changes.take())?;
         self.each(&mut |raw| {
-            let row = record(&raw).map_err(|error| self.named.wrong(error))?;
-            start.hand_over(row, self.key.as_deref(), &mut newest, intake)?;
+            changes.record(record(&raw).map_err(|error| self.named.wrong(error))?, intake)?;
             Ok(Flow::More)
         })?;
-        Ok(newest)
+        changes.finish()
     }
 
     /// Hands out every record, whatever the layout.
@@ -172,68 +168,6 @@ impl Json {
                 return Ok(lines.get_ref().mark());
             }
         }
-    }
-}
-
-/// The largest cursor of a reading, when there is a cursor.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Newest {
-    field: Option<String>,
-    last: Value,
-}
-
-impl Newest {
-    /// Before the first record.
-    pub(super) fn none(options: &Reading) -> Self {
-        Self { field: options.cursor.clone(), last: Value::Null }
-    }
-
-    /// The same, if the cursor is still the same field.
-    pub(super) fn of(self, options: &Reading) -> Option<Self> {
-        (self.field == options.cursor).then_some(self)
-    }
-
-    /// The value the last reading came to, as text.
-    pub(super) fn text(&self) -> Option<String> {
-        match &self.last {
-            Value::String(text) => Some(text.clone()),
-            Value::Number(number) => Some(number.to_string()),
-            _ => None,
-        }
-    }
-
-    /// Hands a record over unless its cursor lies before this one. Those at the very mark are told
-    /// apart by their key, or by what they hold.
-    pub(super) fn hand_over(
-        &self,
-        row: Map<String, Value>,
-        key: Option<&str>,
-        newest: &mut Self,
-        intake: &mut dyn Intake,
-    ) -> Result<(), Failure> {
-        if let Some(at) = self.field.as_deref().and_then(|field| row.get(field)) {
-            if before(at, &self.last) {
-                return Ok(());
-            }
-            if newest.last.is_null() || before(&newest.last, at) {
-                newest.last = at.clone();
-            }
-        }
-        let key = key.and_then(|key| row.get(key)).map(Value::to_string);
-        let row = Value::Object(row).to_string();
-        intake.row(&row, Some(key.as_ref().unwrap_or(&row)))
-    }
-}
-
-/// Is `a` smaller than `b`? Only numbers with numbers and texts with texts can be told.
-fn before(a: &Value, b: &Value) -> bool {
-    match (a, b) {
-        (Value::Number(a), Value::Number(b)) => match (a.as_i64(), b.as_i64()) {
-            (Some(a), Some(b)) => a < b,
-            _ => a.as_f64() < b.as_f64(),
-        },
-        (Value::String(a), Value::String(b)) => a < b,
-        _ => false,
     }
 }
 

@@ -9,9 +9,9 @@ use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use serde_json::{Map, Value};
 
+use super::changes::{Changes, Key};
 use super::file::Named;
-use super::json::Newest;
-use super::{Connector, Failure, Fields, Intake, Reach, Reading, Table, Take, Unfit};
+use super::{Connector, Failure, Fields, Intake, Reach, Reading, Table, Unfit};
 use assembly::{Columns, Shape};
 
 /// Rows that are put together at one time, if their size permits.
@@ -22,14 +22,14 @@ const ROOM: usize = 8 << 20;
 /// `path` (or `file`); `key`, the column that tells rows apart; `table` (the name of the file).
 pub(super) fn open(fields: Fields<'_>, reach: &Reach) -> Result<Box<dyn Connector>, Unfit> {
     let named = Named::read(fields, &["path", "file"], reach)?;
-    let key = fields.text("key")?.map(str::to_owned);
+    let key = Key::read(fields)?;
     let table = fields.text("table")?.map_or_else(|| named.stem(), str::to_owned);
     Ok(Box::new(Parquet { named, key, table }))
 }
 
 struct Parquet {
     named: Named,
-    key: Option<String>,
+    key: Key,
     table: String,
 }
 
@@ -57,12 +57,9 @@ impl Connector for Parquet {
         options: &Reading,
         intake: &mut dyn Intake,
     ) -> Result<Value, Failure> {
-        let since: Option<Newest> = since.and_then(|position| serde_json::from_value(position.clone()).ok());
-        let since = since.and_then(|newest| newest.of(options));
+        let mut changes = Changes::since(since, &self.key, options);
         let (file, shape) = self.file()?;
-        intake.table(&self.table, if since.is_some() { Take::Unseen } else { Take::All })?;
-        let mut newest = since.unwrap_or_else(|| Newest::none(options));
-        let start = newest.clone();
+        intake.table(&self.table, changes.take())?;
         for number in 0..file.num_row_groups() {
             let group = file.get_row_group(number).map_err(|error| self.damaged(&error))?;
             let mut columns = self.columns(&*group)?;
@@ -71,12 +68,12 @@ impl Connector for Parquet {
             while left > 0 {
                 let count = left.min(most);
                 for row in columns.read(&shape, count).map_err(|error| self.damaged(&error))? {
-                    start.hand_over(row, self.key.as_deref(), &mut newest, intake)?;
+                    changes.record(row, intake)?;
                 }
                 left -= count;
             }
         }
-        Ok(serde_json::to_value(newest).unwrap_or(Value::Null))
+        Ok(serde_json::to_value(changes.finish()?).unwrap_or(Value::Null))
     }
 }
 

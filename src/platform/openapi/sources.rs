@@ -112,11 +112,11 @@ fn csv(path: Value) -> Value {
 }
 
 fn json(path: Value) -> Value {
-    config(path, &json!({ "records": pointer(), "key": text(), "table": text() }))
+    config(path, &json!({ "records": pointer(), "key": key(), "table": text() }))
 }
 
 fn parquet(path: Value) -> Value {
-    config(path, &json!({ "key": text(), "table": text() }))
+    config(path, &json!({ "key": key(), "table": text() }))
 }
 
 fn sqlite(path: Value) -> Value {
@@ -177,7 +177,7 @@ fn api() -> Value {
             "username": text(),
             "password": text(),
             "records": pointer(),
-            "key": text(),
+            "key": key(),
             "table": text(),
             "next": pointer(),
             "next_param": text(),
@@ -214,6 +214,12 @@ fn words() -> Value {
 
 fn text() -> Value {
     json!({ "type": ["string", "null"], "minLength": 1 })
+}
+
+/// A field, or an array of them.
+fn key() -> Value {
+    let field = || json!({ "type": "string", "minLength": 1 });
+    json!({ "anyOf": [field(), { "type": "array", "items": field(), "minItems": 1 }, { "type": "null" }] })
 }
 
 fn whole() -> Value {
