@@ -234,7 +234,7 @@ impl<'a> Run<'a> {
                     let applied = Applied {
                         definition: Arc::clone(&source.definition).into(),
                         secrets: resolution.fingerprints(self.apply.state.key()),
-                        echo: Echoes::default(),
+                        echo: self.added(&action.name),
                         stamp: None,
                         key_id: self.apply.state.key().id().to_owned(),
                         sync: source.sync.clone(),
@@ -248,6 +248,11 @@ impl<'a> Run<'a> {
             }
         }
         ready
+    }
+
+    /// What someone added beside the source and is now overwritten: recognised when it comes back.
+    fn added(&self, name: &SourceName) -> Echoes {
+        self.inventory.owned.get(name).map(|owned| owned.applied.echo.added()).unwrap_or_default()
     }
 
     /// A schedule that stays as it is has been in force since before.

@@ -17,10 +17,12 @@
 //!
 //! The guard ([`approve`]) then counts what is to be removed, and alone makes an [`ApprovedPlan`].
 
+mod additions;
 mod adopt;
 mod carried;
 mod decide;
 mod diff;
+mod elsewhere;
 mod guard;
 mod listed;
 mod outcome;
@@ -31,6 +33,7 @@ pub mod saved;
 pub use carried::carried_out;
 pub use decide::placed;
 pub use diff::{Comparison, FieldChange, How, compare, compare_foreign, seen};
+pub use elsewhere::{Declarations, Departure, MOVING, Rejected, hold_departures};
 pub use guard::{ApprovedPlan, ApprovedUnit, HostLimits, Overrides, approve};
 pub use outcome::{ActionResult, Outcome};
 pub use reckon::{Answers, Correction, Reckoning, reckon};
@@ -39,6 +42,7 @@ use crate::model::{
     DesiredUnit, Fingerprint, FingerprintKey, Inventory, ObservedSource, Owned, Place, SourceId, SourceKey,
     SourceName, SyncSpec, Unit, WorkspaceId,
 };
+use additions::{ByPlatform, Tally};
 use listed::Listed;
 use removal::Removals;
 use serde::{Deserialize, Serialize};
@@ -264,6 +268,12 @@ pub struct Withheld {
 }
 
 impl Withheld {
+    /// Returns true if it waits for a source of another workspace.
+    #[must_use]
+    pub fn waits_for_arrival(&self) -> bool {
+        self.code == MOVING
+    }
+
     /// Is it held back until the files are at rest, and can all be read?
     #[must_use]
     pub fn waits_for_rest(&self) -> bool {
@@ -414,15 +424,10 @@ impl UnitPlan {
 /// Plans one unit. Pure: equal input gives an equal plan, whatever the order of its parts.
 #[must_use]
 pub fn plan(input: &Input<'_>) -> UnitPlan {
-    let mut plan = UnitPlan::empty(Arc::clone(input.desired));
-    plan.owned = input.inventory.owned.len();
     let untold = without_shared_ids(input.listing);
     let listed = Listed::by_name_and_id(untold.as_deref().unwrap_or(input.listing));
     let is_declared = |name: &SourceName| input.desired.source(name).is_some();
-
-    for (index, source) in input.desired.sources.iter().enumerate() {
-        decide::declared(input, index, source, listed.of(&source.name), &mut plan);
-    }
+    let mut plan = plan_declared(input, &listed);
     let mut undeclared = input.inventory.owned.iter().filter(|(name, _)| !is_declared(name)).peekable();
     if undeclared.peek().is_some() {
         let removals = Removals::new(input, &listed, &plan);
@@ -454,6 +459,25 @@ pub fn plan(input: &Input<'_>) -> UnitPlan {
     plan.actions.sort_by(|a, b| (a.step.rank(), &a.name).cmp(&(b.step.rank(), &b.name)));
     plan.withheld.sort_by(|a, b| (&a.name, a.action).cmp(&(&b.name, b.action)));
     plan
+}
+
+/// Plans what becomes of the declared sources.
+fn plan_declared(input: &Input<'_>, listed: &Listed<'_>) -> UnitPlan {
+    let decide = |by_platform: &ByPlatform| {
+        let mut plan = UnitPlan::empty(Arc::clone(input.desired));
+        plan.owned = input.inventory.owned.len();
+        let mut tally = Tally::default();
+        for (index, source) in input.desired.sources.iter().enumerate() {
+            let case = decide::Case::new(input, index, source, listed.of(&source.name), by_platform);
+            case.decide(&mut tally, &mut plan);
+        }
+        (plan, tally)
+    };
+    let (plan, tally) = decide(&ByPlatform::default());
+    match tally.by_platform() {
+        Some(by_platform) => decide(&by_platform).0,
+        None => plan,
+    }
 }
 
 /// An id that is listed under several names tells nothing: to clean it up could take another's source

@@ -5,7 +5,7 @@
 
 use crate::manifest::{self, Diagnostic, EffectiveValue, Missing, Severity, UnitRecord};
 use crate::model::{Desired, DesiredSource, Unit};
-use crate::plan::Barred;
+use crate::plan::{Barred, Declarations, Rejected};
 use crate::reconcile::Task;
 use crate::tree::{self, Checkout, TreeError};
 use std::collections::{BTreeMap, BTreeSet};
@@ -222,6 +222,7 @@ impl Reading {
         }
         let owner: Option<Arc<str>> = self.desired.owner.as_deref().map(Arc::from);
         let barred = self.barred(asked.stranger.as_ref());
+        let declarations = Arc::new(self.all_declarations(memory));
         for unit in &self.desired.units {
             if !asked.held.contains_key(&unit.unit) {
                 asked.tasks.push(Task {
@@ -230,6 +231,7 @@ impl Reading {
                     checkout: self.checkout.clone(),
                     removals_barred: barred.clone(),
                     released: Vec::new(),
+                    declarations: Arc::clone(&declarations),
                 });
             }
         }
@@ -245,6 +247,19 @@ impl Reading {
             code: "git-lock",
             why: "gone from the files, but Git is still writing them (.git/index.lock)".to_owned(),
         })
+    }
+
+    /// What every workspace declares, as far as the files can be read.
+    fn all_declarations(&self, memory: &Memory) -> Declarations {
+        let rejected = self.desired.broken.iter().map(|broken| {
+            let remembered = memory.get(&*broken.file).into_iter().flatten();
+            Rejected {
+                file: Arc::clone(&broken.file),
+                text: self.tree.text(&broken.file),
+                units: broken.units.iter().flatten().chain(remembered).cloned().collect(),
+            }
+        });
+        Declarations::new(self.desired.units.clone(), rejected.collect())
     }
 
     /// Each file with each unit that it declares, of those that are sound.

@@ -9,8 +9,8 @@ pub use settled::{Mark, Settled, fingerprint};
 use crate::apply::{Apply, Finished, Syncing, chain};
 use crate::model::{FoldedUnit, Inventory, SourceName};
 use crate::plan::{
-    ApprovedPlan, ApprovedUnit, AsBefore, Barred, Correction, HostLimits, Outcome, Plan, UnitError, UnitPlan,
-    approve,
+    ApprovedPlan, ApprovedUnit, AsBefore, Barred, Correction, Declarations, HostLimits, Outcome, Plan,
+    UnitError, UnitPlan, approve,
 };
 use crate::remote::Writer;
 use crate::state::{Change, State};
@@ -46,6 +46,8 @@ pub struct Task {
     pub removals_barred: Option<Barred>,
     /// Sources asked for by name: they are let out of quarantine.
     pub released: Vec<SourceName>,
+    /// What all workspaces declare, in the same reading.
+    pub declarations: Arc<Declarations>,
 }
 
 /// Puts several plans before the guard, beside what is as before.

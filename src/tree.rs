@@ -90,6 +90,13 @@ impl Reading {
         read.map(|(file, text)| SourceFile { path: Arc::clone(&file.path), text }).collect()
     }
 
+    /// The text of the file at `path`, where it was read.
+    #[must_use]
+    pub fn text(&self, path: &str) -> Option<Arc<str>> {
+        let at = self.files.binary_search_by(|file| (*file.path).cmp(path)).ok()?;
+        self.files[at].text.clone()?.ok()
+    }
+
     /// The files as the manifest reads them, given what it knows.
     #[must_use]
     pub fn for_manifest(&self) -> Vec<File<'_>> {

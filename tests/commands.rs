@@ -21,6 +21,8 @@ mod exits;
 mod killed;
 #[path = "commands/lost.rs"]
 mod lost;
+#[path = "commands/moving.rs"]
+mod moving;
 #[path = "commands/planning.rs"]
 mod planning;
 #[path = "commands/rows.rs"]

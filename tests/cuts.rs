@@ -100,6 +100,7 @@ impl Stage {
             checkout: None,
             removals_barred: None,
             released: Vec::new(),
+            declarations: Arc::default(),
         };
         self.reconciler.pass(&task, &PassId::new(jiff::Timestamp::now()), |_| {}).await
     }

@@ -9,7 +9,7 @@ use crate::apply::Syncing;
 use crate::daemon::{self, Event};
 use crate::model::Unit;
 use crate::plan::saved::SavedPlan;
-use crate::plan::{ActionResult, ApprovedPlan, AsBefore, Outcome, Plan};
+use crate::plan::{ActionResult, ApprovedPlan, AsBefore, Outcome, Plan, UnitPlan, Withheld};
 use crate::reconcile::{AT_ONCE, PassId, Planned, Reconciler, Task, guard};
 use crate::remote::Writer;
 use crate::render;
@@ -209,10 +209,16 @@ impl Round {
         outcomes.into_iter().map(|(_, outcome)| outcome).collect()
     }
 
+    /// The workspaces that have more to do: adopted sources that differ, and, once something was connected,
+    /// removals that waited for it.
     fn again(&self, outcomes: &[Outcome]) -> Vec<Task> {
-        let units = self.approved.plan().units.iter().zip(outcomes);
+        let units = || self.approved.plan().units.iter().zip(outcomes);
+        let arrived = units().any(|(unit, outcome)| outcome.has_connected(unit));
+        let goes_on = |unit: &UnitPlan, outcome: &Outcome| {
+            outcome.again || arrived && unit.withheld.iter().any(Withheld::waits_for_arrival)
+        };
         let again: BTreeSet<&Unit> =
-            units.filter(|(_, outcome)| outcome.again).map(|(unit, _)| unit.unit()).collect();
+            units().filter(|(unit, outcome)| goes_on(unit, outcome)).map(|(unit, _)| unit.unit()).collect();
         self.tasks.iter().filter(|task| again.contains(&task.desired.unit)).cloned().collect()
     }
 }

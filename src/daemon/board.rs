@@ -19,7 +19,7 @@ use crate::tree::Checkout;
 use agenda::Agenda;
 use jiff::{SignedDuration, Timestamp};
 use slot::Slot;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The most passes at once. Each holds a listing of its unit in memory. As many as calls are under way.
@@ -39,6 +39,10 @@ pub(super) struct Board {
     spent: Vec<(Arc<DesiredUnit>, Vec<Spent>)>,
     timings: Timings,
     pause: Option<Pause>,
+    /// How many passes connected something.
+    arrivals: u64,
+    /// Units with a removal that waits for a source of another one.
+    waiting: BTreeSet<Unit>,
 }
 
 /// The platform refuses our token.
@@ -80,6 +84,10 @@ pub(super) struct Ended {
     pub(super) waits_for_rest: bool,
     /// An action was put off until the source's sync ends.
     pub(super) waits_for_sync: bool,
+    /// A removal waits until a source is connected in another workspace.
+    pub(super) waits_for_arrival: bool,
+    /// A source became ours, or changed.
+    pub(super) connected: bool,
     pub(super) records: Option<Records>,
 }
 
@@ -93,6 +101,8 @@ impl Board {
             spent: Vec::new(),
             timings: Timings::default(),
             pause: None,
+            arrivals: 0,
+            waiting: BTreeSet::new(),
         }
     }
 
@@ -182,7 +192,8 @@ impl Board {
         if let (Some(pause), Some(unit)) = (&mut self.pause, due.first()) {
             pause.probe = Some((**unit).clone());
         }
-        due.iter().filter_map(|unit| self.change(unit, now, Slot::begin_pass)).collect()
+        let arrivals = self.arrivals;
+        due.iter().filter_map(|unit| self.change(unit, now, |slot| slot.begin_pass(arrivals))).collect()
     }
 
     /// A pass ended. Was it the one that found the token accepted again?
@@ -195,9 +206,19 @@ impl Board {
     ) -> bool {
         let probe = self.pause.as_ref().is_some_and(|pause| pause.probe.as_ref() == Some(unit));
         let resumed = probe && !ended.unauthorized;
+        let Ended { connected, waits_for_arrival, .. } = ended;
+        self.arrivals += u64::from(connected);
+        let arrivals = self.arrivals;
         let mut timings = std::mem::take(&mut self.timings);
-        self.change(unit, now, |slot| slot.pass_ended(ended, interval, &mut timings, now));
+        self.change(unit, now, |slot| slot.pass_ended(ended, (interval, arrivals), &mut timings, now));
         self.timings = timings;
+        let others = if connected { std::mem::take(&mut self.waiting) } else { BTreeSet::new() };
+        for other in others {
+            self.change(&other, now, |slot| slot.wanted = true);
+        }
+        if waits_for_arrival {
+            self.waiting.insert(unit.clone());
+        }
         if resumed {
             self.pause = None;
             self.change_all(now, |slot| slot.wanted |= slot.failures > 0 || slot.check_at <= now);

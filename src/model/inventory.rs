@@ -86,15 +86,23 @@ pub enum Echoed {
     Other(Fingerprint),
     /// Nothing, where other fields are as applied.
     Nothing,
+    /// A value that is not declared and was there after our write: the platform's own.
+    Beside,
+    /// A value that is not declared and was not there after our write. It has this fingerprint.
+    Added(Fingerprint),
 }
 
-/// How [`Echoed::AsApplied`] and [`Echoed::Nothing`] are written; another value is written as its
-/// fingerprint.
+/// How the other kinds of [`Echoed`] are written; another value is written as its fingerprint.
 const AS_APPLIED: &str = "=";
 const NOTHING: &str = "-";
+const BESIDE: &str = "+";
+const ADDED: char = '!';
 
 /// The path under which stands what was echoed of every other field of the definition.
 const OTHERS: &str = "*";
+
+/// The path whose presence says that everything beside the definition was recorded.
+const ALL_BESIDE: &str = "+";
 
 impl Echoes {
     /// Every field as it was applied, but for these.
@@ -121,6 +129,49 @@ impl Echoes {
     pub fn beside(&self, path: &FieldPath) -> Echoed {
         self.0.get(path).copied().unwrap_or(Echoed::Nothing)
     }
+
+    /// Records a path beside the definition.
+    pub fn note(&mut self, path: FieldPath, echoed: Echoed) {
+        self.0.insert(path, echoed);
+    }
+
+    /// Records that nothing but what was noted is beside the definition.
+    pub fn note_all_beside(&mut self) {
+        self.note(FieldPath::root(ALL_BESIDE), Echoed::Beside);
+    }
+
+    /// Returns true if everything beside the definition was recorded.
+    #[must_use]
+    pub fn knows_all_beside(&self) -> bool {
+        self.0.contains_key(&FieldPath::root(ALL_BESIDE))
+    }
+
+    /// The values that someone else added, with their fingerprints.
+    #[must_use]
+    pub fn added(&self) -> Self {
+        let added = |(_, echoed): &(&FieldPath, &Echoed)| matches!(echoed, Echoed::Added(_));
+        Self(self.0.iter().filter(added).map(|(path, echoed)| (path.clone(), *echoed)).collect())
+    }
+
+    /// Returns true if elements of the list at `path` were recorded one by one.
+    #[must_use]
+    pub fn has_elements_of(&self, path: &FieldPath) -> bool {
+        let first = path.index(0);
+        let stem = first.as_str().trim_end_matches("0]");
+        self.0
+            .range(FieldPath::root(stem)..)
+            .next()
+            .is_some_and(|(other, _)| other.as_str().starts_with(stem))
+    }
+}
+
+impl IntoIterator for Echoes {
+    type Item = (FieldPath, Echoed);
+    type IntoIter = std::collections::btree_map::IntoIter<FieldPath, Echoed>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
 }
 
 impl Serialize for Echoed {
@@ -128,6 +179,8 @@ impl Serialize for Echoed {
         match self {
             Self::AsApplied => serializer.serialize_str(AS_APPLIED),
             Self::Nothing => serializer.serialize_str(NOTHING),
+            Self::Beside => serializer.serialize_str(BESIDE),
+            Self::Added(fingerprint) => serializer.collect_str(&format_args!("{ADDED}{fingerprint}")),
             Self::Other(fingerprint) => fingerprint.serialize(serializer),
         }
     }
@@ -139,10 +192,12 @@ impl<'de> Deserialize<'de> for Echoed {
         match &*text {
             AS_APPLIED => Ok(Self::AsApplied),
             NOTHING => Ok(Self::Nothing),
-            print => {
-                let print =
-                    Fingerprint::parse(print).ok_or_else(|| serde::de::Error::custom("not an echo"))?;
-                Ok(Self::Other(print))
+            BESIDE => Ok(Self::Beside),
+            text => {
+                let added = text.strip_prefix(ADDED);
+                let print = Fingerprint::parse(added.unwrap_or(text));
+                let print = print.ok_or_else(|| serde::de::Error::custom("not an echo"))?;
+                Ok(if added.is_some() { Self::Added(print) } else { Self::Other(print) })
             }
         }
     }
@@ -255,7 +310,9 @@ mod tests {
         let forms = [
             (Echoed::AsApplied, json!("=")),
             (Echoed::Nothing, json!("-")),
+            (Echoed::Beside, json!("+")),
             (Echoed::Other(print), json!(print)),
+            (Echoed::Added(print), json!(format!("!{print}"))),
         ];
         for (echoed, text) in forms {
             assert_eq!(serde_json::to_value(echoed).unwrap(), text);

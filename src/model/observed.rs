@@ -36,7 +36,7 @@ impl Echo {
     #[must_use]
     pub fn leaves(&self) -> BTreeMap<FieldPath, &serde_json::Value> {
         let mut out = self.all_leaves();
-        out.retain(|_, value| !is_masked(value));
+        out.retain(|_, value| !is_hidden(value));
         out
     }
 
@@ -69,6 +69,16 @@ impl Echo {
 impl fmt::Debug for Echo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Echo(…)")
+    }
+}
+
+/// Returns true if the platform hides the value, or a part of it.
+#[must_use]
+pub fn is_hidden(value: &serde_json::Value) -> bool {
+    match value {
+        serde_json::Value::Array(items) => items.iter().any(is_hidden),
+        serde_json::Value::Object(entries) => entries.values().any(is_hidden),
+        value => is_masked(value),
     }
 }
 

@@ -1,8 +1,9 @@
 //! Definitions side by side, leaf by leaf: what stands at the same path in each of them. Paths are
 //! written into one text on the way, and kept only by whoever needs them.
 
-use super::{Declared, Definition, Echo, FieldPath, Leaf};
+use super::{Declared, Definition, Echo, FieldPath, Leaf, same_in_any_order, same_value};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::slice;
 
 /// A part of a definition, as the files declare it or as it is in JSON.
@@ -29,6 +30,13 @@ enum Branch<'a> {
     Array(&'a [Value]),
 }
 
+/// Nothing in either half.
+impl Default for Halves<'_> {
+    fn default() -> Self {
+        Self([Branch::Nothing; 2])
+    }
+}
+
 impl<'a> From<&'a Definition> for Halves<'a> {
     fn from(definition: &'a Definition) -> Self {
         Self([Branch::Table(&definition.connection_config), Branch::Values(&definition.metadata)])
@@ -52,8 +60,9 @@ impl<'a> From<&'a Map<String, Value>> for Halves<'a> {
     }
 }
 
-/// Tells each path at which one of the definitions has a leaf, with the leaves that stand there. An
-/// empty table or list is a leaf of its own, so that declaring `{}` differs from declaring nothing.
+/// Calls `each` for every path at which one of the definitions has a leaf, with the leaves there. A list is
+/// one leaf, unless one of the definitions refers to a secret in it: then its elements are. An empty table
+/// is a leaf, so that declaring `{}` differs from declaring nothing.
 pub fn side_by_side<'a, const N: usize, F>(of: [Halves<'a>; N], mut each: F)
 where
     F: FnMut(&FieldPath, [Option<Part<'a>>; N]),
@@ -89,7 +98,8 @@ fn at<'a, const N: usize, F>(path: &mut FieldPath, parts: [Option<Part<'a>>; N],
 where
     F: FnMut(&FieldPath, [Option<Part<'a>>; N]),
 {
-    let branches = parts.map(|part| part.map_or(Branch::Nothing, Part::branch));
+    let lists = parts.iter().flatten().any(|part| part.is_list_with_references());
+    let branches = parts.map(|part| part.map_or(Branch::Nothing, |part| part.branch(lists)));
     let mut leaves = parts;
     for (leaf, branch) in leaves.iter_mut().zip(&branches) {
         *leaf = leaf.filter(|_| matches!(branch, Branch::Nothing));
@@ -150,15 +160,63 @@ impl<'a> Iterator for Entries<'a> {
     }
 }
 
+/// Calls `each` for whatever `echo` shows beside `definition`: each key that is not declared once, with
+/// everything below it, and each surplus element of a list with references in it.
+pub fn beside<'a>(definition: Halves<'_>, echo: Halves<'a>, mut each: impl FnMut(&FieldPath, &'a Value)) {
+    for (n, root) in ["connection_config", "metadata"].into_iter().enumerate() {
+        beside_below(&mut FieldPath::on_the_way(root), definition.0[n], echo.0[n], &mut each);
+    }
+}
+
+fn beside_below<'a, F>(path: &mut FieldPath, declared: Branch<'_>, shown: Branch<'a>, each: &mut F)
+where
+    F: FnMut(&FieldPath, &'a Value),
+{
+    let mut entries = declared.entries().peekable();
+    for (key, part) in shown.entries() {
+        while entries.next_if(|(other, _)| *other < key).is_some() {}
+        let declared = entries.next_if(|(other, _)| *other == key).map(|(_, part)| part);
+        let length = path.enter(key);
+        beside_at(path, declared, part, each);
+        path.leave(length);
+    }
+    for n in 0..shown.items() {
+        let length = path.enter_item(n);
+        if let Some(part) = shown.item(n) {
+            beside_at(path, declared.item(n), part, each);
+        }
+        path.leave(length);
+    }
+}
+
+fn beside_at<'a, F>(path: &mut FieldPath, declared: Option<Part<'_>>, shown: Part<'a>, each: &mut F)
+where
+    F: FnMut(&FieldPath, &'a Value),
+{
+    match (declared, shown) {
+        (None, Part::Json(value)) => each(path, value),
+        (None, Part::Declared(_)) => {}
+        (Some(declared), shown) => {
+            let lists = declared.is_list_with_references();
+            beside_below(path, declared.branch(lists), shown.branch(lists), each);
+        }
+    }
+}
+
 impl<'a> Part<'a> {
-    fn branch(self) -> Branch<'a> {
+    /// `lists`: the elements of a list are parts of their own.
+    fn branch(self, lists: bool) -> Branch<'a> {
         match self {
             Self::Declared(Declared::Table(entries)) if !entries.is_empty() => Branch::Table(entries),
-            Self::Declared(Declared::Array(items)) if !items.is_empty() => Branch::Items(items),
+            Self::Declared(Declared::Array(items)) if lists && !items.is_empty() => Branch::Items(items),
             Self::Json(Value::Object(entries)) if !entries.is_empty() => Branch::Object(entries),
-            Self::Json(Value::Array(items)) if !items.is_empty() => Branch::Array(items),
+            Self::Json(Value::Array(items)) if lists && !items.is_empty() => Branch::Array(items),
             _ => Branch::Nothing,
         }
+    }
+
+    fn is_list_with_references(self) -> bool {
+        matches!(self, Self::Declared(list @ Declared::Array(_)) if list.has_secret())
     }
 
     /// Does a reference to a secret stand here?
@@ -167,25 +225,31 @@ impl<'a> Part<'a> {
         matches!(self, Self::Declared(Declared::Template(_) | Declared::Secret(_)))
     }
 
-    /// Are these leaves the same value? A reference is like no value.
+    /// Returns true if both leaves are the same value. A reference is like no value.
     #[must_use]
     pub fn is_like(self, other: Self) -> bool {
         match (self, other) {
-            (Self::Declared(one), Self::Declared(other)) => one == other && !self.is_secret(),
-            (Self::Json(one), Self::Json(other)) => one == other,
-            (Self::Declared(declared), Self::Json(value)) | (Self::Json(value), Self::Declared(declared)) => {
-                match (declared, value) {
-                    (Declared::Bool(one), Value::Bool(other)) => one == other,
-                    (Declared::Integer(one), Value::Number(other)) => other.as_i64() == Some(*one),
-                    (Declared::Float(one), Value::Number(other)) => {
-                        other.is_f64() && other.as_f64() == Some(*one)
-                    }
-                    (Declared::String(one), Value::String(other)) => one == other,
-                    (Declared::Array(one), Value::Array(other)) => one.is_empty() && other.is_empty(),
-                    (Declared::Table(one), Value::Object(other)) => one.is_empty() && other.is_empty(),
-                    _ => false,
-                }
+            (Self::Declared(one), Self::Declared(other)) if one == other => !self.is_secret(),
+            (Self::Declared(Declared::String(one)), Self::Json(Value::String(other)))
+            | (Self::Json(Value::String(other)), Self::Declared(Declared::String(one))) => one == other,
+            _ => {
+                matches!((self.plain(), other.plain()), (Some(one), Some(other)) if same_value(&one, &other))
             }
+        }
+    }
+
+    /// Returns true if both leaves are lists of the same values, in any order.
+    #[must_use]
+    pub fn is_reordered(self, other: Self) -> bool {
+        let (Some(one), Some(other)) = (self.plain(), other.plain()) else { return false };
+        one.is_array() && same_in_any_order(&one, &other)
+    }
+
+    /// The value; `None` where a reference is in it.
+    fn plain(self) -> Option<Cow<'a, Value>> {
+        match self {
+            Self::Json(value) => Some(Cow::Borrowed(value)),
+            Self::Declared(declared) => declared.plain().map(Cow::Owned),
         }
     }
 
@@ -196,12 +260,7 @@ impl<'a> Part<'a> {
             Self::Json(value) => value.clone(),
             Self::Declared(Declared::Template(template)) => return Leaf::Secret(template.to_string()),
             Self::Declared(Declared::Secret(reference)) => return Leaf::Secret(reference.to_string()),
-            Self::Declared(Declared::Bool(value)) => (*value).into(),
-            Self::Declared(Declared::Integer(value)) => (*value).into(),
-            Self::Declared(Declared::Float(value)) => (*value).into(),
-            Self::Declared(Declared::String(value)) => value.as_str().into(),
-            Self::Declared(Declared::Array(_)) => Value::Array(Vec::new()),
-            Self::Declared(Declared::Table(_)) => Value::Object(Map::new()),
+            Self::Declared(declared) => declared.plain().unwrap_or_default(),
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Was a connect carried out in place? Concluded only from what the platform shows.
 
-use crate::model::{Applied, Fingerprint, FingerprintKey, Leaf, ObservedSource};
+use crate::model::{Applied, Fingerprint, FingerprintKey, ObservedSource, Part, is_hidden, side_by_side};
 
 /// Does this row show the new definition, in a way it could not have shown the previous one?
 ///
@@ -21,16 +21,16 @@ pub fn carried_out(
     if row.kind.as_ref().is_some_and(|kind| *kind != applied.definition.kind) {
         return false;
     }
-    let shown = row.echo.leaves();
-    let new = applied.definition.leaves();
-    let old = previous.map(|previous| previous.definition.leaves()).unwrap_or_default();
-    let mut telling = false;
-    for (path, leaf) in &new {
-        let (Leaf::Plain(value), Some(shown)) = (leaf, shown.get(path)) else { continue };
-        if *shown != value {
-            return false;
+    let (mut contradicts, mut telling) = (false, false);
+    let before = previous.map(|previous| (&*previous.definition).into()).unwrap_or_default();
+    let sides = [(&*applied.definition).into(), before, (&row.echo).into()];
+    side_by_side(sides, |_, [new, old, echoed]| {
+        let (Some(new), Some(shown @ Part::Json(value))) = (new, echoed) else { return };
+        if new.is_secret() || is_hidden(value) {
+            return;
         }
-        telling |= !matches!(old.get(path), Some(Leaf::Plain(was)) if was == value);
-    }
-    telling && previous.is_some()
+        contradicts |= !new.is_like(shown) && !new.is_reordered(shown);
+        telling |= !old.is_some_and(|old| old.is_like(new));
+    });
+    telling && !contradicts && previous.is_some()
 }

@@ -1,52 +1,12 @@
 //! One declared name: which of the nine cases is it, and what follows?
 
+use super::additions::{ByPlatform, Tally, note};
 use super::{
     Action, Comparison, Input, SecretState, Step, Suspended, UNDONE_TOO_OFTEN, Unchecked, UnitPlan, Withheld,
     adopt, compare,
 };
 use crate::model::{DesiredSource, MetadataPolicy, ObservedSource, Owned, Place, SourceId, SourceName};
 use std::sync::Arc;
-
-/// Takes one declared source through the table.
-pub(super) fn declared(
-    input: &Input<'_>,
-    index: usize,
-    source: &DesiredSource,
-    rows: &[&ObservedSource],
-    plan: &mut UnitPlan,
-) {
-    let case = Case { input, index, source, rows, owned: input.inventory.owned.get(&source.name) };
-    if let Some(suspend) = &source.suspend {
-        let drift = case.own_row().map(|(owned, row)| case.compare(owned, row).changes).unwrap_or_default();
-        plan.suspended.push(Suspended { name: source.name.clone(), reason: suspend.reason.clone(), drift });
-        case.keep_books(plan);
-        return;
-    }
-    if let Some(SecretState::Missing(why)) = input.secrets.get(&source.name) {
-        plan.unchecked.push(Unchecked {
-            source: source.key.clone(),
-            name: source.name.clone(),
-            why: why.clone(),
-            at: source.at.clone(),
-        });
-    }
-    if input.pending.contains(&source.name) {
-        let reason = "the answer to the last write was lost; the platform is given time to settle";
-        plan.withheld.push(case.withheld("connect", "settling", reason.to_owned(), None, false));
-        return;
-    }
-    match (case.own_row(), rows) {
-        (_, []) => case.connect(plan),
-        (Some((owned, row)), _) => case.ours(owned, row, plan),
-        (None, [row]) => adopt::foreign(&case, row, plan),
-        (None, _) => {
-            let reason =
-                format!("{} sources on the platform bear this name and none is known as ours", rows.len());
-            let allow = "remove all but one on the platform".to_owned();
-            plan.withheld.push(case.withheld("connect", "ambiguous", reason, Some(allow), false));
-        }
-    }
-}
 
 /// A declared source with everything known about its name.
 pub(super) struct Case<'a> {
@@ -55,9 +15,62 @@ pub(super) struct Case<'a> {
     pub(super) source: &'a DesiredSource,
     pub(super) rows: &'a [&'a ObservedSource],
     pub(super) owned: Option<&'a Arc<Owned>>,
+    /// What the platform did to all sources alike.
+    by_platform: &'a ByPlatform,
 }
 
 impl<'a> Case<'a> {
+    /// Of the source at `index`, with the rows that bear its name.
+    pub(super) fn new(
+        input: &'a Input<'a>,
+        index: usize,
+        source: &'a DesiredSource,
+        rows: &'a [&'a ObservedSource],
+        by_platform: &'a ByPlatform,
+    ) -> Self {
+        Self { input, index, source, rows, owned: input.inventory.owned.get(&source.name), by_platform }
+    }
+
+    /// Takes the source through the table.
+    pub(super) fn decide(&self, tally: &mut Tally, plan: &mut UnitPlan) {
+        let Self { input, source, rows, .. } = *self;
+        if let Some(suspend) = &source.suspend {
+            let own = self.own_row();
+            let compared = own.map(|(owned, row)| (self.compare(owned, row, tally), row));
+            self.keep_books(compared.as_ref(), plan);
+            let drift = compared.map(|(comparison, _)| comparison.changes).unwrap_or_default();
+            let reason = suspend.reason.clone();
+            plan.suspended.push(Suspended { name: source.name.clone(), reason, drift });
+            return;
+        }
+        if let Some(SecretState::Missing(why)) = input.secrets.get(&source.name) {
+            plan.unchecked.push(Unchecked {
+                source: source.key.clone(),
+                name: source.name.clone(),
+                why: why.clone(),
+                at: source.at.clone(),
+            });
+        }
+        if input.pending.contains(&source.name) {
+            let reason = "the answer to the last write was lost; the platform is given time to settle";
+            plan.withheld.push(self.withheld("connect", "settling", reason.to_owned(), None, false));
+            return;
+        }
+        match (self.own_row(), rows) {
+            (_, []) => self.connect(plan),
+            (Some((owned, row)), _) => self.ours(owned, row, tally, plan),
+            (None, [row]) => adopt::foreign(self, row, plan),
+            (None, _) => {
+                let reason = format!(
+                    "{} sources on the platform bear this name and none is known as ours",
+                    rows.len()
+                );
+                let allow = "remove all but one on the platform".to_owned();
+                plan.withheld.push(self.withheld("connect", "ambiguous", reason, Some(allow), false));
+            }
+        }
+    }
+
     /// Our own row: the one with the recorded id, or the only one where no ids are known.
     fn own_row(&self) -> Option<(&'a Owned, &'a ObservedSource)> {
         let owned = self.owned?;
@@ -78,12 +91,16 @@ impl<'a> Case<'a> {
         Some((owned, row))
     }
 
-    fn compare(&self, owned: &Owned, row: &ObservedSource) -> Comparison {
+    fn compare(&self, owned: &Owned, row: &ObservedSource, tally: &mut Tally) -> Comparison {
         let secrets = match self.input.secrets.get(&self.source.name) {
             Some(SecretState::Resolved(secrets)) => Some(secrets),
             _ => None,
         };
-        compare(self.source, &owned.applied, secrets, row, self.input.key)
+        let mut comparison = compare(self.source, &owned.applied, secrets, row, self.input.key);
+        let kind = &owned.applied.definition.kind;
+        tally.count(kind, &comparison);
+        self.by_platform.excuse(kind, &mut comparison);
+        comparison
     }
 
     fn connect(&self, plan: &mut UnitPlan) {
@@ -96,11 +113,12 @@ impl<'a> Case<'a> {
         self.act_unless_quarantined(action, plan);
     }
 
-    fn ours(&self, owned: &Owned, row: &ObservedSource, plan: &mut UnitPlan) {
-        let comparison = self.compare(owned, row);
+    fn ours(&self, owned: &Owned, row: &ObservedSource, tally: &mut Tally, plan: &mut UnitPlan) {
+        let compared = (self.compare(owned, row, tally), row);
+        self.keep_books(Some(&compared), plan);
+        let (comparison, _) = compared;
         plan.unreadable
             .extend(comparison.unreadable.iter().map(|path| format!("{}: {path}", self.source.key)));
-        self.keep_books(plan);
         if owned.applied.sync != self.source.sync {
             let before = owned.applied.sync.clone();
             let step = Step::Schedule { index: self.index, before };
@@ -219,10 +237,13 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// The inventory follows key, place, `protect` and what is left of older ids.
-    fn keep_books(&self, plan: &mut UnitPlan) {
+    /// The inventory follows key, place, `protect`, what is left of older ids, and what others added.
+    fn keep_books(&self, compared: Option<&(Comparison, &ObservedSource)>, plan: &mut UnitPlan) {
         let Some(owned) = self.owned else { return };
         let mut next = placed(Arc::clone(owned), self.source, self.input.root);
+        if let Some((comparison, row)) = compared {
+            note(&mut next, comparison, self.by_platform, row);
+        }
         let stands =
             |id: &SourceId| self.rows.iter().any(|row| row.id.as_ref().is_none_or(|shown| shown == id));
         if !next.superseded.iter().all(stands) {

@@ -1,11 +1,14 @@
 //! Field by field, three ways: what is declared, what was last applied, what the platform echoes.
 //!
 //! A *change* is declared differing from applied. *Drift* is the echo having moved since the last
-//! verified write, so a platform that normalises or masks values makes no endless differences.
+//! verified write, so a platform that normalises or masks values makes no endless differences. An echo that
+//! equals what is declared is never drift, nor is a list in another order: some platforms show a list in a
+//! new order each time. What someone adds beside the declared keys is drift: see [`super::additions`].
 
+use super::additions::{additions, is_empty};
 use crate::model::{
     Applied, DesiredSource, Echoed, Echoes, FieldPath, Fingerprint, FingerprintKey, Leaf, ObservedSource,
-    Part, exposes_secret, is_masked, side_by_side,
+    Part, beside, exposes_secret, is_hidden, side_by_side, unordered,
 };
 use serde_json::Value;
 use std::cell::OnceCell;
@@ -30,14 +33,14 @@ pub struct FieldChange {
     pub drift: bool,
 }
 
-/// What became of a field.
+/// What is to be done to a field on the platform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum How {
-    /// It is new in the files.
+    /// It is new in the files, or someone took it away.
     Added,
     /// Its value is another.
     Changed,
-    /// It is gone from the files.
+    /// It is gone from the files, or was never declared.
     Removed,
 }
 
@@ -50,6 +53,10 @@ pub struct Comparison {
     pub unreadable: Vec<FieldPath>,
     /// The platform shows keys that are not declared.
     pub undeclared_keys: bool,
+    /// What someone added beside the declared keys since our last write; also in `changes`.
+    pub added: BTreeMap<FieldPath, Fingerprint>,
+    /// Our stamp was there after our last write and is not now; also in `changes`.
+    pub lost_stamp: bool,
 }
 
 impl Comparison {
@@ -83,9 +90,9 @@ pub fn seen(applied: Applied, row: &ObservedSource, key: &FingerprintKey) -> App
                 path,
                 match shown.and_then(readable) {
                     None => Echoed::Nothing,
-                    Some(shown) if was.is_like(Part::Json(shown)) => Echoed::AsApplied,
+                    Some(shown) if is_same(was, shown) => Echoed::AsApplied,
                     Some(shown) if was.is_secret() && is_secret(shown) => Echoed::AsApplied,
-                    Some(shown) => Echoed::Other(key.of(shown)),
+                    Some(shown) => Echoed::Other(print(shown, key)),
                 },
             );
         });
@@ -106,7 +113,7 @@ pub fn seen(applied: Applied, row: &ObservedSource, key: &FingerprintKey) -> App
             match echoed {
                 Echoed::AsApplied => as_applied += 1,
                 Echoed::Nothing => nothing += 1,
-                Echoed::Other(_) => {}
+                Echoed::Other(_) | Echoed::Beside | Echoed::Added(_) => {}
             }
             if echoed != common {
                 exceptions.insert(path.clone(), echoed);
@@ -123,11 +130,40 @@ pub fn seen(applied: Applied, row: &ObservedSource, key: &FingerprintKey) -> App
     if let Some(stamp) = &row.echo.fingerprint {
         exceptions.insert(stamp_path(), Echoed::Other(stamp_print(stamp, key)));
     }
-    let echo = match common {
+    exceptions.extend(applied.echo.added());
+    let mut echo = match common {
         Echoed::AsApplied => Echoes::as_applied_but(exceptions),
         _ => Echoes::nothing_but(exceptions),
     };
+    note_beside(&applied, row, &mut echo);
     Applied { echo, ..applied }
+}
+
+/// Records what the row shows beside the definition.
+pub(super) fn note_beside(applied: &Applied, row: &ObservedSource, echo: &mut Echoes) {
+    if !matches!(row.echo.connection_config, Some(Value::Object(_))) {
+        return;
+    }
+    beside((&*applied.definition).into(), (&row.echo).into(), |path, value| {
+        if !is_empty(value) {
+            echo.note(path.clone(), Echoed::Beside);
+        }
+    });
+    echo.note_all_beside();
+}
+
+/// Returns true if a row shows what was applied. Some platforms keep no order in lists.
+fn is_same(was: Part<'_>, shown: &Value) -> bool {
+    let shown = Part::Json(shown);
+    was.is_like(shown) || was.is_reordered(shown)
+}
+
+/// The fingerprint of what a row shows; of a list, whatever its order.
+fn print(shown: &Value, key: &FingerprintKey) -> Fingerprint {
+    match shown {
+        Value::Array(_) => key.of(&unordered(shown)),
+        _ => key.of(shown),
+    }
 }
 
 /// Our stamps are fingerprints themselves.
@@ -138,13 +174,13 @@ fn stamp_print(stamp: &str, key: &FingerprintKey) -> Fingerprint {
 /// What a row shows in a leaf, unless it is masked or null: that is unknown, never drift.
 fn readable(leaf: Part<'_>) -> Option<&Value> {
     match leaf {
-        Part::Json(value) if !is_masked(value) => Some(value),
+        Part::Json(value) if !is_hidden(value) => Some(value),
         _ => None,
     }
 }
 
 /// The path under which our echoed stamp is remembered.
-fn stamp_path() -> FieldPath {
+pub(super) fn stamp_path() -> FieldPath {
     let mut path = FieldPath::on_the_way("metadata");
     path.enter("wellspring");
     path.enter("fingerprint");
@@ -174,9 +210,11 @@ pub fn compare(
     let is_known = applied.key_id == key.id();
     let known = is_known.then(|| Known { applied, row, key, by_another: OnceCell::new() });
     let sides = [(&*source.definition).into(), (&*applied.definition).into(), (&row.echo).into()];
+    let mut has_additions = false;
     side_by_side(sides, |path, [now, was, echoed]| {
         let shown = echoed.and_then(readable);
         out.undeclared_keys |= shown.is_some() && now.is_none();
+        has_additions |= echoed.is_some() && was.is_none();
         let in_files = match (now, was) {
             (None, None) => return,
             (Some(now), Some(was)) if now.is_secret() && was.is_secret() => {
@@ -204,6 +242,9 @@ pub fn compare(
             out.changes.push(change(path, shown.cloned(), leaf(now).as_ref(), leaf(was).as_ref(), true));
         }
     });
+    if let Some(known) = &known {
+        additions(known, source, has_additions, &mut out);
+    }
     out.changes.sort_by(|a, b| a.path.cmp(&b.path));
     out.unreadable.sort();
     out.changes.splice(0..0, kind_change(source, applied, row, known.is_some().then_some(key)));
@@ -211,10 +252,10 @@ pub fn compare(
 }
 
 /// A source whose echo can be compared with the one after our last write.
-struct Known<'a> {
-    applied: &'a Applied,
-    row: &'a ObservedSource,
-    key: &'a FingerprintKey,
+pub(super) struct Known<'a> {
+    pub(super) applied: &'a Applied,
+    pub(super) row: &'a ObservedSource,
+    pub(super) key: &'a FingerprintKey,
     by_another: OnceCell<bool>,
 }
 
@@ -229,17 +270,21 @@ impl Known<'_> {
                 && self.row.echo.shows_half_of(path)
                 && self.by_another();
         };
+        let is_list = matches!(shown, Value::Array(_));
+        if is_same(was, shown) || is_list && self.applied.echo.has_elements_of(path) {
+            return false;
+        }
         let secret = self.applied.secrets.get(path);
         match echoed {
             Echoed::AsApplied if was.is_secret() => {
                 secret.is_some_and(|secret| *secret != self.key.of(shown))
             }
-            Echoed::AsApplied => !was.is_like(Part::Json(shown)),
-            Echoed::Nothing => false,
+            Echoed::AsApplied => true,
+            Echoed::Nothing | Echoed::Beside | Echoed::Added(_) => false,
             Echoed::Other(echoed) => {
                 // A secret is compared by echo only where it was once echoed exactly.
                 let comparable = !was.is_secret() || secret == Some(&echoed);
-                comparable && echoed != self.key.of(shown)
+                comparable && echoed != print(shown, self.key)
             }
         }
     }
@@ -253,26 +298,25 @@ impl Known<'_> {
 /// the platform, and what is not shown is unreadable.
 #[must_use]
 pub fn compare_foreign(source: &DesiredSource, row: &ObservedSource) -> Comparison {
-    let declared = source.definition.leaves();
-    let shown = row.echo.leaves();
-    let mut out = Comparison {
-        changes: Vec::new(),
-        unreadable: declared.keys().filter(|path| !shown.contains_key(*path)).cloned().collect(),
-        // A masked one is set all the same, and would be lost with the first replacement.
-        undeclared_keys: row.echo.set_paths().iter().any(|path| !declared.contains_key(path)),
-    };
+    let mut out = Comparison::default();
     if let Some(kind) = row.kind.as_ref().filter(|kind| **kind != source.definition.kind) {
         let after = source.definition.kind.as_str();
         out.changes.push(kind_changed(Some(kind.as_str()), after, true));
     }
-    for (path, now) in &declared {
-        if let (Leaf::Plain(value), Some(shown)) = (now, shown.get(path))
-            && *shown != value
-        {
-            // How it came to be there is not known, so neither is whether it may be shown.
-            out.changes.push(FieldChange { before: None, ..change(path, None, Some(now), None, true) });
+    side_by_side([(&*source.definition).into(), (&row.echo).into()], |path, [now, echoed]| {
+        // A masked one is set all the same, and would be lost with the first replacement.
+        let is_set = echoed.is_some_and(|echoed| !matches!(echoed, Part::Json(Value::Null)));
+        match (now, echoed.and_then(readable)) {
+            (None, _) => out.undeclared_keys |= is_set,
+            (Some(_), None) => out.unreadable.push(path.clone()),
+            (Some(now), Some(shown)) if !now.is_secret() && !now.is_like(Part::Json(shown)) => {
+                // How it came to be there is not known, so neither is whether it may be shown.
+                let before = None;
+                out.changes.push(FieldChange { before, ..change(path, None, Some(&now.leaf()), None, true) });
+            }
+            _ => {}
         }
-    }
+    });
     out
 }
 
@@ -289,8 +333,8 @@ fn kind_change(
     let (key, shown) = (key?, row.kind.as_deref()?);
     let moved = match applied.echo.of(&type_path()) {
         Echoed::AsApplied => shown != was,
-        Echoed::Other(echoed) => echoed != key.of(shown),
-        Echoed::Nothing => false,
+        Echoed::Other(echoed) => shown != was && echoed != key.of(shown),
+        Echoed::Nothing | Echoed::Beside | Echoed::Added(_) => false,
     };
     moved.then(|| kind_changed(Some(shown), now, true))
 }
@@ -308,7 +352,7 @@ fn kind_changed(before: Option<&str>, after: &str, drift: bool) -> FieldChange {
 }
 
 /// Values are left out when either side is, or was, a secret, or it or its key looks like one.
-fn change(
+pub(super) fn change(
     path: &FieldPath,
     before: Option<Value>,
     now: Option<&Leaf>,
@@ -325,7 +369,9 @@ fn change(
         || before.as_ref().is_some_and(exposes_secret);
     let how = match (was, now) {
         (None, Some(_)) if !drift => How::Added,
-        (Some(_), None) => How::Removed,
+        // It is to be put back.
+        (Some(_), Some(Leaf::Plain(_))) if drift && before.is_none() => How::Added,
+        (_, None) => How::Removed,
         _ => How::Changed,
     };
     FieldChange {

@@ -1,6 +1,6 @@
 //! What became of a plan.
 
-use super::UnitError;
+use super::{Step, UnitError, UnitPlan};
 
 /// What became of the actions of one unit.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -34,6 +34,15 @@ impl Outcome {
     #[must_use]
     pub fn failed(&self) -> usize {
         self.results.iter().filter(|result| matches!(result, ActionResult::Failed(_))).count()
+    }
+
+    /// Returns true if a source of the plan became ours or changed.
+    #[must_use]
+    pub fn has_connected(&self, plan: &UnitPlan) -> bool {
+        let actions = plan.actions.iter().zip(&self.results);
+        actions.filter(|(_, result)| **result == ActionResult::Done).any(|(action, _)| {
+            matches!(action.step, Step::Connect { .. } | Step::Replace { .. } | Step::Adopt { .. })
+        })
     }
 
     /// Everything was done.

@@ -153,16 +153,12 @@ pub(super) fn withhold_renames(plan: &mut UnitPlan, input: &Input<'_>) {
     if !plan.actions.iter().any(is_undeclared) {
         return;
     }
-    let looks = |Definition { kind, connection_config, .. }: &Definition| {
-        let told = !connection_config.is_empty();
-        told.then(|| serde_json::to_string(&(kind, connection_config)).ok()).flatten()
-    };
     let sources = &input.desired.sources;
     let by_key: BTreeMap<&SourceKey, &DesiredSource> =
         sources.iter().map(|source| (&source.key, source)).collect();
     let mut by_look: BTreeMap<String, Vec<&DesiredSource>> = BTreeMap::new();
     for source in sources {
-        if let Some(look) = looks(&source.definition) {
+        if let Some(look) = look(&source.definition) {
             by_look.entry(look).or_default().push(source);
         }
     }
@@ -171,7 +167,7 @@ pub(super) fn withhold_renames(plan: &mut UnitPlan, input: &Input<'_>) {
         let undeclared = is_undeclared(&action);
         let twin = input.inventory.owned.get(&action.name).filter(|_| undeclared).and_then(|owned| {
             let alike = || {
-                let alike = by_look.get(&looks(&owned.applied.definition)?)?;
+                let alike = by_look.get(&look(&owned.applied.definition)?)?;
                 alike.iter().find(|twin| !stood_beside(&twin.name, owned, input))
             };
             by_key.get(&owned.key).or_else(alike)
@@ -202,6 +198,16 @@ fn stood_beside(name: &SourceName, other: &Owned, input: &Input<'_>) -> bool {
     let together =
         |twin: &Arc<Owned>| twin.sent.iter().any(|sent| other.sent.iter().any(|also| also.at == sent.at));
     input.inventory.owned.get(name).is_some_and(together)
+}
+
+/// Type and `connection_config` as text; `None` where there is nothing to recognise a source by.
+pub(super) fn look(Definition { kind, connection_config, .. }: &Definition) -> Option<String> {
+    (!connection_config.is_empty()).then(|| serde_json::to_string(&(kind, connection_config)).ok()).flatten()
+}
+
+/// The table to write for a removal that is meant.
+pub(super) fn removed_table(key: &SourceKey) -> String {
+    format!("write `[removed.{}]` with `action = \"cleanup\"` and a reason", toml_key(key))
 }
 
 /// As it is written in a file.

@@ -5,11 +5,14 @@
 //! wording take no part. It holds no value of any source.
 
 use super::{Action, Input, SecretState, UnitPlan, compare_foreign};
-use crate::model::{DesiredSource, FieldPath, FingerprintKey, ObservedSource, Owned, Unit};
+use crate::model::{
+    DesiredSource, FieldPath, FingerprintKey, Halves, ObservedSource, Owned, Part, Unit, is_hidden,
+    side_by_side, unordered,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// The version of the file's format.
@@ -285,14 +288,16 @@ pub fn basis(input: &Input<'_>) -> String {
 
 /// Ids and what is compared; what a platform adds besides may change by the minute.
 fn row_basis(row: &ObservedSource, declared: Option<&DesiredSource>, owned: Option<&Owned>) -> Value {
-    let mut compared: BTreeSet<FieldPath> = BTreeSet::new();
-    let definitions =
-        [declared.map(|source| &source.definition), owned.map(|owned| owned.applied.definition.shared())];
-    for definition in definitions.into_iter().flatten() {
-        compared.extend(definition.leaves().into_keys());
-    }
-    let mut shown = row.echo.leaves();
-    shown.retain(|path, _| compared.contains(path));
+    let now = declared.map(|source| Halves::from(&*source.definition)).unwrap_or_default();
+    let was = owned.map(|owned| Halves::from(&*owned.applied.definition)).unwrap_or_default();
+    let mut shown: BTreeMap<FieldPath, Value> = BTreeMap::new();
+    side_by_side([now, was, (&row.echo).into()], |path, [now, was, echoed]| {
+        let value = match echoed {
+            Some(Part::Json(value)) if (now.is_some() || was.is_some()) && !is_hidden(value) => value,
+            _ => return,
+        };
+        shown.insert(path.clone(), unordered(value));
+    });
     let adoptable = declared.filter(|_| owned.is_none());
     let others = adoptable.map(|source| compare_foreign(source, row).undeclared_keys);
     json!([row.id, row.name, row.kind, row.echo.owner, shown, others])

@@ -8,8 +8,8 @@ use crate::model::{
 };
 use crate::plan::saved::basis;
 use crate::plan::{
-    Answers, Correction, HostLimits, Input, Overrides, Quarantine, SecretState, UnitError, UnitPlan, plan,
-    reckon,
+    Answers, Correction, Departure, HostLimits, Input, Overrides, Quarantine, SecretState, UnitError,
+    UnitPlan, hold_departures, plan, reckon,
 };
 use crate::remote::{Listing, Reader, RemoteError};
 use crate::secrets::{Resolver, Secrets};
@@ -250,8 +250,10 @@ impl Planner {
             quarantine: &quarantine,
             upserts,
         };
+        let mut plan = plan(&input);
+        self.hold_departures(&mut plan, task, &reckoning.inventory).await?;
         let mut made = Planned {
-            plan: plan(&input),
+            plan,
             basis: self.hashes.then(|| basis(&input)),
             settling: (!reckoning.pending.is_empty()).then_some(self.settle),
             inventory: reckoning.inventory,
@@ -267,6 +269,24 @@ impl Planner {
             made.mark = Mark::of(task, &made, listed.digest(&self.key), values, version);
         }
         Ok(made)
+    }
+
+    /// Removals wait for sources that moved to another workspace, until they are connected there.
+    async fn hold_departures(
+        &self,
+        plan: &mut UnitPlan,
+        task: &Task,
+        inventory: &Inventory,
+    ) -> Result<(), UnitError> {
+        let departures = task.declarations.departures(plan, inventory);
+        let mut inventories = BTreeMap::new();
+        for unit in departures.iter().flat_map(Departure::units) {
+            if let Some(state) = self.state.as_ref().filter(|_| !inventories.contains_key(unit)) {
+                inventories.insert(unit.clone(), state.inventory(unit).await?);
+            }
+        }
+        hold_departures(plan, &departures, &inventories);
+        Ok(())
     }
 
     async fn remember(

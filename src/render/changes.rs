@@ -49,27 +49,50 @@ pub(super) fn field_name(path: &FieldPath) -> String {
 
 /// One change. `mark_drift` says at the field that someone else did it.
 pub(super) fn show(change: &FieldChange, mark_drift: bool) -> Shown {
-    let on_platform = if change.drift && mark_drift { "changed on the platform" } else { "" };
+    let on_platform = if change.drift && mark_drift { done_by_another(change) } else { "" };
     if change.sensitive {
         return Shown::Line(hidden(change));
     }
     match (&change.before, &change.after) {
         (Some(before), Some(after)) => {
             let (was, is) = (as_text(before), as_text(after));
-            if was.contains('\n') || is.contains('\n') {
+            if !(is_short(before) && is_short(after)) && (was.contains('\n') || is.contains('\n')) {
                 return diff(&was, &is, on_platform);
             }
             let (was, is) = both(before, after);
             Shown::Pair(was, is, on_platform.to_owned())
+        }
+        (None, Some(after)) if change.drift && change.how == How::Added => {
+            Shown::Pair("(none)".to_owned(), one(after), on_platform.to_owned())
         }
         (None, Some(after)) if change.drift => {
             // What stands there was not put there by us, and may hold anything.
             Shown::Pair("(not shown)".to_owned(), one(after), on_platform.to_owned())
         }
         (None, Some(after)) => whole(after, '+', "added"),
+        (Some(before), None) if change.drift => whole(before, '-', done_by_another(change)),
         (Some(before), None) => whole(before, '-', "removed"),
-        (None, None) if change.drift => Shown::Line("(changed on the platform)".to_owned()),
+        (None, None) if change.drift => Shown::Line(format!("({})", done_by_another(change))),
         (None, None) => Shown::Line("(changed)".to_owned()),
+    }
+}
+
+/// What someone did on the platform, which is to be undone.
+fn done_by_another(change: &FieldChange) -> &'static str {
+    match change.how {
+        How::Added => "removed on the platform",
+        How::Changed => "changed on the platform",
+        How::Removed => "added on the platform",
+    }
+}
+
+/// Returns true for a list or table that fits on a line.
+fn is_short(value: &Value) -> bool {
+    const SHORT: usize = 60;
+    match value {
+        Value::String(text) => !text.contains('\n'),
+        Value::Array(_) | Value::Object(_) => value.to_string().len() <= SHORT,
+        _ => true,
     }
 }
 
@@ -87,7 +110,7 @@ pub(super) fn show_declared(path: &FieldPath, leaf: &Leaf) -> Shown {
 /// A change whose values are not shown.
 fn hidden(change: &FieldChange) -> String {
     let how = match change.how {
-        _ if change.drift => "changed on the platform",
+        _ if change.drift => done_by_another(change),
         How::Added => "added",
         How::Changed => "changed",
         How::Removed => "removed",
@@ -102,7 +125,7 @@ fn hidden(change: &FieldChange) -> String {
 fn whole(value: &Value, sign: char, how: &str) -> Shown {
     let text = as_text(value);
     let lines: Vec<&str> = text.lines().collect();
-    if lines.len() < 2 {
+    if lines.len() < 2 || is_short(value) {
         return Shown::Line(format!("{} ({how})", one(value)));
     }
     let mut shown: Vec<DiffLine> =

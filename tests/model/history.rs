@@ -226,6 +226,7 @@ impl History {
             checkout: None,
             removals_barred: barred.then(why),
             released: Vec::new(),
+            declarations: Arc::default(),
         }
     }
 

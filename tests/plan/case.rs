@@ -22,8 +22,8 @@ use wellspring::model::{
     Prune, Scope, Sent, SourceId, SourceName, Unit, WorkspaceId,
 };
 use wellspring::plan::{
-    Barred, HostLimits, Input, Overrides, Plan, Quarantine, SecretState, UnitPlan, approve, placed, plan,
-    seen,
+    Barred, HostLimits, Input, Overrides, Plan, Quarantine, SecretState, UnitPlan, approve, hold_departures,
+    placed, plan, seen,
 };
 use wellspring::reading::{Memory, Reading};
 use wellspring::render::{self, Look, View};
@@ -91,6 +91,7 @@ pub(super) fn outcome(case: &Path) -> String {
     let asked = reading.asked(&memory);
     let mut out = String::new();
     let mut plans = Vec::new();
+    let all = inventories.clone();
     for task in &asked.tasks {
         let inventory = inventories.remove(&task.desired.unit).unwrap_or_default();
         let unsettled = options.unsettled.then(|| Barred {
@@ -99,7 +100,10 @@ pub(super) fn outcome(case: &Path) -> String {
         });
         let barred = task.removals_barred.clone().or(unsettled);
         let listing = of(&listed, &task.desired.unit);
-        plans.push(planned(&options, &task.desired.open(), &inventory, listing, barred));
+        let mut plan = planned(&options, &task.desired.open(), &inventory, listing, barred);
+        let departures = task.declarations.departures(&plan, &inventory);
+        hold_departures(&mut plan, &departures, &all);
+        plans.push(plan);
     }
     let recent = asked.tasks.iter().map(|task| (task.desired.unit.clone(), options.recent)).collect();
     let approved = approve(Plan { units: plans, ..Plan::default() }, &host(&options), &recent);

@@ -40,6 +40,10 @@ pub(super) struct Slot {
     waits_for_rest: bool,
     /// An action waits for a sync to end.
     waits_for_sync: bool,
+    /// A removal waits for a source of another workspace.
+    waits_for_arrival: bool,
+    /// How many passes had connected something when the last pass here began.
+    arrivals: u64,
     /// Sorted by name, as the unit's sources are.
     pub(super) sources: Vec<Syncable>,
     /// What lies ahead of the first of them; forgotten whenever one changes.
@@ -72,6 +76,8 @@ impl Slot {
             failures: 0,
             waits_for_rest: false,
             waits_for_sync: false,
+            waits_for_arrival: false,
+            arrivals: 0,
             sources: Vec::new(),
             ahead: None,
             open: None,
@@ -96,7 +102,7 @@ impl Slot {
             // What is edited is tried at once, however often it failed before.
             self.failures = 0;
         }
-        let moved = changed || at_rest || self.gone;
+        let moved = changed || at_rest || self.waits_for_arrival || self.gone;
         self.edited |= changed;
         self.wanted |= moved;
         self.gone = false;
@@ -161,8 +167,9 @@ impl Slot {
         *self.ahead.insert(first)
     }
 
-    /// A pass begins.
-    pub(super) fn begin_pass(&mut self) -> Task {
+    /// A pass begins. `arrivals` counts the passes of any unit that connected something.
+    pub(super) fn begin_pass(&mut self, arrivals: u64) -> Task {
+        self.arrivals = arrivals;
         self.running = true;
         self.wanted = false;
         self.passing_edit = std::mem::take(&mut self.edited);
@@ -173,16 +180,18 @@ impl Slot {
     pub(super) fn pass_ended(
         &mut self,
         ended: Ended,
-        interval: SignedDuration,
+        (interval, arrivals): (SignedDuration, u64),
         timings: &mut Timings,
         now: Timestamp,
     ) {
         self.running = false;
         self.waits_for_rest = ended.waits_for_rest;
+        self.waits_for_arrival = ended.waits_for_arrival;
         // What it waited for may be over by now.
         self.waits_for_sync = ended.waits_for_sync && self.sync_running;
         self.wanted |= ended.waits_for_sync && !self.sync_running;
         self.wanted |= ended.waits_for_rest && self.task.removals_barred.is_none();
+        self.wanted |= ended.waits_for_arrival && arrivals != self.arrivals;
         self.failures = if ended.good { 0 } else { self.failures.saturating_add(1) };
         let again = ended.again.and_then(|again| SignedDuration::try_from(again).ok());
         let wait = match again {

@@ -33,6 +33,7 @@ fn tasks(texts: &[&str]) -> Asked {
         checkout: None,
         removals_barred: None,
         released: Vec::new(),
+        declarations: Arc::default(),
     });
     Asked { tasks: tasks.collect(), held: BTreeMap::new(), stranger: None }
 }

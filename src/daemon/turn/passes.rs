@@ -120,6 +120,8 @@ impl Turn {
         let auth = error.as_ref().is_some_and(|error| error.kind == "auth");
         let good = error.is_none() && made.outcome.as_ref().is_none_or(Outcome::is_good);
         let waits_for_rest = made.plan.withheld.iter().any(Withheld::waits_for_rest);
+        let waits_for_arrival = made.plan.withheld.iter().any(Withheld::waits_for_arrival);
+        let connected = made.outcome.as_ref().is_some_and(|outcome| outcome.has_connected(&made.plan));
         let waits_for_sync = made.outcome.as_ref().is_some_and(|outcome| outcome.waits_for_sync);
         let unreachable = error.as_ref().filter(|error| error.kind == "unreachable").cloned();
         let asked = error.as_ref().is_none_or(|error| matches!(error.kind, "auth" | "platform"));
@@ -128,8 +130,16 @@ impl Turn {
         if let Some(records) = &records {
             self.probes.accept(&made.plan.desired, |name| records.owned.contains_key(name), now);
         }
-        let end =
-            Ended { good, unauthorized: auth, again: made.again, waits_for_rest, waits_for_sync, records };
+        let end = Ended {
+            good,
+            unauthorized: auth,
+            again: made.again,
+            waits_for_rest,
+            waits_for_sync,
+            waits_for_arrival,
+            connected,
+            records,
+        };
         let resumed = self.board.pass_ended(&unit, end, duration(self.daemon.interval), now);
         self.daemon.publisher.scheduled(&unit, &self.board, now);
         if auth {

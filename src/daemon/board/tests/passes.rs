@@ -150,6 +150,26 @@ fn a_removal_waits_for_rest_and_is_then_done_at_once() {
 }
 
 #[test]
+fn a_removal_that_waits_for_another_workspace_is_tried_once_that_connected_something() {
+    let mut board = board(workspaces(2));
+    let (unit, other) = (unit(&board, 0), unit(&board, 1));
+    let waits = || Ended { waits_for_arrival: true, ..good() };
+    let connects = || Ended { connected: true, ..good() };
+    // The other one may end before or after.
+    assert_eq!(started(&mut board, 0).len(), 2);
+    board.pass_ended(&other, connects(), INTERVAL, at(1));
+    board.pass_ended(&unit, waits(), INTERVAL, at(2));
+    assert_eq!(started(&mut board, 2), [unit.clone()]);
+    board.pass_ended(&unit, waits(), INTERVAL, at(3));
+    assert!(started(&mut board, 3).is_empty());
+    board.pass_ended(&other, connects(), INTERVAL, at(4));
+    assert_eq!(started(&mut board, 4), [unit.clone()]);
+    board.pass_ended(&unit, good(), INTERVAL, at(5));
+    board.pass_ended(&other, connects(), INTERVAL, at(6));
+    assert!(started(&mut board, 6).is_empty());
+}
+
+#[test]
 fn a_workspace_is_gone_only_once_the_files_are_at_rest() {
     let mut board = board(workspaces(2));
     let gone = unit(&board, 1);

@@ -1,0 +1,222 @@
+//! A source that leaves one workspace may have moved to another one. Its data is removed here only once the
+//! source is connected there.
+
+use super::{Action, Removal, Step, UnitPlan, Withheld, removal::look};
+use crate::model::{Definition, DesiredUnit, FoldedUnit, Intent, Inventory, SourceKey, SourceName, Unit};
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, OnceLock};
+
+/// The word for a removal that waits for another workspace.
+pub const MOVING: &str = "moving";
+
+/// What all workspaces declare, indexed on first use: few plans remove anything.
+#[derive(Default)]
+pub struct Declarations {
+    units: Vec<Arc<FoldedUnit>>,
+    rejected: Vec<Rejected>,
+    index: OnceLock<Index>,
+}
+
+/// A file with errors. The sources in it are not known.
+pub struct Rejected {
+    /// Path below the tree's root.
+    pub file: Arc<str>,
+    /// Its text; `None` when the file cannot be read at all.
+    pub text: Option<Arc<str>>,
+    /// The workspaces that it is known to declare.
+    pub units: Vec<Unit>,
+}
+
+/// Declared sources by key and by definition: each as the number of its unit and its own in there.
+#[derive(Default)]
+struct Index {
+    by_key: HashMap<SourceKey, Vec<(usize, usize)>>,
+    /// By the hash of the definition: the texts are long.
+    by_look: HashMap<u64, Vec<(usize, usize)>>,
+}
+
+/// A removal planned in one workspace, with the places that the source may have moved to.
+pub struct Departure {
+    /// The name of the source that is to be removed.
+    name: SourceName,
+    key: SourceKey,
+    /// Rejected files that declare a source of this key, or may do so, with their workspaces.
+    rejected: Vec<(Arc<str>, Vec<Unit>)>,
+    targets: Vec<Target>,
+}
+
+/// A source of another workspace that the removed one may have become.
+struct Target {
+    unit: Unit,
+    label: String,
+    key: SourceKey,
+    name: SourceName,
+    definition: Arc<Definition>,
+    /// Both have the same type and `connection_config`, not only the same key.
+    alike: bool,
+}
+
+impl Declarations {
+    /// Of all units of a reading, and of the files that it rejected.
+    #[must_use]
+    pub fn new(units: Vec<Arc<FoldedUnit>>, rejected: Vec<Rejected>) -> Self {
+        Self { units, rejected, index: OnceLock::new() }
+    }
+
+    /// The removals in `plan` whose source may have moved to another workspace.
+    #[must_use]
+    pub fn departures(&self, plan: &UnitPlan, inventory: &Inventory) -> Vec<Departure> {
+        let leaving = plan.actions.iter().filter(|action| leaves(action));
+        leaving.filter_map(|action| self.departure(plan.unit(), action, inventory)).collect()
+    }
+
+    fn departure(&self, from: &Unit, action: &Action, inventory: &Inventory) -> Option<Departure> {
+        let owned = inventory.owned.get(&action.name)?;
+        let index = self.index.get_or_init(|| self.indexed());
+        let look = look(&owned.applied.definition);
+        let alike = look.as_ref().and_then(|look| index.by_look.get(&hash(look)));
+        let named = index.by_key.get(&action.source);
+        let target = |(unit, source): &(usize, usize), alike| {
+            let unit = self.units.get(*unit).filter(|unit| unit.unit != *from)?.open();
+            target(&unit, *source, alike)
+        };
+        let alike = alike.into_iter().flatten().filter_map(|at| target(at, true));
+        let alike = alike.filter(|target| target.look() == look);
+        let named = named.into_iter().flatten().filter_map(|at| target(at, false));
+        let targets: Vec<Target> = alike.chain(named).collect();
+        let mentions = |rejected: &&Rejected| {
+            rejected.text.as_ref().is_none_or(|text| declares(text, action.source.as_str()))
+        };
+        let rejected: Vec<_> = self
+            .rejected
+            .iter()
+            .filter(mentions)
+            .map(|rejected| (Arc::clone(&rejected.file), rejected.units.clone()))
+            .collect();
+        let departs = !rejected.is_empty() || !targets.is_empty();
+        departs.then(|| Departure {
+            name: action.name.clone(),
+            key: action.source.clone(),
+            rejected,
+            targets,
+        })
+    }
+
+    fn indexed(&self) -> Index {
+        let mut index = Index::default();
+        for (number, unit) in self.units.iter().enumerate() {
+            for (at, source) in unit.open().sources.iter().enumerate() {
+                index.by_key.entry(source.key.clone()).or_default().push((number, at));
+                if let Some(look) = look(&source.definition) {
+                    index.by_look.entry(hash(&look)).or_default().push((number, at));
+                }
+            }
+        }
+        index
+    }
+}
+
+impl Departure {
+    /// The workspaces whose inventory decides whether the source arrived.
+    pub fn units(&self) -> impl Iterator<Item = &Unit> {
+        let rejected = self.rejected.iter().flat_map(|(_, units)| units);
+        self.targets.iter().map(|target| &target.unit).chain(rejected)
+    }
+
+    /// Returns why the source is not removed yet.
+    fn waits(&self, inventories: &BTreeMap<Unit, Inventory>) -> Option<String> {
+        // A source of this key that has been there before did not move there.
+        let has_it = |unit: &Unit| {
+            let inventory = inventories.get(unit);
+            inventory.is_some_and(|inventory| inventory.owned.values().any(|owned| owned.key == self.key))
+        };
+        let unknown = |(_, units): &&(_, Vec<Unit>)| units.is_empty() || !units.iter().all(has_it);
+        if let Some((file, _)) = self.rejected.iter().find(unknown) {
+            return Some(format!("no longer declared here, but {file} has errors and may declare it"));
+        }
+        let missing = |target: &&Target| {
+            inventories.get(&target.unit).is_none_or(|inventory| !target.is_connected(inventory))
+        };
+        let Target { label, key, alike, .. } = self.targets.iter().find(missing)?;
+        let what = if *alike { "the same source" } else { "a source of this key" };
+        Some(format!(
+            "no longer declared here; {what} is declared as {label}/{key}, which is not connected yet"
+        ))
+    }
+}
+
+impl Target {
+    fn look(&self) -> Option<String> {
+        look(&self.definition)
+    }
+
+    fn is_connected(&self, inventory: &Inventory) -> bool {
+        let Some(owned) = inventory.owned.get(&self.name) else { return false };
+        let is_it = !self.alike || look(&owned.applied.definition) == self.look();
+        let is_open = |intent: &Intent| intent.name == self.name;
+        is_it && !inventory.intents.values().any(is_open)
+    }
+}
+
+fn target(unit: &DesiredUnit, source: usize, alike: bool) -> Option<Target> {
+    let declared = unit.sources.get(source)?;
+    Some(Target {
+        unit: unit.unit.clone(),
+        label: unit.label().to_owned(),
+        key: declared.key.clone(),
+        name: declared.name.clone(),
+        definition: Arc::clone(&declared.definition),
+        alike,
+    })
+}
+
+fn hash(look: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    look.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Returns true if a line of `text` begins to declare a source of this key. Errors elsewhere in the file
+/// make no difference.
+fn declares(text: &str, key: &str) -> bool {
+    let quotes = ['"', '\''];
+    text.lines().any(|line| {
+        let line = line.trim_start_matches(['[', ' ', '\t']);
+        let line =
+            line.strip_prefix("sources").map_or(line, |rest| rest.trim_start_matches(['.', ' ', '\t']));
+        let after = line.trim_start_matches(quotes).strip_prefix(key);
+        after.is_some_and(|rest| rest.trim_start_matches(quotes).trim_start().starts_with([']', '.', '=']))
+    })
+}
+
+fn leaves(action: &Action) -> bool {
+    matches!(action.step, Step::Cleanup { removal: Removal::Undeclared, .. })
+}
+
+/// Withholds the removal of each source that has not arrived where it may have moved to. `inventories` holds
+/// the inventory of each workspace that a departure names.
+pub fn hold_departures(
+    plan: &mut UnitPlan,
+    departures: &[Departure],
+    inventories: &BTreeMap<Unit, Inventory>,
+) {
+    let waits: BTreeMap<&SourceName, String> = departures
+        .iter()
+        .filter_map(|departure| Some((&departure.name, departure.waits(inventories)?)))
+        .collect();
+    let (held, kept): (Vec<Action>, Vec<Action>) = std::mem::take(&mut plan.actions)
+        .into_iter()
+        .partition(|action| leaves(action) && waits.contains_key(&action.name));
+    plan.actions = kept;
+    plan.withheld.extend(held.into_iter().map(|action| Withheld {
+        action: "cleanup",
+        code: MOVING,
+        reason: waits.get(&action.name).cloned().unwrap_or_default(),
+        at: action.at,
+        allow: Some(super::removal::removed_table(&action.source)),
+        source: action.source,
+        name: action.name,
+        refused: false,
+    }));
+}
