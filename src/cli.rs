@@ -7,6 +7,7 @@ mod apply;
 mod args;
 mod doctor;
 mod exit;
+mod explain;
 mod files;
 mod fmt;
 mod history;
@@ -34,13 +35,12 @@ mod workplace;
 pub use exit::{Exit, Failure};
 
 use args::{Cli, Verb};
-use clap::Parser;
 use std::process::ExitCode;
 
 /// Parses the arguments, runs the verb, and turns what comes of it into an exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match args::parse() {
         Ok(cli) => cli,
         Err(error) => {
             // clap knows which of help, version and usage errors goes to stdout.
@@ -71,21 +71,23 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
     common.must_be_one_of(cli.verb.formats())?;
     match cli.verb {
         Verb::Validate(args) => validate::run(&common, &args),
-        Verb::Explain { code } => validate::explain(&code),
+        Verb::Explain { code } => explain::run(&common, code.as_deref()),
         Verb::Fmt(args) => fmt::run(&common, &args),
         Verb::Show(args) => show::run(&common, &args),
         Verb::Init { into } => init::run(&common, into),
         Verb::JsonSchema { of } => Ok(manual::json_schema(of)),
         Verb::Completions { shell } => Ok(manual::completions(shell)),
+        Verb::Help { of } => manual::help(&common, of.as_deref()),
+        Verb::Version => Ok(manual::version(&common)),
         Verb::Man { out } => manual::man(out.as_deref()),
         Verb::Pull(args) => pull::run(&common, &args).await,
         Verb::Plan(args) => plan::run(&common, &args).await,
         Verb::Apply(args) => apply::run(&common, &args).await,
         Verb::Run(args) => run::run(&common, &args).await,
         Verb::Sync(args) => sync::run(&common, &args).await,
-        Verb::Doctor(args) => doctor::run(&common, &args).await,
+        Verb::Doctor(_) => doctor::run(&common).await,
         Verb::Test(args) => test::run(&common, &args).await,
-        Verb::Schema { source, path } => schema::run(&common, &source, path).await,
+        Verb::Schema(args) => schema::run(&common, &args).await,
         Verb::Status(args) => status::run(&common, &args).await,
         Verb::History(args) => history::run(&common, &args).await,
         #[cfg(feature = "local-platform")]

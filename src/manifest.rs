@@ -17,6 +17,7 @@ mod known;
 mod merge;
 mod nesting;
 mod parse;
+mod placing;
 mod policy;
 mod pull;
 mod references;
@@ -35,16 +36,18 @@ pub use effective::{EffectiveValue, effective};
 pub use explain::explain;
 pub use format::format;
 pub use known::{File, Known, Missing, TextDigest, UnitRecord};
+pub use placing::path_for;
 pub use pull::{Pulled, PulledWorkspace, plain_name, pulled};
 pub use report::render;
 pub use schema::{SETTINGS_SCHEMA, WORKSPACE_SCHEMA};
 pub use settings::FILE_NAME;
+pub use suggest::nearest;
 
 use crate::model::{BrokenFile, Desired, DesiredUnit, FoldedUnit, Unit};
 use document::{Document, small};
 use findings::Findings;
 use known::Ground;
-use settings::Settings;
+use settings::{Patterns, Settings};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -87,6 +90,8 @@ pub struct Setup {
     pub aliases: BTreeMap<String, Unit>,
     /// The variables that were looked up.
     pub variables: Vec<String>,
+    /// `files`: the patterns of the files that are read, if there are any.
+    pub files: Option<Vec<String>>,
 }
 
 /// Runs the work once for each number below the first, in any order, perhaps several at the same time.
@@ -152,6 +157,11 @@ fn read_keeping(
     reading.setup.variables = looked_up.keys().cloned().collect();
     let ground = ground(settings_file.copied(), looked_up);
     let wanted = wanted(&files, settings.as_ref());
+    if let Some(patterns) = settings.as_ref().and_then(|settings| settings.files.as_ref()) {
+        let paths: Vec<&str> =
+            files.iter().map(|file| &*file.path).filter(|path| *path != FILE_NAME).collect();
+        patterns.check_matched(&paths, &mut findings);
+    }
     let known = known.on(ground.as_ref());
 
     let mut learned = Known { ground, ..Known::default() };
@@ -165,6 +175,7 @@ fn read_keeping(
             reading.desired.owner.clone_from(&settings.owner);
             reading.setup.settle = settings.settle;
             reading.setup.aliases = settings.units();
+            reading.setup.files = settings.files.as_ref().map(Patterns::texts);
             (learned.files, learned.units) = read.known;
         }
         // Without the settings no file can be trusted to mean what it says.

@@ -33,6 +33,8 @@ pub struct Reading {
     pub variables: Vec<String>,
     /// `platform.settle`
     pub settle: Option<Duration>,
+    /// `files`: the patterns of the files that are read, if there are any.
+    pub patterns: Option<Vec<String>>,
     /// What the next reading need not do again.
     pub known: Arc<Known>,
     tree: tree::Reading,
@@ -144,6 +146,7 @@ impl Reading {
             aliases: manifest.setup.aliases,
             variables: manifest.setup.variables,
             settle: manifest.setup.settle,
+            patterns: manifest.setup.files,
             known: Arc::new(Known { files, tree: Some(tree.without_texts()) }),
             tree,
         }

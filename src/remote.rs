@@ -132,7 +132,7 @@ pub enum Verdict {
     Passed(String),
     /// It does not; the platform's message.
     Failed(String),
-    /// The platform has no such test (404, 405, 501): skip it with a warning.
+    /// The platform has no such test (404, 405, 501).
     Unavailable,
 }
 
@@ -301,16 +301,44 @@ impl Reader {
         workspace: &WorkspaceId,
         source: &ResolvedSource,
     ) -> Result<Verdict, RemoteError> {
-        let body = request::TestConnection { source_config: source.into() };
+        let body = body_of(&request::TestConnection { source_config: source.into() });
+        self.test(workspace, body, &[source]).await
+    }
+
+    /// Returns false if the platform has no `test-connection`. The request holds the source type `kind`
+    /// and an empty configuration: no secret is sent to find out.
+    ///
+    /// # Errors
+    /// When no answer comes, or the platform does not accept the token.
+    pub async fn offers_connection_test(
+        &self,
+        workspace: &WorkspaceId,
+        kind: &str,
+    ) -> Result<bool, RemoteError> {
+        let body = body_of(&request::ProbeConnectionTest::of_type(kind));
+        match self.test(workspace, body, &[]).await {
+            Ok(Verdict::Unavailable) => Ok(false),
+            // A server that fails on an empty configuration has the endpoint.
+            Ok(_) | Err(RemoteError { kind: RemoteErrorKind::Failed { .. }, .. }) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn test(
+        &self,
+        workspace: &WorkspaceId,
+        body: Bytes,
+        sent: &[&ResolvedSource],
+    ) -> Result<Verdict, RemoteError> {
         let call = Call {
             endpoint: Endpoint::TestConnection,
             workspace,
             scope: None,
             query: &[],
-            body: Some(body_of(&body)),
+            body: Some(body),
             timeout: self.0.settings().timeout,
             limit: ANSWER_LIMIT,
-            sent: &[source],
+            sent,
         };
         match self.0.call(&call).await {
             Ok(reply) => answer::verdict(&reply, &|text: &str| self.0.cleaned(call.sent, text))

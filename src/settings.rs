@@ -155,7 +155,9 @@ impl Settings {
         Secrets {
             variables: Arc::clone(&self.environment),
             secrets_dir: self.host.secrets.dir.clone(),
-            credentials_dir: (self.environment)("CREDENTIALS_DIRECTORY").map(PathBuf::from),
+            credentials_dir: (self.environment)("CREDENTIALS_DIRECTORY")
+                .filter(|dir| !dir.is_empty())
+                .map(PathBuf::from),
             forbidden,
             allow: self.host.secrets.allow.iter().map(Into::into).collect(),
             held: Held::default(),

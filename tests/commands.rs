@@ -11,6 +11,8 @@ mod support;
 // The paths are spelled out so that these are parts of this binary, not binaries of their own.
 #[path = "commands/again.rs"]
 mod again;
+#[path = "commands/arguments.rs"]
+mod arguments;
 #[path = "commands/editors.rs"]
 mod editors;
 #[path = "commands/examples.rs"]

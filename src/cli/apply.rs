@@ -35,7 +35,7 @@ const ROUNDS: usize = 3;
 pub(super) async fn run(common: &Common, args: &ApplyArgs) -> Result<Exit, Failure> {
     match saved::given(args)? {
         Some((plan, asked)) => {
-            let path = args.path.as_deref().unwrap_or(Path::new(""));
+            let path = args.plan_file().unwrap_or(Path::new(""));
             apply(common, &asked, Some((path, &plan))).await
         }
         None => apply(common, args, None).await,
@@ -49,12 +49,12 @@ async fn apply(
 ) -> Result<Exit, Failure> {
     let selector = Selector::new(&args.selection)?;
     let (start, before) = match saved_plan {
-        None => settled::recall(common, &args.limits, args.path.as_ref(), &selector).await,
+        None => settled::recall(common, &args.limits, &selector).await,
         Some(_) => Default::default(),
     };
     let (events, mut inbox) = tokio::sync::mpsc::unbounded_channel();
     let stopping = daemon::listen(events)?;
-    let place = Workplace::open_from(common, args.path.as_ref(), Access::Write, start).await?;
+    let place = Workplace::open_from(common, Access::Write, start).await?;
     let Some(state) = place.state.clone() else {
         return Err(Failure::usage("there is no state to write to"));
     };
@@ -92,7 +92,7 @@ async fn apply(
         locks.push(lock?);
     }
     let mut round = Round::plan(&reconciler, &selector, tasks, before.of(&place)).await?;
-    selector.must_match(place.reading.has_errors(), "source", "`wellspring plan -v` shows all of them")?;
+    selector.must_match(&place.reading, "source", "`wellspring plan -v` shows all of them")?;
     if let Some((path, plan)) = saved_plan {
         let now =
             saved::now(&place, &reconciler.planner, &round.planned, &round.approved, plan.asked().clone())?;

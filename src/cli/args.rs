@@ -1,22 +1,24 @@
 //! The arguments.
 
-use super::Failure;
-use crate::model::Limit;
-use crate::settings::{Flags, Humane};
-use crate::telemetry::{LogFormat, Logs};
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
-use std::io::IsTerminal;
-use std::net::SocketAddr;
+mod common;
+mod values;
+mod verbs;
+
+pub(super) use common::{Common, is_dumb};
+pub(super) use values::limit;
+pub(super) use verbs::{
+    ApplyArgs, DoctorArgs, FmtArgs, HistoryArgs, LimitArgs, PlanArgs, PullArgs, RunArgs, SchemaArgs,
+    SchemaOf, Selection, ServeArgs, ShowArgs, StatusArgs, SyncArgs, TestArgs, ValidateArgs,
+};
+
+use clap::error::ErrorKind;
+use clap::{Arg, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
-/// Keeps the data sources of knowledge-graph workspaces as a directory of TOML files says.
+/// Keeps the data sources of knowledge-graph workspaces in sync with a directory of TOML files.
 #[derive(Debug, Parser)]
 #[command(name = "wellspring", version, disable_help_subcommand = true, max_term_width = 100)]
-#[command(
-    after_help = "Exit codes: 0 done or nothing to do · 1 failed or partly applied · 2 changes pending \
-(--detailed-exitcode) · 3 invalid files or a missing secret · 4 refused by a guard · 5 authentication · \
-64 usage · 130 interrupted"
-)]
+#[command(after_help = AFTER_HELP)]
 pub(super) struct Cli {
     #[command(flatten)]
     pub(super) common: Common,
@@ -24,127 +26,107 @@ pub(super) struct Cli {
     pub(super) verb: Verb,
 }
 
+const AFTER_HELP: &str = "\
+Environment:
+  PMTX_TOKEN    Token for the platform (unless the host configuration names one)
+  JARVISPY_URL  Base URL of the platform, if nothing else names one
+  An empty variable counts as unset.
+
+Exit codes: 0 done or nothing to do · 1 failed or partly applied · 2 changes pending (--detailed-exitcode) · \
+3 invalid files or a missing secret · 4 refused by a guard · 5 authentication · 64 usage · 130 interrupted";
+
+/// The last line of a command's help.
+const GLOBAL_OPTIONS: &str =
+    "Global options such as -C DIR, --url, --format and -q, and the environment: wellspring --help";
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
-    /// Check the files, offline: every error of every file, with its place
-    Validate(ValidateArgs),
-    /// Format the files; what they say stays, and its order
-    Fmt(FmtArgs),
-    /// Show what sources say after defaults and templates, with the line each value comes from
-    Show(ShowArgs),
-    /// Begin a directory of TOML files
+    /// Create a new project directory
     Init {
-        /// The directory to begin [default: the current one]
+        /// The directory to create [default: the current one]
         #[arg(value_name = "DIR")]
         into: Option<PathBuf>,
     },
-    /// Print the JSON Schema of the files, for editors
-    JsonSchema {
-        /// The kind of file
-        #[arg(value_enum, default_value_t = SchemaOf::Workspace)]
-        of: SchemaOf,
-    },
-    /// Explain an error code, such as W012
-    Explain {
-        /// The code, in capitals or not
-        code: String,
-    },
-    /// Show what would change; nothing is written
+    /// Check the files offline and report every error with its location
+    Validate(ValidateArgs),
+    /// Format files without changing their meaning or order
+    Fmt(FmtArgs),
+    /// Show the effective configuration of sources, and the line that sets each value
+    Show(ShowArgs),
+    /// Show what `apply` would change; change nothing
     Plan(PlanArgs),
-    /// Write files from what is on the platform, with references in the place of secrets
-    Pull(PullArgs),
-    /// Bring the platform to what the files say, once
+    /// Apply the files to the platform once
     Apply(ApplyArgs),
-    /// Watch the files and keep the platform as they say
+    /// Watch the files and apply them continuously
     Run(RunArgs),
+    /// Write existing sources of the platform into files, with references in place of secrets
+    Pull(PullArgs),
     /// Sync sources now
     Sync(SyncArgs),
     /// Test the connections of declared sources
     Test(TestArgs),
     /// Show the tables and columns of a source
-    Schema {
-        /// The source: its workspace (alias or id) and its key
-        #[arg(value_name = "WS/SOURCE")]
-        source: String,
-        /// The directory of TOML files
-        path: Option<PathBuf>,
-    },
-    /// Show how each source stands, offline: last and next sync, and what is stale
+    Schema(SchemaArgs),
+    /// Show the state of each source, its last and next sync; contacts nothing
     Status(StatusArgs),
-    /// Show past syncs, or what was changed
+    /// Show past syncs, or past changes
     History(HistoryArgs),
-    /// Check all that `run` needs, from the files to the platform, and say what to do
+    /// Check everything that `run` needs, and suggest fixes
     Doctor(DoctorArgs),
+    /// Explain an error code such as W012; list all codes if none is given
+    Explain {
+        /// Error code (case-insensitive)
+        code: Option<String>,
+    },
     /// Run the local platform alone: the Data API over real connectors
     #[cfg_attr(not(feature = "local-platform"), command(hide = true))]
     Serve(ServeArgs),
-    /// Print what a shell completes commands by
+    /// Print the JSON Schema of the files, for editors
+    JsonSchema {
+        /// Kind of file
+        #[arg(value_enum, default_value_t = SchemaOf::Workspace)]
+        of: SchemaOf,
+    },
+    /// Generate a shell completion script
     Completions {
-        /// The shell
+        /// Shell
         shell: clap_complete::Shell,
     },
-    /// Print the manual page
+    /// Generate the manual page
     Man {
-        /// Write it to this directory instead, with a page for each command
+        /// Write the page, and one for each command, to this directory
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
     },
-}
-
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Options of every command")]
-pub(super) struct Common {
-    /// The directory of TOML files [default: found by walking up to a wellspring.toml]
-    #[arg(short = 'C', long = "dir", global = true, value_name = "DIR")]
-    dir: Option<PathBuf>,
-    /// The platform's base URL, or `local`
-    #[arg(long, global = true, env = "WELLSPRING_URL", hide_env_values = true)]
-    url: Option<String>,
-    /// Where the state is kept [default: $STATE_DIRECTORY, else DIR/.wellspring]
-    #[arg(long, global = true, env = "WELLSPRING_STATE_DIR", hide_env_values = true, value_name = "DIR")]
-    state_dir: Option<PathBuf>,
-    /// The host file, such as /etc/wellspring/daemon.toml
-    #[arg(long, global = true, env = "WELLSPRING_CONFIG", hide_env_values = true, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// How the answer is written
-    #[arg(long, global = true, value_enum, default_value_t = Format::Human)]
-    pub(super) format: Format,
-    /// When to use colour
-    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t = When::Auto)]
-    color: When,
-    /// How logs are written
-    #[arg(long, global = true, env = "WELLSPRING_LOG_FORMAT", hide_env_values = true, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Auto)]
-    log_format: LogFormat,
-    /// Say more; twice for debug logs, three times for traces
-    #[arg(short, long, global = true, action = ArgAction::Count)]
-    verbose: u8,
-    /// Say only what is wrong
-    #[arg(short, long, global = true)]
-    quiet: bool,
-    /// Never ask: what would ask fails
-    #[arg(long, global = true)]
-    pub(super) no_input: bool,
+    /// Print help, of a command or of an error code
+    Help {
+        /// Command or error code
+        #[arg(value_name = "COMMAND")]
+        of: Option<String>,
+    },
+    /// Print the version
+    Version,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
-    /// For people
+    /// Text
     Human,
-    /// For scripts
+    /// JSON, for scripts
     Json,
-    /// For a pull request's comment; of `plan` and `apply`
+    /// A comment for a pull request; `plan` and `apply` only
     Markdown,
-    /// Workflow annotations; of `plan`, `apply` and `validate`
+    /// GitHub workflow annotations; `plan`, `apply` and `validate` only
     Github,
 }
 
 impl Verb {
-    /// How its answer can be written.
+    /// The formats that the command's output has.
     pub(super) fn formats(&self) -> &'static [Format] {
         match self {
             Self::Plan(_) | Self::Apply(_) => Format::value_variants(),
             Self::Validate(_) => &[Format::Human, Format::Json, Format::Github],
-            Self::Explain { .. } | Self::Run(_) | Self::Completions { .. } | Self::Man { .. } => {
+            Self::Run(_) | Self::Completions { .. } | Self::Man { .. } | Self::Help { .. } => {
                 &[Format::Human]
             }
             _ => &[Format::Human, Format::Json],
@@ -152,317 +134,82 @@ impl Verb {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum When {
-    /// On a terminal, unless NO_COLOR is set; elsewhere where CLICOLOR_FORCE is
-    Auto,
-    /// Everywhere
-    Always,
-    /// Nowhere
-    Never,
-}
-
-#[derive(Debug, Clone, Default, Args)]
-pub(super) struct Selection {
-    /// Only this workspace (alias or id); may be repeated
-    #[arg(short, long, value_name = "WORKSPACE")]
-    pub(super) workspace: Vec<String>,
-    /// Only sources whose key or name matches, as GLOB or WORKSPACE/GLOB; may be repeated
-    #[arg(short, long, value_name = "GLOB")]
-    pub(super) source: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ValidateArgs {
-    /// The directory of TOML files
-    pub(super) path: Option<PathBuf>,
-    /// Check also that every secret resolves here
-    #[arg(long)]
-    pub(super) secrets: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct FmtArgs {
-    /// The directory of TOML files
-    pub(super) path: Option<PathBuf>,
-    /// Write nothing; exit with 1 when a file would change
-    #[arg(long)]
-    pub(super) check: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ShowArgs {
-    /// Sources, as WS/SOURCE or GLOB; all when none is named
-    #[arg(value_name = "WS/SOURCE")]
-    pub(super) sources: Vec<String>,
-    /// Only this workspace (alias or id); may be repeated
-    #[arg(short, long, value_name = "WORKSPACE")]
-    pub(super) workspace: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct PullArgs {
-    /// A workspace (alias or id), or one source of it; every declared workspace when none is named
-    #[arg(value_name = "WS[/SOURCE]")]
-    pub(super) what: Vec<String>,
-    /// The scope, where the files do not say it
-    #[arg(long)]
-    pub(super) scope: Option<String>,
-    /// Overwrite files that stand there
-    #[arg(long)]
-    pub(super) force: bool,
-}
-
-/// The two kinds of file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum SchemaOf {
-    /// A file that declares sources
-    Workspace,
-    /// wellspring.toml
-    Settings,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct PlanArgs {
-    /// The directory of TOML files
-    pub(super) path: Option<PathBuf>,
-    #[command(flatten)]
-    pub(super) selection: Selection,
-    /// Exit with 2 when changes are pending
-    #[arg(long)]
-    pub(super) detailed_exitcode: bool,
-    /// Test the connections of what would be connected or replaced; nothing is changed by that
-    #[arg(long)]
-    pub(super) test: bool,
-    /// Save the plan, so that `apply FILE` carries it out only if nothing has moved since
-    #[arg(long, value_name = "FILE")]
-    pub(super) out: Option<PathBuf>,
-    #[command(flatten)]
-    pub(super) limits: LimitArgs,
-}
-
-#[derive(Debug, Clone, Args)]
-pub(super) struct ApplyArgs {
-    /// The directory of TOML files, or a file that `plan --out` saved
-    pub(super) path: Option<PathBuf>,
-    #[command(flatten)]
-    pub(super) selection: Selection,
-    /// Apply without asking
-    #[arg(short, long)]
-    pub(super) yes: bool,
-    #[command(flatten)]
-    pub(super) limits: LimitArgs,
-}
-
-#[derive(Debug, Clone, Default, Args)]
-pub(super) struct LimitArgs {
-    /// Clean up sources of ours that the files no longer declare, whatever the repository's policy
-    #[arg(long)]
-    pub(super) prune: bool,
-    /// The most that may be cleaned up in an hour: a number, or a percentage such as 30%
-    #[arg(long, value_name = "N", value_parser = limit)]
-    pub(super) max_cleanup: Option<Limit>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct RunArgs {
-    /// The directory of TOML files
-    pub(super) path: Option<PathBuf>,
-    /// Print what would change, again and again, and never write
-    #[arg(long)]
-    pub(super) dry_run: bool,
-    /// Check everything for drift this often [default: 5m]
-    #[arg(long, value_name = "DURATION")]
-    pub(super) interval: Option<Humane>,
-    /// Serve the status page, metrics and health here [without an address: 127.0.0.1:9780]
-    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true, default_missing_value = "127.0.0.1:9780")]
-    pub(super) listen: Option<SocketAddr>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct DoctorArgs {
-    /// The directory of TOML files
-    pub(super) path: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct SyncArgs {
-    /// Sources, as WS/SOURCE or GLOB; all of ours when none is named
-    #[arg(value_name = "WS/SOURCE")]
-    pub(super) sources: Vec<String>,
-    /// Only this workspace (alias or id); may be repeated
-    #[arg(short, long, value_name = "WORKSPACE")]
-    pub(super) workspace: Vec<String>,
-    /// Sync everything anew, not only what is new
-    #[arg(long)]
-    pub(super) full: bool,
-    /// Sync only what is due by its schedule
-    #[arg(long, conflicts_with = "sources")]
-    pub(super) due: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct TestArgs {
-    /// The directory of TOML files
-    pub(super) path: Option<PathBuf>,
-    #[command(flatten)]
-    pub(super) selection: Selection,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct StatusArgs {
-    /// The directory of TOML files
-    pub(super) path: Option<PathBuf>,
-    #[command(flatten)]
-    pub(super) selection: Selection,
-    /// Look again every two seconds, until interrupted
-    #[arg(long)]
-    pub(super) watch: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct HistoryArgs {
-    /// The directory of TOML files
-    pub(super) path: Option<PathBuf>,
-    #[command(flatten)]
-    pub(super) selection: Selection,
-    /// Show what was changed on the platform, instead of syncs
-    #[arg(long)]
-    pub(super) changes: bool,
-    /// At most so many, the newest
-    #[arg(long, value_name = "N", default_value_t = 30)]
-    pub(super) limit: usize,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ServeArgs {
-    /// Where to listen
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8780")]
-    pub(super) listen: SocketAddr,
-    /// Where files of `type = "file"` and SQLite databases lie
-    #[arg(long, value_name = "DIR", default_value = ".")]
-    pub(super) data_dir: PathBuf,
-    /// Connect to a server of yours wherever a source names this host, such as
-    /// db.example.com=127.0.0.1:5433; may be given more than once
-    #[arg(long, value_name = "HOST=ADDRESS", value_parser = stand_in)]
-    pub(super) stand_in: Vec<(String, SocketAddr)>,
-    /// Refuse a name that is taken (409) instead of replacing its source
-    #[arg(long)]
-    pub(super) refuse_taken: bool,
-    /// Listen on an address that others can reach, without TLS
-    #[arg(long)]
-    pub(super) allow_plaintext: bool,
-}
-
-fn stand_in(text: &str) -> Result<(String, SocketAddr), String> {
-    let (host, at) = text.split_once('=').ok_or("write HOST=ADDRESS, as db.example.com=127.0.0.1:5433")?;
-    if host.is_empty() || host.contains([':', '/', '@']) {
-        return Err("the host is a name alone, as configurations have it: no port, no https://".into());
-    }
-    let at = at.parse().map_err(|_| format!("\"{at}\" is no address and port, as 127.0.0.1:5433"))?;
-    Ok((host.to_owned(), at))
-}
-
-impl Common {
-    /// What the settings are resolved from. A verb's PATH is the tree, as -C is.
-    pub(super) fn flags(&self, path: Option<&PathBuf>) -> Flags {
-        Flags {
-            dir: path.or(self.dir.as_ref()).cloned(),
-            url: self.url.clone(),
-            state_dir: self.state_dir.clone(),
-            config: self.config.clone(),
+impl Cli {
+    /// The project directory that a command names itself becomes that of -C.
+    fn locate(&mut self) {
+        let common = &mut self.common;
+        match &mut self.verb {
+            Verb::Validate(args) => common.set_dir(args.path.take()),
+            Verb::Doctor(args) => common.set_dir(args.path.take()),
+            Verb::Schema(args) => common.set_dir(args.path.take()),
+            Verb::Run(args) => common.set_dir(args.take_path()),
+            Verb::Fmt(args) => {
+                if let [dir] = args.files.as_slice()
+                    && dir.is_dir()
+                {
+                    common.set_dir(args.files.pop());
+                }
+            }
+            Verb::Show(ShowArgs { selection })
+            | Verb::Plan(PlanArgs { selection, .. })
+            | Verb::Sync(SyncArgs { selection, .. })
+            | Verb::Test(TestArgs { selection, .. })
+            | Verb::Status(StatusArgs { selection, .. })
+            | Verb::History(HistoryArgs { selection, .. }) => common.take_directory(&mut selection.targets),
+            Verb::Apply(args) if args.plan_file().is_none() => {
+                common.take_directory(&mut args.selection.targets);
+            }
+            Verb::Pull(args) => common.take_directory(&mut args.what),
+            _ => {}
         }
     }
+}
 
-    /// A format that the answer does not have is a slip, not a wish.
-    pub(super) fn must_be_one_of(&self, formats: &[Format]) -> Result<(), Failure> {
-        if formats.contains(&self.format) {
-            return Ok(());
+/// Parses the arguments of this process.
+pub(super) fn parse() -> Result<Cli, clap::Error> {
+    let mut command = command();
+    let parsed = command
+        .try_get_matches_from_mut(std::env::args_os())
+        .and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
+    match parsed {
+        Ok(mut cli) => {
+            cli.locate();
+            Ok(cli)
         }
-        let name = |format: &Format| format.to_possible_value().map(|value| value.get_name().to_owned());
-        let there_is: Vec<String> = formats.iter().filter_map(name).collect();
-        let asked = name(&self.format).unwrap_or_default();
-        let there_is = there_is.join(", ");
-        Err(Failure::usage(&format!("this command has no --format {asked}; there is: {there_is}")))
-    }
-
-    /// Say more than what changes?
-    pub(super) fn verbose(&self) -> bool {
-        self.verbose > 0
-    }
-
-    /// Say only what is wrong?
-    pub(super) fn quiet(&self) -> bool {
-        self.quiet
-    }
-
-    /// Colour on stdout?
-    pub(super) fn color_out(&self) -> bool {
-        self.color(std::io::stdout().is_terminal())
-    }
-
-    /// Colour on stderr?
-    pub(super) fn color_err(&self) -> bool {
-        self.color(std::io::stderr().is_terminal())
-    }
-
-    fn color(&self, terminal: bool) -> bool {
-        match self.color {
-            When::Always => true,
-            When::Never => false,
-            When::Auto if asks("NO_COLOR", "") => false,
-            When::Auto => asks("CLICOLOR_FORCE", "0") || terminal && !is_dumb(),
+        Err(error) if error.kind() == ErrorKind::DisplayHelp => {
+            Err(with_short_help().try_get_matches_from_mut(std::env::args_os()).err().unwrap_or(error))
         }
-    }
-
-    /// A person sits in front of it and may be asked.
-    pub(super) fn interactive(&self) -> bool {
-        !self.no_input && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
-    }
-
-    /// How to log. A service tells what it does; a command only what is wrong.
-    pub(super) fn logs(&self, service: bool) -> Logs {
-        let talks_to_a_person = service && self.speaks();
-        Logs {
-            format: self.log_format,
-            color: self.color_err(),
-            level: match (self.verbose, self.quiet) {
-                (_, true) => tracing::Level::ERROR,
-                (0 | 1, _) if service && !talks_to_a_person => tracing::Level::INFO,
-                (0 | 1, _) => tracing::Level::WARN,
-                (2, _) => tracing::Level::DEBUG,
-                _ => tracing::Level::TRACE,
-            },
-        }
-    }
-
-    /// `run` speaks to a person at a terminal, and logs otherwise.
-    pub(super) fn speaks(&self) -> bool {
-        matches!(self.log_format, LogFormat::Auto | LogFormat::Text) && std::io::stdout().is_terminal()
+        Err(error) => Err(error.format(&mut command)),
     }
 }
 
-/// Does the variable say anything but `no`?
-fn asks(variable: &str, no: &str) -> bool {
-    std::env::var_os(variable).is_some_and(|value| !value.is_empty() && value != no)
-}
-
-/// The terminal knows no codes: text is all that it shows.
-pub(super) fn is_dumb() -> bool {
-    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
-}
-
-pub(super) fn limit(text: &str) -> Result<Limit, String> {
-    let limit = match text.strip_suffix('%') {
-        Some(percent) => percent.parse().ok().filter(|percent| *percent <= 100).map(Limit::Percent),
-        None => text.parse().ok().map(Limit::Count),
+/// The command line without the variables that are empty: CI systems set a variable that has no value to an
+/// empty text.
+fn command() -> Command {
+    let is_empty = |arg: &Arg| {
+        let value = arg.get_env().and_then(std::env::var_os);
+        value.is_some_and(|value| value.is_empty())
     };
-    limit.ok_or_else(|| "neither a number nor a percentage such as 30%".to_owned())
+    Cli::command().mut_args(|arg| if is_empty(&arg) { arg.env(None) } else { arg })
+}
+
+/// The command line as its help shows it: the global options are listed once, in the help of the program.
+pub(super) fn with_short_help() -> Command {
+    let mut command = command();
+    command.build();
+    for verb in command.get_subcommands_mut() {
+        let hidden = std::mem::take(verb).mut_args(|arg| {
+            let is_global = arg.is_global_set();
+            arg.hide(is_global)
+        });
+        *verb = hidden.after_help(GLOBAL_OPTIONS);
+    }
+    command
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Cli;
+    use super::{Cli, with_short_help};
     use clap::CommandFactory;
 
     #[test]
@@ -471,17 +218,17 @@ mod tests {
     }
 
     #[test]
-    fn the_help_of_a_command_parts_its_own_options_from_those_of_every_command() {
-        let mut cli = Cli::command();
-        cli.build();
+    fn global_options_are_in_the_help_of_the_program_and_not_of_each_command() {
+        let mut cli = with_short_help();
+        let options = ["--dir", "--url", "--state-dir", "--config", "--format", "--color", "--quiet"];
+        let help = cli.render_long_help().to_string();
+        let (_, common) = help.split_once("\nGlobal options:\n").expect("they have a heading");
+        assert!(options.iter().all(|option| common.contains(option)), "{help}");
+        assert!(help.contains("PMTX_TOKEN") && help.contains("[env: WELLSPRING_URL]"), "{help}");
         for verb in cli.get_subcommands_mut() {
-            let help = verb.render_help().to_string();
-            let (own, common) =
-                help.split_once("\nOptions of every command:\n").expect("they have a heading");
-            for option in ["--dir", "--url", "--state-dir", "--config", "--format", "--color", "--quiet"] {
-                assert!(common.contains(option) && !own.contains(&format!(" {option} ")), "{help}");
-            }
-            assert!(own.contains("--help") && !common.contains("--help"), "{help}");
+            let help = verb.render_long_help().to_string();
+            assert!(options.iter().all(|option| !help.contains(&format!("{option} "))), "{help}");
+            assert!(help.contains("wellspring --help") && help.lines().count() <= 60, "{help}");
         }
     }
 }

@@ -4,7 +4,7 @@
 mod platform;
 mod site;
 
-use super::args::{Common, DoctorArgs, Format};
+use super::args::{Common, Format};
 use super::workplace;
 use super::{Exit, Failure, answer};
 use crate::apply::chain;
@@ -59,8 +59,8 @@ impl Finding {
     }
 }
 
-pub(super) async fn run(common: &Common, args: &DoctorArgs) -> Result<Exit, Failure> {
-    let findings = match workplace::resolve(common, args.path.as_ref()) {
+pub(super) async fn run(common: &Common) -> Result<Exit, Failure> {
+    let findings = match workplace::resolve(common) {
         Err(failure) => vec![Finding::bad(
             "settings",
             failure.exit,
@@ -125,6 +125,10 @@ fn files(settings: &Settings, reading: &Reading) -> Finding {
     let commit = commit.map(|commit| format!(", commit {commit}")).unwrap_or_default();
     let sources = render::words::count(sources, "source");
     let workspaces = render::words::count(reading.desired.units.len(), "workspace");
+    if let Some(warning) = reading.diagnostics.first() {
+        let todo = warning.help.clone().unwrap_or_else(|| format!("`wellspring explain {}`", warning.code));
+        return Finding::warning("files", format!("{count} in {root}; {}", warning.message), todo);
+    }
     if reading.desired.units.is_empty() {
         let todo = "add a file that declares sources, or point -C somewhere else";
         return Finding::warning("files", format!("{count} in {root}, and none declares a workspace"), todo);

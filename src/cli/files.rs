@@ -37,7 +37,7 @@ pub(super) fn create(path: &Path, text: &str) -> Result<(), Failure> {
     write().map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => Failure {
             exit: Exit::Failed,
-            message: format!("{} stands there already; nothing was overwritten", path.display()),
+            message: format!("{} already exists; nothing was overwritten", path.display()),
         },
         _ => failed(path, &error),
     })

@@ -1,40 +1,124 @@
-//! `wellspring fmt`: the files' one look.
+//! `wellspring fmt`: formats files.
 
 use super::args::{Common, FmtArgs, Format};
 use super::{Exit, Failure, answer, files, workplace};
-use crate::{manifest, render, tree};
+use crate::render::escape;
+use crate::{manifest, tree};
 use serde_json::json;
-use std::sync::Arc;
+use similar::TextDiff;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// A file to format: the name it is shown by, where it is, and its text, or why it has none.
+struct Input {
+    name: String,
+    path: PathBuf,
+    text: Result<String, String>,
+}
 
 pub(super) fn run(common: &Common, args: &FmtArgs) -> Result<Exit, Failure> {
-    let settings = workplace::resolve(common, args.path.as_ref())?;
-    let tree = tree::read(&settings.root).map_err(|error| Failure::invalid(&error))?;
-    let mut changed: Vec<Arc<str>> = Vec::new();
-    let mut left: Vec<Arc<str>> = Vec::new();
-    for file in &tree.files {
-        let text = file.text.as_ref().and_then(|text| text.as_deref().ok());
-        match (text.and_then(manifest::format), text) {
-            (Some(formatted), Some(text)) if formatted != text => {
-                if !args.check {
-                    files::replace(&tree.root.join(&*file.path), &formatted)?;
+    if let [file] = args.files.as_slice()
+        && file == Path::new("-")
+    {
+        return filter(common, args);
+    }
+    let inputs = if args.files.is_empty() { project(common)? } else { named(&args.files)? };
+    let writes = !args.check && !args.diff;
+    let mut changed: Vec<String> = Vec::new();
+    let mut skipped: Vec<(String, String)> = Vec::new();
+    let mut diffs = String::new();
+    for Input { name, path, text } in inputs {
+        let formatted = text.and_then(|text| match manifest::format(&text) {
+            Some(formatted) => Ok((text, formatted)),
+            None => Err("the file has errors, which `wellspring validate` shows".to_owned()),
+        });
+        match formatted {
+            Ok((text, formatted)) if text != formatted => {
+                if writes {
+                    files::replace(&path, &formatted)?;
                 }
-                changed.push(Arc::clone(&file.path));
+                diffs.push_str(&diff(&name, &text, &formatted));
+                changed.push(name);
             }
-            (Some(_), Some(_)) => {}
-            _ => left.push(Arc::clone(&file.path)),
+            Ok(_) => {}
+            Err(why) => skipped.push((name, why)),
         }
     }
     if common.format == Format::Json {
+        let left: Vec<&String> = skipped.iter().map(|(name, _)| name).collect();
         answer::write_json(&json!({ "format_version": 1, "changed": changed, "left_as_is": left }));
+    } else if args.diff {
+        answer::write(&diffs);
     } else {
-        let word = if args.check { "would change" } else { "changed" };
+        let word = if writes { "changed" } else { "would change" };
         for file in &changed {
-            answer::write(&format!("{word}  {}", render::escape::terminal(file)));
+            answer::write(&format!("{word}  {}", escape::terminal(file)));
         }
     }
-    for file in &left {
-        let file = render::escape::terminal(file);
-        eprintln!("{file}: left as it is, because it has errors; `wellspring validate` tells them");
+    for (file, why) in &skipped {
+        eprintln!("{}: not formatted: {why}", escape::terminal(file));
     }
-    Ok(Exit::Invalid.when(!left.is_empty()).or(Exit::Failed.when(args.check && !changed.is_empty())))
+    Ok(Exit::Invalid.when(!skipped.is_empty()).or(Exit::Failed.when(args.check && !changed.is_empty())))
+}
+
+/// All files of the project.
+fn project(common: &Common) -> Result<Vec<Input>, Failure> {
+    let settings = workplace::resolve(common)?;
+    let tree = tree::read(&settings.root).map_err(|error| Failure::invalid(&error))?;
+    let inputs = tree.files.iter().filter_map(|file| {
+        let text = file.text.as_ref()?;
+        let text = text.as_ref().map(ToString::to_string).map_err(ToString::to_string);
+        Some(Input { name: file.path.to_string(), path: tree.root.join(&*file.path), text })
+    });
+    Ok(inputs.collect())
+}
+
+fn named(paths: &[PathBuf]) -> Result<Vec<Input>, Failure> {
+    let input = |path: &PathBuf| {
+        let name = path.display().to_string();
+        if path.is_dir() {
+            return Err(Failure::usage(&format!(
+                "{name} is a directory; name one directory alone, or files only"
+            )));
+        }
+        if !path.exists() {
+            return Err(Failure::usage(&format!("{name} does not exist")));
+        }
+        let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read the file: {error}"));
+        Ok(Input { name, path: path.clone(), text })
+    };
+    paths.iter().map(input).collect()
+}
+
+/// `fmt -`: stdin to stdout, for editors.
+fn filter(common: &Common, args: &FmtArgs) -> Result<Exit, Failure> {
+    if common.format == Format::Json {
+        return Err(Failure::usage("`fmt -` prints the formatted text; it has no JSON"));
+    }
+    let mut text = String::new();
+    std::io::stdin()
+        .read_to_string(&mut text)
+        .map_err(|error| Failure { exit: Exit::Failed, message: format!("cannot read stdin: {error}") })?;
+    let Some(formatted) = manifest::format(&text) else {
+        let message = "stdin was not formatted, because it is not valid TOML";
+        return Err(Failure { exit: Exit::Invalid, message: message.to_owned() });
+    };
+    if args.diff {
+        answer::write(&diff("stdin", &text, &formatted));
+    } else if !args.check {
+        answer::write(&formatted);
+    }
+    Ok(Exit::Failed.when(args.check && text != formatted))
+}
+
+/// A unified diff, fit for a terminal; empty if nothing changes.
+fn diff(name: &str, before: &str, after: &str) -> String {
+    let (old, new) = (format!("a/{name}"), format!("b/{name}"));
+    let diff = TextDiff::from_lines(before, after).unified_diff().header(&old, &new).to_string();
+    diff.split_inclusive('\n')
+        .map(|line| match line.strip_suffix('\n') {
+            Some(line) => escape::terminal_line(line) + "\n",
+            None => escape::terminal_line(line),
+        })
+        .collect()
 }

@@ -16,7 +16,8 @@ const SHORT_COMMIT: usize = 9;
 
 pub(super) async fn run(common: &Common, args: &HistoryArgs) -> Result<Exit, Failure> {
     let selector = Selector::new(&args.selection)?;
-    let place = Workplace::open(common, args.path.as_ref(), Access::Read).await?;
+    let place = Workplace::open(common, Access::Read).await?;
+    selector.look_up_names(&place.reading);
     let chosen = Chosen { units: place.reading.desired.open_units().collect(), selector: &selector };
     if args.changes {
         let rows = match &place.state {
@@ -74,9 +75,10 @@ impl Chosen<'_> {
         if self.selector.selects_everything() {
             return true;
         }
-        let Some(desired) = self.unit(unit) else { return false };
+        let id = unit.workspace.as_str();
+        let names = self.unit(unit).map_or([id, id], DesiredUnit::names);
         let Ok(key) = SourceKey::parse(&self.key(unit, name)) else { return false };
-        self.selector.unit(desired.names()) && self.selector.source(desired, &key, name)
+        self.selector.unit(names) && self.selector.source_of(names, &key, name)
     }
 }
 

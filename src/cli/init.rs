@@ -13,15 +13,18 @@ const FILES: [(&str, &str); 4] = [
     ("schema/workspace.schema.json", crate::manifest::WORKSPACE_SCHEMA),
 ];
 
-/// The state is this machine's own.
+/// A line of the example.
+const EXAMPLE_MARK: &str = "# Remove this line";
+
+/// The state belongs to this host.
 const IGNORED: &str = ".wellspring/";
 
 pub(super) fn run(common: &Common, into: Option<PathBuf>) -> Result<Exit, Failure> {
-    let dir = into.or_else(|| common.flags(None).dir).unwrap_or_else(|| ".".into());
+    let dir = into.or_else(|| common.flags().dir).unwrap_or_else(|| ".".into());
     if let Some((path, _)) = FILES.iter().find(|(path, _)| dir.join(path).symlink_metadata().is_ok()) {
         return Err(Failure {
             exit: Exit::Failed,
-            message: format!("{} stands there already; nothing was written", dir.join(path).display()),
+            message: format!("{} already exists; nothing was written", dir.join(path).display()),
         });
     }
     let mut written = Vec::new();
@@ -41,6 +44,19 @@ pub(super) fn run(common: &Common, into: Option<PathBuf>) -> Result<Exit, Failur
         answer::write("\nName the platform in wellspring.toml, then `wellspring plan`.");
     }
     Ok(Exit::Done)
+}
+
+/// Returns true if the file is still the example that `init` wrote, whatever workspace it names: it declares
+/// no sources.
+pub(super) fn is_scaffold(path: &Path) -> bool {
+    let Ok(text) = std::fs::read_to_string(path) else { return false };
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let is_part = |line: &str| {
+        line == "sources = {}"
+            || line == "[workspace]"
+            || ["use =", "id =", "scope ="].iter().any(|key| line.starts_with(key))
+    };
+    text.contains(EXAMPLE_MARK) && lines.all(is_part)
 }
 
 /// Adds the state folder to `.gitignore`. False when it stands there.

@@ -1,11 +1,44 @@
-//! What the program tells of itself to other tools: `completions`, `man` and `json-schema`.
+//! Texts about the program itself: `help`, `version`, `completions`, `man` and `json-schema`.
 
-use super::args::{Cli, SchemaOf};
-use super::{Exit, Failure, answer};
+use super::args::{self, Cli, Common, Format, SchemaOf};
+use super::{Exit, Failure, answer, explain};
 use crate::manifest;
 use clap::CommandFactory;
 use clap_complete::Shell;
+use serde_json::json;
 use std::path::Path;
+
+/// `help [COMMAND]`: the help of the program or of a command; of an error code, its explanation.
+pub(super) fn help(common: &Common, of: Option<&str>) -> Result<Exit, Failure> {
+    let mut command = args::with_short_help();
+    let Some(name) = of else {
+        answer::heed(command.print_long_help());
+        return Ok(Exit::Done);
+    };
+    if let Some(verb) = command.find_subcommand_mut(name) {
+        answer::heed(verb.print_long_help());
+        return Ok(Exit::Done);
+    }
+    if manifest::explain(name).is_some() {
+        return explain::run(common, Some(name));
+    }
+    let known: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+    let hint = manifest::nearest(name, known).map_or_else(
+        || "`wellspring help` lists the commands".to_owned(),
+        |near| format!("did you mean `{near}`?"),
+    );
+    Err(Failure::usage(&format!("no command is called `{name}`; {hint}")))
+}
+
+/// `version`
+pub(super) fn version(common: &Common) -> Exit {
+    let version = env!("CARGO_PKG_VERSION");
+    match common.format {
+        Format::Json => answer::write_json(&json!({ "format_version": 1, "version": version })),
+        _ => answer::write(&format!("wellspring {version}")),
+    }
+    Exit::Done
+}
 
 pub(super) fn completions(shell: Shell) -> Exit {
     let mut script = Vec::new();

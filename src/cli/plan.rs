@@ -12,10 +12,10 @@ pub(super) async fn run(common: &Common, args: &PlanArgs) -> Result<Exit, Failur
     // A saved plan is bound to the fingerprint key of the state, which is made where there is none.
     let access = if args.out.is_some() { Access::Write } else { Access::Read };
     let (start, before) = match args.out {
-        None => settled::recall(common, &args.limits, args.path.as_ref(), &selector).await,
+        None => settled::recall(common, &args.limits, &selector).await,
         Some(_) => Default::default(),
     };
-    let place = Workplace::open_from(common, args.path.as_ref(), access, start).await?;
+    let place = Workplace::open_from(common, access, start).await?;
     let as_before = before.of(&place);
     let mut tasks = place.tasks(&selector)?;
     selector.release(&mut tasks);
@@ -25,14 +25,23 @@ pub(super) async fn run(common: &Common, args: &PlanArgs) -> Result<Exit, Failur
     for planned in &mut planned {
         selector.narrow(&mut planned.plan);
     }
-    selector.must_match(place.reading.has_errors(), "source", "`wellspring plan -v` shows all of them")?;
-    let tests = if args.test { test::connections(&place, &mut planned).await } else { Exit::Done };
+    selector.must_match(&place.reading, "source", "`wellspring plan -v` shows all of them")?;
+    let tests = match args.test {
+        true => test::connections(common, &place, &mut planned, args.allow_untested).await,
+        false => Exit::Done,
+    };
     let approved = guard(&planned, as_before, &planner.host);
     answer::plan(common, approved.plan(), None, &place.reading);
     if let Some(path) = &args.out {
         saved::write(
             path,
-            &saved::now(&place, &planner, &planned, &approved, saved::asked(&args.selection, &args.limits))?,
+            &saved::now(
+                &place,
+                &planner,
+                &planned,
+                &approved,
+                saved::asked(&args.selection.workspace, &selector, &args.limits),
+            )?,
         )?;
     }
     place.tell_undeclared().await?;

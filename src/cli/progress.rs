@@ -1,4 +1,4 @@
-//! A line that tells a person at a terminal what is under way, and goes when it is over.
+//! A line on stderr that shows what is in progress, at a terminal only. Removed when the work ends.
 
 use super::answer;
 use super::args::{Common, Format, is_dumb};
@@ -8,33 +8,34 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
-/// How often the line is written anew.
+/// Interval between updates of the line. The first one is written at once.
 const EVERY: Duration = Duration::from_millis(250);
 
-/// What is under way. Clones are one and the same.
+/// The work in progress. Clones share one line.
 #[derive(Clone)]
 pub(super) struct Progress {
     doing: &'static str,
+    noun: &'static str,
     under_way: Arc<Mutex<UnderWay>>,
 }
 
 struct UnderWay {
     names: Vec<String>,
     began: Instant,
-    /// There is a terminal to write to.
+    /// True if stderr is a terminal.
     shown: bool,
 }
 
-/// Writes the line again and again; the line goes when this is dropped.
+/// Updates the line until dropped; then removes it.
 pub(super) struct Ticking(Progress, Option<JoinHandle<()>>);
 
 impl Progress {
-    /// `doing` as in "syncing".
-    pub(super) fn new(common: &Common, doing: &'static str) -> Self {
+    /// `doing` is a participle such as "syncing", `noun` names one unit of the work, such as "source".
+    pub(super) fn new(common: &Common, doing: &'static str, noun: &'static str) -> Self {
         let shown = common.format == Format::Human && !common.quiet() && std::io::stderr().is_terminal();
         let shown = shown && !is_dumb();
         let under_way = UnderWay { names: Vec::new(), began: Instant::now(), shown };
-        Self { doing, under_way: Arc::new(Mutex::new(under_way)) }
+        Self { doing, noun, under_way: Arc::new(Mutex::new(under_way)) }
     }
 
     pub(super) fn tick(&self) -> Ticking {
@@ -45,18 +46,19 @@ impl Progress {
                 let mut ticks = tokio::time::interval(EVERY);
                 loop {
                     ticks.tick().await;
-                    progress.with(|under_way| under_way.draw(progress.doing));
+                    progress.with(|under_way| under_way.draw(progress.doing, progress.noun));
                 }
             })
         });
         Ticking(self.clone(), ticking)
     }
 
+    /// Adds names.
     pub(super) fn begin(&self, names: impl IntoIterator<Item = String>) {
         self.with(|under_way| under_way.names.extend(names));
     }
 
-    /// Tells how it stands, on a line of its own: what is under way is given.
+    /// Prints a message on a line of its own; `told` makes it from the names in progress.
     pub(super) fn tell(&self, told: impl FnOnce(&[String]) -> String) {
         self.with(|under_way| {
             under_way.clear();
@@ -64,7 +66,7 @@ impl Progress {
         });
     }
 
-    /// What is over is told on stdout, above the line.
+    /// Removes finished names and prints lines about them on stdout, above the progress line.
     pub(super) fn end(&self, names: &[String], told: &[String]) {
         self.with(|under_way| {
             under_way.names.retain(|name| !names.contains(name));
@@ -79,14 +81,14 @@ impl Progress {
 }
 
 impl UnderWay {
-    fn draw(&self, doing: &str) {
+    fn draw(&self, doing: &str, noun: &str) {
         if self.names.is_empty() {
             return self.clear();
         }
         let terminal = || terminal_size::terminal_size_of(std::io::stderr()).map(|(width, _)| width.0.into());
         let width: usize = answer::columns().or_else(terminal).unwrap_or(80);
         let took = words::duration(Duration::from_secs(self.began.elapsed().as_secs()));
-        let start = format!("{doing} {}, {took}: ", words::count(self.names.len(), "source"));
+        let start = format!("{doing} {}, {took}: ", words::count(self.names.len(), noun));
         let line = format!("{start}{}", escape::terminal_line(&self.names.join(", ")));
         let mut err = std::io::stderr().lock();
         let _ = write!(err, "\r\x1b[K{}", words::cut(&line, width.saturating_sub(1)));

@@ -2,8 +2,8 @@
 
 use super::args::{Common, Format, PullArgs};
 use super::workplace::{Access, Workplace};
-use super::{Exit, Failure, answer, files};
-use crate::manifest::{Pulled, PulledWorkspace, plain_name, pulled};
+use super::{Exit, Failure, answer, files, init};
+use crate::manifest::{Pulled, PulledWorkspace, nearest, path_for, plain_name, pulled};
 use crate::model::{DesiredUnit, ObservedSource, Scope, Unit, WorkspaceId};
 use crate::render::{escape, words};
 use serde_json::json;
@@ -26,11 +26,11 @@ struct Written {
 }
 
 pub(super) async fn run(common: &Common, args: &PullArgs) -> Result<Exit, Failure> {
-    let place = Workplace::open(common, None, Access::Read).await?;
+    let place = Workplace::open(common, Access::Read).await?;
     if place.reading.has_errors() {
         return Err(Failure {
             exit: Exit::Invalid,
-            message: "what the files declare already is not known while they have errors; mend them first"
+            message: "cannot tell which sources are declared already while files have errors; fix them first"
                 .to_owned(),
         });
     }
@@ -58,7 +58,7 @@ fn wanted(place: &Workplace, args: &PullArgs) -> Result<Vec<Wanted>, Failure> {
         let units: BTreeSet<Unit> = declared.chain(aliases.values().cloned()).collect();
         if units.is_empty() {
             return Err(Failure::usage(
-                "no workspace is named here or in the files; `wellspring pull WORKSPACE`",
+                "no workspace is given here or in the files; use `wellspring pull WORKSPACE`",
             ));
         }
         return Ok(units
@@ -99,15 +99,12 @@ fn wanted(place: &Workplace, args: &PullArgs) -> Result<Vec<Wanted>, Failure> {
 /// `None` where nothing is left to be written.
 async fn pull(place: &Workplace, wanted: Wanted, force: bool) -> Result<Option<Written>, Failure> {
     let rows = place.reader.list(&wanted.unit).await?;
-    let path = path(&wanted);
-    let target = place.settings.root.join(&path);
-    if !force && target.symlink_metadata().is_ok() {
-        return Err(Failure {
-            exit: Exit::Failed,
-            message: format!("{path} stands there already; `--force` overwrites it"),
-        });
-    }
     let declared = place.reading.desired.open_units().find(|unit| unit.unit == wanted.unit);
+    if rows.is_empty() && declared.is_none() && wanted.alias.is_none() {
+        return Err(unknown(place, &wanted));
+    }
+    let path = path(place, &wanted)?;
+    let target = place.settings.root.join(&path);
     let elsewhere = |unit: &Arc<DesiredUnit>| -> Vec<(String, String)> {
         let others = unit.sources.iter().filter(|source| *source.at.file != *path);
         others.map(|source| (source.name.to_string(), source.key.to_string())).collect()
@@ -122,20 +119,29 @@ async fn pull(place: &Workplace, wanted: Wanted, force: bool) -> Result<Option<W
     if let Some(source) = &wanted.source {
         let failed = |message: String| Failure { exit: Exit::Failed, message };
         if chosen.is_empty() {
-            return Err(failed(format!("{} has no source {source:?}", wanted.unit)));
+            let near = nearest(source, rows.iter().map(|row| row.name.as_str()));
+            let near = near.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
+            return Err(failed(format!("{} has no source {source:?} on the platform{near}", wanted.unit)));
         }
         if others.iter().any(|(name, _)| name == source) {
-            return Err(failed(format!("the files declare {source:?} already")));
+            return Err(failed(format!("the source {source:?} is declared already")));
         }
     }
     if chosen.is_empty() {
         return Ok(None);
     }
+    let replaces = force || init::is_scaffold(&target);
+    if !replaces && target.symlink_metadata().is_ok() {
+        return Err(Failure {
+            exit: Exit::Failed,
+            message: format!("{path} already exists; use --force to overwrite it"),
+        });
+    }
     let taken = others.into_iter().map(|(_, key)| key).collect();
     let alias =
         wanted.alias.as_deref().and_then(|alias| Some((alias, &place.reading.aliases.get(alias)?.scope)));
     let pulled = pulled(&PulledWorkspace { unit: &wanted.unit, alias }, &chosen, &taken);
-    if force {
+    if replaces {
         if let Some(folder) = target.parent() {
             std::fs::create_dir_all(folder)?;
         }
@@ -146,8 +152,22 @@ async fn pull(place: &Workplace, wanted: Wanted, force: bool) -> Result<Option<W
     Ok(Some(Written { wanted, path, pulled }))
 }
 
-/// `workspaces/WORKSPACE[-SCOPE][.SOURCE].toml`, of names that are safe in a path.
-fn path(wanted: &Wanted) -> String {
+/// The platform lists nothing for a workspace that no file names either.
+fn unknown(place: &Workplace, wanted: &Wanted) -> Failure {
+    let name = wanted.unit.workspace.as_str();
+    let declared = place.reading.desired.units.iter().flat_map(|unit| unit.names());
+    let known = declared.chain(place.reading.aliases.keys().map(String::as_str));
+    let hint = nearest(name, known).map_or_else(
+        || "check the id, and the scope (--scope)".to_owned(),
+        |near| format!("did you mean `{near}`?"),
+    );
+    Failure::usage(&format!(
+        "no workspace is called `{name}`: no file names it, and the platform lists no sources for it; {hint}"
+    ))
+}
+
+/// WORKSPACE[-SCOPE][.SOURCE].toml, of names that are safe in a path, where the files are read.
+fn path(place: &Workplace, wanted: &Wanted) -> Result<String, Failure> {
     let label = wanted.alias.as_deref().unwrap_or(wanted.unit.workspace.as_str());
     let mut name = plain_name(label).unwrap_or_else(|| "workspace".to_owned());
     if wanted.alias.is_none() && wanted.unit.scope != Scope::default() {
@@ -156,7 +176,14 @@ fn path(wanted: &Wanted) -> String {
     if let Some(source) = &wanted.source {
         name.push_str(&format!(".{}", plain_name(source).unwrap_or_else(|| "source".to_owned())));
     }
-    format!("workspaces/{name}.toml")
+    let patterns = place.reading.patterns.as_deref();
+    path_for(patterns, &name).ok_or_else(|| Failure {
+        exit: Exit::Invalid,
+        message: format!(
+            "the patterns of `files` in wellspring.toml match no new file for {label}; add one, such as \
+             \"workspaces/*.toml\""
+        ),
+    })
 }
 
 fn tell(common: &Common, written: &[Written]) {
@@ -177,7 +204,7 @@ fn tell(common: &Common, written: &[Written]) {
         return answer::write_json(&json!({ "format_version": 1, "files": files }));
     }
     if written.is_empty() {
-        answer::write("Nothing to pull: the files declare all there is.");
+        answer::write("Nothing to pull: every source of the platform is declared.");
     }
     for Written { path, pulled, .. } in written {
         answer::write(&format!("wrote  {path}: {}", words::count(pulled.sources.len(), "source")));
@@ -185,7 +212,7 @@ fn tell(common: &Common, written: &[Written]) {
             answer::write(&format!("  not readable: {}", escape::terminal(what)));
         }
         for variable in &pulled.variables {
-            answer::write(&format!("  to be set:    {variable}"));
+            answer::write(&format!("  set this environment variable: {variable}"));
         }
     }
 }

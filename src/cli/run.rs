@@ -26,13 +26,13 @@ const LOCK_WAIT: Duration = Duration::from_secs(30);
 pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure> {
     let (events, inbox) = tokio::sync::mpsc::unbounded_channel();
     let stopping = daemon::listen(events.clone())?;
-    let settings = workplace::resolve(common, args.path.as_ref())?;
+    let settings = workplace::resolve(common)?;
     let dry_run = args.dry_run || settings.host.daemon.mode == Mode::DryRun;
     if !dry_run {
         refuse_swapped_state(&settings)?;
     }
     let access = if dry_run { Access::Read } else { Access::Serve };
-    let place = Workplace::open(common, args.path.as_ref(), access).await?;
+    let place = Workplace::open(common, access).await?;
     let _alone = match &place.state {
         Some(state) if !dry_run => match alone(state) {
             Ok(lock) => Some(lock),
@@ -44,7 +44,7 @@ pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure
         _ => None,
     };
     let planner = Planner { settled: Some(Arc::default()), ..place.planner(Overrides::default()) };
-    let voice: Arc<dyn Voice> = if common.speaks() {
+    let voice: Arc<dyn Voice> = if common.has_reader() {
         Arc::new(Terminal::new(answer::look(common)))
     } else {
         Arc::new(Log::default())

@@ -1,6 +1,7 @@
 //! Plans in files: `plan --out FILE`, `apply FILE`.
 
 use super::args::{self, ApplyArgs, LimitArgs, Selection};
+use super::select::Selector;
 use super::workplace::{self, Workplace};
 use super::{Exit, Failure};
 use crate::model::{Limit, Unit};
@@ -16,11 +17,11 @@ use std::path::Path;
 /// A larger file is no saved plan.
 const LARGEST: u64 = 64 << 20;
 
-/// What the command line says, to be said again when the plan is applied.
-pub(super) fn asked(selection: &Selection, limits: &LimitArgs) -> Asked {
+/// The options of a plan, to be used again when it is applied.
+pub(super) fn asked(workspaces: &[String], selector: &Selector, limits: &LimitArgs) -> Asked {
     Asked {
-        workspaces: selection.workspace.clone(),
-        sources: selection.source.clone(),
+        workspaces: workspaces.to_vec(),
+        sources: selector.source_patterns(),
         prune: limits.prune,
         max_cleanup: limits.max_cleanup.map(|limit| match limit {
             Limit::Count(count) => count.to_string(),
@@ -63,12 +64,15 @@ pub(super) fn write(path: &Path, plan: &SavedPlan) -> Result<(), Failure> {
     file.write_all(plan.to_text().as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
 }
 
-/// The saved plan that `apply` is given, and what is then asked; `None` where PATH is the tree.
+/// The saved plan that `apply` is given with the options it was made with; `None` if it is given none.
 pub(super) fn given(args: &ApplyArgs) -> Result<Option<(SavedPlan, ApplyArgs)>, Failure> {
-    let Some(path) = args.path.as_ref().filter(|path| path.is_file()) else { return Ok(None) };
-    if asked(&args.selection, &args.limits) != Asked::default() {
+    let Some(path) = args.plan_file() else { return Ok(None) };
+    let Selection { targets, workspace, source } = &args.selection;
+    let LimitArgs { prune, max_cleanup } = args.limits;
+    let is_alone = targets.len() == 1 && workspace.is_empty() && source.is_empty();
+    if !is_alone || prune || max_cleanup.is_some() {
         return Err(Failure::usage(
-            "a saved plan is applied as it was made: leave -w, -s and the limits out",
+            "a saved plan is applied as it was made; remove -w, -s, the limits and all names but the file's",
         ));
     }
     let plan = read(path)?;
@@ -76,8 +80,7 @@ pub(super) fn given(args: &ApplyArgs) -> Result<Option<(SavedPlan, ApplyArgs)>, 
     let max_cleanup = asked.max_cleanup.as_deref().map(args::limit).transpose();
     let max_cleanup = max_cleanup.map_err(|why| refused(path, &Stale::NotAPlan(why)))?;
     let args = ApplyArgs {
-        path: None,
-        selection: Selection { workspace: asked.workspaces, source: asked.sources },
+        selection: Selection { workspace: asked.workspaces, source: asked.sources, targets: Vec::new() },
         yes: args.yes,
         limits: LimitArgs { prune: asked.prune, max_cleanup },
     };

@@ -1,6 +1,6 @@
 //! `wellspring schema WS/SOURCE`: the tables and columns the platform reads there.
 
-use super::args::{Common, Format, Selection};
+use super::args::{Common, Format, SchemaArgs, Selection};
 use super::select::Selector;
 use super::workplace::{Access, Workplace};
 use super::{Exit, Failure, answer};
@@ -8,14 +8,14 @@ use crate::model::{SourceId, Unit};
 use crate::remote::Schema;
 use crate::render::escape;
 use serde_json::json;
-use std::path::PathBuf;
 
-pub(super) async fn run(common: &Common, source: &str, path: Option<PathBuf>) -> Result<Exit, Failure> {
+pub(super) async fn run(common: &Common, args: &SchemaArgs) -> Result<Exit, Failure> {
+    let source = args.source.as_str();
     if !source.contains('/') {
         return Err(Failure::usage(&format!("name the source as WORKSPACE/SOURCE, not {source:?}")));
     }
-    let selector = Selector::new(&Selection { workspace: Vec::new(), source: vec![source.to_owned()] })?;
-    let place = Workplace::open(common, path.as_ref(), Access::Read).await?;
+    let selector = Selector::new(&Selection { source: vec![source.to_owned()], ..Selection::default() })?;
+    let place = Workplace::open(common, Access::Read).await?;
     let schema = find(&place, &selector, source).await;
     place.close().await;
     let schema = schema?;
@@ -42,7 +42,8 @@ async fn find(place: &Workplace, selector: &Selector, source: &str) -> Result<Sc
             _ => Err(failed(format!("several sources on the platform bear the name {:?}", declared.name))),
         };
     }
-    Err(Failure::usage(&format!("the files declare no {source}")))
+    selector.must_match(&place.reading, "declared source", "`wellspring show` lists them")?;
+    Err(Failure::usage(&format!("no declared source matches `{source}`; `wellspring show` lists them")))
 }
 
 async fn schema(place: &Workplace, unit: &Unit, id: &SourceId) -> Result<Schema, Failure> {

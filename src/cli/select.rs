@@ -1,11 +1,14 @@
-//! `-w` and `-s`: which workspaces and sources a command is about.
+//! The workspaces and sources that a command is limited to: WORKSPACE[/SOURCE], `-w` and `-s`.
 
 use super::Failure;
 use super::args::Selection;
+use crate::manifest;
 use crate::model::{DesiredUnit, SourceKey, SourceName};
 use crate::plan::UnitPlan;
+use crate::reading::Reading;
 use crate::reconcile::Task;
 use globset::{Glob, GlobMatcher};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A compiled [`Selection`].
@@ -21,33 +24,30 @@ struct Workspace {
 
 struct Pattern {
     text: String,
+    /// `None`: any.
     workspace: Option<GlobMatcher>,
     source: GlobMatcher,
+    /// What a name without a slash is; `None` where the text has one, or only names a source.
+    bare: Option<Bare>,
     found: Found,
 }
 
-/// Has anything matched so far?
+/// A name that is a workspace's if a workspace has it, and a source's otherwise.
+#[derive(Default)]
+struct Bare(OnceLock<bool>);
+
+/// Set once anything matched.
 #[derive(Default)]
 struct Found(AtomicBool);
 
 impl Selector {
     pub(super) fn new(selection: &Selection) -> Result<Self, Failure> {
-        let glob = |text: &str| {
-            Glob::new(text)
-                .map(|glob| glob.compile_matcher())
-                .map_err(|error| Failure::usage(&format!("`{text}` is not a pattern: {error}")))
-        };
-        let pattern = |text: &String| {
-            let (workspace, source) = match text.split_once('/') {
-                Some((workspace, source)) => (Some(glob(workspace)?), glob(source)?),
-                None => (None, glob(text)?),
-            };
-            Ok(Pattern { text: text.clone(), workspace, source, found: Found::default() })
-        };
         let workspace = |name: &String| Workspace { name: name.clone(), found: Found::default() };
+        let targets = selection.targets.iter().map(|text| Pattern::new(text, Some(Bare::default())));
+        let sources = selection.source.iter().map(|text| Pattern::new(text, None));
         Ok(Self {
             workspaces: selection.workspace.iter().map(workspace).collect(),
-            sources: selection.source.iter().map(pattern).collect::<Result<_, Failure>>()?,
+            sources: targets.chain(sources).collect::<Result<_, Failure>>()?,
         })
     }
 
@@ -55,66 +55,104 @@ impl Selector {
         self.workspaces.is_empty() && self.sources.is_empty()
     }
 
-    /// Is the unit that goes by these names concerned at all?
+    /// Decides which names without a slash are workspaces, from the workspaces that the files declare.
+    pub(super) fn look_up_names(&self, reading: &Reading) {
+        for pattern in &self.sources {
+            let Some(Bare(is_workspace)) = &pattern.bare else { continue };
+            let declared = || reading.desired.units.iter().map(|unit| unit.names());
+            is_workspace.get_or_init(|| {
+                declared().any(|names| names.iter().any(|name| pattern.source.is_match(name)))
+            });
+        }
+    }
+
+    /// The sources as `-s` takes them.
+    pub(super) fn source_patterns(&self) -> Vec<String> {
+        let pattern = |pattern: &Pattern| match pattern.is_workspace() {
+            true => format!("{}/*", pattern.text),
+            false => pattern.text.clone(),
+        };
+        self.sources.iter().map(pattern).collect()
+    }
+
+    /// Returns true if anything of the workspace with these names is selected.
     pub(super) fn unit(&self, names: [&str; 2]) -> bool {
         let named = |workspace: &Workspace| workspace.found.note(names.contains(&workspace.name.as_str()));
         (self.workspaces.is_empty() || any(&self.workspaces, named))
-            && (self.sources.is_empty() || self.sources.iter().any(|pattern| pattern.workspace(names)))
+            && (self.sources.is_empty() || any(&self.sources, |pattern| pattern.takes_workspace(names)))
     }
 
-    /// Is this source of the unit concerned?
+    /// Returns true if this source of the workspace is selected.
     pub(super) fn source(&self, unit: &DesiredUnit, key: &SourceKey, name: &SourceName) -> bool {
+        self.source_of(unit.names(), key, name)
+    }
+
+    /// Returns true if this source of the workspace with these names is selected.
+    pub(super) fn source_of(&self, unit: [&str; 2], key: &SourceKey, name: &SourceName) -> bool {
         let matches = |pattern: &Pattern| pattern.found.note(pattern.is_for(unit, key, name));
         self.sources.is_empty() || any(&self.sources, matches)
     }
 
-    /// Would it be concerned by a pattern that has matched nothing?
+    /// Returns true if a pattern that has matched nothing so far would match this source.
     pub(super) fn misses(&self, unit: &DesiredUnit, key: &SourceKey, name: &SourceName) -> bool {
-        self.sources.iter().any(|pattern| !pattern.found.get() && pattern.is_for(unit, key, name))
+        self.sources.iter().any(|pattern| !pattern.found.get() && pattern.is_for(unit.names(), key, name))
     }
 
-    /// A name that no workspace bears is a slip, not a wish; but of `broken` files it is not known what
-    /// they declare.
-    pub(super) fn must_name(&self, broken: bool) -> Result<(), Failure> {
+    /// Fails if `-w` names a workspace that is not declared. In broken files it may be declared.
+    pub(super) fn must_name(&self, reading: &Reading) -> Result<(), Failure> {
         let all = self.workspaces.iter().map(|workspace| (workspace.name.as_str(), &workspace.found));
-        missing(all, broken).map_or(Ok(()), |name| {
-            Err(Failure::usage(&format!(
-                "no declared workspace is called {name}; `wellspring show` lists what the files declare"
-            )))
+        missing(all, reading.has_errors()).map_or(Ok(()), |name| {
+            let declared = reading.desired.units.iter().flat_map(|unit| unit.names());
+            let todo = manifest::nearest(name, declared).map_or_else(
+                || "`wellspring show` lists the declared ones".to_owned(),
+                |near| format!("did you mean `{near}`?"),
+            );
+            Err(Failure::usage(&format!("no declared workspace is called `{name}`; {todo}")))
         })
     }
 
-    /// Nor is a pattern that matches no source. `what` it should have matched, and what to do, is told.
-    pub(super) fn must_match(&self, broken: bool, what: &str, todo: &str) -> Result<(), Failure> {
+    /// Fails if a pattern matches nothing; `what` names the things it should match, `todo` the usual cure.
+    pub(super) fn must_match(&self, reading: &Reading, what: &str, todo: &str) -> Result<(), Failure> {
         let all = self.sources.iter().map(|pattern| (pattern.text.as_str(), &pattern.found));
-        missing(all, broken)
-            .map_or(Ok(()), |text| Err(Failure::usage(&format!("no {what} matches {text}; {todo}"))))
+        let Some(text) = missing(all, reading.has_errors()) else { return Ok(()) };
+        let what = match text.contains('/') || self.sources.iter().all(|pattern| pattern.bare.is_none()) {
+            true => what.to_owned(),
+            false => format!("workspace or {what}"),
+        };
+        let todo =
+            nearest(text, reading).map_or_else(|| todo.to_owned(), |near| format!("did you mean `{near}`?"));
+        Err(Failure::usage(&format!("no {what} matches `{text}`; {todo}")))
     }
 
-    /// Whoever names sources wants them to be tried, though doing again what was done did not help.
+    /// Lifts the quarantine of sources that are named: the user wants them tried again.
     pub(super) fn release(&self, tasks: &mut [Task]) {
-        for task in tasks.iter_mut().filter(|_| !self.sources.is_empty()) {
+        for task in tasks {
             let desired = task.desired.open();
-            let named =
-                desired.sources.iter().filter(|source| self.source(&desired, &source.key, &source.name));
+            let names = desired.names();
+            let named = desired.sources.iter().filter(|source| {
+                let mut patterns = self.sources.iter().filter(|pattern| !pattern.is_workspace());
+                patterns.any(|pattern| pattern.is_for(names, &source.key, &source.name))
+            });
             task.released = named.map(|source| source.name.clone()).collect();
         }
     }
 
-    /// Leaves only what is selected in a plan.
+    /// Leaves only selected sources in a plan.
     pub(super) fn narrow(&self, plan: &mut UnitPlan) {
         if self.sources.is_empty() {
             return;
         }
         let unit = std::sync::Arc::clone(&plan.desired);
+        let names = unit.names();
         if plan.error.is_some() {
-            // What it holds is not known.
-            any(&self.sources, |pattern| pattern.found.note(pattern.workspace(unit.names())));
+            // The sources of the workspace are not known.
+            any(&self.sources, |pattern| pattern.found.note(pattern.takes_workspace(names)));
         }
+        let whole = any(&self.sources, |pattern| pattern.is_whole() && pattern.takes_workspace(names));
         let key_of = |name: &SourceName| unit.source(name).map(|source| source.key.clone());
         let by_name = |name: &SourceName| {
             let key = key_of(name).or_else(|| SourceKey::parse(name.as_str()).ok());
-            key.is_some_and(|key| self.source(&unit, &key, name))
+            whole || key.is_some_and(|key| self.source(&unit, &key, name))
         };
         plan.actions.retain(|action| self.source(&unit, &action.source, &action.name));
         plan.withheld.retain(|withheld| self.source(&unit, &withheld.source, &withheld.name));
@@ -127,13 +165,41 @@ impl Selector {
 }
 
 impl Pattern {
-    fn workspace(&self, names: [&str; 2]) -> bool {
-        self.workspace.as_ref().is_none_or(|workspace| names.iter().any(|name| workspace.is_match(name)))
+    fn new(text: &str, bare: Option<Bare>) -> Result<Self, Failure> {
+        let glob = |text: &str| {
+            Glob::new(text).map(|glob| glob.compile_matcher()).map_err(|error| {
+                Failure::usage(&format!("`{text}` is not a pattern: {}; write * for any text", error.kind()))
+            })
+        };
+        let (workspace, source, bare) = match text.split_once('/') {
+            Some((workspace, "")) => (Some(glob(workspace)?), glob("*")?, None),
+            Some((workspace, source)) => (Some(glob(workspace)?), glob(source)?, None),
+            None => (None, glob(text)?, bare),
+        };
+        Ok(Self { text: text.to_owned(), workspace, source, bare, found: Found::default() })
     }
 
-    fn is_for(&self, unit: &DesiredUnit, key: &SourceKey, name: &SourceName) -> bool {
-        self.workspace(unit.names())
-            && (self.source.is_match(key.as_str()) || self.source.is_match(name.as_str()))
+    /// Returns true if this is the name of a workspace, without a source.
+    fn is_workspace(&self) -> bool {
+        self.bare.as_ref().is_some_and(|Bare(is_workspace)| is_workspace.get() == Some(&true))
+    }
+
+    /// Returns true if every source of the workspaces matches.
+    fn is_whole(&self) -> bool {
+        self.is_workspace() || self.workspace.is_some() && self.source.glob().glob() == "*"
+    }
+
+    /// Returns true if sources of the workspace may match. A workspace that is selected whole is a match itself.
+    fn takes_workspace(&self, names: [&str; 2]) -> bool {
+        let workspace = if self.is_workspace() { Some(&self.source) } else { self.workspace.as_ref() };
+        let takes = workspace.is_none_or(|workspace| names.iter().any(|name| workspace.is_match(name)));
+        self.found.note(takes && self.is_whole());
+        takes
+    }
+
+    fn is_for(&self, unit: [&str; 2], key: &SourceKey, name: &SourceName) -> bool {
+        self.takes_workspace(unit)
+            && (self.is_whole() || self.source.is_match(key.as_str()) || self.source.is_match(name.as_str()))
     }
 }
 
@@ -148,7 +214,7 @@ impl Found {
     }
 }
 
-/// Does any? Each of them is asked.
+/// Like `any` of iterators, but asks each, so that each can note a match.
 fn any<T>(of: &[T], asked: impl Fn(&T) -> bool) -> bool {
     of.iter().filter(|one| asked(one)).count() > 0
 }
@@ -159,4 +225,29 @@ fn missing<'a>(mut all: impl Iterator<Item = (&'a str, &'a Found)> + Clone, brok
         return None;
     }
     all.find(|(_, found)| !found.get()).map(|(text, _)| text)
+}
+
+/// The declared name that a text comes nearest to.
+fn nearest(text: &str, reading: &Reading) -> Option<String> {
+    let (workspace, source) = text.split_once('/').unwrap_or(("", text));
+    let mut names: Vec<String> = Vec::new();
+    for unit in reading.desired.open_units() {
+        if workspace.is_empty() {
+            names.extend(unit.names().map(str::to_owned));
+        }
+        for found in &unit.sources {
+            let [label, id] = unit.names();
+            let asked = if workspace == id { id } else { label };
+            let is_source = found.key.as_str() == source && !unit.names().contains(&workspace);
+            match workspace.is_empty() {
+                true => names.push(found.key.to_string()),
+                // The source is right, so the workspace is wrong.
+                false if is_source => return Some(format!("{asked}/{source}")),
+                false => names.push(format!("{asked}/{}", found.key)),
+            }
+        }
+    }
+    // A declared name may still match nothing, as a source that is not connected yet.
+    let others = names.iter().map(String::as_str).filter(|name| *name != text);
+    manifest::nearest(text, others).map(str::to_owned)
 }

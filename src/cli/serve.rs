@@ -19,7 +19,7 @@ pub(super) async fn run(common: &Common, args: &ServeArgs) -> Result<Exit, Failu
     }
     let (events, mut inbox) = tokio::sync::mpsc::unbounded_channel();
     let stopping = daemon::listen(events)?;
-    let state_dir = common.flags(None).state_dir.unwrap_or_else(|| ".wellspring".into());
+    let state_dir = common.flags().state_dir.unwrap_or_else(|| ".wellspring".into());
     let folder = std::path::absolute(state_dir.join("platform"))?;
     std::fs::DirBuilder::new()
         .recursive(true)

@@ -16,7 +16,6 @@ use crate::tree;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
@@ -71,18 +70,17 @@ pub(super) fn concerns(common: &Common, selector: &Selector) -> bool {
 pub(super) async fn recall(
     common: &Common,
     limits: &LimitArgs,
-    path: Option<&PathBuf>,
     selector: &Selector,
 ) -> (Option<Start>, Before) {
     let recalled = match concerns(common, selector) {
-        true => try_recall(common, limits, path).await,
+        true => try_recall(common, limits).await,
         false => None,
     };
     recalled.map_or_else(Default::default, |(start, before)| (Some(start), before))
 }
 
-async fn try_recall(common: &Common, limits: &LimitArgs, path: Option<&PathBuf>) -> Option<(Start, Before)> {
-    let settings = workplace::resolve(common, path).ok()?;
+async fn try_recall(common: &Common, limits: &LimitArgs) -> Option<(Start, Before)> {
+    let settings = workplace::resolve(common).ok()?;
     let root = workplace::root(&settings);
     let open = |platform: &str| State::open_read_only(&settings.state_dir, platform).ok().flatten();
     // Which platform it is, is known only by what was kept.

@@ -1,6 +1,6 @@
 //! `wellspring show`: what sources say in the end, and where each value is written. Offline.
 
-use super::args::{Common, Format, Selection, ShowArgs};
+use super::args::{Common, Format, ShowArgs};
 use super::select::Selector;
 use super::{Exit, Failure, answer, workplace};
 use crate::manifest::EffectiveValue;
@@ -11,11 +11,11 @@ use serde_json::json;
 const WIDEST: usize = 60;
 
 pub(super) fn run(common: &Common, args: &ShowArgs) -> Result<Exit, Failure> {
-    let selection = Selection { workspace: args.workspace.clone(), source: args.sources.clone() };
-    let selector = Selector::new(&selection)?;
-    let settings = workplace::resolve(common, None)?;
+    let selector = Selector::new(&args.selection)?;
+    let settings = workplace::resolve(common)?;
     let reading = workplace::read(&settings)?;
     workplace::tell_diagnostics(common, &reading);
+    selector.look_up_names(&reading);
     let mut shown = Vec::new();
     let units: Vec<_> = reading.desired.open_units().filter(|unit| selector.unit(unit.names())).collect();
     for unit in &units {
@@ -24,8 +24,8 @@ pub(super) fn run(common: &Common, args: &ShowArgs) -> Result<Exit, Failure> {
         }
     }
     if !reading.has_errors() {
-        selector.must_name(false)?;
-        selector.must_match(false, "declared source", "`wellspring show` shows all of them")?;
+        selector.must_name(&reading)?;
+        selector.must_match(&reading, "declared source", "`wellspring show` lists them")?;
     }
     if shown.is_empty() && !selector.selects_everything() && !reading.has_errors() {
         return Err(Failure::usage("no declared workspace or source has this name"));

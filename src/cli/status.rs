@@ -23,19 +23,19 @@ const CLEAR: &str = "\x1b[H\x1b[2J";
 pub(super) async fn run(common: &Common, args: &StatusArgs) -> Result<Exit, Failure> {
     let selector = Selector::new(&args.selection)?;
     if !args.watch {
-        return show(common, args, &selector).await;
+        return show(common, &selector).await;
     }
     loop {
         if std::io::stdout().is_terminal() && !is_dumb() {
             answer::write(CLEAR);
         }
-        show(common, args, &selector).await?;
+        show(common, &selector).await?;
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 
-async fn show(common: &Common, args: &StatusArgs, selector: &Selector) -> Result<Exit, Failure> {
-    let settings = workplace::resolve(common, args.path.as_ref())?;
+async fn show(common: &Common, selector: &Selector) -> Result<Exit, Failure> {
+    let settings = workplace::resolve(common)?;
     let reading = workplace::read(&settings)?;
     workplace::tell_diagnostics(common, &reading);
     let platform = workplace::platform(&settings, &reading)?;
@@ -43,17 +43,18 @@ async fn show(common: &Common, args: &StatusArgs, selector: &Selector) -> Result
     let state = state.transpose()?;
     let zone = TimeZone::system();
     let here = Here { now: Timestamp::now(), zone: Some(&zone) };
+    selector.look_up_names(&reading);
     let mut standings = Vec::new();
     for unit in reading.desired.open_units().filter(|unit| selector.unit(unit.names())) {
         let known = Known::of(&unit.unit, state.as_ref()).await?;
         standings.extend(known.standings(&unit, selector, here));
     }
     if !reading.has_errors() {
-        selector.must_name(false)?;
-        selector.must_match(false, "source", "`wellspring show` shows all that are declared")?;
+        selector.must_name(&reading)?;
+        selector.must_match(&reading, "source", "`wellspring show` lists those that are declared")?;
     }
     if standings.is_empty() && !selector.selects_everything() && !reading.has_errors() {
-        return Err(Failure::usage("no source matches; `wellspring show` shows all that are declared"));
+        return Err(Failure::usage("no source matches; `wellspring show` lists those that are declared"));
     }
     if common.format == Format::Json {
         answer::write_json(&json!({ "format_version": 1, "at": here.now, "sources": standings }));

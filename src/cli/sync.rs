@@ -1,6 +1,6 @@
 //! `wellspring sync`: sync sources now, and wait for it.
 
-use super::args::{Common, Format, Selection, SyncArgs};
+use super::args::{Common, Format, SyncArgs};
 use super::progress::Progress;
 use super::select::Selector;
 use super::workplace::{self, Access, Workplace};
@@ -8,6 +8,7 @@ use super::{Exit, Failure, answer};
 use crate::apply::Syncing;
 use crate::daemon;
 use crate::model::{DesiredUnit, Inventory};
+use crate::reading::Reading;
 use crate::remote::Writer;
 use crate::render::{escape, words};
 use crate::schedule::{self, Last, Scheduled, Terms, Timing};
@@ -27,11 +28,10 @@ const BATCH: usize = 100;
 const NAMED: usize = 10;
 
 pub(super) async fn run(common: &Common, args: &SyncArgs) -> Result<Exit, Failure> {
-    let selection = Selection { workspace: args.workspace.clone(), source: args.sources.clone() };
-    let selector = Selector::new(&selection)?;
+    let selector = Selector::new(&args.selection)?;
     let (events, mut inbox) = tokio::sync::mpsc::unbounded_channel();
     let stopping = daemon::listen(events)?;
-    let place = Workplace::open(common, None, Access::Write).await?;
+    let place = Workplace::open(common, Access::Write).await?;
     let Some(state) = place.state.clone() else {
         return Err(Failure::usage("there is no state to write to"));
     };
@@ -42,7 +42,7 @@ pub(super) async fn run(common: &Common, args: &SyncArgs) -> Result<Exit, Failur
         clock: workplace::clock(),
         unrecorded: Unrecorded::default(),
     };
-    let progress = Progress::new(common, "syncing");
+    let progress = Progress::new(common, "syncing", "source");
     let ticking = progress.tick();
     let mut units = Vec::new();
     for task in place.tasks(&selector)? {
@@ -51,7 +51,7 @@ pub(super) async fn run(common: &Common, args: &SyncArgs) -> Result<Exit, Failur
         units.push((desired, calls));
     }
     let desired = units.iter().map(|(desired, _)| &**desired);
-    if let Err(failure) = must_match(&selector, desired, place.reading.has_errors()) {
+    if let Err(failure) = must_match(&selector, desired, &place.reading) {
         place.close().await;
         return Err(failure);
     }
@@ -115,7 +115,7 @@ pub(super) async fn run(common: &Common, args: &SyncArgs) -> Result<Exit, Failur
     if all.is_empty() && !args.due && !selector.selects_everything() && !stopped {
         place.close().await;
         return Err(Failure::usage(
-            "no source of ours matches; `wellspring apply` connects what is declared",
+            "no connected source matches; `wellspring apply` connects declared sources",
         ));
     }
     let recorded = syncer.catch_up().await;
@@ -150,7 +150,7 @@ fn stopping_line(under_way: &[String], local: bool) -> String {
 fn must_match<'a>(
     selector: &Selector,
     units: impl Iterator<Item = &'a DesiredUnit>,
-    broken: bool,
+    reading: &Reading,
 ) -> Result<(), Failure> {
     for unit in units {
         for source in &unit.sources {
@@ -164,7 +164,7 @@ fn must_match<'a>(
             }
         }
     }
-    selector.must_match(broken, "source of ours", "`wellspring apply` connects what is declared")
+    selector.must_match(reading, "connected source", "`wellspring apply` connects declared sources")
 }
 
 /// The calls for one unit: what is ours, declared, selected, not suspended, and (with --due) due.

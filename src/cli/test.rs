@@ -1,6 +1,7 @@
-//! `wellspring test`: test-connection for declared sources. Nothing is changed.
+//! `wellspring test`: calls test-connection for declared sources. Changes nothing.
 
 use super::args::{Common, Format, TestArgs};
+use super::progress::Progress;
 use super::select::Selector;
 use super::workplace::{Access, Workplace};
 use super::{Exit, Failure, answer};
@@ -8,100 +9,239 @@ use crate::apply::chain;
 use crate::model::{DesiredSource, DesiredUnit};
 use crate::plan::{self, Step};
 use crate::reconcile::Planned;
-use crate::remote::{Reader, Verdict};
-use crate::render::escape;
+use crate::remote::{Reader, RemoteError, Verdict};
+use crate::render::{escape, words};
 use crate::secrets::Secrets;
 use serde_json::json;
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
-/// What became of one test.
+/// The result of one connection test.
 struct Tested {
     workspace: String,
     source: String,
-    outcome: &'static str,
+    outcome: Outcome,
     message: String,
     exit: Exit,
 }
 
-pub(super) async fn run(common: &Common, args: &TestArgs) -> Result<Exit, Failure> {
-    let selector = Selector::new(&args.selection)?;
-    let place = Workplace::open(common, args.path.as_ref(), Access::Read).await?;
-    let secrets = Arc::new(place.settings.secrets());
-    let mut testing = JoinSet::new();
-    for task in place.tasks(&selector)? {
-        let desired = task.desired.open();
-        for source in &desired.sources {
-            if !selector.source(&desired, &source.key, &source.name) {
-                continue;
-            }
-            let (reader, secrets, source) = (place.reader.clone(), Arc::clone(&secrets), source.clone());
-            let desired = Arc::clone(&desired);
-            testing.spawn(async move { test(&reader, &secrets, &desired, &source).await });
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// The platform can connect.
+    Passed,
+    /// The platform cannot connect, or gave no verdict.
+    Failed,
+    /// The platform has no connection tests.
+    Untested,
+    /// A secret is missing here.
+    Skipped,
+}
+
+impl Outcome {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::Untested => "untested",
+            Self::Skipped => "skipped",
         }
     }
-    let broken = place.reading.has_errors();
-    selector.must_match(broken, "declared source", "`wellspring show` shows all of them")?;
-    let mut tested = testing.join_all().await;
+}
+
+pub(super) async fn run(common: &Common, args: &TestArgs) -> Result<Exit, Failure> {
+    let selector = Selector::new(&args.selection)?;
+    let place = Workplace::open(common, Access::Read).await?;
+    let mut chosen = Vec::new();
+    for task in place.tasks(&selector)? {
+        let desired = task.desired.open();
+        let is_chosen = |source: &&DesiredSource| selector.source(&desired, &source.key, &source.name);
+        let sources: Vec<DesiredSource> = desired.sources.iter().filter(is_chosen).cloned().collect();
+        chosen.push((desired, sources));
+    }
+    selector.must_match(&place.reading, "declared source", "`wellspring show` lists them")?;
+    let tests = Tests::new(common, &place, args.allow_untested);
+    let ticking = tests.progress.tick();
+    let mut tested = tests.of_workspaces(chosen).await;
+    drop(ticking);
     tested.sort_by(|a, b| (&a.workspace, &a.source).cmp(&(&b.workspace, &b.source)));
     place_answer(common, &tested);
+    warn_untested(&tested);
     let exit = tested.iter().fold(place.exit(), |exit, tested| exit.or(tested.exit));
     place.close().await;
     Ok(exit)
 }
 
-/// Asks, for everything that the plans would send, whether it works, and notes the verdict there.
-pub(super) async fn connections(place: &Workplace, planned: &mut [Planned]) -> Exit {
-    let secrets = Arc::new(place.settings.secrets());
-    let mut testing = JoinSet::new();
+/// Tests the connection of every source that the plans would send, and adds the verdicts to the plans.
+pub(super) async fn connections(
+    common: &Common,
+    place: &Workplace,
+    planned: &mut [Planned],
+    allow_untested: bool,
+) -> Exit {
+    let mut tests = Tests::new(common, place, allow_untested);
+    let ticking = tests.progress.tick();
+    let mut asked = Vec::new();
     for (unit, planned) in planned.iter().enumerate() {
         for (action, planned_action) in planned.plan.actions.iter().enumerate() {
-            let (Step::Connect { index } | Step::Replace { index, .. }) = planned_action.step else {
-                continue;
-            };
-            let desired = Arc::clone(&planned.plan.desired);
-            let (reader, secrets) = (place.reader.clone(), Arc::clone(&secrets));
-            testing.spawn(async move {
-                (unit, action, test(&reader, &secrets, &desired, &desired.sources[index]).await)
-            });
+            if let Step::Connect { index } | Step::Replace { index, .. } = planned_action.step {
+                let desired = Arc::clone(&planned.plan.desired);
+                let source = desired.sources[index].clone();
+                asked.push(((unit, action), desired, source));
+            }
         }
+    }
+    tests.find_out(asked.iter().map(|(_, desired, source)| (&**desired, source))).await;
+    tests.progress.begin(asked.iter().map(|(_, desired, source)| name(desired, source)));
+    let mut testing = JoinSet::new();
+    for (at, desired, source) in asked {
+        let tests = tests.clone();
+        testing.spawn(async move { (at, tests.test(&desired, &source).await) });
     }
     let mut exit = Exit::Done;
-    for (unit, action, tested) in testing.join_all().await {
+    let mut all = Vec::new();
+    for ((unit, action), tested) in testing.join_all().await {
         exit = exit.or(tested.exit);
-        // Why one was skipped, a missing secret, stands in the plan already.
-        if tested.outcome != "skipped" {
-            let verdict = plan::Tested { passed: tested.outcome == "passed", message: tested.message };
+        // The plan already shows a source with a missing secret.
+        if matches!(tested.outcome, Outcome::Passed | Outcome::Failed) {
+            let verdict =
+                plan::Tested { passed: tested.outcome == Outcome::Passed, message: tested.message.clone() };
             planned[unit].plan.actions[action].tested = Some(verdict);
         }
+        all.push(tested);
     }
+    drop(ticking);
+    warn_untested(&all);
     exit
 }
 
-async fn test(reader: &Reader, secrets: &Secrets, unit: &DesiredUnit, source: &DesiredSource) -> Tested {
-    let tested = |outcome, message, exit| Tested {
-        workspace: unit.label().to_owned(),
-        source: source.key.to_string(),
-        outcome,
-        message,
-        exit,
-    };
-    let resolution = match secrets.resolve(&source.definition, &unit.names()) {
-        Ok(resolution) => resolution,
-        Err(missing) => return tested("skipped", missing.to_string(), Exit::Invalid),
-    };
-    let resolved = resolution.into_source(source.name.clone());
-    match reader.test_connection(unit.workspace(), &resolved).await {
-        Ok(Verdict::Passed(message)) => tested("passed", message, Exit::Done),
-        Ok(Verdict::Failed(message)) => tested("failed", message, Exit::Failed),
-        Ok(Verdict::Unavailable) => {
-            tested("skipped", "the platform has no test-connection".to_owned(), Exit::Done)
-        }
-        Err(error) => {
-            let exit = if error.is_auth() { Exit::Auth } else { Exit::Failed };
-            tested("failed", chain(&error), exit)
+fn warn_untested(tested: &[Tested]) {
+    let untested = tested.iter().filter(|tested| tested.outcome == Outcome::Untested);
+    let (count, exit) =
+        untested.fold((0, Exit::Done), |(count, exit), tested| (count + 1, exit.or(tested.exit)));
+    if count > 0 {
+        let hint = if exit == Exit::Done { "" } else { "; --allow-untested accepts that" };
+        eprintln!(
+            "warning: {} not tested, because the platform has no test-connection{hint}",
+            words::count(count, "source")
+        );
+    }
+}
+
+/// Runs connection tests. Clones share the progress line.
+#[derive(Clone)]
+struct Tests {
+    reader: Reader,
+    secrets: Arc<Secrets>,
+    progress: Progress,
+    /// The exit code of a source that cannot be tested.
+    untested: Exit,
+    /// False once the platform is known to have no connection tests.
+    offered: bool,
+}
+
+impl Tests {
+    fn new(common: &Common, place: &Workplace, allow_untested: bool) -> Self {
+        Self {
+            reader: place.reader.clone(),
+            secrets: Arc::new(place.settings.secrets()),
+            progress: Progress::new(common, "testing", "source"),
+            untested: if allow_untested { Exit::Done } else { Exit::Failed },
+            offered: true,
         }
     }
+
+    /// Tests sources. A workspace that cannot be listed is sent nothing else.
+    async fn of_workspaces(mut self, chosen: Vec<(Arc<DesiredUnit>, Vec<DesiredSource>)>) -> Vec<Tested> {
+        let mut listing = JoinSet::new();
+        for (desired, sources) in chosen.into_iter().filter(|(_, sources)| !sources.is_empty()) {
+            self.progress.begin(sources.iter().map(|source| name(&desired, source)));
+            let reader = self.reader.clone();
+            listing.spawn(async move {
+                let listed = reader.list(&desired.unit).await;
+                (desired, sources, listed.err())
+            });
+        }
+        let listed = listing.join_all().await;
+        let reached = listed.iter().filter(|(_, _, error)| error.is_none());
+        self.find_out(
+            reached.flat_map(|(desired, sources, _)| sources.iter().map(|source| (&**desired, source))),
+        )
+        .await;
+        let mut testing = JoinSet::new();
+        for (desired, sources, error) in listed {
+            for source in sources {
+                let (tests, desired, error) = (self.clone(), Arc::clone(&desired), error.clone());
+                testing.spawn(async move {
+                    match error {
+                        None => tests.test(&desired, &source).await,
+                        Some(error) => tests.failed(&desired, &source, &error),
+                    }
+                });
+            }
+        }
+        testing.join_all().await
+    }
+
+    /// Finds out, before any secret is sent, whether the platform has connection tests.
+    async fn find_out<'s>(
+        &mut self,
+        mut sources: impl Iterator<Item = (&'s DesiredUnit, &'s DesiredSource)>,
+    ) {
+        let secret = sources.find(|(_, source)| source.definition.has_secret());
+        if let Some((desired, source)) = secret {
+            let asked =
+                self.reader.offers_connection_test(desired.workspace(), &source.definition.kind).await;
+            // Another failure shows again, with its reason, in each test.
+            self.offered = asked.unwrap_or(true);
+        }
+    }
+
+    async fn test(&self, desired: &DesiredUnit, source: &DesiredSource) -> Tested {
+        let answer = self.ask(desired, source).await;
+        self.progress.end(&[name(desired, source)], &[]);
+        tested(desired, source, answer)
+    }
+
+    async fn ask(&self, desired: &DesiredUnit, source: &DesiredSource) -> (Outcome, String, Exit) {
+        let untested =
+            || (Outcome::Untested, "the platform has no test-connection".to_owned(), self.untested);
+        let resolution = match self.secrets.resolve(&source.definition, &desired.names()) {
+            Ok(resolution) => resolution,
+            Err(missing) => return (Outcome::Skipped, missing.to_string(), Exit::Invalid),
+        };
+        if !self.offered {
+            return untested();
+        }
+        let resolved = resolution.into_source(source.name.clone());
+        match self.reader.test_connection(desired.workspace(), &resolved).await {
+            Ok(Verdict::Passed(message)) => (Outcome::Passed, message, Exit::Done),
+            Ok(Verdict::Failed(message)) => (Outcome::Failed, message, Exit::Failed),
+            Ok(Verdict::Unavailable) => untested(),
+            Err(error) => (Outcome::Failed, chain(&error), exit_of(&error)),
+        }
+    }
+
+    fn failed(&self, desired: &DesiredUnit, source: &DesiredSource, error: &RemoteError) -> Tested {
+        self.progress.end(&[name(desired, source)], &[]);
+        let message = format!("not tested: {}", chain(error));
+        tested(desired, source, (Outcome::Failed, message, exit_of(error)))
+    }
+}
+
+fn exit_of(error: &RemoteError) -> Exit {
+    if error.is_auth() { Exit::Auth } else { Exit::Failed }
+}
+
+fn name(desired: &DesiredUnit, source: &DesiredSource) -> String {
+    format!("{}/{}", desired.label(), source.key)
+}
+
+fn tested(
+    desired: &DesiredUnit,
+    source: &DesiredSource,
+    (outcome, message, exit): (Outcome, String, Exit),
+) -> Tested {
+    Tested { workspace: desired.label().to_owned(), source: source.key.to_string(), outcome, message, exit }
 }
 
 fn place_answer(common: &Common, tested: &[Tested]) {
@@ -112,7 +252,7 @@ fn place_answer(common: &Common, tested: &[Tested]) {
                 json!({
                     "workspace": test.workspace,
                     "source": test.source,
-                    "outcome": test.outcome,
+                    "outcome": test.outcome.as_str(),
                     "message": test.message,
                 })
             })
@@ -123,9 +263,10 @@ fn place_answer(common: &Common, tested: &[Tested]) {
         tested.iter().map(|test| test.workspace.len() + test.source.len() + 1).max().unwrap_or(0).min(60);
     for test in tested {
         let mark = match test.outcome {
-            "passed" => "✓",
-            "failed" => "✗",
-            _ => "-",
+            Outcome::Passed => "✓",
+            Outcome::Failed => "✗",
+            Outcome::Untested => "?",
+            Outcome::Skipped => "-",
         };
         let name = escape::terminal_line(&format!("{}/{}", test.workspace, test.source));
         answer::write(&format!("{mark} {name:width$}  {}", escape::terminal_line(&test.message)));

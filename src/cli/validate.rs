@@ -1,4 +1,4 @@
-//! `wellspring validate` and `explain`: offline.
+//! `wellspring validate`: checks the files offline.
 
 use super::args::{Common, Format, ValidateArgs};
 use super::{Exit, Failure, answer, workplace};
@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub(super) fn run(common: &Common, args: &ValidateArgs) -> Result<Exit, Failure> {
-    let settings = workplace::resolve(common, args.path.as_ref())?;
+    let settings = workplace::resolve(common)?;
     let reading = workplace::read(&settings)?;
     let missing =
         if args.secrets { missing_secrets(&reading, &Arc::new(settings.secrets())) } else { Vec::new() };
@@ -33,16 +33,6 @@ pub(super) fn run(common: &Common, args: &ValidateArgs) -> Result<Exit, Failure>
     Ok(Exit::Invalid.when(reading.has_errors() || !missing.is_empty()))
 }
 
-pub(super) fn explain(code: &str) -> Result<Exit, Failure> {
-    match manifest::explain(code) {
-        Some(text) => {
-            answer::write(text);
-            Ok(Exit::Done)
-        }
-        None => Err(Failure::usage(&format!("there is no error code {code:?}; they look like W012"))),
-    }
-}
-
 fn summary(reading: &Reading, missing: usize) -> String {
     let files = render::words::count(reading.file_count(), "file");
     if reading.has_errors() {
@@ -51,6 +41,10 @@ fn summary(reading: &Reading, missing: usize) -> String {
         let errors = render::words::count(reading.error_count(), "error");
         return format!("{errors} in {wrong} of {files}; nothing was contacted.");
     }
+    let warnings = match reading.diagnostics.len() {
+        0 => String::new(),
+        warnings => format!(", {}", render::words::count(warnings, "warning")),
+    };
     let errors = match missing {
         0 => "no errors".to_owned(),
         missing => format!("{} without a secret here", render::words::count(missing, "source")),
@@ -58,7 +52,7 @@ fn summary(reading: &Reading, missing: usize) -> String {
     let sources = reading.desired.units.iter().map(|unit| unit.count).sum();
     let sources = render::words::count(sources, "source");
     let workspaces = render::words::count(reading.desired.units.len(), "workspace");
-    format!("{files}: {sources} in {workspaces}, {errors}.")
+    format!("{files}: {sources} in {workspaces}, {errors}{warnings}.")
 }
 
 fn missing_secrets(reading: &Reading, secrets: &Arc<Secrets>) -> Vec<String> {
@@ -79,7 +73,11 @@ fn annotations(reading: &Reading) -> String {
     let line = |found: &manifest::Diagnostic| {
         let help = found.help.as_ref().map(|help| format!("\nhelp: {help}")).unwrap_or_default();
         format!(
-            "::error file={},line={},col={},title={}::{}\n",
+            "::{} file={},line={},col={},title={}::{}\n",
+            match found.severity {
+                Severity::Error => "error",
+                Severity::Warning => "warning",
+            },
             annotation_property(&found.file),
             found.line,
             found.column,

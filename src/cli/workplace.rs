@@ -14,7 +14,6 @@ use crate::render::escape;
 use crate::settings::{self, Pause, Platform, Settings};
 use crate::state::State;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
@@ -56,22 +55,17 @@ impl Access {
 
 impl Workplace {
     /// Reads the files, finds the platform, opens the state. Nothing has been asked of the platform yet.
-    pub(super) async fn open(
-        common: &Common,
-        path: Option<&PathBuf>,
-        access: Access,
-    ) -> Result<Self, Failure> {
-        Self::open_from(common, path, access, None).await
+    pub(super) async fn open(common: &Common, access: Access) -> Result<Self, Failure> {
+        Self::open_from(common, access, None).await
     }
 
     /// The same, from where a run starts that has looked already.
     pub(super) async fn open_from(
         common: &Common,
-        path: Option<&PathBuf>,
         access: Access,
         start: Option<Start>,
     ) -> Result<Self, Failure> {
-        let settings = resolve(common, path)?;
+        let settings = resolve(common)?;
         let variable = |name: &str| (settings.environment())(name);
         let (mut reading, listed_by) = match (start, access) {
             (Some(Start { tree, known, reader }), _) => {
@@ -140,21 +134,21 @@ impl Workplace {
 
     /// The selected units; those held back by broken files are told on stderr.
     pub(super) fn tasks(&self, selector: &Selector) -> Result<Vec<Task>, Failure> {
+        selector.look_up_names(&self.reading);
         let asked = self.reading.asked(&self.memory);
         for (unit, file) in &asked.held {
             let file = escape::terminal(file);
-            eprintln!("{unit}: left as it is, because {file} cannot be used");
+            eprintln!("{unit}: skipped, because {file} has errors");
         }
         let declared = !asked.tasks.is_empty();
         let tasks: Vec<Task> =
             asked.tasks.into_iter().filter(|task| selector.unit(task.desired.names())).collect();
         if declared {
-            selector.must_name(self.reading.has_errors())?;
+            selector.must_name(&self.reading)?;
         }
         if tasks.is_empty() && declared && !selector.selects_everything() {
-            return Err(Failure::usage(
-                "no declared workspace is called that; `wellspring show` lists what the files declare",
-            ));
+            selector.must_match(&self.reading, "declared source", "`wellspring show` lists them")?;
+            return Err(Failure::usage("no declared workspace matches; `wellspring show` lists them"));
         }
         let secrets = Arc::new(self.settings.secrets());
         for task in &tasks {
@@ -237,9 +231,9 @@ pub(super) fn clock() -> Clock {
     Arc::new(jiff::Timestamp::now)
 }
 
-pub(super) fn resolve(common: &Common, path: Option<&PathBuf>) -> Result<Settings, Failure> {
+pub(super) fn resolve(common: &Common) -> Result<Settings, Failure> {
     let environment = Arc::new(|name: &str| std::env::var(name).ok());
-    Settings::resolve(&common.flags(path), environment).map_err(|error| Failure::invalid(&error))
+    Settings::resolve(&common.flags(), environment).map_err(|error| Failure::invalid(&error))
 }
 
 pub(super) fn read(settings: &Settings) -> Result<Reading, Failure> {

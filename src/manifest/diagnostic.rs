@@ -51,17 +51,17 @@ pub struct Label {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// The file contributes nothing until it is mended.
+    /// The file contributes nothing until the error is fixed.
     Error,
-    /// Worth a look.
+    /// The file counts; something in it is probably not meant.
     Warning,
 }
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident = $code:literal,)*) => {
+    ($(#[doc = $title:literal] $name:ident = $code:literal,)*) => {
         /// The kinds of findings. A code, once published, keeps its meaning.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum Code { $($(#[$doc])* $name,)* }
+        pub enum Code { $(#[doc = $title] $name,)* }
 
         impl Code {
             /// Every code, in order.
@@ -72,76 +72,84 @@ macro_rules! codes {
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $code,)* }
             }
+
+            /// A short title.
+            #[must_use]
+            pub fn title(self) -> &'static str {
+                match self { $(Self::$name => $title,)* }.trim().trim_end_matches('.')
+            }
         }
     };
 }
 
 codes! {
-    /// The file cannot be read.
+    /// Unreadable file.
     Unreadable = "W001",
-    /// The file is not TOML.
+    /// Invalid TOML.
     Syntax = "W002",
-    /// TOML 1.1, where only 1.0 is read.
+    /// TOML 1.1 syntax; files are TOML 1.0.
     NewerToml = "W003",
-    /// Tables or lists nested beyond any use.
+    /// Tables or lists nested too deeply.
     TooDeep = "W004",
-    /// More sources than can be held.
+    /// More sources or values than fit.
     TooMuch = "W005",
-    /// A key nobody reads.
+    /// Unknown key.
     UnknownKey = "W010",
-    /// A value of another type than the key takes.
+    /// Value of the wrong type.
     WrongType = "W011",
-    /// One of our keys inside `connection_config`.
+    /// Wellspring key inside `connection_config`.
     Misplaced = "W012",
-    /// A key that must stand is missing.
+    /// Missing key.
     Missing = "W013",
-    /// A value the key does not take.
+    /// Invalid value.
     InvalidValue = "W014",
-    /// Two keys that exclude each other.
+    /// Keys that exclude each other.
     Exclusive = "W015",
-    /// A name with characters in it that cannot be seen.
+    /// Invisible characters in a name.
     Unseen = "W016",
-    /// A file without `[workspace]`.
+    /// File without `[workspace]`.
     NoWorkspace = "W020",
-    /// An alias `wellspring.toml` does not have.
+    /// Unknown workspace alias.
     UnknownAlias = "W021",
-    /// One workspace named twice.
+    /// Workspace named twice.
     SameWorkspace = "W022",
-    /// A variable that is not set here.
+    /// Environment variable not set.
     UnsetVariable = "W023",
-    /// A `wellspring.toml` below the root.
+    /// `wellspring.toml` below the project root.
     NestedSettings = "W024",
-    /// A secret in plain text.
+    /// Pattern in `files` that matches no file (warning).
+    UnmatchedPattern = "W025",
+    /// Secret in plain text.
     PlainSecret = "W030",
-    /// A reference where none is resolved.
+    /// Secret reference where none is resolved.
     MisplacedReference = "W031",
-    /// A reference that cannot be read.
+    /// Invalid secret reference.
     BadReference = "W032",
-    /// `metadata.wellspring`.
+    /// Reserved key `metadata.wellspring`.
     ReservedMetadata = "W033",
-    /// A value JSON cannot hold.
+    /// Value that JSON cannot represent.
     NotSendable = "W034",
-    /// A key declared twice in one workspace.
+    /// Source declared twice in one workspace.
     DuplicateKey = "W040",
-    /// A name declared twice in one workspace.
+    /// Source name used twice in one workspace.
     DuplicateName = "W041",
-    /// Files that give one workspace different policies.
+    /// Files that set different policies for one workspace.
     PolicyConflict = "W042",
-    /// `[moved]` or `[removed]` at odds with the sources.
+    /// `[moved]` or `[removed]` that contradicts the sources.
     Contradiction = "W043",
-    /// Not a duration.
+    /// Invalid duration.
     BadDuration = "W050",
-    /// Not a cron expression.
+    /// Invalid cron expression.
     BadCron = "W051",
-    /// Not a time zone.
+    /// Unknown time zone.
     UnknownZone = "W052",
-    /// A schedule that never fires.
+    /// Schedule that never fires.
     NeverFires = "W053",
-    /// A template `wellspring.toml` does not have.
+    /// Unknown template.
     UnknownTemplate = "W060",
-    /// An `unset` that removes nothing.
+    /// `unset` that removes nothing.
     UnsetNothing = "W061",
-    /// Not a platform's URL.
+    /// Invalid platform URL.
     BadUrl = "W070",
 }
 

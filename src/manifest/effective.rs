@@ -8,12 +8,14 @@ use crate::model::{DesiredSource, FieldPath, Place};
 use std::sync::Arc;
 
 /// One value of a source, with its origin.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct EffectiveValue {
     /// The path within the source's table: `connection_config.host`, `sync.every`.
     pub path: String,
     /// The value as TOML; references as references.
     pub value: String,
+    /// The value as JSON; references as references.
+    pub json: serde_json::Value,
     /// Where it is written.
     pub from: Place,
 }
@@ -53,8 +55,24 @@ fn collect(path: &FieldPath, node: &Node<'_>, findings: &Findings<'_, '_>, out: 
         }
         value => {
             let (file, line) = findings.place(node.span);
-            let (path, value) = (path.to_string(), written(value));
-            out.push(EffectiveValue { path, value, from: Place { file, line } });
+            let (path, json, value) = (path.to_string(), json(value), written(value));
+            out.push(EffectiveValue { path, value, json, from: Place { file, line } });
+        }
+    }
+}
+
+fn json(value: &Value<'_>) -> serde_json::Value {
+    match value {
+        Value::String(text) => text.as_ref().into(),
+        Value::Integer(number) => (*number).into(),
+        Value::Float(number) => (*number).into(),
+        Value::Bool(value) => (*value).into(),
+        Value::Datetime(value) => value.to_string().into(),
+        Value::Array(items) => items.iter().map(|item| json(&item.value)).collect(),
+        Value::Table(table) => {
+            let entries =
+                table.iter().map(|(key, entry)| (key.clone().into_owned(), json(&entry.node.value)));
+            serde_json::Value::Object(entries.collect())
         }
     }
 }

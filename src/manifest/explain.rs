@@ -66,6 +66,11 @@ name without it. In values it may stand: TOML writes it as \"\\u202E\"."
 variable is never read as an empty text."
         }
         "W024" => "wellspring.toml holds the settings of the whole tree and is read at its root only.",
+        "W025" => {
+            "`files` in wellspring.toml lists the files to read. A pattern that matches no file is usually a misspelled \
+folder, and whatever the folder declares is not managed. Patterns are relative to wellspring.toml; `*` matches within one \
+folder, `**` matches any number of folders."
+        }
         "W030" => {
             "A password, token or key stands in the file as plain text, where every reader and every copy of the \
 repository has it. Write a reference; it is resolved where the platform is called:\n\n    password = \"${DB_PASSWORD}\"\n    \

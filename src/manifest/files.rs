@@ -225,6 +225,8 @@ impl<'r, 'a> Tree<'r, 'a> {
             Some(settings) => units::assemble(&sound, settings, findings),
             None => Vec::new(),
         };
+        // What is reported of a file is reported again at the next reading.
+        let reported = findings.documents_reported();
         let mut fresh: HashMap<Unit, (bool, Kept)> = put_together
             .into_iter()
             .map(|unit| {
@@ -241,7 +243,7 @@ impl<'r, 'a> Tree<'r, 'a> {
             let kept = fresh.or_else(|| known().map(|(moved, desired)| (moved, desired.clone())));
             let Some((moved, desired)) = kept else { continue };
             let key = |n: &usize| Some((Arc::clone(&self.files[*n].path), self.files[*n].digest?));
-            if files.iter().all(is_sound)
+            if files.iter().all(|n| is_sound(n) && !reported.contains(&small(*n)))
                 && let Some(files) = files.iter().map(key).collect()
             {
                 let known = KnownUnit { files, complete, moved, desired: desired.clone() };
@@ -256,6 +258,9 @@ impl<'r, 'a> Tree<'r, 'a> {
             }
         }
         let known_file = |(n, entry): (&usize, &Entry)| {
+            if reported.contains(&small(*n)) {
+                return None;
+            }
             let file = self.files[*n];
             let known = KnownFile {
                 digest: file.digest?,

@@ -18,6 +18,8 @@ pub(super) struct Findings<'d, 'a> {
     counts: HashMap<u32, usize>,
     /// Their sum.
     total: usize,
+    /// Warnings listed here.
+    warnings: usize,
     /// Documents that are broken by what is reported elsewhere.
     broken_too: HashSet<u32>,
     pub(super) shared: Shared,
@@ -57,6 +59,7 @@ impl<'d, 'a> Findings<'d, 'a> {
             seen: HashSet::new(),
             counts: HashMap::new(),
             total: 0,
+            warnings: 0,
             broken_too: HashSet::new(),
             shared,
             weight: 0,
@@ -74,7 +77,23 @@ impl<'d, 'a> Findings<'d, 'a> {
             self.total += 1;
         }
         if fresh {
-            self.list(code, span, message);
+            self.list((code, Severity::Error), span, message);
+        }
+        Remark { findings: self, fresh }
+    }
+
+    /// Reports something that is valid and probably not meant. The file counts all the same.
+    pub(super) fn warning(
+        &mut self,
+        code: Code,
+        span: Span,
+        message: impl Into<String>,
+    ) -> Remark<'_, 'd, 'a> {
+        let message = message.into();
+        let fresh = self.warnings < MOST_LISTED && self.seen.insert((code, span, message.clone()));
+        if fresh {
+            self.warnings += 1;
+            self.list((code, Severity::Warning), span, message);
         }
         Remark { findings: self, fresh }
     }
@@ -89,13 +108,13 @@ impl<'d, 'a> Findings<'d, 'a> {
         self.error(code, span, message).with(|diagnostic| diagnostic.once = true)
     }
 
-    fn list(&mut self, code: Code, span: Span, message: String) {
+    fn list(&mut self, (code, severity): (Code, Severity), span: Span, message: String) {
         let document = &self.documents[span.document as usize];
         let range = document.clamp(span.start as usize..span.end as usize);
         let (line, column) = document.position(range.start);
         let diagnostic = Diagnostic {
             code,
-            severity: Severity::Error,
+            severity,
             file: Arc::clone(&document.path),
             line,
             column,
@@ -115,7 +134,13 @@ impl<'d, 'a> Findings<'d, 'a> {
     }
 
     pub(super) fn documents_with_errors(&self) -> HashSet<u32> {
-        self.found.iter().map(|(span, _)| span.document).chain(self.broken_too.iter().copied()).collect()
+        let errors = self.found.iter().filter(|(_, found)| found.severity == Severity::Error);
+        errors.map(|(span, _)| span.document).chain(self.broken_too.iter().copied()).collect()
+    }
+
+    /// The documents about which anything is reported, warnings too.
+    pub(super) fn documents_reported(&self) -> HashSet<u32> {
+        self.found.iter().map(|(span, _)| span.document).collect()
     }
 
     /// Reserves memory for that many copies of a source. False where it is too much.
@@ -157,7 +182,7 @@ impl<'d, 'a> Findings<'d, 'a> {
 
     /// What was found while one file was read.
     pub(super) fn learned(self, mut reading: FileReading) -> Learned {
-        reading.sound = self.found.is_empty();
+        reading.sound = self.found.iter().all(|(_, found)| found.severity == Severity::Warning);
         let errors = self.counts.get(&reading.document).copied().unwrap_or_default();
         Learned { reading, found: self.found, errors, weight: self.weight }
     }

@@ -5,6 +5,7 @@ use super::document::{Entry, Node, Span, Table, Value, small};
 use super::findings::Findings;
 use super::nesting;
 use std::num::IntErrorKind::{NegOverflow, PosOverflow};
+use std::ops::Range;
 use toml::de::{DeTable, DeValue};
 
 /// Past a few, syntax errors follow from each other.
@@ -22,12 +23,78 @@ pub(super) fn parse<'a>(document: u32, findings: &mut Findings<'_, 'a>) -> Optio
         return None;
     }
     let (root, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty()
+        && let Some((start, end)) = conflict(text)
+    {
+        findings
+            .error(Code::Syntax, Span::new(document, &start), "the file has an unresolved merge conflict")
+            .also(Span::new(document, &end), "the conflict ends here")
+            .help("keep one side, or combine both, and remove the conflict markers");
+        return None;
+    }
+    if let Some((all, first)) = sources_twice(text, &root, &errors) {
+        findings
+            .error(
+                Code::Syntax,
+                Span::new(document, &all),
+                "`sources = {}` declares that the workspace has no sources, but sources follow",
+            )
+            .also(Span::new(document, &first), "the first of them")
+            .help("remove the line `sources = {}`");
+        return None;
+    }
     for error in errors.iter().take(MOST_SYNTAX_ERRORS) {
         report_syntax(document, error, findings);
     }
     let mut lowering = Lowering { document, findings, escapes: text.contains("\\e") || text.contains("\\x") };
     let table = lowering.table(root.into_inner(), 0);
     errors.is_empty().then_some(table)
+}
+
+/// The first conflict marker of Git, and the last line of the conflict.
+fn conflict(text: &str) -> Option<(Range<usize>, Range<usize>)> {
+    let marker = |prefix: char| {
+        move |line: &&(usize, &str)| {
+            let rest = line.1.trim_start_matches(prefix);
+            line.1.len() - rest.len() == 7 && (rest.is_empty() || rest.starts_with(' '))
+        }
+    };
+    let mut at = 0;
+    let lines: Vec<(usize, &str)> = text
+        .split_inclusive('\n')
+        .map(|line| {
+            let start = at;
+            at += line.len();
+            (start, line.trim_end())
+        })
+        .collect();
+    let range = |line: &(usize, &str)| line.0..line.0 + line.1.len();
+    let start = lines.iter().find(marker('<'))?;
+    let end = lines.iter().filter(|line| line.0 > start.0).find(marker('>'))?;
+    Some((range(start), range(end)))
+}
+
+/// `sources = {}` and a header `[sources.NAME]` below it: the places of both.
+fn sources_twice(
+    text: &str,
+    root: &toml::Spanned<DeTable<'_>>,
+    errors: &[toml::de::Error],
+) -> Option<(Range<usize>, Range<usize>)> {
+    let (key, value) = root.get_ref().get_key_value("sources")?;
+    let is_empty = text.get(value.span()).is_some_and(|value| {
+        let inside = value.strip_prefix('{').and_then(|value| value.strip_suffix('}'));
+        inside.is_some_and(|inside| inside.trim().is_empty())
+    });
+    let header = |error: &toml::de::Error| {
+        let at = error.span()?.start.min(text.len());
+        let line = text[..at].rfind('\n').map_or(0, |end| end + 1);
+        let line_end = text[line..].find('\n').map_or(text.len(), |end| line + end);
+        let rest = text[line..line_end].trim_start().trim_start_matches('[').trim_start();
+        let rest = rest.strip_prefix("sources")?.trim_start();
+        rest.starts_with('.').then(|| line..line + text[line..line_end].trim_end().len())
+    };
+    let first = errors.iter().find_map(header)?;
+    is_empty.then(|| (key.span().start..value.span().end, first))
 }
 
 fn too_deep(at: Span, findings: &mut Findings<'_, '_>) {

@@ -7,9 +7,10 @@ use super::findings::Findings;
 use super::policy::{self, Stated};
 use super::references;
 use super::source;
+use super::suggest;
 use crate::model::{PlatformUrl, Scope, Segment, Unit, WorkspaceId};
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
-use std::collections::BTreeMap;
+use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// The file's name, at the root of the tree.
@@ -290,11 +291,61 @@ pub(super) fn scope(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Optio
 /// Which files are read.
 pub(super) struct Patterns {
     set: GlobSet,
-    /// Each pattern up to its first wildcard.
-    beginnings: Vec<String>,
+    patterns: Vec<Pattern>,
+}
+
+/// One of them.
+struct Pattern {
+    text: String,
+    at: Span,
+    /// Its length up to the first wildcard.
+    plain: usize,
+}
+
+impl Pattern {
+    /// Returns true if a file below this folder, which ends with a slash, may match.
+    fn may_match_below(&self, folder: &str) -> bool {
+        self.beginning().starts_with(folder) || folder.starts_with(self.beginning())
+    }
+
+    /// What to write instead: a folder or a file of nearly that name, where there is one.
+    fn suggestion(&self, paths: &[&str]) -> String {
+        let start = self.beginning();
+        let folders: BTreeSet<&str> =
+            paths.iter().flat_map(|path| path.match_indices('/').map(|(at, _)| &path[..at])).collect();
+        if self.plain == self.text.len() {
+            if let Some(file) = suggest::nearest(start, paths.iter().copied()) {
+                return format!("did you mean `{}`?", shown(file));
+            }
+        } else if let Some(end) = start.rfind('/')
+            && !folders.contains(&start[..end])
+            && let Some(folder) = suggest::nearest(&start[..end], folders)
+        {
+            return format!("did you mean `{}{}`?", shown(folder), shown(&self.text[end..]));
+        }
+        "nothing is read through this pattern; correct it, or remove it".to_owned()
+    }
+
+    fn beginning(&self) -> &str {
+        &self.text[..self.plain]
+    }
 }
 
 impl Patterns {
+    /// Compiles patterns. `None` if one is invalid.
+    pub(super) fn of(texts: &[String]) -> Option<Self> {
+        let mut set = GlobSetBuilder::new();
+        for text in texts {
+            set.add(compiled(text).ok()?);
+        }
+        Some(Self { set: set.build().ok()?, patterns: Vec::new() })
+    }
+
+    /// The patterns as they are written.
+    pub(super) fn texts(&self) -> Vec<String> {
+        self.patterns.iter().map(|pattern| pattern.text.clone()).collect()
+    }
+
     /// Is the file at this path read?
     pub(super) fn name_file(&self, path: &str) -> bool {
         self.set.is_match(path)
@@ -303,19 +354,44 @@ impl Patterns {
     /// Could files below this folder be read?
     pub(super) fn name_files_below(&self, folder: &str) -> bool {
         let folder = format!("{folder}/");
-        self.beginnings.iter().any(|start| start.starts_with(&folder) || folder.starts_with(start.as_str()))
+        self.patterns.iter().any(|pattern| pattern.may_match_below(&folder))
     }
+
+    /// Warns of each pattern that matches none of these paths.
+    pub(super) fn check_matched(&self, paths: &[&str], findings: &mut Findings<'_, '_>) {
+        let mut matched: BTreeSet<usize> = BTreeSet::new();
+        for path in paths {
+            if matched.len() == self.patterns.len() {
+                return;
+            }
+            matched.extend(self.set.matches(path));
+            if !path.ends_with(".toml") {
+                // A folder that cannot be listed, in place of its files.
+                let folder = format!("{path}/");
+                let below = |(n, pattern): (usize, &Pattern)| pattern.may_match_below(&folder).then_some(n);
+                matched.extend(self.patterns.iter().enumerate().filter_map(below));
+            }
+        }
+        for (_, pattern) in self.patterns.iter().enumerate().filter(|(n, _)| !matched.contains(n)) {
+            let message = format!("no file matches the pattern `{}`", shown(&pattern.text));
+            findings.warning(Code::UnmatchedPattern, pattern.at, message).help(pattern.suggestion(paths));
+        }
+    }
+}
+
+fn compiled(pattern: &str) -> Result<Glob, globset::Error> {
+    GlobBuilder::new(pattern).literal_separator(true).build()
 }
 
 fn patterns(root: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option<Patterns> {
     let mut set = GlobSetBuilder::new();
-    let mut beginnings = Vec::new();
+    let mut patterns = Vec::new();
     for (pattern, span) in fields::words(root, "files", findings)? {
-        match GlobBuilder::new(pattern).literal_separator(true).build() {
+        match compiled(pattern) {
             Ok(glob) => {
                 set.add(glob);
                 let plain = pattern.find(['*', '?', '[', '{', '\\']).unwrap_or(pattern.len());
-                beginnings.push(pattern[..plain].to_owned());
+                patterns.push(Pattern { text: pattern.to_owned(), at: span, plain });
             }
             Err(error) => {
                 findings.error(Code::InvalidValue, span, "this is not a file pattern").help(format!(
@@ -325,5 +401,5 @@ fn patterns(root: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option<Pattern
             }
         }
     }
-    Some(Patterns { set: set.build().ok()?, beginnings })
+    Some(Patterns { set: set.build().ok()?, patterns })
 }

@@ -3,7 +3,8 @@
 use super::fields::shown;
 
 /// The best candidate, when one is near enough to be meant.
-pub(super) fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+#[must_use]
+pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     // Longer words are no typing slips, and comparing them costs their product.
     const LONGEST: usize = 64;
     if word.len() > LONGEST {

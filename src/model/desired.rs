@@ -149,6 +149,12 @@ pub struct Definition {
 }
 
 impl Definition {
+    /// Returns true if any value of `connection_config` refers to a secret.
+    #[must_use]
+    pub fn has_secret(&self) -> bool {
+        self.connection_config.values().any(Declared::has_secret)
+    }
+
     /// The leaves of `connection_config` and `metadata`, by path.
     #[must_use]
     pub fn leaves(&self) -> BTreeMap<FieldPath, Leaf> {

@@ -107,6 +107,26 @@ impl<'a> From<&'a ResolvedSource> for SourceConfig<'a> {
     }
 }
 
+/// The body of a `test-connection` that only shows whether the endpoint exists: a type without a
+/// configuration, so that no secret is sent.
+#[derive(Serialize)]
+pub(super) struct ProbeConnectionTest<'a> {
+    source_config: EmptyConfig<'a>,
+}
+
+#[derive(Serialize)]
+struct EmptyConfig<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    connection_config: Map<String, Value>,
+}
+
+impl<'a> ProbeConnectionTest<'a> {
+    pub(super) fn of_type(kind: &'a str) -> Self {
+        Self { source_config: EmptyConfig { kind, connection_config: Map::new() } }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -157,7 +157,8 @@ fn a_broken_file_is_told_each_time_and_holds_back_what_it_declared() {
         let broken = apply(&scene, &[]);
         assert_eq!(broken.code, Some(3));
         assert!(
-            broken.stderr.contains("ws_two") && broken.stderr.contains("left as it is"),
+            broken.stderr.contains("ws_two")
+                && broken.stderr.contains("skipped, because workspaces/ws_two.toml has errors"),
             "{}",
             broken.stderr
         );

@@ -211,7 +211,7 @@ fn sixty_four_when_there_is_nobody_to_ask() {
     check(&scene.wellspring(&["apply"]), 0, "");
     check(&scene.wellspring(&["no-such-verb"]), 64, "");
     check(&scene.wellspring(&["plan", "--no-such-flag"]), 64, "");
-    check(&scene.wellspring(&["schema", "no_such/alpha"]), 64, "no declared workspace is called that");
+    check(&scene.wellspring(&["schema", "no_such/alpha"]), 64, "no declared source matches `no_such/alpha`");
     check(&scene.wellspring(&["plan", "-w", "no_such"]), 64, "`wellspring show` lists");
     check(&Wellspring::new().run(), 64, "Usage");
 }
@@ -387,7 +387,11 @@ fn a_format_that_an_answer_does_not_have_is_a_usage_error_that_names_what_there_
     scene.declare("ws_one", &[A]);
     let refused = |verb: &[&str], format: &str, there_is: &str| {
         let finished = scene.wellspring(&[verb, &["--format", format]].concat());
-        check(&finished, 64, &format!("this command has no --format {format}; there is: {there_is}\n"));
+        check(
+            &finished,
+            64,
+            &format!("this command does not support --format {format}; supported: {there_is}\n"),
+        );
         assert_eq!(finished.stdout, "");
     };
     let verbs = "fmt show init pull sync test status history doctor serve json-schema";
@@ -396,9 +400,10 @@ fn a_format_that_an_answer_does_not_have_is_a_usage_error_that_names_what_there_
         refused(&[verb], "github", "human, json");
     }
     refused(&["schema", "ws_one/alpha"], "github", "human, json");
+    refused(&["explain", "W010"], "markdown", "human, json");
     refused(&["validate"], "markdown", "human, json, github");
     for format in ["json", "markdown", "github"] {
-        for verb in [&["run"][..], &["man"], &["explain", "W010"], &["completions", "bash"]] {
+        for verb in [&["run"][..], &["man"], &["help"], &["completions", "bash"]] {
             refused(verb, format, "human");
         }
     }

@@ -61,7 +61,7 @@ pub(super) fn show(reading: &Reading, files: &[SourceFile<'_>]) -> String {
         for source in &unit.sources {
             let values = effective(files, source).unwrap();
             writeln!(out, "{}/{}", unit.label(), source.key).unwrap();
-            for EffectiveValue { path, value, from } in values {
+            for EffectiveValue { path, value, from, .. } in values {
                 writeln!(out, "    {path} = {value}  # {from}").unwrap();
             }
         }

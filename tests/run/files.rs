@@ -128,7 +128,7 @@ fn broken_settings_change_nothing() {
     daemon.wait_for_line("file=wellspring.toml");
     nothing_is_removed(&scene, &daemon);
     scene.tree.write("wellspring.toml", &settings);
-    daemon.wait_for_line("in order again");
+    daemon.wait_for_line("all files are valid again");
     scene.declare("ws_one", &[A]);
     until("it goes on", || scene.holds("ws_one", &[A]));
 }

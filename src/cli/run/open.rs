@@ -36,7 +36,7 @@ pub(super) async fn open(
 ) -> Result<(Publisher, Open), Failure> {
     let (stop, stopping) = watch::channel(false);
     let http = &place.settings.host.http;
-    let address = args.listen.or(http.listen);
+    let address = args.listen().or(http.listen);
     let webhooks = webhooks(place)?;
     if address.is_none() && webhooks.is_empty() {
         return Ok((Publisher::none(), Open { stop, serving: None, telling: None }));

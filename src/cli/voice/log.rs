@@ -1,6 +1,6 @@
 //! `run` without a terminal: one log line per event that matters.
 
-use super::{Passes, Said, is_unreachable, unreachable, worth_telling};
+use super::{Passes, Said, hash, is_unreachable, unreachable, worth_telling};
 use crate::daemon::{After, Voice};
 use crate::manifest::Severity;
 use crate::model::{DesiredUnit, SourceKey, Unit};
@@ -14,7 +14,7 @@ use crate::sync::{Call, Synced};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tracing::{debug, error, info, warn};
 
 /// Speaks to the logs.
@@ -26,6 +26,8 @@ pub(in crate::cli) struct Log {
     ids: Mutex<BTreeMap<Unit, PassId>>,
     errors: AtomicBool,
     unreadable: AtomicBool,
+    /// The warnings that were logged last, as a hash.
+    warnings: AtomicU64,
 }
 
 impl Log {
@@ -46,9 +48,23 @@ impl Voice for Log {
                 "{}", escape::terminal_line(&found.message)
             );
         }
+        let warnings: Vec<_> =
+            reading.diagnostics.iter().filter(|found| found.severity == Severity::Warning).collect();
+        let told = hash(&warnings);
+        if self.warnings.swap(told, Ordering::Relaxed) != told {
+            for found in warnings {
+                warn!(
+                    file = %found.file,
+                    line = found.line,
+                    column = found.column,
+                    code = %found.code,
+                    "{}", escape::terminal_line(&found.message)
+                );
+            }
+        }
         let had = self.errors.swap(reading.has_errors(), Ordering::Relaxed);
         if had && !reading.has_errors() {
-            info!("the files are in order again");
+            info!("all files are valid again");
         }
     }
 

@@ -13,6 +13,7 @@ use crate::sync::{Call, Synced};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Speaks on stdout; what is wrong goes to stderr.
 pub(in crate::cli) struct Terminal {
@@ -20,6 +21,8 @@ pub(in crate::cli) struct Terminal {
     said: Said,
     passes: Passes,
     findings: Mutex<String>,
+    /// The files had errors, or could not be read.
+    troubled: AtomicBool,
     next: Mutex<String>,
 }
 
@@ -30,6 +33,7 @@ impl Terminal {
             said: Said::default(),
             passes: Passes::default(),
             findings: Mutex::default(),
+            troubled: AtomicBool::default(),
             next: Mutex::default(),
         }
     }
@@ -57,17 +61,19 @@ impl Voice for Terminal {
     fn files(&self, reading: &Reading) {
         let findings = reading.explained(self.look.color);
         if Self::changed(&self.findings, &findings) {
-            if findings.is_empty() {
-                self.say("the files are in order again");
-            } else {
-                eprint!("{findings}");
-                self.say("what these files declare stays as it is until they are mended");
+            eprint!("{findings}");
+            if reading.has_errors() {
+                self.say("sources declared in these files stay unchanged until the errors are fixed");
+            }
+            if self.troubled.swap(reading.has_errors(), Ordering::Relaxed) && !reading.has_errors() {
+                self.say("all files are valid again");
             }
         }
     }
 
     fn unreadable(&self, why: &str) {
         if Self::changed(&self.findings, why) {
+            self.troubled.store(true, Ordering::Relaxed);
             self.say(&format!("{}; everything stays as it is", escape::terminal_line(why)));
         }
     }

@@ -1,0 +1,78 @@
+//! `wellspring explain`: what an error code means, or the list of all codes.
+
+use super::args::{Common, Format};
+use super::{Exit, Failure, answer};
+use crate::manifest::{self, Code};
+use serde_json::json;
+
+/// The areas that codes are listed by: the first two digits of a code name its area.
+const AREAS: [(&str, &str); 8] = [
+    ("W00", "Files and TOML syntax"),
+    ("W01", "Keys and values"),
+    ("W02", "Workspaces and wellspring.toml"),
+    ("W03", "Secrets and values that are sent"),
+    ("W04", "Several declarations of one thing"),
+    ("W05", "Schedules and durations"),
+    ("W06", "Templates"),
+    ("W07", "The platform"),
+];
+
+pub(super) fn run(common: &Common, code: Option<&str>) -> Result<Exit, Failure> {
+    let Some(asked) = code else {
+        list(common);
+        return Ok(Exit::Done);
+    };
+    let Some(text) = manifest::explain(asked) else {
+        let known = Code::ALL.iter().map(|code| code.as_str());
+        let near = manifest::nearest(asked, known);
+        let hint = near.map_or_else(
+            || "`wellspring explain` lists all codes".to_owned(),
+            |near| format!("did you mean {near}? `wellspring explain` lists all codes"),
+        );
+        return Err(Failure::usage(&format!("no error code {asked:?}; {hint}")));
+    };
+    match common.format {
+        Format::Json => {
+            let code = asked.to_ascii_uppercase();
+            answer::write_json(&json!({ "format_version": 1, "code": code, "text": text }));
+        }
+        _ => answer::write(text),
+    }
+    Ok(Exit::Done)
+}
+
+fn list(common: &Common) {
+    if common.format == Format::Json {
+        let codes: Vec<_> = Code::ALL
+            .iter()
+            .map(|code| json!({ "code": code, "area": area(*code), "title": code.title() }))
+            .collect();
+        return answer::write_json(&json!({ "format_version": 1, "codes": codes }));
+    }
+    let mut text = String::new();
+    for (prefix, area) in AREAS {
+        text.push_str(&format!("{}{area}\n", if text.is_empty() { "" } else { "\n" }));
+        for code in Code::ALL.iter().filter(|code| code.as_str().starts_with(prefix)) {
+            text.push_str(&format!("  {code}  {}\n", code.title()));
+        }
+    }
+    text.push_str("\n`wellspring explain CODE` explains one of them.\n");
+    answer::write(&text);
+}
+
+fn area(code: Code) -> &'static str {
+    AREAS.iter().find(|(prefix, _)| code.as_str().starts_with(prefix)).map_or("", |(_, area)| area)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::area;
+    use crate::manifest::Code;
+
+    #[test]
+    fn every_code_is_listed_in_an_area_under_a_title() {
+        for code in Code::ALL {
+            assert!(!area(*code).is_empty() && !code.title().is_empty(), "{code}");
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Arguments and surroundings as people type them the first time.
+
+use super::support::{Finished, Scene, Semantics, TestManner, Wellspring, workspace_file};
+
+const A: (&str, &str) = ("alpha", "a.example.com");
+
+#[track_caller]
+fn check(finished: &Finished, code: i32, expected: &str) {
+    assert_eq!(finished.code, Some(code), "{finished:#?}");
+    let printed = format!("{}{}", finished.stdout, finished.stderr);
+    assert!(printed.contains(expected), "no {expected:?} in {finished:#?}");
+}
+
+/// One workspace whose source has a password, on a platform that tests connections or does not.
+fn with_a_password(test_connection: TestManner) -> (Scene, impl Fn(&[&str]) -> Finished) {
+    let scene = Scene::with(Semantics { test_connection, ..Semantics::default() });
+    let text = workspace_file("ws_one", &[A]);
+    scene.tree.write("workspaces/one.toml", &format!("{text}password = \"${{DB_PASSWORD}}\"\n"));
+    let tree = scene.tree.path().to_owned();
+    let state = scene.state.path().to_owned();
+    let (url, token) = (scene.platform.url(), scene.platform.token());
+    let run = move |args: &[&str]| {
+        let program = Wellspring::new().args(args).arg("-C").arg(&tree).arg("--state-dir").arg(&state);
+        program.env("WELLSPRING_URL", &url).env("PMTX_TOKEN", &token).env("DB_PASSWORD", "hunter-22").run()
+    };
+    (scene, run)
+}
+
+#[test]
+fn a_platform_without_connection_tests_passes_no_test_and_is_sent_no_secret() {
+    let (scene, run) = with_a_password(TestManner::Missing);
+    for verb in [&["test"][..], &["plan", "--test"]] {
+        check(&run(verb), 1, "1 source not tested, because the platform has no test-connection");
+        check(&run(&[verb, &["--allow-untested"]].concat()), 0, "1 source not tested");
+    }
+    let json: serde_json::Value = serde_json::from_str(&run(&["test", "--format", "json"]).stdout).unwrap();
+    assert_eq!(json["tests"][0]["outcome"], "untested");
+    let calls = scene.platform.calls_to("test-connection");
+    assert!(!calls.is_empty());
+    for call in calls {
+        assert!(!String::from_utf8_lossy(&call.body).contains("hunter-22"), "{call:?}");
+    }
+}
+
+#[test]
+fn no_secret_is_sent_to_a_test_before_the_workspace_is_listed() {
+    let (scene, run) = with_a_password(TestManner::Works);
+    check(&run(&["test"]), 0, "ws_one/alpha");
+    scene.platform.script("list", super::support::Fault::status(404, "no such route"));
+    scene.platform.forget_calls();
+    check(&run(&["test"]), 1, "not tested: could not list the sources of ws_one");
+    assert!(scene.platform.calls_to("test-connection").is_empty());
+}
+
+#[test]
+fn an_empty_variable_is_an_unset_one() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A]);
+    let settings = scene.tree.read("wellspring.toml");
+    let named = format!("[platform]\nurl = \"{}\"\n", scene.platform.url());
+    scene.tree.write("wellspring.toml", &settings.replace("[platform]\n", &named));
+    let mut run =
+        Wellspring::new().arg("plan").dir(scene.tree.path()).env("PMTX_TOKEN", scene.platform.token());
+    for name in ["URL", "STATE_DIR", "CONFIG", "LOG_FORMAT", "LOG"] {
+        run = run.env(&format!("WELLSPRING_{name}"), "");
+    }
+    for name in ["JARVISPY_URL", "STATE_DIRECTORY", "CREDENTIALS_DIRECTORY", "NO_COLOR", "COLUMNS"] {
+        run = run.env(name, "");
+    }
+    check(&run.run(), 0, "1 to connect");
+    let run = Wellspring::new().arg("plan").dir(scene.tree.path()).env("PMTX_TOKEN", "");
+    check(&run.run(), 5, "PMTX_TOKEN");
+}
+
+#[test]
+fn a_pattern_of_files_that_matches_nothing_is_named_by_every_command_and_the_daemon() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A]);
+    let settings = scene.tree.read("wellspring.toml");
+    scene.tree.write("wellspring.toml", &format!("files = [\"workspace/**/*.toml\"]\n\n{settings}"));
+    let named = "no file matches the pattern `workspace/**/*.toml`";
+    for verb in ["validate", "plan", "status", "show", "doctor"] {
+        check(&scene.wellspring(&[verb]), 0, named);
+    }
+    check(&scene.wellspring(&["validate"]), 0, "did you mean `workspaces/**/*.toml`?");
+    check(&scene.wellspring(&["validate", "--format", "github"]), 0, "::warning file=wellspring.toml,line=1");
+    let daemon = scene.daemon();
+    daemon.wait_for_line(named);
+}
+
+/// Two workspaces, `ws_one` with `alpha` and `beta`, and `ws_two` with `gamma`.
+fn two_workspaces() -> Scene {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A, ("beta", "b.example.com")]);
+    scene.declare("ws_two", &[("gamma", "c.example.com")]);
+    scene
+}
+
+#[test]
+fn every_command_takes_workspaces_and_sources_by_name() {
+    let scene = two_workspaces();
+    let names = |args: &[&str]| {
+        let printed = scene.wellspring(args);
+        assert_eq!(printed.code, Some(0), "{printed:#?}");
+        ["alpha", "beta", "gamma"].map(|name| printed.stdout.contains(name))
+    };
+    for verb in [&["plan"][..], &["show"], &["test"], &["status"], &["apply", "-y"], &["sync"], &["history"]]
+    {
+        assert_eq!(names(&[verb, &["ws_two"]].concat()), [false, false, true], "{verb:?}");
+        assert_eq!(names(&[verb, &["ws_one/alpha"]].concat()), [true, false, false], "{verb:?}");
+        assert_eq!(names(&[verb, &["ws_one/b*", "ws_two"]].concat()), [false, true, true], "{verb:?}");
+        assert_eq!(names(&[verb, &["beta"]].concat()), [false, true, false], "{verb:?}");
+    }
+}
+
+#[test]
+fn a_name_that_matches_nothing_comes_with_the_one_that_was_meant() {
+    let scene = two_workspaces();
+    scene.apply();
+    for (args, meant) in [
+        (&["plan", "-w", "ws_onee"][..], "did you mean `ws_one`?"),
+        (&["plan", "ws_onee"], "did you mean `ws_one`?"),
+        (&["apply", "ws_one/alpa"], "did you mean `ws_one/alpha`?"),
+        (&["test", "ws_2/gamma"], "did you mean `ws_two/gamma`?"),
+        (&["status", "-s", "gama"], "did you mean `gamma`?"),
+        (&["sync", "ws_two/gama"], "did you mean `ws_two/gamma`?"),
+        (&["show", "ws_two/gama"], "did you mean `ws_two/gamma`?"),
+        (&["schema", "ws_two/gama"], "did you mean `ws_two/gamma`?"),
+        (&["pull", "ws_tow"], "did you mean `ws_two`?"),
+        (&["explain", "W0133"], "did you mean W013?"),
+        (&["help", "paln"], "did you mean `plan`?"),
+        (&["paln"], "'plan'"),
+        (&["run", "--listen", "nowhere"], "not an address"),
+    ] {
+        let before = scene.platform.writes().len();
+        check(&scene.wellspring(args), 64, meant);
+        assert_eq!(scene.platform.writes().len(), before, "{args:?}");
+    }
+}
+
+#[test]
+fn a_directory_in_place_of_a_name_is_the_project_unless_a_folder_of_it_is_meant() {
+    let scene = two_workspaces();
+    let here = |args: &[&str], dir: &std::path::Path| {
+        let program = Wellspring::new().args(args).arg("--state-dir").arg(scene.state.path()).dir(dir);
+        program.platform(&scene.platform).run()
+    };
+    let root = scene.tree.path();
+    scene.tree.write("ws_two/notes.txt", "a folder with the name of a workspace");
+    let elsewhere = scene.state.path();
+    for verb in ["plan", "show", "test", "status"] {
+        check(&here(&[verb, root.to_str().unwrap(), "ws_two"], elsewhere), 0, "gamma");
+        let printed = here(&[verb, "ws_two"], root);
+        check(&printed, 0, "gamma");
+        assert!(!printed.stdout.contains("alpha"), "{printed:#?}");
+        check(&here(&[verb, "./nowhere"], root), 3, "does not exist");
+    }
+    let file = root.join("workspaces/ws_one.toml");
+    check(&here(&["plan", file.to_str().unwrap()], root), 3, "is a file; name the directory");
+}
+
+#[test]
+fn a_saved_plan_of_one_workspace_is_applied_to_that_one() {
+    let scene = two_workspaces();
+    let file = scene.state.join("two.plan");
+    check(&scene.wellspring(&["plan", "ws_two", "--out", file.to_str().unwrap()]), 0, "1 to connect");
+    check(
+        &scene.wellspring(&["apply", file.to_str().unwrap(), "ws_one", "-y"]),
+        64,
+        "applied as it was made",
+    );
+    check(&scene.wellspring(&["apply", file.to_str().unwrap(), "-y"]), 0, "");
+    assert!(scene.holds("ws_two", &[("gamma", "c.example.com")]) && scene.holds("ws_one", &[]));
+}
+
+#[test]
+fn help_and_version_are_commands_too() {
+    for (args, expected) in [
+        (&["version"][..], concat!("wellspring ", env!("CARGO_PKG_VERSION"))),
+        (&["help"], "PMTX_TOKEN"),
+        (&["help", "plan"], "--detailed-exitcode"),
+        (&["help", "W012"], "connection_config"),
+        (&["explain"], "W030  Secret in plain text"),
+        (&["plan", "--help"], "--detailed-exitcode"),
+    ] {
+        check(&Wellspring::new().args(args).run(), 0, expected);
+    }
+}
+
+#[test]
+fn what_init_writes_can_be_filled_by_pull_or_by_hand() {
+    let scene = Scene::new();
+    scene.someone_adds("ws_example", "orders");
+    let tree = scene.state.join("new");
+    let run = |args: &[&str]| {
+        let program = Wellspring::new().args(args).platform(&scene.platform);
+        program.arg("-C").arg(&tree).run()
+    };
+    check(&run(&["init"]), 0, "workspaces/example.toml");
+    let example = tree.join("workspaces/example.toml");
+    let scaffold = std::fs::read_to_string(&example).unwrap();
+    let uncommented = scaffold.replace("# [", "[").replace("# type", "type");
+    std::fs::write(&example, uncommented).unwrap();
+    let validate = run(&["validate"]);
+    check(&validate, 3, "`sources = {}` declares that the workspace has no sources, but sources follow");
+    assert_eq!(validate.stderr.matches("error[").count(), 1, "{validate:#?}");
+    check(&run(&["pull"]), 3, "fix them first");
+    std::fs::write(&example, scaffold).unwrap();
+    check(&run(&["pull"]), 0, "wrote  workspaces/example.toml: 1 source");
+    assert!(std::fs::read_to_string(&example).unwrap().contains("[sources.orders]"));
+    check(&run(&["pull", "--force"]), 0, "1 source");
+    check(&run(&["pull"]), 1, "workspaces/example.toml already exists; use --force to overwrite it");
+}
+
+#[test]
+fn pull_writes_where_the_files_are_read() {
+    let scene = Scene::new();
+    scene.someone_adds("ws_one", "orders");
+    let settings = scene.tree.read("wellspring.toml");
+    scene.tree.write("wellspring.toml", &format!("files = [\"teams/*/sources.toml\"]\n{settings}"));
+    check(&scene.wellspring(&["pull", "ws_one"]), 0, "wrote  teams/ws_one/sources.toml");
+    check(&scene.wellspring(&["plan"]), 0, "1 to adopt");
+    scene.tree.remove("teams/ws_one/sources.toml");
+    scene.tree.write("wellspring.toml", &format!("files = [\"sales.toml\"]\n{settings}"));
+    check(&scene.wellspring(&["pull", "ws_one"]), 3, "match no new file for ws_one");
+    assert!(!scene.tree.join("workspaces").exists());
+}
+
+#[test]
+fn a_merge_conflict_is_one_error_that_says_so() {
+    let scene = Scene::new();
+    let file = workspace_file("ws_one", &[A]);
+    let conflict = "<<<<<<< HEAD\nhost = \"a\"\n||||||| base\n=======\nhost = \"b\"\n>>>>>>> topic\n";
+    for text in [format!("{file}{conflict}"), conflict.replace("||||||| base\n", "").replace('\n', "\r\n")] {
+        scene.tree.write("workspaces/one.toml", &text);
+        let validate = scene.wellspring(&["validate"]);
+        check(&validate, 3, "the file has an unresolved merge conflict");
+        assert_eq!(validate.stderr.matches("error[").count(), 1, "{validate:#?}");
+    }
+}
+
+#[test]
+fn fmt_takes_files_and_stdin_and_shows_what_it_would_change() {
+    let scene = Scene::new();
+    scene.tree.write("workspaces/one.toml", "[workspace]\nid='ws_one'\nsources={}\n");
+    let untidy = scene.tree.read("workspaces/one.toml");
+    let file = scene.tree.join("workspaces/one.toml");
+    let file = file.to_str().unwrap();
+    check(&scene.wellspring(&["fmt", "--diff"]), 0, "\n-id='ws_one'\n");
+    check(&scene.wellspring(&["fmt", "--diff", "--check", file]), 1, "\n+id = ");
+    assert_eq!(scene.tree.read("workspaces/one.toml"), untidy);
+    check(&scene.wellspring(&["fmt", file]), 0, "changed  ");
+    assert_ne!(scene.tree.read("workspaces/one.toml"), untidy);
+    check(&scene.wellspring(&["fmt", "nowhere.toml"]), 64, "nowhere.toml does not exist");
+    check(&Wellspring::after(&format!("exec <{file}")).args(["fmt", "-"]).run(), 0, "id = ");
+}
