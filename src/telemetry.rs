@@ -15,13 +15,13 @@ use tracing_subscriber::util::SubscriberInitExt;
 /// How logs are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// To the journal where that is where stderr goes, else a line for people
+    /// The journal if stderr is connected to it, otherwise text
     Auto,
-    /// A line for people, to stderr
+    /// Text on stderr
     Text,
-    /// A JSON object a line, to stderr
+    /// A JSON object per line on stderr
     Json,
-    /// To the systemd journal, with fields such as WELLSPRING_SOURCE
+    /// The systemd journal, with fields such as WELLSPRING_SOURCE
     Journal,
 }
 

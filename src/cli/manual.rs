@@ -16,7 +16,7 @@ pub(super) fn help(common: &Common, of: Option<&str>) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     };
     if let Some(verb) = command.find_subcommand_mut(name) {
-        answer::heed(verb.print_long_help());
+        answer::heed(verb.print_help());
         return Ok(Exit::Done);
     }
     if manifest::explain(name).is_some() {

@@ -104,8 +104,12 @@ fn every_command_takes_workspaces_and_sources_by_name() {
         assert_eq!(printed.code, Some(0), "{printed:#?}");
         ["alpha", "beta", "gamma"].map(|name| printed.stdout.contains(name))
     };
-    for verb in [&["plan"][..], &["show"], &["test"], &["status"], &["apply", "-y"], &["sync"], &["history"]]
-    {
+    check(&scene.wellspring(&["apply", "-y", "ws_two"]), 0, "ws_two/gamma connected");
+    assert!(scene.holds("ws_one", &[]));
+    check(&scene.wellspring(&["apply", "-y", "ws_one/alpha"]), 0, "ws_one/alpha connected");
+    assert!(scene.holds("ws_one", &[A]));
+    check(&scene.wellspring(&["apply", "-y", "ws_*"]), 0, "ws_one/beta connected");
+    for verb in [&["plan", "-v"][..], &["show"], &["test"], &["status"], &["sync"], &["history"]] {
         assert_eq!(names(&[verb, &["ws_two"]].concat()), [false, false, true], "{verb:?}");
         assert_eq!(names(&[verb, &["ws_one/alpha"]].concat()), [true, false, false], "{verb:?}");
         assert_eq!(names(&[verb, &["ws_one/b*", "ws_two"]].concat()), [false, true, true], "{verb:?}");

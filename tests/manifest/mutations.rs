@@ -191,7 +191,7 @@ fn every_code_has_a_case() {
     let expected: String =
         all().iter().map(|case| std::fs::read_to_string(case.join("expected.txt")).unwrap()).collect();
     for code in Code::ALL.iter().filter(|code| !elsewhere.contains(code)) {
-        assert!(expected.contains(&format!("error[{code}]")), "{code}");
+        assert!(expected.contains(&format!("[{code}]: ")), "{code}");
     }
 }
 
