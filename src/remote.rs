@@ -194,6 +194,8 @@ pub struct SyncedRow {
     pub name: Option<String>,
     /// `records_processed` of this source, when given.
     pub records: Option<u64>,
+    /// `message` of this source, when given.
+    pub message: Option<String>,
 }
 
 /// What a source holds.

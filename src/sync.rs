@@ -225,7 +225,8 @@ impl Syncer {
         let own = answer.sources.iter().find(|row| is_it(row.id.as_ref(), row.name.as_deref()));
         // A total says nothing of one source among several.
         let total = answer.records.filter(|_| batch.len() == 1);
-        self.ended(&run.member, RunOutcome::Done, own.and_then(|row| row.records).or(total), None)
+        let message = own.and_then(|row| row.message.clone());
+        self.ended(&run.member, RunOutcome::Done, own.and_then(|row| row.records).or(total), message)
     }
 
     fn failed(&self, run: &Run, error: &RemoteError) -> Synced {

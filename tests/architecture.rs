@@ -56,7 +56,7 @@ const WORLD: [&str; 22] = [
 ];
 
 /// What only the local platform needs.
-const OF_THE_LOCAL_PLATFORM: [&str; 6] = ["csv", "parquet", "sqlx", "sqlx-core", "sqlx-postgres", "zstd"];
+const OF_THE_LOCAL_PLATFORM: [&str; 5] = ["parquet", "sqlx", "sqlx-core", "sqlx-postgres", "zstd"];
 
 #[test]
 fn a_build_without_the_local_platform_brings_none_of_its_crates() {

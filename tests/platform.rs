@@ -18,6 +18,8 @@ mod changes;
 mod connecting;
 #[path = "platform/contract.rs"]
 mod contract;
+#[path = "platform/growing.rs"]
+mod growing;
 #[path = "platform/incremental.rs"]
 mod incremental;
 #[path = "platform/killed.rs"]
@@ -38,3 +40,5 @@ mod refusing;
 mod relational;
 #[path = "platform/storing.rs"]
 mod storing;
+#[path = "platform/written.rs"]
+mod written;

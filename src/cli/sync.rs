@@ -279,12 +279,13 @@ fn due(
 pub(super) fn line(desired: &DesiredUnit, synced: &Synced) -> String {
     let name = escape::terminal_line(&format!("{}/{}", desired.label(), synced.key));
     let message = synced.message.as_deref().map(escape::terminal_line).unwrap_or_default();
+    let note = if message.is_empty() { String::new() } else { format!("; {message}") };
     match (synced.outcome, synced.records) {
         (RunOutcome::Done, Some(records)) => {
             let records = words::count(usize::try_from(records).unwrap_or(usize::MAX), "record");
-            format!("✓ {name} synced: {records}")
+            format!("✓ {name} synced: {records}{note}")
         }
-        (RunOutcome::Done, None) => format!("✓ {name} synced"),
+        (RunOutcome::Done, None) => format!("✓ {name} synced{note}"),
         (RunOutcome::Unknown, _) => format!("? {name} sync: nobody knows whether it ran: {message}"),
         _ => format!("✗ {name} sync failed: {message}"),
     }

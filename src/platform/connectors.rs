@@ -6,6 +6,8 @@ mod changes;
 mod csv;
 mod fields;
 mod file;
+#[cfg(test)]
+mod histories;
 mod http;
 mod json;
 mod mysql;
@@ -26,10 +28,15 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::StandIn;
-use fields::Fields;
+use fields::{Fields, Known};
 
 /// Something rows can be read from. The calls block; they are made where that does no harm.
 pub(super) trait Connector: Send {
+    /// Returns false for an engine that can be declared and not be read here.
+    fn is_built_in(&self) -> bool {
+        true
+    }
+
     /// Connects and reads something; the text says what was found.
     fn test(&self) -> Result<String, Failure>;
 
@@ -54,6 +61,12 @@ pub(super) trait Intake {
     /// A row, as the text of a JSON object. The identity, where one is given, tells it from the
     /// rows of its table that were taken before.
     fn row(&mut self, row: &str, identity: Option<&str>) -> Result<(), Failure>;
+
+    /// The row of this identity is no row of its table any more.
+    fn remove(&mut self, identity: &str) -> Result<(), Failure>;
+
+    /// Something that the caller of a sync is to know though it succeeds, without secrets.
+    fn note(&mut self, note: String);
 }
 
 /// What the rows of a table mean for those that are stored.
@@ -74,6 +87,8 @@ pub(super) enum Take {
 /// How a source is to be read.
 #[derive(Debug, Clone)]
 pub(super) struct Reading {
+    /// Only what is new is wanted: what is not finished yet may be left to the next sync.
+    pub(super) incremental: bool,
     /// The field that tells what is new.
     pub(super) cursor: Option<String>,
     /// Rows that are handled together; asked for as a page where the source can be told.
@@ -159,10 +174,32 @@ impl Reach {
     }
 }
 
+/// The connector of a definition, and what is to be known of its configuration.
+pub(super) struct Opened {
+    pub(super) connector: Box<dyn Connector>,
+    /// Names the fields that the connector does not know.
+    pub(super) warning: Option<String>,
+}
+
 /// The connector a definition asks for. Reaches for nothing yet.
-pub(super) fn open(kind: &str, config: &Value, reach: &Reach) -> Result<Box<dyn Connector>, Unfit> {
+pub(super) fn open(kind: &str, config: &Value, reach: &Reach) -> Result<Opened, Unfit> {
     let empty = Map::new();
-    let fields = Fields(config.as_object().unwrap_or(&empty));
+    let (found, known) = (config.as_object().unwrap_or(&empty), Known::default());
+    let fields = Fields::new(found, &known);
+    // Asked for by some connectors only, or only in the absence of another.
+    fields.accept(&["engine", "driver", "format", "table", "header"]);
+    let connector = connector(kind, fields, reach)?;
+    let others: Vec<_> = known.others(found).iter().map(|name| format!("\"{name}\"")).collect();
+    let warning = match others.as_slice() {
+        _ if !connector.is_built_in() => None,
+        [] => None,
+        [name] => Some(format!("{name} is no setting of this connector and has no effect")),
+        _ => Some(format!("{} are no settings of this connector and have no effect", others.join(", "))),
+    };
+    Ok(Opened { connector, warning })
+}
+
+fn connector(kind: &str, fields: Fields<'_>, reach: &Reach) -> Result<Box<dyn Connector>, Unfit> {
     match kind.to_ascii_lowercase().as_str() {
         "database" => database(fields, reach),
         "file" => file(fields, reach),
@@ -251,6 +288,10 @@ impl Elsewhere {
 }
 
 impl Connector for Elsewhere {
+    fn is_built_in(&self) -> bool {
+        false
+    }
+
     fn test(&self) -> Result<String, Failure> {
         Err(self.failure())
     }

@@ -34,7 +34,12 @@ pub(super) struct SyncOptions {
     pub(super) batch_size: usize,
     /// The field that tells what is new.
     pub(super) cursor: Option<String>,
+    /// Names the options that are not known.
+    pub(super) warning: Option<String>,
 }
+
+/// The options there are.
+const OPTIONS: [&str; 3] = ["incremental", "batch_size", "cursor"];
 
 /// The scope of a call; `user` when none is given.
 pub(super) fn scope(value: Option<&Value>) -> Result<String, String> {
@@ -78,7 +83,8 @@ pub(super) fn source_ids(value: Option<&Value>) -> Result<Option<Vec<String>>, S
 }
 
 impl SyncOptions {
-    /// Reads `sync_options`; what is left out has its default, unknown options are ignored.
+    /// Reads `sync_options`; what is left out has its default, and unknown options have no
+    /// effect.
     pub(super) fn read(value: Option<&Value>) -> Result<Self, String> {
         let empty = Map::new();
         let fields = match value {
@@ -103,7 +109,11 @@ impl SyncOptions {
             Some(Value::String(name)) => Some(word("sync_options.cursor", name)?),
             Some(_) => return Err("\"sync_options.cursor\" must be the name of a field".into()),
         };
-        Ok(Self { incremental, batch_size, cursor })
+        let others = fields.keys().filter(|name| !OPTIONS.contains(&name.as_str()));
+        let others: Vec<_> = others.map(|name| format!("\"{name}\"")).collect();
+        let warning = (!others.is_empty())
+            .then(|| format!("{} in sync_options is not known here and has no effect", others.join(", ")));
+        Ok(Self { incremental, batch_size, cursor, warning })
     }
 }
 

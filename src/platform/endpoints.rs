@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use super::api::Answer;
 use super::catalogue::{Catalogue, Connected, Source};
-use super::connectors::{self, Connector, Failure, Reach};
+use super::connectors::{self, Failure, Opened, Reach};
 use super::definition::{Definition, SyncOptions, Unit, kind_and_config, scope, source_ids};
 use super::mask::masked;
 use super::storage::Store;
@@ -165,9 +165,12 @@ pub(super) async fn cleanup(core: &Arc<Core>, workspace: String, fields: &Fields
 pub(super) async fn test_connection(core: &Arc<Core>, fields: &Fields) -> Result<Answer, Answer> {
     let config = fields.get("source_config").ok_or_else(|| Answer::unfit("\"source_config\" is missing"))?;
     let (kind, config) = kind_and_config(config).map_err(Answer::unfit)?;
-    let connector = connectors::open(&kind, &config, &core.reach)?;
+    let Opened { connector, warning } = connectors::open(&kind, &config, &core.reach)?;
     Ok(match look(core, move || connector.test()).await? {
-        Ok(message) => Answer::success(message, json!({ "type": kind })),
+        Ok(message) => {
+            let message = warning.map_or(message.clone(), |warning| format!("{message}; {warning}"));
+            Answer::success(message, json!({ "type": kind }))
+        }
         Err(failure) => Answer::found_error(failure.into_message(), json!({ "type": kind })),
     })
 }
@@ -184,8 +187,7 @@ pub(super) async fn schema(core: &Arc<Core>, workspace: String, fields: &Fields)
     let source = found.await?.ok_or_else(|| {
         Answer::refused(StatusCode::NOT_FOUND, "there is no source with this id in this scope")
     })?;
-    let connector: Box<dyn Connector> =
-        connectors::open(&source.kind, &source.connection_config, &core.reach)?;
+    let Opened { connector, .. } = connectors::open(&source.kind, &source.connection_config, &core.reach)?;
     Ok(match look(core, move || connector.schema()).await? {
         Ok(tables) => Answer::success(
             format!("{} tables", tables.len()),
@@ -254,11 +256,16 @@ fn sync_answer(outcomes: impl Iterator<Item = Outcome>) -> Answer {
     let (mut total, mut done, mut errors, mut gone) = (0, Vec::new(), Vec::new(), 0);
     for outcome in outcomes {
         match outcome {
-            Outcome::Done { source: Source { id, name, .. }, records, stored } => {
-                total += records;
-                done.push(
-                    json!({ "id": id, "name": name, "records_processed": records, "rows_stored": stored }),
-                );
+            Outcome::Done { source: Source { id, name, .. }, written } => {
+                total += written.records;
+                let mut synced = json!({
+                    "id": id, "name": name,
+                    "records_processed": written.records, "rows_stored": written.stored,
+                });
+                if !written.notes.is_empty() {
+                    synced["message"] = written.notes.join("; ").into();
+                }
+                done.push(synced);
             }
             Outcome::Failed { source: Source { id, name, .. }, message } => {
                 errors.push(json!({ "id": id, "name": name, "message": message }));

@@ -209,7 +209,11 @@ fn answers() -> Map<String, Value> {
         &json!({
             "records_processed": count(),
             "sources": list_of(&object(
-                &json!({ "id": text(), "name": text(), "records_processed": count(), "rows_stored": count() }), &[],
+                &json!({
+                    "id": text(), "name": text(), "records_processed": count(), "rows_stored": count(),
+                    "message": text(),
+                }),
+                &["message"],
             )),
             "errors": list_of(&object(
                 &json!({ "id": text(), "name": optional_text(), "message": text() }), &[],

@@ -15,7 +15,6 @@ use serde_json::Value;
 use decimal::Decimal;
 use moment::Moment;
 
-#[expect(dead_code, reason = "the readers of growing files and of pages are about to use it")]
 /// Whether a reading reached the end of what its source has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Extent {
@@ -77,6 +76,13 @@ impl Point {
         let word = matches!(self, Self::Text(_)) && !matches!(next, Self::Text(_));
         word || self.compare(next) == Some(Ordering::Less)
     }
+}
+
+/// Returns true if a double holds the number that is written: as the shortest text of the double, or with the
+/// 17 digits that tell it from all others.
+pub(super) fn is_exact(text: &str, double: f64) -> bool {
+    let same = |other: &str| Decimal::parse(other) == Decimal::parse(text);
+    Decimal::parse(text).is_some() && (same(&double.to_string()) || same(&format!("{double:.16e}")))
 }
 
 /// Returns true for the names of NaN and the infinities, as databases and languages write them.

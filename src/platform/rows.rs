@@ -36,6 +36,16 @@ pub(super) struct Writing<'c> {
     /// Nothing was stored when the change began to write.
     fresh: bool,
     stopping: Box<dyn Fn() -> bool + Send + 'c>,
+    notes: Vec<String>,
+}
+
+/// What a sync wrote.
+pub(super) struct Written {
+    pub(super) records: u64,
+    /// The rows there are now.
+    pub(super) stored: u64,
+    /// What the caller is to know beside.
+    pub(super) notes: Vec<String>,
 }
 
 /// Rows waiting to be written, one after the other in one text.
@@ -69,6 +79,7 @@ impl<'c> Writing<'c> {
             added: 0,
             fresh: false,
             stopping: Box::new(stopping),
+            notes: Vec::new(),
         })
     }
 
@@ -85,10 +96,10 @@ impl<'c> Writing<'c> {
         Ok(self.change.execute_batch("DELETE FROM rows; DELETE FROM position")?)
     }
 
-    /// Makes the change real and gives back how many rows it wrote, and how many there are now.
-    pub(super) fn commit(mut self, definition: &str, position: &Value) -> Result<(u64, u64), Failure> {
+    /// Makes the change real.
+    pub(super) fn commit(mut self, definition: &str, position: &Value) -> Result<Written, Failure> {
         self.flush()?;
-        let finish = move || -> rusqlite::Result<(u64, u64)> {
+        let finish = move || -> rusqlite::Result<Written> {
             self.change.execute(
                 "INSERT INTO position VALUES (1, ?1, ?2)
                  ON CONFLICT (one) DO UPDATE SET definition = ?1, position = ?2",
@@ -102,7 +113,7 @@ impl<'c> Writing<'c> {
                 i64::unsigned_abs(count?)
             };
             self.change.commit()?;
-            Ok((self.written, stored))
+            Ok(Written { records: self.written, stored, notes: self.notes })
         };
         finish().map_err(|error| not_stored(&error))
     }
@@ -142,6 +153,18 @@ impl Intake for Writing<'_> {
             self.flush()?;
         }
         Ok(())
+    }
+
+    fn remove(&mut self, identity: &str) -> Result<(), Failure> {
+        self.flush()?;
+        let digest: [u8; 32] = Sha256::digest(identity.as_bytes()).into();
+        let removed = "DELETE FROM rows WHERE \"table\" = ?1 AND digest = ?2";
+        self.change.execute(removed, params![self.table, digest]).map_err(|error| not_stored(&error))?;
+        Ok(())
+    }
+
+    fn note(&mut self, note: String) {
+        self.notes.push(note);
     }
 }
 

@@ -5,16 +5,16 @@ use sha2::{Digest as _, Sha256};
 
 use super::PlatformError;
 use super::catalogue::Source;
-use super::connectors::{self, Failure, Reading};
+use super::connectors::{self, Failure, Intake as _, Opened, Reading};
 use super::definition::{SyncOptions, Unit};
 use super::endpoints::Core;
 use super::mask::masked;
-use super::rows::{self, Writing};
+use super::rows::{self, Writing, Written};
 
 /// What became of a sync.
 pub(super) enum Outcome {
     /// Rows were written, perhaps none.
-    Done { source: Source, records: u64, stored: u64 },
+    Done { source: Source, written: Written },
     /// Nothing has changed.
     Failed { source: Source, message: String },
     /// The source is not there.
@@ -37,10 +37,15 @@ pub(super) fn sync(
     let mut note = json!({
         "started_at": started, "finished_at": now(), "incremental": options.incremental,
         "status": if result.is_ok() { "success" } else { "error" },
-        "records_processed": result.as_ref().map_or(0, |(records, _)| *records),
+        "records_processed": result.as_ref().map_or(0, |written| written.records),
     });
     let outcome = match result {
-        Ok((records, stored)) => Outcome::Done { source, records, stored },
+        Ok(written) => {
+            if !written.notes.is_empty() {
+                note["message"] = written.notes.join("; ").into();
+            }
+            Outcome::Done { source, written }
+        }
         Err(failure) => {
             let message = failure.into_message();
             note["message"] = message.clone().into();
@@ -56,20 +61,28 @@ pub(super) fn now() -> String {
     jiff::Timestamp::now().to_string()
 }
 
-fn take(core: &Core, source: &Source, options: &SyncOptions) -> Result<(u64, u64), Failure> {
-    let connector = connectors::open(&source.kind, &source.connection_config, &core.reach)
-        .map_err(|unfit| Failure::new(unfit.into_message()))?;
+fn take(core: &Core, source: &Source, options: &SyncOptions) -> Result<Written, Failure> {
+    let Opened { connector, warning } =
+        connectors::open(&source.kind, &source.connection_config, &core.reach)
+            .map_err(|unfit| Failure::new(unfit.into_message()))?;
     let mut connection = core.store.rows(&source.id)?;
     rows::prepare(&connection)?;
     let stopping = || core.reach.stopping();
     let mut writing = Writing::begin(&mut connection, options.batch_size, stopping)?;
 
+    for warning in warning.into_iter().chain(options.warning.clone()) {
+        writing.note(warning);
+    }
     let definition = identity(source);
     let since = if options.incremental { writing.position(&definition)? } else { None };
     if since.is_none() {
         writing.clear()?;
     }
-    let reading = Reading { cursor: options.cursor.clone(), batch_size: options.batch_size };
+    let reading = Reading {
+        incremental: options.incremental,
+        cursor: options.cursor.clone(),
+        batch_size: options.batch_size,
+    };
     let position = connector.read(since.as_ref(), &reading, &mut writing)?;
     writing.commit(&definition, &position)
 }

@@ -48,7 +48,11 @@ pub(super) fn sync(reply: &Reply, clean: &dyn Fn(&str) -> String) -> Result<Sync
     for row in rows(&data, "sources") {
         match failure(row, clean) {
             Some(error) => errors.push(error),
-            None => sources.push(SyncedRow { id: id(row), name: name(row), records: records(row) }),
+            None => {
+                let message = row.get("message").and_then(Value::as_str).filter(|text| !text.is_empty());
+                let message = message.map(clean);
+                sources.push(SyncedRow { id: id(row), name: name(row), records: records(row), message });
+            }
         }
     }
     Ok(SyncAnswer { records: records(&data), errors, sources })

@@ -209,3 +209,28 @@ async fn row_groups_are_read_a_part_at_a_time() {
     }
     assert!(memory[1] < memory[0] + (16 << 10), "KiB for 2 MB and for 24 MB: {memory:?}");
 }
+
+#[tokio::test]
+async fn a_schema_that_is_nested_too_deeply_is_refused_before_it_is_decoded() {
+    let house = House::new().await;
+    for (depth, refused) in [(60, false), (70, true)] {
+        let schema = format!(
+            "message rows {{ {} required int64 n; {} }}",
+            "required group g { ".repeat(depth),
+            "}".repeat(depth)
+        );
+        let path = house.data().join("deep.parquet");
+        let schema = Arc::new(parse_message_type(&schema).unwrap());
+        let mut file =
+            SerializedFileWriter::new(File::create(path).unwrap(), schema, Arc::default()).unwrap();
+        let mut group = file.next_row_group().unwrap();
+        let mut column = group.next_column().unwrap().unwrap();
+        column.typed::<Int64Type>().write_batch(&[1], None, None).unwrap();
+        column.close().unwrap();
+        group.close().unwrap();
+        file.close().unwrap();
+        let (_, answer) = house.test("parquet", json!({ "path": "deep.parquet" })).await;
+        let message = answer["message"].as_str().unwrap();
+        assert_eq!(message.contains("nested too deeply"), refused, "{depth}: {message}");
+    }
+}

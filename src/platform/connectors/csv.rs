@@ -1,74 +1,115 @@
 //! Comma-separated files. Every value is text as it stands in the file; nothing is guessed.
 
-use std::collections::BTreeSet;
-use std::io::Read;
+mod parser;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::file::{Growing, Mark, Named};
-use super::row::RowText;
+use super::file::{Growing, LineEnd, Mark, Named};
+use super::row::{RowText, distinct};
 use super::{Column, Connector, Failure, Fields, Intake, Reach, Reading, Table, Take, Unfit};
+use crate::platform::order::Extent;
+use parser::{Dialect, Record};
 
-/// `path` (or `file`); `delimiter`, `has_header` (true), `table` (the name of the file).
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+/// The same in UTF-16, in both orders.
+const UTF_16: [&[u8]; 2] = [b"\xff\xfe", b"\xfe\xff"];
+
+/// `path` (or `file`); `delimiter`, `quote`, `has_header` (true), `table` (the name of the file).
 pub(super) fn open(fields: Fields<'_>, delimiter: u8, reach: &Reach) -> Result<Box<dyn Connector>, Unfit> {
     let named = Named::read(fields, &["path", "file"], reach)?;
-    let delimiter = match fields.text("delimiter")? {
-        None => delimiter,
-        Some("tab" | "\\t") => b'\t',
-        Some(sign) if sign.len() == 1 && !matches!(sign, "\"" | "\n" | "\r") => sign.as_bytes()[0],
+    let wish = match fields.text("delimiter")? {
+        None => None,
+        Some("tab" | "\\t") => Some(b'\t'),
+        Some(sign) if sign.len() == 1 && !matches!(sign, "\"" | "\n" | "\r") => Some(sign.as_bytes()[0]),
         Some(_) => return Err(Unfit::new("\"delimiter\" must be one ASCII character")),
     };
+    let delimiter_found = wish.unwrap_or(delimiter);
+    let quote = match fields.text("quote")? {
+        None => Some(b'"'),
+        Some("none") => None,
+        Some(sign) if sign.len() == 1 && !matches!(sign, "\n" | "\r") => Some(sign.as_bytes()[0]),
+        Some(_) => return Err(Unfit::new("\"quote\" must be one ASCII character, or \"none\"")),
+    };
+    if quote == Some(delimiter_found) {
+        return Err(Unfit::new("\"quote\" and \"delimiter\" must not be the same character"));
+    }
     let header = match fields.flag("has_header")? {
         Some(header) => header,
         None => fields.flag("header")?.unwrap_or(true),
     };
     let table = fields.text("table")?.map_or_else(|| named.stem(), str::to_owned);
-    Ok(Box::new(Csv { named, delimiter, header, table }))
+    let dialect = Dialect { delimiter: delimiter_found, quote };
+    Ok(Box::new(Csv { named, dialect, delimiter_given: wish.is_some(), header, table }))
 }
 
 struct Csv {
     named: Named,
-    delimiter: u8,
+    dialect: Dialect,
+    /// The delimiter is configured, and no default.
+    delimiter_given: bool,
     header: bool,
     table: String,
 }
 
-/// How far the file was read, and the columns its first line named.
+/// How far the file was read, and how its first lines say that it is to be read.
 #[derive(Serialize, Deserialize)]
 struct Position {
     mark: Mark,
+    lines: u64,
     columns: Vec<String>,
+    delimiter: u8,
 }
 
 impl Connector for Csv {
     fn test(&self) -> Result<String, Failure> {
-        let (mut reader, columns) = self.start(self.growing()?)?;
-        let mut record = ::csv::StringRecord::new();
-        reader.read_record(&mut record).map_err(|error| self.failed(&error))?;
+        let (mut records, columns) = self.start()?;
+        match records.next(columns.len())? {
+            Some(Extent::More) => return Err(records.unclosed()),
+            Some(_) => records.values().map(|_| ())?,
+            None => {}
+        }
         Ok(format!("read the CSV file: {} columns", columns.len()))
     }
 
     fn schema(&self) -> Result<Vec<Table>, Failure> {
-        let (_, columns) = self.start(self.growing()?)?;
+        let (_, columns) = self.start()?;
         let columns = columns.into_iter().map(|name| Column::new(name, "text")).collect();
         Ok(vec![Table { name: self.table.clone(), kind: "table", columns }])
     }
 
-    fn read(&self, since: Option<&Value>, _: &Reading, intake: &mut dyn Intake) -> Result<Value, Failure> {
-        let since: Option<Position> =
-            since.and_then(|position| serde_json::from_value(position.clone()).ok());
-        // An empty file had no columns; its first line has yet to name them.
-        if let Some(Position { mark, columns }) = since.filter(|position| !position.columns.is_empty()) {
+    fn read(
+        &self,
+        since: Option<&Value>,
+        options: &Reading,
+        intake: &mut dyn Intake,
+    ) -> Result<Value, Failure> {
+        let before = since.and_then(|position| Position::deserialize(position).ok());
+        if let Some(before) = before {
             let mut growing = self.growing()?;
-            if growing.skip(&mark).map_err(|error| self.named.unreadable(&error))? {
-                intake.table(&self.table, Take::New)?;
-                return self.read_on(self.reader(growing), columns, intake);
+            if growing.skip(&before.mark).map_err(|error| self.named.unreadable(&error))? {
+                intake.table(&self.table, Take::Latest)?;
+                let mut records = Records::new(self, growing);
+                records.dialect.delimiter = before.delimiter;
+                (records.lines, records.accepted) = (before.lines, before.lines);
+                return self.go_on(records, before.columns, Some(&before.mark), options, intake);
             }
         }
-        let (reader, columns) = self.start(self.growing()?)?;
+        let (mut records, columns) = self.start()?;
+        if let Some(since) = since {
+            let none = match records.peek(columns.len())? {
+                None => true,
+                Some(Extent::Unknown) => records.record.len() < columns.len(),
+                Some(Extent::Complete | Extent::More) => false,
+            };
+            if none {
+                intake.note(self.named.emptied());
+                return Ok(since.clone());
+            }
+            intake.note(self.named.replaced());
+        }
         intake.table(&self.table, Take::All)?;
-        self.read_on(reader, columns, intake)
+        self.go_on(records, columns, None, options, intake)
     }
 }
 
@@ -77,81 +118,227 @@ impl Csv {
         Growing::new(self.named.open()?).map_err(|error| self.named.unreadable(&error))
     }
 
-    fn reader<R: Read>(&self, content: R) -> ::csv::Reader<R> {
-        ::csv::ReaderBuilder::new()
-            .delimiter(self.delimiter)
-            .has_headers(false)
-            .flexible(true)
-            .from_reader(content)
-    }
-
-    /// Reads the names of the columns. Without a header they are counted, and the first record is
-    /// read again.
-    fn start(&self, growing: Growing) -> Result<(::csv::Reader<Growing>, Vec<String>), Failure> {
-        let mut first = ::csv::StringRecord::new();
-        if self.header {
-            let mut reader = self.reader(growing);
-            reader.read_record(&mut first).map_err(|error| self.failed(&error))?;
-            let columns = distinct(first.iter().map(|name| name.trim_start_matches('\u{feff}').to_owned()));
-            return Ok((reader, columns));
+    /// Reads the names of the columns, none where the file is empty. Without a header they are counted.
+    fn start(&self) -> Result<(Records<'_>, Vec<String>), Failure> {
+        let mut records = Records::new(self, self.growing()?);
+        let extent = loop {
+            match records.next(0)? {
+                Some(_) if records.is_separator()? => records.accept(),
+                Some(Extent::More) => return Err(records.unclosed()),
+                other => break other,
+            }
+        };
+        let Some(extent) = extent else { return Ok((records, Vec::new())) };
+        if !self.header {
+            let columns = distinct((0..records.record.len()).map(|_| String::new()));
+            records.pending = Some(extent);
+            return Ok((records, columns));
         }
-        self.reader(growing).read_record(&mut first).map_err(|error| self.failed(&error))?;
-        Ok((self.reader(self.growing()?), distinct(first.iter().map(|_| String::new()))))
+        let names = records.values()?;
+        let columns = distinct(names.into_iter().map(str::to_owned));
+        if extent == Extent::Complete {
+            records.accept();
+        }
+        Ok((records, columns))
     }
 
-    fn read_on(
+    /// Hands over the records up to the end of the file, or up to one that is not finished.
+    fn go_on(
         &self,
-        mut reader: ::csv::Reader<Growing>,
+        mut records: Records<'_>,
         columns: Vec<String>,
+        before: Option<&Mark>,
+        options: &Reading,
         intake: &mut dyn Intake,
     ) -> Result<Value, Failure> {
-        let size = reader.get_ref().record();
-        let mut record = ::csv::StringRecord::new();
         let mut row = RowText::default();
-        while reader.read_record(&mut record).map_err(|error| self.failed(&error))? {
-            size.set(0);
-            if record.len() != columns.len() {
-                let line = record.position().map_or(0, ::csv::Position::line);
-                let (found, expected) = (record.len(), columns.len());
-                return Err(self
-                    .named
-                    .wrong(format!("line {line} has {found} values where {expected} are expected")));
+        let mut unfinished = false;
+        // What was stored of a last line without an end is replaced by what stands there now.
+        let mut identity = before.map(Mark::last_record);
+        while let Some(extent) = records.next(columns.len())? {
+            let (found, expected) = (records.record.len(), columns.len());
+            unfinished = match extent {
+                Extent::More => true,
+                Extent::Unknown => found < expected,
+                Extent::Complete => false,
+            };
+            if unfinished {
+                let stuck = records.growing.mark(true).is_stuck(before);
+                let cannot_wait =
+                    if extent == Extent::More { before.is_none() } else { !options.incremental };
+                match extent {
+                    Extent::More if stuck || cannot_wait => return Err(records.unclosed()),
+                    _ if stuck || cannot_wait => return Err(records.miscounted(found, expected)),
+                    _ => intake.note(self.named.unfinished(records.first_line)),
+                }
+                break;
+            }
+            if found != expected {
+                return Err(records.miscounted(found, expected));
+            }
+            if extent == Extent::Unknown {
+                identity = Some(records.growing.mark(false).last_record());
             }
             row.clear();
-            for (column, value) in columns.iter().zip(&record) {
+            for (column, value) in columns.iter().zip(records.values()?) {
                 row.put(column, value);
             }
-            intake.row(row.finish(), None)?;
-        }
-        let position = Position { mark: reader.get_ref().mark(), columns };
-        Ok(serde_json::to_value(position).unwrap_or(Value::Null))
-    }
-
-    fn failed(&self, error: &::csv::Error) -> Failure {
-        let line = error.position().map_or(String::new(), |at| format!("line {}: ", at.line()));
-        match error.kind() {
-            ::csv::ErrorKind::Io(error) => self.named.unreadable(error),
-            ::csv::ErrorKind::Utf8 { .. } => {
-                self.named.wrong(format!("{line}this is not UTF-8; convert the file"))
+            intake.row(row.finish(), identity.take().as_deref())?;
+            if extent == Extent::Complete {
+                records.accept();
             }
-            _ => self.named.wrong(format!("{line}this is not CSV")),
         }
+        if unfinished && let Some(gone) = identity {
+            intake.remove(&gone)?;
+        }
+        let mark = records.growing.mark(unfinished);
+        let position =
+            Position { mark, lines: records.accepted, columns, delimiter: records.dialect.delimiter };
+        Ok(serde_json::to_value(position).unwrap_or(Value::Null))
     }
 }
 
-/// Every column gets a name, and no two the same.
-fn distinct(names: impl Iterator<Item = String>) -> Vec<String> {
-    let mut taken = BTreeSet::new();
-    let mut columns = Vec::new();
-    for (index, name) in names.enumerate() {
-        let base = if name.is_empty() { format!("column{}", index + 1) } else { name };
-        let mut name = base.clone();
-        let mut copy = 2;
-        while !taken.insert(name.clone()) {
-            name = format!("{base}_{copy}");
-            copy += 1;
+/// The records of a file, one after the other.
+struct Records<'c> {
+    csv: &'c Csv,
+    growing: Growing,
+    dialect: Dialect,
+    /// The bytes of the record that was read last.
+    raw: Vec<u8>,
+    record: Record,
+    /// The record was read and is to be returned by the next call of [`Records::next`].
+    pending: Option<Extent>,
+    first_line: u64,
+    lines: u64,
+    /// The lines of the records that are whole.
+    accepted: u64,
+}
+
+impl<'c> Records<'c> {
+    fn new(csv: &'c Csv, growing: Growing) -> Self {
+        Self {
+            dialect: csv.dialect,
+            csv,
+            growing,
+            raw: Vec::new(),
+            record: Record::default(),
+            pending: None,
+            first_line: 1,
+            lines: 0,
+            accepted: 0,
         }
-        columns.push(name);
     }
-    columns
+
+    /// Reads the next record; `None` at the end of the file. A blank line is a record where there is one
+    /// column, which is empty then.
+    fn next(&mut self, columns: usize) -> Result<Option<Extent>, Failure> {
+        if let Some(extent) = self.pending.take() {
+            return Ok(Some(extent));
+        }
+        loop {
+            let extent = self.read()?;
+            if extent == Some(Extent::Complete) && self.record.is_blank() && columns != 1 {
+                self.accept();
+            } else {
+                return Ok(extent);
+            }
+        }
+    }
+
+    /// Like [`Records::next`], which will return the same record.
+    fn peek(&mut self, columns: usize) -> Result<Option<Extent>, Failure> {
+        self.pending = self.next(columns)?;
+        Ok(self.pending)
+    }
+
+    fn read(&mut self) -> Result<Option<Extent>, Failure> {
+        self.raw.clear();
+        self.record.clear();
+        self.first_line = self.lines + 1;
+        loop {
+            let start = self.raw.len();
+            let ended = self.growing.line(LineEnd::Any, &mut self.raw);
+            let ended = ended.map_err(|error| self.csv.named.unreadable(&error))?;
+            if self.raw.len() == start {
+                return Ok((start > 0).then_some(Extent::More));
+            }
+            self.lines += 1;
+            let mut line = &self.raw[start..];
+            if self.lines == 1 {
+                if UTF_16.iter().any(|mark| line.starts_with(mark)) {
+                    return Err(self.csv.named.wrong("this is UTF-16; convert the file to UTF-8"));
+                }
+                line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
+            }
+            match self.record.line(line, self.dialect) {
+                Err(parser::Misquoted) => return Err(self.misquoted()),
+                Ok(Extent::More) if ended => {}
+                Ok(Extent::More) => return Ok(Some(Extent::More)),
+                Ok(Extent::Complete) if ended => return Ok(Some(Extent::Complete)),
+                Ok(Extent::Complete) => return Ok(Some(Extent::Unknown)),
+                Ok(Extent::Unknown) => {
+                    self.record.end();
+                    return Ok(Some(Extent::Unknown));
+                }
+            }
+        }
+    }
+
+    /// Counts the record as whole.
+    fn accept(&mut self) {
+        self.growing.accept(&self.raw);
+        self.accepted = self.lines;
+    }
+
+    /// Returns true for a first line such as `sep=;`, by which spreadsheets are told the delimiter.
+    fn is_separator(&mut self) -> Result<bool, Failure> {
+        let line = self.raw.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&self.raw).trim_ascii_end();
+        let line = line.strip_prefix(b"\"").and_then(|line| line.strip_suffix(b"\"")).unwrap_or(line);
+        // A tab at its end is no blank to be trimmed.
+        let tab = self.raw.windows(5).any(|found| found == b"sep=\t");
+        let named =
+            if tab { Some(b'\t') } else { line.strip_prefix(b"sep=").and_then(|sign| sign.first().copied()) };
+        let Some(named) = named.filter(|_| self.first_line == 1 && (tab || line.len() == 5)) else {
+            return Ok(false);
+        };
+        if self.csv.delimiter_given && named != self.dialect.delimiter {
+            return Err(self.csv.named.wrong(format!(
+                "its first line names the delimiter \"{}\", and \"delimiter\" another one",
+                char::from(named)
+            )));
+        }
+        self.dialect.delimiter = named;
+        Ok(true)
+    }
+
+    fn values(&self) -> Result<Vec<&str>, Failure> {
+        let values: Option<_> = self.record.values().collect();
+        values.ok_or_else(|| {
+            self.csv.named.wrong(format!("line {}: this is not UTF-8; convert the file", self.first_line))
+        })
+    }
+
+    fn unclosed(&self) -> Failure {
+        self.csv.named.wrong(format!(
+            "line {} opens a quote that nothing closes; where quotes are plain characters, set quote = \"none\"",
+            self.first_line
+        ))
+    }
+
+    fn misquoted(&self) -> Failure {
+        let at = if self.first_line == self.lines {
+            format!("line {}", self.lines)
+        } else {
+            format!("line {} (of a record that begins in line {})", self.lines, self.first_line)
+        };
+        self.csv.named.wrong(format!(
+            "{at} has text behind a closing quote; a quote within a value is written twice, and where quotes are \
+             plain characters, set quote = \"none\""
+        ))
+    }
+
+    fn miscounted(&self, found: usize, expected: usize) -> Failure {
+        let line = self.first_line;
+        self.csv.named.wrong(format!("line {line} has {found} values where {expected} are expected"))
+    }
 }

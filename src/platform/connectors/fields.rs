@@ -1,5 +1,8 @@
 //! The fields of a `connection_config`, read with the reason when one makes no sense.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
 use super::Unfit;
@@ -7,12 +10,41 @@ use crate::platform::definition::whole;
 
 /// The fields of one configuration. Messages name fields and never show values.
 #[derive(Clone, Copy)]
-pub(super) struct Fields<'a>(pub(super) &'a Map<String, Value>);
+pub(super) struct Fields<'a> {
+    fields: &'a Map<String, Value>,
+    known: &'a Known,
+}
+
+/// The names that a connector has asked for.
+#[derive(Debug, Default)]
+pub(super) struct Known(RefCell<BTreeSet<String>>);
+
+impl Known {
+    /// The fields that are there and that nothing has asked for, sorted.
+    pub(super) fn others(&self, fields: &Map<String, Value>) -> Vec<String> {
+        let known = self.0.borrow();
+        fields.keys().filter(|name| !known.contains(*name)).cloned().collect()
+    }
+}
 
 impl<'a> Fields<'a> {
+    pub(super) fn new(fields: &'a Map<String, Value>, known: &'a Known) -> Self {
+        Self { fields, known }
+    }
+
+    /// Counts names as known that need not be asked for.
+    pub(super) fn accept(self, names: &[&str]) {
+        self.known.0.borrow_mut().extend(names.iter().map(|name| (*name).to_owned()));
+    }
+
+    fn get(self, name: &str) -> Option<&'a Value> {
+        self.known.0.borrow_mut().insert(name.to_owned());
+        self.fields.get(name)
+    }
+
     /// A text that is not empty, when the field is there.
     pub(super) fn text(self, name: &str) -> Result<Option<&'a str>, Unfit> {
-        match self.0.get(name) {
+        match self.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) if text.is_empty() => {
                 Err(Unfit::new(format!("\"{name}\" must not be empty")))
@@ -24,17 +56,17 @@ impl<'a> Fields<'a> {
 
     /// The first of several names for one thing that is there.
     pub(super) fn first_text(self, names: &[&str]) -> Result<Option<&'a str>, Unfit> {
+        let mut first = None;
         for name in names {
-            if let Some(text) = self.text(name)? {
-                return Ok(Some(text));
-            }
+            let text = if first.is_none() { self.text(name)? } else { self.get(name).and(None) };
+            first = first.or(text);
         }
-        Ok(None)
+        Ok(first)
     }
 
     /// A whole number of 0 or more; a text of digits counts, since variables expand to texts.
     pub(super) fn whole(self, name: &str) -> Result<Option<u64>, Unfit> {
-        let number = match self.0.get(name) {
+        let number = match self.get(name) {
             None | Some(Value::Null) => return Ok(None),
             Some(Value::String(text)) if text.starts_with('+') => None,
             Some(Value::String(text)) => text.parse().ok(),
@@ -45,7 +77,7 @@ impl<'a> Fields<'a> {
 
     /// Yes or no, when the field is there.
     pub(super) fn flag(self, name: &str) -> Result<Option<bool>, Unfit> {
-        match self.0.get(name) {
+        match self.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::Bool(flag)) => Ok(Some(*flag)),
             Some(_) => Err(Unfit::new(format!("\"{name}\" must be true or false"))),
@@ -55,7 +87,7 @@ impl<'a> Fields<'a> {
     /// A list of texts, when the field is there.
     pub(super) fn texts(self, name: &str) -> Result<Option<Vec<String>>, Unfit> {
         let wrong = || Unfit::new(format!("\"{name}\" must be an array of texts"));
-        match self.0.get(name) {
+        match self.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::Array(items)) => {
                 let texts = items.iter().map(|item| item.as_str().map(str::to_owned));
@@ -68,7 +100,7 @@ impl<'a> Fields<'a> {
     /// Names with plain values (texts, numbers, true or false) as texts.
     pub(super) fn pairs(self, name: &str) -> Result<Vec<(String, String)>, Unfit> {
         let wrong = || Unfit::new(format!("\"{name}\" must be an object of texts"));
-        match self.0.get(name) {
+        match self.get(name) {
             None | Some(Value::Null) => Ok(Vec::new()),
             Some(Value::Object(fields)) => fields
                 .iter()

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::fs::File;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, BufRead as _, BufReader, ErrorKind, Read};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
@@ -13,7 +13,8 @@ use sha2::{Digest as _, Sha256};
 use super::{Failure, Fields, Reach, Unfit};
 
 /// One record, line or value may not be larger: it is held in memory.
-const LARGEST_RECORD: usize = 64 << 20;
+pub(super) const LARGEST_RECORD: usize = 64 << 20;
+const BUFFER: usize = 64 << 10;
 
 /// A file a configuration names. Its path is sound by its looks; [`Named::find`] looks at the disk.
 pub(super) struct Named {
@@ -105,85 +106,167 @@ impl Named {
     }
 }
 
-/// How far a file was read: its length then, and what it held.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Mark {
-    bytes: u64,
-    digest: String,
-    /// The last byte ended a line.
-    whole: bool,
+/// What a sync of a growing file says though it succeeds.
+impl Named {
+    /// The file is another one than the one that was read before, and no record of it is whole.
+    pub(super) fn emptied(&self) -> String {
+        format!("{} has no whole record now; the rows of before are kept", self.path)
+    }
+
+    /// The file is another one than the one that was read before.
+    pub(super) fn replaced(&self) -> String {
+        format!(
+            "{} no longer begins with what was read before (rotated, or written again): its rows replaced all \
+             rows of before",
+            self.path
+        )
+    }
+
+    /// The last record breaks off in this line, or begins in it.
+    pub(super) fn unfinished(&self, line: u64) -> String {
+        format!("{}: the record in line {line} is not finished yet; the next sync reads it", self.path)
+    }
 }
 
-/// A file that only grows, read up to the length it has now, with a digest of everything read.
-/// Refuses records that are too large.
+/// How far a growing file was read: up to the end of its last whole record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Mark {
+    whole_bytes: u64,
+    /// The digest of these bytes.
+    digest: String,
+    /// A record had begun behind them that was not finished.
+    unfinished: bool,
+}
+
+/// A file that only grows, read record by record up to the length it has now, with a digest of the records
+/// that are whole. Refuses records that are too large.
 pub(super) struct Growing {
-    file: io::Take<File>,
+    content: BufReader<io::Take<File>>,
     digest: Sha256,
-    read: u64,
-    last: u8,
-    record: Rc<Cell<usize>>,
+    whole: u64,
+}
+
+/// The bytes that end a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LineEnd {
+    LineFeed,
+    /// A carriage return, a line feed, or both.
+    Any,
 }
 
 impl Growing {
     pub(super) fn new(file: File) -> io::Result<Self> {
         let length = file.metadata()?.len();
         Ok(Self {
-            file: file.take(length),
+            content: BufReader::with_capacity(BUFFER, file.take(length)),
             digest: Sha256::new(),
-            read: 0,
-            last: b'\n',
-            record: Rc::default(),
+            whole: 0,
         })
+    }
+
+    /// Reads past what was read before. Returns false when that part has changed: the file is another one.
+    pub(super) fn skip(&mut self, mark: &Mark) -> io::Result<bool> {
+        while self.whole < mark.whole_bytes {
+            let found = self.content.fill_buf()?;
+            let left = usize::try_from(mark.whole_bytes - self.whole).unwrap_or(usize::MAX);
+            let count = found.len().min(left);
+            if count == 0 {
+                return Ok(false);
+            }
+            self.digest.update(&found[..count]);
+            self.content.consume(count);
+            self.whole += count as u64;
+        }
+        Ok(self.mark(false).digest == mark.digest)
+    }
+
+    /// Adds the next line with its end to `record`. Returns false when the file ended before the line did.
+    pub(super) fn line(&mut self, ends: LineEnd, record: &mut Vec<u8>) -> io::Result<bool> {
+        loop {
+            let found = self.content.fill_buf()?;
+            if found.is_empty() {
+                return Ok(false);
+            }
+            let is_end = |byte: &u8| *byte == b'\n' || ends == LineEnd::Any && *byte == b'\r';
+            let end = found.iter().position(is_end);
+            let count = end.map_or(found.len(), |at| at + 1);
+            if record.len() + count > LARGEST_RECORD {
+                return Err(too_large());
+            }
+            record.extend_from_slice(&found[..count]);
+            self.content.consume(count);
+            if end.is_some() {
+                return if record.ends_with(b"\r") { self.line_feed(record) } else { Ok(true) };
+            }
+        }
+    }
+
+    /// Adds the line feed that may follow a carriage return. At the end of the file, it may yet come.
+    fn line_feed(&mut self, record: &mut Vec<u8>) -> io::Result<bool> {
+        let next = self.content.fill_buf()?.first().copied();
+        if next == Some(b'\n') {
+            record.push(b'\n');
+            self.content.consume(1);
+        }
+        Ok(next.is_some())
+    }
+
+    /// Counts a record that is whole.
+    pub(super) fn accept(&mut self, record: &[u8]) {
+        self.digest.update(record);
+        self.whole += record.len() as u64;
+    }
+
+    /// The position behind the last whole record; `unfinished` when a part of another follows.
+    pub(super) fn mark(&self, unfinished: bool) -> Mark {
+        let digest = self.digest.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        Mark { whole_bytes: self.whole, digest, unfinished }
+    }
+}
+
+impl Mark {
+    /// Returns true if the record behind this mark was not finished before either: its writer is not at it.
+    pub(super) fn is_stuck(&self, before: Option<&Self>) -> bool {
+        self.unfinished && before == Some(self)
+    }
+
+    /// What tells the last record, whose line has no end yet, from others: it may go on, and then it takes
+    /// the place of what was stored.
+    pub(super) fn last_record(&self) -> String {
+        format!("record at byte {}", self.whole_bytes)
+    }
+}
+
+/// A file up to the length it has now. Refuses records that are too large.
+pub(super) struct Limited {
+    file: io::Take<File>,
+    record: Rc<Cell<usize>>,
+}
+
+impl Limited {
+    pub(super) fn new(file: File) -> io::Result<Self> {
+        let length = file.metadata()?.len();
+        Ok(Self { file: file.take(length), record: Rc::default() })
     }
 
     /// Set it to 0 with every record that was taken.
     pub(super) fn record(&self) -> Rc<Cell<usize>> {
         Rc::clone(&self.record)
     }
-
-    /// Reads past what was read before. False when that part has changed, or its last line went on:
-    /// then the file is to be read anew, from its start.
-    pub(super) fn skip(&mut self, mark: &Mark) -> io::Result<bool> {
-        let mut buffer = vec![0; 64 << 10];
-        while self.read < mark.bytes {
-            let left = usize::try_from(mark.bytes - self.read).unwrap_or(usize::MAX);
-            let room = buffer.len().min(left);
-            if self.read(&mut buffer[..room])? == 0 {
-                return Ok(false);
-            }
-            self.record.set(0);
-        }
-        if self.mark().digest != mark.digest {
-            return Ok(false);
-        }
-        if mark.whole {
-            return Ok(true);
-        }
-        // The last line had no end. Only a line break, or nothing, may follow.
-        let mut next = [0];
-        Ok(self.read(&mut next)? == 0 || matches!(next[0], b'\n' | b'\r'))
-    }
-
-    /// What has been read so far.
-    pub(super) fn mark(&self) -> Mark {
-        let digest = self.digest.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Mark { bytes: self.read, digest, whole: self.last == b'\n' }
-    }
 }
 
-impl Read for Growing {
+impl Read for Limited {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.file.read(buffer)?;
-        self.digest.update(&buffer[..count]);
-        self.read += count as u64;
-        if let Some(last) = buffer[..count].last() {
-            self.last = *last;
-        }
         let size = self.record.get().saturating_add(count);
         if size > LARGEST_RECORD {
-            return Err(io::Error::other(format!("a record is larger than {} MiB", LARGEST_RECORD >> 20)));
+            return Err(too_large());
         }
         self.record.set(size);
         Ok(count)
     }
+}
+
+fn too_large() -> io::Error {
+    io::Error::other(format!("a record is larger than {} MiB", LARGEST_RECORD >> 20))
 }

@@ -1,17 +1,18 @@
 //! JSON files: one document with an array of records, or one record a line.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader};
+use std::io::BufReader;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::changes::{Changes, Key, Watermark};
-use super::file::{Growing, Mark, Named};
+use super::changes::{Changes, Key};
+use super::file::{Growing, Limited, LineEnd, Mark, Named};
 use super::records::{Flow, each};
 use super::row::record;
 use super::{Column, Connector, Failure, Fields, Intake, Reach, Reading, Table, Take, Unfit};
+use crate::platform::order::Extent;
 
 /// Records that are looked at to tell the columns.
 const SAMPLE: usize = 100;
@@ -45,8 +46,15 @@ struct Json {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Position {
-    Lines(Mark),
-    Records(Watermark),
+    Lines {
+        mark: Mark,
+        lines: u64,
+    },
+    Records {
+        watermark: Value,
+        /// The number of the last line, when it broke off.
+        unfinished_line: Option<u64>,
+    },
 }
 
 impl Connector for Json {
@@ -75,38 +83,75 @@ impl Connector for Json {
         intake: &mut dyn Intake,
     ) -> Result<Value, Failure> {
         // Lines are counted unless something else is to tell what is new.
-        let position = if self.layout == Layout::Lines && self.key.is_empty() && options.cursor.is_none() {
-            let since = since.and_then(|position| Position::deserialize(position).ok());
-            Position::Lines(self.read_lines(since, intake)?)
+        if self.layout == Layout::Lines && self.key.is_empty() && options.cursor.is_none() {
+            self.read_lines(since, options, intake)
         } else {
-            let since = since.and_then(|position| position.get("records"));
-            Position::Records(self.read_records(since, options, intake)?)
-        };
-        Ok(serde_json::to_value(position).unwrap_or(Value::Null))
+            self.read_records(since, options, intake)
+        }
     }
 }
 
 impl Json {
-    fn growing(&self) -> Result<Growing, Failure> {
-        Growing::new(self.named.open()?).map_err(|error| self.named.unreadable(&error))
-    }
-
-    fn read_lines(&self, since: Option<Position>, intake: &mut dyn Intake) -> Result<Mark, Failure> {
-        let mut growing = self.growing()?;
-        let mut take = Take::All;
-        if let Some(Position::Lines(mark)) = since {
-            if growing.skip(&mark).map_err(|error| self.named.unreadable(&error))? {
-                take = Take::New;
-            } else {
-                growing = self.growing()?;
+    /// Reads the lines behind those that were read before, or all of them when these have changed.
+    fn read_lines(
+        &self,
+        since: Option<&Value>,
+        options: &Reading,
+        intake: &mut dyn Intake,
+    ) -> Result<Value, Failure> {
+        let before = since.and_then(|position| Position::deserialize(position).ok());
+        if let Some(Position::Lines { mark, lines }) = before {
+            let mut resumed = self.lines()?;
+            if resumed.growing.skip(&mark).map_err(|error| self.named.unreadable(&error))? {
+                (resumed.read, resumed.accepted) = (lines, lines);
+                intake.table(&self.table, Take::Latest)?;
+                return self.hand_over(resumed, Some(&mark), options, intake);
             }
         }
-        intake.table(&self.table, take)?;
-        self.each_line(growing, &mut |raw| {
+        let mut lines = self.lines()?;
+        if let Some(since) = since {
+            if matches!(lines.peek(&self.named)?, None | Some(Extent::More)) {
+                intake.note(self.named.emptied());
+                return Ok(since.clone());
+            }
+            intake.note(self.named.replaced());
+        }
+        intake.table(&self.table, Take::All)?;
+        self.hand_over(lines, None, options, intake)
+    }
+
+    /// Hands over the lines up to the end of the file, or up to one that is not finished.
+    fn hand_over(
+        &self,
+        mut lines: Lines,
+        before: Option<&Mark>,
+        options: &Reading,
+        intake: &mut dyn Intake,
+    ) -> Result<Value, Failure> {
+        // What was stored of a last line without an end is replaced by what stands there now.
+        let mut identity = before.map(Mark::last_record);
+        let mut unfinished = false;
+        while let Some((raw, extent)) = lines.next(&self.named)? {
+            if extent == Extent::More {
+                unfinished = true;
+                if !options.incremental || lines.growing.mark(true).is_stuck(before) {
+                    return Err(lines.unfinished(&self.named));
+                }
+                intake.note(self.named.unfinished(lines.read));
+                break;
+            }
+            if extent == Extent::Unknown {
+                identity = Some(lines.growing.mark(false).last_record());
+            }
             let row = record(&raw).map_err(|error| self.named.wrong(error))?;
-            intake.row(&Value::Object(row).to_string(), None)?;
-            Ok(Flow::More)
-        })
+            intake.row(&Value::Object(row).to_string(), identity.take().as_deref())?;
+            lines.accept(extent);
+        }
+        if unfinished && let Some(gone) = identity {
+            intake.remove(&gone)?;
+        }
+        let position = Position::Lines { mark: lines.growing.mark(unfinished), lines: lines.accepted };
+        Ok(serde_json::to_value(position).unwrap_or(Value::Null))
     }
 
     fn read_records(
@@ -114,24 +159,63 @@ impl Json {
         since: Option<&Value>,
         options: &Reading,
         intake: &mut dyn Intake,
-    ) -> Result<Watermark, Failure> {
-        let mut changes = Changes::since(since, &self.key, options);
+    ) -> Result<Value, Failure> {
+        let before = since.and_then(|position| Position::deserialize(position).ok());
+        let (since, stuck_at) = match before {
+            Some(Position::Records { watermark, unfinished_line }) => (Some(watermark), unfinished_line),
+            _ => (None, None),
+        };
+        let mut changes = Changes::since(since.as_ref(), &self.key, options);
         intake.table(&self.table, changes.take())?;
-        self.each(&mut |raw| {
-            changes.record(record(&raw).map_err(|error| self.named.wrong(error))?, intake)?;
-            Ok(Flow::More)
-        })?;
-        changes.finish()
+        let mut take = |raw: &RawValue, intake: &mut dyn Intake| {
+            changes.record(record(raw).map_err(|error| self.named.wrong(error))?, intake)
+        };
+        let mut unfinished_line = None;
+        if self.layout == Layout::Lines {
+            let mut lines = self.lines()?;
+            while let Some((raw, extent)) = lines.next(&self.named)? {
+                if extent == Extent::More {
+                    unfinished_line = Some(lines.read);
+                    if !options.incremental || stuck_at == unfinished_line {
+                        return Err(lines.unfinished(&self.named));
+                    }
+                    intake.note(self.named.unfinished(lines.read));
+                    break;
+                }
+                take(&raw, intake)?;
+                lines.accept(extent);
+            }
+        } else {
+            self.each(&mut |raw| take(&raw, intake).map(|()| Flow::More))?;
+        }
+        let watermark = serde_json::to_value(changes.finish()?).unwrap_or(Value::Null);
+        let position = Position::Records { watermark, unfinished_line };
+        Ok(serde_json::to_value(position).unwrap_or(Value::Null))
+    }
+
+    fn lines(&self) -> Result<Lines, Failure> {
+        let growing = Growing::new(self.named.open()?).map_err(|error| self.named.unreadable(&error))?;
+        Ok(Lines { growing, line: Vec::new(), read: 0, accepted: 0, pending: None })
     }
 
     /// Hands out every record, whatever the layout.
     fn each(&self, take: &mut dyn FnMut(Box<RawValue>) -> Result<Flow, Failure>) -> Result<(), Failure> {
-        let growing = self.growing()?;
         if self.layout == Layout::Lines {
-            return self.each_line(growing, take).map(|_| ());
+            let mut lines = self.lines()?;
+            while let Some((raw, extent)) = lines.next(&self.named)? {
+                if extent == Extent::More {
+                    return Err(lines.unfinished(&self.named));
+                }
+                if take(raw)? == Flow::Enough {
+                    break;
+                }
+                lines.accept(extent);
+            }
+            return Ok(());
         }
-        let size = growing.record();
-        let read = each(BufReader::new(Unmarked::new(growing)), &self.path, &mut |raw| {
+        let document = Limited::new(self.named.open()?).map_err(|error| self.named.unreadable(&error))?;
+        let size = document.record();
+        let read = each(BufReader::new(Unmarked::new(document)), &self.path, &mut |raw| {
             size.set(0);
             take(raw)
         })?;
@@ -141,33 +225,67 @@ impl Json {
             Err(error) => Err(self.named.wrong(error)),
         }
     }
+}
 
-    fn each_line(
-        &self,
-        growing: Growing,
-        take: &mut dyn FnMut(Box<RawValue>) -> Result<Flow, Failure>,
-    ) -> Result<Mark, Failure> {
-        let size = growing.record();
-        let mut lines = BufReader::new(growing);
-        let mut line = Vec::new();
-        let mut number = 0_u64;
-        loop {
-            line.clear();
-            size.set(0);
-            if lines.read_until(b'\n', &mut line).map_err(|error| self.named.unreadable(&error))? == 0 {
-                return Ok(lines.get_ref().mark());
-            }
-            number += 1;
-            let text = line.strip_prefix(b"\xef\xbb\xbf").filter(|_| number == 1).unwrap_or(&line);
-            if text.trim_ascii().is_empty() {
-                continue;
-            }
-            let raw = serde_json::from_slice::<Box<RawValue>>(text)
-                .map_err(|error| self.named.wrong(format!("line {number} is not JSON: {error}")))?;
-            if take(raw)? == Flow::Enough {
-                return Ok(lines.get_ref().mark());
-            }
+/// The lines of a file, one record each.
+struct Lines {
+    growing: Growing,
+    line: Vec<u8>,
+    read: u64,
+    /// The lines that are whole.
+    accepted: u64,
+    /// The line was read and is to be returned by the next call of [`Lines::next`].
+    pending: Option<(Box<RawValue>, Extent)>,
+}
+
+impl Lines {
+    /// Reads the next record; `None` at the end of the file. A last line that breaks off is returned with
+    /// [`Extent::More`], and null in its place.
+    fn next(&mut self, named: &Named) -> Result<Option<(Box<RawValue>, Extent)>, Failure> {
+        if let Some(pending) = self.pending.take() {
+            return Ok(Some(pending));
         }
+        loop {
+            self.line.clear();
+            let ended = self.growing.line(LineEnd::LineFeed, &mut self.line);
+            let ended = ended.map_err(|error| named.unreadable(&error))?;
+            if self.line.is_empty() {
+                return Ok(None);
+            }
+            self.read += 1;
+            let first = self.read == 1;
+            let text = self.line.strip_prefix(b"\xef\xbb\xbf").filter(|_| first).unwrap_or(&self.line);
+            if text.trim_ascii().is_empty() {
+                if ended {
+                    self.accept(Extent::Complete);
+                    continue;
+                }
+                return Ok(None);
+            }
+            return match serde_json::from_slice::<Box<RawValue>>(text) {
+                Ok(raw) => Ok(Some((raw, if ended { Extent::Complete } else { Extent::Unknown }))),
+                Err(error) if !ended && error.is_eof() => Ok(Some((RawValue::NULL.to_owned(), Extent::More))),
+                Err(error) => Err(named.wrong(format!("line {} is not JSON: {error}", self.read))),
+            };
+        }
+    }
+
+    /// Like [`Lines::next`], which will return the same line.
+    fn peek(&mut self, named: &Named) -> Result<Option<Extent>, Failure> {
+        self.pending = self.next(named)?;
+        Ok(self.pending.as_ref().map(|(_, extent)| *extent))
+    }
+
+    /// Counts the line as whole when it is.
+    fn accept(&mut self, extent: Extent) {
+        if extent == Extent::Complete {
+            self.growing.accept(&self.line);
+            self.accepted = self.read;
+        }
+    }
+
+    fn unfinished(&self, named: &Named) -> Failure {
+        named.wrong(format!("line {} breaks off; it is read once its writer has finished it", self.read))
     }
 }
 
@@ -218,13 +336,13 @@ fn kind(value: &Value) -> &'static str {
 
 /// A document without the mark some editors put before it.
 struct Unmarked {
-    file: Growing,
+    file: Limited,
     start: std::io::Cursor<Vec<u8>>,
     begun: bool,
 }
 
 impl Unmarked {
-    fn new(file: Growing) -> Self {
+    fn new(file: Limited) -> Self {
         Self { file, start: std::io::Cursor::default(), begun: false }
     }
 }

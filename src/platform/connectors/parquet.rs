@@ -1,11 +1,17 @@
 //! Parquet files, a few hundred rows at a time: neither a file nor a row group is ever in memory.
 
 mod assembly;
+mod civil;
+mod footer;
 mod kind;
+mod pages;
+mod thrift;
+
+use std::fs::File;
 
 use parquet::basic::Compression;
 use parquet::errors::ParquetError;
-use parquet::file::metadata::RowGroupMetaData;
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use serde_json::{Map, Value};
 
@@ -18,6 +24,8 @@ use assembly::{Columns, Shape};
 const ROWS: usize = 1024;
 /// Values of that many rows take about this room, by the sizes the file tells.
 const ROOM: usize = 8 << 20;
+/// Values that are written by what they share with others take at most this room at one time.
+const SHARED: u64 = 256 << 20;
 
 /// `path` (or `file`); `key`, the column that tells rows apart; `table` (the name of the file).
 pub(super) fn open(fields: Fields<'_>, reach: &Reach) -> Result<Box<dyn Connector>, Unfit> {
@@ -33,19 +41,28 @@ struct Parquet {
     table: String,
 }
 
+/// An open file: its columns, and its row groups, unless it has none.
+struct Open {
+    groups: Option<(SerializedFileReader<File>, File)>,
+    shape: Shape,
+    rows: i64,
+}
+
 impl Connector for Parquet {
     fn test(&self) -> Result<String, Failure> {
-        let (file, shape) = self.file()?;
-        if file.num_row_groups() > 0 {
-            let group = file.get_row_group(0).map_err(|error| self.damaged(&error))?;
-            self.columns(&*group)?.read(&shape, 1).map_err(|error| self.damaged(&error))?;
+        let Open { groups, shape, rows } = self.open()?;
+        for (reader, file) in groups.iter() {
+            let filled = reader.metadata().row_groups().iter().position(|group| group.num_rows() > 0);
+            let Some(number) = filled else { continue };
+            let group = reader.get_row_group(number).map_err(|error| self.damaged(&error))?;
+            let (mut columns, _) = self.columns(&*group, file)?;
+            columns.fill(1).and_then(|()| columns.row(&shape)).map_err(|error| self.damaged(&error))?;
         }
-        let rows = file.metadata().file_metadata().num_rows();
         Ok(format!("read the Parquet file: {rows} rows"))
     }
 
     fn schema(&self) -> Result<Vec<Table>, Failure> {
-        let (_, shape) = self.file()?;
+        let Open { shape, .. } = self.open()?;
         Ok(vec![Table { name: self.table.clone(), kind: "table", columns: shape.columns() }])
     }
 
@@ -58,19 +75,21 @@ impl Connector for Parquet {
         intake: &mut dyn Intake,
     ) -> Result<Value, Failure> {
         let mut changes = Changes::since(since, &self.key, options);
-        let (file, shape) = self.file()?;
+        let Open { groups, shape, .. } = self.open()?;
         intake.table(&self.table, changes.take())?;
-        for number in 0..file.num_row_groups() {
-            let group = file.get_row_group(number).map_err(|error| self.damaged(&error))?;
-            let mut columns = self.columns(&*group)?;
-            let mut left = usize::try_from(group.metadata().num_rows()).unwrap_or(0);
-            let most = rows_at_once(group.metadata());
-            while left > 0 {
-                let count = left.min(most);
-                for row in columns.read(&shape, count).map_err(|error| self.damaged(&error))? {
-                    changes.record(row, intake)?;
+        for (reader, file) in groups.iter() {
+            for number in 0..reader.num_row_groups() {
+                let group = reader.get_row_group(number).map_err(|error| self.damaged(&error))?;
+                let (mut columns, most) = self.columns(&*group, file)?;
+                let mut left = usize::try_from(group.metadata().num_rows()).unwrap_or(0);
+                while left > 0 {
+                    let count = left.min(most);
+                    columns.fill(count).map_err(|error| self.damaged(&error))?;
+                    for _ in 0..count {
+                        changes.record(columns.row(&shape).map_err(|error| self.damaged(&error))?, intake)?;
+                    }
+                    left -= count;
                 }
-                left -= count;
             }
         }
         Ok(serde_json::to_value(changes.finish()?).unwrap_or(Value::Null))
@@ -78,22 +97,38 @@ impl Connector for Parquet {
 }
 
 impl Parquet {
-    fn file(&self) -> Result<(SerializedFileReader<std::fs::File>, Shape), Failure> {
-        let file = SerializedFileReader::new(self.named.open()?).map_err(|error| self.damaged(&error))?;
-        let schema = file.metadata().file_metadata().schema_descr_ptr();
-        let shape = Shape::of(schema.root_schema()).map_err(|error| self.damaged(&error))?;
-        Ok((file, shape))
+    fn open(&self) -> Result<Open, Failure> {
+        let damaged = |error: ParquetError| self.damaged(&error);
+        let file = self.named.open()?;
+        let found = |metadata: &ParquetMetaData| {
+            let about = metadata.file_metadata();
+            let arrow = about.created_by().is_some_and(|writer| writer.starts_with("parquet-cpp-arrow"));
+            Ok((Shape::of(about.schema_descr().root_schema(), arrow)?, about.num_rows()))
+        };
+        if let Some(metadata) = footer::look(&file).map_err(damaged)? {
+            let (shape, rows) = found(&metadata).map_err(damaged)?;
+            return Ok(Open { groups: None, shape, rows });
+        }
+        let pages = file.try_clone().map_err(|error| self.named.unreadable(&error))?;
+        let reader = SerializedFileReader::new(file).map_err(damaged)?;
+        let (shape, rows) = found(reader.metadata()).map_err(damaged)?;
+        Ok(Open { groups: Some((reader, pages)), shape, rows })
     }
 
-    fn columns(&self, group: &dyn RowGroupReader) -> Result<Columns, Failure> {
+    /// The columns of a row group, and how many rows of it may be put together at one time.
+    fn columns(&self, group: &dyn RowGroupReader, file: &File) -> Result<(Columns, usize), Failure> {
+        let mut most = rows_at_once(group.metadata());
         for column in group.metadata().columns() {
             if let Some(name) = unknown(column.compression()) {
                 return Err(self
                     .named
                     .wrong(format!("it is compressed with {name}; write it with snappy, zstd or gzip")));
             }
+            let shared = pages::check(file, column).map_err(|error| self.damaged(&error))?;
+            let fits = SHARED / shared.max(1);
+            most = most.min(usize::try_from(fits).unwrap_or(ROWS)).max(1);
         }
-        Columns::of(group).map_err(|error| self.damaged(&error))
+        Ok((Columns::of(group).map_err(|error| self.damaged(&error))?, most))
     }
 
     fn damaged(&self, error: &ParquetError) -> Failure {

@@ -479,6 +479,14 @@ impl Intake for Counted<'_> {
         self.rows.set(self.rows.get() + 1);
         self.intake.row(row, identity)
     }
+
+    fn remove(&mut self, identity: &str) -> Result<(), Failure> {
+        self.intake.remove(identity)
+    }
+
+    fn note(&mut self, note: String) {
+        self.intake.note(note);
+    }
 }
 
 /// Comes to an end when no row has come for long.

@@ -1,13 +1,15 @@
 //! Rows as JSON texts that lose nothing: columns in their order, bytes marked, numbers exact.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
+
+use crate::platform::order::is_exact;
 
 /// Digits that every reader of JSON keeps; longer numbers may be rounded.
 const EXACT_DIGITS: usize = 15;
@@ -56,6 +58,23 @@ impl RowText {
     }
 }
 
+/// Every column gets a name, and no two the same.
+pub(super) fn distinct(names: impl Iterator<Item = String>) -> Vec<String> {
+    let mut taken = BTreeSet::new();
+    let mut columns = Vec::new();
+    for (index, name) in names.enumerate() {
+        let base = if name.is_empty() { format!("column{}", index + 1) } else { name };
+        let mut name = base.clone();
+        let mut copy = 2;
+        while !taken.insert(name.clone()) {
+            name = format!("{base}_{copy}");
+            copy += 1;
+        }
+        columns.push(name);
+    }
+    columns
+}
+
 /// Bytes, marked as such.
 pub(super) fn bytes(bytes: &[u8]) -> Value {
     json!({ "$base64": STANDARD.encode(bytes) })
@@ -88,7 +107,7 @@ pub(super) fn exact_json(text: &str) -> Option<Cow<'_, str>> {
     if has_long_number(text) { Some(exact(raw).ok()?.to_string().into()) } else { Some(text.into()) }
 }
 
-/// Parses JSON without rounding: a number with more digits than are safe becomes text as written.
+/// Parses JSON without rounding: a number that no double has becomes text as written.
 fn exact(raw: &RawValue) -> Result<Value, serde_json::Error> {
     let text = raw.get();
     // Refuses what is nested too deeply before anything walks down.
@@ -109,9 +128,14 @@ fn exact(raw: &RawValue) -> Result<Value, serde_json::Error> {
             let items: Vec<&RawValue> = serde_json::from_str(text)?;
             items.into_iter().map(exact).collect::<Result<Vec<_>, _>>().map(Value::Array)
         }
-        Some(b'-' | b'0'..=b'9') if !value.is_i64() && !value.is_u64() => Ok(Value::String(text.to_owned())),
+        Some(b'-' | b'0'..=b'9') if is_rounded(text, &value) => Ok(Value::String(text.to_owned())),
         _ => Ok(value),
     }
+}
+
+/// Returns true for a number that the value does not hold as it is written.
+fn is_rounded(text: &str, value: &Value) -> bool {
+    value.is_f64() && !value.as_f64().is_some_and(|double| is_exact(text, double))
 }
 
 fn has_long_number(text: &str) -> bool {
@@ -146,6 +170,20 @@ mod tests {
             json!({"a": 1.5, "b": 9_007_199_254_740_993_i64})
         );
         assert_eq!(kept(r#"{"a":[12345678901234567890.12]}"#), json!({"a": ["12345678901234567890.12"]}));
+        for text in ["0.30000000000000004", "1e-05", "2.5e+20", "48.858370000000008", "100000000000000000000"]
+        {
+            let number: f64 = text.parse().unwrap();
+            assert_eq!(kept(text), json!({ "value": number }), "{text}");
+        }
+        for text in [
+            "0.1000000000000000055511151231257827",
+            "48.858370000000006",
+            "1e-400",
+            "9007199254740993.0",
+            "0.30000000000000005",
+        ] {
+            assert_eq!(kept(text), json!({ "value": text }), "{text}");
+        }
         assert_eq!(kept(r#"{"a":"1234567890123456.5"}"#), json!({"a": "1234567890123456.5"}));
         assert_eq!(kept("123456789012345678901"), json!({"value": "123456789012345678901"}));
     }

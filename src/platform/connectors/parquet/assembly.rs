@@ -2,7 +2,7 @@
 //! where lists begin anew; a shape says what to make of that.
 
 use parquet::basic::{ConvertedType, LogicalType, Repetition};
-use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
+use parquet::column::reader::{ColumnReader, ColumnReaderImpl, get_column_reader};
 use parquet::data_type::DataType;
 use parquet::errors::{ParquetError, Result};
 use parquet::file::reader::RowGroupReader;
@@ -10,11 +10,17 @@ use parquet::schema::types::{Type, TypePtr};
 use serde_json::{Map, Value};
 
 use super::super::Column as Described;
+use super::super::file::LARGEST_RECORD;
+use super::super::row::distinct;
 use super::Record;
 use super::kind::{Kind, Raw};
+use super::pages::Guarded;
 
 /// Deeper than any table people make, and far from the end of a thread's stack.
-const DEEPEST: usize = 64;
+pub(super) const DEEPEST: usize = 64;
+
+/// The bytes that a value takes beside those of a text.
+const PLAIN: usize = 8;
 
 /// What a row of a file is made of.
 pub(super) struct Shape(Vec<(String, Node, bool)>);
@@ -49,12 +55,13 @@ enum Node {
 }
 
 impl Shape {
-    pub(super) fn of(root: &Type) -> Result<Self> {
-        let mut building = Building { next: 0, deep: 0 };
+    /// Reads a schema. With `arrow`, times of a day have no zone whatever the schema says: Arrow knows none.
+    pub(super) fn of(root: &Type, arrow: bool) -> Result<Self> {
+        let mut building = Building { next: 0, deep: 0, arrow };
         let mut fields = Vec::new();
-        for field in root.get_fields() {
+        for (field, name) in root.get_fields().iter().zip(names(root)) {
             let node = building.node(field, 0, 0)?;
-            fields.push((field.name().to_owned(), node, field.is_optional()));
+            fields.push((name, node, field.is_optional()));
         }
         Ok(Self(fields))
     }
@@ -73,6 +80,7 @@ impl Shape {
 struct Building {
     next: usize,
     deep: usize,
+    arrow: bool,
 }
 
 impl Building {
@@ -94,7 +102,13 @@ impl Building {
     fn required(&mut self, field: &TypePtr, defined: i16, repeated: i16) -> Result<Node> {
         if field.is_primitive() {
             self.next += 1;
-            return Ok(Node::Leaf { column: self.next - 1, kind: Kind::of(field) });
+            return Ok(Node::Leaf { column: self.next - 1, kind: Kind::of(field, self.arrow) });
+        }
+        if let Some(LogicalType::Variant(_)) = field.get_basic_info().logical_type_ref() {
+            return Err(ParquetError::General(format!(
+                "the column {} is of the type VARIANT, which is not read; write it as JSON or as a struct",
+                field.name()
+            )));
         }
         self.deep += 1;
         if self.deep > DEEPEST {
@@ -119,15 +133,15 @@ impl Building {
             }
             if is(&LogicalType::Map, &[ConvertedType::MAP, ConvertedType::MAP_KEY_VALUE])
                 && only.is_group()
-                && let [key, value] = only.get_fields()
+                && let [key, value] = names(only).as_slice()
             {
-                let (key, value) = (key.name().to_owned(), value.name().to_owned());
+                let (key, value) = (key.clone(), value.clone());
                 return Ok(Node::Pairs { inner: Box::new(self.node(only, defined, repeated)?), key, value });
             }
         }
         let mut fields = Vec::new();
-        for field in field.get_fields() {
-            fields.push((field.name().to_owned(), self.node(field, defined, repeated)?));
+        for (field, name) in field.get_fields().iter().zip(names(field)) {
+            fields.push((name, self.node(field, defined, repeated)?));
         }
         if self.next == first {
             return Err(ParquetError::General(format!("the group {} has no columns", field.name())));
@@ -172,7 +186,7 @@ impl Node {
 
     fn take(&self, columns: &mut Columns) -> Result<Value> {
         match self {
-            Self::Leaf { column, kind } => columns.column(*column)?.take(kind),
+            Self::Leaf { column, kind } => columns.value(*column, kind),
             Self::Group { fields, .. } => {
                 let mut object = Map::new();
                 for (name, node) in fields {
@@ -221,22 +235,32 @@ fn object(pairs: Value, key: &str, value: &str) -> Value {
     entries.collect::<Option<Map<_, _>>>().map_or(pairs, Value::Object)
 }
 
+/// The names of the fields of a group, no two the same.
+fn names(group: &Type) -> Vec<String> {
+    distinct(group.get_fields().iter().map(|field| field.name().to_owned()))
+}
+
 fn repetition(field: &Type) -> Repetition {
     let info = field.get_basic_info();
     if info.has_repetition() { info.repetition() } else { Repetition::REQUIRED }
 }
 
 /// The columns of one row group.
-pub(super) struct Columns(Vec<Column>);
+pub(super) struct Columns {
+    columns: Vec<Column>,
+    /// The bytes that the values of a row may still take.
+    room: usize,
+}
 
 impl Columns {
     pub(super) fn of(group: &dyn RowGroupReader) -> Result<Self> {
         (0..group.num_columns())
             .map(|number| {
-                let about = group.metadata().column(number).column_descr();
+                let about = group.metadata().column(number).column_descr_ptr();
                 let (deepest, repeats) = (about.max_def_level(), about.max_rep_level());
+                let pages = Guarded::new(group.get_column_page_reader(number)?, &about);
                 Ok(Column {
-                    reader: group.get_column_reader(number)?,
+                    reader: get_column_reader(about, Box::new(pages)),
                     deepest,
                     repeats,
                     defined: Vec::new(),
@@ -246,27 +270,36 @@ impl Columns {
                 })
             })
             .collect::<Result<_>>()
-            .map(Self)
+            .map(|columns| Self { columns, room: LARGEST_RECORD })
     }
 
-    /// The next `count` rows; that many must be left.
-    pub(super) fn read(&mut self, shape: &Shape, count: usize) -> Result<Vec<Record>> {
-        for column in &mut self.0 {
-            column.fill(count)?;
+    /// Reads the values of the next `count` rows; that many must be left.
+    pub(super) fn fill(&mut self, count: usize) -> Result<()> {
+        self.columns.iter_mut().try_for_each(|column| column.fill(count))
+    }
+
+    /// The next of the rows that were read. Fails when it is larger than a record may be: many of its values
+    /// may be one value of a dictionary.
+    pub(super) fn row(&mut self, shape: &Shape) -> Result<Record> {
+        self.room = LARGEST_RECORD;
+        let mut row = Map::new();
+        for (name, node, _) in &shape.0 {
+            row.insert(name.clone(), node.take(self)?);
         }
-        let mut rows = Vec::with_capacity(count);
-        for _ in 0..count {
-            let mut row = Map::new();
-            for (name, node, _) in &shape.0 {
-                row.insert(name.clone(), node.take(self)?);
-            }
-            rows.push(row);
-        }
-        Ok(rows)
+        Ok(row)
+    }
+
+    fn value(&mut self, number: usize, kind: &Kind) -> Result<Value> {
+        let (value, size) = self.column(number)?.take(kind)?;
+        let left = self.room.checked_sub(size);
+        self.room = left.ok_or_else(|| {
+            ParquetError::General(format!("a row is larger than {} MiB", LARGEST_RECORD >> 20))
+        })?;
+        Ok(value)
     }
 
     fn column(&mut self, number: usize) -> Result<&mut Column> {
-        self.0.get_mut(number).ok_or_else(short)
+        self.columns.get_mut(number).ok_or_else(short)
     }
 }
 
@@ -314,13 +347,16 @@ impl Column {
         self.repeated.get(self.next) == Some(&level)
     }
 
-    fn take(&mut self, kind: &Kind) -> Result<Value> {
+    /// The next value, and the bytes it takes about.
+    fn take(&mut self, kind: &Kind) -> Result<(Value, usize)> {
         let there = self.defined()? == self.deepest;
         self.next += 1;
         if !there {
-            return Ok(Value::Null);
+            return Ok((Value::Null, PLAIN));
         }
-        self.values.next().ok_or_else(short).map(|raw| kind.value(raw))
+        let raw = self.values.next().ok_or_else(short)?;
+        let size = PLAIN + if let Raw::Bytes(bytes) = &raw { bytes.len() } else { 0 };
+        Ok((kind.value(raw), size))
     }
 
     fn skip(&mut self) -> Result<()> {

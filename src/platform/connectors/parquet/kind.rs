@@ -1,14 +1,12 @@
 //! What the values of a column mean, and how they stand in a row.
 
-use jiff::civil::{Date, Time};
-use jiff::tz::Offset;
-use jiff::{SignedDuration, Span, Timestamp};
 use parquet::basic::{ConvertedType, LogicalType, TimeUnit, Type as Physical};
 use parquet::data_type::{ByteArray, Int96};
 use parquet::schema::types::Type;
 use serde_json::{Value, json};
 
 use super::super::row::{bytes, embedded, real};
+use super::civil;
 
 /// The days before 1970 in the count that [`Int96`] uses.
 const JULIAN: i64 = 2_440_588;
@@ -39,8 +37,8 @@ pub(super) enum Kind {
     Bytes,
     Uuid,
     Date,
-    /// Parts of a second.
-    Time(i64),
+    /// Parts of a second; is it a time in UTC, or what a clock on a wall shows?
+    Time(i64, bool),
     /// Parts of a second; is it a moment, or what a clock on a wall shows?
     Timestamp(i64, bool),
     /// A moment, in days and nanoseconds.
@@ -49,7 +47,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) fn of(field: &Type) -> Self {
+    pub(super) fn of(field: &Type, arrow: bool) -> Self {
         let info = field.get_basic_info();
         let physical = field.get_physical_type();
         match info.logical_type_ref() {
@@ -57,7 +55,9 @@ impl Kind {
             Some(LogicalType::Json) => Self::Json,
             Some(LogicalType::Uuid) => Self::Uuid,
             Some(LogicalType::Date) => Self::Date,
-            Some(LogicalType::Time(time)) => Self::Time(parts(&time.unit)),
+            Some(LogicalType::Time(time)) => {
+                Self::Time(parts(&time.unit), time.is_adjusted_to_u_t_c && !arrow)
+            }
             Some(LogicalType::Timestamp(at)) => Self::Timestamp(parts(&at.unit), at.is_adjusted_to_u_t_c),
             Some(LogicalType::Decimal(decimal)) => decimal_of(decimal.scale, decimal.precision),
             Some(LogicalType::Integer(integer)) if !integer.is_signed => {
@@ -74,8 +74,8 @@ impl Kind {
             ConvertedType::UTF8 | ConvertedType::ENUM => Self::Text,
             ConvertedType::JSON => Self::Json,
             ConvertedType::DATE => Self::Date,
-            ConvertedType::TIME_MILLIS => Self::Time(1_000),
-            ConvertedType::TIME_MICROS => Self::Time(1_000_000),
+            ConvertedType::TIME_MILLIS => Self::Time(1_000, false),
+            ConvertedType::TIME_MICROS => Self::Time(1_000_000, false),
             ConvertedType::TIMESTAMP_MILLIS => Self::Timestamp(1_000, true),
             ConvertedType::TIMESTAMP_MICROS => Self::Timestamp(1_000_000, true),
             ConvertedType::DECIMAL => decimal_of(field.get_scale(), field.get_precision()),
@@ -105,7 +105,8 @@ impl Kind {
             Self::Bytes => "bytes",
             Self::Uuid => "uuid",
             Self::Date => "date",
-            Self::Time(_) => "time",
+            Self::Time(_, false) => "time",
+            Self::Time(_, true) => "time with time zone",
             Self::Timestamp(_, true) | Self::DaysAndNanos => "timestamp with time zone",
             Self::Timestamp(_, false) => "timestamp",
             Self::Interval => "interval",
@@ -120,11 +121,12 @@ impl Kind {
             (Self::Unsigned(bits), Raw::Int(number)) => (number.cast_unsigned() & mask(*bits)).into(),
             (Self::Decimal(scale, _), Raw::Int(number)) => point(&number.to_string(), *scale).into(),
             (Self::Decimal(scale, _), Raw::Bytes(found)) => point(&digits(found.data()), *scale).into(),
-            (Self::Date, Raw::Int(days)) => date(days).unwrap_or_else(|| days.into()),
-            (Self::Time(parts), Raw::Int(number)) => time(number, *parts).unwrap_or_else(|| number.into()),
-            (Self::Timestamp(parts, moment), Raw::Int(number)) => {
-                timestamp(number, *parts, *moment).unwrap_or_else(|| number.into())
+            (Self::Date, Raw::Int(days)) => date(days).into(),
+            (Self::Time(parts, utc), Raw::Int(number)) => {
+                let time = civil::time(i128::from(number) * i128::from(1_000_000_000 / parts));
+                time.map_or_else(|| number.into(), |time| zoned(time, *utc))
             }
+            (Self::Timestamp(parts, moment), Raw::Int(number)) => timestamp(number, *parts, *moment),
             (_, Raw::Bool(truth)) => truth.into(),
             (_, Raw::Int(number)) => number.into(),
             (_, Raw::Int96(at)) => moment(&at),
@@ -206,27 +208,39 @@ fn point(number: &str, scale: usize) -> String {
     format!("{sign}{whole}.{part}")
 }
 
-fn date(days: i64) -> Option<Value> {
-    let span = Span::new().try_days(days).ok()?;
-    Some(Date::constant(1970, 1, 1).checked_add(span).ok()?.to_string().into())
+/// The ends of the range are the infinities of PostgreSQL and DuckDB.
+fn date(days: i64) -> String {
+    const LAST: i64 = i32::MAX as i64;
+    match days {
+        LAST => "infinity".into(),
+        _ if days <= -LAST => "-infinity".into(),
+        _ => civil::date(days),
+    }
 }
 
-fn time(number: i64, parts: i64) -> Option<Value> {
-    let nanos = number.checked_mul(1_000_000_000 / parts)?;
-    Some(Time::midnight().checked_add(SignedDuration::from_nanos(nanos)).ok()?.to_string().into())
-}
-
-fn timestamp(number: i64, parts: i64, moment: bool) -> Option<Value> {
-    let at = Timestamp::from_nanosecond(i128::from(number) * i128::from(1_000_000_000 / parts)).ok()?;
-    Some(if moment { at.to_string() } else { Offset::UTC.to_datetime(at).to_string() }.into())
+/// Likewise, save for nanoseconds, which end in the year 2262: their last one is a date that people use.
+fn timestamp(number: i64, parts: i64, moment: bool) -> Value {
+    match number {
+        i64::MAX if parts < 1_000_000_000 => "infinity".into(),
+        _ if number <= -i64::MAX && parts < 1_000_000_000 => "-infinity".into(),
+        _ => {
+            let at = civil::date_time(i128::from(number) * i128::from(1_000_000_000 / parts));
+            at.map_or_else(|| number.into(), |at| zoned(at, moment))
+        }
+    }
 }
 
 fn moment(at: &Int96) -> Value {
     let [low, high, day] = *at.data() else { return Value::Null };
-    let nanos = i128::from(high) << 32 | i128::from(low);
-    let days = i128::from(i64::from(day) - JULIAN);
-    let found = Timestamp::from_nanosecond(days * 86_400_000_000_000 + nanos);
-    found.map_or_else(|_| json!([low, high, day]), |at| at.to_string().into())
+    // Of the day there are 32 bits with a sign, of the nanoseconds 64.
+    let nanos = i128::from((u64::from(high) << 32 | u64::from(low)).cast_signed());
+    let days = i128::from(day.cast_signed()) - i128::from(JULIAN);
+    let at = civil::date_time(days * 86_400_000_000_000 + nanos);
+    at.map_or(Value::Null, |at| zoned(at, true))
+}
+
+fn zoned(text: String, utc: bool) -> Value {
+    if utc { format!("{text}Z").into() } else { text.into() }
 }
 
 fn half(bits: u16) -> f64 {

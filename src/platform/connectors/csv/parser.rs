@@ -1,0 +1,162 @@
+//! The records of a comma-separated file, line by line, and whether each of them is whole.
+
+use crate::platform::order::Extent;
+
+/// How values are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Dialect {
+    pub(super) delimiter: u8,
+    /// Values in these may hold delimiters and line breaks; without it, a quote is a character like others.
+    pub(super) quote: Option<u8>,
+}
+
+/// The values of one record; its lines are added until it is whole.
+#[derive(Debug, Default)]
+pub(super) struct Record {
+    text: Vec<u8>,
+    /// Where each value ends.
+    ends: Vec<usize>,
+    state: State,
+    /// A value of it was quoted.
+    quoted: bool,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum State {
+    #[default]
+    Start,
+    Plain,
+    Quoted,
+    /// Behind a quote within quotes, which ends the value unless another quote follows.
+    Closed,
+}
+
+/// Something follows the closing quote of a value.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Misquoted;
+
+impl Record {
+    pub(super) fn clear(&mut self) {
+        self.text.clear();
+        self.ends.clear();
+        self.state = State::Start;
+        self.quoted = false;
+    }
+
+    /// Adds a line with its end. The record is complete behind it, unless a value in quotes goes on.
+    pub(super) fn line(&mut self, line: &[u8], dialect: Dialect) -> Result<Extent, Misquoted> {
+        for byte in line {
+            let (byte, quote) = (*byte, Some(*byte) == dialect.quote);
+            match self.state {
+                State::Quoted if quote => self.state = State::Closed,
+                State::Quoted => self.text.push(byte),
+                State::Closed if quote => {
+                    self.text.push(byte);
+                    self.state = State::Quoted;
+                }
+                State::Start if quote => {
+                    self.state = State::Quoted;
+                    self.quoted = true;
+                }
+                _ if byte == dialect.delimiter => {
+                    self.ends.push(self.text.len());
+                    self.state = State::Start;
+                }
+                _ if matches!(byte, b'\n' | b'\r') => {
+                    self.ends.push(self.text.len());
+                    return Ok(Extent::Complete);
+                }
+                State::Closed => return Err(Misquoted),
+                State::Start | State::Plain => {
+                    self.text.push(byte);
+                    self.state = State::Plain;
+                }
+            }
+        }
+        Ok(if self.state == State::Quoted { Extent::More } else { Extent::Unknown })
+    }
+
+    /// Ends a record whose last line has no end.
+    pub(super) fn end(&mut self) {
+        self.ends.push(self.text.len());
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Returns true if there is nothing on its line.
+    pub(super) fn is_blank(&self) -> bool {
+        self.ends == [0] && !self.quoted
+    }
+
+    /// The values; `None` for one that is not UTF-8.
+    pub(super) fn values(&self) -> impl Iterator<Item = Option<&str>> {
+        let mut start = 0;
+        self.ends.iter().map(move |end| {
+            let value = &self.text[start..*end];
+            start = *end;
+            std::str::from_utf8(value).ok()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Dialect, Extent, Misquoted, Record};
+
+    const COMMA: Dialect = Dialect { delimiter: b',', quote: Some(b'"') };
+
+    fn values(lines: &[&str], dialect: Dialect) -> Result<(Vec<String>, Extent), Misquoted> {
+        let mut record = Record::default();
+        let mut extent = Extent::Unknown;
+        for line in lines {
+            extent = record.line(line.as_bytes(), dialect)?;
+        }
+        if extent == Extent::Unknown {
+            record.end();
+        }
+        Ok((record.values().map(|value| value.unwrap().to_owned()).collect(), extent))
+    }
+
+    #[test]
+    fn values_are_as_they_were_written() {
+        for (line, expected) in [
+            ("a,b\n", vec!["a", "b"]),
+            ("a,b\r\n", vec!["a", "b"]),
+            (",\n", vec!["", ""]),
+            ("\n", vec![""]),
+            ("\"\"\n", vec![""]),
+            ("\"a,\"\"b\"\"\",c\n", vec!["a,\"b\"", "c"]),
+            ("5\" pipe,it's\n", vec!["5\" pipe", "it's"]),
+            (" \"a\", b \n", vec![" \"a\"", " b "]),
+        ] {
+            let expected = expected.into_iter().map(str::to_owned).collect();
+            assert_eq!(values(&[line], COMMA), Ok((expected, Extent::Complete)), "{line}");
+        }
+        let plain = Dialect { delimiter: b'\t', quote: None };
+        assert_eq!(values(&["\"a\tb\n"], plain), Ok((vec!["\"a".into(), "b".into()], Extent::Complete)));
+    }
+
+    #[test]
+    fn a_record_ends_where_its_quotes_are_closed() {
+        let whole = (vec!["1".to_owned(), "two\r\nlines".to_owned()], Extent::Complete);
+        assert_eq!(values(&["1,\"two\r\n", "lines\"\n"], COMMA), Ok(whole));
+        for (lines, extent) in [
+            (&["1,\"open\n"][..], Extent::More),
+            (&["1,\"open"], Extent::More),
+            (&["1,\"open\n", "2,\"\"\n"], Extent::More),
+            (&["1,\"closed\""], Extent::Unknown),
+            (&["1,plain"], Extent::Unknown),
+        ] {
+            assert_eq!(values(lines, COMMA).unwrap().1, extent, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn text_behind_a_closing_quote_is_no_part_of_a_value() {
+        for line in ["\"a\"b,c\n", "1,\"a\" ,c\n", "\"a\"\"\"b\n"] {
+            assert_eq!(values(&[line], COMMA), Err(Misquoted), "{line}");
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! Random histories of files: after each step, what an incremental sync stores is what the file has.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use rusqlite::Connection;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+use super::{Failure, Reach, Reading, open};
+use crate::platform::rows::{Writing, prepare};
+
+/// Numbers that follow from a seed.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % end
+    }
+
+    fn of<'a, T>(&mut self, items: &'a [T]) -> &'a T {
+        &items[usize::try_from(self.below(items.len() as u64)).unwrap()]
+    }
+}
+
+/// A source in a folder of its own, and the rows that were stored of it.
+struct Source {
+    folder: TempDir,
+    reach: Reach,
+    /// Must outlive what reaches through it.
+    _runtime: Runtime,
+    rows: Connection,
+    config: Value,
+    cursor: Option<String>,
+}
+
+impl Source {
+    fn new(config: Value, cursor: Option<&str>) -> Self {
+        let rows = Connection::open_in_memory().unwrap();
+        prepare(&rows).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let root = Path::new(folder.path()).canonicalize().unwrap();
+        let entered = runtime.enter();
+        let reach = Reach::new(root, None, Vec::new(), watch::channel(false).1).unwrap();
+        drop(entered);
+        Self { folder, reach, _runtime: runtime, rows, config, cursor: cursor.map(str::to_owned) }
+    }
+
+    fn write(&self, content: &str) {
+        std::fs::write(self.folder.path().join("source"), content).unwrap();
+    }
+
+    fn sync(&mut self, kind: &str) -> Result<(), Failure> {
+        let connector = open(kind, &self.config, &self.reach).unwrap().connector;
+        let mut writing = Writing::begin(&mut self.rows, 7, || false)?;
+        let since = writing.position("d")?;
+        if since.is_none() {
+            writing.clear()?;
+        }
+        let reading = Reading { incremental: true, cursor: self.cursor.clone(), batch_size: 7 };
+        let position = connector.read(since.as_ref(), &reading, &mut writing)?;
+        writing.commit("d", &position).map(|_| ())
+    }
+
+    fn stored(&self) -> Vec<Value> {
+        let mut query = self.rows.prepare("SELECT row FROM rows ORDER BY seq").unwrap();
+        let rows = query.query_map([], |row| row.get::<_, String>(0)).unwrap();
+        rows.map(|row| serde_json::from_str(&row.unwrap()).unwrap()).collect()
+    }
+}
+
+/// A format in which records follow each other in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Growing {
+    Csv,
+    Lines,
+}
+
+const VALUES: [&str; 7] = ["", "plain", "two\nlines", "say \"hi\"", "a,b", "\"", "naïve\r\nend"];
+
+impl Growing {
+    fn kind(self) -> &'static str {
+        if self == Self::Csv { "csv" } else { "jsonl" }
+    }
+
+    fn head(self) -> &'static str {
+        if self == Self::Csv { "id,v\n" } else { "" }
+    }
+
+    fn text(self, id: u64, value: &str) -> String {
+        match self {
+            Self::Lines => json!({ "id": id.to_string(), "v": value }).to_string(),
+            Self::Csv if value.contains(['"', ',', '\n', '\r']) => {
+                format!("{id},\"{}\"", value.replace('"', "\"\""))
+            }
+            Self::Csv => format!("{id},{value}"),
+        }
+    }
+
+    /// The row that a record without an end is taken for, if any.
+    fn unended(self, text: &str) -> Option<Value> {
+        if self == Self::Lines {
+            return serde_json::from_str(text).ok();
+        }
+        let (id, value) = text.split_once(',')?;
+        let Some(quoted) = value.strip_prefix('"') else { return Some(json!({ "id": id, "v": value })) };
+        if quoted.bytes().filter(|byte| *byte == b'"').count() % 2 == 0 {
+            return None;
+        }
+        // Half of a quote within the value looks like its end.
+        Some(json!({ "id": id, "v": quoted.strip_suffix('"')?.replace("\"\"", "\"") }))
+    }
+}
+
+/// A file: its records, and a part of the next one.
+#[derive(Default)]
+struct File {
+    records: Vec<(u64, &'static str)>,
+    part: Option<(u64, &'static str, usize)>,
+}
+
+impl File {
+    fn content(&self, format: Growing) -> String {
+        let mut content = format.head().to_owned();
+        for (id, value) in &self.records {
+            let _ = writeln!(content, "{}", format.text(*id, value));
+        }
+        if let Some((id, value, cut)) = self.part {
+            content.push_str(&format.text(id, value)[..cut]);
+        }
+        content
+    }
+
+    fn rows(&self, format: Growing) -> Vec<Value> {
+        let whole = self.records.iter().map(|(id, value)| json!({ "id": id.to_string(), "v": value }));
+        let part = self.part.and_then(|(id, value, cut)| format.unended(&format.text(id, value)[..cut]));
+        whole.chain(part).collect()
+    }
+
+    /// Appends records, and perhaps a part of one more; a part that is there is finished first, or goes on.
+    fn grow(&mut self, format: Growing, random: &mut Random, next: &mut u64) {
+        let first = match self.part.take() {
+            Some((id, value, cut)) => (id, value, cut),
+            None => (*next, *random.of(&VALUES), 0),
+        };
+        *next = (*next).max(first.0) + 1;
+        let text = format.text(first.0, first.1);
+        if random.below(3) == 0 {
+            let mut cut = first.2 + usize::try_from(random.below((text.len() - first.2) as u64 + 1)).unwrap();
+            while !text.is_char_boundary(cut) {
+                cut += 1;
+            }
+            self.part = (cut > 0).then_some((first.0, first.1, cut));
+            return;
+        }
+        self.records.push((first.0, first.1));
+        for _ in 0..random.below(4) {
+            self.records.push((*next, *random.of(&VALUES)));
+            *next += 1;
+        }
+    }
+}
+
+#[test]
+fn growing_files_are_stored_as_they_are_after_each_step() {
+    for format in [Growing::Csv, Growing::Lines] {
+        let mut source = Source::new(json!({ "path": "source" }), None);
+        for seed in 1..=250_u64 {
+            source.rows.execute_batch("DELETE FROM rows; DELETE FROM position").unwrap();
+            let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            let (mut file, mut next) = (File::default(), 1);
+            for step in 0..6 {
+                match random.below(8) {
+                    0 => file = File::default(),
+                    1 => {
+                        file = File::default();
+                        file.grow(format, &mut random, &mut next);
+                    }
+                    2 if !file.records.is_empty() => file.records[0].0 += 1_000,
+                    _ => file.grow(format, &mut random, &mut next),
+                }
+                source.write(&file.content(format));
+                let before = source.stored();
+                let told = source.sync(format.kind());
+                let at = format!("{format:?}, seed {seed}, step {step}: {:?}", file.content(format));
+                let rows = file.rows(format);
+                let broken = file.part.is_some() && rows.len() == file.records.len();
+                match told {
+                    Ok(()) if file.part.is_none() && rows.is_empty() => {
+                        assert_eq!(source.stored(), before, "{at}: an empty file empties nothing");
+                    }
+                    // A half record takes nothing away but what was stored of itself.
+                    Ok(()) if rows.is_empty() => {
+                        let stored = source.stored();
+                        assert!(stored == before || stored.is_empty() && before.len() == 1, "{at}");
+                    }
+                    Ok(()) => assert_eq!(source.stored(), rows, "{at}"),
+                    Err(failure) => {
+                        assert!(broken, "{at}: {failure:?}");
+                        assert_eq!(source.stored(), before, "{at}: a failed sync changes nothing");
+                    }
+                }
+            }
+            if let Some((id, value, _)) = file.part.take() {
+                file.records.push((id, value));
+            }
+            file.records.push((next, "the last"));
+            source.write(&file.content(format));
+            source.sync(format.kind()).unwrap();
+            assert_eq!(source.stored(), file.rows(format), "{format:?}, seed {seed}: the end");
+        }
+    }
+}
+
+/// Spells a point in time in one of the ways that are one order.
+fn spelled(random: &mut Random, spelling: u64, at: i64) -> Value {
+    let (hour, minute) = (at / 60, at % 60);
+    match spelling {
+        0 => json!(at),
+        1 => json!(format!("{at}{}", random.of(&["", ".0", ".00"]))),
+        2 => json!(format!("-{}.5", 1_000 - at)),
+        _ => {
+            let zone = i64::try_from(random.below(3)).unwrap();
+            let day = 1 + (hour + zone) / 24;
+            json!(format!(
+                "2026-11-{day:02}{}{:02}:{minute:02}:00{}{}",
+                random.of(&["T", " "]),
+                (hour + zone) % 24,
+                random.of(&["", ".0", ".000"]),
+                if zone == 0 { "Z".to_owned() } else { format!("+{zone:02}:00") },
+            ))
+        }
+    }
+}
+
+/// A record with its key, and its time where it has one.
+type Dated = (u64, Option<i64>, Value);
+
+/// What a sync by key and cursor has to store, kept by the definition of both.
+#[derive(Default)]
+struct Model {
+    mark: Option<i64>,
+    stored: BTreeMap<String, Value>,
+}
+
+impl Model {
+    fn sync(&mut self, records: &[Dated], keyed: bool) {
+        let start = self.mark;
+        for (id, at, record) in records {
+            if at.is_some_and(|at| start.is_some_and(|start| at < start)) {
+                continue;
+            }
+            self.mark = self.mark.max(*at);
+            let identity = if keyed { id.to_string() } else { record.to_string() };
+            self.stored.insert(identity, record.clone());
+        }
+    }
+}
+
+#[test]
+fn records_by_key_and_cursor_are_stored_as_both_are_defined() {
+    for (kind, keyed) in [("json", true), ("json", false), ("jsonl", true), ("jsonl", false)] {
+        let config =
+            if keyed { json!({ "path": "source", "key": "id" }) } else { json!({ "path": "source" }) };
+        let mut source = Source::new(config, Some("at"));
+        for seed in 1..=125_u64 {
+            source.rows.execute_batch("DELETE FROM rows; DELETE FROM position").unwrap();
+            let mut random = Random(seed.wrapping_mul(0x2545_f491_4f6c_dd1d));
+            let spelling = random.below(4);
+            let mut records: Vec<Dated> = Vec::new();
+            let (mut model, mut next, mut now) = (Model::default(), 1_u64, 100_i64);
+            for step in 0..6 {
+                for _ in 0..random.below(4) {
+                    now += i64::try_from(random.below(3)).unwrap();
+                    let late = i64::try_from(random.below(5) / 4 * random.below(20)).unwrap();
+                    let at = (random.below(6) > 0).then_some(now - late);
+                    let value = match at {
+                        Some(at) => spelled(&mut random, spelling, at),
+                        None => random.of(&[json!(null), json!("NaN"), json!("infinity"), json!("")]).clone(),
+                    };
+                    // A new record, or another version of one that is there.
+                    let id = if random.below(3) == 0 && next > 1 { 1 + random.below(next - 1) } else { next };
+                    next = next.max(id + 1);
+                    let record = json!({ "id": id, "at": value, "v": random.below(1_000_000) });
+                    records.retain(|(other, ..)| !keyed || *other != id);
+                    records.push((id, at, record));
+                }
+                if random.below(6) == 0 && !records.is_empty() {
+                    records.remove(0);
+                }
+                let all: Vec<&Value> = records.iter().map(|(.., record)| record).collect();
+                let lines =
+                    || all.iter().fold(String::new(), |text, record| text + &record.to_string() + "\n");
+                let content = if kind == "json" { json!(all).to_string() } else { lines() };
+                source.write(&content);
+                source.sync(kind).unwrap();
+                model.sync(&records, keyed);
+                let identity = |row: &Value| if keyed { row["id"].to_string() } else { row.to_string() };
+                let stored = source.stored();
+                let found: BTreeMap<String, Value> =
+                    stored.iter().map(|row| (identity(row), row.clone())).collect();
+                let at =
+                    format!("{kind}, key {keyed}, seed {seed}, step {step}, spelling {spelling}: {content}");
+                assert_eq!(stored.len(), found.len(), "{at}: nothing is stored twice");
+                assert_eq!(found, model.stored, "{at}");
+            }
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Dates and times of any year as ISO 8601 writes them.
+
+const DAY_NANOS: i128 = 86_400_000_000_000;
+
+/// The date so many days after 1970-01-01. Years after 9999 have as many digits as they need, years before
+/// 0 a sign and six.
+pub(super) fn date(days: i64) -> String {
+    // Counted in eras of 400 years from 0000-03-01, so that the leap day is the last of its year.
+    let (era, of_era) = ((days + 719_468).div_euclid(146_097), (days + 719_468).rem_euclid(146_097));
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    let year = era * 400 + year_of_era + i64::from(month < 3);
+    if year < 0 {
+        format!("-{:06}-{month:02}-{day:02}", -year)
+    } else {
+        format!("{year:04}-{month:02}-{day:02}")
+    }
+}
+
+/// The time of a day, up to 24:00:00, without zeros at the end of its fraction.
+pub(super) fn time(nanos: i128) -> Option<String> {
+    if !(0..=DAY_NANOS).contains(&nanos) {
+        return None;
+    }
+    let (seconds, fraction) = (nanos / 1_000_000_000, nanos % 1_000_000_000);
+    let clock = format!("{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    Some(match fraction {
+        0 => clock,
+        _ => format!("{clock}.{}", format!("{fraction:09}").trim_end_matches('0')),
+    })
+}
+
+/// Date and time so many nanoseconds after 1970; `None` where the count of days leaves the range of 64 bits.
+pub(super) fn date_time(nanos: i128) -> Option<String> {
+    let days = i64::try_from(nanos.div_euclid(DAY_NANOS)).ok()?;
+    Some(format!("{}T{}", date(days), time(nanos.rem_euclid(DAY_NANOS))?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{date, date_time, time};
+
+    #[test]
+    fn days_are_the_dates_of_the_calendar() {
+        for (days, expected) in [
+            (0, "1970-01-01"),
+            (-1, "1969-12-31"),
+            (11_016, "2000-02-29"),
+            (11_017, "2000-03-01"),
+            (47_540, "2100-02-28"),
+            (47_541, "2100-03-01"),
+            (2_932_896, "9999-12-31"),
+            (2_932_897, "10000-01-01"),
+            (-719_528, "0000-01-01"),
+            (-719_529, "-000001-12-31"),
+            (2_147_483_646, "5881580-07-10"),
+        ] {
+            assert_eq!(date(days), expected);
+        }
+        // Each day of 3,000 years as another implementation counts them.
+        let start = jiff::civil::date(1, 1, 1);
+        for (days, found) in start.series(jiff::ToSpan::days(1)).take(1_100_000).step_by(97).enumerate() {
+            let days = i64::try_from(days).unwrap() * 97 - 719_162;
+            assert_eq!(date(days), found.to_string());
+        }
+    }
+
+    #[test]
+    fn times_reach_the_end_of_their_day() {
+        assert_eq!(time(0).as_deref(), Some("00:00:00"));
+        assert_eq!(time(86_399_999_999_000).as_deref(), Some("23:59:59.999999"));
+        assert_eq!(time(86_400_000_000_000).as_deref(), Some("24:00:00"));
+        assert_eq!(time(86_400_000_000_001), None);
+        assert_eq!(time(-1), None);
+        assert_eq!(date_time(-1).as_deref(), Some("1969-12-31T23:59:59.999999999"));
+        assert_eq!(date_time(253_402_300_799_000_000_000).as_deref(), Some("9999-12-31T23:59:59"));
+    }
+}

@@ -1,0 +1,129 @@
+//! The compact protocol of Thrift, as far as it takes to find the fields of a structure.
+
+/// Structures within structures, at most; Parquet has far fewer.
+const DEEPEST: usize = 32;
+
+/// Bytes of which a structure is read.
+pub(super) struct Reader<'b> {
+    bytes: &'b [u8],
+    at: usize,
+}
+
+/// The header of a field: its number and its type.
+pub(super) struct Field {
+    pub(super) number: i16,
+    pub(super) kind: u8,
+}
+
+pub(super) const I32: u8 = 5;
+pub(super) const BINARY: u8 = 8;
+pub(super) const LIST: u8 = 9;
+pub(super) const STRUCT: u8 = 12;
+
+impl<'b> Reader<'b> {
+    pub(super) fn new(bytes: &'b [u8]) -> Self {
+        Self { bytes, at: 0 }
+    }
+
+    /// The place of the next byte.
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    pub(super) fn byte(&mut self) -> Option<u8> {
+        let byte = *self.bytes.get(self.at)?;
+        self.at += 1;
+        Some(byte)
+    }
+
+    /// An unsigned number in groups of seven bits.
+    pub(super) fn unsigned(&mut self) -> Option<u64> {
+        let mut number = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            number |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    /// A number with its sign in the lowest bit.
+    pub(super) fn signed(&mut self) -> Option<i64> {
+        let number = self.unsigned()?;
+        Some((number >> 1).cast_signed() ^ -(number & 1).cast_signed())
+    }
+
+    /// Passes over so many bytes.
+    pub(super) fn pass(&mut self, count: usize) -> Option<()> {
+        self.at = self.at.checked_add(count).filter(|end| *end <= self.bytes.len())?;
+        Some(())
+    }
+
+    /// The next field of a structure whose last field had this number; `Some(None)` at its end.
+    pub(super) fn field(&mut self, last: i16) -> Option<Option<Field>> {
+        let head = self.byte()?;
+        if head == 0 {
+            return Some(None);
+        }
+        let step = i16::from(head >> 4);
+        let number = if step == 0 { i16::try_from(self.signed()?).ok()? } else { last.checked_add(step)? };
+        Some(Some(Field { number, kind: head & 0x0f }))
+    }
+
+    /// The type of the elements of a list, and their number.
+    pub(super) fn list(&mut self) -> Option<(u8, u64)> {
+        let head = self.byte()?;
+        let count = if head >> 4 == 15 { self.unsigned()? } else { u64::from(head >> 4) };
+        Some((head & 0x0f, count))
+    }
+
+    /// Passes over the value of a field.
+    pub(super) fn skip(&mut self, kind: u8) -> Option<()> {
+        self.skip_within(kind, DEEPEST)
+    }
+
+    fn skip_within(&mut self, kind: u8, depth: usize) -> Option<()> {
+        let depth = depth.checked_sub(1)?;
+        match kind {
+            // The type of a truth within a structure is its value.
+            1 | 2 => Some(()),
+            3 => self.pass(1),
+            4..=6 => self.unsigned().map(|_| ()),
+            7 => self.pass(8),
+            BINARY => {
+                let length = usize::try_from(self.unsigned()?).ok()?;
+                self.pass(length)
+            }
+            LIST | 10 => {
+                let (kind, count) = self.list()?;
+                (0..count).try_for_each(|_| self.skip_element(kind, depth))
+            }
+            11 => match self.unsigned()? {
+                0 => Some(()),
+                count => {
+                    let kinds = self.byte()?;
+                    (0..count).try_for_each(|_| {
+                        self.skip_element(kinds >> 4, depth)?;
+                        self.skip_element(kinds & 0x0f, depth)
+                    })
+                }
+            },
+            STRUCT => {
+                let mut last = 0;
+                while let Some(field) = self.field(last)? {
+                    last = field.number;
+                    self.skip_within(field.kind, depth)?;
+                }
+                Some(())
+            }
+            _ => None,
+        }
+    }
+
+    /// In lists and maps, a truth takes a byte.
+    fn skip_element(&mut self, kind: u8, depth: usize) -> Option<()> {
+        if matches!(kind, 1 | 2) { self.pass(1) } else { self.skip_within(kind, depth) }
+    }
+}
