@@ -2,6 +2,11 @@
 //!
 //! Answers go to stdout, everything else to stderr.
 
+/// Prints a line on stderr.
+macro_rules! note {
+    ($($text:tt)*) => { $crate::cli::answer::note(&(format!($($text)*) + "\n")) };
+}
+
 mod answer;
 mod apply;
 mod args;
@@ -93,6 +98,8 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         #[cfg(feature = "local-platform")]
         Verb::Serve(args) => serve::run(&common, &args).await,
         #[cfg(not(feature = "local-platform"))]
-        Verb::Serve(_) => Err(Failure::usage("this build has no local platform (feature `local-platform`)")),
+        Verb::Serve(_) => {
+            Err(Failure::usage("this build does not include the local platform (feature `local-platform`)"))
+        }
     }
 }

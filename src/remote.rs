@@ -18,6 +18,7 @@ mod message;
 mod request;
 mod retry;
 mod transport;
+mod wording;
 
 pub use base_url::{BaseUrl, InvalidBaseUrl};
 pub use error::{Endpoint, RemoteError, RemoteErrorKind};

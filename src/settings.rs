@@ -89,6 +89,9 @@ impl Settings {
                 None => root.join(".wellspring"),
             },
         };
+        if state_dir.is_file() {
+            return Err(SettingsError::FileForState(state_dir));
+        }
         let url = flags.url.clone().or_else(|| host.platform.url.clone());
         Ok(Self { root, state_dir, host, url, environment })
     }
@@ -214,6 +217,8 @@ pub enum SettingsError {
         /// The directory above it that holds a `wellspring.toml`, if any.
         found: Option<PathBuf>,
     },
+    /// A file was named where the state directory is wanted.
+    FileForState(PathBuf),
     /// A file could not be read.
     Read {
         /// Which.
@@ -243,27 +248,32 @@ impl fmt::Display for SettingsError {
         match self {
             Self::NoTree(dir) => write!(
                 f,
-                "no wellspring.toml in {} or above it; name the directory (`wellspring plan DIR`) or add the file",
+                "no wellspring.toml in {} or a parent directory; run `wellspring init` to create a project, or name one with -C DIR",
                 dir.display()
             ),
-            Self::MissingTree(dir) => write!(f, "{} does not exist; name a directory of TOML files", dir.display()),
+            Self::MissingTree(dir) => write!(f, "{} does not exist; name a directory with a wellspring.toml", dir.display()),
             Self::FileForTree { file, found: Some(root) } => {
-                write!(f, "{} is a file; name the directory: {}", file.display(), root.display())
+                write!(f, "{} is a file; name the project directory: {}", file.display(), root.display())
             }
             Self::FileForTree { file, found: None } => {
-                write!(f, "{} is a file; name the directory that holds it and wellspring.toml", file.display())
+                write!(f, "{} is a file; name the project directory, which has a wellspring.toml", file.display())
             }
+            Self::FileForState(file) => write!(
+                f,
+                "the state directory {} is a file; choose a directory with --state-dir",
+                file.display()
+            ),
             Self::Read { path, .. } => write!(f, "cannot read {}", path.display()),
             Self::Host { path, .. } => write!(f, "cannot use the host file {}", path.display()),
             Self::NoUrl => f.write_str(
-                "no platform is named; write `url` under [platform] in wellspring.toml (\"local\" is one), or set WELLSPRING_URL",
+                "no platform URL; set `url` under [platform] in wellspring.toml (\"local\" is the local platform), or set WELLSPRING_URL",
             ),
             Self::Url(error) => error.fmt(f),
             Self::TwoUrls => f.write_str(
-                "JARVISPY_URL names another platform than wellspring.toml; unset it, or say which with --url",
+                "JARVISPY_URL and wellspring.toml name different platforms; unset the variable, or choose one with --url",
             ),
             Self::NoToken => {
-                f.write_str("no token for the platform; set PMTX_TOKEN, or name one under [platform] in the host file")
+                f.write_str("no token for the platform; set PMTX_TOKEN, or set `token` under [platform] in the host configuration")
             }
         }
     }

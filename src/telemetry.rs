@@ -42,6 +42,7 @@ pub fn start(logs: &Logs) {
     let default = format!("off,wellspring={}", logs.level);
     let filter = std::env::var("WELLSPRING_LOG")
         .ok()
+        .filter(|wanted| !wanted.is_empty())
         .and_then(|wanted| EnvFilter::try_new(own_events_only(&wanted)).ok())
         .unwrap_or_else(|| EnvFilter::new(default));
     let registry = tracing_subscriber::registry().with(filter);

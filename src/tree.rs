@@ -178,6 +178,8 @@ pub enum FileError {
     Nul(usize),
     /// The file's name is not UTF-8.
     Name,
+    /// The file's extension is `.toml` in capitals.
+    Extension,
     /// It changed each time it was read.
     Unsettled,
 }
@@ -192,6 +194,7 @@ impl fmt::Display for FileError {
             Self::NotUtf8(at) => write!(f, "not UTF-8 text, from byte {at} on"),
             Self::Nul(at) => write!(f, "a NUL byte stands at byte {at}; this is not a text file"),
             Self::Name => f.write_str("the file's name is not UTF-8"),
+            Self::Extension => f.write_str("the extension must be `.toml` in lower case; rename the file"),
             Self::Unsettled => f.write_str("the file changed each time it was read"),
         }
     }

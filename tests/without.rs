@@ -24,13 +24,13 @@ fn it_validates_what_it_cannot_run_and_says_why_it_cannot() {
     assert_eq!(code, Some(0), "{said}");
     let (code, said) = wellspring(&["plan", "examples/quickstart"]);
     assert_eq!(code, Some(64), "{said}");
-    assert!(said.contains("this build has no local platform"), "{said}");
+    assert!(said.contains("this build does not include the local platform"), "{said}");
 }
 
 #[test]
 fn it_has_no_platform_to_serve() {
     let (code, said) = wellspring(&["serve"]);
     assert_eq!(code, Some(64), "{said}");
-    assert!(said.contains("this build has no local platform"), "{said}");
+    assert!(said.contains("this build does not include the local platform"), "{said}");
     assert!(!wellspring(&["--help"]).1.contains("\n  serve "), "the help lists what is there");
 }

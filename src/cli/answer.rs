@@ -4,7 +4,7 @@ use super::args::{Common, Format};
 use super::{Exit, Failure};
 use crate::plan::{Outcome, Plan};
 use crate::reading::Reading;
-use crate::render::{self, Look, View};
+use crate::render::{self, Here, Look, View};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::io::{ErrorKind, Write};
@@ -21,6 +21,12 @@ pub(super) fn write(text: &str) {
     heed(written.and_then(|()| out.flush()));
 }
 
+/// Prints on stderr. If nobody reads that (`2>&1 | head`), the command goes on.
+pub(super) fn note(text: &str) {
+    let mut err = std::io::stderr().lock();
+    let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
+}
+
 /// A reader that went away (`| head`) is no error.
 pub(super) fn heed(written: std::io::Result<()>) {
     if let Err(error) = written
@@ -32,7 +38,7 @@ pub(super) fn heed(written: std::io::Result<()>) {
 
 /// Has an answer not been written?
 pub(super) fn lost() -> Option<Failure> {
-    let message = format!("cannot write the answer: {}", LOST.get()?);
+    let message = format!("cannot write the output: {}", LOST.get()?);
     Some(Failure { exit: Exit::Failed, message })
 }
 
@@ -62,6 +68,41 @@ pub(super) fn columns() -> Option<usize> {
     std::env::var("COLUMNS").ok()?.parse().ok()
 }
 
+/// What -q leaves of a plan: its problems.
+pub(super) fn problems(common: &Common, plan: &Plan) {
+    let zone = TimeZone::system();
+    let here = Here { now: Timestamp::now(), zone: Some(&zone) };
+    let text = problems_of(plan, here, &look(common));
+    if !text.is_empty() {
+        write(&text);
+    }
+}
+
+/// Workspaces that could not be planned, refused changes, failed connection tests.
+fn problems_of(plan: &Plan, here: Here<'_>, look: &Look) -> String {
+    let mut text = String::new();
+    for unit in &plan.units {
+        let mut unit = unit.clone();
+        unit.withheld.retain(|withheld| withheld.refused);
+        unit.actions.retain(|action| action.tested.as_ref().is_some_and(|tested| !tested.passed));
+        unit.unmanaged.clear();
+        unit.suspended.clear();
+        if unit.error.is_some() || !unit.withheld.is_empty() || !unit.actions.is_empty() {
+            text.push_str(&render::unit_text(&unit, here, look));
+            text.push('\n');
+        }
+    }
+    text
+}
+
+/// The problems and the summary, without the changes.
+fn quiet(view: &View<'_>, look: &Look) -> String {
+    let problems = problems_of(view.plan, Here { now: view.now, zone: view.local }, look);
+    let whole = render::text(view, look);
+    let summary = whole.trim_end().rsplit("\n\n").next().unwrap_or_default();
+    format!("{problems}{summary}\n")
+}
+
 /// A plan, or with `outcomes` what became of it.
 pub(super) fn plan(common: &Common, plan: &Plan, outcomes: Option<&[Outcome]>, reading: &Reading) {
     let broken: Vec<Arc<str>> =
@@ -76,6 +117,7 @@ pub(super) fn plan(common: &Common, plan: &Plan, outcomes: Option<&[Outcome]>, r
     let local = Some(&zone).filter(|_| matches!(common.format, Format::Human | Format::Json));
     let view = View { plan, outcomes, now: Timestamp::now(), local, plan_id: &id, broken: &broken };
     write(&match common.format {
+        Format::Human if common.quiet() && outcomes.is_none() => quiet(&view, &look(common)),
         Format::Human => render::text(&view, &look(common)),
         Format::Json => render::json(&view),
         Format::Markdown => render::markdown(&view),

@@ -2,6 +2,7 @@
 
 use super::args::{ApplyArgs, Common, Format};
 use super::plan::{exit_of, overrides};
+use super::progress::Progress;
 use super::select::Selector;
 use super::workplace::{Access, Workplace};
 use super::{Exit, Failure, answer, saved, settled};
@@ -9,7 +10,7 @@ use crate::apply::Syncing;
 use crate::daemon::{self, Event};
 use crate::model::Unit;
 use crate::plan::saved::SavedPlan;
-use crate::plan::{ActionResult, ApprovedPlan, AsBefore, Outcome, Plan, UnitPlan, Withheld};
+use crate::plan::{Action, ActionResult, ApprovedPlan, AsBefore, Outcome, Plan, UnitPlan, Withheld};
 use crate::reconcile::{AT_ONCE, PassId, Planned, Reconciler, Task, guard};
 use crate::remote::Writer;
 use crate::render;
@@ -48,6 +49,8 @@ async fn apply(
     saved_plan: Option<(&Path, &SavedPlan)>,
 ) -> Result<Exit, Failure> {
     let selector = Selector::new(&args.selection)?;
+    let progress = Progress::activity(common, "comparing the files with the platform");
+    let comparing = progress.tick();
     let (start, before) = match saved_plan {
         None => settled::recall(common, &args.limits, &selector).await,
         Some(_) => Default::default(),
@@ -56,13 +59,15 @@ async fn apply(
     let stopping = daemon::listen(events)?;
     let place = Workplace::open_from(common, Access::Write, start).await?;
     let Some(state) = place.state.clone() else {
-        return Err(Failure::usage("there is no state to write to"));
+        return Err(Failure::usage("no state directory to write to"));
     };
     let mut tasks = place.tasks(&selector)?;
     selector.release(&mut tasks);
     let look = answer::look(common);
-    let human = common.format == Format::Human;
+    let (human, quiet) = (common.format == Format::Human, common.quiet());
     let stop = Arc::clone(&stopping);
+    let applying = Progress::new(common, "applying", "change");
+    let finished = applying.clone();
     let mut planner = place.planner(overrides(&args.limits));
     planner.hashes = saved_plan.is_some();
     planner.settled = settled::concerns(common, &selector).then(Arc::default);
@@ -74,12 +79,11 @@ async fn apply(
         lock_wait: LOCK_WAIT,
         stopping: Arc::new(move || daemon::is_set(&stop)),
         on_actions: Arc::new(move |plan, results| {
-            if human {
-                let line = |(n, result): &(usize, ActionResult)| {
-                    render::action_line(plan, &plan.actions[*n], result, &look) + "\n"
-                };
-                answer::write(&results.iter().map(line).collect::<String>());
-            }
+            let is_told = |result: &ActionResult| human && !(quiet && matches!(result, ActionResult::Done));
+            let told = results.iter().filter(|(_, result)| is_told(result));
+            let lines = told.map(|(n, result)| render::action_line(plan, &plan.actions[*n], result, &look));
+            let names: Vec<String> = results.iter().map(|(n, _)| name(plan, &plan.actions[*n])).collect();
+            finished.end(&names, &lines.collect::<Vec<_>>());
         }),
         syncing: Syncing::default(),
     };
@@ -98,29 +102,33 @@ async fn apply(
             saved::now(&place, &reconciler.planner, &round.planned, &round.approved, plan.asked().clone())?;
         plan.check(&now).map_err(|stale| saved::refused(path, &stale))?;
     }
-    if human {
-        answer::plan(common, round.approved.plan(), None, &place.reading);
+    drop(comparing);
+    match (human, quiet && args.yes) {
+        (true, false) => answer::plan(common, round.approved.plan(), None, &place.reading),
+        (true, true) => answer::problems(common, round.approved.plan()),
+        (false, _) => {}
     }
     let pending = round.approved.plan().units.iter().any(|unit| !unit.actions.is_empty());
     if pending && !args.yes {
         confirm(common, &mut inbox).await?;
     }
-    let quiet = common.quiet();
     tokio::spawn(async move {
         daemon::stopped(&mut inbox).await;
         if !quiet {
-            eprintln!("stopping: what is under way is finished, nothing new starts (again to end at once)");
+            note!("Interrupted: finishing calls in progress. Press Ctrl-C again to exit now.");
         }
     });
     if removes(round.approved.plan()) {
         still_so(&place).await?;
     }
-    if human && pending {
+    if human && pending && !quiet {
         answer::write("\n");
     }
+    let ticking = applying.tick();
     let approved = Arc::clone(&round.approved);
     let mut plan = Cow::Borrowed(approved.plan());
     let found = settled::found(&place, &round.planned);
+    applying.begin(names(&plan));
     let mut outcomes = round.apply(&reconciler).await;
     for _ in 1..ROUNDS {
         let again = round.again(&outcomes);
@@ -128,13 +136,16 @@ async fn apply(
             break;
         }
         round = Round::plan(&reconciler, &selector, again, Vec::new()).await?;
+        applying.begin(names(round.approved.plan()));
         let next = round.apply(&reconciler).await;
         merge(plan.to_mut(), &mut outcomes, round.approved.plan(), next);
     }
+    drop(ticking);
     place.remember().await?;
 
     if human && pending {
-        answer::write(&format!("\n{}", render::outcome_line(&plan, &outcomes)));
+        let gap = if quiet { "" } else { "\n" };
+        answer::write(&format!("{gap}{}", render::outcome_line(&plan, &outcomes)));
     } else if !human {
         answer::plan(common, &plan, Some(&outcomes), &place.reading);
     }
@@ -149,6 +160,15 @@ async fn apply(
     // The process ends: what it holds is given back at once, and not piece by piece.
     std::mem::forget(approved);
     Ok(exit)
+}
+
+/// The changes of a plan, as they are shown while they are applied.
+fn names(plan: &Plan) -> Vec<String> {
+    plan.units.iter().flat_map(|unit| unit.actions.iter().map(move |action| name(unit, action))).collect()
+}
+
+fn name(plan: &UnitPlan, action: &Action) -> String {
+    format!("{}/{}", plan.desired.label(), action.source)
 }
 
 /// Every lock is an open file, and the usual limit is a thousand. As far as it may be raised without asking; where it
@@ -262,7 +282,7 @@ async fn still_so(place: &Workplace) -> Result<(), Failure> {
     if again.digest != place.reading.digest || again.git_locked {
         return Err(Failure {
             exit: Exit::Failed,
-            message: "the files changed while this ran; nothing was done, run it again".to_owned(),
+            message: "the files changed during the command; nothing was applied. Run it again".to_owned(),
         });
     }
     Ok(())
@@ -270,7 +290,9 @@ async fn still_so(place: &Workplace) -> Result<(), Failure> {
 
 async fn confirm(common: &Common, inbox: &mut UnboundedReceiver<Event>) -> Result<(), Failure> {
     if !common.interactive() {
-        return Err(Failure::usage("there are changes to apply and nobody to ask; add --yes"));
+        return Err(Failure::usage(
+            "cannot ask for confirmation without a terminal; pass --yes to apply the changes",
+        ));
     }
     eprint!("\nApply these changes? [y/N] ");
     let _ = std::io::stderr().flush();
@@ -288,7 +310,7 @@ async fn confirm(common: &Common, inbox: &mut UnboundedReceiver<Event>) -> Resul
         return Ok(());
     }
     if !line.ends_with('\n') || line == "\n" {
-        eprintln!();
+        note!("");
     }
     Err(Failure { exit: Exit::Interrupted, message: "nothing was applied".to_owned() })
 }

@@ -1,6 +1,7 @@
 //! The arguments.
 
 mod common;
+mod suggest;
 mod values;
 mod verbs;
 
@@ -179,7 +180,7 @@ pub(super) fn parse() -> Result<Cli, clap::Error> {
         Err(error) if error.kind() == ErrorKind::DisplayHelp => {
             Err(with_short_help().try_get_matches_from_mut(std::env::args_os()).err().unwrap_or(error))
         }
-        Err(error) => Err(error.format(&mut command)),
+        Err(error) => Err(suggest::improve(error.format(&mut command), &command)),
     }
 }
 

@@ -95,8 +95,7 @@ async fn examine(common: &Common, settings: &Settings) -> Vec<Finding> {
     let at = settings.platform(reading.desired.platform.as_ref());
     match at {
         Err(error) => {
-            let todo =
-                "write `url` under [platform] in wellspring.toml or in the host file, or set WELLSPRING_URL";
+            let todo = "set `url` under [platform] in wellspring.toml or the host configuration, or set WELLSPRING_URL";
             findings.push(Finding::bad("platform", Exit::Invalid, chain(&error), todo));
         }
         Ok(at) => {
@@ -112,14 +111,13 @@ fn files(settings: &Settings, reading: &Reading) -> Finding {
     let count = render::words::count(reading.file_count(), "file");
     let sources: usize = reading.desired.units.iter().map(|unit| unit.count).sum();
     if reading.has_errors() {
-        let errors = render::words::count(reading.diagnostics.len(), "finding");
-        let todo =
-            format!("`wellspring validate {root}` shows each with its place and what to write instead");
-        return Finding::bad("files", Exit::Invalid, format!("{count} in {root}, with {errors}"), todo);
+        let errors = render::words::count(reading.error_count(), "error");
+        let todo = format!("`wellspring validate {root}` shows each one with a fix");
+        return Finding::bad("files", Exit::Invalid, format!("{count} in {root}: {errors}"), todo);
     }
     if reading.git_locked {
-        let todo = "wait for Git to end; if none is at work there, delete .git/index.lock";
-        return Finding::warning("files", format!("{count} in {root}, and Git is writing them"), todo);
+        let todo = "wait until Git has finished; if no Git process is running, delete .git/index.lock";
+        return Finding::warning("files", format!("{count} in {root}; Git is writing them"), todo);
     }
     let commit = reading.commit().and_then(|commit| commit.get(..9));
     let commit = commit.map(|commit| format!(", commit {commit}")).unwrap_or_default();
@@ -130,8 +128,8 @@ fn files(settings: &Settings, reading: &Reading) -> Finding {
         return Finding::warning("files", format!("{count} in {root}; {}", warning.message), todo);
     }
     if reading.desired.units.is_empty() {
-        let todo = "add a file that declares sources, or point -C somewhere else";
-        return Finding::warning("files", format!("{count} in {root}, and none declares a workspace"), todo);
+        let todo = "add a file that declares sources, or choose another directory with -C";
+        return Finding::warning("files", format!("{count} in {root}; none declares a workspace"), todo);
     }
     Finding::good("files", format!("{count} in {root}: {sources} in {workspaces}{commit}"))
 }
@@ -148,11 +146,16 @@ fn secrets(settings: &Settings, reading: &Reading) -> Finding {
         }
     }
     match missing.first() {
-        None => Finding::good("secrets", "every secret that the files name has a value here"),
+        None => Finding::good("secrets", "every secret can be resolved"),
         Some(first) => {
             let count = render::words::count(missing.len(), "source");
-            let todo = "set it for the user or service that runs wellspring; `validate --secrets` shows all";
-            Finding::bad("secrets", Exit::Invalid, format!("{count} without a secret here, as {first}"), todo)
+            let todo = "set it for the user or service that runs wellspring; `wellspring validate --secrets` lists all";
+            Finding::bad(
+                "secrets",
+                Exit::Invalid,
+                format!("{count} with a missing secret, such as {first}"),
+                todo,
+            )
         }
     }
 }
@@ -175,9 +178,9 @@ fn text(findings: &[Finding]) -> String {
     }
     let count = |outcome| findings.iter().filter(|finding| finding.outcome == outcome).count();
     out.push_str(&match (count(Outcome::Bad), count(Outcome::Warning)) {
-        (0, 0) => "All is well.\n".to_owned(),
-        (0, warnings) => format!("It works; {} to look at.\n", render::words::count(warnings, "thing")),
-        (bad, _) => format!("{} in the way.\n", render::words::count(bad, "thing")),
+        (0, 0) => "All checks passed.\n".to_owned(),
+        (0, warnings) => format!("Ready, with {}.\n", render::words::count(warnings, "warning")),
+        (bad, _) => format!("{} failed.\n", render::words::count(bad, "check")),
     });
     out
 }

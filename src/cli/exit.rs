@@ -90,7 +90,7 @@ impl Failure {
     /// Says it, and gives the exit code.
     pub fn print(self) -> Exit {
         if !self.message.is_empty() {
-            eprintln!("error: {}", render::escape::terminal(&self.message));
+            note!("error: {}", render::escape::terminal(&self.message));
         }
         self.exit
     }

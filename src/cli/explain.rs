@@ -22,6 +22,9 @@ pub(super) fn run(common: &Common, code: Option<&str>) -> Result<Exit, Failure> 
         list(common);
         return Ok(Exit::Done);
     };
+    // The number alone is enough: 12 is W012.
+    let number = asked.bytes().all(|byte| byte.is_ascii_digit()).then(|| format!("W{asked:0>3}"));
+    let asked = number.as_deref().unwrap_or(asked);
     let Some(text) = manifest::explain(asked) else {
         let known = Code::ALL.iter().map(|code| code.as_str());
         let near = manifest::nearest(asked, known);

@@ -56,7 +56,7 @@ pub(super) fn run(common: &Common, args: &FmtArgs) -> Result<Exit, Failure> {
         }
     }
     for (file, why) in &skipped {
-        eprintln!("{}: not formatted: {why}", escape::terminal(file));
+        note!("{}: not formatted: {why}", escape::terminal(file));
     }
     Ok(Exit::Invalid.when(!skipped.is_empty()).or(Exit::Failed.when(args.check && !changed.is_empty())))
 }

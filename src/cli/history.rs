@@ -5,6 +5,7 @@ use super::select::Selector;
 use super::workplace::{Access, Workplace};
 use super::{Exit, Failure, answer};
 use crate::model::{DesiredUnit, SourceKey, SourceName, Unit};
+use crate::reading::Reading;
 use crate::render;
 use crate::state::{HistoryFilter, JournalEntry, JournalFilter, JournalRow, Run};
 use jiff::tz::TimeZone;
@@ -27,13 +28,14 @@ pub(super) async fn run(common: &Common, args: &HistoryArgs) -> Result<Exit, Fai
             }
             None => Vec::new(),
         };
-        let none = if rows.is_empty() { "Nothing was changed yet." } else { "No change matches." };
+        let none = chosen
+            .none(&place.reading, if rows.is_empty() { "No changes yet." } else { "No change matches." });
         let rows: Vec<JournalRow> = rows
             .into_iter()
             .filter(|row| chosen.has(&row.unit, &row.entry.source))
             .take(args.limit)
             .collect();
-        changes(common, &chosen, &rows, none);
+        changes(common, &chosen, &rows, &none);
     } else {
         let runs = match &place.state {
             Some(state) => {
@@ -42,10 +44,11 @@ pub(super) async fn run(common: &Common, args: &HistoryArgs) -> Result<Exit, Fai
             }
             None => Vec::new(),
         };
-        let none = if runs.is_empty() { "No syncs yet." } else { "No sync matches." };
+        let none =
+            chosen.none(&place.reading, if runs.is_empty() { "No syncs yet." } else { "No sync matches." });
         let runs: Vec<Run> =
             runs.into_iter().filter(|run| chosen.has(&run.unit, &run.name)).take(args.limit).collect();
-        syncs(common, &chosen, &runs, none);
+        syncs(common, &chosen, &runs, &none);
     }
     let exit = place.exit();
     place.close().await;
@@ -58,6 +61,21 @@ struct Chosen<'a> {
 }
 
 impl Chosen<'_> {
+    /// The message for an empty history. A name that matches no declared source may be misspelled.
+    fn none(&self, reading: &Reading, message: &str) -> String {
+        for unit in self.units.iter().filter(|unit| self.selector.unit(unit.names())) {
+            for source in &unit.sources {
+                self.selector.source(unit, &source.key, &source.name);
+            }
+        }
+        let declared = self
+            .selector
+            .must_name(reading)
+            .and_then(|()| self.selector.must_match(reading, "declared source", "it may have been removed"));
+        declared
+            .map_or_else(|failure| format!("{message} Note: {}", failure.message), |()| message.to_owned())
+    }
+
     fn unit(&self, unit: &Unit) -> Option<&DesiredUnit> {
         self.units.iter().map(Arc::as_ref).find(|desired| desired.unit == *unit)
     }
@@ -121,7 +139,7 @@ fn syncs(common: &Common, chosen: &Chosen<'_>, runs: &[Run], none: &str) {
         })
         .collect();
     if rows.is_empty() {
-        eprintln!("{none}");
+        note!("{none}");
         return;
     }
     let headers = ["STARTED", "SOURCE", "TRIGGER", "OUTCOME", "RECORDS", "TOOK", "MESSAGE"];
@@ -171,7 +189,7 @@ fn changes(common: &Common, chosen: &Chosen<'_>, rows: &[JournalRow], none: &str
         })
         .collect();
     if table.is_empty() {
-        eprintln!("{none}");
+        note!("{none}");
         return;
     }
     let headers = ["WHEN", "SOURCE", "ACTION", "OUTCOME", "FROM", "WHY"];

@@ -41,7 +41,9 @@ pub(super) fn run(common: &Common, into: Option<PathBuf>) -> Result<Exit, Failur
         for path in written {
             answer::write(&format!("wrote  {}", dir.join(path).display()));
         }
-        answer::write("\nName the platform in wellspring.toml, then `wellspring plan`.");
+        answer::write(
+            "\nNext: set the platform's URL and the workspace's id in wellspring.toml, then run `wellspring pull` or\ndeclare sources in workspaces/example.toml, and run `wellspring plan`.",
+        );
     }
     Ok(Exit::Done)
 }

@@ -32,7 +32,7 @@ pub(super) struct Local {
 #[cfg(not(feature = "local-platform"))]
 impl Local {
     pub(super) async fn open(_: &std::path::Path, _: &std::path::Path, _: Stay) -> Result<Self, Failure> {
-        Err(Failure::usage("platform.url is \"local\", but this build has no local platform"))
+        Err(Failure::usage("platform.url is \"local\", but this build does not include the local platform"))
     }
 
     pub(super) async fn stop(self) {}
@@ -181,7 +181,7 @@ mod running {
         let mut bytes = [0; 24];
         getrandom::fill(&mut bytes).map_err(|error| Failure {
             exit: Exit::Failed,
-            message: format!("the system gives no random numbers: {error}"),
+            message: format!("the system returned no random numbers: {error}"),
         })?;
         Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into())
     }

@@ -6,7 +6,12 @@ use crate::manifest;
 use clap::CommandFactory;
 use clap_complete::Shell;
 use serde_json::json;
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::path::Path;
+
+/// Sections of the manual page that are not made from the arguments.
+const SECTIONS: &[u8] = include_bytes!("manual/sections.roff");
 
 /// `help [COMMAND]`: the help of the program or of a command; of an error code, its explanation.
 pub(super) fn help(common: &Common, of: Option<&str>) -> Result<Exit, Failure> {
@@ -49,15 +54,18 @@ pub(super) fn completions(shell: Shell) -> Exit {
 
 pub(super) fn man(out: Option<&Path>) -> Result<Exit, Failure> {
     if let Some(dir) = out {
-        let written =
-            std::fs::create_dir_all(dir).and_then(|()| clap_mangen::generate_to(Cli::command(), dir));
+        let written = std::fs::create_dir_all(dir)
+            .and_then(|()| clap_mangen::generate_to(Cli::command(), dir))
+            .and_then(|()| OpenOptions::new().append(true).open(dir.join("wellspring.1")))
+            .and_then(|mut page| page.write_all(SECTIONS));
         return written.map(|()| Exit::Done).map_err(|error| Failure {
             exit: Exit::Failed,
-            message: format!("could not write the manual pages to {}: {error}", dir.display()),
+            message: format!("cannot write the manual pages to {}: {error}", dir.display()),
         });
     }
     let mut page = Vec::new();
     clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+    page.extend_from_slice(SECTIONS);
     answer::write(&String::from_utf8_lossy(&page));
     Ok(Exit::Done)
 }

@@ -1,6 +1,7 @@
 //! `wellspring plan`: what would change. Nothing is written, nothing is created.
 
 use super::args::{Common, LimitArgs, PlanArgs};
+use super::progress::Progress;
 use super::select::Selector;
 use super::workplace::{Access, Workplace};
 use super::{Exit, Failure, answer, saved, settled, test};
@@ -11,6 +12,8 @@ pub(super) async fn run(common: &Common, args: &PlanArgs) -> Result<Exit, Failur
     let selector = Selector::new(&args.selection)?;
     // A saved plan is bound to the fingerprint key of the state, which is made where there is none.
     let access = if args.out.is_some() { Access::Write } else { Access::Read };
+    let progress = Progress::activity(common, "comparing the files with the platform");
+    let ticking = progress.tick();
     let (start, before) = match args.out {
         None => settled::recall(common, &args.limits, &selector).await,
         Some(_) => Default::default(),
@@ -22,6 +25,7 @@ pub(super) async fn run(common: &Common, args: &PlanArgs) -> Result<Exit, Failur
     let mut planner = place.planner(overrides(&args.limits));
     planner.hashes = args.out.is_some();
     let mut planned = planner.plan_all(tasks).await;
+    drop(ticking);
     for planned in &mut planned {
         selector.narrow(&mut planned.plan);
     }

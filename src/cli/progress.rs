@@ -3,27 +3,45 @@
 use super::answer;
 use super::args::{Common, Format, is_dumb};
 use crate::render::{escape, words};
+use std::collections::BTreeSet;
 use std::io::{IsTerminal as _, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
-/// Interval between updates of the line. The first one is written at once.
+/// Interval between updates of the line.
 const EVERY: Duration = Duration::from_millis(250);
+
+/// True while the line is on the terminal.
+static DRAWN: AtomicBool = AtomicBool::new(false);
+
+/// Delay of the line. What takes less time needs none.
+const DELAY: Duration = Duration::from_millis(150);
 
 /// The work in progress. Clones share one line.
 #[derive(Clone)]
 pub(super) struct Progress {
     doing: &'static str,
-    noun: &'static str,
+    /// Names one unit of the work; `None` where the work has no units.
+    noun: Option<&'static str>,
     under_way: Arc<Mutex<UnderWay>>,
 }
 
 struct UnderWay {
-    names: Vec<String>,
+    names: BTreeSet<String>,
     began: Instant,
     /// True if stderr is a terminal.
     shown: bool,
+}
+
+/// Removes the line, if there is one, before other text is printed. The next update draws it again.
+pub(super) fn hide() {
+    if DRAWN.swap(false, Ordering::Relaxed) {
+        let mut err = std::io::stderr().lock();
+        let _ = err.write_all(b"\r\x1b[K");
+        let _ = err.flush();
+    }
 }
 
 /// Updates the line until dropped; then removes it.
@@ -32,9 +50,18 @@ pub(super) struct Ticking(Progress, Option<JoinHandle<()>>);
 impl Progress {
     /// `doing` is a participle such as "syncing", `noun` names one unit of the work, such as "source".
     pub(super) fn new(common: &Common, doing: &'static str, noun: &'static str) -> Self {
+        Self::of(common, doing, Some(noun))
+    }
+
+    /// Work without units, such as "comparing with the platform".
+    pub(super) fn activity(common: &Common, doing: &'static str) -> Self {
+        Self::of(common, doing, None)
+    }
+
+    fn of(common: &Common, doing: &'static str, noun: Option<&'static str>) -> Self {
         let shown = common.format == Format::Human && !common.quiet() && std::io::stderr().is_terminal();
         let shown = shown && !is_dumb();
-        let under_way = UnderWay { names: Vec::new(), began: Instant::now(), shown };
+        let under_way = UnderWay { names: BTreeSet::new(), began: Instant::now(), shown };
         Self { doing, noun, under_way: Arc::new(Mutex::new(under_way)) }
     }
 
@@ -43,7 +70,8 @@ impl Progress {
         let shown = self.with(|under_way| under_way.shown);
         let ticking = shown.then(|| {
             tokio::spawn(async move {
-                let mut ticks = tokio::time::interval(EVERY);
+                let first = tokio::time::Instant::now() + DELAY;
+                let mut ticks = tokio::time::interval_at(first, EVERY);
                 loop {
                     ticks.tick().await;
                     progress.with(|under_way| under_way.draw(progress.doing, progress.noun));
@@ -59,19 +87,21 @@ impl Progress {
     }
 
     /// Prints a message on a line of its own; `told` makes it from the names in progress.
-    pub(super) fn tell(&self, told: impl FnOnce(&[String]) -> String) {
+    pub(super) fn tell(&self, told: impl FnOnce(&BTreeSet<String>) -> String) {
         self.with(|under_way| {
             under_way.clear();
-            eprintln!("{}", told(&under_way.names));
+            note!("{}", told(&under_way.names));
         });
     }
 
     /// Removes finished names and prints lines about them on stdout, above the progress line.
     pub(super) fn end(&self, names: &[String], told: &[String]) {
         self.with(|under_way| {
-            under_way.names.retain(|name| !names.contains(name));
+            names.iter().for_each(|name| drop(under_way.names.take(name)));
             under_way.clear();
-            told.iter().for_each(|line| answer::write(line));
+            if !told.is_empty() {
+                answer::write(&told.join("\n"));
+            }
         });
     }
 
@@ -81,26 +111,30 @@ impl Progress {
 }
 
 impl UnderWay {
-    fn draw(&self, doing: &str, noun: &str) {
-        if self.names.is_empty() {
+    fn draw(&self, doing: &str, noun: Option<&str>) {
+        if self.names.is_empty() && noun.is_some() {
             return self.clear();
         }
         let terminal = || terminal_size::terminal_size_of(std::io::stderr()).map(|(width, _)| width.0.into());
         let width: usize = answer::columns().or_else(terminal).unwrap_or(80);
         let took = words::duration(Duration::from_secs(self.began.elapsed().as_secs()));
-        let start = format!("{doing} {}, {took}: ", words::count(self.names.len(), noun));
-        let line = format!("{start}{}", escape::terminal_line(&self.names.join(", ")));
+        let line = match noun {
+            None => format!("{doing}, {took}"),
+            Some(noun) => {
+                // More names than fit on any terminal are not needed.
+                let names: Vec<&str> = self.names.iter().take(width).map(String::as_str).collect();
+                let count = words::count(self.names.len(), noun);
+                format!("{doing} {count}, {took}: {}", escape::terminal_line(&names.join(", ")))
+            }
+        };
+        DRAWN.store(true, Ordering::Relaxed);
         let mut err = std::io::stderr().lock();
         let _ = write!(err, "\r\x1b[K{}", words::cut(&line, width.saturating_sub(1)));
         let _ = err.flush();
     }
 
     fn clear(&self) {
-        if self.shown {
-            let mut err = std::io::stderr().lock();
-            let _ = err.write_all(b"\r\x1b[K");
-            let _ = err.flush();
-        }
+        hide();
     }
 }
 

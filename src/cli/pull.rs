@@ -1,6 +1,7 @@
 //! `wellspring pull`: files from what is on the platform.
 
 use super::args::{Common, Format, PullArgs};
+use super::progress::Progress;
 use super::workplace::{Access, Workplace};
 use super::{Exit, Failure, answer, files, init};
 use crate::manifest::{Pulled, PulledWorkspace, nearest, path_for, plain_name, pulled};
@@ -34,10 +35,13 @@ pub(super) async fn run(common: &Common, args: &PullArgs) -> Result<Exit, Failur
                 .to_owned(),
         });
     }
+    let progress = Progress::activity(common, "reading the sources of the platform");
+    let ticking = progress.tick();
     let mut written = Vec::new();
     for wanted in wanted(&place, args)? {
         written.extend(pull(&place, wanted, args.force).await?);
     }
+    drop(ticking);
     place.close().await;
     tell(common, &written);
     Ok(Exit::Done)

@@ -24,6 +24,8 @@ const INTERVAL: Duration = Duration::from_secs(5 * 60);
 const LOCK_WAIT: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure> {
+    // A daemon depends on nothing that belongs to the person who starts it.
+    let common = &common.unattended();
     let (events, inbox) = tokio::sync::mpsc::unbounded_channel();
     let stopping = daemon::listen(events.clone())?;
     let settings = workplace::resolve(common)?;
@@ -91,7 +93,7 @@ pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure
     voice.note(&format!(
         "watching {} for {at}{}",
         place.settings.root.display(),
-        if dry_run { " (dry run: nothing is written)" } else { "" }
+        if dry_run { " (dry run: changes are only logged)" } else { "" }
     ));
     let daemon = Daemon {
         root: place.settings.root.clone(),
@@ -128,8 +130,8 @@ fn alone(state: &State) -> Result<DaemonLock, Failure> {
         LockError::Held { by } => Failure {
             exit: Exit::Failed,
             message: format!(
-                "{by} is at work here: {} has one `run` at a time for each platform; end that one first, or name \
-                 another place with --state-dir",
+                "another `wellspring run` ({by}) uses {} for this platform; stop it, or pass a different \
+                 --state-dir",
                 state.dir().display()
             ),
         },
@@ -144,7 +146,8 @@ fn refuse_swapped_state(settings: &crate::settings::Settings) -> Result<(), Fail
     if inside && swapped {
         let root = settings.root.display();
         return Err(Failure::usage(&format!(
-            "{root} is a symlink, so the state inside it would go with it; name a place with --state-dir"
+            "{root} is a symlink, and its target may be switched with the state in it; choose another state directory with \
+             --state-dir"
         )));
     }
     Ok(())

@@ -47,7 +47,7 @@ pub(super) fn now(
     };
     let units = planned.iter().map(outline).collect();
     let Some(units) = units else {
-        let message = "not every workspace could be planned, so there is no plan to save or compare";
+        let message = "some workspaces could not be planned, so the plan cannot be saved or compared";
         return Err(Failure { exit: Exit::Failed, message: message.to_owned() });
     };
     Ok(SavedPlan::new(&platform, &workplace::root(&place.settings), &planner.key, asked, units))
@@ -57,7 +57,7 @@ pub(super) fn now(
 pub(super) fn write(path: &Path, plan: &SavedPlan) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure {
         exit: Exit::Failed,
-        message: format!("the plan could not be saved in {}: {error}", path.display()),
+        message: format!("cannot save the plan in {}: {error}", path.display()),
     };
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path).map_err(failed)?;
@@ -90,7 +90,7 @@ pub(super) fn given(args: &ApplyArgs) -> Result<Option<(SavedPlan, ApplyArgs)>, 
 fn read(path: &Path) -> Result<SavedPlan, Failure> {
     let mut text = String::new();
     File::open(path).and_then(|file| file.take(LARGEST).read_to_string(&mut text)).map_err(|error| {
-        Failure::usage(&format!("the saved plan {} cannot be read: {error}", path.display()))
+        Failure::usage(&format!("cannot read the saved plan {}: {error}", path.display()))
     })?;
     SavedPlan::from_text(&text).map_err(|stale| match stale {
         Stale::NotAPlan(_) => Failure::usage(&format!("{}: {stale}", path.display())),

@@ -12,7 +12,7 @@ use serde_json::json;
 pub(super) async fn run(common: &Common, args: &SchemaArgs) -> Result<Exit, Failure> {
     let source = args.source.as_str();
     if !source.contains('/') {
-        return Err(Failure::usage(&format!("name the source as WORKSPACE/SOURCE, not {source:?}")));
+        return Err(Failure::usage(&format!("{source:?} names no source; write WORKSPACE/SOURCE")));
     }
     let selector = Selector::new(&Selection { source: vec![source.to_owned()], ..Selection::default() })?;
     let place = Workplace::open(common, Access::Read).await?;
@@ -38,8 +38,8 @@ async fn find(place: &Workplace, selector: &Selector, source: &str) -> Result<Sc
             rows.iter().filter(|row| row.name == declared.name).filter_map(|row| row.id.as_ref()).collect();
         return match ids.as_slice() {
             [id] => schema(place, &desired.unit, id).await,
-            [] => Err(failed(format!("{source} is not connected yet; `wellspring apply` connects it"))),
-            _ => Err(failed(format!("several sources on the platform bear the name {:?}", declared.name))),
+            [] => Err(failed(format!("{source} is not connected; run `wellspring apply` first"))),
+            _ => Err(failed(format!("the platform has several sources called {:?}", declared.name))),
         };
     }
     selector.must_match(&place.reading, "declared source", "`wellspring show` lists them")?;

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 pub(super) async fn run(common: &Common, args: &ServeArgs) -> Result<Exit, Failure> {
     if !args.listen.ip().is_loopback() && !args.allow_plaintext {
         return Err(Failure::usage(&format!(
-            "the local platform has no TLS: on {} the token, and the passwords of sources, would cross the network \
-             for all to read. Listen on 127.0.0.1 and put a proxy with TLS before it, or say --allow-plaintext",
+            "the local platform has no TLS: on {} the token and the passwords of sources would be sent over the network \
+             unencrypted. Listen on 127.0.0.1 behind a proxy with TLS, or pass --allow-plaintext",
             args.listen
         )));
     }
@@ -42,7 +42,7 @@ pub(super) async fn run(common: &Common, args: &ServeArgs) -> Result<Exit, Failu
     announce(common, args, &running.base_url(), &data_dir, &folder, &token);
     while !daemon::is_set(&stopping) && inbox.recv().await.is_some() {}
     if !common.quiet() {
-        eprintln!("stopping; what is under way is finished first, for ten seconds at most");
+        note!("shutting down; waiting up to 10 s for requests in progress");
     }
     let _ = std::fs::remove_file(address);
     running.stop().await;
@@ -59,23 +59,23 @@ fn announce(common: &Common, args: &ServeArgs, url: &str, data_dir: &Path, folde
         return;
     }
     let mut text = format!(
-        "# The Data API answers at {url}, and tells of itself at {url}/openapi.json\n\
-         # It reads files below {} and keeps what it knows in {}\n",
+        "# Listening on {url}; OpenAPI at {url}/openapi.json\n\
+         # Files are read below {}; data is stored in {}\n",
         data_dir.display(),
         folder.display()
     );
     for (host, at) in &args.stand_in {
-        text.push_str(&format!("# {at} stands in for {host}\n"));
+        text.push_str(&format!("# {host} is replaced by {at}\n"));
     }
     text.push_str(&format!("\nexport WELLSPRING_URL={url}\n"));
     text.push_str(&match &token.file {
-        None => "# PMTX_TOKEN is the token, as it is set here\n".to_owned(),
+        None => "# The token is PMTX_TOKEN, as set in this environment\n".to_owned(),
         Some(path) => {
             let path = path.display().to_string().replace('\'', r"'\''");
             format!("export PMTX_TOKEN=\"$(cat '{path}')\"\n")
         }
     });
-    text.push_str("\n# Ctrl-C ends it\n");
+    text.push_str("\n# Ctrl-C stops it\n");
     answer::write(&text);
 }
 

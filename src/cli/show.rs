@@ -28,7 +28,7 @@ pub(super) fn run(common: &Common, args: &ShowArgs) -> Result<Exit, Failure> {
         selector.must_match(&reading, "declared source", "`wellspring show` lists them")?;
     }
     if shown.is_empty() && !selector.selects_everything() && !reading.has_errors() {
-        return Err(Failure::usage("no declared workspace or source has this name"));
+        return Err(Failure::usage("no declared source matches; `wellspring show` lists them"));
     }
     if common.format == Format::Json {
         let sources: Vec<_> = shown
@@ -47,6 +47,8 @@ pub(super) fn run(common: &Common, args: &ShowArgs) -> Result<Exit, Failure> {
             })
             .collect();
         answer::write_json(&json!({ "format_version": 1, "sources": sources }));
+    } else if shown.is_empty() {
+        note!("No source is declared.");
     } else {
         for (n, (unit, source, values)) in shown.iter().enumerate() {
             let gap = if n > 0 { "\n" } else { "" };

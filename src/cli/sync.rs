@@ -16,7 +16,7 @@ use crate::state::{LastRun, RunOutcome, Spent, State, Trigger};
 use crate::sync::{self, Call, Member, Synced, Syncer, Unrecorded};
 use jiff::Timestamp;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -33,7 +33,7 @@ pub(super) async fn run(common: &Common, args: &SyncArgs) -> Result<Exit, Failur
     let stopping = daemon::listen(events)?;
     let place = Workplace::open(common, Access::Write).await?;
     let Some(state) = place.state.clone() else {
-        return Err(Failure::usage("there is no state to write to"));
+        return Err(Failure::usage("no state directory to write to"));
     };
     let syncer = Syncer {
         writer: Writer::new(&place.reader),
@@ -105,11 +105,11 @@ pub(super) async fn run(common: &Common, args: &SyncArgs) -> Result<Exit, Failur
         answer::write("Nothing is due.");
     } else if asked == 0 && selector.selects_everything() && !stopped {
         answer::write(
-            "Nothing to sync: no source here is connected and not suspended (`wellspring apply` connects).",
+            "Nothing to sync: every source is suspended or not connected yet (`wellspring apply` connects sources).",
         );
     } else if stopped && asked > all.len() {
         let not_sent = words::count(asked - all.len(), "source");
-        answer::write(&format!("Stopped: {not_sent} not sent."));
+        answer::write(&format!("Interrupted: {not_sent} not synced."));
     }
     let failed = all.iter().any(|synced| synced.outcome != RunOutcome::Done);
     if all.is_empty() && !args.due && !selector.selects_everything() && !stopped {
@@ -127,23 +127,21 @@ pub(super) async fn run(common: &Common, args: &SyncArgs) -> Result<Exit, Failur
 
 /// What goes on after a stop: a sync that was sent is carried out on the platform, whoever waits for it. The
 /// local platform ends with this process.
-fn stopping_line(under_way: &[String], local: bool) -> String {
+fn stopping_line(under_way: &BTreeSet<String>, local: bool) -> String {
     if under_way.is_empty() {
-        return "stopping: nothing is under way, and nothing new starts".to_owned();
+        return "Interrupted: no sync is in progress.".to_owned();
     }
     let named: Vec<String> = under_way.iter().take(NAMED).map(|name| escape::terminal_line(name)).collect();
     let more = match under_way.len().saturating_sub(NAMED) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    let (place, at_once) = match local {
-        true => ("", "it is broken off"),
-        false => (" on the platform", "it goes on there, and how it ends is not recorded"),
+    let at_once = match local {
+        true => "aborts the sync",
+        false => "exits now; the sync continues on the platform and its result is not recorded",
     };
     let named = named.join(", ");
-    format!(
-        "stopping: nothing new starts; under way{place}, and waited for: {named}{more} (again to end at once: {at_once})"
-    )
+    format!("Interrupted: waiting for {named}{more} to finish. Pressing Ctrl-C again {at_once}.")
 }
 
 /// Every pattern matches something that can be synced.
@@ -159,7 +157,7 @@ fn must_match<'a>(
             {
                 let (name, reason) = (format!("{}/{}", unit.label(), source.key), &suspend.reason);
                 return Err(Failure::usage(&format!(
-                    "{name} is suspended ({reason}); it can be synced once its `suspend` is taken away"
+                    "{name} is suspended ({reason}); remove `suspend` to sync it"
                 )));
             }
         }
@@ -191,7 +189,7 @@ async fn calls(
             let (unit, outcome) = (desired.label(), spent.outcome.as_str());
             let text =
                 format!("{unit}/{}: sync of {} {outcome}: {}", spent.name, spent.firing, spent.message);
-            eprintln!("{}", escape::terminal_line(&text));
+            note!("{}", escape::terminal_line(&text));
         }
         state.spend(&desired.unit, spent, now).await?;
         firings
@@ -286,7 +284,7 @@ pub(super) fn line(desired: &DesiredUnit, synced: &Synced) -> String {
             format!("✓ {name} synced: {records}{note}")
         }
         (RunOutcome::Done, None) => format!("✓ {name} synced{note}"),
-        (RunOutcome::Unknown, _) => format!("? {name} sync: nobody knows whether it ran: {message}"),
+        (RunOutcome::Unknown, _) => format!("? {name} sync: result unknown: {message}"),
         _ => format!("✗ {name} sync failed: {message}"),
     }
 }
@@ -314,16 +312,15 @@ fn json_of(results: &[(Arc<DesiredUnit>, Vec<Synced>)]) -> Vec<serde_json::Value
 #[cfg(test)]
 mod tests {
     use super::stopping_line;
+    use std::collections::BTreeSet;
 
     #[test]
     fn a_stop_tells_what_goes_on_and_where_nothing_does() {
-        let names = |count: usize| (0..count).map(|n| format!("ws/s{n}")).collect::<Vec<_>>();
-        assert!(
-            stopping_line(&names(1), false).contains("under way on the platform, and waited for: ws/s0 (")
-        );
-        assert!(stopping_line(&names(1), false).contains("it goes on there"));
-        assert!(stopping_line(&names(1), true).ends_with("(again to end at once: it is broken off)"));
-        assert!(stopping_line(&names(12), false).contains("ws/s9 and 2 more ("));
-        assert!(!stopping_line(&[], false).contains("waited"));
+        let names = |count: usize| (0..count).map(|n| format!("ws/s{n:02}")).collect::<BTreeSet<_>>();
+        assert!(stopping_line(&names(1), false).contains("waiting for ws/s00 to finish"));
+        assert!(stopping_line(&names(1), false).contains("continues on the platform"));
+        assert!(stopping_line(&names(1), true).ends_with("Pressing Ctrl-C again aborts the sync."));
+        assert!(stopping_line(&names(12), false).contains("ws/s09 and 2 more to finish"));
+        assert!(!stopping_line(&names(0), false).contains("waiting"));
     }
 }

@@ -64,6 +64,9 @@ pub(super) async fn run(common: &Common, args: &TestArgs) -> Result<Exit, Failur
     let mut tested = tests.of_workspaces(chosen).await;
     drop(ticking);
     tested.sort_by(|a, b| (&a.workspace, &a.source).cmp(&(&b.workspace, &b.source)));
+    if tested.is_empty() && common.format == Format::Human {
+        note!("No source is declared.");
+    }
     place_answer(common, &tested);
     warn_untested(&tested);
     let exit = tested.iter().fold(place.exit(), |exit, tested| exit.or(tested.exit));
@@ -120,7 +123,7 @@ fn warn_untested(tested: &[Tested]) {
         untested.fold((0, Exit::Done), |(count, exit), tested| (count + 1, exit.or(tested.exit)));
     if count > 0 {
         let hint = if exit == Exit::Done { "" } else { "; --allow-untested accepts that" };
-        eprintln!(
+        note!(
             "warning: {} not tested, because the platform has no test-connection{hint}",
             words::count(count, "source")
         );

@@ -23,7 +23,7 @@ pub(super) fn run(common: &Common, args: &ValidateArgs) -> Result<Exit, Failure>
         _ => {
             workplace::tell_diagnostics(common, &reading);
             for line in &missing {
-                eprintln!("error: {}", render::escape::terminal(line));
+                note!("error: {}", render::escape::terminal(line));
             }
             if !common.quiet() {
                 answer::write(&summary(&reading, missing.len()));
@@ -47,7 +47,7 @@ fn summary(reading: &Reading, missing: usize) -> String {
     };
     let errors = match missing {
         0 => "no errors".to_owned(),
-        missing => format!("{} without a secret here", render::words::count(missing, "source")),
+        missing => format!("{} with a missing secret", render::words::count(missing, "source")),
     };
     let sources = reading.desired.units.iter().map(|unit| unit.count).sum();
     let sources = render::words::count(sources, "source");

@@ -102,9 +102,10 @@ impl Passes {
         let news = self.failures.is_new((unit.clone(), None), after.again.map(|_| &failure as _));
         match after.again {
             Some(at) => news.then(|| format!("trying again at {}", clock_time(at, now))),
-            None if after.edited && !spoke && error.is_none() && plan.actions.is_empty() => {
-                Some(format!("read again, {}", waiting(plan).unwrap_or_else(|| "nothing to do".to_owned())))
-            }
+            None if after.edited && !spoke && error.is_none() && plan.actions.is_empty() => Some(format!(
+                "files reloaded, {}",
+                waiting(plan).unwrap_or_else(|| "nothing to do".to_owned())
+            )),
             None => None,
         }
     }

@@ -4,7 +4,7 @@ use super::args::{Common, Format};
 use super::local::{self, Local, Stay};
 use super::select::Selector;
 use super::settled::Start;
-use super::{Exit, Failure};
+use super::{Exit, Failure, progress};
 use crate::model::{FingerprintKey, Unit};
 use crate::plan::Overrides;
 use crate::reading::{Known, Memory, Reading};
@@ -138,7 +138,8 @@ impl Workplace {
         let asked = self.reading.asked(&self.memory);
         for (unit, file) in &asked.held {
             let file = escape::terminal(file);
-            eprintln!("{unit}: skipped, because {file} has errors");
+            progress::hide();
+            note!("{unit}: skipped, because {file} has errors");
         }
         let declared = !asked.tasks.is_empty();
         let tasks: Vec<Task> =
@@ -174,9 +175,9 @@ impl Workplace {
         for unit in state.units().await? {
             let known = asked.held.contains_key(&unit) || declared.contains(&unit);
             if !known && !self.reading.has_errors() {
-                eprintln!(
-                    "{unit}: no file declares this workspace any more, so its sources are left alone \
-                     (declare it with `sources = {{}}` to mean none)"
+                note!(
+                    "{unit}: this workspace is no longer declared; its sources are kept. To remove them, declare it with \
+                     `sources = {{}}`"
                 );
             }
         }
@@ -251,7 +252,8 @@ fn read_to_stay(settings: &Settings) -> Result<Reading, Failure> {
 /// The findings, on stderr.
 pub(super) fn tell_diagnostics(common: &Common, reading: &Reading) {
     if !reading.diagnostics.is_empty() && common.format != Format::Github {
-        eprint!("{}", reading.explained(common.color_err()));
+        progress::hide();
+        super::answer::note(&reading.explained(common.color_err()));
     }
 }
 

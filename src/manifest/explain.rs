@@ -1,134 +1,155 @@
-//! What each code means, at more length.
+//! Explanations of the error codes.
 
-/// What a diagnostic's code means and what to do; `None` for a code there is not.
+/// The explanation of a code, in any case; `None` for an unknown code.
 #[must_use]
 pub fn explain(code: &str) -> Option<&'static str> {
     let text = match code.to_ascii_uppercase().as_str() {
         "W001" => {
-            "The file stands in the tree but could not be read: no permission, no regular file, no UTF-8, too \
-large, or a symlink out of the tree.\n\nA file that cannot be read is not taken for one that is gone: nothing that it \
-declared is removed until it can be read again."
+            "The file could not be read: missing permission, not a regular file, not UTF-8, too large, an \
+extension in capitals, or a symlink that leads out of the project.\n\nAn unreadable file is \
+not treated as deleted: no source that it declared is removed until the file can be read \
+again."
         }
         "W002" => {
-            "The file is not TOML 1.0. Often a quote or bracket is not closed, or a key stands twice in one table.\n\n\
-    [sources.crm]\n    type = \"database\"      # strings stand in quotes"
+            "The file is not valid TOML 1.0. Common causes: a quote or bracket that is not closed, a key \
+or header that is repeated, a text without quotes, an unresolved merge conflict, or a file \
+in YAML or JSON.\n\n    [workspace]\n    id = \"ws_1c04de\"\n\n    [sources.crm]\n    type = \
+\"database\"      # texts are quoted"
         }
         "W003" => {
-            "TOML 1.1 allows inline tables over several lines, a comma after their last entry, times without \
-seconds, and the escapes `\\e` and `\\x`. The editors' tools for TOML read 1.0, so files here keep to it.\n\nWrite a longer \
-table under a header of its own:\n\n    [sources.crm.metadata]\n    description = \"…\""
+            "TOML 1.1 allows inline tables over several lines, a comma after their last entry, times \
+without seconds, and the escapes `\\e` and `\\x`. Editor tools read TOML 1.0, so files are \
+limited to it.\n\nWrite a longer table under a header of its \
+own:\n\n    [sources.crm.metadata]\n    description = \"…\""
         }
-        "W004" => "Tables and lists may be nested 32 levels deep. No connection needs more.",
+        "W004" => "Tables and lists can be nested up to 32 levels deep.",
         "W005" => {
-            "Templates and lists of workspaces multiply what a file says. All sources together, with defaults \
-and templates in them, may hold 512 MiB. One source may hold 10,000 values: it says how to connect, and what is larger \
-is data."
+            "A limit is exceeded. All sources together, including defaults and templates, can take up to \
+512 MiB. One source can have up to 10,000 values: a source describes a connection, and \
+larger content is data."
         }
         "W010" => {
-            "A key that nothing reads is an error, because a key with a slip in it would be left out silently. \
-What a connection needs goes below [sources.KEY.connection_config], which is open."
+            "Unknown keys are errors: a misspelled key would otherwise be ignored. Settings of the \
+connection belong below [sources.KEY.connection_config], which accepts any key."
         }
         "W011" => {
-            "The key takes another type of value: a string stands in quotes, a number and `true` or `false` do \
-not, a list in brackets, a table in braces or under a header."
+            "The key takes a value of another type. Texts are quoted; numbers, `true` and `false` are \
+not; lists are in brackets; tables are in braces or under a header."
         }
         "W012" => {
-            "In TOML a key belongs to the header above it. Everything below [sources.KEY.connection_config] goes \
-to the platform, so a setting such as `protect` has no effect there.\n\n    [sources.crm]\n    protect = true          \
-# here\n\n    [sources.crm.connection_config]\n    host = \"…\""
+            "In TOML, a key belongs to the header above it. Everything below \
+[sources.KEY.connection_config] is sent to the platform, so a setting such as `protect` has \
+no effect there.\n\n    [sources.crm]\n    protect = true          # \
+here\n\n    [sources.crm.connection_config]\n    host = \"…\""
         }
         "W013" => {
-            "The key must be given. A file that declares no sources on purpose says so with `sources = {}`: an \
-empty file may be half a file, and half a file must remove nothing."
+            "A required key is missing. A file that declares no sources on purpose needs `sources = {}`: \
+a file without it may be incomplete, and an incomplete file must not remove anything."
         }
-        "W014" => "The key takes a few words, or values within bounds; the message says which.",
+        "W014" => {
+            "The value is outside of the allowed range or none of the allowed words; the message lists \
+them."
+        }
         "W015" => {
-            "The two keys say the same thing in two ways. In one table keep one of them; between defaults, \
-template and source the nearer of `every` and `cron` displaces the other."
+            "The two keys are alternatives. Keep one of them in a table. Between defaults, template and \
+source, the more specific `every` or `cron` replaces the other."
         }
         "W016" => {
-            "A name holds a character that a reader does not see as it is: a line break or another control, or one \
-that hides text or changes its direction, or a space that is not the plain one. Such a name could pass for another one, \
-in a review as in a plan. What joins and shapes the characters of other scripts and emoji may follow them.\n\nWrite the \
-name without it. In values it may stand: TOML writes it as \"\\u202E\"."
+            "The name contains a character that a reader cannot see: a line break or another control \
+character, a character that hides text or changes its direction, or a space other than the \
+usual one. Such a name can be mistaken for another one in a review or a plan. Joiners that \
+belong to other scripts and emoji are allowed.\n\nWrite the name without the character. \
+Values can contain it, written as an escape: \"\\u202E\"."
         }
         "W020" => {
-            "Every TOML file below the root describes a workspace and begins with\n\n    [workspace]\n    id = \
-\"…\"                # or: use = \"ALIAS\"\n\nFiles for other tools are left out by wellspring.toml:\n\n    files = \
+            "Every TOML file below the project root describes a workspace and \
+needs\n\n    [workspace]\n    id = \"…\"                # or: use = \"ALIAS\"\n\nTo exclude \
+files of other tools, list the files to read in wellspring.toml:\n\n    files = \
 [\"workspaces/**/*.toml\"]"
         }
         "W021" => {
-            "`use` names a workspace by its alias in wellspring.toml:\n\n    [workspaces]\n    sales = \"ws_…\""
+            "`use` names a workspace by its alias in wellspring.toml:\n\n    [workspaces]\n    sales = \
+\"ws_…\""
         }
-        "W022" => "One workspace, in one scope, is named twice. Its sources would be declared twice.",
+        "W022" => "The same workspace and scope is named twice. Its sources would be declared twice.",
         "W023" => {
-            "An id or the platform's address is in an environment variable that is not set here. An unset \
-variable is never read as an empty text."
+            "An id or the platform's URL refers to an environment variable that is not set. An unset \
+variable is not replaced by an empty text."
         }
-        "W024" => "wellspring.toml holds the settings of the whole tree and is read at its root only.",
+        "W024" => {
+            "wellspring.toml holds the settings of the whole project and is only read at the project \
+root."
+        }
         "W025" => {
-            "`files` in wellspring.toml lists the files to read. A pattern that matches no file is usually a misspelled \
-folder, and whatever the folder declares is not managed. Patterns are relative to wellspring.toml; `*` matches within one \
-folder, `**` matches any number of folders."
+            "`files` in wellspring.toml lists the files to read. A pattern that matches no file is \
+usually a misspelled folder, and the sources declared in that folder are not managed. \
+Patterns are relative to wellspring.toml; `*` matches within one folder, `**` matches any \
+number of folders."
         }
         "W030" => {
-            "A password, token or key stands in the file as plain text, where every reader and every copy of the \
-repository has it. Write a reference; it is resolved where the platform is called:\n\n    password = \"${DB_PASSWORD}\"\n    \
-password = { secret = \"env:DB_PASSWORD\" }\n    password = { secret = \"file:db-password\" }         # below the host's \
-secrets.dir\n    password = { secret = \"credential:db-password\" }   # below $CREDENTIALS_DIRECTORY\n\nA value that was \
-ever committed should be changed."
+            "A password, token or key is in the file as plain text, visible to everyone who can read the \
+file or the repository. Write a reference instead; it is resolved when the platform is \
+called:\n\n    password = \"${DB_PASSWORD}\"\n    password = { secret = \"env:DB_PASSWORD\" \
+}\n    password = { secret = \"file:db-password\" }         # below secrets.dir of the host \
+configuration\n    password = { secret = \"credential:db-password\" }   # below \
+$CREDENTIALS_DIRECTORY\n\nChange a secret that was ever committed."
         }
         "W031" => {
-            "References to secrets and variables are resolved in `connection_config`, and `${NAME}` in \
-[platform] and [workspaces] of wellspring.toml. Everything else is compared and shown as it stands. For a literal `${` \
-write `$${`."
+            "References to secrets and variables are resolved in `connection_config`, and `${NAME}` also \
+in [platform] and [workspaces] of wellspring.toml. Everywhere else, values are compared and \
+shown unchanged. A literal `${` is written as `$${`."
         }
         "W032" => {
-            "A reference is `${NAME}` within a string, or a whole value `{ secret = \"env:NAME\" }`, `file:NAME` or \
-`credential:NAME`. Names lead to no other folder. The platform's own token cannot be referred to."
+            "A reference is `${NAME}` within a text, or a whole value `{ secret = \"env:NAME\" }`, \
+`file:NAME` or `credential:NAME`. A name cannot lead to another folder. The platform's own \
+token cannot be referred to."
         }
         "W033" => {
-            "`metadata.wellspring` is how sources are stamped with their owner. It is written by wellspring."
+            "The key `metadata.wellspring` is reserved: Wellspring writes the owner of a source into it."
         }
         "W034" => {
-            "The platform is sent JSON, which has no infinity, no not-a-number, and here no whole number beyond \
-64 bits."
+            "The platform receives JSON, which has no infinity and no NaN. Integers are limited to 64 \
+bits."
         }
-        "W040" => "A source's key stands once in a workspace and scope, over all files.",
+        "W040" => "A source key can be declared only once in a workspace and scope, in all files together.",
         "W041" => {
-            "The platform knows a source by workspace, scope and name, so a name stands once in a workspace and \
-scope, over all files. A source without a `name` has its key for one."
+            "The platform identifies a source by workspace, scope and name, so a name can be used only \
+once in a workspace and scope, in all files together. The name of a source without `name` is \
+its key."
         }
         "W042" => {
-            "Several files may add to one workspace, but what one [policy] says must not differ from another's: \
-which of them held would depend on chance."
+            "Several files can add to one workspace, but their [policy] settings must not differ, because \
+none of the files has precedence."
         }
         "W043" => {
-            "[moved] reads old = \"new\": the new key is declared, the old one is not. [removed.KEY] is for a key \
-that is not declared any more. A source that keeps its key and gets another name is confirmed with key = \"key\"."
+            "In [moved], old = \"new\" requires that the new key is declared and the old one is not. \
+[removed.KEY] requires that the key is not declared. A source that keeps its key and gets \
+another name is confirmed with key = \"key\"."
         }
         "W050" => {
-            "A duration is a number and a unit, `s`, `m`, `h`, `d` or `w`, larger units first: \"90s\", \"30m\", \
-\"1h30m\", \"2d\". From one second to 366 days."
+            "A duration is a number and a unit, `s`, `m`, `h`, `d` or `w`, larger units first: \"90s\", \
+\"30m\", \"1h30m\", \"2d\". The minimum is one second, the maximum 366 days."
         }
         "W051" => {
-            "`cron` has five fields: minute, hour, day of month, month, day of week. There is no field for seconds.\n\n    \
-cron = \"15 2 * * MON-SAT\"     # 02:15, Monday to Saturday"
+            "`cron` has five fields: minute, hour, day of month, month, day of week. There is no field \
+for seconds.\n\n    cron = \"15 2 * * MON-SAT\"     # 02:15, Monday to Saturday"
         }
         "W052" => {
-            "`timezone` is a name of the IANA database, such as \"Europe/Rome\", or \"UTC\", the default."
+            "`timezone` is a name of the IANA time zone database, such as \"Europe/Rome\", or \"UTC\", \
+which is the default."
         }
-        "W053" => "The expression can be read, but no year has such a day: 30 February, for one.",
+        "W053" => "The expression is valid, but no year has such a day, for example 30 February.",
         "W060" => {
-            "`extends` names a template of wellspring.toml: [templates.NAME]. A template extends no other."
+            "`extends` names a template of wellspring.toml: [templates.NAME]. A template cannot extend \
+another one."
         }
         "W061" => {
-            "`unset` takes away what defaults or a template set. A path that nothing sets is mostly a slip. What \
-the source itself sets needs no `unset`; remove it."
+            "`unset` removes a value that comes from defaults or a template. A path that nothing sets is \
+usually misspelled. To remove a value that the source itself sets, delete its line."
         }
         "W070" => {
-            "`platform.url` is the platform's address, with or without `/api/v1`, without user, query or \
-fragment; or \"local\" for the embedded platform."
+            "`platform.url` is the platform's base URL, with or without `/api/v1`, and without user, \
+query or fragment; or \"local\" for the local platform."
         }
         _ => return None,
     };

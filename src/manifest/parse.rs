@@ -4,6 +4,7 @@ use super::diagnostic::Code;
 use super::document::{Entry, Node, Span, Table, Value, small};
 use super::findings::Findings;
 use super::nesting;
+use std::collections::BTreeSet;
 use std::num::IntErrorKind::{NegOverflow, PosOverflow};
 use std::ops::Range;
 use toml::de::{DeTable, DeValue};
@@ -43,7 +44,23 @@ pub(super) fn parse<'a>(document: u32, findings: &mut Findings<'_, 'a>) -> Optio
             .help("remove the line `sources = {}`");
         return None;
     }
-    for error in errors.iter().take(MOST_SYNTAX_ERRORS) {
+    if !errors.is_empty() && text.trim_start().starts_with('{') {
+        let start = text.len() - text.trim_start().len();
+        findings
+            .error(Code::Syntax, Span::new(document, &(start..start + 1)), "this file is JSON, not TOML")
+            .help("`wellspring explain W002` shows a file in TOML");
+        return None;
+    }
+    // One error in a line is enough: the others follow from it.
+    let line = |error: &toml::de::Error| {
+        let start = error.span().map_or(text.len(), |span| span.start.min(text.len()));
+        text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count()
+    };
+    let mut sorted: Vec<&toml::de::Error> = errors.iter().collect();
+    sorted.sort_by_key(|error| error.span().map_or(text.len(), |span| span.start));
+    let mut lines = BTreeSet::new();
+    let first = sorted.into_iter().filter(|error| lines.insert(line(error)));
+    for error in first.take(MOST_SYNTAX_ERRORS) {
         report_syntax(document, error, findings);
     }
     let mut lowering = Lowering { document, findings, escapes: text.contains("\\e") || text.contains("\\x") };
@@ -112,6 +129,12 @@ fn report_syntax(document: u32, error: &toml::de::Error, findings: &mut Findings
     let help = match error.message() {
         message if message.starts_with("duplicate key") => Some("a key and a header may stand once only"),
         message if message.contains("recursion") => Some("nest less deeply"),
+        message if message.starts_with("string values must be quoted") => {
+            Some("write the text in quotes: \"…\"")
+        }
+        _ if text.get(range.start..).is_some_and(|rest| rest.starts_with(':')) => {
+            Some("TOML writes `key = value`; `key: value` is YAML")
+        }
         _ => None,
     };
     findings

@@ -154,7 +154,11 @@ fn platform_url(url: &str, entry: &Entry<'_>, findings: &mut Findings<'_, '_>) -
     if url == "local" {
         return Some(PlatformUrl::Local);
     }
-    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    // The scheme of a URL may be in capitals.
+    let rest = url.split_once("://").and_then(|(scheme, rest)| {
+        let is_web = ["https", "http"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
+        if is_web { Some(rest) } else { None }
+    });
     let authority = rest.and_then(|rest| rest.split(['/', '?', '#']).next()).unwrap_or_default();
     let problem = if authority.is_empty() {
         "`platform.url` is not a web address"

@@ -4,7 +4,7 @@ use super::base_url::BaseUrl;
 use super::error::{Endpoint, RemoteError, RemoteErrorKind};
 use super::limits::Limits;
 use super::message::{Sent, WITHHELD, printable};
-use super::{Observer, Settings, Token, guard, request, retry};
+use super::{Observer, Settings, Token, guard, request, retry, wording};
 use crate::model::{ResolvedSource, Scope, Unit, WorkspaceId};
 use hyper::body::Bytes;
 use jiff::SignedDuration;
@@ -427,15 +427,15 @@ fn unopened(error: &reqwest::Error) -> String {
             return match io.kind() {
                 io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
                 io::ErrorKind::ConnectionReset => "the connection was reset".to_owned(),
-                io::ErrorKind::HostUnreachable => "there is no way to the host".to_owned(),
-                io::ErrorKind::NetworkUnreachable => "there is no network".to_owned(),
+                io::ErrorKind::HostUnreachable => "host unreachable".to_owned(),
+                io::ErrorKind::NetworkUnreachable => "network unreachable".to_owned(),
                 io::ErrorKind::TimedOut => "timed out".to_owned(),
                 _ if is_lookup && io.to_string().contains("emporary") => {
-                    "its name cannot be looked up at the moment".to_owned()
+                    "DNS lookup failed temporarily".to_owned()
                 }
                 _ if is_lookup => "no such host".to_owned(),
                 // What the system has no number for comes from the encryption above it.
-                _ if io.raw_os_error().is_none() => format!("TLS: {}", printable(&io.to_string())),
+                _ if io.raw_os_error().is_none() => wording::tls(&printable(&io.to_string())),
                 _ => printable(&io.to_string()),
             };
         }
@@ -458,7 +458,11 @@ fn reason(error: &reqwest::Error) -> String {
         }
         source = cause.source();
     }
-    if causes.is_empty() { "the HTTP client gave no reason".into() } else { printable(&causes.join(": ")) }
+    let all = causes.join(": ");
+    if all.is_empty() {
+        return "the HTTP client gave no reason".into();
+    }
+    wording::http(&all).map_or_else(|| printable(&all), str::to_owned)
 }
 
 /// The origin a redirect points to; its path may carry anything.

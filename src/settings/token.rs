@@ -8,8 +8,8 @@ use serde::Deserialize;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The token's source: the host file's reference, else `PMTX_TOKEN`, else (where a person sits in
-/// front of it) `~/.prometheux/config.json` when it is for this very platform.
+/// The token's source: the reference in the host configuration, else `PMTX_TOKEN`, else, for an interactive
+/// command, `~/.prometheux/config.json` if that file is for this platform.
 ///
 /// # Errors
 /// When there is none.
@@ -44,7 +44,10 @@ fn of_platform_tools(home: &Path, platform: &BaseUrl) -> Option<SecretString> {
     }
     let text = std::fs::read_to_string(home.join(".prometheux/config.json")).ok()?;
     let config: Config = serde_json::from_str(&text).ok()?;
-    (BaseUrl::parse(&config.url).ok()? == *platform
-        && !secrecy::ExposeSecret::expose_secret(&config.token).is_empty())
-    .then_some(config.token)
+    // The file may name the whole platform, or one account of it.
+    let url = BaseUrl::parse(&config.url).ok()?;
+    let rest = platform.as_str().strip_prefix(url.as_str())?;
+    let is_same = rest.is_empty() || rest.starts_with('/');
+    let is_set = !secrecy::ExposeSecret::expose_secret(&config.token).is_empty();
+    if is_same && is_set { Some(config.token) } else { None }
 }

@@ -24,7 +24,7 @@ pub(super) fn read(
         match (at, kind) {
             // It came and went, or is nothing that is read.
             (Err(at), Err(_)) if !files.get(at).is_some_and(|next| next.path.starts_with(name)) => continue,
-            (Err(_), Ok(kind)) if kind.is_file() && !name.ends_with(".toml") => continue,
+            (Err(_), Ok(kind)) if kind.is_file() && !walk::is_toml(name) => continue,
             (_, Ok(kind)) if kind.is_file() && *finished && name != FILE_NAME => {}
             _ => return None,
         }

@@ -167,7 +167,7 @@ fn list(root: &Path) -> Result<Option<(Vec<Found>, bool)>, TreeError> {
                     return Err(too_large("32 folders deep"));
                 }
                 folders.push_back((path, format!("{below}/"), depth + 1));
-            } else if name.ends_with(".toml") || matches!(target, Target::Lost) {
+            } else if is_toml(&name) || matches!(target, Target::Lost) {
                 found.push(Found { path, name: below });
                 if found.len() > MOST_FILES {
                     return Err(too_large("100,000 files"));
@@ -177,6 +177,13 @@ fn list(root: &Path) -> Result<Option<(Vec<Found>, bool)>, TreeError> {
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(Some((found, has_links)))
+}
+
+/// Returns true for a name that ends in `.toml`, in any case. Of the others a reader may expect to be read only
+/// these: they are refused, not passed over.
+pub(super) fn is_toml(name: &str) -> bool {
+    let extension = name.rsplit_once('.').map(|(_, extension)| extension);
+    extension.is_some_and(|extension| extension.eq_ignore_ascii_case("toml"))
 }
 
 /// Where an entry leads.
@@ -237,6 +244,10 @@ impl From<io::Error> for Trouble {
 fn read_file(path: &Path, root: &Path) -> Result<Option<Arc<str>>, Trouble> {
     if path.file_name().is_none_or(|name| name.to_str().is_none()) {
         return Err(Trouble::File(FileError::Name));
+    }
+    if path.extension().is_some_and(|extension| extension != "toml" && extension.eq_ignore_ascii_case("toml"))
+    {
+        return Err(Trouble::File(FileError::Extension));
     }
     let refuse = |error| Err(Trouble::File(error));
     let real = match path.canonicalize() {

@@ -160,7 +160,7 @@ fn a_directory_in_place_of_a_name_is_the_project_unless_a_folder_of_it_is_meant(
         check(&here(&[verb, "./nowhere"], root), 3, "does not exist");
     }
     let file = root.join("workspaces/ws_one.toml");
-    check(&here(&["plan", file.to_str().unwrap()], root), 3, "is a file; name the directory");
+    check(&here(&["plan", file.to_str().unwrap()], root), 3, "is a file; name the project directory");
 }
 
 #[test]
@@ -257,4 +257,107 @@ fn fmt_takes_files_and_stdin_and_shows_what_it_would_change() {
     assert_ne!(scene.tree.read("workspaces/one.toml"), untidy);
     check(&scene.wellspring(&["fmt", "nowhere.toml"]), 64, "nowhere.toml does not exist");
     check(&Wellspring::after(&format!("exec <{file}")).args(["fmt", "-"]).run(), 0, "id = ");
+}
+
+#[test]
+fn arguments_of_other_tools_are_answered_with_what_they_are_called_here() {
+    for (args, expected) in [
+        (&["plan", "--json"][..], "use `--format json`"),
+        (&["apply", "--auto-approve"], "use `--yes`"),
+        (&["apply", "--dry-run"], "use `wellspring plan`"),
+        (&["status", "--detailed-exitcode"], "`--detailed-exitcode` is an option of `plan`"),
+        (&["plan", "--detailed-exitcod"], "'--detailed-exitcode'"),
+    ] {
+        let finished = Wellspring::new().args(args).run();
+        check(&finished, 64, expected);
+        assert!(!finished.stderr.contains("as a value"), "{finished:#?}");
+    }
+}
+
+#[test]
+fn a_quiet_plan_is_its_summary_and_a_quiet_apply_too() {
+    let scene = two_workspaces();
+    let plan = scene.wellspring(&["plan", "-q"]);
+    assert_eq!(plan.stdout.lines().count(), 1, "{plan:#?}");
+    check(&plan, 0, "3 to connect");
+    scene.platform.script_for("ws_two", "list", super::support::Fault::status(403, "not yours"));
+    check(&scene.wellspring(&["plan", "-q"]), 1, "not yours");
+    let apply = scene.wellspring(&["apply", "-q", "-y"]);
+    assert_eq!(apply.stdout.lines().count(), 1, "{apply:#?}");
+    check(&apply, 0, "3 connected");
+}
+
+#[test]
+fn show_gives_values_in_json_with_their_types() {
+    let scene = Scene::new();
+    let text = workspace_file("ws_one", &[A]);
+    scene.tree.write("workspaces/one.toml", &format!("{text}port = 5432\ntags = [\"a\", true]\n"));
+    let shown: serde_json::Value =
+        serde_json::from_str(&scene.wellspring(&["show", "--format", "json"]).stdout).unwrap();
+    let values = shown["sources"][0]["values"].as_array().unwrap();
+    let json = |path: &str| values.iter().find(|value| value["path"] == path).unwrap()["json"].clone();
+    assert_eq!(json("connection_config.port"), 5432);
+    assert_eq!(json("connection_config.tags"), serde_json::json!(["a", true]));
+    assert_eq!(json("connection_config.host"), A.1);
+}
+
+#[test]
+fn files_in_yaml_json_or_with_another_extension_are_told_apart() {
+    let scene = Scene::new();
+    for (name, text, expected) in [
+        ("yaml.toml", "workspace:\n  id: ws_1\n", "TOML writes `key = value`; `key: value` is YAML"),
+        ("json.toml", "{\"workspace\": {\"id\": \"ws_1\"}}\n", "this file is JSON, not TOML"),
+        ("bare.toml", "type = database\n", "write the text in quotes"),
+        ("upper.TOML", "", "the extension must be `.toml` in lower case; rename the file"),
+    ] {
+        scene.tree.write(name, text);
+        check(&scene.wellspring(&["validate"]), 3, expected);
+        scene.tree.remove(name);
+    }
+    scene.tree.write("wellspring.toml", "[platform]\nurl = \"HTTPS://platform.example.com\"\n");
+    check(&scene.wellspring(&["validate"]), 0, "no errors");
+}
+
+#[test]
+fn a_file_in_place_of_the_state_directory_is_named() {
+    let scene = two_workspaces();
+    let file = scene.tree.join("wellspring.toml");
+    for verb in ["plan", "apply", "status"] {
+        let program =
+            Wellspring::new().args([verb, "-C"]).arg(scene.tree.path()).arg("--state-dir").arg(&file);
+        check(&program.platform(&scene.platform).run(), 3, "is a file; choose a directory with --state-dir");
+    }
+}
+
+#[test]
+fn the_manual_has_the_environment_files_and_examples() {
+    let page = Wellspring::new().arg("man").run();
+    for section in [".SH ENVIRONMENT", ".SH FILES", ".SH EXAMPLES", "PMTX_TOKEN"] {
+        check(&page, 0, section);
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_breaks_nothing() {
+    let scene = two_workspaces();
+    scene.tree.write("workspaces/broken.toml", &"oops = [\n".repeat(100));
+    let program = format!(
+        "{} validate -C {} 2>&1 | true; exit ${{PIPESTATUS[0]}}",
+        env!("CARGO_BIN_EXE_wellspring"),
+        scene.tree.path().display()
+    );
+    let status = std::process::Command::new("bash").args(["-c", &program]).status().unwrap();
+    assert_eq!(status.code(), Some(3));
+}
+
+#[test]
+fn a_history_without_entries_names_a_misspelled_workspace() {
+    let scene = two_workspaces();
+    check(
+        &scene.wellspring(&["history", "ws_on"]),
+        0,
+        "No syncs yet. Note: no workspace or declared source matches `ws_on`; did you mean `ws_one`?",
+    );
+    check(&scene.wellspring(&["history", "ws_one"]), 0, "No syncs yet.\n");
+    check(&scene.wellspring(&["explain", "12"]), 0, "connection_config");
 }

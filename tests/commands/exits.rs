@@ -108,7 +108,7 @@ fn three_for_a_file_where_the_directory_is_wanted_and_which_one_it_is() {
     scene.declare("ws_one", &[A]);
     let file = scene.tree.path().join("workspaces/ws_one.toml");
     let finished = Wellspring::new().arg("validate").arg(&file).run();
-    check(&finished, 3, "is a file; name the directory: ");
+    check(&finished, 3, "is a file; name the project directory: ");
     assert!(finished.stderr.trim_end().ends_with(&scene.tree.path().display().to_string()), "{finished:#?}");
 }
 
@@ -260,7 +260,7 @@ fn the_platform_is_the_one_that_the_nearest_names() {
     assert_eq!(which(), (false, true));
     check(&plan_with("[platform]\nurl = \"local\"\n", &[("JARVISPY_URL", &one)], &[]), 0, "");
     assert_eq!(which(), (false, false), "local is local");
-    check(&plan_with("", &[token], &[]), 3, "no platform is named");
+    check(&plan_with("", &[token], &[]), 3, "no platform URL");
 }
 
 #[test]

@@ -186,3 +186,24 @@ fn nothing_that_others_have_named_moves_the_cursor_or_hides_text() {
         assert!(!printed.contains(['\u{1b}', '\u{202e}', '\u{200b}']), "{printed:?}");
     }
 }
+
+#[test]
+fn every_command_that_waits_for_the_platform_shows_that_it_does_at_a_terminal_and_not_in_a_pipe() {
+    for (args, shown) in [
+        (&["plan"][..], "comparing the files with the platform"),
+        (&["apply", "-y"], "comparing the files with the platform"),
+        (&["pull", "ws_one"], "reading the sources of the platform"),
+        (&["test"], "testing 1 source"),
+    ] {
+        let scene = Scene::new();
+        scene.declare("ws_one", &[A]);
+        let gate = Gate::closed();
+        scene.platform.script("list", Fault::HoldBeforeActing(gate.clone()));
+        let running = start(&scene, 100, args);
+        running.wait_for_line(shown);
+        gate.open();
+        running.finish();
+        let piped = scene.wellspring(args);
+        assert!(!piped.stderr.contains(shown), "{piped:#?}");
+    }
+}

@@ -15,7 +15,7 @@ fn serve(place: &TempDir) -> (Running, String) {
         .env("PMTX_TOKEN", TOKEN)
         .dir(place.path())
         .spawn();
-    serving.wait_for_line("The Data API answers at ");
+    serving.wait_for_line("# Listening on ");
     let url = serving.stdout().lines().next().unwrap().rsplit(' ').next().unwrap().to_owned();
     (serving, url)
 }

@@ -145,6 +145,11 @@ impl Common {
         !self.no_input && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
     }
 
+    /// The same options where nobody can be asked, as for `run`.
+    pub(in crate::cli) fn unattended(&self) -> Self {
+        Self { no_input: true, ..self.clone() }
+    }
+
     /// The log settings: a service logs what it does, a command only problems.
     pub(in crate::cli) fn logs(&self, service: bool) -> Logs {
         let has_reader = service && self.has_reader();

@@ -32,12 +32,12 @@ pub(super) async fn all(
     let (local, base_url, token) = match at {
         Platform::Local => match Local::open(&settings.state_dir, &settings.root, Stay::Look).await {
             Ok(local) => {
-                findings.push(Finding::good("token", "the local platform brings its own"));
+                findings.push(Finding::good("token", "not needed for the local platform"));
                 let (base_url, token) = (local.base_url.clone(), Arc::clone(&local.token));
                 (Some(local), base_url, token)
             }
             Err(failure) => {
-                let todo = "look at its storage in the state directory, below `platform`";
+                let todo = "check `platform` in the state directory";
                 return vec![Finding::bad("platform", failure.exit, failure.message, todo)];
             }
         },
@@ -45,14 +45,13 @@ pub(super) async fn all(
             let known = settings::token(settings, &base_url, common.interactive());
             match known.map_err(|error| chain(&error)).and_then(|token| token().map(|_| token)) {
                 Ok(token) => {
-                    findings.push(Finding::good("token", "it is there; whether it is accepted shows below"));
+                    findings.push(Finding::good("token", "set (verified below)"));
                     (None, base_url, token)
                 }
                 Err(why) => {
-                    let todo =
-                        "set PMTX_TOKEN, or name a secret as `token` under [platform] in the host file";
+                    let todo = "set PMTX_TOKEN, or set `token` under [platform] in the host configuration";
                     findings.push(Finding::bad("token", Exit::Auth, why, todo));
-                    findings.push(Finding::skipped("platform", "not asked without a token"));
+                    findings.push(Finding::skipped("platform", "not checked without a token"));
                     return findings;
                 }
             }
@@ -61,7 +60,7 @@ pub(super) async fn all(
     match workplace::reader(settings, base_url, token) {
         Err(failure) => {
             let todo =
-                "use https://, or say `allow_plaintext = true` in the host file for a network you trust";
+                "use https://; on a trusted network, set `allow_plaintext = true` in the host configuration";
             findings.push(Finding::bad("platform", failure.exit, failure.message, todo));
         }
         Ok(reader) => findings.extend(ask(settings, reading, &reader, &name).await),
@@ -75,7 +74,7 @@ pub(super) async fn all(
 async fn ask(settings: &Settings, reading: &Reading, reader: &Reader, name: &str) -> Vec<Finding> {
     let units: Vec<_> = reading.desired.units.iter().take(MOST_LISTED).collect();
     if units.is_empty() {
-        return vec![Finding::skipped("platform", "no workspace is declared that could be listed")];
+        return vec![Finding::skipped("platform", "no workspace is declared")];
     }
     let secrets = Arc::new(settings.secrets());
     let mut rows = Vec::new();
@@ -120,26 +119,22 @@ async fn ask(settings: &Settings, reading: &Reading, reader: &Reader, name: &str
 fn todo(error: &RemoteError) -> &'static str {
     match error.kind {
         RemoteErrorKind::Unauthorized(_) => {
-            "renew the token; it may have expired, or be for another platform"
+            "renew the token; it may have expired, or belong to another platform"
         }
-        RemoteErrorKind::Forbidden(_) => {
-            "the token has no access there; compare the workspace's id under [workspaces]"
-        }
+        RemoteErrorKind::Forbidden(_) => "check the workspace's id, and request access for the token",
         RemoteErrorKind::Unreachable(_) => {
-            "check the URL, name lookup, firewall and proxy (HTTPS_PROXY) from this host"
+            "check the URL, DNS, firewall and proxy (HTTPS_PROXY) on this host"
         }
-        RemoteErrorKind::Refused { status: 404, .. } => {
-            "compare the URL and the workspace's id with the platform's"
-        }
-        RemoteErrorKind::Redirected(_) => "write the URL that it redirects to; redirects are not followed",
-        _ => "try again later; if it stays so, ask whoever runs the platform",
+        RemoteErrorKind::Refused { status: 404, .. } => "check the URL and the workspace's id",
+        RemoteErrorKind::Redirected(_) => "use the URL it redirects to; redirects are not followed",
+        _ => "try again later; if the error persists, contact the platform's operator",
     }
 }
 
 /// What lists show decides how exactly drift is found.
 fn echo(rows: &[ObservedSource]) -> Finding {
     if rows.is_empty() {
-        return Finding::skipped("echo", "the workspaces hold no source yet, so lists show nothing");
+        return Finding::skipped("echo", "not checked: the workspaces have no sources yet");
     }
     let all = |shows: &dyn Fn(&ObservedSource) -> bool| match rows.iter().filter(|row| shows(row)).count() {
         0 => "no",
@@ -150,18 +145,18 @@ fn echo(rows: &[ObservedSource]) -> Finding {
     let config = all(&|row| row.echo.connection_config.is_some());
     let metadata = all(&|row| row.echo.metadata.is_some());
     let masked = rows.iter().filter(|row| row.echo.set_paths().len() > row.echo.leaves().len());
-    let masks = if masked.count() > 0 { "; it masks some values" } else { "" };
+    let masks = if masked.count() > 0 { " (some values masked)" } else { "" };
     let message = format!(
-        "of {}, lists show {ids} ids, {config} connection_config, {metadata} metadata{masks}",
+        "of {}, the list returns {ids} ids, {config} connection_config and {metadata} metadata{masks}",
         words::count(rows.len(), "source")
     );
     if ids != "all" {
         let todo =
-            "without an id a source is not cleaned up, replaced or synced; ask whoever runs the platform";
+            "sources without an id cannot be removed, replaced or synced; contact the platform's operator";
         return Finding::warning("echo", message, todo);
     }
     if config == "no" {
-        let todo = "changes by others to connection_config cannot be seen; your own are, by fingerprint";
+        let todo = "changes that others make to connection_config are not detected; changes in the files are";
         return Finding::warning("echo", message, todo);
     }
     Finding::good("echo", message)
@@ -169,13 +164,13 @@ fn echo(rows: &[ObservedSource]) -> Finding {
 
 fn clock(reader: &Reader) -> Finding {
     let Some(ahead) = reader.clock_ahead() else {
-        return Finding::skipped("clock", "the platform's answers carry no date to compare with");
+        return Finding::skipped("clock", "not checked: the platform's responses have no date");
     };
     let apart = words::duration(ahead.unsigned_abs());
     if ahead.abs() < APART {
-        return Finding::good("clock", "agrees with the platform's to within half a minute");
+        return Finding::good("clock", "within 30 s of the platform's clock");
     }
     let which = if ahead.is_negative() { "behind" } else { "ahead of" };
-    let todo = "set the clock (timedatectl, chrony); schedules follow it";
-    Finding::warning("clock", format!("ours is {apart} {which} the platform's"), todo)
+    let todo = "set the clock (timedatectl, chrony); schedules depend on it";
+    Finding::warning("clock", format!("this host is {apart} {which} the platform"), todo)
 }

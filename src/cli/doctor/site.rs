@@ -28,11 +28,10 @@ pub(super) fn watching(root: &Path) -> Finding {
     match watch::start(root) {
         Err(error) => Finding::bad("watching", Exit::Failed, chain(&error), todo),
         Ok(watch) if watch.is_polling() => {
-            let message =
-                format!("the files are looked at every two seconds, as they cannot be watched{limits}");
+            let message = format!("file watching is not available; files are checked every 2 s{limits}");
             Finding::warning("watching", message, todo)
         }
-        Ok(_) => Finding::good("watching", format!("changes in the files wake it at once{limits}")),
+        Ok(_) => Finding::good("watching", format!("file watching works{limits}")),
     }
 }
 
@@ -41,12 +40,12 @@ pub(super) async fn state(settings: &Settings, at: &Platform) -> Finding {
     let dir = &settings.state_dir;
     let state = match State::open_read_only(dir, &workplace::key(at)) {
         Ok(None) => {
-            let message = format!("none yet in {}; nothing there is ours", dir.display());
+            let message = format!("no state yet in {}", dir.display());
             return unwritable(dir).unwrap_or_else(|| Finding::good("state", message));
         }
         Ok(Some(state)) => state,
         Err(error) => {
-            let todo = "if it is lost, move it away: nothing is removed without it, and what equals the files is adopted";
+            let todo = "if it cannot be repaired, move it away: without state nothing is removed, and sources equal to the files are adopted";
             return Finding::bad("state", Exit::Failed, chain(&error), todo);
         }
     };
@@ -59,11 +58,10 @@ pub(super) async fn state(settings: &Settings, at: &Platform) -> Finding {
     };
     let owned = words::count(health.owned, "source");
     let message = format!(
-        "{owned} of {} {} ours by {}, {} kept ({})",
+        "{owned} of {} managed, {} recorded, in {} ({})",
         named(at),
-        if health.owned == 1 { "is" } else { "are" },
-        dir.display(),
         words::count(health.runs, "sync"),
+        dir.display(),
         size(health.bytes)
     );
     if let Some(what) = health.damage {
@@ -78,7 +76,7 @@ pub(super) async fn state(settings: &Settings, at: &Platform) -> Finding {
     };
     if is_open(".") && (is_open("state.db") || is_open("fingerprint.key")) {
         let todo = format!("chmod 700 {}", dir.display());
-        return Finding::warning("state", format!("{message}, and others may look into it"), todo);
+        return Finding::warning("state", format!("{message}; readable by other users"), todo);
     }
     Finding::good("state", message)
 }
@@ -95,11 +93,11 @@ fn unwritable(dir: &Path) -> Option<Finding> {
     needed.extend(parts.into_iter().filter(|path| path.exists()));
     let path = needed.into_iter().find(refused)?;
     let message = format!(
-        "{} cannot be written by this user, so nothing can be kept in {}",
+        "{} is not writable by this user, so no state can be kept in {}",
         path.display(),
         dir.display()
     );
-    let todo = "give this user the right to write there, or name another place with --state-dir";
+    let todo = "give this user write access, or choose another directory with --state-dir";
     Some(Finding::bad("state", Exit::Failed, message, todo))
 }
 

@@ -61,12 +61,12 @@ pub(super) async fn open(
         let at = listener.local_addr().unwrap_or(address);
         voice.note(&format!("the status page is at http://{at}/"));
         if !at.ip().is_loopback() {
-            voice.warn("the status page is open to other machines, without a password and unencrypted");
+            voice.warn("other hosts can reach the status page; it has no password and no encryption");
         }
         open.serving = Some(tokio::spawn(serve(listener, site, stopping)));
     }
     if !webhooks.is_empty() {
-        voice.note(&format!("state changes are told to {}", words::count(webhooks.len(), "webhook")));
+        voice.note(&format!("state changes are sent to {}", words::count(webhooks.len(), "webhook")));
         open.telling = Some(tokio::spawn(notices::tell(published, webhooks, metrics)));
     }
     Ok((publisher, open))
@@ -78,7 +78,7 @@ fn webhooks(place: &Workplace) -> Result<Vec<Webhook>, Failure> {
     for webhook in &webhooks {
         webhook.check().map_err(|why| Failure {
             exit: Exit::Invalid,
-            message: format!("[[notify]] in the host file: {why}"),
+            message: format!("[[notify]] in the host configuration: {why}"),
         })?;
     }
     Ok(webhooks)
@@ -99,8 +99,8 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| Failure {
         exit: Exit::Failed,
         message: format!(
-            "the status page cannot listen on {address}: {error}; name another place with --listen or under [http] \
-             in the host file"
+            "the status page cannot listen on {address}: {error}; choose another address with --listen or under [http] \
+             in the host configuration"
         ),
     })
 }

@@ -61,7 +61,7 @@ impl Voice for Terminal {
     fn files(&self, reading: &Reading) {
         let findings = reading.explained(self.look.color);
         if Self::changed(&self.findings, &findings) {
-            eprint!("{findings}");
+            answer::note(&findings);
             if reading.has_errors() {
                 self.say("sources declared in these files stay unchanged until the errors are fixed");
             }
