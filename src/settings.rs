@@ -89,11 +89,19 @@ impl Settings {
                 None => root.join(".wellspring"),
             },
         };
-        if state_dir.is_file() {
-            return Err(SettingsError::FileForState(state_dir));
-        }
         let url = flags.url.clone().or_else(|| host.platform.url.clone());
         Ok(Self { root, state_dir, host, url, environment })
+    }
+
+    /// Checks that the state directory is not a file.
+    ///
+    /// # Errors
+    /// When it is one.
+    pub fn check_state_dir(&self) -> Result<(), SettingsError> {
+        if self.state_dir.is_file() {
+            return Err(SettingsError::FileForState(self.state_dir.clone()));
+        }
+        Ok(())
     }
 
     /// The platform, given what the tree says of it.

@@ -130,7 +130,7 @@ fn alone(state: &State) -> Result<DaemonLock, Failure> {
         LockError::Held { by } => Failure {
             exit: Exit::Failed,
             message: format!(
-                "another `wellspring run` ({by}) uses {} for this platform; stop it, or pass a different \
+                "{by} already runs for this platform with the state in {}; stop it, or pass a different \
                  --state-dir",
                 state.dir().display()
             ),

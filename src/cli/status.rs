@@ -36,6 +36,7 @@ pub(super) async fn run(common: &Common, args: &StatusArgs) -> Result<Exit, Fail
 
 async fn show(common: &Common, selector: &Selector) -> Result<Exit, Failure> {
     let settings = workplace::resolve(common)?;
+    settings.check_state_dir().map_err(|error| Failure::invalid(&error))?;
     let reading = workplace::read(&settings)?;
     workplace::tell_diagnostics(common, &reading);
     let platform = workplace::platform(&settings, &reading)?;

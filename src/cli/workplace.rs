@@ -66,6 +66,7 @@ impl Workplace {
         start: Option<Start>,
     ) -> Result<Self, Failure> {
         let settings = resolve(common)?;
+        settings.check_state_dir().map_err(|error| Failure::invalid(&error))?;
         let variable = |name: &str| (settings.environment())(name);
         let (mut reading, listed_by) = match (start, access) {
             (Some(Start { tree, known, reader }), _) => {

@@ -179,7 +179,7 @@ fn a_workspace_that_no_file_declares_any_more_is_told_each_time() {
     for _ in 0..2 {
         let told = apply(&scene, &[]);
         assert!(
-            told.stderr.contains("ws_two") && told.stderr.contains("no file declares"),
+            told.stderr.contains("ws_two") && told.stderr.contains("no longer declared"),
             "{}",
             told.stderr
         );

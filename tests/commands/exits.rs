@@ -325,7 +325,7 @@ fn one_when_the_answer_cannot_be_written() {
         &["explain", "W012"],
         &["--help"],
     ] {
-        check(&full(args), 1, "error: cannot write the answer: No space left on device");
+        check(&full(args), 1, "error: cannot write the output: No space left on device");
     }
     let program =
         format!("{} show -C {} | true", env!("CARGO_BIN_EXE_wellspring"), scene.tree.path().display());

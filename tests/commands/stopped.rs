@@ -19,7 +19,7 @@ fn a_stop_lets_the_call_under_way_end_and_starts_nothing_new() {
         let apply = scene.command(&["apply", "-y"]).spawn();
         until("it connects", || !scene.platform.writes().is_empty());
         apply.signal(signal);
-        apply.wait_for_line("stopping");
+        apply.wait_for_line("Interrupted");
         gate.open();
         let finished = apply.finish();
         assert_eq!(finished.code, Some(130), "{finished:#?}");
@@ -70,12 +70,12 @@ fn a_stop_of_sync_tells_what_goes_on_at_the_platform_and_sends_nothing_more() {
         let sync = scene.command(&["sync"]).spawn();
         until("it syncs", || !scene.platform.calls_to("sync").is_empty());
         sync.signal(signal);
-        sync.wait_for_line("under way on the platform, and waited for: ws_one/alpha (again to end at once");
+        sync.wait_for_line("Interrupted: waiting for ws_one/alpha to finish");
         gate.open();
         let finished = sync.finish();
         assert_eq!(finished.code, Some(130), "{finished:#?}");
         assert!(finished.stdout.contains("ws_one/alpha synced"), "{finished:#?}");
-        assert!(finished.stdout.contains("Stopped: 1 source not sent."), "{finished:#?}");
+        assert!(finished.stdout.contains("Interrupted: 1 source not synced."), "{finished:#?}");
         assert_eq!(scene.platform.calls_to("sync").len(), 1, "nothing new after {signal}");
     }
 }

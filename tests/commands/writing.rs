@@ -56,7 +56,7 @@ fn show_prints_every_value_with_the_line_it_comes_from() {
     assert_eq!(answer["sources"].as_array().unwrap().len(), 2);
     assert_eq!(
         answer["sources"][0]["values"][1],
-        json!({ "path": "sync.every", "value": "\"6h\"", "from": { "file": "wellspring.toml", "line": 5 } })
+        json!({ "path": "sync.every", "value": "\"6h\"", "json": "6h", "from": { "file": "wellspring.toml", "line": 5 } })
     );
     assert_eq!(on(&tree, &["show", "crm/nothing"]).code, Some(64));
 }

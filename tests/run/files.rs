@@ -69,7 +69,7 @@ fn a_save_that_changes_nothing_on_the_platform_is_told_once() {
     let path = "workspaces/ws_one.toml";
     let guarded = scene.tree.read(path).replacen("type = ", "protect = true\ntype = ", 1);
     scene.tree.write(path, &guarded);
-    daemon.wait_for_line("read again, nothing to do");
+    daemon.wait_for_line("files reloaded, nothing to do");
     until_looked(&scene, &daemon);
     until_looked(&scene, &daemon);
     assert_eq!(daemon.stderr().matches("nothing to do").count(), 1, "{}", daemon.stderr());
@@ -203,7 +203,7 @@ fn a_removal_that_waits_for_the_files_to_rest_is_not_nothing_to_do() {
     until_looked(&scene, &daemon);
     scene.declare("ws_one", &[A]);
     daemon.wait_for_line(
-        "read again, cleanup of beta withheld: gone from the files; waiting for them to come to rest",
+        "files reloaded, cleanup of beta withheld: gone from the files; waiting for them to come to rest",
     );
     nothing_is_removed(&scene, &daemon);
     assert!(!daemon.stderr().contains("nothing to do"), "{}", daemon.stderr());

@@ -93,7 +93,7 @@ fn a_second_daemon_on_one_state_refuses_and_harms_nothing() {
     let (scene, daemon, gate) = mid_apply(Fault::HoldBeforeActing);
     let second = scene.daemon().finish();
     assert_eq!(second.code, Some(1), "{second:#?}");
-    let who = format!("pid {} (run) is at work here", daemon.pid());
+    let who = format!("pid {} (run) already runs for this platform", daemon.pid());
     assert!(second.stderr.contains(&who), "no {who:?} in {second:#?}");
     gate.open();
     until("it is connected", || scene.holds("ws_one", &[A]));
