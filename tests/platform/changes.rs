@@ -127,6 +127,23 @@ async fn a_key_may_be_several_fields_and_lie_within_the_record() {
 }
 
 #[tokio::test]
+async fn a_csv_file_is_read_by_key_and_cursor_too() {
+    let house = House::new().await;
+    house.write("a.csv", "z,id,at\na,1,9\nb,2,10\n");
+    let id = house.connect("a", "csv", json!({ "path": "a.csv", "key": "id" })).await;
+    assert_eq!(house.sync(&id, by("at")).await, 2);
+    house.write("a.csv", "z,id,at\nlate,4,8\nchanged,1,11\nb,2,10\nc,3,\n");
+    assert_eq!(house.sync(&id, by("at")).await, 2);
+    let expected = [("changed", "1", "11"), ("b", "2", "10"), ("c", "3", "")];
+    assert_eq!(house.rows("a"), expected.map(|(z, id, at)| json!({ "z": z, "id": id, "at": at })));
+    assert_eq!(house.sync(&id, by("at")).await, 0);
+    let call = json!({ "source_ids": [id], "sync_options": by("updated") });
+    let (_, answer) = house.post("sync", &call).await;
+    let message = answer["data"]["errors"][0]["message"].as_str().unwrap();
+    assert!(message.contains("the cursor field \"updated\""), "{message}");
+}
+
+#[tokio::test]
 async fn a_cursor_or_key_that_no_record_has_fails_with_its_name() {
     let house = House::new().await;
     write(&house, "a", &[json!({ "id": 1, "at": 1 })]);

@@ -150,6 +150,27 @@ async fn a_rotated_file_says_so_and_an_empty_one_keeps_the_rows() {
 }
 
 #[tokio::test]
+async fn a_file_whose_first_line_is_not_whole_yet_is_read_from_its_start() {
+    let house = House::new().await;
+    for (header, steps) in [
+        (true, vec![("", 0), ("id", 0), (",name\n", 0), ("1", 0), (",Ann", 1), ("\n2,Bob\n", 2)]),
+        (true, vec![("sep=,\nid", 0), (",name\n1,Ann", 1), ("e\n2,Bob\n", 2)]),
+        (false, vec![("", 0), ("1", 1), (",2\n3", 1), (",4", 2), ("\n5,6\n", 3)]),
+    ] {
+        let name = format!("{header}{}.csv", steps.len());
+        house.write(&name, "");
+        let id = house.connect(&name, "csv", json!({ "path": name, "has_header": header })).await;
+        for (part, rows) in &steps {
+            house.append(&name, part);
+            said(&house, &id, new()).await;
+            assert_eq!(house.rows(&name).len(), *rows, "{name} {part}");
+        }
+        let columns = house.rows(&name)[0].as_object().unwrap().len();
+        assert_eq!(columns, 2, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn blank_lines_are_rows_where_there_is_one_column() {
     let house = House::new().await;
     for (name, content, header, expected) in [

@@ -234,3 +234,32 @@ async fn a_schema_that_is_nested_too_deeply_is_refused_before_it_is_decoded() {
         assert_eq!(message.contains("nested too deeply"), refused, "{depth}: {message}");
     }
 }
+
+/// Writes rows of one list of texts, all of them the same.
+fn write_lists(path: &Path, rows: usize, values: usize, text: &[u8]) {
+    let schema = Arc::new(parse_message_type("message rows { repeated binary text (UTF8); }").unwrap());
+    let mut file = SerializedFileWriter::new(File::create(path).unwrap(), schema, Arc::default()).unwrap();
+    let mut group = file.next_row_group().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    let texts = vec![ByteArray::from(text.to_vec()); values];
+    let repeats: Vec<i16> = (0..values).map(|at| i16::from(at > 0)).collect();
+    for _ in 0..rows {
+        let typed = column.typed::<ByteArrayType>();
+        typed.write_batch(&texts, Some(&vec![1; values]), Some(&repeats)).unwrap();
+    }
+    column.close().unwrap();
+    group.close().unwrap();
+    file.close().unwrap();
+}
+
+#[tokio::test]
+async fn a_row_is_no_larger_than_a_record_may_be() {
+    let house = House::new().await;
+    write_lists(&house.data().join("large.parquet"), 1, 80, &vec![b'a'; 1 << 20]);
+    let (_, answer) = house.test("parquet", json!({ "path": "large.parquet" })).await;
+    assert!(answer["message"].as_str().unwrap().contains("a row is larger than 64 MiB"), "{answer}");
+    // Many values in little room are no fault; the rows come one at a time.
+    write_lists(&house.data().join("many.parquet"), 2_200, 1_000, b"a");
+    let (_, answer) = house.test("parquet", json!({ "path": "many.parquet" })).await;
+    assert_eq!(answer["message"], "read the Parquet file: 2200 rows");
+}

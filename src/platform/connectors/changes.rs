@@ -113,21 +113,50 @@ impl<'k> Changes<'k> {
     pub(super) fn record(&mut self, row: Map<String, Value>, intake: &mut dyn Intake) -> Result<(), Failure> {
         let at = self.cursor.as_deref().and_then(|name| field(&row, name));
         let identity = self.key.of(&row);
-        self.seen.records += 1;
-        self.seen.cursor |= at.is_some();
-        self.seen.key |= identity.is_some();
-        if let Some((value, point)) = at.and_then(|value| Some((value, Point::of(value)?))) {
-            let before = |mark: &Point| point.compare(mark) == Some(std::cmp::Ordering::Less);
-            if self.start.as_ref().is_some_and(before) {
-                return Ok(());
-            }
-            if self.reached.as_ref().is_none_or(|reached| reached.yields_to(&point)) {
-                self.mark = value.clone();
-                self.reached = Some(point);
-            }
+        if !self.passes(at.cloned().as_ref(), identity.is_some()) {
+            return Ok(());
         }
         let row = Value::Object(row).to_string();
         intake.row(&row, Some(identity.as_ref().unwrap_or(&row)))
+    }
+
+    /// Like [`Changes::record`], for a row whose values are texts and whose columns keep their order.
+    pub(super) fn texts(
+        &mut self,
+        columns: &[String],
+        values: &[&str],
+        row: &str,
+        intake: &mut dyn Intake,
+    ) -> Result<(), Failure> {
+        let value = |name: &str| {
+            let at = columns.iter().position(|column| column == name)?;
+            values.get(at).map(|value| Value::from(*value))
+        };
+        let key: Vec<_> = self.key.names().map(value).collect();
+        let identity = identity(key.iter().map(Option::as_ref));
+        let at = self.cursor.as_deref().and_then(value);
+        if !self.passes(at.as_ref(), identity.is_some()) {
+            return Ok(());
+        }
+        intake.row(row, Some(identity.as_deref().unwrap_or(row)))
+    }
+
+    /// Counts a record and moves the mark to it. Returns false when it lies before the mark of the last
+    /// reading.
+    fn passes(&mut self, at: Option<&Value>, keyed: bool) -> bool {
+        self.seen.records += 1;
+        self.seen.cursor |= at.is_some();
+        self.seen.key |= keyed;
+        let Some((value, point)) = at.and_then(|value| Some((value, Point::of(value)?))) else { return true };
+        let before = |mark: &Point| point.compare(mark) == Some(std::cmp::Ordering::Less);
+        if self.start.as_ref().is_some_and(before) {
+            return false;
+        }
+        if self.reached.as_ref().is_none_or(|reached| reached.yields_to(&point)) {
+            self.mark = value.clone();
+            self.reached = Some(point);
+        }
+        true
     }
 
     /// Ends the reading and returns how far it came. Fails where no record has the cursor or the key: what

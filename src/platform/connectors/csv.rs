@@ -5,6 +5,7 @@ mod parser;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::changes::{Changes, Key};
 use super::file::{Growing, LineEnd, Mark, Named};
 use super::row::{RowText, distinct};
 use super::{Column, Connector, Failure, Fields, Intake, Reach, Reading, Table, Take, Unfit};
@@ -15,7 +16,8 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// The same in UTF-16, in both orders.
 const UTF_16: [&[u8]; 2] = [b"\xff\xfe", b"\xfe\xff"];
 
-/// `path` (or `file`); `delimiter`, `quote`, `has_header` (true), `table` (the name of the file).
+/// `path` (or `file`); `delimiter`, `quote`, `has_header` (true), `key`, the columns that tell rows apart;
+/// `table` (the name of the file).
 pub(super) fn open(fields: Fields<'_>, delimiter: u8, reach: &Reach) -> Result<Box<dyn Connector>, Unfit> {
     let named = Named::read(fields, &["path", "file"], reach)?;
     let wish = match fields.text("delimiter")? {
@@ -40,7 +42,8 @@ pub(super) fn open(fields: Fields<'_>, delimiter: u8, reach: &Reach) -> Result<B
     };
     let table = fields.text("table")?.map_or_else(|| named.stem(), str::to_owned);
     let dialect = Dialect { delimiter: delimiter_found, quote };
-    Ok(Box::new(Csv { named, dialect, delimiter_given: wish.is_some(), header, table }))
+    let key = Key::read(fields)?;
+    Ok(Box::new(Csv { named, dialect, delimiter_given: wish.is_some(), header, key, table }))
 }
 
 struct Csv {
@@ -49,16 +52,26 @@ struct Csv {
     /// The delimiter is configured, and no default.
     delimiter_given: bool,
     header: bool,
+    key: Key,
     table: String,
 }
 
-/// How far the file was read, and how its first lines say that it is to be read.
+/// How far the file was read, and how its first lines say that it is to be read. Without columns, the line that
+/// has them is not whole, and the file is to be read from its start.
 #[derive(Serialize, Deserialize)]
 struct Position {
     mark: Mark,
     lines: u64,
     columns: Vec<String>,
     delimiter: u8,
+}
+
+/// Where a reading by key or cursor came to.
+#[derive(Serialize, Deserialize)]
+struct ByCursor {
+    watermark: Value,
+    /// The number of the line in which the last record began, when it was not finished.
+    unfinished_line: Option<u64>,
 }
 
 impl Connector for Csv {
@@ -84,7 +97,12 @@ impl Connector for Csv {
         options: &Reading,
         intake: &mut dyn Intake,
     ) -> Result<Value, Failure> {
+        if !self.key.is_empty() || options.cursor.is_some() {
+            return self.read_records(since, options, intake);
+        }
         let before = since.and_then(|position| Position::deserialize(position).ok());
+        let before = before.filter(|position| !position.columns.is_empty());
+        let changed = before.is_some();
         if let Some(before) = before {
             let mut growing = self.growing()?;
             if growing.skip(&before.mark).map_err(|error| self.named.unreadable(&error))? {
@@ -92,6 +110,7 @@ impl Connector for Csv {
                 let mut records = Records::new(self, growing);
                 records.dialect.delimiter = before.delimiter;
                 (records.lines, records.accepted) = (before.lines, before.lines);
+                records.named = true;
                 return self.go_on(records, before.columns, Some(&before.mark), options, intake);
             }
         }
@@ -106,7 +125,9 @@ impl Connector for Csv {
                 intake.note(self.named.emptied());
                 return Ok(since.clone());
             }
-            intake.note(self.named.replaced());
+            if changed {
+                intake.note(self.named.replaced());
+            }
         }
         intake.table(&self.table, Take::All)?;
         self.go_on(records, columns, None, options, intake)
@@ -129,6 +150,8 @@ impl Csv {
             }
         };
         let Some(extent) = extent else { return Ok((records, Vec::new())) };
+        // A line without an end may yet get more columns.
+        records.named = extent == Extent::Complete;
         if !self.header {
             let columns = distinct((0..records.record.len()).map(|_| String::new()));
             records.pending = Some(extent);
@@ -140,6 +163,49 @@ impl Csv {
             records.accept();
         }
         Ok((records, columns))
+    }
+
+    /// Reads all records and hands over those that are new by the cursor, or by their key or content.
+    fn read_records(
+        &self,
+        since: Option<&Value>,
+        options: &Reading,
+        intake: &mut dyn Intake,
+    ) -> Result<Value, Failure> {
+        let before = since.and_then(|position| ByCursor::deserialize(position).ok());
+        let stuck_at = before.as_ref().and_then(|before| before.unfinished_line);
+        let before = before.map(|before| before.watermark);
+        let mut changes = Changes::since(before.as_ref(), &self.key, options);
+        let (mut records, columns) = self.start()?;
+        intake.table(&self.table, changes.take())?;
+        let mut row = RowText::default();
+        let mut unfinished_line = None;
+        while let Some(extent) = records.next(columns.len())? {
+            let (found, expected) = (records.record.len(), columns.len());
+            let short = extent == Extent::Unknown && found < expected;
+            if extent == Extent::More || short {
+                unfinished_line = Some(records.first_line);
+                if extent == Extent::More && (!options.incremental || stuck_at == unfinished_line) {
+                    return Err(records.unclosed());
+                }
+                if !options.incremental || stuck_at == unfinished_line {
+                    return Err(records.miscounted(found, expected));
+                }
+                intake.note(self.named.unfinished(records.first_line));
+                break;
+            }
+            if found != expected {
+                return Err(records.miscounted(found, expected));
+            }
+            let values = records.values()?;
+            row.clear();
+            for (column, value) in columns.iter().zip(&values) {
+                row.put(column, *value);
+            }
+            changes.texts(&columns, &values, row.finish(), intake)?;
+        }
+        let watermark = serde_json::to_value(changes.finish()?).unwrap_or(Value::Null);
+        Ok(serde_json::to_value(ByCursor { watermark, unfinished_line }).unwrap_or(Value::Null))
     }
 
     /// Hands over the records up to the end of the file, or up to one that is not finished.
@@ -192,6 +258,7 @@ impl Csv {
             intake.remove(&gone)?;
         }
         let mark = records.growing.mark(unfinished);
+        let columns = if records.named { columns } else { Vec::new() };
         let position =
             Position { mark, lines: records.accepted, columns, delimiter: records.dialect.delimiter };
         Ok(serde_json::to_value(position).unwrap_or(Value::Null))
@@ -212,6 +279,8 @@ struct Records<'c> {
     lines: u64,
     /// The lines of the records that are whole.
     accepted: u64,
+    /// The line by which the columns are known is whole.
+    named: bool,
 }
 
 impl<'c> Records<'c> {
@@ -226,6 +295,7 @@ impl<'c> Records<'c> {
             first_line: 1,
             lines: 0,
             accepted: 0,
+            named: false,
         }
     }
 

@@ -100,6 +100,7 @@ impl Json {
         intake: &mut dyn Intake,
     ) -> Result<Value, Failure> {
         let before = since.and_then(|position| Position::deserialize(position).ok());
+        let changed = matches!(before, Some(Position::Lines { .. }));
         if let Some(Position::Lines { mark, lines }) = before {
             let mut resumed = self.lines()?;
             if resumed.growing.skip(&mark).map_err(|error| self.named.unreadable(&error))? {
@@ -114,7 +115,9 @@ impl Json {
                 intake.note(self.named.emptied());
                 return Ok(since.clone());
             }
-            intake.note(self.named.replaced());
+            if changed {
+                intake.note(self.named.replaced());
+            }
         }
         intake.table(&self.table, Take::All)?;
         self.hand_over(lines, None, options, intake)

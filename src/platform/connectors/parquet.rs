@@ -19,6 +19,7 @@ use super::changes::{Changes, Key};
 use super::file::Named;
 use super::{Connector, Failure, Fields, Intake, Reach, Reading, Table, Unfit};
 use assembly::{Columns, Shape};
+use pages::LISTED;
 
 /// Rows that are put together at one time, if their size permits.
 const ROWS: usize = 1024;
@@ -124,9 +125,13 @@ impl Parquet {
                     .named
                     .wrong(format!("it is compressed with {name}; write it with snappy, zstd or gzip")));
             }
-            let shared = pages::check(file, column).map_err(|error| self.damaged(&error))?;
-            let fits = SHARED / shared.max(1);
+            let budget = pages::check(file, column).map_err(|error| self.damaged(&error))?;
+            let fits = SHARED / budget.shared.max(1);
             most = most.min(usize::try_from(fits).unwrap_or(ROWS)).max(1);
+            // Any row may have most of the values.
+            if budget.listed > LISTED {
+                most = 1;
+            }
         }
         Ok((Columns::of(group).map_err(|error| self.damaged(&error))?, most))
     }

@@ -107,6 +107,7 @@ fn csv(path: Value) -> Value {
                            "pattern": r"^([\u0000-\u0009\u000b\u000c\u000e-\u0021\u0023-\u007f]|tab|\\t)$" },
             "quote": { "enum": ["\"", "none", null] },
             "has_header": { "type": ["boolean", "null"] },
+            "key": key(),
             "table": text(),
         }),
     )

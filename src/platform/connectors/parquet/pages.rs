@@ -18,10 +18,8 @@ use super::thrift::{I32, Reader, STRUCT};
 const LARGEST_PAGE: u64 = 256 << 20;
 /// Values of one dictionary: each takes some 32 bytes beside its own.
 const LARGEST_DICTIONARY: u64 = 1 << 22;
-/// Values of lists in a row group, beside those that its size makes likely: one row may hold all of them.
-const LISTED: u64 = 1 << 20;
-/// Values of lists to one byte of a column, at most.
-const LISTED_A_BYTE: u64 = 64;
+/// Values of lists that are read at one time, and that a row may have.
+pub(super) const LISTED: u64 = 1 << 21;
 /// The header of a page holds statistics, which may be long texts.
 const LARGEST_HEADER: usize = 1 << 20;
 /// Most headers are shorter.
@@ -41,16 +39,28 @@ struct Header {
 const DICTIONARY: i64 = 2;
 const DELTA_BYTE_ARRAY: i64 = 7;
 
-/// Looks at the headers of all pages of a column of a row group. Returns the size of the largest page whose
-/// values are written by what they have in common with the one before: each may be as long as the page.
-pub(super) fn check(file: &File, column: &ColumnChunkMetaData) -> Result<u64> {
+/// What the pages of a column may ask for, and what those that were looked at do.
+#[derive(Debug)]
+pub(super) struct Budget {
+    /// The bytes that a plain value takes at least.
+    smallest: u64,
+    lists: bool,
+    /// The values of the column, when they lie in lists.
+    pub(super) listed: u64,
+    /// The size of the largest page whose values are written by what they have in common with the one
+    /// before: each may be as long as the page.
+    pub(super) shared: u64,
+}
+
+/// Looks at the headers of all pages of a column of a row group.
+pub(super) fn check(file: &File, column: &ColumnChunkMetaData) -> Result<Budget> {
     let length = file.metadata()?.len();
     let start = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
     let bounds = (u64::try_from(start), u64::try_from(column.compressed_size()));
     let (Ok(start), Ok(size)) = bounds else { return Err(wrong(column, "has no place in the file")) };
     let end = start.checked_add(size).filter(|end| *end <= length);
     let end = end.ok_or_else(|| wrong(column, "is longer than the file"))?;
-    let mut budget = Budget::of(column.column_descr(), size);
+    let mut budget = Budget::of(column.column_descr());
     let (mut at, mut read) = (start, 0_i64);
     while at < end && read < column.num_values() {
         let (header, bytes) = header_at(file, at, end).ok_or_else(|| wrong(column, DAMAGED))?;
@@ -60,25 +70,13 @@ pub(super) fn check(file: &File, column: &ColumnChunkMetaData) -> Result<u64> {
             read = read.saturating_add(header.values);
         }
     }
-    Ok(budget.shared)
+    Ok(budget)
 }
 
 const DAMAGED: &str = "has a damaged page";
 
-/// What the pages of a column may ask for.
-#[derive(Debug)]
-struct Budget {
-    /// The bytes that a plain value takes at least.
-    smallest: u64,
-    /// The values lie in lists, and there may be so many.
-    listed: Option<u64>,
-    values: u64,
-    /// The largest page whose values share their beginnings.
-    shared: u64,
-}
-
 impl Budget {
-    fn of(column: &ColumnDescriptor, size: u64) -> Self {
+    fn of(column: &ColumnDescriptor) -> Self {
         let smallest = match column.physical_type() {
             Physical::BOOLEAN => 0,
             Physical::INT32 | Physical::FLOAT | Physical::BYTE_ARRAY => 4,
@@ -86,8 +84,7 @@ impl Budget {
             Physical::INT96 => 12,
             Physical::FIXED_LEN_BYTE_ARRAY => u64::try_from(column.type_length()).unwrap_or(0),
         };
-        let listed = (column.max_rep_level() > 0).then(|| size.saturating_mul(LISTED_A_BYTE).max(LISTED));
-        Self { smallest, listed, values: 0, shared: 0 }
+        Self { smallest, lists: column.max_rep_level() > 0, listed: 0, shared: 0 }
     }
 
     /// Returns the bytes behind the header of a page, or what is wrong with it.
@@ -107,9 +104,8 @@ impl Budget {
             }
             return Ok(compressed);
         }
-        self.values = self.values.saturating_add(count);
-        if self.listed.is_some_and(|most| self.values > most) {
-            return Err("has lists of too many values for its size");
+        if self.lists {
+            self.listed = self.listed.saturating_add(count);
         }
         if header.encoding == DELTA_BYTE_ARRAY {
             self.shared = uncompressed.max(self.shared);
@@ -168,50 +164,109 @@ fn header(reader: &mut Reader<'_>) -> Option<Header> {
     Some(found)
 }
 
-/// The pages of a column; those that ask for lengths of more values than they have are refused.
+/// The pages of a column; those that ask for lengths of more values than they have, and those with a row of
+/// too many values, are refused.
 pub(super) struct Guarded {
     pages: Box<dyn PageReader>,
-    levels: [bool; 2],
+    /// How many lists a value lies in, and whether it may be absent.
+    levels: (i16, bool),
+    /// The values of the row that was begun last.
+    row: u64,
     column: String,
 }
 
 impl Guarded {
     pub(super) fn new(pages: Box<dyn PageReader>, column: &ColumnDescriptor) -> Self {
-        let levels = [column.max_rep_level() > 0, column.max_def_level() > 0];
-        Self { pages, levels, column: column.path().string() }
+        let levels = (column.max_rep_level(), column.max_def_level() > 0);
+        Self { pages, levels, row: 0, column: column.path().string() }
     }
 
-    fn check(&self, page: &Page) -> Option<()> {
-        let (values, count, encoding) = match page {
-            Page::DataPage { buf, num_values, encoding, .. } => {
-                let mut values = buf.as_ref();
-                // Levels in the encoding that all writers use begin with their length.
-                for _ in self.levels.iter().filter(|level| **level) {
-                    let (length, rest) = values.split_first_chunk::<4>()?;
-                    values = rest.get(usize::try_from(u32::from_le_bytes(*length)).ok()?..)?;
+    fn check(&mut self, page: &Page) -> Result<(), &'static str> {
+        let (repeats, values, count, encoding) = self.parts(page).ok_or(DAMAGED)?;
+        if self.levels.0 > 0 {
+            let width = usize::try_from(16 - self.levels.0.leading_zeros()).unwrap_or(16);
+            rows(repeats, width, count, &mut self.row)?;
+        }
+        let mut reader = Reader::new(values);
+        let lists = match encoding {
+            _ if values.is_empty() => 0,
+            Encoding::DELTA_LENGTH_BYTE_ARRAY => 1,
+            Encoding::DELTA_BYTE_ARRAY => 2,
+            _ => 0,
+        };
+        (0..lists).try_for_each(|_| deltas(&mut reader, count)).ok_or(DAMAGED)
+    }
+
+    /// The repetition levels of a page, its values, their number and their encoding.
+    fn parts<'p>(&self, page: &'p Page) -> Option<(&'p [u8], &'p [u8], u64, Encoding)> {
+        match page {
+            Page::DataPage { buf, num_values, encoding, rep_level_encoding, def_level_encoding, .. } => {
+                let mut rest = buf.as_ref();
+                let mut repeats = &rest[..0];
+                // Levels in the encoding that writers use begin with their length.
+                if self.levels.0 > 0 && *rep_level_encoding == Encoding::RLE {
+                    (repeats, rest) = with_length(rest)?;
                 }
-                (values, *num_values, *encoding)
+                if self.levels.1 && *def_level_encoding == Encoding::RLE {
+                    (_, rest) = with_length(rest)?;
+                }
+                Some((repeats, rest, u64::from(*num_values), *encoding))
             }
             Page::DataPageV2 {
                 buf, num_values, encoding, def_levels_byte_len, rep_levels_byte_len, ..
             } => {
-                let levels =
-                    usize::try_from(u64::from(*def_levels_byte_len) + u64::from(*rep_levels_byte_len));
-                (buf.get(levels.ok()?..)?, *num_values, *encoding)
+                let (repeats, rest) = buf.split_at_checked(usize::try_from(*rep_levels_byte_len).ok()?)?;
+                let values = rest.get(usize::try_from(*def_levels_byte_len).ok()?..)?;
+                Some((repeats, values, u64::from(*num_values), *encoding))
             }
-            Page::DictionaryPage { .. } => return Some(()),
-        };
-        let mut reader = Reader::new(values);
-        match encoding {
-            _ if values.is_empty() => Some(()),
-            Encoding::DELTA_LENGTH_BYTE_ARRAY => deltas(&mut reader, u64::from(count)),
-            Encoding::DELTA_BYTE_ARRAY => {
-                deltas(&mut reader, u64::from(count))?;
-                deltas(&mut reader, u64::from(count))
-            }
-            _ => Some(()),
+            Page::DictionaryPage { buf, .. } => Some((&buf[..0], &buf[..0], 0, Encoding::PLAIN)),
         }
     }
+}
+
+/// Splits off what begins with its length in four bytes.
+fn with_length(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)
+}
+
+/// Counts the values of each row by their repetition levels: runs of one level, and levels packed into bits.
+/// A level of 0 begins a row.
+fn rows(levels: &[u8], width: usize, count: u64, row: &mut u64) -> Result<(), &'static str> {
+    let mut reader = Reader::new(levels);
+    let mut left = count;
+    while left > 0 && reader.at() < levels.len() {
+        let head = reader.unsigned().ok_or(DAMAGED)?;
+        if head & 1 == 0 {
+            let run = left.min(head >> 1);
+            let mut level = 0;
+            for _ in 0..width.div_ceil(8) {
+                level |= reader.byte().ok_or(DAMAGED)?;
+            }
+            *row = if level == 0 { u64::from(run > 0) } else { row.saturating_add(run) };
+            left -= run;
+        } else {
+            let bytes = usize::try_from(head >> 1).ok().and_then(|groups| groups.checked_mul(width));
+            let start = reader.at();
+            let end = bytes.and_then(|bytes| start.checked_add(bytes)).ok_or(DAMAGED)?.min(levels.len());
+            let packed = &levels[start..end];
+            let fits = u64::try_from(packed.len() * 8 / width.max(1)).unwrap_or(u64::MAX);
+            let bit = |at: usize| packed[at / 8] >> (at % 8) & 1 == 1;
+            for at in 0..usize::try_from(left.min(fits)).unwrap_or(0) {
+                let begins = !(at * width..(at + 1) * width).any(bit);
+                *row = if begins { 1 } else { *row + 1 };
+                if *row > LISTED {
+                    break;
+                }
+            }
+            left -= left.min((head >> 1).saturating_mul(8));
+            reader.pass(end - start).ok_or(DAMAGED)?;
+        }
+        if *row > LISTED {
+            return Err("has a row of more than 2,097,152 values");
+        }
+    }
+    Ok(())
 }
 
 /// Passes over lengths that are written as differences; `None` when there are more than `most`.
@@ -240,8 +295,9 @@ fn deltas(reader: &mut Reader<'_>, most: u64) -> Option<()> {
 impl PageReader for Guarded {
     fn get_next_page(&mut self) -> Result<Option<Page>> {
         let page = self.pages.get_next_page()?;
-        if page.as_ref().is_some_and(|page| self.check(page).is_none()) {
-            return Err(ParquetError::General(format!("the column {} has a damaged page", self.column)));
+        if let Some(page) = &page {
+            self.check(page)
+                .map_err(|what| ParquetError::General(format!("the column {} {what}", self.column)))?;
         }
         Ok(page)
     }
@@ -269,10 +325,10 @@ impl Iterator for Guarded {
 
 #[cfg(test)]
 mod tests {
-    use super::{Budget, DICTIONARY, Header, LARGEST_PAGE, Reader, deltas, header};
+    use super::{Budget, DICTIONARY, Header, LARGEST_PAGE, LISTED, Reader, deltas, header, rows};
 
-    fn budget(smallest: u64, listed: Option<u64>) -> Budget {
-        Budget { smallest, listed, values: 0, shared: 0 }
+    fn budget(smallest: u64) -> Budget {
+        Budget { smallest, lists: true, listed: 0, shared: 0 }
     }
 
     fn page(compressed: i64, uncompressed: i64, values: i64) -> Header {
@@ -281,7 +337,7 @@ mod tests {
 
     #[test]
     fn a_page_takes_no_more_memory_than_the_bounds() {
-        let mut plain = budget(4, None);
+        let mut plain = budget(4);
         assert_eq!(plain.admit(&page(10, 100, 1_000_000_000), 10), Ok(10), "values come a few at a time");
         for (header, left) in [
             (page(11, 100, 1), 10),
@@ -292,17 +348,27 @@ mod tests {
         ] {
             assert!(plain.admit(&header, left).is_err(), "{header:?}");
         }
-        let mut lists = budget(4, Some(1_000));
-        assert_eq!(lists.admit(&page(10, 100, 600), 10), Ok(10));
-        assert!(lists.admit(&page(10, 100, 600), 10).is_err(), "the values of all pages count together");
+        assert_eq!(plain.listed, 1_000_000_000, "those of lists are counted");
+    }
+
+    #[test]
+    fn a_row_has_no_more_values_than_the_bound() {
+        // Runs of levels: 1 row, 1,000 more values, 1 row, and in bits 0 1 1 0 1 1 1 1.
+        let levels = [2, 0, 0xd0, 0x0f, 1, 2, 0, 3, 0b1111_0110];
+        let mut row = 0;
+        assert_eq!(rows(&levels, 1, 1_010, &mut row), Ok(()));
+        assert_eq!(row, 5, "the last row of a page may go on in the next");
+        assert_eq!(rows(&[0x80, 0x80, 0x80, 0x02, 1], 1, LISTED - 5, &mut row), Ok(()));
+        assert!(rows(&[2, 1], 1, 1, &mut row).is_err());
+        assert!(rows(&[0x80], 1, 1, &mut 0).is_err());
     }
 
     #[test]
     fn a_dictionary_has_no_more_values_than_bytes_for_them() {
         let dictionary = |values| Header { kind: DICTIONARY, ..page(10, 100, values) };
-        assert_eq!(budget(4, None).admit(&dictionary(25), 10), Ok(10));
-        assert!(budget(4, None).admit(&dictionary(26), 10).is_err());
-        assert!(budget(0, None).admit(&dictionary(5_000_000), 10).is_err());
+        assert_eq!(budget(4).admit(&dictionary(25), 10), Ok(10));
+        assert!(budget(4).admit(&dictionary(26), 10).is_err());
+        assert!(budget(0).admit(&dictionary(5_000_000), 10).is_err());
     }
 
     #[test]
