@@ -18,9 +18,9 @@ use std::process::Command;
 use std::sync::Arc;
 use wellspring::manifest::{self, SourceFile};
 use wellspring::model::{
-    Applied, DesiredUnit, FingerprintKey, Intent, IntentKind, Inventory, ObservedSource,
+    Answered, Applied, DesiredUnit, FingerprintKey, Intent, IntentKind, Inventory, ObservedSource,
 };
-use wellspring::plan::{Answers, Input, Plan, Quarantine, SecretState, UnitPlan, approve, plan, reckon};
+use wellspring::plan::{Input, Plan, Quarantine, SecretState, UnitPlan, approve, plan, reckon};
 use wellspring::remote::read_list;
 use wellspring::render::{self, Look, View};
 
@@ -191,10 +191,11 @@ fn intents(desired: &DesiredUnit, key: &FingerprintKey, now: Timestamp) -> Inven
             before: Vec::new(),
             declared: Some(declared),
             recorded_at: now,
+            answer: Some(Answered { id: None }),
         };
         (number, intent)
     };
-    Inventory { owned: BTreeMap::new(), intents: (1..).zip(&desired.sources).map(intent).collect() }
+    Inventory { intents: (1..).zip(&desired.sources).map(intent).collect(), ..Inventory::default() }
 }
 
 /// As it is once the listing has shown everything.
@@ -204,8 +205,7 @@ fn settled(
     key: &FingerprintKey,
     now: Timestamp,
 ) -> Inventory {
-    let answers: Answers = intents.intents.keys().map(|number| (*number, None)).collect();
-    reckon(intents.clone(), listing, &answers, key, now, SignedDuration::ZERO).inventory
+    reckon(intents.clone(), listing, key, now, SignedDuration::ZERO).inventory
 }
 
 fn file() -> String {

@@ -13,10 +13,10 @@ mod testing;
 mod verify;
 
 use crate::model::{
-    Applied, Declaration, DesiredSource, Echoes, Intent, IntentKind, Inventory, ResolvedSource, SourceId,
-    SourceKey, SourceName, Stamp, Unit,
+    Applied, Declaration, DesiredSource, Echoes, Intent, IntentKind, Inventory, RemovedAction,
+    ResolvedSource, SourceId, SourceKey, SourceName, Stamp, Unit,
 };
-use crate::plan::{Action, ActionResult, Answers, ApprovedUnit, Outcome, Removal, Step, UnitError, UnitPlan};
+use crate::plan::{Action, ActionResult, ApprovedUnit, Outcome, Pending, Removal, Step, UnitError, UnitPlan};
 use crate::remote::{RemoteError, RemoteErrorKind, Writer};
 use crate::secrets::{Resolver, Secrets};
 use crate::state::{Change, NewIntent, State, StateError};
@@ -76,8 +76,10 @@ impl Apply<'_> {
             spare_removals: approved.spare_removals(),
             inventory,
             outcome: Outcome { results: vec![ActionResult::Open; plan.actions.len()], ..Outcome::default() },
-            answers: Answers::new(),
+            borne_by_others: BTreeSet::new(),
+            pending: BTreeMap::new(),
             refused: BTreeMap::new(),
+            unanswered: BTreeMap::new(),
             intents: OpenIntents::default(),
             written: self.syncing.pass(plan.unit()),
         };
@@ -97,10 +99,14 @@ struct Run<'a> {
     spare_removals: usize,
     inventory: Inventory,
     outcome: Outcome,
-    /// What connect answered, by intent.
-    answers: Answers,
+    /// Names that the last look found borne by others, of those that are still to be connected.
+    borne_by_others: BTreeSet<SourceName>,
+    /// What the last look waits for, by name.
+    pending: BTreeMap<SourceName, Pending>,
     /// Why a write was refused, by action.
     refused: BTreeMap<usize, String>,
+    /// Why it is not known whether a write was carried out, by action.
+    unanswered: BTreeMap<usize, String>,
     intents: OpenIntents,
     /// What no sync may begin of until the end.
     written: Written<'a>,
@@ -182,8 +188,11 @@ impl<'a> Run<'a> {
                     changes.push(Change::Own(action.name.clone(), owned));
                 }
                 Step::Forget => {
-                    self.inventory.owned.remove(&action.name);
-                    changes.push(Change::Disown(action.name.clone()));
+                    let owned = self.inventory.owned.remove(&action.name);
+                    changes.push(match owned.filter(|_| !self.is_given_away(action)) {
+                        Some(owned) => Change::Forget(action.name.clone(), owned, (self.apply.now)()),
+                        None => Change::Disown(action.name.clone()),
+                    });
                 }
                 Step::Schedule { index, .. } => {
                     let Some(owned) = self.inventory.owned.get_mut(&action.name) else { continue };
@@ -200,6 +209,12 @@ impl<'a> Run<'a> {
         self.commit(changes).await?;
         self.set_all(done.into_iter().map(|n| (n, ActionResult::Done)).collect());
         Ok(())
+    }
+
+    /// Do the files say that it is not ours any more?
+    fn is_given_away(&self, action: &Action) -> bool {
+        let removed = &self.plan.desired.removed;
+        removed.iter().any(|gone| gone.key == action.source && gone.action == RemovedAction::Forget)
     }
 
     fn skip_what_lacks_secrets(&mut self) {
@@ -264,7 +279,8 @@ impl<'a> Run<'a> {
     /// Who wrote it, and what was written.
     fn stamp(&self, applied: &Applied) -> Stamp {
         let fingerprint = applied.stamp(self.apply.state.key());
-        Stamp { fingerprint, owner: self.apply.owner.cloned() }
+        let writer = self.apply.state.key().id().into();
+        Stamp { fingerprint, owner: self.apply.owner.cloned(), writer }
     }
 
     /// Records the intents, then sends the batches.
@@ -277,7 +293,10 @@ impl<'a> Run<'a> {
             };
             // A list may lag behind: what it did not show may stand there all the same.
             let known = owned.into_iter().flat_map(|owned| owned.id.iter().chain(&owned.superseded));
-            let mut before: Vec<SourceId> = replaced.into_iter().chain(known.cloned()).collect();
+            let open = self.inventory.intents.values().filter(|intent| intent.name == action.name);
+            let answered = open.filter_map(|intent| intent.answer.as_ref()?.id.clone());
+            let mut before: Vec<SourceId> =
+                replaced.into_iter().chain(known.cloned()).chain(answered).collect();
             before.sort();
             before.dedup();
             before
@@ -424,7 +443,7 @@ impl<'a> Run<'a> {
             actions.into_iter().zip(numbers).zip(intents)
         {
             self.intents.open(number, action);
-            let intent = Intent { number, name, key, kind, before, declared, recorded_at: now };
+            let intent = Intent { number, name, key, kind, before, declared, recorded_at: now, answer: None };
             self.inventory.intents.insert(number, intent);
         }
         Ok(())
@@ -444,9 +463,11 @@ impl<'a> Run<'a> {
             Some(error) => error.message.clone(),
             None => "the pass was stopped".to_owned(),
         };
-        let result = |n: usize| match self.refused.get(&n) {
+        let result = |n: usize| match self.refused.get(&n).or_else(|| self.unanswered.get(&n)) {
             Some(why) => ActionResult::Failed(why.clone()),
             None if self.intents.of(n).is_some() => {
+                let pending = self.pending.get(&self.plan.actions[n].name).map(ToString::to_string);
+                let because = pending.unwrap_or_else(|| because.clone());
                 ActionResult::Failed(format!("its outcome is not known yet: {because}"))
             }
             None => ActionResult::Skipped(because.clone()),

@@ -33,7 +33,10 @@ pub use fields::Fields;
 pub use fingerprint::{Fingerprint, FingerprintKey};
 pub use folded::FoldedUnit;
 pub use ids::{InvalidId, NonEmpty, Scope, SourceId, SourceKey, SourceName, Unit, WorkspaceId};
-pub use inventory::{Applied, Declaration, Echoed, Echoes, Intent, IntentKind, Inventory, Owned, Sent};
+pub use inventory::{
+    Answered, Applied, Declaration, Echoed, Echoes, Forgotten, Former, Intent, IntentKind, Inventory, Owned,
+    Sent,
+};
 pub use observed::{Echo, ObservedSource, is_hidden, is_masked};
 pub use policy::{Adopt, Limit, MetadataPolicy, OnConflict, Policy, Prune};
 pub(crate) use resolved::wipe;

@@ -25,6 +25,7 @@ mod diff;
 mod elsewhere;
 mod guard;
 mod listed;
+mod missing;
 mod outcome;
 mod reckon;
 mod removal;
@@ -35,8 +36,9 @@ pub use decide::placed;
 pub use diff::{Comparison, FieldChange, How, compare, compare_foreign, seen};
 pub use elsewhere::{Declarations, Departure, MOVING, Rejected, hold_departures};
 pub use guard::{ApprovedPlan, ApprovedUnit, HostLimits, Overrides, approve};
+pub use missing::{Missing, missing};
 pub use outcome::{ActionResult, Outcome};
-pub use reckon::{Answers, Correction, Reckoning, reckon};
+pub use reckon::{Correction, Pending, Reckoning, named_as_declared, reckon};
 
 use crate::model::{
     DesiredUnit, Fingerprint, FingerprintKey, Inventory, ObservedSource, Owned, Place, SourceId, SourceKey,
@@ -57,8 +59,8 @@ pub struct Input<'a> {
     pub listing: &'a [ObservedSource],
     /// What is ours, after [`reckon`].
     pub inventory: &'a Inventory,
-    /// Names whose last write may still be under way; they are left alone until it settled.
-    pub pending: &'a BTreeSet<SourceName>,
+    /// Names whose last write is still open; they are left alone until it is known what came of it.
+    pub pending: &'a BTreeMap<SourceName, Pending>,
     /// Per declared source the fingerprints of its resolved secrets, or why they do not resolve.
     pub secrets: &'a BTreeMap<SourceName, SecretState>,
     /// The key that `secrets` and the inventory's fingerprints were made with.
@@ -80,6 +82,8 @@ pub struct Input<'a> {
 pub struct Quarantine {
     /// Sources left alone until they are edited, with the reason.
     pub held: BTreeMap<SourceName, String>,
+    /// Sources asked for by name: they may be taken over from another state.
+    pub released: BTreeSet<SourceName>,
     /// How often in the last hour drift of a source was mended.
     pub mended: BTreeMap<SourceName, usize>,
 }
@@ -272,6 +276,12 @@ impl Withheld {
     #[must_use]
     pub fn waits_for_arrival(&self) -> bool {
         self.code == MOVING
+    }
+
+    /// Is it held back because what came of the last write is not known yet?
+    #[must_use]
+    pub fn waits_for_a_write(&self) -> bool {
+        matches!(self.code, "settling" | "not-listed" | "not-updated")
     }
 
     /// Is it held back until the files are at rest, and can all be read?

@@ -186,6 +186,9 @@ impl Reconciler {
             .map(|correction| match correction.clone() {
                 Correction::Own(name, owned) => Change::Own(name, owned),
                 Correction::Disown(name) => Change::Disown(name),
+                Correction::Forget(name, owned) => Change::Forget(name, owned, (self.planner.clock)()),
+                Correction::Recall(name) => Change::Recall(name),
+                Correction::Doubt(since) => Change::Doubt(since),
                 Correction::Close(number) => Change::CloseIntent(number),
             })
             .collect();

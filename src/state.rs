@@ -26,6 +26,7 @@ pub use error::StateError;
 pub use health::StoreHealth;
 pub use inventory::{Change, NewIntent};
 pub use journal::{JournalEntry, JournalFilter, JournalRow};
+pub use learned::Halted;
 pub use lock::{DaemonLock, LockError, WorkspaceLock};
 pub use quarantine::Quarantined;
 pub use remembered::Remembered;

@@ -159,33 +159,55 @@ impl Syncer {
         }
         claimed.record(&synced).await;
 
-        let mut batches = vec![ready];
-        while let Some(batch) = batches.pop() {
+        let alone = self.state.alone(&call.unit).await?;
+        let (single, together): (Vec<Run>, Vec<Run>) =
+            ready.into_iter().partition(|run| alone.contains(&run.member.name));
+        let singles = single.into_iter().map(|run| vec![run]);
+        for batch in std::iter::once(together).chain(singles) {
             let Some(ids) = NonEmpty::from_vec(batch.iter().map(|run| run.id.clone()).collect()) else {
                 continue;
             };
             match self.writer.sync(&call.unit, &ids, &call.options, call.timeout).await {
-                Err(error) if refused_as_a_whole(&error) && batch.len() > 1 => {
-                    let (first, second) = batch.split_at(batch.len() / 2);
-                    batches.extend([second.to_vec(), first.to_vec()]);
+                Ok(answer) => {
+                    let ended = |run: &Run| (run.number, self.answered(run, &batch, &answer));
+                    self.end(&mut claimed, batch.iter().map(ended).collect(), &mut synced).await;
+                    if let [run] = batch.as_slice()
+                        && alone.contains(&run.member.name)
+                    {
+                        self.set_alone(call, &batch, false).await;
+                    }
                 }
-                result => {
-                    let ended: Vec<_> = match result {
-                        Ok(answer) => batch
-                            .iter()
-                            .map(|run| (run.number, self.answered(run, &batch, &answer)))
-                            .collect(),
-                        Err(error) => {
-                            batch.iter().map(|run| (run.number, self.failed(run, &error))).collect()
-                        }
-                    };
-                    claimed.record(&ended).await;
-                    synced.extend(ended);
+                Err(error) => {
+                    let together = batch.len() > 1 && is_refused(&error);
+                    if together {
+                        self.set_alone(call, &batch, true).await;
+                    }
+                    let ended =
+                        |run: &Run| (run.number, self.failed(run, &error, together.then_some(batch.len())));
+                    self.end(&mut claimed, batch.iter().map(ended).collect(), &mut synced).await;
                 }
             }
         }
         synced.sort_by(|a, b| a.1.name.cmp(&b.1.name));
         Ok(synced.into_iter().map(|(_, synced)| synced).collect())
+    }
+
+    async fn end(
+        &self,
+        claimed: &mut Claimed<'_>,
+        ended: Vec<(i64, Synced)>,
+        synced: &mut Vec<(i64, Synced)>,
+    ) {
+        claimed.record(&ended).await;
+        synced.extend(ended);
+    }
+
+    /// A source that cannot be synced must not keep others from it more than once.
+    async fn set_alone(&self, call: &Call, batch: &[Run], alone: bool) {
+        let names = batch.iter().map(|run| run.member.name.clone()).collect();
+        if let Err(error) = self.state.sync_alone(&call.unit, names, alone).await {
+            tracing::warn!(workspace = %call.unit, error = %chain(&error), "cannot record which sources are synced alone");
+        }
     }
 
     /// Records the ends of runs that could not be recorded when they came.
@@ -229,9 +251,18 @@ impl Syncer {
         self.ended(&run.member, RunOutcome::Done, own.and_then(|row| row.records).or(total), message)
     }
 
-    fn failed(&self, run: &Run, error: &RemoteError) -> Synced {
-        let outcome = if error.outcome_unknown() { RunOutcome::Unknown } else { RunOutcome::Failed };
-        let ended = self.ended(&run.member, outcome, None, Some(chain(error)));
+    /// `together`: so many were refused in one call, of which some may have been synced all the same.
+    fn failed(&self, run: &Run, error: &RemoteError, together: Option<usize>) -> Synced {
+        let unknown = error.outcome_unknown() || together.is_some();
+        let outcome = if unknown { RunOutcome::Unknown } else { RunOutcome::Failed };
+        let mut message = chain(error);
+        if let Some(count) = together {
+            message.push_str(&format!(
+                "; it was sent for {count} sources together, and whether the platform synced some of them is not \
+                 known: each is synced in a call of its own from now on"
+            ));
+        }
+        let ended = self.ended(&run.member, outcome, None, Some(message));
         Synced { unauthorized: error.is_auth(), ..ended }
     }
 
@@ -287,12 +318,9 @@ fn finished((run, synced): &(i64, Synced)) -> Finished {
     }
 }
 
-/// Only then is it known that none of them ran.
-fn refused_as_a_whole(error: &RemoteError) -> bool {
-    matches!(
-        error.kind,
-        RemoteErrorKind::Conflict(_) | RemoteErrorKind::Refused { status: 400 | 404 | 409 | 422, .. }
-    )
+/// Because of what was sent? Then a call with another choice of sources may well be accepted.
+fn is_refused(error: &RemoteError) -> bool {
+    matches!(error.kind, RemoteErrorKind::Conflict(_) | RemoteErrorKind::Refused { .. })
 }
 
 #[cfg(test)]

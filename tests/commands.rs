@@ -25,6 +25,8 @@ mod killed;
 mod lost;
 #[path = "commands/moving.rs"]
 mod moving;
+#[path = "commands/odd.rs"]
+mod odd;
 #[path = "commands/planning.rs"]
 mod planning;
 #[path = "commands/rows.rs"]

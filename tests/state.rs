@@ -53,6 +53,10 @@ fn owned(source: &str, definition: Definition) -> Owned {
         id: Some(id("source_1")),
         superseded: vec![id("source_0")],
         sent: Vec::new(),
+        former: Vec::new(),
+        listed_as: None,
+        connected_at: None,
+        taken_from: None,
         applied: Applied {
             definition: Arc::new(definition).into(),
             secrets: BTreeMap::new(),

@@ -1,9 +1,10 @@
-//! Writes in batches. A batch that is refused as a whole is halved until the bad one stands alone.
+//! Writes in batches. A batch that is refused is looked after: some of it may have been carried out. What does not
+//! show is halved until the bad one stands alone.
 
 use super::{Going, Ready, Run, chain, recreate};
 use crate::model::{NonEmpty, ResolvedSource, SourceId};
 use crate::plan::{ActionResult, Step, UnitError};
-use crate::remote::{ConnectAnswer, RemoteError, RemoteErrorKind};
+use crate::remote::{ConnectAnswer, ItemError, RemoteError, RemoteErrorKind};
 use crate::state::Change;
 use secrecy::ExposeSecret as _;
 use std::collections::BTreeMap;
@@ -29,17 +30,9 @@ pub(super) async fn connect(run: &mut Run<'_>, ready: Vec<Ready>) -> Result<(), 
         match run.apply.writer.connect(run.unit(), &sources).await {
             Ok(answer) => answered(run, &batch, &answer).await?,
             Err(error) => match after(&error) {
-                After::Halve if batch.len() > 1 => halve(&mut batches, batch),
-                After::Halve if is_conflict(&error) && recreate::is_due(run, &batch) => {
-                    recreate::recreate(run, batch).await?;
-                }
-                After::Halve | After::NotCarriedOut => {
+                After::Halve | After::GiveUp => refused(run, batch, &error, &mut batches).await?,
+                After::NotSent => {
                     let why = chain(&error);
-                    if is_conflict(&error)
-                        && let [ready] = batch.as_slice()
-                    {
-                        run.keep_from_trying(ready.action, &why).await?;
-                    }
                     not_carried_out(run, batch.iter().map(|ready| (ready.action, why.clone()))).await?;
                 }
                 After::Stop => {
@@ -53,13 +46,49 @@ pub(super) async fn connect(run: &mut Run<'_>, ready: Vec<Ready>) -> Result<(), 
                 // Nothing is concluded and nothing sent again: the listing decides.
                 After::Look => {
                     for ready in &batch {
-                        run.refused.insert(ready.action, chain(&error));
+                        run.unanswered.insert(ready.action, chain(&error));
                     }
                 }
             },
         }
     }
     Ok(())
+}
+
+/// A batch was refused: what shows all the same is ours, and the rest is tried in smaller batches or given up.
+async fn refused(
+    run: &mut Run<'_>,
+    batch: Vec<Ready>,
+    error: &RemoteError,
+    batches: &mut Vec<Vec<Ready>>,
+) -> Result<(), UnitError> {
+    let sent = batch.len();
+    let numbers = batch.iter().filter_map(|ready| run.intents.of(ready.action)).collect();
+    run.look_after_refusal(&numbers).await?;
+    let mut rest = batch;
+    rest.retain(|ready| run.outcome.results[ready.action] == ActionResult::Open);
+    let is_taken = |ready: &mut Ready| {
+        let action = &run.plan.actions[ready.action];
+        matches!(action.step, Step::Connect { .. }) && run.borne_by_others.contains(&action.name)
+    };
+    let taken: Vec<usize> = rest.extract_if(.., is_taken).map(|ready| ready.action).collect();
+    let because =
+        "a source of this name that is not ours stands on the platform by now; the next pass looks at it";
+    not_carried_out(run, taken.into_iter().map(|action| (action, because.to_owned()))).await?;
+    if sent > 1 && matches!(after(error), After::Halve) {
+        halve(batches, rest);
+        return Ok(());
+    }
+    if is_conflict(error) && recreate::is_due(run, &rest) {
+        return recreate::recreate(run, rest).await;
+    }
+    let why = chain(error);
+    if is_conflict(error)
+        && let [ready] = rest.as_slice()
+    {
+        run.keep_from_trying(ready.action, &why).await?;
+    }
+    not_carried_out(run, rest.iter().map(|ready| (ready.action, why.clone()))).await
 }
 
 /// Cleans up by recorded ids. Its intents are recorded.
@@ -73,37 +102,47 @@ pub(super) async fn cleanup(run: &mut Run<'_>, going: Vec<Going>) -> Result<(), 
         let give_up = |why: String| batch.iter().filter_map(move |going| Some((going.0?, why.clone())));
         match result {
             None => not_carried_out(run, give_up("stopping: nothing new is started".to_owned())).await?,
-            Some(Ok(answer)) => {
-                for error in answer.errors {
-                    let of = batch.iter().find(|(_, name, _, id)| {
-                        error.id.as_ref() == Some(id) || error.name.as_deref() == Some(name.as_str())
-                    });
-                    if let Some((Some(action), ..)) = of {
-                        run.refused.insert(*action, error.message);
-                    }
-                }
-            }
+            Some(Ok(answer)) => cleanup_answered(run, &batch, answer.errors),
             Some(Err(error)) => match after(&error) {
-                After::Halve if batch.len() > 1 => halve(&mut batches, batch),
+                After::Halve if batch.len() > 1 => {
+                    let sent = batch.len();
+                    let open = batch.iter().filter_map(|(.., id)| run.cleanup_of(id)).collect();
+                    run.look_after_refusal(&open).await?;
+                    let mut rest = batch;
+                    rest.retain(|(.., id)| run.cleanup_of(id).is_some());
+                    // Those that are gone may have been all that it was refused for.
+                    if rest.len() < sent { batches.push(rest) } else { halve(&mut batches, rest) }
+                }
                 After::Stop => return Err(error.into()),
                 // An id already gone is refused by some platforms: the listing decides here, too.
-                _ => {
-                    for (action, why) in give_up(chain(&error)) {
-                        run.refused.insert(action, why);
-                    }
-                }
+                _ => run.unanswered.extend(give_up(chain(&error))),
             },
         }
     }
     Ok(())
 }
 
+/// Each of the batch is cleaned up, but for those that the answer names.
+fn cleanup_answered(run: &mut Run<'_>, batch: &[Going], errors: Vec<ItemError>) {
+    for (action, name, _, id) in batch {
+        let is_of = |error: &&ItemError| {
+            error.id.as_ref() == Some(id) || error.name.as_deref() == Some(name.as_str())
+        };
+        match errors.iter().find(is_of) {
+            Some(error) => run.refused.extend(action.map(|action| (action, error.message.clone()))),
+            None => run.cleanup_answered(id),
+        }
+    }
+}
+
 /// What a failed write leads to.
 enum After {
-    /// Refused as a whole, so not carried out: find the bad one.
+    /// Refused: after a look, find the bad one.
     Halve,
-    /// It was never carried out; a later pass tries again.
-    NotCarriedOut,
+    /// Refused, whatever is in it: after a look, a later pass tries again.
+    GiveUp,
+    /// It was never sent, or the platform says that it did nothing; a later pass tries again.
+    NotSent,
     /// Every other call will fail likewise.
     Stop,
     /// It may have been carried out.
@@ -115,12 +154,12 @@ fn after(error: &RemoteError) -> After {
         RemoteErrorKind::Conflict(_) | RemoteErrorKind::Refused { status: 400 | 404 | 409 | 422, .. } => {
             After::Halve
         }
-        RemoteErrorKind::Unauthorized(_) | RemoteErrorKind::Forbidden(_) => After::Stop,
-        RemoteErrorKind::NotSent(_)
-        | RemoteErrorKind::Unreachable(_)
-        | RemoteErrorKind::Throttled { .. }
-        | RemoteErrorKind::Redirected(_) => After::NotCarriedOut,
-        RemoteErrorKind::Refused { status, .. } if (400..500).contains(&status) => After::NotCarriedOut,
+        RemoteErrorKind::Unauthorized(_) => After::Stop,
+        RemoteErrorKind::NotSent(_) | RemoteErrorKind::Unreachable(_) | RemoteErrorKind::Throttled { .. } => {
+            After::NotSent
+        }
+        RemoteErrorKind::Redirected(_) => After::GiveUp,
+        RemoteErrorKind::Refused { status, .. } if (400..500).contains(&status) => After::GiveUp,
         _ => After::Look,
     }
 }
@@ -130,7 +169,11 @@ fn is_conflict(error: &RemoteError) -> bool {
 }
 
 /// Matches what came back by name, else by nothing: the listing decides on what is not mentioned.
-async fn answered(run: &mut Run<'_>, batch: &[Ready], answer: &ConnectAnswer) -> Result<(), UnitError> {
+pub(super) async fn answered(
+    run: &mut Run<'_>,
+    batch: &[Ready],
+    answer: &ConnectAnswer,
+) -> Result<(), UnitError> {
     let refused: BTreeMap<&str, &str> = answer
         .errors
         .iter()
@@ -138,6 +181,11 @@ async fn answered(run: &mut Run<'_>, batch: &[Ready], answer: &ConnectAnswer) ->
         .collect();
     let ids: BTreeMap<&str, Option<&SourceId>> =
         answer.connected.iter().filter_map(|row| Some((row.name.as_deref()?, row.id.as_ref()))).collect();
+    // The name may come back in a form of the platform's own.
+    let alone = match (batch, answer.connected.as_slice()) {
+        ([_], [row]) if answer.errors.is_empty() => Some(row.id.as_ref()),
+        _ => None,
+    };
     let all_taken =
         answer.errors.is_empty() && (answer.connected.len() == batch.len() || answer.connected.is_empty());
     for ready in batch {
@@ -146,10 +194,9 @@ async fn answered(run: &mut Run<'_>, batch: &[Ready], answer: &ConnectAnswer) ->
             run.refused.insert(ready.action, (*why).to_owned());
             continue;
         }
-        let id = ids.get(name.as_str());
+        let id = ids.get(name.as_str()).copied().or(alone);
         if id.is_some() || all_taken {
-            let number = run.intents.of(ready.action);
-            run.answers.extend(number.map(|number| (number, id.copied().flatten().cloned())));
+            run.answered(ready.action, id.flatten().cloned());
         }
     }
     Ok(())
@@ -229,9 +276,8 @@ impl io::Write for Count {
 }
 
 fn halve<T>(batches: &mut Vec<Vec<T>>, mut batch: Vec<T>) {
-    let second = batch.split_off(batch.len() / 2);
-    batches.push(second);
-    batches.push(batch);
+    let second = batch.split_off(batch.len().div_ceil(2));
+    batches.extend([second, batch].into_iter().filter(|half| !half.is_empty()));
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use super::{Ready, Run, batch, chain};
 use crate::model::{Applied, IntentKind, NonEmpty, OnConflict, ResolvedSource, SourceId};
-use crate::plan::{Action, Step, UnitError};
+use crate::plan::{Action, ActionResult, Step, UnitError};
 use crate::state::{Change, JournalEntry, NewIntent};
 use std::sync::Arc;
 
@@ -28,6 +28,22 @@ pub(super) async fn recreate(run: &mut Run<'_>, batch: Vec<Ready>) -> Result<(),
                 continue;
             }
         };
+        // One at a time on the whole platform: the first that cannot be put back stops the others.
+        let syncing = run.apply.syncing;
+        let _turn = syncing.recreating().await;
+        if let Some(halted) = run.apply.state.halted().await?.filter(|halted| halted.holds((run.apply.now)()))
+        {
+            let why = format!(
+                "the platform refuses to replace it in place, and {}/{}, which was cleaned up to be connected anew, could \
+                 not be put back at {}: no other source is taken away for that within an hour, nor before it is back",
+                halted.unit,
+                halted.name,
+                halted.since.strftime("%H:%M")
+            );
+            run.keep_from_trying(ready.action, &why).await?;
+            batch::not_carried_out(run, [(ready.action, why)]).await?;
+            continue;
+        }
         // It takes a source away, if only for a moment, and so counts as a removal.
         let Some(spare) = run.spare_removals.checked_sub(1) else {
             let why = "the platform refuses to replace it in place, and `max_cleanup` permits no more \
@@ -75,18 +91,32 @@ async fn connect_anew(
         declared: None,
     };
     run.record(vec![None], vec![cleanup]).await?;
-    if let Err(error) = run.apply.writer.cleanup(run.unit(), &NonEmpty::one(old.clone())).await {
-        return Ok(Err(format!("the old one could not be cleaned up: {}", chain(&error))));
+    match run.apply.writer.cleanup(run.unit(), &NonEmpty::one(old.clone())).await {
+        Ok(answer) => match answer.errors.into_iter().next() {
+            None => run.cleanup_answered(old),
+            Some(error) => return Ok(Err(format!("the old one could not be cleaned up: {}", error.message))),
+        },
+        Err(error) => return Ok(Err(format!("the old one could not be cleaned up: {}", chain(&error)))),
     }
     run.commit(vec![Change::Journal(Box::new(removed(run, action, old)))]).await?;
     let error = match run.apply.writer.connect(run.unit(), &NonEmpty::one(&*ready.source)).await {
-        Ok(answer) => match answer.errors.into_iter().next() {
-            None => return Ok(Ok(())),
-            Some(error) => error.message,
-        },
-        Err(error) if error.outcome_unknown() => return Ok(Err(chain(&error))),
+        Ok(answer) => {
+            batch::answered(run, std::slice::from_ref(ready), &answer).await?;
+            match answer.errors.into_iter().next() {
+                None => return Ok(Ok(())),
+                Some(error) => error.message,
+            }
+        }
+        Err(error) if error.outcome_unknown() => {
+            run.unanswered.insert(ready.action, chain(&error));
+            return Ok(Ok(()));
+        }
         Err(error) => chain(&error),
     };
+    run.look_after_refusal(&run.intents.of(ready.action).into_iter().collect()).await?;
+    if run.outcome.results[ready.action] != ActionResult::Open {
+        return Ok(Ok(()));
+    }
     let restore = NewIntent {
         name: action.name.clone(),
         key: action.source.clone(),
@@ -100,9 +130,21 @@ async fn connect_anew(
     // The next pass would take it away and put it back once more.
     run.keep_from_trying(ready.action, &error).await?;
     let put_back = run.apply.writer.connect(run.unit(), &NonEmpty::one(&fallback.0)).await;
-    let fate = match put_back {
-        Ok(_) => "the old one was put back".to_owned(),
-        Err(put_back) => format!("the old one could not be put back: {}", chain(&put_back)),
+    let failure = match put_back {
+        Ok(answer) => {
+            batch::answered(run, std::slice::from_ref(ready), &answer).await?;
+            answer.errors.into_iter().next().map(|error| error.message)
+        }
+        Err(error) => Some(chain(&error)),
+    };
+    let fate = match failure {
+        None => "the old one was put back".to_owned(),
+        Some(why) => {
+            run.commit(vec![Change::Halt(action.name.clone(), (run.apply.now)())]).await?;
+            format!(
+                "the old one could not be put back: {why}; the source is connected again as soon as the platform takes it"
+            )
+        }
     };
     Ok(Err(format!("{error}; {fate}")))
 }

@@ -3,7 +3,7 @@
 use crate::model::{SourceName, Unit};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, MutexGuard, watch};
 
 type Sources = BTreeSet<(Unit, SourceName)>;
 
@@ -12,7 +12,10 @@ type Sources = BTreeSet<(Unit, SourceName)>;
 /// A pass that comes second leaves the source for the next one; a sync that comes second waits for the end
 /// of the pass. No pass waits for a sync, so neither waits for ever.
 #[derive(Clone, Default)]
-pub struct Syncing(Arc<watch::Sender<UnderWay>>);
+pub struct Syncing {
+    under_way: Arc<watch::Sender<UnderWay>>,
+    recreating: Arc<Mutex<()>>,
+}
 
 #[derive(Default)]
 struct UnderWay {
@@ -25,11 +28,16 @@ impl Syncing {
     /// A sync of these begins, once no pass writes any of them. It is under way until the answer is dropped.
     pub async fn begin(&self, unit: &Unit, names: impl Iterator<Item = &SourceName>) -> SyncMark<'_> {
         let sources: Sources = names.map(|name| (unit.clone(), name.clone())).collect();
-        self.0.send_modify(|under_way| under_way.synced.extend(sources.iter().cloned()));
+        self.under_way.send_modify(|under_way| under_way.synced.extend(sources.iter().cloned()));
         let synced = SyncMark { syncing: self, sources };
         // It only fails without a sender, and that is here.
-        let _ = self.0.subscribe().wait_for(|now| now.written.is_disjoint(&synced.sources)).await;
+        let _ = self.under_way.subscribe().wait_for(|now| now.written.is_disjoint(&synced.sources)).await;
         synced
+    }
+
+    /// The turn of one source to be cleaned up and connected anew.
+    pub(super) async fn recreating(&self) -> MutexGuard<'_, ()> {
+        self.recreating.lock().await
     }
 
     /// A pass that may write sources of this unit.
@@ -46,7 +54,7 @@ pub struct SyncMark<'a> {
 
 impl Drop for SyncMark<'_> {
     fn drop(&mut self) {
-        self.syncing.0.send_modify(|under_way| {
+        self.syncing.under_way.send_modify(|under_way| {
             under_way.synced.retain(|source| !self.sources.contains(source));
         });
     }
@@ -66,7 +74,7 @@ impl Written<'_> {
             return true;
         }
         let source = (self.unit.clone(), name.clone());
-        let begun = self.syncing.0.send_if_modified(|under_way| {
+        let begun = self.syncing.under_way.send_if_modified(|under_way| {
             !under_way.synced.contains(&source) && under_way.written.insert(source)
         });
         if begun {
@@ -82,7 +90,7 @@ impl Drop for Written<'_> {
             return;
         }
         let names = std::mem::take(&mut self.names);
-        self.syncing.0.send_modify(|under_way| {
+        self.syncing.under_way.send_modify(|under_way| {
             for name in names {
                 under_way.written.remove(&(self.unit.clone(), name));
             }

@@ -1,12 +1,12 @@
 //! Looking again: what the listing shows is what is recorded.
 
 use super::Run;
-use crate::model::{DesiredSource, ObservedSource, SourceId, SourceName};
-use crate::plan::{Action, ActionResult, Correction, Step, UnitError, placed, reckon};
+use crate::model::{Answered, DesiredSource, Intent, IntentKind, ObservedSource, SourceId, SourceName};
+use crate::plan::{Action, ActionResult, Correction, Step, UnitError, named_as_declared, placed, reckon};
 use crate::state::{Change, Quarantined};
 use jiff::SignedDuration;
 use sha2::{Digest, Sha256};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 /// What stands on the platform.
@@ -40,13 +40,23 @@ impl Run<'_> {
 
     /// Returns whether something may still be under way.
     async fn look(&mut self, settle: SignedDuration) -> Result<bool, UnitError> {
-        let listing = self.apply.writer.reader().list(self.unit()).await?;
+        let listing = match self.apply.writer.reader().list(self.unit()).await {
+            Ok(listing) => listing,
+            Err(error) => {
+                // What was answered is known to the next pass all the same.
+                self.commit(self.unseen_answers().collect()).await?;
+                return Err(error.into());
+            }
+        };
         let key = Arc::clone(self.apply.state.key());
         let inventory = std::mem::take(&mut self.inventory);
-        let reckoning = reckon(inventory, &listing, &self.answers, &key, (self.apply.now)(), settle);
+        let reckoning = reckon(inventory, &listing, &key, (self.apply.now)(), settle);
         // What is closed is told to the journal, too.
         let mut changes: Vec<Change> = Vec::with_capacity(2 * reckoning.corrections.len());
         self.inventory = reckoning.inventory;
+        let taken = reckoning.taken;
+        self.pending = reckoning.pending;
+        changes.extend(self.unseen_answers());
         let mut closed = Vec::new();
         for correction in reckoning.corrections {
             match correction {
@@ -59,6 +69,11 @@ impl Run<'_> {
                     changes.push(Change::Own(name, owned));
                 }
                 Correction::Disown(name) => changes.push(Change::Disown(name)),
+                Correction::Forget(name, owned) => {
+                    changes.push(Change::Forget(name, owned, (self.apply.now)()));
+                }
+                Correction::Recall(name) => changes.push(Change::Recall(name)),
+                Correction::Doubt(since) => changes.push(Change::Doubt(since)),
                 Correction::Close(number) => {
                     closed.push(number);
                     changes.push(Change::CloseIntent(number));
@@ -66,17 +81,16 @@ impl Run<'_> {
             }
         }
         let mut results = Vec::new();
+        let listing = named_as_declared(listing, &self.inventory);
+        self.borne_by_others = self.borne_by_others(&listing);
         let listed = Listed::of(&listing);
         for number in closed {
             let Some(n) = self.intents.close(number) else { continue };
             let action = &self.plan.actions[n];
-            let failure = self.failure(n, action, &listed);
+            let failure = self.failure(n, action, &listed, taken.contains(&number));
             changes.push(Change::Journal(Box::new(self.entry(action, failure.as_deref()))));
             match failure {
-                Some(why) => {
-                    changes.extend(self.quarantine(number, action));
-                    results.push((n, ActionResult::Failed(why)));
-                }
+                Some(why) => results.push((n, ActionResult::Failed(why))),
                 None => {
                     changes.extend(self.learn(action));
                     results.push((n, ActionResult::Done));
@@ -86,35 +100,87 @@ impl Run<'_> {
         self.let_git_say().await;
         self.commit(changes).await?;
         self.set_all(results);
-        Ok(!reckoning.pending.is_empty())
+        Ok(!self.pending.is_empty())
+    }
+
+    /// The platform refused these writes. Some of them may have been carried out all the same: what shows is taken
+    /// for done, and the rest stays open.
+    pub(super) async fn look_after_refusal(&mut self, numbers: &BTreeSet<i64>) -> Result<(), UnitError> {
+        let others = self.inventory.intents.extract_if(.., |number, _| !numbers.contains(number)).collect();
+        let others: BTreeMap<i64, Intent> = others;
+        let looked = self.look(SignedDuration::MAX).await;
+        self.inventory.intents.extend(others);
+        looked.map(|_| ())
+    }
+
+    /// Names of open connects that are borne by rows which are not ours.
+    fn borne_by_others(&self, listing: &[ObservedSource]) -> BTreeSet<SourceName> {
+        let open: BTreeSet<&SourceName> =
+            self.inventory.intents.values().map(|intent| &intent.name).collect();
+        let is_ours = |row: &ObservedSource| {
+            self.inventory.owned.get(&row.name).is_some_and(|owned| {
+                owned.id == row.id || row.id.iter().any(|id| owned.superseded.contains(id))
+            })
+        };
+        let others = listing.iter().filter(|row| open.contains(&row.name) && !is_ours(row));
+        others.map(|row| row.name.clone()).collect()
+    }
+
+    /// The open cleanup of this id.
+    pub(super) fn cleanup_of(&self, id: &SourceId) -> Option<i64> {
+        let of_it = |intent: &&Intent| matches!(&intent.kind, IntentKind::Cleanup(other) if other == id);
+        self.inventory.intents.values().find(of_it).map(|intent| intent.number)
+    }
+
+    /// The platform said that it cleaned up this id.
+    pub(super) fn cleanup_answered(&mut self, id: &SourceId) {
+        let number = self.cleanup_of(id);
+        if let Some(intent) = number.and_then(|number| self.inventory.intents.get_mut(&number)) {
+            intent.answer = Some(Answered { id: None });
+        }
+    }
+
+    /// The platform answered this action's connect with success, and with this id where it gave one.
+    pub(super) fn answered(&mut self, action: usize, id: Option<SourceId>) {
+        let Some(number) = self.intents.of(action) else { return };
+        // An id that is someone else's, or of another source, is no answer.
+        let strangers = self.plan.unmanaged.iter().filter_map(|other| other.id.as_ref());
+        let name = &self.plan.actions[action].name;
+        let others = self.inventory.owned.iter().filter(|(other, _)| *other != name);
+        let mut taken = strangers.chain(others.filter_map(|(_, owned)| owned.id.as_ref()));
+        let id = id.filter(|id| !taken.any(|other| other == id));
+        if let Some(intent) = self.inventory.intents.get_mut(&number) {
+            intent.answer = Some(Answered { id });
+        }
+    }
+
+    /// What the platform answered to writes of this pass that are still open.
+    fn unseen_answers(&self) -> impl Iterator<Item = Change> {
+        let open = self.inventory.intents.values().filter(|intent| self.intents.contains(intent.number));
+        open.filter_map(|intent| Some(Change::Answered(intent.number, intent.answer.as_ref()?.id.clone())))
     }
 
     /// The listing decides what became of an action; this is why it is not done.
-    fn failure(&self, n: usize, action: &Action, listed: &Listed<'_>) -> Option<String> {
+    fn failure(&self, n: usize, action: &Action, listed: &Listed<'_>, taken: bool) -> Option<String> {
         let done = match &action.step {
             Step::Connect { index } | Step::Replace { index, .. } => {
                 let wanted = self.source(*index);
-                self.inventory.owned.get(&action.name).is_some_and(|owned| {
-                    owned.applied.definition.is(&wanted.definition)
-                        && listed.has_row(&action.name, owned.id.as_ref())
-                }) && !self.refused.contains_key(&n)
+                taken
+                    && self.inventory.owned.get(&action.name).is_some_and(|owned| {
+                        owned.applied.definition.is(&wanted.definition)
+                            && listed.has_row(&action.name, owned.id.as_ref())
+                    })
+                    && !self.refused.contains_key(&n)
             }
             Step::Cleanup { id, .. } => !listed.ids.contains(id),
             _ => true,
         };
         (!done).then(|| {
-            self.refused.get(&n).cloned().unwrap_or_else(|| match action.step {
+            let why = self.refused.get(&n).or_else(|| self.unanswered.get(&n));
+            why.cloned().unwrap_or_else(|| match action.step {
                 Step::Cleanup { .. } => "the platform still lists it".to_owned(),
                 _ => "the platform does not list it".to_owned(),
             })
-        })
-    }
-
-    /// Connected with success and yet not listed: to connect it again each pass would help nobody.
-    fn quarantine(&self, number: i64, action: &Action) -> Option<Change> {
-        let Step::Connect { index } = action.step else { return None };
-        self.answers.contains_key(&number).then(|| {
-            self.quarantined(action, index, "the platform said that it connected it, and does not list it")
         })
     }
 

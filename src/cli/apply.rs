@@ -10,7 +10,7 @@ use crate::apply::Syncing;
 use crate::daemon::{self, Event};
 use crate::model::Unit;
 use crate::plan::saved::SavedPlan;
-use crate::plan::{Action, ActionResult, ApprovedPlan, AsBefore, Outcome, Plan, UnitPlan, Withheld};
+use crate::plan::{Action, ActionResult, ApprovedPlan, AsBefore, Outcome, Pending, Plan, UnitPlan, Withheld};
 use crate::reconcile::{AT_ONCE, PassId, Planned, Reconciler, Task, guard};
 use crate::remote::Writer;
 use crate::render;
@@ -96,6 +96,16 @@ async fn apply(
         locks.push(lock?);
     }
     let mut round = Round::plan(&reconciler, &selector, tasks, before.of(&place)).await?;
+    if let Some(rest) = round.settles_in() {
+        if !common.quiet() {
+            note!("waiting for the platform to settle: the answer to an earlier write was lost");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(rest) => {}
+            () = daemon::stopped(&mut inbox) => return Err(nothing_applied()),
+        }
+        round = Round::plan(&reconciler, &selector, round.tasks, before.of(&place)).await?;
+    }
     selector.must_match(&place.reading, "source", "`wellspring plan -v` shows all of them")?;
     if let Some((path, plan)) = saved_plan {
         let now =
@@ -229,6 +239,14 @@ impl Round {
         outcomes.into_iter().map(|(_, outcome)| outcome).collect()
     }
 
+    /// How long the platform may still take to carry out writes whose answers were lost, if there are any.
+    fn settles_in(&self) -> Option<Duration> {
+        let settles = |planned: &&Planned| {
+            planned.plan.withheld.iter().any(|withheld| withheld.code == Pending::Settling.code())
+        };
+        self.planned.iter().filter(settles).filter_map(|planned| planned.settling).max()
+    }
+
     /// The workspaces that have more to do: adopted sources that differ, and, once something was connected,
     /// removals that waited for it.
     fn again(&self, outcomes: &[Outcome]) -> Vec<Task> {
@@ -263,6 +281,8 @@ fn outcome_exit(plan: &Plan, outcomes: &[Outcome]) -> Exit {
         let auth = outcome.error.as_ref().is_some_and(|error| error.kind == "auth");
         exit = exit.or(Exit::Auth.when(auth)).or(Exit::Failed.when(!outcome.is_good()));
         exit = exit.or(Exit::Invalid.when(!unit.unchecked.is_empty()));
+        // Nothing is as it should be before it is known what came of the last write.
+        exit = exit.or(Exit::Failed.when(unit.withheld.iter().any(Withheld::waits_for_a_write)));
         let stopped = outcome.results.iter().zip(&unit.actions).any(|(result, action)| {
             matches!(result, ActionResult::Skipped(_)) && action.lacks_secret.is_none()
         });
@@ -312,5 +332,9 @@ async fn confirm(common: &Common, inbox: &mut UnboundedReceiver<Event>) -> Resul
     if !line.ends_with('\n') || line == "\n" {
         note!("");
     }
-    Err(Failure { exit: Exit::Interrupted, message: "nothing was applied".to_owned() })
+    Err(nothing_applied())
+}
+
+fn nothing_applied() -> Failure {
+    Failure { exit: Exit::Interrupted, message: "nothing was applied".to_owned() }
 }

@@ -174,7 +174,14 @@ impl Publisher {
         if let Some(records) = &ended.records {
             for (source, facts) in workspace.declared.iter().zip(&mut workspace.facts) {
                 facts.ours = records.owned.contains_key(&source.name);
-                let Some(run) = records.runs.get(&source.name) else { continue };
+                let Some(run) = records.runs.get(&source.name) else {
+                    // None of the runs so far was of the source that is connected now.
+                    let is_running = |last: &LastSync| last.outcome == RunOutcome::Running;
+                    if facts.ours && !facts.last.as_ref().is_some_and(|last| is_running(last)) {
+                        (facts.last, facts.last_success) = (None, None);
+                    }
+                    continue;
+                };
                 let at = run.finished_at.unwrap_or(run.started_at);
                 facts.last_success = facts.last_success.max(run.last_success);
                 if facts.last.as_ref().is_none_or(|last| last.at < at) {

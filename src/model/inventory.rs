@@ -14,6 +14,18 @@ pub struct Inventory {
     pub owned: BTreeMap<SourceName, Arc<Owned>>,
     /// Writes that were recorded before they were sent and whose outcome is not known yet, by number.
     pub intents: BTreeMap<i64, Intent>,
+    /// Sources that were ours until they were missing from files and list alike. Kept for a day: a list may
+    /// have been wrong.
+    pub forgotten: BTreeMap<SourceName, Forgotten>,
+}
+
+/// A source that was ours.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Forgotten {
+    /// Since when it is not ours any more.
+    pub since: jiff::Timestamp,
+    /// As it was.
+    pub owned: Arc<Owned>,
 }
 
 /// A source of ours.
@@ -25,10 +37,24 @@ pub struct Owned {
     pub id: Option<SourceId>,
     /// Older ids of ours that bear the same name and wait to be cleaned up.
     pub superseded: Vec<SourceId>,
-    /// The stamps of the connects we lately sent under this name, oldest first: a row that bears one
-    /// was made by us, however late the request landed.
+    /// The connects we lately sent under this name, oldest first: a row that bears the stamp or the id of
+    /// one was made by us, however late it shows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sent: Vec<Sent>,
+    /// Older ids of ours under this name that a list did not show any more. Kept for a day: the list may
+    /// have been wrong.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<Former>,
+    /// The name that the platform lists it under, where it is another than the one that was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listed_as: Option<SourceName>,
+    /// The state that it was taken over from, as its row still says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_from: Option<String>,
+    /// When the source of this id was connected. Syncs before that were of another one. `None` where it was
+    /// adopted, or connected by an older version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connected_at: Option<jiff::Timestamp>,
     /// What we last applied, and what the platform then showed.
     pub applied: Applied,
     /// `protect`, as last declared; it outlives its block.
@@ -41,13 +67,28 @@ pub struct Owned {
     pub line: Option<u32>,
 }
 
-/// A connect that we sent.
+/// An older id of a source of ours.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Former {
+    /// The id.
+    pub id: SourceId,
+    /// Since when the list does not show it.
+    pub since: jiff::Timestamp,
+}
+
+/// A connect that we sent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sent {
     /// The stamp it bore.
     pub stamp: Fingerprint,
     /// When it was recorded, before it was sent.
     pub at: jiff::Timestamp,
+    /// The id that the platform answered, where the source was known by another one so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<SourceId>,
+    /// What it was to apply, where it was taken for not carried out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied: Option<Arc<Applied>>,
 }
 
 /// What was sent in the last verified write (or found, when adopted), and what was echoed after it.
@@ -246,6 +287,16 @@ pub struct Intent {
     pub declared: Option<Declaration>,
     /// When it was recorded.
     pub recorded_at: jiff::Timestamp,
+    /// What the platform answered, where it answered with success.
+    #[serde(default)]
+    pub answer: Option<Answered>,
+}
+
+/// The platform said that it carried out a write.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answered {
+    /// The id it gave, if it gave one.
+    pub id: Option<SourceId>,
 }
 
 /// How a source stood in the files.

@@ -27,6 +27,8 @@ pub struct Echo {
     pub metadata: Option<serde_json::Value>,
     /// `metadata.wellspring.owner`, when there.
     pub owner: Option<String>,
+    /// `metadata.wellspring.writer`, when there: which state wrote the row.
+    pub writer: Option<String>,
     /// `metadata.wellspring.fingerprint`, when there.
     pub fingerprint: Option<String>,
 }

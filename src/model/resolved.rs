@@ -28,6 +28,8 @@ pub struct Stamp {
     /// `platform.owner`
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<Arc<str>>,
+    /// Which state wrote it: the id of its fingerprint key.
+    pub writer: Arc<str>,
 }
 
 /// Overwrites every text in `value`; keys and numbers stay.

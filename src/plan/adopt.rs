@@ -33,6 +33,11 @@ fn refusal(case: &Case<'_>, row: &ObservedSource, policy: Adopt, comparison: &Co
         let reason = format!("it stands on the platform and is stamped as owned by {owner:?}");
         return Some(("other-owner", reason, None));
     }
+    if let Some(writer) = case.other_writer(row)
+        && !case.input.quarantine.released.contains(&case.source.name)
+    {
+        return Some(("other-writer", written_by(writer), Some(case.take_over())));
+    }
     let write = |value: &str| Some(format!("write `adopt = \"{value}\"` in the source"));
     match policy {
         Adopt::Never => {
@@ -66,6 +71,14 @@ fn refusal(case: &Case<'_>, row: &ObservedSource, policy: Adopt, comparison: &Co
     }
 }
 
+/// Two states that keep the same sources would sync each of them twice, and undo each other's changes.
+pub(super) fn written_by(writer: &str) -> String {
+    format!(
+        "another Wellspring state ({writer}) connected it: if a second daemon or a CI job keeps the same sources, let \
+         one of them go"
+    )
+}
+
 /// The inventory entry. Taken over as identical, it echoes what it echoes. Taken over by name, the
 /// declared values are what it *should* echo, so that whatever differs shows as drift and is mended.
 fn adopted(case: &Case<'_>, row: &ObservedSource, policy: Adopt) -> Arc<Owned> {
@@ -91,6 +104,10 @@ fn adopted(case: &Case<'_>, row: &ObservedSource, policy: Adopt) -> Arc<Owned> {
         id: row.id.clone(),
         superseded: Vec::new(),
         sent: Vec::new(),
+        former: Vec::new(),
+        listed_as: None,
+        connected_at: None,
+        taken_from: row.echo.writer.clone().filter(|writer| *writer != case.input.key.id()),
         applied,
         protect: case.source.protect,
         declared_in: None,

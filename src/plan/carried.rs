@@ -1,6 +1,11 @@
 //! Was a connect carried out in place? Concluded only from what the platform shows.
 
-use crate::model::{Applied, Fingerprint, FingerprintKey, ObservedSource, Part, is_hidden, side_by_side};
+use crate::model::{
+    Applied, Echoed, FieldPath, Fingerprint, FingerprintKey, Leaf, ObservedSource, Part, is_hidden,
+    side_by_side,
+};
+use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// Does this row show the new definition, in a way it could not have shown the previous one?
 ///
@@ -33,4 +38,62 @@ pub fn carried_out(
         telling |= !old.is_some_and(|old| old.is_like(new));
     });
     telling && !contradicts && previous.is_some()
+}
+
+/// Does this row show what stood there before the connect, in a way it could not show the new definition?
+///
+/// Fields that the platform echoed exactly as they were applied would show the new values; where they show
+/// others, the list lags behind, or the platform did not take the connect. A field that is echoed in a form of
+/// the platform's own proves neither. `stamp` is that of `applied`.
+pub(super) fn shows_what_was_before(
+    applied: &Applied,
+    stamp: &Fingerprint,
+    previous: Option<&Applied>,
+    row: &ObservedSource,
+    key: &FingerprintKey,
+) -> bool {
+    let Some(previous) = previous else { return false };
+    let bears = |stamp: &Fingerprint| row.echo.fingerprint.as_deref().is_some_and(|shown| stamp.reads(shown));
+    if bears(stamp) && previous.stamp(key) != *stamp {
+        return false;
+    }
+    let is_exact = |path: &FieldPath| previous.echo.of(path) == Echoed::AsApplied;
+    let (now, was) = (&applied.definition.kind, &previous.definition.kind);
+    if row.kind.as_ref().is_some_and(|kind| kind != now) && is_exact(&super::diff::type_path()) {
+        return true;
+    }
+    let shown = row.echo.leaves();
+    let old: BTreeMap<FieldPath, Leaf> = previous.definition.leaves();
+    let mut shows_news = now != was && row.kind.as_ref() == Some(now);
+    for (path, leaf) in &applied.definition.leaves() {
+        let (Leaf::Plain(value), Some(shown)) = (leaf, shown.get(path)) else { continue };
+        let Some(Leaf::Plain(before)) = old.get(path) else {
+            shows_news |= !old.contains_key(path) && is_alike(value, shown);
+            continue;
+        };
+        if is_exact(path) && !is_alike(value, shown) {
+            return true;
+        }
+        shows_news |= !is_alike(value, before) && is_alike(value, shown);
+    }
+    !shows_news && previous.stamp(key) != *stamp && bears(&previous.stamp(key))
+}
+
+/// Are these the same but for what platforms normalise: case, blanks around, a slash at the end, a number as
+/// text?
+fn is_alike(one: &Value, other: &Value) -> bool {
+    let plain = |value: &Value| match value {
+        Value::String(text) => Some(text.trim().trim_end_matches('/').to_lowercase()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(truth) => Some(truth.to_string()),
+        _ => None,
+    };
+    let number = |text: &str| text.parse::<f64>().ok();
+    one == other
+        || match (plain(one), plain(other)) {
+            (Some(one), Some(other)) => {
+                one == other || number(&one).is_some_and(|one| number(&other) == Some(one))
+            }
+            _ => false,
+        }
 }

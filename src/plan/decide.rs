@@ -1,11 +1,14 @@
 //! One declared name: which of the nine cases is it, and what follows?
 
 use super::additions::{ByPlatform, Tally, note};
+use super::reckon::goes_on_from;
 use super::{
-    Action, Comparison, Input, SecretState, Step, Suspended, UNDONE_TOO_OFTEN, Unchecked, UnitPlan, Withheld,
-    adopt, compare,
+    Action, Comparison, Input, Pending, SecretState, Step, Suspended, UNDONE_TOO_OFTEN, Unchecked, UnitPlan,
+    Withheld, adopt, compare,
 };
-use crate::model::{DesiredSource, MetadataPolicy, ObservedSource, Owned, Place, SourceId, SourceName};
+use crate::model::{
+    DesiredSource, IntentKind, MetadataPolicy, ObservedSource, Owned, Place, SourceId, SourceName,
+};
 use std::sync::Arc;
 
 /// A declared source with everything known about its name.
@@ -51,9 +54,10 @@ impl<'a> Case<'a> {
                 at: source.at.clone(),
             });
         }
-        if input.pending.contains(&source.name) {
-            let reason = "the answer to the last write was lost; the platform is given time to settle";
-            plan.withheld.push(self.withheld("connect", "settling", reason.to_owned(), None, false));
+        if let Some(pending) = input.pending.get(&source.name)
+            && !self.is_edited_since(pending)
+        {
+            plan.withheld.push(self.waits_for_a_write(pending));
             return;
         }
         match (self.own_row(), rows) {
@@ -91,6 +95,30 @@ impl<'a> Case<'a> {
         Some((owned, row))
     }
 
+    /// Was it edited since a connect that the platform answered and does not show? Then the new definition is
+    /// sent: by its answer the other one is known as ours whenever it shows.
+    fn is_edited_since(&self, pending: &Pending) -> bool {
+        let mut open = self.input.inventory.intents.values().filter(|intent| intent.name == self.source.name);
+        *pending != Pending::Settling
+            && open.all(|intent| match &intent.kind {
+                IntentKind::Connect(applied) => {
+                    intent.answer.as_ref().is_some_and(|answer| answer.id.is_some())
+                        && !applied.definition.is(&self.source.definition)
+                }
+                IntentKind::Cleanup(_) => false,
+            })
+    }
+
+    fn waits_for_a_write(&self, pending: &Pending) -> Withheld {
+        let label = self.input.desired.label();
+        let allow = format!(
+            "wait until it shows, or run `wellspring apply -s {label}/{}` to try again without it",
+            self.source.key
+        );
+        let allow = (*pending != Pending::Settling).then_some(allow);
+        self.withheld("connect", pending.code(), pending.to_string(), allow, false)
+    }
+
     fn compare(&self, owned: &Owned, row: &ObservedSource, tally: &mut Tally) -> Comparison {
         let secrets = match self.input.secrets.get(&self.source.name) {
             Some(SecretState::Resolved(secrets)) => Some(secrets),
@@ -113,7 +141,37 @@ impl<'a> Case<'a> {
         self.act_unless_quarantined(action, plan);
     }
 
+    /// The state that wrote this row, where it is neither this one nor one that it goes on from.
+    pub(super) fn other_writer<'b>(&self, row: &'b ObservedSource) -> Option<&'b str> {
+        let is_known = |writer: &str| self.owned.is_some_and(|owned| goes_on_from(owned, writer));
+        row.echo.writer.as_deref().filter(|writer| *writer != self.input.key.id() && !is_known(writer))
+    }
+
+    /// How to make ours what another state connected.
+    pub(super) fn take_over(&self) -> String {
+        let label = self.input.desired.label();
+        format!("if that state is given up, run `wellspring apply -s {label}/{}`", self.source.key)
+    }
+
+    /// Another state wrote our row since, or has one of its own beside it: of two, one gives way.
+    fn gives_way(&self, row: &ObservedSource, plan: &mut UnitPlan) -> bool {
+        let beside = |other: &&&ObservedSource| other.id != row.id;
+        let greater = |writer: &&str| self.input.key.id() > *writer;
+        let mut others = self.rows.iter().filter(beside).filter_map(|other| self.other_writer(other));
+        let Some(writer) = self.other_writer(row).or_else(|| others.find(greater)) else { return false };
+        if self.input.quarantine.released.contains(&self.source.name) {
+            return false;
+        }
+        let reason = adopt::written_by(writer);
+        plan.actions.push(self.action(Step::Forget, reason.clone()));
+        plan.withheld.push(self.withheld("replace", "other-writer", reason, Some(self.take_over()), true));
+        true
+    }
+
     fn ours(&self, owned: &Owned, row: &ObservedSource, tally: &mut Tally, plan: &mut UnitPlan) {
+        if self.gives_way(row, plan) {
+            return;
+        }
         let compared = (self.compare(owned, row, tally), row);
         self.keep_books(Some(&compared), plan);
         let (comparison, _) = compared;
@@ -215,7 +273,9 @@ impl<'a> Case<'a> {
 
     pub(super) fn act_unless_quarantined(&self, action: Action, plan: &mut UnitPlan) {
         let quarantine = self.input.quarantine;
-        let held = quarantine.held.get(&self.source.name).cloned();
+        // What stands nowhere is connected again, as often as the passes come.
+        let stands_nowhere = matches!(action.step, Step::Connect { .. });
+        let held = quarantine.held.get(&self.source.name).filter(|_| !stands_nowhere).cloned();
         let edited = action.changes.iter().any(|change| !change.drift)
             || self.owned.is_some_and(|owned| !owned.applied.definition.is(&self.source.definition));
         let undone = quarantine.mended.get(&self.source.name).copied().unwrap_or_default();
@@ -343,5 +403,5 @@ pub(super) fn our_ids<'a>(
 
 /// Is any write to this name waiting for the platform to settle?
 pub(super) fn is_pending(input: &Input<'_>, name: &SourceName) -> bool {
-    input.pending.contains(name)
+    input.pending.contains_key(name)
 }

@@ -4,9 +4,11 @@
 
 use super::decide::{is_pending, our_ids};
 use super::listed::Listed;
+use super::reckon::goes_on_from;
 use super::{Action, Input, Removal, Step, UnitPlan, Withheld};
 use crate::model::{
-    Definition, DesiredSource, Moved, Owned, Place, Prune, Removed, RemovedAction, SourceKey, SourceName,
+    Definition, DesiredSource, Moved, ObservedSource, Owned, Place, Prune, Removed, RemovedAction, SourceKey,
+    SourceName,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -62,11 +64,8 @@ impl<'a> Removals<'a> {
         let all_known = owned.id.is_some() && rows.iter().all(|row| row.id.is_some());
         let nothing_left = rows.is_empty() || (ids.is_empty() && all_known);
 
-        let withheld = if is_pending(input, name) {
-            Some(Reason::new(
-                "settling",
-                "the answer to the last write was lost; the platform is given time to settle",
-            ))
+        let withheld = if let Some(pending) = input.pending.get(name) {
+            Some(Reason::new(pending.code(), &pending.to_string()))
         } else if let Some(barred) = &input.removals_barred {
             Some(Reason::new(barred.code, &barred.why))
         } else if nothing_left {
@@ -80,6 +79,8 @@ impl<'a> Removals<'a> {
             return;
         } else if ids.is_empty() {
             Some(Reason::new("no-id", "gone from the files, but the platform shows no id for it"))
+        } else if let Some(writer) = other_writer(input, owned, rows) {
+            Some(Reason::new("other-writer", &super::adopt::written_by(writer)).refused())
         } else if owned.protect {
             let allow = format!(
                 "declare {} again without `protect`, then take it out in a change of its own",
@@ -208,6 +209,13 @@ pub(super) fn look(Definition { kind, connection_config, .. }: &Definition) -> O
 /// The table to write for a removal that is meant.
 pub(super) fn removed_table(key: &SourceKey) -> String {
     format!("write `[removed.{}]` with `action = \"cleanup\"` and a reason", toml_key(key))
+}
+
+/// The state that wrote a row of ours since, where it is neither this one nor one that it goes on from.
+fn other_writer<'a>(input: &Input<'_>, owned: &Owned, rows: &[&'a ObservedSource]) -> Option<&'a str> {
+    let ours = |row: &&&ObservedSource| row.id.is_some() && row.id == owned.id;
+    let writer = rows.iter().find(ours)?.echo.writer.as_deref();
+    writer.filter(|writer| *writer != input.key.id() && !goes_on_from(owned, writer))
 }
 
 /// As it is written in a file.

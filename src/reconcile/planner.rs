@@ -8,8 +8,8 @@ use crate::model::{
 };
 use crate::plan::saved::basis;
 use crate::plan::{
-    Answers, Correction, Departure, HostLimits, Input, Overrides, Quarantine, SecretState, UnitError,
-    UnitPlan, hold_departures, plan, reckon,
+    Correction, Departure, HostLimits, Input, Missing, Overrides, Quarantine, Reckoning, SecretState,
+    UnitError, UnitPlan, hold_departures, missing, named_as_declared, plan, reckon,
 };
 use crate::remote::{Listing, Reader, RemoteError};
 use crate::secrets::{Resolver, Secrets};
@@ -23,6 +23,12 @@ use tokio::task::JoinSet;
 
 /// Removals and mended drift are counted over this long.
 const WINDOW: SignedDuration = SignedDuration::from_hours(1);
+
+/// What many sources of ours are missing from for so long is believed.
+const BELIEVED_AFTER: SignedDuration = SignedDuration::from_mins(1);
+
+/// What the platform does not show yet is looked for at least so often.
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
 /// So many plans need not wait for their list before anything else is looked up: see [`Planner::eager`].
 pub const EAGER: usize = 4;
@@ -79,6 +85,21 @@ pub struct Planned {
     pub mark: Option<Mark>,
 }
 
+impl Planned {
+    fn failed(desired: Arc<DesiredUnit>, error: UnitError) -> Self {
+        Self {
+            plan: UnitPlan::failed(desired, error),
+            basis: None,
+            inventory: Inventory::default(),
+            corrections: Vec::new(),
+            recent_removals: 0,
+            upserts: false,
+            settling: None,
+            mark: None,
+        }
+    }
+}
+
 /// How a list was answered.
 pub type Listed = Result<Listing, RemoteError>;
 
@@ -116,6 +137,8 @@ struct Memory {
     recent_removals: usize,
     quarantine: Quarantine,
     upserts: bool,
+    /// Since when what is missing from the lists is not believed.
+    doubted: Option<Timestamp>,
 }
 
 impl Planner {
@@ -139,16 +162,7 @@ impl Planner {
             Ok(version) => self.try_plan(&desired, task, version, listing).await,
             Err(error) => Err(error.into()),
         };
-        planned.unwrap_or_else(|error| Planned {
-            plan: UnitPlan::failed(desired, error),
-            basis: None,
-            inventory: Inventory::default(),
-            corrections: Vec::new(),
-            recent_removals: 0,
-            upserts: false,
-            settling: None,
-            mark: None,
-        })
+        planned.unwrap_or_else(|error| Planned::failed(desired, error))
     }
 
     /// Looks whether anything has moved since a plan that had nothing to do. `version` is the state's.
@@ -221,7 +235,7 @@ impl Planner {
     ) -> Result<Planned, UnitError> {
         let unit = &desired.unit;
         let now = (self.clock)();
-        let Memory { inventory, recent_removals, quarantine, upserts } =
+        let Memory { inventory, recent_removals, quarantine, upserts, doubted } =
             self.remember(desired, task, now).await?;
         let upserts = upserts || self.upserts;
         let mut resolver = Resolver::new(Arc::clone(&self.secrets), &desired.names());
@@ -235,8 +249,19 @@ impl Planner {
         });
         let listed = listing.answer().await?;
         let listing = self.reader.read(unit, &listed)?;
+        let doubt = match missing(&inventory, &listing).filter(|_| task.released.is_empty()) {
+            None => doubted.map(|_| None),
+            Some(missing) => {
+                let since = doubted.unwrap_or(now);
+                if now.duration_since(since).abs() < BELIEVED_AFTER {
+                    return Ok(Self::doubting(desired, since, missing));
+                }
+                None
+            }
+        };
         let settle = SignedDuration::try_from(self.settle).unwrap_or(SignedDuration::MAX);
-        let reckoning = reckon(inventory, &listing, &Answers::new(), &self.key, (self.clock)(), settle);
+        let reckoning = reckon(inventory, &listing, &self.key, (self.clock)(), settle);
+        let listing = named_as_declared(listing, &reckoning.inventory);
         let input = Input {
             desired,
             listing: &listing,
@@ -255,9 +280,9 @@ impl Planner {
         let mut made = Planned {
             plan,
             basis: self.hashes.then(|| basis(&input)),
-            settling: (!reckoning.pending.is_empty()).then_some(self.settle),
+            settling: self.wait(&reckoning),
             inventory: reckoning.inventory,
-            corrections: reckoning.corrections,
+            corrections: reckoning.corrections.into_iter().chain(doubt.map(Correction::Doubt)).collect(),
             recent_removals,
             upserts,
             mark: None,
@@ -289,6 +314,27 @@ impl Planner {
         Ok(())
     }
 
+    /// After how long to look again. What the platform answered and does not show is waited for ever longer.
+    fn wait(&self, reckoning: &Reckoning) -> Option<Duration> {
+        let open = reckoning.inventory.intents.values();
+        let since = open.map(|intent| intent.recorded_at).max()?;
+        let age = (self.clock)().duration_since(since).unsigned_abs();
+        let rest = self.settle.saturating_sub(age);
+        Some(if rest.is_zero() { age.clamp(self.settle, LONGEST_WAIT) } else { rest })
+    }
+
+    /// The plan of a unit whose list is not believed: none.
+    fn doubting(desired: &Arc<DesiredUnit>, since: Timestamp, missing: Missing) -> Planned {
+        let error = UnitError {
+            kind: "list",
+            message: format!("could not tell what is on the platform: {missing}; nothing was done"),
+        };
+        Planned {
+            corrections: vec![Correction::Doubt(Some(since))],
+            ..Planned::failed(Arc::clone(desired), error)
+        }
+    }
+
     async fn remember(
         &self,
         desired: &DesiredUnit,
@@ -298,7 +344,7 @@ impl Planner {
         let Some(state) = &self.state else { return Ok(Memory::default()) };
         let unit = &task.desired.unit;
         let since = now.checked_sub(WINDOW).unwrap_or(Timestamp::MIN);
-        let Remembered { inventory, removals, upserts, quarantined, undone } =
+        let Remembered { mut inventory, removals, upserts, doubted, quarantined, undone } =
             state.remembered(unit, since).await?;
         let mut quarantine = Quarantine::default();
         for (name, held) in quarantined {
@@ -311,11 +357,18 @@ impl Planner {
         for (name, _, _) in undone {
             *quarantine.mended.entry(name).or_default() += 1;
         }
+        quarantine.released = task.released.iter().cloned().collect();
         for name in &task.released {
             quarantine.held.remove(name);
             quarantine.mended.remove(name);
         }
-        Ok(Memory { inventory, recent_removals: removals, quarantine, upserts })
+        for intent in inventory.intents.values_mut() {
+            // Whoever names a source does not want to wait for an answer to show.
+            if task.released.contains(&intent.name) {
+                intent.answer = None;
+            }
+        }
+        Ok(Memory { inventory, recent_removals: removals, quarantine, upserts, doubted })
     }
 }
 

@@ -82,7 +82,7 @@ pub enum RemoteErrorKind {
     /// Nothing was sent: the connection never opened. Where to, and why: `http://host:1 cannot be
     /// reached: connection refused`.
     Unreachable(String),
-    /// 429, or 503 except for sync: the platform did not carry it out.
+    /// 429, or 503 with `Retry-After` except for sync: the platform did not carry it out.
     Throttled {
         /// How long the platform asks to wait, at most five minutes.
         retry_after: Option<Duration>,
@@ -93,7 +93,7 @@ pub enum RemoteErrorKind {
     NoAnswer(String),
     /// 401, also with the token read anew; or the token could not be read.
     Unauthorized(String),
-    /// 403
+    /// 403 for a read: for a write it may come from a gateway, and is [`Self::Failed`].
     Forbidden(String),
     /// 409, or `status: "conflict"`.
     Conflict(String),
@@ -104,7 +104,8 @@ pub enum RemoteErrorKind {
         /// The platform's message.
         message: String,
     },
-    /// 5xx: a write may have been carried out.
+    /// 5xx, or for a write what a gateway may answer in the platform's place (403, 413, 425, 499, any 4xx without
+    /// the platform's JSON): it may have been carried out.
     Failed {
         /// The HTTP status.
         status: u16,
@@ -197,6 +198,12 @@ impl fmt::Display for RemoteErrorKind {
             Self::Conflict(message) => write!(f, "the platform reports a conflict{}", said(message)),
             Self::Refused { status, message } => {
                 write!(f, "the platform refused (HTTP {status}){}", said(message))
+            }
+            Self::Failed { status: 403, message } => {
+                write!(f, "the token gives no access here (HTTP 403){}", said(message))
+            }
+            Self::Failed { status, message } if *status < 500 => {
+                write!(f, "the platform, or a gateway before it, refused (HTTP {status}){}", said(message))
             }
             Self::Failed { status, message } => {
                 write!(f, "the platform failed (HTTP {status}){}", said(message))

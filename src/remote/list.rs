@@ -93,29 +93,54 @@ fn malformed(error: &serde_json::Error) -> RemoteErrorKind {
 
 /// Does a field beside `data` say that there is more, or may be more, than these `rows`?
 fn sign_of_more(name: &str, raw: &RawValue, rows: usize) -> Option<String> {
-    let plain: String =
-        name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    let plain = plain(name);
     // What is long says something, whatever it is.
     let short = Some(raw.get()).filter(|text| text.len() <= 1000);
     let value = short.and_then(|text| serde_json::from_str(text).ok()).unwrap_or(Value::Bool(true));
-    let nothing = match &value {
+    speaks_of_more(&plain, &value, rows, true)
+        .then(|| format!("`{}` stands beside `data`", super::message::printable(name)))
+}
+
+/// `outermost`: the field stands beside `data` itself, and not within `meta` or the like.
+fn speaks_of_more(name: &str, value: &Value, rows: usize, outermost: bool) -> bool {
+    let holds = |words: &[&str]| words.iter().any(|word| name.contains(word));
+    if is_nothing(value) {
+        // That it is not whole may be said so, too.
+        return *value == Value::Bool(false) && holds(&["complete", "final", "islast", "lastpage"]);
+    }
+    let counts =
+        name.starts_with("total") || matches!(name, "count" | "rowcount" | "itemcount" | "recordcount");
+    match name {
+        "status" | "message" | "data" if outermost => false,
+        "errors" | "error" | "warnings" | "warning" | "partial" | "truncated" | "incomplete" => true,
+        "links" | "pagination" | "paging" if outermost => true,
+        "limit" | "offset" | "perpage" | "size" | "start" | "skip" if outermost => true,
+        "totalpages" | "pagecount" | "pages" => value.as_u64() != Some(1),
+        _ if counts => value.as_u64() != Some(rows as u64),
+        _ => match value {
+            // Whatever it is called, what stands in it counts.
+            Value::Object(fields) => {
+                fields.iter().any(|(name, value)| speaks_of_more(&plain(name), value, rows, false))
+                    || (outermost && holds(&["page"]))
+            }
+            _ => holds(&["next", "hasmore", "more", "cursor", "continu"]) || (outermost && holds(&["page"])),
+        },
+    }
+}
+
+/// A field's name without case and signs.
+fn plain(name: &str) -> String {
+    name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase()
+}
+
+fn is_nothing(value: &Value) -> bool {
+    match value {
         Value::Null | Value::Bool(false) => true,
         Value::String(text) => text.is_empty(),
         Value::Array(items) => items.is_empty(),
         Value::Object(entries) => entries.is_empty(),
         _ => false,
-    };
-    if nothing {
-        return None;
     }
-    let partial = match plain.as_str() {
-        "status" | "message" | "data" => false,
-        "errors" | "partial" | "truncated" | "incomplete" | "links" | "pagination" | "paging" => true,
-        "total" | "count" | "totalcount" | "totalitems" | "totalrows" => value.as_u64() != Some(rows as u64),
-        "limit" | "offset" | "perpage" | "size" | "start" | "skip" => true,
-        _ => ["next", "hasmore", "more", "cursor", "continu", "page"].iter().any(|word| plain.contains(word)),
-    };
-    partial.then(|| format!("`{}` stands beside `data`", super::message::printable(name)))
 }
 
 /// The fields of an object, each once. A repeated field is odd: which of the two is meant?
@@ -250,6 +275,7 @@ impl Row<'_, Value> {
             echo: Echo {
                 connection_config,
                 owner: stamped("owner"),
+                writer: stamped("writer"),
                 fingerprint: stamped("fingerprint"),
                 metadata,
             },

@@ -8,7 +8,9 @@ use super::{Observer, Settings, Token, guard, request, retry, wording};
 use crate::model::{ResolvedSource, Scope, Unit, WorkspaceId};
 use hyper::body::Bytes;
 use jiff::SignedDuration;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, LINK, LOCATION};
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, LINK, LOCATION,
+};
 use reqwest::{Client, Method, Request, Response, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
@@ -318,6 +320,11 @@ impl Transport {
     async fn answer(&self, call: &Call<'_>, mut response: Response) -> Result<Reply, RemoteErrorKind> {
         let status = response.status();
         if status.is_success() {
+            if let Some(encoding) = encoding(response.headers()) {
+                return Err(RemoteErrorKind::Malformed(format!(
+                    "encoded as {encoding}, which was not asked for"
+                )));
+            }
             let link_next = speaks_of_next(response.headers());
             let body = read(&mut response, call.limit).await?;
             return Ok(Reply { status, body, link_next });
@@ -336,22 +343,38 @@ impl Transport {
         let text = ["message", "detail"].iter().find_map(|key| envelope.get(key).and_then(Value::as_str));
         let message = self.cleaned(call.sent, text.unwrap_or_default());
         let conflict = envelope.get("status").and_then(Value::as_str) == Some("conflict");
+        let retry_after = retry::retry_after(&headers, jiff::Timestamp::now());
         Err(match status.as_u16() {
             401 => RemoteErrorKind::Unauthorized(message),
-            403 => RemoteErrorKind::Forbidden(message),
-            // A sync that a gateway gave up on may well be running: 503 is no proof that it is not.
-            429 | 503 if status != StatusCode::SERVICE_UNAVAILABLE || call.endpoint != Endpoint::Sync => {
-                let retry_after = retry::retry_after(&headers, jiff::Timestamp::now());
+            429 => RemoteErrorKind::Throttled { retry_after, message },
+            503 if is_throttled(call.endpoint, retry_after) => {
                 RemoteErrorKind::Throttled { retry_after, message }
             }
             // What timed out on the other side may have been acted upon.
             408 => RemoteErrorKind::NoAnswer("the platform reports a timeout (HTTP 408)".into()),
+            status @ 400..=499 if call.endpoint.is_write() && may_be_a_gateways(status, &envelope) => {
+                RemoteErrorKind::Failed { status, message }
+            }
+            403 => RemoteErrorKind::Forbidden(message),
             409 => RemoteErrorKind::Conflict(message),
             400..=499 if conflict => RemoteErrorKind::Conflict(message),
             status @ 400..=499 => RemoteErrorKind::Refused { status, message },
             status => RemoteErrorKind::Failed { status, message },
         })
     }
+}
+
+/// Does 503 say that nothing was done? Only where the platform says when to come back: a gateway that gave up
+/// on a write says no more than that, and a sync may well be running all the same.
+fn is_throttled(endpoint: Endpoint, retry_after: Option<Duration>) -> bool {
+    !endpoint.is_write() || (endpoint != Endpoint::Sync && retry_after.is_some())
+}
+
+/// May a refusal come from something between us and the platform, which may have acted? Either by its status,
+/// or because its body is not the platform's.
+fn may_be_a_gateways(status: u16, envelope: &Value) -> bool {
+    matches!(status, 403 | 407 | 413 | 414 | 421 | 425 | 431 | 444 | 460..=463 | 494..=499)
+        || !envelope.is_object()
 }
 
 impl Way {
@@ -473,6 +496,12 @@ fn whither(response: &Response) -> String {
         Some(url) => format!("HTTP {status} to {}", printable(&url.origin().ascii_serialization())),
         None => format!("HTTP {status}"),
     }
+}
+
+/// An encoding of the body that was not undone.
+fn encoding(headers: &HeaderMap) -> Option<String> {
+    let encoding = headers.get(CONTENT_ENCODING)?.to_str().unwrap_or("something unknown").trim();
+    (!encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity")).then(|| printable(encoding))
 }
 
 fn speaks_of_next(headers: &HeaderMap) -> bool {

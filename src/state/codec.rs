@@ -4,7 +4,7 @@ use super::error::Fault;
 use super::inventory::NewIntent;
 use super::{StateError, store};
 use crate::model::deflate;
-use crate::model::{Declared, Definition, IntentKind, Owned, Scope, SourceId, Unit, WorkspaceId};
+use crate::model::{Declared, Definition, IntentKind, Owned, Scope, Sent, SourceId, Unit, WorkspaceId};
 use jiff::Timestamp;
 use rusqlite::types::Value as Stored;
 use serde::Serialize;
@@ -53,7 +53,8 @@ impl Plain for [Unit] {}
 
 impl Plain for Owned {
     fn is_plain(&self) -> bool {
-        self.applied.definition.is_plain()
+        let of_sent = |sent: &Sent| sent.applied.as_ref().is_none_or(|applied| applied.definition.is_plain());
+        self.applied.definition.is_plain() && self.sent.iter().all(of_sent)
     }
 }
 

@@ -7,7 +7,8 @@ use super::learned;
 use super::quarantine::{self, Quarantined};
 use super::{State, StateError, settled};
 use crate::model::{
-    Declaration, Intent, IntentKind, Inventory, Owned, SourceId, SourceKey, SourceName, Unit,
+    Answered, Declaration, Forgotten, Intent, IntentKind, Inventory, Owned, SourceId, SourceKey, SourceName,
+    Unit,
 };
 use jiff::Timestamp;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
@@ -48,12 +49,22 @@ pub enum Change {
     Disown(SourceName),
     /// The outcome of this intent is known.
     CloseIntent(i64),
+    /// The source is not ours any more, as far as the list shows; it is kept for a while.
+    Forget(SourceName, Arc<Owned>, Timestamp),
+    /// What was kept of a forgotten source is dropped. Nothing happens when nothing was.
+    Recall(SourceName),
+    /// The platform answered this intent's write with success, and with this id where it gave one.
+    Answered(i64, Option<SourceId>),
     /// This intent's write may have been sent as late as now. Nothing happens when it is not open.
     Sent(i64, Timestamp),
     /// Something was done, or failed.
     Journal(Box<JournalEntry>),
     /// Leave this source alone until it is released or its mark changes.
     Quarantine(SourceName, Quarantined),
+    /// This source was cleaned up to be connected anew, and could not be put back.
+    Halt(SourceName, Timestamp),
+    /// Since when what is missing from the lists of the unit is not believed; `None` once a list is believed.
+    Doubt(Option<Timestamp>),
     /// The platform was seen to update a source in place on connect, or to do otherwise.
     Upserts(bool),
     /// The source is treated as any other again. Nothing happens when it was.
@@ -166,7 +177,12 @@ impl State {
         let unit = unit.clone();
         let worded = |change: Change| {
             let json = match &change {
-                Change::Own(name, owned) => Some(codec::encode(&**owned, name)?),
+                Change::Own(name, owned) | Change::Forget(name, owned, _) => {
+                    Some(codec::encode(&**owned, name)?)
+                }
+                Change::Answered(number, id) => {
+                    id.as_ref().map(|id| codec::encode(id, number)).transpose()?
+                }
                 Change::Journal(entry) => {
                     entry.source_id.as_ref().map(|id| codec::encode(id, &entry.source)).transpose()?
                 }
@@ -238,10 +254,22 @@ impl Of<'_> {
                 })?;
                 own.execute(params![number, name.as_str(), json])?;
             }
-            Change::Disown(name) => {
+            Change::Disown(name) => disown(connection, number, name)?,
+            Change::Forget(name, _, since) => {
+                disown(connection, number, name)?;
                 connection
-                    .prepare_cached("DELETE FROM owned WHERE unit = ?1 AND name = ?2")?
+                    .prepare_cached("INSERT OR REPLACE INTO forgotten VALUES (?1, ?2, ?3, ?4)")?
+                    .execute(params![number, name.as_str(), nanoseconds(*since), json])?;
+            }
+            Change::Recall(name) => {
+                connection
+                    .prepare_cached("DELETE FROM forgotten WHERE unit = ?1 AND name = ?2")?
                     .execute(params![number, name.as_str()])?;
+            }
+            Change::Answered(intent, _) => {
+                connection
+                    .prepare_cached("INSERT OR REPLACE INTO answers VALUES (?1, ?2, ?3)")?
+                    .execute(params![intent, number, json])?;
             }
             // All together, in the end.
             Change::CloseIntent(_) => {}
@@ -259,6 +287,8 @@ impl Of<'_> {
                 journal::write(writing, entry, json)?;
             }
             Change::Quarantine(name, held) => quarantine::put(connection, platform, unit, name, held)?,
+            Change::Halt(name, since) => learned::halt(connection, platform, unit, name, *since)?,
+            Change::Doubt(since) => learned::doubt(connection, number, *since)?,
             Change::Upserts(upserts) => learned::put(connection, platform, *upserts)?,
             Change::Release(name) => quarantine::release(connection, platform, unit, name)?,
         }
@@ -289,9 +319,22 @@ impl Of<'_> {
                 let first = batch * BATCH as i64 + i64::from(bits.trailing_zeros());
                 return Err(StateError::NoSuchIntent(first).into());
             }
+            let first = batch * BATCH as i64;
+            self.connection
+                .prepare_cached(
+                    "DELETE FROM answers WHERE intent BETWEEN ?1 AND ?1 + 63 AND (?2 >> (intent - ?1)) & 1",
+                )?
+                .execute(params![first, bits])?;
         }
         Ok(())
     }
+}
+
+fn disown(connection: &Connection, unit: i64, name: &SourceName) -> Result<(), Fault> {
+    connection
+        .prepare_cached("DELETE FROM owned WHERE unit = ?1 AND name = ?2")?
+        .execute(params![unit, name.as_str()])?;
+    Ok(())
 }
 
 fn at_hand<T, E>(place: &mut Option<T>, make: impl FnOnce() -> Result<T, E>) -> Result<&mut T, E> {
@@ -307,6 +350,10 @@ pub(super) struct InventoryRows {
     /// Name and description.
     owned: Vec<(String, String)>,
     batches: Vec<BatchRow>,
+    /// Number of the intent and id.
+    answers: Vec<(i64, Option<String>)>,
+    /// Name, since when, description.
+    forgotten: Vec<(String, i64, String)>,
 }
 
 struct BatchRow {
@@ -327,7 +374,17 @@ pub(super) fn rows(connection: &Connection, platform: &str, unit: &Unit) -> Resu
     let batches = statement.query_map([unit], |row| {
         Ok(BatchRow { batch: row.get(0)?, recorded_at: row.get(1)?, open: row.get(2)?, intents: row.get(3)? })
     })?;
-    Ok(InventoryRows { owned, batches: batches.collect::<Result<_, _>>()? })
+    let batches: Vec<BatchRow> = batches.collect::<Result<_, _>>()?;
+    let mut answers = Vec::new();
+    if !batches.is_empty() {
+        let mut statement = connection.prepare_cached("SELECT intent, id FROM answers WHERE unit = ?1")?;
+        let rows = statement.query_map([unit], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        answers = rows.collect::<Result<_, _>>()?;
+    }
+    let mut statement =
+        connection.prepare_cached("SELECT name, since, owned FROM forgotten WHERE unit = ?1")?;
+    let forgotten = statement.query_map([unit], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    Ok(InventoryRows { owned, batches, answers, forgotten: forgotten.collect::<Result<_, _>>()? })
 }
 
 impl InventoryRows {
@@ -343,9 +400,20 @@ impl InventoryRows {
             for (bit, NewIntent { name, key, kind, before, declared }) in open {
                 let number = row.batch * BATCH as i64 + bit as i64;
                 let recorded_at = instant(row.recorded_at);
-                let intent = Intent { number, name, key, kind, before, declared, recorded_at };
+                let intent = Intent { number, name, key, kind, before, declared, recorded_at, answer: None };
                 inventory.intents.insert(number, intent);
             }
+        }
+        for (number, id) in self.answers {
+            let id = id.map(|id| codec::decode(&id, "answers")).transpose()?;
+            if let Some(intent) = inventory.intents.get_mut(&number) {
+                intent.answer = Some(Answered { id });
+            }
+        }
+        for (name, since, owned) in self.forgotten {
+            let owned = Arc::new(codec::decode(&owned, "forgotten")?);
+            let kept = Forgotten { since: instant(since), owned };
+            inventory.forgotten.insert(codec::name(name, "forgotten")?, kept);
         }
         Ok(inventory)
     }

@@ -14,6 +14,8 @@ pub struct Remembered {
     pub removals: usize,
     /// Did connect on a taken name update the source in place, the last time that could be seen?
     pub upserts: bool,
+    /// Since when what is missing from the unit's lists is not believed.
+    pub doubted: Option<Timestamp>,
     /// As [`State::quarantined`] tells it.
     pub quarantined: BTreeMap<SourceName, Quarantined>,
     /// What was done since then to put back what someone else had changed: source, action and when, oldest
@@ -34,6 +36,7 @@ impl State {
                 let remembered = Remembered {
                     inventory: Inventory::default(),
                     removals: journal::removals(connection, platform, &unit, since)?,
+                    doubted: learned::doubted(connection, platform, &unit)?,
                     upserts: learned::upserts(connection, platform)?,
                     quarantined: quarantine::held(connection, platform, &unit)?,
                     undone: journal::undone(connection, platform, &unit, since)?,

@@ -4,7 +4,7 @@ use super::error::Fault;
 use rusqlite::{Connection, TransactionBehavior};
 
 /// The `n`th migration (from 0) leads from version `n` to `n + 1`.
-const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5, V6, V7, V8, V9];
+const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5, V6, V7, V8, V9, V10];
 
 /// "Wlsp": tells a state database from any other SQLite file.
 const APPLICATION_ID: i64 = 0x576c_7370;
@@ -182,6 +182,27 @@ INSERT INTO recorded SELECT * FROM batches;
 DROP TABLE batches;
 ALTER TABLE recorded RENAME TO batches;
 CREATE INDEX batches_by_unit ON batches (unit);
+";
+
+/// What the platform answered to writes that its list does not show yet; sources that were ours until files and
+/// list alike lacked them; since when the lists of a unit are doubted; sources that are synced
+/// alone, as a call with several was refused; the last source of a platform that was
+/// cleaned up to be connected anew and could not be put back.
+const V10: &str = "
+CREATE TABLE answers (
+    intent INTEGER PRIMARY KEY, unit INTEGER NOT NULL, id TEXT
+) STRICT;
+CREATE INDEX answers_by_unit ON answers (unit);
+CREATE TABLE forgotten (
+    unit INTEGER NOT NULL, name TEXT NOT NULL, since INTEGER NOT NULL, owned TEXT NOT NULL,
+    UNIQUE (unit, name)
+) STRICT;
+CREATE TABLE alone (unit INTEGER NOT NULL, name TEXT NOT NULL, UNIQUE (unit, name)) STRICT;
+CREATE TABLE doubted (unit INTEGER PRIMARY KEY, since INTEGER NOT NULL) STRICT;
+CREATE TABLE halted (
+    platform TEXT NOT NULL PRIMARY KEY, since INTEGER NOT NULL,
+    workspace TEXT NOT NULL, scope TEXT NOT NULL, name TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
 ";
 
 /// What a database's own numbers say about it.

@@ -24,6 +24,8 @@ fn platform(taken: Taken) -> Semantics {
         uneven: false,
         very_late: true,
         answers_ids: true,
+        partial: false,
+        reserved: 0,
         strict_cleanup: false,
         has_test: true,
     }
@@ -229,5 +231,77 @@ fn what_a_lagging_list_hid_is_still_known_as_ours() {
         settle().await;
         pass(history).await;
         assert_eq!(hosts(history), ["h2"]);
+    });
+}
+
+/// The same at each of these keys.
+fn sources(host: &str, keys: &[&str]) -> Vec<DesiredSource> {
+    let source = tree(host).sources.remove(0);
+    let named = |key: &&str| DesiredSource {
+        key: SourceKey::parse(key).unwrap(),
+        name: SourceName::parse(key).unwrap(),
+        ..source.clone()
+    };
+    keys.iter().map(named).collect()
+}
+
+#[test]
+fn a_list_that_lags_longer_than_the_time_to_settle_takes_nothing_back() {
+    let shown =
+        [(Echo::Everything, true), (Echo::Everything, false), (Echo::Nothing, true), (Echo::Masked, false)];
+    for (echo, answers_ids) in shown {
+        let semantics = Semantics { echo, answers_ids, lag: 60_000, ..platform(Taken::Duplicate) };
+        case(semantics, async |history| {
+            tokio::time::sleep(Duration::from_secs(61)).await;
+            pass(history).await;
+            assert_eq!(codes(&pass(history).await), ["not-listed"], "{echo:?} {answers_ids}");
+            tokio::time::sleep(Duration::from_secs(61)).await;
+            pass(history).await;
+            history.tree.sources = tree("h2").sources;
+            pass(history).await;
+            settle().await;
+            assert_eq!(codes(&pass(history).await).len(), 1, "{echo:?} {answers_ids}");
+            for _ in 0..3 {
+                tokio::time::sleep(Duration::from_secs(61)).await;
+                pass(history).await;
+            }
+            assert_eq!(hosts(history), ["h2"], "{echo:?} {answers_ids}");
+        });
+    }
+}
+
+#[test]
+fn what_one_list_does_not_show_is_still_ours_when_it_shows_again() {
+    case(platform(Taken::Duplicate), async |history| {
+        pass(history).await;
+        script(history, &[("list", Fate::OddList(7)), ("list", Fate::OddList(8))]);
+        pass(history).await;
+        pass(history).await;
+        assert_eq!(hosts(history), ["h1"]);
+    });
+}
+
+#[test]
+fn a_batch_that_is_carried_out_in_part_doubles_nothing() {
+    let semantics = Semantics { echo: Echo::Nothing, partial: true, ..platform(Taken::Duplicate) };
+    case(semantics, async |history| {
+        history.tree.sources.extend(sources("refused", &["b"]));
+        pass(history).await;
+        assert_eq!(hosts(history), ["h1"]);
+    });
+}
+
+#[test]
+fn of_reserved_names_one_is_taken_away_and_it_comes_back() {
+    case(Semantics { reserved: 60_000, ..platform(Taken::Conflict) }, async |history| {
+        history.tree.policy.max_cleanup = Limit::Percent(100);
+        history.tree.sources = sources("h1", &["a", "b", "c"]);
+        pass(history).await;
+        history.tree.sources = sources("h2", &["a", "b", "c"]);
+        pass(history).await;
+        assert_eq!(hosts(history), ["h1", "h1"]);
+        tokio::time::sleep(Duration::from_secs(61)).await;
+        pass(history).await;
+        assert_eq!(hosts(history), ["h1", "h1", "h2"]);
     });
 }

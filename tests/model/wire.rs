@@ -125,7 +125,8 @@ fn fate(world: &mut World, endpoint: &str, dies: bool) -> Fate {
     }
     let very_late = world.semantics.very_late;
     let lateness = |world: &mut World| {
-        let longest = if very_late { 60_000 } else { SETTLE - world.semantics.lag - 100 };
+        let longest =
+            if very_late { 60_000 } else { SETTLE.saturating_sub(world.semantics.lag + 100).max(1) };
         world.chance.below(longest as usize) as u64
     };
     if dies {
@@ -137,7 +138,7 @@ fn fate(world: &mut World, endpoint: &str, dies: bool) -> Fate {
     }
     let late = lateness(world);
     if endpoint == "list" {
-        let odd = world.chance.below(6);
+        let odd = world.chance.below(10);
         return world.chance.one_of(&[
             Fate::LostBefore,
             Fate::NotSent,
@@ -163,6 +164,10 @@ fn fate(world: &mut World, endpoint: &str, dies: bool) -> Fate {
         Fate::Refused(403),
         Fate::ActsThen(500),
         Fate::ActsThen(504),
+        Fate::ActsThen(503),
+        Fate::ActsThen(403),
+        Fate::ActsThen(413),
+        Fate::ActsThen(400),
         Fate::Garbled,
     ])
 }
@@ -173,7 +178,7 @@ fn meets(world: &mut World, arrived: &Arrived, fate: Fate) -> Result<reqwest::Re
         let at = world.now + after;
         world.late.push((at, Arrived { late: true, ..arrived.clone() }));
     };
-    if arrived.endpoint == "sync" && !matches!(fate, Fate::NotSent | Fate::Refused(429 | 422 | 403)) {
+    if arrived.endpoint == "sync" && !matches!(fate, Fate::NotSent | Fate::Refused(429)) {
         world.spend(arrived);
     }
     if is_list {
@@ -207,7 +212,12 @@ fn meets(world: &mut World, arrived: &Arrived, fate: Fate) -> Result<reqwest::Re
         Fate::Refused(status) => Ok(answer(refusal(status, "not now"))),
         Fate::ActsThen(status) => {
             world.act(arrived);
-            Ok(answer(refusal(status, "something broke")))
+            let (_, body) = refusal(status, "something broke");
+            Ok(axum::http::Response::builder()
+                .status(status)
+                .body(body.to_string().into_bytes())
+                .unwrap()
+                .into())
         }
         Fate::Garbled => {
             world.act(arrived);
@@ -219,6 +229,9 @@ fn meets(world: &mut World, arrived: &Arrived, fate: Fate) -> Result<reqwest::Re
         }
         Fate::OddList(kind) => {
             let (_, mut list) = world.act(arrived);
+            if kind >= 6 {
+                return Ok(unmarked(world, list, kind));
+            }
             world.listed = None;
             match kind {
                 0 => list["data"] = serde_json::Value::Null,
@@ -234,6 +247,20 @@ fn meets(world: &mut World, arrived: &Arrived, fate: Fate) -> Result<reqwest::Re
             Ok(answer((200, list)))
         }
     }
+}
+
+/// A list that is wrong, and bears no mark of it: cut short at either end, empty, or with other ids.
+fn unmarked(world: &mut World, mut list: serde_json::Value, kind: usize) -> reqwest::Response {
+    // Exemption: what it hides could not be known.
+    world.listed = Some(0);
+    let rows = list["data"].as_array_mut().unwrap();
+    match kind {
+        6 => rows.truncate(rows.len() / 2),
+        7 => rows.clear(),
+        8 => drop(rows.drain(..rows.len() / 2)),
+        _ => rows.iter_mut().filter(|row| row["id"].is_string()).for_each(|row| row["id"] = 10_000.into()),
+    }
+    answer((200, list))
 }
 
 fn answer((status, body): Answer) -> reqwest::Response {

@@ -3,7 +3,7 @@
 use crate::chance::Chance;
 use crate::wire::Fate;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Taken {
@@ -33,7 +33,7 @@ pub(crate) struct Semantics {
     pub(crate) taken: Taken,
     pub(crate) echo: Echo,
     pub(crate) ids: Ids,
-    /// How long a write takes to show in lists, milliseconds; shorter than `settle`.
+    /// How long a write takes to show in lists, milliseconds; longer than `settle` in some.
     pub(crate) lag: u64,
     /// Lists differ in how far they lag behind, up to `lag`, as long as faults last.
     pub(crate) uneven: bool,
@@ -41,6 +41,10 @@ pub(crate) struct Semantics {
     pub(crate) very_late: bool,
     /// The answer of connect names ids.
     pub(crate) answers_ids: bool,
+    /// A batch of connects that is refused is carried out up to the bad one.
+    pub(crate) partial: bool,
+    /// How long a name stays reserved after its cleanup, milliseconds.
+    pub(crate) reserved: u64,
     /// cleanup refuses a batch with an id that is not there.
     pub(crate) strict_cleanup: bool,
     pub(crate) has_test: bool,
@@ -52,10 +56,12 @@ impl Semantics {
             taken: chance.one_of(&[Taken::Upsert, Taken::Duplicate, Taken::Conflict]),
             echo: chance.one_of(&[Echo::Nothing, Echo::Masked, Echo::Everything, Echo::Normalised]),
             ids: chance.one_of(&[Ids::Text, Ids::Text, Ids::Number, Ids::Number, Ids::None]),
-            lag: chance.one_of(&[0, 0, 0, 700, 2_500]),
+            lag: chance.one_of(&[0, 0, 0, 700, 2_500, 2_500, 8_000, 60_000]),
             uneven: chance.percent(50),
             very_late: chance.percent(25),
             answers_ids: chance.percent(60),
+            partial: chance.percent(30),
+            reserved: chance.one_of(&[0, 0, 0, 60_000]),
             strict_cleanup: chance.percent(40),
             has_test: chance.percent(70),
         }
@@ -101,6 +107,8 @@ pub(crate) struct World {
     pub(crate) rows: Vec<Row>,
     before: Vec<(u64, Vec<Row>)>,
     next: u64,
+    /// When a name was last cleaned up.
+    freed: BTreeMap<String, u64>,
     /// Requests that will land later.
     pub(crate) late: Vec<(u64, Arrived)>,
     /// Numbers of the rows that are ours: connected with this state, or adopted.
@@ -140,6 +148,7 @@ impl World {
             rows: Vec::new(),
             before: vec![(0, Vec::new())],
             next: 0,
+            freed: BTreeMap::new(),
             late: Vec::new(),
             ours: BTreeSet::new(),
             epoch: 0,
@@ -269,8 +278,17 @@ impl World {
     fn connect(&mut self, arrived: &Arrived) -> Answer {
         let sources = arrived.body["sources"].as_array().cloned().unwrap_or_default();
         let name = |source: &Value| source["name"].as_str().unwrap_or_default().to_owned();
-        if let Some(bad) = sources.iter().find(|source| source["connection_config"]["host"] == "refused") {
-            return refusal(400, &format!("{} is not acceptable", name(bad)));
+        let is_bad = |source: &Value| source["connection_config"]["host"] == "refused";
+        if let Some(bad) = sources.iter().position(is_bad) {
+            if self.semantics.partial && self.semantics.taken != Taken::Conflict {
+                sources[..bad].iter().for_each(|source| drop(self.put(source, arrived)));
+            }
+            return refusal(400, &format!("{} is not acceptable", name(&sources[bad])));
+        }
+        let is_reserved =
+            |name: &String| self.freed.get(name).is_some_and(|at| self.now < at + self.semantics.reserved);
+        if let Some(reserved) = sources.iter().map(name).find(is_reserved) {
+            return refusal(409, &format!("{reserved} is reserved"));
         }
         let taken = sources.iter().map(name).find(|name| self.rows.iter().any(|row| row.name == *name));
         if let (Some(taken), Taken::Conflict) = (taken, self.semantics.taken) {
@@ -356,6 +374,7 @@ impl World {
                 self.breach(format!("I1: cleanup of {} ({}), which is not ours", row.name, row.number));
             }
             gone.push(row.number);
+            self.freed.insert(row.name.clone(), self.now);
         }
         self.rows.retain(|row| !gone.contains(&row.number));
         success(&json!({"deleted_count": gone.len()}))
@@ -386,7 +405,9 @@ impl World {
                 self.breach(format!("I2: {} of everything", arrived.endpoint));
             }
             let ours: Vec<Value> = self.ours.iter().map(|number| self.id(*number)).collect();
-            if let Some(id) = ids.iter().find(|id| !ours.contains(id)) {
+            // Exemption: what was adopted from a list with other ids.
+            let is_ours = |id: &&Value| ours.contains(id) || **id == 10_000;
+            if let Some(id) = ids.iter().find(|id| !is_ours(id)) {
                 self.breach(format!("I2: {} of {id}, which is not ours", arrived.endpoint));
             }
             if arrived.endpoint == "cleanup" && self.barred {

@@ -22,8 +22,8 @@ use wellspring::model::{
     Prune, Scope, Sent, SourceId, SourceName, Unit, WorkspaceId,
 };
 use wellspring::plan::{
-    Barred, HostLimits, Input, Overrides, Plan, Quarantine, SecretState, UnitPlan, approve, hold_departures,
-    placed, plan, seen,
+    Barred, HostLimits, Input, Overrides, Pending, Plan, Quarantine, SecretState, UnitPlan, approve,
+    hold_departures, placed, plan, seen,
 };
 use wellspring::reading::{Memory, Reading};
 use wellspring::render::{self, Look, View};
@@ -50,6 +50,7 @@ pub(super) struct Options {
     pending: Vec<String>,
     held: BTreeMap<String, String>,
     mended: BTreeMap<String, usize>,
+    released: Vec<String>,
     upserts: bool,
     /// Older ids of ours, by name.
     superseded: BTreeMap<String, Vec<Value>>,
@@ -156,6 +157,7 @@ fn planned(
     let quarantine = Quarantine {
         held: options.held.iter().map(|(name, why)| (named(name), why.clone())).collect(),
         mended: options.mended.iter().map(|(name, times)| (named(name), *times)).collect(),
+        released: options.released.iter().map(named).collect(),
     };
     let secrets = desired
         .sources
@@ -166,7 +168,7 @@ fn planned(
         desired: &desired,
         listing,
         inventory,
-        pending: &options.pending.iter().map(named).collect(),
+        pending: &options.pending.iter().map(|name| (named(name), Pending::Settling)).collect(),
         secrets: &secrets,
         key: &key(1),
         owner: options.owner.as_deref(),
@@ -227,9 +229,16 @@ fn inventory(options: &Options, unit: &DesiredUnit, rows: &[ObservedSource]) -> 
             id: row.id.clone().filter(|_| !options.no_id.iter().any(|name| name == source.name.as_str())),
             superseded: older.map(|id| SourceId::from_json(id).unwrap()).collect(),
             sent: match options.together.iter().any(|name| name == source.name.as_str()) {
-                true => vec![Sent { stamp: key.of(source.name.as_str()), at: Timestamp::UNIX_EPOCH }],
+                true => {
+                    let stamp = key.of(source.name.as_str());
+                    vec![Sent { stamp, at: Timestamp::UNIX_EPOCH, id: None, applied: None }]
+                }
                 false => Vec::new(),
             },
+            former: Vec::new(),
+            listed_as: None,
+            connected_at: None,
+            taken_from: None,
             applied: seen(
                 Applied {
                     definition: Arc::clone(&source.definition).into(),
@@ -319,6 +328,7 @@ fn row(row: &Value) -> ObservedSource {
         kind: row.get("type").and_then(Value::as_str).map(str::to_owned),
         echo: Echo {
             connection_config: row.get("connection_config").filter(|value| value.is_object()).cloned(),
+            writer: stamped("writer"),
             owner: stamped("owner"),
             fingerprint: stamped("fingerprint"),
             metadata,

@@ -85,6 +85,7 @@ fn row(name: &str, id: Option<u8>, definition: &Definition, echo: u8, secret: &s
         echo: Echo {
             connection_config: shown.then_some(Value::Object(config)),
             metadata: shown.then(|| Value::Object(definition.metadata.clone().into())),
+            writer: None,
             owner: None,
             fingerprint: None,
         },
@@ -118,6 +119,10 @@ fn owned(
         id: id.and_then(|id| SourceId::from_json(&json!(id))),
         superseded: older.and_then(|id| SourceId::from_json(&json!(id))).into_iter().collect(),
         sent: Vec::new(),
+        former: Vec::new(),
+        listed_as: None,
+        connected_at: None,
+        taken_from: None,
         applied: seen(
             Applied {
                 definition: Arc::new(definition.clone()).into(),
@@ -193,7 +198,7 @@ prop_compose! {
 
 fn planned(world: &World) -> (UnitPlan, String) {
     let desired = Arc::new(world.desired.clone());
-    let inventory = Inventory { owned: world.owned.clone(), intents: BTreeMap::new() };
+    let inventory = Inventory { owned: world.owned.clone(), ..Inventory::default() };
     let secrets = desired
         .sources
         .iter()
@@ -206,7 +211,7 @@ fn planned(world: &World) -> (UnitPlan, String) {
         desired: &desired,
         listing: &world.rows,
         inventory: &inventory,
-        pending: &BTreeSet::new(),
+        pending: &BTreeMap::new(),
         secrets: &secrets,
         key: &key(),
         owner: None,

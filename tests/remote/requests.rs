@@ -40,8 +40,11 @@ async fn connect_sends_the_contracts_fields_and_no_others() {
     let metadata = json!({"description": "CRM"});
     let fingerprint = Fingerprint::parse("00112233445566778899aabbccddeeff").unwrap();
     let config = json!({"port": 5432, "password": "pä\"ss"});
-    let crm = described("crm", config, metadata.as_object().unwrap().clone())
-        .with_stamp(Stamp { fingerprint, owner: Some("me".into()) });
+    let crm = described("crm", config, metadata.as_object().unwrap().clone()).with_stamp(Stamp {
+        fingerprint,
+        owner: Some("me".into()),
+        writer: "key".into(),
+    });
     let bare = source("bare", json!({}));
     let sources = NonEmpty::from_vec(vec![&crm, &bare]).unwrap();
     let answer = writer(&platform).connect(&unit(), &sources).await.unwrap();
@@ -53,7 +56,7 @@ async fn connect_sends_the_contracts_fields_and_no_others() {
             r#"{"scope":"user","sources":[{"type":"database","name":"crm","#,
             r#""connection_config":{"password":"pä\"ss","port":5432},"#,
             r#""metadata":{"description":"CRM","wellspring":"#,
-            r#"{"fingerprint":"00112233445566778899aabbccddeeff","owner":"me"}}},"#,
+            r#"{"fingerprint":"00112233445566778899aabbccddeeff","owner":"me","writer":"key"}}},"#,
             r#"{"type":"database","name":"bare","connection_config":{}}]}"#
         ),
     );

@@ -164,15 +164,15 @@ async fn untrusted_server() -> (SocketAddr, Arc<AtomicUsize>, Arc<AtomicUsize>) 
 
 #[tokio::test]
 async fn what_was_not_carried_out_is_tried_again_with_the_same_bytes() {
-    for status in [429, 503] {
-        for retry_after in [None, Some("0"), Some("-1"), Some("Mon, 01 Jan 2024 00:00:00 GMT"), Some("soon")]
-        {
+    let dates = [Some("0"), Some("-1"), Some("Mon, 01 Jan 2024 00:00:00 GMT")];
+    for (status, said) in [(429, &[None, Some("soon")][..]), (429, &dates), (503, &dates)] {
+        for retry_after in said {
             let platform = Platform::start();
             for _ in 0..2 {
                 let fault = Fault::status(status, "busy");
                 platform.script(
                     "connect",
-                    match retry_after {
+                    match *retry_after {
                         Some(text) => fault.header("retry-after", text),
                         None => fault,
                     },
@@ -229,6 +229,31 @@ async fn sync_counts_as_spent_after_503_and_is_tried_again_after_429() {
     platform.script("sync", Fault::status(429, "busy"));
     writer.sync(&unit(), &one(json!(1)), &options(), None).await.unwrap();
     assert_eq!(platform.calls().len(), 3);
+}
+
+#[tokio::test]
+async fn a_refusal_that_a_gateway_may_have_made_is_unknown_and_never_repeated() {
+    let bodies = [
+        (503, "application/json", r#"{"status":"error","message":"busy"}"#),
+        (400, "text/html", "<html>no</html>"),
+        (404, "text/plain", "no such route"),
+        (422, "application/json", ""),
+    ];
+    for (status, kind, body) in bodies {
+        let platform = Platform::start();
+        let writer = writer(&platform);
+        for endpoint in ["connect", "cleanup", "sync"] {
+            platform.script_always(endpoint, Fault::body(status, kind, body));
+        }
+        for error in [
+            connect(&writer).await.unwrap_err(),
+            writer.cleanup(&unit(), &one(json!(1))).await.unwrap_err(),
+            writer.sync(&unit(), &one(json!(1)), &options(), None).await.unwrap_err(),
+        ] {
+            assert!(error.outcome_unknown(), "{status} {error}");
+        }
+        assert_eq!(platform.writes().len(), 3, "{status}");
+    }
 }
 
 #[tokio::test]
@@ -316,7 +341,7 @@ async fn a_body_without_end_is_cut_at_the_limit() {
     // The status of an error is believed without hearing the whole story.
     proxy.script([Wire::Endless(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec())]);
     let error = connect(&writer).await.unwrap_err();
-    assert!(matches!(error.kind, RemoteErrorKind::Refused { status: 400, .. }), "{error}");
+    assert!(matches!(error.kind, RemoteErrorKind::Failed { status: 400, .. }), "{error}");
     // Headers without end never become an answer.
     let endless = Wire::Endless(b"HTTP/1.1 200 OK\r\nx: ".to_vec());
     proxy.script([endless]);

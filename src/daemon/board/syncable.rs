@@ -53,7 +53,9 @@ impl Syncable {
         let begun = known.is_some_and(|known| known.begun);
         let last = join(known.and_then(|known| known.last), begun, run, now);
         let never_ran = (last.is_none() && on_connect).then_some(Trigger::Connect);
-        let last_success = known.and_then(|known| known.last_success);
+        // What was connected just now holds nothing yet.
+        let is_new = at_once == Some(Trigger::Connect);
+        let last_success = known.filter(|_| !is_new).and_then(|known| known.last_success);
         Self {
             name: source.name.clone(),
             key: source.key.clone(),

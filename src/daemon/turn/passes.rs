@@ -4,7 +4,7 @@ use super::{Turn, duration};
 use crate::apply::chain;
 use crate::daemon::board::{Ended, Records};
 use crate::daemon::{Event, Made, PassEnded};
-use crate::model::{FoldedUnit, SourceName};
+use crate::model::{DesiredSource, FoldedUnit, SourceName};
 use crate::plan::{ActionResult, Outcome, Step, UnitError, UnitPlan, Withheld};
 use crate::reconcile::{Pass, PassId, Task};
 use crate::state::{State, StateError, Trigger};
@@ -195,7 +195,7 @@ fn broke_off(desired: &FoldedUnit, dry_run: bool) -> Made {
 async fn records(state: &State, plan: &UnitPlan, outcome: &Outcome) -> Result<Records, StateError> {
     let inventory = state.inventory(plan.unit()).await?;
     let runs = state.last_runs(plan.unit()).await?;
-    let at_once: Vec<(SourceName, Trigger)> = plan
+    let mut at_once: Vec<(SourceName, Trigger)> = plan
         .actions
         .iter()
         .zip(&outcome.results)
@@ -211,6 +211,16 @@ async fn records(state: &State, plan: &UnitPlan, outcome: &Outcome) -> Result<Re
             wanted.then(|| (action.name.clone(), trigger))
         })
         .collect();
+    // Whatever connected it: it was never synced since.
+    let is_new = |source: &&DesiredSource| {
+        let owned = inventory.owned.get(&source.name);
+        let wanted = source.sync.as_ref().is_some_and(|spec| spec.on_connect);
+        wanted && owned.is_some_and(|owned| owned.connected_at.is_some()) && !runs.contains_key(&source.name)
+    };
+    let is_named = |name: &SourceName| at_once.iter().any(|(other, _)| other == name);
+    let new: Vec<_> = plan.desired.sources.iter().filter(is_new).map(|source| source.name.clone()).collect();
+    let new: Vec<_> = new.into_iter().filter(|name| !is_named(name)).collect();
+    at_once.extend(new.into_iter().map(|name| (name, Trigger::Connect)));
     let owned = inventory.owned.into_iter().map(|(name, owned)| (name, owned.applied.sync_since)).collect();
     Ok(Records { owned, runs, at_once })
 }

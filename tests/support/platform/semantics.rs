@@ -25,6 +25,16 @@ pub(crate) struct Semantics {
     pub(crate) partial_connect: Vec<String>,
     /// Names for which `connect` refuses the whole batch with 400.
     pub(crate) refused: Vec<String>,
+    /// The answer of `connect` names the ids.
+    pub(crate) answers_ids: bool,
+    /// A batch that is refused is carried out up to the bad one.
+    pub(crate) partial_batches: bool,
+    /// Names for which `sync` refuses the whole call with 400.
+    pub(crate) refused_syncs: Vec<String>,
+    /// So many connects of a name that was cleaned up are refused with 409.
+    pub(crate) reserved: usize,
+    /// Names are listed in capitals.
+    pub(crate) capitals: bool,
     /// Further fields of the list's envelope.
     pub(crate) page_fields: Map<String, Value>,
 }
@@ -41,6 +51,11 @@ impl Default for Semantics {
             sync: SyncManner::Counts,
             partial_connect: Vec::new(),
             refused: Vec::new(),
+            answers_ids: true,
+            partial_batches: false,
+            refused_syncs: Vec::new(),
+            reserved: 0,
+            capitals: false,
             page_fields: Map::new(),
         }
     }
@@ -135,6 +150,14 @@ impl Fault {
     /// This status and these bytes.
     pub(crate) fn body(status: u16, kind: &str, body: impl Into<Vec<u8>>) -> Self {
         Self::Answer { status, headers: vec![("content-type", kind.to_owned())], body: body.into() }
+    }
+
+    /// Acts, then answers with an error envelope of this status.
+    pub(crate) fn acts_then(status: u16, message: &str) -> Self {
+        match Self::status(status, message) {
+            Self::Answer { status, headers, body } => Self::ActThenAnswer { status, headers, body },
+            other => other,
+        }
     }
 
     /// Adds a header to an answer.

@@ -29,6 +29,8 @@ pub(super) struct World {
     pub(super) rows: BTreeMap<Place, Vec<Row>>,
     /// What the next lists of a place still show, and how many of them.
     pub(super) stale: HashMap<Place, (Vec<Row>, usize)>,
+    /// How many connects of a name are still refused.
+    pub(super) reserved: HashMap<String, usize>,
     pub(super) calls: Vec<Recorded>,
     pub(super) once: Vec<(Option<String>, String, VecDeque<Fault>)>,
     pub(super) always: HashMap<String, Fault>,
@@ -117,7 +119,8 @@ impl World {
     }
 
     fn shown(&self, row: &Row) -> Value {
-        let mut shown = json!({"name": row.name, "type": row.kind});
+        let name = if self.semantics.capitals { row.name.to_uppercase() } else { row.name.clone() };
+        let mut shown = json!({"name": name, "type": row.kind});
         if self.semantics.ids != Ids::None {
             shown["id"] = self.id(row);
         }
@@ -144,8 +147,16 @@ impl World {
         };
         let name = |source: &Value| source["name"].as_str().unwrap_or_default().to_owned();
         let names: Vec<String> = sources.iter().map(name).collect();
-        if let Some(bad) = names.iter().find(|name| self.semantics.refused.contains(name)) {
-            return refusal(400, &format!("{bad} is not acceptable"));
+        if let Some(bad) = names.iter().position(|name| self.semantics.refused.contains(name)) {
+            if self.semantics.partial_batches {
+                sources[..bad].iter().for_each(|source| drop(self.put(place, source)));
+            }
+            return refusal(400, &format!("{} is not acceptable", names[bad]));
+        }
+        let reserved = names.iter().find(|name| self.reserved.get(*name).is_some_and(|left| *left > 0));
+        if let Some(reserved) = reserved.cloned() {
+            *self.reserved.entry(reserved.clone()).or_default() -= 1;
+            return refusal(409, &format!("{reserved} is reserved"));
         }
         let rows = self.rows.entry(place.clone()).or_default();
         let taken = names.iter().find(|name| rows.iter().any(|row| row.name == **name));
@@ -161,7 +172,7 @@ impl World {
             }
             let row = self.put(place, source);
             let mut shown = json!({"name": row.name, "type": row.kind});
-            if self.semantics.ids != Ids::None {
+            if self.semantics.ids != Ids::None && self.semantics.answers_ids {
                 shown["id"] = self.id(&row);
             }
             connected.push(shown);
@@ -208,7 +219,9 @@ impl World {
         if self.semantics.cleanup == CleanupManner::OnlySome {
             chosen.truncate(1);
         }
-        self.rows.entry(place.clone()).or_default().retain(|row| !chosen.contains(&row.number));
+        let rows = self.rows.entry(place.clone()).or_default();
+        let gone = rows.extract_if(.., |row| chosen.contains(&row.number));
+        self.reserved.extend(gone.map(|row| (row.name, self.semantics.reserved)));
         success("cleaned up", &json!({"deleted_count": chosen.len()}))
     }
 
@@ -217,6 +230,10 @@ impl World {
         let mut sources = Vec::new();
         for number in &chosen {
             let rows = self.rows.entry(place.clone()).or_default();
+            let name = rows.iter().find(|row| row.number == *number).map(|row| row.name.clone());
+            if let Some(name) = name.filter(|name| self.semantics.refused_syncs.contains(name)) {
+                return refusal(400, &format!("{name} cannot be synced"));
+            }
             if let Some(row) = rows.iter_mut().find(|row| row.number == *number) {
                 row.syncs += 1;
                 let row = row.clone();

@@ -1,0 +1,319 @@
+//! What once proved that a row is ours stays known for a day: stamps, answered ids, older ids, forgotten sources.
+
+use super::{Correction, LATEST, Reckoning, is_overtaken};
+use crate::model::{
+    Declaration, Fingerprint, FingerprintKey, Former, Intent, IntentKind, Inventory, ObservedSource, Owned,
+    Sent, SourceId, SourceName,
+};
+use crate::plan::listed::Listed;
+use crate::plan::seen;
+use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// So many connects of one name are remembered.
+const REMEMBERED: usize = 8;
+
+/// The rows of ours that the platform lists under names of its own making, under the names that were sent.
+/// `None` where there are none, as is usual.
+pub(super) fn as_ours(listing: &[ObservedSource], inventory: &Inventory) -> Option<Vec<ObservedSource>> {
+    let renamed: BTreeMap<(&SourceName, &SourceId), &SourceName> = inventory
+        .owned
+        .iter()
+        .filter_map(|(name, owned)| Some((owned.listed_as.as_ref()?, name, owned)))
+        .flat_map(|(shown, name, owned)| {
+            let former = owned.former.iter().map(|former| &former.id);
+            let ids = owned.id.iter().chain(&owned.superseded).chain(former);
+            ids.map(move |id| ((shown, id), name))
+        })
+        .collect();
+    if renamed.is_empty() {
+        return None;
+    }
+    let name_of = |row: &ObservedSource| renamed.get(&(&row.name, row.id.as_ref()?)).copied();
+    Some(
+        listing
+            .iter()
+            .map(|row| match name_of(row) {
+                Some(name) => ObservedSource { name: name.clone(), ..row.clone() },
+                None => row.clone(),
+            })
+            .collect(),
+    )
+}
+
+/// A listing with the rows of ours under the names that were sent, whatever names the platform made of them.
+#[must_use]
+pub fn named_as_declared(listing: Vec<ObservedSource>, inventory: &Inventory) -> Vec<ObservedSource> {
+    as_ours(&listing, inventory).unwrap_or(listing)
+}
+
+/// The connects lately sent under this name, with this one, in the order they were recorded.
+fn remembering(before: Option<&Owned>, sent: Sent) -> Vec<Sent> {
+    let mut all: Vec<Sent> = before.into_iter().flat_map(|owned| &owned.sent).cloned().collect();
+    let is_another = |other: &Sent| other.stamp != sent.stamp || (other.id.is_some() && other.id != sent.id);
+    all.retain(|other| is_another(other) && sent.at.duration_since(other.at) < LATEST);
+    let place = all.partition_point(|other| other.at <= sent.at);
+    all.insert(place, sent);
+    let surplus = all.len().saturating_sub(REMEMBERED);
+    all.drain(..surplus);
+    all
+}
+
+impl Reckoning {
+    /// A connect that does not show, and is not waited for, counts as not carried out; should it land all the
+    /// same, its stamp or its id tells.
+    pub(super) fn give_up(&mut self, intent: &Intent, stamp: Fingerprint) {
+        let IntentKind::Connect(applied) = &intent.kind else { return };
+        if let Some(owned) = self.inventory.owned.get_mut(&intent.name) {
+            let id = intent.answer.as_ref().and_then(|answer| answer.id.clone());
+            let sent = Sent { stamp, at: intent.recorded_at, id, applied: Some(Arc::clone(applied)) };
+            let sent = remembering(Some(owned), sent);
+            Arc::make_mut(owned).sent = sent;
+            self.corrections.push(Correction::Own(intent.name.clone(), Arc::clone(owned)));
+        }
+    }
+
+    /// The row is ours, with the definition that the intent was to apply.
+    pub(super) fn take(
+        &mut self,
+        intent: Intent,
+        stamp: Fingerprint,
+        row: &ObservedSource,
+        (mut superseded, rows): (Vec<SourceId>, &[&ObservedSource]),
+        (key, now): (&FingerprintKey, Timestamp),
+    ) {
+        let before = self.inventory.owned.get(&intent.name).map(|owned| &**owned);
+        let overtaken = before.is_some_and(|owned| is_overtaken(&intent, owned));
+        let Intent { name, key: source_key, kind, declared, recorded_at, answer, before: stood, .. } = intent;
+        let IntentKind::Connect(applied) = kind else { return };
+        let answered = answer.and_then(|answer| answer.id).filter(|id| Some(id) != row.id.as_ref());
+        let sent = Sent { stamp, at: recorded_at, id: answered, applied: None };
+        if let (Some(before), Some(id), true) = (before, &row.id, overtaken) {
+            // A newer one of ours stands there already.
+            let mut owned = before.clone();
+            if before.id.as_ref() != Some(id) && !before.superseded.contains(id) {
+                owned.superseded.push(id.clone());
+            }
+            return self.own(name, owned);
+        }
+        for id in before.iter().flat_map(|owned| &owned.superseded) {
+            if !superseded.contains(id) && Some(id) != row.id.as_ref() {
+                superseded.push(id.clone());
+            }
+        }
+        let (protect, declared_in, file, line) = match (declared, before) {
+            (Some(Declaration { root, file, line, protect }), _) => {
+                (protect, Some(root), Some(file), Some(line))
+            }
+            (None, Some(owned)) => (owned.protect, owned.declared_in.clone(), owned.file.clone(), owned.line),
+            (None, None) => (false, None, None, None),
+        };
+        let same = before.filter(|owned| owned.id == row.id);
+        let mut applied = Arc::unwrap_or_clone(applied);
+        if same.is_none() {
+            // What was due before was due of another source.
+            applied.sync_since = applied.sync_since.max(Some(recorded_at));
+        }
+        let owned = Owned {
+            key: source_key,
+            id: row.id.clone(),
+            former: former(before, &stood, row, rows, now),
+            superseded,
+            sent: remembering(before, sent),
+            listed_as: (row.name != name).then(|| row.name.clone()).or_else(|| before?.listed_as.clone()),
+            taken_from: None,
+            connected_at: same.map_or(Some(recorded_at), |owned| owned.connected_at),
+            applied: seen(applied, row, key),
+            protect,
+            declared_in,
+            file,
+            line,
+        };
+        self.own(name, owned);
+    }
+
+    fn own(&mut self, name: SourceName, owned: Owned) {
+        let owned = Arc::new(owned);
+        self.corrections.push(Correction::Own(name.clone(), Arc::clone(&owned)));
+        self.inventory.owned.insert(name, owned);
+    }
+
+    /// A connect may show, or land a second time, after its outcome was taken for known. A row that bears the
+    /// stamp or the answered id of one we lately sent under this very name is ours, and so is one of a former id:
+    /// the one that was sent last stands, the others are superseded. Those that are not listed become former ones.
+    pub(super) fn find_late_ones(&mut self, listed: &Listed<'_>, key: &FingerprintKey, now: Timestamp) {
+        let mut found = Vec::new();
+        for (name, owned) in &self.inventory.owned {
+            let remembers =
+                !owned.sent.is_empty() || !owned.former.is_empty() || !owned.superseded.is_empty();
+            if remembers && !self.pending.contains_key(name) {
+                let next = with_late_ones(owned, listed.of(name), key, now);
+                found.extend(next.map(|next| (name.clone(), next)));
+            }
+        }
+        for (name, owned) in found {
+            self.own(name, owned);
+        }
+    }
+
+    /// What was forgotten and is listed again is ours again; what is kept too long is dropped.
+    pub(super) fn recall(&mut self, listing: &[ObservedSource], now: Timestamp) {
+        if self.inventory.forgotten.is_empty() {
+            return;
+        }
+        let forgotten = std::mem::take(&mut self.inventory.forgotten);
+        let listed = Listed::by_name(listing);
+        for (name, kept) in forgotten {
+            if now.duration_since(kept.since).abs() >= LATEST {
+                self.corrections.push(Correction::Recall(name));
+                continue;
+            }
+            let shown = kept.owned.listed_as.as_ref().unwrap_or(&name);
+            if let Some(owned) = self.inventory.owned.get(&name) {
+                let mut owned = Owned::clone(owned);
+                let ids = kept.owned.id.iter().chain(&kept.owned.superseded);
+                let former = ids.filter(|id| owned.id.as_ref() != Some(id));
+                owned.former.extend(former.map(|id| Former { id: id.clone(), since: kept.since }));
+                self.own(name.clone(), owned);
+                self.corrections.push(Correction::Recall(name));
+            } else if listed.of(shown).iter().any(|row| is_still(&kept.owned, row))
+                && !listed.of(shown).iter().any(|row| is_anothers(&kept.owned, row))
+            {
+                self.own(name.clone(), Owned::clone(&kept.owned));
+                self.corrections.push(Correction::Recall(name));
+            } else {
+                self.inventory.forgotten.insert(name, kept);
+            }
+        }
+    }
+}
+
+/// The source with all rows of ours accounted for; `None` where that is so already.
+fn with_late_ones(
+    owned: &Owned,
+    rows: &[&ObservedSource],
+    key: &FingerprintKey,
+    now: Timestamp,
+) -> Option<Owned> {
+    let known: BTreeSet<&SourceId> = owned.id.iter().chain(&owned.superseded).collect();
+    let is_late = |row: &&&ObservedSource| {
+        row.id.as_ref().is_some_and(|id| !known.contains(id)) && is_known(owned, row, now)
+    };
+    let late: Vec<&ObservedSource> = rows.iter().filter(is_late).copied().collect();
+    let listed = |id: &SourceId| rows.iter().any(|row| row.id.as_ref().is_none_or(|shown| shown == id));
+    let (superseded, hidden): (Vec<_>, Vec<_>) = owned.superseded.iter().cloned().partition(listed);
+    if late.is_empty() && hidden.is_empty() {
+        return None;
+    }
+    let mut next = Owned { superseded, ..owned.clone() };
+    next.superseded.extend(late.iter().filter_map(|row| row.id.clone()));
+    next.former.extend(hidden.into_iter().map(|id| Former { id, since: now }));
+    let superseded = &next.superseded;
+    next.former
+        .retain(|former| !superseded.contains(&former.id) && now.duration_since(former.since).abs() < LATEST);
+    promote(&mut next, &late, key, now);
+    stand_in(&mut next, &late, rows, key, now);
+    Some(next)
+}
+
+/// Is this row of our name one that we connected?
+fn is_known(owned: &Owned, row: &ObservedSource, now: Timestamp) -> bool {
+    let lately = |at: Timestamp| now.duration_since(at).abs() < LATEST;
+    let sent = |sent: &Sent| {
+        let bears = row.echo.fingerprint.as_deref().is_some_and(|shown| sent.stamp.reads(shown));
+        lately(sent.at) && (bears || (sent.id.is_some() && sent.id == row.id))
+    };
+    let former = |former: &Former| lately(former.since) && row.id.as_ref() == Some(&former.id);
+    owned.sent.iter().any(sent) || owned.former.iter().any(former)
+}
+
+/// Is this the state that the source was written by, or taken over from?
+pub fn goes_on_from(owned: &Owned, writer: &str) -> bool {
+    writer == owned.applied.key_id || owned.taken_from.as_deref() == Some(writer)
+}
+
+/// Did another state write this row?
+fn is_anothers(owned: &Owned, row: &ObservedSource) -> bool {
+    row.echo.writer.as_deref().is_some_and(|writer| !goes_on_from(owned, writer))
+}
+
+/// The same row as ever: its id and its type.
+fn is_still(owned: &Owned, row: &ObservedSource) -> bool {
+    row.id.is_some()
+        && row.id == owned.id
+        && row.kind.as_ref().is_none_or(|kind| *kind == owned.applied.definition.kind)
+}
+
+/// Where a connect that was taken for not carried out shows, and none of ours was sent later, it stands.
+fn promote(owned: &mut Owned, late: &[&ObservedSource], key: &FingerprintKey, now: Timestamp) {
+    let Some(last) = owned.sent.last() else { return };
+    // What was taken for not carried out, or is known by a row that the platform did not answer.
+    let same = || (last.stamp == owned.applied.stamp(key)).then(|| Arc::new(owned.applied.clone()));
+    let Some(applied) = last.applied.clone().or_else(|| same().filter(|_| last.id.is_some())) else { return };
+    let is_it = |row: &&&ObservedSource| {
+        let bears = row.echo.fingerprint.as_deref().is_some_and(|shown| last.stamp.reads(shown));
+        (bears && last.applied.is_some()) || (last.id.is_some() && last.id == row.id)
+    };
+    let Some(row) = late.iter().find(is_it) else { return };
+    let at = last.at;
+    if now.duration_since(at).abs() >= LATEST {
+        return;
+    }
+    owned.superseded.retain(|id| Some(id) != row.id.as_ref());
+    owned.superseded.extend(owned.id.take());
+    owned.id.clone_from(&row.id);
+    owned.applied = seen(Arc::unwrap_or_clone(applied), row, key);
+    owned.connected_at = Some(at);
+    if let Some(last) = owned.sent.last_mut() {
+        (last.applied, last.id) = (None, None);
+    }
+}
+
+/// Ids of ours that bore the name before and are not listed: a list may show them again.
+fn former(
+    before: Option<&Owned>,
+    stood: &[SourceId],
+    row: &ObservedSource,
+    rows: &[&ObservedSource],
+    now: Timestamp,
+) -> Vec<Former> {
+    let Some(before) = before else { return Vec::new() };
+    let listed = |id: &SourceId| rows.iter().any(|row| row.id.as_ref() == Some(id));
+    let mut former: Vec<Former> = before
+        .former
+        .iter()
+        .filter(|former| {
+            now.duration_since(former.since).abs() < LATEST && Some(&former.id) != row.id.as_ref()
+        })
+        .cloned()
+        .collect();
+    let ours =
+        before.id.iter().filter(|id| stood.contains(id) && Some(*id) != row.id.as_ref() && !listed(id));
+    for id in ours {
+        if !former.iter().any(|known| known.id == *id) {
+            former.push(Former { id: id.clone(), since: now });
+        }
+    }
+    former
+}
+
+/// Ours is not listed, and a row that bears the stamp of the very same definition is: that one stands.
+fn stand_in(
+    owned: &mut Owned,
+    late: &[&ObservedSource],
+    rows: &[&ObservedSource],
+    key: &FingerprintKey,
+    now: Timestamp,
+) {
+    if owned.id.is_none() || rows.iter().any(|row| row.id == owned.id) {
+        return;
+    }
+    let stamp = owned.applied.stamp(key);
+    let bears =
+        |row: &&&ObservedSource| row.echo.fingerprint.as_deref().is_some_and(|shown| stamp.reads(shown));
+    let Some(row) = late.iter().find(bears) else { return };
+    owned.superseded.retain(|id| Some(id) != row.id.as_ref());
+    owned.former.extend(owned.id.take().map(|id| Former { id, since: now }));
+    owned.id.clone_from(&row.id);
+}
