@@ -102,7 +102,7 @@ pub(super) async fn cleanup(run: &mut Run<'_>, going: Vec<Going>) -> Result<(), 
         let give_up = |why: String| batch.iter().filter_map(move |going| Some((going.0?, why.clone())));
         match result {
             None => not_carried_out(run, give_up("stopping: nothing new is started".to_owned())).await?,
-            Some(Ok(answer)) => cleanup_answered(run, &batch, answer.errors),
+            Some(Ok(answer)) => cleanup_answered(run, &batch, &answer.errors),
             Some(Err(error)) => match after(&error) {
                 After::Halve if batch.len() > 1 => {
                     let sent = batch.len();
@@ -123,7 +123,7 @@ pub(super) async fn cleanup(run: &mut Run<'_>, going: Vec<Going>) -> Result<(), 
 }
 
 /// Each of the batch is cleaned up, but for those that the answer names.
-fn cleanup_answered(run: &mut Run<'_>, batch: &[Going], errors: Vec<ItemError>) {
+fn cleanup_answered(run: &mut Run<'_>, batch: &[Going], errors: &[ItemError]) {
     for (action, name, _, id) in batch {
         let is_of = |error: &&ItemError| {
             error.id.as_ref() == Some(id) || error.name.as_deref() == Some(name.as_str())

@@ -98,8 +98,16 @@ impl Run<'_> {
             }
         }
         self.let_git_say().await;
-        self.commit(changes).await?;
+        let recorded = self.commit(changes).await;
+        if let Err(error) = &recorded {
+            // The intents are still on record, and settle it as soon as the state can be written.
+            for (_, result) in results.iter_mut().filter(|(_, result)| *result == ActionResult::Done) {
+                let why = format!("it is on the platform, and that could not be recorded: {}", error.message);
+                *result = ActionResult::Failed(why);
+            }
+        }
         self.set_all(results);
+        recorded?;
         Ok(!self.pending.is_empty())
     }
 

@@ -281,7 +281,9 @@ impl World {
         let is_bad = |source: &Value| source["connection_config"]["host"] == "refused";
         if let Some(bad) = sources.iter().position(is_bad) {
             if self.semantics.partial && self.semantics.taken != Taken::Conflict {
-                sources[..bad].iter().for_each(|source| drop(self.put(source, arrived)));
+                sources[..bad].iter().for_each(|source| {
+                    self.put(source, arrived);
+                });
             }
             return refusal(400, &format!("{} is not acceptable", name(&sources[bad])));
         }

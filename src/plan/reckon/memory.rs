@@ -229,7 +229,7 @@ fn is_known(owned: &Owned, row: &ObservedSource, now: Timestamp) -> bool {
 }
 
 /// Is this the state that the source was written by, or taken over from?
-pub fn goes_on_from(owned: &Owned, writer: &str) -> bool {
+pub(in crate::plan) fn goes_on_from(owned: &Owned, writer: &str) -> bool {
     writer == owned.applied.key_id || owned.taken_from.as_deref() == Some(writer)
 }
 
