@@ -111,7 +111,7 @@ pub fn reckon(
 ) -> Reckoning {
     let intents = std::mem::take(&mut inventory.intents);
     let mut out = Reckoning { inventory, ..Reckoning::default() };
-    out.recall(listing, now);
+    out.recall(listing, key, now);
     let renamed = as_ours(listing, &out.inventory);
     let listing = renamed.as_deref().unwrap_or(listing);
     let listed = Listed::by_name(listing);
@@ -152,7 +152,7 @@ pub fn reckon(
                     Came::Open(pending) if !overtaken => Err(pending),
                     Came::Nothing | Came::Open(_) => {
                         let stamp = sent.stamp;
-                        out.give_up(&intent, stamp);
+                        out.give_up(&intent, stamp, now);
                         Ok(())
                     }
                 }

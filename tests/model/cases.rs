@@ -305,3 +305,16 @@ fn of_reserved_names_one_is_taken_away_and_it_comes_back() {
         assert_eq!(hosts(history), ["h1", "h1", "h2"]);
     });
 }
+
+#[test]
+fn connects_that_were_given_up_and_land_late_leave_one() {
+    case(platform(Taken::Duplicate), async |history| {
+        script(history, &[("connect", Fate::Late(60_000)), ("connect", Fate::Late(60_000))]);
+        pass(history).await;
+        pass(history).await;
+        tokio::time::sleep(Duration::from_secs(61)).await;
+        assert_eq!(hosts(history), ["h1", "h1"]);
+        pass(history).await;
+        assert_eq!(hosts(history), ["h1"]);
+    });
+}

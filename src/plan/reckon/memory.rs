@@ -2,8 +2,8 @@
 
 use super::{Correction, LATEST, Reckoning, is_overtaken};
 use crate::model::{
-    Declaration, Fingerprint, FingerprintKey, Former, Intent, IntentKind, Inventory, ObservedSource, Owned,
-    Sent, SourceId, SourceName,
+    Applied, Declaration, Fingerprint, FingerprintKey, Forgotten, Former, Intent, IntentKind, Inventory,
+    ObservedSource, Owned, Sent, SourceId, SourceName,
 };
 use crate::plan::listed::Listed;
 use crate::plan::seen;
@@ -63,15 +63,22 @@ fn remembering(before: Option<&Owned>, sent: Sent) -> Vec<Sent> {
 impl Reckoning {
     /// A connect that does not show, and is not waited for, counts as not carried out; should it land all the
     /// same, its stamp or its id tells.
-    pub(super) fn give_up(&mut self, intent: &Intent, stamp: Fingerprint) {
+    pub(super) fn give_up(&mut self, intent: &Intent, stamp: Fingerprint, now: Timestamp) {
         let IntentKind::Connect(applied) = &intent.kind else { return };
+        let id = intent.answer.as_ref().and_then(|answer| answer.id.clone());
+        let sent = Sent { stamp, at: intent.recorded_at, id, applied: Some(Arc::clone(applied)) };
         if let Some(owned) = self.inventory.owned.get_mut(&intent.name) {
-            let id = intent.answer.as_ref().and_then(|answer| answer.id.clone());
-            let sent = Sent { stamp, at: intent.recorded_at, id, applied: Some(Arc::clone(applied)) };
             let sent = remembering(Some(owned), sent);
             Arc::make_mut(owned).sent = sent;
             self.corrections.push(Correction::Own(intent.name.clone(), Arc::clone(owned)));
+            return;
         }
+        let kept = self.inventory.forgotten.get(&intent.name).map(|kept| Arc::clone(&kept.owned));
+        let mut owned = kept.unwrap_or_else(|| Arc::new(unseen(intent, applied)));
+        let sent = remembering(Some(&owned), sent);
+        Arc::make_mut(&mut owned).sent = sent;
+        self.corrections.push(Correction::Forget(intent.name.clone(), Arc::clone(&owned)));
+        self.inventory.forgotten.insert(intent.name.clone(), Forgotten { since: now, owned });
     }
 
     /// The row is ours, with the definition that the intent was to apply.
@@ -158,35 +165,90 @@ impl Reckoning {
     }
 
     /// What was forgotten and is listed again is ours again; what is kept too long is dropped.
-    pub(super) fn recall(&mut self, listing: &[ObservedSource], now: Timestamp) {
+    pub(super) fn recall(&mut self, listing: &[ObservedSource], key: &FingerprintKey, now: Timestamp) {
         if self.inventory.forgotten.is_empty() {
             return;
         }
         let forgotten = std::mem::take(&mut self.inventory.forgotten);
         let listed = Listed::by_name(listing);
         for (name, kept) in forgotten {
-            if now.duration_since(kept.since).abs() >= LATEST {
-                self.corrections.push(Correction::Recall(name));
-                continue;
-            }
             let shown = kept.owned.listed_as.as_ref().unwrap_or(&name);
-            if let Some(owned) = self.inventory.owned.get(&name) {
-                let mut owned = Owned::clone(owned);
-                let ids = kept.owned.id.iter().chain(&kept.owned.superseded);
-                let former = ids.filter(|id| owned.id.as_ref() != Some(id));
-                owned.former.extend(former.map(|id| Former { id: id.clone(), since: kept.since }));
+            let recalled = match self.inventory.owned.get(&name) {
+                _ if now.duration_since(kept.since).abs() >= LATEST => None,
+                Some(owned) => Some(merged(owned, &kept)),
+                None => match recalled(&kept.owned, listed.of(shown), key, now) {
+                    Some(owned) => Some(owned),
+                    None => {
+                        self.inventory.forgotten.insert(name, kept);
+                        continue;
+                    }
+                },
+            };
+            if let Some(owned) = recalled {
                 self.own(name.clone(), owned);
-                self.corrections.push(Correction::Recall(name));
-            } else if listed.of(shown).iter().any(|row| is_still(&kept.owned, row))
-                && !listed.of(shown).iter().any(|row| is_anothers(&kept.owned, row))
-            {
-                self.own(name.clone(), Owned::clone(&kept.owned));
-                self.corrections.push(Correction::Recall(name));
-            } else {
-                self.inventory.forgotten.insert(name, kept);
             }
+            self.corrections.push(Correction::Recall(name));
         }
     }
+}
+
+/// A source that was sent and never seen.
+fn unseen(intent: &Intent, applied: &Arc<Applied>) -> Owned {
+    let declared = intent.declared.as_ref();
+    Owned {
+        key: intent.key.clone(),
+        id: None,
+        superseded: Vec::new(),
+        sent: Vec::new(),
+        former: Vec::new(),
+        listed_as: None,
+        taken_from: None,
+        connected_at: Some(intent.recorded_at),
+        applied: Applied::clone(applied),
+        protect: declared.is_some_and(|declared| declared.protect),
+        declared_in: declared.map(|declared| declared.root.clone()),
+        file: declared.map(|declared| declared.file.clone()),
+        line: declared.map(|declared| declared.line),
+    }
+}
+
+/// The source with what is kept of an earlier one of its name.
+fn merged(owned: &Owned, kept: &Forgotten) -> Owned {
+    let mut owned = Owned::clone(owned);
+    let ids = kept.owned.id.iter().chain(&kept.owned.superseded);
+    let former: Vec<&SourceId> = ids.filter(|id| owned.id.as_ref() != Some(id)).collect();
+    owned.former.extend(former.into_iter().map(|id| Former { id: id.clone(), since: kept.since }));
+    owned.sent.extend(kept.owned.sent.iter().cloned());
+    owned.sent.sort_by_key(|sent| sent.at);
+    let surplus = owned.sent.len().saturating_sub(REMEMBERED);
+    owned.sent.drain(..surplus);
+    owned
+}
+
+/// What is kept of a source, where a row shows that it is there.
+fn recalled(kept: &Owned, rows: &[&ObservedSource], key: &FingerprintKey, now: Timestamp) -> Option<Owned> {
+    if rows.iter().any(|row| is_anothers(kept, row)) {
+        return None;
+    }
+    if rows.iter().any(|row| is_still(kept, row)) {
+        return Some(kept.clone());
+    }
+    let is_late = |row: &&&ObservedSource| row.id.is_some() && is_known(kept, row, now);
+    let late: Vec<&ObservedSource> = rows.iter().filter(is_late).copied().collect();
+    let (row, sent) = kept.sent.iter().rev().find_map(|sent| {
+        let bears = |row: &&&ObservedSource| {
+            let stamp = row.echo.fingerprint.as_deref();
+            stamp.is_some_and(|shown| sent.stamp.reads(shown)) || (sent.id.is_some() && sent.id == row.id)
+        };
+        Some((*late.iter().find(bears)?, sent))
+    })?;
+    let applied = sent.applied.as_deref()?.clone();
+    let mut owned = kept.clone();
+    owned.superseded =
+        late.iter().filter(|other| other.id != row.id).filter_map(|other| other.id.clone()).collect();
+    owned.id.clone_from(&row.id);
+    owned.applied = seen(applied, row, key);
+    Some(owned)
 }
 
 /// The source with all rows of ours accounted for; `None` where that is so already.
