@@ -159,11 +159,11 @@ fn a_removal_that_waits_for_another_workspace_is_tried_once_that_connected_somet
     assert_eq!(started(&mut board, 0).len(), 2);
     board.pass_ended(&other, connects(), INTERVAL, at(1));
     board.pass_ended(&unit, waits(), INTERVAL, at(2));
-    assert_eq!(started(&mut board, 2), [unit.clone()]);
+    assert_eq!(started(&mut board, 2), std::slice::from_ref(&unit));
     board.pass_ended(&unit, waits(), INTERVAL, at(3));
     assert!(started(&mut board, 3).is_empty());
     board.pass_ended(&other, connects(), INTERVAL, at(4));
-    assert_eq!(started(&mut board, 4), [unit.clone()]);
+    assert_eq!(started(&mut board, 4), std::slice::from_ref(&unit));
     board.pass_ended(&unit, good(), INTERVAL, at(5));
     board.pass_ended(&other, connects(), INTERVAL, at(6));
     assert!(started(&mut board, 6).is_empty());
