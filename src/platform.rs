@@ -21,7 +21,7 @@ mod rows;
 mod storage;
 mod sync;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,6 +75,28 @@ pub struct StandIn {
     pub host: String,
     /// Where the server is. An address of an API keeps the port it names.
     pub at: SocketAddr,
+}
+
+/// Which hosts connectors may reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hosts {
+    All,
+    /// All but this one: the platform answers others, and what listens on this host only is not for them.
+    Others,
+}
+
+impl Hosts {
+    fn may_reach(self, address: IpAddr) -> bool {
+        let own = match address.to_canonical() {
+            IpAddr::V4(address) => {
+                address.is_loopback() || address.is_link_local() || address.is_unspecified()
+            }
+            IpAddr::V6(address) => {
+                address.is_loopback() || address.is_unicast_link_local() || address.is_unspecified()
+            }
+        };
+        self == Self::All || !own
+    }
 }
 
 /// Where a local platform keeps its sources and rows.
@@ -194,8 +216,9 @@ pub async fn start(config: Config) -> Result<Running, PlatformError> {
     let Config { storage, data_dir, listen, token, taken, stand_ins } = config;
     let key = api::Key::new(&token).ok_or(PlatformError::EmptyToken)?;
     let (stop, stopping) = watch::channel(false);
+    let hosts = if listen.ip().is_loopback() { Hosts::All } else { Hosts::Others };
     let setting_up =
-        tokio::task::spawn_blocking(move || set_up(&storage, &data_dir, taken, stand_ins, stopping));
+        tokio::task::spawn_blocking(move || set_up(&storage, &data_dir, taken, (stand_ins, hosts), stopping));
     let (core, claim) = setting_up
         .await
         .map_err(|error| PlatformError::Directory { path: PathBuf::new(), source: error.into() })??;
@@ -229,7 +252,7 @@ fn set_up(
     storage: &Storage,
     data_dir: &Path,
     taken: Taken,
-    stand_ins: Vec<StandIn>,
+    (stand_ins, hosts): (Vec<StandIn>, Hosts),
     stopping: watch::Receiver<bool>,
 ) -> Result<(Arc<endpoints::Core>, Option<std::fs::File>), PlatformError> {
     let unreadable = |source| PlatformError::DataDirectory { path: data_dir.to_path_buf(), source };
@@ -240,7 +263,34 @@ fn set_up(
     let (store, claim) = storage::Store::open(storage)?;
     let catalogue = catalogue::Catalogue::open(&store)?;
     store.sweep(&catalogue.ids()?)?;
-    let reach = connectors::Reach::new(root, store.directory(), stand_ins, stopping)
+    let reach = connectors::Reach::new(root, store.directory(), (stand_ins, hosts), stopping)
         .map_err(PlatformError::Client)?;
     Ok((Arc::new(endpoints::Core::new(catalogue, store, reach, taken)), claim))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Hosts;
+
+    #[test]
+    fn others_do_not_reach_what_this_host_keeps_to_itself() {
+        for (address, own) in [
+            ("127.0.0.1", true),
+            ("127.8.9.1", true),
+            ("169.254.169.254", true),
+            ("0.0.0.0", true),
+            ("::1", true),
+            ("::", true),
+            ("fe80::1", true),
+            ("::ffff:127.0.0.1", true),
+            ("10.0.0.1", false),
+            ("192.0.2.1", false),
+            ("fd00::1", false),
+            ("2001:db8::1", false),
+        ] {
+            let address = address.parse().expect("an address");
+            assert!(Hosts::All.may_reach(address));
+            assert_eq!(Hosts::Others.may_reach(address), !own, "{address}");
+        }
+    }
 }

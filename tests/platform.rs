@@ -12,16 +12,24 @@ mod support;
 
 #[path = "platform/api.rs"]
 mod api;
+#[path = "platform/certificates.rs"]
+mod certificates;
 #[path = "platform/changes.rs"]
 mod changes;
 #[path = "platform/connecting.rs"]
 mod connecting;
 #[path = "platform/contract.rs"]
 mod contract;
+#[path = "platform/ending.rs"]
+mod ending;
 #[path = "platform/growing.rs"]
 mod growing;
+#[path = "platform/histories.rs"]
+mod histories;
 #[path = "platform/incremental.rs"]
 mod incremental;
+#[path = "platform/keys.rs"]
+mod keys;
 #[path = "platform/killed.rs"]
 mod killed;
 #[path = "platform/mysql.rs"]
@@ -38,6 +46,8 @@ mod reading;
 mod refusing;
 #[path = "platform/relational.rs"]
 mod relational;
+#[path = "platform/sqlite.rs"]
+mod sqlite;
 #[path = "platform/storing.rs"]
 mod storing;
 #[path = "platform/written.rs"]

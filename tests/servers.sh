@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Throw-away PostgreSQL and MariaDB servers for the tests.
+# Throw-away PostgreSQL and MariaDB servers for the tests, and a PgBouncer before the first.
 #
 #   tests/servers.sh install   installs their Debian packages, and the tools of a host that tests use,
 #                              when they are missing
-#   tests/servers.sh hold      starts both, says where they are, and stops them when its input ends
+#   tests/servers.sh hold      starts them, says where they are, and stops them when its input ends
 #
 # They run on free loopback ports, in a temporary folder, as `nobody` when root starts them. Whoever holds
 # the other end of the input may die in any way: the input ends, and with it the servers.
 set -euo pipefail
 
-packages=(postgresql mariadb-server-core mariadb-client-core openssl git systemd util-linux
+packages=(postgresql pgbouncer mariadb-server-core mariadb-client-core openssl git systemd util-linux
     curl python3 python3-venv)
 hint="run tests/all, or as root: apt-get install --no-install-recommends ${packages[*]}"
 
@@ -24,6 +24,7 @@ find_programs() {
     [[ -x $postgres && -x $pg_bin/initdb ]] || missing+=(PostgreSQL)
     [[ -n $(command -v mariadbd) && -n $(command -v mariadb-install-db) && -n $(command -v mariadb) ]] ||
         missing+=(MariaDB)
+    [[ -n $(command -v pgbouncer) ]] || missing+=(PgBouncer)
     local tool
     for tool in openssl git systemd-analyze unshare curl python3; do
         [[ -n $(command -v "$tool") ]] || missing+=("$tool")
@@ -113,6 +114,26 @@ postgres_run() {
 
 postgres_answers() { "$pg_bin/pg_isready" -q -h "$folder" -p "$port"; }
 
+# With its default settings, but for what makes it run here.
+pgbouncer_run() {
+    printf '"tests" "%s"\n' "$password" >"$folder/pgbouncer.users"
+    cat >"$folder/pgbouncer.ini" <<INI
+[databases]
+* = host=127.0.0.1 port=$postgres_port
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = $port
+auth_type = plain
+auth_file = $folder/pgbouncer.users
+pool_mode = transaction
+unix_socket_dir =
+INI
+    ((EUID)) || chown nobody "$folder"/pgbouncer.*
+    exec "${as_owner[@]}" pgbouncer "$folder/pgbouncer.ini"
+}
+
+pgbouncer_answers() { "$pg_bin/pg_isready" -q -h 127.0.0.1 -p "$port"; }
+
 mariadb_prepare() {
     "${as_owner[@]}" mariadb-install-db --no-defaults --datadir="$folder/mariadb" --skip-test-db \
         --auth-root-authentication-method=normal
@@ -152,6 +173,9 @@ hold() {
     quietly mariadb_prepare
     serve postgres
     printf 'WELLSPRING_TEST_POSTGRES=postgres://tests:%s@127.0.0.1:%s/postgres\n' "$password" "$port"
+    postgres_port=$port
+    serve pgbouncer
+    printf 'WELLSPRING_TEST_PGBOUNCER=postgres://tests:%s@127.0.0.1:%s/postgres\n' "$password" "$port"
     serve mariadb
     printf 'WELLSPRING_TEST_MARIADB=mariadb://tests:%s@127.0.0.1:%s/mysql\n' "$password" "$port"
     printf 'WELLSPRING_TEST_CERTIFICATE=%s\n\n' "$folder/server.crt"

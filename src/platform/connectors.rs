@@ -10,6 +10,7 @@ mod file;
 mod histories;
 mod http;
 mod json;
+mod link;
 mod mysql;
 mod parquet;
 mod postgres;
@@ -20,15 +21,24 @@ mod server;
 mod sqlite;
 mod values;
 
+use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
-use super::StandIn;
+use super::order::Point;
+use super::{Hosts, StandIn};
 use fields::{Fields, Known};
+
+/// One record, line or value may not be larger: it is held in memory.
+pub(super) const LARGEST_RECORD: usize = 64 << 20;
+
+/// No reading may take longer: a view may have no end.
+const LONGEST: Duration = Duration::from_secs(6 * 60 * 60);
 
 /// Something rows can be read from. The calls block; they are made where that does no harm.
 pub(super) trait Connector: Send {
@@ -134,8 +144,26 @@ pub(super) struct Reach {
     storage: Option<PathBuf>,
     client: reqwest::Client,
     stand_ins: Vec<StandIn>,
+    hosts: Hosts,
     runtime: Handle,
     stopping: watch::Receiver<bool>,
+    bounds: Option<Bounds>,
+}
+
+/// What ends one reading before its end.
+#[derive(Debug, Clone)]
+struct Bounds {
+    stop: watch::Receiver<Option<Stop>>,
+    until: Instant,
+}
+
+/// Why a reading ends before its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// Nobody waits for its answer any more.
+    CallerLeft,
+    /// Its source is removed.
+    Cleanup,
 }
 
 impl Reach {
@@ -143,7 +171,7 @@ impl Reach {
     pub(super) fn new(
         root: PathBuf,
         storage: Option<&Path>,
-        stand_ins: Vec<StandIn>,
+        (stand_ins, hosts): (Vec<StandIn>, Hosts),
         stopping: watch::Receiver<bool>,
     ) -> Result<Self, reqwest::Error> {
         let client = http::client(&stand_ins)?;
@@ -152,25 +180,63 @@ impl Reach {
             storage: storage.map(Path::to_path_buf),
             client,
             stand_ins,
+            hosts,
             runtime: Handle::current(),
             stopping,
+            bounds: None,
         })
     }
 
-    /// Is the platform stopping?
-    pub(super) fn stopping(&self) -> bool {
-        *self.stopping.borrow()
+    /// The same for one reading, which ends when `stop` says so, and after a while.
+    pub(super) fn bounded(&self, stop: watch::Receiver<Option<Stop>>) -> Self {
+        Self { bounds: Some(Bounds { stop, until: Instant::now() + LONGEST }), ..self.clone() }
     }
 
-    /// Where to connect to for this host and port.
-    fn place(&self, host: &str, port: u16) -> (String, u16) {
+    /// Why the reading must end, if it must.
+    pub(super) fn stop(&self) -> Option<Failure> {
+        let bounds = self.bounds.as_ref();
+        let stop = bounds.and_then(|bounds| *bounds.stop.borrow());
+        Some(Failure::new(match stop {
+            _ if *self.stopping.borrow() => "the platform is stopping; sync again".to_owned(),
+            Some(Stop::CallerLeft) => "the caller has left; sync again".to_owned(),
+            Some(Stop::Cleanup) => "the source is cleaned up".to_owned(),
+            None if bounds.is_some_and(|bounds| bounds.until <= Instant::now()) => {
+                let hours = LONGEST.as_secs() / 3600;
+                format!(
+                    "reading took more than {hours} hours; read less at a time, by a cursor or from fewer tables"
+                )
+            }
+            None => return None,
+        }))
+    }
+
+    /// Where to connect to for this host and port, and which hosts that may be. What stands in for a host
+    /// may be anywhere.
+    fn place(&self, host: &str, port: u16) -> (String, u16, Hosts) {
         let stand_in = self.stand_ins.iter().find(|stand_in| stand_in.host.eq_ignore_ascii_case(host));
-        stand_in.map_or_else(|| (host.to_owned(), port), |found| (found.at.ip().to_string(), found.at.port()))
+        stand_in.map_or_else(
+            || (host.to_owned(), port, self.hosts),
+            |found| (found.at.ip().to_string(), found.at.port(), Hosts::All),
+        )
     }
 
-    /// Comes to an end when the platform stops.
+    /// Comes to an end when the reading must.
     fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
-        super::stopped(self.stopping.clone())
+        let stopping = super::stopped(self.stopping.clone());
+        let bounds = self.bounds.clone();
+        async move {
+            let Some(Bounds { mut stop, until }) = bounds else { return stopping.await };
+            tokio::select! {
+                () = stopping => {}
+                _ = stop.wait_for(Option::is_some) => {}
+                () = tokio::time::sleep_until(until) => {}
+            }
+        }
+    }
+
+    /// What to say of a reading that [`Reach::stopped`] ended.
+    fn ended(&self) -> Failure {
+        self.stop().unwrap_or_else(|| Failure::new("the platform is stopping; try again"))
     }
 }
 
@@ -216,6 +282,21 @@ fn connector(kind: &str, fields: Fields<'_>, reach: &Reach) -> Result<Box<dyn Co
             )))
         }),
     }
+}
+
+/// Does what a connector is asked for. A driver may break down on what a source sends.
+pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        Err(Failure::new(
+            "reading broke down on what the source sent: it is damaged or speaks another protocol, or this is a mistake of the platform; its log says where",
+        ))
+    })
+}
+
+/// Whether a row lies before the mark of a cursor for certain. Words are in no order that a source and its
+/// readers agree on.
+fn lies_before(point: &Point, mark: &Point) -> bool {
+    !matches!((point, mark), (Point::Text(_), Point::Text(_))) && point.compare(mark) == Some(Ordering::Less)
 }
 
 /// The engine is named, or the address or the port tells it.

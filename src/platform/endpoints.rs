@@ -1,17 +1,17 @@
 //! The six endpoints, each readable as what the contract promises.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
-use tokio::sync::{OwnedMutexGuard, Semaphore};
+use tokio::sync::{OwnedMutexGuard, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::api::Answer;
 use super::catalogue::{Catalogue, Connected, Source};
-use super::connectors::{self, Failure, Opened, Reach};
+use super::connectors::{self, Failure, Opened, Reach, Stop, guarded};
 use super::definition::{Definition, SyncOptions, Unit, kind_and_config, scope, source_ids};
 use super::mask::masked;
 use super::storage::Store;
@@ -24,6 +24,8 @@ const LOOK: Duration = Duration::from_secs(60);
 const WORKERS: usize = 8;
 
 type Fields = Map<String, Value>;
+/// Syncs by the id of their source: whose it is, and what ends them.
+type UnderWay = BTreeMap<String, (Unit, watch::Sender<Option<Stop>>)>;
 
 /// What the endpoints work with.
 pub(super) struct Core {
@@ -33,6 +35,8 @@ pub(super) struct Core {
     taken: Taken,
     /// Who syncs or cleans up a source holds its lock.
     busy: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    /// The syncs under way, by the id of their source.
+    syncing: Mutex<UnderWay>,
     workers: Arc<Semaphore>,
 }
 
@@ -44,6 +48,7 @@ impl Core {
             reach,
             taken,
             busy: Mutex::default(),
+            syncing: Mutex::default(),
             workers: Arc::new(Semaphore::new(WORKERS)),
         }
     }
@@ -58,6 +63,32 @@ impl Core {
             Arc::clone(busy.entry(id.to_owned()).or_default())
         };
         lock.lock_owned().await
+    }
+
+    fn syncing(&self) -> MutexGuard<'_, UnderWay> {
+        self.syncing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A sync under way. It ends when this is dropped, as it is when its caller goes away.
+struct Syncing<'c> {
+    core: &'c Core,
+    id: &'c str,
+    stop: watch::Sender<Option<Stop>>,
+}
+
+impl<'c> Syncing<'c> {
+    fn begin(core: &'c Core, unit: &Unit, id: &'c str) -> Self {
+        let stop = watch::Sender::new(None);
+        core.syncing().insert(id.to_owned(), (unit.clone(), stop.clone()));
+        Self { core, id, stop }
+    }
+}
+
+impl Drop for Syncing<'_> {
+    fn drop(&mut self) {
+        self.stop.send_if_modified(|stop| stop.is_none() && stop.replace(Stop::CallerLeft).is_none());
+        self.core.syncing().remove(self.id);
     }
 }
 
@@ -137,13 +168,23 @@ pub(super) async fn sync(core: &Arc<Core>, workspace: String, fields: &Fields) -
 pub(super) async fn cleanup(core: &Arc<Core>, workspace: String, fields: &Fields) -> Result<Answer, Answer> {
     let unit = unit(workspace, fields)?;
     let mut ids = named_or_all(core, &unit, fields).await?;
+    let asked = ids.len();
+    let of = unit.clone();
+    let known = on_storage(core, move |core| core.catalogue.list(&of)).await?;
+    let known: BTreeSet<_> = known.into_iter().map(|source| source.id).collect();
+    ids.retain(|id| known.contains(id));
     // Always in the same order, so that two cleanups cannot wait for each other.
     ids.sort();
+    // What a sync that is under way reads would be removed at once.
+    for id in &ids {
+        if let Some((_, stop)) = core.syncing().get(id).filter(|(of, _)| *of == unit) {
+            stop.send_replace(Some(Stop::Cleanup));
+        }
+    }
     let mut held = Vec::with_capacity(ids.len());
     for id in &ids {
         held.push(core.hold(id).await);
     }
-    let asked = ids.len();
     let removed = on_storage(core, move |core| {
         let _held = held;
         let removed = core.catalogue.remove(&unit, &ids)?;
@@ -244,10 +285,15 @@ async fn sync_one(core: Arc<Core>, unit: Unit, id: String, options: SyncOptions)
     // First the source, then a worker: who waits for a source must not keep a worker idle.
     let held = core.hold(&id).await;
     let worker = Arc::clone(&core.workers).acquire_owned().await.map_err(|_| broken())?;
-    on_storage(&core, move |core| {
-        // Held to the end of the work, even when the caller has gone away.
-        let _held = (held, worker);
-        sync::sync(core, &unit, &id, &options)
+    let syncing = Syncing::begin(&core, &unit, &id);
+    let reach = core.reach.bounded(syncing.stop.subscribe());
+    on_storage(&core, {
+        let (unit, id) = (unit.clone(), id.clone());
+        move |core| {
+            // Held to the end of the work, even when the caller has gone away.
+            let _held = (held, worker);
+            sync::sync(core, &unit, &id, &options, &reach)
+        }
     })
     .await
 }
@@ -313,7 +359,7 @@ async fn look<T: Send + 'static>(
         let worker = workers.acquire_owned().await.map_err(|_| broken())?;
         let done = tokio::task::spawn_blocking(move || {
             let _worker = worker;
-            work()
+            guarded(work)
         });
         done.await.map_err(|_| broken())
     };

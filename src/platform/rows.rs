@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::PlatformError;
 use super::catalogue::stored_id;
-use super::connectors::{Failure, Intake, Take};
+use super::connectors::{Failure, Intake, LARGEST_RECORD, Take};
 use super::storage::{migrate, read_rows};
 
 const VERSION: i64 = 1;
@@ -20,8 +20,17 @@ const SCRIPT: &str = "
     CREATE INDEX row_digest ON rows (\"table\", digest) WHERE digest IS NOT NULL;
     CREATE TABLE position (one INTEGER PRIMARY KEY CHECK (one = 1), definition TEXT NOT NULL,
                            position TEXT NOT NULL) STRICT;";
+/// Counts, for the rows of one table that are told apart by what they hold, how many of each were read.
+const COPIES: &str = "
+    CREATE TEMP TABLE IF NOT EXISTS copies (digest BLOB PRIMARY KEY, read INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    DELETE FROM copies;";
 /// Rows waiting to be written are written early when they take more room than this.
 const BATCH_BYTES: usize = 8 << 20;
+
+/// A sync may write no more: a view may have no end.
+const MOST_BYTES: u64 = 64 << 30;
+/// Bytes between two looks at the room that is left.
+const LOOK: u64 = 64 << 20;
 
 /// A sync under way: what was taken replaces or follows the rows there were when it is committed.
 pub(super) struct Writing<'c> {
@@ -33,9 +42,13 @@ pub(super) struct Writing<'c> {
     written: u64,
     /// Of those written, the ones that took no other's place.
     added: u64,
+    /// Bytes of the rows that were taken, and how many there were at the last look at the disk.
+    bytes: u64,
+    looked: u64,
     /// Nothing was stored when the change began to write.
     fresh: bool,
-    stopping: Box<dyn Fn() -> bool + Send + 'c>,
+    /// Why the sync must end, if it must.
+    stop: Box<dyn Fn() -> Option<Failure> + Send + 'c>,
     notes: Vec<String>,
 }
 
@@ -52,8 +65,17 @@ pub(super) struct Written {
 #[derive(Default)]
 struct Batch {
     text: String,
-    /// Where each ends, and the digest of its identity.
-    rows: Vec<(usize, Option<[u8; 32]>)>,
+    rows: Vec<Waiting>,
+}
+
+/// A row that waits to be written.
+struct Waiting {
+    /// Where it ends.
+    end: usize,
+    /// The digest of its identity.
+    digest: Option<[u8; 32]>,
+    /// It is told from others by all it holds, so there may be several of it.
+    plain: bool,
 }
 
 /// Brings the database of a source up to date; call it before [`Writing::begin`].
@@ -62,11 +84,11 @@ pub(super) fn prepare(connection: &Connection) -> Result<(), PlatformError> {
 }
 
 impl<'c> Writing<'c> {
-    /// Starts a change. `stopping` is asked with every batch.
+    /// Starts a change. `stop` is asked with every batch.
     pub(super) fn begin(
         connection: &'c mut Connection,
         batch_size: usize,
-        stopping: impl Fn() -> bool + Send + 'c,
+        stop: impl Fn() -> Option<Failure> + Send + 'c,
     ) -> Result<Self, PlatformError> {
         let change = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         Ok(Self {
@@ -77,8 +99,10 @@ impl<'c> Writing<'c> {
             take: Take::All,
             written: 0,
             added: 0,
+            bytes: 0,
+            looked: 0,
             fresh: false,
-            stopping: Box::new(stopping),
+            stop: Box::new(stop),
             notes: Vec::new(),
         })
     }
@@ -119,8 +143,21 @@ impl<'c> Writing<'c> {
     }
 
     fn flush(&mut self) -> Result<(), Failure> {
-        if (self.stopping)() {
-            return Err(Failure::new("the platform is stopping; sync again"));
+        if let Some(failure) = (self.stop)() {
+            return Err(failure);
+        }
+        self.bytes += self.batch.text.len() as u64;
+        if self.bytes > MOST_BYTES {
+            let most = MOST_BYTES >> 30;
+            return Err(Failure::new(format!(
+                "there are more than {most} GiB of rows; read fewer tables at a time"
+            )));
+        }
+        if self.bytes - self.looked >= LOOK {
+            self.looked = self.bytes;
+            if self.change.path().is_some_and(is_almost_full) {
+                return Err(Failure::new("the disk of the platform's storage is almost full"));
+            }
         }
         let (written, added) =
             write(&self.change, &self.table, self.take, &self.batch).map_err(|error| not_stored(&error))?;
@@ -140,15 +177,22 @@ impl Intake for Writing<'_> {
                 .execute("DELETE FROM rows WHERE \"table\" = ?1", [name])
                 .map_err(|error| not_stored(&error))?;
         }
+        if matches!(take, Take::Unseen | Take::Latest) {
+            self.change.execute_batch(COPIES).map_err(|error| not_stored(&error))?;
+        }
         name.clone_into(&mut self.table);
         self.take = take;
         Ok(())
     }
 
     fn row(&mut self, row: &str, identity: Option<&str>) -> Result<(), Failure> {
+        if row.len() > LARGEST_RECORD {
+            let (table, largest) = (&self.table, LARGEST_RECORD >> 20);
+            return Err(Failure::new(format!("table \"{table}\": a row is larger than {largest} MiB")));
+        }
         let digest = identity.map(|text| Sha256::digest(text.as_bytes()).into());
         self.batch.text.push_str(row);
-        self.batch.rows.push((self.batch.text.len(), digest));
+        self.batch.rows.push(Waiting { end: self.batch.text.len(), digest, plain: identity == Some(row) });
         if self.batch.rows.len() >= self.batch_size || self.batch.text.len() >= BATCH_BYTES {
             self.flush()?;
         }
@@ -215,12 +259,13 @@ fn write(change: &Transaction<'_>, table: &str, take: Take, batch: &Batch) -> ru
         change.prepare_cached("UPDATE rows SET row = ?3 WHERE \"table\" = ?1 AND digest = ?2")?;
     let (mut written, mut added) = (0, 0);
     let mut start = 0;
-    for (end, digest) in &batch.rows {
+    for Waiting { end, digest, plain } in &batch.rows {
         let row = &batch.text[start..*end];
         start = *end;
         let values = params![table, digest, row];
         let same: Option<bool> = match take {
-            Take::Unseen | Take::Latest | Take::Distinct if digest.is_some() => {
+            Take::Unseen | Take::Latest if *plain => (!is_one_more(change, table, digest)?).then_some(true),
+            Take::Unseen | Take::Latest | Take::Distinct if digest.is_some() && !plain => {
                 known.query_row(values, |row| row.get(0)).optional()?
             }
             _ => None,
@@ -236,6 +281,27 @@ fn write(change: &Transaction<'_>, table: &str, take: Take, batch: &Batch) -> ru
         written += 1;
     }
     Ok((written, added))
+}
+
+/// Returns true if more rows that hold the same were read than are stored.
+fn is_one_more(change: &Transaction<'_>, table: &str, digest: &Option<[u8; 32]>) -> rusqlite::Result<bool> {
+    let mut count = change.prepare_cached(
+        "INSERT INTO copies VALUES (?1, 1) ON CONFLICT (digest) DO UPDATE SET read = read + 1 RETURNING read",
+    )?;
+    let mut stored =
+        change.prepare_cached("SELECT count(*) FROM rows WHERE \"table\" = ?1 AND digest = ?2")?;
+    let read: i64 = count.query_row([digest], |row| row.get(0))?;
+    let stored: i64 = stored.query_row(params![table, digest], |row| row.get(0))?;
+    Ok(read > stored)
+}
+
+/// Returns true if less than a twentieth of a disk is free, and less than 10 GiB.
+fn is_almost_full(file: &str) -> bool {
+    const ENOUGH: u64 = 10 << 30;
+    rustix::fs::statvfs(file).is_ok_and(|disk| {
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        free < ENOUGH && disk.f_bavail < disk.f_blocks / 20
+    })
 }
 
 fn not_stored(error: &rusqlite::Error) -> Failure {

@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::PlatformError;
 use super::catalogue::Source;
-use super::connectors::{self, Failure, Intake as _, Opened, Reading};
+use super::connectors::{self, Failure, Intake as _, Opened, Reach, Reading, guarded};
 use super::definition::{SyncOptions, Unit};
 use super::endpoints::Core;
 use super::mask::masked;
@@ -28,12 +28,13 @@ pub(super) fn sync(
     unit: &Unit,
     id: &str,
     options: &SyncOptions,
+    reach: &Reach,
 ) -> Result<Outcome, PlatformError> {
     let Some(source) = core.catalogue.source(unit, id)? else {
         return Ok(Outcome::Gone { id: id.to_owned() });
     };
     let started = now();
-    let result = take(core, &source, options);
+    let result = take(core, &source, options, reach);
     let mut note = json!({
         "started_at": started, "finished_at": now(), "incremental": options.incremental,
         "status": if result.is_ok() { "success" } else { "error" },
@@ -61,14 +62,12 @@ pub(super) fn now() -> String {
     jiff::Timestamp::now().to_string()
 }
 
-fn take(core: &Core, source: &Source, options: &SyncOptions) -> Result<Written, Failure> {
-    let Opened { connector, warning } =
-        connectors::open(&source.kind, &source.connection_config, &core.reach)
-            .map_err(|unfit| Failure::new(unfit.into_message()))?;
+fn take(core: &Core, source: &Source, options: &SyncOptions, reach: &Reach) -> Result<Written, Failure> {
+    let Opened { connector, warning } = connectors::open(&source.kind, &source.connection_config, reach)
+        .map_err(|unfit| Failure::new(unfit.into_message()))?;
     let mut connection = core.store.rows(&source.id)?;
     rows::prepare(&connection)?;
-    let stopping = || core.reach.stopping();
-    let mut writing = Writing::begin(&mut connection, options.batch_size, stopping)?;
+    let mut writing = Writing::begin(&mut connection, options.batch_size, || reach.stop())?;
 
     for warning in warning.into_iter().chain(options.warning.clone()) {
         writing.note(warning);
@@ -83,7 +82,7 @@ fn take(core: &Core, source: &Source, options: &SyncOptions) -> Result<Written, 
         cursor: options.cursor.clone(),
         batch_size: options.batch_size,
     };
-    let position = connector.read(since.as_ref(), &reading, &mut writing)?;
+    let position = guarded(|| connector.read(since.as_ref(), &reading, &mut writing))?;
     writing.commit(&definition, &position)
 }
 

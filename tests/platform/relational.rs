@@ -71,7 +71,7 @@ async fn other_keys_tell_rows_apart_and_a_changed_row_replaces_what_it_was() {
                  UPDATE pairs SET v = 5 WHERE a = 11; INSERT INTO plain VALUES (1), (2)",
             )
             .await;
-        assert_eq!(house.sync(&id, new()).await, 4, "{engine:?}");
+        assert_eq!(house.sync(&id, new()).await, 5, "{engine:?}");
         let of = |table: &str| -> Vec<Value> {
             house.table_rows(name).into_iter().filter(|(from, _)| from == table).map(|(_, row)| row).collect()
         };
@@ -82,7 +82,9 @@ async fn other_keys_tell_rows_apart_and_a_changed_row_replaces_what_it_was() {
         );
         let pairs = of("pairs");
         assert!(pairs.contains(&json!({ "a": 11, "b": 2, "v": 5 })) && pairs.len() == 2, "{pairs:?}");
-        assert_eq!(of("plain"), [1, 1, 2].map(|v| json!({ "v": v })), "{engine:?}");
+        let mut plain: Vec<_> = of("plain").iter().map(|row| row["v"].as_i64().unwrap()).collect();
+        plain.sort_unstable();
+        assert_eq!(plain, [1, 1, 1, 2], "{engine:?}: each as often as it is there");
     }
 }
 
@@ -157,7 +159,9 @@ async fn cursors_of_every_order_hold() {
         for source in sources.iter().filter(|source| source["type"] == database.kind()) {
             let column = source["name"].as_str().unwrap().rsplit_once('-').unwrap().1;
             let options = json!({ "incremental": true, "cursor": column });
-            assert_eq!(house.sync(source["id"].as_str().unwrap(), options).await, 1, "{source}");
+            // Words are in no order that both sides agree on, so all of them are looked at.
+            let taken = if column == "s" { 2 } else { 1 };
+            assert_eq!(house.sync(source["id"].as_str().unwrap(), options).await, taken, "{source}");
         }
     }
 }

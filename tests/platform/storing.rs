@@ -178,7 +178,7 @@ async fn stopping_gives_up_a_query_without_end() {
 }
 
 #[tokio::test]
-async fn a_cleanup_waits_for_the_sync_of_its_source_and_nothing_else_does() {
+async fn a_cleanup_ends_the_sync_of_its_source_and_everything_else_goes_on() {
     use axum::{Json, Router, routing::get};
     let house = House::new().await;
     let (reached, open) = (std::sync::Arc::new(Notify::new()), std::sync::Arc::new(Notify::new()));
@@ -195,27 +195,24 @@ async fn a_cleanup_waits_for_the_sync_of_its_source_and_nothing_else_does() {
     house.write("a.csv", "n\n1\n");
     let slow = house.connect("slow", "api", json!({ "base_url": base })).await;
     let quick = house.connect("quick", "csv", json!({ "path": "a.csv" })).await;
-    let removal = json!({ "source_ids": [slow] });
-    let ((), taken, (_, removed)) = tokio::join!(
+    let ((), message) = tokio::join!(
         async {
             reached.notified().await;
-            reached.notify_one();
             // The sync stands at the gate; everything else goes on.
             assert_eq!(house.sync(&quick, json!({})).await, 1);
             house.connect("another", "csv", json!({ "path": "a.csv" })).await;
-            assert_eq!(house.list().await.len(), 3, "the cleanup has not removed it yet");
+            assert_eq!(house.list().await.len(), 3);
             assert_eq!(house.post("cleanup", &json!({ "source_ids": [quick] })).await.0, 200);
-            open.notify_one();
+            // A cleanup elsewhere does not end it.
+            let elsewhere =
+                house.post_to("/api/v1/data/other/cleanup", &json!({ "source_ids": [slow] })).await;
+            assert_eq!(elsewhere.1["data"]["deleted_count"], 0);
+            let (_, removed) = house.post("cleanup", &json!({ "source_ids": [slow] })).await;
+            assert_eq!(removed["data"]["deleted_count"], 1);
         },
-        house.sync(&slow, json!({})),
-        async {
-            // The sync must have begun; each who waits for that passes the word on.
-            reached.notified().await;
-            reached.notify_one();
-            house.post("cleanup", &removal).await
-        },
+        house.sync_failure(&slow),
     );
-    assert_eq!((taken, &removed["data"]["deleted_count"]), (1, &json!(1)));
+    assert!(message.contains("the source is cleaned up"), "{message}");
     assert_eq!(house.list().await.len(), 1);
     assert_eq!(house.storage().join("rows").read_dir().unwrap().count(), 0);
 }

@@ -10,6 +10,8 @@ use std::sync::OnceLock;
 pub(crate) struct Servers {
     /// `postgres://user:password@host:port/database`, of someone who may do everything.
     pub(crate) postgres: String,
+    /// The same through PgBouncer.
+    pub(crate) pgbouncer: String,
     /// The same for MariaDB.
     pub(crate) mariadb: String,
     /// The certificate both show, which has signed itself, for `localhost`.
@@ -18,15 +20,19 @@ pub(crate) struct Servers {
     _held: Option<Child>,
 }
 
-const NAMES: [&str; 3] =
-    ["WELLSPRING_TEST_POSTGRES", "WELLSPRING_TEST_MARIADB", "WELLSPRING_TEST_CERTIFICATE"];
+const NAMES: [&str; 4] = [
+    "WELLSPRING_TEST_POSTGRES",
+    "WELLSPRING_TEST_PGBOUNCER",
+    "WELLSPRING_TEST_MARIADB",
+    "WELLSPRING_TEST_CERTIFICATE",
+];
 
 /// The servers; they are started with the first call.
 pub(crate) fn servers() -> &'static Servers {
     static SERVERS: OnceLock<Servers> = OnceLock::new();
     SERVERS.get_or_init(|| match NAMES.map(|name| std::env::var(name).ok()) {
-        [Some(postgres), Some(mariadb), Some(certificate)] => {
-            Servers { postgres, mariadb, certificate: certificate.into(), _held: None }
+        [Some(postgres), Some(pgbouncer), Some(mariadb), Some(certificate)] => {
+            Servers { postgres, pgbouncer, mariadb, certificate: certificate.into(), _held: None }
         }
         _ => hold(),
     })
@@ -41,9 +47,9 @@ fn hold() -> Servers {
         .map(Result::unwrap)
         .take_while(|line| !line.is_empty())
         .collect();
-    let [postgres, mariadb, certificate] = NAMES.map(|name| {
+    let [postgres, pgbouncer, mariadb, certificate] = NAMES.map(|name| {
         let value = said.iter().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
         value.expect("no servers to test against; the reason is above, and `tests/all` sees to it").to_owned()
     });
-    Servers { postgres, mariadb, certificate: certificate.into(), _held: Some(child) }
+    Servers { postgres, pgbouncer, mariadb, certificate: certificate.into(), _held: Some(child) }
 }

@@ -10,10 +10,8 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{Failure, Fields, Reach, Unfit};
+use super::{Failure, Fields, LARGEST_RECORD, Reach, Unfit};
 
-/// One record, line or value may not be larger: it is held in memory.
-pub(super) const LARGEST_RECORD: usize = 64 << 20;
 const BUFFER: usize = 64 << 10;
 
 /// A file a configuration names. Its path is sound by its looks; [`Named::find`] looks at the disk.

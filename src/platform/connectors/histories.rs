@@ -11,6 +11,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use super::{Failure, Reach, Reading, open};
+use crate::platform::Hosts;
 use crate::platform::rows::{Writing, prepare};
 
 /// Numbers that follow from a seed.
@@ -48,7 +49,7 @@ impl Source {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let root = Path::new(folder.path()).canonicalize().unwrap();
         let entered = runtime.enter();
-        let reach = Reach::new(root, None, Vec::new(), watch::channel(false).1).unwrap();
+        let reach = Reach::new(root, None, (Vec::new(), Hosts::All), watch::channel(false).1).unwrap();
         drop(entered);
         Self { folder, reach, _runtime: runtime, rows, config, cursor: cursor.map(str::to_owned) }
     }
@@ -59,7 +60,7 @@ impl Source {
 
     fn sync(&mut self, kind: &str) -> Result<(), Failure> {
         let connector = open(kind, &self.config, &self.reach).unwrap().connector;
-        let mut writing = Writing::begin(&mut self.rows, 7, || false)?;
+        let mut writing = Writing::begin(&mut self.rows, 7, || None)?;
         let since = writing.position("d")?;
         if since.is_none() {
             writing.clear()?;

@@ -230,7 +230,7 @@ impl Http {
         self.reach.runtime.block_on(async {
             tokio::select! {
                 page = self.get(url) => page,
-                () = self.reach.stopped() => Err(Failure::new("the platform is stopping; try again")),
+                () = self.reach.stopped() => Err(self.reach.ended()),
             }
         })
     }

@@ -1,11 +1,19 @@
 //! MySQL and MariaDB.
 
+mod json;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use futures_util::stream::BoxStream;
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlRow, MySqlSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _};
 
 use super::Failure;
-use super::relational::Engine;
+use super::link::{Link, Protocol};
+use super::relational::catalogue::{Form, Line, Order, Primary, Reading, Relation, Same};
+use super::relational::session::Session;
+use super::relational::{Engine, SILENCE};
 use super::server::{Pems, Safety, Server};
 use super::values::Kind;
 
@@ -15,16 +23,16 @@ pub(super) struct MySql;
 impl Engine for MySql {
     const NAME: &'static str = "MySQL";
     const PORT: u16 = 3306;
-    // The driver has set the time zone to UTC; the mode decides how texts are quoted.
-    const BEGIN: &'static str = "SET SESSION sql_mode = ''; \
-        SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ; \
-        START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
     type Connection = MySqlConnection;
     type Row = MySqlRow;
 
-    async fn connect(server: &Server) -> Result<MySqlConnection, Failure> {
-        let Pems { root, own } = server.pems()?;
+    const PROTOCOL: Protocol = Protocol::MySql;
+
+    async fn login(server: &Server, link: &Link) -> Result<MySqlConnection, sqlx::Error> {
+        let Pems { root, own } =
+            server.pems().map_err(|failure| sqlx::Error::Configuration(failure.into_message().into()))?;
         let mode = match server.safety {
+            _ if link.is_secure() => MySqlSslMode::Disabled,
             Safety::Disable => MySqlSslMode::Disabled,
             Safety::Prefer => MySqlSslMode::Preferred,
             Safety::Require => MySqlSslMode::Required,
@@ -32,8 +40,8 @@ impl Engine for MySql {
             Safety::VerifyFull => MySqlSslMode::VerifyIdentity,
         };
         let mut options = MySqlConnectOptions::new()
-            .host(&server.place.0)
-            .port(server.place.1)
+            .socket(link.path())
+            .host(&server.host)
             .database(&server.database)
             .username(&server.username)
             .password(server.password())
@@ -45,7 +53,25 @@ impl Engine for MySql {
         if let Some((certificate, key)) = own {
             options = options.ssl_client_cert_from_pem(certificate).ssl_client_key_from_pem(key);
         }
-        options.connect().await.map_err(|error| server.failed(&error))
+        options.connect().await
+    }
+
+    fn begin(limit: Option<Duration>) -> String {
+        // The driver has set the time zone to UTC; the mode decides how texts are quoted. A server may wait
+        // for a reader as long as the reader waits for a row. The two engines limit statements in ways of
+        // their own.
+        let limits = limit.map_or(String::new(), |limit| {
+            let (seconds, milliseconds) = (limit.as_secs(), limit.as_millis());
+            format!(
+                " /*M!, max_statement_time = {seconds} */ /*!50708 , max_execution_time = {milliseconds} */"
+            )
+        });
+        let wait = SILENCE.as_secs();
+        format!(
+            "SET SESSION sql_mode = '', net_write_timeout = {wait}{limits}; \
+             SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ; \
+             START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
+        )
     }
 
     fn rows(connection: &mut MySqlConnection, sql: String) -> BoxStream<'_, Result<MySqlRow, sqlx::Error>> {
@@ -56,29 +82,64 @@ impl Engine for MySql {
         row.try_get_unchecked(index)
     }
 
-    fn catalogue(schema: Option<&str>) -> String {
-        let schema = schema.map_or_else(|| "DATABASE()".to_owned(), text);
-        // JSON is a type of MySQL, and a text with a check in MariaDB.
-        format!(
-            "SELECT '', t.TABLE_SCHEMA, t.TABLE_NAME, IF(t.TABLE_TYPE LIKE '%VIEW', 'view', ''),
-                    c.COLUMN_NAME, c.COLUMN_TYPE, IF(c.IS_NULLABLE = 'YES', 't', 'f'),
-                    CASE WHEN c.DATA_TYPE = 'json' THEN 'json'
-                         /*M! WHEN EXISTS (
-                             SELECT 1 FROM information_schema.CHECK_CONSTRAINTS k
-                             WHERE k.CONSTRAINT_SCHEMA = c.TABLE_SCHEMA AND k.TABLE_NAME = c.TABLE_NAME
-                                 AND k.CONSTRAINT_NAME = c.COLUMN_NAME AND k.CHECK_CLAUSE LIKE 'json_valid(%'
-                         ) THEN 'json' */
-                         ELSE c.DATA_TYPE END,
-                    IF(c.COLUMN_KEY = 'PRI', 't', 'f')
-             FROM information_schema.TABLES t
-             JOIN information_schema.COLUMNS c
-                 ON c.TABLE_SCHEMA = t.TABLE_SCHEMA AND c.TABLE_NAME = t.TABLE_NAME
-             WHERE t.TABLE_SCHEMA = {schema} AND t.TABLE_TYPE <> 'SEQUENCE'
-             ORDER BY t.TABLE_NAME, c.ORDINAL_POSITION"
-        )
+    async fn catalogue(
+        session: &mut Session<'_, Self>,
+        schema: Option<&str>,
+        _: bool,
+    ) -> Result<Vec<Line>, Failure> {
+        let of = format!("TABLE_SCHEMA = {}", schema.map_or_else(|| "DATABASE()".to_owned(), text));
+        let forms = session.texts(format!(
+            "SELECT TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE {of} AND TABLE_TYPE <> 'SEQUENCE'"
+        ));
+        let forms: BTreeMap<_, _> =
+            forms.await?.into_iter().map(|[table, form]: [String; 2]| (table, form)).collect();
+        let keys = Keys::look(session, &of).await?;
+        let json = json::Known::look(session, &of).await?;
+        let columns = session.texts::<8>(format!(
+            "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, DATA_TYPE, COLUMN_KEY,
+                    COALESCE(COLLATION_NAME, '')
+             FROM information_schema.COLUMNS WHERE {of} AND FIND_IN_SET('select', PRIVILEGES)
+             ORDER BY TABLE_NAME, ORDINAL_POSITION"
+        ));
+        let columns = columns.await?;
+        let primary = keys.primary(&columns);
+        let line = |line: [String; 8]| {
+            let [schema, table, column, shown, nullable, of, key, collation] = line;
+            let form = forms.get(&table)?;
+            let view = form.ends_with("VIEW");
+            let primary = (key == "PRI" && !view).then(|| {
+                let part = primary.get(&table).and_then(|parts| Some((parts.len(), parts.get(&column)?)));
+                let unseen = Primary { columns: usize::MAX, same: Same::Unknown };
+                part.map_or(unseen, |(columns, prefix)| {
+                    let same = same_key(&of, &collation, &Self::quoted(&column), prefix);
+                    Primary { columns, same }
+                })
+            });
+            Some(Line {
+                prefixed: false,
+                of: json.kind(&table, &column, of, &collation, view),
+                schema,
+                form: if view { Form::View } else { Form::Table },
+                extension: false,
+                shown,
+                nullable: nullable == "YES",
+                table,
+                column,
+                primary,
+            })
+        };
+        Ok(columns.into_iter().filter_map(line).collect())
     }
 
-    fn path(schema: &str, table: &str, _: &str) -> String {
+    fn schemas(name: &str) -> String {
+        format!("SELECT count(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {}", text(name))
+    }
+
+    async fn settle(session: &mut Session<'_, Self>, relation: &mut Relation) -> Result<(), Failure> {
+        json::settle(session, relation).await
+    }
+
+    fn path(schema: &str, table: &str, _: bool) -> String {
         format!("{}.{}", Self::quoted(schema), Self::quoted(table))
     }
 
@@ -97,28 +158,104 @@ impl Engine for MySql {
         }
     }
 
-    fn kind(of: &str, quoted: &str) -> (Kind, String) {
-        let kind = match of.to_ascii_lowercase().as_str() {
-            "tinyint" | "smallint" | "mediumint" | "int" | "bigint" | "year" => Kind::Integer,
-            // Its text has fewer digits than it has itself, unless it is told as a double.
-            "float" => return (Kind::Single, format!("{quoted} + 0e0")),
-            "double" => Kind::Real,
-            "decimal" => Kind::Decimal,
-            "bit" => return (Kind::Integer, format!("{quoted} + 0")),
-            "json" => Kind::Json,
-            "datetime" => Kind::Timestamp,
-            "timestamp" => Kind::Moment,
-            "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" | "vector" => {
-                Kind::Bytes
+    fn reading(of: &str, quoted: &str) -> Reading {
+        let (kind, selected) = kind(of, quoted);
+        let order = match (of, &kind) {
+            ("date" | "datetime" | "timestamp", _) => Order::Server {
+                // Dates that say that there is no end are never a mark: nothing would follow them.
+                number: None,
+                marks: format!("{quoted} < '9999-01-01'"),
+                always: None,
+            },
+            // They are ordered by their place in the type, and compared with a text by their texts.
+            ("enum" | "set", _) => Order::Server {
+                number: Some(format!("{quoted} + 0")),
+                marks: format!("{quoted} IS NOT NULL"),
+                always: None,
+            },
+            ("time" | "uuid" | "inet4" | "inet6", _)
+            | (_, Kind::Integer | Kind::Real | Kind::Single | Kind::Decimal) => {
+                Order::Server { number: None, marks: format!("{quoted} IS NOT NULL"), always: None }
             }
-            "geometry" | "point" | "linestring" | "polygon" | "multipoint" | "multilinestring"
-            | "multipolygon" | "geometrycollection" | "geomcollection" => {
-                return (Kind::Text, format!("ST_AsText({quoted})"));
-            }
-            _ => Kind::Text,
+            (_, Kind::Bytes) => Order::None,
+            _ if selected != quoted => Order::None,
+            _ => Order::Text,
         };
-        (kind, quoted.to_owned())
+        Reading { kind, selected, order, doubtful: of == json::DOUBTFUL }
     }
+}
+
+/// The columns of unique keys: of each table and key, the columns with the length of their prefix.
+struct Keys(BTreeMap<String, BTreeMap<String, BTreeMap<String, String>>>);
+
+impl Keys {
+    async fn look(session: &mut Session<'_, MySql>, of: &str) -> Result<Self, Failure> {
+        let found = session.texts(format!(
+            "SELECT TABLE_NAME, INDEX_NAME, COLUMN_NAME, COALESCE(SUB_PART, '')
+             FROM information_schema.STATISTICS WHERE {of} AND NON_UNIQUE = 0"
+        ));
+        let mut keys = Self(BTreeMap::new());
+        for [table, key, column, prefix] in found.await? {
+            keys.0.entry(table).or_default().entry(key).or_default().insert(column, prefix);
+        }
+        Ok(keys)
+    }
+
+    /// The primary key of each table. Where there is none, the server marks the columns of a unique one in
+    /// its place.
+    fn primary(&self, columns: &[[String; 8]]) -> BTreeMap<String, &BTreeMap<String, String>> {
+        let mut marked: BTreeMap<&String, Vec<&String>> = BTreeMap::new();
+        for [_, table, column, _, _, _, key, _] in columns {
+            if key == "PRI" {
+                marked.entry(table).or_default().push(column);
+            }
+        }
+        let key = |(table, marked): (&String, Vec<&String>)| {
+            let keys = self.0.get(table)?;
+            let same = |key: &&BTreeMap<String, String>| {
+                key.len() == marked.len() && marked.iter().all(|column| key.contains_key(*column))
+            };
+            Some((table.clone(), keys.get("PRIMARY").or_else(|| keys.values().find(same))?))
+        };
+        marked.into_iter().filter_map(key).collect()
+    }
+}
+
+/// Texts are compared by their collation, which knows letters that are equal, and blanks at the end.
+fn same_key(of: &str, collation: &str, quoted: &str, prefix: &str) -> Same {
+    let part = if prefix.is_empty() { quoted.to_owned() } else { format!("LEFT({quoted}, {prefix})") };
+    match of {
+        "float" | "double" => Same::Number,
+        "enum" | "set" => Same::Text,
+        _ if collation.contains("nopad") || collation.contains("_0900_") => {
+            Same::Expression(format!("HEX(WEIGHT_STRING({part}))"))
+        }
+        _ if !collation.is_empty() => Same::Expression(format!("HEX(WEIGHT_STRING(RTRIM({part})))")),
+        _ if prefix.is_empty() => Same::Text,
+        _ => Same::Expression(format!("HEX({part})")),
+    }
+}
+
+/// How values of a type are written, when they are selected by this expression.
+fn kind(of: &str, quoted: &str) -> (Kind, String) {
+    let kind = match of.to_ascii_lowercase().as_str() {
+        "tinyint" | "smallint" | "mediumint" | "int" | "bigint" | "year" => Kind::Integer,
+        // Its text has fewer digits than it has itself, unless it is told as a double.
+        "float" => return (Kind::Single, format!("{quoted} + 0e0")),
+        "double" => Kind::Real,
+        "decimal" => Kind::Decimal,
+        "bit" => return (Kind::Integer, format!("{quoted} + 0")),
+        "json" => Kind::Json,
+        "datetime" => Kind::Timestamp,
+        "timestamp" => Kind::Moment,
+        "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" | "vector" => Kind::Bytes,
+        "geometry" | "point" | "linestring" | "polygon" | "multipoint" | "multilinestring"
+        | "multipolygon" | "geometrycollection" | "geomcollection" => {
+            return (Kind::Text, format!("ST_AsText({quoted})"));
+        }
+        _ => Kind::Text,
+    };
+    (kind, quoted.to_owned())
 }
 
 fn text(value: &str) -> String {

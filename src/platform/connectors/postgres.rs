@@ -1,12 +1,17 @@
 //! PostgreSQL, and what speaks like it.
 
+use std::time::Duration;
+
 use futures_util::stream::BoxStream;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _, ValueRef as _};
 
 use super::Failure;
+use super::link::{Link, Protocol};
 use super::relational::Engine;
-use super::server::{Pems, Safety, Server};
+use super::relational::catalogue::{Form, Line, Order, Primary, Reading, Same};
+use super::relational::session::Session;
+use super::server::Server;
 use super::values::Kind;
 
 /// `host`, `port` (5432), `database`, `username`, `password`; more in [`Server::read`].
@@ -15,38 +20,41 @@ pub(super) struct Postgres;
 impl Engine for Postgres {
     const NAME: &'static str = "PostgreSQL";
     const PORT: u16 = 5432;
-    // The texts that follow are made and read by these rules, whatever the server's defaults are.
-    const BEGIN: &'static str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
-        SET LOCAL standard_conforming_strings = on; SET LOCAL bytea_output = hex; \
-        SET LOCAL IntervalStyle = iso_8601; SET LOCAL extra_float_digits = 3";
     type Connection = PgConnection;
     type Row = PgRow;
 
-    async fn connect(server: &Server) -> Result<PgConnection, Failure> {
-        let Pems { root, own } = server.pems()?;
-        let mode = match server.safety {
-            Safety::Disable => PgSslMode::Disable,
-            Safety::Prefer => PgSslMode::Prefer,
-            Safety::Require => PgSslMode::Require,
-            Safety::VerifyCa => PgSslMode::VerifyCa,
-            Safety::VerifyFull => PgSslMode::VerifyFull,
-        };
-        let mut options = PgConnectOptions::new_without_pgpass()
-            .host(&server.place.0)
+    const PROTOCOL: Protocol = Protocol::Postgres;
+
+    async fn login(server: &Server, link: &Link) -> Result<PgConnection, sqlx::Error> {
+        // The link is secure already, if it is to be.
+        PgConnectOptions::new_without_pgpass()
+            .socket(link.path())
             .port(server.place.1)
             .database(&server.database)
             .username(&server.username)
             .password(server.password())
-            .ssl_mode(mode)
+            .ssl_mode(PgSslMode::Disable)
+            .extra_float_digits(None)
             .application_name("wellspring")
-            .disable_statement_logging();
-        if let Some(root) = root {
-            options = options.ssl_root_cert_from_pem(root);
+            .disable_statement_logging()
+            .connect()
+            .await
+    }
+
+    fn begin(limit: Option<Duration>) -> String {
+        // The texts that follow are made and read by these rules, whatever the server's defaults are. The
+        // last setting ends a statement whose reader has left; not every version knows it.
+        let mut sql = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
+            SET LOCAL standard_conforming_strings = on; SET LOCAL bytea_output = hex; \
+            SET LOCAL IntervalStyle = iso_8601; SET LOCAL extra_float_digits = 3; \
+            SET LOCAL DateStyle = 'ISO, MDY'; SET LOCAL TimeZone = 'UTC'; \
+            SELECT set_config(name, '10s', true) FROM pg_catalog.pg_settings \
+            WHERE name = 'client_connection_check_interval' AND version() LIKE '%linux%'"
+            .to_owned();
+        if let Some(limit) = limit {
+            sql.push_str(&format!("; SET LOCAL statement_timeout = {}", limit.as_millis()));
         }
-        if let Some((certificate, key)) = own {
-            options = options.ssl_client_cert_from_pem(certificate).ssl_client_key_from_pem(key);
-        }
-        options.connect().await.map_err(|error| server.failed(&error))
+        sql
     }
 
     fn rows(connection: &mut PgConnection, sql: String) -> BoxStream<'_, Result<PgRow, sqlx::Error>> {
@@ -58,51 +66,54 @@ impl Engine for Postgres {
         if value.is_null() { Ok(None) } else { value.as_bytes().map(Some).map_err(sqlx::Error::Decode) }
     }
 
-    fn catalogue(schema: Option<&str>) -> String {
-        let (schemas, shown) = match schema.map(text) {
-            Some(schema) => (format!("n.nspname = {schema}"), "''"),
+    async fn catalogue(
+        session: &mut Session<'_, Self>,
+        schema: Option<&str>,
+        by_name: bool,
+    ) -> Result<Vec<Line>, Failure> {
+        let (schemas, prefixed) = match schema.map(text) {
+            Some(schema) => (format!("n.nspname = {schema}"), "false"),
             None => (
                 "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'".to_owned(),
-                "CASE WHEN n.nspname = current_schema() THEN '' ELSE n.nspname END",
+                "n.nspname IS DISTINCT FROM current_schema()",
             ),
         };
-        // A domain is read as what it is made of, and an array by what its elements are. A partition is
-        // read with its table, and a table without those that inherit from it.
-        format!(
-            "WITH RECURSIVE relation AS (
-                 SELECT c.oid, c.relname, c.relkind, n.nspname, {shown} AS shown
-                 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-                 WHERE c.relkind IN ('r', 'p', 'f', 'v', 'm') AND NOT c.relispartition AND {schemas}
-                     AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')
-             ), attribute AS (
-                 SELECT a.* FROM relation r JOIN pg_catalog.pg_attribute a ON a.attrelid = r.oid
-                 WHERE a.attnum > 0 AND NOT a.attisdropped
-             ), base (oid, at) AS (
-                 SELECT DISTINCT atttypid, atttypid FROM attribute
-                 UNION ALL
-                 SELECT base.oid, t.typbasetype FROM base JOIN pg_catalog.pg_type t ON t.oid = base.at
-                 WHERE t.typtype = 'd'
-             ), known AS (
-                 SELECT base.oid, CASE WHEN t.typcategory <> 'A' THEN t.typname
-                                       WHEN e.typdelim = ',' THEN '_' || e.typname ELSE 'text' END AS name
-                 FROM base JOIN pg_catalog.pg_type t ON t.oid = base.at AND t.typtype <> 'd'
-                 LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'
-                 WHERE t.typnamespace = 'pg_catalog'::regnamespace OR t.typcategory = 'A'
-             )
-             SELECT r.shown, r.nspname, r.relname,
-                    CASE r.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'view' WHEN 'r' THEN 'only' ELSE '' END,
-                    a.attname, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull, k.name,
-                    a.attnum = ANY (i.indkey)
-             FROM relation r
-             JOIN attribute a ON a.attrelid = r.oid
-             LEFT JOIN known k ON k.oid = a.atttypid
-             LEFT JOIN pg_catalog.pg_index i ON i.indrelid = r.oid AND i.indisprimary
-             ORDER BY r.shown, r.nspname, r.relname, a.attnum"
-        )
+        // A partition is read with its table, unless it is asked for.
+        let parts = if by_name { "true" } else { "NOT c.relispartition" };
+        let sql = CATALOGUE.replace("{schemas}", &schemas).replace("{prefixed}", prefixed);
+        let found = session.texts::<11>(sql.replace("{parts}", parts)).await?;
+        let line = |line: [String; 11]| {
+            let [prefixed, schema, table, form, extension, column, shown, nullable, of, primary, same] = line;
+            Line {
+                prefixed: prefixed == "t",
+                schema,
+                table,
+                form: match form.as_str() {
+                    "v" | "m" => Form::View,
+                    "p" => Form::Parts,
+                    "parent" => Form::Parent,
+                    _ => Form::Table,
+                },
+                extension: extension == "t",
+                primary: primary.parse().ok().map(|columns| Primary {
+                    columns,
+                    same: if same == "false" { Same::Unknown } else { same_key(&of, &Self::quoted(&column)) },
+                }),
+                column,
+                shown,
+                nullable: nullable == "t",
+                of,
+            }
+        };
+        Ok(found.into_iter().map(line).collect())
     }
 
-    fn path(schema: &str, table: &str, form: &str) -> String {
-        let only = if form == "only" { "ONLY " } else { "" };
+    fn schemas(name: &str) -> String {
+        format!("SELECT count(*) FROM pg_catalog.pg_namespace WHERE nspname = {}", text(name))
+    }
+
+    fn path(schema: &str, table: &str, only: bool) -> String {
+        let only = if only { "ONLY " } else { "" };
         format!("{only}{}.{}", Self::quoted(schema), Self::quoted(table))
     }
 
@@ -115,10 +126,57 @@ impl Engine for Postgres {
         (*kind != Kind::Integer || !value.is_empty()).then(|| text(value))
     }
 
-    fn kind(of: &str, quoted: &str) -> (Kind, String) {
-        (kind(of), quoted.to_owned())
+    fn reading(of: &str, quoted: &str) -> Reading {
+        Reading { kind: kind(of), selected: quoted.to_owned(), order: order(of, quoted), doubtful: false }
     }
 }
+
+/// Lists the columns that may be read. A domain is read as what it is made of, and an array by what its
+/// elements are. A type that is no built-in one has no name here, but for those whose values are compared
+/// in a manner of their own.
+const CATALOGUE: &str = "
+    WITH RECURSIVE relation AS (
+        SELECT c.oid, c.relname, n.nspname, {prefixed} AS prefixed,
+               CASE WHEN c.relkind IN ('r', 'f')
+                         AND EXISTS (SELECT FROM pg_catalog.pg_inherits h WHERE h.inhparent = c.oid)
+                    THEN 'parent' ELSE c.relkind::text END AS form,
+               EXISTS (SELECT FROM pg_catalog.pg_depend d
+                       WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid
+                           AND d.deptype = 'e') AS extension
+        FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.relkind IN ('r', 'p', 'f', 'v', 'm') AND {parts} AND {schemas}
+            AND has_schema_privilege(n.oid, 'USAGE') AND has_any_column_privilege(c.oid, 'SELECT')
+    ), attribute AS (
+        SELECT a.* FROM relation r JOIN pg_catalog.pg_attribute a ON a.attrelid = r.oid
+        WHERE a.attnum > 0 AND NOT a.attisdropped AND has_column_privilege(r.oid, a.attnum, 'SELECT')
+    ), base (oid, at, depth) AS (
+        SELECT DISTINCT atttypid, atttypid, 0 FROM attribute
+        UNION ALL
+        SELECT base.oid, CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.typelem END,
+               CASE WHEN t.typtype = 'd' THEN base.depth ELSE base.depth + 1 END
+        FROM base JOIN pg_catalog.pg_type t ON t.oid = base.at
+        LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem
+        WHERE t.typtype = 'd' OR (t.typcategory = 'A' AND e.typarray = t.oid AND e.typdelim = ',')
+    ), known AS (
+        SELECT base.oid, repeat('_', base.depth) || CASE
+                   WHEN t.typcategory = 'A' THEN 'text'
+                   WHEN t.typnamespace = 'pg_catalog'::regnamespace THEN t.typname
+                   WHEN t.typname = 'citext' THEN t.typname
+                   WHEN t.typtype = 'e' THEN 'enum' ELSE '' END AS name
+        FROM base JOIN pg_catalog.pg_type t ON t.oid = base.at AND t.typtype <> 'd'
+        LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem
+        WHERE NOT (t.typcategory = 'A' AND COALESCE(e.typarray = t.oid AND e.typdelim = ',', false))
+    )
+    SELECT r.prefixed, r.nspname, r.relname, r.form, r.extension,
+           a.attname, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull, k.name,
+           CASE WHEN a.attnum = ANY (p.conkey) THEN cardinality(p.conkey) END,
+           to_jsonb(l) ->> 'collisdeterministic'
+    FROM relation r
+    JOIN attribute a ON a.attrelid = r.oid
+    LEFT JOIN known k ON k.oid = a.atttypid
+    LEFT JOIN pg_catalog.pg_constraint p ON p.conrelid = r.oid AND p.contype = 'p'
+    LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation
+    ORDER BY r.prefixed, r.nspname, r.relname, a.attnum";
 
 fn text(value: &str) -> String {
     format!("'{}'", value.replace('\'', "''"))
@@ -136,6 +194,47 @@ fn kind(of: &str) -> Kind {
         "json" | "jsonb" => Kind::Json,
         "timestamp" => Kind::Timestamp,
         "timestamptz" => Kind::Moment,
+        "timetz" => Kind::Zoned,
         _ => Kind::Text,
+    }
+}
+
+/// Infinities, and dates that say that there is no end, are never a mark: nothing would follow them.
+fn order(of: &str, quoted: &str) -> Order {
+    let server = |marks: String, always: Option<String>| Order::Server { number: None, marks, always };
+    match of {
+        "date" | "timestamp" | "timestamptz" => server(
+            format!("{quoted} < '9999-01-01' AND {quoted} > '-infinity'"),
+            Some(format!("{quoted} = '-infinity'")),
+        ),
+        "float4" | "float8" => server(
+            format!("{quoted} < 'Infinity' AND {quoted} > '-Infinity'"),
+            Some(format!("{quoted} = '-Infinity'")),
+        ),
+        // Infinite ones are known from version 14 on.
+        "numeric" => server(
+            format!("{quoted}::text NOT IN ('NaN', 'Infinity', '-Infinity')"),
+            Some(format!(
+                "{quoted} = (CASE WHEN current_setting('server_version_num')::int >= 140000 \
+                             THEN '-Infinity' END)::numeric"
+            )),
+        ),
+        "text" | "varchar" | "bpchar" | "name" | "citext" => Order::Text,
+        "json" | "xml" | "point" | "box" | "polygon" | "path" | "line" => Order::None,
+        _ => server(format!("{quoted} IS NOT NULL"), None),
+    }
+}
+
+fn same_key(of: &str, quoted: &str) -> Same {
+    match of {
+        "numeric" | "float4" | "float8" => Same::Number,
+        "bpchar" => Same::Trimmed,
+        "interval" => Same::Expression(format!("justify_interval({quoted})")),
+        "citext" => Same::Expression(format!("lower({quoted}::text COLLATE \"default\")")),
+        "int2" | "int4" | "int8" | "oid" | "bool" | "text" | "varchar" | "name" | "char" | "bytea"
+        | "uuid" | "date" | "time" | "timetz" | "timestamp" | "timestamptz" | "inet" | "cidr" | "macaddr"
+        | "macaddr8" | "bit" | "varbit" | "money" | "enum" | "int4range" | "int8range" | "daterange"
+        | "tsrange" | "tstzrange" | "pg_lsn" | "xid8" => Same::Text,
+        _ => Same::Unknown,
     }
 }

@@ -3,40 +3,46 @@
 //! A server writes its values as text, and so does [`Kind`] know them. An engine is what is particular:
 //! its SQL, its types, its driver.
 
+pub(super) mod catalogue;
+mod reading;
+pub(super) mod session;
+
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use futures_util::TryStreamExt as _;
 use futures_util::stream::BoxStream;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
-use super::row::RowText;
+use super::link::{Link, Protocol};
 use super::server::{CONNECT, Server};
 use super::values::Kind;
-use super::{Column, Connector, Failure, Fields, Intake, Reach, Reading, Table, Take, Unfit};
+use super::{Connector, Failure, Fields, Intake, Reach, Table, Take, Unfit};
+use catalogue::{Form, Line, Relation, relations};
+use reading::{Mark, Reader};
+use session::Session;
 
 /// How long a look at the server may take.
 const LOOK: Duration = Duration::from_secs(50);
 /// A sync takes as long as it needs, but rows must come.
-const SILENCE: Duration = Duration::from_secs(15 * 60);
-
-/// Texts in a line of the catalogue.
-const LINE: usize = 9;
+pub(super) const SILENCE: Duration = Duration::from_secs(15 * 60);
 
 /// A kind of database server.
 pub(super) trait Engine: Send + Sized + 'static {
     const NAME: &'static str;
     const PORT: u16;
-    /// Opens a snapshot that only reads.
-    const BEGIN: &'static str;
     type Connection: sqlx::Connection;
     type Row;
 
-    async fn connect(server: &Server) -> Result<Self::Connection, Failure>;
+    /// How the server and the driver greet each other.
+    const PROTOCOL: Protocol;
+
+    /// Logs in over a connection that is made.
+    async fn login(server: &Server, link: &Link) -> Result<Self::Connection, sqlx::Error>;
+
+    /// Opens a snapshot that only reads, in which no statement may take longer than `limit`.
+    fn begin(limit: Option<Duration>) -> String;
 
     /// Runs a statement and gives its rows as they come.
     fn rows(connection: &mut Self::Connection, sql: String) -> BoxStream<'_, Result<Self::Row, sqlx::Error>>;
@@ -44,19 +50,32 @@ pub(super) trait Engine: Send + Sized + 'static {
     /// A value of a row, null when there is none.
     fn value(row: &Self::Row, index: usize) -> Result<Option<&[u8]>, sqlx::Error>;
 
-    /// Lists the columns of what may be read, as [`add`] takes them.
-    fn catalogue(schema: Option<&str>) -> String;
+    /// Lists the columns of what may be read, table by table; parts of tables only where tables are asked
+    /// for by name.
+    async fn catalogue(
+        session: &mut Session<'_, Self>,
+        schema: Option<&str>,
+        by_name: bool,
+    ) -> Result<Vec<Line>, Failure>;
 
-    /// How a table is named in SQL.
-    fn path(schema: &str, table: &str, form: &str) -> String;
+    /// Counts the schemas of this name.
+    fn schemas(name: &str) -> String;
+
+    /// Finds out what a catalogue does not say of a table that is about to be read.
+    async fn settle(_: &mut Session<'_, Self>, _: &mut Relation) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// How a table is named in SQL, `only` without those that inherit from it.
+    fn path(schema: &str, table: &str, only: bool) -> String;
 
     fn quoted(name: &str) -> String;
 
     /// A value as it was read, written so that it can be asked for again.
     fn literal(kind: &Kind, text: &str) -> Option<String>;
 
-    /// How values of a type are written, when they are selected by this expression.
-    fn kind(of: &str, quoted: &str) -> (Kind, String);
+    /// How a column of a type is read, given its quoted name.
+    fn reading(of: &str, quoted: &str) -> catalogue::Reading;
 }
 
 /// `tables` (or `table`) names tables and views, all tables when left out; `schema` is the only one read.
@@ -82,41 +101,13 @@ struct Relational<E> {
     engine: PhantomData<E>,
 }
 
-/// A table or view, and how it is read.
-struct Relation {
-    name: String,
-    /// With its schema, as people write it.
-    full_name: String,
-    path: String,
-    view: bool,
-    columns: Vec<Column>,
-    kinds: Vec<Kind>,
-    /// What is selected, column by column.
-    selected: Vec<String>,
-    /// The places of the columns of its primary key.
-    key: Vec<usize>,
-}
-
-/// Where a reading of one table came to.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Mark {
-    /// The largest value of a whole-number key, and the digest of the row it has: when that row has changed
-    /// or is gone, the table may have been filled anew, and its keys say nothing any more.
-    Key { column: String, last: String, digest: String },
-    /// The largest value of the cursor column; null before the first.
-    Cursor { column: String, last: Option<String> },
-    /// Rows are told apart by their key or, without one, by what they hold.
-    Rows,
-}
-
 impl<E: Engine> Connector for Relational<E> {
     fn test(&self) -> Result<String, Failure> {
-        self.look(async |connection| {
-            let relations = self.relations(connection).await?;
+        self.look(async |session| {
+            let relations = self.read_relations(session).await?;
             for relation in &relations {
                 let sql = format!("{} LIMIT 1", relation.select());
-                self.each(connection, sql, &mut |_| Ok(())).await?;
+                session.each(Some(&relation.name), sql, &mut |_| Ok(())).await?;
             }
             let Server { engine, host, port, .. } = &self.server;
             Ok(format!("read {} tables of {engine} at {host}:{port}", relations.len()))
@@ -124,20 +115,16 @@ impl<E: Engine> Connector for Relational<E> {
     }
 
     fn schema(&self) -> Result<Vec<Table>, Failure> {
-        self.look(async |connection| {
-            let table = |relation: Relation| Table {
-                name: relation.name,
-                kind: if relation.view { "view" } else { "table" },
-                columns: relation.columns,
-            };
-            Ok(self.relations(connection).await?.into_iter().map(table).collect())
+        self.look(async |session| {
+            let relations = self.relations(session).await?;
+            Ok(relations.into_iter().map(Relation::shown).collect())
         })
     }
 
     fn read(
         &self,
         since: Option<&Value>,
-        options: &Reading,
+        options: &super::Reading,
         intake: &mut dyn Intake,
     ) -> Result<Value, Failure> {
         let rows = Cell::new(0_u64);
@@ -145,7 +132,7 @@ impl<E: Engine> Connector for Relational<E> {
         self.reach.runtime.block_on(async {
             tokio::select! {
                 position = self.read_all(since, options, &mut counted) => position,
-                () = self.reach.stopped() => Err(Failure::new("the platform is stopping; sync again")),
+                () = self.reach.stopped() => Err(self.reach.ended()),
                 () = silence(&rows) => {
                     let minutes = SILENCE.as_secs() / 60;
                     Err(self.server.wrong(&format!("no row came for {minutes} minutes (timeout)")))
@@ -159,81 +146,86 @@ impl<E: Engine> Relational<E> {
     /// Connects and does what is not to take long.
     fn look<T>(
         &self,
-        work: impl AsyncFnOnce(&mut E::Connection) -> Result<T, Failure>,
+        work: impl AsyncFnOnce(&mut Session<'_, E>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let late = |_| self.server.wrong(&format!("no answer within {} seconds (timeout)", LOOK.as_secs()));
         self.reach.runtime.block_on(async {
-            let work = async { work(&mut self.connect().await?).await };
+            let work = async { work(&mut self.connect(Some(LOOK)).await?).await };
             tokio::select! {
                 done = tokio::time::timeout(LOOK, work) => done.map_err(late)?,
-                () = self.reach.stopped() => Err(Failure::new("the platform is stopping; try again")),
+                () = self.reach.stopped() => Err(self.reach.ended()),
             }
         })
     }
 
     /// Logs in and begins to read.
-    async fn connect(&self) -> Result<E::Connection, Failure> {
+    async fn connect(&self, limit: Option<Duration>) -> Result<Session<'_, E>, Failure> {
         let late = |_| {
             let seconds = CONNECT.as_secs();
             self.server.wrong(&format!("no connection and login within {seconds} seconds (timeout)"))
         };
-        let connecting = tokio::time::timeout(CONNECT, E::connect(&self.server));
-        let mut connection = connecting.await.map_err(late)??;
-        self.each(&mut connection, E::BEGIN.to_owned(), &mut |_| Ok(())).await?;
-        Ok(connection)
+        let connecting = tokio::time::timeout(CONNECT, Session::open(&self.server));
+        let mut session = connecting.await.map_err(late)??;
+        session.each(None, E::begin(limit), &mut |_| Ok(())).await?;
+        Ok(session)
     }
 
-    /// Calls `take` with every row of a statement.
-    async fn each(
-        &self,
-        connection: &mut E::Connection,
-        sql: String,
-        take: &mut dyn FnMut(&E::Row) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
-        let mut rows = E::rows(connection, sql);
-        while let Some(row) = rows.try_next().await.map_err(|error| self.server.failed(&error))? {
-            take(&row)?;
+    /// What may be read: what was asked for by name, or all that is no extension's.
+    async fn relations(&self, session: &mut Session<'_, E>) -> Result<Vec<Relation>, Failure> {
+        let schema = self.schema.as_deref();
+        let lines = E::catalogue(session, schema, self.wanted.is_some()).await?;
+        let mut found = relations::<E>(lines);
+        let user = &self.server.username;
+        if found.is_empty()
+            && let Some(schema) = schema
+            && session.texts::<1>(E::schemas(schema)).await?.first().is_none_or(|[count]| count == "0")
+        {
+            return Err(self.server.wrong(&format!("there is no schema \"{schema}\"")));
         }
-        Ok(())
-    }
-
-    /// What is to be read: everything, or what was asked for by name.
-    async fn relations(&self, connection: &mut E::Connection) -> Result<Vec<Relation>, Failure> {
-        let mut found: Vec<Relation> = Vec::new();
-        self.each(connection, E::catalogue(self.schema.as_deref()), &mut |row| {
-            let mut line: [String; LINE] = Default::default();
-            for (index, text) in line.iter_mut().enumerate() {
-                *text = self.text(row, index)?;
-            }
-            add::<E>(&mut found, &line);
-            Ok(())
-        })
-        .await?;
-        let Some(wanted) = &self.wanted else { return Ok(found) };
+        let Some(wanted) = &self.wanted else {
+            found.retain(|relation| !relation.extension);
+            return Ok(found);
+        };
         let named =
             |relation: &Relation, name: &String| relation.name == *name || relation.full_name == *name;
         if let Some(missing) = wanted.iter().find(|name| !found.iter().any(|one| named(one, name))) {
-            let user = &self.server.username;
-            return Err(self
-                .server
-                .wrong(&format!("there is no table \"{missing}\" that \"{user}\" may read")));
+            let message = format!("there is no table \"{missing}\" that \"{user}\" may read");
+            return Err(self.server.wrong(&message));
         }
         found.retain(|relation| wanted.iter().any(|name| named(relation, name)));
+        found.iter_mut().for_each(Relation::asked_for::<E>);
         Ok(found)
+    }
+
+    /// What a sync reads. A view holds what its tables hold; it is read when it is asked for by name.
+    async fn read_relations(&self, session: &mut Session<'_, E>) -> Result<Vec<Relation>, Failure> {
+        let mut relations = self.relations(session).await?;
+        if self.wanted.is_none() {
+            relations.retain(|relation| relation.form != Form::View);
+        }
+        if relations.is_empty() {
+            let of =
+                self.schema.as_ref().map_or(String::new(), |schema| format!(" of the schema \"{schema}\""));
+            let user = &self.server.username;
+            let message = format!("there is no table{of} that \"{user}\" may read; views are read by name");
+            return Err(self.server.wrong(&message));
+        }
+        let mut names = BTreeSet::new();
+        if let Some(twice) = relations.iter().find(|relation| !names.insert(&relation.name)) {
+            let message = format!("two tables are called \"{}\"; name one schema", twice.name);
+            return Err(self.server.wrong(&message));
+        }
+        Ok(relations)
     }
 
     async fn read_all(
         &self,
         since: Option<&Value>,
-        options: &Reading,
+        options: &super::Reading,
         intake: &mut dyn Intake,
     ) -> Result<Value, Failure> {
-        let connection = &mut self.connect().await?;
-        let mut relations = self.relations(connection).await?;
-        if self.wanted.is_none() {
-            // A view holds what its tables hold; it is read when it is asked for by name.
-            relations.retain(|relation| !relation.view);
-        }
+        let session = &mut self.connect(None).await?;
+        let mut relations = self.read_relations(session).await?;
         let cursor = options.cursor.as_deref();
         let place = |relation: &Relation| cursor.and_then(|name| relation.place(name));
         if let Some(cursor) = cursor
@@ -244,224 +236,14 @@ impl<E: Engine> Relational<E> {
         let mut before: BTreeMap<String, Mark> =
             since.and_then(|position| serde_json::from_value(position.clone()).ok()).unwrap_or_default();
         let mut marks = BTreeMap::new();
-        for relation in &relations {
+        for relation in &mut relations {
+            E::settle(session, relation).await?;
             let before = before.remove(&relation.name);
-            let mark = match (place(relation), relation.number()) {
-                (Some(cursor), _) => {
-                    self.read_by_cursor(connection, relation, cursor, before, intake).await?
-                }
-                (None, Some(key)) => self.read_by_key(connection, relation, key, before, intake).await?,
-                (None, None) => self.read_by_rows(connection, relation, before, intake).await?,
-            };
-            marks.insert(&relation.name, mark);
+            let mark = Reader::new(session, relation, intake).read(place(relation), before).await?;
+            marks.insert(relation.name.clone(), mark);
         }
         Ok(serde_json::to_value(marks).unwrap_or(Value::Null))
     }
-
-    async fn read_by_key(
-        &self,
-        connection: &mut E::Connection,
-        relation: &Relation,
-        key: usize,
-        before: Option<Mark>,
-        intake: &mut dyn Intake,
-    ) -> Result<Mark, Failure> {
-        let column = &relation.columns[key].name;
-        let quoted = E::quoted(column);
-        let mut text = RowText::default();
-        let mut start = None;
-        if let Some(Mark::Key { column: earlier, last, digest }) = before
-            && earlier == *column
-            && let Some(literal) = E::literal(&relation.kinds[key], &last)
-        {
-            let sql = format!("{} WHERE {quoted} = {literal}", relation.select());
-            let mut same = false;
-            self.each(connection, sql, &mut |row| {
-                same = digest_of(self.put(&mut text, row, relation)?) == digest;
-                Ok(())
-            })
-            .await?;
-            start = same.then_some((last, digest, literal));
-        }
-        intake.table(&relation.name, if start.is_some() { Take::New } else { Take::All })?;
-        let condition =
-            start.as_ref().map_or(String::new(), |(.., after)| format!("WHERE {quoted} > {after}"));
-        let sql = format!("{} {condition} ORDER BY {quoted}", relation.select());
-        let mut last = Vec::new();
-        self.each(connection, sql, &mut |row| {
-            last.clear();
-            last.extend_from_slice(self.value(row, key)?.unwrap_or_default());
-            intake.row(self.put(&mut text, row, relation)?, None)
-        })
-        .await?;
-        let (last, digest) = match start {
-            Some((last_before, digest, _)) if last.is_empty() => (last_before, digest),
-            _ => (String::from_utf8_lossy(&last).into_owned(), digest_of(text.text())),
-        };
-        Ok(Mark::Key { column: column.clone(), last, digest })
-    }
-
-    async fn read_by_cursor(
-        &self,
-        connection: &mut E::Connection,
-        relation: &Relation,
-        cursor: usize,
-        before: Option<Mark>,
-        intake: &mut dyn Intake,
-    ) -> Result<Mark, Failure> {
-        let (column, kind) = (&relation.columns[cursor].name, &relation.kinds[cursor]);
-        let quoted = E::quoted(column);
-        let since = match before {
-            Some(Mark::Cursor { column: earlier, last }) if earlier == *column => Some(last),
-            _ => None,
-        };
-        let mut last = since.clone().flatten();
-        let largest = format!(
-            "SELECT {} FROM {} WHERE {quoted} IS NOT NULL ORDER BY {quoted} DESC LIMIT 1",
-            relation.selected[cursor], relation.path
-        );
-        self.each(connection, largest, &mut |row| {
-            last = Some(self.text(row, 0)?);
-            Ok(())
-        })
-        .await?;
-        let literal = |last: &String| {
-            let unfit =
-                || self.server.wrong(&format!("\"{column}\" cannot be a cursor: it has no order to ask by"));
-            E::literal(kind, last).ok_or_else(unfit)
-        };
-        last.as_ref().map(literal).transpose()?;
-        // Rows at the very mark may have come since, so they are read again and told apart.
-        let condition = match since.as_ref().and_then(Option::as_ref).map(literal).transpose()? {
-            Some(mark) => format!("WHERE {quoted} >= {mark} OR {quoted} IS NULL"),
-            None => String::new(),
-        };
-        let sql = format!("{} {condition}", relation.select());
-        self.hand_over(connection, relation, sql, since.is_some(), intake).await?;
-        Ok(Mark::Cursor { column: column.clone(), last })
-    }
-
-    async fn read_by_rows(
-        &self,
-        connection: &mut E::Connection,
-        relation: &Relation,
-        before: Option<Mark>,
-        intake: &mut dyn Intake,
-    ) -> Result<Mark, Failure> {
-        let again = matches!(before, Some(Mark::Rows));
-        self.hand_over(connection, relation, relation.select(), again, intake).await?;
-        Ok(Mark::Rows)
-    }
-
-    /// Hands rows over that are told apart by their key: then a row that changed takes the place of what
-    /// it was. Without a key they are told apart by what they hold.
-    async fn hand_over(
-        &self,
-        connection: &mut E::Connection,
-        relation: &Relation,
-        sql: String,
-        again: bool,
-        intake: &mut dyn Intake,
-    ) -> Result<(), Failure> {
-        let keyed = !relation.key.is_empty();
-        let take = match (again, keyed) {
-            (false, _) => Take::All,
-            (true, true) => Take::Latest,
-            (true, false) => Take::Unseen,
-        };
-        intake.table(&relation.name, take)?;
-        let (mut text, mut identity) = (RowText::default(), RowText::default());
-        self.each(connection, sql, &mut |row| {
-            identity.clear();
-            for place in &relation.key {
-                self.put_column(&mut identity, row, relation, *place)?;
-            }
-            let identity = identity.finish();
-            let text = self.put(&mut text, row, relation)?;
-            intake.row(text, Some(if keyed { identity } else { text }))
-        })
-        .await
-    }
-
-    /// The row as JSON.
-    fn put<'t>(&self, text: &'t mut RowText, row: &E::Row, relation: &Relation) -> Result<&'t str, Failure> {
-        text.clear();
-        for place in 0..relation.columns.len() {
-            self.put_column(text, row, relation, place)?;
-        }
-        Ok(text.finish())
-    }
-
-    fn put_column(
-        &self,
-        text: &mut RowText,
-        row: &E::Row,
-        relation: &Relation,
-        place: usize,
-    ) -> Result<(), Failure> {
-        relation.kinds[place].put(text, &relation.columns[place].name, self.value(row, place)?);
-        Ok(())
-    }
-
-    fn value<'r>(&self, row: &'r E::Row, index: usize) -> Result<Option<&'r [u8]>, Failure> {
-        E::value(row, index).map_err(|error| self.server.failed(&error))
-    }
-
-    fn text(&self, row: &E::Row, index: usize) -> Result<String, Failure> {
-        Ok(String::from_utf8_lossy(self.value(row, index)?.unwrap_or_default()).into_owned())
-    }
-}
-
-impl Relation {
-    fn select(&self) -> String {
-        format!("SELECT {} FROM {}", self.selected.join(", "), self.path)
-    }
-
-    fn place(&self, column: &str) -> Option<usize> {
-        self.columns.iter().position(|found| found.name == column)
-    }
-
-    /// The place of its key, when that is one whole number.
-    fn number(&self) -> Option<usize> {
-        match self.key.as_slice() {
-            [place] if self.kinds[*place] == Kind::Integer => Some(*place),
-            _ => None,
-        }
-    }
-}
-
-/// Takes a line of the catalogue: the schema as it is to be shown, the schema, table, form, column, its type
-/// for people, `t` when it may be null, its type by which it is read, `t` when it is part of the primary key.
-/// The columns of a table follow each other, in their order.
-fn add<E: Engine>(found: &mut Vec<Relation>, line: &[String; LINE]) {
-    let [prefix, schema, table, form, column, shown, nullable, of, primary] = line;
-    let full_name = format!("{schema}.{table}");
-    let view = form == "view";
-    if found.last().is_none_or(|last| last.full_name != full_name) {
-        found.push(Relation {
-            name: if prefix.is_empty() { table.clone() } else { full_name.clone() },
-            path: E::path(schema, table, form),
-            full_name,
-            view,
-            columns: Vec::new(),
-            kinds: Vec::new(),
-            selected: Vec::new(),
-            key: Vec::new(),
-        });
-    }
-    let Some(relation) = found.last_mut() else { return };
-    if primary == "t" {
-        relation.key.push(relation.columns.len());
-    }
-    let (kind, selected) = E::kind(of, &E::quoted(column));
-    relation.kinds.push(kind);
-    relation.selected.push(selected);
-    relation.columns.push(Column {
-        name: column.clone(),
-        kind: shown.clone(),
-        nullable: (!view).then_some(nullable == "t"),
-        primary_key: (!view).then_some(primary == "t"),
-    });
 }
 
 /// An intake that counts, so that silence is noticed.
@@ -495,8 +277,4 @@ async fn silence(rows: &Cell<u64>) {
     while seen.replace(rows.get()) != Some(rows.get()) {
         tokio::time::sleep(SILENCE).await;
     }
-}
-
-fn digest_of(row: &str) -> String {
-    Sha256::digest(row.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
 
 use crate::platform::order::is_exact;
 
@@ -73,6 +74,11 @@ pub(super) fn distinct(names: impl Iterator<Item = String>) -> Vec<String> {
         columns.push(name);
     }
     columns
+}
+
+/// The digest of a row, in hexadecimal digits.
+pub(super) fn digest_of(row: &str) -> String {
+    Sha256::digest(row.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Bytes, marked as such.

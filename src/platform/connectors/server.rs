@@ -9,11 +9,18 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::file::Named;
 use super::{Failure, Fields, Reach, Unfit};
+use crate::platform::Hosts;
 
 /// Resolving, connecting, TLS and logging in together.
 pub(super) const CONNECT: Duration = Duration::from_secs(10);
 /// A certificate or key is small; what is larger is none.
 const LARGEST_PEM: u64 = 1 << 20;
+
+/// Certificates of this version have no extensions, so nothing says what they are for.
+pub(super) const SERVER_IS_VERSION_1: &str =
+    "the server's certificate is of X.509 version 1, which cannot be checked; make it anew as version 3";
+/// How the driver of MySQL calls that.
+const VERSION_1: &str = "UnsupportedCertVersion";
 
 /// Everything that is needed to log in.
 pub(super) struct Server {
@@ -21,8 +28,8 @@ pub(super) struct Server {
     pub(super) engine: &'static str,
     pub(super) host: String,
     pub(super) port: u16,
-    /// Where that is: there, unless another server stands in for it.
-    pub(super) place: (String, u16),
+    /// Where that is, and may be: there, unless another server stands in for it.
+    pub(super) place: (String, u16, Hosts),
     pub(super) database: String,
     pub(super) username: String,
     password: Option<SecretString>,
@@ -84,6 +91,11 @@ impl Server {
         let port = port.ok_or_else(|| Unfit::new("\"port\" must be 1 to 65535"))?;
         // An IPv6 address stands in brackets within a URL only.
         let host = host.ok_or_else(|| missing("host"))?.trim_matches(['[', ']']).to_owned();
+        if host.starts_with(['/', '@', '\0']) {
+            return Err(Unfit::new(
+                "\"host\" must be a name or an address; sockets of this host are not reached",
+            ));
+        }
         Ok(Self {
             engine,
             place: reach.place(&host, port),
@@ -121,20 +133,40 @@ impl Server {
         Failure::new(format!("{engine} at {host}:{port}: {message}"))
     }
 
+    /// The same about a table, if it is about one.
+    pub(super) fn wrong_at(&self, table: Option<&str>, message: &str) -> Failure {
+        self.wrong(&table.map_or_else(|| message.to_owned(), |table| format!("table \"{table}\": {message}")))
+    }
+
     /// What went wrong, by its cause. Nothing a server says can bring the password into it.
-    pub(super) fn failed(&self, error: &sqlx::Error) -> Failure {
+    pub(super) fn failed(&self, table: Option<&str>, error: &sqlx::Error) -> Failure {
         let said = match error {
+            sqlx::Error::Io(error) if error.to_string().contains(VERSION_1) => {
+                format!("no secure connection (TLS): {SERVER_IS_VERSION_1}")
+            }
             sqlx::Error::Io(error) => unreached(error),
+            sqlx::Error::Tls(cause) if cause.to_string().contains(VERSION_1) => {
+                "no secure connection (TLS): \"sslcert\" is of X.509 version 1; make it anew as version 3"
+                    .to_owned()
+            }
             sqlx::Error::Tls(cause) => format!("no secure connection (TLS): {cause}"),
             sqlx::Error::Database(refusal) => self.refused(refusal.as_ref()),
-            // The others are about the protocol: the other side speaks another one, or broke off.
+            sqlx::Error::Protocol(said) if let Some(login) = unknown_login(said) => login,
+            sqlx::Error::Protocol(said) => without_place(said).to_owned(),
+            // The others are about the protocol, too: the other side speaks another one, or broke off.
             other => {
                 let cause = other.source().map_or(String::new(), |cause| format!(": {cause}"));
                 format!("{other}{cause}")
             }
         };
         let password = self.password();
-        self.wrong(&if password.is_empty() { said } else { said.replace(password, "***") })
+        self.wrong_at(table, &if password.is_empty() { said } else { said.replace(password, "***") })
+    }
+
+    /// Whether only the version of the server's certificate is in the way, and nobody asked to check it.
+    pub(super) fn is_unchecked_version_1(&self, error: &sqlx::Error) -> bool {
+        matches!(self.safety, Safety::Prefer | Safety::Require)
+            && matches!(error, sqlx::Error::Io(error) if error.to_string().contains(VERSION_1))
     }
 
     fn refused(&self, refusal: &dyn sqlx::error::DatabaseError) -> String {
@@ -216,7 +248,34 @@ fn pem(fields: Fields<'_>, names: &[&str], reach: &Reach) -> Result<Option<Pem>,
     })
 }
 
-fn unreached(error: &std::io::Error) -> String {
+/// A login that the driver does not know.
+fn unknown_login(said: &str) -> Option<String> {
+    let plugin = [
+        "unknown authentication plugin",
+        "unknown authentication method",
+        "unsupported authentication method",
+    ];
+    let said = without_place(said);
+    let (_, name) = plugin.iter().find_map(|known| said.split_once(known))?;
+    let name = name.trim_matches([':', ' ']);
+    let name = match name {
+        "2" | "7" => "Kerberos (GSSAPI)",
+        "9" => "SSPI",
+        other => other,
+    };
+    Some(format!(
+        "the login of this user is by {name}, which is not known here (authentication); give it a password \
+         that is checked by SCRAM or MD5 (PostgreSQL), mysql_native_password or caching_sha2_password"
+    ))
+}
+
+/// The driver adds to its messages where in its source they are made.
+fn without_place(said: &str) -> &str {
+    said.split(" (sqlx").next().unwrap_or(said)
+}
+
+/// Why a connection could not be made, or broke off.
+pub(super) fn unreached(error: &std::io::Error) -> String {
     use std::io::ErrorKind;
     match error.kind() {
         ErrorKind::ConnectionRefused => {

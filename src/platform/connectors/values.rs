@@ -27,6 +27,8 @@ pub(super) enum Kind {
     Timestamp,
     /// A moment in UTC: with a `T`, and a `Z` at its end.
     Moment,
+    /// A time of day and its distance from UTC: the same time in UTC, with a `Z` at its end.
+    Zoned,
     /// `{a,"b",NULL}`: an array of such values.
     Array(Box<Self>),
     /// Decimal numbers, of more digits than readers of JSON keep: text.
@@ -69,6 +71,7 @@ impl Kind {
             Self::Hex => text.strip_prefix("\\x").and_then(from_hex).map(|found| bytes(&found)),
             Self::Json => Some(embedded(text)),
             Self::Timestamp | Self::Moment => Some(self.time(text).into()),
+            Self::Zoned => zoned(text).map(Value::from),
             Self::Array(kind) => array(text, kind),
             Self::Bytes => Some(bytes(text.as_bytes())),
             Self::Text | Self::Decimal => None,
@@ -87,6 +90,24 @@ impl Kind {
             _ => text.into(),
         }
     }
+}
+
+/// `03:04:05.6+02` as `01:04:05.6Z`.
+fn zoned(text: &str) -> Option<String> {
+    const DAY: i32 = 24 * 60 * 60;
+    let (time, zone) = text.split_at(text.rfind(['+', '-'])?);
+    let seconds = |text: &str| {
+        text.split(':')
+            .chain(["0", "0"])
+            .take(3)
+            .try_fold(0, |sum, part| Some(sum * 60 + part.parse::<i32>().ok()?))
+    };
+    let (whole, fraction) = time.split_at(time.find('.').unwrap_or(time.len()));
+    let distance = seconds(&zone[1..])? * if zone.starts_with('-') { -1 } else { 1 };
+    let at = seconds(whole)? - distance;
+    // The end of a day is no start of one.
+    let at = if at == DAY && distance == 0 { at } else { at.rem_euclid(DAY) };
+    Some(format!("{:02}:{:02}:{:02}{fraction}Z", at / 3600, at / 60 % 60, at % 60))
 }
 
 /// Is this a whole number as JSON writes it? Servers may fill numbers up with zeros.
@@ -180,6 +201,10 @@ mod tests {
             (Kind::Moment, "2026-01-02 03:04:05+00", json!("2026-01-02T03:04:05Z")),
             (Kind::Moment, "infinity", json!("infinity")),
             (Kind::Moment, "0044-03-15 12:00:00+00 BC", json!("0044-03-15 12:00:00+00 BC")),
+            (Kind::Zoned, "03:04:05.6+02", json!("01:04:05.6Z")),
+            (Kind::Zoned, "01:00:00+05:30", json!("19:30:00Z")),
+            (Kind::Zoned, "23:00:00-04:00:30", json!("03:00:30Z")),
+            (Kind::Zoned, "24:00:00+00", json!("24:00:00Z")),
             (Kind::Text, "12345678901234567890.10", json!("12345678901234567890.10")),
         ] {
             assert_eq!(put(&kind, text.as_bytes()), expected, "{kind:?} {text}");

@@ -10,7 +10,7 @@ use parquet::schema::types::{Type, TypePtr};
 use serde_json::{Map, Value};
 
 use super::super::Column as Described;
-use super::super::file::LARGEST_RECORD;
+use super::super::LARGEST_RECORD;
 use super::super::row::distinct;
 use super::Record;
 use super::kind::{Kind, Raw};

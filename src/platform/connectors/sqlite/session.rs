@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use rusqlite::config::DbConfig;
+use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags};
 use tokio::task::AbortHandle;
 
-use super::super::Failure;
 use super::super::file::Named;
+use super::super::{Failure, LARGEST_RECORD};
 
 /// How long to wait for someone who writes to the file.
 const BUSY: Duration = Duration::from_secs(5);
@@ -45,7 +46,7 @@ impl Session {
         // does not change, and `finish` makes sure that it did not.
         let logged = header.get(18..20) == Some(&[2, 2]);
         let still = (logged && log_is_empty(&path)).then(|| stamp(&about));
-        let connection = connect(&path, still.is_some()).map_err(|error| failure(named, &error))?;
+        let connection = connect(&path, still.is_some()).map_err(|error| failure(named, None, &error))?;
         let watch = interrupt_later(named, &connection, limit);
         Ok(Self { connection, path, still, watch })
     }
@@ -68,20 +69,23 @@ impl Drop for Session {
     }
 }
 
-/// What SQLite says, for a person.
-pub(super) fn failure(named: &Named, error: &rusqlite::Error) -> Failure {
+/// What SQLite says, for a person, and about which table.
+pub(super) fn failure(named: &Named, table: Option<&str>, error: &rusqlite::Error) -> Failure {
     use rusqlite::ErrorCode;
-    named.wrong(match error.sqlite_error_code() {
+    let said = match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => "this is not a SQLite file, or it is encrypted".to_owned(),
         Some(ErrorCode::CannotOpen) => "SQLite cannot open the file".to_owned(),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             "someone writes to the file and does not end; try again".to_owned()
         }
-        Some(ErrorCode::OperationInterrupted) => {
-            "reading was interrupted: it took too long, or the platform is stopping".to_owned()
-        }
+        Some(ErrorCode::OperationInterrupted) => match named.reach().stop() {
+            Some(reason) => return reason,
+            None => "reading took too long".to_owned(),
+        },
+        Some(ErrorCode::TooBig) => format!("a value is larger than {} MiB", LARGEST_RECORD >> 20),
         _ => format!("SQLite says: {error}"),
-    })
+    };
+    named.wrong(table.map_or_else(|| said.clone(), |table| format!("table \"{table}\": {said}")))
 }
 
 fn connect(path: &Path, still: bool) -> rusqlite::Result<Connection> {
@@ -96,6 +100,7 @@ fn connect(path: &Path, still: bool) -> rusqlite::Result<Connection> {
         flags,
     )?;
     connection.busy_timeout(BUSY)?;
+    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, i32::try_from(LARGEST_RECORD).unwrap_or(i32::MAX))?;
     // The file is someone else's: its views and triggers get no power here.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;

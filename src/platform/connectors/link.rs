@@ -1,0 +1,193 @@
+//! The connection to a database server, between the server and its driver.
+//!
+//! A driver connects by itself, reads messages of any length, and takes settings from the environment of
+//! this process. So the connection is made here, and the driver talks to a socket of this process: what
+//! passes is bounded, and what the driver says at the start is looked at.
+
+mod login;
+mod tls;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UnixListener, UnixStream};
+use tokio::task::AbortHandle;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
+
+use super::server::{Safety, Server, unreached};
+use super::{Failure, LARGEST_RECORD};
+use crate::platform::storage::random_hex;
+
+/// What may pass from one row to the next: the row, and what is read ahead.
+const LARGEST_STRETCH: usize = LARGEST_RECORD + (1 << 20);
+/// What is passed on at one time.
+const PIECE: usize = 64 << 10;
+
+/// How a server and its driver greet each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protocol {
+    /// The driver speaks first; TLS is agreed upon before that.
+    Postgres,
+    /// The server speaks first, and the driver sees to TLS.
+    MySql,
+    /// The same without the driver's doing: it refuses certificates that nobody asked to check.
+    SecureMySql,
+}
+
+/// A connection to a server, made and waiting for its driver. It ends when this is dropped.
+pub(super) struct Link {
+    path: PathBuf,
+    state: Arc<State>,
+    passing: AbortHandle,
+    secure: bool,
+}
+
+/// A connection to a server, and what is to be done before bytes are passed on.
+enum Way {
+    Plain(Box<dyn Stream>),
+    Postgres(Box<dyn Stream>),
+    SecureMySql(TcpStream, Box<(TlsConnector, ServerName<'static>)>),
+}
+
+#[derive(Default)]
+struct State {
+    /// Bytes that passed since the last row.
+    stretch: AtomicUsize,
+    failure: OnceLock<String>,
+}
+
+/// Both ways of a connection, with or without TLS.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+impl Link {
+    /// Connects to the server.
+    pub(super) async fn open(server: &Server, protocol: Protocol) -> Result<Self, Failure> {
+        let stream = connect(server).await?;
+        // A driver sends whole messages.
+        let _ = stream.set_nodelay(true);
+        let way = match protocol {
+            Protocol::Postgres if server.safety == Safety::Disable => Way::Postgres(Box::new(stream)),
+            Protocol::Postgres => Way::Postgres(tls::agree(stream, server).await?),
+            Protocol::MySql => Way::Plain(Box::new(stream)),
+            Protocol::SecureMySql => Way::SecureMySql(stream, Box::new(tls::connector(server)?)),
+        };
+        // An abstract name belongs to no file.
+        let path = PathBuf::from(format!("\0wellspring-{}", random_hex()));
+        let listener = UnixListener::bind(protocol.socket(&path, server.place.1));
+        let listener =
+            listener.map_err(|error| server.wrong(&format!("no connection to its driver: {error}")))?;
+        let state = Arc::new(State::default());
+        let passing = tokio::spawn(pass(listener, way, Arc::clone(&state))).abort_handle();
+        Ok(Self { path, state, passing, secure: protocol == Protocol::SecureMySql })
+    }
+
+    /// Where the driver connects to.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether the link itself sees to TLS.
+    pub(super) fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    /// Call this with every row.
+    pub(super) fn row(&self) {
+        self.state.stretch.store(0, Ordering::Relaxed);
+    }
+
+    /// Why the connection was ended here, if it was.
+    pub(super) fn failure(&self) -> Option<&str> {
+        self.state.failure.get().map(String::as_str)
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.passing.abort();
+    }
+}
+
+impl Protocol {
+    /// The socket a driver connects to when it is given this path.
+    fn socket(self, path: &Path, port: u16) -> PathBuf {
+        match self {
+            Self::Postgres => path.join(format!(".s.PGSQL.{port}")),
+            Self::MySql | Self::SecureMySql => path.to_path_buf(),
+        }
+    }
+}
+
+/// Connects to the first address of the host that answers.
+async fn connect(server: &Server) -> Result<TcpStream, Failure> {
+    let failed = |error: std::io::Error| server.wrong(&unreached(&error));
+    let (host, port, hosts) = &server.place;
+    let found: Vec<_> = tokio::net::lookup_host((host.as_str(), *port)).await.map_err(failed)?.collect();
+    let permitted: Vec<_> = found.iter().filter(|address| hosts.may_reach(address.ip())).copied().collect();
+    if permitted.is_empty() && !found.is_empty() {
+        return Err(server.wrong(
+            "this host itself and link-local addresses are not reached while the platform answers other hosts; \
+             start it with --stand-in HOST=ADDRESS to permit one",
+        ));
+    }
+    TcpStream::connect(permitted.as_slice()).await.map_err(failed)
+}
+
+/// Takes the driver's connection and passes on what both sides say, until one of them ends.
+async fn pass(listener: UnixListener, way: Way, state: Arc<State>) {
+    let Ok(mut driver) = accept(&listener).await else { return };
+    drop(listener);
+    let greeted: std::io::Result<Box<dyn Stream>> = match way {
+        Way::Plain(server) => Ok(server),
+        Way::Postgres(mut server) => login::pass(&mut driver, &mut server).await.map(|()| server),
+        Way::SecureMySql(server, tls) => {
+            login::secure_mysql(&mut driver, server, *tls).await.map(|server| Box::new(server) as _)
+        }
+    };
+    let server = match greeted {
+        Ok(server) => server,
+        Err(error) => {
+            let _ = state.failure.set(format!("no secure connection (TLS): {error}"));
+            return;
+        }
+    };
+    let (mut from_server, mut to_server) = tokio::io::split(server);
+    let (mut from_driver, mut to_driver) = driver.into_split();
+    let up = async {
+        let _ = tokio::io::copy(&mut from_driver, &mut to_server).await;
+        let _ = to_server.shutdown().await;
+    };
+    let down = async {
+        let mut piece = vec![0; PIECE];
+        while let Ok(count @ 1..) = from_server.read(&mut piece).await {
+            let stretch = state.stretch.fetch_add(count, Ordering::Relaxed) + count;
+            if stretch > LARGEST_STRETCH {
+                let _ = state.failure.set(format!("a row is larger than {} MiB", LARGEST_RECORD >> 20));
+                return;
+            }
+            if to_driver.write_all(&piece[..count]).await.is_err() {
+                return;
+            }
+        }
+    };
+    // Once the server has ended, or has sent too much, there is nothing to send to it either.
+    tokio::select! {
+        () = down => {}
+        () = up => {}
+    }
+}
+
+/// The name of the socket is no secret: only connections of this process count.
+async fn accept(listener: &UnixListener) -> std::io::Result<UnixStream> {
+    let own = i32::try_from(std::process::id()).ok();
+    loop {
+        let (stream, _) = listener.accept().await?;
+        if stream.peer_cred()?.pid() == own {
+            return Ok(stream);
+        }
+    }
+}

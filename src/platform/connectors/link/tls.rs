@@ -1,0 +1,169 @@
+//! TLS with a server, as much of it as a source asks for.
+
+use std::sync::Arc;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::client::WebPkiServerVerifier;
+use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use tokio_rustls::rustls::crypto::{
+    CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
+};
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use tokio_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
+use tokio_rustls::rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+};
+
+use super::super::Failure;
+use super::super::server::{Pems, SERVER_IS_VERSION_1, Safety, Server, unreached};
+use super::Stream;
+
+/// Asks whether the server speaks TLS.
+const REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
+
+/// Agrees upon TLS with the server.
+pub(super) async fn agree(mut stream: TcpStream, server: &Server) -> Result<Box<dyn Stream>, Failure> {
+    let broken = |error: std::io::Error| server.wrong(&unreached(&error));
+    stream.write_all(&REQUEST).await.map_err(broken)?;
+    match stream.read_u8().await.map_err(broken)? {
+        b'S' => {}
+        b'N' if server.safety == Safety::Prefer => return Ok(Box::new(stream)),
+        b'N' => return Err(insecure(server, "the server does not offer it")),
+        _ => return Err(server.wrong("this is no PostgreSQL server: it answers in another protocol")),
+    }
+    let (connector, name) = connector(server)?;
+    let connected = connector.connect(name, stream).await;
+    Ok(Box::new(connected.map_err(|error| insecure(server, &error.to_string()))?))
+}
+
+/// What TLS is agreed upon with, and the name the server must have.
+pub(super) fn connector(server: &Server) -> Result<(TlsConnector, ServerName<'static>), Failure> {
+    let name = ServerName::try_from(server.host.clone())
+        .map_err(|_| insecure(server, "the host is no name that a certificate could bear"))?;
+    Ok((TlsConnector::from(Arc::new(config(server)?)), name))
+}
+
+fn insecure(server: &Server, reason: &str) -> Failure {
+    server.wrong(&format!("no secure connection (TLS): {reason}"))
+}
+
+fn config(server: &Server) -> Result<ClientConfig, Failure> {
+    let failed = |error: Error| insecure(server, &error.to_string());
+    let Pems { root, own } = server.pems()?;
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let inner = match server.safety {
+        Safety::VerifyCa | Safety::VerifyFull => {
+            let roots = Arc::new(roots(server, root.as_deref())?);
+            let built = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build();
+            Some(built.map_err(|error| insecure(server, &error.to_string()))?)
+        }
+        _ => None,
+    };
+    let verifier =
+        Verifier { inner, names: server.safety == Safety::VerifyFull, provider: Arc::clone(&provider) };
+    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(failed)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    let Some((certificate, key)) = own else { return Ok(config.with_no_client_auth()) };
+    let unfit = |what: &str| insecure(server, &format!("\"{what}\" holds no PEM that can be read"));
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&certificate).collect();
+    let chain = chain.ok().filter(|chain| !chain.is_empty()).ok_or_else(|| unfit("sslcert"))?;
+    let key = PrivateKeyDer::from_pem_slice(&key).map_err(|_| unfit("sslkey"))?;
+    let key = provider.key_provider.load_private_key(key).map_err(failed)?;
+    // Whether the two belong together is for the server to find out.
+    let own = SingleCertAndKey::from(CertifiedKey::new(chain, key));
+    Ok(config.with_client_cert_resolver(Arc::new(own)))
+}
+
+/// The given authorities, or those of the system.
+fn roots(server: &Server, given: Option<&[u8]>) -> Result<RootCertStore, Failure> {
+    let mut roots = RootCertStore::empty();
+    let Some(given) = given else {
+        let found = rustls_native_certs::load_native_certs();
+        roots.add_parsable_certificates(found.certs);
+        return Ok(roots);
+    };
+    for certificate in CertificateDer::pem_slice_iter(given) {
+        let certificate =
+            certificate.map_err(|_| insecure(server, "\"sslrootcert\" holds no PEM that can be read"))?;
+        roots.add(certificate).map_err(|error| insecure(server, &format!("\"sslrootcert\": {error}")))?;
+    }
+    Ok(roots)
+}
+
+/// Checks the certificate of a server as far as it is asked for.
+#[derive(Debug)]
+struct Verifier {
+    /// Nothing is checked without it.
+    inner: Option<Arc<WebPkiServerVerifier>>,
+    /// The certificate must bear the name of the host.
+    names: bool,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let Some(inner) = &self.inner else { return Ok(ServerCertVerified::assertion()) };
+        if is_version_1(certificate) {
+            return Err(Error::General(SERVER_IS_VERSION_1.to_owned()));
+        }
+        match inner.verify_server_cert(certificate, between, name, ocsp, now) {
+            Err(Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) if !self.names => Ok(ServerCertVerified::assertion()),
+            verified => verified,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        if self.inner.is_none() && is_version_1(certificate) {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
+        verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        // Nobody knows whose certificate it is, so it does not matter either whose key this is.
+        if self.inner.is_none() && is_version_1(certificate) {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
+        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// A certificate of version 1 begins with its serial number, all others with their version.
+fn is_version_1(certificate: &[u8]) -> bool {
+    let inner = |der: &[u8]| -> Option<usize> {
+        let length = usize::from(*der.get(1)?);
+        (*der.first()? == 0x30).then_some(if length < 0x80 { 2 } else { 2 + (length & 0x7f) })
+    };
+    let body = inner(certificate).and_then(|start| certificate.get(start..));
+    let first = body.and_then(|body| body.get(inner(body)?));
+    first == Some(&0x02)
+}

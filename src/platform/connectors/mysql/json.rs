@@ -1,0 +1,127 @@
+//! Which columns hold JSON. It is a type of MySQL; in MariaDB it is a text with a check.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::Failure;
+use super::super::relational::Engine as _;
+use super::super::relational::catalogue::{Form, Order, Relation};
+use super::super::relational::session::Session;
+use super::super::values::Kind;
+use super::MySql;
+
+/// The type of a column of which the catalogue does not say whether it holds JSON.
+pub(super) const DOUBTFUL: &str = "text or json";
+
+/// What the catalogue says of checks. It shows those of a table only to users with rights on the whole
+/// database.
+pub(super) struct Known {
+    mariadb: bool,
+    checks: BTreeMap<String, Vec<String>>,
+}
+
+impl Known {
+    pub(super) async fn look(session: &mut Session<'_, MySql>, of: &str) -> Result<Self, Failure> {
+        let version = session.texts::<1>("SELECT VERSION()".to_owned()).await?;
+        let mariadb = version.iter().any(|[version]| version.contains("MariaDB"));
+        let mut checks: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        if mariadb {
+            let of = of.replace("TABLE_SCHEMA", "CONSTRAINT_SCHEMA");
+            let found = session.texts(format!(
+                "SELECT TABLE_NAME, CHECK_CLAUSE FROM information_schema.CHECK_CONSTRAINTS WHERE {of}"
+            ));
+            for [table, clause] in found.await? {
+                checks.entry(table).or_default().push(clause);
+            }
+        }
+        Ok(Self { mariadb, checks })
+    }
+
+    /// The type of a column, `json` if it holds JSON.
+    pub(super) fn kind(&self, table: &str, column: &str, of: String, collation: &str, view: bool) -> String {
+        let possible = self.mariadb && of == "longtext" && collation == "utf8mb4_bin";
+        match self.checks.get(table) {
+            _ if !possible => of,
+            Some(checks) if checks.iter().any(|clause| is_about(clause, column)) => "json".to_owned(),
+            Some(_) if !view => of,
+            _ => DOUBTFUL.to_owned(),
+        }
+    }
+}
+
+/// Is this the check of a column of JSON? A check of one's own takes the place of `json_valid`.
+fn is_about(clause: &str, column: &str) -> bool {
+    let column = MySql::quoted(column);
+    clause.match_indices("json_").any(|(at, _)| {
+        let rest = clause[at..].trim_start_matches(|sign: char| sign.is_ascii_alphanumeric() || sign == '_');
+        rest.strip_prefix('(').is_some_and(|inner| inner.starts_with(&column))
+    })
+}
+
+/// Finds out which of the doubtful columns hold JSON: by the definition of the table or, for a view and for
+/// someone with rights on some columns only, by asking the server to put a value into an array.
+pub(super) async fn settle(session: &mut Session<'_, MySql>, relation: &mut Relation) -> Result<(), Failure> {
+    let doubtful: Vec<_> =
+        (0..relation.columns.len()).filter(|place| relation.readings[*place].doubtful).collect();
+    if doubtful.is_empty() {
+        return Ok(());
+    }
+    let mut json: BTreeSet<usize> = BTreeSet::new();
+    let defined = if relation.form == Form::View { None } else { definition(session, relation).await };
+    if let Some(definition) = defined {
+        let checks: Vec<_> = definition.lines().filter_map(|line| line.split_once(" CHECK (")).collect();
+        json.extend(doubtful.iter().copied().filter(|place| {
+            checks.iter().any(|(_, clause)| is_about(clause, &relation.columns[*place].name))
+        }));
+    } else {
+        for place in &doubtful {
+            let quoted = MySql::quoted(&relation.columns[*place].name);
+            let sql = format!(
+                "SELECT JSON_ARRAY({quoted}) = CONCAT('[', {quoted}, ']') FROM {} WHERE {quoted} IS NOT NULL LIMIT 1",
+                relation.path
+            );
+            session
+                .each(Some(&relation.name), sql, &mut |row| {
+                    let found = MySql::value(row, 0);
+                    if matches!(found, Ok(Some(b"1"))) {
+                        json.insert(*place);
+                    }
+                    Ok(())
+                })
+                .await?;
+        }
+    }
+    for place in doubtful {
+        let reading = &mut relation.readings[place];
+        reading.doubtful = false;
+        reading.order = Order::Text;
+        if json.contains(&place) {
+            reading.kind = Kind::Json;
+        }
+    }
+    Ok(())
+}
+
+/// The definition of a table, if the user may see it.
+async fn definition(session: &mut Session<'_, MySql>, relation: &Relation) -> Option<String> {
+    let found = session.texts::<2>(format!("SHOW CREATE TABLE {}", relation.path)).await.ok()?;
+    found.into_iter().next().map(|[_, definition]| definition)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_about;
+
+    #[test]
+    fn a_check_tells_a_column_of_json() {
+        for (clause, expected) in [
+            ("json_valid(`doc`)", true),
+            ("json_length(`doc`) > 0 and json_valid(`doc`)", true),
+            ("`n` > 0 and json_exists(`doc`,'$.a')", true),
+            ("json_valid(`other`)", false),
+            ("json_valid(`docs`)", false),
+            ("length(`doc`) > 0", false),
+        ] {
+            assert_eq!(is_about(clause, "doc"), expected, "{clause}");
+        }
+    }
+}

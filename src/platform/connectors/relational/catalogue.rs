@@ -1,0 +1,265 @@
+//! The tables of a database, how their columns are read, and what tells their rows apart.
+
+use super::super::row::{RowText, bytes, digest_of};
+use super::super::values::Kind;
+use super::super::{Column, Table};
+use super::Engine;
+
+/// A column as a server lists it. The columns of a table follow each other, in their order.
+pub(in super::super) struct Line {
+    pub(in super::super) schema: String,
+    /// Its tables are named with their schema.
+    pub(in super::super) prefixed: bool,
+    pub(in super::super) table: String,
+    pub(in super::super) form: Form,
+    /// The table belongs to an extension.
+    pub(in super::super) extension: bool,
+    pub(in super::super) column: String,
+    /// The type, for people.
+    pub(in super::super) shown: String,
+    pub(in super::super) nullable: bool,
+    /// The type, by which it is read.
+    pub(in super::super) of: String,
+    pub(in super::super) primary: Option<Primary>,
+}
+
+/// A column of a primary key.
+pub(in super::super) struct Primary {
+    /// How many columns the key has; the user may not see all of them.
+    pub(in super::super) columns: usize,
+    /// How two values of the column are compared.
+    pub(in super::super) same: Same,
+}
+
+/// When the server takes two values of a key for one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in super::super) enum Same {
+    /// When their texts are equal.
+    Text,
+    /// When their texts are equal but for blanks at the end.
+    Trimmed,
+    /// When they are the same number, with however many zeros.
+    Number,
+    /// When this expression is the same for both.
+    Expression(String),
+    /// Only the server knows.
+    Unknown,
+}
+
+/// What a relation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) enum Form {
+    Table,
+    /// A table with others that inherit from it.
+    Parent,
+    /// A table whose rows are those of its partitions.
+    Parts,
+    View,
+}
+
+/// How a column is read, and what order its values have.
+pub(in super::super) struct Reading {
+    pub(in super::super) kind: Kind,
+    /// The expression that is selected.
+    pub(in super::super) selected: String,
+    pub(in super::super) order: Order,
+    /// Whether it holds JSON is to be found out before it is read.
+    pub(in super::super) doubtful: bool,
+}
+
+/// The order of the values of a cursor column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in super::super) enum Order {
+    /// That of the server: by the column, or by a number in its place. One condition selects the values that
+    /// may become the mark; rows for which the other holds are always taken.
+    Server { number: Option<String>, marks: String, always: Option<String> },
+    /// Moments, numbers or words, written as texts: the server would compare their characters.
+    Text,
+    /// None.
+    None,
+}
+
+/// What tells the rows of a table apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in super::super) enum Key {
+    /// One whole number, in the column at this place.
+    Number(usize),
+    /// The columns at these places.
+    Columns(Vec<(usize, Same)>),
+    /// A key that cannot be compared here, or that only a part of may be seen.
+    Foreign,
+    /// All a row holds.
+    Content,
+}
+
+/// A table or view, and how it is read.
+pub(in super::super) struct Relation {
+    pub(in super::super) name: String,
+    /// With its schema, as people write it.
+    pub(in super::super) full_name: String,
+    pub(in super::super) schema: String,
+    pub(in super::super) table: String,
+    pub(in super::super) form: Form,
+    pub(in super::super) extension: bool,
+    /// How it stands in a statement.
+    pub(in super::super) path: String,
+    pub(in super::super) columns: Vec<Column>,
+    pub(in super::super) readings: Vec<Reading>,
+    pub(in super::super) key: Key,
+}
+
+/// Puts the lines of a catalogue together.
+pub(in super::super) fn relations<E: Engine>(lines: Vec<Line>) -> Vec<Relation> {
+    let mut found: Vec<Relation> = Vec::new();
+    let mut keys: Vec<(usize, Vec<(usize, Same)>)> = Vec::new();
+    for line in lines {
+        let full_name = format!("{}.{}", line.schema, line.table);
+        if found.last().is_none_or(|last| last.full_name != full_name) {
+            keys.push((0, Vec::new()));
+            found.push(Relation {
+                name: if line.prefixed { full_name.clone() } else { line.table.clone() },
+                path: E::path(&line.schema, &line.table, matches!(line.form, Form::Table | Form::Parent)),
+                full_name,
+                schema: line.schema,
+                table: line.table,
+                form: line.form,
+                extension: line.extension,
+                columns: Vec::new(),
+                readings: Vec::new(),
+                key: Key::Content,
+            });
+        }
+        let (Some(relation), Some((size, parts))) = (found.last_mut(), keys.last_mut()) else { continue };
+        let (view, primary) = (line.form == Form::View, line.primary.is_some());
+        if let Some(Primary { columns, same }) = line.primary {
+            *size = columns;
+            parts.push((relation.columns.len(), same));
+        }
+        relation.readings.push(E::reading(&line.of, &E::quoted(&line.column)));
+        relation.columns.push(Column {
+            name: line.column,
+            kind: line.shown,
+            nullable: (!view).then_some(line.nullable),
+            primary_key: (!view).then_some(primary),
+        });
+    }
+    for (relation, (size, parts)) in found.iter_mut().zip(keys) {
+        relation.key = match parts.as_slice() {
+            [] => Key::Content,
+            parts if parts.len() != size => Key::Foreign,
+            [(place, _)] if relation.readings[*place].kind == Kind::Integer => Key::Number(*place),
+            parts if parts.iter().any(|(_, same)| *same == Same::Unknown) => Key::Foreign,
+            _ => Key::Columns(parts),
+        };
+    }
+    found
+}
+
+impl Relation {
+    /// Asked for by its name, a table is read with those that inherit from it, whose rows its key does not
+    /// tell apart.
+    pub(in super::super) fn asked_for<E: Engine>(&mut self) {
+        self.path = E::path(&self.schema, &self.table, false);
+        if self.form == Form::Parent {
+            self.key = Key::Foreign;
+        }
+    }
+
+    /// As the schema shows it.
+    pub(in super::super) fn shown(self) -> Table {
+        let kind = if self.form == Form::View { "view" } else { "table" };
+        Table { name: self.name, kind, columns: self.columns }
+    }
+
+    pub(in super::super) fn place(&self, column: &str) -> Option<usize> {
+        self.columns.iter().position(|found| found.name == column)
+    }
+
+    /// Its columns, then what else its key needs.
+    pub(in super::super) fn select(&self) -> String {
+        let columns = self.readings.iter().map(|reading| &reading.selected);
+        let selected: Vec<_> = columns.chain(self.expressions()).map(String::as_str).collect();
+        format!("SELECT {} FROM {}", selected.join(", "), self.path)
+    }
+
+    fn expressions(&self) -> impl Iterator<Item = &String> {
+        let parts = if let Key::Columns(parts) = &self.key { parts.as_slice() } else { &[] };
+        parts.iter().filter_map(|(_, same)| if let Same::Expression(sql) = same { Some(sql) } else { None })
+    }
+
+    /// What a row and its identity are made of: a table that was made anew may have other columns.
+    pub(in super::super) fn shape(&self) -> String {
+        let kinds: Vec<_> = self.readings.iter().map(|reading| &reading.kind).collect();
+        let names: Vec<_> = self.columns.iter().map(|column| &column.name).collect();
+        digest_of(&format!("{names:?} {kinds:?} {:?} {}", self.key, self.select()))
+    }
+
+    /// Writes what tells a row from the others of its table, given its values: equal where the server takes
+    /// the keys for equal. Returns `None` where only all that it holds does.
+    pub(in super::super) fn identity<'t, 'v, F>(
+        &self,
+        text: &'t mut RowText,
+        value: impl Fn(usize) -> Result<Option<&'v [u8]>, F>,
+    ) -> Result<Option<&'t str>, F> {
+        let number;
+        let parts = match &self.key {
+            Key::Number(place) => {
+                number = [(*place, Same::Text)];
+                &number[..]
+            }
+            Key::Columns(parts) => parts,
+            Key::Foreign | Key::Content => return Ok(None),
+        };
+        text.clear();
+        let mut expressions = self.columns.len()..;
+        for (place, same) in parts {
+            let place =
+                if let Same::Expression(_) = same { expressions.next().unwrap_or(*place) } else { *place };
+            let raw = value(place)?.unwrap_or_default();
+            match std::str::from_utf8(raw) {
+                Ok(found) => text.put("t", folded(found, same)),
+                Err(_) => text.put("b", &bytes(raw)),
+            }
+        }
+        Ok(Some(text.finish()))
+    }
+}
+
+/// A value of a key in the one way of all it can be written in.
+fn folded<'t>(text: &'t str, same: &Same) -> &'t str {
+    match same {
+        Same::Trimmed => text.trim_end_matches(' '),
+        Same::Number if text == "-0" => "0",
+        Same::Number if text.contains('.') && !text.contains(['e', 'E']) => {
+            text.trim_end_matches('0').trim_end_matches('.')
+        }
+        _ => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Same, folded};
+
+    #[test]
+    fn equal_keys_are_written_alike() {
+        for (same, one, other) in [
+            (Same::Number, "1.00", "1"),
+            (Same::Number, "10", "10.0"),
+            (Same::Number, "-0", "0"),
+            (Same::Number, "0.50", "0.5"),
+            (Same::Trimmed, "a  ", "a"),
+        ] {
+            assert_eq!(folded(one, &same), folded(other, &same), "{one}");
+        }
+        for (same, one, other) in [
+            (Same::Number, "100", "1"),
+            (Same::Number, "1e20", "1e2"),
+            (Same::Number, "1.5e-10", "1.5e-1"),
+            (Same::Text, "1.00", "1"),
+            (Same::Text, "a ", "a"),
+        ] {
+            assert_ne!(folded(one, &same), folded(other, &same), "{one}");
+        }
+    }
+}

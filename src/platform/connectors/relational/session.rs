@@ -1,0 +1,77 @@
+//! A login at a database server, within one snapshot.
+
+use futures_util::TryStreamExt as _;
+
+use super::super::Failure;
+use super::super::link::{Link, Protocol};
+use super::super::server::Server;
+use super::Engine;
+
+/// An open connection on which a snapshot has begun.
+pub(in super::super) struct Session<'s, E: Engine> {
+    pub(in super::super) server: &'s Server,
+    connection: E::Connection,
+    link: Link,
+}
+
+impl<'s, E: Engine> Session<'s, E> {
+    /// Connects and logs in.
+    pub(super) async fn open(server: &'s Server) -> Result<Self, Failure> {
+        let mut link = Link::open(server, E::PROTOCOL).await?;
+        let mut login = E::login(server, &link).await;
+        if E::PROTOCOL == Protocol::MySql
+            && login.as_ref().is_err_and(|error| server.is_unchecked_version_1(error))
+        {
+            link = Link::open(server, Protocol::SecureMySql).await?;
+            login = E::login(server, &link).await;
+        }
+        match login {
+            Ok(connection) => Ok(Self { server, connection, link }),
+            Err(error) => Err(failed(server, &link, None, &error)),
+        }
+    }
+
+    /// Calls `take` with every row of a statement, which is about a table or about none.
+    pub(in super::super) async fn each(
+        &mut self,
+        about: Option<&str>,
+        sql: String,
+        take: &mut dyn FnMut(&E::Row) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let Self { server, connection, link } = self;
+        let mut rows = E::rows(connection, sql);
+        while let Some(row) = rows.try_next().await.map_err(|error| failed(server, link, about, &error))? {
+            link.row();
+            take(&row)?;
+        }
+        Ok(())
+    }
+
+    /// The rows of a statement as texts; null is empty.
+    pub(in super::super) async fn texts<const N: usize>(
+        &mut self,
+        sql: String,
+    ) -> Result<Vec<[String; N]>, Failure> {
+        let server = self.server;
+        let mut found = Vec::new();
+        self.each(None, sql, &mut |row| {
+            let mut line = [const { String::new() }; N];
+            for (index, text) in line.iter_mut().enumerate() {
+                let raw = E::value(row, index).map_err(|error| server.failed(None, &error))?;
+                *text = String::from_utf8_lossy(raw.unwrap_or_default()).into_owned();
+            }
+            found.push(line);
+            Ok(())
+        })
+        .await?;
+        Ok(found)
+    }
+}
+
+/// What went wrong, here or there.
+fn failed(server: &Server, link: &Link, about: Option<&str>, error: &sqlx::Error) -> Failure {
+    match link.failure() {
+        Some(reason) => server.wrong_at(about, reason),
+        None => server.failed(about, error),
+    }
+}

@@ -1,0 +1,212 @@
+//! How a table of a SQLite file is read, and what an incremental sync takes of it.
+
+use rusqlite::{Connection, OptionalExtension as _, Row};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::super::file::Named;
+use super::super::row::{RowText, digest_of};
+use super::super::{Failure, Intake, LARGEST_RECORD, Take, lies_before};
+use super::catalogue::{Key, Relation, quoted, value};
+use super::session::failure;
+use crate::platform::order::Point;
+
+/// Where a reading of one table came to.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Mark {
+    /// What a row and its identity were made of.
+    shape: String,
+    at: At,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum At {
+    /// The largest row number, and the digest of its row: when that row has changed or is gone, the table
+    /// may have been filled anew, and its numbers say nothing any more.
+    Number { last: i64, digest: String },
+    /// The largest value of the cursor column; null before the first.
+    Cursor { column: String, last: Value },
+    /// All rows were read.
+    Rows,
+}
+
+/// A table, and what it is read from and into.
+pub(super) struct Reader<'r> {
+    pub(super) named: &'r Named,
+    pub(super) connection: &'r Connection,
+    pub(super) relation: &'r Relation,
+    pub(super) intake: &'r mut dyn Intake,
+}
+
+impl Reader<'_> {
+    /// Reads what is new since `before`, by the cursor column if there is one.
+    pub(super) fn read(mut self, cursor: Option<&str>, before: Option<Mark>) -> Result<Mark, Failure> {
+        let shape = self.relation.shape();
+        let before = before.filter(|before| before.shape == shape).map(|before| before.at);
+        let at = match (cursor, &self.relation.key) {
+            (_, Key::Foreign) => self.replace()?,
+            (Some(column), _) => self.by_cursor(column, before)?,
+            (None, Key::Number(place)) => self.by_number(*place, before)?,
+            (None, _) => self.by_rows(before.as_ref())?,
+        };
+        Ok(Mark { shape, at })
+    }
+
+    fn by_number(&mut self, place: usize, before: Option<At>) -> Result<At, Failure> {
+        let key = quoted(&self.relation.columns[place].name);
+        let mut start = None;
+        // Once the largest number is given, SQLite gives free ones below it.
+        if let Some(At::Number { last, digest }) = before
+            && last < i64::MAX
+        {
+            let sql = format!("{} WHERE {key} = ?1", self.relation.select());
+            let mut query = self.connection.prepare(&sql).map_err(|error| self.failed(&error))?;
+            let put = |row: &Row<'_>| Ok(self.put(&mut RowText::default(), row).map(digest_of));
+            let found = query.query_row([last], put).optional().map_err(|error| self.failed(&error))?;
+            start = (found.transpose()?.as_ref() == Some(&digest)).then_some((last, digest));
+        }
+        self.intake.table(&self.relation.name, if start.is_some() { Take::New } else { Take::All })?;
+        let (condition, bound) = match &start {
+            Some((last, _)) => (format!("WHERE {key} > ?1"), Some(*last)),
+            None => (String::new(), None),
+        };
+        let sql = format!("{} {condition} ORDER BY {key}", self.relation.select());
+        let (mut last, mut digest) = start.unwrap_or((i64::MIN, String::new()));
+        let mut latest = RowText::default();
+        let mut read = false;
+        self.each(&sql, bound.map(Into::into), |reader, row| {
+            last = row.get(place).map_err(|error| reader.failed(&error))?;
+            let text = reader.put(&mut latest, row)?;
+            read = true;
+            reader.intake.row(text, None)
+        })?;
+        if read {
+            digest = digest_of(latest.text());
+        }
+        Ok(At::Number { last, digest })
+    }
+
+    /// SQLite orders texts by their bytes, and any column may hold texts. So it selects by itself only
+    /// where the mark is a number: no number and no text it passes over is larger then.
+    fn by_cursor(&mut self, column: &str, before: Option<At>) -> Result<At, Failure> {
+        let Some(place) = self.relation.place(column) else { return self.by_rows(before.as_ref()) };
+        let since = match before {
+            Some(At::Cursor { column: earlier, last }) if earlier == column => Some(last),
+            _ => None,
+        };
+        self.take_told_apart(since.is_some())?;
+        let start = since.as_ref().and_then(Point::of);
+        let bound = since.as_ref().and_then(number);
+        let condition = if bound.is_some() {
+            let cursor = quoted(column);
+            format!("WHERE {cursor} >= ?1 OR {cursor} IS NULL OR {cursor} = -9e999")
+        } else {
+            String::new()
+        };
+        let mut reached = start.clone();
+        let mut last = since.unwrap_or(Value::Null);
+        let (mut text, mut identity) = (RowText::default(), RowText::default());
+        let sql = format!("{} {condition}", self.relation.select());
+        self.each(&sql, bound, |reader, row| {
+            let at = row.get_ref(place).map(value).map_err(|error| reader.failed(&error))?;
+            if let Some(point) = Point::of(&at) {
+                if start.as_ref().is_some_and(|start| lies_before(&point, start)) {
+                    return Ok(());
+                }
+                if reached.as_ref().is_none_or(|reached| reached.yields_to(&point)) {
+                    (last, reached) = (at, Some(point));
+                }
+            }
+            reader.hand_over(row, &mut text, &mut identity)
+        })?;
+        Ok(At::Cursor { column: column.to_owned(), last })
+    }
+
+    fn by_rows(&mut self, before: Option<&At>) -> Result<At, Failure> {
+        self.take_told_apart(matches!(before, Some(At::Rows)))?;
+        let (mut text, mut identity) = (RowText::default(), RowText::default());
+        let sql = self.relation.select();
+        self.each(&sql, None, |reader, row| reader.hand_over(row, &mut text, &mut identity))?;
+        Ok(At::Rows)
+    }
+
+    /// Reads all rows, which take the place of those that are stored.
+    fn replace(&mut self) -> Result<At, Failure> {
+        self.intake.table(&self.relation.name, Take::All)?;
+        let mut text = RowText::default();
+        let sql = self.relation.select();
+        self.each(&sql, None, |reader, row| {
+            let text = reader.put(&mut text, row)?;
+            reader.intake.row(text, None)
+        })?;
+        Ok(At::Rows)
+    }
+
+    fn take_told_apart(&mut self, again: bool) -> Result<(), Failure> {
+        let take = match (again, &self.relation.key) {
+            (false, _) => Take::All,
+            (true, Key::Content) => Take::Unseen,
+            (true, _) => Take::Latest,
+        };
+        self.intake.table(&self.relation.name, take)
+    }
+
+    fn hand_over(
+        &mut self,
+        row: &Row<'_>,
+        text: &mut RowText,
+        identity: &mut RowText,
+    ) -> Result<(), Failure> {
+        let text = self.put(text, row)?;
+        let identity = self.relation.identity(row, identity).map_err(|error| self.failed(&error))?;
+        self.intake.row(text, Some(identity.unwrap_or(text)))
+    }
+
+    fn each(
+        &mut self,
+        sql: &str,
+        bound: Option<rusqlite::types::Value>,
+        mut take: impl FnMut(&mut Self, &Row<'_>) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let mut query = self.connection.prepare(sql).map_err(|error| self.failed(&error))?;
+        let mut rows = query.query(rusqlite::params_from_iter(bound)).map_err(|error| self.failed(&error))?;
+        while let Some(row) = rows.next().map_err(|error| self.failed(&error))? {
+            take(self, row)?;
+        }
+        Ok(())
+    }
+
+    /// The row as JSON.
+    fn put<'t>(&self, text: &'t mut RowText, row: &Row<'_>) -> Result<&'t str, Failure> {
+        let failed = |error: rusqlite::Error| self.failed(&error);
+        let mut size = 0;
+        for place in 0..self.relation.columns.len() {
+            size +=
+                row.get_ref(place).map_err(failed)?.as_bytes_or_null().ok().flatten().map_or(0, <[u8]>::len);
+        }
+        if size > LARGEST_RECORD {
+            let largest = LARGEST_RECORD >> 20;
+            return Err(self.wrong(&format!("a row is larger than {largest} MiB")));
+        }
+        text.clear();
+        for (place, column) in self.relation.columns.iter().enumerate() {
+            text.put(&column.name, &value(row.get_ref(place).map_err(failed)?));
+        }
+        Ok(text.finish())
+    }
+
+    fn wrong(&self, message: &str) -> Failure {
+        self.named.wrong(format!("table \"{}\": {message}", self.relation.name))
+    }
+
+    fn failed(&self, error: &rusqlite::Error) -> Failure {
+        failure(self.named, Some(&self.relation.name), error)
+    }
+}
+
+/// A number of a cursor as it is asked for again.
+fn number(value: &Value) -> Option<rusqlite::types::Value> {
+    let Value::Number(number) = value else { return None };
+    number.as_i64().map(Into::into).or_else(|| number.as_f64().map(Into::into))
+}
