@@ -10,6 +10,7 @@ macro_rules! note {
 mod answer;
 mod apply;
 mod args;
+mod complete;
 mod doctor;
 mod exit;
 mod explain;
@@ -45,6 +46,8 @@ use std::process::ExitCode;
 /// Parses the arguments, runs the verb, and turns what comes of it into an exit code.
 #[must_use]
 pub fn main() -> ExitCode {
+    // A shell that completes a command line calls the program with COMPLETE set; this answers and exits.
+    clap_complete::CompleteEnv::with_factory(args::command).complete();
     let cli = match args::parse() {
         Ok(cli) => cli,
         Err(error) => {

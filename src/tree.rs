@@ -8,7 +8,7 @@ mod cores;
 mod touched;
 mod walk;
 
-pub use commit::Checkout;
+pub use commit::{Checkout, uses_reftable};
 pub use cores::on_all_cores;
 pub use walk::Seen;
 
@@ -189,10 +189,12 @@ impl fmt::Display for FileError {
         match self {
             Self::Io(why) => write!(f, "cannot read the file: {why}"),
             Self::NotRegular => f.write_str("not a regular file: pipes, sockets and devices are not read"),
-            Self::Escapes => f.write_str("the symlink leads out of the tree; only files within it are read"),
+            Self::Escapes => {
+                f.write_str("the symlink leads out of the project; only files within it are read")
+            }
             Self::TooLarge(most) => write!(f, "the file is larger than {} MiB", most >> 20),
             Self::NotUtf8(at) => write!(f, "not UTF-8 text, from byte {at} on"),
-            Self::Nul(at) => write!(f, "a NUL byte stands at byte {at}; this is not a text file"),
+            Self::Nul(at) => write!(f, "NUL byte at byte {at}; not a text file"),
             Self::Name => f.write_str("the file's name is not UTF-8"),
             Self::Extension => f.write_str("the extension must be `.toml` in lower case; rename the file"),
             Self::Unsettled => f.write_str("the file changed each time it was read"),
@@ -230,19 +232,17 @@ pub enum TreeError {
 impl fmt::Display for TreeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreadable { path, .. } => write!(f, "cannot read the folder {}", path.display()),
+            Self::Unreadable { path, .. } => write!(f, "cannot read the directory {}", path.display()),
             Self::NotAFolder(path) => {
-                write!(f, "{} is not a folder; name the folder that holds the files", path.display())
+                write!(f, "{} is not a directory; name the project directory", path.display())
             }
             Self::TooLarge { path, bound } => write!(f, "too much to read at {}: {bound}", path.display()),
             Self::Unsettled(path) => {
-                write!(f, "{} kept changing while it was read; try again when it is quiet", path.display())
+                write!(f, "{} kept changing while it was read; try again later", path.display())
             }
-            Self::BrokeOff(path) => write!(
-                f,
-                "the reading of {} broke off: this is a fault in wellspring itself; it is tried again",
-                path.display()
-            ),
+            Self::BrokeOff(path) => {
+                write!(f, "internal error while reading {}; retrying. Please report this bug", path.display())
+            }
         }
     }
 }

@@ -90,7 +90,7 @@ pub(super) enum Verb {
     },
     /// Generate a shell completion script
     Completions {
-        /// Shell
+        /// Shell. To complete workspaces and sources, too: source <(COMPLETE=bash wellspring)
         shell: clap_complete::Shell,
     },
     /// Generate the manual page
@@ -186,7 +186,7 @@ pub(super) fn parse() -> Result<Cli, clap::Error> {
 
 /// The command line without the variables that are empty: CI systems set a variable that has no value to an
 /// empty text.
-fn command() -> Command {
+pub(super) fn command() -> Command {
     let is_empty = |arg: &Arg| {
         let value = arg.get_env().and_then(std::env::var_os);
         value.is_some_and(|value| value.is_empty())

@@ -12,6 +12,7 @@ use crate::reading::Reading;
 use crate::render;
 use crate::secrets::Resolver;
 use crate::settings::{Platform, Settings};
+use crate::tree;
 use serde::Serialize;
 use serde_json::json;
 use std::sync::Arc;
@@ -120,7 +121,13 @@ fn files(settings: &Settings, reading: &Reading) -> Finding {
         return Finding::warning("files", format!("{count} in {root}; Git is writing them"), todo);
     }
     let commit = reading.commit().and_then(|commit| commit.get(..9));
-    let commit = commit.map(|commit| format!(", commit {commit}")).unwrap_or_default();
+    let commit = match commit {
+        Some(commit) => format!(", commit {commit}"),
+        None if tree::uses_reftable(&settings.root) => {
+            ", commit unknown (the Git repository uses reftable, which is not read)".to_owned()
+        }
+        None => String::new(),
+    };
     let sources = render::words::count(sources, "source");
     let workspaces = render::words::count(reading.desired.units.len(), "workspace");
     if let Some(warning) = reading.diagnostics.first() {

@@ -14,6 +14,7 @@ use crate::remote::Writer;
 use crate::settings::{Humane, Mode};
 use crate::state::{DaemonLock, LockError, State};
 use crate::sync::{Syncer, Unrecorded};
+use crate::tree;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -95,6 +96,11 @@ pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure
         place.settings.root.display(),
         if dry_run { " (dry run: changes are only logged)" } else { "" }
     ));
+    if tree::uses_reftable(&place.settings.root) {
+        voice.warn(
+            "the Git repository uses reftable, which is not read: changes are recorded without a commit",
+        );
+    }
     let daemon = Daemon {
         root: place.settings.root.clone(),
         bell: hands.as_ref().map(|hands| hands.reconciler.state.bell()),

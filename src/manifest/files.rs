@@ -291,8 +291,8 @@ fn file<'a>(
     if file.path.rsplit('/').next() == Some(FILE_NAME) {
         let top = Span { document, start: 0, end: 0 };
         findings
-            .error(Code::NestedSettings, top, format!("{FILE_NAME} is read at the tree's root only"))
-            .help("move what it says there, or give the file another name");
+            .error(Code::NestedSettings, top, format!("{FILE_NAME} is only read at the project root"))
+            .help("move the settings to the root's file, or rename this file");
         return FileReading { document, ..Default::default() };
     }
     match text(document, file, findings) {

@@ -149,7 +149,7 @@ impl<'d, 'a> Findings<'d, 'a> {
         if count > MOST_VALUES {
             self.error(Code::TooMuch, at, format!("this source holds more than {MOST_VALUES} values"))
                 .label(format!("{count} values"))
-                .help("a source says how to connect; what is this much is data, and belongs elsewhere");
+                .help("a source describes a connection; data belongs elsewhere");
             return false;
         }
         let size = bytes.saturating_mul(copies);

@@ -114,6 +114,16 @@ fn sources_twice(
     is_empty.then(|| (key.span().start..value.span().end, first))
 }
 
+/// Returns true if the line around a place is `key: value`.
+fn is_yaml(text: &str, at: usize) -> bool {
+    let at = at.min(text.len());
+    let start = text.as_bytes()[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    let line = text[start..].lines().next().unwrap_or_default();
+    let key = line.trim_start().trim_start_matches("- ");
+    let rest = key.trim_start_matches(|c: char| c.is_alphanumeric() || "_-\"".contains(c));
+    rest.len() < key.len() && (rest == ":" || rest.starts_with(": "))
+}
+
 fn too_deep(at: Span, findings: &mut Findings<'_, '_>) {
     findings
         .error(Code::TooDeep, at, format!("nested more than {DEEPEST} levels deep"))
@@ -127,14 +137,12 @@ fn report_syntax(document: u32, error: &toml::de::Error, findings: &mut Findings
     let at_break = text.as_bytes().get(range.start).is_some_and(|byte| matches!(byte, b'\n' | b'\r'));
     let end = if at_break { range.start } else { range.end.max(range.start) };
     let help = match error.message() {
-        message if message.starts_with("duplicate key") => Some("a key and a header may stand once only"),
+        message if message.starts_with("duplicate key") => Some("each key and each header can be used once"),
         message if message.contains("recursion") => Some("nest less deeply"),
         message if message.starts_with("string values must be quoted") => {
             Some("write the text in quotes: \"…\"")
         }
-        _ if text.get(range.start..).is_some_and(|rest| rest.starts_with(':')) => {
-            Some("TOML writes `key = value`; `key: value` is YAML")
-        }
+        _ if is_yaml(text, range.start) => Some("TOML writes `key = value`; `key: value` is YAML"),
         _ => None,
     };
     findings

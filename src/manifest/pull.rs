@@ -68,10 +68,10 @@ pub fn pulled(workspace: &PulledWorkspace<'_>, rows: &[&ObservedSource], taken: 
             out.variables.extend(notes.variables);
         } else {
             body.push_str(&format!(
-                "\n# TODO {}: what stands there cannot be said in a file\n",
+                "\n# TODO {}: a file cannot declare this source\n",
                 quoted(row.name.as_str())
             ));
-            out.unreadable.push(format!("{}: cannot be said in a file", row.name));
+            out.unreadable.push(format!("{}: a file cannot declare this source", row.name));
         }
     }
     if out.sources.is_empty() {

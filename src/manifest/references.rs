@@ -89,7 +89,7 @@ pub(super) fn checked_segments(
 fn refuse_token(span: Span, findings: &mut Findings<'_, '_>) {
     findings
         .error(Code::BadReference, span, format!("`{TOKEN_VARIABLE}` is the platform's token"))
-        .help("the token goes to the platform only; use another variable");
+        .help("the platform's token is not for sources; use another variable");
 }
 
 /// Is the table `{ secret = "…" }`, which stands for a value?

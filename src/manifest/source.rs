@@ -135,7 +135,7 @@ fn check_whole(
     findings: &mut Findings<'_, '_>,
 ) {
     for (key, help) in [
-        ("type", "for example type = \"database\"; the platform says which types it knows"),
+        ("type", "for example type = \"database\"; see the platform's documentation for its types"),
         (
             "connection_config",
             "the platform requires one; write `connection_config = {}` if the type needs nothing",
@@ -157,7 +157,7 @@ fn check_whole(
         && !sync.contains_key("cron")
     {
         findings
-            .error(Code::Missing, entry.key, "`sync` says neither `every` nor `cron`")
+            .error(Code::Missing, entry.key, "`sync` needs `every` or `cron`")
             .help("for example sync = { every = \"6h\" }");
     }
 }
@@ -184,7 +184,7 @@ pub(super) fn check_defaults(table: &Table<'_>, findings: &mut Findings<'_, '_>)
 /// Checks `[templates.NAME]` where it stands.
 pub(super) fn check_template(name: &str, table: &Table<'_>, findings: &mut Findings<'_, '_>) {
     for (key, why) in [
-        ("extends", "a template extends no other: one level is all there is"),
+        ("extends", "a template cannot extend another one"),
         ("name", "each source has its own name"),
         ("suspend", "suspend the sources themselves"),
         ("unset", "a template starts from nothing but the defaults; `unset` belongs in the source"),
@@ -194,7 +194,7 @@ pub(super) fn check_template(name: &str, table: &Table<'_>, findings: &mut Findi
                 .error(
                     Code::UnknownKey,
                     entry.key,
-                    format!("`{key}` cannot stand in template `{}`", shown(name)),
+                    format!("`{key}` is not allowed in template `{}`", shown(name)),
                 )
                 .help(why);
         }
@@ -215,7 +215,7 @@ fn own_keys(name: &str, own: &Table<'_>, findings: &mut Findings<'_, '_>) {
             continue;
         }
         let help = did_you_mean(key, SOURCE_KEYS).unwrap_or_else(|| {
-            format!("a field of the connection stands below [sources.{}.connection_config]", shown(name))
+            format!("fields of the connection belong below [sources.{}.connection_config]", shown(name))
         });
         findings
             .error(

@@ -144,7 +144,7 @@ pub(super) fn reason(
     if !table.contains_key("reason") {
         findings
             .error(Code::Missing, at, format!("{owner} needs a `reason`"))
-            .help("say why, for whoever reads it next: reason = \"…\"");
+            .help("give the reason: reason = \"…\"");
         return None;
     }
     let (reason, span) = fields::text(table, "reason", findings)?;

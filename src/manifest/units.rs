@@ -171,7 +171,7 @@ fn check_moves(unit: &Unit, files: &[&FileReading], complete: bool, findings: &m
                         *span,
                         format!("nothing is declared as `{to}`, where this moves to"),
                     )
-                    .help("[moved] reads old = \"new\", and the new one stands in [sources]");
+                    .help("in [moved], write old = \"new\"; the new key must be in [sources]");
             }
         }
     }

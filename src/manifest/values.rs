@@ -56,7 +56,7 @@ fn misplaced(key: &str, at: Span, header: Span, findings: &mut Findings<'_, '_>)
     if under_header {
         remark.also(header, "keys below go to the platform").help(format!("move it above line {line}"));
     } else {
-        remark.help("write it beside `connection_config`, not in it");
+        remark.help("write it next to `connection_config`, not in it");
     }
 }
 
@@ -195,7 +195,7 @@ pub(super) fn json_table(table: &Table<'_>, owner: &str, findings: &mut Findings
                     entry.node.span,
                     format!("`{}` looks like a secret, in {owner}", shown(key)),
                 )
-                .help("secrets stand in `connection_config`, as references");
+                .help("secrets belong in `connection_config`, as references");
         } else if let Some(value) = json(&entry.node, owner, findings) {
             values.push((key.as_ref().into(), value));
         }
@@ -212,7 +212,7 @@ fn json(node: &Node<'_>, owner: &str, findings: &mut Findings<'_, '_>) -> Option
         Value::String(text) if !exposed(text).is_empty() => {
             findings
                 .error(Code::PlainSecret, node.span, format!("this text holds a secret, in {owner}"))
-                .help("secrets stand in `connection_config`, as references such as `${NAME}`");
+                .help("secrets belong in `connection_config`, as references such as `${NAME}`");
             return None;
         }
         Value::String(text) if !references::mentions(text) => Json::from(text.as_ref()),

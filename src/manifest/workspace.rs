@@ -141,7 +141,7 @@ fn units(
     match (table.get("id"), table.get("use")) {
         (None, None) => {
             findings
-                .error(Code::Missing, header, "`[workspace]` says neither `id` nor `use`")
+                .error(Code::Missing, header, "`[workspace]` needs `id` or `use`")
                 .help(format!("write `id = \"…\"`, or `use = \"…\"` with an alias from {FILE_NAME}"));
             None
         }
@@ -193,7 +193,7 @@ fn units(
 
 fn aliased(name: &str, span: Span, settings: &Settings<'_>, findings: &mut Findings<'_, '_>) -> Option<Unit> {
     if settings.absent {
-        findings.once(Code::UnknownAlias, span, format!("there is no {FILE_NAME} here to say what `use` names")).help(
+        findings.once(Code::UnknownAlias, span, format!("no {FILE_NAME} defines what `use` names")).help(
             format!("name the tree's root, where {FILE_NAME} is; or add one with [workspaces]; or write `id = \"…\"` in each file"),
         );
         return None;

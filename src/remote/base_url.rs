@@ -30,10 +30,10 @@ impl fmt::Display for InvalidBaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the platform's URL cannot be used: ")?;
         f.write_str(match self {
-            Self::NotAUrl => "it is not a complete URL; write https://HOST/PATH",
-            Self::Scheme => "it begins with neither https:// nor http://",
-            Self::Credentials => "a user name or password stands in it; give the token by itself",
-            Self::QueryOrFragment => "a `?` or `#` part stands in it; leave that part out",
+            Self::NotAUrl => "not a complete URL; write https://HOST/PATH",
+            Self::Scheme => "the scheme must be https:// or http://",
+            Self::Credentials => "it contains a user name or password; pass the token in PMTX_TOKEN",
+            Self::QueryOrFragment => "it contains a query or a fragment; remove the part from `?` or `#` on",
         })
     }
 }

@@ -160,6 +160,9 @@ impl RemoteError {
             RemoteErrorKind::Unauthorized(_) => "renew the token (PMTX_TOKEN, or `token` in the host file)",
             RemoteErrorKind::Forbidden(_) => "ask for access to this workspace and scope",
             RemoteErrorKind::Conflict(_) => "see what bears the name there: `wellspring plan`",
+            RemoteErrorKind::Refused { status: 404 | 405, .. } => {
+                "check the platform's URL and the workspace's id"
+            }
             RemoteErrorKind::Refused { .. } => "correct what was sent",
             RemoteErrorKind::Malformed(_) | RemoteErrorKind::Redirected(_) => {
                 "check that the URL leads to the platform's Data API"
@@ -172,6 +175,9 @@ impl RemoteError {
 
 impl fmt::Display for RemoteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let (Endpoint::Setup, RemoteErrorKind::NotSent(why)) = (self.endpoint, &self.kind) {
+            return write!(f, "cannot use {}: {why}", self.on);
+        }
         let (attempt, on) = (self.endpoint.attempt(), &self.on);
         write!(f, "could not {attempt} {on}: {}; {}", self.kind, self.what_to_do())
     }

@@ -182,8 +182,8 @@ impl Transport {
         let base = &settings.base_url;
         if !(base.is_secure() || base.is_loopback() || settings.allow_plaintext) {
             return Err(refused(
-                "plain http:// would show the token to the network; use https://, or say \
-                 `allow_plaintext = true` in the host file"
+                "plain http:// would send the token over the network unencrypted; use https://, or set \
+                 `allow_plaintext = true` under [platform] in the host configuration"
                     .into(),
             ));
         }

@@ -101,6 +101,15 @@ fn last_said(git: &Path) -> Option<SystemTime> {
     places.filter_map(written).max()
 }
 
+/// Returns true if the repository stores its branches as reftable: that format is not read, so commits are unknown.
+#[must_use]
+pub fn uses_reftable(root: &Path) -> bool {
+    git(root).is_some_and(|git| {
+        let shared = text(&git.join("commondir"), LONGEST_LINE).map(|common| git.join(common.trim()));
+        shared.unwrap_or(git).join("reftable").is_dir()
+    })
+}
+
 /// Where Git keeps what it knows of the checkout that holds `root`.
 fn git(root: &Path) -> Option<PathBuf> {
     // Where a symlink leads comes first: it is swapped from checkout to checkout.

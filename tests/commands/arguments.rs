@@ -361,3 +361,39 @@ fn a_history_without_entries_names_a_misspelled_workspace() {
     check(&scene.wellspring(&["history", "ws_one"]), 0, "No syncs yet.\n");
     check(&scene.wellspring(&["explain", "12"]), 0, "connection_config");
 }
+
+#[test]
+fn a_shell_completes_the_names_that_the_files_declare() {
+    let scene = two_workspaces();
+    let complete = |word: &str| {
+        let program = Wellspring::new().args(["--", "wellspring", "plan", word]).dir(scene.tree.path());
+        program.env("COMPLETE", "fish").run().stdout
+    };
+    assert_eq!(complete("ws_").lines().collect::<Vec<_>>(), ["ws_one", "ws_two"]);
+    assert_eq!(complete("ws_one/").lines().collect::<Vec<_>>(), ["ws_one/alpha", "ws_one/beta"]);
+    check(&Wellspring::new().env("COMPLETE", "bash").run(), 0, "complete");
+}
+
+#[test]
+fn a_repository_whose_commits_cannot_be_read_is_named() {
+    let scene = two_workspaces();
+    scene.tree.write(".git/HEAD", "ref: refs/heads/.invalid\n");
+    scene.tree.write(".git/reftable/tables.list", "");
+    check(&scene.wellspring(&["doctor"]), 0, "commit unknown (the Git repository uses reftable");
+    scene.daemon().wait_for_line("changes are recorded without a commit");
+}
+
+#[test]
+fn a_platform_that_is_not_one_is_answered_with_what_to_check() {
+    let scene = two_workspaces();
+    scene.platform.script_always("list", super::support::Fault::status(404, ""));
+    let words = |finished: &Finished| finished.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    let plan = scene.wellspring(&["plan", "ws_one"]);
+    assert!(words(&plan).contains("check the platform's URL and the workspace's id"), "{plan:#?}");
+    let plain = Wellspring::new().args(["plan", "--url", "http://192.0.2.1", "-C"]).arg(scene.tree.path());
+    check(
+        &plain.env("PMTX_TOKEN", "t").run(),
+        3,
+        "error: cannot use http://192.0.2.1: plain http:// would send",
+    );
+}

@@ -1,9 +1,11 @@
 //! The arguments of each command.
 
 use super::values::{DirOrAddress, address, limit, stand_in};
+use crate::cli::complete;
 use crate::model::Limit;
 use crate::settings::Humane;
 use clap::{Args, ValueEnum};
+use clap_complete::ArgValueCompleter;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -14,13 +16,13 @@ const ALLOW_UNTESTED: &str = "Exit with 0 even if the platform has no connection
 pub(in crate::cli) struct Selection {
     /// Limit to a workspace (alias or id), or to one source of it; globs allowed. A project directory may
     /// come first
-    #[arg(value_name = "WORKSPACE[/SOURCE]")]
+    #[arg(value_name = "WORKSPACE[/SOURCE]", add = ArgValueCompleter::new(complete::targets))]
     pub(in crate::cli) targets: Vec<String>,
     /// Limit to this workspace (alias or id); repeatable
-    #[arg(short, long, value_name = "WORKSPACE")]
+    #[arg(short, long, value_name = "WORKSPACE", add = ArgValueCompleter::new(complete::workspace))]
     pub(in crate::cli) workspace: Vec<String>,
     /// Limit to sources whose key or name matches GLOB or WORKSPACE/GLOB; repeatable
-    #[arg(short, long, value_name = "GLOB")]
+    #[arg(short, long, value_name = "GLOB", add = ArgValueCompleter::new(complete::targets))]
     pub(in crate::cli) source: Vec<String>,
 }
 
@@ -56,7 +58,7 @@ pub(in crate::cli) struct ShowArgs {
 #[derive(Debug, Args)]
 pub(in crate::cli) struct PullArgs {
     /// Workspaces (alias or id) or single sources [default: every declared workspace]
-    #[arg(value_name = "WORKSPACE[/SOURCE]")]
+    #[arg(value_name = "WORKSPACE[/SOURCE]", add = ArgValueCompleter::new(complete::targets))]
     pub(in crate::cli) what: Vec<String>,
     /// Scope to use if the files set none
     #[arg(long)]
@@ -188,7 +190,7 @@ pub(in crate::cli) struct TestArgs {
 #[derive(Debug, Args)]
 pub(in crate::cli) struct SchemaArgs {
     /// The source: its workspace (alias or id) and its key
-    #[arg(value_name = "WORKSPACE/SOURCE")]
+    #[arg(value_name = "WORKSPACE/SOURCE", add = ArgValueCompleter::new(complete::targets))]
     pub(in crate::cli) source: String,
     /// Project directory
     #[arg(value_name = "DIR")]

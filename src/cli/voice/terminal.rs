@@ -162,7 +162,7 @@ impl Voice for Terminal {
 
     fn stopping(&self, busy: bool) {
         if busy {
-            self.say("stopping: what is under way is finished, nothing new starts (again to end at once)");
+            self.say("stopping after the calls in progress (Ctrl-C again to exit now)");
         }
     }
 

@@ -1,0 +1,51 @@
+//! Completion of the names that the files declare, for `completions`.
+
+use crate::reading::Reading;
+use crate::tree;
+use clap_complete::CompletionCandidate;
+use std::ffi::OsStr;
+use std::path::PathBuf;
+
+/// Workspaces, and after a slash the sources of one.
+pub(super) fn targets(current: &OsStr) -> Vec<CompletionCandidate> {
+    let current = current.to_string_lossy();
+    let names = match current.split_once('/') {
+        None => workspaces(),
+        Some((workspace, _)) => sources(workspace),
+    };
+    let matching = names.into_iter().filter(|name| name.starts_with(&*current));
+    matching.map(CompletionCandidate::new).collect()
+}
+
+/// Workspaces, for `-w`.
+pub(super) fn workspace(current: &OsStr) -> Vec<CompletionCandidate> {
+    let current = current.to_string_lossy();
+    let matching = workspaces().into_iter().filter(|name| name.starts_with(&*current));
+    matching.map(CompletionCandidate::new).collect()
+}
+
+fn workspaces() -> Vec<String> {
+    let declared =
+        |reading: Reading| reading.desired.units.iter().map(|unit| unit.label().to_owned()).collect();
+    read().map(declared).unwrap_or_default()
+}
+
+fn sources(workspace: &str) -> Vec<String> {
+    let Some(reading) = read() else { return Vec::new() };
+    let units = reading.desired.open_units().filter(|unit| unit.names().contains(&workspace));
+    units
+        .flat_map(|unit| {
+            unit.sources.iter().map(|source| format!("{workspace}/{}", source.key)).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+/// The project that the command line names, or the current directory belongs to.
+fn read() -> Option<Reading> {
+    let mut arguments = std::env::args_os().skip_while(|argument| argument != "-C" && argument != "--dir");
+    let root = match arguments.nth(1) {
+        Some(dir) => PathBuf::from(dir),
+        None => tree::find_root(".".as_ref())?,
+    };
+    Reading::take(&root, &|name| std::env::var(name).ok()).ok()
+}
