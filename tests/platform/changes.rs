@@ -137,6 +137,15 @@ async fn a_csv_file_is_read_by_key_and_cursor_too() {
     let expected = [("changed", "1", "11"), ("b", "2", "10"), ("c", "3", "")];
     assert_eq!(house.rows("a"), expected.map(|(z, id, at)| json!({ "z": z, "id": id, "at": at })));
     assert_eq!(house.sync(&id, by("at")).await, 0);
+    // Without a key, a last line without an end is read once it has one, or has not changed.
+    house.write("b.csv", "id,at\n1,9\n2,1");
+    let open = house.connect("b", "csv", json!({ "path": "b.csv" })).await;
+    assert_eq!(house.sync(&open, by("at")).await, 1);
+    house.append("b.csv", "0\n3,11");
+    assert_eq!(house.sync(&open, by("at")).await, 1);
+    assert_eq!(house.sync(&open, by("at")).await, 1);
+    let expected = [("1", "9"), ("2", "10"), ("3", "11")].map(|(id, at)| json!({ "id": id, "at": at }));
+    assert_eq!(house.rows("b"), expected);
     let call = json!({ "source_ids": [id], "sync_options": by("updated") });
     let (_, answer) = house.post("sync", &call).await;
     let message = answer["data"]["errors"][0]["message"].as_str().unwrap();

@@ -186,6 +186,17 @@ async fn columns_of_one_name_are_all_kept() {
 }
 
 #[tokio::test]
+async fn texts_that_share_their_beginnings_are_read() {
+    let house = House::new().await;
+    let url = |n: usize| format!("https://example.com/some/path/{}/{n}{}", n % 7, "x".repeat(n % 40));
+    let row = |n: usize| json!({ "prefix": url(n), "length": url(499 - n), "list": [url(n), url(n) + "y"] });
+    for page in ["1.0", "2.0"] {
+        let found = rows(&house, &format!("{PYARROW}-delta-{page}.parquet"), json!({})).await;
+        assert_eq!(found, (0..500).map(row).collect::<Vec<_>>(), "pages of version {page}");
+    }
+}
+
+#[tokio::test]
 async fn a_variant_is_refused_by_its_name() {
     let house = House::new().await;
     let id = connect(&house, &format!("{DUCKDB}-variant.parquet"), json!({})).await;

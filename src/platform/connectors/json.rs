@@ -28,7 +28,10 @@ pub(super) enum Layout {
 /// apart; `table` (the name of the file).
 pub(super) fn open(fields: Fields<'_>, layout: Layout, reach: &Reach) -> Result<Box<dyn Connector>, Unfit> {
     let named = Named::read(fields, &["path", "file"], reach)?;
-    let path = fields.pointer("records")?.unwrap_or_default();
+    let path = match layout {
+        Layout::Document => fields.pointer("records")?.unwrap_or_default(),
+        Layout::Lines => Vec::new(),
+    };
     let key = Key::read(fields)?;
     let table = fields.text("table")?.map_or_else(|| named.stem(), str::to_owned);
     Ok(Box::new(Json { named, layout, path, key, table }))

@@ -19,14 +19,16 @@ use super::changes::{Changes, Key};
 use super::file::Named;
 use super::{Connector, Failure, Fields, Intake, Reach, Reading, Table, Unfit};
 use assembly::{Columns, Shape};
-use pages::LISTED;
+use pages::{LISTED, check};
 
 /// Rows that are put together at one time, if their size permits.
 const ROWS: usize = 1024;
 /// Values of that many rows take about this room, by the sizes the file tells.
 const ROOM: usize = 8 << 20;
-/// Values that are written by what they share with others take at most this room at one time.
-const SHARED: u64 = 256 << 20;
+/// The room of the pages that texts which are read at one time keep in memory.
+const TEXTS: u64 = 256 << 20;
+/// The room of one page of each column (1 GiB).
+const PAGES: u64 = 1 << 30;
 
 /// `path` (or `file`); `key`, the column that tells rows apart; `table` (the name of the file).
 pub(super) fn open(fields: Fields<'_>, reach: &Reach) -> Result<Box<dyn Connector>, Unfit> {
@@ -118,20 +120,28 @@ impl Parquet {
 
     /// The columns of a row group, and how many rows of it may be put together at one time.
     fn columns(&self, group: &dyn RowGroupReader, file: &File) -> Result<(Columns, usize), Failure> {
-        let mut most = rows_at_once(group.metadata());
+        let (mut most, mut pages) = (rows_at_once(group.metadata()), 0_u64);
         for column in group.metadata().columns() {
             if let Some(name) = unknown(column.compression()) {
                 return Err(self
                     .named
                     .wrong(format!("it is compressed with {name}; write it with snappy, zstd or gzip")));
             }
-            let budget = pages::check(file, column).map_err(|error| self.damaged(&error))?;
-            let fits = SHARED / budget.shared.max(1);
-            most = most.min(usize::try_from(fits).unwrap_or(ROWS)).max(1);
+            let budget = check(file, column).map_err(|error| self.damaged(&error))?;
+            pages = pages.saturating_add(budget.largest);
+            if budget.texts {
+                let fits = TEXTS / budget.largest.max(1);
+                most = most.min(usize::try_from(fits).unwrap_or(ROWS)).max(1);
+            }
             // Any row may have most of the values.
             if budget.listed > LISTED {
                 most = 1;
             }
+        }
+        if pages > PAGES {
+            return Err(self
+                .named
+                .wrong("the pages of one row group take more than 1 GiB; write smaller pages"));
         }
         Ok((Columns::of(group).map_err(|error| self.damaged(&error))?, most))
     }

@@ -16,6 +16,8 @@ use super::thrift::{I32, Reader, STRUCT};
 
 /// Bytes of one page when it is not compressed (256 MiB): a column of a row group may be one page.
 const LARGEST_PAGE: u64 = 256 << 20;
+/// Bytes of the values of one page (128 MiB) where they share their beginnings.
+const LARGEST_SHARED: u64 = 128 << 20;
 /// Values of one dictionary: each takes some 32 bytes beside its own.
 const LARGEST_DICTIONARY: u64 = 1 << 22;
 /// Values of lists that are read at one time, and that a row may have.
@@ -32,12 +34,10 @@ struct Header {
     uncompressed: i64,
     compressed: i64,
     values: i64,
-    encoding: i64,
 }
 
-/// The numbers of a kind of page and of an encoding.
+/// The number of this kind of page.
 const DICTIONARY: i64 = 2;
-const DELTA_BYTE_ARRAY: i64 = 7;
 
 /// What the pages of a column may ask for, and what those that were looked at do.
 #[derive(Debug)]
@@ -47,9 +47,10 @@ pub(super) struct Budget {
     lists: bool,
     /// The values of the column, when they lie in lists.
     pub(super) listed: u64,
-    /// The size of the largest page whose values are written by what they have in common with the one
-    /// before: each may be as long as the page.
-    pub(super) shared: u64,
+    /// The size of the largest page. Each of the texts that are read at one time may keep one in memory.
+    pub(super) largest: u64,
+    /// The values are texts or bytes.
+    pub(super) texts: bool,
 }
 
 /// Looks at the headers of all pages of a column of a row group.
@@ -84,7 +85,8 @@ impl Budget {
             Physical::INT96 => 12,
             Physical::FIXED_LEN_BYTE_ARRAY => u64::try_from(column.type_length()).unwrap_or(0),
         };
-        Self { smallest, lists: column.max_rep_level() > 0, listed: 0, shared: 0 }
+        let texts = matches!(column.physical_type(), Physical::BYTE_ARRAY | Physical::FIXED_LEN_BYTE_ARRAY);
+        Self { smallest, lists: column.max_rep_level() > 0, listed: 0, largest: 0, texts }
     }
 
     /// Returns the bytes behind the header of a page, or what is wrong with it.
@@ -98,6 +100,7 @@ impl Budget {
         if uncompressed > LARGEST_PAGE {
             return Err("has a page of more than 256 MiB");
         }
+        self.largest = uncompressed.max(self.largest);
         if header.kind == DICTIONARY {
             if count > LARGEST_DICTIONARY || count.saturating_mul(self.smallest) > uncompressed {
                 return Err("has a dictionary of too many values");
@@ -106,9 +109,6 @@ impl Budget {
         }
         if self.lists {
             self.listed = self.listed.saturating_add(count);
-        }
-        if header.encoding == DELTA_BYTE_ARRAY {
-            self.shared = uncompressed.max(self.shared);
         }
         Ok(compressed)
     }
@@ -147,13 +147,11 @@ fn header(reader: &mut Reader<'_>) -> Option<Header> {
             (3, I32) => found.compressed = reader.signed()?,
             // The headers of data pages and dictionaries begin with the number of their values.
             (5 | 7 | 8, STRUCT) => {
-                let encoding = if field.number == 8 { 4 } else { 2 };
                 let mut inner = 0;
                 while let Some(field) = reader.field(inner)? {
                     inner = field.number;
                     match (field.number, field.kind) {
                         (1, I32) => found.values = reader.signed()?,
-                        (number, I32) if number == encoding => found.encoding = reader.signed()?,
                         (_, kind) => reader.skip(kind)?,
                     }
                 }
@@ -188,13 +186,17 @@ impl Guarded {
             rows(repeats, width, count, &mut self.row)?;
         }
         let mut reader = Reader::new(values);
-        let lists = match encoding {
+        let lengths = match encoding {
             _ if values.is_empty() => 0,
             Encoding::DELTA_LENGTH_BYTE_ARRAY => 1,
             Encoding::DELTA_BYTE_ARRAY => 2,
             _ => 0,
         };
-        (0..lists).try_for_each(|_| deltas(&mut reader, count)).ok_or(DAMAGED)
+        let mut sum = 0_u64;
+        for _ in 0..lengths {
+            sum = sum.saturating_add(deltas(&mut reader, count).ok_or(DAMAGED)?);
+        }
+        if sum > LARGEST_SHARED { Err("has a page whose values are too long together") } else { Ok(()) }
     }
 
     /// The repetition levels of a page, its values, their number and their encoding.
@@ -269,27 +271,45 @@ fn rows(levels: &[u8], width: usize, count: u64, row: &mut u64) -> Result<(), &'
     Ok(())
 }
 
-/// Passes over lengths that are written as differences; `None` when there are more than `most`.
-fn deltas(reader: &mut Reader<'_>, most: u64) -> Option<()> {
+/// Passes over lengths that are written as differences and returns their sum; `None` when there are more than
+/// `most`, or when one is no length.
+fn deltas(reader: &mut Reader<'_>, most: u64) -> Option<u64> {
     let (block, parts, count) = (reader.unsigned()?, reader.unsigned()?, reader.unsigned()?);
-    reader.signed()?;
-    if count > most || parts == 0 || parts > 1 << 12 || block % parts != 0 {
+    let mut length = reader.signed()?;
+    if count > most || parts == 0 || parts > 1 << 12 || block % parts != 0 || block == 0 {
         return None;
     }
-    let each = block / parts;
-    let mut left = count.saturating_sub(1);
+    if count == 0 {
+        return Some(0);
+    }
+    let (each, mut left) = (block / parts, count - 1);
+    let mut sum = u64::try_from(length).ok()?;
     while left > 0 {
-        reader.signed()?;
-        let widths: Vec<u64> = (0..parts).map(|_| reader.byte().map(u64::from)).collect::<Option<_>>()?;
-        for width in widths {
+        let smallest = reader.signed()?;
+        let widths: Vec<u8> = (0..parts).map(|_| reader.byte()).collect::<Option<_>>()?;
+        for width in widths.into_iter().map(usize::from) {
             if left == 0 {
                 break;
             }
-            reader.pass(usize::try_from(width.checked_mul(each)? / 8).ok()?)?;
-            left = left.saturating_sub(each.max(1));
+            let packed = reader.take(width.checked_mul(usize::try_from(each).ok()?)? / 8)?;
+            for at in 0..usize::try_from(left.min(each)).ok()? {
+                length =
+                    length.checked_add(smallest)?.checked_add(packed_number(packed, at * width, width)?)?;
+                sum = sum.checked_add(u64::try_from(length).ok()?)?;
+            }
+            left -= left.min(each);
         }
     }
-    Some(())
+    Some(sum)
+}
+
+/// The number in so many bits, the lowest first.
+fn packed_number(bytes: &[u8], at: usize, width: usize) -> Option<i64> {
+    if width > 32 {
+        return None;
+    }
+    let bit = |at: usize| bytes.get(at / 8).map(|byte| i64::from(byte >> (at % 8) & 1));
+    (0..width).try_fold(0, |number, shift| Some(number | bit(at + shift)? << shift))
 }
 
 impl PageReader for Guarded {
@@ -328,7 +348,7 @@ mod tests {
     use super::{Budget, DICTIONARY, Header, LARGEST_PAGE, LISTED, Reader, deltas, header, rows};
 
     fn budget(smallest: u64) -> Budget {
-        Budget { smallest, lists: true, listed: 0, shared: 0 }
+        Budget { smallest, lists: true, listed: 0, largest: 0, texts: true }
     }
 
     fn page(compressed: i64, uncompressed: i64, values: i64) -> Header {
@@ -375,9 +395,13 @@ mod tests {
     fn lengths_that_are_written_as_differences_are_counted() {
         // Blocks of 128 in 4 parts, 3 values, the first one 1; a smallest difference of 0, and no bits for the rest.
         let lengths = [0x80, 0x01, 4, 3, 2, 0, 0, 0, 0, 0];
-        assert_eq!(deltas(&mut Reader::new(&lengths), 3), Some(()));
+        assert_eq!(deltas(&mut Reader::new(&lengths), 3), Some(3));
         assert_eq!(deltas(&mut Reader::new(&lengths), 2), None, "more lengths than values");
         assert_eq!(deltas(&mut Reader::new(&lengths[..7]), 3), None, "cut off");
+        // The second and third are 1 + 2 and 3 + 1 long: differences of -1 and 3 or 2 in two bits each.
+        let mut lengths = vec![0x80, 0x01, 4, 3, 2, 1, 2, 0, 0, 0, 0b1011];
+        lengths.extend([0; 7]);
+        assert_eq!(deltas(&mut Reader::new(&lengths), 3), Some(1 + 3 + 4));
     }
 
     #[test]

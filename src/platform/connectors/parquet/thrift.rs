@@ -61,6 +61,13 @@ impl<'b> Reader<'b> {
         Some(())
     }
 
+    /// The next so many bytes.
+    pub(super) fn take(&mut self, count: usize) -> Option<&'b [u8]> {
+        let start = self.at;
+        self.pass(count)?;
+        self.bytes.get(start..self.at)
+    }
+
     /// The next field of a structure whose last field had this number; `Some(None)` at its end.
     pub(super) fn field(&mut self, last: i16) -> Option<Option<Field>> {
         let head = self.byte()?;
