@@ -24,7 +24,8 @@ fn main() {
 
     let take = |known: &Known| {
         // The daemon's look after an event: files whose times stand are not opened.
-        let reading = Reading::take_again(tree.path(), &|_| None, known, false).unwrap();
+        let reading =
+            Reading::take_again(tree.path(), &|_| wellspring::manifest::Lookup::Unset, known, false).unwrap();
         assert!(!reading.has_errors(), "{}", reading.explained(false));
         reading
     };

@@ -22,7 +22,7 @@ use crate::model::Unit;
 use crate::plan::{Outcome, UnitPlan};
 use crate::reading::{Known, Memory, Reading};
 use crate::reconcile::{Clock, Planner, Reconciler};
-use crate::settings::Environment;
+use crate::settings::Variables;
 use crate::state::StateError;
 use crate::sync::{Call, Synced, Syncer};
 use crate::tree::TreeError;
@@ -115,8 +115,8 @@ pub struct Daemon {
     pub voice: Arc<dyn Voice>,
     /// Publishes how everything stands.
     pub publisher: Publisher,
-    /// Variables, for `${}` in `wellspring.toml`.
-    pub environment: Environment,
+    /// Looks up the variables that `wellspring.toml` may refer to.
+    pub variables: Variables,
     /// The clock.
     pub clock: Clock,
 }

@@ -20,6 +20,7 @@ pub mod model;
 pub mod plan;
 pub mod render;
 pub mod schedule;
+pub mod sensitive;
 
 // shell
 pub mod apply;

@@ -5,22 +5,22 @@
 
 mod cron;
 mod diagnostic;
-mod document;
+pub(crate) mod document;
 mod duration;
 mod effective;
 mod explain;
-mod fields;
+pub(crate) mod fields;
 mod files;
-mod findings;
+pub(crate) mod findings;
 mod format;
 mod known;
 mod merge;
 mod nesting;
-mod parse;
+pub(crate) mod parse;
 mod placing;
 mod policy;
 mod pull;
-mod references;
+pub(crate) mod references;
 mod report;
 mod schema;
 mod settings;
@@ -40,7 +40,7 @@ pub use placing::path_for;
 pub use pull::{Pulled, PulledWorkspace, plain_name, pulled};
 pub use report::render;
 pub use schema::{SETTINGS_SCHEMA, WORKSPACE_SCHEMA};
-pub use settings::FILE_NAME;
+pub use settings::{FILE_NAME, Lookup};
 pub use suggest::nearest;
 
 use crate::model::{BrokenFile, Desired, DesiredUnit, FoldedUnit, Unit};
@@ -105,7 +105,8 @@ type Keep = fn(Arc<DesiredUnit>) -> FoldedUnit;
 #[must_use]
 pub fn read(files: &[SourceFile<'_>], variable: &dyn Fn(&str) -> Option<String>) -> Reading {
     let files: Vec<File<'_>> = files.iter().map(File::of).collect();
-    read_whole(&files, variable, &Known::default(), &|count, work| (0..count).for_each(work)).0
+    let variable = |name: &str| variable(name).into();
+    read_whole(&files, &variable, &Known::default(), &|count, work| (0..count).for_each(work)).0
 }
 
 /// The same, of files that all have their text, or the reason why there is none, given what an earlier
@@ -113,7 +114,7 @@ pub fn read(files: &[SourceFile<'_>], variable: &dyn Fn(&str) -> Option<String>)
 #[must_use]
 pub fn read_whole(
     files: &[File<'_>],
-    variable: &dyn Fn(&str) -> Option<String>,
+    variable: &dyn Fn(&str) -> Lookup,
     known: &Known,
     spread: Spread<'_>,
 ) -> (Reading, Known) {
@@ -127,7 +128,7 @@ pub fn read_whole(
 /// When the text of such a file is needed after all, with the files' paths.
 pub fn read_again(
     files: &[File<'_>],
-    variable: &dyn Fn(&str) -> Option<String>,
+    variable: &dyn Fn(&str) -> Lookup,
     known: &Known,
     spread: Spread<'_>,
 ) -> Result<(Reading, Known), Missing> {
@@ -140,7 +141,7 @@ pub fn read_again(
 
 fn read_keeping(
     files: &[File<'_>],
-    variable: &dyn Fn(&str) -> Option<String>,
+    variable: &dyn Fn(&str) -> Lookup,
     known: &Known,
     how: (Keep, Spread<'_>),
 ) -> Result<(Reading, Known), Missing> {
@@ -190,12 +191,12 @@ fn read_keeping(
 
 /// Looks variables up, and notes what was found.
 fn noting<'v>(
-    variable: &'v dyn Fn(&str) -> Option<String>,
+    variable: &'v dyn Fn(&str) -> Lookup,
     looked_up: &'v RefCell<BTreeMap<String, Option<String>>>,
-) -> impl Fn(&str) -> Option<String> + 'v {
+) -> impl Fn(&str) -> Lookup + 'v {
     move |name| {
         let value = variable(name);
-        looked_up.borrow_mut().insert(name.to_owned(), value.clone());
+        looked_up.borrow_mut().insert(name.to_owned(), value.clone().value());
         value
     }
 }
@@ -226,7 +227,7 @@ fn wanted(files: &[&File<'_>], settings: Option<&Settings<'_>>) -> Vec<usize> {
 /// against the other files for their sake.
 fn read_settings<'a>(
     files: &[&File<'a>],
-    variable: &dyn Fn(&str) -> Option<String>,
+    variable: &dyn Fn(&str) -> Lookup,
     findings: &mut Findings<'_, 'a>,
 ) -> Result<(Option<Settings<'a>>, bool), Missing> {
     let Some(at) = files.iter().position(|file| &*file.path == FILE_NAME) else {

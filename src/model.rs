@@ -7,7 +7,6 @@ mod deceptive;
 mod declared;
 pub(crate) mod deflate;
 mod desired;
-mod exposed;
 mod fields;
 mod fingerprint;
 mod folded;
@@ -21,14 +20,11 @@ mod walk;
 mod worded;
 
 pub use deceptive::{is_deceptive, unfit_for_a_name};
-#[cfg(all(test, feature = "local-platform"))]
-pub(crate) use declared::secret_names;
-pub use declared::{Declared, FieldPath, Leaf, SecretRef, Segment, Template, looks_secret};
+pub use declared::{Declared, FieldPath, Leaf, SecretRef, Segment, Template};
 pub use desired::{
     BrokenFile, Definition, Desired, DesiredSource, DesiredUnit, Missed, Moved, Overlap, Place, PlatformUrl,
     Removed, RemovedAction, SettledUnit, Suspend, SyncSpec, TestSpec, When,
 };
-pub use exposed::{exposed, exposes_secret};
 pub use fields::Fields;
 pub use fingerprint::{Fingerprint, FingerprintKey};
 pub use folded::FoldedUnit;
@@ -44,3 +40,5 @@ pub use resolved::{ExposedConfig, Metadata, ResolvedSource, Stamp};
 pub use same::{same_in_any_order, same_value, unordered};
 pub use walk::{Halves, Part, beside, side_by_side};
 pub use worded::{Sorted, Worded};
+
+pub use crate::sensitive::{exposed, exposes_secret, is_secret, looks_secret};

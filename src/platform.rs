@@ -14,7 +14,6 @@ mod catalogue;
 mod connectors;
 mod definition;
 mod endpoints;
-mod mask;
 mod openapi;
 mod order;
 mod rows;

@@ -3,7 +3,7 @@
 //! Unreadable is not absent: a broken file holds back the workspaces it is known to declare, and one
 //! that nothing is known of holds back every removal.
 
-use crate::manifest::{self, Diagnostic, EffectiveValue, Missing, Severity, UnitRecord};
+use crate::manifest::{self, Diagnostic, EffectiveValue, Lookup, Missing, Severity, UnitRecord};
 use crate::model::{Desired, DesiredSource, Unit};
 use crate::plan::{Barred, Declarations, Rejected};
 use crate::reconcile::Task;
@@ -67,17 +67,13 @@ impl Reading {
     ///
     /// # Errors
     /// When the directory cannot be read as a whole.
-    pub fn take(root: &Path, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, TreeError> {
+    pub fn take(root: &Path, variable: &dyn Fn(&str) -> Lookup) -> Result<Self, TreeError> {
         Ok(Self::of_tree(tree::read(root)?, variable, &manifest::Known::default()))
     }
 
     /// Reads what stands in a tree, given what an earlier process learned. All of its texts are there.
     #[must_use]
-    pub fn of_tree(
-        tree: tree::Reading,
-        variable: &dyn Fn(&str) -> Option<String>,
-        known: &manifest::Known,
-    ) -> Self {
+    pub fn of_tree(tree: tree::Reading, variable: &dyn Fn(&str) -> Lookup, known: &manifest::Known) -> Self {
         let (manifest, files) =
             manifest::read_whole(&tree.for_manifest(), variable, known, &tree::on_all_cores);
         Self::of(tree, manifest, files)
@@ -90,7 +86,7 @@ impl Reading {
     /// When the directory cannot be read as a whole.
     pub fn take_again(
         root: &Path,
-        variable: &dyn Fn(&str) -> Option<String>,
+        variable: &dyn Fn(&str) -> Lookup,
         known: &Known,
         whole: bool,
     ) -> Result<Self, TreeError> {
@@ -110,7 +106,7 @@ impl Reading {
     /// each with whether whoever wrote it is done. `None` where they do not tell how everything is now.
     #[must_use]
     pub fn take_touched(
-        variable: &dyn Fn(&str) -> Option<String>,
+        variable: &dyn Fn(&str) -> Lookup,
         known: &Known,
         touched: &BTreeMap<String, bool>,
     ) -> Option<Self> {
@@ -118,11 +114,7 @@ impl Reading {
     }
 
     /// `None` where a file that must be looked into after all has changed meanwhile.
-    fn given(
-        mut tree: tree::Reading,
-        variable: &dyn Fn(&str) -> Option<String>,
-        known: &Known,
-    ) -> Option<Self> {
+    fn given(mut tree: tree::Reading, variable: &dyn Fn(&str) -> Lookup, known: &Known) -> Option<Self> {
         loop {
             let read =
                 manifest::read_again(&tree.for_manifest(), variable, &known.files, &tree::on_all_cores);

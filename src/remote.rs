@@ -11,6 +11,7 @@
 mod answer;
 mod base_url;
 mod error;
+mod forms;
 mod guard;
 mod limits;
 mod list;

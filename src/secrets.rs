@@ -5,13 +5,16 @@
 //! can run a command, leave its directory, or name what holds the platform's own token.
 
 mod allow;
+mod destinations;
 mod files;
 mod resolve;
 
 pub use allow::Allow;
 pub use resolve::{Held, Kept, Missing, Resolution, Resolver, Unresolved};
 
-use crate::model::{Definition, SecretRef};
+use crate::manifest::Lookup;
+use crate::model::{Definition, SecretRef, looks_secret};
+use globset::GlobMatcher;
 use secrecy::SecretString;
 use secrecy::zeroize::Zeroizing;
 use std::collections::BTreeSet;
@@ -38,6 +41,8 @@ pub struct Secrets {
     pub forbidden: BTreeSet<SecretRef>,
     /// What may be used where; everything, where the list is empty.
     pub allow: Vec<Allow>,
+    /// The variables that `wellspring.toml` may refer to; see [`Secrets::variable_for_settings`].
+    pub for_settings: Option<Vec<GlobMatcher>>,
     /// What was found and is still in use.
     pub held: Held,
 }
@@ -62,6 +67,26 @@ impl Secrets {
     /// Why there is none, in words that hold no value.
     pub fn value(&self, reference: &SecretRef) -> Result<SecretString, String> {
         self.look_up(reference).map(|value| SecretString::from(value.as_str()))
+    }
+
+    /// The value of a variable for `[platform]` and `[workspaces]` of `wellspring.toml`, which are sent, stored
+    /// and compared: the host permits it by its list. Without a list, its name has WORKSPACE in it, does not
+    /// look like a secret's, and stands in no entry of [`Secrets::allow`].
+    #[must_use]
+    pub fn variable_for_settings(&self, name: &str) -> Lookup {
+        let reference = SecretRef::Env(name.to_owned());
+        let permitted = match &self.for_settings {
+            Some(patterns) => patterns.iter().any(|pattern| pattern.is_match(name)),
+            None => {
+                name.to_ascii_uppercase().contains("WORKSPACE")
+                    && !looks_secret(name)
+                    && !self.allow.iter().any(|allow| allow.name.is_match(reference.to_string()))
+            }
+        };
+        match permitted && !self.forbidden.contains(&reference) {
+            true => (self.variables)(name).into(),
+            false => Lookup::Refused,
+        }
     }
 
     /// The value of one reference, or why there is none.

@@ -6,9 +6,10 @@
 mod host;
 mod token;
 
-pub use host::{HostFile, Humane, Mode, Pause};
+pub use host::{HostFile, HostVariables, Humane, Mode, Pause};
 pub use token::token;
 
+use crate::manifest::{Diagnostic, Lookup, SourceFile, render};
 use crate::model::{PlatformUrl, SecretRef};
 use crate::notices::{Event, Webhook};
 use crate::plan::HostLimits;
@@ -23,6 +24,9 @@ use std::time::Duration;
 
 /// How a variable is looked up.
 pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// How a variable is looked up for `wellspring.toml`, past the gate.
+pub type Variables = Arc<dyn Fn(&str) -> Lookup + Send + Sync>;
 
 /// What the command line says.
 #[derive(Debug, Clone, Default)]
@@ -59,16 +63,30 @@ pub enum Platform {
     Remote(BaseUrl),
 }
 
+impl Platform {
+    /// Where the token goes: `https://HOST`, or `local`.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        match self {
+            Self::Local => "local".to_owned(),
+            Self::Remote(base_url) => base_url.origin(),
+        }
+    }
+}
+
 impl Settings {
     /// Reads the host file, finds the tree and the state directory. Contacts nothing, creates nothing.
     ///
     /// # Errors
     /// When a file cannot be read or no tree is found.
     pub fn resolve(flags: &Flags, environment: Environment) -> Result<Self, SettingsError> {
-        let host = match &flags.config {
+        let mut host = match &flags.config {
             Some(path) => HostFile::read(path)?,
             None => HostFile::default(),
         };
+        if let Some(list) = environment("WELLSPRING_VARIABLES").filter(|list| !list.trim().is_empty()) {
+            host.variables = HostVariables::listed(&list).map_err(SettingsError::Variables)?;
+        }
         let root = match flags.dir.as_ref().or(host.daemon.dir.as_ref()) {
             Some(dir) => absolute(dir)?,
             None => {
@@ -131,6 +149,25 @@ impl Settings {
         }
     }
 
+    /// Returns true if `--url`, the environment or the host file names the platform, so that no file of the tree
+    /// can move it.
+    #[must_use]
+    pub fn pins_platform(&self) -> bool {
+        self.url.is_some() || (self.environment)("JARVISPY_URL").is_some_and(|url| !url.is_empty())
+    }
+
+    /// Checks a platform that only `wellspring.toml` names against the origins that were used before.
+    ///
+    /// # Errors
+    /// [`SettingsError::AnotherOrigin`] where it is at another one.
+    pub fn must_know(&self, at: &Platform, used: &BTreeSet<String>) -> Result<(), SettingsError> {
+        let origin = at.origin();
+        match self.pins_platform() || used.is_empty() || used.contains(&origin) {
+            true => Ok(()),
+            false => Err(SettingsError::AnotherOrigin { origin, used: used.clone() }),
+        }
+    }
+
     /// How to reach a platform.
     #[must_use]
     pub fn remote(&self, base_url: BaseUrl, token: Token) -> RemoteSettings {
@@ -171,8 +208,16 @@ impl Settings {
                 .map(PathBuf::from),
             forbidden,
             allow: self.host.secrets.allow.iter().map(Into::into).collect(),
+            for_settings: self.host.variables.allow.clone(),
             held: Held::default(),
         }
+    }
+
+    /// Looks up the variables that `wellspring.toml` refers to in `[platform]` and `[workspaces]`.
+    #[must_use]
+    pub fn variables(&self) -> Variables {
+        let secrets = self.secrets();
+        Arc::new(move |name| secrets.variable_for_settings(name))
     }
 
     /// Who is told of state changes.
@@ -238,17 +283,38 @@ pub enum SettingsError {
     Host {
         /// Which.
         path: PathBuf,
-        /// What and where.
-        source: Box<toml::de::Error>,
+        /// Its text.
+        text: String,
+        /// Everything that is wrong with it.
+        diagnostics: Vec<Diagnostic>,
     },
+    /// `WELLSPRING_VARIABLES` is not a list of patterns; why.
+    Variables(String),
     /// No platform is named anywhere.
     NoUrl,
     /// The URL is not usable.
     Url(InvalidBaseUrl),
     /// `JARVISPY_URL` and the files name different platforms.
     TwoUrls,
+    /// `wellspring.toml` names a platform at an origin that was not used before.
+    AnotherOrigin {
+        /// Its origin.
+        origin: String,
+        /// The origins used before.
+        used: BTreeSet<String>,
+    },
     /// No token is found.
     NoToken,
+}
+
+impl SettingsError {
+    /// The lines of the host file that have errors, as text for people.
+    #[must_use]
+    pub fn explained(&self, color: bool) -> Option<String> {
+        let Self::Host { path, text, diagnostics } = self else { return None };
+        let path = Arc::from(&*path.to_string_lossy());
+        Some(render(diagnostics, &[SourceFile { path, text: Ok(text) }], color))
+    }
 }
 
 impl fmt::Display for SettingsError {
@@ -272,7 +338,12 @@ impl fmt::Display for SettingsError {
                 file.display()
             ),
             Self::Read { path, .. } => write!(f, "cannot read {}", path.display()),
-            Self::Host { path, .. } => write!(f, "cannot use the host file {}", path.display()),
+            Self::Host { path, diagnostics, .. } => {
+                let count = diagnostics.len();
+                let errors = if count == 1 { "1 error".to_owned() } else { format!("{count} errors") };
+                write!(f, "cannot use the host file {}: {errors}; nothing was contacted", path.display())
+            }
+            Self::Variables(why) => write!(f, "cannot use WELLSPRING_VARIABLES: {why}; write names, with `*` for any text, separated by commas"),
             Self::NoUrl => f.write_str(
                 "no platform URL; set `url` under [platform] in wellspring.toml (\"local\" is the local platform), or set WELLSPRING_URL",
             ),
@@ -280,6 +351,15 @@ impl fmt::Display for SettingsError {
             Self::TwoUrls => f.write_str(
                 "JARVISPY_URL and wellspring.toml name different platforms; unset the variable, or choose one with --url",
             ),
+            Self::AnotherOrigin { origin, used } => {
+                let used: Vec<&str> = used.iter().map(String::as_str).collect();
+                write!(
+                    f,
+                    "wellspring.toml names another platform, {origin}; the token and the secrets went to {} before, and \
+                     nothing was sent. To permit it, run once with --url, or write `url` under [platform] in the host file",
+                    used.join(", ")
+                )
+            }
             Self::NoToken => {
                 f.write_str("no token for the platform; set PMTX_TOKEN, or set `token` under [platform] in the host configuration")
             }
@@ -291,7 +371,6 @@ impl std::error::Error for SettingsError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Read { source, .. } => Some(source),
-            Self::Host { source, .. } => Some(source.as_ref()),
             _ => None,
         }
     }

@@ -14,6 +14,7 @@ mod journal;
 mod key;
 mod learned;
 mod lock;
+mod origins;
 mod presence;
 mod quarantine;
 mod remembered;
@@ -21,6 +22,7 @@ mod runs;
 mod schema;
 mod settled;
 mod store;
+mod trust;
 
 pub use error::StateError;
 pub use health::StoreHealth;
@@ -60,7 +62,9 @@ impl State {
     /// # Errors
     /// When the directory cannot be made or written, or holds a damaged or a newer database.
     pub fn open(dir: &Path, platform: &str) -> Result<Self, StateError> {
+        trust::check(dir)?;
         store::make_dir(dir)?;
+        trust::ignore(dir);
         // One process at a time makes files and changes the schema.
         let opening = lock::while_opening(dir)?;
         let key = key::load_or_make(dir)?;
@@ -76,12 +80,21 @@ impl State {
         })
     }
 
+    /// Checks that what stands in `dir` is this user's own: no links, nothing but files and directories.
+    ///
+    /// # Errors
+    /// [`StateError::Untrusted`] names what is not.
+    pub fn check(dir: &Path) -> Result<(), StateError> {
+        trust::check(dir)
+    }
+
     /// Opens the state in `dir` for reading and creates nothing. `None` when no state stands there.
     /// A process that writes it meanwhile does not get in the way.
     ///
     /// # Errors
     /// When it cannot be read, is damaged, or is of another version.
     pub fn open_read_only(dir: &Path, platform: &str) -> Result<Option<Self>, StateError> {
+        trust::check(dir)?;
         let Some(store) = Store::open_read_only(dir)? else { return Ok(None) };
         Ok(Some(Self {
             store: Arc::new(store),

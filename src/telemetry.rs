@@ -1,13 +1,18 @@
 //! Logs: a line for people, a JSON object, or fields for the journal.
 
+use crate::render::escape;
 use clap::ValueEnum;
+use std::fmt::Debug;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
+use tracing::field::Field;
 use tracing::{Level, Subscriber};
 use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::Layer;
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -47,7 +52,7 @@ pub fn start(logs: &Logs) {
         .unwrap_or_else(|| EnvFilter::new(default));
     let registry = tracing_subscriber::registry().with(filter);
     let lines = || tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
-    let text = || lines().with_ansi(logs.color);
+    let text = || lines().with_ansi(logs.color).fmt_fields(debug_fn(escaped).delimited(" "));
     let (layer, lost) = match logs.format {
         LogFormat::Json => (lines().json().flatten_event(true).boxed(), None),
         LogFormat::Auto if !is_journal() => (text().boxed(), None),
@@ -61,6 +66,16 @@ pub fn start(logs: &Logs) {
     let _ = registry.with(layer).try_init();
     if let Some(error) = lost {
         tracing::warn!(%error, "the journal (/run/systemd/journal/socket) takes no entries; logging to stderr");
+    }
+}
+
+/// Writes one field so that nothing in it begins another line or acts on a terminal: names of files, sources
+/// and workspaces may hold any character.
+fn escaped(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> std::fmt::Result {
+    let value = format!("{value:?}");
+    match field.name() {
+        "message" => writer.write_str(&escape::terminal_line(&value)),
+        name => write!(writer, "{name}={}", escape::terminal_line(&value)),
     }
 }
 

@@ -6,10 +6,12 @@
 mod commit;
 mod cores;
 mod touched;
+mod tracked;
 mod walk;
 
 pub use commit::{Checkout, uses_reftable};
 pub use cores::on_all_cores;
+pub use tracked::is_tracked;
 pub use walk::Seen;
 
 use crate::manifest::{FILE_NAME, File, SourceFile};

@@ -23,11 +23,11 @@ const FLOORS: [&[&str]; 14] = [
     &["model"],
     // Not ours: it is the other side of the wire, and knows nothing of this one.
     &["platform"],
-    &["serving"],
+    &["sensitive", "serving"],
 ];
 
 /// Rooms that only compute.
-const CORE: [&str; 5] = ["manifest", "model", "plan", "render", "schedule"];
+const CORE: [&str; 6] = ["manifest", "model", "plan", "render", "schedule", "sensitive"];
 
 /// What the core may not reach for.
 const WORLD: [&str; 22] = [

@@ -13,6 +13,8 @@ mod support;
 mod again;
 #[path = "commands/arguments.rs"]
 mod arguments;
+#[path = "commands/canaries.rs"]
+mod canaries;
 #[path = "commands/editors.rs"]
 mod editors;
 #[path = "commands/examples.rs"]
@@ -39,5 +41,7 @@ mod status;
 mod stopped;
 #[path = "commands/terminal.rs"]
 mod terminal;
+#[path = "commands/trust.rs"]
+mod trust;
 #[path = "commands/writing.rs"]
 mod writing;

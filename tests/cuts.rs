@@ -69,6 +69,7 @@ impl Stage {
                     credentials_dir: None,
                     forbidden: Default::default(),
                     allow: Vec::new(),
+                    for_settings: None,
                     held: Default::default(),
                 }),
                 root: "/tree".into(),

@@ -12,9 +12,11 @@ use crate::reading::Reading;
 use crate::render;
 use crate::secrets::Resolver;
 use crate::settings::{Platform, Settings};
+use crate::state::State;
 use crate::tree;
 use serde::Serialize;
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// What was found out about one thing.
@@ -80,7 +82,7 @@ pub(super) async fn run(common: &Common) -> Result<Exit, Failure> {
 
 async fn examine(common: &Common, settings: &Settings) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let reading = match Reading::take(&settings.root, &|name| (settings.environment())(name)) {
+    let reading = match Reading::take(&settings.root, &*settings.variables()) {
         Ok(reading) => {
             findings.push(files(settings, &reading));
             findings.push(secrets(settings, &reading));
@@ -101,7 +103,13 @@ async fn examine(common: &Common, settings: &Settings) -> Vec<Finding> {
         }
         Ok(at) => {
             findings.push(site::state(settings, &at).await);
-            findings.extend(platform::all(common, settings, &reading, at).await);
+            let origin = origin(settings, &at).await;
+            let refused = origin.exit != Exit::Done;
+            findings.push(origin);
+            match refused {
+                true => findings.push(Finding::skipped("platform", "not asked, as no token may go there")),
+                false => findings.extend(platform::all(common, settings, &reading, at).await),
+            }
         }
     }
     findings
@@ -164,6 +172,28 @@ fn secrets(settings: &Settings, reading: &Reading) -> Finding {
                 todo,
             )
         }
+    }
+}
+
+/// May the token go where `wellspring.toml` says?
+async fn origin(settings: &Settings, at: &Platform) -> Finding {
+    let state = State::open_read_only(&settings.state_dir, &workplace::key(at)).ok().flatten();
+    let used = match &state {
+        Some(state) => state.origins().await.unwrap_or_default(),
+        None => BTreeSet::new(),
+    };
+    let pin = "write `url` under [platform] in the host file, or set WELLSPRING_URL";
+    match settings.must_know(at, &used) {
+        Err(error) => Finding::bad("origin", Exit::Invalid, chain(&error), pin),
+        Ok(()) if settings.pins_platform() => {
+            Finding::good("origin", format!("{} is pinned by this host", at.origin()))
+        }
+        Ok(()) if *at == Platform::Local => Finding::good("origin", "no token leaves this host"),
+        Ok(()) => Finding::warning(
+            "origin",
+            format!("only wellspring.toml says that the token goes to {}", at.origin()),
+            pin,
+        ),
     }
 }
 

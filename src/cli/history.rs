@@ -84,6 +84,11 @@ impl Chosen<'_> {
         self.unit(unit).map_or_else(|| unit.workspace.to_string(), |desired| desired.label().to_owned())
     }
 
+    /// The workspace's id as the files write it.
+    fn id<'u>(&'u self, unit: &'u Unit) -> &'u str {
+        self.unit(unit).map_or(&unit.workspace, DesiredUnit::workspace).shown()
+    }
+
     fn key(&self, unit: &Unit, name: &SourceName) -> String {
         let source = self.unit(unit).and_then(|desired| desired.source(name));
         source.map_or_else(|| name.to_string(), |source| source.key.to_string())
@@ -107,7 +112,7 @@ fn syncs(common: &Common, chosen: &Chosen<'_>, runs: &[Run], none: &str) {
             .map(|run| {
                 json!({
                     "workspace": chosen.label(&run.unit),
-                    "workspace_id": run.unit.workspace,
+                    "workspace_id": chosen.id(&run.unit),
                     "scope": run.unit.scope,
                     "source": chosen.key(&run.unit, &run.name),
                     "name": run.name,
@@ -156,7 +161,7 @@ fn changes(common: &Common, chosen: &Chosen<'_>, rows: &[JournalRow], none: &str
                     "at": entry.at,
                     "pass": entry.pass,
                     "workspace": chosen.label(&row.unit),
-                    "workspace_id": row.unit.workspace,
+                    "workspace_id": chosen.id(&row.unit),
                     "scope": row.unit.scope,
                     "source": entry.key.as_ref().map(ToString::to_string),
                     "name": entry.source,

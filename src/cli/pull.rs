@@ -197,7 +197,7 @@ fn tell(common: &Common, written: &[Written]) {
             .map(|written| {
                 json!({
                     "file": written.path,
-                    "workspace_id": written.wanted.unit.workspace,
+                    "workspace_id": written.wanted.unit.workspace.shown(),
                     "scope": written.wanted.unit.scope,
                     "sources": written.pulled.sources,
                     "unreadable": written.pulled.unreadable,

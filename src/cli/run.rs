@@ -112,7 +112,7 @@ pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure
         memory: place.memory.clone(),
         voice,
         publisher,
-        environment: Arc::clone(place.settings.environment()),
+        variables: place.settings.variables(),
         clock: workplace::clock(),
     };
     // What was read for the start would be held for as long as the daemon runs.

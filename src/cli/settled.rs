@@ -101,8 +101,9 @@ async fn try_recall(common: &Common, limits: &LimitArgs) -> Option<(Start, Befor
     let mut before = Before::default();
     let candidates = before.whose_files_stand(units, &tree);
     let settled = before.still_settled(candidates, &reader, &settings.secrets(), state.key()).await;
+    let variable = settings.variables();
     let variables = ground.variables.into_keys().map(|name| {
-        let value = (settings.environment())(&name);
+        let value = variable(&name).value();
         (name, value)
     });
     let known = manifest::Known::of_settled(ground.settings, variables.collect(), settled);
@@ -218,8 +219,9 @@ impl Ground {
         names: impl Iterator<Item = String>,
         key: &FingerprintKey,
     ) -> Self {
+        let variable = settings.variables();
         let variables = names.map(|name| {
-            let value = (settings.environment())(&name);
+            let value = variable(&name).value();
             (name, value.map(|value| key.of(&serde_json::Value::from(value))))
         });
         let (made_by, declared) = (made_by(settings, limits), declared.cloned());

@@ -36,7 +36,7 @@ pub(super) fn run(common: &Common, args: &ShowArgs) -> Result<Exit, Failure> {
             .map(|(unit, source, values)| {
                 json!({
                     "workspace": unit.label(),
-                    "workspace_id": unit.workspace(),
+                    "workspace_id": unit.workspace().shown(),
                     "scope": unit.scope(),
                     "source": source.key,
                     "name": source.name,

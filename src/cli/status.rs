@@ -40,6 +40,7 @@ async fn show(common: &Common, selector: &Selector) -> Result<Exit, Failure> {
     let reading = workplace::read(&settings)?;
     workplace::tell_diagnostics(common, &reading);
     let platform = workplace::platform(&settings, &reading)?;
+    workplace::must_be_own(&settings)?;
     let state = State::open_read_only(&settings.state_dir, &workplace::key(&platform)).transpose();
     let state = state.transpose()?;
     let zone = TimeZone::system();

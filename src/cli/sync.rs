@@ -296,7 +296,7 @@ fn json_of(results: &[(Arc<DesiredUnit>, Vec<Synced>)]) -> Vec<serde_json::Value
             synced.iter().map(move |synced| {
                 json!({
                     "workspace": desired.label(),
-                    "workspace_id": desired.unit.workspace,
+                    "workspace_id": desired.unit.workspace.shown(),
                     "scope": desired.unit.scope,
                     "source": synced.key,
                     "name": synced.name,

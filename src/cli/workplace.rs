@@ -13,6 +13,7 @@ use crate::remote::{BaseUrl, Reader};
 use crate::render::escape;
 use crate::settings::{self, Pause, Platform, Settings};
 use crate::state::State;
+use crate::tree;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -67,10 +68,10 @@ impl Workplace {
     ) -> Result<Self, Failure> {
         let settings = resolve(common)?;
         settings.check_state_dir().map_err(|error| Failure::invalid(&error))?;
-        let variable = |name: &str| (settings.environment())(name);
+        let variable = settings.variables();
         let (mut reading, listed_by) = match (start, access) {
             (Some(Start { tree, known, reader }), _) => {
-                (Reading::of_tree(tree, &variable, &known), Some(reader))
+                (Reading::of_tree(tree, &*variable, &known), Some(reader))
             }
             (None, Access::Serve) => (read_to_stay(&settings)?, None),
             (None, Access::Read | Access::Write) => (read(&settings)?, None),
@@ -78,9 +79,10 @@ impl Workplace {
         tell_diagnostics(common, &reading);
         reading.forget_texts();
         let at = platform(&settings, &reading)?;
+        must_be_own(&settings)?;
         let key = key(&at);
         let settle = reading.settle.unwrap_or_else(|| settings.settle(&at));
-        let (local, base_url, token) = match at {
+        let (local, base_url, token) = match at.clone() {
             Platform::Local => {
                 let local = Local::open(&settings.state_dir, &settings.root, access.stay()).await?;
                 let (base_url, token) = (local.base_url.clone(), Arc::clone(&local.token));
@@ -102,6 +104,13 @@ impl Workplace {
             Access::Read => State::open_read_only(&settings.state_dir, &key).transpose(),
         };
         let state = state.transpose()?;
+        if let Some(state) = &state {
+            let used = state.origins().await?;
+            settings.must_know(&at, &used).map_err(|error| Failure::invalid(&error))?;
+            if access != Access::Read && !used.contains(&at.origin()) {
+                state.remember_origin(&at.origin()).await?;
+            }
+        }
         let memory = match &state {
             Some(state) => state.files(&root(&settings)).await?,
             None => Memory::new(),
@@ -235,18 +244,21 @@ pub(super) fn clock() -> Clock {
 
 pub(super) fn resolve(common: &Common) -> Result<Settings, Failure> {
     let environment = Arc::new(|name: &str| std::env::var(name).ok());
-    Settings::resolve(&common.flags(), environment).map_err(|error| Failure::invalid(&error))
+    Settings::resolve(&common.flags(), environment).map_err(|error| {
+        if let Some(explained) = error.explained(common.color_err()) {
+            eprint!("{explained}");
+        }
+        Failure::invalid(&error)
+    })
 }
 
 pub(super) fn read(settings: &Settings) -> Result<Reading, Failure> {
-    Reading::take(&settings.root, &|name| (settings.environment())(name))
-        .map_err(|error| Failure::invalid(&error))
+    Reading::take(&settings.root, &*settings.variables()).map_err(|error| Failure::invalid(&error))
 }
 
 /// The same, folded up, and with what the next reading need not do again.
 fn read_to_stay(settings: &Settings) -> Result<Reading, Failure> {
-    let variable = |name: &str| (settings.environment())(name);
-    Reading::take_again(&settings.root, &variable, &Known::default(), true)
+    Reading::take_again(&settings.root, &*settings.variables(), &Known::default(), true)
         .map_err(|error| Failure::invalid(&error))
 }
 
@@ -265,6 +277,24 @@ pub(super) fn platform(settings: &Settings, reading: &Reading) -> Result<Platfor
         return Err(Failure { exit: Exit::Invalid, message: String::new() });
     }
     settings.platform(declared).map_err(|error| Failure::invalid(&error))
+}
+
+/// Refuses a state that is not this host's own, such as one that comes with the repository: it says what is ours.
+pub(super) fn must_be_own(settings: &Settings) -> Result<(), Failure> {
+    let dir = &settings.state_dir;
+    if dir.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    State::check(dir)?;
+    if !tree::is_tracked(dir) {
+        return Ok(());
+    }
+    let message = format!(
+        "Git tracks the state directory {0}, so it is not this host's own; take it out of the repository \
+         (`git rm -r --cached {0}`) and remove it, or name another --state-dir",
+        dir.display()
+    );
+    Err(Failure { exit: Exit::Invalid, message })
 }
 
 /// The platform as the state knows it.

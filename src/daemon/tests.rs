@@ -1,6 +1,7 @@
 //! The loop as a whole; no platform answers it.
 
 use super::*;
+use crate::manifest::Lookup;
 use crate::model::{DesiredUnit, SourceKey};
 use crate::plan::{Action, ActionResult, HostLimits, Overrides};
 use crate::reconcile::{EAGER, PassId, Task};
@@ -59,6 +60,7 @@ fn planner(state: State) -> Planner {
             credentials_dir: None,
             forbidden: Default::default(),
             allow: Vec::new(),
+            for_settings: None,
             held: Default::default(),
         }),
         root: "/tree".into(),
@@ -74,7 +76,7 @@ fn planner(state: State) -> Planner {
 }
 
 /// A daemon over one workspace, whose settings ask for a variable.
-fn daemon(tree: &Path, dir: &Path, voice: Breaking, environment: Environment) -> Daemon {
+fn daemon(tree: &Path, dir: &Path, voice: Breaking, variables: Variables) -> Daemon {
     std::fs::write(tree.join("wellspring.toml"), "[workspaces]\nw = \"${W}\"\n").unwrap();
     std::fs::create_dir(tree.join("workspaces")).unwrap();
     let file = tree.join("workspaces/one.toml");
@@ -90,7 +92,7 @@ fn daemon(tree: &Path, dir: &Path, voice: Breaking, environment: Environment) ->
         memory: Memory::default(),
         voice: Arc::new(voice),
         publisher: Publisher::none(),
-        environment,
+        variables,
         clock: Arc::new(Timestamp::now),
     }
 }
@@ -101,7 +103,7 @@ async fn a_pass_that_breaks_off_is_tried_again_and_holds_up_no_stop() {
     let (events, inbox) = unbounded_channel();
     let (ends, mut ended) = unbounded_channel();
     let voice = Breaking { broke: AtomicBool::new(false), ends, readings: unbounded_channel().0 };
-    let daemon = daemon(tree.path(), dir.path(), voice, Arc::new(|_| None));
+    let daemon = daemon(tree.path(), dir.path(), voice, Arc::new(|_| Lookup::Unset));
     let running = tokio::spawn(daemon.run(events.clone(), inbox));
     let to_the_end = async {
         assert_eq!(ended.recv().await, Some(Some("fault")));
@@ -121,11 +123,11 @@ async fn a_reading_that_breaks_off_is_told_and_tried_again() {
     let (readings, mut read) = unbounded_channel();
     let voice = Breaking { broke: AtomicBool::new(true), ends: unbounded_channel().0, readings };
     let broke = AtomicBool::new(false);
-    let environment = Arc::new(move |_: &str| {
+    let variables = Arc::new(move |_: &str| {
         assert!(broke.swap(true, Ordering::Relaxed), "on purpose");
-        None
+        Lookup::Unset
     });
-    let daemon = daemon(tree.path(), dir.path(), voice, environment);
+    let daemon = daemon(tree.path(), dir.path(), voice, variables);
     let running = tokio::spawn(daemon.run(events.clone(), inbox));
     let to_the_end = async {
         let told = read.recv().await.flatten();

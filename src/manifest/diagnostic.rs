@@ -31,6 +31,9 @@ pub struct Diagnostic {
     /// Other places that explain it, perhaps in other files.
     #[serde(skip)]
     pub labels: Vec<Label>,
+    /// The bytes of `file` that are never displayed, whatever points at them.
+    #[serde(skip)]
+    pub hides: Vec<Range<usize>>,
     /// It is about the tree as a whole: told once, however many files show it.
     #[serde(skip)]
     pub(super) once: bool,
@@ -119,6 +122,8 @@ codes! {
     NestedSettings = "W024",
     /// Pattern in `files` that matches no file (warning).
     UnmatchedPattern = "W025",
+    /// Environment variable that the host does not permit.
+    RefusedVariable = "W026",
     /// Secret in plain text.
     PlainSecret = "W030",
     /// Secret reference where none is resolved.

@@ -5,42 +5,42 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 /// A file as text, with its lines found.
-pub(super) struct Document<'a> {
-    pub(super) path: Arc<str>,
-    pub(super) text: &'a str,
+pub(crate) struct Document<'a> {
+    pub(crate) path: Arc<str>,
+    pub(crate) text: &'a str,
     line_breaks: OnceLock<Vec<usize>>,
 }
 
 /// A place: bytes of one document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Span {
+pub(crate) struct Span {
     /// Index into the documents of this reading.
-    pub(super) document: u32,
-    pub(super) start: u32,
-    pub(super) end: u32,
+    pub(crate) document: u32,
+    pub(crate) start: u32,
+    pub(crate) end: u32,
 }
 
 /// A table with the places of its keys, sorted by key.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Table<'a>(Vec<(Cow<'a, str>, Entry<'a>)>);
+pub(crate) struct Table<'a>(Vec<(Cow<'a, str>, Entry<'a>)>);
 
 /// A key's value, with the place of both.
 #[derive(Debug, Clone)]
-pub(super) struct Entry<'a> {
-    pub(super) key: Span,
-    pub(super) node: Node<'a>,
+pub(crate) struct Entry<'a> {
+    pub(crate) key: Span,
+    pub(crate) node: Node<'a>,
 }
 
 /// A value and its place. A `[header]` table's place is its header.
 #[derive(Debug, Clone)]
-pub(super) struct Node<'a> {
-    pub(super) span: Span,
-    pub(super) value: Value<'a>,
+pub(crate) struct Node<'a> {
+    pub(crate) span: Span,
+    pub(crate) value: Value<'a>,
 }
 
 /// TOML's values. Numbers that do not fit are reported and not here.
 #[derive(Debug, Clone)]
-pub(super) enum Value<'a> {
+pub(crate) enum Value<'a> {
     String(Cow<'a, str>),
     Integer(i64),
     Float(f64),
@@ -51,7 +51,7 @@ pub(super) enum Value<'a> {
 }
 
 impl<'a> Document<'a> {
-    pub(super) fn new(path: Arc<str>, text: &'a str) -> Self {
+    pub(crate) fn new(path: Arc<str>, text: &'a str) -> Self {
         Self { path, text, line_breaks: OnceLock::new() }
     }
 
@@ -73,14 +73,14 @@ impl<'a> Document<'a> {
     }
 
     /// The line of a byte, from 1.
-    pub(super) fn line(&self, at: usize) -> usize {
+    pub(crate) fn line(&self, at: usize) -> usize {
         let at = self.on_a_line(at);
         let stretch = &self.text.as_bytes()[at - at % STRETCH..at];
         self.line_breaks()[at / STRETCH] + breaks(stretch) + 1
     }
 
     /// Line and column of a place the text can be cut at.
-    pub(super) fn position(&self, at: usize) -> (u32, u32) {
+    pub(crate) fn position(&self, at: usize) -> (u32, u32) {
         let line = self.line(at);
         let start = self.text[..self.on_a_line(at)].rfind('\n').map_or(0, |at| at + 1);
         let before = self.text[start..at.min(self.text.len())].trim_end_matches('\n');
@@ -88,7 +88,7 @@ impl<'a> Document<'a> {
     }
 
     /// A range the text can be cut at.
-    pub(super) fn clamp(&self, range: Range<usize>) -> Range<usize> {
+    pub(crate) fn clamp(&self, range: Range<usize>) -> Range<usize> {
         let floor = |mut at: usize| {
             at = at.min(self.text.len());
             while !self.text.is_char_boundary(at) {
@@ -103,7 +103,7 @@ impl<'a> Document<'a> {
 
 impl<'a> Table<'a> {
     /// Of entries with a key each.
-    pub(super) fn of(mut entries: Vec<(Cow<'a, str>, Entry<'a>)>) -> Self {
+    pub(crate) fn of(mut entries: Vec<(Cow<'a, str>, Entry<'a>)>) -> Self {
         entries.sort_by(|(a, _), (b, _)| a.cmp(b));
         Self(entries)
     }
@@ -117,45 +117,45 @@ impl<'a> Table<'a> {
         }
     }
 
-    pub(super) fn get(&self, key: &str) -> Option<&Entry<'a>> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Entry<'a>> {
         self.position(key).map(|at| &self.0[at].1)
     }
 
-    pub(super) fn get_mut(&mut self, key: &str) -> Option<&mut Entry<'a>> {
+    pub(crate) fn get_mut(&mut self, key: &str) -> Option<&mut Entry<'a>> {
         self.position(key).map(|at| &mut self.0[at].1)
     }
 
-    pub(super) fn contains_key(&self, key: &str) -> bool {
+    pub(crate) fn contains_key(&self, key: &str) -> bool {
         self.position(key).is_some()
     }
 
-    pub(super) fn remove(&mut self, key: &str) -> Option<Entry<'a>> {
+    pub(crate) fn remove(&mut self, key: &str) -> Option<Entry<'a>> {
         self.position(key).map(|at| self.0.remove(at).1)
     }
 
     /// Adds entries whose keys are not there yet.
-    pub(super) fn add(&mut self, entries: Vec<(Cow<'a, str>, Entry<'a>)>) {
+    pub(crate) fn add(&mut self, entries: Vec<(Cow<'a, str>, Entry<'a>)>) {
         self.0.extend(entries);
         self.0.sort_by(|(a, _), (b, _)| a.cmp(b));
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&Cow<'a, str>, &Entry<'a>)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Cow<'a, str>, &Entry<'a>)> {
         self.0.iter().map(|(key, entry)| (key, entry))
     }
 
-    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(key, _)| key.as_ref())
     }
 
-    pub(super) fn values(&self) -> impl Iterator<Item = &Entry<'a>> {
+    pub(crate) fn values(&self) -> impl Iterator<Item = &Entry<'a>> {
         self.0.iter().map(|(_, entry)| entry)
     }
 }
@@ -176,7 +176,7 @@ impl<'a> FromIterator<(Cow<'a, str>, Entry<'a>)> for Table<'a> {
 }
 
 impl Span {
-    pub(super) fn new(document: u32, range: &Range<usize>) -> Self {
+    pub(crate) fn new(document: u32, range: &Range<usize>) -> Self {
         Self { document, start: small(range.start), end: small(range.end) }
     }
 }
@@ -189,6 +189,6 @@ fn breaks(stretch: &[u8]) -> usize {
     stretch.iter().map(|byte| u8::from(*byte == b'\n')).sum::<u8>().into()
 }
 
-pub(super) fn small(number: usize) -> u32 {
+pub(crate) fn small(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }

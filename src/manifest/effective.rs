@@ -2,7 +2,7 @@
 
 use super::document::{Document, Node, Table, Value};
 use super::findings::Findings;
-use super::settings::{FILE_NAME, Settings};
+use super::settings::{FILE_NAME, Lookup, Settings};
 use super::{SourceFile, fields, parse, references, settings};
 use crate::model::{DesiredSource, FieldPath, Place};
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub fn effective(files: &[SourceFile<'_>], source: &DesiredSource) -> Option<Vec
     let settings = match documents.len() {
         1 => Settings::default(),
         // Variables stand for workspaces and the platform only: no value of a source holds one.
-        _ => settings::read(&parse::parse(1, &mut findings)?, &|_| None, &mut findings),
+        _ => settings::read(&parse::parse(1, &mut findings)?, &|_| Lookup::Unset, &mut findings),
     };
     let root = parse::parse(0, &mut findings)?;
     let (sources, _) = fields::table(&root, "sources", &mut findings)?;

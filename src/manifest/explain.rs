@@ -80,6 +80,14 @@ variable is not replaced by an empty text."
             "wellspring.toml holds the settings of the whole project and is only read at the project \
 root."
         }
+        "W026" => {
+            "The value of a variable that wellspring.toml uses in [platform] or [workspaces] is sent and \
+stored, so the file cannot use every variable of the process. A name that contains WORKSPACE is \
+permitted, unless it looks like a secret. Other names are permitted on the host, in the host \
+configuration or in the environment:\n\n    [variables]\n    allow = [\"TEAM_*\"]\n\n    \
+WELLSPRING_VARIABLES=TEAM_*,REGION\n\nThe variables of the platform's token and of webhook \
+addresses are never permitted."
+        }
         "W025" => {
             "`files` in wellspring.toml lists the files to read. A pattern that matches no file is \
 usually a misspelled folder, and the sources declared in that folder are not managed. \

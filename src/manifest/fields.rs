@@ -6,12 +6,12 @@ use super::duration;
 use super::findings::{Findings, Remark};
 use super::references;
 use super::suggest::{did_you_mean, one_of};
-use crate::model::unfit_for_a_name;
+use crate::model::{exposed, unfit_for_a_name};
 use std::time::Duration;
 
 impl<'a> Value<'a> {
     /// The type's name, with its article.
-    pub(super) fn type_name(&self) -> &'static str {
+    pub(crate) fn type_name(&self) -> &'static str {
         match self {
             Self::String(_) => "a string",
             Self::Integer(_) => "an integer",
@@ -23,14 +23,14 @@ impl<'a> Value<'a> {
         }
     }
 
-    pub(super) fn as_table(&self) -> Option<&Table<'a>> {
+    pub(crate) fn as_table(&self) -> Option<&Table<'a>> {
         match self {
             Self::Table(table) => Some(table),
             _ => None,
         }
     }
 
-    pub(super) fn as_str(&self) -> Option<&str> {
+    pub(crate) fn as_str(&self) -> Option<&str> {
         match self {
             Self::String(text) => Some(text),
             _ => None,
@@ -39,7 +39,7 @@ impl<'a> Value<'a> {
 }
 
 /// Reports every key of the table that nobody reads. `owner` is how the table is called in messages.
-pub(super) fn unknown_keys(table: &Table<'_>, known: &[&str], owner: &str, findings: &mut Findings<'_, '_>) {
+pub(crate) fn unknown_keys(table: &Table<'_>, known: &[&str], owner: &str, findings: &mut Findings<'_, '_>) {
     for (key, entry) in table.iter() {
         if !known.contains(&key.as_ref()) {
             findings
@@ -53,18 +53,32 @@ pub(super) fn unknown_keys(table: &Table<'_>, known: &[&str], owner: &str, findi
 }
 
 /// Reports a name that a reader does not see as it is.
-pub(super) fn check_seen(what: &str, name: &str, span: Span, findings: &mut Findings<'_, '_>) {
+pub(crate) fn check_seen(what: &str, name: &str, span: Span, findings: &mut Findings<'_, '_>) {
+    check_seen_as(what, (name, name), span, findings);
+}
+
+/// The same, of a name that is displayed in another form.
+pub(crate) fn check_seen_as(
+    what: &str,
+    (name, displayed): (&str, &str),
+    span: Span,
+    findings: &mut Findings<'_, '_>,
+) {
     if let Some(c) = unfit_for_a_name(name) {
         let code = u32::from(c);
         findings
-            .error(Code::Unseen, span, format!("{what} `{}` holds a character that is not seen", shown(name)))
+            .error(
+                Code::Unseen,
+                span,
+                format!("{what} `{}` holds a character that is not seen", shown(displayed)),
+            )
             .label(format!("U+{code:04X}"))
             .help("write it without that character");
     }
 }
 
 /// A key as it is quoted in messages: one line, of bounded length.
-pub(super) fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     const LONGEST: usize = 80;
     let plain: String = text.chars().flat_map(char::escape_debug).take(LONGEST + 1).collect();
     if plain.chars().count() > LONGEST {
@@ -102,7 +116,7 @@ fn example(key: &str) -> Option<String> {
 }
 
 /// The table under `key`.
-pub(super) fn table<'t, 'a>(
+pub(crate) fn table<'t, 'a>(
     of: &'t Table<'a>,
     key: &str,
     findings: &mut Findings<'_, '_>,
@@ -112,7 +126,7 @@ pub(super) fn table<'t, 'a>(
 }
 
 /// The table that stands in the entry of `key`.
-pub(super) fn table_in<'t, 'a>(
+pub(crate) fn table_in<'t, 'a>(
     key: &str,
     entry: &'t Entry<'a>,
     findings: &mut Findings<'_, '_>,
@@ -125,7 +139,7 @@ pub(super) fn table_in<'t, 'a>(
 }
 
 /// The same, taken out of the entry.
-pub(super) fn into_table<'a>(
+pub(crate) fn into_table<'a>(
     key: &str,
     entry: Entry<'a>,
     findings: &mut Findings<'_, '_>,
@@ -138,7 +152,7 @@ pub(super) fn into_table<'a>(
 }
 
 /// The string under `key`, which may hold no reference: references are for `connection_config`.
-pub(super) fn text<'t>(
+pub(crate) fn text<'t>(
     of: &'t Table<'_>,
     key: &str,
     findings: &mut Findings<'_, '_>,
@@ -148,7 +162,7 @@ pub(super) fn text<'t>(
 }
 
 /// The node as a string without references.
-pub(super) fn plain_text<'t>(
+pub(crate) fn plain_text<'t>(
     key: &str,
     node: &'t Node<'_>,
     findings: &mut Findings<'_, '_>,
@@ -167,7 +181,7 @@ pub(super) fn plain_text<'t>(
 }
 
 /// `true` or `false` under `key`.
-pub(super) fn boolean(of: &Table<'_>, key: &str, findings: &mut Findings<'_, '_>) -> Option<bool> {
+pub(crate) fn boolean(of: &Table<'_>, key: &str, findings: &mut Findings<'_, '_>) -> Option<bool> {
     let entry = of.get(key)?;
     match entry.node.value {
         Value::Bool(value) => Some(value),
@@ -179,7 +193,7 @@ pub(super) fn boolean(of: &Table<'_>, key: &str, findings: &mut Findings<'_, '_>
 }
 
 /// The duration under `key`.
-pub(super) fn duration(
+pub(crate) fn duration(
     of: &Table<'_>,
     key: &str,
     findings: &mut Findings<'_, '_>,
@@ -201,7 +215,7 @@ pub(super) fn duration(
 }
 
 /// The duration under `key`, which may be `0s`.
-pub(super) fn duration_or_none(
+pub(crate) fn duration_or_none(
     of: &Table<'_>,
     key: &str,
     findings: &mut Findings<'_, '_>,
@@ -214,25 +228,43 @@ pub(super) fn duration_or_none(
 }
 
 /// One of a few words under `key`.
-pub(super) fn choice<T: Copy>(
+pub(crate) fn choice<T: Copy>(
     of: &Table<'_>,
     key: &str,
     choices: &[(&'static str, T)],
     findings: &mut Findings<'_, '_>,
 ) -> Option<T> {
-    let (word, span) = text(of, key, findings)?;
+    let word = text(of, key, findings)?;
+    chosen(key, word, choices, findings)
+}
+
+/// The choice that this word names. The message repeats a word only if it can be a misspelling of one.
+pub(crate) fn chosen<T: Copy>(
+    key: &str,
+    (word, span): (&str, Span),
+    choices: &[(&'static str, T)],
+    findings: &mut Findings<'_, '_>,
+) -> Option<T> {
+    const LONGEST: usize = 24;
     if let Some((_, value)) = choices.iter().find(|(name, _)| *name == word) {
         return Some(*value);
     }
     let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
     findings
-        .error(Code::InvalidValue, span, format!("`{key}` is {}, not `{}`", one_of(&names), shown(word)))
+        .error(
+            Code::InvalidValue,
+            span,
+            match word.len() <= LONGEST && exposed(word).is_empty() {
+                true => format!("`{key}` is {}, not `{}`", one_of(&names), shown(word)),
+                false => format!("`{key}` is {}", one_of(&names)),
+            },
+        )
         .maybe_help(did_you_mean(word, names.iter().copied()));
     None
 }
 
 /// The words of a list of strings under `key`.
-pub(super) fn words<'t>(
+pub(crate) fn words<'t>(
     of: &'t Table<'_>,
     key: &str,
     findings: &mut Findings<'_, '_>,

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The findings so far.
-pub(super) struct Findings<'d, 'a> {
-    pub(super) documents: &'d [Document<'a>],
+pub(crate) struct Findings<'d, 'a> {
+    pub(crate) documents: &'d [Document<'a>],
     found: Vec<(Span, Diagnostic)>,
     seen: HashSet<(Code, Span, String)>,
     /// Errors found in each document, listed or not.
@@ -22,23 +22,23 @@ pub(super) struct Findings<'d, 'a> {
     warnings: usize,
     /// Documents that are broken by what is reported elsewhere.
     broken_too: HashSet<u32>,
-    pub(super) shared: Shared,
+    pub(crate) shared: Shared,
     /// Bytes taken here.
     weight: usize,
 }
 
 /// What those share who read files at the same time.
 #[derive(Clone)]
-pub(super) struct Shared {
+pub(crate) struct Shared {
     /// Bytes that all sources may still take.
     room: Arc<AtomicUsize>,
     /// The cron expressions judged so far.
     pub(super) cron: Verdicts,
 }
 
-/// A hundred thousand sources take a quarter of it; templates and lists of workspaces can multiply
-/// a small file beyond any memory.
-const ROOM: usize = 512 << 20;
+/// A hundred thousand sources take half of it; templates and lists of workspaces can multiply a small file
+/// beyond any memory.
+const ROOM: usize = 256 << 20;
 
 /// The most values in one source. Each is compared, and shown in a plan, on its own.
 const MOST_VALUES: usize = 10_000;
@@ -47,7 +47,7 @@ const MOST_VALUES: usize = 10_000;
 const MOST_LISTED: usize = 100;
 
 impl<'d, 'a> Findings<'d, 'a> {
-    pub(super) fn new(documents: &'d [Document<'a>]) -> Self {
+    pub(crate) fn new(documents: &'d [Document<'a>]) -> Self {
         Self::within(documents, Shared { room: Arc::new(AtomicUsize::new(ROOM)), cron: Verdicts::default() })
     }
 
@@ -68,7 +68,7 @@ impl<'d, 'a> Findings<'d, 'a> {
 
     /// Reports an error. What defaults and templates hold is checked once for each source, so the
     /// same finding at the same place is reported once.
-    pub(super) fn error(&mut self, code: Code, span: Span, message: impl Into<String>) -> Remark<'_, 'd, 'a> {
+    pub(crate) fn error(&mut self, code: Code, span: Span, message: impl Into<String>) -> Remark<'_, 'd, 'a> {
         let message = message.into();
         let count = self.counts.get(&span.document).copied().unwrap_or_default();
         let fresh = count < MOST_LISTED && self.seen.insert((code, span, message.clone()));
@@ -100,7 +100,7 @@ impl<'d, 'a> Findings<'d, 'a> {
 
     /// Reports what is wrong with the tree as a whole, at the first place that shows it. Every
     /// document that shows it is broken.
-    pub(super) fn once(&mut self, code: Code, span: Span, message: String) -> Remark<'_, 'd, 'a> {
+    pub(crate) fn once(&mut self, code: Code, span: Span, message: String) -> Remark<'_, 'd, 'a> {
         if self.found.iter().any(|(_, found)| found.code == code && found.message == message) {
             self.break_too(span);
             return Remark { findings: self, fresh: false };
@@ -120,63 +120,70 @@ impl<'d, 'a> Findings<'d, 'a> {
             column,
             message,
             help: None,
-            span: range,
+            span: range.clone(),
             label: None,
             labels: Vec::new(),
+            // The value of a secret is hidden, in whatever form it is written.
+            hides: if code == Code::PlainSecret { vec![range.clone()] } else { Vec::new() },
             once: false,
         };
         self.found.push((span, diagnostic));
     }
 
     /// The document that holds this place is broken as well, by what was reported at another.
-    pub(super) fn break_too(&mut self, span: Span) {
+    pub(crate) fn break_too(&mut self, span: Span) {
         self.broken_too.insert(span.document);
     }
 
-    pub(super) fn documents_with_errors(&self) -> HashSet<u32> {
+    pub(crate) fn documents_with_errors(&self) -> HashSet<u32> {
         let errors = self.found.iter().filter(|(_, found)| found.severity == Severity::Error);
         errors.map(|(span, _)| span.document).chain(self.broken_too.iter().copied()).collect()
     }
 
     /// The documents about which anything is reported, warnings too.
-    pub(super) fn documents_reported(&self) -> HashSet<u32> {
+    pub(crate) fn documents_reported(&self) -> HashSet<u32> {
         self.found.iter().map(|(span, _)| span.document).collect()
     }
 
-    /// Reserves memory for that many copies of a source. False where it is too much.
-    pub(super) fn reserve(&mut self, source: &Table<'_>, copies: usize, at: Span) -> bool {
-        let Size { values: count, bytes } = Size::of(source);
+    /// Checks that a source holds no more values than one may.
+    pub(crate) fn fits(&mut self, source: &Table<'_>, at: Span) -> bool {
+        let count = Size::of(source).values;
         if count > MOST_VALUES {
             self.error(Code::TooMuch, at, format!("this source holds more than {MOST_VALUES} values"))
                 .label(format!("{count} values"))
                 .help("a source describes a connection; data belongs elsewhere");
-            return false;
         }
-        let size = bytes.saturating_mul(copies);
-        let taken = self.take_room(size);
+        count <= MOST_VALUES
+    }
+
+    /// Reserves memory for all that a file declares, before any of it is put together. False where it is too
+    /// much: a template or a list of workspaces multiplies a small file.
+    pub(crate) fn reserve(&mut self, bytes: usize, at: Span, declared: &str) -> bool {
+        let taken = self.take_room(bytes);
         if taken {
-            self.weight += size;
+            self.weight += bytes;
         } else {
-            let message = format!("all sources together hold more than {} MiB", ROOM >> 20);
+            let message = format!("this file declares {declared}, which is more than fits");
             self.error(Code::TooMuch, at, message)
+                .label(format!("about {} MiB; all files together have {} MiB", bytes >> 20, ROOM >> 20))
                 .help("make templates smaller, or declare the sources in fewer workspaces");
         }
         taken
     }
 
     /// Takes memory for what is known already. False when there is none left.
-    pub(super) fn take_room(&self, size: usize) -> bool {
+    pub(crate) fn take_room(&self, size: usize) -> bool {
         let take = |left: usize| left.checked_sub(size);
         self.shared.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
     }
 
     /// Gives back what was taken.
-    pub(super) fn give_room(&self, size: usize) {
+    pub(crate) fn give_room(&self, size: usize) {
         self.shared.room.fetch_add(size, Ordering::Relaxed);
     }
 
     /// Findings of one file, to be [absorbed](Self::absorb).
-    pub(super) fn of_one_file(documents: &'d [Document<'a>], shared: &Shared) -> Self {
+    pub(crate) fn of_one_file(documents: &'d [Document<'a>], shared: &Shared) -> Self {
         Self::within(documents, shared.clone())
     }
 
@@ -211,11 +218,11 @@ impl<'d, 'a> Findings<'d, 'a> {
     }
 
     /// How many errors were found so far.
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.total
     }
 
-    pub(super) fn into_sorted(self) -> Vec<Diagnostic> {
+    pub(crate) fn into_sorted(self) -> Vec<Diagnostic> {
         let mut found = self.found;
         found.sort_by(|(a, x), (b, y)| (a, x.code, &x.message).cmp(&(b, y.code, &y.message)));
         for (document, count) in self.counts.iter().filter(|(_, count)| **count > MOST_LISTED) {
@@ -228,19 +235,19 @@ impl<'d, 'a> Findings<'d, 'a> {
         found.into_iter().map(|(_, diagnostic)| diagnostic).collect()
     }
 
-    pub(super) fn place(&self, span: Span) -> (Arc<str>, u32) {
+    pub(crate) fn place(&self, span: Span) -> (Arc<str>, u32) {
         let document = &self.documents[span.document as usize];
         (Arc::clone(&document.path), small(document.line(span.start as usize)))
     }
 
-    pub(super) fn source_of(&self, span: Span) -> &'a str {
+    pub(crate) fn source_of(&self, span: Span) -> &'a str {
         let document = &self.documents[span.document as usize];
         &document.text[document.clamp(span.start as usize..span.end as usize)]
     }
 }
 
 /// The finding just reported, to say more about it.
-pub(super) struct Remark<'f, 'd, 'a> {
+pub(crate) struct Remark<'f, 'd, 'a> {
     findings: &'f mut Findings<'d, 'a>,
     fresh: bool,
 }
@@ -255,20 +262,20 @@ impl Remark<'_, '_, '_> {
         self
     }
 
-    pub(super) fn help(self, text: impl Into<String>) -> Self {
+    pub(crate) fn help(self, text: impl Into<String>) -> Self {
         self.with(|diagnostic| diagnostic.help = Some(text.into()))
     }
 
-    pub(super) fn maybe_help(self, text: Option<String>) -> Self {
+    pub(crate) fn maybe_help(self, text: Option<String>) -> Self {
         self.with(|diagnostic| diagnostic.help = text)
     }
 
-    pub(super) fn label(self, text: impl Into<String>) -> Self {
+    pub(crate) fn label(self, text: impl Into<String>) -> Self {
         self.with(|diagnostic| diagnostic.label = Some(text.into()))
     }
 
     /// Points at another place as well.
-    pub(super) fn also(self, span: Span, text: impl Into<String>) -> Self {
+    pub(crate) fn also(self, span: Span, text: impl Into<String>) -> Self {
         let document = &self.findings.documents[span.document as usize];
         let label = Label {
             file: Arc::clone(&document.path),
@@ -280,16 +287,16 @@ impl Remark<'_, '_, '_> {
 }
 
 /// How much a table holds.
-#[derive(Default)]
-struct Size {
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Size {
     /// However deep.
     values: usize,
     /// Roughly the memory they take.
-    bytes: usize,
+    pub(crate) bytes: usize,
 }
 
 impl Size {
-    fn of(table: &Table<'_>) -> Self {
+    pub(crate) fn of(table: &Table<'_>) -> Self {
         let mut size = Self::default();
         size.add_table(table);
         size
@@ -309,7 +316,8 @@ impl Size {
             Value::Array(items) => items.iter().for_each(|item| self.add(&item.value)),
             Value::Table(inner) => self.add_table(inner),
             Value::String(text) => {
-                self.bytes += text.len();
+                // Each reference is a value of its own in what the text becomes.
+                self.bytes += text.len() + NODE * text.matches("${").count();
                 self.values += 1;
             }
             _ => self.values += 1,

@@ -17,7 +17,7 @@ const DEEPEST: usize = 32;
 
 /// Reads a document. `None` when it is not TOML. Everything wrong is reported; a value that cannot be
 /// read is left out.
-pub(super) fn parse<'a>(document: u32, findings: &mut Findings<'_, 'a>) -> Option<Table<'a>> {
+pub(crate) fn parse<'a>(document: u32, findings: &mut Findings<'_, 'a>) -> Option<Table<'a>> {
     let text = findings.documents[document as usize].text;
     if let Some(at) = nesting::beyond(2 * DEEPEST, text) {
         too_deep(Span::new(document, &at), findings);

@@ -113,6 +113,7 @@ fn free_key(name: &str, taken: &BTreeSet<String>) -> String {
 
 fn source(label: &str, key: &str, row: &ObservedSource) -> (String, Notes) {
     let mut notes = Notes::new(&format!("{label}_{key}"));
+    row.echo.connection_config.iter().for_each(|config| notes.note_secrets(config));
     let table = format!("sources.{}", toml_key(key));
     let mut text = format!("\n[{table}]\n");
     match row.kind.as_deref().filter(|kind| !kind.is_empty()) {

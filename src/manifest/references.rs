@@ -9,6 +9,8 @@ use crate::model::{SecretRef, Segment};
 /// The variable that holds the platform's token. What the files say must not carry it elsewhere.
 pub(super) const TOKEN_VARIABLE: &str = "PMTX_TOKEN";
 
+const STORES: &str = "write `env:NAME`, `file:NAME` or `credential:NAME`";
+
 /// Does the text hold a `${`, escaped or not?
 pub(super) fn mentions(text: &str) -> bool {
     text.contains("${")
@@ -93,7 +95,7 @@ fn refuse_token(span: Span, findings: &mut Findings<'_, '_>) {
 }
 
 /// Is the table `{ secret = "…" }`, which stands for a value?
-pub(super) fn is_reference(table: &Table<'_>) -> bool {
+pub(crate) fn is_reference(table: &Table<'_>) -> bool {
     table.len() == 1 && table.get("secret").is_some_and(|entry| entry.node.value.as_str().is_some())
 }
 
@@ -102,11 +104,10 @@ pub(super) fn secret(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Opti
     let entry = table.get("secret")?;
     let Value::String(text) = &entry.node.value else { return None };
     let span = entry.node.span;
-    const HELP: &str = "write `env:NAME`, `file:NAME` or `credential:NAME`";
     let Some((store, name)) =
         text.split_once(':').filter(|(store, _)| ["env", "file", "credential"].contains(store))
     else {
-        findings.error(Code::BadReference, span, "this does not say where the secret is found").help(HELP);
+        findings.error(Code::BadReference, span, "this does not say where the secret is found").help(STORES);
         return None;
     };
     let usable = if store == "env" { is_variable(name) } else { is_file_name(name) };
@@ -127,6 +128,23 @@ pub(super) fn secret(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Opti
         "env" => Some(SecretRef::Env(name.to_owned())),
         "file" => Some(SecretRef::File(name.to_owned())),
         _ => Some(SecretRef::Credential(name.to_owned())),
+    }
+}
+
+/// The same in the host file, which may name what holds the platform's token.
+pub(crate) fn host_secret(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option<SecretRef> {
+    let entry = table.get("secret")?;
+    let parts = entry.node.value.as_str().and_then(|text| text.split_once(':'));
+    match parts.map(|(store, name)| (store, name.to_owned())) {
+        Some(("env", name)) => Some(SecretRef::Env(name)),
+        Some(("file", name)) => Some(SecretRef::File(name)),
+        Some(("credential", name)) => Some(SecretRef::Credential(name)),
+        _ => {
+            findings
+                .error(Code::BadReference, entry.node.span, "this does not say where the secret is found")
+                .help(STORES);
+            None
+        }
     }
 }
 

@@ -18,6 +18,10 @@ pub fn render(diagnostics: &[Diagnostic], files: &[SourceFile<'_>], color: bool)
     let renderer = if color { Renderer::styled() } else { Renderer::plain() };
     let wanted: HashMap<&str, &str> =
         files.iter().filter_map(|file| Some((&*file.path, *file.text.as_ref().ok()?))).collect();
+    let mut hidden: HashMap<&str, Vec<Range<usize>>> = HashMap::new();
+    for diagnostic in diagnostics.iter().filter(|diagnostic| !diagnostic.hides.is_empty()) {
+        hidden.entry(&diagnostic.file).or_default().extend(diagnostic.hides.iter().cloned());
+    }
     let mut shown: HashMap<&str, Shown> = HashMap::new();
     for diagnostic in diagnostics {
         let places =
@@ -25,7 +29,10 @@ pub fn render(diagnostics: &[Diagnostic], files: &[SourceFile<'_>], color: bool)
         for file in places {
             shown.entry(file).or_insert_with(|| Shown {
                 path: file.chars().flat_map(char::escape_debug).collect(),
-                text: wanted.get(&**file).map(|text| conceal::conceal(text)).unwrap_or_default(),
+                text: wanted
+                    .get(&**file)
+                    .map(|text| conceal::conceal(text, hidden.get(&**file).map_or(&[], Vec::as_slice)))
+                    .unwrap_or_default(),
             });
         }
     }

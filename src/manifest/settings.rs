@@ -3,7 +3,7 @@
 use super::diagnostic::Code;
 use super::document::{Entry, Node, Span, Table, Value};
 use super::fields::{self, shown, unknown_keys};
-use super::findings::Findings;
+use super::findings::{Findings, Size};
 use super::policy::{self, Stated};
 use super::references;
 use super::source;
@@ -25,8 +25,64 @@ pub(super) const PLATFORM_KEYS: [&str; 3] = ["url", "owner", "settle"];
 /// What a workspace's alias may say.
 pub(super) const ALIAS_KEYS: [&str; 2] = ["id", "scope"];
 
-/// Looks a variable of the environment up.
-pub(super) type Variable<'v> = &'v dyn Fn(&str) -> Option<String>;
+/// The value of a variable of the environment, as far as `wellspring.toml` may have it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lookup {
+    /// The value.
+    Set(String),
+    /// No such variable is set.
+    Unset,
+    /// The host does not permit it here.
+    Refused,
+}
+
+impl From<Option<String>> for Lookup {
+    fn from(value: Option<String>) -> Self {
+        value.map_or(Self::Unset, Self::Set)
+    }
+}
+
+impl Lookup {
+    /// The value, where there is one.
+    #[must_use]
+    pub fn value(self) -> Option<String> {
+        match self {
+            Self::Set(value) => Some(value),
+            Self::Unset | Self::Refused => None,
+        }
+    }
+}
+
+/// Looks up a variable of the environment.
+pub(super) type Variable<'v> = &'v dyn Fn(&str) -> Lookup;
+
+/// A variable without a value for `wellspring.toml`.
+pub(super) struct NoValue {
+    name: String,
+    refused: bool,
+}
+
+impl NoValue {
+    pub(super) fn code(&self) -> Code {
+        if self.refused { Code::RefusedVariable } else { Code::UnsetVariable }
+    }
+
+    /// Completes the sentence "the variable `NAME`, which …".
+    pub(super) fn which(&self) -> String {
+        let why = if self.refused { "this host does not permit here" } else { "is not set" };
+        format!("the variable `{}`, which {why}", self.name)
+    }
+
+    pub(super) fn help(&self) -> String {
+        match self.refused {
+            true => format!(
+                "write the value; or permit the variable on the host: `[variables] allow = [\"{0}\"]` in its file, or WELLSPRING_VARIABLES={0}",
+                self.name
+            ),
+            false => "set the variable, or write the value".to_owned(),
+        }
+    }
+}
 
 /// What `wellspring.toml` says. Without one, nothing.
 #[derive(Default)]
@@ -41,6 +97,9 @@ pub(super) struct Settings<'a> {
     pub(super) aliases: BTreeMap<String, Alias>,
     pub(super) defaults: Table<'a>,
     pub(super) templates: BTreeMap<String, (Table<'a>, Span)>,
+    /// What each template adds to a source, and what the defaults do.
+    pub(super) sizes: BTreeMap<String, Size>,
+    pub(super) default_size: Size,
     pub(super) policy: Stated,
     /// Which files are read, where it says.
     pub(super) files: Option<Patterns>,
@@ -69,8 +128,8 @@ pub(super) struct Alias {
 /// An alias's id, or why there is none.
 pub(super) enum AliasId {
     Known(WorkspaceId),
-    /// The variable it names is not set: an error for the files that use it only.
-    Unset(String),
+    /// The variable it names has no value here: an error for the files that use it only.
+    NoValue(NoValue),
     /// Reported already.
     Invalid,
 }
@@ -108,12 +167,14 @@ pub(super) fn read<'a>(
     }
     if let Some((defaults, _)) = fields::table(root, "defaults", findings) {
         source::check_defaults(defaults, findings);
+        settings.default_size = Size::of(defaults);
         settings.defaults = defaults.clone();
     }
     if let Some((templates, _)) = fields::table(root, "templates", findings) {
         for name in templates.keys() {
             if let Some((template, entry)) = fields::table(templates, name, findings) {
                 source::check_template(name, template, findings);
+                settings.sizes.insert(name.to_owned(), Size::of(template));
                 settings.templates.insert(name.to_owned(), (template.clone(), entry.key));
             }
         }
@@ -177,13 +238,13 @@ fn platform_url(url: &str, entry: &Entry<'_>, findings: &mut Findings<'_, '_>) -
     None
 }
 
-/// A string with its `${NAME}`s replaced; `Err` holds the name of one that is not set.
+/// A string with its `${NAME}`s replaced; `Err` names one that has no value here.
 fn expanded(
     key: &str,
     node: &Node<'_>,
     variable: Variable<'_>,
     findings: &mut Findings<'_, '_>,
-) -> Option<Result<String, String>> {
+) -> Option<Result<String, NoValue>> {
     let Value::String(text) = &node.value else {
         findings.error(
             Code::WrongType,
@@ -197,8 +258,9 @@ fn expanded(
         match segment {
             Segment::Literal(literal) => out.push_str(&literal),
             Segment::Env(name) => match variable(&name) {
-                Some(value) => out.push_str(&value),
-                None => return Some(Err(name)),
+                Lookup::Set(value) => out.push_str(&value),
+                Lookup::Unset => return Some(Err(NoValue { name, refused: false })),
+                Lookup::Refused => return Some(Err(NoValue { name, refused: true })),
             },
         }
     }
@@ -206,16 +268,16 @@ fn expanded(
 }
 
 fn required(
-    expanded: Option<Result<String, String>>,
+    expanded: Option<Result<String, NoValue>>,
     node: &Node<'_>,
     findings: &mut Findings<'_, '_>,
 ) -> Option<String> {
     match expanded? {
         Ok(text) => Some(text),
-        Err(name) => {
+        Err(missing) => {
             findings
-                .error(Code::UnsetVariable, node.span, format!("the variable `{name}` is not set"))
-                .help("set it, or write the value");
+                .error(missing.code(), node.span, format!("this needs {}", missing.which()))
+                .help(missing.help());
             None
         }
     }
@@ -262,16 +324,32 @@ fn aliases(
 fn alias_id(name: &str, node: &Node<'_>, variable: Variable<'_>, findings: &mut Findings<'_, '_>) -> AliasId {
     match expanded(name, node, variable, findings) {
         None => AliasId::Invalid,
-        Some(Err(unset)) => AliasId::Unset(unset),
-        Some(Ok(id)) => workspace_id(&id, node.span, findings).map_or(AliasId::Invalid, AliasId::Known),
+        Some(Err(missing)) => AliasId::NoValue(missing),
+        Some(Ok(id)) => {
+            let written = node.value.as_str().filter(|text| references::mentions(text));
+            id_written_as(&id, written, node.span, findings).map_or(AliasId::Invalid, AliasId::Known)
+        }
     }
 }
 
 /// A workspace's id, checked.
 pub(super) fn workspace_id(id: &str, span: Span, findings: &mut Findings<'_, '_>) -> Option<WorkspaceId> {
-    fields::check_seen("the id", id, span, findings);
+    id_written_as(id, None, span, findings)
+}
+
+/// The same; no finding shows an id that is `written` with references.
+fn id_written_as(
+    id: &str,
+    written: Option<&str>,
+    span: Span,
+    findings: &mut Findings<'_, '_>,
+) -> Option<WorkspaceId> {
+    fields::check_seen_as("the id", (id, written.unwrap_or(id)), span, findings);
     match WorkspaceId::parse(id) {
-        Ok(id) => Some(id),
+        Ok(id) => Some(match written {
+            Some(written) => id.written_as(written),
+            None => id,
+        }),
         Err(error) => {
             findings.error(Code::InvalidValue, span, error.to_string());
             None

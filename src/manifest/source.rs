@@ -60,13 +60,12 @@ impl SourceReading {
     }
 }
 
-/// Reads one source, to be declared in `copies` units. `None` when it cannot even be named.
+/// Reads one source. `None` when it cannot even be named.
 pub(super) fn read<'a>(
     key: &str,
     own: Table<'a>,
     (key_span, header): (Span, Span),
     settings: Option<&Settings<'a>>,
-    copies: usize,
     findings: &mut Findings<'_, 'a>,
 ) -> Option<SourceReading> {
     let before = findings.count();
@@ -75,7 +74,7 @@ pub(super) fn read<'a>(
     own_keys(key_name, &own, findings);
     let is_named = own.contains_key("name");
     let (merged, templated) = effective(own, settings, findings);
-    let fits = findings.reserve(&merged, copies, key_span);
+    let fits = findings.fits(&merged, key_span);
     let name = if is_named { fields::text(&merged, "name", findings) } else { None };
     let (name, name_span) = match name {
         Some((name, span)) => {

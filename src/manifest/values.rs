@@ -6,7 +6,8 @@ use super::fields::shown;
 use super::findings::Findings;
 use super::references;
 use super::suggest::one_of;
-use crate::model::{Declared, Fields, Segment, Template, exposed, looks_secret};
+use crate::model::{Declared, Fields, Segment, Template, exposed};
+use crate::sensitive::{self, Rank, is_secret, named_value, names_next};
 use serde_json::Value as Json;
 
 /// Keys of ours that no connection has: below `connection_config` they were typed under the wrong header.
@@ -62,8 +63,9 @@ fn misplaced(key: &str, at: Span, header: Span, findings: &mut Findings<'_, '_>)
 
 fn declared_table(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Fields<Declared> {
     let mut values: Vec<(Box<str>, Declared)> = Vec::with_capacity(table.len());
+    let named = named(table);
     for (key, entry) in table.iter() {
-        if gives_away(key, &entry.node.value) {
+        if gives_away(name_of(key, named), &entry.node.value) {
             plain_secret(key, entry.node.span, findings);
         } else if let Some(value) = declared(&entry.node, findings) {
             values.push((key.as_ref().into(), value));
@@ -80,6 +82,7 @@ fn declared(node: &Node<'_>, findings: &mut Findings<'_, '_>) -> Option<Declared
         Value::Datetime(value) => Declared::String(value.to_string()),
         Value::String(text) => return declared_text(text, node.span, findings),
         Value::Array(items) => {
+            report_named(items, findings);
             Declared::Array(items.iter().filter_map(|item| declared(item, findings)).collect())
         }
         Value::Table(table) if references::is_reference(table) => {
@@ -110,19 +113,51 @@ fn declared_text(text: &str, span: Span, findings: &mut Findings<'_, '_>) -> Opt
     })
 }
 
-/// Is a secret written out here? Under a key such as `password` that is a text or number, or a table of
-/// texts without a reference among them: the secret in parts. What groups a login may say more than secrets.
-fn gives_away(key: &str, value: &Value<'_>) -> bool {
-    const GROUPS: [&str; 3] = ["credential", "credentials", "authorization"];
-    let is_group = || {
-        let key = key.to_ascii_lowercase();
-        GROUPS.iter().any(|group| key.ends_with(group))
-    };
-    looks_secret(key)
-        && match value {
-            Value::String(text) => Texts::within(text) == Texts::Literal,
-            value => holds_literal(value) || (!is_group() && Texts::of(value) == Texts::Literal),
+/// The entry whose value another entry of the table names, with that name.
+fn named<'t>(table: &'t Table<'_>) -> Option<(&'static str, &'t str)> {
+    // Few tables are of this form.
+    if table.len() < 2 {
+        return None;
+    }
+    named_value(|key| table.get(key).and_then(|entry| entry.node.value.as_str()))
+}
+
+fn name_of<'k>(key: &'k str, named: Option<(&str, &'k str)>) -> &'k str {
+    match named {
+        Some((of, name)) if of == key => name,
+        _ => key,
+    }
+}
+
+/// Reports the elements of a list that the one before makes a secret, such as that behind `--password`.
+fn report_named(items: &[Node<'_>], findings: &mut Findings<'_, '_>) {
+    for two in items.windows(2) {
+        if let (Value::String(before), Value::String(text)) = (&two[0].value, &two[1].value)
+            && let Some(name) = names_next(before, text, items.len())
+            && gives_away(name, &two[1].value)
+        {
+            plain_secret(name, two[1].span, findings);
         }
+    }
+}
+
+/// Returns true if a secret is written out in the value of a key of this name: a text or number, or a table of
+/// texts without a reference among them, the secret in parts. A group of a login's values may hold others.
+fn gives_away(key: &str, value: &Value<'_>) -> bool {
+    const GROUPS: [&str; 5] = ["credential", "credentials", "creds", "authorization", "secrets"];
+    let Some(rank) = sensitive::rank(key) else { return false };
+    let literal = |text: &str| Texts::within(text) == Texts::Literal && is_secret(key, text);
+    match value {
+        Value::String(text) => literal(text),
+        Value::Integer(number) => sensitive::is_secret_number(key, &number.to_string()),
+        Value::Float(number) => sensitive::is_secret_number(key, &number.to_string()),
+        Value::Array(items) if items.iter().any(|item| gives_away(key, &item.value)) => true,
+        value if rank == Rank::Certain => {
+            let key = key.to_ascii_lowercase();
+            !GROUPS.iter().any(|group| key.ends_with(group)) && Texts::of(value) == Texts::Literal
+        }
+        _ => false,
+    }
 }
 
 /// The texts in a value, however deep.
@@ -167,16 +202,6 @@ impl Texts {
     }
 }
 
-/// Is the value itself, or an element of it, a text or number written out?
-fn holds_literal(value: &Value<'_>) -> bool {
-    match value {
-        Value::String(text) => Texts::within(text) == Texts::Literal,
-        Value::Integer(_) | Value::Float(_) => true,
-        Value::Array(items) => items.iter().any(|item| holds_literal(&item.value)),
-        _ => false,
-    }
-}
-
 fn plain_secret(key: &str, span: Span, findings: &mut Findings<'_, '_>) {
     findings
         .error(Code::PlainSecret, span, format!("`{}` holds a secret in plain text", shown(key)))
@@ -187,8 +212,9 @@ fn plain_secret(key: &str, span: Span, findings: &mut Findings<'_, '_>) {
 /// A table that is sent as it stands: `metadata`, `sync_options`. No references in it.
 pub(super) fn json_table(table: &Table<'_>, owner: &str, findings: &mut Findings<'_, '_>) -> Fields<Json> {
     let mut values: Vec<(Box<str>, Json)> = Vec::with_capacity(table.len());
+    let named = named(table);
     for (key, entry) in table.iter() {
-        if gives_away(key, &entry.node.value) {
+        if gives_away(name_of(key, named), &entry.node.value) {
             findings
                 .error(
                     Code::PlainSecret,
@@ -224,6 +250,7 @@ fn json(node: &Node<'_>, owner: &str, findings: &mut Findings<'_, '_>) -> Option
             }
         },
         Value::Array(items) => {
+            report_named(items, findings);
             Json::Array(items.iter().filter_map(|item| json(item, owner, findings)).collect())
         }
         Value::Table(table) if references::is_reference(table) => {

@@ -1,9 +1,9 @@
 //! A workspace's file: `[workspace]`, `[policy]`, `[sources.KEY]`, `[moved]`, `[removed.KEY]`.
 
 use super::diagnostic::Code;
-use super::document::{Span, Table, Value};
+use super::document::{Node, Span, Table, Value};
 use super::fields::{self, shown, unknown_keys};
-use super::findings::Findings;
+use super::findings::{Findings, Size};
 use super::policy::{self, Stated};
 use super::settings::{self, AliasId, FILE_NAME, Settings};
 use super::source::{self, SourceReading};
@@ -77,6 +77,7 @@ pub(super) fn read<'a>(
         no_workspace(top, &root, findings);
         return reading;
     };
+    let header = workspace.key;
     unknown_keys(&root, &FILE_KEYS, "a workspace's file", findings);
     if let Some((table, _)) = fields::table(&root, "workspace", findings) {
         reading.units = units(table, workspace.key, settings, findings);
@@ -92,11 +93,20 @@ pub(super) fn read<'a>(
     let sources = root.remove("sources");
     if let Some(sources) = sources.and_then(|entry| fields::into_table("sources", entry, findings)) {
         let copies = reading.units.as_ref().map_or(1, Vec::len);
+        let bytes = weight(&sources, settings, copies);
+        let declared = match copies {
+            1 => format!("{} sources", sources.len()),
+            _ => format!("{} sources in each of {copies} workspaces", sources.len()),
+        };
+        if !findings.reserve(bytes, header, &declared) {
+            reading.uncertain = true;
+            return reading;
+        }
         reading.sources.reserve_exact(sources.len());
         for (key, entry) in sources {
             let places = (entry.key, entry.node.span);
             let source = fields::into_table(&key, entry, findings)
-                .and_then(|table| source::read(&key, table, places, settings, copies, findings));
+                .and_then(|table| source::read(&key, table, places, settings, findings));
             reading.uncertain |= source.as_ref().is_none_or(|source| !source.scope_is_known);
             reading.sources.extend(source);
         }
@@ -108,6 +118,23 @@ pub(super) fn read<'a>(
         reading.removed = removed(table, findings);
     }
     reading
+}
+
+/// Roughly the memory that these sources take, with their templates, in that many workspaces.
+fn weight(sources: &Table<'_>, settings: Option<&Settings<'_>>, copies: usize) -> usize {
+    /// Of a source in one more workspace.
+    const COPY: usize = 1024;
+    let one = |node: &Node<'_>| {
+        let own = node.value.as_table();
+        let named = own.and_then(|own| own.get("extends")).and_then(|entry| entry.node.value.as_str());
+        let template = named.zip(settings).and_then(|(name, settings)| settings.sizes.get(name));
+        let defaults = settings.map_or(0, |settings| settings.default_size.bytes);
+        own.map_or(0, |own| Size::of(own).bytes) + template.map_or(0, |size| size.bytes) + defaults
+    };
+    let bytes = sources.values().map(|entry| one(&entry.node)).fold(0, usize::saturating_add);
+    bytes
+        .saturating_mul(copies)
+        .saturating_add((COPY * sources.len()).saturating_mul(copies.saturating_sub(1)))
 }
 
 fn no_workspace(top: Span, root: &Table<'_>, findings: &mut Findings<'_, '_>) {
@@ -210,15 +237,11 @@ fn aliased(name: &str, span: Span, settings: &Settings<'_>, findings: &mut Findi
         AliasId::Known(id) => {
             Some(Unit { workspace: id.clone(), scope: alias.scope.clone().unwrap_or_default() })
         }
-        AliasId::Unset(variable) => {
+        AliasId::NoValue(missing) => {
             findings
-                .error(
-                    Code::UnsetVariable,
-                    span,
-                    format!("the id of `{}` is in the variable `{variable}`, which is not set", shown(name)),
-                )
+                .error(missing.code(), span, format!("the id of `{}` is in {}", shown(name), missing.which()))
                 .also(alias.at, "the alias")
-                .help("set the variable, or write the id");
+                .help(missing.help());
             None
         }
         AliasId::Invalid => None,

@@ -1,6 +1,7 @@
 //! Declared values: what a file says, with references where a secret will stand.
 
 use super::Fields;
+use crate::sensitive::{exposes_secret_under, looks_secret};
 use serde::{Deserialize, Serialize};
 use std::borrow::Borrow;
 use std::fmt::{self, Write as _};
@@ -142,7 +143,18 @@ impl FieldPath {
     /// Does one of the path's keys look as if its value were a secret?
     #[must_use]
     pub fn looks_secret(&self) -> bool {
-        self.0.split('.').skip(1).any(looks_secret)
+        self.keys().any(looks_secret)
+    }
+
+    /// Returns true if `value` at this place is a secret that is written out, by its key or by its form.
+    #[must_use]
+    pub fn exposes_secret(&self, value: &serde_json::Value) -> bool {
+        self.keys().any(|key| exposes_secret_under(key, value))
+    }
+
+    /// The keys below the root, without the numbers of elements.
+    fn keys(&self) -> impl Iterator<Item = &str> {
+        self.0.split('.').skip(1).map(|key| key.split('[').next().unwrap_or(key))
     }
 }
 
@@ -159,33 +171,6 @@ impl Borrow<str> for FieldPath {
 impl fmt::Display for FieldPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
-    }
-}
-
-/// Does a key by its name hold a secret? A literal under such a key is an error in the files, and
-/// such a value is never shown.
-#[must_use]
-pub fn looks_secret(key: &str) -> bool {
-    // The key in plain letters, from the right.
-    let plain = key.bytes().rev().filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_lowercase());
-    secret_names(plain.clone().next()).iter().any(|name| {
-        let mut plain = plain.clone();
-        name.bytes().rev().all(|byte| plain.next() == Some(byte))
-    })
-}
-
-/// How the keys of secrets end, of those whose last letter is this one: by that most keys are told from all of
-/// these.
-pub(crate) fn secret_names(last: Option<u8>) -> &'static [&'static str] {
-    match last {
-        Some(b'd') => &["password", "passwd", "pwd"],
-        Some(b'e') => &["passphrase"],
-        Some(b'l') => &["credential"],
-        Some(b'n') => &["token", "authorization"],
-        Some(b's') => &["credentials"],
-        Some(b't') => &["secret"],
-        Some(b'y') => &["apikey", "accesskey", "privatekey", "secretkey"],
-        _ => &[],
     }
 }
 
@@ -214,32 +199,6 @@ impl Declared {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn keys_that_hold_secrets_are_recognised_in_every_spelling() {
-        for key in [
-            "password",
-            "db_password",
-            "passwd",
-            "PWD",
-            "Pass-Phrase_",
-            "API-Key",
-            "apiKey",
-            "access_key",
-            "privateKey",
-            "secret-key",
-            "client_secret",
-            "auth_token",
-            "Authorization",
-            "gcp.credential",
-            "credentials",
-        ] {
-            assert!(looks_secret(key), "{key}");
-        }
-        for key in ["host", "username", "key_column", "token_url", "password_file_format", "port"] {
-            assert!(!looks_secret(key), "{key}");
-        }
-    }
 
     #[test]
     fn a_template_is_shown_as_it_was_written() {

@@ -4,6 +4,7 @@ use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 
 /// A text that cannot serve as the id or name it was given for.
@@ -115,8 +116,8 @@ fn path_segment(text: &str) -> Option<&'static str> {
 }
 
 text_id!(
-    /// The platform's id of a workspace: the `{workspace_id}` of every endpoint's path.
-    WorkspaceId,
+    /// The text of a workspace's id.
+    IdText,
     "workspace id",
     path_segment
 );
@@ -138,6 +139,102 @@ text_id!(
     "source key",
     not_empty
 );
+
+/// The platform's id of a workspace: the `{workspace_id}` of every endpoint's path.
+///
+/// An id that `wellspring.toml` takes from a variable is displayed as it is written there (`${NAME}`): the
+/// variable may hold more than an id. Two ids are equal if their texts are.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(from = "IdText", into = "IdText")]
+pub struct WorkspaceId {
+    text: IdText,
+    written: Option<Arc<str>>,
+}
+
+impl WorkspaceId {
+    /// Accepts a text that can be this id.
+    ///
+    /// # Errors
+    /// When the text is empty or otherwise unusable.
+    pub fn parse(text: &str) -> Result<Self, InvalidId> {
+        IdText::parse(text).map(Self::from)
+    }
+
+    /// The same id, displayed as it is written in the files.
+    #[must_use]
+    pub fn written_as(self, written: &str) -> Self {
+        Self { written: Some(written.into()), ..self }
+    }
+
+    /// The id as it is sent and stored.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.text.as_str()
+    }
+
+    /// The id as people see it: `${NAME}` where it comes from a variable.
+    #[must_use]
+    pub fn shown(&self) -> &str {
+        self.written.as_deref().unwrap_or(self.as_str())
+    }
+}
+
+impl TryFrom<String> for WorkspaceId {
+    type Error = InvalidId;
+    fn try_from(text: String) -> Result<Self, InvalidId> {
+        Self::parse(&text)
+    }
+}
+
+impl From<IdText> for WorkspaceId {
+    fn from(text: IdText) -> Self {
+        Self { text, written: None }
+    }
+}
+
+impl From<WorkspaceId> for IdText {
+    fn from(id: WorkspaceId) -> Self {
+        id.text
+    }
+}
+
+impl PartialEq for WorkspaceId {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for WorkspaceId {}
+
+impl PartialOrd for WorkspaceId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for WorkspaceId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.text.cmp(&other.text)
+    }
+}
+
+impl Hash for WorkspaceId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}
+
+impl fmt::Display for WorkspaceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.shown())
+    }
+}
+
+impl fmt::Debug for WorkspaceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.shown(), f)
+    }
+}
 
 /// A source that says no name has its key for one.
 impl From<&SourceKey> for SourceName {
@@ -247,10 +344,10 @@ impl Unit {
     pub fn beside_its_name<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         struct Ids<'a> {
-            workspace_id: &'a WorkspaceId,
+            workspace_id: &'a str,
             scope: &'a Scope,
         }
-        Ids { workspace_id: &self.workspace, scope: &self.scope }.serialize(serializer)
+        Ids { workspace_id: self.workspace.shown(), scope: &self.scope }.serialize(serializer)
     }
 }
 

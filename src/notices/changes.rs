@@ -32,6 +32,15 @@ impl Event {
     pub const ALL: [Self; 5] =
         [Self::Failed, Self::Recovered, Self::Withheld, Self::Stale, Self::DriftMended];
 
+    /// As files and programs write it.
+    #[must_use]
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::DriftMended => "drift-mended",
+            other => other.words(),
+        }
+    }
+
     /// As it is told.
     #[must_use]
     pub fn words(self) -> &'static str {

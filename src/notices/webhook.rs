@@ -108,7 +108,7 @@ impl Shape {
                 "event": notice.event,
                 "at": notice.at,
                 "workspace": notice.workspace,
-                "workspace_id": notice.unit.as_ref().map(|unit| &unit.workspace),
+                "workspace_id": notice.unit.as_ref().map(|unit| unit.workspace.shown()),
                 "scope": notice.unit.as_ref().map(|unit| &unit.scope),
                 "sources": notice.sources,
                 "more": notice.more,

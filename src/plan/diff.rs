@@ -8,7 +8,7 @@
 use super::additions::{additions, is_empty};
 use crate::model::{
     Applied, DesiredSource, Echoed, Echoes, FieldPath, Fingerprint, FingerprintKey, Leaf, ObservedSource,
-    Part, beside, exposes_secret, is_hidden, side_by_side, unordered,
+    Part, beside, is_hidden, side_by_side, unordered,
 };
 use serde_json::Value;
 use std::cell::OnceCell;
@@ -360,13 +360,14 @@ pub(super) fn change(
     drift: bool,
 ) -> FieldChange {
     let is_secret = |leaf: Option<&Leaf>| matches!(leaf, Some(Leaf::Secret(_)));
-    let exposes = |leaf: Option<&Leaf>| matches!(leaf, Some(Leaf::Plain(value)) if exposes_secret(value));
+    let exposes =
+        |leaf: Option<&Leaf>| matches!(leaf, Some(Leaf::Plain(value)) if path.exposes_secret(value));
     let sensitive = is_secret(now)
         || is_secret(was)
         || path.looks_secret()
         || exposes(now)
         || exposes(was)
-        || before.as_ref().is_some_and(exposes_secret);
+        || before.as_ref().is_some_and(|value| path.exposes_secret(value));
     let how = match (was, now) {
         (None, Some(_)) if !drift => How::Added,
         // It is to be put back.

@@ -154,8 +154,9 @@ impl SavedPlan {
             version => return Err(Stale::Version(version.and_then(|v| v.try_into().ok()).unwrap_or(0))),
         }
         // It may repeat a key or an id, and they may be of any length.
-        serde_json::from_value(value)
-            .map_err(|error| Stale::NotAPlan(error.to_string().chars().take(LONGEST_REASON).collect()))
+        serde_json::from_value(value).map_err(|error| {
+            Stale::NotAPlan(without_values(&error.to_string()).chars().take(LONGEST_REASON).collect())
+        })
     }
 
     /// What was asked when it was made.
@@ -200,6 +201,14 @@ pub fn outline(basis: &str, plan: &UnitPlan) -> String {
     let done = |action: &Action| json!([action.step.word(), action.name, action.step.source_id()]);
     let outline = json!([basis, plan.actions.iter().map(done).collect::<Vec<_>>()]);
     hex(&outline.to_string())
+}
+
+/// A reason as the deserializer gives it, without the values that it repeats: they may be secrets.
+fn without_values(reason: &str) -> String {
+    match reason.strip_prefix("unknown variant `").and_then(|rest| rest.split_once("`, ")) {
+        Some((_, rest)) => format!("unknown variant, {rest}"),
+        None => reason.split('"').step_by(2).collect::<Vec<_>>().join("…"),
+    }
 }
 
 fn hex(text: &str) -> String {

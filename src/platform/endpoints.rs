@@ -13,10 +13,10 @@ use super::api::Answer;
 use super::catalogue::{Catalogue, Connected, Source};
 use super::connectors::{self, Failure, Opened, Reach, Stop, guarded};
 use super::definition::{Definition, SyncOptions, Unit, kind_and_config, scope, source_ids};
-use super::mask::masked;
 use super::storage::Store;
 use super::sync::{self, Outcome, now};
 use super::{PlatformError, Taken};
+use crate::sensitive::masked;
 
 /// How long a test or a schema may take.
 const LOOK: Duration = Duration::from_secs(60);

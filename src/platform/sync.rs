@@ -8,8 +8,8 @@ use super::catalogue::Source;
 use super::connectors::{self, Failure, Intake as _, Opened, Reach, Reading, guarded};
 use super::definition::{SyncOptions, Unit};
 use super::endpoints::Core;
-use super::mask::masked;
 use super::rows::{self, Writing, Written};
+use crate::sensitive::masked;
 
 /// What became of a sync.
 pub(super) enum Outcome {

@@ -71,6 +71,12 @@ impl BaseUrl {
         &self.text
     }
 
+    /// Scheme, host and port: `https://HOST`.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        self.url.origin().ascii_serialization()
+    }
+
     pub(super) fn url(&self) -> &Url {
         &self.url
     }

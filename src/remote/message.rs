@@ -1,14 +1,16 @@
 //! Texts from the platform, made fit to be shown.
 
+use super::forms::Form;
 use crate::model::{ResolvedSource, looks_secret, wipe};
+use crate::sensitive::{exposed, is_secret, named_value, names_next};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::fmt::Write as _;
 use std::hash::BuildHasher as _;
-use std::iter;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 /// Enough for a sentence or two; a stack trace or a page of HTML helps nobody.
 const LONGEST_MESSAGE: usize = 500;
@@ -22,13 +24,13 @@ pub(super) const WITHHELD: &str = "(message withheld: it repeats a secret)";
 /// The secrets that went out with a request. A message that repeats one of them is not shown.
 #[derive(Default)]
 pub(super) struct Sent {
-    /// Each once, with what it looks like elsewhere behind it.
+    /// Each once.
     secrets: Vec<SecretString>,
+    /// What they look like in messages, once there is one to look at.
+    forms: OnceLock<Vec<Form>>,
     /// Where a secret of this hash stands: many sources share a few secrets.
     places: HashMap<u64, usize>,
     hashes: RandomState,
-    /// Of the longest of them.
-    bytes: usize,
 }
 
 impl Sent {
@@ -48,11 +50,21 @@ impl Sent {
     fn collect(&mut self, value: &Value, secret: bool) {
         match value {
             Value::Object(entries) => {
+                let named = named_value(|key| entries.get(key).and_then(Value::as_str));
                 for (key, value) in entries {
-                    self.collect(value, secret || looks_secret(key));
+                    let key = named.filter(|(of, _)| of == key).map_or(key.as_str(), |(_, name)| name);
+                    let is_secret = value.as_str().is_some_and(|text| is_secret(key, text));
+                    self.collect(value, secret || is_secret || looks_secret(key));
                 }
             }
-            Value::Array(items) => items.iter().for_each(|item| self.collect(item, secret)),
+            Value::Array(items) => {
+                for (n, item) in items.iter().enumerate() {
+                    let before = n.checked_sub(1).and_then(|n| items[n].as_str()).zip(item.as_str());
+                    let named =
+                        before.is_some_and(|(name, text)| names_next(name, text, items.len()).is_some());
+                    self.collect(item, secret || named);
+                }
+            }
             Value::String(text) if secret => self.remember(text),
             Value::String(text) => self.collect_from_text(text),
             Value::Number(number) if secret => self.remember(&number.to_string()),
@@ -79,6 +91,9 @@ impl Sent {
                 self.remember(value.trim_matches(['"', '\'']));
             }
         }
+        for secret in exposed(text) {
+            self.remember(&text[secret]);
+        }
     }
 
     fn remember(&mut self, text: &str) {
@@ -91,26 +106,30 @@ impl Sent {
             return;
         }
         self.places.insert(hash, self.secrets.len());
-        // The same secret as it looks inside JSON or a URL.
-        let quoted = Value::from(text).to_string();
-        let quoted = quoted.trim_matches('"');
-        let encoded = super::request::percent_encoded(text);
-        for form in
-            iter::once(text).chain([quoted, encoded.as_str()].into_iter().filter(|form| *form != text))
-        {
-            self.bytes = self.bytes.max(form.len());
-            self.secrets.push(SecretString::from(form.to_owned()));
-        }
+        self.secrets.push(SecretString::from(text.to_owned()));
     }
 
-    /// Does what is shown of `message` repeat one of these, or the token, be it only the beginning of it?
+    /// Returns true if what is shown of `message` repeats one of these, or the token, in any form and be it only
+    /// the beginning of it.
     pub(super) fn is_in(&self, message: &str, token: Option<&SecretString>) -> bool {
-        let longest = token.map_or(0, |token| token.expose_secret().len()).max(self.bytes);
+        let forms = self.forms.get_or_init(|| forms(&self.secrets));
+        let of_token = forms_of(token);
+        let longest = forms.iter().chain(&of_token).map(Form::len).max().unwrap_or(0);
         let end = message.ceil_char_boundary(shown(message).end.saturating_add(longest));
         let message = &message[..end];
-        let repeats = |secret: &SecretString| message.contains(secret.expose_secret());
-        self.secrets.iter().any(repeats) || token.is_some_and(repeats)
+        let lower = message.to_ascii_lowercase();
+        forms.iter().chain(&of_token).any(|form| form.is_in(message, &lower))
     }
+}
+
+fn forms<'s>(secrets: impl IntoIterator<Item = &'s SecretString>) -> Vec<Form> {
+    let mut forms = Vec::new();
+    secrets.into_iter().for_each(|secret| Form::all(secret.expose_secret(), &mut forms));
+    forms
+}
+
+fn forms_of(token: Option<&SecretString>) -> Vec<Form> {
+    forms(token.filter(|token| !token.expose_secret().is_empty()))
 }
 
 /// Where in `text` stands what is shown of it.

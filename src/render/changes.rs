@@ -1,7 +1,7 @@
 //! One field's change: on one line where it fits, line by line where the values have lines.
 
 use super::{escape, words};
-use crate::model::{FieldPath, Leaf, exposes_secret};
+use crate::model::{FieldPath, Leaf};
 use crate::plan::{FieldChange, How};
 use serde_json::Value;
 use similar::{ChangeTag, TextDiff};
@@ -100,7 +100,7 @@ fn is_short(value: &Value) -> bool {
 pub(super) fn show_declared(path: &FieldPath, leaf: &Leaf) -> Shown {
     match leaf {
         Leaf::Secret(reference) => Shown::Line(escape::terminal(reference)),
-        Leaf::Plain(value) if path.looks_secret() || exposes_secret(value) => {
+        Leaf::Plain(value) if path.looks_secret() || path.exposes_secret(value) => {
             Shown::Line("(not shown)".to_owned())
         }
         Leaf::Plain(value) => Shown::Line(one(value)),

@@ -186,7 +186,7 @@ fn workspace<'a>(view: &View<'a>, index: usize, unit: &'a UnitPlan) -> Workspace
     };
     WorkspaceReport {
         workspace: unit.desired.label(),
-        workspace_id: unit.desired.workspace().as_str(),
+        workspace_id: unit.desired.workspace().shown(),
         scope: unit.desired.scope().as_str(),
         error: error.map(|error| ErrorReport { kind: error.kind, message: &error.message }),
         actions: actions(view, unit, outcome),

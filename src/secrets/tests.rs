@@ -24,6 +24,7 @@ fn secrets(dir: Option<&Path>) -> Secrets {
         credentials_dir: dir.map(|dir| dir.join("credentials")),
         forbidden: [SecretRef::Env("PMTX_TOKEN".into()), SecretRef::Credential("pmtx-token".into())].into(),
         allow: Vec::new(),
+        for_settings: None,
         held: Held::default(),
     }
 }

@@ -1,13 +1,15 @@
 //! The host file (`--config`): it belongs to whoever runs the daemon, and may only tighten what the
 //! repository says.
 
+mod read;
+
 use super::SettingsError;
+use crate::manifest::Diagnostic;
 use crate::model::{Limit, Prune, SecretRef};
 use crate::notices::{Event, Shape};
 use crate::plan::HostLimits;
 use crate::secrets::Allow;
 use globset::{Glob, GlobMatcher};
-use serde::{Deserialize, Deserializer, de};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -17,8 +19,7 @@ use std::time::Duration;
 const LONGEST: Duration = Duration::from_secs(366 * 86_400);
 
 /// `/etc/wellspring/daemon.toml`
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, Default)]
 pub struct HostFile {
     /// `[daemon]`
     pub daemon: Daemon,
@@ -28,6 +29,8 @@ pub struct HostFile {
     pub limits: Limits,
     /// `[secrets]`
     pub secrets: HostSecrets,
+    /// `[variables]`
+    pub variables: HostVariables,
     /// `[state]`
     pub state: HostState,
     /// `[http]`
@@ -37,8 +40,7 @@ pub struct HostFile {
 }
 
 /// `[daemon]`
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, Default)]
 pub struct Daemon {
     /// The tree: a directory, or a symlink that is swapped.
     pub dir: Option<PathBuf>,
@@ -51,8 +53,7 @@ pub struct Daemon {
 }
 
 /// Does the daemon write?
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Mode {
     /// It does what the files say.
     #[default]
@@ -62,8 +63,7 @@ pub enum Mode {
 }
 
 /// `[platform]`
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, Default)]
 pub struct HostPlatform {
     /// Pins the platform.
     pub url: Option<String>,
@@ -84,8 +84,7 @@ pub struct HostPlatform {
 }
 
 /// `[limits]`
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, Default)]
 pub struct Limits {
     /// Removals in any hour.
     pub max_cleanup: Option<HostLimit>,
@@ -96,8 +95,7 @@ pub struct Limits {
 }
 
 /// `[secrets]`
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, Default)]
 pub struct HostSecrets {
     /// Where `file:` names lie.
     pub dir: Option<PathBuf>,
@@ -105,33 +103,48 @@ pub struct HostSecrets {
     pub allow: Vec<HostAllow>,
 }
 
+/// `[variables]`
+#[derive(Debug, Clone, Default)]
+pub struct HostVariables {
+    /// Which variables `wellspring.toml` may refer to in `[platform]` and `[workspaces]`, as patterns.
+    pub allow: Option<Vec<GlobMatcher>>,
+}
+
+impl HostVariables {
+    /// Of patterns separated by commas.
+    ///
+    /// # Errors
+    /// Which of them is no pattern.
+    pub fn listed(text: &str) -> Result<Self, String> {
+        let patterns = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+        let pattern = |name: &str| match Glob::new(name) {
+            Ok(glob) => Ok(glob.compile_matcher()),
+            Err(error) => Err(format!("{name:?} is not a pattern: {}", error.kind())),
+        };
+        Ok(Self { allow: Some(patterns.map(pattern).collect::<Result<_, _>>()?) })
+    }
+}
+
 /// `[[secrets.allow]]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone)]
 pub struct HostAllow {
     /// Which references, as a pattern: `env:ORDERS_*`.
-    name: Pattern,
+    name: GlobMatcher,
     /// In which workspaces, by alias or id.
     workspaces: Option<Vec<String>>,
     /// Towards which hosts, as patterns in lower case.
-    hosts: Option<Vec<Pattern>>,
+    hosts: Option<Vec<GlobMatcher>>,
 }
 
-/// `*` stands for anything.
-#[derive(Debug, Clone)]
-struct Pattern(GlobMatcher);
-
 /// `[state]`
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, Default)]
 pub struct HostState {
     /// The state directory.
     pub dir: Option<PathBuf>,
 }
 
 /// `[http]`
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, Default)]
 pub struct HostHttp {
     /// Where the status page, metrics and health are served; nowhere when it is not said.
     pub listen: Option<SocketAddr>,
@@ -140,13 +153,11 @@ pub struct HostHttp {
 }
 
 /// `[[notify]]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone)]
 pub struct HostNotify {
     /// Where the webhook's address is kept: `{ secret = "env:SLACK_WEBHOOK" }`.
     pub url: TokenReference,
     /// `"json"` or `"slack"`
-    #[serde(default)]
     pub format: Shape,
     /// Of what it is told; of everything when it is not said.
     pub events: Option<Vec<Event>>,
@@ -165,8 +176,7 @@ pub struct Pause(Duration);
 pub struct HostLimit(pub Limit);
 
 /// `"off"` or `"owned"`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HostPrune {
     /// Nothing is removed.
     Off,
@@ -175,10 +185,8 @@ pub enum HostPrune {
 }
 
 /// `{ secret = "env:NAME" | "file:NAME" | "credential:NAME" }`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone)]
 pub struct TokenReference {
-    #[serde(deserialize_with = "reference")]
     secret: SecretRef,
 }
 
@@ -190,8 +198,20 @@ impl HostFile {
     pub fn read(path: &Path) -> Result<Self, SettingsError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
-        toml::from_str(&text)
-            .map_err(|source| SettingsError::Host { path: path.to_owned(), source: Box::new(source) })
+        let name = path.to_string_lossy();
+        Self::parse(&name, &text).map_err(|diagnostics| SettingsError::Host {
+            path: path.to_owned(),
+            text,
+            diagnostics,
+        })
+    }
+
+    /// Reads the text of a file of this name.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it. No message holds a value that may be a secret.
+    pub fn parse(name: &str, text: &str) -> Result<Self, Vec<Diagnostic>> {
+        read::host_file(name, text)
     }
 }
 
@@ -221,20 +241,7 @@ impl TokenReference {
 
 impl From<&HostAllow> for Allow {
     fn from(allow: &HostAllow) -> Self {
-        Self {
-            name: allow.name.0.clone(),
-            workspaces: allow.workspaces.clone(),
-            hosts: allow.hosts.as_ref().map(|hosts| hosts.iter().map(|host| host.0.clone()).collect()),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Pattern {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let glob = Glob::new(&text);
-        glob.map(|glob| Self(glob.compile_matcher()))
-            .map_err(|error| de::Error::custom(format!("{text:?} is not a pattern: {}", error.kind())))
+        Self { name: allow.name.clone(), workspaces: allow.workspaces.clone(), hosts: allow.hosts.clone() }
     }
 }
 
@@ -252,72 +259,28 @@ impl From<Limits> for HostLimits {
 }
 
 impl FromStr for Humane {
-    type Err = String;
+    type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.parse()? {
-            Pause(duration) if duration < Duration::from_secs(1) => {
-                Err(format!("{text:?}: one second is the shortest"))
-            }
+            Pause(duration) if duration < Duration::from_secs(1) => Err("one second is the shortest"),
             Pause(duration) => Ok(Self(duration)),
         }
     }
 }
 
 impl FromStr for Pause {
-    type Err = String;
+    type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
         let day = jiff::SpanRelativeTo::days_are_24_hours();
         let read = text.parse().and_then(|span: jiff::Span| span.to_duration(day));
-        let span = read.map_err(|_| format!("{text:?} is not a duration such as \"30s\""))?;
-        match Duration::try_from(span) {
-            Err(_) => Err("a duration cannot be negative".to_owned()),
-            Ok(duration) if duration > LONGEST => Err(format!("{text:?}: 366 days are the longest")),
+        match Duration::try_from(
+            read.map_err(|_| "write a number and a unit, such as \"30s\" or \"1h 30m\"")?,
+        ) {
+            Err(_) => Err("a duration cannot be negative"),
+            Ok(duration) if duration > LONGEST => Err("366 days are the longest"),
             Ok(duration) => Ok(Self(duration)),
         }
     }
-}
-
-impl<'de> Deserialize<'de> for Humane {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
-    }
-}
-
-impl<'de> Deserialize<'de> for Pause {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
-    }
-}
-
-impl<'de> Deserialize<'de> for HostLimit {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Written {
-            Count(u32),
-            Percent(String),
-        }
-        match Written::deserialize(deserializer)? {
-            Written::Count(count) => Ok(Self(Limit::Count(count))),
-            Written::Percent(text) => text
-                .strip_suffix('%')
-                .and_then(|percent| percent.parse::<u8>().ok())
-                .filter(|percent| *percent <= 100)
-                .map(|percent| Self(Limit::Percent(percent)))
-                .ok_or_else(|| de::Error::custom(format!("{text:?} is neither a number nor like \"30%\""))),
-        }
-    }
-}
-
-fn reference<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretRef, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let parsed = match text.split_once(':') {
-        Some(("env", name)) => Some(SecretRef::Env(name.to_owned())),
-        Some(("file", name)) => Some(SecretRef::File(name.to_owned())),
-        Some(("credential", name)) => Some(SecretRef::Credential(name.to_owned())),
-        _ => None,
-    };
-    parsed.ok_or_else(|| de::Error::custom("a secret is `env:NAME`, `file:NAME` or `credential:NAME`"))
 }

@@ -49,6 +49,13 @@ pub enum StateError {
         /// The file.
         path: PathBuf,
     },
+    /// Something in the state directory is not what this program made there.
+    Untrusted {
+        /// The file or directory.
+        path: PathBuf,
+        /// Completes the sentence: "is a link".
+        why: String,
+    },
     /// Another process has been opening the state for too long.
     Opening {
         /// The lock's file.
@@ -103,6 +110,11 @@ impl fmt::Display for StateError {
                 f,
                 "the fingerprint key {} is not 32 bytes long; restore it from a backup, or move it away and \
                  run again: secrets are then compared anew after their next change",
+                path.display()
+            ),
+            Self::Untrusted { path, why } => write!(
+                f,
+                "{} {why}; it was left as it is. Remove it if you did not put it there, or name another --state-dir",
                 path.display()
             ),
             Self::Opening { path } => write!(

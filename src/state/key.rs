@@ -4,7 +4,7 @@ use super::StateError;
 use crate::model::FingerprintKey;
 use secrecy::zeroize::Zeroizing;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -33,7 +33,7 @@ pub(super) fn load_or_forgo(dir: &Path) -> Result<FingerprintKey, StateError> {
 
 fn load(dir: &Path) -> Result<Option<FingerprintKey>, StateError> {
     let path = file(dir);
-    match fs::read(&path).map(Zeroizing::new) {
+    match read(&path).map(Zeroizing::new) {
         Ok(bytes) => match <[u8; 32]>::try_from(bytes.as_slice()) {
             Ok(bytes) => Ok(Some(FingerprintKey::new(bytes))),
             Err(_) => Err(StateError::Key { path }),
@@ -41,6 +41,13 @@ fn load(dir: &Path) -> Result<Option<FingerprintKey>, StateError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(StateError::File { doing: "read the fingerprint key", path, source }),
     }
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    // A key is 32 bytes; one more shows that it is none.
+    let mut bytes = Vec::with_capacity(33);
+    super::trust::options().read(true).open(path)?.take(33).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Written beside, made durable, renamed into place: the key is there whole or not at all.

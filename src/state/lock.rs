@@ -4,9 +4,8 @@ use super::{State, StateError};
 use crate::model::Unit;
 use sha2::{Digest, Sha256};
 use std::fmt::{self, Write as _};
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -158,7 +157,7 @@ pub(super) fn while_opening(dir: &Path) -> Result<File, StateError> {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+    super::trust::options().read(true).write(true).create(true).truncate(false).open(path)
 }
 
 /// Ids may hold any character, so the file is named by their hash. It is never removed: removing a

@@ -64,16 +64,18 @@ impl<'a> Roll<'a> {
     /// Does the process with this token live? When it cannot be told, it does.
     pub(super) fn lives(&mut self, token: String) -> bool {
         let dir = self.dir;
-        *self.lives.entry(token).or_insert_with_key(|token| match File::open(file(dir, token)) {
-            Ok(file) => file.try_lock().is_err(),
-            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        *self.lives.entry(token).or_insert_with_key(|token| {
+            match super::trust::options().read(true).open(file(dir, token)) {
+                Ok(file) => file.try_lock().is_err(),
+                Err(error) => error.kind() != io::ErrorKind::NotFound,
+            }
         })
     }
 }
 
 fn clear(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        if File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
+        if super::trust::options().read(true).open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
             let _ = fs::remove_file(entry.path());
         }
     }

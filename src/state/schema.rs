@@ -4,7 +4,7 @@ use super::error::Fault;
 use rusqlite::{Connection, TransactionBehavior};
 
 /// The `n`th migration (from 0) leads from version `n` to `n + 1`.
-const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5, V6, V7, V8, V9, V10];
+const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5, V6, V7, V8, V9, V10, V11];
 
 /// "Wlsp": tells a state database from any other SQLite file.
 const APPLICATION_ID: i64 = 0x576c_7370;
@@ -203,6 +203,18 @@ CREATE TABLE halted (
     platform TEXT NOT NULL PRIMARY KEY, since INTEGER NOT NULL,
     workspace TEXT NOT NULL, scope TEXT NOT NULL, name TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+";
+
+/// The origins that the platform's token was sent to: a platform is known by its URL, and its origin ends
+/// where the path begins.
+const V11: &str = "
+CREATE TABLE origins (origin TEXT NOT NULL PRIMARY KEY) STRICT, WITHOUT ROWID;
+INSERT OR IGNORE INTO origins
+    SELECT iif(instr(platform, '://'),
+               substr(platform, 1, instr(platform, '://') + 1
+                                   + instr(substr(platform, instr(platform, '://') + 3) || '/', '/')),
+               platform)
+    FROM (SELECT platform FROM units UNION SELECT platform FROM files);
 ";
 
 /// What a database's own numbers say about it.

@@ -211,7 +211,7 @@ fn source(unit: &Unit, name: &str) -> String {
 
 /// The page of a workspace.
 fn workspace(unit: &Unit) -> String {
-    let (id, scope) = (unit.workspace.as_str(), unit.scope.as_str());
+    let (id, scope) = (unit.workspace.shown(), unit.scope.as_str());
     format!("/workspaces/{}/{}", utf8_percent_encode(id, SEGMENT), utf8_percent_encode(scope, SEGMENT))
 }
 

@@ -7,7 +7,7 @@ use super::metrics::{Exposition, Metrics};
 use super::page::{ICON, OfSource, OfWorkspace, Overview, STYLE};
 use super::view::{self, Change, Here, Row, Stopped, View, WorkspaceView};
 use super::{Published, Snapshot, health};
-use crate::model::{Scope, SourceName, Unit, WorkspaceId};
+use crate::model::{SourceName, Unit};
 use crate::serving::{self, Bounds};
 use crate::state::{HistoryFilter, JournalFilter, JournalRow, Run, State};
 use askama::Template;
@@ -187,7 +187,7 @@ async fn json(With(desk): Shared) -> Response {
 }
 
 async fn workspace(With(desk): Shared, Path((workspace, scope)): Path<(String, String)>) -> Response {
-    let Some(unit) = unit(&workspace, &scope) else { return unknown() };
+    let Some(unit) = desk.now().unit_shown_as(&workspace, &scope).cloned() else { return unknown() };
     let make = move |snapshot: &Snapshot, here: &Here| {
         let Some(workspace) = snapshot.workspace(&unit) else { return unknown() };
         let view = WorkspaceView::of(workspace, view::MOST_OF_ONE, here);
@@ -200,7 +200,8 @@ async fn source(
     With(desk): Shared,
     Path((workspace, scope, name)): Path<(String, String, String)>,
 ) -> Response {
-    let (Some(unit), Ok(name)) = (unit(&workspace, &scope), SourceName::parse(&name)) else {
+    let unit = desk.now().unit_shown_as(&workspace, &scope).cloned();
+    let (Some(unit), Ok(name)) = (unit, SourceName::parse(&name)) else {
         return unknown();
     };
     if desk.now().workspace(&unit).is_none_or(|workspace| workspace.source(&name).is_none()) {
@@ -240,10 +241,6 @@ async fn readyz(With(desk): Shared) -> (StatusCode, String) {
         return (StatusCode::OK, "ready\n".to_owned());
     }
     (StatusCode::SERVICE_UNAVAILABLE, why.iter().map(|why| format!("{why}\n")).collect())
-}
-
-fn unit(workspace: &str, scope: &str) -> Option<Unit> {
-    Some(Unit { workspace: WorkspaceId::parse(workspace).ok()?, scope: Scope::parse(scope).ok()? })
 }
 
 fn unknown() -> Response {

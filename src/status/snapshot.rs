@@ -211,6 +211,13 @@ impl Snapshot {
         let at = self.workspaces.binary_search_by(|workspace| workspace.unit().cmp(unit)).ok()?;
         self.workspaces.get(at).map(AsRef::as_ref)
     }
+
+    /// The unit of this scope whose workspace's id is displayed like this.
+    #[must_use]
+    pub fn unit_shown_as(&self, id: &str, scope: &str) -> Option<&Unit> {
+        let mut units = self.workspaces.iter().map(|workspace| workspace.unit());
+        units.find(|unit| unit.workspace.shown() == id && unit.scope.as_str() == scope)
+    }
 }
 
 impl Facts {

@@ -114,10 +114,13 @@ pub fn uses_reftable(root: &Path) -> bool {
 fn git(root: &Path) -> Option<PathBuf> {
     // Where a symlink leads comes first: it is swapped from checkout to checkout.
     let real = root.canonicalize().unwrap_or_else(|_| root.to_owned());
-    real.ancestors().chain(root.ancestors()).find_map(|folder| {
-        let git = folder.join(".git");
-        if git.is_dir() { Some(git) } else { linked_checkout(&git) }
-    })
+    real.ancestors().chain(root.ancestors()).find_map(git_of)
+}
+
+/// The same of a checkout that begins at this folder.
+pub(super) fn git_of(folder: &Path) -> Option<PathBuf> {
+    let git = folder.join(".git");
+    if git.is_dir() { Some(git) } else { linked_checkout(&git) }
 }
 
 /// The commit that `HEAD` leads to, in hexadecimal. `None` where it cannot be told.
@@ -157,10 +160,15 @@ fn commit(text: &str) -> Option<String> {
 }
 
 fn text(path: &Path, longest: u64) -> Option<String> {
+    String::from_utf8(bytes(path, longest)?).ok()
+}
+
+/// What stands in a file, unless it is longer.
+pub(super) fn bytes(path: &Path, longest: u64) -> Option<Vec<u8>> {
     if !path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() <= longest) {
         return None;
     }
-    let mut text = String::new();
-    File::open(path).ok()?.take(longest).read_to_string(&mut text).ok()?;
-    Some(text)
+    let mut bytes = Vec::new();
+    File::open(path).ok()?.take(longest).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
 }

@@ -4,7 +4,7 @@ use super::cases::{all, show, sources, tree, variable};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use wellspring::manifest::{
-    FILE_NAME, File, Known, Missing, Reading, SourceFile, TextDigest, UnitRecord, read, read_again,
+    FILE_NAME, File, Known, Lookup, Missing, Reading, SourceFile, TextDigest, UnitRecord, read, read_again,
     read_whole,
 };
 use wellspring::model::{FoldedUnit, Unit};
@@ -21,6 +21,10 @@ fn digest(text: &str) -> TextDigest {
 /// Spreads the work over threads, one for each number.
 fn threads(count: usize, work: &(dyn Fn(usize) + Sync)) {
     std::thread::scope(|scope| (0..count).for_each(|n| drop(scope.spawn(move || work(n)))));
+}
+
+fn lookup(name: &str) -> Lookup {
+    variable(name).into()
 }
 
 /// Reads as one who has the texts only of what is new to `known` and of what turns out to be needed.
@@ -40,7 +44,7 @@ fn reread(
             let text = (!unread).then(|| file.text.as_deref().map_err(Clone::clone));
             given.push(File { path: Arc::clone(&file.path), digest, text });
         }
-        match read_again(&given, variable, known, &threads) {
+        match read_again(&given, &|name: &str| variable(name).into(), known, &threads) {
             Ok(read) => return read,
             Err(Missing(paths)) => {
                 let before = needed.len();
@@ -116,7 +120,7 @@ fn reread_settled(
     let settings = before.iter().find(|file| &*file.path == FILE_NAME).and_then(of_text);
     let variables = reading.setup.variables.iter().map(|name| (name.clone(), variable(name))).collect();
     let known = Known::of_settled(settings, variables, records.iter().cloned());
-    read_whole(&whole(files), &variable, &known, &threads).0
+    read_whole(&whole(files), &lookup, &known, &threads).0
 }
 
 #[test]
@@ -125,7 +129,7 @@ fn units_told_to_be_settled_are_passed_over_where_the_files_still_say_the_same()
     for case in all() {
         let files = tree(&case);
         let before = sources(&files);
-        let (reading, known) = read_whole(&whole(&before), &variable, &Known::default(), &threads);
+        let (reading, known) = read_whole(&whole(&before), &lookup, &Known::default(), &threads);
         let record = |unit: &Arc<FoldedUnit>| Some((unit.unit.clone(), known.record(&unit.unit)?));
         let records: Vec<_> = reading.desired.units.iter().filter_map(record).collect();
         let mut trees = vec![files.clone()];
@@ -190,7 +194,7 @@ fn other_settings_or_variables_make_every_file_new() {
     let files = sources(&tree);
     let with = |id: &'static str, known: (&Known, &[SourceFile<'_>])| {
         let (reading, known) = reread(&files, &of_text, &move |_| Some(id.to_owned()), known);
-        (reading.desired.units[0].unit.workspace.to_string(), known)
+        (reading.desired.units[0].unit.workspace.as_str().to_owned(), known)
     };
     let (first, known) = with("ws_1", (&Known::default(), &[]));
     assert_eq!((first.as_str(), with("ws_2", (&known, &files)).0.as_str()), ("ws_1", "ws_2"));

@@ -156,6 +156,7 @@ impl History {
                     credentials_dir: None,
                     forbidden: Default::default(),
                     allow: Vec::new(),
+                    for_settings: None,
                     held: Default::default(),
                 }),
                 root: "/tree".into(),

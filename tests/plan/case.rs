@@ -203,6 +203,7 @@ fn secret_state(
         credentials_dir: None,
         forbidden: Default::default(),
         allow: Vec::new(),
+        for_settings: None,
         held: Default::default(),
     };
     let has_secret =
@@ -274,7 +275,7 @@ fn read(tree: &Path, git_locked: bool) -> Option<Reading> {
         fs::create_dir(folder.path().join(".git")).unwrap();
         fs::write(folder.path().join(".git/index.lock"), "").unwrap();
     }
-    Some(Reading::take(folder.path(), &|_| None).unwrap())
+    Some(Reading::take(folder.path(), &|_| wellspring::manifest::Lookup::Unset).unwrap())
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -85,11 +85,15 @@ fn the_package_installs_disabled_and_leaves_nothing_behind() {
     fs::write(root.join(CONFIG), "# mine\n").unwrap();
     dpkg(root, &["--install", &package]);
     assert_eq!(fs::read_to_string(root.join(CONFIG)).unwrap(), "# mine\n");
+    let left = ["var/lib/private/wellspring", "var/lib/wellspring-checkout"].map(|path| root.join(path));
+    left.iter().for_each(|path| fs::create_dir_all(path).unwrap());
     dpkg(root, &["--remove", "wellspring"]);
     assert_eq!(fs::read_to_string(root.join(CONFIG)).unwrap(), "# mine\n");
+    assert!(left.iter().all(|path| path.exists()), "state outlives the removal");
     assert!(!root.join("usr").exists());
     dpkg(root, &["--purge", "wellspring"]);
     assert!(!root.join("etc/wellspring").exists());
+    assert!(!left.iter().any(|path| path.exists()), "and not the purge");
     assert_eq!(enabled(root), Vec::<PathBuf>::new());
     assert!(!said(&dpkg(root, &["--list"])).contains("wellspring"));
 }

@@ -230,6 +230,7 @@ async fn a_secret_stands_in_no_file_of_the_state() {
         credentials_dir: None,
         forbidden: Default::default(),
         allow: Vec::new(),
+        for_settings: None,
         held: Default::default(),
     };
     let mut source = owned("crm", definition([("password", Declared::Secret(SecretRef::Env("P".into())))]));

@@ -38,6 +38,10 @@ pub(super) fn watching(root: &Path) -> Finding {
 /// Is the state sound, and ours alone?
 pub(super) async fn state(settings: &Settings, at: &Platform) -> Finding {
     let dir = &settings.state_dir;
+    if let Err(failure) = workplace::must_be_own(settings) {
+        let todo = "name another with --state-dir, or take what is not yours out of it";
+        return Finding::bad("state", failure.exit, failure.message, todo);
+    }
     let state = match State::open_read_only(dir, &workplace::key(at)) {
         Ok(None) => {
             let message = format!("no state yet in {}", dir.display());

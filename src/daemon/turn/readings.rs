@@ -69,7 +69,7 @@ impl Turn {
         }
         self.reading_under_way = true;
         self.systemd.reading();
-        let (root, environment) = (self.daemon.root.clone(), Arc::clone(&self.daemon.environment));
+        let (root, variables) = (self.daemon.root.clone(), Arc::clone(&self.daemon.variables));
         let (known, ends) = (Arc::clone(&self.known), self.ends.clone());
         let read = move |reading, look, finished| {
             let reading = Box::new(reading);
@@ -77,7 +77,7 @@ impl Turn {
         };
         let broke_off = TreeError::BrokeOff(root.clone());
         let work = tokio::task::spawn_blocking(move || {
-            let variable = |name: &str| environment(name);
+            let variable = |name: &str| variables(name);
             let of_touched = touched.and_then(|touched| Reading::take_touched(&variable, &known, &touched));
             let (look, reading) = match of_touched {
                 Some(reading) => (look, Ok(reading)),

@@ -2,7 +2,8 @@
 
 use crate::manifest::references::TOKEN_VARIABLE;
 use crate::manifest::values::OURS;
-use crate::model::{is_masked, looks_secret};
+use crate::model::is_masked;
+use crate::sensitive::{Rank, exposed, is_secret, named_value, names_next, rank};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
@@ -17,16 +18,33 @@ pub(super) struct Notes {
     pub(super) unreadable: Vec<String>,
     /// The variables that references name.
     pub(super) variables: BTreeSet<String>,
+    /// The secrets that the platform shows of this source: they may be repeated elsewhere.
+    secrets: BTreeSet<String>,
 }
 
 /// Why a value is not written.
 struct Unsaid(&'static str);
 
 const HIDDEN: Unsaid = Unsaid("the platform does not show it");
+const REPEATED: Unsaid = Unsaid("it repeats a secret");
 
 impl Notes {
     pub(super) fn new(prefix: &str) -> Self {
-        Self { prefix: prefix.to_owned(), unreadable: Vec::new(), variables: BTreeSet::new() }
+        Self {
+            prefix: prefix.to_owned(),
+            unreadable: Vec::new(),
+            variables: BTreeSet::new(),
+            secrets: BTreeSet::new(),
+        }
+    }
+
+    /// Notes every secret in `config`, before anything is written.
+    pub(super) fn note_secrets(&mut self, config: &Value) {
+        note(config, false, &mut self.secrets);
+    }
+
+    fn repeats(&self, text: &str) -> bool {
+        self.secrets.iter().any(|secret| text.contains(secret.as_str()))
     }
 
     /// The lines of `connection_config`.
@@ -48,7 +66,11 @@ impl Notes {
     pub(super) fn metadata(&mut self, metadata: &Map<String, Value>) -> String {
         let mut lines = String::new();
         for (name, value) in metadata {
-            self.line("metadata", name, plain(name, value, 0), &mut lines);
+            let written = plain(name, value, 0).and_then(|written| match self.repeats(&value.to_string()) {
+                true => Err(REPEATED),
+                false => Ok(written),
+            });
+            self.line("metadata", name, written, &mut lines);
         }
         lines
     }
@@ -67,15 +89,19 @@ impl Notes {
         if depth > DEEPEST {
             return Err(Unsaid("it is nested too deeply"));
         }
-        let secret = path.iter().any(|key| seems_secret(key));
+        let by_key = path.iter().any(|key| seems_secret(key));
+        let secret = by_key || is_secret_under(path, value);
         match value {
             Value::Object(fields) => {
+                let named = named_value(|key| fields.get(key).and_then(Value::as_str));
                 if fields.len() == 1 && fields.get("secret").is_some_and(Value::is_string) {
                     return Err(Unsaid("a file would take it for a reference"));
                 }
                 let mut entries = Vec::new();
                 for (name, value) in fields {
-                    let path: Vec<&str> = path.iter().copied().chain([name.as_str()]).collect();
+                    // Named like the header or variable that it is the value of.
+                    let own = named.filter(|(of, _)| of == name).map_or(name.as_str(), |(_, name)| name);
+                    let path: Vec<&str> = path.iter().copied().chain([own]).collect();
                     entries.push(format!("{} = {}", key(name), self.value(&path, value, depth + 1)?));
                 }
                 Ok(table(&entries))
@@ -83,14 +109,18 @@ impl Notes {
             Value::Array(items) => {
                 let mut elements = Vec::new();
                 for (n, item) in items.iter().enumerate() {
+                    let before = n.checked_sub(1).and_then(|n| items[n].as_str()).zip(item.as_str());
+                    let name = before.and_then(|(name, text)| names_next(name, text, items.len()));
                     let n = n.to_string();
-                    let path: Vec<&str> = path.iter().copied().chain([n.as_str()]).collect();
+                    let own = name.map_or(n.as_str(), |name| name.trim_start_matches('-'));
+                    let path: Vec<&str> = path.iter().copied().chain([own]).collect();
                     elements.push(self.value(&path, item, depth + 1)?);
                 }
                 Ok(format!("[{}]", elements.join(", ")))
             }
             Value::Null if secret => Ok(self.reference(path)),
             Value::String(_) | Value::Number(_) if secret => Ok(self.reference(path)),
+            Value::String(text) if self.repeats(text) => Ok(self.reference(path)),
             Value::String(text) if !is_masked(value) => match without_password(text) {
                 Shown::AsItIs => Ok(quoted(&literal(text))),
                 Shown::Around(before, after) => {
@@ -127,18 +157,31 @@ fn plain(name: &str, value: &Value, depth: usize) -> Result<String, Unsaid> {
     if depth > DEEPEST {
         return Err(Unsaid("it is nested too deeply"));
     }
-    if seems_secret(name) {
-        return Err(Unsaid("it looks like a secret"));
+    const LOOKS: Unsaid = Unsaid("it looks like a secret");
+    if seems_secret(name) || is_secret_under(&[name], value) {
+        return Err(LOOKS);
     }
     match value {
+        Value::String(text) if !exposed(text).is_empty() => Err(LOOKS),
         Value::Object(fields) => {
+            let named = named_value(|key| fields.get(key).and_then(Value::as_str));
             let entries = fields
                 .iter()
-                .map(|(name, value)| Ok(format!("{} = {}", key(name), plain(name, value, depth + 1)?)))
+                .map(|(name, value)| {
+                    let own = named.filter(|(of, _)| of == name).map_or(name.as_str(), |(_, name)| name);
+                    Ok(format!("{} = {}", key(name), plain(own, value, depth + 1)?))
+                })
                 .collect::<Result<Vec<_>, _>>()?;
             Ok(table(&entries))
         }
         Value::Array(items) => {
+            let names_another = |two: &[Value]| match (two[0].as_str(), two[1].as_str()) {
+                (Some(name), Some(text)) => names_next(name, text, items.len()).is_some(),
+                _ => false,
+            };
+            if items.windows(2).any(names_another) {
+                return Err(LOOKS);
+            }
             let elements =
                 items.iter().map(|item| plain("", item, depth + 1)).collect::<Result<Vec<_>, _>>()?;
             Ok(format!("[{}]", elements.join(", ")))
@@ -163,7 +206,41 @@ fn scalar(value: &Value) -> Result<String, Unsaid> {
 
 /// Rather too much counts as secret here than too little: `tokens` as well.
 fn seems_secret(key: &str) -> bool {
-    looks_secret(key) || looks_secret(key.trim_end_matches(['s', 'S']))
+    let ranks = |key| matches!(rank(key), Some(Rank::Certain | Rank::Likely));
+    ranks(key) || ranks(key.trim_end_matches(['s', 'S']))
+}
+
+/// Returns true if the value at this place is a secret by its form.
+fn is_secret_under(path: &[&str], value: &Value) -> bool {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        _ => return false,
+    };
+    // The last one may be the number of an element.
+    path.iter().rev().take(2).any(|key| is_secret(key, &text))
+}
+
+/// Collects the texts of secrets; shorter ones are part of too many words.
+fn note(value: &Value, secret: bool, secrets: &mut BTreeSet<String>) {
+    const SHORTEST: usize = 4;
+    match value {
+        Value::Object(fields) => {
+            let named = named_value(|key| fields.get(key).and_then(Value::as_str));
+            for (name, value) in fields {
+                let name = named.filter(|(of, _)| of == name).map_or(name.as_str(), |(_, name)| name);
+                note(value, secret || seems_secret(name) || is_secret_under(&[name], value), secrets);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| note(item, secret, secrets)),
+        Value::String(text) if is_masked(value) || text.len() < SHORTEST => {}
+        Value::String(text) if secret => drop(secrets.insert(text.clone())),
+        Value::String(text) => {
+            let parts = exposed(text).into_iter().map(|range| text[range].to_owned());
+            secrets.extend(parts.filter(|part| part.len() >= SHORTEST));
+        }
+        _ => {}
+    }
 }
 
 /// How much of a text may be written.
@@ -174,22 +251,26 @@ enum Shown<'t> {
     Not,
 }
 
-/// Finds the password in `scheme://user:password@…`, and in `key=value` pairs.
+/// Finds the password in `scheme://user:password@…`, and whatever else is exposed.
 fn without_password(text: &str) -> Shown<'_> {
+    let found = exposed(text);
     let pairs = text.split(['&', ';', '?', '#', ',', ' ', '\t', '\n']);
-    if pairs
+    let named = pairs
         .filter_map(|pair| pair.split_once('='))
-        .any(|(key, value)| seems_secret(key) && !value.is_empty())
-    {
+        .any(|(key, value)| seems_secret(key) && !value.is_empty());
+    if named || found.len() > 1 {
         return Shown::Not;
     }
-    let Some(scheme) = text.find("://") else { return Shown::AsItIs };
+    let whole = || if found.is_empty() { Shown::AsItIs } else { Shown::Not };
+    let Some(scheme) = text.find("://") else { return whole() };
     let rest = &text[scheme + 3..];
     // A password may hold a `/` or an `@` unescaped: rather too much counts as password than too little.
-    let Some(at) = rest.rfind('@') else { return Shown::AsItIs };
-    let Some(colon) = rest[..at].find(':') else { return Shown::AsItIs };
+    let Some(at) = rest.rfind('@') else { return whole() };
+    let Some(colon) = rest[..at].find(':') else { return whole() };
+    let password = scheme + 3 + colon + 1..scheme + 3 + at;
+    let beside = found.iter().any(|found| found.start < password.start || found.end > password.end);
     match rest.matches("://").count() {
-        0 => Shown::Around(&text[..scheme + 3 + colon + 1], &text[scheme + 3 + at..]),
+        0 if !beside => Shown::Around(&text[..password.start], &text[password.end..]),
         _ => Shown::Not,
     }
 }

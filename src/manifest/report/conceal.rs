@@ -3,10 +3,10 @@
 //! By the text alone: it must hold for files that are not TOML, too. Every hidden byte becomes
 //! `*`, so that places keep their meaning.
 
-use crate::model::{exposed, looks_secret};
+use crate::model::{exposed, is_secret, looks_secret};
 use aho_corasick::{AhoCorasick, MatchKind};
 use std::collections::BTreeSet;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 
 /// Keys and addresses are shorter; looking no farther keeps the cost even.
 const NEAR: usize = 1024;
@@ -17,8 +17,8 @@ const COPIED: RangeInclusive<usize> = 4..=256;
 /// The rest is hidden where it was found.
 const MOST_COPIED: usize = 256;
 
-/// The text with the values of secret-looking keys, and what [`exposed`] finds, hidden.
-pub(super) fn conceal(text: &str) -> String {
+/// The text with the values of secret-looking keys, what [`exposed`] finds, and `more`, hidden.
+pub(super) fn conceal(text: &str, more: &[Range<usize>]) -> String {
     let mut hidden = vec![false; text.len()];
     // What stands in a table was looked at once.
     let mut past = 0;
@@ -29,15 +29,21 @@ pub(super) fn conceal(text: &str) -> String {
         // `key "value"`: the sign between them was forgotten.
         let quote = matches!(sign, "\"" | "'");
         let before = &text[..at];
-        if (!quote || before.ends_with([' ', '\t'])) && names_secret(before) {
-            hide_value(text, if quote { at } else { at + 1 }, &mut past, &mut hidden);
+        if quote && !before.ends_with([' ', '\t']) {
+            continue;
+        }
+        let from = if quote { at } else { at + 1 };
+        if names_secret(before) || holds_secret(before, &text[from..]) {
+            hide_value(text, from, &mut past, &mut hidden);
         }
     }
     for (at, _) in text.match_indices("://") {
         hide_password(text, at + 3, &mut hidden);
     }
-    for range in exposed(text) {
-        hidden[range].fill(true);
+    for range in exposed(text).iter().chain(more) {
+        if let Some(bytes) = hidden.get_mut(range.clone()) {
+            bytes.fill(true);
+        }
     }
     hide_copies(text, &mut hidden);
     let mut out = String::with_capacity(text.len());
@@ -69,6 +75,15 @@ fn hide_copies(text: &str, hidden: &mut [bool]) {
     if let Ok(secrets) = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(secrets) {
         secrets.find_iter(text).for_each(|copy| hidden[copy.range()].fill(true));
     }
+}
+
+/// Returns true if the value that begins `after` the key that ends here is a secret by its form.
+fn holds_secret(before: &str, after: &str) -> bool {
+    let value = after.trim_start_matches([' ', '\t']);
+    let quoted = value.starts_with(['"', '\'']);
+    let end =
+        if quoted { string_end(value) } else { value.find([',', '}', '#', '\n']).unwrap_or(value.len()) };
+    key_before(before).is_some_and(|(_, key)| is_secret(key, value[..end].trim().trim_matches(['"', '\''])))
 }
 
 /// Does the key that ends here look secret, or a part of it, as in `password.value`?
@@ -255,14 +270,14 @@ mod tests {
             ("# s3cr3t!\nurl = \"pg://u:s3cr3t!@h/d\"", "# *******\nurl = \"pg://u:*******@h/d\""),
             ("a = \"x\"\ntoken = \"x\"", "a = \"x\"\ntoken = ***"),
         ] {
-            assert_eq!(conceal(text), shown);
+            assert_eq!(conceal(text, &[]), shown);
         }
     }
 
     proptest! {
         #[test]
         fn places_keep_their_meaning(text in "(password|a|=| |\"|'|\\$|\\{|\\[|\n|é|://|:|@){0,40}") {
-            let shown = conceal(&text);
+            let shown = conceal(&text, &[]);
             prop_assert_eq!(shown.len(), text.len());
             prop_assert_eq!(shown.matches('\n').count(), text.matches('\n').count());
         }

@@ -1,0 +1,321 @@
+//! Where a source may lead: everything in its `connection_config` that could name a host.
+//!
+//! A text under a key such as `host` or `url` names hosts. A text under a key that is known to hold something
+//! else, such as `database` or `username`, names none unless it is written like an address. Every other text
+//! counts as a host, because nothing tells what the platform does with it.
+
+use crate::model::{Declared, Definition, Fields, Segment};
+use crate::sensitive;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+/// A place that a source may lead to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Destination {
+    /// A host.
+    Host(String),
+    /// The value at this key could name a host, and does not tell which.
+    Unclear(String),
+}
+
+/// What the value of a key can be, by the key's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    /// One host or several.
+    Hosts,
+    /// A secret, or the name of a user.
+    Login,
+    /// A statement in a query language.
+    Query,
+    /// A name, a path or a setting.
+    Other,
+    /// Not known.
+    Unknown,
+}
+
+/// Numbers from here on are addresses to some readers: 16777216 is 1.0.0.0.
+const FIRST_ADDRESS: i64 = 1 << 24;
+
+/// Every place that the definition could lead to.
+pub(super) fn destinations(definition: &Definition) -> BTreeSet<Destination> {
+    let mut found = BTreeSet::new();
+    table(None, &definition.connection_config, &mut found);
+    found
+}
+
+fn table(above: Option<&str>, entries: &Fields<Declared>, found: &mut BTreeSet<Destination>) {
+    for (key, value) in entries {
+        let key_is_host =
+            key.contains("://") || is_address(key) || above.is_some_and(|above| holds(above) == Holds::Hosts);
+        // Below `host`, the key of a property such as `port` is none.
+        if key_is_host && (key.contains(['.', ':']) || is_address(key)) {
+            hosts(key, key, found);
+        }
+        collect(key, value, found);
+    }
+}
+
+fn collect(key: &str, value: &Declared, found: &mut BTreeSet<Destination>) {
+    let unclear = || Destination::Unclear(key.to_owned());
+    match value {
+        Declared::String(text) => of_text(key, text, found),
+        Declared::Template(template) => {
+            let shown: String = template
+                .0
+                .iter()
+                .map(|segment| match segment {
+                    Segment::Literal(text) => text.as_str(),
+                    // Not part of any host.
+                    Segment::Env(_) => "\0",
+                })
+                .collect();
+            of_text(key, &shown, found);
+        }
+        Declared::Secret(_) if !matches!(holds(key), Holds::Login | Holds::Other) => {
+            found.insert(unclear());
+        }
+        Declared::Integer(number) => {
+            let of_address = *number >= FIRST_ADDRESS && holds(key) == Holds::Unknown;
+            if of_address || holds(key) == Holds::Hosts && !is_count(key) {
+                found.insert(unclear());
+            }
+        }
+        Declared::Float(_) if holds(key) == Holds::Hosts => {
+            found.insert(unclear());
+        }
+        Declared::Array(items) => items.iter().for_each(|item| collect(key, item, found)),
+        Declared::Table(entries) => table(Some(key), entries, found),
+        _ => {}
+    }
+}
+
+fn of_text(key: &str, text: &str, found: &mut BTreeSet<Destination>) {
+    let text = text.trim();
+    match holds(key) {
+        _ if text.is_empty() => {}
+        Holds::Hosts => hosts(key, text, found),
+        Holds::Login if text.contains("://") || text.starts_with("\\\\") => hosts(key, text, found),
+        Holds::Other if is_written_as_address(text) || text.contains('@') => hosts(key, text, found),
+        Holds::Query if names_place(text) => {
+            found.insert(Destination::Unclear(key.to_owned()));
+        }
+        Holds::Login | Holds::Query | Holds::Other => {}
+        Holds::Unknown if is_plain_setting(text) => {}
+        Holds::Unknown => hosts(key, text, found),
+    }
+}
+
+/// Every host of a text that holds hosts.
+fn hosts(key: &str, text: &str, found: &mut BTreeSet<Destination>) {
+    // `a:9092,b:9092`, but no comma within the path of a URL.
+    let parts: Vec<&str> = if text.contains("://") { vec![text] } else { text.split(',').collect() };
+    for part in parts {
+        found.insert(match host(part.trim()) {
+            Some(host) => Destination::Host(host),
+            None => Destination::Unclear(key.to_owned()),
+        });
+        // `?host=` replaces the host of some addresses.
+        let query = part.split_once('?').map_or("", |(_, query)| query);
+        for (name, value) in query.split(['&', ';']).filter_map(|pair| pair.split_once('=')) {
+            if holds(name) == Holds::Hosts || is_written_as_address(value) || value.contains("%3A%2F%2F") {
+                hosts(name, value, found);
+            }
+        }
+    }
+}
+
+/// The host of `host`, `host:port`, `[::1]:port` or `scheme://user:password@host:port/…`. Whatever two
+/// readers could take for different hosts is none.
+fn host(text: &str) -> Option<String> {
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let place = match authority.split('@').collect::<Vec<_>>().as_slice() {
+        [place] | [_, place] => *place,
+        _ => return None,
+    };
+    if authority.contains('\\') || rest.contains("://") {
+        return None;
+    }
+    if let Ok(address) = place.parse::<IpAddr>() {
+        return Some(address.to_string());
+    }
+    let (host, port) = match place.strip_prefix('[') {
+        Some(inner) => {
+            let (address, port) = inner.split_once(']')?;
+            (address.parse::<std::net::Ipv6Addr>().ok()?.to_string(), port.strip_prefix(':'))
+        }
+        None => match place.split_once(':') {
+            Some((host, port)) => (host.to_owned(), Some(port)),
+            None => (place.to_owned(), None),
+        },
+    };
+    let usable = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
+    let plain_port = port.is_none_or(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    (plain_port && !host.is_empty() && host.chars().all(usable)).then_some(host)
+}
+
+/// What the value of this key can be.
+fn holds(key: &str) -> Holds {
+    const HOSTS: [&str; 16] = [
+        "host",
+        "hostname",
+        "hostaddr",
+        "server",
+        "address",
+        "addr",
+        "endpoint",
+        "url",
+        "uri",
+        "dsn",
+        "proxy",
+        "broker",
+        "node",
+        "connectionstring",
+        "domain",
+        "gateway",
+    ];
+    const LOGINS: [&str; 6] = ["username", "user", "login", "uid", "clientid", "keyid"];
+    const QUERIES: [&str; 4] = ["query", "sql", "statement", "where"];
+    const OTHERS: [&str; 76] = [
+        "accept",
+        "apiversion",
+        "applicationname",
+        "appname",
+        "authmechanism",
+        "authsource",
+        "batchsize",
+        "catalog",
+        "charset",
+        "codec",
+        "collation",
+        "collection",
+        "column",
+        "comment",
+        "compression",
+        "contenttype",
+        "cursor",
+        "cursorfield",
+        "database",
+        "databasename",
+        "dateformat",
+        "db",
+        "dbname",
+        "delimiter",
+        "description",
+        "dialect",
+        "directory",
+        "driver",
+        "encoding",
+        "engine",
+        "escape",
+        "field",
+        "file",
+        "folder",
+        "format",
+        "frequency",
+        "granttype",
+        "groupid",
+        "interval",
+        "key",
+        "kind",
+        "label",
+        "language",
+        "level",
+        "locale",
+        "mechanism",
+        "method",
+        "mode",
+        "note",
+        "orderby",
+        "owner",
+        "pagination",
+        "partition",
+        "path",
+        "prefix",
+        "primarykey",
+        "protocol",
+        "quote",
+        "readpreference",
+        "region",
+        "replicaset",
+        "role",
+        "schema",
+        "scope",
+        "separator",
+        "sheet",
+        "ssl",
+        "sslmode",
+        "strategy",
+        "suffix",
+        "table",
+        "tag",
+        "timezone",
+        "topic",
+        "version",
+        "view",
+    ];
+    let plain: String =
+        key.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    let one = plain.strip_suffix('s').unwrap_or(&plain);
+    let ends = |names: &[&str]| names.iter().any(|name| plain.ends_with(name) || one.ends_with(name));
+    let is = |names: &[&str]| names.iter().any(|name| plain == *name || one == *name);
+    match () {
+        () if ends(&HOSTS) => Holds::Hosts,
+        () if sensitive::looks_secret(key) || ends(&LOGINS) => Holds::Login,
+        () if is(&QUERIES) => Holds::Query,
+        () if is(&OTHERS)
+            || ["type", "column", "table", "schema", "format", "mode"]
+                .iter()
+                .any(|end| one.ends_with(end)) =>
+        {
+            Holds::Other
+        }
+        () => Holds::Unknown,
+    }
+}
+
+/// `replicas_per_node = 3`: a number of hosts is no host.
+fn is_count(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    ["max", "min", "num", "count", "per_", "retries", "timeout"].iter().any(|word| key.contains(word))
+}
+
+fn is_address(text: &str) -> bool {
+    text.parse::<IpAddr>().is_ok() || text.parse::<std::net::SocketAddr>().is_ok()
+}
+
+/// Returns true for what names a place whatever its key says.
+fn is_written_as_address(text: &str) -> bool {
+    let pair = |pair: &str| pair.split_once('=').is_some_and(|(key, _)| holds(key.trim()) == Holds::Hosts);
+    text.contains("://")
+        || text.starts_with("//")
+        || text.starts_with("\\\\")
+        || is_address(text)
+        || text.split([' ', ';', '(', ',', '&']).any(pair)
+}
+
+/// Returns true if a statement may name a place: an address, or a dotted text in quotes or behind `=`.
+fn names_place(text: &str) -> bool {
+    let dotted = |word: &str| word.contains('.') && !word.starts_with('.') && word.parse::<f64>().is_err();
+    let words = |text: &str| {
+        text.split(|c: char| c.is_whitespace() || "(),;".contains(c)).map(str::to_owned).collect()
+    };
+    let all: Vec<String> = words(text);
+    is_written_as_address(text)
+        || text.contains('@')
+        || all.iter().any(|word| is_address(word.trim_matches(['\'', '"'])))
+        || text.split('\'').skip(1).step_by(2).any(|quoted| dotted(quoted) || is_written_as_address(quoted))
+        || all.iter().any(|word| word.split_once('=').is_some_and(|(_, value)| dotted(value)))
+}
+
+/// Returns true for a text that is no host to any reader: a switch, a number, a sign, a path.
+fn is_plain_setting(text: &str) -> bool {
+    const WORDS: [&str; 12] = [
+        "true", "false", "yes", "no", "on", "off", "none", "auto", "default", "require", "disable", "prefer",
+    ];
+    let number = text.parse::<i64>().is_ok_and(|number| number < FIRST_ADDRESS);
+    let path = text.starts_with('/') && !text.starts_with("//") && !text.contains(['\\', '@', ':']);
+    let sign = !text.contains(|c: char| c.is_alphanumeric() || c == '\0');
+    number || path || sign || WORDS.iter().any(|word| text.eq_ignore_ascii_case(word))
+}

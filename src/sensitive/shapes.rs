@@ -1,0 +1,216 @@
+//! Forms that only secrets have, and forms that none has.
+
+use std::ops::Range;
+
+/// What a secret begins with, and how many of which characters follow at least.
+struct Shape(&'static str, usize, fn(u8) -> bool);
+
+const SHAPES: [Shape; 47] = [
+    Shape("AKIA", 16, upper),
+    Shape("ASIA", 16, upper),
+    Shape("ghp_", 20, alnum),
+    Shape("gho_", 20, alnum),
+    Shape("ghu_", 20, alnum),
+    Shape("ghs_", 20, alnum),
+    Shape("ghr_", 20, alnum),
+    Shape("github_pat_", 20, word),
+    Shape("glpat-", 10, token),
+    Shape("gldt-", 10, token),
+    Shape("glrt-", 10, token),
+    Shape("glsa_", 16, word),
+    Shape("xoxb-", 10, token),
+    Shape("xoxa-", 10, token),
+    Shape("xoxp-", 10, token),
+    Shape("xoxr-", 10, token),
+    Shape("xoxs-", 10, token),
+    Shape("xapp-", 10, token),
+    Shape("sk_live_", 10, word),
+    Shape("sk_test_", 10, word),
+    Shape("rk_live_", 10, word),
+    Shape("whsec_", 10, token),
+    Shape("sk-ant-", 10, token),
+    Shape("sk-proj-", 10, token),
+    Shape("sk-", 32, alnum),
+    Shape("AIza", 20, token),
+    Shape("ya29.", 16, token),
+    Shape("npm_", 16, alnum),
+    Shape("pypi-", 16, token),
+    Shape("dapi", 16, alnum),
+    Shape("dckr_pat_", 10, token),
+    Shape("dop_v1_", 16, alnum),
+    Shape("hvs.", 16, token),
+    Shape("hvb.", 16, token),
+    Shape("SG.", 20, dotted),
+    Shape("shpat_", 16, alnum),
+    Shape("shpss_", 16, alnum),
+    Shape("lin_api_", 16, alnum),
+    Shape("ATATT3", 16, token),
+    Shape("NRAK-", 16, alnum),
+    Shape("PMAK-", 16, token),
+    Shape("hf_", 20, alnum),
+    Shape("tskey-", 10, token),
+    Shape("rubygems_", 16, alnum),
+    Shape("AGE-SECRET-KEY-", 16, upper),
+    Shape("EAAC", 32, alnum),
+    Shape("eyJ", 20, dotted),
+];
+
+/// Every text of one of these forms, in bytes.
+pub(super) fn shapes(text: &str) -> impl Iterator<Item = Range<usize>> {
+    let bytes = text.as_bytes();
+    let mut past = 0;
+    bytes.iter().enumerate().filter_map(move |(at, first)| {
+        if at < past || !begins(*first) || at > 0 && bytes[at - 1].is_ascii_alphanumeric() {
+            return None;
+        }
+        let found = SHAPES.iter().find_map(|Shape(start, least, permitted)| {
+            let rest = bytes[at..].strip_prefix(start.as_bytes())?;
+            let length = rest.iter().take_while(|byte| permitted(**byte)).count();
+            let part = &rest[..length];
+            let whole = match *start {
+                "AKIA" | "ASIA" => length == *least,
+                "eyJ" => part.split(|byte| *byte == b'.').filter(|part| part.len() > 3).count() >= 3,
+                _ => length >= *least && part.iter().any(u8::is_ascii_digit),
+            };
+            whole.then_some(at..at + start.len() + length)
+        })?;
+        past = found.end;
+        Some(found)
+    })
+}
+
+/// Returns true if one of the forms begins with this byte.
+pub(super) fn begins(byte: u8) -> bool {
+    matches!(
+        byte,
+        b'A' | b'E' | b'N' | b'P' | b'S' | b'd' | b'e' | b'g' | b'h' | b'l' | b'n' | b'p' | b'r' | b's'..=b't' | b'w'..=b'y'
+    )
+}
+
+/// The private keys written in the text (PEM), in bytes.
+pub(super) fn private_keys(text: &str) -> impl Iterator<Item = Range<usize>> {
+    const BEGIN: &str = "-----BEGIN ";
+    let mut past = 0;
+    text.match_indices(BEGIN).filter_map(move |(at, _)| {
+        if at < past {
+            return None;
+        }
+        let title = text[at + BEGIN.len()..].split("-----").next()?;
+        let of_key = title.ends_with("PRIVATE KEY") || title.ends_with("PRIVATE KEY BLOCK");
+        if title.len() > 40 || !of_key {
+            return None;
+        }
+        past = text[at..].find("-----END").map_or(text.len(), |end| at + end);
+        Some(at..past)
+    })
+}
+
+/// Returns true if the text is made as a machine makes keys: letters and digits mixed in one long run.
+pub(super) fn is_random(text: &str) -> bool {
+    const LEAST: usize = 12;
+    let usable = |byte: u8| token(byte) || b"+/=.~%:".contains(&byte);
+    text.len() >= LEAST
+        && text.bytes().all(usable)
+        && text.split(|c: char| !c.is_ascii_alphanumeric()).any(|run| run.len() >= LEAST && mixed(run))
+}
+
+/// Returns true for what is likely a secret as the value of a query's `key`, `sig` or `code`.
+pub(super) fn is_random_in_query(text: &str) -> bool {
+    text.len() >= 8 && mixed(text) && !text.contains('/')
+}
+
+/// Letters and digits, and not as one word with a number behind it.
+fn mixed(text: &str) -> bool {
+    let letters = text.bytes().filter(u8::is_ascii_alphabetic).count();
+    let word = text.trim_end_matches(|c: char| c.is_ascii_digit());
+    let named = word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_' || byte == b'-');
+    let digits = text.bytes().any(|byte| byte.is_ascii_digit());
+    digits && letters > 1 && !named
+}
+
+/// Returns true for a code of digits, such as a PIN.
+pub(super) fn is_code(text: &str) -> bool {
+    (4..=12).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Returns true for what stands under a key of a secret and is none: a path, a resource's name, a plain word.
+pub(super) fn is_ordinary(text: &str) -> bool {
+    const LONGEST_WORD: usize = 32;
+    let is_word = text.len() <= LONGEST_WORD
+        && text.bytes().all(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'-' | b'.' | b' '));
+    is_word || is_path(text) || ["arn:", "urn:", "alias/", "projects/"].iter().any(|is| text.starts_with(is))
+}
+
+fn is_path(text: &str) -> bool {
+    const BEGINS: [&str; 6] = ["/", "./", "../", "~/", "file:", "@/"];
+    const ENDS: [&str; 14] = [
+        ".pem", ".key", ".jks", ".p12", ".pfx", ".crt", ".cer", ".pub", ".ppk", ".json", ".txt", ".keytab",
+        ".der", ".asc",
+    ];
+    let drive = text.as_bytes().get(1) == Some(&b':') && text.as_bytes().get(2) == Some(&b'\\');
+    let plain = !text.contains([' ', '=', '\n', '?']);
+    plain
+        && (drive || BEGINS.iter().any(|is| text.starts_with(is)) || ENDS.iter().any(|is| text.ends_with(is)))
+}
+
+/// Returns true for the name of a way to authenticate: `scram`, `SCRAM-SHA-256`, `oauth2`.
+pub(super) fn is_method(text: &str) -> bool {
+    const FAMILIES: [&str; 26] = [
+        "scram",
+        "oauth",
+        "sha",
+        "md5",
+        "caching_sha2",
+        "x509",
+        "x-",
+        "aws",
+        "azure",
+        "gcp",
+        "google",
+        "iam",
+        "ldap",
+        "kerberos",
+        "saml",
+        "mysql_native",
+        "mongodb",
+        "ed25519",
+        "hmac",
+        "digest",
+        "cram",
+        "ntlm",
+        "tls",
+        "jwt",
+        "s3v4",
+        "sigv4",
+    ];
+    let lower = text.to_ascii_lowercase();
+    let digits = text.bytes().filter(u8::is_ascii_digit).count();
+    let of_family = || {
+        let plain = |byte: u8| token(byte) || byte == b'.';
+        text.len() <= 40
+            && digits <= 4
+            && text.bytes().all(plain)
+            && FAMILIES.iter().any(|is| lower.starts_with(is))
+    };
+    text.len() < 6 || digits == 0 && is_ordinary(text) || of_family() || is_path(text) || text.contains("://")
+}
+
+fn upper(byte: u8) -> bool {
+    byte.is_ascii_uppercase() || byte.is_ascii_digit()
+}
+
+fn alnum(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+}
+
+fn word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
+}
+
+fn token(byte: u8) -> bool {
+    word(byte) || byte == b'-'
+}
+
+fn dotted(byte: u8) -> bool {
+    token(byte) || byte == b'.'
+}

@@ -1,0 +1,370 @@
+//! Reads the host file from its spanned tree: every mistake at once, and no value that may be a secret.
+
+use super::{
+    Daemon, HostAllow, HostFile, HostHttp, HostLimit, HostNotify, HostPlatform, HostPrune, HostSecrets,
+    HostState, HostVariables, Humane, Limits, Mode, Pause, TokenReference,
+};
+use crate::manifest::document::{Document, Entry, Node, Span, Table, Value};
+use crate::manifest::fields::{self, text, unknown_keys, words};
+use crate::manifest::findings::Findings;
+use crate::manifest::{Code, Diagnostic, parse, references};
+use crate::model::Limit;
+use crate::notices::{Event, Shape};
+use globset::{Glob, GlobMatcher};
+use std::ops::Range;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// The keys whose values are no secrets, wherever they stand but below `[[notify]]`.
+const HARMLESS: [&str; 21] = [
+    "allow",
+    "allow_plaintext",
+    "dir",
+    "events",
+    "format",
+    "hosts",
+    "interval",
+    "listen",
+    "max_cleanup",
+    "max_in_flight",
+    "max_replace",
+    "mode",
+    "name",
+    "prune",
+    "requests_per_second",
+    "settle",
+    "sync_timeout",
+    "timeout",
+    "url",
+    "variables",
+    "workspaces",
+];
+
+/// The host file, or everything that is wrong with it.
+pub(super) fn host_file(name: &str, text: &str) -> Result<HostFile, Vec<Diagnostic>> {
+    let documents = [Document::new(Arc::from(name), text)];
+    let mut findings = Findings::new(&documents);
+    let host = parse::parse(0, &mut findings).map(|root| file(&root, &mut findings));
+    let mut found = findings.into_sorted();
+    match host {
+        Some(host) if found.is_empty() => Ok(host),
+        _ => {
+            found.iter_mut().take(1).for_each(|first| first.hides = hidden(text));
+            Err(found)
+        }
+    }
+}
+
+/// The bytes that no diagnostic may show. By the text alone, which need not be TOML: the values of all keys
+/// that are not known to be harmless.
+fn hidden(text: &str) -> Vec<Range<usize>> {
+    let mut hidden = Vec::new();
+    let (mut at, mut in_notify, mut harmless) = (0, false, true);
+    for line in text.split_inclusive('\n') {
+        let (start, content) = (at, line.trim());
+        at += line.len();
+        let header = content.starts_with('[') && content.trim_end_matches(']') != content;
+        let key = content.split_once('=').map(|(key, _)| key.trim().trim_matches(['"', '\'']));
+        let value = match key {
+            _ if header && !content.contains('=') => {
+                (in_notify, harmless) = (content.contains("notify"), true);
+                continue;
+            }
+            Some(key) => {
+                let last = key.rsplit(['.', ' ']).next().unwrap_or(key);
+                let is_address = line.contains("://");
+                harmless = HARMLESS.contains(&last) && (!is_address || last == "url" && !in_notify);
+                start + line.find('=').map_or(0, |sign| sign + 1)
+            }
+            None => start,
+        };
+        if !harmless && !is_reference(&text[value..at]) {
+            hidden.push(value..at);
+        }
+    }
+    hidden
+}
+
+/// Is the text `{ secret = "env:NAME" }`, and nothing else?
+fn is_reference(text: &str) -> bool {
+    let inner = text.trim().strip_prefix('{').and_then(|text| text.strip_suffix('}'));
+    let value = inner.and_then(|inner| inner.trim().strip_prefix("secret")?.trim_start().strip_prefix('='));
+    let name = value.map(|value| value.trim().trim_matches(['"', '\'']));
+    name.and_then(|name| name.split_once(':')).is_some_and(|(store, name)| {
+        ["env", "file", "credential"].contains(&store)
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+    })
+}
+
+fn file(root: &Table<'_>, findings: &mut Findings<'_, '_>) -> HostFile {
+    const KEYS: [&str; 8] =
+        ["daemon", "platform", "limits", "secrets", "variables", "state", "http", "notify"];
+    unknown_keys(root, &KEYS, "the host file", findings);
+    let mut host = HostFile::default();
+    if let Some(table) = section(root, "daemon", &["dir", "mode", "interval", "settle"], findings) {
+        host.daemon = Daemon {
+            dir: path(table, "dir", findings),
+            mode: fields::choice(
+                table,
+                "mode",
+                &[("apply", Mode::Apply), ("dry-run", Mode::DryRun)],
+                findings,
+            )
+            .unwrap_or_default(),
+            interval: parsed::<Humane>(table, "interval", findings),
+            settle: parsed::<Pause>(table, "settle", findings),
+        };
+    }
+    if let Some((table, _)) = fields::table(root, "platform", findings) {
+        host.platform = platform(table, findings);
+    }
+    if let Some(table) = section(root, "limits", &["max_cleanup", "max_replace", "prune"], findings) {
+        host.limits = Limits {
+            max_cleanup: limit(table, "max_cleanup", findings),
+            max_replace: limit(table, "max_replace", findings),
+            prune: fields::choice(
+                table,
+                "prune",
+                &[("off", HostPrune::Off), ("owned", HostPrune::Owned)],
+                findings,
+            ),
+        };
+    }
+    if let Some(table) = section(root, "secrets", &["dir", "allow"], findings) {
+        let allow = tables(table, "allow", findings);
+        host.secrets = HostSecrets {
+            dir: path(table, "dir", findings),
+            allow: allow
+                .into_iter()
+                .filter_map(|(entry, table)| permission(entry, table, findings))
+                .collect(),
+        };
+    }
+    if let Some(table) = section(root, "variables", &["allow"], findings) {
+        host.variables = HostVariables { allow: patterns(table, "allow", findings) };
+    }
+    if let Some(table) = section(root, "state", &["dir"], findings) {
+        host.state = HostState { dir: path(table, "dir", findings) };
+    }
+    if let Some(table) = section(root, "http", &["listen", "hosts"], findings) {
+        host.http = HostHttp {
+            listen: parsed_or(table, "listen", "write an address and a port: \"127.0.0.1:9780\"", findings),
+            hosts: owned(table, "hosts", findings).unwrap_or_default(),
+        };
+    }
+    let notify = tables(root, "notify", findings);
+    host.notify = notify.into_iter().filter_map(|(entry, table)| webhook(entry, table, findings)).collect();
+    host
+}
+
+fn platform(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> HostPlatform {
+    const KEYS: [&str; 8] = [
+        "url",
+        "token",
+        "timeout",
+        "sync_timeout",
+        "settle",
+        "max_in_flight",
+        "requests_per_second",
+        "allow_plaintext",
+    ];
+    unknown_keys(table, &KEYS, "`[platform]`", findings);
+    HostPlatform {
+        url: text(table, "url", findings).map(|(url, _)| url.to_owned()),
+        token: reference(table, "token", "the platform's token", findings),
+        timeout: parsed(table, "timeout", findings),
+        sync_timeout: parsed(table, "sync_timeout", findings),
+        settle: parsed(table, "settle", findings),
+        max_in_flight: count(table, "max_in_flight", findings),
+        requests_per_second: count(table, "requests_per_second", findings),
+        allow_plaintext: fields::boolean(table, "allow_plaintext", findings).unwrap_or_default(),
+    }
+}
+
+fn permission(entry: &Node<'_>, table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option<HostAllow> {
+    unknown_keys(table, &["name", "workspaces", "hosts"], "`[[secrets.allow]]`", findings);
+    if !table.contains_key("name") {
+        findings
+            .error(Code::Missing, entry.span, "`[[secrets.allow]]` needs a `name`")
+            .help("write which references it permits: name = \"env:ORDERS_*\"");
+    }
+    let (name, span) = text(table, "name", findings)?;
+    Some(HostAllow {
+        name: pattern(name, span, findings)?,
+        workspaces: owned(table, "workspaces", findings),
+        hosts: patterns(table, "hosts", findings),
+    })
+}
+
+fn webhook(entry: &Node<'_>, table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option<HostNotify> {
+    unknown_keys(table, &["url", "format", "events"], "`[[notify]]`", findings);
+    if !table.contains_key("url") {
+        findings
+            .error(Code::Missing, entry.span, "`[[notify]]` needs a `url`")
+            .help("name where the address is kept: url = { secret = \"env:SLACK_WEBHOOK\" }");
+    }
+    let shapes = [("json", Shape::Json), ("slack", Shape::Slack)];
+    let format = fields::choice(table, "format", &shapes, findings).unwrap_or_default();
+    let known = Event::ALL.map(|event| (event.key(), event));
+    let events = words(table, "events", findings).map(|words| {
+        let event = |word| fields::chosen("events", word, &known, findings);
+        words.into_iter().filter_map(event).collect()
+    });
+    let url = reference(table, "url", "a webhook's address", findings)?;
+    Some(HostNotify { url, format, events })
+}
+
+/// The table under `key`, with the keys it may have.
+fn section<'t, 'a>(
+    of: &'t Table<'a>,
+    key: &str,
+    keys: &[&str],
+    findings: &mut Findings<'_, '_>,
+) -> Option<&'t Table<'a>> {
+    let (table, _) = fields::table(of, key, findings)?;
+    unknown_keys(table, keys, &format!("`[{key}]`"), findings);
+    Some(table)
+}
+
+/// The tables of a list of tables under `key`, each with its place.
+fn tables<'t, 'a>(
+    of: &'t Table<'a>,
+    key: &str,
+    findings: &mut Findings<'_, '_>,
+) -> Vec<(&'t Node<'a>, &'t Table<'a>)> {
+    let Some(Entry { node, .. }) = of.get(key) else { return Vec::new() };
+    let items = match &node.value {
+        Value::Array(items) => items.as_slice(),
+        _ => std::slice::from_ref(node),
+    };
+    let mut tables = Vec::new();
+    for item in items {
+        match (&node.value, &item.value) {
+            (Value::Array(_), Value::Table(table)) => tables.push((item, table)),
+            _ => {
+                findings.error(Code::WrongType, item.span, format!("`{key}` takes a list of tables")).help(
+                    format!("write a header for each: [[{key}]], or [[secrets.{key}]] below `secrets`"),
+                );
+            }
+        }
+    }
+    tables
+}
+
+/// Where a secret is kept. The secret itself is an error, which does not show it.
+fn reference(
+    of: &Table<'_>,
+    key: &str,
+    what: &str,
+    findings: &mut Findings<'_, '_>,
+) -> Option<TokenReference> {
+    let entry = of.get(key)?;
+    match &entry.node.value {
+        Value::Table(table) if references::is_reference(table) => {
+            references::host_secret(table, findings).map(|secret| TokenReference { secret })
+        }
+        value => {
+            let (code, found) = match value {
+                Value::Table(_) => (Code::WrongType, "a table of another form"),
+                _ => (Code::PlainSecret, "the value itself"),
+            };
+            findings
+                .error(code, entry.node.span, format!("`{key}` says where {what} is kept; this is {found}"))
+                .label("not shown")
+                .help(format!(
+                    "write {key} = {{ secret = \"env:NAME\" }}, \"file:NAME\" or \"credential:NAME\"; if this value was ever shared, change it"
+                ));
+            None
+        }
+    }
+}
+
+fn path(of: &Table<'_>, key: &str, findings: &mut Findings<'_, '_>) -> Option<PathBuf> {
+    text(of, key, findings).map(|(path, _)| PathBuf::from(path))
+}
+
+fn owned(of: &Table<'_>, key: &str, findings: &mut Findings<'_, '_>) -> Option<Vec<String>> {
+    Some(words(of, key, findings)?.into_iter().map(|(word, _)| word.to_owned()).collect())
+}
+
+fn parsed<T: FromStr<Err = &'static str>>(
+    of: &Table<'_>,
+    key: &str,
+    findings: &mut Findings<'_, '_>,
+) -> Option<T> {
+    let (written, span) = text(of, key, findings)?;
+    match written.parse() {
+        Ok(value) => Some(value),
+        Err(why) => {
+            findings.error(Code::BadDuration, span, format!("`{key}` is not a usable duration")).help(why);
+            None
+        }
+    }
+}
+
+fn parsed_or<T: FromStr>(
+    of: &Table<'_>,
+    key: &str,
+    help: &str,
+    findings: &mut Findings<'_, '_>,
+) -> Option<T> {
+    let (written, span) = text(of, key, findings)?;
+    let value = written.parse().ok();
+    if value.is_none() {
+        findings.error(Code::InvalidValue, span, format!("`{key}` cannot be used")).help(help);
+    }
+    value
+}
+
+fn count<T: TryFrom<i64>>(of: &Table<'_>, key: &str, findings: &mut Findings<'_, '_>) -> Option<T> {
+    let entry = of.get(key)?;
+    let number = match entry.node.value {
+        Value::Integer(number) => T::try_from(number).ok(),
+        _ => None,
+    };
+    if number.is_none() {
+        findings.error(Code::InvalidValue, entry.node.span, format!("`{key}` is a whole number"));
+    }
+    number
+}
+
+/// A number, or a percentage.
+fn limit(of: &Table<'_>, key: &str, findings: &mut Findings<'_, '_>) -> Option<HostLimit> {
+    let entry = of.get(key)?;
+    let limit = match &entry.node.value {
+        Value::Integer(number) => u32::try_from(*number).ok().map(Limit::Count),
+        Value::String(text) => text
+            .strip_suffix('%')
+            .and_then(|percent| percent.parse::<u8>().ok())
+            .filter(|percent| *percent <= 100)
+            .map(Limit::Percent),
+        _ => None,
+    };
+    if limit.is_none() {
+        findings
+            .error(
+                Code::InvalidValue,
+                entry.node.span,
+                format!("`{key}` is neither a number nor a percentage"),
+            )
+            .help("write a number such as 3, or a percentage such as \"30%\"");
+    }
+    limit.map(HostLimit)
+}
+
+fn patterns(of: &Table<'_>, key: &str, findings: &mut Findings<'_, '_>) -> Option<Vec<GlobMatcher>> {
+    let words = words(of, key, findings)?;
+    Some(words.into_iter().filter_map(|(word, span)| pattern(word, span, findings)).collect())
+}
+
+fn pattern(written: &str, span: Span, findings: &mut Findings<'_, '_>) -> Option<GlobMatcher> {
+    match Glob::new(written) {
+        Ok(glob) => Some(glob.compile_matcher()),
+        Err(error) => {
+            let why = error.kind().to_string();
+            findings.error(Code::InvalidValue, span, "this is not a pattern").help(why);
+            None
+        }
+    }
+}
