@@ -49,10 +49,11 @@ impl Form {
         Self { text: SecretString::from(text), folds, beginning }
     }
 
-    /// Returns true if the message, also given in lower case, repeats the secret in this form.
-    pub(super) fn is_in(&self, message: &str, lower: &str) -> bool {
+    /// Returns true if the message, also given in lower case, repeats the secret in this form, and begins to
+    /// before its byte `end`.
+    pub(super) fn is_in(&self, message: &str, lower: &str, end: usize) -> bool {
         let text = if self.folds { lower } else { message };
-        text.contains(&self.text.expose_secret()[..self.beginning])
+        text.find(&self.text.expose_secret()[..self.beginning]).is_some_and(|at| at < end)
     }
 
     /// The bytes that it takes in a message.
@@ -92,7 +93,7 @@ mod tests {
     fn is_in(secret: &str, message: &str) -> bool {
         let mut forms = Vec::new();
         Form::all(secret, &mut forms);
-        forms.iter().any(|form| form.is_in(message, &message.to_ascii_lowercase()))
+        forms.iter().any(|form| form.is_in(message, &message.to_ascii_lowercase(), usize::MAX))
     }
 
     #[test]

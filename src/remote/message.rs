@@ -115,10 +115,10 @@ impl Sent {
         let forms = self.forms.get_or_init(|| forms(&self.secrets));
         let of_token = forms_of(token);
         let longest = forms.iter().chain(&of_token).map(Form::len).max().unwrap_or(0);
-        let end = message.ceil_char_boundary(shown(message).end.saturating_add(longest));
-        let message = &message[..end];
+        let seen = shown(message).end;
+        let message = &message[..message.ceil_char_boundary(seen.saturating_add(longest))];
         let lower = message.to_ascii_lowercase();
-        forms.iter().chain(&of_token).any(|form| form.is_in(message, &lower))
+        forms.iter().chain(&of_token).any(|form| form.is_in(message, &lower, seen))
     }
 }
 

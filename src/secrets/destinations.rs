@@ -59,6 +59,9 @@ fn collect(key: &str, value: &Declared, found: &mut BTreeSet<Destination>) {
     let unclear = || Destination::Unclear(key.to_owned());
     match value {
         Declared::String(text) => of_text(key, text, found),
+        // A value of this host's own, whole.
+        Declared::Template(template)
+            if holds(key) == Holds::Unknown && matches!(template.0.as_slice(), [Segment::Env(_)]) => {}
         Declared::Template(template) => {
             let shown: String = template
                 .0
@@ -71,7 +74,7 @@ fn collect(key: &str, value: &Declared, found: &mut BTreeSet<Destination>) {
                 .collect();
             of_text(key, &shown, found);
         }
-        Declared::Secret(_) if !matches!(holds(key), Holds::Login | Holds::Other) => {
+        Declared::Secret(_) if holds(key) == Holds::Hosts => {
             found.insert(unclear());
         }
         Declared::Integer(number) => {

@@ -96,7 +96,7 @@ fn webhook(text: &str, from: usize) -> Option<Range<usize>> {
         "webhooks.mongodb-realm.com/",
         "hooks.glip.com/",
     ];
-    let rest = &text[from..];
+    let rest = &text[from..text.floor_char_boundary(from + NEAR)];
     let end = rest.find(['"', '\'', '\n', ' ', '<', '>']).unwrap_or(rest.len());
     let address = &rest[..end];
     let known = HOSTS.iter().find_map(|host| address.find(host).map(|at| at + host.len()));
@@ -181,7 +181,10 @@ fn quoted_pairs(text: &str) -> impl Iterator<Item = Range<usize>> {
         let start = text.len() - rest.len() + 1;
         let end = start + rest[1..].find([open, '\\']).unwrap_or(rest.len() - 1);
         past = end;
-        (!key.contains('.') && is_secret(key, &text[start..end])).then_some(start..end)
+        let value = &text[start..end];
+        let stores = ["env:", "file:", "credential:"];
+        let refers = stores.iter().any(|store| value.starts_with(store));
+        (!key.contains('.') && !refers && is_secret(key, value)).then_some(start..end)
     })
 }
 

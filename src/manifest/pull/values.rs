@@ -120,14 +120,13 @@ impl Notes {
             }
             Value::Null if secret => Ok(self.reference(path)),
             Value::String(_) | Value::Number(_) if secret => Ok(self.reference(path)),
-            Value::String(text) if self.repeats(text) => Ok(self.reference(path)),
             Value::String(text) if !is_masked(value) => match without_password(text) {
-                Shown::AsItIs => Ok(quoted(&literal(text))),
-                Shown::Around(before, after) => {
+                Shown::AsItIs if !self.repeats(text) => Ok(quoted(&literal(text))),
+                Shown::Around(before, after) if !self.repeats(before) && !self.repeats(after) => {
                     let name = self.variable(path, "PASSWORD");
                     Ok(quoted(&format!("{}${{{name}}}{}", literal(before), literal(after))))
                 }
-                Shown::Not => Ok(self.reference(path)),
+                _ => Ok(self.reference(path)),
             },
             other => scalar(other),
         }

@@ -4,6 +4,7 @@
 //! `*`, so that places keep their meaning.
 
 use crate::model::{exposed, is_secret, looks_secret};
+use crate::sensitive::rank;
 use aho_corasick::{AhoCorasick, MatchKind};
 use std::collections::BTreeSet;
 use std::ops::{Range, RangeInclusive};
@@ -79,11 +80,13 @@ fn hide_copies(text: &str, hidden: &mut [bool]) {
 
 /// Returns true if the value that begins `after` the key that ends here is a secret by its form.
 fn holds_secret(before: &str, after: &str) -> bool {
-    let value = after.trim_start_matches([' ', '\t']);
+    let Some((_, key)) = key_before(before).filter(|(_, key)| rank(key).is_some()) else { return false };
+    let near = &after[..after.floor_char_boundary(NEAR)];
+    let value = near.trim_start_matches([' ', '\t']);
     let quoted = value.starts_with(['"', '\'']);
     let end =
         if quoted { string_end(value) } else { value.find([',', '}', '#', '\n']).unwrap_or(value.len()) };
-    key_before(before).is_some_and(|(_, key)| is_secret(key, value[..end].trim().trim_matches(['"', '\''])))
+    is_secret(key, value[..end].trim().trim_matches(['"', '\'']))
 }
 
 /// Does the key that ends here look secret, or a part of it, as in `password.value`?

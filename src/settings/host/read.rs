@@ -74,7 +74,9 @@ fn hidden(text: &str) -> Vec<Range<usize>> {
             Some(key) => {
                 let last = key.rsplit(['.', ' ']).next().unwrap_or(key);
                 let is_address = line.contains("://");
-                harmless = HARMLESS.contains(&last) && (!is_address || last == "url" && !in_notify);
+                let is_list = last != "allow" || content.trim_end().ends_with(['[', ']', ',']);
+                harmless =
+                    HARMLESS.contains(&last) && is_list && (!is_address || last == "url" && !in_notify);
                 start + line.find('=').map_or(0, |sign| sign + 1)
             }
             None => start,
