@@ -28,6 +28,12 @@ pub const LONGEST_VALUE: usize = 64 * 1024;
 /// Looks up an environment variable; `None` when it is unset or not UTF-8.
 pub type Variables = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
+/// Returns true if a variable's name alone permits it in `wellspring.toml`.
+#[must_use]
+pub fn is_workspace_variable(name: &str) -> bool {
+    name.to_ascii_uppercase().contains("WORKSPACE") && !looks_secret(name)
+}
+
 /// Where secrets are found.
 #[derive(Clone)]
 pub struct Secrets {
@@ -78,8 +84,7 @@ impl Secrets {
         let permitted = match &self.for_settings {
             Some(patterns) => patterns.iter().any(|pattern| pattern.is_match(name)),
             None => {
-                name.to_ascii_uppercase().contains("WORKSPACE")
-                    && !looks_secret(name)
+                is_workspace_variable(name)
                     && !self.allow.iter().any(|allow| allow.name.is_match(reference.to_string()))
             }
         };

@@ -1,6 +1,8 @@
 //! Completion of the names that the files declare, for `completions`.
 
+use crate::manifest::Lookup;
 use crate::reading::Reading;
+use crate::secrets::is_workspace_variable;
 use crate::tree;
 use clap_complete::CompletionCandidate;
 use std::ffi::OsStr;
@@ -47,5 +49,9 @@ fn read() -> Option<Reading> {
         Some(dir) => PathBuf::from(dir),
         None => tree::find_root(".".as_ref())?,
     };
-    Reading::take(&root, &|name| std::env::var(name).ok()).ok()
+    let variable = |name: &str| match is_workspace_variable(name) {
+        true => std::env::var(name).ok().into(),
+        false => Lookup::Refused,
+    };
+    Reading::take(&root, &variable).ok()
 }
