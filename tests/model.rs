@@ -2,7 +2,8 @@
 //! every open question at random, faults on the wire, other people's hands, and our own sudden death.
 //! After each step, and once faults stop, the invariants must hold.
 //!
-//! `WELLSPRING_MODEL_HISTORIES=N` runs more of them, `WELLSPRING_MODEL_SEED=S` replays one.
+//! `WELLSPRING_MODEL_HISTORIES=N` runs more of them, `WELLSPRING_MODEL_SEED=S` replays one. A million take some hours:
+//! `WELLSPRING_MODEL_HISTORIES=1000000 cargo test --release --test model whatever -- --nocapture`.
 
 #![expect(clippy::unwrap_used, reason = "in tests a panic is the report")]
 

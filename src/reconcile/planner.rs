@@ -320,7 +320,7 @@ impl Planner {
         let since = open.map(|intent| intent.recorded_at).max()?;
         let age = (self.clock)().duration_since(since).unsigned_abs();
         let rest = self.settle.saturating_sub(age);
-        Some(if rest.is_zero() { age.clamp(self.settle, LONGEST_WAIT) } else { rest })
+        Some(if rest.is_zero() { age.min(LONGEST_WAIT).max(self.settle) } else { rest })
     }
 
     /// The plan of a unit whose list is not believed: none.

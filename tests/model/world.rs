@@ -336,7 +336,7 @@ impl World {
                 // What came after the list that the decision rests on could not be known.
                 if !arrived.late
                     && !self.ours.contains(&old.number)
-                    && old.since <= arrived.decided
+                    && old.since < arrived.decided
                     && arrived.epoch == self.epoch
                 {
                     self.breach(format!(
