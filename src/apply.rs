@@ -183,7 +183,11 @@ impl<'a> Run<'a> {
                 Step::Adopt { owned, .. } if action.lacks_secret.is_none() => {
                     self.outcome.again |= !action.changes.is_empty();
                     let mut owned = Arc::clone(owned);
-                    Arc::make_mut(&mut owned).applied.sync_since = Some((self.apply.now)());
+                    let before = self.inventory.owned.get(&action.name);
+                    let is_another = before.is_some_and(|before| before.id != owned.id);
+                    let adopted = Arc::make_mut(&mut owned);
+                    adopted.applied.sync_since = Some((self.apply.now)());
+                    adopted.connected_at = adopted.applied.sync_since.filter(|_| is_another);
                     self.inventory.owned.insert(action.name.clone(), Arc::clone(&owned));
                     changes.push(Change::Own(action.name.clone(), owned));
                 }

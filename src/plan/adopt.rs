@@ -99,12 +99,18 @@ fn adopted(case: &Case<'_>, row: &ObservedSource, policy: Adopt) -> Arc<Owned> {
         Adopt::Identical | Adopt::Never => diff::seen(applied, row, case.input.key),
         Adopt::ByName | Adopt::Replace => Applied { echo: declared_echo(case), ..applied },
     };
+    let before = case.owned;
     let owned = Owned {
         key: case.source.key.clone(),
         id: row.id.clone(),
-        superseded: Vec::new(),
-        sent: Vec::new(),
-        former: Vec::new(),
+        // Our own one is not listed: should the list be wrong, it is still known as ours.
+        superseded: before
+            .iter()
+            .flat_map(|owned| owned.id.iter().chain(&owned.superseded))
+            .cloned()
+            .collect(),
+        sent: before.map(|owned| owned.sent.clone()).unwrap_or_default(),
+        former: before.map(|owned| owned.former.clone()).unwrap_or_default(),
         listed_as: None,
         connected_at: None,
         taken_from: row.echo.writer.clone().filter(|writer| *writer != case.input.key.id()),
