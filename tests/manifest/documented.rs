@@ -27,7 +27,7 @@ fn every_example_of_the_reference_is_valid() {
     let mut seen = [0; 3];
     for (part, block) in blocks {
         let files = match part {
-            "The repository's file: wellspring.toml" => {
+            "The project's settings: wellspring.toml" => {
                 seen[0] += 1;
                 vec![(FILE_NAME.to_owned(), block.clone())]
             }
@@ -37,7 +37,7 @@ fn every_example_of_the_reference_is_valid() {
                 let file = ("workspaces/a.toml".to_owned(), format!("{header}{block}"));
                 vec![(FILE_NAME.to_owned(), repository.clone()), file]
             }
-            "The host file: --config" => {
+            "The host configuration: --config" => {
                 seen[2] += 1;
                 HostFile::parse("daemon.toml", &block).unwrap();
                 continue;
