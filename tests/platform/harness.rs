@@ -12,6 +12,7 @@ pub(crate) struct House {
     pub(crate) running: Option<Running>,
     pub(crate) base: String,
     place: TempDir,
+    client: reqwest::Client,
 }
 
 /// Status code and envelope.
@@ -31,7 +32,8 @@ impl House {
 
     async fn at(place: TempDir) -> Self {
         std::fs::create_dir(place.path().join("data")).unwrap();
-        let mut house = Self { running: None, base: String::new(), place };
+        let client = reqwest::Client::new();
+        let mut house = Self { running: None, base: String::new(), place, client };
         house.start().await;
         house
     }
@@ -89,12 +91,12 @@ impl House {
     }
 
     pub(crate) async fn post_to(&self, path: &str, body: &Value) -> Reply {
-        let call = reqwest::Client::new().post(format!("{}{path}", self.base)).bearer_auth(TOKEN);
+        let call = self.client.post(format!("{}{path}", self.base)).bearer_auth(TOKEN);
         reply(call.json(body)).await
     }
 
     pub(crate) async fn get(&self, path: &str) -> Reply {
-        reply(reqwest::Client::new().get(format!("{}{path}", self.base)).bearer_auth(TOKEN)).await
+        reply(self.client.get(format!("{}{path}", self.base)).bearer_auth(TOKEN)).await
     }
 
     /// Connects one source of that name and gives back its id.
