@@ -11,6 +11,7 @@ mod signals;
 mod systemd;
 mod turn;
 mod voice;
+mod writers;
 
 pub use probes::Tested;
 pub use publish::Publisher;
@@ -28,7 +29,6 @@ use crate::sync::{Call, Synced, Syncer};
 use crate::tree::TreeError;
 use crate::watch::{self, Ends, Moment};
 use board::Records;
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,8 +52,8 @@ pub enum Event {
         look: Look,
         /// From when on nothing that happened is in it.
         moment: Moment,
-        /// The files that whoever wrote them had finished before.
-        finished: HashSet<String>,
+        /// How far the writers of the files were.
+        writers: watch::Writers,
     },
     /// A pass ended.
     PassEnded(Box<PassEnded>),
@@ -111,6 +111,8 @@ pub struct Daemon {
     pub known: Arc<Known>,
     /// Which file declares which workspace, from earlier runs.
     pub memory: Memory,
+    /// The tree held files before, and holds none now.
+    pub emptied: bool,
     /// Who tells of it.
     pub voice: Arc<dyn Voice>,
     /// Publishes how everything stands.

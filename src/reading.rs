@@ -8,6 +8,7 @@ use crate::model::{Desired, DesiredSource, Unit};
 use crate::plan::{Barred, Declarations, Rejected};
 use crate::reconcile::Task;
 use crate::tree::{self, Checkout, TreeError};
+use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -25,6 +26,8 @@ pub struct Reading {
     pub settings_digest: Option<[u8; 32]>,
     /// Git is writing the checkout.
     pub git_locked: bool,
+    /// The files that somebody is writing, as far as that is known: their text may be half of what it will be.
+    pub open: BTreeSet<String>,
     /// What is checked out.
     pub checkout: Option<Arc<Checkout>>,
     /// `[workspaces]`: the aliases whose id is known.
@@ -58,8 +61,18 @@ pub struct Asked {
     pub tasks: Vec<Task>,
     /// Units held back by broken files, with the file.
     pub held: BTreeMap<Unit, Arc<str>>,
+    /// Units held back until the writer of one of their files closes it.
+    pub written: BTreeSet<Unit>,
     /// A broken file of which nothing is known: it may declare any workspace.
     pub stranger: Option<Arc<str>>,
+}
+
+impl Asked {
+    /// Returns true if the unit keeps what was last asked of it.
+    #[must_use]
+    pub fn holds(&self, unit: &Unit) -> bool {
+        self.held.contains_key(unit) || self.written.contains(unit)
+    }
 }
 
 impl Reading {
@@ -134,6 +147,7 @@ impl Reading {
             settings_digest: settings.map(|file| file.digest),
             digest: tree.digest,
             git_locked: tree.git_locked,
+            open: BTreeSet::new(),
             checkout: tree.checkout.clone(),
             aliases: manifest.setup.aliases,
             variables: manifest.setup.variables,
@@ -182,6 +196,33 @@ impl Reading {
         self.tree.files.len()
     }
 
+    /// Returns true if there is no file at all: where there were some, the directory was emptied or is not mounted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tree.files.is_empty()
+    }
+
+    /// Takes note of the files that somebody is writing.
+    pub fn being_written(&mut self, open: BTreeSet<String>) {
+        self.open = open;
+        self.open.retain(|path| self.tree.files.iter().any(|file| *file.path == **path));
+    }
+
+    /// Equal for equal trees whose files are as far written.
+    #[must_use]
+    pub fn mark(&self) -> [u8; 32] {
+        if self.open.is_empty() {
+            return *self.digest.as_bytes();
+        }
+        let mut hash = Sha256::new();
+        hash.update(self.digest.as_bytes());
+        for path in &self.open {
+            hash.update(path);
+            hash.update([0]);
+        }
+        hash.finalize().into()
+    }
+
     /// The files, each with the digest of its text.
     pub fn files(&self) -> impl Iterator<Item = (&Arc<str>, &[u8; 32])> {
         self.tree.files.iter().map(|file| (&file.path, &file.digest))
@@ -215,11 +256,15 @@ impl Reading {
                 asked.stranger.get_or_insert_with(|| Arc::clone(&broken.file));
             }
         }
+        for file in &self.open {
+            let declared = self.declarations().filter(|(of, _)| ***of == **file).map(|(_, unit)| unit);
+            asked.written.extend(declared.chain(memory.get(file).into_iter().flatten()).cloned());
+        }
         let owner: Option<Arc<str>> = self.desired.owner.as_deref().map(Arc::from);
         let barred = self.barred(asked.stranger.as_ref());
         let declarations = Arc::new(self.all_declarations(memory));
         for unit in &self.desired.units {
-            if !asked.held.contains_key(&unit.unit) {
+            if !asked.holds(&unit.unit) {
                 asked.tasks.push(Task {
                     desired: Arc::clone(unit),
                     owner: owner.clone(),
@@ -284,8 +329,17 @@ impl Reading {
         for (file, unit) in self.declarations() {
             memory.entry(file.to_string()).or_default().push(unit.clone());
         }
+        // The next part that is written may be what declares a unit that the file declared before.
+        for file in &self.open {
+            let units = memory.entry(file.clone()).or_default();
+            units.extend(before.get(file).into_iter().flatten().cloned());
+        }
+        memory.retain(|_, units| !units.is_empty());
         // As though they had been read in one order.
-        memory.values_mut().for_each(|units| units.sort());
+        memory.values_mut().for_each(|units| {
+            units.sort();
+            units.dedup();
+        });
         for broken in &self.desired.broken {
             let units: BTreeSet<Unit> = broken
                 .units

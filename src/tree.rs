@@ -227,6 +227,8 @@ pub enum TreeError {
     },
     /// The tree changed each time it was read.
     Unsettled(PathBuf),
+    /// No file is left of a tree that held some.
+    Emptied(PathBuf),
     /// A fault of this program broke the reading off.
     BrokeOff(PathBuf),
 }
@@ -245,6 +247,12 @@ impl fmt::Display for TreeError {
             Self::BrokeOff(path) => {
                 write!(f, "internal error while reading {}; retrying. Please report this bug", path.display())
             }
+            Self::Emptied(path) => write!(
+                f,
+                "{} holds no wellspring.toml and no other file any more: it was emptied, or is not mounted; put the \
+                 files back (a workspace file with `sources = {{}}` declares none)",
+                path.display()
+            ),
         }
     }
 }

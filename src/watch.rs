@@ -19,7 +19,7 @@ use finished::Finished;
 use ground::Ground;
 use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
 use polling::Polling;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -64,6 +64,16 @@ struct Wake {
 #[derive(Clone, Default)]
 pub struct Ends(Arc<Wake>);
 
+/// How far the writers of the files below a root are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Writers {
+    /// The files that were closed after writing, or renamed into place, before a moment, and that nobody has
+    /// touched since.
+    pub finished: HashSet<String>,
+    /// The files that were written to and not closed yet.
+    pub open: BTreeSet<String>,
+}
+
 impl Ends {
     /// A moment from which a reading may begin.
     #[must_use]
@@ -71,16 +81,17 @@ impl Ends {
         self.0.finished().now()
     }
 
-    /// The files below `root` that were closed after writing, or renamed into place, before `moment`,
-    /// and that nobody has touched from then until now. None, where that cannot be known. Blocks for
-    /// some microseconds.
+    /// How far the writers of the files below `root` are. No file is finished, and none is open, where that
+    /// cannot be known. Blocks for some microseconds.
     #[must_use]
-    pub fn since(&self, moment: Moment, root: &Path) -> HashSet<String> {
+    pub fn since(&self, moment: Moment, root: &Path) -> Writers {
+        let Ok(root) = root.canonicalize() else { return Writers::default() };
         // What happened before now may still be on its way here.
-        match root.canonicalize() {
-            Ok(root) if self.0.bell.ring() => self.0.finished().since(moment, &root),
-            _ => HashSet::new(),
-        }
+        let all_is_known = self.0.bell.ring();
+        let is_watched = self.0.watcher().is_some();
+        let known = self.0.finished();
+        let finished = if all_is_known { known.since(moment, &root) } else { HashSet::new() };
+        Writers { finished, open: if is_watched { known.open(&root) } else { BTreeSet::new() } }
     }
 
     /// The files below `root` that something happened to after `moment`, as far as it is told by now, each

@@ -306,18 +306,19 @@ async fn a_file_is_finished_when_its_writer_closes_it_and_not_while_someone_writ
     let finished = || {
         // What is on its way is waited for, and the moment is after it.
         let _ = ends.since(ends.moment(), &root);
-        ends.since(ends.moment(), &root)
+        ends.since(ends.moment(), &root).finished
     };
+    let is_open = || ends.since(ends.moment(), &root).open.contains("sub/b.toml");
     assert!(finished().is_empty(), "nobody was seen to write");
     scene.wakes("a new file", |dir| fs::write(dir.join("tree/sub/b.toml"), "b").unwrap()).await;
     assert!(finished().contains("sub/b.toml"));
     let before = ends.moment();
     let mut writer = OpenOptions::new().append(true).open(scene.path("tree/sub/b.toml")).unwrap();
     writer.write_all(b"b").unwrap();
-    assert!(!finished().contains("sub/b.toml"), "it is being written");
+    assert!(!finished().contains("sub/b.toml") && is_open(), "it is being written");
     drop(writer);
-    assert!(ends.since(before, &root).is_empty(), "what was read meanwhile may be half of it");
-    assert!(finished().contains("sub/b.toml"));
+    assert!(ends.since(before, &root).finished.is_empty(), "what was read meanwhile may be half of it");
+    assert!(finished().contains("sub/b.toml") && !is_open());
     fs::write(scene.path("c.toml"), "c").unwrap();
     fs::rename(scene.path("c.toml"), scene.path("tree/c.toml")).unwrap();
     assert!(finished().contains("c.toml"), "it was renamed into place");

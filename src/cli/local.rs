@@ -60,6 +60,9 @@ mod running {
     /// How long to wait for another process to publish its address, or to end.
     const PATIENCE: Duration = Duration::from_secs(30);
 
+    /// Most waits are shorter; a longer one is reported.
+    const SHORT: Duration = Duration::from_millis(500);
+
     /// A platform of this process.
     pub(super) struct Own {
         running: Running,
@@ -86,7 +89,9 @@ mod running {
                 let exists = stay != Stay::Look || folder.exists();
                 if exists { Storage::Directory(folder.clone()) } else { Storage::Memory }
             };
-            let until = Instant::now() + PATIENCE;
+            let since = Instant::now();
+            let until = since + PATIENCE;
+            let mut reported = false;
             loop {
                 let token = random_token()?;
                 let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -109,8 +114,23 @@ mod running {
                     {
                         return Ok(joined);
                     }
+                    Err(PlatformError::InUse(_)) if stay == Stay::Long && joined(&address).is_some() => {
+                        return Err(Failure {
+                            exit: Exit::Failed,
+                            message: format!(
+                                "another process serves the local platform in {}: end it first, or name another place \
+                                 with --state-dir",
+                                folder.display()
+                            ),
+                        });
+                    }
                     // Whoever has the storage is about to publish, or about to end.
                     Err(PlatformError::InUse(_)) if Instant::now() < until => {
+                        if !reported && since.elapsed() >= SHORT {
+                            reported = true;
+                            let (folder, most) = (folder.display(), PATIENCE.as_secs());
+                            eprintln!("waiting up to {most} s for the command that uses {folder} to end");
+                        }
                         tokio::time::sleep(Duration::from_millis(20)).await;
                     }
                     Err(error) => return Err(Failure::failed(&error)),

@@ -7,16 +7,16 @@ use super::voice::{Log, Terminal};
 use super::workplace::{self, Access, Workplace};
 use super::{Exit, Failure, answer};
 use crate::apply::Syncing;
-use crate::daemon::{self, Daemon, Hands, Voice};
+use crate::daemon::{self, Daemon, Event, Hands, Voice};
 use crate::plan::Overrides;
 use crate::reconcile::{Planner, Reconciler};
 use crate::remote::Writer;
 use crate::settings::{Humane, Mode};
-use crate::state::{DaemonLock, LockError, State};
 use crate::sync::{Syncer, Unrecorded};
 use crate::tree;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc::UnboundedReceiver;
 
 /// Everything is checked for drift this often, unless said otherwise.
 const INTERVAL: Duration = Duration::from_secs(5 * 60);
@@ -27,7 +27,7 @@ const LOCK_WAIT: Duration = Duration::from_secs(30);
 pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure> {
     // A daemon depends on nothing that belongs to the person who starts it.
     let common = &common.unattended();
-    let (events, inbox) = tokio::sync::mpsc::unbounded_channel();
+    let (events, mut inbox) = tokio::sync::mpsc::unbounded_channel();
     let stopping = daemon::listen(events.clone())?;
     let settings = workplace::resolve(common)?;
     let dry_run = args.dry_run || settings.host.daemon.mode == Mode::DryRun;
@@ -35,17 +35,11 @@ pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure
         refuse_swapped_state(&settings)?;
     }
     let access = if dry_run { Access::Read } else { Access::Serve };
-    let place = Workplace::open(common, access).await?;
-    let _alone = match &place.state {
-        Some(state) if !dry_run => match alone(state) {
-            Ok(lock) => Some(lock),
-            Err(failure) => {
-                place.close().await;
-                return Err(failure);
-            }
-        },
-        _ => None,
+    let Some(place) = open_unless_stopped(common, access, &mut inbox).await else {
+        return Ok(Exit::Done);
     };
+    let mut place = place?;
+    let _alone = place.alone.take();
     let planner = Planner { settled: Some(Arc::default()), ..place.planner(Overrides::default()) };
     let voice: Arc<dyn Voice> = if common.has_reader() {
         Arc::new(Terminal::new(answer::look(common)))
@@ -110,6 +104,7 @@ pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure
         hands,
         known: Arc::clone(&place.reading.known),
         memory: place.memory.clone(),
+        emptied: place.emptied,
         voice,
         publisher,
         variables: place.settings.variables(),
@@ -130,19 +125,23 @@ pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure
     Ok(Exit::Done)
 }
 
-/// Two daemons would tell everything twice, and each would wait for the other's locks.
-fn alone(state: &State) -> Result<DaemonLock, Failure> {
-    state.lock_daemon("run").map_err(|error| match error {
-        LockError::Held { by } => Failure {
-            exit: Exit::Failed,
-            message: format!(
-                "{by} already runs for this platform with the state in {}; stop it, or pass a different \
-                 --state-dir",
-                state.dir().display()
-            ),
+/// Opens all that is needed, or returns `None` once a stop is asked for.
+async fn open_unless_stopped(
+    common: &Common,
+    access: Access,
+    inbox: &mut UnboundedReceiver<Event>,
+) -> Option<Result<Workplace, Failure>> {
+    let common = common.clone();
+    // Beside the wait for signals, as it may block on files and on another process.
+    let opening = tokio::spawn(async move { Workplace::open(&common, access).await });
+    tokio::select! {
+        opened = opening => match opened {
+            Ok(opened) => Some(opened),
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => None,
         },
-        error => Failure::failed(&error),
-    })
+        () = daemon::stopped(inbox) => None,
+    }
 }
 
 /// A state folder inside a root that is swapped or read-only would be lost with the next checkout.

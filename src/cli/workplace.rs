@@ -12,8 +12,8 @@ use crate::reconcile::{Clock, EAGER, Planner, Task, resolved};
 use crate::remote::{BaseUrl, Reader};
 use crate::render::escape;
 use crate::settings::{self, Pause, Platform, Settings};
-use crate::state::State;
-use crate::tree;
+use crate::state::{DaemonLock, LockError, State};
+use crate::tree::{self, TreeError};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -29,6 +29,10 @@ pub(super) struct Workplace {
     pub(super) state: Option<State>,
     pub(super) memory: Memory,
     pub(super) settle: std::time::Duration,
+    /// A daemon's claim to be the only one here.
+    pub(super) alone: Option<DaemonLock>,
+    /// There are sources of ours, and no file at all.
+    pub(super) emptied: bool,
     url: String,
     local: Option<Local>,
 }
@@ -82,6 +86,14 @@ impl Workplace {
         must_be_own(&settings)?;
         let key = key(&at);
         let settle = reading.settle.unwrap_or_else(|| settings.settle(&at));
+        // Whoever comes second is to be told so before it waits for the local platform.
+        let serving = match access {
+            Access::Serve => {
+                let state = State::open(&settings.state_dir, &key)?;
+                Some((alone(&state)?, state))
+            }
+            Access::Read | Access::Write => None,
+        };
         let (local, base_url, token) = match at.clone() {
             Platform::Local => {
                 let local = Local::open(&settings.state_dir, &settings.root, access.stay()).await?;
@@ -99,11 +111,11 @@ impl Workplace {
             Some(reader) => reader,
             None => reader(&settings, base_url, token)?,
         };
-        let state = match access {
-            Access::Write | Access::Serve => Some(State::open(&settings.state_dir, &key)),
-            Access::Read => State::open_read_only(&settings.state_dir, &key).transpose(),
+        let (alone, state) = match (serving, access) {
+            (Some((alone, state)), _) => (Some(alone), Some(state)),
+            (None, Access::Read) => (None, State::open_read_only(&settings.state_dir, &key)?),
+            (None, _) => (None, Some(State::open(&settings.state_dir, &key)?)),
         };
-        let state = state.transpose()?;
         if let Some(state) = &state {
             let used = state.origins().await?;
             settings.must_know(&at, &used).map_err(|error| Failure::invalid(&error))?;
@@ -115,7 +127,15 @@ impl Workplace {
             Some(state) => state.files(&root(&settings)).await?,
             None => Memory::new(),
         };
-        Ok(Self { settings, reading, reader, state, memory, settle, url, local })
+        let has_sources = match &state {
+            Some(state) if reading.is_empty() => !state.units().await?.is_empty(),
+            _ => false,
+        };
+        // The daemon waits for them.
+        if has_sources && access != Access::Serve {
+            return Err(Failure::invalid(&TreeError::Emptied(settings.root.clone())));
+        }
+        Ok(Self { settings, reading, reader, state, memory, settle, alone, emptied: has_sources, url, local })
     }
 
     /// Makes plans for this workplace.
@@ -231,6 +251,30 @@ impl Workplace {
             local.stop().await;
         }
     }
+}
+
+/// Two daemons would tell everything twice, and each would wait for the other's locks.
+fn alone(state: &State) -> Result<DaemonLock, Failure> {
+    /// `status` holds the lock for a moment, to see whether anyone does.
+    const A_MOMENT: std::time::Duration = std::time::Duration::from_millis(50);
+    let locked = match state.lock_daemon("run") {
+        Err(LockError::Held { .. }) => {
+            std::thread::sleep(A_MOMENT);
+            state.lock_daemon("run")
+        }
+        locked => locked,
+    };
+    locked.map_err(|error| match error {
+        LockError::Held { by } => Failure {
+            exit: Exit::Failed,
+            message: format!(
+                "{by} already runs for this platform with the state in {}; stop it, or pass a different \
+                 --state-dir",
+                state.dir().display()
+            ),
+        },
+        error => Failure::failed(&error),
+    })
 }
 
 /// The root as text: under this name the state knows it.

@@ -60,6 +60,8 @@ pub(super) struct Turned {
     /// Its last good sync.
     pub(super) last_success: Option<Timestamp>,
     pub(super) stale: bool,
+    /// There was a good sync since its data was called stale.
+    pub(super) synced: bool,
 }
 
 /// What a pass leaves behind for the schedule.
@@ -109,8 +111,8 @@ impl Board {
     /// Takes over what a reading asks for. Units held back keep their last good task. Returns the
     /// units that no file declares any more; while the files are not at rest, or one of them may
     /// declare any unit, there are none.
-    pub(super) fn accept(&mut self, asked: Asked, barred: Option<&Barred>, now: Timestamp) -> Vec<Unit> {
-        for mut task in asked.tasks {
+    pub(super) fn accept(&mut self, mut asked: Asked, barred: Option<&Barred>, now: Timestamp) -> Vec<Unit> {
+        for mut task in std::mem::take(&mut asked.tasks) {
             task.removals_barred = task.removals_barred.or_else(|| barred.cloned());
             let desired = Arc::clone(&task.desired);
             let moved = match self.slots.get_mut(&desired.unit) {
@@ -128,7 +130,7 @@ impl Board {
         let mut gone = Vec::new();
         for (unit, slot) in &mut self.slots {
             let declared = std::mem::take(&mut slot.declared);
-            let stays = declared || all_stay || asked.held.contains_key(&**unit);
+            let stays = declared || all_stay || asked.holds(unit);
             if !stays && !std::mem::replace(&mut slot.gone, true) {
                 gone.push((**unit).clone());
             }

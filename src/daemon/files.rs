@@ -61,6 +61,11 @@ impl Files {
         }
     }
 
+    /// Returns true if the files count in full as they were last looked at.
+    pub(super) fn are_settled(&self) -> bool {
+        self.wholly
+    }
+
     /// Everything is to be looked at now.
     pub(super) fn look_now(&mut self, now: Timestamp) {
         self.look_no_later_than(now);

@@ -5,16 +5,17 @@ use super::board::Board;
 use super::{Made, Tested};
 use crate::manifest::Severity;
 use crate::model::{SourceName, Unit};
-use crate::plan::{Action, ActionResult, Outcome, UnitPlan};
+use crate::plan::{Action, ActionResult, Outcome, UnitPlan, Unmanaged};
 use crate::reading::{Asked, Reading};
 use crate::state::RunOutcome;
 use crate::status::metrics::Metrics;
 use crate::status::{
-    About, Config, Facts, Files, LastSync, Mended, Snapshot, Test, Trouble, Withheld, Workspace,
+    About, Config, Facts, Files, LastSync, Mended, PassSpan, Snapshot, Stranger, Test, Trouble, Withheld,
+    Workspace, passed,
 };
 use crate::sync::{Call, Synced};
 use jiff::{SignedDuration, Timestamp};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -24,6 +25,9 @@ const MOST_FINDINGS: usize = 100;
 
 /// So much mended drift of each workspace.
 const MOST_MENDED: usize = 20;
+
+/// So many sources of each workspace that are neither declared nor ours are named.
+const MOST_STRANGERS: usize = 100;
 
 /// What changes within this time for each workspace is handed out together: a snapshot costs what there is, not
 /// what changed. It is more than a thousand times what putting one together takes.
@@ -39,6 +43,7 @@ struct Desk {
     files: Arc<Files>,
     platform: Option<Trouble>,
     workspaces: BTreeMap<Unit, Arc<Workspace>>,
+    passes: Arc<VecDeque<PassSpan>>,
     changed: bool,
     /// When a snapshot was last handed out.
     at: Timestamp,
@@ -61,6 +66,7 @@ impl Publisher {
             files: Arc::default(),
             platform: None,
             workspaces: Vec::new(),
+            passes: Arc::default(),
         };
         let (sender, receiver) = watch::channel(Arc::new(first));
         let desk = Desk {
@@ -70,6 +76,7 @@ impl Publisher {
             files: Arc::default(),
             platform: None,
             workspaces: BTreeMap::new(),
+            passes: Arc::default(),
             changed: false,
             at: Timestamp::MIN,
         };
@@ -94,6 +101,7 @@ impl Publisher {
             files: Arc::clone(&desk.files),
             platform: desk.platform.clone(),
             workspaces: desk.workspaces.values().cloned().collect(),
+            passes: Arc::clone(&desk.passes),
         };
         desk.sender.send_replace(Arc::new(snapshot));
         desk.changed = false;
@@ -156,11 +164,15 @@ impl Publisher {
     pub(super) fn pass_ended(&mut self, ended: &Made, took: Duration, good: bool, now: Timestamp) {
         let Some(desk) = &mut self.0 else { return };
         desk.metrics.passed(took, good);
+        passed(Arc::make_mut(&mut desk.passes), took, good, now);
         count(&desk.metrics, &ended.plan, ended.outcome.as_ref());
         let unit = ended.plan.unit();
         let Some(workspace) = desk.workspaces.get_mut(unit) else { return };
         let workspace = Arc::make_mut(workspace);
         workspace.passed_at = Some(now);
+        if ended.plan.error.as_ref().is_none_or(|error| error.kind == "list") {
+            workspace.answered_at = Some(now);
+        }
         if good {
             workspace.good_at = Some(now);
         }
@@ -185,7 +197,9 @@ impl Publisher {
                 let at = run.finished_at.unwrap_or(run.started_at);
                 facts.last_success = facts.last_success.max(run.last_success);
                 if facts.last.as_ref().is_none_or(|last| last.at < at) {
-                    facts.last = Some(Box::new(LastSync { at, outcome: run.outcome, message: None }));
+                    let took = run.finished_at.map(|end| end.duration_since(run.started_at).unsigned_abs());
+                    let (outcome, records) = (run.outcome, run.records);
+                    facts.last = Some(Box::new(LastSync { at, outcome, message: None, took, records }));
                 }
             }
         }
@@ -196,8 +210,10 @@ impl Publisher {
     pub(super) fn passed_as_before(&mut self, unit: &Unit, took: Duration, now: Timestamp) {
         let Some(desk) = &mut self.0 else { return };
         desk.metrics.passed(took, true);
+        passed(Arc::make_mut(&mut desk.passes), took, true, now);
         let Some(workspace) = desk.workspaces.get_mut(unit).map(Arc::make_mut) else { return };
         workspace.passed_at = Some(now);
+        workspace.answered_at = Some(now);
         workspace.good_at = Some(now);
         desk.changed = true;
     }
@@ -223,8 +239,9 @@ impl Publisher {
         let Some(workspace) = desk.workspaces.get_mut(&call.unit).map(Arc::make_mut) else { return };
         for member in &call.members {
             if let Some(facts) = workspace.facts_of(&member.name) {
-                facts.last =
-                    Some(Box::new(LastSync { at: now, outcome: RunOutcome::Running, message: None }));
+                let outcome = RunOutcome::Running;
+                let running = LastSync { at: now, outcome, message: None, took: None, records: None };
+                facts.before = facts.last.replace(Box::new(running));
             }
         }
         desk.changed = true;
@@ -233,7 +250,7 @@ impl Publisher {
     /// A sync call could not go out after all.
     pub(super) fn sync_not_sent(&mut self, call: &Call) {
         for member in &call.members {
-            self.with(&call.unit, &member.name, |facts| facts.last = None);
+            self.with(&call.unit, &member.name, |facts| facts.last = facts.before.take());
         }
     }
 
@@ -247,9 +264,13 @@ impl Publisher {
             if synced.outcome == RunOutcome::Done {
                 facts.last_success = Some(synced.finished_at);
             }
+            let began = facts.last.as_ref().filter(|last| !last.is_over()).map(|last| last.at);
+            facts.before = None;
             facts.last = Some(Box::new(LastSync {
                 at: synced.finished_at,
                 outcome: synced.outcome,
+                took: began.map(|began| synced.finished_at.duration_since(began).unsigned_abs()),
+                records: synced.records,
                 message: synced.message.as_deref().map(Into::into),
             }));
         }
@@ -335,6 +356,9 @@ fn compared(workspace: &mut Workspace, plan: &UnitPlan, outcome: Option<&Outcome
         say(workspace, &withheld.name, Config::Withheld, Some(&withheld.reason));
     }
     workspace.unmanaged = plan.unmanaged.len();
+    let strangers = plan.unmanaged.iter().take(MOST_STRANGERS);
+    let stranger = |it: &Unmanaged| Stranger { name: it.name.clone(), kind: it.kind.clone() };
+    workspace.strangers = strangers.map(stranger).collect();
     workspace.to_do.clear();
     for (n, action) in plan.actions.iter().enumerate() {
         let result = outcome.and_then(|outcome| outcome.results.get(n));

@@ -90,6 +90,7 @@ fn daemon(tree: &Path, dir: &Path, voice: Breaking, variables: Variables) -> Dae
         hands: None,
         known: Arc::default(),
         memory: Memory::default(),
+        emptied: false,
         voice: Arc::new(voice),
         publisher: Publisher::none(),
         variables,

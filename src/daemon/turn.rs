@@ -10,10 +10,13 @@ use super::board::Board;
 use super::files::Files;
 use super::probes::Probes;
 use super::systemd::Systemd;
+use super::writers::Writers;
 use super::{Daemon, Event, Signal};
 use crate::apply::chain;
 use crate::reading::{Known, Memory};
+use crate::remote::TokenTrouble;
 use crate::state::StateError;
+use crate::tree::TreeError;
 use crate::watch::{Ends, Moment};
 use jiff::{SignedDuration, Timestamp};
 use passes::SharedVersion;
@@ -37,6 +40,7 @@ const STATE_RETRY: SignedDuration = SignedDuration::from_secs(5);
 pub(super) struct Turn {
     daemon: Daemon,
     files: Files,
+    writers: Writers,
     board: Board,
     probes: Probes,
     accepted: Option<Accepted>,
@@ -56,6 +60,10 @@ pub(super) struct Turn {
     /// The files name another platform than the one that this process speaks to.
     elsewhere: bool,
     stopping: bool,
+    /// The files say something new, and the next syncs were not told since.
+    foretell: bool,
+    /// Why everything there is paused, if it is.
+    token: Option<TokenTrouble>,
     /// No connection to the platform opens, for this reason.
     unreachable: Option<String>,
     /// The state could not be written; nothing that must be recorded first is begun before this.
@@ -73,6 +81,7 @@ impl Turn {
         let most_syncs = daemon.hands.as_ref().map_or(1, |hands| hands.syncer.writer.most_syncs());
         Self {
             files: Files::new(duration(daemon.settle), now),
+            writers: Writers::default(),
             board: Board::new(most_syncs),
             probes: Probes::default(),
             accepted: None,
@@ -88,6 +97,8 @@ impl Turn {
             version: SharedVersion::new(),
             elsewhere: false,
             stopping: false,
+            foretell: false,
+            token: None,
             unreachable: None,
             state_again: None,
             seen: now,
@@ -113,6 +124,7 @@ impl Turn {
             self.files.look_now(now);
         }
         self.look_where_it_is_due(now);
+        self.report_writers(now);
         if self.elsewhere {
             return;
         }
@@ -169,21 +181,20 @@ impl Turn {
                 self.daemon.voice.note("looking at everything now (SIGUSR1)");
                 self.board.want_all(now);
             }
-            Event::Read { reading, look, moment, finished } => {
+            Event::Read { reading, look, moment, writers } => {
                 self.reading_under_way = false;
                 self.systemd.read();
                 match *reading {
+                    Ok(reading) if reading.is_empty() && self.held_files() => {
+                        self.unreadable(&TreeError::Emptied(self.daemon.root.clone()), now);
+                    }
                     Ok(reading) => {
                         self.known_at = Some(moment);
-                        if let Err(error) = self.looked(reading, look, &finished, now).await {
+                        if let Err(error) = self.looked(reading, look, writers, now).await {
                             self.state_failed(&error, now);
                         }
                     }
-                    Err(error) => {
-                        self.files.unreadable(now);
-                        self.daemon.voice.unreadable(&chain(&error));
-                        self.daemon.publisher.unreadable(&chain(&error));
-                    }
+                    Err(error) => self.unreadable(&error, now),
                 }
             }
             Event::PassEnded(ended) => self.pass_ended(*ended, now),
@@ -215,6 +226,7 @@ impl Turn {
         self.board.clock_set_back(now);
         self.probes.clock_set_back(now);
         self.files.clock_set_back(now);
+        self.writers.clock_set_back(now);
         self.look_every = self.look_every.min(now);
         self.trim_at = self.trim_at.min(later(now, TRIM_EVERY));
         self.state_again = self.state_again.map(|at| at.min(later(now, STATE_RETRY)));
@@ -229,18 +241,21 @@ impl Turn {
         }
     }
 
-    fn pause(&mut self, now: Timestamp) {
-        if self.board.pause(now) {
-            self.daemon.voice.warn(
-                "the platform refuses the token; everything there is paused, and tried again with one \
-                 workspace every minute. It goes on by itself once the token is renewed",
-            );
+    fn pause(&mut self, trouble: TokenTrouble, now: Timestamp) {
+        let news = self.board.pause(now);
+        if news || self.token.as_ref() != Some(&trouble) {
+            self.daemon.voice.warn(&format!(
+                "{trouble}; everything on the platform is paused, one workspace is tried every minute, and the \
+                 rest follows once that succeeds"
+            ));
+            self.token = Some(trouble);
         }
     }
 
-    /// Once nothing is under way, what comes next.
-    fn tell_next(&self, now: Timestamp) {
-        if self.board.is_at_rest(now) && !self.board.is_paused() && !self.stopping {
+    /// Once nothing is under way after a start or an edit, what comes next.
+    fn tell_next(&mut self, now: Timestamp) {
+        if self.foretell && self.board.is_at_rest(now) && !self.board.is_paused() && !self.stopping {
+            self.foretell = false;
             self.daemon.voice.next(&self.board.upcoming(now, FORETOLD), now);
         }
     }
@@ -255,7 +270,10 @@ impl Turn {
         let tests = self.probes.next().filter(|_| !self.elsewhere && !self.board.is_paused());
         let next = match self.stopping {
             true => publish,
-            false => [look, board, tests, state, publish, Some(self.look_every)].into_iter().flatten().min(),
+            false => {
+                let every = Some(self.look_every);
+                [look, board, tests, state, publish, self.writers.next(), every].into_iter().flatten().min()
+            }
         };
         next.map_or(MOST, |next| Duration::try_from(next.duration_since(now)).unwrap_or_default().min(MOST))
     }

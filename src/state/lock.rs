@@ -4,8 +4,9 @@ use super::{State, StateError};
 use crate::model::Unit;
 use sha2::{Digest, Sha256};
 use std::fmt::{self, Write as _};
-use std::fs::{File, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -86,6 +87,19 @@ impl State {
         self.lock_file(&["daemon"], holder).map(|lock| DaemonLock { _held: lock })
     }
 
+    /// The daemon that is at work on this state and platform, and since when.
+    #[must_use]
+    pub fn daemon(&self) -> Option<(String, jiff::Timestamp)> {
+        let path = self.dir.join("locks").join(file_name(&self.platform, &["daemon"]));
+        let file = File::open(path).ok()?;
+        // Shared, so that two who ask do not see each other.
+        if file.try_lock_shared().is_ok() {
+            return None;
+        }
+        let since = file.metadata().ok()?.modified().ok()?;
+        Some((introduction(&file), jiff::Timestamp::try_from(since).ok()?))
+    }
+
     /// A file for the daemon's watch alone, in a folder that is there once it has its lock.
     #[must_use]
     pub fn bell(&self) -> PathBuf {
@@ -100,8 +114,9 @@ impl State {
         let path = folder.join(file_name(&self.platform, of));
         let failed = |source| LockError::File { path: path.clone(), source };
         let file = match open(&path) {
+            // Only this folder: a state directory that went away with its tree is not made again.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                super::store::make_dir(&folder).map_err(|error| failed(io::Error::other(error)))?;
+                DirBuilder::new().mode(0o700).create(&folder).map_err(failed)?;
                 open(&path)
             }
             opened => opened,

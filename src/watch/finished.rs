@@ -1,9 +1,9 @@
 //! Which files somebody has finished: closed after writing, or renamed into place, and not touched since;
-//! and which were touched at all.
+//! which are open with something written to them; and which were touched at all.
 
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
 use notify::{Event, Result};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
@@ -23,6 +23,8 @@ struct Known {
     touched: u64,
     /// `None` while somebody may be writing it, and when it is gone.
     finished: Option<u64>,
+    /// Something was written to it, and the writer has not closed it.
+    open: bool,
 }
 
 /// A moment between two events.
@@ -41,7 +43,7 @@ impl Finished {
         match event.kind {
             EventKind::Access(AccessKind::Close(AccessMode::Write))
             | EventKind::Modify(ModifyKind::Name(RenameMode::To)) => {
-                let known = Known { touched, finished: Some(touched) };
+                let known = Known { touched, finished: Some(touched), open: false };
                 self.files.extend(event.paths.iter().map(|path| (path.clone(), known)));
             }
             // Told beside `From` and `To`, of which each was noted.
@@ -51,13 +53,18 @@ impl Finished {
                     self.files.entry(path.clone()).or_default().touched = touched;
                 }
             }
-            EventKind::Modify(ModifyKind::Data(_)) | EventKind::Create(_) => {
-                let known = Known { touched, finished: None };
+            EventKind::Modify(ModifyKind::Data(_)) => {
+                let known = Known { touched, finished: None, open: true };
+                self.files.extend(event.paths.iter().map(|path| (path.clone(), known)));
+            }
+            // A link is never closed, so a new name alone is no sign of a writer.
+            EventKind::Create(_) => {
+                let known = Known { touched, ..Known::default() };
                 self.files.extend(event.paths.iter().map(|path| (path.clone(), known)));
             }
             // What was renamed or removed as a folder takes along what lies in it.
             _ => {
-                let known = Known { touched, finished: None };
+                let known = Known { touched, ..Known::default() };
                 for path in &event.paths {
                     let from_there = (Bound::Included(path.as_path()), Bound::Unbounded);
                     let behind = self.files.range_mut::<Path, _>(from_there);
@@ -91,11 +98,17 @@ impl Finished {
         since.filter_map(|(file, _)| Some(file.strip_prefix(root).ok()?.to_str()?.to_owned())).collect()
     }
 
+    /// The files below `root` that a writer has changed and not closed yet.
+    pub(super) fn open(&self, root: &Path) -> BTreeSet<String> {
+        let open = self.files.iter().filter(|(_, file)| file.open);
+        open.filter_map(|(file, _)| Some(file.strip_prefix(root).ok()?.to_str()?.to_owned())).collect()
+    }
+
     /// The files that something happened to after `moment`, each with whether whoever wrote it is done. `None`
     /// where they are not all that may have changed below `root`. What happened before is forgotten, but for
-    /// what is finished.
+    /// what is finished or open.
     pub(super) fn touched(&mut self, moment: Moment, root: &Path) -> Option<BTreeMap<String, bool>> {
-        self.files.retain(|_, file| file.touched > moment.0 || file.finished.is_some());
+        self.files.retain(|_, file| file.touched > moment.0 || file.finished.is_some() || file.open);
         if self.beyond > moment.0 {
             return None;
         }
@@ -150,6 +163,38 @@ mod tests {
             &[(CLOSED, "/tree/sub/b.toml")],
         ] {
             assert!(!ends_finished(unfinished), "{unfinished:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_open_from_the_first_write_until_it_is_closed_replaced_or_gone() {
+        const A: &str = "/tree/sub/a.toml";
+        let is_open = |events: &[(EventKind, &str)]| {
+            let mut finished = Finished::default();
+            for (kind, path) in events {
+                finished.note(&Ok(Event::new(*kind).add_path(path.into())));
+            }
+            // A look at the touched files forgets the others, but no writer.
+            finished.touched(finished.now(), Path::new(TREE));
+            finished.open(Path::new(TREE)).contains("sub/a.toml")
+        };
+        for open in [
+            &[(CREATED, A), (WRITTEN, A)][..],
+            &[(CLOSED, A), (WRITTEN, A)],
+            &[(WRITTEN, A), (TOUCHED, A)],
+            &[(TO, A), (WRITTEN, A), (CLOSED, "/tree/sub/b.toml")],
+        ] {
+            assert!(is_open(open), "{open:?}");
+        }
+        for closed in [
+            &[(CREATED, A)][..],
+            &[(WRITTEN, A), (CLOSED, A)],
+            &[(WRITTEN, A), (TO, A)],
+            &[(WRITTEN, A), (REMOVED, A)],
+            &[(WRITTEN, A), (FROM, "/tree/sub")],
+            &[(TOUCHED, A)],
+        ] {
+            assert!(!is_open(closed), "{closed:?}");
         }
     }
 

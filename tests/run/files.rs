@@ -139,21 +139,50 @@ fn an_emptied_directory_removes_nothing() {
     let settings = scene.tree.read("wellspring.toml");
     scene.tree.remove("workspaces");
     scene.tree.remove("wellspring.toml");
-    daemon.wait_for_line("no file declares this workspace any more");
-    daemon.wait_for_line("wellspring.toml is gone");
-    nothing_is_removed_without_lists(&scene, &daemon);
+    daemon.wait_for_line("no wellspring.toml and no other file any more");
+    nothing_is_removed(&scene, &daemon);
+    let plan = scene.wellspring(&["plan"]);
+    assert_eq!(plan.code, Some(3), "{plan:#?}");
+    assert!(plan.stderr.contains("no wellspring.toml and no other file any more"), "{plan:#?}");
     scene.declare("ws_one", &[A, B, ("gamma", "c.example.com")]);
+    daemon.wait_for_line("wellspring.toml is gone");
     until("what comes back is served", || scene.platform.names("ws_one", "user").len() == 3);
     scene.tree.write("wellspring.toml", &settings);
     daemon.wait_for_line("wellspring.toml is there now");
     assert_eq!(scene.platform.calls_to("cleanup").len(), 0);
 }
 
-/// As [`nothing_is_removed`] where no workspace is declared, so that nothing is listed.
-fn nothing_is_removed_without_lists(scene: &Scene, daemon: &super::support::Running) {
-    daemon.signal("HUP");
-    daemon.wait_for_line("reading the files again");
-    assert_eq!(scene.platform.calls_to("cleanup").len(), 0, "{}", daemon.stderr());
+#[test]
+fn what_a_file_no_longer_holds_is_not_removed_before_its_writer_closes_it() {
+    use std::io::{Seek as _, Write as _};
+    let (scene, daemon) = settled();
+    scene.declare("ws_two", &[A, B]);
+    until("the other workspace is served", || scene.holds("ws_two", &[A, B]));
+    let rest = scene.tree.read("workspaces/ws_one.toml");
+    let (first, rest) = rest.split_at(rest.find("\n[sources.beta]").unwrap());
+    let path = scene.tree.join("workspaces/ws_one.toml");
+    let mut writer = std::fs::OpenOptions::new().write(true).truncate(true).open(&path).unwrap();
+    writer.write_all(first.as_bytes()).unwrap();
+    // A removal that another file asks for later is done meanwhile, so the quiet time is over.
+    scene.declare("ws_two", &[B]);
+    until("the removal there is done", || scene.holds("ws_two", &[B]));
+    until_looked(&scene, &daemon);
+    assert!(scene.holds("ws_one", &[A, B]), "{}", daemon.stderr());
+    writer.write_all(rest.as_bytes()).unwrap();
+    drop(writer);
+    until_looked(&scene, &daemon);
+    assert!(scene.holds("ws_one", &[A, B]), "{}", daemon.stderr());
+
+    // A writer that ends with less has removed something; one that wrote it before it closed, too.
+    let mut writer = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    writer.set_len(0).unwrap();
+    writer.rewind().unwrap();
+    writer.write_all(first.as_bytes()).unwrap();
+    scene.declare("ws_two", &[A]);
+    until("the removal there is done", || scene.holds("ws_two", &[A]));
+    assert!(scene.holds("ws_one", &[A, B]), "{}", daemon.stderr());
+    drop(writer);
+    until("beta is cleaned up", || scene.holds("ws_one", &[A]));
 }
 
 #[test]

@@ -142,7 +142,8 @@ impl Slot {
         Standing {
             pass: Some(pass).filter(|_| !self.gone && !self.running),
             sync: ripe.filter(|_| !self.gone && !self.sync_running),
-            turn: turn.filter(|_| !self.gone),
+            // By what a pass has yet to take over, nothing is called stale.
+            turn: turn.filter(|_| !self.gone && !self.edited && !(self.running && self.passing_edit)),
             tally: Tally {
                 units: kept,
                 sources: kept * self.task.desired.count,

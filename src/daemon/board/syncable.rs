@@ -21,8 +21,8 @@ pub(super) struct Syncable {
     /// The last run before the one that was begun last.
     before: Option<Last>,
     last_success: Option<Timestamp>,
-    /// That its data is stale was told.
-    told_stale: bool,
+    /// Its data was called stale, when this was its last good sync.
+    stale: Option<Option<Timestamp>>,
     /// To be synced once, whatever the schedule.
     now: Option<Trigger>,
     /// Forgotten whenever something changes that it depends on.
@@ -66,7 +66,7 @@ impl Syncable {
             begun,
             before: known.and_then(|known| known.before),
             last_success: last_success.max(run.and_then(|run| run.last_success)),
-            told_stale: known.is_some_and(|known| known.told_stale),
+            stale: known.and_then(|known| known.stale),
             now: at_once.or(known.and_then(|known| known.now)).or(never_ran),
             ahead: None,
         }
@@ -90,7 +90,7 @@ impl Syncable {
             let freshness = self.freshness(source, spec, now);
             let stale = freshness.is_some_and(Freshness::is_stale);
             let turn = match freshness {
-                _ if stale != self.told_stale => Some(Timestamp::MIN),
+                _ if stale != self.stale.is_some() => Some(Timestamp::MIN),
                 Some(Freshness::Fresh { until }) => Some(until),
                 Some(Freshness::Stale { .. }) | None => None,
             };
@@ -189,13 +189,16 @@ impl Syncable {
         let (source, spec) = self.declared(unit)?;
         let stale = self.freshness(source, spec, now).is_some_and(Freshness::is_stale);
         self.ahead = None;
-        let turned = std::mem::replace(&mut self.told_stale, stale) != stale;
-        turned.then(|| Turned {
+        let before = self.stale;
+        self.stale = stale.then(|| before.unwrap_or(self.last_success));
+        (before.is_some() != stale).then(|| Turned {
             unit: Arc::clone(unit),
             key: self.key.clone(),
             name: self.name.clone(),
             last_success: self.last_success,
             stale,
+            // An edit of the schedule makes no data new.
+            synced: before.is_some_and(|before| self.last_success > before),
         })
     }
 

@@ -35,7 +35,7 @@ fn tasks(texts: &[&str]) -> Asked {
         released: Vec::new(),
         declarations: Arc::default(),
     });
-    Asked { tasks: tasks.collect(), held: BTreeMap::new(), stranger: None }
+    Asked { tasks: tasks.collect(), ..Asked::default() }
 }
 
 /// `n` empty workspaces.

@@ -7,6 +7,7 @@ use crate::daemon::{Event, Made, PassEnded};
 use crate::model::{DesiredSource, FoldedUnit, SourceName};
 use crate::plan::{ActionResult, Outcome, Step, UnitError, UnitPlan, Withheld};
 use crate::reconcile::{Pass, PassId, Task};
+use crate::remote::TokenTrouble;
 use crate::state::{State, StateError, Trigger};
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -117,7 +118,11 @@ impl Turn {
             return self.platform_answers(resumed, now);
         };
         let error = made.outcome.as_ref().map_or(&made.plan.error, |outcome| &outcome.error);
-        let auth = error.as_ref().is_some_and(|error| error.kind == "auth");
+        let token = error.as_ref().and_then(|error| match error.kind {
+            "auth" => Some(TokenTrouble::Refused),
+            "token" => Some(TokenTrouble::Unreadable(error.message.clone())),
+            _ => None,
+        });
         let good = error.is_none() && made.outcome.as_ref().is_none_or(Outcome::is_good);
         let waits_for_rest = made.plan.withheld.iter().any(Withheld::waits_for_rest);
         let waits_for_arrival = made.plan.withheld.iter().any(Withheld::waits_for_arrival);
@@ -132,7 +137,7 @@ impl Turn {
         }
         let end = Ended {
             good,
-            unauthorized: auth,
+            unauthorized: token.is_some(),
             again: made.again,
             waits_for_rest,
             waits_for_sync,
@@ -142,8 +147,8 @@ impl Turn {
         };
         let resumed = self.board.pass_ended(&unit, end, duration(self.daemon.interval), now);
         self.daemon.publisher.scheduled(&unit, &self.board, now);
-        if auth {
-            self.pause(now);
+        if let Some(trouble) = token {
+            self.pause(trouble, now);
         }
         let after = self.board.after(&unit);
         self.daemon.voice.pass_ended(&made.plan, made.outcome.as_ref(), &after);
@@ -160,6 +165,7 @@ impl Turn {
 
     fn platform_answers(&mut self, resumed: bool, now: Timestamp) {
         if resumed {
+            self.token = None;
             self.daemon.voice.note("the platform accepts the token again");
         }
         if self.unreachable.take().is_some() {
@@ -175,7 +181,7 @@ async fn made(state: &State, plan: UnitPlan, pass: Pass) -> Made {
     let (outcome, records) = match records(state, &plan, &pass.outcome).await {
         Ok(records) => (pass.outcome, Some(records)),
         Err(error) => {
-            let error = UnitError { kind: "state", message: chain(&error) };
+            let error = UnitError::new("state", chain(&error));
             (Outcome { error: Some(error), ..pass.outcome }, None)
         }
     };
@@ -186,7 +192,7 @@ async fn made(state: &State, plan: UnitPlan, pass: Pass) -> Made {
 fn broke_off(desired: &FoldedUnit, dry_run: bool) -> Made {
     let message =
         "the pass over this workspace broke off: this is a fault in wellspring itself; it is tried again";
-    let error = UnitError { kind: "fault", message: message.to_owned() };
+    let error = UnitError::new("fault", message.to_owned());
     let outcome = (!dry_run).then(|| Outcome { error: Some(error.clone()), ..Outcome::default() });
     Made { plan: UnitPlan::failed(desired.open(), error), outcome, again: None, records: None }
 }

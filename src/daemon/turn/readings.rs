@@ -1,15 +1,18 @@
 //! Readings of the files: taken beside the loop, and acted on as far as they count.
 
 use super::Turn;
+use crate::apply::chain;
 use crate::daemon::files::Counts;
 use crate::daemon::publish::Held;
 use crate::daemon::{Event, Look};
+use crate::manifest::FILE_NAME;
 use crate::model::PlatformUrl;
 use crate::reading::Reading;
 use crate::state::StateError;
 use crate::tree::{Checkout, Digest, TreeError};
+use crate::watch::Writers;
 use jiff::Timestamp;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// What is kept of the reading that counted last.
@@ -23,21 +26,35 @@ pub(super) struct Accepted {
 }
 
 impl Accepted {
-    fn of(reading: &Reading) -> Self {
+    /// Of a file that somebody is writing, the text before stays what counts.
+    fn of(reading: &Reading, before: Option<&Self>) -> Self {
+        let counts = |path: &Arc<str>, digest: &[u8; 32]| match reading.open.contains(&**path) {
+            true => before.and_then(|before| before.files.get(path).copied()),
+            false => Some(*digest),
+        };
+        let files = reading.files();
         Self {
             digest: reading.digest,
             settings: reading.settings_digest,
-            files: reading.files().map(|(path, digest)| (Arc::clone(path), *digest)).collect(),
+            files: files
+                .filter_map(|(path, digest)| Some((Arc::clone(path), counts(path, digest)?)))
+                .collect(),
             platform: reading.desired.platform.clone(),
             checkout: reading.checkout.clone(),
             errors: reading.error_count(),
         }
     }
 
-    /// Everything that is new since, or another, is among these.
-    fn differs_only_in(&self, files: &HashSet<String>, reading: &Reading) -> bool {
+    /// Returns true if everything that is new since, or another, is among these.
+    fn differs_only_in(&self, is_among: impl Fn(&str) -> bool, reading: &Reading) -> bool {
         let same = |path: &Arc<str>, digest: &[u8; 32]| self.files.get(path) == Some(digest);
-        reading.files().all(|(path, digest)| same(path, digest) || files.contains(&**path))
+        reading.files().all(|(path, digest)| same(path, digest) || is_among(path))
+    }
+
+    /// Returns true if a file is missing since.
+    fn lacks_one_in(&self, reading: &Reading) -> bool {
+        let known = reading.files().filter(|(path, _)| self.files.contains_key(*path)).count();
+        known < self.files.len()
     }
 }
 
@@ -71,9 +88,9 @@ impl Turn {
         self.systemd.reading();
         let (root, variables) = (self.daemon.root.clone(), Arc::clone(&self.daemon.variables));
         let (known, ends) = (Arc::clone(&self.known), self.ends.clone());
-        let read = move |reading, look, finished| {
+        let read = move |reading, look, writers| {
             let reading = Box::new(reading);
-            Event::Read { reading, look, moment, finished }
+            Event::Read { reading, look, moment, writers }
         };
         let broke_off = TreeError::BrokeOff(root.clone());
         let work = tokio::task::spawn_blocking(move || {
@@ -84,10 +101,10 @@ impl Turn {
                 None if look == Look::Whole => (look, Reading::take_again(&root, &variable, &known, true)),
                 None => (Look::Stamps, Reading::take_again(&root, &variable, &known, false)),
             };
-            let finished = ends.since(moment, &root);
-            read(reading, look, finished)
+            let writers = ends.since(moment, &root);
+            read(reading, look, writers)
         });
-        self.beside(work, move || read(Err(broke_off), look, HashSet::new()));
+        self.beside(work, move || read(Err(broke_off), look, Writers::default()));
     }
 
     /// The same files may be those of another commit by now.
@@ -105,22 +122,38 @@ impl Turn {
     /// Acts on a reading as far as it counts.
     pub(super) async fn looked(
         &mut self,
-        reading: Reading,
+        mut reading: Reading,
         look: Look,
-        finished: &HashSet<String>,
+        writers: Writers,
         now: Timestamp,
     ) -> Result<(), StateError> {
         self.known = Arc::clone(&reading.known);
+        let Writers { finished, open } = writers;
+        reading.being_written(open);
+        for file in self.writers.seen(&reading.open, now) {
+            self.daemon.voice.note(&format!("{file} is closed, and counts again"));
+        }
         let before = self.accepted.as_ref();
-        let finished = before.is_some_and(|before| before.differs_only_in(finished, &reading));
-        let (digest, settings) = (*reading.digest.as_bytes(), reading.settings_digest);
+        let is_open = |path: &str| reading.open.contains(path);
+        let is_settled = self.files.are_settled();
+        if before.is_some_and(|before| {
+            !reading.open.is_empty()
+                && is_settled
+                && before.differs_only_in(is_open, &reading)
+                && !before.lacks_one_in(&reading)
+        }) {
+            // The close of the file wakes the loop.
+            return Ok(());
+        }
+        let finished =
+            before.is_some_and(|before| before.differs_only_in(|path| finished.contains(path), &reading));
+        let (digest, settings) = (reading.mark(), reading.settings_digest);
+        let busy = reading.git_locked || is_open(FILE_NAME);
         let counts = match look {
-            Look::Touched => self.files.glanced(digest, settings, reading.git_locked, finished, now),
-            Look::Stamps | Look::Whole => {
-                self.files.looked(digest, settings, reading.git_locked, finished, now)
-            }
+            Look::Touched => self.files.glanced(digest, settings, busy, finished, now),
+            Look::Stamps | Look::Whole => self.files.looked(digest, settings, busy, finished, now),
         };
-        if self.files.lock_is_stale(now) {
+        if self.files.lock_is_stale(now) && reading.git_locked {
             self.daemon.voice.warn(
                 "Git has been writing the files for ten minutes (.git/index.lock), and nothing counts \
                  meanwhile; if no Git is at work there, delete the lock",
@@ -137,6 +170,7 @@ impl Turn {
         let before = self.accepted.as_ref();
         if before.is_none_or(|before| before.digest != reading.digest) {
             self.daemon.voice.files(&reading);
+            self.foretell = true;
         }
         let had_settings = before.is_some_and(|before| before.settings.is_some());
         if had_settings && reading.settings_digest.is_none() {
@@ -195,7 +229,29 @@ impl Turn {
             }
             self.memory = memory;
         }
-        self.accepted = Some(Accepted::of(&reading));
+        self.accepted = Some(Accepted::of(&reading, self.accepted.as_ref()));
         Ok(())
+    }
+
+    /// Returns true if the tree held files when it last counted, or before this start.
+    pub(super) fn held_files(&self) -> bool {
+        self.accepted.as_ref().map_or(self.daemon.emptied, |accepted| !accepted.files.is_empty())
+    }
+
+    /// The files cannot be read as a whole; nothing is concluded from that.
+    pub(super) fn unreadable(&mut self, error: &TreeError, now: Timestamp) {
+        self.files.unreadable(now);
+        self.daemon.voice.unreadable(&chain(error));
+        self.daemon.publisher.unreadable(&chain(error));
+    }
+
+    /// Each file once whose writer keeps it open.
+    pub(super) fn report_writers(&mut self, now: Timestamp) {
+        for file in self.writers.overdue(now) {
+            self.daemon.voice.warn(&format!(
+                "{file} was changed, and its writer keeps it open; what it declares stays as it was until the \
+                 writer closes it (`fuser {file}` shows the process)"
+            ));
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! How things stand, for whoever asks: the published snapshot, and one line for the service manager.
 
 use super::Turn;
+use crate::remote::TokenTrouble;
 use crate::render::{escape, words};
 use jiff::Timestamp;
 use std::fmt;
@@ -11,14 +12,15 @@ impl Turn {
         let now = self.now();
         let trouble = match &self.unreachable {
             Some(why) => Some(("unreachable", why.clone())),
-            None if self.board.is_paused() => Some((
-                "auth",
-                "the platform refuses the token; renew it, and it goes on by itself".to_owned(),
-            )),
-            None => None,
+            None => self.token().map(|trouble| (trouble.kind(), trouble.to_string())),
         };
         self.daemon.publisher.platform(trouble, now);
         self.daemon.publisher.publish(now)
+    }
+
+    /// What is wrong with the token, while that keeps everything waiting.
+    fn token(&self) -> Option<&TokenTrouble> {
+        self.token.as_ref().filter(|_| self.board.is_paused())
     }
 
     /// How things stand, before it is put into words.
@@ -30,7 +32,7 @@ impl Turn {
         let (workspaces, sources, failing) = self.board.tally();
         Standing::Keeping {
             elsewhere: self.elsewhere,
-            refused: self.board.is_paused(),
+            token: self.token().cloned(),
             unreachable: self.unreachable.clone(),
             errors: accepted.errors,
             failing,
@@ -47,7 +49,7 @@ pub(in crate::daemon) enum Standing {
     Reading,
     Keeping {
         elsewhere: bool,
-        refused: bool,
+        token: Option<TokenTrouble>,
         unreachable: Option<String>,
         errors: usize,
         failing: usize,
@@ -62,12 +64,12 @@ impl fmt::Display for Standing {
         match self {
             Self::Stopping => f.write_str("Stopping: what is under way is finished first"),
             Self::Reading => f.write_str("Reading the files"),
-            Self::Keeping { elsewhere, refused, unreachable, errors, failing, sources, workspaces } => {
+            Self::Keeping { elsewhere, token, unreachable, errors, failing, sources, workspaces } => {
                 if *elsewhere {
                     f.write_str("wellspring.toml names another platform, restart to go there; ")?;
                 }
-                if *refused {
-                    f.write_str("the platform refuses the token; ")?;
+                if let Some(trouble) = token {
+                    write!(f, "{}; ", escape::terminal_line(&trouble.to_string()))?;
                 }
                 if let Some(why) = unreachable {
                     write!(f, "{}; ", escape::terminal_line(why))?;

@@ -58,8 +58,8 @@ impl Turn {
         }
         let good = synced.iter().filter(|synced| synced.outcome == RunOutcome::Done);
         self.board.refreshed(&call.unit, good.map(|synced| &synced.name), now);
-        if synced.iter().any(|synced| synced.unauthorized) {
-            self.pause(now);
+        if let Some(trouble) = synced.iter().find_map(|synced| synced.unauthorized.clone()) {
+            self.pause(trouble, now);
         }
         let desired = self.board.task(&call.unit).map(|task| task.desired.open());
         self.daemon.publisher.synced(&call.unit, synced);
@@ -67,13 +67,17 @@ impl Turn {
         self.tell_next(now);
     }
 
-    /// Each source once when its data becomes stale, and once when it is fresh again.
+    /// Each source once when its data becomes stale, and once when it no longer is.
     pub(super) fn tell_stale(&mut self, now: Timestamp) {
         for turned in self.board.turned(now) {
             let name = format!("{}/{}", turned.unit.label(), turned.key);
             self.daemon.publisher.turned(&turned.unit.unit, &turned.name, turned.stale);
             if !turned.stale {
-                self.daemon.voice.note(&format!("{name}: its data is fresh again"));
+                let text = match turned.synced {
+                    true => "its data is fresh again",
+                    false => "its data no longer counts as stale, by what the files say now",
+                };
+                self.daemon.voice.note(&format!("{name}: {text}"));
                 continue;
             }
             let last = match turned.last_success {

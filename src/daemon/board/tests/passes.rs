@@ -120,11 +120,7 @@ fn when_the_probed_workspace_is_gone_another_one_is_probed() {
     board.pause(at(0));
     let probe = started(&mut board, 60);
     board.accept(
-        Asked {
-            tasks: vec![board.slots.values().nth(1).unwrap().task.clone()],
-            held: BTreeMap::new(),
-            stranger: None,
-        },
+        Asked { tasks: vec![board.slots.values().nth(1).unwrap().task.clone()], ..Asked::default() },
         None,
         at(61),
     );

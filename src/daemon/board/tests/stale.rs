@@ -21,6 +21,27 @@ fn stale_data_is_told_once_and_so_is_fresh_data() {
 }
 
 #[test]
+fn another_schedule_makes_no_data_fresh() {
+    let text = |every: &str| {
+        format!("sync = {{ every = \"{every}\", stale_after = \"{every}\", on_connect = false }}")
+    };
+    let edited = |every: &str| sources(&[("a", &text(every))]);
+    let mut board = board(edited("10h"));
+    pass(&mut board, 0, &[]);
+    board.accept(edited("1m"), None, at(3600));
+    assert_eq!(turned(&mut board, 3600), [], "when it came into force is not known before the pass");
+    pass(&mut board, 3600, &[]);
+    assert_eq!(turned(&mut board, 3601), [("a".to_owned(), true)]);
+    board.accept(edited("20h"), None, at(3602));
+    pass(&mut board, 3602, &[]);
+    let turned = board.turned(at(3603));
+    assert_eq!(
+        turned.iter().map(|turned| (turned.stale, turned.synced)).collect::<Vec<_>>(),
+        [(false, false)]
+    );
+}
+
+#[test]
 fn the_loop_wakes_when_data_becomes_stale() {
     let sync = "sync = { every = \"1000h\", stale_after = \"1m\", on_connect = false }";
     let mut board = scheduled(&[("a", sync)]);
