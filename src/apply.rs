@@ -486,17 +486,20 @@ type Going = (Option<usize>, SourceName, SourceKey, SourceId);
 
 impl From<StateError> for UnitError {
     fn from(error: StateError) -> Self {
-        Self { kind: "state", message: chain(&error) }
+        Self::new("state", chain(&error))
     }
 }
 
 impl From<RemoteError> for UnitError {
     fn from(error: RemoteError) -> Self {
-        match &error.kind {
+        let outage = error.is_outage().then(|| error.kind.to_string());
+        let (kind, message) = match &error.kind {
             // It is the same for every unit, and said once for all of them.
-            RemoteErrorKind::Unreachable(what) => Self { kind: "unreachable", message: what.clone() },
-            _ => Self { kind: if error.is_auth() { "auth" } else { "platform" }, message: chain(&error) },
-        }
+            RemoteErrorKind::Unreachable(what) => ("unreachable", what.clone()),
+            RemoteErrorKind::NoToken(_) => ("token", error.kind.to_string()),
+            _ => (if error.is_auth() { "auth" } else { "platform" }, chain(&error)),
+        };
+        Self { kind, message, outage }
     }
 }
 

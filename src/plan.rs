@@ -159,10 +159,20 @@ pub struct UnitPlan {
 /// Why a unit has no plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnitError {
-    /// A stable word: `auth`, `fault`, `files`, `list`, `locked`, `platform`, `state`, `unreachable`.
+    /// A stable word: `auth`, `fault`, `files`, `list`, `locked`, `platform`, `state`, `token`, `unreachable`.
     pub kind: &'static str,
     /// What happened and what to do.
     pub message: String,
+    /// What the platform fails by as a whole, as far as the error tells; other units fail likewise.
+    pub outage: Option<String>,
+}
+
+impl UnitError {
+    /// One that speaks of its unit alone.
+    #[must_use]
+    pub fn new(kind: &'static str, message: String) -> Self {
+        Self { kind, message, outage: None }
+    }
 }
 
 /// A verdict of test-connection.

@@ -148,7 +148,9 @@ impl Reconciler {
         };
         let lock = match self.state.lock_waiting(&task.desired.unit, self.holder, self.lock_wait).await {
             Ok(lock) => lock,
-            Err(error) => return self.stopped(task, UnitError { kind: "locked", message: chain(&error) }),
+            Err(error) => {
+                return self.stopped(task, UnitError::new("locked", chain(&error)), planned);
+            }
         };
         // Whoever had the lock until now may have written what was listed before.
         let version = self.planner.version().await;
@@ -156,7 +158,7 @@ impl Reconciler {
         let mut made = self.planner.plan_listed(task, version, listed).await;
         let mark = made.mark.take();
         if let Err(error) = self.learn(&made).await {
-            return self.stopped(task, error);
+            return self.stopped(task, error, planned);
         }
         let approved = guard(std::slice::from_ref(&made), Vec::new(), &self.planner.host);
         let settling = made.settling;
@@ -226,11 +228,12 @@ impl Reconciler {
         apply.unit(unit, inventory).await
     }
 
-    fn stopped(&self, task: &Task, error: UnitError) -> Pass {
+    fn stopped(&self, task: &Task, error: UnitError, planned: impl FnOnce(&UnitPlan)) -> Pass {
         if let Some(settled) = &self.planner.settled {
             settled.forget(&task.desired.unit);
         }
         let plan = UnitPlan::failed(task.desired.open(), error.clone());
+        planned(&plan);
         let approved =
             approve(Plan { units: vec![plan], ..Plan::default() }, &self.planner.host, &BTreeMap::new());
         Pass { approved, outcome: Outcome { error: Some(error), ..Outcome::default() }, again: None }

@@ -18,11 +18,12 @@ mod list;
 mod message;
 mod request;
 mod retry;
+mod room;
 mod transport;
 mod wording;
 
 pub use base_url::{BaseUrl, InvalidBaseUrl};
-pub use error::{Endpoint, RemoteError, RemoteErrorKind};
+pub use error::{Endpoint, RemoteError, RemoteErrorKind, TokenTrouble};
 pub use retry::Backoff;
 pub use transport::{InProcess, Unanswered};
 
@@ -121,7 +122,7 @@ impl Listing {
     /// Costs a small part of what reading it costs.
     #[must_use]
     pub fn digest(&self, key: &FingerprintKey) -> ListDigest {
-        let transport::Reply { status, body, link_next } = &self.0;
+        let transport::Reply { status, body, link_next, .. } = &self.0;
         let [high, low] = status.as_u16().to_be_bytes();
         ListDigest(key.of_text([high, low, u8::from(*link_next), 0, 0, 0, 0, 0, 0, 0, 0, 0], body))
     }

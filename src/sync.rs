@@ -6,7 +6,7 @@
 use crate::apply::{Syncing, chain};
 use crate::model::{NonEmpty, SourceId, SourceKey, SourceName, Unit};
 use crate::reconcile::Clock;
-use crate::remote::{RemoteError, RemoteErrorKind, SyncAnswer, Writer};
+use crate::remote::{RemoteError, RemoteErrorKind, SyncAnswer, TokenTrouble, Writer};
 use crate::schedule::{Decision, MISSED_COUNTED, SkippedWhy};
 use crate::state::{Claim, Finished, RunOutcome, State, StateError, Trigger};
 use jiff::Timestamp;
@@ -76,8 +76,10 @@ pub struct Synced {
     pub records: Option<u64>,
     /// The platform's message, or what went wrong.
     pub message: Option<String>,
-    /// The platform refused the token.
-    pub unauthorized: bool,
+    /// What is wrong with the token, if that is why.
+    pub unauthorized: Option<TokenTrouble>,
+    /// What the platform fails by as a whole, if that is why; other sources fail likewise.
+    pub outage: Option<String>,
     /// When it ended.
     pub finished_at: Timestamp,
 }
@@ -263,7 +265,9 @@ impl Syncer {
             ));
         }
         let ended = self.ended(&run.member, outcome, None, Some(message));
-        Synced { unauthorized: error.is_auth(), ..ended }
+        // A sync that may have run says more of its sources than of the platform.
+        let outage = (error.is_outage() && !unknown).then(|| error.kind.to_string());
+        Synced { unauthorized: error.token_trouble(), outage, ..ended }
     }
 
     fn ended(
@@ -279,7 +283,8 @@ impl Syncer {
             outcome,
             records,
             message,
-            unauthorized: false,
+            unauthorized: None,
+            outage: None,
             finished_at: (self.clock)(),
         }
     }

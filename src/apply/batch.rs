@@ -154,7 +154,7 @@ fn after(error: &RemoteError) -> After {
         RemoteErrorKind::Conflict(_) | RemoteErrorKind::Refused { status: 400 | 404 | 409 | 422, .. } => {
             After::Halve
         }
-        RemoteErrorKind::Unauthorized(_) => After::Stop,
+        RemoteErrorKind::NoToken(_) | RemoteErrorKind::Unauthorized(_) => After::Stop,
         RemoteErrorKind::NotSent(_) | RemoteErrorKind::Unreachable(_) | RemoteErrorKind::Throttled { .. } => {
             After::NotSent
         }

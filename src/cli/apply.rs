@@ -278,7 +278,7 @@ fn merge(plan: &mut Plan, outcomes: &mut [Outcome], next: &Plan, results: Vec<Ou
 fn outcome_exit(plan: &Plan, outcomes: &[Outcome]) -> Exit {
     let mut exit = Exit::Done;
     for (unit, outcome) in plan.units.iter().zip(outcomes) {
-        let auth = outcome.error.as_ref().is_some_and(|error| error.kind == "auth");
+        let auth = outcome.error.as_ref().is_some_and(|error| matches!(error.kind, "auth" | "token"));
         exit = exit.or(Exit::Auth.when(auth)).or(Exit::Failed.when(!outcome.is_good()));
         exit = exit.or(Exit::Invalid.when(!unit.unchecked.is_empty()));
         // Nothing is as it should be before it is known what came of the last write.

@@ -67,7 +67,7 @@ pub(super) fn overrides(limits: &LimitArgs) -> Overrides {
 pub(super) fn exit_of(plan: &Plan) -> Exit {
     plan.units.iter().fold(Exit::Done, |exit, unit| {
         let error = unit.error.as_ref().map_or(Exit::Done, |error| match error.kind {
-            "auth" => Exit::Auth,
+            "auth" | "token" => Exit::Auth,
             _ => Exit::Failed,
         });
         exit.or(error).or(Exit::Refused.when(unit.withheld.iter().any(|withheld| withheld.refused)))

@@ -10,6 +10,7 @@ use crate::daemon::After;
 use crate::model::{SourceName, Unit};
 use crate::plan::{Outcome, UnitError, UnitPlan};
 use crate::render::{escape, words};
+use crate::sync::Synced;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,9 +18,21 @@ use std::fmt::{self, Write as _};
 use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::Mutex;
 
-/// What was last said of each unit and source, as a hash: a state is told when it changes and not every pass.
+/// What was last said of each unit and source, as a hash, and how often it came since: a state is reported when
+/// it changes, and after that ever more rarely.
 #[derive(Default)]
-struct Said(Mutex<BTreeMap<(Unit, Option<SourceName>), u64>>);
+struct Said(Mutex<BTreeMap<(Unit, Option<SourceName>), (u64, u32)>>);
+
+/// Whether something is to be reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum News {
+    /// It is another than before.
+    New,
+    /// It is the same for the second, fourth, eighth … time in a row.
+    Again(u32),
+    /// It is the same, and was reported lately.
+    Old,
+}
 
 impl Said {
     /// Is this plan news? What differs from pass to pass without meaning anything takes no part.
@@ -30,17 +43,76 @@ impl Said {
     }
 
     /// Is this failure news? A success in between makes it so again.
-    fn is_new_failure(&self, unit: &Unit, name: &SourceName, failure: Option<&str>) -> bool {
-        self.is_new((unit.clone(), Some(name.clone())), failure.as_ref().map(|failure| failure as _))
+    fn failure(&self, unit: &Unit, name: &SourceName, failure: Option<&str>) -> News {
+        self.news((unit.clone(), Some(name.clone())), failure.as_ref().map(|failure| failure as _))
+    }
+
+    fn is_new(&self, about: (Unit, Option<SourceName>), what: Option<&dyn fmt::Debug>) -> bool {
+        self.news(about, what) == News::New
     }
 
     /// Of nothing to say, nothing is kept.
-    fn is_new(&self, about: (Unit, Option<SourceName>), what: Option<&dyn fmt::Debug>) -> bool {
-        let Ok(mut said) = self.0.lock() else { return true };
-        match what.map(hash) {
-            Some(what) => said.insert(about, what) != Some(what),
-            None => said.remove(&about).is_some(),
+    fn news(&self, about: (Unit, Option<SourceName>), what: Option<&dyn fmt::Debug>) -> News {
+        let Ok(mut said) = self.0.lock() else { return News::New };
+        let Some(what) = what.map(hash) else {
+            return if said.remove(&about).is_some() { News::New } else { News::Old };
+        };
+        match said.get_mut(&about) {
+            Some((before, times)) if *before == what => {
+                *times = times.saturating_add(1);
+                if times.is_power_of_two() { News::Again(*times) } else { News::Old }
+            }
+            _ => {
+                said.insert(about, (what, 1));
+                News::New
+            }
         }
+    }
+}
+
+impl News {
+    /// ` (8 times in a row)`
+    fn count(self) -> String {
+        match self {
+            Self::Again(times) => format!(" ({times} times in a row)"),
+            Self::New | Self::Old => String::new(),
+        }
+    }
+}
+
+/// What several workspaces fail by alike is reported with the first of them, and once that there are others.
+#[derive(Default)]
+struct Outages(Mutex<BTreeMap<String, BTreeSet<Unit>>>);
+
+/// Which of the workspaces that fail alike one is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// The only one, or one by itself.
+    First,
+    Second,
+    Later,
+}
+
+impl Outages {
+    /// The unit fails by this, or by nothing that others fail by, too.
+    fn place(&self, unit: &Unit, outage: Option<&str>) -> Place {
+        let Ok(mut known) = self.0.lock() else { return Place::First };
+        known.retain(|cause, units| {
+            if Some(cause.as_str()) != outage {
+                units.remove(unit);
+            }
+            !units.is_empty()
+        });
+        let Some(outage) = outage else { return Place::First };
+        let units = known.entry(outage.to_owned()).or_default();
+        let place = match units.len() {
+            0 => Place::First,
+            1 if units.contains(unit) => Place::First,
+            1 => Place::Second,
+            _ => Place::Later,
+        };
+        units.insert(unit.clone());
+        place
     }
 }
 
@@ -65,6 +137,7 @@ fn hash(what: &dyn fmt::Debug) -> u64 {
 struct Passes {
     failures: Said,
     stops: Said,
+    outages: Outages,
     spoken: Mutex<BTreeSet<Unit>>,
 }
 
@@ -78,7 +151,7 @@ impl Passes {
     /// Why a pass stopped halfway, where that is news.
     fn stopped<'a>(&self, plan: &UnitPlan, outcome: Option<&'a Outcome>) -> Option<&'a UnitError> {
         let error = outcome.and_then(|outcome| outcome.error.as_ref());
-        let error = error.filter(|error| plan.error.is_none() && !is_unreachable(error));
+        let error = error.filter(|error| plan.error.is_none() && !is_of_the_platform(error));
         let news = self.stops.is_new((plan.unit().clone(), None), error.as_ref().map(|error| error as _));
         error.filter(|_| news)
     }
@@ -94,14 +167,15 @@ impl Passes {
         let unit = plan.unit();
         let spoke = self.spoken.lock().is_ok_and(|mut spoken| spoken.remove(unit));
         let error = outcome.map_or(&plan.error, |outcome| &outcome.error);
-        if error.as_ref().is_some_and(is_unreachable) {
+        let place = self.outages.place(unit, error.as_ref().and_then(|error| error.outage.as_deref()));
+        if error.as_ref().is_some_and(is_of_the_platform) || place != Place::First {
             return None;
         }
         let results = outcome.map(|outcome| &outcome.results);
         let failure = (error, results);
-        let news = self.failures.is_new((unit.clone(), None), after.again.map(|_| &failure as _));
+        let news = self.failures.news((unit.clone(), None), after.again.map(|_| &failure as _));
         match after.again {
-            Some(at) => news.then(|| format!("trying again at {}", clock_time(at, now))),
+            Some(at) => (news != News::Old).then(|| format!("trying again at {}", clock_time(at, now))),
             None if after.edited && !spoke && error.is_none() && plan.actions.is_empty() => Some(format!(
                 "files reloaded, {}",
                 waiting(plan).unwrap_or_else(|| "nothing to do".to_owned())
@@ -124,9 +198,19 @@ fn waiting(plan: &UnitPlan) -> Option<String> {
     Some(format!("{} of {source}{more} withheld: {reason}", first.action))
 }
 
-/// It is said once for all workspaces.
-fn is_unreachable(error: &UnitError) -> bool {
-    error.kind == "unreachable"
+/// The loop reports it once for all workspaces.
+fn is_of_the_platform(error: &UnitError) -> bool {
+    matches!(error.kind, "unreachable" | "token")
+}
+
+/// Whether another workspace fails alike, and that was reported.
+const ALIKE: &str = "other workspaces fail likewise";
+
+/// The sources of a call whose sync failed, to be reported together where the platform is the reason.
+fn outage_of(synced: &[Synced]) -> Option<(&str, usize)> {
+    let mut outages = synced.iter().filter_map(|synced| synced.outage.as_deref());
+    let first = outages.next()?;
+    Some((first, 1 + outages.filter(|outage| *outage == first).count()))
 }
 
 /// The time of day while that is clear, else the date too.
@@ -151,4 +235,44 @@ fn worth_telling(plan: &UnitPlan) -> Option<UnitPlan> {
     plan.withheld.retain(|withheld| withheld.code != "unsettled");
     let waits = plan.withheld.len() < before;
     (!waits || !plan.actions.is_empty()).then_some(plan)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Scope, WorkspaceId};
+
+    fn unit(name: &str) -> Unit {
+        Unit { workspace: WorkspaceId::parse(name).unwrap(), scope: Scope::default() }
+    }
+
+    #[test]
+    fn a_failure_that_stays_is_reported_ever_more_rarely_and_another_one_at_once() {
+        let said = Said::default();
+        let name = SourceName::parse("s").unwrap();
+        let told: Vec<News> = (0..9).map(|_| said.failure(&unit("a"), &name, Some("refused"))).collect();
+        let old = News::Old;
+        let expected = [News::New, News::Again(2), old, News::Again(4), old, old, old, News::Again(8), old];
+        assert_eq!(told, expected);
+        assert_eq!(said.failure(&unit("a"), &name, Some("timed out")), News::New);
+        assert_eq!(said.failure(&unit("a"), &name, None), News::New, "it is over");
+        assert_eq!(said.failure(&unit("a"), &name, None), News::Old);
+        assert_eq!(said.failure(&unit("a"), &name, Some("timed out")), News::New);
+    }
+
+    #[test]
+    fn an_outage_is_reported_with_the_first_workspace_and_once_for_the_others() {
+        let outages = Outages::default();
+        let place = |name, outage| outages.place(&unit(name), outage);
+        assert_eq!(place("a", Some("HTTP 503")), Place::First);
+        assert_eq!(place("a", Some("HTTP 503")), Place::First, "again, as the only one");
+        assert_eq!(place("b", Some("HTTP 503")), Place::Second);
+        assert_eq!(place("c", Some("HTTP 503")), Place::Later);
+        assert_eq!(place("d", Some("timed out")), Place::First, "something else");
+        assert_eq!(place("e", None), Place::First);
+        for name in ["a", "b", "c"] {
+            place(name, None);
+        }
+        assert_eq!(place("b", Some("HTTP 503")), Place::First, "the one before is over");
+    }
 }

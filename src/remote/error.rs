@@ -91,7 +91,9 @@ pub enum RemoteErrorKind {
     },
     /// Sent, and no complete answer came (timeout, reset): a write may have been carried out.
     NoAnswer(String),
-    /// 401, also with the token read anew; or the token could not be read.
+    /// Nothing was sent: the token cannot be read, or cannot be a token.
+    NoToken(String),
+    /// 401, also with the token read anew.
     Unauthorized(String),
     /// 403 for a read: for a write it may come from a gateway, and is [`Self::Failed`].
     Forbidden(String),
@@ -125,7 +127,46 @@ pub enum RemoteErrorKind {
     Redirected(String),
 }
 
+/// What is wrong with the token: until that is mended, no call to the platform succeeds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenTrouble {
+    /// The platform answers 401.
+    Refused,
+    /// There is none to send, for this reason.
+    Unreadable(String),
+}
+
+impl TokenTrouble {
+    /// A stable word.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Refused => "auth",
+            Self::Unreadable(_) => "token",
+        }
+    }
+}
+
+impl fmt::Display for TokenTrouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused => f.write_str("the platform refuses the token; renew it"),
+            Self::Unreadable(why) => f.write_str(why),
+        }
+    }
+}
+
 impl RemoteError {
+    /// What is wrong with the token, if that is the reason.
+    #[must_use]
+    pub fn token_trouble(&self) -> Option<TokenTrouble> {
+        match &self.kind {
+            RemoteErrorKind::Unauthorized(_) => Some(TokenTrouble::Refused),
+            RemoteErrorKind::NoToken(_) => Some(TokenTrouble::Unreadable(self.kind.to_string())),
+            _ => None,
+        }
+    }
+
     /// May the platform have carried out a write although this is an error? Then look before
     /// sending anything again.
     #[must_use]
@@ -141,10 +182,24 @@ impl RemoteError {
             )
     }
 
-    /// Is the token the reason (401)? Then every other call to this platform will fail likewise.
+    /// Returns true if the token is the reason: it is refused (401) or cannot be read. Then every other call to
+    /// this platform will fail likewise.
     #[must_use]
     pub fn is_auth(&self) -> bool {
-        matches!(self.kind, RemoteErrorKind::Unauthorized(_))
+        matches!(self.kind, RemoteErrorKind::Unauthorized(_) | RemoteErrorKind::NoToken(_))
+    }
+
+    /// Returns true if the platform as a whole is the likely reason: other calls fail likewise.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        self.is_auth()
+            || matches!(
+                self.kind,
+                RemoteErrorKind::Unreachable(_)
+                    | RemoteErrorKind::NoAnswer(_)
+                    | RemoteErrorKind::Throttled { .. }
+                    | RemoteErrorKind::Failed { .. }
+            )
     }
 
     fn what_to_do(&self) -> &'static str {
@@ -157,6 +212,7 @@ impl RemoteError {
             }
             RemoteErrorKind::Throttled { .. } => "it was not carried out: try again later",
             RemoteErrorKind::NoAnswer(_) | RemoteErrorKind::Failed { .. } => "try again later",
+            RemoteErrorKind::NoToken(_) => "make it readable",
             RemoteErrorKind::Unauthorized(_) => "renew the token (PMTX_TOKEN, or `token` in the host file)",
             RemoteErrorKind::Forbidden(_) => "ask for access to this workspace and scope",
             RemoteErrorKind::Conflict(_) => "see what bears the name there: `wellspring plan`",
@@ -199,6 +255,9 @@ impl fmt::Display for RemoteErrorKind {
                 f.write_str(&said(message))
             }
             Self::NoAnswer(why) => write!(f, "no complete answer came: {why}"),
+            Self::NoToken(why) => {
+                write!(f, "the token (PMTX_TOKEN, or `token` in the host file) cannot be read: {why}")
+            }
             Self::Unauthorized(message) => write!(f, "the token was not accepted{}", said(message)),
             Self::Forbidden(message) => write!(f, "the token gives no access here{}", said(message)),
             Self::Conflict(message) => write!(f, "the platform reports a conflict{}", said(message)),

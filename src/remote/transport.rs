@@ -4,6 +4,7 @@ use super::base_url::BaseUrl;
 use super::error::{Endpoint, RemoteError, RemoteErrorKind};
 use super::limits::Limits;
 use super::message::{Sent, WITHHELD, printable};
+use super::room::{self, Room, Rooms};
 use super::{Observer, Settings, Token, guard, request, retry, wording};
 use crate::model::{ResolvedSource, Scope, Unit, WorkspaceId};
 use hyper::body::Bytes;
@@ -35,6 +36,7 @@ pub(super) struct Transport {
     way: Way,
     settings: Settings,
     limits: Limits,
+    rooms: Rooms,
     token: Mutex<Option<SecretString>>,
     observer: OnceLock<Observer>,
     /// By how much our clock was ahead at the last answer.
@@ -118,12 +120,27 @@ pub(super) struct Reply {
     pub(super) body: Bytes,
     /// A `Link` header speaks of a next page.
     pub(super) link_next: bool,
+    /// Held as long as what was read of a large body may be.
+    _room: Option<Room>,
+}
+
+/// Why an answer could not be read.
+enum Unread {
+    Failed(RemoteErrorKind),
+    /// It is large, and there is no room for this many bytes beside others.
+    NoRoom(usize),
+}
+
+impl From<RemoteErrorKind> for Unread {
+    fn from(kind: RemoteErrorKind) -> Self {
+        Self::Failed(kind)
+    }
 }
 
 impl Reply {
     /// HTTP 200 with this body.
     pub(super) fn ok(body: &[u8]) -> Self {
-        Self { status: StatusCode::OK, body: Bytes::copy_from_slice(body), link_next: false }
+        Self { status: StatusCode::OK, body: Bytes::copy_from_slice(body), link_next: false, _room: None }
     }
 }
 
@@ -166,6 +183,7 @@ impl Transport {
             way,
             settings,
             limits,
+            rooms: Rooms::new(),
             token: Mutex::new(None),
             observer: OnceLock::new(),
             ahead: Mutex::new(None),
@@ -284,24 +302,47 @@ impl Transport {
 
     fn read_token(&self, call: &Call<'_>) -> Result<SecretString, RemoteError> {
         let read: &Token = &self.settings.token;
-        let token = read().map_err(|why| call.error(RemoteErrorKind::Unauthorized(printable(&why))))?;
+        let token = read().map_err(|why| call.error(RemoteErrorKind::NoToken(printable(&why))))?;
         *self.token.lock().unwrap_or_else(PoisonError::into_inner) = Some(token.clone());
         Ok(token)
     }
 
+    /// An answer for which there is no room beside others is asked for once more when there is: to wait in the
+    /// middle of it would take up the time that the call has.
     async fn exchange(&self, call: &Call<'_>, token: &SecretString) -> Result<Reply, RemoteError> {
+        let bytes = match self.exchange_in(call, token, None).await {
+            Err(Unread::NoRoom(bytes)) => bytes,
+            Err(Unread::Failed(kind)) => return Err(call.error(kind)),
+            Ok(reply) => return Ok(reply),
+        };
+        let room = self.rooms.take(bytes).await;
+        self.exchange_in(call, token, room).await.map_err(|unread| match unread {
+            Unread::Failed(kind) => call.error(kind),
+            Unread::NoRoom(_) => call.error(RemoteErrorKind::TooLarge { limit: bytes }),
+        })
+    }
+
+    async fn exchange_in(
+        &self,
+        call: &Call<'_>,
+        token: &SecretString,
+        room: Option<Room>,
+    ) -> Result<Reply, Unread> {
         let mut request = call.request(&self.settings.base_url);
-        request.headers_mut().insert(AUTHORIZATION, bearer(token).map_err(|kind| call.error(kind))?);
+        request.headers_mut().insert(AUTHORIZATION, bearer(token)?);
         let turn = self.limits.turn(call.endpoint).await;
         let started = std::time::Instant::now();
         let (status, outcome) = match self.way.carry(request).await {
             Ok(response) => {
                 self.compare_clocks(&response);
-                (Some(response.status().as_u16()), self.answer(call, response).await)
+                (Some(response.status().as_u16()), self.answer(call, response, room).await)
             }
-            Err(kind) => (None, Err(kind)),
+            Err(kind) => (None, Err(kind.into())),
         };
-        turn.ended(&outcome);
+        turn.ended(&match &outcome {
+            Err(Unread::Failed(kind)) => Err(kind.clone()),
+            Err(Unread::NoRoom(_)) | Ok(_) => Ok(()),
+        });
         if let Some(observer) = self.observer.get() {
             observer(call.endpoint, status, started.elapsed());
         }
@@ -313,28 +354,34 @@ impl Transport {
             duration = ?started.elapsed(),
             "called the platform"
         );
-        outcome.map_err(|kind| call.error(kind))
+        outcome
     }
 
     /// Reads the answer within its limit and sorts it by its status.
-    async fn answer(&self, call: &Call<'_>, mut response: Response) -> Result<Reply, RemoteErrorKind> {
+    async fn answer(
+        &self,
+        call: &Call<'_>,
+        mut response: Response,
+        room: Option<Room>,
+    ) -> Result<Reply, Unread> {
         let status = response.status();
         if status.is_success() {
             if let Some(encoding) = encoding(response.headers()) {
-                return Err(RemoteErrorKind::Malformed(format!(
-                    "encoded as {encoding}, which was not asked for"
-                )));
+                let why = format!("encoded as {encoding}, which was not asked for");
+                return Err(RemoteErrorKind::Malformed(why).into());
             }
             let link_next = speaks_of_next(response.headers());
-            let body = read(&mut response, call.limit).await?;
-            return Ok(Reply { status, body, link_next });
+            let mut room = room;
+            let body = read_large(&mut response, call.limit, &self.rooms, &mut room).await?;
+            return Ok(Reply { status, body, link_next, _room: room });
         }
         if status == StatusCode::SEE_OTHER && call.endpoint.is_write() {
             // "Done; the answer is over there."
-            return Err(RemoteErrorKind::NoAnswer("HTTP 303 to elsewhere, which is not followed".into()));
+            let why = "HTTP 303 to elsewhere, which is not followed";
+            return Err(RemoteErrorKind::NoAnswer(why.into()).into());
         }
         if status.is_redirection() {
-            return Err(RemoteErrorKind::Redirected(whither(&response)));
+            return Err(RemoteErrorKind::Redirected(whither(&response)).into());
         }
         let headers = response.headers().clone();
         // The status alone decides; a message that does not come whole is none.
@@ -344,7 +391,7 @@ impl Transport {
         let message = self.cleaned(call.sent, text.unwrap_or_default());
         let conflict = envelope.get("status").and_then(Value::as_str) == Some("conflict");
         let retry_after = retry::retry_after(&headers, jiff::Timestamp::now());
-        Err(match status.as_u16() {
+        let kind = match status.as_u16() {
             401 => RemoteErrorKind::Unauthorized(message),
             429 => RemoteErrorKind::Throttled { retry_after, message },
             503 if is_throttled(call.endpoint, retry_after) => {
@@ -360,7 +407,8 @@ impl Transport {
             400..=499 if conflict => RemoteErrorKind::Conflict(message),
             status @ 400..=499 => RemoteErrorKind::Refused { status, message },
             status => RemoteErrorKind::Failed { status, message },
-        })
+        };
+        Err(kind.into())
     }
 }
 
@@ -397,11 +445,10 @@ impl Way {
 fn bearer(token: &SecretString) -> Result<HeaderValue, RemoteErrorKind> {
     let token = token.expose_secret().trim();
     if token.is_empty() {
-        return Err(RemoteErrorKind::Unauthorized("the token is empty".into()));
+        return Err(RemoteErrorKind::NoToken("it is empty".into()));
     }
-    let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| {
-        RemoteErrorKind::Unauthorized("the token holds characters that a header cannot carry".into())
-    })?;
+    let mut value = HeaderValue::try_from(format!("Bearer {token}"))
+        .map_err(|_| RemoteErrorKind::NoToken("it holds characters that a header cannot carry".into()))?;
     value.set_sensitive(true);
     Ok(value)
 }
@@ -409,12 +456,32 @@ fn bearer(token: &SecretString) -> Result<HeaderValue, RemoteErrorKind> {
 /// The body, as long as it stays within `limit` bytes after decompression. What comes in one piece is not
 /// copied.
 async fn read(response: &mut Response, limit: usize) -> Result<Bytes, RemoteErrorKind> {
+    let unlimited = Rooms::new();
+    match read_large(response, limit.min(room::SMALL), &unlimited, &mut None).await {
+        Ok(body) => Ok(body),
+        Err(Unread::Failed(kind)) => Err(kind),
+        Err(Unread::NoRoom(limit)) => Err(RemoteErrorKind::TooLarge { limit }),
+    }
+}
+
+/// The same; what is larger than most needs room beside others.
+async fn read_large(
+    response: &mut Response,
+    limit: usize,
+    rooms: &Rooms,
+    room: &mut Option<Room>,
+) -> Result<Bytes, Unread> {
+    let announced = response.content_length().and_then(|length| usize::try_from(length).ok());
+    let needed = announced.unwrap_or(limit).min(limit);
     let mut first: Option<Bytes> = None;
     let mut whole = Vec::new();
     while let Some(piece) = response.chunk().await.map_err(|error| no_answer(&error))? {
         let come = first.as_ref().map_or(whole.len(), Bytes::len);
         if come + piece.len() > limit {
-            return Err(RemoteErrorKind::TooLarge { limit });
+            return Err(RemoteErrorKind::TooLarge { limit }.into());
+        }
+        if room.is_none() && come + piece.len() > room::SMALL {
+            *room = Some(rooms.try_take(needed).ok_or(Unread::NoRoom(needed))?);
         }
         match first.take() {
             None if whole.is_empty() => first = Some(piece),

@@ -11,6 +11,7 @@ fn word(kind: &RemoteErrorKind) -> &'static str {
         RemoteErrorKind::Unreachable(_) => "unreachable",
         RemoteErrorKind::Throttled { .. } => "throttled",
         RemoteErrorKind::NoAnswer(_) => "no answer",
+        RemoteErrorKind::NoToken(_) => "no token",
         RemoteErrorKind::Unauthorized(_) => "unauthorized",
         RemoteErrorKind::Forbidden(_) => "forbidden",
         RemoteErrorKind::Conflict(_) => "conflict",

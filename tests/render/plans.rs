@@ -102,7 +102,7 @@ pub(crate) fn unit(label: &str, workspace: &str, scope: &str, sources: Vec<Desir
         removed: Vec::new(),
         files: vec!["workspaces/crm.toml".into()],
     };
-    let error = UnitError { kind: "list", message: String::new() };
+    let error = UnitError::new("list", String::new());
     UnitPlan { error: None, ..UnitPlan::failed(Arc::new(desired), error) }
 }
 
@@ -359,7 +359,7 @@ fn support() -> UnitPlan {
 fn legacy() -> UnitPlan {
     let legacy = unit("ws_legacy", "ws_legacy", "user", Vec::new());
     let message = "could not list the sources of ws_legacy: 403 forbidden. The token has no access to this workspace; ask its owner for it, or take the workspace out of the files";
-    UnitPlan::failed(legacy.desired, UnitError { kind: "auth", message: message.into() })
+    UnitPlan::failed(legacy.desired, UnitError::new("auth", message.into()))
 }
 
 /// A plan with everything that can become of its actions.
@@ -368,10 +368,8 @@ pub(crate) fn applied() -> (Plan, Vec<Outcome>) {
     let refused =
         ActionResult::Failed("the platform refused the definition: 422, port is out of range".into());
     let skipped = ActionResult::Skipped("SALES_TOKEN is not set here".into());
-    let stopped = UnitError {
-        kind: "list",
-        message: "the listing after the write did not come: timed out after 30s".into(),
-    };
+    let stopped =
+        UnitError::new("list", "the listing after the write did not come: timed out after 30s".into());
     let outcomes = vec![
         Outcome { results: vec![refused], ..Outcome::default() },
         Outcome {
@@ -440,10 +438,7 @@ pub(crate) fn in_unit(hostile: &str, other: &str) -> Plan {
     unit.withheld = vec![withheld(text, "cleanup", "protected", other, other)];
     unit.unmanaged = vec![unmanaged(text)];
     unit.unreadable = vec![format!("{text}: {other}")];
-    let failed = UnitPlan::failed(
-        unit.desired.clone(),
-        UnitError { kind: "list", message: format!("{other}{hostile}") },
-    );
+    let failed = UnitPlan::failed(unit.desired.clone(), UnitError::new("list", format!("{other}{hostile}")));
     plan_of(vec![unit, failed])
 }
 

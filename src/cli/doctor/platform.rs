@@ -118,6 +118,9 @@ async fn ask(settings: &Settings, reading: &Reading, reader: &Reader, name: &str
 
 fn todo(error: &RemoteError) -> &'static str {
     match error.kind {
+        RemoteErrorKind::NoToken(_) => {
+            "set PMTX_TOKEN, or make what `token` in the host file refers to readable"
+        }
         RemoteErrorKind::Unauthorized(_) => {
             "renew the token; it may have expired, or belong to another platform"
         }

@@ -1,6 +1,8 @@
 //! `run` without a terminal: one log line per event that matters.
 
-use super::{Passes, Said, hash, is_unreachable, unreachable, worth_telling};
+use super::{
+    ALIKE, News, Outages, Passes, Place, Said, hash, is_of_the_platform, outage_of, unreachable, worth_telling,
+};
 use crate::daemon::{After, Voice};
 use crate::manifest::Severity;
 use crate::model::{DesiredUnit, SourceKey, Unit};
@@ -21,7 +23,9 @@ use tracing::{debug, error, info, warn};
 #[derive(Default)]
 pub(in crate::cli) struct Log {
     said: Said,
+    syncs: Said,
     passes: Passes,
+    outages: Outages,
     /// The pass that is under way over each unit, or was the last.
     ids: Mutex<BTreeMap<Unit, PassId>>,
     errors: AtomicBool,
@@ -33,6 +37,17 @@ pub(in crate::cli) struct Log {
 impl Log {
     fn pass(&self, unit: &Unit) -> Option<String> {
         self.ids.lock().ok().and_then(|ids| ids.get(unit).map(ToString::to_string))
+    }
+}
+
+/// The first of the sources that are left alone, and how many more there are.
+fn unmanaged(plan: &UnitPlan) -> String {
+    const NAMED: usize = 5;
+    let names = plan.unmanaged.iter().take(NAMED).map(|it| escape::terminal_line(it.name.as_str()));
+    let names = names.collect::<Vec<String>>().join(", ");
+    match plan.unmanaged.len().saturating_sub(NAMED) {
+        0 => names,
+        more => format!("{names} and {more} more"),
     }
 }
 
@@ -85,8 +100,15 @@ impl Voice for Log {
         let Some(plan) = &worth_telling(plan) else { return };
         let workspace = plan.desired.label();
         let pass = self.pass(plan.unit());
-        if plan.error.as_ref().is_some_and(is_unreachable) || !self.said.is_new_plan(plan) {
+        let outage = plan.error.as_ref().and_then(|error| error.outage.as_deref());
+        let place = self.passes.outages.place(plan.unit(), outage);
+        if plan.error.as_ref().is_some_and(is_of_the_platform) || !self.said.is_new_plan(plan) {
             return;
+        }
+        match place {
+            Place::First => {}
+            Place::Second => return error!("{ALIKE}: {}", escape::terminal_line(outage.unwrap_or_default())),
+            Place::Later => return,
         }
         self.passes.spoke(plan.unit());
         if dry_run {
@@ -131,8 +153,9 @@ impl Voice for Log {
                 "withheld: {}", escape::terminal_line(&withheld.reason)
             );
         }
-        for unmanaged in &plan.unmanaged {
-            info!(workspace, pass, name = %escape::terminal_line(unmanaged.name.as_str()), "unmanaged, left alone");
+        if !plan.unmanaged.is_empty() {
+            let (count, names) = (plan.unmanaged.len(), unmanaged(plan));
+            info!(workspace, pass, count, "unmanaged, left alone: {names}");
         }
         for unchecked in &plan.unchecked {
             error!(workspace, pass, source = %unchecked.source, "not checked: {}", escape::terminal_line(&unchecked.why));
@@ -144,20 +167,23 @@ impl Voice for Log {
         let pass = self.pass(plan.unit());
         let (source, word) = (&action.source, action.step.word());
         let reason = escape::terminal_line(&action.reason);
-        match result {
+        let (failed, why) = match result {
             ActionResult::Done | ActionResult::Open => {
-                self.said.is_new_failure(plan.unit(), &action.name, None);
+                self.said.failure(plan.unit(), &action.name, None);
                 info!(workspace, pass, %source, action = word, reason, "{word} done");
+                return;
             }
-            ActionResult::Failed(why) if self.said.is_new_failure(plan.unit(), &action.name, Some(why)) => {
-                error!(workspace, pass, %source, action = word, "{word} failed: {}", escape::terminal_line(why));
+            ActionResult::Failed(why) => (true, why),
+            ActionResult::Skipped(why) => (false, why),
+        };
+        let news = self.said.failure(plan.unit(), &action.name, Some(why));
+        let (count, why) = (news.count(), escape::terminal_line(why));
+        match news {
+            News::Old => {
+                debug!(workspace, pass, %source, action = word, "{word} failed as before: {why}");
             }
-            ActionResult::Skipped(why) if self.said.is_new_failure(plan.unit(), &action.name, Some(why)) => {
-                warn!(workspace, pass, %source, action = word, "{word} not tried: {}", escape::terminal_line(why));
-            }
-            ActionResult::Failed(why) | ActionResult::Skipped(why) => {
-                debug!(workspace, pass, %source, action = word, "{word} failed as before: {}", escape::terminal_line(why));
-            }
+            _ if failed => error!(workspace, pass, %source, action = word, "{word} failed{count}: {why}"),
+            _ => warn!(workspace, pass, %source, action = word, "{word} not tried{count}: {why}"),
         }
     }
 
@@ -188,14 +214,36 @@ impl Voice for Log {
     }
 
     fn synced(&self, unit: Option<&DesiredUnit>, synced: &[Synced]) {
-        let workspace = unit.map(DesiredUnit::label).unwrap_or_default();
+        let Some(unit) = unit else { return };
+        let workspace = unit.label();
+        let outage = outage_of(synced);
+        let place = self.outages.place(&unit.unit, outage.map(|(why, _)| why));
+        if let Some((why, sources)) = outage
+            && self.syncs.is_new((unit.unit.clone(), None), Some(&why))
+        {
+            let why = escape::terminal_line(why);
+            match place {
+                Place::First => error!(workspace, sources, "syncs failed: {why}"),
+                Place::Second => error!("syncs of {ALIKE}: {why}"),
+                Place::Later => {}
+            }
+        }
+        if outage.is_none() {
+            self.syncs.is_new((unit.unit.clone(), None), None);
+        }
         for synced in synced {
             let source = &synced.key;
-            let message = synced.message.as_deref().map(escape::terminal_line).unwrap_or_default();
+            let failure = synced.message.as_deref().unwrap_or("no reason is known");
+            let failed = (synced.outcome != RunOutcome::Done).then_some(failure);
+            let news = self.syncs.failure(&unit.unit, &synced.name, failed);
+            let (count, message) = (news.count(), escape::terminal_line(failure));
             match synced.outcome {
                 RunOutcome::Done => info!(workspace, %source, records = synced.records, "synced"),
-                RunOutcome::Unknown => warn!(workspace, %source, "sync without an answer: {message}"),
-                _ => error!(workspace, %source, "sync failed: {message}"),
+                _ if news == News::Old || synced.outage.is_some() => {
+                    debug!(workspace, %source, "sync failed as before: {message}");
+                }
+                RunOutcome::Unknown => warn!(workspace, %source, "sync without an answer{count}: {message}"),
+                _ => error!(workspace, %source, "sync failed{count}: {message}"),
             }
         }
     }

@@ -1,6 +1,9 @@
 //! `run` at a terminal: the plan, each action as it finishes, the next syncs.
 
-use super::{Passes, Said, clock_time, is_unreachable, unreachable, worth_telling};
+use super::{
+    ALIKE, News, Outages, Passes, Place, Said, clock_time, is_of_the_platform, outage_of, unreachable,
+    worth_telling,
+};
 use crate::cli::{answer, sync};
 use crate::daemon::{After, Voice};
 use crate::model::{DesiredUnit, SourceKey, Unit};
@@ -9,6 +12,7 @@ use crate::reading::Reading;
 use crate::reconcile::{PassId, Task};
 use crate::render::{self, Here, Look, escape, words};
 use crate::schedule::Timing;
+use crate::state::RunOutcome;
 use crate::sync::{Call, Synced};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -19,6 +23,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub(in crate::cli) struct Terminal {
     look: Look,
     said: Said,
+    syncs: Said,
+    outages: Outages,
     passes: Passes,
     findings: Mutex<String>,
     /// The files had errors, or could not be read.
@@ -31,6 +37,8 @@ impl Terminal {
         Self {
             look,
             said: Said::default(),
+            syncs: Said::default(),
+            outages: Outages::default(),
             passes: Passes::default(),
             findings: Mutex::default(),
             troubled: AtomicBool::default(),
@@ -84,8 +92,17 @@ impl Voice for Terminal {
         let Some(plan) = &worth_telling(plan) else { return };
         let anything = !plan.actions.is_empty();
         let standing = plan.error.is_some() || !plan.withheld.is_empty() || !plan.unmanaged.is_empty();
-        if plan.error.as_ref().is_some_and(is_unreachable) || !self.said.is_new_plan(plan) {
+        let outage = plan.error.as_ref().and_then(|error| error.outage.as_deref());
+        let place = self.passes.outages.place(plan.unit(), outage);
+        if plan.error.as_ref().is_some_and(is_of_the_platform) || !self.said.is_new_plan(plan) {
             return;
+        }
+        match place {
+            Place::First => {}
+            Place::Second => {
+                return self.say(&format!("{ALIKE}: {}", escape::terminal_line(outage.unwrap_or_default())));
+            }
+            Place::Later => return,
         }
         self.passes.spoke(plan.unit());
         if anything || standing {
@@ -106,10 +123,11 @@ impl Voice for Terminal {
             ActionResult::Failed(why) | ActionResult::Skipped(why) => Some(why.as_str()),
             ActionResult::Done | ActionResult::Open => None,
         };
-        if !self.said.is_new_failure(plan.unit(), &action.name, failure) && failure.is_some() {
+        let news = self.said.failure(plan.unit(), &action.name, failure);
+        if news == News::Old && failure.is_some() {
             return;
         }
-        self.say(&render::action_line(plan, action, result, &self.look));
+        self.say(&format!("{}{}", render::action_line(plan, action, result, &self.look), news.count()));
     }
 
     fn pass_ended(&self, plan: &UnitPlan, outcome: Option<&Outcome>, after: &After) {
@@ -130,8 +148,27 @@ impl Voice for Terminal {
 
     fn synced(&self, unit: Option<&DesiredUnit>, synced: &[Synced]) {
         let Some(unit) = unit else { return };
+        let outage = outage_of(synced);
+        let place = self.outages.place(&unit.unit, outage.map(|(why, _)| why));
+        let about = (unit.unit.clone(), None);
+        if self.syncs.is_new(about, outage.as_ref().map(|(why, _)| why as _))
+            && let Some((why, sources)) = outage
+        {
+            let (label, why) = (escape::terminal_line(unit.label()), escape::terminal_line(why));
+            let sources = words::count(sources, "source");
+            match place {
+                Place::First => self.say(&format!("✗ {label}: sync of {sources} failed: {why}")),
+                Place::Second => self.say(&format!("✗ syncs of {ALIKE}: {why}")),
+                Place::Later => {}
+            }
+        }
         for synced in synced {
-            self.say(&sync::line(unit, synced));
+            let failure = synced.message.as_deref().unwrap_or("no reason is known");
+            let failed = (synced.outcome != RunOutcome::Done).then_some(failure);
+            let news = self.syncs.failure(&unit.unit, &synced.name, failed);
+            if failed.is_none() || news != News::Old && synced.outage.is_none() {
+                self.say(&format!("{}{}", sync::line(unit, synced), news.count()));
+            }
         }
     }
 
