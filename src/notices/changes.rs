@@ -166,7 +166,7 @@ impl Standing {
             }
         };
         // That the platform cannot be used is told once for all workspaces.
-        let error = workspace.error.as_ref().filter(|error| !matches!(error.kind, "unreachable" | "auth"));
+        let error = workspace.error.as_ref().filter(|error| !error.is_of_the_platform());
         match error {
             Some(error) if !self.stopped => {
                 self.stopped = true;

@@ -1,9 +1,11 @@
 //! The pages, from templates that are checked when this is compiled and escape what they show.
 
-use super::view::{Change, Here, Row, Stopped, View, WorkspaceView};
+use super::folding::Folding;
+use super::plot::{self, Plot};
+use super::view::{Change, Here, Row, Stopped, View, WithheldRow, WorkspaceView};
 use crate::model::Unit;
 use crate::render::words;
-use crate::state::{Run, RunOutcome};
+use crate::state::Run;
 use askama::Template;
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -33,6 +35,8 @@ mod to {
 #[template(path = "overview.html")]
 pub(super) struct Overview<'a> {
     view: &'a View,
+    passes: Option<Plot>,
+    folding: Folding,
     here: &'a Here,
     refresh: u32,
 }
@@ -53,7 +57,9 @@ pub(super) struct OfWorkspace<'a> {
 pub(super) struct OfSource<'a> {
     row: &'a Row,
     runs: Vec<RunRow>,
+    plots: Vec<Plot>,
     changes: Vec<Change>,
+    withheld: Vec<WithheldRow>,
     here: &'a Here,
     refresh: u32,
 }
@@ -70,8 +76,8 @@ struct RunRow {
 }
 
 impl<'a> Overview<'a> {
-    pub(super) fn new(view: &'a View, here: &'a Here) -> Self {
-        Self { view, here, refresh: REFRESH }
+    pub(super) fn new(view: &'a View, passes: Option<Plot>, folding: Folding, here: &'a Here) -> Self {
+        Self { view, passes, folding, here, refresh: REFRESH }
     }
 
     fn level(&self) -> &'static str {
@@ -87,6 +93,14 @@ impl<'a> Overview<'a> {
         } else {
             "good"
         }
+    }
+
+    fn is_folded(&self, workspace: &WorkspaceView) -> bool {
+        self.folding.is_folded(&workspace.unit)
+    }
+
+    fn fold_all(folded: bool) -> String {
+        Folding::all(folded)
     }
 
     fn title(&self) -> String {
@@ -105,17 +119,25 @@ impl<'a> Overview<'a> {
         if let Some(trouble) = &view.platform_trouble {
             told.push(match trouble.kind {
                 "auth" => "the platform refuses the token".to_owned(),
+                "token" => "the token cannot be read".to_owned(),
                 _ => "the platform cannot be reached".to_owned(),
             });
         }
-        let failing = view.stopped.len() + view.failing.len();
-        let counts = [(failing, "failing"), (view.stale.len(), "stale"), (view.withheld.len(), "withheld")];
-        told.extend(
-            counts.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{} {word}", words::number(*n))),
-        );
+        let counts = [
+            (view.totals.stopped, "workspace", "failing"),
+            (view.totals.failing, "source", "failing"),
+            (view.totals.stale, "source", "stale"),
+            (view.totals.withheld, "change", "withheld"),
+        ];
+        let counts = counts.iter().filter(|(n, ..)| *n > 0);
+        told.extend(counts.map(|(n, noun, word)| format!("{} {word}", words::count(*n, noun))));
         if told.is_empty() {
+            let pending = || words::count(view.totals.pending, "source");
             return match self.level() {
-                "busy" => "At work".to_owned(),
+                "busy" if view.files.read_at.is_none() => "Reading the files".to_owned(),
+                "busy" if view.dry_run => format!("Dry run: {} would change", pending()),
+                "busy" => format!("At work on {}", pending()),
+                _ if view.dry_run && view.totals.sources > 0 => "Dry run: nothing would change".to_owned(),
                 _ if view.totals.sources == 0 => "No sources are declared".to_owned(),
                 _ => "All is well".to_owned(),
             };
@@ -135,8 +157,16 @@ impl<'a> OfWorkspace<'a> {
 }
 
 impl<'a> OfSource<'a> {
-    pub(super) fn new(row: &'a Row, runs: &[Run], changes: Vec<Change>, here: &'a Here) -> Self {
-        Self { row, runs: runs.iter().map(RunRow::of).collect(), changes, here, refresh: REFRESH }
+    pub(super) fn new(
+        row: &'a Row,
+        runs: &[Run],
+        changes: Vec<Change>,
+        withheld: Vec<WithheldRow>,
+        here: &'a Here,
+    ) -> Self {
+        let plots = plot::syncs(runs, here.now, &here.zone);
+        let runs = runs.iter().map(RunRow::of).collect();
+        Self { row, runs, plots, changes, withheld, here, refresh: REFRESH }
     }
 }
 
@@ -147,13 +177,7 @@ impl RunRow {
             started_at: run.started_at,
             trigger: run.trigger.as_str(),
             outcome: run.outcome.as_str(),
-            level: match run.outcome {
-                RunOutcome::Done => "good",
-                RunOutcome::Running => "busy",
-                RunOutcome::Failed => "bad",
-                RunOutcome::Unknown => "warn",
-                RunOutcome::Skipped | RunOutcome::Rewound => "off",
-            },
+            level: plot::level(run.outcome),
             records: run
                 .records
                 .map(|n| words::number(usize::try_from(n).unwrap_or(usize::MAX)))

@@ -3,16 +3,18 @@
 //! Whatever comes in is bounded. A browser that was talked into calling here under another name (DNS
 //! rebinding) is turned away by the `Host` header, and no answer lets a script run.
 
+use super::folding::Folding;
 use super::metrics::{Exposition, Metrics};
 use super::page::{ICON, OfSource, OfWorkspace, Overview, STYLE};
-use super::view::{self, Change, Here, Row, Stopped, View, WorkspaceView};
+use super::plot;
+use super::view::{Change, Here, Row, Stopped, View, WorkspaceView};
 use super::{Published, Snapshot, health};
 use crate::model::{SourceName, Unit};
 use crate::serving::{self, Bounds};
 use crate::state::{HistoryFilter, JournalFilter, JournalRow, Run, State};
 use askama::Template;
 use axum::Router;
-use axum::extract::{Path, Request, State as With};
+use axum::extract::{Path, RawQuery, Request, State as With};
 use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::{self, Next};
@@ -172,9 +174,14 @@ impl Desk {
     }
 }
 
-async fn overview(With(desk): Shared) -> Response {
+async fn overview(With(desk): Shared, RawQuery(query): RawQuery) -> Response {
     let journal = desk.journal(None, RECENT).await;
-    desk.make(|snapshot, here| html(&Overview::new(&View::of(snapshot, journal, here), here))).await
+    let folding = Folding::of(query.as_deref());
+    let make = move |snapshot: &Snapshot, here: &Here| {
+        let passes = plot::passes(&snapshot.passes, here.now, &here.zone);
+        html(&Overview::new(&View::of(snapshot, journal, here), passes, folding, here))
+    };
+    desk.make(make).await
 }
 
 async fn json(With(desk): Shared) -> Response {
@@ -190,7 +197,7 @@ async fn workspace(With(desk): Shared, Path((workspace, scope)): Path<(String, S
     let Some(unit) = desk.now().unit_shown_as(&workspace, &scope).cloned() else { return unknown() };
     let make = move |snapshot: &Snapshot, here: &Here| {
         let Some(workspace) = snapshot.workspace(&unit) else { return unknown() };
-        let view = WorkspaceView::of(workspace, view::MOST_OF_ONE, here);
+        let view = WorkspaceView::in_full(workspace, here);
         html(&OfWorkspace::new(&view, Stopped::of(workspace), here))
     };
     desk.make(make).await
@@ -215,7 +222,8 @@ async fn source(
             return unknown();
         };
         let changes = Change::newest(journal, snapshot, HISTORY);
-        html(&OfSource::new(&row, &runs, changes, here))
+        let withheld = WorkspaceView::withheld_of(snapshot.workspace(&unit), &name);
+        html(&OfSource::new(&row, &runs, changes, withheld, here))
     };
     desk.make(make).await
 }
@@ -231,12 +239,20 @@ async fn metrics(With(desk): Shared) -> Response {
 async fn healthz(With(desk): Shared) -> (StatusCode, &'static str) {
     match health::is_alive(desk.site.metrics.last_turn(), (desk.site.clock)()) {
         true => (StatusCode::OK, "alive\n"),
-        false => (StatusCode::SERVICE_UNAVAILABLE, "the daemon's loop hangs\n"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "event loop not responding\n"),
     }
 }
 
-async fn readyz(With(desk): Shared) -> (StatusCode, String) {
-    let why = health::unready(&desk.now(), (desk.site.clock)());
+/// With `?strict`, every workspace must be well, too.
+async fn readyz(With(desk): Shared, RawQuery(query): RawQuery) -> (StatusCode, String) {
+    let now = (desk.site.clock)();
+    let mut why = match query.as_deref() {
+        Some("strict") => health::unready_strictly(&desk.now(), now),
+        _ => health::unready(&desk.now(), now),
+    };
+    if !health::is_alive(desk.site.metrics.last_turn(), now) {
+        why.push("event loop not responding".to_owned());
+    }
     if why.is_empty() {
         return (StatusCode::OK, "ready\n".to_owned());
     }

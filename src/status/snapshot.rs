@@ -12,9 +12,10 @@ use crate::model::{FoldedUnit, Place, SourceKey, SourceName, Unit};
 use crate::state::RunOutcome;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Why a source is pending right after its file was saved.
 const CHANGED: &str = "changed in the files";
@@ -32,6 +33,42 @@ pub struct Snapshot {
     pub platform: Option<Trouble>,
     /// Sorted by unit.
     pub workspaces: Vec<Arc<Workspace>>,
+    /// The passes of the last day, oldest first; spans without any are left out.
+    pub passes: Arc<VecDeque<PassSpan>>,
+}
+
+/// How long a span of passes is.
+pub(super) const PASS_SPAN: SignedDuration = SignedDuration::from_mins(15);
+
+/// So many spans are kept: a day of them.
+pub(super) const PASS_SPANS: usize = 96;
+
+/// The passes that ended within a quarter of an hour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PassSpan {
+    /// Counted from the epoch.
+    pub number: i64,
+    /// Good ones.
+    pub good: u32,
+    /// The others.
+    pub failed: u32,
+    /// How long the longest took.
+    pub longest: Duration,
+}
+
+/// Counts a pass that ended now.
+pub fn passed(spans: &mut VecDeque<PassSpan>, took: Duration, good: bool, now: Timestamp) {
+    let number = now.as_second() / PASS_SPAN.as_secs();
+    if spans.back().is_none_or(|last| last.number != number) {
+        // Where the clock went back, what lies ahead of it counts no more.
+        spans.retain(|span| span.number < number && span.number > number - PASS_SPANS as i64);
+        spans.push_back(PassSpan { number, good: 0, failed: 0, longest: Duration::ZERO });
+    }
+    if let Some(last) = spans.back_mut() {
+        let counted = if good { &mut last.good } else { &mut last.failed };
+        *counted = counted.saturating_add(1);
+        last.longest = last.longest.max(took);
+    }
 }
 
 /// Who publishes.
@@ -90,6 +127,8 @@ pub struct Workspace {
     pub held_by: Option<Arc<str>>,
     /// When its last pass ended.
     pub passed_at: Option<Timestamp>,
+    /// When the platform last answered its list.
+    pub answered_at: Option<Timestamp>,
     /// When its last good pass ended.
     pub good_at: Option<Timestamp>,
     /// Why its last pass stopped.
@@ -102,6 +141,8 @@ pub struct Workspace {
     pub withheld: Vec<Withheld>,
     /// Sources on the platform that are neither declared nor ours.
     pub unmanaged: usize,
+    /// The first of them.
+    pub strangers: Vec<Stranger>,
     /// Drift that was put right, the latest few.
     pub mended: Vec<Mended>,
 }
@@ -121,6 +162,8 @@ pub struct Facts {
     pub last_success: Option<Timestamp>,
     /// Its last sync.
     pub last: Option<Box<LastSync>>,
+    /// The one before, while a call is under way.
+    pub before: Option<Box<LastSync>>,
     /// Its data is older than promised.
     pub stale: bool,
     /// Its last connection test.
@@ -155,6 +198,20 @@ pub struct LastSync {
     pub outcome: RunOutcome,
     /// What the platform or the failure said, when that is known.
     pub message: Option<Box<str>>,
+    /// How long it took, once it has ended.
+    pub took: Option<Duration>,
+    /// How many records it read, where the platform says.
+    pub records: Option<u64>,
+}
+
+/// A source on the platform that is neither declared nor ours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Stranger {
+    /// Its name.
+    pub name: SourceName,
+    /// Its type, when shown.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
 }
 
 /// CONN: a connection test.
@@ -202,6 +259,14 @@ pub struct Mended {
     pub reason: String,
     /// When.
     pub at: Timestamp,
+}
+
+impl Trouble {
+    /// Returns true if it is that of the platform as a whole, which is shown once.
+    #[must_use]
+    pub fn is_of_the_platform(&self) -> bool {
+        matches!(self.kind, "unreachable" | "auth" | "token")
+    }
 }
 
 impl Snapshot {
@@ -256,11 +321,13 @@ impl Workspace {
             desired,
             held_by: None,
             passed_at: None,
+            answered_at: None,
             good_at: None,
             error: None,
             to_do: BTreeMap::new(),
             withheld: Vec::new(),
             unmanaged: 0,
+            strangers: Vec::new(),
             mended: Vec::new(),
         }
     }

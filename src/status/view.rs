@@ -1,7 +1,7 @@
 //! What the page and `/status.json` show, derived from a snapshot when somebody asks. What is wrong
 //! comes first. Every list has an end, however much there is.
 
-use super::{Config, Facts, Shown, Snapshot, Trouble, Withheld, Workspace, health};
+use super::{Config, Facts, Shown, Snapshot, Stranger, Trouble, Withheld, Workspace, health};
 use crate::manifest::Diagnostic;
 use crate::model::{Place, SourceName, Unit};
 use crate::render::words;
@@ -24,7 +24,7 @@ const MOST_WORKSPACES: usize = 1_000;
 /// So many sources are listed on the first page; those of the other workspaces are on theirs.
 const MOST_ROWS: usize = 500;
 /// So many sources of one workspace on its own page.
-pub(super) const MOST_OF_ONE: usize = 2_000;
+const MOST_OF_ONE: usize = 2_000;
 
 /// Everything that the first page shows.
 #[derive(Debug, Serialize)]
@@ -39,6 +39,8 @@ pub(super) struct View {
     pub(super) dry_run: bool,
     pub(super) ready: bool,
     pub(super) unready: Vec<String>,
+    /// Why `/readyz?strict` says no.
+    pub(super) unready_strict: Vec<String>,
     pub(super) files: FilesView,
     pub(super) totals: Totals,
     pub(super) stopped: Listed<Stopped>,
@@ -46,6 +48,7 @@ pub(super) struct View {
     pub(super) stale: Listed<Row>,
     pub(super) withheld: Listed<WithheldRow>,
     pub(super) suspended: Listed<Row>,
+    pub(super) unmanaged: Listed<StrangerRow>,
     pub(super) next: Vec<Row>,
     pub(super) changes: Vec<Change>,
     pub(super) workspaces: Listed<WorkspaceView>,
@@ -63,10 +66,12 @@ pub(super) struct FilesView {
     pub(super) elsewhere: bool,
 }
 
-/// How many there are.
+/// How many there are. A change that is withheld may be that of a source which is no longer declared.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Totals {
     pub(super) workspaces: usize,
+    /// Workspaces whose pass stopped, or that a broken file holds back.
+    pub(super) stopped: usize,
     pub(super) sources: usize,
     pub(super) in_sync: usize,
     pub(super) pending: usize,
@@ -101,6 +106,15 @@ pub(super) struct WithheldRow {
     pub(super) withheld: Withheld,
 }
 
+#[derive(Debug, Serialize)]
+pub(super) struct StrangerRow {
+    pub(super) workspace: String,
+    #[serde(flatten, serialize_with = "Unit::beside_its_name")]
+    pub(super) unit: Unit,
+    #[serde(flatten)]
+    pub(super) stranger: Stranger,
+}
+
 /// A workspace with its sources.
 #[derive(Debug, Serialize)]
 pub(super) struct WorkspaceView {
@@ -111,6 +125,12 @@ pub(super) struct WorkspaceView {
     pub(super) passed_at: Option<Timestamp>,
     pub(super) good_at: Option<Timestamp>,
     pub(super) sources: Listed<Row>,
+    /// On its own page.
+    #[serde(skip)]
+    pub(super) withheld: Vec<WithheldRow>,
+    /// On its own page.
+    #[serde(skip)]
+    pub(super) unmanaged: Listed<StrangerRow>,
 }
 
 /// One source. CONFIG, CONN and DATA are kept apart: each may be well while the others are not.
@@ -197,13 +217,10 @@ impl View {
                 MOST_TROUBLES,
             )
         };
-        let withheld = snapshot.workspaces.iter().flat_map(|workspace| {
-            let label = workspace.desired.label();
-            workspace
-                .withheld
-                .iter()
-                .map(move |withheld| WithheldRow { workspace: label.to_owned(), withheld: withheld.clone() })
-        });
+        let withheld = snapshot.workspaces.iter().flat_map(|workspace| WithheldRow::of(workspace));
+        let unmanaged = snapshot.workspaces.iter().flat_map(|workspace| StrangerRow::of(workspace));
+        let mut unmanaged = Listed::of(unmanaged, MOST_TROUBLES);
+        unmanaged.more = totals.unmanaged - unmanaged.listed.len();
         Self {
             format_version: 1,
             version: env!("CARGO_PKG_VERSION"),
@@ -215,6 +232,7 @@ impl View {
             dry_run: snapshot.about.dry_run,
             ready: unready.is_empty(),
             unready,
+            unready_strict: health::unready_strictly(snapshot, here.now),
             files: FilesView {
                 accepted: files.are_accepted(),
                 read_at: files.read_at,
@@ -231,6 +249,7 @@ impl View {
             stale: rows(|facts, _| facts.stale),
             withheld: Listed::of(withheld, MOST_TROUBLES),
             suspended: rows(|_, source| source.suspend.is_some()),
+            unmanaged,
             next: next(snapshot, here),
             changes: Change::newest(journal, snapshot, MOST_CHANGES),
             workspaces: workspaces(snapshot, here),
@@ -281,13 +300,52 @@ impl WorkspaceView {
             passed_at: workspace.passed_at,
             good_at: workspace.good_at,
             sources: Listed { more: workspace.facts.len() - listed.len(), listed },
+            withheld: Vec::new(),
+            unmanaged: Listed { listed: Vec::new(), more: workspace.unmanaged },
         }
+    }
+
+    /// What is withheld of one source.
+    pub(super) fn withheld_of(workspace: Option<&Workspace>, name: &SourceName) -> Vec<WithheldRow> {
+        let rows = workspace.into_iter().flat_map(|workspace| WithheldRow::of(workspace));
+        rows.filter(|row| row.withheld.name == *name).collect()
+    }
+
+    /// The same, as its own page shows it.
+    pub(super) fn in_full(workspace: &Workspace, here: &Here) -> Self {
+        let strangers: Vec<StrangerRow> = StrangerRow::of(workspace).collect();
+        Self {
+            withheld: WithheldRow::of(workspace).collect(),
+            unmanaged: Listed { more: workspace.unmanaged - strangers.len(), listed: strangers },
+            ..Self::of(workspace, MOST_OF_ONE, here)
+        }
+    }
+}
+
+impl WithheldRow {
+    fn of(workspace: &Workspace) -> impl Iterator<Item = Self> {
+        let label = workspace.desired.label();
+        workspace
+            .withheld
+            .iter()
+            .map(move |withheld| Self { workspace: label.to_owned(), withheld: withheld.clone() })
+    }
+}
+
+impl StrangerRow {
+    fn of(workspace: &Workspace) -> impl Iterator<Item = Self> {
+        workspace.strangers.iter().map(move |stranger| Self {
+            workspace: workspace.desired.label().to_owned(),
+            unit: workspace.unit().clone(),
+            stranger: stranger.clone(),
+        })
     }
 }
 
 impl Totals {
     fn add(&mut self, workspace: &Workspace) {
         self.workspaces += 1;
+        self.stopped += usize::from(Stopped::of(workspace).is_some());
         self.sources += workspace.facts.len();
         self.unmanaged += workspace.unmanaged;
         self.withheld += workspace.withheld.len();
@@ -305,7 +363,7 @@ impl Stopped {
     pub(super) fn of(workspace: &Workspace) -> Option<Self> {
         let (message, since) = match (&workspace.error, &workspace.held_by) {
             // It is said once for all workspaces.
-            (Some(error), _) if error.kind == "unreachable" || error.kind == "auth" => return None,
+            (Some(error), _) if error.is_of_the_platform() => return None,
             (Some(error), _) => (error.message.clone(), Some(error.since)),
             (None, Some(file)) => (format!("held at its last good reading: {file} has errors"), None),
             (None, None) => return None,
@@ -324,7 +382,7 @@ impl Row {
             name: source.name.to_string(),
             kind: source.kind.to_string(),
             at: source.at.clone(),
-            config: config(source, facts),
+            config: config(source, facts, here),
             conn: conn(facts, here),
             data: data(source, facts, here),
             schedule: source.sync.as_deref().map(describe),
@@ -357,9 +415,15 @@ impl Part {
     }
 }
 
-fn config(source: &Shown, facts: &Facts) -> Part {
+fn config(source: &Shown, facts: &Facts, here: &Here) -> Part {
     if let Some(suspend) = &source.suspend {
         let until = suspend.until.map(|until| format!(" until {until}")).unwrap_or_default();
+        let today = here.now.to_zoned_datetime(here.zone.clone()).date();
+        if suspend.until.is_some_and(|until| until < today) {
+            let why =
+                format!("that date has passed: take `suspend` out, or set a later one; {}", suspend.reason);
+            return Part::new("warn", format!("suspended{until}")).because(Some(why));
+        }
         return Part::new("off", format!("suspended{until}")).because(Some(suspend.reason.clone()));
     }
     let level = match facts.config {

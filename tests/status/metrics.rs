@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Every name that is part of the interface.
-const NAMES: [&str; 30] = [
+const NAMES: [&str; 34] = [
     "wellspring_build_info",
     "wellspring_start_time_seconds",
     "wellspring_interval_seconds",
     "wellspring_config_last_reload_successful",
     "wellspring_config_errors",
     "wellspring_platform_up",
+    "wellspring_last_answer_timestamp_seconds",
     "wellspring_last_good_pass_timestamp_seconds",
     "wellspring_pass_duration_seconds_bucket",
     "wellspring_pass_duration_seconds_sum",
@@ -26,6 +27,9 @@ const NAMES: [&str; 30] = [
     "wellspring_source_connection_up",
     "wellspring_source_last_sync_success_timestamp_seconds",
     "wellspring_source_last_sync_successful",
+    "wellspring_source_last_sync_outcome",
+    "wellspring_source_last_sync_duration_seconds",
+    "wellspring_source_last_sync_records",
     "wellspring_source_stale_after_seconds",
     "wellspring_source_stale",
     "wellspring_sources_without_series",
@@ -55,7 +59,7 @@ fn every_promised_name_is_printed_and_no_other() {
     scene.tree.write("workspaces/one.toml", &file.replace("type =", BUSY));
     let daemon = scene.command(&["run", "--interval", "1s", "--listen=127.0.0.1:0"]).spawn();
     let site = Site::of(&daemon);
-    let promised: BTreeSet<String> = NAMES[..28].iter().map(ToString::to_string).collect();
+    let promised: BTreeSet<String> = NAMES[..32].iter().map(ToString::to_string).collect();
     until("it has tested and synced", || printed(&site).is_superset(&promised));
     assert_eq!(printed(&site), promised);
     let labels = "{workspace=\"ws_one\",scope=\"user\",source=\"alpha\"}";

@@ -59,19 +59,25 @@ fn what_is_wrong_comes_first_and_rejected_files_above_everything() {
         "<h2>Stale",
         "<h2>Withheld",
         "<h2>Suspended",
+        "<h2>All sources",
         "<h2>Next syncs",
         "<h2>Recent changes",
-        "<h2>All sources",
+        "<h2>Passes of the last day",
     ];
     let places: Vec<_> = headings.iter().map(|heading| page.body.find(heading)).collect();
     assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?}");
     assert!(page.body.contains("workspaces/zz.toml:1:"));
     assert!(
-        page.body.contains("<h1>1 error in the files, 1 failing, 1 stale, 1 withheld</h1>"),
+        page.body
+            .contains("<h1>1 error in the files, 1 source failing, 1 source stale, 1 change withheld</h1>"),
         "{}",
         page.body
     );
+    for tile in ["<b>1</b>sources failing", "<b>1</b>sources stale", "<b>1</b>changes withheld"] {
+        assert!(page.body.contains(tile), "heading and tiles agree: {tile}");
+    }
     assert!(page.body.contains("cannot connect") && page.body.contains("moving house"));
+    assert!(page.body.contains("that date has passed: take `suspend` out"), "{}", page.body);
     assert!(page.body.contains("http-equiv=\"refresh\""), "it refreshes itself");
     // The change with its file and commit.
     assert!(
@@ -91,13 +97,37 @@ fn config_conn_and_data_are_kept_apart_in_json() {
     let levels = |row| ["config", "conn", "data"].map(|part| level(row, part));
     assert_eq!(levels(0), ["bad", "none", "none"], "dead: {rows:#?}");
     assert_eq!(levels(1), ["good", "none", "warn"], "late: {rows:#?}");
-    assert_eq!(levels(2), ["off", "none", "none"], "paused: {rows:#?}");
+    assert_eq!(levels(2), ["warn", "none", "none"], "its suspension has expired: {rows:#?}");
     assert_eq!(json["withheld"]["listed"][0]["action"], "adopt");
     for of in [&rows[0], &json["workspaces"]["listed"][0], &json["changes"][0], &json["failing"]["listed"][0]]
     {
         assert!(of["workspace"] == of["workspace_id"] && of["scope"] == "user", "{of}");
     }
     assert_eq!(json["failing"]["listed"][0]["config"]["why"], "its connection test failed: cannot connect");
+}
+
+#[test]
+fn what_is_unmanaged_or_withheld_is_listed_where_it_is() {
+    let scene = Scene::new();
+    scene.tree.write("wellspring.toml", "[platform]\nsettle = \"0s\"\n");
+    scene.declare("ws_one", &[("alpha", "a.example.com"), ("beta", "b.example.com")]);
+    scene.someone_adds("ws_one", "stranger");
+    let daemon = scene.command(&["run", "--interval", "1s", "--listen=127.0.0.1:0"]).spawn();
+    let site = Site::of(&daemon);
+    until("both are connected", || scene.platform.names("ws_one", "user").len() == 3);
+    scene.declare("ws_one", &[("alpha", "a.example.com")]);
+    until("the removal is withheld", || site.json()["totals"]["withheld"] == 1);
+    assert_eq!(site.json()["unmanaged"]["listed"][0]["name"], "stranger");
+    for path in ["/", "/workspaces/ws_one/user"] {
+        let page = site.get(path).body;
+        assert!(page.contains("stranger</bdi>") && page.contains("prune is off"), "{path}: {page}");
+    }
+    // A workspace that was folded stays so: the address says it, and the page loads that again.
+    let unfolded = site.get("/").body;
+    let (_, link) = unfolded.split_once("class=\"turn\" href=\"").unwrap();
+    let folded = site.get(link.split('"').next().unwrap()).body;
+    let listed = |page: &str| page.contains("<table class=\"rows sources\">");
+    assert!(listed(&unfolded) && !listed(&folded), "{link}");
 }
 
 #[test]
@@ -138,6 +168,9 @@ fn a_source_has_a_page_with_its_history() {
         "every 1h",
         "connect",
         "workspaces/one.toml:4",
+        "<figcaption><b>Records</b>",
+        "<figcaption><b>Duration</b>",
+        "class=\"good\"><title>",
     ] {
         assert!(page.contains(wanted), "no {wanted:?} in {page}");
     }
@@ -150,6 +183,8 @@ fn in_a_dry_run_it_shows_what_would_be_done() {
     let daemon = scene.command(&["run", "--dry-run", "--listen=127.0.0.1:0"]).spawn();
     let site = Site::of(&daemon);
     until("it is planned", || site.json()["totals"]["pending"] == 1 && site.get("/readyz").status == 200);
-    assert!(site.get("/").body.contains("dry run: nothing is written"));
+    let page = site.get("/").body;
+    assert!(page.contains("dry run: nothing is written"), "{page}");
+    assert!(page.contains("<h1>Dry run: 1 source would change</h1>"), "{page}");
     assert!(scene.platform.writes().is_empty());
 }

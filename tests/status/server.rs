@@ -1,7 +1,7 @@
 //! An attacker gets nothing: other names, other methods, large heads, many connections.
 
-use super::support::{Running, Scene, Site};
-use std::io::Read;
+use super::support::{Running, Scene, Site, until};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 
 fn watched() -> (Scene, Running, Site) {
@@ -72,9 +72,22 @@ fn it_is_for_looking_only_and_bounded() {
     let page = site.send(&format!("GET /{huge} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
     assert!(matches!(page.status, 414 | 431 | 0), "{}", page.status);
 
-    // Whoever opens connections and says nothing holds up the others for a while, not for good.
-    let idle: Vec<TcpStream> = (0..80).map(|_| TcpStream::connect(site.0).unwrap()).collect();
+    // Connections that say nothing, or half of it, hold up nobody: for one more, the oldest of them goes.
+    let open = |n: usize| {
+        let mut stream = TcpStream::connect(site.0).unwrap();
+        stream.write_all(if n % 2 == 0 { b"" } else { b"GET / HTTP/1.1\r\nHost: loc" }).unwrap();
+        stream
+    };
+    let idle: Vec<TcpStream> = (0..80).map(open).collect();
     assert_eq!(site.get("/healthz").status, 200);
+    let is_open = |stream: &TcpStream| {
+        stream.set_nonblocking(true).unwrap();
+        let peeked = stream.peek(&mut [0]);
+        stream.set_nonblocking(false).unwrap();
+        peeked.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+    };
+    assert!(is_open(&idle[40]), "the others were not waited for");
+    until("the oldest went", || !is_open(&idle[0]));
     // They were told that they took too long, or simply closed.
     let closed = |mut stream: TcpStream| {
         let mut answer = Vec::new();

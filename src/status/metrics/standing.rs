@@ -79,6 +79,11 @@ fn daemon(now: &Snapshot, out: &mut Gauges<'_, '_>) -> Result<(), Error> {
     let help =
         "When every workspace had had a good pass: the oldest of their last ones, 0 while one had none";
     out.one("last_good_pass_timestamp_seconds", help, oldest.unwrap_or(0.0))?;
+    let answered = now.workspaces.iter().filter_map(|workspace| workspace.answered_at).max();
+    let help =
+        "When the platform last answered the list of any workspace, 0 before; now where none is declared";
+    let answered = if now.workspaces.is_empty() { Some(now.at) } else { answered };
+    out.one("last_answer_timestamp_seconds", help, answered.map_or(0.0, seconds))?;
     let mut changes = out.begin("plan_changes", "Changes that are planned and not done, by action")?;
     for action in ACTIONS {
         let many = now.workspaces.iter().filter_map(|workspace| workspace.to_do.get(action)).sum::<u32>();
@@ -163,6 +168,16 @@ fn sources(now: &Snapshot, out: &mut Gauges<'_, '_>) -> Result<(), Error> {
         out,
         &of(|facts| facts.last.as_ref().filter(|last| last.is_over()).map(|last| flag(!last.is_bad()))),
     )?;
+    let over = |facts: &Facts| facts.last.clone().filter(|last| last.is_over());
+    let help = "How long the last sync that ended took";
+    each("source_last_sync_duration_seconds", help, out, &|workspace, index| {
+        Some(over(&workspace.facts[index])?.took?.as_secs_f64())
+    })?;
+    let help = "Records that the last sync that ended read, where the platform says";
+    each("source_last_sync_records", help, out, &|workspace, index| {
+        over(&workspace.facts[index])?.records.map(exact)
+    })?;
+    outcomes(now, out)?;
     let promised = |workspace: &Workspace, index: usize| {
         let source = &workspace.declared[index];
         source.sync.as_ref().filter(|_| source.suspend.is_none())?.stale_after
@@ -176,6 +191,28 @@ fn sources(now: &Snapshot, out: &mut Gauges<'_, '_>) -> Result<(), Error> {
     let all: usize = now.workspaces.iter().map(|workspace| workspace.facts.len()).sum();
     let help = "Sources beyond the most that have series of their own";
     out.one("sources_without_series", help, count(all.saturating_sub(MOST_SOURCES)))
+}
+
+/// The outcome of each source's last sync that ended, as a label of a series that is always 1.
+fn outcomes(now: &Snapshot, out: &mut Gauges<'_, '_>) -> Result<(), Error> {
+    let mut gauge =
+        out.begin("source_last_sync_outcome", "The outcome of the last sync that ended, always 1")?;
+    let sources = now.workspaces.iter().flat_map(|workspace| {
+        let named = workspace.declared.iter().zip(&workspace.facts);
+        named.map(move |(source, facts)| (workspace, source, facts))
+    });
+    for (workspace, source, facts) in sources.take(MOST_SOURCES) {
+        let Some(last) = facts.last.as_ref().filter(|last| last.is_over()) else { continue };
+        let [label, scope] = named(workspace);
+        let labels = [label, scope, ("source", source.key.as_str()), ("outcome", last.outcome.as_str())];
+        put(&mut gauge, &labels, &1_i64)?;
+    }
+    Ok(())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float; exact up to 2^53")]
+fn exact(many: u64) -> f64 {
+    many as f64
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; exact up to 2^53")]
