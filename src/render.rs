@@ -40,7 +40,7 @@ pub use github::{github, github_below};
 pub use identity::plan_id;
 pub use json::{FORMAT_VERSION, json};
 pub use markdown::{MARKDOWN_LIMIT, MARKDOWN_MARKER, markdown};
-pub use status::{LastSync, Next, Paused, Standing, State, state_of, status};
+pub use status::{Keeper, LastSync, Next, Paused, Record, Standing, State, Tally, state_of, status};
 pub use summary::{Summary, counts, outcome_line, summary_line};
 pub use table::table;
 pub use text::{text, unit_text};

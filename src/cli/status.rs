@@ -4,14 +4,18 @@
 use super::args::{Common, Format, StatusArgs, is_dumb};
 use super::select::Selector;
 use super::{Exit, Failure, answer, workplace};
-use crate::model::{DesiredUnit, Inventory, SourceName, Unit};
-use crate::render::{self, Here, LastSync, Standing};
-use crate::state::{LastRun, Quarantined, RunOutcome, State};
+use crate::model::{DesiredSource, DesiredUnit, Inventory, Owned, SourceName, Unit};
+use crate::reading::Reading;
+use crate::render::{self, Here, Keeper, LastSync, Record, Standing, State as Stands, Tally};
+use crate::schedule::{self, Last, Scheduled, Timing};
+use crate::settings::Settings;
+use crate::state::{HistoryFilter, JournalFilter, LastRun, Quarantined, RunOutcome, State};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// With `--watch`, it is looked this often.
@@ -23,18 +27,18 @@ const CLEAR: &str = "\x1b[H\x1b[2J";
 pub(super) async fn run(common: &Common, args: &StatusArgs) -> Result<Exit, Failure> {
     let selector = Selector::new(&args.selection)?;
     if !args.watch {
-        return show(common, &selector).await;
+        return show(common, args, &selector).await;
     }
     loop {
         if std::io::stdout().is_terminal() && !is_dumb() {
             answer::write(CLEAR);
         }
-        show(common, &selector).await?;
+        show(common, args, &selector).await?;
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 
-async fn show(common: &Common, selector: &Selector) -> Result<Exit, Failure> {
+async fn show(common: &Common, args: &StatusArgs, selector: &Selector) -> Result<Exit, Failure> {
     let settings = workplace::resolve(common)?;
     settings.check_state_dir().map_err(|error| Failure::invalid(&error))?;
     let reading = workplace::read(&settings)?;
@@ -51,6 +55,10 @@ async fn show(common: &Common, selector: &Selector) -> Result<Exit, Failure> {
         let known = Known::of(&unit.unit, state.as_ref()).await?;
         standings.extend(known.standings(&unit, selector, here));
     }
+    for (unit, file) in held(&reading, &settings, state.as_ref()).await? {
+        let known = Known::of(&unit, state.as_ref()).await?;
+        standings.extend(known.held(&unit, &file, selector));
+    }
     if !reading.has_errors() {
         selector.must_name(&reading)?;
         selector.must_match(&reading, "source", "`wellspring show` lists those that are declared")?;
@@ -58,29 +66,86 @@ async fn show(common: &Common, selector: &Selector) -> Result<Exit, Failure> {
     if standings.is_empty() && !selector.selects_everything() && !reading.has_errors() {
         return Err(Failure::usage("no source matches; `wellspring show` lists those that are declared"));
     }
+    let keeper = state.as_ref().and_then(State::daemon).map(|(holder, since)| Keeper {
+        pid: holder.strip_prefix("pid ").and_then(|rest| rest.split(' ').next()?.parse().ok()),
+        holder,
+        since,
+    });
+    let tally = Tally::of(&standings);
     if common.format == Format::Json {
-        answer::write_json(&json!({ "format_version": 1, "at": here.now, "sources": standings }));
+        answer::write_json(&json!({
+            "format_version": 1, "at": here.now, "daemon": keeper, "summary": tally, "sources": standings,
+        }));
     } else {
-        answer::write(&render::status(&standings, here.now, &answer::look_of_rows(common)));
+        answer::write(&render::status(&standings, keeper.as_ref(), here.now, &answer::look_of_rows(common)));
     }
-    Ok(Exit::Invalid.when(reading.has_errors()))
+    let exit = Exit::Invalid.when(reading.has_errors());
+    if !args.exit_code {
+        return Ok(exit);
+    }
+    let failed = Exit::Failed.when(tally.failing + tally.stale + tally.unknown > 0);
+    Ok(exit.or(failed).or(Exit::Changes.when(tally.pending > 0)))
+}
+
+/// The units that a broken file holds back and no other file declares, each with the file.
+async fn held(
+    reading: &Reading,
+    settings: &Settings,
+    state: Option<&State>,
+) -> Result<Vec<(Unit, Arc<str>)>, Failure> {
+    let memory = match state {
+        Some(state) if reading.has_errors() => state.files(&workplace::root(settings)).await?,
+        _ => return Ok(Vec::new()),
+    };
+    let is_read = |unit: &Unit| reading.desired.units.iter().any(|read| read.unit == *unit);
+    Ok(reading.asked(&memory).held.into_iter().filter(|(unit, _)| !is_read(unit)).collect())
 }
 
 /// What the state knows of a unit.
 #[derive(Default)]
 struct Known {
+    /// There is no state.
+    lost: bool,
     inventory: Inventory,
     runs: BTreeMap<SourceName, LastRun>,
     quarantined: BTreeMap<SourceName, Quarantined>,
+    /// Why the last sync of each failed, where it did.
+    failed_syncs: BTreeMap<SourceName, String>,
+    /// Why the last change of each failed, where it did.
+    failed_changes: BTreeMap<SourceName, String>,
 }
 
 impl Known {
     async fn of(unit: &Unit, state: Option<&State>) -> Result<Self, Failure> {
-        let Some(state) = state else { return Ok(Self::default()) };
+        /// As many of the newest changes of a unit are looked through.
+        const CHANGES: usize = 2_000;
+        let Some(state) = state else { return Ok(Self { lost: true, ..Self::default() }) };
+        let runs = state.last_runs(unit).await?;
+        let mut failed_syncs = BTreeMap::new();
+        for (name, run) in runs.iter().filter(|(_, run)| is_bad(run.outcome)) {
+            let filter = HistoryFilter { unit: Some(unit.clone()), source: Some(name.clone()), limit: 5 };
+            let same = state.history(filter).await?.into_iter().find(|of| of.started_at == run.started_at);
+            let why = same.and_then(|run| run.message).unwrap_or_else(|| "no reason is known".to_owned());
+            failed_syncs.insert(name.clone(), format!("sync {}: {why}", run.outcome.as_str()));
+        }
+        let filter = JournalFilter { unit: Some(unit.clone()), source: None, since: None, limit: CHANGES };
+        let mut changes = BTreeMap::new();
+        for row in state.journal(filter).await? {
+            changes.entry(row.entry.source.clone()).or_insert(row.entry);
+        }
+        let failed_changes = changes.into_iter().filter(|(_, entry)| entry.outcome != "done");
         Ok(Self {
+            lost: false,
             inventory: state.inventory(unit).await?,
-            runs: state.last_runs(unit).await?,
+            runs,
             quarantined: state.quarantined(unit).await?,
+            failed_syncs,
+            failed_changes: failed_changes
+                .map(|(name, entry)| {
+                    let why = entry.message.unwrap_or(entry.reason);
+                    (name, format!("{} {}: {why}", entry.action, entry.outcome))
+                })
+                .collect(),
         })
     }
 
@@ -88,22 +153,87 @@ impl Known {
         let of = (unit.label(), &unit.unit);
         let declared = unit.sources.iter().map(|source| {
             let owned = self.inventory.owned.get(&source.name);
-            let state = render::state_of(
-                Some(source),
-                owned.map(|owned| &**owned),
-                self.quarantined.contains_key(&source.name),
-            );
-            let since = owned.and_then(|owned| owned.applied.sync_since);
-            Standing::of_declared(of, source, state, since, self.last(&source.name), here)
+            let quarantined = self.quarantined.contains_key(&source.name);
+            let state = match self.lost {
+                true => Stands::Unknown,
+                false => render::state_of(Some(source), owned.map(|owned| &**owned), quarantined),
+            };
+            let record = self.record(&source.name, state);
+            let due = self.is_due(unit, source, &record, here.now);
+            Standing::of_declared(of, source, state, Record { due, ..record }, here)
         });
         let is_declared = |name: &SourceName| unit.sources.iter().any(|source| source.name == *name);
         let undeclared =
             self.inventory.owned.iter().filter(|(name, _)| !is_declared(name)).map(|(name, owned)| {
                 let state = render::state_of(None, Some(owned), self.quarantined.contains_key(name));
-                Standing::of_undeclared(of, (name, owned), state, self.last(name))
+                Standing::of_undeclared(of, (name, owned), state, self.record(name, state))
             });
         let chosen = |standing: &Standing| selector.source(unit, &standing.source, &standing.name);
         declared.chain(undeclared).filter(chosen).collect()
+    }
+
+    /// The sources of a unit that a file with errors declares: whether as they are is not known.
+    fn held(&self, unit: &Unit, file: &str, selector: &Selector) -> Vec<Standing> {
+        let label = unit.to_string();
+        if !selector.unit([&label, unit.workspace.as_str()]) {
+            return Vec::new();
+        }
+        let standing = |(name, owned): (&SourceName, &Arc<Owned>)| {
+            let mut record = self.record(name, Stands::Unknown);
+            record
+                .reason
+                .get_or_insert_with(|| format!("{file} has errors, so what it declares is not known"));
+            Standing::of_undeclared((&label, unit), (name, owned), Stands::Unknown, record)
+        };
+        self.inventory.owned.iter().map(standing).collect()
+    }
+
+    fn record(&self, name: &SourceName, state: Stands) -> Record {
+        let (last, last_success) = self.last(name);
+        let change = match state {
+            Stands::Changed | Stands::NotConnected | Stands::Undeclared => self.failed_changes.get(name),
+            Stands::Connected | Stands::Quarantined | Stands::Unknown => None,
+        };
+        let quarantined = self.quarantined.get(name).map(|quarantined| &quarantined.reason);
+        let lost = "there is no state here, so it is not known what is on the platform".to_owned();
+        let lost = self.lost.then_some(&lost);
+        let reason = quarantined.or(change).or_else(|| self.failed_syncs.get(name)).or(lost);
+        Record {
+            known_since: self.inventory.owned.get(name).and_then(|owned| owned.applied.sync_since),
+            last,
+            last_success,
+            due: false,
+            reason: reason.cloned(),
+            change_failed: change.is_some(),
+        }
+    }
+
+    /// Returns true if the daemon, or `sync --due`, would sync it now.
+    fn is_due(&self, unit: &DesiredUnit, source: &DesiredSource, record: &Record, now: Timestamp) -> bool {
+        let ours = self.inventory.owned.contains_key(&source.name);
+        let Some(spec) = source.sync.as_ref().filter(|_| ours && source.suspend.is_none()) else {
+            return false;
+        };
+        let run = self.runs.get(&source.name);
+        if run.is_none() && spec.on_connect {
+            return true;
+        }
+        let Ok(timing) = Timing::compile(&unit.unit, &source.name, spec) else { return false };
+        let scheduled = Scheduled {
+            unit: &unit.unit,
+            name: &source.name,
+            spec,
+            timing: &timing,
+            options: &source.sync_options,
+            last: run.map(|run| Last {
+                firing: run.firing,
+                running: run.outcome == RunOutcome::Running,
+                ended: run.finished_at,
+            }),
+            known_since: record.known_since.unwrap_or(now),
+            suspended: false,
+        };
+        !schedule::due(now, &[scheduled]).due.is_empty()
     }
 
     /// The last sync, if one was ever sent, and when the last good one ended.
@@ -118,4 +248,8 @@ impl Known {
         });
         (last, run.last_success)
     }
+}
+
+fn is_bad(outcome: RunOutcome) -> bool {
+    matches!(outcome, RunOutcome::Failed | RunOutcome::Unknown)
 }

@@ -21,7 +21,8 @@ fn it_asks_nobody_and_creates_nothing() {
     scene.tree.write("workspaces/one.toml", ONE);
     let before = files_below(scene.state.path());
     let sources = status(&scene, &[]);
-    assert_eq!((&sources[0]["state"], &sources[0]["last"]), (&"not_connected".into(), &Value::Null));
+    assert_eq!((&sources[0]["state"], &sources[0]["last"]), (&"unknown".into(), &Value::Null));
+    assert!(sources[0]["reason"].as_str().unwrap().contains("no state"), "{sources:?}");
     assert_eq!(files_below(scene.state.path()), before);
     assert!(scene.platform.calls().is_empty());
 }
@@ -33,17 +34,76 @@ fn it_shows_the_last_and_the_next_sync_and_what_changed_since() {
     scene.apply();
     let sources = status(&scene, &[]);
     assert_eq!((&sources[0]["state"], &sources[0]["last"]), (&"connected".into(), &Value::Null));
-    assert!(sources[0]["next"]["in_zone"].as_str().unwrap().contains("02:15 CE"), "{sources:?}");
-    assert!(sources[0]["next"]["local"].is_string());
+    assert_eq!(sources[0]["next"]["due"], true, "its first sync is due, as it was connected");
+    assert!(scene.wellspring(&["status"]).stdout.contains("due now"));
 
     assert_eq!(scene.wellspring(&["sync", "ws_one/alpha"]).code, Some(0));
-    assert_eq!(status(&scene, &[])[0]["last"]["outcome"], "done");
+    let sources = status(&scene, &[]);
+    assert_eq!((&sources[0]["last"]["outcome"], &sources[0]["next"]["due"]), (&"done".into(), &false.into()));
+    assert!(sources[0]["next"]["in_zone"].as_str().unwrap().contains("02:15 CE"), "{sources:?}");
+    assert!(sources[0]["next"]["local"].is_string());
     let table = scene.wellspring(&["status"]).stdout;
     assert!(table.contains("ws_one/alpha") && table.contains("done"), "{table}");
 
     scene.tree.write("workspaces/one.toml", &ONE.replace("a.example", "b.example"));
     assert_eq!(status(&scene, &["-s", "ws_one/alpha"])[0]["state"], "changed");
     assert_eq!(scene.wellspring(&["status", "-s", "nothing"]).code, Some(64));
+}
+
+#[test]
+fn what_fails_is_counted_with_its_reason_and_may_be_the_exit_code() {
+    let scene = Scene::new();
+    let beta = "\n[sources.beta]\ntype = \"database\"\n\n[sources.beta.connection_config]\nhost = \"b\"\n";
+    scene.tree.write(
+        "workspaces/one.toml",
+        &format!("{}{beta}", ONE.replace("sync = {", "sync = { on_connect = true,")),
+    );
+    scene.platform.semantics(|semantics| semantics.refused.push("beta".to_owned()));
+    assert_eq!(scene.wellspring(&["status", "--exit-code"]).code, Some(1), "nothing is known yet");
+    assert_eq!(scene.wellspring(&["apply", "--yes"]).code, Some(1));
+    let of = |name: &str| status(&scene, &["-s", name])[0].clone();
+    let alpha = of("alpha");
+    assert_eq!((&alpha["next"]["due"], &alpha["failing"]), (&true.into(), &false.into()), "{alpha}");
+    let beta = of("beta");
+    assert_eq!((&beta["state"], &beta["failing"]), (&"not_connected".into(), &true.into()), "{beta}");
+    assert!(beta["reason"].as_str().unwrap().starts_with("connect failed: "), "{beta}");
+
+    scene.platform.script("sync", super::support::Fault::status(500, "the disk is full"));
+    assert_eq!(scene.wellspring(&["sync", "ws_one/alpha"]).code, Some(1));
+    let alpha = of("alpha");
+    assert!(alpha["reason"].as_str().unwrap().contains("the disk is full"), "{alpha}");
+    let table = scene.wellspring(&["status", "--exit-code"]);
+    assert_eq!(table.code, Some(1), "{table:#?}");
+    assert!(table.stdout.contains("2 sources: 2 failing, 1 pending."), "{table:#?}");
+    assert!(table.stdout.contains("✗ ws_one/alpha: sync unknown: "), "{table:#?}");
+
+    scene.platform.semantics(|semantics| semantics.refused.clear());
+    assert_eq!(scene.wellspring(&["sync", "ws_one/alpha"]).code, Some(0));
+    assert_eq!(scene.wellspring(&["status", "--exit-code", "-s", "alpha"]).code, Some(0));
+    scene.tree.write("workspaces/one.toml", &ONE.replace("a.example", "b.example"));
+    assert_eq!(scene.wellspring(&["status", "--exit-code", "-s", "alpha"]).code, Some(2));
+    scene.tree.write("workspaces/one.toml", "[sources");
+    let held = scene.wellspring(&["status"]);
+    assert!(held.stdout.contains("workspaces/one.toml has errors"), "{held:#?}");
+}
+
+#[test]
+fn a_daemon_is_shown_while_it_runs() {
+    let scene = Scene::new();
+    scene.tree.write("workspaces/one.toml", ONE);
+    scene.apply();
+    let shown = || json(&scene.wellspring(&["status", "--format", "json"]).stdout)["daemon"].clone();
+    assert_eq!(shown(), Value::Null);
+    assert!(scene.wellspring(&["status"]).stdout.contains("No daemon runs"));
+    let daemon = scene.daemon();
+    daemon.wait_for_line("watching");
+    let told = shown();
+    assert!(told["pid"].is_u64() && told["since"].is_string(), "{told}");
+    assert!(scene.wellspring(&["status"]).stdout.contains("A daemon keeps them: pid "));
+    let second = scene.wellspring(&["run"]);
+    assert_eq!(second.code, Some(1), "{second:#?}");
+    drop(daemon);
+    assert_eq!(shown(), Value::Null);
 }
 
 #[test]

@@ -204,6 +204,9 @@ pub(in crate::cli) struct StatusArgs {
     /// Refresh every 2 seconds until interrupted
     #[arg(long)]
     pub(in crate::cli) watch: bool,
+    /// Exit 1 when a source fails, is stale or unknown, 2 when one is pending
+    #[arg(long, conflicts_with = "watch")]
+    pub(in crate::cli) exit_code: bool,
 }
 
 #[derive(Debug, Args)]
