@@ -39,11 +39,6 @@ pub enum StateError {
         /// The newest version known here.
         known: i64,
     },
-    /// An older Wellspring wrote it, and it was opened for reading only.
-    Older {
-        /// The database.
-        path: PathBuf,
-    },
     /// The fingerprint key's file does not hold a key.
     Key {
         /// The file.
@@ -98,12 +93,6 @@ impl fmt::Display for StateError {
                 f,
                 "the state database {} was written by a newer wellspring (schema {found}; this one knows \
                  {known}); use that version, or another --state-dir",
-                path.display()
-            ),
-            Self::Older { path } => write!(
-                f,
-                "the state database {} was written by an older wellspring; run `wellspring apply` or \
-                 `wellspring run` once to bring it up to date",
                 path.display()
             ),
             Self::Key { path } => write!(

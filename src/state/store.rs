@@ -3,6 +3,7 @@
 use super::error::Fault;
 use super::schema::{self, Version};
 use super::{State, StateError, database};
+use rusqlite::backup::Backup;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Row, Transaction, TransactionBehavior};
 use std::fs::{self, DirBuilder, Metadata, OpenOptions};
@@ -69,6 +70,8 @@ pub(super) enum Access {
     Writer(Connection),
     /// Reading only: each read opens the database for itself.
     Reader(PathBuf),
+    /// Reading only: an older database, copied into memory and brought up to date there; and where it is.
+    Copy(Connection, PathBuf),
 }
 
 impl Store {
@@ -101,7 +104,10 @@ impl Store {
         match version.map_err(|fault| fault.at(path.clone()))? {
             Version::Empty => Ok(None),
             Version::Ours(schema::KNOWN) => Self::start(Access::Reader(path.clone()), path).map(Some),
-            Version::Ours(found) if found < schema::KNOWN => Err(StateError::Older { path }),
+            Version::Ours(found) if found < schema::KNOWN => {
+                let copy = migrated_copy(&path).map_err(|fault| fault.at(path.clone()))?;
+                Self::start(Access::Copy(copy, path.clone()), path).map(Some)
+            }
             Version::Ours(found) => Err(StateError::Newer { path, found, known: schema::KNOWN }),
             Version::Foreign => Err(foreign(path)),
         }
@@ -189,7 +195,7 @@ fn next(orders: &Receiver<Order>, access: &Access) -> Option<Order> {
 fn write_all(access: &mut Access, mut writes: Vec<Box<dyn Write>>) {
     let connection = match access {
         Access::Writer(connection) => connection,
-        Access::Reader(path) => {
+        Access::Reader(path) | Access::Copy(_, path) => {
             let path = path.parent().unwrap_or(path).to_path_buf();
             let refuse = |write: Box<dyn Write>| write.refuse(StateError::ReadOnly { path: path.clone() });
             return writes.into_iter().for_each(refuse);
@@ -305,6 +311,7 @@ impl State {
             let found = match access {
                 Access::Writer(connection) => on_one_view(connection, |view| work(view, &platform)),
                 Access::Reader(path) => glance(path, |connection| work(connection, &platform)),
+                Access::Copy(copy, _) => on_one_view(copy, |view| work(view, &platform)),
             };
             let _ = answer.send(found);
         };
@@ -387,6 +394,21 @@ fn writer(
     }
     first(&mut connection)?;
     Ok(connection)
+}
+
+/// The verbs that only look must work before the first one that writes brings the file up to date.
+fn migrated_copy(path: &Path) -> Result<Connection, Fault> {
+    /// A page is up to 64 KiB; between two steps nothing waits.
+    const PAGES: i32 = 1_024;
+    let mut copy = glance(path, |from| {
+        let mut copy = Connection::open_in_memory()?;
+        Backup::new(from, &mut copy)?.run_to_completion(PAGES, Duration::ZERO, None)?;
+        Ok(copy)
+    })?;
+    if let Version::Ours(from) = schema::version(&copy)? {
+        schema::migrate(&mut copy, from)?;
+    }
+    Ok(copy)
 }
 
 fn foreign(path: PathBuf) -> StateError {

@@ -188,6 +188,13 @@ async fn a_database_of_version_1_opens_with_all_that_is_in_it() {
     let raw = rusqlite::Connection::open(dir.path().join("state.db")).unwrap();
     raw.execute_batch(include_str!("version_1.sql")).unwrap();
     drop(raw);
+    let before = fs::read(dir.path().join("state.db")).unwrap();
+    let looked = State::open_read_only(dir.path(), PLATFORM).unwrap().unwrap();
+    assert_eq!(looked.last_runs(&unit("ws_1")).await.unwrap().len(), 1, "verbs that only look work at once");
+    let refused = looked.commit(&unit("ws_1"), vec![own("crm")]).await;
+    assert!(matches!(refused, Err(StateError::ReadOnly { .. })), "{refused:?}");
+    drop(looked);
+    assert_eq!(fs::read(dir.path().join("state.db")).unwrap(), before, "and the file stays as it is");
     let state = State::open(dir.path(), PLATFORM).unwrap();
     let inventory = state.inventory(&unit("ws_1")).await.unwrap();
     assert_eq!(inventory.owned[&name("crm")].id, Some(id("source_1")));
