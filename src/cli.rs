@@ -42,6 +42,7 @@ pub use exit::{Exit, Failure};
 
 use args::{Cli, Verb};
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Parses the arguments, runs the verb, and turns what comes of it into an exit code.
 #[must_use]
@@ -61,10 +62,12 @@ pub fn main() -> ExitCode {
         }
     };
     crate::telemetry::start(&cli.common.logs(matches!(cli.verb, Verb::Run(_) | Verb::Serve(_))));
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: cannot start the runtime: {error}");
+            eprintln!(
+                "error: cannot start the threads that every command needs: {error}; raise the limit on processes or memory"
+            );
             return Exit::Failed.into();
         }
     };
@@ -72,6 +75,29 @@ pub fn main() -> ExitCode {
     // A call that nobody waits for any more does not hold up the end.
     runtime.shutdown_background();
     answer::lost().map_or(exit, |lost| exit.or(lost.print())).into()
+}
+
+/// The threads that everything runs on. Where the system starts no more of them the runtime would panic, so that is
+/// tried first.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    /// Beside the runtime's own: one for blocking work, one for the state, one for signals.
+    const OTHERS: usize = 3;
+    /// A thread that was started for blocking work stays, as another may not start later.
+    const STAYS: Duration = Duration::from_secs(60 * 60);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from) + OTHERS;
+    let (hold, held) = std::sync::mpsc::channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    let wait = || drop(held.lock().map(|held| held.recv()));
+    std::thread::scope(|scope| {
+        // All of them at the same time: each waits until the last one stands.
+        let hold = hold;
+        for _ in 0..threads {
+            std::thread::Builder::new().spawn_scoped(scope, wait)?;
+        }
+        drop(hold);
+        Ok::<(), std::io::Error>(())
+    })?;
+    tokio::runtime::Builder::new_multi_thread().enable_all().thread_keep_alive(STAYS).build()
 }
 
 async fn dispatch(cli: Cli) -> Result<Exit, Failure> {

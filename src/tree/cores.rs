@@ -14,17 +14,22 @@ pub fn on_all_cores(count: usize, work: &(dyn Fn(usize) + Sync)) {
         return (0..count).for_each(work);
     }
     let next = AtomicUsize::new(0);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let n = next.fetch_add(1, Ordering::Relaxed);
-                    if n >= count {
-                        break;
-                    }
-                    work(n);
-                }
-            });
+    let share = || {
+        loop {
+            let n = next.fetch_add(1, Ordering::Relaxed);
+            if n >= count {
+                break;
+            }
+            work(n);
         }
+    };
+    std::thread::scope(|scope| {
+        // Where the system has no room for another thread, this one does all of it.
+        for _ in 1..threads {
+            if std::thread::Builder::new().spawn_scoped(scope, share).is_err() {
+                break;
+            }
+        }
+        share();
     });
 }
