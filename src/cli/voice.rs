@@ -21,7 +21,10 @@ use std::sync::Mutex;
 /// What was last said of each unit and source, as a hash, and how often it came since: a state is reported when
 /// it changes, and after that ever more rarely.
 #[derive(Default)]
-struct Said(Mutex<BTreeMap<(Unit, Option<SourceName>), (u64, u32)>>);
+struct Said(Mutex<BTreeMap<About, (u64, u32)>>);
+
+/// A source, or a workspace as a whole.
+type About = (Unit, Option<SourceName>);
 
 /// Whether something is to be reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,12 +50,12 @@ impl Said {
         self.news((unit.clone(), Some(name.clone())), failure.as_ref().map(|failure| failure as _))
     }
 
-    fn is_new(&self, about: (Unit, Option<SourceName>), what: Option<&dyn fmt::Debug>) -> bool {
+    fn is_new(&self, about: About, what: Option<&dyn fmt::Debug>) -> bool {
         self.news(about, what) == News::New
     }
 
     /// Of nothing to say, nothing is kept.
-    fn news(&self, about: (Unit, Option<SourceName>), what: Option<&dyn fmt::Debug>) -> News {
+    fn news(&self, about: About, what: Option<&dyn fmt::Debug>) -> News {
         let Ok(mut said) = self.0.lock() else { return News::New };
         let Some(what) = what.map(hash) else {
             return if said.remove(&about).is_some() { News::New } else { News::Old };

@@ -347,7 +347,10 @@ pub fn status(standings: &[Standing], keeper: Option<&Keeper>, now: Timestamp, l
     out.push_str(&match keeper {
         Some(keeper) => {
             let holder = escape::terminal_line(&keeper.holder);
-            wrapped(&format!("A daemon keeps them: {holder}, started {}.", words::ago(keeper.since, now)), look)
+            wrapped(
+                &format!("A daemon keeps them: {holder}, started {}.", words::ago(keeper.since, now)),
+                look,
+            )
         }
         None => "No daemon runs on this state.\n".to_owned(),
     });
@@ -371,6 +374,7 @@ fn notes(standing: &Standing) -> Vec<String> {
 
 /// A text over as many lines as it takes, the further ones indented.
 fn wrapped(text: &str, look: &Look) -> String {
-    let lines = if look.width == 0 { vec![text.to_owned()] } else { wrap(text, look.width.saturating_sub(2)) };
+    let lines =
+        if look.width == 0 { vec![text.to_owned()] } else { wrap(text, look.width.saturating_sub(2)) };
     lines.iter().enumerate().map(|(n, line)| format!("{}{line}\n", if n == 0 { "" } else { "  " })).collect()
 }

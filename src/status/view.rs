@@ -307,7 +307,7 @@ impl WorkspaceView {
 
     /// What is withheld of one source.
     pub(super) fn withheld_of(workspace: Option<&Workspace>, name: &SourceName) -> Vec<WithheldRow> {
-        let rows = workspace.into_iter().flat_map(|workspace| WithheldRow::of(workspace));
+        let rows = workspace.into_iter().flat_map(WithheldRow::of);
         rows.filter(|row| row.withheld.name == *name).collect()
     }
 

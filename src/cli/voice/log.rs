@@ -1,7 +1,8 @@
 //! `run` without a terminal: one log line per event that matters.
 
 use super::{
-    ALIKE, News, Outages, Passes, Place, Said, hash, is_of_the_platform, outage_of, unreachable, worth_telling,
+    ALIKE, News, Outages, Passes, Place, Said, hash, is_of_the_platform, outage_of, unreachable,
+    worth_telling,
 };
 use crate::daemon::{After, Voice};
 use crate::manifest::Severity;

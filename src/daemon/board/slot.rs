@@ -133,6 +133,8 @@ impl Slot {
             return Standing::default();
         }
         let Ahead { ripe, turn } = self.ahead(now);
+        // By what a pass has yet to take over, nothing is called stale.
+        let is_new = self.edited || self.running && self.passing_edit;
         let pass = match () {
             () if self.edited => PassDue::Edited,
             () if self.wanted => PassDue::Wanted,
@@ -142,8 +144,7 @@ impl Slot {
         Standing {
             pass: Some(pass).filter(|_| !self.gone && !self.running),
             sync: ripe.filter(|_| !self.gone && !self.sync_running),
-            // By what a pass has yet to take over, nothing is called stale.
-            turn: turn.filter(|_| !self.gone && !self.edited && !(self.running && self.passing_edit)),
+            turn: turn.filter(|_| !self.gone && !is_new),
             tally: Tally {
                 units: kept,
                 sources: kept * self.task.desired.count,
