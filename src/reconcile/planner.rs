@@ -325,10 +325,10 @@ impl Planner {
 
     /// The plan of a unit whose list is not believed: none.
     fn doubting(desired: &Arc<DesiredUnit>, since: Timestamp, missing: Missing) -> Planned {
-        let error = UnitError {
-            kind: "list",
-            message: format!("could not tell what is on the platform: {missing}; nothing was done"),
-        };
+        let error = UnitError::new(
+            "list",
+            format!("could not tell what is on the platform: {missing}; nothing was done"),
+        );
         Planned {
             corrections: vec![Correction::Doubt(Some(since))],
             ..Planned::failed(Arc::clone(desired), error)
