@@ -75,7 +75,7 @@ fn it_is_for_looking_only_and_bounded() {
     // Connections that say nothing, or half of it, hold up nobody: for one more, the oldest of them goes.
     let open = |n: usize| {
         let mut stream = TcpStream::connect(site.0).unwrap();
-        stream.write_all(if n % 2 == 0 { b"" } else { b"GET / HTTP/1.1\r\nHost: loc" }).unwrap();
+        stream.write_all(if n.is_multiple_of(2) { b"" } else { b"GET / HTTP/1.1\r\nHost: loc" }).unwrap();
         stream
     };
     let idle: Vec<TcpStream> = (0..80).map(open).collect();
