@@ -39,11 +39,18 @@ pub fn exposed(text: &str) -> Vec<Range<usize>> {
 
 /// Returns true if these two bytes begin what may hold a secret. In most texts none do.
 fn may_begin(two: &[u8]) -> bool {
-    match two {
-        [b'=', _] | b":/" | b"--" | b" -" | b"\":" | b"':" | b": " | [b'@', _] => true,
-        [b'r' | b'R' | b'c' | b'C', b' '] => true,
-        _ => false,
-    }
+    matches!(
+        two,
+        [b'=', _]
+            | b":/"
+            | b"--"
+            | b" -"
+            | b"\":"
+            | b"':"
+            | b": "
+            | [b'@', _]
+            | [b'r' | b'R' | b'c' | b'C', b' ']
+    )
 }
 
 /// Returns true if a word begins as one of the forms does, and goes on long enough to be one.
