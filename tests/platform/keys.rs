@@ -300,7 +300,7 @@ async fn what_nobody_asked_for_does_no_harm() {
                  CREATE VIEW slow AS {sleep}; CREATE VIEW broken AS {broken}"
             ))
             .await;
-        database.sql(if engine == Engine::Postgres { "DROP TABLE gone" } else { "DROP TABLE gone" }).await;
+        database.sql("DROP TABLE gone").await;
         let name = database.kind();
         let (_, answer) = house.test(name, database.config(json!({}))).await;
         assert_eq!(answer["status"], "success", "{engine:?} {answer}");
