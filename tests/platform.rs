@@ -10,6 +10,8 @@ mod harness;
 mod servers;
 mod support;
 
+#[path = "platform/answers.rs"]
+mod answers;
 #[path = "platform/api.rs"]
 mod api;
 #[path = "platform/certificates.rs"]
@@ -36,6 +38,8 @@ mod killed;
 mod mysql;
 #[path = "platform/openapi.rs"]
 mod openapi;
+#[path = "platform/paging.rs"]
+mod paging;
 #[path = "platform/parquet.rs"]
 mod parquet;
 #[path = "platform/postgres.rs"]

@@ -103,6 +103,8 @@ pub(super) struct Reading {
     pub(super) cursor: Option<String>,
     /// Rows that are handled together; asked for as a page where the source can be told.
     pub(super) batch_size: usize,
+    /// The position the last sync of this definition came to, also where all is read again.
+    pub(super) last: Option<Value>,
 }
 
 /// A table of a source.

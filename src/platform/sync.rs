@@ -73,7 +73,8 @@ fn take(core: &Core, source: &Source, options: &SyncOptions, reach: &Reach) -> R
         writing.note(warning);
     }
     let definition = identity(source);
-    let since = if options.incremental { writing.position(&definition)? } else { None };
+    let last = writing.position(&definition)?;
+    let since = if options.incremental { last.clone() } else { None };
     if since.is_none() {
         writing.clear()?;
     }
@@ -81,6 +82,7 @@ fn take(core: &Core, source: &Source, options: &SyncOptions, reach: &Reach) -> R
         incremental: options.incremental,
         cursor: options.cursor.clone(),
         batch_size: options.batch_size,
+        last,
     };
     let position = guarded(|| connector.read(since.as_ref(), &reading, &mut writing))?;
     writing.commit(&definition, &position)

@@ -114,6 +114,14 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// A JSON pointer to records; an empty one, or `/`, is the whole document.
+    pub(super) fn place(self, name: &str) -> Result<Option<Vec<String>>, Unfit> {
+        match self.get(name) {
+            Some(Value::String(text)) if matches!(text.as_str(), "" | "/") => Ok(Some(Vec::new())),
+            _ => self.pointer(name),
+        }
+    }
+
     /// A JSON pointer such as `/data/items`, as its parts; the leading `/` may be left out.
     pub(super) fn pointer(self, name: &str) -> Result<Option<Vec<String>>, Unfit> {
         let Some(text) = self.text(name)? else { return Ok(None) };

@@ -178,7 +178,9 @@ fn api() -> Value {
             "api_key_header": { "type": ["string", "null"], "pattern": HEADER_NAME },
             "username": text(),
             "password": text(),
-            "records": pointer(),
+            "records": place(),
+            "null_is_empty": { "type": ["boolean", "null"] },
+            "ignore": { "type": ["array", "null"], "items": { "type": "string" } },
             "key": key(),
             "table": text(),
             "next": pointer(),
@@ -226,6 +228,11 @@ fn key() -> Value {
 
 fn whole() -> Value {
     json!({ "type": ["integer", "string", "null"], "minimum": 0, "pattern": "^[0-9]{1,19}$" })
+}
+
+/// A JSON pointer, or an empty text for the whole.
+fn place() -> Value {
+    json!({ "type": ["string", "null"], "pattern": "^/?[^/]*(/[^/]*){0,31}$" })
 }
 
 /// A JSON pointer; at most 32 parts.

@@ -1,0 +1,359 @@
+//! Requests to an API: bounded in number, bytes and time, and repeated where the trouble passes.
+
+use std::error::Error as _;
+use std::io::Read as _;
+use std::time::{Duration, Instant};
+
+use reqwest::header::{ACCEPT, CONTENT_ENCODING, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, Response, StatusCode, Url, redirect};
+
+use super::super::{Failure, Reach};
+use super::words;
+use crate::platform::StandIn;
+
+/// One request and its answer.
+const ANSWER: Duration = Duration::from_secs(30);
+const CONNECT: Duration = Duration::from_secs(10);
+/// A page is held in memory, and so is each record of it.
+const LARGEST_PAGE: usize = 64 << 20;
+/// Enough for the reason that a refusal gives.
+const LARGEST_REFUSAL: usize = 64 << 10;
+/// Bytes of all pages of one reading: no API of rows sends more over JSON in a night.
+const MOST_BYTES: u64 = 64 << 30;
+/// Time for all pages of one reading.
+const LONGEST: Duration = Duration::from_secs(6 * 60 * 60);
+/// Attempts at one page while the API asks for patience.
+const ATTEMPTS: u32 = 5;
+/// Attempts at one page when connections break.
+const ATTEMPTS_BROKEN: u32 = 2;
+/// The first wait where the API names none; each further one is twice as long.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+/// All waits of a sync together, and of a look.
+const PATIENCE: Duration = Duration::from_secs(10 * 60);
+const PATIENCE_OF_A_LOOK: Duration = Duration::from_secs(10);
+/// Sent unless the configuration has an `Accept` of its own. Names the kinds of JSON one by one:
+/// few servers know `*+json`, and `*/*` in a list means HTML to some.
+pub(super) const KINDS: &str = "application/json, application/vnd.api+json, application/hal+json, \
+                                application/ld+json, application/geo+json, application/*+json";
+
+/// The client all connectors share. A redirect is followed within its origin only, so that
+/// credentials never travel to someone else.
+pub(in super::super) fn client(stand_ins: &[StandIn]) -> Result<Client, reqwest::Error> {
+    let within = redirect::Policy::custom(|attempt| {
+        let same = attempt.previous().first().is_some_and(|first| first.origin() == attempt.url().origin());
+        if same && attempt.previous().len() <= 5 { attempt.follow() } else { attempt.stop() }
+    });
+    let client =
+        stand_ins.iter().fold(Client::builder(), |client, StandIn { host, at }| client.resolve(host, *at));
+    client
+        .redirect(within)
+        .retry(reqwest::retry::never())
+        .connect_timeout(CONNECT)
+        .timeout(ANSWER)
+        .referer(false)
+        // Unpacked here: the client ends after the first member.
+        .no_gzip()
+        .user_agent(concat!("wellspring/", env!("CARGO_PKG_VERSION")))
+        .build()
+}
+
+/// An answer with a body.
+pub(super) struct Page {
+    pub(super) body: Vec<u8>,
+    pub(super) headers: HeaderMap,
+    /// Where it came from.
+    pub(super) url: Url,
+    /// Where it was asked for, before any redirect.
+    pub(super) base: Url,
+}
+
+/// What a request came to.
+pub(super) enum Fetched {
+    Page(Box<Page>),
+    /// 204, 205: success, and no content.
+    Nothing,
+    /// 404
+    Missing(Failure),
+}
+
+/// The requests of one reading.
+pub(super) struct Calls<'a> {
+    reach: &'a Reach,
+    headers: HeaderMap,
+    /// The `Accept` is ours, so another one may be tried.
+    own_accept: bool,
+    /// Texts that no message may repeat.
+    secrets: &'a [String],
+    patience: Duration,
+    bytes: u64,
+    begun: Instant,
+}
+
+/// Why a request brought nothing.
+enum Trouble {
+    Final(Failure),
+    /// The API asks for patience: how long, if it says so.
+    Busy(Failure, Option<Duration>),
+    /// The connection broke.
+    Broken(Failure),
+    /// 406
+    NotAcceptable(Failure),
+}
+
+impl<'a> Calls<'a> {
+    /// Requests of a sync, which has time.
+    pub(super) fn of_sync(
+        reach: &'a Reach,
+        headers: &HeaderMap,
+        own_accept: bool,
+        secrets: &'a [String],
+    ) -> Self {
+        let (headers, begun) = (headers.clone(), Instant::now());
+        Self { reach, headers, own_accept, secrets, patience: PATIENCE, bytes: 0, begun }
+    }
+
+    /// Requests of a test or a schema, for which someone waits.
+    pub(super) fn of_look(
+        reach: &'a Reach,
+        headers: &HeaderMap,
+        own_accept: bool,
+        secrets: &'a [String],
+    ) -> Self {
+        Self { patience: PATIENCE_OF_A_LOOK, ..Self::of_sync(reach, headers, own_accept, secrets) }
+    }
+
+    /// Fetches a page, again where the trouble passes.
+    pub(super) fn fetch(&mut self, url: &Url) -> Result<Fetched, Failure> {
+        if self.bytes > MOST_BYTES || self.begun.elapsed() > LONGEST {
+            let (gib, hours) = (MOST_BYTES >> 30, LONGEST.as_secs() / 3600);
+            return Err(Failure::new(format!(
+                "the API goes on for more than {gib} GiB or {hours} hours; read it in parts, with a cursor"
+            )));
+        }
+        let mut attempt = 1;
+        loop {
+            let trouble = match self.within(self.get(url.clone()))? {
+                Ok(fetched) => {
+                    if let Fetched::Page(page) = &fetched {
+                        self.bytes += page.body.len() as u64;
+                    }
+                    return Ok(fetched);
+                }
+                Err(trouble) => trouble,
+            };
+            let (failure, asked, most) = match trouble {
+                Trouble::Final(failure) => return Err(failure),
+                Trouble::Busy(failure, asked) => (failure, asked, ATTEMPTS),
+                Trouble::Broken(failure) => (failure, None, ATTEMPTS_BROKEN),
+                Trouble::NotAcceptable(failure) if !self.own_accept => return Err(failure),
+                Trouble::NotAcceptable(failure) => {
+                    self.own_accept = false;
+                    self.headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+                    (failure, Some(Duration::ZERO), ATTEMPTS)
+                }
+            };
+            let wait = asked.unwrap_or_else(|| FIRST_WAIT.saturating_mul(1 << (attempt - 1)));
+            let Some(left) = self.patience.checked_sub(wait).filter(|_| attempt < most) else {
+                return Err(failure);
+            };
+            self.patience = left;
+            attempt += 1;
+            self.within(async { tokio::time::sleep(wait).await })?;
+        }
+    }
+
+    /// Waits for something, until the platform stops.
+    fn within<T>(&self, work: impl Future<Output = T>) -> Result<T, Failure> {
+        self.reach.runtime.block_on(async {
+            tokio::select! {
+                done = work => Ok(done),
+                () = self.reach.stopped() => Err(self.reach.ended()),
+            }
+        })
+    }
+
+    async fn get(&self, url: Url) -> Result<Fetched, Trouble> {
+        let base = url.clone();
+        let sent = self.reach.client.get(url).headers(self.headers.clone()).send().await;
+        let mut response = sent.map_err(unreached)?;
+        let status = response.status();
+        if matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT) {
+            return Ok(Fetched::Nothing);
+        }
+        if !status.is_success() {
+            // A reason that does not come whole is none.
+            let body = read(&mut response, LARGEST_REFUSAL).await.unwrap_or_default();
+            return self.refusal(&response, &body);
+        }
+        let body = read(&mut response, LARGEST_PAGE).await?;
+        let (headers, url) = (response.headers().clone(), response.url().clone());
+        Ok(Fetched::Page(Box::new(Page { body, headers, url, base })))
+    }
+
+    /// What a status other than success means, with the API's own words.
+    fn refusal(&self, response: &Response, body: &[u8]) -> Result<Fetched, Trouble> {
+        let status = response.status();
+        let mut message = match status {
+            StatusCode::UNAUTHORIZED => "the API refused the credentials (401)".to_owned(),
+            StatusCode::FORBIDDEN => "the API does not permit this with these credentials (403)".to_owned(),
+            StatusCode::NOT_FOUND => {
+                "the API has nothing at this address (404); check \"base_url\" and \"path\"".to_owned()
+            }
+            StatusCode::TOO_MANY_REQUESTS => "the API asks for fewer requests (429); sync later".to_owned(),
+            _ if status.is_redirection() => {
+                let status = status.as_u16();
+                format!("the API redirects to another server ({status}); name that one in \"base_url\"")
+            }
+            _ => format!("the API answered with status {}", status.as_u16()),
+        };
+        let words = self.shown(&words::of_body(body));
+        if !words.is_empty() {
+            message.push_str(": ");
+            message.push_str(&words);
+        }
+        let failure = Failure::new(message);
+        Err(match status.as_u16() {
+            404 => return Ok(Fetched::Missing(failure)),
+            406 => Trouble::NotAcceptable(failure),
+            429 | 502..=504 => {
+                Trouble::Busy(failure, retry_after(response.headers(), jiff::Timestamp::now()))
+            }
+            _ => Trouble::Final(failure),
+        })
+    }
+
+    /// The API's words, unless they repeat a secret.
+    pub(super) fn shown(&self, words: &str) -> String {
+        if self.secrets.iter().any(|secret| words.contains(secret.as_str())) {
+            return "(its words repeat a secret and are withheld)".to_owned();
+        }
+        words.to_owned()
+    }
+}
+
+/// The body, unpacked, within `limit` bytes.
+async fn read(response: &mut Response, limit: usize) -> Result<Vec<u8>, Trouble> {
+    let too_large = || {
+        let limit = limit >> 20;
+        Trouble::Final(Failure::new(format!(
+            "a page of the API is larger than {limit} MiB; ask for smaller pages"
+        )))
+    };
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(unreached)? {
+        if body.len() + chunk.len() > limit {
+            return Err(too_large());
+        }
+        body.extend_from_slice(&chunk);
+    }
+    let encodings = response.headers().get_all(CONTENT_ENCODING).iter();
+    let encodings: Vec<String> = encodings
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_ascii_lowercase())
+        .collect();
+    match encodings.join(", ").as_str() {
+        "" | "identity" => {}
+        "gzip" | "x-gzip" => {
+            let mut plain = Vec::new();
+            let mut members = flate2::read::MultiGzDecoder::new(body.as_slice()).take(limit as u64 + 1);
+            members.read_to_end(&mut plain).map_err(|_| {
+                Trouble::Final(Failure::new(
+                    "the API's answer is gzip that is damaged or does not come to its end",
+                ))
+            })?;
+            if plain.len() > limit {
+                return Err(too_large());
+            }
+            body = plain;
+        }
+        other => {
+            let other = words::plain(other);
+            return Err(Trouble::Final(Failure::new(format!(
+                "the API answers in the encoding \"{other}\", which was not asked for; only gzip is read"
+            ))));
+        }
+    }
+    if body.starts_with(b"\xef\xbb\xbf") {
+        body.drain(..3);
+    }
+    Ok(body)
+}
+
+/// The `Retry-After` header, as seconds or as a date; what cannot be read was not said.
+fn retry_after(headers: &HeaderMap, now: jiff::Timestamp) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds.max(0.0)).ok();
+    }
+    let then = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
+    Some(Duration::from_secs(u64::try_from(then.as_second() - now.as_second()).unwrap_or(0)))
+}
+
+/// Why no answer came. The address is left out: it may hold credentials.
+fn unreached(error: reqwest::Error) -> Trouble {
+    let error = error.without_url();
+    if error.is_timeout() {
+        return Trouble::Final(Failure::timed_out(if error.is_connect() { CONNECT } else { ANSWER }));
+    }
+    let mut reasons = String::new();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<std::io::Error>()
+            && error.kind() == std::io::ErrorKind::ConnectionRefused
+        {
+            return Trouble::Final(Failure::new(
+                "the API refused the connection: nothing listens at this host and port",
+            ));
+        }
+        reasons.push_str(&error.to_string().to_ascii_lowercase());
+        cause = error.source();
+    }
+    if let Some(variable) = socks_variable().filter(|_| reasons.contains("socks")) {
+        return Trouble::Final(Failure::new(format!(
+            "the variable {variable} names a SOCKS proxy, which is not supported; name an HTTP proxy there, or unset it"
+        )));
+    }
+    let message = if reasons.contains("dns") || reasons.contains("resolve") {
+        "the name of the API's host could not be resolved (DNS)"
+    } else if reasons.contains("certificate") || reasons.contains("tls") || reasons.contains("handshake") {
+        "no secure connection to the API (TLS): its certificate is not accepted, or it speaks no TLS"
+    } else if error.is_connect() {
+        "no connection to the API's host"
+    } else {
+        return Trouble::Broken(Failure::new(
+            "the connection to the API broke before the whole answer had come",
+        ));
+    };
+    Trouble::Final(Failure::new(message))
+}
+
+/// The variable of the environment that names a SOCKS proxy.
+fn socks_variable() -> Option<&'static str> {
+    let names = ["ALL_PROXY", "all_proxy", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
+    let is_socks = |name: &&str| std::env::var(name).is_ok_and(|value| value.starts_with("socks"));
+    names.into_iter().find(is_socks)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
+
+    use super::retry_after;
+
+    #[test]
+    fn retry_after_is_read_as_seconds_and_as_a_date() {
+        let now: jiff::Timestamp = "2026-11-23T12:00:00Z".parse().unwrap();
+        for (text, expected) in [
+            ("7", Some(7)),
+            ("-3", Some(0)),
+            ("Mon, 23 Nov 2026 12:00:09 GMT", Some(9)),
+            ("Mon, 23 Nov 2026 11:00:00 GMT", Some(0)),
+            ("soon", None),
+            ("1e400", None),
+        ] {
+            let headers: HeaderMap = [(RETRY_AFTER, HeaderValue::from_static(text))].into_iter().collect();
+            assert_eq!(retry_after(&headers, now), expected.map(Duration::from_secs), "{text}");
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! From one page to the next, until an answer says or shows that it was the last.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use reqwest::Url;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use sha2::{Digest as _, Sha256};
+
+use super::super::{Failure, Fields, Unfit};
+use super::address::{follow, set};
+use super::answer::{Form, plain_at};
+use super::fetch::Page;
+use super::signs::Signs;
+use super::words::{key, plain};
+
+/// More pages than this are a mistake of one side, unless `max_pages` says otherwise.
+const PAGES: u64 = 10_000;
+const MOST_PAGES: u64 = 1_000_000;
+
+/// How an API tells its next page, beside what its answers say of themselves.
+pub(super) struct Paging {
+    next: Option<Vec<String>>,
+    next_param: Option<String>,
+    page_param: Option<String>,
+    size_param: Option<String>,
+    first: u64,
+    most: u64,
+    /// Fields of answers that are no signs, by their letters and digits.
+    pub(super) ignored: BTreeSet<String>,
+}
+
+/// What one page held.
+pub(super) struct Content {
+    /// The records, as they were sent.
+    pub(super) digest: [u8; 32],
+    pub(super) count: u64,
+    /// What tells each record from the others, where all have it.
+    pub(super) ids: Vec<[u8; 32]>,
+}
+
+/// How far a reading has come.
+#[derive(Default)]
+pub(super) struct Walk {
+    /// Pages that were read.
+    pub(super) pages: u64,
+    /// The last sync read a list.
+    pub(super) was_list: bool,
+    /// Records that were read.
+    seen: u64,
+    /// Where the first page has its records.
+    place: Option<(Vec<String>, Form)>,
+    asked: HashSet<[u8; 32]>,
+    /// The page on which these records were.
+    digests: HashMap<[u8; 32], u64>,
+    /// Records of the largest page.
+    largest: u64,
+    /// Records of the last page, and what tells them apart.
+    last: (u64, Vec<[u8; 32]>),
+    total: Option<u64>,
+    by_link: bool,
+}
+
+/// What comes after a page.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Course {
+    /// The answer says that there is no more, or has nothing.
+    End,
+    /// No sign speaks of pages, so this answer is all.
+    Alone,
+    Next(Box<Url>),
+}
+
+impl Paging {
+    pub(super) fn read(fields: Fields<'_>) -> Result<Self, Unfit> {
+        let ignored = fields.texts("ignore")?.unwrap_or_default();
+        Ok(Self {
+            next: fields.pointer("next")?,
+            next_param: fields.text("next_param")?.map(str::to_owned),
+            page_param: fields.text("page_param")?.map(str::to_owned),
+            size_param: fields.text("page_size_param")?.map(str::to_owned),
+            first: fields.whole("first_page")?.unwrap_or(1),
+            most: fields.whole("max_pages")?.unwrap_or(PAGES).clamp(1, MOST_PAGES),
+            ignored: ignored.iter().map(|name| key(name.rsplit('/').next().unwrap_or(name))).collect(),
+        })
+    }
+
+    /// The address of the first page.
+    pub(super) fn begin(&self, url: &mut Url, size: Option<usize>) {
+        if let Some(name) = &self.page_param {
+            set(url, name, &self.first.to_string());
+        }
+        if let (Some(name), Some(size)) = (&self.size_param, size) {
+            set(url, name, &size.to_string());
+        }
+    }
+
+    /// Returns true if the API is asked for pages by their number.
+    pub(super) fn is_by_number(&self) -> bool {
+        self.page_param.is_some()
+    }
+
+    /// Notes that `url` is asked for.
+    pub(super) fn ask(&self, walk: &mut Walk, url: &Url) -> Result<(), Failure> {
+        let most = self.most;
+        if walk.pages >= most {
+            return Err(Failure::new(format!(
+                "the API has more than {most} pages; raise \"max_pages\" if that is right"
+            )));
+        }
+        if !walk.asked.insert(Sha256::digest(url.as_str()).into()) {
+            return Err(Failure::new("the API sends the same next page again; its pages go in circles"));
+        }
+        Ok(())
+    }
+
+    /// Returns true if the records of a page are to be taken. A page that was read before ends the
+    /// reading (false), or is an error.
+    pub(super) fn admit(&self, walk: &Walk, page: &Content) -> Result<bool, Failure> {
+        let number = walk.pages + 1;
+        let Some(before) = walk.digests.get(&page.digest).filter(|_| page.count > 0) else {
+            self.shifted(walk, page)?;
+            return Ok(true);
+        };
+        // Some APIs send their last page for every number past it. A page that is shorter than the
+        // others is known to be the last one.
+        let clamped = self.is_by_number() && *before > 1 && *before + 1 == number;
+        if clamped && (page.count < walk.largest || walk.total.is_some_and(|total| walk.seen >= total)) {
+            return Ok(false);
+        }
+        let why = match &self.page_param {
+            Some(name) if *before == 1 => {
+                format!("the API does not look at \"{name}\"; name the parameter that it has, or none")
+            }
+            Some(_) => "it cannot be known which page was the last".to_owned(),
+            None => "its pages go in circles".to_owned(),
+        };
+        Err(Failure::new(format!("page {number} of the API holds what page {before} held: {why}")))
+    }
+
+    /// Records that stand at the end of one page and again at the start of the next have moved:
+    /// others were added or removed while the pages were read.
+    fn shifted(&self, walk: &Walk, page: &Content) -> Result<(), Failure> {
+        let (_, before) = &walk.last;
+        let most = before.len().min(page.ids.len().saturating_sub(1));
+        let moved = (1..=most).rev().find(|count| before.ends_with(&page.ids[..*count]));
+        let Some(moved) = moved.filter(|_| self.is_by_number()) else { return Ok(()) };
+        let (from, to) = (walk.pages, walk.pages + 1);
+        Err(Failure::new(format!(
+            "{moved} records of page {from} are on page {to} again: they moved while the pages were read; \
+             write key = with the field that tells records apart, and each is taken once"
+        )))
+    }
+
+    /// What comes after a page that was taken.
+    pub(super) fn after(
+        &self,
+        walk: &mut Walk,
+        page: &Page,
+        content: Content,
+        signs: &Signs,
+    ) -> Result<Course, Failure> {
+        let count = content.count;
+        walk.pages += 1;
+        walk.seen += count;
+        walk.largest = walk.largest.max(count);
+        walk.digests.entry(content.digest).or_insert(walk.pages);
+        walk.last = (count, content.ids);
+        let before = walk.total;
+        walk.total = signs.total.as_ref().map(|(_, total)| *total);
+        if let Some(field) = signs.not_first.as_ref().filter(|_| walk.pages == 1) {
+            let first = self.first.saturating_sub(1);
+            return Err(Failure::new(format!(
+                "\"{field}\" says that the first answer is not the first page; write first_page = {first}"
+            )));
+        }
+        if self.is_by_number() && before > walk.total && walk.total.is_some() {
+            return Err(Failure::new(
+                "the API has fewer records than when the reading began; some may have moved to a page \
+                 that was read before: sync again",
+            ));
+        }
+        if let Some(pointer) = &self.next {
+            return self.told(walk, page, pointer, signs);
+        }
+        if let Some(link) = &signs.link {
+            walk.by_link = true;
+            return Ok(Course::Next(Box::new(self.follow(page, link)?)));
+        }
+        if let (Some(name), Some((_, token))) = (&self.next_param, &signs.token)
+            && !signs.end
+        {
+            let mut url = page.url.clone();
+            set(&mut url, name, token);
+            return Ok(Course::Next(Box::new(url)));
+        }
+        match &self.page_param {
+            Some(name) => self.by_number(walk, page, name, signs),
+            None => self.unasked(walk, signs),
+        }
+    }
+
+    /// The next page where `next` says how it is told.
+    fn told(&self, walk: &Walk, page: &Page, pointer: &[String], signs: &Signs) -> Result<Course, Failure> {
+        let token = match plain_at(&page.body, pointer) {
+            Some(Value::String(text)) if !text.is_empty() => text,
+            Some(Value::Number(number)) => number.to_string(),
+            _ => {
+                return match &signs.more {
+                    Some(field) if !signs.end => Err(Failure::new(format!(
+                        "\"{field}\" says that there are further pages, but there is none at /{}{}",
+                        pointer.join("/"),
+                        self.or_ignore(field)
+                    ))),
+                    _ if !signs.end => self.short(walk, signs).map_or(Ok(Course::End), Err),
+                    _ => Ok(Course::End),
+                };
+            }
+        };
+        let url = match &self.next_param {
+            Some(name) => {
+                let mut url = page.url.clone();
+                set(&mut url, name, &token);
+                url
+            }
+            None => self.follow(page, &token)?,
+        };
+        Ok(Course::Next(Box::new(url)))
+    }
+
+    fn follow(&self, page: &Page, link: &str) -> Result<Url, Failure> {
+        follow(&page.url, &page.base, link)
+    }
+
+    fn by_number(&self, walk: &Walk, page: &Page, name: &str, signs: &Signs) -> Result<Course, Failure> {
+        let all = signs.total.as_ref().is_some_and(|(_, total)| walk.seen >= *total && *total > 0)
+            || signs.pages.as_ref().is_some_and(|(_, pages)| walk.pages >= *pages && self.first <= 1);
+        if signs.end || (all && signs.more.is_none()) {
+            return Ok(Course::End);
+        }
+        if walk.last.0 == 0 {
+            return self.ended(walk).map(|()| Course::End);
+        }
+        let mut url = page.url.clone();
+        set(&mut url, name, &self.first.saturating_add(walk.pages).to_string());
+        Ok(Course::Next(Box::new(url)))
+    }
+
+    /// Pages by number have ended with a page that has nothing, or is not there.
+    pub(super) fn ended(&self, walk: &Walk) -> Result<(), Failure> {
+        match walk.total {
+            Some(total) if total > walk.seen => Err(Failure::new(format!(
+                "the API says that it has {total} records, and its pages end after {}",
+                walk.seen
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// What comes after an answer when nothing is configured: nothing, unless it speaks of more.
+    fn unasked(&self, walk: &Walk, signs: &Signs) -> Result<Course, Failure> {
+        if signs.end {
+            return Ok(Course::End);
+        }
+        if walk.by_link {
+            return Ok(Course::End);
+        }
+        if let Some((field, _)) = &signs.token {
+            let pages = "write page_param with the parameter that takes the number of a page";
+            let token =
+                format!("write next = \"{field}\", and next_param with the parameter that takes this token");
+            let what = if field.starts_with('/') { token } else { pages.to_owned() };
+            return Err(self.more(field, &what));
+        }
+        if let Some(field) = &signs.more {
+            return Err(
+                self.more(field, "write page_param (pages by number), or next and next_param (a token)")
+            );
+        }
+        if let Some(failure) = self.short(walk, signs) {
+            return Err(failure);
+        }
+        if let Some((field, limit)) = &signs.limit
+            && signs.total.is_none()
+            && signs.pages.is_none()
+            && walk.seen == *limit
+            && walk.seen > 0
+        {
+            return Err(self.more(field, "the answer is full; write page_param, or next and next_param"));
+        }
+        let counted = signs.total.is_some() || signs.pages.is_some();
+        Ok(if counted { Course::End } else { Course::Alone })
+    }
+
+    fn more(&self, field: &str, what: &str) -> Failure {
+        let field = plain(field);
+        Failure::new(format!(
+            "\"{field}\" in the API's answer says that there are further pages: {what}{}",
+            self.or_ignore(&field)
+        ))
+    }
+
+    /// The answer has fewer records, or pages, than it says.
+    fn short(&self, walk: &Walk, signs: &Signs) -> Option<Failure> {
+        let (field, says, gave) = match (&signs.total, &signs.pages) {
+            (Some((field, total)), _) if *total > walk.seen => {
+                (field, format!("{total} records"), walk.seen.to_string())
+            }
+            (_, Some((field, pages))) if *pages > walk.pages => {
+                (field, format!("{pages} pages"), walk.pages.to_string())
+            }
+            _ => return None,
+        };
+        Some(Failure::new(format!(
+            "\"{}\" says that the API has {says}, and it gave {gave}; write page_param (pages by number), or \
+             next and next_param (a token){}",
+            plain(field),
+            self.or_ignore(field)
+        )))
+    }
+
+    fn or_ignore(&self, field: &str) -> String {
+        let name = field.rsplit('/').next().unwrap_or(field);
+        format!("; ignore = [\"{}\"] if it means something else", plain(name))
+    }
+}
+
+impl Walk {
+    /// Begins a reading after one that read a list, or did not.
+    pub(super) fn after(was_list: bool) -> Self {
+        Self { was_list, ..Self::default() }
+    }
+
+    /// Returns true if the pages held a list; where they held nothing, as at the last sync.
+    pub(super) fn is_list(&self) -> bool {
+        self.place.as_ref().map_or(self.was_list, |(_, form)| *form == Form::List)
+    }
+
+    /// Every page has its records where the first one has them.
+    pub(super) fn same_place(&mut self, place: &[String], form: Form) -> Result<(), Failure> {
+        let Some((first, known)) = &self.place else {
+            self.place = Some((place.to_vec(), form));
+            return Ok(());
+        };
+        if form == Form::Null || (first == place && form == *known) {
+            return Ok(());
+        }
+        let (page, place) = (self.pages + 1, first.join("/"));
+        Err(Failure::new(format!(
+            "page {page} of the API has no records at /{place}, where the first page has them"
+        )))
+    }
+}
+
+impl Content {
+    /// What tells `records` from those of another page.
+    pub(super) fn digest(records: &RawValue) -> [u8; 32] {
+        Sha256::digest(records.get()).into()
+    }
+}
