@@ -16,6 +16,7 @@ mod guard;
 mod limits;
 mod list;
 mod message;
+mod reasons;
 mod request;
 mod retry;
 mod room;
@@ -146,6 +147,8 @@ pub struct ConnectAnswer {
     pub connected: Vec<ConnectedRow>,
     /// Sources it could not connect.
     pub errors: Vec<ItemError>,
+    /// Why it could not connect those that it names nowhere.
+    pub rest: Option<String>,
 }
 
 /// A source that the platform says it connected.
@@ -168,6 +171,19 @@ pub struct ItemError {
     pub message: String,
 }
 
+impl ItemError {
+    /// Returns true if this is the failure of the source with this id, or of this name. Some platforms
+    /// give an id where a name is expected.
+    #[must_use]
+    pub fn is_of(&self, id: Option<&SourceId>, name: &str) -> bool {
+        match (&self.id, &self.name) {
+            (Some(own), _) => Some(own) == id,
+            (None, Some(own)) => own == name || id.is_some_and(|id| id.to_string() == *own),
+            (None, None) => false,
+        }
+    }
+}
+
 /// The answer of `cleanup`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CleanupAnswer {
@@ -175,6 +191,8 @@ pub struct CleanupAnswer {
     pub deleted: Option<u64>,
     /// Sources it could not clean up.
     pub errors: Vec<ItemError>,
+    /// Why it could not clean up those that it names nowhere.
+    pub rest: Option<String>,
 }
 
 /// The answer of `sync`.
@@ -184,6 +202,8 @@ pub struct SyncAnswer {
     pub records: Option<u64>,
     /// Sources it could not sync.
     pub errors: Vec<ItemError>,
+    /// Why it could not sync those that it names nowhere.
+    pub rest: Option<String>,
     /// `data.sources`, when given.
     pub sources: Vec<SyncedRow>,
 }

@@ -6,7 +6,7 @@
 use crate::apply::{Syncing, chain};
 use crate::model::{NonEmpty, SourceId, SourceKey, SourceName, Unit};
 use crate::reconcile::Clock;
-use crate::remote::{RemoteError, RemoteErrorKind, SyncAnswer, TokenTrouble, Writer};
+use crate::remote::{ItemError, RemoteError, RemoteErrorKind, SyncAnswer, SyncedRow, TokenTrouble, Writer};
 use crate::schedule::{Decision, MISSED_COUNTED, SkippedWhy};
 use crate::state::{Claim, Finished, RunOutcome, State, StateError, Trigger};
 use jiff::Timestamp;
@@ -239,14 +239,20 @@ impl Syncer {
     }
 
     fn answered(&self, run: &Run, batch: &[Run], answer: &SyncAnswer) -> Synced {
-        let is_it = |id: Option<&SourceId>, name: Option<&str>| {
-            id == Some(&run.id) || (id.is_none() && name == Some(run.member.name.as_str()))
-        };
-        let error = answer.errors.iter().find(|error| is_it(error.id.as_ref(), error.name.as_deref()));
-        if let Some(error) = error {
+        let (id, name) = (Some(&run.id), run.member.name.as_str());
+        let of_none = |error: &&ItemError| batch.len() == 1 && error.id.is_none() && error.name.is_none();
+        let mut errors = answer.errors.iter();
+        if let Some(error) = errors.find(|error| error.is_of(id, name) || of_none(error)) {
             return self.ended(&run.member, RunOutcome::Failed, None, Some(error.message.clone()));
         }
-        let own = answer.sources.iter().find(|row| is_it(row.id.as_ref(), row.name.as_deref()));
+        let is_own = |row: &&SyncedRow| match &row.id {
+            Some(own) => *own == run.id,
+            None => row.name.as_deref() == Some(name),
+        };
+        let own = answer.sources.iter().find(is_own);
+        if let (None, Some(why)) = (own, &answer.rest) {
+            return self.ended(&run.member, RunOutcome::Failed, None, Some(why.clone()));
+        }
         // A total says nothing of one source among several.
         let total = answer.records.filter(|_| batch.len() == 1);
         let message = own.and_then(|row| row.message.clone());

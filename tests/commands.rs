@@ -43,5 +43,7 @@ mod stopped;
 mod terminal;
 #[path = "commands/trust.rs"]
 mod trust;
+#[path = "commands/turned_away.rs"]
+mod turned_away;
 #[path = "commands/writing.rs"]
 mod writing;

@@ -4,7 +4,7 @@
 use super::{Going, Ready, Run, chain, recreate};
 use crate::model::{NonEmpty, ResolvedSource, SourceId};
 use crate::plan::{ActionResult, Step, UnitError};
-use crate::remote::{ConnectAnswer, ItemError, RemoteError, RemoteErrorKind};
+use crate::remote::{CleanupAnswer, ConnectAnswer, RemoteError, RemoteErrorKind};
 use crate::state::Change;
 use secrecy::ExposeSecret as _;
 use std::collections::BTreeMap;
@@ -102,7 +102,7 @@ pub(super) async fn cleanup(run: &mut Run<'_>, going: Vec<Going>) -> Result<(), 
         let give_up = |why: String| batch.iter().filter_map(move |going| Some((going.0?, why.clone())));
         match result {
             None => not_carried_out(run, give_up("stopping: nothing new is started".to_owned())).await?,
-            Some(Ok(answer)) => cleanup_answered(run, &batch, &answer.errors),
+            Some(Ok(answer)) => cleanup_answered(run, &batch, &answer),
             Some(Err(error)) => match after(&error) {
                 After::Halve if batch.len() > 1 => {
                     let sent = batch.len();
@@ -123,13 +123,11 @@ pub(super) async fn cleanup(run: &mut Run<'_>, going: Vec<Going>) -> Result<(), 
 }
 
 /// Each of the batch is cleaned up, but for those that the answer names.
-fn cleanup_answered(run: &mut Run<'_>, batch: &[Going], errors: &[ItemError]) {
+fn cleanup_answered(run: &mut Run<'_>, batch: &[Going], answer: &CleanupAnswer) {
     for (action, name, _, id) in batch {
-        let is_of = |error: &&ItemError| {
-            error.id.as_ref() == Some(id) || error.name.as_deref() == Some(name.as_str())
-        };
-        match errors.iter().find(is_of) {
-            Some(error) => run.refused.extend(action.map(|action| (action, error.message.clone()))),
+        let named = answer.errors.iter().find(|error| error.is_of(Some(id), name.as_str()));
+        match named.map(|error| &error.message).or(answer.rest.as_ref()) {
+            Some(why) => run.refused.extend(action.map(|action| (action, why.clone()))),
             None => run.cleanup_answered(id),
         }
     }
@@ -186,8 +184,9 @@ pub(super) async fn answered(
         ([_], [row]) if answer.errors.is_empty() => Some(row.id.as_ref()),
         _ => None,
     };
-    let all_taken =
-        answer.errors.is_empty() && (answer.connected.len() == batch.len() || answer.connected.is_empty());
+    let all_taken = answer.errors.is_empty()
+        && answer.rest.is_none()
+        && (answer.connected.len() == batch.len() || answer.connected.is_empty());
     for ready in batch {
         let name = ready.source.name();
         if let Some(why) = refused.get(name.as_str()) {
@@ -195,6 +194,10 @@ pub(super) async fn answered(
             continue;
         }
         let id = ids.get(name.as_str()).copied().or(alone);
+        if let (None, Some(why)) = (id, &answer.rest) {
+            run.refused.insert(ready.action, why.clone());
+            continue;
+        }
         if id.is_some() || all_taken {
             run.answered(ready.action, id.flatten().cloned());
         }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, BodyDataStream};
 use axum::extract::{Query, Request, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt as _;
 use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value, json};
@@ -23,6 +24,10 @@ use super::openapi;
 
 /// Larger bodies are refused; ten thousand sources fit well.
 const LARGEST_BODY: usize = 16 << 20;
+/// Of a larger body, so many bytes are read before it is refused.
+const MOST_READ: usize = 256 << 20;
+/// How long a caller whose body is refused may pause in it.
+const SILENCE: Duration = Duration::from_millis(500);
 /// How long a caller may take to send its body.
 const BODY: Duration = Duration::from_secs(30);
 /// Calls at one time; more are asked to come again.
@@ -208,12 +213,19 @@ fn query(request: &Request) -> Result<Map<String, Value>, Answer> {
 }
 
 async fn body(request: Request) -> Result<Map<String, Value>, Answer> {
-    let declared =
-        request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if declared.is_some_and(|length| length > LARGEST_BODY as u64) {
+    let headers = request.headers();
+    let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let is_too_large = declared.is_some_and(|length| length > LARGEST_BODY as u64);
+    if is_too_large && headers.contains_key(EXPECT) {
+        // The caller waits for leave to send its body, and reads the answer at once.
         return Err(too_large());
     }
-    let bytes = tokio::time::timeout(BODY, read(request.into_body()))
+    let body = request.into_body();
+    if is_too_large {
+        drain(body.into_data_stream()).await;
+        return Err(too_large());
+    }
+    let bytes = tokio::time::timeout(BODY, read(body))
         .await
         .map_err(|_| Answer::refused(StatusCode::REQUEST_TIMEOUT, "the body did not come in time"))??;
     // The parser refuses what is nested too deeply.
@@ -229,12 +241,30 @@ async fn body(request: Request) -> Result<Map<String, Value>, Answer> {
     }
 }
 
-async fn read(body: Body) -> Result<axum::body::Bytes, Answer> {
-    to_bytes(body, LARGEST_BODY).await.map_err(|error| {
-        let limit =
-            std::error::Error::source(&error).is_some_and(|cause| cause.to_string().contains("limit"));
-        if limit { too_large() } else { Answer::refused(StatusCode::BAD_REQUEST, "the body broke off") }
-    })
+async fn read(body: Body) -> Result<Vec<u8>, Answer> {
+    let mut pieces = body.into_data_stream();
+    let mut bytes = Vec::new();
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(|_| Answer::refused(StatusCode::BAD_REQUEST, "the body broke off"))?;
+        if bytes.len() + piece.len() > LARGEST_BODY {
+            drain(pieces).await;
+            return Err(too_large());
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(bytes)
+}
+
+/// Reads on, so that the caller reads why it is refused: one that is cut off while it sends does not. Gives up
+/// on a caller that is silent for a moment, and on one that sends without end.
+async fn drain(mut pieces: BodyDataStream) {
+    let mut length = 0;
+    while let Ok(Some(Ok(piece))) = tokio::time::timeout(SILENCE, pieces.next()).await {
+        length += piece.len();
+        if length > MOST_READ {
+            return;
+        }
+    }
 }
 
 fn too_large() -> Answer {

@@ -2,6 +2,7 @@
 //! absent may be removed.
 
 use super::error::RemoteErrorKind;
+use super::reasons;
 use super::transport::Reply;
 use crate::model::{Echo, ObservedSource, SourceId, SourceName};
 use reqwest::StatusCode;
@@ -31,6 +32,9 @@ pub(super) fn decode(
     rows(reply, data.map(|data: &RawValue| read(data.get())), &beside, clean)
 }
 
+/// Bytes of an answer that is looked into for the reasons of an error.
+const LONGEST_ERROR: usize = 1 << 20;
+
 /// The rows, where the envelope says that these are all of them.
 fn rows(
     reply: &Reply,
@@ -42,7 +46,12 @@ fn rows(
         let raw = beside.iter().find(|(field, _)| field == name).map(|(_, raw)| raw.get());
         raw.and_then(|raw| serde_json::from_str::<String>(raw).ok()).unwrap_or_default()
     };
-    let message = || clean(&text("message"));
+    let message = || {
+        // An error with reasons is short; what is longer is not looked into.
+        let envelope =
+            if reply.body.len() <= LONGEST_ERROR { serde_json::from_slice(&reply.body).ok() } else { None };
+        clean(&envelope.as_ref().map_or_else(|| text("message"), reasons::message))
+    };
     match text("status").as_str() {
         "success" => {}
         "error" => {

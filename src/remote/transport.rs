@@ -5,7 +5,7 @@ use super::error::{Endpoint, RemoteError, RemoteErrorKind};
 use super::limits::Limits;
 use super::message::{Sent, WITHHELD, printable};
 use super::room::{self, Room, Rooms};
-use super::{Observer, Settings, Token, guard, request, retry, wording};
+use super::{Observer, Settings, Token, guard, reasons, request, retry, wording};
 use crate::model::{ResolvedSource, Scope, Unit, WorkspaceId};
 use hyper::body::Bytes;
 use jiff::SignedDuration;
@@ -387,8 +387,7 @@ impl Transport {
         // The status alone decides; a message that does not come whole is none.
         let body = read(&mut response, ERROR_BODY_LIMIT.min(call.limit)).await.unwrap_or_default();
         let envelope: Value = serde_json::from_slice(&body).unwrap_or_default();
-        let text = ["message", "detail"].iter().find_map(|key| envelope.get(key).and_then(Value::as_str));
-        let message = self.cleaned(call.sent, text.unwrap_or_default());
+        let message = self.cleaned(call.sent, &reasons::message(&envelope));
         let conflict = envelope.get("status").and_then(Value::as_str) == Some("conflict");
         let retry_after = retry::retry_after(&headers, jiff::Timestamp::now());
         let kind = match status.as_u16() {
@@ -496,7 +495,12 @@ async fn read_large(
 
 /// Only a connection that never opened proves that nothing was sent.
 fn no_answer(error: &reqwest::Error) -> RemoteErrorKind {
-    if error.is_connect() {
+    if was_turned_away(error) {
+        // The platform ends its connections now and then; the next one is opened for the next attempt.
+        RemoteErrorKind::NotSent(
+            "the platform closed the connection before it took the request (HTTP/2)".into(),
+        )
+    } else if error.is_connect() {
         let whither = error.url().map(|url| url.origin().ascii_serialization());
         let whither = whither.map_or_else(|| "the platform".to_owned(), |origin| printable(&origin));
         RemoteErrorKind::Unreachable(format!("{whither} cannot be reached: {}", unopened(error)))
@@ -505,6 +509,21 @@ fn no_answer(error: &reqwest::Error) -> RemoteErrorKind {
     } else {
         RemoteErrorKind::NoAnswer(reason(error))
     }
+}
+
+/// Returns true if the platform certainly did not act on a request over HTTP/2: its stream came after the
+/// last one that a graceful GOAWAY names, or was refused (RFC 9113, sections 6.8 and 8.7).
+fn was_turned_away(error: &reqwest::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<h2::Error>() {
+            let after_the_last = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+            let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+            return error.is_remote() && (after_the_last || refused);
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// Why a connection never opened, as people say it.
@@ -524,14 +543,28 @@ fn unopened(error: &reqwest::Error) -> String {
                     "DNS lookup failed temporarily".to_owned()
                 }
                 _ if is_lookup => "no such host".to_owned(),
+                _ if io.to_string().contains("socks") => unsupported_proxy(),
                 // What the system has no number for comes from the encryption above it.
                 _ if io.raw_os_error().is_none() => wording::tls(&printable(&io.to_string())),
                 _ => printable(&io.to_string()),
             };
         }
+        if error.to_string().contains("socks") {
+            return unsupported_proxy();
+        }
         cause = error.source();
     }
     reason(error)
+}
+
+/// Names the variable of the environment that leads to a proxy which is not supported.
+fn unsupported_proxy() -> String {
+    let names = ["ALL_PROXY", "all_proxy", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
+    let is_socks = |name: &&str| std::env::var(name).is_ok_and(|value| value.starts_with("socks"));
+    let name = names.into_iter().find(is_socks).unwrap_or("ALL_PROXY");
+    format!(
+        "the variable {name} names a SOCKS proxy, which is not supported; name an HTTP proxy, or unset it"
+    )
 }
 
 /// The chain of causes, without the URL and without what only repeats that it failed.
