@@ -41,3 +41,4 @@ pub mod sync;
 pub mod telemetry;
 pub mod tree;
 pub mod watch;
+pub mod zones;

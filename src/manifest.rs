@@ -28,6 +28,7 @@ mod source;
 mod suggest;
 mod sync;
 mod units;
+mod unused;
 mod values;
 mod workspace;
 
@@ -42,6 +43,7 @@ pub use report::render;
 pub use schema::{SETTINGS_SCHEMA, WORKSPACE_SCHEMA};
 pub use settings::{FILE_NAME, Lookup};
 pub use suggest::nearest;
+pub use unused::unused;
 
 use crate::model::{BrokenFile, Desired, DesiredUnit, FoldedUnit, Unit};
 use document::{Document, small};

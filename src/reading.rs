@@ -139,6 +139,31 @@ impl Reading {
         }
     }
 
+    /// Adds a warning for each alias and template of `wellspring.toml` that no file uses.
+    pub fn warn_of_unused(&mut self) {
+        if !self.has_errors() {
+            let unused = manifest::unused(&self.tree.sources());
+            self.diagnostics.extend(unused);
+        }
+    }
+
+    /// Adds a warning for each suspension whose last day is before `today`.
+    pub fn warn_of_ended_suspensions(&mut self, today: jiff::civil::Date) {
+        let mut ended = BTreeMap::new();
+        for unit in self.desired.open_units() {
+            for source in &unit.sources {
+                let until = source.suspend.as_ref().and_then(|suspend| suspend.until);
+                if let Some(until) = until.filter(|until| *until < today)
+                    && let Some(text) = self.tree.text(&source.at.file)
+                {
+                    let at = (Arc::clone(&source.at.file), source.at.line);
+                    ended.entry(at).or_insert_with(|| Diagnostic::suspend_ended(source, until, &text));
+                }
+            }
+        }
+        self.diagnostics.extend(ended.into_values());
+    }
+
     fn of(tree: tree::Reading, manifest: manifest::Reading, files: manifest::Known) -> Self {
         let settings = tree.files.iter().find(|file| &*file.path == manifest::FILE_NAME);
         Self {

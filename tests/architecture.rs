@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// The rooms from the top of the house to the bottom. A room may use what stands below its floor;
 /// neighbours on one floor do not know each other.
-const FLOORS: [&[&str]; 14] = [
+const FLOORS: [&[&str]; 15] = [
     &["cli"],
     &["daemon"],
     &["reading", "sync"],
@@ -21,6 +21,7 @@ const FLOORS: [&[&str]; 14] = [
     &["render"],
     &["manifest", "plan", "schedule"],
     &["model"],
+    &["zones"],
     // Not ours: it is the other side of the wire, and knows nothing of this one.
     &["platform"],
     &["sensitive", "serving"],

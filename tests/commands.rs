@@ -39,6 +39,8 @@ mod secrecy;
 mod status;
 #[path = "commands/stopped.rs"]
 mod stopped;
+#[path = "commands/suspended.rs"]
+mod suspended;
 #[path = "commands/terminal.rs"]
 mod terminal;
 #[path = "commands/trust.rs"]

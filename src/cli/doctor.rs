@@ -95,6 +95,7 @@ async fn examine(common: &Common, settings: &Settings) -> Vec<Finding> {
         }
     };
     findings.push(site::watching(&settings.root));
+    findings.push(site::time_zones());
     let at = settings.platform(reading.desired.platform.as_ref());
     match at {
         Err(error) => {

@@ -12,7 +12,11 @@ use std::sync::Arc;
 
 pub(super) fn run(common: &Common, args: &ValidateArgs) -> Result<Exit, Failure> {
     let settings = workplace::resolve(common)?;
-    let reading = workplace::read(&settings)?;
+    let mut reading = workplace::read(&settings)?;
+    reading.warn_of_unused();
+    reading.warn_of_ended_suspensions(
+        jiff::Timestamp::now().to_zoned_datetime(jiff::tz::TimeZone::system()).date(),
+    );
     let missing =
         if args.secrets { missing_secrets(&reading, &Arc::new(settings.secrets())) } else { Vec::new() };
     match common.format {

@@ -2,6 +2,7 @@
 
 use super::fields::shown;
 use super::suggest::did_you_mean;
+use crate::zones;
 use croner::errors::CronError;
 use croner::parser::{CronParser, Seconds, Year};
 use croner::{CivilDateTime, CronDateTime, Resolution, Weekday};
@@ -77,6 +78,16 @@ fn check(expression: &str) -> Result<(), Unusable> {
     }
 }
 
+/// Returns true if crontab would choose other days: it requires both the day of month and the day of week where
+/// one of the two begins with `*`, and here either is enough.
+pub(super) fn differs_from_crontab(expression: &str) -> bool {
+    let mut fields = expression.split_whitespace().skip(2).step_by(2);
+    let (Some(of_month), Some(of_week)) = (fields.next(), fields.next()) else { return false };
+    let is_restricted = |field: &str| !matches!(field, "*" | "?");
+    let begins_with_star = of_month.starts_with('*') || of_week.starts_with('*');
+    is_restricted(of_month) && is_restricted(of_week) && begins_with_star && !of_week.starts_with('+')
+}
+
 /// The first of the five fields that cannot be read, with what it takes.
 fn wrong_field(parser: &CronParser, expression: &str) -> Option<String> {
     const FIELDS: [(&str, &str); 5] = [
@@ -115,13 +126,10 @@ fn reason(error: &CronError) -> String {
 /// # Errors
 /// What to write instead, when something like it exists.
 pub(super) fn check_zone(name: &str) -> Result<(), Option<String>> {
-    if jiff::tz::TimeZone::get(name).is_ok() {
+    if zones::get(name).is_some() {
         return Ok(());
     }
-    if jiff::tz::db().is_definitively_empty() {
-        return Err(Some("this machine has no time zones: install the package tzdata".to_owned()));
-    }
-    let names: Vec<String> = jiff::tz::db().available().map(|name| name.as_str().to_owned()).collect();
+    let names = zones::names();
     Err(did_you_mean(name, names.iter().map(String::as_str)))
 }
 
@@ -215,10 +223,28 @@ mod tests {
     }
 
     #[test]
+    fn days_that_crontab_chooses_otherwise_are_noticed() {
+        for (text, differs) in [
+            ("0 0 */2 * MON", true),
+            ("0 0 1 * */2", true),
+            ("0 0 */2 * */2", true),
+            ("0 0 */2 * +MON", false),
+            ("0 0 */2 * *", false),
+            ("0 0 1,15 * MON", false),
+            ("0 0 * * MON", false),
+            ("*/5 */2 * * *", false),
+        ] {
+            assert_eq!(differs_from_crontab(text), differs, "{text}");
+        }
+    }
+
+    #[test]
     fn a_zone_is_known_or_something_like_it_is_proposed() {
         assert_eq!(check_zone("Europe/Rome"), Ok(()));
         assert_eq!(check_zone("UTC"), Ok(()));
         assert_eq!(check_zone("Europe/Roma"), Err(Some("did you mean `Europe/Rome`?".to_owned())));
-        assert_eq!(check_zone(""), Err(None));
+        for name in ["", "localtime", "posixrules"] {
+            assert_eq!(check_zone(name), Err(None), "{name}");
+        }
     }
 }

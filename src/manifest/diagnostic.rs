@@ -1,5 +1,6 @@
 //! What is wrong with the files, and where.
 
+use crate::model::DesiredSource;
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::ops::Range;
@@ -37,6 +38,30 @@ pub struct Diagnostic {
     /// It is about the tree as a whole: told once, however many files show it.
     #[serde(skip)]
     pub(super) once: bool,
+}
+
+impl Diagnostic {
+    /// The warning that the suspension of a source has ended. `text` is the file that declares it.
+    #[must_use]
+    pub fn suspend_ended(source: &DesiredSource, until: jiff::civil::Date, text: &str) -> Self {
+        let line = source.at.line as usize;
+        let before: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
+        let length = text[before..].lines().next().map_or(0, str::len);
+        Self {
+            code: Code::SuspendEnded,
+            severity: Severity::Warning,
+            file: Arc::clone(&source.at.file),
+            line: source.at.line,
+            column: 1,
+            message: format!("the suspension of this source ended on {until}"),
+            help: Some("remove `suspend`, or write a later date for `until`".to_owned()),
+            span: before..before + length,
+            label: None,
+            labels: Vec::new(),
+            hides: Vec::new(),
+            once: false,
+        }
+    }
 }
 
 /// A place that explains a [`Diagnostic`].
@@ -124,6 +149,8 @@ codes! {
     UnmatchedPattern = "W025",
     /// Environment variable that the host does not permit.
     RefusedVariable = "W026",
+    /// Alias that no file uses (warning).
+    UnusedAlias = "W027",
     /// Secret in plain text.
     PlainSecret = "W030",
     /// Secret reference where none is resolved.
@@ -150,10 +177,20 @@ codes! {
     UnknownZone = "W052",
     /// Schedule that never fires.
     NeverFires = "W053",
+    /// Days that crontab would choose otherwise (warning).
+    OtherDays = "W054",
+    /// `timezone` without effect (warning).
+    ZoneUnused = "W055",
+    /// `stale_after` shorter than the period (warning).
+    StaleEarly = "W056",
+    /// `suspend` that has ended (warning).
+    SuspendEnded = "W057",
     /// Unknown template.
     UnknownTemplate = "W060",
     /// `unset` that removes nothing.
     UnsetNothing = "W061",
+    /// Template that no source uses (warning).
+    UnusedTemplate = "W062",
     /// Invalid platform URL.
     BadUrl = "W070",
 }

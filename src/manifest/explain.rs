@@ -94,6 +94,10 @@ usually a misspelled folder, and the sources declared in that folder are not man
 Patterns are relative to wellspring.toml; `*` matches within one folder, `**` matches any \
 number of folders."
         }
+        "W027" => {
+            "An alias in [workspaces] that no file names under `use` has no effect. `wellspring validate` reports it, since it \
+is usually a misspelled `use` or the rest of a removed workspace."
+        }
         "W030" => {
             "A password, token or key is in the file as plain text, visible to everyone who can read the \
 file or the repository. Write a reference instead; it is resolved when the platform is \
@@ -147,6 +151,23 @@ for seconds.\n\n    cron = \"15 2 * * MON-SAT\"     # 02:15, Monday to Saturday"
 which is the default."
         }
         "W053" => "The expression is valid, but no year has such a day, for example 30 February.",
+        "W054" => {
+            "Where both the day of month and the day of week are restricted, a day matches here if either does. crontab(5) \
+does the same, except where one of the two fields begins with `*`: then both must match. `0 0 */2 * MON` fires here on all \
+odd days and all Mondays, and in crontab on odd days that are Mondays.\n\nList the days (`1-31/2` for `*/2`) if either is \
+meant, or write `+` before the day of week if both are:\n\n    cron = \"0 0 */2 * +MON\""
+        }
+        "W055" => {
+            "`every` counts a period, which is the same in every time zone. `timezone` has an effect beside `cron` only."
+        }
+        "W056" => {
+            "`stale_after` marks data as stale that was not synced for this long. A value shorter than the period marks the \
+data as stale before each sync. Write the period and the time a sync takes, or more."
+        }
+        "W057" => {
+            "`until` is the last day of a suspension. The day has passed, so the source is synced and changed as if \
+`suspend` were not there. Remove it, or write a later date."
+        }
         "W060" => {
             "`extends` names a template of wellspring.toml: [templates.NAME]. A template cannot extend \
 another one."
@@ -154,6 +175,10 @@ another one."
         "W061" => {
             "`unset` removes a value that comes from defaults or a template. A path that nothing sets is \
 usually misspelled. To remove a value that the source itself sets, delete its line."
+        }
+        "W062" => {
+            "A template that no source extends has no effect. `wellspring validate` reports it, since it is usually a \
+misspelled `extends` or the rest of removed sources."
         }
         "W070" => {
             "`platform.url` is the platform's base URL, with or without `/api/v1`, and without user, \

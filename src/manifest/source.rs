@@ -73,7 +73,12 @@ pub(super) fn read<'a>(
     let key = self::key(key, key_span, findings)?;
     own_keys(key_name, &own, findings);
     let is_named = own.contains_key("name");
+    let zoned =
+        own.get("sync").map(|entry| [("sync".into(), entry.clone())].into_iter().collect::<Table<'_>>());
     let (merged, templated) = effective(own, settings, findings);
+    if let Some(own) = zoned {
+        sync::unused_zone(&own, &merged, findings);
+    }
     let fits = findings.fits(&merged, key_span);
     let name = if is_named { fields::text(&merged, "name", findings) } else { None };
     let (name, name_span) = match name {

@@ -38,7 +38,7 @@ pub(super) fn sync(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option
     let positive = |key: &str, findings: &mut Findings<'_, '_>| {
         fields::duration(table, key, findings).map(|(duration, _)| duration)
     };
-    let stale_after = positive("stale_after", findings);
+    let stale_after = stale_after(table, every, findings);
     let timeout = positive("timeout", findings);
     let missed = fields::choice(table, "missed", &[("once", Missed::Once), ("skip", Missed::Skip)], findings);
     let overlap =
@@ -68,6 +68,40 @@ pub(super) fn one_schedule(table: &Table<'_>, findings: &mut Findings<'_, '_>) {
     }
 }
 
+fn stale_after(
+    table: &Table<'_>,
+    every: Option<(Duration, Span)>,
+    findings: &mut Findings<'_, '_>,
+) -> Option<Duration> {
+    let (stale_after, span) = fields::duration(table, "stale_after", findings)?;
+    if let Some((every, period)) = every
+        && stale_after < every
+    {
+        findings
+            .warning(Code::StaleEarly, span, "`stale_after` is shorter than the period")
+            .label("the data is stale before each sync")
+            .also(period, "the period")
+            .help(format!("write more than {}", duration::show(every)));
+    }
+    Some(stale_after)
+}
+
+/// Reports a time zone that has no effect, where the source itself sets it.
+pub(super) fn unused_zone(own: &Table<'_>, merged: &Table<'_>, findings: &mut Findings<'_, '_>) {
+    let sync = |table: &Table<'_>, key: &str| {
+        let sync = table.get("sync")?.node.value.as_table()?;
+        sync.get(key).map(|entry| entry.key)
+    };
+    if let Some(zone) = sync(own, "timezone")
+        && let Some(every) = sync(merged, "every")
+    {
+        findings
+            .warning(Code::ZoneUnused, zone, "`timezone` has no effect beside `every`")
+            .also(every, "a period is the same in every time zone")
+            .help("remove it, or write `cron` to sync at a time of day");
+    }
+}
+
 fn cron(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option<When> {
     let timezone = zone(table, findings);
     let (expression, span) = fields::text(table, "cron", findings)?;
@@ -83,6 +117,12 @@ fn cron(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option<When> {
                 .help("no year has such a day");
             return None;
         }
+    }
+    if cron::differs_from_crontab(expression) {
+        findings
+            .warning(Code::OtherDays, span, "crontab would choose other days")
+            .label("here a day matches by its day of month or by its day of week")
+            .help("list the days if either is meant; write `+` before the day of week if both are");
     }
     Some(When::Cron { expression: expression.to_owned(), timezone: timezone? })
 }

@@ -3,6 +3,7 @@
 use super::calendar::Calendar;
 use super::cron::Cron;
 use crate::model::{SourceName, SyncSpec, Unit, When};
+use crate::zones;
 use croner::errors::CronError;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -166,11 +167,7 @@ fn nanoseconds(seconds: u64) -> i128 {
 }
 
 fn find_zone(name: &str) -> Result<TimeZone, ScheduleError> {
-    match TimeZone::get(name) {
-        Ok(zone) if !zone.is_unknown() => Ok(zone),
-        Ok(_) => Err(ScheduleError::Zone { name: name.to_owned(), source: None }),
-        Err(source) => Err(ScheduleError::Zone { name: name.to_owned(), source: Some(source) }),
-    }
+    zones::get(name).ok_or_else(|| ScheduleError::Zone { name: name.to_owned() })
 }
 
 /// Why a schedule cannot be used.
@@ -216,8 +213,6 @@ pub enum ScheduleError {
     Zone {
         /// As declared.
         name: String,
-        /// What the time zone database said.
-        source: Option<jiff::Error>,
     },
 }
 
@@ -256,7 +251,7 @@ impl fmt::Display for ScheduleError {
                     "the cron expression {expression:?} never fires: no such day exists; correct day and month"
                 )
             }
-            Self::Zone { name, .. } => {
+            Self::Zone { name } => {
                 write!(f, "there is no time zone {name:?}; write an IANA name, as in \"Europe/Rome\"")
             }
         }
@@ -267,7 +262,6 @@ impl std::error::Error for ScheduleError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Expression { source, .. } => Some(source),
-            Self::Zone { source: Some(source), .. } => Some(source),
             _ => None,
         }
     }

@@ -2,10 +2,11 @@
 
 use crate::{DAY, HOUR, MINUTE, at, cron, name, seconds, spec, timing_of, unit};
 use jiff::Timestamp;
-use jiff::tz::{self, TimeZone};
+use jiff::tz::TimeZone;
 use proptest::prelude::{Strategy, any, prop, prop_assert, prop_oneof, proptest};
 use std::collections::{HashMap, HashSet};
 use wellspring::schedule::Timing;
+use wellspring::zones;
 
 /// What the wall clock shows on its way through a stretch of time: at each instant, the minutes it
 /// reaches *for the first time*. A minute shown again is not new; minutes left out are all reached
@@ -74,8 +75,8 @@ fn in_every_zone_at_every_change_of_the_clock_cron_fires_once() {
     let mut seen_zones = HashSet::new();
     let mut zones = 0;
     let mut changes = 0;
-    for zone_name in tz::db().available() {
-        let zone = TimeZone::get(zone_name.as_str()).unwrap();
+    for zone_name in zones::names() {
+        let zone = zones::get(&zone_name).unwrap();
         let all: Vec<(i64, i64)> = zone
             .following(first)
             .take_while(|change| change.timestamp() < last)
@@ -181,7 +182,7 @@ proptest! {
         moment in 15_000 * DAY..24_000 * DAY,
         at_change in any::<bool>(),
     ) {
-        let zone_data = TimeZone::get(zone).unwrap();
+        let zone_data = zones::get(zone).unwrap();
         let change = zone_data.following(seconds(moment)).next().map(|change| change.timestamp().as_second());
         let middle = change.filter(|_| at_change).unwrap_or(moment) / MINUTE * MINUTE;
         let (from, to) = (middle - DAY, middle + 2 * DAY);

@@ -6,7 +6,7 @@ use crate::apply::chain;
 use crate::render::words;
 use crate::settings::{Platform, Settings};
 use crate::state::State;
-use crate::watch;
+use crate::{watch, zones};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -33,6 +33,19 @@ pub(super) fn watching(root: &Path) -> Finding {
         }
         Ok(_) => Finding::good("watching", format!("file watching works{limits}")),
     }
+}
+
+/// Which time zones schedules are read by.
+pub(super) fn time_zones() -> Finding {
+    let zones::Origin { host, bundled } = zones::origin();
+    let message = match host {
+        Some(host) if zones::origin().is_host() => {
+            format!("tzdata {host} of this host, which is newer than {bundled} in this program")
+        }
+        Some(host) => format!("tzdata {bundled} in this program; this host has {host}"),
+        None => format!("tzdata {bundled} in this program; this host has none that says its version"),
+    };
+    Finding::good("time zones", message)
 }
 
 /// Is the state sound, and ours alone?

@@ -65,7 +65,7 @@ impl Source {
         if since.is_none() {
             writing.clear()?;
         }
-        let reading = Reading { incremental: true, cursor: self.cursor.clone(), batch_size: 7 };
+        let reading = Reading { incremental: true, cursor: self.cursor.clone(), batch_size: 7, last: None };
         let position = connector.read(since.as_ref(), &reading, &mut writing)?;
         writing.commit("d", &position).map(|_| ())
     }

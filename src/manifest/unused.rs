@@ -1,0 +1,117 @@
+//! Aliases and templates that no file uses.
+
+use super::diagnostic::{Code, Diagnostic};
+use super::document::{Document, Span, Table, Value, small};
+use super::fields::shown;
+use super::findings::Findings;
+use super::settings::FILE_NAME;
+use super::{SourceFile, parse};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Warns of aliases and templates of `wellspring.toml` that none of the files uses. Where a file cannot be read,
+/// it may use any of them, and nothing is reported.
+#[must_use]
+pub fn unused(files: &[SourceFile<'_>]) -> Vec<Diagnostic> {
+    let document =
+        |file: &SourceFile<'_>| Some((Arc::clone(&file.path), file.text.as_deref().ok()?.to_owned()));
+    let Some(texts) = files.iter().map(document).collect::<Option<Vec<_>>>() else { return Vec::new() };
+    let documents: Vec<_> = texts.iter().map(|(path, text)| Document::new(Arc::clone(path), text)).collect();
+    let mut findings = Findings::new(&documents);
+    let mut used = Used::default();
+    let mut settings = None;
+    for (at, (path, _)) in texts.iter().enumerate() {
+        let Some(root) = parse::parse(small(at), &mut findings) else { return Vec::new() };
+        if &**path == FILE_NAME {
+            settings = Some(root);
+        } else {
+            used.note(&root);
+        }
+    }
+    let Some(settings) = settings else { return Vec::new() };
+    for (name, entry) in tables(&settings, "workspaces").filter(|(name, _)| !used.aliases.contains(*name)) {
+        findings
+            .warning(Code::UnusedAlias, entry, format!("no file uses the workspace `{}`", shown(name)))
+            .help(format!("write `use = \"{}\"` in the file that is meant, or remove it", shown(name)));
+    }
+    for (name, entry) in tables(&settings, "templates").filter(|(name, _)| !used.templates.contains(*name)) {
+        findings
+            .warning(Code::UnusedTemplate, entry, format!("no source extends the template `{}`", shown(name)))
+            .help(format!(
+                "write `extends = \"{}\"` in the sources that are meant, or remove it",
+                shown(name)
+            ));
+    }
+    findings.into_sorted()
+}
+
+/// What the files name.
+#[derive(Default)]
+struct Used {
+    aliases: BTreeSet<String>,
+    templates: BTreeSet<String>,
+}
+
+impl Used {
+    fn note(&mut self, root: &Table<'_>) {
+        let mut add = |value: &Value<'_>| match value {
+            Value::String(name) => {
+                self.aliases.insert(name.clone().into_owned());
+            }
+            Value::Array(names) => {
+                for name in names {
+                    if let Value::String(name) = &name.value {
+                        self.aliases.insert(name.clone().into_owned());
+                    }
+                }
+            }
+            _ => {}
+        };
+        if let Some(alias) = table(root, "workspace").and_then(|workspace| workspace.get("use")) {
+            add(&alias.node.value);
+        }
+        for (_, source) in table(root, "sources").into_iter().flat_map(Table::iter) {
+            let extended = source.node.value.as_table().and_then(|source| source.get("extends"));
+            if let Some(Value::String(name)) = extended.map(|entry| &entry.node.value) {
+                self.templates.insert(name.clone().into_owned());
+            }
+        }
+    }
+}
+
+fn table<'t, 'a>(root: &'t Table<'a>, key: &str) -> Option<&'t Table<'a>> {
+    root.get(key)?.node.value.as_table()
+}
+
+/// The names in a table of the settings, each with its place.
+fn tables<'t>(root: &'t Table<'_>, key: &str) -> impl Iterator<Item = (&'t str, Span)> {
+    table(root, key).into_iter().flat_map(|table| table.iter().map(|(name, entry)| (&**name, entry.key)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SourceFile, unused};
+    use std::sync::Arc;
+
+    fn of(files: &[(&str, &'static str)]) -> Vec<String> {
+        let file =
+            |(path, text): &(&str, &'static str)| SourceFile { path: Arc::from(*path), text: Ok(*text) };
+        let files: Vec<_> = files.iter().map(file).collect();
+        unused(&files).into_iter().map(|found| format!("{}: {}", found.code, found.message)).collect()
+    }
+
+    const SETTINGS: &str = "[workspaces]\ncrm = \"a\"\nrisk = \"b\"\n[templates.dwh]\ntype = \"x\"\n[templates.api]\ntype = \"y\"\n";
+
+    #[test]
+    fn what_no_file_uses_is_named_unless_a_file_cannot_be_read() {
+        let file = "[workspace]\nuse = [\"crm\"]\n[sources.a]\nextends = \"dwh\"\n";
+        let found = of(&[("wellspring.toml", SETTINGS), ("a.toml", file)]);
+        assert_eq!(
+            found,
+            ["W027: no file uses the workspace `risk`", "W062: no source extends the template `api`"]
+        );
+        assert!(of(&[("wellspring.toml", SETTINGS), ("a.toml", file), ("b.toml", "not TOML")]).is_empty());
+        let other = "[workspace]\nuse = \"risk\"\n[sources.b]\nextends = \"api\"\n";
+        assert!(of(&[("wellspring.toml", SETTINGS), ("a.toml", file), ("b.toml", other)]).is_empty());
+    }
+}
