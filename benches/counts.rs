@@ -132,8 +132,14 @@ impl Stages {
 
     fn render(&self) -> String {
         let id = render::plan_id(&self.cold);
-        let view =
-            View { plan: &self.cold, outcomes: None, now: self.now, local: None, plan_id: &id, broken: &[] };
+        let view = View {
+            plan: &self.cold,
+            outcomes: None,
+            now: self.now,
+            local: None,
+            plan_id: &id,
+            problems: &Default::default(),
+        };
         render::text(&view, &Look { color: false, verbose: false, width: 100 })
     }
 }

@@ -16,7 +16,9 @@ use crate::model::{
     Applied, Declaration, DesiredSource, Echoes, Intent, IntentKind, Inventory, RemovedAction,
     ResolvedSource, SourceId, SourceKey, SourceName, Stamp, Unit,
 };
-use crate::plan::{Action, ActionResult, ApprovedUnit, Outcome, Pending, Removal, Step, UnitError, UnitPlan};
+use crate::plan::{
+    Action, ActionResult, ApprovedUnit, INTERRUPTED, Outcome, Pending, Removal, Step, UnitError, UnitPlan,
+};
 use crate::remote::{RemoteError, RemoteErrorKind, Writer};
 use crate::secrets::{Resolver, Secrets};
 use crate::state::{Change, NewIntent, State, StateError};
@@ -465,7 +467,7 @@ impl<'a> Run<'a> {
     fn close(&mut self) {
         let because = match &self.outcome.error {
             Some(error) => error.message.clone(),
-            None => "the pass was stopped".to_owned(),
+            None => INTERRUPTED.to_owned(),
         };
         let result = |n: usize| match self.refused.get(&n).or_else(|| self.unanswered.get(&n)) {
             Some(why) => ActionResult::Failed(why.clone()),

@@ -37,7 +37,7 @@ pub use diff::{Comparison, FieldChange, How, compare, compare_foreign, seen};
 pub use elsewhere::{Declarations, Departure, MOVING, Rejected, hold_departures};
 pub use guard::{ApprovedPlan, ApprovedUnit, HostLimits, Overrides, approve};
 pub use missing::{Missing, missing};
-pub use outcome::{ActionResult, Outcome};
+pub use outcome::{ActionResult, INTERRUPTED, Outcome};
 pub use reckon::{Correction, Pending, Reckoning, named_as_declared, reckon};
 
 use crate::model::{
@@ -154,6 +154,8 @@ pub struct UnitPlan {
     pub refresh: Vec<(SourceName, Arc<Owned>)>,
     /// How many sources were ours when the plan was made.
     pub owned: usize,
+    /// The platform is known to update a source in place, and to keep its data.
+    pub in_place: bool,
 }
 
 /// Why a unit has no plan.
@@ -279,6 +281,8 @@ pub struct Withheld {
     pub allow: Option<String>,
     /// A guard refused it (exit code 4), as opposed to: it was not asked for.
     pub refused: bool,
+    /// The fields that would change.
+    pub changes: Vec<FieldChange>,
 }
 
 impl Withheld {
@@ -400,6 +404,7 @@ impl UnitPlan {
             suspended: Vec::new(),
             refresh: Vec::new(),
             owned: 0,
+            in_place: false,
         }
     }
 
@@ -486,6 +491,7 @@ fn plan_declared(input: &Input<'_>, listed: &Listed<'_>) -> UnitPlan {
     let decide = |by_platform: &ByPlatform| {
         let mut plan = UnitPlan::empty(Arc::clone(input.desired));
         plan.owned = input.inventory.owned.len();
+        plan.in_place = input.upserts;
         let mut tally = Tally::default();
         for (index, source) in input.desired.sources.iter().enumerate() {
             let case = decide::Case::new(input, index, source, listed.of(&source.name), by_platform);

@@ -9,9 +9,10 @@
 //! | mark | so |
 //! |---|---|
 //! | `+` | connect |
-//! | `+/-` | replace |
+//! | `~` | update: a replacement in place, which keeps the data |
+//! | `-/+` | replace: the data may go |
 //! | `-` | cleanup |
-//! | `~` | a new schedule |
+//! | `~` | also: a new schedule |
 //! | `=` | adopt or forget: nothing is sent, only what is ours changes |
 //! | `!` | withheld |
 //! | `?` | unmanaged, or not checked for want of a secret |
@@ -27,6 +28,7 @@ mod json;
 mod lines;
 mod markdown;
 mod paint;
+mod problems;
 mod rows;
 mod schedules;
 mod status;
@@ -40,15 +42,15 @@ pub use github::{github, github_below};
 pub use identity::plan_id;
 pub use json::{FORMAT_VERSION, json};
 pub use markdown::{MARKDOWN_LIMIT, MARKDOWN_MARKER, markdown};
+pub use problems::{Orphan, Problems};
 pub use status::{Keeper, LastSync, Next, Paused, Record, Standing, State, Tally, state_of, status};
 pub use summary::{Summary, counts, outcome_line, summary_line};
 pub use table::table;
-pub use text::{text, unit_text};
+pub use text::{problems_text, text, unit_text};
 
 use crate::plan::{Outcome, Plan};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use std::sync::Arc;
 
 /// What the place of showing can do.
 #[derive(Debug, Clone, Copy)]
@@ -81,8 +83,8 @@ pub struct View<'a> {
     pub local: Option<&'a TimeZone>,
     /// [`plan_id`] of the plan: told in JSON and in Markdown.
     pub plan_id: &'a str,
-    /// Files with errors: what they declare is not in the plan.
-    pub broken: &'a [Arc<str>],
+    /// What is wrong beside the plan.
+    pub problems: &'a Problems,
 }
 
 /// The time, and the zone of whoever reads it, where that is known.
@@ -106,14 +108,9 @@ impl<'a> View<'a> {
 
     /// The sum of it in a line.
     fn sum(&self) -> String {
-        let sum = match self.outcomes {
-            Some(outcomes) => outcome_line(self.plan, outcomes),
-            None => summary_line(self.plan),
-        };
-        let names: Vec<String> = self.broken.iter().map(|file| escape::terminal_line(file)).collect();
-        match names.as_slice() {
-            [] => sum,
-            names => format!("{sum} Left out because of errors: {}.", words::list(names)),
+        match self.outcomes {
+            Some(outcomes) => outcome_line(self.plan, outcomes, self.problems),
+            None => summary_line(self.plan, self.problems),
         }
     }
 }

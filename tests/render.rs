@@ -10,10 +10,10 @@ use plans::{all, applied, everything, huge, in_unit, now, plan_of, quiet};
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 use std::path::Path;
 use std::sync::Arc;
-use wellspring::plan::{ActionResult, Outcome, Plan};
+use wellspring::plan::{ActionResult, INTERRUPTED, Outcome, Plan};
 use wellspring::render::{
-    Here, Look, MARKDOWN_LIMIT, MARKDOWN_MARKER, View, action_line, counts, github, github_below, json,
-    markdown, outcome_line, plan_id, summary_line, text, unit_text,
+    Here, Look, MARKDOWN_LIMIT, MARKDOWN_MARKER, Problems, View, action_line, counts, github, github_below,
+    json, markdown, outcome_line, plan_id, summary_line, text, unit_text,
 };
 
 /// Compares with the case file, or writes it where `UPDATE` is set.
@@ -28,8 +28,12 @@ fn check(file: &str, actual: &str) {
 
 /// The four forms of one plan.
 fn check_all(name: &str, plan: &Plan, outcomes: Option<&[Outcome]>) {
+    check_with(name, plan, outcomes, &Problems::default());
+}
+
+fn check_with(name: &str, plan: &Plan, outcomes: Option<&[Outcome]>, problems: &Problems) {
     let id = plan_id(plan);
-    let view = View { plan, outcomes, now: now(), local: None, plan_id: &id, broken: &[] };
+    let view = View { plan, outcomes, now: now(), local: None, plan_id: &id, problems };
     check(&format!("{name}.txt"), &text(&view, &Look::default()));
     check(&format!("{name}.json"), &(json(&view) + "\n"));
     check(&format!("{name}.md"), &markdown(&view));
@@ -41,7 +45,10 @@ fn verbose() -> Look {
 }
 
 fn shown(plan: &Plan, look: &Look) -> String {
-    text(&View { plan, outcomes: None, now: now(), local: None, plan_id: "", broken: &[] }, look)
+    text(
+        &View { plan, outcomes: None, now: now(), local: None, plan_id: "", problems: &Problems::default() },
+        look,
+    )
 }
 
 fn here() -> Here<'static> {
@@ -51,6 +58,30 @@ fn here() -> Here<'static> {
 #[test]
 fn a_typical_plan_fits_one_screen() {
     check_all("typical", &plans::typical(), None);
+}
+
+#[test]
+fn problems_come_first_and_are_counted() {
+    let (plan, problems) = plans::problems();
+    check_with("problems", &plan, None, &problems);
+}
+
+#[test]
+fn no_changes_is_not_said_over_a_problem() {
+    let plan = quiet();
+    let (_, all) = plans::problems();
+    assert!(summary_line(&plan, &Problems::default()).starts_with("No changes."));
+    let of_one = [
+        Problems { rejected: all.rejected, ..Problems::default() },
+        Problems { orphaned: all.orphaned, ..Problems::default() },
+        Problems { unknown_ownership: true, ..Problems::default() },
+    ];
+    for problems in of_one {
+        let line = summary_line(&plan, &problems);
+        assert!(line.starts_with("Nothing planned: ") && line.contains("up to date"), "{line}");
+        let done = outcome_line(&plan, &[], &problems);
+        assert_eq!(done, line);
+    }
 }
 
 #[test]
@@ -86,7 +117,14 @@ fn text_from_elsewhere_cannot_act() {
     let plan = plans::hostile();
     check_all("hostile", &plan, None);
     let id = plan_id(&plan);
-    let view = View { plan: &plan, outcomes: None, now: now(), local: None, plan_id: &id, broken: &[] };
+    let view = View {
+        plan: &plan,
+        outcomes: None,
+        now: now(),
+        local: None,
+        plan_id: &id,
+        problems: &Problems::default(),
+    };
     for shown in [text(&view, &verbose()), json(&view), markdown(&view), github(&view)] {
         assert!(!shown.contains(['\u{1b}', '\u{202e}', '\u{9b}']));
     }
@@ -99,7 +137,14 @@ fn values_of_many_lines_are_compared_line_by_line() {
     check("multi-line.txt", &shown(&plan, &Look::default()));
     check(
         "multi-line.md",
-        &markdown(&View { plan: &plan, outcomes: None, now: now(), local: None, plan_id: "0", broken: &[] }),
+        &markdown(&View {
+            plan: &plan,
+            outcomes: None,
+            now: now(),
+            local: None,
+            plan_id: "0",
+            problems: &Problems::default(),
+        }),
     );
 }
 
@@ -113,12 +158,17 @@ fn what_became_of_it_is_summed_up() {
     let plan = huge(1, 2);
     let check = |results: [ActionResult; 2], expected: &str| {
         let outcomes = [Outcome { results: results.into(), ..Outcome::default() }];
-        assert_eq!(outcome_line(&plan, &outcomes), expected);
+        assert_eq!(outcome_line(&plan, &outcomes, &Problems::default()), expected);
     };
     let failed = || ActionResult::Failed("no".into());
     check([ActionResult::Done, ActionResult::Done], "Done: 2 connected.");
-    check([failed(), ActionResult::Done], "Partly done: 1 connected, 1 failed.");
-    check([failed(), ActionResult::Skipped("so".into())], "Not done: 1 failed, 1 skipped.");
+    check([failed(), ActionResult::Done], "Partly done: 1 connected; not done: 1 failed.");
+    let interrupted = || ActionResult::Skipped(INTERRUPTED.into());
+    check(
+        [ActionResult::Done, interrupted()],
+        "Partly done: 1 connected; not done: 1 not started (interrupted).",
+    );
+    check([failed(), ActionResult::Skipped("so".into())], "Not done: 1 failed, 1 skipped (reasons above).");
 }
 
 #[test]
@@ -130,7 +180,7 @@ fn schedules_are_told_in_their_own_zone() {
 fn one_none_and_many_are_told_apart() {
     let mut lines = String::new();
     for plan in plans::counted() {
-        lines += &(summary_line(&plan) + "\n");
+        lines += &(summary_line(&plan, &Problems::default()) + "\n");
     }
     check("counted.txt", &lines);
 }
@@ -139,8 +189,14 @@ fn one_none_and_many_are_told_apart() {
 fn a_huge_plan_is_cut_to_a_comment_and_says_so() {
     let plan = huge(400, 40);
     let id = plan_id(&plan);
-    let shown =
-        markdown(&View { plan: &plan, outcomes: None, now: now(), local: None, plan_id: &id, broken: &[] });
+    let shown = markdown(&View {
+        plan: &plan,
+        outcomes: None,
+        now: now(),
+        local: None,
+        plan_id: &id,
+        problems: &Problems::default(),
+    });
     assert!(shown.len() <= MARKDOWN_LIMIT, "{}", shown.len());
     assert!(shown.starts_with(MARKDOWN_MARKER));
     assert!(shown.contains("This comment is cut to fit. Left out:"));
@@ -154,7 +210,14 @@ fn a_huge_plan_is_cut_to_a_comment_and_says_so() {
 #[test]
 fn a_tree_below_the_repository_is_annotated_where_it_stands() {
     let plan = everything();
-    let view = View { plan: &plan, outcomes: None, now: now(), local: None, plan_id: "", broken: &[] };
+    let view = View {
+        plan: &plan,
+        outcomes: None,
+        now: now(),
+        local: None,
+        plan_id: "",
+        problems: &Problems::default(),
+    };
     assert!(github_below(&view, "infra/sources/").contains("file=infra/sources/workspaces/crm.toml,line=6,"));
 }
 
@@ -189,9 +252,9 @@ fn a_plan_keeps_its_id_while_it_would_do_the_same() {
 #[test]
 fn a_unit_alone_is_its_block_of_the_whole() {
     let plan = everything();
-    let whole = shown(&plan, &Look::default());
+    let whole = shown(&plan, &verbose());
     for unit in &plan.units {
-        assert!(whole.contains(&unit_text(unit, here(), &Look::default())));
+        assert!(whole.contains(&unit_text(unit, here(), &verbose())));
     }
     assert_eq!(unit_text(&quiet().units[0], here(), &Look::default()), "");
 }
@@ -212,11 +275,17 @@ fn colour_changes_nothing_but_the_colour() {
 #[test]
 fn the_json_of_a_plan_can_be_read() {
     let (plan, outcomes) = applied();
-    let view =
-        View { plan: &plan, outcomes: Some(&outcomes), now: now(), local: None, plan_id: "0", broken: &[] };
+    let view = View {
+        plan: &plan,
+        outcomes: Some(&outcomes),
+        now: now(),
+        local: None,
+        plan_id: "0",
+        problems: &Problems::default(),
+    };
     let read: serde_json::Value = serde_json::from_str(&json(&view)).unwrap();
     assert_eq!(read["format_version"], 1);
-    assert_eq!(read["summary"]["failed"], counts(&plan, Some(&outcomes)).failed);
+    assert_eq!(read["summary"]["failed"], counts(&plan, Some(&outcomes), &Problems::default()).failed);
 }
 
 proptest! {
@@ -226,7 +295,7 @@ proptest! {
         let secret = vec!["hunter2-s3cr3t"; lines].join("\n");
         let plan = plans::sensitive(&secret, drift);
         let id = plan_id(&plan);
-        let view = View { plan: &plan, outcomes: None, now: now(), local: None, plan_id: &id, broken: &[] };
+        let view = View { plan: &plan, outcomes: None, now: now(), local: None, plan_id: &id, problems: &Problems::default() };
         let look = Look { verbose, ..Look::default() };
         for shown in [text(&view, &look), json(&view), markdown(&view), github(&view)] {
             prop_assert!(!shown.contains("hunter2"), "{}", shown);
@@ -240,7 +309,7 @@ proptest! {
     fn no_text_breaks_out_of_its_place(hostile in any::<String>(), other in any::<String>(), width in 0_usize..200) {
         let plan = in_unit(&hostile, &other);
         let id = plan_id(&plan);
-        let view = View { plan: &plan, outcomes: None, now: now(), local: None, plan_id: &id, broken: &[] };
+        let view = View { plan: &plan, outcomes: None, now: now(), local: None, plan_id: &id, problems: &Problems::default() };
         for verbose in [false, true] {
             let shown = text(&view, &Look { color: false, verbose, width });
             prop_assert!(!shown.contains(|c: char| c.is_control() && c != '\n' && c != '\t'));

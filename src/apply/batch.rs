@@ -3,7 +3,7 @@
 
 use super::{Going, Ready, Run, chain, recreate};
 use crate::model::{NonEmpty, ResolvedSource, SourceId};
-use crate::plan::{ActionResult, Step, UnitError};
+use crate::plan::{ActionResult, INTERRUPTED, Step, UnitError};
 use crate::remote::{CleanupAnswer, ConnectAnswer, RemoteError, RemoteErrorKind};
 use crate::state::Change;
 use secrecy::ExposeSecret as _;
@@ -20,8 +20,7 @@ pub(super) async fn connect(run: &mut Run<'_>, ready: Vec<Ready>) -> Result<(), 
     });
     while let Some(batch) = batches.pop() {
         if (run.apply.stopping)() {
-            let because = "stopping: nothing new is started";
-            not_carried_out(run, batch.iter().map(|ready| (ready.action, because.to_owned()))).await?;
+            not_started(run, batch.iter().map(|ready| ready.action)).await?;
             continue;
         }
         let Some(sources) = NonEmpty::from_vec(batch.iter().map(|ready| &*ready.source).collect()) else {
@@ -101,7 +100,7 @@ pub(super) async fn cleanup(run: &mut Run<'_>, going: Vec<Going>) -> Result<(), 
         let result = if stopping { None } else { Some(run.apply.writer.cleanup(run.unit(), &ids).await) };
         let give_up = |why: String| batch.iter().filter_map(move |going| Some((going.0?, why.clone())));
         match result {
-            None => not_carried_out(run, give_up("stopping: nothing new is started".to_owned())).await?,
+            None => not_started(run, batch.iter().filter_map(|going| going.0)).await?,
             Some(Ok(answer)) => cleanup_answered(run, &batch, &answer),
             Some(Err(error)) => match after(&error) {
                 After::Halve if batch.len() > 1 => {
@@ -202,6 +201,16 @@ pub(super) async fn answered(
             run.answered(ready.action, id.flatten().cloned());
         }
     }
+    Ok(())
+}
+
+/// Closes the intents of writes that were not sent, because the program is to stop.
+async fn not_started(run: &mut Run<'_>, actions: impl IntoIterator<Item = usize>) -> Result<(), UnitError> {
+    let actions: Vec<usize> = actions.into_iter().collect();
+    let closed = actions.iter().filter_map(|action| run.close_intents_of(*action)).collect();
+    run.commit(closed).await?;
+    let skipped = ActionResult::Skipped(INTERRUPTED.to_owned());
+    run.set_all(actions.into_iter().map(|action| (action, skipped.clone())).collect());
     Ok(())
 }
 

@@ -3,12 +3,11 @@
 use super::args::{Common, Format};
 use super::{Exit, Failure};
 use crate::plan::{Outcome, Plan};
-use crate::reading::Reading;
-use crate::render::{self, Here, Look, View};
+use crate::render::{self, Here, Look, Problems, View};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::io::{ErrorKind, Write};
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 /// What first kept an answer from being written.
 static LOST: OnceLock<std::io::Error> = OnceLock::new();
@@ -69,10 +68,11 @@ pub(super) fn columns() -> Option<usize> {
 }
 
 /// What -q leaves of a plan: its problems.
-pub(super) fn problems(common: &Common, plan: &Plan) {
+pub(super) fn problems(common: &Common, plan: &Plan, problems: &Problems) {
     let zone = TimeZone::system();
     let here = Here { now: Timestamp::now(), zone: Some(&zone) };
-    let text = problems_of(plan, here, &look(common));
+    let look = look(common);
+    let text = render::problems_text(plan, problems, &look) + &problems_of(plan, here, &look);
     if !text.is_empty() {
         write(&text);
     }
@@ -97,16 +97,15 @@ fn problems_of(plan: &Plan, here: Here<'_>, look: &Look) -> String {
 
 /// The problems and the summary, without the changes.
 fn quiet(view: &View<'_>, look: &Look) -> String {
-    let problems = problems_of(view.plan, Here { now: view.now, zone: view.local }, look);
+    let first = render::problems_text(view.plan, view.problems, look);
+    let problems = first + &problems_of(view.plan, Here { now: view.now, zone: view.local }, look);
     let whole = render::text(view, look);
     let summary = whole.trim_end().rsplit("\n\n").next().unwrap_or_default();
     format!("{problems}{summary}\n")
 }
 
 /// A plan, or with `outcomes` what became of it.
-pub(super) fn plan(common: &Common, plan: &Plan, outcomes: Option<&[Outcome]>, reading: &Reading) {
-    let broken: Vec<Arc<str>> =
-        reading.desired.broken.iter().map(|broken| Arc::clone(&broken.file)).collect();
+pub(super) fn plan(common: &Common, plan: &Plan, outcomes: Option<&[Outcome]>, problems: &Problems) {
     // Whoever reads text is not told it.
     let id = match common.format {
         Format::Json | Format::Markdown => render::plan_id(plan),
@@ -115,7 +114,7 @@ pub(super) fn plan(common: &Common, plan: &Plan, outcomes: Option<&[Outcome]>, r
     let zone = TimeZone::system();
     // A comment or an annotation is read elsewhere.
     let local = Some(&zone).filter(|_| matches!(common.format, Format::Human | Format::Json));
-    let view = View { plan, outcomes, now: Timestamp::now(), local, plan_id: &id, broken: &broken };
+    let view = View { plan, outcomes, now: Timestamp::now(), local, plan_id: &id, problems };
     write(&match common.format {
         Format::Human if common.quiet() && outcomes.is_none() => quiet(&view, &look(common)),
         Format::Human => render::text(&view, &look(common)),

@@ -113,9 +113,10 @@ async fn apply(
         plan.check(&now).map_err(|stale| saved::refused(path, &stale))?;
     }
     drop(comparing);
+    let problems = place.problems(round.approved.plan()).await?;
     match (human, quiet && args.yes) {
-        (true, false) => answer::plan(common, round.approved.plan(), None, &place.reading),
-        (true, true) => answer::problems(common, round.approved.plan()),
+        (true, false) => answer::plan(common, round.approved.plan(), None, &problems),
+        (true, true) => answer::problems(common, round.approved.plan(), &problems),
         (false, _) => {}
     }
     let pending = round.approved.plan().units.iter().any(|unit| !unit.actions.is_empty());
@@ -155,11 +156,10 @@ async fn apply(
 
     if human && pending {
         let gap = if quiet { "" } else { "\n" };
-        answer::write(&format!("{gap}{}", render::outcome_line(&plan, &outcomes)));
+        answer::write(&format!("{gap}{}", render::outcome_line(&plan, &outcomes, &problems)));
     } else if !human {
-        answer::plan(common, &plan, Some(&outcomes), &place.reading);
+        answer::plan(common, &plan, Some(&outcomes), &problems);
     }
-    place.tell_undeclared().await?;
     let exit = outcome_exit(&plan, &outcomes)
         .or(exit_of(&plan))
         .or(place.exit())

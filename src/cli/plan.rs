@@ -35,7 +35,8 @@ pub(super) async fn run(common: &Common, args: &PlanArgs) -> Result<Exit, Failur
         false => Exit::Done,
     };
     let approved = guard(&planned, as_before, &planner.host);
-    answer::plan(common, approved.plan(), None, &place.reading);
+    let problems = place.problems(approved.plan()).await?;
+    answer::plan(common, approved.plan(), None, &problems);
     if let Some(path) = &args.out {
         saved::write(
             path,
@@ -48,7 +49,6 @@ pub(super) async fn run(common: &Common, args: &PlanArgs) -> Result<Exit, Failur
             )?,
         )?;
     }
-    place.tell_undeclared().await?;
     let changes = approved.plan().units.iter().any(|unit| !unit.actions.is_empty());
     let exit = exit_of(approved.plan())
         .or(tests)

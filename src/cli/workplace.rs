@@ -6,11 +6,11 @@ use super::select::Selector;
 use super::settled::Start;
 use super::{Exit, Failure, progress};
 use crate::model::{FingerprintKey, Unit};
-use crate::plan::Overrides;
+use crate::plan::{Action, Overrides, Plan, Step, UnitPlan};
 use crate::reading::{Known, Memory, Reading};
 use crate::reconcile::{Clock, EAGER, Planner, Task, resolved};
 use crate::remote::{BaseUrl, Reader};
-use crate::render::escape;
+use crate::render::{Orphan, Problems, escape};
 use crate::settings::{self, Pause, Platform, Settings};
 use crate::state::{DaemonLock, LockError, State};
 use crate::tree::{self, TreeError};
@@ -195,23 +195,40 @@ impl Workplace {
         Exit::Invalid.when(self.reading.has_errors())
     }
 
-    /// Tells of workspaces that hold sources of ours and that no file declares any more.
-    pub(super) async fn tell_undeclared(&self) -> Result<(), Failure> {
-        let Some(state) = &self.state else { return Ok(()) };
+    /// What a reader is to know before `plan`: rejected files, workspaces that no file declares any more, and
+    /// that nothing is known of what is ours.
+    pub(super) async fn problems(&self, plan: &Plan) -> Result<Problems, Failure> {
+        let broken = self.reading.desired.broken.iter();
+        let rejected = broken.map(|broken| Arc::clone(&broken.file)).collect();
+        let lists_any = |unit: &UnitPlan| {
+            let adopts = |action: &Action| matches!(action.step, Step::Adopt { .. });
+            !unit.unmanaged.is_empty()
+                || unit.actions.iter().any(adopts)
+                || unit.withheld.iter().any(|withheld| withheld.action == "adopt")
+        };
+        Ok(Problems {
+            rejected,
+            orphaned: self.orphaned().await?,
+            unknown_ownership: self.state.is_none() && plan.units.iter().any(lists_any),
+        })
+    }
+
+    /// Workspaces that hold sources of ours and that no file declares any more.
+    async fn orphaned(&self) -> Result<Vec<Orphan>, Failure> {
+        let Some(state) = &self.state else { return Ok(Vec::new()) };
         let asked = self.reading.asked(&self.memory);
         let tasks = asked.tasks.iter().map(|task| &task.desired.unit);
         let settled = self.reading.desired.settled.iter().map(|unit| &unit.unit);
         let declared: BTreeSet<&Unit> = tasks.chain(settled).collect();
+        let mut orphaned = Vec::new();
         for unit in state.units().await? {
             let known = asked.held.contains_key(&unit) || declared.contains(&unit);
-            if !known && !self.reading.has_errors() {
-                note!(
-                    "{unit}: this workspace is no longer declared; its sources are kept. To remove them, declare it with \
-                     `sources = {{}}`"
-                );
+            if !known && asked.stranger.is_none() {
+                let sources = state.inventory(&unit).await?.owned.len();
+                orphaned.push(Orphan { unit, sources });
             }
         }
-        Ok(())
+        Ok(orphaned)
     }
 
     /// Remembers which file declares which workspace.

@@ -392,7 +392,7 @@ fn say(workspace: &mut Workspace, name: &SourceName, config: Config, why: Option
 }
 
 fn withheld(withheld: &crate::plan::Withheld) -> Withheld {
-    let crate::plan::Withheld { source, name, action, code, reason, at, allow, refused: _ } =
+    let crate::plan::Withheld { source, name, action, code, reason, at, allow, refused: _, changes: _ } =
         withheld.clone();
     Withheld { source, name, action, code, reason, at, allow }
 }

@@ -76,6 +76,17 @@ impl Limit {
             Self::Percent(percent) => (owned * usize::from(percent) / 100).max(1),
         }
     }
+
+    /// The number of removals it allows. A share of few sources is no useful limit, so a percentage allows at
+    /// least three.
+    #[must_use]
+    pub fn of_removals(self, owned: usize) -> usize {
+        const LEAST: usize = 3;
+        match self {
+            Self::Count(_) => self.of(owned),
+            Self::Percent(_) => self.of(owned).max(LEAST),
+        }
+    }
 }
 
 /// `on_conflict`

@@ -1,6 +1,6 @@
 //! A source of the declared name stands on the platform and is not ours: may it become ours?
 
-use super::{Comparison, Step, UnitPlan, compare_foreign, decide::Case, decide::placed, diff};
+use super::{Comparison, Step, UnitPlan, Withheld, compare_foreign, decide::Case, decide::placed, diff};
 use crate::model::{Adopt, Applied, Echoed, Echoes, FieldPath, Leaf, ObservedSource, Owned};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +10,10 @@ pub(super) fn foreign(case: &Case<'_>, row: &ObservedSource, plan: &mut UnitPlan
     let comparison = compare_foreign(case.source, row);
     let policy = case.source.adopt.unwrap_or(case.input.desired.policy.adopt);
     match refusal(case, row, policy, &comparison) {
-        Some((code, reason, allow)) => plan.withheld.push(case.withheld("adopt", code, reason, allow, true)),
+        Some((code, reason, allow)) => {
+            let withheld = case.withheld("adopt", code, reason, allow, true);
+            plan.withheld.push(Withheld { changes: comparison.changes, ..withheld });
+        }
         None => {
             let owned = adopted(case, row, policy);
             let reason = match policy {

@@ -189,7 +189,7 @@ impl<'a> Case<'a> {
             return;
         }
         if let Some(withheld) = self.replace_forbidden(owned, row, &comparison, strangers) {
-            plan.withheld.push(withheld);
+            plan.withheld.push(Withheld { changes: comparison.changes, ..withheld });
             return;
         }
         let Some(old) = row.id.clone() else { return };
@@ -265,7 +265,7 @@ impl<'a> Case<'a> {
             self.input.desired.policy.metadata == MetadataPolicy::Withhold && !self.input.upserts;
         if comparison.only_metadata() && metadata_waits {
             let allow = "write `metadata = \"replace\"` under [policy]".to_owned();
-            let reason = "only metadata differs; it goes along with the next change".to_owned();
+            let reason = "only metadata differs; it will be sent with the next change".to_owned();
             return withheld("metadata", reason, Some(allow), false);
         }
         None
@@ -291,7 +291,8 @@ impl<'a> Case<'a> {
                 let allow =
                     format!("edit the source, or run `wellspring apply -s {label}/{}`", self.source.key);
                 let word = action.step.word();
-                plan.withheld.push(self.withheld(word, "quarantined", story, Some(allow), true));
+                let withheld = self.withheld(word, "quarantined", story, Some(allow), true);
+                plan.withheld.push(Withheld { changes: action.changes, ..withheld });
             }
             None => plan.actions.push(action),
         }
@@ -352,6 +353,7 @@ impl<'a> Case<'a> {
             at: Some(self.source.at.clone()),
             allow,
             refused,
+            changes: Vec::new(),
         }
     }
 }

@@ -218,5 +218,6 @@ pub fn hold_departures(
         source: action.source,
         name: action.name,
         refused: false,
+        changes: Vec::new(),
     }));
 }

@@ -107,24 +107,32 @@ pub fn approve(mut plan: Plan, host: &HostLimits, recent: &BTreeMap<Unit, usize>
 fn limit_removals(unit: &mut UnitPlan, host: &HostLimits, recent: usize) -> usize {
     // A share is taken of what was ours at the beginning of the hour.
     let owned = unit.owned + recent;
-    let limit = tighter(Some(unit.desired.policy.max_cleanup), host.max_cleanup, owned);
+    let of = |limit: Limit| limit.of_removals(owned);
+    let limit = tighter(Some(unit.desired.policy.max_cleanup), host.max_cleanup, of);
     let count = unit.actions.iter().filter(|action| action.step.counts_as_removal()).count();
     if count == 0 || count + recent <= limit {
         return limit.saturating_sub(count + recent);
     }
     let earlier = if recent == 0 { String::new() } else { format!(" after {recent} in the last hour") };
-    let reason = format!("{count} to clean up{earlier}, but at most {limit} of {owned} may go in an hour");
+    let reason = format!(
+        "removal limit: {count} to clean up{earlier}, but max_cleanup permits {limit} of {owned} an hour"
+    );
     let needed = count + recent;
-    let allow = match host.max_cleanup.map(|cap| cap.of(owned)) {
-        Some(cap) if cap < needed => "raise `max_cleanup` under [limits] in the host's file".to_owned(),
-        _ => format!("run `wellspring apply --max-cleanup {needed}`, or raise `max_cleanup` under [policy]"),
+    let allow = match host.max_cleanup.map(|cap| cap.of_removals(owned)) {
+        Some(cap) if cap < needed => {
+            "raise `max_cleanup` under [limits] in the host configuration".to_owned()
+        }
+        _ => format!(
+            "run `wellspring apply -w {} --max-cleanup {needed}`, or raise `max_cleanup` under [policy]",
+            unit.desired.label()
+        ),
     };
     withhold(unit, "max-cleanup", &reason, &allow, |action| action.step.counts_as_removal());
     limit.saturating_sub(recent)
 }
 
 fn limit_replacements(unit: &mut UnitPlan, host: &HostLimits) {
-    let limit = tighter(unit.desired.policy.max_replace, host.max_replace, unit.owned);
+    let limit = tighter(unit.desired.policy.max_replace, host.max_replace, |limit| limit.of(unit.owned));
     let is_replacement = |action: &Action| matches!(action.step, Step::Replace { .. });
     let count = unit.actions.iter().filter(|action| is_replacement(action)).count();
     if count > limit {
@@ -133,8 +141,8 @@ fn limit_replacements(unit: &mut UnitPlan, host: &HostLimits) {
     }
 }
 
-fn tighter(policy: Option<Limit>, host: Option<Limit>, owned: usize) -> usize {
-    [policy, host].into_iter().flatten().map(|limit| limit.of(owned)).min().unwrap_or(usize::MAX)
+fn tighter(policy: Option<Limit>, host: Option<Limit>, of: impl Fn(Limit) -> usize) -> usize {
+    [policy, host].into_iter().flatten().map(of).min().unwrap_or(usize::MAX)
 }
 
 fn withhold(
@@ -156,5 +164,6 @@ fn withhold(
         at: action.at,
         allow: Some(allow.to_owned()),
         refused: true,
+        changes: action.changes,
     }));
 }

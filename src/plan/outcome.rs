@@ -2,6 +2,9 @@
 
 use super::{Step, UnitError, UnitPlan};
 
+/// Why an action was skipped that a stop of the program kept from being started.
+pub const INTERRUPTED: &str = "interrupted before it was started";
+
 /// What became of the actions of one unit.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Outcome {

@@ -186,6 +186,7 @@ pub(super) fn withhold_renames(plan: &mut UnitPlan, input: &Input<'_>) {
                 at: action.at.clone(),
                 allow: Some(format!("write `{} = {:?}` under [moved]", toml_key(&action.source), twin.key)),
                 refused: false,
+                changes: Vec::new(),
             }),
             None => kept.push(action),
         }
@@ -256,6 +257,7 @@ impl Reason {
             at,
             allow: self.allow,
             refused: self.refused,
+            changes: Vec::new(),
         }
     }
 }

@@ -13,17 +13,15 @@ pub fn action_line(unit: &UnitPlan, action: &Action, result: &ActionResult, look
     let scope = if *scope == Scope::default() { String::new() } else { format!(" ({scope})") };
     let source = escape::terminal(&format!("{}/{}{scope}", unit.desired.label(), action.source));
     let (mark, tone, rest) = match result {
-        ActionResult::Done => ("✓", Tone::Green, done(&action.step).to_owned()),
+        ActionResult::Done => ("✓", Tone::Green, done(unit, &action.step).to_owned()),
         ActionResult::Failed(message) => {
             let place = action.at.as_ref().map(|at| format!(" ({at})")).unwrap_or_default();
-            ("✗", Tone::Red, format!("could not be {}: {message}{place}", participle(action)))
+            ("✗", Tone::Red, format!("could not be {}: {message}{place}", done(unit, &action.step)))
         }
-        ActionResult::Skipped(because) => ("-", Tone::Dim, format!("not {}: {because}", participle(action))),
-        ActionResult::Open => ("…", Tone::Dim, format!("to {}", verb(&action.step))),
+        ActionResult::Skipped(because) => {
+            ("-", Tone::Dim, format!("not {}: {because}", done(unit, &action.step)))
+        }
+        ActionResult::Open => ("…", Tone::Dim, format!("to {}", verb(unit, &action.step))),
     };
     format!("{} {source} {}", tone.paint(mark, look.color), escape::terminal(&rest))
-}
-
-fn participle(action: &Action) -> &'static str {
-    done(&action.step)
 }

@@ -99,9 +99,9 @@ fn is_short(value: &Value) -> bool {
 /// One field of what is to be connected.
 pub(super) fn show_declared(path: &FieldPath, leaf: &Leaf) -> Shown {
     match leaf {
-        Leaf::Secret(reference) => Shown::Line(escape::terminal(reference)),
+        Leaf::Secret(reference) => Shown::Line(format!("{} (sensitive)", escape::terminal(reference))),
         Leaf::Plain(value) if path.looks_secret() || path.exposes_secret(value) => {
-            Shown::Line("(not shown)".to_owned())
+            Shown::Line("(sensitive)".to_owned())
         }
         Leaf::Plain(value) => Shown::Line(one(value)),
     }
@@ -117,7 +117,7 @@ fn hidden(change: &FieldChange) -> String {
     };
     match &change.reference {
         Some(reference) => format!("{} ({how})", escape::terminal(reference)),
-        None => format!("({how}, not shown)"),
+        None => format!("(sensitive, {how})"),
     }
 }
 

@@ -1,11 +1,13 @@
 //! Workflow annotations: one command a line.
 
-use super::changes::{Shown, field_name, show};
+use super::changes::{Shown, field_name, show, show_declared};
+use super::problems::Gravity;
 use super::rows::{detail, heading, verb};
 use super::{View, escape, words};
 use crate::model::Place;
-use crate::plan::{Action, ActionResult, Outcome, Step, Tested, UnitPlan};
+use crate::plan::{Action, ActionResult, FieldChange, Outcome, Step, Tested, UnitPlan};
 use std::fmt::Write;
+use std::sync::Arc;
 
 /// Annotations for a tree at the repository's root, with a newline at the end.
 #[must_use]
@@ -20,6 +22,15 @@ pub fn github_below(view: &View<'_>, dir: &str) -> String {
     let mut page = Annotations { dir: dir.trim_matches('/'), out: [const { String::new() }; 3] };
     let sum = view.sum();
     page.push(Level::Notice, None, "Wellspring", &sum);
+    for file in &view.problems.rejected {
+        let at = Place { file: Arc::clone(file), line: 1 };
+        let message = "The sources in this file are not planned; `wellspring validate` shows the errors.";
+        page.push(Level::Error, Some(&at), "Rejected because of errors", message);
+    }
+    for (gravity, problem) in view.problems.lines(view.plan) {
+        let level = if gravity == Gravity::Error { Level::Error } else { Level::Warning };
+        page.push(level, None, "Wellspring", &problem);
+    }
     for (index, unit) in view.plan.units.iter().enumerate() {
         page.unit(unit, view.outcome(index));
     }
@@ -66,6 +77,7 @@ impl Annotations<'_> {
             let title = format!("{} of {label}/{} is withheld", withheld.action, withheld.source);
             let allow = withheld.allow.iter().map(|allow| format!("\nTo allow: {allow}"));
             let message = format!("{}{}", withheld.reason, allow.collect::<String>());
+            let message = message + &fields(&withheld.changes);
             self.push(level, withheld.at.as_ref(), &title, &message);
         }
         for unchecked in &unit.unchecked {
@@ -78,7 +90,7 @@ impl Annotations<'_> {
     }
 
     fn action(&mut self, label: &str, unit: &UnitPlan, action: &Action, result: Option<&ActionResult>) {
-        let what = format!("{} {label}/{}", verb(&action.step), action.source);
+        let what = format!("{} {label}/{}", verb(unit, &action.step), action.source);
         let (level, title, message) = match result {
             None => match &action.tested {
                 Some(Tested { passed: false, message }) => {
@@ -133,12 +145,27 @@ fn planned(unit: &UnitPlan, action: &Action) -> String {
         Step::Schedule { .. } => detail(unit, action, false),
         _ => action.reason.clone(),
     };
-    for change in &action.changes {
-        let text = match show(change, true) {
-            Shown::Line(text) | Shown::Diff(text, _) => text,
-            Shown::Pair(was, is, _) => format!("{was} -> {is}"),
-        };
-        let _ = write!(message, "\n{}: {text}", field_name(&change.path));
+    message.push_str(&fields(&action.changes));
+    let declared = match action.step {
+        Step::Connect { index } => unit.desired.sources.get(index),
+        _ => None,
+    };
+    for (path, leaf) in declared.iter().flat_map(|source| source.definition.leaves()) {
+        let _ = write!(message, "\n{}: {}", field_name(&path), on_a_line(show_declared(&path, &leaf)));
     }
     message
+}
+
+/// Each field that changes, on a line.
+fn fields(changes: &[FieldChange]) -> String {
+    let line =
+        |change: &FieldChange| format!("\n{}: {}", field_name(&change.path), on_a_line(show(change, true)));
+    changes.iter().map(line).collect()
+}
+
+fn on_a_line(shown: Shown) -> String {
+    match shown {
+        Shown::Line(text) | Shown::Diff(text, _) => text,
+        Shown::Pair(was, is, _) => format!("{was} -> {is}"),
+    }
 }

@@ -4,9 +4,9 @@
 
 use super::rows::by_name;
 use super::summary::unchanged;
-use super::{Summary, View, counts, escape, identity, schedules};
-use crate::model::{Place, SourceId, SourceKey, SourceName};
-use crate::plan::{Action, ActionResult, FieldChange, Outcome, Removal, Step, UnitPlan};
+use super::{Orphan, Summary, View, counts, escape, identity, schedules};
+use crate::model::{FieldPath, Leaf, Place, SourceId, SourceKey, SourceName};
+use crate::plan::{Action, ActionResult, FieldChange, How, Outcome, Removal, Step, UnitPlan};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
@@ -19,12 +19,14 @@ pub const FORMAT_VERSION: u32 = 1;
 #[must_use]
 pub fn json(view: &View<'_>) -> String {
     let units = &view.plan.units;
-    let summary = counts(view.plan, view.outcomes);
+    let summary = counts(view.plan, view.outcomes, view.problems);
     let report = Report {
         format_version: FORMAT_VERSION,
         plan_id: view.plan_id,
-        complete: summary.errors == 0 && summary.unchecked == 0 && view.broken.is_empty(),
-        broken: view.broken,
+        complete: summary.errors == 0 && summary.unchecked == 0 && view.problems.rejected.is_empty(),
+        broken: &view.problems.rejected,
+        orphaned: view.problems.orphaned.iter().map(orphan).collect(),
+        ownership_known: !view.problems.unknown_ownership,
         summary,
         workspaces: units.iter().enumerate().map(|(index, unit)| workspace(view, index, unit)).collect(),
     };
@@ -41,8 +43,19 @@ struct Report<'a> {
     complete: bool,
     /// Files whose sources are not in the plan.
     broken: &'a [Arc<str>],
+    /// Workspaces with sources of ours that no file declares any more.
+    orphaned: Vec<OrphanReport<'a>>,
+    /// A state was there to tell which sources are ours.
+    ownership_known: bool,
     summary: Summary,
     workspaces: Vec<WorkspaceReport<'a>>,
+}
+
+#[derive(Serialize)]
+struct OrphanReport<'a> {
+    workspace_id: &'a str,
+    scope: &'a str,
+    sources: usize,
 }
 
 #[derive(Serialize)]
@@ -88,6 +101,12 @@ struct ActionReport<'a> {
     #[serde(flatten)]
     at: Where<'a>,
     changes: Vec<ChangeReport<'a>>,
+    /// Of a source to connect, every declared field.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    attributes: Vec<AttributeReport>,
+    /// Of a source to replace, whether the platform is known to update it in place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    in_place: Option<bool>,
     drift: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     removal: Option<&'static str>,
@@ -110,8 +129,19 @@ struct TestReport<'a> {
 }
 
 #[derive(Serialize)]
+struct AttributeReport {
+    path: FieldPath,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<Value>,
+    sensitive: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reference: Option<String>,
+}
+
+#[derive(Serialize)]
 struct ChangeReport<'a> {
     path: &'a str,
+    change: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     before: Option<&'a Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -150,6 +180,7 @@ struct WithheldReport<'a> {
     at: Where<'a>,
     allow: Option<&'a str>,
     refused: bool,
+    changes: Vec<ChangeReport<'a>>,
 }
 
 #[derive(Serialize)]
@@ -225,6 +256,8 @@ fn actions<'a>(view: &View<'a>, unit: &'a UnitPlan, outcome: Option<&'a Outcome>
         reason: &action.reason,
         at: place(action.at.as_ref()),
         changes: changes(&action.changes),
+        attributes: attributes(unit, action),
+        in_place: matches!(action.step, Step::Replace { .. }).then_some(unit.in_place),
         drift: action.mends_drift,
         removal: match &action.step {
             Step::Cleanup { removal, .. } => Some(self::removal(removal)),
@@ -293,6 +326,7 @@ fn withheld(unit: &UnitPlan) -> Vec<WithheldReport<'_>> {
         at: place(withheld.at.as_ref()),
         allow: withheld.allow.as_deref(),
         refused: withheld.refused,
+        changes: changes(&withheld.changes),
     });
     reports.collect()
 }
@@ -312,10 +346,36 @@ fn place(at: Option<&Place>) -> Where<'_> {
     Where { file: at.map(|at| &*at.file), line: at.map(|at| at.line) }
 }
 
+fn attributes(unit: &UnitPlan, action: &Action) -> Vec<AttributeReport> {
+    let Step::Connect { index } = action.step else { return Vec::new() };
+    let leaves = unit.desired.sources.get(index).map(|source| source.definition.leaves());
+    let report = |(path, leaf): (FieldPath, Leaf)| {
+        let (value, reference) = match leaf {
+            Leaf::Plain(value) => (Some(value), None),
+            Leaf::Secret(reference) => (None, Some(reference)),
+        };
+        let sensitive = reference.is_some()
+            || path.looks_secret()
+            || value.as_ref().is_some_and(|value| path.exposes_secret(value));
+        AttributeReport { path, value: value.filter(|_| !sensitive), sensitive, reference }
+    };
+    leaves.into_iter().flatten().map(report).collect()
+}
+
+fn orphan(orphan: &Orphan) -> OrphanReport<'_> {
+    let Orphan { unit, sources } = orphan;
+    OrphanReport { workspace_id: unit.workspace.as_str(), scope: unit.scope.as_str(), sources: *sources }
+}
+
 /// Whatever a sensitive change may hold, its values are not written.
 fn changes(changes: &[FieldChange]) -> Vec<ChangeReport<'_>> {
     let reports = changes.iter().map(|change| ChangeReport {
         path: change.path.as_str(),
+        change: match change.how {
+            How::Added => "added",
+            How::Changed => "changed",
+            How::Removed => "removed",
+        },
         before: change.before.as_ref().filter(|_| !change.sensitive),
         after: change.after.as_ref().filter(|_| !change.sensitive),
         sensitive: change.sensitive,

@@ -1,6 +1,7 @@
 //! A plan as the comment on a pull request.
 
 use super::lines::Page;
+use super::rows::Detail;
 use super::{View, escape, rows, text, words};
 
 /// The first line; a later comment finds an earlier one by it.
@@ -21,10 +22,16 @@ pub fn markdown(view: &View<'_>) -> String {
     let verb = if view.outcomes.is_some() { "apply" } else { "plan" };
     let mut out =
         format!("{MARKDOWN_MARKER}\n### Wellspring {verb}\n\n**{}**\n", escape::markdown(&view.sum()));
+    for (_, problem) in view.problems.lines(view.plan) {
+        out.push_str(&format!("\n- {}", escape::markdown(&problem)));
+    }
+    if !out.ends_with('\n') {
+        out.push('\n');
+    }
     let mut left_out = Vec::new();
     for (index, unit) in view.plan.units.iter().enumerate() {
         let page = Page { color: false, width: 0, flush: true };
-        let lines = text::body(unit, view.outcome(index), view.here(), false, page);
+        let lines = text::body(unit, view.outcome(index), view.here(), Detail::Attributes, page);
         if lines.is_empty() {
             continue;
         }

@@ -17,6 +17,17 @@ use std::collections::{BTreeMap, BTreeSet};
 /// More unmanaged sources than this are only counted, unless everything is to be shown.
 const UNMANAGED_SHOWN: usize = 10;
 
+/// How much is said of a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Detail {
+    /// What changes, for a log.
+    Changes,
+    /// The attributes of what is new, too.
+    Attributes,
+    /// What stays as it is, too.
+    Everything,
+}
+
 /// One line about one source, and what belongs below it.
 pub(super) struct Row {
     pub(super) mark: &'static str,
@@ -78,11 +89,17 @@ pub(super) fn heading(unit: &UnitPlan) -> Heading {
 
 /// Every row of one unit: actions as they are carried out, then what is held back or left alone, and,
 /// where `verbose`, what stays as it is.
-pub(super) fn of_unit(unit: &UnitPlan, outcome: Option<&Outcome>, here: Here<'_>, verbose: bool) -> Vec<Row> {
+pub(super) fn of_unit(
+    unit: &UnitPlan,
+    outcome: Option<&Outcome>,
+    here: Here<'_>,
+    detail: Detail,
+) -> Vec<Row> {
+    let verbose = detail == Detail::Everything;
     let mut rows = Vec::new();
     for (index, action) in unit.actions.iter().enumerate() {
         let result = outcome.and_then(|outcome| outcome.results.get(index));
-        rows.push(of_action(unit, action, result, here, verbose));
+        rows.push(of_action(unit, action, result, here, detail));
     }
     // At an action that cannot be carried out without it, a missing secret is told already.
     let told: BTreeSet<_> = unit
@@ -114,11 +131,15 @@ fn of_action(
     action: &Action,
     result: Option<&ActionResult>,
     here: Here<'_>,
-    verbose: bool,
+    much: Detail,
 ) -> Row {
-    let (mark, tone) = mark(&action.step);
-    let mut row = Row::new(mark, tone, action.source.as_str(), &action.name, action.step.word());
+    let verbose = much == Detail::Everything;
+    let (mark, tone) = mark(unit, &action.step);
+    let mut row = Row::new(mark, tone, action.source.as_str(), &action.name, word(unit, &action.step));
     row.detail = detail(unit, action, verbose);
+    if result.is_none() && matches!(action.step, Step::Replace { .. }) && !unit.in_place {
+        row.detail = join(std::mem::take(&mut row.detail), NOT_IN_PLACE);
+    }
     match result {
         None => {
             if let Some(why) = &action.lacks_secret {
@@ -128,10 +149,10 @@ fn of_action(
                 row.note(format!("connection test failed: {message}"));
             }
         }
-        Some(ActionResult::Done) => row.word = done(&action.step),
+        Some(ActionResult::Done) => row.word = done(unit, &action.step),
         Some(ActionResult::Failed(message)) => {
             (row.mark, row.tone, row.word) = ("x", Tone::Red, "failed");
-            row.detail = join(format!("to {}", verb(&action.step)), &place(action));
+            row.detail = join(format!("to {}", verb(unit, &action.step)), &place(action));
             row.note(message);
         }
         Some(ActionResult::Skipped(because)) => {
@@ -142,7 +163,7 @@ fn of_action(
     }
     // What is put back has its schedule already.
     let foretold = verbose || result.is_none() && !action.mends_drift;
-    push_fields(&mut row, unit, action, here, verbose, foretold);
+    push_fields(&mut row, unit, action, here, (much, foretold));
     row
 }
 
@@ -152,8 +173,7 @@ fn push_fields(
     unit: &UnitPlan,
     action: &Action,
     here: Here<'_>,
-    verbose: bool,
-    foretold: bool,
+    (much, foretold): (Detail, bool),
 ) {
     let marked = mixed_drift(&action.changes);
     row.below.extend(action.changes.iter().map(|change| field(change, marked)));
@@ -169,7 +189,7 @@ fn push_fields(
         }
         Step::Connect { index } => {
             let Some(source) = unit.desired.sources.get(*index) else { return };
-            if verbose {
+            if much != Detail::Changes {
                 row.below.extend(declared(&source.definition));
             }
             if let Some(spec) = source.sync.as_ref().filter(|_| foretold) {
@@ -184,19 +204,29 @@ fn push_fields(
     }
 }
 
-fn mark(step: &Step) -> (&'static str, Tone) {
+fn mark(unit: &UnitPlan, step: &Step) -> (&'static str, Tone) {
     match step {
         Step::Connect { .. } => ("+", Tone::Green),
-        Step::Replace { .. } => ("+/-", Tone::Yellow),
+        Step::Replace { .. } if unit.in_place => ("~", Tone::Yellow),
+        Step::Replace { .. } => ("-/+", Tone::Yellow),
         Step::Cleanup { .. } => ("-", Tone::Red),
         Step::Schedule { .. } => ("~", Tone::Yellow),
         Step::Adopt { .. } | Step::Forget => ("=", Tone::Cyan),
     }
 }
 
-/// `connected`, for what is done.
-pub(super) fn done(step: &Step) -> &'static str {
+/// `connect`: a replacement in place is an update.
+fn word(unit: &UnitPlan, step: &Step) -> &'static str {
     match step {
+        Step::Replace { .. } if unit.in_place => "update",
+        other => other.word(),
+    }
+}
+
+/// `connected`, for what is done.
+pub(super) fn done(unit: &UnitPlan, step: &Step) -> &'static str {
+    match step {
+        Step::Replace { .. } if unit.in_place => "updated",
         Step::Adopt { .. } => "adopted",
         Step::Connect { .. } => "connected",
         Step::Replace { .. } => "replaced",
@@ -207,10 +237,10 @@ pub(super) fn done(step: &Step) -> &'static str {
 }
 
 /// `clean up`, for what is to be done.
-pub(super) fn verb(step: &Step) -> &'static str {
+pub(super) fn verb(unit: &UnitPlan, step: &Step) -> &'static str {
     match step {
         Step::Cleanup { .. } => "clean up",
-        other => other.word(),
+        other => word(unit, other),
     }
 }
 
@@ -233,6 +263,9 @@ pub(super) fn detail(unit: &UnitPlan, action: &Action, verbose: bool) -> String 
         }
     }
 }
+
+/// Said of a replacement where it is not known that the platform updates in place.
+const NOT_IN_PLACE: &str = "synced data may be lost";
 
 /// Nothing where the fields below say it all.
 fn why_replaced(action: &Action) -> &str {
@@ -297,6 +330,8 @@ fn of_withheld(withheld: &Withheld, with_advice: bool) -> Row {
     if let Some(allow) = withheld.allow.as_ref().filter(|_| with_advice) {
         row.note(format!("to allow: {allow}"));
     }
+    let marked = mixed_drift(&withheld.changes);
+    row.below.extend(withheld.changes.iter().map(|change| field(change, marked)));
     row
 }
 

@@ -1,8 +1,9 @@
 //! The counts, and the sentence they make.
 
+use super::problems::{Problems, failed_tests};
 use super::words;
 use crate::model::SourceName;
-use crate::plan::{ActionResult, Outcome, Plan, Step, UnitPlan};
+use crate::plan::{ActionResult, INTERRUPTED, Outcome, Plan, Step, UnitPlan};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -12,8 +13,10 @@ use std::collections::BTreeSet;
 pub struct Summary {
     /// To connect.
     pub connect: usize,
-    /// To replace.
+    /// To replace, in place or not.
     pub replace: usize,
+    /// Of these, to update in place.
+    pub update: usize,
     /// To clean up.
     pub cleanup: usize,
     /// To adopt.
@@ -38,6 +41,16 @@ pub struct Summary {
     pub failed: usize,
     /// Actions that were not tried.
     pub skipped: usize,
+    /// Of these, actions that an interrupt kept from being started.
+    pub not_started: usize,
+    /// Connection tests that failed.
+    pub failed_tests: usize,
+    /// Files with errors.
+    pub rejected_files: usize,
+    /// Workspaces with sources of ours that no file declares any more.
+    pub orphaned_workspaces: usize,
+    /// Whether no state was there to tell which sources are ours.
+    pub unknown_ownership: bool,
 }
 
 impl Summary {
@@ -46,16 +59,28 @@ impl Summary {
     pub fn actions(&self) -> usize {
         self.connect + self.replace + self.cleanup + self.adopt + self.forget + self.schedule
     }
+
+    /// Returns true if something is wrong that is not in the plan's actions.
+    fn has_problems(&self) -> bool {
+        let problems = [self.errors, self.failed_tests, self.rejected_files, self.orphaned_workspaces];
+        self.unknown_ownership || problems.iter().any(|count| *count > 0)
+    }
 }
 
-/// Counts a plan, and what became of it.
+/// Counts a plan, what became of it, and what is wrong beside it.
 #[must_use]
-pub fn counts(plan: &Plan, outcomes: Option<&[Outcome]>) -> Summary {
-    let mut sum = Summary::default();
+pub fn counts(plan: &Plan, outcomes: Option<&[Outcome]>, problems: &Problems) -> Summary {
+    let mut sum = Summary {
+        failed_tests: failed_tests(plan).len(),
+        rejected_files: problems.rejected.len(),
+        orphaned_workspaces: problems.orphaned.len(),
+        unknown_ownership: problems.unknown_ownership,
+        ..Summary::default()
+    };
     sum.unchanged += plan.as_before.iter().map(|unit| unit.unchanged).sum::<usize>();
     for (index, unit) in plan.units.iter().enumerate() {
         let outcome = outcomes.and_then(|outcomes| outcomes.get(index));
-        unit.actions.iter().for_each(|action| *sum.of(&action.step) += 1);
+        unit.actions.iter().for_each(|action| sum.add(unit, &action.step));
         sum.unchanged += unchanged(unit).count();
         sum.withheld += unit.withheld.len();
         sum.unmanaged += unit.unmanaged.len();
@@ -66,6 +91,7 @@ pub fn counts(plan: &Plan, outcomes: Option<&[Outcome]>) -> Summary {
         for result in outcome.into_iter().flat_map(|outcome| &outcome.results) {
             sum.failed += usize::from(matches!(result, ActionResult::Failed(_)));
             sum.skipped += usize::from(matches!(result, ActionResult::Skipped(_)));
+            sum.not_started += usize::from(is_interrupted(result));
         }
     }
     sum
@@ -79,7 +105,16 @@ pub(super) fn unchanged(unit: &UnitPlan) -> impl Iterator<Item = &SourceName> {
     unit.unchanged.iter().filter(move |name| !others.contains(name))
 }
 
+fn is_interrupted(result: &ActionResult) -> bool {
+    matches!(result, ActionResult::Skipped(because) if because == INTERRUPTED)
+}
+
 impl Summary {
+    fn add(&mut self, unit: &UnitPlan, step: &Step) {
+        *self.of(step) += 1;
+        self.update += usize::from(unit.in_place && matches!(step, Step::Replace { .. }));
+    }
+
     fn of(&mut self, step: &Step) -> &mut usize {
         match step {
             Step::Connect { .. } => &mut self.connect,
@@ -94,90 +129,116 @@ impl Summary {
 
 /// `Plan: 1 to connect, 1 to replace, 1 withheld.`, or that there is nothing to do.
 #[must_use]
-pub fn summary_line(plan: &Plan) -> String {
-    let sum = counts(plan, None);
+pub fn summary_line(plan: &Plan, problems: &Problems) -> String {
+    let sum = counts(plan, None, problems);
     if sum.actions() == 0 {
         return nothing_to_do(plan, &sum);
     }
     let mut parts = vec![
         some(sum.connect, "to connect"),
-        some(sum.replace, "to replace"),
+        some(sum.update, "to update in place"),
+        some(sum.replace - sum.update, "to replace"),
         some(sum.cleanup, "to clean up"),
         some(sum.adopt, "to adopt"),
         some(sum.forget, "to forget"),
         counted(sum.schedule, "schedule"),
     ];
-    parts.extend(left_over(&sum));
+    parts.extend(left_over(&sum, sum.unchecked));
     format!("Plan: {}.", sentence(parts))
 }
 
-/// `Done: 1 connected, 1 replaced, 1 withheld.`; `Partly done: …, 1 failed, 2 skipped.`
+/// `Done: 1 connected, 1 replaced.`; `Partly done: 1 connected; not done: 1 failed, 2 without a secret.`
 #[must_use]
-pub fn outcome_line(plan: &Plan, outcomes: &[Outcome]) -> String {
-    let sum = counts(plan, Some(outcomes));
+pub fn outcome_line(plan: &Plan, outcomes: &[Outcome], problems: &Problems) -> String {
+    let sum = counts(plan, Some(outcomes), problems);
     if sum.actions() == 0 {
         return nothing_to_do(plan, &sum);
     }
     let mut done = Summary::default();
+    let (mut without_secret, mut waiting) = (0, 0);
     for (unit, outcome) in plan.units.iter().zip(outcomes) {
         for (action, result) in unit.actions.iter().zip(&outcome.results) {
-            *done.of(&action.step) += usize::from(*result == ActionResult::Done);
+            match result {
+                ActionResult::Done => done.add(unit, &action.step),
+                ActionResult::Skipped(_) if action.lacks_secret.is_some() => without_secret += 1,
+                ActionResult::Skipped(_) if !is_interrupted(result) => waiting += 1,
+                _ => {}
+            }
         }
     }
-    let mut parts = vec![
+    let parts = vec![
         some(done.connect, "connected"),
-        some(done.replace, "replaced"),
+        some(done.update, "updated in place"),
+        some(done.replace - done.update, "replaced"),
         some(done.cleanup, "cleaned up"),
         some(done.adopt, "adopted"),
         some(done.forget, "forgotten"),
         some(done.schedule, "scheduled"),
+    ];
+    let mut rest = vec![
         some(sum.failed, "failed"),
-        some(sum.skipped, "skipped"),
+        some(without_secret, "without a value for a secret"),
+        some(sum.not_started, "not started (interrupted)"),
+        some(waiting, "skipped (reasons above)"),
         some(sum.actions() - done.actions() - sum.failed - sum.skipped, "not decided"),
     ];
-    parts.extend(left_over(&sum));
-    let opening = match done.actions() {
-        all if all == sum.actions() && sum.errors == 0 => "Done",
-        0 => "Not done",
-        _ => "Partly done",
-    };
-    format!("{opening}: {}.", sentence(parts))
+    // A source whose action was skipped for want of a secret is counted there.
+    rest.extend(left_over(&sum, sum.unchecked.saturating_sub(without_secret)));
+    let (parts, rest) = (sentence(parts), sentence(rest));
+    match (parts.is_empty(), rest.is_empty()) {
+        (_, true) => format!("Done: {parts}."),
+        (true, false) => format!("Not done: {rest}."),
+        (false, false) if done.actions() == sum.actions() && !sum.has_problems() => {
+            format!("Done: {parts}; left: {rest}.")
+        }
+        (false, false) => format!("Partly done: {parts}; not done: {rest}."),
+    }
 }
 
-/// Does the sentence say how many sources are as the files say?
+/// Returns true if the sentence says how many sources are up to date.
 pub(super) fn tells_unchanged(sum: &Summary) -> bool {
     sum.actions() == 0
 }
 
+/// "No changes" is only said where everything was compared.
 fn nothing_to_do(plan: &Plan, sum: &Summary) -> String {
-    let rest = sentence(left_over(sum));
-    if sum.unchanged == 0 {
-        return match (rest.as_str(), sum.errors) {
-            ("", _) => "No changes. Nothing is declared.".to_owned(),
-            (rest, 0) => format!("No changes: {rest}."),
-            (rest, _) => format!("Nothing planned: {rest}."),
-        };
+    let rest = sentence(left_over(sum, sum.unchecked));
+    let up_to_date = (sum.unchanged > 0).then(|| up_to_date(plan, sum));
+    match (sum.has_problems(), up_to_date, rest.is_empty()) {
+        (true, None, _) => format!("Nothing planned: {rest}."),
+        (true, Some(up_to_date), _) => format!("Nothing planned: {rest}. {up_to_date}."),
+        (false, None, true) => "No changes. Nothing is declared.".to_owned(),
+        (false, None, false) => format!("No changes: {rest}."),
+        (false, Some(up_to_date), true) => format!("No changes. {up_to_date}."),
+        (false, Some(up_to_date), false) => format!("No changes. {up_to_date}; {rest}."),
     }
+}
+
+/// `9 sources in 6 workspaces are up to date`
+fn up_to_date(plan: &Plan, sum: &Summary) -> String {
     let planned = plan.units.iter().filter(|unit| unchanged(unit).next().is_some());
     let as_before = plan.as_before.iter().filter(|unit| unit.unchanged > 0);
     let standing: BTreeSet<_> =
         planned.map(|unit| unit.desired.workspace()).chain(as_before.map(|unit| &unit.workspace)).collect();
     format!(
-        "No changes. {} in {} {} as the files say{}{rest}.",
+        "{} in {} {} up to date",
         words::count(sum.unchanged, "source"),
         words::count(standing.len(), "workspace"),
         if sum.unchanged == 1 { "is" } else { "are" },
-        if rest.is_empty() { "" } else { "; " },
     )
 }
 
 /// What a plan leaves as it is, and why it may not be all.
-fn left_over(sum: &Summary) -> Vec<Option<String>> {
+fn left_over(sum: &Summary, unchecked: usize) -> Vec<Option<String>> {
     vec![
         some(sum.withheld, "withheld"),
         some(sum.unmanaged, "unmanaged"),
-        some(sum.unchecked, "not checked"),
+        some(unchecked, "not checked"),
         counted(sum.errors, "workspace").map(|workspaces| format!("{workspaces} with an error")),
+        counted(sum.rejected_files, "file").map(|files| format!("{files} rejected")),
+        counted(sum.failed_tests, "connection test").map(|tests| format!("{tests} failed")),
+        counted(sum.orphaned_workspaces, "workspace").map(|orphans| format!("{orphans} no longer declared")),
+        sum.unknown_ownership.then(|| "ownership unknown (no state)".to_owned()),
     ]
 }
 

@@ -2,8 +2,10 @@
 
 use super::lines::Page;
 use super::paint::Tone;
+use super::problems::Gravity;
+use super::rows::Detail;
 use super::summary::{counts, tells_unchanged};
-use super::{Here, Look, View, escape, rows, words};
+use super::{Here, Look, Problems, View, escape, rows, words};
 use crate::plan::{Outcome, Plan, UnitPlan};
 use std::collections::BTreeMap;
 
@@ -13,12 +15,13 @@ const FIELDS_NAMED: usize = 4;
 /// The whole view, with a newline at the end.
 #[must_use]
 pub fn text(view: &View<'_>, look: &Look) -> String {
-    let mut lines = Vec::new();
+    let mut lines = problem_lines(view.plan, view.problems, look);
+    let detail = if look.verbose { Detail::Everything } else { Detail::Attributes };
     for (index, unit) in view.plan.units.iter().enumerate() {
-        lines.extend(block(unit, view.outcome(index), view.here(), look));
+        lines.extend(block(unit, view.outcome(index), view.here(), (look, detail)));
     }
     lines.extend(remainder(view.plan, view.outcomes));
-    if !lines.is_empty() {
+    if lines.last().is_some_and(|line| !line.is_empty()) {
         lines.push(String::new());
     }
     lines.push(Tone::Bold.paint(&view.sum(), look.color));
@@ -29,12 +32,44 @@ pub fn text(view: &View<'_>, look: &Look) -> String {
 /// everything is to be shown.
 #[must_use]
 pub fn unit_text(unit: &UnitPlan, here: Here<'_>, look: &Look) -> String {
-    block(unit, None, here, look).into_iter().map(|line| line + "\n").collect()
+    let detail = if look.verbose { Detail::Everything } else { Detail::Changes };
+    block(unit, None, here, (look, detail)).into_iter().map(|line| line + "\n").collect()
 }
 
-fn block(unit: &UnitPlan, outcome: Option<&Outcome>, here: Here<'_>, look: &Look) -> Vec<String> {
+/// What is wrong beside the plan, with an empty line at the end; empty where nothing is.
+#[must_use]
+pub fn problems_text(plan: &Plan, problems: &Problems, look: &Look) -> String {
+    problem_lines(plan, problems, look).into_iter().map(|line| line + "\n").collect()
+}
+
+fn problem_lines(plan: &Plan, problems: &Problems, look: &Look) -> Vec<String> {
     let page = Page { color: look.color, width: look.width, flush: false };
-    let body = body(unit, outcome, here, look.verbose, page);
+    let mut lines = Vec::new();
+    for (gravity, text) in problems.lines(plan) {
+        let (mark, tone) = match gravity {
+            Gravity::Error => ("x", Tone::Red),
+            Gravity::Warning => ("!", Tone::Magenta),
+        };
+        let first = lines.len();
+        page.paragraph(&text, 4, tone, &mut lines);
+        if let Some(line) = lines.get_mut(first) {
+            *line = format!("{}   {}", tone.paint(mark, look.color), line.trim_start());
+        }
+    }
+    if !lines.is_empty() {
+        lines.push(String::new());
+    }
+    lines
+}
+
+fn block(
+    unit: &UnitPlan,
+    outcome: Option<&Outcome>,
+    here: Here<'_>,
+    (look, detail): (&Look, Detail),
+) -> Vec<String> {
+    let page = Page { color: look.color, width: look.width, flush: false };
+    let body = body(unit, outcome, here, detail, page);
     if body.is_empty() && !look.verbose {
         return body;
     }
@@ -48,18 +83,18 @@ pub(super) fn body(
     unit: &UnitPlan,
     outcome: Option<&Outcome>,
     here: Here<'_>,
-    verbose: bool,
+    detail: Detail,
     page: Page,
 ) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(error) = &unit.error {
         push_error(page, "not planned", &error.message, &mut lines);
     }
-    lines.extend(page.rows(&rows::of_unit(unit, outcome, here, verbose)));
+    lines.extend(page.rows(&rows::of_unit(unit, outcome, here, detail)));
     if let Some(error) = outcome.and_then(|outcome| outcome.error.as_ref()) {
         push_error(page, "stopped", &error.message, &mut lines);
     }
-    if verbose && !unit.unreadable.is_empty() {
+    if detail == Detail::Everything && !unit.unreadable.is_empty() {
         let fields = unit.unreadable.join(", ");
         page.paragraph(&format!("not readable from the platform: {fields}"), 6, Tone::Plain, &mut lines);
     }
@@ -86,7 +121,7 @@ fn heading(unit: &UnitPlan, look: &Look) -> String {
 
 /// `5 unchanged, 1 suspended. Not readable from the platform: 2 passwords.`
 pub(super) fn remainder(plan: &Plan, outcomes: Option<&[Outcome]>) -> Option<String> {
-    let sum = counts(plan, outcomes);
+    let sum = counts(plan, outcomes, &Problems::default());
     let unchanged = if tells_unchanged(&sum) { 0 } else { sum.unchanged };
     let counted: Vec<String> = [(unchanged, "unchanged"), (sum.suspended, "suspended")]
         .into_iter()

@@ -175,15 +175,16 @@ fn one_when_a_list_is_partial_or_odd_and_nothing_is_written_there() {
 fn four_when_a_guard_refuses_while_the_rest_is_done() {
     let scene = Scene::new();
     scene.tree.write("wellspring.toml", "[platform]\nsettle = \"0s\"\n\n[policy]\nprune = \"owned\"\n");
-    scene.declare("ws_one", &[A, B, ("gamma", "c.example.com")]);
+    scene.declare("ws_one", &[A, B, ("epsilon", "e.example.com"), ("gamma", "c.example.com")]);
     scene.apply();
     scene.declare("ws_one", &[("delta", "d.example.com")]);
     check(&scene.wellspring(&["plan"]), 4, "");
     let finished = scene.wellspring(&["apply", "-y"]);
     check(&finished, 4, "");
-    assert!(finished.stdout.contains("at most 1 of 3"), "{finished:#?}");
-    assert_eq!(scene.platform.names("ws_one", "user"), ["alpha", "beta", "delta", "gamma"]);
-    check(&scene.wellspring(&["apply", "-y", "--max-cleanup", "3"]), 0, "");
+    assert!(finished.stdout.contains("permits 3 of 4 an hour"), "{finished:#?}");
+    assert_eq!(scene.platform.names("ws_one", "user"), ["alpha", "beta", "delta", "epsilon", "gamma"]);
+    assert!(finished.stdout.contains("apply -w ws_one --max-cleanup 4"), "{finished:#?}");
+    check(&scene.wellspring(&["apply", "-y", "--max-cleanup", "4"]), 0, "");
     assert_eq!(scene.platform.names("ws_one", "user"), ["delta"]);
 }
 

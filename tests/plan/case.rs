@@ -26,7 +26,7 @@ use wellspring::plan::{
     hold_departures, placed, plan, seen,
 };
 use wellspring::reading::{Memory, Reading};
-use wellspring::render::{self, Look, View};
+use wellspring::render::{self, Look, Problems, View};
 use wellspring::secrets::Secrets;
 
 /// The root under which the tree is known.
@@ -121,7 +121,7 @@ pub(super) fn outcome(case: &Path) -> String {
 
 fn show(options: &Options, plan: &Plan, out: &mut String) {
     let now: Timestamp = "2026-11-23T12:00:00Z".parse().unwrap();
-    let view = View { plan, outcomes: None, now, local: None, plan_id: "-", broken: &[] };
+    let view = View { plan, outcomes: None, now, local: None, plan_id: "-", problems: &Problems::default() };
     out.push_str(&render::text(&view, &Look { verbose: true, width: 0, ..Look::default() }));
     if options.json {
         writeln!(out, "{}", render::json(&view)).unwrap();

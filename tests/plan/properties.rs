@@ -13,7 +13,7 @@ use wellspring::plan::saved::basis;
 use wellspring::plan::{
     Action, HostLimits, Input, Plan, Quarantine, SecretState, Step, UnitPlan, approve, placed, plan, seen,
 };
-use wellspring::render::{self, Look, View};
+use wellspring::render::{self, Look, Problems, View};
 
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 const SECRETS: [&str; 2] = ["canary-one", "canary-two"];
@@ -315,7 +315,7 @@ proptest! {
         let debug = format!("{unit:?} {hash}");
         let plan = Plan { units: vec![unit], ..Plan::default() };
         let now = jiff::Timestamp::UNIX_EPOCH;
-        let view = View { plan: &plan, outcomes: None, now, local: None, plan_id: "-", broken: &[] };
+        let view = View { plan: &plan, outcomes: None, now, local: None, plan_id: "-", problems: &Problems::default() };
         let text = render::text(&view, &Look { verbose: true, ..Look::default() });
         for shown in [debug, text, render::json(&view), render::markdown(&view), render::plan_id(&plan)] {
             prop_assert!(!shown.contains("canary"), "{shown}");

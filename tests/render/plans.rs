@@ -11,9 +11,10 @@ use wellspring::model::{
     When, WorkspaceId,
 };
 use wellspring::plan::{
-    Action, ActionResult, FieldChange, How, Outcome, Plan, Removal, Step, Suspended, Unchecked, UnitError,
-    UnitPlan, Unmanaged, Withheld,
+    Action, ActionResult, FieldChange, How, Outcome, Plan, Removal, Step, Suspended, Tested, Unchecked,
+    UnitError, UnitPlan, Unmanaged, Withheld,
 };
+use wellspring::render::{Orphan, Problems};
 
 const NOW: &str = "2026-11-23T21:00:00Z";
 
@@ -159,6 +160,7 @@ fn withheld(source: &str, action: &'static str, code: &'static str, reason: &str
         at: Some(at("workspaces/crm.toml", 40)),
         allow: (!allow.is_empty()).then(|| allow.into()),
         refused: matches!(code, "protected" | "max-cleanup" | "adopt"),
+        changes: Vec::new(),
     }
 }
 
@@ -218,6 +220,38 @@ pub(crate) fn typical() -> Plan {
     support.unchecked.clear();
     support.suspended[0].drift.clear();
     plan_of(vec![crm, sales, risk, support])
+}
+
+/// What a reviewer is to see first, and a platform that is known to update in place.
+pub(crate) fn problems() -> (Plan, Problems) {
+    let mut crm = crm();
+    crm.in_place = true;
+    let verdict = Tested { passed: false, message: "no route to host".into() };
+    crm.actions[0].tested = Some(verdict);
+    let metadata = "only metadata differs; it will be sent with the next change";
+    let mut sales = sales();
+    sales.actions.truncate(0);
+    sales.unchecked.clear();
+    sales.withheld = vec![Withheld {
+        changes: vec![
+            change("metadata.team", json!("a"), json!("b")),
+            FieldChange {
+                how: How::Added,
+                ..drifted(change("metadata.wellspring", json!(null), json!(null)))
+            },
+        ],
+        ..withheld("stock", "replace", "metadata", metadata, "write `metadata = \"replace\"` under [policy]")
+    }];
+    let orphan = |workspace: &str, scope: &str, sources| Orphan {
+        unit: Unit { workspace: WorkspaceId::parse(workspace).unwrap(), scope: Scope::parse(scope).unwrap() },
+        sources,
+    };
+    let problems = Problems {
+        rejected: vec!["workspaces/a.toml".into(), "workspaces/b|`c`.toml".into()],
+        orphaned: vec![orphan("ws_old", "user", 1), orphan("ws_older", "organization", 1_200)],
+        unknown_ownership: true,
+    };
+    (plan_of(vec![crm, sales]), problems)
 }
 
 /// Every action, every reason to hold back, drift, errors, suspension.

@@ -1,0 +1,97 @@
+//! What is wrong beside the plan: a reader sees it first.
+
+use super::{escape, words};
+use crate::model::Unit;
+use crate::plan::{Plan, Tested};
+use std::sync::Arc;
+
+/// Maximum number of files, workspaces or sources named in one line.
+const NAMED: usize = 10;
+
+/// What a plan cannot say of itself.
+#[derive(Debug, Clone, Default)]
+pub struct Problems {
+    /// Files with errors: the sources in them are not in the plan.
+    pub rejected: Vec<Arc<str>>,
+    /// Workspaces that no file declares any more.
+    pub orphaned: Vec<Orphan>,
+    /// There is no state, so none of the listed sources is known as managed.
+    pub unknown_ownership: bool,
+}
+
+/// A workspace with sources of ours that no file declares any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Orphan {
+    /// The workspace and scope.
+    pub unit: Unit,
+    /// How many sources of ours it has.
+    pub sources: usize,
+}
+
+/// How grave a problem is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gravity {
+    Error,
+    Warning,
+}
+
+impl Problems {
+    /// Each problem as a sentence without a full stop, gravest first.
+    pub(super) fn lines(&self, plan: &Plan) -> Vec<(Gravity, String)> {
+        let mut lines = Vec::new();
+        if !self.rejected.is_empty() {
+            let files = words::count(self.rejected.len(), "file");
+            let names = named(self.rejected.iter().map(|file| escape::terminal_line(file)).collect());
+            let what =
+                format!("{files} rejected because of errors, so their sources are not planned: {names}");
+            lines.push((Gravity::Error, what));
+        }
+        let failed = failed_tests(plan);
+        if !failed.is_empty() {
+            let tests = words::count(failed.len(), "connection test");
+            lines.push((Gravity::Error, format!("{tests} failed: {}", named(failed))));
+        }
+        for Orphan { unit, sources } in self.orphaned.iter().take(NAMED) {
+            let workspace = escape::terminal_line(&unit.to_string());
+            let (kept, them) = match sources {
+                1 => ("its 1 source is kept".to_owned(), "it"),
+                many => (format!("its {} sources are kept", words::number(*many)), "them"),
+            };
+            lines.push((
+                Gravity::Warning,
+                format!(
+                    "workspace {workspace} is no longer declared; {kept}. To remove {them}, declare the \
+                     workspace with `sources = {{}}`"
+                ),
+            ));
+        }
+        if let Some(more) = self.orphaned.len().checked_sub(NAMED).filter(|more| *more > 0) {
+            let more = words::count(more, "more workspace");
+            lines.push((Gravity::Warning, format!("{more} no longer declared")));
+        }
+        if self.unknown_ownership {
+            let what = "there is no state here, so it is not known which sources are managed; use the state \
+                        directory of the process that applies (--state-dir)";
+            lines.push((Gravity::Warning, what.to_owned()));
+        }
+        lines
+    }
+}
+
+/// `WORKSPACE/SOURCE` of each connection test that failed.
+pub(super) fn failed_tests(plan: &Plan) -> Vec<String> {
+    let actions = plan.units.iter().flat_map(|unit| unit.actions.iter().map(move |action| (unit, action)));
+    let failed = actions.filter(|(_, action)| matches!(action.tested, Some(Tested { passed: false, .. })));
+    failed
+        .map(|(unit, action)| escape::terminal_line(&format!("{}/{}", unit.desired.label(), action.source)))
+        .collect()
+}
+
+fn named(mut names: Vec<String>) -> String {
+    let more = names.len().saturating_sub(NAMED);
+    names.truncate(NAMED);
+    if more > 0 {
+        names.push(format!("{} more", words::number(more)));
+    }
+    words::list(&names)
+}
