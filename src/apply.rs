@@ -83,6 +83,7 @@ impl Apply<'_> {
             refused: BTreeMap::new(),
             unanswered: BTreeMap::new(),
             intents: OpenIntents::default(),
+            refusals: BTreeSet::new(),
             written: self.syncing.pass(plan.unit()),
         };
         if let Err(error) = run.all().await {
@@ -110,6 +111,8 @@ struct Run<'a> {
     /// Why it is not known whether a write was carried out, by action.
     unanswered: BTreeMap<usize, String>,
     intents: OpenIntents,
+    /// Intents of this pass that the platform refused at least once, however they were sent again.
+    refusals: BTreeSet<i64>,
     /// What no sync may begin of until the end.
     written: Written<'a>,
 }

@@ -38,7 +38,7 @@ pub use elsewhere::{Declarations, Departure, MOVING, Rejected, hold_departures};
 pub use guard::{ApprovedPlan, ApprovedUnit, HostLimits, Overrides, approve};
 pub use missing::{Missing, missing};
 pub use outcome::{ActionResult, INTERRUPTED, Outcome};
-pub use reckon::{Correction, Pending, Reckoning, named_as_declared, reckon};
+pub use reckon::{Correction, Pending, Reckoning, give_up, named_as_declared, reckon};
 
 use crate::model::{
     DesiredUnit, Fingerprint, FingerprintKey, Inventory, ObservedSource, Owned, Place, SourceId, SourceKey,

@@ -7,7 +7,7 @@ use crate::plan::{ActionResult, INTERRUPTED, Step, UnitError};
 use crate::remote::{CleanupAnswer, ConnectAnswer, RemoteError, RemoteErrorKind};
 use crate::state::Change;
 use secrecy::ExposeSecret as _;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 /// The most bytes of one body: servers and proxies refuse what is much larger.
@@ -29,7 +29,14 @@ pub(super) async fn connect(run: &mut Run<'_>, ready: Vec<Ready>) -> Result<(), 
         match run.apply.writer.connect(run.unit(), &sources).await {
             Ok(answer) => answered(run, &batch, &answer).await?,
             Err(error) => match after(&error) {
-                After::Halve | After::GiveUp => refused(run, batch, &error, &mut batches).await?,
+                After::Halve | After::GiveUp => {
+                    if let Err(error) = refused(run, batch, &error, &mut batches).await {
+                        let left = batches.iter().flatten();
+                        let left = left.filter_map(|ready| run.intents.of(ready.action)).collect();
+                        run.give_up(&left).await?;
+                        return Err(error);
+                    }
+                }
                 After::NotSent => {
                     let why = chain(&error);
                     not_carried_out(run, batch.iter().map(|ready| (ready.action, why.clone()))).await?;
@@ -54,7 +61,8 @@ pub(super) async fn connect(run: &mut Run<'_>, ready: Vec<Ready>) -> Result<(), 
     Ok(())
 }
 
-/// A batch was refused: what shows all the same is ours, and the rest is tried in smaller batches or given up.
+/// A batch was refused: what is proven to be ours is done all the same, and the rest is tried in smaller batches or
+/// given up.
 async fn refused(
     run: &mut Run<'_>,
     batch: Vec<Ready>,
@@ -62,18 +70,22 @@ async fn refused(
     batches: &mut Vec<Vec<Ready>>,
 ) -> Result<(), UnitError> {
     let sent = batch.len();
-    let numbers = batch.iter().filter_map(|ready| run.intents.of(ready.action)).collect();
+    let numbers: BTreeSet<i64> = batch.iter().filter_map(|ready| run.intents.of(ready.action)).collect();
+    run.unanswered.extend(batch.iter().map(|ready| (ready.action, chain(error))));
     run.look_after_refusal(&numbers).await?;
     let mut rest = batch;
+    rest.iter().for_each(|ready| drop(run.unanswered.remove(&ready.action)));
     rest.retain(|ready| run.outcome.results[ready.action] == ActionResult::Open);
     let is_taken = |ready: &mut Ready| {
         let action = &run.plan.actions[ready.action];
         matches!(action.step, Step::Connect { .. }) && run.borne_by_others.contains(&action.name)
     };
     let taken: Vec<usize> = rest.extract_if(.., is_taken).map(|ready| ready.action).collect();
-    let because =
-        "a source of this name that is not ours stands on the platform by now; the next pass looks at it";
-    not_carried_out(run, taken.into_iter().map(|action| (action, because.to_owned()))).await?;
+    let refusal = if sent == 1 { format!("{}; ", chain(error)) } else { String::new() };
+    let because = format!(
+        "{refusal}a source of this name that is not known as ours is on the platform by now; the next pass looks at it"
+    );
+    not_carried_out(run, taken.into_iter().map(|action| (action, because.clone()))).await?;
     if sent > 1 && matches!(after(error), After::Halve) {
         halve(batches, rest);
         return Ok(());

@@ -2,7 +2,9 @@
 
 use super::Run;
 use crate::model::{Answered, DesiredSource, Intent, IntentKind, ObservedSource, SourceId, SourceName};
-use crate::plan::{Action, ActionResult, Correction, Step, UnitError, named_as_declared, placed, reckon};
+use crate::plan::{
+    Action, ActionResult, Correction, Step, UnitError, give_up, named_as_declared, placed, reckon,
+};
 use crate::state::{Change, Quarantined};
 use jiff::SignedDuration;
 use sha2::{Digest, Sha256};
@@ -50,36 +52,15 @@ impl Run<'_> {
         };
         let key = Arc::clone(self.apply.state.key());
         let inventory = std::mem::take(&mut self.inventory);
-        let reckoning = reckon(inventory, &listing, &key, (self.apply.now)(), settle);
+        let times = ((self.apply.now)(), settle);
+        let reckoning = reckon(inventory, &listing, &self.refusals, &key, times);
         // What is closed is told to the journal, too.
         let mut changes: Vec<Change> = Vec::with_capacity(2 * reckoning.corrections.len());
         self.inventory = reckoning.inventory;
         let taken = reckoning.taken;
         self.pending = reckoning.pending;
         changes.extend(self.unseen_answers());
-        let mut closed = Vec::new();
-        for correction in reckoning.corrections {
-            match correction {
-                Correction::Own(name, owned) => {
-                    let owned = match self.plan.desired.source(&name) {
-                        Some(source) => placed(owned, source, self.apply.root),
-                        None => owned,
-                    };
-                    self.inventory.owned.insert(name.clone(), Arc::clone(&owned));
-                    changes.push(Change::Own(name, owned));
-                }
-                Correction::Disown(name) => changes.push(Change::Disown(name)),
-                Correction::Forget(name, owned) => {
-                    changes.push(Change::Forget(name, owned, (self.apply.now)()));
-                }
-                Correction::Recall(name) => changes.push(Change::Recall(name)),
-                Correction::Doubt(since) => changes.push(Change::Doubt(since)),
-                Correction::Close(number) => {
-                    closed.push(number);
-                    changes.push(Change::CloseIntent(number));
-                }
-            }
-        }
+        let closed = self.correct(reckoning.corrections, &mut changes);
         let mut results = Vec::new();
         let listing = named_as_declared(listing, &self.inventory);
         self.borne_by_others = self.borne_by_others(&listing);
@@ -111,14 +92,59 @@ impl Run<'_> {
         Ok(!self.pending.is_empty())
     }
 
-    /// The platform refused these writes. Some of them may have been carried out all the same: what shows is taken
-    /// for done, and the rest stays open.
+    /// What is to be recorded of these corrections. Returns the intents that they close.
+    fn correct(&mut self, corrections: Vec<Correction>, changes: &mut Vec<Change>) -> Vec<i64> {
+        let mut closed = Vec::new();
+        for correction in corrections {
+            match correction {
+                Correction::Own(name, owned) => {
+                    let owned = match self.plan.desired.source(&name) {
+                        Some(source) => placed(owned, source, self.apply.root),
+                        None => owned,
+                    };
+                    self.inventory.owned.insert(name.clone(), Arc::clone(&owned));
+                    changes.push(Change::Own(name, owned));
+                }
+                Correction::Disown(name) => changes.push(Change::Disown(name)),
+                Correction::Forget(name, owned) => {
+                    changes.push(Change::Forget(name, owned, (self.apply.now)()));
+                }
+                Correction::Recall(name) => changes.push(Change::Recall(name)),
+                Correction::Doubt(since) => changes.push(Change::Doubt(since)),
+                Correction::Close(number) => {
+                    closed.push(number);
+                    changes.push(Change::CloseIntent(number));
+                }
+            }
+        }
+        closed
+    }
+
+    /// The platform refused these writes. Some of them may have been carried out all the same: what is proven to be
+    /// ours is taken for done, and the rest stays open. Connects are given up where the list fails.
     pub(super) async fn look_after_refusal(&mut self, numbers: &BTreeSet<i64>) -> Result<(), UnitError> {
+        self.refusals.extend(numbers);
         let others = self.inventory.intents.extract_if(.., |number, _| !numbers.contains(number)).collect();
         let others: BTreeMap<i64, Intent> = others;
         let looked = self.look(SignedDuration::MAX).await;
         self.inventory.intents.extend(others);
+        if looked.is_err() {
+            self.give_up(numbers).await?;
+        }
         looked.map(|_| ())
+    }
+
+    /// These connects were refused or never sent: no pass is to take them for writes whose answers were lost.
+    pub(super) async fn give_up(&mut self, numbers: &BTreeSet<i64>) -> Result<(), UnitError> {
+        let key = Arc::clone(self.apply.state.key());
+        let inventory = std::mem::take(&mut self.inventory);
+        let given_up = give_up(inventory, numbers, &key, (self.apply.now)());
+        self.inventory = given_up.inventory;
+        let mut changes = Vec::new();
+        for number in self.correct(given_up.corrections, &mut changes) {
+            self.intents.close(number);
+        }
+        self.commit(changes).await
     }
 
     /// Names of open connects that are borne by rows which are not ours.

@@ -100,14 +100,15 @@ const LATEST: SignedDuration = SignedDuration::from_hours(24);
 
 /// Settles the open intents of a unit by a complete listing.
 ///
-/// `settle` is how long a write may take to show when its answer was lost.
+/// `settle` is how long a write may take to show when its answer was lost. Of the intents in `refused`, which the
+/// platform refused at least once, only rows that are proven to be ours are taken.
 #[must_use]
 pub fn reckon(
     mut inventory: Inventory,
     listing: &[ObservedSource],
+    refused: &BTreeSet<i64>,
     key: &FingerprintKey,
-    now: Timestamp,
-    settle: SignedDuration,
+    (now, settle): (Timestamp, SignedDuration),
 ) -> Reckoning {
     let intents = std::mem::take(&mut inventory.intents);
     let mut out = Reckoning { inventory, ..Reckoning::default() };
@@ -132,6 +133,7 @@ pub fn reckon(
                     settled: age >= settle,
                     expired: age >= LATEST,
                     stamps,
+                    refused: refused.contains(&number),
                 };
                 // The answer's id may be listed under a name of the platform's own making.
                 let overtaken = owned.is_some_and(|owned| is_overtaken(&intent, owned));
@@ -168,6 +170,31 @@ pub fn reckon(
         }
     }
     out.find_late_ones(&listed, key, now);
+    out
+}
+
+/// Closes these connects without a look, as not carried out. A row that bears the stamp of one is known as ours all
+/// the same, whenever it is listed.
+#[must_use]
+pub fn give_up(
+    mut inventory: Inventory,
+    numbers: &BTreeSet<i64>,
+    key: &FingerprintKey,
+    now: Timestamp,
+) -> Reckoning {
+    let intents = std::mem::take(&mut inventory.intents);
+    let mut out = Reckoning { inventory, ..Reckoning::default() };
+    for (number, intent) in intents {
+        match &intent.kind {
+            IntentKind::Connect(applied) if numbers.contains(&number) => {
+                out.give_up(&intent, applied.stamp(key), now);
+                out.corrections.push(Correction::Close(number));
+            }
+            _ => {
+                out.inventory.intents.insert(number, intent);
+            }
+        }
+    }
     out
 }
 

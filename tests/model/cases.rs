@@ -292,6 +292,37 @@ fn a_batch_that_is_carried_out_in_part_doubles_nothing() {
 }
 
 #[test]
+fn a_refused_connect_takes_nothing_that_a_list_had_hidden() {
+    let refusals: [&[(&str, Fate)]; 3] =
+        [&[], &[("connect", Fate::Refused(422))], &[("list", Fate::OddList(0))]];
+    for refusal in refusals {
+        case(Semantics { echo: Echo::Nothing, ..platform(Taken::Conflict) }, async |history| {
+            history.wire.world().add("a", "database", json!({"host": "h9"}), Value::Null);
+            script(history, &[("list", Fate::Lagging)]);
+            script(history, refusal);
+            pass(history).await;
+            settle().await;
+            assert_eq!(codes(&pass(history).await), ["adopt"], "{refusal:?}");
+            assert_eq!(hosts(history), ["h9"]);
+        });
+    }
+}
+
+#[test]
+fn a_lost_replacement_takes_nothing_that_a_list_had_hidden() {
+    case(Semantics { echo: Echo::Nothing, ..platform(Taken::Upsert) }, async |history| {
+        pass(history).await;
+        history.tree.sources = tree("h2").sources;
+        history.wire.world().add("a", "database", json!({"host": "h9"}), Value::Null);
+        script(history, &[("list", Fate::OddList(6)), ("connect", Fate::LostBefore)]);
+        pass(history).await;
+        settle().await;
+        assert_eq!(codes(&pass(history).await), ["ambiguous"]);
+        assert_eq!(hosts(history), ["h1", "h9"]);
+    });
+}
+
+#[test]
 fn of_reserved_names_one_is_taken_away_and_it_comes_back() {
     case(Semantics { reserved: 60_000, ..platform(Taken::Conflict) }, async |history| {
         history.tree.policy.max_cleanup = Limit::Percent(100);

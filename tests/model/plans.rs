@@ -227,9 +227,9 @@ fn no_plan_touches_what_is_not_ours() {
 fn without_open_intents_reckoning_changes_nothing() {
     for seed in 0..1_000 {
         let scene = Scene::any(seed);
-        let settle = jiff::SignedDuration::from_secs(5);
+        let times = (Timestamp::UNIX_EPOCH, jiff::SignedDuration::from_secs(5));
         let (listing, key) = (&scene.listing, &scene.key);
-        let known = reckon(scene.inventory.clone(), listing, key, Timestamp::UNIX_EPOCH, settle);
+        let known = reckon(scene.inventory.clone(), listing, &Default::default(), key, times);
         assert!(known.pending.is_empty(), "seed {seed}");
         // Only older ids that are not listed are noted as such.
         for correction in &known.corrections {

@@ -19,6 +19,8 @@ pub(super) struct Connect<'a> {
     pub(super) expired: bool,
     /// The platform shows our stamps.
     pub(super) stamps: bool,
+    /// The platform refused it: no row is taken for it on trust.
+    pub(super) refused: bool,
 }
 
 /// What came of a connect.
@@ -44,6 +46,14 @@ impl Connect<'_> {
     /// A row that did not bear the name before.
     fn is_new(&self, row: &ObservedSource) -> bool {
         row.id.as_ref().is_none_or(|id| !self.intent.before.contains(id))
+    }
+
+    /// Does only our stamp show that a new row came of it? An answer that was lost leaves room for doubt where
+    /// the row that is known as ours is listed beside, and none where the platform refused the connect.
+    fn needs_proof(&self, rows: &[&ObservedSource]) -> bool {
+        let known = self.owned.and_then(|owned| owned.id.as_ref());
+        self.intent.answer.is_none()
+            && (self.refused || known.is_some_and(|id| rows.iter().any(|row| row.id.as_ref() == Some(id))))
     }
 
     fn bears_our_stamp(&self, row: &ObservedSource) -> bool {
@@ -176,7 +186,8 @@ fn without_an_id<'a>(sent: &Connect<'_>, rows: &[&'a ObservedSource], key: &Fing
 /// The rows that came of the connect; `None` while that is not decided.
 fn appeared<'a>(sent: &Connect<'_>, rows: &[&'a ObservedSource]) -> Option<Vec<&'a ObservedSource>> {
     let new: Vec<&ObservedSource> = rows.iter().filter(|row| sent.is_new(row)).copied().collect();
-    let told = |row: &&ObservedSource| may_be(sent, row);
+    let needs_proof = sent.needs_proof(rows);
+    let told = |row: &&ObservedSource| may_be(sent, row, needs_proof);
     if sent.intent.answer.is_none() || new.is_empty() || new.iter().any(&told) {
         return Some(new.into_iter().filter(told).collect());
     }
@@ -186,11 +197,13 @@ fn appeared<'a>(sent: &Connect<'_>, rows: &[&'a ObservedSource]) -> Option<Vec<&
 }
 
 /// Is there nothing against this row having come of the connect? Where the platform shows anything of
-/// a definition, only our stamp speaks for it; where it shows nothing, the recorded intent does.
-fn may_be(sent: &Connect<'_>, row: &ObservedSource) -> bool {
+/// a definition, only our stamp speaks for it; where it shows nothing but a name and perhaps the type, the recorded
+/// intent does, unless proof is needed.
+fn may_be(sent: &Connect<'_>, row: &ObservedSource, needs_proof: bool) -> bool {
+    let is_of_its_type = row.kind.as_ref().is_none_or(|kind| *kind == sent.applied.definition.kind);
     match row.echo.fingerprint.as_deref() {
         Some(shown) => sent.stamp.reads(shown),
-        None => shows_nothing(row),
+        None => !needs_proof && is_of_its_type && shows_nothing(row),
     }
 }
 
