@@ -125,8 +125,12 @@ fn what_a_gateway_refuses_after_the_platform_acted_is_looked_for_and_not_sent_ag
         body: b"<html>no</html>".to_vec(),
     };
     let statuses = [403, 408, 413, 425, 499, 502, 503, 504, 520].map(|status| Fault::acts_then(status, "no"));
-    for (n, fault) in statuses.into_iter().chain([html(), Fault::acts_then(422, "no")]).enumerate() {
-        for echo in [EchoManner::Everything, EchoManner::Nothing] {
+    let gateways = statuses.into_iter().chain([html()]);
+    let gateways = gateways.map(|fault| (fault, &[EchoManner::Everything, EchoManner::Nothing][..]));
+    // The platform itself refuses: a row that is listed by name alone proves nothing.
+    let platforms = [(Fault::acts_then(422, "no"), &[EchoManner::Everything][..])];
+    for (n, (fault, echoes)) in gateways.chain(platforms).enumerate() {
+        for &echo in echoes {
             let scene =
                 scene(Semantics { taken: Taken::Duplicate, echo, ..Semantics::default() }, "h1", &["a", "b"]);
             scene.platform.script("connect", fault.clone());
@@ -160,7 +164,13 @@ fn a_batch_that_is_carried_out_in_part_and_refused_doubles_nothing() {
         let good: Vec<&str> = keys.into_iter().filter(|key| *key != "e").collect();
         assert!(holds(&scene, "h1", &good), "{echo:?}: {:?}", scene.hosts("ws_one"));
         scene.platform.semantics(|semantics| semantics.refused.clear());
-        applies(&scene, 1);
+        if echo == EchoManner::Nothing {
+            // What was carried out of the refused batch is listed by name alone: it is not known as ours.
+            let apply = scene.wellspring(&["apply", "-y"]);
+            assert!(apply.stdout.contains("not ours"), "{apply:#?}");
+        } else {
+            applies(&scene, 1);
+        }
         assert!(holds(&scene, "h1", &keys), "{echo:?}: {:?}", scene.hosts("ws_one"));
     }
 }
