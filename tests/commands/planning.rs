@@ -69,7 +69,7 @@ fn a_plan_shows_the_attributes_of_what_is_new_and_both_values_of_what_changes() 
     let file = super::support::workspace_file("ws_one", &[A]);
     let declare = |host: &str, team: &str| {
         let metadata =
-            format!("{}\npassword = \"${{PW}}\"\n\n[sources.alpha.metadata]\nteam = \"{team}\"\n", file);
+            format!("{file}\npassword = \"${{PW}}\"\n\n[sources.alpha.metadata]\nteam = \"{team}\"\n");
         scene.tree.write("workspaces/ws_one.toml", &metadata.replace("a.example.com", host));
     };
     let run = |args: &[&str]| scene.command(args).env("PW", "hunter2").run();
