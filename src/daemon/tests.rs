@@ -132,7 +132,7 @@ async fn a_reading_that_breaks_off_is_told_and_tried_again() {
     let running = tokio::spawn(daemon.run(events.clone(), inbox));
     let to_the_end = async {
         let told = read.recv().await.flatten();
-        assert!(told.as_ref().is_some_and(|why| why.contains("broke off")), "{told:?}");
+        assert!(told.as_ref().is_some_and(|why| why.contains("internal error")), "{told:?}");
         assert!(events.send(Event::Signal(Signal::Reload)).is_ok());
         assert_eq!(read.recv().await, Some(None), "it is read");
         assert!(events.send(Event::Signal(Signal::Stop)).is_ok());

@@ -83,10 +83,10 @@ fn what_is_no_text_is_listed_with_the_reason() {
         "bad.toml: ! not UTF-8 text, from byte 2 on\n\
          bom.toml: x\n\
          huge.toml: ! the file is larger than 4 MiB\n\
-         nul.toml: ! a NUL byte stands at byte 1; this is not a text file\n\
+         nul.toml: ! NUL byte at byte 1; not a text file\n\
          pipe.toml: ! not a regular file: pipes, sockets and devices are not read\n\
          socket.toml: ! not a regular file: pipes, sockets and devices are not read\n\
-         zero.toml: ! the symlink leads out of the tree; only files within it are read"
+         zero.toml: ! the symlink leads out of the project; only files within it are read"
     );
     drop(socket);
 }
