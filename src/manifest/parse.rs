@@ -4,7 +4,6 @@ use super::diagnostic::Code;
 use super::document::{Entry, Node, Span, Table, Value, small};
 use super::findings::Findings;
 use super::nesting;
-use std::collections::BTreeSet;
 use std::num::IntErrorKind::{NegOverflow, PosOverflow};
 use std::ops::Range;
 use toml::de::{DeTable, DeValue};
@@ -51,15 +50,18 @@ pub(crate) fn parse<'a>(document: u32, findings: &mut Findings<'_, 'a>) -> Optio
             .help("`wellspring explain W002` shows a file in TOML");
         return None;
     }
-    // One error in a line is enough: the others follow from it.
-    let line = |error: &toml::de::Error| {
-        let start = error.span().map_or(text.len(), |span| span.start.min(text.len()));
-        text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count()
-    };
+    // One error in a line is enough: the others follow from it. Sorted, each is compared with the one before it,
+    // which keeps the cost even for a long line.
+    let start = |error: &toml::de::Error| error.span().map_or(text.len(), |span| span.start.min(text.len()));
     let mut sorted: Vec<&toml::de::Error> = errors.iter().collect();
-    sorted.sort_by_key(|error| error.span().map_or(text.len(), |span| span.start));
-    let mut lines = BTreeSet::new();
-    let first = sorted.into_iter().filter(|error| lines.insert(line(error)));
+    sorted.sort_by_key(|error| start(error));
+    let mut before = None;
+    let first = sorted.into_iter().filter(|error| {
+        let at = start(error);
+        let new_line = before.is_none_or(|before: usize| text.as_bytes()[before..at].contains(&b'\n'));
+        before = Some(at);
+        new_line
+    });
     for error in first.take(MOST_SYNTAX_ERRORS) {
         report_syntax(document, error, findings);
     }

@@ -105,6 +105,8 @@ fn webhook(text: &str, from: usize) -> Option<Range<usize>> {
     ];
     let rest = &text[from..text.floor_char_boundary(from + NEAR)];
     let end = rest.find(['"', '\'', '\n', ' ', '<', '>']).unwrap_or(rest.len());
+    // Another address is looked at by itself, which keeps the cost even.
+    let end = rest[..end].find("://").unwrap_or(end);
     let address = &rest[..end];
     let known = HOSTS.iter().find_map(|host| address.find(host).map(|at| at + host.len()));
     let start = known.or_else(|| {
