@@ -150,16 +150,19 @@ impl<'r, 's, E: Engine> Reader<'r, 's, E> {
         let (relation, reading) = (self.relation, &self.relation.readings[cursor]);
         let selected = if *kind == reading.kind { &reading.selected } else { by };
         let mut last = since.clone().flatten();
+        let mark = since.as_ref().and_then(Option::as_ref).and_then(|last| E::literal(kind, last));
         // The mark is looked for first: a row that comes in between, where a table has no snapshots, is read
-        // twice and not lost.
-        let largest =
-            format!("SELECT {selected} FROM {} WHERE {marks} ORDER BY {by} DESC LIMIT 1", relation.path);
+        // twice and not lost. A mark never moves back, also when the row that it came from is deleted.
+        let onward = mark.as_ref().map_or(String::new(), |mark| format!(" AND {by} >= {mark}"));
+        let largest = format!(
+            "SELECT {selected} FROM {} WHERE ({marks}){onward} ORDER BY {by} DESC LIMIT 1",
+            relation.path
+        );
         self.each(largest, |sink, row| {
             last = Some(String::from_utf8_lossy(sink.value(row, 0)?.unwrap_or_default()).into_owned());
             Ok(())
         })
         .await?;
-        let mark = since.as_ref().and_then(Option::as_ref).and_then(|last| E::literal(kind, last));
         // Rows at the very mark may have come since, so they are read again and told apart.
         let condition = mark.map_or(String::new(), |mark| {
             let always = always.map_or(String::new(), |always| format!(" OR {always}"));
