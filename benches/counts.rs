@@ -24,9 +24,10 @@ use wellspring::plan::{Input, Plan, Quarantine, SecretState, UnitPlan, approve, 
 use wellspring::remote::read_list;
 use wellspring::render::{self, Look, View};
 
-/// Instructions of a stage against those of the yardstick.
+/// Instructions of a stage against those of the yardstick. Parsing weighs each file and searches more kinds of
+/// secrets; a listing is compared by value and in any order; a plan shows the attributes of what is new.
 const EXPECTED: [(&str, f64); 5] =
-    [("parse", 3.72), ("decode", 0.79), ("reckon", 2.14), ("diff", 0.78), ("render", 4.46)];
+    [("parse", 4.78), ("decode", 0.79), ("reckon", 2.51), ("diff", 0.94), ("render", 9.49)];
 
 /// What is more than this away from what is expected is told.
 const BAND: f64 = 0.10;
