@@ -1,9 +1,11 @@
-//! The state store: what is ours, which runs were claimed, what was done and why.
+//! State store: managed sources, intents, claimed runs and the journal.
 //!
-//! One SQLite database in the state directory (`state.db`), beside the fingerprint key and the
-//! locks. A write is either wholly there after a crash or not at all. Losing the directory loses
-//! no source: what is not in the inventory is never removed. No secret's value is ever stored;
-//! definitions keep their references, and values are known by keyed fingerprints only.
+//! One SQLite database in the state directory (`state.db`), next to the fingerprint key and the
+//! locks. A write is atomic and survives a crash. Losing the directory deletes no source, because
+//! only sources in the inventory are ever removed. Definitions keep their secret references; secret
+//! values are stored only as keyed fingerprints.
+//!
+//! Invariant: no secret value is stored, and the state never calls the platform.
 
 mod codec;
 mod error;
@@ -41,31 +43,35 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use store::Store;
 
-/// The state of one directory, seen from one platform. Clones share one connection, which closes
-/// when the last of them is dropped. Its futures run on any executor.
+/// State of one directory, limited to the rows of one platform.
+///
+/// Clones share one connection, which closes when the last clone is dropped. The futures run on any
+/// executor.
 #[derive(Clone)]
 pub struct State {
     store: Arc<Store>,
     dir: Arc<Path>,
     platform: Arc<str>,
     key: Arc<FingerprintKey>,
-    /// `None` where the state is only read.
+    /// `None` if the state was opened read-only.
     presence: Option<Arc<Presence>>,
 }
 
 impl State {
-    /// Opens the state in `dir` for writing and makes what is not there yet: the directory (0700),
-    /// the database and the fingerprint key (0600). `platform` is the platform's normalised URL;
-    /// nothing recorded for another platform is seen. Runs that died with their process are
-    /// finished as [`RunOutcome::Unknown`]. Blocks for as long as another process is opening it.
+    /// Opens the state in `dir` for writing and creates missing files.
+    ///
+    /// Creates the directory (0700), the database and the fingerprint key (0600). `platform` is the
+    /// platform's normalised URL; rows of other platforms are invisible. Runs whose process died
+    /// are finished as [`RunOutcome::Unknown`]. Blocks while another process is opening the same
+    /// state.
     ///
     /// # Errors
-    /// When the directory cannot be made or written, or holds a damaged or a newer database.
+    /// When the directory cannot be created or written, or holds a damaged or newer database.
     pub fn open(dir: &Path, platform: &str) -> Result<Self, StateError> {
         trust::check(dir)?;
         store::make_dir(dir)?;
         trust::ignore(dir);
-        // One process at a time makes files and changes the schema.
+        // Only one process at a time creates files and migrates the schema.
         let opening = lock::while_opening(dir)?;
         let key = key::load_or_make(dir)?;
         let presence = Presence::announce(dir)?;
@@ -80,19 +86,20 @@ impl State {
         })
     }
 
-    /// Checks that what stands in `dir` is this user's own: no links, nothing but files and directories.
+    /// Checks that `dir` contains only this user's own regular files and directories.
     ///
     /// # Errors
-    /// [`StateError::Untrusted`] names what is not.
+    /// [`StateError::Untrusted`] names the offending path; links count as untrusted.
     pub fn check(dir: &Path) -> Result<(), StateError> {
         trust::check(dir)
     }
 
-    /// Opens the state in `dir` for reading and creates nothing. `None` when no state stands there.
-    /// A process that writes it meanwhile does not get in the way.
+    /// Opens the state in `dir` read-only; returns `None` if there is no state.
+    ///
+    /// Creates nothing, and works while another process writes the state.
     ///
     /// # Errors
-    /// When it cannot be read, is damaged, or is of another version.
+    /// When the state cannot be read, is damaged, or has an unsupported version.
     pub fn open_read_only(dir: &Path, platform: &str) -> Result<Option<Self>, StateError> {
         trust::check(dir)?;
         let Some(store) = Store::open_read_only(dir)? else { return Ok(None) };
@@ -105,7 +112,7 @@ impl State {
         }))
     }
 
-    /// The key of this directory's fingerprints.
+    /// Key used for the fingerprints in this state.
     #[must_use]
     pub fn key(&self) -> &Arc<FingerprintKey> {
         &self.key
@@ -118,7 +125,7 @@ impl State {
     }
 }
 
-/// Where the database stands within the state directory.
+/// Path of the database in the state directory.
 fn database(dir: &Path) -> PathBuf {
     dir.join("state.db")
 }

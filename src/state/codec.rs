@@ -1,4 +1,4 @@
-//! How values stand in the database: JSON as text, instants as nanoseconds.
+//! Encoding of values in the database: JSON as text, instants as nanoseconds.
 
 use super::error::Fault;
 use super::inventory::NewIntent;
@@ -12,7 +12,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::borrow::Borrow as _;
 
-/// `value` as JSON, after making sure that it reads back the same. `what` names it in the error.
+/// Encodes `value` as JSON and verifies that it decodes to the same value.
+///
+/// `what` names the value in the error.
 pub(super) fn encode<T>(value: &T, what: &dyn std::fmt::Display) -> Result<String, StateError>
 where
     T: Serialize + ToOwned<Owned: DeserializeOwned> + PartialEq + Plain + ?Sized,
@@ -29,15 +31,17 @@ where
         .ok_or_else(|| StateError::Unstorable { what: what.to_string() })
 }
 
-/// What reads back as it was written, unless it holds what JSON has no word for, or is nested so deep that
-/// a reader gives up.
+/// Values that may skip the round-trip check of [`encode`].
+///
+/// The round trip can fail only for values that JSON cannot represent and for values nested deeper
+/// than the parser's limit.
 pub(super) trait Plain {
-    /// There is nothing of the kind in it. Where there may be, reading it back decides.
+    /// Returns true if the value is known to survive a round trip.
     fn is_plain(&self) -> bool {
         true
     }
 
-    /// About how many bytes it takes.
+    /// Estimated length of the JSON in bytes.
     fn length(&self) -> usize {
         1024
     }
@@ -71,7 +75,7 @@ impl Plain for [NewIntent] {
     }
 }
 
-/// Levels that any reader takes.
+/// Nesting depth that every JSON parser accepts.
 const LEVELS: usize = 30;
 
 impl Plain for Definition {
@@ -95,7 +99,7 @@ fn is_shallow(value: &Value, levels: usize) -> bool {
     match (value, levels) {
         (_, 0) => false,
         (Value::Array(items), _) => items.iter().all(|item| is_shallow(item, levels - 1)),
-        // Some keys that begin so mean something else to a reader.
+        // serde_json gives some keys that start with `$` a special meaning.
         (Value::Object(entries), _) => {
             entries.iter().all(|(key, value)| !key.starts_with('$') && is_shallow(value, levels - 1))
         }
@@ -103,12 +107,14 @@ fn is_shallow(value: &Value, levels: usize) -> bool {
     }
 }
 
-/// The value stored as `text` in `table`. The error tells no content.
+/// Decodes JSON read from `table`; the error contains no stored content.
 pub(super) fn decode<T: DeserializeOwned>(text: &str, table: &str) -> Result<T, Fault> {
     serde_json::from_str(text).map_err(|_| Fault::Unreadable(format!("a row of {table} cannot be read")))
 }
 
-/// Text that says much the same again and again, deflated where it would fill pages of its own.
+/// Compresses `text` if it is longer than a database page.
+///
+/// Such texts are repetitive and compress well.
 pub(super) fn deflated(text: String) -> Stored {
     let is_large = text.len() > usize::from(store::PAGE);
     match is_large.then(|| deflate::deflated(text.as_bytes())).flatten() {
@@ -117,7 +123,7 @@ pub(super) fn deflated(text: String) -> Stored {
     }
 }
 
-/// The text that was stored so in `table`.
+/// Reverses [`deflated`] for a value read from `table`.
 pub(super) fn inflated(stored: Stored, table: &str) -> Result<String, Fault> {
     let unreadable = || Fault::Unreadable(format!("a row of {table} cannot be read"));
     match stored {
@@ -130,29 +136,29 @@ pub(super) fn inflated(stored: Stored, table: &str) -> Result<String, Fault> {
     }
 }
 
-/// A name or id stored as plain text in `table`.
+/// Parses a name or id stored as plain text in `table`.
 pub(super) fn name<T: TryFrom<String>>(text: String, table: &str) -> Result<T, Fault> {
     T::try_from(text).map_err(|_| Fault::Unreadable(format!("a row of {table} has no usable name")))
 }
 
-/// The unit of a row of `table`.
 pub(super) fn unit(workspace: String, scope: String, table: &str) -> Result<Unit, Fault> {
     Ok(Unit { workspace: name::<WorkspaceId>(workspace, table)?, scope: name::<Scope>(scope, table)? })
 }
 
-/// Nanoseconds since 1970, which sort as the instants do. Good from 1677 to 2262; what lies beyond is
-/// held at the ends.
+/// Nanoseconds since 1970, which sort like the instants.
+///
+/// Covers 1677 to 2262; instants outside are clamped to these bounds.
 pub(super) fn nanoseconds(at: Timestamp) -> i64 {
     let at = at.as_nanosecond();
     i64::try_from(at).unwrap_or(if at < 0 { i64::MIN } else { i64::MAX })
 }
 
-/// The instant of [`nanoseconds`].
+/// Reverses [`nanoseconds`].
 pub(super) fn instant(nanoseconds: i64) -> Timestamp {
     Timestamp::from_nanosecond(i128::from(nanoseconds)).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-/// A number of rows to ask for; SQLite reads a negative one as "all".
+/// Row limit for SQL; saturates, because SQLite treats a negative limit as none.
 pub(super) fn limit(rows: usize) -> i64 {
     i64::try_from(rows).unwrap_or(i64::MAX)
 }

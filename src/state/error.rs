@@ -1,74 +1,74 @@
-//! What can go wrong with the state store.
+//! Errors of the state store.
 
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-/// Why the state could not be read or written.
+/// Reason why the state could not be read or written.
 #[derive(Debug)]
 pub enum StateError {
-    /// A file or directory of the state could not be handled.
+    /// A file operation on the state failed.
     File {
-        /// What was attempted, for example `create the state directory`.
+        /// The attempted operation, for example `create the state directory`.
         doing: &'static str,
         /// The file or directory.
         path: PathBuf,
-        /// The operating system's answer.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// The database could not do what it was asked: busy, full, read-only, I/O.
+    /// SQLite failed: busy, full, read-only or an I/O error.
     Database {
         /// The database.
         path: PathBuf,
-        /// SQLite's answer. Holds no values.
+        /// SQLite's error. Contains no stored values.
         source: rusqlite::Error,
     },
-    /// The database is not one, or is damaged.
+    /// The file is not a database, or the database is damaged.
     Damaged {
         /// The database.
         path: PathBuf,
-        /// What shows it.
+        /// Evidence of the damage.
         why: String,
     },
-    /// A newer Wellspring wrote it.
+    /// The database was written by a newer version of Wellspring.
     Newer {
         /// The database.
         path: PathBuf,
-        /// Its schema's version.
+        /// Schema version of the database.
         found: i64,
-        /// The newest version known here.
+        /// Newest schema version this program supports.
         known: i64,
     },
-    /// The fingerprint key's file does not hold a key.
+    /// The fingerprint key file does not contain a key.
     Key {
         /// The file.
         path: PathBuf,
     },
-    /// Something in the state directory is not what this program made there.
+    /// A file in the state directory cannot be trusted.
     Untrusted {
         /// The file or directory.
         path: PathBuf,
-        /// Completes the sentence: "is a link".
+        /// Predicate that completes the message, for example "is a link".
         why: String,
     },
-    /// Another process has been opening the state for too long.
+    /// Another process kept the state's opening lock for too long.
     Opening {
-        /// The lock's file.
+        /// The lock file.
         path: PathBuf,
     },
-    /// The value would not come back from the store as it went in.
+    /// The value does not survive a round trip through the store.
     Unstorable {
-        /// What it belongs to, for example a source's name.
+        /// Owner of the value, for example a source's name.
         what: String,
     },
-    /// There is no such open intent: someone else closed it.
+    /// No open intent has this number; another process closed it.
     NoSuchIntent(i64),
     /// The state was opened for reading only.
     ReadOnly {
         /// The state directory.
         path: PathBuf,
     },
-    /// The store's thread has ended.
+    /// The store's thread has exited.
     Stopped,
 }
 
@@ -140,18 +140,18 @@ impl std::error::Error for StateError {
     }
 }
 
-/// Is there no room to write? Also the log beside the database and its index need some.
+/// Returns true if the disk is full; the log and its index need space too.
 fn is_full(error: &rusqlite::Error) -> bool {
     use rusqlite::ffi;
     let code = error.sqlite_error().map(|error| error.extended_code);
     matches!(code, Some(ffi::SQLITE_FULL | ffi::SQLITE_IOERR_SHMSIZE))
 }
 
-/// What goes wrong inside one transaction, before the database's path is known.
+/// Error inside a transaction, before the database path is attached.
 #[derive(Debug)]
 pub(super) enum Fault {
     Sqlite(rusqlite::Error),
-    /// A stored value that cannot be read back: the table and what is wrong.
+    /// A stored value cannot be decoded; names the table and the defect.
     Unreadable(String),
     Plain(StateError),
 }
@@ -169,7 +169,7 @@ impl From<StateError> for Fault {
 }
 
 impl Fault {
-    /// The error for people. Damage is told apart from a database that is merely busy or full.
+    /// Attaches the path; separates damage from a busy or full database.
     pub(super) fn at(self, path: PathBuf) -> StateError {
         use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
         match self {

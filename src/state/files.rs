@@ -1,5 +1,6 @@
-//! Which file of a tree declared which workspaces, so that a file that cannot be read any more
-//! holds back its own workspaces and no others.
+//! Record of which file declared which workspaces.
+//!
+//! If a file can no longer be read, only the workspaces it declared are held back.
 
 use super::codec;
 use super::{State, StateError};
@@ -8,7 +9,7 @@ use rusqlite::params;
 use std::collections::BTreeMap;
 
 impl State {
-    /// Remembers what the files of `root` declare, in place of what was remembered of it.
+    /// Replaces the record of what the files of `root` declare.
     ///
     /// # Errors
     /// When the state cannot be written.
@@ -30,7 +31,7 @@ impl State {
         .await
     }
 
-    /// What each file of `root` declared when it was last read in full.
+    /// Returns what each file of `root` declared when it was last fully read.
     ///
     /// # Errors
     /// When the state cannot be read.

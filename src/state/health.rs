@@ -1,22 +1,22 @@
-//! Is the store sound?
+//! Integrity check of the store.
 
 use super::{State, StateError};
 
-/// What a look at the whole store found.
+/// Result of checking the whole store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreHealth {
-    /// Sources that are ours on this platform.
+    /// Managed sources on this platform.
     pub owned: usize,
-    /// Runs that are kept for this platform.
+    /// Recorded runs for this platform.
     pub runs: usize,
-    /// What the database takes on disk, without its log.
+    /// Size of the database on disk in bytes, without its log.
     pub bytes: u64,
-    /// What is wrong with its pages and indexes, if anything is.
+    /// First damage found in pages or indexes, if any.
     pub damage: Option<String>,
 }
 
 impl State {
-    /// Reads the whole database.
+    /// Reads and verifies the whole database.
     ///
     /// # Errors
     /// When it cannot be read at all.

@@ -1,4 +1,4 @@
-//! What is ours, and which writes were about to be sent.
+//! Managed sources and the intents of writes.
 
 use super::codec::{self, instant, nanoseconds};
 use super::error::Fault;
@@ -23,18 +23,18 @@ pub struct NewIntent {
     pub name: SourceName,
     /// The source's key.
     pub key: SourceKey,
-    /// What is to be done.
+    /// Kind of write.
     pub kind: IntentKind,
-    /// Ids that bear the name before the write.
+    /// Ids of sources with this name before the write.
     pub before: Vec<SourceId>,
-    /// How the source is declared.
+    /// Declaration of the source in the files.
     pub declared: Option<Declaration>,
 }
 
-/// Intents that are recorded together share a row: so many, a bit each.
+/// Intents per row; each has one bit in the row's `open` column.
 const BATCH: usize = 64;
 
-/// The row of an intent, and its place there.
+/// Returns the row of an intent and its bit in that row.
 fn place(number: i64) -> (i64, u32) {
     let batch = BATCH as i64;
     (number.div_euclid(batch), u32::try_from(number.rem_euclid(batch)).unwrap_or_default())
@@ -43,36 +43,36 @@ fn place(number: i64) -> (i64, u32) {
 /// One step of a [`State::commit`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Change {
-    /// The source is ours, as described; what was recorded for the name before is replaced.
+    /// Records the source as managed, replacing an earlier record of the name.
     Own(SourceName, Arc<Owned>),
-    /// The source is not ours any more. Nothing happens when it was not.
+    /// Removes the source from the managed ones; no-op if it is unmanaged.
     Disown(SourceName),
-    /// The outcome of this intent is known.
+    /// Closes an intent whose outcome is known.
     CloseIntent(i64),
-    /// The source is not ours any more, as far as the list shows; it is kept for a while.
+    /// Stops managing a source missing from the list; keeps its record for a while.
     Forget(SourceName, Arc<Owned>, Timestamp),
-    /// What was kept of a forgotten source is dropped. Nothing happens when nothing was.
+    /// Drops the record of a forgotten source; no-op if there is none.
     Recall(SourceName),
-    /// The platform answered this intent's write with success, and with this id where it gave one.
+    /// The platform accepted this intent's write; contains the id if it returned one.
     Answered(i64, Option<SourceId>),
-    /// This intent's write may have been sent as late as now. Nothing happens when it is not open.
+    /// Latest time this intent's write may have been sent; no-op if it is closed.
     Sent(i64, Timestamp),
-    /// Something was done, or failed.
+    /// Adds a journal entry.
     Journal(Box<JournalEntry>),
-    /// Leave this source alone until it is released or its mark changes.
+    /// Quarantines the source until it is released or its mark changes.
     Quarantine(SourceName, Quarantined),
-    /// This source was cleaned up to be connected anew, and could not be put back.
+    /// The source was removed for a replacement, and connecting it again failed.
     Halt(SourceName, Timestamp),
-    /// Since when what is missing from the lists of the unit is not believed; `None` once a list is believed.
+    /// Time from which absences in the unit's lists are distrusted; `None` ends it.
     Doubt(Option<Timestamp>),
-    /// The platform was seen to update a source in place on connect, or to do otherwise.
+    /// Records whether the platform updates an existing source in place on connect.
     Upserts(bool),
-    /// The source is treated as any other again. Nothing happens when it was.
+    /// Ends the source's quarantine; no-op if it has none.
     Release(SourceName),
 }
 
 impl State {
-    /// What is ours in `unit`, and the intents that are still open there, oldest first.
+    /// Returns the managed sources and the open intents of `unit`, oldest first.
     ///
     /// # Errors
     /// When the state cannot be read.
@@ -82,8 +82,9 @@ impl State {
             .await
     }
 
-    /// The ids of these sources of ours, as far as they are ours and have one. Costs what is asked for,
-    /// and not what there is.
+    /// Returns the ids of those of `names` that are managed and have an id.
+    ///
+    /// The cost depends on the number of names, not on the size of the inventory.
     ///
     /// # Errors
     /// When the state cannot be read.
@@ -116,7 +117,7 @@ impl State {
         .await
     }
 
-    /// Every unit with something in its inventory, sorted.
+    /// Returns every unit with a managed source or an open intent, sorted.
     ///
     /// # Errors
     /// When the state cannot be read.
@@ -135,8 +136,9 @@ impl State {
         .await
     }
 
-    /// Records writes before they are sent; durable when this returns. The numbers stand in the
-    /// order of `intents`.
+    /// Records writes before they are sent; durable on return.
+    ///
+    /// Returns one number for each intent, in the same order.
     ///
     /// # Errors
     /// When the state cannot be written; then none is recorded.
@@ -147,9 +149,9 @@ impl State {
         now: Timestamp,
     ) -> Result<Vec<i64>, StateError> {
         let unit = unit.clone();
-        // Everything is put into words here: the one thread that everyone waits for only writes them.
+        // Encode here, because the single database thread is shared by all callers.
         let worded = |intents: &[NewIntent]| {
-            // They are gone again soon, so the less of them reaches the disk the better.
+            // Intents are short-lived, so compress them to write fewer pages.
             Ok((intents.len(), codec::deflated(codec::encode(intents, &unit)?)))
         };
         let batches = intents.chunks(BATCH).map(worded).collect::<Result<Vec<_>, StateError>>()?;
@@ -169,7 +171,7 @@ impl State {
         .await
     }
 
-    /// Makes all of `changes`, in order, or none of them; durable when this returns.
+    /// Applies all `changes` in order, or none of them; durable on return.
     ///
     /// # Errors
     /// When the state cannot be written, or an intent to close is not open.
@@ -204,14 +206,14 @@ impl State {
     }
 }
 
-/// The number of a unit of which something is about to be written: what was found of it holds no longer.
+/// Returns the unit's number and invalidates its cached "in sync" result.
 fn about_to_write(connection: &Connection, platform: &str, unit: &Unit) -> Result<i64, Fault> {
     let number = known(connection, platform, unit)?;
     settled::strike(connection, number)?;
     Ok(number)
 }
 
-/// The number of a unit, given to it when it has none.
+/// Returns the unit's number; assigns one if it has none.
 pub(super) fn known(connection: &Connection, platform: &str, unit: &Unit) -> Result<i64, Fault> {
     if let Some(number) = number(connection, platform, unit)? {
         return Ok(number);
@@ -221,7 +223,7 @@ pub(super) fn known(connection: &Connection, platform: &str, unit: &Unit) -> Res
     Ok(statement.insert([platform, unit.workspace.as_str(), unit.scope.as_str()])?)
 }
 
-/// The number of a unit, if it has one.
+/// Returns the unit's number, if it has one.
 pub(super) fn number(connection: &Connection, platform: &str, unit: &Unit) -> Result<Option<i64>, Fault> {
     let mut statement = connection
         .prepare_cached("SELECT unit FROM units WHERE platform = ?1 AND workspace = ?2 AND scope = ?3")?;
@@ -229,19 +231,19 @@ pub(super) fn number(connection: &Connection, platform: &str, unit: &Unit) -> Re
     Ok(statement.query_row(of, |row| row.get(0)).optional()?)
 }
 
-/// Where changes are made.
+/// Target of a list of changes.
 struct Of<'a> {
     connection: &'a Connection,
     platform: &'a str,
     unit: &'a Unit,
     number: i64,
-    /// The statements of which there are many stay at hand.
+    /// Statements executed for many changes; prepared on first use.
     own: Option<CachedStatement<'a>>,
     journal: Option<CachedStatement<'a>>,
 }
 
 impl Of<'_> {
-    /// `json` is what is owned, or the id in the journal, where something is.
+    /// `json` is the encoded managed source, or the id for the journal entry.
     fn make(&mut self, change: &Change, json: Option<&str>) -> Result<(), Fault> {
         let Self { connection, platform, unit, number, .. } = *self;
         match change {
@@ -271,7 +273,7 @@ impl Of<'_> {
                     .prepare_cached("INSERT OR REPLACE INTO answers VALUES (?1, ?2, ?3)")?
                     .execute(params![intent, number, json])?;
             }
-            // All together, in the end.
+            // Intents are closed together at the end.
             Change::CloseIntent(_) => {}
             Change::Sent(intent, at) => {
                 let (batch, bit) = place(*intent);
@@ -295,7 +297,7 @@ impl Of<'_> {
         Ok(())
     }
 
-    /// Strikes these intents off their rows, each of which must be open.
+    /// Clears the bits of these intents; fails if one is not open.
     fn close(&self, intents: impl Iterator<Item = i64>) -> Result<(), Fault> {
         let mut batches: BTreeMap<i64, i64> = BTreeMap::new();
         for intent in intents {
@@ -308,7 +310,7 @@ impl Of<'_> {
         }
         for (batch, bits) in batches {
             let of = params![bits, batch, self.number];
-            // Nearly always it is all of them.
+            // Usually all intents of a row close together.
             let mut all = self
                 .connection
                 .prepare_cached("DELETE FROM batches WHERE batch = ?2 AND unit = ?3 AND open = ?1")?;
@@ -344,15 +346,15 @@ fn at_hand<T, E>(place: &mut Option<T>, make: impl FnOnce() -> Result<T, E>) -> 
     }
 }
 
-/// The inventory of a unit, as it stands in the database.
+/// Undecoded inventory of a unit.
 #[derive(Default)]
 pub(super) struct InventoryRows {
-    /// Name and description.
+    /// Name and encoded source.
     owned: Vec<(String, String)>,
     batches: Vec<BatchRow>,
-    /// Number of the intent and id.
+    /// Intent number and id.
     answers: Vec<(i64, Option<String>)>,
-    /// Name, since when, description.
+    /// Name, time of removal from the inventory, encoded source.
     forgotten: Vec<(String, i64, String)>,
 }
 

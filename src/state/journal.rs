@@ -1,4 +1,4 @@
-//! The journal: what was done to whose sources, when and why.
+//! Journal: every action on a source, with its time and reason.
 
 use super::codec::{self, instant, nanoseconds};
 use super::error::Fault;
@@ -10,12 +10,12 @@ use serde::Serialize;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// One thing that was done, or failed. Its texts hold no secret.
+/// One action that was carried out or failed. Contains no secrets.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct JournalEntry {
-    /// When it ended.
+    /// Time at which the action ended.
     pub at: Timestamp,
-    /// The pass it belongs to.
+    /// Id of the pass.
     pub pass: Arc<str>,
     /// The source.
     pub source: SourceName,
@@ -23,11 +23,11 @@ pub struct JournalEntry {
     pub key: Option<SourceKey>,
     /// `connect`, `replace`, `cleanup`, `adopt`, `forget` or `schedule`.
     pub action: Cow<'static, str>,
-    /// The id it was done to, or that came of it.
+    /// Id of the source before or after the action.
     pub source_id: Option<SourceId>,
-    /// Why it was planned.
+    /// Reason given in the plan.
     pub reason: String,
-    /// The file that asked for it.
+    /// File that caused the action.
     pub file: Option<Arc<str>>,
     /// The line in `file`, from 1.
     pub line: Option<u32>,
@@ -35,41 +35,41 @@ pub struct JournalEntry {
     pub commit: Option<Arc<str>>,
     /// `done` or `failed`.
     pub outcome: Cow<'static, str>,
-    /// What the platform or the failure said.
+    /// Response of the platform, or the error.
     pub message: Option<String>,
-    /// It counts against `max_cleanup`.
+    /// Counts against `max_cleanup`.
     pub removal: bool,
-    /// It put back what someone else had changed or removed.
+    /// Corrected drift.
     pub mends_drift: bool,
 }
 
-/// A [`JournalEntry`] as it was recorded.
+/// A recorded [`JournalEntry`].
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct JournalRow {
-    /// Its number; later ones are greater.
+    /// Sequence number; later entries have greater numbers.
     pub number: i64,
-    /// The unit it was done in.
+    /// Unit of the source.
     pub unit: Unit,
-    /// What was done.
+    /// The recorded entry.
     #[serde(flatten)]
     pub entry: JournalEntry,
 }
 
-/// Which rows of the journal to show.
+/// Selects journal rows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JournalFilter {
     /// Only of this unit.
     pub unit: Option<Unit>,
     /// Only of sources with this name.
     pub source: Option<SourceName>,
-    /// Only from this instant on.
+    /// Only entries at or after this instant.
     pub since: Option<Timestamp>,
-    /// At most this many, the newest.
+    /// Maximum number of entries; the newest are returned.
     pub limit: usize,
 }
 
 impl State {
-    /// The journal, newest first.
+    /// Returns journal entries, newest first.
     ///
     /// # Errors
     /// When the state cannot be read.
@@ -135,7 +135,7 @@ pub(super) fn undone(
     Ok(undone)
 }
 
-/// What [`write`] adds to the journal of `unit` with. What its entries have in common is bound once.
+/// Prepares the statement for [`write`] and binds the shared columns.
 pub(super) fn writing<'a>(
     connection: &'a Connection,
     platform: &str,
@@ -152,7 +152,7 @@ pub(super) fn writing<'a>(
     Ok(writing)
 }
 
-/// Adds `entry` to the journal; `source_id` is its id as JSON.
+/// Adds `entry` to the journal; `source_id` is the entry's id as JSON.
 pub(super) fn write(
     writing: &mut Statement<'_>,
     entry: &JournalEntry,

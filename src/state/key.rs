@@ -1,4 +1,4 @@
-//! The fingerprint key: 32 random bytes in a file of their own.
+//! Fingerprint key: 32 random bytes in their own file.
 
 use super::StateError;
 use crate::model::FingerprintKey;
@@ -8,7 +8,9 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// The key in `dir`, made when there is none. Called while no other process opens the state.
+/// Loads the key in `dir`, creating it if missing.
+///
+/// The caller holds the opening lock, so no other process opens the state.
 pub(super) fn load_or_make(dir: &Path) -> Result<FingerprintKey, StateError> {
     if let Some(key) = load(dir)? {
         return Ok(key);
@@ -22,8 +24,9 @@ pub(super) fn load_or_make(dir: &Path) -> Result<FingerprintKey, StateError> {
     Ok(FingerprintKey::new(*bytes))
 }
 
-/// The key in `dir`; where there is none, one for this process alone, under which every recorded
-/// fingerprint is unknown.
+/// Loads the key in `dir`, or returns a temporary key if there is none.
+///
+/// No recorded fingerprint matches a temporary key.
 pub(super) fn load_or_forgo(dir: &Path) -> Result<FingerprintKey, StateError> {
     match load(dir)? {
         Some(key) => Ok(key),
@@ -44,13 +47,13 @@ fn load(dir: &Path) -> Result<Option<FingerprintKey>, StateError> {
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    // A key is 32 bytes; one more shows that it is none.
+    // A key has 32 bytes; reading one more detects longer files.
     let mut bytes = Vec::with_capacity(33);
     super::trust::options().read(true).open(path)?.take(33).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// Written beside, made durable, renamed into place: the key is there whole or not at all.
+/// Writes a temporary file, syncs and renames it, so the key is never partial.
 fn write(dir: &Path, bytes: &[u8]) -> io::Result<()> {
     let draft = dir.join("fingerprint.key.new");
     match fs::remove_file(&draft) {

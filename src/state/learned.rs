@@ -1,4 +1,4 @@
-//! What the platform has shown of its ways.
+//! Observed behaviour of the platform.
 
 use super::codec::{self, instant, nanoseconds};
 use super::error::Fault;
@@ -8,27 +8,27 @@ use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeSet;
 
-/// No source is cleaned up to be connected anew for so long after one could not be put back.
+/// Pause of all replacements by removal after one could not be put back.
 const HALT: SignedDuration = SignedDuration::from_hours(1);
 
-/// What is not put back by then is not wanted any more.
+/// Age after which a source that was not put back no longer blocks replacements.
 const FORGOTTEN: SignedDuration = SignedDuration::from_hours(24);
 
-/// The last source of a platform that was cleaned up to be connected anew, and could not be put back.
+/// The last source that was removed for a replacement and not put back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Halted {
-    /// Its workspace and scope.
+    /// Workspace and scope of the source.
     pub unit: Unit,
-    /// Its name.
+    /// Name of the source.
     pub name: SourceName,
-    /// When that was.
+    /// Time of the failure.
     pub since: Timestamp,
-    /// It is ours again.
+    /// The source is managed again.
     pub is_back: bool,
 }
 
 impl Halted {
-    /// Is it still a reason to take no other source away?
+    /// Returns true if no other source may be removed for a replacement yet.
     #[must_use]
     pub fn holds(&self, now: Timestamp) -> bool {
         let age = now.duration_since(self.since).abs();
@@ -37,7 +37,7 @@ impl Halted {
 }
 
 impl State {
-    /// The last source that could not be put back after it was cleaned up to be connected anew.
+    /// Returns the last source that was removed for a replacement and not put back.
     ///
     /// # Errors
     /// When the state cannot be read.
@@ -61,7 +61,7 @@ impl State {
 }
 
 impl State {
-    /// The sources of `unit` that are synced alone.
+    /// Returns the sources of `unit` that must be synced in a call of their own.
     ///
     /// # Errors
     /// When the state cannot be read.
@@ -78,7 +78,7 @@ impl State {
         .await
     }
 
-    /// From now on these sources are synced alone, or with others again.
+    /// Sets whether these sources are synced in a call of their own.
     ///
     /// # Errors
     /// When the state cannot be written.
@@ -109,7 +109,7 @@ pub(super) fn upserts(connection: &Connection, platform: &str) -> Result<bool, F
     Ok(statement.query_row([platform], |row| row.get(0)).optional()?.unwrap_or(false))
 }
 
-/// Remembers how the platform took a connect on a taken name.
+/// Records whether connect updated an existing source in place.
 pub(super) fn put(connection: &Connection, platform: &str, upserts: bool) -> Result<(), Fault> {
     connection.execute("INSERT OR REPLACE INTO learned VALUES (?1, ?2)", params![platform, upserts])?;
     Ok(())
@@ -130,7 +130,7 @@ pub(super) fn halt(
     Ok(())
 }
 
-/// Since when the lists of a unit are doubted.
+/// Returns the time from which the lists of a unit are doubted.
 pub(super) fn doubted(
     connection: &Connection,
     platform: &str,
@@ -141,7 +141,7 @@ pub(super) fn doubted(
     Ok(statement.query_row([unit], |row| row.get(0)).optional()?.map(instant))
 }
 
-/// The first doubt counts until a list is believed.
+/// Records or ends a doubt; the first time is kept until a list is trusted.
 pub(super) fn doubt(connection: &Connection, unit: i64, since: Option<Timestamp>) -> Result<(), Fault> {
     match since {
         Some(since) => connection

@@ -1,4 +1,4 @@
-//! One writer per workspace and scope: locks that end with their process.
+//! Locks: one writer per workspace and scope, released when the process exits.
 
 use super::{State, StateError};
 use crate::model::Unit;
@@ -10,35 +10,35 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How long opening the state waits for another process that does the same.
+/// Maximum wait for another process that is opening the state.
 const OPENING: Duration = Duration::from_secs(10);
 
-/// How often a lock that someone holds is tried again.
+/// Interval between attempts to take a held lock.
 const AGAIN: Duration = Duration::from_millis(50);
 
-/// The right to write one workspace and scope, until dropped.
+/// Exclusive right to write one workspace and scope; released on drop.
 pub struct WorkspaceLock {
     _held: File,
 }
 
-/// The right to be the one daemon of a state and platform, until dropped.
+/// Right to be the only daemon for a state and platform; released on drop.
 pub struct DaemonLock {
     _held: WorkspaceLock,
 }
 
-/// Why a workspace could not be locked.
+/// Reason why a workspace could not be locked.
 #[derive(Debug)]
 pub enum LockError {
-    /// Someone else is writing it.
+    /// Another process or handle holds the lock.
     Held {
-        /// Who: `pid 4711 (run)`, or `another process`.
+        /// Holder: `pid 4711 (run)`, or `another process`.
         by: String,
     },
-    /// The lock's file could not be used.
+    /// The lock file could not be used.
     File {
-        /// The file.
+        /// The lock file.
         path: PathBuf,
-        /// The operating system's answer.
+        /// Error of the operating system.
         source: io::Error,
     },
     /// The state was opened for reading only.
@@ -69,30 +69,32 @@ impl std::error::Error for LockError {
 }
 
 impl State {
-    /// Takes the right to write `unit`, at once or not at all. `holder` is the verb that is shown to
-    /// whoever comes second.
+    /// Locks `unit` for writing; fails at once if it is held.
+    ///
+    /// `holder` is the command shown to a process that finds the lock held.
     ///
     /// # Errors
-    /// [`LockError::Held`] when someone else has it, also another handle in this process.
+    /// [`LockError::Held`] if another process or another handle of this process holds it.
     pub fn lock(&self, unit: &Unit, holder: &str) -> Result<WorkspaceLock, LockError> {
         self.lock_file(&[unit.workspace.as_str(), unit.scope.as_str()], holder)
     }
 
-    /// Takes the right to be the one daemon of this state and platform, at once or not at all. It
-    /// keeps nobody from writing: each workspace has its own lock.
+    /// Takes the daemon lock of this state and platform; fails at once if it is held.
+    ///
+    /// The daemon lock does not prevent writes: each workspace has its own lock.
     ///
     /// # Errors
-    /// [`LockError::Held`] when another daemon is at work.
+    /// [`LockError::Held`] if another daemon is running.
     pub fn lock_daemon(&self, holder: &str) -> Result<DaemonLock, LockError> {
         self.lock_file(&["daemon"], holder).map(|lock| DaemonLock { _held: lock })
     }
 
-    /// The daemon that is at work on this state and platform, and since when.
+    /// Returns the running daemon of this state and platform, and its start time.
     #[must_use]
     pub fn daemon(&self) -> Option<(String, jiff::Timestamp)> {
         let path = self.dir.join("locks").join(file_name(&self.platform, &["daemon"]));
         let file = File::open(path).ok()?;
-        // Shared, so that two who ask do not see each other.
+        // A shared lock, so that two readers do not mistake each other for a daemon.
         if file.try_lock_shared().is_ok() {
             return None;
         }
@@ -100,7 +102,7 @@ impl State {
         Some((introduction(&file), jiff::Timestamp::try_from(since).ok()?))
     }
 
-    /// A file for the daemon's watch alone, in a folder that is there once it has its lock.
+    /// Path of the sync cookie file; the folder exists once the daemon lock is held.
     #[must_use]
     pub fn bell(&self) -> PathBuf {
         self.dir.join("locks").join(file_name(&self.platform, &["bell"]))
@@ -114,7 +116,7 @@ impl State {
         let path = folder.join(file_name(&self.platform, of));
         let failed = |source| LockError::File { path: path.clone(), source };
         let file = match open(&path) {
-            // Only this folder: a state directory that went away with its tree is not made again.
+            // Create only this folder: do not recreate a state directory deleted with its tree.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 DirBuilder::new().mode(0o700).create(&folder).map_err(failed)?;
                 open(&path)
@@ -124,7 +126,7 @@ impl State {
         let mut file = file.map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {
-                // A courtesy to whoever waits: the lock itself does not depend on it.
+                // Informative only: the lock does not depend on the content.
                 let _ = introduce(&mut file, holder);
                 Ok(WorkspaceLock { _held: file })
             }
@@ -133,7 +135,7 @@ impl State {
         }
     }
 
-    /// Like [`State::lock`], but waits up to `wait` for whoever holds it.
+    /// Like [`State::lock`], but waits up to `wait` for the holder to release it.
     ///
     /// # Errors
     /// [`LockError::Held`] when it is still held after `wait`.
@@ -155,7 +157,7 @@ impl State {
     }
 }
 
-/// Held while the state's files are made and its schema is changed.
+/// Lock held while the state's files are created and its schema is migrated.
 pub(super) fn while_opening(dir: &Path) -> Result<File, StateError> {
     let path = dir.join("open.lock");
     let failed = |source| StateError::File { doing: "lock", path: path.clone(), source };
@@ -175,8 +177,10 @@ fn open(path: &Path) -> io::Result<File> {
     super::trust::options().read(true).write(true).create(true).truncate(false).open(path)
 }
 
-/// Ids may hold any character, so the file is named by their hash. It is never removed: removing a
-/// lock's file while another waits for it would make two locks of one.
+/// File name of a lock: a hash, because ids may contain any character.
+///
+/// Lock files are never deleted: deleting one that another process waits for would split the lock
+/// in two.
 fn file_name(platform: &str, of: &[&str]) -> String {
     let mut hash = Sha256::new();
     for part in std::iter::once(&platform).chain(of) {
@@ -191,7 +195,9 @@ fn file_name(platform: &str, of: &[&str]) -> String {
     name
 }
 
-/// Always of one length, so that the file need not be cut first: some file systems have the disk wait for that.
+/// Writes the holder, padded to a constant length.
+///
+/// The file then needs no truncation, which waits for the disk on some file systems.
 fn introduce(file: &mut File, holder: &str) -> io::Result<()> {
     let holder = format!("pid {} ({holder})", std::process::id());
     file.write_all(format!("{holder:<63}\n").as_bytes())

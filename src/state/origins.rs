@@ -1,10 +1,10 @@
-//! To which origins the platform's token was sent from this state.
+//! Origins to which the platform's token was sent.
 
 use super::{State, StateError};
 use std::collections::BTreeSet;
 
 impl State {
-    /// The origins (`https://HOST`, or `local`) that were used with this state.
+    /// Returns the origins (`https://HOST`, or `local`) used with this state.
     ///
     /// # Errors
     /// When the state cannot be read.
@@ -17,7 +17,7 @@ impl State {
         .await
     }
 
-    /// Remembers an origin before it is used.
+    /// Records an origin before it is used.
     ///
     /// # Errors
     /// When the state cannot be written.

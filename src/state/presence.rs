@@ -1,5 +1,6 @@
-//! Which processes are alive: each holds a lock on a file of its own for as long as it lives, so
-//! that the runs of a process that died can be told from those of one that still waits.
+//! Liveness of processes: each holds a lock on its own file while it runs.
+//!
+//! Distinguishes runs of dead processes from runs still waiting for a response.
 
 use super::StateError;
 use std::collections::BTreeMap;
@@ -9,7 +10,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// This process's sign of life. Gone when dropped, or with the process.
+/// Liveness lock of this process, released on drop or exit.
 pub(super) struct Presence {
     token: String,
     path: PathBuf,
@@ -17,8 +18,9 @@ pub(super) struct Presence {
 }
 
 impl Presence {
-    /// Announces this process and clears away the files of dead ones. Called while no other
-    /// process opens the state: between its making and its locking a file looks dead.
+    /// Announces this process and removes the files of dead ones.
+    ///
+    /// The caller holds the opening lock: a file looks dead between its creation and its locking.
     pub(super) fn announce(dir: &Path) -> Result<Self, StateError> {
         let folder = dir.join("processes");
         let failed =
@@ -37,7 +39,7 @@ impl Presence {
         Ok(Self { token, path, _held: held })
     }
 
-    /// What marks this process's runs.
+    /// Token that marks this process's runs.
     pub(super) fn token(&self) -> &str {
         &self.token
     }
@@ -45,12 +47,12 @@ impl Presence {
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        // Left behind, it is cleared away by the next process.
+        // A leftover file is removed by the next process.
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// Which processes are alive, asked once each.
+/// Liveness of processes, checked once each.
 pub(super) struct Roll<'a> {
     dir: &'a Path,
     lives: BTreeMap<String, bool>,
@@ -61,7 +63,7 @@ impl<'a> Roll<'a> {
         Self { dir, lives: BTreeMap::new() }
     }
 
-    /// Does the process with this token live? When it cannot be told, it does.
+    /// Returns true if the process with this token is alive or its state is unknown.
     pub(super) fn lives(&mut self, token: String) -> bool {
         let dir = self.dir;
         *self.lives.entry(token).or_insert_with_key(|token| {

@@ -1,4 +1,4 @@
-//! Sources that are left alone because doing again what was done did not help.
+//! Quarantine: sources whose write was undone or failed repeatedly.
 
 use super::codec::{self, instant, nanoseconds};
 use super::error::Fault;
@@ -8,19 +8,19 @@ use jiff::Timestamp;
 use rusqlite::{Connection, params};
 use std::collections::BTreeMap;
 
-/// Why and since when a source is left alone.
+/// Record of a quarantined source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quarantined {
-    /// Since when.
+    /// Start of the quarantine.
     pub since: Timestamp,
-    /// Why, for people.
+    /// Reason, in readable form.
     pub reason: String,
-    /// What the source looked like; another mark releases it.
+    /// Mark of the declared definition; a different mark ends the quarantine.
     pub mark: String,
 }
 
 impl State {
-    /// The sources of `unit` that are left alone.
+    /// Returns the quarantined sources of `unit`.
     ///
     /// # Errors
     /// When the state cannot be read.
@@ -48,7 +48,7 @@ pub(super) fn held(
     Ok(quarantined)
 }
 
-/// Puts `name` into quarantine, or renews it.
+/// Quarantines `name`, or replaces its record.
 pub(super) fn put(
     connection: &Connection,
     platform: &str,
@@ -71,7 +71,6 @@ pub(super) fn put(
     Ok(())
 }
 
-/// Lets `name` go.
 pub(super) fn release(
     connection: &Connection,
     platform: &str,

@@ -1,4 +1,4 @@
-//! Everything that a plan of one unit is made from, in one look.
+//! Everything stored that a plan for one unit needs, in one consistent read.
 
 use super::quarantine::Quarantined;
 use super::{State, StateError, inventory, journal, learned, quarantine};
@@ -6,25 +6,26 @@ use crate::model::{Inventory, SourceName, Unit};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
-/// What is known of one unit.
+/// Stored knowledge about one unit.
 pub struct Remembered {
-    /// As [`State::inventory`] tells it.
+    /// Same as [`State::inventory`].
     pub inventory: Inventory,
-    /// How many removals that count against `max_cleanup` were done since then.
+    /// Number of removals since the given time that count against `max_cleanup`.
     pub removals: usize,
-    /// Did connect on a taken name update the source in place, the last time that could be seen?
+    /// True if connect on an existing name last updated the source in place.
     pub upserts: bool,
-    /// Since when what is missing from the unit's lists is not believed.
+    /// Time from which absences in the unit's lists are distrusted.
     pub doubted: Option<Timestamp>,
-    /// As [`State::quarantined`] tells it.
+    /// Same as [`State::quarantined`].
     pub quarantined: BTreeMap<SourceName, Quarantined>,
-    /// What was done since then to put back what someone else had changed: source, action and when, oldest
-    /// first. The same twice within an hour means that someone undoes it.
+    /// Drift corrections since the given time: source, action and time, oldest first.
+    ///
+    /// The same correction twice within an hour means that another party reverts it.
     pub undone: Vec<(SourceName, String, Timestamp)>,
 }
 
 impl State {
-    /// What is known of `unit`, and what was done there since then.
+    /// Returns the stored knowledge about `unit`, with its history from `since` on.
     ///
     /// # Errors
     /// When the state cannot be read.

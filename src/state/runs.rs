@@ -1,7 +1,7 @@
-//! Runs: which firing of which source was claimed, and what came of it.
+//! Runs: claimed firings and their outcomes.
 //!
-//! A run is claimed before its call is sent, so a firing is sent at most once, whatever happens
-//! to the process in between.
+//! A firing is claimed before its sync is sent, so it is sent at most once even if the process
+//! crashes.
 
 use super::codec::{self, instant, nanoseconds};
 use super::error::Fault;
@@ -15,10 +15,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-/// What is said of a run whose process is gone.
+/// Message recorded for a run whose process died.
 const PROCESS_ENDED: &str = "the process ended before the answer came";
 
-/// What made a source due.
+/// Reason why a source was due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Trigger {
@@ -28,138 +28,142 @@ pub enum Trigger {
     Connect,
     /// It was replaced.
     Change,
-    /// Someone asked for it.
+    /// A user requested it.
     Manual,
 }
 
-/// What came of a run.
+/// Outcome of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RunOutcome {
-    /// Its process still waits for the answer.
+    /// The process still waits for the response.
     Running,
-    /// The platform said so.
+    /// The platform reported success.
     Done,
-    /// The platform refused, or it was never sent.
+    /// The platform rejected it, or it was never sent.
     Failed,
-    /// No answer came; the firing is spent.
+    /// No response arrived; the firing counts as used.
     Unknown,
-    /// It was never to be sent; the firing is spent, and the message says why.
+    /// Deliberately not sent; the firing counts as used and the message has the reason.
     Skipped,
-    /// The clock had gone back: firings recorded before this one do not hold the schedule up.
+    /// The clock was set back; earlier-recorded firings no longer delay the schedule.
     Rewound,
 }
 
-/// A run that is about to be sent.
+/// Request to claim a firing before its sync is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     /// The source.
     pub name: SourceName,
-    /// What made it due.
+    /// Reason why it is due.
     pub trigger: Trigger,
-    /// The instant it was due. A scheduled firing can be claimed once.
+    /// Time at which it was due. A scheduled firing can be claimed once.
     pub firing: Timestamp,
 }
 
-/// A firing that is used up without a call.
+/// A firing that is used up without a sync.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spent {
     /// The source.
     pub name: SourceName,
-    /// The firing, the last of several.
+    /// The firing; the last one if several were skipped.
     pub firing: Timestamp,
     /// [`RunOutcome::Skipped`] or [`RunOutcome::Rewound`].
     pub outcome: RunOutcome,
-    /// Why.
+    /// Reason for people.
     pub message: String,
 }
 
-/// The end of a run.
+/// Result of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finished {
-    /// The run's number.
+    /// Number of the run.
     pub run: i64,
-    /// When it ended.
+    /// Time at which it ended.
     pub finished_at: Timestamp,
-    /// What came of it.
+    /// Outcome of the run.
     pub outcome: RunOutcome,
-    /// How many records the platform counted.
+    /// Number of records reported by the platform.
     pub records: Option<u64>,
-    /// What the platform or the failure said. Holds no secret.
+    /// Response of the platform, or the error. Contains no secrets.
     pub message: Option<String>,
 }
 
-/// The newest run of a source. One that was never sent counts only where no other is known.
+/// The newest run of a source.
+///
+/// A run that was never sent counts only if there is no other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LastRun {
-    /// The latest instant at which any run of the source was due, since the clock last went back.
+    /// Latest due time of any run of the source since the clock last went back.
     pub firing: Timestamp,
-    /// When the newest run was claimed.
+    /// Time at which the newest run was claimed.
     pub started_at: Timestamp,
-    /// When it ended.
+    /// Time at which it ended.
     pub finished_at: Option<Timestamp>,
-    /// What came of it.
+    /// Outcome of the newest run.
     pub outcome: RunOutcome,
-    /// When any run of the source last ended as [`RunOutcome::Done`].
+    /// Time at which a run of the source last ended as [`RunOutcome::Done`].
     pub last_success: Option<Timestamp>,
-    /// How many records the newest run counted.
+    /// Number of records in the newest run.
     pub records: Option<u64>,
 }
 
-/// One run.
+/// A recorded run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Run {
-    /// Its number; later ones are greater.
+    /// Sequence number; later runs have greater numbers.
     pub run: i64,
     /// The unit.
     pub unit: Unit,
     /// The source.
     pub name: SourceName,
-    /// What made it due.
+    /// Reason why it was due.
     pub trigger: Trigger,
-    /// When it was due.
+    /// Time at which it was due.
     pub firing: Timestamp,
-    /// When it was claimed.
+    /// Time at which it was claimed.
     pub started_at: Timestamp,
-    /// When it ended.
+    /// Time at which it ended.
     pub finished_at: Option<Timestamp>,
-    /// How many records the platform counted.
+    /// Number of records reported by the platform.
     pub records: Option<u64>,
-    /// What came of it.
+    /// Outcome of the run.
     pub outcome: RunOutcome,
-    /// What the platform or the failure said.
+    /// Response of the platform, or the error.
     pub message: Option<String>,
 }
 
-/// Which runs to show.
+/// Selects runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryFilter {
     /// Only of this unit.
     pub unit: Option<Unit>,
     /// Only of sources with this name.
     pub source: Option<SourceName>,
-    /// At most this many, the newest.
+    /// Maximum number of runs; the newest are returned.
     pub limit: usize,
 }
 
-/// How much history is kept.
+/// Limits of the kept history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// The newest runs of each source that are kept, at least 1. Its last success is kept besides.
+    /// Runs kept per source, at least 1; the last success is kept in addition.
     pub runs_per_source: u32,
-    /// Older journal rows are dropped; never any of the last day, which the limits need.
+    /// Maximum age of journal rows; the limits need at least the last day.
     pub age: Duration,
-    /// So are all but about the newest so many, the last day aside: what fails every few seconds
-    /// leaves a row each time.
+    /// Approximate maximum of journal rows older than a day.
+    ///
+    /// An action that fails every few seconds adds a row each time.
     pub journal_rows: u32,
 }
 
-/// So many sources have their runs dropped in one write, and so many rows of the journal are looked at in
-/// one: whoever else writes waits no longer than that takes, and what is sorted is held in memory.
+/// Sources whose runs, and journal rows that, are pruned per write.
+///
+/// Small portions bound the wait of other writers and the memory for sorting.
 const SOURCES: u32 = 100;
 const ROWS: i64 = 10_000;
 
-/// Sources of one workspace that stand together, from the first name to the last.
+/// Ranges of ?2 sources of one workspace, as first and last name.
 const SLICES: &str = "
 SELECT workspace, scope, min(name), max(name) FROM (
     SELECT workspace, scope, name, row_number() OVER (PARTITION BY workspace, scope ORDER BY name) - 1 AS nth
@@ -167,7 +171,7 @@ SELECT workspace, scope, min(name), max(name) FROM (
 ) GROUP BY workspace, scope, nth / ?2
 ";
 
-/// Of one of them.
+/// Deletes surplus runs within one range.
 const DROP_RUNS: &str = "
 DELETE FROM runs WHERE run IN (
     SELECT run FROM (
@@ -180,8 +184,10 @@ DELETE FROM runs WHERE run IN (
 )";
 
 impl State {
-    /// Claims runs before they are sent; durable when this returns. Answers stand in the order of
-    /// `claims`: the run's number, or `None` when that scheduled firing was claimed before.
+    /// Claims runs before they are sent; durable on return.
+    ///
+    /// Returns, in the order of `claims`, the number of the run, or `None` if that scheduled firing
+    /// was claimed before.
     ///
     /// # Errors
     /// When the state cannot be written; then none is claimed.
@@ -218,7 +224,7 @@ impl State {
         .await
     }
 
-    /// Records how runs ended; durable when this returns. A run that ended before stays as it is.
+    /// Records the results of runs; durable on return. Finished runs are not changed.
     ///
     /// # Errors
     /// When the state cannot be written; then none is recorded.
@@ -243,7 +249,9 @@ impl State {
         .await
     }
 
-    /// Records firings that will not be sent, so that they do not come back; durable when this returns.
+    /// Records firings that will not be sent; durable on return.
+    ///
+    /// Recorded firings are not due again.
     ///
     /// # Errors
     /// When the state cannot be written; then none is recorded.
@@ -272,8 +280,9 @@ impl State {
         .await
     }
 
-    /// The newest run of every source of `unit` that ran since it was connected: what ran before that was
-    /// another source of the name.
+    /// Returns the newest run of every source of `unit` since it was connected.
+    ///
+    /// Earlier runs belong to a previous source with the same name.
     ///
     /// # Errors
     /// When the state cannot be read.
@@ -311,7 +320,7 @@ impl State {
         .await
     }
 
-    /// Runs, newest first.
+    /// Returns runs, newest first.
     ///
     /// # Errors
     /// When the state cannot be read.
@@ -343,8 +352,9 @@ impl State {
         .await
     }
 
-    /// Drops history beyond `keep`, little by little: others write meanwhile. What is running, the newest run
-    /// of every source and its last success stay.
+    /// Drops history beyond `keep` in small portions, so that other writers proceed.
+    ///
+    /// Keeps running runs, and the newest run and last success of every source.
     ///
     /// # Errors
     /// When the state cannot be written; some of it may have been dropped.
@@ -399,8 +409,7 @@ impl State {
     }
 }
 
-/// Finishes the runs of processes that are not there any more, whatever platform they were for.
-/// When they ended is not known.
+/// Finishes runs of dead processes, for all platforms, without an end time.
 pub(super) fn sweep(connection: &Connection, dir: &Path) -> Result<(), Fault> {
     let processes = connection
         .prepare_cached("SELECT DISTINCT process FROM runs WHERE outcome = 'running'")?
@@ -420,7 +429,7 @@ pub(super) fn sweep(connection: &Connection, dir: &Path) -> Result<(), Fault> {
 }
 
 impl Trigger {
-    /// As recorded and shown.
+    /// Name in the database and in output.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -440,7 +449,7 @@ impl Trigger {
 }
 
 impl RunOutcome {
-    /// As recorded and shown.
+    /// Name in the database and in output.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -479,7 +488,7 @@ fn read(row: &Row<'_>, roll: &mut Roll<'_>) -> Result<Run, Fault> {
     })
 }
 
-/// The outcome as it stands, or unknown where the process that waited for it is gone.
+/// Returns the stored outcome, or unknown if the waiting process is dead.
 fn outcome(row: &Row<'_>, column: usize, process: usize, roll: &mut Roll<'_>) -> Result<RunOutcome, Fault> {
     let outcome = RunOutcome::parse(&row.get::<_, String>(column)?)?;
     let dead = outcome == RunOutcome::Running && !roll.lives(row.get(process)?);

@@ -1,15 +1,15 @@
-//! The tables, as a list of migrations. A migration that was released is never edited.
+//! Tables, as a list of migrations. Released migrations are never edited.
 
 use super::error::Fault;
 use rusqlite::{Connection, TransactionBehavior};
 
-/// The `n`th migration (from 0) leads from version `n` to `n + 1`.
+/// Migrations; number `n` (from 0) upgrades version `n` to `n + 1`.
 const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5, V6, V7, V8, V9, V10, V11];
 
-/// "Wlsp": tells a state database from any other SQLite file.
+/// "Wlsp": distinguishes a state database from other SQLite files.
 const APPLICATION_ID: i64 = 0x576c_7370;
 
-/// The newest version known here.
+/// Newest schema version of this program.
 pub(super) const KNOWN: i64 = MIGRATIONS.len() as i64;
 
 const V1: &str = "
@@ -66,18 +66,20 @@ CREATE TABLE learned (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// How a source was declared when a write of it was decided on, as JSON.
+/// Declaration of a source at the time of its intent, as JSON.
 const V3: &str = "ALTER TABLE intents ADD COLUMN declared TEXT;";
 
-/// The commit that the files were read at.
+/// Commit of the files that were read.
 const V4: &str = "ALTER TABLE journal ADD COLUMN commit_id TEXT;";
 
-/// A unit is written out once. A source that is ours is a row of a table with a key of its own: in the
-/// other kind a row of a kilobyte takes five. Writes recorded together are one row, with a bit of `open` for
-/// each whose outcome is not known. The journal is indexed where it is asked for by unit.
+/// Normalised units, and compact rows for sources, intents and the journal.
 ///
-/// And what was echoed as it was applied is written without a fingerprint: a program that does not know
-/// that would take every source for changed.
+/// Units are stored once. Sources move to a rowid table, because a row of a kilobyte takes five
+/// times its size in a WITHOUT ROWID table. Intents recorded together share a row, with one bit of
+/// `open` for each undecided one. The journal gets an index by unit.
+///
+/// Values that the platform echoed unchanged are stored without a fingerprint; an older program
+/// would take every such source for changed.
 const V5: &str = "
 CREATE TABLE units (
     unit INTEGER PRIMARY KEY,
@@ -113,11 +115,11 @@ CREATE INDEX removals ON journal (platform, workspace, scope, at) WHERE removal;
 CREATE INDEX mended ON journal (platform, workspace, scope, at) WHERE mends_drift;
 ";
 
-/// The last run that had nothing to do, by tree.
+/// The last run without changes, for each tree.
 const V6: &str =
     "CREATE TABLE quiet (root TEXT NOT NULL PRIMARY KEY, memo TEXT NOT NULL) STRICT, WITHOUT ROWID;";
 
-/// What runs found to be as declared, unit by unit, and the ground on which they did, by tree.
+/// Units found in sync by the last run, and the inputs it used, for each tree.
 const V7: &str = "
 DROP TABLE quiet;
 CREATE TABLE ground (root TEXT NOT NULL PRIMARY KEY, ground TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -127,8 +129,9 @@ CREATE TABLE settled (
 ) STRICT;
 ";
 
-/// The last run of every source, kept by the database itself with every change of the runs: of a source with
-/// hundreds of them, one row is read. `sent` is 0 where it stands for a run that never was.
+/// The last run of every source, maintained by triggers.
+///
+/// Reads one row instead of hundreds. `sent` is 0 if the run was never sent.
 const V8: &str = "
 CREATE TABLE last_runs (
     platform TEXT NOT NULL, workspace TEXT NOT NULL, scope TEXT NOT NULL, name TEXT NOT NULL,
@@ -172,7 +175,7 @@ CREATE TRIGGER run_is_dropped AFTER DELETE ON runs BEGIN
 END;
 ";
 
-/// Writes recorded together are deflated where they are many.
+/// Compression of large intent batches.
 const V9: &str = "
 CREATE TABLE recorded (
     batch INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -184,10 +187,11 @@ ALTER TABLE recorded RENAME TO batches;
 CREATE INDEX batches_by_unit ON batches (unit);
 ";
 
-/// What the platform answered to writes that its list does not show yet; sources that were ours until files and
-/// list alike lacked them; since when the lists of a unit are doubted; sources that are synced
-/// alone, as a call with several was refused; the last source of a platform that was
-/// cleaned up to be connected anew and could not be put back.
+/// Observed behaviour of the platform.
+///
+/// Answers to writes that the list does not show yet; sources forgotten after files and list both
+/// lacked them; the time from which a unit's lists are doubted; sources that are synced alone after
+/// a batch was rejected; the last source that was removed for a replacement and not put back.
 const V10: &str = "
 CREATE TABLE answers (
     intent INTEGER PRIMARY KEY, unit INTEGER NOT NULL, id TEXT
@@ -205,8 +209,9 @@ CREATE TABLE halted (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// The origins that the platform's token was sent to: a platform is known by its URL, and its origin ends
-/// where the path begins.
+/// Origins that received the platform's token.
+///
+/// Derived from the known platform URLs: the origin ends at the first slash of the path.
 const V11: &str = "
 CREATE TABLE origins (origin TEXT NOT NULL PRIMARY KEY) STRICT, WITHOUT ROWID;
 INSERT OR IGNORE INTO origins
@@ -217,17 +222,17 @@ INSERT OR IGNORE INTO origins
     FROM (SELECT platform FROM units UNION SELECT platform FROM files);
 ";
 
-/// What a database's own numbers say about it.
+/// Kind and version of a database file.
 pub(super) enum Version {
-    /// Nothing stands in it yet.
+    /// No tables yet.
     Empty,
-    /// Ours, of this version.
+    /// A Wellspring state of this version.
     Ours(i64),
-    /// Some other program's.
+    /// Another program's database.
     Foreign,
 }
 
-/// Reads the version without changing anything.
+/// Reads the version without writing.
 pub(super) fn version(connection: &Connection) -> Result<Version, Fault> {
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
@@ -238,7 +243,7 @@ pub(super) fn version(connection: &Connection) -> Result<Version, Fault> {
     })
 }
 
-/// Brings a database of version `from` (0 = empty) to [`KNOWN`], all or nothing.
+/// Migrates a database from version `from` (0 = empty) to [`KNOWN`] atomically.
 pub(super) fn migrate(connection: &mut Connection, from: i64) -> Result<(), Fault> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for migration in MIGRATIONS.iter().skip(usize::try_from(from).unwrap_or(0)) {

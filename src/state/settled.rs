@@ -1,20 +1,21 @@
-//! Units that a run found to be as declared, for the next run. Whatever is written of a unit takes that
-//! away.
+//! Units that the last run found in sync, cached for the next run.
+//!
+//! Writing to a unit invalidates its entry.
 
 use super::{State, StateError, codec, inventory};
 use crate::model::Unit;
 use rusqlite::{Connection, OptionalExtension, params};
 
-/// What was kept of runs over one root.
+/// Cached results of runs on one root.
 pub struct Settled {
-    /// What the files and the platform were read by.
+    /// Fingerprint of the inputs: how files and platform were read.
     pub ground: String,
-    /// Each unit, as it was found.
+    /// Each unit with its cached result.
     pub units: Vec<(Unit, String)>,
 }
 
 impl State {
-    /// What was kept of runs over `root`, as far as nothing was written since.
+    /// Returns the cached results for `root` that are still valid.
     ///
     /// # Errors
     /// When the state cannot be read.
@@ -36,8 +37,9 @@ impl State {
         .await
     }
 
-    /// Keeps what was found of units over `root`; what was kept of those that are `gone` is struck, and
-    /// everything that was found on other ground.
+    /// Caches results for units of `root`.
+    ///
+    /// Drops the entries of units in `gone`, and all entries with different inputs.
     ///
     /// # Errors
     /// When the state cannot be written.
@@ -73,7 +75,7 @@ fn ground(connection: &Connection, root: &str) -> rusqlite::Result<Option<String
     statement.query_row([root], |row| row.get(0)).optional()
 }
 
-/// What is ours in this unit, or about to become so, is about to be written.
+/// Invalidates the unit's entry before its inventory or intents change.
 pub(super) fn strike(connection: &Connection, unit: i64) -> rusqlite::Result<()> {
     connection.prepare_cached("DELETE FROM settled WHERE unit = ?1")?.execute([unit]).map(drop)
 }

@@ -1,4 +1,4 @@
-//! One thread owns the database; everyone else sends it work and awaits the answer.
+//! Database thread: one thread owns the database, callers send it work.
 
 use super::error::Fault;
 use super::schema::{self, Version};
@@ -16,72 +16,76 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// How long a write waits for another process's write. Writes take milliseconds; this is for a
-/// stalled disk.
+/// Maximum wait for another process's write.
+///
+/// Writes take milliseconds; the margin is for a stalled disk.
 const BUSY: Duration = Duration::from_secs(10);
 
-/// How often a read without locks is tried before it takes the way with locks.
+/// Attempts at a lock-free read before reading with locks.
 const GLANCES: usize = 3;
 
-/// More than there are.
+/// Capacity of the statement cache, larger than the number of statements.
 const STATEMENTS: usize = 64;
 
-/// A page of a new database, in bytes: each that is written costs two calls of the system, and what is applied
-/// together fills many.
+/// Page size of a new database in bytes.
+///
+/// Writing a page costs two system calls and a commit fills many pages, so pages are large.
 pub(super) const PAGE: u16 = 16 << 10;
 
-/// So many pages of the log are written back at once: the more, the more of them were written again meanwhile, and
-/// are written back once. Fewer are written back at rest.
+/// Minimum number of WAL pages for a checkpoint under load.
+///
+/// Larger batches write pages that changed repeatedly only once. An idle store checkpoints fewer.
 const LOG: i64 = 1_024;
 
-/// What has had nothing to do for this long is at rest.
+/// Idle time after which the WAL is checkpointed and memory is released.
 const REST: Duration = Duration::from_secs(1);
 
-/// So many writes share one transaction at most.
+/// Maximum number of writes in one transaction.
 const GROUP: usize = 256;
 
-/// What the thread is sent.
+/// Message to the database thread.
 enum Order {
     Read(Box<dyn FnOnce(&mut Access) + Send>),
     Write(Box<dyn Write>),
 }
 
-/// A write that waits for its turn, and whoever waits for it.
+/// A queued write with the channel of its caller.
 trait Write: Send {
-    /// Does it as a part of a transaction. Returns whether it was done; else some of it may have been. It may be
-    /// done again in another.
+    /// Performs the write inside a transaction and returns true on success.
+    ///
+    /// A failed write may be partial, and a write may run again in another transaction.
     fn run(&mut self, connection: &Connection) -> bool;
-    /// Tells how it ended, once the transaction is over.
+    /// Sends the result to the caller after the transaction ended.
     fn finish(self: Box<Self>, committed: Result<(), &rusqlite::Error>);
-    /// Tells that nothing can be written here.
+    /// Reports to the caller that the state is read-only.
     fn refuse(self: Box<Self>, error: StateError);
 }
 
-/// The handle on the thread. Dropping it finishes the work at hand and closes the database.
+/// Handle of the thread. Dropping it completes queued work and closes the database.
 pub(super) struct Store {
     work: Option<Sender<Order>>,
     thread: Option<JoinHandle<()>>,
     path: PathBuf,
 }
 
-/// How the thread gets at the database.
+/// Kind of access that the thread has to the database.
 pub(super) enum Access {
     /// The one connection that writes.
     Writer(Connection),
-    /// Reading only: each read opens the database for itself.
+    /// Read-only: every read opens the database.
     Reader(PathBuf),
-    /// Reading only: an older database, copied into memory and brought up to date there; and where it is.
+    /// Read-only: an older database, migrated in memory, with the path of the original.
     Copy(Connection, PathBuf),
 }
 
 impl Store {
-    /// Opens or makes the database, brings its schema up to date, and runs `first` on it.
+    /// Opens or creates the database, migrates its schema, and runs `first` on it.
     pub(super) fn open(
         dir: &Path,
         first: impl FnOnce(&mut Connection) -> Result<(), Fault>,
     ) -> Result<Self, StateError> {
         let path = database(dir);
-        // Made here, so that SQLite's own files take over its mode.
+        // Create the file here, so that SQLite's own files inherit its mode.
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
             Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
                 return Err(StateError::File { doing: "create the state database", path, source });
@@ -92,7 +96,7 @@ impl Store {
         Self::start(Access::Writer(connection), path)
     }
 
-    /// `None` when there is no database. Creates nothing.
+    /// Opens an existing database read-only; returns `None` if there is none.
     pub(super) fn open_read_only(dir: &Path) -> Result<Option<Self>, StateError> {
         let path = database(dir);
         match fs::metadata(&path) {
@@ -126,7 +130,7 @@ impl Store {
         Ok(Self { work: Some(work), thread: Some(thread), path })
     }
 
-    /// Has the thread do it, also when the answer is no longer awaited.
+    /// Sends `order` to the thread and waits; dropping the future does not cancel it.
     async fn run<T>(
         &self,
         order: Order,
@@ -140,8 +144,9 @@ impl Store {
     }
 }
 
-/// Does everything that waits: the writes together, as one that reaches the disk once, then the reads.
-/// All of it waits at the same time, so no order among it was promised.
+/// Processes queued orders: writes in one transaction, then reads.
+///
+/// Orders in the queue are concurrent, so their order is free.
 fn serve(orders: &Receiver<Order>, access: &mut Access) {
     while let Some(first) = next(orders, access) {
         let mut writes = Vec::new();
@@ -163,8 +168,9 @@ fn serve(orders: &Receiver<Order>, access: &mut Access) {
     }
 }
 
-/// Writes the log back into the database, once it has so many pages. Nobody waits for it, as whoever wrote was
-/// answered; what is not written back now, for whatever reason, is so another time.
+/// Checkpoints the WAL if it has at least `least` pages.
+///
+/// Runs after callers got their results. A failed checkpoint is repeated later.
 fn write_back(access: &Access, least: i64) {
     let Access::Writer(connection) = access else { return };
     let waiting = |row: &Row<'_>| Ok(row.get::<_, i64>("log")? - row.get::<_, i64>("checkpointed")?);
@@ -176,7 +182,7 @@ fn write_back(access: &Access, least: i64) {
     }
 }
 
-/// The next order. While none comes, the log is written back, and no pages of the database are kept in memory.
+/// Waits for the next order; when idle, checkpoints the WAL and frees cached pages.
 fn next(orders: &Receiver<Order>, access: &Access) -> Option<Order> {
     match orders.recv_timeout(REST) {
         Ok(order) => Some(order),
@@ -184,7 +190,7 @@ fn next(orders: &Receiver<Order>, access: &Access) -> Option<Order> {
         Err(RecvTimeoutError::Timeout) => {
             write_back(access, 1);
             if let Access::Writer(connection) = access {
-                // It only takes more memory where that fails.
+                // A failure only costs memory.
                 let _ = connection.execute_batch("PRAGMA shrink_memory");
             }
             orders.recv().ok()
@@ -205,8 +211,10 @@ fn write_all(access: &mut Access, mut writes: Vec<Box<dyn Write>>) {
     writes.into_iter().for_each(|write| write.finish(committed.as_ref().copied()));
 }
 
-/// Does each of them wholly, or not at all. Nearly always all can be done; where one cannot, all is taken back,
-/// and done again with a savepoint for each: to keep what it may take back costs as much as the writing.
+/// Executes every write atomically, all in one transaction.
+///
+/// If one fails, the transaction is rolled back and repeated with a savepoint per write. Savepoints
+/// are avoided at first, because they cost as much as the writes.
 fn commit(connection: &mut Connection, writes: &mut [Box<dyn Write>]) -> Result<(), rusqlite::Error> {
     let transaction = begin(connection)?;
     if writes.iter_mut().all(|write| write.run(&transaction)) {
@@ -219,19 +227,19 @@ fn commit(connection: &mut Connection, writes: &mut [Box<dyn Write>]) -> Result<
         if write.run(&savepoint) {
             savepoint.commit()?;
         } else {
-            // Some faults (a full disk) take the whole transaction back. This then fails, and so does all.
+            // Some errors (full disk) roll back the whole transaction; finish then fails for all.
             savepoint.finish()?;
         }
     }
     transaction.commit()
 }
 
-/// Holds the write lock from the start.
+/// Begins a transaction that holds the write lock from the start.
 fn begin(connection: &mut Connection) -> Result<Transaction<'_>, rusqlite::Error> {
     connection.transaction_with_behavior(TransactionBehavior::Immediate)
 }
 
-/// A [`Write`] and its answer.
+/// A [`Write`] with its result and the caller's channel.
 struct Pending<W, T> {
     work: W,
     platform: Arc<str>,
@@ -255,7 +263,7 @@ where
             (_, Err(error)) => Err(Fault::Sqlite(same(error))),
             (None, Ok(())) => Err(Fault::Plain(StateError::Stopped)),
         };
-        // Nobody may be waiting any more; the work is done all the same.
+        // The caller may have been dropped; the write was done anyway.
         let _ = self.answer.send(result);
     }
 
@@ -264,7 +272,7 @@ where
     }
 }
 
-/// The same error once more, for the next who waits.
+/// Copies an error, so that every waiting caller gets it.
 fn same(error: &rusqlite::Error) -> rusqlite::Error {
     match error {
         rusqlite::Error::SqliteFailure(code, message) => {
@@ -281,15 +289,16 @@ impl Drop for Store {
     fn drop(&mut self) {
         self.work.take();
         if let Some(thread) = self.thread.take() {
-            // It can only have panicked, which was reported to whoever waited for that work.
+            // A panic of the thread was already reported to the caller of that work.
             let _ = thread.join();
         }
     }
 }
 
 impl State {
-    /// Runs `work` in a transaction; durable when this returns. On any error nothing of it remains. It may be run
-    /// again, so it keeps nothing.
+    /// Runs `work` in a transaction; durable on return, rolled back on error.
+    ///
+    /// `work` may be called more than once, so it must not keep state.
     pub(super) async fn write<T: Send + 'static>(
         &self,
         work: impl Fn(&Connection, &str) -> Result<T, Fault> + Send + 'static,
@@ -300,7 +309,7 @@ impl State {
         self.store.run(Order::Write(Box::new(write)), answered).await
     }
 
-    /// Runs `work` on one consistent view. It may be run again, so it keeps nothing.
+    /// Runs `work` on a consistent snapshot; `work` may be called more than once.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         work: impl Fn(&Connection, &str) -> Result<T, Fault> + Send + 'static,
@@ -318,8 +327,9 @@ impl State {
         self.store.run(Order::Read(Box::new(read)), answered).await
     }
 
-    /// Changes whenever another process, or another handle, has written the state. `None` where it is
-    /// only read, which tells nothing.
+    /// Returns a number that changes when another handle writes the state.
+    ///
+    /// `None` if the state is read-only, because the number would never change.
     ///
     /// # Errors
     /// When the state cannot be read.
@@ -334,8 +344,9 @@ impl State {
         self.read(version).await.map(Some)
     }
 
-    /// Reads `rows` on one consistent view, and then what they say, away from the one thread that
-    /// everyone waits for.
+    /// Reads `rows` on a consistent snapshot and decodes them on the caller's thread.
+    ///
+    /// Decoding does not block the shared database thread.
     pub(super) async fn read_rows<R: Send + 'static, T>(
         &self,
         rows: impl Fn(&Connection, &str) -> Result<R, Fault> + Send + 'static,
@@ -352,7 +363,7 @@ fn on_one_view<T>(
     work(&*connection.transaction()?)
 }
 
-/// Makes the state directory, readable for its owner only. One that stands is left as it is.
+/// Creates the state directory with mode 0700; keeps an existing one.
 pub(super) fn make_dir(dir: &Path) -> Result<(), StateError> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|source| StateError::File {
         doing: "create the state directory",
@@ -383,11 +394,11 @@ fn writer(
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "trusted_schema", false)?;
-    // What a savepoint may take back is a few pages; a file for it would need a descriptor.
+    // A savepoint journals a few pages; a temporary file would need a descriptor.
     connection.pragma_update(None, "temp_store", "MEMORY")?;
-    // How a statement is carried out does not depend on its values: it is not prepared again for each.
+    // Query plans do not depend on bound values, so statements are not prepared again.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-    // `write_back` does, when nobody waits for it.
+    // `write_back` checkpoints while no caller waits.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     if from < schema::KNOWN {
         schema::migrate(&mut connection, from)?;
@@ -396,9 +407,11 @@ fn writer(
     Ok(connection)
 }
 
-/// The verbs that only look must work before the first one that writes brings the file up to date.
+/// Copies an older database into memory and migrates the copy.
+///
+/// Read-only commands thus work before the first writing command migrates the file.
 fn migrated_copy(path: &Path) -> Result<Connection, Fault> {
-    /// A page is up to 64 KiB; between two steps nothing waits.
+    /// Pages per step, at most 64 KiB each; no pause between steps.
     const PAGES: i32 = 1_024;
     let mut copy = glance(path, |from| {
         let mut copy = Connection::open_in_memory()?;
@@ -415,9 +428,11 @@ fn foreign(path: PathBuf) -> StateError {
     StateError::Damaged { path, why: "it is not a wellspring state database".to_owned() }
 }
 
-/// Reads without leaving files behind. SQLite's usual way makes `-wal` and `-shm` beside the
-/// database; where no writer has any (it was closed in good order), the file is read as one that
-/// cannot change, and the reading counts only if indeed it did not.
+/// Reads without leaving files behind.
+///
+/// SQLite normally creates `-wal` and `-shm` files. If neither exists because the last writer
+/// closed cleanly, reads the file as immutable, and accepts the result only if the file did not
+/// change meanwhile.
 fn glance<T>(path: &Path, work: impl Fn(&Connection) -> Result<T, Fault>) -> Result<T, Fault> {
     for _ in 0..GLANCES {
         let Some(before) = at_rest(path) else { break };
@@ -438,14 +453,14 @@ fn read_with<T>(path: &Path, how: &str, work: impl Fn(&Connection) -> Result<T, 
     work(&transaction)
 }
 
-/// What identifies the content of a database without a log beside it; `None` while there is one.
+/// Identity of a database file without a WAL; `None` while a WAL exists.
 fn at_rest(path: &Path) -> Option<(u64, Option<std::time::SystemTime>)> {
     let log = PathBuf::from(format!("{}-wal", path.display()));
     let seen = |metadata: Metadata| (metadata.len(), metadata.modified().ok());
     if log.exists() { None } else { fs::metadata(path).ok().map(seen) }
 }
 
-/// The path as SQLite's URI: everything that could be read as syntax is percent-encoded.
+/// Formats `path` as an SQLite URI, percent-encoding all syntax characters.
 fn uri(path: &Path, how: &str) -> Result<String, Fault> {
     use std::fmt::Write;
     let path = std::path::absolute(path).map_err(|source| StateError::File {
@@ -480,7 +495,7 @@ mod tests {
         (Box::new(Pending { work, platform: "".into(), done: None, answer }), answered)
     }
 
-    /// What each was told, and the numbers that stand in the database then.
+    /// Returns every caller's result, and the numbers in the database afterwards.
     fn committed(writes: Vec<(Box<dyn Write>, Answer)>) -> (Vec<Option<i64>>, Vec<i64>) {
         let mut connection = Connection::open_in_memory().unwrap();
         connection.execute_batch("CREATE TABLE numbers (number INTEGER PRIMARY KEY)").unwrap();

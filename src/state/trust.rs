@@ -1,5 +1,7 @@
-//! Which files a state may be made of. By default it lies in the tree, which others can write through a
-//! repository: a link there leads elsewhere, and what someone else made says what is ours.
+//! Checks which files the state may consist of.
+//!
+//! By default the state directory lies in the tree, which others can write through a repository. A
+//! link could lead elsewhere, and a planted database could claim foreign sources as managed.
 
 use super::StateError;
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -7,15 +9,15 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-/// What stands in a state directory: files, and directories.
+/// Names that the state directory contains: files, and directories.
 const FILES: [&str; 6] =
     ["state.db", "state.db-wal", "state.db-shm", "fingerprint.key", "fingerprint.key.new", "open.lock"];
 const FOLDERS: [&str; 3] = ["locks", "processes", "platform"];
 
-/// Checks what stands in `dir` already. Nothing is opened: a FIFO would wait for its other end.
+/// Checks existing files in `dir` without opening them, because a FIFO would block.
 ///
 /// # Errors
-/// [`StateError::Untrusted`] where something in it is a link, of the wrong kind, or another user's.
+/// [`StateError::Untrusted`] if an entry is a link, of the wrong kind, or another user's.
 pub(super) fn check(dir: &Path) -> Result<(), StateError> {
     let Ok(whole) = fs::metadata(dir) else { return Ok(()) };
     if dir.file_name().is_some_and(|name| name == ".wellspring") {
@@ -49,7 +51,7 @@ fn not_linked(path: &Path) -> Result<(), StateError> {
     }
 }
 
-/// This user made it, or root did.
+/// Checks that this user or root owns the file.
 fn owned(path: &Path, metadata: &Metadata) -> Result<(), StateError> {
     let me = rustix::process::geteuid().as_raw();
     match metadata.uid() {
@@ -62,7 +64,7 @@ fn untrusted(path: &Path, why: String) -> StateError {
     StateError::Untrusted { path: path.to_owned(), why }
 }
 
-/// Options for a file of the state: a link is not followed, and a FIFO is not waited for.
+/// Open options for state files: no links followed, no blocking on a FIFO.
 pub(super) fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
@@ -70,9 +72,9 @@ pub(super) fn options() -> OpenOptions {
     options
 }
 
-/// Keeps Git from taking the directory up.
+/// Writes a `.gitignore`, so that Git does not track the directory.
 pub(super) fn ignore(dir: &Path) {
-    // Where it cannot be written, or stands already, nothing depends on it.
+    // Best effort: nothing depends on the file.
     let file: io::Result<File> = options().write(true).create_new(true).open(dir.join(".gitignore"));
     if let Ok(mut file) = file {
         let _ = file.write_all(b"*\n");
