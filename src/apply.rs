@@ -1,8 +1,8 @@
-//! An approved plan to an outcome: a dull loop that makes no choices of its own.
+//! Executes an approved plan and makes no decisions of its own.
 //!
-//! Test, record the intent, connect, look; then clean up, and look again. What the listing shows is
-//! what is recorded. A write whose answer is lost is never sent again: its intent stays open, the
-//! platform is given time to settle, and the listing decides.
+//! The order is: test connections, record intents, connect, list, clean up, list again. Only a listing
+//! changes the recorded inventory. A write whose response was lost is never sent again: its intent stays
+//! open, the platform gets time to settle, and a listing decides the outcome.
 
 mod batch;
 mod intents;
@@ -33,43 +33,45 @@ use syncing::Written;
 pub use syncing::Syncing;
 pub(crate) use verify::mark_of;
 
-/// Told of the actions that are finished together, by their index in the plan.
+/// Callback for actions that end together, with their index in the plan.
 pub type Finished = dyn Fn(&UnitPlan, &[(usize, ActionResult)]) + Send + Sync;
 
-/// What applying needs of the world.
+/// Everything that applying a plan needs from outside.
 pub struct Apply<'a> {
-    /// The platform, for writing.
+    /// Client for writes to the platform.
     pub writer: &'a Writer,
     /// The state store.
     pub state: &'a State,
-    /// Where secrets come from.
+    /// Source of secret values.
     pub secrets: &'a Arc<Secrets>,
-    /// `platform.owner`, stamped on what is connected.
+    /// `platform.owner`, written into the ownership marker of connected sources.
     pub owner: Option<&'a Arc<str>>,
-    /// What was checked out when the files were read, for the journal.
+    /// Git checkout at the time the files were read; names the commit in the journal.
     pub checkout: Option<&'a Checkout>,
-    /// The root that the files were read from.
+    /// Root directory that the files were read from.
     pub root: &'a str,
-    /// How long a write may take to show on the platform.
+    /// Time after which a write must be visible in a list.
     pub settle: Duration,
-    /// The most sources in one call.
+    /// Maximum number of sources in one request.
     pub batch: usize,
-    /// The platform is known to update in place.
+    /// True if the platform is known to update a source in place, keeping its id.
     pub upserts: bool,
-    /// Names this pass in the journal.
+    /// Id of this pass in the journal.
     pub pass: &'a Arc<str>,
     /// The clock.
     pub now: &'a (dyn Fn() -> Timestamp + Send + Sync),
-    /// No new call is to start.
+    /// Returns true once shutdown was requested; no request may start after that.
     pub stopping: &'a (dyn Fn() -> bool + Send + Sync),
-    /// Told of what is finished.
+    /// Called with each group of finished actions.
     pub finished: &'a Finished,
-    /// What is synced meanwhile.
+    /// Registry of the syncs that run at the same time; see [`Syncing`].
     pub syncing: &'a Syncing,
 }
 
 impl Apply<'_> {
-    /// Carries out one unit's plan. `inventory` is the reckoned one that the plan was made from.
+    /// Applies the plan of one workspace.
+    ///
+    /// `inventory` is the recovered inventory that the plan was made from.
     pub async fn unit(&self, approved: ApprovedUnit<'_>, inventory: Inventory) -> Outcome {
         let plan = approved.plan();
         let mut run = Run {
@@ -94,30 +96,32 @@ impl Apply<'_> {
     }
 }
 
-/// One unit on its way through.
+/// State of one workspace while its plan is applied.
 struct Run<'a> {
     apply: &'a Apply<'a>,
     plan: &'a UnitPlan,
-    /// So many sources may still be cleaned up to be connected anew.
+    /// Number of removals still permitted for a cleanup followed by a connect.
     spare_removals: usize,
     inventory: Inventory,
     outcome: Outcome,
-    /// Names that the last look found borne by others, of those that are still to be connected.
+    /// Names still to be connected that unmanaged rows had in the last listing.
     borne_by_others: BTreeSet<SourceName>,
-    /// What the last look waits for, by name.
+    /// Reason why the outcome is still open after the last listing, by name.
     pending: BTreeMap<SourceName, Pending>,
-    /// Why a write was refused, by action.
+    /// Reason for which the platform refused a write, by action.
     refused: BTreeMap<usize, String>,
-    /// Why it is not known whether a write was carried out, by action.
+    /// Reason why the outcome of a write is unknown, by action.
     unanswered: BTreeMap<usize, String>,
     intents: OpenIntents,
-    /// Intents of this pass that the platform refused at least once, however they were sent again.
+    /// Intents of this pass that the platform refused at least once.
+    ///
+    /// Includes those that were sent again later.
     refusals: BTreeSet<i64>,
-    /// What no sync may begin of until the end.
+    /// Sources locked against syncs until the end of this pass.
     written: Written<'a>,
 }
 
-/// A source ready to be sent, with what the inventory will say of it.
+/// A source ready to be sent, and the inventory record for its success.
 struct Ready {
     action: usize,
     source: Arc<ResolvedSource>,
@@ -138,7 +142,7 @@ impl<'a> Run<'a> {
         if connecting || !self.intents.is_empty() {
             self.verify().await?;
         }
-        // Only now is it known that what replaces these is there.
+        // Only after the listing is it certain that the replacements exist.
         self.clean_up(|removal| matches!(removal, Removal::Moved(_) | Removal::Superseded)).await?;
         self.clean_up_superseded().await?;
         if !self.intents.is_empty() {
@@ -175,7 +179,7 @@ impl<'a> Run<'a> {
         &self.plan.desired.sources[index]
     }
 
-    /// Everything that needs no call: one transaction.
+    /// Carries out all actions that need no request, in one transaction.
     async fn keep_books(&mut self) -> Result<(), UnitError> {
         let mut changes = Vec::new();
         for (name, owned) in &self.plan.refresh {
@@ -220,7 +224,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Do the files say that it is not ours any more?
+    /// Returns true if a `[removed]` entry in the files hands this source over.
     fn is_given_away(&self, action: &Action) -> bool {
         let removed = &self.plan.desired.removed;
         removed.iter().any(|gone| gone.key == action.source && gone.action == RemovedAction::Forget)
@@ -234,7 +238,9 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// No sync of the others begins from here to the end. Tests may take long, and nothing is written before.
+    /// Locks the sources to be replaced or cleaned up; defers those that are syncing.
+    ///
+    /// Runs after the connection tests, because these may take long and write nothing.
     fn put_off_what_syncs(&mut self) {
         for (n, action) in self.open() {
             let writes = matches!(action.step, Step::Replace { .. } | Step::Cleanup { .. });
@@ -246,7 +252,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Puts secrets in place for everything that is to be connected.
+    /// Resolves the secrets of every source that is to be connected.
     fn resolve(&mut self) -> Vec<Ready> {
         let mut ready = Vec::new();
         let mut resolver = Resolver::new(Arc::clone(self.apply.secrets), &self.plan.desired.names());
@@ -274,18 +280,24 @@ impl<'a> Run<'a> {
         ready
     }
 
-    /// What someone added beside the source and is now overwritten: recognised when it comes back.
+    /// Parts that others added to the source and this write overwrites.
+    ///
+    /// Recorded so that they are recognised if they reappear.
     fn added(&self, name: &SourceName) -> Echoes {
         self.inventory.owned.get(name).map(|owned| owned.applied.echo.added()).unwrap_or_default()
     }
 
-    /// A schedule that stays as it is has been in force since before.
+    /// Returns the time since which the schedule applies:
+    ///
+    /// the recorded one if the schedule is unchanged.
     fn sync_since(&self, source: &DesiredSource) -> Option<Timestamp> {
         let before = self.inventory.owned.get(&source.name).filter(|owned| owned.applied.sync == source.sync);
         before.and_then(|owned| owned.applied.sync_since).or_else(|| Some((self.apply.now)()))
     }
 
-    /// Who wrote it, and what was written.
+    /// Builds the ownership marker:
+    ///
+    /// the writer and a fingerprint of the definition.
     fn stamp(&self, applied: &Applied) -> Stamp {
         let fingerprint = applied.stamp(self.apply.state.key());
         let writer = self.apply.state.key().id().into();
@@ -300,7 +312,7 @@ impl<'a> Run<'a> {
                 Step::Replace { old, .. } => Some(old.clone()),
                 _ => None,
             };
-            // A list may lag behind: what it did not show may stand there all the same.
+            // A list may be out of date: a row that it lacked may exist nevertheless.
             let known = owned.into_iter().flat_map(|owned| owned.id.iter().chain(&owned.superseded));
             let open = self.inventory.intents.values().filter(|intent| intent.name == action.name);
             let answered = open.filter_map(|intent| intent.answer.as_ref()?.id.clone());
@@ -329,7 +341,7 @@ impl<'a> Run<'a> {
         sent
     }
 
-    /// How the source of an action stands in the files.
+    /// Returns where and how the files declare the source of an action.
     fn declared(&self, action: &Action) -> Option<Declaration> {
         let (Step::Connect { index } | Step::Replace { index, .. }) = action.step else { return None };
         let source = self.source(index);
@@ -341,8 +353,9 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Attempts may have gone on for a while: what is still open was perhaps sent only just now, and
-    /// the platform's time to settle begins with that.
+    /// Restarts the settle time of intents that are still open after a delay.
+    ///
+    /// Retries may have gone on for a while, so the last attempt may be recent.
     async fn sent(&mut self) -> Result<(), UnitError> {
         let now = (self.apply.now)();
         let mut changes = Vec::new();
@@ -356,7 +369,7 @@ impl<'a> Run<'a> {
         self.commit(changes).await
     }
 
-    /// Records the intents and cleans up, in batches, always by recorded ids.
+    /// Records the intents and sends the cleanups in batches, always by recorded ids.
     async fn clean_up(&mut self, which: impl Fn(&Removal) -> bool) -> Result<(), UnitError> {
         let mut going = Vec::new();
         let missing = self.not_connected();
@@ -376,7 +389,7 @@ impl<'a> Run<'a> {
         self.send_cleanup(going).await
     }
 
-    /// What was to become ours just now, and did not.
+    /// Returns the names whose connect or adopt did not succeed in this pass.
     fn not_connected(&self) -> BTreeSet<&'a SourceName> {
         let results = self.plan.actions.iter().zip(&self.outcome.results);
         results
@@ -388,7 +401,9 @@ impl<'a> Run<'a> {
             .collect()
     }
 
-    /// What a replace left behind under the same name, as the listing just showed.
+    /// Cleans up the rows that a replace left behind under the same name.
+    ///
+    /// The last listing decides which these are.
     async fn clean_up_superseded(&mut self) -> Result<(), UnitError> {
         let planned: BTreeSet<&SourceId> = self
             .plan
@@ -437,7 +452,7 @@ impl<'a> Run<'a> {
         sent
     }
 
-    /// Before a write is sent, the state knows that it will be.
+    /// Records the intents of writes before they are sent.
     async fn record(
         &mut self,
         actions: Vec<Option<usize>>,
@@ -458,7 +473,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// The writes of this action certainly did not happen.
+    /// Closes the intent of an action whose write certainly did not happen.
     fn close_intents_of(&mut self, action: usize) -> Option<Change> {
         let number = self.intents.of(action)?;
         self.intents.close(number);
@@ -466,7 +481,7 @@ impl<'a> Run<'a> {
         Some(Change::CloseIntent(number))
     }
 
-    /// Nothing stays open: what was not reached says why.
+    /// Gives every action that is still open its final result, with the reason.
     fn close(&mut self) {
         let because = match &self.outcome.error {
             Some(error) => error.message.clone(),
@@ -486,7 +501,9 @@ impl<'a> Run<'a> {
     }
 }
 
-/// What is to be cleaned up: the action it belongs to, its name, its key, its id.
+/// A cleanup to send:
+///
+/// its action in the plan, the name, the key and the id.
 type Going = (Option<usize>, SourceName, SourceKey, SourceId);
 
 impl From<StateError> for UnitError {
@@ -499,7 +516,7 @@ impl From<RemoteError> for UnitError {
     fn from(error: RemoteError) -> Self {
         let outage = error.is_outage().then(|| error.kind.to_string());
         let (kind, message) = match &error.kind {
-            // It is the same for every unit, and said once for all of them.
+            // Identical for every workspace, so the message is printed once, outside the workspace's report.
             RemoteErrorKind::Unreachable(what) => ("unreachable", what.clone()),
             RemoteErrorKind::NoToken(_) => ("token", error.kind.to_string()),
             _ => (if error.is_auth() { "auth" } else { "platform" }, chain(&error)),
@@ -508,7 +525,7 @@ impl From<RemoteError> for UnitError {
     }
 }
 
-/// An error with its sources, once, on one line.
+/// Formats an error and its sources on one line.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

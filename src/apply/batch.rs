@@ -1,5 +1,7 @@
-//! Writes in batches. A batch that is refused is looked after: some of it may have been carried out. What does not
-//! show is halved until the bad one stands alone.
+//! Sends writes in batches and isolates the source that makes a batch fail.
+//!
+//! A refused batch may have been carried out in part, so the workspace is listed first. Sources that the list
+//! does not show are sent again in halves, until the refused one is alone in its batch.
 
 use super::{Going, Ready, Run, chain, recreate};
 use crate::model::{NonEmpty, ResolvedSource, SourceId};
@@ -10,10 +12,12 @@ use secrecy::ExposeSecret as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-/// The most bytes of one body: servers and proxies refuse what is much larger.
+/// Maximum size of a request body in bytes.
+///
+/// Servers and proxies reject much larger ones.
 const LARGEST_BODY: usize = 4 << 20;
 
-/// Connects everything that is ready. Its intents are recorded.
+/// Connects all ready sources; their intents are recorded already.
 pub(super) async fn connect(run: &mut Run<'_>, ready: Vec<Ready>) -> Result<(), UnitError> {
     let mut batches = split(ready, run.apply.batch, |ready| {
         size(&ready.source, ready.applied.definition.words().get(), run.apply.batch)
@@ -49,7 +53,7 @@ pub(super) async fn connect(run: &mut Run<'_>, ready: Vec<Ready>) -> Result<(), 
                     not_carried_out(run, all).await?;
                     return Err(error.into());
                 }
-                // Nothing is concluded and nothing sent again: the listing decides.
+                // Outcome unknown: send nothing again, the next listing decides.
                 After::Look => {
                     for ready in &batch {
                         run.unanswered.insert(ready.action, chain(&error));
@@ -61,8 +65,9 @@ pub(super) async fn connect(run: &mut Run<'_>, ready: Vec<Ready>) -> Result<(), 
     Ok(())
 }
 
-/// A batch was refused: what is proven to be ours is done all the same, and the rest is tried in smaller batches or
-/// given up.
+/// Handles a refused batch.
+///
+/// Sources proven to be ours count as done; the rest is sent in smaller batches or given up.
 async fn refused(
     run: &mut Run<'_>,
     batch: Vec<Ready>,
@@ -102,7 +107,7 @@ async fn refused(
     not_carried_out(run, rest.iter().map(|ready| (ready.action, why.clone()))).await
 }
 
-/// Cleans up by recorded ids. Its intents are recorded.
+/// Cleans up by recorded ids; the intents are recorded already.
 pub(super) async fn cleanup(run: &mut Run<'_>, going: Vec<Going>) -> Result<(), UnitError> {
     let mut batches = split(going, run.apply.batch, |_| 0);
     while let Some(batch) = batches.pop() {
@@ -121,11 +126,11 @@ pub(super) async fn cleanup(run: &mut Run<'_>, going: Vec<Going>) -> Result<(), 
                     run.look_after_refusal(&open).await?;
                     let mut rest = batch;
                     rest.retain(|(.., id)| run.cleanup_of(id).is_some());
-                    // Those that are gone may have been all that it was refused for.
+                    // The ids that are gone may have been the only reason for the refusal.
                     if rest.len() < sent { batches.push(rest) } else { halve(&mut batches, rest) }
                 }
                 After::Stop => return Err(error.into()),
-                // An id already gone is refused by some platforms: the listing decides here, too.
+                // Some platforms refuse ids that are already gone, so the listing decides here as well.
                 _ => run.unanswered.extend(give_up(chain(&error))),
             },
         }
@@ -133,7 +138,9 @@ pub(super) async fn cleanup(run: &mut Run<'_>, going: Vec<Going>) -> Result<(), 
     Ok(())
 }
 
-/// Each of the batch is cleaned up, but for those that the answer names.
+/// Records a cleanup response:
+///
+/// every id succeeded except those that the response names.
 fn cleanup_answered(run: &mut Run<'_>, batch: &[Going], answer: &CleanupAnswer) {
     for (action, name, _, id) in batch {
         let named = answer.errors.iter().find(|error| error.is_of(Some(id), name.as_str()));
@@ -144,17 +151,23 @@ fn cleanup_answered(run: &mut Run<'_>, batch: &[Going], answer: &CleanupAnswer) 
     }
 }
 
-/// What a failed write leads to.
+/// The next step after a failed write.
 enum After {
-    /// Refused: after a look, find the bad one.
+    /// Refused because of its content:
+    ///
+    /// list, then bisect the batch.
     Halve,
-    /// Refused, whatever is in it: after a look, a later pass tries again.
+    /// Refused regardless of its content:
+    ///
+    /// list, then leave the rest to a later pass.
     GiveUp,
-    /// It was never sent, or the platform says that it did nothing; a later pass tries again.
+    /// Never sent, or the platform reports that it did nothing.
+    ///
+    /// A later pass tries again.
     NotSent,
-    /// Every other call will fail likewise.
+    /// Every further request would fail for the same reason.
     Stop,
-    /// It may have been carried out.
+    /// May have been carried out; the next listing decides.
     Look,
 }
 
@@ -177,7 +190,9 @@ fn is_conflict(error: &RemoteError) -> bool {
     matches!(error.kind, RemoteErrorKind::Conflict(_))
 }
 
-/// Matches what came back by name, else by nothing: the listing decides on what is not mentioned.
+/// Records a connect response, matched by name.
+///
+/// Sources that the response does not mention are decided by the next listing.
 pub(super) async fn answered(
     run: &mut Run<'_>,
     batch: &[Ready],
@@ -190,7 +205,7 @@ pub(super) async fn answered(
         .collect();
     let ids: BTreeMap<&str, Option<&SourceId>> =
         answer.connected.iter().filter_map(|row| Some((row.name.as_deref()?, row.id.as_ref()))).collect();
-    // The name may come back in a form of the platform's own.
+    // The platform may return the name in a normalised form.
     let alone = match (batch, answer.connected.as_slice()) {
         ([_], [row]) if answer.errors.is_empty() => Some(row.id.as_ref()),
         _ => None,
@@ -216,7 +231,7 @@ pub(super) async fn answered(
     Ok(())
 }
 
-/// Closes the intents of writes that were not sent, because the program is to stop.
+/// Closes the intents of writes that were not sent because of a shutdown.
 async fn not_started(run: &mut Run<'_>, actions: impl IntoIterator<Item = usize>) -> Result<(), UnitError> {
     let actions: Vec<usize> = actions.into_iter().collect();
     let closed = actions.iter().filter_map(|action| run.close_intents_of(*action)).collect();
@@ -226,7 +241,7 @@ async fn not_started(run: &mut Run<'_>, actions: impl IntoIterator<Item = usize>
     Ok(())
 }
 
-/// Closes the intents of writes that certainly did not happen, and says why.
+/// Closes the intents of writes that certainly did not happen, and records why.
 pub(super) async fn not_carried_out(
     run: &mut Run<'_>,
     actions: impl IntoIterator<Item = (usize, String)>,
@@ -248,8 +263,10 @@ pub(super) async fn not_carried_out(
     Ok(())
 }
 
-/// In the order of the plan, the first batch last, so that it is popped first. A batch holds at most
-/// `most` elements and [`LARGEST_BODY`] bytes; what is larger goes alone.
+/// Splits `elements` into batches, with the first batch last for `pop`.
+///
+/// The order of the plan is kept. A batch holds at most `most` elements and [`LARGEST_BODY`] bytes; a larger
+/// element gets its own batch.
 fn split<T>(elements: Vec<T>, most: usize, size: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
     let mut batches: Vec<Vec<T>> = Vec::new();
     let mut room = 0;
@@ -270,10 +287,11 @@ fn split<T>(elements: Vec<T>, most: usize, size: impl Fn(&T) -> usize) -> Vec<Ve
     batches
 }
 
-/// About how many bytes a source takes in a body, and hardly less. So few that `most` of them fit whatever
-/// they are exactly are not counted.
+/// Returns an upper estimate of the bytes that a source takes in a body.
+///
+/// The size is measured only if `most` sources of the estimated size would exceed a body.
 fn size(source: &ResolvedSource, words: &str, most: usize) -> usize {
-    // Words say more than a body does, but for the secrets; JSON takes six bytes for some of theirs.
+    // The text is longer than the body except for secrets; JSON may take six bytes for one of theirs.
     let secrets: usize = source.secrets().map(|secret| secret.expose_secret().len()).sum();
     let at_most = words.len() + 6 * (secrets + source.name().as_str().len()) + 200;
     if at_most <= LARGEST_BODY / most.max(1) {
@@ -281,7 +299,7 @@ fn size(source: &ResolvedSource, words: &str, most: usize) -> usize {
     }
     let mut count = Count(100);
     let parts = (source.kind(), source.name(), source.expose_connection_config(), source.metadata());
-    // Nothing of it is written anywhere, so nothing fails.
+    // The writer only counts, so serialising cannot fail.
     let _ = serde_json::to_writer(&mut count, &parts);
     count.0
 }

@@ -1,12 +1,12 @@
-//! The writes of one pass that were recorded and whose outcomes are not known yet.
+//! Intents of one pass whose outcome is not known yet.
 
 use std::collections::BTreeMap;
 
-/// Open intents, found by their number and by the action they belong to.
+/// Open intents, indexed by number and by action.
 #[derive(Default)]
 pub(super) struct OpenIntents {
     actions: BTreeMap<i64, Option<usize>>,
-    /// An action has one at a time.
+    /// An action has at most one open intent.
     numbers: BTreeMap<usize, i64>,
 }
 
@@ -26,12 +26,12 @@ impl OpenIntents {
         self.actions.contains_key(&number)
     }
 
-    /// The open intent of an action.
+    /// Returns the open intent of an action.
     pub(super) fn of(&self, action: usize) -> Option<i64> {
         self.numbers.get(&action).copied()
     }
 
-    /// Returns the action it belonged to, if it was open and belonged to one.
+    /// Closes an intent and returns its action, if it was open and had one.
     pub(super) fn close(&mut self, number: i64) -> Option<usize> {
         let action = self.actions.remove(&number).flatten()?;
         if self.numbers.get(&action) == Some(&number) {

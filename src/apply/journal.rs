@@ -1,4 +1,6 @@
-//! What was done, written down: changes of the state, and an entry of the journal for each action that is over.
+//! Writes results to the state:
+//!
+//! inventory changes and one journal entry per finished action.
 
 use super::Run;
 use crate::plan::{Action, Step, UnitError};
@@ -8,7 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 impl Run<'_> {
-    /// Writes the changes down, all or none. Entries name the commit of the files, as it is known by now.
+    /// Writes all changes in one transaction.
+    ///
+    /// Journal entries get the current commit of the files.
     pub(super) async fn commit(&self, mut changes: Vec<Change>) -> Result<(), UnitError> {
         if changes.is_empty() {
             return Ok(());
@@ -22,14 +26,15 @@ impl Run<'_> {
             Change::Journal(entry) => Some(entry),
             _ => None,
         });
-        // It takes a look at some of Git's files: one serves for all.
+        // Resolving the commit reads several of Git's files, so do it once per transaction.
         let Some(first) = entries.next() else { return };
         first.commit = self.apply.checkout.and_then(Checkout::commit_by_now);
         entries.for_each(|entry| entry.commit.clone_from(&first.commit));
     }
 
-    /// Where Git is about to say which commit the files are of, it is given a moment. Only for what was sent and
-    /// looked at: nothing is held up for the sake of a name.
+    /// Waits up to 100 ms for Git to write HEAD, so that entries can name the commit.
+    ///
+    /// Called only after the writes were sent and listed, so no request is delayed by it.
     pub(super) async fn let_git_say(&self) {
         const MOMENT: Duration = Duration::from_millis(5);
         const MOMENTS: usize = 20;
@@ -42,7 +47,9 @@ impl Run<'_> {
         }
     }
 
-    /// It was done, or failed for this reason. Its commit is named when it is written down.
+    /// Builds the journal entry of an action that succeeded or failed.
+    ///
+    /// `commit` is filled in on writing.
     pub(super) fn entry(&self, action: &Action, failure: Option<&str>) -> JournalEntry {
         let owned = self.inventory.owned.get(&action.name);
         JournalEntry {

@@ -1,5 +1,7 @@
-//! The platform refuses connect on a taken name: clean up first, then connect, and put the old one
-//! back when the new one fails. Only where the policy says so and the old definition can be put back.
+//! Replaces by cleanup and connect where the platform refuses an existing name.
+//!
+//! If the new definition fails, the old one is connected again. Only runs if the policy permits it and the
+//! old definition can be restored.
 
 use super::{Ready, Run, batch, chain};
 use crate::model::{Applied, IntentKind, NonEmpty, OnConflict, ResolvedSource, SourceId};
@@ -7,14 +9,16 @@ use crate::plan::{Action, ActionResult, Step, UnitError};
 use crate::state::{Change, JournalEntry, NewIntent};
 use std::sync::Arc;
 
-/// Does the policy permit it, for this single source of ours?
+/// Returns true if the batch is one replacement that the policy lets us recreate.
 pub(super) fn is_due(run: &Run<'_>, batch: &[Ready]) -> bool {
     let [ready] = batch else { return false };
     let replaces = matches!(run.plan.actions[ready.action].step, Step::Replace { .. });
     replaces && run.plan.desired.policy.on_conflict == OnConflict::Recreate
 }
 
-/// Cleans up the old one, connects the new one, and on failure connects the old one again.
+/// Cleans up the old source and connects the new one.
+///
+/// Restores the old one on failure.
 pub(super) async fn recreate(run: &mut Run<'_>, batch: Vec<Ready>) -> Result<(), UnitError> {
     for ready in batch {
         let action = &run.plan.actions[ready.action];
@@ -28,7 +32,7 @@ pub(super) async fn recreate(run: &mut Run<'_>, batch: Vec<Ready>) -> Result<(),
                 continue;
             }
         };
-        // One at a time on the whole platform: the first that cannot be put back stops the others.
+        // One recreation at a time on the whole platform: a failed restore must stop the others.
         let syncing = run.apply.syncing;
         let _turn = syncing.recreating().await;
         if let Some(halted) = run.apply.state.halted().await?.filter(|halted| halted.holds((run.apply.now)()))
@@ -44,7 +48,7 @@ pub(super) async fn recreate(run: &mut Run<'_>, batch: Vec<Ready>) -> Result<(),
             batch::not_carried_out(run, [(ready.action, why)]).await?;
             continue;
         }
-        // It takes a source away, if only for a moment, and so counts as a removal.
+        // The source is removed for a moment, so this counts as a removal.
         let Some(spare) = run.spare_removals.checked_sub(1) else {
             let why = "the platform refuses to replace it in place, and `max_cleanup` permits no more \
                        removals in this hour";
@@ -60,7 +64,7 @@ pub(super) async fn recreate(run: &mut Run<'_>, batch: Vec<Ready>) -> Result<(),
     Ok(())
 }
 
-/// The definition that stands there now, ready to be sent again.
+/// Returns the definition that is on the platform now, ready to be sent again.
 fn old_definition(run: &Run<'_>, ready: &Ready) -> Result<(ResolvedSource, Arc<Applied>), String> {
     let name = ready.source.name();
     let owned = run.inventory.owned.get(name).ok_or("what stands there is not ours")?;
@@ -99,7 +103,7 @@ async fn connect_anew(
         Err(error) => return Ok(Err(format!("the old one could not be cleaned up: {}", chain(&error)))),
     }
     run.commit(vec![Change::Journal(Box::new(removed(run, action, old)))]).await?;
-    // What bore the name was ours, and is gone.
+    // The managed source that had this name is gone now.
     if let Some(number) = run.intents.of(ready.action) {
         run.refusals.remove(&number);
     }
@@ -131,7 +135,7 @@ async fn connect_anew(
     let closed = run.close_intents_of(ready.action);
     run.commit(closed.into_iter().collect()).await?;
     run.record(vec![Some(ready.action)], vec![restore]).await?;
-    // The next pass would take it away and put it back once more.
+    // Without quarantine the next pass would remove and restore the source again.
     run.keep_from_trying(ready.action, &error).await?;
     let put_back = run.apply.writer.connect(run.unit(), &NonEmpty::one(&fallback.0)).await;
     let failure = match put_back {
@@ -153,7 +157,7 @@ async fn connect_anew(
     Ok(Err(format!("{error}; {fate}")))
 }
 
-/// The journal's entry of the removal within a replacement.
+/// Builds the journal entry of the removal within a replacement.
 fn removed(run: &Run<'_>, action: &Action, old: &SourceId) -> JournalEntry {
     JournalEntry {
         action: "cleanup".into(),

@@ -1,4 +1,6 @@
-//! No source is replaced or cleaned up while it is synced, nor synced while that is done to it.
+//! Per-source locks:
+//!
+//! a source is never written while it syncs, and never synced while it is written.
 
 use crate::model::{SourceName, Unit};
 use std::collections::BTreeSet;
@@ -7,10 +9,12 @@ use tokio::sync::{Mutex, MutexGuard, watch};
 
 type Sources = BTreeSet<(Unit, SourceName)>;
 
-/// The sources that this process syncs, and those that it replaces or cleans up. Clones share it.
+/// Sources that this process syncs, and sources that it replaces or cleans up.
 ///
-/// A pass that comes second leaves the source for the next one; a sync that comes second waits for the end
-/// of the pass. No pass waits for a sync, so neither waits for ever.
+/// Clones share them.
+///
+/// A pass that finds a sync running leaves the source to the next pass. A sync that finds a pass writing
+/// waits for the end of the pass. No pass waits for a sync, so the two cannot deadlock.
 #[derive(Clone, Default)]
 pub struct Syncing {
     under_way: Arc<watch::Sender<UnderWay>>,
@@ -19,34 +23,36 @@ pub struct Syncing {
 
 #[derive(Default)]
 struct UnderWay {
-    /// Also those whose sync waits: no pass that comes later overtakes it.
+    /// Includes sources whose sync still waits, so that no later pass overtakes it.
     synced: Sources,
     written: Sources,
 }
 
 impl Syncing {
-    /// A sync of these begins, once no pass writes any of them. It is under way until the answer is dropped.
+    /// Locks the sources for a sync, once no pass writes any of them.
+    ///
+    /// The lock is released when the returned guard is dropped.
     pub async fn begin(&self, unit: &Unit, names: impl Iterator<Item = &SourceName>) -> SyncMark<'_> {
         let sources: Sources = names.map(|name| (unit.clone(), name.clone())).collect();
         self.under_way.send_modify(|under_way| under_way.synced.extend(sources.iter().cloned()));
         let synced = SyncMark { syncing: self, sources };
-        // It only fails without a sender, and that is here.
+        // Fails only if the sender was dropped, and `self` holds it.
         let _ = self.under_way.subscribe().wait_for(|now| now.written.is_disjoint(&synced.sources)).await;
         synced
     }
 
-    /// The turn of one source to be cleaned up and connected anew.
+    /// Locks recreation; only one source is cleaned up and connected again at a time.
     pub(super) async fn recreating(&self) -> MutexGuard<'_, ()> {
         self.recreating.lock().await
     }
 
-    /// A pass that may write sources of this unit.
+    /// Returns the (still empty) set of locks for a pass over this workspace.
     pub(super) fn pass<'a>(&'a self, unit: &'a Unit) -> Written<'a> {
         Written { syncing: self, unit, names: BTreeSet::new() }
     }
 }
 
-/// The sources of a sync, until it ends, however it ends.
+/// Guard for the sources of a sync; releases them on drop.
 pub struct SyncMark<'a> {
     syncing: &'a Syncing,
     sources: Sources,
@@ -60,7 +66,7 @@ impl Drop for SyncMark<'_> {
     }
 }
 
-/// The sources that a pass writes, until it ends, however it ends.
+/// Guard for the sources that a pass writes; releases them on drop.
 pub(super) struct Written<'a> {
     syncing: &'a Syncing,
     unit: &'a Unit,
@@ -68,7 +74,9 @@ pub(super) struct Written<'a> {
 }
 
 impl Written<'_> {
-    /// From now on no sync of it begins. `false` when one is under way.
+    /// Locks a source against syncs until the end of the pass.
+    ///
+    /// Returns false if one is running.
     pub(super) fn begin(&mut self, name: &SourceName) -> bool {
         if self.names.contains(name) {
             return true;

@@ -1,4 +1,6 @@
-//! test-connection before anything is connected: a definition that fails its test changes nothing.
+//! Preflight:
+//!
+//! tests connections before anything is connected, so a failing definition changes nothing.
 
 use super::{Ready, Run};
 use crate::plan::{ActionResult, Step, UnitError};
@@ -9,17 +11,19 @@ use tokio::task::JoinSet;
 
 type Answer = Result<Verdict, RemoteError>;
 
-/// What is known of a source's connection before it is connected.
+/// Result of the preflight of one source.
 enum Tested {
-    /// No test is asked for.
+    /// No test requested.
     NotAsked,
-    /// The test was begun and did not come to an end.
+    /// The test task ended without a result.
     BrokenOff,
-    /// The platform answered, or the call failed.
+    /// The platform responded, or the request failed.
     Answered(Answer),
 }
 
-/// Returns what may be connected; the rest has failed.
+/// Tests connections and returns the sources that may be connected.
+///
+/// The others are marked failed.
 pub(super) async fn test_connections(run: &mut Run<'_>, ready: Vec<Ready>) -> Result<Vec<Ready>, UnitError> {
     let verdicts = ask(run, &ready).await;
     let mut passed = Vec::with_capacity(ready.len());
@@ -62,7 +66,7 @@ pub(super) async fn test_connections(run: &mut Run<'_>, ready: Vec<Ready>) -> Re
     Ok(passed)
 }
 
-/// One verdict per source, all asked at once; the client bounds what is in flight.
+/// Runs the tests concurrently; the client limits the number of requests in flight.
 async fn ask(run: &Run<'_>, ready: &[Ready]) -> Vec<Tested> {
     let mut asking = JoinSet::new();
     let mut tested: Vec<Tested> = ready.iter().map(|_| Tested::NotAsked).collect();
@@ -81,7 +85,7 @@ async fn ask(run: &Run<'_>, ready: &[Ready]) -> Vec<Tested> {
     answers(asking, tested).await
 }
 
-/// What does not answer stays as it was: broken off.
+/// Collects the results; a task without one keeps [`Tested::BrokenOff`].
 async fn answers(mut asking: JoinSet<(usize, Answer)>, mut tested: Vec<Tested>) -> Vec<Tested> {
     while let Some(asked) = asking.join_next().await {
         if let Ok((n, answer)) = asked {

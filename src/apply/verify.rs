@@ -1,4 +1,4 @@
-//! Looking again: what the listing shows is what is recorded.
+//! Lists the workspace after writes and records the result.
 
 use super::Run;
 use crate::model::{Answered, DesiredSource, Intent, IntentKind, ObservedSource, SourceId, SourceName};
@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-/// What stands on the platform.
+/// Index of a listing.
 struct Listed<'a> {
     ids: HashSet<&'a SourceId>,
     /// Sorted.
@@ -31,7 +31,9 @@ impl<'a> Listed<'a> {
 }
 
 impl Run<'_> {
-    /// Lists again, and records what is so. Waits for the platform to settle where it must.
+    /// Lists the workspace and records its state.
+    ///
+    /// Waits for the platform to settle if necessary.
     pub(super) async fn verify(&mut self) -> Result<(), UnitError> {
         if self.look(SignedDuration::try_from(self.apply.settle).unwrap_or(SignedDuration::MAX)).await? {
             tokio::time::sleep(self.apply.settle).await;
@@ -40,12 +42,14 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Returns whether something may still be under way.
+    /// Lists once and records the outcomes.
+    ///
+    /// Returns true if a write may still take effect.
     async fn look(&mut self, settle: SignedDuration) -> Result<bool, UnitError> {
         let listing = match self.apply.writer.reader().list(self.unit()).await {
             Ok(listing) => listing,
             Err(error) => {
-                // What was answered is known to the next pass all the same.
+                // Keep the responses, so that the next pass can use them.
                 self.commit(self.unseen_answers().collect()).await?;
                 return Err(error.into());
             }
@@ -54,7 +58,7 @@ impl Run<'_> {
         let inventory = std::mem::take(&mut self.inventory);
         let times = ((self.apply.now)(), settle);
         let reckoning = reckon(inventory, &listing, &self.refusals, &key, times);
-        // What is closed is told to the journal, too.
+        // Each closed intent adds a journal entry as well.
         let mut changes: Vec<Change> = Vec::with_capacity(2 * reckoning.corrections.len());
         self.inventory = reckoning.inventory;
         let taken = reckoning.taken;
@@ -81,7 +85,7 @@ impl Run<'_> {
         self.let_git_say().await;
         let recorded = self.commit(changes).await;
         if let Err(error) = &recorded {
-            // The intents are still on record, and settle it as soon as the state can be written.
+            // The intents remain recorded and decide the outcome once the state can be written.
             for (_, result) in results.iter_mut().filter(|(_, result)| *result == ActionResult::Done) {
                 let why = format!("it is on the platform, and that could not be recorded: {}", error.message);
                 *result = ActionResult::Failed(why);
@@ -92,7 +96,9 @@ impl Run<'_> {
         Ok(!self.pending.is_empty())
     }
 
-    /// What is to be recorded of these corrections. Returns the intents that they close.
+    /// Collects the changes to record for these corrections.
+    ///
+    /// Returns the intents that they close.
     fn correct(&mut self, corrections: Vec<Correction>, changes: &mut Vec<Change>) -> Vec<i64> {
         let mut closed = Vec::new();
         for correction in corrections {
@@ -120,8 +126,10 @@ impl Run<'_> {
         closed
     }
 
-    /// The platform refused these writes. Some of them may have been carried out all the same: what is proven to be
-    /// ours is taken for done, and the rest stays open. Connects are given up where the list fails.
+    /// Lists after a refusal, as some of the refused writes may have been applied.
+    ///
+    /// Writes proven to be ours count as done; the others stay open. If the list fails, the connects are
+    /// given up.
     pub(super) async fn look_after_refusal(&mut self, numbers: &BTreeSet<i64>) -> Result<(), UnitError> {
         self.refusals.extend(numbers);
         let others = self.inventory.intents.extract_if(.., |number, _| !numbers.contains(number)).collect();
@@ -134,7 +142,9 @@ impl Run<'_> {
         looked.map(|_| ())
     }
 
-    /// These connects were refused or never sent: no pass is to take them for writes whose answers were lost.
+    /// Closes connects that were refused or never sent.
+    ///
+    /// No later pass may treat them as writes whose responses were lost.
     pub(super) async fn give_up(&mut self, numbers: &BTreeSet<i64>) -> Result<(), UnitError> {
         let key = Arc::clone(self.apply.state.key());
         let inventory = std::mem::take(&mut self.inventory);
@@ -147,7 +157,7 @@ impl Run<'_> {
         self.commit(changes).await
     }
 
-    /// Names of open connects that are borne by rows which are not ours.
+    /// Returns the names of open connects that unmanaged rows have.
     fn borne_by_others(&self, listing: &[ObservedSource]) -> BTreeSet<SourceName> {
         let open: BTreeSet<&SourceName> =
             self.inventory.intents.values().map(|intent| &intent.name).collect();
@@ -160,13 +170,13 @@ impl Run<'_> {
         others.map(|row| row.name.clone()).collect()
     }
 
-    /// The open cleanup of this id.
+    /// Returns the open cleanup intent of this id.
     pub(super) fn cleanup_of(&self, id: &SourceId) -> Option<i64> {
         let of_it = |intent: &&Intent| matches!(&intent.kind, IntentKind::Cleanup(other) if other == id);
         self.inventory.intents.values().find(of_it).map(|intent| intent.number)
     }
 
-    /// The platform said that it cleaned up this id.
+    /// Records that the platform reported this id as cleaned up.
     pub(super) fn cleanup_answered(&mut self, id: &SourceId) {
         let number = self.cleanup_of(id);
         if let Some(intent) = number.and_then(|number| self.inventory.intents.get_mut(&number)) {
@@ -174,10 +184,12 @@ impl Run<'_> {
         }
     }
 
-    /// The platform answered this action's connect with success, and with this id where it gave one.
+    /// Records that the platform reported the connect of this action as successful.
+    ///
+    /// `id` is the id in the response, if any.
     pub(super) fn answered(&mut self, action: usize, id: Option<SourceId>) {
         let Some(number) = self.intents.of(action) else { return };
-        // An id that is someone else's, or of another source, is no answer.
+        // An id that belongs to an unmanaged or another managed source is ignored.
         let strangers = self.plan.unmanaged.iter().filter_map(|other| other.id.as_ref());
         let name = &self.plan.actions[action].name;
         let others = self.inventory.owned.iter().filter(|(other, _)| *other != name);
@@ -188,13 +200,13 @@ impl Run<'_> {
         }
     }
 
-    /// What the platform answered to writes of this pass that are still open.
+    /// Returns the responses to writes of this pass that are still open.
     fn unseen_answers(&self) -> impl Iterator<Item = Change> {
         let open = self.inventory.intents.values().filter(|intent| self.intents.contains(intent.number));
         open.filter_map(|intent| Some(Change::Answered(intent.number, intent.answer.as_ref()?.id.clone())))
     }
 
-    /// The listing decides what became of an action; this is why it is not done.
+    /// Returns why an action failed according to the listing, `None` on success.
     fn failure(&self, n: usize, action: &Action, listed: &Listed<'_>, taken: bool) -> Option<String> {
         let done = match &action.step {
             Step::Connect { index } | Step::Replace { index, .. } => {
@@ -218,7 +230,9 @@ impl Run<'_> {
         })
     }
 
-    /// A replacement that kept the id was an update in place; one that did not was none.
+    /// Records whether the platform updates in place:
+    ///
+    /// a replacement that kept its id was an update.
     fn learn(&self, action: &Action) -> Option<Change> {
         let Step::Replace { old, .. } = &action.step else { return None };
         let now = self.inventory.owned.get(&action.name)?;
@@ -226,7 +240,9 @@ impl Run<'_> {
         (upserts != self.apply.upserts).then_some(Change::Upserts(upserts))
     }
 
-    /// The platform refuses to replace what stands there: the next pass would be refused likewise.
+    /// Quarantines a replacement that the platform refuses.
+    ///
+    /// The next pass would be refused likewise.
     pub(super) async fn keep_from_trying(&self, action: usize, why: &str) -> Result<(), UnitError> {
         let action = &self.plan.actions[action];
         let Step::Replace { index, .. } = action.step else { return Ok(()) };
@@ -239,7 +255,7 @@ impl Run<'_> {
     }
 }
 
-/// Changes when the source is edited: that lets it out of quarantine.
+/// Returns a hash of the definition; an edit changes it and so ends the quarantine.
 pub(crate) fn mark_of(source: &DesiredSource) -> String {
     let text = serde_json::to_vec(&source.definition).unwrap_or_default();
     Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
