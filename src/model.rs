@@ -1,7 +1,9 @@
-//! The vocabulary of the house: what is declared, what is observed, what is ours.
+//! Domain types:
 //!
-//! Plain values without I/O. Types carry the rules: ids cannot be empty, a list of ids to clean up
-//! cannot be empty, and a resolved secret has no `Debug`, `Display` or `Serialize`.
+//! declared, observed and managed sources.
+//!
+//! Plain values without I/O. The types enforce rules: ids cannot be empty, a list of ids to clean up cannot
+//! be empty, and a resolved secret has no `Debug`, `Display` or `Serialize`.
 
 mod deceptive;
 mod declared;

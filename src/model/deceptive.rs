@@ -1,7 +1,9 @@
-//! Characters that a reader does not see as they are.
+//! Invisible and direction-changing characters.
 
-/// Controls, and what reorders or hides text: bidirectional marks, fillers and other characters without a width
-/// or an ink, line separators, tags.
+/// Returns true for characters that are invisible, hide text or reorder text.
+///
+/// These are control characters, bidirectional marks, fillers and other characters without width or ink, line
+/// separators and tags.
 #[must_use]
 pub fn is_deceptive(c: char) -> bool {
     c.is_control()
@@ -12,9 +14,10 @@ pub fn is_deceptive(c: char) -> bool {
             | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// The first character of a name that cannot be meant there: one that is not seen, or a space that is not the
-/// plain one. Joiners and variation selectors can be, but for Latin letters and the like: other scripts and emoji
-/// are written with them.
+/// Returns the first character that must not be part of a name.
+///
+/// These are invisible characters and any space but the plain one. Joiners and variation selectors are
+/// permitted except after ASCII, because other scripts and emoji need them.
 #[must_use]
 pub fn unfit_for_a_name(name: &str) -> Option<char> {
     let mut before = 'a';

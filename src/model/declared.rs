@@ -1,4 +1,4 @@
-//! Declared values: what a file says, with references where a secret will stand.
+//! Values as the files declare them, with references in place of secrets.
 
 use super::Fields;
 use crate::sensitive::{exposes_secret_under, looks_secret};
@@ -6,24 +6,28 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Borrow;
 use std::fmt::{self, Write as _};
 
-/// A value of `connection_config` as the files declare it. Secrets are references, never values.
+/// A value of `connection_config` in the files.
+///
+/// Secrets are references, never values.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Declared {
-    /// true or false
+    /// A boolean.
     Bool(bool),
-    /// a whole number
+    /// A whole number.
     Integer(i64),
-    /// any other number
+    /// Any other number.
     Float(f64),
-    /// a plain string
+    /// A plain string.
     String(String),
-    /// a string with `${NAME}` in it
+    /// A string that contains `${NAME}`.
     Template(Template),
-    /// `{ secret = "env:NAME" }`: the whole value is a secret
+    /// `{ secret = "env:NAME" }`:
+    ///
+    /// the whole value is a secret.
     Secret(SecretRef),
-    /// a list
+    /// A list.
     Array(Vec<Declared>),
-    /// a table
+    /// A table.
     Table(Fields<Declared>),
 }
 
@@ -34,25 +38,27 @@ pub struct Template(pub Vec<Segment>);
 /// A piece of a [`Template`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Segment {
-    /// text that stands for itself (`$${` already read as `${`)
+    /// Literal text; `$${` is already unescaped to `${`.
     Literal(String),
     /// `${NAME}`
     Env(String),
 }
 
-/// Where a secret's value is found when it is needed.
+/// A reference to a secret, resolved when the value is needed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum SecretRef {
-    /// an environment variable
+    /// An environment variable.
     Env(String),
-    /// a file below the host's `secrets.dir`
+    /// A file below the host's `secrets.dir`.
     File(String),
-    /// a file below `$CREDENTIALS_DIRECTORY` (systemd)
+    /// A file below `$CREDENTIALS_DIRECTORY` (systemd).
     Credential(String),
 }
 
 impl fmt::Display for SecretRef {
-    /// As written in the files: `env:NAME`, `file:NAME`, `credential:NAME`.
+    /// Formats the reference as in the files:
+    ///
+    /// `env:NAME`, `file:NAME`, `credential:NAME`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Env(name) => write!(f, "env:{name}"),
@@ -63,7 +69,7 @@ impl fmt::Display for SecretRef {
 }
 
 impl fmt::Display for Template {
-    /// As written in the files.
+    /// Formats the template as in the files.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for segment in &self.0 {
             match segment {
@@ -75,25 +81,27 @@ impl fmt::Display for Template {
     }
 }
 
-/// The place of one leaf within a definition: `connection_config.host`, `metadata.tags[0]`.
+/// Path of a leaf in a definition:
+///
+/// `connection_config.host`, `metadata.tags[0]`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FieldPath(String);
 
 impl FieldPath {
-    /// A path of one key.
+    /// Returns a path of one key.
     #[must_use]
     pub fn root(key: &str) -> Self {
         Self(key.to_owned())
     }
 
-    /// The same, with room for what most paths go on to.
+    /// Returns a path of one key, with capacity for the usual length of paths.
     pub(crate) fn on_the_way(key: &str) -> Self {
         let mut path = String::with_capacity(128);
         path.push_str(key);
         Self(path)
     }
 
-    /// The path of `key` below this one. A key with dots or brackets in it is quoted.
+    /// Returns the path of `key` below this one; a key with dots or brackets is quoted.
     #[must_use]
     pub fn key(&self, key: &str) -> Self {
         let mut path = self.clone();
@@ -101,7 +109,7 @@ impl FieldPath {
         path
     }
 
-    /// The path of the `n`th element (from 0) of the list here.
+    /// Returns the path of the `n`th element (from 0) of the list at this path.
     #[must_use]
     pub fn index(&self, n: usize) -> Self {
         let mut path = self.clone();
@@ -109,12 +117,12 @@ impl FieldPath {
         path
     }
 
-    /// Goes on to `key`, as [`FieldPath::key`] does. The way back is [`FieldPath::leave`].
+    /// Appends `key`, like [`FieldPath::key`]; undone by [`FieldPath::leave`].
     pub(crate) fn enter(&mut self, key: &str) -> Length {
         let length = Length(self.0.len());
         self.0.push('.');
         if key.is_empty() || key.bytes().any(|byte| matches!(byte, b'.' | b'[' | b']' | b'"')) {
-            // Writing into a text cannot fail.
+            // Writing to a string cannot fail.
             let _ = write!(self.0, "{key:?}");
         } else {
             self.0.push_str(key);
@@ -122,43 +130,43 @@ impl FieldPath {
         length
     }
 
-    /// Goes on to the `n`th element, as [`FieldPath::index`] does.
+    /// Appends the `n`th element, like [`FieldPath::index`].
     pub(crate) fn enter_item(&mut self, n: usize) -> Length {
         let length = Length(self.0.len());
         let _ = write!(self.0, "[{n}]");
         length
     }
 
-    /// Goes back to where one was before.
+    /// Truncates the path to an earlier length.
     pub(crate) fn leave(&mut self, length: Length) {
         self.0.truncate(length.0);
     }
 
-    /// The path as text.
+    /// Returns the path as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Does one of the path's keys look as if its value were a secret?
+    /// Returns true if a key of the path looks like the name of a secret.
     #[must_use]
     pub fn looks_secret(&self) -> bool {
         self.keys().any(looks_secret)
     }
 
-    /// Returns true if `value` at this place is a secret that is written out, by its key or by its form.
+    /// Returns true if `value` is a plain-text secret, by its key or its form.
     #[must_use]
     pub fn exposes_secret(&self, value: &serde_json::Value) -> bool {
         self.keys().any(|key| exposes_secret_under(key, value))
     }
 
-    /// The keys below the root, without the numbers of elements.
+    /// Iterates over the keys below the root, without the indexes of elements.
     fn keys(&self) -> impl Iterator<Item = &str> {
         self.0.split('.').skip(1).map(|key| key.split('[').next().unwrap_or(key))
     }
 }
 
-/// How long a path was before it went on.
+/// Length of a path before something was appended.
 #[derive(Clone, Copy)]
 pub(crate) struct Length(usize);
 
@@ -179,12 +187,12 @@ impl fmt::Display for FieldPath {
 pub enum Leaf {
     /// A value that may be shown.
     Plain(serde_json::Value),
-    /// A value that holds a secret; the text is how the reference is written in the files.
+    /// A value that contains a secret, as the reference in the files.
     Secret(String),
 }
 
 impl Declared {
-    /// Does a secret stand anywhere in this value?
+    /// Returns true if any part of this value refers to a secret.
     #[must_use]
     pub fn has_secret(&self) -> bool {
         match self {

@@ -1,17 +1,23 @@
-//! Bytes that say much the same again and again, made small, and back.
+//! In-memory compression (raw deflate).
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
-/// `None` where it cannot be made small; whoever asked keeps it as it is.
+/// Compresses `bytes`.
+///
+/// Returns `None` on failure, so that callers keep the original.
 pub(crate) fn deflated(bytes: &[u8]) -> Option<Box<[u8]>> {
-    // Stored as they are, in blocks, they take no more than this.
+    // Upper bound: incompressible data is stored in blocks with a small header each.
     let mut small = Vec::with_capacity(bytes.len() + bytes.len() / 1000 + 64);
     let status =
         Compress::new(Compression::fast(), false).compress_vec(bytes, &mut small, FlushCompress::Finish);
     matches!(status, Ok(Status::StreamEnd)).then(|| small.into())
 }
 
-/// What was deflated; `None` where these are no such bytes. It is about `length` bytes long.
+/// Decompresses bytes made by [`deflated`].
+///
+/// Returns `None` if they are not such bytes.
+///
+/// `length` is the expected size of the result and only a hint.
 pub(crate) fn inflated(small: &[u8], length: usize) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(length + 64);
     let mut inflating = Decompress::new(false);
@@ -19,7 +25,7 @@ pub(crate) fn inflated(small: &[u8], length: usize) -> Option<Vec<u8>> {
         let rest = small.get(usize::try_from(inflating.total_in()).ok()?..)?;
         match inflating.decompress_vec(rest, &mut bytes, FlushDecompress::None) {
             Ok(Status::StreamEnd) => return Some(bytes),
-            // It is longer than there was room for.
+            // The result is longer than the hint.
             Ok(_) if bytes.len() == bytes.capacity() => bytes.reserve(bytes.len()),
             _ => return None,
         }

@@ -1,4 +1,4 @@
-//! What the files say, after aliases, defaults and templates are applied.
+//! Desired state from the files, after aliases, defaults and templates are applied.
 
 use super::{
     Declared, FieldPath, Fields, FoldedUnit, Leaf, Policy, Scope, SourceKey, SourceName, Unit, WorkspaceId,
@@ -10,23 +10,27 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// One reading of the whole tree. Units are sorted, and each stands once.
+/// Result of loading the whole project; units are sorted and unique.
 #[derive(Debug, Clone, Default)]
 pub struct Desired {
-    /// `platform.url`, when the tree names one.
+    /// `platform.url`, if the files set one.
     pub platform: Option<PlatformUrl>,
-    /// `platform.owner`: stamped on what we connect (`metadata.wellspring.owner`).
+    /// `platform.owner`:
+    ///
+    /// sent as `metadata.wellspring.owner` with connected sources.
     pub owner: Option<String>,
     /// Every (workspace, scope) that a readable file declares, sorted by [`Unit`].
     pub units: Vec<Arc<FoldedUnit>>,
-    /// Units that were not put together, as nothing needs to be done about them. Sorted.
+    /// Units that were not assembled because nothing needs to be done for them, sorted.
     pub settled: Vec<SettledUnit>,
-    /// Files with errors. They hold back the workspaces they are known to declare.
+    /// Files with errors.
+    ///
+    /// Removals are blocked in the workspaces they are known to declare.
     pub broken: Vec<BrokenFile>,
 }
 
 impl Desired {
-    /// The units, each open.
+    /// Iterates over the units, each one decompressed.
     pub fn open_units(&self) -> impl Iterator<Item = Arc<DesiredUnit>> {
         self.units.iter().map(|unit| unit.open())
     }
@@ -35,38 +39,42 @@ impl Desired {
 /// `platform.url` in the files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PlatformUrl {
-    /// `"local"`: the embedded Data API.
+    /// `"local"`:
+    ///
+    /// the embedded Data API.
     Local,
     /// A base URL, with or without `/api/v1`.
     Remote(String),
 }
 
-/// A file that could not be read or has errors in it.
+/// A file that is unreadable or contains errors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BrokenFile {
-    /// Path below the tree's root.
+    /// Path below the project root.
     pub file: Arc<str>,
-    /// The units its readable part names; `None` when not even that could be read.
+    /// Units that its readable part names; `None` if not even that could be read.
     pub units: Option<Vec<Unit>>,
 }
 
-/// A unit whose files are as they were when it was found to be as declared.
+/// A unit whose files are unchanged since it was found to be in sync.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettledUnit {
     /// The workspace and scope.
     pub unit: Unit,
-    /// The files that declare it, sorted.
+    /// Files that declare it, sorted.
     pub files: Vec<Arc<str>>,
 }
 
-/// What the files say about one (workspace, scope).
+/// Desired state of one (workspace, scope).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DesiredUnit {
     /// The workspace and scope.
     pub unit: Unit,
-    /// The alias from `wellspring.toml`, when it has one.
+    /// The alias from `wellspring.toml`, if any.
     pub alias: Option<String>,
-    /// The policy in force: repository, then file; the host's limits come later.
+    /// Effective policy of repository and file.
+    ///
+    /// The limits of the host are applied later.
     pub policy: Policy,
     /// Sorted by name; names and keys are unique within the unit.
     pub sources: Vec<DesiredSource>,
@@ -74,37 +82,41 @@ pub struct DesiredUnit {
     pub moved: Vec<Moved>,
     /// `[removed.KEY]`
     pub removed: Vec<Removed>,
-    /// The files that declare this unit, sorted.
+    /// Files that declare this unit, sorted.
     pub files: Vec<Arc<str>>,
 }
 
 impl DesiredUnit {
-    /// How people name the workspace: its alias, else its id.
+    /// Returns the display name of the workspace:
+    ///
+    /// its alias, else its id.
     #[must_use]
     pub fn label(&self) -> &str {
         self.alias.as_deref().unwrap_or(self.unit.workspace.as_str())
     }
 
-    /// The names by which people may call the workspace: its alias, its id.
+    /// Returns all names of the workspace:
+    ///
+    /// alias (or id) and id.
     #[must_use]
     pub fn names(&self) -> [&str; 2] {
         [self.label(), self.unit.workspace.as_str()]
     }
 
-    /// The source of this name, if one is declared.
+    /// Returns the source of this name, if one is declared.
     #[must_use]
     pub fn source(&self, name: &SourceName) -> Option<&DesiredSource> {
         let at = self.sources.binary_search_by(|source| source.name.cmp(name)).ok()?;
         self.sources.get(at)
     }
 
-    /// The workspace id.
+    /// Returns the workspace id.
     #[must_use]
     pub fn workspace(&self) -> &WorkspaceId {
         &self.unit.workspace
     }
 
-    /// The scope.
+    /// Returns the scope.
     #[must_use]
     pub fn scope(&self) -> &Scope {
         &self.unit.scope
@@ -114,15 +126,17 @@ impl DesiredUnit {
 /// One declared source.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DesiredSource {
-    /// The table's key.
+    /// Key of the source's table in the files.
     pub key: SourceKey,
-    /// The name on the platform.
+    /// Name on the platform.
     pub name: SourceName,
-    /// What goes to the platform.
+    /// Definition that is sent to the platform.
     pub definition: Arc<Definition>,
-    /// `protect = true`: neither cleaned up nor replaced.
+    /// `protect = true`:
+    ///
+    /// neither cleaned up nor replaced.
     pub protect: bool,
-    /// `adopt`, when said for this source.
+    /// `adopt`, if set for this source.
     pub adopt: Option<super::Adopt>,
     /// `sync`
     pub sync: Option<SyncSpec>,
@@ -132,19 +146,27 @@ pub struct DesiredSource {
     pub suspend: Option<Suspend>,
     /// `test`
     pub test: TestSpec,
-    /// Where the source's table stands.
+    /// Location of the source's table.
     pub at: Place,
 }
 
-/// The part of a source that the platform holds: the contract's `type`, `connection_config`, `metadata`.
+/// The part of a source that the platform stores.
+///
+/// These are `type`, `connection_config` and `metadata` of the API.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Definition {
-    /// `type`: an open string, passed through.
+    /// `type`:
+    ///
+    /// any string, passed through.
     #[serde(rename = "type")]
     pub kind: String,
-    /// `connection_config`: open, with references where secrets stand.
+    /// `connection_config`:
+    ///
+    /// any keys, with references in place of secrets.
     pub connection_config: Fields<Declared>,
-    /// `metadata`: open, without secrets; the key `wellspring` is ours and never here.
+    /// `metadata`:
+    ///
+    /// any keys, without secrets; the key `wellspring` is reserved and never here.
     pub metadata: Fields<serde_json::Value>,
 }
 
@@ -155,7 +177,7 @@ impl Definition {
         self.connection_config.values().any(Declared::has_secret)
     }
 
-    /// The leaves of `connection_config` and `metadata`, by path.
+    /// Returns the leaves of `connection_config` and `metadata`, by path.
     #[must_use]
     pub fn leaves(&self) -> BTreeMap<FieldPath, Leaf> {
         let mut out = BTreeMap::new();
@@ -169,11 +191,11 @@ impl Definition {
 /// `[moved] old = "new"`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Moved {
-    /// The key it had.
+    /// The old key.
     pub from: SourceKey,
-    /// The key it has now.
+    /// The new key.
     pub to: SourceKey,
-    /// Where that is written.
+    /// Location of the entry.
     pub at: Place,
 }
 
@@ -182,11 +204,11 @@ pub struct Moved {
 pub struct Removed {
     /// The key that was removed.
     pub key: SourceKey,
-    /// What is to become of the source.
+    /// Whether to remove the source or to stop managing it.
     pub action: RemovedAction,
-    /// Why, in the author's words.
+    /// Reason given by the author.
     pub reason: String,
-    /// Where that is written.
+    /// Location of the entry.
     pub at: Place,
 }
 
@@ -194,18 +216,18 @@ pub struct Removed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RemovedAction {
-    /// Remove it from the platform.
+    /// Remove the source from the platform.
     Cleanup,
-    /// Leave it on the platform and stop owning it.
+    /// Leave the source on the platform and stop managing it.
     Forget,
 }
 
 /// `suspend = { reason, until }`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Suspend {
-    /// Why.
+    /// Reason given by the author.
     pub reason: String,
-    /// A date after which an alert is raised; it resumes nothing by itself.
+    /// Date after which an alert is raised; syncs do not resume by themselves.
     pub until: Option<jiff::civil::Date>,
 }
 
@@ -214,7 +236,7 @@ pub struct Suspend {
 pub struct TestSpec {
     /// Test the connection before connecting or replacing.
     pub before_connect: bool,
-    /// Test the connection this often.
+    /// Interval of regular connection tests.
     pub every: Option<Duration>,
 }
 
@@ -229,32 +251,32 @@ impl Default for TestSpec {
 pub struct SyncSpec {
     /// `every` or `cron`
     pub when: When,
-    /// The most by which a firing may be delayed, spread by source.
+    /// Maximum delay of a firing; the delay differs by source.
     pub jitter: Duration,
-    /// Data older than this is reported as stale.
+    /// Age after which the data is reported as stale.
     pub stale_after: Option<Duration>,
-    /// What to do about firings missed while nothing was running.
+    /// Handling of firings that passed while nothing was running.
     pub missed: Missed,
-    /// The longest a sync may take.
+    /// Maximum duration of a sync.
     pub timeout: Option<Duration>,
     /// Sync right after connecting.
     pub on_connect: bool,
     /// Sync right after replacing.
     pub on_change: bool,
-    /// What to do when a firing comes while the last sync still runs.
+    /// Handling of a firing while the previous sync still runs.
     pub overlap: Overlap,
 }
 
-/// When a sync fires.
+/// Schedule of a sync.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum When {
-    /// A fixed period, phase by source.
+    /// A fixed period, with a phase that differs by source.
     Every(Duration),
     /// Five cron fields in an IANA time zone.
     Cron {
-        /// as written
+        /// The expression as written in the files.
         expression: String,
-        /// IANA name
+        /// IANA name of the time zone.
         timezone: String,
     },
 }
@@ -263,10 +285,10 @@ pub enum When {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Missed {
-    /// Any number of missed firings make one run.
+    /// Any number of missed firings lead to one run.
     #[default]
     Once,
-    /// Missed firings are gone.
+    /// Missed firings are dropped.
     Skip,
 }
 
@@ -274,19 +296,19 @@ pub enum Missed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Overlap {
-    /// The firing is spent.
+    /// The firing is skipped.
     #[default]
     Forbid,
     /// The firing waits for the running sync.
     Queue,
 }
 
-/// A line in a file of the tree.
+/// A line in a file of the project.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Place {
-    /// Path below the tree's root, with `/`.
+    /// Path below the project root, with `/`.
     pub file: Arc<str>,
-    /// From 1.
+    /// Line number, from 1.
     pub line: u32,
 }
 

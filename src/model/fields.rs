@@ -1,5 +1,6 @@
-//! A table whose fields are sorted by key, in no more memory than they take: there are two for each source, and
-//! they are read much more often than made.
+//! A compact map with sorted string keys.
+//!
+//! Every source has two, read far more often than built, so they are boxed slices without spare capacity.
 
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -8,18 +9,18 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
 
-/// The fields of a table, sorted; each key stands once.
+/// Fields of a table, sorted by key; keys are unique.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fields<V>(Box<[(Box<str>, V)]>);
 
 impl<V> Fields<V> {
-    /// Is there a field of this key?
+    /// Returns true if there is a field with this key.
     #[must_use]
     pub fn contains_key(&self, key: &str) -> bool {
         self.0.binary_search_by(|(other, _)| (**other).cmp(key)).is_ok()
     }
 
-    /// The values, in the order of their keys.
+    /// Iterates over the values, in the order of their keys.
     pub fn values(&self) -> impl Iterator<Item = &V> {
         self.0.iter().map(|(_, value)| value)
     }
@@ -39,7 +40,7 @@ impl<V> Deref for Fields<V> {
     }
 }
 
-/// Of those with the same key, the last counts.
+/// Among fields with the same key, the last one wins.
 impl<K: Into<Box<str>>, V> FromIterator<(K, V)> for Fields<V> {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(fields: I) -> Self {
         let mut fields: Vec<(Box<str>, V)> =

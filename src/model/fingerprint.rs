@@ -1,4 +1,6 @@
-//! Keyed fingerprints: they tell that a value changed without telling the value.
+//! Keyed fingerprints:
+//!
+//! reveal that a value changed, but not the value.
 
 use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use hmac::{Hmac, KeyInit, Mac};
@@ -8,21 +10,25 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use std::{fmt, io};
 
-/// HMAC-SHA-256 of a value under a [`FingerprintKey`], cut to 128 bits. Written as hex.
+/// HMAC-SHA-256 of a value under a [`FingerprintKey`], truncated to 128 bits.
+///
+/// Displayed as hex.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint([u8; 16]);
 
-/// The key, made once per state directory. Without it a fingerprint does not help to guess a value.
+/// Fingerprint key, created once per state directory.
+///
+/// Without the key, a fingerprint does not help to guess a value.
 pub struct FingerprintKey {
     id: String,
-    /// It has taken in the key and what every fingerprint begins with, and wipes both when dropped.
+    /// HMAC state after the key and the common prefix; wiped on drop.
     keyed: Box<Hmac<Sha256>>,
-    /// For long texts that are no secrets. It is wiped when dropped, too.
+    /// GMAC key for long texts that are not secret; wiped on drop.
     quick: LessSafeKey,
 }
 
 impl FingerprintKey {
-    /// Takes 32 random bytes. The key's id is derived from them.
+    /// Creates a key from 32 random bytes; its id is derived from them.
     #[must_use]
     pub fn new(mut bytes: [u8; 32]) -> Self {
         let id =
@@ -42,25 +48,31 @@ impl FingerprintKey {
         }
     }
 
-    /// Tells keys apart; stored beside every fingerprint. A fingerprint under another key is *unknown*.
+    /// Returns the id of the key, which is stored with every fingerprint.
+    ///
+    /// A fingerprint under another key counts as *unknown*.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// The fingerprint of a value as JSON. Equal values agree where their keys are sorted, as those of
-    /// `serde_json`'s values and of sorted maps are.
+    /// Returns the fingerprint of a value as JSON.
+    ///
+    /// Equal values have equal fingerprints if their keys are sorted, as in `serde_json` values and sorted
+    /// maps.
     #[must_use]
     pub fn of(&self, value: &(impl Serialize + ?Sized)) -> Fingerprint {
         let mut taking = Taking(Hmac::clone(&self.keyed));
-        // What is fingerprinted has text for keys, and a hash takes in everything.
+        // Keys are strings and hashing cannot fail, so neither can this.
         let _ = serde_json::to_writer(&mut taking, value);
         Fingerprint::from(taking.0)
     }
 
-    /// The fingerprint of a long text that is no secret, in a twelfth of the time (28 KB). Equal texts of one kind
-    /// agree, and nobody without the key can find others that do. It is a GMAC; as those who make the text never
-    /// see it, it may be made of any number of them.
+    /// Returns the fingerprint of a long text that is not secret.
+    ///
+    /// Takes a twelfth of the time (measured with 28 KB). Equal texts of one kind have equal fingerprints,
+    /// and collisions cannot be found without the key. This is a GMAC; its nonce is the kind and so repeats
+    /// for every text. That is safe because the authors of the texts never see the tag.
     #[must_use]
     pub fn of_text(&self, kind: [u8; NONCE_LEN], text: &[u8]) -> Fingerprint {
         let nonce = Nonce::assume_unique_for_key(kind);
@@ -72,17 +84,17 @@ impl FingerprintKey {
         Fingerprint(first)
     }
 
-    /// The same of a value that is no secret, and larger: at once.
+    /// Like [`FingerprintKey::of`], faster for larger values that are not secret.
     #[must_use]
     pub fn of_plain(&self, value: &(impl Serialize + ?Sized)) -> Fingerprint {
         let mut text = Vec::with_capacity(1024);
-        // As above.
+        // Cannot fail, as above.
         let _ = serde_json::to_writer(&mut text, value);
         Fingerprint::from(Hmac::clone(&self.keyed).chain_update(text))
     }
 }
 
-/// Takes in what is written, piece by piece: the text of a value may be a secret, and is left nowhere.
+/// Hashes each piece as it is written, so that no secret is kept in memory.
 struct Taking(Hmac<Sha256>);
 
 impl io::Write for Taking {
@@ -105,7 +117,7 @@ impl From<Hmac<Sha256>> for Fingerprint {
 }
 
 impl Fingerprint {
-    /// Reads what was written by [`Display`](fmt::Display).
+    /// Parses the form written by [`Display`](fmt::Display).
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let digit = |digit: u8| match digit {
@@ -121,7 +133,7 @@ impl Fingerprint {
         Some(Self(bytes))
     }
 
-    /// Is it written so?
+    /// Returns true if `text` is this fingerprint in hex.
     #[must_use]
     pub fn reads(&self, text: &str) -> bool {
         Self::parse(text).as_ref() == Some(self)
@@ -139,7 +151,7 @@ impl Fingerprint {
 }
 
 impl fmt::Display for Fingerprint {
-    /// As 32 hexadecimal digits.
+    /// Writes 32 hexadecimal digits.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.with_text(|text| f.pad(text))
     }

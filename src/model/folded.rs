@@ -1,20 +1,23 @@
-//! What the files say of one unit, folded up small while nobody looks at it: a daemon holds many units,
-//! and looks at those that move.
+//! Desired state of one unit, compressed while it is not in use.
+//!
+//! A daemon holds many units and needs only those that change.
 
 use super::deflate::{deflated, inflated};
 use super::{DesiredUnit, Unit};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-/// A [`DesiredUnit`], open or folded up. What is asked of it often stands beside it.
+/// A [`DesiredUnit`], plain or compressed.
+///
+/// Frequently used parts are kept uncompressed.
 pub struct FoldedUnit {
     /// The workspace and scope.
     pub unit: Unit,
-    /// The alias from `wellspring.toml`, when it has one.
+    /// The alias from `wellspring.toml`, if any.
     pub alias: Option<String>,
-    /// The files that declare it, sorted.
+    /// Files that declare the unit, sorted.
     pub files: Vec<Arc<str>>,
-    /// How many sources it has.
+    /// Number of sources.
     pub count: usize,
     whole: Whole,
 }
@@ -22,39 +25,39 @@ pub struct FoldedUnit {
 enum Whole {
     Open(Arc<DesiredUnit>),
     Folded {
-        /// JSON, deflated.
+        /// Compressed JSON.
         bytes: Box<[u8]>,
-        /// The length of the JSON.
+        /// Length of the JSON in bytes.
         length: usize,
         opened: Mutex<Opened>,
     },
 }
 
 enum Opened {
-    /// What was folded, for whoever opens it first.
+    /// The original, kept for the first caller of `open`.
     Before(Arc<DesiredUnit>),
-    /// What was last opened, for as long as anybody holds it.
+    /// The last opened value, while a caller still holds it.
     Last(Weak<DesiredUnit>),
 }
 
 impl FoldedUnit {
-    /// Leaves it open.
+    /// Wraps a unit without compressing it.
     #[must_use]
     pub fn open_as(unit: Arc<DesiredUnit>) -> Self {
         Self::new(unit, Whole::Open)
     }
 
-    /// Folds it up.
+    /// Compresses a unit.
     #[must_use]
     pub fn folding(unit: Arc<DesiredUnit>) -> Self {
         let folded = serde_json::to_vec(&*unit).ok().and_then(|json| Some((json.len(), deflated(&json)?)));
-        // Every part can be serialised; should one not, it stays open.
+        // All parts can be serialised; if one ever cannot, the unit stays uncompressed.
         let Some((length, bytes)) = folded else { return Self::open_as(unit) };
         let opened = |unit| Mutex::new(Opened::Last(Arc::downgrade(&unit)));
         Self::new(unit, |unit| Whole::Folded { bytes, length, opened: opened(unit) })
     }
 
-    /// Folds it up, and holds it open for whoever opens it first.
+    /// Compresses a unit and keeps the original for the first caller of `open`.
     #[must_use]
     pub fn folding_soon_opened(unit: Arc<DesiredUnit>) -> Self {
         let mut folded = Self::folding(Arc::clone(&unit));
@@ -74,7 +77,7 @@ impl FoldedUnit {
         }
     }
 
-    /// All of it.
+    /// Returns the complete unit, decompressed if necessary.
     #[must_use]
     pub fn open(&self) -> Arc<DesiredUnit> {
         match &self.whole {
@@ -91,7 +94,7 @@ impl FoldedUnit {
         }
     }
 
-    /// Do both say the same?
+    /// Returns true if both have the same content.
     #[must_use]
     pub fn says_the_same(&self, other: &Self) -> bool {
         match (&self.whole, &other.whole) {
@@ -100,13 +103,17 @@ impl FoldedUnit {
         }
     }
 
-    /// How people name the workspace: its alias, else its id.
+    /// Returns the display name of the workspace:
+    ///
+    /// its alias, else its id.
     #[must_use]
     pub fn label(&self) -> &str {
         self.alias.as_deref().unwrap_or(self.unit.workspace.as_str())
     }
 
-    /// The names by which people may call the workspace: its alias, its id.
+    /// Returns all names of the workspace:
+    ///
+    /// alias (or id) and id.
     #[must_use]
     pub fn names(&self) -> [&str; 2] {
         [self.label(), self.unit.workspace.as_str()]

@@ -1,4 +1,4 @@
-//! Names and ids, one type each, so that none can stand in for another.
+//! Names and ids, one type each, so that they cannot be confused.
 
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -7,12 +7,12 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 
-/// A text that cannot serve as the id or name it was given for.
+/// The error for a text that is not a valid id or name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidId {
-    /// What it was to be, for example `workspace id`.
+    /// Kind of id, for example `workspace id`.
     pub what: &'static str,
-    /// Why it cannot be.
+    /// Reason why the text is invalid.
     pub why: &'static str,
 }
 
@@ -27,15 +27,15 @@ impl std::error::Error for InvalidId {}
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident, $what:literal, $check:expr) => {
         $(#[$doc])*
-        /// Its clones share the text.
+        /// Cheap to clone.
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// Accepts a text that can be this id.
+            /// Parses a text as this kind of id.
             ///
             /// # Errors
-            /// When the text is empty or otherwise unusable.
+            /// If the text is empty or otherwise unusable.
             pub fn parse(text: &str) -> Result<Self, InvalidId> {
                 let check: fn(&str) -> Option<&'static str> = $check;
                 match check(text) {
@@ -44,7 +44,7 @@ macro_rules! text_id {
                 }
             }
 
-            /// The text itself.
+            /// Returns the text.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -109,41 +109,45 @@ fn not_empty(text: &str) -> Option<&'static str> {
 fn path_segment(text: &str) -> Option<&'static str> {
     match text {
         "" => Some("it is empty"),
-        // A URL parser would resolve these away and address another endpoint.
+        // A URL parser would resolve these and the request would reach another endpoint.
         "." | ".." => Some("it would change the URL's path"),
         _ => None,
     }
 }
 
 text_id!(
-    /// The text of a workspace's id.
+    /// Text of a workspace id.
     IdText,
     "workspace id",
     path_segment
 );
 text_id!(
-    /// The contract's `scope`: an open string, `user` unless said.
+    /// The API's `scope`:
+    ///
+    /// any string, by default `user`.
     Scope,
     "scope",
     not_empty
 );
 text_id!(
-    /// The contract's `name` of a source. A source is known by (workspace, scope, name).
+    /// The API's `name` of a source; (workspace, scope, name) identifies a source.
     SourceName,
     "source name",
     not_empty
 );
 text_id!(
-    /// The key of a source's table in the files: how people and `[moved]` refer to it.
+    /// Key of a source's table in the files, also used in `[moved]`.
     SourceKey,
     "source key",
     not_empty
 );
 
-/// The platform's id of a workspace: the `{workspace_id}` of every endpoint's path.
+/// The platform's id of a workspace:
 ///
-/// An id that `wellspring.toml` takes from a variable is displayed as it is written there (`${NAME}`): the
-/// variable may hold more than an id. Two ids are equal if their texts are.
+/// `{workspace_id}` in the path of every endpoint.
+///
+/// An id that `wellspring.toml` takes from a variable is displayed as `${NAME}`, because the variable may
+/// hold more than an id. Two ids are equal if their texts are.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(from = "IdText", into = "IdText")]
 pub struct WorkspaceId {
@@ -152,27 +156,31 @@ pub struct WorkspaceId {
 }
 
 impl WorkspaceId {
-    /// Accepts a text that can be this id.
+    /// Parses a text as a workspace id.
     ///
     /// # Errors
-    /// When the text is empty or otherwise unusable.
+    /// If the text is empty or otherwise unusable.
     pub fn parse(text: &str) -> Result<Self, InvalidId> {
         IdText::parse(text).map(Self::from)
     }
 
-    /// The same id, displayed as it is written in the files.
+    /// Sets the form in which the id is displayed:
+    ///
+    /// the one in the files.
     #[must_use]
     pub fn written_as(self, written: &str) -> Self {
         Self { written: Some(written.into()), ..self }
     }
 
-    /// The id as it is sent and stored.
+    /// Returns the id as it is sent and stored.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.text.as_str()
     }
 
-    /// The id as people see it: `${NAME}` where it comes from a variable.
+    /// Returns the id for display:
+    ///
+    /// `${NAME}` if it comes from a variable.
     #[must_use]
     pub fn shown(&self) -> &str {
         self.written.as_deref().unwrap_or(self.as_str())
@@ -236,7 +244,7 @@ impl fmt::Debug for WorkspaceId {
     }
 }
 
-/// A source that says no name has its key for one.
+/// A source without a `name` uses its key as the name.
 impl From<&SourceKey> for SourceName {
     fn from(key: &SourceKey) -> Self {
         Self(Arc::clone(&key.0))
@@ -244,14 +252,14 @@ impl From<&SourceKey> for SourceName {
 }
 
 impl Default for Scope {
-    /// The contract's default.
+    /// Returns the API's default, `user`.
     fn default() -> Self {
         static USER: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("user"));
         Self(Arc::clone(&USER))
     }
 }
 
-/// The platform's id of a source, kept in the JSON type it came in (text or number).
+/// The platform's id of a source, in the JSON type in which it was received.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "serde_json::Value")]
 pub struct SourceId(serde_json::Value);
@@ -263,7 +271,7 @@ impl SourceId {
         can_be_id(value).then(|| Self(value.clone()))
     }
 
-    /// The id as it goes back to the platform.
+    /// Returns the id as it is sent to the platform.
     #[must_use]
     pub fn as_json(&self) -> &serde_json::Value {
         &self.0
@@ -310,7 +318,9 @@ impl fmt::Debug for SourceId {
 }
 
 impl Ord for SourceId {
-    /// Texts before numbers, so that `"1"` and `1` stay two ids; numbers by their digits.
+    /// Orders strings before numbers, so that `"1"` and `1` differ.
+    ///
+    /// Numbers by their digits.
     fn cmp(&self, other: &Self) -> Ordering {
         match (&self.0, &other.0) {
             (serde_json::Value::String(one), serde_json::Value::String(other)) => one.cmp(other),
@@ -327,7 +337,9 @@ impl PartialOrd for SourceId {
     }
 }
 
-/// The unit of work: everything in it is listed, planned and written together.
+/// The unit of reconciliation:
+///
+/// one scope of one workspace, listed and written together.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Unit {
     /// The workspace.
@@ -337,10 +349,9 @@ pub struct Unit {
 }
 
 impl Unit {
-    /// As `workspace_id` and `scope`: beside it stands `workspace`, which is how people call it.
+    /// Serialises `workspace_id` and `scope`.
     ///
-    /// # Errors
-    /// Those of the serializer.
+    /// The field `workspace` next to them contains the display name.
     pub fn beside_its_name<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         struct Ids<'a> {
@@ -361,32 +372,33 @@ impl fmt::Display for Unit {
     }
 }
 
-/// A list with at least one element. The contract reads a missing or empty `source_ids` as *all*;
-/// with this type that request cannot be written.
+/// A list with at least one element.
+///
+/// The API reads a missing or empty `source_ids` as *all*; with this type that request cannot be built.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct NonEmpty<T>(Vec<T>);
 
 impl<T> NonEmpty<T> {
-    /// A list of one.
+    /// Returns a list of one element.
     #[must_use]
     pub fn one(element: T) -> Self {
         Self(vec![element])
     }
 
-    /// `None` for an empty list.
+    /// Returns `None` for an empty list.
     #[must_use]
     pub fn from_vec(elements: Vec<T>) -> Option<Self> {
         if elements.is_empty() { None } else { Some(Self(elements)) }
     }
 
-    /// The elements, at least one.
+    /// Returns the elements, at least one.
     #[must_use]
     pub fn as_slice(&self) -> &[T] {
         &self.0
     }
 
-    /// The elements as a plain list.
+    /// Converts into a plain list.
     #[must_use]
     pub fn into_vec(self) -> Vec<T> {
         self.0

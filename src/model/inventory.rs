@@ -1,4 +1,6 @@
-//! What is ours: the memory that decides whether a source may be replaced or removed.
+//! Inventory of managed sources.
+//!
+//! Decides whether a source may be replaced or removed.
 
 use super::{FieldPath, Fingerprint, FingerprintKey, SourceId, SourceKey, SourceName, SyncSpec, Worded};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -7,187 +9,203 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The inventory of one (platform, workspace, scope), by name.
+/// Inventory of one (platform, workspace, scope), by name.
 #[derive(Debug, Clone, Default)]
 pub struct Inventory {
     /// Sources that we connected or adopted.
     pub owned: BTreeMap<SourceName, Arc<Owned>>,
-    /// Writes that were recorded before they were sent and whose outcome is not known yet, by number.
+    /// Writes recorded before they were sent whose outcome is not known yet, by number.
     pub intents: BTreeMap<i64, Intent>,
-    /// Sources that were ours until they were missing from files and list alike. Kept for a day: a list may
-    /// have been wrong.
+    /// Formerly managed sources that were missing from both the files and the list.
+    ///
+    /// Kept for a day, because a list may have been wrong.
     pub forgotten: BTreeMap<SourceName, Forgotten>,
 }
 
-/// A source that was ours.
+/// A formerly managed source.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Forgotten {
-    /// Since when it is not ours any more.
+    /// Time at which it stopped being managed.
     pub since: jiff::Timestamp,
-    /// As it was.
+    /// Its last record.
     pub owned: Arc<Owned>,
 }
 
-/// A source of ours.
+/// A managed source.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Owned {
-    /// The key it was last declared under.
+    /// Key under which it was last declared.
     pub key: SourceKey,
-    /// The recorded id. A cleanup needs this id *and* the name on the same listed row.
+    /// Recorded id; a cleanup needs this id *and* the name on the same listed row.
     pub id: Option<SourceId>,
-    /// Older ids of ours that bear the same name and wait to be cleaned up.
+    /// Older ids of ours with the same name, to be cleaned up.
     pub superseded: Vec<SourceId>,
-    /// The connects we lately sent under this name, oldest first: a row that bears the stamp or the id of
-    /// one was made by us, however late it shows.
+    /// Recent connects under this name, oldest first.
+    ///
+    /// A row with the marker or the id of one of them was created by us, however late it appears.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sent: Vec<Sent>,
-    /// Older ids of ours under this name that a list did not show any more. Kept for a day: the list may
-    /// have been wrong.
+    /// Older ids of ours under this name that disappeared from the list.
+    ///
+    /// Kept for a day, because the list may have been wrong.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub former: Vec<Former>,
-    /// The name that the platform lists it under, where it is another than the one that was sent.
+    /// Name in the platform's list, if it differs from the one that was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listed_as: Option<SourceName>,
-    /// The state that it was taken over from, as its row still says.
+    /// Id of the state it was adopted from, as long as its row contains it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taken_from: Option<String>,
-    /// When the source of this id was connected. Syncs before that were of another one. `None` where it was
-    /// adopted, or connected by an older version.
+    /// Time at which the source with this id was connected.
+    ///
+    /// Earlier syncs were of another one.
+    ///
+    /// `None` if it was adopted, or connected by an older version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connected_at: Option<jiff::Timestamp>,
-    /// What we last applied, and what the platform then showed.
+    /// The definition last applied, and the readback after it.
     pub applied: Applied,
-    /// `protect`, as last declared; it outlives its block.
+    /// `protect` as last declared; stays in force after its block is deleted.
     pub protect: bool,
-    /// The root in whose complete reading it was last seen declared. Only that root may remove it.
+    /// Root whose complete load last contained its declaration.
+    ///
+    /// Only that root may remove the source.
     pub declared_in: Option<String>,
-    /// The file and line it was last declared at.
+    /// File in which it was last declared.
     pub file: Option<String>,
-    /// The line in `file`, from 1.
+    /// Line in `file`, from 1.
     pub line: Option<u32>,
 }
 
-/// An older id of a source of ours.
+/// An older id of a managed source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Former {
     /// The id.
     pub id: SourceId,
-    /// Since when the list does not show it.
+    /// Time since which lists do not contain it.
     pub since: jiff::Timestamp,
 }
 
 /// A connect that we sent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sent {
-    /// The stamp it bore.
+    /// Fingerprint in its ownership marker.
     pub stamp: Fingerprint,
-    /// When it was recorded, before it was sent.
+    /// Time of recording, before it was sent.
     pub at: jiff::Timestamp,
-    /// The id that the platform answered, where the source was known by another one so far.
+    /// The id in the platform's response, if it differs from the one known so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<SourceId>,
-    /// What it was to apply, where it was taken for not carried out.
+    /// The record to apply if this connect turns out to have happened after all.
+    ///
+    /// Set if it was assumed not to have been carried out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied: Option<Arc<Applied>>,
 }
 
-/// What was sent in the last verified write (or found, when adopted), and what was echoed after it.
+/// Definition of the last verified write or adoption, and its readback.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Applied {
     /// The definition with references, never with resolved secrets.
     pub definition: Worded,
     /// Fingerprints of the resolved values at the definition's secret leaves.
     pub secrets: BTreeMap<FieldPath, Fingerprint>,
-    /// What `list` echoed of it after the write. Empty when nothing was echoed.
+    /// Readback in the list after the write; empty if the list contained none of it.
     pub echo: Echoes,
-    /// Its stamp, where that was taken: see [`Applied::stamp`].
+    /// Cached marker fingerprint; see [`Applied::stamp`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stamp: Option<Fingerprint>,
-    /// The id of the key the fingerprints were made with.
+    /// Id of the key that the fingerprints were made with.
     pub key_id: String,
-    /// The schedule in force, so that a change of it can be told.
+    /// Schedule in force, recorded to detect changes.
     #[serde(default)]
     pub sync: Option<SyncSpec>,
-    /// Since when it is in force. Firings before that are not missed, they never were.
+    /// Time since which the schedule is in force; no earlier firing counts as missed.
     #[serde(default)]
     pub sync_since: Option<jiff::Timestamp>,
 }
 
-/// What `list` echoed, by path. What most fields have in common stands once, under `*`, which is no path.
+/// Readback in a list, by path.
+///
+/// The value that most fields have is stored once, under `*`, which is not a path.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Echoes(BTreeMap<FieldPath, Echoed>);
 
-/// What `list` echoed of one field.
+/// Readback of one field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Echoed {
-    /// What was applied: the definition's value, or the value that the secret's fingerprint is of.
+    /// The applied value:
+    ///
+    /// the definition's, or the one that the secret's fingerprint is of.
     AsApplied,
     /// A value with this fingerprint.
     Other(Fingerprint),
-    /// Nothing, where other fields are as applied.
+    /// No value.
     Nothing,
-    /// A value that is not declared and was there after our write: the platform's own.
+    /// An undeclared value that was there after our write:
+    ///
+    /// the platform's own.
     Beside,
-    /// A value that is not declared and was not there after our write. It has this fingerprint.
+    /// An undeclared value that was not there after our write, with its fingerprint.
     Added(Fingerprint),
 }
 
-/// How the other kinds of [`Echoed`] are written; another value is written as its fingerprint.
+/// Stored forms of [`Echoed`]; another value is stored as its fingerprint.
 const AS_APPLIED: &str = "=";
 const NOTHING: &str = "-";
 const BESIDE: &str = "+";
 const ADDED: char = '!';
 
-/// The path under which stands what was echoed of every other field of the definition.
+/// Path of the default for all other fields of the definition.
 const OTHERS: &str = "*";
 
-/// The path whose presence says that everything beside the definition was recorded.
+/// Path whose presence means that all undeclared values were recorded.
 const ALL_BESIDE: &str = "+";
 
 impl Echoes {
-    /// Every field as it was applied, but for these.
+    /// Creates a readback with every field as applied, except for these.
     #[must_use]
     pub fn as_applied_but(mut exceptions: BTreeMap<FieldPath, Echoed>) -> Self {
         exceptions.insert(FieldPath::root(OTHERS), Echoed::AsApplied);
         Self(exceptions)
     }
 
-    /// Nothing, but for these.
+    /// Creates a readback with only these fields.
     #[must_use]
     pub fn nothing_but(exceptions: BTreeMap<FieldPath, Echoed>) -> Self {
         Self(exceptions)
     }
 
-    /// What was echoed of a field of the definition.
+    /// Returns the readback of a field of the definition.
     #[must_use]
     pub fn of(&self, path: &FieldPath) -> Echoed {
         self.0.get(path).or_else(|| self.0.get(OTHERS)).copied().unwrap_or(Echoed::Nothing)
     }
 
-    /// What was echoed beside the definition.
+    /// Returns the readback of an undeclared path.
     #[must_use]
     pub fn beside(&self, path: &FieldPath) -> Echoed {
         self.0.get(path).copied().unwrap_or(Echoed::Nothing)
     }
 
-    /// Records a path beside the definition.
+    /// Records the readback of an undeclared path.
     pub fn note(&mut self, path: FieldPath, echoed: Echoed) {
         self.0.insert(path, echoed);
     }
 
-    /// Records that nothing but what was noted is beside the definition.
+    /// Records that there are no undeclared values except the recorded ones.
     pub fn note_all_beside(&mut self) {
         self.note(FieldPath::root(ALL_BESIDE), Echoed::Beside);
     }
 
-    /// Returns true if everything beside the definition was recorded.
+    /// Returns true if all undeclared values were recorded.
     #[must_use]
     pub fn knows_all_beside(&self) -> bool {
         self.0.contains_key(&FieldPath::root(ALL_BESIDE))
     }
 
-    /// The values that someone else added, with their fingerprints.
+    /// Returns the values that others added, with their fingerprints.
     #[must_use]
     pub fn added(&self) -> Self {
         let added = |(_, echoed): &(&FieldPath, &Echoed)| matches!(echoed, Echoed::Added(_));
@@ -245,21 +263,23 @@ impl<'de> Deserialize<'de> for Echoed {
 }
 
 impl Applied {
-    /// The stamp that goes with this definition as `metadata.wellspring.fingerprint`. It is keyed, so
-    /// a row that bears it was written by this state's owner with this very definition.
+    /// Returns the fingerprint sent as `metadata.wellspring.fingerprint`.
+    ///
+    /// The fingerprint is keyed, so a row that contains it was written with this definition by the owner of
+    /// this state.
     #[must_use]
     pub fn stamp(&self, key: &FingerprintKey) -> Fingerprint {
         self.stamp.filter(|_| self.key_id == key.id()).unwrap_or_else(|| self.stamp_anew(key))
     }
 
-    /// The same, remembering its stamp.
+    /// Caches the fingerprint.
     #[must_use]
     pub fn stamped(self, key: &FingerprintKey) -> Self {
         Self { stamp: Some(self.stamp_anew(key)), ..self }
     }
 
     fn stamp_anew(&self, key: &FingerprintKey) -> Fingerprint {
-        /// Sorted by key.
+        /// Fields are sorted by key.
         #[derive(Serialize)]
         struct Content<'a> {
             definition: &'a RawValue,
@@ -269,53 +289,54 @@ impl Applied {
     }
 }
 
-/// A write that is about to be sent, or was sent and never answered.
+/// A write that is about to be sent, or was sent without a response.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Intent {
-    /// The state store's number of it.
+    /// Number in the state store.
     pub number: i64,
-    /// The source's name.
+    /// Name of the source.
     pub name: SourceName,
-    /// The source's key.
+    /// Key of the source.
     pub key: SourceKey,
-    /// What was to be done.
+    /// The kind of write.
     pub kind: IntentKind,
-    /// Ids that bore the name before the write.
+    /// Ids that had the name before the write.
     pub before: Vec<SourceId>,
-    /// How the source was declared when the write was decided on. Its block may be gone before its
-    /// outcome is known.
+    /// Declaration of the source when the write was planned.
+    ///
+    /// The block may be deleted before the outcome is known.
     pub declared: Option<Declaration>,
-    /// When it was recorded.
+    /// Time of recording.
     pub recorded_at: jiff::Timestamp,
-    /// What the platform answered, where it answered with success.
+    /// The platform's response, if it reported success.
     #[serde(default)]
     pub answer: Option<Answered>,
 }
 
-/// The platform said that it carried out a write.
+/// A write that the platform reported as successful.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answered {
-    /// The id it gave, if it gave one.
+    /// The id in the response, if any.
     pub id: Option<SourceId>,
 }
 
-/// How a source stood in the files.
+/// A declaration of a source in the files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Declaration {
-    /// The root that was read.
+    /// Root that was loaded.
     pub root: String,
-    /// The file, below the root.
+    /// File, below the root.
     pub file: String,
-    /// The line in `file`, from 1.
+    /// Line in `file`, from 1.
     pub line: u32,
     /// `protect`
     pub protect: bool,
 }
 
-/// What an [`Intent`] was about to do.
+/// The kind of write of an [`Intent`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum IntentKind {
-    /// `connect`, new or as a replacement; what would be applied if it went through.
+    /// `connect`, new or as a replacement, with the record to apply on success.
     Connect(Arc<Applied>),
     /// `cleanup` of one id.
     Cleanup(SourceId),

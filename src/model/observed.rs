@@ -1,40 +1,45 @@
-//! What `list` showed.
+//! Sources as returned by `list`.
 
 use super::{FieldPath, Part, SourceId, SourceName, side_by_side};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// One row of a complete `list` answer.
+/// One row of a complete `list` response.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ObservedSource {
-    /// `id` or `source_id`, when there.
+    /// `id` or `source_id`, if present.
     pub id: Option<SourceId>,
     /// `name`
     pub name: SourceName,
-    /// `type`, when there.
+    /// `type`, if present.
     pub kind: Option<String>,
-    /// `connection_config` and `metadata`, as far as they are echoed.
+    /// `connection_config` and `metadata`, as far as they are returned.
     pub echo: Echo,
 }
 
-/// What a row echoes of a source's definition. It may hold credentials in plain text: no `Display`,
-/// no `Serialize`, and `Debug` shows nothing.
+/// The part of a definition that a row returns.
+///
+/// May contain credentials in plain text: no `Display`, no `Serialize`, and `Debug` prints nothing.
 #[derive(Clone, PartialEq, Default)]
 pub struct Echo {
-    /// `connection_config`, `None` when absent or null.
+    /// `connection_config`, `None` if absent or null.
     pub connection_config: Option<serde_json::Value>,
-    /// `metadata` without our stamp, `None` when absent or null.
+    /// `metadata` without the ownership marker, `None` if absent or null.
     pub metadata: Option<serde_json::Value>,
-    /// `metadata.wellspring.owner`, when there.
+    /// `metadata.wellspring.owner`, if present.
     pub owner: Option<String>,
-    /// `metadata.wellspring.writer`, when there: which state wrote the row.
+    /// `metadata.wellspring.writer`, if present:
+    ///
+    /// id of the state that wrote the row.
     pub writer: Option<String>,
-    /// `metadata.wellspring.fingerprint`, when there.
+    /// `metadata.wellspring.fingerprint`, if present.
     pub fingerprint: Option<String>,
 }
 
 impl Echo {
-    /// The echoed leaves by path, masked and null ones left out: those are unknown, never drift.
+    /// Returns the leaves by path, without masked and null ones.
+    ///
+    /// Those are unknown and never count as drift.
     #[must_use]
     pub fn leaves(&self) -> BTreeMap<FieldPath, &serde_json::Value> {
         let mut out = self.all_leaves();
@@ -42,14 +47,14 @@ impl Echo {
         out
     }
 
-    /// The paths of every echoed leaf that is set, masked ones with them.
+    /// Returns the paths of all leaves that are not null, including masked ones.
     #[must_use]
     pub fn set_paths(&self) -> Vec<FieldPath> {
         let set = self.all_leaves().into_iter().filter(|(_, value)| !value.is_null());
         set.map(|(path, _)| path).collect()
     }
 
-    /// Does the row show the half of the definition that `path` lies in?
+    /// Returns true if the row contains the half of the definition that `path` is in.
     #[must_use]
     pub fn shows_half_of(&self, path: &FieldPath) -> bool {
         let half =
@@ -84,7 +89,9 @@ pub fn is_hidden(value: &serde_json::Value) -> bool {
     }
 }
 
-/// Null, or a text of nothing but `*`, `•` or `x` (three or more), or `<redacted>` and its like.
+/// Returns true for null and for placeholders.
+///
+/// A placeholder is three or more `*`, `•` or `x`, or a word such as `<redacted>`.
 #[must_use]
 pub fn is_masked(value: &serde_json::Value) -> bool {
     match value {

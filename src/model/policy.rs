@@ -1,21 +1,21 @@
-//! What a workspace permits.
+//! Policy of a workspace.
 
 use serde::{Deserialize, Serialize};
 
-/// The policy of one unit.
+/// Policy of one unit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
-    /// May sources of ours that the files no longer declare be removed?
+    /// Whether managed sources that are no longer declared may be removed.
     pub prune: Prune,
-    /// What to do about a source of that name which is not ours.
+    /// Handling of an unmanaged source with a declared name.
     pub adopt: Adopt,
-    /// Removals in any rolling hour.
+    /// Maximum number of removals in any rolling hour.
     pub max_cleanup: Limit,
-    /// Replacements in one pass; no limit by default.
+    /// Maximum number of replacements in one pass; no limit by default.
     pub max_replace: Option<Limit>,
-    /// What to do where the platform refuses connect on a taken name.
+    /// Handling of a platform that refuses to connect an existing name.
     pub on_conflict: OnConflict,
-    /// What to do when only `metadata` differs.
+    /// Handling of a difference in `metadata` only.
     pub metadata: MetadataPolicy,
 }
 
@@ -36,9 +36,9 @@ impl Default for Policy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Prune {
-    /// Removals are reported as withheld.
+    /// Removals are withheld.
     Off,
-    /// What is ours may be removed.
+    /// Managed sources may be removed.
     Owned,
 }
 
@@ -48,26 +48,28 @@ pub enum Prune {
 pub enum Adopt {
     /// Leave it alone.
     Never,
-    /// Take it over when every readable field is equal and no undeclared key is echoed.
+    /// Adopt it if every readable field is equal and no undeclared key is returned.
     Identical,
-    /// Take it over when name and type are equal.
+    /// Adopt it if name and type are equal.
     ByName,
-    /// Take it over, then replace it with what is declared.
+    /// Adopt it, then replace it with the declared definition.
     Replace,
 }
 
-/// A number, or a percentage of what we own in the unit.
+/// A number, or a percentage of the managed sources of the unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Limit {
-    /// At most this many.
+    /// Maximum number.
     Count(u32),
-    /// At most this share of what is ours, 0 to 100. 100 is no limit.
+    /// Maximum percentage of the managed sources, 0 to 100; 100 is no limit.
     Percent(u8),
 }
 
 impl Limit {
-    /// The number it allows where `owned` sources are ours. A percentage allows at least one.
+    /// Returns the number permitted with `owned` managed sources.
+    ///
+    /// A percentage permits at least one.
     #[must_use]
     pub fn of(self, owned: usize) -> usize {
         match self {
@@ -77,8 +79,9 @@ impl Limit {
         }
     }
 
-    /// The number of removals it allows. A share of few sources is no useful limit, so a percentage allows at
-    /// least three.
+    /// Returns the number of removals permitted with `owned` managed sources.
+    ///
+    /// A percentage permits at least three, because a share of few sources is no useful limit.
     #[must_use]
     pub fn of_removals(self, owned: usize) -> usize {
         const LEAST: usize = 3;
@@ -93,7 +96,7 @@ impl Limit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnConflict {
-    /// Clean up, then connect; the old definition is put back when the new one fails.
+    /// Clean up, then connect; the old definition is restored if the new one fails.
     Recreate,
     /// Do not replace.
     Withhold,
@@ -105,6 +108,6 @@ pub enum OnConflict {
 pub enum MetadataPolicy {
     /// Replace the source.
     Replace,
-    /// Report it, and send it along with the next change.
+    /// Report the difference, and send it with the next change.
     Withhold,
 }

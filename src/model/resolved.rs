@@ -1,4 +1,4 @@
-//! A source with its secrets in place, on its way to the platform and nowhere else.
+//! Sources with resolved secrets, used only to send them to the platform.
 
 use super::{Declared, Definition, Fields, Fingerprint, SourceName};
 use secrecy::{ExposeSecret, SecretString};
@@ -8,31 +8,36 @@ use serde_json::Value;
 use std::cell::Cell;
 use std::sync::Arc;
 
-/// A source ready to be sent: its definition, and beside it what stands in the place of its references. It
-/// cannot be printed or serialised by accident; its secrets are wiped from memory with the last source
-/// that shares them.
+/// A source ready to be sent:
+///
+/// its definition and the values of its references.
+///
+/// The type cannot be printed or serialised by accident; its secrets are wiped from memory when the last
+/// source that shares them is dropped.
 pub struct ResolvedSource {
     name: SourceName,
     definition: Arc<Definition>,
-    /// What stands at each leaf that refers to a secret, in their order.
+    /// Values of the leaves that refer to a secret, in their order.
     leaves: Vec<Arc<SecretString>>,
     secrets: Vec<Arc<SecretString>>,
     stamp: Option<Stamp>,
 }
 
-/// What is sent as `metadata.wellspring`: who wrote the source, and a keyed fingerprint of what was written.
+/// `metadata.wellspring` as sent:
+///
+/// the writer, and a keyed fingerprint of the definition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Stamp {
-    /// Of the definition.
+    /// Fingerprint of the definition.
     pub fingerprint: Fingerprint,
     /// `platform.owner`
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<Arc<str>>,
-    /// Which state wrote it: the id of its fingerprint key.
+    /// Id of the fingerprint key of the state that wrote the source.
     pub writer: Arc<str>,
 }
 
-/// Overwrites every text in `value`; keys and numbers stay.
+/// Overwrites every string in `value`; keys and numbers stay.
 pub(crate) fn wipe(value: &mut Value) {
     match value {
         Value::String(text) => secrecy::zeroize::Zeroize::zeroize(text),
@@ -43,57 +48,60 @@ pub(crate) fn wipe(value: &mut Value) {
 }
 
 impl ResolvedSource {
-    /// Joins the parts. `leaves` holds what stands at each leaf that refers to a secret, in their order.
+    /// Creates a source; `leaves` are the values of the secret leaves, in their order.
     #[must_use]
     pub fn new(name: SourceName, definition: Arc<Definition>, leaves: Vec<Arc<SecretString>>) -> Self {
         Self { name, definition, leaves, secrets: Vec::new(), stamp: None }
     }
 
-    /// The same source, told which of its texts are secrets: what each reference resolved to. A
-    /// platform's message that repeats one of them is not shown.
+    /// Registers the resolved values of the references as secrets.
+    ///
+    /// Messages of the platform that contain one of them are not shown.
     #[must_use]
     pub fn with_secrets(self, secrets: Vec<Arc<SecretString>>) -> Self {
         Self { secrets, ..self }
     }
 
-    /// The same source, to be sent with our stamp.
+    /// Sets the ownership marker to send.
     #[must_use]
     pub fn with_stamp(self, stamp: Stamp) -> Self {
         Self { stamp: Some(stamp), ..self }
     }
 
-    /// What each reference resolved to, as far as it was told.
+    /// Iterates over the registered values of the references.
     pub fn secrets(&self) -> impl Iterator<Item = &SecretString> {
         self.secrets.iter().map(|secret| &**secret)
     }
 
-    /// The contract's `name`.
+    /// Returns the API's `name`.
     #[must_use]
     pub fn name(&self) -> &SourceName {
         &self.name
     }
 
-    /// The contract's `type`.
+    /// Returns the API's `type`.
     #[must_use]
     pub fn kind(&self) -> &str {
         &self.definition.kind
     }
 
-    /// The contract's `metadata`, with our stamp; `None` where there is nothing in it.
+    /// Returns the API's `metadata` with the ownership marker; `None` if empty.
     #[must_use]
     pub fn metadata(&self) -> Option<Metadata<'_>> {
         let (metadata, stamp) = (&self.definition.metadata, self.stamp.as_ref());
         (!metadata.is_empty() || stamp.is_some()).then_some(Metadata { metadata, stamp })
     }
 
-    /// The contract's `connection_config`, secrets in place. For the body of a request only.
+    /// Returns the API's `connection_config` with secrets.
+    ///
+    /// For the body of a request only.
     #[must_use]
     pub fn expose_connection_config(&self) -> ExposedConfig<'_> {
         ExposedConfig { config: &self.definition.connection_config, leaves: &self.leaves }
     }
 }
 
-/// The contract's `metadata` as it is sent.
+/// The API's `metadata` as it is sent.
 pub struct Metadata<'a> {
     metadata: &'a Fields<Value>,
     stamp: Option<&'a Stamp>,
@@ -125,7 +133,7 @@ impl Serialize for ExposedConfig<'_> {
     }
 }
 
-/// A value of it. What stands at the next leaf is taken from the rest of them.
+/// A value within it; secret leaves are taken from `next` in order.
 struct Exposed<'a, 'b> {
     value: &'a Declared,
     next: &'b Cell<&'a [Arc<SecretString>]>,

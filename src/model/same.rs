@@ -1,9 +1,11 @@
-//! Equality by meaning: numbers by value, tables whatever the order of their keys.
+//! Equality of JSON by meaning:
+//!
+//! numbers by value, tables regardless of key order.
 
 use super::{Declared, Fields};
 use serde_json::{Map, Number, Value};
 
-/// Returns true if both are the same value. Lists are the same in the same order only.
+/// Returns true if both are the same value; lists must be in the same order.
 #[must_use]
 pub fn same_value(one: &Value, other: &Value) -> bool {
     match (one, other) {
@@ -19,14 +21,15 @@ pub fn same_value(one: &Value, other: &Value) -> bool {
     }
 }
 
-/// Returns true if both are the same value but for the order of lists, at any depth.
+/// Returns true if both are the same value, ignoring the order of all lists.
 #[must_use]
 pub fn same_in_any_order(one: &Value, other: &Value) -> bool {
     unordered(one) == unordered(other)
 }
 
-/// The value with its lists sorted and its numbers in one form: equal for values that are the same in any
-/// order.
+/// Returns the value with sorted lists and normalised numbers.
+///
+/// Two values are equal in any order exactly if these forms are equal.
 #[must_use]
 pub fn unordered(value: &Value) -> Value {
     match value {
@@ -43,9 +46,11 @@ pub fn unordered(value: &Value) -> Value {
     }
 }
 
-/// A whole number is the same however it is written: `1`, `1.0`, `1e0`.
+/// Normalises whole numbers:
+///
+/// `1`, `1.0` and `1e0` are the same.
 fn whole(number: &Number) -> Number {
-    /// Every whole float below is exactly one `i64`.
+    /// Every whole float below this limit corresponds to exactly one `i64`.
     const LIMIT: f64 = 9_223_372_036_854_775_808.0;
     match number.as_f64().filter(|_| number.is_f64()) {
         Some(float) if float.fract() == 0.0 && float.abs() < LIMIT => {
@@ -58,7 +63,7 @@ fn whole(number: &Number) -> Number {
 }
 
 impl Declared {
-    /// The value as JSON; `None` where a reference is in it.
+    /// Returns the value as JSON; `None` if it contains a reference.
     #[must_use]
     pub fn plain(&self) -> Option<Value> {
         Some(match self {

@@ -1,25 +1,28 @@
-//! Definitions side by side, leaf by leaf: what stands at the same path in each of them. Paths are
-//! written into one text on the way, and kept only by whoever needs them.
+//! Parallel traversal of definitions, leaf by leaf.
+//!
+//! Paths are built in one buffer during the traversal; callers clone the ones they keep.
 
 use super::{Declared, Definition, Echo, FieldPath, Leaf, same_in_any_order, same_value};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::slice;
 
-/// A part of a definition, as the files declare it or as it is in JSON.
+/// A part of a definition, from the files or as JSON.
 #[derive(Debug, Clone, Copy)]
 pub enum Part<'a> {
-    /// in the files
+    /// From the files.
     Declared(&'a Declared),
-    /// in JSON
+    /// As JSON.
     Json(&'a Value),
 }
 
-/// The two halves of a definition: `connection_config` and `metadata`.
+/// The two halves of a definition:
+///
+/// `connection_config` and `metadata`.
 #[derive(Clone, Copy)]
 pub struct Halves<'a>([Branch<'a>; 2]);
 
-/// What other parts lie below.
+/// The children of a part.
 #[derive(Clone, Copy)]
 enum Branch<'a> {
     Nothing,
@@ -30,7 +33,7 @@ enum Branch<'a> {
     Array(&'a [Value]),
 }
 
-/// Nothing in either half.
+/// Both halves empty.
 impl Default for Halves<'_> {
     fn default() -> Self {
         Self([Branch::Nothing; 2])
@@ -60,9 +63,11 @@ impl<'a> From<&'a Map<String, Value>> for Halves<'a> {
     }
 }
 
-/// Calls `each` for every path at which one of the definitions has a leaf, with the leaves there. A list is
-/// one leaf, unless one of the definitions refers to a secret in it: then its elements are. An empty table
-/// is a leaf, so that declaring `{}` differs from declaring nothing.
+/// Calls `each` for every path at which one of the definitions has a leaf.
+///
+/// `each` receives the leaves of all definitions at that path. A list is one leaf, unless one of the
+/// definitions refers to a secret in it: then its elements are leaves. An empty table is a leaf, so that
+/// declaring `{}` differs from declaring nothing.
 pub fn side_by_side<'a, const N: usize, F>(of: [Halves<'a>; N], mut each: F)
 where
     F: FnMut(&FieldPath, [Option<Part<'a>>; N]),
@@ -139,7 +144,7 @@ impl<'a> Branch<'a> {
     }
 }
 
-/// Sorted by key, in any kind of table.
+/// Iterator over any kind of table, sorted by key.
 enum Entries<'a> {
     None,
     Table(slice::Iter<'a, (Box<str>, Declared)>),
@@ -160,8 +165,10 @@ impl<'a> Iterator for Entries<'a> {
     }
 }
 
-/// Calls `each` for whatever `echo` shows beside `definition`: each key that is not declared once, with
-/// everything below it, and each surplus element of a list with references in it.
+/// Calls `each` for every undeclared part of `echo`.
+///
+/// These are keys that `definition` lacks, once each with everything below, and surplus elements of lists
+/// with references.
 pub fn beside<'a>(definition: Halves<'_>, echo: Halves<'a>, mut each: impl FnMut(&FieldPath, &'a Value)) {
     for (n, root) in ["connection_config", "metadata"].into_iter().enumerate() {
         beside_below(&mut FieldPath::on_the_way(root), definition.0[n], echo.0[n], &mut each);
@@ -204,7 +211,7 @@ where
 }
 
 impl<'a> Part<'a> {
-    /// `lists`: the elements of a list are parts of their own.
+    /// Returns the children; with `lists`, the elements of a list count as children.
     fn branch(self, lists: bool) -> Branch<'a> {
         match self {
             Self::Declared(Declared::Table(entries)) if !entries.is_empty() => Branch::Table(entries),
@@ -219,13 +226,13 @@ impl<'a> Part<'a> {
         matches!(self, Self::Declared(list @ Declared::Array(_)) if list.has_secret())
     }
 
-    /// Does a reference to a secret stand here?
+    /// Returns true if this is a reference to a secret.
     #[must_use]
     pub fn is_secret(self) -> bool {
         matches!(self, Self::Declared(Declared::Template(_) | Declared::Secret(_)))
     }
 
-    /// Returns true if both leaves are the same value. A reference is like no value.
+    /// Returns true if both leaves are the same value; a reference equals no value.
     #[must_use]
     pub fn is_like(self, other: Self) -> bool {
         match (self, other) {
@@ -245,7 +252,7 @@ impl<'a> Part<'a> {
         one.is_array() && same_in_any_order(&one, &other)
     }
 
-    /// The value; `None` where a reference is in it.
+    /// Returns the value; `None` if it contains a reference.
     fn plain(self) -> Option<Cow<'a, Value>> {
         match self {
             Self::Json(value) => Some(Cow::Borrowed(value)),
@@ -253,7 +260,7 @@ impl<'a> Part<'a> {
         }
     }
 
-    /// The leaf by itself.
+    /// Returns the leaf as an owned value.
     #[must_use]
     pub fn leaf(self) -> Leaf {
         Leaf::Plain(match self {

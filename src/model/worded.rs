@@ -1,5 +1,6 @@
-//! A definition as it is written down: put into words once, for the stamp of what is sent, for the intent to
-//! send it, and for what is ours afterwards.
+//! A definition with cached JSON.
+//!
+//! The JSON is used three times: for the ownership marker, for the intent and for the inventory.
 
 use super::{Declared, Definition, Fields};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -9,14 +10,14 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
-/// A definition that remembers its words, once it was written down.
+/// A definition that caches its JSON.
 #[derive(Clone)]
 pub struct Worded {
     definition: Arc<Definition>,
     words: OnceLock<Box<RawValue>>,
 }
 
-/// A definition that is written with its keys sorted, as those of `serde_json`'s values are.
+/// A definition that serialises with sorted keys, like `serde_json` values.
 #[derive(Serialize)]
 pub struct Sorted<'a> {
     connection_config: &'a Fields<Declared>,
@@ -25,7 +26,7 @@ pub struct Sorted<'a> {
 }
 
 impl Definition {
-    /// To be written with its keys sorted.
+    /// Returns a wrapper that serialises with sorted keys.
     #[must_use]
     pub fn sorted(&self) -> Sorted<'_> {
         let Self { kind, connection_config, metadata } = self;
@@ -34,7 +35,7 @@ impl Definition {
 }
 
 impl Worded {
-    /// As JSON, its keys sorted.
+    /// Returns the definition as JSON with sorted keys.
     #[must_use]
     pub fn words(&self) -> &RawValue {
         self.words.get_or_init(|| {
@@ -43,13 +44,13 @@ impl Worded {
         })
     }
 
-    /// Is it this definition?
+    /// Returns true if both definitions are equal.
     #[must_use]
     pub fn is(&self, definition: &Arc<Definition>) -> bool {
         Arc::ptr_eq(&self.definition, definition) || self.definition == *definition
     }
 
-    /// The definition by itself, shared.
+    /// Returns the shared definition.
     #[must_use]
     pub fn shared(&self) -> &Arc<Definition> {
         &self.definition
@@ -70,7 +71,7 @@ impl Deref for Worded {
     }
 }
 
-/// Only the definition counts.
+/// Compares the definitions only.
 impl PartialEq for Worded {
     fn eq(&self, other: &Self) -> bool {
         self.is(&other.definition)
