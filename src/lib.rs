@@ -1,7 +1,7 @@
-//! Wellspring keeps the data sources of knowledge-graph workspaces as a directory of TOML files says.
+//! Wellspring keeps the data sources of workspaces in sync with TOML files.
 //!
-//! This page is the map of the house. Below is a **core** that only computes: no I/O, no async, no
-//! clock, no environment. Above is a **shell** that touches the world. Data takes one way through:
+//! The modules form two layers. The **core** only computes: no I/O, no async, no clock, no
+//! environment. The **shell** performs I/O. Data flows in one direction:
 //!
 //! ```text
 //! files ──▶ tree ──▶ manifest ──▶ Desired ─┐
@@ -11,8 +11,10 @@
 //! clock ──▶ schedule ──▶ due ──▶ sync ──▶ state
 //! ```
 //!
-//! `validate` stops after Desired, `plan` after the plan; `run` adds only *when*: a file event, a
-//! timer, a signal, a due schedule. Imports point down only; `tests/architecture.rs` checks it.
+//! `validate` stops after Desired, `plan` after the plan. `run` adds only the triggers: a file
+//! event, a timer, a signal, a due schedule.
+//!
+//! Invariant: imports point down only; `tests/architecture.rs` checks it.
 
 // core
 pub mod manifest;

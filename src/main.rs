@@ -1,7 +1,11 @@
-//! Starts the command line, nothing else.
+//! Entry point of the command line.
+//!
+//! Invariant: contains no logic; everything is in the library.
 
-/// It gives memory back: a daemon looks at a hundred thousand sources at once, and then at none for
-/// minutes. How it does so stands in `.cargo/config.toml`.
+/// Allocator that returns freed memory to the system.
+///
+/// The daemon processes up to 100,000 sources at once and is then idle for minutes. Its settings
+/// are in `.cargo/config.toml`.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -1,7 +1,9 @@
-//! One reading of the files, and for which workspaces it may speak.
+//! A single read of the files, and the workspaces it is authoritative for.
 //!
-//! Unreadable is not absent: a broken file holds back the workspaces it is known to declare, and one
-//! that nothing is known of holds back every removal.
+//! A broken file does not mean that its sources are absent: it holds back the workspaces it is
+//! known to declare. If nothing is known about it, it blocks every removal.
+//!
+//! Invariant: reads only the tree; never calls the platform and never writes the state.
 
 use crate::manifest::{self, Diagnostic, EffectiveValue, Lookup, Missing, Severity, UnitRecord};
 use crate::model::{Desired, DesiredSource, Unit};
@@ -14,61 +16,61 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What the directory said at one moment.
+/// Content of the directory at one time.
 pub struct Reading {
-    /// What the readable files declare.
+    /// Desired sources of the readable files.
     pub desired: Desired,
-    /// Every finding.
+    /// All diagnostics.
     pub diagnostics: Vec<Diagnostic>,
-    /// Equal for equal trees.
+    /// Digest of the tree; equal for equal trees.
     pub digest: tree::Digest,
-    /// Equal for equal `wellspring.toml`s.
+    /// Digest of `wellspring.toml`.
     pub settings_digest: Option<[u8; 32]>,
-    /// Git is writing the checkout.
+    /// Git holds its index lock, so the checkout is changing.
     pub git_locked: bool,
-    /// The files that somebody is writing, as far as that is known: their text may be half of what it will be.
+    /// Files known to be open for writing, whose content may be incomplete.
     pub open: BTreeSet<String>,
-    /// What is checked out.
+    /// Git checkout of the files, if any.
     pub checkout: Option<Arc<Checkout>>,
-    /// `[workspaces]`: the aliases whose id is known.
+    /// Aliases of `[workspaces]` whose id is known.
     pub aliases: BTreeMap<String, Unit>,
-    /// The variables that `wellspring.toml` was read with.
+    /// Variables that `wellspring.toml` refers to.
     pub variables: Vec<String>,
-    /// `platform.settle`
+    /// Value of `platform.settle`.
     pub settle: Option<Duration>,
-    /// `files`: the patterns of the files that are read, if there are any.
+    /// Patterns of `files`, if set.
     pub patterns: Option<Vec<String>>,
-    /// What the next reading need not do again.
+    /// Cache for the next read.
     pub known: Arc<Known>,
     tree: tree::Reading,
 }
 
-/// What a reading learned, for the next one.
+/// Cache that one read passes to the next.
 #[derive(Default)]
 pub struct Known {
     files: manifest::Known,
-    /// Without the texts.
+    /// Kept without the file contents.
     tree: Option<tree::Reading>,
 }
 
-/// Which file declares which units, as remembered from earlier readings.
+/// Units that each file declared in earlier reads.
 pub type Memory = BTreeMap<String, Vec<Unit>>;
 
-/// What a reading asks for.
+/// Tasks and restrictions that follow from a read.
 #[derive(Default)]
 pub struct Asked {
-    /// A task per unit that the reading speaks for in full.
+    /// One task for each unit whose files are all valid.
     pub tasks: Vec<Task>,
     /// Units held back by broken files, with the file.
     pub held: BTreeMap<Unit, Arc<str>>,
-    /// Units held back until the writer of one of their files closes it.
+    /// Units held back until a writer closes one of their files.
     pub written: BTreeSet<Unit>,
-    /// A broken file of which nothing is known: it may declare any workspace.
+    /// A broken file of unknown content, which may declare any workspace.
     pub stranger: Option<Arc<str>>,
 }
 
 impl Asked {
-    /// Returns true if the unit keeps what was last asked of it.
+    /// Returns true if the unit keeps its previous task.
     #[must_use]
     pub fn holds(&self, unit: &Unit) -> bool {
         self.held.contains_key(unit) || self.written.contains(unit)
@@ -84,7 +86,7 @@ impl Reading {
         Ok(Self::of_tree(tree::read(root)?, variable, &manifest::Known::default()))
     }
 
-    /// Reads what stands in a tree, given what an earlier process learned. All of its texts are there.
+    /// Interprets a tree with all its contents, using the cache of an earlier process.
     #[must_use]
     pub fn of_tree(tree: tree::Reading, variable: &dyn Fn(&str) -> Lookup, known: &manifest::Known) -> Self {
         let (manifest, files) =
@@ -92,8 +94,9 @@ impl Reading {
         Self::of(tree, manifest, files)
     }
 
-    /// The same, given what the reading before has learned: files that are as they were are not parsed
-    /// again. Not even looked into, unless they are to be read `whole`.
+    /// Like [`Reading::take`], but does not parse unchanged files again.
+    ///
+    /// Unchanged files are not even opened, unless `whole` is set.
     ///
     /// # Errors
     /// When the directory cannot be read as a whole.
@@ -103,7 +106,7 @@ impl Reading {
         known: &Known,
         whole: bool,
     ) -> Result<Self, TreeError> {
-        // What is looked into after all may have changed since it was last read.
+        // Maximum number of attempts, because a file may change before it is opened.
         const TRIES: usize = 4;
         let nothing = tree::Seen::default();
         let seen = known.tree.as_ref().filter(|_| !whole).map_or(&nothing, |before| &before.seen);
@@ -115,8 +118,10 @@ impl Reading {
         Err(TreeError::Unsettled(root.to_owned()))
     }
 
-    /// The same, given that since the reading before nothing happened to any other files than those `touched`,
-    /// each with whether whoever wrote it is done. `None` where they do not tell how everything is now.
+    /// Like [`Reading::take_again`], but looks only at the files in `touched`.
+    ///
+    /// The caller guarantees that no other file changed; the value is true if the writer closed the
+    /// file. `None` if these files are not sufficient.
     #[must_use]
     pub fn take_touched(
         variable: &dyn Fn(&str) -> Lookup,
@@ -126,7 +131,7 @@ impl Reading {
         Self::given(tree::read_touched(known.tree.as_ref()?, touched)?, variable, known)
     }
 
-    /// `None` where a file that must be looked into after all has changed meanwhile.
+    /// Returns `None` if a file that must be opened changed meanwhile.
     fn given(mut tree: tree::Reading, variable: &dyn Fn(&str) -> Lookup, known: &Known) -> Option<Self> {
         loop {
             let read =
@@ -139,7 +144,7 @@ impl Reading {
         }
     }
 
-    /// Adds a warning for each alias and template of `wellspring.toml` that no file uses.
+    /// Adds a warning for each unused alias and template of `wellspring.toml`.
     pub fn warn_of_unused(&mut self) {
         if !self.has_errors() {
             let unused = manifest::unused(&self.tree.sources());
@@ -183,57 +188,58 @@ impl Reading {
         }
     }
 
-    /// Lets go of the texts where no finding shows lines of them. What is [effective](Self::effective) cannot
-    /// be told afterwards.
+    /// Frees the file contents if no diagnostic needs them.
+    ///
+    /// [Effective](Self::effective) values are unavailable afterwards.
     pub fn forget_texts(&mut self) {
         if self.diagnostics.is_empty() {
             self.tree = self.tree.without_texts();
         }
     }
 
-    /// What to tell a later process of a unit, where it is sound.
+    /// Returns the cache entry of a valid unit for a later process.
     #[must_use]
     pub fn record(&self, unit: &Unit) -> Option<UnitRecord> {
         self.known.files.record(unit)
     }
 
-    /// The commit that is checked out, in hexadecimal.
+    /// Returns the commit id of the checkout in hexadecimal.
     #[must_use]
     pub fn commit(&self) -> Option<&Arc<str>> {
         self.checkout.as_ref()?.commit()
     }
 
-    /// Has any file an error?
+    /// Returns true if any file has an error.
     #[must_use]
     pub fn has_errors(&self) -> bool {
         self.error_count() > 0
     }
 
-    /// How many errors the files have.
+    /// Returns the number of errors in the files.
     #[must_use]
     pub fn error_count(&self) -> usize {
         self.diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).count()
     }
 
-    /// How many files there are.
+    /// Returns the number of files.
     #[must_use]
     pub fn file_count(&self) -> usize {
         self.tree.files.len()
     }
 
-    /// Returns true if there is no file at all: where there were some, the directory was emptied or is not mounted.
+    /// Returns true if there are no files: the directory was emptied or is not mounted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.tree.files.is_empty()
     }
 
-    /// Takes note of the files that somebody is writing.
+    /// Sets the files that are open for writing.
     pub fn being_written(&mut self, open: BTreeSet<String>) {
         self.open = open;
         self.open.retain(|path| self.tree.files.iter().any(|file| *file.path == **path));
     }
 
-    /// Equal for equal trees whose files are as far written.
+    /// Digest of the tree and of the files that are open for writing.
     #[must_use]
     pub fn mark(&self) -> [u8; 32] {
         if self.open.is_empty() {
@@ -248,24 +254,24 @@ impl Reading {
         hash.finalize().into()
     }
 
-    /// The files, each with the digest of its text.
+    /// Returns the files with the digests of their contents.
     pub fn files(&self) -> impl Iterator<Item = (&Arc<str>, &[u8; 32])> {
         self.tree.files.iter().map(|file| (&file.path, &file.digest))
     }
 
-    /// The findings with their lines, for people.
+    /// Formats the diagnostics with their source lines.
     #[must_use]
     pub fn explained(&self, color: bool) -> String {
         manifest::render(&self.diagnostics, &self.tree.sources(), color)
     }
 
-    /// Every value of one of its sources, with the line it comes from.
+    /// Returns every value of a source with the line that sets it.
     #[must_use]
     pub fn effective(&self, source: &DesiredSource) -> Option<Vec<EffectiveValue>> {
         manifest::effective(&self.tree.sources(), source)
     }
 
-    /// What is asked of each unit, given what earlier readings remember of broken files.
+    /// Derives the tasks; `memory` supplies what broken files declared earlier.
     #[must_use]
     pub fn asked(&self, memory: &Memory) -> Asked {
         let mut asked = Asked::default();
@@ -314,7 +320,7 @@ impl Reading {
         })
     }
 
-    /// What every workspace declares, as far as the files can be read.
+    /// Collects the declarations of all workspaces from the readable files.
     fn all_declarations(&self, memory: &Memory) -> Declarations {
         let rejected = self.desired.broken.iter().map(|broken| {
             let remembered = memory.get(&*broken.file).into_iter().flatten();
@@ -327,14 +333,14 @@ impl Reading {
         Declarations::new(self.desired.units.clone(), rejected.collect())
     }
 
-    /// Each file with each unit that it declares, of those that are sound.
+    /// Iterates over the files and units of the valid declarations.
     fn declarations(&self) -> impl Iterator<Item = (&Arc<str>, &Unit)> {
         let units = self.desired.units.iter().map(|unit| (&unit.unit, &unit.files));
         let settled = self.desired.settled.iter().map(|unit| (&unit.unit, &unit.files));
         units.chain(settled).flat_map(|(unit, files)| files.iter().map(move |file| (file, unit)))
     }
 
-    /// Adds to what is remembered which file declares which units; nothing of it is forgotten.
+    /// Adds the declarations of this read to `memory`; removes nothing.
     pub fn remember(&self, memory: &mut Memory) {
         let broken = self.desired.broken.iter();
         let broken = broken.flat_map(|broken| broken.units.iter().flatten().map(|unit| (&broken.file, unit)));
@@ -347,20 +353,20 @@ impl Reading {
         }
     }
 
-    /// What to remember: the files that were read, and of broken ones what was known before.
+    /// Returns the memory after this read; broken files keep their earlier units.
     #[must_use]
     pub fn memory(&self, before: &Memory) -> Memory {
         let mut memory = Memory::new();
         for (file, unit) in self.declarations() {
             memory.entry(file.to_string()).or_default().push(unit.clone());
         }
-        // The next part that is written may be what declares a unit that the file declared before.
+        // The rest of an incompletely written file may still declare its earlier units.
         for file in &self.open {
             let units = memory.entry(file.clone()).or_default();
             units.extend(before.get(file).into_iter().flatten().cloned());
         }
         memory.retain(|_, units| !units.is_empty());
-        // As though they had been read in one order.
+        // Sort, so that the result does not depend on the order of reading.
         memory.values_mut().for_each(|units| {
             units.sort();
             units.dedup();

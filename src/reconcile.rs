@@ -1,4 +1,6 @@
-//! One pass over one workspace: look, settle what is open, plan, guard, apply, look again.
+//! Pass over one workspace: list, recover, plan, guard, apply, list again.
+//!
+//! Invariant: writes only approved plans, and only while holding the workspace's lock.
 
 mod planner;
 mod settled;
@@ -23,34 +25,36 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The clock, as an argument.
+/// Source of the current time, passed in so that tests control it.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
-/// Sources in one connect or cleanup call.
+/// Maximum number of sources in one connect or cleanup request.
 const BATCH: usize = 100;
 
-/// Units planned, or written, at once: each holds a whole listing in memory. Some more than calls are under
-/// way, as others compare, or wait for the disk.
+/// Maximum number of units planned or written at once.
+///
+/// Each holds a complete listing in memory. The number exceeds the request limit, because some
+/// units compute or wait for the disk meanwhile.
 pub(crate) const AT_ONCE: usize = 96;
 
-/// What one pass over one unit is asked to do.
+/// Input of a pass over one unit.
 #[derive(Clone)]
 pub struct Task {
-    /// What the files say.
+    /// Desired sources of the unit.
     pub desired: Arc<FoldedUnit>,
-    /// `platform.owner`
+    /// Value of `platform.owner`.
     pub owner: Option<Arc<str>>,
-    /// What was checked out when the files were read, when they lie in a Git checkout.
+    /// Git checkout of the files, if any.
     pub checkout: Option<Arc<Checkout>>,
-    /// Why nothing may be removed this time, if so.
+    /// Reason why nothing may be removed, if any.
     pub removals_barred: Option<Barred>,
-    /// Sources asked for by name: they are let out of quarantine.
+    /// Sources requested by name, which leave quarantine.
     pub released: Vec<SourceName>,
-    /// What all workspaces declare, in the same reading.
+    /// Declarations of all workspaces in the same read.
     pub declarations: Arc<Declarations>,
 }
 
-/// Puts several plans before the guard, beside what is as before.
+/// Passes several plans to the guard, together with the unchanged units.
 #[must_use]
 pub fn guard(planned: &[Planned], as_before: Vec<AsBefore>, host: &HostLimits) -> ApprovedPlan {
     let recent =
@@ -59,34 +63,33 @@ pub fn guard(planned: &[Planned], as_before: Vec<AsBefore>, host: &HostLimits) -
     approve(Plan { units, as_before }, host, &recent)
 }
 
-/// Carries out what the guard approved.
+/// Carries out approved plans.
 #[derive(Clone)]
 pub struct Reconciler {
-    /// Makes the plans.
+    /// Creates the plans.
     pub planner: Planner,
-    /// The platform, for writing.
+    /// Client that may write to the platform.
     pub writer: Writer,
-    /// The state, for writing.
+    /// State, opened for writing.
     pub state: State,
-    /// Who we are, for whoever finds a workspace locked.
+    /// Name written into the lock, shown to other processes.
     pub holder: &'static str,
-    /// How long to wait for a workspace that another process is writing.
+    /// Maximum wait for a workspace that another process is writing.
     pub lock_wait: Duration,
-    /// No new call is to start.
+    /// Returns true once shutdown was requested; no request may start after that.
     pub stopping: Arc<dyn Fn() -> bool + Send + Sync>,
-    /// Told of the actions that are finished together.
+    /// Callback for each group of finished actions.
     pub on_actions: Arc<Finished>,
-    /// What is synced meanwhile.
+    /// Locks of the sources that are being synced.
     pub syncing: Syncing,
 }
 
-/// Names one pass, in the logs and in the journal.
+/// Identifies a pass in logs and in the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PassId(Arc<str>);
 
 impl PassId {
-    /// The id of a pass that begins at `now`: the milliseconds of that instant, and a number of its own
-    /// in this process.
+    /// Creates an id from `now` in milliseconds and a counter of this process.
     #[must_use]
     pub fn new(now: Timestamp) -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(1);
@@ -94,7 +97,7 @@ impl PassId {
         Self(format!("{:x}-{count}", now.as_millisecond()).into())
     }
 
-    /// As text.
+    /// Returns the id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -107,18 +110,18 @@ impl fmt::Display for PassId {
     }
 }
 
-/// A pass over one unit.
+/// Result of a pass over one unit.
 pub struct Pass {
-    /// What was planned and approved: nothing at all, where nothing had moved since the pass before.
+    /// Approved plan; empty if nothing changed since the previous pass.
     pub approved: ApprovedPlan,
-    /// What became of it.
+    /// Result of applying it.
     pub outcome: Outcome,
-    /// Look again after this long.
+    /// Delay until the next pass is needed, if any.
     pub again: Option<Duration>,
 }
 
 impl Pass {
-    /// The unit's plan; `None` where nothing had moved.
+    /// Returns the unit's plan; `None` if nothing changed.
     #[must_use]
     pub fn plan(&self) -> Option<&UnitPlan> {
         self.approved.plan().units.first()
@@ -126,15 +129,16 @@ impl Pass {
 }
 
 impl Reconciler {
-    /// One pass over one unit, under its lock unless nothing has moved. `planned` is told of the plan before
-    /// anything is done.
+    /// Runs a pass over one unit, under its lock unless nothing changed.
+    ///
+    /// `planned` receives the plan before it is applied.
     pub async fn pass(&self, task: &Task, id: &PassId, planned: impl FnOnce(&UnitPlan)) -> Pass {
         let planner = &self.planner;
         let version = if planner.may_be_settled(task) { planner.state_version().await } else { None };
         self.pass_at(version, task, id, planned).await
     }
 
-    /// The same, given the version of the state as it was asked for before.
+    /// Like [`Reconciler::pass`], with a state version read by the caller.
     pub async fn pass_at(
         &self,
         before: Option<i64>,
@@ -152,7 +156,7 @@ impl Reconciler {
                 return self.stopped(task, UnitError::new("locked", chain(&error)), planned);
             }
         };
-        // Whoever had the lock until now may have written what was listed before.
+        // The previous lock holder may have changed the workspace after we listed it.
         let version = self.planner.version().await;
         let listed = listed.filter(|_| matches!(&version, Ok(now) if *now == before));
         let mut made = self.planner.plan_listed(task, version, listed).await;
@@ -177,7 +181,7 @@ impl Reconciler {
         Pass { approved, outcome, again }
     }
 
-    /// Records what the listing taught about writes whose answers were lost.
+    /// Records the outcomes that the listing revealed for writes without a response.
     pub async fn learn(&self, planned: &Planned) -> Result<(), UnitError> {
         if planned.corrections.is_empty() {
             return Ok(());
@@ -197,8 +201,10 @@ impl Reconciler {
         self.state.commit(planned.plan.unit(), changes).await.map_err(UnitError::from)
     }
 
-    /// Carries out one approved unit. The caller holds its lock. `inventory` is the reckoned one, and
-    /// `upserts` what is known of the platform, as the plan was made from them.
+    /// Applies an approved unit while the caller holds its lock.
+    ///
+    /// `inventory` and `upserts` are the recovered inventory and the platform behaviour that the
+    /// plan is based on.
     pub async fn apply(
         &self,
         unit: ApprovedUnit<'_>,

@@ -1,4 +1,6 @@
-//! Connections: how many, how long they may say nothing, and how they end.
+//! HTTP server with bounded connections, header time and shutdown.
+//!
+//! Invariant: knows no routes; callers pass the router.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,28 +16,29 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 
-/// What a server puts up with.
+/// Limits of a server.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// Connections at one time. For one more, the oldest that asks nothing has to go; where all ask something, it
-    /// waits.
+    /// Maximum number of connections.
+    ///
+    /// A further connection replaces the oldest idle one, or waits if all are busy.
     pub connections: usize,
-    /// How long a connection may take for the head of its next call.
+    /// Maximum time for receiving the head of the next request.
     pub head: Duration,
-    /// Room for the head of a call, in bytes.
+    /// Maximum size of a request head in bytes.
     pub head_bytes: usize,
 }
 
-/// A pause when no connection can be taken, for want of file handles as a rule.
+/// Pause after a failed accept, usually for lack of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How long a connection may take to end that has to go.
+/// Maximum time for an evicted connection to finish its response.
 const LEAVE: Duration = Duration::from_secs(2);
 
-/// A connection, as the others see it.
+/// State of one connection, shared with the accept loop.
 #[derive(Default)]
 struct Guest {
-    /// Calls that came whole, and calls that were answered.
+    /// Requests received completely, and requests answered.
     asked: AtomicU32,
     answered: AtomicU32,
     leave: Notify,
@@ -51,7 +54,7 @@ impl Guest {
     }
 }
 
-/// The connections, the oldest first.
+/// Open connections, oldest first.
 #[derive(Default)]
 struct Guests(VecDeque<Arc<Guest>>);
 
@@ -62,7 +65,7 @@ impl Guests {
         guest
     }
 
-    /// Sends the oldest away that has asked nothing yet, else the oldest that asks nothing now.
+    /// Evicts the oldest connection without a request so far, else the oldest idle one.
     fn make_room(&mut self) {
         self.0.retain(|guest| Arc::strong_count(guest) > 1);
         let goes = self.0.iter().position(|guest| guest.is_new());
@@ -73,7 +76,7 @@ impl Guests {
     }
 }
 
-/// Serves until told to stop; then finishes the calls under way. Dropping it ends them at once.
+/// Serves until `stop` is set, then finishes open requests; dropping aborts them.
 pub async fn serve(listener: TcpListener, router: Router, bounds: Bounds, stop: watch::Receiver<bool>) {
     let room = Arc::new(Semaphore::new(bounds.connections));
     let mut guests = Guests::default();
@@ -134,7 +137,7 @@ async fn converse(
         .serve_connection(TokioIo::new(stream), service);
     let mut conversation = std::pin::pin!(conversation);
     let is_full = tokio::select! {
-        // How a caller leaves is its own affair.
+        // The manner in which a client disconnects does not matter.
         _ = conversation.as_mut() => return,
         () = stopped(stop) => false,
         () = guest.leave.notified() => true,
@@ -144,15 +147,15 @@ async fn converse(
     }
     conversation.as_mut().graceful_shutdown();
     if is_full {
-        // An answer on its way is finished.
+        // Let a response in progress finish.
         let _ = tokio::time::timeout(LEAVE, conversation).await;
     } else {
         let _ = conversation.await;
     }
 }
 
-/// Returns once a stop is asked for.
+/// Waits until a stop is requested.
 pub async fn stopped(mut stop: watch::Receiver<bool>) {
-    // An error means that its owner is gone, which is a wish to stop as well.
+    // An error means that the sender was dropped, which also requests a stop.
     let _ = stop.wait_for(|stop| *stop).await;
 }

@@ -1,7 +1,9 @@
-//! Due runs to calls, recorded.
+//! Sends due syncs and records their results.
 //!
-//! A firing is claimed in the state before its call goes out. An answer that never comes spends it:
-//! a sync is never sent again because nobody knows whether it ran.
+//! A firing is claimed in the state before its request is sent. If no response arrives, the firing
+//! counts as used, because retrying could run the sync twice.
+//!
+//! Invariant: no firing is sent without a claim, and none is sent twice.
 
 use crate::apply::{Syncing, chain};
 use crate::model::{NonEmpty, SourceId, SourceKey, SourceName, Unit};
@@ -15,76 +17,76 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Sends syncs and records what became of them.
+/// Sends syncs and records their results.
 #[derive(Clone)]
 pub struct Syncer {
-    /// The platform.
+    /// Client of the platform.
     pub writer: Writer,
-    /// The state.
+    /// State that records claims and results.
     pub state: State,
-    /// What is replaced or cleaned up meanwhile.
+    /// Locks of the sources that are being written.
     pub syncing: Syncing,
-    /// The clock.
+    /// Current time.
     pub clock: Clock,
-    /// Ends of runs that the state could not take so far.
+    /// Results that the state could not record yet.
     pub unrecorded: Unrecorded,
 }
 
-/// What is said of a run that a fault of this program broke off.
+/// Message recorded for a sync whose task panicked.
 const BROKE_OFF: &str = "the sync broke off: this is a fault in wellspring itself; whether the platform carried \
                          it out is not known";
 
-/// Shared by the clones of a [`Syncer`].
+/// Unrecorded results, shared by the clones of a [`Syncer`].
 pub type Unrecorded = Arc<Mutex<Vec<Finished>>>;
 
-/// Sources of one unit that share one call.
+/// Sources of one unit that share one sync request.
 #[derive(Debug, Clone)]
 pub struct Call {
-    /// The workspace and scope.
+    /// Workspace and scope.
     pub unit: Unit,
-    /// What is to be synced.
+    /// Sources to sync.
     pub members: Vec<Member>,
     /// `sync_options`, as sent.
     pub options: Map<String, Value>,
-    /// The longest it may take; `None` for the client's own limit.
+    /// Maximum duration; `None` for the client's own limit.
     pub timeout: Option<Duration>,
 }
 
 /// One source of a [`Call`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
-    /// Its name.
+    /// Name of the source.
     pub name: SourceName,
-    /// Its key.
+    /// Key of the source.
     pub key: SourceKey,
-    /// Why now.
+    /// Reason for the sync.
     pub trigger: Trigger,
-    /// The instant it was due.
+    /// Time at which it was due.
     pub firing: Timestamp,
 }
 
-/// What became of one source's sync.
+/// Result of one source's sync.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Synced {
-    /// The source's name.
+    /// Name of the source.
     pub name: SourceName,
-    /// The source's key.
+    /// Key of the source.
     pub key: SourceKey,
-    /// How it ended.
+    /// Outcome of the run.
     pub outcome: RunOutcome,
-    /// Records read, when the platform said.
+    /// Number of records, if the platform reported it.
     pub records: Option<u64>,
-    /// The platform's message, or what went wrong.
+    /// Message of the platform, or the error.
     pub message: Option<String>,
-    /// What is wrong with the token, if that is why.
+    /// Problem with the token, if that is the reason.
     pub unauthorized: Option<TokenTrouble>,
-    /// What the platform fails by as a whole, if that is why; other sources fail likewise.
+    /// Platform-wide failure, if that is the reason; other sources would fail too.
     pub outage: Option<String>,
-    /// When it ended.
+    /// Time at which it ended.
     pub finished_at: Timestamp,
 }
 
-/// A claimed run on its way.
+/// A claimed run.
 #[derive(Clone)]
 struct Run {
     number: i64,
@@ -92,29 +94,31 @@ struct Run {
     id: SourceId,
 }
 
-/// The claimed runs of a call that have not ended. Those left at its end broke off.
+/// Claimed runs of a call that have no result yet.
+///
+/// Runs left on drop are recorded as unknown.
 struct Claimed<'a> {
     syncer: &'a Syncer,
     runs: BTreeSet<i64>,
-    /// When they were claimed.
+    /// Time of the claim.
     since: Timestamp,
 }
 
 impl Claimed<'_> {
-    /// These runs are over, whatever the state says to it.
+    /// Removes the finished runs and records them, now or later.
     async fn record(&mut self, ended: &[(i64, Synced)]) {
         for (run, _) in ended {
             self.runs.remove(run);
         }
         self.syncer.keep(ended.iter().map(finished));
-        // Whoever sends next, or ends, asks again and is told.
+        // A failure is reported by the next `catch_up`.
         let _ = self.syncer.catch_up().await;
     }
 }
 
 impl Drop for Claimed<'_> {
     fn drop(&mut self) {
-        // When it broke off is not known: the clock, too, may be what failed.
+        // The end time is unknown, and the clock itself may have panicked.
         self.syncer.keep(self.runs.iter().map(|run| Finished {
             run: *run,
             finished_at: self.since,
@@ -126,13 +130,15 @@ impl Drop for Claimed<'_> {
 }
 
 impl Syncer {
-    /// Claims, calls, records. Firings that were claimed before are left out of the answer. What the
-    /// state cannot record afterwards is kept until it can.
+    /// Claims firings, sends the request and records the results.
+    ///
+    /// Firings claimed before are missing in the result. Results that the state cannot record are
+    /// kept until it can.
     ///
     /// # Errors
-    /// When the state cannot be used; then nothing was claimed, and nothing sent.
+    /// When the state cannot be used; then nothing was claimed or sent.
     pub async fn call(&self, call: &Call) -> Result<Vec<Synced>, StateError> {
-        // A pass may give a source another id, or take it away: what is looked up comes after.
+        // A pass may replace or remove a source, so look up the ids while holding the lock.
         let _synced = self.syncing.begin(&call.unit, call.members.iter().map(|member| &member.name)).await;
         self.catch_up().await?;
         let names = call.members.iter().map(|member| member.name.clone()).collect();
@@ -204,7 +210,7 @@ impl Syncer {
         synced.extend(ended);
     }
 
-    /// A source that cannot be synced must not keep others from it more than once.
+    /// Remembers sources that must be synced alone, so they block others at most once.
     async fn set_alone(&self, call: &Call, batch: &[Run], alone: bool) {
         let names = batch.iter().map(|run| run.member.name.clone()).collect();
         if let Err(error) = self.state.sync_alone(&call.unit, names, alone).await {
@@ -212,10 +218,10 @@ impl Syncer {
         }
     }
 
-    /// Records the ends of runs that could not be recorded when they came.
+    /// Records results that could not be recorded earlier.
     ///
     /// # Errors
-    /// When the state still cannot take them; they are kept.
+    /// When the state still cannot record them; they are kept.
     pub async fn catch_up(&self) -> Result<(), StateError> {
         let late = std::mem::take(&mut *self.unrecorded.lock().unwrap_or_else(PoisonError::into_inner));
         if late.is_empty() {
@@ -232,7 +238,7 @@ impl Syncer {
         self.unrecorded.lock().unwrap_or_else(PoisonError::into_inner).extend(ended);
     }
 
-    /// How a call ends that a fault of this program broke off. Perhaps it was sent, so it counts as such.
+    /// Results of a call whose task panicked; the request may have been sent.
     pub fn broke_off(&self, call: &Call) -> Vec<Synced> {
         let ended = |member| self.ended(member, RunOutcome::Unknown, None, Some(BROKE_OFF.to_owned()));
         call.members.iter().map(ended).collect()
@@ -253,13 +259,13 @@ impl Syncer {
         if let (None, Some(why)) = (own, &answer.rest) {
             return self.ended(&run.member, RunOutcome::Failed, None, Some(why.clone()));
         }
-        // A total says nothing of one source among several.
+        // The total cannot be attributed to one of several sources.
         let total = answer.records.filter(|_| batch.len() == 1);
         let message = own.and_then(|row| row.message.clone());
         self.ended(&run.member, RunOutcome::Done, own.and_then(|row| row.records).or(total), message)
     }
 
-    /// `together`: so many were refused in one call, of which some may have been synced all the same.
+    /// `together`: size of a batch rejected as a whole; some members may have synced.
     fn failed(&self, run: &Run, error: &RemoteError, together: Option<usize>) -> Synced {
         let unknown = error.outcome_unknown() || together.is_some();
         let outcome = if unknown { RunOutcome::Unknown } else { RunOutcome::Failed };
@@ -271,7 +277,7 @@ impl Syncer {
             ));
         }
         let ended = self.ended(&run.member, outcome, None, Some(message));
-        // A sync that may have run says more of its sources than of the platform.
+        // A failure after the sync may have started does not prove a platform outage.
         let outage = (error.is_outage() && !unknown).then(|| error.kind.to_string());
         Synced { unauthorized: error.token_trouble(), outage, ..ended }
     }
@@ -296,8 +302,9 @@ impl Syncer {
     }
 }
 
-/// The firings of a decision that will not run, by index, with why. They are to be recorded
-/// ([`State::spend`]), or they come back after a restart.
+/// Firings of a decision that will not run, by index, with the reason.
+///
+/// The caller records them with [`State::spend`]; otherwise they are due again after a restart.
 pub fn spent(decision: &Decision) -> impl Iterator<Item = (usize, Timestamp, RunOutcome, String)> {
     let skipped = decision.skipped.iter().map(|skipped| {
         let many = match skipped.count {
@@ -329,7 +336,7 @@ fn finished((run, synced): &(i64, Synced)) -> Finished {
     }
 }
 
-/// Because of what was sent? Then a call with another choice of sources may well be accepted.
+/// Returns true if the content was rejected; other sources may then be accepted.
 fn is_refused(error: &RemoteError) -> bool {
     matches!(error.kind, RemoteErrorKind::Conflict(_) | RemoteErrorKind::Refused { .. })
 }
@@ -354,7 +361,7 @@ mod tests {
             writer: Writer::new(&reader),
             state: state.clone(),
             syncing: Syncing::default(),
-            // The first asks to claim, the second to tell the end.
+            // The first call is for the claim, the second for the result.
             clock: Arc::new(move || {
                 assert!(asked.fetch_add(1, Ordering::Relaxed) != 1, "on purpose");
                 Timestamp::UNIX_EPOCH

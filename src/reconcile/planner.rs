@@ -1,4 +1,4 @@
-//! Reading what there is, and making plans of it. Nothing here can write.
+//! Collects the inputs of a plan and creates it. Never writes.
 
 use super::settled::{Mark, Settled};
 use super::{AT_ONCE, Clock, Task};
@@ -21,67 +21,69 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-/// Removals and mended drift are counted over this long.
+/// Period over which removals and corrected drift are counted.
 const WINDOW: SignedDuration = SignedDuration::from_hours(1);
 
-/// What many sources of ours are missing from for so long is believed.
+/// Doubt period after which a list that lacks many managed sources is trusted.
 const BELIEVED_AFTER: SignedDuration = SignedDuration::from_mins(1);
 
-/// What the platform does not show yet is looked for at least so often.
+/// Maximum interval between lists while an accepted write is not visible yet.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
-/// So many plans need not wait for their list before anything else is looked up: see [`Planner::eager`].
+/// Number of plans that load other inputs during the list; see [`Planner::eager`].
 pub const EAGER: usize = 4;
 
-/// Makes plans. It cannot write: neither its client nor what it does with the state can.
+/// Creates plans; neither its client nor its use of the state can write.
 #[derive(Clone)]
 pub struct Planner {
-    /// The platform, for reading.
+    /// Read-only client of the platform.
     pub reader: Reader,
-    /// The state, when there is one.
+    /// State, if there is one.
     pub state: Option<State>,
-    /// The state's fingerprint key, or one made for this run.
+    /// Fingerprint key of the state, or a temporary one.
     pub key: Arc<FingerprintKey>,
-    /// Where secrets come from.
+    /// Resolver of secret references.
     pub secrets: Arc<Secrets>,
-    /// The root of the tree, as configured.
+    /// Root of the tree, as configured.
     pub root: Arc<str>,
-    /// How long a write may take to show on the platform.
+    /// Time after which a write must be visible on the platform.
     pub settle: Duration,
-    /// The platform is known to update in place on connect; else that is learned.
+    /// True if the platform is known to update in place on connect; otherwise learned.
     pub upserts: bool,
-    /// What flags say in the place of the repository's policy.
+    /// Values of flags that override the repository's policy.
     pub overrides: Overrides,
-    /// The host's limits.
+    /// Limits from the host file.
     pub host: HostLimits,
-    /// A few plans look up what is declared and what is ours while their list is on its way. The others wait for
-    /// it first: of many that are made at once, no more is held than the lists.
+    /// Permits to load declarations and inventory while the list is in flight.
+    ///
+    /// Plans without a permit wait for the list first, so that many concurrent plans hold only
+    /// lists in memory.
     pub eager: Arc<Semaphore>,
-    /// Units that were found to be as declared; `None` where no later pass will ask.
+    /// Cache of units found in sync; `None` if there is no later pass.
     pub settled: Option<Arc<Settled>>,
-    /// What plans are made from is hashed, for those who save or compare it.
+    /// Computes a hash of each plan's inputs, for saved and compared plans.
     pub hashes: bool,
-    /// The clock.
+    /// Current time.
     pub clock: Clock,
 }
 
-/// A plan with what it was made from.
+/// A plan with its inputs.
 pub struct Planned {
     /// The plan, before the guard.
     pub plan: UnitPlan,
-    /// The hash of what it was made from; `None` where there is no plan, or the planner makes none.
+    /// Hash of the inputs; `None` without a plan or if hashes are disabled.
     pub basis: Option<String>,
-    /// The reckoned inventory.
+    /// Inventory after recovery.
     pub inventory: Inventory,
-    /// What the listing taught about writes whose answers were lost.
+    /// Outcomes revealed by the listing for writes without a response.
     pub corrections: Vec<Correction>,
-    /// Removals in the last hour.
+    /// Number of removals in the last hour.
     pub recent_removals: usize,
-    /// The platform is known to update in place on connect.
+    /// True if the platform is known to update in place on connect.
     pub upserts: bool,
-    /// Something is still settling: look again after this long.
+    /// Delay until the next list, if a write is still settling.
     pub settling: Option<Duration>,
-    /// To be kept once the pass is over, if there was nothing to do.
+    /// Cache entry to store after the pass if it had nothing to do.
     pub mark: Option<Mark>,
 }
 
@@ -100,24 +102,24 @@ impl Planned {
     }
 }
 
-/// How a list was answered.
+/// Response of a list request.
 pub type Listed = Result<Listing, RemoteError>;
 
-/// The version of the state; `None` where it does not matter, or tells nothing.
+/// Version of the state; `None` if unneeded or unavailable.
 pub(super) type Version = Result<Option<i64>, StateError>;
 
-/// What a look at a unit found.
+/// Result of checking a unit for changes.
 pub(super) enum Look {
-    /// Nothing has moved since a plan that had nothing to do.
+    /// Nothing changed since the last plan, which was empty.
     AsBefore,
-    /// Something may have. The list, if it was asked for.
+    /// Something may have changed. Contains the list, if it was requested.
     Moved(Option<Listed>),
 }
 
-/// A list that was asked for.
+/// A list that is available or in flight.
 enum Asked {
     Answered(Listed),
-    /// The one call; it ends with whoever waits for it.
+    /// The request; cancelled when its consumer is dropped.
     Asking(JoinSet<Listed>),
 }
 
@@ -130,26 +132,27 @@ impl Asked {
     }
 }
 
-/// What the state knows of one unit.
+/// Stored knowledge about one unit.
 #[derive(Default)]
 struct Memory {
     inventory: Inventory,
     recent_removals: usize,
     quarantine: Quarantine,
     upserts: bool,
-    /// Since when what is missing from the lists is not believed.
+    /// Time from which absences in the lists are distrusted.
     doubted: Option<Timestamp>,
 }
 
 impl Planner {
-    /// Lists one unit and plans it. An error becomes a plan that says so.
+    /// Lists and plans one unit; an error is returned as part of the plan.
     pub async fn plan(&self, task: &Task) -> Planned {
         let version = self.version().await;
         self.plan_listed(task, version, None).await
     }
 
-    /// The same, of a unit that may have been listed already. `version` is the state's, as it was before
-    /// that.
+    /// Like [`Planner::plan`], for a unit that may be listed already.
+    ///
+    /// `version` is the state's version from before the list.
     pub(super) async fn plan_listed(&self, task: &Task, version: Version, listed: Option<Listed>) -> Planned {
         if let Some(settled) = &self.settled {
             settled.forget(&task.desired.unit);
@@ -165,7 +168,9 @@ impl Planner {
         planned.unwrap_or_else(|error| Planned::failed(desired, error))
     }
 
-    /// Looks whether anything has moved since a plan that had nothing to do. `version` is the state's.
+    /// Checks whether the unit changed since a plan with nothing to do.
+    ///
+    /// `version` is the current version of the state.
     pub(super) async fn look(&self, task: &Task, version: Option<i64>) -> Look {
         let mark =
             self.settled.as_ref().zip(version).and_then(|(settled, version)| settled.of(task, version));
@@ -176,14 +181,15 @@ impl Planner {
         }
     }
 
-    /// May this unit be as a plan found it that had nothing to do? Only then does the version of the state
-    /// matter to a pass.
+    /// Returns true if the unit may be unchanged since a plan with nothing to do.
+    ///
+    /// A pass needs the version of the state only in that case.
     #[must_use]
     pub fn may_be_settled(&self, task: &Task) -> bool {
         self.settled.as_ref().is_some_and(|settled| settled.may_hold(task))
     }
 
-    /// The version of the state, for passes that begin after this. `None` where it is not known.
+    /// Returns the version of the state, for passes that start later.
     pub async fn state_version(&self) -> Option<i64> {
         self.version().await.ok().flatten()
     }
@@ -195,14 +201,14 @@ impl Planner {
         }
     }
 
-    /// Plans many units, a few at once. Sorted by unit.
+    /// Plans many units with bounded concurrency; the result is sorted by unit.
     pub async fn plan_all(&self, tasks: impl IntoIterator<Item = Task>) -> Vec<Planned> {
         let mut planning = JoinSet::new();
         let turns = Arc::new(Semaphore::new(AT_ONCE));
         for task in tasks {
             let (planner, turns) = (self.clone(), Arc::clone(&turns));
             planning.spawn(async move {
-                // Only a closed semaphore errs, and this one is never closed.
+                // Acquiring fails only on a closed semaphore, and this one is never closed.
                 let _turn = turns.acquire().await.ok();
                 planner.plan(&task).await
             });
@@ -212,8 +218,9 @@ impl Planner {
         planned
     }
 
-    /// Asks the platform, unless it was asked already. The call is under way while everything else is looked
-    /// up. What the platform says is not shown where it repeats a secret of what is declared now.
+    /// Lists the unit, unless a list is available; other inputs load meanwhile.
+    ///
+    /// Error messages of the platform are withheld if they repeat a declared secret.
     fn ask(&self, task: &Task, listed: Option<Listed>) -> Asked {
         if let Some(listed) = listed {
             return Asked::Answered(listed);
@@ -242,7 +249,7 @@ impl Planner {
         let secrets = secrets_of(desired, &mut resolver, &self.key);
         let values = version.and_then(|_| resolver.fingerprints(&self.key));
         let (asked, kept, from) = (Arc::clone(&task.desired), resolver.keep(), Arc::clone(&self.secrets));
-        // What was found is not looked up for that once more.
+        // Pass the secrets on, so that they are not resolved twice.
         self.reader.withhold(unit, move || {
             let asked = asked.open();
             resolved_by(&mut Resolver::again(from, &asked.names(), kept), &asked)
@@ -296,7 +303,7 @@ impl Planner {
         Ok(made)
     }
 
-    /// Removals wait for sources that moved to another workspace, until they are connected there.
+    /// Holds back removals of moved sources until they are connected at the new place.
     async fn hold_departures(
         &self,
         plan: &mut UnitPlan,
@@ -314,7 +321,7 @@ impl Planner {
         Ok(())
     }
 
-    /// After how long to look again. What the platform answered and does not show is waited for ever longer.
+    /// Delay until the next list; grows while an accepted write stays invisible.
     fn wait(&self, reckoning: &Reckoning) -> Option<Duration> {
         let open = reckoning.inventory.intents.values();
         let since = open.map(|intent| intent.recorded_at).max()?;
@@ -323,7 +330,7 @@ impl Planner {
         Some(if rest.is_zero() { age.min(LONGEST_WAIT).max(self.settle) } else { rest })
     }
 
-    /// The plan of a unit whose list is not believed: none.
+    /// Returns an empty plan for a unit whose list is not trusted.
     fn doubting(desired: &Arc<DesiredUnit>, since: Timestamp, missing: Missing) -> Planned {
         let error = UnitError::new(
             "list",
@@ -363,7 +370,7 @@ impl Planner {
             quarantine.mended.remove(name);
         }
         for intent in inventory.intents.values_mut() {
-            // Whoever names a source does not want to wait for an answer to show.
+            // A user who names a source does not wait for an accepted write to appear.
             if task.released.contains(&intent.name) {
                 intent.answer = None;
             }
@@ -372,7 +379,7 @@ impl Planner {
     }
 }
 
-/// The sources of a unit whose secrets resolve here, as they would be sent.
+/// Returns the sources of a unit whose secrets resolve, as they would be sent.
 #[must_use]
 pub fn resolved(desired: &DesiredUnit, secrets: &Arc<Secrets>) -> Vec<ResolvedSource> {
     resolved_by(&mut Resolver::new(Arc::clone(secrets), &desired.names()), desired)
@@ -391,7 +398,7 @@ fn with_secrets(desired: &DesiredUnit) -> impl Iterator<Item = &DesiredSource> {
     desired.sources.iter().filter(refers)
 }
 
-/// What the secrets of a unit's sources are like here.
+/// Returns the state of each source's secrets.
 fn secrets_of(
     desired: &DesiredUnit,
     resolver: &mut Resolver,

@@ -1,10 +1,9 @@
-//! Units that were found to be as declared: while nothing that a plan is made from has moved, the next
-//! plan is the same, and the list need not be read for it.
+//! Cache of units found in sync, which skips reading an unchanged list.
 //!
-//! What is kept lives as long as the process. It is kept only of a pass that had nothing to do, nothing
-//! to withhold and nothing to record, and holds only for the very same declaration, the very same
-//! answer of the platform, the same secrets, and a state that no other process has written since. A pass
-//! that does not go well ends it.
+//! While none of a plan's inputs changes, the next plan is the same. Entries live as long as the
+//! process. Only a pass with nothing to do, to withhold or to record creates one. An entry is valid
+//! only for the same declaration, the same response of the platform, the same secrets, and a state
+//! that no other process has written since. A failed pass removes it.
 
 use super::{Planned, Task};
 use crate::model::{Fingerprint, FingerprintKey, FoldedUnit, SecretRef, Unit};
@@ -14,17 +13,17 @@ use secrecy::ExposeSecret as _;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What is kept of each unit.
+/// Cache entries by unit.
 #[derive(Default)]
 pub struct Settled(Mutex<HashMap<Unit, Arc<Mark>>>);
 
-/// What a plan that had nothing to do was made from.
+/// Inputs of a plan that had nothing to do.
 pub struct Mark {
-    /// As the files say, before flags and host.
+    /// Declaration in the files, before flags and host limits.
     asked: Arc<FoldedUnit>,
     owner: Option<Arc<str>>,
     list: ListDigest,
-    /// Each reference of the unit, with a fingerprint of its value.
+    /// Secret references of the unit, with the fingerprints of their values.
     secrets: Vec<(SecretRef, Fingerprint)>,
     state: i64,
 }
@@ -39,7 +38,7 @@ impl Settled {
         stands.then_some(mark)
     }
 
-    /// As far as the task alone tells.
+    /// Cheap pre-check that uses the task only.
     pub(super) fn may_hold(&self, task: &Task) -> bool {
         self.marks().get(&task.desired.unit).is_some_and(|mark| Arc::ptr_eq(&mark.asked, &task.desired))
     }
@@ -58,8 +57,9 @@ impl Settled {
 }
 
 impl Mark {
-    /// `None` where there was anything to do, or may be with time alone. `state` is its version from
-    /// before it was read.
+    /// Creates an entry; `None` if there is anything to do now or at a later time.
+    ///
+    /// `state` is the state's version from before it was read.
     pub(super) fn of(
         task: &Task,
         made: &Planned,
@@ -81,19 +81,19 @@ impl Mark {
         })
     }
 
-    /// Of the platform's answer.
+    /// Returns the digest of the platform's list.
     #[must_use]
     pub fn list(&self) -> ListDigest {
         self.list
     }
 
-    /// Each reference of the unit, with a fingerprint of its value.
+    /// Returns the unit's secret references with the fingerprints of their values.
     #[must_use]
     pub fn secrets(&self) -> &[(SecretRef, Fingerprint)] {
         &self.secrets
     }
 
-    /// Is the platform's answer the same, and every secret?
+    /// Returns true if the platform's list and all secrets are unchanged.
     pub(super) fn holds(&self, list: ListDigest, secrets: &Secrets, key: &FingerprintKey) -> bool {
         let same = |(reference, was): &(SecretRef, Fingerprint)| {
             fingerprint(reference, secrets, key).as_ref() == Some(was)
@@ -102,7 +102,7 @@ impl Mark {
     }
 }
 
-/// Tells whether a reference's value is another; `None` when it has none.
+/// Fingerprint of a reference's value; `None` if it does not resolve.
 #[must_use]
 pub fn fingerprint(reference: &SecretRef, secrets: &Secrets, key: &FingerprintKey) -> Option<Fingerprint> {
     Some(key.of(secrets.value(reference).ok()?.expose_secret()))

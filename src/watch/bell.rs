@@ -1,5 +1,7 @@
-//! Has the system told of everything that happened until now? A file that nobody else opens is opened: of
-//! that, too, it tells, and after everything that came before.
+//! Sync cookie: confirms that all earlier events have arrived.
+//!
+//! Events arrive in order. Once the event for opening our own file arrives, every earlier event has
+//! been delivered.
 
 use notify::event::{AccessKind, EventKind};
 use notify::{Event, Result};
@@ -9,10 +11,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// It is heard within a millisecond, unless the machine stalls.
+/// Maximum wait for the cookie's event, which normally takes less than 1 ms.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The file, and whether its last ring was heard.
+/// Path of the cookie and the state of its last event.
 #[derive(Debug, Default)]
 pub(super) struct Bell {
     path: Option<PathBuf>,
@@ -22,36 +24,36 @@ pub(super) struct Bell {
 
 #[derive(Debug, Default)]
 struct Heard {
-    /// Watchers follow each other; only the last one's word counts.
+    /// Number of the current watcher; events of earlier ones are ignored.
     watcher: u64,
     ring: Ring,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
 enum Ring {
-    /// The watcher does not listen yet: it would never hear it.
+    /// The watcher does not watch the cookie yet, so no event would arrive.
     #[default]
     Unwatched,
-    /// It heard whatever was rung.
+    /// No cookie event is outstanding.
     Heard,
-    /// What it hears next is this one, however late: until then it is not rung again.
+    /// An event is outstanding; no other is triggered before it arrives.
     UnderWay,
 }
 
 impl Bell {
-    /// Makes the file, where it can be made.
+    /// Creates the file, if possible.
     pub(super) fn at(path: &Path) -> Self {
         let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
-        // As the folders that are watched, without symlinks on the way.
+        // Canonical, like the watched folders.
         Self { path: made.and_then(|_| path.canonicalize()).ok(), ..Self::default() }
     }
 
-    /// What is to be watched.
+    /// Path to watch.
     pub(super) fn path(&self) -> Option<&Path> {
         self.path.as_deref()
     }
 
-    /// Another watcher takes over. Returns its number.
+    /// Registers a new watcher and returns its number.
     pub(super) fn hang(&self) -> u64 {
         let mut heard = self.heard();
         *heard = Heard { watcher: heard.watcher + 1, ring: Ring::Unwatched };
@@ -59,7 +61,7 @@ impl Bell {
         heard.watcher
     }
 
-    /// From now on the watcher hears it, after everything else.
+    /// Marks the cookie as watched by this watcher.
     pub(super) fn is_watched_by(&self, watcher: u64) {
         let mut heard = self.heard();
         if heard.watcher == watcher {
@@ -67,7 +69,7 @@ impl Bell {
         }
     }
 
-    /// Is this event the bell? If so it is noted.
+    /// Returns true if the event belongs to the cookie, and records its arrival.
     pub(super) fn is_heard(&self, watcher: u64, event: &Result<Event>) -> bool {
         let Ok(event) = event else { return false };
         if self.path.is_none() || event.paths.first() != self.path.as_ref() {
@@ -84,7 +86,7 @@ impl Bell {
         true
     }
 
-    /// Returns once everything that happened before is told; false when that cannot be known.
+    /// Waits until all earlier events have arrived; returns false if that is unknown.
     pub(super) fn ring(&self) -> bool {
         self.ring_within(PATIENCE)
     }
@@ -114,7 +116,7 @@ mod tests {
     use notify::event::AccessMode;
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    /// A bell that a watcher of this number hears, as far as it is told.
+    /// Creates a cookie watched by a watcher, and returns both.
     fn bell(dir: &Path) -> (Bell, u64) {
         let bell = Bell::at(&dir.join("bell"));
         let watcher = bell.hang();
@@ -127,7 +129,7 @@ mod tests {
         assert!(bell.is_heard(watcher, &Ok(Event::new(opened).add_path(bell.path().unwrap().to_owned()))));
     }
 
-    /// It is rung while the watcher is told of it.
+    /// Triggers the cookie while a thread delivers its event.
     fn is_heard_at_once(bell: &Bell, watcher: u64) -> bool {
         let done = AtomicBool::new(false);
         std::thread::scope(|scope| {

@@ -1,5 +1,7 @@
-//! Which files somebody has finished: closed after writing, or renamed into place, and not touched since;
-//! which are open with something written to them; and which were touched at all.
+//! Tracks files by events: closed by their writer, open for writing, or touched.
+//!
+//! A file counts as closed if it was closed after writing or renamed into place, and was not
+//! touched since.
 
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
 use notify::{Event, Result};
@@ -7,32 +9,32 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
-/// What happened to the files of one tree, as far as it was told.
+/// Reported changes to the files of one tree.
 #[derive(Debug, Default)]
 pub(super) struct Finished {
     events: u64,
-    /// What lies in a folder follows it.
+    /// Ordered, so that the contents of a folder follow it.
     files: BTreeMap<PathBuf, Known>,
-    /// The last event that may have changed other files than those it names.
+    /// Number of the last event that may have changed files it did not name.
     beyond: u64,
 }
 
-/// By the numbers of events.
+/// Event numbers of one file.
 #[derive(Debug, Clone, Copy, Default)]
 struct Known {
     touched: u64,
-    /// `None` while somebody may be writing it, and when it is gone.
+    /// `None` while a writer may be active, and after removal.
     finished: Option<u64>,
-    /// Something was written to it, and the writer has not closed it.
+    /// Written to and not closed yet.
     open: bool,
 }
 
-/// A moment between two events.
+/// Point between two events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment(u64);
 
 impl Finished {
-    /// Takes note of an event of the tree.
+    /// Records an event of the tree.
     pub(super) fn note(&mut self, event: &Result<Event>) {
         let Ok(event) = event else { return self.lost() };
         if event.need_rescan() || event.paths.is_empty() {
@@ -46,7 +48,7 @@ impl Finished {
                 let known = Known { touched, finished: Some(touched), open: false };
                 self.files.extend(event.paths.iter().map(|path| (path.clone(), known)));
             }
-            // Told beside `From` and `To`, of which each was noted.
+            // Reported in addition to `From` and `To`, which are recorded.
             EventKind::Modify(ModifyKind::Name(RenameMode::Both)) | EventKind::Access(_) => {}
             EventKind::Modify(ModifyKind::Metadata(_)) => {
                 for path in &event.paths {
@@ -57,12 +59,12 @@ impl Finished {
                 let known = Known { touched, finished: None, open: true };
                 self.files.extend(event.paths.iter().map(|path| (path.clone(), known)));
             }
-            // A link is never closed, so a new name alone is no sign of a writer.
+            // A hard link is never closed, so a new name alone does not indicate a writer.
             EventKind::Create(_) => {
                 let known = Known { touched, ..Known::default() };
                 self.files.extend(event.paths.iter().map(|path| (path.clone(), known)));
             }
-            // What was renamed or removed as a folder takes along what lies in it.
+            // Renaming or removing a folder affects everything in it.
             _ => {
                 let known = Known { touched, ..Known::default() };
                 for path in &event.paths {
@@ -75,13 +77,13 @@ impl Finished {
         }
     }
 
-    /// Anything may have happened to any file.
+    /// Forgets all files, because events were lost.
     pub(super) fn lost(&mut self) {
         self.files.clear();
         self.more_may_have_changed();
     }
 
-    /// Other files, too, may be others than before.
+    /// Records that unnamed files may have changed.
     pub(super) fn more_may_have_changed(&mut self) {
         self.events += 1;
         self.beyond = self.events;
@@ -91,22 +93,23 @@ impl Finished {
         Moment(self.events)
     }
 
-    /// The files below `root` that were finished at `moment`, and are as they were then.
+    /// Returns the files below `root` closed at `moment` and unchanged since.
     pub(super) fn since(&self, moment: Moment, root: &Path) -> HashSet<String> {
         let since =
             self.files.iter().filter(|(_, file)| file.finished.is_some_and(|event| event <= moment.0));
         since.filter_map(|(file, _)| Some(file.strip_prefix(root).ok()?.to_str()?.to_owned())).collect()
     }
 
-    /// The files below `root` that a writer has changed and not closed yet.
+    /// Returns the files below `root` that were written to and not closed yet.
     pub(super) fn open(&self, root: &Path) -> BTreeSet<String> {
         let open = self.files.iter().filter(|(_, file)| file.open);
         open.filter_map(|(file, _)| Some(file.strip_prefix(root).ok()?.to_str()?.to_owned())).collect()
     }
 
-    /// The files that something happened to after `moment`, each with whether whoever wrote it is done. `None`
-    /// where they are not all that may have changed below `root`. What happened before is forgotten, but for
-    /// what is finished or open.
+    /// Returns the files touched after `moment`, with true if the writer closed it.
+    ///
+    /// `None` if other files below `root` may have changed. Forgets older events of files that are
+    /// neither closed nor open.
     pub(super) fn touched(&mut self, moment: Moment, root: &Path) -> Option<BTreeMap<String, bool>> {
         self.files.retain(|_, file| file.touched > moment.0 || file.finished.is_some() || file.open);
         if self.beyond > moment.0 {
@@ -116,7 +119,7 @@ impl Finished {
         touched
             .map(|(path, file)| {
                 let name = path.strip_prefix(root).ok()?.to_str()?.to_owned();
-                // What a volume is swapped by, and what Git keeps of a checkout, speaks of other files.
+                // Hidden entries of volume swaps and of Git affect other files.
                 let is_hidden = name.split('/').any(|part| part.starts_with('.'));
                 (!is_hidden).then(|| (name, file.finished.is_some()))
             })
@@ -137,7 +140,7 @@ mod tests {
     const TOUCHED: EventKind = EventKind::Modify(ModifyKind::Metadata(MetadataKind::Any));
     const REMOVED: EventKind = EventKind::Remove(RemoveKind::File);
 
-    /// Notes each event, and tells whether the file at hand is finished in the end.
+    /// Records the events and returns whether the file counts as closed.
     fn ends_finished(events: &[(EventKind, &str)]) -> bool {
         let mut finished = Finished::default();
         for (kind, path) in events {
@@ -174,7 +177,7 @@ mod tests {
             for (kind, path) in events {
                 finished.note(&Ok(Event::new(*kind).add_path(path.into())));
             }
-            // A look at the touched files forgets the others, but no writer.
+            // Reading the touched files forgets the others, but keeps open ones.
             finished.touched(finished.now(), Path::new(TREE));
             finished.open(Path::new(TREE)).contains("sub/a.toml")
         };
@@ -251,7 +254,7 @@ mod tests {
 
     const TREE: &str = "/tree";
 
-    /// What was touched by these events, after others that were known before; `None` where that is not all.
+    /// Returns the files touched by these later events; `None` if incomplete.
     fn touched_by(events: &[(EventKind, &str)]) -> Option<Vec<(String, bool)>> {
         let mut finished = Finished::default();
         finished.more_may_have_changed();

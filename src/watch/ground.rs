@@ -1,34 +1,35 @@
-//! What must be watched for a tree: its folders, and the places where its root could be swapped.
+//! Paths to watch: the tree's folders, and the places where its root could change.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-/// The most folders that are watched; a tree of sources has far fewer. The rest is found by the
-/// periodic reading.
+/// Maximum number of watched folders, far above the size of real trees.
+///
+/// Changes in further folders are found by the periodic read.
 const MOST_FOLDERS: usize = 50_000;
 
-/// The most symlinks that are followed to the root, as the kernel has it.
+/// Maximum number of symlinks followed to the root, the same as in the kernel.
 const MOST_LINKS: usize = 40;
 
-/// The lay of the land around a configured path.
+/// Paths to watch for a configured root.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Ground {
-    /// The directory it leads to, `None` while there is none.
+    /// Directory at the end of the path; `None` if it does not exist.
     pub(super) root: Option<PathBuf>,
-    /// Every folder of the tree, the root first among them.
+    /// All folders of the tree, including the root.
     pub(super) folders: BTreeSet<PathBuf>,
-    /// Paths that decide where the root is: symlinks on the way, what is missing, the root itself.
+    /// Paths that decide the location: symlinks, missing parts, the root itself.
     pub(super) hinges: BTreeSet<PathBuf>,
-    /// The folders in which the hinges stand.
+    /// Folders that contain the hinges.
     pub(super) posts: BTreeSet<PathBuf>,
-    /// The `.git` folder of the checkout that the tree is, or lies in.
+    /// `.git` folder of the enclosing checkout.
     pub(super) git: Option<PathBuf>,
 }
 
 impl Ground {
-    /// Looks at what stands there now.
+    /// Collects the paths as they are now.
     pub(super) fn survey(configured: &Path) -> Self {
         let mut ground = Self::trace(configured);
         if let Some(root) = ground.root.clone() {
@@ -38,18 +39,20 @@ impl Ground {
         ground
     }
 
-    /// Is the root somewhere else by now, or the tree of another shape?
+    /// Returns true if the root moved or the folders of the tree changed.
     pub(super) fn is_outdated(&self, configured: &Path) -> bool {
         *self != Self::survey(configured)
     }
 
-    /// Everything to watch, each folder once and by itself. Not recursively: that would take up
-    /// all of `.git`, and would miss what is written into a new folder before it is watched.
+    /// Returns every folder to watch, not recursively.
+    ///
+    /// Recursive watching would include all of `.git`, and would miss files written into a new
+    /// folder before it is watched.
     pub(super) fn watched(&self) -> BTreeSet<&PathBuf> {
         self.folders.iter().chain(&self.posts).chain(&self.git).collect()
     }
 
-    /// Follows the path one name at a time and notes every place where it could turn elsewhere.
+    /// Follows the path name by name and records every place where it could change.
     fn trace(configured: &Path) -> Self {
         let mut ground = Self::default();
         let mut ahead: VecDeque<OsString> = names(configured).collect();
@@ -90,8 +93,9 @@ impl Ground {
     }
 }
 
-/// Is this a name that the tree does not read? Names with two dots are how Kubernetes mounts its
-/// volumes, and change when these do.
+/// Returns true for names that the tree ignores.
+///
+/// Names with two leading dots are not ignored: Kubernetes swaps them to update a volume.
 pub(super) fn is_hidden(name: &OsStr) -> bool {
     let name = name.as_encoded_bytes();
     name.starts_with(b".") && !name.starts_with(b"..")
@@ -105,8 +109,10 @@ fn names(path: &Path) -> impl DoubleEndedIterator<Item = OsString> + '_ {
     })
 }
 
-/// `root` and every folder below it that is not hidden. Links are not followed, so there are no
-/// loops; a link that is turned elsewhere shows in its own folder.
+/// Returns `root` and every folder below it that is not hidden.
+///
+/// Links are not followed, so there are no loops; a retargeted link causes an event in its own
+/// folder.
 fn folders(root: &Path) -> BTreeSet<PathBuf> {
     let mut found = BTreeSet::new();
     let mut ahead = vec![root.to_owned()];

@@ -1,8 +1,8 @@
-//! File systems whose files others change without an event here.
+//! Network file systems, whose remote changes cause no local events.
 
 use std::path::Path;
 
-/// What `statfs` calls them, and what people do.
+/// Magic numbers of `statfs`, with readable names.
 const NETWORK: [(u32, &str); 12] = [
     (0x0000_517b, "smb"),
     (0x0000_564c, "ncp"),
@@ -18,7 +18,7 @@ const NETWORK: [(u32, &str); 12] = [
     (0xff53_4d42, "cifs"),
 ];
 
-/// The file system that holds `path`, when it is one of these.
+/// Returns the name of the network file system that contains `path`, if any.
 pub(super) fn network(path: &Path) -> Option<&'static str> {
     let found = rustix::fs::statfs(path).ok()?;
     named(u64::try_from(found.f_type).unwrap_or_default())

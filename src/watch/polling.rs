@@ -1,4 +1,4 @@
-//! Looking at the tree now and then, where nobody tells of changes.
+//! Polling of the tree, for systems that cannot report changes.
 
 use super::ground::{Ground, is_hidden};
 use std::fs;
@@ -9,13 +9,13 @@ use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-/// A thread that looks until this is dropped.
+/// Polling thread that ends on drop.
 pub(super) struct Polling {
     _alive: Sender<()>,
 }
 
 impl Polling {
-    /// Looks at once, and then again and again; calls `wake` whenever something is different.
+    /// Polls now and at every interval; calls `wake` if anything differs.
     pub(super) fn start(
         configured: &Path,
         every: Duration,
@@ -37,8 +37,9 @@ impl Polling {
     }
 }
 
-/// A digest of everything that changes when the tree does. Contents are not read: a write changes
-/// a file's times, a swap changes its number.
+/// Digest of the tree's metadata.
+///
+/// Contents are not read: a write changes a file's times, a swap changes its inode.
 fn look(configured: &Path) -> u64 {
     let ground = Ground::survey(configured);
     let mut digest = DefaultHasher::new();
@@ -66,7 +67,7 @@ fn look(configured: &Path) -> u64 {
 fn mark(path: &Path, digest: &mut DefaultHasher) {
     path.hash(digest);
     let found = fs::symlink_metadata(path).ok().map(|file| {
-        // A folder's own times change with hidden files in it too; what is in it is looked at itself.
+        // Hidden files change a folder's times too; its visible entries are hashed themselves.
         let times =
             (!file.is_dir()).then(|| (file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec()));
         (file.dev(), file.ino(), file.mode(), file.is_file().then_some(file.len()), times)
@@ -123,7 +124,7 @@ mod tests {
         fs::write(dir.path().join("a.toml"), "").unwrap();
         wakes.recv_timeout(Duration::from_secs(10)).unwrap();
         drop(polling);
-        // The thread lets go of its end.
+        // The thread drops its sender.
         let end =
             std::iter::from_fn(|| Some(wakes.recv_timeout(Duration::from_secs(10)))).find_map(Result::err);
         assert_eq!(end, Some(RecvTimeoutError::Disconnected));

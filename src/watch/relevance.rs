@@ -1,21 +1,21 @@
-//! Which events are worth a look.
+//! Selects the events that require a read.
 
 use super::ground::{Ground, is_hidden};
 use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, RemoveKind, RenameMode};
 use notify::{Event, Result};
 use std::path::Path;
 
-/// A reason to look again.
+/// Request to read again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Notice {
-    /// The folders to be watched may be others now.
+    /// The set of folders to watch may have changed.
     pub(super) stale: bool,
 }
 
-/// What an event says; `None` when it is of no concern.
+/// Interprets an event; `None` if it is irrelevant.
 pub(super) fn notice(ground: &Ground, event: &Result<Event>) -> Option<Notice> {
     match event {
-        // Errors, lost events and events of nowhere in particular: anything may have happened.
+        // Errors, lost events and events without a path: anything may have changed.
         Err(_) => Some(Notice { stale: true }),
         Ok(event) if event.need_rescan() || event.paths.is_empty() => Some(Notice { stale: true }),
         Ok(event) if is_reading(event.kind) => None,
@@ -27,7 +27,7 @@ pub(super) fn notice(ground: &Ground, event: &Result<Event>) -> Option<Notice> {
     }
 }
 
-/// Looking at a file is an event too, but closing one that was written is the end of a change.
+/// Returns true for read events; closing after a write is not one.
 fn is_reading(kind: EventKind) -> bool {
     matches!(kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write))
 }
@@ -52,7 +52,7 @@ fn at(ground: &Ground, path: &Path, kind: EventKind) -> Option<Notice> {
     Some(Notice { stale: shapes(ground, path, kind) })
 }
 
-/// Git churns while it works; it is done when its lock goes away or another commit is checked out.
+/// Git causes many events; only a removed lock or a new HEAD completes its work.
 fn in_git(path: &Path, kind: EventKind) -> bool {
     match path.file_name().and_then(|name| name.to_str()) {
         Some("index.lock") => is_departure(kind),
@@ -66,7 +66,7 @@ fn is_departure(kind: EventKind) -> bool {
         || matches!(kind, EventKind::Modify(ModifyKind::Name(mode)) if mode != RenameMode::To)
 }
 
-/// Can this event have brought or taken away a folder?
+/// Returns true if the event may have added or removed a folder.
 fn shapes(ground: &Ground, path: &Path, kind: EventKind) -> bool {
     match kind {
         EventKind::Create(CreateKind::Folder) | EventKind::Remove(RemoveKind::Folder) => true,
