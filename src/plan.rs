@@ -1,9 +1,11 @@
-//! Desired, observed and inventory to a plan: values in, values out.
+//! Planner:
 //!
-//! [`reckon`] first settles what became of writes that were never answered. [`plan`] then takes each
+//! computes a plan from desired state, observed state and inventory. Pure.
+//!
+//! [`reckon`] (recovery) first decides the outcome of writes without a response. [`plan`] then takes each
 //! name through one decision table:
 //!
-//! | declared | listed | ours | so |
+//! | declared | listed | managed | result |
 //! |---|---|---|---|
 //! | yes | no | no | connect |
 //! | yes | no | yes | connect (gone from the platform) |
@@ -15,7 +17,7 @@
 //! | no | yes | no | unmanaged: left alone |
 //! | no | no | yes | forget |
 //!
-//! The guard ([`approve`]) then counts what is to be removed, and alone makes an [`ApprovedPlan`].
+//! The guard ([`approve`]) then counts the removals; nothing else can create an [`ApprovedPlan`].
 
 mod additions;
 mod adopt;
@@ -51,297 +53,315 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-/// Everything a plan for one unit is made from.
+/// Everything that a plan for one unit is computed from.
 pub struct Input<'a> {
-    /// What the files say.
+    /// Desired state from the files.
     pub desired: &'a Arc<DesiredUnit>,
-    /// A complete listing. Anything less never gets here.
+    /// A complete listing; incomplete ones are rejected before planning.
     pub listing: &'a [ObservedSource],
-    /// What is ours, after [`reckon`].
+    /// Managed sources, after [`reckon`].
     pub inventory: &'a Inventory,
-    /// Names whose last write is still open; they are left alone until it is known what came of it.
+    /// Names whose last write is still open; left alone until its outcome is known.
     pub pending: &'a BTreeMap<SourceName, Pending>,
-    /// Per declared source the fingerprints of its resolved secrets, or why they do not resolve.
+    /// Per declared source the fingerprints of its secrets, or why they do not resolve.
     pub secrets: &'a BTreeMap<SourceName, SecretState>,
-    /// The key that `secrets` and the inventory's fingerprints were made with.
+    /// Key of the fingerprints in `secrets` and the inventory.
     pub key: &'a FingerprintKey,
     /// `platform.owner`
     pub owner: Option<&'a str>,
-    /// The root the files were read from.
+    /// Root directory that the files were read from.
     pub root: &'a str,
-    /// Why nothing may be removed in this pass, if so.
+    /// Reason why nothing may be removed in this pass, if any.
     pub removals_barred: Option<Barred>,
-    /// Sources left alone because doing again what was done does not help.
+    /// Sources that are not changed, because repeating the change does not help.
     pub quarantine: &'a Quarantine,
-    /// Connect on a taken name is known to update it in place.
+    /// True if a connect of an existing name is known to update it in place.
     pub upserts: bool,
 }
 
-/// What is left alone, and why.
+/// Quarantined sources, with their reasons.
 #[derive(Debug, Clone, Default)]
 pub struct Quarantine {
     /// Sources left alone until they are edited, with the reason.
     pub held: BTreeMap<SourceName, String>,
-    /// Sources asked for by name: they may be taken over from another state.
+    /// Sources selected by name; these may be taken over from another state.
     pub released: BTreeSet<SourceName>,
-    /// How often in the last hour drift of a source was mended.
+    /// Number of drift corrections per source in the last hour.
     pub mended: BTreeMap<SourceName, usize>,
 }
 
-/// Drift that is mended and undone this often within an hour is someone else's will.
+/// Maximum number of drift corrections of one source per hour.
+///
+/// Drift that comes back after this many corrections is probably caused by another controller.
 const UNDONE_TOO_OFTEN: usize = 2;
 
-/// Do a source's secrets resolve here?
+/// Result of resolving a source's secrets on this machine.
 #[derive(Debug, Clone)]
 pub enum SecretState {
     /// The fingerprints of the values at its secret leaves.
     Resolved(BTreeMap<crate::model::FieldPath, Fingerprint>),
-    /// They do not; the text says which and why, never a value.
+    /// Unresolved; the text names the secret and the reason, never a value.
     Missing(String),
 }
 
-/// Why a pass removes nothing.
+/// The reason why a pass removes nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Barred {
-    /// A stable word for scripts.
+    /// Stable code for scripts.
     pub code: &'static str,
     /// The reason in words.
     pub why: String,
 }
 
-/// What is to be done in several units.
+/// A plan for several units.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
     /// Sorted by unit.
     pub units: Vec<UnitPlan>,
-    /// Units that were not planned, as nothing has moved since a plan of theirs had nothing to do.
+    /// Units that were not planned again, because nothing changed since an empty plan.
     pub as_before: Vec<AsBefore>,
 }
 
-/// What a plan that had nothing to do said of its unit.
+/// Summary of a unit whose plan was empty.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AsBefore {
     /// The workspace.
     pub workspace: WorkspaceId,
-    /// How many sources are as declared.
+    /// Number of sources that are in sync.
     pub unchanged: usize,
-    /// How many fields of each name the platform does not show.
+    /// Number of fields per name that the platform does not return.
     pub unreadable: BTreeMap<String, usize>,
 }
 
-/// What is to be done in one unit, and what is not, and why.
+/// The plan of one unit:
+///
+/// actions, withheld actions and findings.
 #[derive(Debug, Clone)]
 pub struct UnitPlan {
-    /// What the files say.
+    /// Desired state from the files.
     pub desired: Arc<DesiredUnit>,
-    /// The pass stopped here; everything below is empty then.
+    /// Error that stopped the pass; all fields below are empty then.
     pub error: Option<UnitError>,
-    /// In the order they are carried out.
+    /// Actions in the order in which they are carried out.
     pub actions: Vec<Action>,
-    /// What would be done but is not.
+    /// Actions that are withheld.
     pub withheld: Vec<Withheld>,
-    /// Sources on the platform that are neither declared nor ours.
+    /// Sources on the platform that are neither declared nor managed.
     pub unmanaged: Vec<Unmanaged>,
-    /// Declared fields that the platform does not show, `SOURCE: PATH`.
+    /// Declared fields that the platform does not return, as `SOURCE:
+    ///
+    /// PATH`.
     pub unreadable: Vec<String>,
-    /// Sources that could not be compared in full because a secret does not resolve here.
+    /// Sources compared only in part, because a secret does not resolve here.
     pub unchecked: Vec<Unchecked>,
-    /// Sources that are as declared.
+    /// Sources that are in sync.
     pub unchanged: Vec<SourceName>,
     /// Suspended sources with their drift.
     pub suspended: Vec<Suspended>,
-    /// Inventory entries whose bookkeeping (key, place, `protect`) moved on; no call is needed.
+    /// Inventory entries whose key, location or `protect` changed; needs no request.
     pub refresh: Vec<(SourceName, Arc<Owned>)>,
-    /// How many sources were ours when the plan was made.
+    /// Number of managed sources when the plan was made.
     pub owned: usize,
-    /// The platform is known to update a source in place, and to keep its data.
+    /// True if the platform is known to update in place and to keep the data.
     pub in_place: bool,
 }
 
-/// Why a unit has no plan.
+/// The reason why a unit has no plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnitError {
-    /// A stable word: `auth`, `fault`, `files`, `list`, `locked`, `platform`, `state`, `token`, `unreachable`.
+    /// Stable code:
+    ///
+    /// `auth`, `fault`, `files`, `list`, `locked`, `platform`, `state`, `token`, `unreachable`.
     pub kind: &'static str,
-    /// What happened and what to do.
+    /// Description of the error and what to do.
     pub message: String,
-    /// What the platform fails by as a whole, as far as the error tells; other units fail likewise.
+    /// Failure of the platform as a whole, if the error shows one.
+    ///
+    /// Affects other units too.
     pub outage: Option<String>,
 }
 
 impl UnitError {
-    /// One that speaks of its unit alone.
+    /// Creates an error that concerns only its unit.
     #[must_use]
     pub fn new(kind: &'static str, message: String) -> Self {
         Self { kind, message, outage: None }
     }
 }
 
-/// A verdict of test-connection.
+/// Result of a connection test.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tested {
-    /// It works.
+    /// True if the connection works.
     pub passed: bool,
-    /// The platform's message.
+    /// Message of the platform.
     pub message: String,
 }
 
-/// One thing to do to one source.
+/// One change to one source.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Action {
-    /// What.
+    /// The kind of change, with its data.
     pub step: Step,
-    /// The source's key.
+    /// Key of the source.
     pub source: SourceKey,
-    /// Its name on the platform.
+    /// Name on the platform.
     pub name: SourceName,
-    /// Why.
+    /// The reason.
     pub reason: String,
-    /// Where the files say so.
+    /// Location in the files that causes the action.
     pub at: Option<Place>,
     /// The fields that change.
     pub changes: Vec<FieldChange>,
-    /// It undoes what someone else did.
+    /// True if the action undoes a change made by others.
     pub mends_drift: bool,
-    /// The secrets it needs that do not resolve here; it cannot be carried out here then.
+    /// Unresolved secrets that the action needs; it cannot be carried out here then.
     pub lacks_secret: Option<String>,
-    /// What test-connection said of what is to be sent, where that was asked.
+    /// Result of the connection test of the new definition, if one was requested.
     pub tested: Option<Tested>,
 }
 
-/// What an [`Action`] does.
+/// The kind of an [`Action`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
-    /// Adopt the listed source: it is ours from now on. No call is needed.
+    /// Adopt the listed source, so that it is managed from now on; needs no request.
     Adopt {
         /// Index into `desired.sources`.
         index: usize,
-        /// What the inventory will hold.
+        /// The new inventory entry.
         owned: Arc<Owned>,
     },
-    /// Connect a source that is not there.
+    /// Connect a source that does not exist.
     Connect {
         /// Index into `desired.sources`.
         index: usize,
     },
-    /// Connect a new definition under a name that is taken by our own source.
+    /// Connect a new definition under the name of a managed source.
     Replace {
         /// Index into `desired.sources`.
         index: usize,
-        /// The recorded id of the old one.
+        /// Recorded id of the old source.
         old: SourceId,
     },
-    /// Clean up a source of ours.
+    /// Clean up a managed source.
     Cleanup {
         /// The recorded id.
         id: SourceId,
-        /// Why it goes.
+        /// The reason for the removal.
         removal: Removal,
     },
-    /// Strike it from the inventory. No call is needed.
+    /// Delete the inventory entry; needs no request.
     Forget,
-    /// A new schedule. No call is needed.
+    /// Record a new schedule; needs no request.
     Schedule {
         /// Index into `desired.sources`.
         index: usize,
-        /// The schedule so far.
+        /// The previous schedule.
         before: Option<SyncSpec>,
     },
 }
 
-/// Why a source is cleaned up.
+/// The reason for a cleanup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Removal {
-    /// The files no longer declare it. Counts against `max_cleanup`.
+    /// No longer declared.
+    ///
+    /// Counts against `max_cleanup`.
     Undeclared,
-    /// `[removed]`. Counts against `max_cleanup`.
+    /// `[removed]`.
+    ///
+    /// Counts against `max_cleanup`.
     Removed,
-    /// `[moved]`: goes only once the new name is there. Counts against `max_cleanup`.
+    /// `[moved]`:
+    ///
+    /// removed once the new name exists. Counts against `max_cleanup`.
     Moved(SourceName),
-    /// An older one of ours under a name that has a newer one. Does not count.
+    /// An older row of ours under a name that has a newer one; not counted.
     Superseded,
 }
 
-/// Something that would be done but is held back.
+/// An action that is withheld.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Withheld {
-    /// The source's key.
+    /// Key of the source.
     pub source: SourceKey,
-    /// Its name on the platform.
+    /// Name on the platform.
     pub name: SourceName,
-    /// What is held back: `cleanup`, `replace`, `adopt`, `connect`.
+    /// The withheld action:
+    ///
+    /// `cleanup`, `replace`, `adopt`, `connect`.
     pub action: &'static str,
-    /// A stable word for scripts.
+    /// Stable code for scripts.
     pub code: &'static str,
-    /// Why.
+    /// The reason.
     pub reason: String,
-    /// Where the files say so.
+    /// Location in the files that causes the action.
     pub at: Option<Place>,
-    /// What to write or type to allow it.
+    /// Entry to write or command to run to permit it.
     pub allow: Option<String>,
-    /// A guard refused it (exit code 4), as opposed to: it was not asked for.
+    /// True if the guard refused it (exit code 4), false if nothing requested it.
     pub refused: bool,
     /// The fields that would change.
     pub changes: Vec<FieldChange>,
 }
 
 impl Withheld {
-    /// Returns true if it waits for a source of another workspace.
+    /// Returns true if the action waits for a source of another workspace.
     #[must_use]
     pub fn waits_for_arrival(&self) -> bool {
         self.code == MOVING
     }
 
-    /// Is it held back because what came of the last write is not known yet?
+    /// Returns true if the action waits for the outcome of the last write.
     #[must_use]
     pub fn waits_for_a_write(&self) -> bool {
         matches!(self.code, "settling" | "not-listed" | "not-updated")
     }
 
-    /// Is it held back until the files are at rest, and can all be read?
+    /// Returns true if the action waits until the files are stable and readable.
     #[must_use]
     pub fn waits_for_rest(&self) -> bool {
         matches!(self.code, "unsettled" | "unreadable" | "git-lock")
     }
 }
 
-/// A source on the platform that is neither declared nor ours.
+/// A source on the platform that is neither declared nor managed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unmanaged {
-    /// Its name.
+    /// Name on the platform.
     pub name: SourceName,
-    /// Its type, when shown.
+    /// Type, if returned.
     pub kind: Option<String>,
-    /// Its id, when shown.
+    /// Id, if returned.
     pub id: Option<SourceId>,
 }
 
-/// A source that could not be compared in full.
+/// A source that was compared only in part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unchecked {
-    /// Its key.
+    /// Key of the source.
     pub source: SourceKey,
-    /// Its name.
+    /// Name on the platform.
     pub name: SourceName,
-    /// Which secret is missing and why.
+    /// The missing secret and the reason.
     pub why: String,
-    /// Where it is declared.
+    /// Location of its declaration.
     pub at: Place,
 }
 
 /// A suspended source.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Suspended {
-    /// Its name.
+    /// Name on the platform.
     pub name: SourceName,
     /// The author's reason.
     pub reason: String,
-    /// What differs and is left so.
+    /// Differences, which are not corrected.
     pub drift: Vec<FieldChange>,
 }
 
 impl Step {
-    /// The contract's word for it.
+    /// Returns the API's word for the action.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
@@ -354,7 +374,7 @@ impl Step {
         }
     }
 
-    /// The id on the platform it acts on.
+    /// Returns the id on the platform that the action applies to.
     #[must_use]
     pub fn source_id(&self) -> Option<&SourceId> {
         match self {
@@ -365,13 +385,15 @@ impl Step {
         }
     }
 
-    /// Does it count against `max_cleanup`?
+    /// Returns true if the action counts against `max_cleanup`.
     #[must_use]
     pub fn counts_as_removal(&self) -> bool {
         matches!(self, Self::Cleanup { removal, .. } if *removal != Removal::Superseded)
     }
 
-    /// The order of carrying out: nothing is taken away before what replaces it is there.
+    /// Returns the order of execution:
+    ///
+    /// nothing is removed before its replacement exists.
     fn rank(&self) -> u8 {
         match self {
             Self::Adopt { .. } => 0,
@@ -385,7 +407,7 @@ impl Step {
 }
 
 impl UnitPlan {
-    /// A unit whose pass stopped.
+    /// Creates the plan of a unit whose pass stopped.
     #[must_use]
     pub fn failed(desired: Arc<DesiredUnit>, error: UnitError) -> Self {
         Self { error: Some(error), ..Self::empty(desired) }
@@ -408,18 +430,18 @@ impl UnitPlan {
         }
     }
 
-    /// The workspace and scope.
+    /// Returns the workspace and scope.
     #[must_use]
     pub fn unit(&self) -> &Unit {
         &self.desired.unit
     }
 
-    /// The names of the fields that the platform does not show, without source and path.
+    /// Iterates over the names of unreadable fields, without source and path.
     pub fn unreadable_names(&self) -> impl Iterator<Item = &str> {
         self.unreadable.iter().map(|field| field.rsplit(['.', ' ']).next().unwrap_or_default())
     }
 
-    /// Is every source as declared, with nothing to do, to withhold or to record?
+    /// Returns true if every source is in sync and there is nothing to do or record.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.error.is_none()
@@ -430,8 +452,9 @@ impl UnitPlan {
             && self.refresh.is_empty()
     }
 
-    /// What remains to be said of it once nothing has moved since, where it is settled and sees no source of
-    /// someone else's.
+    /// Returns the summary to reuse while nothing changes.
+    ///
+    /// `None` unless the unit is in sync and has no unmanaged source.
     #[must_use]
     pub fn as_before(&self) -> Option<AsBefore> {
         (self.is_settled() && self.unmanaged.is_empty()).then(|| {
@@ -446,7 +469,9 @@ impl UnitPlan {
     }
 }
 
-/// Plans one unit. Pure: equal input gives an equal plan, whatever the order of its parts.
+/// Plans one unit.
+///
+/// Pure: equal input gives an equal plan, regardless of its order.
 #[must_use]
 pub fn plan(input: &Input<'_>) -> UnitPlan {
     let untold = without_shared_ids(input.listing);
@@ -462,11 +487,11 @@ pub fn plan(input: &Input<'_>) -> UnitPlan {
         let strangers: Vec<_> = match input.inventory.owned.get(name) {
             None if is_declared(name) => continue,
             None => rows.to_vec(),
-            // As it nearly always is.
+            // The usual case.
             Some(owned) if matches!(rows, [only] if only.id == owned.id) => continue,
             Some(owned) => {
                 let ours: Vec<_> = decide::our_ids(owned, rows).collect();
-                // Without a row of ours, the others are what adoption speaks of.
+                // If no row is ours, the others are handled by adoption.
                 if ours.is_empty() && is_declared(name) {
                     continue;
                 }
@@ -486,7 +511,7 @@ pub fn plan(input: &Input<'_>) -> UnitPlan {
     plan
 }
 
-/// Plans what becomes of the declared sources.
+/// Plans the declared sources.
 fn plan_declared(input: &Input<'_>, listed: &Listed<'_>) -> UnitPlan {
     let decide = |by_platform: &ByPlatform| {
         let mut plan = UnitPlan::empty(Arc::clone(input.desired));
@@ -506,8 +531,11 @@ fn plan_declared(input: &Input<'_>, listed: &Listed<'_>) -> UnitPlan {
     }
 }
 
-/// An id that is listed under several names tells nothing: to clean it up could take another's source
-/// away. `None` when there is none, as it should be.
+/// Drops ids that are listed under several names:
+///
+/// they identify nothing.
+///
+/// Cleaning such an id up could remove another's source. Returns `None` if there are none, the usual case.
 fn without_shared_ids(listing: &[ObservedSource]) -> Option<Vec<ObservedSource>> {
     let mut names: HashMap<&SourceId, &SourceName> = HashMap::with_capacity(listing.len());
     let mut shared: BTreeSet<&SourceId> = BTreeSet::new();

@@ -1,8 +1,10 @@
-//! What someone adds on the platform beside the declared keys, or takes away of ours.
+//! Drift outside the declared keys:
 //!
-//! Platforms add keys of their own: defaults, times, counters. The keys that a row shows after our write are
-//! taken for such. A key that appears later is drift, unless the platform gave it to every source of that type
-//! at once, or its value is another each time it comes back.
+//! fields that others added, and our marker removed.
+//!
+//! Platforms add keys of their own: defaults, times, counters. The keys that a row has after our write count
+//! as such. A key that appears later is drift, unless the platform gave it to every source of that type at
+//! once, or its value differs each time it reappears.
 
 use super::Comparison;
 use super::diff::{FieldChange, How, Known, change, note_beside, stamp_path};
@@ -13,7 +15,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Returns true for a value that says no more than an absent key.
+/// Returns true for a value that means the same as an absent key.
 pub(super) fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -24,7 +26,9 @@ pub(super) fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// Adds to `out` what someone added since our last write. `any`: the row shows more than what was applied.
+/// Adds to `out` the fields that others added since our last write.
+///
+/// `any` is true if the row contains more than the applied definition.
 pub(super) fn additions(known: &Known<'_>, source: &DesiredSource, any: bool, out: &mut Comparison) {
     let Known { applied, row, key, .. } = known;
     let recorded = &applied.echo;
@@ -39,7 +43,7 @@ pub(super) fn additions(known: &Known<'_>, source: &DesiredSource, any: bool, ou
     }
     let mut found = BTreeMap::new();
     beside((&*applied.definition).into(), (&row.echo).into(), |path, value| {
-        // Without a stamp after our write, the platform may not have shown metadata at all.
+        // Without a marker after our write, the platform may not have returned metadata at all.
         let is_known = was_stamped || !path.as_str().starts_with("metadata.");
         if is_known && !is_empty(value) {
             let print = key.of(value);
@@ -81,14 +85,14 @@ fn has_secret_key(value: &Value) -> bool {
     }
 }
 
-/// What the platform did to every source of a type since our last writes, by type.
+/// Changes that the platform made to every source of a type since our last writes.
 #[derive(Debug, Default)]
 pub(super) struct ByPlatform {
     added: BTreeSet<(String, FieldPath)>,
     lost_stamps: BTreeSet<String>,
 }
 
-/// Counts what was added to the sources of each type.
+/// Counts the additions per type of source.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     compared: BTreeMap<String, usize>,
@@ -111,7 +115,7 @@ impl Tally {
         }
     }
 
-    /// What happened to every source of a type, where there are several; `None` where nothing did.
+    /// Returns changes that affect every source of a type with several sources, if any.
     pub(super) fn by_platform(self) -> Option<ByPlatform> {
         let is_all =
             |kind: &str, count: usize| count > 1 && self.compared.get(kind).is_some_and(|all| *all == count);
@@ -126,7 +130,7 @@ impl Tally {
 }
 
 impl ByPlatform {
-    /// Takes what the platform did out of the drift of a source of `kind`.
+    /// Removes the platform's own changes from the drift of a source of `kind`.
     pub(super) fn excuse(&self, kind: &str, comparison: &mut Comparison) {
         let excused = |path: &FieldPath| self.added.contains(&(kind.to_owned(), path.clone()));
         let added = &comparison.added;
@@ -139,7 +143,9 @@ impl ByPlatform {
     }
 }
 
-/// Records in the inventory what was added: to notice when it comes back, or to take it for the platform's own.
+/// Records the additions in the inventory.
+///
+/// Needed to recognise them if they reappear, and to treat some as the platform's own.
 pub(super) fn note(owned: &mut Arc<Owned>, comparison: &Comparison, by: &ByPlatform, row: &ObservedSource) {
     let kind = owned.applied.definition.kind.clone();
     let excused = by.added.iter().filter(|(of, _)| *of == kind).map(|(_, path)| (path, Echoed::Beside));

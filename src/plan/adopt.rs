@@ -1,11 +1,11 @@
-//! A source of the declared name stands on the platform and is not ours: may it become ours?
+//! Decides whether an unmanaged source with a declared name is adopted.
 
 use super::{Comparison, Step, UnitPlan, Withheld, compare_foreign, decide::Case, decide::placed, diff};
 use crate::model::{Adopt, Applied, Echoed, Echoes, FieldPath, Leaf, ObservedSource, Owned};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Adopts, or says why not and what to write.
+/// Adopts the source, or withholds the adoption with the reason and the fix.
 pub(super) fn foreign(case: &Case<'_>, row: &ObservedSource, plan: &mut UnitPlan) {
     let comparison = compare_foreign(case.source, row);
     let policy = case.source.adopt.unwrap_or(case.input.desired.policy.adopt);
@@ -74,7 +74,9 @@ fn refusal(case: &Case<'_>, row: &ObservedSource, policy: Adopt, comparison: &Co
     }
 }
 
-/// Two states that keep the same sources would sync each of them twice, and undo each other's changes.
+/// Returns the reason for leaving a source to another state.
+///
+/// Two states that manage the same sources would sync each of them twice and undo each other's changes.
 pub(super) fn written_by(writer: &str) -> String {
     format!(
         "another Wellspring state ({writer}) connected it: if a second daemon or a CI job keeps the same sources, let \
@@ -82,8 +84,10 @@ pub(super) fn written_by(writer: &str) -> String {
     )
 }
 
-/// The inventory entry. Taken over as identical, it echoes what it echoes. Taken over by name, the
-/// declared values are what it *should* echo, so that whatever differs shows as drift and is mended.
+/// Builds the inventory entry of an adopted source.
+///
+/// Adopted as identical, its readback is recorded. Adopted by name, the declared values are recorded as the
+/// expected readback, so that differences count as drift and are corrected.
 fn adopted(case: &Case<'_>, row: &ObservedSource, policy: Adopt) -> Arc<Owned> {
     let secrets = match case.input.secrets.get(&case.source.name) {
         Some(super::SecretState::Resolved(secrets)) if policy != Adopt::Replace => secrets.clone(),
@@ -106,7 +110,7 @@ fn adopted(case: &Case<'_>, row: &ObservedSource, policy: Adopt) -> Arc<Owned> {
     let owned = Owned {
         key: case.source.key.clone(),
         id: row.id.clone(),
-        // Our own one is not listed: should the list be wrong, it is still known as ours.
+        // Our own row is not listed; keep its id as ours in case the list is wrong.
         superseded: before
             .iter()
             .flat_map(|owned| owned.id.iter().chain(&owned.superseded))

@@ -1,4 +1,4 @@
-//! Was a connect carried out in place? Concluded only from what the platform shows.
+//! Decides from the listing whether a connect was carried out in place.
 
 use crate::model::{
     Applied, Echoed, FieldPath, Fingerprint, FingerprintKey, Leaf, ObservedSource, Part, is_hidden,
@@ -7,11 +7,12 @@ use crate::model::{
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// Does this row show the new definition, in a way it could not have shown the previous one?
+/// Returns true if this row shows the new definition, not the previous one.
 ///
-/// Either it bears our keyed stamp of just this definition where the previous one had another (what
-/// mends drift has the same, and someone's edit may have left it in place), or every readable declared field has the
-/// new value and at least one of them differs from what was applied before. `stamp` is that of `applied`.
+/// Either the row has the fingerprint of this definition and the previous one had another (a drift correction
+/// has the same, and the edit of another may have left it in place), or every readable declared field has the
+/// new value and at least one of them differs from the previous definition. `stamp` is the fingerprint of
+/// `applied`.
 #[must_use]
 pub fn carried_out(
     applied: &Applied,
@@ -40,11 +41,11 @@ pub fn carried_out(
     telling && !contradicts && previous.is_some()
 }
 
-/// Does this row show what stood there before the connect, in a way it could not show the new definition?
+/// Returns true if this row shows the previous definition, not the new one.
 ///
-/// Fields that the platform echoed exactly as they were applied would show the new values; where they show
-/// others, the list lags behind, or the platform did not take the connect. A field that is echoed in a form of
-/// the platform's own proves neither. `stamp` is that of `applied`.
+/// Fields that the platform returned exactly as applied would have the new values; if they have others, the
+/// list is out of date, or the platform ignored the connect. A field that the platform normalises proves
+/// neither. `stamp` is the fingerprint of `applied`.
 pub(super) fn shows_what_was_before(
     applied: &Applied,
     stamp: &Fingerprint,
@@ -79,8 +80,9 @@ pub(super) fn shows_what_was_before(
     !shows_news && previous.stamp(key) != *stamp && bears(&previous.stamp(key))
 }
 
-/// Are these the same but for what platforms normalise: case, blanks around, a slash at the end, a number as
-/// text?
+/// Returns true if the values differ only in ways that platforms normalise.
+///
+/// These are case, surrounding blanks, a trailing slash, and a number as text.
 fn is_alike(one: &Value, other: &Value) -> bool {
     let plain = |value: &Value| match value {
         Value::String(text) => Some(text.trim().trim_end_matches('/').to_lowercase()),

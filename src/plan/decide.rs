@@ -1,4 +1,4 @@
-//! One declared name: which of the nine cases is it, and what follows?
+//! Decision table for one declared source.
 
 use super::additions::{ByPlatform, Tally, note};
 use super::reckon::goes_on_from;
@@ -18,12 +18,12 @@ pub(super) struct Case<'a> {
     pub(super) source: &'a DesiredSource,
     pub(super) rows: &'a [&'a ObservedSource],
     pub(super) owned: Option<&'a Arc<Owned>>,
-    /// What the platform did to all sources alike.
+    /// Changes that the platform made to all sources of a type.
     by_platform: &'a ByPlatform,
 }
 
 impl<'a> Case<'a> {
-    /// Of the source at `index`, with the rows that bear its name.
+    /// Creates the case of the source at `index`, with the rows of its name.
     pub(super) fn new(
         input: &'a Input<'a>,
         index: usize,
@@ -34,7 +34,7 @@ impl<'a> Case<'a> {
         Self { input, index, source, rows, owned: input.inventory.owned.get(&source.name), by_platform }
     }
 
-    /// Takes the source through the table.
+    /// Applies the decision table.
     pub(super) fn decide(&self, tally: &mut Tally, plan: &mut UnitPlan) {
         let Self { input, source, rows, .. } = *self;
         if let Some(suspend) = &source.suspend {
@@ -75,11 +75,13 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Our own row: the one with the recorded id, or the only one where no ids are known.
+    /// Returns our own row:
+    ///
+    /// the one with the recorded id, or the only one if ids are unknown.
     fn own_row(&self) -> Option<(&'a Owned, &'a ObservedSource)> {
         let owned = self.owned?;
         let row = match &owned.id {
-            // Where the platform shows no ids any more, the only row of the name is still ours.
+            // If the platform no longer returns ids, the only row of the name is still ours.
             Some(id) => match self.rows {
                 [only] if only.id.is_none() => Some(only),
                 rows => rows.iter().find(|row| row.id.as_ref() == Some(id)),
@@ -87,7 +89,7 @@ impl<'a> Case<'a> {
             None if self.rows.len() == 1 => self.rows.first(),
             None => None,
         };
-        // Our newer one is gone and an older one of ours stands in its place.
+        // Our newer row is gone and an older one of ours is listed instead.
         let row = row.or_else(|| match self.rows {
             [only] if only.id.as_ref().is_some_and(|id| owned.superseded.contains(id)) => Some(only),
             _ => None,
@@ -95,8 +97,10 @@ impl<'a> Case<'a> {
         Some((owned, row))
     }
 
-    /// Was it edited since a connect that the platform answered and does not show? Then the new definition is
-    /// sent: by its answer the other one is known as ours whenever it shows.
+    /// Returns true if the source was edited after a connect that is not listed yet.
+    ///
+    /// The new definition is sent then. The response to the earlier connect contains its id, so its row is
+    /// recognised as ours whenever it appears.
     fn is_edited_since(&self, pending: &Pending) -> bool {
         let mut open = self.input.inventory.intents.values().filter(|intent| intent.name == self.source.name);
         *pending != Pending::Settling
@@ -141,19 +145,22 @@ impl<'a> Case<'a> {
         self.act_unless_quarantined(action, plan);
     }
 
-    /// The state that wrote this row, where it is neither this one nor one that it goes on from.
+    /// Returns the state that wrote this row, if it is neither ours nor a predecessor.
     pub(super) fn other_writer<'b>(&self, row: &'b ObservedSource) -> Option<&'b str> {
         let is_known = |writer: &str| self.owned.is_some_and(|owned| goes_on_from(owned, writer));
         row.echo.writer.as_deref().filter(|writer| *writer != self.input.key.id() && !is_known(writer))
     }
 
-    /// How to make ours what another state connected.
+    /// Returns the hint for taking over a source that another state connected.
     pub(super) fn take_over(&self) -> String {
         let label = self.input.desired.label();
         format!("if that state is given up, run `wellspring apply -s {label}/{}`", self.source.key)
     }
 
-    /// Another state wrote our row since, or has one of its own beside it: of two, one gives way.
+    /// Stops managing the source if another state manages it, too.
+    ///
+    /// Another state does if it wrote our row since. If it has a row of its own under this name, the state
+    /// with the greater id gives way.
     fn gives_way(&self, row: &ObservedSource, plan: &mut UnitPlan) -> bool {
         let beside = |other: &&&ObservedSource| other.id != row.id;
         let greater = |writer: &&str| self.input.key.id() > *writer;
@@ -206,13 +213,13 @@ impl<'a> Case<'a> {
         self.act_unless_quarantined(action, plan);
     }
 
-    /// Cleans up our older ones under this name. Returns whether others' bear it too.
+    /// Cleans up our older rows of this name; returns true if there are rows of others.
     fn clean_up_superseded(&self, owned: &Owned, row: &ObservedSource, plan: &mut UnitPlan) -> bool {
         let mut strangers = false;
         let mut known = row.id.as_ref();
         for other in self.rows.iter().filter(|other| other.id != row.id) {
             match &other.id {
-                // The same row once more.
+                // The same row listed twice.
                 Some(id) if known == Some(id) => {}
                 Some(id) if owned.superseded.contains(id) => {
                     known = Some(id);
@@ -273,7 +280,7 @@ impl<'a> Case<'a> {
 
     pub(super) fn act_unless_quarantined(&self, action: Action, plan: &mut UnitPlan) {
         let quarantine = self.input.quarantine;
-        // What stands nowhere is connected again, as often as the passes come.
+        // A source that does not exist is connected again in every pass, without quarantine.
         let stands_nowhere = matches!(action.step, Step::Connect { .. });
         let held = quarantine.held.get(&self.source.name).filter(|_| !stands_nowhere).cloned();
         let edited = action.changes.iter().any(|change| !change.drift)
@@ -298,7 +305,9 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// The inventory follows key, place, `protect`, what is left of older ids, and what others added.
+    /// Refreshes the inventory:
+    ///
+    /// key, location, `protect`, older ids and additions by others.
     fn keep_books(&self, compared: Option<&(Comparison, &ObservedSource)>, plan: &mut UnitPlan) {
         let Some(owned) = self.owned else { return };
         let mut next = placed(Arc::clone(owned), self.source, self.input.root);
@@ -358,7 +367,9 @@ impl<'a> Case<'a> {
     }
 }
 
-/// The inventory entry of a source that `root` declares so: the very same where it stands so already.
+/// Returns the inventory entry with the location of its declaration in `root`.
+///
+/// The same `Arc` is returned if nothing changed.
 #[must_use]
 pub fn placed(mut owned: Arc<Owned>, source: &DesiredSource, root: &str) -> Arc<Owned> {
     let Place { file, line } = &source.at;
@@ -374,7 +385,9 @@ pub fn placed(mut owned: Arc<Owned>, source: &DesiredSource, root: &str) -> Arc<
     owned
 }
 
-/// In a few words, what differs: `connection_config changed`, `drift: metadata`.
+/// Summarises the differences:
+///
+/// `connection_config changed`, `metadata changed on the platform`.
 fn reason_of(comparison: &Comparison) -> String {
     let roots = |drift: bool| {
         let mut roots: Vec<&str> = comparison
@@ -393,7 +406,7 @@ fn reason_of(comparison: &Comparison) -> String {
     }
 }
 
-/// The ids under a name that the inventory knows as ours.
+/// Returns the listed ids that the inventory records as ours.
 pub(super) fn our_ids<'a>(
     owned: &'a Owned,
     rows: &'a [&'a ObservedSource],
@@ -403,7 +416,7 @@ pub(super) fn our_ids<'a>(
         .filter(|id| owned.id.as_ref() == Some(*id) || owned.superseded.contains(id))
 }
 
-/// Is any write to this name waiting for the platform to settle?
+/// Returns true if a write to this name is still open.
 pub(super) fn is_pending(input: &Input<'_>, name: &SourceName) -> bool {
     input.pending.contains_key(name)
 }

@@ -1,9 +1,12 @@
-//! Field by field, three ways: what is declared, what was last applied, what the platform echoes.
+//! Three-way comparison by field:
 //!
-//! A *change* is declared differing from applied. *Drift* is the echo having moved since the last
-//! verified write, so a platform that normalises or masks values makes no endless differences. An echo that
-//! equals what is declared is never drift, nor is a list in another order: some platforms show a list in a
-//! new order each time. What someone adds beside the declared keys is drift: see [`super::additions`].
+//! declared, last applied, and observed.
+//!
+//! A *change* is a difference between declared and applied. *Drift* is a difference between the observed
+//! value and the readback of the last verified write, so a platform that normalises or masks values causes no
+//! endless changes. An observed value that equals the declared one is never drift, nor is a list in another
+//! order: some platforms return a list in a new order each time. Fields that others add outside the declared
+//! keys are drift: see [`super::additions`].
 
 use super::additions::{additions, is_empty};
 use crate::model::{
@@ -14,72 +17,76 @@ use serde_json::Value;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
-/// One field that differs. It cannot hold a secret: where one stood or stands, the values are left out.
+/// One field that differs; values are omitted if one of them is or was a secret.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FieldChange {
-    /// Which field.
+    /// Path of the field.
     pub path: FieldPath,
-    /// Was it added, changed or removed? Known also where the values are left out.
+    /// Kind of difference, also known if the values are omitted.
     pub how: How,
-    /// The value so far, when it may be shown.
+    /// Previous value, if it may be shown.
     pub before: Option<Value>,
-    /// The declared value, when it may be shown.
+    /// Declared value, if it may be shown.
     pub after: Option<Value>,
-    /// Values are left out because one of them is a secret.
+    /// True if values are omitted because one of them is a secret.
     pub sensitive: bool,
-    /// How the reference to the secret is written in the files.
+    /// Reference to the secret as written in the files.
     pub reference: Option<String>,
-    /// Someone else changed it on the platform.
+    /// True if the field was changed on the platform by others.
     pub drift: bool,
 }
 
-/// What is to be done to a field on the platform.
+/// The change to make to a field on the platform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum How {
-    /// It is new in the files, or someone took it away.
+    /// New in the files, or removed by others.
     Added,
-    /// Its value is another.
+    /// Another value.
     Changed,
-    /// It is gone from the files, or was never declared.
+    /// Deleted from the files, or never declared.
     Removed,
 }
 
-/// How one declared source compares with its row.
+/// Comparison of one declared source with its row.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Comparison {
-    /// What differs, by path.
+    /// Differences, by path.
     pub changes: Vec<FieldChange>,
-    /// Declared fields that the platform does not show.
+    /// Declared fields that the platform does not return.
     pub unreadable: Vec<FieldPath>,
-    /// The platform shows keys that are not declared.
+    /// True if the platform returns keys that are not declared.
     pub undeclared_keys: bool,
-    /// What someone added beside the declared keys since our last write; also in `changes`.
+    /// Fields that others added since our last write; also in `changes`.
     pub added: BTreeMap<FieldPath, Fingerprint>,
-    /// Our stamp was there after our last write and is not now; also in `changes`.
+    /// True if others removed our ownership marker since our last write.
+    ///
+    /// Also in `changes`.
     pub lost_stamp: bool,
 }
 
 impl Comparison {
-    /// Everything that differs lies in `metadata`.
+    /// Returns true if there are differences, and all of them are in `metadata`.
     #[must_use]
     pub fn only_metadata(&self) -> bool {
         let in_metadata = |change: &FieldChange| change.path.as_str().starts_with("metadata.");
         !self.changes.is_empty() && self.changes.iter().all(in_metadata)
     }
 
-    /// Some of it was done by someone else.
+    /// Returns true if any difference was made by others.
     #[must_use]
     pub fn has_drift(&self) -> bool {
         self.changes.iter().any(|change| change.drift)
     }
 }
 
-/// The path under which the echoed `type` is remembered.
+/// Path under which the observed `type` is recorded.
 pub(super) fn type_path() -> FieldPath {
     FieldPath::root("type")
 }
 
-/// What was applied, with what the row echoes of it after that write.
+/// Records the readback of a write:
+///
+/// the row as listed after it.
 #[must_use]
 pub fn seen(applied: Applied, row: &ObservedSource, key: &FingerprintKey) -> Applied {
     let echoed = |tell: &mut dyn FnMut(&FieldPath, Echoed)| {
@@ -105,7 +112,7 @@ pub fn seen(applied: Applied, row: &ObservedSource, key: &FingerprintKey) -> App
             },
         );
     };
-    // What most fields have in common is not told of each. Returns the others, and what it is indeed.
+    // Collects the fields that differ from `common`; also returns the value that most fields have.
     let but = |common: Echoed| {
         let (mut as_applied, mut nothing) = (0, 0);
         let mut exceptions = BTreeMap::new();
@@ -139,7 +146,7 @@ pub fn seen(applied: Applied, row: &ObservedSource, key: &FingerprintKey) -> App
     Applied { echo, ..applied }
 }
 
-/// Records what the row shows beside the definition.
+/// Records the fields of the row that are outside the definition.
 pub(super) fn note_beside(applied: &Applied, row: &ObservedSource, echo: &mut Echoes) {
     if !matches!(row.echo.connection_config, Some(Value::Object(_))) {
         return;
@@ -152,13 +159,15 @@ pub(super) fn note_beside(applied: &Applied, row: &ObservedSource, echo: &mut Ec
     echo.note_all_beside();
 }
 
-/// Returns true if a row shows what was applied. Some platforms keep no order in lists.
+/// Returns true if a row has the applied value.
+///
+/// Some platforms do not keep the order of lists.
 fn is_same(was: Part<'_>, shown: &Value) -> bool {
     let shown = Part::Json(shown);
     was.is_like(shown) || was.is_reordered(shown)
 }
 
-/// The fingerprint of what a row shows; of a list, whatever its order.
+/// Returns the fingerprint of an observed value; for lists, regardless of order.
 fn print(shown: &Value, key: &FingerprintKey) -> Fingerprint {
     match shown {
         Value::Array(_) => key.of(&unordered(shown)),
@@ -166,12 +175,14 @@ fn print(shown: &Value, key: &FingerprintKey) -> Fingerprint {
     }
 }
 
-/// Our stamps are fingerprints themselves.
+/// Our markers contain fingerprints already.
 fn stamp_print(stamp: &str, key: &FingerprintKey) -> Fingerprint {
     Fingerprint::parse(stamp).unwrap_or_else(|| key.of(stamp))
 }
 
-/// What a row shows in a leaf, unless it is masked or null: that is unknown, never drift.
+/// Returns the value of a leaf unless it is masked or null.
+///
+/// Masked and null values are unknown, never drift.
 fn readable(leaf: Part<'_>) -> Option<&Value> {
     match leaf {
         Part::Json(value) if !is_hidden(value) => Some(value),
@@ -179,7 +190,7 @@ fn readable(leaf: Part<'_>) -> Option<&Value> {
     }
 }
 
-/// The path under which our echoed stamp is remembered.
+/// Path under which the observed marker is recorded.
 pub(super) fn stamp_path() -> FieldPath {
     let mut path = FieldPath::on_the_way("metadata");
     path.enter("wellspring");
@@ -187,16 +198,20 @@ pub(super) fn stamp_path() -> FieldPath {
     path
 }
 
-/// Our stamp was shown after our write and is not now: someone else wrote the row since. A stamp
-/// alone is no difference, but it tells a key that someone took away from one that is not shown.
+/// Returns true if our marker was there after our write and is not now.
+///
+/// Others wrote the row since. The marker alone is no difference, but distinguishes a key that others removed
+/// from one that the platform does not return.
 fn written_by_another(applied: &Applied, row: &ObservedSource, key: &FingerprintKey) -> bool {
     let Echoed::Other(was) = applied.echo.beside(&stamp_path()) else { return false };
-    // It was once remembered by a fingerprint of it.
+    // Older versions recorded a fingerprint of the marker.
     let is_it = |stamp: &String| was == stamp_print(stamp, key) || was == key.of(stamp);
     !row.echo.fingerprint.as_ref().is_some_and(is_it)
 }
 
-/// Compares a source of ours. `secrets` is `None` where they do not resolve here.
+/// Compares a managed source with its row.
+///
+/// `secrets` is `None` if they do not resolve here.
 #[must_use]
 pub fn compare(
     source: &DesiredSource,
@@ -224,7 +239,7 @@ pub fn compare(
             (Some(now), Some(was)) => !now.is_like(was),
             _ => true,
         };
-        // What is new in the files was never there to be read.
+        // Fields that are new in the files could not be returned yet.
         if now.is_some()
             && was.is_some()
             && shown.is_none()
@@ -251,7 +266,7 @@ pub fn compare(
     out
 }
 
-/// A source whose echo can be compared with the one after our last write.
+/// A source whose observed values can be compared with the last readback.
 pub(super) struct Known<'a> {
     pub(super) applied: &'a Applied,
     pub(super) row: &'a ObservedSource,
@@ -260,7 +275,9 @@ pub(super) struct Known<'a> {
 }
 
 impl Known<'_> {
-    /// Did the echo of this field move since? `set`: the row has it, be it masked.
+    /// Returns true if the observed value of this field changed since the last write.
+    ///
+    /// `set` is true if the row has the field, even if masked.
     fn moved(&self, path: &FieldPath, was: Part<'_>, shown: Option<&Value>, set: bool) -> bool {
         let echoed = self.applied.echo.of(path);
         let Some(shown) = shown else {
@@ -282,7 +299,7 @@ impl Known<'_> {
             Echoed::AsApplied => true,
             Echoed::Nothing | Echoed::Beside | Echoed::Added(_) => false,
             Echoed::Other(echoed) => {
-                // A secret is compared by echo only where it was once echoed exactly.
+                // A secret is comparable only if its readback was exact.
                 let comparable = !was.is_secret() || secret == Some(&echoed);
                 comparable && echoed != print(shown, self.key)
             }
@@ -294,8 +311,9 @@ impl Known<'_> {
     }
 }
 
-/// Compares a source that is not ours with its row: every difference is one between the files and
-/// the platform, and what is not shown is unreadable.
+/// Compares an unmanaged source with its row.
+///
+/// Every difference is one between the files and the platform; fields that are not returned are unreadable.
 #[must_use]
 pub fn compare_foreign(source: &DesiredSource, row: &ObservedSource) -> Comparison {
     let mut out = Comparison::default();
@@ -304,13 +322,13 @@ pub fn compare_foreign(source: &DesiredSource, row: &ObservedSource) -> Comparis
         out.changes.push(kind_changed(Some(kind.as_str()), after, true));
     }
     side_by_side([(&*source.definition).into(), (&row.echo).into()], |path, [now, echoed]| {
-        // A masked one is set all the same, and would be lost with the first replacement.
+        // A masked field is set nevertheless, and would be lost with the first replacement.
         let is_set = echoed.is_some_and(|echoed| !matches!(echoed, Part::Json(Value::Null)));
         match (now, echoed.and_then(readable)) {
             (None, _) => out.undeclared_keys |= is_set,
             (Some(_), None) => out.unreadable.push(path.clone()),
             (Some(now), Some(shown)) if !now.is_secret() && !now.is_like(Part::Json(shown)) => {
-                // How it came to be there is not known, so neither is whether it may be shown.
+                // The origin of the value is unknown, so it may be a secret.
                 let before = None;
                 out.changes.push(FieldChange { before, ..change(path, None, Some(&now.leaf()), None, true) });
             }
@@ -351,7 +369,7 @@ fn kind_changed(before: Option<&str>, after: &str, drift: bool) -> FieldChange {
     }
 }
 
-/// Values are left out when either side is, or was, a secret, or it or its key looks like one.
+/// Builds a change; omits values if either side is, was or looks like a secret.
 pub(super) fn change(
     path: &FieldPath,
     before: Option<Value>,
@@ -370,7 +388,7 @@ pub(super) fn change(
         || before.as_ref().is_some_and(|value| path.exposes_secret(value));
     let how = match (was, now) {
         (None, Some(_)) if !drift => How::Added,
-        // It is to be put back.
+        // The field is to be restored.
         (Some(_), Some(Leaf::Plain(_))) if drift && before.is_none() => How::Added,
         (_, None) => How::Removed,
         _ => How::Changed,

@@ -1,5 +1,6 @@
-//! A source that leaves one workspace may have moved to another one. Its data is removed here only once the
-//! source is connected there.
+//! Sources that may have moved to another workspace.
+//!
+//! A source that is no longer declared in one workspace is removed only after it is connected in the other.
 
 use super::{Action, Removal, Step, UnitPlan, Withheld, removal::look};
 use crate::model::{Definition, DesiredUnit, FoldedUnit, Intent, Inventory, SourceKey, SourceName, Unit};
@@ -7,10 +8,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, OnceLock};
 
-/// The word for a removal that waits for another workspace.
+/// Code of a removal that waits for another workspace.
 pub const MOVING: &str = "moving";
 
-/// What all workspaces declare, indexed on first use: few plans remove anything.
+/// Declarations of all workspaces, indexed on first use.
+///
+/// Few plans remove anything, so few need the index.
 #[derive(Default)]
 pub struct Declarations {
     units: Vec<Arc<FoldedUnit>>,
@@ -18,53 +21,53 @@ pub struct Declarations {
     index: OnceLock<Index>,
 }
 
-/// A file with errors. The sources in it are not known.
+/// A file with errors, whose sources are unknown.
 pub struct Rejected {
-    /// Path below the tree's root.
+    /// Path below the project root.
     pub file: Arc<str>,
-    /// Its text; `None` when the file cannot be read at all.
+    /// Text of the file; `None` if it cannot be read at all.
     pub text: Option<Arc<str>>,
-    /// The workspaces that it is known to declare.
+    /// Workspaces that the file is known to declare.
     pub units: Vec<Unit>,
 }
 
-/// Declared sources by key and by definition: each as the number of its unit and its own in there.
+/// Declared sources by key and by definition, as (unit index, source index).
 #[derive(Default)]
 struct Index {
     by_key: HashMap<SourceKey, Vec<(usize, usize)>>,
-    /// By the hash of the definition: the texts are long.
+    /// By hash of the definition, because the texts are long.
     by_look: HashMap<u64, Vec<(usize, usize)>>,
 }
 
-/// A removal planned in one workspace, with the places that the source may have moved to.
+/// A planned removal, with the places to which the source may have moved.
 pub struct Departure {
-    /// The name of the source that is to be removed.
+    /// Name of the source to remove.
     name: SourceName,
     key: SourceKey,
-    /// Rejected files that declare a source of this key, or may do so, with their workspaces.
+    /// Rejected files that may declare a source of this key, with their workspaces.
     rejected: Vec<(Arc<str>, Vec<Unit>)>,
     targets: Vec<Target>,
 }
 
-/// A source of another workspace that the removed one may have become.
+/// A source of another workspace that may be the new place of the removed one.
 struct Target {
     unit: Unit,
     label: String,
     key: SourceKey,
     name: SourceName,
     definition: Arc<Definition>,
-    /// Both have the same type and `connection_config`, not only the same key.
+    /// True if type and `connection_config` are the same, not only the key.
     alike: bool,
 }
 
 impl Declarations {
-    /// Of all units of a reading, and of the files that it rejected.
+    /// Creates the index of all units and of the rejected files.
     #[must_use]
     pub fn new(units: Vec<Arc<FoldedUnit>>, rejected: Vec<Rejected>) -> Self {
         Self { units, rejected, index: OnceLock::new() }
     }
 
-    /// The removals in `plan` whose source may have moved to another workspace.
+    /// Returns the removals in `plan` whose source may have moved to another workspace.
     #[must_use]
     pub fn departures(&self, plan: &UnitPlan, inventory: &Inventory) -> Vec<Departure> {
         let leaving = plan.actions.iter().filter(|action| leaves(action));
@@ -118,7 +121,7 @@ impl Declarations {
 }
 
 impl Departure {
-    /// The workspaces whose inventory decides whether the source arrived.
+    /// Iterates over the workspaces whose inventory decides whether the source arrived.
     pub fn units(&self) -> impl Iterator<Item = &Unit> {
         let rejected = self.rejected.iter().flat_map(|(_, units)| units);
         self.targets.iter().map(|target| &target.unit).chain(rejected)
@@ -126,7 +129,7 @@ impl Departure {
 
     /// Returns why the source is not removed yet.
     fn waits(&self, inventories: &BTreeMap<Unit, Inventory>) -> Option<String> {
-        // A source of this key that has been there before did not move there.
+        // A source of this key that existed there before did not move there.
         let has_it = |unit: &Unit| {
             let inventory = inventories.get(unit);
             inventory.is_some_and(|inventory| inventory.owned.values().any(|owned| owned.key == self.key))
@@ -177,8 +180,9 @@ fn hash(look: &str) -> u64 {
     hasher.finish()
 }
 
-/// Returns true if a line of `text` begins to declare a source of this key. Errors elsewhere in the file
-/// make no difference.
+/// Returns true if a line of `text` begins to declare a source of this key.
+///
+/// Errors elsewhere in the file do not matter.
 fn declares(text: &str, key: &str) -> bool {
     let quotes = ['"', '\''];
     text.lines().any(|line| {
@@ -194,8 +198,9 @@ fn leaves(action: &Action) -> bool {
     matches!(action.step, Step::Cleanup { removal: Removal::Undeclared, .. })
 }
 
-/// Withholds the removal of each source that has not arrived where it may have moved to. `inventories` holds
-/// the inventory of each workspace that a departure names.
+/// Withholds the removal of sources that are not connected at their new place yet.
+///
+/// `inventories` contains the inventory of each workspace that a departure names.
 pub fn hold_departures(
     plan: &mut UnitPlan,
     departures: &[Departure],

@@ -1,26 +1,28 @@
-//! The guard: counts what is to be removed and replaced, and alone makes an [`ApprovedPlan`].
+//! Guard:
+//!
+//! limits removals and replacements; the only code that creates an [`ApprovedPlan`].
 
 use super::{Action, Plan, Step, UnitPlan, Withheld};
 use crate::model::{DesiredUnit, Limit, Policy, Prune, Unit};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// A plan that the guard let through. `apply` takes nothing else, and nothing else makes one.
+/// A plan that passed the guard; the only kind that `apply` accepts.
 #[derive(Debug, Clone)]
 pub struct ApprovedPlan {
     plan: Plan,
-    /// Per unit of the plan: the removals that are permitted beyond those in it.
+    /// Removals permitted in addition to the planned ones, per unit.
     spare_removals: Vec<usize>,
 }
 
 impl ApprovedPlan {
-    /// What is to be done, and what is not.
+    /// Returns the plan, with withheld actions.
     #[must_use]
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
 
-    /// The units, each fit to be carried out.
+    /// Iterates over the units, each ready to be applied.
     pub fn units(&self) -> impl Iterator<Item = ApprovedUnit<'_>> {
         let units = self.plan.units.iter().zip(&self.spare_removals);
         units.map(|(plan, spare_removals)| ApprovedUnit { plan, spare_removals: *spare_removals })
@@ -35,20 +37,22 @@ pub struct ApprovedUnit<'a> {
 }
 
 impl<'a> ApprovedUnit<'a> {
-    /// What is to be done in it.
+    /// Returns the plan of the unit.
     #[must_use]
     pub fn plan(self) -> &'a UnitPlan {
         self.plan
     }
 
-    /// So many sources may be removed beyond what is planned, to be connected anew right after.
+    /// Returns how many more sources may be removed to be connected again at once.
     #[must_use]
     pub fn spare_removals(self) -> usize {
         self.spare_removals
     }
 }
 
-/// The host's `[limits]`. They only tighten what the repository permits.
+/// Limits of the host configuration (`[limits]`).
+///
+/// These can only restrict the limits of the repository.
 #[derive(Debug, Clone, Default)]
 pub struct HostLimits {
     /// `max_cleanup`
@@ -59,7 +63,7 @@ pub struct HostLimits {
     pub prune: Option<Prune>,
 }
 
-/// What flags say for one run, in the place of the repository's policy.
+/// Command-line flags that override the repository's policy for one run.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
     /// `--prune`
@@ -69,7 +73,9 @@ pub struct Overrides {
 }
 
 impl Overrides {
-    /// The unit under the policy of this run: flags over the repository, the host's cap over both.
+    /// Returns the unit with the policy of this run.
+    ///
+    /// Flags override the repository, and the host limits both.
     #[must_use]
     pub fn over(&self, unit: &Arc<DesiredUnit>, host: &HostLimits) -> Arc<DesiredUnit> {
         let policy = &unit.policy;
@@ -88,8 +94,8 @@ impl Overrides {
 
 /// Checks every unit before the first write of any.
 ///
-/// `recent` holds, per unit, the removals of the last hour. Over `max_cleanup`, all removals of that
-/// unit are withheld; over `max_replace`, all its replacements. The rest goes through.
+/// `recent` contains the removals of the last hour per unit. Above `max_cleanup`, all removals of that unit
+/// are withheld; above `max_replace`, all its replacements. The rest is approved.
 #[must_use]
 pub fn approve(mut plan: Plan, host: &HostLimits, recent: &BTreeMap<Unit, usize>) -> ApprovedPlan {
     plan.units.sort_by(|a, b| a.unit().cmp(b.unit()));
@@ -103,9 +109,9 @@ pub fn approve(mut plan: Plan, host: &HostLimits, recent: &BTreeMap<Unit, usize>
     ApprovedPlan { plan, spare_removals }
 }
 
-/// Returns how many more may go.
+/// Limits removals and returns how many more are permitted.
 fn limit_removals(unit: &mut UnitPlan, host: &HostLimits, recent: usize) -> usize {
-    // A share is taken of what was ours at the beginning of the hour.
+    // Percentages refer to the number of managed sources at the beginning of the hour.
     let owned = unit.owned + recent;
     let of = |limit: Limit| limit.of_removals(owned);
     let limit = tighter(Some(unit.desired.policy.max_cleanup), host.max_cleanup, of);

@@ -1,21 +1,27 @@
-//! Many sources of ours missing from one list: that is more likely a wrong list than a wish.
+//! Doubt in a list that lacks many managed sources at once:
+//!
+//! the list is probably wrong.
 
 use super::listed::Listed;
 use crate::model::{Inventory, ObservedSource, Owned, SourceName};
 use std::fmt;
 
-/// So few may go missing at once without any doubt in the list, whatever share of ours that is.
+/// Number of sources that may disappear at once without doubt.
+///
+/// Applies regardless of their share.
 const FEW: usize = 2;
 
-/// Fewer than one in so many may, too.
+/// Inverse of the share that may disappear without doubt:
+///
+/// less than one in ten.
 const SHARE: usize = 10;
 
-/// How many sources of ours a list lacks, or shows with other ids.
+/// Number of managed sources that a list lacks, or lists with other ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Missing {
-    /// Those.
+    /// Number of missing sources.
     pub missing: usize,
-    /// All of ours whose ids are known.
+    /// Number of managed sources with a known id.
     pub owned: usize,
 }
 
@@ -30,7 +36,7 @@ impl fmt::Display for Missing {
     }
 }
 
-/// Are so many of ours missing from the listing that it is to be doubted?
+/// Returns the numbers if too many managed sources are missing to trust the list.
 #[must_use]
 pub fn missing(inventory: &Inventory, listing: &[ObservedSource]) -> Option<Missing> {
     let listed = Listed::by_name(listing);
@@ -46,7 +52,7 @@ pub fn missing(inventory: &Inventory, listing: &[ObservedSource]) -> Option<Miss
     (missing > FEW && missing * SHARE >= owned).then_some(Missing { missing, owned })
 }
 
-/// A row of its name that is ours, or may be.
+/// Returns true if the row of this name is ours or may be.
 fn is_ours(source: &Owned, row: &ObservedSource) -> bool {
     row.id.as_ref().is_none_or(|id| {
         source.id.as_ref() == Some(id)

@@ -1,45 +1,47 @@
-//! What became of a plan.
+//! The result of applying a plan.
 
 use super::{Step, UnitError, UnitPlan};
 
-/// Why an action was skipped that a stop of the program kept from being started.
+/// Reason of actions that were skipped because of a shutdown.
 pub const INTERRUPTED: &str = "interrupted before it was started";
 
-/// What became of the actions of one unit.
+/// The result of applying the plan of one unit.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Outcome {
-    /// One per action of the plan, in its order.
+    /// One result per action of the plan, in its order.
     pub results: Vec<ActionResult>,
-    /// Why the unit's pass stopped early, if it did.
+    /// Error that stopped the pass early, if any.
     pub error: Option<UnitError>,
-    /// A second pass has something to do: what was adopted differs.
+    /// True if a second pass is needed:
+    ///
+    /// an adopted source differs.
     pub again: bool,
-    /// Something was put off until a running sync ends.
+    /// True if an action was deferred until a running sync ends.
     pub waits_for_sync: bool,
 }
 
-/// What became of one action.
+/// The result of one action.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum ActionResult {
-    /// It is so, and the listing shows it.
+    /// Done, and confirmed by the listing.
     Done,
-    /// It failed; the text says what happened and what to do.
+    /// Failed; the text describes the error and what to do.
     Failed(String),
-    /// It was not tried, because.
+    /// Not attempted, for this reason.
     Skipped(String),
-    /// Not decided yet; none is left when a pass ends.
+    /// Not decided yet; never left at the end of a pass.
     #[default]
     Open,
 }
 
 impl Outcome {
-    /// How many actions failed.
+    /// Returns the number of failed actions.
     #[must_use]
     pub fn failed(&self) -> usize {
         self.results.iter().filter(|result| matches!(result, ActionResult::Failed(_))).count()
     }
 
-    /// Returns true if a source of the plan became ours or changed.
+    /// Returns true if a source of the plan was connected, replaced or adopted.
     #[must_use]
     pub fn has_connected(&self, plan: &UnitPlan) -> bool {
         let actions = plan.actions.iter().zip(&self.results);
@@ -48,7 +50,7 @@ impl Outcome {
         })
     }
 
-    /// Everything was done.
+    /// Returns true if there was no error and no action failed.
     #[must_use]
     pub fn is_good(&self) -> bool {
         self.error.is_none() && self.failed() == 0

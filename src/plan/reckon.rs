@@ -1,9 +1,11 @@
-//! What became of writes whose outcome is not known: the listing decides, never a guess.
+//! Recovery:
 //!
-//! Every write is recorded as an intent before it is sent. An intent stays open until the listing shows what came
-//! of it: a write whose answer was lost (or whose process died) is known once the platform must have settled; one
-//! that the platform answered with success is waited for, however long the listing lags behind. Nothing is ever
-//! sent again without this look, and nothing that an answer or a row once proved is dropped within a day.
+//! decides the outcome of writes without a response, from the listing only.
+//!
+//! Every write is recorded as an intent before it is sent. An intent stays open until the listing shows its
+//! outcome. A write whose response was lost (or whose process died) is decided once the platform must have
+//! settled. A write that the platform reported as successful is awaited however long the list is out of date.
+//! No write is sent again before this check, and evidence from a response or a row is kept for a day.
 
 mod came;
 mod memory;
@@ -23,32 +25,32 @@ use std::sync::Arc;
 pub(super) use memory::goes_on_from;
 pub use memory::named_as_declared;
 
-/// The inventory as the listing shows it to be.
+/// The inventory, corrected by the listing.
 #[derive(Debug, Clone, Default)]
 pub struct Reckoning {
-    /// The corrected inventory; intents that are still open stay in it.
+    /// The corrected inventory; still contains the open intents.
     pub inventory: Inventory,
-    /// What to record for it to be so.
+    /// Changes to record for these corrections.
     pub corrections: Vec<Correction>,
-    /// Intents whose connect the listing shows to be carried out.
+    /// Intents whose connect was carried out according to the listing.
     pub taken: BTreeSet<i64>,
-    /// Names whose last write is still open, with what is waited for.
+    /// Names whose last write is still open, with the reason.
     pub pending: BTreeMap<SourceName, Pending>,
 }
 
-/// What an open write waits for.
+/// The reason why a write is still open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pending {
-    /// Its answer was lost: the platform is given time to settle.
+    /// The response was lost; the platform gets time to settle.
     Settling,
-    /// The platform said that it connected the source, as this id where it gave one, and does not list it yet.
+    /// Reported as connected, with an id if given, but not listed yet.
     Unlisted(Option<SourceId>),
-    /// The platform said that it connected the source, and still shows the definition before.
+    /// Reported as connected, but the list still shows the previous definition.
     Unchanged,
 }
 
 impl Pending {
-    /// A stable word for scripts.
+    /// Returns a stable code for scripts.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -78,30 +80,32 @@ impl fmt::Display for Pending {
     }
 }
 
-/// One thing the listing taught.
+/// One correction of the inventory.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Correction {
-    /// The source is ours, so.
+    /// The source is managed, with this entry.
     Own(SourceName, Arc<Owned>),
     /// The source is gone.
     Disown(SourceName),
-    /// The source is gone, as far as the list shows: it is known for a day.
+    /// The list lacks the source; its entry is kept for a day.
     Forget(SourceName, Arc<Owned>),
-    /// What was kept of a forgotten source is not needed any more.
+    /// A forgotten entry is no longer needed.
     Recall(SourceName),
-    /// Since when what is missing from the lists of the unit is not believed; `None`: this one is believed.
+    /// Time since which the unit's lists are doubted for missing sources.
+    ///
+    /// `None` if trusted.
     Doubt(Option<Timestamp>),
-    /// The intent's outcome is known.
+    /// The outcome of the intent is known.
     Close(i64),
 }
 
-/// A request that was sent longer ago than this does not land any more, and what a list hid for longer is gone.
+/// Age after which a lost request cannot take effect and a hidden row is gone.
 const LATEST: SignedDuration = SignedDuration::from_hours(24);
 
-/// Settles the open intents of a unit by a complete listing.
+/// Decides the open intents of a unit by a complete listing.
 ///
-/// `settle` is how long a write may take to show when its answer was lost. Of the intents in `refused`, which the
-/// platform refused at least once, only rows that are proven to be ours are taken.
+/// `settle` is the time after which a write without a response must be visible. For intents in `refused`,
+/// which the platform refused at least once, only rows proven to be ours count.
 #[must_use]
 pub fn reckon(
     mut inventory: Inventory,
@@ -135,7 +139,7 @@ pub fn reckon(
                     stamps,
                     refused: refused.contains(&number),
                 };
-                // The answer's id may be listed under a name of the platform's own making.
+                // The id in the response may be listed under a name that the platform chose.
                 let overtaken = owned.is_some_and(|owned| is_overtaken(&intent, owned));
                 let elsewhere = |id: &SourceId| {
                     let by_id = by_id.get_or_init(|| ids_of(listing));
@@ -173,8 +177,9 @@ pub fn reckon(
     out
 }
 
-/// Closes these connects without a look, as not carried out. A row that bears the stamp of one is known as ours all
-/// the same, whenever it is listed.
+/// Closes these connects as not carried out, without a listing.
+///
+/// A row with the fingerprint of one of them is recognised as ours nevertheless, whenever it is listed.
 #[must_use]
 pub fn give_up(
     mut inventory: Inventory,
@@ -198,12 +203,12 @@ pub fn give_up(
     out
 }
 
-/// Was a connect of the same name sent later, and is it known to have been carried out?
+/// Returns true if a later connect of the same name was carried out.
 fn is_overtaken(intent: &Intent, owned: &Owned) -> bool {
     owned.sent.last().is_some_and(|last| last.at > intent.recorded_at && last.applied.is_none())
 }
 
-/// The first row of each id.
+/// Maps each id to its first row.
 fn ids_of(listing: &[ObservedSource]) -> HashMap<&SourceId, &ObservedSource> {
     let mut ids = HashMap::with_capacity(listing.len());
     for row in listing {
@@ -228,7 +233,7 @@ fn cleaned_up(
         if owned.id.as_ref() == Some(id) {
             let gone = match intent.answer {
                 Some(_) => Correction::Disown(intent.name.clone()),
-                // Only the list says so.
+                // Known from the list only.
                 None => Correction::Forget(intent.name.clone(), Arc::clone(owned)),
             };
             out.inventory.owned.remove(&intent.name);

@@ -1,6 +1,6 @@
-//! A source of ours that the files no longer declare: may it go?
+//! Decides whether a managed source that is no longer declared is removed.
 //!
-//! Every condition must hold, and the first that does not is told, with what to write.
+//! Every condition must hold; the first one that fails is reported, with the fix.
 
 use super::decide::{is_pending, our_ids};
 use super::listed::Listed;
@@ -13,19 +13,19 @@ use crate::model::{
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// What the conditions ask about, found by key and by name.
+/// Data for the conditions, indexed by key and by name.
 pub(super) struct Removals<'a> {
     input: &'a Input<'a>,
     listed: &'a Listed<'a>,
     removed: BTreeMap<&'a SourceKey, &'a Removed>,
     moved: BTreeMap<&'a SourceKey, &'a Moved>,
     declared: BTreeMap<&'a SourceKey, &'a DesiredSource>,
-    /// What is about to be connected or adopted.
+    /// Names that are about to be connected or adopted.
     coming: BTreeSet<SourceName>,
 }
 
 impl<'a> Removals<'a> {
-    /// `plan` holds what becomes of the declared sources.
+    /// Builds the indexes; `plan` contains the actions of the declared sources.
     pub(super) fn new(input: &'a Input<'a>, listed: &'a Listed<'a>, plan: &UnitPlan) -> Self {
         let desired = input.desired;
         let comes = |action: &&Action| matches!(action.step, Step::Connect { .. } | Step::Adopt { .. });
@@ -39,7 +39,7 @@ impl<'a> Removals<'a> {
         }
     }
 
-    /// Takes one undeclared source of ours through the conditions.
+    /// Applies the conditions to one undeclared managed source.
     pub(super) fn undeclared(&self, name: &SourceName, owned: &Owned, plan: &mut UnitPlan) {
         let (input, listed) = (self.input, self.listed);
         let rows = listed.of(name);
@@ -104,7 +104,7 @@ impl<'a> Removals<'a> {
             None
         };
         if let Some(reason) = withheld {
-            // What stands there twice is ours once too often, whatever becomes of the source itself.
+            // A duplicate row of ours is removed regardless of the source itself.
             let stands = rows.iter().any(|row| row.id.is_some() && row.id == owned.id);
             if stands && input.removals_barred.is_none() && !is_pending(input, name) {
                 for id in ids.into_iter().filter(|id| owned.superseded.contains(id)) {
@@ -124,7 +124,7 @@ impl<'a> Removals<'a> {
             }
             (None, None) => (Removal::Undeclared, "gone from the files".to_owned(), at.clone()),
         };
-        // One of them stands for the source; the others are its older ones.
+        // One row represents the source; the others are older ones.
         let last = ids.iter().find(|id| owned.id.as_ref() == Some(*id)).or(ids.first()).cloned();
         for id in ids {
             let removal = if last.as_ref() == Some(&id) { removal.clone() } else { Removal::Superseded };
@@ -133,7 +133,7 @@ impl<'a> Removals<'a> {
         }
     }
 
-    /// Is the source of this name ours and listed, or about to be?
+    /// Returns true if the source of this name is managed and listed, or about to be.
     fn arrives(&self, name: &SourceName) -> bool {
         let stands = |owned: &Owned| {
             let rows = self.listed.of(name);
@@ -146,8 +146,10 @@ impl<'a> Removals<'a> {
     }
 }
 
-/// A removal whose definition or key is declared under another name is very likely a rename. The new
-/// one is connected; the old one stays, in later passes too, until the files say which it is.
+/// Withholds removals that are probably renames.
+///
+/// A removal whose definition or key is declared under another name is very likely a rename. The new source
+/// is connected; the old one is kept, in later passes too, until the files say which it is.
 pub(super) fn withhold_renames(plan: &mut UnitPlan, input: &Input<'_>) {
     let is_undeclared =
         |action: &Action| matches!(action.step, Step::Cleanup { removal: Removal::Undeclared, .. });
@@ -194,32 +196,35 @@ pub(super) fn withhold_renames(plan: &mut UnitPlan, input: &Input<'_>) {
     plan.actions = kept;
 }
 
-/// Was the source of this name declared and connected beside the other one? Connects bear the same instant
-/// only where they were recorded together, so it did not come in the other's place.
+/// Returns true if both sources were connected together.
+///
+/// Neither replaced the other then. Connects have the same time only if they were recorded together.
 fn stood_beside(name: &SourceName, other: &Owned, input: &Input<'_>) -> bool {
     let together =
         |twin: &Arc<Owned>| twin.sent.iter().any(|sent| other.sent.iter().any(|also| also.at == sent.at));
     input.inventory.owned.get(name).is_some_and(together)
 }
 
-/// Type and `connection_config` as text; `None` where there is nothing to recognise a source by.
+/// Returns type and `connection_config` as text.
+///
+/// `None` if too little to recognise a source.
 pub(super) fn look(Definition { kind, connection_config, .. }: &Definition) -> Option<String> {
     (!connection_config.is_empty()).then(|| serde_json::to_string(&(kind, connection_config)).ok()).flatten()
 }
 
-/// The table to write for a removal that is meant.
+/// Returns the hint for an intended removal.
 pub(super) fn removed_table(key: &SourceKey) -> String {
     format!("write `[removed.{}]` with `action = \"cleanup\"` and a reason", toml_key(key))
 }
 
-/// The state that wrote a row of ours since, where it is neither this one nor one that it goes on from.
+/// Returns the state that wrote our row if it is neither ours nor a predecessor.
 fn other_writer<'a>(input: &Input<'_>, owned: &Owned, rows: &[&'a ObservedSource]) -> Option<&'a str> {
     let ours = |row: &&&ObservedSource| row.id.is_some() && row.id == owned.id;
     let writer = rows.iter().find(ours)?.echo.writer.as_deref();
     writer.filter(|writer| *writer != input.key.id() && !goes_on_from(owned, writer))
 }
 
-/// As it is written in a file.
+/// Returns the key as written in TOML.
 fn toml_key(key: &SourceKey) -> String {
     let is_bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     if key.as_str().chars().all(is_bare) { key.to_string() } else { format!("{key:?}") }

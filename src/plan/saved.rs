@@ -1,8 +1,10 @@
-//! A saved plan: not what is to be done, but what it was made from and what came of it, as one hash.
+//! Saved plans:
 //!
-//! Whoever applies it plans again, and goes on only when that plan is made from the same and does the same: the
-//! files, the rows, what is ours, the policy, and the secrets (by their keyed fingerprints). Times and
-//! wording take no part. It holds no value of any source.
+//! a hash of the inputs and the actions of a plan, without values of sources.
+//!
+//! Applying a saved plan plans again, and continues only if the new plan has the same inputs and actions:
+//! files, rows, inventory, policy, and secrets (by their keyed fingerprints). Times and wording are not
+//! compared.
 
 use super::{Action, Input, SecretState, UnitPlan, compare_foreign};
 use crate::model::{
@@ -15,34 +17,34 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The version of the file's format.
+/// Version of the file format.
 const VERSION: u32 = 2;
 
-/// What the file says it is.
+/// Value of `kind` in the file.
 const KIND: &str = "wellspring plan";
 
-/// What is wrong with a file is told in at most so many characters.
+/// Maximum length of an error about the file, in characters.
 const LONGEST_REASON: usize = 300;
 
-/// A plan as it is kept in a file.
+/// Contents of a saved plan file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SavedPlan {
     kind: String,
     version: u32,
-    /// The platform's URL.
+    /// URL of the platform.
     platform: String,
-    /// The root of the tree.
+    /// Root directory of the files.
     root: String,
-    /// The key that the fingerprints in the hash were made with.
+    /// Id of the key of the fingerprints in the hashes.
     key_id: String,
-    /// `-w`, `-s` and the limits it was made with.
+    /// `-w`, `-s` and the limits of the run.
     asked: Asked,
-    /// Per unit the hash of what its plan was made from, and of what it does.
+    /// Hash of inputs and actions, per unit.
     units: Vec<(Unit, String)>,
 }
 
-/// What the command line said when the plan was made; applying it asks the same.
+/// Command-line options of the plan, reused when it is applied.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Asked {
     /// `-w`
@@ -55,20 +57,24 @@ pub struct Asked {
     pub max_cleanup: Option<String>,
 }
 
-/// Why a saved plan is not applied.
+/// The reason why a saved plan is not applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stale {
-    /// The file is not a saved plan; the text says why.
+    /// Not a saved plan; the text contains the reason.
     NotAPlan(String),
-    /// It was made by a version with another format.
+    /// Another version of the format.
     Version(u32),
-    /// It was made for another platform: made for, now.
+    /// Another platform:
+    ///
+    /// planned for, applied to.
     Platform(String, String),
-    /// It was made from another directory: made from, now.
+    /// Another directory:
+    ///
+    /// planned from, applied from.
     Root(String, String),
-    /// Its secrets cannot be compared: the fingerprint key is another.
+    /// Another fingerprint key, so secrets cannot be compared.
     Key,
-    /// These units are not as they were.
+    /// These units changed.
     Moved(Vec<Unit>),
 }
 
@@ -110,7 +116,7 @@ impl fmt::Display for Stale {
 impl std::error::Error for Stale {}
 
 impl SavedPlan {
-    /// A plan of these units, each with its [`outline`].
+    /// Creates a plan of these units, each with its [`outline`].
     #[must_use]
     pub fn new(
         platform: &str,
@@ -131,7 +137,7 @@ impl SavedPlan {
         }
     }
 
-    /// As it is written into the file.
+    /// Formats the plan for a file.
     #[must_use]
     pub fn to_text(&self) -> String {
         #[expect(clippy::expect_used, reason = "its maps have text for keys")]
@@ -139,10 +145,10 @@ impl SavedPlan {
         text + "\n"
     }
 
-    /// Reads it back.
+    /// Parses a saved plan.
     ///
     /// # Errors
-    /// When the text is something else, or of another version.
+    /// If the text is something else, or of another version.
     pub fn from_text(text: &str) -> Result<Self, Stale> {
         let value: Value = serde_json::from_str(text)
             .map_err(|error| Stale::NotAPlan(format!("not JSON at line {}", error.line())))?;
@@ -153,22 +159,22 @@ impl SavedPlan {
             Some(version) if version == u64::from(VERSION) => {}
             version => return Err(Stale::Version(version.and_then(|v| v.try_into().ok()).unwrap_or(0))),
         }
-        // It may repeat a key or an id, and they may be of any length.
+        // The error may repeat a key or an id of any length.
         serde_json::from_value(value).map_err(|error| {
             Stale::NotAPlan(without_values(&error.to_string()).chars().take(LONGEST_REASON).collect())
         })
     }
 
-    /// What was asked when it was made.
+    /// Returns the command-line options of the plan.
     #[must_use]
     pub fn asked(&self) -> &Asked {
         &self.asked
     }
 
-    /// Is a plan made now, for the same, made from the same?
+    /// Compares with a plan made now.
     ///
     /// # Errors
-    /// What is not the same.
+    /// If any input or action differs.
     pub fn check(&self, now: &Self) -> Result<(), Stale> {
         if self.platform != now.platform {
             return Err(Stale::Platform(self.platform.clone(), now.platform.clone()));
@@ -194,8 +200,10 @@ impl SavedPlan {
     }
 }
 
-/// The hash of a [`basis`] and of what is to be done by it: what a limit withheld is not done later, when the
-/// limit is another, or the hour is over.
+/// Hashes a [`basis`] and the actions of the plan.
+///
+/// The actions are part of the hash so that one withheld by a limit is not carried out later under another
+/// limit, or after the hour has passed.
 #[must_use]
 pub fn outline(basis: &str, plan: &UnitPlan) -> String {
     let done = |action: &Action| json!([action.step.word(), action.name, action.step.source_id()]);
@@ -203,7 +211,7 @@ pub fn outline(basis: &str, plan: &UnitPlan) -> String {
     hex(&outline.to_string())
 }
 
-/// A reason as the deserializer gives it, without the values that it repeats: they may be secrets.
+/// Removes the values that a deserializer's message repeats; they may be secrets.
 fn without_values(reason: &str) -> String {
     match reason.strip_prefix("unknown variant `").and_then(|rest| rest.split_once("`, ")) {
         Some((_, rest)) => format!("unknown variant, {rest}"),
@@ -215,8 +223,10 @@ fn hex(text: &str) -> String {
     Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The hash of everything that one unit's plan is made from. Every value goes in by its keyed
-/// fingerprint: a row may echo secrets, and a hash of a short one can be guessed.
+/// Hashes everything that the plan of one unit is made from.
+///
+/// Values are hashed under the fingerprint key: a row may contain secrets, and a plain hash of a short one
+/// can be guessed.
 #[must_use]
 pub fn basis(input: &Input<'_>) -> String {
     let desired = &input.desired;
@@ -295,7 +305,9 @@ pub fn basis(input: &Input<'_>) -> String {
     hex(&fingerprint.to_string())
 }
 
-/// Ids and what is compared; what a platform adds besides may change by the minute.
+/// Includes ids and compared fields only.
+///
+/// Other fields of a platform may change every minute.
 fn row_basis(row: &ObservedSource, declared: Option<&DesiredSource>, owned: Option<&Owned>) -> Value {
     let now = declared.map(|source| Halves::from(&*source.definition)).unwrap_or_default();
     let was = owned.map(|owned| Halves::from(&*owned.applied.definition)).unwrap_or_default();

@@ -1,35 +1,35 @@
-//! What came of one connect.
+//! Outcome of one connect.
 
 use super::Pending;
 use crate::model::{Applied, Fingerprint, FingerprintKey, Intent, ObservedSource, Owned, SourceId};
 use crate::plan::carried::{carried_out, shows_what_was_before};
 use std::sync::Arc;
 
-/// A connect of one source, with what is known of its answer.
+/// A connect of one source, with everything known about its response.
 pub(super) struct Connect<'a> {
     pub(super) intent: &'a Intent,
     pub(super) applied: &'a Applied,
-    /// What is ours under its name.
+    /// Inventory entry of its name.
     pub(super) owned: Option<&'a Arc<Owned>>,
-    /// What it bore.
+    /// Fingerprint in its ownership marker.
     pub(super) stamp: Fingerprint,
-    /// The platform had time to settle since.
+    /// True if the platform has had time to settle since.
     pub(super) settled: bool,
-    /// It was sent so long ago that nothing more is waited for.
+    /// True if it was sent so long ago that its effect is no longer awaited.
     pub(super) expired: bool,
-    /// The platform shows our stamps.
+    /// True if the platform returns our markers.
     pub(super) stamps: bool,
-    /// The platform refused it: no row is taken for it on trust.
+    /// True if the platform refused it; no row is accepted without proof.
     pub(super) refused: bool,
 }
 
-/// What came of a connect.
+/// The outcome of a connect.
 pub(super) enum Came<'a> {
-    /// This row; older ones of ours are superseded by it.
+    /// This row; our older rows are superseded by it.
     Row(&'a ObservedSource, Vec<SourceId>),
-    /// Nothing that shows.
+    /// No visible effect.
     Nothing,
-    /// That is not decided yet.
+    /// Not decided yet.
     Open(Pending),
 }
 
@@ -38,18 +38,20 @@ impl Connect<'_> {
         self.intent.answer.as_ref()?.id.as_ref()
     }
 
-    /// The platform said that it connected it, and not too long ago.
+    /// Returns true if the platform reported success, less than a day ago.
     fn is_waited_for(&self) -> bool {
         self.intent.answer.is_some() && !self.expired
     }
 
-    /// A row that did not bear the name before.
+    /// Returns true if the row did not have this name before the connect.
     fn is_new(&self, row: &ObservedSource) -> bool {
         row.id.as_ref().is_none_or(|id| !self.intent.before.contains(id))
     }
 
-    /// Does only our stamp show that a new row came of it? An answer that was lost leaves room for doubt where
-    /// the row that is known as ours is listed beside, and none where the platform refused the connect.
+    /// Returns true if only our marker proves that a new row came from the connect.
+    ///
+    /// After a lost response there is doubt if our known row is also listed, and none is accepted after a
+    /// refusal.
     fn needs_proof(&self, rows: &[&ObservedSource]) -> bool {
         let known = self.owned.and_then(|owned| owned.id.as_ref());
         self.intent.answer.is_none()
@@ -60,7 +62,7 @@ impl Connect<'_> {
         row.echo.fingerprint.as_deref().is_some_and(|shown| self.stamp.reads(shown))
     }
 
-    /// Ids that bore the name before and are listed. They are ours only where the inventory says so.
+    /// Returns the listed ids that had the name before and are managed.
     fn older(&self, rows: &[&ObservedSource]) -> Vec<SourceId> {
         let ours = |id: &&SourceId| {
             self.owned.is_some_and(|owned| owned.id.as_ref() == Some(id) || owned.superseded.contains(id))
@@ -69,7 +71,9 @@ impl Connect<'_> {
         self.intent.before.iter().filter(ours).filter(listed).cloned().collect()
     }
 
-    /// This row and no other; new ones that bear our stamp are twins of it.
+    /// Returns the outcome with this row.
+    ///
+    /// Other new rows with our marker are duplicates.
     fn row<'a>(&self, keep: &'a ObservedSource, rows: &[&'a ObservedSource]) -> Came<'a> {
         let is_twin =
             |row: &&&ObservedSource| row.id != keep.id && self.is_new(row) && self.bears_our_stamp(row);
@@ -79,6 +83,8 @@ impl Connect<'_> {
     }
 }
 
+/// Decides the outcome of a connect.
+///
 /// `elsewhere` finds a row by its id under any name that is not ours.
 pub(super) fn came_of<'a>(
     sent: &Connect<'_>,
@@ -94,7 +100,7 @@ pub(super) fn came_of<'a>(
         if let Some(row) = elsewhere(id) {
             return sent.row(row, rows);
         }
-        // Our stamp on a new row, or on the old one in the place of another, proves as much.
+        // Our marker on a new row, or in place of another on the old row, proves as much.
         let proves = |row: &&&ObservedSource| {
             row.id.is_some()
                 && sent.bears_our_stamp(row)
@@ -117,7 +123,9 @@ pub(super) fn came_of<'a>(
     without_an_id(sent, rows, key)
 }
 
-/// The platform named a row that bore the name before: it was updated in place, once the list shows it.
+/// Decides a connect whose response names an existing row:
+///
+/// updated in place once listed.
 fn in_place<'a>(
     sent: &Connect<'_>,
     row: &'a ObservedSource,
@@ -137,7 +145,7 @@ fn in_place<'a>(
     }
 }
 
-/// No answer tells which row it is.
+/// Decides a connect without an id in the response.
 fn without_an_id<'a>(sent: &Connect<'_>, rows: &[&'a ObservedSource], key: &FingerprintKey) -> Came<'a> {
     let answered = sent.intent.answer.is_some();
     let undecided = || Came::Open(Pending::Settling);
@@ -148,13 +156,13 @@ fn without_an_id<'a>(sent: &Connect<'_>, rows: &[&'a ObservedSource], key: &Fing
     };
     let Some(appeared) = appeared(sent, rows) else { return undecided() };
     match (appeared.as_slice(), rows) {
-        // The name's only row stood there before: updated in place, not carried out, or not yet.
+        // The only row existed before: updated in place, not carried out, or not visible yet.
         ([], [row]) if !sent.is_new(row) || row.id.is_none() => {
             let previous = sent.owned.map(|owned| &owned.applied);
             if carried_out(sent.applied, &sent.stamp, previous, row, key) {
                 return Came::Row(row, Vec::new());
             }
-            // What is shown may still be what stood there before.
+            // The row may still show the previous definition.
             let unchanged = shows_what_was_before(sent.applied, &sent.stamp, previous, row, key);
             match (sent.settled, answered, unchanged) {
                 (true, true, false) => Came::Row(row, Vec::new()),
@@ -173,9 +181,10 @@ fn without_an_id<'a>(sent: &Connect<'_>, rows: &[&'a ObservedSource], key: &Fing
             };
             rows.iter().find(proves).map_or_else(nothing, |row| sent.row(row, rows))
         }
-        // A row without an id cannot be told from one that stood there before.
+        // A row without an id cannot be distinguished from one that existed before.
         ([new], _) if rows.len() == 1 || rows.iter().all(|row| row.id.is_some()) => sent.row(new, rows),
-        // Several appeared: one request delivered twice, or someone else's. Our keyed stamp proves which are ours.
+        // Several rows appeared: one request delivered twice, or rows of others. Our keyed marker proves
+        // which are ours.
         (several, _) => {
             let stamped = several.iter().filter(|row| row.id.is_some() && sent.bears_our_stamp(row));
             stamped.min_by_key(|row| &row.id).map_or_else(nothing, |row| sent.row(row, rows))
@@ -183,7 +192,7 @@ fn without_an_id<'a>(sent: &Connect<'_>, rows: &[&'a ObservedSource], key: &Fing
     }
 }
 
-/// The rows that came of the connect; `None` while that is not decided.
+/// Returns the rows created by the connect; `None` while that is undecided.
 fn appeared<'a>(sent: &Connect<'_>, rows: &[&'a ObservedSource]) -> Option<Vec<&'a ObservedSource>> {
     let new: Vec<&ObservedSource> = rows.iter().filter(|row| sent.is_new(row)).copied().collect();
     let needs_proof = sent.needs_proof(rows);
@@ -191,14 +200,15 @@ fn appeared<'a>(sent: &Connect<'_>, rows: &[&'a ObservedSource]) -> Option<Vec<&
     if sent.intent.answer.is_none() || new.is_empty() || new.iter().any(&told) {
         return Some(new.into_iter().filter(told).collect());
     }
-    // A lagging list may show someone else's row before it shows ours. What the platform said it
-    // connected is waited for; and if it shows no stamps at all, a new row is the one.
+    // An outdated list may show a row of others before ours, so wait for the row that the platform reported.
+    // If the platform returns no markers at all, a new row is the one.
     sent.settled.then(|| if sent.stamps { Vec::new() } else { new })
 }
 
-/// Is there nothing against this row having come of the connect? Where the platform shows anything of
-/// a definition, only our stamp speaks for it; where it shows nothing but a name and perhaps the type, the recorded
-/// intent does, unless proof is needed.
+/// Returns true if nothing contradicts that this row came from the connect.
+///
+/// If the platform returns any part of a definition, only our marker is evidence. If it returns nothing but a
+/// name and perhaps the type, the recorded intent is evidence enough, unless proof is needed.
 fn may_be(sent: &Connect<'_>, row: &ObservedSource, needs_proof: bool) -> bool {
     let is_of_its_type = row.kind.as_ref().is_none_or(|kind| *kind == sent.applied.definition.kind);
     match row.echo.fingerprint.as_deref() {

@@ -1,4 +1,6 @@
-//! What once proved that a row is ours stays known for a day: stamps, answered ids, older ids, forgotten sources.
+//! Evidence kept for a day that a row is ours.
+//!
+//! Consists of fingerprints, ids from responses, older ids and forgotten sources.
 
 use super::{Correction, LATEST, Reckoning, is_overtaken};
 use crate::model::{
@@ -11,11 +13,12 @@ use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// So many connects of one name are remembered.
+/// Maximum number of recent connects kept per source.
 const REMEMBERED: usize = 8;
 
-/// The rows of ours that the platform lists under names of its own making, under the names that were sent.
-/// `None` where there are none, as is usual.
+/// Renames our rows from names that the platform chose to the names that were sent.
+///
+/// Returns `None` if there are none, the usual case.
 pub(super) fn as_ours(listing: &[ObservedSource], inventory: &Inventory) -> Option<Vec<ObservedSource>> {
     let renamed: BTreeMap<(&SourceName, &SourceId), &SourceName> = inventory
         .owned
@@ -42,13 +45,13 @@ pub(super) fn as_ours(listing: &[ObservedSource], inventory: &Inventory) -> Opti
     )
 }
 
-/// A listing with the rows of ours under the names that were sent, whatever names the platform made of them.
+/// Returns the listing with our rows under the names that were sent.
 #[must_use]
 pub fn named_as_declared(listing: Vec<ObservedSource>, inventory: &Inventory) -> Vec<ObservedSource> {
     as_ours(&listing, inventory).unwrap_or(listing)
 }
 
-/// The connects lately sent under this name, with this one, in the order they were recorded.
+/// Returns the recent connects of this name including `sent`, in recorded order.
 fn remembering(before: Option<&Owned>, sent: Sent) -> Vec<Sent> {
     let mut all: Vec<Sent> = before.into_iter().flat_map(|owned| &owned.sent).cloned().collect();
     let is_another = |other: &Sent| other.stamp != sent.stamp || (other.id.is_some() && other.id != sent.id);
@@ -61,8 +64,9 @@ fn remembering(before: Option<&Owned>, sent: Sent) -> Vec<Sent> {
 }
 
 impl Reckoning {
-    /// A connect that does not show, and is not waited for, counts as not carried out; should it land all the
-    /// same, its stamp or its id tells.
+    /// Records a connect as not carried out.
+    ///
+    /// If it takes effect nevertheless, its fingerprint or its id reveals that.
     pub(super) fn give_up(&mut self, intent: &Intent, stamp: Fingerprint, now: Timestamp) {
         let IntentKind::Connect(applied) = &intent.kind else { return };
         let id = intent.answer.as_ref().and_then(|answer| answer.id.clone());
@@ -81,7 +85,7 @@ impl Reckoning {
         self.inventory.forgotten.insert(intent.name.clone(), Forgotten { since: now, owned });
     }
 
-    /// The row is ours, with the definition that the intent was to apply.
+    /// Records the row as ours, with the definition of the intent.
     pub(super) fn take(
         &mut self,
         intent: Intent,
@@ -97,7 +101,7 @@ impl Reckoning {
         let answered = answer.and_then(|answer| answer.id).filter(|id| Some(id) != row.id.as_ref());
         let sent = Sent { stamp, at: recorded_at, id: answered, applied: None };
         if let (Some(before), Some(id), true) = (before, &row.id, overtaken) {
-            // A newer one of ours stands there already.
+            // A newer row of ours is known already.
             let mut owned = before.clone();
             if before.id.as_ref() != Some(id) && !before.superseded.contains(id) {
                 owned.superseded.push(id.clone());
@@ -119,7 +123,7 @@ impl Reckoning {
         let same = before.filter(|owned| owned.id == row.id);
         let mut applied = Arc::unwrap_or_clone(applied);
         if same.is_none() {
-            // What was due before was due of another source.
+            // Earlier firings belonged to another source.
             applied.sync_since = applied.sync_since.max(Some(recorded_at));
         }
         let owned = Owned {
@@ -146,9 +150,11 @@ impl Reckoning {
         self.inventory.owned.insert(name, owned);
     }
 
-    /// A connect may show, or land a second time, after its outcome was taken for known. A row that bears the
-    /// stamp or the answered id of one we lately sent under this very name is ours, and so is one of a former id:
-    /// the one that was sent last stands, the others are superseded. Those that are not listed become former ones.
+    /// Finds rows of connects that became visible after their outcome was decided.
+    ///
+    /// A row with the fingerprint or the id of a recent connect of this name is ours, and so is one with a
+    /// former id. The one sent last is kept, the others are superseded. Superseded rows that are not listed
+    /// become former ones.
     pub(super) fn find_late_ones(&mut self, listed: &Listed<'_>, key: &FingerprintKey, now: Timestamp) {
         let mut found = Vec::new();
         for (name, owned) in &self.inventory.owned {
@@ -164,7 +170,7 @@ impl Reckoning {
         }
     }
 
-    /// What was forgotten and is listed again is ours again; what is kept too long is dropped.
+    /// Restores forgotten sources that are listed again, and drops expired ones.
     pub(super) fn recall(&mut self, listing: &[ObservedSource], key: &FingerprintKey, now: Timestamp) {
         if self.inventory.forgotten.is_empty() {
             return;
@@ -192,7 +198,7 @@ impl Reckoning {
     }
 }
 
-/// A source that was sent and never seen.
+/// Creates the entry of a source that was sent but never listed.
 fn unseen(intent: &Intent, applied: &Arc<Applied>) -> Owned {
     let declared = intent.declared.as_ref();
     Owned {
@@ -212,7 +218,7 @@ fn unseen(intent: &Intent, applied: &Arc<Applied>) -> Owned {
     }
 }
 
-/// The source with what is kept of an earlier one of its name.
+/// Merges an entry with the forgotten one of the same name.
 fn merged(owned: &Owned, kept: &Forgotten) -> Owned {
     let mut owned = Owned::clone(owned);
     let ids = kept.owned.id.iter().chain(&kept.owned.superseded);
@@ -225,7 +231,7 @@ fn merged(owned: &Owned, kept: &Forgotten) -> Owned {
     owned
 }
 
-/// What is kept of a source, where a row shows that it is there.
+/// Returns the entry of a forgotten source if a row shows that it exists.
 fn recalled(kept: &Owned, rows: &[&ObservedSource], key: &FingerprintKey, now: Timestamp) -> Option<Owned> {
     if rows.iter().any(|row| is_anothers(kept, row)) {
         return None;
@@ -251,7 +257,7 @@ fn recalled(kept: &Owned, rows: &[&ObservedSource], key: &FingerprintKey, now: T
     Some(owned)
 }
 
-/// The source with all rows of ours accounted for; `None` where that is so already.
+/// Returns the entry with all our rows included; `None` if it is complete already.
 fn with_late_ones(
     owned: &Owned,
     rows: &[&ObservedSource],
@@ -279,7 +285,7 @@ fn with_late_ones(
     Some(next)
 }
 
-/// Is this row of our name one that we connected?
+/// Returns true if we connected this row of our name.
 fn is_known(owned: &Owned, row: &ObservedSource, now: Timestamp) -> bool {
     let lately = |at: Timestamp| now.duration_since(at).abs() < LATEST;
     let sent = |sent: &Sent| {
@@ -290,27 +296,27 @@ fn is_known(owned: &Owned, row: &ObservedSource, now: Timestamp) -> bool {
     owned.sent.iter().any(sent) || owned.former.iter().any(former)
 }
 
-/// Is this the state that the source was written by, or taken over from?
+/// Returns true if this state wrote the source, or is the one it was adopted from.
 pub(in crate::plan) fn goes_on_from(owned: &Owned, writer: &str) -> bool {
     writer == owned.applied.key_id || owned.taken_from.as_deref() == Some(writer)
 }
 
-/// Did another state write this row?
+/// Returns true if another state wrote this row.
 fn is_anothers(owned: &Owned, row: &ObservedSource) -> bool {
     row.echo.writer.as_deref().is_some_and(|writer| !goes_on_from(owned, writer))
 }
 
-/// The same row as ever: its id and its type.
+/// Returns true if id and type are unchanged.
 fn is_still(owned: &Owned, row: &ObservedSource) -> bool {
     row.id.is_some()
         && row.id == owned.id
         && row.kind.as_ref().is_none_or(|kind| *kind == owned.applied.definition.kind)
 }
 
-/// Where a connect that was taken for not carried out shows, and none of ours was sent later, it stands.
+/// Makes a late row the current one if its connect was the last one sent.
 fn promote(owned: &mut Owned, late: &[&ObservedSource], key: &FingerprintKey, now: Timestamp) {
     let Some(last) = owned.sent.last() else { return };
-    // What was taken for not carried out, or is known by a row that the platform did not answer.
+    // Either assumed not carried out, or visible under an id that the platform did not report.
     let same = || (last.stamp == owned.applied.stamp(key)).then(|| Arc::new(owned.applied.clone()));
     let Some(applied) = last.applied.clone().or_else(|| same().filter(|_| last.id.is_some())) else { return };
     let is_it = |row: &&&ObservedSource| {
@@ -332,7 +338,7 @@ fn promote(owned: &mut Owned, late: &[&ObservedSource], key: &FingerprintKey, no
     }
 }
 
-/// Ids of ours that bore the name before and are not listed: a list may show them again.
+/// Returns our unlisted ids that had the name before; a list may show them again.
 fn former(
     before: Option<&Owned>,
     stood: &[SourceId],
@@ -360,7 +366,7 @@ fn former(
     former
 }
 
-/// Ours is not listed, and a row that bears the stamp of the very same definition is: that one stands.
+/// Replaces our unlisted row by a listed one with the same fingerprint.
 fn stand_in(
     owned: &mut Owned,
     late: &[&ObservedSource],
