@@ -1,8 +1,9 @@
-//! Notices to webhooks when a state changes: something failed, recovered, is withheld, stale, or drift was
-//! put right.
+//! Webhook notifications of state changes:
 //!
-//! The daemon knows nothing of them. They are told from one published snapshot to the next, wait in a
-//! bounded queue for each webhook, and are tried a few times. Whoever does not answer holds up nobody.
+//! failed, recovered, withheld, stale, drift corrected.
+//!
+//! Independent of the daemon: notifications are derived from consecutive published snapshots. Each webhook
+//! has a bounded queue and a few retries, so that a slow webhook delays nothing.
 
 mod changes;
 mod webhook;
@@ -18,13 +19,15 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-/// So many notices wait for each webhook; what comes on top of that is dropped, and counted.
+/// Maximum number of notifications queued per webhook.
+///
+/// Further ones are dropped and counted.
 const WAITING: usize = 100;
 
-/// How long what waits may take once the daemon has ended.
+/// Time for delivering queued notifications after the daemon has ended.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Tells every change to those who want to know of it, until the daemon ends.
+/// Sends notifications of all changes to the webhooks until the daemon ends.
 pub async fn tell(mut published: Published, webhooks: Vec<Webhook>, metrics: Arc<Metrics>) {
     let mut delivering = JoinSet::new();
     let queues: Vec<_> = webhooks

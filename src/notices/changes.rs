@@ -1,5 +1,4 @@
-//! What changed from one snapshot to the next, as people want to be told of it: a state once when it
-//! comes, and once when it is over.
+//! Differences between snapshots, reported once at the start and end of a state.
 
 use crate::model::{SourceName, Unit};
 use crate::status::{Config, Facts, LastSync, Snapshot, Workspace};
@@ -8,31 +7,31 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// So many sources are named in one notice; the others are counted.
+/// Maximum number of sources named in one notification; the others are counted.
 const MOST_NAMED: usize = 10;
 
-/// What a notice is about.
+/// The kind of a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Event {
-    /// Files are rejected, the platform cannot be used, a pass stops, or something of a source fails.
+    /// Files are rejected, the platform is unavailable, or a pass or source fails.
     Failed,
-    /// That is over.
+    /// The failure is over.
     Recovered,
-    /// A change would be made and is withheld.
+    /// A change is withheld.
     Withheld,
-    /// Data is older than promised.
+    /// Data is older than `stale_after`.
     Stale,
-    /// What someone else had changed was put right.
+    /// Drift was corrected.
     DriftMended,
 }
 
 impl Event {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 5] =
         [Self::Failed, Self::Recovered, Self::Withheld, Self::Stale, Self::DriftMended];
 
-    /// As files and programs write it.
+    /// Returns the kind as written in files and JSON.
     #[must_use]
     pub fn key(self) -> &'static str {
         match self {
@@ -41,7 +40,7 @@ impl Event {
         }
     }
 
-    /// As it is told.
+    /// Returns the kind as shown to people.
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
@@ -57,23 +56,23 @@ impl Event {
 /// One state change, of one workspace or of the daemon as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Notice {
-    /// What happened.
+    /// The kind of change.
     pub event: Event,
-    /// When it was noticed.
+    /// Time of detection.
     pub at: Timestamp,
-    /// The workspace, as people call it; `None` when it is about all of them.
+    /// Display name of the workspace; `None` if all are concerned.
     pub workspace: Option<String>,
     /// The workspace and scope.
     pub unit: Option<Unit>,
-    /// The sources, the first few.
+    /// The first few sources.
     pub sources: Vec<String>,
-    /// How many more there are.
+    /// Number of further sources.
     pub more: usize,
-    /// What happened, in words. Holds no secret.
+    /// Description; contains no secret.
     pub message: String,
 }
 
-/// What was told already.
+/// The state already reported.
 #[derive(Default)]
 pub(super) struct Told {
     seen: Option<Arc<Snapshot>>,
@@ -82,7 +81,7 @@ pub(super) struct Told {
     units: BTreeMap<Unit, Standing>,
 }
 
-/// What is the matter with one workspace, as told.
+/// Problems of one workspace already reported.
 #[derive(Default, PartialEq)]
 struct Standing {
     stopped: bool,
@@ -93,7 +92,7 @@ struct Standing {
 }
 
 impl Told {
-    /// What is new in this snapshot.
+    /// Returns the notifications for this snapshot.
     pub(super) fn changes(&mut self, now: &Arc<Snapshot>) -> Vec<Notice> {
         let mut notices = Vec::new();
         self.files(now, &mut notices);
@@ -138,7 +137,7 @@ impl Told {
     }
 }
 
-/// A trouble of the daemon as a whole.
+/// Reports a problem of the daemon as a whole.
 fn one(told: &mut bool, why: Option<String>, over: &str, at: Timestamp, notices: &mut Vec<Notice>) {
     let is = why.is_some();
     if std::mem::replace(told, is) != is {
@@ -165,7 +164,7 @@ impl Standing {
                 notices.push(notice);
             }
         };
-        // That the platform cannot be used is told once for all workspaces.
+        // An unavailable platform is reported once for all workspaces.
         let error = workspace.error.as_ref().filter(|error| !error.is_of_the_platform());
         match error {
             Some(error) if !self.stopped => {
@@ -226,7 +225,9 @@ fn why(facts: &Facts) -> String {
     config.map(ToOwned::to_owned).or(sync).or(test).unwrap_or_default()
 }
 
-/// What is under way, or was just edited, has yet to show how it stands.
+/// Returns true if the source works.
+///
+/// Not yet known while a change or sync is in progress.
 fn is_well(facts: &Facts) -> bool {
     let settled = !matches!(facts.config, Config::Pending | Config::Unknown);
     !facts.is_failing() && settled && facts.last.as_deref().is_none_or(LastSync::is_over)

@@ -1,4 +1,6 @@
-//! One webhook: its address, what it is sent, and how often that is tried.
+//! Delivery to one webhook:
+//!
+//! address, format and retries.
 
 use super::changes::{Event, Notice};
 use crate::status::metrics::Metrics;
@@ -12,53 +14,55 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::Receiver;
 
-/// An attempt takes no longer.
+/// Timeout of one attempt.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Half a second, then twice as long each time: about a minute in all.
+/// First retry delay, doubled each time:
+///
+/// about half a minute in all with [`TRIES`] attempts.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const TRIES: usize = 7;
 
-/// Looks the address up, each time anew. It is a secret: whoever has it may write there.
+/// Resolves the address before every attempt; a secret, as it permits posting.
 pub type Address = Arc<dyn Fn() -> Result<SecretString, String> + Send + Sync>;
 
-/// Who is told.
+/// A configured webhook.
 pub struct Webhook {
-    /// Where.
+    /// Function that returns the address.
     pub address: Address,
-    /// How.
+    /// Format of the body.
     pub shape: Shape,
-    /// Of what.
+    /// Kinds of notification to send.
     pub events: Vec<Event>,
 }
 
-/// What is sent.
+/// Format of the request body.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Shape {
-    /// The notice as JSON.
+    /// The notification as JSON.
     #[default]
     Json,
-    /// A message as Slack and those like it take it.
+    /// A message for Slack and compatible services.
     Slack,
 }
 
-/// Why a notice did not arrive. Never holds the address.
+/// The reason why a notification was not delivered; never contains the address.
 struct Undelivered {
     why: String,
     again: bool,
 }
 
 impl Webhook {
-    /// Is the address one that may be used?
+    /// Checks that the address may be used.
     ///
     /// # Errors
-    /// Says why not, without the address.
+    /// With the reason, without the address.
     pub fn check(&self) -> Result<(), String> {
         url(&(self.address)()?).map(drop)
     }
 
-    /// Delivers what comes, one after the other.
+    /// Delivers queued notifications one after the other.
     pub(super) async fn deliver(self, mut waiting: Receiver<Arc<Notice>>, metrics: Arc<Metrics>) {
         while let Some(notice) = waiting.recv().await {
             let body = self.shape.body(&notice);
@@ -82,7 +86,7 @@ impl Webhook {
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .timeout(TIMEOUT);
-        // To this machine there is no proxy, and no certificate that counts.
+        // Local requests need no proxy and no certificates.
         let builder = if url.scheme() == "http" { builder.no_proxy().tls_certs_only([]) } else { builder };
         let client = builder.build().map_err(|error| for_good(error.without_url().to_string()))?;
         let answer = client.post(url).json(body).send().await;
@@ -119,7 +123,7 @@ impl Shape {
     }
 }
 
-/// Otherwise a name could mention people, or pass for a link.
+/// Escapes text for Slack; otherwise a name could mention people or form a link.
 fn slack(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
