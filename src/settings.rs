@@ -1,7 +1,10 @@
-//! Flags, environment and files to settings, resolved once.
+//! Resolves flags, environment variables and files into settings, once.
 //!
-//! Precedence: flag, then `WELLSPRING_*`, then the host file, then the repository's `wellspring.toml`.
-//! `JARVISPY_URL` only fills a gap; `PMTX_TOKEN` is the token where the host file names none.
+//! Precedence: flag, then `WELLSPRING_*`, then the host file, then the repository's
+//! `wellspring.toml`. `JARVISPY_URL` applies only if none of them names a URL; `PMTX_TOKEN` is the
+//! token if the host file names none.
+//!
+//! Invariant: the repository cannot loosen a setting of the host file.
 
 mod host;
 mod token;
@@ -22,13 +25,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How a variable is looked up.
+/// Looks up an environment variable.
 pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
-/// How a variable is looked up for `wellspring.toml`, past the gate.
+/// Looks up a variable for `wellspring.toml`, after checking that it is allowed.
 pub type Variables = Arc<dyn Fn(&str) -> Lookup + Send + Sync>;
 
-/// What the command line says.
+/// Command-line options that affect the settings.
 #[derive(Debug, Clone, Default)]
 pub struct Flags {
     /// `[PATH]` or `-C DIR`
@@ -41,30 +44,32 @@ pub struct Flags {
     pub config: Option<PathBuf>,
 }
 
-/// Everything that does not depend on what the tree says.
+/// Settings that do not depend on the content of the tree.
 #[derive(Clone)]
 pub struct Settings {
-    /// The tree, absolute, as configured: a symlink in it is followed anew for each reading.
+    /// Absolute path of the tree, as configured.
+    ///
+    /// Symlinks in it are resolved again for every read.
     pub root: PathBuf,
-    /// Where the state is.
+    /// State directory.
     pub state_dir: PathBuf,
-    /// The host file, or its defaults.
+    /// Content of the host file, or the defaults.
     pub host: HostFile,
     url: Option<String>,
     environment: Environment,
 }
 
-/// Where the platform is.
+/// Location of the platform.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Platform {
-    /// The embedded Data API.
+    /// The local platform embedded in this program.
     Local,
-    /// Somewhere else.
+    /// A platform reached over HTTP.
     Remote(BaseUrl),
 }
 
 impl Platform {
-    /// Where the token goes: `https://HOST`, or `local`.
+    /// Origin that receives the token: `https://HOST`, or `local`.
     #[must_use]
     pub fn origin(&self) -> String {
         match self {
@@ -75,7 +80,9 @@ impl Platform {
 }
 
 impl Settings {
-    /// Reads the host file, finds the tree and the state directory. Contacts nothing, creates nothing.
+    /// Reads the host file and locates the tree and the state directory.
+    ///
+    /// Makes no requests and creates no files.
     ///
     /// # Errors
     /// When a file cannot be read or no tree is found.
@@ -114,7 +121,7 @@ impl Settings {
     /// Checks that the state directory is not a file.
     ///
     /// # Errors
-    /// When it is one.
+    /// [`SettingsError::FileForState`] if it is a file.
     pub fn check_state_dir(&self) -> Result<(), SettingsError> {
         if self.state_dir.is_file() {
             return Err(SettingsError::FileForState(self.state_dir.clone()));
@@ -122,10 +129,10 @@ impl Settings {
         Ok(())
     }
 
-    /// The platform, given what the tree says of it.
+    /// Returns the platform, given the URL declared in the tree.
     ///
     /// # Errors
-    /// When no URL is known, it is not one, or two sources of it disagree.
+    /// When there is no URL, the URL is invalid, or two settings disagree.
     pub fn platform(&self, declared: Option<&PlatformUrl>) -> Result<Platform, SettingsError> {
         let parse = |url: &str| {
             if url == "local" {
@@ -149,17 +156,18 @@ impl Settings {
         }
     }
 
-    /// Returns true if `--url`, the environment or the host file names the platform, so that no file of the tree
-    /// can move it.
+    /// Returns true if the tree cannot change the platform's URL.
+    ///
+    /// `--url`, the environment or the host file then names the platform.
     #[must_use]
     pub fn pins_platform(&self) -> bool {
         self.url.is_some() || (self.environment)("JARVISPY_URL").is_some_and(|url| !url.is_empty())
     }
 
-    /// Checks a platform that only `wellspring.toml` names against the origins that were used before.
+    /// Checks a platform that only `wellspring.toml` names against known origins.
     ///
     /// # Errors
-    /// [`SettingsError::AnotherOrigin`] where it is at another one.
+    /// [`SettingsError::AnotherOrigin`] if its origin was not used before.
     pub fn must_know(&self, at: &Platform, used: &BTreeSet<String>) -> Result<(), SettingsError> {
         let origin = at.origin();
         match self.pins_platform() || used.is_empty() || used.contains(&origin) {
@@ -168,7 +176,7 @@ impl Settings {
         }
     }
 
-    /// How to reach a platform.
+    /// Returns the client settings for a platform.
     #[must_use]
     pub fn remote(&self, base_url: BaseUrl, token: Token) -> RemoteSettings {
         let platform = &self.host.platform;
@@ -184,7 +192,7 @@ impl Settings {
         }
     }
 
-    /// How long a write may take to show on the platform.
+    /// Returns the time after which a write must be visible on the platform.
     #[must_use]
     pub fn settle(&self, platform: &Platform) -> Duration {
         match (self.host.platform.settle, platform) {
@@ -194,7 +202,9 @@ impl Settings {
         }
     }
 
-    /// Where secrets come from. The token's own place is no place for a repository to point at.
+    /// Returns the resolver of secrets for the files.
+    ///
+    /// The references of the token and of webhooks are forbidden there.
     #[must_use]
     pub fn secrets(&self) -> Secrets {
         let mut forbidden = BTreeSet::from([SecretRef::Env("PMTX_TOKEN".to_owned())]);
@@ -213,17 +223,17 @@ impl Settings {
         }
     }
 
-    /// Looks up the variables that `wellspring.toml` refers to in `[platform]` and `[workspaces]`.
+    /// Looks up the variables of `[platform]` and `[workspaces]` in `wellspring.toml`.
     #[must_use]
     pub fn variables(&self) -> Variables {
         let secrets = self.secrets();
         Arc::new(move |name| secrets.variable_for_settings(name))
     }
 
-    /// Who is told of state changes.
+    /// Returns the webhooks that receive notices.
     #[must_use]
     pub fn webhooks(&self) -> Vec<Webhook> {
-        // The repository may not point at these addresses; the host file is where they belong.
+        // These references are forbidden for the repository, but valid in the host file.
         let secrets = Arc::new(Secrets { forbidden: BTreeSet::new(), ..self.secrets() });
         let all = self.host.notify.iter().map(|notify| {
             let (secrets, reference) = (Arc::clone(&secrets), notify.url.reference().clone());
@@ -236,13 +246,13 @@ impl Settings {
         all.collect()
     }
 
-    /// The host's limits.
+    /// Returns the limits of the host file.
     #[must_use]
     pub fn limits(&self) -> HostLimits {
         self.host.limits.clone().into()
     }
 
-    /// The variables of the environment.
+    /// Returns the lookup of environment variables.
     #[must_use]
     pub fn environment(&self) -> &Environment {
         &self.environment
@@ -252,63 +262,63 @@ impl Settings {
 fn absolute(path: &Path) -> Result<PathBuf, SettingsError> {
     let absolute =
         std::path::absolute(path).map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
-    // `dir/.` and `dir/` are `dir`: the root is remembered by its text.
+    // Normalise `dir/.` and `dir/` to `dir`, because the state records the root as text.
     Ok(absolute.components().collect())
 }
 
-/// Settings that cannot be used.
+/// Reason why settings cannot be used.
 #[derive(Debug)]
 pub enum SettingsError {
-    /// No `wellspring.toml` at or above this directory, and none was named.
+    /// No `wellspring.toml` in or above this directory, and no directory was given.
     NoTree(PathBuf),
-    /// The named directory does not exist.
+    /// The given directory does not exist.
     MissingTree(PathBuf),
-    /// A file was named where the tree's directory is wanted.
+    /// A file was given instead of the tree's directory.
     FileForTree {
         /// The file.
         file: PathBuf,
-        /// The directory above it that holds a `wellspring.toml`, if any.
+        /// The closest parent directory that contains `wellspring.toml`, if any.
         found: Option<PathBuf>,
     },
-    /// A file was named where the state directory is wanted.
+    /// A file was given instead of the state directory.
     FileForState(PathBuf),
     /// A file could not be read.
     Read {
-        /// Which.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// Error of the operating system.
         source: std::io::Error,
     },
-    /// The host file has an error in it.
+    /// The host file has errors.
     Host {
-        /// Which.
+        /// Path of the host file.
         path: PathBuf,
-        /// Its text.
+        /// Content of the host file.
         text: String,
-        /// Everything that is wrong with it.
+        /// All errors in it.
         diagnostics: Vec<Diagnostic>,
     },
-    /// `WELLSPRING_VARIABLES` is not a list of patterns; why.
+    /// `WELLSPRING_VARIABLES` is not a list of patterns; contains the reason.
     Variables(String),
-    /// No platform is named anywhere.
+    /// No setting names a platform.
     NoUrl,
-    /// The URL is not usable.
+    /// The URL is invalid.
     Url(InvalidBaseUrl),
     /// `JARVISPY_URL` and the files name different platforms.
     TwoUrls,
     /// `wellspring.toml` names a platform at an origin that was not used before.
     AnotherOrigin {
-        /// Its origin.
+        /// Origin of the declared platform.
         origin: String,
         /// The origins used before.
         used: BTreeSet<String>,
     },
-    /// No token is found.
+    /// No token is configured.
     NoToken,
 }
 
 impl SettingsError {
-    /// The lines of the host file that have errors, as text for people.
+    /// Formats the errors of the host file with their source lines.
     #[must_use]
     pub fn explained(&self, color: bool) -> Option<String> {
         let Self::Host { path, text, diagnostics } = self else { return None };

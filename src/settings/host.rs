@@ -1,5 +1,6 @@
-//! The host file (`--config`): it belongs to whoever runs the daemon, and may only tighten what the
-//! repository says.
+//! The host file (`--config`), owned by the operator of the daemon.
+//!
+//! Its settings may only restrict those of the repository.
 
 mod read;
 
@@ -15,10 +16,12 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-/// Longer is a slip, and keeps later arithmetic far from its bounds.
+/// Maximum duration: longer values are typing errors.
+///
+/// The bound also keeps later arithmetic from overflowing.
 const LONGEST: Duration = Duration::from_secs(366 * 86_400);
 
-/// `/etc/wellspring/daemon.toml`
+/// Content of the host file, such as `/etc/wellspring/daemon.toml`.
 #[derive(Debug, Clone, Default)]
 pub struct HostFile {
     /// `[daemon]`
@@ -42,79 +45,79 @@ pub struct HostFile {
 /// `[daemon]`
 #[derive(Debug, Clone, Default)]
 pub struct Daemon {
-    /// The tree: a directory, or a symlink that is swapped.
+    /// Directory of the tree, or a symlink to it that may be replaced.
     pub dir: Option<PathBuf>,
     /// `"apply"` or `"dry-run"`
     pub mode: Mode,
-    /// Full re-check for drift.
+    /// Interval of the full check for drift.
     pub interval: Option<Humane>,
-    /// Quiet time before a removal is acted on.
+    /// Quiet time of the files before a removal.
     pub settle: Option<Pause>,
 }
 
-/// Does the daemon write?
+/// Mode of the daemon.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// It does what the files say.
+    /// Applies changes.
     #[default]
     Apply,
-    /// It prints what it would do.
+    /// Only logs planned changes.
     DryRun,
 }
 
 /// `[platform]`
 #[derive(Debug, Clone, Default)]
 pub struct HostPlatform {
-    /// Pins the platform.
+    /// URL of the platform; overrides the repository.
     pub url: Option<String>,
     /// `{ secret = "credential:pmtx-token" }`
     pub token: Option<TokenReference>,
-    /// For one attempt of a call.
+    /// Timeout of one attempt of a request.
     pub timeout: Option<Humane>,
-    /// For a sync call.
+    /// Timeout of a sync request.
     pub sync_timeout: Option<Humane>,
-    /// How long a write may take to show.
+    /// Time after which a write must be visible on the platform.
     pub settle: Option<Pause>,
-    /// Calls under way at once.
+    /// Maximum number of concurrent requests.
     pub max_in_flight: Option<usize>,
-    /// Calls begun per second.
+    /// Maximum number of requests per second.
     pub requests_per_second: Option<u32>,
-    /// Permits `http://` to another machine.
+    /// Permits plain `http://` to another machine.
     pub allow_plaintext: bool,
 }
 
 /// `[limits]`
 #[derive(Debug, Clone, Default)]
 pub struct Limits {
-    /// Removals in any hour.
+    /// Maximum number of removals in any hour.
     pub max_cleanup: Option<HostLimit>,
-    /// Replacements in one pass.
+    /// Maximum number of replacements in one pass.
     pub max_replace: Option<HostLimit>,
-    /// `"off"`: nothing is ever removed from here.
+    /// With `"off"`, this host never removes anything.
     pub prune: Option<HostPrune>,
 }
 
 /// `[secrets]`
 #[derive(Debug, Clone, Default)]
 pub struct HostSecrets {
-    /// Where `file:` names lie.
+    /// Directory of `file:` secrets.
     pub dir: Option<PathBuf>,
-    /// What may be used where; once one entry stands, nothing else.
+    /// Permitted uses of secrets; once one entry exists, all others are denied.
     pub allow: Vec<HostAllow>,
 }
 
 /// `[variables]`
 #[derive(Debug, Clone, Default)]
 pub struct HostVariables {
-    /// Which variables `wellspring.toml` may refer to in `[platform]` and `[workspaces]`, as patterns.
+    /// Patterns of the variables allowed in `[platform]` and `[workspaces]`.
     pub allow: Option<Vec<GlobMatcher>>,
 }
 
 impl HostVariables {
-    /// Of patterns separated by commas.
+    /// Parses patterns separated by commas.
     ///
     /// # Errors
-    /// Which of them is no pattern.
+    /// Names the pattern that is invalid.
     pub fn listed(text: &str) -> Result<Self, String> {
         let patterns = text.split(',').map(str::trim).filter(|name| !name.is_empty());
         let pattern = |name: &str| match Glob::new(name) {
@@ -128,11 +131,11 @@ impl HostVariables {
 /// `[[secrets.allow]]`
 #[derive(Debug, Clone)]
 pub struct HostAllow {
-    /// Which references, as a pattern: `env:ORDERS_*`.
+    /// Pattern of references, such as `env:ORDERS_*`.
     name: GlobMatcher,
-    /// In which workspaces, by alias or id.
+    /// Workspaces in which they may be used, by alias or id.
     workspaces: Option<Vec<String>>,
-    /// Towards which hosts, as patterns in lower case.
+    /// Patterns of hosts that may receive them, in lower case.
     hosts: Option<Vec<GlobMatcher>>,
 }
 
@@ -146,28 +149,28 @@ pub struct HostState {
 /// `[http]`
 #[derive(Debug, Clone, Default)]
 pub struct HostHttp {
-    /// Where the status page, metrics and health are served; nowhere when it is not said.
+    /// Address of the status page, metrics and health; `None` disables them.
     pub listen: Option<SocketAddr>,
-    /// Names under which a browser may ask for them, besides `localhost` and plain addresses.
+    /// Accepted `Host` names, besides `localhost` and IP addresses.
     pub hosts: Vec<String>,
 }
 
 /// `[[notify]]`
 #[derive(Debug, Clone)]
 pub struct HostNotify {
-    /// Where the webhook's address is kept: `{ secret = "env:SLACK_WEBHOOK" }`.
+    /// Reference to the webhook's address: `{ secret = "env:SLACK_WEBHOOK" }`.
     pub url: TokenReference,
     /// `"json"` or `"slack"`
     pub format: Shape,
-    /// Of what it is told; of everything when it is not said.
+    /// Events to report; `None` for all.
     pub events: Option<Vec<Event>>,
 }
 
-/// A duration such as `"30s"` or `"1h 30m"`: from one second to 366 days, as in the files.
+/// A duration such as `"30s"` or `"1h 30m"`, from one second to 366 days.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Humane(Duration);
 
-/// The same, but it may be shorter than a second, or none.
+/// Like [`Humane`], but may be shorter than a second or zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pause(Duration);
 
@@ -178,7 +181,7 @@ pub struct HostLimit(pub Limit);
 /// `"off"` or `"owned"`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HostPrune {
-    /// Nothing is removed.
+    /// Never removes anything.
     Off,
     /// The repository decides.
     Owned,
@@ -191,10 +194,10 @@ pub struct TokenReference {
 }
 
 impl HostFile {
-    /// Reads the file.
+    /// Reads the host file.
     ///
     /// # Errors
-    /// When it cannot be read or has an error in it.
+    /// When it cannot be read or has errors.
     pub fn read(path: &Path) -> Result<Self, SettingsError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
@@ -206,17 +209,17 @@ impl HostFile {
         })
     }
 
-    /// Reads the text of a file of this name.
+    /// Parses the content of a host file called `name`.
     ///
     /// # Errors
-    /// Everything that is wrong with it. No message holds a value that may be a secret.
+    /// All errors in it. No message contains a value that may be a secret.
     pub fn parse(name: &str, text: &str) -> Result<Self, Vec<Diagnostic>> {
         read::host_file(name, text)
     }
 }
 
 impl Humane {
-    /// The duration.
+    /// Returns the duration.
     #[must_use]
     pub fn get(self) -> Duration {
         self.0
@@ -224,7 +227,7 @@ impl Humane {
 }
 
 impl Pause {
-    /// The duration.
+    /// Returns the duration.
     #[must_use]
     pub fn get(self) -> Duration {
         self.0
@@ -232,7 +235,7 @@ impl Pause {
 }
 
 impl TokenReference {
-    /// Where the token is.
+    /// Returns the reference to the token.
     #[must_use]
     pub fn reference(&self) -> &SecretRef {
         &self.secret

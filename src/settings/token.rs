@@ -1,4 +1,4 @@
-//! Where the platform's token is read from, each time it is needed anew.
+//! Source of the platform's token, which is read again for every use.
 
 use super::{Settings, SettingsError};
 use crate::remote::{BaseUrl, Token};
@@ -8,16 +8,18 @@ use serde::Deserialize;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The token's source: the reference in the host configuration, else `PMTX_TOKEN`, else, for an interactive
+/// Selects the source of the token.
+///
+/// The order is: the reference in the host file, then `PMTX_TOKEN`, then, for an interactive
 /// command, `~/.prometheux/config.json` if that file is for this platform.
 ///
 /// # Errors
-/// When there is none.
+/// When there is no token.
 pub fn token(settings: &Settings, platform: &BaseUrl, interactive: bool) -> Result<Token, SettingsError> {
     let environment = Arc::clone(settings.environment());
     if let Some(token) = &settings.host.platform.token {
         let reference = token.reference().clone();
-        // The repository may not point here; the host file is where it belongs.
+        // This reference is forbidden for the repository, but valid in the host file.
         let secrets = Secrets { forbidden: std::collections::BTreeSet::new(), ..settings.secrets() };
         return Ok(Arc::new(move || secrets.value(&reference)));
     }
@@ -44,7 +46,7 @@ fn of_platform_tools(home: &Path, platform: &BaseUrl) -> Option<SecretString> {
     }
     let text = std::fs::read_to_string(home.join(".prometheux/config.json")).ok()?;
     let config: Config = serde_json::from_str(&text).ok()?;
-    // The file may name the whole platform, or one account of it.
+    // The URL in the file may be that of the platform or of one account on it.
     let url = BaseUrl::parse(&config.url).ok()?;
     let rest = platform.as_str().strip_prefix(url.as_str())?;
     let is_same = rest.is_empty() || rest.starts_with('/');

@@ -1,4 +1,4 @@
-//! Reads the host file from its spanned tree: every mistake at once, and no value that may be a secret.
+//! Parses the host file with all its errors, without showing possible secrets.
 
 use super::{
     Daemon, HostAllow, HostFile, HostHttp, HostLimit, HostNotify, HostPlatform, HostPrune, HostSecrets,
@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// The keys whose values are no secrets, wherever they stand but below `[[notify]]`.
+/// Keys whose values are not secrets, except below `[[notify]]`.
 const HARMLESS: [&str; 21] = [
     "allow",
     "allow_plaintext",
@@ -41,7 +41,7 @@ const HARMLESS: [&str; 21] = [
     "workspaces",
 ];
 
-/// The host file, or everything that is wrong with it.
+/// Parses the host file, or returns all errors.
 pub(super) fn host_file(name: &str, text: &str) -> Result<HostFile, Vec<Diagnostic>> {
     let documents = [Document::new(Arc::from(name), text)];
     let mut findings = Findings::new(&documents);
@@ -56,8 +56,9 @@ pub(super) fn host_file(name: &str, text: &str) -> Result<HostFile, Vec<Diagnost
     }
 }
 
-/// The bytes that no diagnostic may show. By the text alone, which need not be TOML: the values of all keys
-/// that are not known to be harmless.
+/// Byte ranges that no diagnostic may show: values of potentially secret keys.
+///
+/// Works on the text, which may be invalid TOML.
 fn hidden(text: &str) -> Vec<Range<usize>> {
     let mut hidden = Vec::new();
     let (mut at, mut in_notify, mut harmless) = (0, false, true);
@@ -88,7 +89,7 @@ fn hidden(text: &str) -> Vec<Range<usize>> {
     hidden
 }
 
-/// Is the text `{ secret = "env:NAME" }`, and nothing else?
+/// Returns true if the text is exactly a reference: `{ secret = "env:NAME" }`.
 fn is_reference(text: &str) -> bool {
     let inner = text.trim().strip_prefix('{').and_then(|text| text.strip_suffix('}'));
     let value = inner.and_then(|inner| inner.trim().strip_prefix("secret")?.trim_start().strip_prefix('='));
@@ -217,7 +218,7 @@ fn webhook(entry: &Node<'_>, table: &Table<'_>, findings: &mut Findings<'_, '_>)
     Some(HostNotify { url, format, events })
 }
 
-/// The table under `key`, with the keys it may have.
+/// Returns the table under `key` and reports keys other than `keys`.
 fn section<'t, 'a>(
     of: &'t Table<'a>,
     key: &str,
@@ -229,7 +230,7 @@ fn section<'t, 'a>(
     Some(table)
 }
 
-/// The tables of a list of tables under `key`, each with its place.
+/// Returns the tables of the array under `key`, with their positions.
 fn tables<'t, 'a>(
     of: &'t Table<'a>,
     key: &str,
@@ -254,7 +255,7 @@ fn tables<'t, 'a>(
     tables
 }
 
-/// Where a secret is kept. The secret itself is an error, which does not show it.
+/// Parses a reference to a secret; a literal secret is an error that hides it.
 fn reference(
     of: &Table<'_>,
     key: &str,
@@ -331,7 +332,7 @@ fn count<T: TryFrom<i64>>(of: &Table<'_>, key: &str, findings: &mut Findings<'_,
     number
 }
 
-/// A number, or a percentage.
+/// Parses a count or a percentage.
 fn limit(of: &Table<'_>, key: &str, findings: &mut Findings<'_, '_>) -> Option<HostLimit> {
     let entry = of.get(key)?;
     let limit = match &entry.node.value {
