@@ -1,16 +1,18 @@
-//! When a source is due, and which due sources share one call.
+//! Decides which sources are due, and groups them into sync requests.
 //!
-//! Pure: the time is an argument, nothing is stored, nothing is random. A schedule is compiled once
-//! ([`Timing`]); [`due`] then compares it with what was last claimed; [`batches`] forms the calls.
-//! What every schedule keeps:
+//! A schedule is compiled once ([`Timing`]); [`due`] compares it with the last claim; [`batches`]
+//! forms the requests. Every schedule guarantees:
 //!
-//! - `every` fires at `k · every + offset` since the Unix epoch; the offset in `[0, every)` is a hash
-//!   of the source's identity, the same after every restart and on every host.
-//! - `cron` follows the wall clock of its zone: an hour the clock repeats counts once, at its first
-//!   passing; minutes the clock leaves out fire together, once, at the first instant after the gap.
+//! - `every` fires at `k · every + offset` since the Unix epoch; the offset in `[0, every)` is a
+//!   hash of the source's identity, the same after every restart and on every host.
+//! - `cron` follows the wall clock of its zone: an hour that the clock repeats counts once, at its
+//!   first occurrence; minutes that the clock skips fire together, once, at the first instant after
+//!   the gap.
 //! - `jitter` delays every firing of a source by the same hashed amount in `[0, jitter]`.
-//! - A firing is claimed at most once, and whatever [`due`] returns is to be recorded before acting on
-//!   it, so that a crash between the two loses a run rather than doubling it.
+//! - A firing is claimed at most once. The caller records the result of [`due`] before acting on
+//!   it, so that a crash in between loses a run rather than repeating it.
+//!
+//! Invariant: pure; the time is an argument, nothing is stored and nothing is random.
 
 mod batch;
 mod calendar;

@@ -1,33 +1,33 @@
-//! Which sources share one call.
+//! Groups sources into sync requests.
 
 use crate::model::{NonEmpty, Unit};
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// What one sync call says once for all its sources. Equal terms may share a call.
+/// Parameters of a sync request; sources with equal terms may share one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Terms<'a> {
-    /// The workspace and scope the call addresses.
+    /// Workspace and scope of the request.
     pub unit: &'a Unit,
-    /// The call's `sync_options`.
+    /// `sync_options` of the request.
     pub options: &'a serde_json::Map<String, serde_json::Value>,
-    /// The longest the call may take.
+    /// Maximum duration of the request.
     pub timeout: Option<Duration>,
 }
 
-/// One sync call.
+/// One sync request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch<'a> {
-    /// What all members have in common.
+    /// Terms that all members share.
     pub terms: Terms<'a>,
-    /// The members' indices, in the order given.
+    /// Indices of the members, in input order.
     pub members: NonEmpty<usize>,
 }
 
-/// Groups sources, given by index, into calls of at most `max` (at least one).
+/// Groups sources, given by index, into requests of at most `max` (at least one).
 ///
-/// Stable: members stand in the order given, equal terms in that of their first member, and the
-/// calls for equal terms follow one another.
+/// Stable: members keep their input order, groups are ordered by their first member, and the
+/// requests of a group are adjacent.
 #[must_use]
 pub fn batches<'a>(sources: impl IntoIterator<Item = (usize, Terms<'a>)>, max: usize) -> Vec<Batch<'a>> {
     let mut groups: Vec<(Terms<'a>, Vec<usize>)> = Vec::new();

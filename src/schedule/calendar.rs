@@ -1,15 +1,15 @@
 //! A cron expression on the wall clock of a time zone.
 //!
-//! Every matching wall-clock minute becomes one instant: the first time the clock shows it or, where
-//! the clock leaves it out, the first instant after the gap. Seen so, a later minute is never an
-//! earlier instant, and the searches below need no other rule for changing clocks.
+//! Every matching wall-clock minute maps to one instant: the first time the clock shows it or, if
+//! the clock skips it, the first instant after the gap. The mapping is monotonic, so the searches
+//! below need no other rule for clock changes.
 
 use super::cron::{Cron, minute_after, minute_before};
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, TimeZone};
 
-/// Cron in a zone.
+/// A cron expression and its time zone.
 #[derive(Debug, Clone)]
 pub(super) struct Calendar {
     pub(super) cron: Cron,
@@ -17,7 +17,7 @@ pub(super) struct Calendar {
 }
 
 impl Calendar {
-    /// The first firing strictly after `t`.
+    /// Returns the first firing strictly after `t`.
     pub(super) fn after(&self, t: Timestamp) -> Option<Timestamp> {
         let mut civil = minute_after(self.zone.to_datetime(t))?;
         loop {
@@ -26,15 +26,15 @@ impl Calendar {
             if firing > t {
                 return Some(firing);
             }
-            // The clock shows these minutes a second time; they fired at the first.
+            // These minutes repeat after a clock change; they fired the first time.
             civil = minute_after(civil)?;
         }
     }
 
-    /// The last firing at or before `t`.
+    /// Returns the last firing at or before `t`.
     pub(super) fn at_or_before(&self, t: Timestamp) -> Option<Timestamp> {
         let local = self.zone.to_datetime(t);
-        // In a repeated hour, minutes that the clock will show again have fired already.
+        // In a repeated hour, minutes that will repeat have fired already.
         let mut civil = match self.zone.to_ambiguous_timestamp(local).offset() {
             AmbiguousOffset::Fold { before, .. } => before.to_datetime(t),
             AmbiguousOffset::Gap { .. } | AmbiguousOffset::Unambiguous { .. } => local,
@@ -49,7 +49,7 @@ impl Calendar {
         }
     }
 
-    /// The one instant of a wall-clock minute.
+    /// Returns the instant of a wall-clock minute.
     fn instant(&self, civil: DateTime) -> Option<Timestamp> {
         let ambiguous = self.zone.to_ambiguous_timestamp(civil);
         match ambiguous.offset() {
@@ -68,7 +68,7 @@ mod tests {
     use super::{Calendar, Cron};
     use jiff::tz::TimeZone;
 
-    /// All firings of a stretch, as they read on the wall.
+    /// Compares all firings of an interval, formatted in local time.
     fn check(expression: &str, zone: &str, (from, to): (&str, &str), expected: &[&str]) {
         let calendar =
             Calendar { cron: Cron::parse(expression).unwrap(), zone: TimeZone::get(zone).unwrap() };

@@ -1,32 +1,33 @@
-//! A cron expression, read as a set of minutes on a wall clock that knows no time zone.
+//! A cron expression as a set of minutes, independent of time zones.
 //!
-//! croner parses, and decides which days match (`L`, `W`, `#`); the search is ours, because croner's
-//! own treats steps differently from fixed times where clocks change, and is not bounded.
+//! croner parses and decides which days match (`L`, `W`, `#`). The search is our own, because
+//! croner treats steps differently from fixed times at clock changes, and its search is unbounded.
 
 use super::ScheduleError;
 use croner::parser::{CronParser, Seconds, Year};
 use croner::{CronComponent, CronPattern, Weekday};
 use jiff::civil::{Date, DateTime};
 
-/// No expression in use is longer.
+/// Maximum length of an expression in bytes, far above any in use.
 const MAX_LENGTH: usize = 256;
 
-/// The longest pause between two days of one expression: a 29 February on a given weekday,
-/// across a century without a leap year.
+/// Longest gap between two matching days in years.
+///
+/// A 29 February on a given weekday, across a century without a leap year.
 const MAX_PAUSE_YEARS: i16 = 40;
 
 /// A parsed expression that matches at least one minute.
 #[derive(Debug, Clone)]
 pub(super) struct Cron {
     days: CronPattern,
-    /// Bit `n` is hour `n`.
+    /// Bit `n` represents hour `n`.
     hours: u32,
     /// Bit `n` is minute `n`.
     minutes: u64,
 }
 
 impl Cron {
-    /// Reads five fields.
+    /// Parses an expression of five fields.
     pub(super) fn parse(expression: &str) -> Result<Self, ScheduleError> {
         if expression.len() > MAX_LENGTH {
             return Err(ScheduleError::TooLong { length: expression.len(), limit: MAX_LENGTH });
@@ -41,19 +42,19 @@ impl Cron {
             .parse(expression)
             .map_err(|source| ScheduleError::Expression { expression: written(), source })?
             .pattern;
-        // Five fields leave the year open; croner's table of years would be 5 kB for every source.
+        // Five fields have no year; croner's table of years would take 5 kB per source.
         days.years = CronComponent::default();
         let hours = days.hours.values().iter().fold(0, |bits, hour| bits | 1 << hour);
         let minutes = days.minutes.values().iter().fold(0, |bits, minute| bits | 1 << minute);
         let cron = Self { days, hours, minutes };
-        // Whatever matches at all does so within a pause's length of any day.
+        // An expression that matches at all does so within the longest gap from any day.
         match cron.at_or_after(DateTime::constant(2000, 1, 1, 0, 0, 0, 0)) {
             Some(_) => Ok(cron),
             None => Err(ScheduleError::Never { expression: written() }),
         }
     }
 
-    /// The first matching minute that begins at `from` or later.
+    /// Returns the first matching minute that begins at `from` or later.
     pub(super) fn at_or_after(&self, from: DateTime) -> Option<DateTime> {
         let from = if is_whole(from) { from } else { minute_after(from)? };
         if self.matches_day(from.date())
@@ -73,7 +74,7 @@ impl Cron {
         at(day, self.time_at_or_after(0, 0)?)
     }
 
-    /// The last matching minute that begins at `from` or earlier.
+    /// Returns the last matching minute that begins at `from` or earlier.
     pub(super) fn at_or_before(&self, from: DateTime) -> Option<DateTime> {
         if self.matches_day(from.date())
             && let Some(found) = self.time_at_or_before(hour(from), minute(from))
@@ -124,12 +125,12 @@ impl Cron {
     }
 }
 
-/// The beginning of the minute after `civil`; `None` at the end of the calendar.
+/// Start of the minute after `civil`; `None` at the end of the calendar.
 pub(super) fn minute_after(civil: DateTime) -> Option<DateTime> {
     minute_of(civil)?.checked_add(jiff::SignedDuration::from_mins(1)).ok()
 }
 
-/// The beginning of the minute before `civil`; `None` at the start of the calendar.
+/// Start of the minute before `civil`; `None` at the start of the calendar.
 pub(super) fn minute_before(civil: DateTime) -> Option<DateTime> {
     minute_of(civil)?.checked_sub(jiff::SignedDuration::from_mins(1)).ok()
 }

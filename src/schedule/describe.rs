@@ -1,10 +1,11 @@
-//! A schedule in the words of the files.
+//! Formats a schedule in the syntax of the files.
 
 use crate::model::{SyncSpec, When};
 use std::time::Duration;
 
-/// `every 6h`, `15 2 * * MON-SAT Europe/Rome`; with ` jitter 5m` where some is declared.
-/// The text is the files' own and is not escaped.
+/// Formats a schedule, such as `every 6h` or `15 2 * * MON-SAT Europe/Rome`.
+///
+/// Appends ` jitter 5m` if a jitter is declared. The text comes from the files and is not escaped.
 #[must_use]
 pub fn describe(spec: &SyncSpec) -> String {
     let mut text = match &spec.when {
@@ -22,7 +23,7 @@ pub fn describe(spec: &SyncSpec) -> String {
     text
 }
 
-/// `2d`, `26h`, `1h30m`, `45s`, `1500ms`: days only where nothing is left over.
+/// Formats `2d`, `26h`, `1h30m`, `45s`, `1500ms`; days only without a remainder.
 fn duration(length: Duration) -> String {
     let seconds = length.as_secs();
     if length.subsec_nanos() != 0 {

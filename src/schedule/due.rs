@@ -1,48 +1,56 @@
-//! What is due now, and what to record about it.
+//! Decides which sources are due, and what to record about them.
 
 use super::{Terms, Timing};
 use crate::model::{Missed, Overlap, SourceName, SyncSpec, Unit};
 use jiff::{SignedDuration, Timestamp};
 
-/// With `missed = "skip"`, a firing this old is gone. It covers a slow pass of the loop, not an outage.
+/// Age from which `missed = "skip"` skips a firing.
+///
+/// Long enough for a slow pass of the loop, too short for an outage.
 pub const LATE_AFTER: SignedDuration = SignedDuration::from_mins(5);
 
-/// A recorded firing may lie this far in the future (hosts disagree, clocks are corrected) and is
-/// simply waited for. Beyond it the record is taken for the work of a wrong clock.
+/// Tolerated clock difference between a recorded firing and now.
+///
+/// Within it the schedule waits, because clocks of hosts differ and are corrected. Beyond it the
+/// record is attributed to a wrong clock.
 pub const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
 
-/// Missed firings are counted up to here; this number means "as many or more".
+/// Maximum count of missed firings; this number means "as many or more".
 pub const MISSED_COUNTED: u32 = 100;
 
-/// One source's schedule, as the loop knows it.
+/// A source with its schedule and last claim.
 #[derive(Debug, Clone, Copy)]
 pub struct Scheduled<'a> {
-    /// The workspace and scope.
+    /// Workspace and scope.
     pub unit: &'a Unit,
-    /// The source's name.
+    /// Name of the source.
     pub name: &'a SourceName,
     /// `sync`, as declared.
     pub spec: &'a SyncSpec,
-    /// `sync` compiled for this very source.
+    /// `sync`, compiled for this source.
     pub timing: &'a Timing,
     /// `sync_options`, as sent.
     pub options: &'a serde_json::Map<String, serde_json::Value>,
-    /// What was last claimed; `None` when nothing is recorded.
+    /// Last claim; `None` if there is no record.
     pub last: Option<Last>,
-    /// When the schedule was first seen. Only firings after it count while nothing is recorded.
+    /// Time when the schedule was first seen.
+    ///
+    /// Without a record, earlier firings are ignored.
     pub known_since: Timestamp,
-    /// Declared `suspend`: never due. On resuming, the firings of the meantime count as missed.
+    /// Suspended sources are never due.
+    ///
+    /// When the source resumes, the firings in between count as missed.
     pub suspended: bool,
 }
 
 impl<'a> Scheduled<'a> {
-    /// What this source's sync call says.
+    /// Returns the terms of this source's sync request.
     #[must_use]
     pub fn terms(&self) -> Terms<'a> {
         Terms { unit: self.unit, options: self.options, timeout: self.spec.timeout }
     }
 
-    /// Only firings after it count.
+    /// Returns the time up to which firings are used.
     fn claimed(&self) -> Timestamp {
         self.last.map_or(self.known_since, |last| last.firing)
     }
@@ -51,32 +59,37 @@ impl<'a> Scheduled<'a> {
 /// The record of a source's last claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Last {
-    /// The firing last claimed, whether it was run, spent or skipped.
+    /// Last claimed firing, whether run, used up or skipped.
     pub firing: Timestamp,
-    /// A sync of this source is running, on whatever occasion.
+    /// A sync of this source is running, for any reason.
     pub running: bool,
-    /// When its last sync ended, if known. A queued firing counts as late only from then on.
+    /// Time at which the last sync ended, if known.
+    ///
+    /// The lateness of a queued firing is measured from then.
     pub ended: Option<Timestamp>,
 }
 
-/// What is to be done now. Everything in `due`, `skipped` and `rewound` carries a `firing` that the
-/// caller records as the source's last claim *before* acting; where a source stands in both `due`
-/// and `skipped`, the firing in `due` is the later one and the one to record.
+/// Sources to sync, and firings to record.
+///
+/// The caller records every `firing` in `due`, `skipped` and `rewound` as the source's last claim
+/// *before* acting. If a source is in both `due` and `skipped`, the firing in `due` is later and
+/// the one to record.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Decision {
-    /// To sync now, in the order of the sources.
+    /// Sources to sync now, in input order.
     pub due: Vec<Due>,
     /// Firings that will not run.
     pub skipped: Vec<Skipped>,
-    /// Records that lie in the future, because the clock went back.
+    /// Records in the future, because the clock was set back.
     pub rewound: Vec<Rewound>,
-    /// The earliest firing still to come. A queued firing needs no waking: the end of the sync that
-    /// it waits for does that.
+    /// Earliest future firing.
+    ///
+    /// A queued firing needs no timer: the end of the running sync triggers it.
     pub wake_at: Option<Timestamp>,
 }
 
 impl Decision {
-    /// Has the clock gone back since a firing was recorded?
+    /// Returns true if the clock was set back since a firing was recorded.
     #[must_use]
     pub fn clock_behind(&self) -> bool {
         !self.rewound.is_empty()
@@ -86,51 +99,52 @@ impl Decision {
 /// A source to sync now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Due {
-    /// Its index in the list given.
+    /// Index of the source in the input.
     pub index: usize,
-    /// The firing this run is for: the latest one that has come.
+    /// Latest past firing, which this run covers.
     pub firing: Timestamp,
-    /// Earlier firings this run stands for as well, up to [`MISSED_COUNTED`].
+    /// Number of earlier firings that this run also covers, up to [`MISSED_COUNTED`].
     pub missed: u32,
 }
 
 /// Firings of a source that will not run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Skipped {
-    /// Its index in the list given.
+    /// Index of the source in the input.
     pub index: usize,
     /// The last of these firings.
     pub firing: Timestamp,
-    /// How many there are, up to [`MISSED_COUNTED`].
+    /// Number of these firings, up to [`MISSED_COUNTED`].
     pub count: u32,
-    /// Why.
+    /// Reason for skipping.
     pub why: SkippedWhy,
 }
 
-/// Why a firing does not run.
+/// Reason why a firing does not run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SkippedWhy {
-    /// `missed = "skip"`, and it is older than [`LATE_AFTER`] or a later one has come.
+    /// `missed = "skip"`, and it is older than [`LATE_AFTER`] or a later one is due.
     Late,
-    /// `overlap = "forbid"`, and the last sync still runs.
+    /// `overlap = "forbid"`, and the last sync is still running.
     Running,
 }
 
-/// A source whose record lies in the future by more than [`CLOCK_TOLERANCE`]. It would wait until
-/// the clock is there again; instead, its schedule goes on from now.
+/// A source whose record is more than [`CLOCK_TOLERANCE`] in the future.
+///
+/// Its schedule continues from now, instead of waiting for the clock to reach the record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rewound {
-    /// Its index in the list given.
+    /// Index of the source in the input.
     pub index: usize,
-    /// The firing, or the first sight of the schedule, on record.
+    /// Recorded firing, or recorded first sight of the schedule.
     pub recorded: Timestamp,
-    /// What to record instead: now. The next firing after it is the next to run.
+    /// Time to record instead: now. Later firings run as usual.
     pub firing: Timestamp,
 }
 
-/// What is due at `now`.
+/// Returns what is due at `now`.
 ///
-/// Neither a firing at or before the last claimed one nor a suspended source is ever due.
+/// A firing at or before the last claim is never due, nor is a suspended source.
 #[must_use]
 pub fn due(now: Timestamp, sources: &[Scheduled<'_>]) -> Decision {
     let mut decision = Decision::default();
@@ -141,8 +155,10 @@ pub fn due(now: Timestamp, sources: &[Scheduled<'_>]) -> Decision {
     decision
 }
 
-/// From when on [`due`] has anything to say of this source, as long as nothing is recorded of it and the
-/// clock does not go back; `None` when it never will. So a source need not be judged before.
+/// Returns the time before which [`due`] has no result for this source.
+///
+/// Assumes that nothing is recorded for it and the clock is not set back; `None` if there is no
+/// such time. The caller need not check the source earlier.
 #[must_use]
 pub fn ripe_at(now: Timestamp, source: &Scheduled<'_>) -> Option<Timestamp> {
     if source.suspended {
@@ -152,7 +168,7 @@ pub fn ripe_at(now: Timestamp, source: &Scheduled<'_>) -> Option<Timestamp> {
     if claimed.duration_since(now) > CLOCK_TOLERANCE {
         return Some(now);
     }
-    // What is queued waits for the end of the sync.
+    // A queued firing waits for the end of the running sync.
     let queued = source.spec.overlap == Overlap::Queue && source.last.is_some_and(|last| last.running);
     if queued { None } else { source.timing.next_after(claimed) }
 }
@@ -202,14 +218,15 @@ impl Decision {
     }
 }
 
-/// The firings from `first` on and before `end`, up to [`MISSED_COUNTED`].
+/// Counts the firings from `first` to before `end`, up to [`MISSED_COUNTED`].
 fn count(timing: &Timing, first: Timestamp, end: Timestamp) -> u32 {
     let firings = std::iter::successors(Some(first), |firing| timing.next_after(*firing));
     firings.take_while(|firing| *firing < end).take(MISSED_COUNTED as usize).map(|_| 1).sum()
 }
 
-/// Is `firing` too old to run under `missed = "skip"`? What was queued behind a sync ages only from
-/// that sync's end.
+/// Returns true if `firing` is too old to run under `missed = "skip"`.
+///
+/// The age of a firing queued behind a sync is measured from the end of that sync.
 fn is_late(now: Timestamp, firing: Timestamp, source: &Scheduled<'_>) -> bool {
     let ended = source.last.and_then(|last| last.ended);
     let since = match source.spec.overlap {
@@ -227,7 +244,7 @@ mod tests {
     use jiff::{SignedDuration, Timestamp};
     use std::time::Duration;
 
-    /// A source that fires at every full hour, UTC, first seen at `known_since`.
+    /// A source that fires at every full hour (UTC), first seen at `known_since`.
     struct Hourly {
         missed: Missed,
         overlap: Overlap,

@@ -1,33 +1,35 @@
-//! Is a source's data as new as its schedule promises?
+//! Compares the age of a source's data with its `stale_after`.
 
 use crate::model::SyncSpec;
 use jiff::{SignedDuration, Timestamp};
 
-/// What `stale_after` says of a source now.
+/// Freshness of a source's data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Freshness {
-    /// New enough, until then if nothing is synced.
+    /// Recent enough, until the given time.
     Fresh {
-        /// The first instant at which it is stale.
+        /// First instant at which the data is stale.
         until: Timestamp,
     },
-    /// Older than promised.
+    /// Older than `stale_after`.
     Stale {
-        /// Since when.
+        /// Time at which it became stale.
         since: Timestamp,
     },
 }
 
 impl Freshness {
-    /// Is it older than promised?
+    /// Returns true if the data is older than `stale_after`.
     #[must_use]
     pub fn is_stale(self) -> bool {
         matches!(self, Self::Stale { .. })
     }
 }
 
-/// Judges a source by its last good sync, or, while there was none, by when its schedule came into
-/// force. `None` where the schedule promises nothing.
+/// Rates a source by its last successful sync.
+///
+/// Without one, counts from the time its schedule was first seen. `None` if the schedule has no
+/// `stale_after`.
 #[must_use]
 pub fn freshness(
     spec: &SyncSpec,

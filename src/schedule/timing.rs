@@ -1,4 +1,4 @@
-//! A schedule, compiled: its firings as instants.
+//! A compiled schedule, which yields its firings.
 
 use super::calendar::Calendar;
 use super::cron::Cron;
@@ -13,15 +13,16 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-/// Longest period and longest jitter: ten years.
+/// Maximum period and jitter in seconds: ten years.
 const MAX_SECONDS: u64 = 3650 * 24 * 60 * 60;
 
-/// One source's schedule, ready to be asked. Compile it once per reading of the files; asking costs
-/// neither parsing nor allocation.
+/// Compiled schedule of one source.
+///
+/// Compile once per read of the files; queries neither parse nor allocate.
 #[derive(Debug, Clone)]
 pub struct Timing {
     rhythm: Rhythm,
-    /// This source's share of the jitter, the same for every firing.
+    /// Jitter of this source, the same for every firing.
     delay: SignedDuration,
 }
 
@@ -36,9 +37,10 @@ enum Rhythm {
 }
 
 impl Timing {
-    /// Compiles `spec` for the source `name` of `unit`, whose identity decides phase and jitter.
+    /// Compiles `spec` for the source `name` of `unit`.
     ///
-    /// Zones come from the system's time zone database, else from the one built in.
+    /// The source's identity determines phase and jitter. Zones come from the system's time zone
+    /// database, else from the built-in copy.
     ///
     /// # Errors
     /// When the period, the jitter, the expression or the zone cannot be used.
@@ -69,7 +71,7 @@ impl Timing {
         Ok(Self { rhythm, delay: SignedDuration::from_secs(delay.cast_signed()) })
     }
 
-    /// The first firing strictly after `t`; `None` only at the end of the calendar.
+    /// Returns the first firing strictly after `t`; `None` at the end of the calendar.
     #[must_use]
     pub fn next_after(&self, t: Timestamp) -> Option<Timestamp> {
         let undelayed = t.checked_sub(self.delay).unwrap_or(Timestamp::MIN);
@@ -83,7 +85,7 @@ impl Timing {
         firing?.checked_add(self.delay).ok()
     }
 
-    /// The last firing at or before `t`; `None` only at the start of the calendar.
+    /// Returns the last firing at or before `t`; `None` at the start of the calendar.
     #[must_use]
     pub fn latest_at_or_before(&self, t: Timestamp) -> Option<Timestamp> {
         let undelayed = t.checked_sub(self.delay).ok()?;
@@ -97,13 +99,13 @@ impl Timing {
         firing?.checked_add(self.delay).ok()
     }
 
-    /// The next `n` firings after `t`, in order.
+    /// Returns the next `n` firings after `t`, in order.
     #[must_use]
     pub fn upcoming(&self, t: Timestamp, n: usize) -> Vec<Timestamp> {
         std::iter::successors(self.next_after(t), |firing| self.next_after(*firing)).take(n).collect()
     }
 
-    /// The zone in which the schedule is meant: UTC for `every`.
+    /// Returns the time zone of the schedule: UTC for `every`.
     #[must_use]
     pub fn zone(&self) -> &TimeZone {
         const UTC: &TimeZone = &TimeZone::UTC;
@@ -114,19 +116,19 @@ impl Timing {
     }
 }
 
-/// Compiles schedules. Of equal expressions in one zone, one is kept for all.
+/// Compiles schedules; equal expressions in one zone share a calendar.
 #[derive(Debug, Default)]
 pub struct Timings {
     calendars: HashMap<(String, String), Weak<Calendar>>,
-    /// With so many, those that nobody uses any more go first.
+    /// Number of entries at which unused calendars are dropped.
     room: usize,
 }
 
 impl Timings {
-    /// As [`Timing::compile`].
+    /// Like [`Timing::compile`], but reuses calendars compiled before.
     ///
     /// # Errors
-    /// As there.
+    /// Same as [`Timing::compile`].
     pub fn compile(
         &mut self,
         unit: &Unit,
@@ -151,11 +153,11 @@ impl Timings {
     }
 }
 
-/// A number that only the source's identity and `purpose` decide.
+/// Hashes the source's identity and `purpose`; stable across versions.
 fn stable(unit: &Unit, name: &SourceName, purpose: &str) -> u64 {
     let mut hash = Sha256::new();
     for part in [purpose, unit.workspace.as_str(), unit.scope.as_str(), name.as_str()] {
-        // The length keeps ("ab", "c") and ("a", "bc") apart.
+        // The length distinguishes ("ab", "c") from ("a", "bc").
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part.as_bytes());
     }
@@ -170,48 +172,48 @@ fn find_zone(name: &str) -> Result<TimeZone, ScheduleError> {
     zones::get(name).ok_or_else(|| ScheduleError::Zone { name: name.to_owned() })
 }
 
-/// Why a schedule cannot be used.
+/// Reason why a schedule cannot be used.
 #[derive(Debug)]
 pub enum ScheduleError {
     /// `every` is too short, too long or not a whole number of seconds.
     Period {
-        /// As declared.
+        /// Declared period.
         period: Duration,
     },
     /// `jitter` is too long.
     Jitter {
-        /// As declared.
+        /// Declared jitter.
         jitter: Duration,
     },
-    /// The cron expression is too long to be one.
+    /// The cron expression is too long.
     TooLong {
-        /// Its bytes.
+        /// Length in bytes.
         length: usize,
-        /// The most that is read.
+        /// Maximum length in bytes.
         limit: usize,
     },
     /// The cron expression does not have five fields.
     Fields {
-        /// As declared.
+        /// Declared expression.
         expression: String,
-        /// How many it has.
+        /// Number of its fields.
         found: usize,
     },
-    /// The cron expression cannot be read.
+    /// The cron expression cannot be parsed.
     Expression {
-        /// As declared.
+        /// Declared expression.
         expression: String,
-        /// What is wrong with it.
+        /// Error of the parser.
         source: CronError,
     },
-    /// The cron expression names no day that exists.
+    /// The cron expression never matches.
     Never {
-        /// As declared.
+        /// Declared expression.
         expression: String,
     },
-    /// There is no such time zone.
+    /// The time zone does not exist.
     Zone {
-        /// As declared.
+        /// Declared name of the zone.
         name: String,
     },
 }
@@ -293,7 +295,7 @@ mod tests {
         When::Cron { expression: "0 2 * * *".into(), timezone: zone.into() }
     }
 
-    /// A new version that moved them would fire every source once too often.
+    /// Changed offsets would fire every source once too often after an upgrade.
     #[test]
     fn offsets_do_not_change_from_one_version_to_the_next() {
         let start = "2026-01-01T00:00:00Z".parse().unwrap();
