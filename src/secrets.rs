@@ -1,8 +1,9 @@
-//! References to values: `${NAME}`, `env:`, `file:` and `credential:` are looked up when they are
-//! needed, and the values go to the platform and into keyed fingerprints, nowhere else.
+//! Resolves references to values: `${NAME}`, `env:`, `file:` and `credential:`.
 //!
-//! A value is expanded once: what stands in it is never read as a reference again. No reference
-//! can run a command, leave its directory, or name what holds the platform's own token.
+//! References are resolved on use. Values go to the platform and into keyed fingerprints only. A
+//! value is expanded once: references inside a value are not resolved.
+//!
+//! Invariant: no reference runs a command, leaves its directory, or names the platform's token.
 
 mod allow;
 mod destinations;
@@ -21,11 +22,12 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The longest value a reference may have, in bytes. Keys and certificates fit; an accidental
-/// pointer to some other file does not fill the memory.
+/// Maximum length of a referenced value in bytes.
+///
+/// Keys and certificates fit; an accidental reference to another file does not fill the memory.
 pub const LONGEST_VALUE: usize = 64 * 1024;
 
-/// Looks up an environment variable; `None` when it is unset or not UTF-8.
+/// Looks up an environment variable; `None` if it is unset or not UTF-8.
 pub type Variables = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// Returns true if a variable's name alone permits it in `wellspring.toml`.
@@ -34,31 +36,32 @@ pub fn is_workspace_variable(name: &str) -> bool {
     name.to_ascii_uppercase().contains("WORKSPACE") && !looks_secret(name)
 }
 
-/// Where secrets are found.
+/// Sources of secret values.
 #[derive(Clone)]
 pub struct Secrets {
     /// `env:NAME` and `${NAME}`.
     pub variables: Variables,
-    /// `file:NAME` lies below this directory (the host's `secrets.dir`).
+    /// Directory of `file:NAME` (`secrets.dir` of the host file).
     pub secrets_dir: Option<PathBuf>,
-    /// `credential:NAME` lies below this directory (`$CREDENTIALS_DIRECTORY`).
+    /// Directory of `credential:NAME` (`$CREDENTIALS_DIRECTORY`).
     pub credentials_dir: Option<PathBuf>,
-    /// What holds the platform's token or an address of a webhook: files of the tree may not refer to it.
+    /// References of the platform's token and webhook addresses, forbidden in the tree.
     pub forbidden: BTreeSet<SecretRef>,
-    /// What may be used where; everything, where the list is empty.
+    /// Permitted uses; an empty list permits everything.
     pub allow: Vec<Allow>,
-    /// The variables that `wellspring.toml` may refer to; see [`Secrets::variable_for_settings`].
+    /// Variables allowed in `wellspring.toml`; see [`Secrets::variable_for_settings`].
     pub for_settings: Option<Vec<GlobMatcher>>,
-    /// What was found and is still in use.
+    /// Resolved values that are still in use.
     pub held: Held,
 }
 
 impl Secrets {
-    /// Looks up every reference of `definition`, for a workspace of these names: its alias and its id. For
-    /// more than one definition, see [`Resolver`].
+    /// Resolves every reference of `definition`, for a workspace with these names.
+    ///
+    /// The names are its alias and its id. For more than one definition, see [`Resolver`].
     ///
     /// # Errors
-    /// [`Unresolved`] names every reference that has no usable value here, and no value.
+    /// [`Unresolved`] names every reference without a usable value, and contains no value.
     pub fn resolve(
         &self,
         definition: &Arc<Definition>,
@@ -67,17 +70,19 @@ impl Secrets {
         Resolver::new(Arc::new(self.clone()), workspace).resolve(definition)
     }
 
-    /// The value of one reference, for those who need it alone (the platform's token).
+    /// Resolves a single reference, such as that of the platform's token.
     ///
     /// # Errors
-    /// Why there is none, in words that hold no value.
+    /// The reason, which contains no value.
     pub fn value(&self, reference: &SecretRef) -> Result<SecretString, String> {
         self.look_up(reference).map(|value| SecretString::from(value.as_str()))
     }
 
-    /// The value of a variable for `[platform]` and `[workspaces]` of `wellspring.toml`, which are sent, stored
-    /// and compared: the host permits it by its list. Without a list, its name has WORKSPACE in it, does not
-    /// look like a secret's, and stands in no entry of [`Secrets::allow`].
+    /// Looks up a variable for `[platform]` and `[workspaces]` of `wellspring.toml`.
+    ///
+    /// These values are sent, stored and compared, so the host file must permit the variable.
+    /// Without a list there, the name must contain WORKSPACE, must not look like that of a secret,
+    /// and must not match an entry of [`Secrets::allow`].
     #[must_use]
     pub fn variable_for_settings(&self, name: &str) -> Lookup {
         let reference = SecretRef::Env(name.to_owned());
@@ -94,7 +99,7 @@ impl Secrets {
         }
     }
 
-    /// The value of one reference, or why there is none.
+    /// Resolves one reference, or returns the reason for the failure.
     fn look_up(&self, reference: &SecretRef) -> Result<Zeroizing<String>, String> {
         if self.forbidden.contains(reference) {
             return Err(format!("{reference} is wellspring's own, and no source may be given it"));
@@ -143,7 +148,7 @@ impl Secrets {
         files::read(&path).map_err(|why| format!("{reference}: {why}"))
     }
 
-    /// Where the forbidden references lead: another name for the same file is forbidden too.
+    /// Files of the forbidden references; other names of these files are forbidden too.
     fn forbidden_files(&self) -> impl Iterator<Item = PathBuf> + '_ {
         self.forbidden.iter().filter_map(|reference| match reference {
             SecretRef::Env(_) => None,

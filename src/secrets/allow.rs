@@ -1,8 +1,8 @@
-//! The host's list of what may be used where (`[[secrets.allow]]`). Once one entry stands, a reference
-//! resolves only for the workspaces and towards the hosts that an entry names.
+//! The host's list of permitted uses of secrets (`[[secrets.allow]]`).
 //!
-//! Where a source leads is read from its `connection_config`: everything in it that could name a host must be
-//! permitted, and whatever names one that cannot be told (a reference is part of it) is not.
+//! Once one entry exists, a reference resolves only for the workspaces and hosts that an entry
+//! names. A source's hosts are read from its `connection_config`: every value that could name a
+//! host must be permitted. A value with a reference in it is denied, because its host is unknown.
 
 use super::destinations::{Destination, destinations};
 use crate::model::{Definition, SecretRef};
@@ -12,18 +12,18 @@ use std::collections::BTreeSet;
 /// One entry of the list.
 #[derive(Debug, Clone)]
 pub struct Allow {
-    /// Which references: `env:ORDERS_*`.
+    /// Pattern of references: `env:ORDERS_*`.
     pub name: GlobMatcher,
-    /// In which workspaces, by alias or id; in all where it does not say.
+    /// Workspaces by alias or id; `None` for all.
     pub workspaces: Option<Vec<String>>,
-    /// Towards which hosts: `*.db.example.com`; towards all where it does not say.
+    /// Patterns of hosts such as `*.db.example.com`; `None` for all.
     pub hosts: Option<Vec<GlobMatcher>>,
 }
 
-/// May `reference` be used by a source of this definition, in a workspace of these names?
+/// Checks that a source with this definition may use `reference`.
 ///
 /// # Errors
-/// Why not, in a sentence for people.
+/// The reason for the denial, as a sentence.
 pub(super) fn check(
     allowed: &[Allow],
     reference: &SecretRef,

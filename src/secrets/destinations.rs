@@ -1,42 +1,42 @@
-//! Where a source may lead: everything in its `connection_config` that could name a host.
+//! Finds every value in a `connection_config` that could name a host.
 //!
-//! A text under a key such as `host` or `url` names hosts. A text under a key that is known to hold something
-//! else, such as `database` or `username`, names none unless it is written like an address. Every other text
-//! counts as a host, because nothing tells what the platform does with it.
+//! A text under a key such as `host` or `url` names hosts. A text under a key with another known
+//! meaning, such as `database` or `username`, names none unless it is written like an address.
+//! Every other text counts as a host, because the platform may use it in any way.
 
 use crate::model::{Declared, Definition, Fields, Segment};
 use crate::sensitive;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-/// A place that a source may lead to.
+/// A possible destination of a source.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Destination {
     /// A host.
     Host(String),
-    /// The value at this key could name a host, and does not tell which.
+    /// The value at this key could name a host, but the host is unknown.
     Unclear(String),
 }
 
-/// What the value of a key can be, by the key's name.
+/// Meaning of a key, derived from its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Holds {
-    /// One host or several.
+    /// One or more hosts.
     Hosts,
-    /// A secret, or the name of a user.
+    /// A secret, or a user name.
     Login,
     /// A statement in a query language.
     Query,
     /// A name, a path or a setting.
     Other,
-    /// Not known.
+    /// Unknown meaning.
     Unknown,
 }
 
-/// Numbers from here on are addresses to some readers: 16777216 is 1.0.0.0.
+/// Smallest integer that some parsers read as an address: 16777216 is 1.0.0.0.
 const FIRST_ADDRESS: i64 = 1 << 24;
 
-/// Every place that the definition could lead to.
+/// Returns every possible destination of the definition.
 pub(super) fn destinations(definition: &Definition) -> BTreeSet<Destination> {
     let mut found = BTreeSet::new();
     table(None, &definition.connection_config, &mut found);
@@ -47,7 +47,7 @@ fn table(above: Option<&str>, entries: &Fields<Declared>, found: &mut BTreeSet<D
     for (key, value) in entries {
         let key_is_host =
             key.contains("://") || is_address(key) || above.is_some_and(|above| holds(above) == Holds::Hosts);
-        // Below `host`, the key of a property such as `port` is none.
+        // Below `host`, a property key such as `port` is not a host.
         if key_is_host && (key.contains(['.', ':']) || is_address(key)) {
             hosts(key, key, found);
         }
@@ -59,7 +59,7 @@ fn collect(key: &str, value: &Declared, found: &mut BTreeSet<Destination>) {
     let unclear = || Destination::Unclear(key.to_owned());
     match value {
         Declared::String(text) => of_text(key, text, found),
-        // A value of this host's own, whole.
+        // A value that is entirely a variable of this host.
         Declared::Template(template)
             if holds(key) == Holds::Unknown && matches!(template.0.as_slice(), [Segment::Env(_)]) => {}
         Declared::Template(template) => {
@@ -68,7 +68,7 @@ fn collect(key: &str, value: &Declared, found: &mut BTreeSet<Destination>) {
                 .iter()
                 .map(|segment| match segment {
                     Segment::Literal(text) => text.as_str(),
-                    // Not part of any host.
+                    // Cannot occur in a host.
                     Segment::Env(_) => "\0",
                 })
                 .collect();
@@ -108,16 +108,16 @@ fn of_text(key: &str, text: &str, found: &mut BTreeSet<Destination>) {
     }
 }
 
-/// Every host of a text that holds hosts.
+/// Parses a text that contains hosts.
 fn hosts(key: &str, text: &str, found: &mut BTreeSet<Destination>) {
-    // `a:9092,b:9092`, but no comma within the path of a URL.
+    // Split `a:9092,b:9092`, but not the path of a URL.
     let parts: Vec<&str> = if text.contains("://") { vec![text] } else { text.split(',').collect() };
     for part in parts {
         found.insert(match host(part.trim()) {
             Some(host) => Destination::Host(host),
             None => Destination::Unclear(key.to_owned()),
         });
-        // `?host=` replaces the host of some addresses.
+        // `?host=` overrides the host of some addresses.
         let query = part.split_once('?').map_or("", |(_, query)| query);
         for (name, value) in query.split(['&', ';']).filter_map(|pair| pair.split_once('=')) {
             if holds(name) == Holds::Hosts || is_written_as_address(value) || value.contains("%3A%2F%2F") {
@@ -127,8 +127,10 @@ fn hosts(key: &str, text: &str, found: &mut BTreeSet<Destination>) {
     }
 }
 
-/// The host of `host`, `host:port`, `[::1]:port` or `scheme://user:password@host:port/…`. Whatever two
-/// readers could take for different hosts is none.
+/// Returns the host of an address.
+///
+/// Accepts `host`, `host:port`, `[::1]:port` and `scheme://user:password@host:port/…`. Returns
+/// `None` if two parsers could find different hosts.
 fn host(text: &str) -> Option<String> {
     let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
@@ -158,7 +160,7 @@ fn host(text: &str) -> Option<String> {
     (plain_port && !host.is_empty() && host.chars().all(usable)).then_some(host)
 }
 
-/// What the value of this key can be.
+/// Returns the meaning of this key.
 fn holds(key: &str) -> Holds {
     const HOSTS: [&str; 16] = [
         "host",
@@ -278,7 +280,7 @@ fn holds(key: &str) -> Holds {
     }
 }
 
-/// `replicas_per_node = 3`: a number of hosts is no host.
+/// Returns true for keys such as `replicas_per_node`, whose number is not a host.
 fn is_count(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     ["max", "min", "num", "count", "per_", "retries", "timeout"].iter().any(|word| key.contains(word))
@@ -288,7 +290,7 @@ fn is_address(text: &str) -> bool {
     text.parse::<IpAddr>().is_ok() || text.parse::<std::net::SocketAddr>().is_ok()
 }
 
-/// Returns true for what names a place whatever its key says.
+/// Returns true for a text that is an address regardless of its key.
 fn is_written_as_address(text: &str) -> bool {
     let pair = |pair: &str| pair.split_once('=').is_some_and(|(key, _)| holds(key.trim()) == Holds::Hosts);
     text.contains("://")
@@ -298,7 +300,9 @@ fn is_written_as_address(text: &str) -> bool {
         || text.split([' ', ';', '(', ',', '&']).any(pair)
 }
 
-/// Returns true if a statement may name a place: an address, or a dotted text in quotes or behind `=`.
+/// Returns true if a statement may name a host.
+///
+/// That is an address, or a dotted text in quotes or after `=`.
 fn names_place(text: &str) -> bool {
     let dotted = |word: &str| word.contains('.') && !word.starts_with('.') && word.parse::<f64>().is_err();
     let words = |text: &str| {
@@ -312,7 +316,7 @@ fn names_place(text: &str) -> bool {
         || all.iter().any(|word| word.split_once('=').is_some_and(|(_, value)| dotted(value)))
 }
 
-/// Returns true for a text that is no host to any reader: a switch, a number, a sign, a path.
+/// Returns true for a text that no parser reads as a host: a flag, number or path.
 fn is_plain_setting(text: &str) -> bool {
     const WORDS: [&str; 12] = [
         "true", "false", "yes", "no", "on", "off", "none", "auto", "default", "require", "disable", "prefer",

@@ -1,4 +1,4 @@
-//! Secrets in files: below their directory, regular, short, UTF-8.
+//! Secrets in files: regular, short, UTF-8, and inside their directory.
 
 use super::LONGEST_VALUE;
 use secrecy::zeroize::{Zeroize, Zeroizing};
@@ -6,10 +6,11 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
-/// The real path of `name` below `dir`. Links are followed (Kubernetes mounts secrets through
-/// `..data`), as long as they end below `dir`.
+/// Resolves `name` in `dir` to its real path.
+///
+/// Links are followed (Kubernetes mounts secrets through `..data`) if they end inside `dir`.
 pub(super) fn locate(dir: &Path, name: &str) -> Result<PathBuf, String> {
-    // `a//b` and `a/.` would be second names for one file: only the plain spelling is taken.
+    // `a//b` and `a/.` would be aliases of one file, so only the plain form is accepted.
     let plain: PathBuf =
         Path::new(name).components().filter(|part| matches!(part, Component::Normal(_))).collect();
     if name.is_empty() || plain.as_os_str() != name {
@@ -20,10 +21,10 @@ pub(super) fn locate(dir: &Path, name: &str) -> Result<PathBuf, String> {
     if path.starts_with(&dir) { Ok(path) } else { Err("leads out of the directory of secrets".to_owned()) }
 }
 
-/// The value in the file, without one trailing newline.
+/// Reads the value in the file, without one trailing newline.
 pub(super) fn read(path: &Path) -> Result<Zeroizing<String>, String> {
     let unreadable = |error: io::Error| told("the file", &error);
-    // Looked at before it is opened: opening a FIFO would wait for a writer for ever.
+    // Check before opening: opening a FIFO would block until it has a writer.
     if !fs::metadata(path).map_err(unreadable)?.is_file() {
         return Err("is not a regular file".to_owned());
     }
@@ -44,7 +45,9 @@ pub(super) fn read(path: &Path) -> Result<Zeroizing<String>, String> {
     if text.is_empty() { Err("is empty".to_owned()) } else { Ok(text) }
 }
 
-/// The operating system's words for it, without the path: it may be the host's business only.
+/// Describes an operating system error without the path.
+///
+/// The path may be confidential to the host.
 fn told(what: &str, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => format!("{what} does not exist"),

@@ -1,5 +1,6 @@
-//! The references of definitions, with what they resolve to: each is looked up once for all sources of a
-//! workspace, so whatever refers to the same is given the same.
+//! Resolves the references of a workspace's definitions, each one once.
+//!
+//! All sources of the workspace thus receive the same value for the same reference.
 
 use super::{Secrets, allow};
 use crate::model::{
@@ -14,20 +15,22 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 /// Resolves the definitions of one workspace.
 pub struct Resolver {
     secrets: Arc<Secrets>,
-    /// By which the workspace is called: its alias and its id.
+    /// Names of the workspace: its alias and its id.
     workspace: Vec<String>,
     found: BTreeMap<SecretRef, Result<Arc<Found>, String>>,
 }
 
-/// What the references of a workspace resolved to, kept small for as long as it may be asked for.
+/// Resolved references of a workspace in compact form.
 pub struct Kept(Box<[(SecretRef, Arc<Found>)]>);
 
-/// Every value that somebody holds: thousands of workspaces refer to the same few, and hold each once.
+/// Values in use, shared between workspaces.
+///
+/// Thousands of workspaces refer to the same few values, so each is stored once.
 #[derive(Clone, Default)]
 pub struct Held(Arc<Mutex<BTreeMap<SecretRef, Weak<Found>>>>);
 
 impl Held {
-    /// What holds this value: what others hold already, where it is the same.
+    /// Returns the shared entry if its value is the same, else a new one.
     fn share(&self, reference: &SecretRef, value: &str) -> Arc<Found> {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let before = held.get(reference).and_then(Weak::upgrade);
@@ -40,10 +43,10 @@ impl Held {
     }
 }
 
-/// What a reference resolved to.
+/// A resolved value.
 struct Found {
     value: Arc<SecretString>,
-    /// With the id of the key it was made with.
+    /// Fingerprint, with the id of its key.
     print: OnceLock<(String, Fingerprint)>,
 }
 
@@ -56,30 +59,30 @@ impl Found {
 }
 
 impl Resolver {
-    /// For a workspace of these names.
+    /// Creates a resolver for a workspace with these names.
     #[must_use]
     pub fn new(secrets: Arc<Secrets>, workspace: &[&str]) -> Self {
         let workspace = workspace.iter().map(|name| (*name).to_owned()).collect();
         Self { secrets, workspace, found: BTreeMap::new() }
     }
 
-    /// The same, with what was found before.
+    /// Creates a resolver that starts with the values resolved before.
     #[must_use]
     pub fn again(secrets: Arc<Secrets>, workspace: &[&str], kept: Kept) -> Self {
         let found = kept.0.into_iter().map(|(reference, found)| (reference, Ok(found)));
         Self { found: found.collect(), ..Self::new(secrets, workspace) }
     }
 
-    /// What was found; what was not will be looked up once more.
+    /// Returns the resolved values; failed references are resolved again later.
     #[must_use]
     pub fn keep(self) -> Kept {
         Kept(self.found.into_iter().filter_map(|(reference, found)| Some((reference, found.ok()?))).collect())
     }
 
-    /// Looks up every reference of `definition` that was not looked up before.
+    /// Resolves every reference of `definition` that is not resolved yet.
     ///
     /// # Errors
-    /// [`Unresolved`] names every reference that has no usable value here, and no value.
+    /// [`Unresolved`] names every reference without a usable value, and contains no value.
     pub fn resolve(&mut self, definition: &Arc<Definition>) -> Result<Resolution, Unresolved> {
         let mut walk = Walk { resolver: self, definition, leaves: Vec::new(), missing: Vec::new() };
         walk.table(&mut FieldPath::root("connection_config"), &definition.connection_config);
@@ -89,7 +92,9 @@ impl Resolver {
         }
     }
 
-    /// Every reference that was looked up, with a fingerprint of its value; `None` when one has no value.
+    /// Returns all resolved references with fingerprints of their values.
+    ///
+    /// `None` if one has no value.
     #[must_use]
     pub fn fingerprints(&self, key: &FingerprintKey) -> Option<Vec<(SecretRef, Fingerprint)>> {
         let print = |(reference, found): (&SecretRef, &Result<Arc<Found>, String>)| {
@@ -113,7 +118,7 @@ impl Resolver {
     }
 }
 
-/// One walk through a definition.
+/// State of a traversal of one definition.
 struct Walk<'a> {
     resolver: &'a mut Resolver,
     definition: &'a Definition,
@@ -121,16 +126,16 @@ struct Walk<'a> {
     missing: Vec<Missing>,
 }
 
-/// A leaf that holds a secret.
+/// A leaf with a secret.
 struct Leaf {
     path: FieldPath,
     holds: Holds,
 }
 
 enum Holds {
-    /// What one reference resolved to, and nothing else.
+    /// Exactly the value of one reference.
     Value(Arc<Found>),
-    /// What several did, or with other text around it.
+    /// Text that combines references and literal parts.
     Text(Arc<SecretString>, Vec<Arc<Found>>),
 }
 
@@ -184,7 +189,7 @@ impl Walk<'_> {
                 Segment::Env(_) => values.next().map(|found| found.value.expose_secret()),
             })
             .collect();
-        // Sized beforehand: a text that grows leaves copies of itself behind in memory.
+        // Allocate once: a growing string leaves copies of the secret in memory.
         let text = pieces?.concat();
         Some(Holds::Text(Arc::new(SecretString::from(text)), found))
     }
@@ -205,31 +210,31 @@ impl Walk<'_> {
     }
 }
 
-/// May a reference stand here, or below?
+/// Returns true if this value may contain references.
 fn may_refer(declared: &Declared) -> bool {
     matches!(declared, Declared::Secret(_) | Declared::Template(_) | Declared::Array(_) | Declared::Table(_))
 }
 
-/// References without a usable value. Holds no value.
+/// References without a usable value. Contains no values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unresolved {
-    /// At least one, in the order of the definition.
+    /// The references, at least one, in the order of the definition.
     pub missing: Vec<Missing>,
 }
 
 /// One reference without a usable value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Missing {
-    /// The leaf it stands in.
+    /// Path of the leaf.
     pub path: FieldPath,
-    /// As written in the files: `${NAME}`, `env:NAME`, `file:NAME`, `credential:NAME`.
+    /// Reference as written: `${NAME}`, `env:NAME`, `file:NAME`, `credential:NAME`.
     pub reference: String,
-    /// A sentence for people: `DB_PASSWORD is not set here`.
+    /// Reason as a sentence: `DB_PASSWORD is not set here`.
     pub why: String,
 }
 
 impl fmt::Display for Unresolved {
-    /// Every reason once: `DB_PASSWORD is not set here; API_KEY is empty`.
+    /// Writes every reason once: `DB_PASSWORD is not set here; API_KEY is empty`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut said = BTreeSet::new();
         for missing in &self.missing {
@@ -244,16 +249,18 @@ impl fmt::Display for Unresolved {
 
 impl std::error::Error for Unresolved {}
 
-/// What every leaf of a definition's `connection_config` that refers to a secret holds. The values are wiped
-/// from memory with the last that shares them; it has no `Debug`, `Display` or `Serialize`.
+/// Resolved values of a definition's `connection_config`, by leaf.
+///
+/// The values are zeroed in memory when the last owner drops them; the type has no `Debug`,
+/// `Display` or `Serialize`.
 pub struct Resolution {
     definition: Arc<Definition>,
-    /// In the order of the definition.
+    /// Leaves in the order of the definition.
     leaves: Vec<Leaf>,
 }
 
 impl Resolution {
-    /// A fingerprint of the value at every leaf that holds a secret.
+    /// Returns a fingerprint of the value at every leaf with a secret.
     #[must_use]
     pub fn fingerprints(&self, key: &FingerprintKey) -> BTreeMap<FieldPath, Fingerprint> {
         let print = |leaf: &Leaf| match &leaf.holds {
@@ -263,7 +270,7 @@ impl Resolution {
         self.leaves.iter().map(|leaf| (leaf.path.clone(), print(leaf))).collect()
     }
 
-    /// The source as it is sent.
+    /// Builds the source as it is sent.
     #[must_use]
     pub fn into_source(self, name: SourceName) -> ResolvedSource {
         let mut values = Vec::with_capacity(self.leaves.len());

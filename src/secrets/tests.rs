@@ -41,7 +41,7 @@ fn env(name: &str) -> Declared {
     Declared::Secret(SecretRef::Env(name.into()))
 }
 
-/// The one reason why `reference` does not resolve.
+/// Returns the reason why `reference` does not resolve.
 fn refusal(secrets: &Secrets, reference: Declared) -> String {
     match secrets.resolve(&definition([("it", reference)]), &[]) {
         Ok(_) => "resolved".into(),
@@ -49,7 +49,7 @@ fn refusal(secrets: &Secrets, reference: Declared) -> String {
     }
 }
 
-/// The `connection_config` that goes out.
+/// Returns the `connection_config` as it is sent.
 fn sent(resolution: Resolution) -> Value {
     let source = resolution.into_source(SourceName::parse("s").unwrap());
     serde_json::to_value(source.expose_connection_config()).unwrap()
@@ -304,7 +304,7 @@ fn a_reference_is_looked_up_once_for_all_sources_of_a_workspace() {
         assert!(resolver.resolve(&self::definition([("it", env("NOWHERE"))])).is_err());
         assert_eq!(asked.load(Ordering::Relaxed), 2);
     }
-    // The next pass asks anew.
+    // The next pass resolves the reference again.
     let mut next = Resolver::new(Arc::new(secrets), &["ws"]);
     assert_eq!(sent(next.resolve(&definition).ok().unwrap())["it"], "PASSWORD 2");
 }
