@@ -1,7 +1,9 @@
-//! Recognises secrets that are written out: by their key, by their form, and by what stands beside them.
+//! Recognises literal secrets by key, by form and by neighbouring values.
 //!
-//! One table for both sides of the wire: errors in the files, `pull`, plans, logs and the status page on this
-//! one, the mask of the local platform on the other.
+//! Both sides of the wire use this table: errors in files, `pull`, plans, logs and the status page
+//! on this side, the mask of the local platform on the other.
+//!
+//! Invariant: pure; depends on no other module.
 
 mod keys;
 mod shapes;
@@ -14,14 +16,16 @@ pub use values::{exposes_secret, exposes_secret_under, masked, masked_text};
 
 use texts::{is_flag, is_literal};
 
-/// Returns true if the values of a key of this name are not displayed, whatever they are.
+/// Returns true if values of a key with this name must not be displayed.
 #[must_use]
 pub fn looks_secret(key: &str) -> bool {
     matches!(rank(key), Some(Rank::Certain | Rank::Likely))
 }
 
-/// Returns true if `text`, as the value of `key`, is a secret that is written out: neither a reference, nor
-/// masked, nor something else that stands under such a key, such as a path or the name of a method.
+/// Returns true if `text`, as the value of `key`, is a literal secret.
+///
+/// References, masked values and ordinary values of such keys (a path, an authentication method)
+/// are not.
 #[must_use]
 pub fn is_secret(key: &str, text: &str) -> bool {
     let Some(rank) = rank(key) else { return false };
@@ -41,7 +45,7 @@ pub fn is_secret(key: &str, text: &str) -> bool {
     }
 }
 
-/// Returns true if a number, as the value of `key`, is a secret.
+/// Returns true if a number is a secret as the value of `key`.
 #[must_use]
 pub fn is_secret_number(key: &str, digits: &str) -> bool {
     match rank(key) {
@@ -51,8 +55,10 @@ pub fn is_secret_number(key: &str, digits: &str) -> bool {
     }
 }
 
-/// The name that an entry of a table gives to the value of another: `{ name = "Authorization", value = "…" }`.
-/// Returns the key of that value, and the name. `text` looks up a text of the table.
+/// Finds pairs such as `{ name = "Authorization", value = "…" }` in a table.
+///
+/// Returns the key of the value and the name that applies to it. `text` looks up a string of the
+/// table.
 #[must_use]
 pub fn named_value<'t>(text: impl Fn(&str) -> Option<&'t str>) -> Option<(&'static str, &'t str)> {
     const NAMES: [&str; 9] =
@@ -63,8 +69,9 @@ pub fn named_value<'t>(text: impl Fn(&str) -> Option<&'t str>) -> Option<(&'stat
     Some((value, name))
 }
 
-/// The name that an element of a list gives to the next one: `--password` in a list of arguments, or the first
-/// of the two texts of a header.
+/// Returns the name that an element of a list gives to the next one.
+///
+/// Examples: `--password` in a list of arguments, and the first of the two strings of a header.
 #[must_use]
 pub fn names_next<'t>(element: &'t str, next: &str, of: usize) -> Option<&'t str> {
     let flag = element.strip_prefix('-').map(|name| name.trim_start_matches('-'));

@@ -1,20 +1,23 @@
 //! The names of keys that hold secrets.
 
-/// How much a key by its name alone makes its value a secret.
+/// Likelihood that the value of a key with this name is a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rank {
-    /// Only a value of a form that secrets have is one: `auth`, `key`.
+    /// A secret only if the value looks like one: `auth`, `key`.
     Perhaps,
-    /// A value is one unless it is evidently something else, such as a path: `signing_key`.
+    /// A secret unless the value is clearly something else: `signing_key`.
     Likely,
-    /// Every text is one: `password`.
+    /// Always a secret: `password`.
     Certain,
 }
 
-/// The end of a key's name, in lower case, letters only.
+/// Suffix of a key's name, in lower case, letters only.
 struct Name(&'static str, Rank, Whole);
 
-/// Whether a name ends a key in any spelling, or only as a word of its own: `pass` is no part of `bypass`.
+/// Position in which a suffix matches.
+///
+/// `End`: at the end of any key. `Word`: only as a separate word, so that `pass` does not match
+/// `bypass`.
 #[derive(PartialEq, Eq)]
 enum Whole {
     End,
@@ -106,7 +109,7 @@ const Y: &[Name] = &[
     Name("key", Perhaps, Word),
 ];
 
-/// Words behind a name that leave its meaning as it is: `password_base64`, `DB_PASS_2`.
+/// Suffix words that do not change the meaning: `password_base64`, `DB_PASS_2`.
 const QUALIFIERS: [&str; 18] = [
     "value",
     "text",
@@ -128,14 +131,14 @@ const QUALIFIERS: [&str; 18] = [
     "ro",
 ];
 
-/// The rank of a key by its name; `None` for nearly every key.
+/// Returns the rank of a key's name; `None` for nearly every key.
 #[must_use]
 pub fn rank(key: &str) -> Option<Rank> {
     let key = key.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
     let of_whole = ranked(key);
     of_whole.or_else(|| {
         let rest = without_qualifier(key)?;
-        // `old` or `2` alone leaves nothing.
+        // A key that consists only of `old` or `2` has no rank.
         ranked(rest).or_else(|| ranked(without_qualifier(rest)?))
     })
 }
@@ -162,7 +165,9 @@ fn ranked(key: &str) -> Option<Rank> {
     names.iter().find(|Name(name, _, whole)| ends(key, name, *whole == Word)).map(|Name(_, rank, _)| *rank)
 }
 
-/// Returns true if the letters and digits of `key` end in `name`, as a word of its own where it must be one.
+/// Returns true if the letters and digits of `key` end in `name`.
+///
+/// With `word`, the match must be a separate word.
 fn ends(key: &str, name: &str, word: bool) -> bool {
     let bytes = key.as_bytes();
     let mut at = bytes.len();
@@ -170,7 +175,7 @@ fn ends(key: &str, name: &str, word: bool) -> bool {
         loop {
             let Some(before) = at.checked_sub(1) else { return false };
             at = before;
-            // What is no letter or digit may stand between the letters of a name, but not within a short word.
+            // Separators may occur between the letters of a long name, but not in a short word.
             if bytes[at].is_ascii_alphanumeric() || word {
                 break;
             }
@@ -182,12 +187,12 @@ fn ends(key: &str, name: &str, word: bool) -> bool {
     !word || at == 0 || begins_word(bytes[at - 1], bytes[at])
 }
 
-/// Returns true where one word ends and another begins: `db_pass`, `dbPass`, `db2pass`.
+/// Returns true at a word boundary: `db_pass`, `dbPass`, `db2pass`.
 fn begins_word(before: u8, first: u8) -> bool {
     !before.is_ascii_alphabetic() || before.is_ascii_lowercase() && first.is_ascii_uppercase()
 }
 
-/// The key without its last word or number, where that says nothing of its own.
+/// Removes the last word or number of the key if it is a qualifier.
 fn without_qualifier(key: &str) -> Option<&str> {
     let bytes = key.as_bytes();
     let mut start = key.len();
@@ -209,7 +214,7 @@ fn without_qualifier(key: &str) -> Option<&str> {
     (!rest.is_empty()).then_some(rest)
 }
 
-/// The last word of a key without qualifiers, in lower case.
+/// Returns the last word of a key without qualifiers, in lower case.
 pub(super) fn last_word(key: &str) -> String {
     let mut key = key.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
     while ranked(key).is_none() {

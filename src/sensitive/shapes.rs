@@ -1,8 +1,8 @@
-//! Forms that only secrets have, and forms that none has.
+//! Text forms that only secrets have, and forms that are never secrets.
 
 use std::ops::Range;
 
-/// What a secret begins with, and how many of which characters follow at least.
+/// Prefix of a secret, with the minimum number and kind of characters after it.
 struct Shape(&'static str, usize, fn(u8) -> bool);
 
 const SHAPES: [Shape; 47] = [
@@ -55,7 +55,7 @@ const SHAPES: [Shape; 47] = [
     Shape("eyJ", 20, dotted),
 ];
 
-/// Every text of one of these forms, in bytes.
+/// Returns the byte ranges of all texts in one of these forms.
 pub(super) fn shapes(text: &str) -> impl Iterator<Item = Range<usize>> {
     let bytes = text.as_bytes();
     let mut past = 0;
@@ -79,7 +79,7 @@ pub(super) fn shapes(text: &str) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
-/// Returns true if one of the forms begins with this byte.
+/// Returns true if a form begins with this byte.
 pub(super) fn begins(byte: u8) -> bool {
     matches!(
         byte,
@@ -87,7 +87,7 @@ pub(super) fn begins(byte: u8) -> bool {
     )
 }
 
-/// The private keys written in the text (PEM), in bytes.
+/// Returns the byte ranges of the PEM private keys in the text.
 pub(super) fn private_keys(text: &str) -> impl Iterator<Item = Range<usize>> {
     const BEGIN: &str = "-----BEGIN ";
     let mut past = 0;
@@ -105,7 +105,7 @@ pub(super) fn private_keys(text: &str) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
-/// Returns true if the text is made as a machine makes keys: letters and digits mixed in one long run.
+/// Returns true for generated keys: letters and digits mixed in one long run.
 pub(super) fn is_random(text: &str) -> bool {
     const LEAST: usize = 12;
     let usable = |byte: u8| token(byte) || b"+/=.~%:".contains(&byte);
@@ -114,12 +114,12 @@ pub(super) fn is_random(text: &str) -> bool {
         && text.split(|c: char| !c.is_ascii_alphanumeric()).any(|run| run.len() >= LEAST && mixed(run))
 }
 
-/// Returns true for what is likely a secret as the value of a query's `key`, `sig` or `code`.
+/// Returns true for a likely secret in a query's `key`, `sig` or `code`.
 pub(super) fn is_random_in_query(text: &str) -> bool {
     text.len() >= 8 && mixed(text) && !text.contains('/')
 }
 
-/// Letters and digits, and not as one word with a number behind it.
+/// Returns true for mixed letters and digits, except a word followed by a number.
 fn mixed(text: &str) -> bool {
     let letters = text.bytes().filter(u8::is_ascii_alphabetic).count();
     let word = text.trim_end_matches(|c: char| c.is_ascii_digit());
@@ -128,12 +128,14 @@ fn mixed(text: &str) -> bool {
     digits && letters > 1 && !named
 }
 
-/// Returns true for a code of digits, such as a PIN.
+/// Returns true for a numeric code, such as a PIN.
 pub(super) fn is_code(text: &str) -> bool {
     (4..=12).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Returns true for what stands under a key of a secret and is none: a path, a resource's name, a plain word.
+/// Returns true for ordinary values of a secret's key that are not secrets.
+///
+/// Examples: a path, the name of a resource, a plain word.
 pub(super) fn is_ordinary(text: &str) -> bool {
     const LONGEST_WORD: usize = 32;
     let is_word = text.len() <= LONGEST_WORD
@@ -153,7 +155,7 @@ fn is_path(text: &str) -> bool {
         && (drive || BEGINS.iter().any(|is| text.starts_with(is)) || ENDS.iter().any(|is| text.ends_with(is)))
 }
 
-/// Returns true for the name of a way to authenticate: `scram`, `SCRAM-SHA-256`, `oauth2`.
+/// Returns true for an authentication method: `scram`, `SCRAM-SHA-256`, `oauth2`.
 pub(super) fn is_method(text: &str) -> bool {
     const FAMILIES: [&str; 26] = [
         "scram",

@@ -1,10 +1,10 @@
-//! What is found, and what is left alone.
+//! Tests of what is recognised and what is not.
 
 use super::*;
 use proptest::prelude::*;
 use serde_json::json;
 
-/// The text with what it exposes in brackets.
+/// Returns the text with exposed ranges in brackets.
 fn marked(text: &str) -> String {
     let mut out = String::new();
     let mut from = 0;

@@ -1,14 +1,17 @@
-//! Secrets inside a text whose key says nothing of them: in URLs, in `key=value` pairs, in headers and command
-//! lines, and by a form that only secrets have.
+//! Finds secrets inside texts whose key does not indicate one.
+//!
+//! Covers URLs, `key=value` pairs, headers, command lines, and forms that only secrets have.
 
 use super::keys::{Rank, last_word, rank};
 use super::{is_secret, shapes};
 use std::ops::Range;
 
-/// Maximum bytes searched for a key or an address, which keeps the cost even.
+/// Maximum bytes searched for a key or an address, which bounds the cost.
 const NEAR: usize = 1024;
 
-/// Where secrets are written out in this text, in bytes. References such as `${NAME}` are none.
+/// Returns the byte ranges of literal secrets in this text.
+///
+/// References such as `${NAME}` are not secrets.
 #[must_use]
 pub fn exposed(text: &str) -> Vec<Range<usize>> {
     if !text.as_bytes().windows(2).any(may_begin) && !begins_shape(text) {
@@ -37,7 +40,9 @@ pub fn exposed(text: &str) -> Vec<Range<usize>> {
     found
 }
 
-/// Returns true if these two bytes begin what may hold a secret. In most texts none do.
+/// Returns true if these two bytes may precede a secret.
+///
+/// Most texts contain no such pair.
 fn may_begin(two: &[u8]) -> bool {
     matches!(
         two,
@@ -53,13 +58,15 @@ fn may_begin(two: &[u8]) -> bool {
     )
 }
 
-/// Returns true if a word begins as one of the forms does, and goes on long enough to be one.
+/// Returns true if a sufficiently long word begins like one of the forms.
 fn begins_shape(text: &str) -> bool {
     const LEAST: usize = 14;
     text.len() >= LEAST && shapes::shapes(text).next().is_some()
 }
 
-/// `scheme://user:PASSWORD@…`, or `scheme://KEY@…`; an authority begins at `from`.
+/// Finds `scheme://user:PASSWORD@…` or `scheme://KEY@…`.
+///
+/// The authority begins at `from`.
 fn password(text: &str, from: usize) -> Option<Range<usize>> {
     let rest = &text[from..];
     let end = rest.find(['/', '?', '#', '"', '\'', '\n', ' ']).unwrap_or(rest.len());
@@ -73,7 +80,7 @@ fn password(text: &str, from: usize) -> Option<Range<usize>> {
     }
 }
 
-/// `user/PASSWORD@…` of Oracle.
+/// Finds Oracle's `user/PASSWORD@…`.
 fn login(text: &str) -> Option<Range<usize>> {
     let from = text.find(":thin:").map(|at| at + 6).or_else(|| text.find(":oci:").map(|at| at + 5))?;
     let (user, _) = text[from..].split_once('@')?;
@@ -82,7 +89,9 @@ fn login(text: &str) -> Option<Range<usize>> {
     (!password.contains('/') && is_literal(password)).then(|| start..start + password.len())
 }
 
-/// The path of a webhook's address, which whoever has it can post to; an authority begins at `from`.
+/// Finds the path of a webhook's address, which alone permits posting to it.
+///
+/// The authority begins at `from`.
 fn webhook(text: &str, from: usize) -> Option<Range<usize>> {
     const HOSTS: [&str; 17] = [
         "hooks.slack.com/",
@@ -105,12 +114,12 @@ fn webhook(text: &str, from: usize) -> Option<Range<usize>> {
     ];
     let rest = &text[from..text.floor_char_boundary(from + NEAR)];
     let end = rest.find(['"', '\'', '\n', ' ', '<', '>']).unwrap_or(rest.len());
-    // Another address is looked at by itself, which keeps the cost even.
+    // Another address in the text is examined separately, which bounds the cost.
     let end = rest[..end].find("://").unwrap_or(end);
     let address = &rest[..end];
     let known = HOSTS.iter().find_map(|host| address.find(host).map(|at| at + host.len()));
     let start = known.or_else(|| {
-        // `/hooks/LONGANDRANDOM` of any host.
+        // `/hooks/LONGANDRANDOM` on any host.
         let (_, path) = address.split_once('/')?;
         let path_at = address.len() - path.len();
         let is_hook = |part: &str| ["hook", "hooks", "webhook", "webhooks"].contains(&part);
@@ -126,9 +135,9 @@ fn webhook(text: &str, from: usize) -> Option<Range<usize>> {
     (start < end && is_literal(&address[start..])).then(|| from + start..from + end)
 }
 
-/// `token=VALUE`, as in queries and connection strings.
+/// Finds `token=VALUE`, as in queries and connection strings.
 fn pairs(text: &str) -> impl Iterator<Item = Range<usize>> {
-    // Each value is searched once.
+    // Search each value once.
     let mut past = 0;
     text.match_indices('=').filter_map(move |(at, _)| {
         if at < past {
@@ -152,11 +161,11 @@ fn pairs(text: &str) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
-/// The key that ends here, and whether it is one of a URL's query.
+/// Returns the key that ends here, and true if it is part of a URL's query.
 fn key_before(text: &str) -> Option<(&str, bool)> {
     let near = near_end(text);
     let part = |c: char| c.is_alphanumeric() || "_-.%".contains(c);
-    // `password = 'x'`; without quotes that is rather a comparison.
+    // `password = 'x'`; without quotes this is usually a comparison.
     let start = near
         .rfind(|c: char| !part(c))
         .map_or(0, |at| at + near[at..].chars().next().map_or(1, char::len_utf8));
@@ -173,7 +182,9 @@ fn near_end(text: &str) -> &str {
     &text[start..]
 }
 
-/// `"password": "VALUE"`, as in JSON and YAML within a text; `password = 'VALUE'`.
+/// Finds `"password": "VALUE"` and `password = 'VALUE'`.
+///
+/// Occurs in JSON and YAML within a text.
 fn quoted_pairs(text: &str) -> impl Iterator<Item = Range<usize>> {
     let mut past = 0;
     text.match_indices([':', '=']).filter_map(move |(at, sign)| {
@@ -197,7 +208,7 @@ fn quoted_pairs(text: &str) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
-/// `X-Api-Key: VALUE`: a header as a text of its own.
+/// Finds the value of a header such as `X-Api-Key: VALUE`.
 fn header(text: &str) -> Option<Range<usize>> {
     let (name, value) = text.split_once(": ")?;
     let plain =
@@ -208,7 +219,7 @@ fn header(text: &str) -> Option<Range<usize>> {
     (plain && one_word && is_secret(name, value)).then(|| at..at + value.len())
 }
 
-/// `--password VALUE` and `-u user:VALUE`, as in a command line.
+/// Finds `--password VALUE` and `-u user:VALUE`, as in a command line.
 fn flags(text: &str) -> impl Iterator<Item = Range<usize>> {
     let mut at = 0;
     let words: Vec<(usize, &str)> = match text.contains('-') {
@@ -242,7 +253,7 @@ fn flags(text: &str) -> impl Iterator<Item = Range<usize>> {
     found.into_iter()
 }
 
-/// `Bearer VALUE` and `Basic VALUE`.
+/// Finds `Bearer VALUE` and `Basic VALUE`.
 fn schemes(text: &str) -> impl Iterator<Item = Range<usize>> {
     const ANYWHERE: [&str; 2] = ["bearer ", "basic "];
     const FIRST: [&str; 5] = ["token ", "apikey ", "negotiate ", "splunk ", "sso-key "];
@@ -264,7 +275,7 @@ fn schemes(text: &str) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
-/// Letters only are a word of a sentence.
+/// Returns true unless the value looks like a word of a sentence.
 fn looks_encoded(value: &str) -> bool {
     let plain = value.bytes().all(|byte| byte.is_ascii_alphabetic() || b"-.:".contains(&byte));
     let inner = value.get(1..).unwrap_or_default();
@@ -273,7 +284,7 @@ fn looks_encoded(value: &str) -> bool {
     !plain || mixed && !value.contains(['-', '.', ':'])
 }
 
-/// The value that begins here: to the end of its quotes, or to the next sign that ends one.
+/// Returns the range of the value that starts here, up to its quote or separator.
 fn value_at(text: &str, start: usize) -> Range<usize> {
     let rest = &text[start..];
     match rest.chars().next() {
@@ -289,13 +300,13 @@ fn value_at(text: &str, start: usize) -> Range<usize> {
     }
 }
 
-/// Written out, neither empty, nor masked, nor a reference.
+/// Returns true if the value is neither empty, masked nor a reference.
 pub(super) fn is_literal(value: &str) -> bool {
     let refers = value.replace("$${", "").contains("${");
     !refers && !value.bytes().all(|byte| b"*x.".contains(&byte)) && !value.chars().all(|c| c == '•')
 }
 
-/// A word that says whether or how, and is no value.
+/// Returns true for words such as `true` or `required`, which are not secrets.
 pub(super) fn is_flag(value: &str) -> bool {
     const WORDS: [&str; 12] = [
         "true", "false", "yes", "no", "none", "null", "on", "off", "required", "optional", "default",

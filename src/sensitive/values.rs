@@ -1,11 +1,11 @@
-//! Secrets in values as they go over the wire.
+//! Secrets in JSON values, as they are sent.
 
 use super::{exposed, is_secret, is_secret_number, looks_secret, named_value, names_next};
 use serde_json::{Map, Value};
 
 const MASK: &str = "***";
 
-/// Returns true if a secret is written out anywhere in this value.
+/// Returns true if this value contains a literal secret at any depth.
 #[must_use]
 pub fn exposes_secret(value: &Value) -> bool {
     match value {
@@ -25,7 +25,7 @@ pub fn exposes_secret(value: &Value) -> bool {
     }
 }
 
-/// Returns true if a secret is written out in this value of `key`.
+/// Returns true if this value of `key` contains a literal secret.
 #[must_use]
 pub fn exposes_secret_under(key: &str, value: &Value) -> bool {
     match value {
@@ -38,7 +38,7 @@ pub fn exposes_secret_under(key: &str, value: &Value) -> bool {
     }
 }
 
-/// The name that an element of a list has from the one before it.
+/// Returns the name that the preceding list element gives to this one.
 fn name_of(items: &[Value], n: usize) -> Option<&str> {
     let (before, item) = (items.get(n.checked_sub(1)?)?.as_str()?, items.get(n)?.as_str()?);
     names_next(before, item, items.len())
@@ -48,7 +48,7 @@ fn named(fields: &Map<String, Value>) -> Option<(&'static str, &str)> {
     named_value(|key| fields.get(key).and_then(Value::as_str))
 }
 
-/// The same value with `***` for every secret, at any depth.
+/// Replaces every secret with `***`, at any depth.
 #[must_use]
 pub fn masked(value: &Value) -> Value {
     match value {
@@ -98,7 +98,7 @@ fn hidden(value: &Value) -> Value {
     }
 }
 
-/// The same text with `***` for every secret in it.
+/// Replaces every secret in the text with `***`.
 #[must_use]
 pub fn masked_text(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -124,8 +124,10 @@ pub fn masked_text(text: &str) -> String {
     shown + &out[from..]
 }
 
-/// Where the `user:password` of an address ends, if it has one. A password may hold any sign unescaped, so
-/// rather too much counts as password than too little.
+/// Returns the end of the `user:password` part of an address, if it has one.
+///
+/// A password may contain any character unescaped, so rather too much counts as password than too
+/// little.
 fn user_end(address: &str) -> Option<usize> {
     let path = address.find(['?', '#']).unwrap_or(address.len());
     let authority = &address[..address.find(['/', '?', '#']).unwrap_or(address.len())];
