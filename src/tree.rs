@@ -1,7 +1,9 @@
 //! Reads the directory once, consistently.
 //!
-//! A file that cannot be read stands in the reading with the reason, so that unreadable is never
-//! taken for absent; a folder that cannot be listed fails the reading as a whole.
+//! A file that cannot be read is part of the result, with the reason, so that it is never taken for
+//! absent. A folder that cannot be listed fails the whole read.
+//!
+//! Invariant: interprets no content and runs no program; parsing is the manifest's task.
 
 mod commit;
 mod cores;
@@ -23,32 +25,32 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// Every TOML file below a root, as it stood at one time.
+/// Every TOML file below a root, at one time.
 #[derive(Debug, Clone)]
 pub struct Reading {
-    /// As configured, absolute; symlinks in it are not resolved.
+    /// Absolute path as configured; symlinks in it are not resolved.
     pub root: PathBuf,
     /// Sorted by path.
     pub files: Vec<TreeFile>,
-    /// Over names and contents: equal trees agree.
+    /// Digest of names and contents; equal for equal trees.
     pub digest: Digest,
-    /// Is a checkout being written? `.git/index.lock` stands in the root or a folder above it.
+    /// True if `.git/index.lock` exists in the root or a folder above it.
     pub git_locked: bool,
-    /// What is checked out there, when Git's files tell.
+    /// Git checkout of the files, if it can be determined.
     pub checkout: Option<Arc<Checkout>>,
-    /// What the next reading need not read again.
+    /// Cache for the next read.
     pub seen: Seen,
     ground: Ground,
 }
 
-/// What was read, as a whole.
+/// Facts about the whole tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Ground {
-    /// Where the root led to.
+    /// Resolved path of the root.
     real: PathBuf,
-    /// Something below it is a symlink.
+    /// True if the tree contains a symlink.
     has_links: bool,
-    /// Bytes of text, at least.
+    /// Lower bound of the total text size in bytes.
     total: u64,
 }
 
@@ -65,7 +67,7 @@ impl Reading {
         }
     }
 
-    /// The same without the texts.
+    /// Returns a copy without the file contents.
     #[must_use]
     pub fn without_texts(&self) -> Self {
         let of = |file: &TreeFile| TreeFile {
@@ -85,27 +87,27 @@ impl Reading {
         }
     }
 
-    /// The files whose text was read, or could not be.
+    /// Returns the files whose content was read, or could not be read.
     #[must_use]
     pub fn sources(&self) -> Vec<SourceFile<'_>> {
         let read = self.files.iter().filter_map(|file| Some((file, file.text()?)));
         read.map(|(file, text)| SourceFile { path: Arc::clone(&file.path), text }).collect()
     }
 
-    /// The text of the file at `path`, where it was read.
+    /// Returns the content of the file at `path`, if it was read.
     #[must_use]
     pub fn text(&self, path: &str) -> Option<Arc<str>> {
         let at = self.files.binary_search_by(|file| (*file.path).cmp(path)).ok()?;
         self.files[at].text.clone()?.ok()
     }
 
-    /// The files as the manifest reads them, given what it knows.
+    /// Returns the files as input for the manifest parser.
     #[must_use]
     pub fn for_manifest(&self) -> Vec<File<'_>> {
         self.files.iter().map(TreeFile::for_manifest).collect()
     }
 
-    /// Reads these files after all. Returns whether they are still as they were seen.
+    /// Reads these files now; returns true if they are unchanged since they were seen.
     pub fn load(&mut self, paths: &[Arc<str>]) -> bool {
         paths.iter().all(|path| {
             let Ok(at) = self.files.binary_search_by(|file| file.path.cmp(path)) else { return false };
@@ -120,11 +122,11 @@ impl Reading {
 /// One file of the tree.
 #[derive(Debug, Clone)]
 pub struct TreeFile {
-    /// Below the root, with `/`.
+    /// Path below the root, with `/` as separator.
     pub path: Arc<str>,
-    /// The text, or why there is none. `None` when it was seen before and not read again.
+    /// Content, or the error; `None` if the file is unchanged and was not read.
     pub text: Option<Result<Arc<str>, FileError>>,
-    /// SHA-256 of the contents; of the reason, where there are none.
+    /// SHA-256 of the content, or of the error message.
     pub digest: [u8; 32],
 }
 
@@ -144,7 +146,7 @@ impl TreeFile {
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// The bytes.
+    /// Returns the bytes of the digest.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -163,26 +165,26 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// Why one file has no text.
+/// Reason why a file has no content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FileError {
-    /// The system refused; the text is its reason.
+    /// Error of the operating system, as text.
     Io(String),
     /// A pipe, socket or device.
     NotRegular,
-    /// A symlink that leads out of the tree.
+    /// A symlink that points outside the tree.
     Escapes,
-    /// Larger than the bound, in bytes.
+    /// Size in bytes of a file above the limit.
     TooLarge(u64),
-    /// Not UTF-8, from this byte on.
+    /// Invalid UTF-8 from this byte on.
     NotUtf8(usize),
-    /// A NUL byte, at this place.
+    /// Position of a NUL byte.
     Nul(usize),
     /// The file's name is not UTF-8.
     Name,
     /// The file's extension is `.toml` in capitals.
     Extension,
-    /// It changed each time it was read.
+    /// The file changed during every attempt.
     Unsettled,
 }
 
@@ -206,30 +208,32 @@ impl fmt::Display for FileError {
 
 impl std::error::Error for FileError {}
 
-/// Why a tree could not be read as a whole. Nothing can be concluded about what it declares.
+/// Reason why a tree could not be read as a whole.
+///
+/// The content of the tree is then unknown, so nothing may be removed.
 #[derive(Debug)]
 pub enum TreeError {
     /// The root or a folder below it cannot be listed.
     Unreadable {
-        /// Which one.
+        /// Path of the folder.
         path: PathBuf,
-        /// The system's reason.
+        /// Error of the operating system.
         source: io::Error,
     },
     /// The root is not a folder.
     NotAFolder(PathBuf),
-    /// Too much of something; the text says of what.
+    /// A limit was exceeded.
     TooLarge {
-        /// Where.
+        /// Path at which it was exceeded.
         path: PathBuf,
-        /// What the bound is.
+        /// Description of the limit.
         bound: &'static str,
     },
-    /// The tree changed each time it was read.
+    /// The tree changed during every attempt.
     Unsettled(PathBuf),
-    /// No file is left of a tree that held some.
+    /// The tree contained files before and contains none now.
     Emptied(PathBuf),
-    /// A fault of this program broke the reading off.
+    /// The read panicked.
     BrokeOff(PathBuf),
 }
 
@@ -266,28 +270,30 @@ impl std::error::Error for TreeError {
     }
 }
 
-/// Reads every `*.toml` below `root`, leaving out whatever is hidden.
+/// Reads every `*.toml` below `root`, except in hidden folders.
 ///
 /// # Errors
-/// When the root is missing or no folder, a folder cannot be listed, a bound is passed, or the tree
-/// does not hold still.
+/// When the root is missing or not a folder, a folder cannot be listed, a limit is exceeded, or the
+/// tree keeps changing.
 pub fn read(root: &Path) -> Result<Reading, TreeError> {
     read_again(root, &Seen::default())
 }
 
-/// The same, given what an earlier reading saw: a file whose number, size and times are as they were is
-/// not read again. The times must have been a second old, as they may not move with what is written
-/// within one tick of the clock.
+/// Like [`read`], but does not read files that are unchanged since `seen`.
+///
+/// Unchanged means the same inode, size and times. The times must have been at least a second old,
+/// because a write within the same clock tick does not change them.
 ///
 /// # Errors
-/// As for [`read`].
+/// Same as for [`read`].
 pub fn read_again(root: &Path, seen: &Seen) -> Result<Reading, TreeError> {
     read_at(root, seen, SystemTime::now())
 }
 
-/// The same, given a reading since which nothing happened to any other files than those `touched`, each with
-/// whether whoever wrote it is done: only these are looked at. `None` where that cannot be done: everything
-/// is to be looked at.
+/// Like [`read_again`], but looks only at the files in `touched`.
+///
+/// The caller guarantees that no other file changed; the value is true if the writer closed the
+/// file. `None` if everything must be read.
 #[must_use]
 pub fn read_touched(before: &Reading, touched: &BTreeMap<String, bool>) -> Option<Reading> {
     touched::read(before, touched).map(|found| Reading::of(before.root.clone(), found))
@@ -296,7 +302,7 @@ pub fn read_touched(before: &Reading, touched: &BTreeMap<String, bool>) -> Optio
 fn read_at(root: &Path, seen: &Seen, now: SystemTime) -> Result<Reading, TreeError> {
     let root = std::path::absolute(root)
         .map_err(|source| TreeError::Unreadable { path: root.to_owned(), source })?;
-    // A tree that is being written is read again; one that never rests is not guessed at.
+    // A tree that is being written is read again; if it never settles, the read fails.
     const TRIES: usize = 4;
     for _ in 0..TRIES {
         if let Some(found) = walk::attempt(&root, seen, now)? {
@@ -306,7 +312,7 @@ fn read_at(root: &Path, seen: &Seen, now: SystemTime) -> Result<Reading, TreeErr
     Err(TreeError::Unsettled(root))
 }
 
-/// The nearest folder from `start` upwards that holds a `wellspring.toml`.
+/// Finds the nearest folder from `start` upwards that contains `wellspring.toml`.
 #[must_use]
 pub fn find_root(start: &Path) -> Option<PathBuf> {
     let start = std::path::absolute(start).ok()?;
@@ -324,7 +330,10 @@ fn digest(files: &[TreeFile]) -> Digest {
     Digest(hash.finalize().into())
 }
 
-/// Looks above the configured path and above where it leads: a checkout may be swapped by symlink.
+/// Returns true if a checkout around `root` is being written.
+///
+/// Looks above the configured path and above its target, because a checkout may be swapped by
+/// symlink.
 fn git_locked(root: &Path) -> bool {
     let real = root.canonicalize().unwrap_or_else(|_| root.to_owned());
     root.ancestors().chain(real.ancestors()).any(|folder| {
@@ -334,7 +343,9 @@ fn git_locked(root: &Path) -> bool {
     })
 }
 
-/// Where the `.git` of a linked checkout leads: it is a file that says `gitdir: PATH`.
+/// Returns the Git directory of a linked checkout.
+///
+/// Its `.git` is a file with the content `gitdir: PATH`.
 fn linked_checkout(git: &Path) -> Option<PathBuf> {
     const LONGEST: u64 = 4096;
     if !git.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() <= LONGEST) {

@@ -1,4 +1,4 @@
-//! Which commit is checked out, read from Git's own files: no program is run.
+//! Reads the current commit from Git's own files, without running Git.
 
 use super::linked_checkout;
 use std::fs::File;
@@ -8,26 +8,30 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-/// Longer files than these are not read: `HEAD` and a ref hold one line, `packed-refs` one for each ref.
+/// Maximum sizes in bytes of files that are read.
+///
+/// `HEAD` and a ref hold one line, `packed-refs` one line for each ref.
 const LONGEST_LINE: u64 = 4096;
 const LONGEST_REFS: u64 = 16 << 20;
 
-/// What was checked out when the files were read. Git writes the files, then its index, and only then says
-/// which commit they are of: what is read in between is known by its commit a moment later.
+/// Git checkout at the time the files were read.
+///
+/// Git writes the files, then its index, and updates HEAD last. The commit of files read in between
+/// is known a moment later.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkout {
     commit: Option<Arc<str>>,
     unsaid: Option<Unsaid>,
 }
 
-/// The index is younger than what says which commit it is of.
+/// The index is newer than HEAD and the branch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Unsaid {
     root: PathBuf,
     index: Index,
 }
 
-/// Git writes each index as a new file.
+/// Identity of an index; Git writes each index as a new file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Index {
     number: u64,
@@ -35,10 +39,10 @@ struct Index {
 }
 
 impl Checkout {
-    /// What is checked out now, where `root` is.
+    /// Returns the current checkout that contains `root`.
     pub(super) fn at(root: &Path) -> Option<Self> {
         let git = git(root)?;
-        // In this order: what is said meanwhile counts as unsaid.
+        // In this order, so that a concurrent update counts as pending.
         let said = last_said(&git);
         let index = Index::of(&git);
         let commit = head(&git).map(Arc::from);
@@ -47,22 +51,24 @@ impl Checkout {
         (commit.is_some() || unsaid.is_some()).then_some(Self { commit, unsaid })
     }
 
-    /// The commit, in hexadecimal, as it was known when the files were read.
+    /// Returns the commit known when the files were read, in hexadecimal.
     #[must_use]
     pub fn commit(&self) -> Option<&Arc<str>> {
         self.commit.as_ref()
     }
 
-    /// The same, as far as it is known by now.
+    /// Returns the commit known by now.
     #[must_use]
     pub fn commit_by_now(&self) -> Option<Arc<str>> {
         self.unsaid.as_ref().and_then(Unsaid::said).or_else(|| self.commit.clone())
     }
 
-    /// Has the index been written just now, and nothing been said of it yet?
+    /// Returns true if the index was just written and HEAD is not updated yet.
     #[must_use]
     pub fn is_about_to_be_said(&self) -> bool {
-        /// Git says it within milliseconds. An index that stays unsaid was written for another reason.
+        /// Time in which Git updates HEAD after the index, normally milliseconds.
+        ///
+        /// An older index was written for another reason.
         const AT_ONCE: Duration = Duration::from_secs(1);
         let just_now = |unsaid: &Unsaid| unsaid.index.written.elapsed().is_ok_and(|ago| ago < AT_ONCE);
         self.unsaid.as_ref().is_some_and(|unsaid| just_now(unsaid) && !unsaid.is_over())
@@ -70,7 +76,7 @@ impl Checkout {
 }
 
 impl Unsaid {
-    /// It was said, or another index stands there.
+    /// Returns true if HEAD was updated, or the index was replaced.
     fn is_over(&self) -> bool {
         git(&self.root).is_none_or(|git| {
             Index::of(&git).as_ref() != Some(&self.index)
@@ -78,7 +84,7 @@ impl Unsaid {
         })
     }
 
-    /// What is said now, where it is still said of this index.
+    /// Returns the current commit if the index is unchanged.
     fn said(&self) -> Option<Arc<str>> {
         let git = git(&self.root)?;
         let commit = head(&git)?;
@@ -93,7 +99,7 @@ impl Index {
     }
 }
 
-/// When it was last said which commit is checked out.
+/// Returns the time of the last update of HEAD or its branch.
 fn last_said(git: &Path) -> Option<SystemTime> {
     let written = |path: PathBuf| path.metadata().and_then(|file| file.modified()).ok();
     let branch = branch(git).map(|(shared, name)| shared.join(name));
@@ -101,7 +107,9 @@ fn last_said(git: &Path) -> Option<SystemTime> {
     places.filter_map(written).max()
 }
 
-/// Returns true if the repository stores its branches as reftable: that format is not read, so commits are unknown.
+/// Returns true if the repository stores its branches as reftable.
+///
+/// That format is not supported, so its commits are unknown.
 #[must_use]
 pub fn uses_reftable(root: &Path) -> bool {
     git(root).is_some_and(|git| {
@@ -110,20 +118,20 @@ pub fn uses_reftable(root: &Path) -> bool {
     })
 }
 
-/// Where Git keeps what it knows of the checkout that holds `root`.
+/// Returns the Git directory of the checkout that contains `root`.
 fn git(root: &Path) -> Option<PathBuf> {
-    // Where a symlink leads comes first: it is swapped from checkout to checkout.
+    // The symlink's target comes first, because it changes from checkout to checkout.
     let real = root.canonicalize().unwrap_or_else(|_| root.to_owned());
     real.ancestors().chain(root.ancestors()).find_map(git_of)
 }
 
-/// The same of a checkout that begins at this folder.
+/// Returns the Git directory of a checkout whose top is this folder.
 pub(super) fn git_of(folder: &Path) -> Option<PathBuf> {
     let git = folder.join(".git");
     if git.is_dir() { Some(git) } else { linked_checkout(&git) }
 }
 
-/// The commit that `HEAD` leads to, in hexadecimal. `None` where it cannot be told.
+/// Returns the commit of `HEAD` in hexadecimal; `None` if it is unknown.
 fn head(git: &Path) -> Option<String> {
     let head = text(&git.join("HEAD"), LONGEST_LINE)?;
     if !head.trim().starts_with("ref:") {
@@ -133,7 +141,9 @@ fn head(git: &Path) -> Option<String> {
     loose(git, &name).or_else(|| loose(&shared, &name)).or_else(|| packed(&shared, &name))
 }
 
-/// The branch that `HEAD` names, and where it is kept: a linked checkout shares its branches with the others.
+/// Returns the branch of `HEAD` and the directory that stores it.
+///
+/// Linked checkouts share their branches.
 fn branch(git: &Path) -> Option<(PathBuf, String)> {
     let head = text(&git.join("HEAD"), LONGEST_LINE)?;
     let name = head.trim().strip_prefix("ref:")?.trim();
@@ -163,7 +173,7 @@ fn text(path: &Path, longest: u64) -> Option<String> {
     String::from_utf8(bytes(path, longest)?).ok()
 }
 
-/// What stands in a file, unless it is longer.
+/// Reads a file, unless it exceeds `longest` bytes.
 pub(super) fn bytes(path: &Path, longest: u64) -> Option<Vec<u8>> {
     if !path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() <= longest) {
         return None;

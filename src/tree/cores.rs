@@ -1,12 +1,12 @@
-//! Work on many files, spread over the cores.
+//! Runs work on many files in parallel.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Runs the work for each number on as many threads as there are cores.
+/// Calls `work` for each number, on as many threads as there are cores.
 pub fn on_all_cores(count: usize, work: &(dyn Fn(usize) + Sync)) {
-    /// Fewer are done before a thread has started.
+    /// Files per thread at least; fewer are done before a thread has started.
     const WORTH_A_THREAD: usize = 8;
-    // Not asked for nothing: it takes the system a look at several files.
+    // Evaluated only if needed, because the system reads several files for it.
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let worth = count / WORTH_A_THREAD;
     let threads = if worth < 2 { 1 } else { cores().min(worth) };
@@ -24,7 +24,7 @@ pub fn on_all_cores(count: usize, work: &(dyn Fn(usize) + Sync)) {
         }
     };
     std::thread::scope(|scope| {
-        // Where the system has no room for another thread, this one does all of it.
+        // If no thread can be started, this thread does all the work.
         for _ in 1..threads {
             if std::thread::Builder::new().spawn_scoped(scope, share).is_err() {
                 break;

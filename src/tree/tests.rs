@@ -1,4 +1,4 @@
-//! Real folders, with everything that is found in them.
+//! Tests on real folders.
 
 use super::*;
 use std::fs::{self, File};
@@ -15,7 +15,7 @@ fn tree(files: &[(&str, &[u8])]) -> TempDir {
     folder
 }
 
-/// `path: text` or `path: ! reason`, a line each.
+/// One line per file: `path: text` or `path: ! reason`.
 fn shown(root: &Path) -> String {
     shown_of(&read(root).unwrap())
 }
@@ -156,7 +156,7 @@ fn a_folder_that_cannot_be_listed_fails_the_reading_and_a_file_only_itself() {
     let forbid = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o0)).unwrap();
     forbid(&shut);
     if fs::read_dir(&shut).is_ok() {
-        return; // whoever may read everything cannot try this
+        return; // privileged users can read everything, so nothing to test
     }
     assert!(matches!(read(folder.path()), Err(TreeError::Unreadable { path, .. }) if path == shut));
     fs::set_permissions(&shut, fs::Permissions::from_mode(0o755)).unwrap();
@@ -308,7 +308,7 @@ fn a_file_whose_times_stand_is_not_read_again_and_any_other_is() {
     let again = read_at(root, &again.seen, later).unwrap();
     assert_eq!(shown_of(&again), "a.toml: as it was\nb.toml: B\nwellspring.toml: w");
     assert_eq!(again.digest, read(root).unwrap().digest);
-    // Of the same size and with the same times, and yet another file.
+    // Same size and times, but a different inode.
     let times = fs::metadata(root.join("a.toml")).unwrap().modified().unwrap();
     fs::write(root.join("other"), "A").unwrap();
     File::options().write(true).open(root.join("other")).unwrap().set_modified(times).unwrap();
@@ -343,7 +343,7 @@ fn a_text_that_is_needed_after_all_must_be_the_one_that_was_seen() {
 
 #[test]
 fn a_tree_that_is_written_meanwhile_is_read_whole_or_not_at_all() {
-    // Two files that always hold the same text, behind a symlink that is swapped all the time.
+    // Two files with always equal content, behind a symlink that is swapped constantly.
     let folder = tree(&[("0/a.toml", b"0"), ("0/b.toml", b"0")]);
     let base = folder.path().to_owned();
     let current = folder.path().join("current");
@@ -397,7 +397,7 @@ fn a_look_at_what_was_touched_finds_what_a_look_at_everything_does() {
         "a.toml: as it was\nb.toml: B\nsub/c.toml: as it was\nsub/new.toml: new\nwellspring.toml: as it was"
     );
     assert_eq!(reading.digest, read(root).unwrap().digest);
-    // What was read just now is read again: it may be written again without its times moving.
+    // A file read within the last second is read again: a write may leave its times unchanged.
     let again = read_at(root, &reading.seen, later).unwrap();
     assert!(shown_of(&again).starts_with("a.toml: as it was\nb.toml: B\n"), "{}", shown_of(&again));
     fs::write(root.join(".git"), "gitdir: git\n").unwrap();

@@ -1,4 +1,4 @@
-//! A look at a few files of a tree that was read before, where it is known that nothing happened to any other.
+//! Updates a read with a few changed files, if no other file changed.
 
 use super::walk::{self, LARGEST_TREE, MOST_FILES};
 use super::{FILE_NAME, Ground, Reading, Seen, TreeFile};
@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Arc;
 
-/// The tree with these files as they are now. `None` where they alone do not tell how it is: one is gone, is
-/// being written, or is no plain file; `wellspring.toml` is among them; or a symlink may lead to one.
+/// Returns the tree with the current content of these files.
+///
+/// `None` if that is not sufficient: a file was removed, is being written or is not regular;
+/// `wellspring.toml` is among them; or a symlink may lead to one of them.
 pub(super) fn read(
     before: &Reading,
     touched: &BTreeMap<String, bool>,
@@ -22,7 +24,7 @@ pub(super) fn read(
         let path = real.join(name);
         let kind = fs::symlink_metadata(&path).map(|found| found.file_type());
         match (at, kind) {
-            // It came and went, or is nothing that is read.
+            // Created and removed meanwhile, or not a file that is read.
             (Err(at), Err(_)) if !files.get(at).is_some_and(|next| next.path.starts_with(name)) => continue,
             (Err(_), Ok(kind)) if kind.is_file() && !walk::is_toml(name) => continue,
             (_, Ok(kind)) if kind.is_file() && *finished && name != FILE_NAME => {}

@@ -1,13 +1,14 @@
-//! Which files Git tracks, read from its index: no program is run.
+//! Reads from Git's index which files are tracked, without running Git.
 
 use super::commit;
 use std::path::Path;
 
-/// An index of a million files is smaller.
+/// Maximum size of an index in bytes, above that of a million files.
 const LONGEST_INDEX: u64 = 256 << 20;
 
-/// Returns true if Git tracks `dir`, or a file below it, in the repository that it lies in. What cannot be read
-/// as an index tracks nothing.
+/// Returns true if Git tracks `dir` or a file below it.
+///
+/// An unreadable index counts as empty.
 #[must_use]
 pub fn is_tracked(dir: &Path) -> bool {
     let (Some(name), Some(parent)) =
@@ -22,20 +23,20 @@ pub fn is_tracked(dir: &Path) -> bool {
     dir.strip_prefix(root).is_ok_and(|inside| tracks(&index, inside.as_os_str().as_encoded_bytes()))
 }
 
-/// Returns true if the index names this path or one below it.
+/// Returns true if the index contains this path or one below it.
 fn tracks(index: &[u8], path: &[u8]) -> bool {
     let mut paths = Paths::of(index);
     paths.any(|name| name.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/")))
 }
 
-/// The paths of an index, one after the other.
+/// Iterator over the paths of an index.
 struct Paths<'i> {
     index: &'i [u8],
     version: u32,
     left: u32,
     at: usize,
     last: Vec<u8>,
-    /// Bytes of an object's name: 20 of SHA-1, 32 of SHA-256.
+    /// Length of an object id in bytes: 20 for SHA-1, 32 for SHA-256.
     hash: usize,
 }
 
@@ -54,14 +55,14 @@ impl<'i> Paths<'i> {
             last: Vec::new(),
             hash,
         };
-        // With the wrong length of names the paths end early, or are none.
+        // With the wrong id length, parsing fails early or yields no paths.
         let fits = |hash| {
             paths(hash).take(3).all(|path| !path.is_empty() && !path.contains(&b'\n')) && paths(hash).whole()
         };
         if fits(20) { paths(20) } else { paths(32) }
     }
 
-    /// Returns true if every entry can be read.
+    /// Returns true if every entry can be parsed.
     fn whole(mut self) -> bool {
         while self.left > 0 {
             if self.next().is_none() {
@@ -83,7 +84,7 @@ impl Iterator for Paths<'_> {
         let mut at = flags_at + if extended { 4 } else { 2 };
         let mut name = Vec::new();
         if self.version == 4 {
-            // How many bytes of the path before are dropped, in Git's variable width.
+            // Number of trailing bytes dropped from the previous path, in Git's varint format.
             let mut byte = *self.index.get(at)?;
             let mut drop = usize::from(byte & 127);
             while byte & 128 != 0 {
@@ -100,7 +101,7 @@ impl Iterator for Paths<'_> {
         let end = at + length + 1;
         self.at = match self.version {
             4 => end,
-            // Padded with zeros to a multiple of eight bytes, at least one of them.
+            // Padded with at least one zero byte to a multiple of eight bytes.
             _ => self.at + (end - self.at).div_ceil(8) * 8,
         };
         self.last.clone_from(&name);

@@ -1,4 +1,4 @@
-//! One attempt at a tree: folders listed, files read, and a look whether they held still.
+//! One attempt to read a tree, which fails if the tree changes meanwhile.
 
 use super::{FileError, Ground, TreeError, TreeFile, on_all_cores};
 use crate::manifest::FILE_NAME;
@@ -11,25 +11,31 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A hundred thousand sources are some 30 MB; one person's file is a few hundred kilobytes.
+/// Limits on the tree: bytes of a file, bytes of all files, number of files.
+///
+/// 100,000 sources are about 30 MB; a file of one team is a few hundred kilobytes.
 const LARGEST_FILE: u64 = 4 << 20;
 pub(super) const LARGEST_TREE: u64 = 256 << 20;
 pub(super) const MOST_FILES: usize = 100_000;
-/// Folders and other entries count, too: a tree full of them is read on every event.
+/// Limits on folders and other entries, and on the depth.
+///
+/// All entries are listed on every event.
 const MOST_ENTRIES: usize = 1_000_000;
 const DEEPEST: usize = 32;
 
-/// A file whose times are younger than this when it is read may be written again without them moving.
+/// Age below which a write may leave a file's times unchanged.
 const RACY: Duration = Duration::from_secs(1);
 
-/// Reads the tree once, apart from what was seen before. `None` when it changed meanwhile.
+/// Reads the tree once, except for files in `seen`.
+///
+/// `None` if the tree changed meanwhile.
 pub(super) fn attempt(
     root: &Path,
     seen: &Seen,
     now: SystemTime,
 ) -> Result<Option<(Vec<TreeFile>, Seen, Ground)>, TreeError> {
     let unreadable = |source| TreeError::Unreadable { path: root.to_owned(), source };
-    // Resolved once, so that a symlink swapped meanwhile leaves this reading in the old tree.
+    // Resolve once, so that this read stays in one tree if a symlink is swapped.
     let real = root.canonicalize().map_err(unreadable)?;
     if !fs::metadata(&real).map_err(unreadable)?.is_dir() {
         return Err(TreeError::NotAFolder(root.to_owned()));
@@ -63,25 +69,25 @@ pub(super) fn attempt(
         }
         files.push(file);
     }
-    // A file that was added or renamed meanwhile shows in a second listing; one that was written,
-    // or now lies behind a symlink that was swapped, in its stamp.
+    // A second listing detects added and renamed files; the stamps detect written files and swapped
+    // symlinks.
     let still = |(found, before): (&Found, &Option<Stamp>)| {
         fs::metadata(&found.path).ok().map(|metadata| Stamp::of(&metadata)) == *before
     };
     let held = list(&real)?.is_some_and(|(again, _)| again == found) && found.iter().zip(&stamps).all(still);
-    // A root that was swapped away may have been half removed already when it was listed.
+    // A root that was swapped out may have been partly deleted before it was listed.
     let same_root = root.canonicalize().is_ok_and(|now| now == real);
     Ok((held && same_root).then_some((files, next, Ground { real, has_links, total })))
 }
 
-/// One file, as it was found.
+/// One file with its state.
 struct Look {
     file: TreeFile,
-    /// Before it was read.
+    /// Taken before the read.
     stamp: Option<Stamp>,
 }
 
-/// `None` when it vanished.
+/// Looks at one file; `None` if it vanished.
 fn look(Found { path, name }: &Found, root: &Path, seen: &Seen) -> Option<Look> {
     let stamp = fs::metadata(path).ok().map(|metadata| Stamp::of(&metadata));
     let before = seen.0.get_key_value(name.as_str());
@@ -95,13 +101,13 @@ fn look(Found { path, name }: &Found, root: &Path, seen: &Seen) -> Option<Look> 
     Some(Look { file, stamp })
 }
 
-/// The text of one file of the tree, as it is now. `None` when it is not there.
+/// Reads one file of the tree; `None` if it does not exist.
 pub(super) fn one(root: &Path, name: &str) -> Option<Result<Arc<str>, FileError>> {
     let real = root.canonicalize().ok()?;
     read_until_still(&real.join(name), &real)
 }
 
-/// SHA-256 of the text; of the reason, where there is none.
+/// SHA-256 of the text, or of the error message.
 pub(super) fn digest(text: &Result<Arc<str>, FileError>) -> [u8; 32] {
     match text {
         Ok(text) => Sha256::digest(text.as_bytes()).into(),
@@ -114,7 +120,7 @@ pub(super) fn digest(text: &Result<Arc<str>, FileError>) -> [u8; 32] {
 pub struct Seen(HashMap<Arc<str>, (Stamp, [u8; 32])>);
 
 impl Seen {
-    /// The next reading reads it again.
+    /// Makes the next read open this file.
     pub(super) fn forget(&mut self, name: &str) {
         self.0.remove(name);
     }
@@ -124,12 +130,13 @@ impl Seen {
 #[derive(PartialEq, Eq)]
 struct Found {
     path: PathBuf,
-    /// Below the root.
+    /// Path below the root.
     name: String,
 }
 
-/// What is to be read below `root`, sorted by name, and whether anything there is a symlink. `None` when a
-/// folder vanished meanwhile.
+/// Lists the files below `root`, sorted by name; true if there is any symlink.
+///
+/// `None` if a folder vanished meanwhile.
 fn list(root: &Path) -> Result<Option<(Vec<Found>, bool)>, TreeError> {
     let mut found = Vec::new();
     let mut has_links = false;
@@ -179,23 +186,26 @@ fn list(root: &Path) -> Result<Option<(Vec<Found>, bool)>, TreeError> {
     Ok(Some((found, has_links)))
 }
 
-/// Returns true for a name that ends in `.toml`, in any case. Of the others a reader may expect to be read only
-/// these: they are refused, not passed over.
+/// Returns true for names that end in `.toml` in any case.
+///
+/// A name in capitals is rejected rather than ignored, because users expect it to be read.
 pub(super) fn is_toml(name: &str) -> bool {
     let extension = name.rsplit_once('.').map(|(_, extension)| extension);
     extension.is_some_and(|extension| extension.eq_ignore_ascii_case("toml"))
 }
 
-/// Where an entry leads.
+/// Target of a directory entry.
 enum Target {
-    /// It is no symlink, or one to a file: looked at when it is read.
+    /// Not a symlink, or a symlink to a file, which is checked when it is read.
     Itself,
-    /// To a folder of the tree.
+    /// A folder of the tree.
     Folder,
-    /// To a folder that holds the symlink.
+    /// A folder that contains the symlink.
     Above,
-    /// Nowhere, or to a folder outside. What it held before is not gone, but out of sight: it is
-    /// listed, to be refused when it is read.
+    /// No target, or a folder outside the tree.
+    ///
+    /// Its earlier content is unreachable rather than deleted, so the entry is listed and rejected
+    /// on reading.
     Lost,
 }
 
@@ -210,7 +220,7 @@ fn target(link: &Path, root: &Path) -> Target {
     }
 }
 
-/// A file's text. `None` when it vanished.
+/// Returns the content of a file; `None` if it vanished.
 pub(super) fn read_until_still(path: &Path, root: &Path) -> Option<Result<Arc<str>, FileError>> {
     const TRIES: usize = 3;
     for _ in 0..TRIES {
@@ -224,9 +234,9 @@ pub(super) fn read_until_still(path: &Path, root: &Path) -> Option<Result<Arc<st
     Some(Err(FileError::Unsettled))
 }
 
-/// Why a file was not read.
+/// Reason why a file was not read.
 enum Trouble {
-    /// It was listed, and is no longer there.
+    /// Listed, but removed meanwhile.
     Gone,
     File(FileError),
 }
@@ -240,7 +250,7 @@ impl From<io::Error> for Trouble {
     }
 }
 
-/// `None` when the file changed while it was read.
+/// Reads a file; `None` if it changed during the read.
 fn read_file(path: &Path, root: &Path) -> Result<Option<Arc<str>>, Trouble> {
     if path.file_name().is_none_or(|name| name.to_str().is_none()) {
         return Err(Trouble::File(FileError::Name));
@@ -252,14 +262,14 @@ fn read_file(path: &Path, root: &Path) -> Result<Option<Arc<str>>, Trouble> {
     let refuse = |error| Err(Trouble::File(error));
     let real = match path.canonicalize() {
         Ok(real) => real,
-        // A symlink that leads nowhere is there, all the same.
+        // A dangling symlink exists nevertheless.
         Err(error) if path.is_symlink() => return refuse(FileError::Io(error.to_string())),
         Err(error) => return Err(error.into()),
     };
     if !real.starts_with(root) {
         return refuse(FileError::Escapes);
     }
-    // Looked at before it is opened: opening a pipe waits for its writer.
+    // Check before opening: opening a pipe would block until it has a writer.
     if !fs::metadata(&real)?.is_file() {
         return refuse(FileError::NotRegular);
     }
@@ -280,7 +290,7 @@ fn read_file(path: &Path, root: &Path) -> Result<Option<Arc<str>>, Trouble> {
     if bytes.len() as u64 > LARGEST_FILE {
         return refuse(FileError::TooLarge(LARGEST_FILE));
     }
-    // Told quickly whether there is one.
+    // The fast check first.
     if bytes.contains(&0)
         && let Some(at) = bytes.iter().position(|byte| *byte == 0)
     {
@@ -293,7 +303,7 @@ fn read_file(path: &Path, root: &Path) -> Result<Option<Arc<str>>, Trouble> {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    // Should a pipe have taken the file's place meanwhile, do not wait for it.
+    // Do not block if a pipe has replaced the file meanwhile.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     const NONBLOCK: i32 = 0o4000;
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -301,7 +311,7 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(NONBLOCK).open(path)
 }
 
-/// What moves when a file is written or replaced.
+/// Metadata that changes when a file is written or replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp {
     device: u64,
@@ -322,7 +332,7 @@ impl Stamp {
         }
     }
 
-    /// Nothing that is written from now on can leave it as it is.
+    /// Returns true if every later write changes this stamp.
     fn is_old_at(&self, now: SystemTime) -> bool {
         let (seconds, nanoseconds) = self.modified.max(self.changed);
         let since =
