@@ -1,7 +1,10 @@
-//! The one loop: events in, passes and syncs out.
+//! The daemon's event loop:
 //!
-//! A trigger says when, never what: every pass looks at the whole unit anew. What is due is decided
-//! by `board`, `files` and `probes`, which know no runtime; `turn` starts it, and this file waits.
+//! receives events, starts passes and syncs.
+//!
+//! A trigger only decides when to run, never the extent of the work: every pass lists the whole unit again.
+//! The modules `board` (scheduler), `files` and `probes` decide which work is due and use no runtime; `turn`
+//! starts the work, and this file waits for events.
 
 mod board;
 mod files;
@@ -35,56 +38,56 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use turn::Turn;
 
-/// So many events are acted on in one turn, if they are there.
+/// Maximum number of events handled per iteration.
 const MOST_EVENTS: usize = 64;
 
-/// What the loop is told.
+/// An event of the loop.
 pub enum Event {
-    /// The tree may have changed.
+    /// The files may have changed.
     Woken,
-    /// A signal came.
+    /// A signal arrived.
     Signal(Signal),
-    /// The tree was read.
+    /// The files were loaded.
     Read {
-        /// What it said.
+        /// Result of loading.
         reading: Box<Result<Reading, TreeError>>,
-        /// How much of it was looked at.
+        /// Extent of the scan.
         look: Look,
-        /// From when on nothing that happened is in it.
+        /// Time of the load; later changes are not included.
         moment: Moment,
-        /// How far the writers of the files were.
+        /// Writers of the files at that time.
         writers: watch::Writers,
     },
     /// A pass ended.
     PassEnded(Box<PassEnded>),
-    /// A sync call ended.
+    /// A sync request ended.
     SyncEnded(Arc<Call>, Result<Vec<Synced>, StateError>),
     /// A regular connection test ended.
     TestEnded(Tested),
-    /// What was too old, or too much, is dropped from the history.
+    /// Old or excess history was deleted.
     Trimmed(Result<(), StateError>),
 }
 
-/// How much of the tree is looked at.
+/// The extent of a file scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Look {
-    /// Only the files that something happened to, where that is known.
+    /// Only changed files, if these are known.
     Touched,
-    /// Every file; opened are those whose times moved.
+    /// Every file; files with a changed timestamp are read.
     Stamps,
-    /// Every file is opened.
+    /// Every file is read.
     Whole,
 }
 
-/// How a pass over one unit ended.
+/// The end of a pass over one unit.
 pub struct PassEnded {
     unit: Unit,
-    /// `None` where nothing had moved since the pass before.
+    /// `None` if nothing had changed since the pass before.
     made: Option<Made>,
     took: Duration,
 }
 
-/// What a pass did.
+/// The work of a pass.
 struct Made {
     plan: UnitPlan,
     /// `None` in a dry run.
@@ -93,46 +96,46 @@ struct Made {
     records: Option<Records>,
 }
 
-/// What the loop needs.
+/// Everything that the loop needs.
 pub struct Daemon {
-    /// The tree.
+    /// Root directory of the files.
     pub root: PathBuf,
-    /// A file for the watch alone, if what a finished file adds is to count at once.
+    /// Sync cookie file; required to accept changes of a closed file at once.
     pub bell: Option<PathBuf>,
-    /// Full re-check for drift.
+    /// Interval of the full check for drift.
     pub interval: Duration,
-    /// Quiet time before a removal is acted on.
+    /// Quiet time before a removal is accepted.
     pub settle: Duration,
-    /// Makes plans; in a dry run it is all there is.
+    /// Planner; the only component in a dry run.
     pub planner: Planner,
-    /// Carries them out, and syncs; `None` in a dry run.
+    /// Writing components; `None` in a dry run.
     pub hands: Option<Hands>,
-    /// What was read already.
+    /// Files that were loaded before the start.
     pub known: Arc<Known>,
-    /// Which file declares which workspace, from earlier runs.
+    /// Map from file to declared workspaces, from earlier runs.
     pub memory: Memory,
-    /// The tree held files before, and holds none now.
+    /// True if the directory contained files earlier and is empty now.
     pub emptied: bool,
-    /// Who tells of it.
+    /// Reporter of events.
     pub voice: Arc<dyn Voice>,
-    /// Publishes how everything stands.
+    /// Publisher of status snapshots.
     pub publisher: Publisher,
-    /// Looks up the variables that `wellspring.toml` may refer to.
+    /// Source of variables that `wellspring.toml` may refer to.
     pub variables: Variables,
     /// The clock.
     pub clock: Clock,
 }
 
-/// What a daemon that may write writes with.
+/// Components that write to the platform.
 pub struct Hands {
-    /// Applies.
+    /// Applies plans.
     pub reconciler: Arc<Reconciler>,
-    /// Syncs.
+    /// Runs syncs.
     pub syncer: Syncer,
 }
 
 impl Daemon {
-    /// Runs until a stop is asked for, and until what was under way then has ended.
+    /// Runs until a shutdown is requested and the work in progress has ended.
     pub async fn run(self, events: UnboundedSender<Event>, mut inbox: UnboundedReceiver<Event>) {
         let ends = self.watch(events.clone());
         let mut turn = Turn::new(self, ends, events);
@@ -154,8 +157,9 @@ impl Daemon {
         }
     }
 
-    /// Wakes the loop when the tree may have changed. Where it cannot be watched, the regular look
-    /// still finds every change.
+    /// Starts the file watcher, which wakes the loop when files may have changed.
+    ///
+    /// If the directory cannot be watched, the regular scan still finds every change.
     fn watch(&self, events: UnboundedSender<Event>) -> Ends {
         let watch = match &self.bell {
             Some(bell) => watch::start_with_bell(&self.root, bell),

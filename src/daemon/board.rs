@@ -1,7 +1,10 @@
-//! Which unit is due for a pass, and which source for a sync: decisions without a runtime.
+//! Scheduler:
 //!
-//! What is due next is listed, so that a turn of the loop costs what changed and not what there is: every
-//! change of a slot goes through [`Board::change`], which lists it anew.
+//! decides which units are due for a pass and which sources for a sync.
+//!
+//! Uses no runtime. Due times are indexed, so that an iteration of the loop costs as much as what changed,
+//! not as much as what exists: every change of a slot goes through [`Board::change`], which updates the
+//! index.
 
 mod agenda;
 mod slot;
@@ -22,51 +25,55 @@ use slot::Slot;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// The most passes at once. Each holds a listing of its unit in memory. As many as calls are under way.
+/// Maximum number of concurrent passes.
+///
+/// Each holds the listing of its unit in memory. Equals the number of concurrent requests.
 const MOST_PASSES: usize = 64;
 
-/// After a refused token nothing is tried for this long; then one unit is.
+/// Pause after a refused token, until one unit is tried again.
 const PAUSE: SignedDuration = SignedDuration::from_secs(60);
 
-/// Every unit, with what is under way and what is due.
+/// All units, with their running and due work.
 pub(super) struct Board {
-    /// So many sync calls are under way at once. Whatever else is due waits here and not on its way: by the
-    /// time it is sent, more of its unit may go with it.
+    /// Maximum number of concurrent sync requests.
+    ///
+    /// Further due syncs wait here and not in the client: more sources of the unit may join the request by
+    /// then.
     most_syncs: usize,
     slots: BTreeMap<Arc<Unit>, Slot>,
     agenda: Agenda,
-    /// Firings that will not run, not yet recorded.
+    /// Firings that will not run and are not recorded yet.
     spent: Vec<(Arc<DesiredUnit>, Vec<Spent>)>,
     timings: Timings,
     pause: Option<Pause>,
-    /// How many passes connected something.
+    /// Number of passes that connected a source.
     arrivals: u64,
-    /// Units with a removal that waits for a source of another one.
+    /// Units with a removal that waits for a source of another unit.
     waiting: BTreeSet<Unit>,
 }
 
-/// The platform refuses our token.
+/// State while the platform refuses the token.
 struct Pause {
     until: Timestamp,
-    /// The one unit that is tried meanwhile.
+    /// The one unit that is tried in the meantime.
     probe: Option<Unit>,
 }
 
-/// A source whose data became stale, or is fresh again.
+/// A source whose data became stale or fresh.
 pub(super) struct Turned {
     pub(super) unit: Arc<DesiredUnit>,
     pub(super) key: SourceKey,
     pub(super) name: SourceName,
-    /// Its last good sync.
+    /// Time of the last successful sync.
     pub(super) last_success: Option<Timestamp>,
     pub(super) stale: bool,
-    /// There was a good sync since its data was called stale.
+    /// True if a sync succeeded since the data was reported as stale.
     pub(super) synced: bool,
 }
 
-/// What a pass leaves behind for the schedule.
+/// Records that the scheduler needs after a pass.
 pub(super) struct Records {
-    /// Sources of ours, with when their schedule came into force.
+    /// Managed sources, with the time since which their schedule is in force.
     pub(super) owned: BTreeMap<SourceName, Option<Timestamp>>,
     /// Their last runs.
     pub(super) runs: BTreeMap<SourceName, LastRun>,
@@ -74,27 +81,27 @@ pub(super) struct Records {
     pub(super) at_once: Vec<(SourceName, Trigger)>,
 }
 
-/// How a pass ended.
+/// The result of a pass.
 #[derive(Default)]
 pub(super) struct Ended {
     pub(super) good: bool,
     /// The platform refused the token.
     pub(super) unauthorized: bool,
-    /// Look again after this long.
+    /// Delay until the next pass, if requested.
     pub(super) again: Option<std::time::Duration>,
-    /// Removals were withheld because the files are not at rest, or one of them cannot be read.
+    /// Removals were withheld because the files are changing or one is unreadable.
     pub(super) waits_for_rest: bool,
-    /// An action was put off until the source's sync ends.
+    /// An action was deferred until the sync of the source ends.
     pub(super) waits_for_sync: bool,
     /// A removal waits until a source is connected in another workspace.
     pub(super) waits_for_arrival: bool,
-    /// A source became ours, or changed.
+    /// A source was connected, replaced or adopted.
     pub(super) connected: bool,
     pub(super) records: Option<Records>,
 }
 
 impl Board {
-    /// Nothing is declared yet.
+    /// Creates an empty scheduler.
     pub(super) fn new(most_syncs: usize) -> Self {
         Self {
             most_syncs,
@@ -108,9 +115,10 @@ impl Board {
         }
     }
 
-    /// Takes over what a reading asks for. Units held back keep their last good task. Returns the
-    /// units that no file declares any more; while the files are not at rest, or one of them may
-    /// declare any unit, there are none.
+    /// Sets the units to reconcile and returns those that are no longer declared.
+    ///
+    /// Units blocked by broken files keep their last good task. No unit counts as undeclared while the files
+    /// are changing, or while a file may declare any unit.
     pub(super) fn accept(&mut self, mut asked: Asked, barred: Option<&Barred>, now: Timestamp) -> Vec<Unit> {
         for mut task in std::mem::take(&mut asked.tasks) {
             task.removals_barred = task.removals_barred.or_else(|| barred.cloned());
@@ -141,14 +149,14 @@ impl Board {
         gone
     }
 
-    /// What was checked out when the files were read. That moves nothing that is due.
+    /// Sets the Git checkout of the files; affects nothing that is due.
     pub(super) fn checked_out(&mut self, checkout: Option<&Arc<Checkout>>) {
         for slot in self.slots.values_mut() {
             slot.task.checkout = checkout.cloned();
         }
     }
 
-    /// Everything is to be looked at now.
+    /// Requests a pass over every unit.
     pub(super) fn want_all(&mut self, now: Timestamp) {
         if let Some(pause) = &mut self.pause {
             pause.until = Timestamp::MIN;
@@ -159,17 +167,19 @@ impl Board {
         });
     }
 
-    /// The platform refuses our token: nothing is tried for a while. Is that news?
+    /// Pauses because the platform refuses the token.
+    ///
+    /// Returns true if not paused before.
     pub(super) fn pause(&mut self, now: Timestamp) -> bool {
         self.pause.replace(Pause { until: later(now, PAUSE), probe: None }).is_none()
     }
 
-    /// Is nothing tried, because the platform refuses our token?
+    /// Returns true if paused because the platform refuses the token.
     pub(super) fn is_paused(&self) -> bool {
         self.pause.is_some()
     }
 
-    /// The clock went back: what was to come at some time may lie far ahead now.
+    /// Recomputes due times after the clock was set back; they may be far ahead now.
     pub(super) fn clock_set_back(&mut self, now: Timestamp) {
         if let Some(pause) = &mut self.pause {
             pause.until = pause.until.min(later(now, PAUSE));
@@ -180,8 +190,9 @@ impl Board {
         });
     }
 
-    /// Marks the passes that are due, as many as may run at once, and returns them. While the
-    /// platform refuses our token, one unit at a time finds out whether it still does.
+    /// Starts the passes that are due, up to the limit, and returns them.
+    ///
+    /// While the platform refuses the token, one unit at a time is tried.
     pub(super) fn passes_due(&mut self, now: Timestamp) -> Vec<Task> {
         let room = MOST_PASSES.saturating_sub(self.agenda.tally().passes);
         let due: Vec<Arc<Unit>> = match &self.pause {
@@ -198,7 +209,7 @@ impl Board {
         due.iter().filter_map(|unit| self.change(unit, now, |slot| slot.begin_pass(arrivals))).collect()
     }
 
-    /// A pass ended. Was it the one that found the token accepted again?
+    /// Records the end of a pass; returns true if it found the token accepted again.
     pub(super) fn pass_ended(
         &mut self,
         unit: &Unit,
@@ -228,20 +239,21 @@ impl Board {
         resumed
     }
 
-    /// What there is to tell of the pass of this unit that just ended.
+    /// Returns what to report after the pass of this unit that just ended.
     pub(super) fn after(&mut self, unit: &Unit) -> After {
         let Some(slot) = self.slots.get_mut(unit) else { return After::default() };
         let waits = slot.failures > 0 && !slot.wanted && self.pause.is_none();
         After { again: waits.then_some(slot.check_at), edited: std::mem::take(&mut slot.passing_edit) }
     }
 
-    /// The platform answers again: what failed meanwhile is tried at once.
+    /// Requests passes over all failed units, because the platform is available again.
     pub(super) fn want_failed(&mut self, now: Timestamp) {
         self.change_all(now, |slot| slot.wanted |= slot.failures > 0);
     }
 
-    /// Marks the syncs that are due as running, as many as may run at once, and returns their calls; one
-    /// call at a time for each unit.
+    /// Starts the syncs that are due, up to the limit, and returns their requests.
+    ///
+    /// A unit has at most one request at a time.
     pub(super) fn syncs_due(&mut self, now: Timestamp) -> Vec<Call> {
         let mut calls = Vec::new();
         while self.pause.is_none() && self.agenda.tally().syncs < self.most_syncs {
@@ -251,17 +263,17 @@ impl Board {
         calls
     }
 
-    /// A call ended; an action may have been put off for it.
+    /// Records the end of a request; an action may have been deferred for it.
     pub(super) fn sync_ended(&mut self, call: &Call, now: Timestamp) {
         self.change(&call.unit, now, |slot| slot.sync_ended(call, now));
     }
 
-    /// A call was not sent, and nothing of it is recorded: its firings are due as before.
+    /// Restores the firings of a request that was not sent.
     pub(super) fn sync_not_sent(&mut self, call: &Call, now: Timestamp) {
         self.change(&call.unit, now, |slot| slot.sync_not_sent(call));
     }
 
-    /// These synced well.
+    /// Records successful syncs.
     pub(super) fn refreshed<'a>(
         &mut self,
         unit: &Unit,
@@ -271,25 +283,27 @@ impl Board {
         self.change(unit, now, |slot| slot.refreshed(names, now));
     }
 
-    /// Firings that will not run. They are to be recorded before anything is sent, or they come back
-    /// after a restart.
+    /// Takes the firings that will not run.
+    ///
+    /// These must be recorded before anything is sent, or they reappear after a restart.
     pub(super) fn take_spent(&mut self) -> Vec<(Arc<DesiredUnit>, Vec<Spent>)> {
         std::mem::take(&mut self.spent)
     }
 
-    /// What was taken could not be recorded.
+    /// Puts back firings that could not be recorded.
     pub(super) fn put_back_spent(&mut self, unit: Arc<DesiredUnit>, spent: Vec<Spent>) {
         self.spent.push((unit, spent));
     }
 
-    /// The sources whose data became stale since this was last asked, or fresh again.
+    /// Returns the sources whose data became stale or fresh since the last call.
     pub(super) fn turned(&mut self, now: Timestamp) -> Vec<Turned> {
         let due: Vec<Arc<Unit>> = self.agenda.turns_due(now).cloned().collect();
         due.iter().filter_map(|unit| self.change(unit, now, |slot| slot.turned(now))).flatten().collect()
     }
 
-    /// When something is next due, if nothing else happens. Whatever is due already was started, or
-    /// waits for something to end.
+    /// Returns when something is next due, unless an event arrives earlier.
+    ///
+    /// Anything due already was started, or waits for other work to end.
     pub(super) fn next(&self, now: Timestamp) -> Option<Timestamp> {
         if let Some(pause) = &self.pause {
             return (pause.probe.is_none() && !self.slots.is_empty()).then_some(pause.until);
@@ -300,13 +314,13 @@ impl Board {
         [pass, sync, self.agenda.next_turn(now)].into_iter().flatten().min()
     }
 
-    /// Nothing is under way, and nothing is due.
+    /// Returns true if nothing is running and nothing is due.
     pub(super) fn is_at_rest(&self, now: Timestamp) -> bool {
         let due = self.agenda.passes_due(now).chain(self.agenda.syncs_due(now)).next();
         self.is_idle() && due.is_none()
     }
 
-    /// The next firings of all schedules, soonest first, at most so many.
+    /// Returns the next `most` firings of all schedules, in order.
     pub(super) fn upcoming(
         &self,
         now: Timestamp,
@@ -314,7 +328,7 @@ impl Board {
     ) -> Vec<(Timestamp, &Task, &SourceKey, &Timing)> {
         let mut upcoming: Vec<(Timestamp, &Task, &SourceKey, &Timing)> = Vec::new();
         for (soonest, unit) in self.agenda.syncs() {
-            // Neither this unit nor any after it has one that comes before.
+            // Neither this unit nor any after it has an earlier firing.
             if upcoming.len() == most && upcoming.last().is_some_and(|(at, ..)| at <= soonest) {
                 break;
             }
@@ -329,18 +343,18 @@ impl Board {
         upcoming
     }
 
-    /// How many units are kept, the sources that they declare, and the units whose last pass was not good.
+    /// Returns the number of units, of declared sources, and of failed units.
     pub(super) fn tally(&self) -> (usize, usize, usize) {
         let tally = self.agenda.tally();
         (tally.units, tally.sources, tally.failing)
     }
 
-    /// What is asked of every unit that the files declare.
+    /// Iterates over the tasks of all declared units.
     pub(super) fn tasks(&self) -> impl Iterator<Item = &Task> {
         self.slots.values().filter(|slot| !slot.gone).map(|slot| &slot.task)
     }
 
-    /// The next firings of a unit's sources with a schedule.
+    /// Returns the next firings of a unit's scheduled sources.
     pub(super) fn schedules(
         &self,
         unit: &Unit,
@@ -350,18 +364,18 @@ impl Board {
         sources.map(move |source| (&source.name, source.next_firing(now)))
     }
 
-    /// What is asked of a unit.
+    /// Returns the task of a unit.
     pub(super) fn task(&self, unit: &Unit) -> Option<&Task> {
         self.slots.get(unit).map(|slot| &slot.task)
     }
 
-    /// Nothing is under way.
+    /// Returns true if nothing is running.
     pub(super) fn is_idle(&self) -> bool {
         let tally = self.agenda.tally();
         tally.passes == 0 && tally.syncs == 0
     }
 
-    /// Changes a slot, and lists it as it stands then.
+    /// Changes a slot and updates its due times in the index.
     fn change<T>(&mut self, unit: &Unit, now: Timestamp, change: impl FnOnce(&mut Slot) -> T) -> Option<T> {
         let (key, _) = self.slots.get_key_value(unit)?;
         let (key, slot) = (Arc::clone(key), self.slots.get_mut(unit)?);
@@ -390,7 +404,7 @@ impl Board {
         }
     }
 
-    /// Another unit is tried.
+    /// Lets another unit be tried.
     fn forget_probe(&mut self, unit: &Unit) {
         if let Some(pause) = &mut self.pause {
             pause.probe.take_if(|probe| probe == unit);

@@ -1,34 +1,34 @@
-//! When a reading of the files counts.
+//! Decides when a load of the files is accepted.
 //!
-//! Events only say *look again*. What a file adds or changes counts at once where whoever wrote it has
-//! finished (closed it, or renamed it into place); else once two looks a moment apart agree, so that
-//! nothing half-written is acted on. A removal, and anything that `wellspring.toml`
-//! changes, counts once the tree has been quiet for `settle` and Git is not writing it.
+//! Watcher events only trigger a new scan. Additions and changes in a file are accepted at once if its writer
+//! has finished (closed the file, or renamed it into place); otherwise after two equal scans a moment apart,
+//! so that no half-written file is used. Removals, and all changes in `wellspring.toml`, are accepted once
+//! the directory has been quiet for `settle` and Git is not writing it.
 
 use crate::plan::Barred;
 use jiff::{SignedDuration, Timestamp};
 
-/// Between the two looks that must agree before an addition or a change counts.
+/// Time between the two equal scans that accept additions and changes.
 const MOMENT: SignedDuration = SignedDuration::from_millis(100);
 
-/// A tree that never comes to rest is looked at this often.
+/// Scan interval of a directory that keeps changing.
 const RESTLESS: SignedDuration = SignedDuration::from_secs(1);
 
-/// No checkout writes for this long.
+/// Age after which a Git lock counts as stale, because no checkout takes this long.
 const STALE_LOCK: SignedDuration = SignedDuration::from_mins(10);
 
-/// How far a reading counts.
+/// The extent to which a load is accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Counts {
-    /// Not yet: look again.
+    /// Not accepted; scan again.
     NotYet,
-    /// For what it adds and changes; removals wait for the reason given.
+    /// Additions and changes are accepted; removals wait for the given reason.
     Additions(Barred),
-    /// In full.
+    /// Accepted in full.
     Wholly,
 }
 
-/// What is known of the tree from look to look.
+/// State of the directory between scans.
 #[derive(Debug)]
 pub(super) struct Files {
     settle: SignedDuration,
@@ -37,16 +37,16 @@ pub(super) struct Files {
     accepted: Option<[u8; 32]>,
     accepted_settings: Option<Option<[u8; 32]>>,
     wholly: bool,
-    /// Since when Git writes, and whether that was told.
+    /// Start of the current Git lock, and whether it was reported as stale.
     locked: Option<(Timestamp, bool)>,
-    /// When to look again.
+    /// Time of the next scan.
     pub(super) look_at: Option<Timestamp>,
-    /// Something happened to the files since the last look.
+    /// True if files changed since the last scan.
     pub(super) woken: bool,
 }
 
 impl Files {
-    /// Looks at once.
+    /// Schedules a scan at once.
     pub(super) fn new(settle: SignedDuration, now: Timestamp) -> Self {
         Self {
             settle,
@@ -61,17 +61,17 @@ impl Files {
         }
     }
 
-    /// Returns true if the files count in full as they were last looked at.
+    /// Returns true if the last scan was accepted in full.
     pub(super) fn are_settled(&self) -> bool {
         self.wholly
     }
 
-    /// Everything is to be looked at now.
+    /// Schedules a scan now.
     pub(super) fn look_now(&mut self, now: Timestamp) {
         self.look_no_later_than(now);
     }
 
-    /// The clock went back: how long the tree has been quiet is not known any more.
+    /// Restarts the quiet time after the clock was set back, as its length is unknown.
     pub(super) fn clock_set_back(&mut self, now: Timestamp) {
         self.changed_at = self.changed_at.min(now);
         if self.look_at.is_some() || !self.wholly {
@@ -80,21 +80,24 @@ impl Files {
         }
     }
 
-    /// Has Git's lock stood for so long that whoever wrote it must be gone? Said once for each lock.
+    /// Returns true, once per lock, if Git's lock is stale.
+    ///
+    /// Its owner must be gone then.
     pub(super) fn lock_is_stale(&mut self, now: Timestamp) -> bool {
         let Some((since, told)) = &mut self.locked else { return false };
         now.duration_since(*since) >= STALE_LOCK && !std::mem::replace(told, true)
     }
 
-    /// The tree could not be read; nothing is concluded from that.
+    /// Records that the directory could not be read, from which nothing is concluded.
     pub(super) fn unreadable(&mut self, now: Timestamp) {
         self.digest = None;
         self.wholly = false;
         self.look_no_later_than(after(now, RESTLESS));
     }
 
-    /// Takes note of a look, and says how far it counts. `finished`: every file that is new or another
-    /// than in the reading that was accepted last was finished by whoever wrote it.
+    /// Records a full scan and returns the extent to which it is accepted.
+    ///
+    /// `finished` is true if every file that differs from the last accepted load was finished by its writer.
     pub(super) fn looked(
         &mut self,
         digest: [u8; 32],
@@ -140,8 +143,9 @@ impl Files {
         self.additions(digest, settings)
     }
 
-    /// Takes note of a look at only those files that something happened to since the look before. It can say
-    /// no more than that what they add or change counts, and never in the place of a look at everything.
+    /// Records a scan of only the files that changed since the last scan.
+    ///
+    /// Accepts additions and changes at most, and never replaces a full scan.
     pub(super) fn glanced(
         &mut self,
         digest: [u8; 32],
@@ -160,7 +164,7 @@ impl Files {
         self.additions(digest, settings)
     }
 
-    /// Are the files what they were at the look before? From now on they are this.
+    /// Returns true if the files are unchanged since the last scan; records the digest.
     fn agrees(&mut self, digest: [u8; 32], now: Timestamp) -> bool {
         if self.digest == Some(digest) {
             return true;

@@ -1,4 +1,6 @@
-//! The regular connection tests (`test = { every = … }`): which is due, and how one is made.
+//! Regular connection tests (`test = { every = … }`):
+//!
+//! schedule and execution.
 
 use crate::apply::chain;
 use crate::model::{DesiredSource, DesiredUnit, FoldedUnit, SourceKey, SourceName, Unit};
@@ -8,20 +10,22 @@ use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// The most tests under way at once: they are to leave the platform room for everything else.
+/// Maximum number of concurrent tests; leaves the platform room for other work.
 const MOST_TESTS: usize = 8;
 
-/// After a start, the first tests are spread over this long, or over their period if that is shorter.
+/// Maximum time over which the first tests after a start are spread.
+///
+/// At most one period.
 const SPREAD: SignedDuration = SignedDuration::from_mins(10);
 
-/// Every source that is tested regularly.
+/// All sources that are tested regularly.
 #[derive(Default)]
 pub(super) struct Probes {
     units: BTreeMap<Unit, Vec<Probe>>,
-    /// Each unit by when the first of its tests that waits is due.
+    /// Units by due time of their first waiting test.
     agenda: BTreeSet<(Timestamp, Unit)>,
     running: usize,
-    /// The files may declare other units than these.
+    /// True if the files may declare other units than these.
     outdated: bool,
 }
 
@@ -30,34 +34,38 @@ struct Probe {
     every: SignedDuration,
     due: Timestamp,
     running: bool,
-    /// The last verdict.
+    /// The last result.
     up: Option<bool>,
 }
 
-/// A test to be made.
+/// A test that is due.
 pub(super) struct Due {
     pub(super) unit: Arc<DesiredUnit>,
     name: SourceName,
 }
 
-/// How a test ended.
+/// The result of a test.
 pub struct Tested {
     pub(super) unit: Unit,
     pub(super) name: SourceName,
-    /// The verdict; `None` where there is none: no answer came, or a secret is missing here.
+    /// True if the test passed; `None` without a result:
+    ///
+    /// no response, or a missing secret.
     pub(super) up: Option<bool>,
-    /// What the platform said, or why there is no verdict.
+    /// Message of the platform, or why there is no result.
     pub(super) message: String,
 }
 
-/// A verdict that is another than the one before it.
+/// A result that differs from the previous one.
 pub(super) struct Turn {
     pub(super) key: SourceKey,
     pub(super) up: bool,
 }
 
 impl Probes {
-    /// Tests what is ours of this unit and asks for it, and nothing else of it any more.
+    /// Sets the tests of a unit:
+    ///
+    /// those of its managed sources that request one.
     pub(super) fn accept(&mut self, unit: &DesiredUnit, ours: impl Fn(&SourceName) -> bool, now: Timestamp) {
         let before = self.forget(&unit.unit);
         let mut known: BTreeMap<SourceName, Probe> =
@@ -84,13 +92,14 @@ impl Probes {
         }
     }
 
-    /// The files were read anew.
+    /// Records that the files were loaded again.
     pub(super) fn outdated(&mut self) {
         self.outdated = true;
     }
 
-    /// Marks the tests that are due, as many as may run at once, and returns them. What the files no
-    /// longer declare (`desired` knows) is forgotten.
+    /// Starts the tests that are due, up to the limit, and returns them.
+    ///
+    /// Units that are no longer declared according to `desired` are dropped.
     pub(super) fn due<'a>(
         &mut self,
         now: Timestamp,
@@ -124,7 +133,7 @@ impl Probes {
         due
     }
 
-    /// A test ended. Returns what it turned.
+    /// Records the end of a test; returns a change of the result.
     pub(super) fn ended(
         &mut self,
         tested: &Tested,
@@ -143,12 +152,12 @@ impl Probes {
         turned.then_some(Turn { key, up })
     }
 
-    /// When the next test is due; none while as many run as may.
+    /// Returns when the next test is due; `None` while the limit is reached.
     pub(super) fn next(&self) -> Option<Timestamp> {
         self.agenda.first().map(|(at, _)| *at).filter(|_| self.running < MOST_TESTS)
     }
 
-    /// The clock went back: what was to come at some time may lie far ahead now.
+    /// Recomputes due times after the clock was set back; they may be far ahead now.
     pub(super) fn clock_set_back(&mut self, now: Timestamp) {
         let units: Vec<Unit> = self.units.keys().cloned().collect();
         for unit in units {
@@ -158,7 +167,7 @@ impl Probes {
         }
     }
 
-    /// Changes the tests of a unit, and lists it as they stand then.
+    /// Changes the tests of a unit and updates its due time in the index.
     fn change<T>(&mut self, unit: &Unit, change: impl FnOnce(&mut Vec<Probe>) -> T) -> Option<T> {
         let tests = self.units.get_mut(unit)?;
         let before = soonest(tests);
@@ -171,7 +180,7 @@ impl Probes {
         Some(value)
     }
 
-    /// The tests of a unit, which are listed no more.
+    /// Removes the tests of a unit and returns them.
     fn forget(&mut self, unit: &Unit) -> Vec<Probe> {
         let tests = self.change(unit, std::mem::take).unwrap_or_default();
         self.units.remove(unit);
@@ -180,13 +189,13 @@ impl Probes {
     }
 }
 
-/// When the first of them that waits is due.
+/// Returns when the first waiting test is due.
 fn soonest(tests: &[Probe]) -> Option<Timestamp> {
     tests.iter().filter(|probe| !probe.running).map(|probe| probe.due).min()
 }
 
 impl Due {
-    /// How it ends where a fault of this program breaks it off.
+    /// Returns the result for a test whose task panicked.
     pub(super) fn broke_off(&self) -> Tested {
         let message =
             "the connection test broke off: this is a fault in wellspring itself; it is tried again";
@@ -198,7 +207,7 @@ impl Due {
         }
     }
 
-    /// Asks the platform. The secrets are looked up now.
+    /// Runs the test, with secrets resolved now.
     pub(super) async fn ask(self, reader: &Reader, secrets: &Secrets) -> Tested {
         let Self { unit, name } = self;
         let tested = |up, message| Tested { unit: unit.unit.clone(), name: name.clone(), up, message };
@@ -216,7 +225,7 @@ impl Due {
     }
 }
 
-/// The same for a source after every start, and different from source to source.
+/// Returns the initial delay of a source, which is the same after every start.
 fn first(unit: &Unit, source: &DesiredSource, within: SignedDuration) -> SignedDuration {
     let bytes = unit.workspace.as_str().bytes().chain(source.name.as_str().bytes());
     let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
@@ -276,7 +285,7 @@ mod tests {
                 assert!(probes.ended(&ended(&due, Some(true)), Some(&unit), at(600)).is_none());
             }
             if probes.running > 0 {
-                // Those of the first look.
+                // Those started in the first round.
                 let names: Vec<_> =
                     probes.units[&unit.unit].iter().filter(|p| p.running).map(|p| p.name.clone()).collect();
                 for name in names {

@@ -1,5 +1,6 @@
-//! What the loop hands out of itself: an immutable [`Snapshot`], replaced before each sleep when
-//! something changed. Nobody who reads it can hold the loop up.
+//! Publishes the state of the daemon as immutable [`Snapshot`]s.
+//!
+//! A snapshot is replaced before each sleep of the loop if something changed. Readers cannot block the loop.
 
 use super::board::Board;
 use super::{Made, Tested};
@@ -20,20 +21,22 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// So many errors of the files are published; who has more mends these first.
+/// Maximum number of published errors in the files.
 const MOST_FINDINGS: usize = 100;
 
-/// So much mended drift of each workspace.
+/// Maximum number of published drift corrections per workspace.
 const MOST_MENDED: usize = 20;
 
-/// So many sources of each workspace that are neither declared nor ours are named.
+/// Maximum number of named unmanaged sources per workspace.
 const MOST_STRANGERS: usize = 100;
 
-/// What changes within this time for each workspace is handed out together: a snapshot costs what there is, not
-/// what changed. It is more than a thousand times what putting one together takes.
+/// Time per workspace within which changes are published together.
+///
+/// The cost of a snapshot depends on the number of workspaces, not on what changed. This is more than a
+/// thousand times the time for building one.
 const TOGETHER: SignedDuration = SignedDuration::from_micros(50);
 
-/// Keeps the next snapshot up to date. One that nobody asked for does nothing.
+/// Keeps the next snapshot up to date; does nothing if no receiver exists.
 pub struct Publisher(Option<Desk>);
 
 struct Desk {
@@ -45,18 +48,18 @@ struct Desk {
     workspaces: BTreeMap<Unit, Arc<Workspace>>,
     passes: Arc<VecDeque<PassSpan>>,
     changed: bool,
-    /// When a snapshot was last handed out.
+    /// Time of the last snapshot.
     at: Timestamp,
 }
 
 impl Publisher {
-    /// Publishes nothing.
+    /// Creates a publisher that does nothing.
     #[must_use]
     pub fn none() -> Self {
         Self(None)
     }
 
-    /// Publishes here, and counts there.
+    /// Creates a publisher and the receiver of its snapshots.
     #[must_use]
     pub fn new(about: About, metrics: Arc<Metrics>) -> (Self, watch::Receiver<Arc<Snapshot>>) {
         let about = Arc::new(about);
@@ -83,7 +86,7 @@ impl Publisher {
         (Self(Some(desk)), receiver)
     }
 
-    /// Hands out what changed since this was last called, or tells from when on it is to be handed out.
+    /// Publishes changes since the last call, or returns when to publish them.
     pub(super) fn publish(&mut self, now: Timestamp) -> Option<Timestamp> {
         let desk = self.0.as_mut()?;
         desk.metrics.turned(now);
@@ -109,7 +112,7 @@ impl Publisher {
         None
     }
 
-    /// The directory cannot be read as a whole.
+    /// Records that the directory cannot be read.
     pub(super) fn unreadable(&mut self, why: &str) {
         let Some(desk) = &mut self.0 else { return };
         if desk.files.unreadable.as_deref() != Some(why) {
@@ -118,7 +121,7 @@ impl Publisher {
         }
     }
 
-    /// A reading counts.
+    /// Records an accepted load.
     pub(super) fn read(&mut self, reading: &Reading, elsewhere: bool, now: Timestamp) {
         let Some(desk) = &mut self.0 else { return };
         let errors = || reading.diagnostics.iter().filter(|found| found.severity == Severity::Error);
@@ -134,14 +137,14 @@ impl Publisher {
         desk.changed = true;
     }
 
-    /// The same files are those of this commit.
+    /// Records that the same files now belong to this commit.
     pub(super) fn checked_out(&mut self, commit: Option<&Arc<str>>) {
         let Some(desk) = &mut self.0 else { return };
         Arc::make_mut(&mut desk.files).commit = commit.cloned();
         desk.changed = true;
     }
 
-    /// What the files ask for was taken over by the board.
+    /// Records the declared workspaces after the scheduler has accepted them.
     pub(super) fn accepted(&mut self, asked: &Held, board: &Board) {
         let Some(desk) = &mut self.0 else { return };
         let mut before = std::mem::take(&mut desk.workspaces);
@@ -160,7 +163,7 @@ impl Publisher {
         desk.changed = true;
     }
 
-    /// A pass ended.
+    /// Records the end of a pass.
     pub(super) fn pass_ended(&mut self, ended: &Made, took: Duration, good: bool, now: Timestamp) {
         let Some(desk) = &mut self.0 else { return };
         desk.metrics.passed(took, good);
@@ -187,7 +190,7 @@ impl Publisher {
             for (source, facts) in workspace.declared.iter().zip(&mut workspace.facts) {
                 facts.ours = records.owned.contains_key(&source.name);
                 let Some(run) = records.runs.get(&source.name) else {
-                    // None of the runs so far was of the source that is connected now.
+                    // No recorded run belongs to the source that is connected now.
                     let is_running = |last: &LastSync| last.outcome == RunOutcome::Running;
                     if facts.ours && !facts.last.as_ref().is_some_and(|last| is_running(last)) {
                         (facts.last, facts.last_success) = (None, None);
@@ -206,7 +209,7 @@ impl Publisher {
         desk.changed = true;
     }
 
-    /// A pass found that nothing had moved since one that was good.
+    /// Records a pass that found nothing changed since a good one.
     pub(super) fn passed_as_before(&mut self, unit: &Unit, took: Duration, now: Timestamp) {
         let Some(desk) = &mut self.0 else { return };
         desk.metrics.passed(took, true);
@@ -218,7 +221,7 @@ impl Publisher {
         desk.changed = true;
     }
 
-    /// The board's schedule of a workspace's sources moved on.
+    /// Records the next firings of a workspace's sources.
     pub(super) fn scheduled(&mut self, unit: &Unit, board: &Board, now: Timestamp) {
         let Some(desk) = &mut self.0 else { return };
         let Some(workspace) = desk.workspaces.get_mut(unit).map(Arc::make_mut) else { return };
@@ -233,7 +236,7 @@ impl Publisher {
         desk.changed = true;
     }
 
-    /// A sync call went out.
+    /// Records the start of a sync request.
     pub(super) fn sync_started(&mut self, call: &Call, now: Timestamp) {
         let Some(desk) = &mut self.0 else { return };
         let Some(workspace) = desk.workspaces.get_mut(&call.unit).map(Arc::make_mut) else { return };
@@ -247,14 +250,14 @@ impl Publisher {
         desk.changed = true;
     }
 
-    /// A sync call could not go out after all.
+    /// Records that a sync request was not sent after all.
     pub(super) fn sync_not_sent(&mut self, call: &Call) {
         for member in &call.members {
             self.with(&call.unit, &member.name, |facts| facts.last = facts.before.take());
         }
     }
 
-    /// A sync call ended.
+    /// Records the end of a sync request.
     pub(super) fn synced(&mut self, unit: &Unit, synced: &[Synced]) {
         let Some(desk) = &mut self.0 else { return };
         synced.iter().for_each(|synced| desk.metrics.synced(synced.outcome, synced.records));
@@ -277,18 +280,18 @@ impl Publisher {
         desk.changed = true;
     }
 
-    /// A firing that will not run was recorded.
+    /// Counts a recorded firing that will not run.
     pub(super) fn spent(&mut self, outcome: RunOutcome) {
         let Some(desk) = &mut self.0 else { return };
         desk.metrics.synced(outcome, None);
     }
 
-    /// The data of a source became stale, or is fresh again.
+    /// Records that the data of a source became stale or fresh.
     pub(super) fn turned(&mut self, unit: &Unit, name: &SourceName, stale: bool) {
         self.with(unit, name, |facts| facts.stale = stale);
     }
 
-    /// A connection test ended.
+    /// Records the end of a connection test.
     pub(super) fn tested(&mut self, tested: &Tested, now: Timestamp) {
         let Some(up) = tested.up else { return };
         self.with(&tested.unit, &tested.name, |facts| {
@@ -297,7 +300,7 @@ impl Publisher {
         });
     }
 
-    /// Nothing can be done on the platform, for this reason; or it can again.
+    /// Records that the platform is unavailable, with the reason, or available again.
     pub(super) fn platform(&mut self, trouble: Option<(&'static str, String)>, now: Timestamp) {
         let Some(desk) = &mut self.0 else { return };
         let since = desk.platform.as_ref().map_or(now, |before| before.since);
@@ -316,7 +319,7 @@ impl Publisher {
     }
 }
 
-/// The workspaces that a broken file holds back at their last good reading.
+/// Workspaces that use their last valid configuration because of a broken file.
 pub(super) struct Held(BTreeMap<Unit, Arc<str>>);
 
 impl Held {
@@ -336,7 +339,7 @@ fn count(metrics: &Metrics, plan: &UnitPlan, outcome: Option<&Outcome>) {
     }
 }
 
-/// What a plan and its outcome say of each source.
+/// Sets the state of each source from a plan and its outcome.
 fn compared(workspace: &mut Workspace, plan: &UnitPlan, outcome: Option<&Outcome>, now: Timestamp) {
     for facts in &mut workspace.facts {
         facts.config = Config::Unknown;
@@ -349,7 +352,7 @@ fn compared(workspace: &mut Workspace, plan: &UnitPlan, outcome: Option<&Outcome
     for unchecked in &plan.unchecked {
         say(workspace, &unchecked.name, Config::Failing, Some(&unchecked.why));
     }
-    // That a removal waits a second for the files to come to rest is not worth telling.
+    // Removals wait about a second for stable files; not worth reporting.
     workspace.withheld =
         plan.withheld.iter().filter(|withheld| withheld.code != "unsettled").map(withheld).collect();
     for withheld in &plan.withheld {
@@ -370,7 +373,7 @@ fn compared(workspace: &mut Workspace, plan: &UnitPlan, outcome: Option<&Outcome
         let (config, why) = match result {
             Some(ActionResult::Done) => (Config::InSync, None),
             Some(ActionResult::Failed(why)) => (Config::Failing, Some(why.as_str())),
-            // Without its secret it can never be done.
+            // Without its secret the action can never be done.
             Some(ActionResult::Skipped(why)) if action.lacks_secret.is_some() => {
                 (Config::Failing, Some(why.as_str()))
             }
@@ -381,7 +384,7 @@ fn compared(workspace: &mut Workspace, plan: &UnitPlan, outcome: Option<&Outcome
     }
 }
 
-/// What is graver stays said.
+/// Sets the state of a source unless a more severe one is set already.
 fn say(workspace: &mut Workspace, name: &SourceName, config: Config, why: Option<&str>) {
     let Some(facts) = workspace.facts_of(name) else { return };
     if facts.config == Config::Unknown || config < facts.config {
@@ -414,7 +417,7 @@ mod tests {
         Timestamp::from_microsecond(1_000_000 + microseconds).unwrap()
     }
 
-    /// With so many workspaces.
+    /// Creates a publisher with this number of workspaces.
     fn publisher(workspaces: usize) -> (Publisher, watch::Receiver<Arc<Snapshot>>) {
         let about = About {
             root: "/tree".into(),

@@ -1,4 +1,4 @@
-//! Signals to events: one thread, one channel.
+//! Converts signals to events, on a thread of its own.
 
 use super::Event;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
@@ -9,28 +9,34 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
-/// What a signal asks for.
+/// The action that a signal requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
-    /// SIGTERM, SIGINT: finish the current calls, start nothing new, end.
+    /// SIGTERM, SIGINT:
+    ///
+    /// finish running requests, start nothing new, exit.
     Stop,
-    /// SIGHUP: read the files again.
+    /// SIGHUP:
+    ///
+    /// load the files again.
     Reload,
-    /// SIGUSR1: look at everything now.
+    /// SIGUSR1:
+    ///
+    /// reconcile everything now.
     Now,
 }
 
-/// Set once a stop was asked for.
+/// Flag that is set once a shutdown is requested.
 pub type Stopping = Arc<AtomicBool>;
 
-/// Sends signals as events from now on. The second SIGTERM or SIGINT ends the process at once.
+/// Sends signals as events; the second SIGTERM or SIGINT exits the process at once.
 ///
 /// # Errors
-/// When the system refuses a handler.
+/// If the system refuses to install a handler.
 pub fn listen(events: UnboundedSender<Event>) -> io::Result<Stopping> {
     let stopping: Stopping = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
-        // In this order: the first signal finds the flag unset and sets it, the second one exits.
+        // The order matters: the first signal finds the flag unset and sets it, the second one exits.
         flag::register_conditional_shutdown(signal, 130, Arc::clone(&stopping))?;
         flag::register(signal, Arc::clone(&stopping))?;
     }
@@ -50,13 +56,13 @@ pub fn listen(events: UnboundedSender<Event>) -> io::Result<Stopping> {
     Ok(stopping)
 }
 
-/// Was a stop asked for?
+/// Returns true once a shutdown was requested.
 #[must_use]
 pub fn is_set(stopping: &Stopping) -> bool {
     stopping.load(Ordering::SeqCst)
 }
 
-/// Waits until a stop is asked for.
+/// Waits until a shutdown is requested.
 pub async fn stopped(inbox: &mut UnboundedReceiver<Event>) {
     while let Some(event) = inbox.recv().await {
         if matches!(event, Event::Signal(Signal::Stop)) {

@@ -1,30 +1,32 @@
-//! What the service manager is told: that we are ready, read the files again, stop, and are alive.
+//! Notifications to the service manager:
 //!
-//! Where nobody listens (`NOTIFY_SOCKET` is not set) nothing is sent.
+//! ready, reloading, stopping, status and watchdog.
+//!
+//! Nothing is sent if `NOTIFY_SOCKET` is not set.
 
 use super::turn::Standing;
 use sd_notify::NotifyState;
 use std::time::{Duration, Instant};
 
-/// Speaks to the service manager.
+/// Connection to the service manager.
 pub(super) struct Systemd {
     stage: Stage,
     standing: Option<Standing>,
-    /// The service is killed when nothing was heard of it for this long.
+    /// Time without a ping after which the service manager kills the service.
     watchdog: Option<Duration>,
     alive_at: Option<Instant>,
-    /// That nothing can be told was told.
+    /// True once a failed notification was logged.
     deaf: bool,
 }
 
-/// How far the service is.
+/// The state of the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// The files are to be read, for the first time or again.
+    /// A load is requested, the first one or again.
     Asked,
-    /// They are being read.
+    /// Loading.
     Reading,
-    /// They were read.
+    /// Loaded.
     Ready,
     Stopping,
 }
@@ -40,26 +42,26 @@ impl Systemd {
         }
     }
 
-    /// The files are to be read again because someone asked for it.
+    /// Reports that a reload was requested.
     pub(super) fn reloading(&mut self) {
         if self.stage == Stage::Stopping || std::mem::replace(&mut self.stage, Stage::Asked) != Stage::Ready {
             return;
         }
-        // Both in one message: the time says which reload this belongs to.
+        // Both must be in one message: the time identifies the reload.
         match NotifyState::monotonic_usec_now() {
             Ok(now) => self.tell(&[NotifyState::Reloading, now]),
             Err(error) => tracing::warn!(%error, "could not read the monotonic clock"),
         }
     }
 
-    /// A reading of the files begins; what was asked for before is answered by it.
+    /// Records the start of a load, which fulfils the earlier requests.
     pub(super) fn reading(&mut self) {
         if self.stage == Stage::Asked {
             self.stage = Stage::Reading;
         }
     }
 
-    /// A reading of the files ended, well or not.
+    /// Records the end of a load, successful or not.
     pub(super) fn read(&mut self) {
         if self.stage == Stage::Reading {
             self.stage = Stage::Ready;
@@ -67,7 +69,7 @@ impl Systemd {
         }
     }
 
-    /// Nothing new is started any more.
+    /// Reports that the daemon is shutting down.
     pub(super) fn stopping(&mut self) {
         if self.stage != Stage::Stopping {
             self.stage = Stage::Stopping;
@@ -75,7 +77,7 @@ impl Systemd {
         }
     }
 
-    /// How things stand, in one line; told when it is another than before.
+    /// Sends the status line if it changed.
     pub(super) fn stands(&mut self, standing: Standing) {
         if self.standing.as_ref() != Some(&standing) {
             self.tell(&[NotifyState::Status(&standing.to_string())]);
@@ -83,7 +85,9 @@ impl Systemd {
         }
     }
 
-    /// To be called each time the loop comes round. Returns how long it may sleep, `sleep` at most.
+    /// Pings the watchdog if necessary; call once per iteration of the loop.
+    ///
+    /// Returns how long the loop may sleep, at most `sleep`.
     pub(super) fn alive(&mut self, sleep: Duration) -> Duration {
         let Some(patience) = self.watchdog else { return sleep };
         if self.alive_at.is_none_or(|at| at.elapsed() >= patience / 4) {

@@ -1,4 +1,4 @@
-//! The loop as a whole; no platform answers it.
+//! Tests of the whole loop, without a platform.
 
 use super::*;
 use crate::manifest::Lookup;
@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::mpsc::unbounded_channel;
 
-/// Breaks the first pass off where that is not done yet, and tells how each ended, and what was read.
+/// Reporter that panics in the first pass and forwards ends of passes and loads.
 struct Breaking {
     broke: AtomicBool,
     ends: UnboundedSender<Option<&'static str>>,
@@ -46,7 +46,7 @@ impl Voice for Breaking {
     fn stopped(&self) {}
 }
 
-/// Its list fails, as nothing has the token.
+/// Planner whose list requests fail because there is no token.
 fn planner(state: State) -> Planner {
     let token = Arc::new(|| Err("there is none".to_owned()));
     let settings = Settings::new(BaseUrl::parse("http://127.0.0.1:9/api/v1").unwrap(), token);
@@ -75,7 +75,7 @@ fn planner(state: State) -> Planner {
     }
 }
 
-/// A daemon over one workspace, whose settings ask for a variable.
+/// Daemon for one workspace, with settings that refer to a variable.
 fn daemon(tree: &Path, dir: &Path, voice: Breaking, variables: Variables) -> Daemon {
     std::fs::write(tree.join("wellspring.toml"), "[workspaces]\nw = \"${W}\"\n").unwrap();
     std::fs::create_dir(tree.join("workspaces")).unwrap();

@@ -1,4 +1,6 @@
-//! One turn of the loop: what is due starts, what happened is acted on, how things stand is told.
+//! One iteration of the event loop:
+//!
+//! starts due work, handles events and publishes the status.
 
 mod passes;
 mod probes;
@@ -27,16 +29,16 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
 
-/// Run history is trimmed this often.
+/// Interval of trimming the run history.
 const TRIM_EVERY: SignedDuration = SignedDuration::from_hours(6);
 
-/// So many of the next firings are told.
+/// Number of next firings that are reported.
 const FORETOLD: usize = 3;
 
-/// A state that could not be written is tried again after this long.
+/// Retry delay after a failed write to the state.
 const STATE_RETRY: SignedDuration = SignedDuration::from_secs(5);
 
-/// The loop's own state. The files beside this one each carry out one kind of its work.
+/// State of the event loop; each submodule implements one kind of work.
 pub(super) struct Turn {
     daemon: Daemon,
     files: Files,
@@ -45,37 +47,39 @@ pub(super) struct Turn {
     probes: Probes,
     accepted: Option<Accepted>,
     memory: Memory,
-    /// As the state has it.
+    /// Memory as last saved in the state.
     remembered: Memory,
     ends: Ends,
-    /// The next regular look at the files; it opens every one of them, as does one that was asked for.
+    /// Time of the next regular scan; like a requested scan, it reads every file.
     look_every: Timestamp,
     look_whole: bool,
     trim_at: Timestamp,
     reading_under_way: bool,
-    /// What the next reading need not parse again, and from when on nothing that happened is in it.
+    /// Parsed files for the next load, and the time from which changes are missing.
     known: Arc<Known>,
     known_at: Option<Moment>,
     version: SharedVersion,
-    /// The files name another platform than the one that this process speaks to.
+    /// True if the files name a platform other than the one in use.
     elsewhere: bool,
     stopping: bool,
-    /// The files say something new, and the next syncs were not told since.
+    /// True if the files changed and the next syncs were not reported since.
     foretell: bool,
-    /// Why everything there is paused, if it is.
+    /// Reason why all work on the platform is paused, if it is.
     token: Option<TokenTrouble>,
-    /// No connection to the platform opens, for this reason.
+    /// Reason why no connection to the platform can be opened, if so.
     unreachable: Option<String>,
-    /// The state could not be written; nothing that must be recorded first is begun before this.
+    /// Time of the next attempt after a failed write to the state.
+    ///
+    /// Work that must be recorded first does not start before.
     state_again: Option<Timestamp>,
-    /// When it was last seen what is due.
+    /// Time of the last check for due work.
     seen: Timestamp,
     systemd: Systemd,
     events: UnboundedSender<Event>,
 }
 
 impl Turn {
-    /// Nothing is known yet, and everything is due.
+    /// Creates the initial state, in which everything is due.
     pub(super) fn new(daemon: Daemon, ends: Ends, events: UnboundedSender<Event>) -> Self {
         let now = (daemon.clock)();
         let most_syncs = daemon.hands.as_ref().map_or(1, |hands| hands.syncer.writer.most_syncs());
@@ -108,7 +112,7 @@ impl Turn {
         }
     }
 
-    /// Starts what is due, in the background.
+    /// Starts all due work in the background.
     pub(super) async fn start_what_is_due(&mut self) {
         if self.stopping {
             return;
@@ -139,8 +143,10 @@ impl Turn {
         self.tell_stale(now);
     }
 
-    /// What is done beside the loop comes back as an event, also where a fault of the program breaks it off:
-    /// what never ends would never be tried again, nor let the program stop.
+    /// Runs work in the background and sends its result as an event.
+    ///
+    /// If the work panics, `broke_off` supplies the event: work without an end would never be retried, and
+    /// would block the shutdown.
     fn beside(&self, work: JoinHandle<Event>, broke_off: impl FnOnce() -> Event + Send + 'static) {
         let events = self.events.clone();
         tokio::spawn(async move {
@@ -148,19 +154,19 @@ impl Turn {
         });
     }
 
-    /// A stop was asked for, and what was under way then has ended.
+    /// Returns true once a shutdown was requested and the work in progress has ended.
     pub(super) fn is_over(&self) -> bool {
         self.stopping && self.board.is_idle()
     }
 
-    /// Tells how things stand. Returns how long the loop may sleep.
+    /// Publishes the status and returns how long the loop may sleep.
     pub(super) fn rest(&mut self) -> Duration {
         let published = self.publish();
         self.systemd.stands(self.standing());
         self.systemd.alive(self.sleep(published))
     }
 
-    /// What an event does.
+    /// Handles one event.
     pub(super) async fn handle(&mut self, event: Event) {
         let now = self.now();
         match event {
@@ -210,7 +216,7 @@ impl Turn {
         }
     }
 
-    /// The last word.
+    /// Saves unrecorded sync results and reports the shutdown.
     pub(super) async fn stop(&self) {
         if let Some(hands) = &self.daemon.hands
             && let Err(error) = hands.syncer.catch_up().await
@@ -221,7 +227,7 @@ impl Turn {
         self.daemon.voice.stopped();
     }
 
-    /// What was to come at some time may lie far ahead now.
+    /// Recomputes due times; they may be far ahead now.
     fn clock_set_back(&mut self, now: Timestamp) {
         self.board.clock_set_back(now);
         self.probes.clock_set_back(now);
@@ -232,7 +238,9 @@ impl Turn {
         self.state_again = self.state_again.map(|at| at.min(later(now, STATE_RETRY)));
     }
 
-    /// Its disk may be full. What must be recorded before it is sent waits; the rest goes on.
+    /// Handles a failed write to the state, for example because the disk is full.
+    ///
+    /// Work that must be recorded before it is sent waits; other work goes on.
     fn state_failed(&mut self, error: &StateError, now: Timestamp) {
         if self.state_again.replace(later(now, STATE_RETRY)).is_none() {
             self.daemon
@@ -252,7 +260,7 @@ impl Turn {
         }
     }
 
-    /// Once nothing is under way after a start or an edit, what comes next.
+    /// Reports the next syncs once no work is running after a start or an edit.
     fn tell_next(&mut self, now: Timestamp) {
         if self.foretell && self.board.is_at_rest(now) && !self.board.is_paused() && !self.stopping {
             self.foretell = false;
@@ -261,7 +269,7 @@ impl Turn {
     }
 
     fn sleep(&self, publish: Option<Timestamp>) -> Duration {
-        /// The clock of firings may be set; waking now and then finds that out.
+        /// The clock may be set at any time; waking up regularly detects that.
         const MOST: Duration = Duration::from_secs(60);
         let now = self.now();
         let look = self.files.look_at.filter(|_| !self.reading_under_way);

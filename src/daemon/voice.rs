@@ -1,4 +1,4 @@
-//! What the loop tells, whoever listens: a person at a terminal, or the logs.
+//! Reporter interface of the loop, implemented for terminals and for logs.
 
 use crate::model::{DesiredUnit, SourceKey, Unit};
 use crate::plan::{Action, ActionResult, Outcome, UnitPlan};
@@ -8,43 +8,45 @@ use crate::schedule::Timing;
 use crate::sync::{Call, Synced};
 use jiff::Timestamp;
 
-/// What follows a pass.
+/// The state after a pass.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct After {
-    /// It was not good; this is when it is tried again.
+    /// Time of the next attempt, if the pass failed.
     pub again: Option<Timestamp>,
-    /// It was the first since its files changed.
+    /// True if it was the first pass since its files changed.
     pub edited: bool,
 }
 
-/// Told of everything that happens, in order for each unit.
+/// Receives all events, in order for each unit.
 pub trait Voice: Send + Sync {
-    /// The files changed and are read. They may have errors.
+    /// Changed files were loaded; they may have errors.
     fn files(&self, reading: &Reading);
-    /// The tree cannot be read; everything stays as it is.
+    /// The directory cannot be read; the accepted configuration remains.
     fn unreadable(&self, why: &str);
-    /// A pass over a unit begins; until it ends, what is told of this unit belongs to it.
+    /// A pass over a unit started.
+    ///
+    /// Later events of this unit belong to it until its end.
     fn pass_started(&self, unit: &Unit, pass: &PassId);
     /// A unit was planned; nothing is done yet, and in a dry run nothing will be.
     fn planned(&self, plan: &UnitPlan, dry_run: bool);
-    /// An action is finished.
+    /// An action finished.
     fn action(&self, plan: &UnitPlan, action: &Action, result: &ActionResult);
     /// A pass ended; without an outcome it was a dry run.
     fn pass_ended(&self, plan: &UnitPlan, outcome: Option<&Outcome>, after: &After);
-    /// No connection to the platform opens, for the reason given; the next try is at `again`.
+    /// No connection to the platform can be opened; the next attempt is at `again`.
     fn unreachable(&self, why: &str, again: Option<Timestamp>);
-    /// A sync call goes out.
+    /// A sync request starts.
     fn sync_started(&self, call: &Call);
-    /// A sync call ended.
+    /// A sync request ended.
     fn synced(&self, unit: Option<&DesiredUnit>, synced: &[Synced]);
-    /// Nothing is under way; these firings come next.
+    /// No work is running; these firings come next.
     fn next(&self, upcoming: &[(Timestamp, &Task, &SourceKey, &Timing)], now: Timestamp);
-    /// Something worth knowing.
+    /// Information.
     fn note(&self, text: &str);
-    /// Something worth looking into.
+    /// Warning.
     fn warn(&self, text: &str);
-    /// A stop was asked for; something may still be under way.
+    /// A shutdown was requested; `busy` if work is still in progress.
     fn stopping(&self, busy: bool);
-    /// Everything ended.
+    /// All work ended.
     fn stopped(&self);
 }

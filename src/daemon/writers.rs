@@ -1,17 +1,19 @@
-//! The files that somebody is writing, from reading to reading, and which of them take too long.
+//! Tracks files that are being written, and finds those that stay open too long.
 
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// An editor or a copy closes its file long before this.
+/// Time after which an open file is reported.
+///
+/// Editors and copies close theirs much earlier.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(10);
 
-/// Since when each file is open, and whether that was reported.
+/// Time since which each file is open, and whether that was reported.
 #[derive(Debug, Default)]
 pub(super) struct Writers(BTreeMap<String, (Timestamp, bool)>);
 
 impl Writers {
-    /// These are open now. Returns those whose writer was reported and has closed them.
+    /// Records the open files; returns those that were reported and are closed now.
     pub(super) fn seen(&mut self, open: &BTreeSet<String>, now: Timestamp) -> Vec<String> {
         let mut closed = Vec::new();
         self.0.retain(|file, (_, reported)| {
@@ -27,7 +29,7 @@ impl Writers {
         closed
     }
 
-    /// The files that have been open for too long, each reported once.
+    /// Returns the files that have been open too long, each once.
     pub(super) fn overdue(&mut self, now: Timestamp) -> Vec<String> {
         let overdue = self.0.iter_mut().filter(|(_, (since, reported))| !reported && due(*since) <= now);
         overdue
@@ -38,12 +40,12 @@ impl Writers {
             .collect()
     }
 
-    /// When the next file has been open for too long.
+    /// Returns when the next file will have been open too long.
     pub(super) fn next(&self) -> Option<Timestamp> {
         self.0.values().filter(|(_, reported)| !reported).map(|(since, _)| due(*since)).min()
     }
 
-    /// The clock went back: the files are open for an unknown time.
+    /// Resets start times after the clock was set back.
     pub(super) fn clock_set_back(&mut self, now: Timestamp) {
         self.0.values_mut().for_each(|(since, _)| *since = (*since).min(now));
     }

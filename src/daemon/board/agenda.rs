@@ -1,18 +1,20 @@
-//! What is due next, and how much is under way: known without a look at every unit.
+//! Due queue:
+//!
+//! index of due times and totals, so that no scan over all units is needed.
 
 use crate::model::Unit;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// When a pass is due, the most urgent first.
+/// Due time of a pass, most urgent first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum PassDue {
-    /// Its files were edited, and someone waits for it.
+    /// The files were edited, so a user is waiting.
     Edited,
-    /// It is to be looked at now.
+    /// A pass was requested.
     Wanted,
-    /// Nothing is known to have happened; it is looked at all the same.
+    /// The regular check.
     At(Timestamp),
 }
 
@@ -25,30 +27,30 @@ impl PassDue {
     }
 }
 
-/// How one unit stands, as far as the others are concerned.
+/// Due times and totals of one unit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Standing {
-    /// `None` while a pass is under way.
+    /// `None` while a pass is running.
     pub(super) pass: Option<PassDue>,
-    /// From then on a firing is to be judged; `None` while a sync is under way.
+    /// Time at which a firing must be evaluated; `None` while a sync is running.
     pub(super) sync: Option<Timestamp>,
-    /// From then on data is stale, or is no more, that was not told of so.
+    /// Time at which data becomes stale or fresh and has to be reported.
     pub(super) turn: Option<Timestamp>,
     pub(super) tally: Tally,
 }
 
-/// Sums over all units.
+/// Totals over all units.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Tally {
-    /// Units that the files declare.
+    /// Declared units.
     pub(super) units: usize,
     /// Their sources.
     pub(super) sources: usize,
-    /// Those whose last pass was not good.
+    /// Units whose last pass failed.
     pub(super) failing: usize,
-    /// Passes under way.
+    /// Passes that are running.
     pub(super) passes: usize,
-    /// Sync calls under way.
+    /// Sync requests that are running.
     pub(super) syncs: usize,
 }
 
@@ -64,7 +66,7 @@ impl Tally {
     }
 }
 
-/// Every unit, listed by when something of it is due.
+/// All units, ordered by due time.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Agenda {
     passes: BTreeSet<(PassDue, Arc<Unit>)>,
@@ -74,7 +76,7 @@ pub(super) struct Agenda {
 }
 
 impl Agenda {
-    /// A unit stands otherwise than before.
+    /// Updates the entries of a unit.
     pub(super) fn relist(&mut self, unit: &Arc<Unit>, before: &Standing, now: &Standing) {
         relist(&mut self.passes, unit, before.pass, now.pass);
         relist(&mut self.syncs, unit, before.sync, now.sync);
@@ -87,17 +89,17 @@ impl Agenda {
         self.tally
     }
 
-    /// The most urgent units to pass over, of those that are due.
+    /// Iterates over the units whose pass is due, most urgent first.
     pub(super) fn passes_due(&self, now: Timestamp) -> impl Iterator<Item = &Arc<Unit>> {
         self.passes.iter().take_while(move |(due, _)| due.has_come(now)).map(|(_, unit)| unit)
     }
 
-    /// Every unit that none passes over now, the most urgent first.
+    /// Iterates over all units without a running pass, most urgent first.
     pub(super) fn passes(&self) -> impl Iterator<Item = &Arc<Unit>> {
         self.passes.iter().map(|(_, unit)| unit)
     }
 
-    /// When the next pass is due; what is due already is due now.
+    /// Returns when the next pass is due; `now` if one is due already.
     pub(super) fn next_pass(&self, now: Timestamp) -> Option<Timestamp> {
         self.passes.first().map(|(due, _)| match due {
             PassDue::Edited | PassDue::Wanted => now,
@@ -105,27 +107,27 @@ impl Agenda {
         })
     }
 
-    /// The units with a firing to be judged.
+    /// Iterates over the units with a firing to evaluate.
     pub(super) fn syncs_due(&self, now: Timestamp) -> impl Iterator<Item = &Arc<Unit>> {
         until(&self.syncs, now)
     }
 
-    /// Every unit with a firing to come or to be judged, soonest first.
+    /// Iterates over the units with a future or due firing, in order.
     pub(super) fn syncs(&self) -> impl Iterator<Item = &(Timestamp, Arc<Unit>)> {
         self.syncs.iter()
     }
 
-    /// When the next firing comes.
+    /// Returns the time of the next firing.
     pub(super) fn next_sync(&self, now: Timestamp) -> Option<Timestamp> {
         after(&self.syncs, now)
     }
 
-    /// The units with data that turned.
+    /// Iterates over the units with data that became stale or fresh.
     pub(super) fn turns_due(&self, now: Timestamp) -> impl Iterator<Item = &Arc<Unit>> {
         until(&self.turns, now)
     }
 
-    /// When data turns next.
+    /// Returns when data next becomes stale or fresh.
     pub(super) fn next_turn(&self, now: Timestamp) -> Option<Timestamp> {
         after(&self.turns, now)
     }
@@ -137,7 +139,7 @@ fn until(list: &List, now: Timestamp) -> impl Iterator<Item = &Arc<Unit>> {
     list.iter().take_while(move |(at, _)| *at <= now).map(|(_, unit)| unit)
 }
 
-/// Whatever has come already is not waited for.
+/// Returns the first time after `now`; earlier ones need no wake-up.
 fn after(list: &List, now: Timestamp) -> Option<Timestamp> {
     list.iter().map(|(at, _)| *at).find(|at| *at > now)
 }

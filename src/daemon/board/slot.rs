@@ -1,4 +1,6 @@
-//! One unit on the board: its task, its passes, and the syncs of its sources.
+//! Scheduling state of one unit:
+//!
+//! its task, its passes and the syncs of its sources.
 
 use super::agenda::{PassDue, Standing, Tally};
 use super::syncable::{Ahead, Syncable};
@@ -12,57 +14,59 @@ use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The first wait after a failed pass; each further failure doubles it up to the interval.
+/// First delay after a failed pass, doubled per further failure up to the interval.
 const FIRST_RETRY: SignedDuration = SignedDuration::from_secs(5);
 
-/// While another process syncs a source, the state is asked this often whether it still does.
+/// Interval of checks whether a sync of another process has ended.
 const ELSEWHERE: SignedDuration = SignedDuration::from_secs(5);
 
-/// The most sources in one sync call.
+/// Maximum number of sources in one sync request.
 const SYNC_BATCH: usize = 100;
 
-/// A unit, with what is under way and what is due.
+/// A unit, with its running and due work.
 pub(super) struct Slot {
     pub(super) task: Task,
-    /// The last reading asks for it.
+    /// True if the last load contains the unit.
     pub(super) declared: bool,
-    /// No file declares it any more; it goes once nothing is under way.
+    /// True if no file declares the unit; the slot is dropped once nothing is running.
     pub(super) gone: bool,
     pub(super) wanted: bool,
     pub(super) running: bool,
-    /// Its files changed and no pass has begun since; the pass under way is the first since.
+    /// Files changed and no pass has started since.
+    ///
+    /// With `passing_edit`, the first one since is running.
     pub(super) edited: bool,
     pub(super) passing_edit: bool,
-    /// Only a full look finds drift; it is due then.
+    /// Due time of the next full check, which alone finds drift.
     pub(super) check_at: Timestamp,
     pub(super) failures: u32,
-    /// A removal waits for the files to come to rest.
+    /// A removal waits until the files are stable.
     waits_for_rest: bool,
     /// An action waits for a sync to end.
     waits_for_sync: bool,
     /// A removal waits for a source of another workspace.
     waits_for_arrival: bool,
-    /// How many passes had connected something when the last pass here began.
+    /// Number of passes that had connected a source when the last pass started.
     arrivals: u64,
-    /// Sorted by name, as the unit's sources are.
+    /// Sorted by name, like the unit's sources.
     pub(super) sources: Vec<Syncable>,
-    /// What lies ahead of the first of them; forgotten whenever one changes.
+    /// Earliest next events of the sources; reset on every change.
     ahead: Option<Ahead>,
-    /// What the files say, kept open while it has schedules.
+    /// Desired state, kept decompressed while it has schedules.
     open: Option<Arc<DesiredUnit>>,
-    /// What they said when `sources` was made.
+    /// Desired state that `sources` was built from.
     scheduled: Option<Arc<DesiredUnit>>,
-    /// The files moved on; the pass that follows sets the schedule anew.
+    /// The files changed; the next pass rebuilds the schedules.
     outdated: bool,
     pub(super) sync_running: bool,
-    /// Firings that will not run, not yet recorded.
+    /// Firings that will not run and are not recorded yet.
     pub(super) spent: Vec<Spent>,
-    /// As the agenda has it.
+    /// Due times as recorded in the queue.
     pub(super) standing: Standing,
 }
 
 impl Slot {
-    /// It was just declared, and is to be looked at now.
+    /// Creates the slot of a newly declared unit, with a pass due at once.
     pub(super) fn new(task: Task, now: Timestamp) -> Self {
         Self {
             task,
@@ -89,17 +93,17 @@ impl Slot {
         }
     }
 
-    /// What the files ask for from now on. Does that move anything that is due?
+    /// Sets the new task; returns true if due times changed.
     pub(super) fn accept(&mut self, mut task: Task) -> bool {
         self.declared = true;
         if Arc::ptr_eq(&task.desired, &self.task.desired) || task.desired.says_the_same(&self.task.desired) {
-            // What stayed the same is known to be the same.
+            // Share the same value, so that later comparisons are by pointer.
             task.desired = Arc::clone(&self.task.desired);
         }
         let changed = !Arc::ptr_eq(&task.desired, &self.task.desired) || task.owner != self.task.owner;
         let at_rest = self.waits_for_rest && task.removals_barred.is_none();
         if changed {
-            // What is edited is tried at once, however often it failed before.
+            // Edits are tried at once, regardless of earlier failures.
             self.failures = 0;
         }
         let moved = changed || at_rest || self.waits_for_arrival || self.gone;
@@ -116,24 +120,24 @@ impl Slot {
         moved
     }
 
-    /// The files or the clock say something else of every source.
+    /// Resets the next events of all sources after a change of files or clock.
     pub(super) fn reckon_anew(&mut self) {
         self.ahead = None;
         self.sources.iter_mut().for_each(Syncable::reckon_anew);
     }
 
-    /// No file declares it, and nothing of it is under way.
+    /// Returns true if no file declares the unit and nothing is running.
     pub(super) fn is_over(&self) -> bool {
         self.gone && !self.running && !self.sync_running
     }
 
-    /// What the whole board is to know of it.
+    /// Computes the due times for the queue.
     pub(super) fn stands(&mut self, now: Timestamp) -> Standing {
         if self.is_over() {
             return Standing::default();
         }
         let Ahead { ripe, turn } = self.ahead(now);
-        // By what a pass has yet to take over, nothing is called stale.
+        // Schedules that no pass has applied yet must not make data stale.
         let is_new = self.edited || self.running && self.passing_edit;
         let pass = match () {
             () if self.edited => PassDue::Edited,
@@ -169,7 +173,7 @@ impl Slot {
         *self.ahead.insert(first)
     }
 
-    /// A pass begins. `arrivals` counts the passes of any unit that connected something.
+    /// Starts a pass; `arrivals` counts the passes of any unit that connected a source.
     pub(super) fn begin_pass(&mut self, arrivals: u64) -> Task {
         self.arrivals = arrivals;
         self.running = true;
@@ -178,7 +182,7 @@ impl Slot {
         self.task.clone()
     }
 
-    /// Decides when to look again, and takes over what the pass left behind.
+    /// Decides when the next pass is due, and applies the records of this one.
     pub(super) fn pass_ended(
         &mut self,
         ended: Ended,
@@ -189,7 +193,7 @@ impl Slot {
         self.running = false;
         self.waits_for_rest = ended.waits_for_rest;
         self.waits_for_arrival = ended.waits_for_arrival;
-        // What it waited for may be over by now.
+        // The awaited condition may be over by now.
         self.waits_for_sync = ended.waits_for_sync && self.sync_running;
         self.wanted |= ended.waits_for_sync && !self.sync_running;
         self.wanted |= ended.waits_for_rest && self.task.removals_barred.is_none();
@@ -210,8 +214,9 @@ impl Slot {
         }
     }
 
-    /// Marks the sources of the next call as running, if one is due. No more is judged than it takes to
-    /// fill it.
+    /// Starts the next request that is due and returns it.
+    ///
+    /// Evaluates no more schedules than needed to fill the request.
     pub(super) fn sync_due(&mut self, now: Timestamp) -> Option<Call> {
         if self.sync_running || self.gone || self.outdated {
             return None;
@@ -245,7 +250,7 @@ impl Slot {
         Some(Call { unit: desired.unit.clone(), members, options, timeout })
     }
 
-    /// Nothing of the call is recorded: its firings are due as before.
+    /// Restores the firings of a request of which nothing is recorded.
     pub(super) fn sync_not_sent(&mut self, call: &Call) {
         self.sync_running = false;
         self.wanted |= std::mem::take(&mut self.waits_for_sync);
@@ -256,10 +261,10 @@ impl Slot {
         }
     }
 
-    /// Its sources count as synced, well or not.
+    /// Records that the syncs of a request ended, successfully or not.
     pub(super) fn sync_ended(&mut self, call: &Call, now: Timestamp) {
         let members: Vec<usize> = call.members.iter().filter_map(|member| self.place(&member.name)).collect();
-        // Firings that came while it ran are judged before it counts as ended.
+        // Evaluate firings during the request before it counts as ended.
         let ripe: Vec<usize> = members.iter().copied().filter(|n| self.sources[*n].is_ripe(now)).collect();
         self.judge(&ripe, now);
         self.sync_running = false;
@@ -267,7 +272,7 @@ impl Slot {
         members.into_iter().for_each(|n| self.source(n).ended(now));
     }
 
-    /// These synced well.
+    /// Records successful syncs.
     pub(super) fn refreshed<'a>(&mut self, names: impl IntoIterator<Item = &'a SourceName>, now: Timestamp) {
         for name in names {
             if let Some(n) = self.place(name) {
@@ -276,7 +281,7 @@ impl Slot {
         }
     }
 
-    /// The sources whose data became stale since this was last asked, or fresh again.
+    /// Returns the sources whose data became stale or fresh since the last call.
     pub(super) fn turned(&mut self, now: Timestamp) -> Vec<Turned> {
         self.ahead = None;
         let Some(desired) = &self.open else { return Vec::new() };
@@ -287,7 +292,7 @@ impl Slot {
         turned.collect()
     }
 
-    /// The schedules of what is ours.
+    /// Rebuilds the schedules of managed sources.
     fn schedule(&mut self, records: &Records, timings: &mut Timings, now: Timestamp) {
         let desired = self.open.take().unwrap_or_else(|| self.task.desired.open());
         let before = self.scheduled.take();
@@ -318,7 +323,9 @@ impl Slot {
         self.ahead = None;
     }
 
-    /// Of these sources, what is due. What will not run counts as claimed, or it would come back.
+    /// Returns the firings due for these sources.
+    ///
+    /// Firings that will not run count as claimed, or they would reappear.
     fn firings(&mut self, of: &[usize], now: Timestamp) -> BTreeMap<usize, (Timestamp, Trigger)> {
         let mut firings = self.judge(of, now);
         let Some(desired) = &self.open else { return firings };
@@ -357,7 +364,7 @@ impl Slot {
         Some(Terms { unit: &desired.unit, options: &declared.sync_options, timeout: spec.timeout })
     }
 
-    /// To be changed.
+    /// Returns a source for modification.
     fn source(&mut self, n: usize) -> &mut Syncable {
         self.ahead = None;
         &mut self.sources[n]
@@ -372,7 +379,9 @@ fn sooner(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
     a.into_iter().chain(b).min()
 }
 
-/// Doubles from failure to failure; spread by unit, so that what failed together does not return together.
+/// Returns the retry delay:
+///
+/// doubled per failure, spread by unit to avoid bursts.
 fn retry_after(unit: &Unit, failures: u32, interval: SignedDuration) -> SignedDuration {
     let doubled =
         FIRST_RETRY.saturating_mul(1_i32.checked_shl(failures.saturating_sub(1).min(16)).unwrap_or(i32::MAX));

@@ -1,4 +1,6 @@
-//! One source that syncs on a schedule, and what is known of its runs.
+//! Scheduling state of one source:
+//!
+//! schedule, last run and freshness.
 
 use super::Turned;
 use crate::model::{DesiredSource, DesiredUnit, SourceKey, SourceName, SyncSpec};
@@ -7,39 +9,39 @@ use crate::state::{LastRun, RunOutcome, Trigger};
 use jiff::Timestamp;
 use std::sync::Arc;
 
-/// A source of ours with a schedule.
+/// A managed source with a schedule.
 pub(super) struct Syncable {
     pub(super) name: SourceName,
     pub(super) key: SourceKey,
-    /// Where it stands among the unit's sources.
+    /// Index in the unit's sources.
     pub(super) index: usize,
     pub(super) timing: Timing,
     pub(super) known_since: Timestamp,
     last: Option<Last>,
-    /// A run that was begun here has not ended.
+    /// True if a run started here has not ended.
     begun: bool,
-    /// The last run before the one that was begun last.
+    /// The last run before the one started last.
     before: Option<Last>,
     last_success: Option<Timestamp>,
-    /// Its data was called stale, when this was its last good sync.
+    /// Set while reported as stale, with the last success at that time.
     stale: Option<Option<Timestamp>>,
-    /// To be synced once, whatever the schedule.
+    /// Requested sync, independent of the schedule.
     now: Option<Trigger>,
-    /// Forgotten whenever something changes that it depends on.
+    /// Cached; reset when an input changes.
     ahead: Option<Ahead>,
 }
 
-/// What lies ahead of a source, if nothing else happens.
+/// Next events of a source, unless something changes.
 #[derive(Clone, Copy)]
 pub(super) struct Ahead {
-    /// From then on there is something to judge of its schedule.
+    /// Time at which the schedule must be evaluated.
     pub(super) ripe: Option<Timestamp>,
-    /// From then on its data is stale, or is no more, and that was not told.
+    /// Time at which the data becomes stale or fresh and has to be reported.
     pub(super) turn: Option<Timestamp>,
 }
 
 impl Syncable {
-    /// It is ours, with what is known of it from here (`known`) and from the state.
+    /// Creates the state of a managed source from the previous one and the store.
     pub(super) fn new(
         source: &DesiredSource,
         index: usize,
@@ -53,7 +55,7 @@ impl Syncable {
         let begun = known.is_some_and(|known| known.begun);
         let last = join(known.and_then(|known| known.last), begun, run, now);
         let never_ran = (last.is_none() && on_connect).then_some(Trigger::Connect);
-        // What was connected just now holds nothing yet.
+        // A source connected just now contains no data yet.
         let is_new = at_once == Some(Trigger::Connect);
         let last_success = known.filter(|_| !is_new).and_then(|known| known.last_success);
         Self {
@@ -72,12 +74,12 @@ impl Syncable {
         }
     }
 
-    /// Is there something to judge of its schedule?
+    /// Returns true if the schedule must be evaluated.
     pub(super) fn is_ripe(&self, now: Timestamp) -> bool {
         self.ahead.is_none_or(|ahead| ahead.ripe.is_some_and(|ripe| ripe <= now))
     }
 
-    /// What lies ahead of it. `unit` declares it.
+    /// Returns the next events; `unit` declares the source.
     pub(super) fn ahead(&mut self, unit: &DesiredUnit, now: Timestamp) -> Ahead {
         if let Some(ahead) = self.ahead {
             return ahead;
@@ -99,24 +101,24 @@ impl Syncable {
         *self.ahead.insert(reckoned.unwrap_or(Ahead { ripe: None, turn: None }))
     }
 
-    /// The files or the clock say something else.
+    /// Resets the next events after a change of files or clock.
     pub(super) fn reckon_anew(&mut self) {
         self.ahead = None;
     }
 
-    /// The next firing, whether it will run or not.
+    /// Returns the next firing, regardless of whether it will run.
     pub(super) fn next_firing(&self, now: Timestamp) -> Option<Timestamp> {
         let known = self.ahead.and_then(|ahead| ahead.ripe).filter(|ripe| *ripe > now);
         known.or_else(|| self.timing.next_after(now))
     }
 
-    /// As the files declare it; `None` when they moved on.
+    /// Returns the declaration; `None` if the files changed.
     pub(super) fn declared<'a>(&self, unit: &'a DesiredUnit) -> Option<(&'a DesiredSource, &'a SyncSpec)> {
         let source = unit.sources.get(self.index).filter(|source| source.name == self.name)?;
         Some((source, source.sync.as_ref()?))
     }
 
-    /// As the schedule's decisions need it.
+    /// Builds the input for schedule decisions.
     pub(super) fn scheduled<'a>(
         &'a self,
         unit: &'a DesiredUnit,
@@ -135,12 +137,12 @@ impl Syncable {
         }
     }
 
-    /// Why it is to be synced now, whatever its schedule.
+    /// Returns the trigger of a requested sync.
     pub(super) fn at_once(&self) -> Option<Trigger> {
         self.now
     }
 
-    /// A run begins.
+    /// Starts a run.
     pub(super) fn begin(&mut self, firing: Timestamp) {
         self.now = None;
         self.begun = true;
@@ -148,7 +150,7 @@ impl Syncable {
         self.ahead = None;
     }
 
-    /// The run that was begun was not: its firing is due as before.
+    /// Undoes [`Syncable::begin`], so that the firing is due as before.
     pub(super) fn not_sent(&mut self, trigger: Trigger) {
         self.last = self.before.take();
         self.begun = false;
@@ -156,7 +158,7 @@ impl Syncable {
         self.ahead = None;
     }
 
-    /// Its run ended, well or not.
+    /// Records the end of the run, successful or not.
     pub(super) fn ended(&mut self, now: Timestamp) {
         self.begun = false;
         if let Some(last) = &mut self.last {
@@ -166,25 +168,27 @@ impl Syncable {
         }
     }
 
-    /// The state told of a run under way that was not begun here, and who began it will not tell of its end.
+    /// Returns true if another process runs the sync.
+    ///
+    /// Its end will not be reported here.
     pub(super) fn runs_elsewhere(&self) -> bool {
         !self.begun && self.last.is_some_and(|last| last.running)
     }
 
-    /// A firing will not run. It counts as claimed, or it would come back.
+    /// Claims a firing that will not run; otherwise it would reappear.
     pub(super) fn spend(&mut self, firing: Timestamp) {
         let last = self.last.unwrap_or(Last { firing, running: false, ended: None });
         self.last = Some(Last { firing, ..last });
         self.ahead = None;
     }
 
-    /// Its data is as new as this.
+    /// Records the time of the newest data.
     pub(super) fn refreshed(&mut self, now: Timestamp) {
         self.last_success = Some(now);
         self.ahead = None;
     }
 
-    /// Did its data become stale, or fresh again, since this was last asked?
+    /// Returns the change if the data became stale or fresh since the last call.
     pub(super) fn turned(&mut self, unit: &Arc<DesiredUnit>, now: Timestamp) -> Option<Turned> {
         let (source, spec) = self.declared(unit)?;
         let stale = self.freshness(source, spec, now).is_some_and(Freshness::is_stale);
@@ -197,12 +201,12 @@ impl Syncable {
             name: self.name.clone(),
             last_success: self.last_success,
             stale,
-            // An edit of the schedule makes no data new.
+            // An edit of the schedule does not make data newer.
             synced: before.is_some_and(|before| self.last_success > before),
         })
     }
 
-    /// Of a suspended source, nobody expects fresh data.
+    /// Returns the freshness; `None` for suspended sources, which need no fresh data.
     fn freshness(&self, source: &DesiredSource, spec: &SyncSpec, now: Timestamp) -> Option<Freshness> {
         if source.suspend.is_some() {
             return None;
@@ -211,8 +215,9 @@ impl Syncable {
     }
 }
 
-/// What is known of a source's last run, from here and from the state. The state may have been
-/// looked at just before a run was claimed, or ended.
+/// Merges what this process and the store know about the last run.
+///
+/// The store may have been read just before a run was claimed or ended.
 fn join(known: Option<Last>, begun: bool, run: Option<&LastRun>, now: Timestamp) -> Option<Last> {
     let Some(run) = run else { return known };
     let recorded =

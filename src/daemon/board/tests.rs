@@ -1,4 +1,4 @@
-//! The board, by what a loop would see of it.
+//! Tests of the scheduler through the interface that the loop uses.
 
 mod listed;
 mod passes;
@@ -18,7 +18,7 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_767_225_600 + seconds).unwrap()
 }
 
-/// The tasks of workspace files, each given as its text.
+/// Returns the tasks of workspace files, given as text.
 fn tasks(texts: &[&str]) -> Asked {
     let files: Vec<SourceFile<'_>> = texts
         .iter()
@@ -38,13 +38,13 @@ fn tasks(texts: &[&str]) -> Asked {
     Asked { tasks: tasks.collect(), ..Asked::default() }
 }
 
-/// `n` empty workspaces.
+/// Returns `n` empty workspaces.
 fn workspaces(n: usize) -> Asked {
     let texts: Vec<String> = (0..n).map(|n| format!("[workspace]\nid = \"w{n:02}\"\n[sources]\n")).collect();
     tasks(&texts.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-/// One workspace `w` with a source for each (name, what stands in its table).
+/// Returns one workspace `w` with a source for each (name, contents of its table).
 fn sources(of: &[(&str, &str)]) -> Asked {
     let mut text = "[workspace]\nid = \"w\"\n".to_owned();
     for (name, rest) in of {
@@ -79,14 +79,14 @@ fn refused() -> Ended {
     Ended { unauthorized: true, ..Ended::default() }
 }
 
-/// Every source is ours, its schedule in force since the start; none ever ran.
+/// Records in which all sources are managed and scheduled, and never ran.
 fn all_ours(task: &Task) -> Records {
     let desired = task.desired.open();
     let owned = desired.sources.iter().map(|source| (source.name.clone(), Some(at(0)))).collect();
     Records { owned, runs: BTreeMap::new(), at_once: Vec::new() }
 }
 
-/// Every source is ours, and its schedule in force since the start.
+/// A good pass in which all sources are managed and scheduled from the start.
 fn owned(board: &Board, runs: &[(&str, LastRun)]) -> Ended {
     let records = all_ours(&board.slots.values().next().unwrap().task);
     let name = |name: &str| SourceName::parse(name).unwrap();
@@ -94,14 +94,14 @@ fn owned(board: &Board, runs: &[(&str, LastRun)]) -> Ended {
     Ended { records: Some(Records { runs, ..records }), ..good() }
 }
 
-/// The board after its first pass, nothing run yet.
+/// Returns the scheduler after its first pass, before any run.
 fn scheduled(of: &[(&str, &str)]) -> Board {
     let mut board = board(sources(of));
     pass(&mut board, 0, &[]);
     board
 }
 
-/// A pass over the one unit, with these runs in the state.
+/// Runs a pass over the only unit, with these runs in the store.
 fn pass(board: &mut Board, seconds: i64, runs: &[(&str, LastRun)]) {
     let unit = unit(board, 0);
     board.want_all(at(seconds));
@@ -121,7 +121,7 @@ fn run(firing: i64, outcome: RunOutcome, ended: Option<i64>) -> LastRun {
     }
 }
 
-/// The one call that goes out, as (names, firing).
+/// Returns the one request that is due.
 fn call(board: &mut Board, seconds: i64) -> Option<Call> {
     let mut calls = board.syncs_due(at(seconds));
     assert!(calls.len() <= 1);

@@ -6,13 +6,13 @@ fn at(millis: i64) -> Timestamp {
     Timestamp::from_millisecond(1_000_000 + millis).unwrap()
 }
 
-/// Looks at a tree whose contents are `digest`, `wellspring.toml` aside.
+/// Scans a directory with contents `digest` and a fixed `wellspring.toml`.
 fn look(files: &mut Files, digest: u8, millis: i64) -> Counts {
     files.look_at = None;
     files.looked([digest; 32], Some([0; 32]), false, false, at(millis))
 }
 
-/// A tree that was accepted in full as `digest`.
+/// A directory whose contents `digest` were accepted in full.
 fn settled(digest: u8) -> Files {
     let mut files = Files::new(SETTLE, at(-5000));
     assert_eq!(look(&mut files, digest, -5000), Counts::NotYet);
@@ -45,7 +45,7 @@ fn an_addition_counts_a_moment_after_and_a_removal_after_the_quiet_time() {
     assert_eq!(files.look_at, None);
 }
 
-/// A look at files that were all finished by whoever wrote them.
+/// Scans files that were all finished by their writers.
 fn look_at_finished(files: &mut Files, digest: u8, millis: i64) -> Counts {
     files.look_at = None;
     files.looked([digest; 32], Some([0; 32]), false, true, at(millis))
@@ -57,7 +57,7 @@ fn what_a_finished_file_adds_counts_at_once_and_its_removals_after_the_quiet_tim
     assert!(matches!(look_at_finished(&mut files, 2, 0), Counts::Additions(_)));
     assert_eq!(files.look_at, Some(at(1000)), "the look that settles it is planned");
     assert_eq!(look(&mut files, 2, 1000), Counts::Wholly);
-    // Looked at while it was written, then finished.
+    // Scanned while it was written, then finished.
     assert_eq!(look(&mut files, 3, 5000), Counts::NotYet);
     assert!(matches!(look_at_finished(&mut files, 3, 5001), Counts::Additions(_)));
 }
@@ -158,7 +158,7 @@ fn without_a_quiet_time_two_looks_are_enough() {
     assert_eq!(look(&mut files, 1, 0), Counts::Wholly);
 }
 
-/// A look at only the files that somebody touched, all of them finished.
+/// Scans only changed files, all of them finished.
 fn glance(files: &mut Files, digest: u8, millis: i64) -> Counts {
     files.glanced([digest; 32], Some([0; 32]), false, true, at(millis))
 }
@@ -175,7 +175,7 @@ fn a_glance_adds_at_once_and_settles_nothing() {
     assert!(matches!(glance(&mut files, 3, 900), Counts::Additions(_)));
     assert_eq!(look(&mut files, 3, 1000), Counts::NotYet, "the quiet time began anew");
     assert_eq!(look(&mut files, 3, 1900), Counts::Wholly);
-    // Looked at while it was written, then finished.
+    // Scanned while it was written, then finished.
     assert_eq!(look(&mut files, 4, 5000), Counts::NotYet);
     assert!(matches!(glance(&mut files, 4, 5001), Counts::Additions(_)));
 }

@@ -1,4 +1,4 @@
-//! Passes: each runs beside the loop, and its end comes back as an event.
+//! Runs passes in the background; their ends arrive as events.
 
 use super::{Turn, duration};
 use crate::apply::chain;
@@ -14,11 +14,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::OnceCell;
 
-/// So long one version of the state serves for the passes that begin. A list takes as long to be answered, and
-/// what another process writes meanwhile is not known then either: the next pass finds it.
+/// Time for which one version of the state is used for starting passes.
+///
+/// A list request takes as long. Writes of other processes in this time are found by the next pass.
 const VERSION_SERVES: Duration = Duration::from_millis(20);
 
-/// The version of the state, asked for all passes that begin at about the same time.
+/// Version of the state, read once for passes that start at about the same time.
 pub(super) struct SharedVersion {
     since: tokio::time::Instant,
     version: Arc<OnceCell<Option<i64>>>,
@@ -38,7 +39,7 @@ impl SharedVersion {
 }
 
 impl Turn {
-    /// Where nothing may be written, a pass only plans.
+    /// Starts passes; in a dry run these only plan.
     pub(super) fn start_passes(&mut self, tasks: Vec<Task>) {
         if tasks.is_empty() {
             return;
@@ -92,7 +93,7 @@ impl Turn {
                         let told = |plan: &UnitPlan| voice.planned(plan, false);
                         let pass = reconciler.pass_at(version, &task, &id, told).await;
                         let made = match pass.plan().cloned() {
-                            // As the pass before left it.
+                            // Unchanged since the pass before.
                             None => None,
                             Some(plan) => Some(made(&reconciler.state, plan, pass).await),
                         };
@@ -106,11 +107,11 @@ impl Turn {
         }
     }
 
-    /// What it did is told, and its schedule and tests count from now on.
+    /// Reports the result of a pass and updates schedules and tests.
     pub(super) fn pass_ended(&mut self, ended: PassEnded, now: Timestamp) {
         let PassEnded { unit, made, took } = ended;
         let Some(mut made) = made else {
-            // It was well before, and that was told.
+            // The previous pass was good and has been reported.
             self.daemon.publisher.passed_as_before(&unit, took, now);
             let good = Ended { good: true, ..Ended::default() };
             let resumed = self.board.pass_ended(&unit, good, duration(self.daemon.interval), now);
@@ -176,7 +177,7 @@ impl Turn {
     }
 }
 
-/// What a pass did, with what it leaves behind.
+/// Builds the result of a pass, with its records.
 async fn made(state: &State, plan: UnitPlan, pass: Pass) -> Made {
     let (outcome, records) = match records(state, &plan, &pass.outcome).await {
         Ok(records) => (pass.outcome, Some(records)),
@@ -188,7 +189,7 @@ async fn made(state: &State, plan: UnitPlan, pass: Pass) -> Made {
     Made { plan, outcome: Some(outcome), again: pass.again, records }
 }
 
-/// What there is of a pass that a fault of this program broke off.
+/// Builds the result of a pass whose task panicked.
 fn broke_off(desired: &FoldedUnit, dry_run: bool) -> Made {
     let message =
         "the pass over this workspace broke off: this is a fault in wellspring itself; it is tried again";
@@ -197,7 +198,7 @@ fn broke_off(desired: &FoldedUnit, dry_run: bool) -> Made {
     Made { plan: UnitPlan::failed(desired.open(), error), outcome, again: None, records: None }
 }
 
-/// What the schedule needs to know after a pass.
+/// Reads the records that the scheduler needs after a pass.
 async fn records(state: &State, plan: &UnitPlan, outcome: &Outcome) -> Result<Records, StateError> {
     let inventory = state.inventory(plan.unit()).await?;
     let runs = state.last_runs(plan.unit()).await?;
@@ -217,7 +218,7 @@ async fn records(state: &State, plan: &UnitPlan, outcome: &Outcome) -> Result<Re
             wanted.then(|| (action.name.clone(), trigger))
         })
         .collect();
-    // Whatever connected it: it was never synced since.
+    // However it was connected, it has never been synced since.
     let is_new = |source: &&DesiredSource| {
         let owned = inventory.owned.get(&source.name);
         let wanted = source.sync.as_ref().is_some_and(|spec| spec.on_connect);

@@ -1,11 +1,13 @@
-//! The regular connection tests: those that are due start, and a verdict that turned is told.
+//! Starts the regular connection tests that are due, and reports changed results.
 
 use super::Turn;
 use crate::daemon::{Event, Tested};
 use jiff::Timestamp;
 
 impl Turn {
-    /// None while the platform refuses our token, and none in a dry run.
+    /// Starts due tests.
+    ///
+    /// None while the platform refuses the token, and none in a dry run.
     pub(super) fn start_tests(&mut self, now: Timestamp) {
         let Some(hands) = &self.daemon.hands else { return };
         if self.board.is_paused() {
@@ -19,7 +21,7 @@ impl Turn {
         }
     }
 
-    /// A verdict that is another than before is told once.
+    /// Records a result; reports it once if it differs from the previous one.
     pub(super) fn tested(&mut self, tested: &Tested, now: Timestamp) {
         let unit = self.board.task(&tested.unit).map(|task| task.desired.open());
         let turn = self.probes.ended(tested, unit.as_deref(), now);

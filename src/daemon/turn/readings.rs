@@ -1,4 +1,4 @@
-//! Readings of the files: taken beside the loop, and acted on as far as they count.
+//! Loads the files in the background, and acts on a load as far as it is accepted.
 
 use super::Turn;
 use crate::apply::chain;
@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-/// What is kept of the reading that counted last.
+/// Properties of the last accepted load.
 pub(super) struct Accepted {
     digest: Digest,
     settings: Option<[u8; 32]>,
@@ -26,7 +26,7 @@ pub(super) struct Accepted {
 }
 
 impl Accepted {
-    /// Of a file that somebody is writing, the text before stays what counts.
+    /// For a file that is being written, its previous contents stay in force.
     fn of(reading: &Reading, before: Option<&Self>) -> Self {
         let counts = |path: &Arc<str>, digest: &[u8; 32]| match reading.open.contains(&**path) {
             true => before.and_then(|before| before.files.get(path).copied()),
@@ -45,13 +45,13 @@ impl Accepted {
         }
     }
 
-    /// Returns true if everything that is new since, or another, is among these.
+    /// Returns true if all new and changed files are among these.
     fn differs_only_in(&self, is_among: impl Fn(&str) -> bool, reading: &Reading) -> bool {
         let same = |path: &Arc<str>, digest: &[u8; 32]| self.files.get(path) == Some(digest);
         reading.files().all(|(path, digest)| same(path, digest) || is_among(path))
     }
 
-    /// Returns true if a file is missing since.
+    /// Returns true if a file of the accepted load is missing.
     fn lacks_one_in(&self, reading: &Reading) -> bool {
         let known = reading.files().filter(|(path, _)| self.files.contains_key(*path)).count();
         known < self.files.len()
@@ -59,8 +59,9 @@ impl Accepted {
 }
 
 impl Turn {
-    /// Looks at the files where that is due: at everything where it is planned or was asked for, else at what
-    /// somebody touched.
+    /// Scans the files if due:
+    ///
+    /// all of them if scheduled or requested, else the changed ones.
     pub(super) fn look_where_it_is_due(&mut self, now: Timestamp) {
         if self.reading_under_way {
             return;
@@ -75,13 +76,13 @@ impl Turn {
         }
     }
 
-    /// Reads the files; the reading comes back as an event.
+    /// Loads the files; the result arrives as an event.
     fn look(&mut self, look: Look) {
         let moment = self.ends.moment();
         let before = self.known_at.filter(|_| look == Look::Touched);
         let touched = before.and_then(|before| self.ends.touched(before, &self.daemon.root));
         if touched.as_ref().is_some_and(BTreeMap::is_empty) {
-            // What woke us was told of before the last look.
+            // The change that woke the loop was included in the last scan.
             return;
         }
         self.reading_under_way = true;
@@ -107,7 +108,7 @@ impl Turn {
         self.beside(work, move || read(Err(broke_off), look, Writers::default()));
     }
 
-    /// The same files may be those of another commit by now.
+    /// Updates the commit; the same files may belong to another commit now.
     fn checked_out(&mut self, reading: &Reading) {
         let same = |accepted: &&mut Accepted| accepted.digest == reading.digest;
         if let Some(accepted) = self.accepted.as_mut().filter(same)
@@ -119,7 +120,7 @@ impl Turn {
         }
     }
 
-    /// Acts on a reading as far as it counts.
+    /// Acts on a load as far as it is accepted.
     pub(super) async fn looked(
         &mut self,
         mut reading: Reading,
@@ -142,7 +143,7 @@ impl Turn {
                 && before.differs_only_in(is_open, &reading)
                 && !before.lacks_one_in(&reading)
         }) {
-            // The close of the file wakes the loop.
+            // Closing the file wakes the loop.
             return Ok(());
         }
         let finished =
@@ -199,11 +200,11 @@ impl Turn {
         }
         self.daemon.publisher.read(&reading, false, now);
         let asked = reading.asked(&self.memory);
-        // Until the files are at rest, what was known of a file stays known beside what is new: the
-        // next save may break it.
+        // While the files are changing, keep old knowledge about a file in addition to new: the next save may
+        // break it.
         let memory = barred.is_none().then(|| reading.memory(&self.memory));
         reading.remember(&mut self.memory);
-        // With the settings unreadable, no file says what it declares: what was accepted stays.
+        // With unreadable settings no file can be interpreted, so the accepted state remains.
         let held = Held::by(&asked);
         if !reading.desired.units.is_empty() || !reading.has_errors() {
             for unit in self.board.accept(asked, barred.as_ref(), now) {
@@ -233,19 +234,21 @@ impl Turn {
         Ok(())
     }
 
-    /// Returns true if the tree held files when it last counted, or before this start.
+    /// Returns true if the directory had files at the last accepted load.
+    ///
+    /// Before the first one, true if it had files before the start.
     pub(super) fn held_files(&self) -> bool {
         self.accepted.as_ref().map_or(self.daemon.emptied, |accepted| !accepted.files.is_empty())
     }
 
-    /// The files cannot be read as a whole; nothing is concluded from that.
+    /// Reports that the directory cannot be read, from which nothing is concluded.
     pub(super) fn unreadable(&mut self, error: &TreeError, now: Timestamp) {
         self.files.unreadable(now);
         self.daemon.voice.unreadable(&chain(error));
         self.daemon.publisher.unreadable(&chain(error));
     }
 
-    /// Each file once whose writer keeps it open.
+    /// Reports each file once whose writer keeps it open.
     pub(super) fn report_writers(&mut self, now: Timestamp) {
         for file in self.writers.overdue(now) {
             self.daemon.voice.warn(&format!(

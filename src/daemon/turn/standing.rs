@@ -1,4 +1,6 @@
-//! How things stand, for whoever asks: the published snapshot, and one line for the service manager.
+//! Status of the daemon:
+//!
+//! the published snapshot and the line for the service manager.
 
 use super::Turn;
 use crate::remote::TokenTrouble;
@@ -7,7 +9,9 @@ use jiff::Timestamp;
 use std::fmt;
 
 impl Turn {
-    /// The platform's trouble, and whatever else changed. Returns from when on the rest is to be published.
+    /// Publishes problems of the platform and other changes.
+    ///
+    /// Returns when to publish the remaining changes.
     pub(super) fn publish(&mut self) -> Option<Timestamp> {
         let now = self.now();
         let trouble = match &self.unreachable {
@@ -18,12 +22,12 @@ impl Turn {
         self.daemon.publisher.publish(now)
     }
 
-    /// What is wrong with the token, while that keeps everything waiting.
+    /// Returns the problem with the token while it pauses everything.
     fn token(&self) -> Option<&TokenTrouble> {
         self.token.as_ref().filter(|_| self.board.is_paused())
     }
 
-    /// How things stand, before it is put into words.
+    /// Returns the status for the service manager.
     pub(super) fn standing(&self) -> Standing {
         if self.stopping {
             return Standing::Stopping;
@@ -42,7 +46,7 @@ impl Turn {
     }
 }
 
-/// How things stand, for the service manager.
+/// Status for the service manager.
 #[derive(PartialEq, Eq)]
 pub(in crate::daemon) enum Standing {
     Stopping,
@@ -58,7 +62,7 @@ pub(in crate::daemon) enum Standing {
     },
 }
 
-/// One line, what is wrong before all else.
+/// Formats one line, with problems first.
 impl fmt::Display for Standing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,4 +1,4 @@
-//! Syncs: what is due goes out, what will not run is recorded, and stale data is told of.
+//! Starts due syncs, records firings that will not run, and reports stale data.
 
 use super::{TRIM_EVERY, Turn, later};
 use crate::daemon::board::Board;
@@ -11,12 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-/// How much history is kept.
+/// Retention of history.
 const KEEP: Retention =
     Retention { runs_per_source: 500, age: Duration::from_secs(400 * 24 * 60 * 60), journal_rows: 1_000_000 };
 
 impl Turn {
-    /// Sends what is due. Firings that will not run are recorded.
+    /// Sends due syncs and records firings that will not run.
     pub(super) async fn start_syncs(&mut self, now: Timestamp) -> Result<(), StateError> {
         let Some(hands) = &self.daemon.hands else { return Ok(()) };
         if now >= self.trim_at {
@@ -44,7 +44,7 @@ impl Turn {
         record_spent(&mut self.board, hands, told, now).await
     }
 
-    /// A call ended, whatever became of each of its sources.
+    /// Handles the end of a request, with the result of each source.
     pub(super) async fn synced(&mut self, call: &Call, synced: &[Synced], now: Timestamp) {
         self.board.sync_ended(call, now);
         if self.state_again.take().is_some() {
@@ -67,7 +67,7 @@ impl Turn {
         self.tell_next(now);
     }
 
-    /// Each source once when its data becomes stale, and once when it no longer is.
+    /// Reports each source once when its data becomes stale and once when it is fresh.
     pub(super) fn tell_stale(&mut self, now: Timestamp) {
         for turned in self.board.turned(now) {
             let name = format!("{}/{}", turned.unit.label(), turned.key);
@@ -89,14 +89,14 @@ impl Turn {
     }
 }
 
-/// Records the firings that will not run, then tells of them.
+/// Records the firings that will not run, then reports them.
 async fn record_spent(
     board: &mut Board,
     hands: &Hands,
     (voice, publisher): (&dyn Voice, &mut Publisher),
     now: Timestamp,
 ) -> Result<(), StateError> {
-    // Together, so that they reach the disk together.
+    // Concurrent, so that they share one commit to disk.
     let mut writes = JoinSet::new();
     for (unit, spent) in board.take_spent() {
         let state = hands.reconciler.state.clone();

@@ -1,8 +1,10 @@
-//! What is listed by when it is due is what a look at everything finds.
+//! Property:
+//!
+//! the due queue equals a full scan over all units.
 
 use super::*;
 
-/// What the agenda lists is what a look at every slot finds, whatever happens in whatever order.
+/// Checks the queue against a full scan after random sequences of events.
 #[test]
 fn what_is_listed_is_what_a_look_at_everything_finds() {
     const STALE: &str = "sync = { every = \"2h\", stale_after = \"3h\", overlap = \"queue\" }";

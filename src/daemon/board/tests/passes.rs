@@ -1,4 +1,4 @@
-//! When a workspace is passed over.
+//! Due times of passes.
 
 use super::*;
 
@@ -151,7 +151,7 @@ fn a_removal_that_waits_for_another_workspace_is_tried_once_that_connected_somet
     let (unit, other) = (unit(&board, 0), unit(&board, 1));
     let waits = || Ended { waits_for_arrival: true, ..good() };
     let connects = || Ended { connected: true, ..good() };
-    // The other one may end before or after.
+    // The other unit may end before or after.
     assert_eq!(started(&mut board, 0).len(), 2);
     board.pass_ended(&other, connects(), INTERVAL, at(1));
     board.pass_ended(&unit, waits(), INTERVAL, at(2));

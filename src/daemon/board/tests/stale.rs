@@ -1,4 +1,4 @@
-//! Data older than promised.
+//! Staleness of data.
 
 use super::*;
 

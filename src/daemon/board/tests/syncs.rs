@@ -1,4 +1,4 @@
-//! Which syncs go out, and what becomes of firings that do not.
+//! Due syncs, and firings that are not sent.
 
 use super::*;
 
@@ -63,7 +63,7 @@ fn a_firing_during_the_sources_own_sync_is_spent_or_queued_as_declared() {
         let mut board = scheduled(&[("a", spec)]);
         let sent = call(&mut board, 3600).unwrap();
         board.sync_ended(&sent, at(7260));
-        // The state knows nothing of what was skipped, and a pass looks there.
+        // The store contains no skipped run, and a pass reads the store.
         pass(&mut board, 7270, &[("a", run(3600, RunOutcome::Done, Some(7260)))]);
         let next = call(&mut board, 7280).map(|call| call.members[0].firing);
         assert_eq!(next, expected, "{spec}");
@@ -190,7 +190,7 @@ fn a_call_that_could_not_be_recorded_is_due_as_before() {
     assert!(board.is_idle());
     let again = call(&mut board, 3605).unwrap();
     assert_eq!(firings(&again), due.iter().map(|(n, at, t)| (n.as_str(), *at, *t)).collect::<Vec<_>>());
-    // Later firings that came meanwhile are one run, as after any outage.
+    // Later firings in the meantime become one run, as after any outage.
     board.sync_not_sent(&again, at(3606));
     let late = call(&mut board, 3 * 3600 + 60).unwrap();
     assert!(firings(&late).iter().all(|(_, firing, _)| *firing == at(3 * 3600)), "{late:?}");
