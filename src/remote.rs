@@ -1,12 +1,16 @@
-//! The Data API client.
+//! Client of the Data API.
 //!
-//! [`Reader`] lists, tests and reads schemas; it has no method that changes anything, and is all a
-//! dry run gets. [`Writer`] connects, cleans up and syncs. Every request names its scope, every
-//! cleanup and sync its sources. The token goes to the configured origin and nowhere else: redirects
-//! are not followed, and plain HTTP is for this machine only.
+//! [`Reader`] lists, tests and reads schemas. It has no method that changes anything, and a dry run
+//! has nothing else. [`Writer`] connects, cleans up and syncs. Every request names its scope, every
+//! cleanup and sync its sources. Redirects are not followed, and plain HTTP is accepted for this
+//! machine only.
 //!
-//! Answers are read as tolerantly as is safe: a list that is not plainly whole is an error, and an
-//! error says whether a write may have been carried out ([`RemoteError::outcome_unknown`]).
+//! Responses are parsed leniently where that is safe. A list that may be incomplete is an error,
+//! and every error states whether a write may have been carried out
+//! ([`RemoteError::outcome_unknown`]).
+//!
+//! Invariant: the token is sent to the configured origin only, and no request without explicit
+//! sources can remove or sync anything.
 
 mod answer;
 mod base_url;
@@ -39,48 +43,54 @@ use std::sync::Arc;
 use std::time::Duration;
 use transport::{Call, Transport};
 
-/// Reads the token from where it is kept; asked once, and anew after a 401. The error says why it
-/// cannot be read.
+/// Reads the token from its source; called once, and again after a 401.
+///
+/// The error contains the reason why it cannot be read.
 pub type Token = Arc<dyn Fn() -> Result<secrecy::SecretString, String> + Send + Sync>;
 
-/// Told of each attempt of a call: the endpoint, the HTTP status unless no answer came, and how long it took.
+/// Observes every attempt of a request.
+///
+/// The arguments are the endpoint, the HTTP status (`None` without a response), and the duration.
 pub type Observer = Box<dyn Fn(Endpoint, Option<u16>, Duration) + Send + Sync>;
 
-/// A hundred thousand rows with their configuration fit in.
+/// Maximum list response in bytes; 100,000 rows with their configuration fit.
 const LIST_LIMIT: usize = 64 << 20;
 
-/// Wide schemas fit in.
+/// Maximum schema response in bytes; wide schemas fit.
 const SCHEMA_LIMIT: usize = 4 << 20;
 
-/// Enough for a line on each source of a large batch.
+/// Maximum size of other responses in bytes: a line per source of a large batch.
 const ANSWER_LIMIT: usize = 1 << 20;
 
-/// How to reach one platform.
+/// Connection settings of one platform.
 #[derive(Clone)]
 pub struct Settings {
-    /// Where it is.
+    /// Address of the platform.
     pub base_url: BaseUrl,
-    /// Who we are.
+    /// Source of the token.
     pub token: Token,
-    /// For one attempt of any call but sync, from the first byte sent to the last received.
+    /// Timeout of one attempt of any request but sync.
+    ///
+    /// Measured from the first byte sent to the last received.
     pub timeout: Duration,
-    /// The same for sync, unless the source says otherwise.
+    /// Timeout of a sync, unless the source sets its own.
     pub sync_timeout: Duration,
-    /// For opening a connection.
+    /// Timeout for opening a connection.
     pub connect_timeout: Duration,
-    /// Calls under way at once, at most; below that it follows what the platform bears. A quarter of them,
-    /// at least one, may be syncs.
+    /// Maximum number of concurrent requests; the actual limit adapts to the platform.
+    ///
+    /// A quarter of them, at least one, may be syncs.
     pub max_in_flight: usize,
-    /// Calls begun in one second, on average, where that is limited.
+    /// Average number of requests per second, if limited.
     pub requests_per_second: Option<u32>,
-    /// Permits `http://` to another machine.
+    /// Permits plain `http://` to another machine.
     pub allow_plaintext: bool,
-    /// The waits between attempts.
+    /// Waits between attempts.
     pub backoff: Backoff,
 }
 
 impl Settings {
-    /// The defaults for everything but the address and the token.
+    /// Creates settings with defaults for everything but the address and the token.
     #[must_use]
     pub fn new(base_url: BaseUrl, token: Token) -> Self {
         Self {
@@ -98,29 +108,33 @@ impl Settings {
 }
 
 impl fmt::Debug for Settings {
-    /// Without the token.
+    /// Omits the token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings").field("base_url", &self.base_url).finish_non_exhaustive()
     }
 }
 
-/// The client without any method that changes the platform. Clones share connections and limits.
+/// Read-only client of the platform.
+///
+/// Clones share connections and limits.
 #[derive(Clone)]
 pub struct Reader(Arc<Transport>);
 
-/// The client's methods that change the platform. Clones share connections and limits.
+/// Client that may change the platform.
+///
+/// Clones share connections and limits.
 #[derive(Clone)]
 pub struct Writer(Reader);
 
-/// An answer to `list` that is not yet read.
+/// A `list` response that is not parsed yet.
 pub struct Listing(transport::Reply);
 
-/// A keyed digest of all that a list says. Equal answers mean the same.
+/// Keyed digest of a list response; equal digests mean equal lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListDigest(Fingerprint);
 
 impl Listing {
-    /// Costs a small part of what reading it costs.
+    /// Returns the digest, which costs much less than parsing the list.
     #[must_use]
     pub fn digest(&self, key: &FingerprintKey) -> ListDigest {
         let transport::Reply { status, body, link_next, .. } = &self.0;
@@ -129,51 +143,52 @@ impl Listing {
     }
 }
 
-/// What `test-connection` says about a source.
+/// Result of `test-connection` for a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// It works; the platform's message.
+    /// The connection works; contains the platform's message.
     Passed(String),
-    /// It does not; the platform's message.
+    /// The connection fails; contains the platform's message.
     Failed(String),
-    /// The platform has no such test (404, 405, 501).
+    /// The platform does not offer the test (404, 405, 501).
     Unavailable,
 }
 
-/// The answer of `connect`.
+/// Response of `connect`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectAnswer {
-    /// `data.connected_sources`, as far as it is given.
+    /// `data.connected_sources`, if present.
     pub connected: Vec<ConnectedRow>,
-    /// Sources it could not connect.
+    /// Sources that could not be connected.
     pub errors: Vec<ItemError>,
-    /// Why it could not connect those that it names nowhere.
+    /// Reason for the sources that the response does not mention.
     pub rest: Option<String>,
 }
 
-/// A source that the platform says it connected.
+/// A source that was connected according to the platform.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectedRow {
-    /// Its id, when given.
+    /// Id of the source, if present.
     pub id: Option<SourceId>,
-    /// Its name, when given.
+    /// Name of the source, if present.
     pub name: Option<String>,
 }
 
-/// A failure of one source within a call that otherwise succeeded.
+/// Failure of one source in a request that otherwise succeeded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ItemError {
-    /// The source's id, when given.
+    /// Id of the source, if present.
     pub id: Option<SourceId>,
-    /// The source's name, when given.
+    /// Name of the source, if present.
     pub name: Option<String>,
-    /// The platform's message.
+    /// Message of the platform.
     pub message: String,
 }
 
 impl ItemError {
-    /// Returns true if this is the failure of the source with this id, or of this name. Some platforms
-    /// give an id where a name is expected.
+    /// Returns true if this failure belongs to the source with this id or name.
+    ///
+    /// Some platforms return an id in the field of the name.
     #[must_use]
     pub fn is_of(&self, id: Option<&SourceId>, name: &str) -> bool {
         match (&self.id, &self.name) {
@@ -184,44 +199,44 @@ impl ItemError {
     }
 }
 
-/// The answer of `cleanup`.
+/// Response of `cleanup`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CleanupAnswer {
-    /// `data.deleted_count`, when given.
+    /// `data.deleted_count`, if present.
     pub deleted: Option<u64>,
-    /// Sources it could not clean up.
+    /// Sources that could not be removed.
     pub errors: Vec<ItemError>,
-    /// Why it could not clean up those that it names nowhere.
+    /// Reason for the sources that the response does not mention.
     pub rest: Option<String>,
 }
 
-/// The answer of `sync`.
+/// Response of `sync`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SyncAnswer {
-    /// `data.records_processed`, when given: of all sources together.
+    /// `data.records_processed`, if present: the total of all sources.
     pub records: Option<u64>,
-    /// Sources it could not sync.
+    /// Sources that could not be synced.
     pub errors: Vec<ItemError>,
-    /// Why it could not sync those that it names nowhere.
+    /// Reason for the sources that the response does not mention.
     pub rest: Option<String>,
-    /// `data.sources`, when given.
+    /// `data.sources`, if present.
     pub sources: Vec<SyncedRow>,
 }
 
-/// One source of a `sync` answer.
+/// One source of a `sync` response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SyncedRow {
-    /// Its id, when given.
+    /// Id of the source, if present.
     pub id: Option<SourceId>,
-    /// Its name, when given.
+    /// Name of the source, if present.
     pub name: Option<String>,
-    /// `records_processed` of this source, when given.
+    /// `records_processed` of this source, if present.
     pub records: Option<u64>,
-    /// `message` of this source, when given.
+    /// `message` of this source, if present.
     pub message: Option<String>,
 }
 
-/// What a source holds.
+/// Schema of a source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Schema {
     /// `data.tables`
@@ -242,13 +257,13 @@ pub struct Table {
 pub struct Column {
     /// `name`
     pub name: String,
-    /// `type`, empty when not given.
+    /// `type`; empty if absent.
     #[serde(rename = "type")]
     pub kind: String,
 }
 
 impl Reader {
-    /// Prepares the client; nothing is contacted yet.
+    /// Creates the client without contacting the platform.
     ///
     /// # Errors
     /// When the URL is plain HTTP to another machine, or TLS cannot be set up.
@@ -256,32 +271,35 @@ impl Reader {
         Transport::new(settings).map(|transport| Self(Arc::new(transport)))
     }
 
-    /// Speaks to a platform within this process; only the wire is left out. The settings' address
-    /// still makes the URLs, and their timeouts hold on the clock of the runtime.
+    /// Creates a client of a platform within this process, without a network.
+    ///
+    /// URLs still use the address in the settings, and the timeouts run on the runtime's clock.
     #[must_use]
     pub fn in_process(settings: Settings, platform: InProcess) -> Self {
         Self(Arc::new(Transport::in_process(settings, platform)))
     }
 
-    /// The secrets of these sources are from now on withheld from every message of the platform,
-    /// whatever call it answers: a failed sync may well repeat a password. They take the place of
-    /// those told for `unit` before. `sources` is asked for them only once there is a message to be looked at.
+    /// Withholds messages of the platform that repeat a secret of these sources.
+    ///
+    /// Applies to every response, because even a failed sync may repeat a password. Replaces the
+    /// sources registered for `unit` before. `sources` is called when the first message must be
+    /// checked.
     pub fn withhold(&self, unit: &Unit, sources: impl FnOnce() -> Vec<ResolvedSource> + Send + 'static) {
         self.0.withhold(unit, Box::new(sources));
     }
 
-    /// From now on, `observer` is told of each attempt. The first one stays.
+    /// Registers the observer of attempts; later calls have no effect.
     pub fn observe(&self, observer: Observer) {
         self.0.observe(observer);
     }
 
-    /// By how much our clock is ahead of the platform's, by the date of its last answer; seconds count.
+    /// Returns how far our clock is ahead of the `Date` of the last response.
     #[must_use]
     pub fn clock_ahead(&self) -> Option<jiff::SignedDuration> {
         self.0.clock_ahead()
     }
 
-    /// The same for a unit of which nothing was told yet.
+    /// Like [`Reader::withhold`], but keeps sources that were already registered.
     pub fn withhold_at_first(
         &self,
         unit: &Unit,
@@ -290,37 +308,37 @@ impl Reader {
         self.0.withhold_at_first(unit, Box::new(sources));
     }
 
-    /// Every source of a unit, the whole list or none of it.
+    /// Lists every source of a unit.
     ///
     /// # Errors
-    /// When the call fails, or its answer is not plainly the whole list.
+    /// When the request fails, or the response may be incomplete.
     pub async fn list(&self, unit: &Unit) -> Result<Vec<ObservedSource>, RemoteError> {
         self.read(unit, &self.listing(unit).await?)
     }
 
-    /// The answer to a list, not yet read.
+    /// Requests a list without parsing it.
     ///
     /// # Errors
-    /// When the call fails.
+    /// When the request fails.
     pub async fn listing(&self, unit: &Unit) -> Result<Listing, RemoteError> {
         let mut call = self.call(Endpoint::List, unit);
         call.limit = LIST_LIMIT;
         self.0.call(&call).await.map(Listing)
     }
 
-    /// Reads it.
+    /// Parses a list.
     ///
     /// # Errors
-    /// When the answer is not plainly the whole list.
+    /// When the response may be incomplete.
     pub fn read(&self, unit: &Unit, listing: &Listing) -> Result<Vec<ObservedSource>, RemoteError> {
         let call = self.call(Endpoint::List, unit);
         list::decode(&listing.0, |text| self.0.cleaned(call.sent, text)).map_err(|kind| call.error(kind))
     }
 
-    /// Asks the platform whether it can connect to `source`. Nothing is saved there.
+    /// Tests whether the platform can connect to `source`, which is not saved.
     ///
     /// # Errors
-    /// When no verdict comes: no answer, 5xx, or the token is refused.
+    /// When there is no result: no response, 5xx, or a rejected token.
     pub async fn test_connection(
         &self,
         workspace: &WorkspaceId,
@@ -330,11 +348,13 @@ impl Reader {
         self.test(workspace, body, &[source]).await
     }
 
-    /// Returns false if the platform has no `test-connection`. The request holds the source type `kind`
-    /// and an empty configuration: no secret is sent to find out.
+    /// Returns false if the platform has no `test-connection`.
+    ///
+    /// The request contains the source type `kind` and an empty configuration, so that no secret is
+    /// sent.
     ///
     /// # Errors
-    /// When no answer comes, or the platform does not accept the token.
+    /// When no response arrives, or the platform rejects the token.
     pub async fn offers_connection_test(
         &self,
         workspace: &WorkspaceId,
@@ -379,10 +399,10 @@ impl Reader {
         }
     }
 
-    /// The tables and columns of one source.
+    /// Returns the tables and columns of one source.
     ///
     /// # Errors
-    /// When the call fails or its answer is not a schema.
+    /// When the request fails or its response is not a schema.
     pub async fn schema(&self, unit: &Unit, id: &SourceId) -> Result<Schema, RemoteError> {
         let id = id.to_string();
         let query = [("source_id", id.as_str())];
@@ -408,22 +428,23 @@ impl Reader {
 }
 
 impl Writer {
-    /// The writing half, over the same connections and limits.
+    /// Creates a writing client on the reader's connections and limits.
     #[must_use]
     pub fn new(reader: &Reader) -> Self {
         Self(reader.clone())
     }
 
-    /// The reading half.
+    /// Returns the read-only client.
     #[must_use]
     pub fn reader(&self) -> &Reader {
         &self.0
     }
 
-    /// Connects sources, in one call.
+    /// Connects sources in one request.
     ///
     /// # Errors
-    /// When the call fails as a whole; [`RemoteError::outcome_unknown`] says whether to look first.
+    /// When the request fails as a whole. If [`RemoteError::outcome_unknown`], list before
+    /// retrying.
     pub async fn connect(
         &self,
         unit: &Unit,
@@ -439,16 +460,17 @@ impl Writer {
         self.send(&call, answer::connect).await
     }
 
-    /// So many syncs may be under way at once; what is more waits for its turn.
+    /// Returns the maximum number of concurrent syncs; further ones wait.
     #[must_use]
     pub fn most_syncs(&self) -> usize {
         limits::most_syncs(self.0.0.settings().max_in_flight)
     }
 
-    /// Removes the sources with these ids, in one call.
+    /// Removes the sources with these ids in one request.
     ///
     /// # Errors
-    /// When the call fails as a whole; [`RemoteError::outcome_unknown`] says whether to look first.
+    /// When the request fails as a whole. If [`RemoteError::outcome_unknown`], list before
+    /// retrying.
     pub async fn cleanup(&self, unit: &Unit, ids: &NonEmpty<SourceId>) -> Result<CleanupAnswer, RemoteError> {
         let body = request::Cleanup { scope: &unit.scope, source_ids: ids.as_slice() };
         let mut call = self.0.call(Endpoint::Cleanup, unit);
@@ -456,11 +478,14 @@ impl Writer {
         self.send(&call, answer::cleanup).await
     }
 
-    /// Syncs the sources with these ids, in one call that lasts as long as the sync does, at most
-    /// `timeout` (else the settings' sync timeout).
+    /// Syncs the sources with these ids in one request.
+    ///
+    /// The request lasts as long as the sync does, at most `timeout` (or the sync timeout of the
+    /// settings).
     ///
     /// # Errors
-    /// When the call fails as a whole; [`RemoteError::outcome_unknown`] says whether it may have run.
+    /// When the request fails as a whole. If [`RemoteError::outcome_unknown`], the sync may have
+    /// run.
     pub async fn sync(
         &self,
         unit: &Unit,
@@ -486,17 +511,18 @@ impl Writer {
     }
 }
 
-/// Reads the body of a `list` answer (HTTP 200) as [`Reader::list`] does. For those who want to try
-/// bodies without a platform.
+/// Parses the body of a `list` response (HTTP 200), like [`Reader::list`].
+///
+/// For tests of response bodies without a platform.
 ///
 /// # Errors
-/// When it is not plainly the whole list.
+/// When the body may be an incomplete list.
 pub fn read_list(body: &[u8]) -> Result<Vec<ObservedSource>, RemoteErrorKind> {
     list::decode(&transport::Reply::ok(body), message::printable)
 }
 
-/// The bytes of a body.
+/// Serialises a body.
 fn body_of(body: &impl Serialize) -> Bytes {
-    // Only maps with keys other than text fail to serialise; with no bytes the guard holds it back.
+    // Serialising fails only for maps with non-string keys; the guard rejects empty bytes.
     serde_json::to_vec(body).unwrap_or_default().into()
 }

@@ -1,4 +1,4 @@
-//! The answers of all endpoints but `list`: the envelope, and what is read from its `data`.
+//! Parses the responses of all endpoints but `list`.
 
 use super::Verdict;
 use super::error::RemoteErrorKind;
@@ -11,13 +11,13 @@ use crate::model::SourceId;
 use reqwest::StatusCode;
 use serde_json::Value;
 
-/// An envelope that says `success`, or that names the sources for which it says something else.
+/// An envelope that reports success, or failures of specific sources.
 struct Accepted {
-    /// Not yet fit to be shown.
+    /// Raw message that must be cleaned before it is shown.
     message: String,
     data: Value,
     errors: Vec<ItemError>,
-    /// Why sources failed that are named neither among the failures nor among the others.
+    /// Reason for the sources that the response does not mention.
     rest: Option<String>,
 }
 
@@ -78,7 +78,7 @@ pub(super) fn schema(reply: &Reply, clean: &dyn Fn(&str) -> String) -> Result<Sc
     Ok(Schema { tables: tables.iter().map(table).collect::<Option<_>>().ok_or_else(odd)? })
 }
 
-/// The verdict that a 2xx answer gives: by its `status`, nothing else.
+/// Returns the test result of a 2xx response, based on its `status` alone.
 pub(super) fn verdict(reply: &Reply, clean: &dyn Fn(&str) -> String) -> Result<Verdict, RemoteErrorKind> {
     match accepted(reply, clean) {
         Ok(Accepted { rest: Some(message), .. }) => Ok(Verdict::Failed(message)),
@@ -93,13 +93,15 @@ pub(super) fn verdict(reply: &Reply, clean: &dyn Fn(&str) -> String) -> Result<V
     }
 }
 
-/// Opens the envelope. 202 and 204 may come without one: what was asked for was taken on.
+/// Parses the envelope.
+///
+/// 202 and 204 may have an empty body: the request was accepted.
 fn accepted(reply: &Reply, clean: &dyn Fn(&str) -> String) -> Result<Accepted, RemoteErrorKind> {
     let taken_on = matches!(reply.status, StatusCode::ACCEPTED | StatusCode::NO_CONTENT);
     if taken_on && reply.body.trim_ascii().is_empty() {
         return Ok(Accepted { message: String::new(), data: Value::Null, errors: Vec::new(), rest: None });
     }
-    // serde's own text may quote what it found there, and that may be a secret.
+    // serde's error message may quote the content, which may be a secret.
     let mut envelope: Value = serde_json::from_slice(&reply.body).map_err(|error| {
         RemoteErrorKind::Malformed(format!("not JSON (line {}, column {})", error.line(), error.column()))
     })?;
@@ -107,7 +109,7 @@ fn accepted(reply: &Reply, clean: &dyn Fn(&str) -> String) -> Result<Accepted, R
     let named = errors.iter().any(|error| error.id.is_some() || error.name.is_some());
     let message = || clean(&reasons::message(&envelope));
     let rest = match envelope.get("status").and_then(Value::as_str).unwrap_or_default() {
-        // What is said of no source may be of any.
+        // An error without a source may concern any of them.
         "success" => (!named && !errors.is_empty()).then(message),
         "error" | "failed" | "failure" | "conflict" | "partial" | "partial_success" if named => {
             Some(message())
@@ -116,7 +118,7 @@ fn accepted(reply: &Reply, clean: &dyn Fn(&str) -> String) -> Result<Accepted, R
             return Err(RemoteErrorKind::Refused { status: reply.status.as_u16(), message: message() });
         }
         "conflict" => return Err(RemoteErrorKind::Conflict(message())),
-        // `accepted`, `pending`, `running`: whatever it is called, it has begun.
+        // 202 with `accepted`, `pending`, `running` or the like: the work has begun.
         _ if reply.status == StatusCode::ACCEPTED && envelope.is_object() => None,
         _ => return Err(RemoteErrorKind::Malformed("no `status` that the contract knows".into())),
     };
@@ -133,7 +135,7 @@ fn id(row: &Value) -> Option<SourceId> {
     ["source_id", "id"].iter().find_map(|key| SourceId::from_json(row.get(key)?))
 }
 
-/// A row's name; a row that is but a text is the name itself.
+/// Returns a row's name; a row may be the name itself.
 fn name(row: &Value) -> Option<String> {
     row.as_str().or_else(|| row.get("name")?.as_str()).map(str::to_owned)
 }

@@ -1,10 +1,11 @@
-//! The platform's address, in one spelling.
+//! Normalised address of the platform.
 
 use reqwest::Url;
 use std::fmt;
 
-/// Where the platform's Data API is found, without a trailing slash and without `/api/v1`. Two
-/// spellings of one address compare equal, so it serves as the platform's key in the state.
+/// Base URL of the Data API, without a trailing slash and without `/api/v1`.
+///
+/// Equivalent spellings compare equal, so the state uses it as the platform's key.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct BaseUrl {
     text: String,
@@ -12,17 +13,18 @@ pub struct BaseUrl {
     loopback: bool,
 }
 
-/// A text that cannot serve as the platform's base URL. It never repeats the text, which may hold
-/// credentials.
+/// A text that is not a usable base URL.
+///
+/// Never contains the text, which may include credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InvalidBaseUrl {
-    /// It is no URL.
+    /// Not a URL.
     NotAUrl,
     /// Neither `http` nor `https`.
     Scheme,
-    /// A user name or a password stands in it.
+    /// Contains a user name or a password.
     Credentials,
-    /// A query or a fragment stands in it.
+    /// Contains a query or a fragment.
     QueryOrFragment,
 }
 
@@ -41,10 +43,10 @@ impl fmt::Display for InvalidBaseUrl {
 impl std::error::Error for InvalidBaseUrl {}
 
 impl BaseUrl {
-    /// Reads a base URL, with or without `/api/v1` and trailing slashes.
+    /// Parses a base URL, with or without `/api/v1` and trailing slashes.
     ///
     /// # Errors
-    /// When the text is no plain `http` or `https` URL.
+    /// When the text is not a plain `http` or `https` URL.
     pub fn parse(text: &str) -> Result<Self, InvalidBaseUrl> {
         let url = Url::parse(text.trim()).map_err(|_| InvalidBaseUrl::NotAUrl)?;
         if !matches!(url.scheme(), "http" | "https") {
@@ -65,13 +67,13 @@ impl BaseUrl {
         Ok(Self { text, url, loopback })
     }
 
-    /// The URL as text, without a trailing slash and without `/api/v1`.
+    /// Returns the URL without a trailing slash and without `/api/v1`.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Scheme, host and port: `https://HOST`.
+    /// Returns scheme, host and port: `https://HOST`.
     #[must_use]
     pub fn origin(&self) -> String {
         self.url.origin().ascii_serialization()
@@ -81,13 +83,13 @@ impl BaseUrl {
         &self.url
     }
 
-    /// Is what is sent there encrypted?
+    /// Returns true if the connection is encrypted.
     #[must_use]
     pub fn is_secure(&self) -> bool {
         self.url.scheme() == "https"
     }
 
-    /// Is it this very machine?
+    /// Returns true if the address is this machine.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         self.loopback

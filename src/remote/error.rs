@@ -1,12 +1,12 @@
-//! What can go wrong between us and the platform, sorted by what may be done next.
+//! Errors of requests to the platform, classified by the permitted reaction.
 
 use std::fmt;
 use std::time::Duration;
 
-/// The six endpoints of the Data API.
+/// Endpoints of the Data API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Endpoint {
-    /// No endpoint yet: the client itself is being prepared.
+    /// No endpoint; the error occurred while creating the client.
     Setup,
     /// `GET …/list`
     List,
@@ -23,7 +23,7 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    /// The last segment of the endpoint's path.
+    /// Returns the last segment of the endpoint's path.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -37,7 +37,7 @@ impl Endpoint {
         }
     }
 
-    /// Does a call change what the platform holds?
+    /// Returns true if a request to this endpoint changes the platform.
     #[must_use]
     pub fn is_write(self) -> bool {
         matches!(self, Self::Connect | Self::Cleanup | Self::Sync)
@@ -62,82 +62,90 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// A call that did not succeed. Its texts are safe to show: limited in length, control characters
-/// escaped, no secret that was sent.
+/// A request that did not succeed.
+///
+/// Its texts are safe to show: limited in length, control characters escaped, no sent secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemoteError {
-    /// What was attempted.
+    /// Attempted operation.
     pub endpoint: Endpoint,
-    /// The unit or workspace it was attempted on, or the platform's URL.
+    /// Unit or workspace of the operation, or the platform's URL.
     pub on: String,
-    /// What happened.
+    /// Kind of failure.
     pub kind: RemoteErrorKind,
 }
 
-/// What happened to a call.
+/// Kind of failure of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RemoteErrorKind {
-    /// Nothing was sent: the request was held back here.
+    /// Not sent; the client itself rejected the request.
     NotSent(String),
-    /// Nothing was sent: the connection never opened. Where to, and why: `http://host:1 cannot be
-    /// reached: connection refused`.
+    /// Not sent; the connection could not be opened.
+    ///
+    /// Contains address and reason: `http://host:1 cannot be reached: connection refused`.
     Unreachable(String),
-    /// 429, or 503 with `Retry-After` except for sync: the platform did not carry it out.
+    /// 429, or 503 with `Retry-After` except for sync; the request was not carried out.
     Throttled {
-        /// How long the platform asks to wait, at most five minutes.
+        /// Wait requested by the platform, at most five minutes.
         retry_after: Option<Duration>,
-        /// The platform's message.
+        /// Message of the platform.
         message: String,
     },
-    /// Sent, and no complete answer came (timeout, reset): a write may have been carried out.
+    /// Sent, but no complete response arrived (timeout, reset).
+    ///
+    /// A write may have been carried out.
     NoAnswer(String),
-    /// Nothing was sent: the token cannot be read, or cannot be a token.
+    /// Not sent; the token cannot be read or is not a valid header value.
     NoToken(String),
-    /// 401, also with the token read anew.
+    /// 401, even after reading the token again.
     Unauthorized(String),
-    /// 403 for a read: for a write it may come from a gateway, and is [`Self::Failed`].
+    /// 403 for a read.
+    ///
+    /// 403 for a write may come from a gateway and is [`Self::Failed`].
     Forbidden(String),
     /// 409, or `status: "conflict"`.
     Conflict(String),
-    /// Any other 4xx, or a 2xx whose envelope says `error`.
+    /// Any other 4xx, or a 2xx whose envelope reports an error.
     Refused {
-        /// The HTTP status.
+        /// HTTP status.
         status: u16,
-        /// The platform's message.
+        /// Message of the platform.
         message: String,
     },
-    /// 5xx, or for a write what a gateway may answer in the platform's place (403, 413, 425, 499, any 4xx without
-    /// the platform's JSON): it may have been carried out.
+    /// 5xx, or a response to a write that may come from a gateway.
+    ///
+    /// That is 403, 413, 425, 499, or any 4xx without the platform's JSON. The write may have been
+    /// carried out.
     Failed {
-        /// The HTTP status.
+        /// HTTP status.
         status: u16,
-        /// The platform's message.
+        /// Message of the platform.
         message: String,
     },
-    /// A 2xx answer that is not what the contract describes.
+    /// A 2xx response that violates the contract.
     Malformed(String),
-    /// A `list` answer that shows signs of not being the whole list.
+    /// A `list` response that may be incomplete.
     Partial(String),
-    /// The answer outgrew its limit.
+    /// The response exceeded its limit.
     TooLarge {
-        /// The limit, in bytes after decompression.
+        /// Limit in bytes after decompression.
         limit: usize,
     },
-    /// A redirect; they are never followed.
+    /// A redirect, which is never followed.
     Redirected(String),
 }
 
-/// What is wrong with the token: until that is mended, no call to the platform succeeds.
+/// Problem with the token; until it is fixed, every request fails.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TokenTrouble {
-    /// The platform answers 401.
+    /// The platform responds with 401.
     Refused,
-    /// There is none to send, for this reason.
+    /// There is no token to send; contains the reason.
     Unreadable(String),
 }
 
 impl TokenTrouble {
-    /// A stable word.
+    /// Stable identifier of the problem.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -157,7 +165,7 @@ impl fmt::Display for TokenTrouble {
 }
 
 impl RemoteError {
-    /// What is wrong with the token, if that is the reason.
+    /// Returns the problem with the token, if that is the reason.
     #[must_use]
     pub fn token_trouble(&self) -> Option<TokenTrouble> {
         match &self.kind {
@@ -167,8 +175,9 @@ impl RemoteError {
         }
     }
 
-    /// May the platform have carried out a write although this is an error? Then look before
-    /// sending anything again.
+    /// Returns true if a write may have been carried out despite the error.
+    ///
+    /// The caller must then list before sending anything again.
     #[must_use]
     pub fn outcome_unknown(&self) -> bool {
         self.endpoint.is_write()
@@ -182,14 +191,15 @@ impl RemoteError {
             )
     }
 
-    /// Returns true if the token is the reason: it is refused (401) or cannot be read. Then every other call to
-    /// this platform will fail likewise.
+    /// Returns true if the token is the reason: rejected (401) or unreadable.
+    ///
+    /// Every other request to this platform will fail too.
     #[must_use]
     pub fn is_auth(&self) -> bool {
         matches!(self.kind, RemoteErrorKind::Unauthorized(_) | RemoteErrorKind::NoToken(_))
     }
 
-    /// Returns true if the platform as a whole is the likely reason: other calls fail likewise.
+    /// Returns true if the platform as a whole is the likely reason.
     #[must_use]
     pub fn is_outage(&self) -> bool {
         self.is_auth()

@@ -1,24 +1,28 @@
-//! The forms in which a message may repeat a secret.
+//! Encodings in which a message may repeat a secret.
 
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
-/// Bytes of a secret that give away too much of it. What is shorter is part of too many words.
+/// Bytes of a secret's beginning that reveal too much of it.
+///
+/// Shorter prefixes occur in ordinary words.
 const BEGINNING: usize = 8;
 
-/// A form of a secret.
+/// One encoding of a secret.
 pub(super) struct Form {
     text: SecretString,
-    /// Is it found in lower and upper case alike?
+    /// True if the search ignores case.
     folds: bool,
-    /// So much of it repeats the secret.
+    /// Length in bytes of the prefix that counts as a repetition.
     beginning: usize,
 }
 
 impl Form {
-    /// Every form of `secret`: as it is, in JSON, in a URL, in hexadecimal, and in base64, also as part of a
-    /// longer text such as `user:password`.
+    /// Adds every encoding of `secret`.
+    ///
+    /// Plain, in JSON, in a URL, in hexadecimal, and in base64, also as part of a longer text such
+    /// as `user:password`.
     pub(super) fn all(secret: &str, forms: &mut Vec<Self>) {
         let plain = Self::of(secret.to_ascii_lowercase(), true, beginning(secret));
         let quoted = Zeroizing::new(Value::from(secret).to_string());
@@ -35,7 +39,7 @@ impl Form {
         for before in 0..3 {
             for alphabet in [b"+/", b"-_"] {
                 let text = base64(secret.as_bytes(), before, alphabet);
-                // Fewer characters are found in any longer base64.
+                // Fewer characters occur in any longer base64 text.
                 if text.len() >= 6 {
                     let least = text.len().min(if long { BEGINNING * 8 / 6 } else { usize::MAX });
                     forms.push(Self::of(text, false, least));
@@ -49,21 +53,23 @@ impl Form {
         Self { text: SecretString::from(text), folds, beginning }
     }
 
-    /// Returns true if the message, also given in lower case, repeats the secret in this form, and begins to
-    /// before its byte `end`.
+    /// Returns true if the message contains this encoding, starting before byte `end`.
+    ///
+    /// `lower` is the message in lower case.
     pub(super) fn is_in(&self, message: &str, lower: &str, end: usize) -> bool {
         let text = if self.folds { lower } else { message };
         text.find(&self.text.expose_secret()[..self.beginning]).is_some_and(|at| at < end)
     }
 
-    /// The bytes that it takes in a message.
+    /// Returns the length of the encoding in bytes.
     pub(super) fn len(&self) -> usize {
         self.text.expose_secret().len()
     }
 }
 
-/// How much of the text is enough to tell that it is repeated. The beginning of an address, of a key's header
-/// and of a sentence are found in innocent messages.
+/// Returns how many bytes of the text count as a repetition.
+///
+/// Addresses, headers of keys and sentences have common beginnings, so they must match in full.
 fn beginning(text: &str) -> usize {
     const LONGEST_WORD: usize = 12;
     let whole = text.contains("://") || text.starts_with("-----") || text.contains([' ', '=', ';']);
@@ -74,7 +80,9 @@ fn beginning(text: &str) -> usize {
     }
 }
 
-/// The characters of base64 that these bytes alone decide where `before` others stand in front of them.
+/// Encodes the base64 characters that depend on these bytes alone.
+///
+/// `before` is the number of bytes in front of them.
 fn base64(bytes: &[u8], before: usize, last_two: &[u8; 2]) -> String {
     const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     let digit = |value: usize| LETTERS.get(value).copied().unwrap_or_else(|| last_two[value & 1]);

@@ -1,11 +1,13 @@
-//! The second lock on cleanup and sync. The contract reads a missing or empty `source_ids` as
-//! *all sources*, so the bytes themselves are looked at once more before they leave.
+//! Second check of cleanup and sync, on the bytes to be sent.
+//!
+//! In the contract, a missing or empty `source_ids` means *all sources*.
 
 use super::error::Endpoint;
 use serde_json::Value;
 
-/// Refuses a cleanup or sync that does not name its sources or its scope. It trusts nothing but the
-/// bytes, and knows none of the types that made them.
+/// Rejects a cleanup or sync that does not name its sources or its scope.
+///
+/// Checks the bytes only, independent of the types that produced them.
 pub(super) fn inspect(endpoint: Endpoint, body: Option<&[u8]>) -> Result<(), &'static str> {
     if !matches!(endpoint, Endpoint::Cleanup | Endpoint::Sync) {
         return Ok(());

@@ -1,4 +1,4 @@
-//! How much is asked of the platform at once.
+//! Limits on concurrent requests and on their rate.
 
 mod level;
 
@@ -10,25 +10,26 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
-/// The ceilings every attempt passes, retries included. Below them, the number of calls under way
-/// follows what the platform bears.
+/// Limits that every attempt passes, including retries.
+///
+/// Below the maximum, the number of concurrent requests adapts to the platform.
 pub(super) struct Limits {
     most: usize,
     turns: Semaphore,
     state: Mutex<State>,
-    /// Syncs last for minutes; they have turns of their own, so that no list waits for one to end.
+    /// Own permits for syncs, which last for minutes, so that no list waits for one.
     syncs: Semaphore,
     rate: Option<DefaultDirectRateLimiter>,
 }
 
 struct State {
     level: Level,
-    /// Turns that there are, taken or not.
+    /// Existing permits, taken or free.
     turns: usize,
     syncs: usize,
 }
 
-/// A call under way.
+/// Permit of a request in flight.
 pub(super) struct Turn<'a> {
     limits: &'a Limits,
     endpoint: Endpoint,
@@ -36,12 +37,12 @@ pub(super) struct Turn<'a> {
     sent: Instant,
 }
 
-/// So many syncs may be under way: a quarter of all calls, and always one.
+/// Maximum number of concurrent syncs: a quarter of all requests, at least one.
 pub(super) fn most_syncs(max_in_flight: usize) -> usize {
     (most(max_in_flight) / 4).max(1)
 }
 
-/// One sync and one other call are always permitted.
+/// At least one sync and one other request are permitted.
 fn most(max_in_flight: usize) -> usize {
     max_in_flight.clamp(2, Semaphore::MAX_PERMITS)
 }
@@ -62,14 +63,14 @@ impl Limits {
         }
     }
 
-    /// Waits for a turn; the call is in flight until it is dropped.
+    /// Waits for a permit, which is held until it is dropped.
     pub(super) async fn turn(&self, endpoint: Endpoint) -> Turn<'_> {
         let is_sync = endpoint == Endpoint::Sync;
-        // Only a closed semaphore errs, and these are never closed.
+        // Acquiring fails only on a closed semaphore, and these are never closed.
         let sync = if is_sync { self.syncs.acquire().await.ok() } else { None };
         let mut permit = self.turns.acquire().await.ok();
         if is_sync {
-            // It takes the turn away from the others for as long as it lasts.
+            // A sync uses up one of the common permits while it runs.
             if let Some(permit) = permit.take() {
                 permit.forget();
             }
@@ -91,7 +92,7 @@ impl Limits {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// As many turns as the level says, and no more than are left beside the syncs.
+    /// Returns the permits allowed by the level, minus those used by syncs.
     fn wanted(&self, state: &State) -> usize {
         state.level.get().min(self.most.saturating_sub(state.syncs)).max(1)
     }
@@ -102,14 +103,14 @@ impl Limits {
             self.turns.add_permits(wanted - state.turns);
             state.turns = wanted;
         } else {
-            // What is taken goes when it is given back.
+            // Taken permits are removed when they are returned.
             state.turns -= self.turns.forget_permits(state.turns - wanted);
         }
     }
 }
 
 impl Turn<'_> {
-    /// The call ended so, and with it the turn.
+    /// Records the result of the request and returns the permit.
     pub(super) fn ended<T>(self, outcome: &Result<T, RemoteErrorKind>) {
         let went = match outcome {
             Err(
@@ -121,7 +122,7 @@ impl Turn<'_> {
                 Endpoint::List => Went::Well(Kind::List),
                 Endpoint::Connect => Went::Well(Kind::Connect),
                 Endpoint::Cleanup => Went::Well(Kind::Cleanup),
-                // A test takes as long as what it tests.
+                // The duration of a test depends on the tested system.
                 _ => Went::Answered,
             },
         };
@@ -141,7 +142,7 @@ impl Drop for Turn<'_> {
         } else if let Some(permit) = permit
             && state.turns > self.limits.wanted(&state)
         {
-            // Given back, it would go to whoever waits.
+            // If returned, the permit would go to a waiting request.
             permit.forget();
             state.turns -= 1;
         }

@@ -1,5 +1,7 @@
-//! The answer of `list`. Anything but a whole, well-formed list is an error: what is taken for
-//! absent may be removed.
+//! Parses the response of `list`.
+//!
+//! Anything but a complete, well-formed list is an error, because sources taken for absent may be
+//! removed.
 
 use super::error::RemoteErrorKind;
 use super::reasons;
@@ -14,7 +16,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
-/// Reads a complete list. `clean` makes the platform's message fit to be shown.
+/// Parses a complete list; `clean` makes the platform's message safe to show.
 pub(super) fn decode(
     reply: &Reply,
     clean: impl Fn(&str) -> String,
@@ -32,10 +34,10 @@ pub(super) fn decode(
     rows(reply, data.map(|data: &RawValue| read(data.get())), &beside, clean)
 }
 
-/// Bytes of an answer that is looked into for the reasons of an error.
+/// Maximum size in bytes of a response that is searched for error reasons.
 const LONGEST_ERROR: usize = 1 << 20;
 
-/// The rows, where the envelope says that these are all of them.
+/// Returns the rows if the envelope shows that the list is complete.
 fn rows(
     reply: &Reply,
     data: Option<Result<Vec<Row<'_, Value>>, RemoteErrorKind>>,
@@ -47,7 +49,7 @@ fn rows(
         raw.and_then(|raw| serde_json::from_str::<String>(raw).ok()).unwrap_or_default()
     };
     let message = || {
-        // An error with reasons is short; what is longer is not looked into.
+        // An error with reasons is short; longer responses are not searched.
         let envelope =
             if reply.body.len() <= LONGEST_ERROR { serde_json::from_slice(&reply.body).ok() } else { None };
         clean(&envelope.as_ref().map_or_else(|| text("message"), reasons::message))
@@ -67,18 +69,20 @@ fn rows(
     rows.into_iter().enumerate().map(|(n, row)| row.observed(n)).collect()
 }
 
-/// Text of a few bytes can become a value of many: these bound the memory, whatever the limit of the answer.
+/// Limits on rows and values.
+///
+/// Short text can become many values, so these bound the memory.
 const MOST_ROWS: usize = 200_000;
 const MOST_VALUES: usize = 4_000_000;
 
-/// Reads envelope and rows in one go, as is possible with nearly every answer.
+/// Parses envelope and rows in one step, which works for nearly every response.
 fn at_once(body: &[u8]) -> Option<Envelope<'_, Rows<'_, Value>>> {
-    // A value takes two bytes at least.
+    // A value takes at least two bytes.
     let text = str::from_utf8(body).ok().filter(|text| text.len() <= 2 * MOST_VALUES)?;
     serde_json::from_str(text).ok()
 }
 
-/// Reads rows of which some may be odd, or which may be too many.
+/// Parses rows of which some may be malformed, or which may be too many.
 fn read(data: &str) -> Result<Vec<Row<'_, Value>>, RemoteErrorKind> {
     let Rows::<'_, &RawValue>(rows) = serde_json::from_str(data).map_err(|_| {
         RemoteErrorKind::Malformed(format!(
@@ -91,7 +95,7 @@ fn read(data: &str) -> Result<Vec<Row<'_, Value>>, RemoteErrorKind> {
     Ok(rows.into_iter().map(Row::readable).collect())
 }
 
-/// serde's own text may quote what it found there, and that may be a secret.
+/// serde's error message may quote the content, which may be a secret.
 fn malformed(error: &serde_json::Error) -> RemoteErrorKind {
     RemoteErrorKind::Malformed(format!(
         "not the JSON of a list (line {}, column {})",
@@ -100,21 +104,21 @@ fn malformed(error: &serde_json::Error) -> RemoteErrorKind {
     ))
 }
 
-/// Does a field beside `data` say that there is more, or may be more, than these `rows`?
+/// Returns the sign of further rows that a field next to `data` gives, if any.
 fn sign_of_more(name: &str, raw: &RawValue, rows: usize) -> Option<String> {
     let plain = plain(name);
-    // What is long says something, whatever it is.
+    // A long value counts as a sign.
     let short = Some(raw.get()).filter(|text| text.len() <= 1000);
     let value = short.and_then(|text| serde_json::from_str(text).ok()).unwrap_or(Value::Bool(true));
     speaks_of_more(&plain, &value, rows, true)
         .then(|| format!("`{}` stands beside `data`", super::message::printable(name)))
 }
 
-/// `outermost`: the field stands beside `data` itself, and not within `meta` or the like.
+/// `outermost`: the field is next to `data`, not within `meta` or the like.
 fn speaks_of_more(name: &str, value: &Value, rows: usize, outermost: bool) -> bool {
     let holds = |words: &[&str]| words.iter().any(|word| name.contains(word));
     if is_nothing(value) {
-        // That it is not whole may be said so, too.
+        // `complete: false` and the like also mean an incomplete list.
         return *value == Value::Bool(false) && holds(&["complete", "final", "islast", "lastpage"]);
     }
     let counts =
@@ -127,7 +131,7 @@ fn speaks_of_more(name: &str, value: &Value, rows: usize, outermost: bool) -> bo
         "totalpages" | "pagecount" | "pages" => value.as_u64() != Some(1),
         _ if counts => value.as_u64() != Some(rows as u64),
         _ => match value {
-            // Whatever it is called, what stands in it counts.
+            // The content of an object counts regardless of its name.
             Value::Object(fields) => {
                 fields.iter().any(|(name, value)| speaks_of_more(&plain(name), value, rows, false))
                     || (outermost && holds(&["page"]))
@@ -137,7 +141,7 @@ fn speaks_of_more(name: &str, value: &Value, rows: usize, outermost: bool) -> bo
     }
 }
 
-/// A field's name without case and signs.
+/// Normalises a field name: lower case, letters and digits only.
 fn plain(name: &str) -> String {
     name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase()
 }
@@ -152,13 +156,15 @@ fn is_nothing(value: &Value) -> bool {
     }
 }
 
-/// The fields of an object, each once. A repeated field is odd: which of the two is meant?
+/// Fields of an object without duplicates.
+///
+/// A repeated field is ambiguous, so it is an error.
 struct Envelope<'a, D> {
     data: Option<D>,
     beside: Vec<(String, &'a RawValue)>,
 }
 
-/// More fields than any envelope has.
+/// Maximum number of fields, far above any envelope.
 const MOST_FIELDS: usize = 100;
 
 impl<'de: 'a, 'a, T: Deserialize<'de>> Deserialize<'de> for Envelope<'a, T> {
@@ -191,7 +197,7 @@ impl<'de: 'a, 'a, T: Deserialize<'de>> Deserialize<'de> for Envelope<'a, T> {
     }
 }
 
-/// No more than [`MOST_ROWS`] of them.
+/// Rows, at most [`MOST_ROWS`].
 struct Rows<'a, V>(Vec<Row<'a, V>>);
 
 impl<'de: 'a, 'a, V: Deserialize<'de>> Deserialize<'de> for Rows<'a, V> {
@@ -217,7 +223,7 @@ impl<'de: 'a, 'a, V: Deserialize<'de>> Deserialize<'de> for Rows<'a, V> {
     }
 }
 
-/// One row. Only what is needed becomes a value; the rest is skipped as text.
+/// One row. Only the needed fields become values; the rest is skipped as text.
 #[derive(Deserialize)]
 #[serde(bound = "V: Deserialize<'de>")]
 struct Row<'a, V> {
@@ -235,9 +241,9 @@ struct Row<'a, V> {
     metadata: Option<V>,
 }
 
-/// As text, where one of them cannot be read, or they may be too many.
+/// Rows kept as text, if one cannot be parsed or they may be too many.
 impl<'a> Row<'a, &RawValue> {
-    /// How many values the open objects hold, at most.
+    /// Returns an upper bound for the number of values in this row.
     fn values(&self) -> usize {
         let open = [self.connection_config, self.metadata, self.kind, self.id, self.source_id];
         let starts = |raw: &&RawValue| {
@@ -246,7 +252,7 @@ impl<'a> Row<'a, &RawValue> {
         open.iter().flatten().map(starts).sum()
     }
 
-    /// What cannot be read (nested beyond reason, say) tells nothing.
+    /// Drops values that cannot be parsed, such as excessively nested ones.
     fn readable(self) -> Row<'a, Value> {
         let value = |raw: Option<&RawValue>| serde_json::from_str(raw?.get()).ok();
         Row {
@@ -265,7 +271,7 @@ impl Row<'_, Value> {
         let name = SourceName::parse(&self.name)
             .map_err(|_| RemoteErrorKind::Malformed(format!("row {} has an empty name", n + 1)))?;
         let id = |value: Option<Value>| SourceId::try_from(value?).ok();
-        // Anything but an object (a mask, say) tells nothing.
+        // A value other than an object, such as a mask, has no information.
         let object = |value: Option<Value>| value.filter(Value::is_object);
         let mut metadata = object(self.metadata);
         let stamp = metadata.as_mut().and_then(|metadata| metadata.as_object_mut()?.remove("wellspring"));
@@ -277,7 +283,7 @@ impl Row<'_, Value> {
         let mut stamped = |key: &str| text(stamp.get_mut(key)?.take());
         let connection_config = object(self.connection_config);
         Ok(ObservedSource {
-            // `source_id` is what the contract calls the thing that cleanup and sync take.
+            // `source_id` is the contract's name for the id used by cleanup and sync.
             id: id(self.source_id).or_else(|| id(self.id)),
             name,
             kind: self.kind.and_then(text),

@@ -1,4 +1,4 @@
-//! Texts from the platform, made fit to be shown.
+//! Makes texts from the platform safe to show.
 
 use super::forms::Form;
 use crate::model::{ResolvedSource, looks_secret, wipe};
@@ -12,34 +12,36 @@ use std::hash::BuildHasher as _;
 use std::ops::Range;
 use std::sync::OnceLock;
 
-/// Enough for a sentence or two; a stack trace or a page of HTML helps nobody.
+/// Maximum length in characters: some sentences, but no stack trace or HTML page.
 const LONGEST_MESSAGE: usize = 500;
 
-/// Shorter texts would withhold messages that only happen to contain them.
+/// Minimum length of a secret in bytes.
+///
+/// Shorter ones would withhold messages that contain them by chance.
 const SHORTEST_SECRET: usize = 4;
 
-/// What stands in the place of a message that repeats a secret.
+/// Replacement for a message that repeats a secret.
 pub(super) const WITHHELD: &str = "(message withheld: it repeats a secret)";
 
-/// The secrets that went out with a request. A message that repeats one of them is not shown.
+/// Secrets sent with a request; messages that repeat one are withheld.
 #[derive(Default)]
 pub(super) struct Sent {
-    /// Each once.
+    /// The secrets without duplicates.
     secrets: Vec<SecretString>,
-    /// What they look like in messages, once there is one to look at.
+    /// Encodings of the secrets, computed for the first message.
     forms: OnceLock<Vec<Form>>,
-    /// Where a secret of this hash stands: many sources share a few secrets.
+    /// Indices by hash, because many sources share a few secrets.
     places: HashMap<u64, usize>,
     hashes: RandomState,
 }
 
 impl Sent {
-    /// What is known to be secret in `sources`, and what looks secret in their configurations.
+    /// Collects the known secrets of `sources` and the values that look secret.
     pub(super) fn in_sources(sources: &[&ResolvedSource]) -> Self {
         let mut sent = Self::default();
         for source in sources {
             source.secrets().for_each(|secret| sent.remember(secret.expose_secret()));
-            // It holds text for keys, and its own values.
+            // The value owns copies of the secrets, so it is wiped afterwards.
             let mut config = serde_json::to_value(source.expose_connection_config()).unwrap_or_default();
             sent.collect(&config, false);
             wipe(&mut config);
@@ -72,11 +74,13 @@ impl Sent {
         }
     }
 
-    /// A connection string holds its secrets inside: `scheme://user:SECRET@host`, `password=SECRET;`.
+    /// Collects secrets in connection strings.
+    ///
+    /// Examples: `scheme://user:SECRET@host`, `password=SECRET;`.
     fn collect_from_text(&mut self, text: &str) {
         if let Some((_, rest)) = text.split_once("://") {
             let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-            // An unescaped `/` or `@` in a password moves the end, so the longest reading counts too.
+            // An unescaped `/` or `@` in a password moves the end, so use the longest reading too.
             for part in [authority, rest] {
                 if let Some((_, password)) = part.rsplit_once('@').and_then(|(user, _)| user.split_once(':'))
                 {
@@ -109,8 +113,9 @@ impl Sent {
         self.secrets.push(SecretString::from(text.to_owned()));
     }
 
-    /// Returns true if what is shown of `message` repeats one of these, or the token, in any form and be it only
-    /// the beginning of it.
+    /// Returns true if the shown part of `message` repeats a secret or the token.
+    ///
+    /// Covers every encoding, and also a mere beginning of a secret.
     pub(super) fn is_in(&self, message: &str, token: Option<&SecretString>) -> bool {
         let forms = self.forms.get_or_init(|| forms(&self.secrets));
         let of_token = forms_of(token);
@@ -132,7 +137,7 @@ fn forms_of(token: Option<&SecretString>) -> Vec<Form> {
     forms(token.filter(|token| !token.expose_secret().is_empty()))
 }
 
-/// Where in `text` stands what is shown of it.
+/// Returns the range of `text` that is shown.
 fn shown(text: &str) -> Range<usize> {
     let trimmed = text.trim_start();
     let start = text.len() - trimmed.len();
@@ -141,8 +146,9 @@ fn shown(text: &str) -> Range<usize> {
     start..start + end
 }
 
-/// The text on one line, limited in length, with everything escaped that could steer a terminal or
-/// turn the reading direction.
+/// Formats the text on one line with limited length.
+///
+/// Escapes characters that could control a terminal or change the reading direction.
 pub(super) fn printable(text: &str) -> String {
     let shown = shown(text);
     let mut out = String::with_capacity(shown.len());
@@ -161,7 +167,7 @@ pub(super) fn printable(text: &str) -> String {
     out
 }
 
-/// Line separators, direction marks, zero width and the like.
+/// Returns true for line separators, direction marks and zero-width characters.
 fn steers(character: char) -> bool {
     matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
@@ -239,7 +245,7 @@ mod tests {
                     let message = message(shown);
                     assert!(sent.is_in(&message, Some(&token)), "{shown}: {message}");
                 }
-                // Nothing of it is shown: it is seen by nobody, and need not be looked for.
+                // The secret is beyond the shown part, so it need not be found.
                 let beyond = message(LONGEST_MESSAGE + 1000);
                 assert!(!sent.is_in(&beyond, Some(&token)));
                 assert!(!printable(&beyond).contains(['a', 'z', 't']));

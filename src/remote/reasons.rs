@@ -1,11 +1,12 @@
-//! The reasons in an answer, wherever a platform puts them: beside the message, in a list or a map of
-//! failures, in the rows of its results.
+//! Extracts the reasons of failures from a response.
+//!
+//! Platforms put them next to the message, in a list or map of failures, or in the rows of results.
 
 use super::ItemError;
 use crate::model::SourceId;
 use serde_json::{Map, Value};
 
-/// Lists and maps of which every entry is a failure.
+/// Lists and maps in which every entry is a failure.
 const FAILURES: [&str; 8] = [
     "errors",
     "error",
@@ -16,7 +17,7 @@ const FAILURES: [&str; 8] = [
     "rejected_sources",
     "source_errors",
 ];
-/// Lists and maps of which an entry is a failure if it says so.
+/// Lists and maps in which an entry may be a failure.
 const RESULTS: [&str; 9] = [
     "results",
     "sources",
@@ -28,7 +29,7 @@ const RESULTS: [&str; 9] = [
     "details",
     "items",
 ];
-/// Fields with the reason, the most telling first.
+/// Fields with the reason, the most specific first.
 const MESSAGES: [&str; 12] = [
     "message",
     "error",
@@ -43,7 +44,7 @@ const MESSAGES: [&str; 12] = [
     "cause",
     "exception",
 ];
-/// Words of a `status` that say that an entry failed.
+/// Values of `status` that indicate a failed entry.
 const FAILED: [&str; 17] = [
     "error",
     "errored",
@@ -63,10 +64,10 @@ const FAILED: [&str; 17] = [
     "cancelled",
     "partial",
 ];
-/// Reasons of one answer that are put into one message.
+/// Maximum number of reasons combined in one message.
 const SHOWN: usize = 5;
 
-/// The failures of single sources that an envelope names, beside its `data` and within.
+/// Returns the failures of single sources, found next to `data` and inside it.
 pub(super) fn failures(envelope: &Value, clean: &dyn Fn(&str) -> String) -> Vec<ItemError> {
     let mut found = Vec::new();
     for holder in [Some(envelope), envelope.get("data"), envelope.get("detail"), envelope.get("error")] {
@@ -84,7 +85,7 @@ pub(super) fn failures(envelope: &Value, clean: &dyn Fn(&str) -> String) -> Vec<
     found
 }
 
-/// The message of an envelope, with the reasons that it names. Not yet fit to be shown.
+/// Returns the message of an envelope with its reasons, not yet safe to show.
 pub(super) fn message(envelope: &Value) -> String {
     let own = ["message", "detail", "error", "title", "msg", "reason", "error_description"]
         .iter()
@@ -113,7 +114,7 @@ pub(super) fn message(envelope: &Value) -> String {
     }
 }
 
-/// The failure that a row of results tells of.
+/// Returns the failure described by a row of results.
 pub(super) fn failure(row: &Value, clean: &dyn Fn(&str) -> String) -> Option<ItemError> {
     let status = row.get("status").or_else(|| row.get("state")).and_then(Value::as_str);
     let failed = status.is_some_and(|status| FAILED.contains(&status.to_ascii_lowercase().as_str()));
@@ -128,7 +129,7 @@ fn entries(value: &Value, sure: bool, clean: &dyn Fn(&str) -> String, found: &mu
             let failed = |row: &Value| if sure { Some(item(row, None, clean)) } else { failure(row, clean) };
             found.extend(rows.iter().filter(|row| !is_nothing(Some(row))).filter_map(failed));
         }
-        // Keyed by id or name, unless it is one failure itself.
+        // A map by id or name, unless it is a single failure itself.
         Value::Object(fields) if !is_one(fields) => {
             for (key, row) in fields.iter().filter(|(_, row)| !is_nothing(Some(row))) {
                 if sure || failure(row, clean).is_some() {
@@ -140,12 +141,12 @@ fn entries(value: &Value, sure: bool, clean: &dyn Fn(&str) -> String, found: &mu
     }
 }
 
-/// An object with these fields is a failure, and no map of them.
+/// Returns true if an object with these fields is a failure, not a map of them.
 fn is_one(fields: &Map<String, Value>) -> bool {
     ["message", "code", "status", "detail", "reason", "type"].iter().any(|key| fields.contains_key(*key))
 }
 
-/// One failure; `key`, where it has one in a map, is the source's id or name.
+/// Parses one failure; `key` is its key in a map, the source's id or name.
 fn item(entry: &Value, key: Option<&str>, clean: &dyn Fn(&str) -> String) -> ItemError {
     let own = |keys: &[&str]| keys.iter().find_map(|key| entry.get(*key));
     let nested =
@@ -164,7 +165,7 @@ fn item(entry: &Value, key: Option<&str>, clean: &dyn Fn(&str) -> String) -> Ite
     }
 }
 
-/// The words of a value: a text, those of its fields, or those of the first of a list.
+/// Returns the text of a value: a string, or the text of fields or list elements.
 fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) if !text.trim().is_empty() => Some(text.clone()),

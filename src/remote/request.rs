@@ -1,4 +1,4 @@
-//! The requests as they go over the wire.
+//! URLs and bodies of requests.
 
 use crate::model::{ExposedConfig, Metadata, ResolvedSource, Scope, SourceId, SourceName, WorkspaceId};
 use reqwest::Url;
@@ -8,8 +8,10 @@ use serde_json::{Map, Value};
 use super::base_url::BaseUrl;
 use super::error::Endpoint;
 
-/// The URL of an endpoint. Workspace id and query values are percent-encoded, so that no id can
-/// address another endpoint or another workspace.
+/// Returns the URL of an endpoint.
+///
+/// Workspace id and query values are percent-encoded, so that no id can address another endpoint or
+/// workspace.
 pub(super) fn url(
     base: &BaseUrl,
     workspace: &WorkspaceId,
@@ -25,8 +27,9 @@ pub(super) fn url(
     url
 }
 
-/// Everything but letters, digits and `-._~` as `%XX`. A URL library would drop tabs and line
-/// breaks without a word, and so address something else.
+/// Encodes everything but letters, digits and `-._~` as `%XX`.
+///
+/// A URL library would silently drop tabs and line breaks, and so address something else.
 pub(super) fn percent_encoded(text: &str) -> String {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     let mut out = String::with_capacity(text.len());
@@ -42,7 +45,7 @@ pub(super) fn percent_encoded(text: &str) -> String {
     out
 }
 
-/// The body of `connect`.
+/// Body of `connect`.
 #[derive(Serialize)]
 pub(super) struct Connect<'a> {
     pub(super) scope: &'a Scope,
@@ -71,14 +74,14 @@ impl<'a> From<&'a ResolvedSource> for Source<'a> {
     }
 }
 
-/// The body of `cleanup`.
+/// Body of `cleanup`.
 #[derive(Serialize)]
 pub(super) struct Cleanup<'a> {
     pub(super) scope: &'a Scope,
     pub(super) source_ids: &'a [SourceId],
 }
 
-/// The body of `sync`.
+/// Body of `sync`.
 #[derive(Serialize)]
 pub(super) struct Sync<'a> {
     pub(super) scope: &'a Scope,
@@ -87,13 +90,13 @@ pub(super) struct Sync<'a> {
     pub(super) sync_options: &'a Map<String, Value>,
 }
 
-/// The body of `test-connection`.
+/// Body of `test-connection`.
 #[derive(Serialize)]
 pub(super) struct TestConnection<'a> {
     pub(super) source_config: SourceConfig<'a>,
 }
 
-/// What is to be tested.
+/// Source to be tested.
 #[derive(Serialize)]
 pub(super) struct SourceConfig<'a> {
     #[serde(rename = "type")]
@@ -107,8 +110,9 @@ impl<'a> From<&'a ResolvedSource> for SourceConfig<'a> {
     }
 }
 
-/// The body of a `test-connection` that only shows whether the endpoint exists: a type without a
-/// configuration, so that no secret is sent.
+/// Body of a `test-connection` that only shows whether the endpoint exists.
+///
+/// Contains a type without a configuration, so that no secret is sent.
 #[derive(Serialize)]
 pub(super) struct ProbeConnectionTest<'a> {
     source_config: EmptyConfig<'a>,

@@ -1,4 +1,4 @@
-//! What is tried again, and after how long.
+//! Retries of requests and the waits between them.
 
 use super::error::{RemoteError, RemoteErrorKind};
 use backon::{ExponentialBuilder, Retryable as _};
@@ -6,19 +6,19 @@ use reqwest::header::HeaderMap;
 use std::time::Duration;
 use tracing::debug;
 
-/// The longest wait the platform can ask of us: what it asks beyond is cut to this.
+/// Maximum accepted `Retry-After`; longer ones are cut to it.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
 
-/// The waits between attempts: exponential with full jitter, limited in number and in sum.
+/// Waits between attempts: exponential with full jitter, bounded in number and sum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
-    /// The first wait is at most this; each further one at most twice the one before.
+    /// Maximum of the first wait; each further maximum is twice the one before.
     pub base: Duration,
-    /// No wait of our own choosing is longer.
+    /// Maximum of a single wait that the platform did not request.
     pub longest: Duration,
-    /// Attempts after the first.
+    /// Number of attempts after the first.
     pub retries: usize,
-    /// All waits of one call together. A wait that would exceed it ends the call instead.
+    /// Maximum sum of all waits; a wait that would exceed it ends the request.
     pub total: Duration,
 }
 
@@ -34,7 +34,7 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// Repeats `attempt` as long as its error permits and the backoff lasts.
+    /// Repeats `attempt` while its error and the backoff permit it.
     pub(super) async fn run<T, F>(&self, attempt: impl FnMut() -> F) -> Result<T, RemoteError>
     where
         F: Future<Output = Result<T, RemoteError>>,
@@ -59,21 +59,25 @@ impl Backoff {
     }
 }
 
-/// Reads may be repeated after anything that passes. Writes only when they were certainly not
-/// carried out: the connection never opened, or the platform said it did nothing.
+/// Returns true if the request may be repeated.
+///
+/// Reads may be repeated after any temporary error. Writes only if they were certainly not carried
+/// out: the connection never opened, or the platform reported that it did nothing.
 fn may_be_repeated(error: &RemoteError) -> bool {
     match error.kind {
         RemoteErrorKind::NotSent(_) | RemoteErrorKind::Unreachable(_) | RemoteErrorKind::Throttled { .. } => {
             true
         }
         RemoteErrorKind::NoAnswer(_) => !error.endpoint.is_write(),
-        // 501 says that it will never be there.
+        // 501 means that the endpoint does not exist.
         RemoteErrorKind::Failed { status, .. } => status != 501 && !error.endpoint.is_write(),
         _ => false,
     }
 }
 
-/// What the platform asks for comes first; the jitter on top keeps waiting callers apart.
+/// Returns the wait before the next attempt.
+///
+/// The platform's request has priority; jitter on top spreads the waiting clients.
 fn wait(error: &RemoteError, jitter: Duration) -> Duration {
     match error.kind {
         RemoteErrorKind::Throttled { retry_after: Some(asked), .. } => asked.saturating_add(jitter),
@@ -81,20 +85,21 @@ fn wait(error: &RemoteError, jitter: Duration) -> Duration {
     }
 }
 
-/// A random share of `step`, from nothing to all of it.
+/// Returns a random part of `step`.
 fn jittered(step: Duration) -> Duration {
     let share = getrandom::u32().unwrap_or(u32::MAX);
     step.mul_f64(f64::from(share) / f64::from(u32::MAX))
 }
 
-/// The `Retry-After` header, as seconds or as a date. Past and negative are nothing, far is cut to
-/// five minutes, and what cannot be read was not said.
+/// Parses the `Retry-After` header, given in seconds or as a date.
+///
+/// Past and negative values become zero, far ones five minutes; invalid ones are ignored.
 pub(super) fn retry_after(headers: &HeaderMap, now: jiff::Timestamp) -> Option<Duration> {
     let text = headers.get(reqwest::header::RETRY_AFTER)?.to_str().ok()?.trim();
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
     let whole = digits.split_once('.').map_or(digits, |(whole, _)| whole);
     let seconds = if !whole.is_empty() && whole.bytes().all(|byte| byte.is_ascii_digit()) {
-        // Too many digits for a number is as far as can be.
+        // More digits than a number holds mean the maximum.
         if text.starts_with('-') { 0 } else { whole.parse::<u64>().unwrap_or(u64::MAX) }
     } else {
         let then = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();

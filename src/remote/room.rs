@@ -1,23 +1,25 @@
-//! Memory for answers: each is bounded by itself, and large ones are bounded together.
+//! Memory budget for responses; large ones share a common limit.
 
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// An answer up to this size takes what it needs: as many are under way as calls are.
+/// Size up to which a response needs no permit; concurrency already bounds these.
 pub(super) const SMALL: usize = 1 << 20;
 
-/// All larger answers together, from their second MiB until what was read of them is dropped. The sources of a list
-/// take several times its text.
+/// Common budget in bytes of all larger responses.
+///
+/// Counts from their second MiB until the parsed content is dropped. The sources of a list take
+/// several times its text.
 const BUDGET: usize = 24 << 20;
 
-/// In units of this size, as a semaphore counts no further than 2^29.
+/// Bytes per permit, because a semaphore counts only to 2^29.
 const UNIT: usize = 1 << 10;
 
-/// Where answers find room.
+/// Budget shared by all responses.
 #[derive(Debug, Clone)]
 pub(super) struct Rooms(Arc<Semaphore>);
 
-/// Room for one answer, until dropped.
+/// Share of the budget for one response, released on drop.
 #[derive(Debug)]
 pub(super) struct Room(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
 
@@ -26,14 +28,16 @@ impl Rooms {
         Self(Arc::new(Semaphore::new(BUDGET / UNIT)))
     }
 
-    /// Room for this many bytes, if it is there now.
+    /// Takes a share of this many bytes, if available.
     pub(super) fn try_take(&self, bytes: usize) -> Option<Room> {
         Arc::clone(&self.0).try_acquire_many_owned(units(bytes)).ok().map(Room)
     }
 
-    /// Waits for room for this many bytes; an answer beyond the budget waits for all of it.
+    /// Waits for a share of this many bytes.
+    ///
+    /// A response beyond the budget waits for all of it.
     pub(super) async fn take(&self, bytes: usize) -> Option<Room> {
-        // Only a closed semaphore errs, and this one is never closed.
+        // Acquiring fails only on a closed semaphore, and this one is never closed.
         Arc::clone(&self.0).acquire_many_owned(units(bytes)).await.ok().map(Room)
     }
 }

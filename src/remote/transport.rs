@@ -1,4 +1,4 @@
-//! One call over HTTP: its turn, its token, its attempts, and what the answer's status means.
+//! One request over HTTP: its permit, token, attempts and status.
 
 use super::base_url::BaseUrl;
 use super::error::{Endpoint, RemoteError, RemoteErrorKind};
@@ -24,14 +24,16 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tracing::debug;
 
+/// Idle time after which a connection is closed.
+///
 /// Shorter than the keep-alive of common servers and proxies: a write on a connection that the
-/// other side is just closing ends as "no answer", and each of those costs a look at the list.
+/// server is just closing ends without a response, and recovery then costs a list.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Messages of errors are short; what is longer is not read.
+/// Maximum size of an error response in bytes; error messages are short.
 const ERROR_BODY_LIMIT: usize = 256 * 1024;
 
-/// The way to one platform, shared by every clone of the clients.
+/// Transport to one platform, shared by all clones of the clients.
 pub(super) struct Transport {
     way: Way,
     settings: Settings,
@@ -39,22 +41,22 @@ pub(super) struct Transport {
     rooms: Rooms,
     token: Mutex<Option<SecretString>>,
     observer: OnceLock<Observer>,
-    /// By how much our clock was ahead at the last answer.
+    /// Lead of our clock at the last response.
     ahead: Mutex<Option<SignedDuration>>,
-    /// The secrets of each unit's sources: any answer may repeat what an earlier request brought.
+    /// Secrets by unit, because any response may repeat those of earlier requests.
     known: Mutex<BTreeMap<Unit, Arc<Mutex<Known>>>>,
 }
 
-/// The secrets of a unit's sources.
+/// Secrets of a unit's sources.
 enum Known {
-    /// To be asked for once there is a message to look at.
+    /// Loaded on first use.
     Promised(Promise),
     Told(Sent),
-    /// The promise panicked. Any message may repeat what it would have told.
+    /// Loading panicked, so any message may contain a secret.
     Broken,
 }
 
-/// Tells the sources of a unit.
+/// Loads the sources of a unit.
 pub(super) type Promise = Box<dyn FnOnce() -> Vec<ResolvedSource> + Send>;
 
 impl Known {
@@ -62,7 +64,7 @@ impl Known {
         Arc::new(Mutex::new(Self::Promised(promise)))
     }
 
-    /// Can it be that `message` repeats one of them, or the token?
+    /// Returns true if `message` may contain a registered secret or the token.
     fn may_be_in(&mut self, message: &str, token: Option<&SecretString>) -> bool {
         *self = match mem::replace(self, Self::Broken) {
             Self::Promised(promise) => Self::Told(Sent::in_sources(&promise().iter().collect::<Vec<_>>())),
@@ -75,7 +77,7 @@ impl Known {
     }
 }
 
-/// How requests leave this process, or do not.
+/// Route of requests.
 enum Way {
     /// Over HTTP.
     Http(Client),
@@ -83,51 +85,53 @@ enum Way {
     InProcess(InProcess),
 }
 
-/// A platform within this process, in the place of the wire: it is given each request whole, token
-/// included, and answers it. Everything above the wire is the same.
+/// A platform within this process, used instead of the network.
+///
+/// Receives each complete request, including the token, and returns the response. All layers above
+/// are the same.
 pub type InProcess =
     Arc<dyn Fn(Request) -> Pin<Box<dyn Future<Output = Result<Response, Unanswered>> + Send>> + Send + Sync>;
 
-/// Why an [`InProcess`] platform gives no answer.
+/// Reason why an [`InProcess`] platform returns no response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unanswered {
-    /// As if the connection never opened.
+    /// Acts like a connection that could not be opened.
     NotSent,
-    /// As if the connection broke: the request may have been carried out.
+    /// Acts like a broken connection: the request may have been carried out.
     Lost,
 }
 
-/// One call to make.
+/// A request to send.
 pub(super) struct Call<'a> {
     pub(super) endpoint: Endpoint,
     pub(super) workspace: &'a WorkspaceId,
     /// `None` for test-connection, which has no scope.
     pub(super) scope: Option<&'a Scope>,
-    /// Query values besides the scope.
+    /// Query parameters in addition to the scope.
     pub(super) query: &'a [(&'static str, &'a str)],
-    /// A body makes it a POST; the scope then stands in there.
+    /// A body makes the request a POST and then contains the scope.
     pub(super) body: Option<Bytes>,
     pub(super) timeout: Duration,
-    /// Bytes of the answer, after decompression.
+    /// Maximum size of the response in bytes, after decompression.
     pub(super) limit: usize,
-    /// What goes out with it.
+    /// Sources whose secrets are in the request.
     pub(super) sent: &'a [&'a ResolvedSource],
 }
 
-/// A complete 2xx answer.
+/// A complete 2xx response.
 pub(super) struct Reply {
     pub(super) status: StatusCode,
     pub(super) body: Bytes,
-    /// A `Link` header speaks of a next page.
+    /// A `Link` header announces a next page.
     pub(super) link_next: bool,
-    /// Held as long as what was read of a large body may be.
+    /// Held as long as the content of a large body.
     _room: Option<Room>,
 }
 
-/// Why an answer could not be read.
+/// Reason why a response could not be read.
 enum Unread {
     Failed(RemoteErrorKind),
-    /// It is large, and there is no room for this many bytes beside others.
+    /// The response is large, and the budget lacks this many bytes.
     NoRoom(usize),
 }
 
@@ -138,7 +142,7 @@ impl From<RemoteErrorKind> for Unread {
 }
 
 impl Reply {
-    /// HTTP 200 with this body.
+    /// Creates a response with HTTP 200 and this body.
     pub(super) fn ok(body: &[u8]) -> Self {
         Self { status: StatusCode::OK, body: Bytes::copy_from_slice(body), link_next: false, _room: None }
     }
@@ -213,8 +217,8 @@ impl Transport {
             .connect_timeout(settings.connect_timeout)
             .pool_idle_timeout(POOL_IDLE_TIMEOUT);
         if !base.is_secure() {
-            // A proxy would read the token. And no certificate counts where none is asked for, so
-            // that a machine without any can still speak to itself.
+            // A proxy would read the token. Certificates are not needed, so machines without any
+            // can call themselves.
             builder = builder.no_proxy().tls_certs_only([]);
         }
         let client = builder.build().map_err(|error| refused(reason(&error)))?;
@@ -225,7 +229,9 @@ impl Transport {
         &self.settings
     }
 
-    /// Makes the call, repeated as far as that is harmless. What leaves is looked at once more.
+    /// Sends the request, with retries where they are harmless.
+    ///
+    /// The guard checks the bytes before they are sent.
     pub(super) async fn call(&self, call: &Call<'_>) -> Result<Reply, RemoteError> {
         guard::inspect(call.endpoint, call.body.as_deref())
             .map_err(|why| call.error(RemoteErrorKind::NotSent(why.into())))?;
@@ -245,30 +251,30 @@ impl Transport {
     }
 
     pub(super) fn observe(&self, observer: Observer) {
-        // Nobody waits for a second one.
+        // Only one observer is supported.
         let _ = self.observer.set(observer);
     }
 
-    /// These take the place of the unit's secrets known before.
+    /// Replaces the registered secrets of the unit.
     pub(super) fn withhold(&self, unit: &Unit, promise: Promise) {
         let known = Known::promised(promise);
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(unit.clone(), known);
     }
 
-    /// The same, for as long as nothing was told of the unit.
+    /// Registers secrets of the unit, unless some are registered.
     pub(super) fn withhold_at_first(&self, unit: &Unit, promise: Promise) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.entry(unit.clone()).or_insert_with(|| Known::promised(promise));
     }
 
-    /// A message of the platform, fit to be shown.
+    /// Returns a message of the platform that is safe to show.
     pub(super) fn cleaned(&self, sent: &[&ResolvedSource], message: &str) -> String {
         if message.is_empty() {
             return String::new();
         }
         let token = self.token.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let repeats = Sent::in_sources(sent).is_in(message, token.as_ref()) || {
-            // Not held while a promise is kept: that may take its time.
+            // Release the lock first, because loading secrets may take time.
             let units = self.known.lock().unwrap_or_else(PoisonError::into_inner);
             let known: Vec<_> = units.values().cloned().collect();
             drop(units);
@@ -280,7 +286,7 @@ impl Transport {
         if repeats { WITHHELD.to_owned() } else { printable(message) }
     }
 
-    /// One attempt; a second one when the token was refused and the source has another by now.
+    /// Makes one attempt, and a second one with a new token after a 401.
     async fn attempt(&self, call: &Call<'_>) -> Result<Reply, RemoteError> {
         let known = self.token.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let token = match known {
@@ -307,8 +313,9 @@ impl Transport {
         Ok(token)
     }
 
-    /// An answer for which there is no room beside others is asked for once more when there is: to wait in the
-    /// middle of it would take up the time that the call has.
+    /// Sends the request; if memory is short, sends it again once there is room.
+    ///
+    /// Waiting in the middle of a response would use up the request's timeout.
     async fn exchange(&self, call: &Call<'_>, token: &SecretString) -> Result<Reply, RemoteError> {
         let bytes = match self.exchange_in(call, token, None).await {
             Err(Unread::NoRoom(bytes)) => bytes,
@@ -357,7 +364,7 @@ impl Transport {
         outcome
     }
 
-    /// Reads the answer within its limit and sorts it by its status.
+    /// Reads the response within its limit and classifies it by status.
     async fn answer(
         &self,
         call: &Call<'_>,
@@ -376,7 +383,7 @@ impl Transport {
             return Ok(Reply { status, body, link_next, _room: room });
         }
         if status == StatusCode::SEE_OTHER && call.endpoint.is_write() {
-            // "Done; the answer is over there."
+            // 303 means that the request was carried out and the result is elsewhere.
             let why = "HTTP 303 to elsewhere, which is not followed";
             return Err(RemoteErrorKind::NoAnswer(why.into()).into());
         }
@@ -384,7 +391,7 @@ impl Transport {
             return Err(RemoteErrorKind::Redirected(whither(&response)).into());
         }
         let headers = response.headers().clone();
-        // The status alone decides; a message that does not come whole is none.
+        // The status decides alone; an incomplete message is ignored.
         let body = read(&mut response, ERROR_BODY_LIMIT.min(call.limit)).await.unwrap_or_default();
         let envelope: Value = serde_json::from_slice(&body).unwrap_or_default();
         let message = self.cleaned(call.sent, &reasons::message(&envelope));
@@ -396,7 +403,7 @@ impl Transport {
             503 if is_throttled(call.endpoint, retry_after) => {
                 RemoteErrorKind::Throttled { retry_after, message }
             }
-            // What timed out on the other side may have been acted upon.
+            // A request that timed out on the server may have been carried out.
             408 => RemoteErrorKind::NoAnswer("the platform reports a timeout (HTTP 408)".into()),
             status @ 400..=499 if call.endpoint.is_write() && may_be_a_gateways(status, &envelope) => {
                 RemoteErrorKind::Failed { status, message }
@@ -411,14 +418,18 @@ impl Transport {
     }
 }
 
-/// Does 503 say that nothing was done? Only where the platform says when to come back: a gateway that gave up
-/// on a write says no more than that, and a sync may well be running all the same.
+/// Returns true if a 503 proves that nothing was done.
+///
+/// For writes only with `Retry-After`: without it, the response may come from a gateway that gave
+/// up. A sync may be running in any case.
 fn is_throttled(endpoint: Endpoint, retry_after: Option<Duration>) -> bool {
     !endpoint.is_write() || (endpoint != Endpoint::Sync && retry_after.is_some())
 }
 
-/// May a refusal come from something between us and the platform, which may have acted? Either by its status,
-/// or because its body is not the platform's.
+/// Returns true if a rejection may come from a gateway.
+///
+/// The platform may then have carried out the request. Decides by the status, and by a body that is
+/// not the platform's.
 fn may_be_a_gateways(status: u16, envelope: &Value) -> bool {
     matches!(status, 403 | 407 | 413 | 414 | 421 | 425 | 431 | 444 | 460..=463 | 494..=499)
         || !envelope.is_object()
@@ -452,8 +463,9 @@ fn bearer(token: &SecretString) -> Result<HeaderValue, RemoteErrorKind> {
     Ok(value)
 }
 
-/// The body, as long as it stays within `limit` bytes after decompression. What comes in one piece is not
-/// copied.
+/// Reads the body, up to `limit` bytes after decompression.
+///
+/// A body that arrives in one piece is not copied.
 async fn read(response: &mut Response, limit: usize) -> Result<Bytes, RemoteErrorKind> {
     let unlimited = Rooms::new();
     match read_large(response, limit.min(room::SMALL), &unlimited, &mut None).await {
@@ -463,7 +475,7 @@ async fn read(response: &mut Response, limit: usize) -> Result<Bytes, RemoteErro
     }
 }
 
-/// The same; what is larger than most needs room beside others.
+/// Like [`read`], but large bodies take a share of the memory budget.
 async fn read_large(
     response: &mut Response,
     limit: usize,
@@ -493,10 +505,12 @@ async fn read_large(
     Ok(first.unwrap_or_else(|| whole.into()))
 }
 
-/// Only a connection that never opened proves that nothing was sent.
+/// Classifies a request without a response.
+///
+/// Only an unopened connection proves that nothing was sent.
 fn no_answer(error: &reqwest::Error) -> RemoteErrorKind {
     if was_turned_away(error) {
-        // The platform ends its connections now and then; the next one is opened for the next attempt.
+        // The platform closes connections regularly; the next attempt opens a new one.
         RemoteErrorKind::NotSent(
             "the platform closed the connection before it took the request (HTTP/2)".into(),
         )
@@ -511,8 +525,10 @@ fn no_answer(error: &reqwest::Error) -> RemoteErrorKind {
     }
 }
 
-/// Returns true if the platform certainly did not act on a request over HTTP/2: its stream came after the
-/// last one that a graceful GOAWAY names, or was refused (RFC 9113, sections 6.8 and 8.7).
+/// Returns true if the platform certainly did not process an HTTP/2 request.
+///
+/// Its stream came after the last one of a graceful GOAWAY, or was refused (RFC 9113, sections 6.8
+/// and 8.7).
 fn was_turned_away(error: &reqwest::Error) -> bool {
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -526,7 +542,7 @@ fn was_turned_away(error: &reqwest::Error) -> bool {
     false
 }
 
-/// Why a connection never opened, as people say it.
+/// Describes why a connection could not be opened.
 fn unopened(error: &reqwest::Error) -> String {
     let mut cause = error.source();
     let mut is_lookup = false;
@@ -544,7 +560,7 @@ fn unopened(error: &reqwest::Error) -> String {
                 }
                 _ if is_lookup => "no such host".to_owned(),
                 _ if io.to_string().contains("socks") => unsupported_proxy(),
-                // What the system has no number for comes from the encryption above it.
+                // Errors without an OS error number come from TLS.
                 _ if io.raw_os_error().is_none() => wording::tls(&printable(&io.to_string())),
                 _ => printable(&io.to_string()),
             };
@@ -557,7 +573,7 @@ fn unopened(error: &reqwest::Error) -> String {
     reason(error)
 }
 
-/// Names the variable of the environment that leads to a proxy which is not supported.
+/// Names the environment variable that selects an unsupported proxy.
 fn unsupported_proxy() -> String {
     let names = ["ALL_PROXY", "all_proxy", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
     let is_socks = |name: &&str| std::env::var(name).is_ok_and(|value| value.starts_with("socks"));
@@ -567,7 +583,7 @@ fn unsupported_proxy() -> String {
     )
 }
 
-/// The chain of causes, without the URL and without what only repeats that it failed.
+/// Joins the causes, without the URL and without generic messages.
 fn reason(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "timed out".into();
@@ -588,7 +604,7 @@ fn reason(error: &reqwest::Error) -> String {
     wording::http(&all).map_or_else(|| printable(&all), str::to_owned)
 }
 
-/// The origin a redirect points to; its path may carry anything.
+/// Returns the origin of a redirect; its path may contain anything.
 fn whither(response: &Response) -> String {
     let status = response.status().as_u16();
     let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
@@ -598,7 +614,7 @@ fn whither(response: &Response) -> String {
     }
 }
 
-/// An encoding of the body that was not undone.
+/// Returns a content encoding that was not decoded.
 fn encoding(headers: &HeaderMap) -> Option<String> {
     let encoding = headers.get(CONTENT_ENCODING)?.to_str().unwrap_or("something unknown").trim();
     (!encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity")).then(|| printable(encoding))

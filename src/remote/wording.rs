@@ -1,6 +1,6 @@
-//! Plain words for what the TLS and HTTP libraries report.
+//! Readable messages for errors of the TLS and HTTP libraries.
 
-/// A failed TLS handshake.
+/// Describes a failed TLS handshake.
 pub(super) fn tls(text: &str) -> String {
     let has = |word: &str| text.contains(word);
     let plain = if has("InvalidContentType") {
@@ -19,7 +19,7 @@ pub(super) fn tls(text: &str) -> String {
     format!("TLS: {plain}")
 }
 
-/// A response that is none, or that never came.
+/// Describes an invalid or missing HTTP response.
 pub(super) fn http(text: &str) -> Option<&'static str> {
     let has = |word: &str| text.contains(word);
     if has("invalid HTTP version") || has("invalid HTTP header") || has("invalid HTTP status") {

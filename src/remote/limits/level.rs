@@ -1,41 +1,44 @@
-//! How many calls the platform bears at once, as far as its answers tell.
+//! Adapts the number of concurrent requests to the platform's capacity.
 //!
-//! Like a congestion window: it doubles with every round of answers until something is the matter,
-//! and grows by one a round from then on. A refusal (429, 503) or a timeout halves it; answers that
-//! take longer than they did take a part of it away.
+//! Works like a congestion window. The level doubles with every round of responses until the first
+//! problem, then grows by one per round. A rejection (429, 503) or a timeout halves it; slower
+//! responses reduce it by a fifth.
 
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Where it begins: a small platform is not flooded, and a large one is reached in three rounds.
+/// Initial level: does not flood a small platform, and reaches 64 in three rounds.
 const FIRST: f64 = 8.0;
 
-/// An answer that is later than this against the usual one waited in a queue, and ours is too long.
+/// Ratio to the usual latency above which a response waited in a queue.
 const SLACK: f64 = 1.5;
 
-/// Not worth slowing down for, whatever the share: our own threads cause as much.
+/// Latency increase that is ignored, because our own threads cause as much.
 const JITTER: Duration = Duration::from_millis(10);
 
-/// What is left of the level after a refusal, and after a slow round.
+/// Factors of the level after a rejection, and after a slow round.
 const HALVED: f64 = 0.5;
 const EASED: f64 = 0.8;
 
-/// A platform that became slower for good is taken as it is after some tens of rounds.
+/// Inverse weight by which the usual latency follows the observed one.
+///
+/// A platform that became permanently slower is accepted after some tens of rounds.
 const FORGETS: u32 = 16;
 
-/// How a call went, as far as it tells what the platform bears.
+/// Result of a request, as a signal of the platform's load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::remote) enum Went {
-    /// It was answered, after a time that tells how busy the platform is. Calls of one kind are compared
-    /// with each other.
+    /// Completed; its latency is a load signal.
+    ///
+    /// Only requests of the same kind are compared.
     Well(Kind),
-    /// It was answered, after a time that says nothing: it was the other side of the platform's.
+    /// Completed; its latency depends on a third system.
     Answered,
-    /// The platform refused it for now, or did not answer in time.
+    /// Rejected temporarily, or timed out.
     Overloaded,
 }
 
-/// Kinds of calls: a connect may well take longer than a list.
+/// Kinds of requests, which have different usual latencies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::remote) enum Kind {
     List,
@@ -43,25 +46,25 @@ pub(in crate::remote) enum Kind {
     Cleanup,
 }
 
-/// The level, and what it was concluded from.
+/// Current level with the observations behind it.
 #[derive(Debug)]
 pub(super) struct Level {
     ceiling: usize,
     at: f64,
-    /// Nothing was ever the matter.
+    /// True until the first problem.
     rising: bool,
-    /// By kind.
+    /// Latencies by kind.
     paces: [Pace; 3],
-    /// What was sent before this says nothing more.
+    /// Requests sent before this time are ignored.
     eased_at: Option<Instant>,
 }
 
-/// How long calls of one kind take.
+/// Latency of one kind of request.
 #[derive(Debug, Default)]
 struct Pace {
-    /// The fastest answer of a round when nothing waits.
+    /// Fastest response of a round without a queue.
     usual: Option<Duration>,
-    /// Answers of this round: it has as many as calls are under way.
+    /// Responses in this round; a round has as many as requests are in flight.
     answers: usize,
     fastest: Option<Duration>,
 }
@@ -73,13 +76,15 @@ impl Level {
         Self { ceiling, at, rising: true, paces: Default::default(), eased_at: None }
     }
 
-    /// So many calls may be under way.
+    /// Returns the number of permitted concurrent requests.
     pub(super) fn get(&self) -> usize {
         (self.at as usize).clamp(1, self.ceiling)
     }
 
-    /// Takes note of a call that was sent then and ended now. `full` says that as many were under way
-    /// as may be: otherwise it tells nothing about more.
+    /// Records a finished request with its start and end.
+    ///
+    /// `full` is true if the level was used up; otherwise the result does not justify a higher
+    /// level.
     pub(super) fn ended(&mut self, went: Went, sent: Instant, now: Instant, full: bool) {
         if went == Went::Overloaded {
             self.ease(HALVED, sent, now);
@@ -100,7 +105,7 @@ impl Level {
         }
     }
 
-    /// Once for everything that was under way at the time.
+    /// Reduces the level, once for all requests in flight at the time.
     fn ease(&mut self, share: f64, sent: Instant, now: Instant) {
         self.rising = false;
         if self.eased_at.is_none_or(|eased| sent >= eased) {
@@ -114,7 +119,9 @@ impl Level {
 }
 
 impl Pace {
-    /// Was that the last answer of a slow round? A queue delays even the fastest; a large list only itself.
+    /// Returns true at the end of a slow round.
+    ///
+    /// A queue delays even the fastest response; a large list delays only itself.
     fn answered(&mut self, took: Duration, round: usize) -> bool {
         self.answers += 1;
         let fastest = self.fastest.map_or(took, |fastest| fastest.min(took));

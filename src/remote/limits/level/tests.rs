@@ -1,26 +1,27 @@
-//! The level against platforms that are reckoned, not run.
+//! Tests of the level against simulated platforms.
 
 use super::*;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// A platform that works on so many calls at once, each for so long; it refuses what would be more than
-/// twice as many.
+/// A platform with a fixed number of workers and a fixed latency.
+///
+/// Rejects requests beyond twice the number of workers.
 struct Platform {
     latency: Duration,
     workers: usize,
 }
 
-/// What came of sending calls for a while.
+/// Result of sending requests for a while.
 struct Story {
-    /// The level after each answer.
+    /// Level after each response.
     levels: Vec<usize>,
     answered: usize,
     refused: usize,
     took: Duration,
 }
 
-/// Sends calls, always as many at once as the level says.
+/// Sends requests, always as many at once as the level permits.
 fn send(level: &mut Level, platform: &Platform, calls: usize) -> Story {
     let start = Instant::now();
     let mut now = start;
@@ -74,7 +75,7 @@ async fn a_small_platform_is_left_with_a_short_queue_and_hardly_refuses_anything
     assert!(story.refused < story.answered / 20, "{} refused", story.refused);
     let settled = &story.levels[1000..];
     assert!(settled.iter().all(|level| (5..=25).contains(level)), "{:?}", settled.iter().max());
-    // Its workers are never idle: five thousand calls on ten of them.
+    // Its workers are never idle: 5,000 requests on ten of them.
     assert!(story.took < millis(20) * 550, "{:?}", story.took);
 }
 
