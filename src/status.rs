@@ -1,7 +1,9 @@
-//! How the daemon stands, for people and machines: what it publishes, its metrics, its health, its page.
+//! Status of the daemon: snapshots, metrics, health and pages.
 //!
-//! The daemon hands out a [`Snapshot`] whenever something changed; everything here reads the latest one,
-//! and the history in the state. Nothing here can ask the platform or change anything.
+//! The daemon publishes a [`Snapshot`] after every change. Everything here reads the latest one,
+//! and the history in the state.
+//!
+//! Invariant: never calls the platform and never changes anything.
 
 mod folding;
 mod health;
@@ -21,5 +23,5 @@ pub use snapshot::{
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// Where the latest snapshot is read.
+/// Receiver of the latest snapshot.
 pub type Published = watch::Receiver<Arc<Snapshot>>;

@@ -1,17 +1,18 @@
-//! Which workspaces of the first page are folded. The address says so, as a page that loads itself again keeps
-//! nothing else.
+//! Folded workspaces of the first page, stored in the URL.
+//!
+//! A page that reloads itself keeps nothing else.
 
 use crate::model::{Scope, Unit, WorkspaceId};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use std::collections::BTreeSet;
 
-/// So many workspaces are named in an address.
+/// Maximum number of workspaces named in a URL.
 const MOST: usize = 50;
 
-/// What stands in a name within the address as it is.
+/// Characters of a name that are not percent-encoded.
 const NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~');
 
-/// The folded workspaces: these, or all but these.
+/// Folded workspaces: the listed ones, or all but these.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Folding {
     all: bool,
@@ -19,7 +20,7 @@ pub(super) struct Folding {
 }
 
 impl Folding {
-    /// As the query of an address says: `folded=a/user,b/user`, or `unfolded=a/user`.
+    /// Parses the query: `folded=a/user,b/user`, or `unfolded=a/user`.
     pub(super) fn of(query: Option<&str>) -> Self {
         let pairs =
             query.into_iter().flat_map(|query| query.split('&')).filter_map(|pair| pair.split_once('='));
@@ -40,7 +41,7 @@ impl Folding {
         self.all != self.except.contains(unit)
     }
 
-    /// The address of the page with this workspace turned over.
+    /// Returns the URL of the page with this workspace toggled.
     pub(super) fn turned(&self, unit: &Unit) -> String {
         let mut turned = self.clone();
         if !turned.except.remove(unit) {
@@ -52,7 +53,7 @@ impl Folding {
         turned.address()
     }
 
-    /// The address of the page with all workspaces folded, or none.
+    /// Returns the URL of the page with all workspaces folded, or none.
     pub(super) fn all(folded: bool) -> String {
         Self { all: folded, except: BTreeSet::new() }.address()
     }

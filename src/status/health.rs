@@ -1,30 +1,34 @@
-//! Alive, and ready: the truth, not merely that the process is up.
+//! Liveness and readiness, based on actual results.
 
 use super::{Snapshot, Workspace};
 use crate::render::words;
 use jiff::{SignedDuration, Timestamp};
 
-/// Ready while the platform answered a list, and strictly ready while every workspace had a good pass, within
-/// this many intervals.
+/// Number of intervals after which results are too old.
+///
+/// Ready requires a listed platform within this time; strictly ready requires a successful pass of
+/// every workspace.
 const INTERVALS: i32 = 3;
 
-/// An interval may be a second; a pass takes its time.
+/// Minimum age for being too old, because an interval may be a second.
 const LEAST: SignedDuration = SignedDuration::from_secs(30);
 
-/// The loop goes round at least once a minute. After so long without, it hangs.
+/// Time after which the event loop, which runs every minute, counts as hanging.
 const HANGS: SignedDuration = SignedDuration::from_mins(5);
 
-/// So many workspaces are named; the others are counted.
+/// Maximum number of workspaces named; the others are counted.
 const MOST_NAMED: usize = 10;
 
-/// Does the daemon's loop go round?
+/// Returns true if the event loop is running.
 #[must_use]
 pub(super) fn is_alive(last_turn: i64, now: Timestamp) -> bool {
     now.as_second().saturating_sub(last_turn) < HANGS.as_secs()
 }
 
-/// Why the daemon is not ready; nothing when it is: the files are accepted, and the platform answers. A source
-/// or a workspace that fails while others do not is no matter of the daemon.
+/// Returns the reasons why the daemon is not ready; empty if it is.
+///
+/// Ready means that the files are valid and the platform responds. Failures of single sources or
+/// workspaces do not count.
 #[must_use]
 pub(super) fn unready(snapshot: &Snapshot, now: Timestamp) -> Vec<String> {
     let mut why = Vec::new();
@@ -54,7 +58,7 @@ pub(super) fn unready(snapshot: &Snapshot, now: Timestamp) -> Vec<String> {
     why
 }
 
-/// The same, and every workspace without a good pass within three intervals.
+/// Like [`unready`], plus every workspace without a recent successful pass.
 #[must_use]
 pub(super) fn unready_strictly(snapshot: &Snapshot, now: Timestamp) -> Vec<String> {
     let mut why = unready(snapshot, now);

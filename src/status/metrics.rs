@@ -1,7 +1,7 @@
-//! Metrics, in the OpenMetrics text format.
+//! Metrics in the OpenMetrics text format.
 //!
-//! What happened is counted here as it happens; how things stand is read from the latest snapshot when
-//! somebody asks, so that what is gone has no series any more.
+//! Counters are updated as events occur. Gauges are computed from the latest snapshot during a
+//! scrape, so that removed sources have no series.
 
 mod standing;
 
@@ -22,7 +22,7 @@ use std::time::Duration;
 type One = [(&'static str, String); 1];
 type Two = [(&'static str, String); 2];
 
-/// What is counted.
+/// Counters and histograms.
 #[derive(Debug)]
 pub struct Metrics {
     passes: Family<One, Counter>,
@@ -33,11 +33,11 @@ pub struct Metrics {
     requests: Family<Two, Counter>,
     request_duration: Family<One, Histogram, fn() -> Histogram>,
     notifications: Family<One, Counter>,
-    /// When the daemon's loop last went round, in seconds.
+    /// Time of the last iteration of the event loop, in seconds.
     turned: AtomicI64,
 }
 
-/// Everything that can be scraped.
+/// All metrics for a scrape.
 #[derive(Debug)]
 pub struct Exposition(Mutex<Registry>);
 
@@ -57,54 +57,54 @@ impl Default for Metrics {
     }
 }
 
-/// From what a local list takes to what a long sync takes.
+/// Buckets from the duration of a local list to that of a long sync.
 fn seconds() -> Histogram {
     Histogram::new([0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0])
 }
 
 impl Metrics {
-    /// The daemon's loop went round.
+    /// Records an iteration of the event loop.
     pub fn turned(&self, now: Timestamp) {
         self.turned.store(now.as_second(), Ordering::Relaxed);
     }
 
-    /// When it last did; 0 before it began.
+    /// Returns the time of the last iteration; 0 before the first.
     #[must_use]
     pub fn last_turn(&self) -> i64 {
         self.turned.load(Ordering::Relaxed)
     }
 
-    /// A pass over one workspace ended.
+    /// Counts a finished pass over one workspace.
     pub fn passed(&self, took: Duration, good: bool) {
         let result = if good { "good" } else { "failed" };
         self.passes.get_or_create(&[("result", result.to_owned())]).inc();
         self.pass_duration.observe(took.as_secs_f64());
     }
 
-    /// A change was `done`, or has `failed`.
+    /// Counts a change whose result is `done` or `failed`.
     pub fn changed(&self, action: &'static str, result: &'static str) {
         self.changes.get_or_create(&[("action", action.to_owned()), ("result", result.to_owned())]).inc();
     }
 
-    /// A sync ended, or will not run.
+    /// Counts a sync that ended or will not run.
     pub fn synced(&self, outcome: RunOutcome, records: Option<u64>) {
         self.sync_runs.get_or_create(&[("result", outcome.as_str().to_owned())]).inc();
         self.sync_records.inc_by(records.unwrap_or_default());
     }
 
-    /// An attempt of a call to the platform ended, with this status unless no answer came.
+    /// Counts an attempt of a request; `status` is `None` without a response.
     pub fn called(&self, endpoint: &'static str, status: Option<u16>, took: Duration) {
         let labels = [("endpoint", endpoint.to_owned()), ("code", code(status))];
         self.requests.get_or_create(&labels).inc();
         self.request_duration.get_or_create(&[("endpoint", endpoint.to_owned())]).observe(took.as_secs_f64());
     }
 
-    /// A notice was `sent`, has `failed` for good, or was `dropped`.
+    /// Counts a notice whose result is `sent`, `failed` or `dropped`.
     pub fn notified(&self, result: &'static str) {
         self.notifications.get_or_create(&[("result", result.to_owned())]).inc();
     }
 
-    /// These, and how things stand by what is published.
+    /// Combines these metrics with gauges of the published snapshot.
     #[must_use]
     pub fn exposition(&self, published: Published) -> Exposition {
         let mut registry = Registry::with_prefix("wellspring");
@@ -130,18 +130,18 @@ impl Metrics {
 }
 
 impl Exposition {
-    /// The text of a scrape.
+    /// Returns the text of a scrape.
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = String::new();
         let registry = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Writing to a text cannot fail.
+        // Writing to a string cannot fail.
         let _ = text::encode(&mut text, &registry);
         text
     }
 }
 
-/// A platform that makes up a status for every call makes no series for every call.
+/// Reduces the status to a fixed set, which bounds the number of series.
 fn code(status: Option<u16>) -> String {
     match status {
         None => "none".to_owned(),

@@ -1,4 +1,4 @@
-//! The pages, from templates that are checked when this is compiled and escape what they show.
+//! HTML pages from compile-time templates that escape their values.
 
 use super::folding::Folding;
 use super::plot::{self, Plot};
@@ -11,26 +11,26 @@ use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::borrow::Borrow;
 
-/// A page loads itself anew after so many seconds.
+/// Reload interval of a page in seconds.
 const REFRESH: u32 = 15;
 
-/// So much of a commit is shown to people.
+/// Length of the shown part of a commit id.
 const SHORT_COMMIT: usize = 9;
 
-/// What stands in a segment of a path as it is.
+/// Characters of a path segment that are not percent-encoded.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~');
 
-/// How it looks.
+/// Style sheet.
 pub(super) const STYLE: &str = include_str!("templates/style.css");
-/// The drop.
+/// Icon.
 pub(super) const ICON: &str = include_str!("templates/icon.svg");
 
-/// What the templates call for links and short forms.
+/// Functions that the templates call.
 mod to {
     pub(super) use super::{number, short, source, workspace};
 }
 
-/// The first page.
+/// First page.
 #[derive(Template)]
 #[template(path = "overview.html")]
 pub(super) struct Overview<'a> {
@@ -41,7 +41,7 @@ pub(super) struct Overview<'a> {
     refresh: u32,
 }
 
-/// All sources of one workspace.
+/// Page of one workspace with all its sources.
 #[derive(Template)]
 #[template(path = "workspace.html")]
 pub(super) struct OfWorkspace<'a> {
@@ -51,7 +51,7 @@ pub(super) struct OfWorkspace<'a> {
     refresh: u32,
 }
 
-/// One source with its history.
+/// Page of one source with its history.
 #[derive(Template)]
 #[template(path = "source.html")]
 pub(super) struct OfSource<'a> {
@@ -107,7 +107,7 @@ impl<'a> Overview<'a> {
         format!("{} – Wellspring", self.verdict())
     }
 
-    /// The gravest thing, in a few words.
+    /// Summarises the most severe problem.
     fn verdict(&self) -> String {
         let view = self.view;
         let mut told = Vec::new();
@@ -207,7 +207,7 @@ impl Here {
     }
 }
 
-/// Templates hand over values and references alike.
+/// Wrapper that accepts values and references from templates.
 struct Moment(Timestamp);
 
 impl From<Timestamp> for Moment {
@@ -228,12 +228,12 @@ impl From<&&Timestamp> for Moment {
     }
 }
 
-/// The page of a source.
+/// Returns the URL of a source's page.
 fn source(unit: &Unit, name: &str) -> String {
     format!("{}/{}", workspace(unit), utf8_percent_encode(name, SEGMENT))
 }
 
-/// The page of a workspace.
+/// Returns the URL of a workspace's page.
 fn workspace(unit: &Unit) -> String {
     let (id, scope) = (unit.workspace.shown(), unit.scope.as_str());
     format!("/workspaces/{}/{}", utf8_percent_encode(id, SEGMENT), utf8_percent_encode(scope, SEGMENT))

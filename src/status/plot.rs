@@ -1,4 +1,4 @@
-//! Bars for the pages, laid out here and drawn by the templates as SVG, without scripts.
+//! Bar charts as SVG, without scripts.
 
 use super::snapshot::{PASS_SPAN, PASS_SPANS, PassSpan};
 use crate::render::words;
@@ -8,30 +8,30 @@ use jiff::tz::TimeZone;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// So many syncs of a source are plotted.
+/// Maximum number of syncs in a chart.
 pub(super) const MOST_SYNCS: usize = 30;
 
-/// The height of a plot; its width follows from the number of bars.
+/// Height of a chart in SVG units; the width depends on the number of bars.
 const HEIGHT: u32 = 56;
 
-/// From one bar to the next.
+/// Distance between bars in SVG units.
 const STEP: u32 = 10;
 
-/// The least height of a bar, so that it is seen.
+/// Minimum height of a bar, so that it is visible.
 const LEAST: u32 = 3;
 
-/// One plot.
+/// One chart.
 #[derive(Debug)]
 pub(super) struct Plot {
     pub(super) title: &'static str,
-    /// What the highest bar stands for, and the like.
+    /// Caption, such as the value of the highest bar.
     pub(super) note: String,
     pub(super) width: u32,
     pub(super) height: u32,
     pub(super) bars: Vec<Bar>,
 }
 
-/// One bar of a plot.
+/// One bar of a chart.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Bar {
     pub(super) x: u32,
@@ -43,7 +43,7 @@ pub(super) struct Bar {
     pub(super) title: String,
 }
 
-/// The records and the duration of the last syncs, which are given newest first.
+/// Charts of the records and durations of the last syncs; `runs` is newest first.
 pub(super) fn syncs(runs: &[Run], now: Timestamp, zone: &TimeZone) -> Vec<Plot> {
     let sent = runs.iter().filter(|run| !matches!(run.outcome, RunOutcome::Skipped | RunOutcome::Rewound));
     let mut sent: Vec<&Run> = sent.filter(|run| run.finished_at.is_some()).take(MOST_SYNCS).collect();
@@ -76,7 +76,7 @@ pub(super) fn syncs(runs: &[Run], now: Timestamp, zone: &TimeZone) -> Vec<Plot> 
     records.into_iter().chain(durations).collect()
 }
 
-/// The passes of the last day, by quarter of an hour.
+/// Chart of the passes of the last day, by quarter of an hour.
 pub(super) fn passes(spans: &VecDeque<PassSpan>, now: Timestamp, zone: &TimeZone) -> Option<Plot> {
     let last = now.as_second() / PASS_SPAN.as_secs();
     let first = last - (PASS_SPANS as i64 - 1);
@@ -131,7 +131,7 @@ fn count(n: u64, noun: &str) -> String {
     words::count(usize::try_from(n).unwrap_or(usize::MAX), noun)
 }
 
-/// How an outcome is marked.
+/// Returns the CSS class of an outcome.
 pub(super) fn level(outcome: RunOutcome) -> &'static str {
     match outcome {
         RunOutcome::Done => "good",

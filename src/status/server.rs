@@ -1,7 +1,7 @@
-//! The HTTP side: read-only pages for browsers and scrapers on this host or a trusted network.
+//! HTTP server with read-only pages for browsers and scrapers.
 //!
-//! Whatever comes in is bounded. A browser that was talked into calling here under another name (DNS
-//! rebinding) is turned away by the `Host` header, and no answer lets a script run.
+//! All input is bounded. The `Host` header is checked, which prevents DNS rebinding, and no
+//! response permits scripts.
 
 use super::folding::Folding;
 use super::metrics::{Exposition, Metrics};
@@ -28,22 +28,22 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
-/// Browsers, a scraper and a few probes; not more.
+/// Limits for browsers, a scraper and a few probes.
 const BOUNDS: Bounds = Bounds { connections: 64, head: Duration::from_secs(10), head_bytes: 16 << 10 };
 
-/// An answer takes no longer than this; nothing here waits for the platform.
+/// Maximum duration of a response; nothing here waits for the platform.
 const LONGEST: Duration = Duration::from_secs(20);
 
-/// Pages made at one time: each walks over every source.
+/// Maximum number of pages rendered at once, because each visits every source.
 const AT_ONCE: usize = 2;
 
-/// So many rows of the journal are looked at for the first page.
+/// Number of journal entries read for the first page.
 const RECENT: usize = 100;
 
-/// So much history stands on the page of a source.
+/// Number of runs on the page of a source.
 const HISTORY: usize = 50;
 
-/// No script, no frame, no form, nothing from elsewhere, whatever a page might hold.
+/// Security headers: no scripts, frames, forms or foreign content.
 const HEADERS: [(HeaderName, &str); 7] = [
     (
         header::CONTENT_SECURITY_POLICY,
@@ -57,19 +57,19 @@ const HEADERS: [(HeaderName, &str); 7] = [
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
 ];
 
-/// What is served.
+/// Data for the server.
 pub struct Site {
-    /// How things stand.
+    /// Latest snapshot.
     pub published: Published,
-    /// What is counted.
+    /// Metrics.
     pub metrics: Arc<Metrics>,
-    /// The history; none in a dry run without state.
+    /// Source of the history; `None` in a dry run without state.
     pub state: Option<State>,
-    /// The clock of people here.
+    /// Time zone of displayed times.
     pub zone: TimeZone,
-    /// Names under which a browser may call, besides `localhost` and plain addresses.
+    /// Accepted `Host` names, besides `localhost` and IP addresses.
     pub hosts: Vec<String>,
-    /// The clock.
+    /// Source of the current time.
     pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
 }
 
@@ -81,7 +81,7 @@ struct Desk {
 
 type Shared = With<Arc<Desk>>;
 
-/// Serves until told to stop.
+/// Serves until `stop` is set.
 pub async fn serve(listener: TcpListener, site: Site, stop: watch::Receiver<bool>) {
     serving::serve(listener, router(site), BOUNDS, stop).await;
 }
@@ -104,7 +104,7 @@ fn router(site: Site) -> Router {
         .with_state(desk)
 }
 
-/// Before anything is answered, and around every answer.
+/// Checks every request and completes every response.
 async fn guard(With(desk): Shared, request: Request, next: Next) -> Response {
     let mut response = if !is_ours(request.headers(), &desk.site.hosts) {
         let text = "this name is not one of this server; its host file can allow it: [http] hosts\n";
@@ -122,8 +122,9 @@ async fn guard(With(desk): Shared, request: Request, next: Next) -> Response {
     response
 }
 
-/// Is the `Host` an address, `localhost`, or a name that was allowed? A name that leads here without
-/// being ours is how a page from elsewhere would read this one.
+/// Returns true if the `Host` is an address, `localhost` or an allowed name.
+///
+/// A foreign name that resolves to this server is how another site could read the page.
 fn is_ours(headers: &HeaderMap, hosts: &[String]) -> bool {
     let mut named = headers.get_all(header::HOST).iter();
     let (Some(host), None) = (named.next(), named.next()) else { return false };
@@ -161,12 +162,12 @@ impl Desk {
         runs.inspect_err(|error| tracing::warn!(%error, "the history cannot be shown")).unwrap_or_default()
     }
 
-    /// Makes an answer beside the runtime: with very many sources it takes a while.
+    /// Renders on a blocking thread, because many sources take a while.
     async fn make(
         self: Arc<Self>,
         make: impl FnOnce(&Snapshot, &Here) -> Response + Send + 'static,
     ) -> Response {
-        // Only a closed semaphore errs, and this one is never closed.
+        // Acquiring fails only on a closed semaphore, and this one is never closed.
         let _turn = self.turns.acquire().await.ok();
         let (snapshot, here) = (self.now(), self.here());
         let made = tokio::task::spawn_blocking(move || make(&snapshot, &here)).await;
@@ -243,7 +244,7 @@ async fn healthz(With(desk): Shared) -> (StatusCode, &'static str) {
     }
 }
 
-/// With `?strict`, every workspace must be well, too.
+/// `?strict` also requires every workspace to be ready.
 async fn readyz(With(desk): Shared, RawQuery(query): RawQuery) -> (StatusCode, String) {
     let now = (desk.site.clock)();
     let mut why = match query.as_deref() {

@@ -1,7 +1,7 @@
-//! What the daemon publishes of itself: one immutable value, shared, replaced as a whole.
+//! Snapshot of the daemon: an immutable value, replaced as a whole.
 //!
-//! Of what the files say it holds only what is shown, and beside each source what a pass, a sync or a test
-//! has left behind. Rows are derived when somebody asks.
+//! Contains only the shown parts of the declarations, and the latest results of passes, syncs and
+//! tests for each source. Rows are derived on request.
 
 mod shown;
 
@@ -17,42 +17,42 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Why a source is pending right after its file was saved.
+/// Reason for a pending source right after its file changed.
 const CHANGED: &str = "changed in the files";
 
-/// How everything stands.
+/// Published status of the daemon.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    /// What stays the same for the life of the daemon.
+    /// Properties that do not change while the daemon runs.
     pub about: Arc<About>,
-    /// When this was published.
+    /// Time of publication.
     pub at: Timestamp,
-    /// How the files stand.
+    /// Status of the files.
     pub files: Arc<Files>,
-    /// Why nothing can be done on the platform at all, if so.
+    /// Platform-wide problem, if any.
     pub platform: Option<Trouble>,
-    /// Sorted by unit.
+    /// Workspaces, sorted by unit.
     pub workspaces: Vec<Arc<Workspace>>,
-    /// The passes of the last day, oldest first; spans without any are left out.
+    /// Passes of the last day, oldest first; spans without passes are omitted.
     pub passes: Arc<VecDeque<PassSpan>>,
 }
 
-/// How long a span of passes is.
+/// Length of a span of passes.
 pub(super) const PASS_SPAN: SignedDuration = SignedDuration::from_mins(15);
 
-/// So many spans are kept: a day of them.
+/// Number of spans kept: one day.
 pub(super) const PASS_SPANS: usize = 96;
 
-/// The passes that ended within a quarter of an hour.
+/// Passes that ended within a quarter of an hour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PassSpan {
-    /// Counted from the epoch.
+    /// Sequence number since the epoch.
     pub number: i64,
-    /// Good ones.
+    /// Number of successful passes.
     pub good: u32,
-    /// The others.
+    /// Number of failed passes.
     pub failed: u32,
-    /// How long the longest took.
+    /// Duration of the longest pass.
     pub longest: Duration,
 }
 
@@ -60,7 +60,7 @@ pub struct PassSpan {
 pub fn passed(spans: &mut VecDeque<PassSpan>, took: Duration, good: bool, now: Timestamp) {
     let number = now.as_second() / PASS_SPAN.as_secs();
     if spans.back().is_none_or(|last| last.number != number) {
-        // Where the clock went back, what lies ahead of it counts no more.
+        // After the clock was set back, drop spans in the future.
         spans.retain(|span| span.number < number && span.number > number - PASS_SPANS as i64);
         spans.push_back(PassSpan { number, good: 0, failed: 0, longest: Duration::ZERO });
     }
@@ -71,145 +71,145 @@ pub fn passed(spans: &mut VecDeque<PassSpan>, took: Duration, good: bool, now: T
     }
 }
 
-/// Who publishes.
+/// Properties of the daemon.
 #[derive(Debug, Clone)]
 pub struct About {
-    /// The tree.
+    /// Directory of the tree.
     pub root: PathBuf,
-    /// Where the platform is, for people.
+    /// Location of the platform, in readable form.
     pub platform: String,
-    /// Everything is checked for drift this often.
+    /// Interval of the full check for drift.
     pub interval: SignedDuration,
-    /// It only tells.
+    /// True if the daemon never writes.
     pub dry_run: bool,
-    /// When it started.
+    /// Time of its start.
     pub started: Timestamp,
 }
 
-/// How the files stand.
+/// Status of the files.
 #[derive(Debug, Clone, Default)]
 pub struct Files {
-    /// When they were last read, and this reading counted.
+    /// Time of the last read that took effect.
     pub read_at: Option<Timestamp>,
-    /// How many there are.
+    /// Number of files.
     pub count: usize,
-    /// The commit that is checked out.
+    /// Commit of the checkout.
     pub commit: Option<Arc<str>>,
-    /// The errors in them, the first few.
+    /// First few errors.
     pub rejected: Vec<Diagnostic>,
-    /// How many errors there are.
+    /// Number of errors.
     pub errors: usize,
-    /// Why the directory cannot be read as a whole, if so.
+    /// Reason why the directory cannot be read as a whole, if any.
     pub unreadable: Option<String>,
-    /// They name another platform than this process speaks to; nothing is done.
+    /// True if the files name another platform; the daemon then does nothing.
     pub elsewhere: bool,
 }
 
-/// Something that is wrong, since when.
+/// A problem and when it began.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Trouble {
-    /// A stable word.
+    /// Stable identifier of the kind.
     pub kind: &'static str,
-    /// What happened and what to do.
+    /// Description with the next step.
     pub message: String,
-    /// When it was first seen.
+    /// Time at which it was first seen.
     pub since: Timestamp,
 }
 
-/// How one workspace (and scope) stands.
+/// Status of one workspace and scope.
 #[derive(Debug, Clone)]
 pub struct Workspace {
-    /// What the files say of it; folded up, while nobody else has it open.
+    /// Declaration in the files, kept compressed.
     pub desired: Arc<FoldedUnit>,
-    /// Of each of its sources, sorted by name, what is shown.
+    /// Shown properties of its sources, sorted by name.
     pub declared: Arc<[Shown]>,
-    /// The broken file that holds it back at its last good reading.
+    /// Broken file that keeps it at its last valid configuration.
     pub held_by: Option<Arc<str>>,
-    /// When its last pass ended.
+    /// Time at which its last pass ended.
     pub passed_at: Option<Timestamp>,
-    /// When the platform last answered its list.
+    /// Time of the platform's last list.
     pub answered_at: Option<Timestamp>,
-    /// When its last good pass ended.
+    /// Time at which its last successful pass ended.
     pub good_at: Option<Timestamp>,
-    /// Why its last pass stopped.
+    /// Error of its last pass.
     pub error: Option<Trouble>,
-    /// How each source of `declared` stands, in its order.
+    /// Status of each source, in the order of `declared`.
     pub facts: Vec<Facts>,
-    /// What is planned and not done, by action.
+    /// Number of planned actions not yet carried out, by kind.
     pub to_do: BTreeMap<&'static str, u32>,
-    /// What would be done and is not.
+    /// Withheld actions.
     pub withheld: Vec<Withheld>,
-    /// Sources on the platform that are neither declared nor ours.
+    /// Number of unmanaged, undeclared sources on the platform.
     pub unmanaged: usize,
-    /// The first of them.
+    /// The first of these sources.
     pub strangers: Vec<Stranger>,
-    /// Drift that was put right, the latest few.
+    /// Latest drift corrections.
     pub mended: Vec<Mended>,
 }
 
-/// What is known of one declared source.
+/// Status of one declared source.
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
-    /// Files and platform compared.
+    /// Comparison of files and platform.
     pub config: Config,
-    /// Why it is not in sync.
+    /// Reason why it is not in sync.
     pub why: Option<Box<str>>,
-    /// It is ours on the platform.
+    /// True if it is managed.
     pub ours: bool,
-    /// Its next firing.
+    /// Next firing.
     pub next: Option<Timestamp>,
-    /// When its last good sync ended.
+    /// Time at which the last successful sync ended.
     pub last_success: Option<Timestamp>,
-    /// Its last sync.
+    /// Latest sync.
     pub last: Option<Box<LastSync>>,
-    /// The one before, while a call is under way.
+    /// The sync before the one in progress.
     pub before: Option<Box<LastSync>>,
-    /// Its data is older than promised.
+    /// True if its data is older than `stale_after`.
     pub stale: bool,
-    /// Its last connection test.
+    /// Latest connection test.
     pub test: Option<Box<Test>>,
 }
 
-/// CONFIG: what the files say, compared with the platform.
+/// CONFIG: comparison of the files with the platform.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Config {
-    /// An action on it failed.
+    /// An action failed.
     Failing,
-    /// Something would be done to it and is withheld.
+    /// An action is withheld.
     Withheld,
-    /// Something is still to be done to it.
+    /// An action is still to be carried out.
     Pending,
     /// `suspend`
     Suspended,
-    /// No pass has looked at it yet.
+    /// Not checked yet.
     #[default]
     Unknown,
-    /// The platform is as the files say.
+    /// In sync.
     InSync,
 }
 
 /// DATA: a sync.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LastSync {
-    /// When it ended, or began if it still runs.
+    /// Time at which it ended, or began if it is running.
     pub at: Timestamp,
-    /// What came of it.
+    /// Outcome of the run.
     pub outcome: RunOutcome,
-    /// What the platform or the failure said, when that is known.
+    /// Message of the platform, or the error.
     pub message: Option<Box<str>>,
-    /// How long it took, once it has ended.
+    /// Duration, if it has ended.
     pub took: Option<Duration>,
-    /// How many records it read, where the platform says.
+    /// Number of records, if the platform reported it.
     pub records: Option<u64>,
 }
 
-/// A source on the platform that is neither declared nor ours.
+/// An unmanaged, undeclared source on the platform.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Stranger {
-    /// Its name.
+    /// Name of the source.
     pub name: SourceName,
-    /// Its type, when shown.
+    /// Type of the source, if the list contains it.
     #[serde(rename = "type")]
     pub kind: Option<String>,
 }
@@ -217,52 +217,52 @@ pub struct Stranger {
 /// CONN: a connection test.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Test {
-    /// When it ended.
+    /// Time at which it ended.
     pub at: Timestamp,
-    /// The platform could connect.
+    /// True if the platform could connect.
     pub up: bool,
-    /// What the platform said.
+    /// Message of the platform.
     pub message: String,
-    /// Since when the answer is the same.
+    /// Time since which the result is the same.
     pub since: Timestamp,
 }
 
-/// Something that would be done and is not.
+/// A withheld action.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Withheld {
-    /// The source's key.
+    /// Key of the source.
     pub source: SourceKey,
-    /// Its name on the platform.
+    /// Name of the source on the platform.
     pub name: SourceName,
-    /// `cleanup`, `replace`, `adopt` or `connect`
+    /// Kind of action: `cleanup`, `replace`, `adopt` or `connect`.
     pub action: &'static str,
-    /// A stable word.
+    /// Stable reason code.
     pub code: &'static str,
-    /// Why.
+    /// Reason.
     pub reason: String,
-    /// Where the files say so.
+    /// Position in the files.
     pub at: Option<Place>,
-    /// What to write or type to allow it.
+    /// Command or setting that allows it.
     pub allow: Option<String>,
 }
 
-/// Drift that was put right.
+/// A drift correction.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Mended {
-    /// The source's key.
+    /// Key of the source.
     pub source: SourceKey,
-    /// Its name on the platform.
+    /// Name of the source on the platform.
     pub name: SourceName,
-    /// What was done.
+    /// Kind of action.
     pub action: &'static str,
-    /// What had been found.
+    /// Difference that was found.
     pub reason: String,
-    /// When.
+    /// Time of the correction.
     pub at: Timestamp,
 }
 
 impl Trouble {
-    /// Returns true if it is that of the platform as a whole, which is shown once.
+    /// Returns true for problems of the whole platform, which are shown once.
     #[must_use]
     pub fn is_of_the_platform(&self) -> bool {
         matches!(self.kind, "unreachable" | "auth" | "token")
@@ -270,14 +270,14 @@ impl Trouble {
 }
 
 impl Snapshot {
-    /// The workspace of this unit.
+    /// Returns the workspace of this unit.
     #[must_use]
     pub fn workspace(&self, unit: &Unit) -> Option<&Workspace> {
         let at = self.workspaces.binary_search_by(|workspace| workspace.unit().cmp(unit)).ok()?;
         self.workspaces.get(at).map(AsRef::as_ref)
     }
 
-    /// The unit of this scope whose workspace's id is displayed like this.
+    /// Returns the unit with this displayed workspace id and scope.
     #[must_use]
     pub fn unit_shown_as(&self, id: &str, scope: &str) -> Option<&Unit> {
         let mut units = self.workspaces.iter().map(|workspace| workspace.unit());
@@ -286,7 +286,7 @@ impl Snapshot {
 }
 
 impl Facts {
-    /// Does something of it fail: an action, its last sync, its connection?
+    /// Returns true if an action, the last sync or the connection fails.
     #[must_use]
     pub fn is_failing(&self) -> bool {
         self.config == Config::Failing
@@ -296,7 +296,7 @@ impl Facts {
 }
 
 impl Config {
-    /// As it is shown.
+    /// Displayed text.
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
@@ -311,7 +311,7 @@ impl Config {
 }
 
 impl Workspace {
-    /// One of which nothing is known but what the files say.
+    /// Creates the status of a workspace that no pass has checked.
     #[must_use]
     pub fn new(desired: Arc<FoldedUnit>) -> Self {
         let declared = Shown::all(&desired.open());
@@ -332,13 +332,13 @@ impl Workspace {
         }
     }
 
-    /// The workspace and scope.
+    /// Returns the workspace and scope.
     #[must_use]
     pub fn unit(&self) -> &Unit {
         &self.desired.unit
     }
 
-    /// The files say this of it now; what is known of each name stays.
+    /// Replaces the declaration; sources of the same name keep their status.
     pub fn declare(&mut self, desired: Arc<FoldedUnit>) {
         if Arc::ptr_eq(&self.desired, &desired) {
             return;
@@ -358,13 +358,13 @@ impl Workspace {
         self.desired = desired;
     }
 
-    /// What the files say of the source of this name.
+    /// Returns the declaration of the source with this name.
     #[must_use]
     pub fn source(&self, name: &SourceName) -> Option<&Shown> {
         self.declared.get(self.place(name)?)
     }
 
-    /// What is known of the source of this name.
+    /// Returns the status of the source with this name.
     pub fn facts_of(&mut self, name: &SourceName) -> Option<&mut Facts> {
         let at = self.place(name)?;
         self.facts.get_mut(at)
@@ -376,7 +376,7 @@ impl Workspace {
 }
 
 impl Files {
-    /// Was every file accepted when they were last read?
+    /// Returns true if all files were valid at the last read.
     #[must_use]
     pub fn are_accepted(&self) -> bool {
         self.read_at.is_some() && self.errors == 0 && self.unreadable.is_none() && !self.elsewhere
@@ -384,13 +384,13 @@ impl Files {
 }
 
 impl LastSync {
-    /// Has it ended?
+    /// Returns true if the sync has ended.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.outcome != RunOutcome::Running
     }
 
-    /// Did it not do what it was to do?
+    /// Returns true if the sync failed or its result is unknown.
     #[must_use]
     pub fn is_bad(&self) -> bool {
         matches!(self.outcome, RunOutcome::Failed | RunOutcome::Unknown)

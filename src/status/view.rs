@@ -1,5 +1,6 @@
-//! What the page and `/status.json` show, derived from a snapshot when somebody asks. What is wrong
-//! comes first. Every list has an end, however much there is.
+//! Content of the page and of `/status.json`, derived from a snapshot on request.
+//!
+//! Problems come first. Every list is bounded.
 
 use super::{Config, Facts, Shown, Snapshot, Stranger, Trouble, Withheld, Workspace, health};
 use crate::manifest::Diagnostic;
@@ -13,20 +14,20 @@ use serde::Serialize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Of each kind of trouble so many are listed; the others are counted.
+/// Maximum number of entries for each kind of problem; the others are counted.
 const MOST_TROUBLES: usize = 50;
-/// So many next syncs.
+/// Maximum number of next syncs.
 const MOST_NEXT: usize = 8;
-/// So many recent changes.
+/// Maximum number of recent changes.
 const MOST_CHANGES: usize = 12;
-/// So many workspaces are listed on the first page.
+/// Maximum number of workspaces on the first page.
 const MOST_WORKSPACES: usize = 1_000;
-/// So many sources are listed on the first page; those of the other workspaces are on theirs.
+/// Maximum number of sources on the first page; workspace pages list the others.
 const MOST_ROWS: usize = 500;
-/// So many sources of one workspace on its own page.
+/// Maximum number of sources on the page of a workspace.
 const MOST_OF_ONE: usize = 2_000;
 
-/// Everything that the first page shows.
+/// Content of the first page.
 #[derive(Debug, Serialize)]
 pub(super) struct View {
     pub(super) format_version: u32,
@@ -39,7 +40,7 @@ pub(super) struct View {
     pub(super) dry_run: bool,
     pub(super) ready: bool,
     pub(super) unready: Vec<String>,
-    /// Why `/readyz?strict` says no.
+    /// Reasons for a failed `/readyz?strict`.
     pub(super) unready_strict: Vec<String>,
     pub(super) files: FilesView,
     pub(super) totals: Totals,
@@ -66,11 +67,11 @@ pub(super) struct FilesView {
     pub(super) elsewhere: bool,
 }
 
-/// How many there are. A change that is withheld may be that of a source which is no longer declared.
+/// Counts. A withheld change may concern a source that is no longer declared.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Totals {
     pub(super) workspaces: usize,
-    /// Workspaces whose pass stopped, or that a broken file holds back.
+    /// Workspaces whose pass failed, or that a broken file holds back.
     pub(super) stopped: usize,
     pub(super) sources: usize,
     pub(super) in_sync: usize,
@@ -82,14 +83,14 @@ pub(super) struct Totals {
     pub(super) unmanaged: usize,
 }
 
-/// The first of a list, and how many more there are.
+/// Beginning of a list, and the number of omitted entries.
 #[derive(Debug, Serialize)]
 pub(super) struct Listed<T> {
     pub(super) listed: Vec<T>,
     pub(super) more: usize,
 }
 
-/// A workspace whose pass stopped, or that a broken file holds back.
+/// A workspace whose pass failed, or that a broken file holds back.
 #[derive(Debug, Serialize)]
 pub(super) struct Stopped {
     pub(super) workspace: String,
@@ -125,15 +126,15 @@ pub(super) struct WorkspaceView {
     pub(super) passed_at: Option<Timestamp>,
     pub(super) good_at: Option<Timestamp>,
     pub(super) sources: Listed<Row>,
-    /// On its own page.
+    /// Shown on the workspace's page only.
     #[serde(skip)]
     pub(super) withheld: Vec<WithheldRow>,
-    /// On its own page.
+    /// Shown on the workspace's page only.
     #[serde(skip)]
     pub(super) unmanaged: Listed<StrangerRow>,
 }
 
-/// One source. CONFIG, CONN and DATA are kept apart: each may be well while the others are not.
+/// One source, with the independent statuses CONFIG, CONN and DATA.
 #[derive(Debug, Serialize)]
 pub(super) struct Row {
     pub(super) workspace: String,
@@ -152,7 +153,7 @@ pub(super) struct Row {
     pub(super) last_success: Option<Timestamp>,
 }
 
-/// One of the three.
+/// One of these statuses.
 #[derive(Debug, Serialize)]
 pub(super) struct Part {
     /// `good`, `busy`, `bad`, `warn`, `off` or `none`
@@ -161,7 +162,7 @@ pub(super) struct Part {
     pub(super) why: Option<String>,
 }
 
-/// Something that was done on the platform.
+/// An action on the platform.
 #[derive(Debug, Serialize)]
 pub(super) struct Change {
     pub(super) at: Timestamp,
@@ -177,11 +178,11 @@ pub(super) struct Change {
     pub(super) line: Option<u32>,
     pub(super) commit: Option<Arc<str>>,
     pub(super) mends_drift: bool,
-    /// How often the same came out, one time after the other.
+    /// Number of consecutive entries with the same result.
     pub(super) times: u32,
 }
 
-/// The time, and whose clock shows it.
+/// Current time and the time zone of displayed times.
 #[derive(Clone)]
 pub(super) struct Here {
     pub(super) now: Timestamp,
@@ -305,13 +306,13 @@ impl WorkspaceView {
         }
     }
 
-    /// What is withheld of one source.
+    /// Returns the withheld actions of one source.
     pub(super) fn withheld_of(workspace: Option<&Workspace>, name: &SourceName) -> Vec<WithheldRow> {
         let rows = workspace.into_iter().flat_map(WithheldRow::of);
         rows.filter(|row| row.withheld.name == *name).collect()
     }
 
-    /// The same, as its own page shows it.
+    /// Creates the content of the workspace's own page.
     pub(super) fn in_full(workspace: &Workspace, here: &Here) -> Self {
         let strangers: Vec<StrangerRow> = StrangerRow::of(workspace).collect();
         Self {
@@ -362,7 +363,7 @@ impl Totals {
 impl Stopped {
     pub(super) fn of(workspace: &Workspace) -> Option<Self> {
         let (message, since) = match (&workspace.error, &workspace.held_by) {
-            // It is said once for all workspaces.
+            // Shown once for all workspaces.
             (Some(error), _) if error.is_of_the_platform() => return None,
             (Some(error), _) => (error.message.clone(), Some(error.since)),
             (None, Some(file)) => (format!("held at its last good reading: {file} has errors"), None),
@@ -391,13 +392,13 @@ impl Row {
         }
     }
 
-    /// The source of this name.
+    /// Returns the source with this name.
     pub(super) fn named(workspace: &Workspace, name: &SourceName, here: &Here) -> Option<Self> {
         let (_, source, facts) = sources(workspace).find(|(_, source, _)| source.name == *name)?;
         Some(Self::of(workspace, source, facts, here))
     }
 
-    /// What fails of it, in words.
+    /// Returns the failed statuses with their reasons.
     pub(super) fn failures(&self) -> Vec<(&'static str, &str)> {
         let parts = [("CONFIG", &self.config), ("CONN", &self.conn), ("DATA", &self.data)];
         let bad = parts.into_iter().filter(|(_, part)| part.level == "bad");
@@ -492,7 +493,7 @@ impl Change {
         }
     }
 
-    /// The newest of them. What was tried again and again stands there once.
+    /// Returns the newest changes; repeated attempts are combined into one.
     pub(super) fn newest(journal: Vec<JournalRow>, snapshot: &Snapshot, most: usize) -> Vec<Self> {
         let mut newest: Vec<Self> = Vec::new();
         for row in journal {

@@ -1,4 +1,4 @@
-//! How things stand, as gauges made anew for each scrape.
+//! Gauges computed from the snapshot for each scrape.
 
 use crate::status::{Config, Facts, Published, Snapshot, Workspace};
 use jiff::Timestamp;
@@ -7,13 +7,13 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeLab
 use prometheus_client::metrics::MetricType;
 use std::fmt::Error;
 
-/// Of so many sources each has series of its own; the others are counted, and said to be left out.
+/// Maximum number of sources with their own series; the others are only counted.
 const MOST_SOURCES: usize = 10_000;
 
-/// Of so many workspaces each has series of its own; the others are counted together.
+/// Maximum number of workspaces with their own series; the others are combined.
 const MOST_WORKSPACES: usize = 1_000;
 
-/// In the place of a workspace's name, for all that have none of their own.
+/// Label for the workspaces without their own series.
 const OTHERS: &str = "(others)";
 
 const STATES: [(Config, &str); 6] = [
@@ -126,7 +126,7 @@ fn named(workspace: &Workspace) -> [(&'static str, &str); 2] {
     [("workspace", workspace.desired.label()), ("scope", workspace.unit().scope.as_str())]
 }
 
-/// One gauge for each source that has a value for it.
+/// Writes a gauge for each source that has a value.
 fn sources(now: &Snapshot, out: &mut Gauges<'_, '_>) -> Result<(), Error> {
     let each = |name: &str,
                 help: &str,
@@ -193,7 +193,7 @@ fn sources(now: &Snapshot, out: &mut Gauges<'_, '_>) -> Result<(), Error> {
     out.one("sources_without_series", help, count(all.saturating_sub(MOST_SOURCES)))
 }
 
-/// The outcome of each source's last sync that ended, as a label of a series that is always 1.
+/// Writes the outcome of each source's last finished sync, as a label.
 fn outcomes(now: &Snapshot, out: &mut Gauges<'_, '_>) -> Result<(), Error> {
     let mut gauge =
         out.begin("source_last_sync_outcome", "The outcome of the last sync that ended, always 1")?;

@@ -1,19 +1,20 @@
-//! What is shown of a declared source: a snapshot of thousands of workspaces does not hold all that the
-//! files say.
+//! Shown properties of a declared source.
+//!
+//! A snapshot of thousands of workspaces cannot hold the complete declarations.
 
 use crate::model::{DesiredSource, DesiredUnit, Place, SourceKey, SourceName, Suspend, SyncSpec};
 use std::sync::Arc;
 
-/// What the files say of one source, as far as it is shown. What neighbours have in common they share.
+/// Shown properties of one source; equal parts are shared with its neighbours.
 #[derive(Debug, Clone)]
 pub struct Shown {
-    /// The table's key.
+    /// Key of the source's table.
     pub key: SourceKey,
-    /// The name on the platform.
+    /// Name on the platform.
     pub name: SourceName,
     /// `type`
     pub kind: Arc<str>,
-    /// Where the source's table stands.
+    /// Position of the source's table.
     pub at: Place,
     /// `suspend`
     pub suspend: Option<Box<Suspend>>,
@@ -22,7 +23,7 @@ pub struct Shown {
 }
 
 impl Shown {
-    /// Of every source of a unit.
+    /// Extracts the properties of every source of a unit.
     pub(super) fn all(unit: &DesiredUnit) -> Arc<[Self]> {
         let mut all: Vec<Self> = Vec::with_capacity(unit.sources.len());
         for source in &unit.sources {
