@@ -1,7 +1,7 @@
-//! Text to desired state, with every diagnostic.
+//! Parses the files into the desired state and diagnostics.
 //!
-//! Pure: the texts and the variables are given. A file with an error in it contributes nothing and
-//! is listed in [`Desired::broken`]; the others go on.
+//! Pure: texts and variables are arguments. A file with an error contributes nothing and is listed in
+//! [`Desired::broken`]; the other files are used.
 
 mod cron;
 mod diagnostic;
@@ -55,55 +55,65 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// One file of the tree.
+/// One file of the project.
 #[derive(Debug, Clone)]
 pub struct SourceFile<'a> {
-    /// Path below the root, with `/`.
+    /// Path below the project root, with `/`.
     pub path: Arc<str>,
-    /// The text, or why there is none.
+    /// Contents, or the reason why they could not be read.
     pub text: Result<&'a str, String>,
 }
 
-/// What the files say, and what is wrong with them.
+/// Result of parsing the files.
 #[derive(Debug, Clone, Default)]
 pub struct Reading {
-    /// The desired state, from the files without errors.
+    /// Desired state, from the files without errors.
     pub desired: Desired,
-    /// What else `wellspring.toml` says.
+    /// Further settings of `wellspring.toml`.
     pub setup: Setup,
-    /// Every finding, sorted by file and line.
+    /// All diagnostics, sorted by file and line.
     pub diagnostics: Vec<Diagnostic>,
 }
 
 impl Reading {
-    /// Did anything break a file?
+    /// Returns true if any file has an error.
     #[must_use]
     pub fn has_errors(&self) -> bool {
         self.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
     }
 }
 
-/// The settings of `wellspring.toml` that are no part of the desired state.
+/// Settings of `wellspring.toml` that are not part of the desired state.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Setup {
-    /// `platform.settle`: how long after a write a list may still be behind.
+    /// `platform.settle`:
+    ///
+    /// time after a write during which a list may be out of date.
     pub settle: Option<Duration>,
-    /// `[workspaces]`: the aliases whose id is known.
+    /// `[workspaces]`:
+    ///
+    /// aliases with a known id.
     pub aliases: BTreeMap<String, Unit>,
-    /// The variables that were looked up.
+    /// Names of the variables that were looked up.
     pub variables: Vec<String>,
-    /// `files`: the patterns of the files that are read, if there are any.
+    /// `files`:
+    ///
+    /// patterns of the files to read, if any.
     pub files: Option<Vec<String>>,
 }
 
-/// Runs the work once for each number below the first, in any order, perhaps several at the same time.
+/// Function that runs work for each number below the first argument.
+///
+/// The order is arbitrary, and calls may run in parallel.
 pub type Spread<'s> = &'s dyn Fn(usize, &(dyn Fn(usize) + Sync));
 
-/// How a unit is kept.
+/// Function that wraps a unit for storage.
 type Keep = fn(Arc<DesiredUnit>) -> FoldedUnit;
 
-/// Reads the files, in any order. `variable` looks up what `${NAME}` stands for in `[workspaces]` and
-/// `[platform]`; references in sources are kept as references.
+/// Parses the files, given in any order.
+///
+/// `variable` looks up the value of `${NAME}` in `[workspaces]` and `[platform]`; references in sources are
+/// kept as references.
 #[must_use]
 pub fn read(files: &[SourceFile<'_>], variable: &dyn Fn(&str) -> Option<String>) -> Reading {
     let files: Vec<File<'_>> = files.iter().map(File::of).collect();
@@ -111,8 +121,10 @@ pub fn read(files: &[SourceFile<'_>], variable: &dyn Fn(&str) -> Option<String>)
     read_whole(&files, &variable, &Known::default(), &|count, work| (0..count).for_each(work)).0
 }
 
-/// The same, of files that all have their text, or the reason why there is none, given what an earlier
-/// reading learned. The work of reading them is `spread`; the units are left open.
+/// Like [`read`], using the results of an earlier load.
+///
+/// Every file must have its text, or the reason why it has none. Parsing is distributed by `spread`; units
+/// are not compressed.
 #[must_use]
 pub fn read_whole(
     files: &[File<'_>],
@@ -124,17 +136,21 @@ pub fn read_whole(
     read_keeping(files, variable, known, (FoldedUnit::open_as, spread)).expect("no text is missing")
 }
 
-/// The same, with the units folded up. Of a file whose digest is known the text need not be there.
+/// Like [`read_whole`], but compresses units and uses cached files.
+///
+/// A file with a known digest needs no text.
 ///
 /// # Errors
-/// When the text of such a file is needed after all, with the files' paths.
+/// With the paths of such files if their text is needed after all.
 pub fn read_again(
     files: &[File<'_>],
     variable: &dyn Fn(&str) -> Lookup,
     known: &Known,
     spread: Spread<'_>,
 ) -> Result<(Reading, Known), Missing> {
-    /// Of so few, whoever asks for them is waiting.
+    /// Maximum number of changed files for which units stay decompressed at first.
+    ///
+    /// A user is probably waiting for the result.
     const FEW: usize = 8;
     let few = files.iter().filter(|file| file.text.is_some()).count() <= FEW;
     let keep = if few { FoldedUnit::folding_soon_opened } else { FoldedUnit::folding };
@@ -181,7 +197,7 @@ fn read_keeping(
             reading.setup.files = settings.files.as_ref().map(Patterns::texts);
             (learned.files, learned.units) = read.known;
         }
-        // Without the settings no file can be trusted to mean what it says.
+        // Without valid settings the meaning of the other files is unknown.
         _ => {
             let all = files.iter().map(|file| Arc::clone(&file.path));
             reading.desired.broken = all.map(|file| BrokenFile { file, units: None }).collect();
@@ -191,7 +207,7 @@ fn read_keeping(
     Ok((reading, learned))
 }
 
-/// Looks variables up, and notes what was found.
+/// Wraps a variable lookup to record the values found.
 fn noting<'v>(
     variable: &'v dyn Fn(&str) -> Lookup,
     looked_up: &'v RefCell<BTreeMap<String, Option<String>>>,
@@ -203,7 +219,7 @@ fn noting<'v>(
     }
 }
 
-/// `None` when there are settings whose text cannot be told again.
+/// Returns the cache key of a load; `None` if the settings have no digest.
 fn ground(settings: Option<&File<'_>>, variables: BTreeMap<String, Option<String>>) -> Option<Ground> {
     match settings {
         Some(file) => file.digest.map(|digest| Ground { settings: Some(digest), variables }),
@@ -211,12 +227,12 @@ fn ground(settings: Option<&File<'_>>, variables: BTreeMap<String, Option<String
     }
 }
 
-/// The files that are to be read, by their numbers.
+/// Returns the indexes of the files to read.
 fn wanted(files: &[&File<'_>], settings: Option<&Settings<'_>>) -> Vec<usize> {
     let patterns = settings.and_then(|settings| settings.files.as_ref());
     let is_wanted = |file: &File<'_>| {
         let named = patterns.is_none_or(|patterns| {
-            // A folder that cannot be reached is listed in place of its files.
+            // A directory that cannot be listed appears instead of its files.
             let lost_folder = matches!(file.text, Some(Err(_))) && !file.path.ends_with(".toml");
             patterns.name_file(&file.path) || lost_folder && patterns.name_files_below(&file.path)
         });
@@ -225,8 +241,9 @@ fn wanted(files: &[&File<'_>], settings: Option<&Settings<'_>>) -> Vec<usize> {
     (0..files.len()).filter(|at| is_wanted(files[*at])).collect()
 }
 
-/// The settings, and whether they are sound. `None` where so much is wrong with them that nothing can be held
-/// against the other files for their sake.
+/// Returns the settings, and whether they are valid.
+///
+/// The settings are `None` if they are so incomplete that checks of other files against them would be wrong.
 fn read_settings<'a>(
     files: &[&File<'a>],
     variable: &dyn Fn(&str) -> Lookup,

@@ -1,4 +1,4 @@
-//! Is it a cron expression that fires, in a time zone that exists?
+//! Validates cron expressions and time zones.
 
 use super::fields::shown;
 use super::suggest::did_you_mean;
@@ -11,22 +11,23 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-/// Why an expression cannot be used.
+/// The reason why an expression is invalid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Unusable {
-    /// It is not five cron fields; the text is what to do.
+    /// Not five cron fields; the text explains how to fix it.
     Malformed(String),
-    /// It names no date that exists.
+    /// Names no existing date.
     Never,
 }
 
-/// What is known of expressions: many sources share a few, and finding a firing takes a search. Shared by
-/// those who read files at the same time.
+/// Cache of checked expressions, shared between threads.
+///
+/// Many sources share a few expressions, and a check has to search for a date.
 #[derive(Clone, Default)]
 pub(super) struct Verdicts(Arc<Mutex<HashMap<String, Result<(), Unusable>>>>);
 
 impl Verdicts {
-    /// As [`check`], once for each expression.
+    /// Like [`check`], but checks each expression only once.
     pub(super) fn of(&self, expression: &str) -> Result<(), Unusable> {
         let known = |verdicts: &HashMap<_, _>| verdicts.get(expression).cloned();
         if let Some(known) = self.0.lock().ok().as_deref().and_then(known) {
@@ -43,7 +44,7 @@ impl Verdicts {
 /// Checks an expression of five fields.
 ///
 /// # Errors
-/// When it cannot be read, or does not fire within any eight years.
+/// If it is malformed, or does not fire within any eight years.
 fn check(expression: &str) -> Result<(), Unusable> {
     let malformed = |why: String| Err(Unusable::Malformed(why));
     const LONGEST: usize = 200;
@@ -63,14 +64,13 @@ fn check(expression: &str) -> Result<(), Unusable> {
         }
     }
     let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
-    // The parser reads over a gap in a list.
+    // The parser accepts a gap in a list, so each field is checked first.
     let cron = match (wrong_field(&parser, expression), parser.parse(expression)) {
         (None, Ok(cron)) => cron,
         (Some(why), _) => return malformed(why),
         (None, Err(error)) => return malformed(reason(&error)),
     };
-    // From a fixed day, so that the verdict depends on the text alone. 29 February comes within
-    // eight years of any day.
+    // From a fixed day, so that the result depends on the text only. Any eight years contain a 29 February.
     let from = Wall(DateTime::constant(2096, 3, 1, 0, 0, 0, 0));
     match cron.find_next_occurrence(&from, true) {
         Ok(next) if next.0.year() <= 2096 + 8 => Ok(()),
@@ -78,8 +78,9 @@ fn check(expression: &str) -> Result<(), Unusable> {
     }
 }
 
-/// Returns true if crontab would choose other days: it requires both the day of month and the day of week where
-/// one of the two begins with `*`, and here either is enough.
+/// Returns true if crontab would select other days.
+///
+/// If either day field begins with `*`, crontab requires both to match; here either is enough.
 pub(super) fn differs_from_crontab(expression: &str) -> bool {
     let mut fields = expression.split_whitespace().skip(2).step_by(2);
     let (Some(of_month), Some(of_week)) = (fields.next(), fields.next()) else { return false };
@@ -88,7 +89,7 @@ pub(super) fn differs_from_crontab(expression: &str) -> bool {
     is_restricted(of_month) && is_restricted(of_week) && begins_with_star && !of_week.starts_with('+')
 }
 
-/// The first of the five fields that cannot be read, with what it takes.
+/// Returns an error message for the first invalid field, with its range.
 fn wrong_field(parser: &CronParser, expression: &str) -> Option<String> {
     const FIELDS: [(&str, &str); 5] = [
         ("minute", "0 to 59"),
@@ -121,10 +122,10 @@ fn reason(error: &CronError) -> String {
     shown(text.trim_end_matches('.'))
 }
 
-/// Checks an IANA time zone's name.
+/// Checks the name of an IANA time zone.
 ///
 /// # Errors
-/// What to write instead, when something like it exists.
+/// With a suggestion if a similar name exists.
 pub(super) fn check_zone(name: &str) -> Result<(), Option<String>> {
     if zones::get(name).is_some() {
         return Ok(());
@@ -133,7 +134,7 @@ pub(super) fn check_zone(name: &str) -> Result<(), Option<String>> {
     Err(did_you_mean(name, names.iter().map(String::as_str)))
 }
 
-/// A clock on the wall, in no zone: enough to know whether a date exists.
+/// Date and time without a zone, enough to determine whether a date exists.
 #[derive(Clone)]
 struct Wall(DateTime);
 

@@ -1,4 +1,6 @@
-//! What is wrong with the files, and where.
+//! Diagnostics:
+//!
+//! errors and warnings with their locations.
 
 use crate::model::DesiredSource;
 use serde::{Serialize, Serializer};
@@ -6,42 +8,46 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// One finding in one place. Serialises to `code`, `severity`, `file`, `line`, `column`, `message`, `help`.
+/// One error or warning at one location.
+///
+/// Serialises to `code`, `severity`, `file`, `line`, `column`, `message`, `help`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Diagnostic {
-    /// What kind of finding it is; stable across releases.
+    /// Kind of diagnostic; stable across releases.
     pub code: Code,
-    /// Does it break the file?
+    /// Error or warning.
     pub severity: Severity,
-    /// Path below the tree's root.
+    /// Path below the project root.
     pub file: Arc<str>,
-    /// From 1.
+    /// Line, from 1.
     pub line: u32,
-    /// From 1, in characters.
+    /// Column, from 1, in characters.
     pub column: u32,
-    /// What was found. Holds no value of a secret.
+    /// Description; contains no value of a secret.
     pub message: String,
-    /// What to do about it.
+    /// Suggested fix.
     pub help: Option<String>,
-    /// The bytes of `file` it points at.
+    /// Byte range in `file`.
     #[serde(skip)]
     pub span: Range<usize>,
-    /// What is said beside the place itself.
+    /// Text shown at the location itself.
     #[serde(skip)]
     pub label: Option<String>,
-    /// Other places that explain it, perhaps in other files.
+    /// Related locations, perhaps in other files.
     #[serde(skip)]
     pub labels: Vec<Label>,
-    /// The bytes of `file` that are never displayed, whatever points at them.
+    /// Byte ranges of `file` that are never displayed, even by other diagnostics.
     #[serde(skip)]
     pub hides: Vec<Range<usize>>,
-    /// It is about the tree as a whole: told once, however many files show it.
+    /// True if the problem concerns the whole project and is reported only once.
     #[serde(skip)]
     pub(super) once: bool,
 }
 
 impl Diagnostic {
-    /// The warning that the suspension of a source has ended. `text` is the file that declares it.
+    /// Creates the warning that the suspension of a source has ended.
+    ///
+    /// `text` is the contents of the file that declares the source.
     #[must_use]
     pub fn suspend_ended(source: &DesiredSource, until: jiff::civil::Date, text: &str) -> Self {
         let line = source.at.line as usize;
@@ -64,30 +70,30 @@ impl Diagnostic {
     }
 }
 
-/// A place that explains a [`Diagnostic`].
+/// A location related to a [`Diagnostic`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Label {
-    /// Path below the tree's root.
+    /// Path below the project root.
     pub file: Arc<str>,
-    /// The bytes it points at.
+    /// Byte range in the file.
     pub span: Range<usize>,
-    /// What is said beside them.
+    /// Text shown at the location.
     pub text: String,
 }
 
-/// How much a finding matters.
+/// The severity of a diagnostic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// The file contributes nothing until the error is fixed.
     Error,
-    /// The file counts; something in it is probably not meant.
+    /// The file is used, but something in it is probably unintended.
     Warning,
 }
 
 macro_rules! codes {
     ($(#[doc = $title:literal] $name:ident = $code:literal,)*) => {
-        /// The kinds of findings. A code, once published, keeps its meaning.
+        /// The kinds of diagnostics; the meaning of a published code does not change.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Code { $(#[doc = $title] $name,)* }
 
@@ -95,13 +101,15 @@ macro_rules! codes {
             /// Every code, in order.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// As it is shown: `W012`.
+            /// Returns the code as shown:
+            ///
+            /// `W012`.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $code,)* }
             }
 
-            /// A short title.
+            /// Returns a short title.
             #[must_use]
             pub fn title(self) -> &'static str {
                 match self { $(Self::$name => $title,)* }.trim().trim_end_matches('.')

@@ -1,44 +1,44 @@
-//! A file's text and its spanned tree: every key and value knows where it stands.
+//! Text of a file and its syntax tree, with the location of every key and value.
 
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-/// A file as text, with its lines found.
+/// A file with an index of its lines.
 pub(crate) struct Document<'a> {
     pub(crate) path: Arc<str>,
     pub(crate) text: &'a str,
     line_breaks: OnceLock<Vec<usize>>,
 }
 
-/// A place: bytes of one document.
+/// A byte range in one document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Span {
-    /// Index into the documents of this reading.
+    /// Index into the documents of this load.
     pub(crate) document: u32,
     pub(crate) start: u32,
     pub(crate) end: u32,
 }
 
-/// A table with the places of its keys, sorted by key.
+/// A table with the locations of its keys, sorted by key.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Table<'a>(Vec<(Cow<'a, str>, Entry<'a>)>);
 
-/// A key's value, with the place of both.
+/// A value with the locations of its key and itself.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry<'a> {
     pub(crate) key: Span,
     pub(crate) node: Node<'a>,
 }
 
-/// A value and its place. A `[header]` table's place is its header.
+/// A value and its location; for a `[header]` table, that of the header.
 #[derive(Debug, Clone)]
 pub(crate) struct Node<'a> {
     pub(crate) span: Span,
     pub(crate) value: Value<'a>,
 }
 
-/// TOML's values. Numbers that do not fit are reported and not here.
+/// TOML values; numbers that do not fit are reported and omitted.
 #[derive(Debug, Clone)]
 pub(crate) enum Value<'a> {
     String(Cow<'a, str>),
@@ -55,8 +55,9 @@ impl<'a> Document<'a> {
         Self { path, text, line_breaks: OnceLock::new() }
     }
 
-    /// How many line breaks stand before each stretch of the text, and before its end. Counted when first
-    /// asked for: a file that is not read again has no place to tell.
+    /// Returns the number of line breaks before each stretch and before the end.
+    ///
+    /// Computed on first use, because most files need no locations.
     fn line_breaks(&self) -> &[usize] {
         self.line_breaks.get_or_init(|| {
             let sum = |sum: &mut usize, stretch| {
@@ -67,19 +68,19 @@ impl<'a> Document<'a> {
         })
     }
 
-    /// The text's end is on its last line.
+    /// Moves a position at the end of the text onto the last line.
     fn on_a_line(&self, at: usize) -> usize {
         at.min(self.text.len() - usize::from(self.text.ends_with('\n')))
     }
 
-    /// The line of a byte, from 1.
+    /// Returns the line of a byte position, from 1.
     pub(crate) fn line(&self, at: usize) -> usize {
         let at = self.on_a_line(at);
         let stretch = &self.text.as_bytes()[at - at % STRETCH..at];
         self.line_breaks()[at / STRETCH] + breaks(stretch) + 1
     }
 
-    /// Line and column of a place the text can be cut at.
+    /// Returns line and column of a position on a character boundary.
     pub(crate) fn position(&self, at: usize) -> (u32, u32) {
         let line = self.line(at);
         let start = self.text[..self.on_a_line(at)].rfind('\n').map_or(0, |at| at + 1);
@@ -87,7 +88,7 @@ impl<'a> Document<'a> {
         (small(line), small(before.chars().count() + 1))
     }
 
-    /// A range the text can be cut at.
+    /// Moves a range to character boundaries.
     pub(crate) fn clamp(&self, range: Range<usize>) -> Range<usize> {
         let floor = |mut at: usize| {
             at = at.min(self.text.len());
@@ -102,14 +103,14 @@ impl<'a> Document<'a> {
 }
 
 impl<'a> Table<'a> {
-    /// Of entries with a key each.
+    /// Builds a table of entries with unique keys.
     pub(crate) fn of(mut entries: Vec<(Cow<'a, str>, Entry<'a>)>) -> Self {
         entries.sort_by(|(a, _), (b, _)| a.cmp(b));
         Self(entries)
     }
 
     fn position(&self, key: &str) -> Option<usize> {
-        // In a few, equality is found sooner than order.
+        // For few keys, a linear search is faster.
         const FEW: usize = 16;
         match self.0.len() {
             ..=FEW => self.0.iter().position(|(other, _)| other == key),
@@ -133,7 +134,7 @@ impl<'a> Table<'a> {
         self.position(key).map(|at| self.0.remove(at).1)
     }
 
-    /// Adds entries whose keys are not there yet.
+    /// Adds entries whose keys are not in the table yet.
     pub(crate) fn add(&mut self, entries: Vec<(Cow<'a, str>, Entry<'a>)>) {
         self.0.extend(entries);
         self.0.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -181,10 +182,12 @@ impl Span {
     }
 }
 
-/// Line breaks are counted in stretches of so many bytes, which takes next to nothing.
+/// Length in bytes of the stretches for which line breaks are counted.
+///
+/// Finding a line only scans one stretch; the index of a large file stays small.
 const STRETCH: usize = 128;
 
-/// The line breaks in a stretch.
+/// Counts the line breaks in a stretch.
 fn breaks(stretch: &[u8]) -> usize {
     stretch.iter().map(|byte| u8::from(*byte == b'\n')).sum::<u8>().into()
 }

@@ -1,14 +1,20 @@
-//! Durations as people write them: `90s`, `30m`, `1h30m`, `2d`.
+//! Parses and formats durations:
+//!
+//! `90s`, `30m`, `1h30m`, `2d`.
 
 use std::time::Duration;
 
-/// A year and a day: longer is a slip, and keeps later arithmetic far from its bounds.
+/// Maximum duration:
+///
+/// 366 days.
+///
+/// Longer ones are mistakes, and the limit keeps later arithmetic far from overflow.
 const LONGEST: Duration = Duration::from_secs(366 * 86_400);
 
-/// Reads a duration of at least one second.
+/// Parses a duration of at least one second.
 ///
 /// # Errors
-/// Why the text is none, as a phrase.
+/// With a phrase that explains why the text is invalid.
 pub(super) fn parse(text: &str) -> Result<Duration, &'static str> {
     const SHAPE: &str = "a duration is a number and a unit: `90s`, `30m`, `2h`, `1d`, `1h30m`";
     let mut rest = text.trim();
@@ -49,7 +55,7 @@ pub(super) fn parse(text: &str) -> Result<Duration, &'static str> {
     }
 }
 
-/// The duration in the largest whole units.
+/// Formats the duration in the largest whole units.
 pub(super) fn show(duration: Duration) -> String {
     let mut left = duration.as_secs();
     let mut text = String::new();

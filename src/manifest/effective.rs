@@ -1,4 +1,4 @@
-//! What a source says once defaults and template are laid under it, and where each value stands.
+//! Effective values of a source after defaults and template, with locations.
 
 use super::document::{Document, Node, Table, Value};
 use super::findings::Findings;
@@ -10,17 +10,21 @@ use std::sync::Arc;
 /// One value of a source, with its origin.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct EffectiveValue {
-    /// The path within the source's table: `connection_config.host`, `sync.every`.
+    /// Path within the source's table:
+    ///
+    /// `connection_config.host`, `sync.every`.
     pub path: String,
-    /// The value as TOML; references as references.
+    /// Value as TOML, with references unresolved.
     pub value: String,
-    /// The value as JSON; references as references.
+    /// Value as JSON, with references unresolved.
     pub json: serde_json::Value,
-    /// Where it is written.
+    /// Location of the value.
     pub from: Place,
 }
 
-/// Every value of a source of these files, sorted by path. `None` when they do not hold it any more.
+/// Returns every value of a source, sorted by path.
+///
+/// `None` if the files no longer contain the source.
 #[must_use]
 pub fn effective(files: &[SourceFile<'_>], source: &DesiredSource) -> Option<Vec<EffectiveValue>> {
     let document = |path: &str| {
@@ -32,7 +36,7 @@ pub fn effective(files: &[SourceFile<'_>], source: &DesiredSource) -> Option<Vec
     let mut findings = Findings::new(&documents);
     let settings = match documents.len() {
         1 => Settings::default(),
-        // Variables stand for workspaces and the platform only: no value of a source holds one.
+        // Variables are used for workspaces and the platform only, never in values of a source.
         _ => settings::read(&parse::parse(1, &mut findings)?, &|_| Lookup::Unset, &mut findings),
     };
     let root = parse::parse(0, &mut findings)?;
@@ -77,7 +81,7 @@ fn json(value: &Value<'_>) -> serde_json::Value {
     }
 }
 
-/// A value as it is written in TOML, on one line.
+/// Formats a value as TOML on one line.
 fn written(value: &Value<'_>) -> String {
     match value {
         Value::String(text) => quoted(text),
@@ -110,7 +114,7 @@ fn written_table(table: &Table<'_>) -> String {
     format!("{{ {} }}", entries.join(", "))
 }
 
-/// A basic string; whatever a terminal would act on is escaped.
+/// Formats a basic string, with control characters escaped.
 fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for character in text.chars() {

@@ -1,6 +1,8 @@
 //! Explanations of the error codes.
 
-/// The explanation of a code, in any case; `None` for an unknown code.
+/// Returns the explanation of a code (case-insensitive).
+///
+/// `None` for an unknown code.
 #[must_use]
 pub fn explain(code: &str) -> Option<&'static str> {
     let text = match code.to_ascii_uppercase().as_str() {

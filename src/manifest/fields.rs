@@ -1,4 +1,4 @@
-//! Taking a table's fields one by one, each with its type checked.
+//! Typed access to the fields of a table, with errors reported.
 
 use super::diagnostic::Code;
 use super::document::{Entry, Node, Span, Table, Value};
@@ -10,7 +10,7 @@ use crate::model::{exposed, unfit_for_a_name};
 use std::time::Duration;
 
 impl<'a> Value<'a> {
-    /// The type's name, with its article.
+    /// Returns the name of the type, with its article.
     pub(crate) fn type_name(&self) -> &'static str {
         match self {
             Self::String(_) => "a string",
@@ -38,7 +38,7 @@ impl<'a> Value<'a> {
     }
 }
 
-/// Reports every key of the table that nobody reads. `owner` is how the table is called in messages.
+/// Reports every unknown key of the table; `owner` names the table in messages.
 pub(crate) fn unknown_keys(table: &Table<'_>, known: &[&str], owner: &str, findings: &mut Findings<'_, '_>) {
     for (key, entry) in table.iter() {
         if !known.contains(&key.as_ref()) {
@@ -52,12 +52,12 @@ pub(crate) fn unknown_keys(table: &Table<'_>, known: &[&str], owner: &str, findi
     }
 }
 
-/// Reports a name that a reader does not see as it is.
+/// Reports a name with invisible characters.
 pub(crate) fn check_seen(what: &str, name: &str, span: Span, findings: &mut Findings<'_, '_>) {
     check_seen_as(what, (name, name), span, findings);
 }
 
-/// The same, of a name that is displayed in another form.
+/// Like [`check_seen`], for a name that is displayed in another form.
 pub(crate) fn check_seen_as(
     what: &str,
     (name, displayed): (&str, &str),
@@ -77,7 +77,9 @@ pub(crate) fn check_seen_as(
     }
 }
 
-/// A key as it is quoted in messages: one line, of bounded length.
+/// Formats a key for messages:
+///
+/// one line, of bounded length.
 pub(crate) fn shown(text: &str) -> String {
     const LONGEST: usize = 80;
     let plain: String = text.chars().flat_map(char::escape_debug).take(LONGEST + 1).collect();
@@ -103,7 +105,7 @@ fn wrong_type<'f, 'd, 'a>(
         .label(format!("expected {expected}"))
 }
 
-/// Tables that are often taken for a single value, as they are written.
+/// Returns an example for a table that is often mistaken for a single value.
 fn example(key: &str) -> Option<String> {
     let example = match key {
         "suspend" => "suspend = { reason = \"…\", until = 2026-12-01 }",
@@ -115,7 +117,7 @@ fn example(key: &str) -> Option<String> {
     Some(format!("write {example}"))
 }
 
-/// The table under `key`.
+/// Returns the table under `key`.
 pub(crate) fn table<'t, 'a>(
     of: &'t Table<'a>,
     key: &str,
@@ -125,7 +127,7 @@ pub(crate) fn table<'t, 'a>(
     table_in(key, entry, findings).map(|table| (table, entry))
 }
 
-/// The table that stands in the entry of `key`.
+/// Returns the table in the entry of `key`.
 pub(crate) fn table_in<'t, 'a>(
     key: &str,
     entry: &'t Entry<'a>,
@@ -138,7 +140,7 @@ pub(crate) fn table_in<'t, 'a>(
     table
 }
 
-/// The same, taken out of the entry.
+/// Like [`table_in`], but takes the table out of the entry.
 pub(crate) fn into_table<'a>(
     key: &str,
     entry: Entry<'a>,
@@ -151,7 +153,9 @@ pub(crate) fn into_table<'a>(
     }
 }
 
-/// The string under `key`, which may hold no reference: references are for `connection_config`.
+/// Returns the string under `key`.
+///
+/// References are refused outside `connection_config`.
 pub(crate) fn text<'t>(
     of: &'t Table<'_>,
     key: &str,
@@ -161,7 +165,7 @@ pub(crate) fn text<'t>(
     plain_text(key, &entry.node, findings).map(|text| (text, entry.node.span))
 }
 
-/// The node as a string without references.
+/// Returns the node as a string without references.
 pub(crate) fn plain_text<'t>(
     key: &str,
     node: &'t Node<'_>,
@@ -180,7 +184,7 @@ pub(crate) fn plain_text<'t>(
     }
 }
 
-/// `true` or `false` under `key`.
+/// Returns the boolean under `key`.
 pub(crate) fn boolean(of: &Table<'_>, key: &str, findings: &mut Findings<'_, '_>) -> Option<bool> {
     let entry = of.get(key)?;
     match entry.node.value {
@@ -192,7 +196,7 @@ pub(crate) fn boolean(of: &Table<'_>, key: &str, findings: &mut Findings<'_, '_>
     }
 }
 
-/// The duration under `key`.
+/// Returns the duration under `key`.
 pub(crate) fn duration(
     of: &Table<'_>,
     key: &str,
@@ -214,7 +218,7 @@ pub(crate) fn duration(
     }
 }
 
-/// The duration under `key`, which may be `0s`.
+/// Returns the duration under `key`, which may be `0s`.
 pub(crate) fn duration_or_none(
     of: &Table<'_>,
     key: &str,
@@ -227,7 +231,7 @@ pub(crate) fn duration_or_none(
     duration(of, key, findings)
 }
 
-/// One of a few words under `key`.
+/// Returns the choice under `key`.
 pub(crate) fn choice<T: Copy>(
     of: &Table<'_>,
     key: &str,
@@ -238,7 +242,9 @@ pub(crate) fn choice<T: Copy>(
     chosen(key, word, choices, findings)
 }
 
-/// The choice that this word names. The message repeats a word only if it can be a misspelling of one.
+/// Returns the choice with this name.
+///
+/// The error message repeats the word only if it may be a misspelling, not a secret.
 pub(crate) fn chosen<T: Copy>(
     key: &str,
     (word, span): (&str, Span),
@@ -263,7 +269,7 @@ pub(crate) fn chosen<T: Copy>(
     None
 }
 
-/// The words of a list of strings under `key`.
+/// Returns the strings of the list under `key`.
 pub(crate) fn words<'t>(
     of: &'t Table<'_>,
     key: &str,

@@ -1,5 +1,6 @@
-//! The files that declare workspaces: what changed is parsed, and the units that it touches are put
-//! together again.
+//! Loads the workspace files incrementally.
+//!
+//! Parses the files that changed and reassembles the units that they affect.
 
 use super::FILE_NAME;
 use super::diagnostic::Code;
@@ -14,7 +15,7 @@ use crate::model::{BrokenFile, FoldedUnit, SettledUnit, Unit};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
-/// What the files declare.
+/// Result of loading the workspace files.
 pub(super) struct Read {
     /// Sorted.
     pub(super) units: Vec<Arc<FoldedUnit>>,
@@ -24,7 +25,7 @@ pub(super) struct Read {
     pub(super) known: (HashMap<Arc<str>, KnownFile>, HashMap<Unit, KnownUnit>),
 }
 
-/// Reads the files whose numbers are `wanted`.
+/// Loads the files with the indexes `wanted`.
 pub(super) fn read<'a>(
     files: &[&File<'a>],
     wanted: &[usize],
@@ -37,7 +38,7 @@ pub(super) fn read<'a>(
     let unknown = tree.take_what_is_known(wanted, findings);
     tree.parse(unknown, Together::Perhaps, findings, spread)?;
     let mut checked = BTreeSet::new();
-    // What is found against one file makes all that it declares uncertain.
+    // An error in one file makes everything it declares uncertain, so repeat until nothing changes.
     loop {
         let complete = tree.entries.values().all(|entry| entry.units.is_some());
         let by_unit = tree.by_unit();
@@ -62,7 +63,7 @@ pub(super) fn read<'a>(
     }
 }
 
-/// The files, by number.
+/// The files of a load, by index.
 struct Tree<'r, 'a> {
     files: &'r [&'r File<'a>],
     settings: Option<&'r Settings<'a>>,
@@ -71,30 +72,32 @@ struct Tree<'r, 'a> {
     entries: BTreeMap<usize, Entry>,
 }
 
-/// What is known of one file.
+/// Knowledge about one file.
 struct Entry {
-    /// The units it names; `None` when that cannot be told.
+    /// Units that the file names; `None` if unknown.
     units: Option<Arc<[Unit]>>,
     weight: usize,
-    /// `None` when it is known to be sound, and was not parsed this time, or not kept.
+    /// `None` if the file is known to be valid and was not parsed now, or was not kept.
     learned: Option<Box<FileReading>>,
-    /// The unit that it makes where no other file speaks of it.
+    /// The file's unit, if no other file contributes to it.
     alone: Option<Kept>,
 }
 
-/// Do other files speak of the units of those that are parsed?
+/// States if other files contribute to the units of the parsed ones.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Together {
-    /// Mostly none does: what such a file says is put together at once, and let go of.
+    /// Usually none does, so a file's unit is assembled at once.
+    ///
+    /// The parsed form is dropped then.
     Perhaps,
     Yes,
 }
 
-/// The files of each unit, by number.
+/// Indexes of the files of each unit.
 type Numbers<'u> = BTreeMap<Unit, Vec<usize>>;
 
 impl<'r, 'a> Tree<'r, 'a> {
-    /// Returns the files of which nothing is known.
+    /// Takes cached results, and returns the files without one.
     fn take_what_is_known(&mut self, wanted: &[usize], findings: &Findings<'_, 'a>) -> Vec<usize> {
         let mut unknown = Vec::new();
         for n in wanted {
@@ -113,7 +116,7 @@ impl<'r, 'a> Tree<'r, 'a> {
         unknown
     }
 
-    /// Parses files, several at once.
+    /// Parses files, several in parallel.
     fn parse(
         &mut self,
         numbers: Vec<usize>,
@@ -168,7 +171,7 @@ impl<'r, 'a> Tree<'r, 'a> {
         by_unit
     }
 
-    /// The files that declare nothing, for what is wrong with them.
+    /// Returns the files that declare nothing because of errors.
     fn broken(&self, findings: &Findings<'_, 'a>) -> HashSet<usize> {
         let errors = findings.documents_with_errors();
         let is_broken = |n: usize, entry: &Entry| {
@@ -177,7 +180,7 @@ impl<'r, 'a> Tree<'r, 'a> {
         self.entries.iter().filter(|(n, entry)| is_broken(**n, entry)).map(|(n, _)| *n).collect()
     }
 
-    /// The units that are not known to be as they were.
+    /// Returns the units that may have changed.
     fn touched(&self, by_unit: &Numbers<'_>, broken: &HashSet<usize>, complete: bool) -> Numbers<'r> {
         let is_touched = |(unit, files): &(&Unit, &Vec<usize>)| {
             files.iter().any(|n| broken.contains(n)) || self.kept(unit, files, complete).is_none()
@@ -185,7 +188,7 @@ impl<'r, 'a> Tree<'r, 'a> {
         by_unit.iter().filter(is_touched).map(|(unit, files)| (unit.clone(), files.clone())).collect()
     }
 
-    /// A unit that need not be put together, and whether it says that a source moved.
+    /// Returns a unit that need not be reassembled, and if it has `[moved]` entries.
     fn kept(&self, unit: &Unit, files: &[usize], complete: bool) -> Option<(bool, &Kept)> {
         if let [n] = files
             && let Some(alone) = &self.entries[n].alone
@@ -225,7 +228,7 @@ impl<'r, 'a> Tree<'r, 'a> {
             Some(settings) => units::assemble(&sound, settings, findings),
             None => Vec::new(),
         };
-        // What is reported of a file is reported again at the next reading.
+        // Files with diagnostics are not cached, so that these are reported again by the next load.
         let reported = findings.documents_reported();
         let mut fresh: HashMap<Unit, (bool, Kept)> = put_together
             .into_iter()
@@ -301,7 +304,7 @@ fn file<'a>(
     }
 }
 
-/// A file's table; `None` when it has no text, or the text is not TOML.
+/// Parses a file; `None` if it is unreadable or not TOML.
 pub(super) fn text<'a>(
     document: u32,
     file: &File<'a>,

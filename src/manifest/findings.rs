@@ -1,4 +1,4 @@
-//! What was found so far: errors with their places, within bounds.
+//! Collector of diagnostics, with limits on their number and on memory.
 
 use super::cron::Verdicts;
 use super::diagnostic::{Code, Diagnostic, Label, Severity};
@@ -9,41 +9,45 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The findings so far.
+/// The diagnostics collected so far.
 pub(crate) struct Findings<'d, 'a> {
     pub(crate) documents: &'d [Document<'a>],
     found: Vec<(Span, Diagnostic)>,
     seen: HashSet<(Code, Span, String)>,
-    /// Errors found in each document, listed or not.
+    /// Number of errors in each document, including unlisted ones.
     counts: HashMap<u32, usize>,
     /// Their sum.
     total: usize,
-    /// Warnings listed here.
+    /// Number of listed warnings.
     warnings: usize,
-    /// Documents that are broken by what is reported elsewhere.
+    /// Documents that are broken by an error reported in another one.
     broken_too: HashSet<u32>,
     pub(crate) shared: Shared,
-    /// Bytes taken here.
+    /// Bytes reserved by this collector.
     weight: usize,
 }
 
-/// What those share who read files at the same time.
+/// State shared by parallel parsers.
 #[derive(Clone)]
 pub(crate) struct Shared {
-    /// Bytes that all sources may still take.
+    /// Bytes that all sources may still reserve.
     room: Arc<AtomicUsize>,
-    /// The cron expressions judged so far.
+    /// Cache of checked cron expressions.
     pub(super) cron: Verdicts,
 }
 
-/// A hundred thousand sources take half of it; templates and lists of workspaces can multiply a small file
-/// beyond any memory.
+/// Memory limit of all sources in bytes.
+///
+/// A hundred thousand sources take half of it. The limit is necessary because templates and lists of
+/// workspaces can multiply a small file beyond any memory.
 const ROOM: usize = 256 << 20;
 
-/// The most values in one source. Each is compared, and shown in a plan, on its own.
+/// Maximum number of values in one source.
+///
+/// Each is compared and shown individually.
 const MOST_VALUES: usize = 10_000;
 
-/// More errors in one file than this help nobody, and cost memory.
+/// Maximum number of listed errors in one file; more would only cost memory.
 const MOST_LISTED: usize = 100;
 
 impl<'d, 'a> Findings<'d, 'a> {
@@ -51,7 +55,7 @@ impl<'d, 'a> Findings<'d, 'a> {
         Self::within(documents, Shared { room: Arc::new(AtomicUsize::new(ROOM)), cron: Verdicts::default() })
     }
 
-    /// Findings of one of several who share the room.
+    /// Creates a collector that shares the memory limit with others.
     fn within(documents: &'d [Document<'a>], shared: Shared) -> Self {
         Self {
             documents,
@@ -66,8 +70,9 @@ impl<'d, 'a> Findings<'d, 'a> {
         }
     }
 
-    /// Reports an error. What defaults and templates hold is checked once for each source, so the
-    /// same finding at the same place is reported once.
+    /// Reports an error, once per location.
+    ///
+    /// Defaults and templates are checked again for each source, so the same error may be found repeatedly.
     pub(crate) fn error(&mut self, code: Code, span: Span, message: impl Into<String>) -> Remark<'_, 'd, 'a> {
         let message = message.into();
         let count = self.counts.get(&span.document).copied().unwrap_or_default();
@@ -82,7 +87,9 @@ impl<'d, 'a> Findings<'d, 'a> {
         Remark { findings: self, fresh }
     }
 
-    /// Reports something that is valid and probably not meant. The file counts all the same.
+    /// Reports a valid but probably unintended construct.
+    ///
+    /// The file is used nevertheless.
     pub(super) fn warning(
         &mut self,
         code: Code,
@@ -98,8 +105,9 @@ impl<'d, 'a> Findings<'d, 'a> {
         Remark { findings: self, fresh }
     }
 
-    /// Reports what is wrong with the tree as a whole, at the first place that shows it. Every
-    /// document that shows it is broken.
+    /// Reports a problem of the whole project, at the first location that shows it.
+    ///
+    /// Every document that shows it is broken.
     pub(crate) fn once(&mut self, code: Code, span: Span, message: String) -> Remark<'_, 'd, 'a> {
         if self.found.iter().any(|(_, found)| found.code == code && found.message == message) {
             self.break_too(span);
@@ -123,14 +131,14 @@ impl<'d, 'a> Findings<'d, 'a> {
             span: range.clone(),
             label: None,
             labels: Vec::new(),
-            // The value of a secret is hidden, in whatever form it is written.
+            // Hides the secret in every form.
             hides: if code == Code::PlainSecret { vec![range.clone()] } else { Vec::new() },
             once: false,
         };
         self.found.push((span, diagnostic));
     }
 
-    /// The document that holds this place is broken as well, by what was reported at another.
+    /// Marks the document of this location as broken by an error reported elsewhere.
     pub(crate) fn break_too(&mut self, span: Span) {
         self.broken_too.insert(span.document);
     }
@@ -140,12 +148,12 @@ impl<'d, 'a> Findings<'d, 'a> {
         errors.map(|(span, _)| span.document).chain(self.broken_too.iter().copied()).collect()
     }
 
-    /// The documents about which anything is reported, warnings too.
+    /// Returns the documents with errors or warnings.
     pub(crate) fn documents_reported(&self) -> HashSet<u32> {
         self.found.iter().map(|(span, _)| span.document).collect()
     }
 
-    /// Checks that a source holds no more values than one may.
+    /// Checks the number of values of a source.
     pub(crate) fn fits(&mut self, source: &Table<'_>, at: Span) -> bool {
         let count = Size::of(source).values;
         if count > MOST_VALUES {
@@ -156,8 +164,9 @@ impl<'d, 'a> Findings<'d, 'a> {
         count <= MOST_VALUES
     }
 
-    /// Reserves memory for all that a file declares, before any of it is put together. False where it is too
-    /// much: a template or a list of workspaces multiplies a small file.
+    /// Reserves memory for everything that a file declares, before it is assembled.
+    ///
+    /// Returns false and reports an error if the limit is exceeded.
     pub(crate) fn reserve(&mut self, bytes: usize, at: Span, declared: &str) -> bool {
         let taken = self.take_room(bytes);
         if taken {
@@ -171,30 +180,30 @@ impl<'d, 'a> Findings<'d, 'a> {
         taken
     }
 
-    /// Takes memory for what is known already. False when there is none left.
+    /// Reserves memory for a cached file; returns false if the limit is exceeded.
     pub(crate) fn take_room(&self, size: usize) -> bool {
         let take = |left: usize| left.checked_sub(size);
         self.shared.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
     }
 
-    /// Gives back what was taken.
+    /// Releases reserved memory.
     pub(crate) fn give_room(&self, size: usize) {
         self.shared.room.fetch_add(size, Ordering::Relaxed);
     }
 
-    /// Findings of one file, to be [absorbed](Self::absorb).
+    /// Creates a collector for one file, to be [absorbed](Self::absorb).
     pub(crate) fn of_one_file(documents: &'d [Document<'a>], shared: &Shared) -> Self {
         Self::within(documents, shared.clone())
     }
 
-    /// What was found while one file was read.
+    /// Converts into the result of parsing one file.
     pub(super) fn learned(self, mut reading: FileReading) -> Learned {
         reading.sound = self.found.iter().all(|(_, found)| found.severity == Severity::Warning);
         let errors = self.counts.get(&reading.document).copied().unwrap_or_default();
         Learned { reading, found: self.found, errors, weight: self.weight }
     }
 
-    /// Adds what was found in one file, and meanwhile in the settings.
+    /// Adds the diagnostics of one file, including those in the settings.
     pub(super) fn absorb(&mut self, learned: &Learned) {
         for (span, diagnostic) in &learned.found {
             let same = |(_, other): &(Span, Diagnostic)| {
@@ -217,7 +226,7 @@ impl<'d, 'a> Findings<'d, 'a> {
         }
     }
 
-    /// How many errors were found so far.
+    /// Returns the number of errors so far.
     pub(crate) fn count(&self) -> usize {
         self.total
     }
@@ -246,7 +255,7 @@ impl<'d, 'a> Findings<'d, 'a> {
     }
 }
 
-/// The finding just reported, to say more about it.
+/// Handle to the diagnostic just reported, for adding details.
 pub(crate) struct Remark<'f, 'd, 'a> {
     findings: &'f mut Findings<'d, 'a>,
     fresh: bool,
@@ -274,7 +283,7 @@ impl Remark<'_, '_, '_> {
         self.with(|diagnostic| diagnostic.label = Some(text.into()))
     }
 
-    /// Points at another place as well.
+    /// Adds a related location.
     pub(crate) fn also(self, span: Span, text: impl Into<String>) -> Self {
         let document = &self.findings.documents[span.document as usize];
         let label = Label {
@@ -286,12 +295,12 @@ impl Remark<'_, '_, '_> {
     }
 }
 
-/// How much a table holds.
+/// The size of a table.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Size {
-    /// However deep.
+    /// Number of values at any depth.
     values: usize,
-    /// Roughly the memory they take.
+    /// Approximate memory in bytes.
     pub(crate) bytes: usize,
 }
 
@@ -316,7 +325,7 @@ impl Size {
             Value::Array(items) => items.iter().for_each(|item| self.add(&item.value)),
             Value::Table(inner) => self.add_table(inner),
             Value::String(text) => {
-                // Each reference is a value of its own in what the text becomes.
+                // Each reference becomes a separate value in the resulting template.
                 self.bytes += text.len() + NODE * text.matches("${").count();
                 self.values += 1;
             }

@@ -1,16 +1,15 @@
-//! One look for every file, which the common TOML formatters leave as it is.
+//! Canonical format of the files, compatible with common TOML formatters.
 //!
-//! The order of keys and tables is the author's, and comments stay with what stands below them. The
-//! rules:
+//! The order of keys and tables is kept, and comments stay with the line below them. The rules:
 //!
-//! - tables of one table stand together, in the order of first mention (`[a]`, `[b]`, `[a.c]` become `[a]`,
-//!   `[a.c]`, `[b]`), and so do dotted keys that no blank line parts;
-//! - a comment at the end of a line goes on a line of its own above it;
+//! - subtables follow their table, in the order of first mention (`[a]`, `[b]`, `[a.c]` become `[a]`,
+//!   `[a.c]`, `[b]`), and so do dotted keys unless separated by a blank line;
+//! - a comment at the end of a line moves to a line of its own above it;
 //! - no indentation, one blank around `=`, none around dots and brackets, `{ a = 1 }`;
 //! - one blank line above each header (above its comments), none below it; else at most one;
-//! - a list stands on one line where that has at most 80 columns and holds no comment, else one element
-//!   to a line, indented by two, with a comma after the last;
-//! - `"basic"` strings and keys where `'literal'` ones say the same; `T` between a date and a time;
+//! - a list is on one line if that has at most 80 columns and contains no comment, else one element per line,
+//!   indented by two, with a comma after the last;
+//! - `"basic"` strings and keys instead of equivalent `'literal'` ones; `T` between a date and a time;
 //! - a blank after the `#` of a comment, and a blank line after a `#:schema` line.
 
 mod order;
@@ -22,11 +21,12 @@ use super::parse;
 use pieces::{Element, Line, Value};
 use std::sync::Arc;
 
-/// The width up to which a list stands on one line.
+/// Maximum width in columns of a list on one line.
 const WIDTH: usize = 80;
 
-/// The text in its one look; formatting that again changes nothing. `None` when it is not TOML that
-/// [`read`](super::read) accepts.
+/// Formats the text; formatting the result again changes nothing.
+///
+/// `None` if [`read`](super::read) does not accept the text as TOML.
 #[must_use]
 pub fn format(text: &str) -> Option<String> {
     let documents = [Document::new(Arc::from(""), text)];
@@ -36,7 +36,7 @@ pub fn format(text: &str) -> Option<String> {
         return None;
     }
     let formatted = print(&order::grouped(pieces::read(text)));
-    // Whatever it looks like, it must say the same.
+    // Formatting must not change the contents.
     let same = || Some(toml::from_str::<toml::Table>(text).ok()? == toml::from_str(&formatted).ok()?);
     same()?.then_some(formatted)
 }
@@ -84,13 +84,13 @@ fn print(lines: &[Line<'_>]) -> String {
     out
 }
 
-/// Do these lines begin with a header, or with comments directly above one?
+/// Returns true if the lines begin with a header or with comments directly above it.
 fn opens_table(lines: &[Line<'_>]) -> bool {
     let below = lines.iter().find(|line| !matches!(line, Line::Comment(_)));
     matches!(below, Some(Line::Header(..)))
 }
 
-/// Is the line after these a comment's or header's that follows a comment directly?
+/// Returns true if the next line follows a comment directly.
 fn is_attached(before: &[Line<'_>]) -> bool {
     matches!(before.last(), Some(Line::Comment(_)))
 }
@@ -106,12 +106,12 @@ fn comment(text: &str) -> String {
     }
 }
 
-/// Is the comment for an editor, not for people?
+/// Returns true if the comment is meant for an editor.
 fn is_directive(comment: &str) -> bool {
     comment.starts_with("#:schema")
 }
 
-/// Does a list in the value hold a comment?
+/// Returns true if a list in the value contains a comment.
 fn must_break(value: &Value<'_>) -> bool {
     match value {
         Value::Scalar(_) => false,
@@ -123,7 +123,7 @@ fn must_break(value: &Value<'_>) -> bool {
     }
 }
 
-/// Writes the value: on one line, or with its lists broken, themselves at `depth`.
+/// Writes the value on one line, or with its lists broken at `depth`.
 fn write(value: &Value<'_>, depth: Option<usize>, out: &mut String) {
     match value {
         Value::Scalar(text) => out.push_str(text),

@@ -1,8 +1,9 @@
-//! What earlier readings learned: below settings that are as they were, a file that is as it was is not
-//! parsed again, and a unit whose files are all as they were is not put together again.
+//! Cache of earlier loads:
 //!
-//! Only what is sound is remembered. A file with anything wrong in it or said against it is read anew
-//! each time, with every file that speaks of the same units.
+//! unchanged files are not parsed and unchanged units not assembled again.
+//!
+//! Valid for unchanged settings. Only files without diagnostics are cached: any other file is parsed in each
+//! load, together with every file that contributes to the same units.
 
 use super::SourceFile;
 use super::diagnostic::Diagnostic;
@@ -16,71 +17,76 @@ use std::sync::Arc;
 /// SHA-256 of a file's text.
 pub type TextDigest = [u8; 32];
 
-/// One file of the tree, for a reading that may know it already.
+/// One file of the project, for a load that may have cached it.
 #[derive(Debug, Clone)]
 pub struct File<'a> {
-    /// Path below the root, with `/`.
+    /// Path below the project root, with `/`.
     pub path: Arc<str>,
-    /// Of its text; `None` where there is none, or nothing is to be remembered of it.
+    /// Digest of the text; `None` if there is no text, or it must not be cached.
     pub digest: Option<TextDigest>,
-    /// The text, or why there is none. `None` when it was not read again: it is as the digest says.
+    /// Contents, or why they could not be read.
+    ///
+    /// `None` if unchanged according to the digest.
     pub text: Option<Result<&'a str, String>>,
 }
 
-/// Texts that a reading needs after all, by path.
+/// Paths of files whose text is needed after all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Missing(pub Vec<Arc<str>>);
 
-/// What was learned of a tree.
+/// Results of a load, for use by the next one.
 #[derive(Default)]
 pub struct Known {
-    /// What every file was read by; `None` when that cannot be told again.
+    /// Cache key; `None` if the cache cannot be reused.
     pub(super) ground: Option<Ground>,
     pub(super) files: HashMap<Arc<str>, KnownFile>,
     pub(super) units: HashMap<Unit, KnownUnit>,
 }
 
-/// What the meaning of a file depends on beside its text.
+/// Inputs that invalidate every cached file.
 #[derive(PartialEq, Eq)]
 pub(super) struct Ground {
-    /// `wellspring.toml`; `None` when there is none.
+    /// Digest of `wellspring.toml`; `None` if there is none.
     pub(super) settings: Option<TextDigest>,
-    /// The variables that were looked up for it.
+    /// Values of the variables that it refers to.
     pub(super) variables: BTreeMap<String, Option<String>>,
 }
 
-/// A sound file.
+/// A valid file.
 #[derive(Clone)]
 pub(super) struct KnownFile {
     pub(super) digest: TextDigest,
-    /// The units it names.
+    /// Units that the file names.
     pub(super) units: Arc<[Unit]>,
     /// Bytes that its sources take.
     pub(super) weight: usize,
 }
 
-/// A unit, put together from sound files only.
+/// A unit, assembled from valid files only.
 #[derive(Clone)]
 pub(super) struct KnownUnit {
     pub(super) files: Vec<(Arc<str>, TextDigest)>,
-    /// The units of every file were known: only then is it told what leads nowhere.
+    /// True if the units of every file were known, as checks of `[moved]` require.
     pub(super) complete: bool,
-    /// It says that a source moved.
+    /// True if the unit has `[moved]` entries.
     pub(super) moved: bool,
     pub(super) desired: Kept,
 }
 
-/// What is kept of a unit.
+/// The cached form of a unit.
 #[derive(Clone)]
 pub(super) enum Kept {
-    /// What its files say.
+    /// The unit itself.
     Unit(Arc<FoldedUnit>),
-    /// That nothing needs to be done about it: see [`UnitRecord`].
+    /// Only that nothing needs to be done for it:
+    ///
+    /// see [`UnitRecord`].
     Settled,
 }
 
-/// What a reading learned of one unit, in words, so that a later process need not read its files while
-/// nothing needs to be done about it.
+/// Serialised cache entry of a unit for which nothing needs to be done.
+///
+/// A later process need not parse the unit's files while they are unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnitRecord {
     files: Vec<FileRecord>,
@@ -96,30 +102,30 @@ struct FileRecord {
 }
 
 impl UnitRecord {
-    /// Are all its files as they were?
+    /// Returns true if all files of the unit are unchanged.
     pub fn holds(&self, digest: impl Fn(&str) -> Option<TextDigest>) -> bool {
         self.files.iter().all(|file| digest(&file.path) == Some(file.digest))
     }
 }
 
-/// What one file says, and what is wrong with it.
+/// Result of parsing one file, with its diagnostics.
 pub(super) struct Learned {
     pub(super) reading: FileReading,
     pub(super) found: Vec<(Span, Diagnostic)>,
-    /// Errors in the file itself, listed or not.
+    /// Number of errors in the file itself, including unlisted ones.
     pub(super) errors: usize,
     /// Bytes that its sources take.
     pub(super) weight: usize,
 }
 
 impl<'a> File<'a> {
-    /// Nothing is remembered of it.
+    /// Wraps a file that must not be cached.
     pub(super) fn of(file: &'a SourceFile<'_>) -> Self {
         let text = file.text.as_deref().map_err(Clone::clone);
         Self { path: Arc::clone(&file.path), digest: None, text: Some(text) }
     }
 
-    /// Empty where there is none.
+    /// Returns the text, empty if there is none.
     pub(super) fn text(&self) -> &'a str {
         match &self.text {
             Some(Ok(text)) => text,
@@ -129,8 +135,10 @@ impl<'a> File<'a> {
 }
 
 impl Known {
-    /// What an earlier process learned of units about which nothing needs to be done, from settings of this
-    /// digest and with these variables. Where the files still say so, they are [`Desired::settled`].
+    /// Creates a cache from the records of an earlier process.
+    ///
+    /// The records are of units for which nothing needs to be done, with these settings and variables. Units
+    /// with unchanged files become [`Desired::settled`].
     ///
     /// [`Desired::settled`]: crate::model::Desired::settled
     #[must_use]
@@ -151,8 +159,9 @@ impl Known {
         known
     }
 
-    /// What to tell a later process of a unit; `None` where the units of some file are not known, or it is not
-    /// sound.
+    /// Returns the record of a unit for a later process.
+    ///
+    /// `None` if the unit has errors, or the units of some file are unknown.
     #[must_use]
     pub fn record(&self, unit: &Unit) -> Option<UnitRecord> {
         let known = self.units.get(unit).filter(|known| known.complete)?;
@@ -165,7 +174,7 @@ impl Known {
         Some(UnitRecord { files, moved: known.moved })
     }
 
-    /// Nothing is known of what was read by other settings.
+    /// Returns the cache if it was filled with the same settings and variables.
     pub(super) fn on(&self, ground: Option<&Ground>) -> Option<&Self> {
         ground.is_some_and(|ground| self.ground.as_ref() == Some(ground)).then_some(self)
     }

@@ -1,9 +1,13 @@
-//! Defaults, then a template, then the source: tables merge, everything else replaces.
+//! Merges defaults, template and source:
+//!
+//! tables are merged, other values replaced.
 
 use super::document::{Table, Value};
 use super::references;
 
-/// Lays `base` under `nearer`. Messages about a table that stands in both belong where it was last written.
+/// Merges `base` into `nearer`, whose values win.
+///
+/// Messages refer to the location in `nearer`.
 pub(super) fn lay_under<'a>(nearer: &mut Table<'a>, base: &Table<'a>) {
     let mut added = Vec::new();
     for (key, entry) in base.iter() {
@@ -29,7 +33,9 @@ pub(super) fn lay_under<'a>(nearer: &mut Table<'a>, base: &Table<'a>) {
     }
 }
 
-/// `every` and `cron` exclude each other: the nearer one displaces the other.
+/// Removes the schedule of `below` if `above` has one.
+///
+/// `every` and `cron` exclude each other.
 fn displace_schedule(below: &mut Table<'_>, above: &Table<'_>) {
     if above.contains_key("every") {
         below.remove("cron");
@@ -39,7 +45,7 @@ fn displace_schedule(below: &mut Table<'_>, above: &Table<'_>) {
     }
 }
 
-/// Removes the value at a dotted path. False when nothing was there.
+/// Removes the value at a dotted path; returns false if there is none.
 pub(super) fn unset(table: &mut Table<'_>, path: &str) -> bool {
     match path.split_once('.') {
         None => table.remove(path).is_some(),

@@ -1,10 +1,11 @@
-//! How deep a text nests, told before it is parsed: what the parser builds is torn down by recursion.
+//! Measures nesting before parsing, as the parser's tree is dropped recursively.
 
 use std::ops::Range;
 use toml_parser::lexer::TokenKind;
 
-/// The first place where brackets and dotted keys together nest more than `most` levels deep. The parser
-/// bounds each by itself.
+/// Returns the first place that is nested more than `most` levels deep.
+///
+/// Counts brackets and dotted keys together; the parser limits each separately.
 pub(super) fn beyond(most: usize, text: &str) -> Option<Range<usize>> {
     let mut open: Vec<(TokenKind, usize)> = Vec::new();
     let mut outer = 0;
@@ -29,7 +30,7 @@ pub(super) fn beyond(most: usize, text: &str) -> Option<Range<usize>> {
     None
 }
 
-/// A bracket that closes another than the last one opened closes nothing.
+/// Closes a bracket; one that does not match the last opened bracket is ignored.
 fn close(kind: TokenKind, open: &mut Vec<(TokenKind, usize)>, outer: &mut usize) {
     if let Some((_, levels)) = open.pop_if(|(last, _)| *last == kind) {
         *outer -= levels;

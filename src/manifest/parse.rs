@@ -1,4 +1,4 @@
-//! From text to the spanned tree, by TOML 1.0 and within bounds.
+//! Parses TOML 1.0 into the syntax tree, within limits.
 
 use super::diagnostic::Code;
 use super::document::{Entry, Node, Span, Table, Value, small};
@@ -8,14 +8,15 @@ use std::num::IntErrorKind::{NegOverflow, PosOverflow};
 use std::ops::Range;
 use toml::de::{DeTable, DeValue};
 
-/// Past a few, syntax errors follow from each other.
+/// Maximum number of reported syntax errors; further ones are usually consequences.
 const MOST_SYNTAX_ERRORS: usize = 20;
 
-/// Nested deeper than any configuration; keeps recursion below it bounded.
+/// Maximum nesting depth; deeper than any configuration, and bounds recursion.
 const DEEPEST: usize = 32;
 
-/// Reads a document. `None` when it is not TOML. Everything wrong is reported; a value that cannot be
-/// read is left out.
+/// Parses a document; `None` if it is not TOML.
+///
+/// Every error is reported; a value that cannot be parsed is omitted.
 pub(crate) fn parse<'a>(document: u32, findings: &mut Findings<'_, 'a>) -> Option<Table<'a>> {
     let text = findings.documents[document as usize].text;
     if let Some(at) = nesting::beyond(2 * DEEPEST, text) {
@@ -50,8 +51,8 @@ pub(crate) fn parse<'a>(document: u32, findings: &mut Findings<'_, 'a>) -> Optio
             .help("`wellspring explain W002` shows a file in TOML");
         return None;
     }
-    // One error in a line is enough: the others follow from it. Sorted, each is compared with the one before it,
-    // which keeps the cost even for a long line.
+    // Report one error per line: others in it are usually consequences. After sorting, each error is compared
+    // with the previous one only, which bounds the cost even for a long line.
     let start = |error: &toml::de::Error| error.span().map_or(text.len(), |span| span.start.min(text.len()));
     let mut sorted: Vec<&toml::de::Error> = errors.iter().collect();
     sorted.sort_by_key(|error| start(error));
@@ -70,7 +71,7 @@ pub(crate) fn parse<'a>(document: u32, findings: &mut Findings<'_, 'a>) -> Optio
     errors.is_empty().then_some(table)
 }
 
-/// The first conflict marker of Git, and the last line of the conflict.
+/// Returns the first conflict marker of Git, and the last line of the conflict.
 fn conflict(text: &str) -> Option<(Range<usize>, Range<usize>)> {
     let marker = |prefix: char| {
         move |line: &&(usize, &str)| {
@@ -93,7 +94,7 @@ fn conflict(text: &str) -> Option<(Range<usize>, Range<usize>)> {
     Some((range(start), range(end)))
 }
 
-/// `sources = {}` and a header `[sources.NAME]` below it: the places of both.
+/// Returns the places of `sources = {}` and of a header `[sources.NAME]` below it.
 fn sources_twice(
     text: &str,
     root: &toml::Spanned<DeTable<'_>>,
@@ -116,7 +117,9 @@ fn sources_twice(
     is_empty.then(|| (key.span().start..value.span().end, first))
 }
 
-/// Returns true if the line around a place is `key: value`.
+/// Returns true if the line around a position is `key:
+///
+/// value`.
 fn is_yaml(text: &str, at: usize) -> bool {
     let at = at.min(text.len());
     let start = text.as_bytes()[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
@@ -135,7 +138,7 @@ fn too_deep(at: Span, findings: &mut Findings<'_, '_>) {
 fn report_syntax(document: u32, error: &toml::de::Error, findings: &mut Findings<'_, '_>) {
     let text = findings.documents[document as usize].text;
     let range = error.span().unwrap_or(text.len()..text.len());
-    // What is missing at a line's end is pointed at there, not across the line break.
+    // Errors at the end of a line are shown there, not across the line break.
     let at_break = text.as_bytes().get(range.start).is_some_and(|byte| matches!(byte, b'\n' | b'\r'));
     let end = if at_break { range.start } else { range.end.max(range.start) };
     let help = match error.message() {
@@ -152,17 +155,17 @@ fn report_syntax(document: u32, error: &toml::de::Error, findings: &mut Findings
         .maybe_help(help.map(str::to_owned));
 }
 
-/// Turns the parser's tree into ours, refusing what TOML 1.0 and JSON do not have.
+/// Converts the parser's tree into ours; refuses more than TOML 1.0 and JSON.
 struct Lowering<'f, 'd, 'a> {
     document: u32,
     findings: &'f mut Findings<'d, 'a>,
-    /// Does an escape of TOML 1.1 stand anywhere in the text?
+    /// True if the text may contain an escape of TOML 1.1.
     escapes: bool,
 }
 
 impl<'a> Lowering<'_, '_, 'a> {
     fn table(&mut self, table: DeTable<'a>, depth: usize) -> Table<'a> {
-        // With room for a default that is laid under it.
+        // Capacity for one value added by the defaults.
         let mut entries = Vec::with_capacity(table.len() + 1);
         for (key, value) in table {
             let at = Span::new(self.document, &key.span());
@@ -187,7 +190,7 @@ impl<'a> Lowering<'_, '_, 'a> {
             }
             DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
                 Ok(number) => Value::Integer(number),
-                // What is no number was told with the syntax.
+                // Invalid numbers are reported as syntax errors.
                 Err(error) if !matches!(error.kind(), PosOverflow | NegOverflow) => return None,
                 Err(_) => {
                     self.findings
@@ -224,7 +227,7 @@ impl<'a> Lowering<'_, '_, 'a> {
         Some(Node { span: at, value })
     }
 
-    /// Some keys have a meaning of their own to those who write and read JSON here.
+    /// Refuses keys that have a special meaning to the JSON library.
     fn check_key(&mut self, key: &str, at: Span) {
         if key.starts_with("$serde_json::") {
             self.findings
@@ -255,11 +258,12 @@ impl<'a> Lowering<'_, '_, 'a> {
         }
     }
 
-    /// An inline table stands on one line, without a comma after its last entry. Lines may break
-    /// only within the values in it.
+    /// Refuses inline tables over several lines or with a trailing comma.
+    ///
+    /// Line breaks are permitted only within their values.
     fn check_inline(&mut self, at: Span, table: &Table<'a>) {
         let text = self.findings.source_of(at);
-        // Most can be told at a glance.
+        // Quick check that excludes most tables.
         let is_doubtful =
             || text.contains('\n') || text.split(',').skip(1).any(|rest| rest.trim_start().starts_with('}'));
         if !text.starts_with('{') || !is_doubtful() {
@@ -294,7 +298,7 @@ impl<'a> Lowering<'_, '_, 'a> {
     fn collect_values(&self, table: &Table<'a>, out: &mut Vec<Span>) {
         for entry in table.values() {
             match &entry.node.value {
-                // A table made by a dotted key has its key's place.
+                // The location of a table made by a dotted key is that of its key.
                 Value::Table(inner) if !self.findings.source_of(entry.node.span).starts_with('{') => {
                     self.collect_values(inner, out);
                 }

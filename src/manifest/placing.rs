@@ -1,10 +1,12 @@
-//! The path of a new file, so that the patterns of `files` read it.
+//! Chooses the path of a new file so that the patterns of `files` match it.
 
 use super::FILE_NAME;
 use super::settings::Patterns;
 
-/// The path for a new file: `workspaces/NAME.toml` if the patterns of `files` match it, else the first path
-/// made from a pattern. `None` if no pattern matches a file of this name. Without patterns every file is read.
+/// Returns the path for a new file.
+///
+/// This is `workspaces/NAME.toml` if the patterns of `files` match it, else the first path made from a
+/// pattern. `None` if no pattern matches a file of this name. Without patterns every file is read.
 #[must_use]
 pub fn path_for(patterns: Option<&[String]>, name: &str) -> Option<String> {
     let usual = format!("workspaces/{name}.toml");
@@ -16,12 +18,14 @@ pub fn path_for(patterns: Option<&[String]>, name: &str) -> Option<String> {
         .find(|path| path.ends_with(".toml") && path != FILE_NAME && set.name_file(path))
 }
 
-/// Paths that a pattern may match: each with one of the pattern's alternatives, and `name` for a wildcard.
+/// Returns paths that a pattern may match, one per alternative.
+///
+/// `name` replaces the wildcards.
 fn paths_of(pattern: &str, name: &str) -> Vec<String> {
     alternatives(pattern).iter().map(|pattern| filled(pattern, name)).collect()
 }
 
-/// A pattern with the name in place of its wildcards.
+/// Replaces the wildcards of a pattern by the name.
 fn filled(pattern: &str, name: &str) -> String {
     let last = pattern.rsplit('/').next().unwrap_or_default();
     let mut segments: Vec<String> = Vec::new();
@@ -36,12 +40,12 @@ fn filled(pattern: &str, name: &str) -> String {
         segments.push(format!("{name}.toml"));
     }
     let path = segments.join("/");
-    // A file that the pattern names in full is for what it is named after.
+    // A file that the pattern names in full is reserved for its own purpose.
     let is_plain = !pattern.contains('*') && last != format!("{name}.toml");
     if is_plain { String::new() } else { path }
 }
 
-/// The pattern with each choice of its first `{a,b}` in place of that.
+/// Expands the first `{a,b}` of a pattern.
 fn alternatives(pattern: &str) -> Vec<String> {
     let choice = pattern.split_once('{').and_then(|(before, rest)| {
         let (choices, after) = rest.split_once('}')?;

@@ -1,4 +1,4 @@
-//! `[policy]`, in `wellspring.toml` and in a workspace's file.
+//! `[policy]`, in `wellspring.toml` and in workspace files.
 
 use super::diagnostic::Code;
 use super::document::{Span, Table, Value};
@@ -6,7 +6,7 @@ use super::fields::{self, unknown_keys};
 use super::findings::Findings;
 use crate::model::{Adopt, Limit, MetadataPolicy, OnConflict, Policy, Prune};
 
-/// What one `[policy]` says, and where; what it does not say is left to the one farther away.
+/// Settings of one `[policy]` table with their locations; others are inherited.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Stated {
     prune: Option<(Prune, Span)>,
@@ -17,7 +17,7 @@ pub(super) struct Stated {
     metadata: Option<(MetadataPolicy, Span)>,
 }
 
-/// The words of `adopt`, here and on a source.
+/// Values of `adopt`, in `[policy]` and in sources.
 pub(super) const ADOPT: [(&str, Adopt); 4] = [
     ("never", Adopt::Never),
     ("identical", Adopt::Identical),
@@ -25,7 +25,7 @@ pub(super) const ADOPT: [(&str, Adopt); 4] = [
     ("replace", Adopt::Replace),
 ];
 
-/// What `[policy]` may say.
+/// Keys of `[policy]`.
 pub(super) const KEYS: [&str; 6] =
     ["prune", "adopt", "max_cleanup", "max_replace", "on_conflict", "metadata"];
 
@@ -81,7 +81,7 @@ fn limit(table: &Table<'_>, key: &str, findings: &mut Findings<'_, '_>) -> Optio
 }
 
 impl Stated {
-    /// What this says, and where it says nothing, `farther`.
+    /// Applies these settings over an inherited policy.
     pub(super) fn over(&self, farther: &Policy) -> Policy {
         fn or<T: Copy>(nearer: &Option<(T, Span)>, farther: T) -> T {
             nearer.map_or(farther, |(value, _)| value)
@@ -96,7 +96,7 @@ impl Stated {
         }
     }
 
-    /// Adds what another file says about the same unit; reports where the two differ.
+    /// Adds the settings of another file for the same unit; reports conflicts.
     pub(super) fn merge(&mut self, other: &Self, unit: &str, findings: &mut Findings<'_, '_>) {
         fn add<T: Copy + PartialEq>(
             mine: &mut Option<(T, Span)>,

@@ -1,8 +1,8 @@
-//! What stands on the platform as a file: references in the place of secrets, and a `# TODO` for what the
-//! platform does not show or a file cannot say.
+//! Writes sources of the platform as a file, with references in place of secrets.
 //!
-//! Names and values come from the platform and are trusted with nothing: they are quoted, no text of theirs
-//! becomes a reference, and a source that would not read as it was meant is left out with a note.
+//! A `# TODO` marks values that the platform does not return or a file cannot contain. Names and values come
+//! from the platform and are not trusted: they are quoted, none becomes a reference, and a source that would
+//! not be read back as intended is omitted with a note.
 
 mod values;
 
@@ -15,26 +15,30 @@ use values::{Notes, key as toml_key, quoted};
 /// A file to be written.
 #[derive(Debug, Clone)]
 pub struct Pulled {
-    /// The text; it reads without errors.
+    /// Contents, which parse without errors.
     pub text: String,
-    /// The names of the sources in it.
+    /// Names of the sources in the file.
     pub sources: Vec<SourceName>,
-    /// What could not be read, as `SOURCE: PATH`, or not be written.
+    /// Values that could not be read, as `SOURCE:
+    ///
+    /// PATH`, or not be written.
     pub unreadable: Vec<String>,
-    /// The variables that the references name.
+    /// Variables that the references name.
     pub variables: BTreeSet<String>,
 }
 
-/// The workspace as the file is to name it.
+/// The workspace as named in the file.
 #[derive(Debug, Clone)]
 pub struct PulledWorkspace<'a> {
     /// The workspace and scope.
     pub unit: &'a Unit,
-    /// Its alias and the scope that goes with it, where `wellspring.toml` has one.
+    /// Alias and its scope, if `wellspring.toml` has one.
     pub alias: Option<(&'a str, &'a Scope)>,
 }
 
-/// Writes a file that declares these rows. `taken` are keys that other files use in this workspace.
+/// Writes a file that declares these rows.
+///
+/// `taken` are keys that other files use in this workspace.
 #[must_use]
 pub fn pulled(workspace: &PulledWorkspace<'_>, rows: &[&ObservedSource], taken: &BTreeSet<String>) -> Pulled {
     let mut out = Pulled {
@@ -86,7 +90,11 @@ pub fn pulled(workspace: &PulledWorkspace<'_>, rows: &[&ObservedSource], taken: 
     out
 }
 
-/// A name as a key or as part of a file's name: letters, digits, `_` and `-`; `None` when nothing is left.
+/// Converts a name to a key or part of a file name:
+///
+/// letters, digits, `_` and `-`.
+///
+/// Returns `None` if nothing remains.
 #[must_use]
 pub fn plain_name(name: &str) -> Option<String> {
     const LONGEST: usize = 60;
@@ -102,7 +110,7 @@ pub fn plain_name(name: &str) -> Option<String> {
     (!plain.is_empty()).then(|| plain.to_owned())
 }
 
-/// The name itself where it can be a bare key, else something near to it that is not taken.
+/// Returns the name if it is valid as a bare key, else a similar unused key.
 fn free_key(name: &str, taken: &BTreeSet<String>) -> String {
     let bare =
         name.len() <= 60 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
@@ -141,7 +149,7 @@ fn source(label: &str, key: &str, row: &ObservedSource) -> (String, Notes) {
     (text, notes)
 }
 
-/// Does the block read without errors, alone in a file?
+/// Returns true if the block, alone in a file, is read without errors.
 fn reads(block: &str) -> bool {
     let text = format!("[workspace]\nid = \"w\"\n{block}");
     let file = SourceFile { path: Arc::from("pulled.toml"), text: Ok(&text) };

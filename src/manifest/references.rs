@@ -1,4 +1,4 @@
-//! `${NAME}` in strings, and `{ secret = "env:NAME" }`.
+//! Parses `${NAME}` in strings, and `{ secret = "env:NAME" }`.
 
 use super::diagnostic::Code;
 use super::document::{Span, Table, Value};
@@ -6,12 +6,14 @@ use super::fields::shown;
 use super::findings::Findings;
 use crate::model::{SecretRef, Segment};
 
-/// The variable that holds the platform's token. What the files say must not carry it elsewhere.
+/// Variable that contains the platform's token; references to it are refused.
+///
+/// Otherwise a file could send the token elsewhere.
 pub(super) const TOKEN_VARIABLE: &str = "PMTX_TOKEN";
 
 const STORES: &str = "write `env:NAME`, `file:NAME` or `credential:NAME`";
 
-/// Does the text hold a `${`, escaped or not?
+/// Returns true if the text contains a `${`, escaped or not.
 pub(super) fn mentions(text: &str) -> bool {
     text.contains("${")
 }
@@ -23,12 +25,14 @@ pub(super) fn refuse(key: &str, span: Span, findings: &mut Findings<'_, '_>) {
         .help("`${NAME}` and `{ secret = … }` are resolved in `connection_config` only; in `wellspring.toml`, `[platform]` and `[workspaces]` may hold `${NAME}`");
 }
 
-/// Splits a text at its `${NAME}`s; `$${` stands for `${`. Neighbouring literals are one.
+/// Splits a text at its `${NAME}`s; `$${` is an escaped `${`.
+///
+/// Adjacent literals are joined.
 ///
 /// # Errors
-/// What is wrong with a reference, as a sentence without the text.
+/// With a sentence about the invalid reference, without the text.
 pub(super) fn segments(text: &str) -> Result<Vec<Segment>, String> {
-    // Mostly it is all there is.
+    // Usually the text is one segment.
     let mut segments = Vec::with_capacity(1);
     let mut literal = String::new();
     let mut rest = text;
@@ -62,7 +66,7 @@ pub(super) fn segments(text: &str) -> Result<Vec<Segment>, String> {
     Ok(segments)
 }
 
-/// The segments of a text, with everything wrong reported.
+/// Returns the segments of a text; reports errors.
 pub(super) fn checked_segments(
     text: &str,
     span: Span,
@@ -94,12 +98,12 @@ fn refuse_token(span: Span, findings: &mut Findings<'_, '_>) {
         .help("the platform's token is not for sources; use another variable");
 }
 
-/// Is the table `{ secret = "…" }`, which stands for a value?
+/// Returns true if the table is a reference `{ secret = "…" }`.
 pub(crate) fn is_reference(table: &Table<'_>) -> bool {
     table.len() == 1 && table.get("secret").is_some_and(|entry| entry.node.value.as_str().is_some())
 }
 
-/// Reads `{ secret = "env:NAME" }`; call it when [`is_reference`].
+/// Parses `{ secret = "env:NAME" }`, for tables that satisfy [`is_reference`].
 pub(super) fn secret(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option<SecretRef> {
     let entry = table.get("secret")?;
     let Value::String(text) = &entry.node.value else { return None };
@@ -131,7 +135,9 @@ pub(super) fn secret(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Opti
     }
 }
 
-/// The same in the host file, which may name what holds the platform's token.
+/// Like [`secret`] for the host configuration.
+///
+/// There, a reference may name the platform's token.
 pub(crate) fn host_secret(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option<SecretRef> {
     let entry = table.get("secret")?;
     let parts = entry.node.value.as_str().and_then(|text| text.split_once(':'));

@@ -1,4 +1,4 @@
-//! Diagnostics as text, in the look of rustc.
+//! Formats diagnostics as text, in the style of rustc.
 
 use super::SourceFile;
 use super::diagnostic::{Diagnostic, Label, Severity};
@@ -9,10 +9,14 @@ use std::ops::Range;
 
 mod conceal;
 
-/// The most that is shown on either side of a place in a long line: a file may be one line of megabytes.
+/// Maximum number of bytes shown on either side of a location.
+///
+/// A file may be a single line of megabytes.
 const WIDEST: usize = 400;
 
-/// Every diagnostic with the lines it points at. Values that look secret are not shown.
+/// Formats every diagnostic with the lines it refers to.
+///
+/// Values that look secret are masked.
 #[must_use]
 pub fn render(diagnostics: &[Diagnostic], files: &[SourceFile<'_>], color: bool) -> String {
     let renderer = if color { Renderer::styled() } else { Renderer::plain() };
@@ -38,7 +42,7 @@ pub fn render(diagnostics: &[Diagnostic], files: &[SourceFile<'_>], color: bool)
     }
     let mut out = String::new();
     for diagnostic in diagnostics {
-        // The renderer lets what hides text through, where it only hides.
+        // The renderer does not replace invisible characters.
         let text = renderer.render(&[group(diagnostic, &shown)]);
         out.extend(text.chars().map(|c| if hides(c) { char::REPLACEMENT_CHARACTER } else { c }));
         out.push_str("\n\n");
@@ -46,16 +50,18 @@ pub fn render(diagnostics: &[Diagnostic], files: &[SourceFile<'_>], color: bool)
     out
 }
 
-/// Controls are replaced by the renderer, but for those it writes itself; joiners are part of words.
+/// Returns true for invisible characters, except control characters and joiners.
+///
+/// The renderer replaces control characters itself; joiners are parts of words.
 fn hides(c: char) -> bool {
     is_deceptive(c) && !c.is_control() && !matches!(c, '\u{200c}' | '\u{200d}')
 }
 
-/// A file as it may be shown.
+/// A file in displayable form.
 struct Shown {
-    /// Nothing in it acts on a terminal.
+    /// Path with control characters escaped.
     path: String,
-    /// Without secrets; empty where there is none.
+    /// Text without secrets; empty if there is none.
     text: String,
 }
 
@@ -96,7 +102,7 @@ fn group<'t>(diagnostic: &'t Diagnostic, files: &'t HashMap<&str, Shown>) -> Gro
     }
 }
 
-/// A place within one file.
+/// A location within one file.
 struct Mark<'t> {
     span: Range<usize>,
     text: Option<&'t str>,
@@ -109,8 +115,9 @@ impl<'t> Mark<'t> {
     }
 }
 
-/// The lines from the first mark to the last. Where one of them is too long to be shown, a piece of
-/// it around the first mark.
+/// Builds the snippet from the first mark to the last.
+///
+/// If a line is too long, the snippet is an excerpt around the first mark.
 fn snippet<'t>(file: &'t Shown, mut marks: Vec<Mark<'t>>) -> Snippet<'t, Annotation<'t>> {
     let text = file.text.as_str();
     let line_start = |at: usize| text[..floor(text, at)].rfind('\n').map_or(0, |at| at + 1);

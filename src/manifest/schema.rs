@@ -1,10 +1,11 @@
-//! The JSON Schemas (draft 7) that editors check and complete the files by. They are written by hand, in
-//! `schema/`; the tests below hold them to the keys that are read.
+//! JSON Schemas (draft 7) with which editors check and complete the files.
+//!
+//! Written by hand in `schema/`; the tests below compare them with the keys that the parser accepts.
 
-/// Of a file that declares sources.
+/// Schema of workspace files.
 pub const WORKSPACE_SCHEMA: &str = include_str!("../../schema/workspace.schema.json");
 
-/// Of `wellspring.toml`.
+/// Schema of `wellspring.toml`.
 pub const SETTINGS_SCHEMA: &str = include_str!("../../schema/settings.schema.json");
 
 #[cfg(test)]
@@ -14,7 +15,7 @@ mod tests {
     use serde_json::Value;
     use std::collections::BTreeSet;
 
-    /// The schema's keys at a pointer are those that the reader knows, and no others are permitted.
+    /// Checks that the schema's keys at a pointer are exactly the known ones.
     #[track_caller]
     fn check(schema: &str, pointer: &str, known: &[&str]) {
         let schema: Value = serde_json::from_str(schema).unwrap();

@@ -1,4 +1,6 @@
-//! `wellspring.toml`: the platform, aliases, defaults, templates, and the repository's policy.
+//! `wellspring.toml`:
+//!
+//! platform, aliases, defaults, templates, and policy of the repository.
 
 use super::diagnostic::Code;
 use super::document::{Entry, Node, Span, Table, Value};
@@ -13,26 +15,26 @@ use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// The file's name, at the root of the tree.
+/// Name of the settings file, at the project root.
 pub const FILE_NAME: &str = "wellspring.toml";
 
-/// What the file may say.
+/// Keys of the file.
 pub(super) const KEYS: [&str; 6] = ["platform", "workspaces", "defaults", "templates", "policy", "files"];
 
-/// What `[platform]` may say.
+/// Keys of `[platform]`.
 pub(super) const PLATFORM_KEYS: [&str; 3] = ["url", "owner", "settle"];
 
-/// What a workspace's alias may say.
+/// Keys of a workspace alias.
 pub(super) const ALIAS_KEYS: [&str; 2] = ["id", "scope"];
 
-/// The value of a variable of the environment, as far as `wellspring.toml` may have it.
+/// Result of looking up an environment variable for `wellspring.toml`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lookup {
     /// The value.
     Set(String),
-    /// No such variable is set.
+    /// The variable is not set.
     Unset,
-    /// The host does not permit it here.
+    /// The host does not permit the variable here.
     Refused,
 }
 
@@ -43,7 +45,7 @@ impl From<Option<String>> for Lookup {
 }
 
 impl Lookup {
-    /// The value, where there is one.
+    /// Returns the value, if any.
     #[must_use]
     pub fn value(self) -> Option<String> {
         match self {
@@ -53,10 +55,10 @@ impl Lookup {
     }
 }
 
-/// Looks up a variable of the environment.
+/// Function that looks up an environment variable.
 pub(super) type Variable<'v> = &'v dyn Fn(&str) -> Lookup;
 
-/// A variable without a value for `wellspring.toml`.
+/// A variable that is unset or refused.
 pub(super) struct NoValue {
     name: String,
     refused: bool,
@@ -84,12 +86,12 @@ impl NoValue {
     }
 }
 
-/// What `wellspring.toml` says. Without one, nothing.
+/// Settings of `wellspring.toml`; all are empty without one.
 #[derive(Default)]
 pub(super) struct Settings<'a> {
-    /// There is no such file.
+    /// True if there is no such file.
     pub(super) absent: bool,
-    /// What it names is known, whatever else may be wrong with it.
+    /// True if all names it defines are known, even if it has other errors.
     pub(super) known: bool,
     pub(super) platform: Option<PlatformUrl>,
     pub(super) owner: Option<String>,
@@ -97,16 +99,16 @@ pub(super) struct Settings<'a> {
     pub(super) aliases: BTreeMap<String, Alias>,
     pub(super) defaults: Table<'a>,
     pub(super) templates: BTreeMap<String, (Table<'a>, Span)>,
-    /// What each template adds to a source, and what the defaults do.
+    /// Sizes of the templates and of the defaults, which each source may multiply.
     pub(super) sizes: BTreeMap<String, Size>,
     pub(super) default_size: Size,
     pub(super) policy: Stated,
-    /// Which files are read, where it says.
+    /// Patterns of the files to read, if any.
     pub(super) files: Option<Patterns>,
 }
 
 impl Settings<'_> {
-    /// The aliases whose id is known.
+    /// Returns the aliases with a known id.
     pub(super) fn units(&self) -> BTreeMap<String, Unit> {
         let unit = |alias: &Alias| match &alias.id {
             AliasId::Known(id) => {
@@ -118,17 +120,17 @@ impl Settings<'_> {
     }
 }
 
-/// A workspace by another name.
+/// A workspace alias.
 pub(super) struct Alias {
     pub(super) id: AliasId,
     pub(super) scope: Option<Scope>,
     pub(super) at: Span,
 }
 
-/// An alias's id, or why there is none.
+/// The id of an alias, or the reason why it is unknown.
 pub(super) enum AliasId {
     Known(WorkspaceId),
-    /// The variable it names has no value here: an error for the files that use it only.
+    /// The variable has no value here, an error only in files that use the alias.
     NoValue(NoValue),
     /// Reported already.
     Invalid,
@@ -182,7 +184,7 @@ pub(super) fn read<'a>(
     settings
 }
 
-/// Is all that names something, or stands below every source, a table?
+/// Returns true if `workspaces`, `defaults` and `templates` are tables or absent.
 fn has_its_tables(root: &Table<'_>) -> bool {
     let is_table = |entry: &Entry<'_>| entry.node.value.as_table().is_some();
     let templates = root.get("templates").and_then(|entry| entry.node.value.as_table());
@@ -215,7 +217,7 @@ fn platform_url(url: &str, entry: &Entry<'_>, findings: &mut Findings<'_, '_>) -
     if url == "local" {
         return Some(PlatformUrl::Local);
     }
-    // The scheme of a URL may be in capitals.
+    // The scheme of a URL is case-insensitive.
     let rest = url.split_once("://").and_then(|(scheme, rest)| {
         let is_web = ["https", "http"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
         if is_web { Some(rest) } else { None }
@@ -238,7 +240,7 @@ fn platform_url(url: &str, entry: &Entry<'_>, findings: &mut Findings<'_, '_>) -
     None
 }
 
-/// A string with its `${NAME}`s replaced; `Err` names one that has no value here.
+/// Expands `${NAME}` in a string; `Err` contains a variable without a value.
 fn expanded(
     key: &str,
     node: &Node<'_>,
@@ -332,12 +334,12 @@ fn alias_id(name: &str, node: &Node<'_>, variable: Variable<'_>, findings: &mut 
     }
 }
 
-/// A workspace's id, checked.
+/// Checks a workspace id.
 pub(super) fn workspace_id(id: &str, span: Span, findings: &mut Findings<'_, '_>) -> Option<WorkspaceId> {
     id_written_as(id, None, span, findings)
 }
 
-/// The same; no finding shows an id that is `written` with references.
+/// Like [`workspace_id`]; diagnostics show the form `written` in the file.
 fn id_written_as(
     id: &str,
     written: Option<&str>,
@@ -357,7 +359,7 @@ fn id_written_as(
     }
 }
 
-/// The `scope` of a table, when it says one.
+/// Returns the `scope` of a table, if any.
 pub(super) fn scope(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option<Scope> {
     let (text, span) = fields::text(table, "scope", findings)?;
     fields::check_seen("the scope", text, span, findings);
@@ -370,27 +372,31 @@ pub(super) fn scope(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Optio
     }
 }
 
-/// Which files are read.
+/// Patterns of the files to read.
 pub(super) struct Patterns {
     set: GlobSet,
     patterns: Vec<Pattern>,
 }
 
-/// One of them.
+/// One of the patterns.
 struct Pattern {
     text: String,
     at: Span,
-    /// Its length up to the first wildcard.
+    /// Length up to the first wildcard.
     plain: usize,
 }
 
 impl Pattern {
-    /// Returns true if a file below this folder, which ends with a slash, may match.
+    /// Returns true if a file below this folder may match.
+    ///
+    /// The folder ends with a slash.
     fn may_match_below(&self, folder: &str) -> bool {
         self.beginning().starts_with(folder) || folder.starts_with(self.beginning())
     }
 
-    /// What to write instead: a folder or a file of nearly that name, where there is one.
+    /// Returns a suggestion:
+    ///
+    /// a folder or a file with a similar name, if any.
     fn suggestion(&self, paths: &[&str]) -> String {
         let start = self.beginning();
         let folders: BTreeSet<&str> =
@@ -414,7 +420,7 @@ impl Pattern {
 }
 
 impl Patterns {
-    /// Compiles patterns. `None` if one is invalid.
+    /// Compiles patterns; `None` if one is invalid.
     pub(super) fn of(texts: &[String]) -> Option<Self> {
         let mut set = GlobSetBuilder::new();
         for text in texts {
@@ -423,23 +429,23 @@ impl Patterns {
         Some(Self { set: set.build().ok()?, patterns: Vec::new() })
     }
 
-    /// The patterns as they are written.
+    /// Returns the patterns as written.
     pub(super) fn texts(&self) -> Vec<String> {
         self.patterns.iter().map(|pattern| pattern.text.clone()).collect()
     }
 
-    /// Is the file at this path read?
+    /// Returns true if the patterns match this path.
     pub(super) fn name_file(&self, path: &str) -> bool {
         self.set.is_match(path)
     }
 
-    /// Could files below this folder be read?
+    /// Returns true if files below this folder may match.
     pub(super) fn name_files_below(&self, folder: &str) -> bool {
         let folder = format!("{folder}/");
         self.patterns.iter().any(|pattern| pattern.may_match_below(&folder))
     }
 
-    /// Warns of each pattern that matches none of these paths.
+    /// Warns about patterns that match none of these paths.
     pub(super) fn check_matched(&self, paths: &[&str], findings: &mut Findings<'_, '_>) {
         let mut matched: BTreeSet<usize> = BTreeSet::new();
         for path in paths {
@@ -448,7 +454,7 @@ impl Patterns {
             }
             matched.extend(self.set.matches(path));
             if !path.ends_with(".toml") {
-                // A folder that cannot be listed, in place of its files.
+                // A directory that cannot be listed appears instead of its files.
                 let folder = format!("{path}/");
                 let below = |(n, pattern): (usize, &Pattern)| pattern.may_match_below(&folder).then_some(n);
                 matched.extend(self.patterns.iter().enumerate().filter_map(below));

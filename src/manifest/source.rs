@@ -1,4 +1,6 @@
-//! `[sources.KEY]`: defaults, template and source laid over each other, then read.
+//! `[sources.KEY]`:
+//!
+//! merges defaults, template and source, then reads the result.
 
 use super::diagnostic::Code;
 use super::document::{Span, Table};
@@ -13,7 +15,7 @@ use crate::model::{Definition, DesiredSource, Fields, Place, Scope, SourceKey, S
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// What a source may say.
+/// Keys of a source.
 pub(super) const SOURCE_KEYS: [&str; 13] = [
     "type",
     "name",
@@ -30,10 +32,10 @@ pub(super) const SOURCE_KEYS: [&str; 13] = [
     "connection_config",
 ];
 
-/// What `[defaults]` may say.
+/// Keys of `[defaults]`.
 pub(super) const DEFAULT_KEYS: [&str; 3] = ["sync", "sync_options", "test"];
 
-/// What a template may say.
+/// Keys of a template.
 pub(super) const TEMPLATE_KEYS: [&str; 9] =
     ["type", "scope", "protect", "adopt", "metadata", "sync", "sync_options", "test", "connection_config"];
 
@@ -43,16 +45,16 @@ pub(super) struct SourceReading {
     pub(super) key_span: Span,
     pub(super) name: SourceName,
     pub(super) name_span: Span,
-    /// Its own scope, when it says one.
+    /// The source's own scope, if set.
     pub(super) scope: Option<Scope>,
-    /// False when a scope was said and could not be read.
+    /// False if a scope is set but unreadable.
     pub(super) scope_is_known: bool,
-    /// `None` when something in it is wrong.
+    /// `None` if the source has an error.
     pub(super) desired: Option<DesiredSource>,
 }
 
 impl SourceReading {
-    /// Does it belong to `unit`, where its file names the units `own`?
+    /// Returns true if the source belongs to `unit`; its file names the units `own`.
     pub(super) fn belongs_to(&self, unit: &Unit, own: &[Unit]) -> bool {
         own.iter().any(|one| {
             one.workspace == unit.workspace && *self.scope.as_ref().unwrap_or(&one.scope) == unit.scope
@@ -60,7 +62,7 @@ impl SourceReading {
     }
 }
 
-/// Reads one source. `None` when it cannot even be named.
+/// Reads one source; `None` if even its name is invalid.
 pub(super) fn read<'a>(
     key: &str,
     own: Table<'a>,
@@ -95,7 +97,7 @@ pub(super) fn read<'a>(
             return None;
         }
     };
-    // What is too much is not looked into.
+    // A source that exceeds the limit is not read further.
     let body = fits.then(|| body(&merged, findings));
     let scope = match &body {
         Some(body) => body.scope.clone(),
@@ -106,7 +108,7 @@ pub(super) fn read<'a>(
         check_whole(key_name, &merged, settings, header, findings);
     }
     let (file, line) = findings.place(header);
-    // Judged by what was found in it, not by what could be read: a value with an error is left out.
+    // Depends on errors found, not on values read: a value with an error is omitted.
     let sound = findings.count() == before;
     let desired = body.filter(|_| sound).and_then(|body| {
         Some(DesiredSource {
@@ -130,7 +132,7 @@ pub(super) fn read<'a>(
     Some(SourceReading { key, key_span, name, name_span, scope, scope_is_known, desired })
 }
 
-/// Reports what is missing from a source with its defaults and template laid under it.
+/// Reports keys missing from a source after merging defaults and template.
 fn check_whole(
     name: &str,
     merged: &Table<'_>,
@@ -145,7 +147,7 @@ fn check_whole(
             "the platform requires one; write `connection_config = {}` if the type needs nothing",
         ),
     ] {
-        // Under a slip of the pen it is there, and that was reported.
+        // A misspelled key was reported already.
         let slip = |other: &str| !SOURCE_KEYS.contains(&other) && nearest(other, SOURCE_KEYS) == Some(key);
         if !merged.contains_key(key) && !merged.keys().any(slip) {
             findings
@@ -153,7 +155,7 @@ fn check_whole(
                 .help(help);
         }
     }
-    // Defaults alone may say how to sync and leave it to each source to say when.
+    // Defaults may omit the period and leave it to each source.
     let default = settings.defaults.get("sync").map(|entry| entry.key);
     if let Some(entry) = merged.get("sync").filter(|entry| Some(entry.key) != default)
         && let Some(sync) = entry.node.value.as_table()
@@ -166,7 +168,7 @@ fn check_whole(
     }
 }
 
-/// A source's key, checked.
+/// Checks a source key.
 pub(super) fn key(key: &str, span: Span, findings: &mut Findings<'_, '_>) -> Option<SourceKey> {
     fields::check_seen("the key", key, span, findings);
     match SourceKey::parse(key) {
@@ -178,14 +180,14 @@ pub(super) fn key(key: &str, span: Span, findings: &mut Findings<'_, '_>) -> Opt
     }
 }
 
-/// Checks `[defaults]` where it stands.
+/// Checks `[defaults]` at its location.
 pub(super) fn check_defaults(table: &Table<'_>, findings: &mut Findings<'_, '_>) {
     unknown_keys(table, &DEFAULT_KEYS, "`[defaults]`", findings);
     check_schedule(table, findings);
     body(table, findings);
 }
 
-/// Checks `[templates.NAME]` where it stands.
+/// Checks `[templates.NAME]` at its location.
 pub(super) fn check_template(name: &str, table: &Table<'_>, findings: &mut Findings<'_, '_>) {
     for (key, why) in [
         ("extends", "a template cannot extend another one"),
@@ -238,7 +240,9 @@ fn check_schedule(table: &Table<'_>, findings: &mut Findings<'_, '_>) {
     }
 }
 
-/// Lays defaults, template and source over each other. The flag says whether the template is known.
+/// Merges defaults, template and source.
+///
+/// Also returns whether the template is known.
 pub(super) fn effective<'a>(
     mut own: Table<'a>,
     settings: Option<&Settings<'a>>,
@@ -277,7 +281,7 @@ pub(super) fn effective<'a>(
     (own, known)
 }
 
-/// The fields that defaults, templates and sources share.
+/// Fields shared by defaults, templates and sources.
 struct Body {
     kind: Option<String>,
     scope: Option<Scope>,

@@ -1,11 +1,11 @@
-//! "Did you mean": the known word nearest to an unknown one.
+//! "Did you mean" suggestions for unknown words.
 
 use super::fields::shown;
 
-/// The best candidate, when one is near enough to be meant.
+/// Returns the best candidate if it is similar enough.
 #[must_use]
 pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
-    // Longer words are no typing slips, and comparing them costs their product.
+    // Longer words are not typos, and the comparison is quadratic.
     const LONGEST: usize = 64;
     if word.len() > LONGEST {
         return None;
@@ -17,7 +17,7 @@ pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) ->
         .filter(|candidate| candidate.len() <= LONGEST)
         .map(|candidate| {
             let other = candidate.to_ascii_lowercase().replace('-', "_");
-            // A word cut short is as near as one letter.
+            // A truncated word counts as one edit.
             let cut = plain.len() > 1 && other.starts_with(&plain);
             (if cut { 1 } else { strsim::damerau_levenshtein(&plain, &other) }, candidate)
         })
@@ -26,12 +26,12 @@ pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) ->
         .map(|(_, candidate)| candidate)
 }
 
-/// `did you mean …?`
+/// Formats `did you mean …?`
 pub(super) fn did_you_mean<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<String> {
     nearest(word, candidates).map(|candidate| format!("did you mean `{}`?", shown(candidate)))
 }
 
-/// `a`, `b` or `c`
+/// Formats `a`, `b` or `c`.
 pub(super) fn one_of(choices: &[&str]) -> String {
     let quoted: Vec<String> = choices.iter().map(|choice| format!("`{choice}`")).collect();
     match quoted.split_last() {

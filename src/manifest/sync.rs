@@ -9,7 +9,7 @@ use super::findings::Findings;
 use crate::model::{Missed, Overlap, Suspend, SyncSpec, TestSpec, When};
 use std::time::Duration;
 
-/// What `sync` may say.
+/// Keys of `sync`.
 pub(super) const SYNC_KEYS: [&str; 10] = [
     "every",
     "cron",
@@ -23,13 +23,13 @@ pub(super) const SYNC_KEYS: [&str; 10] = [
     "overlap",
 ];
 
-/// What `test` may say.
+/// Keys of `test`.
 pub(super) const TEST_KEYS: [&str; 2] = ["before_connect", "every"];
 
-/// What `suspend` may say.
+/// Keys of `suspend`.
 pub(super) const SUSPEND_KEYS: [&str; 2] = ["reason", "until"];
 
-/// Reads a `sync` table. `None` when nothing says when, or that could not be read.
+/// Reads a `sync` table; `None` without a valid `every` or `cron`.
 pub(super) fn sync(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option<SyncSpec> {
     unknown_keys(table, &SYNC_KEYS, "`sync`", findings);
     let every = fields::duration(table, "every", findings);
@@ -57,8 +57,9 @@ pub(super) fn sync(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option
     })
 }
 
-/// Reports a table, as written in one place, that has both `every` and `cron`. Between places the
-/// nearer displaces the other.
+/// Reports a table that sets both `every` and `cron`.
+///
+/// Across levels, the more specific one replaces the inherited one.
 pub(super) fn one_schedule(table: &Table<'_>, findings: &mut Findings<'_, '_>) {
     if let (Some(every), Some(cron)) = (table.get("every"), table.get("cron")) {
         findings
@@ -86,7 +87,7 @@ fn stale_after(
     Some(stale_after)
 }
 
-/// Reports a time zone that has no effect, where the source itself sets it.
+/// Reports a time zone without effect, if the source itself sets it.
 pub(super) fn unused_zone(own: &Table<'_>, merged: &Table<'_>, findings: &mut Findings<'_, '_>) {
     let sync = |table: &Table<'_>, key: &str| {
         let sync = table.get("sync")?.node.value.as_table()?;
@@ -127,7 +128,7 @@ fn cron(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option<When> {
     Some(When::Cron { expression: expression.to_owned(), timezone: timezone? })
 }
 
-/// The time zone, `UTC` when none is said, `None` when what is said is none.
+/// Returns the time zone, by default `UTC`; `None` if it is invalid.
 fn zone(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option<String> {
     if !table.contains_key("timezone") {
         return Some("UTC".to_owned());
@@ -174,7 +175,7 @@ pub(super) fn suspend(table: &Table<'_>, at: &Entry<'_>, findings: &mut Findings
     Some(Suspend { reason, until: until? })
 }
 
-/// A `reason` that must be given. `owner` is the table it belongs to.
+/// Reads the required `reason` of the table `owner`.
 pub(super) fn reason(
     table: &Table<'_>,
     at: Span,
@@ -195,7 +196,7 @@ pub(super) fn reason(
     Some(reason.to_owned())
 }
 
-/// The date, `Some(None)` when none is said, `None` when what is said is none.
+/// Returns the date, `Some(None)` without one, `None` if it is invalid.
 fn until(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option<Option<jiff::civil::Date>> {
     let Some(entry) = table.get("until") else { return Some(None) };
     let date = match &entry.node.value {

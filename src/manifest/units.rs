@@ -1,4 +1,4 @@
-//! From files to units: what several files say about one workspace is put together here.
+//! Assembles units from one or several files.
 
 use super::diagnostic::Code;
 use super::document::Span;
@@ -11,20 +11,22 @@ use crate::model::{DesiredSource, DesiredUnit, Moved, Policy, Scope, Unit};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-/// The files that speak of each unit.
+/// The files that contribute to each unit.
 pub(super) type ByUnit<'r> = BTreeMap<Unit, Vec<&'r FileReading>>;
 
-/// Reports what the files say against each other. `complete`: the units of every file are known.
+/// Reports conflicts between files.
+///
+/// `complete` if the units of every file are known.
 pub(super) fn check(by_unit: &ByUnit<'_>, complete: bool, findings: &mut Findings<'_, '_>) {
     for (unit, files) in by_unit {
         policy(unit, files, findings);
         check_sources(unit, files, findings);
-        // Where a file's units are unknown, what seems to be missing may stand in it.
+        // If the units of a file are unknown, it may contain the sources that seem missing.
         check_moves(unit, files, complete, findings);
     }
 }
 
-/// Puts the units together from files without errors.
+/// Assembles the units from files without errors.
 pub(super) fn assemble(
     by_unit: &ByUnit<'_>,
     settings: &Settings<'_>,
@@ -52,8 +54,9 @@ pub(super) fn assemble(
     by_unit.iter().map(unit).collect()
 }
 
-/// Puts a unit together from the one file that speaks of it, whose sources are taken. `None`, and nothing
-/// taken, where anything is wrong with it, or it says what other files have a part in.
+/// Assembles a unit from the only file that contributes to it; takes its sources.
+///
+/// Returns `None`, and takes nothing, if the file has errors or entries that depend on other files.
 pub(super) fn alone(
     unit: &Unit,
     file: &mut FileReading,
@@ -69,7 +72,7 @@ pub(super) fn alone(
     }
     let mut sources: Vec<DesiredSource> =
         std::mem::take(&mut file.sources).into_iter().filter_map(|source| source.desired).collect();
-    // They were collected where more stood of each.
+    // The capacity was for larger elements.
     sources.shrink_to_fit();
     sources.sort_by(|a, b| a.name.cmp(&b.name));
     let policy = file.policy.over(&settings.policy.over(&Policy::default()));
@@ -79,7 +82,7 @@ pub(super) fn alone(
     Some(Arc::new(DesiredUnit { alias, policy, sources, moved, removed, files, unit }))
 }
 
-/// What the files together say about how the unit is treated.
+/// Merges the policy settings of the files.
 fn policy(unit: &Unit, files: &[&FileReading], findings: &mut Findings<'_, '_>) -> Stated {
     let mut policy = Stated::default();
     for file in files {
@@ -89,7 +92,7 @@ fn policy(unit: &Unit, files: &[&FileReading], findings: &mut Findings<'_, '_>) 
 }
 
 fn check_sources(unit: &Unit, files: &[&FileReading], findings: &mut Findings<'_, '_>) {
-    // The keys of one file differ, and so do names that only rise.
+    // Keys within one file are unique, and so are names in ascending order.
     if let [file] = files
         && file.sources_of(unit).is_sorted_by(|a, b| a.name < b.name)
     {
@@ -110,7 +113,9 @@ fn check_sources(unit: &Unit, files: &[&FileReading], findings: &mut Findings<'_
     }
 }
 
-/// Reports once, with both places. Which of the two is meant is not known, so both files are broken.
+/// Reports a duplicate with both places.
+///
+/// Both files are broken, since either may be wrong.
 fn twice(
     code: Code,
     what: &str,
@@ -149,7 +154,7 @@ fn check_moves(unit: &Unit, files: &[&FileReading], complete: bool, findings: &m
             }
         }
         for (moved, span) in &file.moved {
-            // `key = "key"` says that the source under this key has another name now.
+            // `key = "key"` means that the source under this key has another name now.
             let stays = moved.from == moved.to;
             if let Some(source) = declared.get(moved.from.as_str()).filter(|_| !stays) {
                 let from = shown(moved.from.as_str());
@@ -177,7 +182,7 @@ fn check_moves(unit: &Unit, files: &[&FileReading], complete: bool, findings: &m
     }
 }
 
-/// How people call the unit: the alias with its very scope, else one of the same workspace.
+/// Returns the alias with exactly this scope, else one of the same workspace.
 fn alias(unit: &Unit, settings: &Settings<'_>) -> Option<String> {
     let mut found = None;
     for (name, alias) in &settings.aliases {

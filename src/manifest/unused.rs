@@ -1,4 +1,4 @@
-//! Aliases and templates that no file uses.
+//! Warnings for aliases and templates that no file uses.
 
 use super::diagnostic::{Code, Diagnostic};
 use super::document::{Document, Span, Table, Value, small};
@@ -9,8 +9,9 @@ use super::{SourceFile, parse};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// Warns of aliases and templates of `wellspring.toml` that none of the files uses. Where a file cannot be read,
-/// it may use any of them, and nothing is reported.
+/// Warns about aliases and templates of `wellspring.toml` that no file uses.
+///
+/// If any file cannot be read, nothing is reported, because it may use them.
 #[must_use]
 pub fn unused(files: &[SourceFile<'_>]) -> Vec<Diagnostic> {
     let document =
@@ -45,7 +46,7 @@ pub fn unused(files: &[SourceFile<'_>]) -> Vec<Diagnostic> {
     findings.into_sorted()
 }
 
-/// What the files name.
+/// Names that the files use.
 #[derive(Default)]
 struct Used {
     aliases: BTreeSet<String>,
@@ -83,7 +84,7 @@ fn table<'t, 'a>(root: &'t Table<'a>, key: &str) -> Option<&'t Table<'a>> {
     root.get(key)?.node.value.as_table()
 }
 
-/// The names in a table of the settings, each with its place.
+/// Iterates over the names in a table of the settings, with their locations.
 fn tables<'t>(root: &'t Table<'_>, key: &str) -> impl Iterator<Item = (&'t str, Span)> {
     table(root, key).into_iter().flat_map(|table| table.iter().map(|(name, entry)| (&**name, entry.key)))
 }

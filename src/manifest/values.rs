@@ -1,4 +1,6 @@
-//! `connection_config` as declared values, and `metadata` and `sync_options` as JSON.
+//! Reads `connection_config` as declared values, other tables as JSON.
+//!
+//! The other tables are `metadata` and `sync_options`.
 
 use super::diagnostic::Code;
 use super::document::{Node, Span, Table, Value};
@@ -10,7 +12,9 @@ use crate::model::{Declared, Fields, Segment, Template, exposed};
 use crate::sensitive::{self, Rank, is_secret, named_value, names_next};
 use serde_json::Value as Json;
 
-/// Keys of ours that no connection has: below `connection_config` they were typed under the wrong header.
+/// Wellspring keys that no connection has:
+///
+/// in `connection_config` they are misplaced.
 pub(super) const OURS: [&str; 9] = [
     "protect",
     "adopt",
@@ -23,7 +27,7 @@ pub(super) const OURS: [&str; 9] = [
     "connection_config",
 ];
 
-/// The connection's values. `None` for a value with an error in it.
+/// Reads the values of the connection; values with errors are omitted.
 pub(super) fn connection_config(
     table: &Table<'_>,
     header: Span,
@@ -36,7 +40,7 @@ pub(super) fn connection_config(
             }
         }
     }
-    // A connection may well have a `test` of its own, but hardly our table.
+    // A connection may have a field `test`, but hardly this table.
     if let Some(entry) = table.get("test")
         && let Value::Table(test) = &entry.node.value
         && test.contains_key("before_connect")
@@ -113,9 +117,9 @@ fn declared_text(text: &str, span: Span, findings: &mut Findings<'_, '_>) -> Opt
     })
 }
 
-/// The entry whose value another entry of the table names, with that name.
+/// Returns the key whose value another entry of the table names, with that name.
 fn named<'t>(table: &'t Table<'_>) -> Option<(&'static str, &'t str)> {
-    // Few tables are of this form.
+    // Few tables have this form.
     if table.len() < 2 {
         return None;
     }
@@ -129,7 +133,9 @@ fn name_of<'k>(key: &'k str, named: Option<(&str, &'k str)>) -> &'k str {
     }
 }
 
-/// Reports the elements of a list that the one before makes a secret, such as that behind `--password`.
+/// Reports list elements that are secrets because of the preceding element.
+///
+/// An example is the element after `--password`.
 fn report_named(items: &[Node<'_>], findings: &mut Findings<'_, '_>) {
     for two in items.windows(2) {
         if let (Value::String(before), Value::String(text)) = (&two[0].value, &two[1].value)
@@ -141,8 +147,10 @@ fn report_named(items: &[Node<'_>], findings: &mut Findings<'_, '_>) {
     }
 }
 
-/// Returns true if a secret is written out in the value of a key of this name: a text or number, or a table of
-/// texts without a reference among them, the secret in parts. A group of a login's values may hold others.
+/// Returns true if the value of this key is a secret in plain text.
+///
+/// This is a text or number, or a table of texts without a reference among them (a secret in parts). Groups
+/// of login values may contain other texts as well.
 fn gives_away(key: &str, value: &Value<'_>) -> bool {
     const GROUPS: [&str; 5] = ["credential", "credentials", "creds", "authorization", "secrets"];
     let Some(rank) = sensitive::rank(key) else { return false };
@@ -160,13 +168,13 @@ fn gives_away(key: &str, value: &Value<'_>) -> bool {
     }
 }
 
-/// The texts in a value, however deep.
+/// The kind of texts in a value, at any depth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Texts {
     None,
-    /// All are written out.
+    /// All are literal.
     Literal,
-    /// One is a reference, or was to be.
+    /// At least one is, or was meant to be, a reference.
     Reference,
 }
 
@@ -185,14 +193,14 @@ impl Texts {
         if !references::mentions(text) {
             return if text.is_empty() { Self::None } else { Self::Literal };
         }
-        // A `${` that no `$` stands before is one, or was to be.
+        // An unescaped `${` is, or was meant to be, a reference.
         if !text.contains("$${") {
             return Self::Reference;
         }
         match references::segments(text) {
             Ok(segments) if segments.is_empty() => Self::None,
             Ok(segments) if segments.iter().all(|part| matches!(part, Segment::Literal(_))) => Self::Literal,
-            // What is wrong is reported as a bad reference instead.
+            // Errors are reported as bad references instead.
             _ => Self::Reference,
         }
     }
@@ -209,7 +217,9 @@ fn plain_secret(key: &str, span: Span, findings: &mut Findings<'_, '_>) {
         .help("write \"${NAME}\" for an environment variable, or `{ secret = \"env:NAME\" }`, `file:NAME`, `credential:NAME`; if this value was ever shared, change it");
 }
 
-/// A table that is sent as it stands: `metadata`, `sync_options`. No references in it.
+/// Reads a table that is sent unchanged (`metadata`, `sync_options`).
+///
+/// References are refused.
 pub(super) fn json_table(table: &Table<'_>, owner: &str, findings: &mut Findings<'_, '_>) -> Fields<Json> {
     let mut values: Vec<(Box<str>, Json)> = Vec::with_capacity(table.len());
     let named = named(table);
@@ -261,7 +271,9 @@ fn json(node: &Node<'_>, owner: &str, findings: &mut Findings<'_, '_>) -> Option
     })
 }
 
-/// `metadata`: open, but for the key that is ours.
+/// Reads `metadata`:
+///
+/// any keys except the reserved one.
 pub(super) fn metadata(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Fields<Json> {
     if let Some(entry) = table.get("wellspring") {
         findings
@@ -271,7 +283,9 @@ pub(super) fn metadata(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Fi
     json_table(table, "metadata", findings)
 }
 
-/// `sync_options`: open, but for the contract's two fields, whose types are checked.
+/// Reads `sync_options`:
+///
+/// any keys; the types of the API's two fields are checked.
 pub(super) fn sync_options(
     table: &Table<'_>,
     findings: &mut Findings<'_, '_>,

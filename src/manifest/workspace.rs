@@ -1,4 +1,6 @@
-//! A workspace's file: `[workspace]`, `[policy]`, `[sources.KEY]`, `[moved]`, `[removed.KEY]`.
+//! Workspace files:
+//!
+//! `[workspace]`, `[policy]`, `[sources.KEY]`, `[moved]`, `[removed.KEY]`.
 
 use super::diagnostic::Code;
 use super::document::{Node, Span, Table, Value};
@@ -12,40 +14,43 @@ use super::sync;
 use crate::model::{Moved, Place, Removed, RemovedAction, Scope, SourceKey, Unit};
 use std::collections::BTreeSet;
 
-/// What a workspace's file may say.
+/// Keys of a workspace file.
 pub(super) const FILE_KEYS: [&str; 5] = ["workspace", "sources", "policy", "moved", "removed"];
 
-/// What `[workspace]` may say.
+/// Keys of `[workspace]`.
 pub(super) const WORKSPACE_KEYS: [&str; 3] = ["id", "use", "scope"];
 
-/// What `[removed.KEY]` may say.
+/// Keys of `[removed.KEY]`.
 pub(super) const REMOVED_KEYS: [&str; 2] = ["action", "reason"];
 
-/// What a workspace's file says, as far as it could be read.
+/// Contents of a workspace file, as far as it could be read.
 #[derive(Default)]
 pub(super) struct FileReading {
     pub(super) document: u32,
-    /// Was nothing wrong found in it, or while it was read?
+    /// True if no error was found in the file or while reading it.
     pub(super) sound: bool,
-    /// `None` when `[workspace]` could not be read as a whole.
+    /// `None` if `[workspace]` could not be read completely.
     pub(super) units: Option<Vec<Unit>>,
     pub(super) policy: Stated,
     pub(super) sources: Vec<SourceReading>,
-    /// Something stands in `[sources]` whose unit cannot be told.
+    /// True if `[sources]` contains an entry whose unit is unknown.
     pub(super) uncertain: bool,
     pub(super) moved: Vec<(Moved, Span)>,
     pub(super) removed: Vec<(Removed, Span)>,
 }
 
 impl FileReading {
-    /// Its sources that belong to the unit.
+    /// Iterates over the sources that belong to the unit.
     pub(super) fn sources_of(&self, unit: &Unit) -> impl Iterator<Item = &SourceReading> {
         let own = self.units.as_deref().unwrap_or_default();
         self.sources.iter().filter(move |source| source.belongs_to(unit, own))
     }
 
-    /// Every unit the file names: its own, and those that a source's scope adds. `None` when there
-    /// may be others.
+    /// Returns every unit the file names:
+    ///
+    /// its own, and those that scopes of sources add.
+    ///
+    /// Returns `None` if there may be others.
     pub(super) fn all_units(&self) -> Option<BTreeSet<Unit>> {
         if self.uncertain {
             return None;
@@ -63,8 +68,9 @@ impl FileReading {
     }
 }
 
-/// Reads a workspace's file from its table. Without `settings` (they are broken), aliases and
-/// templates are taken on trust.
+/// Reads a workspace file from its table.
+///
+/// Without `settings` (because they are broken), aliases and templates are not checked.
 pub(super) fn read<'a>(
     document: u32,
     mut root: Table<'a>,
@@ -120,9 +126,9 @@ pub(super) fn read<'a>(
     reading
 }
 
-/// Roughly the memory that these sources take, with their templates, in that many workspaces.
+/// Estimates the memory of these sources with templates, in `copies` workspaces.
 fn weight(sources: &Table<'_>, settings: Option<&Settings<'_>>, copies: usize) -> usize {
-    /// Of a source in one more workspace.
+    /// Bytes of a source in one more workspace.
     const COPY: usize = 1024;
     let one = |node: &Node<'_>| {
         let own = node.value.as_table();
@@ -153,7 +159,7 @@ fn no_workspace(top: Span, root: &Table<'_>, findings: &mut Findings<'_, '_>) {
     findings.error(Code::NoWorkspace, top, "this file has no [workspace] table").help(help);
 }
 
-/// The units that `[workspace]` names. `None` when one of them could not be told.
+/// Returns the units that `[workspace]` names; `None` if one of them is unknown.
 fn units(
     table: &Table<'_>,
     header: Span,

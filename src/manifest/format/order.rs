@@ -1,18 +1,20 @@
-//! Tables of one table stand together, and so do dotted keys of one key; else the order is the author's.
+//! Groups subtables with their table and dotted keys with their key.
+//!
+//! Otherwise keeps the order.
 
 use super::pieces::Line;
 use std::collections::HashMap;
 
-/// A header or an entry with the comments directly above it and what follows up to the next.
+/// A header or an entry, with the comments above and the lines up to the next one.
 struct Block<'a> {
-    /// The parts of its name.
+    /// Parts of the name.
     parts: Vec<String>,
     lines: Vec<Line<'a>>,
 }
 
-/// Brings what belongs together, in the order of first mention, a table before those in it.
+/// Groups related tables in the order of first mention, each before its subtables.
 pub(super) fn grouped(lines: Vec<Line<'_>>) -> Vec<Line<'_>> {
-    // Elements of a list of tables have no names of their own to be told apart by.
+    // Elements of a list of tables have no names to sort by.
     if lines.iter().any(|line| matches!(line, Line::Header(header, _) if header.starts_with("[["))) {
         return lines;
     }
@@ -24,7 +26,7 @@ pub(super) fn grouped(lines: Vec<Line<'_>>) -> Vec<Line<'_>> {
     std::iter::once(top).chain(tables).flat_map(entries).collect()
 }
 
-/// The same for the entries of one table. A blank line parts groups that the author made.
+/// Groups the entries of one table; a blank line separates groups of the author.
 fn entries(lines: Vec<Line<'_>>) -> Vec<Line<'_>> {
     let mut out = Vec::new();
     let mut group = Vec::new();
@@ -53,12 +55,14 @@ fn group_of_entries(lines: Vec<Line<'_>>) -> Vec<Line<'_>> {
     top.into_iter().chain(entries).chain(end).collect()
 }
 
-/// How many lines belong to an entry: its comments and itself.
+/// Returns the number of lines that belong to an entry:
+///
+/// its comments and itself.
 fn own(lines: &[Line<'_>]) -> usize {
     lines.iter().position(|line| matches!(line, Line::Entry(..))).map_or(lines.len(), |at| at + 1)
 }
 
-/// What stands above the first, and the blocks that begin with a line of some name.
+/// Splits lines into those above the first named line, and a block per named line.
 fn blocks<'a>(
     lines: Vec<Line<'a>>,
     name: impl Fn(&Line<'a>) -> Option<Vec<String>>,
@@ -80,7 +84,7 @@ fn blocks<'a>(
     (top, blocks)
 }
 
-/// Where the comments begin that stand directly above what follows these lines.
+/// Returns the index of the comments directly above the next line.
 fn attached(lines: &[Line<'_>]) -> usize {
     let is_comment = |line: &&Line<'_>| matches!(line, Line::Comment(text) if !super::is_directive(text));
     lines.len() - lines.iter().rev().take_while(is_comment).count()

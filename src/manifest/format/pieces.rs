@@ -1,12 +1,12 @@
-//! A file as lines and values with their comments, from the tokens of a text that is known to be TOML.
+//! Splits valid TOML into lines and values with their comments.
 
 use toml_parser::lexer::TokenKind;
 
-/// A line, or an entry over several.
+/// A line, or an entry over several lines.
 pub(super) enum Line<'a> {
-    /// Nothing.
+    /// An empty line.
     Blank,
-    /// With its `#`.
+    /// A comment with its `#`.
     Comment(&'a str),
     /// `[table]` or `[[list]]`, and the parts of its name.
     Header(String, Vec<String>),
@@ -14,7 +14,7 @@ pub(super) enum Line<'a> {
     Entry(String, Vec<String>, Value<'a>),
 }
 
-/// A value as it is written.
+/// A value in source form.
 pub(super) enum Value<'a> {
     /// A string, number, date or boolean.
     Scalar(String),
@@ -24,15 +24,15 @@ pub(super) enum Value<'a> {
     Table(Vec<(String, Value<'a>)>),
 }
 
-/// What stands in a list.
+/// An element or comment in a list.
 pub(super) enum Element<'a> {
-    /// With its `#`.
+    /// A comment with its `#`.
     Comment(&'a str),
     /// An element.
     Value(Value<'a>),
 }
 
-/// The lines of a text. What is not TOML is read as something or other.
+/// Splits a text into lines; the result for invalid TOML is arbitrary.
 pub(super) fn read(text: &str) -> Vec<Line<'_>> {
     let source = toml_parser::Source::new(text);
     let tokens = source
@@ -92,7 +92,7 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// Takes what is left of the line; its comment.
+    /// Skips the rest of the line and returns its comment.
     fn end_line(&mut self) -> Option<&'a str> {
         let mut comment = None;
         while let Some(kind) = self.peek() {
@@ -106,7 +106,7 @@ impl<'a> Tokens<'a> {
         comment
     }
 
-    /// A key or a header, up to one of these, and its parts.
+    /// Reads a key or header up to one of the given tokens, and splits it into parts.
     fn name(&mut self, until: &[TokenKind]) -> (String, Vec<String>) {
         let mut name = String::new();
         let mut parts = vec![String::new()];
@@ -140,7 +140,7 @@ impl<'a> Tokens<'a> {
     fn list(&mut self) -> Value<'a> {
         self.next();
         let mut elements = Vec::new();
-        // The elements that begin on this line: its comment goes above them.
+        // Number of elements that begin on this line; its comment moves above them.
         let mut this_line = 0;
         while let Some(kind) = self.peek() {
             match kind {
@@ -162,7 +162,7 @@ impl<'a> Tokens<'a> {
                 _ => {
                     let before = self.at;
                     elements.push(Element::Value(self.value()));
-                    // What is no value, an `=` say, is passed over.
+                    // Skip tokens that are not values, such as `=`.
                     self.at = self.at.max(before + 1);
                     this_line += 1;
                 }
@@ -193,7 +193,9 @@ impl<'a> Tokens<'a> {
         Value::Table(entries)
     }
 
-    /// Numbers and dates are several tokens: `1.5`, `2027-01-31 10:00:00`.
+    /// Reads numbers and dates, which consist of several tokens:
+    ///
+    /// `1.5`, `2027-01-31 10:00:00`.
     fn scalar(&mut self) -> Value<'a> {
         const ENDS: [TokenKind; 5] = [
             TokenKind::Comma,
@@ -216,7 +218,7 @@ impl<'a> Tokens<'a> {
     }
 }
 
-/// A literal string as a basic one, where both say the same.
+/// Converts a literal string to an equivalent basic one if possible.
 fn basic(literal: &str) -> String {
     let inner = literal.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
     match inner.filter(|inner| !inner.contains(['"', '\\'])) {

@@ -1,4 +1,4 @@
-//! JSON values as TOML, without their secrets.
+//! Formats JSON values as TOML, without their secrets.
 
 use crate::manifest::references::TOKEN_VARIABLE;
 use crate::manifest::values::OURS;
@@ -7,22 +7,22 @@ use crate::sensitive::{Rank, exposed, is_secret, named_value, names_next, rank};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
-/// Nested deeper is no configuration.
+/// Maximum nesting depth; deeper than any configuration.
 const DEEPEST: usize = 12;
 
-/// What is noted about one source while it is written.
+/// Notes about one source, collected while it is written.
 pub(super) struct Notes {
-    /// What the names of variables begin with.
+    /// Prefix of the names of variables.
     prefix: String,
     /// Paths that could not be read, or not be written.
     pub(super) unreadable: Vec<String>,
-    /// The variables that references name.
+    /// Variables that references name.
     pub(super) variables: BTreeSet<String>,
-    /// The secrets that the platform shows of this source: they may be repeated elsewhere.
+    /// Secrets that the platform returns for this source; other values may repeat them.
     secrets: BTreeSet<String>,
 }
 
-/// Why a value is not written.
+/// The reason why a value is not written.
 struct Unsaid(&'static str);
 
 const HIDDEN: Unsaid = Unsaid("the platform does not show it");
@@ -38,7 +38,7 @@ impl Notes {
         }
     }
 
-    /// Notes every secret in `config`, before anything is written.
+    /// Collects every secret in `config`, before anything is written.
     pub(super) fn note_secrets(&mut self, config: &Value) {
         note(config, false, &mut self.secrets);
     }
@@ -47,7 +47,7 @@ impl Notes {
         self.secrets.iter().any(|secret| text.contains(secret.as_str()))
     }
 
-    /// The lines of `connection_config`.
+    /// Formats `connection_config`.
     pub(super) fn config(&mut self, config: &Map<String, Value>) -> String {
         let mut lines = String::new();
         for (name, value) in config {
@@ -62,7 +62,7 @@ impl Notes {
         lines
     }
 
-    /// The lines of `metadata`, which holds no references.
+    /// Formats `metadata`, which cannot contain references.
     pub(super) fn metadata(&mut self, metadata: &Map<String, Value>) -> String {
         let mut lines = String::new();
         for (name, value) in metadata {
@@ -99,7 +99,7 @@ impl Notes {
                 }
                 let mut entries = Vec::new();
                 for (name, value) in fields {
-                    // Named like the header or variable that it is the value of.
+                    // The value of a header or variable is named after it.
                     let own = named.filter(|(of, _)| of == name).map_or(name.as_str(), |(_, name)| name);
                     let path: Vec<&str> = path.iter().copied().chain([own]).collect();
                     entries.push(format!("{} = {}", key(name), self.value(&path, value, depth + 1)?));
@@ -151,7 +151,7 @@ impl Notes {
     }
 }
 
-/// A value that may hold no reference.
+/// Formats a value that cannot contain references.
 fn plain(name: &str, value: &Value, depth: usize) -> Result<String, Unsaid> {
     if depth > DEEPEST {
         return Err(Unsaid("it is nested too deeply"));
@@ -203,24 +203,26 @@ fn scalar(value: &Value) -> Result<String, Unsaid> {
     }
 }
 
-/// Rather too much counts as secret here than too little: `tokens` as well.
+/// Returns true if a key may name a secret, in doubt too:
+///
+/// also for `tokens`.
 fn seems_secret(key: &str) -> bool {
     let ranks = |key| matches!(rank(key), Some(Rank::Certain | Rank::Likely));
     ranks(key) || ranks(key.trim_end_matches(['s', 'S']))
 }
 
-/// Returns true if the value at this place is a secret by its form.
+/// Returns true if the value is a secret by its form.
 fn is_secret_under(path: &[&str], value: &Value) -> bool {
     let text = match value {
         Value::String(text) => text.clone(),
         Value::Number(number) => number.to_string(),
         _ => return false,
     };
-    // The last one may be the number of an element.
+    // The last part may be the index of an element.
     path.iter().rev().take(2).any(|key| is_secret(key, &text))
 }
 
-/// Collects the texts of secrets; shorter ones are part of too many words.
+/// Collects the texts of secrets; shorter ones occur in too many words.
 fn note(value: &Value, secret: bool, secrets: &mut BTreeSet<String>) {
     const SHORTEST: usize = 4;
     match value {
@@ -242,15 +244,15 @@ fn note(value: &Value, secret: bool, secrets: &mut BTreeSet<String>) {
     }
 }
 
-/// How much of a text may be written.
+/// The part of a text that may be written.
 enum Shown<'t> {
     AsItIs,
-    /// What stands before and after a password.
+    /// The text before and after a password.
     Around(&'t str, &'t str),
     Not,
 }
 
-/// Finds the password in `scheme://user:password@…`, and whatever else is exposed.
+/// Finds the password in `scheme://user:password@…`, and other exposed secrets.
 fn without_password(text: &str) -> Shown<'_> {
     let found = exposed(text);
     let pairs = text.split(['&', ';', '?', '#', ',', ' ', '\t', '\n']);
@@ -263,7 +265,7 @@ fn without_password(text: &str) -> Shown<'_> {
     let whole = || if found.is_empty() { Shown::AsItIs } else { Shown::Not };
     let Some(scheme) = text.find("://") else { return whole() };
     let rest = &text[scheme + 3..];
-    // A password may hold a `/` or an `@` unescaped: rather too much counts as password than too little.
+    // A password may contain an unescaped `/` or `@`, so take the longest match.
     let Some(at) = rest.rfind('@') else { return whole() };
     let Some(colon) = rest[..at].find(':') else { return whole() };
     let password = scheme + 3 + colon + 1..scheme + 3 + at;
@@ -278,19 +280,21 @@ fn table(entries: &[String]) -> String {
     if entries.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", entries.join(", ")) }
 }
 
-/// The text as it is written where `${…}` would be a reference.
+/// Escapes `${…}`, which would be read as a reference.
 pub(super) fn literal(text: &str) -> String {
     text.replace("${", "$${")
 }
 
-/// A key, quoted where it must be.
+/// Formats a key, quoted if necessary.
 pub(super) fn key(name: &str) -> String {
     let bare =
         !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
     if bare { name.to_owned() } else { quoted(name) }
 }
 
-/// A basic string. What acts on a terminal, or reorders or hides text, is escaped.
+/// Formats a basic string.
+///
+/// Control, invisible and direction-changing characters are escaped.
 pub(super) fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {

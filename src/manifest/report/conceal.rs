@@ -1,7 +1,7 @@
-//! Hides what looks like a secret before a file's lines are shown.
+//! Masks secrets before lines of a file are shown.
 //!
-//! By the text alone: it must hold for files that are not TOML, too. Every hidden byte becomes
-//! `*`, so that places keep their meaning.
+//! Works on the text alone, because the file may not be valid TOML. Every masked byte becomes `*`, so that
+//! locations remain valid.
 
 use crate::model::{exposed, is_secret, looks_secret};
 use crate::sensitive::rank;
@@ -9,25 +9,27 @@ use aho_corasick::{AhoCorasick, MatchKind};
 use std::collections::BTreeSet;
 use std::ops::{Range, RangeInclusive};
 
-/// Keys and addresses are shorter; looking no farther keeps the cost even.
+/// Maximum distance in bytes of a search for keys and addresses; bounds the cost.
 const NEAR: usize = 1024;
-/// And no key has more parts.
+/// Maximum number of parts of a key.
 const MOST_PARTS: usize = 16;
-/// What is shorter stands in too many words; what is longer, and more of them, would take long to look for.
+/// Lengths in bytes of secrets that are masked everywhere.
+///
+/// Shorter ones occur in too many words; longer ones would slow down the search.
 const COPIED: RangeInclusive<usize> = 4..=256;
-/// The rest is hidden where it was found.
+/// Maximum number of secrets masked everywhere; others are masked only where found.
 const MOST_COPIED: usize = 256;
 
-/// The text with the values of secret-looking keys, what [`exposed`] finds, and `more`, hidden.
+/// Masks the values of secret keys, secrets found by [`exposed`], and `more`.
 pub(super) fn conceal(text: &str, more: &[Range<usize>]) -> String {
     let mut hidden = vec![false; text.len()];
-    // What stands in a table was looked at once.
+    // Tables are scanned only once.
     let mut past = 0;
     for (at, sign) in text.match_indices(['=', ':', '"', '\'']) {
         if hidden[at] {
             continue;
         }
-        // `key "value"`: the sign between them was forgotten.
+        // `key "value"`: the `=` may have been forgotten.
         let quote = matches!(sign, "\"" | "'");
         let before = &text[..at];
         if quote && !before.ends_with([' ', '\t']) {
@@ -58,7 +60,7 @@ pub(super) fn conceal(text: &str, more: &[Range<usize>]) -> String {
     out
 }
 
-/// Hides what was hidden in one place wherever else it stands.
+/// Masks copies of the masked secrets.
 fn hide_copies(text: &str, hidden: &mut [bool]) {
     let mut secrets: BTreeSet<&str> = BTreeSet::new();
     let mut at = 0;
@@ -72,13 +74,13 @@ fn hide_copies(text: &str, hidden: &mut [bool]) {
             break;
         }
     }
-    // So few and so short ones can always be looked for.
+    // The search is limited in number and length, so it cannot fail.
     if let Ok(secrets) = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(secrets) {
         secrets.find_iter(text).for_each(|copy| hidden[copy.range()].fill(true));
     }
 }
 
-/// Returns true if the value that begins `after` the key that ends here is a secret by its form.
+/// Returns true if the value `after` the key that ends here looks like a secret.
 fn holds_secret(before: &str, after: &str) -> bool {
     let Some((_, key)) = key_before(before).filter(|(_, key)| rank(key).is_some()) else { return false };
     let near = &after[..after.floor_char_boundary(NEAR)];
@@ -89,7 +91,9 @@ fn holds_secret(before: &str, after: &str) -> bool {
     is_secret(key, value[..end].trim().trim_matches(['"', '\'']))
 }
 
-/// Does the key that ends here look secret, or a part of it, as in `password.value`?
+/// Returns true if the key that ends here, or a part of it, looks secret:
+///
+/// `password.value`.
 fn names_secret(mut text: &str) -> bool {
     for _ in 0..MOST_PARTS {
         let Some((before, key)) = key_before(text) else { return false };
@@ -102,7 +106,7 @@ fn names_secret(mut text: &str) -> bool {
     false
 }
 
-/// The last part of the key that ends here, behind what stands before it on its line.
+/// Splits off the last part of the key that ends here from the line before it.
 fn key_before(text: &str) -> Option<(&str, &str)> {
     let mut start = text.len().saturating_sub(NEAR);
     while !text.is_char_boundary(start) {
@@ -126,7 +130,9 @@ fn key_before(text: &str) -> Option<(&str, &str)> {
     }
 }
 
-/// Hides the value that begins here: to the end of a string, a list, or the line; of a table, its texts.
+/// Masks the value that begins here:
+///
+/// a string, list or line; in a table, its strings.
 fn hide_value(text: &str, from: usize, past: &mut usize, hidden: &mut [bool]) {
     let value = text[from..].trim_start_matches([' ', '\t']);
     let start = text.len() - value.len();
@@ -144,7 +150,7 @@ fn hide_value(text: &str, from: usize, past: &mut usize, hidden: &mut [bool]) {
     }
 }
 
-/// Hides the texts of the table that begins here, not its keys.
+/// Masks the strings of the table that begins here, except its keys.
 fn hide_texts(text: &str, from: usize, past: &mut usize, hidden: &mut [bool]) {
     if from < *past {
         return;
@@ -178,7 +184,9 @@ fn hide_texts(text: &str, from: usize, past: &mut usize, hidden: &mut [bool]) {
     *past = at;
 }
 
-/// Where the string that begins here ends; one of a single line at that line's end at the latest.
+/// Returns the end of the string that begins here.
+///
+/// At most the end of a single line.
 fn string_end(text: &str) -> usize {
     if let Some(quotes) = ["\"\"\"", "'''"].iter().find(|quotes| text.starts_with(**quotes)) {
         return text[3..].find(*quotes).map_or(text.len(), |at| at + 6);
@@ -198,7 +206,9 @@ fn string_end(text: &str) -> usize {
     text.len()
 }
 
-/// `"${NAME}"`, `"env:NAME"`, an empty string: nothing is given away.
+/// Returns true for references and empty strings, which reveal nothing.
+///
+/// References have the form `"${NAME}"` or `"env:NAME"`.
 fn is_reference(value: &str) -> bool {
     let inner = value.trim().trim_matches(['"', '\'']);
     let name = inner
@@ -211,7 +221,7 @@ fn is_reference(value: &str) -> bool {
         })
 }
 
-/// Hides the password of `user:password@` that begins here.
+/// Masks the password of `user:password@` that begins here.
 fn hide_password(text: &str, from: usize, hidden: &mut [bool]) {
     let mut near = (from + NEAR).min(text.len());
     while !text.is_char_boundary(near) {
@@ -224,7 +234,7 @@ fn hide_password(text: &str, from: usize, hidden: &mut [bool]) {
         None => (&rest[..end], false),
     };
     let Some((name, password)) = user.split_once(':') else { return };
-    // In a text that was cut short it may be a port.
+    // In a truncated text, digits may be a port.
     let port = !is_whole && password.bytes().all(|byte| byte.is_ascii_digit());
     if !port && !is_reference(password) {
         let start = from + name.len() + 1;
