@@ -1,21 +1,23 @@
-//! A plan, or what became of it, as text, JSON, Markdown or workflow annotations.
+//! Renders a plan or its result as text, JSON, Markdown or workflow annotations.
 //!
-//! Pure: no clock, no terminal, no environment. [`Look`] says what the place of showing can do. A plan
-//! cannot hold a resolved secret, and what is marked sensitive is left out here once more. Whatever text
-//! comes from files or the platform is escaped for where it is shown ([`escape`]).
+//! [`Look`] describes the output device. A plan contains no resolved secrets, and values marked
+//! sensitive are omitted here as well. All text from files or the platform is escaped for the
+//! output ([`escape`]).
 //!
-//! The marks, line by line:
+//! Invariant: pure; no clock, no terminal, no environment.
 //!
-//! | mark | so |
+//! The marks of the lines:
+//!
+//! | mark | meaning |
 //! |---|---|
 //! | `+` | connect |
 //! | `~` | update: a replacement in place, which keeps the data |
-//! | `-/+` | replace: the data may go |
+//! | `-/+` | replace: the data may be lost |
 //! | `-` | cleanup |
 //! | `~` | also: a new schedule |
-//! | `=` | adopt or forget: nothing is sent, only what is ours changes |
+//! | `=` | adopt or forget: nothing is sent, only the inventory changes |
 //! | `!` | withheld |
-//! | `?` | unmanaged, or not checked for want of a secret |
+//! | `?` | unmanaged, or not checked because a secret is missing |
 //! | <code>&#124;&#124;</code> | suspended |
 //! | `x` | an error |
 
@@ -52,47 +54,47 @@ use crate::plan::{Outcome, Plan};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-/// What the place of showing can do.
+/// Properties of the output device.
 #[derive(Debug, Clone, Copy)]
 pub struct Look {
-    /// It understands colour codes.
+    /// Supports colour codes.
     pub color: bool,
-    /// Show what stays as it is, too.
+    /// Also shows unchanged sources.
     pub verbose: bool,
-    /// Its columns; 100 when unknown. With 0, nothing is ever broken over lines.
+    /// Number of columns, 100 if unknown; 0 disables wrapping.
     pub width: usize,
 }
 
 impl Default for Look {
-    /// No colour, changes only, 100 columns.
+    /// Defaults to changes only, no colour, and 100 columns.
     fn default() -> Self {
         Self { color: false, verbose: false, width: 100 }
     }
 }
 
-/// What is to be shown.
+/// Input of a rendering.
 #[derive(Debug, Clone, Copy)]
 pub struct View<'a> {
-    /// The plan.
+    /// Plan to show.
     pub plan: &'a Plan,
-    /// What became of it, one per unit in the plan's order; `None` where nothing was carried out.
+    /// Results by unit in the plan's order; `None` if nothing was applied.
     pub outcomes: Option<&'a [Outcome]>,
-    /// The time from which the next firings are reckoned.
+    /// Time from which the next firings are computed.
     pub now: Timestamp,
-    /// The zone of whoever reads it: firings are told on that clock, too.
+    /// Reader's time zone, used in addition to that of the schedule.
     pub local: Option<&'a TimeZone>,
-    /// [`plan_id`] of the plan: told in JSON and in Markdown.
+    /// [`plan_id`] of the plan, shown in JSON and Markdown.
     pub plan_id: &'a str,
-    /// What is wrong beside the plan.
+    /// Problems outside the plan.
     pub problems: &'a Problems,
 }
 
-/// The time, and the zone of whoever reads it, where that is known.
+/// Current time and the reader's time zone, if known.
 #[derive(Debug, Clone, Copy)]
 pub struct Here<'a> {
-    /// The time.
+    /// Current time.
     pub now: Timestamp,
-    /// Moments are told on this clock, too.
+    /// Times are also shown in this zone.
     pub zone: Option<&'a TimeZone>,
 }
 
@@ -101,12 +103,12 @@ impl<'a> View<'a> {
         Here { now: self.now, zone: self.local }
     }
 
-    /// What became of the unit at `index`.
+    /// Returns the result of the unit at `index`.
     fn outcome(&self, index: usize) -> Option<&'a Outcome> {
         self.outcomes.and_then(|outcomes| outcomes.get(index))
     }
 
-    /// The sum of it in a line.
+    /// Returns the summary line.
     fn sum(&self) -> String {
         match self.outcomes {
             Some(outcomes) => outcome_line(self.plan, outcomes, self.problems),

@@ -1,4 +1,4 @@
-//! One line as an action finishes.
+//! Renders one line for a finished action.
 
 use super::paint::Tone;
 use super::rows::{done, verb};
@@ -6,7 +6,9 @@ use super::{Look, escape};
 use crate::model::Scope;
 use crate::plan::{Action, ActionResult, UnitPlan};
 
-/// `✓ sales/orders_db connected`; what failed with its message and place. No newline at the end.
+/// Formats a result such as `✓ sales/orders_db connected`, without a newline.
+///
+/// A failure includes its message and position.
 #[must_use]
 pub fn action_line(unit: &UnitPlan, action: &Action, result: &ActionResult, look: &Look) -> String {
     let scope = unit.desired.scope();

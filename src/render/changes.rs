@@ -1,4 +1,4 @@
-//! One field's change: on one line where it fits, line by line where the values have lines.
+//! Renders a changed field, on one line or as a line-by-line comparison.
 
 use super::{escape, words};
 use crate::model::{FieldPath, Leaf};
@@ -6,26 +6,26 @@ use crate::plan::{FieldChange, How};
 use serde_json::Value;
 use similar::{ChangeTag, TextDiff};
 
-/// A longer single line is shown in part.
+/// Maximum length in characters of a line shown in full.
 const LONG: usize = 240;
-/// Of a line that is shown in part, so much.
+/// Length in characters of a shortened line.
 const EXCERPT: usize = 120;
-/// Texts with more lines than this are not compared line by line.
+/// Maximum number of lines of texts that are compared line by line.
 const MOST_LINES: usize = 2_000;
-/// Nor are longer ones.
+/// Maximum size in bytes of texts that are compared line by line.
 const MOST_BYTES: usize = 200_000;
-/// So many lines of a comparison are shown.
+/// Maximum number of lines shown of a comparison.
 const SHOWN_LINES: usize = 40;
-/// So many equal lines stand around each difference.
+/// Number of unchanged lines around each difference.
 const CONTEXT: usize = 2;
 
-/// What becomes of a field, fit for a terminal: what comes from elsewhere is escaped.
+/// Rendered change of a field, with foreign text escaped for a terminal.
 pub(super) enum Shown {
-    /// On one line.
+    /// A single line.
     Line(String),
-    /// Before, after, and a remark.
+    /// Old value, new value and remark.
     Pair(String, String, String),
-    /// A heading, then lines.
+    /// A heading followed by lines.
     Diff(String, Vec<DiffLine>),
 }
 
@@ -36,7 +36,9 @@ pub(super) struct DiffLine {
     pub(super) text: String,
 }
 
-/// How a field is called: keys of `connection_config` go without it, unless that could mislead.
+/// Displayed name of a field.
+///
+/// Omits the prefix `connection_config`, unless that is ambiguous.
 pub(super) fn field_name(path: &FieldPath) -> String {
     let text = path.as_str();
     match text.strip_prefix("connection_config.") {
@@ -47,7 +49,7 @@ pub(super) fn field_name(path: &FieldPath) -> String {
     }
 }
 
-/// One change. `mark_drift` says at the field that someone else did it.
+/// Renders a change; with `mark_drift`, the field mentions drift.
 pub(super) fn show(change: &FieldChange, mark_drift: bool) -> Shown {
     let on_platform = if change.drift && mark_drift { done_by_another(change) } else { "" };
     if change.sensitive {
@@ -66,7 +68,7 @@ pub(super) fn show(change: &FieldChange, mark_drift: bool) -> Shown {
             Shown::Pair("(none)".to_owned(), one(after), on_platform.to_owned())
         }
         (None, Some(after)) if change.drift => {
-            // What stands there was not put there by us, and may hold anything.
+            // A value that Wellspring did not write may contain a secret, so it is not shown.
             Shown::Pair("(not shown)".to_owned(), one(after), on_platform.to_owned())
         }
         (None, Some(after)) => whole(after, '+', "added"),
@@ -77,7 +79,7 @@ pub(super) fn show(change: &FieldChange, mark_drift: bool) -> Shown {
     }
 }
 
-/// What someone did on the platform, which is to be undone.
+/// Describes the change on the platform that will be reverted.
 fn done_by_another(change: &FieldChange) -> &'static str {
     match change.how {
         How::Added => "removed on the platform",
@@ -86,7 +88,7 @@ fn done_by_another(change: &FieldChange) -> &'static str {
     }
 }
 
-/// Returns true for a list or table that fits on a line.
+/// Returns true for a value that fits on a line.
 fn is_short(value: &Value) -> bool {
     const SHORT: usize = 60;
     match value {
@@ -96,7 +98,7 @@ fn is_short(value: &Value) -> bool {
     }
 }
 
-/// One field of what is to be connected.
+/// Renders one field of a source to connect.
 pub(super) fn show_declared(path: &FieldPath, leaf: &Leaf) -> Shown {
     match leaf {
         Leaf::Secret(reference) => Shown::Line(format!("{} (sensitive)", escape::terminal(reference))),
@@ -107,7 +109,7 @@ pub(super) fn show_declared(path: &FieldPath, leaf: &Leaf) -> Shown {
     }
 }
 
-/// A change whose values are not shown.
+/// Renders a change without its values.
 fn hidden(change: &FieldChange) -> String {
     let how = match change.how {
         _ if change.drift => done_by_another(change),
@@ -121,7 +123,7 @@ fn hidden(change: &FieldChange) -> String {
     }
 }
 
-/// A value that stands on one side only.
+/// Renders a value that was added or removed.
 fn whole(value: &Value, sign: char, how: &str) -> Shown {
     let text = as_text(value);
     let lines: Vec<&str> = text.lines().collect();
@@ -134,7 +136,7 @@ fn whole(value: &Value, sign: char, how: &str) -> Shown {
     Shown::Diff(how.to_owned(), shown)
 }
 
-/// A string as itself, any list or table with one element a line, anything else as in JSON.
+/// Formats strings as they are, lists and tables as indented JSON, others as JSON.
 fn as_text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -147,7 +149,7 @@ fn one(value: &Value) -> String {
     both(value, value).0
 }
 
-/// Both values on a line each. Long ones are shown from shortly before they part.
+/// Renders both values on one line each; long ones start near their difference.
 fn both(before: &Value, after: &Value) -> (String, String) {
     let (was, is) = (inline(before), inline(after));
     let start = was.chars().zip(is.chars()).take_while(|(a, b)| a == b).count();

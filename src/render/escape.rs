@@ -1,12 +1,14 @@
-//! Text from elsewhere, made harmless for where it is shown.
+//! Escapes foreign text for each kind of output.
 
 use crate::model::is_deceptive;
 
-/// For a terminal, on one line: whatever moves the cursor, reorders or hides text is written out as
-/// `\u{…}`, and newlines and tabs as `\n` and `\t`.
+/// Escapes text for one line of a terminal.
+///
+/// Characters that move the cursor, or reorder or hide text, become `\u{…}`; newlines and tabs
+/// become `\n` and `\t`.
 #[must_use]
 pub fn terminal(text: &str) -> String {
-    // As nearly every text is.
+    // Fast path for nearly every text.
     if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
         return text.to_owned();
     }
@@ -15,7 +17,7 @@ pub fn terminal(text: &str) -> String {
     out
 }
 
-/// One line of a longer text for a terminal: as [`terminal`], but a tab stays a tab.
+/// Escapes one line of a longer text: like [`terminal`], but keeps tabs.
 #[must_use]
 pub fn terminal_line(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -25,7 +27,7 @@ pub fn terminal_line(text: &str) -> String {
     out
 }
 
-/// A string in double quotes, as in the files; fit for a terminal.
+/// Formats a string in double quotes like in the files, escaped for a terminal.
 #[must_use]
 pub fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
@@ -40,10 +42,10 @@ pub fn quoted(text: &str) -> String {
     out
 }
 
-/// For running text in Markdown: no markup, no HTML, no mention, no link, no table cell border.
+/// Escapes Markdown text: markup, HTML, mentions, links and table borders.
 #[must_use]
 pub fn markdown(text: &str) -> String {
-    /// Parts what a reader of rendered text would still link: `@name`, `#1`, `https://`, `www.`.
+    /// Separates text that would still be linked: `@name`, `#1`, `https://`, `www.`.
     const JOINER: char = '\u{2060}';
     let mut out = String::with_capacity(text.len());
     for c in terminal(text).chars() {
@@ -61,7 +63,7 @@ pub fn markdown(text: &str) -> String {
     out.replace("://", &format!(":{JOINER}//")).replace("www.", &format!("www{JOINER}."))
 }
 
-/// A code span in Markdown, with as many backticks around it as it takes.
+/// Formats a Markdown code span with enough backticks around it.
 #[must_use]
 pub fn markdown_code(text: &str) -> String {
     let text = terminal(text).replace('|', "\\|");
@@ -70,28 +72,30 @@ pub fn markdown_code(text: &str) -> String {
     format!("{ticks}{pad}{text}{pad}{ticks}")
 }
 
-/// The fence for a Markdown code block with this content: at least three backticks, and more than
-/// stand anywhere in it.
+/// Returns the fence of a Markdown code block for this content.
+///
+/// Longer than any run of backticks in the content, and at least three.
 #[must_use]
 pub fn markdown_fence(content: &str) -> String {
     "`".repeat(longest_run(content, '`').max(2) + 1)
 }
 
-/// The message of a workflow annotation.
+/// Escapes the message of a workflow annotation.
 #[must_use]
 pub fn annotation(text: &str) -> String {
     let lines: Vec<String> = text.split('\n').map(terminal_line).collect();
     lines.join("\n").replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
-/// A property of a workflow annotation: `file`, `title`.
+/// Escapes a property of a workflow annotation: `file`, `title`.
 #[must_use]
 pub fn annotation_property(text: &str) -> String {
     annotation(&terminal(text)).replace(':', "%3A").replace(',', "%2C")
 }
 
-/// A finished JSON document, for wherever it is shown: what JSON permits in strings and a terminal would
-/// act upon is written as `\uXXXX`. It reads as the same document.
+/// Escapes a JSON document for any output without changing its meaning.
+///
+/// Characters that JSON permits in strings and a terminal would interpret become `\uXXXX`.
 #[must_use]
 pub fn json(document: &str) -> String {
     let mut out = String::with_capacity(document.len());
@@ -106,7 +110,7 @@ pub fn json(document: &str) -> String {
     out
 }
 
-/// One word of a shell command; `None` where no quoting would make it safe to copy.
+/// Quotes a word of a shell command; `None` if no quoting makes it safe to copy.
 #[must_use]
 pub fn shell(word: &str) -> Option<String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:@%+,=".contains(c);

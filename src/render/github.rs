@@ -1,4 +1,4 @@
-//! Workflow annotations: one command a line.
+//! Renders workflow annotations, one command per line.
 
 use super::changes::{Shown, field_name, show, show_declared};
 use super::problems::Gravity;
@@ -9,14 +9,15 @@ use crate::plan::{Action, ActionResult, FieldChange, Outcome, Step, Tested, Unit
 use std::fmt::Write;
 use std::sync::Arc;
 
-/// Annotations for a tree at the repository's root, with a newline at the end.
+/// Renders annotations for a tree at the repository's root, with a final newline.
 #[must_use]
 pub fn github(view: &View<'_>) -> String {
     github_below(view, "")
 }
 
-/// Annotations for a tree at `dir` below the repository's root. What failed comes first, since only the
-/// first of each kind are shown.
+/// Renders annotations for a tree at `dir` below the repository's root.
+///
+/// Failures come first, because only the first annotations of each kind are shown.
 #[must_use]
 pub fn github_below(view: &View<'_>, dir: &str) -> String {
     let mut page = Annotations { dir: dir.trim_matches('/'), out: [const { String::new() }; 3] };
@@ -56,7 +57,7 @@ impl Level {
 
 struct Annotations<'a> {
     dir: &'a str,
-    /// One text per [`Level`].
+    /// Text by [`Level`].
     out: [String; 3],
 }
 
@@ -139,7 +140,7 @@ fn unmanaged(unit: &UnitPlan) -> String {
     words::list(&names)
 }
 
-/// The reason, and the fields that change on a line each.
+/// Formats the reason and the changed fields, one per line.
 fn planned(unit: &UnitPlan, action: &Action) -> String {
     let mut message = match &action.step {
         Step::Schedule { .. } => detail(unit, action, false),
@@ -156,7 +157,7 @@ fn planned(unit: &UnitPlan, action: &Action) -> String {
     message
 }
 
-/// Each field that changes, on a line.
+/// Formats each changed field on a line.
 fn fields(changes: &[FieldChange]) -> String {
     let line =
         |change: &FieldChange| format!("\n{}: {}", field_name(&change.path), on_a_line(show(change, true)));

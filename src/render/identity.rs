@@ -1,4 +1,4 @@
-//! What a plan is known by.
+//! Identifier of a plan, derived from its content.
 
 use crate::model::{FieldPath, Sorted, SourceId, SourceKey, SourceName, SyncSpec, TestSpec};
 use crate::plan::{Action, Plan, Removal, Step, UnitPlan};
@@ -7,20 +7,22 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
-/// Twelve hexadecimal digits over what the plan would do: ids, actions, definitions, compared fields,
-/// policy. Lines, wording and times take no part, nor does the order of the units.
+/// Returns twelve hexadecimal digits that identify the effect of the plan.
+///
+/// Covers ids, actions, definitions, compared fields and policy. Independent of line numbers,
+/// wording, times and the order of the units.
 #[must_use]
 pub fn plan_id(plan: &Plan) -> String {
     let mut units: Vec<&UnitPlan> = plan.units.iter().collect();
     units.sort_by(|a, b| a.unit().cmp(b.unit()));
-    // A list in JSON, every key in its order.
+    // A JSON list with sorted keys.
     let mut digest = Sha256::new();
     let mut text = b"[".to_vec();
     for (n, unit) in units.into_iter().enumerate() {
         if n > 0 {
             text.push(b',');
         }
-        // Its maps have text for keys.
+        // Cannot fail: all map keys are strings.
         let _ = serde_json::to_writer(&mut text, &content(unit));
         digest.update(&text);
         text.clear();
@@ -30,7 +32,7 @@ pub fn plan_id(plan: &Plan) -> String {
     digest.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What a unit's plan would do. The fields stand in the order of their names, here and below.
+/// Effect of a unit's plan. Fields are in alphabetical order, here and below.
 #[derive(Serialize)]
 struct Content<'a> {
     actions: Vec<Doing<'a>>,
@@ -44,8 +46,10 @@ struct Content<'a> {
     withheld: Vec<(&'a SourceName, &'a str, &'a str)>,
 }
 
-/// A field, its values as far as they may be told, whether they are secret, the reference, and whether someone
-/// else changed it.
+/// A field change.
+///
+/// The field, its visible old and new values, true if they are secret, the reference, and true for
+/// drift.
 type Change<'a> = (&'a FieldPath, Option<&'a Value>, Option<&'a Value>, bool, Option<&'a str>, bool);
 
 #[derive(Serialize)]
@@ -61,7 +65,7 @@ struct Doing<'a> {
     step: &'a str,
 }
 
-/// A source as it stands in the files.
+/// A declared source.
 #[derive(Serialize)]
 struct Declared<'a>(Sorted<'a>, Arc<Value>, &'a Map<String, Value>, bool, Arc<Value>);
 
@@ -126,7 +130,9 @@ fn doing<'a>(
     }
 }
 
-/// The last value with its keys sorted: sources mostly say the same as the one before.
+/// Caches the last value with sorted keys.
+///
+/// Neighbouring sources often have equal values.
 struct Last<'a, T>(Option<(&'a T, Arc<Value>)>);
 
 impl<T> Default for Last<'_, T> {
@@ -144,7 +150,7 @@ impl<'a, T: Serialize + PartialEq> Last<'a, T> {
     }
 }
 
-/// Which declared source an action is about.
+/// Returns the index of the declared source of an action.
 pub(super) fn index(step: &Step) -> Option<usize> {
     match step {
         Step::Adopt { index, .. }

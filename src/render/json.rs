@@ -1,6 +1,6 @@
-//! A plan as JSON: an interface that scripts stand on.
+//! Renders a plan as JSON, a stable interface for scripts.
 //!
-//! [`FORMAT_VERSION`] changes when a field's meaning does; a new field does not change it.
+//! [`FORMAT_VERSION`] changes if a field's meaning changes, but not for a new field.
 
 use super::rows::by_name;
 use super::summary::unchanged;
@@ -12,10 +12,10 @@ use serde::Serialize;
 use serde_json::Value;
 use std::sync::Arc;
 
-/// The version of the JSON shapes.
+/// Version of the JSON formats.
 pub const FORMAT_VERSION: u32 = 1;
 
-/// The view as pretty JSON, without a newline at the end.
+/// Renders the view as indented JSON, without a final newline.
 #[must_use]
 pub fn json(view: &View<'_>) -> String {
     let units = &view.plan.units;
@@ -41,11 +41,11 @@ struct Report<'a> {
     format_version: u32,
     plan_id: &'a str,
     complete: bool,
-    /// Files whose sources are not in the plan.
+    /// Files whose sources are missing in the plan.
     broken: &'a [Arc<str>],
-    /// Workspaces with sources of ours that no file declares any more.
+    /// Undeclared workspaces with managed sources.
     orphaned: Vec<OrphanReport<'a>>,
-    /// A state was there to tell which sources are ours.
+    /// True if a state was available, so that managed sources are known.
     ownership_known: bool,
     summary: Summary,
     workspaces: Vec<WorkspaceReport<'a>>,
@@ -101,10 +101,10 @@ struct ActionReport<'a> {
     #[serde(flatten)]
     at: Where<'a>,
     changes: Vec<ChangeReport<'a>>,
-    /// Of a source to connect, every declared field.
+    /// Declared fields of a source to connect.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     attributes: Vec<AttributeReport>,
-    /// Of a source to replace, whether the platform is known to update it in place.
+    /// True if the platform is known to replace the source in place.
     #[serde(skip_serializing_if = "Option::is_none")]
     in_place: Option<bool>,
     drift: bool,
@@ -278,7 +278,7 @@ fn actions<'a>(view: &View<'a>, unit: &'a UnitPlan, outcome: Option<&'a Outcome>
     reports.collect()
 }
 
-/// The stable word for why a source is cleaned up.
+/// Returns the stable identifier of the reason for a cleanup.
 pub(super) fn removal(removal: &Removal) -> &'static str {
     match removal {
         Removal::Undeclared => "undeclared",
@@ -367,7 +367,7 @@ fn orphan(orphan: &Orphan) -> OrphanReport<'_> {
     OrphanReport { workspace_id: unit.workspace.as_str(), scope: unit.scope.as_str(), sources: *sources }
 }
 
-/// Whatever a sensitive change may hold, its values are not written.
+/// Omits the values of sensitive changes.
 fn changes(changes: &[FieldChange]) -> Vec<ChangeReport<'_>> {
     let reports = changes.iter().map(|change| ChangeReport {
         path: change.path.as_str(),

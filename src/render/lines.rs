@@ -1,32 +1,33 @@
-//! Rows laid out in columns, as wide as the block needs.
+//! Lays out rows in aligned columns.
 
 use super::changes::Shown;
 use super::escape;
 use super::paint::{Tone, pad, width, wrap};
 use super::rows::{Below, Row};
 
-/// The key's column, at least: short keys of several blocks then stand below each other.
+/// Minimum width of the key column, so that blocks with short keys align.
 const NARROWEST: usize = 14;
-/// And at most: one long key does not push the others' text away.
+/// Maximum width of the key column, so that one long key does not shift all others.
 const WIDEST: usize = 32;
-/// The column of the word, at least.
+/// Minimum width of the action column.
 const WORD: usize = 9;
-/// The column of the marks.
+/// Width of the mark column.
 const MARK: usize = 3;
-/// With less room than this to the right of a column, texts begin further to the left.
+/// Width below which texts start further to the left.
 const NARROW: usize = 40;
-/// Field names take at most so much.
+/// Maximum width of field names.
 const FIELD: usize = 32;
 
-/// Where the lines are to stand.
+/// Layout of the output.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Page {
-    /// With colour codes.
+    /// Uses colour codes.
     pub(super) color: bool,
-    /// Columns to wrap at; 0 never wraps.
+    /// Columns at which lines wrap; 0 disables wrapping.
     pub(super) width: usize,
-    /// Marks, and the signs of a comparison, stand in the first column, where a `diff` block of Markdown
-    /// looks for them.
+    /// Puts marks and signs in the first column.
+    ///
+    /// A Markdown `diff` block expects them there.
     pub(super) flush: bool,
 }
 
@@ -39,7 +40,7 @@ impl Page {
         tone.paint(text, self.color)
     }
 
-    /// The rows, one or more lines each.
+    /// Lays out the rows, one or more lines each.
     pub(super) fn rows(self, rows: &[Row]) -> Vec<String> {
         let labels: Vec<String> = rows.iter().map(label).collect();
         let key = widest(labels.iter().map(|label| width(label)), WIDEST).max(NARROWEST);
@@ -61,7 +62,7 @@ impl Page {
             self.paint(row.tone, &pad(row.word, word)),
         );
         let detail = escape::terminal(&row.detail);
-        // A key that is too long for its column pushes its own text only.
+        // A key longer than its column shifts only its own text.
         let room = self.room(column + width(label).saturating_sub(key));
         let mut lines = wrap(&detail, room).into_iter();
         out.push(format!("{start}{}", lines.next().unwrap_or_default()).trim_end().to_owned());
@@ -84,7 +85,7 @@ impl Page {
         }
     }
 
-    /// Where fields begin.
+    /// Indentation of fields.
     fn margin(self) -> String {
         " ".repeat(self.indent() + MARK + 3)
     }
@@ -116,7 +117,7 @@ impl Page {
         }
     }
 
-    /// On one line where it fits, else below each other.
+    /// Puts both values on one line if they fit, otherwise on two.
     fn pair(self, start: &str, [was, is, remark]: [&String; 3], out: &mut Vec<String>) {
         let remark = if remark.is_empty() { String::new() } else { format!("  ({remark})") };
         let (red, green) = (self.paint(Tone::Red, was), self.paint(Tone::Green, is));
@@ -130,8 +131,9 @@ impl Page {
         }
     }
 
-    /// A text of one or more lines, each wrapped, from `column` on; further to the left where the place
-    /// is narrow.
+    /// Wraps a text of one or more lines, indented to `column`.
+    ///
+    /// Uses a smaller indentation if the output is narrow.
     pub(super) fn paragraph(self, text: &str, column: usize, tone: Tone, out: &mut Vec<String>) {
         let narrow = self.width > 0 && self.room(column) < NARROW;
         let column = if self.flush || narrow { self.margin().len() } else { column };
@@ -143,12 +145,12 @@ impl Page {
     }
 }
 
-/// The widest that is not wider than `most`.
+/// Returns the greatest width that does not exceed `most`.
 fn widest(widths: impl Iterator<Item = usize>, most: usize) -> usize {
     widths.filter(|width| *width <= most).max().unwrap_or(0)
 }
 
-/// The key, and the platform's name where it differs.
+/// Formats the key, with the platform's name if it differs.
 fn label(row: &Row) -> String {
     let key = escape::terminal(&row.key);
     match &row.name {

@@ -1,22 +1,23 @@
-//! A plan as the comment on a pull request.
+//! Renders a plan as a pull request comment.
 
 use super::lines::Page;
 use super::rows::Detail;
 use super::{View, escape, rows, text, words};
 
-/// The first line; a later comment finds an earlier one by it.
+/// First line of the comment, by which later runs find it.
 pub const MARKDOWN_MARKER: &str = "<!-- wellspring-plan -->";
-/// The most bytes of a comment.
+/// Maximum size of a comment in bytes.
 pub const MARKDOWN_LIMIT: usize = 60_000;
-/// Kept for what follows the blocks.
+/// Bytes reserved for the text after the blocks.
 const TAIL: usize = 5_000;
-/// So many workspaces that are left out are named.
+/// Maximum number of omitted workspaces that are named.
 const LEFT_OUT_NAMED: usize = 8;
-/// By so much of their names.
+/// Maximum length of these names in characters.
 const NAME: usize = 40;
 
-/// The view in Markdown, at most [`MARKDOWN_LIMIT`] bytes: the sum first, then a block per workspace.
-/// What does not fit is left out, and the end says what that is.
+/// Renders the view in Markdown, at most [`MARKDOWN_LIMIT`] bytes.
+///
+/// Starts with the summary, followed by a block for each workspace. The end lists omitted parts.
 #[must_use]
 pub fn markdown(view: &View<'_>) -> String {
     let verb = if view.outcomes.is_some() { "apply" } else { "plan" };
@@ -69,7 +70,7 @@ fn title(heading: &rows::Heading) -> String {
     format!("#### {}{parts}", escape::markdown(&heading.label))
 }
 
-/// Appends as many lines as there is room for, and returns how many there was none for.
+/// Appends the lines that fit, and returns the number of omitted ones.
 fn push_block(out: &mut String, title: &str, lines: &[String], room: usize) -> usize {
     let fence = escape::markdown_fence(&lines.join("\n"));
     let mut left = room.saturating_sub(title.len() + 2 * fence.len() + "\n\ndiff\n\n".len());

@@ -1,6 +1,6 @@
-//! Colour and columns.
+//! Colours and column widths.
 
-/// How a piece of text stands out where colour is understood.
+/// Emphasis of a text if colours are supported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tone {
     Plain,
@@ -14,7 +14,7 @@ pub(super) enum Tone {
 }
 
 impl Tone {
-    /// The text in this tone. It must be escaped already.
+    /// Wraps the text, which must be escaped, in the colour codes of this tone.
     pub(super) fn paint(self, text: &str, color: bool) -> String {
         let code = match self {
             Self::Plain => return text.to_owned(),
@@ -31,8 +31,9 @@ impl Tone {
     }
 }
 
-/// The columns an escaped text takes: East Asian wide characters and pictographs take two, combining
-/// marks none.
+/// Returns the number of columns of an escaped text.
+///
+/// East Asian wide characters and pictographs take two, combining marks none.
 pub(super) fn width(text: &str) -> usize {
     if text.is_ascii() { text.len() } else { text.chars().map(char_width).sum() }
 }
@@ -61,7 +62,7 @@ fn char_width(c: char) -> usize {
     }
 }
 
-/// The text and as many spaces as it takes to fill `columns`.
+/// Pads the text with spaces to `columns`.
 pub(super) fn pad(text: &str, columns: usize) -> String {
     let spaces = columns.saturating_sub(width(text));
     let mut padded = String::with_capacity(text.len() + spaces);
@@ -70,8 +71,9 @@ pub(super) fn pad(text: &str, columns: usize) -> String {
     padded
 }
 
-/// Lines of at most `columns`, broken at spaces; what stands in backticks is never broken, so that it
-/// can be copied. A narrow place is not wrapped for.
+/// Wraps text at spaces to at most `columns`.
+///
+/// Text in backticks is not broken, so that it can be copied. Very narrow widths disable wrapping.
 pub(super) fn wrap(text: &str, columns: usize) -> Vec<String> {
     const TOO_NARROW: usize = 24;
     if columns < TOO_NARROW || width(text) <= columns {
@@ -97,7 +99,7 @@ pub(super) fn wrap(text: &str, columns: usize) -> Vec<String> {
     lines
 }
 
-/// Split at spaces outside of backticks.
+/// Splits at spaces outside of backticks.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     let mut in_code = false;
     text.split(move |c| {

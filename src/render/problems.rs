@@ -1,4 +1,4 @@
-//! What is wrong beside the plan: a reader sees it first.
+//! Problems outside the plan, shown before it.
 
 use super::{escape, words};
 use crate::model::Unit;
@@ -8,27 +8,27 @@ use std::sync::Arc;
 /// Maximum number of files, workspaces or sources named in one line.
 const NAMED: usize = 10;
 
-/// What a plan cannot say of itself.
+/// Problems that a plan does not contain.
 #[derive(Debug, Clone, Default)]
 pub struct Problems {
     /// Files with errors: the sources in them are not in the plan.
     pub rejected: Vec<Arc<str>>,
-    /// Workspaces that no file declares any more.
+    /// Workspaces that are no longer declared.
     pub orphaned: Vec<Orphan>,
     /// There is no state, so none of the listed sources is known as managed.
     pub unknown_ownership: bool,
 }
 
-/// A workspace with sources of ours that no file declares any more.
+/// An undeclared workspace with managed sources.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Orphan {
-    /// The workspace and scope.
+    /// Workspace and scope.
     pub unit: Unit,
-    /// How many sources of ours it has.
+    /// Number of its managed sources.
     pub sources: usize,
 }
 
-/// How grave a problem is.
+/// Severity of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Gravity {
     Error,
@@ -36,7 +36,7 @@ pub(super) enum Gravity {
 }
 
 impl Problems {
-    /// Each problem as a sentence without a full stop, gravest first.
+    /// Returns each problem as a sentence without a full stop, most severe first.
     pub(super) fn lines(&self, plan: &Plan) -> Vec<(Gravity, String)> {
         let mut lines = Vec::new();
         if !self.rejected.is_empty() {
@@ -78,7 +78,7 @@ impl Problems {
     }
 }
 
-/// `WORKSPACE/SOURCE` of each connection test that failed.
+/// Returns `WORKSPACE/SOURCE` of each failed connection test.
 pub(super) fn failed_tests(plan: &Plan) -> Vec<String> {
     let actions = plan.units.iter().flat_map(|unit| unit.actions.iter().map(move |action| (unit, action)));
     let failed = actions.filter(|(_, action)| matches!(action.tested, Some(Tested { passed: false, .. })));

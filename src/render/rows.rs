@@ -1,6 +1,6 @@
-//! What there is to say about one unit, line by line, before it is laid out.
+//! Content of a unit's lines, before layout.
 //!
-//! Texts here are raw: whoever shows them escapes them for the place.
+//! Texts are not escaped here, but when they are laid out.
 
 use super::changes::{Shown, field_name, show, show_declared};
 use super::paint::Tone;
@@ -14,39 +14,39 @@ use crate::plan::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// More unmanaged sources than this are only counted, unless everything is to be shown.
+/// Maximum number of unmanaged sources listed; verbose output lists all.
 const UNMANAGED_SHOWN: usize = 10;
 
-/// How much is said of a unit.
+/// Level of detail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Detail {
-    /// What changes, for a log.
+    /// Changes only, for logs.
     Changes,
-    /// The attributes of what is new, too.
+    /// Also the attributes of new sources.
     Attributes,
-    /// What stays as it is, too.
+    /// Also unchanged sources.
     Everything,
 }
 
-/// One line about one source, and what belongs below it.
+/// A line about one source, with the lines below it.
 pub(super) struct Row {
     pub(super) mark: &'static str,
     pub(super) tone: Tone,
     pub(super) key: String,
-    /// The platform's name, where it is not the key.
+    /// Name on the platform, if it differs from the key.
     pub(super) name: Option<String>,
     pub(super) word: &'static str,
     pub(super) detail: String,
     pub(super) below: Vec<Below>,
 }
 
-/// What stands below a [`Row`].
+/// Content below a [`Row`].
 pub(super) enum Below {
-    /// A field and what becomes of it.
+    /// A field with its change.
     Field(String, Shown),
-    /// A sentence in the column of the fields.
+    /// A sentence in the field column.
     Line(String),
-    /// A word on the row's detail, in its column.
+    /// A note in the detail column.
     Note(String),
 }
 
@@ -68,12 +68,12 @@ impl Row {
     }
 }
 
-/// How a unit is named: `crm  ws_1c04de (organization)`, in parts.
+/// Parts of a unit's heading, such as `crm  ws_1c04de (organization)`.
 pub(super) struct Heading {
     pub(super) label: String,
-    /// Where it is not the label.
+    /// Workspace id, if it differs from the label.
     pub(super) id: Option<String>,
-    /// Where it is not the default.
+    /// Scope, if it is not the default.
     pub(super) scope: Option<String>,
 }
 
@@ -87,8 +87,10 @@ pub(super) fn heading(unit: &UnitPlan) -> Heading {
     }
 }
 
-/// Every row of one unit: actions as they are carried out, then what is held back or left alone, and,
-/// where `verbose`, what stays as it is.
+/// Returns the rows of one unit.
+///
+/// Actions come first, in order of execution, then withheld and ignored sources; verbose output
+/// adds the unchanged ones.
 pub(super) fn of_unit(
     unit: &UnitPlan,
     outcome: Option<&Outcome>,
@@ -101,7 +103,7 @@ pub(super) fn of_unit(
         let result = outcome.and_then(|outcome| outcome.results.get(index));
         rows.push(of_action(unit, action, result, here, detail));
     }
-    // At an action that cannot be carried out without it, a missing secret is told already.
+    // A missing secret that blocks an action is already shown there.
     let told: BTreeSet<_> = unit
         .actions
         .iter()
@@ -110,7 +112,7 @@ pub(super) fn of_unit(
         .collect();
     rows.extend(unit.unchecked.iter().filter(|unchecked| !told.contains(&unchecked.name)).map(of_unchecked));
     for (index, withheld) in unit.withheld.iter().enumerate() {
-        // The same advice for the next one stands there once, at the last.
+        // Identical advice for consecutive rows is shown once, at the last.
         let next = unit.withheld.get(index + 1);
         let repeated =
             next.is_some_and(|next| next.allow == withheld.allow && next.reason == withheld.reason);
@@ -161,13 +163,13 @@ fn of_action(
         }
         Some(ActionResult::Open) => (row.tone, row.word) = (Tone::Dim, "open"),
     }
-    // What is put back has its schedule already.
+    // A source that is restored keeps its schedule.
     let foretold = verbose || result.is_none() && !action.mends_drift;
     push_fields(&mut row, unit, action, here, (much, foretold));
     row
 }
 
-/// What changes, field by field.
+/// Adds the changed fields.
 fn push_fields(
     row: &mut Row,
     unit: &UnitPlan,
@@ -215,7 +217,7 @@ fn mark(unit: &UnitPlan, step: &Step) -> (&'static str, Tone) {
     }
 }
 
-/// `connect`: a replacement in place is an update.
+/// Returns the word for a step; a replacement in place is an update.
 fn word(unit: &UnitPlan, step: &Step) -> &'static str {
     match step {
         Step::Replace { .. } if unit.in_place => "update",
@@ -223,7 +225,7 @@ fn word(unit: &UnitPlan, step: &Step) -> &'static str {
     }
 }
 
-/// `connected`, for what is done.
+/// Returns the past participle, such as `connected`.
 pub(super) fn done(unit: &UnitPlan, step: &Step) -> &'static str {
     match step {
         Step::Replace { .. } if unit.in_place => "updated",
@@ -236,7 +238,7 @@ pub(super) fn done(unit: &UnitPlan, step: &Step) -> &'static str {
     }
 }
 
-/// `clean up`, for what is to be done.
+/// Returns the verb, such as `clean up`.
 pub(super) fn verb(unit: &UnitPlan, step: &Step) -> &'static str {
     match step {
         Step::Cleanup { .. } => "clean up",
@@ -244,7 +246,7 @@ pub(super) fn verb(unit: &UnitPlan, step: &Step) -> &'static str {
     }
 }
 
-/// The part of an action's line that says where or why.
+/// Returns the position or reason in an action's line.
 pub(super) fn detail(unit: &UnitPlan, action: &Action, verbose: bool) -> String {
     let declared = place(action);
     match &action.step {
@@ -264,16 +266,16 @@ pub(super) fn detail(unit: &UnitPlan, action: &Action, verbose: bool) -> String 
     }
 }
 
-/// Said of a replacement where it is not known that the platform updates in place.
+/// Warning for a replacement if the platform may not update in place.
 const NOT_IN_PLACE: &str = "synced data may be lost";
 
-/// Nothing where the fields below say it all.
+/// Returns the reason, or nothing if the fields below show it.
 fn why_replaced(action: &Action) -> &str {
     let drifted = action.changes.iter().filter(|change| change.drift).count();
     match (drifted, action.changes.len()) {
         (_, 0) => &action.reason,
         (drifted, all) if drifted == all => "changed on the platform",
-        // The fields' own reason ends so; any other is told.
+        // The fields show reasons with " changed"; other reasons are shown here.
         _ if action.reason.contains(" changed") => "",
         _ => &action.reason,
     }
@@ -283,7 +285,7 @@ fn place(action: &Action) -> String {
     action.at.as_ref().map(ToString::to_string).unwrap_or_default()
 }
 
-/// The parts that there are, with a comma between.
+/// Joins the non-empty parts with a comma.
 fn join(first: String, second: &str) -> String {
     match (first.is_empty(), second.is_empty()) {
         (false, false) => format!("{first}, {second}"),
@@ -292,7 +294,7 @@ fn join(first: String, second: &str) -> String {
     }
 }
 
-/// Some fields were changed by someone else and some were not.
+/// Returns true if some but not all changed fields are drift.
 fn mixed_drift(changes: &[FieldChange]) -> bool {
     let drifted = changes.iter().filter(|change| change.drift).count();
     drifted > 0 && drifted < changes.len()
@@ -302,7 +304,7 @@ fn field(change: &FieldChange, mark_drift: bool) -> Below {
     Below::Field(field_name(&change.path), show(change, mark_drift))
 }
 
-/// What is to be connected, field by field.
+/// Returns the fields of a source to connect.
 fn declared(definition: &Definition) -> Vec<Below> {
     let kind = (FieldPath::root("type"), Leaf::Plain(definition.kind.as_str().into()));
     let leaves: BTreeMap<FieldPath, Leaf> = definition.leaves();
@@ -376,7 +378,7 @@ fn of_unchanged(name: &SourceName, source: Option<&DesiredSource>) -> Row {
     row
 }
 
-/// The declared sources by name.
+/// Returns the declared sources by name.
 pub(super) fn by_name(unit: &UnitPlan) -> BTreeMap<&SourceName, &DesiredSource> {
     unit.desired.sources.iter().map(|source| (&source.name, source)).collect()
 }

@@ -1,4 +1,4 @@
-//! A schedule and its change in words.
+//! Renders a schedule and its changes.
 
 use super::changes::Shown;
 use super::{Here, words};
@@ -7,15 +7,15 @@ use crate::schedule::{Timing, describe};
 use jiff::Timestamp;
 use std::time::Duration;
 
-/// How many firings are foretold.
+/// Number of next firings shown.
 pub(super) const FORETOLD: usize = 2;
 
-/// `every 6h`, or `no schedule`.
+/// Formats a schedule, such as `every 6h`, or `no schedule`.
 pub(super) fn words(spec: Option<&SyncSpec>) -> String {
     spec.map_or_else(|| "no schedule".to_owned(), describe)
 }
 
-/// `every 6h -> 15 2 * * MON-SAT Europe/Rome`
+/// Formats a change, such as `every 6h -> 15 2 * * MON-SAT Europe/Rome`.
 pub(super) fn change(before: Option<&SyncSpec>, after: Option<&SyncSpec>) -> String {
     let (was, is) = (words(before), words(after));
     match (before, after) {
@@ -25,8 +25,9 @@ pub(super) fn change(before: Option<&SyncSpec>, after: Option<&SyncSpec>) -> Str
     }
 }
 
-/// The settings that differ besides the rhythm. Where there was no schedule, or is none, no more needs
-/// saying.
+/// Returns the changed settings other than the rhythm.
+///
+/// Empty if there was no schedule before, or is none now.
 pub(super) fn settings(
     before: Option<&SyncSpec>,
     after: Option<&SyncSpec>,
@@ -61,8 +62,9 @@ fn described(spec: &SyncSpec) -> [(&'static str, String); 6] {
     ]
 }
 
-/// The next firings on the schedule's own here, and on the reader's where that differs:
-/// `Tue 24 Nov 02:15 CET (01:15 UTC here), Wed 25 Nov 02:15 CET (01:15 UTC here)`.
+/// Formats the next firings in the schedule's zone, and in a differing local zone.
+///
+/// Example: `Tue 24 Nov 02:15 CET (01:15 UTC here), Wed 25 Nov 02:15 CET (01:15 UTC here)`.
 pub(super) fn next(unit: &Unit, name: &SourceName, spec: &SyncSpec, here: Here<'_>) -> Option<String> {
     let timing = Timing::compile(unit, name, spec).ok()?;
     let zone = timing.zone();
@@ -75,7 +77,7 @@ pub(super) fn next(unit: &Unit, name: &SourceName, spec: &SyncSpec, here: Here<'
     (!moments.is_empty()).then(|| moments.join(", "))
 }
 
-/// The next firings as instants.
+/// Returns the next firings as instants.
 pub(super) fn instants(unit: &Unit, name: &SourceName, spec: &SyncSpec, now: Timestamp) -> Vec<Timestamp> {
     Timing::compile(unit, name, spec).map(|timing| timing.upcoming(now, FORETOLD)).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! How sources stand, as the files and the state know it: a table, or JSON.
+//! Renders the status of sources as a table or JSON.
 
 use super::paint::wrap;
 use super::{Here, Look, escape, table, words};
@@ -9,101 +9,101 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
-/// One source, at one time.
+/// Status of one source.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Standing {
-    /// The workspace, as people call it.
+    /// Displayed name of the workspace.
     pub workspace: String,
-    /// The workspace and scope.
+    /// Workspace and scope.
     #[serde(flatten, serialize_with = "Unit::beside_its_name")]
     pub unit: Unit,
-    /// Its key.
+    /// Key of the source.
     pub source: SourceKey,
-    /// Its name on the platform.
+    /// Name of the source on the platform.
     pub name: SourceName,
-    /// What the files and the inventory say of it together.
+    /// Result of comparing the files with the inventory.
     pub state: State,
-    /// `suspend`
+    /// Suspension (`suspend`), if any.
     pub suspended: Option<Paused>,
-    /// Its schedule in words; `None` without one.
+    /// Schedule in readable form; `None` without one.
     pub schedule: Option<String>,
-    /// The next firing.
+    /// Next firing.
     pub next: Option<Next>,
-    /// The last sync; `None` when it never synced.
+    /// Latest sync; `None` if there was none.
     pub last: Option<LastSync>,
-    /// When its last good sync ended.
+    /// Time at which the last successful sync ended.
     pub last_success: Option<Timestamp>,
-    /// Its data is older than `stale_after`.
+    /// True if its data is older than `stale_after`.
     pub stale: bool,
-    /// Since when.
+    /// Time since which it is stale.
     pub stale_since: Option<Timestamp>,
-    /// Something of it fails: its last sync, its last change, or both rows that claim to be it.
+    /// True if the last sync or change failed, or two rows claim to be the source.
     pub failing: bool,
-    /// Why it fails, or why nothing is known.
+    /// Reason for the failure or the unknown state.
     pub reason: Option<String>,
-    /// Its data has to be younger than this promises.
+    /// True if `stale_after` is set.
     #[serde(skip)]
     promised: bool,
 }
 
-/// What the files and the inventory say together.
+/// Result of comparing the files with the inventory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// Ours, and declared as it was last applied.
+    /// Managed, and declared as last applied.
     Connected,
-    /// Ours, and declared otherwise since.
+    /// Managed, with a changed declaration.
     Changed,
-    /// Declared, and not ours yet.
+    /// Declared, but not managed yet.
     NotConnected,
-    /// Ours, and no longer declared.
+    /// Managed, but no longer declared.
     Undeclared,
-    /// Two rows claim to be it; nothing is done to it.
+    /// Quarantined: two rows claim to be this source.
     Quarantined,
-    /// There is no state here, or a file with errors declares it.
+    /// There is no state, or a file with errors declares it.
     Unknown,
 }
 
-/// What is recorded of a source.
+/// Stored information about a source.
 #[derive(Debug, Clone, Default)]
 pub struct Record {
-    /// When its schedule came into force.
+    /// Time when its schedule was first seen.
     pub known_since: Option<Timestamp>,
-    /// The last sync; `None` when it never synced.
+    /// Latest sync; `None` if there was none.
     pub last: Option<LastSync>,
-    /// When its last good sync ended.
+    /// Time at which the last successful sync ended.
     pub last_success: Option<Timestamp>,
-    /// A sync of it is due.
+    /// True if a sync is due.
     pub due: bool,
-    /// Why its last change, its last sync, or it as a whole fails.
+    /// Reason for a failure of the last change, the last sync or the source.
     pub reason: Option<String>,
-    /// The last change of it failed.
+    /// True if the last change failed.
     pub change_failed: bool,
 }
 
-/// `suspend`
+/// A suspension (`suspend`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Paused {
-    /// Why.
+    /// Declared reason.
     pub reason: String,
-    /// The date by which it was to end.
+    /// Declared last day.
     pub until: Option<Date>,
-    /// That date has passed.
+    /// True if that day has passed.
     pub overdue: bool,
 }
 
-/// A firing to come.
+/// Next firing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Next {
-    /// The instant.
+    /// Time of the firing.
     pub at: Timestamp,
-    /// On the schedule's clock, with its zone.
+    /// Time in the schedule's zone.
     pub in_zone: String,
-    /// On the clock of this host.
+    /// Time in this host's zone.
     pub local: String,
-    /// It is due already.
+    /// True if it is already due.
     pub due: bool,
-    /// In both, for people.
+    /// Readable form in both zones.
     #[serde(skip)]
     both: String,
 }
@@ -111,17 +111,17 @@ pub struct Next {
 /// A sync.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LastSync {
-    /// When it began.
+    /// Time at which it began.
     pub started_at: Timestamp,
-    /// When it ended.
+    /// Time at which it ended.
     pub finished_at: Option<Timestamp>,
-    /// What came of it.
+    /// Outcome of the run.
     pub outcome: &'static str,
-    /// How many records it read.
+    /// Number of records.
     pub records: Option<u64>,
 }
 
-/// The state of a source, declared or ours.
+/// Returns the state of a declared or managed source.
 #[must_use]
 pub fn state_of(declared: Option<&DesiredSource>, owned: Option<&Owned>, quarantined: bool) -> State {
     match (declared, owned) {
@@ -134,7 +134,9 @@ pub fn state_of(declared: Option<&DesiredSource>, owned: Option<&Owned>, quarant
 }
 
 impl Standing {
-    /// How a declared source stands. A source that is not ours has no next firing, and no data to be stale.
+    /// Creates the status of a declared source.
+    ///
+    /// An unmanaged source has no next firing and is never stale.
     #[must_use]
     pub fn of_declared(
         (workspace, unit): (&str, &Unit),
@@ -175,8 +177,10 @@ impl Standing {
         }
     }
 
-    /// How a source of ours stands that is no longer declared: it does not sync any more. Nor is it known how one
-    /// stands that a file with errors may declare.
+    /// Creates the status of a managed source that no valid file declares.
+    ///
+    /// An undeclared source is not synced. The status is unknown if a file with errors may declare
+    /// it.
     #[must_use]
     pub fn of_undeclared(
         (workspace, unit): (&str, &Unit),
@@ -266,38 +270,38 @@ impl Next {
     }
 }
 
-/// Whether a daemon keeps these sources.
+/// The running daemon of this state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Keeper {
-    /// `pid 4711 (run)`
+    /// Holder of the lock, such as `pid 4711 (run)`.
     pub holder: String,
-    /// Its process.
+    /// Process id.
     pub pid: Option<u32>,
-    /// When it started.
+    /// Time of its start.
     pub since: Timestamp,
 }
 
-/// How many sources stand how.
+/// Number of sources in each condition.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Tally {
-    /// All of them.
+    /// All sources.
     pub sources: usize,
-    /// Those of which something fails.
+    /// Sources with a failure.
     pub failing: usize,
-    /// Those with data older than promised.
+    /// Sources with data older than `stale_after`.
     pub stale: usize,
-    /// Those that the files declare otherwise than the platform has them.
+    /// Sources whose declaration differs from the platform.
     pub pending: usize,
-    /// Those of which nothing is known.
+    /// Sources with unknown state.
     pub unknown: usize,
-    /// Those with a schedule that never synced.
+    /// Scheduled sources without any sync.
     pub never_synced: usize,
-    /// Those that are suspended.
+    /// Suspended sources.
     pub suspended: usize,
 }
 
 impl Tally {
-    /// Counts them.
+    /// Counts the sources.
     #[must_use]
     pub fn of(standings: &[Standing]) -> Self {
         let count = |is: &dyn Fn(&Standing) -> bool| standings.iter().filter(|standing| is(standing)).count();
@@ -329,8 +333,9 @@ impl Tally {
     }
 }
 
-/// A table, a line for each reason and each suspension that was to be over, a line that sums up, and whether a daemon
-/// runs.
+/// Renders a table, notes, a summary line and the daemon's status.
+///
+/// The notes are the reasons for failures, and expired suspensions.
 #[must_use]
 pub fn status(standings: &[Standing], keeper: Option<&Keeper>, now: Timestamp, look: &Look) -> String {
     let rows: Vec<Vec<String>> = standings.iter().map(|standing| standing.row(now)).collect();
@@ -357,7 +362,7 @@ pub fn status(standings: &[Standing], keeper: Option<&Keeper>, now: Timestamp, l
     out
 }
 
-/// Why it fails, and that its suspension was to be over.
+/// Returns the reason for a failure and an expired suspension.
 fn notes(standing: &Standing) -> Vec<String> {
     let name = escape::terminal_line(&format!("{}/{}", standing.workspace, standing.source));
     let mark = if standing.failing { '✗' } else { '?' };
@@ -372,7 +377,7 @@ fn notes(standing: &Standing) -> Vec<String> {
     reason.into_iter().chain(expired).collect()
 }
 
-/// A text over as many lines as it takes, the further ones indented.
+/// Wraps a text and indents continuation lines.
 fn wrapped(text: &str, look: &Look) -> String {
     let lines =
         if look.width == 0 { vec![text.to_owned()] } else { wrap(text, look.width.saturating_sub(2)) };

@@ -1,4 +1,4 @@
-//! The counts, and the sentence they make.
+//! Counts of a plan and the summary sentence.
 
 use super::problems::{Problems, failed_tests};
 use super::words;
@@ -7,67 +7,69 @@ use crate::plan::{ActionResult, INTERRUPTED, Outcome, Plan, Step, UnitPlan};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
-/// How many of what. What is unchanged stands in no other count; `schedule`, `unchecked` and the cleanup
-/// of a superseded source may come on top of another.
+/// Counts by kind.
+///
+/// `unchanged` sources are in no other count. `schedule`, `unchecked` and the cleanup of a
+/// superseded source may be counted in addition to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Summary {
-    /// To connect.
+    /// Sources to connect.
     pub connect: usize,
-    /// To replace, in place or not.
+    /// Sources to replace, in place or not.
     pub replace: usize,
-    /// Of these, to update in place.
+    /// Sources to replace in place, included in `replace`.
     pub update: usize,
-    /// To clean up.
+    /// Sources to remove.
     pub cleanup: usize,
-    /// To adopt.
+    /// Sources to adopt.
     pub adopt: usize,
-    /// To forget.
+    /// Sources to forget.
     pub forget: usize,
-    /// New schedules.
+    /// Sources with a new schedule.
     pub schedule: usize,
-    /// Known to be as the files say, with nothing to be done.
+    /// Sources verified to be up to date.
     pub unchanged: usize,
-    /// Held back.
+    /// Withheld actions.
     pub withheld: usize,
-    /// On the platform, neither declared nor ours.
+    /// Unmanaged, undeclared sources on the platform.
     pub unmanaged: usize,
-    /// Suspended.
+    /// Suspended sources.
     pub suspended: usize,
-    /// Not compared in full, because a secret does not resolve here.
+    /// Sources compared only in part, because a secret does not resolve here.
     pub unchecked: usize,
-    /// Workspaces whose pass stopped.
+    /// Workspaces whose pass failed.
     pub errors: usize,
-    /// Actions that failed.
+    /// Failed actions.
     pub failed: usize,
-    /// Actions that were not tried.
+    /// Skipped actions.
     pub skipped: usize,
-    /// Of these, actions that an interrupt kept from being started.
+    /// Actions not started because of an interrupt, included in `skipped`.
     pub not_started: usize,
-    /// Connection tests that failed.
+    /// Failed connection tests.
     pub failed_tests: usize,
     /// Files with errors.
     pub rejected_files: usize,
-    /// Workspaces with sources of ours that no file declares any more.
+    /// Undeclared workspaces with managed sources.
     pub orphaned_workspaces: usize,
-    /// Whether no state was there to tell which sources are ours.
+    /// True if there was no state, so that managed sources are unknown.
     pub unknown_ownership: bool,
 }
 
 impl Summary {
-    /// All actions together.
+    /// Returns the number of all actions.
     #[must_use]
     pub fn actions(&self) -> usize {
         self.connect + self.replace + self.cleanup + self.adopt + self.forget + self.schedule
     }
 
-    /// Returns true if something is wrong that is not in the plan's actions.
+    /// Returns true if there are problems outside the plan's actions.
     fn has_problems(&self) -> bool {
         let problems = [self.errors, self.failed_tests, self.rejected_files, self.orphaned_workspaces];
         self.unknown_ownership || problems.iter().any(|count| *count > 0)
     }
 }
 
-/// Counts a plan, what became of it, and what is wrong beside it.
+/// Counts a plan, its results and the problems outside it.
 #[must_use]
 pub fn counts(plan: &Plan, outcomes: Option<&[Outcome]>, problems: &Problems) -> Summary {
     let mut sum = Summary {
@@ -97,8 +99,9 @@ pub fn counts(plan: &Plan, outcomes: Option<&[Outcome]>, problems: &Problems) ->
     sum
 }
 
-/// The sources that are known to be as the files say: compared in full, and nothing is to be done to
-/// them, not even a new schedule.
+/// Returns the sources verified to be up to date.
+///
+/// These were compared in full and have no action, not even a new schedule.
 pub(super) fn unchanged(unit: &UnitPlan) -> impl Iterator<Item = &SourceName> {
     let unchecked = unit.unchecked.iter().map(|unchecked| &unchecked.name);
     let others: BTreeSet<_> = unit.actions.iter().map(|action| &action.name).chain(unchecked).collect();
@@ -127,7 +130,9 @@ impl Summary {
     }
 }
 
-/// `Plan: 1 to connect, 1 to replace, 1 withheld.`, or that there is nothing to do.
+/// Formats the summary of a plan.
+///
+/// Example: `Plan: 1 to connect, 1 to replace, 1 withheld.`
 #[must_use]
 pub fn summary_line(plan: &Plan, problems: &Problems) -> String {
     let sum = counts(plan, None, problems);
@@ -147,7 +152,10 @@ pub fn summary_line(plan: &Plan, problems: &Problems) -> String {
     format!("Plan: {}.", sentence(parts))
 }
 
-/// `Done: 1 connected, 1 replaced.`; `Partly done: 1 connected; not done: 1 failed, 2 without a secret.`
+/// Formats the result of a plan.
+///
+/// Examples: `Done: 1 connected, 1 replaced.`; `Partly done: 1 connected; not done: 1 failed, 2
+/// without a secret.`
 #[must_use]
 pub fn outcome_line(plan: &Plan, outcomes: &[Outcome], problems: &Problems) -> String {
     let sum = counts(plan, Some(outcomes), problems);
@@ -182,7 +190,7 @@ pub fn outcome_line(plan: &Plan, outcomes: &[Outcome], problems: &Problems) -> S
         some(waiting, "skipped (reasons above)"),
         some(sum.actions() - done.actions() - sum.failed - sum.skipped, "not decided"),
     ];
-    // A source whose action was skipped for want of a secret is counted there.
+    // Sources skipped for a missing secret are counted with their actions.
     rest.extend(left_over(&sum, sum.unchecked.saturating_sub(without_secret)));
     let (parts, rest) = (sentence(parts), sentence(rest));
     match (parts.is_empty(), rest.is_empty()) {
@@ -195,12 +203,12 @@ pub fn outcome_line(plan: &Plan, outcomes: &[Outcome], problems: &Problems) -> S
     }
 }
 
-/// Returns true if the sentence says how many sources are up to date.
+/// Returns true if the sentence contains the number of unchanged sources.
 pub(super) fn tells_unchanged(sum: &Summary) -> bool {
     sum.actions() == 0
 }
 
-/// "No changes" is only said where everything was compared.
+/// Writes "No changes" only if everything was compared.
 fn nothing_to_do(plan: &Plan, sum: &Summary) -> String {
     let rest = sentence(left_over(sum, sum.unchecked));
     let up_to_date = (sum.unchanged > 0).then(|| up_to_date(plan, sum));
@@ -214,7 +222,7 @@ fn nothing_to_do(plan: &Plan, sum: &Summary) -> String {
     }
 }
 
-/// `9 sources in 6 workspaces are up to date`
+/// Formats `9 sources in 6 workspaces are up to date`.
 fn up_to_date(plan: &Plan, sum: &Summary) -> String {
     let planned = plan.units.iter().filter(|unit| unchanged(unit).next().is_some());
     let as_before = plan.as_before.iter().filter(|unit| unit.unchanged > 0);
@@ -228,7 +236,7 @@ fn up_to_date(plan: &Plan, sum: &Summary) -> String {
     )
 }
 
-/// What a plan leaves as it is, and why it may not be all.
+/// Lists the sources that the plan leaves alone, or could not check.
 fn left_over(sum: &Summary, unchecked: usize) -> Vec<Option<String>> {
     vec![
         some(sum.withheld, "withheld"),

@@ -1,19 +1,20 @@
-//! A table in columns.
+//! Renders tables with aligned columns.
 
 use super::paint::{Tone, pad, width, wrap};
 use super::{Look, escape};
 
-/// A column is not made narrower than this; what has less room goes below its row.
+/// Minimum width of a column; cells that need more move below their row.
 const NARROWEST: usize = 24;
 
-/// What goes below its row stands so far to the right.
+/// Indentation of cells below their row.
 const BELOW: usize = 4;
 
-/// Rows below headers in aligned columns, two spaces apart, with a newline at the end. Cells are escaped;
-/// columns of numbers are aligned to the right. Without headers no line is spent on them.
+/// Renders rows in aligned columns, two spaces apart, with a final newline.
 ///
-/// Where a row is wider than `look.width` (0: never), the last column is wrapped, or the columns that have
-/// no room stand below their row.
+/// Cells are escaped and numeric columns right-aligned. Empty headers produce no line.
+///
+/// If a row is wider than `look.width` (0: unlimited), the last column wraps, or columns without
+/// room move below their row.
 #[must_use]
 pub fn table(headers: &[&str], rows: &[Vec<String>], look: &Look) -> String {
     let rows: Vec<Vec<String>> =
@@ -34,9 +35,9 @@ pub fn table(headers: &[&str], rows: &[Vec<String>], look: &Look) -> String {
 
 struct Layout {
     columns: Vec<Column>,
-    /// So many stand on a row's first line.
+    /// Number of columns on a row's first line.
     beside: usize,
-    /// Columns of the terminal; 0 for no end.
+    /// Columns of the terminal; 0 for unlimited.
     width: usize,
 }
 

@@ -1,4 +1,4 @@
-//! A plan for a terminal: a block per workspace, what stays as it is in one line, and the sum.
+//! Renders a plan for a terminal: blocks by workspace, unchanged sources, summary.
 
 use super::lines::Page;
 use super::paint::Tone;
@@ -9,10 +9,10 @@ use super::{Here, Look, Problems, View, escape, rows, words};
 use crate::plan::{Outcome, Plan, UnitPlan};
 use std::collections::BTreeMap;
 
-/// So many kinds of unreadable fields are named.
+/// Maximum number of unreadable kinds of fields named.
 const FIELDS_NAMED: usize = 4;
 
-/// The whole view, with a newline at the end.
+/// Renders the whole view, with a final newline.
 #[must_use]
 pub fn text(view: &View<'_>, look: &Look) -> String {
     let mut lines = problem_lines(view.plan, view.problems, look);
@@ -28,15 +28,16 @@ pub fn text(view: &View<'_>, look: &Look) -> String {
     lines.join("\n") + "\n"
 }
 
-/// One workspace's block, with a newline at the end; nothing where there is nothing to say, unless
-/// everything is to be shown.
+/// Renders one workspace's block, with a final newline.
+///
+/// Empty if nothing changes, unless the output is verbose.
 #[must_use]
 pub fn unit_text(unit: &UnitPlan, here: Here<'_>, look: &Look) -> String {
     let detail = if look.verbose { Detail::Everything } else { Detail::Changes };
     block(unit, None, here, (look, detail)).into_iter().map(|line| line + "\n").collect()
 }
 
-/// What is wrong beside the plan, with an empty line at the end; empty where nothing is.
+/// Renders the problems outside the plan, followed by an empty line; may be empty.
 #[must_use]
 pub fn problems_text(plan: &Plan, problems: &Problems, look: &Look) -> String {
     problem_lines(plan, problems, look).into_iter().map(|line| line + "\n").collect()
@@ -78,7 +79,7 @@ fn block(
     lines
 }
 
-/// Everything below a block's heading.
+/// Renders the content below a block's heading.
 pub(super) fn body(
     unit: &UnitPlan,
     outcome: Option<&Outcome>,
@@ -119,7 +120,7 @@ fn heading(unit: &UnitPlan, look: &Look) -> String {
     line
 }
 
-/// `5 unchanged, 1 suspended. Not readable from the platform: 2 passwords.`
+/// Formats `5 unchanged, 1 suspended. Not readable from the platform: 2 passwords.`
 pub(super) fn remainder(plan: &Plan, outcomes: Option<&[Outcome]>) -> Option<String> {
     let sum = counts(plan, outcomes, &Problems::default());
     let unchanged = if tells_unchanged(&sum) { 0 } else { sum.unchanged };

@@ -1,17 +1,19 @@
-//! Counts, lengths of time and moments in words.
+//! Formats counts, durations and times for people.
 
 use super::paint;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
-/// `1 source`, `2 sources`; `1,024 sources`. A noun in consonant and `y` takes `ies`.
+/// Formats a count with its noun: `1 source`, `2 sources`, `1,024 sources`.
+///
+/// A noun that ends in a consonant and `y` takes `ies`.
 #[must_use]
 pub fn count(n: usize, noun: &str) -> String {
     format!("{} {}", number(n), if n == 1 { noun.to_owned() } else { plural(noun) })
 }
 
-/// With a comma between thousands: `12,345`.
+/// Formats a number with a comma between thousands: `12,345`.
 #[must_use]
 pub fn number(n: usize) -> String {
     let digits = n.to_string();
@@ -25,7 +27,7 @@ pub fn number(n: usize) -> String {
     out
 }
 
-/// The two largest units that count: `6h`, `1h 30m`, `2d 4h`, `45s`, `1.5s`, `20ms`.
+/// Formats the two largest units: `6h`, `1h 30m`, `2d 4h`, `45s`, `1.5s`, `20ms`.
 #[must_use]
 pub fn duration(length: Duration) -> String {
     let (seconds, milliseconds) = (length.as_secs(), length.subsec_millis());
@@ -48,7 +50,7 @@ pub fn duration(length: Duration) -> String {
     shown.join(" ")
 }
 
-/// How long ago `then` was: `just now`, `5m ago`, `2d 4h ago`; `in 5m` when it is still to come.
+/// Formats an age: `just now`, `5m ago`, `2d 4h ago`; `in 5m` for the future.
 #[must_use]
 pub fn ago(then: Timestamp, now: Timestamp) -> String {
     let length: SignedDuration = now.duration_since(then);
@@ -60,8 +62,9 @@ pub fn ago(then: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// A moment on the clock of `zone`: `Tue 24 Nov 02:15 CET`, with the year where it is not the one of
-/// `now`, and with the seconds where it is not on a minute.
+/// Formats a time in `zone`: `Tue 24 Nov 02:15 CET`.
+///
+/// Adds the year if it is not that of `now`, and the seconds if they are not zero.
 #[must_use]
 pub fn moment(at: Timestamp, zone: &TimeZone, now: Timestamp) -> String {
     let at = at.to_zoned_datetime(zone.clone());
@@ -70,8 +73,9 @@ pub fn moment(at: Timestamp, zone: &TimeZone, now: Timestamp) -> String {
     at.strftime(&format!("%a %-d %b {year}%H:%M{seconds} %Z")).to_string()
 }
 
-/// [`moment`], and, where the clocks of `zone` and `local` differ then, what the latter shows:
-/// `Tue 24 Nov 02:15 CET (01:15 UTC here)`, with the day where it is another.
+/// Like [`moment`], with the time in `local` if the zones differ then.
+///
+/// Example: `Tue 24 Nov 02:15 CET (01:15 UTC here)`, with the day if it differs.
 #[must_use]
 pub fn moment_in_both(at: Timestamp, zone: &TimeZone, local: &TimeZone, now: Timestamp) -> String {
     let (there, here) = (at.to_zoned_datetime(zone.clone()), at.to_zoned_datetime(local.clone()));
@@ -83,7 +87,7 @@ pub fn moment_in_both(at: Timestamp, zone: &TimeZone, local: &TimeZone, now: Tim
     format!("{told} ({} here)", here.strftime(format))
 }
 
-/// `a`, `a and b`, `a, b and c`.
+/// Joins items: `a`, `a and b`, `a, b and c`.
 #[must_use]
 pub fn list(items: &[String]) -> String {
     match items {
@@ -101,7 +105,7 @@ fn plural(noun: &str) -> String {
     }
 }
 
-/// The text in at most so many columns of a terminal; what is cut off is told by `…`.
+/// Truncates the text to this number of columns and marks the end with `…`.
 #[must_use]
 pub fn cut(text: &str, columns: usize) -> String {
     if paint::width(text) <= columns {
