@@ -287,17 +287,15 @@ impl<'a> Run<'a> {
         self.inventory.owned.get(name).map(|owned| owned.applied.echo.added()).unwrap_or_default()
     }
 
-    /// Returns the time since which the schedule applies:
+    /// Returns the time since which the schedule is in force.
     ///
-    /// the recorded one if the schedule is unchanged.
+    /// An unchanged schedule keeps its recorded time.
     fn sync_since(&self, source: &DesiredSource) -> Option<Timestamp> {
         let before = self.inventory.owned.get(&source.name).filter(|owned| owned.applied.sync == source.sync);
         before.and_then(|owned| owned.applied.sync_since).or_else(|| Some((self.apply.now)()))
     }
 
-    /// Builds the ownership marker:
-    ///
-    /// the writer and a fingerprint of the definition.
+    /// Builds the ownership marker: the writer and a fingerprint of the definition.
     fn stamp(&self, applied: &Applied) -> Stamp {
         let fingerprint = applied.stamp(self.apply.state.key());
         let writer = self.apply.state.key().id().into();
@@ -501,9 +499,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// A cleanup to send:
-///
-/// its action in the plan, the name, the key and the id.
+/// A cleanup to send: its action in the plan, the name, the key and the id.
 type Going = (Option<usize>, SourceName, SourceKey, SourceId);
 
 impl From<StateError> for UnitError {

@@ -86,19 +86,13 @@ impl Reading {
 /// Settings of `wellspring.toml` that are not part of the desired state.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Setup {
-    /// `platform.settle`:
-    ///
-    /// time after a write during which a list may be out of date.
+    /// `platform.settle`: time after a write during which a list may be out of date.
     pub settle: Option<Duration>,
-    /// `[workspaces]`:
-    ///
-    /// aliases with a known id.
+    /// `[workspaces]`: aliases with a known id.
     pub aliases: BTreeMap<String, Unit>,
     /// Names of the variables that were looked up.
     pub variables: Vec<String>,
-    /// `files`:
-    ///
-    /// patterns of the files to read, if any.
+    /// `files`: patterns of the files to read, if any.
     pub files: Option<Vec<String>>,
 }
 

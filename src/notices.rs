@@ -1,6 +1,4 @@
-//! Webhook notifications of state changes:
-//!
-//! failed, recovered, withheld, stale, drift corrected.
+//! Webhook notifications of state changes.
 //!
 //! Independent of the daemon: notifications are derived from consecutive published snapshots. Each webhook
 //! has a bounded queue and a few retries, so that a slow webhook delays nothing.

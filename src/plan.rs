@@ -1,6 +1,6 @@
-//! Planner:
+//! Planner: computes a plan from desired state, observed state and inventory.
 //!
-//! computes a plan from desired state, observed state and inventory. Pure.
+//! Pure.
 //!
 //! [`reckon`] (recovery) first decides the outcome of writes without a response. [`plan`] then takes each
 //! name through one decision table:
@@ -133,9 +133,7 @@ pub struct AsBefore {
     pub unreadable: BTreeMap<String, usize>,
 }
 
-/// The plan of one unit:
-///
-/// actions, withheld actions and findings.
+/// The plan of one unit: actions, withheld actions and findings.
 #[derive(Debug, Clone)]
 pub struct UnitPlan {
     /// Desired state from the files.
@@ -148,9 +146,7 @@ pub struct UnitPlan {
     pub withheld: Vec<Withheld>,
     /// Sources on the platform that are neither declared nor managed.
     pub unmanaged: Vec<Unmanaged>,
-    /// Declared fields that the platform does not return, as `SOURCE:
-    ///
-    /// PATH`.
+    /// Declared fields that the platform does not return, as `SOURCE: PATH`.
     pub unreadable: Vec<String>,
     /// Sources compared only in part, because a secret does not resolve here.
     pub unchecked: Vec<Unchecked>,
@@ -169,9 +165,9 @@ pub struct UnitPlan {
 /// The reason why a unit has no plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnitError {
-    /// Stable code:
+    /// Stable code.
     ///
-    /// `auth`, `fault`, `files`, `list`, `locked`, `platform`, `state`, `token`, `unreachable`.
+    /// One of `auth`, `fault`, `files`, `list`, `locked`, `platform`, `state`, `token`, `unreachable`.
     pub kind: &'static str,
     /// Description of the error and what to do.
     pub message: String,
@@ -272,9 +268,9 @@ pub enum Removal {
     ///
     /// Counts against `max_cleanup`.
     Removed,
-    /// `[moved]`:
+    /// `[moved]`: removed once the new name exists.
     ///
-    /// removed once the new name exists. Counts against `max_cleanup`.
+    /// Counts against `max_cleanup`.
     Moved(SourceName),
     /// An older row of ours under a name that has a newer one; not counted.
     Superseded,
@@ -287,9 +283,7 @@ pub struct Withheld {
     pub source: SourceKey,
     /// Name on the platform.
     pub name: SourceName,
-    /// The withheld action:
-    ///
-    /// `cleanup`, `replace`, `adopt`, `connect`.
+    /// The withheld action: `cleanup`, `replace`, `adopt`, `connect`.
     pub action: &'static str,
     /// Stable code for scripts.
     pub code: &'static str,
@@ -391,9 +385,7 @@ impl Step {
         matches!(self, Self::Cleanup { removal, .. } if *removal != Removal::Superseded)
     }
 
-    /// Returns the order of execution:
-    ///
-    /// nothing is removed before its replacement exists.
+    /// Returns the order of execution: nothing is removed before its replacement.
     fn rank(&self) -> u8 {
         match self {
             Self::Adopt { .. } => 0,
@@ -531,9 +523,7 @@ fn plan_declared(input: &Input<'_>, listed: &Listed<'_>) -> UnitPlan {
     }
 }
 
-/// Drops ids that are listed under several names:
-///
-/// they identify nothing.
+/// Drops ids that are listed under several names: they identify nothing.
 ///
 /// Cleaning such an id up could remove another's source. Returns `None` if there are none, the usual case.
 fn without_shared_ids(listing: &[ObservedSource]) -> Option<Vec<ObservedSource>> {

@@ -138,9 +138,7 @@ pub(super) async fn cleanup(run: &mut Run<'_>, going: Vec<Going>) -> Result<(), 
     Ok(())
 }
 
-/// Records a cleanup response:
-///
-/// every id succeeded except those that the response names.
+/// Records a cleanup response; only ids that the response names have failed.
 fn cleanup_answered(run: &mut Run<'_>, batch: &[Going], answer: &CleanupAnswer) {
     for (action, name, _, id) in batch {
         let named = answer.errors.iter().find(|error| error.is_of(Some(id), name.as_str()));
@@ -153,13 +151,9 @@ fn cleanup_answered(run: &mut Run<'_>, batch: &[Going], answer: &CleanupAnswer) 
 
 /// The next step after a failed write.
 enum After {
-    /// Refused because of its content:
-    ///
-    /// list, then bisect the batch.
+    /// Refused because of its content: list, then bisect the batch.
     Halve,
-    /// Refused regardless of its content:
-    ///
-    /// list, then leave the rest to a later pass.
+    /// Refused regardless of its content: list, then leave the rest to a later pass.
     GiveUp,
     /// Never sent, or the platform reports that it did nothing.
     ///

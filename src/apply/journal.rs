@@ -1,6 +1,4 @@
-//! Writes results to the state:
-//!
-//! inventory changes and one journal entry per finished action.
+//! Records results: inventory changes and one journal entry per finished action.
 
 use super::Run;
 use crate::plan::{Action, Step, UnitError};

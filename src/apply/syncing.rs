@@ -1,6 +1,4 @@
-//! Per-source locks:
-//!
-//! a source is never written while it syncs, and never synced while it is written.
+//! Per-source locks: no source is written while it syncs, or synced while written.
 
 use crate::model::{SourceName, Unit};
 use std::collections::BTreeSet;

@@ -1,6 +1,6 @@
-//! Preflight:
+//! Preflight: tests connections before anything is connected.
 //!
-//! tests connections before anything is connected, so a failing definition changes nothing.
+//! A definition that fails its test changes nothing.
 
 use super::{Ready, Run};
 use crate::plan::{ActionResult, Step, UnitError};

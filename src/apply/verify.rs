@@ -230,9 +230,7 @@ impl Run<'_> {
         })
     }
 
-    /// Records whether the platform updates in place:
-    ///
-    /// a replacement that kept its id was an update.
+    /// Records if the platform updates in place: then a replacement keeps its id.
     fn learn(&self, action: &Action) -> Option<Change> {
         let Step::Replace { old, .. } = &action.step else { return None };
         let now = self.inventory.owned.get(&action.name)?;

@@ -1,6 +1,4 @@
-//! Scheduler:
-//!
-//! decides which units are due for a pass and which sources for a sync.
+//! Scheduler: decides which units are due for a pass and which sources for a sync.
 //!
 //! Uses no runtime. Due times are indexed, so that an iteration of the loop costs as much as what changed,
 //! not as much as what exists: every change of a slot goes through [`Board::change`], which updates the

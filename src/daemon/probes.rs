@@ -1,6 +1,4 @@
-//! Regular connection tests (`test = { every = … }`):
-//!
-//! schedule and execution.
+//! Regular connection tests (`test = { every = … }`): schedule and execution.
 
 use crate::apply::chain;
 use crate::model::{DesiredSource, DesiredUnit, FoldedUnit, SourceKey, SourceName, Unit};
@@ -48,9 +46,9 @@ pub(super) struct Due {
 pub struct Tested {
     pub(super) unit: Unit,
     pub(super) name: SourceName,
-    /// True if the test passed; `None` without a result:
+    /// True if the test passed, `None` without a result.
     ///
-    /// no response, or a missing secret.
+    /// A test has no result if the platform does not respond or a secret is missing.
     pub(super) up: Option<bool>,
     /// Message of the platform, or why there is no result.
     pub(super) message: String,
@@ -63,9 +61,7 @@ pub(super) struct Turn {
 }
 
 impl Probes {
-    /// Sets the tests of a unit:
-    ///
-    /// those of its managed sources that request one.
+    /// Sets the tests of a unit: those of its managed sources that request one.
     pub(super) fn accept(&mut self, unit: &DesiredUnit, ours: impl Fn(&SourceName) -> bool, now: Timestamp) {
         let before = self.forget(&unit.unit);
         let mut known: BTreeMap<SourceName, Probe> =

@@ -12,17 +12,11 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 /// The action that a signal requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
-    /// SIGTERM, SIGINT:
-    ///
-    /// finish running requests, start nothing new, exit.
+    /// SIGTERM, SIGINT: finish running requests, start nothing new, exit.
     Stop,
-    /// SIGHUP:
-    ///
-    /// load the files again.
+    /// SIGHUP: load the files again.
     Reload,
-    /// SIGUSR1:
-    ///
-    /// reconcile everything now.
+    /// SIGUSR1: reconcile everything now.
     Now,
 }
 

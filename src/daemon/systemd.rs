@@ -1,6 +1,4 @@
-//! Notifications to the service manager:
-//!
-//! ready, reloading, stopping, status and watchdog.
+//! Notifications to the service manager: state, status line and watchdog.
 //!
 //! Nothing is sent if `NOTIFY_SOCKET` is not set.
 

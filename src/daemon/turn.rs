@@ -1,6 +1,4 @@
-//! One iteration of the event loop:
-//!
-//! starts due work, handles events and publishes the status.
+//! One iteration of the event loop: due work, events, status.
 
 mod passes;
 mod probes;

@@ -1,6 +1,4 @@
-//! Diagnostics:
-//!
-//! errors and warnings with their locations.
+//! Diagnostics: errors and warnings with their locations.
 
 use crate::model::DesiredSource;
 use serde::{Serialize, Serializer};
@@ -101,9 +99,7 @@ macro_rules! codes {
             /// Every code, in order.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// Returns the code as shown:
-            ///
-            /// `W012`.
+            /// Returns the code as shown: `W012`.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $code,)* }

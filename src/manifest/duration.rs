@@ -1,12 +1,8 @@
-//! Parses and formats durations:
-//!
-//! `90s`, `30m`, `1h30m`, `2d`.
+//! Parses and formats durations: `90s`, `30m`, `1h30m`, `2d`.
 
 use std::time::Duration;
 
-/// Maximum duration:
-///
-/// 366 days.
+/// Maximum duration: 366 days.
 ///
 /// Longer ones are mistakes, and the limit keeps later arithmetic far from overflow.
 const LONGEST: Duration = Duration::from_secs(366 * 86_400);

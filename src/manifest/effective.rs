@@ -10,9 +10,7 @@ use std::sync::Arc;
 /// One value of a source, with its origin.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct EffectiveValue {
-    /// Path within the source's table:
-    ///
-    /// `connection_config.host`, `sync.every`.
+    /// Path within the source's table: `connection_config.host`, `sync.every`.
     pub path: String,
     /// Value as TOML, with references unresolved.
     pub value: String,

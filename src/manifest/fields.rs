@@ -77,9 +77,7 @@ pub(crate) fn check_seen_as(
     }
 }
 
-/// Formats a key for messages:
-///
-/// one line, of bounded length.
+/// Formats a key for messages: one line, of bounded length.
 pub(crate) fn shown(text: &str) -> String {
     const LONGEST: usize = 80;
     let plain: String = text.chars().flat_map(char::escape_debug).take(LONGEST + 1).collect();

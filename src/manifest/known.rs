@@ -1,9 +1,8 @@
-//! Cache of earlier loads:
+//! Cache of earlier loads.
 //!
-//! unchanged files are not parsed and unchanged units not assembled again.
-//!
-//! Valid for unchanged settings. Only files without diagnostics are cached: any other file is parsed in each
-//! load, together with every file that contributes to the same units.
+//! Unchanged files are not parsed and unchanged units not assembled again. Valid for unchanged settings. Only
+//! files without diagnostics are cached: any other file is parsed in each load, together with every file that
+//! contributes to the same units.
 
 use super::SourceFile;
 use super::diagnostic::Diagnostic;
@@ -78,9 +77,7 @@ pub(super) struct KnownUnit {
 pub(super) enum Kept {
     /// The unit itself.
     Unit(Arc<FoldedUnit>),
-    /// Only that nothing needs to be done for it:
-    ///
-    /// see [`UnitRecord`].
+    /// Only that nothing needs to be done for it: see [`UnitRecord`].
     Settled,
 }
 

@@ -1,6 +1,4 @@
-//! Merges defaults, template and source:
-//!
-//! tables are merged, other values replaced.
+//! Merges defaults, template and source: tables are merged, other values replaced.
 
 use super::document::{Table, Value};
 use super::references;

@@ -117,9 +117,7 @@ fn sources_twice(
     is_empty.then(|| (key.span().start..value.span().end, first))
 }
 
-/// Returns true if the line around a position is `key:
-///
-/// value`.
+/// Returns true if the line around a position is `key: value`.
 fn is_yaml(text: &str, at: usize) -> bool {
     let at = at.min(text.len());
     let start = text.as_bytes()[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);

@@ -19,9 +19,7 @@ pub struct Pulled {
     pub text: String,
     /// Names of the sources in the file.
     pub sources: Vec<SourceName>,
-    /// Values that could not be read, as `SOURCE:
-    ///
-    /// PATH`, or not be written.
+    /// Values that could not be read, as `SOURCE: PATH`, or not be written.
     pub unreadable: Vec<String>,
     /// Variables that the references name.
     pub variables: BTreeSet<String>,
@@ -90,9 +88,7 @@ pub fn pulled(workspace: &PulledWorkspace<'_>, rows: &[&ObservedSource], taken: 
     out
 }
 
-/// Converts a name to a key or part of a file name:
-///
-/// letters, digits, `_` and `-`.
+/// Converts a name to a key or part of a file name: letters, digits, `_` and `-`.
 ///
 /// Returns `None` if nothing remains.
 #[must_use]

@@ -1,6 +1,4 @@
-//! `wellspring.toml`:
-//!
-//! platform, aliases, defaults, templates, and policy of the repository.
+//! `wellspring.toml`: platform, aliases, defaults, templates and policy.
 
 use super::diagnostic::Code;
 use super::document::{Entry, Node, Span, Table, Value};
@@ -394,9 +392,7 @@ impl Pattern {
         self.beginning().starts_with(folder) || folder.starts_with(self.beginning())
     }
 
-    /// Returns a suggestion:
-    ///
-    /// a folder or a file with a similar name, if any.
+    /// Returns a suggestion: a folder or a file with a similar name, if any.
     fn suggestion(&self, paths: &[&str]) -> String {
         let start = self.beginning();
         let folders: BTreeSet<&str> =

@@ -1,6 +1,4 @@
-//! `[sources.KEY]`:
-//!
-//! merges defaults, template and source, then reads the result.
+//! `[sources.KEY]`: merges defaults, template and source, then reads the result.
 
 use super::diagnostic::Code;
 use super::document::{Span, Table};

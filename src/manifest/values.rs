@@ -12,9 +12,7 @@ use crate::model::{Declared, Fields, Segment, Template, exposed};
 use crate::sensitive::{self, Rank, is_secret, named_value, names_next};
 use serde_json::Value as Json;
 
-/// Wellspring keys that no connection has:
-///
-/// in `connection_config` they are misplaced.
+/// Wellspring keys that no connection has, so they are misplaced in one.
 pub(super) const OURS: [&str; 9] = [
     "protect",
     "adopt",
@@ -271,9 +269,7 @@ fn json(node: &Node<'_>, owner: &str, findings: &mut Findings<'_, '_>) -> Option
     })
 }
 
-/// Reads `metadata`:
-///
-/// any keys except the reserved one.
+/// Reads `metadata`: any keys except the reserved one.
 pub(super) fn metadata(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Fields<Json> {
     if let Some(entry) = table.get("wellspring") {
         findings
@@ -283,9 +279,7 @@ pub(super) fn metadata(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Fi
     json_table(table, "metadata", findings)
 }
 
-/// Reads `sync_options`:
-///
-/// any keys; the types of the API's two fields are checked.
+/// Reads `sync_options`: any keys; the types of the API's two fields are checked.
 pub(super) fn sync_options(
     table: &Table<'_>,
     findings: &mut Findings<'_, '_>,

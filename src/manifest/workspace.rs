@@ -1,6 +1,4 @@
-//! Workspace files:
-//!
-//! `[workspace]`, `[policy]`, `[sources.KEY]`, `[moved]`, `[removed.KEY]`.
+//! Workspace files: `[workspace]`, `[policy]`, sources, `[moved]` and `[removed]`.
 
 use super::diagnostic::Code;
 use super::document::{Node, Span, Table, Value};
@@ -46,9 +44,7 @@ impl FileReading {
         self.sources.iter().filter(move |source| source.belongs_to(unit, own))
     }
 
-    /// Returns every unit the file names:
-    ///
-    /// its own, and those that scopes of sources add.
+    /// Returns every unit the file names, including those that scopes of sources add.
     ///
     /// Returns `None` if there may be others.
     pub(super) fn all_units(&self) -> Option<BTreeSet<Unit>> {

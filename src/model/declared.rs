@@ -21,9 +21,7 @@ pub enum Declared {
     String(String),
     /// A string that contains `${NAME}`.
     Template(Template),
-    /// `{ secret = "env:NAME" }`:
-    ///
-    /// the whole value is a secret.
+    /// `{ secret = "env:NAME" }`: the whole value is a secret.
     Secret(SecretRef),
     /// A list.
     Array(Vec<Declared>),
@@ -56,9 +54,7 @@ pub enum SecretRef {
 }
 
 impl fmt::Display for SecretRef {
-    /// Formats the reference as in the files:
-    ///
-    /// `env:NAME`, `file:NAME`, `credential:NAME`.
+    /// Formats the reference as in the files, for example `env:NAME`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Env(name) => write!(f, "env:{name}"),
@@ -81,9 +77,7 @@ impl fmt::Display for Template {
     }
 }
 
-/// Path of a leaf in a definition:
-///
-/// `connection_config.host`, `metadata.tags[0]`.
+/// Path of a leaf in a definition: `connection_config.host`, `metadata.tags[0]`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FieldPath(String);
 

@@ -15,9 +15,7 @@ use std::time::Duration;
 pub struct Desired {
     /// `platform.url`, if the files set one.
     pub platform: Option<PlatformUrl>,
-    /// `platform.owner`:
-    ///
-    /// sent as `metadata.wellspring.owner` with connected sources.
+    /// `platform.owner`: sent as `metadata.wellspring.owner` with connected sources.
     pub owner: Option<String>,
     /// Every (workspace, scope) that a readable file declares, sorted by [`Unit`].
     pub units: Vec<Arc<FoldedUnit>>,
@@ -39,9 +37,7 @@ impl Desired {
 /// `platform.url` in the files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PlatformUrl {
-    /// `"local"`:
-    ///
-    /// the embedded Data API.
+    /// `"local"`: the embedded Data API.
     Local,
     /// A base URL, with or without `/api/v1`.
     Remote(String),
@@ -87,17 +83,13 @@ pub struct DesiredUnit {
 }
 
 impl DesiredUnit {
-    /// Returns the display name of the workspace:
-    ///
-    /// its alias, else its id.
+    /// Returns the display name of the workspace: its alias, else its id.
     #[must_use]
     pub fn label(&self) -> &str {
         self.alias.as_deref().unwrap_or(self.unit.workspace.as_str())
     }
 
-    /// Returns all names of the workspace:
-    ///
-    /// alias (or id) and id.
+    /// Returns all names of the workspace: alias (or id) and id.
     #[must_use]
     pub fn names(&self) -> [&str; 2] {
         [self.label(), self.unit.workspace.as_str()]
@@ -132,9 +124,7 @@ pub struct DesiredSource {
     pub name: SourceName,
     /// Definition that is sent to the platform.
     pub definition: Arc<Definition>,
-    /// `protect = true`:
-    ///
-    /// neither cleaned up nor replaced.
+    /// `protect = true`: neither cleaned up nor replaced.
     pub protect: bool,
     /// `adopt`, if set for this source.
     pub adopt: Option<super::Adopt>,
@@ -155,18 +145,12 @@ pub struct DesiredSource {
 /// These are `type`, `connection_config` and `metadata` of the API.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Definition {
-    /// `type`:
-    ///
-    /// any string, passed through.
+    /// `type`: any string, passed through.
     #[serde(rename = "type")]
     pub kind: String,
-    /// `connection_config`:
-    ///
-    /// any keys, with references in place of secrets.
+    /// `connection_config`: any keys, with references in place of secrets.
     pub connection_config: Fields<Declared>,
-    /// `metadata`:
-    ///
-    /// any keys, without secrets; the key `wellspring` is reserved and never here.
+    /// `metadata`: any keys but the reserved `wellspring`, without secrets.
     pub metadata: Fields<serde_json::Value>,
 }
 

@@ -1,6 +1,4 @@
-//! Keyed fingerprints:
-//!
-//! reveal that a value changed, but not the value.
+//! Keyed fingerprints: reveal that a value changed, but not the value.
 
 use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use hmac::{Hmac, KeyInit, Mac};

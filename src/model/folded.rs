@@ -103,17 +103,13 @@ impl FoldedUnit {
         }
     }
 
-    /// Returns the display name of the workspace:
-    ///
-    /// its alias, else its id.
+    /// Returns the display name of the workspace: its alias, else its id.
     #[must_use]
     pub fn label(&self) -> &str {
         self.alias.as_deref().unwrap_or(self.unit.workspace.as_str())
     }
 
-    /// Returns all names of the workspace:
-    ///
-    /// alias (or id) and id.
+    /// Returns all names of the workspace: alias (or id) and id.
     #[must_use]
     pub fn names(&self) -> [&str; 2] {
         [self.label(), self.unit.workspace.as_str()]

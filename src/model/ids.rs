@@ -122,9 +122,7 @@ text_id!(
     path_segment
 );
 text_id!(
-    /// The API's `scope`:
-    ///
-    /// any string, by default `user`.
+    /// The API's `scope`: any string, by default `user`.
     Scope,
     "scope",
     not_empty
@@ -142,9 +140,7 @@ text_id!(
     not_empty
 );
 
-/// The platform's id of a workspace:
-///
-/// `{workspace_id}` in the path of every endpoint.
+/// The platform's id of a workspace, `{workspace_id}` in the path of every endpoint.
 ///
 /// An id that `wellspring.toml` takes from a variable is displayed as `${NAME}`, because the variable may
 /// hold more than an id. Two ids are equal if their texts are.
@@ -164,9 +160,7 @@ impl WorkspaceId {
         IdText::parse(text).map(Self::from)
     }
 
-    /// Sets the form in which the id is displayed:
-    ///
-    /// the one in the files.
+    /// Sets the form in which the id is displayed: the one in the files.
     #[must_use]
     pub fn written_as(self, written: &str) -> Self {
         Self { written: Some(written.into()), ..self }
@@ -178,9 +172,7 @@ impl WorkspaceId {
         self.text.as_str()
     }
 
-    /// Returns the id for display:
-    ///
-    /// `${NAME}` if it comes from a variable.
+    /// Returns the id for display: `${NAME}` if it comes from a variable.
     #[must_use]
     pub fn shown(&self) -> &str {
         self.written.as_deref().unwrap_or(self.as_str())
@@ -337,9 +329,9 @@ impl PartialOrd for SourceId {
     }
 }
 
-/// The unit of reconciliation:
+/// The unit of reconciliation: one scope of one workspace.
 ///
-/// one scope of one workspace, listed and written together.
+/// Everything in it is listed, planned and written together.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Unit {
     /// The workspace.

@@ -135,17 +135,13 @@ pub struct Echoes(BTreeMap<FieldPath, Echoed>);
 /// Readback of one field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Echoed {
-    /// The applied value:
-    ///
-    /// the definition's, or the one that the secret's fingerprint is of.
+    /// The applied value: the definition's, or one with the secret's fingerprint.
     AsApplied,
     /// A value with this fingerprint.
     Other(Fingerprint),
     /// No value.
     Nothing,
-    /// An undeclared value that was there after our write:
-    ///
-    /// the platform's own.
+    /// An undeclared value that was there after our write: the platform's own.
     Beside,
     /// An undeclared value that was not there after our write, with its fingerprint.
     Added(Fingerprint),

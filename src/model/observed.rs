@@ -28,9 +28,7 @@ pub struct Echo {
     pub metadata: Option<serde_json::Value>,
     /// `metadata.wellspring.owner`, if present.
     pub owner: Option<String>,
-    /// `metadata.wellspring.writer`, if present:
-    ///
-    /// id of the state that wrote the row.
+    /// `metadata.wellspring.writer`, if present: id of the state that wrote the row.
     pub writer: Option<String>,
     /// `metadata.wellspring.fingerprint`, if present.
     pub fingerprint: Option<String>,

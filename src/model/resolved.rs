@@ -8,9 +8,7 @@ use serde_json::Value;
 use std::cell::Cell;
 use std::sync::Arc;
 
-/// A source ready to be sent:
-///
-/// its definition and the values of its references.
+/// A source ready to be sent: its definition and the values of its references.
 ///
 /// The type cannot be printed or serialised by accident; its secrets are wiped from memory when the last
 /// source that shares them is dropped.
@@ -23,9 +21,7 @@ pub struct ResolvedSource {
     stamp: Option<Stamp>,
 }
 
-/// `metadata.wellspring` as sent:
-///
-/// the writer, and a keyed fingerprint of the definition.
+/// `metadata.wellspring` as sent: writer and keyed fingerprint of the definition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Stamp {
     /// Fingerprint of the definition.

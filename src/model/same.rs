@@ -1,6 +1,4 @@
-//! Equality of JSON by meaning:
-//!
-//! numbers by value, tables regardless of key order.
+//! Equality of JSON by meaning: numbers by value, tables regardless of key order.
 
 use super::{Declared, Fields};
 use serde_json::{Map, Number, Value};
@@ -46,9 +44,7 @@ pub fn unordered(value: &Value) -> Value {
     }
 }
 
-/// Normalises whole numbers:
-///
-/// `1`, `1.0` and `1e0` are the same.
+/// Normalises whole numbers: `1`, `1.0` and `1e0` are the same.
 fn whole(number: &Number) -> Number {
     /// Every whole float below this limit corresponds to exactly one `i64`.
     const LIMIT: f64 = 9_223_372_036_854_775_808.0;

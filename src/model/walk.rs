@@ -16,9 +16,7 @@ pub enum Part<'a> {
     Json(&'a Value),
 }
 
-/// The two halves of a definition:
-///
-/// `connection_config` and `metadata`.
+/// The two halves of a definition: `connection_config` and `metadata`.
 #[derive(Clone, Copy)]
 pub struct Halves<'a>([Branch<'a>; 2]);
 

@@ -1,6 +1,4 @@
-//! Delivery to one webhook:
-//!
-//! address, format and retries.
+//! Delivery to one webhook: address, format and retries.
 
 use super::changes::{Event, Notice};
 use crate::status::metrics::Metrics;
@@ -17,9 +15,7 @@ use tokio::sync::mpsc::Receiver;
 /// Timeout of one attempt.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// First retry delay, doubled each time:
-///
-/// about half a minute in all with [`TRIES`] attempts.
+/// First retry delay, doubled each time: half a minute in all with [`TRIES`].
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const TRIES: usize = 7;
 

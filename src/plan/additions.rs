@@ -1,6 +1,4 @@
-//! Drift outside the declared keys:
-//!
-//! fields that others added, and our marker removed.
+//! Drift outside the declared keys: added fields, and a removed ownership marker.
 //!
 //! Platforms add keys of their own: defaults, times, counters. The keys that a row has after our write count
 //! as such. A key that appears later is drift, unless the platform gave it to every source of that type at

@@ -75,9 +75,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Returns our own row:
-    ///
-    /// the one with the recorded id, or the only one if ids are unknown.
+    /// Returns our own row: the one with the recorded id, or the only one without ids.
     fn own_row(&self) -> Option<(&'a Owned, &'a ObservedSource)> {
         let owned = self.owned?;
         let row = match &owned.id {
@@ -305,9 +303,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Refreshes the inventory:
-    ///
-    /// key, location, `protect`, older ids and additions by others.
+    /// Refreshes the inventory: key, location, `protect`, older ids, additions.
     fn keep_books(&self, compared: Option<&(Comparison, &ObservedSource)>, plan: &mut UnitPlan) {
         let Some(owned) = self.owned else { return };
         let mut next = placed(Arc::clone(owned), self.source, self.input.root);
@@ -385,9 +381,7 @@ pub fn placed(mut owned: Arc<Owned>, source: &DesiredSource, root: &str) -> Arc<
     owned
 }
 
-/// Summarises the differences:
-///
-/// `connection_config changed`, `metadata changed on the platform`.
+/// Summarises the differences, for example `connection_config changed`.
 fn reason_of(comparison: &Comparison) -> String {
     let roots = |drift: bool| {
         let mut roots: Vec<&str> = comparison

@@ -1,6 +1,4 @@
-//! Three-way comparison by field:
-//!
-//! declared, last applied, and observed.
+//! Three-way comparison by field: declared, last applied, and observed.
 //!
 //! A *change* is a difference between declared and applied. *Drift* is a difference between the observed
 //! value and the readback of the last verified write, so a platform that normalises or masks values causes no
@@ -84,9 +82,7 @@ pub(super) fn type_path() -> FieldPath {
     FieldPath::root("type")
 }
 
-/// Records the readback of a write:
-///
-/// the row as listed after it.
+/// Records the readback of a write: the row as listed after it.
 #[must_use]
 pub fn seen(applied: Applied, row: &ObservedSource, key: &FingerprintKey) -> Applied {
     let echoed = |tell: &mut dyn FnMut(&FieldPath, Echoed)| {

@@ -1,6 +1,4 @@
-//! Guard:
-//!
-//! limits removals and replacements; the only code that creates an [`ApprovedPlan`].
+//! Guard: limits removals and replacements, and alone creates an [`ApprovedPlan`].
 
 use super::{Action, Plan, Step, UnitPlan, Withheld};
 use crate::model::{DesiredUnit, Limit, Policy, Prune, Unit};

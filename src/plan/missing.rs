@@ -1,6 +1,4 @@
-//! Doubt in a list that lacks many managed sources at once:
-//!
-//! the list is probably wrong.
+//! Doubt in lists: one that lacks many managed sources at once is probably wrong.
 
 use super::listed::Listed;
 use crate::model::{Inventory, ObservedSource, Owned, SourceName};
@@ -11,9 +9,7 @@ use std::fmt;
 /// Applies regardless of their share.
 const FEW: usize = 2;
 
-/// Inverse of the share that may disappear without doubt:
-///
-/// less than one in ten.
+/// Inverse of the share that may disappear without doubt: less than one in ten.
 const SHARE: usize = 10;
 
 /// Number of managed sources that a list lacks, or lists with other ids.

@@ -12,9 +12,7 @@ pub struct Outcome {
     pub results: Vec<ActionResult>,
     /// Error that stopped the pass early, if any.
     pub error: Option<UnitError>,
-    /// True if a second pass is needed:
-    ///
-    /// an adopted source differs.
+    /// True if a second pass is needed: an adopted source differs.
     pub again: bool,
     /// True if an action was deferred until a running sync ends.
     pub waits_for_sync: bool,

@@ -1,6 +1,4 @@
-//! Recovery:
-//!
-//! decides the outcome of writes without a response, from the listing only.
+//! Recovery: decides the outcome of writes without a response by the listing.
 //!
 //! Every write is recorded as an intent before it is sent. An intent stays open until the listing shows its
 //! outcome. A write whose response was lost (or whose process died) is decided once the platform must have

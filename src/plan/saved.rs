@@ -1,6 +1,4 @@
-//! Saved plans:
-//!
-//! a hash of the inputs and the actions of a plan, without values of sources.
+//! Saved plans: hashes of the inputs and actions of a plan, without source values.
 //!
 //! Applying a saved plan plans again, and continues only if the new plan has the same inputs and actions:
 //! files, rows, inventory, policy, and secrets (by their keyed fingerprints). Times and wording are not
@@ -64,13 +62,9 @@ pub enum Stale {
     NotAPlan(String),
     /// Another version of the format.
     Version(u32),
-    /// Another platform:
-    ///
-    /// planned for, applied to.
+    /// Another platform: planned for, applied to.
     Platform(String, String),
-    /// Another directory:
-    ///
-    /// planned from, applied from.
+    /// Another directory: planned from, applied from.
     Root(String, String),
     /// Another fingerprint key, so secrets cannot be compared.
     Key,

@@ -1,6 +1,4 @@
-//! Due queue:
-//!
-//! index of due times and totals, so that no scan over all units is needed.
+//! Due queue: index of due times and totals, which avoids scans over all units.
 
 use crate::model::Unit;
 use jiff::Timestamp;

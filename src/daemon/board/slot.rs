@@ -1,6 +1,4 @@
-//! Scheduling state of one unit:
-//!
-//! its task, its passes and the syncs of its sources.
+//! Scheduling state of one unit: its task, its passes and the syncs of its sources.
 
 use super::agenda::{PassDue, Standing, Tally};
 use super::syncable::{Ahead, Syncable};
@@ -379,9 +377,7 @@ fn sooner(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
     a.into_iter().chain(b).min()
 }
 
-/// Returns the retry delay:
-///
-/// doubled per failure, spread by unit to avoid bursts.
+/// Returns the retry delay: doubled per failure, spread by unit to avoid bursts.
 fn retry_after(unit: &Unit, failures: u32, interval: SignedDuration) -> SignedDuration {
     let doubled =
         FIRST_RETRY.saturating_mul(1_i32.checked_shl(failures.saturating_sub(1).min(16)).unwrap_or(i32::MAX));

@@ -1,6 +1,4 @@
-//! Scheduling state of one source:
-//!
-//! schedule, last run and freshness.
+//! Scheduling state of one source: schedule, last run and freshness.
 
 use super::Turned;
 use crate::model::{DesiredSource, DesiredUnit, SourceKey, SourceName, SyncSpec};

@@ -59,9 +59,9 @@ impl Accepted {
 }
 
 impl Turn {
-    /// Scans the files if due:
+    /// Scans the files if due.
     ///
-    /// all of them if scheduled or requested, else the changed ones.
+    /// A scheduled or requested scan covers all files, another one the changed files only.
     pub(super) fn look_where_it_is_due(&mut self, now: Timestamp) {
         if self.reading_under_way {
             return;

@@ -1,6 +1,4 @@
-//! Status of the daemon:
-//!
-//! the published snapshot and the line for the service manager.
+//! Status of the daemon: published snapshot, and the line for the service manager.
 
 use super::Turn;
 use crate::remote::TokenTrouble;

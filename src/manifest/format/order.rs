@@ -55,9 +55,7 @@ fn group_of_entries(lines: Vec<Line<'_>>) -> Vec<Line<'_>> {
     top.into_iter().chain(entries).chain(end).collect()
 }
 
-/// Returns the number of lines that belong to an entry:
-///
-/// its comments and itself.
+/// Returns the number of lines that belong to an entry: its comments and itself.
 fn own(lines: &[Line<'_>]) -> usize {
     lines.iter().position(|line| matches!(line, Line::Entry(..))).map_or(lines.len(), |at| at + 1)
 }

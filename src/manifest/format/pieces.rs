@@ -193,9 +193,9 @@ impl<'a> Tokens<'a> {
         Value::Table(entries)
     }
 
-    /// Reads numbers and dates, which consist of several tokens:
+    /// Reads a scalar, which may consist of several tokens.
     ///
-    /// `1.5`, `2027-01-31 10:00:00`.
+    /// Examples are `1.5` and `2027-01-31 10:00:00`.
     fn scalar(&mut self) -> Value<'a> {
         const ENDS: [TokenKind; 5] = [
             TokenKind::Comma,

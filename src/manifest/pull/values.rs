@@ -203,9 +203,7 @@ fn scalar(value: &Value) -> Result<String, Unsaid> {
     }
 }
 
-/// Returns true if a key may name a secret, in doubt too:
-///
-/// also for `tokens`.
+/// Returns true if a key may name a secret, in doubt too: also for `tokens`.
 fn seems_secret(key: &str) -> bool {
     let ranks = |key| matches!(rank(key), Some(Rank::Certain | Rank::Likely));
     ranks(key) || ranks(key.trim_end_matches(['s', 'S']))

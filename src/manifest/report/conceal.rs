@@ -91,9 +91,9 @@ fn holds_secret(before: &str, after: &str) -> bool {
     is_secret(key, value[..end].trim().trim_matches(['"', '\'']))
 }
 
-/// Returns true if the key that ends here, or a part of it, looks secret:
+/// Returns true if the key that ends here, or a part of it, looks secret.
 ///
-/// `password.value`.
+/// An example is `password.value`.
 fn names_secret(mut text: &str) -> bool {
     for _ in 0..MOST_PARTS {
         let Some((before, key)) = key_before(text) else { return false };
@@ -130,9 +130,7 @@ fn key_before(text: &str) -> Option<(&str, &str)> {
     }
 }
 
-/// Masks the value that begins here:
-///
-/// a string, list or line; in a table, its strings.
+/// Masks the value that begins here: a string, list or line, or a table's strings.
 fn hide_value(text: &str, from: usize, past: &mut usize, hidden: &mut [bool]) {
     let value = text[from..].trim_start_matches([' ', '\t']);
     let start = text.len() - value.len();

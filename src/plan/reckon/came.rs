@@ -123,9 +123,7 @@ pub(super) fn came_of<'a>(
     without_an_id(sent, rows, key)
 }
 
-/// Decides a connect whose response names an existing row:
-///
-/// updated in place once listed.
+/// Decides a connect whose response names an existing row, updated in place.
 fn in_place<'a>(
     sent: &Connect<'_>,
     row: &'a ObservedSource,

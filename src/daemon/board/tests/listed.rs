@@ -1,6 +1,4 @@
-//! Property:
-//!
-//! the due queue equals a full scan over all units.
+//! Property: the due queue equals a full scan over all units.
 
 use super::*;
 
