@@ -1,6 +1,6 @@
-//! The command line: arguments, one file per verb, exit codes.
+//! The command line: arguments, one file per command, exit codes.
 //!
-//! Answers go to stdout, everything else to stderr.
+//! Results go to stdout, everything else to stderr.
 
 /// Prints a line on stderr.
 macro_rules! note {
@@ -44,15 +44,15 @@ use args::{Cli, Verb};
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Parses the arguments, runs the verb, and turns what comes of it into an exit code.
+/// Parses the arguments, runs the command and returns its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    // A shell that completes a command line calls the program with COMPLETE set; this answers and exits.
+    // For completion a shell runs the program with COMPLETE set; this prints candidates and exits.
     clap_complete::CompleteEnv::with_factory(args::command).complete();
     let cli = match args::parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // clap knows which of help, version and usage errors goes to stdout.
+            // clap prints help and version to stdout and usage errors to stderr.
             let printed = error.print();
             if error.use_stderr() {
                 return Exit::Usage.into();
@@ -72,24 +72,27 @@ pub fn main() -> ExitCode {
         }
     };
     let exit = runtime.block_on(dispatch(cli)).unwrap_or_else(Failure::print);
-    // A call that nobody waits for any more does not hold up the end.
+    // A request that is still running must not delay the exit.
     runtime.shutdown_background();
     answer::lost().map_or(exit, |lost| exit.or(lost.print())).into()
 }
 
-/// The threads that everything runs on. Where the system starts no more of them the runtime would panic, so that is
-/// tried first.
+/// Starts the runtime and its threads.
+///
+/// The runtime would panic if the system refuses a thread, so starting that many is tried first.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    /// Beside the runtime's own: one for blocking work, one for the state, one for signals.
+    /// Threads beyond those of the runtime.
+    ///
+    /// One for blocking work, one for the state, one for signals.
     const OTHERS: usize = 3;
-    /// A thread that was started for blocking work stays, as another may not start later.
+    /// Time an idle blocking thread is kept, because a new one may not start later.
     const STAYS: Duration = Duration::from_secs(60 * 60);
     let threads = std::thread::available_parallelism().map_or(1, usize::from) + OTHERS;
     let (hold, held) = std::sync::mpsc::channel::<()>();
     let held = std::sync::Mutex::new(held);
     let wait = || drop(held.lock().map(|held| held.recv()));
     std::thread::scope(|scope| {
-        // All of them at the same time: each waits until the last one stands.
+        // All threads must exist at the same time, so each waits for the last one to start.
         let hold = hold;
         for _ in 0..threads {
             std::thread::Builder::new().spawn_scoped(scope, wait)?;

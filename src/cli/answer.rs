@@ -1,4 +1,4 @@
-//! A plan or an outcome on stdout, in the format asked for.
+//! Prints plans, outcomes and other results in the requested format.
 
 use super::args::{Common, Format};
 use super::{Exit, Failure};
@@ -9,10 +9,12 @@ use jiff::tz::TimeZone;
 use std::io::{ErrorKind, Write};
 use std::sync::OnceLock;
 
-/// What first kept an answer from being written.
+/// First error that prevented a result from being written.
 static LOST: OnceLock<std::io::Error> = OnceLock::new();
 
-/// Writes the answer. When that fails, what is under way goes on, and [`lost`] tells in the end.
+/// Writes to stdout.
+///
+/// An error does not stop the command but is reported by [`lost`] at its end.
 pub(super) fn write(text: &str) {
     let mut out = std::io::stdout().lock();
     let end = if text.ends_with('\n') || text.is_empty() { "" } else { "\n" };
@@ -20,13 +22,13 @@ pub(super) fn write(text: &str) {
     heed(written.and_then(|()| out.flush()));
 }
 
-/// Prints on stderr. If nobody reads that (`2>&1 | head`), the command goes on.
+/// Prints to stderr; the command continues if the reader has gone (`2>&1 | head`).
 pub(super) fn note(text: &str) {
     let mut err = std::io::stderr().lock();
     let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
 }
 
-/// A reader that went away (`| head`) is no error.
+/// Records a write error, except for a reader that has gone (`| head`).
 pub(super) fn heed(written: std::io::Result<()>) {
     if let Err(error) = written
         && error.kind() != ErrorKind::BrokenPipe
@@ -35,24 +37,25 @@ pub(super) fn heed(written: std::io::Result<()>) {
     }
 }
 
-/// Has an answer not been written?
+/// Returns the failure if a result could not be written.
 pub(super) fn lost() -> Option<Failure> {
     let message = format!("cannot write the output: {}", LOST.get()?);
     Some(Failure { exit: Exit::Failed, message })
 }
 
-/// Writes JSON, pretty, and fit for a terminal.
+/// Writes indented JSON, with control characters escaped for terminals.
 pub(super) fn write_json(value: &impl serde::Serialize) {
     write(&render::escape::json(&serde_json::to_string_pretty(value).unwrap_or_default()));
 }
 
-/// How text is to look on stdout.
+/// Returns the style of text on stdout.
 pub(super) fn look(common: &Common) -> Look {
     Look { color: common.color_out(), verbose: common.verbose(), width: width().unwrap_or(100) }
 }
 
-/// How rows of a table are to look there: on a terminal they fit, and whoever reads them through a pipe
-/// gets each on one line.
+/// Returns the style of table rows.
+///
+/// Rows are fitted to a terminal; in a pipe, each is one line.
 pub(super) fn look_of_rows(common: &Common) -> Look {
     Look { width: width().unwrap_or(0), ..look(common) }
 }
@@ -62,12 +65,12 @@ fn width() -> Option<usize> {
     columns().or_else(terminal)
 }
 
-/// What the environment says of the terminal's width.
+/// Returns the width of the terminal according to the environment.
 pub(super) fn columns() -> Option<usize> {
     std::env::var("COLUMNS").ok()?.parse().ok()
 }
 
-/// What -q leaves of a plan: its problems.
+/// Prints the problems of a plan, the part that -q leaves.
 pub(super) fn problems(common: &Common, plan: &Plan, problems: &Problems) {
     let zone = TimeZone::system();
     let here = Here { now: Timestamp::now(), zone: Some(&zone) };
@@ -78,7 +81,7 @@ pub(super) fn problems(common: &Common, plan: &Plan, problems: &Problems) {
     }
 }
 
-/// Workspaces that could not be planned, refused changes, failed connection tests.
+/// Formats problems: failed workspaces, refused changes, failed connection tests.
 fn problems_of(plan: &Plan, here: Here<'_>, look: &Look) -> String {
     let mut text = String::new();
     for unit in &plan.units {
@@ -95,7 +98,7 @@ fn problems_of(plan: &Plan, here: Here<'_>, look: &Look) -> String {
     text
 }
 
-/// The problems and the summary, without the changes.
+/// Formats the problems and the summary, without the changes.
 fn quiet(view: &View<'_>, look: &Look) -> String {
     let first = render::problems_text(view.plan, view.problems, look);
     let problems = first + &problems_of(view.plan, Here { now: view.now, zone: view.local }, look);
@@ -104,15 +107,15 @@ fn quiet(view: &View<'_>, look: &Look) -> String {
     format!("{problems}{summary}\n")
 }
 
-/// A plan, or with `outcomes` what became of it.
+/// Prints a plan, with its results if there are `outcomes`.
 pub(super) fn plan(common: &Common, plan: &Plan, outcomes: Option<&[Outcome]>, problems: &Problems) {
-    // Whoever reads text is not told it.
+    // Text output does not contain the plan id.
     let id = match common.format {
         Format::Json | Format::Markdown => render::plan_id(plan),
         Format::Human | Format::Github => String::new(),
     };
     let zone = TimeZone::system();
-    // A comment or an annotation is read elsewhere.
+    // Comments and annotations are read on other machines, so they have no local times.
     let local = Some(&zone).filter(|_| matches!(common.format, Format::Human | Format::Json));
     let view = View { plan, outcomes, now: Timestamp::now(), local, plan_id: &id, problems };
     write(&match common.format {

@@ -1,4 +1,4 @@
-//! `wellspring apply`: bring the platform to what the files say, once.
+//! `wellspring apply`: applies the files to the platform once.
 
 use super::args::{ApplyArgs, Common, Format};
 use super::plan::{exit_of, overrides};
@@ -27,10 +27,12 @@ use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
-/// How long to wait for a workspace that another process is writing.
+/// Maximum wait for a workspace that another process is writing.
 const LOCK_WAIT: Duration = Duration::from_secs(60);
 
-/// What is adopted is replaced in a second round, where it differs.
+/// Maximum number of rounds.
+///
+/// An adopted source that differs is replaced in a second one.
 const ROUNDS: usize = 3;
 
 pub(super) async fn run(common: &Common, args: &ApplyArgs) -> Result<Exit, Failure> {
@@ -88,7 +90,7 @@ async fn apply(
         syncing: Syncing::default(),
     };
 
-    // Nobody else writes these workspaces from the plan to the end.
+    // No other process may write these workspaces from the plan to the end.
     allow_many_files();
     let mut locks: Vec<WorkspaceLock> = Vec::new();
     for task in &tasks {
@@ -167,12 +169,12 @@ async fn apply(
     before.keep(&args.limits, &place, found).await;
     drop(locks);
     place.close().await;
-    // The process ends: what it holds is given back at once, and not piece by piece.
+    // The process exits now, so do not spend time on freeing memory.
     std::mem::forget(approved);
     Ok(exit)
 }
 
-/// The changes of a plan, as they are shown while they are applied.
+/// Returns the names of the changes of a plan, for the progress line.
 fn names(plan: &Plan) -> Vec<String> {
     plan.units.iter().flat_map(|unit| unit.actions.iter().map(move |action| name(unit, action))).collect()
 }
@@ -181,14 +183,16 @@ fn name(plan: &UnitPlan, action: &Action) -> String {
     format!("{}/{}", plan.desired.label(), action.source)
 }
 
-/// Every lock is an open file, and the usual limit is a thousand. As far as it may be raised without asking; where it
-/// may not, a lock that cannot be opened says so.
+/// Raises the limit of open files as far as permitted.
+///
+/// Every lock is an open file, and the usual limit is a thousand. If the limit cannot be raised, a lock that
+/// fails to open reports that.
 fn allow_many_files() {
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
-/// One round: everything planned and approved before the first write of any unit.
+/// One round: all units are planned and approved before the first write.
 struct Round {
     tasks: Vec<Task>,
     planned: Vec<Planned>,
@@ -214,7 +218,9 @@ impl Round {
         Ok(Self { tasks, planned, approved })
     }
 
-    /// Many units at once: an intent is recorded not long before its write is sent.
+    /// Applies several units in parallel.
+    ///
+    /// The number is limited so that intents are recorded shortly before their writes are sent.
     async fn apply(&mut self, reconciler: &Reconciler) -> Vec<Outcome> {
         let mut applying = JoinSet::new();
         let id = PassId::new((reconciler.planner.clock)());
@@ -223,10 +229,10 @@ impl Round {
             let (reconciler, approved, id) = (reconciler.clone(), Arc::clone(&self.approved), id.clone());
             let turns = Arc::clone(&turns);
             let task = self.tasks[n].clone();
-            // The plan itself is the approved one from now on.
+            // Only the approved plan is needed from now on.
             let known = (planned.inventory, planned.upserts);
             applying.spawn(async move {
-                // Only a closed semaphore errs, and this one is never closed.
+                // Fails only for a closed semaphore, and this one is never closed.
                 let _turn = turns.acquire().await.ok();
                 match approved.units().nth(n) {
                     Some(unit) => (n, reconciler.apply(unit, known, &task, &id).await),
@@ -239,7 +245,7 @@ impl Round {
         outcomes.into_iter().map(|(_, outcome)| outcome).collect()
     }
 
-    /// How long the platform may still take to carry out writes whose answers were lost, if there are any.
+    /// Returns the remaining settle time of writes whose responses were lost, if any.
     fn settles_in(&self) -> Option<Duration> {
         let settles = |planned: &&Planned| {
             planned.plan.withheld.iter().any(|withheld| withheld.code == Pending::Settling.code())
@@ -247,8 +253,9 @@ impl Round {
         self.planned.iter().filter(settles).filter_map(|planned| planned.settling).max()
     }
 
-    /// The workspaces that have more to do: adopted sources that differ, and, once something was connected,
-    /// removals that waited for it.
+    /// Returns the workspaces that need another round.
+    ///
+    /// These have adopted sources that differ, or removals that waited for a source connected in this round.
     fn again(&self, outcomes: &[Outcome]) -> Vec<Task> {
         let units = || self.approved.plan().units.iter().zip(outcomes);
         let arrived = units().any(|(unit, outcome)| outcome.has_connected(unit));
@@ -261,7 +268,7 @@ impl Round {
     }
 }
 
-/// A later round's actions follow those of the first.
+/// Appends the actions of a later round to those of the first.
 fn merge(plan: &mut Plan, outcomes: &mut [Outcome], next: &Plan, results: Vec<Outcome>) {
     let places: BTreeMap<Unit, usize> =
         plan.units.iter().enumerate().map(|(n, unit)| (unit.unit().clone(), n)).collect();
@@ -281,7 +288,7 @@ fn outcome_exit(plan: &Plan, outcomes: &[Outcome]) -> Exit {
         let auth = outcome.error.as_ref().is_some_and(|error| matches!(error.kind, "auth" | "token"));
         exit = exit.or(Exit::Auth.when(auth)).or(Exit::Failed.when(!outcome.is_good()));
         exit = exit.or(Exit::Invalid.when(!unit.unchecked.is_empty()));
-        // Nothing is as it should be before it is known what came of the last write.
+        // A write with an unknown outcome must not count as success.
         exit = exit.or(Exit::Failed.when(unit.withheld.iter().any(Withheld::waits_for_a_write)));
         let stopped = outcome.results.iter().zip(&unit.actions).any(|(result, action)| {
             matches!(result, ActionResult::Skipped(_)) && action.lacks_secret.is_none()
@@ -295,7 +302,9 @@ fn removes(plan: &Plan) -> bool {
     plan.units.iter().flat_map(|unit| &unit.actions).any(|action| action.step.counts_as_removal())
 }
 
-/// What is to be removed must be absent from files that are at rest.
+/// Waits for the quiet time and fails if the files changed.
+///
+/// A removal requires stable files.
 async fn still_so(place: &Workplace) -> Result<(), Failure> {
     tokio::time::sleep(place.rest()).await;
     let again = tree::read(&place.settings.root).map_err(|error| Failure::invalid(&error))?;
@@ -317,7 +326,7 @@ async fn confirm(common: &Common, inbox: &mut UnboundedReceiver<Event>) -> Resul
     eprint!("\nApply these changes? [y/N] ");
     let _ = std::io::stderr().flush();
     let (answer, answered) = tokio::sync::oneshot::channel();
-    // Nobody waits for this thread: a stop goes before the answer.
+    // The thread is not joined: an interrupt takes precedence over the answer.
     std::thread::spawn(move || {
         let mut line = String::new();
         let _ = answer.send(std::io::stdin().read_line(&mut line).map(|_| line));

@@ -1,4 +1,4 @@
-//! The arguments.
+//! Command-line arguments.
 
 mod common;
 mod suggest;
@@ -36,7 +36,7 @@ Environment:
 Exit codes: 0 done or nothing to do · 1 failed or partly applied · 2 changes pending (--detailed-exitcode) · \
 3 invalid files or a missing secret · 4 refused by a guard · 5 authentication · 64 usage · 130 interrupted";
 
-/// The last line of a command's help.
+/// Last line of a command's help.
 const GLOBAL_OPTIONS: &str =
     "Global options such as -C DIR, --url, --format and -q, and the environment: wellspring --help";
 
@@ -122,7 +122,7 @@ pub(super) enum Format {
 }
 
 impl Verb {
-    /// The formats that the command's output has.
+    /// Returns the formats that the command supports.
     pub(super) fn formats(&self) -> &'static [Format] {
         match self {
             Self::Plan(_) | Self::Apply(_) => Format::value_variants(),
@@ -136,7 +136,7 @@ impl Verb {
 }
 
 impl Cli {
-    /// The project directory that a command names itself becomes that of -C.
+    /// Uses a project directory in a command's arguments in place of -C.
     fn locate(&mut self) {
         let common = &mut self.common;
         match &mut self.verb {
@@ -184,8 +184,9 @@ pub(super) fn parse() -> Result<Cli, clap::Error> {
     }
 }
 
-/// The command line without the variables that are empty: CI systems set a variable that has no value to an
-/// empty text.
+/// Returns the command line without empty variables.
+///
+/// CI systems set a variable without a value to an empty text.
 pub(super) fn command() -> Command {
     let is_empty = |arg: &Arg| {
         let value = arg.get_env().and_then(std::env::var_os);
@@ -194,7 +195,9 @@ pub(super) fn command() -> Command {
     Cli::command().mut_args(|arg| if is_empty(&arg) { arg.env(None) } else { arg })
 }
 
-/// The command line as its help shows it: the global options are listed once, in the help of the program.
+/// Returns the command line for help texts.
+///
+/// Global options are listed only in the program's help.
 pub(super) fn with_short_help() -> Command {
     let mut command = command();
     command.build();

@@ -1,4 +1,4 @@
-//! Completion of the names that the files declare, for `completions`.
+//! Shell completion of declared workspaces and sources.
 
 use crate::manifest::Lookup;
 use crate::reading::Reading;
@@ -8,7 +8,7 @@ use clap_complete::CompletionCandidate;
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
-/// Workspaces, and after a slash the sources of one.
+/// Completes workspaces, and after a slash the sources of one.
 pub(super) fn targets(current: &OsStr) -> Vec<CompletionCandidate> {
     let current = current.to_string_lossy();
     let names = match current.split_once('/') {
@@ -19,7 +19,7 @@ pub(super) fn targets(current: &OsStr) -> Vec<CompletionCandidate> {
     matching.map(CompletionCandidate::new).collect()
 }
 
-/// Workspaces, for `-w`.
+/// Completes workspaces, for `-w`.
 pub(super) fn workspace(current: &OsStr) -> Vec<CompletionCandidate> {
     let current = current.to_string_lossy();
     let matching = workspaces().into_iter().filter(|name| name.starts_with(&*current));
@@ -42,7 +42,7 @@ fn sources(workspace: &str) -> Vec<String> {
         .collect()
 }
 
-/// The project that the command line names, or the current directory belongs to.
+/// Loads the project of -C or of the current directory.
 fn read() -> Option<Reading> {
     let mut arguments = std::env::args_os().skip_while(|argument| argument != "-C" && argument != "--dir");
     let root = match arguments.nth(1) {

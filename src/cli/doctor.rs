@@ -1,5 +1,6 @@
-//! `wellspring doctor`: everything that a run needs, looked at one by one, each with what to do.
-//! Nothing is changed, here or on the platform.
+//! `wellspring doctor`: checks everything that a run needs, and suggests fixes.
+//!
+//! Changes nothing, neither here nor on the platform.
 
 mod platform;
 mod site;
@@ -19,13 +20,13 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// What was found out about one thing.
+/// Result of one check.
 #[derive(Debug, Serialize)]
 struct Finding {
     check: &'static str,
     outcome: Outcome,
     message: String,
-    /// What to do about it.
+    /// Suggested fix.
     todo: Option<String>,
     #[serde(skip)]
     exit: Exit,
@@ -34,13 +35,13 @@ struct Finding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Outcome {
-    /// As it should be.
+    /// No problem.
     Good,
-    /// It works, and could be better.
+    /// Works, but could be improved.
     Warning,
-    /// It does not work.
+    /// Not working.
     Bad,
-    /// It could not be looked at, because of something else.
+    /// Could not be checked because of another problem.
     Skipped,
 }
 
@@ -176,7 +177,7 @@ fn secrets(settings: &Settings, reading: &Reading) -> Finding {
     }
 }
 
-/// May the token go where `wellspring.toml` says?
+/// Checks that the token may be sent to the platform that `wellspring.toml` names.
 async fn origin(settings: &Settings, at: &Platform) -> Finding {
     let state = State::open_read_only(&settings.state_dir, &workplace::key(at)).ok().flatten();
     let used = match &state {
@@ -223,7 +224,7 @@ fn text(findings: &[Finding]) -> String {
     out
 }
 
-/// The platform that the files and settings lead to, for people.
+/// Returns the display name of the platform.
 fn named(at: &Platform) -> String {
     match at {
         Platform::Local => "the local platform".to_owned(),

@@ -1,4 +1,4 @@
-//! Exit codes, and errors on their way to them.
+//! Exit codes and the errors that lead to them.
 
 use crate::apply::chain;
 use crate::remote::RemoteError;
@@ -6,20 +6,20 @@ use crate::render;
 use crate::state::{LockError, StateError};
 use std::process::ExitCode;
 
-/// The exit codes. Where several apply, the earlier in this list wins.
+/// The exit codes; if several apply, the first in this list wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {
     /// 130: interrupted.
     Interrupted,
-    /// 64: the command line cannot be understood.
+    /// 64: invalid command line.
     Usage,
-    /// 5: the platform does not accept the token.
+    /// 5: the platform rejects the token.
     Auth,
     /// 1: failed, or partly applied.
     Failed,
-    /// 3: invalid files, or a secret is missing.
+    /// 3: invalid files, or a missing secret.
     Invalid,
-    /// 4: a guard refused something.
+    /// 4: refused by a guard.
     Refused,
     /// 2: changes are pending (`--detailed-exitcode`).
     Changes,
@@ -28,7 +28,7 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// The number.
+    /// Returns the number.
     #[must_use]
     pub fn code(self) -> u8 {
         match self {
@@ -43,13 +43,13 @@ impl Exit {
         }
     }
 
-    /// The one that counts of two.
+    /// Returns the more severe of two exit codes.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         self.min(other)
     }
 
-    /// This one if `it` is so.
+    /// Returns this exit code if `it` is true, else [`Exit::Done`].
     #[must_use]
     pub fn when(self, it: bool) -> Self {
         if it { self } else { Self::Done }
@@ -62,32 +62,32 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// An error that ends the verb.
+/// An error that ends the command.
 #[derive(Debug)]
 pub struct Failure {
     /// The exit code.
     pub exit: Exit,
-    /// What happened, for people; nothing when it was told already.
+    /// Error message, empty if it was printed already.
     pub message: String,
 }
 
 impl Failure {
-    /// The files or settings cannot be used.
+    /// Creates a failure for invalid files or settings.
     pub fn invalid(error: &(dyn std::error::Error + 'static)) -> Self {
         Self { exit: Exit::Invalid, message: chain(error) }
     }
 
-    /// Something did not work.
+    /// Creates a failure for an operation that did not work.
     pub fn failed(error: &(dyn std::error::Error + 'static)) -> Self {
         Self { exit: Exit::Failed, message: chain(error) }
     }
 
-    /// The command line asks for something that cannot be.
+    /// Creates a failure for an invalid command line.
     pub fn usage(message: &str) -> Self {
         Self { exit: Exit::Usage, message: message.to_owned() }
     }
 
-    /// Says it, and gives the exit code.
+    /// Prints the message and returns the exit code.
     pub fn print(self) -> Exit {
         if !self.message.is_empty() {
             note!("error: {}", render::escape::terminal(&self.message));

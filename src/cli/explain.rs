@@ -1,11 +1,11 @@
-//! `wellspring explain`: what an error code means, or the list of all codes.
+//! `wellspring explain`: explains an error code, or lists all codes.
 
 use super::args::{Common, Format};
 use super::{Exit, Failure, answer};
 use crate::manifest::{self, Code};
 use serde_json::json;
 
-/// The areas that codes are listed by: the first two digits of a code name its area.
+/// Groups of codes, named by their first two digits.
 const AREAS: [(&str, &str); 8] = [
     ("W00", "Files and TOML syntax"),
     ("W01", "Keys and values"),
@@ -22,7 +22,7 @@ pub(super) fn run(common: &Common, code: Option<&str>) -> Result<Exit, Failure> 
         list(common);
         return Ok(Exit::Done);
     };
-    // The number alone is enough: 12 is W012.
+    // A number alone is accepted: 12 is W012.
     let number = asked.bytes().all(|byte| byte.is_ascii_digit()).then(|| format!("W{asked:0>3}"));
     let asked = number.as_deref().unwrap_or(asked);
     let Some(text) = manifest::explain(asked) else {

@@ -1,12 +1,13 @@
-//! Writing files of the tree: whole, or not at all.
+//! Writes files of the project atomically.
 
 use super::{Exit, Failure};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// Replaces what stands there by renaming a finished file into place. The permissions stay; a symlink
-/// stays one, and what it leads to is replaced.
+/// Replaces a file by renaming a finished one into place.
+///
+/// The permissions are kept; for a symlink, its target is replaced.
 pub(super) fn replace(path: &Path, text: &str) -> Result<(), Failure> {
     let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let write = || -> io::Result<()> {
@@ -22,14 +23,14 @@ pub(super) fn replace(path: &Path, text: &str) -> Result<(), Failure> {
     write().map_err(|error| failed(path, &error))
 }
 
-/// Writes a file where none stands, with the folders above it.
+/// Creates a file that must not exist yet, with the folders above it.
 pub(super) fn create(path: &Path, text: &str) -> Result<(), Failure> {
     let write = || -> io::Result<()> {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
         }
         let beside = beside(path)?;
-        // A link fails where something stands, whoever put it there in the meantime.
+        // Unlike a rename, a link fails if the file exists, even if it was created in the meantime.
         let written = fill(&beside, text).and_then(|()| fs::hard_link(&beside, path));
         let _ = fs::remove_file(&beside);
         written
@@ -43,7 +44,7 @@ pub(super) fn create(path: &Path, text: &str) -> Result<(), Failure> {
     })
 }
 
-/// A hidden name in the same folder: no reading of the tree takes it for a file.
+/// Returns a hidden name in the same folder, which is ignored by loads.
 fn beside(path: &Path) -> io::Result<PathBuf> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     let mut hidden = std::ffi::OsString::from(".");

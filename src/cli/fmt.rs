@@ -9,7 +9,7 @@ use similar::TextDiff;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// A file to format: the name it is shown by, where it is, and its text, or why it has none.
+/// A file to format: its display name, path and contents, or why it is unreadable.
 struct Input {
     name: String,
     path: PathBuf,
@@ -61,7 +61,7 @@ pub(super) fn run(common: &Common, args: &FmtArgs) -> Result<Exit, Failure> {
     Ok(Exit::Invalid.when(!skipped.is_empty()).or(Exit::Failed.when(args.check && !changed.is_empty())))
 }
 
-/// All files of the project.
+/// Returns all files of the project.
 fn project(common: &Common) -> Result<Vec<Input>, Failure> {
     let settings = workplace::resolve(common)?;
     let tree = tree::read(&settings.root).map_err(|error| Failure::invalid(&error))?;
@@ -90,7 +90,7 @@ fn named(paths: &[PathBuf]) -> Result<Vec<Input>, Failure> {
     paths.iter().map(input).collect()
 }
 
-/// `fmt -`: stdin to stdout, for editors.
+/// `fmt -`: formats stdin to stdout, for editors.
 fn filter(common: &Common, args: &FmtArgs) -> Result<Exit, Failure> {
     if common.format == Format::Json {
         return Err(Failure::usage("`fmt -` prints the formatted text; it has no JSON"));
@@ -111,7 +111,9 @@ fn filter(common: &Common, args: &FmtArgs) -> Result<Exit, Failure> {
     Ok(Exit::Failed.when(args.check && text != formatted))
 }
 
-/// A unified diff, fit for a terminal; empty if nothing changes.
+/// Returns a unified diff with escaped control characters.
+///
+/// Empty if nothing changes.
 fn diff(name: &str, before: &str, after: &str) -> String {
     let (old, new) = (format!("a/{name}"), format!("b/{name}"));
     let diff = TextDiff::from_lines(before, after).unified_diff().header(&old, &new).to_string();

@@ -1,4 +1,4 @@
-//! `wellspring history`: past syncs, or with `--changes` what was changed on the platform.
+//! `wellspring history`: past syncs, or changes of the platform with `--changes`.
 
 use super::args::{Common, Format, HistoryArgs};
 use super::select::Selector;
@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use serde_json::json;
 use std::sync::Arc;
 
-/// So much of a commit is shown to people.
+/// Number of characters of a commit shown in tables.
 const SHORT_COMMIT: usize = 9;
 
 pub(super) async fn run(common: &Common, args: &HistoryArgs) -> Result<Exit, Failure> {
@@ -61,7 +61,9 @@ struct Chosen<'a> {
 }
 
 impl Chosen<'_> {
-    /// The message for an empty history. A name that matches no declared source may be misspelled.
+    /// Returns the message for an empty history.
+    ///
+    /// Mentions a name that matches no declared source, which may be misspelled.
     fn none(&self, reading: &Reading, message: &str) -> String {
         for unit in self.units.iter().filter(|unit| self.selector.unit(unit.names())) {
             for source in &unit.sources {
@@ -84,7 +86,7 @@ impl Chosen<'_> {
         self.unit(unit).map_or_else(|| unit.workspace.to_string(), |desired| desired.label().to_owned())
     }
 
-    /// The workspace's id as the files write it.
+    /// Returns the workspace id as written in the files.
     fn id<'u>(&'u self, unit: &'u Unit) -> &'u str {
         self.unit(unit).map_or(&unit.workspace, DesiredUnit::workspace).shown()
     }
@@ -201,7 +203,7 @@ fn changes(common: &Common, chosen: &Chosen<'_>, rows: &[JournalRow], none: &str
     answer::write(&render::table(&headers, &table, &answer::look_of_rows(common)));
 }
 
-/// The line that asked for it, with the commit.
+/// Formats the line that caused the change, with the commit.
 fn place(entry: &JournalEntry) -> String {
     let Some(file) = &entry.file else { return "-".to_owned() };
     let line = entry.line.map(|line| format!(":{line}")).unwrap_or_default();
@@ -209,7 +211,7 @@ fn place(entry: &JournalEntry) -> String {
     format!("{file}{line}{}", commit.map(|commit| format!("@{commit}")).unwrap_or_default())
 }
 
-/// On the clock of this host, with seconds: syncs may be that close together.
+/// Formats a local time with seconds, since syncs may be that close together.
 fn to_the_second(at: jiff::Timestamp) -> String {
     at.to_zoned_datetime(TimeZone::system()).strftime("%a %-d %b %H:%M:%S").to_string()
 }

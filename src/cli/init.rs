@@ -1,11 +1,11 @@
-//! `wellspring init`: a tree to begin with.
+//! `wellspring init`: creates a new project.
 
 use super::args::{Common, Format};
 use super::{Exit, Failure, answer, files};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
-/// What is written, by path below the directory.
+/// Files to write, by path below the directory.
 const FILES: [(&str, &str); 4] = [
     ("wellspring.toml", include_str!("init/wellspring.toml")),
     ("workspaces/example.toml", include_str!("init/example.toml")),
@@ -13,10 +13,10 @@ const FILES: [(&str, &str); 4] = [
     ("schema/workspace.schema.json", crate::manifest::WORKSPACE_SCHEMA),
 ];
 
-/// A line of the example.
+/// A line that identifies the example file.
 const EXAMPLE_MARK: &str = "# Remove this line";
 
-/// The state belongs to this host.
+/// Entry of `.gitignore`, because the state belongs to this host.
 const IGNORED: &str = ".wellspring/";
 
 pub(super) fn run(common: &Common, into: Option<PathBuf>) -> Result<Exit, Failure> {
@@ -48,8 +48,9 @@ pub(super) fn run(common: &Common, into: Option<PathBuf>) -> Result<Exit, Failur
     Ok(Exit::Done)
 }
 
-/// Returns true if the file is still the example that `init` wrote, whatever workspace it names: it declares
-/// no sources.
+/// Returns true if the file is still the example that `init` wrote.
+///
+/// The workspace in it may have been edited; an example declares no sources.
 pub(super) fn is_scaffold(path: &Path) -> bool {
     let Ok(text) = std::fs::read_to_string(path) else { return false };
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
@@ -61,7 +62,7 @@ pub(super) fn is_scaffold(path: &Path) -> bool {
     text.contains(EXAMPLE_MARK) && lines.all(is_part)
 }
 
-/// Adds the state folder to `.gitignore`. False when it stands there.
+/// Adds the state directory to `.gitignore`; returns false if it is there already.
 fn ignore(dir: &Path) -> Result<bool, Failure> {
     let path = dir.join(".gitignore");
     let Ok(text) = std::fs::read_to_string(&path) else {

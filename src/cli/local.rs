@@ -1,27 +1,29 @@
-//! `platform.url = "local"`: join the local platform that another process runs, or run one.
+//! `platform.url = "local"`: joins a running local platform, or starts one.
 //!
-//! The platform's storage can be open in one process only. `run` and `serve` stay, so they publish
-//! address and token beside it (0600) for the other verbs to join. What a short verb starts ends with
-//! it, so nobody is invited to that; whoever comes meanwhile waits.
+//! Only one process can open the platform's storage. `run` and `serve` are long-running, so they publish
+//! address and token next to it (0600) for other commands to join. A platform started by a short command ends
+//! with it and is not published; other commands wait for it to end.
 
 use super::Failure;
 use crate::remote::{BaseUrl, Token};
 
-/// How long a verb needs the platform.
+/// Time for which a command needs the platform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stay {
-    /// Until it is told to stop; the platform must be its own.
+    /// Until shutdown; the command must run its own platform.
     Long,
-    /// For a moment.
+    /// Briefly.
     Short,
-    /// For a moment, and nothing may be created.
+    /// Briefly, without creating anything.
     Look,
 }
 
-/// What the state knows the local platform as: its port changes, its storage does not.
+/// Key of the local platform in the state.
+///
+/// Unlike its port, its storage does not change.
 pub(super) const KEY: &str = "local";
 
-/// The local platform, running for as long as this lives.
+/// The local platform, which runs until this is stopped.
 pub(super) struct Local {
     pub(super) base_url: BaseUrl,
     pub(super) token: Token,
@@ -57,13 +59,13 @@ mod running {
     use std::time::Duration;
     use tokio::time::Instant;
 
-    /// How long to wait for another process to publish its address, or to end.
+    /// Maximum wait for another process to publish its address, or to end.
     const PATIENCE: Duration = Duration::from_secs(30);
 
-    /// Most waits are shorter; a longer one is reported.
+    /// Wait from which it is reported; most are shorter.
     const SHORT: Duration = Duration::from_millis(500);
 
-    /// A platform of this process.
+    /// A platform run by this process.
     pub(super) struct Own {
         running: Running,
         published: Option<PathBuf>,
@@ -76,8 +78,9 @@ mod running {
     }
 
     impl Local {
-        /// Joins or starts. For a look nothing is created: where no storage stands yet, an empty
-        /// platform in memory answers.
+        /// Joins or starts the local platform.
+        ///
+        /// [`Stay::Look`] creates nothing: if there is no storage yet, an empty platform in memory is used.
         pub(in crate::cli) async fn open(
             state_dir: &Path,
             data_dir: &Path,
@@ -124,7 +127,7 @@ mod running {
                             ),
                         });
                     }
-                    // Whoever has the storage is about to publish, or about to end.
+                    // The process that has the storage is about to publish its address, or to end.
                     Err(PlatformError::InUse(_)) if Instant::now() < until => {
                         if !reported && since.elapsed() >= SHORT {
                             reported = true;
@@ -151,11 +154,11 @@ mod running {
             Ok(Self { base_url, token: Arc::new(move || Ok(token.clone())), own })
         }
 
-        /// Ends it, if it is ours.
+        /// Stops the platform if this process runs it.
         pub(in crate::cli) async fn stop(self) {
             if let Some(own) = self.own {
                 if let Some(published) = &own.published {
-                    // The next process to come writes its own.
+                    // The next process writes its own file.
                     let _ = std::fs::remove_file(published);
                 }
                 own.running.stop().await;
@@ -163,7 +166,9 @@ mod running {
         }
     }
 
-    /// The platform of another process, once it has published where it is and answers there.
+    /// Joins the platform of another process, once it accepts connections.
+    ///
+    /// Its address must have been published.
     fn joined(address: &Path) -> Option<Local> {
         let published: Published = serde_json::from_slice(&std::fs::read(address).ok()?).ok()?;
         let at: SocketAddr = published.url.strip_prefix("http://")?.parse().ok()?;
@@ -172,7 +177,7 @@ mod running {
         Local::at(&published.url, published.token.into(), None).ok()
     }
 
-    /// Invites the other verbs of this state directory.
+    /// Publishes address and token for other commands with this state directory.
     pub(in crate::cli) fn publish(path: &Path, url: &str, token: &SecretString) -> Result<(), Failure> {
         let text = Published { url: url.to_owned(), token: token.expose_secret().to_owned() };
         write_private(path, &serde_json::to_vec(&text).unwrap_or_default()).map_err(|error| Failure {
@@ -181,12 +186,12 @@ mod running {
         })
     }
 
-    /// Where a platform of the state directory `dir` tells its address.
+    /// Returns the path of the published address for the state directory `dir`.
     pub(in crate::cli) fn address(dir: &Path) -> PathBuf {
         dir.join("platform").join("address.json")
     }
 
-    /// Old or new, never half.
+    /// Writes a file with mode 0600 atomically.
     pub(in crate::cli) fn write_private(path: &Path, text: &[u8]) -> io::Result<()> {
         let temporary = path.with_extension("new");
         let _ = std::fs::remove_file(&temporary);

@@ -1,4 +1,4 @@
-//! Texts about the program itself: `help`, `version`, `completions`, `man` and `json-schema`.
+//! Commands about the program itself, such as `help`, `version` and `man`.
 
 use super::args::{self, Cli, Common, Format, SchemaOf};
 use super::{Exit, Failure, answer, explain};
@@ -10,10 +10,10 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
 
-/// Sections of the manual page that are not made from the arguments.
+/// Sections of the manual page that are not generated from the arguments.
 const SECTIONS: &[u8] = include_bytes!("manual/sections.roff");
 
-/// `help [COMMAND]`: the help of the program or of a command; of an error code, its explanation.
+/// `help [NAME]`: prints the help of the program, a command or an error code.
 pub(super) fn help(common: &Common, of: Option<&str>) -> Result<Exit, Failure> {
     let mut command = args::with_short_help();
     let Some(name) = of else {

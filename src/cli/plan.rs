@@ -1,4 +1,4 @@
-//! `wellspring plan`: what would change. Nothing is written, nothing is created.
+//! `wellspring plan`: shows what would change; changes and creates nothing.
 
 use super::args::{Common, LimitArgs, PlanArgs};
 use super::progress::Progress;
@@ -10,7 +10,7 @@ use crate::reconcile::guard;
 
 pub(super) async fn run(common: &Common, args: &PlanArgs) -> Result<Exit, Failure> {
     let selector = Selector::new(&args.selection)?;
-    // A saved plan is bound to the fingerprint key of the state, which is made where there is none.
+    // A saved plan depends on the fingerprint key of the state, which is created if necessary.
     let access = if args.out.is_some() { Access::Write } else { Access::Read };
     let progress = Progress::activity(common, "comparing the files with the platform");
     let ticking = progress.tick();
@@ -58,12 +58,12 @@ pub(super) async fn run(common: &Common, args: &PlanArgs) -> Result<Exit, Failur
     Ok(exit)
 }
 
-/// What flags say in the place of the repository's policy.
+/// Converts flags that override the repository's policy.
 pub(super) fn overrides(limits: &LimitArgs) -> Overrides {
     Overrides { prune: limits.prune, max_cleanup: limits.max_cleanup }
 }
 
-/// 5 or 1 where a unit could not be planned, 4 where a guard refused something.
+/// Returns 5 or 1 if a unit could not be planned, 4 if a guard refused something.
 pub(super) fn exit_of(plan: &Plan) -> Exit {
     plan.units.iter().fold(Exit::Done, |exit, unit| {
         let error = unit.error.as_ref().map_or(Exit::Done, |error| match error.kind {

@@ -1,4 +1,4 @@
-//! A line on stderr that shows what is in progress, at a terminal only. Removed when the work ends.
+//! Progress line on stderr, at a terminal only; removed when the work ends.
 
 use super::answer;
 use super::args::{Common, Format, is_dumb};
@@ -16,10 +16,10 @@ const EVERY: Duration = Duration::from_millis(250);
 /// True while the line is on the terminal.
 static DRAWN: AtomicBool = AtomicBool::new(false);
 
-/// Delay of the line. What takes less time needs none.
+/// Delay before the line appears; shorter work needs none.
 const DELAY: Duration = Duration::from_millis(150);
 
-/// The work in progress. Clones share one line.
+/// The work in progress; clones share one line.
 #[derive(Clone)]
 pub(super) struct Progress {
     doing: &'static str,
@@ -35,7 +35,7 @@ struct UnderWay {
     shown: bool,
 }
 
-/// Removes the line, if there is one, before other text is printed. The next update draws it again.
+/// Removes the line before other text is printed; the next update draws it again.
 pub(super) fn hide() {
     if DRAWN.swap(false, Ordering::Relaxed) {
         let mut err = std::io::stderr().lock();
@@ -48,12 +48,14 @@ pub(super) fn hide() {
 pub(super) struct Ticking(Progress, Option<JoinHandle<()>>);
 
 impl Progress {
+    /// Creates a line for work on units.
+    ///
     /// `doing` is a participle such as "syncing", `noun` names one unit of the work, such as "source".
     pub(super) fn new(common: &Common, doing: &'static str, noun: &'static str) -> Self {
         Self::of(common, doing, Some(noun))
     }
 
-    /// Work without units, such as "comparing with the platform".
+    /// Creates a line for work without units, such as "comparing with the platform".
     pub(super) fn activity(common: &Common, doing: &'static str) -> Self {
         Self::of(common, doing, None)
     }
@@ -86,7 +88,7 @@ impl Progress {
         self.with(|under_way| under_way.names.extend(names));
     }
 
-    /// Prints a message on a line of its own; `told` makes it from the names in progress.
+    /// Prints a message on its own line; `told` formats it from the names in progress.
     pub(super) fn tell(&self, told: impl FnOnce(&BTreeSet<String>) -> String) {
         self.with(|under_way| {
             under_way.clear();
@@ -94,7 +96,7 @@ impl Progress {
         });
     }
 
-    /// Removes finished names and prints lines about them on stdout, above the progress line.
+    /// Removes finished names and prints lines about them on stdout.
     pub(super) fn end(&self, names: &[String], told: &[String]) {
         self.with(|under_way| {
             names.iter().for_each(|name| drop(under_way.names.take(name)));

@@ -1,4 +1,4 @@
-//! `wellspring pull`: files from what is on the platform.
+//! `wellspring pull`: writes files that declare sources of the platform.
 
 use super::args::{Common, Format, PullArgs};
 use super::progress::Progress;
@@ -11,15 +11,15 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// What is to be pulled.
+/// A workspace or source to pull.
 struct Wanted {
     unit: Unit,
     alias: Option<String>,
-    /// One source; all that no file declares where it does not say.
+    /// One source; `None` for all undeclared sources.
     source: Option<String>,
 }
 
-/// A file that was written, or nothing where all is declared.
+/// A file that was written.
 struct Written {
     wanted: Wanted,
     path: String,
@@ -85,7 +85,7 @@ fn wanted(place: &Workplace, args: &PullArgs) -> Result<Vec<Wanted>, Failure> {
                     Unit { workspace: id, scope: Scope::default() }
                 }
             };
-            // The one scope that the files declare there, unless another is asked for.
+            // Use the scope that the files declare if it is the only one, unless another is requested.
             let mut declared =
                 place.reading.desired.units.iter().filter(|other| other.names().contains(&workspace));
             if let (Some(one), None) = (declared.next(), declared.next()) {
@@ -100,7 +100,7 @@ fn wanted(place: &Workplace, args: &PullArgs) -> Result<Vec<Wanted>, Failure> {
         .collect()
 }
 
-/// `None` where nothing is left to be written.
+/// Pulls one workspace; `None` if there is nothing to write.
 async fn pull(place: &Workplace, wanted: Wanted, force: bool) -> Result<Option<Written>, Failure> {
     let rows = place.reader.list(&wanted.unit).await?;
     let declared = place.reading.desired.open_units().find(|unit| unit.unit == wanted.unit);
@@ -156,7 +156,7 @@ async fn pull(place: &Workplace, wanted: Wanted, force: bool) -> Result<Option<W
     Ok(Some(Written { wanted, path, pulled }))
 }
 
-/// The platform lists nothing for a workspace that no file names either.
+/// Returns the error for a workspace without sources that no file names either.
 fn unknown(place: &Workplace, wanted: &Wanted) -> Failure {
     let name = wanted.unit.workspace.as_str();
     let declared = place.reading.desired.units.iter().flat_map(|unit| unit.names());
@@ -170,7 +170,9 @@ fn unknown(place: &Workplace, wanted: &Wanted) -> Failure {
     ))
 }
 
-/// WORKSPACE[-SCOPE][.SOURCE].toml, of names that are safe in a path, where the files are read.
+/// Returns the path for the file: WORKSPACE[-SCOPE][.SOURCE].toml.
+///
+/// Consists of safe names and matches the patterns of `files`.
 fn path(place: &Workplace, wanted: &Wanted) -> Result<String, Failure> {
     let label = wanted.alias.as_deref().unwrap_or(wanted.unit.workspace.as_str());
     let mut name = plain_name(label).unwrap_or_else(|| "workspace".to_owned());

@@ -1,4 +1,4 @@
-//! `wellspring run`: watch the files and keep the platform as they say.
+//! `wellspring run`: watches the files and reconciles the platform continuously.
 
 mod open;
 
@@ -18,14 +18,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-/// Everything is checked for drift this often, unless said otherwise.
+/// Default interval of full checks for drift.
 const INTERVAL: Duration = Duration::from_secs(5 * 60);
 
-/// How long a pass waits for a workspace that another process is writing.
+/// Maximum wait of a pass for a workspace that another process is writing.
 const LOCK_WAIT: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure> {
-    // A daemon depends on nothing that belongs to the person who starts it.
+    // A daemon must not depend on the user who starts it, so it never prompts.
     let common = &common.unattended();
     let (events, mut inbox) = tokio::sync::mpsc::unbounded_channel();
     let stopping = daemon::listen(events.clone())?;
@@ -110,9 +110,9 @@ pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure
         variables: place.settings.variables(),
         clock: workplace::clock(),
     };
-    // What was read for the start would be held for as long as the daemon runs.
+    // Free the files loaded for the start; otherwise the daemon would keep them in memory.
     let local = place.into_local();
-    // Beside the others that it wakes and is woken by: here, each time would be a switch of threads.
+    // Run on a worker thread, next to the tasks it communicates with, to avoid thread switches.
     if let Err(error) = tokio::spawn(daemon.run(events, inbox)).await
         && error.is_panic()
     {
@@ -125,14 +125,14 @@ pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure
     Ok(Exit::Done)
 }
 
-/// Opens all that is needed, or returns `None` once a stop is asked for.
+/// Opens the command context; returns `None` once a shutdown is requested.
 async fn open_unless_stopped(
     common: &Common,
     access: Access,
     inbox: &mut UnboundedReceiver<Event>,
 ) -> Option<Result<Workplace, Failure>> {
     let common = common.clone();
-    // Beside the wait for signals, as it may block on files and on another process.
+    // In a task of its own, because it may block on files and on another process.
     let opening = tokio::spawn(async move { Workplace::open(&common, access).await });
     tokio::select! {
         opened = opening => match opened {
@@ -144,7 +144,9 @@ async fn open_unless_stopped(
     }
 }
 
-/// A state folder inside a root that is swapped or read-only would be lost with the next checkout.
+/// Refuses a state directory inside a symlinked root.
+///
+/// The next deployment would replace it.
 fn refuse_swapped_state(settings: &crate::settings::Settings) -> Result<(), Failure> {
     let inside = settings.state_dir.starts_with(&settings.root);
     let swapped = std::fs::symlink_metadata(&settings.root).is_ok_and(|root| root.is_symlink());

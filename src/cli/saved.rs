@@ -1,4 +1,4 @@
-//! Plans in files: `plan --out FILE`, `apply FILE`.
+//! Saved plans: `plan --out FILE` and `apply FILE`.
 
 use super::args::{self, ApplyArgs, LimitArgs, Selection};
 use super::select::Selector;
@@ -14,10 +14,10 @@ use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// A larger file is no saved plan.
+/// Maximum size of a saved plan in bytes.
 const LARGEST: u64 = 64 << 20;
 
-/// The options of a plan, to be used again when it is applied.
+/// Returns the options of a plan, which are reused when it is applied.
 pub(super) fn asked(workspaces: &[String], selector: &Selector, limits: &LimitArgs) -> Asked {
     Asked {
         workspaces: workspaces.to_vec(),
@@ -30,7 +30,7 @@ pub(super) fn asked(workspaces: &[String], selector: &Selector, limits: &LimitAr
     }
 }
 
-/// What a plan made just now is made from.
+/// Returns the saved form of a plan made just now.
 pub(super) fn now(
     place: &Workplace,
     planner: &Planner,
@@ -53,7 +53,7 @@ pub(super) fn now(
     Ok(SavedPlan::new(&platform, &workplace::root(&place.settings), &planner.key, asked, units))
 }
 
-/// Saves it, for its owner's eyes only.
+/// Saves a plan with mode 0600.
 pub(super) fn write(path: &Path, plan: &SavedPlan) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure {
         exit: Exit::Failed,
@@ -64,7 +64,7 @@ pub(super) fn write(path: &Path, plan: &SavedPlan) -> Result<(), Failure> {
     file.write_all(plan.to_text().as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
 }
 
-/// The saved plan that `apply` is given with the options it was made with; `None` if it is given none.
+/// Returns the saved plan of `apply FILE` and its options; `None` without a file.
 pub(super) fn given(args: &ApplyArgs) -> Result<Option<(SavedPlan, ApplyArgs)>, Failure> {
     let Some(path) = args.plan_file() else { return Ok(None) };
     let Selection { targets, workspace, source } = &args.selection;
@@ -98,7 +98,7 @@ fn read(path: &Path) -> Result<SavedPlan, Failure> {
     })
 }
 
-/// The files, the platform or the policy moved on: exit 4.
+/// Returns the failure for an outdated plan, with exit code 4.
 pub(super) fn refused(path: &Path, stale: &Stale) -> Failure {
     Failure { exit: Exit::Refused, message: format!("{}: {stale}", path.display()) }
 }

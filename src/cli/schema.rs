@@ -1,4 +1,4 @@
-//! `wellspring schema WS/SOURCE`: the tables and columns the platform reads there.
+//! `wellspring schema WS/SOURCE`: tables and columns of a source on the platform.
 
 use super::args::{Common, Format, SchemaArgs, Selection};
 use super::select::Selector;

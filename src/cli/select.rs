@@ -1,4 +1,4 @@
-//! The workspaces and sources that a command is limited to: WORKSPACE[/SOURCE], `-w` and `-s`.
+//! Selection of workspaces and sources: WORKSPACE[/SOURCE], `-w` and `-s`.
 
 use super::Failure;
 use super::args::Selection;
@@ -27,7 +27,7 @@ struct Pattern {
     /// `None`: any.
     workspace: Option<GlobMatcher>,
     source: GlobMatcher,
-    /// What a name without a slash is; `None` where the text has one, or only names a source.
+    /// Kind of a name without a slash; `None` for other patterns.
     bare: Option<Bare>,
     found: Found,
 }
@@ -55,7 +55,7 @@ impl Selector {
         self.workspaces.is_empty() && self.sources.is_empty()
     }
 
-    /// Decides which names without a slash are workspaces, from the workspaces that the files declare.
+    /// Decides which names without a slash are declared workspaces.
     pub(super) fn look_up_names(&self, reading: &Reading) {
         for pattern in &self.sources {
             let Some(Bare(is_workspace)) = &pattern.bare else { continue };
@@ -93,12 +93,14 @@ impl Selector {
         self.sources.is_empty() || any(&self.sources, matches)
     }
 
-    /// Returns true if a pattern that has matched nothing so far would match this source.
+    /// Returns true if a pattern without a match so far would match this source.
     pub(super) fn misses(&self, unit: &DesiredUnit, key: &SourceKey, name: &SourceName) -> bool {
         self.sources.iter().any(|pattern| !pattern.found.get() && pattern.is_for(unit.names(), key, name))
     }
 
-    /// Fails if `-w` names a workspace that is not declared. In broken files it may be declared.
+    /// Fails if `-w` names a workspace that is not declared.
+    ///
+    /// Broken files may declare it.
     pub(super) fn must_name(&self, reading: &Reading) -> Result<(), Failure> {
         let all = self.workspaces.iter().map(|workspace| (workspace.name.as_str(), &workspace.found));
         missing(all, reading.has_errors()).map_or(Ok(()), |name| {
@@ -111,7 +113,9 @@ impl Selector {
         })
     }
 
-    /// Fails if a pattern matches nothing; `what` names the things it should match, `todo` the usual cure.
+    /// Fails if a pattern matches nothing.
+    ///
+    /// `what` names the things it should match, `todo` the usual fix.
     pub(super) fn must_match(&self, reading: &Reading, what: &str, todo: &str) -> Result<(), Failure> {
         let all = self.sources.iter().map(|pattern| (pattern.text.as_str(), &pattern.found));
         let Some(text) = missing(all, reading.has_errors()) else { return Ok(()) };
@@ -179,7 +183,7 @@ impl Pattern {
         Ok(Self { text: text.to_owned(), workspace, source, bare, found: Found::default() })
     }
 
-    /// Returns true if this is the name of a workspace, without a source.
+    /// Returns true if this names a workspace without a source.
     fn is_workspace(&self) -> bool {
         self.bare.as_ref().is_some_and(|Bare(is_workspace)| is_workspace.get() == Some(&true))
     }
@@ -189,7 +193,9 @@ impl Pattern {
         self.is_workspace() || self.workspace.is_some() && self.source.glob().glob() == "*"
     }
 
-    /// Returns true if sources of the workspace may match. A workspace that is selected whole is a match itself.
+    /// Returns true if sources of the workspace may match.
+    ///
+    /// Selecting a whole workspace counts as a match.
     fn takes_workspace(&self, names: [&str; 2]) -> bool {
         let workspace = if self.is_workspace() { Some(&self.source) } else { self.workspace.as_ref() };
         let takes = workspace.is_none_or(|workspace| names.iter().any(|name| workspace.is_match(name)));
@@ -214,12 +220,14 @@ impl Found {
     }
 }
 
-/// Like `any` of iterators, but asks each, so that each can note a match.
+/// Like [`Iterator::any`], but evaluates all elements, as each records its match.
 fn any<T>(of: &[T], asked: impl Fn(&T) -> bool) -> bool {
     of.iter().filter(|one| asked(one)).count() > 0
 }
 
-/// The first that has matched nothing. With `broken` files only if none has.
+/// Returns the first element without a match.
+///
+/// With `broken` files only if no element has one, since it may be declared there.
 fn missing<'a>(mut all: impl Iterator<Item = (&'a str, &'a Found)> + Clone, broken: bool) -> Option<&'a str> {
     if broken && all.clone().any(|(_, found)| found.get()) {
         return None;
@@ -227,7 +235,7 @@ fn missing<'a>(mut all: impl Iterator<Item = (&'a str, &'a Found)> + Clone, brok
     all.find(|(_, found)| !found.get()).map(|(text, _)| text)
 }
 
-/// The declared name that a text comes nearest to.
+/// Returns the declared name that is most similar to a text.
 fn nearest(text: &str, reading: &Reading) -> Option<String> {
     let (workspace, source) = text.split_once('/').unwrap_or(("", text));
     let mut names: Vec<String> = Vec::new();
@@ -241,13 +249,13 @@ fn nearest(text: &str, reading: &Reading) -> Option<String> {
             let is_source = found.key.as_str() == source && !unit.names().contains(&workspace);
             match workspace.is_empty() {
                 true => names.push(found.key.to_string()),
-                // The source is right, so the workspace is wrong.
+                // The source exists, so the workspace is wrong.
                 false if is_source => return Some(format!("{asked}/{source}")),
                 false => names.push(format!("{asked}/{}", found.key)),
             }
         }
     }
-    // A declared name may still match nothing, as a source that is not connected yet.
+    // A declared name may match nothing, for example a source that is not connected yet.
     let others = names.iter().map(String::as_str).filter(|name| *name != text);
     manifest::nearest(text, others).map(str::to_owned)
 }

@@ -1,4 +1,4 @@
-//! `wellspring serve`: the local platform alone.
+//! `wellspring serve`: runs the local platform alone.
 
 use super::args::{Common, Format, ServeArgs};
 use super::local::{address, publish, random_token, write_private};
@@ -49,7 +49,7 @@ pub(super) async fn run(common: &Common, args: &ServeArgs) -> Result<Exit, Failu
     Ok(Exit::Done)
 }
 
-/// Where it is and what it works with. A shell takes the lines as they are.
+/// Prints address, data directory and token, in a form that a shell can evaluate.
 fn announce(common: &Common, args: &ServeArgs, url: &str, data_dir: &Path, folder: &Path, token: &Given) {
     if common.format == Format::Json {
         answer::write_json(&serde_json::json!({
@@ -79,13 +79,15 @@ fn announce(common: &Common, args: &ServeArgs, url: &str, data_dir: &Path, folde
     answer::write(&text);
 }
 
-/// The token, and the file it is kept in unless the environment has it.
+/// The token, and its file unless it comes from the environment.
 struct Given {
     secret: SecretString,
     file: Option<PathBuf>,
 }
 
-/// `PMTX_TOKEN`, else one that is made once and kept beside the storage, readable by its owner only.
+/// Returns `PMTX_TOKEN`, else a generated token.
+///
+/// A generated token is stored next to the storage, readable by its owner only.
 fn token(folder: &Path) -> Result<Given, Failure> {
     if let Some(token) = std::env::var("PMTX_TOKEN").ok().filter(|token| !token.is_empty()) {
         return Ok(Given { secret: token.into(), file: None });

@@ -1,5 +1,7 @@
-//! Units that an earlier run found to be as declared. While everything that this was found from is as it was,
-//! they are listed, and their files need not be parsed, nor their lists compared.
+//! Cache of units that an earlier run found in sync.
+//!
+//! While all inputs of that result are unchanged, these units are only listed; their files are not parsed and
+//! their lists not compared.
 
 use super::args::{Common, Format, LimitArgs};
 use super::select::Selector;
@@ -19,20 +21,20 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
-/// What decides the meaning of every file, and what is done about it.
+/// Cache key: inputs that affect every unit.
 #[derive(Serialize, Deserialize, PartialEq)]
 struct Ground {
-    /// Of the program, its flags and the host file.
+    /// Hash of the program, its flags and the host configuration.
     made_by: String,
-    /// `wellspring.toml`; `None` where there is none.
+    /// Digest of `wellspring.toml`; `None` if there is none.
     settings: Option<[u8; 32]>,
-    /// `platform.url` there.
+    /// `platform.url` in that file.
     declared: Option<PlatformUrl>,
-    /// What it was read with.
+    /// Variables used in that file.
     variables: BTreeMap<String, Option<Fingerprint>>,
 }
 
-/// What a unit was found from, and what there was to say of it.
+/// Cache entry: the inputs of a unit's plan, and its summary.
 #[derive(Serialize, Deserialize)]
 struct Found {
     files: UnitRecord,
@@ -41,32 +43,33 @@ struct Found {
     says: AsBefore,
 }
 
-/// Where a run starts that parses only what may have moved.
+/// Start of a run that only parses what may have changed.
 pub(super) struct Start {
     /// The files.
     pub(super) tree: tree::Reading,
-    /// With it, the reading passes over the units that are settled.
+    /// Makes the load skip the units that are in sync.
     pub(super) known: manifest::Known,
-    /// Has listed the units that earlier runs found something of.
+    /// Client that has listed the cached units already.
     pub(super) reader: Reader,
 }
 
-/// What earlier runs found, as far as it still holds.
+/// Cached results that are still valid.
 #[derive(Default)]
 pub(super) struct Before {
     settled: BTreeMap<Unit, AsBefore>,
-    /// Units of which something was found that holds no longer.
+    /// Units with an invalid cache entry.
     gone: Vec<Unit>,
 }
 
-/// May units be passed over that have nothing to tell?
+/// Returns true if units in sync need not appear in the output.
 pub(super) fn concerns(common: &Common, selector: &Selector) -> bool {
-    // Other formats tell each source.
+    // Other formats contain every source.
     common.format == Format::Human && !common.verbose() && selector.selects_everything()
 }
 
-/// Looks which units are as they were when nothing was to be done about them. Each unit whose files are as
-/// they were is listed.
+/// Determines which cached units are unchanged.
+///
+/// Lists each unit with unchanged files.
 pub(super) async fn recall(
     common: &Common,
     limits: &LimitArgs,
@@ -83,7 +86,7 @@ async fn try_recall(common: &Common, limits: &LimitArgs) -> Option<(Start, Befor
     let settings = workplace::resolve(common).ok()?;
     let root = workplace::root(&settings);
     let open = |platform: &str| State::open_read_only(&settings.state_dir, platform).ok().flatten();
-    // Which platform it is, is known only by what was kept.
+    // Only the cache entry contains the URL of the platform.
     let ground: Ground = serde_json::from_str(&open("")?.settled(&root).await.ok()??.ground).ok()?;
     let Ok(Platform::Remote(base_url)) = settings.platform(ground.declared.as_ref()) else { return None };
     let state = open(base_url.as_str())?;
@@ -130,7 +133,7 @@ impl Before {
         candidates
     }
 
-    /// Lists the candidates, and returns those of which the platform and the secrets are as they were, too.
+    /// Lists the candidates, and returns those with unchanged list and secrets.
     async fn still_settled(
         &mut self,
         mut candidates: BTreeMap<Unit, Found>,
@@ -156,13 +159,15 @@ impl Before {
         settled
     }
 
-    /// What there is to say of the units that the reading passed over.
+    /// Returns the summaries of the units that the load skipped.
     pub(super) fn of(&self, place: &Workplace) -> Vec<AsBefore> {
         let settled = place.reading.desired.settled.iter();
         settled.filter_map(|unit| self.settled.get(&unit.unit).cloned()).collect()
     }
 
-    /// Keeps for the next run what was found in this one. Nobody else has written these units meanwhile.
+    /// Stores the results for the next run.
+    ///
+    /// No other process has written these units meanwhile.
     pub(super) async fn keep(self, limits: &LimitArgs, place: &Workplace, found: Vec<(Unit, String)>) {
         let Some(state) = place.state.as_ref().filter(|_| !found.is_empty() || !self.gone.is_empty()) else {
             return;
@@ -172,13 +177,14 @@ impl Before {
         let ground = Ground::of((settings, limits), reading.settings_digest, declared, names, state.key());
         let Ok(ground) = serde_json::to_string(&ground) else { return };
         let root = workplace::root(&place.settings);
-        // The next run only takes longer without it.
+        // An error only makes the next run slower.
         let _ = state.keep_settled(&root, Settled { ground, units: found }, self.gone).await;
     }
 }
 
-/// The digests of what is on the platform; `None` where it does not say. The lists themselves are not kept: what is
-/// planned is listed anew, in a writer's case under its lock.
+/// Returns the digests of the lists; `None` for a failed request.
+///
+/// The lists are dropped: planned units are listed again, by writers under their lock.
 async fn digests(
     reader: &Reader,
     key: &Arc<FingerprintKey>,
@@ -195,7 +201,7 @@ async fn digests(
     asking.join_all().await
 }
 
-/// What was found of the units about which nothing needs to be done.
+/// Returns cache entries for the units in sync.
 pub(super) fn found(place: &Workplace, planned: &[Planned]) -> Vec<(Unit, String)> {
     let found = |planned: &Planned| {
         let mark = planned.mark.as_ref()?;
@@ -229,9 +235,9 @@ impl Ground {
     }
 }
 
-/// Whatever decides what files mean and what is done about it, apart from the files themselves.
+/// Hashes all inputs except the files.
 fn made_by(settings: &Settings, limits: &LimitArgs) -> String {
-    // Of one version there may be several builds.
+    // Builds with the same version may differ.
     let build = std::env::current_exe().and_then(std::fs::metadata).ok();
     let build = build.map(|build| (build.len(), build.modified().ok()));
     let all = format!("{:?}", (env!("CARGO_PKG_VERSION"), build, limits, &settings.host));

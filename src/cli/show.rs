@@ -1,4 +1,6 @@
-//! `wellspring show`: what sources say in the end, and where each value is written. Offline.
+//! `wellspring show`: effective values of sources, with the location of each.
+//!
+//! Offline.
 
 use super::args::{Common, Format, ShowArgs};
 use super::select::Selector;
@@ -7,7 +9,9 @@ use crate::manifest::EffectiveValue;
 use crate::render::escape;
 use serde_json::json;
 
-/// Longer values push the places out of sight for all.
+/// Maximum width of values in columns.
+///
+/// Longer ones would push all locations off screen.
 const WIDEST: usize = 60;
 
 pub(super) fn run(common: &Common, args: &ShowArgs) -> Result<Exit, Failure> {

@@ -1,5 +1,6 @@
-//! `wellspring status`: how each source stands. Offline: it reads the files and the state, asks nobody
-//! and creates nothing.
+//! `wellspring status`: state of each source, from files and store; offline.
+//!
+//! Contacts nothing and creates nothing.
 
 use super::args::{Common, Format, StatusArgs, is_dumb};
 use super::select::Selector;
@@ -18,10 +19,10 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// With `--watch`, it is looked this often.
+/// Refresh interval of `--watch`.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// Clears the screen and goes to its upper left corner.
+/// Clears the screen and moves the cursor to the top left.
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
 pub(super) async fn run(common: &Common, args: &StatusArgs) -> Result<Exit, Failure> {
@@ -87,7 +88,7 @@ async fn show(common: &Common, args: &StatusArgs, selector: &Selector) -> Result
     Ok(exit.or(failed).or(Exit::Changes.when(tally.pending > 0)))
 }
 
-/// The units that a broken file holds back and no other file declares, each with the file.
+/// Returns the units that only a broken file declares, with the file.
 async fn held(
     reading: &Reading,
     settings: &Settings,
@@ -101,23 +102,23 @@ async fn held(
     Ok(reading.asked(&memory).held.into_iter().filter(|(unit, _)| !is_read(unit)).collect())
 }
 
-/// What the state knows of a unit.
+/// Contents of the store about a unit.
 #[derive(Default)]
 struct Known {
-    /// There is no state.
+    /// True if there is no state.
     lost: bool,
     inventory: Inventory,
     runs: BTreeMap<SourceName, LastRun>,
     quarantined: BTreeMap<SourceName, Quarantined>,
-    /// Why the last sync of each failed, where it did.
+    /// Reasons of failed last syncs, by source.
     failed_syncs: BTreeMap<SourceName, String>,
-    /// Why the last change of each failed, where it did.
+    /// Reasons of failed last changes, by source.
     failed_changes: BTreeMap<SourceName, String>,
 }
 
 impl Known {
     async fn of(unit: &Unit, state: Option<&State>) -> Result<Self, Failure> {
-        /// As many of the newest changes of a unit are looked through.
+        /// Maximum number of recent changes of a unit to read.
         const CHANGES: usize = 2_000;
         let Some(state) = state else { return Ok(Self { lost: true, ..Self::default() }) };
         let runs = state.last_runs(unit).await?;
@@ -172,7 +173,7 @@ impl Known {
         declared.chain(undeclared).filter(chosen).collect()
     }
 
-    /// The sources of a unit that a file with errors declares: whether as they are is not known.
+    /// Returns the sources of a unit in a broken file; their declared state is unknown.
     fn held(&self, unit: &Unit, file: &str, selector: &Selector) -> Vec<Standing> {
         let label = unit.to_string();
         if !selector.unit([&label, unit.workspace.as_str()]) {
@@ -208,7 +209,7 @@ impl Known {
         }
     }
 
-    /// Returns true if the daemon, or `sync --due`, would sync it now.
+    /// Returns true if the daemon, or `sync --due`, would sync the source now.
     fn is_due(&self, unit: &DesiredUnit, source: &DesiredSource, record: &Record, now: Timestamp) -> bool {
         let ours = self.inventory.owned.contains_key(&source.name);
         let Some(spec) = source.sync.as_ref().filter(|_| ours && source.suspend.is_none()) else {
@@ -236,7 +237,7 @@ impl Known {
         !schedule::due(now, &[scheduled]).due.is_empty()
     }
 
-    /// The last sync, if one was ever sent, and when the last good one ended.
+    /// Returns the last sync, if any was sent, and the end of the last successful one.
     fn last(&self, name: &SourceName) -> (Option<LastSync>, Option<Timestamp>) {
         let Some(run) = self.runs.get(name) else { return (None, None) };
         let sent = !matches!(run.outcome, RunOutcome::Skipped | RunOutcome::Rewound);

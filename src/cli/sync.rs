@@ -1,4 +1,4 @@
-//! `wellspring sync`: sync sources now, and wait for it.
+//! `wellspring sync`: syncs sources now and waits for the results.
 
 use super::args::{Common, Format, SyncArgs};
 use super::progress::Progress;
@@ -21,10 +21,10 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-/// The most sources in one call.
+/// Maximum number of sources in one request.
 const BATCH: usize = 100;
 
-/// So many of those under way are named at a stop.
+/// Maximum number of running syncs named in the interrupt message.
 const NAMED: usize = 10;
 
 pub(super) async fn run(common: &Common, args: &SyncArgs) -> Result<Exit, Failure> {
@@ -64,16 +64,16 @@ pub(super) async fn run(common: &Common, args: &SyncArgs) -> Result<Exit, Failur
     });
     let asked: usize = units.iter().flat_map(|(_, calls)| calls).map(|call| call.members.len()).sum();
     let mut syncing = JoinSet::new();
-    // What waits here is not sent after a stop.
+    // Requests that wait here are not sent after an interrupt.
     let turns = Arc::new(Semaphore::new(syncer.writer.most_syncs()));
     for (desired, calls) in units {
         let (syncer, progress, human) = (syncer.clone(), progress.clone(), common.format != Format::Json);
         let (turns, stopping) = (Arc::clone(&turns), Arc::clone(&stopping));
-        // One call at a time for each unit, all units at once.
+        // One request at a time per unit, all units in parallel.
         syncing.spawn(async move {
             let mut done = Vec::new();
             for call in calls {
-                // Only a closed semaphore errs, and this one is never closed.
+                // Fails only for a closed semaphore, and this one is never closed.
                 let _turn = turns.acquire().await.ok();
                 if daemon::is_set(&stopping) {
                     break;
@@ -125,8 +125,10 @@ pub(super) async fn run(common: &Common, args: &SyncArgs) -> Result<Exit, Failur
     Ok(exit)
 }
 
-/// What goes on after a stop: a sync that was sent is carried out on the platform, whoever waits for it. The
-/// local platform ends with this process.
+/// Returns the message after an interrupt.
+///
+/// A sync that was sent continues on the platform, except on the local platform, which ends with this
+/// process.
 fn stopping_line(under_way: &BTreeSet<String>, local: bool) -> String {
     if under_way.is_empty() {
         return "Interrupted: no sync is in progress.".to_owned();
@@ -144,7 +146,7 @@ fn stopping_line(under_way: &BTreeSet<String>, local: bool) -> String {
     format!("Interrupted: waiting for {named}{more} to finish. Pressing Ctrl-C again {at_once}.")
 }
 
-/// Every pattern matches something that can be synced.
+/// Fails if a pattern matches nothing that can be synced.
 fn must_match<'a>(
     selector: &Selector,
     units: impl Iterator<Item = &'a DesiredUnit>,
@@ -165,7 +167,9 @@ fn must_match<'a>(
     selector.must_match(reading, "connected source", "`wellspring apply` connects declared sources")
 }
 
-/// The calls for one unit: what is ours, declared, selected, not suspended, and (with --due) due.
+/// Returns the requests for one unit.
+///
+/// Includes managed, declared, selected and active sources; with --due only those that are due.
 async fn calls(
     state: &State,
     selector: &Selector,
@@ -220,7 +224,7 @@ async fn calls(
     Ok(calls)
 }
 
-/// What is due, by index, and the firings that will not run.
+/// Returns the due firings by index, and the firings that will not run.
 fn due(
     desired: &DesiredUnit,
     inventory: &Inventory,
@@ -273,7 +277,7 @@ fn due(
     (firings, spent)
 }
 
-/// `✓ sales/orders_db  1,204 records`
+/// Formats a result, such as `✓ sales/orders_db synced: 1,204 records`.
 pub(super) fn line(desired: &DesiredUnit, synced: &Synced) -> String {
     let name = escape::terminal_line(&format!("{}/{}", desired.label(), synced.key));
     let message = synced.message.as_deref().map(escape::terminal_line).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! `wellspring test`: calls test-connection for declared sources. Changes nothing.
+//! `wellspring test`: tests connections of declared sources; changes nothing.
 
 use super::args::{Common, Format, TestArgs};
 use super::progress::Progress;
@@ -29,7 +29,7 @@ struct Tested {
 enum Outcome {
     /// The platform can connect.
     Passed,
-    /// The platform cannot connect, or gave no verdict.
+    /// The platform cannot connect, or returned no result.
     Failed,
     /// The platform has no connection tests.
     Untested,
@@ -74,7 +74,9 @@ pub(super) async fn run(common: &Common, args: &TestArgs) -> Result<Exit, Failur
     Ok(exit)
 }
 
-/// Tests the connection of every source that the plans would send, and adds the verdicts to the plans.
+/// Tests the connection of every source that the plans would send.
+///
+/// Adds the results.
 pub(super) async fn connections(
     common: &Common,
     place: &Workplace,
@@ -130,7 +132,7 @@ fn warn_untested(tested: &[Tested]) {
     }
 }
 
-/// Runs connection tests. Clones share the progress line.
+/// Runs connection tests; clones share the progress line.
 #[derive(Clone)]
 struct Tests {
     reader: Reader,
@@ -153,7 +155,7 @@ impl Tests {
         }
     }
 
-    /// Tests sources. A workspace that cannot be listed is sent nothing else.
+    /// Tests sources; sends nothing else to a workspace that cannot be listed.
     async fn of_workspaces(mut self, chosen: Vec<(Arc<DesiredUnit>, Vec<DesiredSource>)>) -> Vec<Tested> {
         let mut listing = JoinSet::new();
         for (desired, sources) in chosen.into_iter().filter(|(_, sources)| !sources.is_empty()) {
@@ -185,7 +187,7 @@ impl Tests {
         testing.join_all().await
     }
 
-    /// Finds out, before any secret is sent, whether the platform has connection tests.
+    /// Determines whether the platform has connection tests, before any secret is sent.
     async fn find_out<'s>(
         &mut self,
         mut sources: impl Iterator<Item = (&'s DesiredUnit, &'s DesiredSource)>,
@@ -194,7 +196,7 @@ impl Tests {
         if let Some((desired, source)) = secret {
             let asked =
                 self.reader.offers_connection_test(desired.workspace(), &source.definition.kind).await;
-            // Another failure shows again, with its reason, in each test.
+            // Other errors appear again, with their reason, in each test.
             self.offered = asked.unwrap_or(true);
         }
     }

@@ -1,4 +1,4 @@
-//! How `run` tells what it does: to a person at a terminal, or to the logs.
+//! Reporters of `run`: for terminals and for logs.
 
 mod log;
 mod terminal;
@@ -18,34 +18,36 @@ use std::fmt::{self, Write as _};
 use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::Mutex;
 
-/// What was last said of each unit and source, as a hash, and how often it came since: a state is reported when
-/// it changes, and after that ever more rarely.
+/// Deduplicates messages per unit and source.
+///
+/// Stores a hash of the last message and how often it was repeated: a state is reported when it changes, and
+/// then ever more rarely.
 #[derive(Default)]
 struct Said(Mutex<BTreeMap<About, (u64, u32)>>);
 
 /// A source, or a workspace as a whole.
 type About = (Unit, Option<SourceName>);
 
-/// Whether something is to be reported.
+/// Decision about reporting a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum News {
-    /// It is another than before.
+    /// Differs from the previous one.
     New,
-    /// It is the same for the second, fourth, eighth … time in a row.
+    /// Repeated for the second, fourth, eighth … time in a row.
     Again(u32),
-    /// It is the same, and was reported lately.
+    /// Repeated, and reported recently.
     Old,
 }
 
 impl Said {
-    /// Is this plan news? What differs from pass to pass without meaning anything takes no part.
+    /// Returns true if the plan differs from the previous one in a reportable way.
     fn is_new_plan(&self, plan: &UnitPlan) -> bool {
         let UnitPlan { error, actions, withheld, unmanaged, unchecked, suspended, .. } = plan;
         let state = (error, actions, withheld, unmanaged, unchecked, suspended);
         self.is_new((plan.unit().clone(), None), Some(&state))
     }
 
-    /// Is this failure news? A success in between makes it so again.
+    /// Classifies a failure; after a success, the same failure is new again.
     fn failure(&self, unit: &Unit, name: &SourceName, failure: Option<&str>) -> News {
         self.news((unit.clone(), Some(name.clone())), failure.as_ref().map(|failure| failure as _))
     }
@@ -54,7 +56,7 @@ impl Said {
         self.news(about, what) == News::New
     }
 
-    /// Of nothing to say, nothing is kept.
+    /// Without a message, the entry is removed.
     fn news(&self, about: About, what: Option<&dyn fmt::Debug>) -> News {
         let Ok(mut said) = self.0.lock() else { return News::New };
         let Some(what) = what.map(hash) else {
@@ -74,7 +76,7 @@ impl Said {
 }
 
 impl News {
-    /// ` (8 times in a row)`
+    /// Formats ` (8 times in a row)`.
     fn count(self) -> String {
         match self {
             Self::Again(times) => format!(" ({times} times in a row)"),
@@ -83,21 +85,23 @@ impl News {
     }
 }
 
-/// What several workspaces fail by alike is reported with the first of them, and once that there are others.
+/// Deduplicates failures that several workspaces share.
+///
+/// A shared failure is reported for the first workspace, and once more for all others.
 #[derive(Default)]
 struct Outages(Mutex<BTreeMap<String, BTreeSet<Unit>>>);
 
-/// Which of the workspaces that fail alike one is.
+/// Position of a workspace among those with the same failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// The only one, or one by itself.
+    /// The only one, or not a shared failure.
     First,
     Second,
     Later,
 }
 
 impl Outages {
-    /// The unit fails by this, or by nothing that others fail by, too.
+    /// Records the shared failure of a unit, if any, and returns its position.
     fn place(&self, unit: &Unit, outage: Option<&str>) -> Place {
         let Ok(mut known) = self.0.lock() else { return Place::First };
         known.retain(|cause, units| {
@@ -119,7 +123,7 @@ impl Outages {
     }
 }
 
-/// A plan's text is long, and of thousands of workspaces there are many.
+/// Hashes a message, because texts of plans are long and there may be thousands.
 fn hash(what: &dyn fmt::Debug) -> u64 {
     struct Taking(DefaultHasher);
     impl fmt::Write for Taking {
@@ -129,13 +133,15 @@ fn hash(what: &dyn fmt::Debug) -> u64 {
         }
     }
     let mut taking = Taking(DefaultHasher::new());
-    // A hasher takes in everything.
+    // Writing to a hasher cannot fail.
     let _ = write!(taking, "{what:?}");
     taking.0.finish()
 }
 
-/// What was last said of the passes: that one failed or stopped, and when it is tried again, is said
-/// once for each state of failure; that nothing was to be done after a save, where nothing else was said.
+/// Deduplicates messages about passes.
+///
+/// A failed or stopped pass and its next attempt are reported once per kind of failure. An empty pass after
+/// an edit is reported if nothing else was.
 #[derive(Default)]
 struct Passes {
     failures: Said,
@@ -151,7 +157,7 @@ impl Passes {
         }
     }
 
-    /// Why a pass stopped halfway, where that is news.
+    /// Returns the error that stopped a pass halfway, if it is new.
     fn stopped<'a>(&self, plan: &UnitPlan, outcome: Option<&'a Outcome>) -> Option<&'a UnitError> {
         let error = outcome.and_then(|outcome| outcome.error.as_ref());
         let error = error.filter(|error| plan.error.is_none() && !is_of_the_platform(error));
@@ -159,7 +165,7 @@ impl Passes {
         error.filter(|_| news)
     }
 
-    /// What to say of a pass that ended, without the workspace's name.
+    /// Returns the message for a pass that ended, without the workspace's name.
     fn ended(
         &self,
         plan: &UnitPlan,
@@ -188,7 +194,7 @@ impl Passes {
     }
 }
 
-/// The removals that wait until the files are at rest and can all be read, and for what, if any do.
+/// Describes the removals that wait for stable and readable files, if any.
 fn waiting(plan: &UnitPlan) -> Option<String> {
     let mut waiting = plan.withheld.iter().filter(|withheld| withheld.waits_for_rest());
     let first = waiting.next()?;
@@ -201,22 +207,22 @@ fn waiting(plan: &UnitPlan) -> Option<String> {
     Some(format!("{} of {source}{more} withheld: {reason}", first.action))
 }
 
-/// The loop reports it once for all workspaces.
+/// Returns true for errors that the loop reports once for all workspaces.
 fn is_of_the_platform(error: &UnitError) -> bool {
     matches!(error.kind, "unreachable" | "token")
 }
 
-/// Whether another workspace fails alike, and that was reported.
+/// Beginning of the message that other workspaces have the same failure.
 const ALIKE: &str = "other workspaces fail likewise";
 
-/// The sources of a call whose sync failed, to be reported together where the platform is the reason.
+/// Returns the shared failure of a sync request, and its number of sources.
 fn outage_of(synced: &[Synced]) -> Option<(&str, usize)> {
     let mut outages = synced.iter().filter_map(|synced| synced.outage.as_deref());
     let first = outages.next()?;
     Some((first, 1 + outages.filter(|outage| *outage == first).count()))
 }
 
-/// The time of day while that is clear, else the date too.
+/// Formats a time: the time of day if unambiguous, else with the date.
 fn clock_time(at: Timestamp, now: Timestamp) -> String {
     if at.duration_since(now) < jiff::SignedDuration::from_hours(20) {
         return at.to_zoned_datetime(TimeZone::system()).strftime("%H:%M:%S").to_string();
@@ -224,14 +230,16 @@ fn clock_time(at: Timestamp, now: Timestamp) -> String {
     words::moment(at, &TimeZone::system(), now)
 }
 
-/// The platform cannot be reached, and when that is tried again.
+/// Formats an unreachable platform and the time of the next attempt.
 fn unreachable(why: &str, again: Option<Timestamp>) -> String {
     let again = again.map(|at| format!("; trying again at {}", clock_time(at, Timestamp::now())));
     format!("{}{}", escape::terminal_line(why), again.unwrap_or_default())
 }
 
-/// The plan as it is worth telling. That removals wait a second for the files to come to rest is not; where
-/// they are all there is, the whole is told after that.
+/// Returns the reportable part of a plan, if any.
+///
+/// Removals that wait about a second for stable files are omitted. If there is nothing else, the whole plan
+/// is reported after that.
 fn worth_telling(plan: &UnitPlan) -> Option<UnitPlan> {
     let mut plan = plan.clone();
     let before = plan.withheld.len();

@@ -1,4 +1,4 @@
-//! What every verb that looks at the platform starts from: settings, files, platform, state.
+//! Context of commands that use the platform: settings, files, platform, state.
 
 use super::args::{Common, Format};
 use super::local::{self, Local, Stay};
@@ -18,10 +18,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
-/// How long the files must be quiet for a removal, unless the host file says otherwise.
+/// Default quiet time of the files before a removal.
 const REST: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// Settings, files, platform and state, opened for one verb.
+/// Settings, files, platform and state, opened for one command.
 pub(super) struct Workplace {
     pub(super) settings: Settings,
     pub(super) reading: Reading,
@@ -29,22 +29,22 @@ pub(super) struct Workplace {
     pub(super) state: Option<State>,
     pub(super) memory: Memory,
     pub(super) settle: std::time::Duration,
-    /// A daemon's claim to be the only one here.
+    /// Lock that ensures a single daemon.
     pub(super) alone: Option<DaemonLock>,
-    /// There are sources of ours, and no file at all.
+    /// True if there are managed sources but no files at all.
     pub(super) emptied: bool,
     url: String,
     local: Option<Local>,
 }
 
-/// May the verb change anything?
+/// The kind of access that a command needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
-    /// It creates nothing and changes nothing.
+    /// Creates and changes nothing.
     Read,
-    /// It keeps state and writes to the platform.
+    /// Keeps state and writes to the platform.
     Write,
-    /// The same, until it is told to stop.
+    /// Like [`Access::Write`], until shutdown.
     Serve,
 }
 
@@ -59,12 +59,14 @@ impl Access {
 }
 
 impl Workplace {
-    /// Reads the files, finds the platform, opens the state. Nothing has been asked of the platform yet.
+    /// Loads the files, resolves the platform and opens the state.
+    ///
+    /// Sends no request yet.
     pub(super) async fn open(common: &Common, access: Access) -> Result<Self, Failure> {
         Self::open_from(common, access, None).await
     }
 
-    /// The same, from where a run starts that has looked already.
+    /// Like [`Workplace::open`], with the results of an earlier check.
     pub(super) async fn open_from(
         common: &Common,
         access: Access,
@@ -86,7 +88,7 @@ impl Workplace {
         must_be_own(&settings)?;
         let key = key(&at);
         let settle = reading.settle.unwrap_or_else(|| settings.settle(&at));
-        // Whoever comes second is to be told so before it waits for the local platform.
+        // A second daemon must fail before it waits for the local platform.
         let serving = match access {
             Access::Serve => {
                 let state = State::open(&settings.state_dir, &key)?;
@@ -131,18 +133,18 @@ impl Workplace {
             Some(state) if reading.is_empty() => !state.units().await?.is_empty(),
             _ => false,
         };
-        // The daemon waits for them.
+        // A daemon waits for files to appear.
         if has_sources && access != Access::Serve {
             return Err(Failure::invalid(&TreeError::Emptied(settings.root.clone())));
         }
         Ok(Self { settings, reading, reader, state, memory, settle, alone, emptied: has_sources, url, local })
     }
 
-    /// Makes plans for this workplace.
+    /// Creates a planner.
     pub(super) fn planner(&self, overrides: Overrides) -> Planner {
         let key = match &self.state {
             Some(state) => Arc::clone(state.key()),
-            // Nothing is ours yet, so nothing is compared with it.
+            // Nothing is managed yet, so no fingerprints are compared.
             None => Arc::new(FingerprintKey::new([0; 32])),
         };
         Planner {
@@ -162,7 +164,7 @@ impl Workplace {
         }
     }
 
-    /// The selected units; those held back by broken files are told on stderr.
+    /// Returns the selected units; reports units blocked by broken files on stderr.
     pub(super) fn tasks(&self, selector: &Selector) -> Result<Vec<Task>, Failure> {
         selector.look_up_names(&self.reading);
         let asked = self.reading.asked(&self.memory);
@@ -190,13 +192,14 @@ impl Workplace {
         Ok(tasks)
     }
 
-    /// 3 when a file has an error.
+    /// Returns 3 if a file has an error.
     pub(super) fn exit(&self) -> Exit {
         Exit::Invalid.when(self.reading.has_errors())
     }
 
-    /// What a reader is to know before `plan`: rejected files, workspaces that no file declares any more, and
-    /// that nothing is known of what is ours.
+    /// Returns problems to show before a plan.
+    ///
+    /// These are rejected files, workspaces that are no longer declared, and the lack of a state.
     pub(super) async fn problems(&self, plan: &Plan) -> Result<Problems, Failure> {
         let broken = self.reading.desired.broken.iter();
         let rejected = broken.map(|broken| Arc::clone(&broken.file)).collect();
@@ -213,7 +216,7 @@ impl Workplace {
         })
     }
 
-    /// Workspaces that hold sources of ours and that no file declares any more.
+    /// Returns workspaces with managed sources that no file declares any more.
     async fn orphaned(&self) -> Result<Vec<Orphan>, Failure> {
         let Some(state) = &self.state else { return Ok(Vec::new()) };
         let asked = self.reading.asked(&self.memory);
@@ -231,7 +234,7 @@ impl Workplace {
         Ok(orphaned)
     }
 
-    /// Remembers which file declares which workspace.
+    /// Saves which file declares which workspace.
     pub(super) async fn remember(&self) -> Result<(), Failure> {
         let Some(state) = &self.state else { return Ok(()) };
         let memory = self.reading.memory(&self.memory);
@@ -242,27 +245,27 @@ impl Workplace {
         Ok(state.remember_files(&root(&self.settings), files).await?)
     }
 
-    /// A removal is acted on only when the files were quiet for this long.
+    /// Returns the quiet time of the files that a removal requires.
     pub(super) fn rest(&self) -> std::time::Duration {
         self.settings.host.daemon.settle.map_or(REST, Pause::get)
     }
 
-    /// Is the platform the local one?
+    /// Returns true if the platform is the local one.
     pub(super) fn is_local(&self) -> bool {
         self.local.is_some()
     }
 
-    /// The platform's URL.
+    /// Returns the URL of the platform.
     pub(super) fn url(&self) -> String {
         self.url.clone()
     }
 
-    /// Lets go of everything but the local platform, which is to be stopped in the end.
+    /// Drops everything but the local platform, which must be stopped at the end.
     pub(super) fn into_local(self) -> Option<Local> {
         self.local
     }
 
-    /// Ends what was started for this verb.
+    /// Stops the local platform, if it was started for this command.
     pub(super) async fn close(self) {
         if let Some(local) = self.into_local() {
             local.stop().await;
@@ -270,9 +273,11 @@ impl Workplace {
     }
 }
 
-/// Two daemons would tell everything twice, and each would wait for the other's locks.
+/// Locks the state for a daemon.
+///
+/// Two daemons would report everything twice and wait for each other's locks.
 fn alone(state: &State) -> Result<DaemonLock, Failure> {
-    /// `status` holds the lock for a moment, to see whether anyone does.
+    /// `status` holds the lock for a moment when it checks for a daemon.
     const A_MOMENT: std::time::Duration = std::time::Duration::from_millis(50);
     let locked = match state.lock_daemon("run") {
         Err(LockError::Held { .. }) => {
@@ -294,7 +299,7 @@ fn alone(state: &State) -> Result<DaemonLock, Failure> {
     })
 }
 
-/// The root as text: under this name the state knows it.
+/// Returns the root as text, the form used in the state.
 pub(super) fn root(settings: &Settings) -> String {
     settings.root.to_string_lossy().into_owned()
 }
@@ -317,13 +322,13 @@ pub(super) fn read(settings: &Settings) -> Result<Reading, Failure> {
     Reading::take(&settings.root, &*settings.variables()).map_err(|error| Failure::invalid(&error))
 }
 
-/// The same, folded up, and with what the next reading need not do again.
+/// Like [`read`], but with compressed units and a cache for the next load.
 fn read_to_stay(settings: &Settings) -> Result<Reading, Failure> {
     Reading::take_again(&settings.root, &*settings.variables(), &Known::default(), true)
         .map_err(|error| Failure::invalid(&error))
 }
 
-/// The findings, on stderr.
+/// Prints diagnostics to stderr.
 pub(super) fn tell_diagnostics(common: &Common, reading: &Reading) {
     if !reading.diagnostics.is_empty() && common.format != Format::Github {
         progress::hide();
@@ -334,13 +339,15 @@ pub(super) fn tell_diagnostics(common: &Common, reading: &Reading) {
 pub(super) fn platform(settings: &Settings, reading: &Reading) -> Result<Platform, Failure> {
     let declared = reading.desired.platform.as_ref();
     if declared.is_none() && reading.has_errors() && settings.platform(None).is_err() {
-        // The file that names the platform is the broken one; that was told.
+        // The file that names the platform is broken, which was reported already.
         return Err(Failure { exit: Exit::Invalid, message: String::new() });
     }
     settings.platform(declared).map_err(|error| Failure::invalid(&error))
 }
 
-/// Refuses a state that is not this host's own, such as one that comes with the repository: it says what is ours.
+/// Refuses a state that is tracked by Git.
+///
+/// Such a state is not this host's own, and must not decide which sources are managed.
 pub(super) fn must_be_own(settings: &Settings) -> Result<(), Failure> {
     let dir = &settings.state_dir;
     if dir.symlink_metadata().is_err() {
@@ -358,7 +365,7 @@ pub(super) fn must_be_own(settings: &Settings) -> Result<(), Failure> {
     Err(Failure { exit: Exit::Invalid, message })
 }
 
-/// The platform as the state knows it.
+/// Returns the key of the platform in the state.
 pub(super) fn key(platform: &Platform) -> String {
     match platform {
         Platform::Local => local::KEY.to_owned(),

@@ -1,4 +1,4 @@
-//! Options that every command takes.
+//! Options of all commands.
 
 use super::Format;
 use crate::cli::Failure;
@@ -57,7 +57,7 @@ enum When {
 }
 
 impl Common {
-    /// The flags that the settings are resolved from.
+    /// Returns the flags that settings are resolved from.
     pub(in crate::cli) fn flags(&self) -> Flags {
         Flags {
             dir: self.dir.clone(),
@@ -72,8 +72,9 @@ impl Common {
         self.dir = dir.or(self.dir.take());
     }
 
-    /// Takes the first of these names as the project directory if it is one. With -C every name is the name of
-    /// a workspace or source.
+    /// Takes the first name as the project directory if it is one.
+    ///
+    /// With -C, every name is that of a workspace or source.
     pub(super) fn take_directory(&mut self, names: &mut Vec<String>) {
         if self.dir.is_none()
             && let Some(first) = names.first()
@@ -87,10 +88,11 @@ impl Common {
         let path = Path::new(name);
         let is_path = name.starts_with(['/', '.', '~']) || name.ends_with('/');
         let Some(root) = tree::find_root(Path::new(".")) else {
-            // Outside a project nothing has a name yet.
+            // Outside a project there are no names of workspaces.
             return is_path || path.exists() || self.config.is_none();
         };
-        // A folder of the project may have the name of a workspace; a project of its own is meant itself.
+        // A folder inside the project may have the name of a workspace; one with a settings file is a
+        // project.
         let is_inside = std::path::absolute(path).is_ok_and(|path| path.starts_with(&root));
         is_path
             || path.is_dir() && (!is_inside || path.join(manifest::FILE_NAME).is_file())
@@ -111,22 +113,22 @@ impl Common {
         )))
     }
 
-    /// Returns true if unchanged sources are to be shown, too.
+    /// Returns true if unchanged sources should be shown, too.
     pub(in crate::cli) fn verbose(&self) -> bool {
         self.verbose > 0
     }
 
-    /// Returns true if only results and errors are to be printed.
+    /// Returns true if only problems and results should be printed.
     pub(in crate::cli) fn quiet(&self) -> bool {
         self.quiet
     }
 
-    /// Returns true if stdout takes colors.
+    /// Returns true if output on stdout should be coloured.
     pub(in crate::cli) fn color_out(&self) -> bool {
         self.color(std::io::stdout().is_terminal())
     }
 
-    /// Returns true if stderr takes colors.
+    /// Returns true if output on stderr should be coloured.
     pub(in crate::cli) fn color_err(&self) -> bool {
         self.color(std::io::stderr().is_terminal())
     }
@@ -140,17 +142,17 @@ impl Common {
         }
     }
 
-    /// Returns true if a person can be asked.
+    /// Returns true if prompts are possible.
     pub(in crate::cli) fn interactive(&self) -> bool {
         !self.no_input && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
     }
 
-    /// The same options where nobody can be asked, as for `run`.
+    /// Returns the options without prompts, as for `run`.
     pub(in crate::cli) fn unattended(&self) -> Self {
         Self { no_input: true, ..self.clone() }
     }
 
-    /// The log settings: a service logs what it does, a command only problems.
+    /// Returns the log settings: services log actions, other commands only problems.
     pub(in crate::cli) fn logs(&self, service: bool) -> Logs {
         let has_reader = service && self.has_reader();
         Logs {

@@ -1,9 +1,9 @@
-//! Better suggestions for arguments that other tools have and this one calls otherwise.
+//! Suggestions for options of other tools that have another name here.
 
 use clap::Command;
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 
-/// What people type, and what it is called here.
+/// Options of other tools, with the name or command here.
 const OTHERWISE: [(&str, &str); 21] = [
     ("--json", "use `--format json`"),
     ("-o", "use `--format json` or `--format markdown`; `plan --out FILE` saves a plan"),
@@ -34,7 +34,7 @@ const OTHERWISE: [(&str, &str); 21] = [
     ("--destroy", "write `sources = {}` in the workspace's file, and apply with `--prune`"),
 ];
 
-/// Replaces a suggestion that does not help.
+/// Replaces clap's suggestion if there is a better one.
 pub(super) fn improve(mut error: Error, command: &Command) -> Error {
     if error.kind() != ErrorKind::UnknownArgument {
         return error;
@@ -52,7 +52,7 @@ pub(super) fn improve(mut error: Error, command: &Command) -> Error {
         error.remove(ContextKind::SuggestedArg);
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
     } else if error.get(ContextKind::SuggestedArg).is_none() {
-        // Otherwise clap suggests to pass the argument as a value, which is never meant.
+        // clap would suggest to pass the argument as a value, which is never intended.
         error.remove(ContextKind::Suggested);
     }
     error

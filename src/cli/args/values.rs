@@ -1,14 +1,14 @@
-//! Values of options, parsed.
+//! Parsers for values of options.
 
 use crate::model::Limit;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-/// Where `run --listen` listens if no address is given.
+/// Port of `run --listen` without an address.
 const DEFAULT_PORT: u16 = 9780;
 
-/// The optional value of `run --listen`. A directory is the one to run, as in `run --listen DIR`.
+/// Optional value of `run --listen`: an address, or a project directory.
 #[derive(Debug, Clone)]
 pub(super) enum DirOrAddress {
     Dir(PathBuf),
@@ -43,7 +43,7 @@ impl FromStr for DirOrAddress {
     }
 }
 
-/// Reads PORT, :PORT or HOST:PORT. A port alone is one of this host, not reachable from others.
+/// Parses PORT, :PORT or HOST:PORT; a port alone listens on the loopback address.
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     let local = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let bare = text.strip_prefix("localhost:").or_else(|| text.strip_prefix(':')).unwrap_or(text);
@@ -59,7 +59,7 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-/// Reads HOST=ADDRESS.
+/// Parses HOST=ADDRESS.
 pub(super) fn stand_in(text: &str) -> Result<(String, SocketAddr), String> {
     let (host, at) =
         text.split_once('=').ok_or("write HOST=ADDRESS, such as db.example.com=127.0.0.1:5433")?;
@@ -71,7 +71,7 @@ pub(super) fn stand_in(text: &str) -> Result<(String, SocketAddr), String> {
     Ok((host.to_owned(), address(at).map_err(|why| format!("\"{at}\": {why}"))?))
 }
 
-/// Reads a number or a percentage.
+/// Parses a number or a percentage.
 pub(in crate::cli) fn limit(text: &str) -> Result<Limit, String> {
     let limit = match text.strip_suffix('%') {
         Some(percent) => percent.parse().ok().filter(|percent| *percent <= 100).map(Limit::Percent),

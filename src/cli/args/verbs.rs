@@ -1,4 +1,4 @@
-//! The arguments of each command.
+//! Arguments of each command.
 
 use super::values::{DirOrAddress, address, limit, stand_in};
 use crate::cli::complete;
@@ -111,7 +111,7 @@ pub(in crate::cli) struct ApplyArgs {
 }
 
 impl ApplyArgs {
-    /// The saved plan that is named in place of workspaces.
+    /// Returns the saved plan that is given in place of workspaces.
     pub(in crate::cli) fn plan_file(&self) -> Option<&Path> {
         let path = Path::new(self.selection.targets.first()?);
         let is_toml = path.extension().is_some_and(|extension| extension == "toml");
@@ -148,12 +148,12 @@ pub(in crate::cli) struct RunArgs {
 }
 
 impl RunArgs {
-    /// The address of --listen.
+    /// Returns the address of --listen.
     pub(in crate::cli) fn listen(&self) -> Option<SocketAddr> {
         self.listen.as_ref().map(DirOrAddress::address)
     }
 
-    /// The directory that was named, also as in `run --listen DIR`.
+    /// Returns the given directory, also that of `run --listen DIR`.
     pub(super) fn take_path(&mut self) -> Option<PathBuf> {
         let beside = self.listen.as_ref().and_then(DirOrAddress::dir);
         self.path.take().or(beside)

@@ -1,4 +1,4 @@
-//! The platform: token, reachability, what its lists show, and its clock beside ours.
+//! Checks of the platform: token, reachability, contents of lists, and clock.
 
 use super::super::args::Common;
 use super::super::local::{Local, Stay};
@@ -15,10 +15,10 @@ use jiff::SignedDuration;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// So many workspaces are listed; more would tell nothing new.
+/// Maximum number of workspaces to list; more would add no information.
 const MOST_LISTED: usize = 20;
 
-/// Clocks further apart than this make schedules and journals hard to read.
+/// Clock difference from which schedules and journals become confusing.
 const APART: SignedDuration = SignedDuration::from_secs(30);
 
 pub(super) async fn all(
@@ -134,7 +134,9 @@ fn todo(error: &RemoteError) -> &'static str {
     }
 }
 
-/// What lists show decides how exactly drift is found.
+/// Checks which fields lists contain.
+///
+/// This determines how exactly drift is detected.
 fn echo(rows: &[ObservedSource]) -> Finding {
     if rows.is_empty() {
         return Finding::skipped("echo", "not checked: the workspaces have no sources yet");

@@ -1,4 +1,4 @@
-//! This host: watches and the state directory.
+//! Checks of this host: file watching, time zones and the state directory.
 
 use super::super::workplace;
 use super::{Exit, Finding, named};
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 const WATCHES: &str = "/proc/sys/fs/inotify/max_user_watches";
 const INSTANCES: &str = "/proc/sys/fs/inotify/max_user_instances";
 
-/// Can the tree be watched? It is tried.
+/// Checks that the project can be watched, by watching it.
 pub(super) fn watching(root: &Path) -> Finding {
     let limit = |path| std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<usize>().ok());
     let limits = match (limit(WATCHES), limit(INSTANCES)) {
@@ -35,7 +35,7 @@ pub(super) fn watching(root: &Path) -> Finding {
     }
 }
 
-/// Which time zones schedules are read by.
+/// Reports which time zone database schedules use.
 pub(super) fn time_zones() -> Finding {
     let zones::Origin { host, bundled } = zones::origin();
     let message = match host {
@@ -48,7 +48,7 @@ pub(super) fn time_zones() -> Finding {
     Finding::good("time zones", message)
 }
 
-/// Is the state sound, and ours alone?
+/// Checks that the state is undamaged, writable and private.
 pub(super) async fn state(settings: &Settings, at: &Platform) -> Finding {
     let dir = &settings.state_dir;
     if let Err(failure) = workplace::must_be_own(settings) {
@@ -98,7 +98,7 @@ pub(super) async fn state(settings: &Settings, at: &Platform) -> Finding {
     Finding::good("state", message)
 }
 
-/// What a run could not write: a part of the state, or the directory in which it would be made.
+/// Returns a finding if a part of the state, or its directory, is not writable.
 fn unwritable(dir: &Path) -> Option<Finding> {
     let refused = |path: &PathBuf| {
         let wanted = if path.is_dir() { Access::WRITE_OK | Access::EXEC_OK } else { Access::WRITE_OK };

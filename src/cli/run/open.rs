@@ -1,4 +1,4 @@
-//! What a daemon opens to those who look: its page, metrics and health over HTTP, and notices to webhooks.
+//! Interfaces of the daemon: status page, metrics, health endpoints and webhooks.
 
 use super::super::args::RunArgs;
 use super::super::workplace::{self, Workplace};
@@ -17,17 +17,19 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// How long answers under way may take when the daemon ends.
+/// Time for HTTP responses in progress when the daemon ends.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// What is open, for as long as this lives.
+/// The open interfaces.
 pub(super) struct Open {
     stop: watch::Sender<bool>,
     serving: Option<JoinHandle<()>>,
     telling: Option<JoinHandle<()>>,
 }
 
-/// Opens what the flags and the host file ask for. Where they ask for nothing, nothing is published.
+/// Opens the interfaces that flags and host configuration request.
+///
+/// Without any, no snapshots are published.
 pub(super) async fn open(
     place: &Workplace,
     args: &RunArgs,
@@ -72,7 +74,7 @@ pub(super) async fn open(
     Ok((publisher, open))
 }
 
-/// An address that is missing or unfit is told at the start, not when the first notice is lost.
+/// Checks webhook addresses at the start, not at the first lost notification.
 fn webhooks(place: &Workplace) -> Result<Vec<Webhook>, Failure> {
     let webhooks = place.settings.webhooks();
     for webhook in &webhooks {
@@ -84,7 +86,7 @@ fn webhooks(place: &Workplace) -> Result<Vec<Webhook>, Failure> {
     Ok(webhooks)
 }
 
-/// Who the daemon is.
+/// Returns the identity of the daemon for its status page.
 pub(super) fn about(place: &Workplace, interval: Duration, dry_run: bool) -> About {
     About {
         root: place.settings.root.clone(),
@@ -106,14 +108,14 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
 }
 
 impl Open {
-    /// Lets answers under way end, and notices that wait.
+    /// Waits for HTTP responses in progress and for queued notifications.
     pub(super) async fn close(self) {
         self.stop.send_replace(true);
         if let Some(serving) = self.serving {
             let _ = tokio::time::timeout(GRACE, serving).await;
         }
         if let Some(telling) = self.telling {
-            // It ends by itself: the daemon publishes no more.
+            // Ends by itself, because the daemon publishes no more snapshots.
             let _ = telling.await;
         }
     }

@@ -1,4 +1,4 @@
-//! `run` without a terminal: one log line per event that matters.
+//! Reporter for logs: one line per event.
 
 use super::{
     ALIKE, News, Outages, Passes, Place, Said, hash, is_of_the_platform, outage_of, unreachable,
@@ -20,18 +20,18 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tracing::{debug, error, info, warn};
 
-/// Speaks to the logs.
+/// Writes to the logs.
 #[derive(Default)]
 pub(in crate::cli) struct Log {
     said: Said,
     syncs: Said,
     passes: Passes,
     outages: Outages,
-    /// The pass that is under way over each unit, or was the last.
+    /// The current or last pass of each unit.
     ids: Mutex<BTreeMap<Unit, PassId>>,
     errors: AtomicBool,
     unreadable: AtomicBool,
-    /// The warnings that were logged last, as a hash.
+    /// Hash of the warnings that were logged last.
     warnings: AtomicU64,
 }
 
@@ -41,7 +41,7 @@ impl Log {
     }
 }
 
-/// The first of the sources that are left alone, and how many more there are.
+/// Names the first unmanaged sources, and counts the others.
 fn unmanaged(plan: &UnitPlan) -> String {
     const NAMED: usize = 5;
     let names = plan.unmanaged.iter().take(NAMED).map(|it| escape::terminal_line(it.name.as_str()));

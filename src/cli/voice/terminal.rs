@@ -1,4 +1,4 @@
-//! `run` at a terminal: the plan, each action as it finishes, the next syncs.
+//! Reporter for terminals: plans, actions as they finish, next syncs.
 
 use super::{
     ALIKE, News, Outages, Passes, Place, Said, clock_time, is_of_the_platform, outage_of, unreachable,
@@ -19,7 +19,7 @@ use jiff::tz::TimeZone;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Speaks on stdout; what is wrong goes to stderr.
+/// Prints to stdout; diagnostics go to stderr.
 pub(in crate::cli) struct Terminal {
     look: Look,
     said: Said,
@@ -27,7 +27,7 @@ pub(in crate::cli) struct Terminal {
     outages: Outages,
     passes: Passes,
     findings: Mutex<String>,
-    /// The files had errors, or could not be read.
+    /// True if the files had errors, or could not be read.
     troubled: AtomicBool,
     next: Mutex<String>,
 }
@@ -50,13 +50,13 @@ impl Terminal {
         answer::write(&format!("{}{text}", self.stamp()));
     }
 
-    /// The time of day, dim, before each line that tells an event.
+    /// Returns the time of day, dimmed, for the start of each line.
     fn stamp(&self) -> String {
         let now = Timestamp::now().to_zoned_datetime(TimeZone::system()).strftime("%H:%M:%S").to_string();
         if self.look.color { format!("\x1b[2m{now}\x1b[0m ") } else { format!("{now} ") }
     }
 
-    /// Remembers `now` in `slot`; was it something else before?
+    /// Stores `now` in `slot`; returns true if it differs from before.
     fn changed(slot: &Mutex<String>, now: &str) -> bool {
         let Ok(mut before) = slot.lock() else { return true };
         let changed = *before != now;
