@@ -1,12 +1,13 @@
 //! The local platform: the Data API over real connectors.
 //!
-//! A whole small platform in one process: six endpoints over HTTP, sources and their rows kept in
-//! SQLite, connectors that really read. It knows nothing of the rest of the house and is spoken to
-//! over HTTP like any other platform.
+//! A complete small platform in one process: six endpoints over HTTP, sources and their rows in
+//! SQLite, connectors that read real sources.
+//!
+//! Invariant: uses nothing of the reconciler, which reaches it over HTTP like any other platform.
 //!
 //! ```text
-//! api ──▶ endpoints ──▶ catalogue   what is connected, and with which configuration
-//!                   └─▶ sync ─────▶ connectors ──▶ rows   what was read, one file per source
+//! api ──▶ endpoints ──▶ catalogue   connected sources with their configuration
+//!                   └─▶ sync ─────▶ connectors ──▶ rows   stored rows, one file per source
 //! ```
 
 mod api;
@@ -34,53 +35,60 @@ use crate::serving::{self, Bounds, stopped};
 
 pub use rows::{stored_rows, stored_table_rows};
 
-/// How long [`Running::stop`] waits for requests under way.
+/// Maximum wait of [`Running::stop`] for requests in progress.
 const GRACE: Duration = Duration::from_secs(10);
-/// Clients keep an idle connection for less long, so that it is they who close it and no call is lost
-/// on the way.
+/// Limits of the server.
+///
+/// Clients close idle connections earlier than this, so that no request is lost on a connection
+/// that the server closes.
 const BOUNDS: Bounds = Bounds { connections: 512, head: Duration::from_secs(120), head_bytes: 64 << 10 };
 
-/// What a local platform is started with.
+/// Options of a local platform.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where sources and rows are kept.
+    /// Location of sources and rows.
     pub storage: Storage,
-    /// The directory below which file connectors may read; relative paths start here.
+    /// Directory that file connectors may read; relative paths start here.
     pub data_dir: PathBuf,
-    /// The address to listen on; port 0 takes a free one.
+    /// Address to listen on; port 0 selects a free one.
     pub listen: SocketAddr,
-    /// The bearer token every call must carry. Must not be empty.
+    /// Bearer token required from every request. Must not be empty.
     pub token: SecretString,
-    /// What becomes of a source whose name is taken.
+    /// Reaction to a connect on an existing name.
     pub taken: Taken,
-    /// Servers that are connected to in place of the hosts that configurations name.
+    /// Servers used instead of the hosts in configurations.
     pub stand_ins: Vec<StandIn>,
 }
 
-/// What connecting a taken name does.
+/// Reaction to a connect on an existing name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Taken {
     /// The source gets the new definition and keeps its id.
     #[default]
     Replace,
-    /// The call is refused with 409 and nothing of it is connected.
+    /// The request is rejected with 409 and connects nothing.
     Refuse,
 }
 
-/// A server that stands in for a host: definitions meant for production can be tried as they are.
+/// A replacement for a host.
+///
+/// Production definitions can thus be tested unchanged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StandIn {
-    /// As configurations name it, in any case of its letters. Certificates must bear this name.
+    /// Case-insensitive host name in configurations, required in certificates.
     pub host: String,
-    /// Where the server is. An address of an API keeps the port it names.
+    /// Address of the server. URLs of an API keep their port.
     pub at: SocketAddr,
 }
 
-/// Which hosts connectors may reach.
+/// Hosts that connectors may reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Hosts {
     All,
-    /// All but this one: the platform answers others, and what listens on this host only is not for them.
+    /// All but this host.
+    ///
+    /// The platform serves other machines, which must not reach services that listen on this host
+    /// only.
     Others,
 }
 
@@ -98,59 +106,60 @@ impl Hosts {
     }
 }
 
-/// Where a local platform keeps its sources and rows.
+/// Location of sources and rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Storage {
-    /// In this directory, made with mode 0700 when missing; its files have mode 0600. One platform
-    /// at a time may use it.
+    /// A directory, used by one platform at a time.
+    ///
+    /// Created with mode 0700 if missing; its files have mode 0600.
     Directory(PathBuf),
-    /// In memory, gone when the platform stops.
+    /// In memory, lost when the platform stops.
     Memory,
 }
 
-/// Why a local platform did not start, or its storage could not be read.
+/// Reason why a platform could not start or its storage could not be read.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum PlatformError {
-    /// The token is empty: everybody could come in.
+    /// The token is empty, which would admit everyone.
     EmptyToken,
     /// The data directory is missing or not a directory.
     DataDirectory {
-        /// As it was given.
+        /// Path as given.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         source: std::io::Error,
     },
-    /// The storage directory, or a file in it, could not be made or opened.
+    /// The storage directory, or a file in it, could not be created or opened.
     Directory {
         /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         source: std::io::Error,
     },
-    /// Another platform runs on this storage directory.
+    /// Another platform uses this storage directory.
     InUse(PathBuf),
     /// The storage was written by a newer version.
     Newer {
-        /// The version found in the storage.
+        /// Version of the storage.
         found: i64,
-        /// The newest version known here.
+        /// Newest version that this program supports.
         known: i64,
     },
     /// The database failed.
     Database(rusqlite::Error),
-    /// The address could not be listened on.
+    /// The platform could not listen on the address.
     Listen {
-        /// The address asked for.
+        /// Requested address.
         address: SocketAddr,
-        /// What the system said.
+        /// Error of the operating system.
         source: std::io::Error,
     },
-    /// The HTTP client of the connectors could not be set up.
+    /// The connectors' HTTP client could not be created.
     Client(reqwest::Error),
-    /// No source of that name is stored.
+    /// There is no source of that name.
     NoSuchSource(String),
-    /// A stored row is not what was written.
+    /// A stored row is damaged.
     Damaged(serde_json::Error),
 }
 
@@ -198,17 +207,17 @@ impl From<rusqlite::Error> for PlatformError {
     }
 }
 
-/// A platform that is listening. Dropping it asks it to stop without waiting.
+/// A running platform. Dropping it requests a stop without waiting.
 #[derive(Debug)]
 pub struct Running {
     address: SocketAddr,
     stop: watch::Sender<bool>,
     serving: JoinHandle<()>,
-    /// Held for as long as the storage is ours.
+    /// Lock on the storage.
     _claim: Option<std::fs::File>,
 }
 
-/// Opens the storage, listens, and answers until [`Running::stop`].
+/// Opens the storage and serves until [`Running::stop`].
 ///
 /// Must be called within a tokio runtime.
 pub async fn start(config: Config) -> Result<Running, PlatformError> {
@@ -230,14 +239,16 @@ pub async fn start(config: Config) -> Result<Running, PlatformError> {
 }
 
 impl Running {
-    /// Where it listens, such as `http://127.0.0.1:4100`; the paths of the API start with `/api/v1`.
+    /// Base URL such as `http://127.0.0.1:4100`; API paths start with `/api/v1`.
     #[must_use]
     pub fn base_url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Takes no new requests, finishes the running ones within ten seconds, and lets go of the
-    /// storage. A sync under way is given up: its source keeps the rows it had.
+    /// Stops accepting requests, finishes running ones and releases the storage.
+    ///
+    /// Waits at most ten seconds. A sync in progress is abandoned: its source keeps its previous
+    /// rows.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
         if tokio::time::timeout(GRACE, &mut self.serving).await.is_err() {
@@ -246,7 +257,7 @@ impl Running {
     }
 }
 
-/// Comes to an end when the platform is to stop.
+/// Resolves when the platform stops.
 fn set_up(
     storage: &Storage,
     data_dir: &Path,

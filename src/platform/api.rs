@@ -1,4 +1,4 @@
-//! The way in: who may call, which endpoint is meant, and the envelope of every answer.
+//! HTTP front: authentication, routing and the response envelope.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,22 +22,22 @@ use super::definition::word;
 use super::endpoints::{self, Core};
 use super::openapi;
 
-/// Larger bodies are refused; ten thousand sources fit well.
+/// Maximum size of a body in bytes; 10,000 sources fit.
 const LARGEST_BODY: usize = 16 << 20;
-/// Of a larger body, so many bytes are read before it is refused.
+/// Maximum number of bytes read of a body that is too large.
 const MOST_READ: usize = 256 << 20;
-/// How long a caller whose body is refused may pause in it.
+/// Maximum pause of a client within a rejected body.
 const SILENCE: Duration = Duration::from_millis(500);
-/// How long a caller may take to send its body.
+/// Maximum time for sending a body.
 const BODY: Duration = Duration::from_secs(30);
-/// Calls at one time; more are asked to come again.
+/// Maximum number of concurrent requests; further ones get an error.
 const CALLS: usize = 256;
 
-/// The token, as a digest: comparing digests takes the same time wherever the texts differ.
+/// Digest of the token; comparing digests takes constant time.
 pub(super) struct Key([u8; 32]);
 
 impl Key {
-    /// `None` when the token is empty.
+    /// Returns `None` if the token is empty.
     pub(super) fn new(token: &SecretString) -> Option<Self> {
         let token = token.expose_secret();
         (!token.is_empty()).then(|| Self(Sha256::digest(token.as_bytes()).into()))
@@ -52,7 +52,7 @@ impl Key {
     }
 }
 
-/// The envelope of an answer, with its status code.
+/// Response envelope with its status code.
 #[derive(Debug)]
 pub(super) struct Answer {
     code: StatusCode,
@@ -67,12 +67,12 @@ impl Answer {
         Self { code: StatusCode::OK, status: "success", message: message.into(), data, header: None }
     }
 
-    /// The call was carried out and found an error to report.
+    /// The request was carried out and has an error to report.
     pub(super) fn found_error(message: impl Into<String>, data: Value) -> Self {
         Self { status: "error", ..Self::success(message, data) }
     }
 
-    /// A name is taken, and nothing of the call was done.
+    /// A name exists already, and nothing was changed.
     pub(super) fn conflict(message: impl Into<String>, data: Value) -> Self {
         Self { code: StatusCode::CONFLICT, status: "conflict", ..Self::found_error(message, data) }
     }
@@ -85,7 +85,7 @@ impl Answer {
         Self::refused(StatusCode::UNPROCESSABLE_ENTITY, message)
     }
 
-    /// The same answer with data.
+    /// Adds data to the response.
     pub(super) fn with(self, data: Value) -> Self {
         Self { data, ..self }
     }
@@ -130,7 +130,7 @@ struct Front {
     calls: Semaphore,
 }
 
-/// All paths lead to one place, since the API may stand below any prefix.
+/// Routes all paths to one handler, since the API may have any path prefix.
 pub(super) fn router(core: Arc<Core>, key: Key) -> Router {
     let front = Front { core, key, calls: Semaphore::new(CALLS) };
     Router::new().fallback(answer).with_state(Arc::new(front))
@@ -217,7 +217,7 @@ async fn body(request: Request) -> Result<Map<String, Value>, Answer> {
     let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     let is_too_large = declared.is_some_and(|length| length > LARGEST_BODY as u64);
     if is_too_large && headers.contains_key(EXPECT) {
-        // The caller waits for leave to send its body, and reads the answer at once.
+        // The client waits for permission to send its body, and reads this response at once.
         return Err(too_large());
     }
     let body = request.into_body();
@@ -228,12 +228,12 @@ async fn body(request: Request) -> Result<Map<String, Value>, Answer> {
     let bytes = tokio::time::timeout(BODY, read(body))
         .await
         .map_err(|_| Answer::refused(StatusCode::REQUEST_TIMEOUT, "the body did not come in time"))??;
-    // The parser refuses what is nested too deeply.
+    // The parser rejects excessive nesting.
     match serde_json::from_slice(&bytes) {
         Ok(Value::Object(fields)) => Ok(fields),
         Ok(_) => Err(Answer::unfit("the body must be a JSON object")),
         Err(error) => {
-            // Only where, not what: the parser may quote the body, and bodies hold secrets.
+            // Position only: the parser's message may quote the body, which contains secrets.
             let (line, column) = (error.line(), error.column());
             let message = format!("the body is not JSON that can be read: line {line}, column {column}");
             Err(Answer::refused(StatusCode::BAD_REQUEST, message))
@@ -255,8 +255,9 @@ async fn read(body: Body) -> Result<Vec<u8>, Answer> {
     Ok(bytes)
 }
 
-/// Reads on, so that the caller reads why it is refused: one that is cut off while it sends does not. Gives up
-/// on a caller that is silent for a moment, and on one that sends without end.
+/// Reads the rest of a rejected body, so that the client receives the response.
+///
+/// A client cut off while sending does not read it. Gives up on slow clients and endless bodies.
 async fn drain(mut pieces: BodyDataStream) {
     let mut length = 0;
     while let Ok(Some(Ok(piece))) = tokio::time::timeout(SILENCE, pieces.next()).await {

@@ -1,4 +1,4 @@
-//! What is connected: the sources of every workspace, durable.
+//! Persistent registry of the connected sources of every workspace.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -28,8 +28,9 @@ const SCRIPT: &str = "
     ) STRICT;";
 const COLUMNS: &str = "id, name, type, scope, connection_config, metadata, created_at, updated_at, last_sync";
 
-/// The one connection to the catalogue. Every use is short: nothing is read from a source, and no
-/// row is stored, while it is held.
+/// The only connection to the registry.
+///
+/// Holds are short: no source is read and no row stored meanwhile.
 pub(super) struct Catalogue(Mutex<Connection>);
 
 /// A connected source.
@@ -42,15 +43,15 @@ pub(super) struct Source {
     pub(super) metadata: Value,
     pub(super) created_at: String,
     pub(super) updated_at: String,
-    /// How the last sync went; null before the first.
+    /// Result of the last sync; null before the first.
     pub(super) last_sync: Value,
 }
 
-/// What became of definitions that were to be connected.
+/// Result of connecting definitions.
 pub(super) enum Connected {
-    /// They are; these are their ids, in their order.
+    /// All were connected; contains their ids in order.
     All(Vec<String>),
-    /// This name was taken, and nothing has changed.
+    /// This name exists already; nothing was changed.
     Taken(String),
 }
 
@@ -61,8 +62,10 @@ impl Catalogue {
         Ok(Self(Mutex::new(connection)))
     }
 
-    /// Connects the definitions together, all or none. A taken name keeps its id and gets the new
-    /// definition, unless taken names are refused.
+    /// Connects all definitions or none.
+    ///
+    /// An existing name keeps its id and gets the new definition, unless existing names are
+    /// rejected.
     pub(super) fn connect(
         &self,
         unit: &Unit,
@@ -108,7 +111,7 @@ impl Catalogue {
         Ok(Connected::All(ids))
     }
 
-    /// The sources of a workspace and scope, by name.
+    /// Returns the sources of a workspace and scope, sorted by name.
     pub(super) fn list(&self, unit: &Unit) -> Result<Vec<Source>, PlatformError> {
         let connection = self.lock();
         let mut query = connection.prepare_cached(&format!(
@@ -118,7 +121,7 @@ impl Catalogue {
         Ok(sources.collect::<Result<_, _>>()?)
     }
 
-    /// One source, unless it is gone.
+    /// Returns one source, if it exists.
     pub(super) fn source(&self, unit: &Unit, id: &str) -> Result<Option<Source>, PlatformError> {
         let connection = self.lock();
         let mut query = connection.prepare_cached(&format!(
@@ -127,7 +130,7 @@ impl Catalogue {
         Ok(query.query_row([&unit.workspace, &unit.scope, id], read_source).optional()?)
     }
 
-    /// Forgets sources together and gives back the ids of those that were there.
+    /// Removes sources in one transaction and returns the ids of those that existed.
     pub(super) fn remove(&self, unit: &Unit, ids: &[String]) -> Result<Vec<String>, PlatformError> {
         let connection = self.lock();
         let change = connection.unchecked_transaction()?;
@@ -142,14 +145,14 @@ impl Catalogue {
         Ok(removed)
     }
 
-    /// Notes how a sync went.
+    /// Records the result of a sync.
     pub(super) fn synced(&self, id: &str, last_sync: &Value) -> Result<(), PlatformError> {
         let values = [&last_sync.to_string(), id];
         self.lock().execute("UPDATE source SET last_sync = ?1 WHERE id = ?2", values)?;
         Ok(())
     }
 
-    /// Every id there is, of all workspaces.
+    /// Returns all ids of all workspaces.
     pub(super) fn ids(&self) -> Result<BTreeSet<String>, PlatformError> {
         let connection = self.lock();
         let mut query = connection.prepare("SELECT id FROM source")?;
@@ -157,14 +160,15 @@ impl Catalogue {
         Ok(ids.collect::<Result<_, _>>()?)
     }
 
-    /// A panic of another thread cannot leave a change half done: an unfinished transaction rolls
-    /// back when it is dropped.
+    /// Locks the connection, also after a panic of another thread.
+    ///
+    /// No change is half done: an unfinished transaction rolls back on drop.
     fn lock(&self) -> MutexGuard<'_, Connection> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The id of a source in a storage directory, read beside a running platform.
+/// Returns the id of a stored source; may run next to a running platform.
 pub(super) fn stored_id(
     directory: &Path,
     workspace: &str,

@@ -1,6 +1,6 @@
-//! Connectors: one file for each kind of thing that can be read, one small trait they share.
+//! Connectors: one file for each kind of source, and a small common trait.
 //!
-//! A new kind is a file with a `Connector`, and a line in [`open`].
+//! A new kind needs a file with a `Connector` and a line in [`open`].
 
 mod changes;
 mod csv;
@@ -34,27 +34,28 @@ use super::order::Point;
 use super::{Hosts, StandIn};
 use fields::{Fields, Known};
 
-/// One record, line or value may not be larger: it is held in memory.
+/// Maximum size in bytes of a record, line or value, which is held in memory.
 pub(super) const LARGEST_RECORD: usize = 64 << 20;
 
-/// No reading may take longer: a view may have no end.
+/// Maximum duration of a read, because a view may be endless.
 const LONGEST: Duration = Duration::from_secs(6 * 60 * 60);
 
-/// Something rows can be read from. The calls block; they are made where that does no harm.
+/// A source of rows. The calls block, so they run on blocking threads.
 pub(super) trait Connector: Send {
-    /// Returns false for an engine that can be declared and not be read here.
+    /// Returns false for an engine that can be declared but not read here.
     fn is_built_in(&self) -> bool {
         true
     }
 
-    /// Connects and reads something; the text says what was found.
+    /// Connects and reads something; returns a description of the result.
     fn test(&self) -> Result<String, Failure>;
 
-    /// The tables there are, with their columns.
+    /// Returns the tables with their columns.
     fn schema(&self) -> Result<Vec<Table>, Failure>;
 
-    /// Streams rows into `intake`: all of them, or those after `since`, the position an earlier
-    /// reading came to. Gives back the new position.
+    /// Streams rows into `intake` and returns the new position.
+    ///
+    /// Reads all rows, or those after `since`, the position of an earlier read.
     fn read(
         &self,
         since: Option<&Value>,
@@ -63,47 +64,48 @@ pub(super) trait Connector: Send {
     ) -> Result<Value, Failure>;
 }
 
-/// Takes the rows of a reading, table after table.
+/// Receives the rows of a read, table by table.
 pub(super) trait Intake {
-    /// The rows that follow belong to this table.
+    /// Starts a table; the following rows belong to it.
     fn table(&mut self, name: &str, take: Take) -> Result<(), Failure>;
 
-    /// A row, as the text of a JSON object. The identity, where one is given, tells it from the
-    /// rows of its table that were taken before.
+    /// Receives a row as JSON object text.
+    ///
+    /// The identity, if given, distinguishes it from earlier rows of its table.
     fn row(&mut self, row: &str, identity: Option<&str>) -> Result<(), Failure>;
 
-    /// The row of this identity is no row of its table any more.
+    /// Removes the row with this identity from its table.
     fn remove(&mut self, identity: &str) -> Result<(), Failure>;
 
-    /// Something that the caller of a sync is to know though it succeeds, without secrets.
+    /// Receives a remark for the response of a successful sync; contains no secrets.
     fn note(&mut self, note: String);
 }
 
-/// What the rows of a table mean for those that are stored.
+/// Effect of a table's rows on the stored rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Take {
-    /// They replace them.
+    /// Replace the stored rows.
     All,
-    /// They are new and follow them.
+    /// Append.
     New,
-    /// Those whose identity was not seen follow them.
+    /// Append those with a new identity.
     Unseen,
-    /// They follow them, and one whose identity was seen takes the place of the row that has it.
+    /// Append, replacing stored rows with the same identity.
     Latest,
-    /// They replace them, and of those with one identity the last one is kept.
+    /// Replace the stored rows; of equal identities, keep the last.
     Distinct,
 }
 
-/// How a source is to be read.
+/// Options of a read.
 #[derive(Debug, Clone)]
 pub(super) struct Reading {
-    /// Only what is new is wanted: what is not finished yet may be left to the next sync.
+    /// Only new rows are wanted; unfinished records may be left to the next sync.
     pub(super) incremental: bool,
-    /// The field that tells what is new.
+    /// Field that indicates new records.
     pub(super) cursor: Option<String>,
-    /// Rows that are handled together; asked for as a page where the source can be told.
+    /// Number of rows processed together, and the page size where supported.
     pub(super) batch_size: usize,
-    /// The position the last sync of this definition came to, also where all is read again.
+    /// Position of the last sync of this definition, even if all is read again.
     pub(super) last: Option<Value>,
 }
 
@@ -117,7 +119,7 @@ pub(super) struct Table {
     pub(super) columns: Vec<Column>,
 }
 
-/// A column of a table. What is not known is left out.
+/// A column of a table; unknown properties are omitted.
 #[derive(Debug, Clone, serde::Serialize)]
 pub(super) struct Column {
     pub(super) name: String,
@@ -129,20 +131,20 @@ pub(super) struct Column {
     pub(super) primary_key: Option<bool>,
 }
 
-/// Why a source could not be read, for a person and without secrets.
+/// Reason why a source could not be read, without secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Failure(String);
 
-/// Why a configuration makes no sense, for a person and without secrets.
+/// Reason why a configuration is invalid, without secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Unfit(String);
 
-/// What connectors may reach, and what they reach it with.
+/// Resources that connectors may reach, with the clients for them.
 #[derive(Debug, Clone)]
 pub(super) struct Reach {
-    /// The data directory, without links in its path.
+    /// Data directory with resolved links.
     root: PathBuf,
-    /// The platform's own storage, which is nobody's data.
+    /// The platform's own storage, which must not be read.
     storage: Option<PathBuf>,
     client: reqwest::Client,
     stand_ins: Vec<StandIn>,
@@ -152,19 +154,19 @@ pub(super) struct Reach {
     bounds: Option<Bounds>,
 }
 
-/// What ends one reading before its end.
+/// Conditions that end a read early.
 #[derive(Debug, Clone)]
 struct Bounds {
     stop: watch::Receiver<Option<Stop>>,
     until: Instant,
 }
 
-/// Why a reading ends before its end.
+/// Reason why a read ends early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stop {
-    /// Nobody waits for its answer any more.
+    /// The client disconnected.
     CallerLeft,
-    /// Its source is removed.
+    /// The source was removed.
     Cleanup,
 }
 
@@ -189,12 +191,12 @@ impl Reach {
         })
     }
 
-    /// The same for one reading, which ends when `stop` says so, and after a while.
+    /// Returns a copy for one read, which ends on `stop` or at the time limit.
     pub(super) fn bounded(&self, stop: watch::Receiver<Option<Stop>>) -> Self {
         Self { bounds: Some(Bounds { stop, until: Instant::now() + LONGEST }), ..self.clone() }
     }
 
-    /// Why the reading must end, if it must.
+    /// Returns the reason why the read must end, if there is one.
     pub(super) fn stop(&self) -> Option<Failure> {
         let bounds = self.bounds.as_ref();
         let stop = bounds.and_then(|bounds| *bounds.stop.borrow());
@@ -212,8 +214,9 @@ impl Reach {
         }))
     }
 
-    /// Where to connect to for this host and port, and which hosts that may be. What stands in for a host
-    /// may be anywhere.
+    /// Returns the address for this host and port, and the permitted hosts.
+    ///
+    /// Replacement servers may be anywhere.
     fn place(&self, host: &str, port: u16) -> (String, u16, Hosts) {
         let stand_in = self.stand_ins.iter().find(|stand_in| stand_in.host.eq_ignore_ascii_case(host));
         stand_in.map_or_else(
@@ -222,7 +225,7 @@ impl Reach {
         )
     }
 
-    /// Comes to an end when the reading must.
+    /// Resolves when the read must end.
     fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
         let stopping = super::stopped(self.stopping.clone());
         let bounds = self.bounds.clone();
@@ -236,25 +239,25 @@ impl Reach {
         }
     }
 
-    /// What to say of a reading that [`Reach::stopped`] ended.
+    /// Returns the error of a read that [`Reach::stopped`] ended.
     fn ended(&self) -> Failure {
         self.stop().unwrap_or_else(|| Failure::new("the platform is stopping; try again"))
     }
 }
 
-/// The connector of a definition, and what is to be known of its configuration.
+/// A connector with a remark on its configuration.
 pub(super) struct Opened {
     pub(super) connector: Box<dyn Connector>,
-    /// Names the fields that the connector does not know.
+    /// Names fields that the connector ignores.
     pub(super) warning: Option<String>,
 }
 
-/// The connector a definition asks for. Reaches for nothing yet.
+/// Creates the connector of a definition without contacting the source.
 pub(super) fn open(kind: &str, config: &Value, reach: &Reach) -> Result<Opened, Unfit> {
     let empty = Map::new();
     let (found, known) = (config.as_object().unwrap_or(&empty), Known::default());
     let fields = Fields::new(found, &known);
-    // Asked for by some connectors only, or only in the absence of another.
+    // Only some connectors read these, or only if another is absent.
     fields.accept(&["engine", "driver", "format", "table", "header"]);
     let connector = connector(kind, fields, reach)?;
     let others: Vec<_> = known.others(found).iter().map(|name| format!("\"{name}\"")).collect();
@@ -286,7 +289,7 @@ fn connector(kind: &str, fields: Fields<'_>, reach: &Reach) -> Result<Box<dyn Co
     }
 }
 
-/// Does what a connector is asked for. A driver may break down on what a source sends.
+/// Runs a connector and turns panics into errors; drivers may panic on bad input.
 pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|_| {
         Err(Failure::new(
@@ -295,13 +298,14 @@ pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T,
     })
 }
 
-/// Whether a row lies before the mark of a cursor for certain. Words are in no order that a source and its
-/// readers agree on.
+/// Returns true if a row is certainly before the cursor's mark.
+///
+/// Sources and readers may order text differently, so text never is.
 fn lies_before(point: &Point, mark: &Point) -> bool {
     !matches!((point, mark), (Point::Text(_), Point::Text(_))) && point.compare(mark) == Some(Ordering::Less)
 }
 
-/// The engine is named, or the address or the port tells it.
+/// The engine is named, or derived from address or port.
 fn database(fields: Fields<'_>, reach: &Reach) -> Result<Box<dyn Connector>, Unfit> {
     let address = fields.first_text(&["url", "uri", "connection_string", "dsn"])?;
     let scheme = address.map(|address| address.strip_prefix("jdbc:").unwrap_or(address));
@@ -323,7 +327,7 @@ fn database(fields: Fields<'_>, reach: &Reach) -> Result<Box<dyn Connector>, Unf
         .unwrap_or_else(|| Err(Unfit::new("\"engine\" must be postgresql, mysql, mariadb or sqlite")))
 }
 
-/// The connector of a database engine, and none for what is no name of one.
+/// Returns the connector of a database engine; `None` for an unknown name.
 fn by_engine(engine: &str, fields: Fields<'_>, reach: &Reach) -> Option<Result<Box<dyn Connector>, Unfit>> {
     let name = match engine {
         "sqlite" | "sqlite3" => return Some(sqlite::open(fields, reach)),
@@ -358,7 +362,7 @@ fn file(fields: Fields<'_>, reach: &Reach) -> Result<Box<dyn Connector>, Unfit> 
     }
 }
 
-/// A database that can be declared and not be read here.
+/// A database that can be declared but not read here.
 struct Elsewhere(&'static str);
 
 impl Elsewhere {
@@ -389,7 +393,7 @@ impl Connector for Elsewhere {
 }
 
 impl Column {
-    /// A column of which only name and type are known.
+    /// Creates a column with only a name and a type.
     fn new(name: impl Into<String>, kind: impl Into<String>) -> Self {
         Self { name: name.into(), kind: kind.into(), nullable: None, primary_key: None }
     }

@@ -1,4 +1,6 @@
-//! What changed in a source whose records come whole each time: documents, Parquet files, pages of APIs.
+//! Change detection for sources that return complete records.
+//!
+//! Used for documents, Parquet files and pages of APIs.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -6,12 +8,12 @@ use serde_json::{Map, Value};
 use super::{Failure, Fields, Intake, Reading, Take, Unfit};
 use crate::platform::order::{Point, identity};
 
-/// The fields that tell records apart. Without any, records are told apart by all they hold.
+/// Key fields of records; without any, the whole record is the key.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Key(Vec<String>);
 
 impl Key {
-    /// Reads `key`: one field or an array of them; a name that begins with `/` is a JSON pointer.
+    /// Parses `key`: a field or an array of fields; a leading `/` marks a JSON pointer.
     pub(super) fn read(fields: Fields<'_>) -> Result<Self, Unfit> {
         if let Ok(single) = fields.text("key") {
             return Ok(Self(single.map(str::to_owned).into_iter().collect()));
@@ -24,7 +26,7 @@ impl Key {
         }
     }
 
-    /// The names of the fields.
+    /// Returns the names of the fields.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(String::as_str)
     }
@@ -38,7 +40,7 @@ impl Key {
     }
 }
 
-/// The field of a record by its name or, where there is none of that name, by a JSON pointer.
+/// Returns a field by its name or, if there is none, by a JSON pointer.
 pub(super) fn field<'r>(row: &'r Map<String, Value>, name: &str) -> Option<&'r Value> {
     row.get(name).or_else(|| {
         let (first, rest) =
@@ -47,31 +49,31 @@ pub(super) fn field<'r>(row: &'r Map<String, Value>, name: &str) -> Option<&'r V
     })
 }
 
-/// How far a reading came: the largest value of the cursor, as its source writes it.
+/// Position of a read: the greatest value of the cursor, as the source formats it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Watermark {
     cursor: Option<String>,
     mark: Value,
 }
 
-/// One reading of records: hands over those that are new or may be, and moves the mark.
+/// One read of records, which forwards possibly new records and advances the mark.
 ///
-/// Records before the mark of the last reading are passed over. All others are handed over with their
-/// identity: the mark may lie among equal values, and not every value can be ordered against it.
+/// Records before the previous mark are skipped. All others are forwarded with their identity,
+/// because several records may share the mark's value, and some values cannot be compared with it.
 pub(super) struct Changes<'k> {
     key: &'k Key,
     cursor: Option<String>,
-    /// The mark of the last reading, when there was one by this cursor.
+    /// Mark of the previous read with the same cursor, if any.
     before: Option<Value>,
-    /// The same, in its order.
+    /// The same mark in comparable form.
     start: Option<Point>,
-    /// The mark this reading came to.
+    /// Mark of this read.
     reached: Option<Point>,
     mark: Value,
     seen: Seen,
 }
 
-/// Counts records, and those that have the fields asked for.
+/// Counts records, and those with the configured fields.
 #[derive(Default)]
 struct Seen {
     records: u64,
@@ -80,7 +82,7 @@ struct Seen {
 }
 
 impl<'k> Changes<'k> {
-    /// Goes on where a reading by the same cursor ended. What is no [`Watermark`] is taken for none.
+    /// Continues a read with the same cursor; ignores positions of other kinds.
     pub(super) fn since(position: Option<&Value>, key: &'k Key, options: &Reading) -> Self {
         let before = position.and_then(|position| Watermark::deserialize(position).ok());
         let before = before.filter(|before| before.cursor == options.cursor);
@@ -90,7 +92,7 @@ impl<'k> Changes<'k> {
         Self { key, cursor: options.cursor.clone(), before, start, reached, mark, seen: Seen::default() }
     }
 
-    /// What the records mean for the stored rows.
+    /// Returns the effect of the records on the stored rows.
     pub(super) fn take(&self) -> Take {
         match (self.before.is_some(), self.key.is_empty()) {
             (false, true) => Take::All,
@@ -100,7 +102,7 @@ impl<'k> Changes<'k> {
         }
     }
 
-    /// The mark of the last reading as text, for a source that can be asked for what follows it.
+    /// Returns the previous mark as text, for sources that can filter by it.
     pub(super) fn mark(&self) -> Option<String> {
         match self.before.as_ref()? {
             Value::String(text) => Some(text.clone()),
@@ -109,7 +111,7 @@ impl<'k> Changes<'k> {
         }
     }
 
-    /// Hands a record over, unless it lies before the mark of the last reading.
+    /// Forwards a record, unless it is before the previous mark.
     pub(super) fn record(&mut self, row: Map<String, Value>, intake: &mut dyn Intake) -> Result<(), Failure> {
         let at = self.cursor.as_deref().and_then(|name| field(&row, name));
         let identity = self.key.of(&row);
@@ -120,7 +122,7 @@ impl<'k> Changes<'k> {
         intake.row(&row, Some(identity.as_ref().unwrap_or(&row)))
     }
 
-    /// Like [`Changes::record`], for a row whose values are texts and whose columns keep their order.
+    /// Like [`Changes::record`], for rows with text values and ordered columns.
     pub(super) fn texts(
         &mut self,
         columns: &[String],
@@ -141,8 +143,9 @@ impl<'k> Changes<'k> {
         intake.row(row, Some(identity.as_deref().unwrap_or(row)))
     }
 
-    /// Counts a record and moves the mark to it. Returns false when it lies before the mark of the last
-    /// reading.
+    /// Counts a record and advances the mark.
+    ///
+    /// Returns false if it is before the previous mark.
     fn passes(&mut self, at: Option<&Value>, keyed: bool) -> bool {
         self.seen.records += 1;
         self.seen.cursor |= at.is_some();
@@ -159,8 +162,9 @@ impl<'k> Changes<'k> {
         true
     }
 
-    /// Ends the reading and returns how far it came. Fails where no record has the cursor or the key: what
-    /// is asked for by a name that fits nothing would never be found.
+    /// Ends the read and returns its position.
+    ///
+    /// Fails if no record has the cursor or key field, because a misspelled name would never match.
     pub(super) fn finish(self) -> Result<Watermark, Failure> {
         let Seen { records, cursor, key } = self.seen;
         let missing = |what: &str, names: &str| {

@@ -1,4 +1,4 @@
-//! Comma-separated files. Every value is text as it stands in the file; nothing is guessed.
+//! Comma-separated files. Values stay text; no types are guessed.
 
 mod parser;
 
@@ -13,11 +13,13 @@ use crate::platform::order::Extent;
 use parser::{Dialect, Record};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-/// The same in UTF-16, in both orders.
+/// Byte order marks of UTF-16.
 const UTF_16: [&[u8]; 2] = [b"\xff\xfe", b"\xfe\xff"];
 
-/// `path` (or `file`); `delimiter`, `quote`, `has_header` (true), `key`, the columns that tell rows apart;
-/// `table` (the name of the file).
+/// Reads the configuration.
+///
+/// Fields: `path` (or `file`); `delimiter`, `quote`, `has_header` (true); `key`, the columns that
+/// identify rows; `table` (name of the file).
 pub(super) fn open(fields: Fields<'_>, delimiter: u8, reach: &Reach) -> Result<Box<dyn Connector>, Unfit> {
     let named = Named::read(fields, &["path", "file"], reach)?;
     let wish = match fields.text("delimiter")? {
@@ -49,15 +51,16 @@ pub(super) fn open(fields: Fields<'_>, delimiter: u8, reach: &Reach) -> Result<B
 struct Csv {
     named: Named,
     dialect: Dialect,
-    /// The delimiter is configured, and no default.
+    /// True if the delimiter is configured.
     delimiter_given: bool,
     header: bool,
     key: Key,
     table: String,
 }
 
-/// How far the file was read, and how its first lines say that it is to be read. Without columns, the line that
-/// has them is not whole, and the file is to be read from its start.
+/// Position in the file, and the format derived from its first lines.
+///
+/// Without columns, the header line is incomplete, and the file must be read from its start.
 #[derive(Serialize, Deserialize)]
 struct Position {
     mark: Mark,
@@ -66,11 +69,11 @@ struct Position {
     delimiter: u8,
 }
 
-/// Where a reading by key or cursor came to.
+/// Position of a read by key or cursor.
 #[derive(Serialize, Deserialize)]
 struct ByCursor {
     watermark: Value,
-    /// The number of the line in which the last record began, when it was not finished.
+    /// Line of the last record if it was incomplete.
     unfinished_line: Option<u64>,
 }
 
@@ -139,7 +142,9 @@ impl Csv {
         Growing::new(self.named.open()?).map_err(|error| self.named.unreadable(&error))
     }
 
-    /// Reads the names of the columns, none where the file is empty. Without a header they are counted.
+    /// Reads the column names; none if the file is empty.
+    ///
+    /// Without a header, columns are numbered.
     fn start(&self) -> Result<(Records<'_>, Vec<String>), Failure> {
         let mut records = Records::new(self, self.growing()?);
         let extent = loop {
@@ -150,7 +155,7 @@ impl Csv {
             }
         };
         let Some(extent) = extent else { return Ok((records, Vec::new())) };
-        // A line without an end may yet get more columns.
+        // A line without an end may still get more columns.
         records.named = extent == Extent::Complete;
         if !self.header {
             let columns = distinct((0..records.record.len()).map(|_| String::new()));
@@ -165,7 +170,7 @@ impl Csv {
         Ok((records, columns))
     }
 
-    /// Reads all records and hands over those that are new by the cursor, or by their key or content.
+    /// Reads all records and forwards new ones by cursor, key or content.
     fn read_records(
         &self,
         since: Option<&Value>,
@@ -197,7 +202,7 @@ impl Csv {
             if found != expected {
                 return Err(records.miscounted(found, expected));
             }
-            // Half of its last value would be stored for good, as a record of its own.
+            // Otherwise half of its last value would be stored permanently as a separate record.
             let open = extent == Extent::Unknown && self.key.is_empty() && options.incremental;
             if open && stuck_at != Some(records.first_line) {
                 unfinished_line = Some(records.first_line);
@@ -215,7 +220,7 @@ impl Csv {
         Ok(serde_json::to_value(ByCursor { watermark, unfinished_line }).unwrap_or(Value::Null))
     }
 
-    /// Hands over the records up to the end of the file, or up to one that is not finished.
+    /// Forwards the records up to the end of the file or an incomplete one.
     fn go_on(
         &self,
         mut records: Records<'_>,
@@ -226,7 +231,7 @@ impl Csv {
     ) -> Result<Value, Failure> {
         let mut row = RowText::default();
         let mut unfinished = false;
-        // What was stored of a last line without an end is replaced by what stands there now.
+        // The stored version of an unterminated last line is replaced by its current text.
         let mut identity = before.map(Mark::last_record);
         while let Some(extent) = records.next(columns.len())? {
             let (found, expected) = (records.record.len(), columns.len());
@@ -272,21 +277,21 @@ impl Csv {
     }
 }
 
-/// The records of a file, one after the other.
+/// Iterator over the records of a file.
 struct Records<'c> {
     csv: &'c Csv,
     growing: Growing,
     dialect: Dialect,
-    /// The bytes of the record that was read last.
+    /// Bytes of the last record.
     raw: Vec<u8>,
     record: Record,
-    /// The record was read and is to be returned by the next call of [`Records::next`].
+    /// Record to return by the next call of [`Records::next`].
     pending: Option<Extent>,
     first_line: u64,
     lines: u64,
-    /// The lines of the records that are whole.
+    /// Number of lines of complete records.
     accepted: u64,
-    /// The line by which the columns are known is whole.
+    /// True if the header line is complete.
     named: bool,
 }
 
@@ -306,8 +311,9 @@ impl<'c> Records<'c> {
         }
     }
 
-    /// Reads the next record; `None` at the end of the file. A blank line is a record where there is one
-    /// column, which is empty then.
+    /// Reads the next record; `None` at the end of the file.
+    ///
+    /// A blank line is a record if there is only one column, whose value is then empty.
     fn next(&mut self, columns: usize) -> Result<Option<Extent>, Failure> {
         if let Some(extent) = self.pending.take() {
             return Ok(Some(extent));
@@ -322,7 +328,7 @@ impl<'c> Records<'c> {
         }
     }
 
-    /// Like [`Records::next`], which will return the same record.
+    /// Like [`Records::next`], but the next call returns the same record.
     fn peek(&mut self, columns: usize) -> Result<Option<Extent>, Failure> {
         self.pending = self.next(columns)?;
         Ok(self.pending)
@@ -361,17 +367,17 @@ impl<'c> Records<'c> {
         }
     }
 
-    /// Counts the record as whole.
+    /// Counts the record as complete.
     fn accept(&mut self) {
         self.growing.accept(&self.raw);
         self.accepted = self.lines;
     }
 
-    /// Returns true for a first line such as `sep=;`, by which spreadsheets are told the delimiter.
+    /// Returns true for a first line such as `sep=;`, which sets the delimiter.
     fn is_separator(&mut self) -> Result<bool, Failure> {
         let line = self.raw.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&self.raw).trim_ascii_end();
         let line = line.strip_prefix(b"\"").and_then(|line| line.strip_suffix(b"\"")).unwrap_or(line);
-        // A tab at its end is no blank to be trimmed.
+        // A tab at the end is the delimiter, so it must not be trimmed.
         let tab = self.raw.windows(5).any(|found| found == b"sep=\t");
         let named =
             if tab { Some(b'\t') } else { line.strip_prefix(b"sep=").and_then(|sign| sign.first().copied()) };

@@ -1,4 +1,4 @@
-//! The fields of a `connection_config`, read with the reason when one makes no sense.
+//! Typed access to a `connection_config`, with errors for invalid fields.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -8,19 +8,19 @@ use serde_json::{Map, Value};
 use super::Unfit;
 use crate::platform::definition::whole;
 
-/// The fields of one configuration. Messages name fields and never show values.
+/// Fields of a configuration. Messages contain names but no values.
 #[derive(Clone, Copy)]
 pub(super) struct Fields<'a> {
     fields: &'a Map<String, Value>,
     known: &'a Known,
 }
 
-/// The names that a connector has asked for.
+/// Names that a connector has read.
 #[derive(Debug, Default)]
 pub(super) struct Known(RefCell<BTreeSet<String>>);
 
 impl Known {
-    /// The fields that are there and that nothing has asked for, sorted.
+    /// Returns the fields that were not read, sorted.
     pub(super) fn others(&self, fields: &Map<String, Value>) -> Vec<String> {
         let known = self.0.borrow();
         fields.keys().filter(|name| !known.contains(*name)).cloned().collect()
@@ -32,7 +32,7 @@ impl<'a> Fields<'a> {
         Self { fields, known }
     }
 
-    /// Counts names as known that need not be asked for.
+    /// Marks names as known without reading them.
     pub(super) fn accept(self, names: &[&str]) {
         self.known.0.borrow_mut().extend(names.iter().map(|name| (*name).to_owned()));
     }
@@ -42,7 +42,7 @@ impl<'a> Fields<'a> {
         self.fields.get(name)
     }
 
-    /// A text that is not empty, when the field is there.
+    /// Returns a non-empty text, if the field exists.
     pub(super) fn text(self, name: &str) -> Result<Option<&'a str>, Unfit> {
         match self.get(name) {
             None | Some(Value::Null) => Ok(None),
@@ -54,7 +54,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The first of several names for one thing that is there.
+    /// Returns the first field that exists among several names.
     pub(super) fn first_text(self, names: &[&str]) -> Result<Option<&'a str>, Unfit> {
         let mut first = None;
         for name in names {
@@ -64,7 +64,9 @@ impl<'a> Fields<'a> {
         Ok(first)
     }
 
-    /// A whole number of 0 or more; a text of digits counts, since variables expand to texts.
+    /// Returns a non-negative integer.
+    ///
+    /// A text of digits is accepted too, since variables expand to text.
     pub(super) fn whole(self, name: &str) -> Result<Option<u64>, Unfit> {
         let number = match self.get(name) {
             None | Some(Value::Null) => return Ok(None),
@@ -75,7 +77,7 @@ impl<'a> Fields<'a> {
         number.map(Some).ok_or_else(|| Unfit::new(format!("\"{name}\" must be a whole number")))
     }
 
-    /// Yes or no, when the field is there.
+    /// Returns a boolean, if the field exists.
     pub(super) fn flag(self, name: &str) -> Result<Option<bool>, Unfit> {
         match self.get(name) {
             None | Some(Value::Null) => Ok(None),
@@ -84,7 +86,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A list of texts, when the field is there.
+    /// Returns a list of texts, if the field exists.
     pub(super) fn texts(self, name: &str) -> Result<Option<Vec<String>>, Unfit> {
         let wrong = || Unfit::new(format!("\"{name}\" must be an array of texts"));
         match self.get(name) {
@@ -97,7 +99,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Names with plain values (texts, numbers, true or false) as texts.
+    /// Returns an object with plain values (text, number, boolean) as texts.
     pub(super) fn pairs(self, name: &str) -> Result<Vec<(String, String)>, Unfit> {
         let wrong = || Unfit::new(format!("\"{name}\" must be an object of texts"));
         match self.get(name) {
@@ -114,7 +116,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A JSON pointer to records; an empty one, or `/`, is the whole document.
+    /// Returns a JSON pointer to records; empty or `/` means the whole document.
     pub(super) fn place(self, name: &str) -> Result<Option<Vec<String>>, Unfit> {
         match self.get(name) {
             Some(Value::String(text)) if matches!(text.as_str(), "" | "/") => Ok(Some(Vec::new())),
@@ -122,7 +124,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A JSON pointer such as `/data/items`, as its parts; the leading `/` may be left out.
+    /// Returns the parts of a JSON pointer; the leading `/` is optional.
     pub(super) fn pointer(self, name: &str) -> Result<Option<Vec<String>>, Unfit> {
         let Some(text) = self.text(name)? else { return Ok(None) };
         let parts = text.strip_prefix('/').unwrap_or(text).split('/');

@@ -1,4 +1,4 @@
-//! Files below the data directory, and nothing else; what of them was read before.
+//! Access to files below the data directory, and detection of their growth.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -14,15 +14,15 @@ use super::{Failure, Fields, LARGEST_RECORD, Reach, Unfit};
 
 const BUFFER: usize = 64 << 10;
 
-/// A file a configuration names. Its path is sound by its looks; [`Named::find`] looks at the disk.
+/// A file named in a configuration. Only [`Named::find`] accesses the disk.
 pub(super) struct Named {
-    /// As it was written, for messages.
+    /// Path as written, for messages.
     path: String,
     reach: Reach,
 }
 
 impl Named {
-    /// Reads the path from the first of these fields that is there.
+    /// Reads the path from the first of these fields that exists.
     pub(super) fn read(fields: Fields<'_>, names: &[&str], reach: &Reach) -> Result<Self, Unfit> {
         let path = fields
             .first_text(names)?
@@ -47,18 +47,20 @@ impl Named {
         Ok(Self { path: path.to_owned(), reach: reach.clone() })
     }
 
-    /// What the file is reached with.
+    /// Returns the resources for access.
     pub(super) fn reach(&self) -> &Reach {
         &self.reach
     }
 
-    /// The name without folders and ending: what a table is called when nothing else is said.
+    /// Returns the file name without folders and extension, the default table name.
     pub(super) fn stem(&self) -> String {
         Path::new(&self.path).file_stem().map_or_else(|| "rows".into(), |stem| stem.to_string_lossy().into())
     }
 
-    /// Where the file is, links resolved. It is a regular file below the data directory, not
-    /// hidden, and none of the platform's own.
+    /// Returns the resolved path of the file.
+    ///
+    /// Requires a regular file below the data directory that is neither hidden nor part of the
+    /// platform's storage.
     pub(super) fn find(&self) -> Result<PathBuf, Failure> {
         let found =
             self.reach.root.join(&self.path).canonicalize().map_err(|error| self.unreadable(&error))?;
@@ -75,8 +77,9 @@ impl Named {
         Ok(found)
     }
 
-    /// Opens the file and makes sure that what was opened is what was found: a link could have
-    /// been put in its place in between.
+    /// Opens the file and verifies that it is the one that was found.
+    ///
+    /// A link could have replaced it in between.
     pub(super) fn open(&self) -> Result<File, Failure> {
         let found = self.find()?;
         let file = File::open(&found).map_err(|error| self.unreadable(&error))?;
@@ -88,7 +91,7 @@ impl Named {
         Ok(file)
     }
 
-    /// An error of reading, with the name of the file.
+    /// Creates an error with the name of the file.
     pub(super) fn unreadable(&self, error: &io::Error) -> Failure {
         let path = &self.path;
         Failure::new(match error.kind() {
@@ -98,20 +101,20 @@ impl Named {
         })
     }
 
-    /// A message about the content, with the name of the file.
+    /// Creates an error about the content, with the name of the file.
     pub(super) fn wrong(&self, message: impl std::fmt::Display) -> Failure {
         Failure::new(format!("{}: {message}", self.path))
     }
 }
 
-/// What a sync of a growing file says though it succeeds.
+/// Remarks of a successful sync of a growing file.
 impl Named {
-    /// The file is another one than the one that was read before, and no record of it is whole.
+    /// The file was replaced and has no complete record.
     pub(super) fn emptied(&self) -> String {
         format!("{} has no whole record now; the rows of before are kept", self.path)
     }
 
-    /// The file is another one than the one that was read before.
+    /// The file was replaced.
     pub(super) fn replaced(&self) -> String {
         format!(
             "{} no longer begins with what was read before (rotated, or written again): its rows replaced all \
@@ -120,35 +123,36 @@ impl Named {
         )
     }
 
-    /// The last record breaks off in this line, or begins in it.
+    /// The last record is incomplete, beginning or ending in this line.
     pub(super) fn unfinished(&self, line: u64) -> String {
         format!("{}: the record in line {line} is not finished yet; the next sync reads it", self.path)
     }
 }
 
-/// How far a growing file was read: up to the end of its last whole record.
+/// Position in a growing file: the end of its last complete record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Mark {
     whole_bytes: u64,
-    /// The digest of these bytes.
+    /// Digest of the bytes before the position.
     digest: String,
-    /// A record had begun behind them that was not finished.
+    /// True if an incomplete record follows.
     unfinished: bool,
 }
 
-/// A file that only grows, read record by record up to the length it has now, with a digest of the records
-/// that are whole. Refuses records that are too large.
+/// A growing file, read record by record up to its current length.
+///
+/// Computes a digest of the complete records and rejects records that are too large.
 pub(super) struct Growing {
     content: BufReader<io::Take<File>>,
     digest: Sha256,
     whole: u64,
 }
 
-/// The bytes that end a line.
+/// Bytes that end a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LineEnd {
     LineFeed,
-    /// A carriage return, a line feed, or both.
+    /// Carriage return, line feed, or both.
     Any,
 }
 
@@ -162,7 +166,9 @@ impl Growing {
         })
     }
 
-    /// Reads past what was read before. Returns false when that part has changed: the file is another one.
+    /// Reads up to the mark of an earlier read.
+    ///
+    /// Returns false if that part changed, so that the file is a different one.
     pub(super) fn skip(&mut self, mark: &Mark) -> io::Result<bool> {
         while self.whole < mark.whole_bytes {
             let found = self.content.fill_buf()?;
@@ -178,7 +184,7 @@ impl Growing {
         Ok(self.mark(false).digest == mark.digest)
     }
 
-    /// Adds the next line with its end to `record`. Returns false when the file ended before the line did.
+    /// Appends the next line to `record`; returns false for an unterminated last line.
     pub(super) fn line(&mut self, ends: LineEnd, record: &mut Vec<u8>) -> io::Result<bool> {
         loop {
             let found = self.content.fill_buf()?;
@@ -199,7 +205,9 @@ impl Growing {
         }
     }
 
-    /// Adds the line feed that may follow a carriage return. At the end of the file, it may yet come.
+    /// Appends the line feed after a carriage return.
+    ///
+    /// At the end of the file, it may still be written.
     fn line_feed(&mut self, record: &mut Vec<u8>) -> io::Result<bool> {
         let next = self.content.fill_buf()?.first().copied();
         if next == Some(b'\n') {
@@ -209,13 +217,13 @@ impl Growing {
         Ok(next.is_some())
     }
 
-    /// Counts a record that is whole.
+    /// Counts a complete record.
     pub(super) fn accept(&mut self, record: &[u8]) {
         self.digest.update(record);
         self.whole += record.len() as u64;
     }
 
-    /// The position behind the last whole record; `unfinished` when a part of another follows.
+    /// Returns the current mark; `unfinished` if an incomplete record follows.
     pub(super) fn mark(&self, unfinished: bool) -> Mark {
         let digest = self.digest.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         Mark { whole_bytes: self.whole, digest, unfinished }
@@ -223,19 +231,22 @@ impl Growing {
 }
 
 impl Mark {
-    /// Returns true if the record behind this mark was not finished before either: its writer is not at it.
+    /// Returns true if the record after this mark was incomplete in the last read too.
+    ///
+    /// Its writer has then stopped.
     pub(super) fn is_stuck(&self, before: Option<&Self>) -> bool {
         self.unfinished && before == Some(self)
     }
 
-    /// What tells the last record, whose line has no end yet, from others: it may go on, and then it takes
-    /// the place of what was stored.
+    /// Returns the identity of an unterminated last record.
+    ///
+    /// If the record grows, its new version replaces the stored one.
     pub(super) fn last_record(&self) -> String {
         format!("record at byte {}", self.whole_bytes)
     }
 }
 
-/// A file up to the length it has now. Refuses records that are too large.
+/// A file up to its current length, with a limit on record sizes.
 pub(super) struct Limited {
     file: io::Take<File>,
     record: Rc<Cell<usize>>,
@@ -247,7 +258,7 @@ impl Limited {
         Ok(Self { file: file.take(length), record: Rc::default() })
     }
 
-    /// Set it to 0 with every record that was taken.
+    /// Counter of the current record's bytes; reset to 0 for each record.
     pub(super) fn record(&self) -> Rc<Cell<usize>> {
         Rc::clone(&self.record)
     }

@@ -1,4 +1,6 @@
-//! Random histories of files: after each step, what an incremental sync stores is what the file has.
+//! Tests random histories of files.
+//!
+//! After each step, an incremental sync must have stored the content of the file.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -14,7 +16,7 @@ use super::{Failure, Reach, Reading, open};
 use crate::platform::Hosts;
 use crate::platform::rows::{Writing, prepare};
 
-/// Numbers that follow from a seed.
+/// Pseudo-random numbers from a seed.
 struct Random(u64);
 
 impl Random {
@@ -30,11 +32,11 @@ impl Random {
     }
 }
 
-/// A source in a folder of its own, and the rows that were stored of it.
+/// A source in its own folder, with the stored rows.
 struct Source {
     folder: TempDir,
     reach: Reach,
-    /// Must outlive what reaches through it.
+    /// Must outlive the connectors that use it.
     _runtime: Runtime,
     rows: Connection,
     config: Value,
@@ -77,7 +79,7 @@ impl Source {
     }
 }
 
-/// A format in which records follow each other in the file.
+/// A format in which records are appended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Growing {
     Csv,
@@ -105,7 +107,7 @@ impl Growing {
         }
     }
 
-    /// The row that a record without an end is taken for, if any.
+    /// Returns the row for an unterminated record, if any.
     fn unended(self, text: &str) -> Option<Value> {
         if self == Self::Lines {
             return serde_json::from_str(text).ok();
@@ -120,12 +122,12 @@ impl Growing {
     }
 }
 
-/// A file: its records, and a part of the next one.
+/// A file: its records, and part of the next one.
 #[derive(Default)]
 struct File {
     records: Vec<(u64, &'static str)>,
     part: Option<(u64, &'static str, usize)>,
-    /// Not even a first line is there.
+    /// True if there is not even a header.
     bare: bool,
 }
 
@@ -150,7 +152,9 @@ impl File {
         whole.chain(part).collect()
     }
 
-    /// Appends records, and perhaps a part of one more; a part that is there is finished first, or goes on.
+    /// Appends records, and perhaps part of one more.
+    ///
+    /// An existing part is completed or extended first.
     fn grow(&mut self, format: Growing, random: &mut Random, next: &mut u64) {
         let first = match self.part.take() {
             Some((id, value, cut)) => (id, value, cut),
@@ -202,7 +206,7 @@ fn growing_files_are_stored_as_they_are_after_each_step() {
                     Ok(()) if file.part.is_none() && rows.is_empty() => {
                         assert_eq!(source.stored(), before, "{at}: an empty file empties nothing");
                     }
-                    // A half record takes nothing away but what was stored of itself.
+                    // A partial record removes nothing but its own stored version.
                     Ok(()) if rows.is_empty() => {
                         let stored = source.stored();
                         assert!(stored == before || stored.is_empty() && before.len() == 1, "{at}");
@@ -225,7 +229,7 @@ fn growing_files_are_stored_as_they_are_after_each_step() {
     }
 }
 
-/// Spells a point in time in one of the ways that are one order.
+/// Formats a time in one of the spellings with a common order.
 fn spelled(random: &mut Random, spelling: u64, at: i64) -> Value {
     let (hour, minute) = (at / 60, at % 60);
     match spelling {
@@ -246,10 +250,10 @@ fn spelled(random: &mut Random, spelling: u64, at: i64) -> Value {
     }
 }
 
-/// A record with its key, and its time where it has one.
+/// A record with its key, and its time if it has one.
 type Dated = (u64, Option<i64>, Value);
 
-/// The record as a CSV file has it.
+/// Converts the record to its form in a CSV file.
 fn texts(record: &mut Value) {
     for value in record.as_object_mut().unwrap().values_mut() {
         let text = match &*value {
@@ -261,7 +265,7 @@ fn texts(record: &mut Value) {
     }
 }
 
-/// What a sync by key and cursor has to store, kept by the definition of both.
+/// Reference model of a sync by key and cursor.
 #[derive(Default)]
 struct Model {
     mark: Option<i64>,
@@ -305,7 +309,7 @@ fn records_by_key_and_cursor_are_stored_as_both_are_defined() {
                         Some(at) => spelled(&mut random, spelling, at),
                         None => random.of(&[json!(null), json!("NaN"), json!("infinity"), json!("")]).clone(),
                     };
-                    // A new record, or another version of one that is there.
+                    // A new record, or a new version of an existing one.
                     let id = if random.below(3) == 0 && next > 1 { 1 + random.below(next - 1) } else { next };
                     next = next.max(id + 1);
                     let mut record = json!({ "id": id, "at": value, "v": random.below(1_000_000) });

@@ -1,7 +1,7 @@
-//! HTTP APIs that answer with JSON, page after page, never leaving their origin.
+//! Paginated HTTP APIs that return JSON; never leaves the API's origin.
 //!
-//! A reading replaces or adds rows only when every page was records and the last one was seen to be
-//! the last: an error in an answer, or a sign of pages that cannot be followed, fails it.
+//! A read changes rows only if every page contained records and the last page was recognised. An
+//! error in a response, or a sign of pages that cannot be followed, fails the read.
 
 mod address;
 mod answer;
@@ -29,13 +29,17 @@ use fetch::{Calls, Fetched};
 use paging::{Content, Course, Paging, Walk};
 use signs::Signs;
 
-/// Texts that are shorter would withhold messages that only happen to contain them.
+/// Minimum length of a secret in bytes.
+///
+/// Shorter ones would withhold messages that contain them by chance.
 const SHORTEST_SECRET: usize = 4;
 
-/// `base_url`, and where one is needed `path` (or `endpoint`), `params`, `headers`; `token`,
-/// `api_key` (and `api_key_header`) or `username` and `password`; `records`, `next` (JSON pointers),
-/// `next_param`, `page_param`, `page_size_param`, `cursor_param`, `first_page`, `max_pages`;
-/// `ignore`, `null_is_empty`; `key`; `table`.
+/// Reads the configuration.
+///
+/// Fields: `base_url`; `path` (or `endpoint`), `params`, `headers`; `token`, `api_key` (and
+/// `api_key_header`) or `username` and `password`; `records`, `next` (JSON pointers), `next_param`,
+/// `page_param`, `page_size_param`, `cursor_param`, `first_page`, `max_pages`; `ignore`,
+/// `null_is_empty`; `key`; `table`.
 pub(super) fn open(fields: Fields<'_>, reach: &Reach) -> Result<Box<dyn Connector>, Unfit> {
     if fields.text("method")?.is_some_and(|method| !method.eq_ignore_ascii_case("get")) {
         return Err(Unfit::new("\"method\" can be GET only"));
@@ -74,12 +78,12 @@ pub(super) fn open(fields: Fields<'_>, reach: &Reach) -> Result<Box<dyn Connecto
 struct Http {
     url: Url,
     headers: HeaderMap,
-    /// The `Accept` is not the configuration's.
+    /// True if the configuration has no `Accept` header.
     own_accept: bool,
     secrets: Vec<String>,
     params: Vec<(String, String)>,
     records: Option<Vec<String>>,
-    /// By which the API is told where the last sync came to.
+    /// Parameter that sends the position of the last sync to the API.
     cursor_param: Option<String>,
     null_is_empty: bool,
     key: Key,
@@ -88,12 +92,12 @@ struct Http {
     reach: Reach,
 }
 
-/// Where a reading came to.
+/// Position of a read.
 #[derive(Serialize, Deserialize)]
 struct Position {
     #[serde(flatten)]
     watermark: Watermark,
-    /// The records were a list.
+    /// True if the records were in a list.
     #[serde(default)]
     list: bool,
 }
@@ -155,7 +159,7 @@ impl Connector for Http {
 }
 
 impl Http {
-    /// The address of the first page.
+    /// Returns the URL of the first page.
     fn start(&self, size: Option<usize>) -> Url {
         let mut url = self.url.clone();
         for (name, value) in &self.params {
@@ -165,7 +169,7 @@ impl Http {
         url
     }
 
-    /// Calls `take` with the records of the first page, for someone who waits.
+    /// Calls `take` with the records of the first page, for an interactive request.
     fn first_page(
         &self,
         take: &mut dyn FnMut(&RawValue) -> Result<Flow, Failure>,
@@ -174,7 +178,7 @@ impl Http {
         self.page(&mut calls, &mut Walk::default(), &self.start(None), take)
     }
 
-    /// Fetches a page, calls `take` with each of its records, and says what comes after it.
+    /// Fetches a page, calls `take` for each record and returns the next page.
     fn page(
         &self,
         calls: &mut Calls<'_>,
@@ -208,7 +212,7 @@ impl Http {
         self.paging.after(walk, &page, content, &signs)
     }
 
-    /// Only what is known to be records is taken for them.
+    /// Verifies that the content is known to be records.
     fn is_known(&self, answer: &Answer<'_>, signs: &Signs, walk: &mut Walk) -> Result<(), Failure> {
         let place = answer.place.join("/");
         let form = answer.form();
@@ -237,9 +241,9 @@ impl Http {
         }
     }
 
-    /// How many records there are, and what tells them apart, where all of a list have that.
+    /// Returns the number of records, and their identities if all of a list have one.
     fn contents(&self, answer: &Answer<'_>) -> Result<(u64, Vec<[u8; 32]>), Failure> {
-        // With a key, a record that comes twice is one.
+        // With a key, a record that occurs twice counts once.
         let wanted = self.paging.is_by_number() && self.key.is_empty();
         let (mut count, mut ids) = (0_u64, Vec::new());
         each(answer.records.get().as_bytes(), &[], &mut |raw| {
@@ -266,8 +270,9 @@ impl Http {
     }
 }
 
-/// The headers of every request, and the secrets in them; those with credentials are never shown by
-/// the client.
+/// Returns the headers of every request, and the secrets in them.
+///
+/// Headers with credentials are marked sensitive, so that the client never shows them.
 fn headers(fields: Fields<'_>) -> Result<(HeaderMap, Vec<String>), Unfit> {
     use base64::Engine as _;
     let mut headers = HeaderMap::new();
@@ -310,7 +315,7 @@ fn headers(fields: Fields<'_>) -> Result<(HeaderMap, Vec<String>), Unfit> {
     Ok((headers, secrets))
 }
 
-/// Returns true if a header or parameter of this name holds credentials.
+/// Returns true if a header or parameter of this name contains credentials.
 fn looks_secret(name: &str) -> bool {
     let name = words::key(name);
     ["key", "token", "secret", "auth", "password", "pass", "cookie", "signature", "sig", "authorization"]
@@ -319,7 +324,7 @@ fn looks_secret(name: &str) -> bool {
 }
 
 fn wrong(error: &serde_json::Error) -> Failure {
-    // Only where, not what: the parser may quote the answer.
+    // Position only: the parser's message may quote the response.
     let (line, column) = (error.line(), error.column());
     Failure::new(format!(
         "a record of the API is not JSON that a row can hold (line {line}, column {column})"

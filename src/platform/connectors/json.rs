@@ -1,4 +1,4 @@
-//! JSON files: one document with an array of records, or one record a line.
+//! JSON files: a document with an array of records, or one record per line.
 
 use std::collections::BTreeMap;
 use std::io::BufReader;
@@ -14,18 +14,20 @@ use super::row::record;
 use super::{Column, Connector, Failure, Fields, Intake, Reach, Reading, Table, Take, Unfit};
 use crate::platform::order::Extent;
 
-/// Records that are looked at to tell the columns.
+/// Number of records examined to determine the columns.
 const SAMPLE: usize = 100;
 
-/// How records lie in a file.
+/// Layout of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Layout {
     Document,
     Lines,
 }
 
-/// `path` (or `file`); `records`, a JSON pointer to the array; `key`, the field that tells records
-/// apart; `table` (the name of the file).
+/// Reads the configuration.
+///
+/// Fields: `path` (or `file`); `records`, a JSON pointer to the array; `key`, the field that
+/// identifies records; `table` (name of the file).
 pub(super) fn open(fields: Fields<'_>, layout: Layout, reach: &Reach) -> Result<Box<dyn Connector>, Unfit> {
     let named = Named::read(fields, &["path", "file"], reach)?;
     let path = match layout {
@@ -45,7 +47,7 @@ struct Json {
     table: String,
 }
 
-/// Where a reading came to.
+/// Position of a read.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Position {
@@ -55,7 +57,7 @@ enum Position {
     },
     Records {
         watermark: Value,
-        /// The number of the last line, when it broke off.
+        /// Line of the last record if it was incomplete.
         unfinished_line: Option<u64>,
     },
 }
@@ -85,7 +87,7 @@ impl Connector for Json {
         options: &Reading,
         intake: &mut dyn Intake,
     ) -> Result<Value, Failure> {
-        // Lines are counted unless something else is to tell what is new.
+        // Lines are counted unless a key or cursor detects new records.
         if self.layout == Layout::Lines && self.key.is_empty() && options.cursor.is_none() {
             self.read_lines(since, options, intake)
         } else {
@@ -95,7 +97,7 @@ impl Connector for Json {
 }
 
 impl Json {
-    /// Reads the lines behind those that were read before, or all of them when these have changed.
+    /// Reads the lines after the previous position, or all if those before changed.
     fn read_lines(
         &self,
         since: Option<&Value>,
@@ -126,7 +128,7 @@ impl Json {
         self.hand_over(lines, None, options, intake)
     }
 
-    /// Hands over the lines up to the end of the file, or up to one that is not finished.
+    /// Forwards the lines up to the end of the file or an incomplete one.
     fn hand_over(
         &self,
         mut lines: Lines,
@@ -134,7 +136,7 @@ impl Json {
         options: &Reading,
         intake: &mut dyn Intake,
     ) -> Result<Value, Failure> {
-        // What was stored of a last line without an end is replaced by what stands there now.
+        // The stored version of an unterminated last line is replaced by its current text.
         let mut identity = before.map(Mark::last_record);
         let mut unfinished = false;
         while let Some((raw, extent)) = lines.next(&self.named)? {
@@ -204,7 +206,7 @@ impl Json {
         Ok(Lines { growing, line: Vec::new(), read: 0, accepted: 0, pending: None })
     }
 
-    /// Hands out every record, whatever the layout.
+    /// Calls `take` for every record in either layout.
     fn each(&self, take: &mut dyn FnMut(Box<RawValue>) -> Result<Flow, Failure>) -> Result<(), Failure> {
         if self.layout == Layout::Lines {
             let mut lines = self.lines()?;
@@ -233,20 +235,21 @@ impl Json {
     }
 }
 
-/// The lines of a file, one record each.
+/// Iterator over the lines of a file, one record each.
 struct Lines {
     growing: Growing,
     line: Vec<u8>,
     read: u64,
-    /// The lines that are whole.
+    /// Number of complete lines.
     accepted: u64,
-    /// The line was read and is to be returned by the next call of [`Lines::next`].
+    /// Line to return by the next call of [`Lines::next`].
     pending: Option<(Box<RawValue>, Extent)>,
 }
 
 impl Lines {
-    /// Reads the next record; `None` at the end of the file. A last line that breaks off is returned with
-    /// [`Extent::More`], and null in its place.
+    /// Reads the next record; `None` at the end of the file.
+    ///
+    /// An incomplete last line is returned as null with [`Extent::More`].
     fn next(&mut self, named: &Named) -> Result<Option<(Box<RawValue>, Extent)>, Failure> {
         if let Some(pending) = self.pending.take() {
             return Ok(Some(pending));
@@ -276,13 +279,13 @@ impl Lines {
         }
     }
 
-    /// Like [`Lines::next`], which will return the same line.
+    /// Like [`Lines::next`], but the next call returns the same line.
     fn peek(&mut self, named: &Named) -> Result<Option<Extent>, Failure> {
         self.pending = self.next(named)?;
         Ok(self.pending.as_ref().map(|(_, extent)| *extent))
     }
 
-    /// Counts the line as whole when it is.
+    /// Counts the line if it is complete.
     fn accept(&mut self, extent: Extent) {
         if extent == Extent::Complete {
             self.growing.accept(&self.line);
@@ -295,7 +298,7 @@ impl Lines {
     }
 }
 
-/// The columns of records that were looked at.
+/// Columns of the examined records.
 #[derive(Default)]
 pub(super) struct Shape {
     pub(super) seen: usize,
@@ -340,7 +343,7 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// A document without the mark some editors put before it.
+/// A document without a leading byte order mark.
 struct Unmarked {
     file: Limited,
     start: std::io::Cursor<Vec<u8>>,

@@ -1,8 +1,8 @@
-//! The connection to a database server, between the server and its driver.
+//! Connection to a database server, placed between the server and its driver.
 //!
-//! A driver connects by itself, reads messages of any length, and takes settings from the environment of
-//! this process. So the connection is made here, and the driver talks to a socket of this process: what
-//! passes is bounded, and what the driver says at the start is looked at.
+//! A driver on its own connects directly, reads messages of any length, and takes settings from
+//! this process's environment. Here, the connection is opened by the platform and the driver talks
+//! to a local socket: traffic is bounded, and the driver's first messages are filtered.
 
 mod login;
 mod tls;
@@ -21,23 +21,25 @@ use super::server::{Safety, Server, unreached};
 use super::{Failure, LARGEST_RECORD};
 use crate::platform::storage::random_hex;
 
-/// What may pass from one row to the next: the row, and what is read ahead.
+/// Maximum bytes between two rows: one row, and the data read ahead.
 const LARGEST_STRETCH: usize = LARGEST_RECORD + (1 << 20);
-/// What is passed on at one time.
+/// Buffer size in bytes.
 const PIECE: usize = 64 << 10;
 
-/// How a server and its driver greet each other.
+/// Handshake between a server and its driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Protocol {
-    /// The driver speaks first; TLS is agreed upon before that.
+    /// The driver speaks first; TLS is negotiated before that.
     Postgres,
-    /// The server speaks first, and the driver sees to TLS.
+    /// The server speaks first, and the driver negotiates TLS.
     MySql,
-    /// The same without the driver's doing: it refuses certificates that nobody asked to check.
+    /// Like `MySql`, but the link negotiates TLS.
+    ///
+    /// The driver rejects certificates that the user did not want checked.
     SecureMySql,
 }
 
-/// A connection to a server, made and waiting for its driver. It ends when this is dropped.
+/// An open connection that waits for its driver; closed on drop.
 pub(super) struct Link {
     path: PathBuf,
     state: Arc<State>,
@@ -45,7 +47,7 @@ pub(super) struct Link {
     secure: bool,
 }
 
-/// A connection to a server, and what is to be done before bytes are passed on.
+/// A connection, with the steps before bytes are forwarded.
 enum Way {
     Plain(Box<dyn Stream>),
     Postgres(Box<dyn Stream>),
@@ -54,12 +56,12 @@ enum Way {
 
 #[derive(Default)]
 struct State {
-    /// Bytes that passed since the last row.
+    /// Bytes forwarded since the last row.
     stretch: AtomicUsize,
     failure: OnceLock<String>,
 }
 
-/// Both ways of a connection, with or without TLS.
+/// Both directions of a connection, with or without TLS.
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
@@ -67,7 +69,7 @@ impl Link {
     /// Connects to the server.
     pub(super) async fn open(server: &Server, protocol: Protocol) -> Result<Self, Failure> {
         let stream = connect(server).await?;
-        // A driver sends whole messages.
+        // A driver sends complete messages.
         let _ = stream.set_nodelay(true);
         let way = match protocol {
             Protocol::Postgres if server.safety == Safety::Disable => Way::Postgres(Box::new(stream)),
@@ -75,7 +77,7 @@ impl Link {
             Protocol::MySql => Way::Plain(Box::new(stream)),
             Protocol::SecureMySql => Way::SecureMySql(stream, Box::new(tls::connector(server)?)),
         };
-        // An abstract name belongs to no file.
+        // An abstract socket name needs no file.
         let path = PathBuf::from(format!("\0wellspring-{}", random_hex()));
         let listener = UnixListener::bind(protocol.socket(&path, server.place.1));
         let listener =
@@ -85,22 +87,22 @@ impl Link {
         Ok(Self { path, state, passing, secure: protocol == Protocol::SecureMySql })
     }
 
-    /// Where the driver connects to.
+    /// Returns the path that the driver connects to.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether the link itself sees to TLS.
+    /// Returns true if the link itself negotiated TLS.
     pub(super) fn is_secure(&self) -> bool {
         self.secure
     }
 
-    /// Call this with every row.
+    /// Resets the byte count; call with every row.
     pub(super) fn row(&self) {
         self.state.stretch.store(0, Ordering::Relaxed);
     }
 
-    /// Why the connection was ended here, if it was.
+    /// Returns the reason why the link closed the connection, if it did.
     pub(super) fn failure(&self) -> Option<&str> {
         self.state.failure.get().map(String::as_str)
     }
@@ -113,7 +115,7 @@ impl Drop for Link {
 }
 
 impl Protocol {
-    /// The socket a driver connects to when it is given this path.
+    /// Returns the socket that a driver uses when given this path.
     fn socket(self, path: &Path, port: u16) -> PathBuf {
         match self {
             Self::Postgres => path.join(format!(".s.PGSQL.{port}")),
@@ -122,7 +124,7 @@ impl Protocol {
     }
 }
 
-/// Connects to the first address of the host that answers.
+/// Connects to the first address of the host that responds.
 async fn connect(server: &Server) -> Result<TcpStream, Failure> {
     let failed = |error: std::io::Error| server.wrong(&unreached(&error));
     let (host, port, hosts) = &server.place;
@@ -137,7 +139,7 @@ async fn connect(server: &Server) -> Result<TcpStream, Failure> {
     TcpStream::connect(permitted.as_slice()).await.map_err(failed)
 }
 
-/// Takes the driver's connection and passes on what both sides say, until one of them ends.
+/// Accepts the driver's connection and forwards bytes until one side ends.
 async fn pass(listener: UnixListener, way: Way, state: Arc<State>) {
     let Ok(mut driver) = accept(&listener).await else { return };
     drop(listener);
@@ -174,14 +176,14 @@ async fn pass(listener: UnixListener, way: Way, state: Arc<State>) {
             }
         }
     };
-    // Once the server has ended, or has sent too much, there is nothing to send to it either.
+    // When either direction ends, the other is useless.
     tokio::select! {
         () = down => {}
         () = up => {}
     }
 }
 
-/// The name of the socket is no secret: only connections of this process count.
+/// Accepts connections of this process only, because the socket name is not secret.
 async fn accept(listener: &UnixListener) -> std::io::Result<UnixStream> {
     let own = i32::try_from(std::process::id()).ok();
     loop {

@@ -17,7 +17,9 @@ use super::relational::{Engine, SILENCE};
 use super::server::{Pems, Safety, Server};
 use super::values::Kind;
 
-/// `host`, `port` (3306), `database`, `username`, `password`; more in [`Server::read`].
+/// Engine of MySQL and MariaDB.
+///
+/// Fields: `host`, `port` (3306), `database`, `username`, `password`; more in [`Server::read`].
 pub(super) struct MySql;
 
 impl Engine for MySql {
@@ -57,9 +59,9 @@ impl Engine for MySql {
     }
 
     fn begin(limit: Option<Duration>) -> String {
-        // The driver has set the time zone to UTC; the mode decides how texts are quoted. A server may wait
-        // for a reader as long as the reader waits for a row. The two engines limit statements in ways of
-        // their own.
+        // The driver sets the time zone to UTC; the mode decides the quoting of texts. Server and
+        // client use the same timeout between rows. Both engines limit statements in different
+        // ways.
         let limits = limit.map_or(String::new(), |limit| {
             let (seconds, milliseconds) = (limit.as_secs(), limit.as_millis());
             format!(
@@ -148,7 +150,7 @@ impl Engine for MySql {
     }
 
     fn literal(kind: &Kind, value: &str) -> Option<String> {
-        // A number in quotes would be compared as a floating-point number.
+        // A quoted number would be compared as a floating-point number.
         let number = value.parse::<f64>().is_ok_and(f64::is_finite)
             && value.bytes().all(|sign| sign.is_ascii_digit() || matches!(sign, b'-' | b'.' | b'e' | b'+'));
         match kind {
@@ -162,12 +164,12 @@ impl Engine for MySql {
         let (kind, selected) = kind(of, quoted);
         let order = match (of, &kind) {
             ("date" | "datetime" | "timestamp", _) => Order::Server {
-                // Dates that say that there is no end are never a mark: nothing would follow them.
+                // Dates that mean "no end" are never a mark, because nothing would follow them.
                 number: None,
                 marks: format!("{quoted} < '9999-01-01'"),
                 always: None,
             },
-            // They are ordered by their place in the type, and compared with a text by their texts.
+            // Ordered by their position in the type, but compared with a text by their text.
             ("enum" | "set", _) => Order::Server {
                 number: Some(format!("{quoted} + 0")),
                 marks: format!("{quoted} IS NOT NULL"),
@@ -185,7 +187,7 @@ impl Engine for MySql {
     }
 }
 
-/// The columns of unique keys: of each table and key, the columns with the length of their prefix.
+/// Columns of unique keys by table and key, with the length of their prefix.
 struct Keys(BTreeMap<String, BTreeMap<String, BTreeMap<String, String>>>);
 
 impl Keys {
@@ -201,8 +203,9 @@ impl Keys {
         Ok(keys)
     }
 
-    /// The primary key of each table. Where there is none, the server marks the columns of a unique one in
-    /// its place.
+    /// Returns the primary key of each table.
+    ///
+    /// Without one, the server reports the columns of a unique key instead.
     fn primary(&self, columns: &[[String; 8]]) -> BTreeMap<String, &BTreeMap<String, String>> {
         let mut marked: BTreeMap<&String, Vec<&String>> = BTreeMap::new();
         for [_, table, column, _, _, _, key, _] in columns {
@@ -221,7 +224,7 @@ impl Keys {
     }
 }
 
-/// Texts are compared by their collation, which knows letters that are equal, and blanks at the end.
+/// Text is compared by its collation, with equal letters and trailing blanks.
 fn same_key(of: &str, collation: &str, quoted: &str, prefix: &str) -> Same {
     let part = if prefix.is_empty() { quoted.to_owned() } else { format!("LEFT({quoted}, {prefix})") };
     match of {
@@ -236,11 +239,11 @@ fn same_key(of: &str, collation: &str, quoted: &str, prefix: &str) -> Same {
     }
 }
 
-/// How values of a type are written, when they are selected by this expression.
+/// Returns the kind of a type's values, and the expression that selects them.
 fn kind(of: &str, quoted: &str) -> (Kind, String) {
     let kind = match of.to_ascii_lowercase().as_str() {
         "tinyint" | "smallint" | "mediumint" | "int" | "bigint" | "year" => Kind::Integer,
-        // Its text has fewer digits than it has itself, unless it is told as a double.
+        // Its text has fewer digits than the value, unless converted to double.
         "float" => return (Kind::Single, format!("{quoted} + 0e0")),
         "double" => Kind::Real,
         "decimal" => Kind::Decimal,

@@ -1,4 +1,6 @@
-//! Parquet files, a few hundred rows at a time: neither a file nor a row group is ever in memory.
+//! Parquet files, read a few hundred rows at a time.
+//!
+//! Neither a file nor a row group is ever completely in memory.
 
 mod assembly;
 mod civil;
@@ -21,16 +23,18 @@ use super::{Connector, Failure, Fields, Intake, Reach, Reading, Table, Unfit};
 use assembly::{Columns, Shape};
 use pages::{LISTED, check};
 
-/// Rows that are put together at one time, if their size permits.
+/// Maximum number of rows assembled at once, if their size permits.
 const ROWS: usize = 1024;
-/// Values of that many rows take about this room, by the sizes the file tells.
+/// Approximate size in bytes of rows assembled at once, by the sizes in the file.
 const ROOM: usize = 8 << 20;
-/// The room of the pages that texts which are read at one time keep in memory.
+/// Maximum bytes of pages kept in memory by texts that are read at once.
 const TEXTS: u64 = 256 << 20;
-/// The room of one page of each column (1 GiB).
+/// Maximum bytes of one page of each column (1 GiB).
 const PAGES: u64 = 1 << 30;
 
-/// `path` (or `file`); `key`, the column that tells rows apart; `table` (the name of the file).
+/// Reads the configuration.
+///
+/// Fields: `path` (or `file`); `key`, the column that identifies rows; `table` (name of the file).
 pub(super) fn open(fields: Fields<'_>, reach: &Reach) -> Result<Box<dyn Connector>, Unfit> {
     let named = Named::read(fields, &["path", "file"], reach)?;
     let key = Key::read(fields)?;
@@ -44,7 +48,7 @@ struct Parquet {
     table: String,
 }
 
-/// An open file: its columns, and its row groups, unless it has none.
+/// An open file: its columns, and its row groups if there are any.
 struct Open {
     groups: Option<(SerializedFileReader<File>, File)>,
     shape: Shape,
@@ -69,8 +73,9 @@ impl Connector for Parquet {
         Ok(vec![Table { name: self.table.clone(), kind: "table", columns: shape.columns() }])
     }
 
-    /// Such a file is written anew as a whole, so what is new is told by the cursor, or by what
-    /// rows hold.
+    /// Reads all rows and detects new ones by the cursor or their content.
+    ///
+    /// Parquet files are always rewritten as a whole.
     fn read(
         &self,
         since: Option<&Value>,
@@ -118,7 +123,7 @@ impl Parquet {
         Ok(Open { groups: Some((reader, pages)), shape, rows })
     }
 
-    /// The columns of a row group, and how many rows of it may be put together at one time.
+    /// Returns the columns of a row group, and the number of rows to assemble at once.
     fn columns(&self, group: &dyn RowGroupReader, file: &File) -> Result<(Columns, usize), Failure> {
         let (mut most, mut pages) = (rows_at_once(group.metadata()), 0_u64);
         for column in group.metadata().columns() {
@@ -133,7 +138,7 @@ impl Parquet {
                 let fits = TEXTS / budget.largest.max(1);
                 most = most.min(usize::try_from(fits).unwrap_or(ROWS)).max(1);
             }
-            // Any row may have most of the values.
+            // Any row may contain most of the values.
             if budget.listed > LISTED {
                 most = 1;
             }
@@ -153,7 +158,7 @@ impl Parquet {
     }
 }
 
-/// A row, columns by name.
+/// A row, with columns by name.
 type Record = Map<String, Value>;
 
 fn rows_at_once(group: &RowGroupMetaData) -> usize {
@@ -162,7 +167,7 @@ fn rows_at_once(group: &RowGroupMetaData) -> usize {
     (ROOM / usize::try_from(row).unwrap_or(ROOM).max(1)).clamp(1, ROWS)
 }
 
-/// The name of a compression that is not built in.
+/// Returns the name of an unsupported compression.
 fn unknown(compression: Compression) -> Option<&'static str> {
     match compression {
         Compression::UNCOMPRESSED | Compression::SNAPPY | Compression::GZIP(_) | Compression::ZSTD(_) => None,

@@ -1,23 +1,23 @@
-//! The records of a comma-separated file, line by line, and whether each of them is whole.
+//! Parses records of a comma-separated file line by line.
 
 use crate::platform::order::Extent;
 
-/// How values are told apart.
+/// Delimiter and quote of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Dialect {
     pub(super) delimiter: u8,
-    /// Values in these may hold delimiters and line breaks; without it, a quote is a character like others.
+    /// Quoted values may contain delimiters and line breaks; `None` disables quoting.
     pub(super) quote: Option<u8>,
 }
 
-/// The values of one record; its lines are added until it is whole.
+/// Values of one record, to which lines are added until it is complete.
 #[derive(Debug, Default)]
 pub(super) struct Record {
     text: Vec<u8>,
-    /// Where each value ends.
+    /// End of each value.
     ends: Vec<usize>,
     state: State,
-    /// A value of it was quoted.
+    /// True if one of its values was quoted.
     quoted: bool,
 }
 
@@ -27,11 +27,11 @@ enum State {
     Start,
     Plain,
     Quoted,
-    /// Behind a quote within quotes, which ends the value unless another quote follows.
+    /// After a quote within quotes, which ends the value unless another quote follows.
     Closed,
 }
 
-/// Something follows the closing quote of a value.
+/// Text follows the closing quote of a value.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Misquoted;
 
@@ -43,7 +43,7 @@ impl Record {
         self.quoted = false;
     }
 
-    /// Adds a line with its end. The record is complete behind it, unless a value in quotes goes on.
+    /// Adds a line with its end; completes the record unless a quoted value continues.
     pub(super) fn line(&mut self, line: &[u8], dialect: Dialect) -> Result<Extent, Misquoted> {
         for byte in line {
             let (byte, quote) = (*byte, Some(*byte) == dialect.quote);
@@ -76,7 +76,7 @@ impl Record {
         Ok(if self.state == State::Quoted { Extent::More } else { Extent::Unknown })
     }
 
-    /// Ends a record whose last line has no end.
+    /// Completes a record whose last line has no end.
     pub(super) fn end(&mut self) {
         self.ends.push(self.text.len());
     }
@@ -85,12 +85,12 @@ impl Record {
         self.ends.len()
     }
 
-    /// Returns true if there is nothing on its line.
+    /// Returns true if the line is empty.
     pub(super) fn is_blank(&self) -> bool {
         self.ends == [0] && !self.quoted
     }
 
-    /// The values; `None` for one that is not UTF-8.
+    /// Returns the values; `None` for one that is not UTF-8.
     pub(super) fn values(&self) -> impl Iterator<Item = Option<&str>> {
         let mut start = 0;
         self.ends.iter().map(move |end| {

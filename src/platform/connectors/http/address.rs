@@ -1,16 +1,16 @@
-//! Addresses: of the first page, with a parameter more, and of the page that follows.
+//! URLs of the first page and of following pages.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use reqwest::Url;
 
 use super::super::{Failure, Fields, Unfit};
 
-/// Encoded in the value of a parameter: everything that RFC 3986 does not call unreserved.
+/// Characters encoded in parameter values: all but unreserved ones (RFC 3986).
 const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// Names such as `page[number]` and `$skip` stay as APIs document them.
 const NAME: &AsciiSet = &VALUE.remove(b'[').remove(b']').remove(b'$').remove(b':').remove(b'@').remove(b'/');
 
-/// The address that a configuration names, its query as it is written there.
+/// Returns the configured URL; keeps the spelling of its query.
 pub(super) fn address(fields: Fields<'_>) -> Result<Url, Unfit> {
     let base = fields
         .first_text(&["base_url", "url"])?
@@ -36,8 +36,10 @@ pub(super) fn address(fields: Fields<'_>) -> Result<Url, Unfit> {
     Ok(url)
 }
 
-/// Sets a parameter of the query in place of the one of that name. All others keep their text: some
-/// servers tell `%20` from `+`, and `flag` from `flag=`.
+/// Sets a query parameter, replacing one of the same name.
+///
+/// The others keep their spelling: some servers distinguish `%20` from `+`, and `flag` from
+/// `flag=`.
 pub(super) fn set(url: &mut Url, name: &str, value: &str) {
     let own = format!("{}={}", utf8_percent_encode(name, NAME), utf8_percent_encode(value, VALUE));
     let query = url.query().unwrap_or_default();
@@ -55,12 +57,12 @@ fn is_named(pair: &str, name: &str) -> bool {
     percent_decode_str(&written).decode_utf8_lossy() == name
 }
 
-/// The address that `link`, on `page`, leads to: on the server of `base`, with its user.
+/// Resolves `link` on `page`, on the server of `base` and with its user.
 pub(super) fn follow(page: &Url, base: &Url, link: &str) -> Result<Url, Failure> {
     let mut url =
         page.join(link.trim()).map_err(|_| Failure::new("the next page has no address that makes sense"))?;
     url.set_fragment(None);
-    // Behind a proxy that ends TLS, many APIs write http:// into their links.
+    // APIs behind a TLS proxy often put http:// into their links.
     if base.scheme() == "https" && url.scheme() == "http" && url.host() == base.host() && url.port().is_none()
     {
         let _ = url.set_scheme("https");
@@ -77,7 +79,7 @@ pub(super) fn follow(page: &Url, base: &Url, link: &str) -> Result<Url, Failure>
     Ok(url)
 }
 
-/// The target of `rel="next"` in the `Link` headers, which are one list however many lines they take.
+/// Returns the target of `rel="next"` in the `Link` headers.
 pub(super) fn next_link<'h>(headers: impl Iterator<Item = &'h [u8]>) -> Option<String> {
     let lines: Vec<_> = headers.map(String::from_utf8_lossy).collect();
     let list = lines.join(", ");

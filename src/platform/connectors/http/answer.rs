@@ -1,4 +1,6 @@
-//! Where the records of an answer are. What is not known to be records is an error and no row.
+//! Locates the records in a response.
+//!
+//! Content not known to be records is an error and never becomes a row.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,48 +11,49 @@ use super::super::Failure;
 use super::signs::is_sign;
 use super::words::{self, is_error, is_remark, key};
 
-/// Where APIs put their records when `records` does not say it.
+/// Usual fields of records if `records` is not configured.
 const USUAL: [&str; 4] = ["data", "items", "results", "records"];
-/// Objects in which APIs put them one step further down.
+/// Objects that may contain the records one level deeper.
 const AROUND: [&str; 9] = ["data", "items", "results", "result", "response", "d", "hits", "feed", "records"];
-/// Lists in such objects that are records whatever stands beside them.
+/// Lists in such objects that contain records regardless of their neighbours.
 const WITHIN: [&str; 11] =
     ["data", "items", "results", "records", "hits", "docs", "rows", "list", "entries", "nodes", "entry"];
-/// Lists that hold no records.
+/// Lists without records.
 const BESIDE: [&str; 10] =
     ["links", "link", "errors", "warnings", "included", "messages", "facets", "fields", "search", "jsonapi"];
 const IDENTITIES: [&str; 7] = ["id", "uuid", "guid", "oid", "name", "slug", "key"];
-/// What stands beside records and is longer is not looked at.
+/// Maximum size in bytes of values that are examined next to records.
 const LONGEST_BESIDE: usize = 64 << 10;
 
 type Raw<'p> = BTreeMap<String, &'p RawValue>;
 
-/// The records of an answer, and what is beside them.
+/// Records of a response, and the fields next to them.
 pub(super) struct Answer<'p> {
     pub(super) place: Vec<String>,
     pub(super) records: &'p RawValue,
     pub(super) beside: Map<String, Value>,
 }
 
-/// What an answer has at the place of its records.
+/// Kind of value at the place of the records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     List,
-    /// One record.
+    /// A single record.
     One,
     Null,
 }
 
 impl<'p> Answer<'p> {
-    /// Finds the records in the body of an answer: at `told`, or where they can be nothing else.
-    /// Fields of the names in `ignored` report no error.
+    /// Locates the records in a body: at `told`, or at an unambiguous place.
+    ///
+    /// Fields named in `ignored` do not indicate errors.
     pub(super) fn find(
         body: &'p [u8],
         told: Option<&[String]>,
         ignored: &BTreeSet<String>,
     ) -> Result<Self, Failure> {
         let whole: &RawValue = serde_json::from_slice(body).map_err(|error| not_json(body, &error))?;
-        // Refuses what is nested too deeply before anything walks down.
+        // Reject excessive nesting before recursing.
         serde_json::from_slice::<serde::de::IgnoredAny>(body).map_err(|error| not_json(body, &error))?;
         let fields = object(whole);
         let beside = |path: &[String]| {
@@ -61,7 +64,7 @@ impl<'p> Answer<'p> {
         if let Some(path) = told {
             let beside = beside(path);
             refused(&beside)?;
-            // What is a record as a whole has nothing beside it.
+            // A document that is one record has no neighbouring fields.
             let beside = if path.is_empty() { Map::new() } else { beside };
             let records = at(whole, path).ok_or_else(|| {
                 Failure::new(format!("the API answered, but there is nothing at /{}", path.join("/")))
@@ -90,7 +93,7 @@ impl<'p> Answer<'p> {
     }
 }
 
-/// An answer that is not JSON; a page for people has a word of its own.
+/// Describes a response that is not JSON, such as an HTML page.
 pub(super) fn not_json(body: &[u8], error: &serde_json::Error) -> Failure {
     let start = body.trim_ascii_start();
     Failure::new(if start.is_empty() {
@@ -110,7 +113,9 @@ fn refused(beside: &Map<String, Value>) -> Result<(), Failure> {
     }
 }
 
-/// An object without a place for records is one record if it neither speaks of an error nor of pages.
+/// Accepts an object without a place for records as one record.
+///
+/// Fails if it indicates an error or further pages.
 fn one_record(answer: &Map<String, Value>, fields: &Raw<'_>) -> Result<(), Failure> {
     if let Some(words) = words::error_of(answer) {
         return Err(Failure::new(format!("the API answered with no records: {words}")));
@@ -137,7 +142,7 @@ fn one_record(answer: &Map<String, Value>, fields: &Raw<'_>) -> Result<(), Failu
     )))
 }
 
-/// The place of the records, where an answer has one that can be nothing else.
+/// Returns the place of the records, if it is unambiguous.
 fn usual_place(fields: &Raw<'_>) -> Result<Option<Vec<String>>, Failure> {
     let is_list = |name: &&str| fields.get(*name).is_some_and(|raw| form(raw) == Form::List);
     let lists: Vec<&str> = USUAL.into_iter().filter(is_list).collect();
@@ -181,7 +186,7 @@ fn usual_place(fields: &Raw<'_>) -> Result<Option<Vec<String>>, Failure> {
     Ok(USUAL.into_iter().find(|name| !one && null(name)).map(|name| vec![name.to_owned()]))
 }
 
-/// The only list of objects in an object whose other fields speak of pages and of the call.
+/// Returns the only list of objects if other fields describe pages or the call.
 fn only_list(fields: &Raw<'_>) -> Option<String> {
     let is_candidate = |name: &str, raw: &RawValue| is_list_of_objects(raw) && !holds_no_records(name);
     let mut lists = fields.iter().filter(|(name, raw)| is_candidate(name, raw));
@@ -204,7 +209,7 @@ fn is_beside(name: &str) -> bool {
     linked || is_sign(name) || is_remark(name) || holds_no_records(name)
 }
 
-/// A field of this name tells one thing from others of its kind.
+/// Returns true if a field of this name identifies a record.
 fn is_identity(name: &str) -> bool {
     IDENTITIES.contains(&key(name).as_str())
 }
@@ -221,7 +226,7 @@ fn object(raw: &RawValue) -> Option<Raw<'_>> {
     if raw.get().starts_with('{') { serde_json::from_str(raw.get()).ok() } else { None }
 }
 
-/// What is at a path.
+/// Returns the value at a path.
 fn at<'p>(raw: &'p RawValue, path: &[String]) -> Option<&'p RawValue> {
     let Some((part, rest)) = path.split_first() else { return Some(raw) };
     if raw.get().starts_with('[') {
@@ -231,13 +236,13 @@ fn at<'p>(raw: &'p RawValue, path: &[String]) -> Option<&'p RawValue> {
     at(object(raw)?.get(part)?, rest)
 }
 
-/// The text or number at a path, if there is one.
+/// Returns the text or number at a path, if any.
 pub(super) fn plain_at(body: &[u8], path: &[String]) -> Option<Value> {
     let whole: &RawValue = serde_json::from_slice(body).ok()?;
     serde_json::from_str(at(whole, path)?.get()).ok()
 }
 
-/// The fields of the objects around the place at `path`, without what is there.
+/// Returns the fields of the objects that enclose `path`, without its value.
 fn around(fields: &Raw<'_>, path: &[String]) -> Map<String, Value> {
     let mut beside = Map::new();
     for (name, raw) in fields {

@@ -1,4 +1,4 @@
-//! Requests to an API: bounded in number, bytes and time, and repeated where the trouble passes.
+//! Requests to an API with retries, bounded in number, bytes and time.
 
 use std::error::Error as _;
 use std::io::Read as _;
@@ -11,33 +11,36 @@ use super::super::{Failure, Reach};
 use super::words;
 use crate::platform::StandIn;
 
-/// One request and its answer.
+/// Timeouts of a request with its response, and of opening a connection.
 const ANSWER: Duration = Duration::from_secs(30);
 const CONNECT: Duration = Duration::from_secs(10);
-/// A page is held in memory, and so is each record of it.
+/// Maximum size of a page in bytes; pages and records are held in memory.
 const LARGEST_PAGE: usize = 64 << 20;
-/// Enough for the reason that a refusal gives.
+/// Maximum size in bytes of an error response, enough for its reason.
 const LARGEST_REFUSAL: usize = 64 << 10;
-/// Bytes of all pages of one reading: no API of rows sends more over JSON in a night.
+/// Maximum bytes of all pages of a read, far above usual APIs.
 const MOST_BYTES: u64 = 64 << 30;
-/// Time for all pages of one reading.
+/// Maximum time for all pages of a read.
 const LONGEST: Duration = Duration::from_secs(6 * 60 * 60);
-/// Attempts at one page while the API asks for patience.
+/// Maximum number of attempts while the API requests a wait.
 const ATTEMPTS: u32 = 5;
-/// Attempts at one page when connections break.
+/// Maximum number of attempts if connections break.
 const ATTEMPTS_BROKEN: u32 = 2;
-/// The first wait where the API names none; each further one is twice as long.
+/// First wait if the API does not specify one; each further one is twice as long.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
-/// All waits of a sync together, and of a look.
+/// Maximum sum of waits in a sync, and in an interactive request.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
 const PATIENCE_OF_A_LOOK: Duration = Duration::from_secs(10);
-/// Sent unless the configuration has an `Accept` of its own. Names the kinds of JSON one by one:
-/// few servers know `*+json`, and `*/*` in a list means HTML to some.
+/// Default `Accept` header, unless configured.
+///
+/// Lists each JSON type, because few servers support `*+json`, and some take `*/*` in a list for
+/// HTML.
 pub(super) const KINDS: &str = "application/json, application/vnd.api+json, application/hal+json, \
                                 application/ld+json, application/geo+json, application/*+json";
 
-/// The client all connectors share. A redirect is followed within its origin only, so that
-/// credentials never travel to someone else.
+/// Client shared by all connectors.
+///
+/// Follows redirects within their origin only, so that credentials are not sent elsewhere.
 pub(in super::super) fn client(stand_ins: &[StandIn]) -> Result<Client, reqwest::Error> {
     let within = redirect::Policy::custom(|attempt| {
         let same = attempt.previous().first().is_some_and(|first| first.origin() == attempt.url().origin());
@@ -51,57 +54,57 @@ pub(in super::super) fn client(stand_ins: &[StandIn]) -> Result<Client, reqwest:
         .connect_timeout(CONNECT)
         .timeout(ANSWER)
         .referer(false)
-        // Unpacked here: the client ends after the first member.
+        // Decompressed here, because the client stops after the first gzip member.
         .no_gzip()
         .user_agent(concat!("wellspring/", env!("CARGO_PKG_VERSION")))
         .build()
 }
 
-/// An answer with a body.
+/// A response with a body.
 pub(super) struct Page {
     pub(super) body: Vec<u8>,
     pub(super) headers: HeaderMap,
-    /// Where it came from.
+    /// Final URL.
     pub(super) url: Url,
-    /// Where it was asked for, before any redirect.
+    /// Requested URL, before redirects.
     pub(super) base: Url,
 }
 
-/// What a request came to.
+/// Result of a request.
 pub(super) enum Fetched {
     Page(Box<Page>),
-    /// 204, 205: success, and no content.
+    /// 204 or 205: success without content.
     Nothing,
-    /// 404
+    /// 404.
     Missing(Failure),
 }
 
-/// The requests of one reading.
+/// Requests of one read.
 pub(super) struct Calls<'a> {
     reach: &'a Reach,
     headers: HeaderMap,
-    /// The `Accept` is ours, so another one may be tried.
+    /// True if the `Accept` header is ours, so that another may be tried.
     own_accept: bool,
-    /// Texts that no message may repeat.
+    /// Texts that messages must not repeat.
     secrets: &'a [String],
     patience: Duration,
     bytes: u64,
     begun: Instant,
 }
 
-/// Why a request brought nothing.
+/// Reason why a request failed.
 enum Trouble {
     Final(Failure),
-    /// The API asks for patience: how long, if it says so.
+    /// The API requests a wait, with its length if specified.
     Busy(Failure, Option<Duration>),
     /// The connection broke.
     Broken(Failure),
-    /// 406
+    /// 406.
     NotAcceptable(Failure),
 }
 
 impl<'a> Calls<'a> {
-    /// Requests of a sync, which has time.
+    /// Requests of a sync, with long waits.
     pub(super) fn of_sync(
         reach: &'a Reach,
         headers: &HeaderMap,
@@ -112,7 +115,7 @@ impl<'a> Calls<'a> {
         Self { reach, headers, own_accept, secrets, patience: PATIENCE, bytes: 0, begun }
     }
 
-    /// Requests of a test or a schema, for which someone waits.
+    /// Requests of a test or a schema, with short waits.
     pub(super) fn of_look(
         reach: &'a Reach,
         headers: &HeaderMap,
@@ -122,7 +125,7 @@ impl<'a> Calls<'a> {
         Self { patience: PATIENCE_OF_A_LOOK, ..Self::of_sync(reach, headers, own_accept, secrets) }
     }
 
-    /// Fetches a page, again where the trouble passes.
+    /// Fetches a page, with retries after temporary errors.
     pub(super) fn fetch(&mut self, url: &Url) -> Result<Fetched, Failure> {
         if self.bytes > MOST_BYTES || self.begun.elapsed() > LONGEST {
             let (gib, hours) = (MOST_BYTES >> 30, LONGEST.as_secs() / 3600);
@@ -162,7 +165,7 @@ impl<'a> Calls<'a> {
         }
     }
 
-    /// Waits for something, until the platform stops.
+    /// Waits for a future, until the read must end.
     fn within<T>(&self, work: impl Future<Output = T>) -> Result<T, Failure> {
         self.reach.runtime.block_on(async {
             tokio::select! {
@@ -181,7 +184,7 @@ impl<'a> Calls<'a> {
             return Ok(Fetched::Nothing);
         }
         if !status.is_success() {
-            // A reason that does not come whole is none.
+            // An incomplete reason is ignored.
             let body = read(&mut response, LARGEST_REFUSAL).await.unwrap_or_default();
             return self.refusal(&response, &body);
         }
@@ -190,7 +193,7 @@ impl<'a> Calls<'a> {
         Ok(Fetched::Page(Box::new(Page { body, headers, url, base })))
     }
 
-    /// What a status other than success means, with the API's own words.
+    /// Classifies an error status, with the API's message.
     fn refusal(&self, response: &Response, body: &[u8]) -> Result<Fetched, Trouble> {
         let status = response.status();
         let mut message = match status {
@@ -222,7 +225,7 @@ impl<'a> Calls<'a> {
         })
     }
 
-    /// The API's words, unless they repeat a secret.
+    /// Returns the API's message, unless it repeats a secret.
     pub(super) fn shown(&self, words: &str) -> String {
         if self.secrets.iter().any(|secret| words.contains(secret.as_str())) {
             return "(its words repeat a secret and are withheld)".to_owned();
@@ -231,7 +234,7 @@ impl<'a> Calls<'a> {
     }
 }
 
-/// The body, unpacked, within `limit` bytes.
+/// Reads and decompresses the body, up to `limit` bytes.
 async fn read(response: &mut Response, limit: usize) -> Result<Vec<u8>, Trouble> {
     let too_large = || {
         let limit = limit >> 20;
@@ -278,7 +281,7 @@ async fn read(response: &mut Response, limit: usize) -> Result<Vec<u8>, Trouble>
     Ok(body)
 }
 
-/// The `Retry-After` header, as seconds or as a date; what cannot be read was not said.
+/// Parses `Retry-After` in seconds or as a date; ignores invalid values.
 fn retry_after(headers: &HeaderMap, now: jiff::Timestamp) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse::<f64>() {
@@ -288,7 +291,7 @@ fn retry_after(headers: &HeaderMap, now: jiff::Timestamp) -> Option<Duration> {
     Some(Duration::from_secs(u64::try_from(then.as_second() - now.as_second()).unwrap_or(0)))
 }
 
-/// Why no answer came. The address is left out: it may hold credentials.
+/// Describes a missing response, without the URL, which may contain credentials.
 fn unreached(error: reqwest::Error) -> Trouble {
     let error = error.without_url();
     if error.is_timeout() {
@@ -326,7 +329,7 @@ fn unreached(error: reqwest::Error) -> Trouble {
     Trouble::Final(Failure::new(message))
 }
 
-/// The variable of the environment that names a SOCKS proxy.
+/// Returns the environment variable that names a SOCKS proxy.
 fn socks_variable() -> Option<&'static str> {
     let names = ["ALL_PROXY", "all_proxy", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
     let is_socks = |name: &&str| std::env::var(name).is_ok_and(|value| value.starts_with("socks"));

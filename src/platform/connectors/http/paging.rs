@@ -1,4 +1,4 @@
-//! From one page to the next, until an answer says or shows that it was the last.
+//! Follows pages until a response states or shows that it is the last.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -14,11 +14,13 @@ use super::fetch::Page;
 use super::signs::Signs;
 use super::words::{key, plain};
 
-/// More pages than this are a mistake of one side, unless `max_pages` says otherwise.
+/// Default and maximum of `max_pages`.
+///
+/// More pages than the default usually mean a mistake of the API or the configuration.
 const PAGES: u64 = 10_000;
 const MOST_PAGES: u64 = 1_000_000;
 
-/// How an API tells its next page, beside what its answers say of themselves.
+/// Configured way to the next page.
 pub(super) struct Paging {
     next: Option<Vec<String>>,
     next_param: Option<String>,
@@ -26,47 +28,47 @@ pub(super) struct Paging {
     size_param: Option<String>,
     first: u64,
     most: u64,
-    /// Fields of answers that are no signs, by their letters and digits.
+    /// Response fields that are not signs, in normalised form.
     pub(super) ignored: BTreeSet<String>,
 }
 
-/// What one page held.
+/// Content of a page.
 pub(super) struct Content {
-    /// The records, as they were sent.
+    /// Digest of the records as sent.
     pub(super) digest: [u8; 32],
     pub(super) count: u64,
-    /// What tells each record from the others, where all have it.
+    /// Identity of each record, if all have one.
     pub(super) ids: Vec<[u8; 32]>,
 }
 
-/// How far a reading has come.
+/// Progress of a read.
 #[derive(Default)]
 pub(super) struct Walk {
-    /// Pages that were read.
+    /// Number of pages read.
     pub(super) pages: u64,
-    /// The last sync read a list.
+    /// True if the last sync read a list.
     pub(super) was_list: bool,
-    /// Records that were read.
+    /// Number of records read.
     seen: u64,
-    /// Where the first page has its records.
+    /// Place of the records on the first page.
     place: Option<(Vec<String>, Form)>,
     asked: HashSet<[u8; 32]>,
-    /// The page on which these records were.
+    /// Page number by digest of the records.
     digests: HashMap<[u8; 32], u64>,
-    /// Records of the largest page.
+    /// Number of records of the largest page.
     largest: u64,
-    /// Records of the last page, and what tells them apart.
+    /// Number and identities of the last page's records.
     last: (u64, Vec<[u8; 32]>),
     total: Option<u64>,
     by_link: bool,
 }
 
-/// What comes after a page.
+/// Continuation after a page.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Course {
-    /// The answer says that there is no more, or has nothing.
+    /// The response states that there are no more pages, or is empty.
     End,
-    /// No sign speaks of pages, so this answer is all.
+    /// There is no sign of pages, so this response is complete.
     Alone,
     Next(Box<Url>),
 }
@@ -85,7 +87,7 @@ impl Paging {
         })
     }
 
-    /// The address of the first page.
+    /// Adds the parameters of the first page.
     pub(super) fn begin(&self, url: &mut Url, size: Option<usize>) {
         if let Some(name) = &self.page_param {
             set(url, name, &self.first.to_string());
@@ -95,12 +97,12 @@ impl Paging {
         }
     }
 
-    /// Returns true if the API is asked for pages by their number.
+    /// Returns true if pages are requested by number.
     pub(super) fn is_by_number(&self) -> bool {
         self.page_param.is_some()
     }
 
-    /// Notes that `url` is asked for.
+    /// Records the request of `url` and checks the page limit.
     pub(super) fn ask(&self, walk: &mut Walk, url: &Url) -> Result<(), Failure> {
         let most = self.most;
         if walk.pages >= most {
@@ -114,16 +116,17 @@ impl Paging {
         Ok(())
     }
 
-    /// Returns true if the records of a page are to be taken. A page that was read before ends the
-    /// reading (false), or is an error.
+    /// Returns true if the records of a page are to be used.
+    ///
+    /// A page that was read before ends the read (false), or is an error.
     pub(super) fn admit(&self, walk: &Walk, page: &Content) -> Result<bool, Failure> {
         let number = walk.pages + 1;
         let Some(before) = walk.digests.get(&page.digest).filter(|_| page.count > 0) else {
             self.shifted(walk, page)?;
             return Ok(true);
         };
-        // Some APIs send their last page for every number past it. A page that is shorter than the
-        // others is known to be the last one.
+        // Some APIs repeat their last page for higher numbers. A page shorter than the others is
+        // known to be the last.
         let clamped = self.is_by_number() && *before > 1 && *before + 1 == number;
         if clamped && (page.count < walk.largest || walk.total.is_some_and(|total| walk.seen >= total)) {
             return Ok(false);
@@ -138,8 +141,9 @@ impl Paging {
         Err(Failure::new(format!("page {number} of the API holds what page {before} held: {why}")))
     }
 
-    /// Records that stand at the end of one page and again at the start of the next have moved:
-    /// others were added or removed while the pages were read.
+    /// Fails if records were repeated from the end of the previous page.
+    ///
+    /// Records were then added or removed between the requests.
     fn shifted(&self, walk: &Walk, page: &Content) -> Result<(), Failure> {
         let (_, before) = &walk.last;
         let most = before.len().min(page.ids.len().saturating_sub(1));
@@ -152,7 +156,7 @@ impl Paging {
         )))
     }
 
-    /// What comes after a page that was taken.
+    /// Determines the continuation after a used page.
     pub(super) fn after(
         &self,
         walk: &mut Walk,
@@ -200,7 +204,7 @@ impl Paging {
         }
     }
 
-    /// The next page where `next` says how it is told.
+    /// Determines the next page by the configured `next`.
     fn told(&self, walk: &Walk, page: &Page, pointer: &[String], signs: &Signs) -> Result<Course, Failure> {
         let token = match plain_at(&page.body, pointer) {
             Some(Value::String(text)) if !text.is_empty() => text,
@@ -246,7 +250,7 @@ impl Paging {
         Ok(Course::Next(Box::new(url)))
     }
 
-    /// Pages by number have ended with a page that has nothing, or is not there.
+    /// Checks the total after numbered pages ended with an empty or missing page.
     pub(super) fn ended(&self, walk: &Walk) -> Result<(), Failure> {
         match walk.total {
             Some(total) if total > walk.seen => Err(Failure::new(format!(
@@ -257,7 +261,7 @@ impl Paging {
         }
     }
 
-    /// What comes after an answer when nothing is configured: nothing, unless it speaks of more.
+    /// Determines the continuation if nothing is configured.
     fn unasked(&self, walk: &Walk, signs: &Signs) -> Result<Course, Failure> {
         if signs.end {
             return Ok(Course::End);
@@ -300,7 +304,7 @@ impl Paging {
         ))
     }
 
-    /// The answer has fewer records, or pages, than it says.
+    /// Returns an error if the response has fewer records or pages than stated.
     fn short(&self, walk: &Walk, signs: &Signs) -> Option<Failure> {
         let (field, says, gave) = match (&signs.total, &signs.pages) {
             (Some((field, total)), _) if *total > walk.seen => {
@@ -326,17 +330,17 @@ impl Paging {
 }
 
 impl Walk {
-    /// Begins a reading after one that read a list, or did not.
+    /// Starts a read; `was_list` is true if the previous one read a list.
     pub(super) fn after(was_list: bool) -> Self {
         Self { was_list, ..Self::default() }
     }
 
-    /// Returns true if the pages held a list; where they held nothing, as at the last sync.
+    /// Returns true if the pages contained a list; empty pages keep the last value.
     pub(super) fn is_list(&self) -> bool {
         self.place.as_ref().map_or(self.was_list, |(_, form)| *form == Form::List)
     }
 
-    /// Every page has its records where the first one has them.
+    /// Verifies that every page has its records at the same place.
     pub(super) fn same_place(&mut self, place: &[String], form: Form) -> Result<(), Failure> {
         let Some((first, known)) = &self.place else {
             self.place = Some((place.to_vec(), form));
@@ -353,7 +357,7 @@ impl Walk {
 }
 
 impl Content {
-    /// What tells `records` from those of another page.
+    /// Returns a digest that identifies the records of a page.
     pub(super) fn digest(records: &RawValue) -> [u8; 32] {
         Sha256::digest(records.get()).into()
     }

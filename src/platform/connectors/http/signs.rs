@@ -1,7 +1,7 @@
-//! Signs of further pages: what an answer says of them in its headers and beside its records.
+//! Signs of further pages in headers and next to the records.
 //!
-//! Names are compared by their letters and digits only: `next_page_url`, `nextPageUrl` and
-//! `@odata.nextLink` need one line each here.
+//! Names are compared by letters and digits only, so that `next_page_url`, `nextPageUrl` and
+//! `@odata.nextLink` need one entry each.
 
 use std::collections::BTreeSet;
 
@@ -11,30 +11,30 @@ use serde_json::{Map, Value};
 use super::address::next_link;
 use super::words::{key, number};
 
-/// What an answer says of the pages after it.
+/// Signs of further pages in a response.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Signs {
-    /// The address of the next page.
+    /// URL of the next page.
     pub(super) link: Option<String>,
-    /// Where a token of the next page is, as a JSON pointer or the name of a header, and the token.
+    /// Location of the next page's token (JSON pointer or header name), and the token.
     pub(super) token: Option<(String, String)>,
-    /// The field that says that there is more.
+    /// Field that indicates more records.
     pub(super) more: Option<String>,
-    /// A field says that there is no more.
+    /// True if a field indicates the end.
     pub(super) end: bool,
-    /// How many records there are.
+    /// Field and total number of records.
     pub(super) total: Option<(String, u64)>,
-    /// How many pages there are.
+    /// Field and total number of pages.
     pub(super) pages: Option<(String, u64)>,
-    /// How many records a page has at most.
+    /// Field and maximum number of records per page.
     pub(super) limit: Option<(String, u64)>,
-    /// The field that says that this is not the first page.
+    /// Field that indicates that this is not the first page.
     pub(super) not_first: Option<String>,
 }
 
-/// Vocabularies whose prefix means nothing here.
+/// Vocabulary prefixes that are ignored.
 const PREFIXES: [&str; 2] = ["odata", "hydra"];
-/// `next` with one of these behind it names a next page; `nextSyncToken` and `next_run` do not.
+/// Suffixes of `next` that name a next page, unlike `nextSyncToken` and `next_run`.
 const NEXT: [&str; 34] = [
     "",
     "link",
@@ -154,7 +154,7 @@ const LIMIT: [&str; 8] = [
     "resultsperpage",
     "hitsperpage",
 ];
-/// Objects beside the records that speak of pages.
+/// Objects next to the records that describe pages.
 const CONTAINERS: [&str; 24] = [
     "meta",
     "metadata",
@@ -181,7 +181,7 @@ const CONTAINERS: [&str; 24] = [
     "resultinfo",
     "hits",
 ];
-/// Fields that say where this page is among the others.
+/// Fields that describe the position of this page.
 const PLACES: [&str; 36] = [
     "hasprev",
     "hasprevpage",
@@ -220,13 +220,14 @@ const PLACES: [&str; 36] = [
     "timedout",
     "shards",
 ];
-/// Fields of an object under `next` that hold an address, or a token.
+/// Fields of an object under `next` that contain a URL, or a token.
 const ADDRESSES: [&str; 4] = ["href", "url", "uri", "link"];
 const TOKENS: [&str; 7] = ["cursor", "after", "startingafter", "token", "page", "offset", "pagetoken"];
 
 impl Signs {
-    /// Reads the headers, and what stands beside the records in the objects around them (`place`).
-    /// Fields of the names in `ignored` are no signs.
+    /// Reads the headers and the fields next to the records at `place`.
+    ///
+    /// Fields named in `ignored` are not signs.
     pub(super) fn read(
         headers: &HeaderMap,
         beside: &Map<String, Value>,
@@ -300,7 +301,7 @@ impl Signs {
         }
     }
 
-    /// A list of links, each with its relation.
+    /// Reads a list of links with relations.
     fn links(&mut self, links: &[Value]) {
         let is_next = |rel: &Value| rel.as_str().is_some_and(|rel| rel.eq_ignore_ascii_case("next"));
         for link in links {
@@ -315,7 +316,7 @@ impl Signs {
         }
     }
 
-    /// One field, by its name without signs and capitals.
+    /// Reads one field by its normalised name.
     fn field(&mut self, pointer: String, name: &str, value: &Value) {
         let flag = as_flag(value);
         if is_next(name) {
@@ -394,7 +395,7 @@ impl Signs {
     }
 }
 
-/// Returns true if a field of this name speaks of pages.
+/// Returns true if a field of this name describes pages.
 pub(super) fn is_sign(field: &str) -> bool {
     let name = sign_name(field);
     let lists = [&MORE[..], &LAST, &FIRST, &TOKEN, &TOTAL, &PAGES, &LIMIT, &CONTAINERS, &PLACES];

@@ -1,13 +1,13 @@
-//! What an API says in its own words: errors in answers, made fit to be shown.
+//! Error messages of APIs, made safe to show.
 
 use serde_json::{Map, Value};
 
-/// Enough for the reason; what is longer is cut.
+/// Maximum length of a message in characters.
 const LONGEST: usize = 300;
-/// Reasons of one answer that are shown.
+/// Maximum number of reasons shown of a response.
 const MOST: usize = 3;
 
-/// Fields that hold a reason, the most telling first.
+/// Fields with a reason, the most specific first.
 const REASONS: [&str; 24] = [
     "message",
     "msg",
@@ -34,9 +34,9 @@ const REASONS: [&str; 24] = [
     "text",
     "err",
 ];
-/// Fields that hold a reason where the others have none.
+/// Fields with a reason, used if the others have none.
 const LAST_REASONS: [&str; 3] = ["status", "meta", "result"];
-/// Fields that hold the number or the name of an error.
+/// Fields with the number or name of an error.
 const CODES: [&str; 11] = [
     "code",
     "errorcode",
@@ -50,7 +50,7 @@ const CODES: [&str; 11] = [
     "key",
     "ret",
 ];
-/// Fields that say that there is an error unless they are empty.
+/// Fields that indicate an error unless they are empty.
 const ERRORS: [&str; 19] = [
     "error",
     "errors",
@@ -72,15 +72,15 @@ const ERRORS: [&str; 19] = [
     "faultcode",
     "odataerror",
 ];
-/// Fields that say by `false` that a call failed.
+/// Fields in which `false` indicates failure.
 const GOOD: [&str; 8] =
     ["success", "ok", "succeeded", "successful", "issuccess", "issuccessful", "isok", "wassuccessful"];
-/// Fields that say by `true` that a call failed, or that a search saw a part only.
+/// Fields in which `true` indicates failure or incomplete results.
 const BAD: [&str; 8] =
     ["iserror", "haserror", "haserrors", "failed", "isfailed", "isfault", "timedout", "errored"];
-/// Fields that hold the outcome of a call as a word or a number.
+/// Fields with the result of a call as a word or number.
 const OUTCOMES: [&str; 5] = ["status", "result", "outcome", "responsestatus", "state"];
-/// Fields that hold a code of HTTP, or one of the API's own.
+/// Fields with an HTTP status or a code of the API.
 const STATUSES: [&str; 10] = [
     "code",
     "status",
@@ -93,7 +93,7 @@ const STATUSES: [&str; 10] = [
     "retcode",
     "returncode",
 ];
-/// Objects beside the records in which an API says how a call went.
+/// Objects next to the records that describe the result of the call.
 const CONTAINERS: [&str; 10] = [
     "status",
     "meta",
@@ -142,7 +142,7 @@ const SUCCESSES: [&str; 14] = [
     "zeroresults",
     "noerror",
 ];
-/// Fields of which an answer consists that says something and holds no data.
+/// Fields of responses that contain a message but no data.
 const REMARKS: [&str; 38] = [
     "message",
     "msg",
@@ -183,7 +183,7 @@ const REMARKS: [&str; 38] = [
     "data",
     "exceptionmessage",
 ];
-/// Of these, the ones without which the answer says nothing.
+/// The remarks that contain the actual message.
 const SPEECH: [&str; 10] = [
     "message",
     "msg",
@@ -196,7 +196,7 @@ const SPEECH: [&str; 10] = [
     "exceptionmessage",
     "code",
 ];
-/// Words of a message beside an empty list that make it an error rather than "nothing found".
+/// Words that turn a message next to an empty list into an error.
 const TROUBLE: [&str; 18] = [
     "limit",
     "invalid",
@@ -218,12 +218,12 @@ const TROUBLE: [&str; 18] = [
     "timed out",
 ];
 
-/// Returns true if a field of this name holds errors.
+/// Returns true if a field of this name contains errors.
 pub(super) fn is_error(name: &str) -> bool {
     ERRORS.contains(&key(name).as_str())
 }
 
-/// Returns true if a field of this name says how a call went.
+/// Returns true if a field of this name describes the result of a call.
 pub(super) fn is_remark(name: &str) -> bool {
     let name = key(name);
     let name = name.as_str();
@@ -231,12 +231,14 @@ pub(super) fn is_remark(name: &str) -> bool {
     name != "data" && lists.iter().any(|list| list.contains(&name))
 }
 
-/// Letters and digits of a name, in lower case: `error_code`, `errorCode` and `@error.code` are one.
+/// Normalises a name to its letters and digits in lower case.
+///
+/// Makes `error_code`, `errorCode` and `@error.code` equal.
 pub(super) fn key(name: &str) -> String {
     name.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect()
 }
 
-/// The error that an answer reports beside its records, in its own words.
+/// Returns the message of an error reported next to the records.
 pub(super) fn error_in(beside: &Map<String, Value>) -> Option<String> {
     let bad = beside.iter().any(|(name, value)| {
         let name = key(name);
@@ -263,7 +265,7 @@ pub(super) fn error_in(beside: &Map<String, Value>) -> Option<String> {
     })
 }
 
-/// The error in an answer that is an object and has no records in it.
+/// Returns the message of an error in an object without records.
 pub(super) fn error_of(answer: &Map<String, Value>) -> Option<String> {
     if answer.is_empty() {
         return Some("an empty object, without a reason".to_owned());
@@ -277,7 +279,7 @@ pub(super) fn error_of(answer: &Map<String, Value>) -> Option<String> {
     if remark { Some(spoken(answer)) } else { error_in(&telling().collect()).map(|_| spoken(answer)) }
 }
 
-/// The reason not to believe that there are no records, though the list is empty.
+/// Returns the reason to distrust an empty list, if any.
 pub(super) fn doubt(beside: &Map<String, Value>) -> Option<String> {
     let get = |names: &[&str]| -> Vec<&Value> {
         let named = beside.iter().filter(|(name, _)| names.contains(&key(name).as_str()));
@@ -300,7 +302,7 @@ pub(super) fn doubt(beside: &Map<String, Value>) -> Option<String> {
     (odd_word || odd_code || troubled).then(|| spoken(beside))
 }
 
-/// The words of an error's body, whatever form it has; nothing when it has none.
+/// Returns the message in an error body of any form; empty without one.
 pub(super) fn of_body(body: &[u8]) -> String {
     match serde_json::from_slice(body) {
         Ok(Value::Object(fields)) => {
@@ -311,7 +313,7 @@ pub(super) fn of_body(body: &[u8]) -> String {
         Err(_) => {
             let text = String::from_utf8_lossy(body);
             let text = text.trim();
-            // A page for people helps nobody here.
+            // An HTML page contains no useful message.
             if text.starts_with('<') || text.lines().count() > 3 { String::new() } else { plain(text) }
         }
     }
@@ -349,7 +351,7 @@ fn collect(value: &Value, depth: u8, found: &mut Vec<String>) {
                 }
             }
             code(fields, before, found);
-            // An error keyed by field: {"errors": {"since": ["is no date"]}}.
+            // Errors keyed by field: {"errors": {"since": ["is no date"]}}.
             if depth > 0 && found.len() == before {
                 for (name, value) in fields.iter().take(MOST) {
                     let start = found.len();
@@ -364,7 +366,7 @@ fn collect(value: &Value, depth: u8, found: &mut Vec<String>) {
     }
 }
 
-/// Adds the code of an error to the last of the reasons that were found since `before`.
+/// Adds the error code to the last reason found since `before`.
 fn code(fields: &Map<String, Value>, before: usize, found: &mut Vec<String>) {
     let code = CODES.iter().find_map(|name| {
         let value = fields.iter().find(|(field, _)| key(field) == *name)?.1;
@@ -427,7 +429,7 @@ fn is_yes(value: &Value) -> bool {
     }
 }
 
-/// A whole number, also one written as text.
+/// Returns an integer, also if written as text.
 pub(super) fn number(value: &Value) -> Option<i64> {
     match value {
         Value::Number(number) => number.as_i64(),
@@ -436,7 +438,7 @@ pub(super) fn number(value: &Value) -> Option<i64> {
     }
 }
 
-/// Text on one line, limited in length, without what could steer a terminal.
+/// Formats text on one line with limited length and no control characters.
 pub(super) fn plain(text: &str) -> String {
     let steers = |letter: char| matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
     let shown = |letter: char| if letter.is_control() || steers(letter) { ' ' } else { letter };

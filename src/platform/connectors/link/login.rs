@@ -1,4 +1,4 @@
-//! The first messages between a driver and its server.
+//! First messages between a driver and its server.
 
 use std::io::{self, ErrorKind};
 
@@ -8,15 +8,16 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-/// Settings of PostgreSQL that reach the server. Others are none of ours: the driver takes `options` from the environment
-/// of this process.
+/// PostgreSQL settings that are forwarded to the server.
+///
+/// Others are dropped: the driver takes `options` from this process's environment.
 const SETTINGS: [&[u8]; 6] =
     [b"user", b"database", b"application_name", b"client_encoding", b"DateStyle", b"TimeZone"];
-/// The length and the version of the protocol.
+/// Bytes of the message's length and protocol version.
 const HEAD: usize = 8;
 const LARGEST: usize = 64 << 10;
 
-/// Passes the first message of a PostgreSQL driver on: who comes, and the settings of the session.
+/// Forwards a PostgreSQL driver's startup message with user and session settings.
 pub(super) async fn pass(
     driver: &mut (impl AsyncRead + Unpin),
     server: &mut (impl AsyncWrite + Unpin),
@@ -33,7 +34,7 @@ pub(super) async fn pass(
     server.flush().await
 }
 
-/// The message with the settings that are meant to reach the server.
+/// Returns the message with only the forwarded settings.
 fn reduced(message: &[u8]) -> Vec<u8> {
     let (version, settings) = message.split_at(4);
     let mut kept = version.to_vec();
@@ -51,12 +52,12 @@ fn reduced(message: &[u8]) -> Vec<u8> {
     [length.to_be_bytes().as_slice(), &kept].concat()
 }
 
-/// TLS, among the capabilities of a MySQL server and its driver: in the second of their bytes.
+/// TLS bit in the second capability byte of a MySQL server and driver.
 const MYSQL_TLS: u8 = 0x08;
-/// What a driver sends of its login before TLS.
+/// Length of the driver's login message before TLS.
 const MYSQL_REQUEST: usize = 32;
 
-/// Lets a MySQL server greet a driver that is to know nothing of TLS, and agrees upon it with the server.
+/// Negotiates TLS with a MySQL server, without the driver's participation.
 pub(super) async fn secure_mysql(
     driver: &mut (impl AsyncRead + AsyncWrite + Unpin),
     mut server: TcpStream,
@@ -78,9 +79,9 @@ pub(super) async fn secure_mysql(
     Ok(server)
 }
 
-/// The byte in which a greeting says whether the server speaks TLS.
+/// Returns the byte of a greeting that contains the TLS bit.
 fn offers_tls(greeting: &mut [u8]) -> Option<&mut u8> {
-    // The protocol, the version and its end; then the number of the connection, a salt and an end.
+    // Protocol, version and NUL; then connection id, salt and NUL.
     let version = greeting.get(1..)?.iter().position(|byte| *byte == 0)?;
     greeting.get_mut(1 + version + 1 + 4 + 8 + 1 + 1)
 }

@@ -1,4 +1,4 @@
-//! TLS with a server, as much of it as a source asks for.
+//! TLS with a server, as strict as the source requires.
 
 use std::sync::Arc;
 
@@ -21,10 +21,10 @@ use super::super::Failure;
 use super::super::server::{Pems, SERVER_IS_VERSION_1, Safety, Server, unreached};
 use super::Stream;
 
-/// Asks whether the server speaks TLS.
+/// PostgreSQL's SSLRequest message.
 const REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
-/// Agrees upon TLS with the server.
+/// Negotiates TLS with a PostgreSQL server.
 pub(super) async fn agree(mut stream: TcpStream, server: &Server) -> Result<Box<dyn Stream>, Failure> {
     let broken = |error: std::io::Error| server.wrong(&unreached(&error));
     stream.write_all(&REQUEST).await.map_err(broken)?;
@@ -39,7 +39,7 @@ pub(super) async fn agree(mut stream: TcpStream, server: &Server) -> Result<Box<
     Ok(Box::new(connected.map_err(|error| insecure(server, &error.to_string()))?))
 }
 
-/// What TLS is agreed upon with, and the name the server must have.
+/// Returns the TLS configuration and the expected server name.
 pub(super) fn connector(server: &Server) -> Result<(TlsConnector, ServerName<'static>), Failure> {
     let name = ServerName::try_from(server.host.clone())
         .map_err(|_| insecure(server, "the host is no name that a certificate could bear"))?;
@@ -75,12 +75,12 @@ fn config(server: &Server) -> Result<ClientConfig, Failure> {
     let chain = chain.ok().filter(|chain| !chain.is_empty()).ok_or_else(|| unfit("sslcert"))?;
     let key = PrivateKeyDer::from_pem_slice(&key).map_err(|_| unfit("sslkey"))?;
     let key = provider.key_provider.load_private_key(key).map_err(failed)?;
-    // Whether the two belong together is for the server to find out.
+    // The server checks whether certificate and key match.
     let own = SingleCertAndKey::from(CertifiedKey::new(chain, key));
     Ok(config.with_client_cert_resolver(Arc::new(own)))
 }
 
-/// The given authorities, or those of the system.
+/// Returns the given CA certificates, or those of the system.
 fn roots(server: &Server, given: Option<&[u8]>) -> Result<RootCertStore, Failure> {
     let mut roots = RootCertStore::empty();
     let Some(given) = given else {
@@ -96,12 +96,12 @@ fn roots(server: &Server, given: Option<&[u8]>) -> Result<RootCertStore, Failure
     Ok(roots)
 }
 
-/// Checks the certificate of a server as far as it is asked for.
+/// Verifies a server's certificate as strictly as required.
 #[derive(Debug)]
 struct Verifier {
-    /// Nothing is checked without it.
+    /// `None` disables verification.
     inner: Option<Arc<WebPkiServerVerifier>>,
-    /// The certificate must bear the name of the host.
+    /// True if the certificate must match the host name.
     names: bool,
     provider: Arc<CryptoProvider>,
 }
@@ -145,7 +145,7 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        // Nobody knows whose certificate it is, so it does not matter either whose key this is.
+        // The certificate is not verified, so its signature does not matter either.
         if self.inner.is_none() && is_version_1(certificate) {
             return Ok(HandshakeSignatureValid::assertion());
         }
@@ -157,7 +157,9 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// A certificate of version 1 begins with its serial number, all others with their version.
+/// Returns true for a version 1 certificate.
+///
+/// Version 1 begins with the serial number, later versions with their version.
 fn is_version_1(certificate: &[u8]) -> bool {
     let inner = |der: &[u8]| -> Option<usize> {
         let length = usize::from(*der.get(1)?);

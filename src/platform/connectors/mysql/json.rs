@@ -1,4 +1,6 @@
-//! Which columns hold JSON. It is a type of MySQL; in MariaDB it is a text with a check.
+//! Detection of JSON columns.
+//!
+//! JSON is a type in MySQL, but in MariaDB it is a text with a check.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,11 +11,12 @@ use super::super::relational::session::Session;
 use super::super::values::Kind;
 use super::MySql;
 
-/// The type of a column of which the catalogue does not say whether it holds JSON.
+/// Type of a column that may or may not contain JSON.
 pub(super) const DOUBTFUL: &str = "text or json";
 
-/// What the catalogue says of checks. It shows those of a table only to users with rights on the whole
-/// database.
+/// Check constraints in the information schema.
+///
+/// Visible only to users with rights on the whole database.
 pub(super) struct Known {
     mariadb: bool,
     checks: BTreeMap<String, Vec<String>>,
@@ -36,7 +39,7 @@ impl Known {
         Ok(Self { mariadb, checks })
     }
 
-    /// The type of a column, `json` if it holds JSON.
+    /// Returns the type of a column, `json` if it contains JSON.
     pub(super) fn kind(&self, table: &str, column: &str, of: String, collation: &str, view: bool) -> String {
         let possible = self.mariadb && of == "longtext" && collation == "utf8mb4_bin";
         match self.checks.get(table) {
@@ -48,7 +51,9 @@ impl Known {
     }
 }
 
-/// Is this the check of a column of JSON? A check of one's own takes the place of `json_valid`.
+/// Returns true if this is the check of a JSON column.
+///
+/// A user-defined check replaces `json_valid`.
 fn is_about(clause: &str, column: &str) -> bool {
     let column = MySql::quoted(column);
     clause.match_indices("json_").any(|(at, _)| {
@@ -57,8 +62,10 @@ fn is_about(clause: &str, column: &str) -> bool {
     })
 }
 
-/// Finds out which of the doubtful columns hold JSON: by the definition of the table or, for a view and for
-/// someone with rights on some columns only, by asking the server to put a value into an array.
+/// Decides which doubtful columns contain JSON.
+///
+/// Uses the definition of the table. For views and for users with rights on some columns only, asks
+/// the server to put a value into an array.
 pub(super) async fn settle(session: &mut Session<'_, MySql>, relation: &mut Relation) -> Result<(), Failure> {
     let doubtful: Vec<_> =
         (0..relation.columns.len()).filter(|place| relation.readings[*place].doubtful).collect();
@@ -101,7 +108,7 @@ pub(super) async fn settle(session: &mut Session<'_, MySql>, relation: &mut Rela
     Ok(())
 }
 
-/// The definition of a table, if the user may see it.
+/// Returns the definition of a table, if the user may see it.
 async fn definition(session: &mut Session<'_, MySql>, relation: &Relation) -> Option<String> {
     let found = session.texts::<2>(format!("SHOW CREATE TABLE {}", relation.path)).await.ok()?;
     found.into_iter().next().map(|[_, definition]| definition)

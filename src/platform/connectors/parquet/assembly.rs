@@ -1,5 +1,7 @@
-//! From columns to rows. A column holds, beside its values, how deep each of them is defined and
-//! where lists begin anew; a shape says what to make of that.
+//! Assembles rows from columns.
+//!
+//! A column contains values with definition levels (depth of nulls) and repetition levels (starts
+//! of lists); a shape interprets them.
 
 use parquet::basic::{ConvertedType, LogicalType, Repetition};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl, get_column_reader};
@@ -16,17 +18,17 @@ use super::Record;
 use super::kind::{Kind, Raw};
 use super::pages::Guarded;
 
-/// Deeper than any table people make, and far from the end of a thread's stack.
+/// Maximum nesting, deeper than real tables and safe for the stack.
 pub(super) const DEEPEST: usize = 64;
 
-/// The bytes that a value takes beside those of a text.
+/// Bytes of a value in addition to those of a text.
 const PLAIN: usize = 8;
 
-/// What a row of a file is made of.
+/// Structure of a file's rows.
 pub(super) struct Shape(Vec<(String, Node, bool)>);
 
 enum Node {
-    /// The values of a column.
+    /// Values of a column.
     Leaf {
         column: usize,
         kind: Kind,
@@ -35,18 +37,18 @@ enum Node {
         first: usize,
         fields: Vec<(String, Node)>,
     },
-    /// There when its first column is defined at least so deep.
+    /// Present if the definition level of its first column is at least `defined`.
     Optional {
         defined: i16,
         inner: Box<Node>,
     },
-    /// Elements go on while the first column repeats at this level.
+    /// Elements continue while the first column repeats at this level.
     List {
         defined: i16,
         repeated: i16,
         inner: Box<Node>,
     },
-    /// A list of groups with these two fields, a key and its value.
+    /// A list of groups with a key and a value field.
     Pairs {
         inner: Box<Node>,
         key: String,
@@ -55,7 +57,9 @@ enum Node {
 }
 
 impl Shape {
-    /// Reads a schema. With `arrow`, times of a day have no zone whatever the schema says: Arrow knows none.
+    /// Reads a schema.
+    ///
+    /// With `arrow`, times of a day have no zone regardless of the schema, because Arrow has none.
     pub(super) fn of(root: &Type, arrow: bool) -> Result<Self> {
         let mut building = Building { next: 0, deep: 0, arrow };
         let mut fields = Vec::new();
@@ -66,7 +70,7 @@ impl Shape {
         Ok(Self(fields))
     }
 
-    /// The columns of a row, as the schema tells them.
+    /// Returns the columns of a row according to the schema.
     pub(super) fn columns(&self) -> Vec<Described> {
         let described = |(name, node, optional): &(String, Node, bool)| Described {
             nullable: Some(*optional),
@@ -76,7 +80,7 @@ impl Shape {
     }
 }
 
-/// Counts the columns on the way down.
+/// Counts the columns during the descent.
 struct Building {
     next: usize,
     deep: usize,
@@ -149,8 +153,10 @@ impl Building {
         Ok(Node::Group { first, fields })
     }
 
-    /// The repeated field of a list is a wrapping of its elements, save in files of old writers:
-    /// there it is the element. The format tells them apart by these rules.
+    /// Builds a list.
+    ///
+    /// The repeated field wraps the elements, except in files of old writers, where it is the
+    /// element. These rules of the format distinguish them.
     fn list(&mut self, list: &Type, only: &TypePtr, defined: i16, repeated: i16) -> Result<Node> {
         let named = only.name() == "array" || only.name() == format!("{}_tuple", list.name());
         let inner = match only.is_group().then(|| only.get_fields()) {
@@ -216,7 +222,7 @@ impl Node {
         }
     }
 
-    /// Passes over the marks that stand where nothing is.
+    /// Skips the levels of absent values.
     fn skip(&self, columns: &mut Columns) -> Result<()> {
         match self {
             Self::Leaf { column, .. } => columns.column(*column)?.skip(),
@@ -228,14 +234,14 @@ impl Node {
     }
 }
 
-/// An object where the keys are texts; else the pairs as they are.
+/// Returns an object if all keys are texts, otherwise the pairs.
 fn object(pairs: Value, key: &str, value: &str) -> Value {
     let entries = pairs.as_array().map_or(&[][..], Vec::as_slice).iter();
     let entries = entries.map(|pair| Some((pair[key].as_str()?.to_owned(), pair[value].clone())));
     entries.collect::<Option<Map<_, _>>>().map_or(pairs, Value::Object)
 }
 
-/// The names of the fields of a group, no two the same.
+/// Returns unique names for the fields of a group.
 fn names(group: &Type) -> Vec<String> {
     distinct(group.get_fields().iter().map(|field| field.name().to_owned()))
 }
@@ -245,10 +251,10 @@ fn repetition(field: &Type) -> Repetition {
     if info.has_repetition() { info.repetition() } else { Repetition::REQUIRED }
 }
 
-/// The columns of one row group.
+/// Columns of one row group.
 pub(super) struct Columns {
     columns: Vec<Column>,
-    /// The bytes that the values of a row may still take.
+    /// Remaining bytes for the values of a row.
     room: usize,
 }
 
@@ -273,13 +279,14 @@ impl Columns {
             .map(|columns| Self { columns, room: LARGEST_RECORD })
     }
 
-    /// Reads the values of the next `count` rows; that many must be left.
+    /// Reads the values of the next `count` rows, which must exist.
     pub(super) fn fill(&mut self, count: usize) -> Result<()> {
         self.columns.iter_mut().try_for_each(|column| column.fill(count))
     }
 
-    /// The next of the rows that were read. Fails when it is larger than a record may be: many of its values
-    /// may be one value of a dictionary.
+    /// Returns the next row.
+    ///
+    /// Fails if it exceeds the record limit: many of its values may be one dictionary value.
     pub(super) fn row(&mut self, shape: &Shape) -> Result<Record> {
         self.room = LARGEST_RECORD;
         let mut row = Map::new();
@@ -305,9 +312,9 @@ impl Columns {
 
 struct Column {
     reader: ColumnReader,
-    /// The depth at which there is a value.
+    /// Definition level of present values.
     deepest: i16,
-    /// How many lists it lies in.
+    /// Number of enclosing lists.
     repeats: i16,
     defined: Vec<i16>,
     repeated: Vec<i16>,
@@ -347,7 +354,7 @@ impl Column {
         self.repeated.get(self.next) == Some(&level)
     }
 
-    /// The next value, and the bytes it takes about.
+    /// Returns the next value, and its approximate size in bytes.
     fn take(&mut self, kind: &Kind) -> Result<(Value, usize)> {
         let there = self.defined()? == self.deepest;
         self.next += 1;
@@ -368,7 +375,7 @@ impl Column {
     }
 }
 
-/// Where a column is read into.
+/// Target of reading a column.
 struct Filling<'a> {
     count: usize,
     levels: Option<&'a mut Vec<i16>>,

@@ -1,11 +1,12 @@
-//! Dates and times of any year as ISO 8601 writes them.
+//! Formats dates and times of any year in ISO 8601.
 
 const DAY_NANOS: i128 = 86_400_000_000_000;
 
-/// The date so many days after 1970-01-01. Years after 9999 have as many digits as they need, years before
-/// 0 a sign and six.
+/// Formats a date, given as days since 1970-01-01.
+///
+/// Years after 9999 have as many digits as needed, years before 0 a sign and six digits.
 pub(super) fn date(days: i64) -> String {
-    // Counted in eras of 400 years from 0000-03-01, so that the leap day is the last of its year.
+    // Counted in eras of 400 years from 0000-03-01, so that the leap day ends a year.
     let (era, of_era) = ((days + 719_468).div_euclid(146_097), (days + 719_468).rem_euclid(146_097));
     let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
@@ -20,7 +21,7 @@ pub(super) fn date(days: i64) -> String {
     }
 }
 
-/// The time of a day, up to 24:00:00, without zeros at the end of its fraction.
+/// Formats a time of day up to 24:00:00, without trailing zeros in its fraction.
 pub(super) fn time(nanos: i128) -> Option<String> {
     if !(0..=DAY_NANOS).contains(&nanos) {
         return None;
@@ -33,7 +34,7 @@ pub(super) fn time(nanos: i128) -> Option<String> {
     })
 }
 
-/// Date and time so many nanoseconds after 1970; `None` where the count of days leaves the range of 64 bits.
+/// Formats nanoseconds since 1970; `None` if the day exceeds 64 bits.
 pub(super) fn date_time(nanos: i128) -> Option<String> {
     let days = i64::try_from(nanos.div_euclid(DAY_NANOS)).ok()?;
     Some(format!("{}T{}", date(days), time(nanos.rem_euclid(DAY_NANOS))?))
@@ -60,7 +61,7 @@ mod tests {
         ] {
             assert_eq!(date(days), expected);
         }
-        // Each day of 3,000 years as another implementation counts them.
+        // Samples of 3,000 years, compared with another implementation.
         let start = jiff::civil::date(1, 1, 1);
         for (days, found) in start.series(jiff::ToSpan::days(1)).take(1_100_000).step_by(97).enumerate() {
             let days = i64::try_from(days).unwrap() * 97 - 719_162;
