@@ -1,23 +1,23 @@
-//! What a caller may say: workspaces, scopes, definitions of sources, ids. Read once, then trusted.
+//! Validated input of requests: workspaces, scopes, definitions and ids.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-/// Long enough for any id or name people use; short enough to be shown.
+/// Maximum length of an id or name in characters.
 pub(super) const LONGEST: usize = 255;
 
-/// Rows that are written together, at most.
+/// Maximum `batch_size` in rows.
 const MOST_ROWS: usize = 100_000;
 
-/// One workspace and scope, the space in which a name is unique.
+/// A workspace and scope, in which names are unique.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Unit {
     pub(super) workspace: String,
     pub(super) scope: String,
 }
 
-/// A source as it is to be connected. Its shape is right; whether it can be reached is another matter.
+/// A syntactically valid source; its server may be unreachable.
 pub(super) struct Definition {
     pub(super) name: String,
     pub(super) kind: String,
@@ -28,20 +28,20 @@ pub(super) struct Definition {
 /// Options of a sync.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SyncOptions {
-    /// Take only what is new.
+    /// Read new records only.
     pub(super) incremental: bool,
-    /// Rows that are written together, 1 to 100,000.
+    /// Number of rows written together, 1 to 100,000.
     pub(super) batch_size: usize,
-    /// The field that tells what is new.
+    /// Field that indicates new records.
     pub(super) cursor: Option<String>,
-    /// Names the options that are not known.
+    /// Names the unknown options.
     pub(super) warning: Option<String>,
 }
 
-/// The options there are.
+/// Supported options.
 const OPTIONS: [&str; 3] = ["incremental", "batch_size", "cursor"];
 
-/// The scope of a call; `user` when none is given.
+/// Parses the scope of a request; `user` by default.
 pub(super) fn scope(value: Option<&Value>) -> Result<String, String> {
     match value {
         None | Some(Value::Null) => Ok("user".into()),
@@ -50,7 +50,7 @@ pub(super) fn scope(value: Option<&Value>) -> Result<String, String> {
     }
 }
 
-/// An id or a name: some text, not too long, without control characters.
+/// Validates an id or name: not blank, not too long, no control characters.
 pub(super) fn word(what: &str, text: &str) -> Result<String, String> {
     if text.trim().is_empty() {
         Err(format!("\"{what}\" must not be empty"))
@@ -63,7 +63,9 @@ pub(super) fn word(what: &str, text: &str) -> Result<String, String> {
     }
 }
 
-/// The ids a call names: `None` for all, which the contract says by leaving them out or empty.
+/// Parses the ids in a request.
+///
+/// `None` means all sources; in the contract, the ids are then missing or empty.
 pub(super) fn source_ids(value: Option<&Value>) -> Result<Option<Vec<String>>, String> {
     let items = match value {
         None | Some(Value::Null) => return Ok(None),
@@ -83,8 +85,7 @@ pub(super) fn source_ids(value: Option<&Value>) -> Result<Option<Vec<String>>, S
 }
 
 impl SyncOptions {
-    /// Reads `sync_options`; what is left out has its default, and unknown options have no
-    /// effect.
+    /// Parses `sync_options`; applies defaults and ignores unknown options.
     pub(super) fn read(value: Option<&Value>) -> Result<Self, String> {
         let empty = Map::new();
         let fields = match value {
@@ -117,15 +118,16 @@ impl SyncOptions {
     }
 }
 
-/// The whole number, 0 or more, that this is. JSON has one kind of number, so `1000.0` is one; what
-/// is too large is the largest there is.
+/// Returns a non-negative integer.
+///
+/// JSON has one number type, so `1000.0` is accepted; larger numbers become the maximum.
 pub(super) fn whole(value: &Value) -> Option<u64> {
     let rounded = || value.as_f64().filter(|number| *number >= 0.0 && number.fract() == 0.0);
     value.as_u64().or_else(|| rounded().map(|number| number as u64))
 }
 
 impl Definition {
-    /// Reads an element of `sources`. On an error, the name comes along when there is one.
+    /// Parses an element of `sources`; an error includes the name, if there is one.
     pub(super) fn read(value: &Value) -> Result<Self, (Option<String>, String)> {
         let name = value.get("name").and_then(Value::as_str).map(str::to_owned);
         Self::parse(value).map_err(|message| (name, message))
@@ -147,7 +149,7 @@ impl Definition {
     }
 }
 
-/// The two fields every definition has, with or without a name.
+/// Returns the two fields of every definition, with or without a name.
 pub(super) fn kind_and_config(value: &Value) -> Result<(String, Value), String> {
     let Value::Object(fields) = value else { return Err("a source must be an object".into()) };
     let kind = match fields.get("type") {

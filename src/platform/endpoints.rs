@@ -1,4 +1,4 @@
-//! The six endpoints, each readable as what the contract promises.
+//! The six endpoints of the contract.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,24 +18,24 @@ use super::sync::{self, Outcome, now};
 use super::{PlatformError, Taken};
 use crate::sensitive::masked;
 
-/// How long a test or a schema may take.
+/// Maximum duration of a test or a schema request.
 const LOOK: Duration = Duration::from_secs(60);
-/// Sources that are read at one time; the others wait for their turn.
+/// Maximum number of sources read at once; others wait.
 const WORKERS: usize = 8;
 
 type Fields = Map<String, Value>;
-/// Syncs by the id of their source: whose it is, and what ends them.
+/// Running syncs by source id, with the unit and the stop signal.
 type UnderWay = BTreeMap<String, (Unit, watch::Sender<Option<Stop>>)>;
 
-/// What the endpoints work with.
+/// State shared by the endpoints.
 pub(super) struct Core {
     pub(super) catalogue: Catalogue,
     pub(super) store: Store,
     pub(super) reach: Reach,
     taken: Taken,
-    /// Who syncs or cleans up a source holds its lock.
+    /// Locks of sources, held during a sync or cleanup.
     busy: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
-    /// The syncs under way, by the id of their source.
+    /// Running syncs by source id.
     syncing: Mutex<UnderWay>,
     workers: Arc<Semaphore>,
 }
@@ -56,7 +56,7 @@ impl Core {
     async fn hold(&self, id: &str) -> OwnedMutexGuard<()> {
         let lock = {
             let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
-            // Locks nobody holds or waits for are forgotten now and then.
+            // Unused locks are removed from time to time.
             if busy.len() >= 1024 {
                 busy.retain(|_, lock| Arc::strong_count(lock) > 1);
             }
@@ -70,7 +70,7 @@ impl Core {
     }
 }
 
-/// A sync under way. It ends when this is dropped, as it is when its caller goes away.
+/// A running sync, which ends on drop, also when the client disconnects.
 struct Syncing<'c> {
     core: &'c Core,
     id: &'c str,
@@ -92,7 +92,7 @@ impl Drop for Syncing<'_> {
     }
 }
 
-/// Connects sources: the good ones of the call go through, the others are named in `errors`.
+/// Connects the valid sources of a request and reports the others in `errors`.
 pub(super) async fn connect(core: &Arc<Core>, workspace: String, fields: &Fields) -> Result<Answer, Answer> {
     let unit = unit(workspace, fields)?;
     let Some(Value::Array(sources)) = fields.get("sources") else {
@@ -138,7 +138,7 @@ pub(super) async fn connect(core: &Arc<Core>, workspace: String, fields: &Fields
     Ok(Answer::success(message, json!({ "connected_sources": connected, "errors": errors })))
 }
 
-/// Lists the sources of a workspace and scope, secrets masked.
+/// Lists the sources of a workspace and scope with masked secrets.
 pub(super) async fn list(core: &Arc<Core>, workspace: String, fields: &Fields) -> Result<Answer, Answer> {
     let unit = unit(workspace, fields)?;
     let sources = on_storage(core, move |core| core.catalogue.list(&unit)).await?;
@@ -146,7 +146,7 @@ pub(super) async fn list(core: &Arc<Core>, workspace: String, fields: &Fields) -
     Ok(Answer::success(sources_of(rows.len()), rows.into()))
 }
 
-/// Syncs the named sources, or all; what fails does not keep the others from it.
+/// Syncs the given sources, or all; failures do not affect other sources.
 pub(super) async fn sync(core: &Arc<Core>, workspace: String, fields: &Fields) -> Result<Answer, Answer> {
     let unit = unit(workspace, fields)?;
     let options = SyncOptions::read(fields.get("sync_options")).map_err(Answer::unfit)?;
@@ -164,7 +164,7 @@ pub(super) async fn sync(core: &Arc<Core>, workspace: String, fields: &Fields) -
     Ok(sync_answer(outcomes.into_values()))
 }
 
-/// Removes the named sources, or all, with their rows. What is gone already is no error.
+/// Removes the given sources, or all, with their rows; missing ones are no error.
 pub(super) async fn cleanup(core: &Arc<Core>, workspace: String, fields: &Fields) -> Result<Answer, Answer> {
     let unit = unit(workspace, fields)?;
     let mut ids = named_or_all(core, &unit, fields).await?;
@@ -173,9 +173,9 @@ pub(super) async fn cleanup(core: &Arc<Core>, workspace: String, fields: &Fields
     let known = on_storage(core, move |core| core.catalogue.list(&of)).await?;
     let known: BTreeSet<_> = known.into_iter().map(|source| source.id).collect();
     ids.retain(|id| known.contains(id));
-    // Always in the same order, so that two cleanups cannot wait for each other.
+    // Fixed order, so that two cleanups cannot deadlock.
     ids.sort();
-    // What a sync that is under way reads would be removed at once.
+    // Stop running syncs, whose rows would be removed at once.
     for id in &ids {
         if let Some((_, stop)) = core.syncing().get(id).filter(|(of, _)| *of == unit) {
             stop.send_replace(Some(Stop::Cleanup));
@@ -202,7 +202,7 @@ pub(super) async fn cleanup(core: &Arc<Core>, workspace: String, fields: &Fields
     Ok(Answer::success(message, json!({ "deleted_count": removed, "not_found": not_found })))
 }
 
-/// Connects to a source that need not be known, and reads something.
+/// Connects to a source, which need not be registered, and reads something.
 pub(super) async fn test_connection(core: &Arc<Core>, fields: &Fields) -> Result<Answer, Answer> {
     let config = fields.get("source_config").ok_or_else(|| Answer::unfit("\"source_config\" is missing"))?;
     let (kind, config) = kind_and_config(config).map_err(Answer::unfit)?;
@@ -216,7 +216,7 @@ pub(super) async fn test_connection(core: &Arc<Core>, fields: &Fields) -> Result
     })
 }
 
-/// The tables of a connected source, as they are at the source now.
+/// Returns the current tables of a connected source.
 pub(super) async fn schema(core: &Arc<Core>, workspace: String, fields: &Fields) -> Result<Answer, Answer> {
     let unit = unit(workspace, fields)?;
     let id = fields.get("source_id").and_then(Value::as_str).filter(|id| !id.is_empty());
@@ -242,7 +242,7 @@ fn unit(workspace: String, fields: &Fields) -> Result<Unit, Answer> {
     Ok(Unit { workspace, scope: scope(fields.get("scope")).map_err(Answer::unfit)? })
 }
 
-/// Reads an element of `sources`. Its configuration must make sense; it need not be reachable.
+/// Validates an element of `sources`; its server need not be reachable.
 fn acceptable(
     source: &Value,
     reach: &Reach,
@@ -282,7 +282,7 @@ async fn named_or_all(core: &Arc<Core>, unit: &Unit, fields: &Fields) -> Result<
 }
 
 async fn sync_one(core: Arc<Core>, unit: Unit, id: String, options: SyncOptions) -> Result<Outcome, Answer> {
-    // First the source, then a worker: who waits for a source must not keep a worker idle.
+    // Lock the source first: waiting for a source must not block a worker.
     let held = core.hold(&id).await;
     let worker = Arc::clone(&core.workers).acquire_owned().await.map_err(|_| broken())?;
     let syncing = Syncing::begin(&core, &unit, &id);
@@ -290,7 +290,7 @@ async fn sync_one(core: Arc<Core>, unit: Unit, id: String, options: SyncOptions)
     on_storage(&core, {
         let (unit, id) = (unit.clone(), id.clone());
         move |core| {
-            // Held to the end of the work, even when the caller has gone away.
+            // Held until the work ends, even if the client has disconnected.
             let _held = (held, worker);
             sync::sync(core, &unit, &id, &options, &reach)
         }
@@ -339,7 +339,7 @@ fn sources_of(count: usize) -> String {
     if count == 1 { "1 source".into() } else { format!("{count} sources") }
 }
 
-/// Work that blocks, away from the threads that answer.
+/// Runs blocking work on a separate thread.
 async fn on_storage<T: Send + 'static>(
     core: &Arc<Core>,
     work: impl FnOnce(&Core) -> Result<T, PlatformError> + Send + 'static,
@@ -349,7 +349,9 @@ async fn on_storage<T: Send + 'static>(
     Ok(done.map_err(|_| broken())??)
 }
 
-/// A look at a source, given up after a while: a file system or a server may never answer.
+/// Runs a test or schema request with a time limit.
+///
+/// A file system or server may never respond.
 async fn look<T: Send + 'static>(
     core: &Arc<Core>,
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
@@ -366,7 +368,7 @@ async fn look<T: Send + 'static>(
     tokio::time::timeout(LOOK, looking).await.unwrap_or_else(|_| Ok(Err(Failure::timed_out(LOOK))))
 }
 
-/// A thread of ours panicked, which is a mistake of this program.
+/// Response for a panic, which is a bug in this program.
 fn broken() -> Answer {
     Answer::refused(
         StatusCode::INTERNAL_SERVER_ERROR,

@@ -1,5 +1,6 @@
-//! What the endpoints take and answer, told as OpenAPI 3.1. It promises nothing that they do not keep:
-//! `tests/openapi.sh` lets an API tester hold them to it.
+//! OpenAPI 3.1 description of the endpoints.
+//!
+//! Contains only what the endpoints guarantee; `tests/openapi.py` checks this with an API tester.
 
 mod sources;
 
@@ -7,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::definition::LONGEST;
 
-/// The description, as JSON.
+/// Returns the description as JSON.
 pub(super) fn document() -> String {
     let mut schemas = answers();
     schemas.extend(sources::schemas());
@@ -98,7 +99,7 @@ fn paths() -> Value {
     })
 }
 
-/// What every call may be answered with, and what those with a body may.
+/// Possible responses of every request, and of those with a body.
 const QUERY: &[(u16, &str)] =
     &[(400, "Refused"), (401, "Refused"), (405, "Refused"), (500, "Refused"), (503, "Refused")];
 const BODY: &[(u16, &str)] = &[
@@ -142,7 +143,7 @@ fn meaning(code: u16) -> &'static str {
     }
 }
 
-/// A source that was found can be synced, described and removed.
+/// Links from a source to its sync, schema and cleanup.
 fn linked(pointer: &str) -> Value {
     let id = format!("$response.body#{pointer}");
     let workspace = ("workspace_id", "$request.path.workspace_id");
@@ -165,7 +166,9 @@ fn refer(schema: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{schema}") })
 }
 
-/// An object with these properties and no others; those in `optional` may be missing.
+/// Schema of an object with exactly these properties.
+///
+/// Those in `optional` may be missing.
 fn object(properties: &Value, optional: &[&str]) -> Value {
     let required: Vec<_> = properties.as_object().into_iter().flat_map(Map::keys).collect();
     let required: Vec<_> = required.into_iter().filter(|name| !optional.contains(&name.as_str())).collect();
@@ -256,7 +259,7 @@ fn answers() -> Map<String, Value> {
 }
 
 fn requests() -> Map<String, Value> {
-    // Some text that is not blank, without control characters.
+    // Non-blank text without control characters.
     let word = r"[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*";
     let scope = json!({ "anyOf": [refer("Word"), { "type": "null" }], "default": "user" });
     let ids = json!({

@@ -1,8 +1,8 @@
 //! Order of cursor values and identity of rows, shared by all connectors.
 //!
-//! An incremental sync by cursor keeps a mark, the largest value read so far, and takes the rows that
-//! do not lie before it. A value that cannot be ordered against the mark is never taken for a smaller
-//! one: its row is read again, and its identity keeps it from being stored twice.
+//! An incremental sync by cursor keeps a mark, the greatest value read so far, and reads the rows
+//! not before it. A value that cannot be compared with the mark is never considered smaller: its
+//! row is read again, and its identity prevents a duplicate.
 
 mod decimal;
 mod moment;
@@ -15,31 +15,33 @@ use serde_json::Value;
 use decimal::Decimal;
 use moment::Moment;
 
-/// Whether a reading reached the end of what its source has.
+/// Completeness of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Extent {
-    /// The end was seen.
+    /// The end was reached.
     Complete,
-    /// There is more than was read.
+    /// There is more data.
     More,
-    /// Nothing marks the end: more may follow what was read.
+    /// The end is unmarked, so more data may follow.
     Unknown,
 }
 
-/// A value of a cursor, in the order of its kind.
+/// A cursor value in comparable form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Point {
-    /// A number, of any length and exact.
+    /// An exact number of any length.
     Number(Decimal),
-    /// A date, or a date and a time.
+    /// A date, or a date with a time.
     Moment(Moment),
     /// Any other text.
     Text(String),
 }
 
 impl Point {
-    /// Reads a value of a row. Returns `None` for what has no place in an order: null, true and false,
-    /// arrays, objects, NaN, the infinities and the empty text.
+    /// Parses a value of a row.
+    ///
+    /// `None` for values without an order: null, booleans, arrays, objects, NaN, infinities and
+    /// empty text.
     pub(super) fn of(value: &Value) -> Option<Self> {
         match value {
             Value::Number(number) => Decimal::parse(&number.to_string()).map(Self::Number),
@@ -48,7 +50,7 @@ impl Point {
         }
     }
 
-    /// Like [`Point::of`], for a value that its source writes as text.
+    /// Like [`Point::of`], for a value that the source writes as text.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         if text.is_empty() || is_endless(text) {
@@ -59,8 +61,10 @@ impl Point {
         Some(number().or_else(moment).unwrap_or_else(|| Self::Text(text.to_owned())))
     }
 
-    /// Compares two values. Returns `None` where their order is not known: values of two kinds, moments
-    /// less than a day apart of which only one has a zone, texts that do not sort as they are written.
+    /// Compares two values.
+    ///
+    /// `None` if their order is unknown: values of different kinds, times less than a day apart of
+    /// which only one has a zone, texts that do not sort by their characters.
     pub(super) fn compare(&self, other: &Self) -> Option<Ordering> {
         match (self, other) {
             (Self::Number(one), Self::Number(other)) => Some(one.cmp(other)),
@@ -70,29 +74,32 @@ impl Point {
         }
     }
 
-    /// Returns true if a mark at `self` moves on to `next`. A number or a moment also takes over from a
-    /// text, which in such a column is a word such as `unknown`.
+    /// Returns true if a mark at `self` advances to `next`.
+    ///
+    /// Numbers and times replace a text, which in such a column is a word such as `unknown`.
     pub(super) fn yields_to(&self, next: &Self) -> bool {
         let word = matches!(self, Self::Text(_)) && !matches!(next, Self::Text(_));
         word || self.compare(next) == Some(Ordering::Less)
     }
 }
 
-/// Returns true if a double holds the number that is written: as the shortest text of the double, or with the
-/// 17 digits that tell it from all others.
+/// Returns true if a double represents the written number.
+///
+/// That is its shortest decimal form, or the form with 17 digits that identifies it.
 pub(super) fn is_exact(text: &str, double: f64) -> bool {
     let same = |other: &str| Decimal::parse(other) == Decimal::parse(text);
     Decimal::parse(text).is_some() && (same(&double.to_string()) || same(&format!("{double:.16e}")))
 }
 
-/// Returns true for the names of NaN and the infinities, as databases and languages write them.
+/// Returns true for the spellings of NaN and infinity in databases and languages.
 fn is_endless(text: &str) -> bool {
     let name = text.trim_start_matches(['-', '+']);
     ["nan", "inf", "infinity"].iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
-/// What tells a row from the others of its table: the values of its key. Numbers are equal by their
-/// value, so 1 and 1.0 are one key. Returns `None` when one of the values is missing or null.
+/// Identity of a row: the values of its key.
+///
+/// Numbers are compared by value, so 1 and 1.0 are one key. `None` if a value is missing or null.
 pub(super) fn identity<'v>(key: impl IntoIterator<Item = Option<&'v Value>>) -> Option<String> {
     let mut parts = Vec::new();
     for value in key {
@@ -182,11 +189,11 @@ mod tests {
     #[test]
     fn an_order_that_is_not_known_is_not_guessed() {
         for (one, other) in [
-            // Without a zone, the moment may be up to a day away.
+            // Without a zone, the instant may be up to a day away.
             (json!("2026-11-01T10:00:05Z"), json!("2026-11-01 09:00:00")),
             (json!("2026-11-01"), json!("2026-11-01T10:00:00")),
             (json!("2026-11-01 10:00:00 CET"), json!("2026-11-01 11:00:00 EST")),
-            // Another order than their characters have.
+            // The order differs from that of the characters.
             (json!("11/01/2026"), json!("12/31/2025")),
             (json!("01.11.2026 10:00"), json!("31.12.2025 10:00")),
             (json!("01-Nov-2026"), json!("02-Jan-2027")),
@@ -196,7 +203,7 @@ mod tests {
             (json!("9:59"), json!("10:00")),
             (json!("11:00 AM"), json!("12:00 AM")),
             (json!("1,000"), json!("999")),
-            // Two kinds.
+            // Values of different kinds.
             (json!("unknown"), json!("2026-11-01T10:00:05Z")),
             (json!(1_700_000_000), json!("2026-11-01T10:00:05Z")),
         ] {

@@ -1,7 +1,7 @@
-//! The rows of a source: one database each, changed by one sync at a time, all or nothing.
+//! Rows of a source: one database each, changed atomically by one sync at a time.
 //!
-//! Every row is one JSON object in `rows`, readable with `sqlite3`. Bytes stand in it as
-//! `{"$base64": "…"}`; numbers that JSON readers would round stand as text.
+//! Every row is a JSON object in `rows`, readable with `sqlite3`. Bytes are stored as `{"$base64":
+//! "…"}`, and numbers that JSON parsers would round as text.
 
 use std::path::Path;
 
@@ -20,19 +20,19 @@ const SCRIPT: &str = "
     CREATE INDEX row_digest ON rows (\"table\", digest) WHERE digest IS NOT NULL;
     CREATE TABLE position (one INTEGER PRIMARY KEY CHECK (one = 1), definition TEXT NOT NULL,
                            position TEXT NOT NULL) STRICT;";
-/// Counts, for the rows of one table that are told apart by what they hold, how many of each were read.
+/// Counts identical rows of a table without a key during a read.
 const COPIES: &str = "
     CREATE TEMP TABLE IF NOT EXISTS copies (digest BLOB PRIMARY KEY, read INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     DELETE FROM copies;";
-/// Rows waiting to be written are written early when they take more room than this.
+/// Maximum size in bytes of rows that wait for writing.
 const BATCH_BYTES: usize = 8 << 20;
 
-/// A sync may write no more: a view may have no end.
+/// Maximum bytes written by a sync, because a view may be endless.
 const MOST_BYTES: u64 = 64 << 30;
-/// Bytes between two looks at the room that is left.
+/// Bytes between checks of the free disk space.
 const LOOK: u64 = 64 << 20;
 
-/// A sync under way: what was taken replaces or follows the rows there were when it is committed.
+/// A running sync; its rows replace or extend the stored ones on commit.
 pub(super) struct Writing<'c> {
     change: Transaction<'c>,
     batch_size: usize,
@@ -40,51 +40,51 @@ pub(super) struct Writing<'c> {
     table: String,
     take: Take,
     written: u64,
-    /// Of those written, the ones that took no other's place.
+    /// Number of written rows that replaced no other.
     added: u64,
-    /// Bytes of the rows that were taken, and how many there were at the last look at the disk.
+    /// Bytes of the received rows, now and at the last check of the disk.
     bytes: u64,
     looked: u64,
-    /// Nothing was stored when the change began to write.
+    /// True if nothing was stored before.
     fresh: bool,
-    /// Why the sync must end, if it must.
+    /// Returns the reason why the sync must end, if there is one.
     stop: Box<dyn Fn() -> Option<Failure> + Send + 'c>,
     notes: Vec<String>,
 }
 
-/// What a sync wrote.
+/// Result of a sync.
 pub(super) struct Written {
     pub(super) records: u64,
-    /// The rows there are now.
+    /// Number of stored rows.
     pub(super) stored: u64,
-    /// What the caller is to know beside.
+    /// Remarks for the response.
     pub(super) notes: Vec<String>,
 }
 
-/// Rows waiting to be written, one after the other in one text.
+/// Rows that wait for writing, in one text.
 #[derive(Default)]
 struct Batch {
     text: String,
     rows: Vec<Waiting>,
 }
 
-/// A row that waits to be written.
+/// A row that waits for writing.
 struct Waiting {
-    /// Where it ends.
+    /// End of the row in the text.
     end: usize,
-    /// The digest of its identity.
+    /// Digest of its identity.
     digest: Option<[u8; 32]>,
-    /// It is told from others by all it holds, so there may be several of it.
+    /// True if its content is the identity, so that duplicates are possible.
     plain: bool,
 }
 
-/// Brings the database of a source up to date; call it before [`Writing::begin`].
+/// Migrates the database of a source; call before [`Writing::begin`].
 pub(super) fn prepare(connection: &Connection) -> Result<(), PlatformError> {
     migrate(connection, VERSION, SCRIPT)
 }
 
 impl<'c> Writing<'c> {
-    /// Starts a change. `stop` is asked with every batch.
+    /// Starts a change; `stop` is called for every batch.
     pub(super) fn begin(
         connection: &'c mut Connection,
         batch_size: usize,
@@ -107,20 +107,20 @@ impl<'c> Writing<'c> {
         })
     }
 
-    /// How far the last sync came, if it read the same definition.
+    /// Returns the position of the last sync of the same definition.
     pub(super) fn position(&self, definition: &str) -> Result<Option<Value>, PlatformError> {
         let sql = "SELECT position FROM position WHERE definition = ?1";
         let text: Option<String> = self.change.query_row(sql, [definition], |row| row.get(0)).optional()?;
         Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
     }
 
-    /// Forgets every row there was.
+    /// Removes all stored rows.
     pub(super) fn clear(&mut self) -> Result<(), PlatformError> {
         self.fresh = true;
         Ok(self.change.execute_batch("DELETE FROM rows; DELETE FROM position")?)
     }
 
-    /// Makes the change real.
+    /// Commits the change.
     pub(super) fn commit(mut self, definition: &str, position: &Value) -> Result<Written, Failure> {
         self.flush()?;
         let finish = move || -> rusqlite::Result<Written> {
@@ -129,7 +129,7 @@ impl<'c> Writing<'c> {
                  ON CONFLICT (one) DO UPDATE SET definition = ?1, position = ?2",
                 params![definition, position.to_string()],
             )?;
-            // Counting takes long where there are many.
+            // Counting many rows is slow.
             let stored = if self.fresh {
                 self.added
             } else {
@@ -212,9 +212,9 @@ impl Intake for Writing<'_> {
     }
 }
 
-/// The rows stored for a source, in the order they were read; empty before its first sync.
+/// Returns the stored rows of a source in read order; empty before its first sync.
 ///
-/// Reads the storage directory of a platform that may be running.
+/// Reads the storage directory of a platform, which may be running.
 pub fn stored_rows(
     directory: &Path,
     workspace: &str,
@@ -225,7 +225,7 @@ pub fn stored_rows(
     Ok(rows.into_iter().map(|(_, row)| row).collect())
 }
 
-/// As [`stored_rows`], each row with the name of the table it came from.
+/// Like [`stored_rows`], each row with the name of its table.
 pub fn stored_table_rows(
     directory: &Path,
     workspace: &str,
@@ -235,7 +235,7 @@ pub fn stored_table_rows(
     let id = stored_id(directory, workspace, scope, name)?
         .ok_or_else(|| PlatformError::NoSuchSource(name.to_owned()))?;
     let Some(connection) = read_rows(directory, &id)? else { return Ok(Vec::new()) };
-    // A sync that never came to an end may have left the file without its tables.
+    // An interrupted first sync may have left a file without tables.
     let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if version == 0 {
         return Ok(Vec::new());
@@ -250,7 +250,7 @@ pub fn stored_table_rows(
     Ok(rows)
 }
 
-/// Writes a batch and returns how many rows of it were new or another, and how many were new.
+/// Writes a batch; returns the number of new or changed rows, and of new rows.
 fn write(change: &Transaction<'_>, table: &str, take: Take, batch: &Batch) -> rusqlite::Result<(u64, u64)> {
     let mut put = change.prepare_cached("INSERT INTO rows (\"table\", digest, row) VALUES (?1, ?2, ?3)")?;
     let mut known =
@@ -283,7 +283,7 @@ fn write(change: &Transaction<'_>, table: &str, take: Take, batch: &Batch) -> ru
     Ok((written, added))
 }
 
-/// Returns true if more rows that hold the same were read than are stored.
+/// Returns true if more identical rows were read than are stored.
 fn is_one_more(change: &Transaction<'_>, table: &str, digest: &Option<[u8; 32]>) -> rusqlite::Result<bool> {
     let mut count = change.prepare_cached(
         "INSERT INTO copies VALUES (?1, 1) ON CONFLICT (digest) DO UPDATE SET read = read + 1 RETURNING read",
@@ -295,7 +295,7 @@ fn is_one_more(change: &Transaction<'_>, table: &str, digest: &Option<[u8; 32]>)
     Ok(read > stored)
 }
 
-/// Returns true if less than a twentieth of a disk is free, and less than 10 GiB.
+/// Returns true if less than a twentieth of the disk and 10 GiB are free.
 fn is_almost_full(file: &str) -> bool {
     const ENOUGH: u64 = 10 << 30;
     rustix::fs::statvfs(file).is_ok_and(|disk| {

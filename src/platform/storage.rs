@@ -1,7 +1,7 @@
-//! The files of the platform: one catalogue, and one file of rows for each source.
+//! Files of the platform: one registry, and one file of rows for each source.
 //!
-//! A file per source means that a long sync of one never holds a lock another would wait for, and
-//! that removing a source gives its room back at once.
+//! With a file per source, a long sync holds no lock that others need, and removing a source frees
+//! its disk space at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -17,18 +17,19 @@ use super::{PlatformError, Storage};
 
 const CATALOGUE: &str = "catalogue.db";
 const ROWS: &str = "rows";
-/// Long enough for another's short transaction; only people with `sqlite3` compete here.
+/// Maximum wait for another transaction, such as that of a user with `sqlite3`.
 const BUSY: Duration = Duration::from_secs(10);
 
-/// Opens the databases of one platform.
+/// Opens the databases of a platform.
 pub(super) struct Store {
     place: Place,
 }
 
 enum Place {
     Directory(PathBuf),
-    /// Names shared within this process. The first connection of each is kept open, since a
-    /// database in memory ends with its last connection.
+    /// Databases in memory with names shared within this process.
+    ///
+    /// One connection to each stays open, because the database ends with its last connection.
     Memory {
         prefix: String,
         open: Mutex<BTreeMap<String, Connection>>,
@@ -36,8 +37,9 @@ enum Place {
 }
 
 impl Store {
-    /// Makes the directory when it is missing and claims it: the file that comes back holds the
-    /// claim until it is dropped.
+    /// Creates the directory if missing, and locks it.
+    ///
+    /// The returned file holds the lock until it is dropped.
     pub(super) fn open(storage: &Storage) -> Result<(Self, Option<File>), PlatformError> {
         let Storage::Directory(path) = storage else {
             let place = Place::Memory { prefix: random_hex(), open: Mutex::default() };
@@ -60,7 +62,7 @@ impl Store {
         }
     }
 
-    /// The directory, unless everything is in memory.
+    /// Returns the directory; `None` if everything is in memory.
     pub(super) fn directory(&self) -> Option<&Path> {
         match &self.place {
             Place::Directory(path) => Some(path),
@@ -68,10 +70,10 @@ impl Store {
         }
     }
 
-    /// Opens the catalogue for writing.
+    /// Opens the registry for writing.
     pub(super) fn catalogue(&self) -> Result<Connection, PlatformError> {
         let connection = self.database(CATALOGUE)?;
-        // Configurations hold secrets; what is removed shall not linger in free pages.
+        // Configurations contain secrets; do not leave removed ones in free pages.
         connection.pragma_update_and_check(None, "secure_delete", true, |_| Ok(()))?;
         Ok(connection)
     }
@@ -81,7 +83,7 @@ impl Store {
         self.database(&rows_file(id))
     }
 
-    /// Removes the rows of a source; rows that are not there are no error.
+    /// Removes the rows of a source; missing rows are no error.
     pub(super) fn remove_rows(&self, id: &str) -> Result<(), PlatformError> {
         match &self.place {
             Place::Memory { open, .. } => {
@@ -92,7 +94,7 @@ impl Store {
         }
     }
 
-    /// Removes rows whose source is gone: a crash between the two steps of a cleanup leaves them.
+    /// Removes rows without a source, left by a crash between the steps of a cleanup.
     pub(super) fn sweep(&self, known: &BTreeSet<String>) -> Result<(), PlatformError> {
         let Place::Directory(path) = &self.place else { return Ok(()) };
         let folder = path.join(ROWS);
@@ -132,12 +134,12 @@ impl Store {
     }
 }
 
-/// Opens the catalogue of a storage directory for reading.
+/// Opens the registry of a storage directory for reading.
 pub(super) fn read_catalogue(directory: &Path) -> Result<Connection, PlatformError> {
     read_database(&directory.join(CATALOGUE))
 }
 
-/// Opens the rows of a source for reading; none when it was never synced.
+/// Opens the rows of a source for reading; `None` if it was never synced.
 pub(super) fn read_rows(directory: &Path, id: &str) -> Result<Option<Connection>, PlatformError> {
     let file = directory.join(rows_file(id));
     if !file.exists() {
@@ -146,7 +148,7 @@ pub(super) fn read_rows(directory: &Path, id: &str) -> Result<Option<Connection>
     read_database(&file).map(Some)
 }
 
-/// Brings a database to `version` with `script`, refusing what a newer program wrote.
+/// Migrates a database to `version` with `script`; rejects newer databases.
 pub(super) fn migrate(connection: &Connection, version: i64, script: &str) -> Result<(), PlatformError> {
     let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if found > version {
@@ -161,7 +163,7 @@ pub(super) fn migrate(connection: &Connection, version: i64, script: &str) -> Re
     Ok(())
 }
 
-/// Thirty-two hexadecimal digits nobody can guess.
+/// Returns 32 random hexadecimal digits.
 pub(super) fn random_hex() -> String {
     let mut bytes = [0_u8; 16];
     getrandom::fill(&mut bytes).expect("the system has randomness once it is up");
@@ -187,20 +189,22 @@ fn ready(connection: Connection) -> Result<Connection, PlatformError> {
     Ok(connection)
 }
 
-/// Each connection is used by one thread at a time, so SQLite needs no locks of its own.
+/// Each connection is used by one thread at a time, so SQLite needs no mutexes.
 fn flags(mode: OpenFlags) -> OpenFlags {
     mode | OpenFlags::SQLITE_OPEN_NO_MUTEX
 }
 
-/// A new directory is ours alone. The mode of one that was there is its owner's matter: the files
-/// in it are closed to others in any case.
+/// Creates a directory with mode 0700; keeps the mode of an existing one.
+///
+/// The files in it are private in any case.
 fn make_directory(path: &Path) -> std::io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// Makes the file when it is missing. SQLite gives its journals the mode of the database, so making
-/// it first decides them all. An existing one is not opened: closing it again would drop the locks
-/// that other connections of this process hold on it.
+/// Creates a missing file, so that SQLite's journals inherit its mode.
+///
+/// An existing file is not opened, because closing it would release the locks of other connections
+/// in this process.
 fn make_file(path: &Path) -> std::io::Result<()> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),

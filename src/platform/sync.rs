@@ -1,4 +1,4 @@
-//! One sync of one source: read it, store what is new, note how it went.
+//! One sync of one source: read it, store new rows, record the result.
 
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -11,18 +11,19 @@ use super::endpoints::Core;
 use super::rows::{self, Writing, Written};
 use crate::sensitive::masked;
 
-/// What became of a sync.
+/// Outcome of a sync.
 pub(super) enum Outcome {
-    /// Rows were written, perhaps none.
+    /// Rows were written, possibly none.
     Done { source: Source, written: Written },
-    /// Nothing has changed.
+    /// Nothing was changed.
     Failed { source: Source, message: String },
-    /// The source is not there.
+    /// The source does not exist.
     Gone { id: String },
 }
 
-/// Syncs a source. Blocks; the caller holds the lock of the source, so that no other sync and no
-/// cleanup of it runs meanwhile.
+/// Syncs a source. Blocks.
+///
+/// The caller holds the lock of the source, so that no other sync or cleanup of it is running.
 pub(super) fn sync(
     core: &Core,
     unit: &Unit,
@@ -57,7 +58,7 @@ pub(super) fn sync(
     Ok(outcome)
 }
 
-/// Now, as the platform writes times.
+/// Formats the current time for responses.
 pub(super) fn now() -> String {
     jiff::Timestamp::now().to_string()
 }
@@ -88,8 +89,9 @@ fn take(core: &Core, source: &Source, options: &SyncOptions, reach: &Reach) -> R
     writing.commit(&definition, &position)
 }
 
-/// Tells definitions apart: a position holds only for the one it was reached with. Secrets do not
-/// count, so that a new password does not mean reading everything again.
+/// Identifies a definition; positions are valid for their own definition only.
+///
+/// Secrets are excluded, so that a new password does not cause a full read.
 fn identity(source: &Source) -> String {
     let text = json!([source.kind, masked(&source.connection_config)]).to_string();
     Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()

@@ -1,4 +1,4 @@
-//! PostgreSQL, and what speaks like it.
+//! PostgreSQL and compatible databases.
 
 use std::time::Duration;
 
@@ -14,7 +14,9 @@ use super::relational::session::Session;
 use super::server::Server;
 use super::values::Kind;
 
-/// `host`, `port` (5432), `database`, `username`, `password`; more in [`Server::read`].
+/// Engine of PostgreSQL.
+///
+/// Fields: `host`, `port` (5432), `database`, `username`, `password`; more in [`Server::read`].
 pub(super) struct Postgres;
 
 impl Engine for Postgres {
@@ -26,7 +28,7 @@ impl Engine for Postgres {
     const PROTOCOL: Protocol = Protocol::Postgres;
 
     async fn login(server: &Server, link: &Link) -> Result<PgConnection, sqlx::Error> {
-        // The link is secure already, if it is to be.
+        // The link has already negotiated TLS, if required.
         PgConnectOptions::new_without_pgpass()
             .socket(link.path())
             .port(server.place.1)
@@ -42,8 +44,8 @@ impl Engine for Postgres {
     }
 
     fn begin(limit: Option<Duration>) -> String {
-        // The texts that follow are made and read by these rules, whatever the server's defaults are. The
-        // last setting ends a statement whose reader has left; not every version knows it.
+        // These settings define the format of texts regardless of the server's defaults. The last
+        // one ends a statement whose client has disconnected; older versions lack it.
         let mut sql = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
             SET LOCAL standard_conforming_strings = on; SET LOCAL bytea_output = hex; \
             SET LOCAL IntervalStyle = iso_8601; SET LOCAL extra_float_digits = 3; \
@@ -78,7 +80,7 @@ impl Engine for Postgres {
                 "n.nspname IS DISTINCT FROM current_schema()",
             ),
         };
-        // A partition is read with its table, unless it is asked for.
+        // A partition is read with its table, unless it is named.
         let parts = if by_name { "true" } else { "NOT c.relispartition" };
         let sql = CATALOGUE.replace("{schemas}", &schemas).replace("{prefixed}", prefixed);
         let found = session.texts::<11>(sql.replace("{parts}", parts)).await?;
@@ -122,7 +124,7 @@ impl Engine for Postgres {
     }
 
     fn literal(kind: &Kind, value: &str) -> Option<String> {
-        // It takes the type of the column it is compared with. The key of no row at all is empty.
+        // The literal takes the type of the compared column. The key of an empty table is empty.
         (*kind != Kind::Integer || !value.is_empty()).then(|| text(value))
     }
 
@@ -131,9 +133,10 @@ impl Engine for Postgres {
     }
 }
 
-/// Lists the columns that may be read. A domain is read as what it is made of, and an array by what its
-/// elements are. A type that is no built-in one has no name here, but for those whose values are compared
-/// in a manner of their own.
+/// Lists the readable columns.
+///
+/// A domain is read like its base type, an array by its elements. Types that are not built in have
+/// no name here, except those with their own comparison.
 const CATALOGUE: &str = "
     WITH RECURSIVE relation AS (
         SELECT c.oid, c.relname, n.nspname, {prefixed} AS prefixed,
@@ -199,7 +202,9 @@ fn kind(of: &str) -> Kind {
     }
 }
 
-/// Infinities, and dates that say that there is no end, are never a mark: nothing would follow them.
+/// Returns the order of a type's values.
+///
+/// Infinities and dates that mean "no end" are never a mark, because nothing would follow them.
 fn order(of: &str, quoted: &str) -> Order {
     let server = |marks: String, always: Option<String>| Order::Server { number: None, marks, always };
     match of {
@@ -211,7 +216,7 @@ fn order(of: &str, quoted: &str) -> Order {
             format!("{quoted} < 'Infinity' AND {quoted} > '-Infinity'"),
             Some(format!("{quoted} = '-Infinity'")),
         ),
-        // Infinite ones are known from version 14 on.
+        // Infinite values exist from version 14 on.
         "numeric" => server(
             format!("{quoted}::text NOT IN ('NaN', 'Infinity', '-Infinity')"),
             Some(format!(

@@ -1,4 +1,4 @@
-//! The records of a JSON document, one at a time: the whole is never in memory.
+//! Streams the records of a JSON document without loading all of it.
 
 use std::fmt;
 use std::io::Read;
@@ -8,16 +8,17 @@ use serde_json::value::RawValue;
 
 use super::Failure;
 
-/// Whether to go on.
+/// Continue or stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flow {
     More,
     Enough,
 }
 
-/// Calls `take` with every element of the array at `path`; what is there and no array is one
-/// record. False when there is nothing at `path`. The outer error is the taker's, the inner one
-/// says what is wrong with the document.
+/// Calls `take` for every element of the array at `path`.
+///
+/// A value that is not an array is one record. Returns false if there is nothing at `path`. The
+/// outer error comes from `take`, the inner one describes the document.
 pub(super) fn each(
     document: impl Read,
     path: &[String],
@@ -35,8 +36,9 @@ pub(super) fn each(
     }
 }
 
-/// Walks down a path, then hands out records. An early end travels as an error of the parser, with
-/// the reason in `end`.
+/// Descends along a path, then yields records.
+///
+/// An early end is passed as a parser error, with the reason in `end`.
 struct Seek<'a> {
     path: &'a [String],
     take: &'a mut dyn FnMut(Box<RawValue>) -> Result<Flow, Failure>,
@@ -100,7 +102,7 @@ impl<'de> Visitor<'de> for Seek<'_> {
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut fields: A) -> Result<(), A::Error> {
         if self.path.is_empty() {
-            // The parser has opened the object already, so its text is put together again.
+            // The parser has consumed the start of the object, so rebuild its text.
             *self.found = true;
             let mut text = String::from("{");
             while let Some((key, value)) = fields.next_entry::<String, Box<RawValue>>()? {
@@ -144,7 +146,7 @@ impl<'de> Visitor<'de> for Seek<'_> {
         self.scalar(value)
     }
 
-    /// Null is the absence of records, as an API says it.
+    /// APIs use null for "no records".
     fn visit_unit<E: serde::de::Error>(self) -> Result<(), E> {
         *self.found |= self.path.is_empty();
         Ok(())
@@ -152,7 +154,7 @@ impl<'de> Visitor<'de> for Seek<'_> {
 }
 
 impl Seek<'_> {
-    /// A plain value where records were expected is one record; on the way there it is nothing.
+    /// A plain value at the place of the records is one record, elsewhere none.
     fn scalar<E: serde::de::Error>(mut self, value: impl serde::Serialize) -> Result<(), E> {
         if !self.path.is_empty() {
             return Ok(());

@@ -1,7 +1,7 @@
-//! What all database servers have in common: tables and views, read within one snapshot, row after row.
+//! Common part of database servers: tables and views, streamed from one snapshot.
 //!
-//! A server writes its values as text, and so does [`Kind`] know them. An engine is what is particular:
-//! its SQL, its types, its driver.
+//! Servers send values as text, which [`Kind`] interprets. An engine defines the specific parts:
+//! SQL, types and driver.
 
 pub(super) mod catalogue;
 mod reading;
@@ -23,9 +23,9 @@ use catalogue::{Form, Line, Relation, relations};
 use reading::{Mark, Reader};
 use session::Session;
 
-/// How long a look at the server may take.
+/// Maximum duration of a test or schema request.
 const LOOK: Duration = Duration::from_secs(50);
-/// A sync takes as long as it needs, but rows must come.
+/// Maximum time between rows of a sync, whose total duration is not limited.
 pub(super) const SILENCE: Duration = Duration::from_secs(15 * 60);
 
 /// A kind of database server.
@@ -35,50 +35,54 @@ pub(super) trait Engine: Send + Sized + 'static {
     type Connection: sqlx::Connection;
     type Row;
 
-    /// How the server and the driver greet each other.
+    /// Handshake between server and driver.
     const PROTOCOL: Protocol;
 
-    /// Logs in over a connection that is made.
+    /// Logs in over an open connection.
     async fn login(server: &Server, link: &Link) -> Result<Self::Connection, sqlx::Error>;
 
-    /// Opens a snapshot that only reads, in which no statement may take longer than `limit`.
+    /// SQL that starts a read-only snapshot with a statement timeout of `limit`.
     fn begin(limit: Option<Duration>) -> String;
 
-    /// Runs a statement and gives its rows as they come.
+    /// Runs a statement and streams its rows.
     fn rows(connection: &mut Self::Connection, sql: String) -> BoxStream<'_, Result<Self::Row, sqlx::Error>>;
 
-    /// A value of a row, null when there is none.
+    /// Returns a value of a row; `None` for null.
     fn value(row: &Self::Row, index: usize) -> Result<Option<&[u8]>, sqlx::Error>;
 
-    /// Lists the columns of what may be read, table by table; parts of tables only where tables are asked
-    /// for by name.
+    /// Lists the readable columns, table by table.
+    ///
+    /// Includes partitions only if tables are named.
     async fn catalogue(
         session: &mut Session<'_, Self>,
         schema: Option<&str>,
         by_name: bool,
     ) -> Result<Vec<Line>, Failure>;
 
-    /// Counts the schemas of this name.
+    /// SQL that counts the schemas of this name.
     fn schemas(name: &str) -> String;
 
-    /// Finds out what a catalogue does not say of a table that is about to be read.
+    /// Determines properties that the catalogue lacks, before a table is read.
     async fn settle(_: &mut Session<'_, Self>, _: &mut Relation) -> Result<(), Failure> {
         Ok(())
     }
 
-    /// How a table is named in SQL, `only` without those that inherit from it.
+    /// SQL name of a table; with `only`, excludes inheriting tables.
     fn path(schema: &str, table: &str, only: bool) -> String;
 
     fn quoted(name: &str) -> String;
 
-    /// A value as it was read, written so that it can be asked for again.
+    /// SQL literal of a value that was read.
     fn literal(kind: &Kind, text: &str) -> Option<String>;
 
-    /// How a column of a type is read, given its quoted name.
+    /// Returns the way to read a column of a type, given its quoted name.
     fn reading(of: &str, quoted: &str) -> catalogue::Reading;
 }
 
-/// `tables` (or `table`) names tables and views, all tables when left out; `schema` is the only one read.
+/// Reads the configuration.
+///
+/// `tables` (or `table`) names tables and views, by default all tables; `schema` limits them to one
+/// schema.
 pub(super) fn open<E: Engine>(fields: Fields<'_>, reach: &Reach) -> Result<Box<dyn Connector>, Unfit> {
     let wanted = match fields.texts("tables")? {
         Some(tables) => Some(tables),
@@ -143,7 +147,7 @@ impl<E: Engine> Connector for Relational<E> {
 }
 
 impl<E: Engine> Relational<E> {
-    /// Connects and does what is not to take long.
+    /// Connects and runs `work` with a time limit.
     fn look<T>(
         &self,
         work: impl AsyncFnOnce(&mut Session<'_, E>) -> Result<T, Failure>,
@@ -158,7 +162,7 @@ impl<E: Engine> Relational<E> {
         })
     }
 
-    /// Logs in and begins to read.
+    /// Logs in and starts a snapshot.
     async fn connect(&self, limit: Option<Duration>) -> Result<Session<'_, E>, Failure> {
         let late = |_| {
             let seconds = CONNECT.as_secs();
@@ -170,7 +174,7 @@ impl<E: Engine> Relational<E> {
         Ok(session)
     }
 
-    /// What may be read: what was asked for by name, or all that is no extension's.
+    /// Returns the named tables, or all except those of extensions.
     async fn relations(&self, session: &mut Session<'_, E>) -> Result<Vec<Relation>, Failure> {
         let schema = self.schema.as_deref();
         let lines = E::catalogue(session, schema, self.wanted.is_some()).await?;
@@ -197,7 +201,9 @@ impl<E: Engine> Relational<E> {
         Ok(found)
     }
 
-    /// What a sync reads. A view holds what its tables hold; it is read when it is asked for by name.
+    /// Returns the tables that a sync reads.
+    ///
+    /// Views repeat the data of their tables, so they are read only if named.
     async fn read_relations(&self, session: &mut Session<'_, E>) -> Result<Vec<Relation>, Failure> {
         let mut relations = self.relations(session).await?;
         if self.wanted.is_none() {
@@ -246,7 +252,7 @@ impl<E: Engine> Relational<E> {
     }
 }
 
-/// An intake that counts, so that silence is noticed.
+/// An intake that counts rows, to detect a stall.
 struct Counted<'i> {
     intake: &'i mut dyn Intake,
     rows: &'i Cell<u64>,
@@ -271,7 +277,7 @@ impl Intake for Counted<'_> {
     }
 }
 
-/// Comes to an end when no row has come for long.
+/// Resolves after a long time without rows.
 async fn silence(rows: &Cell<u64>) {
     let mut seen = None;
     while seen.replace(rows.get()) != Some(rows.get()) {

@@ -1,4 +1,4 @@
-//! Rows as JSON texts that lose nothing: columns in their order, bytes marked, numbers exact.
+//! Lossless rows as JSON: ordered columns, marked bytes, exact numbers.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,15 +12,15 @@ use sha2::{Digest as _, Sha256};
 
 use crate::platform::order::is_exact;
 
-/// Digits that every reader of JSON keeps; longer numbers may be rounded.
+/// Number of digits that every JSON parser keeps; longer numbers may be rounded.
 const EXACT_DIGITS: usize = 15;
 
-/// The text of a JSON object, written column by column; one serves for all rows of a reading.
+/// Builder of a JSON object, reused for all rows of a read.
 #[derive(Default)]
 pub(super) struct RowText(Vec<u8>);
 
 impl RowText {
-    /// Begins a row.
+    /// Starts a row.
     pub(super) fn clear(&mut self) {
         self.0.clear();
     }
@@ -28,17 +28,17 @@ impl RowText {
     /// Adds a column.
     pub(super) fn put<V: Serialize + ?Sized>(&mut self, column: &str, value: &V) {
         self.key(column);
-        // Neither does writing to memory fail, nor are there values here that JSON cannot say.
+        // Cannot fail: writes to memory, and all values have a JSON form.
         let _ = serde_json::to_writer(&mut self.0, value);
     }
 
-    /// Adds a column whose value is JSON already.
+    /// Adds a column whose value is JSON text.
     pub(super) fn put_json(&mut self, column: &str, json: &str) {
         self.key(column);
         self.0.extend_from_slice(json.as_bytes());
     }
 
-    /// Ends the row.
+    /// Completes the row.
     pub(super) fn finish(&mut self) -> &str {
         if self.0.is_empty() {
             self.0.push(b'{');
@@ -47,7 +47,7 @@ impl RowText {
         self.text()
     }
 
-    /// The row that was ended last.
+    /// Returns the last completed row.
     pub(super) fn text(&self) -> &str {
         std::str::from_utf8(&self.0).expect("only whole texts were added")
     }
@@ -59,7 +59,7 @@ impl RowText {
     }
 }
 
-/// Every column gets a name, and no two the same.
+/// Makes column names unique and non-empty.
 pub(super) fn distinct(names: impl Iterator<Item = String>) -> Vec<String> {
     let mut taken = BTreeSet::new();
     let mut columns = Vec::new();
@@ -76,22 +76,22 @@ pub(super) fn distinct(names: impl Iterator<Item = String>) -> Vec<String> {
     columns
 }
 
-/// The digest of a row, in hexadecimal digits.
+/// Hexadecimal digest of a row.
 pub(super) fn digest_of(row: &str) -> String {
     Sha256::digest(row.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Bytes, marked as such.
+/// Marks bytes as such.
 pub(super) fn bytes(bytes: &[u8]) -> Value {
     json!({ "$base64": STANDARD.encode(bytes) })
 }
 
-/// A floating-point number; what JSON cannot say stands as text.
+/// Converts a floating-point number; values without a JSON form become text.
 pub(super) fn real(number: f64) -> Value {
     serde_json::Number::from_f64(number).map_or_else(|| Value::String(number.to_string()), Value::Number)
 }
 
-/// A record as an object. One that is something else stands under `value`.
+/// Converts a record to an object; other values are stored under `value`.
 pub(super) fn record(raw: &RawValue) -> Result<Map<String, Value>, serde_json::Error> {
     Ok(match exact(raw)? {
         Value::Object(fields) => fields,
@@ -99,24 +99,25 @@ pub(super) fn record(raw: &RawValue) -> Result<Map<String, Value>, serde_json::E
     })
 }
 
-/// JSON that stands in a text; what is no JSON that a row could hold is that text.
+/// Parses JSON inside a text; invalid JSON stays text.
 pub(super) fn embedded(text: &str) -> Value {
     exact_json(text).and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_else(|| text.into())
 }
 
-/// A JSON text as a row can hold it: where readers would round its numbers, with text in their place. None
-/// when it is not JSON that readers of the row would take.
+/// Returns JSON text whose numbers no parser rounds, using text for long ones.
+///
+/// `None` if it is not JSON that fits into a row.
 pub(super) fn exact_json(text: &str) -> Option<Cow<'_, str>> {
     let raw: &RawValue = serde_json::from_str(text).ok()?;
-    // The row around it, and arrays around that, make it deeper.
+    // The row and arrays around it add two levels of nesting.
     serde_json::from_str::<Value>(&format!("[[{text}]]")).ok()?;
     if has_long_number(text) { Some(exact(raw).ok()?.to_string().into()) } else { Some(text.into()) }
 }
 
-/// Parses JSON without rounding: a number that no double has becomes text as written.
+/// Parses JSON without rounding; numbers that no double represents become text.
 fn exact(raw: &RawValue) -> Result<Value, serde_json::Error> {
     let text = raw.get();
-    // Refuses what is nested too deeply before anything walks down.
+    // Reject excessive nesting before recursing.
     let value: Value = serde_json::from_str(text)?;
     if !has_long_number(text) {
         return Ok(value);
@@ -139,7 +140,7 @@ fn exact(raw: &RawValue) -> Result<Value, serde_json::Error> {
     }
 }
 
-/// Returns true for a number that the value does not hold as it is written.
+/// Returns true if the value differs from the written number.
 fn is_rounded(text: &str, value: &Value) -> bool {
     value.is_f64() && !value.as_f64().is_some_and(|double| is_exact(text, double))
 }
@@ -150,7 +151,7 @@ fn has_long_number(text: &str) -> bool {
         match byte {
             b'0'..=b'9' => digits += 1,
             b'.' | b'-' | b'+' => {}
-            // An exponent may leave the range of a float with few digits.
+            // An exponent may exceed a float's range with few digits.
             b'e' | b'E' if digits > 0 => return true,
             _ => digits = 0,
         }

@@ -1,4 +1,4 @@
-//! A database server: where it is, who comes, how safely; and what a person is told when it fails.
+//! Configuration of a database server, and its error messages.
 
 use std::error::Error as _;
 use std::io::Read as _;
@@ -11,24 +11,24 @@ use super::file::Named;
 use super::{Failure, Fields, Reach, Unfit};
 use crate::platform::Hosts;
 
-/// Resolving, connecting, TLS and logging in together.
+/// Time limit for resolving, connecting, TLS and login together.
 pub(super) const CONNECT: Duration = Duration::from_secs(10);
-/// A certificate or key is small; what is larger is none.
+/// Maximum size of a certificate or key file in bytes; real ones are small.
 const LARGEST_PEM: u64 = 1 << 20;
 
-/// Certificates of this version have no extensions, so nothing says what they are for.
+/// Error for version 1 certificates, which lack extensions with their purpose.
 pub(super) const SERVER_IS_VERSION_1: &str =
     "the server's certificate is of X.509 version 1, which cannot be checked; make it anew as version 3";
-/// How the driver of MySQL calls that.
+/// Name of this error in the MySQL driver.
 const VERSION_1: &str = "UnsupportedCertVersion";
 
-/// Everything that is needed to log in.
+/// Everything required for a login.
 pub(super) struct Server {
-    /// What people call the engine.
+    /// Displayed name of the engine.
     pub(super) engine: &'static str,
     pub(super) host: String,
     pub(super) port: u16,
-    /// Where that is, and may be: there, unless another server stands in for it.
+    /// Address to connect to, and permitted hosts; differs for a replacement server.
     pub(super) place: (String, u16, Hosts),
     pub(super) database: String,
     pub(super) username: String,
@@ -39,7 +39,7 @@ pub(super) struct Server {
     key: Option<Pem>,
 }
 
-/// How much TLS there must be, by PostgreSQL's words; MySQL's mean the same.
+/// Required level of TLS, in PostgreSQL's terms; MySQL's are equivalent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Safety {
     Disable,
@@ -49,23 +49,25 @@ pub(super) enum Safety {
     VerifyFull,
 }
 
-/// A certificate or key: as it is, or in a file of the data directory.
+/// A certificate or key: literal, or in a file of the data directory.
 enum Pem {
     Text(SecretString),
     File(Named),
 }
 
-/// What there is of certificates and keys, read.
+/// Contents of the certificates and keys.
 pub(super) struct Pems {
     pub(super) root: Option<Vec<u8>>,
-    /// Our own certificate, and its key.
+    /// Client certificate and its key.
     pub(super) own: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Server {
-    /// `host`, `port`, `database`, `username`, `password`, or `url` for all of them; `sslmode` (or
-    /// `ssl`, `tls`: true or false), `sslrootcert`, `sslcert`, `sslkey`. A field goes before its part of
-    /// the URL.
+    /// Reads the configuration.
+    ///
+    /// Fields: `host`, `port`, `database`, `username`, `password`, or `url` for all of them;
+    /// `sslmode` (or `ssl`, `tls`: true or false), `sslrootcert`, `sslcert`, `sslkey`. A field
+    /// overrides its part of the URL.
     pub(super) fn read(
         fields: Fields<'_>,
         engine: &'static str,
@@ -89,7 +91,7 @@ impl Server {
         };
         let port = u16::try_from(port).ok().filter(|port| *port > 0);
         let port = port.ok_or_else(|| Unfit::new("\"port\" must be 1 to 65535"))?;
-        // An IPv6 address stands in brackets within a URL only.
+        // Only URLs need brackets around IPv6 addresses.
         let host = host.ok_or_else(|| missing("host"))?.trim_matches(['[', ']']).to_owned();
         if host.starts_with(['/', '@', '\0']) {
             return Err(Unfit::new(
@@ -111,12 +113,12 @@ impl Server {
         })
     }
 
-    /// The password; empty when there is none, so that nothing else is tried in its place.
+    /// Returns the password; empty if there is none, so that no other is tried.
     pub(super) fn password(&self) -> &str {
         self.password.as_ref().map_or("", |password| password.expose_secret())
     }
 
-    /// The certificates and keys, as they are now.
+    /// Reads the certificates and keys.
     pub(super) fn pems(&self) -> Result<Pems, Failure> {
         let read = |pem: &Option<Pem>| pem.as_ref().map(Pem::read).transpose();
         let own = match (read(&self.certificate)?, read(&self.key)?) {
@@ -127,18 +129,18 @@ impl Server {
         Ok(Pems { root: read(&self.root)?, own })
     }
 
-    /// A failure with the name of the server.
+    /// Creates an error with the name of the server.
     pub(super) fn wrong(&self, message: &str) -> Failure {
         let Self { engine, host, port, .. } = self;
         Failure::new(format!("{engine} at {host}:{port}: {message}"))
     }
 
-    /// The same about a table, if it is about one.
+    /// Creates an error about a table, if one is given.
     pub(super) fn wrong_at(&self, table: Option<&str>, message: &str) -> Failure {
         self.wrong(&table.map_or_else(|| message.to_owned(), |table| format!("table \"{table}\": {message}")))
     }
 
-    /// What went wrong, by its cause. Nothing a server says can bring the password into it.
+    /// Describes a driver error; server messages cannot contain the password.
     pub(super) fn failed(&self, table: Option<&str>, error: &sqlx::Error) -> Failure {
         let said = match error {
             sqlx::Error::Io(error) if error.to_string().contains(VERSION_1) => {
@@ -153,7 +155,7 @@ impl Server {
             sqlx::Error::Database(refusal) => self.refused(refusal.as_ref()),
             sqlx::Error::Protocol(said) if let Some(login) = unknown_login(said) => login,
             sqlx::Error::Protocol(said) => without_place(said).to_owned(),
-            // The others are about the protocol, too: the other side speaks another one, or broke off.
+            // Other errors concern the protocol: a different server, or a broken connection.
             other => {
                 let cause = other.source().map_or(String::new(), |cause| format!(": {cause}"));
                 format!("{other}{cause}")
@@ -163,7 +165,7 @@ impl Server {
         self.wrong_at(table, &if password.is_empty() { said } else { said.replace(password, "***") })
     }
 
-    /// Whether only the version of the server's certificate is in the way, and nobody asked to check it.
+    /// Returns true if the only problem is an unverified version 1 certificate.
     pub(super) fn is_unchecked_version_1(&self, error: &sqlx::Error) -> bool {
         matches!(self.safety, Safety::Prefer | Safety::Require)
             && matches!(error, sqlx::Error::Io(error) if error.to_string().contains(VERSION_1))
@@ -172,7 +174,7 @@ impl Server {
     fn refused(&self, refusal: &dyn sqlx::error::DatabaseError) -> String {
         let Self { username, database, .. } = self;
         let message = refusal.message();
-        // MySQL has numbers of its own; where its state is as telling, that one is asked.
+        // MySQL's error number is used if its SQLSTATE is not specific.
         let number = refusal
             .try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()
             .map(sqlx::mysql::MySqlDatabaseError::number);
@@ -205,7 +207,7 @@ impl Pem {
 
 fn address(fields: Fields<'_>) -> Result<Option<Url>, Unfit> {
     let Some(text) = fields.first_text(&["url", "uri", "connection_string", "dsn"])? else { return Ok(None) };
-    // JDBC's addresses are the same behind their mark.
+    // JDBC URLs have the same form after their prefix.
     let url = Url::parse(text.strip_prefix("jdbc:").unwrap_or(text));
     url.map(Some).map_err(|_| {
         Unfit::new("the address makes no sense; it looks like postgresql://user:password@host:5432/database")
@@ -219,7 +221,7 @@ fn decoded(part: &str) -> Option<String> {
 fn safety(fields: Fields<'_>, url: Option<&Url>) -> Result<Safety, Unfit> {
     const MODES: [&str; 3] = ["sslmode", "ssl_mode", "ssl-mode"];
     for name in ["ssl", "tls"] {
-        // Whoever asks for TLS plainly means one that keeps others out.
+        // `true` means TLS that excludes third parties.
         if let Some(wanted) = fields.flag(name)? {
             return Ok(if wanted { Safety::VerifyFull } else { Safety::Disable });
         }
@@ -248,7 +250,7 @@ fn pem(fields: Fields<'_>, names: &[&str], reach: &Reach) -> Result<Option<Pem>,
     })
 }
 
-/// A login that the driver does not know.
+/// Describes a login method that the driver does not support.
 fn unknown_login(said: &str) -> Option<String> {
     let plugin = [
         "unknown authentication plugin",
@@ -269,12 +271,12 @@ fn unknown_login(said: &str) -> Option<String> {
     ))
 }
 
-/// The driver adds to its messages where in its source they are made.
+/// Removes the driver's source position from a message.
 fn without_place(said: &str) -> &str {
     said.split(" (sqlx").next().unwrap_or(said)
 }
 
-/// Why a connection could not be made, or broke off.
+/// Describes why a connection failed.
 pub(super) fn unreached(error: &std::io::Error) -> String {
     use std::io::ErrorKind;
     match error.kind() {

@@ -1,4 +1,4 @@
-//! SQLite files: tables by the number of their rows, by their key, or by what their rows hold.
+//! SQLite files; rows are identified by row number, key or content.
 
 mod catalogue;
 mod reading;
@@ -17,10 +17,13 @@ use session::{Session, failure};
 use super::file::Named;
 use super::{Connector, Failure, Fields, Intake, Reach, Reading, Table, Unfit};
 
-/// How long a look at the file may take; syncs take as long as they need.
+/// Maximum duration of a test or schema request; syncs have no limit here.
 const LOOK: Duration = Duration::from_secs(50);
 
-/// `path` (or `file`, `database`); `tables` (or `table`) names tables and views, all tables when left out.
+/// Reads the configuration.
+///
+/// Fields: `path` (or `file`, `database`); `tables` (or `table`) names tables and views, by default
+/// all tables.
 pub(super) fn open(fields: Fields<'_>, reach: &Reach) -> Result<Box<dyn Connector>, Unfit> {
     let named = Named::read(fields, &["path", "file", "database"], reach)?;
     let wanted = match fields.texts("tables")? {
@@ -55,7 +58,7 @@ impl Connector for Sqlite {
         let mut tables = Vec::new();
         for entry in self.entries(connection)? {
             let described = match describe(connection, &entry) {
-                // A view that is broken and that nobody asked for is in nobody's way.
+                // A broken view is ignored unless it is named.
                 Err(rusqlite::Error::SqliteFailure(..))
                     if entry.form == Form::View && self.wanted.is_none() =>
                 {
@@ -99,7 +102,7 @@ impl Connector for Sqlite {
 }
 
 impl Sqlite {
-    /// What the file has, or what was asked for by name.
+    /// Returns the named entries, or all tables and views of the file.
     fn entries(&self, connection: &Connection) -> Result<Vec<Entry>, Failure> {
         let mut entries = catalogue::list(connection).map_err(|error| failure(&self.named, None, &error))?;
         let Some(wanted) = &self.wanted else {
@@ -120,7 +123,9 @@ impl Sqlite {
         Ok(entries)
     }
 
-    /// What a sync reads. A view holds what its tables hold; it is read when it is asked for by name.
+    /// Returns the tables that a sync reads.
+    ///
+    /// Views repeat the data of their tables, so they are read only if named.
     fn relations(&self, connection: &Connection) -> Result<Vec<Relation>, Failure> {
         let entries = self.entries(connection)?.into_iter();
         let read = entries.filter(|entry| self.wanted.is_some() || entry.form != Form::View);

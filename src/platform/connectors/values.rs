@@ -1,4 +1,4 @@
-//! Values as database servers write them, turned into JSON that loses nothing.
+//! Converts values from database servers to lossless JSON.
 
 use std::borrow::Cow;
 
@@ -6,45 +6,45 @@ use serde_json::Value;
 
 use super::row::{RowText, bytes, embedded, exact_json, real};
 
-/// How a value is written, and what of JSON it becomes.
+/// Text format of a value, and its JSON form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Whole numbers of up to 64 bits: a number.
+    /// Integers of up to 64 bits, as numbers.
     Integer,
-    /// Floating point: a number; what JSON cannot say stands as text.
+    /// Floating-point numbers, as numbers; as text if JSON has no form.
     Real,
-    /// The same with the digits a single-precision number has, written with those of a double.
+    /// Single-precision numbers, written with the digits of a double.
     Single,
-    /// `t` or `f`: true or false.
+    /// `t` or `f`, as booleans.
     Truth,
-    /// Bytes as they are: `{"$base64": "…"}`.
+    /// Raw bytes, as `{"$base64": "…"}`.
     Bytes,
-    /// Bytes as `\x` and hexadecimal digits: the same.
+    /// Bytes as `\x` and hexadecimal digits, in the same form.
     Hex,
-    /// JSON: itself. What readers of JSON would round or refuse stands as text.
+    /// JSON, unchanged; text if parsers would round or reject it.
     Json,
-    /// A date and a time of no zone, with a space between: the same with a `T`.
+    /// Date and time without a zone, separated by a space; becomes `T`.
     Timestamp,
-    /// A moment in UTC: with a `T`, and a `Z` at its end.
+    /// A UTC time; becomes `T`, with a final `Z`.
     Moment,
-    /// A time of day and its distance from UTC: the same time in UTC, with a `Z` at its end.
+    /// A time of day with a UTC offset, converted to UTC with a final `Z`.
     Zoned,
-    /// `{a,"b",NULL}`: an array of such values.
+    /// `{a,"b",NULL}`, as an array of such values.
     Array(Box<Self>),
-    /// Decimal numbers, of more digits than readers of JSON keep: text.
+    /// Decimal numbers with more digits than JSON parsers keep, as text.
     Decimal,
-    /// Everything else: text as it stands.
+    /// Everything else, as text.
     Text,
 }
 
 impl Kind {
-    /// Adds a value to a row, null when there is none.
+    /// Adds a value to a row; `None` becomes null.
     pub(super) fn put(&self, row: &mut RowText, column: &str, raw: Option<&[u8]>) {
         let Some(raw) = raw else { return row.put(column, &()) };
         if *self == Self::Bytes {
             return row.put(column, &bytes(raw));
         }
-        // A server that keeps texts without an encoding may send anything.
+        // A server without a text encoding may send anything.
         let Ok(text) = std::str::from_utf8(raw) else { return row.put(column, &bytes(raw)) };
         match self {
             Self::Integer if is_number(text) => row.put_json(column, text),
@@ -79,8 +79,9 @@ impl Kind {
         found.unwrap_or_else(|| text.into())
     }
 
-    /// `2026-01-02 03:04:05.6+00` as `2026-01-02T03:04:05.6Z`. What is no such time, an infinity or a
-    /// year before Christ, stays as it is.
+    /// Converts `2026-01-02 03:04:05.6+00` to `2026-01-02T03:04:05.6Z`.
+    ///
+    /// Other texts, such as infinity or a year BC, stay unchanged.
     fn time<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let plain = text.strip_suffix("+00").unwrap_or(text);
         match plain.split_once(' ') {
@@ -92,7 +93,7 @@ impl Kind {
     }
 }
 
-/// `03:04:05.6+02` as `01:04:05.6Z`.
+/// Converts `03:04:05.6+02` to `01:04:05.6Z`.
 fn zoned(text: &str) -> Option<String> {
     const DAY: i32 = 24 * 60 * 60;
     let (time, zone) = text.split_at(text.rfind(['+', '-'])?);
@@ -105,18 +106,20 @@ fn zoned(text: &str) -> Option<String> {
     let (whole, fraction) = time.split_at(time.find('.').unwrap_or(time.len()));
     let distance = seconds(&zone[1..])? * if zone.starts_with('-') { -1 } else { 1 };
     let at = seconds(whole)? - distance;
-    // The end of a day is no start of one.
+    // 24:00 is kept, because it is not the start of a day.
     let at = if at == DAY && distance == 0 { at } else { at.rem_euclid(DAY) };
     Some(format!("{:02}:{:02}:{:02}{fraction}Z", at / 3600, at / 60 % 60, at % 60))
 }
 
-/// Is this a whole number as JSON writes it? Servers may fill numbers up with zeros.
+/// Returns true for an integer in JSON syntax.
+///
+/// Servers may pad numbers with zeros.
 fn is_number(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text).as_bytes();
     digits.iter().all(u8::is_ascii_digit) && (digits.len() == 1 || digits.first().is_some_and(|d| *d != b'0'))
 }
 
-/// The shortest number that is this one in single precision.
+/// Returns the shortest number equal to this one in single precision.
 #[expect(clippy::cast_possible_truncation, reason = "it has no more digits than a single-precision number")]
 fn single(number: f64) -> Value {
     let short = (number as f32).to_string();
@@ -129,8 +132,10 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
     pairs.map(|pair| Some(digit(pair[0])? << 4 | digit(*pair.get(1)?)?)).collect()
 }
 
-/// The array a text such as `{1,NULL,{"a \"b\""}}` means. None when it is none, and for the rare ones
-/// with bounds of their own, `[2:3]={1,2}`, whose text says more than a JSON array could.
+/// Parses an array such as `{1,NULL,{"a \"b\""}}`.
+///
+/// `None` for other texts, and for rare arrays with bounds, `[2:3]={1,2}`, which a JSON array
+/// cannot express.
 fn array(text: &str, kind: &Kind) -> Option<Value> {
     let mut rest = text.strip_prefix('{')?.chars();
     let mut open: Vec<Vec<Value>> = vec![Vec::new()];

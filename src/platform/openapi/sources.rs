@@ -1,23 +1,23 @@
-//! The definitions of sources, type by type, as the connectors read them.
+//! Schemas of source definitions, by type.
 
 use serde_json::{Map, Value, json};
 
 use super::refer;
 
-/// A path below the data directory: relative, with no part that begins with a dot.
+/// Relative path below the data directory, without hidden parts.
 const PATH: &str = r"(\.|[^./\u0000][^/\u0000]*)(/+(\.|[^./\u0000][^/\u0000]*))*/*";
 const LAST: &str = r"((\.|[^./\u0000][^/\u0000]*)/+)*[^./\u0000][^/\u0000]*\.";
-/// What can be sent as the value of an HTTP header.
+/// Valid value of an HTTP header.
 const HEADER: &str = r"^[^\u0000-\u0008\u000a-\u001f\u007f]+$";
 const HEADERS: &str = r"^[^\u0000-\u0008\u000a-\u001f\u007f]*$";
 const HEADER_NAME: &str = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$";
-/// A host by name or address, and a port.
+/// Host name or address, with an optional port.
 const HOST: &str = concat!(
     r"(([A-Za-z0-9_-]+\.)*[A-Za-z][A-Za-z0-9_-]*|((25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])\.){3}",
     r"(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9]))(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}))?"
 );
 
-/// `Source`, `SourceConfig`, and the configurations they refer to.
+/// Returns `Source`, `SourceConfig` and the configurations they refer to.
 pub(super) fn schemas() -> Map<String, Value> {
     let kinds: [(&[&str], &str); 9] = [
         (&["csv", "tsv"], "CsvConfig"),
@@ -39,11 +39,11 @@ pub(super) fn schemas() -> Map<String, Value> {
     schemas
 }
 
-/// The engines that run as servers, and those that can be declared and not be read.
+/// Database servers, and engines that can be declared but not read.
 const SERVERS: [&str; 4] = ["postgresql", "postgres", "mysql", "mariadb"];
 const ELSEWHERE: [&str; 6] = ["mssql", "sqlserver", "oracle", "snowflake", "bigquery", "mongodb"];
 
-/// Makes the schema of a configuration from that of its path.
+/// Creates the schema of a configuration from that of its path.
 type Config = fn(Value) -> Value;
 
 fn source(types: &[&str], config: &str, named: bool) -> Value {
@@ -125,14 +125,14 @@ fn sqlite(path: Value) -> Value {
     config(path, &json!({ "tables": { "type": ["array", "null"], "items": { "type": "string" } } }))
 }
 
-/// A database server, by its parts.
+/// Schema of a database server, given by parts.
 fn server() -> Value {
     let mut server = login(&words(), &words(), &words());
     server["required"] = json!(["host", "database", "username"]);
     server
 }
 
-/// The same by an address that has them all.
+/// Schema of a database server, given by URL.
 fn by_url() -> Value {
     let address = format!(
         r"^(postgresql|postgres|mysql|mariadb)://[A-Za-z0-9_]+(:[A-Za-z0-9_]+)?@{HOST}/[A-Za-z0-9_]+$"
@@ -220,7 +220,7 @@ fn text() -> Value {
     json!({ "type": ["string", "null"], "minLength": 1 })
 }
 
-/// A field, or an array of them.
+/// Schema of a field name or an array of field names.
 fn key() -> Value {
     let field = || json!({ "type": "string", "minLength": 1 });
     json!({ "anyOf": [field(), { "type": "array", "items": field(), "minItems": 1 }, { "type": "null" }] })
@@ -230,12 +230,12 @@ fn whole() -> Value {
     json!({ "type": ["integer", "string", "null"], "minimum": 0, "pattern": "^[0-9]{1,19}$" })
 }
 
-/// A JSON pointer, or an empty text for the whole.
+/// Schema of a JSON pointer; empty for the whole document.
 fn place() -> Value {
     json!({ "type": ["string", "null"], "pattern": "^/?[^/]*(/[^/]*){0,31}$" })
 }
 
-/// A JSON pointer; at most 32 parts.
+/// Schema of a JSON pointer with at most 32 parts.
 fn pointer() -> Value {
     json!({ "type": ["string", "null"], "minLength": 1, "pattern": "^/?[^/]*(/[^/]*){0,31}$" })
 }

@@ -1,8 +1,8 @@
-//! Decimal numbers of any length, compared exactly.
+//! Decimal numbers of any length with exact comparison.
 
 use std::cmp::Ordering;
 
-/// A decimal number: `0.DIGITS × 10^exponent`, without zeros at either end of its digits.
+/// The number `0.DIGITS × 10^exponent`, without leading or trailing zeros.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::platform) struct Decimal {
     negative: bool,
@@ -12,7 +12,7 @@ pub(in crate::platform) struct Decimal {
 }
 
 impl Decimal {
-    /// Reads digits with an optional sign, point and exponent; anything else is `None`.
+    /// Parses digits with an optional sign, point and exponent.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (negative, number) = match text.as_bytes().first()? {
             b'-' => (true, &text[1..]),
@@ -39,7 +39,7 @@ impl Decimal {
         Some(Self { negative, digits: significant.to_owned(), exponent })
     }
 
-    /// The one text of this number: whole numbers of up to 20 digits as such, others in their normal form.
+    /// Canonical text: integers of up to 20 digits as such, others normalised.
     pub(super) fn text(&self) -> String {
         let sign = if self.negative { "-" } else { "" };
         match usize::try_from(self.exponent) {

@@ -1,4 +1,4 @@
-//! Dates and times in the spellings that files, databases and APIs use.
+//! Dates and times in the formats of files, databases and APIs.
 
 use std::cmp::Ordering;
 
@@ -9,26 +9,26 @@ const MONTHS: [&str; 12] =
 /// A date, or a date with a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::platform) struct Moment {
-    /// Seconds since 1970 in UTC, or on the clock where the zone is not known.
+    /// Seconds since 1970 in UTC, or in local time if the zone is unknown.
     seconds: i64,
-    /// The digits after the seconds, without zeros at their end.
+    /// Fraction digits of the second, without trailing zeros.
     fraction: String,
     zone: Zone,
-    /// There is no time: the whole day is meant.
+    /// True for a date without a time.
     day: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Zone {
     Utc,
-    /// None is written: what a clock shows.
+    /// No zone: local time.
     Clock,
-    /// One is written by a name such as `CET`, which need not have one distance from UTC.
+    /// A named zone such as `CET`, whose UTC offset may vary.
     Named,
 }
 
 impl Moment {
-    /// Reads year-first dates (RFC 3339, ISO 8601 and what databases write) and those of mails and HTTP.
+    /// Parses year-first dates (RFC 3339, ISO 8601) and those of mail and HTTP.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (text, before_christ) = match text.strip_suffix(" BC") {
             Some(text) => (text, true),
@@ -50,8 +50,10 @@ impl Moment {
         Some(Self { seconds: midnight.checked_add(of_day - offset)?, fraction, zone, day })
     }
 
-    /// Compares two moments. Returns `None` where one lies within what the other leaves open: a time on
-    /// the day of a date, or less than a day away when not both have a known zone.
+    /// Compares two times.
+    ///
+    /// `None` if the uncertainty exceeds their distance: a time on the day of a date, or times less
+    /// than a day apart that do not both have a known zone.
     pub(super) fn compare(&self, other: &Self) -> Option<Ordering> {
         let exact = self.zone == other.zone && self.zone != Zone::Named;
         if exact && self.day == other.day {
@@ -71,7 +73,9 @@ impl Moment {
 
 type Date = (i64, u32, u32);
 
-/// `2026-11-01`, `2026/11/01`, `20261101` before a `T`, and years of more digits or with a sign.
+/// Parses `2026-11-01`, `2026/11/01`, and `20261101` before a `T`.
+///
+/// Years may have a sign and more digits.
 fn year_first(text: &str) -> Option<(Date, &str)> {
     let (negative, unsigned) = match text.as_bytes().first()? {
         b'-' => (true, &text[1..]),
@@ -93,7 +97,7 @@ fn year_first(text: &str) -> Option<(Date, &str)> {
     Some(((if negative { -year } else { year }, month, day), rest))
 }
 
-/// `Sun, 01 Nov 2026` and `01 Nov 2026`, before a time.
+/// Parses `Sun, 01 Nov 2026` and `01 Nov 2026`, before a time.
 fn named_month(text: &str) -> Option<(Date, &str)> {
     let text = text.split_once(", ").map_or(text, |(_, text)| text);
     let (day, rest) = short(text)?;
@@ -107,7 +111,9 @@ fn named_month(text: &str) -> Option<(Date, &str)> {
     Some(((year.parse().ok()?, u32::try_from(month).ok()? + 1, day), rest))
 }
 
-/// `10:00`, `10:00:05.25`, `100005`, `9:00 PM`: the second of the day, the digits after it, and the rest.
+/// Parses `10:00`, `10:00:05.25`, `100005` or `9:00 PM`.
+///
+/// Returns the second of the day, its fraction digits, and the rest.
 fn time(text: &str) -> Option<((i64, String), &str)> {
     let (first, rest) = digits(text);
     let mut fields = [0_i64; 3];
@@ -149,7 +155,9 @@ fn time(text: &str) -> Option<((i64, String), &str)> {
     Some(((hour * 3600 + minute * 60 + second, fraction.trim_end_matches('0').to_owned()), rest))
 }
 
-/// `Z`, `+02`, `+02:00`, `+0200`, with or without a name in brackets behind; a name alone is not known.
+/// Parses `Z`, `+02`, `+02:00` or `+0200`, with an optional name in brackets.
+///
+/// A name alone means an unknown offset.
 fn zone(text: &str) -> Option<(i64, Zone)> {
     if ["Z", "UTC", "GMT", "UT"].iter().any(|name| text.eq_ignore_ascii_case(name)) {
         return Some((0, Zone::Utc));
@@ -174,13 +182,13 @@ fn digits(text: &str) -> (&str, &str) {
     text.split_at(text.bytes().take_while(u8::is_ascii_digit).count())
 }
 
-/// One or two digits.
+/// Parses one or two digits.
 fn short(text: &str) -> Option<(u32, &str)> {
     let (number, rest) = digits(text);
     (number.len() <= 2).then(|| number.parse().ok())?.map(|number| (number, rest))
 }
 
-/// Days since 1970 of a date in the Gregorian calendar, the year before 1 being 0.
+/// Days since 1970 in the Gregorian calendar with a year 0.
 fn days(year: i64, month: u32, day: u32) -> Option<i64> {
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let length = match month {
@@ -193,7 +201,7 @@ fn days(year: i64, month: u32, day: u32) -> Option<i64> {
     if !(1..=length).contains(&day) {
         return None;
     }
-    // Counted from March, so that the leap day is the last of its year.
+    // Counted from March, so that the leap day ends the year.
     let (year, month) = if month < 3 { (year - 1, month + 9) } else { (year, month - 3) };
     let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
     let of_year = i64::from((153 * month + 2) / 5 + day - 1);

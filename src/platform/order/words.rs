@@ -1,8 +1,8 @@
-//! The order of texts that are neither numbers nor moments.
+//! Order of texts that are neither numbers nor times.
 
 use std::cmp::Ordering;
 
-/// The names of the months, which are also written by their first letters.
+/// Names of the months, which may be abbreviated to their first letters.
 const MONTHS: [&str; 12] = [
     "january",
     "february",
@@ -18,8 +18,10 @@ const MONTHS: [&str; 12] = [
     "december",
 ];
 
-/// Compares texts by their characters, where that is their order: words, and codes of one shape such as
-/// those of ULIDs. `v9` and `v10`, and dates that begin with the day or the month, are not ordered so.
+/// Compares texts by their characters, if that is their order.
+///
+/// Applies to words and to codes of one shape such as ULIDs. Excludes `v9` and `v10`, and dates
+/// that begin with the day or the month.
 pub(super) fn compare(one: &str, other: &str) -> Option<Ordering> {
     if one == other {
         return Some(Ordering::Equal);
@@ -43,7 +45,7 @@ pub(super) fn compare(one: &str, other: &str) -> Option<Ordering> {
     }
 }
 
-/// The runs of letters and digits, and between them the single characters that are neither.
+/// Splits a text into runs of letters and digits, and single other characters.
 fn parts(text: &str) -> impl Iterator<Item = &str> {
     text.split_inclusive(|sign: char| !sign.is_alphanumeric()).flat_map(|part| {
         let run = part.trim_end_matches(|sign: char| !sign.is_alphanumeric());
@@ -55,8 +57,9 @@ fn has_digit(part: &str) -> bool {
     part.bytes().any(|byte| byte.is_ascii_digit())
 }
 
-/// Returns true for a date that begins with its day or month, one that names its month, and a time of a
-/// twelve-hour clock.
+/// Returns true for dates that begin with their day or month or name the month.
+///
+/// Also for times of a twelve-hour clock.
 fn is_date(text: &str) -> bool {
     let sign = |sign: char| !sign.is_alphanumeric();
     let runs: Vec<&str> = text.split(sign).filter(|run| !run.is_empty()).collect();

@@ -1,4 +1,4 @@
-//! A look at the footer of a file before it is decoded.
+//! Checks of a file's footer before it is decoded.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -9,17 +9,19 @@ use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use super::assembly::DEEPEST;
 use super::thrift::{I32, LIST, Reader, STRUCT};
 
-/// The length of the footer and `PAR1`.
+/// Bytes of the footer's length and `PAR1`.
 const TAIL: u64 = 8;
 const MAGIC: &[u8] = b"PAR1";
-/// The fields of the footer that are looked at.
+/// Footer fields that are examined.
 const SCHEMA: i16 = 2;
 const ROW_GROUPS: i16 = 4;
-/// The field of an element of the schema that counts what lies in it.
+/// Field of a schema element with the number of its children.
 const CHILDREN: i16 = 5;
 
-/// Checks that the schema is not nested too deeply. Returns the metadata of a file without row groups whose
-/// writer gave their empty list no type, as fastparquet and hyparquet-writer do: others do not read it.
+/// Checks the nesting of the schema.
+///
+/// Returns the metadata of a file without row groups whose writer gave the empty list no type, as
+/// fastparquet and hyparquet-writer do; the decoder cannot read it.
 pub(super) fn look(file: &File) -> Result<Option<ParquetMetaData>> {
     let Some(mut footer) = footer(file) else { return Ok(None) };
     let mut reader = Reader::new(&footer);
@@ -43,7 +45,7 @@ pub(super) fn look(file: &File) -> Result<Option<ParquetMetaData>> {
     ParquetMetaDataReader::decode_metadata(&footer).map(Some)
 }
 
-/// The bytes of the footer, unless they cannot be there: the decoder says why.
+/// Returns the bytes of the footer; `None` if there is none (the decoder fails).
 fn footer(file: &File) -> Option<Vec<u8>> {
     let length = file.metadata().ok()?.len();
     let mut tail = [0; TAIL as usize];
@@ -56,7 +58,7 @@ fn footer(file: &File) -> Option<Vec<u8>> {
     Some(footer)
 }
 
-/// How deep the elements of a schema lie in each other; each says how many follow that lie in it.
+/// Returns the depth of a schema whose elements state the number of their children.
 fn depth(reader: &mut Reader<'_>) -> Option<usize> {
     let (_, count) = reader.list()?;
     let (mut open, mut deepest) = (Vec::new(), 0);

@@ -1,4 +1,4 @@
-//! What the values of a column mean, and how they stand in a row.
+//! Meaning of a column's values and their form in a row.
 
 use parquet::basic::{ConvertedType, LogicalType, TimeUnit, Type as Physical};
 use parquet::data_type::{ByteArray, Int96};
@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use super::super::row::{bytes, embedded, real};
 use super::civil;
 
-/// The days before 1970 in the count that [`Int96`] uses.
+/// Julian day number of 1970-01-01, used by [`Int96`].
 const JULIAN: i64 = 2_440_588;
 
-/// A value as it is in the file.
+/// A value as stored in the file.
 pub(super) enum Raw {
     Bool(bool),
     Int(i64),
@@ -21,27 +21,27 @@ pub(super) enum Raw {
     Bytes(ByteArray),
 }
 
-/// The meaning of a column.
+/// Meaning of a column.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Kind {
     Boolean,
     Integer,
     Unsigned(u32),
     Number,
-    /// A number stored in two bytes.
+    /// A floating-point number of two bytes.
     Half,
-    /// Digits after the point, and how many there are in all.
+    /// Number of fraction digits, and of all digits.
     Decimal(usize, i32),
     Text,
     Json,
     Bytes,
     Uuid,
     Date,
-    /// Parts of a second; is it a time in UTC, or what a clock on a wall shows?
+    /// Units per second; true for UTC, false for local time.
     Time(i64, bool),
-    /// Parts of a second; is it a moment, or what a clock on a wall shows?
+    /// Units per second; true for an instant, false for local time.
     Timestamp(i64, bool),
-    /// A moment, in days and nanoseconds.
+    /// An instant in days and nanoseconds.
     DaysAndNanos,
     Interval,
 }
@@ -68,7 +68,7 @@ impl Kind {
         }
     }
 
-    /// The names that were in use before there were logical types.
+    /// Meaning by the older converted types.
     fn converted(field: &Type, converted: ConvertedType, physical: Physical) -> Self {
         match converted {
             ConvertedType::UTF8 | ConvertedType::ENUM => Self::Text,
@@ -114,8 +114,9 @@ impl Kind {
         name.to_owned()
     }
 
-    /// The value as it stands in a row. One that its kind does not know stands there as it is in the
-    /// file.
+    /// Converts a value to its form in a row.
+    ///
+    /// A value that does not fit the kind keeps its form in the file.
     pub(super) fn value(&self, raw: Raw) -> Value {
         match (self, raw) {
             (Self::Unsigned(bits), Raw::Int(number)) => (number.cast_unsigned() & mask(*bits)).into(),
@@ -130,7 +131,7 @@ impl Kind {
             (_, Raw::Bool(truth)) => truth.into(),
             (_, Raw::Int(number)) => number.into(),
             (_, Raw::Int96(at)) => moment(&at),
-            // By way of its shortest text: 0.1 stays 0.1.
+            // Through the shortest decimal text, so that 0.1 stays 0.1.
             (_, Raw::Float(number)) => number.to_string().parse().map_or(Value::Null, real),
             (_, Raw::Double(number)) => real(number),
             (_, Raw::Bytes(found)) => self.of_bytes(found.data()),
@@ -169,7 +170,7 @@ fn mask(bits: u32) -> u64 {
     u64::MAX >> 64_u32.saturating_sub(bits.max(1))
 }
 
-/// The decimal digits of a big-endian number in two's complement, of any length.
+/// Formats a big-endian two's complement number of any length in decimal.
 fn digits(found: &[u8]) -> String {
     let negative = found.first().is_some_and(|first| *first >= 0x80);
     let mut rest = found.to_vec();
@@ -197,7 +198,7 @@ fn digits(found: &[u8]) -> String {
     digits.iter().rev().collect()
 }
 
-/// Sets the point into a whole number.
+/// Inserts the decimal point into an integer.
 fn point(number: &str, scale: usize) -> String {
     if scale == 0 {
         return number.to_owned();
@@ -208,7 +209,7 @@ fn point(number: &str, scale: usize) -> String {
     format!("{sign}{whole}.{part}")
 }
 
-/// The ends of the range are the infinities of PostgreSQL and DuckDB.
+/// The limits of the range represent the infinities of PostgreSQL and DuckDB.
 fn date(days: i64) -> String {
     const LAST: i64 = i32::MAX as i64;
     match days {
@@ -218,7 +219,9 @@ fn date(days: i64) -> String {
     }
 }
 
-/// Likewise, save for nanoseconds, which end in the year 2262: their last one is a date that people use.
+/// Formats a timestamp; the limits represent infinities, except for nanoseconds.
+///
+/// Those end in the year 2262, and their limits are dates in use.
 fn timestamp(number: i64, parts: i64, moment: bool) -> Value {
     match number {
         i64::MAX if parts < 1_000_000_000 => "infinity".into(),
@@ -232,7 +235,7 @@ fn timestamp(number: i64, parts: i64, moment: bool) -> Value {
 
 fn moment(at: &Int96) -> Value {
     let [low, high, day] = *at.data() else { return Value::Null };
-    // Of the day there are 32 bits with a sign, of the nanoseconds 64.
+    // The day is a signed 32-bit number, the nanoseconds a signed 64-bit number.
     let nanos = i128::from((u64::from(high) << 32 | u64::from(low)).cast_signed());
     let days = i128::from(day.cast_signed()) - i128::from(JULIAN);
     let at = civil::date_time(days * 86_400_000_000_000 + nanos);

@@ -1,7 +1,8 @@
-//! Bounds for pages: a file of a few kilobytes may ask for any amount of memory.
+//! Limits on pages, because a small file may require any amount of memory.
 //!
-//! The headers of all pages of a column are looked at before one is decoded, and what only the decoded page
-//! shows is checked before its values are read. A column that asks for more than the bounds is refused.
+//! The headers of all pages of a column are checked before one is decoded. Properties visible only
+//! in the decoded page are checked before its values are read. Columns beyond the limits are
+//! rejected.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -14,20 +15,22 @@ use parquet::schema::types::ColumnDescriptor;
 
 use super::thrift::{I32, Reader, STRUCT};
 
-/// Bytes of one page when it is not compressed (256 MiB): a column of a row group may be one page.
+/// Maximum uncompressed size of a page in bytes (256 MiB).
+///
+/// A row group's column may be a single page.
 const LARGEST_PAGE: u64 = 256 << 20;
-/// Bytes of the values of one page (128 MiB) where they share their beginnings.
+/// Maximum size of a page's values in bytes (128 MiB) if they share prefixes.
 const LARGEST_SHARED: u64 = 128 << 20;
-/// Values of one dictionary: each takes some 32 bytes beside its own.
+/// Maximum number of dictionary values; each takes about 32 bytes plus its content.
 const LARGEST_DICTIONARY: u64 = 1 << 22;
-/// Values of lists that are read at one time, and that a row may have.
+/// Maximum number of list values read at once, and of a row.
 pub(super) const LISTED: u64 = 1 << 21;
-/// The header of a page holds statistics, which may be long texts.
+/// Maximum size of a page header in bytes; its statistics may be long texts.
 const LARGEST_HEADER: usize = 1 << 20;
-/// Most headers are shorter.
+/// Bytes read at first for a header; most are shorter.
 const USUAL_HEADER: usize = 1 << 10;
 
-/// The header of a page, as far as it says how much memory the page takes.
+/// Fields of a page header that determine the memory of the page.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 struct Header {
     kind: i64,
@@ -36,24 +39,24 @@ struct Header {
     values: i64,
 }
 
-/// The number of this kind of page.
+/// Type number of dictionary pages.
 const DICTIONARY: i64 = 2;
 
-/// What the pages of a column may ask for, and what those that were looked at do.
+/// Limits of a column's pages, and the totals of the pages checked.
 #[derive(Debug)]
 pub(super) struct Budget {
-    /// The bytes that a plain value takes at least.
+    /// Minimum number of bytes of a plain value.
     smallest: u64,
     lists: bool,
-    /// The values of the column, when they lie in lists.
+    /// Number of the column's values, if they are in lists.
     pub(super) listed: u64,
-    /// The size of the largest page. Each of the texts that are read at one time may keep one in memory.
+    /// Size of the largest page; each text read at once may keep one page in memory.
     pub(super) largest: u64,
-    /// The values are texts or bytes.
+    /// True if the values are texts or bytes.
     pub(super) texts: bool,
 }
 
-/// Looks at the headers of all pages of a column of a row group.
+/// Checks the headers of all pages of a column of a row group.
 pub(super) fn check(file: &File, column: &ColumnChunkMetaData) -> Result<Budget> {
     let length = file.metadata()?.len();
     let start = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
@@ -89,7 +92,7 @@ impl Budget {
         Self { smallest, lists: column.max_rep_level() > 0, listed: 0, largest: 0, texts }
     }
 
-    /// Returns the bytes behind the header of a page, or what is wrong with it.
+    /// Checks a page header; returns the number of bytes that follow it.
     fn admit(&mut self, header: &Header, left: u64) -> Result<u64, &'static str> {
         let size = |number: i64| u64::try_from(number).map_err(|_| DAMAGED);
         let (compressed, uncompressed) = (size(header.compressed)?, size(header.uncompressed)?);
@@ -118,7 +121,7 @@ fn wrong(column: &ColumnChunkMetaData, what: &str) -> ParquetError {
     ParquetError::General(format!("the column {} {what}", column.column_descr().path().string()))
 }
 
-/// Reads the header at a place of the file, and the bytes it takes.
+/// Reads the header at an offset, and returns it with its length.
 fn header_at(file: &File, at: u64, end: u64) -> Option<(Header, u64)> {
     let mut room = USUAL_HEADER;
     loop {
@@ -145,7 +148,7 @@ fn header(reader: &mut Reader<'_>) -> Option<Header> {
             (1, I32) => found.kind = reader.signed()?,
             (2, I32) => found.uncompressed = reader.signed()?,
             (3, I32) => found.compressed = reader.signed()?,
-            // The headers of data pages and dictionaries begin with the number of their values.
+            // Headers of data pages and dictionaries begin with the number of values.
             (5 | 7 | 8, STRUCT) => {
                 let mut inner = 0;
                 while let Some(field) = reader.field(inner)? {
@@ -162,13 +165,14 @@ fn header(reader: &mut Reader<'_>) -> Option<Header> {
     Some(found)
 }
 
-/// The pages of a column; those that ask for lengths of more values than they have, and those with a row of
-/// too many values, are refused.
+/// Pages of a column with additional checks.
+///
+/// Rejects pages with more lengths than values, and rows with too many values.
 pub(super) struct Guarded {
     pages: Box<dyn PageReader>,
-    /// How many lists a value lies in, and whether it may be absent.
+    /// Number of enclosing lists, and true if values may be absent.
     levels: (i16, bool),
-    /// The values of the row that was begun last.
+    /// Number of values of the current row.
     row: u64,
     column: String,
 }
@@ -199,13 +203,13 @@ impl Guarded {
         if sum > LARGEST_SHARED { Err("has a page whose values are too long together") } else { Ok(()) }
     }
 
-    /// The repetition levels of a page, its values, their number and their encoding.
+    /// Returns the repetition levels of a page, its values, their number and encoding.
     fn parts<'p>(&self, page: &'p Page) -> Option<(&'p [u8], &'p [u8], u64, Encoding)> {
         match page {
             Page::DataPage { buf, num_values, encoding, rep_level_encoding, def_level_encoding, .. } => {
                 let mut rest = buf.as_ref();
                 let mut repeats = &rest[..0];
-                // Levels in the encoding that writers use begin with their length.
+                // RLE-encoded levels begin with their length.
                 if self.levels.0 > 0 && *rep_level_encoding == Encoding::RLE {
                     (repeats, rest) = with_length(rest)?;
                 }
@@ -226,14 +230,15 @@ impl Guarded {
     }
 }
 
-/// Splits off what begins with its length in four bytes.
+/// Splits off a block preceded by its length in four bytes.
 fn with_length(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first_chunk::<4>()?;
     rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)
 }
 
-/// Counts the values of each row by their repetition levels: runs of one level, and levels packed into bits.
-/// A level of 0 begins a row.
+/// Counts the values of each row by their repetition levels.
+///
+/// The levels are runs or packed bits; level 0 starts a row.
 fn rows(levels: &[u8], width: usize, count: u64, row: &mut u64) -> Result<(), &'static str> {
     let mut reader = Reader::new(levels);
     let mut left = count;
@@ -271,8 +276,9 @@ fn rows(levels: &[u8], width: usize, count: u64, row: &mut u64) -> Result<(), &'
     Ok(())
 }
 
-/// Passes over lengths that are written as differences and returns their sum; `None` when there are more than
-/// `most`, or when one is no length.
+/// Skips delta-encoded lengths and returns their sum.
+///
+/// `None` if there are more than `most`, or one is negative.
 fn deltas(reader: &mut Reader<'_>, most: u64) -> Option<u64> {
     let (block, parts, count) = (reader.unsigned()?, reader.unsigned()?, reader.unsigned()?);
     let mut length = reader.signed()?;
@@ -303,7 +309,7 @@ fn deltas(reader: &mut Reader<'_>, most: u64) -> Option<u64> {
     Some(sum)
 }
 
-/// The number in so many bits, the lowest first.
+/// Returns a number of `width` bits, least significant bit first.
 fn packed_number(bytes: &[u8], at: usize, width: usize) -> Option<i64> {
     if width > 32 {
         return None;
@@ -393,12 +399,14 @@ mod tests {
 
     #[test]
     fn lengths_that_are_written_as_differences_are_counted() {
-        // Blocks of 128 in 4 parts, 3 values, the first one 1; a smallest difference of 0, and no bits for the rest.
+        // Blocks of 128 in 4 parts, 3 values, the first is 1; minimum delta 0, and no bits for the
+        // rest.
         let lengths = [0x80, 0x01, 4, 3, 2, 0, 0, 0, 0, 0];
         assert_eq!(deltas(&mut Reader::new(&lengths), 3), Some(3));
         assert_eq!(deltas(&mut Reader::new(&lengths), 2), None, "more lengths than values");
         assert_eq!(deltas(&mut Reader::new(&lengths[..7]), 3), None, "cut off");
-        // The second and third are 1 + 2 and 3 + 1 long: differences of -1 and 3 or 2 in two bits each.
+        // The second and third lengths are 1 + 2 and 3 + 1: deltas of -1 plus 3 or 2, in two bits
+        // each.
         let mut lengths = vec![0x80, 0x01, 4, 3, 2, 1, 2, 0, 0, 0, 0b1011];
         lengths.extend([0; 7]);
         assert_eq!(deltas(&mut Reader::new(&lengths), 3), Some(1 + 3 + 4));
@@ -406,7 +414,7 @@ mod tests {
 
     #[test]
     fn the_sizes_of_a_page_are_read_from_its_header() {
-        // Kind 0, sizes 100 and 10, a data page of 7 values in encoding 0, and a field nobody knows.
+        // Type 0, sizes 100 and 10, a data page of 7 values in encoding 0, and an unknown field.
         let bytes = [0x15, 0, 0x15, 200, 1, 0x15, 20, 0x2c, 0x15, 14, 0x15, 0, 0, 0x58, 2, b'a', b'b', 0];
         let expected = page(10, 100, 7);
         assert_eq!(header(&mut Reader::new(&bytes)), Some(expected));

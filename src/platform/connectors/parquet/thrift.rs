@@ -1,15 +1,15 @@
-//! The compact protocol of Thrift, as far as it takes to find the fields of a structure.
+//! Minimal reader of Thrift's compact protocol, to find fields of a structure.
 
-/// Structures within structures, at most; Parquet has far fewer.
+/// Maximum nesting of structures; Parquet uses far less.
 const DEEPEST: usize = 32;
 
-/// Bytes of which a structure is read.
+/// Cursor over the bytes of a structure.
 pub(super) struct Reader<'b> {
     bytes: &'b [u8],
     at: usize,
 }
 
-/// The header of a field: its number and its type.
+/// Header of a field: its number and its type.
 pub(super) struct Field {
     pub(super) number: i16,
     pub(super) kind: u8,
@@ -25,7 +25,7 @@ impl<'b> Reader<'b> {
         Self { bytes, at: 0 }
     }
 
-    /// The place of the next byte.
+    /// Returns the position of the next byte.
     pub(super) fn at(&self) -> usize {
         self.at
     }
@@ -36,7 +36,7 @@ impl<'b> Reader<'b> {
         Some(byte)
     }
 
-    /// An unsigned number in groups of seven bits.
+    /// Reads an unsigned varint.
     pub(super) fn unsigned(&mut self) -> Option<u64> {
         let mut number = 0;
         for shift in (0..64).step_by(7) {
@@ -49,26 +49,26 @@ impl<'b> Reader<'b> {
         None
     }
 
-    /// A number with its sign in the lowest bit.
+    /// Reads a zigzag varint.
     pub(super) fn signed(&mut self) -> Option<i64> {
         let number = self.unsigned()?;
         Some((number >> 1).cast_signed() ^ -(number & 1).cast_signed())
     }
 
-    /// Passes over so many bytes.
+    /// Skips `count` bytes.
     pub(super) fn pass(&mut self, count: usize) -> Option<()> {
         self.at = self.at.checked_add(count).filter(|end| *end <= self.bytes.len())?;
         Some(())
     }
 
-    /// The next so many bytes.
+    /// Returns the next `count` bytes.
     pub(super) fn take(&mut self, count: usize) -> Option<&'b [u8]> {
         let start = self.at;
         self.pass(count)?;
         self.bytes.get(start..self.at)
     }
 
-    /// The next field of a structure whose last field had this number; `Some(None)` at its end.
+    /// Reads the field after the one with number `last`; `Some(None)` at the end.
     pub(super) fn field(&mut self, last: i16) -> Option<Option<Field>> {
         let head = self.byte()?;
         if head == 0 {
@@ -79,14 +79,14 @@ impl<'b> Reader<'b> {
         Some(Some(Field { number, kind: head & 0x0f }))
     }
 
-    /// The type of the elements of a list, and their number.
+    /// Reads a list header: the type and number of its elements.
     pub(super) fn list(&mut self) -> Option<(u8, u64)> {
         let head = self.byte()?;
         let count = if head >> 4 == 15 { self.unsigned()? } else { u64::from(head >> 4) };
         Some((head & 0x0f, count))
     }
 
-    /// Passes over the value of a field.
+    /// Skips the value of a field.
     pub(super) fn skip(&mut self, kind: u8) -> Option<()> {
         self.skip_within(kind, DEEPEST)
     }
@@ -94,7 +94,7 @@ impl<'b> Reader<'b> {
     fn skip_within(&mut self, kind: u8, depth: usize) -> Option<()> {
         let depth = depth.checked_sub(1)?;
         match kind {
-            // The type of a truth within a structure is its value.
+            // The type of a boolean field is its value.
             1 | 2 => Some(()),
             3 => self.pass(1),
             4..=6 => self.unsigned().map(|_| ()),
@@ -129,7 +129,7 @@ impl<'b> Reader<'b> {
         }
     }
 
-    /// In lists and maps, a truth takes a byte.
+    /// In lists and maps, a boolean takes one byte.
     fn skip_element(&mut self, kind: u8, depth: usize) -> Option<()> {
         if matches!(kind, 1 | 2) { self.pass(1) } else { self.skip_within(kind, depth) }
     }

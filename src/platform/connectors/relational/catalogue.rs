@@ -1,114 +1,116 @@
-//! The tables of a database, how their columns are read, and what tells their rows apart.
+//! Tables of a database, with the reading and identity of their rows.
 
 use super::super::row::{RowText, bytes, digest_of};
 use super::super::values::Kind;
 use super::super::{Column, Table};
 use super::Engine;
 
-/// A column as a server lists it. The columns of a table follow each other, in their order.
+/// A column as listed by a server; columns of a table are adjacent and in order.
 pub(in super::super) struct Line {
     pub(in super::super) schema: String,
-    /// Its tables are named with their schema.
+    /// True if table names include the schema.
     pub(in super::super) prefixed: bool,
     pub(in super::super) table: String,
     pub(in super::super) form: Form,
-    /// The table belongs to an extension.
+    /// True if the table belongs to an extension.
     pub(in super::super) extension: bool,
     pub(in super::super) column: String,
-    /// The type, for people.
+    /// Type for display.
     pub(in super::super) shown: String,
     pub(in super::super) nullable: bool,
-    /// The type, by which it is read.
+    /// Type that determines the reading.
     pub(in super::super) of: String,
     pub(in super::super) primary: Option<Primary>,
 }
 
 /// A column of a primary key.
 pub(in super::super) struct Primary {
-    /// How many columns the key has; the user may not see all of them.
+    /// Number of columns of the key, including those hidden from the user.
     pub(in super::super) columns: usize,
-    /// How two values of the column are compared.
+    /// Equality of the column's values.
     pub(in super::super) same: Same,
 }
 
-/// When the server takes two values of a key for one.
+/// Rule by which the server considers two key values equal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in super::super) enum Same {
-    /// When their texts are equal.
+    /// Equal texts.
     Text,
-    /// When their texts are equal but for blanks at the end.
+    /// Equal texts except for trailing blanks.
     Trimmed,
-    /// When they are the same number, with however many zeros.
+    /// Equal numbers, regardless of zeros.
     Number,
-    /// When this expression is the same for both.
+    /// Equal values of this expression.
     Expression(String),
-    /// Only the server knows.
+    /// Known to the server only.
     Unknown,
 }
 
-/// What a relation is.
+/// Kind of a relation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) enum Form {
     Table,
-    /// A table with others that inherit from it.
+    /// A table with inheriting tables.
     Parent,
-    /// A table whose rows are those of its partitions.
+    /// A partitioned table.
     Parts,
     View,
 }
 
-/// How a column is read, and what order its values have.
+/// Reading and order of a column.
 pub(in super::super) struct Reading {
     pub(in super::super) kind: Kind,
-    /// The expression that is selected.
+    /// Selected expression.
     pub(in super::super) selected: String,
     pub(in super::super) order: Order,
-    /// Whether it holds JSON is to be found out before it is read.
+    /// True if the column may or may not contain JSON.
     pub(in super::super) doubtful: bool,
 }
 
-/// The order of the values of a cursor column.
+/// Order of a cursor column's values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in super::super) enum Order {
-    /// That of the server: by the column, or by a number in its place. One condition selects the values that
-    /// may become the mark; rows for which the other holds are always taken.
+    /// Order of the server: by the column, or by a number derived from it.
+    ///
+    /// `marks` selects the values that may become the mark; rows that match `always` are always
+    /// read.
     Server { number: Option<String>, marks: String, always: Option<String> },
-    /// Moments, numbers or words, written as texts: the server would compare their characters.
+    /// Times, numbers or words in text form, which servers compare by characters.
     Text,
-    /// None.
+    /// No order.
     None,
 }
 
-/// What tells the rows of a table apart.
+/// Identity of a table's rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in super::super) enum Key {
-    /// One whole number, in the column at this place.
+    /// One integer, in the column at this index.
     Number(usize),
-    /// The columns at these places.
+    /// Columns at these indices.
     Columns(Vec<(usize, Same)>),
-    /// A key that cannot be compared here, or that only a part of may be seen.
+    /// A key that cannot be compared here, or is only partly visible.
     Foreign,
-    /// All a row holds.
+    /// The complete content of the row.
     Content,
 }
 
-/// A table or view, and how it is read.
+/// A table or view, with the way to read it.
 pub(in super::super) struct Relation {
     pub(in super::super) name: String,
-    /// With its schema, as people write it.
+    /// Displayed name with its schema.
     pub(in super::super) full_name: String,
     pub(in super::super) schema: String,
     pub(in super::super) table: String,
     pub(in super::super) form: Form,
     pub(in super::super) extension: bool,
-    /// How it stands in a statement.
+    /// Name in SQL statements.
     pub(in super::super) path: String,
     pub(in super::super) columns: Vec<Column>,
     pub(in super::super) readings: Vec<Reading>,
     pub(in super::super) key: Key,
 }
 
-/// Puts the lines of a catalogue together.
+/// Groups the lines of a catalogue into relations.
 pub(in super::super) fn relations<E: Engine>(lines: Vec<Line>) -> Vec<Relation> {
     let mut found: Vec<Relation> = Vec::new();
     let mut keys: Vec<(usize, Vec<(usize, Same)>)> = Vec::new();
@@ -156,8 +158,9 @@ pub(in super::super) fn relations<E: Engine>(lines: Vec<Line>) -> Vec<Relation> 
 }
 
 impl Relation {
-    /// Asked for by its name, a table is read with those that inherit from it, whose rows its key does not
-    /// tell apart.
+    /// Switches to reading a named table with its inheriting tables.
+    ///
+    /// The table's key does not identify their rows.
     pub(in super::super) fn asked_for<E: Engine>(&mut self) {
         self.path = E::path(&self.schema, &self.table, false);
         if self.form == Form::Parent {
@@ -165,7 +168,7 @@ impl Relation {
         }
     }
 
-    /// As the schema shows it.
+    /// Converts the relation to its form in the schema.
     pub(in super::super) fn shown(self) -> Table {
         let kind = if self.form == Form::View { "view" } else { "table" };
         Table { name: self.name, kind, columns: self.columns }
@@ -175,7 +178,7 @@ impl Relation {
         self.columns.iter().position(|found| found.name == column)
     }
 
-    /// Its columns, then what else its key needs.
+    /// Returns the SQL that selects its columns and the expressions of its key.
     pub(in super::super) fn select(&self) -> String {
         let columns = self.readings.iter().map(|reading| &reading.selected);
         let selected: Vec<_> = columns.chain(self.expressions()).map(String::as_str).collect();
@@ -187,15 +190,17 @@ impl Relation {
         parts.iter().filter_map(|(_, same)| if let Same::Expression(sql) = same { Some(sql) } else { None })
     }
 
-    /// What a row and its identity are made of: a table that was made anew may have other columns.
+    /// Digest of the row format, which differs for a recreated table.
     pub(in super::super) fn shape(&self) -> String {
         let kinds: Vec<_> = self.readings.iter().map(|reading| &reading.kind).collect();
         let names: Vec<_> = self.columns.iter().map(|column| &column.name).collect();
         digest_of(&format!("{names:?} {kinds:?} {:?} {}", self.key, self.select()))
     }
 
-    /// Writes what tells a row from the others of its table, given its values: equal where the server takes
-    /// the keys for equal. Returns `None` where only all that it holds does.
+    /// Writes the identity of a row, given its values.
+    ///
+    /// Identities are equal if the server considers the keys equal. `None` if only the complete row
+    /// identifies it.
     pub(in super::super) fn identity<'t, 'v, F>(
         &self,
         text: &'t mut RowText,
@@ -225,7 +230,7 @@ impl Relation {
     }
 }
 
-/// A value of a key in the one way of all it can be written in.
+/// Normalises a key value.
 fn folded<'t>(text: &'t str, same: &Same) -> &'t str {
     match same {
         Same::Trimmed => text.trim_end_matches(' '),

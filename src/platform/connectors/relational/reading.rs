@@ -1,4 +1,4 @@
-//! How a table is read, and what an incremental sync takes of it.
+//! Reading of a table, and the selection of new rows for an incremental sync.
 
 use std::marker::PhantomData;
 
@@ -13,15 +13,15 @@ use super::catalogue::{Key, Order, Relation};
 use super::session::Session;
 use crate::platform::order::Point;
 
-/// A whole-number key that reached the largest number of its type cannot grow any more.
+/// Maximum values of integer types; a key that reached one cannot grow.
 const LARGEST_KEYS: [&str; 4] = ["2147483647", "4294967295", "9223372036854775807", "18446744073709551615"];
-/// Dates from this year on say that there is no end: they never move a mark.
+/// First year of dates that mean "no end", which are never a mark.
 const ENDLESS_YEAR: &str = "9999-";
 
-/// Where a reading of one table came to.
+/// Position of a table's last read.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Mark {
-    /// What a row and its identity were made of.
+    /// Digest of the row format.
     shape: String,
     at: At,
 }
@@ -29,23 +29,24 @@ pub(super) struct Mark {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum At {
-    /// The largest value of a whole-number key, and the digest of the row it has: when that row has changed
-    /// or is gone, the table may have been filled anew, and its keys say nothing any more.
+    /// Greatest integer key with the digest of its row.
+    ///
+    /// If that row changed or is gone, the table may have been refilled, so its keys prove nothing.
     Number { last: String, digest: String },
-    /// The largest value of the cursor column; null before the first.
+    /// Greatest value of the cursor column; null before the first.
     Cursor { column: String, last: Option<String> },
     /// All rows were read.
     Rows,
 }
 
-/// A table that is read, and where its rows go.
+/// Reads a table and writes its rows.
 pub(super) struct Reader<'r, 's, E: Engine> {
     session: &'r mut Session<'s, E>,
     relation: &'r Relation,
     sink: Sink<'r, E>,
 }
 
-/// Writes rows as JSON and hands them over.
+/// Formats rows as JSON and forwards them.
 struct Sink<'r, E> {
     server: &'r Server,
     relation: &'r Relation,
@@ -66,7 +67,7 @@ impl<'r, 's, E: Engine> Reader<'r, 's, E> {
         Self { session, relation, sink }
     }
 
-    /// Reads what is new since `before`, by the column at the place of the cursor if there is one.
+    /// Reads new rows since `before`, by the cursor column if there is one.
     pub(super) async fn read(mut self, cursor: Option<usize>, before: Option<Mark>) -> Result<Mark, Failure> {
         let shape = self.relation.shape();
         let before = before.filter(|before| before.shape == shape).map(|before| before.at);
@@ -139,7 +140,7 @@ impl<'r, 's, E: Engine> Reader<'r, 's, E> {
         Ok(At::Cursor { column: column.clone(), last })
     }
 
-    /// The server selects the rows.
+    /// Lets the server select the rows.
     async fn by_order(
         &mut self,
         cursor: usize,
@@ -151,8 +152,8 @@ impl<'r, 's, E: Engine> Reader<'r, 's, E> {
         let selected = if *kind == reading.kind { &reading.selected } else { by };
         let mut last = since.clone().flatten();
         let mark = since.as_ref().and_then(Option::as_ref).and_then(|last| E::literal(kind, last));
-        // The mark is looked for first: a row that comes in between, where a table has no snapshots, is read
-        // twice and not lost. A mark never moves back, also when the row that it came from is deleted.
+        // Determine the new mark first: without snapshots, a concurrent row is then read twice
+        // rather than lost. A mark never moves back, even if its row is deleted.
         let onward = mark.as_ref().map_or(String::new(), |mark| format!(" AND {by} >= {mark}"));
         let largest = format!(
             "SELECT {selected} FROM {} WHERE ({marks}){onward} ORDER BY {by} DESC LIMIT 1",
@@ -163,7 +164,7 @@ impl<'r, 's, E: Engine> Reader<'r, 's, E> {
             Ok(())
         })
         .await?;
-        // Rows at the very mark may have come since, so they are read again and told apart.
+        // Rows equal to the mark may be new, so read them again and compare identities.
         let condition = mark.map_or(String::new(), |mark| {
             let always = always.map_or(String::new(), |always| format!(" OR {always}"));
             format!("WHERE {by} >= {mark} OR {by} IS NULL{always}")
@@ -173,7 +174,7 @@ impl<'r, 's, E: Engine> Reader<'r, 's, E> {
         Ok(last)
     }
 
-    /// All rows are read, and those that do not lie before the mark are taken.
+    /// Reads all rows and keeps those not before the mark.
     async fn by_text(
         &mut self,
         cursor: usize,
@@ -207,7 +208,7 @@ impl<'r, 's, E: Engine> Reader<'r, 's, E> {
         Ok(At::Rows)
     }
 
-    /// Reads all rows, which take the place of those that are stored.
+    /// Reads all rows and replaces the stored ones.
     async fn replace(&mut self) -> Result<At, Failure> {
         self.sink.intake.table(&self.relation.name, Take::All)?;
         self.each(self.relation.select(), |sink, row| {
@@ -238,8 +239,10 @@ impl<'r, 's, E: Engine> Reader<'r, 's, E> {
 }
 
 impl<E: Engine> Sink<'_, E> {
-    /// A row that changed takes the place of what it was where there is a key. Without one, rows are told
-    /// apart by what they hold.
+    /// Forwards a row.
+    ///
+    /// With a key, a changed row replaces its stored version. Without one, the content is the
+    /// identity.
     fn hand_over(&mut self, row: &E::Row) -> Result<(), Failure> {
         self.put(row)?;
         let (server, name) = (self.server, Some(self.relation.name.as_str()));
@@ -249,7 +252,7 @@ impl<E: Engine> Sink<'_, E> {
         self.intake.row(row, Some(identity.unwrap_or(row)))
     }
 
-    /// The row as JSON.
+    /// Formats the row as JSON.
     fn put(&mut self, row: &E::Row) -> Result<&str, Failure> {
         self.text.clear();
         for (place, column) in self.relation.columns.iter().enumerate() {

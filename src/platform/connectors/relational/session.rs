@@ -1,4 +1,4 @@
-//! A login at a database server, within one snapshot.
+//! A session with a database server inside one snapshot.
 
 use futures_util::TryStreamExt as _;
 
@@ -7,7 +7,7 @@ use super::super::link::{Link, Protocol};
 use super::super::server::Server;
 use super::Engine;
 
-/// An open connection on which a snapshot has begun.
+/// An open connection with a started snapshot.
 pub(in super::super) struct Session<'s, E: Engine> {
     pub(in super::super) server: &'s Server,
     connection: E::Connection,
@@ -31,7 +31,7 @@ impl<'s, E: Engine> Session<'s, E> {
         }
     }
 
-    /// Calls `take` with every row of a statement, which is about a table or about none.
+    /// Calls `take` for every row of a statement; `about` names its table for errors.
     pub(in super::super) async fn each(
         &mut self,
         about: Option<&str>,
@@ -47,7 +47,7 @@ impl<'s, E: Engine> Session<'s, E> {
         Ok(())
     }
 
-    /// The rows of a statement as texts; null is empty.
+    /// Returns the rows of a statement as texts; null becomes empty.
     pub(in super::super) async fn texts<const N: usize>(
         &mut self,
         sql: String,
@@ -68,7 +68,7 @@ impl<'s, E: Engine> Session<'s, E> {
     }
 }
 
-/// What went wrong, here or there.
+/// Describes an error of the link or of the driver.
 fn failed(server: &Server, link: &Link, about: Option<&str>, error: &sqlx::Error) -> Failure {
     match link.failure() {
         Some(reason) => server.wrong_at(about, reason),

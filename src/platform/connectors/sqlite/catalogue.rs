@@ -1,4 +1,4 @@
-//! The tables and views of a SQLite file, and what tells their rows apart.
+//! Tables and views of a SQLite file, with the identity of their rows.
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::super::row::{RowText, bytes, digest_of, real};
 use super::super::{Column, Table};
 
-/// Tables that a module keeps its data in are called like its virtual table, followed by one of these.
+/// Suffixes of the shadow tables of each module; their prefix is the virtual table.
 const SHADOWS: [(&str, &[&str]); 2] = [
     (
         "vec0",
@@ -16,14 +16,14 @@ const SHADOWS: [(&str, &[&str]); 2] = [
     ("vss0", &["_data", "_index"]),
 ];
 
-/// What a name in the schema stands for.
+/// Kind of a name in the schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     Table,
     View,
-    /// Rows that a module computes.
+    /// Rows computed by a module.
     Virtual,
-    /// A table in which a module keeps its data.
+    /// A table with internal data of a module.
     Shadow,
 }
 
@@ -41,20 +41,20 @@ pub(super) struct Relation {
     pub(super) key: Key,
 }
 
-/// What tells the rows of a table apart.
+/// Identity of a table's rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Key {
-    /// The column at this place is the number of the row.
+    /// The column at this index is the row number.
     Number(usize),
-    /// The columns at these places, each compared by its collation.
+    /// Columns at these indices with their collations.
     Columns(Vec<(usize, Collation)>),
-    /// Columns that are compared by a collation that only their program knows.
+    /// Columns with a collation that only the owning program defines.
     Foreign,
-    /// All a row holds.
+    /// The complete content of the row.
     Content,
 }
 
-/// How texts of a key are compared.
+/// Comparison of key texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Collation {
     Binary,
@@ -62,7 +62,7 @@ pub(super) enum Collation {
     Rtrim,
 }
 
-/// Lists what the file has, by name.
+/// Lists the names in the file, sorted.
 pub(super) fn list(connection: &Connection) -> rusqlite::Result<Vec<Entry>> {
     let mut query = connection.prepare(
         "SELECT name, type FROM pragma_table_list
@@ -84,8 +84,9 @@ pub(super) fn list(connection: &Connection) -> rusqlite::Result<Vec<Entry>> {
     Ok(found.into_iter().map(entry).collect())
 }
 
-/// The virtual tables whose module is not here, each with the module's name. SQLite itself knows the
-/// shadow tables of the others.
+/// Returns the virtual tables whose module is unavailable, with its name.
+///
+/// SQLite itself knows the shadow tables of the others.
 fn unknown_modules(connection: &Connection) -> rusqlite::Result<Vec<(String, String)>> {
     let mut query = connection.prepare(
         "SELECT name, sql FROM sqlite_schema WHERE type = 'table' AND rootpage = 0 AND sql LIKE 'CREATE VIRTUAL%'",
@@ -123,10 +124,10 @@ fn is_shadow(name: &str, modules: &[(String, String)]) -> bool {
     })
 }
 
-/// Looks at the columns and the key of a table or view.
+/// Returns the columns and the key of a table or view.
 pub(super) fn describe(connection: &Connection, entry: &Entry) -> rusqlite::Result<Relation> {
     let view = entry.form == Form::View;
-    // Hidden columns (1) belong to virtual tables; generated ones (2, 3) are read like any other.
+    // Hidden columns (1) belong to virtual tables; generated ones (2, 3) are read normally.
     let mut query = connection.prepare(
         "SELECT name, type, \"notnull\", pk FROM pragma_table_xinfo(?1) WHERE hidden <> 1 ORDER BY cid",
     )?;
@@ -147,8 +148,10 @@ pub(super) fn describe(connection: &Connection, entry: &Entry) -> rusqlite::Resu
     Ok(Relation { name: entry.name.clone(), view, columns, key })
 }
 
-/// A key with an index of its own is one of columns; the only one without is the number of the row. The
-/// declared type does not tell: `INTEGER PRIMARY KEY DESC` may hold anything.
+/// Determines the key.
+///
+/// A key with an index consists of columns; the one without an index is the row number. The
+/// declared type is no evidence: `INTEGER PRIMARY KEY DESC` may contain anything.
 fn key(
     connection: &Connection,
     table: &str,
@@ -180,12 +183,12 @@ fn key(
 }
 
 impl Relation {
-    /// As the schema shows it.
+    /// Converts the relation to its form in the schema.
     pub(super) fn table(self) -> Table {
         Table { name: self.name, kind: if self.view { "view" } else { "table" }, columns: self.columns }
     }
 
-    /// A view whose columns cannot be told.
+    /// Creates a view with unknown columns.
     pub(super) fn unknown(entry: &Entry) -> Self {
         Self { name: entry.name.clone(), view: true, columns: Vec::new(), key: Key::Content }
     }
@@ -199,14 +202,15 @@ impl Relation {
         format!("SELECT {} FROM {}", columns.join(", "), quoted(&self.name))
     }
 
-    /// What a row and its identity are made of. A table that was made anew may have other columns.
+    /// Digest of the row format, which differs for a recreated table.
     pub(super) fn shape(&self) -> String {
         let columns: Vec<_> = self.columns.iter().map(|column| &column.name).collect();
         digest_of(&format!("{columns:?} {:?}", self.key))
     }
 
-    /// Writes what tells a row from the others of its table, equal where SQLite takes the keys for equal.
-    /// Returns `None` where only all that it holds does: SQLite lets keys be null, and null is no value.
+    /// Writes the identity of a row; equal if SQLite considers the keys equal.
+    ///
+    /// `None` if only the complete row identifies it: SQLite permits null in keys.
     pub(super) fn identity<'t>(
         &self,
         row: &Row<'_>,
@@ -244,7 +248,7 @@ impl Relation {
     }
 }
 
-/// The whole number that this one equals.
+/// Returns the integer equal to this number, if any.
 #[expect(clippy::cast_possible_truncation, reason = "it is within the range of whole numbers")]
 fn whole(number: f64) -> Option<i64> {
     let within = (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&number);

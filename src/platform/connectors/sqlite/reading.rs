@@ -1,4 +1,4 @@
-//! How a table of a SQLite file is read, and what an incremental sync takes of it.
+//! Reading of a SQLite table, and the selection of new rows.
 
 use rusqlite::{Connection, OptionalExtension as _, Row};
 use serde::{Deserialize, Serialize};
@@ -11,10 +11,10 @@ use super::catalogue::{Key, Relation, quoted, value};
 use super::session::failure;
 use crate::platform::order::Point;
 
-/// Where a reading of one table came to.
+/// Position of a table's last read.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Mark {
-    /// What a row and its identity were made of.
+    /// Digest of the row format.
     shape: String,
     at: At,
 }
@@ -22,16 +22,18 @@ pub(super) struct Mark {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum At {
-    /// The largest row number, and the digest of its row: when that row has changed or is gone, the table
-    /// may have been filled anew, and its numbers say nothing any more.
+    /// Greatest row number with the digest of its row.
+    ///
+    /// If that row changed or is gone, the table may have been refilled, so its numbers prove
+    /// nothing.
     Number { last: i64, digest: String },
-    /// The largest value of the cursor column; null before the first.
+    /// Greatest value of the cursor column; null before the first.
     Cursor { column: String, last: Value },
     /// All rows were read.
     Rows,
 }
 
-/// A table, and what it is read from and into.
+/// Reads a table and forwards its rows.
 pub(super) struct Reader<'r> {
     pub(super) named: &'r Named,
     pub(super) connection: &'r Connection,
@@ -40,7 +42,7 @@ pub(super) struct Reader<'r> {
 }
 
 impl Reader<'_> {
-    /// Reads what is new since `before`, by the cursor column if there is one.
+    /// Reads new rows since `before`, by the cursor column if there is one.
     pub(super) fn read(mut self, cursor: Option<&str>, before: Option<Mark>) -> Result<Mark, Failure> {
         let shape = self.relation.shape();
         let before = before.filter(|before| before.shape == shape).map(|before| before.at);
@@ -56,7 +58,7 @@ impl Reader<'_> {
     fn by_number(&mut self, place: usize, before: Option<At>) -> Result<At, Failure> {
         let key = quoted(&self.relation.columns[place].name);
         let mut start = None;
-        // Once the largest number is given, SQLite gives free ones below it.
+        // After the largest number, SQLite assigns free smaller ones.
         if let Some(At::Number { last, digest }) = before
             && last < i64::MAX
         {
@@ -87,8 +89,10 @@ impl Reader<'_> {
         Ok(At::Number { last, digest })
     }
 
-    /// SQLite orders texts by their bytes, and any column may hold texts. So it selects by itself only
-    /// where the mark is a number: no number and no text it passes over is larger then.
+    /// Reads by the cursor.
+    ///
+    /// SQLite orders texts by bytes, and any column may contain texts. SQLite selects rows only if
+    /// the mark is a number, because then no skipped number or text is greater.
     fn by_cursor(&mut self, column: &str, before: Option<At>) -> Result<At, Failure> {
         let Some(place) = self.relation.place(column) else { return self.by_rows(before.as_ref()) };
         let since = match before {
@@ -131,7 +135,7 @@ impl Reader<'_> {
         Ok(At::Rows)
     }
 
-    /// Reads all rows, which take the place of those that are stored.
+    /// Reads all rows and replaces the stored ones.
     fn replace(&mut self) -> Result<At, Failure> {
         self.intake.table(&self.relation.name, Take::All)?;
         let mut text = RowText::default();
@@ -177,7 +181,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// The row as JSON.
+    /// Formats the row as JSON.
     fn put<'t>(&self, text: &'t mut RowText, row: &Row<'_>) -> Result<&'t str, Failure> {
         let failed = |error: rusqlite::Error| self.failed(&error);
         let mut size = 0;
@@ -205,7 +209,7 @@ impl Reader<'_> {
     }
 }
 
-/// A number of a cursor as it is asked for again.
+/// Converts a number of a cursor to a query parameter.
 fn number(value: &Value) -> Option<rusqlite::types::Value> {
     let Value::Number(number) = value else { return None };
     number.as_i64().map(Into::into).or_else(|| number.as_f64().map(Into::into))

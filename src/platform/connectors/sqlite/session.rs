@@ -1,4 +1,4 @@
-//! A SQLite file, opened for reading without leaving a trace beside it.
+//! A SQLite file, opened read-only without creating files next to it.
 
 use std::fs::Metadata;
 use std::io::Read as _;
@@ -16,18 +16,17 @@ use tokio::task::AbortHandle;
 use super::super::file::Named;
 use super::super::{Failure, LARGEST_RECORD};
 
-/// How long to wait for someone who writes to the file.
+/// Maximum wait for another process that writes to the file.
 const BUSY: Duration = Duration::from_secs(5);
-/// Between two interruptions.
+/// Interval between interruptions.
 const AGAIN: Duration = Duration::from_millis(50);
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/');
 
-/// An open file. Whatever it is busy with is interrupted when the platform stops, or when `limit`
-/// is over.
+/// An open file, whose queries are interrupted on shutdown or after `limit`.
 pub(super) struct Session {
     pub(super) connection: Connection,
     path: PathBuf,
-    /// What the file looked like, if it is read as one that nobody changes.
+    /// Metadata of the file, if it is read as immutable.
     still: Option<Stamp>,
     watch: AbortHandle,
 }
@@ -41,9 +40,9 @@ impl Session {
         let mut header = Vec::new();
         let about = file.metadata().map_err(|error| named.unreadable(&error))?;
         (&mut file).take(20).read_to_end(&mut header).map_err(|error| named.unreadable(&error))?;
-        // To read a file with a write-ahead log, SQLite puts two files beside it and leaves them
-        // there. When that log is empty, all is in the file itself: then it is read as one that
-        // does not change, and `finish` makes sure that it did not.
+        // For a file with a write-ahead log, SQLite creates two files and leaves them. If the log
+        // is empty, everything is in the file itself: read it as immutable, and let `finish` verify
+        // that it did not change.
         let logged = header.get(18..20) == Some(&[2, 2]);
         let still = (logged && log_is_empty(&path)).then(|| stamp(&about));
         let connection = connect(&path, still.is_some()).map_err(|error| failure(named, None, &error))?;
@@ -51,7 +50,7 @@ impl Session {
         Ok(Self { connection, path, still, watch })
     }
 
-    /// Fails when what was read may be half of one state of the file and half of another.
+    /// Fails if the file changed during the read.
     pub(super) fn finish(&self, named: &Named) -> Result<(), Failure> {
         let Some(before) = self.still else { return Ok(()) };
         let now = self.path.metadata().map_err(|error| named.unreadable(&error))?;
@@ -69,7 +68,7 @@ impl Drop for Session {
     }
 }
 
-/// What SQLite says, for a person, and about which table.
+/// Describes an SQLite error, with the table if given.
 pub(super) fn failure(named: &Named, table: Option<&str>, error: &rusqlite::Error) -> Failure {
     use rusqlite::ErrorCode;
     let said = match error.sqlite_error_code() {
@@ -89,7 +88,7 @@ pub(super) fn failure(named: &Named, table: Option<&str>, error: &rusqlite::Erro
 }
 
 fn connect(path: &Path, still: bool) -> rusqlite::Result<Connection> {
-    // The path has no links any more; should one appear now, it is not followed.
+    // The path is resolved; a link created since is not followed.
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_NOFOLLOW
@@ -101,7 +100,7 @@ fn connect(path: &Path, still: bool) -> rusqlite::Result<Connection> {
     )?;
     connection.busy_timeout(BUSY)?;
     connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, i32::try_from(LARGEST_RECORD).unwrap_or(i32::MAX))?;
-    // The file is someone else's: its views and triggers get no power here.
+    // The file is untrusted: restrict its views and triggers.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     connection.pragma_update(None, "query_only", true)?;
@@ -114,11 +113,11 @@ fn interrupt_later(named: &Named, connection: &Connection, limit: Option<Duratio
     let stopped = named.reach().stopped();
     let waiting = async move {
         match limit {
-            // Either way the time has come.
+            // Continue in both cases.
             Some(limit) => drop(tokio::time::timeout(limit, stopped).await),
             None => stopped.await,
         }
-        // An interruption meets running queries only; the next one may be about to start.
+        // Repeat, because an interruption affects running queries only.
         loop {
             interrupt.interrupt();
             tokio::time::sleep(AGAIN).await;
