@@ -1,4 +1,4 @@
-//! The map in `lib.rs` is true: imports point down only, and the core touches nothing but its arguments.
+//! Tests of the map in `lib.rs`: imports point down only, and the core is pure.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -6,8 +6,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The rooms from the top of the house to the bottom. A room may use what stands below its floor;
-/// neighbours on one floor do not know each other.
+/// The modules from top to bottom.
+///
+/// A module may use those below its floor; modules on one floor are independent.
 const FLOORS: [&[&str]; 15] = [
     &["cli"],
     &["daemon"],
@@ -22,15 +23,15 @@ const FLOORS: [&[&str]; 15] = [
     &["manifest", "plan", "schedule"],
     &["model"],
     &["zones"],
-    // Not ours: it is the other side of the wire, and knows nothing of this one.
+    // Independent, because it is the other side of the wire.
     &["platform"],
     &["sensitive", "serving"],
 ];
 
-/// Rooms that only compute.
+/// Pure modules.
 const CORE: [&str; 6] = ["manifest", "model", "plan", "render", "schedule", "sensitive"];
 
-/// What the core may not reach for.
+/// Modules that the core must not use.
 const WORLD: [&str; 22] = [
     "std::env",
     "std::fs",
@@ -56,7 +57,7 @@ const WORLD: [&str; 22] = [
     "tracing",
 ];
 
-/// What only the local platform needs.
+/// Crates that only the local platform needs.
 const OF_THE_LOCAL_PLATFORM: [&str; 5] = ["parquet", "sqlx", "sqlx-core", "sqlx-postgres", "zstd"];
 
 #[test]
@@ -135,7 +136,7 @@ fn the_scan_sees_through_comments_groups_and_paths() {
     assert_eq!(used, ["model", "plan", "state", "sync"]);
 }
 
-/// The files of a room, `foo.rs` and everything below `foo/`, tests aside.
+/// Returns the files of a module except tests: `foo.rs` and all below `foo/`.
 fn files(room: &str) -> Vec<PathBuf> {
     let mut files = vec![PathBuf::from(format!("src/{room}.rs"))];
     let mut folders = vec![PathBuf::from(format!("src/{room}"))];
@@ -156,7 +157,7 @@ fn code(file: &Path) -> String {
     stripped(&fs::read_to_string(file).unwrap())
 }
 
-/// The text without comments and without the tests at its end.
+/// Returns the text without comments and without the tests at its end.
 fn stripped(text: &str) -> String {
     let text = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
     text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
@@ -165,7 +166,7 @@ fn stripped(text: &str) -> String {
 fn rooms_used(file: &Path) -> BTreeSet<String> {
     let code = code(file);
     let mut used = named(&code);
-    // From a room's own file, `super` is the whole house.
+    // In a module's own file, `super` is the crate root.
     if file.parent() == Some(Path::new("src")) {
         assert!(!code.contains("super::"), "{}: name a room by `crate::`", file.display());
     }
@@ -173,7 +174,7 @@ fn rooms_used(file: &Path) -> BTreeSet<String> {
     used
 }
 
-/// The rooms named by `crate::room` and `crate::{room, room::Item}`.
+/// Returns the modules named in paths and groups that begin with `crate::`.
 fn named(code: &str) -> BTreeSet<String> {
     let word = |text: &str| -> String {
         text.trim_start().chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect()

@@ -1,5 +1,6 @@
-//! The commands that do one thing and end, as the real program, against the local platform and one
-//! that misbehaves on demand.
+//! Tests of the commands that run once: the real program, two kinds of platform.
+//!
+//! One is the local platform, the other misbehaves on demand.
 #![cfg(feature = "local-platform")]
 #![expect(clippy::unwrap_used, reason = "in tests a panic is the report")]
 
@@ -8,7 +9,7 @@
 mod servers;
 mod support;
 
-// The paths are spelled out so that these are parts of this binary, not binaries of their own.
+// Explicit paths make these modules of this binary instead of separate binaries.
 #[path = "commands/again.rs"]
 mod again;
 #[path = "commands/arguments.rs"]

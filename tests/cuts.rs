@@ -1,8 +1,9 @@
-//! Every call is cut after every byte of its request and of its answer. Afterwards nothing stands
-//! twice, nothing of anyone else's is gone, and the next passes converge.
+//! Tests that cut every request after every byte of it and of its response.
 //!
-//! That is some ten thousand runs, so by default only every eleventh byte is a cut, and the first and
-//! last; `WELLSPRING_CUTS=all` makes it every one.
+//! Afterwards nothing is duplicated, no source of others is gone, and the next passes converge.
+//!
+//! That amounts to some ten thousand runs, so by default only the first, the last and every eleventh byte are
+//! cut; `WELLSPRING_CUTS=all` cuts at every one.
 
 #![expect(clippy::unwrap_used, reason = "in tests a panic is the report")]
 
@@ -23,13 +24,15 @@ use wellspring::secrets::Secrets;
 use wellspring::state::{State, Trigger};
 use wellspring::sync::{Call, Member, Syncer};
 
-/// A cut request reaches the platform at once or not at all. So many runs share the processors.
+/// Settle time; a cut request reaches the platform at once or not at all.
+///
+/// Long enough for this many runs on shared processors.
 const SETTLE: Duration = Duration::from_millis(60);
 
-/// Runs at once, of each test: nearly all the time they wait.
+/// Number of concurrent runs of each test; nearly all the time they wait.
 const AT_ONCE: usize = 12;
 
-/// A platform behind a proxy, and all that it takes to reconcile with it.
+/// A platform behind a proxy, and everything needed to reconcile with it.
 struct Stage {
     platform: Platform,
     proxy: FaultProxy,
@@ -38,7 +41,7 @@ struct Stage {
 }
 
 impl Stage {
-    /// Someone else's source `z` stands there already.
+    /// Creates a platform on which an unmanaged source `z` exists.
     fn set(semantics: &Semantics) -> Self {
         let platform = Platform::with(semantics.clone());
         platform.add("ws", "user", "z", "api", serde_json::json!({}));
@@ -106,7 +109,7 @@ impl Stage {
         self.reconciler.pass(&task, &PassId::new(jiff::Timestamp::now()), |_| {}).await
     }
 
-    /// Two more passes bring it about, and a third writes nothing.
+    /// Checks that two more passes converge, and that a third writes nothing.
     async fn converges(&self, declared: &[(&str, &str)], cut: &str) {
         for _ in 0..2 {
             tokio::time::sleep(SETTLE).await;
@@ -135,7 +138,7 @@ impl Stage {
         rows
     }
 
-    /// The call number `at` (from 0) of what comes next meets this.
+    /// Applies a fault to request number `at` (from 0) of those that follow.
     fn cut(&self, at: usize, wire: &Wire) {
         self.proxy.script(std::iter::repeat_n(Wire::Pass, at).chain([wire.clone()]));
     }
@@ -173,7 +176,7 @@ fn tree(declared: &[(&str, &str)]) -> DesiredUnit {
     }
 }
 
-/// Every cut of a call with a request and an answer of these sizes.
+/// Returns every cut of a request and a response of these sizes.
 fn cuts((request, answer): (usize, usize)) -> impl Iterator<Item = Wire> {
     let all = std::env::var("WELLSPRING_CUTS").is_ok_and(|which| which == "all");
     let chosen = move |end: usize| (0..=end).filter(move |at| all || at % 11 == 0 || at + 1 >= end);
@@ -187,7 +190,7 @@ fn run<T>(test: impl AsyncFnOnce() -> T) -> T {
     runtime.block_on(test())
 }
 
-/// Runs the test with each of these.
+/// Runs the test with each fault.
 fn each(wires: impl Iterator<Item = Wire>, test: impl AsyncFn(&Wire) + Sync) {
     let wires: Vec<Wire> = wires.collect();
     let next = AtomicUsize::new(0);
@@ -204,7 +207,7 @@ fn each(wires: impl Iterator<Item = Wire>, test: impl AsyncFn(&Wire) + Sync) {
     });
 }
 
-/// From `before` to `after`, with the call number `at` of the pass between cut in every way.
+/// Changes `before` to `after`, cutting request number `at` of the pass in every way.
 fn between(taken: Taken, before: &[(&str, &str)], after: &[(&str, &str)], at: usize) {
     let semantics = Semantics { taken, echo: EchoManner::Everything, ..Semantics::default() };
     let sizes = run(async || {

@@ -1,4 +1,6 @@
-//! The fuzz targets on stable Rust: every file of the corpus, and seeded mutations of each.
+//! Runs the fuzz targets on stable Rust.
+//!
+//! Uses every file of the corpus and seeded mutations of each.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -10,10 +12,12 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// For each file, as far as [`LONGEST`] permits.
+/// Maximum number of mutations of each file, as far as [`LONGEST`] permits.
 const MUTATIONS: u64 = 3000;
 
-/// For one target. The mutations come in rounds over all files, so every file has its share.
+/// Time limit of one target.
+///
+/// Mutations are made in rounds over all files, so every file has its share.
 const LONGEST: Duration = Duration::from_secs(3);
 
 #[test]
@@ -60,7 +64,7 @@ fn run(target: &str, input: fn(&[u8])) {
     }
 }
 
-/// A panic tells the input that brought it about.
+/// Runs one input; a panic prints it.
 fn attempt(input: fn(&[u8]), bytes: &[u8], which: impl Fn() -> String) {
     if let Err(panic) = std::panic::catch_unwind(|| input(bytes)) {
         eprintln!("{}", which());
@@ -84,7 +88,7 @@ impl Dice {
         usize::try_from(self.next() % end.max(1) as u64).unwrap()
     }
 
-    /// A few changes: bytes set, cut, doubled, or taken from another file.
+    /// Makes a few changes: bytes set, cut, doubled, or taken from another file.
     fn mutated(&mut self, bytes: &[u8], corpus: &[Vec<u8>]) -> Vec<u8> {
         let mut bytes = bytes.to_vec();
         for _ in 0..=self.below(4) {

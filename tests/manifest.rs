@@ -1,4 +1,4 @@
-//! The files people write, and what is said about them.
+//! Tests of the files and their diagnostics.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod manifest {

@@ -1,9 +1,11 @@
-//! Random histories against the real core and the real shell: random trees, a platform that settles
-//! every open question at random, faults on the wire, other people's hands, and our own sudden death.
-//! After each step, and once faults stop, the invariants must hold.
+//! Model checker: random histories with the real core and the real shell.
 //!
-//! `WELLSPRING_MODEL_HISTORIES=N` runs more of them, `WELLSPRING_MODEL_SEED=S` replays one. A million take some hours:
-//! `WELLSPRING_MODEL_HISTORIES=1000000 cargo test --release --test model whatever -- --nocapture`.
+//! Projects are random, the platform settles every open question at random, and there are network faults,
+//! changes by others, and kills. The invariants must hold after each step, and once the faults stop.
+//!
+//! `WELLSPRING_MODEL_HISTORIES=N` runs more histories, `WELLSPRING_MODEL_SEED=S` replays one. A million takes
+//! some hours: `WELLSPRING_MODEL_HISTORIES=1000000 cargo test --release --test model whatever --
+//! --nocapture`.
 
 #![expect(clippy::unwrap_used, reason = "in tests a panic is the report")]
 
@@ -35,8 +37,10 @@ fn whatever_happens_the_invariants_hold() {
     run(seeds);
 }
 
-/// Histories in which a source of someone else's was once taken for ours: a list hid it, the platform refused our
-/// connect of its name or the answer was lost, and the next list showed it by name alone.
+/// Histories in which an unmanaged source was once mistaken for ours.
+///
+/// A list omitted it, the platform refused our connect of its name or the response was lost, and the next
+/// list contained it by name only.
 #[test]
 fn what_a_list_hid_is_not_taken_for_ours() {
     for seed in [2654, 2679, 3014, 3172, 3805, 3867, 4217, 4670, 4999] {

@@ -1,4 +1,4 @@
-//! Trees, rows and memories to plans, and through the guard.
+//! Tests of planner and guard.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod plan {

@@ -1,4 +1,4 @@
-//! The local platform, driven over HTTP as any caller would.
+//! Tests of the local platform over HTTP.
 #![cfg(feature = "local-platform")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

@@ -1,10 +1,10 @@
-//! The Data API client against platforms and networks that misbehave.
+//! Tests of the Data API client against misbehaving platforms and networks.
 
 #![expect(clippy::unwrap_used, reason = "in tests a panic is the report")]
 
 mod support;
 
-// The paths are spelled out so that these are parts of this binary, not binaries of their own.
+// Explicit paths make these modules of this binary instead of separate binaries.
 #[path = "remote/answers.rs"]
 mod answers;
 #[path = "remote/requests.rs"]
@@ -23,7 +23,7 @@ use wellspring::model::{
 };
 use wellspring::remote::{Backoff, BaseUrl, Reader, Settings, Token, Writer};
 
-/// A client that waits next to nothing between attempts.
+/// Returns settings with minimal retry delays.
 fn settings(url: &str, token: &str) -> Settings {
     let token: ::secrecy::SecretString = token.to_owned().into();
     with_token(url, Arc::new(move || Ok(token.clone())))
@@ -46,7 +46,7 @@ fn writer(platform: &Platform) -> Writer {
     writer_at(&platform.url(), platform)
 }
 
-/// For a URL that leads to `platform` by some detour.
+/// Creates a writer for a URL that leads to `platform` indirectly.
 fn writer_at(url: &str, platform: &Platform) -> Writer {
     Writer::new(&Reader::new(settings(url, &platform.token())).unwrap())
 }
@@ -70,7 +70,7 @@ fn described(name: &str, config: Value, metadata: serde_json::Map<String, Value>
     ResolvedSource::new(SourceName::parse(name).unwrap(), Arc::new(definition), Vec::new())
 }
 
-/// Without secrets, and as it stands in the files.
+/// Converts a value without secrets to its declared form.
 fn declared(value: Value) -> Declared {
     match value {
         Value::Null => panic!("no file declares that"),

@@ -1,5 +1,7 @@
-//! What a person, a script and a pull request are shown, as files: `tests/render/cases/NAME.*`.
-//! `UPDATE=1 cargo test --test render` writes them anew; the difference is then to be read.
+//! Golden tests of output for terminals, scripts and pull requests.
+//!
+//! The expected output is in `tests/render/cases/NAME.*`; `UPDATE=1 cargo test --test render` rewrites it for
+//! review.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -16,7 +18,7 @@ use wellspring::render::{
     json, markdown, outcome_line, plan_id, summary_line, text, unit_text,
 };
 
-/// Compares with the case file, or writes it where `UPDATE` is set.
+/// Compares with the case file, or writes it if `UPDATE` is set.
 fn check(file: &str, actual: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/render/cases").join(file);
     if std::env::var_os("UPDATE").is_some() {
@@ -26,7 +28,7 @@ fn check(file: &str, actual: &str) {
     assert!(expected == actual, "{file} differs; UPDATE=1 writes it anew. It is now:\n{actual}");
 }
 
-/// The four forms of one plan.
+/// Checks the four formats of one plan.
 fn check_all(name: &str, plan: &Plan, outcomes: Option<&[Outcome]>) {
     check_with(name, plan, outcomes, &Problems::default());
 }
@@ -289,7 +291,9 @@ fn the_json_of_a_plan_can_be_read() {
 }
 
 proptest! {
-    /// Whatever the planner put beside the mark, a sensitive value is shown nowhere.
+    /// Checks that sensitive values never appear.
+    ///
+    /// The change may contain anything else.
     #[test]
     fn a_sensitive_value_is_shown_nowhere(drift: bool, lines in 1_usize..4, verbose: bool) {
         let secret = vec!["hunter2-s3cr3t"; lines].join("\n");
@@ -304,7 +308,7 @@ proptest! {
         prop_assert!(plan_id(&plans::sensitive("other", drift)) == id);
     }
 
-    /// No name, value or message makes a form of output unsafe, or a panic.
+    /// Checks that no name, value or message breaks a format or causes a panic.
     #[test]
     fn no_text_breaks_out_of_its_place(hostile in any::<String>(), other in any::<String>(), width in 0_usize..200) {
         let plan = in_unit(&hostile, &other);

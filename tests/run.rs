@@ -1,11 +1,12 @@
-//! The daemon as people run it: the real program on real files, against the local platform and
-//! against one that misbehaves on demand.
+//! Tests of the daemon: the real program, real files, two kinds of platform.
+//!
+//! One is the local platform, the other misbehaves on demand.
 #![cfg(feature = "local-platform")]
 #![expect(clippy::unwrap_used, reason = "in tests a panic is the report")]
 
 mod support;
 
-// The paths are spelled out so that these are parts of this binary, not binaries of their own.
+// Explicit paths make these modules of this binary instead of separate binaries.
 #[path = "run/drift.rs"]
 mod drift;
 #[path = "run/files.rs"]

@@ -1,4 +1,4 @@
-//! Plans in files: `plan --out FILE`, then `apply FILE`.
+//! Tests of saved plans: `plan --out FILE`, then `apply FILE`.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod support;
@@ -46,7 +46,7 @@ fn a_saved_plan_is_carried_out_when_nothing_has_moved() {
     let finished = apply(&scene, &file);
     assert_eq!(finished.code, Some(0), "{finished:#?}");
     assert!(scene.holds("ws_one", &[A, B]));
-    // Once carried out, it is of the past.
+    // Once applied, the plan is outdated.
     scene.platform.forget_calls();
     refused(&scene, &apply(&scene, &file), "moved since");
 }
@@ -212,10 +212,10 @@ fn a_recreate_counts_against_the_limit_of_removals() {
     let finished = scene.wellspring(&["apply", "--yes"]);
     assert_eq!(finished.code, Some(1), "{finished:#?}");
     assert_eq!(scene.platform.calls_to("cleanup").len(), 1);
-    // Nor in the next pass of the same hour.
+    // The same applies to the next pass within the hour.
     assert_eq!(scene.wellspring(&["apply", "--yes"]).code, Some(4));
     assert_eq!(scene.platform.calls_to("cleanup").len(), 1);
-    // An edit lets it be tried again, and the hour remembers what went.
+    // An edit permits another attempt, and the removals of the hour still count.
     scene.declare("ws_one", &[("alpha", "a2.example.com"), ("beta", "b3.example.com")]);
     assert_eq!(scene.wellspring(&["apply", "--yes"]).code, Some(1));
     assert_eq!(scene.platform.calls_to("cleanup").len(), 1);

@@ -1,4 +1,4 @@
-//! The promises of schedules, held against oracles that share no code with them.
+//! Tests of schedules against independent oracles.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use jiff::Timestamp;

@@ -1,7 +1,6 @@
-//! The program as a service of a real host: its units, its logs in the journal, what it does when the
-//! host is out of something, and how its files get there.
+//! Tests of the program as a service: units, journal, scarcity, installation.
 //!
-//! These need what a Debian host has (`systemd-analyze`, `git`, `unshare`); `tests/all` installs it.
+//! The tests need tools of a Debian host (`systemd-analyze`, `git`, `unshare`); `tests/all` installs them.
 #![cfg(feature = "local-platform")]
 #![expect(clippy::unwrap_used, reason = "in tests a panic is the report")]
 
@@ -23,7 +22,7 @@ mod watching;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-/// A file below `packaging/`.
+/// Returns the path of a file below `packaging/`.
 fn packaged(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("packaging").join(path)
 }
@@ -36,7 +35,7 @@ fn host(command: &mut Command) -> Output {
     command.output().unwrap_or_else(|error| panic!("{name}: {error}; {hint}"))
 }
 
-/// Everything that it printed.
+/// Returns everything that the program printed.
 fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }

@@ -1,4 +1,4 @@
-//! The promises of the state store, kept on real directories.
+//! Tests of the state store on real directories.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use jiff::Timestamp;
@@ -145,7 +145,7 @@ async fn what_is_recorded_is_there_after_reopening() {
     assert_eq!(state.units().await.unwrap(), [unit("a")]);
 }
 
-/// So many and so large that they are deflated.
+/// The number and size of the intents leads to compression.
 #[tokio::test]
 async fn many_intents_recorded_together_are_there_after_reopening_until_each_is_closed() {
     let dir = tempfile::tempdir().unwrap();

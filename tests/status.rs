@@ -1,10 +1,10 @@
-//! How the daemon stands, as browsers, scrapers and probes see it: the real program over loopback.
+//! Tests of the status page, metrics and health endpoints of the real program.
 #![cfg(feature = "local-platform")]
 #![expect(clippy::unwrap_used, reason = "in tests a panic is the report")]
 
 mod support;
 
-// The paths are spelled out so that these are parts of this binary, not binaries of their own.
+// Explicit paths make these modules of this binary instead of separate binaries.
 #[path = "status/browser.rs"]
 mod browser;
 #[path = "status/doctor.rs"]

@@ -1,4 +1,4 @@
-//! The promises of the watch, kept on real directories.
+//! Tests of the file watcher on real directories.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::fs::{self, File, OpenOptions};
@@ -11,9 +11,13 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 use wellspring::watch::{self, Watch};
 
-/// Far longer than any wake takes, so that only a missing one fails.
+/// Timeout for expected events.
+///
+/// Far longer than any takes, so that only a missing one fails.
 const LONG: Duration = Duration::from_secs(20);
-/// How long nothing must come for silence. Too short, it can only let a test pass.
+/// Time without an event that counts as silence.
+///
+/// Too short, it can only let a test pass.
 const SILENCE: Duration = Duration::from_millis(150);
 
 struct Scene {
@@ -22,7 +26,7 @@ struct Scene {
 }
 
 impl Scene {
-    /// A directory that `before` furnishes, with a watch on `root` in it.
+    /// Creates a directory filled by `before`, and watches `root` in it.
     fn new(root: &str, before: impl FnOnce(&Path)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         before(dir.path());
@@ -38,7 +42,7 @@ impl Scene {
         fs::write(self.path(below), below).unwrap();
     }
 
-    /// `act` wakes; afterwards all of its wakes are used up.
+    /// Checks that `act` wakes the watcher, and waits until all events have arrived.
     async fn wakes(&mut self, what: &str, act: impl FnOnce(&Path)) {
         act(self.dir.path());
         assert!(timeout(LONG, self.watch.changed()).await.is_ok(), "no wake: {what}");
@@ -283,14 +287,14 @@ fn without_descriptors_for_events_the_tree_is_looked_at_instead() {
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stdout));
 }
 
-/// What the test above does in a process of its own, with few descriptors.
+/// Body of the process of the test above, which has few file descriptors.
 fn starved() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let dir = tempfile::tempdir().unwrap();
     tree(dir.path());
     let mut hoard: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).take(1000).collect();
     assert!(hoard.len() < 100, "this process is not starved");
-    // Events need three descriptors, looking needs one.
+    // Events need three descriptors, polling needs one.
     hoard.truncate(hoard.len() - 2);
     let mut watch = watch::start(&dir.path().join("tree")).unwrap();
     for (from, to) in [("sub/a.toml", "a.toml"), ("a.toml", "sub/a.toml")] {
@@ -304,7 +308,7 @@ async fn a_file_is_finished_when_its_writer_closes_it_and_not_while_someone_writ
     let mut scene = Scene::new("tree", tree);
     let (ends, root) = (scene.watch.ends(), scene.path("tree"));
     let finished = || {
-        // What is on its way is waited for, and the moment is after it.
+        // Pending events are awaited, and the sequence number is after them.
         let _ = ends.since(ends.moment(), &root);
         ends.since(ends.moment(), &root).finished
     };

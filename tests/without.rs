@@ -1,10 +1,10 @@
-//! A build without the local platform: for hosts that only reconcile.
+//! Tests of a build without the local platform, for hosts that only reconcile.
 #![cfg(not(feature = "local-platform"))]
 #![expect(clippy::unwrap_used, reason = "in tests a panic is the report")]
 
 use std::process::Command;
 
-/// Runs the program and gives its exit code and what it said.
+/// Runs the program and returns its exit code and output.
 fn wellspring(args: &[&str]) -> (Option<i32>, String) {
     let state = tempfile::tempdir().unwrap();
     let done = Command::new(env!("CARGO_BIN_EXE_wellspring"))

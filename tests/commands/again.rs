@@ -1,5 +1,6 @@
-//! A workspace that was found to be as declared is not looked at again in full; whatever moves since is seen
-//! all the same.
+//! Tests of the cache of workspaces in sync.
+//!
+//! Valid entries save work; changes are seen nevertheless.
 
 use super::support::{Finished, Scene, until};
 use wellspring::model::{Scope, Unit, WorkspaceId};
@@ -17,7 +18,7 @@ fn plan(scene: &Scene, more: &[&str]) -> Finished {
     scene.command(&[&["plan"], more].concat()).run()
 }
 
-/// The workspaces of which is kept that they are as declared.
+/// Returns the cached workspaces.
 fn kept(scene: &Scene) -> Vec<String> {
     let state = rusqlite::Connection::open(scene.state.path().join("state.db")).unwrap();
     let mut kept =
@@ -25,8 +26,9 @@ fn kept(scene: &Scene) -> Vec<String> {
     kept.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
 }
 
-/// Has the memory of a workspace say that three of its sources are as declared: whoever repeats that has not
-/// looked.
+/// Changes the cached number of sources to three.
+///
+/// The number appears in the output if the cache is used.
 fn mark(scene: &Scene, workspace: &str) {
     let state = rusqlite::Connection::open(scene.state.path().join("state.db")).unwrap();
     let marked = state.execute(
@@ -37,7 +39,7 @@ fn mark(scene: &Scene, workspace: &str) {
     assert_eq!(marked.unwrap(), 1);
 }
 
-/// Two workspaces as declared, with one and two sources, and kept as such.
+/// Creates two workspaces in sync, with one and two sources, both cached.
 fn settled() -> (Scene, String) {
     let scene = Scene::new();
     scene.declare("ws_one", &[A, B]);
@@ -65,10 +67,10 @@ fn the_same_is_said_again_after_one_list_of_each_workspace() {
         assert_eq!(scene.platform.calls().len(), 2);
         assert_eq!(kept(&scene), ["ws_one", "ws_two"]);
     }
-    // What is kept is what is said.
+    // The output is that of the cache.
     mark(&scene, "ws_one");
     assert!(apply(&scene, &[]).stdout.contains("4 sources in 2 workspaces"));
-    // Who asks for more is told more.
+    // Options for more output bypass the cache.
     let verbose = apply(&scene, &["--verbose"]).stdout;
     assert!(verbose.contains("alpha") && verbose.contains("3 sources in 2 workspaces"), "{verbose}");
     let json: serde_json::Value = serde_json::from_str(&plan(&scene, &["--format", "json"]).stdout).unwrap();
@@ -122,18 +124,18 @@ fn what_was_listed_before_another_process_had_done_its_writing_is_not_acted_on()
 fn only_the_workspace_whose_file_changed_is_looked_at() {
     let (scene, said) = settled();
     mark(&scene, "ws_one");
-    // In other words, the same.
+    // The same contents in another form.
     let path = "workspaces/ws_two.toml";
     let text = scene.tree.read(path);
     scene.tree.write(path, &format!("{text}\n# more\n"));
     assert!(apply(&scene, &[]).stdout.contains("4 sources in 2 workspaces"), "the other was only listed");
     assert_eq!(kept(&scene), ["ws_one", "ws_two"]);
-    // Something else.
+    // Different contents.
     scene.declare("ws_two", &[A, B]);
     let changed = apply(&scene, &[]).stdout;
     assert!(changed.contains("1 connected") && scene.holds("ws_two", &[A, B]), "{changed}");
     assert_eq!(kept(&scene), ["ws_one"]);
-    // A second file for a workspace, and its end.
+    // A second file for a workspace, and its removal.
     let second = "workspaces/more.toml";
     scene.tree.write(
         second,
@@ -164,7 +166,7 @@ fn a_broken_file_is_told_each_time_and_holds_back_what_it_declared() {
         );
         assert!(broken.stdout.contains("2 sources in 1 workspace are"), "{}", broken.stdout);
     }
-    // A new file may name any workspace: what it is against is found.
+    // A new file may name any workspace, so conflicts with it are found.
     scene.declare("ws_two", &[A]);
     scene.tree.write("workspaces/twice.toml", &scene.tree.read("workspaces/ws_one.toml"));
     let twice = plan(&scene, &[]);
@@ -193,7 +195,7 @@ fn what_is_said_in_wellspring_toml_or_by_flags_or_on_the_host_concerns_every_wor
     assert_eq!(apply(&scene, &["--max-cleanup", "1"]).stdout, said);
     assert_eq!(kept(&scene), ["ws_one", "ws_two"]);
     mark(&scene, "ws_one");
-    // Kept under those flags.
+    // Cached under these flags.
     assert_eq!(apply(&scene, &[]).stdout, said);
     mark(&scene, "ws_one");
     let settings = scene.tree.read("wellspring.toml");

@@ -1,4 +1,4 @@
-//! Arguments and surroundings as people type them the first time.
+//! Tests of arguments and environments of first-time users.
 
 use super::support::{Finished, Scene, Semantics, TestManner, Wellspring, workspace_file};
 
@@ -11,7 +11,7 @@ fn check(finished: &Finished, code: i32, expected: &str) {
     assert!(printed.contains(expected), "no {expected:?} in {finished:#?}");
 }
 
-/// One workspace whose source has a password, on a platform that tests connections or does not.
+/// A workspace whose source has a password, with or without connection tests.
 fn with_a_password(test_connection: TestManner) -> (Scene, impl Fn(&[&str]) -> Finished) {
     let scene = Scene::with(Semantics { test_connection, ..Semantics::default() });
     let text = workspace_file("ws_one", &[A]);

@@ -1,12 +1,12 @@
-//! Each kind of secret in each place where it can stand, and every output searched for it.
+//! Tests that no output contains a secret, for each kind of secret in each place.
 
 use super::support::{EchoManner, Finished, Scene, Semantics, Site, files_below};
 use serde_json::{Value, json};
 
-/// Part of every secret here, and of nothing else; also as base64, where a kind is encoded.
+/// Part of every secret, and of nothing else; also as base64.
 const CANARIES: [&str; 2] = ["c4nary", "YzRuYXJ5"];
 
-/// Every kind of secret, as a platform shows it that masks nothing.
+/// Returns every kind of secret, as a platform without masking returns it.
 fn kinds() -> Vec<(&'static str, Value)> {
     let long = "c4nary0123456789abcdefABCDEF";
     vec![
@@ -82,7 +82,7 @@ fn not_kept(what: &str, scene: &Scene) {
     }
 }
 
-/// A value as TOML on one line.
+/// Formats a value as TOML on one line.
 fn toml(value: &Value) -> String {
     match value {
         Value::Object(fields) => {
@@ -100,7 +100,7 @@ fn pull_writes_no_secret_of_any_kind() {
     let scene = Scene::with(Semantics { echo: EchoManner::Everything, ..Semantics::default() });
     for (name, config) in kinds() {
         scene.platform.add("ws_one", "user", name, "x", config.clone());
-        // Repeated where nothing says that it is a secret.
+        // Repeated in a place without any sign that it is a secret.
         let repeated = json!({ "host": "h", "password": "c4naryTwice9", "label": "as c4naryTwice9" });
         scene.platform.add("ws_one", "user", &format!("{name}_too"), "x", repeated);
     }
@@ -157,7 +157,7 @@ fn what_someone_else_put_on_the_platform_is_shown_in_no_plan_page_or_log() {
     let scene = Scene::with(Semantics { echo: EchoManner::Everything, ..Semantics::default() });
     let mut file = "[workspace]\nid = \"ws_one\"\n".to_owned();
     for (name, config) in kinds() {
-        // The same keys are declared, with values that are no secrets.
+        // The same keys are declared, with harmless values.
         let harmless = toml(&harmless("", &config));
         file += &format!("\n[sources.{name}]\ntype = \"x\"\nconnection_config = {harmless}\n");
     }
@@ -201,7 +201,7 @@ fn what_someone_else_put_on_the_platform_is_shown_in_no_plan_page_or_log() {
     not_kept_in_state(&scene);
 }
 
-/// The same shape, with references and plain words in the place of every text.
+/// Returns the same structure with references and plain words for texts.
 fn harmless(key: &str, value: &Value) -> Value {
     match value {
         Value::Object(fields) => {

@@ -1,9 +1,10 @@
-//! What the TOML tools of editors say.
+//! Tests with the TOML tools of editors.
 
 use std::process::Command;
 
-/// Examples, a fresh `init` and formatted files, before taplo and tombi: their linters know the shipped
-/// schemas, and their formatters move nothing.
+/// Runs taplo and tombi on examples, a fresh `init` and formatted files.
+///
+/// Their linters use the shipped schemas, and their formatters change nothing.
 #[test]
 fn the_tools_of_editors_agree_with_ours() {
     let done = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/editors.sh"))

@@ -1,4 +1,4 @@
-//! The examples are true: each validates and plans, and does what it says with the server it names.
+//! Tests of the examples: each validates, plans and syncs with the server it names.
 
 use super::servers::servers;
 use super::support::Quickstart;
@@ -7,10 +7,10 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use wellspring::platform::{stored_rows, stored_table_rows};
 
-/// What the headers of the examples say to set.
+/// Variables that the headers of the examples require.
 const VARIABLES: [(&str, &str); 2] = [("HARBOUR_TOKEN", "spring-tide"), ("ORCHARD_PASSWORD", "windfall")];
 
-/// Runs a verb on a copy with those variables; it must succeed and answer in JSON.
+/// Runs a command with these variables; returns its JSON output.
 #[track_caller]
 fn json_of(copy: &Quickstart, args: &[&str]) -> Value {
     let command = copy.command(args).args(["--format", "json"]);

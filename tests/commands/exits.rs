@@ -1,4 +1,4 @@
-//! The exit codes, one by one, and which of several counts.
+//! Tests of each exit code, and of their precedence.
 
 use super::support::{Fault, Finished, Platform, Scene, Tree, Wellspring};
 use serde_json::json;
@@ -353,7 +353,7 @@ fn sixty_four_for_every_pattern_that_matches_nothing_and_nothing_is_done() {
         check(&scene.wellspring(&[verb, "-w", "ws_one", "-w", "nope"]), 64, "nope");
     }
     assert!(scene.platform.writes().is_empty(), "nothing was synced");
-    // What cannot be read may be what was meant.
+    // The unreadable file may declare what was meant.
     scene.tree.write("workspaces/broken.toml", "oops = [\n");
     check(&scene.wellspring(&["plan", "-s", "alpha", "-s", "nope"]), 3, "");
 }

@@ -1,8 +1,8 @@
-//! Killed at any moment and started again: it converges, with nothing twice and nothing lost.
+//! Tests of kills at any moment: a restart converges, without duplicates or losses.
 //!
-//! The moments are the calls: each call of an apply is held in turn, before or after the platform
-//! acts, and the program is killed there. Between two calls it only talks to its own state, whose
-//! own tests break it off at every write.
+//! The moments are the requests: each request of an apply is held, before or after the platform acts, and the
+//! program is killed there. Between two requests it only uses its own state, whose tests interrupt it at
+//! every write.
 
 use super::support::{Fault, Gate, Scene, Semantics, Taken, until};
 
@@ -11,10 +11,12 @@ const BEFORE: [(&str, &str); 3] =
 const AFTER: [(&str, &str); 3] =
     [("alpha", "new.example.com"), ("beta", "b.example.com"), ("added", "d.example.com")];
 
-/// How a call is held.
+/// Constructor of the fault that holds a request.
 type Hold = fn(Gate) -> Fault;
 
-/// Kills an apply at its `nth` call to `endpoint`; false when it makes no such call.
+/// Kills an apply at its `nth` request to `endpoint`.
+///
+/// False if it makes no such request.
 fn killed(taken: Taken, endpoint: &str, nth: usize, hold: Hold) -> bool {
     let scene = Scene::with(Semantics { taken, ..Semantics::default() });
     scene.declare("ws_one", &BEFORE);
@@ -41,7 +43,7 @@ fn killed(taken: Taken, endpoint: &str, nth: usize, hold: Hold) -> bool {
     }
     apply.signal("KILL");
     assert_eq!(apply.finish().code, None);
-    // What was on its way arrives after all.
+    // The request in progress takes effect after all.
     gate.open();
     scene.platform.heal();
     let at = format!("{taken:?}, {endpoint} {nth}");
@@ -59,7 +61,7 @@ fn killed(taken: Taken, endpoint: &str, nth: usize, hold: Hold) -> bool {
 
 fn killed_everywhere(taken: Taken) {
     let mut points = 0;
-    // Where nothing is changed, before and after are the same.
+    // For requests that change nothing, before and after are the same.
     let moments: [(&str, Hold); 5] = [
         ("list", Fault::HoldAfterActing),
         ("connect", Fault::HoldBeforeActing),

@@ -1,11 +1,11 @@
-//! The look after a write is lost: what was connected is ours all the same, as it was declared.
+//! Tests of a lost list after a write: connected sources are still managed.
 
 use super::support::{Fault, Gate, Scene};
 
 const A: (&str, &str) = ("alpha", "a.example.com");
 const B: (&str, &str) = ("beta", "b.example.com");
 
-/// Alpha and beta are connected, and the look after it fails.
+/// Connects alpha and beta, with a failing list afterwards.
 fn connected_unseen(file: &str) -> Scene {
     let scene = Scene::new();
     scene.tree.write("workspaces/ws_one.toml", file);

@@ -1,4 +1,4 @@
-//! A source that moves from one workspace to another, and what others add to a source.
+//! Tests of sources that move to another workspace, and of fields that others add.
 
 use super::support::{Fault, Scene, until};
 use serde_json::json;
@@ -76,7 +76,7 @@ fn a_key_that_someone_adds_is_removed_again_and_one_of_the_platform_stays() {
         let row = &scene.platform.rows("ws_one", "user")[0];
         assert_eq!(row.connection_config, json!({ "host": host }));
     }
-    // A value that is another each time it comes back is not someone's decision.
+    // A value that differs each time it reappears is not set by others.
     add("at 12:00");
     let plan = scene.wellspring(&["plan", "--detailed-exitcode"]);
     assert_eq!(plan.code, Some(0), "{plan:#?}");

@@ -1,5 +1,6 @@
-//! Platforms whose lists lag, lack rows or rename them, whose gateways act and then refuse, whose batches are not
-//! atomic: nothing is doubled, nothing of ours is lost, and nothing is called done that is not.
+//! Tests with odd platforms: no duplicates, no losses, no false success.
+//!
+//! Their lists lag, lack rows or rename them, gateways act and then refuse, and batches are not atomic.
 
 use super::support::{EchoManner, Fault, Scene, Semantics, Taken, Tree, Wellspring};
 use serde_json::{Value, json};
@@ -22,7 +23,7 @@ fn holds(scene: &Scene, host: &str, keys: &[&str]) -> bool {
     scene.holds("ws_one", &keys.iter().map(|key| (*key, host)).collect::<Vec<_>>())
 }
 
-/// Applies until it says that all is done.
+/// Applies until the command reports success.
 #[track_caller]
 fn applies(scene: &Scene, most: usize) -> usize {
     for n in 1..=most {
@@ -36,7 +37,7 @@ fn applies(scene: &Scene, most: usize) -> usize {
     panic!("not done after {most} times: {:#?}", scene.wellspring(&["plan", "-v"]))
 }
 
-/// How often each name was sent in connects.
+/// Returns how often a name was sent in connects.
 fn connects(scene: &Scene, name: &str) -> usize {
     let sources = |call: Value| call["sources"].as_array().cloned().unwrap_or_default();
     let sent = scene.platform.calls_to("connect").into_iter().flat_map(|call| sources(call.json()));
@@ -127,7 +128,7 @@ fn what_a_gateway_refuses_after_the_platform_acted_is_looked_for_and_not_sent_ag
     let statuses = [403, 408, 413, 425, 499, 502, 503, 504, 520].map(|status| Fault::acts_then(status, "no"));
     let gateways = statuses.into_iter().chain([html()]);
     let gateways = gateways.map(|fault| (fault, &[EchoManner::Everything, EchoManner::Nothing][..]));
-    // The platform itself refuses: a row that is listed by name alone proves nothing.
+    // The platform itself refuses: a row listed by name only proves nothing.
     let platforms = [(Fault::acts_then(422, "no"), &[EchoManner::Everything][..])];
     for (n, (fault, echoes)) in gateways.chain(platforms).enumerate() {
         for &echo in echoes {
@@ -165,7 +166,7 @@ fn a_batch_that_is_carried_out_in_part_and_refused_doubles_nothing() {
         assert!(holds(&scene, "h1", &good), "{echo:?}: {:?}", scene.hosts("ws_one"));
         scene.platform.semantics(|semantics| semantics.refused.clear());
         if echo == EchoManner::Nothing {
-            // What was carried out of the refused batch is listed by name alone: it is not known as ours.
+            // Rows of the refused batch are listed by name only, so these are not known as ours.
             let apply = scene.wellspring(&["apply", "-y"]);
             assert!(apply.stdout.contains("not ours"), "{apply:#?}");
         } else {
@@ -187,7 +188,7 @@ fn a_sync_is_sent_once_though_a_call_with_several_is_refused() {
         scene.platform.rows("ws_one", "user").iter().map(|row| row.syncs).collect()
     };
     assert_eq!((syncs(&scene), scene.platform.calls_to("sync").len()), (vec![1, 1, 1, 1, 0, 0, 0], 1));
-    // From now on a bad one keeps no other from it.
+    // From now on a failing source no longer blocks others.
     let sync = scene.wellspring(&["sync"]);
     assert_eq!((sync.code, syncs(&scene)), (Some(1), vec![2, 2, 2, 2, 0, 1, 1]), "{sync:#?}");
     scene.platform.semantics(|semantics| semantics.refused_syncs.clear());
@@ -215,7 +216,7 @@ fn a_source_that_cannot_be_put_back_is_the_only_one() {
     assert!(scene.hosts("ws_one").contains(&("a".to_owned(), "h2".to_owned())));
 }
 
-/// Lists that were once seen of platforms that are not well.
+/// Returns lists that were seen on faulty platforms.
 fn odd_lists() -> Vec<(&'static str, Value)> {
     let rows = |rows: Value| json!({"status": "success", "message": "", "data": rows});
     let row = |id: Value, name: &str| json!({"id": id, "name": name, "type": "database"});
@@ -274,7 +275,7 @@ fn what_an_odd_list_made_us_forget_is_ours_again_when_it_shows() {
     for _ in 0..3 {
         scene.platform.script("list", Fault::json(200, &empty));
     }
-    // Of two, one list is believed: the first is connected again, the other one forgotten.
+    // The second list is trusted: the first source is connected again, the other one forgotten.
     scene.wellspring(&["apply", "-y"]);
     scene.platform.heal();
     applies(&scene, 3);
@@ -322,7 +323,7 @@ fn of_two_states_that_keep_the_same_sources_the_second_one_withholds() {
         second(&["sync"]);
         assert!(scene.platform.calls_to("sync").is_empty(), "{taken:?}");
         scene.apply();
-        // The first is given up.
+        // The first state is given up.
         let apply = second(&["apply", "-y", "-s", "ws_one/a"]);
         assert_eq!(apply.code, Some(0), "{taken:?}: {apply:#?}");
         declare(&scene, "h2", &["a"]);

@@ -1,4 +1,4 @@
-//! What `plan` and `apply` answer, where they say it, and what they leave alone.
+//! Tests of the output of `plan` and `apply`, and of unchanged files.
 
 use super::support::{Finished, Quickstart, Scene, Wellspring, files_below};
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 const A: (&str, &str) = ("alpha", "a.example.com");
 const B: (&str, &str) = ("beta", "b.example.com");
 
-/// The answer, of which nothing else may stand on stdout.
+/// Parses the output; stdout must contain nothing else.
 #[track_caller]
 fn answer(finished: &Finished) -> Value {
     serde_json::from_str(&finished.stdout).unwrap_or_else(|error| panic!("{error}: {finished:#?}"))

@@ -1,4 +1,4 @@
-//! Rows really arrive: what the local platform holds is what stands in the files.
+//! Tests that the rows in the local platform are those of the files.
 
 use super::support::Quickstart;
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ fn applied() -> Quickstart {
     copy
 }
 
-/// The records that a sync of this source reports.
+/// Syncs a source and returns the reported number of records.
 #[track_caller]
 fn records(copy: &Quickstart, source: &str) -> u64 {
     let answer = copy.json(&["sync", source]);

@@ -1,8 +1,8 @@
-//! A secret's value appears nowhere but where it has to be.
+//! Tests that the value of a secret appears only where it must.
 
 use super::support::{Fault, Finished, Scene, Semantics, TestManner, files_below, until};
 
-/// A value that stands nowhere by chance.
+/// A value that does not occur by chance.
 const CANARY: &str = "canary-7f3Kq9-value";
 
 /// A scene with one source whose password is the canary.
@@ -15,7 +15,7 @@ fn scene(semantics: Semantics) -> Scene {
     scene
 }
 
-/// Runs as loud as can be, twice: logs as text and as JSON.
+/// Runs with maximum verbosity, with logs as text and as JSON.
 fn loudly(scene: &Scene, args: &[&str]) -> Vec<Finished> {
     let run = |format: &str| {
         let command = scene.command(args).args(["-vvv", "--log-format", format]);
@@ -26,7 +26,7 @@ fn loudly(scene: &Scene, args: &[&str]) -> Vec<Finished> {
 
 #[track_caller]
 fn secret(scene: &Scene, runs: &[Finished]) {
-    // However it may be written: as it is, in a URL, escaped, or only the middle of it.
+    // Searches for the middle of it, which is unchanged in URLs and by escaping.
     let core = "7f3Kq9";
     for run in runs {
         assert!(!run.stdout.contains(core) && !run.stderr.contains(core), "{run:#?}");
@@ -61,7 +61,7 @@ fn a_password_is_told_nowhere() {
     let row = &scene.platform.rows("ws_one", "user")[0];
     assert_eq!(row.connection_config["password"], CANARY, "it arrived where it has to be");
     secret(&scene, &runs);
-    // The platform sees it in a definition, and in no other place.
+    // The platform receives it in a definition only.
     for call in scene.platform.calls() {
         assert!(!call.target.contains(CANARY));
         assert!(

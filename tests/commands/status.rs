@@ -1,4 +1,4 @@
-//! `status`: from the files and the state alone.
+//! Tests of `status`, which uses files and state only.
 
 use super::support::{Scene, files_below, json};
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! `apply`, `sync` and signals.
+//! Tests of `apply`, `sync` and signals.
 
 use super::support::{Fault, Gate, Scene, until};
 
@@ -43,7 +43,7 @@ fn a_second_stop_ends_it_at_once_and_the_next_run_finds_what_was_sent() {
     let apply = scene.command(&["apply", "-y"]).spawn();
     until("it connects", || scene.holds("ws_one", &[A]));
     apply.signal("TERM");
-    // Signals of one kind are not counted while one of them waits.
+    // Pending signals of one kind are merged.
     apply.signal("INT");
     let finished = apply.finish();
     assert_eq!(finished.code, Some(130), "{finished:#?}");
@@ -55,7 +55,7 @@ fn a_second_stop_ends_it_at_once_and_the_next_run_finds_what_was_sent() {
 fn a_stop_of_sync_tells_what_goes_on_at_the_platform_and_sends_nothing_more() {
     for signal in ["TERM", "INT"] {
         let scene = Scene::new();
-        // Options of their own: each goes in a call of its own.
+        // Different options, so each source needs its own request.
         let source = |key: &str, size: u32| {
             format!(
                 "\n[sources.{key}]\ntype = \"database\"\nsync_options = {{ batch_size = {size} }}\n\

@@ -1,4 +1,4 @@
-//! Suspensions that have ended.
+//! Tests of suspensions that have ended.
 
 use super::support::{Scene, workspace_file};
 

@@ -1,4 +1,4 @@
-//! At a terminal: what is shown fits, what takes long is seen to go on, and Ctrl-C is an answer.
+//! Tests at a terminal: fitted output, progress, and Ctrl-C.
 
 use super::support::{Fault, Finished, Gate, Running, Scene, Wellspring, until};
 
@@ -10,7 +10,7 @@ fn start(scene: &Scene, columns: usize, args: &[&str]) -> Running {
     Wellspring::at_a_terminal(columns, &args).platform(&scene.platform).spawn()
 }
 
-/// The lines, without that of the process.
+/// Returns the lines, except for the one with the process id.
 fn lines(finished: &Finished) -> Vec<&str> {
     finished.stdout.lines().skip(1).collect()
 }

@@ -1,5 +1,7 @@
-//! Whoever may change the files of the tree is not whoever runs the program: the tree reaches no variable,
-//! credential or origin that the host did not give to it, and no mistake shows a value.
+//! Tests of untrusted files.
+//!
+//! The author of the files is not the user of the program, so files have no access to variables, credentials
+//! or origins beyond the host's grants, and no error shows a value.
 
 use super::support::{Finished, Platform, Scene, Tree, Wellspring, files_below, until};
 
@@ -82,7 +84,7 @@ fn an_id_of_a_permitted_variable_is_used_and_displayed_by_its_name() {
     ] {
         shows_nothing(&run(args));
     }
-    // Without the list, a name says by itself that it is a workspace's.
+    // Without the list, only names that contain WORKSPACE are permitted.
     let without = scene.command(&["plan"]).env("TEAM_ONE", CANARY).env("Y_WORKSPACE_ID", "ws_y").run();
     assert_eq!(without.code, Some(3), "{without:#?}");
     assert!(without.stderr.contains("WELLSPRING_VARIABLES=TEAM_ONE"), "{without:#?}");
@@ -129,7 +131,7 @@ fn the_token_goes_to_another_origin_only_when_the_host_names_it() {
     scene.tree.write("wellspring.toml", &settings(&other));
     let url = other.url();
     assert_eq!(run(&["apply", "-y", "--url", &url]).run().code, Some(0));
-    // The host's word is remembered.
+    // The origin permitted by the host is remembered.
     assert_eq!(run(&["plan"]).run().code, Some(0));
     scene.tree.write("wellspring.toml", &settings(&scene.platform));
     let daemon = run(&["run", "--interval", "1h"]).spawn();

@@ -1,4 +1,6 @@
-//! HTTP/2: what comes after the last stream of a graceful GOAWAY was never carried out, and is sent again.
+//! Tests of HTTP/2: requests refused by a graceful GOAWAY are sent again.
+//!
+//! The server guarantees that requests after its last stream were not carried out.
 
 use super::support::Wellspring;
 use std::path::Path;
@@ -16,11 +18,11 @@ const HEADERS: u8 = 1;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
-/// The flag of an acknowledgement, and of the last frame of a stream.
+/// Flag of an acknowledgement, and of the last frame of a stream.
 const END: u8 = 1;
-/// The flag of headers that come in one frame.
+/// Flag of headers in a single frame.
 const END_HEADERS: u8 = 4;
-/// The status 200, as HPACK has it in its table.
+/// Status 200 in the static table of HPACK.
 const STATUS_200: [u8; 1] = [0x88];
 
 const EMPTY: &str = r#"{"status":"success","message":"","data":[]}"#;
@@ -41,7 +43,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 impl Platform {
-    /// Speaks just as much HTTP/2 as is needed.
+    /// Implements just the necessary part of HTTP/2.
     async fn serve(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin) -> std::io::Result<()> {
         stream.read_exact(&mut [0; 24]).await?;
         stream.write_all(&frame(SETTINGS, 0, 0, &[])).await?;
@@ -84,7 +86,7 @@ impl Platform {
     }
 }
 
-/// A certificate for this machine, and its key.
+/// Creates a certificate for this machine, and its key.
 fn certificate(place: &Path) {
     std::fs::write(place.join("c.cnf"), "[req]\ndistinguished_name = name\n[name]\n").unwrap();
     let made = Command::new("openssl")

@@ -1,4 +1,4 @@
-//! The verbs that write files for people, and those that tell of the program itself.
+//! Tests of the commands that write files, and of those about the program itself.
 
 use super::support::{EchoManner, Scene, Semantics, Tree, Wellspring, files_below};
 use serde_json::{Value, json};
@@ -115,7 +115,7 @@ fn completions_and_the_manual_name_the_verbs() {
     assert!(page.stdout.contains(".TH") && page.stdout.contains("pull"), "{page:#?}");
 }
 
-/// A scene whose settings call the workspace `crm`, and nothing is declared.
+/// A scene with the workspace alias `crm` and no declared sources.
 fn strangers(semantics: Semantics) -> Scene {
     let scene = Scene::with(semantics);
     scene.tree.write("wellspring.toml", "[platform]\nsettle = \"0s\"\n\n[workspaces]\ncrm = \"ws_one\"\n");
@@ -212,7 +212,7 @@ fn names_from_the_platform_are_only_names() {
     let sources = answer["sources"].as_array().unwrap();
     let found: std::collections::BTreeSet<&str> =
         sources.iter().map(|source| source["name"].as_str().unwrap()).collect();
-    // A name that reads as a reference cannot be declared, nor one that does not show as it is.
+    // A name that reads as a reference cannot be declared, nor one with invisible characters.
     let seen = |name: &&str| name.chars().all(|c| !c.is_control() && c != '\u{202e}');
     assert_eq!(found, names.into_iter().filter(|name| !name.contains("${")).filter(seen).collect());
     assert!(sources.iter().all(|source| source["workspace_id"] == "ws_one"));

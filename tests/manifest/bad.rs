@@ -1,9 +1,9 @@
-//! Some three hundred bad files, each with one bad line: it is named, and nothing else is.
+//! Tests of some three hundred files with one bad line, which alone is reported.
 
 use super::cases::{sources, variable};
 use wellspring::manifest::{read, render};
 
-/// Where the bad line stands, and what is around it.
+/// Places of the bad line, each with its surroundings.
 const FRAMES: [(&str, &str); 6] = [
     (
         "source",
@@ -19,7 +19,7 @@ const FRAMES: [(&str, &str); 6] = [
     ("settings", "# What holds for all.\n\n@\n"),
 ];
 
-/// The bad files: what stands around, the code, and the bad line.
+/// Returns the bad files: place, code and bad line.
 fn bad() -> Vec<(&'static str, &'static str, &'static str)> {
     let mut frame = "";
     let mut bad = Vec::new();

@@ -1,4 +1,4 @@
-//! Trees and the text that is expected of them. `UPDATE=1` rewrites the expectations.
+//! Golden tests of projects; `UPDATE=1` rewrites the expectations.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use wellspring::manifest::{EffectiveValue, Reading, SourceFile, effective, read, render};
 
-/// The variables that are set in every case.
+/// Returns the variables that are set in every case.
 pub(super) fn variable(name: &str) -> Option<String> {
     match name {
         "PLATFORM_HOST" => Some("platform.example.com".to_owned()),
@@ -15,7 +15,7 @@ pub(super) fn variable(name: &str) -> Option<String> {
     }
 }
 
-/// The case's files, sorted.
+/// Returns the case's files, sorted.
 pub(super) fn tree(case: &Path) -> Vec<(String, String)> {
     let mut files = Vec::new();
     let mut folders = vec![case.to_owned()];
@@ -38,7 +38,7 @@ pub(super) fn sources(files: &[(String, String)]) -> Vec<SourceFile<'_>> {
     files.iter().map(|(path, text)| SourceFile { path: Arc::from(path.as_str()), text: Ok(text) }).collect()
 }
 
-/// Everything a reading says, as one stable text.
+/// Formats a load completely and in a stable order.
 pub(super) fn show(reading: &Reading, files: &[SourceFile<'_>]) -> String {
     let mut out = render(&reading.diagnostics, files, false);
     for broken in &reading.desired.broken {

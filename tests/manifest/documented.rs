@@ -1,10 +1,10 @@
-//! What the reference of the files shows is what is read.
+//! Tests that the examples in the file reference are accepted.
 
 use super::cases::{sources, variable};
 use wellspring::manifest::{FILE_NAME, read};
 use wellspring::settings::HostFile;
 
-/// Every block of TOML, with the part of the page it stands in.
+/// Returns every block of TOML, with the section of the page it is in.
 fn blocks(page: &str) -> Vec<(&str, String)> {
     let (mut part, mut block, mut found) = ("", None::<String>, Vec::new());
     for line in page.lines() {

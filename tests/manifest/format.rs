@@ -1,4 +1,4 @@
-//! What formatting promises: it says the same, it is at rest, and no comment is lost.
+//! Tests of formatting: it is idempotent, and keeps contents and comments.
 
 use super::cases::{all, tree};
 use proptest::prelude::*;
@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use wellspring::manifest::format;
 
-/// The texts to be formatted, without those that have errors.
+/// Returns the texts to format, except for those with errors.
 fn texts() -> Vec<(PathBuf, String)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/manifest/format");
     let folders = all().into_iter().chain([folder]);
@@ -25,7 +25,7 @@ fn words_of_comments(text: &str) -> Vec<String> {
     words
 }
 
-/// Formats, and checks what is promised of any text.
+/// Formats a text and checks the promises.
 #[track_caller]
 fn check(text: &str) -> String {
     let once = format(text).unwrap();
@@ -71,7 +71,7 @@ proptest! {
     ) {
         let texts = texts();
         let (_, text) = &texts[which.index(texts.len())];
-        // Lines of their own within texts of several lines would be part of these.
+        // Lines inserted into multi-line strings would become part of these.
         prop_assume!(!text.contains('\u{feff}'));
         prop_assume!(!text.contains("\"\"\"") && !text.contains("'''") && !text.contains("#:schema"));
         let mut all: Vec<&str> = text.lines().collect();

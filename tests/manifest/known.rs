@@ -1,4 +1,4 @@
-//! What an earlier reading learned changes nothing but the time it takes.
+//! Tests that the cache of earlier loads changes only the time needed.
 
 use super::cases::{all, show, sources, tree, variable};
 use std::collections::BTreeSet;
@@ -9,7 +9,7 @@ use wellspring::manifest::{
 };
 use wellspring::model::{FoldedUnit, Unit};
 
-/// Good enough to tell the texts of these tests apart.
+/// Returns a digest that suffices to distinguish the texts of these tests.
 fn digest(text: &str) -> TextDigest {
     let mut digest = [0_u8; 32];
     for (n, byte) in text.bytes().enumerate() {
@@ -18,7 +18,7 @@ fn digest(text: &str) -> TextDigest {
     digest
 }
 
-/// Spreads the work over threads, one for each number.
+/// Distributes the work over threads, one for each number.
 fn threads(count: usize, work: &(dyn Fn(usize) + Sync)) {
     std::thread::scope(|scope| (0..count).for_each(|n| drop(scope.spawn(move || work(n)))));
 }
@@ -27,7 +27,7 @@ fn lookup(name: &str) -> Lookup {
     variable(name).into()
 }
 
-/// Reads as one who has the texts only of what is new to `known` and of what turns out to be needed.
+/// Loads with only those texts that are new to `known` or turn out to be needed.
 fn reread(
     files: &[SourceFile<'_>],
     digests: &dyn Fn(&SourceFile<'_>) -> Option<TextDigest>,
@@ -100,7 +100,7 @@ fn files_read_again_say_what_they_say_when_read_anew() {
     }
 }
 
-/// With the text of every file.
+/// Returns every file with its text.
 fn whole<'a>(files: &'a [SourceFile<'_>]) -> Vec<File<'a>> {
     let text = |file: &'a SourceFile<'_>| Some(file.text.as_deref().map_err(Clone::clone));
     let whole = |file: &'a SourceFile<'_>| File {
@@ -111,7 +111,7 @@ fn whole<'a>(files: &'a [SourceFile<'_>]) -> Vec<File<'a>> {
     files.iter().map(whole).collect()
 }
 
-/// What a process reads to which these records of `before` were told.
+/// Loads as a process that received these records of `before`.
 fn reread_settled(
     files: &[SourceFile<'_>],
     (reading, before): (&Reading, &[SourceFile<'_>]),

@@ -1,11 +1,11 @@
-//! Whatever is in the files, reading them ends with a verdict.
+//! Tests that loading any contents terminates with a result.
 
 use super::cases::{all, show, sources, tree, variable};
 use proptest::prelude::*;
 use std::sync::Arc;
 use wellspring::manifest::{Code, Diagnostic, SourceFile, explain, read, render};
 
-/// Reads the tree, and sees that every finding points into a file and can be shown.
+/// Loads the project; checks that every diagnostic is valid and can be rendered.
 fn anything(files: &[(String, String)]) -> (Vec<Diagnostic>, String) {
     let sources = sources(files);
     let reading = read(&sources, &variable);
@@ -18,7 +18,7 @@ fn anything(files: &[(String, String)]) -> (Vec<Diagnostic>, String) {
     }
     for broken in &reading.desired.broken {
         let settings = reading.diagnostics.iter().any(|finding| &*finding.file == "wellspring.toml");
-        // What two files say twice is told once, with both places; so is what the whole tree lacks.
+        // Duplicates across files are reported once with both places, and so are problems of the project.
         let told = |finding: &Diagnostic| {
             finding.file == broken.file
                 || finding.labels.iter().any(|label| label.file == broken.file)
@@ -31,7 +31,7 @@ fn anything(files: &[(String, String)]) -> (Vec<Diagnostic>, String) {
     (reading.diagnostics, shown)
 }
 
-/// The same, for files in which the keys of secrets are whole.
+/// Like [`anything`], for files with intact keys of secrets.
 fn verdict(files: &[(String, String)]) -> Vec<Diagnostic> {
     let (diagnostics, shown) = anything(files);
     assert!(!shown.contains("hunter2"), "{shown}");
@@ -154,12 +154,12 @@ fn what_multiplies_is_one_error_with_its_place_and_the_other_files_are_served() 
             format!("[workspaces]\n{aliases}{}", template("x = 1")),
             format!("[workspace]\nuse = [{}]\n{}", names.join(", "), sources_text(2_000)),
         ),
-        // A text of many references.
+        // A text with many references.
         (
             template(&format!("x = \"{}\"", "${A}".repeat(200_000))),
             format!("[workspace]\nid = \"w\"\n{}", sources_text(1_000)),
         ),
-        // A template of many values.
+        // A template with many values.
         (template(&many), format!("[workspace]\nid = \"w\"\n{}", sources_text(40_000))),
     ] {
         let files = [("a.toml".to_owned(), file), small.clone(), ("wellspring.toml".to_owned(), settings)];
@@ -219,8 +219,7 @@ fn what_a_terminal_would_act_on_is_escaped() {
 
 #[test]
 fn every_code_has_a_case() {
-    // Tried elsewhere: what cannot be read, what is too much, what the host does not permit, and what only
-    // `validate` reports.
+    // Codes tested elsewhere: unreadable files, limits, refused variables, and warnings of `validate`.
     let elsewhere = [
         Code::Unreadable,
         Code::TooMuch,

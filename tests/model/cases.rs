@@ -1,4 +1,4 @@
-//! What the model once found, each told in a few lines.
+//! Failures that the model checker found, each in a few lines.
 
 use crate::history::History;
 use crate::tree;
@@ -31,7 +31,7 @@ fn platform(taken: Taken) -> Semantics {
     }
 }
 
-/// A tree that declares one source, `a`, at this host.
+/// A project that declares one source `a` with this host.
 fn tree(host: &str) -> DesiredUnit {
     DesiredUnit {
         unit: tree::unit(),
@@ -59,7 +59,7 @@ fn tree(host: &str) -> DesiredUnit {
     }
 }
 
-/// Runs a case on a clock of its own.
+/// Runs a case with a simulated clock.
 fn case(semantics: Semantics, story: impl AsyncFnOnce(&mut History)) {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
@@ -224,7 +224,7 @@ fn what_someone_adds_while_our_connect_is_lost_is_not_taken_for_ours() {
 fn what_a_lagging_list_hid_is_still_known_as_ours() {
     case(Semantics { lag: 2_000, ..platform(Taken::Duplicate) }, async |history| {
         pass(history).await;
-        // The next list is answered by a replica that has not heard of it yet.
+        // The next list comes from a replica that is out of date.
         script(history, &[("list", Fate::Lagging)]);
         history.tree.sources = tree("h2").sources;
         pass(history).await;
@@ -234,7 +234,7 @@ fn what_a_lagging_list_hid_is_still_known_as_ours() {
     });
 }
 
-/// The same at each of these keys.
+/// Returns the same source under each of these keys.
 fn sources(host: &str, keys: &[&str]) -> Vec<DesiredSource> {
     let source = tree(host).sources.remove(0);
     let named = |key: &&str| DesiredSource {

@@ -1,4 +1,4 @@
-//! Chance from a seed: the same seed is the same history.
+//! Seeded random numbers: the same seed yields the same history.
 
 /// SplitMix64.
 #[derive(Clone)]
@@ -17,12 +17,12 @@ impl Chance {
         z ^ (z >> 31)
     }
 
-    /// From 0 up to, not including, `end`.
+    /// Returns a number from 0 up to, not including, `end`.
     pub(crate) fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() % end.max(1) as u64).unwrap()
     }
 
-    /// True in so many of a hundred cases.
+    /// Returns true in `share` of a hundred cases.
     pub(crate) fn percent(&mut self, share: usize) -> bool {
         self.below(100) < share
     }

@@ -1,4 +1,4 @@
-//! One history: steps of the world, a pass after each, and the reckoning at the end.
+//! One history: steps, a pass after each, and the final checks.
 
 use crate::chance::Chance;
 use crate::tree;
@@ -23,7 +23,7 @@ use wellspring::sync::{Call, Member, Syncer};
 
 const SETTLE: Duration = Duration::from_secs(5);
 
-/// What a history came to.
+/// Result of a history.
 pub(crate) struct Report {
     pub(crate) semantics: Semantics,
     pub(crate) breaches: Vec<String>,
@@ -31,7 +31,7 @@ pub(crate) struct Report {
     pub(crate) counts: BTreeMap<String, usize>,
 }
 
-/// Runs the history of `seed`, on a clock of its own.
+/// Runs the history of `seed` with a simulated clock.
 pub(crate) fn run(seed: u64) -> Report {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
@@ -48,7 +48,7 @@ pub(crate) fn run(seed: u64) -> Report {
     })
 }
 
-/// A history on its way.
+/// A history in progress.
 pub(crate) struct History {
     chance: Chance,
     pub(crate) wire: Wire,
@@ -61,7 +61,7 @@ pub(crate) struct History {
     firing: i64,
 }
 
-/// In memory where there is such a place: thousands of histories sync their state to it.
+/// In memory if possible, because thousands of histories sync their state to disk.
 fn workplace() -> tempfile::TempDir {
     let memory = PathBuf::from("/dev/shm");
     if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
@@ -75,7 +75,7 @@ impl History {
         Self::of(seed, chance, semantics, tree)
     }
 
-    /// One in which nothing happens by chance.
+    /// Creates a history without random events.
     pub(crate) fn quiet(semantics: Semantics, tree: DesiredUnit) -> Self {
         let history = Self::of(0, Chance::new(0), semantics, tree);
         history.wire.world().faulty = false;
@@ -136,7 +136,7 @@ impl History {
     fn reconciler(&self) -> Reconciler {
         let token: Token = Arc::new(|| Ok("token".to_owned().into()));
         let settings = Settings {
-            // Waits are drawn by lot; of no length, they leave the clock alone.
+            // Random delays with a maximum of zero leave the clock unchanged.
             backoff: Backoff { base: Duration::ZERO, longest: Duration::ZERO, ..Backoff::default() },
             requests_per_second: None,
             ..Settings::new(BaseUrl::parse("http://127.0.0.1:1").unwrap(), token)
@@ -194,7 +194,9 @@ impl History {
         }
     }
 
-    /// Lets `work` go on until it ends or our process dies; then the state is opened anew.
+    /// Runs `work` until it ends or the process dies.
+    ///
+    /// In that case the state is reopened.
     async fn live<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
         let deadly = self.chance.percent(15);
         let points = self.chance.below(30);
@@ -231,7 +233,7 @@ impl History {
         }
     }
 
-    /// A pass, and further ones as it asks for them.
+    /// Runs a pass, and further ones as it requests them.
     async fn passes(&mut self) {
         for _ in 0..3 {
             let again = match self.pass().await {
@@ -245,7 +247,7 @@ impl History {
         }
     }
 
-    /// `None` when our process died on the way.
+    /// Runs a pass; `None` if the process died.
     pub(crate) async fn pass(&mut self) -> Option<Pass> {
         let faulty = self.wire.world().faulty;
         let barred = faulty && self.chance.percent(8);
@@ -332,7 +334,7 @@ impl History {
         }
     }
 
-    /// Someone else has their hands on the platform.
+    /// Changes the platform as others might.
     async fn someone_acts(&mut self) {
         let name = self.chance.one_of(&tree::NAMES);
         let inventory = self.state.as_ref().unwrap().inventory(&tree::unit()).await.unwrap();
@@ -356,7 +358,7 @@ impl History {
             0 => {
                 let metadata = self.chance.one_of(&[Value::Null, json!({}), json!({"team": "x"})]);
                 world.add(name, &definition.kind, config, metadata);
-                // Exemption: where nothing of a definition is shown, the recorded intent counts.
+                // Exemption: if no part of a definition is returned, the recorded intent is evidence.
                 if open && world.semantics.echo == Echo::Nothing {
                     let number = world.rows.last().unwrap().number;
                     world.ours.insert(number);
@@ -415,7 +417,7 @@ impl History {
         }
     }
 
-    /// From here on the world is quiet: two passes must do, and a third must write nothing.
+    /// Ends all faults: two passes must suffice, and a third must write nothing.
     async fn faults_stop(&mut self) {
         tree::heal(&mut self.tree);
         *self.password.lock().unwrap() = Some("pw-one".into());
@@ -423,10 +425,11 @@ impl History {
         tokio::time::sleep(Duration::from_secs(2 * 60 * 60)).await;
         let text = describe(&self.tree);
         self.wire.world().note(format!("faults stop; the tree is {text}"));
-        // A list that lacks most of ours is believed after a minute; one that lags shows what was done only then.
+        // A list that lacks most of our sources is trusted after a minute; a lagging one is up to date only
+        // then.
         let rest = Duration::from_millis(self.wire.world().semantics.lag.max(61_000));
         for _ in 0..3 {
-            // What a pass asks for right away (what it adopted differs) belongs to it.
+            // Passes requested at once (because an adopted source differs) belong to the first.
             while self.pass().await.is_some_and(|pass| pass.outcome.again) {}
             tokio::time::sleep(rest).await;
         }
@@ -500,30 +503,32 @@ impl History {
     }
 }
 
-/// Exemption: where no stamp is echoed, nothing proves which of several rows of a name are ours; and
-/// without ids none can be cleaned up. What stands there twice is said, and left alone.
+/// Exemption: duplicates may stay if nothing identifies ours.
+///
+/// Without returned markers nothing proves which of several rows of a name are ours, and without ids none can
+/// be cleaned up. Duplicates are reported and left alone.
 fn may_stay_double(semantics: &Semantics) -> bool {
     semantics.ids == Ids::None || semantics.echo == Echo::Nothing
 }
 
-/// Exemption: the first connect of a name was given up, the source was edited, and only then, long
-/// after the platform must have settled, did the first one land. Nothing on record tells of it by
-/// then; it is pointed out, and left alone.
+/// Exemption: a connect that took effect long after it was given up.
+///
+/// The source was edited in the meantime, and the connect took effect only long after the platform must have
+/// settled. No record of it exists by then; the row is reported and left alone.
 fn forgotten(world: &World, row: &Row) -> bool {
     let twin_differs = world.rows.iter().any(|other| other.name == row.name && other.config != row.config);
     world.semantics.very_late && row.disturbed && twin_differs
 }
 
-/// What the platform's row has that was not declared.
+/// Returns how the platform's row differs from the declaration.
 fn differs(world: &World, row: &Row, source: &wellspring::model::DesiredSource) -> Option<String> {
     let echo = world.semantics.echo;
-    // Exemption: what was changed behind our back and is not shown cannot be known; nor can what was
-    // changed before we ever saw what our write had left.
+    // Exemption: hidden changes by others cannot be detected; nor can changes before our write was listed.
     if row.unseen || (row.disturbed && echo == Echo::Nothing) {
         return None;
     }
-    // Exemption: where only names are shown, no id is answered and lists lag longer than we wait, nothing tells
-    // which of two writes stands.
+    // Exemption: with names only, no ids in responses and lists that lag too long, nothing shows which of two
+    // writes took effect.
     let tells_ids = world.semantics.answers_ids && world.semantics.ids != Ids::None;
     if echo == Echo::Nothing && !tells_ids && u128::from(world.semantics.lag) > SETTLE.as_millis() {
         return None;
@@ -541,7 +546,7 @@ fn differs(world: &World, row: &Row, source: &wellspring::model::DesiredSource) 
     let mut config = row.config.as_object().cloned().unwrap_or_default();
     if row.disturbed {
         config.remove("password");
-        // Exemption: a key that is not shown is unknown, and one that is not declared is let be.
+        // Exemption: a key that is not returned is unknown, and an undeclared key is ignored.
         config.retain(|key, _| wanted.contains_key(key));
         wanted.retain(|key, _| config.contains_key(key));
     }
@@ -551,7 +556,7 @@ fn differs(world: &World, row: &Row, source: &wellspring::model::DesiredSource) 
     (row.kind != source.definition.kind).then(|| format!("type {}", row.kind))
 }
 
-/// A plan adopts a row: may it? From now on the row is ours.
+/// Checks that a plan may adopt a row, which is ours from now on.
 fn adopted(world: &mut World, desired: &DesiredUnit, index: usize, id: Option<&Value>) {
     let source = &desired.sources[index];
     let rows: Vec<Row> = world

@@ -1,4 +1,4 @@
-//! What is true of every plan, whatever it is made from.
+//! Property tests of plans from random input.
 
 use crate::chance::Chance;
 use crate::tree;
@@ -14,7 +14,7 @@ use wellspring::plan::{Correction, Input, Quarantine, Removal, Step, UnitPlan, p
 
 const ROOT: &str = "/tree";
 
-/// A platform that updates in place and shows everything, and what is known of it.
+/// A platform that updates in place and returns everything, with its inventory.
 struct Scene {
     desired: DesiredUnit,
     listing: Vec<ObservedSource>,
@@ -24,8 +24,9 @@ struct Scene {
 }
 
 impl Scene {
-    /// Rows and inventory agree in part: some rows are not ours, some of ours are gone, doubled or
-    /// edited, and the tree has moved on.
+    /// Creates rows and inventory that agree in part.
+    ///
+    /// Some rows are unmanaged, some of ours are gone, doubled or edited, and the project has changed.
     fn any(seed: u64) -> Self {
         let mut chance = Chance::new(seed);
         let mut desired = without_secrets(tree::any(&mut chance));
@@ -70,7 +71,7 @@ impl Scene {
         ObservedSource { id, name: name.clone(), kind: Some(definition.kind.clone()), echo }
     }
 
-    /// The source of this index stands there as declared, and is ours.
+    /// Makes the source of this index managed and in sync.
     fn connect(&mut self, index: usize) {
         let source = self.desired.sources[index].clone();
         let old = self.inventory.owned.get(&source.name).and_then(|owned| owned.id.clone());
@@ -127,7 +128,7 @@ impl Scene {
         })
     }
 
-    /// Does in memory what the plan says.
+    /// Applies the plan in memory.
     fn carry_out(&mut self, plan: &UnitPlan) {
         for (name, owned) in &plan.refresh {
             self.inventory.owned.insert(name.clone(), owned.clone());
@@ -182,7 +183,7 @@ fn without_secrets(mut tree: DesiredUnit) -> DesiredUnit {
 fn a_plan_that_was_carried_out_leaves_nothing_to_do() {
     for seed in 0..3_000 {
         let mut scene = Scene::any(seed);
-        // Adopting what differs, and a move, take two steps.
+        // Adopting a source that differs, and a move, take two steps.
         for _ in 0..2 {
             let plan = scene.plan();
             scene.carry_out(&plan);
@@ -231,7 +232,7 @@ fn without_open_intents_reckoning_changes_nothing() {
         let (listing, key) = (&scene.listing, &scene.key);
         let known = reckon(scene.inventory.clone(), listing, &Default::default(), key, times);
         assert!(known.pending.is_empty(), "seed {seed}");
-        // Only older ids that are not listed are noted as such.
+        // Only older ids that are not listed are recorded as such.
         for correction in &known.corrections {
             let Correction::Own(name, owned) = correction else { panic!("seed {seed}: {correction:?}") };
             let before = &scene.inventory.owned[name];

@@ -1,4 +1,4 @@
-//! Random trees, and random edits of them.
+//! Random projects, and random edits of them.
 
 use crate::chance::Chance;
 use std::collections::BTreeMap;
@@ -85,7 +85,7 @@ pub(crate) fn definition(chance: &mut Chance) -> Definition {
     }
 }
 
-/// One edit, as someone would make it. Returns what it was.
+/// Makes one edit and returns its name.
 pub(crate) fn edit(chance: &mut Chance, tree: &mut DesiredUnit) -> &'static str {
     let at = chance.below(tree.sources.len());
     match chance.below(12) {
@@ -159,7 +159,7 @@ fn rename(chance: &mut Chance, tree: &mut DesiredUnit, at: usize) -> &'static st
     "rename"
 }
 
-/// Every source as the platform accepts it, and none of them suspended.
+/// Makes every source acceptable to the platform, and resumes suspended ones.
 pub(crate) fn heal(tree: &mut DesiredUnit) {
     for source in &mut tree.sources {
         source.suspend = None;

@@ -1,24 +1,24 @@
-//! The way between the client and the platform of the model, and what can happen on it.
+//! Simulated network between the client and the model's platform, with faults.
 
 use crate::world::{Answer, Arrived, World, refusal};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use wellspring::remote::{InProcess, Unanswered};
 
-/// The wire, the clock and the moment at which our process dies.
+/// The network, the clock and the time of the process's death.
 #[derive(Clone)]
 pub(crate) struct Wire {
     pub(crate) world: Arc<Mutex<World>>,
     started: tokio::time::Instant,
-    /// So many more points may pass before the process dies.
+    /// Number of points until the process dies.
     dies_in: Arc<Mutex<Option<usize>>>,
     pub(crate) died: Arc<Notify>,
 }
 
-/// What unwinds when our process dies at a point without an await.
+/// Panic payload when the process dies at a point without an await.
 pub(crate) struct Died;
 
-/// What becomes of one request.
+/// Fate of one request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Fate {
     Deliver,
@@ -32,7 +32,7 @@ pub(crate) enum Fate {
     ActsThen(u16),
     Garbled,
     OddList(usize),
-    /// The list shows nothing that was written since the beginning.
+    /// The list contains nothing that was written since the beginning.
     Lagging,
 }
 
@@ -54,7 +54,7 @@ impl Wire {
         world
     }
 
-    /// Milliseconds since the history began.
+    /// Returns the milliseconds since the history began.
     pub(crate) fn elapsed(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap()
     }
@@ -63,7 +63,7 @@ impl Wire {
         *self.dies_in.lock().unwrap_or_else(PoisonError::into_inner) = points;
     }
 
-    /// Is this the point at which our process dies?
+    /// Returns true if the process dies at this point.
     fn dies_now(&self) -> bool {
         let mut left = self.dies_in.lock().unwrap_or_else(PoisonError::into_inner);
         match left.as_mut() {
@@ -76,14 +76,14 @@ impl Wire {
         }
     }
 
-    /// A point without an await: the clock is asked.
+    /// A point without an await, where the process may die.
     pub(crate) fn point(&self) {
         if self.dies_now() {
             std::panic::resume_unwind(Box::new(Died));
         }
     }
 
-    /// The platform, as the client reaches it.
+    /// Returns the platform as an in-process backend.
     pub(crate) fn platform(&self) -> InProcess {
         let wire = self.clone();
         Arc::new(move |request| {
@@ -249,9 +249,9 @@ fn meets(world: &mut World, arrived: &Arrived, fate: Fate) -> Result<reqwest::Re
     }
 }
 
-/// A list that is wrong, and bears no mark of it: cut short at either end, empty, or with other ids.
+/// Returns a wrong list without a sign of it: truncated, empty, or with other ids.
 fn unmarked(world: &mut World, mut list: serde_json::Value, kind: usize) -> reqwest::Response {
-    // Exemption: what it hides could not be known.
+    // Exemption: hidden rows could not be known.
     world.listed = Some(0);
     let rows = list["data"].as_array_mut().unwrap();
     match kind {

@@ -1,4 +1,6 @@
-//! The platform of the model, and the witness: it knows whose every row is, and notes each breach.
+//! The model's platform and witness.
+//!
+//! The witness knows the owner of every row and records breaches.
 
 use crate::chance::Chance;
 use crate::wire::Fate;
@@ -27,25 +29,27 @@ pub(crate) enum Ids {
     Number,
 }
 
-/// What the contract leaves open, chosen once for a history.
+/// Behaviour that the API leaves open, chosen once per history.
 #[derive(Clone, Debug)]
 pub(crate) struct Semantics {
     pub(crate) taken: Taken,
     pub(crate) echo: Echo,
     pub(crate) ids: Ids,
-    /// How long a write takes to show in lists, milliseconds; longer than `settle` in some.
+    /// Time until a write appears in lists, in milliseconds.
+    ///
+    /// Longer than `settle` in some.
     pub(crate) lag: u64,
-    /// Lists differ in how far they lag behind, up to `lag`, as long as faults last.
+    /// True if lists lag differently, up to `lag`, as long as faults last.
     pub(crate) uneven: bool,
-    /// A request may land later than `settle` after the client gave up.
+    /// True if a request may take effect later than `settle` after the client gave up.
     pub(crate) very_late: bool,
-    /// The answer of connect names ids.
+    /// True if the response of connect contains ids.
     pub(crate) answers_ids: bool,
-    /// A batch of connects that is refused is carried out up to the bad one.
+    /// True if a refused batch of connects is carried out up to the refused one.
     pub(crate) partial: bool,
-    /// How long a name stays reserved after its cleanup, milliseconds.
+    /// Time for which a name stays reserved after its cleanup, in milliseconds.
     pub(crate) reserved: u64,
-    /// cleanup refuses a batch with an id that is not there.
+    /// True if cleanup refuses a batch with an unknown id.
     pub(crate) strict_cleanup: bool,
     pub(crate) has_test: bool,
 }
@@ -76,22 +80,24 @@ pub(crate) struct Row {
     pub(crate) kind: String,
     pub(crate) config: Value,
     pub(crate) metadata: Value,
-    /// When it came to be, milliseconds.
+    /// Creation time in milliseconds.
     pub(crate) since: u64,
-    /// Its content is not what our last answered write left: someone edited it, or a request landed late.
+    /// True if the content was changed after our last acknowledged write.
+    ///
+    /// Others edited it, or a request took effect late.
     pub(crate) disturbed: bool,
-    /// Someone edited it before we had seen what our write left.
+    /// True if others edited it before we had listed the result of our write.
     pub(crate) unseen: bool,
 }
 
-/// A request as the platform sees it, with what was known when it was sent.
+/// A request as received, with the knowledge at the time it was sent.
 #[derive(Clone, Debug)]
 pub(crate) struct Arrived {
     pub(crate) endpoint: String,
     pub(crate) body: Value,
-    /// What the list that the decision rests on could show.
+    /// Time up to which the list behind the decision was current.
     pub(crate) decided: u64,
-    /// Which state directory sent it.
+    /// State directory that sent it.
     pub(crate) epoch: usize,
     pub(crate) late: bool,
 }
@@ -101,31 +107,33 @@ pub(crate) type Answer = (u16, Value);
 pub(crate) struct World {
     pub(crate) semantics: Semantics,
     pub(crate) chance: Chance,
-    /// Faults still happen.
+    /// True while faults happen.
     pub(crate) faulty: bool,
     pub(crate) now: u64,
     pub(crate) rows: Vec<Row>,
     before: Vec<(u64, Vec<Row>)>,
     next: u64,
-    /// When a name was last cleaned up.
+    /// Time of the last cleanup of a name.
     freed: BTreeMap<String, u64>,
-    /// Requests that will land later.
+    /// Requests that will take effect later.
     pub(crate) late: Vec<(u64, Arrived)>,
-    /// Numbers of the rows that are ours: connected with this state, or adopted.
+    /// Numbers of our rows: connected with this state, or adopted.
     pub(crate) ours: BTreeSet<u64>,
     pub(crate) epoch: usize,
-    /// What the last good list could show; `None` when the last list was not good.
+    /// Time up to which the last good list was current.
+    ///
+    /// `None` if the last one was not good.
     pub(crate) listed: Option<u64>,
-    /// No removal is permitted in this pass.
+    /// True if no removal is permitted in this pass.
     pub(crate) barred: bool,
-    /// Names whose cleanup is of old ids only.
+    /// Names of which only old ids may be cleaned up.
     pub(crate) declared: BTreeSet<String>,
     pub(crate) writes: usize,
-    /// Sync requests that count as spent, by id and firing.
+    /// Sync requests that count as used, by id and firing.
     spent: BTreeSet<(String, i64)>,
     pub(crate) breaches: Vec<String>,
     pub(crate) log: Vec<String>,
-    /// What becomes of the next requests to an endpoint, in order.
+    /// Fates of the next requests to an endpoint, in order.
     pub(crate) script: Vec<(&'static str, Fate)>,
 }
 
@@ -173,7 +181,7 @@ impl World {
         self.breaches.push(text);
     }
 
-    /// Time has come to `now`: what was under way lands.
+    /// Advances the time to `now`: late requests take effect.
     pub(crate) fn wake(&mut self, now: u64) {
         self.late.sort_by_key(|(at, _)| *at);
         while let Some((at, _)) = self.late.first()
@@ -191,7 +199,7 @@ impl World {
         self.before.push((self.now, self.rows.clone()));
     }
 
-    /// Someone else adds a row.
+    /// Adds an unmanaged row.
     pub(crate) fn add(&mut self, name: &str, kind: &str, config: Value, metadata: Value) {
         let row = Row {
             number: self.fresh(),
@@ -333,7 +341,7 @@ impl World {
         let number = match old {
             Some(at) => {
                 let old = self.rows[at].clone();
-                // What came after the list that the decision rests on could not be known.
+                // Rows created after the list behind the decision could not be known.
                 if !arrived.late
                     && !self.ours.contains(&old.number)
                     && old.since < arrived.decided
@@ -392,7 +400,7 @@ impl World {
         }
     }
 
-    /// What must hold of every request, looked at where it leaves the client.
+    /// Checks the invariants of every request as it leaves the client.
     pub(crate) fn inspect(&mut self, arrived: &Arrived) {
         let body = &arrived.body;
         if matches!(arrived.endpoint.as_str(), "connect" | "cleanup" | "sync") {
@@ -407,7 +415,7 @@ impl World {
                 self.breach(format!("I2: {} of everything", arrived.endpoint));
             }
             let ours: Vec<Value> = self.ours.iter().map(|number| self.id(*number)).collect();
-            // Exemption: what was adopted from a list with other ids.
+            // Exemption: rows adopted from a list with other ids.
             let is_ours = |id: &&Value| ours.contains(id) || **id == 10_000;
             if let Some(id) = ids.iter().find(|id| !is_ours(id)) {
                 self.breach(format!("I2: {} of {id}, which is not ours", arrived.endpoint));
@@ -432,16 +440,16 @@ impl World {
         }
     }
 
-    /// The state is lost: nothing is ours any more, and no firing known.
+    /// Simulates the loss of the state: nothing is ours, and no firing is known.
     pub(crate) fn forget(&mut self) {
         self.ours.clear();
         self.spent.clear();
         self.epoch += 1;
-        // What is adopted by its name alone may be anything.
+        // A row adopted by its name only may have any content.
         self.rows.iter_mut().for_each(|row| row.disturbed = true);
     }
 
-    /// A sync that may have run: its firings are spent.
+    /// Records a sync that may have run: its firings are used.
     pub(crate) fn spend(&mut self, arrived: &Arrived) {
         self.spent.extend(spent_by(&arrived.body));
     }

@@ -1,12 +1,12 @@
-//! One case: a tree of files, what the platform lists, and what is remembered.
+//! One case: a project, a listing, and an inventory.
 //!
 //! ```text
-//! NAME/now/**          the tree, as it is read
-//! NAME/observed.json   a list answer's rows, for every unit or `{"UNIT": rows}`
-//! NAME/before/**       the tree as it was last applied: every source of it with a row is ours
-//! NAME/listed.json     the rows after that; without it, those of observed.json
+//! NAME/now/**          the project
+//! NAME/observed.json   rows of a list response, for every unit or `{"UNIT": rows}`
+//! NAME/before/**       the project when last applied: every source of it with a row is managed
+//! NAME/listed.json     the rows after that; by default those of observed.json
 //! NAME/options.json    everything else, see [`Options`]
-//! NAME/expected.txt    what comes of it
+//! NAME/expected.txt    the expected result
 //! ```
 
 use jiff::Timestamp;
@@ -29,23 +29,23 @@ use wellspring::reading::{Memory, Reading};
 use wellspring::render::{self, Look, Problems, View};
 use wellspring::secrets::Secrets;
 
-/// The root under which the tree is known.
+/// Root under which the project is known.
 const ROOT: &str = "/srv/sources";
 
 #[derive(Deserialize, Default)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Options {
-    /// The secrets that are set now, and those that were when it was last applied.
+    /// Values of the secrets now, and when last applied.
     secrets: BTreeMap<String, String>,
     secrets_before: BTreeMap<String, String>,
     owner: Option<String>,
-    /// Where the sources of ours were last declared, when it was elsewhere.
+    /// Root in which the managed sources were last declared, if another one.
     root_before: Option<String>,
-    /// The fingerprints were made with a key that is lost.
+    /// True if the fingerprints were made with a lost key.
     key_lost: bool,
-    /// `.git/index.lock` stands in the tree.
+    /// True if `.git/index.lock` exists.
     git_locked: bool,
-    /// The daemon saw the files change a moment ago.
+    /// True if the daemon saw the files change a moment ago.
     unsettled: bool,
     pending: Vec<String>,
     held: BTreeMap<String, String>,
@@ -58,18 +58,18 @@ pub(super) struct Options {
     no_id: Vec<String>,
     /// Connected in one pass, by name.
     together: Vec<String>,
-    /// Removals of the last hour.
+    /// Removals in the last hour.
     recent: usize,
     prune: bool,
     max_cleanup: Option<u32>,
     host_max_cleanup: Option<u32>,
     host_max_replace: Option<u32>,
     host_prune_off: bool,
-    /// Show the JSON, too.
+    /// Also show the JSON.
     json: bool,
 }
 
-/// What a case comes to.
+/// Returns the result of a case.
 pub(super) fn outcome(case: &Path) -> String {
     let options: Options = match fs::read_to_string(case.join("options.json")) {
         Ok(text) => serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", case.display())),
@@ -214,7 +214,7 @@ fn secret_state(
     })
 }
 
-/// What would be remembered had the tree been applied, and the rows been listed after it.
+/// Returns the inventory after applying the project and listing these rows.
 fn inventory(options: &Options, unit: &DesiredUnit, rows: &[ObservedSource]) -> Inventory {
     let key = key(if options.key_lost { 2 } else { 1 });
     let mut inventory = Inventory::default();
@@ -264,7 +264,7 @@ fn inventory(options: &Options, unit: &DesiredUnit, rows: &[ObservedSource]) -> 
     inventory
 }
 
-/// Reads a tree as it would be read anywhere; `None` when there is none.
+/// Loads a project; `None` if it does not exist.
 fn read(tree: &Path, git_locked: bool) -> Option<Reading> {
     if !tree.exists() {
         return None;

@@ -1,4 +1,4 @@
-//! Every case comes to what is expected of it. `UPDATE=1` rewrites the expectations.
+//! Golden tests of every case; `UPDATE=1` rewrites the expectations.
 
 use super::case::outcome;
 use std::fs;

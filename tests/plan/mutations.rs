@@ -1,4 +1,4 @@
-//! The list of deliberate mistakes does not rot: each line to be changed stands once in its file.
+//! Checks that the lines of the planted mistakes occur once in their files.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What holds of every plan, whatever the files, the rows and the memory.
+//! Property tests of plans from arbitrary files, rows and inventories.
 
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -18,7 +18,7 @@ use wellspring::render::{self, Look, Problems, View};
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 const SECRETS: [&str; 2] = ["canary-one", "canary-two"];
 
-/// Everything a plan is made from, owned.
+/// Owned input of a plan.
 #[derive(Debug, Clone)]
 struct World {
     desired: DesiredUnit,
@@ -62,7 +62,7 @@ fn secrets_of(definition: &Definition, value: &str) -> BTreeMap<FieldPath, Finge
     has.then(|| (path, key().of(&Value::from(value)))).into_iter().collect()
 }
 
-/// The row that a platform shows of a definition: in plain, masked, or nothing at all.
+/// Returns the row of a definition: in plain text, masked, or without fields.
 fn row(name: &str, id: Option<u8>, definition: &Definition, echo: u8, secret: &str) -> ObservedSource {
     let config: Map<String, Value> = definition
         .connection_config
@@ -226,7 +226,7 @@ fn planned(world: &World) -> (UnitPlan, String) {
     (approved.plan().units[0].clone(), basis(&input))
 }
 
-/// Carries an action out on a platform that does as it is told.
+/// Applies an action to a platform without faults.
 fn carry_out(world: &mut World, action: &Action, fresh: &mut u8) {
     match &action.step {
         Step::Adopt { owned, .. } => {
@@ -259,7 +259,7 @@ proptest! {
     fn what_was_carried_out_is_not_planned_again(world in any_world()) {
         let mut world = world;
         let mut fresh = 100;
-        // What is adopted is replaced next, and what is cleaned up is forgotten next.
+        // Adopted sources are replaced in the next step, and removed ones forgotten in the next.
         for _ in 0..3 {
             let (unit, _) = planned(&world);
             for (name, owned) in &unit.refresh {
@@ -281,7 +281,7 @@ proptest! {
         if seed % 2 == 0 {
             shuffled.rows.reverse();
         }
-        // Rows that share name and id but not content cannot be told apart by anything else.
+        // Rows with the same name and id but different contents have no stable order.
         let keys: BTreeSet<_> = world.rows.iter().map(|row| (row.name.clone(), row.id.clone())).collect();
         prop_assume!(keys.len() == world.rows.len());
         let ((one, hash), (other, other_hash)) = (planned(&world), planned(&shuffled));
@@ -303,7 +303,7 @@ proptest! {
         }
         if world.desired.policy.prune == Prune::Off {
             let declared = |action: &Action| world.desired.sources.iter().any(|source| source.name == action.name);
-            // One of ours too many is none of the source's own.
+            // Superseded rows of ours do not count as removals of the source.
             let kept = |action: &Action| !action.step.counts_as_removal() || declared(action);
             prop_assert!(unit.actions.iter().all(kept));
         }

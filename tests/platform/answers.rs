@@ -1,4 +1,6 @@
-//! Answers of HTTP APIs that are no records: they replace none, and their words are the error.
+//! Tests of API responses that are errors, not records.
+//!
+//! Such a response replaces no rows, and its text is the error.
 
 use std::collections::VecDeque;
 use std::io::Write as _;
@@ -13,10 +15,10 @@ use serde_json::{Value, json};
 
 use super::harness::House;
 
-/// One answer: status, headers, body.
+/// One response: status, headers, body.
 type Told = (u16, Vec<(&'static str, String)>, Vec<u8>);
 
-/// An API that gives these answers one after the other, and the last one from then on.
+/// An API that returns these responses in order, then the last one repeatedly.
 #[derive(Clone, Default)]
 struct Script {
     answers: Arc<Mutex<VecDeque<Told>>>,
@@ -129,7 +131,7 @@ async fn no_records_are_known_to_be_none() {
     let id = house.connect("null", "api", config).await;
     script.body(&json!({ "data": null }));
     assert_eq!(house.sync(&id, json!({})).await, 0);
-    // The whole answer is a record where the configuration says so.
+    // The whole response is a record if the configuration requests that.
     let id = house.connect("one", "api", json!({ "base_url": base, "records": "" })).await;
     script.body(&json!({ "next": "/2", "total": 9 }));
     assert_eq!(house.sync(&id, json!({})).await, 1);
@@ -149,7 +151,7 @@ async fn trouble_that_passes_costs_no_sync() {
         script.tell([trouble, good()]);
         assert_eq!(house.sync(&id, json!({})).await, 1);
     }
-    // Bounded: it is asked five times, and no longer waited for than the API can be in earnest about.
+    // The number of attempts is five, and no wait exceeds a plausible limit.
     script.tell([busy(503, "0")]);
     let message = house.sync_failure(&id).await;
     assert!(message.contains("status 503: try again"), "{message}");

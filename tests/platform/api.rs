@@ -1,4 +1,4 @@
-//! The HTTP connector, against a small API of its own.
+//! Tests of the HTTP connector against a small API.
 
 use std::sync::{Arc, Mutex};
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::harness::House;
 
-/// Records `1..=count`, three on a page, told in the way the path says.
+/// Serves records `1..=count`, three per page, with the paging style in the path.
 #[derive(Clone, Default)]
 struct Shop {
     count: Arc<Mutex<u64>>,
@@ -175,7 +175,7 @@ async fn stopping_gives_up_a_sync_that_waits_for_its_api() {
     let id = house.connect("silent", "api", json!({ "base_url": base })).await;
     let running = house.running.take().unwrap();
     let (message, ()) = tokio::join!(house.sync_failure(&id), async {
-        // The API takes the call and never answers.
+        // The API accepts the connection and never responds.
         let _open = listener.accept().await.unwrap();
         running.stop().await;
     });

@@ -1,4 +1,6 @@
-//! Certificates of X.509 version 1, which `openssl x509 -req` makes: they have no extensions to check.
+//! Tests with certificates of X.509 version 1, which have no extensions.
+//!
+//! `openssl x509 -req` creates such certificates.
 
 use std::path::Path;
 use std::process::Command;
@@ -22,7 +24,7 @@ fn run(folder: &Path, line: &str) {
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }
 
-/// TLS by a certificate of version 1.
+/// Creates a TLS server with a certificate of version 1.
 fn acceptor(folder: &Path) -> TlsAcceptor {
     run(
         folder,
@@ -42,7 +44,7 @@ fn acceptor(folder: &Path) -> TlsAcceptor {
     TlsAcceptor::from(Arc::new(config))
 }
 
-/// A server before the real one that speaks TLS in its place.
+/// Starts a TLS proxy in front of the real server.
 async fn before(engine: Engine, port: u16, acceptor: TlsAcceptor) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let own = listener.local_addr().unwrap().port();
@@ -85,7 +87,7 @@ async fn mariadb(
     packet(&mut client).await?;
     let mut client = acceptor.accept(client).await?;
     let mut login = packet(&mut client).await?;
-    // The real one sees a login without TLS.
+    // The real server receives a login without TLS.
     login[3] = 1;
     login[5] &= !0x08;
     server.write_all(&login).await?;

@@ -1,4 +1,4 @@
-//! Cursors are ordered by their kind, and a key makes the latest version of a record the stored one.
+//! Tests of cursor order, and of keys that select the latest version of a record.
 
 use serde_json::{Value, json};
 
@@ -8,14 +8,14 @@ fn by(cursor: &str) -> Value {
     json!({ "incremental": true, "cursor": cursor })
 }
 
-/// The stored ids, sorted.
+/// Returns the stored ids, sorted.
 fn ids(house: &House, name: &str) -> Vec<i64> {
     let mut ids: Vec<_> = house.rows(name).iter().map(|row| row["id"].as_i64().unwrap()).collect();
     ids.sort_unstable();
     ids
 }
 
-/// The records as a document, and as lines.
+/// Writes the records as one document, and as lines.
 fn write(house: &House, name: &str, records: &[Value]) {
     house.write(&format!("{name}.json"), &Value::from(records.to_vec()).to_string());
     let lines: Vec<_> = records.iter().map(|record| format!("{record}\n")).collect();
@@ -137,7 +137,7 @@ async fn a_csv_file_is_read_by_key_and_cursor_too() {
     let expected = [("changed", "1", "11"), ("b", "2", "10"), ("c", "3", "")];
     assert_eq!(house.rows("a"), expected.map(|(z, id, at)| json!({ "z": z, "id": id, "at": at })));
     assert_eq!(house.sync(&id, by("at")).await, 0);
-    // Without a key, a last line without an end is read once it has one, or has not changed.
+    // Without a key, an unfinished last line is read once it is finished or has not changed.
     house.write("b.csv", "id,at\n1,9\n2,1");
     let open = house.connect("b", "csv", json!({ "path": "b.csv" })).await;
     assert_eq!(house.sync(&open, by("at")).await, 1);

@@ -1,4 +1,4 @@
-//! Connect, list, cleanup: what is known about sources.
+//! Tests of connect, list and cleanup.
 
 use serde_json::{Value, json};
 
@@ -97,7 +97,7 @@ async fn cleanup_removes_sources_and_their_rows() {
     let files = || house.storage().join("rows").read_dir().unwrap().count();
     assert_eq!(files(), 2);
 
-    // Another scope does not reach it.
+    // Another scope does not affect it.
     let (_, answer) = house.post("cleanup", &json!({ "scope": "organization", "source_ids": [id] })).await;
     assert_eq!(answer["data"], json!({ "deleted_count": 0, "not_found": 1 }));
 

@@ -1,5 +1,6 @@
-//! The requests the contract shows, as they stand there: sent by curl and by Python, with a real server
-//! behind each of the names.
+//! Tests of the requests in the API description, verbatim.
+//!
+//! The requests are sent by curl and by Python, with real servers behind the names.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -19,7 +20,9 @@ use super::servers::servers;
 
 const PREFIX: &str = "/jarvispy/my-org/my-user/api/v1";
 
-/// A platform for which `db.example.com` and `api.sales.com` are servers of the test.
+/// A platform that uses servers of the test for the names in the description.
+///
+/// These names are `db.example.com` and `api.sales.com`.
 struct Rehearsal {
     served: Served,
     _house: House,
@@ -44,7 +47,7 @@ impl Rehearsal {
         Self { served, _house: house }
     }
 
-    /// Sends a request as the contract's curl does.
+    /// Sends a request like the curl command of the description.
     async fn curl(&self, method: &str, path: &str, body: Option<Value>) -> Value {
         let mut curl = Command::new("curl");
         curl.args(["--silent", "--show-error", "--noproxy", "*", "-X", method]);
@@ -53,14 +56,16 @@ impl Rehearsal {
         if let Some(body) = body {
             curl.args(["-H", "Content-Type: application/json", "-d", &body.to_string()]);
         }
-        // The API that stands in answers within this process meanwhile.
+        // The replacement API responds within this process meanwhile.
         let done = tokio::task::spawn_blocking(move || curl.output().unwrap()).await.unwrap();
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         serde_json::from_slice(&done.stdout).unwrap()
     }
 }
 
-/// The database of the examples, its table, and the user that may come in. Gives the server's address.
+/// Creates the database, table and user of the examples.
+///
+/// Returns the server's address.
 async fn customers() -> String {
     let admin: reqwest::Url = servers().postgres.parse().unwrap();
     let run = async |url: &reqwest::Url, sql: &str| {
@@ -80,7 +85,9 @@ async fn customers() -> String {
     format!("{}:{}", admin.host_str().unwrap(), admin.port().unwrap())
 }
 
-/// The API of the examples: over TLS, for the bearer of its key. Gives its address, and its certificate.
+/// Starts the API of the examples, with TLS and bearer key.
+///
+/// Returns address and certificate.
 async fn sales(place: &Path) -> (std::net::SocketAddr, PathBuf) {
     let (certificate, key) = (place.join("sales.crt"), place.join("sales.key"));
     std::fs::write(place.join("sales.cnf"), "[req]\ndistinguished_name = name\n[name]\n").unwrap();
@@ -146,7 +153,7 @@ fn customer_db() -> Value {
     })
 }
 
-/// In one test, since the database has the name it has there.
+/// One test only, since the database has a fixed name.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_request_of_the_contract_is_accepted_as_it_stands() {
     let rehearsal = Rehearsal::start().await;

@@ -1,4 +1,4 @@
-//! A database for one test alone, on a real server.
+//! A database for a single test, on a real server.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -24,7 +24,7 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    /// An empty one.
+    /// Creates an empty database.
     pub(crate) async fn new(engine: Engine) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("t{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
@@ -54,7 +54,7 @@ impl Database {
         }
     }
 
-    /// The type by its engine's name.
+    /// Returns the type by the name of its engine.
     pub(crate) fn kind(&self) -> &'static str {
         match self.engine {
             Engine::Postgres => "postgresql",
@@ -70,7 +70,7 @@ impl Database {
         self.url.password().unwrap()
     }
 
-    /// A configuration that works, with these fields put in.
+    /// Returns a valid configuration with these fields added.
     pub(crate) fn config(&self, more: Value) -> Value {
         let mut config = json!({
             "host": self.url.host_str(), "port": self.url.port(), "database": self.name(),
@@ -81,7 +81,7 @@ impl Database {
         config
     }
 
-    /// The same as one address.
+    /// Returns the configuration as a URL.
     pub(crate) fn url(&self) -> &str {
         self.url.as_str()
     }

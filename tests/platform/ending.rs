@@ -1,4 +1,4 @@
-//! A reading ends when nobody wants it any more, and what a server sends is bounded.
+//! Tests that unwanted reads end, and that the size of server messages is limited.
 
 use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
@@ -7,7 +7,7 @@ use super::databases::{BOTH, Database, Engine};
 use super::harness::{House, TOKEN};
 use super::servers::servers;
 
-/// Begins a sync that has no end, and leaves it once it reads.
+/// Starts an endless sync, and drops the request once the sync reads.
 async fn leave(house: &House, id: &str) {
     let call = reqwest::Client::new()
         .post(format!("{}/api/v1/data/ws/sync", house.base))
@@ -21,7 +21,7 @@ async fn leave(house: &House, id: &str) {
     caller.abort();
 }
 
-/// Rows without end.
+/// Returns a query with endless rows.
 fn endless(engine: Engine) -> &'static str {
     match engine {
         Engine::Postgres => "SELECT generate_series(1, 1000000000000) AS n",
@@ -57,7 +57,7 @@ async fn a_sync_whose_caller_left_ends() {
         leave(&house, &id).await;
         house.connect(name, name, database.config(json!({ "table": "numbers" }))).await;
         assert_eq!(house.sync(&id, json!({})).await, 10, "{engine:?}");
-        // The server has let go of the view, too.
+        // The server has released the view as well.
         database.sql("DROP VIEW endless").await;
     }
 }
@@ -88,7 +88,7 @@ async fn a_row_that_is_too_large_is_refused() {
         let database = Database::new(engine).await;
         let large = match engine {
             Engine::Postgres => "SELECT repeat('x', 200000000) AS large",
-            // No value of MariaDB is larger than `max_allowed_packet`, but rows are.
+            // MariaDB limits values by `max_allowed_packet`, but not rows.
             Engine::MariaDb => {
                 "SELECT REPEAT('x', 16000000) AS a, REPEAT('x', 16000000) AS b, REPEAT('x', 16000000) AS c,
                         REPEAT('x', 16000000) AS d, REPEAT('x', 16000000) AS e"
@@ -104,7 +104,7 @@ async fn a_row_that_is_too_large_is_refused() {
     }
 }
 
-/// A server that sends these bytes over and over, whatever it is asked.
+/// Starts a server that sends these bytes repeatedly, independent of its input.
 async fn odd_server(answer: &[u8]) -> u16 {
     let answer = answer.to_vec();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -122,11 +122,11 @@ async fn odd_server(answer: &[u8]) -> u16 {
 #[tokio::test]
 async fn a_server_that_sends_nonsense_harms_nothing() {
     let house = House::new().await;
-    // A parameter, for ever.
+    // An endless parameter message.
     let parameter = [b"S\0\x01\0\x06".as_slice(), &[b'x'; 1 << 16], b"\0\0"].concat();
     for (answer, expected) in [
         (parameter.as_slice(), "larger than 64 MiB"),
-        // A request to log in that says nothing more.
+        // A truncated authentication request.
         (b"R\0\0\0\x04".as_slice(), "reading broke down on what the source sent"),
     ] {
         let port = odd_server(answer).await;

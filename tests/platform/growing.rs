@@ -1,4 +1,4 @@
-//! Files that grow, are rotated, or are read while their writer is at work.
+//! Tests of files that grow, are rotated, or are read while they are being written.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ fn new() -> Value {
     json!({ "incremental": true })
 }
 
-/// Syncs and returns the records, and what the platform says of the source: a note or why it failed.
+/// Syncs; returns the number of records and the platform's note or error.
 async fn said(house: &House, id: &str, options: Value) -> (u64, String) {
     let (_, answer) = house.post("sync", &json!({ "source_ids": [id], "sync_options": options })).await;
     let data = &answer["data"];
@@ -102,12 +102,12 @@ async fn a_record_that_nobody_finishes_fails_in_the_end() {
         assert!(said(&house, &id, new()).await.1.contains("is not finished yet"), "{name}");
         let (_, message) = said(&house, &id, new()).await;
         assert!(message.contains(words), "{name}: {message}");
-        // In a full sync, there is no next one to leave it to.
+        // A full sync cannot leave the rest to a later one.
         let (_, message) = said(&house, &id, json!({})).await;
         assert!(message.contains(words), "{name}: {message}");
         assert_eq!(house.rows(name).len(), 1, "{name}");
     }
-    // With a key, too.
+    // The same with a key.
     house.write("b.jsonl", "{\"id\":1}\n{\"id\":2");
     let id = house.connect("b", "jsonl", json!({ "path": "b.jsonl", "key": "id" })).await;
     assert!(said(&house, &id, new()).await.1.contains("is not finished yet"));
@@ -126,7 +126,7 @@ async fn a_rotated_file_says_so_and_an_empty_one_keeps_the_rows() {
         house.write(name, &format!("{head}{}", lines(0..10)));
         let id = house.connect(name, "file", json!({ "path": name })).await;
         assert_eq!(said(&house, &id, new()).await.0, 10);
-        // Truncated in its place, and later written again: what was stored stays until there is something.
+        // Truncated in place and written again later: stored rows are kept until there are new ones.
         for empty in ["", head] {
             house.write(name, empty);
             let (taken, message) = said(&house, &id, new()).await;
@@ -142,7 +142,7 @@ async fn a_rotated_file_says_so_and_an_empty_one_keeps_the_rows() {
         assert_eq!(house.rows(name).len(), 3, "{name}");
         house.append(name, &lines(23..25));
         assert_eq!(said(&house, &id, new()).await, (2, String::new()), "{name}");
-        // A full sync takes an empty file at its word.
+        // A full sync accepts an empty file.
         house.write(name, head);
         assert_eq!(said(&house, &id, json!({})).await.0, 0);
         assert_eq!(house.rows(name).len(), 0, "{name}");

@@ -1,4 +1,4 @@
-//! A platform on a free port, with directories of its own, and a caller with its token.
+//! A platform on a free port with its own directories, and a client with its token.
 
 use std::path::{Path, PathBuf};
 
@@ -23,7 +23,7 @@ impl House {
         Self::at(tempfile::tempdir().unwrap()).await
     }
 
-    /// One in memory where the system has a place for that: many syncs wait for the disk.
+    /// Creates a platform in memory if possible, because many syncs wait for the disk.
     pub(crate) async fn quick() -> Self {
         let memory = Path::new("/dev/shm");
         let place = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
@@ -99,7 +99,7 @@ impl House {
         reply(self.client.get(format!("{}{path}", self.base)).bearer_auth(TOKEN)).await
     }
 
-    /// Connects one source of that name and gives back its id.
+    /// Connects one source and returns its id.
     pub(crate) async fn connect(&self, name: &str, kind: &str, config: Value) -> String {
         let body = json!({ "sources": [{ "type": kind, "name": name, "connection_config": config }] });
         let (code, answer) = self.post("connect", &body).await;
@@ -107,14 +107,14 @@ impl House {
         answer["data"]["connected_sources"][0]["id"].as_str().unwrap().to_owned()
     }
 
-    /// Syncs one source and gives back the records that were processed.
+    /// Syncs one source and returns the number of processed records.
     pub(crate) async fn sync(&self, id: &str, options: Value) -> u64 {
         let (code, answer) = self.post("sync", &json!({ "source_ids": [id], "sync_options": options })).await;
         assert_eq!((code, answer["status"].as_str()), (200, Some("success")), "{answer}");
         answer["data"]["records_processed"].as_u64().unwrap()
     }
 
-    /// The message with which a sync of one source fails.
+    /// Returns the error message of a failing sync of one source.
     pub(crate) async fn sync_failure(&self, id: &str) -> String {
         let (code, answer) = self.post("sync", &json!({ "source_ids": [id] })).await;
         assert_eq!((code, answer["status"].as_str()), (200, Some("error")), "{answer}");
@@ -141,7 +141,7 @@ impl House {
     }
 }
 
-/// `wellspring serve` in a process of its own, on the data directory of a house.
+/// `wellspring serve` in its own process, on the data directory of a house.
 pub(crate) struct Served {
     process: std::process::Child,
     pub(crate) base: String,
@@ -173,7 +173,7 @@ impl Served {
         reply(reqwest::Client::new().post(url).bearer_auth(TOKEN).json(body)).await
     }
 
-    /// The most memory it ever took, in KiB.
+    /// Returns the peak memory use in KiB.
     pub(crate) fn most_memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();

@@ -1,5 +1,7 @@
-//! Whatever happens to a table between incremental syncs, what is stored is what the documentation says:
-//! random histories against real engines, with duplicates, ties, nulls, infinities and late rows.
+//! Property tests of incremental syncs after random histories of a table.
+//!
+//! The stored rows must match the documentation. Real engines, with duplicates, ties, nulls, infinities and
+//! late rows.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -26,9 +28,9 @@ enum At {
 #[derive(Debug, Clone)]
 enum Change {
     Insert(At),
-    /// A row that is inserted late, with a key between others.
+    /// Inserts a row late, with a key between others.
     Between(At),
-    /// A row is changed: with a new cursor, or as it is.
+    /// Changes a row, with a new or the same cursor.
     Touch(usize, Option<At>),
     Copy(usize),
     Remove(usize),
@@ -97,7 +99,7 @@ fn histories() -> impl Strategy<Value = (usize, Vec<Step>)> {
     (0..TABLES.len(), vec(step, 1..4))
 }
 
-/// A row: its key, its cursor, and a number that no other version of any row has.
+/// A row: its key, its cursor, and a unique version number.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Row {
     id: i64,
@@ -105,7 +107,7 @@ struct Row {
     version: i64,
 }
 
-/// The source as it is, and the store as it is to be.
+/// Expected contents of source and store.
 struct Model {
     table: Table,
     source: Vec<Row>,
@@ -125,13 +127,13 @@ impl Model {
         self.versions
     }
 
-    /// Makes a change and returns the statement that makes it in the database.
+    /// Makes a change and returns the corresponding statement.
     fn change(&mut self, change: &Change, engine: Kind) -> Option<String> {
         let largest = self.source.iter().map(|row| row.id).max().unwrap_or(0);
         let which = |which: usize| self.source.get(which % self.source.len().max(1)).copied();
         match *change {
             Change::Insert(at) | Change::Between(at) => {
-                // Keys have gaps, so that there is room between them.
+                // Keys have gaps, so that later keys fit between them.
                 let id = match change {
                     Change::Between(_) => largest - 1,
                     _ => largest + 4,
@@ -199,7 +201,7 @@ impl Model {
     }
 }
 
-/// An engine, as statements know it.
+/// An engine, with its SQL dialect.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Kind {
     Postgres,
@@ -214,7 +216,7 @@ impl Table {
             Key::Text => "id varchar(20) PRIMARY KEY",
             Key::None => "id int",
         };
-        // Only in these words is the key of SQLite the number of its row.
+        // Only with this declaration is the key the row id of SQLite.
         let key = if engine == Kind::Sqlite {
             key.replace("int PRIMARY", "INTEGER PRIMARY")
         } else {
@@ -255,7 +257,7 @@ impl Table {
                 (Cursor::None | Cursor::Whole, _) => (at - 3).to_string(),
                 (Cursor::Float, _) => format!("{}.5", at - 3),
                 (Cursor::Text, _) => format!("'{}'", at + 7),
-                // SQLite holds what programs write, each in a manner of its own.
+                // SQLite stores what programs write, each in its own format.
                 (Cursor::Moment, Kind::Sqlite) if at % 2 == 1 => format!("'2026-01-01T01:0{at}:00+01:00'"),
                 (Cursor::Moment, Kind::Sqlite) => format!("'2026-01-01 00:0{at}:00Z'"),
                 (Cursor::Moment, _) => format!("'2026-01-01 00:0{at}:00'"),
@@ -264,7 +266,7 @@ impl Table {
     }
 }
 
-/// A database of an engine, open for as long as the test runs.
+/// A database of an engine, open for the duration of the test.
 enum Open {
     Postgres(PgConnection),
     MariaDb(MySqlConnection),
@@ -282,7 +284,7 @@ impl Open {
     }
 }
 
-/// One of the tables, in a database of its own, and the source that reads it.
+/// A table in its own database, and the source that reads it.
 struct Place {
     open: Open,
     id: String,
@@ -301,7 +303,7 @@ impl Place {
             Kind::Postgres => {
                 let database = Database::new(Engine::Postgres).await;
                 let open = PgConnectOptions::from_url(&database.url().parse().unwrap()).unwrap();
-                // The login at the pool is the quicker one.
+                // Logging in to the pool is faster.
                 let port = reqwest::Url::parse(&servers().pgbouncer).unwrap().port();
                 let config = database.config(json!({ "port": port, "sslmode": "disable" }));
                 (Open::Postgres(open.connect().await.unwrap()), "postgresql", config)
@@ -318,7 +320,7 @@ impl Place {
         Self { open, id }
     }
 
-    /// Lives through a history and returns the first step after which something else is stored.
+    /// Runs a history; returns the first step after which the stored rows are wrong.
     async fn live(
         &mut self,
         house: &House,

@@ -1,4 +1,4 @@
-//! An incremental sync takes what is new, and everything when it cannot tell.
+//! Tests of incremental syncs: new rows only, or everything in case of doubt.
 
 use serde_json::json;
 
@@ -25,7 +25,7 @@ async fn two_new_lines_are_two_records() {
         house.append(name, more);
         assert_eq!(house.sync(&id, new()).await, 2, "{name}: two are new");
         assert_eq!(house.rows(name).len(), 4, "{name}");
-        // A restart of the count: the earlier part is another, so all is read anew.
+        // The counter restarts: the earlier part differs, so everything is read again.
         house.write(name, changed);
         let taken = house.sync(&id, new()).await;
         assert_eq!(house.rows(name).len() as u64, taken, "{name}: the old rows are replaced");
@@ -62,7 +62,7 @@ async fn two_new_rows_of_sqlite_are_two_records() {
     assert_eq!(house.sync(&id, new()).await, 2);
     assert_eq!(house.rows("a").len(), 9);
 
-    // The last row was removed and its key given again: the table is read anew.
+    // The last row was removed and its key reused, so the table is read again.
     house.sqlite("a.db", "DELETE FROM keyed WHERE id = 10; INSERT INTO keyed VALUES (10, 'another')");
     assert_eq!(house.sync(&id, new()).await, 3);
     let keyed: Vec<_> = house.table_rows("a").into_iter().filter(|(table, _)| table == "keyed").collect();
@@ -85,14 +85,14 @@ async fn a_cursor_tells_what_is_new() {
     assert_eq!(house.sync(&table, at()).await, 3);
     assert_eq!(house.sync(&document, at()).await, 2);
 
-    // One at the very mark, one changed, one that lies before the mark and is therefore not new.
+    // One at the mark, one changed, and one before the mark, which is therefore not new.
     house.sqlite(
         "a.db",
         "UPDATE t SET at = '2026-01-05' WHERE id = 1;
          INSERT INTO t VALUES (4, '2026-01-02'), (5, '2025-01-01')",
     );
     assert_eq!(house.sync(&table, at()).await, 2);
-    // The changed one stands where it stood.
+    // The changed row keeps its position.
     let expected =
         [(1, json!("2026-01-05")), (2, json!("2026-01-02")), (3, json!(null)), (4, json!("2026-01-02"))];
     let mut rows = house.rows("table");

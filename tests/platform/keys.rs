@@ -1,4 +1,4 @@
-//! What tells rows of a database apart, and what a cursor takes for later, is as the server has it.
+//! Tests that row identity and cursor order are those of the database server.
 
 use serde_json::{Value, json};
 
@@ -13,14 +13,14 @@ fn by(cursor: &str) -> Value {
     json!({ "incremental": true, "cursor": cursor })
 }
 
-/// The stored rows of a source, as texts in their order.
+/// Returns the stored rows of a source, sorted as text.
 fn rows(house: &House, name: &str) -> Vec<String> {
     let mut rows: Vec<_> = house.rows(name).iter().map(Value::to_string).collect();
     rows.sort();
     rows
 }
 
-/// One key after the other: its column, a row, and the same row with its key written otherwise.
+/// Checks each key: its column, a row, and the row with its key written differently.
 async fn one_row_for_one_key(engine: Engine, cases: &[(&str, &str, &str)]) {
     let house = House::new().await;
     let database = Database::new(engine).await;

@@ -1,4 +1,4 @@
-//! The program is killed in the midst of a sync: what was there before is there afterwards.
+//! Tests that a kill during a sync leaves the previous rows.
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -8,7 +8,7 @@ use super::databases::{Database, Engine};
 use super::harness::{TOKEN, reply};
 use super::support::{Running, Wellspring, until};
 
-/// `wellspring serve` in a directory, and its address.
+/// Starts `wellspring serve` in a directory; returns its address.
 fn serve(place: &TempDir) -> (Running, String) {
     let serving = Wellspring::new()
         .args(["serve", "--listen", "127.0.0.1:0", "--state-dir", "state"])
@@ -30,7 +30,7 @@ async fn a_sync_that_is_killed_changes_nothing_and_the_next_one_works() {
     let place = tempfile::tempdir().unwrap();
     let storage = place.path().join("state/platform");
     let database = Database::new(Engine::Postgres).await;
-    // The first state has three rows; the second has many, and after them one that does not come.
+    // The first state has three rows; the second has many, followed by one that never arrives.
     database.sql("CREATE VIEW v AS SELECT n, '' AS filler, NULL AS wait FROM generate_series(1, 3) n").await;
     let (serving, url) = serve(&place);
     let config = database.config(json!({ "tables": ["v"] }));

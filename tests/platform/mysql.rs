@@ -1,11 +1,11 @@
-//! What MariaDB holds arrives as it is.
+//! Tests that every type of MariaDB is read exactly.
 
 use serde_json::{Value, json};
 
 use super::databases::{Database, Engine};
 use super::harness::House;
 
-/// The full row of every type.
+/// The expected row with every type.
 const FULL: &str = r#"{
     "i1": -128, "u1": 255, "i2": -32768, "i3": 8388607, "i4": 2147483647, "i8": 9223372036854775807,
     "u8": 18446744073709551615, "z": 42, "y": 2026, "flag": 1, "d": "-12345678901234567890.1234567890",

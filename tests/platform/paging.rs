@@ -1,5 +1,6 @@
-//! Pages of HTTP APIs, as ten web frameworks and some well-known APIs serve them: all of them
-//! arrive, or the sync fails and says what to write.
+//! Tests of paging as in ten web frameworks and some well-known APIs.
+//!
+//! All pages are read, or the sync fails with the setting to add.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -13,13 +14,13 @@ use serde_json::{Value, json};
 
 use super::harness::House;
 
-/// Seven records, three on a page.
+/// Seven records, three per page.
 const COUNT: u64 = 7;
 const PAGES: u64 = 3;
 
 #[derive(Clone, Default)]
 struct Api {
-    /// Calls by path, and the query of each.
+    /// Calls by path, with the query of each.
     asked: Arc<Mutex<BTreeMap<String, Vec<String>>>>,
 }
 
@@ -49,7 +50,7 @@ fn rows(page: u64) -> Value {
     (from..from + 3).filter(|n| page > 0 && *n <= COUNT).map(|n| json!({ "id": n })).collect()
 }
 
-/// The bodies of frameworks that give the address of the next page.
+/// Returns the responses of frameworks that contain the URL of the next page.
 fn linked(style: &str, here: &str, page: u64) -> Option<Answer> {
     let more = page < PAGES;
     let next = |text: String| more.then_some(text);
@@ -121,7 +122,7 @@ fn linked(style: &str, here: &str, page: u64) -> Option<Answer> {
     })
 }
 
-/// Those that give a number, a token or a mere sign.
+/// Returns the responses of frameworks that contain a number, a token or a flag.
 fn counted(style: &str, page: u64) -> Answer {
     let more = page < PAGES;
     let token = more.then(|| (page + 1).to_string());
@@ -345,7 +346,7 @@ async fn pages_that_come_again_or_move_are_noticed_after_a_few_calls() {
         assert!(api.asked.lock().unwrap()[style].len() <= 3, "{style}");
         assert!(house.rows(style).is_empty(), "{style}");
     }
-    // A field that means something else is named, and no sign any more.
+    // A field with another meaning can be excluded by the configuration.
     let id =
         house.connect("stripe", "api", config(&base, "stripe", &json!({ "ignore": ["has_more"] }))).await;
     assert_eq!(house.sync(&id, json!({})).await, 3);

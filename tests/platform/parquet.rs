@@ -1,4 +1,4 @@
-//! Parquet files of another implementation, and large ones.
+//! Tests of Parquet files from another implementation, and of large ones.
 
 use std::fs::File;
 use std::path::Path;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::harness::{House, Served};
 
-/// A house with the files that `parquet/make.py` wrote.
+/// Creates a house with the files that `parquet/make.py` wrote.
 async fn house() -> House {
     let house = House::new().await;
     let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/platform/parquet");
@@ -22,7 +22,7 @@ async fn house() -> House {
     house
 }
 
-/// Writes `n`, and `text` of this many letters, in row groups of so many rows.
+/// Writes `n` and a `text` of `letters` bytes, in the given row groups.
 fn write(path: &Path, groups: &[std::ops::Range<i64>], letters: usize) {
     let schema = "message rows { required int64 n; required binary text (UTF8); }";
     let schema = Arc::new(parse_message_type(schema).unwrap());
@@ -235,7 +235,7 @@ async fn a_schema_that_is_nested_too_deeply_is_refused_before_it_is_decoded() {
     }
 }
 
-/// Writes rows of one list of texts, all of them the same.
+/// Writes rows with a list of identical texts.
 fn write_lists(path: &Path, rows: usize, values: usize, text: &[u8]) {
     let schema = Arc::new(parse_message_type("message rows { repeated binary text (UTF8); }").unwrap());
     let mut file = SerializedFileWriter::new(File::create(path).unwrap(), schema, Arc::default()).unwrap();
@@ -258,7 +258,7 @@ async fn a_row_is_no_larger_than_a_record_may_be() {
     write_lists(&house.data().join("large.parquet"), 1, 80, &vec![b'a'; 1 << 20]);
     let (_, answer) = house.test("parquet", json!({ "path": "large.parquet" })).await;
     assert!(answer["message"].as_str().unwrap().contains("a row is larger than 64 MiB"), "{answer}");
-    // Many values in little room are no fault; the rows come one at a time.
+    // Many small values are valid; rows are read one at a time.
     write_lists(&house.data().join("many.parquet"), 2_200, 1_000, b"a");
     let (_, answer) = house.test("parquet", json!({ "path": "many.parquet" })).await;
     assert_eq!(answer["message"], "read the Parquet file: 2200 rows");

@@ -1,11 +1,11 @@
-//! What PostgreSQL holds arrives as it is.
+//! Tests that every type of PostgreSQL is read exactly.
 
 use serde_json::{Value, json};
 
 use super::databases::{Database, Engine};
 use super::harness::House;
 
-/// The full row of every type.
+/// The expected row with every type.
 const FULL: &str = r#"{
     "i2": -32768, "i4": 2147483647, "i8": 9223372036854775807, "o": 4294967295,
     "n": "12345678901234567890.12345678901234567890", "d": "1.5000000000", "m": "$12.50",

@@ -1,4 +1,4 @@
-//! Rows arrive exactly as they are at the source.
+//! Tests that rows are read exactly.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -103,7 +103,7 @@ async fn every_sqlite_type_arrives() {
     );
     assert_eq!(columns[7]["nullable"], false);
 
-    // A view is read when it is asked for.
+    // A view is read if it is listed.
     let id = house.connect("codes", "sqlite", json!({ "path": "all.db", "tables": ["codes"] })).await;
     assert_eq!(house.sync(&id, json!({})).await, 2);
     let (_, answer) = house.test("sqlite", json!({ "path": "all.db" })).await;
@@ -191,7 +191,7 @@ async fn reading_a_sqlite_file_leaves_nothing_beside_it() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 6, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever stands in a table, its rows are the same in every format.
+    /// Checks that the rows of any table are the same in every format.
     #[test]
     fn any_table_arrives_as_it_is(rows in vec(("\\PC{0,12}|[\"\n,\r]{1,4}", any::<i64>()), 1..20)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -1,4 +1,4 @@
-//! What is refused, how, and that nothing else happens.
+//! Tests of refused requests: the error, and the absence of side effects.
 
 use serde_json::{Value, json};
 use wellspring::platform::{Config, PlatformError, Storage, Taken, start};

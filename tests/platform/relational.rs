@@ -1,4 +1,4 @@
-//! PostgreSQL and MariaDB, read alike.
+//! Tests that PostgreSQL and MariaDB behave alike.
 
 use serde_json::{Value, json};
 
@@ -107,7 +107,7 @@ async fn a_cursor_column_tells_what_is_new_or_changed() {
         let at = || json!({ "incremental": true, "cursor": "at" });
         assert_eq!(house.sync(&id, at()).await, 4, "{engine:?}");
         assert_eq!(house.sync(&id, at()).await, 0, "{engine:?}: nothing is new");
-        // One changed, one at the very mark, one that lies before the mark and is therefore not new.
+        // One changed, one at the mark, and one before the mark, which is therefore not new.
         database
             .sql(
                 "UPDATE t SET at = '2026-01-05 00:00:00', v = 1 WHERE id = 1;
@@ -159,7 +159,7 @@ async fn cursors_of_every_order_hold() {
         for source in sources.iter().filter(|source| source["type"] == database.kind()) {
             let column = source["name"].as_str().unwrap().rsplit_once('-').unwrap().1;
             let options = json!({ "incremental": true, "cursor": column });
-            // Words are in no order that both sides agree on, so all of them are looked at.
+            // The order of texts differs between both sides, so all of them are read.
             let taken = if column == "s" { 2 } else { 1 };
             assert_eq!(house.sync(source["id"].as_str().unwrap(), options).await, taken, "{source}");
         }
@@ -196,7 +196,7 @@ async fn the_schema_tells_tables_views_and_columns() {
                     { "name": "note", "type": note, "nullable": true, "primary_key": false } ] },
             ])
         );
-        // Tables are read, and a view when it is asked for.
+        // Tables are read by default, a view if it is listed.
         assert_eq!(house.sync(&id, json!({})).await, 2);
         let config = database.config(json!({ "tables": ["dear"] }));
         let id = house.connect("dear", database.kind(), config).await;
@@ -250,7 +250,7 @@ async fn a_sync_that_fails_halfway_keeps_the_rows_there_were() {
     let numbers: Vec<_> = (1..=10_000).map(|n| format!("({n})")).collect();
     for engine in BOTH {
         let database = Database::new(engine).await;
-        // Once two limits hold for a number, the view cannot tell which one, and its reading breaks off.
+        // Once two limits apply to a number, the view's subquery fails while it is being read.
         database
             .sql(&format!(
                 "CREATE TABLE numbers (n int PRIMARY KEY); CREATE TABLE limits (l int PRIMARY KEY);
@@ -347,7 +347,7 @@ async fn tls_is_checked_as_asked() {
             (json!({ "sslmode": "require" }), true),
             (json!({ "sslmode": "verify-ca", "sslrootcert": "ca.pem" }), true),
             (json!({ "ssl_mode": "VERIFY_IDENTITY", "ssl_ca": certificate, "host": "localhost" }), true),
-            // The certificate is for another name than this address.
+            // The certificate is for a name other than this address.
             (json!({ "sslmode": "verify-full", "sslrootcert": "ca.pem" }), false),
             (json!({ "sslmode": "verify-ca", "sslrootcert": "not.pem" }), false),
             (json!({ "sslmode": "require", "sslrootcert": "gone.pem" }), false),

@@ -1,4 +1,4 @@
-//! What an incremental sync of a SQLite file takes, and what harms it not.
+//! Tests of incremental syncs of SQLite files.
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ fn by(cursor: &str) -> Value {
     json!({ "incremental": true, "cursor": cursor })
 }
 
-/// The stored rows of a table, as texts in their order.
+/// Returns the stored rows of a table, sorted as text.
 fn rows(house: &House, name: &str) -> Vec<String> {
     let mut rows: Vec<_> = house.rows(name).iter().map(Value::to_string).collect();
     rows.sort();

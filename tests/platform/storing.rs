@@ -1,4 +1,4 @@
-//! What is stored lasts, is closed to others, and is all or nothing.
+//! Tests that stored rows are durable, private and atomic.
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -198,12 +198,12 @@ async fn a_cleanup_ends_the_sync_of_its_source_and_everything_else_goes_on() {
     let ((), message) = tokio::join!(
         async {
             reached.notified().await;
-            // The sync stands at the gate; everything else goes on.
+            // The sync waits at the gate; other work continues.
             assert_eq!(house.sync(&quick, json!({})).await, 1);
             house.connect("another", "csv", json!({ "path": "a.csv" })).await;
             assert_eq!(house.list().await.len(), 3);
             assert_eq!(house.post("cleanup", &json!({ "source_ids": [quick] })).await.0, 200);
-            // A cleanup elsewhere does not end it.
+            // A cleanup of another workspace does not end it.
             let elsewhere =
                 house.post_to("/api/v1/data/other/cleanup", &json!({ "source_ids": [slow] })).await;
             assert_eq!(elsewhere.1["data"]["deleted_count"], 0);
@@ -224,7 +224,7 @@ async fn rows_of_a_source_that_is_gone_are_swept_at_the_start() {
     let id = house.connect("a", "csv", json!({ "path": "a.csv" })).await;
     house.sync(&id, json!({})).await;
     house.running.take().unwrap().stop().await;
-    // As a crash in the midst of a cleanup leaves it.
+    // Simulates a crash during a cleanup.
     let catalogue = rusqlite::Connection::open(house.storage().join("catalogue.db")).unwrap();
     catalogue.execute("DELETE FROM source", []).unwrap();
     drop(catalogue);

@@ -1,4 +1,4 @@
-//! Files as other software writes them; `fixtures/make.sh` makes them again.
+//! Tests of files from other software; `fixtures/make.sh` regenerates them.
 
 use std::path::Path;
 
@@ -210,7 +210,7 @@ async fn a_damaged_page_is_noticed_by_its_checksum() {
         let name = format!("{PYARROW}-checked-{compression}.parquet");
         let id = connect(&house, &name, json!({})).await;
         assert_eq!(house.sync(&id, json!({})).await, 100);
-        // A bit of the values, far behind the header of the page.
+        // Flips a bit of the values, far behind the header of the page.
         let path = house.data().join(&name);
         let mut content = std::fs::read(&path).unwrap();
         content[300] ^= 0x10;

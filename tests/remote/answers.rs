@@ -1,10 +1,10 @@
-//! What is made of the answers: tolerant of the harmless, strict where a mistake could remove.
+//! Tests of responses: lenient unless a mistake could remove sources.
 
 use crate::support::{CleanupManner, Fault, Ids, Platform, Semantics, SyncManner, TestManner};
 use crate::*;
 use wellspring::remote::{RemoteErrorKind, Verdict};
 
-/// The kind of error, as a word.
+/// Returns the kind of error as a word.
 fn word(kind: &RemoteErrorKind) -> &'static str {
     match kind {
         RemoteErrorKind::NotSent(_) => "not sent",
@@ -24,7 +24,7 @@ fn word(kind: &RemoteErrorKind) -> &'static str {
     }
 }
 
-/// Lists a platform that gives `fault` as the answer, and tells the names or the kind of error.
+/// Lists a platform that returns `fault`; returns the names or the kind of error.
 async fn listed(fault: Fault) -> Result<Vec<String>, &'static str> {
     let platform = Platform::start();
     platform.script_always("list", fault);

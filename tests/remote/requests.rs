@@ -1,4 +1,4 @@
-//! What is sent, byte by byte.
+//! Tests of requests, byte by byte.
 
 use crate::support::{Platform, Recorded};
 use crate::*;

@@ -1,4 +1,4 @@
-//! No secret leaves by any other way than the request that carries it.
+//! Tests that secrets are sent only in the request that needs them.
 
 use crate::support::{Fault, FaultProxy, Platform, Recorded, Wire};
 use crate::*;
@@ -31,7 +31,9 @@ impl<'a> MakeWriter<'a> for Log {
     }
 }
 
-/// Calls everything through every kind of answer, and gathers all that is said about it.
+/// Makes all calls with all kinds of responses.
+///
+/// Returns everything that was logged or reported.
 async fn everything_said(platform: &Platform) -> String {
     let proxy = FaultProxy::before(&platform.url());
     let settings = settings(&proxy.url(), TOKEN);
@@ -86,8 +88,8 @@ async fn no_secret_is_ever_said_or_logged_at_the_finest_level() {
         .with_ansi(false)
         .with_writer(log.clone())
         .finish();
-    // While only one subscriber exists, a log line first reached by a test on another thread counts
-    // as wanted by nobody, for good. A second one prevents that.
+    // While only one subscriber exists, a log statement first reached by a test on another thread is disabled
+    // permanently. A second subscriber prevents that.
     let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let guard = tracing::subscriber::set_default(subscriber);
     let said = everything_said(&platform).await;
@@ -99,7 +101,7 @@ async fn no_secret_is_ever_said_or_logged_at_the_finest_level() {
         let leak = [&log, &said].into_iter().flat_map(|text| text.lines()).find(|line| line.contains(secret));
         assert_eq!(leak, None);
     }
-    // The canaries were alive: they did go out with the requests.
+    // The canaries must have been sent with the requests.
     let sent = |canary: &str, call: &Recorded| {
         String::from_utf8_lossy(&call.body).contains(canary)
             || call.headers.get("authorization").is_some_and(|value| value.to_str().unwrap().contains(canary))

@@ -1,4 +1,4 @@
-//! The network between: cut, stalled, repeated, flooded, misdirected.
+//! Tests of network faults: cut, stalled, repeated, flooded, misdirected.
 
 use crate::support::{Fault, FaultProxy, Gate, Platform, Wire, nobody_listens};
 use crate::*;
@@ -23,7 +23,7 @@ async fn connect(writer: &Writer) -> Result<wellspring::remote::ConnectAnswer, R
     writer.connect(&unit(), &NonEmpty::one(&source("crm", json!({"host": "h"})))).await
 }
 
-/// Faults that leave open whether the platform acted, and whether it did.
+/// Returns faults with an unknown outcome, and how often the platform acted.
 fn ambiguous() -> Vec<(Wire, usize)> {
     let garbage = |bytes: &[u8]| Wire::Garbage(bytes.to_vec());
     vec![
@@ -70,7 +70,7 @@ async fn a_cut_at_any_byte_is_either_no_answer_or_the_answer() {
     let proxy = FaultProxy::before(&platform.url());
     let writer = writer_at(&proxy.url(), &platform);
     let mut answered = 0;
-    // With not even one byte gone the request was never sent, and may be tried again.
+    // If not even one byte was sent, the request may be tried again.
     for cut in (1..240).step_by(7) {
         platform.forget_calls();
         for (wire, acted) in [
@@ -104,7 +104,7 @@ async fn a_request_that_never_left_is_known_not_to_have() {
 
 #[tokio::test]
 async fn a_host_that_does_not_exist_is_called_so() {
-    // No name has a part this long, so nobody need be asked.
+    // No name has a label this long, so no DNS query is needed.
     let settings =
         Settings { allow_plaintext: true, ..settings(&format!("http://{}/", "n".repeat(70)), "token") };
     let error = Reader::new(settings).unwrap().list(&unit()).await.unwrap_err().to_string();
@@ -116,7 +116,7 @@ async fn a_connection_that_is_not_encrypted_where_it_must_be_carries_nothing() {
     let platform = Platform::start();
     let url = platform.url().replace("http://", "https://");
     let settings = settings(&url, &platform.token());
-    // A machine without any certificate cannot even prepare the client, which is as good.
+    // Without any certificates the client cannot even be created, which is equivalent.
     if let Ok(reader) = Reader::new(settings) {
         let error = connect(&Writer::new(&reader)).await.unwrap_err();
         assert!(matches!(error.kind, RemoteErrorKind::Unreachable(_)), "{error}");
@@ -128,7 +128,7 @@ async fn a_connection_that_is_not_encrypted_where_it_must_be_carries_nothing() {
 async fn a_certificate_that_nobody_vouches_for_gets_no_request() {
     let (address, attempts, requests) = untrusted_server().await;
     let settings = settings(&format!("https://{address}"), "token");
-    // A machine without any certificate cannot even prepare the client, which is as good.
+    // Without any certificates the client cannot even be created, which is equivalent.
     if let Ok(reader) = Reader::new(settings) {
         let error = connect(&Writer::new(&reader)).await.unwrap_err();
         assert!(matches!(error.kind, RemoteErrorKind::Unreachable(_)), "{error}");
@@ -138,10 +138,10 @@ async fn a_certificate_that_nobody_vouches_for_gets_no_request() {
     assert_eq!(requests.load(Ordering::SeqCst), 0);
 }
 
-/// Serves TLS with a certificate that signed itself; counts connections and requests begun.
+/// Serves TLS with a self-signed certificate; counts connections and requests.
 async fn untrusted_server() -> (SocketAddr, Arc<AtomicUsize>, Arc<AtomicUsize>) {
     let chain = CertificateDer::from_pem_slice(include_bytes!("untrusted.crt")).unwrap();
-    // Made for this test, and worth nothing elsewhere.
+    // Made for this test, and of no value elsewhere.
     let key = PrivateKeyDer::from_pem_slice(include_bytes!("untrusted.key")).unwrap();
     let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![chain], key).unwrap();
     let acceptor = TlsAcceptor::from(Arc::new(config));
@@ -282,7 +282,7 @@ async fn redirects_are_not_followed_and_the_token_stays() {
         let writer = writer(&platform);
         let (read, write) = (writer.reader().list(&unit()).await, connect(&writer).await);
         for error in [read.unwrap_err(), write.unwrap_err()] {
-            // 303 says that a write was carried out, and where to read about it.
+            // 303 means that a write was carried out, and where to read about it.
             let see_other = status == 303 && error.endpoint.is_write();
             assert_eq!(matches!(error.kind, RemoteErrorKind::Redirected(_)), !see_other, "{error}");
             assert_eq!(error.outcome_unknown(), see_other, "{error}");
@@ -338,11 +338,11 @@ async fn a_body_without_end_is_cut_at_the_limit() {
     proxy.script([Wire::Endless(b"HTTP/1.1 200 OK\r\n\r\n".to_vec())]);
     let error = connect(&writer).await.unwrap_err();
     assert!(matches!(error.kind, RemoteErrorKind::TooLarge { .. }), "{error}");
-    // The status of an error is believed without hearing the whole story.
+    // The status of an error is accepted without reading the whole body.
     proxy.script([Wire::Endless(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec())]);
     let error = connect(&writer).await.unwrap_err();
     assert!(matches!(error.kind, RemoteErrorKind::Failed { status: 400, .. }), "{error}");
-    // Headers without end never become an answer.
+    // Endless headers never become a response.
     let endless = Wire::Endless(b"HTTP/1.1 200 OK\r\nx: ".to_vec());
     proxy.script([endless]);
     let error = connect(&writer).await.unwrap_err();
@@ -411,7 +411,7 @@ async fn no_more_calls_are_under_way_than_permitted() {
     let platform = Platform::start();
     let gate = Gate::closed();
     platform.script_always("list", Fault::HoldBeforeActing(gate.clone()));
-    // No sync is under way, so all three are for lists.
+    // No sync is running, so all three permits are available to lists.
     let timeout = Duration::from_secs(60);
     let settings = Settings { max_in_flight: 3, timeout, ..settings(&platform.url(), &platform.token()) };
     let reader = Reader::new(settings).unwrap();

@@ -1,4 +1,4 @@
-//! Plans to be shown.
+//! Plans for the tests of output.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -90,7 +90,7 @@ pub(crate) fn source(text: &str, line: u32) -> DesiredSource {
     }
 }
 
-/// A unit that declares `sources` and has nothing to do.
+/// Creates a unit that declares `sources` and has an empty plan.
 pub(crate) fn unit(label: &str, workspace: &str, scope: &str, sources: Vec<DesiredSource>) -> UnitPlan {
     let unit =
         Unit { workspace: WorkspaceId::parse(workspace).unwrap(), scope: Scope::parse(scope).unwrap() };
@@ -203,7 +203,7 @@ fn cleanup(old: &str, removal: Removal) -> Step {
     Step::Cleanup { id: id(old), removal }
 }
 
-/// A day like any other.
+/// A typical plan.
 pub(crate) fn typical() -> Plan {
     let mut crm = crm();
     crm.unchanged = ["leads", "a", "b"].map(name).into();
@@ -222,7 +222,7 @@ pub(crate) fn typical() -> Plan {
     plan_of(vec![crm, sales, risk, support])
 }
 
-/// What a reviewer is to see first, and a platform that is known to update in place.
+/// Problems that come first, on a platform known to update in place.
 pub(crate) fn problems() -> (Plan, Problems) {
     let mut crm = crm();
     crm.in_place = true;
@@ -254,7 +254,7 @@ pub(crate) fn problems() -> (Plan, Problems) {
     (plan_of(vec![crm, sales]), problems)
 }
 
-/// Every action, every reason to hold back, drift, errors, suspension.
+/// Every action, every withheld reason, drift, errors, suspension.
 pub(crate) fn everything() -> Plan {
     plan_of(vec![crm(), sales(), risk(), support(), legacy()])
 }
@@ -396,7 +396,7 @@ fn legacy() -> UnitPlan {
     UnitPlan::failed(legacy.desired, UnitError::new("auth", message.into()))
 }
 
-/// A plan with everything that can become of its actions.
+/// A plan with every possible result.
 pub(crate) fn applied() -> (Plan, Vec<Outcome>) {
     let plan = everything();
     let refused =
@@ -422,7 +422,7 @@ pub(crate) fn applied() -> (Plan, Vec<Outcome>) {
     (plan, outcomes)
 }
 
-/// Nothing to do.
+/// An empty plan.
 pub(crate) fn quiet() -> Plan {
     let mut crm = unit("crm", "ws_1c04de", "user", vec![source("customer_db", 6), source("leads", 19)]);
     crm.unchanged = vec![name("customer_db"), name("leads")];
@@ -434,7 +434,7 @@ pub(crate) fn quiet() -> Plan {
     plan_of(vec![crm, ops])
 }
 
-/// Names and values that try to be more than text.
+/// Names and values that try to inject control codes or markup.
 pub(crate) fn hostile() -> Plan {
     let mut plan =
         in_unit("\u{1b}[2J\u{202e}evil", "`|<img src=x onerror=alert(1)>@team\n::error::x\n```\n# title");
@@ -446,7 +446,7 @@ pub(crate) fn hostile() -> Plan {
     plan
 }
 
-/// `hostile` and `other` in every place where text from elsewhere can stand.
+/// Puts `hostile` and `other` in every place that contains external text.
 pub(crate) fn in_unit(hostile: &str, other: &str) -> Plan {
     let text = if hostile.is_empty() { "x" } else { hostile };
     let workspace = if matches!(text, "." | "..") { "x" } else { text };
@@ -476,7 +476,7 @@ pub(crate) fn in_unit(hostile: &str, other: &str) -> Plan {
     plan_of(vec![unit, failed])
 }
 
-/// SQL, JSON in a string, long values, missing last newlines, more than can be compared.
+/// SQL, JSON in a string, long values, missing last newlines, long comparisons.
 pub(crate) fn multi_line() -> Plan {
     let mut crm = unit("crm", "ws_1c04de", "user", vec![source("customer_db", 6)]);
     let sql = "select id,\n       total\n  from orders\n where day > '2026-01-01'\n   and region = 'EU'\n order by id\n";
@@ -506,7 +506,7 @@ pub(crate) fn multi_line() -> Plan {
     plan_of(vec![crm])
 }
 
-/// Schedules that come, go and change.
+/// Added, removed and changed schedules.
 pub(crate) fn schedules() -> Plan {
     let declared = |text: &str, sync: Option<SyncSpec>| DesiredSource { sync, ..source(text, 1) };
     let stale = SyncSpec { stale_after: Some(Duration::from_secs(7200)), on_change: true, ..every(3600) };
@@ -529,7 +529,7 @@ pub(crate) fn schedules() -> Plan {
     plan_of(vec![crm])
 }
 
-/// The same thing none, one and many times.
+/// Zero, one and many of each.
 pub(crate) fn counted() -> Vec<Plan> {
     let mut plans = vec![plan_of(Vec::new())];
     for n in [1, 2, 1_200] {
@@ -554,7 +554,7 @@ pub(crate) fn counted() -> Vec<Plan> {
     plans
 }
 
-/// Long keys, wide letters, more unmanaged sources than are worth a line each.
+/// Long keys, wide characters, and too many unmanaged sources to list.
 pub(crate) fn wide() -> Plan {
     let mut crm = unit("crm", "ws_1c04de", "user", Vec::new());
     let keys = ["a_key_that_is_far_longer_than_any_column_ought_to_be", "short", "東京の注文", "città"];
@@ -580,7 +580,7 @@ pub(crate) fn huge(workspaces: usize, sources: usize) -> Plan {
     plan_of((0..workspaces).map(unit).collect())
 }
 
-/// A change that is marked sensitive and yet bears its values.
+/// A change marked as sensitive that contains its values nevertheless.
 pub(crate) fn sensitive(value: &str, drift: bool) -> Plan {
     let mut crm = unit("crm", "ws_1c04de", "user", vec![source("customer_db", 6)]);
     let marked = FieldChange {
@@ -596,7 +596,7 @@ pub(crate) fn sensitive(value: &str, drift: bool) -> Plan {
     plan_of(vec![crm])
 }
 
-/// Every plan here.
+/// Every plan in this module.
 pub(crate) fn all() -> Vec<Plan> {
     let mut plans = vec![typical(), everything(), quiet(), hostile(), multi_line(), schedules(), huge(3, 2)];
     plans.extend(counted());

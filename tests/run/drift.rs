@@ -1,4 +1,4 @@
-//! What others do on the platform, and what fails there.
+//! Tests of changes and failures on the platform.
 
 use super::support::{Fault, Running, Scene, Semantics, Taken, nobody_listens, until};
 use serde_json::json;
@@ -10,13 +10,13 @@ fn served(semantics: Semantics) -> (Scene, Running) {
     let scene = Scene::with(semantics);
     scene.declare("ws_one", &[A, B]);
     let daemon = scene.command(&["run", "--interval", "1s"]).spawn();
-    // What vanishes before it was seen there would be left alone.
+    // A source that vanishes before it was listed would be left alone.
     daemon.wait_for_line("connect done");
     until("both are connected", || scene.holds("ws_one", &[A, B]));
     (scene, daemon)
 }
 
-/// Two more looks at the workspace, each a chance to do something.
+/// Waits for two more lists of the workspace, each followed by a chance to act.
 fn two_looks(scene: &Scene) {
     let lists = || scene.platform.calls_to("list").iter().filter(|call| call.workspace == "ws_one").count();
     let before = lists();
@@ -33,7 +33,7 @@ fn what_someone_removes_is_put_back_at_the_next_check() {
 #[test]
 fn what_someone_changes_is_put_right_at_the_next_check() {
     let (scene, daemon) = served(Semantics::default());
-    // Only what was seen to be echoed can be seen to have changed.
+    // Only a field with a known readback can be recognised as changed.
     two_looks(&scene);
     scene.platform.modify("ws_one", "user", "alpha", |row| {
         row.connection_config = json!({ "host": "elsewhere.example.com" });
@@ -144,7 +144,7 @@ fn a_dry_run_never_writes() {
     assert!(super::support::files_below(scene.state.path()).is_empty());
 }
 
-/// Leads every connection to `address` on to `upstream`, from now on.
+/// Forwards every connection to `address` to `upstream`.
 fn lead(address: &str, upstream: &str) {
     let upstream = upstream.trim_start_matches("http://").split('/').next().unwrap().to_owned();
     let listener = std::net::TcpListener::bind(address.trim_start_matches("http://")).unwrap();
@@ -231,7 +231,7 @@ fn a_rotated_secret_is_seen_where_nothing_else_has_moved() {
     let config = scene.state.join("daemon.toml");
     let daemon = scene.command(&["run", "--interval", "1s", "--config", config.to_str().unwrap()]).spawn();
     daemon.wait_for_line("connect done");
-    // Passes that find nothing: the platform answers the same each time.
+    // Passes without changes: the platform returns the same each time.
     two_looks(&scene);
     scene.platform.forget_calls();
     two_looks(&scene);

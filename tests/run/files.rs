@@ -1,4 +1,4 @@
-//! What the files say is what is done, and what cannot be read is never taken for absent.
+//! Tests that file changes are applied and unreadable files cause no removals.
 
 use super::support::{Fault, Gate, Scene, until};
 use wellspring::model::{Scope, Unit, WorkspaceId};
@@ -8,7 +8,9 @@ use wellspring::state::State;
 const A: (&str, &str) = ("alpha", "a.example.com");
 const B: (&str, &str) = ("beta", "b.example.com");
 
-/// A daemon that has connected alpha and beta in `ws_one`, and has come to rest.
+/// Starts a daemon that has connected alpha and beta in `ws_one`.
+///
+/// The files are accepted in full.
 fn settled() -> (Scene, super::support::Running) {
     let scene = Scene::new();
     scene.declare("ws_one", &[A, B]);
@@ -19,14 +21,14 @@ fn settled() -> (Scene, super::support::Running) {
     (scene, daemon)
 }
 
-/// Has it look at everything, and waits until it did.
+/// Requests a pass over everything, and waits for it.
 fn until_looked(scene: &Scene, daemon: &super::support::Running) {
     let lists = scene.platform.calls_to("list").len();
     daemon.signal("USR1");
     until("it looked", || scene.platform.calls_to("list").len() > lists);
 }
 
-/// Two full looks later, in which anything might have been done, nothing was removed.
+/// Checks that nothing was removed after two full passes.
 fn nothing_is_removed(scene: &Scene, daemon: &super::support::Running) {
     until_looked(scene, daemon);
     until_looked(scene, daemon);
@@ -96,7 +98,7 @@ fn a_broken_file_is_told_with_its_place_and_holds_back_its_own_workspace_only() 
     scene.tree.write("workspaces/ws_one.toml", "[workspace]\nid = \"ws_one\"\n\n[sources.alpha\n");
     daemon.wait_for_line("file=workspaces/ws_one.toml line=4");
     nothing_is_removed(&scene, &daemon);
-    // The last good reading stays in force: drift is still mended.
+    // The last valid configuration stays in force: drift is still corrected.
     scene.platform.remove("ws_one", "user", "beta");
     until_looked(&scene, &daemon);
     until("beta is put back", || scene.holds("ws_one", &[A, B]));
@@ -163,7 +165,7 @@ fn what_a_file_no_longer_holds_is_not_removed_before_its_writer_closes_it() {
     let path = scene.tree.join("workspaces/ws_one.toml");
     let mut writer = std::fs::OpenOptions::new().write(true).truncate(true).open(&path).unwrap();
     writer.write_all(first.as_bytes()).unwrap();
-    // A removal that another file asks for later is done meanwhile, so the quiet time is over.
+    // A later removal in another file is done meanwhile, so the quiet time has passed.
     scene.declare("ws_two", &[B]);
     until("the removal there is done", || scene.holds("ws_two", &[B]));
     until_looked(&scene, &daemon);
@@ -173,7 +175,7 @@ fn what_a_file_no_longer_holds_is_not_removed_before_its_writer_closes_it() {
     until_looked(&scene, &daemon);
     assert!(scene.holds("ws_one", &[A, B]), "{}", daemon.stderr());
 
-    // A writer that ends with less has removed something; one that wrote it before it closed, too.
+    // A writer that ends with less content has removed something, also if written before it closed.
     let mut writer = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
     writer.set_len(0).unwrap();
     writer.rewind().unwrap();
@@ -317,7 +319,7 @@ fn a_mounted_config_map_is_followed_through_its_swaps() {
     let scene = Scene::new();
     let mount = super::support::Tree::new();
     let settings = scene.tree.read("wellspring.toml");
-    // Files are links into `..data`, which is itself a link that is swapped.
+    // Files are links into `..data`, a link that is replaced.
     let publish = |revision: &str, sources: &[(&str, &str)]| {
         mount.write(&format!("..{revision}/wellspring.toml"), &settings);
         mount.write(&format!("..{revision}/ws_one.toml"), &super::support::workspace_file("ws_one", sources));

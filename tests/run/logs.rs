@@ -1,4 +1,4 @@
-//! What the logs say, and what they do not say again.
+//! Tests of log messages and their deduplication.
 
 use super::support::{Fault, Gate, Scene, until};
 use serde_json::Value;
@@ -61,7 +61,7 @@ fn a_list_that_fails_and_repeats_a_secret_is_told_without_it_from_the_first_pass
     const WORKSPACES: usize = 12;
     let scene = Scene::new();
     let mut command = scene.command(&["run", "--interval", "1h"]).env("WELLSPRING_LOG", "trace");
-    // More at once than look up their secrets while the list is on its way, each with one of its own.
+    // More workspaces than can resolve secrets while the list request runs, each with its own secret.
     for n in 0..WORKSPACES {
         let (workspace, secret) = (format!("ws_{n}"), format!("hunter2-canary-{n:02}"));
         scene.tree.write(

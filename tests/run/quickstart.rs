@@ -1,15 +1,15 @@
-//! The example that comes along, kept by the daemon with the platform that comes along.
+//! Tests of the quickstart example with the local platform.
 
 use super::support::{Quickstart, Running, until};
 use serde_json::json;
 
 const MOBILITY: &str = "workspaces/mobility.toml";
 
-/// A daemon on a copy, with everything connected.
+/// Starts a daemon on a copy, with everything connected.
 fn kept() -> (Quickstart, Running) {
     let copy = Quickstart::copy();
     let daemon = copy.command(&["run", "--interval", "1s"]).spawn();
-    // What vanishes before it was seen there would be left alone.
+    // A source that vanishes before it was listed would be left alone.
     for source in ["fleet", "stations", "repairs"] {
         daemon.wait_for_line(&format!("source={source} action=\"connect\""));
     }

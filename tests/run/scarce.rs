@@ -1,9 +1,9 @@
-//! The machine runs out of something: the daemon goes on, and acts on nothing that it cannot record.
+//! Tests of scarce resources: the daemon does nothing that it cannot record.
 
 use super::support::{Running, Scene, Wellspring, until};
 use std::process::Command;
 
-/// Which files may grow no further, as on a full disk; `unlimited` for room enough.
+/// Limits the size of files, as on a full disk; `unlimited` removes the limit.
 fn largest_file(of: &Running, bytes: &str) {
     let pid = of.pid().to_string();
     let set = format!("--fsize={bytes}:");
@@ -21,7 +21,7 @@ fn every_second(host: &str) -> String {
 fn on_a_full_disk_nothing_is_sent_that_cannot_be_recorded_and_then_it_goes_on() {
     let scene = Scene::new();
     scene.tree.write("workspaces/one.toml", &every_second("a.example.com"));
-    // Whoever does not ignore the signal is ended by it.
+    // A process that does not ignore the signal is killed by it.
     let program = Wellspring::after("trap '' XFSZ");
     let mut daemon = scene.here(program, &["run", "--interval", "1h"]).spawn();
     until("it syncs by schedule", || scene.platform.calls_to("sync").len() >= 2);

@@ -1,11 +1,11 @@
-//! Signals: what is under way ends, nothing new starts.
+//! Tests of signals: work in progress ends, and nothing new starts.
 
 use super::support::{Fault, Gate, Running, Scene, until};
 
 const A: (&str, &str) = ("alpha", "a.example.com");
 const B: (&str, &str) = ("beta", "b.example.com");
 
-/// A daemon whose first connect is held at the gate.
+/// Starts a daemon whose first connect waits at the gate.
 fn mid_apply(fault: impl Fn(Gate) -> Fault) -> (Scene, Running, Gate) {
     let scene = Scene::new();
     let gate = Gate::closed();
@@ -28,7 +28,7 @@ fn a_stop_lets_the_call_under_way_end_and_starts_nothing_new() {
         assert_eq!(finished.code, Some(0), "{finished:#?}");
         assert!(scene.holds("ws_one", &[A]), "{signal}");
         assert_eq!(scene.platform.writes().len(), 1, "{signal}");
-        // It was recorded, too: nothing is done again.
+        // The write was recorded as well, so nothing is repeated.
         let plan = scene.wellspring(&["plan", "--detailed-exitcode", "-w", "ws_one"]);
         assert_eq!(plan.code, Some(0), "{plan:#?}");
     }
@@ -42,7 +42,7 @@ fn a_second_stop_ends_it_at_once() {
     daemon.signal("TERM");
     let finished = daemon.finish();
     assert_eq!(finished.code, Some(130), "{finished:#?}");
-    // What it had sent is found, and not sent again.
+    // The write is found in the list, and not repeated.
     scene.apply();
     assert_eq!(scene.platform.writes().len(), 1);
 }
@@ -62,7 +62,7 @@ fn hup_reads_the_files_again_and_looks_at_everything() {
     let scene = Scene::new();
     scene.declare("ws_one", &[A]);
     let daemon = scene.daemon();
-    // What vanishes before it was seen would be left alone.
+    // A source that vanishes before it was listed would be left alone.
     daemon.wait_for_line("connect done");
     scene.platform.remove("ws_one", "user", "alpha");
     daemon.signal("HUP");
@@ -98,7 +98,7 @@ fn a_second_daemon_on_one_state_refuses_and_harms_nothing() {
     gate.open();
     until("it is connected", || scene.holds("ws_one", &[A]));
     assert_eq!(scene.platform.writes().len(), 1);
-    // Whoever comes after it may begin; and `apply` beside it may all along.
+    // A later daemon may start; `apply` may run in parallel at any time.
     scene.apply();
     daemon.signal("TERM");
     assert_eq!(daemon.finish().code, Some(0));

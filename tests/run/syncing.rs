@@ -1,4 +1,4 @@
-//! The daemon syncs on connect and by schedule, and records each run.
+//! Tests that the daemon syncs on connect and by schedule, and records each run.
 
 use super::support::{Fault, Gate, Quickstart, Scene, until};
 use serde_json::Value;
@@ -17,13 +17,13 @@ fn a_source_syncs_on_connect_and_then_by_its_schedule() {
     let mut seen = Vec::new();
     until("it synced by schedule twice", || {
         let history = copy.wellspring(&["history", "--format", "json", "--limit", "100"]);
-        // Before the daemon has made its state there is nothing to tell.
+        // There is no history before the daemon has created its state.
         seen = serde_json::from_str(&history.stdout).map(|history| runs(&history)).unwrap_or_default();
         let scheduled =
             |run: &&(String, String, String)| run.0 == "stations" && run.1 == "schedule" && run.2 == "done";
         seen.iter().filter(scheduled).count() >= 2
     });
-    // A firing that falls together with the connect stands for both.
+    // A firing at the time of the connect counts for both.
     for source in ["fleet", "repairs"] {
         let connect = |run: &&(String, String, String)| run.0 == source && run.1 == "connect";
         assert_eq!(seen.iter().filter(connect).count(), 1, "{seen:?}");
@@ -85,7 +85,7 @@ fn a_replace_waits_for_a_sync_that_began_during_its_connection_test() {
     until("its new definition is tested", || !scene.platform.calls_to("test-connection").is_empty());
     scene.platform.forget_calls();
     scene.platform.script_always("sync", Fault::HoldAfterActing(running.clone()));
-    // The one that may have begun before has ended once another begins.
+    // Any sync that began before has ended once another one begins.
     until("it syncs meanwhile", || !scene.platform.calls_to("sync").is_empty());
     test.open();
     daemon.wait_for_line("a sync of it is running");
@@ -124,6 +124,6 @@ fn a_schedule_that_is_taken_away_fires_no_more() {
     daemon.signal("USR1");
     let lists = scene.platform.calls_to("list").len();
     until("it looked", || scene.platform.calls_to("list").len() > lists);
-    // One call may have been on its way when the schedule changed.
+    // One request may have been in progress when the schedule changed.
     assert!(scene.platform.calls_to("sync").len() <= after + 1);
 }

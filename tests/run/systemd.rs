@@ -1,4 +1,4 @@
-//! What the service manager is told, over a real socket.
+//! Tests of notifications to the service manager, over a real socket.
 
 use super::support::{Datagrams, Fault, Gate, Running, Scene, until};
 use std::time::Duration;
@@ -6,7 +6,9 @@ use std::time::Duration;
 const A: (&str, &str) = ("alpha", "a.example.com");
 const B: (&str, &str) = ("beta", "b.example.com");
 
-/// A daemon and the socket of its service manager, which kills it after so many microseconds of silence.
+/// Starts a daemon with a service manager.
+///
+/// The service manager kills it after `watchdog` microseconds of silence.
 fn managed(scene: &Scene, watchdog: Option<u64>) -> (Running, Datagrams) {
     let socket = Datagrams::at(&scene.state.join("notify.socket"));
     let mut command =
@@ -68,7 +70,7 @@ fn a_reload_is_announced_with_its_time_and_ends_when_the_files_were_read() {
         assert!(time.unwrap().parse::<u64>().unwrap() > 0, "{message}");
         told(&mut socket, "READY=1");
     }
-    // Of a storm, every reload that is announced ends.
+    // In a storm of reloads, every announced reload ends.
     for _ in 0..20 {
         daemon.signal("HUP");
     }
@@ -94,7 +96,7 @@ fn a_stop_is_announced_before_what_is_under_way_has_ended() {
     daemon.signal("TERM");
     told(&mut socket, "STOPPING=1");
     told(&mut socket, "STATUS=Stopping: what is under way is finished first");
-    // Nobody is to take it for dead meanwhile.
+    // The watchdog must be pinged meanwhile.
     for _ in 0..3 {
         told(&mut socket, "WATCHDOG=1");
     }
@@ -108,14 +110,14 @@ fn the_watchdog_hears_of_it_while_the_loop_comes_round_and_only_then() {
     let scene = Scene::new();
     scene.declare("ws_one", &[A]);
     let (_daemon, mut socket) = managed(&scene, Some(40_000));
-    // A service manager hears everything: were it not to, telling it would wait.
+    // The test must receive every message, because a full socket would block the daemon.
     until("it is connected", || {
         socket.within(Duration::from_millis(1)).is_some() && scene.holds("ws_one", &[A])
     });
     for _ in 0..10 {
         told(&mut socket, "WATCHDOG=1");
     }
-    // The loop waits for the state, which someone else keeps for himself.
+    // The loop waits for the state, which another connection has locked.
     let state = rusqlite::Connection::open(scene.state.join("state.db")).unwrap();
     state.execute_batch("BEGIN IMMEDIATE").unwrap();
     scene.declare("ws_two", &[B]);

@@ -1,4 +1,4 @@
-//! Regular connection tests: told when the verdict turns.
+//! Tests of regular connection tests: a changed result is reported.
 
 use super::support::{Scene, TestManner, until, workspace_file};
 

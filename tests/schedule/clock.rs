@@ -1,4 +1,4 @@
-//! Cron in every zone, against a walk along the wall clock.
+//! Tests cron in every time zone against a walk along the wall clock.
 
 use crate::{DAY, HOUR, MINUTE, at, cron, name, seconds, spec, timing_of, unit};
 use jiff::Timestamp;
@@ -8,16 +8,17 @@ use std::collections::{HashMap, HashSet};
 use wellspring::schedule::Timing;
 use wellspring::zones;
 
-/// What the wall clock shows on its way through a stretch of time: at each instant, the minutes it
-/// reaches *for the first time*. A minute shown again is not new; minutes left out are all reached
-/// at the instant after. This is the whole promise, said without the words fold and gap.
+/// The minutes that the wall clock reaches *for the first time*, by instant.
+///
+/// A minute that is shown again is not new; skipped minutes are all reached at the next instant. This is the
+/// complete specification, without the terms fold and gap.
 struct Walk(Vec<(i64, std::ops::RangeInclusive<i64>)>);
 
 impl Walk {
     fn through(zone: &TimeZone, from: i64, to: i64) -> Self {
         let mut reached = i64::MIN;
         let mut steps = Vec::new();
-        // Monrovia's offset once had half minutes.
+        // Monrovia's offset once included half a minute.
         let whole = from % 60 == 0 && zone.to_offset(seconds(from)).seconds() % 60 == 0;
         // The run-up covers a repeated hour.
         for second in (from - 4 * HOUR..=to).step_by(if whole { 60 } else { 30 }) {
@@ -38,7 +39,7 @@ impl Walk {
     }
 }
 
-/// Asks the schedule for the same stretch, forwards and backwards.
+/// Compares the schedule in the same period, forwards and backwards.
 fn check_stretch(label: &str, timing: &Timing, from: i64, to: i64, expected: &[Timestamp]) {
     let end = seconds(to);
     let mut t = seconds(from);
@@ -57,8 +58,9 @@ fn check_stretch(label: &str, timing: &Timing, from: i64, to: i64, expected: &[T
     }
 }
 
-/// Expressions that fire every day around the hour a clock change touches, each with the minutes of
-/// the day it names.
+/// Returns expressions that fire daily around the hour of a clock change.
+///
+/// Each comes with the minutes of the day that it names.
 fn daily_expressions(hour: i64) -> [(String, Vec<i64>); 4] {
     let next = (hour + 1) % 24;
     [

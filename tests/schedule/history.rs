@@ -1,4 +1,4 @@
-//! Long histories: passes on time and late, outages, crashes, clocks that jump.
+//! Tests of long histories: late passes, outages, crashes and clock changes.
 
 use crate::{DAY, HOUR, MINUTE, at, cron, name, spec, unit};
 use jiff::{SignedDuration, Timestamp};
@@ -10,7 +10,7 @@ use wellspring::schedule::{
     CLOCK_TOLERANCE, Decision, Last, MISSED_COUNTED, Scheduled, SkippedWhy, Timing, due, ripe_at,
 };
 
-/// A small generator, so that a seed is a whole history.
+/// A small generator, so that a seed determines a whole history.
 struct Dice(u64);
 
 impl Dice {
@@ -24,16 +24,16 @@ impl Dice {
     }
 }
 
-/// A source under simulation: what the state store would know, and what the oracle counts.
+/// A simulated source: contents of the state store, and the oracle's counters.
 struct Source {
     name: SourceName,
     spec: SyncSpec,
     timing: Timing,
     known_since: Timestamp,
     last: Option<Last>,
-    /// When the running sync will end.
+    /// End of the running sync.
     busy_until: Option<Timestamp>,
-    /// The first firing not yet accounted for.
+    /// The first firing that is not accounted for.
     expected: Timestamp,
     runs: u32,
 }
@@ -94,8 +94,9 @@ impl Source {
         self.last = Some(Last { firing, ..before });
     }
 
-    /// How many firings there are up to and including `firing` that nobody has accounted for;
-    /// they are accounted for from now on. None at all means that `firing` came twice.
+    /// Accounts for firings up to and including `firing`; returns how many there were.
+    ///
+    /// Zero means that `firing` came twice.
     fn account(&mut self, firing: Timestamp) -> u32 {
         let mut count = 0;
         while self.expected <= firing {
@@ -105,7 +106,7 @@ impl Source {
         count
     }
 
-    /// Ends the sync whose time has come.
+    /// Ends the sync if its time has come.
     fn settle(&mut self, now: Timestamp) {
         if let Some(end) = self.busy_until.take_if(|end| *end <= now) {
             let last = self.last.as_mut().expect("a run was claimed");
@@ -113,7 +114,7 @@ impl Source {
         }
     }
 
-    /// A crash: the run is gone, what was claimed stays.
+    /// Simulates a crash: the run is lost, the claim remains.
     fn crash(&mut self) {
         self.busy_until = None;
         if let Some(last) = &mut self.last {
@@ -122,7 +123,7 @@ impl Source {
     }
 }
 
-/// Sources of one unit, their clock and their accounts.
+/// Sources of one unit.
 struct Fleet {
     unit: Unit,
     sources: Vec<Source>,
@@ -135,7 +136,7 @@ impl Fleet {
         due(now, &scheduled)
     }
 
-    /// One pass of the loop at `now`, with every rule checked on the way. Returns when to wake.
+    /// Simulates one iteration at `now` and checks every rule; returns when to wake.
     fn pass(&mut self, now: Timestamp, dice: &mut Dice) -> Timestamp {
         self.sources.iter_mut().for_each(|source| source.settle(now));
         let decision = self.decide(now);
@@ -170,7 +171,7 @@ impl Fleet {
             source.busy_until = Some(end);
             source.last.as_mut().unwrap().running = true;
         }
-        // What came and was neither run nor skipped waits behind a running sync.
+        // A firing that was neither run nor skipped waits for a running sync.
         for source in self.sources.iter().filter(|source| source.expected <= now) {
             assert_eq!((source.spec.overlap, source.busy_until.is_some()), (Overlap::Queue, true));
         }
@@ -185,7 +186,7 @@ impl Fleet {
     }
 }
 
-/// Passes on time, late passes, outages and crashes, from `start` to `end`.
+/// Simulates passes, delays, outages and crashes, from `start` to `end`.
 fn live(fleet: &mut Fleet, dice: &mut Dice, start: Timestamp, end: Timestamp) {
     let mut now = start;
     while now < end {
@@ -205,7 +206,7 @@ fn live(fleet: &mut Fleet, dice: &mut Dice, start: Timestamp, end: Timestamp) {
     }
 }
 
-/// A fleet of `size` sources lives from the start for so many days.
+/// Simulates a fleet of `size` sources for `days` days.
 fn live_for(seed: u64, size: usize, days: i64) {
     let start = at("2026-01-15T12:34:56Z");
     let mut dice = Dice(seed);
@@ -215,8 +216,9 @@ fn live_for(seed: u64, size: usize, days: i64) {
     live(&mut fleet, &mut dice, start, start + SignedDuration::from_secs(days * DAY));
 }
 
-/// One source decides nothing for another, so each lives on a clock of its own, and only its own
-/// firings are passes.
+/// Checks each source alone, because sources are independent.
+///
+/// Only its firings are passes.
 #[test]
 fn in_thirty_years_every_firing_of_a_thousand_schedules_is_run_or_accounted_for_exactly_once() {
     let next = AtomicU64::new(0);
@@ -278,7 +280,7 @@ proptest! {
                 prop_assert!(jump < 0 && rewound.recorded > now && rewound.firing == now);
                 sources[rewound.index].claim(rewound.firing);
             }
-            // Nobody waits longer than the tolerance and then for the next firing.
+            // No source waits longer than the tolerance and then for the next firing.
             for source in &sources {
                 let claimed = source.last.map_or(source.known_since, |last| last.firing);
                 prop_assert!(claimed <= now + CLOCK_TOLERANCE);

@@ -1,4 +1,4 @@
-//! Checkouts by `wellspring-checkout`: from a real repository, cut off wherever it may be.
+//! Tests of `wellspring-checkout`, interrupted at every command.
 
 use super::{host, packaged, said};
 use std::collections::BTreeMap;
@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use tempfile::TempDir;
 
-/// What the script runs; each of these is a point at which it may be cut off.
+/// Commands of the script; each is a point at which it may be interrupted.
 const COMMANDS: [&str; 9] = ["basename", "flock", "git", "ln", "mkdir", "mv", "readlink", "rm", "sync"];
 
-/// A repository, and a place to check it out.
+/// A repository, and a directory to check it out into.
 struct Scene {
     dir: TempDir,
 }
@@ -44,7 +44,7 @@ impl Scene {
         String::from_utf8(done.stdout).unwrap().trim().to_owned()
     }
 
-    /// A commit with exactly these files; returns its id.
+    /// Commits exactly these files and returns the commit's id.
     fn commit(&self, files: &[(&str, &str)]) -> String {
         if !self.git(&["ls-files"]).is_empty() {
             self.git(&["rm", "-r", "--quiet", "."]);
@@ -70,7 +70,9 @@ impl Scene {
         checkout
     }
 
-    /// What is checked out: the files and their texts; `None` when nothing is.
+    /// Returns the checked-out files and their contents.
+    ///
+    /// `None` if there is no checkout.
     fn current(&self) -> Option<BTreeMap<String, String>> {
         let current = self.state().join("current");
         current.exists().then(|| files_below(&current, &current))
@@ -114,7 +116,7 @@ fn the_branch_is_checked_out_and_followed_and_what_is_there_is_left_alone() {
     let new = scene.commit(&NEW);
     assert_eq!(succeeds(&host(&mut scene.checkout())), format!("checked out {new}\n"));
     assert_eq!(scene.current(), as_files(&NEW));
-    // Back again: what was checked out before is still there.
+    // Checking out the old commit again must find its files.
     scene.git(&["reset", "--quiet", "--hard", &old]);
     assert_eq!(succeeds(&host(&mut scene.checkout())), format!("checked out {old}\n"));
     assert_eq!(scene.current(), as_files(&OLD));
@@ -163,17 +165,16 @@ fn a_password_is_read_from_its_credential_and_nowhere_else() {
     assert_eq!(ask("Password for 'https://x-access-token@git.example.com': "), "p4ss");
 }
 
-/// How a run is cut off at one of its commands.
+/// The point of a command at which the run is interrupted.
 #[derive(Debug, Clone, Copy)]
 enum Cut {
     Before,
     After,
-    /// The command did half of its work: of what is being checked out a file is missing, and Git's lock stands.
+    /// In the middle: a file is missing from the checkout, and Git's lock exists.
     Halfway,
 }
 
-/// A folder of stand-ins for the commands of the script: the `nth` to be run is cut off, and the script
-/// with it.
+/// Creates a folder of fake commands, the `nth` of which interrupts the script.
 fn cutting(scene: &Scene, nth: usize, cut: Cut) -> PathBuf {
     let folder = scene.dir.path().join("cutting");
     let _ = fs::remove_dir_all(&folder);
@@ -185,8 +186,8 @@ fn cutting(scene: &Scene, nth: usize, cut: Cut) -> PathBuf {
         Cut::Halfway => ("", &*format!("{half}; kill -KILL $PPID $$")),
     };
     for command in COMMANDS {
-        // The script asks for its commands one after the other, in subshells too: the parent of these
-        // ends, and the script with `set -e` or at its own next command.
+        // The script runs its commands one after the other, also in subshells: the fake kills its parent, and
+        // the script ends because of `set -e` or at its own next command.
         let text = format!(
             "#!/bin/sh\nPATH=/usr/bin:/bin\ncount=$(($(cat {0}/count) + 1))\necho $count >{0}/count\n\
              if [ $count -lt {nth} ]; then exec {command} \"$@\"; fi\n{before}\n{command} \"$@\"\n{after}\n",

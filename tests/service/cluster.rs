@@ -1,4 +1,4 @@
-//! The Kubernetes manifests: what the kubelet and Prometheus ask is answered by a daemon with their host file.
+//! Tests that a daemon with the manifests' host file serves probes and scrapes.
 
 use super::packaged;
 use super::support::{Scene, Site, Wellspring};
@@ -6,7 +6,7 @@ use std::fs;
 
 const SECRETS: &str = "/etc/wellspring/secrets";
 
-/// As it stands in the manifest, below `daemon.toml: |`.
+/// Returns the block below `daemon.toml: |` in the manifest.
 fn host_file(manifest: &str) -> String {
     let (_, block) = manifest.split_once("  daemon.toml: |\n").unwrap();
     block
@@ -16,7 +16,7 @@ fn host_file(manifest: &str) -> String {
         .collect()
 }
 
-/// What stands behind `key` wherever it is written.
+/// Returns the values of every `key` in the manifest.
 fn all<'a>(manifest: &'a str, key: &str) -> Vec<&'a str> {
     let values = manifest.split(key).skip(1);
     values.map(|rest| rest.split([',', '\n', '}']).next().unwrap().trim().trim_matches('"')).collect()
@@ -33,7 +33,7 @@ fn probes_and_scrapes_by_the_pods_address_are_answered() {
         let host = host_file(&manifest)
             .replace(sources, scene.tree.path().to_str().unwrap())
             .replace(SECRETS, scene.state.path().join("secrets").to_str().unwrap())
-            // A port that is free here, and for nobody else.
+            // A free port, reachable only from this host.
             .replace("0.0.0.0:9780", "127.0.0.1:0");
         scene.state.write("daemon.toml", &host);
         let config = scene.state.path().join("daemon.toml");

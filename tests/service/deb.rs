@@ -1,4 +1,4 @@
-//! The Debian package, installed, looked at, removed and purged below a root of its own.
+//! Tests of the Debian package: installed, inspected, removed and purged.
 
 use super::{host, packaged, said};
 use std::fs;
@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 
 const CONFIG: &str = "etc/wellspring/daemon.toml";
 
-/// A root with nothing but the files of `dpkg` itself.
+/// Creates a root with nothing but the files of `dpkg` itself.
 fn root() -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
     for folder in ["etc", "var/lib/dpkg"] {
@@ -18,14 +18,16 @@ fn root() -> tempfile::TempDir {
     root
 }
 
-/// As root of a user namespace: nothing outside of `root` can be written.
+/// Runs `dpkg` as root of a user namespace.
+///
+/// Nothing outside of `root` can be written.
 #[track_caller]
 fn dpkg(root: &Path, args: &[&str]) -> Output {
     let mut dpkg = Command::new("unshare");
     dpkg.args(["--map-root-user", "dpkg", "--force-script-chrootless", "--force-depends"])
         .arg(format!("--root={}", root.display()))
         .args(args)
-        // No service manager is to be spoken to.
+        // Prevents contact with a service manager.
         .env("SYSTEMD_OFFLINE", "1");
     let done = host(&mut dpkg);
     assert!(done.status.success(), "{args:?}: {}", said(&done));
@@ -38,7 +40,7 @@ fn installed(root: &Path, args: &[&str]) -> String {
     said(&run)
 }
 
-/// Every link to a unit: what is enabled.
+/// Returns all links to units, that is all enabled units.
 fn enabled(root: &Path) -> Vec<PathBuf> {
     let mut enabled = Vec::new();
     let mut folders = vec![root.join("etc/systemd")];
@@ -81,7 +83,7 @@ fn the_package_installs_disabled_and_leaves_nothing_behind() {
     looks_after_shells_and_readers(root);
     assert_eq!(said(&dpkg(root, &["--verify", "wellspring"])), "");
 
-    // What the host's owner wrote outlives everything but the purge.
+    // Files of the administrator must survive everything except the purge.
     fs::write(root.join(CONFIG), "# mine\n").unwrap();
     dpkg(root, &["--install", &package]);
     assert_eq!(fs::read_to_string(root.join(CONFIG)).unwrap(), "# mine\n");
@@ -98,7 +100,7 @@ fn the_package_installs_disabled_and_leaves_nothing_behind() {
     assert!(!said(&dpkg(root, &["--list"])).contains("wellspring"));
 }
 
-/// The manual has a page for each command, and the shell can read what completes them.
+/// Checks the manual page of each command and the shell completions.
 fn looks_after_shells_and_readers(root: &Path) {
     let pages = root.join("usr/share/man/man1");
     let help = installed(root, &["--help"]);

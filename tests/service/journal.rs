@@ -1,6 +1,6 @@
-//! Logs in the journal's own protocol, over a real socket at the place where the journal has it.
+//! Tests of logs in the journal's protocol, over a real socket.
 //!
-//! That place is the host's, so the program runs in a mount namespace of its own.
+//! The path of the socket belongs to the host, so the program runs in its own mount namespace.
 
 use super::support::{Datagrams, Fault, Running, Scene, Wellspring, until};
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 const A: (&str, &str) = ("alpha", "a.example.com");
 
-/// What `/run` is for the program, with the journal's socket in it.
+/// A replacement for `/run`, with the journal's socket in it.
 struct Run {
     dir: tempfile::TempDir,
     journal: Datagrams,
@@ -23,7 +23,9 @@ impl Run {
         Self { dir, journal }
     }
 
-    /// Starts the program where this is `/run`. `JOURNAL_STREAM` is what the shell makes of `stream`.
+    /// Starts the program with this as `/run`.
+    ///
+    /// The shell evaluates `stream` for `JOURNAL_STREAM`.
     fn spawn(&self, command: Wellspring, stream: &str) -> Running {
         let script = format!(
             "mount --bind \"$1\" /run && shift && JOURNAL_STREAM={stream} && export JOURNAL_STREAM && exec \"$@\""
@@ -34,10 +36,10 @@ impl Run {
     }
 }
 
-/// Device and inode of where stderr leads, as the service manager names the journal's stream.
+/// Shell expression for device and inode of stderr, the format of `JOURNAL_STREAM`.
 const STDERR: &str = "$(stat --dereference --format=%d:%i /proc/self/fd/2)";
 
-/// The fields of an entry: `NAME=value`, or the name, a length and as many bytes.
+/// Parses an entry: fields are `NAME=value`, or name, length and that many bytes.
 fn fields(entry: &[u8]) -> BTreeMap<String, String> {
     let mut fields = BTreeMap::new();
     let mut rest = entry;

@@ -1,11 +1,13 @@
-//! The systemd units are in order, and give an attacker next to nothing. Offline: nothing is started.
+//! Tests that the systemd units are valid and grant minimal privileges.
+//!
+//! Nothing is started.
 
 use super::{host, packaged, said};
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// In tenths of what `systemd-analyze security` counts.
+/// Maximum exposure according to `systemd-analyze security`, in tenths.
 const MOST_EXPOSURE: &str = "10";
 
 fn units(kinds: &[&str]) -> Vec<PathBuf> {

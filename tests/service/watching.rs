@@ -1,6 +1,6 @@
-//! Where the host has no file events to give, the files are looked at instead.
+//! Tests of polling on a host without file events.
 //!
-//! The limits are those of a user namespace of the program's own: nobody else runs out of anything.
+//! The limits apply to a user namespace of the program, so that no other process is affected.
 
 use super::support::{Scene, until};
 
@@ -9,7 +9,7 @@ const B: (&str, &str) = ("beta", "b.example.com");
 
 #[test]
 fn without_instances_or_watches_a_change_is_found_by_looking_and_that_is_said_once() {
-    // One watch is too few for the folders of a tree.
+    // One watch is not enough for the folders of a project.
     for (limit, most) in [("max_inotify_instances", 0), ("max_inotify_watches", 1)] {
         let scene = Scene::new();
         scene.declare("ws_one", &[A]);

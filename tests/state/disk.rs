@@ -1,4 +1,4 @@
-//! What stands on the disk: whole or not at all, for its owner only, and never a secret.
+//! Tests of the files on disk: atomic, private, and without secrets.
 
 use super::{
     PLATFORM, all_rows, all_runs, at, definition, entry, id, intent, journalled, name, own, owned, scheduled,
@@ -114,7 +114,7 @@ async fn a_directory_name_is_not_read_as_syntax() {
 
 #[tokio::test]
 async fn a_copy_taken_mid_write_opens_with_every_finished_commit() {
-    // The files as they stand while the writer still holds them are what a kill would leave.
+    // A copy taken while the writer is running contains what a kill would leave behind.
     let dir = tempfile::tempdir().unwrap();
     let state = State::open(dir.path(), PLATFORM).unwrap();
     for n in 0..20 {
@@ -124,7 +124,7 @@ async fn a_copy_taken_mid_write_opens_with_every_finished_commit() {
     for file in ["state.db", "state.db-wal", "fingerprint.key"] {
         fs::copy(dir.path().join(file), copy.path().join(file)).unwrap();
     }
-    // The last bytes of the log never reached the disk.
+    // Simulates a log whose last bytes never reached the disk.
     let log = fs::OpenOptions::new().write(true).open(copy.path().join("state.db-wal")).unwrap();
     log.set_len(log.metadata().unwrap().len() - 10).unwrap();
     let reopened = State::open(copy.path(), PLATFORM).unwrap();
@@ -246,7 +246,7 @@ async fn a_secret_stands_in_no_file_of_the_state() {
     assert!(source.applied.secrets.contains_key(&FieldPath::root("connection_config").key("password")));
     let connect = NewIntent { kind: IntentKind::Connect(Arc::new(source.applied.clone())), ..intent("crm") };
     state.record_intents(&unit("a"), &[connect], at(0)).await.unwrap();
-    // Where they are many they are deflated, and no look at the file would find it.
+    // Many intents are compressed, so a search in the file would not find the canary.
     let recorded = state.inventory(&unit("a")).await.unwrap().intents;
     assert!(!serde_json::to_string(&recorded).unwrap().contains(CANARY));
     state.commit(&unit("a"), vec![Change::Own(name("crm"), Arc::new(source))]).await.unwrap();
@@ -301,7 +301,7 @@ async fn a_killed_process_leaves_every_finished_commit_and_no_lock() {
     assert_eq!(listing(&dir.path().join("processes")).len(), 1, "its sign of life was cleared away");
 }
 
-/// What the test above does in a process of its own, until it is killed.
+/// Body of the process that the test above kills.
 async fn victim(dir: &Path) {
     let state = State::open(dir, PLATFORM).unwrap();
     let _lock = state.lock(&unit("a"), "run").unwrap();

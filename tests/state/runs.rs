@@ -1,4 +1,4 @@
-//! Runs: claimed once, ended once, and told apart from those of the dead.
+//! Tests of runs: claimed once, ended once, and closed for dead processes.
 
 use super::{PLATFORM, all_rows, all_runs, at, entry, journalled, name, scheduled, unit};
 use jiff::{SignedDuration, Timestamp};
@@ -248,7 +248,7 @@ async fn a_clock_that_went_back_is_remembered_and_no_firing_comes_twice() {
     assert_eq!(claim(900_000).await.unwrap(), [None], "it was run when the clock was ahead");
 }
 
-/// What the runs of a source say of its last one, each looked at.
+/// Computes the last run of a source from all of its runs.
 fn last_of(runs: &[Run]) -> (Timestamp, Timestamp, RunOutcome, Option<Timestamp>) {
     let never_sent = |run: &&Run| matches!(run.outcome, RunOutcome::Skipped | RunOutcome::Rewound);
     // Newest first.
@@ -266,7 +266,7 @@ async fn the_last_run_is_the_one_that_a_look_at_all_runs_finds() {
     let a = unit("a");
     let all = || HistoryFilter { limit: 10_000, ..all_runs() };
     let mut running: Vec<i64> = Vec::new();
-    // No two rounds are alike for long, and no firing comes twice.
+    // The sequence has a long period, and no firing occurs twice.
     for n in 0..400_i64 {
         let second = if n % 97 == 96 { n - 50_000 } else { n + 1000 * (n % 7) };
         match (n * n + n / 3) % 11 {
@@ -289,7 +289,7 @@ async fn the_last_run_is_the_one_that_a_look_at_all_runs_finds() {
             assert_eq!(told, last_of(&runs), "{n}");
         }
     }
-    // What is kept is also what the last run is known by.
+    // Runs that are kept must also identify the last run.
     state.finish(running.iter().map(|run| finished(*run, 500, RunOutcome::Failed)).collect()).await.unwrap();
     for n in 500..510 {
         state.spend(&a, vec![spent(n, RunOutcome::Skipped)], at(n)).await.unwrap();

@@ -1,9 +1,9 @@
-//! The page in a real browser: what files say is text there, whatever it says.
+//! Tests the page in a real browser: text from the files is never interpreted.
 
 use super::support::{Scene, Site, until};
 use std::process::{Command, Stdio};
 
-/// What Chromium makes of a page: its document once everything has run that would run.
+/// Loads a page in Chromium and returns the document after all scripts have run.
 fn document(url: &str) -> String {
     let profile = tempfile::tempdir().unwrap();
     let output = Command::new("chromium")

@@ -1,4 +1,4 @@
-//! `doctor`: each thing by itself, with what to do, and nothing changed.
+//! Tests of `doctor`: each check with its fix, and no changes.
 
 use super::support::{Finished, Quickstart, Scene, Tree, Wellspring, files_below, nobody_listens};
 use serde_json::Value;
@@ -97,7 +97,7 @@ fn where_a_run_could_not_keep_its_state_that_is_told() {
     let doctor = |dir: &Path| {
         let command = Wellspring::new().args(["doctor", "--format", "json", "-C"]).arg(scene.tree.path());
         let command = command.arg("--state-dir").arg(dir).platform(&scene.platform);
-        // Permissions do not bind the superuser.
+        // Permissions do not apply to the superuser.
         let bound = ["--bounding-set", "-dac_override"];
         if rustix::process::geteuid().is_root() { command.by_way_of("setpriv", bound) } else { command }.run()
     };

@@ -1,4 +1,4 @@
-//! `/healthz` and `/readyz` tell the truth.
+//! Tests of `/healthz` and `/readyz`.
 
 use super::support::{Scene, Site, until};
 
@@ -62,7 +62,7 @@ fn a_tree_that_goes_away_is_an_error_until_it_is_back_and_is_never_made_again() 
     for path in ["wellspring.toml", "workspaces"] {
         std::fs::rename(scene.tree.join(path), root.join(path)).unwrap();
     }
-    // The state stays at its default place, inside the tree.
+    // The state is in its default directory, inside the project.
     let daemon = super::support::Wellspring::new()
         .args(["run", "--interval", "1s", "--listen=127.0.0.1:0", "-C"])
         .arg(&root)

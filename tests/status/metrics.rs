@@ -1,11 +1,11 @@
-//! `/metrics`: the names that dashboards and alerts rely on, and no series of what is gone.
+//! Tests of `/metrics`: names of the interface, and no series of removed sources.
 
 use super::support::{Scene, Site, until, workspace_file};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Every name that is part of the interface.
+/// All names that are part of the interface.
 const NAMES: [&str; 34] = [
     "wellspring_build_info",
     "wellspring_start_time_seconds",
@@ -39,7 +39,7 @@ const NAMES: [&str; 34] = [
     "wellspring_api_request_duration_seconds_bucket",
     "wellspring_api_request_duration_seconds_sum",
     "wellspring_api_request_duration_seconds_count",
-    // Only counted; the first is told once a notice was sent.
+    // Counters appear once they were incremented; the first one needs a notification.
     "wellspring_notifications_total",
     "up",
 ];

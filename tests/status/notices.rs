@@ -1,4 +1,4 @@
-//! Notices to webhooks: state changes only, tried again, never in anybody's way.
+//! Tests of webhook notifications: state changes only, with retries.
 
 use super::support::{Background, Running, Scene, TestManner, until};
 use axum::Router;
@@ -8,7 +8,9 @@ use serde_json::Value;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-/// A webhook that keeps what it is told. It answers with the given statuses first, then with 200.
+/// A webhook that records notifications.
+///
+/// Responds with the given statuses first, then 200.
 struct Receiver {
     background: Background,
     kept: Arc<Mutex<Kept>>,
@@ -95,7 +97,7 @@ fn a_state_is_told_when_it_comes_and_when_it_is_over_and_not_every_pass() {
         (&1.into(), &"ws_one".into(), &"user".into())
     );
 
-    // The same again and again, and drift meanwhile.
+    // The failure repeats, and drift occurs in the meantime.
     let seen = scene.platform.calls_to("list").len();
     until("it is tried again", || scene.platform.calls_to("list").len() > seen + 2);
     scene.platform.remove("ws_one", "user", "beta");
@@ -163,7 +165,7 @@ fn an_address_that_is_missing_or_open_to_the_network_is_refused_at_the_start() {
     let open = run().env("HOOK", "http://hooks.example.com/s3cret-path").run();
     assert!(open.code == Some(3) && open.stderr.contains("https://"), "{open:#?}");
     assert!(!open.stderr.contains("s3cret-path"));
-    // And no source may be given it.
+    // No source may use the variable of the webhook.
     scene.tree.write(
         "workspaces/ws_one.toml",
         "[workspace]\nid = \"ws_one\"\n\n[sources.a]\ntype = \"api\"\nconnection_config = { host = \"${HOOK}\" }\n",

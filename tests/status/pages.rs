@@ -1,4 +1,4 @@
-//! The page and `/status.json`: what is wrong comes first, and no secret comes at all.
+//! Tests of the page and `/status.json`: problems first, and no secrets.
 
 use super::support::{Running, Scene, Site, TestManner, until, workspace_file};
 
@@ -31,7 +31,7 @@ fn troubled() -> (Scene, Running, Site) {
     scene.tree.write("workspaces/bad.toml", TROUBLED);
     scene.declare("ws_good", &[("alpha", "a.example.com"), ("beta", "b.example.com")]);
     scene.tree.write(".git/HEAD", "0123456789abcdef0123456789abcdef01234567\n");
-    // Someone else has a source of that name: it is not taken over.
+    // An unmanaged source has that name, so it is not adopted.
     scene.someone_adds("ws_good", "beta");
     let daemon = scene
         .command(&["run", "--interval", "1s", "--listen=127.0.0.1:0"])
@@ -79,7 +79,7 @@ fn what_is_wrong_comes_first_and_rejected_files_above_everything() {
     assert!(page.body.contains("cannot connect") && page.body.contains("moving house"));
     assert!(page.body.contains("that date has passed: take `suspend` out"), "{}", page.body);
     assert!(page.body.contains("http-equiv=\"refresh\""), "it refreshes itself");
-    // The change with its file and commit.
+    // The change appears with its file and commit.
     assert!(
         page.body.contains("workspaces/ws_good.toml:4") && page.body.contains("@012345678<"),
         "{}",
@@ -122,7 +122,7 @@ fn what_is_unmanaged_or_withheld_is_listed_where_it_is() {
         let page = site.get(path).body;
         assert!(page.contains("stranger</bdi>") && page.contains("prune is off"), "{path}: {page}");
     }
-    // A workspace that was folded stays so: the address says it, and the page loads that again.
+    // A collapsed workspace stays collapsed: the URL contains it, and the page reloads that URL.
     let unfolded = site.get("/").body;
     let (_, link) = unfolded.split_once("class=\"turn\" href=\"").unwrap();
     let folded = site.get(link.split('"').next().unwrap()).body;

@@ -1,4 +1,4 @@
-//! An attacker gets nothing: other names, other methods, large heads, many connections.
+//! Tests of the server under attack: hosts, methods, large heads, many connections.
 
 use super::support::{Running, Scene, Site, until};
 use std::io::{Read, Write};
@@ -72,7 +72,7 @@ fn it_is_for_looking_only_and_bounded() {
     let page = site.send(&format!("GET /{huge} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
     assert!(matches!(page.status, 414 | 431 | 0), "{}", page.status);
 
-    // Connections that say nothing, or half of it, hold up nobody: for one more, the oldest of them goes.
+    // Idle or incomplete connections block no others: the oldest is closed in favour of a new one.
     let open = |n: usize| {
         let mut stream = TcpStream::connect(site.0).unwrap();
         stream.write_all(if n.is_multiple_of(2) { b"" } else { b"GET / HTTP/1.1\r\nHost: loc" }).unwrap();
@@ -88,7 +88,7 @@ fn it_is_for_looking_only_and_bounded() {
     };
     assert!(is_open(&idle[40]), "the others were not waited for");
     until("the oldest went", || !is_open(&idle[0]));
-    // They were told that they took too long, or simply closed.
+    // Such a connection receives a timeout response or is simply closed.
     let closed = |mut stream: TcpStream| {
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);

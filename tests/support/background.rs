@@ -1,5 +1,6 @@
-//! A server beside the test: a thread with a runtime of its own, so that tests with and without a
-//! runtime, also with a paused clock, can use it.
+//! Server in a thread with its own runtime.
+//!
+//! Usable by tests with and without a runtime, and with a paused clock.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -7,7 +8,7 @@ use std::thread::JoinHandle;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-/// Runs until dropped.
+/// A server that runs until dropped.
 pub(crate) struct Background {
     pub(crate) address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
@@ -15,7 +16,7 @@ pub(crate) struct Background {
 }
 
 impl Background {
-    /// Listens on a free port of 127.0.0.1 and hands the listener to `serve`.
+    /// Listens on a free port of 127.0.0.1 and passes the listener to `serve`.
     pub(crate) fn serve<F, S>(serve: S) -> Self
     where
         S: FnOnce(TcpListener) -> F + Send + 'static,

@@ -1,5 +1,6 @@
-//! The real program in a clean room: nothing of the environment but what a test gives it, a HOME
-//! of its own, and an end in sight.
+//! Runs the real program in isolation.
+//!
+//! The environment contains only variables set by the test and its own HOME, and every run has a timeout.
 
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
@@ -8,10 +9,10 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// No run of a test takes longer; this only ends what hangs.
+/// Timeout of a run, far longer than any needs; only ends what hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How often a condition is looked at that nobody announces.
+/// Polling interval for conditions without an event.
 const GLANCE: Duration = Duration::from_millis(10);
 
 /// Waits until `condition` holds.
@@ -30,12 +31,12 @@ pub(crate) struct Wellspring {
     home: Arc<tempfile::TempDir>,
 }
 
-/// What a run left behind.
+/// Result of a finished run.
 #[derive(Debug)]
 pub(crate) struct Finished {
     pub(crate) stdout: String,
     pub(crate) stderr: String,
-    /// `None` when a signal ended it.
+    /// `None` if a signal ended it.
     pub(crate) code: Option<i32>,
 }
 
@@ -44,7 +45,7 @@ impl Wellspring {
         Self::of(Command::new(env!("CARGO_BIN_EXE_wellspring")))
     }
 
-    /// With something that only a shell can say of a process beforehand, such as `ulimit -n 16`.
+    /// Runs shell code first, such as `ulimit -n 16`.
     pub(crate) fn after(shell: &str) -> Self {
         let mut command = Command::new("/bin/sh");
         let script = format!("{shell}; exec \"$0\" \"$@\"");
@@ -52,8 +53,9 @@ impl Wellspring {
         Self::of(command)
     }
 
-    /// At a terminal of so many columns, with someone there who types nothing. Both outputs are one,
-    /// and the first line names the process.
+    /// Runs at a terminal with this many columns, without input.
+    ///
+    /// Both outputs are merged, and the first line contains the process id.
     pub(crate) fn at_a_terminal(columns: usize, args: &[&str]) -> Self {
         let quoted: Vec<String> = args.iter().map(|arg| format!("'{arg}'")).collect();
         let program = env!("CARGO_BIN_EXE_wellspring");
@@ -99,7 +101,7 @@ impl Wellspring {
         self
     }
 
-    /// Address and token of a platform, as the platform's own tools name them.
+    /// Sets URL and token of a platform, by the variables of the platform's own tools.
     pub(crate) fn platform(self, platform: &super::Platform) -> Self {
         self.env("WELLSPRING_URL", platform.url()).env("PMTX_TOKEN", platform.token())
     }
@@ -109,7 +111,7 @@ impl Wellspring {
         self
     }
 
-    /// By way of another program, which is given this one and its arguments after its own.
+    /// Runs through another program, which receives this one and its arguments.
     pub(crate) fn by_way_of<A: AsRef<OsStr>>(self, program: &str, args: impl IntoIterator<Item = A>) -> Self {
         let mut command = Command::new(program);
         command.args(args).arg(self.command.get_program()).args(self.command.get_args()).env_clear();
@@ -129,7 +131,7 @@ impl Wellspring {
         self.spawn().finish()
     }
 
-    /// Starts, and lets it run; it is killed when dropped.
+    /// Starts the program, which is killed on drop.
     pub(crate) fn spawn(mut self) -> Running {
         let mut child = self.command.spawn().unwrap();
         let output = Arc::new(Output::default());
@@ -141,7 +143,7 @@ impl Wellspring {
     }
 }
 
-/// A run under way.
+/// A run in progress.
 pub(crate) struct Running {
     child: Child,
     output: Arc<Output>,
@@ -195,7 +197,7 @@ impl Running {
         String::from_utf8_lossy(&self.output.lock().stderr).into_owned()
     }
 
-    /// Waits until a line of stdout or stderr holds `wanted`.
+    /// Waits until a line of stdout or stderr contains `wanted`.
     #[track_caller]
     pub(crate) fn wait_for_line(&self, wanted: &str) {
         let deadline = Instant::now() + PATIENCE;
@@ -214,7 +216,7 @@ impl Running {
 
     /// Sends a signal by name: `TERM`, `HUP`, `STOP`, `CONT`, `KILL`…
     pub(crate) fn signal(&self, name: &str) {
-        // The shell's own `kill` is there also where the program of that name is not.
+        // The shell's built-in `kill` exists even if the program does not.
         let kill = format!("kill -s {name} {}", self.pid());
         assert!(Command::new("/bin/sh").args(["-c", &kill]).status().unwrap().success());
     }

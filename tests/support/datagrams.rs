@@ -1,14 +1,14 @@
-//! A socket of the host's that the program speaks to: the service manager's, the journal's.
+//! A datagram socket of the host: the service manager's or the journal's.
 
 use std::io::ErrorKind;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Nothing takes longer to be said; this only ends what would hang.
+/// Timeout, far longer than any message takes; only ends what would hang.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Receives datagrams at a path.
+/// Receiver of datagrams at a path.
 pub(crate) struct Datagrams {
     socket: UnixDatagram,
     path: PathBuf,
@@ -25,7 +25,7 @@ impl Datagrams {
         &self.path
     }
 
-    /// The next one; `None` when nothing comes for so long.
+    /// Returns the next datagram; `None` after the timeout.
     pub(crate) fn within(&mut self, patience: Duration) -> Option<Vec<u8>> {
         self.socket.set_read_timeout(Some(patience)).unwrap();
         let mut buffer = vec![0; 1 << 18];
@@ -40,7 +40,7 @@ impl Datagrams {
         }
     }
 
-    /// The next one that is as wanted; what comes before it is passed over.
+    /// Returns the next datagram that matches; skips others.
     #[track_caller]
     pub(crate) fn until<T>(&mut self, what: &str, wanted: impl Fn(&[u8]) -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
@@ -54,7 +54,7 @@ impl Datagrams {
         }
     }
 
-    /// Everything so far, as text.
+    /// Returns all datagrams so far, as text.
     pub(crate) fn heard(&self) -> Vec<String> {
         self.heard.iter().map(|heard| String::from_utf8_lossy(heard).into_owned()).collect()
     }

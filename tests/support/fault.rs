@@ -1,5 +1,7 @@
-//! A proxy that breaks connections. Each carries one request: the proxy reads it whole, passes it
-//! on, reads the answer whole and closes. So one script entry is one request.
+//! Proxy that breaks connections.
+//!
+//! A connection carries one request: the proxy reads it completely, passes it on, reads the complete response
+//! and closes. One script entry therefore applies to one request.
 
 use super::background::Background;
 use std::collections::VecDeque;
@@ -8,34 +10,34 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What happens to one request on its way.
+/// Fault of one request.
 #[derive(Clone, Debug)]
 pub(crate) enum Wire {
-    /// Nothing.
+    /// No fault.
     Pass,
     /// The connection is reset as soon as it opens.
     Refuse,
-    /// So many bytes of the request reach the platform, then both sides are cut.
+    /// This many bytes of the request reach the platform, then both sides are cut.
     ResetAfterRequestBytes(usize),
-    /// The platform acts; so many bytes of its answer come back, then a reset.
+    /// The platform acts; this many bytes of its response are returned, then a reset.
     ResetAfterAnswerBytes(usize),
-    /// The same, but the connection is closed in good order.
+    /// Like [`Wire::ResetAfterAnswerBytes`], but the connection is closed normally.
     CloseAfterAnswerBytes(usize),
-    /// The platform acts, and its answer is lost.
+    /// The platform acts, and its response is lost.
     SwallowAnswer,
-    /// The platform never sees the request, and no answer comes.
+    /// The platform never receives the request, and there is no response.
     Stall,
-    /// The platform acts, and no answer comes.
+    /// The platform acts, and there is no response.
     StallAfterActing,
-    /// These bytes come as the answer; the platform never sees the request.
+    /// These bytes are the response; the platform never receives the request.
     Garbage(Vec<u8>),
-    /// These bytes come, then a filler without end.
+    /// These bytes are the response, followed by an endless filler.
     Endless(Vec<u8>),
-    /// The request reaches the platform twice; the second answer comes back.
+    /// The request reaches the platform twice; the second response is returned.
     DeliverTwice,
 }
 
-/// The proxy; it stops when dropped.
+/// The proxy; stops on drop.
 pub(crate) struct FaultProxy {
     script: Arc<Mutex<Script>>,
     server: Background,
@@ -50,7 +52,7 @@ struct Script {
 }
 
 impl FaultProxy {
-    /// Stands before the platform at `upstream`, a base URL with a host of `IP:PORT`.
+    /// Starts a proxy for `upstream`, a base URL with a host of `IP:PORT`.
     pub(crate) fn before(upstream: &str) -> Self {
         let rest = upstream.strip_prefix("http://").unwrap();
         let (address, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -61,34 +63,34 @@ impl FaultProxy {
         Self { script, server, path: path.to_owned() }
     }
 
-    /// The base URL that leads through the proxy.
+    /// Returns the base URL of the proxy.
     pub(crate) fn url(&self) -> String {
         format!("http://{}/{}", self.server.address, self.path)
     }
 
-    /// What happens to the next requests, one each; afterwards all pass.
+    /// Sets the faults of the next requests, one each; later requests pass.
     pub(crate) fn script(&self, faults: impl IntoIterator<Item = Wire>) {
         self.script.lock().unwrap_or_else(PoisonError::into_inner).next.extend(faults);
     }
 
-    /// The bytes of each request and of its answer so far, of those that passed.
+    /// Returns the sizes of passed requests and their responses, in bytes.
     pub(crate) fn sizes(&self) -> Vec<(usize, usize)> {
         self.script.lock().unwrap_or_else(PoisonError::into_inner).sizes.clone()
     }
 
-    /// Connections so far.
+    /// Returns the number of connections so far.
     pub(crate) fn connections(&self) -> usize {
         self.script.lock().unwrap_or_else(PoisonError::into_inner).connections
     }
 }
 
-/// A base URL where connections are refused.
+/// Returns a base URL where connections are refused.
 pub(crate) fn nobody_listens() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     format!("http://{}", listener.local_addr().unwrap())
 }
 
-/// Tells the platform to close the connection after its answer.
+/// Makes the platform close the connection after its response.
 const CLOSE: &[u8] = b"connection: close\r\n";
 
 async fn accept(listener: TcpListener, upstream: SocketAddr, script: Arc<Mutex<Script>>) {
@@ -100,7 +102,7 @@ async fn accept(listener: TcpListener, upstream: SocketAddr, script: Arc<Mutex<S
         };
         let script = script.clone();
         tokio::spawn(async move {
-            // An error here is a connection that someone cut, which is what the proxy is for.
+            // Errors are connections that were cut, which is the purpose of the proxy.
             let _ = carry(client, upstream, wire, &script).await;
         });
     }
@@ -163,12 +165,12 @@ async fn carry(
     }
 }
 
-/// Lets the coming close be a reset instead of an orderly end.
+/// Makes closing the connection a reset.
 fn reset(client: &TcpStream) -> std::io::Result<()> {
     client.set_zero_linger()
 }
 
-/// The whole request, told to close the connection after the answer.
+/// Reads the complete request, changed to close the connection after the response.
 async fn read_request(client: &mut TcpStream) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let head = loop {

@@ -1,11 +1,11 @@
-//! JSON as a careful reader takes it: a key that stands twice in an object is an error.
+//! Strict JSON: a duplicate key in an object is an error.
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// Reads it.
+/// Parses a text.
 #[track_caller]
 pub(crate) fn json(text: &str) -> Value {
     if let Err(error) = serde_json::from_str::<Careful>(text) {
@@ -14,7 +14,7 @@ pub(crate) fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
 
-/// Whatever it is, it was read.
+/// A value that is checked but not stored.
 struct Careful;
 
 impl<'de> Deserialize<'de> for Careful {

@@ -1,5 +1,7 @@
-//! The harness that the test binaries share: a platform that misbehaves on demand, a proxy that
-//! breaks connections, a directory of files, and the program itself in a clean room.
+//! Test harness shared by the test binaries.
+//!
+//! Consists of a scriptable platform, a proxy that breaks connections, a directory of files, and the program
+//! in isolation.
 
 #![expect(dead_code, unused_imports, reason = "each test binary uses its own part of the harness")]
 #![expect(clippy::unwrap_used, reason = "in tests a panic is the report")]

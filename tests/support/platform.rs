@@ -1,5 +1,6 @@
-//! A scriptable platform: the six endpoints in memory, with every behaviour that the contract
-//! leaves open as a choice, and faults for single calls.
+//! A scriptable platform: the six endpoints in memory.
+//!
+//! Every behaviour that the API leaves open is configurable, and single calls can fail.
 
 #[path = "platform/semantics.rs"]
 mod semantics;
@@ -24,19 +25,19 @@ use world::{Answer, Place, World, refusal};
 
 const BASE_PATH: &str = "/jarvispy/org/user";
 
-/// The platform; it stops when dropped.
+/// The platform; stops on drop.
 pub(crate) struct Platform {
     world: Arc<Mutex<World>>,
     server: Background,
 }
 
 impl Platform {
-    /// Starts one that behaves well.
+    /// Starts a platform with the default behaviour.
     pub(crate) fn start() -> Self {
         Self::with(Semantics::default())
     }
 
-    /// Starts one that behaves as told.
+    /// Starts a platform with the given behaviour.
     pub(crate) fn with(semantics: Semantics) -> Self {
         let world = World { semantics, token: "token-of-the-tests".into(), ..World::default() };
         let world = Arc::new(Mutex::new(world));
@@ -49,7 +50,7 @@ impl Platform {
         Self { world, server }
     }
 
-    /// The base URL, without `/api/v1`.
+    /// Returns the base URL, without `/api/v1`.
     pub(crate) fn url(&self) -> String {
         format!("http://{}{BASE_PATH}", self.server.address)
     }
@@ -58,27 +59,27 @@ impl Platform {
         self.server.address
     }
 
-    /// The token it accepts.
+    /// Returns the accepted token.
     pub(crate) fn token(&self) -> String {
         self.lock().token.clone()
     }
 
-    /// From now on only this token is accepted.
+    /// Replaces the accepted token.
     pub(crate) fn set_token(&self, token: &str) {
         token.clone_into(&mut self.lock().token);
     }
 
-    /// Changes its behaviour.
+    /// Changes the behaviour.
     pub(crate) fn semantics(&self, change: impl FnOnce(&mut Semantics)) {
         change(&mut self.lock().semantics);
     }
 
-    /// The next call to `endpoint` that no earlier script takes meets this fault.
+    /// Adds a fault for the next call to `endpoint` that has none yet.
     pub(crate) fn script(&self, endpoint: &str, fault: Fault) {
         self.enqueue(None, endpoint, fault);
     }
 
-    /// The same for calls about one workspace only.
+    /// Like [`Platform::script`], for calls of one workspace only.
     pub(crate) fn script_for(&self, workspace: &str, endpoint: &str, fault: Fault) {
         self.enqueue(Some(workspace.to_owned()), endpoint, fault);
     }
@@ -92,29 +93,29 @@ impl Platform {
         }
     }
 
-    /// Every call to `endpoint` meets this fault, until [`Platform::heal`].
+    /// Adds a fault for every call to `endpoint`, until [`Platform::heal`].
     pub(crate) fn script_always(&self, endpoint: &str, fault: Fault) {
         self.lock().always.insert(endpoint.to_owned(), fault);
     }
 
-    /// No more faults.
+    /// Removes all faults.
     pub(crate) fn heal(&self) {
         let mut world = self.lock();
         world.once.clear();
         world.always.clear();
     }
 
-    /// Every call so far, also those that met a fault or were not authorised.
+    /// Returns every call so far, including failed and unauthorised ones.
     pub(crate) fn calls(&self) -> Vec<Recorded> {
         self.lock().calls.clone()
     }
 
-    /// The calls to one endpoint.
+    /// Returns the calls to one endpoint.
     pub(crate) fn calls_to(&self, endpoint: &str) -> Vec<Recorded> {
         self.calls().into_iter().filter(|call| call.endpoint == endpoint).collect()
     }
 
-    /// The calls to connect, cleanup and sync.
+    /// Returns the calls to connect, cleanup and sync.
     pub(crate) fn writes(&self) -> Vec<Recorded> {
         self.calls().into_iter().filter(Recorded::is_write).collect()
     }
@@ -123,19 +124,19 @@ impl Platform {
         self.lock().calls.clear();
     }
 
-    /// What a workspace's scope really holds.
+    /// Returns the actual contents of a workspace's scope.
     pub(crate) fn rows(&self, workspace: &str, scope: &str) -> Vec<Row> {
         self.lock().rows.get(&place(workspace, scope)).cloned().unwrap_or_default()
     }
 
-    /// The names of [`Platform::rows`], sorted.
+    /// Returns the names of [`Platform::rows`], sorted.
     pub(crate) fn names(&self, workspace: &str, scope: &str) -> Vec<String> {
         let mut names: Vec<String> = self.rows(workspace, scope).into_iter().map(|row| row.name).collect();
         names.sort();
         names
     }
 
-    /// Someone else connects a source. Returns its number.
+    /// Connects an unmanaged source and returns its number.
     pub(crate) fn add(&self, workspace: &str, scope: &str, name: &str, kind: &str, config: Value) -> u64 {
         let mut world = self.lock();
         let row = Row {
@@ -151,14 +152,14 @@ impl Platform {
         number
     }
 
-    /// Someone else removes every source of this name.
+    /// Removes every source of this name, as others might.
     pub(crate) fn remove(&self, workspace: &str, scope: &str, name: &str) {
         if let Some(rows) = self.lock().rows.get_mut(&place(workspace, scope)) {
             rows.retain(|row| row.name != name);
         }
     }
 
-    /// Someone else changes every source of this name.
+    /// Changes every source of this name, as others might.
     pub(crate) fn modify(&self, workspace: &str, scope: &str, name: &str, change: impl Fn(&mut Row)) {
         if let Some(rows) = self.lock().rows.get_mut(&place(workspace, scope)) {
             rows.iter_mut().filter(|row| row.name == name).for_each(change);
@@ -174,23 +175,23 @@ impl Platform {
 #[derive(Clone, Debug)]
 pub(crate) struct Recorded {
     pub(crate) method: String,
-    /// Path and query as they came over the wire, without the base path.
+    /// Path and query as received, without the base path.
     pub(crate) target: String,
     pub(crate) endpoint: String,
     pub(crate) workspace: String,
-    /// From the query or the body; `None` when it was not sent.
+    /// From the query or the body; `None` if it was not sent.
     pub(crate) scope: Option<String>,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
 }
 
 impl Recorded {
-    /// The body as JSON, null when there is none.
+    /// Returns the body as JSON, null if there is none.
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
-    /// Does the call change what the platform holds?
+    /// Returns true if the call changes the contents of the platform.
     pub(crate) fn is_write(&self) -> bool {
         matches!(self.endpoint.as_str(), "connect" | "cleanup" | "sync")
     }
@@ -262,8 +263,7 @@ async fn serve(
     }
 }
 
-/// Unwinding ends the task that serves this connection, and so the connection; resuming a panic
-/// that never was prints nothing.
+/// Breaks the connection by unwinding its task; resuming a panic prints no message.
 fn broken_connection() -> ! {
     std::panic::resume_unwind(Box::new("the connection breaks"))
 }

@@ -1,10 +1,10 @@
-//! A copy of `examples/quickstart`, and the local platform that a run on it brings along.
+//! A copy of `examples/quickstart` and its local platform.
 
 use super::{Finished, Tree, Wellspring, files_below, until};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
-/// A copy that goes away with the test. Its state and the platform's storage lie inside it.
+/// A copy that is deleted after the test, with its state and storage.
 pub(crate) struct Quickstart {
     pub(crate) tree: Tree,
 }
@@ -14,7 +14,7 @@ impl Quickstart {
         Self::of("quickstart")
     }
 
-    /// The same of another example.
+    /// Copies another example.
     pub(crate) fn of(example: &str) -> Self {
         let original = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(example);
         let tree = Tree::new();
@@ -28,7 +28,7 @@ impl Quickstart {
         Self { tree }
     }
 
-    /// The program with this copy as its tree.
+    /// Returns the program with this copy as its project.
     pub(crate) fn command(&self, args: &[&str]) -> Wellspring {
         Wellspring::new().args(args).arg("-C").arg(self.tree.path())
     }
@@ -38,7 +38,7 @@ impl Quickstart {
         self.command(args).run()
     }
 
-    /// Runs, must succeed, and answers in JSON.
+    /// Runs successfully and returns the JSON output.
     #[track_caller]
     pub(crate) fn json(&self, args: &[&str]) -> Value {
         let finished = self.command(args).args(["--format", "json"]).run();
@@ -46,12 +46,12 @@ impl Quickstart {
         serde_json::from_str(&finished.stdout).unwrap()
     }
 
-    /// Where the local platform keeps its sources and rows.
+    /// Returns the storage directory of the local platform.
     pub(crate) fn storage(&self) -> PathBuf {
         self.tree.join(".wellspring/platform")
     }
 
-    /// Replaces a part of a file, which must be there.
+    /// Replaces a part of a file, which must exist.
     #[track_caller]
     pub(crate) fn edit(&self, path: &str, from: &str, to: &str) {
         let text = self.tree.read(path);
@@ -59,7 +59,7 @@ impl Quickstart {
         self.tree.write(path, &text.replace(from, to));
     }
 
-    /// The local platform of a run under way, once it answers.
+    /// Returns a client of the local platform of a run in progress, once it responds.
     #[track_caller]
     pub(crate) fn local(&self) -> Local {
         let path = self.storage().join("address.json");
@@ -71,7 +71,7 @@ impl Quickstart {
     }
 }
 
-/// Someone who calls the local platform by themselves.
+/// An independent client of the local platform.
 pub(crate) struct Local {
     url: String,
     token: String,
@@ -85,7 +85,7 @@ impl Local {
         self.answer(self.client.get(self.at(&path)))["data"].as_array().unwrap().clone()
     }
 
-    /// The names in [`Local::list`], sorted.
+    /// Returns the names in [`Local::list`], sorted.
     pub(crate) fn names(&self, workspace: &str) -> Vec<String> {
         let rows = self.list(workspace);
         let mut names: Vec<_> = rows.iter().map(|row| row["name"].as_str().unwrap().to_owned()).collect();
@@ -93,7 +93,7 @@ impl Local {
         names
     }
 
-    /// The row of that name, null when there is none.
+    /// Returns the row of that name, null if there is none.
     pub(crate) fn row(&self, workspace: &str, name: &str) -> Value {
         self.list(workspace).into_iter().find(|row| row["name"] == name).unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! All that a run needs: a directory of files, a place for the state beside it, and a platform.
+//! Everything that a run needs: a project, a state directory and a platform.
 
 use super::{Finished, Platform, Running, Semantics, Tree, Wellspring};
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
-/// Prunes, without a limit, and waits for nothing.
+/// Settings that prune without limit and without settle time.
 const SETTINGS: &str = "\
 [platform]
 settle = \"0s\"
@@ -33,17 +33,17 @@ impl Scene {
         Self { tree, state: Tree::new(), platform: Platform::with(semantics) }
     }
 
-    /// `workspaces/WORKSPACE.toml` declares these sources, each a key and a host.
+    /// Declares these sources, each a key and a host, in `workspaces/WORKSPACE.toml`.
     pub(crate) fn declare(&self, workspace: &str, sources: &[(&str, &str)]) {
         self.tree.write(&format!("workspaces/{workspace}.toml"), &workspace_file(workspace, sources));
     }
 
-    /// The program with this scene's files, state and platform.
+    /// Returns the program with this scene's files, state and platform.
     pub(crate) fn command(&self, args: &[&str]) -> Wellspring {
         self.here(Wellspring::new(), args)
     }
 
-    /// The same, for a program that is started in its own way.
+    /// Like [`Scene::command`], for a program that is started in a special way.
     pub(crate) fn here(&self, program: Wellspring, args: &[&str]) -> Wellspring {
         program
             .args(args)
@@ -60,7 +60,7 @@ impl Scene {
         self.command(args).run()
     }
 
-    /// `apply --yes`, which must do all there is to do.
+    /// Runs `apply --yes`, which must succeed completely.
     #[track_caller]
     pub(crate) fn apply(&self) -> Finished {
         let finished = self.wellspring(&["apply", "--yes"]);
@@ -68,12 +68,16 @@ impl Scene {
         finished
     }
 
-    /// The daemon. It checks for drift once an hour: what happens sooner, something else caused.
+    /// Starts the daemon with an hourly check for drift.
+    ///
+    /// Earlier passes must have been caused by other events.
     pub(crate) fn daemon(&self) -> Running {
         self.command(&["run", "--interval", "1h"]).spawn()
     }
 
-    /// What the workspace holds on the platform: names and hosts, sorted; duplicates show.
+    /// Returns names and hosts of the workspace on the platform, sorted.
+    ///
+    /// Duplicates are included.
     pub(crate) fn hosts(&self, workspace: &str) -> Vec<(String, String)> {
         let host = |config: &Value| config["host"].as_str().unwrap_or_default().to_owned();
         let rows = self.platform.rows(workspace, "user");
@@ -83,20 +87,20 @@ impl Scene {
         hosts
     }
 
-    /// Does the workspace hold exactly these?
+    /// Returns true if the workspace contains exactly these sources.
     pub(crate) fn holds(&self, workspace: &str, sources: &[(&str, &str)]) -> bool {
         let mut wanted: Vec<_> = sources.iter().map(|(k, h)| ((*k).to_owned(), (*h).to_owned())).collect();
         wanted.sort();
         self.hosts(workspace) == wanted
     }
 
-    /// Someone else connects a source.
+    /// Connects an unmanaged source.
     pub(crate) fn someone_adds(&self, workspace: &str, name: &str) -> u64 {
         self.platform.add(workspace, "user", name, "database", json!({ "host": "theirs.example.com" }))
     }
 }
 
-/// A file that declares these sources in one workspace.
+/// Returns a file that declares these sources in one workspace.
 pub(crate) fn workspace_file(workspace: &str, sources: &[(&str, &str)]) -> String {
     let mut text = format!("[workspace]\nid = \"{workspace}\"\n");
     if sources.is_empty() {
@@ -112,7 +116,7 @@ pub(crate) fn workspace_file(workspace: &str, sources: &[(&str, &str)]) -> Strin
     text
 }
 
-/// Every file below a directory with its bytes, by path.
+/// Returns every file below a directory with its bytes, by path.
 pub(crate) fn files_below(root: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     let mut folders = vec![root.to_owned()];

@@ -1,22 +1,21 @@
-//! PostgreSQL and MariaDB, the real ones: those `tests/all` started, or else some of our own that live
-//! as long as this test binary does.
+//! Real PostgreSQL and MariaDB servers, of `tests/all` or of this test binary.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
-/// Where the servers are.
+/// Addresses of the servers.
 pub(crate) struct Servers {
-    /// `postgres://user:password@host:port/database`, of someone who may do everything.
+    /// `postgres://user:password@host:port/database` of a superuser.
     pub(crate) postgres: String,
     /// The same through PgBouncer.
     pub(crate) pgbouncer: String,
     /// The same for MariaDB.
     pub(crate) mariadb: String,
-    /// The certificate both show, which has signed itself, for `localhost`.
+    /// The self-signed certificate of both, for `localhost`.
     pub(crate) certificate: PathBuf,
-    /// When its input is closed, at the latest by the end of this process, the servers of our own stop.
+    /// Our own servers stop when its input is closed, at the latest with this process.
     _held: Option<Child>,
 }
 
@@ -27,7 +26,7 @@ const NAMES: [&str; 4] = [
     "WELLSPRING_TEST_CERTIFICATE",
 ];
 
-/// The servers; they are started with the first call.
+/// Returns the servers, started with the first call.
 pub(crate) fn servers() -> &'static Servers {
     static SERVERS: OnceLock<Servers> = OnceLock::new();
     SERVERS.get_or_init(|| match NAMES.map(|name| std::env::var(name).ok()) {

@@ -1,4 +1,4 @@
-//! The status page of a daemon, asked byte by byte.
+//! Raw HTTP client for the status page of a daemon.
 
 use super::{Running, until};
 use serde_json::Value;
@@ -6,10 +6,10 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// Where a daemon with `--listen=127.0.0.1:0` answers.
+/// Address of a daemon with `--listen=127.0.0.1:0`.
 pub(crate) struct Site(pub(crate) SocketAddr);
 
-/// An answer.
+/// A response.
 #[derive(Debug)]
 pub(crate) struct Page {
     pub(crate) status: u16,
@@ -18,7 +18,7 @@ pub(crate) struct Page {
 }
 
 impl Site {
-    /// As the daemon tells.
+    /// Reads the address from the daemon's log.
     pub(crate) fn of(daemon: &Running) -> Self {
         daemon.wait_for_line("the status page is at http://");
         let told = daemon.stderr();
@@ -35,7 +35,7 @@ impl Site {
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         stream.write_all(request.as_bytes()).unwrap();
         let mut answer = Vec::new();
-        // A refused head may end in a reset after the answer.
+        // A refused head may end in a reset after the response.
         let _ = stream.read_to_end(&mut answer);
         let answer = String::from_utf8_lossy(&answer).into_owned();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
@@ -47,14 +47,14 @@ impl Site {
         super::json(&self.get("/status.json").body)
     }
 
-    /// Waits until `/readyz` answers so.
+    /// Waits until `/readyz` responds with this status.
     #[track_caller]
     pub(crate) fn until_ready(&self, wanted: u16) -> Page {
         until(&format!("/readyz says {wanted}"), || self.get("/readyz").status == wanted);
         self.get("/readyz")
     }
 
-    /// The value of a series, by its name and labels as they are printed.
+    /// Returns the value of a series, by name and labels as printed.
     pub(crate) fn metric(&self, series: &str) -> Option<f64> {
         let text = self.get("/metrics").body;
         text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())

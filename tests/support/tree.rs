@@ -1,4 +1,4 @@
-//! A directory of files that goes away with the test.
+//! A directory of files that is deleted after the test.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ impl Tree {
         Self(tempfile::tempdir().unwrap())
     }
 
-    /// A tree of these files.
+    /// Creates a directory with these files.
     pub(crate) fn with(files: &[(&str, &str)]) -> Self {
         let tree = Self::new();
         for (path, text) in files {
@@ -22,7 +22,7 @@ impl Tree {
         self.0.path()
     }
 
-    /// The path of a file below the root.
+    /// Returns the path of a file below the root.
     pub(crate) fn join(&self, path: &str) -> PathBuf {
         self.path().join(path)
     }

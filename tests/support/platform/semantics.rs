@@ -1,39 +1,39 @@
-//! The choices that the contract leaves open, and the faults that a call can meet.
+//! Behaviour that the API leaves open, and faults of single calls.
 
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// How the platform behaves where the contract leaves it open.
+/// Behaviour of the platform where the API leaves it open.
 #[derive(Clone)]
 pub(crate) struct Semantics {
-    /// `connect` on a name that is taken.
+    /// Response of `connect` to an existing name.
     pub(crate) taken: Taken,
-    /// What `list` shows of a definition.
+    /// Part of a definition that `list` returns.
     pub(crate) echo: EchoManner,
-    /// The ids on rows.
+    /// Ids of rows.
     pub(crate) ids: Ids,
-    /// So many lists after a write still show what was before it.
+    /// Number of lists after a write that still return the previous rows.
     pub(crate) list_lag: usize,
-    /// What `cleanup` does with the ids it is given.
+    /// Ids that `cleanup` removes.
     pub(crate) cleanup: CleanupManner,
-    /// What `test-connection` does.
+    /// Behaviour of `test-connection`.
     pub(crate) test_connection: TestManner,
-    /// What `sync` answers.
+    /// Response of `sync`.
     pub(crate) sync: SyncManner,
-    /// Names that `connect` reports in `errors[]`, while the others go through.
+    /// Names that `connect` reports in `errors[]`, while the others succeed.
     pub(crate) partial_connect: Vec<String>,
     /// Names for which `connect` refuses the whole batch with 400.
     pub(crate) refused: Vec<String>,
-    /// The answer of `connect` names the ids.
+    /// True if the response of `connect` contains ids.
     pub(crate) answers_ids: bool,
-    /// A batch that is refused is carried out up to the bad one.
+    /// True if a refused batch is carried out up to the refused source.
     pub(crate) partial_batches: bool,
-    /// Names for which `sync` refuses the whole call with 400.
+    /// Names for which `sync` refuses the whole request with 400.
     pub(crate) refused_syncs: Vec<String>,
-    /// So many connects of a name that was cleaned up are refused with 409.
+    /// Number of connects refused with 409 for a name that was cleaned up.
     pub(crate) reserved: usize,
-    /// Names are listed in capitals.
+    /// True if names are listed in capitals.
     pub(crate) capitals: bool,
     /// Further fields of the list's envelope.
     pub(crate) page_fields: Map<String, Value>,
@@ -63,9 +63,9 @@ impl Default for Semantics {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Taken {
-    /// The row keeps its id and takes the new definition.
+    /// The row keeps its id and gets the new definition.
     Upsert,
-    /// A second row of that name appears.
+    /// A second row with that name is created.
     Duplicate,
     /// 409, and nothing of the batch is connected.
     Conflict,
@@ -73,13 +73,13 @@ pub(crate) enum Taken {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum EchoManner {
-    /// `connection_config` and `metadata` as they came, secrets in plain text.
+    /// `connection_config` and `metadata` as received, secrets in plain text.
     Everything,
-    /// The same with `***` for what looks secret.
+    /// The same with `***` for secrets.
     Masked,
     /// Name and type only.
     Nothing,
-    /// Numbers as text, an extra key here and there.
+    /// Numbers as text, and an extra key here and there.
     Normalised,
 }
 
@@ -89,14 +89,14 @@ pub(crate) enum Ids {
     Text,
     /// `1`
     Number,
-    /// Rows show no id, and no id is known to `cleanup` and `sync`.
+    /// Rows have no id, and `cleanup` and `sync` accept none.
     None,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum CleanupManner {
     All,
-    /// Only the first of the ids.
+    /// Removes only the first of the ids.
     OnlySome,
 }
 
@@ -105,13 +105,13 @@ pub(crate) enum TestManner {
     Works,
     /// 404
     Missing,
-    /// A failed test for configurations that hold one of these texts as a value.
+    /// A failed test for configurations with one of these texts as a value.
     FailsFor(Vec<String>),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum SyncManner {
-    /// 200 with `records_processed` in all and of each source.
+    /// 200 with `records_processed` in total and per source.
     Counts,
     /// 200 without a count.
     Silent,
@@ -119,40 +119,40 @@ pub(crate) enum SyncManner {
     Accepted,
 }
 
-/// What happens to one call instead of, or besides, its answer.
+/// Fault of one call, in place of or in addition to its response.
 #[derive(Clone)]
 pub(crate) enum Fault {
-    /// This answer, without acting.
+    /// Returns this response without acting.
     Answer { status: u16, headers: Vec<(&'static str, String)>, body: Vec<u8> },
-    /// Acts, then gives this answer.
+    /// Acts, then returns this response.
     ActThenAnswer { status: u16, headers: Vec<(&'static str, String)>, body: Vec<u8> },
-    /// The connection breaks without an answer, nothing was done.
+    /// Breaks the connection without a response, before acting.
     DropBeforeActing,
-    /// Acts; then the connection breaks without an answer.
+    /// Acts, then breaks the connection without a response.
     DropAfterActing,
-    /// Waits at the gate, then goes on as usual.
+    /// Waits at the gate, then continues as usual.
     HoldBeforeActing(Gate),
-    /// Acts, then waits at the gate before it answers.
+    /// Acts, then waits at the gate before responding.
     HoldAfterActing(Gate),
 }
 
 impl Fault {
-    /// An error envelope with this status.
+    /// Returns an error envelope with this status.
     pub(crate) fn status(status: u16, message: &str) -> Self {
         Self::json(status, &json!({"status": "error", "message": message, "data": null}))
     }
 
-    /// This status and body.
+    /// Returns this status and body.
     pub(crate) fn json(status: u16, body: &Value) -> Self {
         Self::body(status, "application/json", body.to_string().into_bytes())
     }
 
-    /// This status and these bytes.
+    /// Returns this status and these bytes.
     pub(crate) fn body(status: u16, kind: &str, body: impl Into<Vec<u8>>) -> Self {
         Self::Answer { status, headers: vec![("content-type", kind.to_owned())], body: body.into() }
     }
 
-    /// Acts, then answers with an error envelope of this status.
+    /// Acts, then returns an error envelope with this status.
     pub(crate) fn acts_then(status: u16, message: &str) -> Self {
         match Self::status(status, message) {
             Self::Answer { status, headers, body } => Self::ActThenAnswer { status, headers, body },
@@ -160,7 +160,7 @@ impl Fault {
         }
     }
 
-    /// Adds a header to an answer.
+    /// Adds a header to a response.
     pub(crate) fn header(mut self, name: &'static str, value: &str) -> Self {
         if let Self::Answer { headers, .. } | Self::ActThenAnswer { headers, .. } = &mut self {
             headers.push((name, value.to_owned()));
@@ -169,7 +169,7 @@ impl Fault {
     }
 }
 
-/// Holds calls until it is opened.
+/// A gate that holds calls until it is opened.
 #[derive(Clone)]
 pub(crate) struct Gate(Arc<watch::Sender<bool>>);
 

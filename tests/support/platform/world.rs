@@ -1,4 +1,4 @@
-//! What the platform holds, and what the six endpoints do to it.
+//! Contents of the platform, and the effects of the six endpoints.
 
 use super::Recorded;
 use super::semantics::{CleanupManner, EchoManner, Fault, Ids, Semantics, SyncManner, Taken, TestManner};
@@ -8,14 +8,14 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 /// A source on the platform.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Row {
-    /// Its number; what it looks like outside is up to [`Ids`].
+    /// Number of the source; its public form depends on [`Ids`].
     pub(crate) number: u64,
     pub(crate) name: String,
     pub(crate) kind: String,
     pub(crate) connection_config: Value,
-    /// Null when none was sent.
+    /// Null if none was sent.
     pub(crate) metadata: Value,
-    /// How often it was synced.
+    /// Number of syncs.
     pub(crate) syncs: usize,
 }
 
@@ -27,9 +27,9 @@ pub(super) struct World {
     pub(super) token: String,
     pub(super) next: u64,
     pub(super) rows: BTreeMap<Place, Vec<Row>>,
-    /// What the next lists of a place still show, and how many of them.
+    /// Rows that the next lists of a place still return, and the number of such lists.
     pub(super) stale: HashMap<Place, (Vec<Row>, usize)>,
-    /// How many connects of a name are still refused.
+    /// Number of connects of a name that are still refused.
     pub(super) reserved: HashMap<String, usize>,
     pub(super) calls: Vec<Recorded>,
     pub(super) once: Vec<(Option<String>, String, VecDeque<Fault>)>,
@@ -84,7 +84,7 @@ impl World {
         }
     }
 
-    /// Runs a write, and lets the next lists lag behind it.
+    /// Runs a write, and makes the next lists outdated.
     fn changed(&mut self, place: &Place, write: impl FnOnce(&mut Self) -> Answer) -> Answer {
         let before = self.rows.get(place).cloned().unwrap_or_default();
         let answer = write(self);
@@ -206,7 +206,7 @@ impl World {
         row
     }
 
-    /// By the contract: missing or empty `source_ids` mean all of them.
+    /// Selects sources as the API does: missing or empty `source_ids` mean all of them.
     fn chosen(&self, place: &Place, body: &Value) -> Vec<u64> {
         let rows = self.rows.get(place).map_or(&[][..], Vec::as_slice);
         let ids = body["source_ids"].as_array().filter(|ids| !ids.is_empty());
