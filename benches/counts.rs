@@ -1,13 +1,13 @@
-//! How many instructions the pure stages take: a number that is the same on a busy machine.
+//! Counts the instructions of the pure stages, independent of the machine's load.
 //!
 //! ```text
 //! cargo bench --profile counted --bench counts               # prints them
-//! cargo bench --profile counted --bench counts -- --check    # and fails where one left its band
+//! cargo bench --profile counted --bench counts -- --check    # and fails if one left its band
 //! ```
 //!
-//! Valgrind's callgrind counts this very program with one stage run once and run three times; the
-//! difference is the stage alone. What is compared is the ratio to a yardstick counted in the same
-//! run: parsing a list answer into `serde_json::Value`. It outlasts another compiler or another C library.
+//! Valgrind's callgrind counts this program with one stage run once and run three times; the difference
+//! belongs to the stage alone. The compared value is the ratio to a yardstick counted in the same run:
+//! parsing a list response into `serde_json::Value`. The ratio is stable across compilers and C libraries.
 #![expect(clippy::unwrap_used, reason = "a bench that cannot run is to stop")]
 
 use jiff::{SignedDuration, Timestamp};
@@ -24,12 +24,14 @@ use wellspring::plan::{Input, Plan, Quarantine, SecretState, UnitPlan, approve, 
 use wellspring::remote::read_list;
 use wellspring::render::{self, Look, View};
 
-/// Instructions of a stage against those of the yardstick. Parsing weighs each file and searches more kinds of
-/// secrets; a listing is compared by value and in any order; a plan shows the attributes of what is new.
+/// Instructions of each stage relative to the yardstick.
+///
+/// Parsing weighs each file and searches for many kinds of secrets; a listing is compared by value and in any
+/// order; a plan contains the attributes of new sources.
 const EXPECTED: [(&str, f64); 5] =
     [("parse", 4.78), ("decode", 0.79), ("reckon", 2.51), ("diff", 0.94), ("render", 9.49)];
 
-/// What is more than this away from what is expected is told.
+/// Maximum relative deviation from the expected ratio.
 const BAND: f64 = 0.10;
 
 const SOURCES: usize = 500;
@@ -65,13 +67,13 @@ fn main() {
     }
 }
 
-/// Instructions of running a stage once.
+/// Returns the instructions of running a stage once.
 fn count(stage: &str) -> u64 {
     let counted = |times: &str| -> u64 {
         let mut command = Command::new("valgrind");
         command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
         command.arg(std::env::current_exe().unwrap()).args(["stage", stage, times]);
-        // The C library's routines are those of every x86-64, whatever this one can do.
+        // Selects the same routines of the C library on every x86-64.
         command.env("GLIBC_TUNABLES", "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX2,-ERMS,-FSRM");
         let output = command.output().expect("valgrind is needed: apt-get install valgrind");
         let text = String::from_utf8_lossy(&output.stderr);
@@ -82,18 +84,18 @@ fn count(stage: &str) -> u64 {
     (counted("3") - counted("1")) / 2
 }
 
-/// What every stage is given.
+/// Input of the stages.
 struct Stages {
     file: String,
     list: String,
     desired: Arc<DesiredUnit>,
     listing: Vec<ObservedSource>,
     key: FingerprintKey,
-    /// Everything is about to be connected.
+    /// Inventory with an intent to connect every source.
     intents: Inventory,
-    /// Everything is ours.
+    /// Inventory in which every source is managed.
     inventory: Inventory,
-    /// Everything is to be connected.
+    /// Plan that connects every source.
     cold: Plan,
     now: Timestamp,
 }
@@ -205,7 +207,7 @@ fn intents(desired: &DesiredUnit, key: &FingerprintKey, now: Timestamp) -> Inven
     Inventory { intents: (1..).zip(&desired.sources).map(intent).collect(), ..Inventory::default() }
 }
 
-/// As it is once the listing has shown everything.
+/// Returns the inventory after the listing has confirmed every source.
 fn settled(
     intents: &Inventory,
     listing: &[ObservedSource],

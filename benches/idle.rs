@@ -1,8 +1,8 @@
-//! What the daemon takes of the machine while there is nothing to do.
+//! Measures the resources of an idle daemon.
 //!
-//! `cargo bench --bench idle` has it keep a thousand sources in ten workspaces of a local platform, waits until
-//! all are connected, and then watches it for a minute: processor time of all its threads, and what is
-//! resident. The goal is below 0.2 % of a core and below 40 MiB.
+//! `cargo bench --bench idle` runs it with a thousand sources in ten workspaces of a local platform, waits
+//! until all are connected, and then observes it for a minute: CPU time of all its threads, and resident
+//! memory. The goal is below 0.2 % of a core and below 40 MiB.
 #![expect(clippy::unwrap_used, reason = "a bench that cannot run is to stop")]
 
 use std::fmt::Write as _;
@@ -15,11 +15,11 @@ use std::time::{Duration, Instant};
 const WORKSPACES: usize = 10;
 const SOURCES: usize = 100;
 
-/// Until what followed the last connect is over.
+/// Time for the work after the last connect to end.
 const REST: Duration = Duration::from_secs(15);
 const WATCHED: Duration = Duration::from_secs(60);
 
-/// Ended with its scope.
+/// A process that is killed on drop.
 struct Process(Child);
 
 impl Drop for Process {
@@ -97,7 +97,7 @@ fn write_tree(tree: &Path) {
     }
 }
 
-/// Of all threads, to the nanosecond.
+/// Returns the CPU time of all threads, with nanosecond resolution.
 fn processor_time(process: &str) -> Duration {
     let threads = fs::read_dir(format!("{process}/task")).unwrap();
     threads

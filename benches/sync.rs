@@ -1,8 +1,11 @@
-//! How long a sync of a million rows from PostgreSQL takes, beside `COPY … TO STDOUT` piped into a bulk insert
-//! of the same rows' lines into the same kind of SQLite file; and how much memory the platform takes for it.
+//! Measures a sync of a million rows from PostgreSQL.
 //!
-//! `cargo bench --bench sync` starts a PostgreSQL of its own (`tests/servers.sh install` sees to the packages)
-//! and the real program as the platform. The median of a few rounds, one of each in turn.
+//! The yardstick is `COPY … TO STDOUT` piped into a bulk insert of the same lines into the same kind of
+//! SQLite file. Memory of the platform is measured as well.
+//!
+//! `cargo bench --bench sync` starts its own PostgreSQL (`tests/servers.sh install` installs the packages)
+//! and the real program as the platform. The result is the median of a few rounds that alternate between
+//! both.
 #![expect(clippy::unwrap_used, reason = "a bench that cannot run is to stop")]
 
 #[expect(dead_code, reason = "the bench talks to one of the servers")]
@@ -58,7 +61,7 @@ async fn main() {
     );
 }
 
-/// A table as people have them: a key, texts, a decimal number, a time, a flag, nulls.
+/// Fills a typical table: a key, texts, a decimal number, a time, a flag, nulls.
 async fn fill(url: &reqwest::Url) {
     let mut connection = PgConnectOptions::from_url(url).unwrap().connect().await.unwrap();
     let sql = format!(
@@ -75,7 +78,7 @@ async fn fill(url: &reqwest::Url) {
     }
 }
 
-/// `psql -c "COPY …"` and a bulk insert of its lines.
+/// Runs `psql -c "COPY …"` and a bulk insert of its lines.
 fn copy(url: &reqwest::Url, file: &Path) -> u64 {
     let mut psql = Command::new("psql")
         .args(["-Xq", url.as_str(), "-c", "COPY bench_orders TO STDOUT"])
@@ -131,7 +134,7 @@ impl Platform {
         call.json(body).send().await.unwrap().json().await.unwrap()
     }
 
-    /// The most memory it has had, in MiB.
+    /// Returns the peak memory in MiB.
     fn peak(&self) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();

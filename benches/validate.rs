@@ -1,7 +1,7 @@
-//! How long validating takes, beside what parsing the same files with the `toml` crate on all cores takes.
+//! Measures validation against parsing with the `toml` crate on all cores.
 //!
-//! `cargo bench --bench validate` prints the ratios: a thousand files of a hundred sources, read for the
-//! first time, read again unchanged, and read again with one file changed. The median of a few rounds.
+//! `cargo bench --bench validate` prints the ratios: a thousand files with a hundred sources each, loaded for
+//! the first time, again unchanged, and again with one file changed. Each is the median of a few rounds.
 #![expect(clippy::unwrap_used, reason = "a bench that cannot run is to stop")]
 
 use std::fmt::Write as _;
@@ -23,7 +23,7 @@ fn main() {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
 
     let take = |known: &Known| {
-        // The daemon's look after an event: files whose times stand are not opened.
+        // The daemon's scan after an event: files with unchanged timestamps are not read.
         let reading =
             Reading::take_again(tree.path(), &|_| wellspring::manifest::Lookup::Unset, known, false).unwrap();
         assert!(!reading.has_errors(), "{}", reading.explained(false));

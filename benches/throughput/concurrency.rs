@@ -1,7 +1,7 @@
-//! How many calls are under way, on platforms of all kinds, beside fixed numbers of connections.
+//! Measures concurrency control against fixed numbers of connections.
 //!
-//! Both sides do the same work: list each workspace, connect its sources, and list it again. *raw* knows
-//! no patience: what is refused is sent again at once.
+//! Both sides do the same work on various platforms: list each workspace, connect its sources, and list it
+//! again. *raw* repeats refused requests at once.
 
 use super::measure::{Used, median};
 use super::platform::{Manner, Platform};

@@ -1,5 +1,6 @@
-//! How time, CPU time and memory grow with the number of sources: with more workspaces, and with more
-//! sources in one.
+//! Measures time, CPU time and memory by number of sources.
+//!
+//! The sources are spread over more workspaces, or concentrated in one.
 
 mod plot;
 
@@ -9,18 +10,18 @@ use super::scene::Scene;
 use super::workload::{self, Shape};
 use plot::{Line, Panel};
 
-/// More and more workspaces have so many sources each.
+/// Sources per workspace when the number of workspaces grows.
 const OF_EACH: usize = 100;
 
-/// Where one workspace is declared by several files, each has so many sources.
+/// Sources per file when several files declare one workspace.
 const OF_A_FILE: usize = 1_000;
 
 const BY_WORKSPACES: [usize; 5] = [1_000, 3_000, 10_000, 30_000, 100_000];
-/// A file of more would be larger than one may be.
+/// More sources would exceed the maximum size of a file.
 const IN_ONE_FILE: [usize; 4] = [1_000, 3_000, 10_000, 15_000];
 const IN_FILES: [usize; 4] = [1_000, 3_000, 10_000, 20_000];
 
-/// What the sources are spread over.
+/// Distribution of the sources.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Over {
     Workspaces,
@@ -28,7 +29,7 @@ enum Over {
     FilesOfOneWorkspace,
 }
 
-/// Of one tree.
+/// Results for one project.
 struct Point {
     sources: usize,
     cold: Used,
@@ -37,7 +38,7 @@ struct Point {
     memory: u64,
 }
 
-/// Measures trees of at most so many sources. The plot is drawn when there are all of them.
+/// Measures projects with up to `most` sources; draws the plot if all are measured.
 pub(crate) fn growth(platform: &Platform, rounds: usize, most: usize) {
     platform.behave(Manner::default());
     println!("medians of {rounds}; time and CPU time in ms, memory of the daemon at rest in MiB");
@@ -61,7 +62,7 @@ pub(crate) fn growth(platform: &Platform, rounds: usize, most: usize) {
         }
         let slope = |of: &dyn Fn(&Point) -> f64| {
             let points = series(&points, of);
-            // What is too little to be told from nothing has none.
+            // Values too small to measure have no slope.
             let told = points.iter().all(|point| point.1 > 0.);
             if told { format!("{:>10.2}", plot::slope(&points)) } else { format!("{:>10}", "-") }
         };

@@ -1,20 +1,20 @@
-//! How fast Wellspring is, beside two yardsticks, on a platform in memory.
+//! Measures the speed of Wellspring against two yardsticks.
 //!
 //! ```text
 //! cargo bench --bench throughput                      # everything: some minutes
 //! cargo bench --bench throughput -- 100x100           # one shape: workspaces × sources
 //! cargo bench --bench throughput -- 1000x100 --rounds 5 --latency 20
-//! cargo bench --bench throughput -- concurrency       # how many calls at once, on platforms of all kinds
+//! cargo bench --bench throughput -- concurrency       # concurrency control, on various platforms
 //! cargo bench --bench throughput -- syncs             # 10,000 syncs due within one minute: some minutes
-//! cargo bench --bench throughput -- daemon 1000x100   # only what the daemon does, with raw in between
+//! cargo bench --bench throughput -- daemon 1000x100   # only the daemon, interleaved with raw
 //! cargo bench --bench throughput -- growth            # with more workspaces, with more sources in one
 //! cargo bench --bench throughput -- growth --most 10000
-//! cargo bench --bench throughput -- memory            # of the daemon, by what
+//! cargo bench --bench throughput -- memory            # memory of the daemon, by kind
 //! ```
 //!
-//! *raw* is a bare client with ready-made bodies and the same number of connections, *py* the Data
-//! API's own Python functions in a loop, one list and one connect for each workspace. What counts are the
-//! ratios within one run; each is one of medians.
+//! *raw* is a bare client with prepared bodies and the same number of connections, *py* the Data API's own
+//! Python functions in a loop, one list and one connect for each workspace. The relevant results are the
+//! ratios of medians within one run.
 #![expect(clippy::unwrap_used, reason = "a bench that cannot run is to stop")]
 
 mod concurrency;
@@ -36,7 +36,9 @@ use std::time::Duration;
 use workload::Shape;
 use yardstick::{CONNECTIONS, Raw};
 
-/// *py* does one workspace after the other: more of them than this are not measured, but reckoned.
+/// Number of workspaces up to which *py* is measured; more are extrapolated.
+///
+/// *py* handles one workspace after the other.
 const MOST_FOR_PY: usize = 100;
 
 struct Asked {
@@ -45,9 +47,9 @@ struct Asked {
     latencies: Vec<u64>,
     rounds: usize,
     renames: usize,
-    /// For a sync, in milliseconds.
+    /// Duration of a sync in milliseconds.
     takes: u64,
-    /// The most sources that growth goes to.
+    /// Maximum number of sources for `growth`.
     most: usize,
 }
 
@@ -230,7 +232,7 @@ fn converge(platform: &Platform, shape: Shape, latency: Duration, asked: &Asked)
     println!();
 }
 
-/// Only what the daemon does.
+/// Measures the daemon only.
 fn daemon(platform: &Platform, shape: Shape, latency: Duration, asked: &Asked) {
     let scene = Scene::new(platform, shape);
     let report = Report::new(shape, latency, asked.rounds, None);
@@ -240,7 +242,7 @@ fn daemon(platform: &Platform, shape: Shape, latency: Duration, asked: &Asked) {
     println!();
 }
 
-/// *raw* lists between the looks: what else the machine does meets both alike.
+/// Alternates between *raw* lists and passes, so that load affects both alike.
 fn the_daemon(scene: &Scene<'_>, report: &Report, asked: &Asked) {
     let (platform, shape) = (scene.platform, scene.shape);
     let daemon = scene.daemon();

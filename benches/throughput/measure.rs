@@ -1,28 +1,29 @@
-//! Time, CPU time and memory of processes.
+//! Measures time, CPU time and memory of processes.
 
 use nix::sys::resource::{UsageWho, getrusage};
 use std::io::Write as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// What something took.
+/// Resources used.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Used {
     pub(crate) wall: Duration,
     pub(crate) cpu: Duration,
-    /// The most memory that was resident, in bytes; 0 where it was not looked at.
+    /// Peak resident memory in bytes; 0 if not measured.
     pub(crate) peak: u64,
 }
 
 impl Used {
-    /// CPU time of this process so far.
+    /// Returns the CPU time of this process so far.
     pub(crate) fn own_cpu() -> Duration {
         cpu(UsageWho::RUSAGE_SELF)
     }
 }
 
-/// Runs a command as a child of a process of its own, so that what it took is told apart from
-/// everything else. Its output is nobody's business unless it fails.
+/// Runs a command as the child of a separate process.
+///
+/// The separation isolates its resource usage. Its output is discarded unless it fails.
 pub(crate) fn run(command: &Command) -> Used {
     let mut measuring = Command::new(std::env::current_exe().unwrap());
     measuring.arg("measure").arg(command.get_program()).args(command.get_args());
@@ -40,7 +41,7 @@ pub(crate) fn run(command: &Command) -> Used {
     }
 }
 
-/// The process that [`run`] starts.
+/// Entry point of the process that [`run`] starts.
 pub(crate) fn be_measuring(arguments: &[String]) {
     let start = Instant::now();
     let status = Command::new(&arguments[0]).args(&arguments[1..]).stdout(Stdio::null()).status().unwrap();
@@ -59,29 +60,29 @@ fn cpu(of: UsageWho) -> Duration {
     time(usage.user_time()) + time(usage.system_time())
 }
 
-/// CPU time of a running process, from `/proc`: threads that ended are in it.
+/// Returns the CPU time of a running process, including ended threads.
 pub(crate) fn cpu_of(child: &Child) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
-    // The name of the program may hold anything, but nothing after it holds a bracket.
+    // The name of the program may contain anything, but no later field contains a bracket.
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
     let ticks: u64 = [fields[11], fields[12]].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum();
-    // USER_HZ is 100 on every Linux that Rust knows.
+    // USER_HZ is 100 on every Linux that Rust supports.
     Duration::from_millis(10 * ticks)
 }
 
-/// A line of `/proc/PID/status`, in bytes: `VmRSS` or `VmHWM`.
+/// Returns a line of `/proc/PID/status` in bytes: `VmRSS` or `VmHWM`.
 pub(crate) fn memory_of(child: &Child, line: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
     let line = status.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(':')).unwrap();
     1024 * line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
 }
 
-/// From now on `VmHWM` is the most from now on.
+/// Resets `VmHWM` to the current memory.
 pub(crate) fn forget_peak(child: &Child) {
     std::fs::write(format!("/proc/{}/clear_refs", child.id()), "5").unwrap();
 }
 
-/// The median, by wall time.
+/// Returns the median by wall time.
 pub(crate) fn median(mut of: Vec<Used>) -> Used {
     of.sort_by_key(|used| used.wall);
     of[of.len() / 2]

@@ -1,4 +1,4 @@
-//! What the daemon holds in memory: little to keep, and much; its page closed, and open.
+//! Measures the daemon's memory: with few and many sources, page closed and open.
 
 use super::measure;
 use super::platform::{Manner, Platform};
@@ -7,10 +7,10 @@ use super::workload::Shape;
 use std::process::Child;
 use std::time::Duration;
 
-/// Idle connections are closed by then, and what was freed is given back.
+/// Time after which idle connections are closed and freed memory is returned.
 const LATER: Duration = Duration::from_secs(6);
 
-/// Measures trees of each shape, in the state in which everything is as declared.
+/// Measures projects of each shape, with all sources in sync.
 pub(crate) fn memory(platform: &Platform, shapes: &[Shape]) {
     platform.behave(Manner::default());
     println!("resident memory of the daemon in MiB: at rest, and after everything was looked at again");
@@ -37,7 +37,7 @@ pub(crate) fn memory(platform: &Platform, shapes: &[Shape]) {
     }
 }
 
-/// Everything, what was allocated, what is mapped of files, and the stacks, in bytes.
+/// Returns total, heap, mapped files and stacks, in bytes.
 fn parts(of: &Child) -> [u64; 4] {
     let maps = std::fs::read_to_string(format!("/proc/{}/smaps", of.id())).unwrap();
     let [mut all, mut heap, mut files, mut stacks] = [0; 4];
@@ -53,7 +53,7 @@ fn parts(of: &Child) -> [u64; 4] {
             Some("Anonymous:") => {
                 let anonymous = kib(words.next());
                 files += resident - anonymous;
-                // Rust's threads have stacks of 2 MiB, each a mapping of its own.
+                // Rust's threads have stacks of 2 MiB, each in its own mapping.
                 let is_stack = !file && size == 2 << 20;
                 if is_stack { stacks += anonymous } else { heap += anonymous }
             }

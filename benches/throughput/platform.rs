@@ -1,6 +1,7 @@
-//! A platform in memory that costs as little as it can: rows stand as the text they came as, answers
-//! as the bytes they are sent as. It takes a chosen time for each call, and bears a chosen number.
-//! Syncs take a time of their own, and are borne in any number.
+//! A minimal platform in memory.
+//!
+//! Rows are stored as the text received, and responses as the bytes sent. Latency and capacity are
+//! configurable. Syncs have a duration of their own and no limit.
 
 use axum::body::{Body, Bytes};
 use hyper::body::Incoming;
@@ -19,27 +20,29 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-/// The token it accepts.
+/// Accepted token.
 pub(crate) const TOKEN: &str = "token-of-the-benchmark";
 
-/// The platform; it runs until the process ends.
+/// The platform; runs until the process ends.
 pub(crate) struct Platform {
     pub(crate) url: String,
     world: Arc<World>,
 }
 
-/// How the platform bears what it is asked.
+/// Behaviour under load.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Manner {
-    /// Each call takes this long.
+    /// Duration of a request.
     pub(crate) latency: Duration,
-    /// So many calls are worked on at once; the others wait, and twice as many are refused (429).
+    /// Maximum number of concurrent requests.
+    ///
+    /// Others wait, and beyond twice as many get 429.
     pub(crate) capacity: Option<usize>,
-    /// Each sync takes this long.
+    /// Duration of a sync.
     pub(crate) sync: Duration,
 }
 
-/// Calls so far.
+/// Numbers of requests so far.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
 pub(crate) struct Calls {
     pub(crate) list: u64,
@@ -56,9 +59,9 @@ struct World {
     workspaces: Mutex<HashMap<String, Workspace>>,
     number: AtomicU64,
     calls: Mutex<Calls>,
-    /// When each connect call arrived.
+    /// Arrival times of connect requests.
     connects: Mutex<Vec<(String, Instant)>>,
-    /// When each sync call arrived, and of how many sources it was.
+    /// Arrival times of sync requests, with the number of sources.
     syncs: Mutex<Vec<(Instant, usize)>>,
     most_at_once: AtomicUsize,
     at_once: AtomicUsize,
@@ -68,7 +71,7 @@ struct World {
 #[derive(Default)]
 struct Workspace {
     rows: Vec<Row>,
-    /// Where the row of a name stands.
+    /// Index of the row with a name.
     places: HashMap<String, usize>,
     answer: Option<Bytes>,
 }
@@ -79,7 +82,7 @@ struct Row {
 }
 
 impl Platform {
-    /// Starts it on two threads of its own.
+    /// Starts the platform on two threads of its own.
     pub(crate) fn start() -> Self {
         let world = Arc::new(World::default());
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -93,19 +96,19 @@ impl Platform {
         Self { url, world }
     }
 
-    /// From now on it behaves so.
+    /// Changes the behaviour.
     pub(crate) fn behave(&self, manner: Manner) {
         *self.world.manner.lock().unwrap() = manner;
         *self.world.turns.lock().unwrap() = manner.capacity.map(|most| Arc::new(Semaphore::new(most)));
     }
 
-    /// Nothing is connected any more.
+    /// Removes all sources.
     pub(crate) fn clear(&self) {
         self.world.workspaces.lock().unwrap().clear();
         self.forget();
     }
 
-    /// Counts from zero.
+    /// Resets the counters.
     pub(crate) fn forget(&self) {
         *self.world.calls.lock().unwrap() = Calls::default();
         self.world.connects.lock().unwrap().clear();
@@ -117,29 +120,29 @@ impl Platform {
         *self.world.calls.lock().unwrap()
     }
 
-    /// The most calls that were under way at the same time.
+    /// Returns the peak number of concurrent requests.
     pub(crate) fn most_at_once(&self) -> usize {
         self.world.most_at_once.load(Ordering::Relaxed)
     }
 
-    /// When the first connect call for a workspace arrived that was sent since then.
+    /// Returns the arrival of the first connect request for a workspace since `since`.
     pub(crate) fn connected(&self, workspace: &str, since: Instant) -> Option<Instant> {
         let connects = self.world.connects.lock().unwrap();
         let recent = connects.iter().rev().take_while(|(_, at)| *at >= since);
         recent.filter(|(of, _)| of == workspace).last().map(|(_, at)| *at)
     }
 
-    /// When each sync call arrived, and of how many sources it was.
+    /// Returns the arrival times of sync requests, with the number of sources.
     pub(crate) fn syncs(&self) -> Vec<(Instant, usize)> {
         self.world.syncs.lock().unwrap().clone()
     }
 
-    /// When the last answer was ready.
+    /// Returns the time of the last response.
     pub(crate) fn last_answer(&self) -> Option<Instant> {
         *self.world.last_answer.lock().unwrap()
     }
 
-    /// How many sources are connected.
+    /// Returns the number of connected sources.
     pub(crate) fn rows(&self) -> usize {
         self.world.workspaces.lock().unwrap().values().map(|workspace| workspace.rows.len()).sum()
     }

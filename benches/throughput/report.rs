@@ -1,4 +1,4 @@
-//! What is printed.
+//! Prints the results.
 
 use super::measure::Used;
 use super::platform::Calls;
@@ -9,15 +9,15 @@ pub(crate) struct Report {
     py: Option<Used>,
 }
 
-/// One thing that was measured.
+/// One result.
 #[derive(Clone, Copy)]
 pub(crate) struct Line {
     pub(crate) what: &'static str,
     pub(crate) used: Used,
-    /// What a bare client takes for the calls that make up most of it.
+    /// Resources of a bare client for the same main requests.
     pub(crate) raw: Used,
     pub(crate) calls: Calls,
-    /// The fewest lists, connects and cleanups it can be done with.
+    /// Minimum numbers of lists, connects and cleanups.
     pub(crate) necessary: [u64; 3],
 }
 
@@ -59,13 +59,13 @@ impl Report {
         );
     }
 
-    /// The same once more, beside another yardstick.
+    /// Prints a result relative to another yardstick.
     pub(crate) fn beside(&self, what: &str, used: Used, raw: Used) {
         let ratio = |a: Duration, b: Duration| a.as_secs_f64() / b.as_secs_f64();
         println!("{what:28}{:>16.2}{:>19.2}", ratio(used.wall, raw.wall), ratio(used.cpu, raw.cpu));
     }
 
-    /// From the rename of a file to the arrival of its connect; the times are sorted.
+    /// Prints the times from the rename of a file to its connect; `took` is sorted.
     pub(crate) fn renames(&self, took: &[Duration], calls: Calls) {
         let at = |share: usize| ms(took[(took.len() * share / 100).min(took.len() - 1)]);
         println!(

@@ -1,4 +1,4 @@
-//! The program at work: a tree, a state directory and a platform, and `wellspring` run on them.
+//! A project, a state directory and a platform, with `wellspring` running on them.
 
 use super::measure::{self, Used};
 use super::platform::{Platform, TOKEN};
@@ -10,28 +10,29 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// Longer than anything here takes.
+/// Timeout, longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Somewhat longer than the files rest before a removal counts.
+/// Somewhat longer than the quiet time before a removal.
 const SETTLE: Duration = Duration::from_millis(1_500);
 
 pub(crate) struct Scene<'a> {
     pub(crate) platform: &'a Platform,
     pub(crate) shape: Shape,
     folder: TempDir,
-    /// Which state directory is in use. An old one stays until the end: a file system takes its time over
-    /// new files right after many were deleted.
+    /// Number of the state directory in use.
+    ///
+    /// Old ones are kept until the end, because a file system is slow with new files after many deletions.
     number: Cell<usize>,
 }
 
 impl<'a> Scene<'a> {
-    /// A fresh tree and a state directory that is not there yet.
+    /// Creates a new project and the name of a state directory.
     pub(crate) fn new(platform: &'a Platform, shape: Shape) -> Self {
         let scene = Self { platform, shape, folder: tempfile::tempdir().unwrap(), number: Cell::new(0) };
         workload::write(&scene.root(), shape, &platform.url);
         fs::write(scene.host("run"), "[daemon]\ninterval = \"1h\"\n").unwrap();
-        // How long the files must rest before a removal says nothing about speed.
+        // The quiet time before a removal is irrelevant to speed.
         fs::write(scene.host("apply"), "[daemon]\nsettle = \"1ms\"\n").unwrap();
         scene
     }
@@ -52,7 +53,7 @@ impl<'a> Scene<'a> {
         self.folder.path().join(format!("state-{}", self.number.get()))
     }
 
-    /// Nothing was ever done.
+    /// Starts with a new state and an empty platform.
     pub(crate) fn forget(&self) {
         self.number.set(self.number.get() + 1);
         self.platform.clear();
@@ -66,7 +67,7 @@ impl<'a> Scene<'a> {
         command
     }
 
-    /// `wellspring apply --yes`
+    /// Runs `wellspring apply --yes`.
     pub(crate) fn apply(&self) -> Used {
         self.platform.forget();
         let mut command = self.command("apply");
@@ -74,21 +75,23 @@ impl<'a> Scene<'a> {
         measure::run(&command)
     }
 
-    /// `wellspring run`, once it has looked at everything and is at rest.
+    /// Starts `wellspring run`.
+    ///
+    /// Returns once the first pass has ended and the daemon is idle.
     pub(crate) fn daemon(&self) -> Daemon<'_> {
         let daemon = self.start();
-        // The look once the files count as being at rest.
+        // Waits for the scan that accepts the files in full.
         std::thread::sleep(SETTLE);
         daemon.rest();
         daemon
     }
 
-    /// `wellspring run`, once it has looked at everything.
+    /// Starts `wellspring run`; returns once the first pass has ended.
     pub(crate) fn start(&self) -> Daemon<'_> {
         self.start_with(&[])
     }
 
-    /// The same, with these arguments too.
+    /// Like [`Scene::start`], with these arguments in addition.
     pub(crate) fn start_with(&self, arguments: &[&str]) -> Daemon<'_> {
         self.platform.forget();
         let mut command = self.command("run");
@@ -104,7 +107,7 @@ impl<'a> Scene<'a> {
     }
 }
 
-/// A daemon; it is ended when dropped.
+/// A daemon that is killed on drop.
 pub(crate) struct Daemon<'a> {
     scene: &'a Scene<'a>,
     pub(crate) child: Child,
@@ -119,7 +122,7 @@ impl Daemon<'_> {
         }
     }
 
-    /// Waits until it does nothing any more.
+    /// Waits until the daemon is idle.
     pub(crate) fn rest(&self) {
         let mut before = measure::cpu_of(&self.child);
         loop {
@@ -132,8 +135,9 @@ impl Daemon<'_> {
         }
     }
 
-    /// Has it look at everything now: until the last list is answered, and the CPU time until it is
-    /// at rest again.
+    /// Requests a pass over everything.
+    ///
+    /// Measures the time to the last list response, and the CPU time until the daemon is idle again.
     pub(crate) fn recheck(&self) -> Used {
         self.scene.platform.forget();
         let cpu = measure::cpu_of(&self.child);
@@ -145,7 +149,7 @@ impl Daemon<'_> {
         Used { wall, cpu: measure::cpu_of(&self.child) - cpu, peak: 0 }
     }
 
-    /// Renames another text into the place of the `n`th file. Until its connect arrives.
+    /// Replaces the `n`th file by a rename; returns the time until its connect arrives.
     pub(crate) fn rename(&self, n: usize, text: &str) -> Duration {
         let (new, place) = (self.scene.scratch().join("new"), self.scene.root().join(workload::file(n)));
         fs::write(&new, text).unwrap();
@@ -160,7 +164,7 @@ impl Daemon<'_> {
             assert!(start.elapsed() < PATIENCE, "no connect came");
             std::thread::sleep(Duration::from_micros(200));
         };
-        // The look afterwards.
+        // Waits for the list after the connect.
         self.wait_for_lists(lists + 2);
         arrived.duration_since(start)
     }

@@ -1,8 +1,8 @@
-//! Ten thousand syncs due within one minute: how many calls they take, and how long a change of the files
-//! waits meanwhile.
+//! Measures ten thousand syncs due within one minute.
 //!
-//! Every file has one source more that never syncs; its port is what is changed. So a change is made in
-//! the very workspace whose sources sync, and still has no reason to wait.
+//! The results are the number of requests, and the delay of file changes meanwhile. Every file has an
+//! additional source that never syncs, whose port is changed. The change is in a workspace whose sources
+//! sync, but need not wait for them.
 
 use super::measure;
 use super::platform::{Manner, Platform};
@@ -14,22 +14,22 @@ use std::time::{Duration, Instant};
 use wellspring::model::{Scope, SourceName, WorkspaceId};
 use wellspring::schedule::Timing;
 
-/// The most sources in one call.
+/// Maximum number of sources in one request.
 const OF_ONE_CALL: usize = 100;
 
-/// A quarter of the calls under way may be syncs.
+/// Maximum number of concurrent syncs: a quarter of the concurrent requests.
 const AT_ONCE: usize = 16;
 
-/// Renames on a platform that syncs nothing.
+/// Number of renames on a platform without syncs.
 const UNDISTURBED: usize = 50;
 
-/// Everything is connected, and the daemon at rest, before the schedules fire.
+/// Time to connect everything and become idle before the schedules fire.
 const AHEAD: Duration = Duration::from_secs(20);
 
-/// How long renames go on, where syncs do not end.
+/// Duration of the renames if syncs never end.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Between two renames.
+/// Time between two renames.
 const BREATH: Duration = Duration::from_millis(20);
 
 pub(crate) fn syncs(platform: &Platform, shapes: &[Shape], takes: Duration) {
@@ -41,9 +41,11 @@ pub(crate) fn syncs(platform: &Platform, shapes: &[Shape], takes: Duration) {
     platform.behave(Manner::default());
 }
 
-/// All of them fire with the clock. Returns how long changes take without them.
+/// Measures syncs that fire at one instant.
+///
+/// Returns the delay of changes without syncs.
 fn at_one_instant(platform: &Platform, shape: Shape, takes: Duration) -> Usual {
-    // The first full minute by then.
+    // The first full minute after that.
     let minute = (Timestamp::now() + AHEAD).as_second() / 60 + 1;
     let due = Timestamp::from_second(60 * minute).unwrap();
     let scene = scene(platform, shape, &format!("cron = \"{} {} * * *\"", minute % 60, minute / 60 % 24));
@@ -73,12 +75,12 @@ fn at_one_instant(platform: &Platform, shape: Shape, takes: Duration) -> Usual {
     usual
 }
 
-/// Every source fires once in every minute, each at a second of its own.
+/// Measures sources that each fire once per minute, at different seconds.
 fn spread_over_a_minute(platform: &Platform, shape: Shape, takes: Duration, usual: Usual) {
     let scene = scene(platform, shape, "every = \"1m\"");
     let daemon = scene.start();
     println!("{shape}, due within every minute, {} ms for each sync", takes.as_millis());
-    // What fired before the daemon ran is made up for first.
+    // Firings from before the start are made up for first.
     std::thread::sleep(Duration::from_secs(5));
     platform.forget();
     let (from, start) = (Timestamp::now(), Instant::now());
@@ -92,7 +94,7 @@ fn spread_over_a_minute(platform: &Platform, shape: Shape, takes: Duration, usua
     println!();
 }
 
-/// Connected, and never synced.
+/// Creates a scene with connected sources that never synced.
 fn scene<'a>(platform: &'a Platform, shape: Shape, when: &str) -> Scene<'a> {
     let scene = Scene::new(platform, shape);
     scene.forget();
@@ -106,7 +108,7 @@ fn scene<'a>(platform: &'a Platform, shape: Shape, when: &str) -> Scene<'a> {
     scene
 }
 
-/// The text of the `n`th file, with the source that does not sync.
+/// Returns the text of the `n`th file, with the source that does not sync.
 fn text(n: usize, shape: Shape, port: usize) -> String {
     workload::text(n, 0..shape.sources, 5432)
         + &format!(
@@ -115,7 +117,9 @@ fn text(n: usize, shape: Shape, port: usize) -> String {
         )
 }
 
-/// Changes one file after the other until it is over, and prints what that and the syncs took.
+/// Changes one file after the other until `is_over`.
+///
+/// Prints the delays and the syncs.
 fn observe(daemon: &Daemon<'_>, shape: Shape, is_over: impl Fn() -> bool) -> Vec<Duration> {
     let (cpu, resting) = (measure::cpu_of(&daemon.child), measure::memory_of(&daemon.child, "VmRSS"));
     measure::forget_peak(&daemon.child);
@@ -136,20 +140,20 @@ fn observe(daemon: &Daemon<'_>, shape: Shape, is_over: impl Fn() -> bool) -> Vec
     changes
 }
 
-/// From renaming a file into place until its connect arrives.
+/// Returns the time from renaming a file into place until its connect arrives.
 fn change(daemon: &Daemon<'_>, shape: Shape, n: usize) -> Duration {
     let of = n * 7 % shape.workspaces;
     daemon.rename(of, &text(of, shape, 6000 + n))
 }
 
-/// How long changes take.
+/// Delay of changes.
 #[derive(Clone, Copy)]
 struct Usual {
     median: Duration,
     most: Duration,
 }
 
-/// Beside what is usual, where that is known.
+/// Prints a row, relative to the usual delay if known.
 fn row(what: &str, mut took: Vec<Duration>, usual: Option<Usual>) -> Usual {
     took.sort();
     let at = |share: usize| took[(took.len() * share / 100).min(took.len() - 1)];
@@ -172,8 +176,7 @@ fn row(what: &str, mut took: Vec<Duration>, usual: Option<Usual>) -> Usual {
     now
 }
 
-/// How many firings there are within this time, and how many if those of one workspace at one instant
-/// count once.
+/// Returns the numbers of firings and of (workspace, instant) pairs in a period.
 fn firings(shape: Shape, from: Timestamp, to: Timestamp) -> (usize, usize) {
     let spec = wellspring::model::SyncSpec {
         when: wellspring::model::When::Every(MINUTE),

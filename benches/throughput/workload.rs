@@ -1,16 +1,16 @@
-//! What is measured with: so many files, each a workspace of so many sources.
+//! The workload: files that each declare a workspace with a number of sources.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-/// What stands for every secret of the workload.
+/// Value of every secret.
 pub(crate) const PASSWORD: &str = "hunter2-of-the-benchmark";
 
-/// The variable that holds it.
+/// Variable with this value.
 pub(crate) const VARIABLE: &str = "BENCH_PASSWORD";
 
-/// So many workspaces of so many sources each.
+/// Number of workspaces, and of sources in each.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Shape {
     pub(crate) workspaces: usize,
@@ -33,17 +33,17 @@ impl std::fmt::Display for Shape {
     }
 }
 
-/// The id of the `n`th workspace.
+/// Returns the id of the `n`th workspace.
 pub(crate) fn workspace(n: usize) -> String {
     format!("ws_{n:05}")
 }
 
-/// The file of the `n`th workspace, below the tree's root.
+/// Returns the file of the `n`th workspace, below the project root.
 pub(crate) fn file(n: usize) -> String {
     format!("{}.toml", workspace(n))
 }
 
-/// Writes the tree; `url` is the platform's.
+/// Writes the project; `url` is the platform's.
 pub(crate) fn write(root: &Path, shape: Shape, url: &str) {
     fs::create_dir_all(root).unwrap();
     fs::write(root.join("wellspring.toml"), settings(url)).unwrap();
@@ -52,7 +52,7 @@ pub(crate) fn write(root: &Path, shape: Shape, url: &str) {
     }
 }
 
-/// The text of the tree's `wellspring.toml`; it ends within `[defaults]`.
+/// Returns the text of `wellspring.toml`, which ends within `[defaults]`.
 pub(crate) fn settings(url: &str) -> String {
     format!(
         "[platform]\nurl = \"{url}\"\nowner = \"bench\"\n\n[policy]\nprune = \"owned\"\nmax_cleanup = \"100%\"\n\n\
@@ -60,7 +60,7 @@ pub(crate) fn settings(url: &str) -> String {
     )
 }
 
-/// The text of the `n`th workspace's file.
+/// Returns the text of the `n`th workspace's file.
 pub(crate) fn text(n: usize, sources: impl Iterator<Item = usize>, port: u16) -> String {
     let mut text = format!("[workspace]\nid = \"{}\"\n", workspace(n));
     for n in sources {
@@ -76,7 +76,7 @@ pub(crate) fn text(n: usize, sources: impl Iterator<Item = usize>, port: u16) ->
     text
 }
 
-/// The body of a connect call of a whole workspace, as someone would write it by hand.
+/// Returns the body of a connect request for a whole workspace.
 pub(crate) fn connect_body(sources: usize) -> String {
     let mut body = "{\"scope\":\"user\",\"sources\":[".to_owned();
     for n in 0..sources {

@@ -1,5 +1,7 @@
-//! What others would take: *raw*, a bare client that sends exactly the calls that are necessary, with
-//! bodies made beforehand; and *py*, the contract page's functions in a loop.
+//! Yardsticks: *raw* and *py*.
+//!
+//! *raw* is a bare client that sends exactly the necessary requests with prepared bodies; *py* are the
+//! functions of the API description in a loop.
 
 use super::measure::Used;
 use super::platform::TOKEN;
@@ -12,10 +14,10 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// As many as the client has.
+/// Number of connections, the same as the client's.
 pub(crate) const CONNECTIONS: usize = 64;
 
-/// Calls that *raw* makes for every workspace.
+/// Requests that *raw* sends for every workspace.
 #[derive(Clone, Copy)]
 pub(crate) enum Raw {
     List,
@@ -23,7 +25,7 @@ pub(crate) enum Raw {
     ListConnectAndList,
 }
 
-/// Runs *raw* as a process of its own.
+/// Runs *raw* in a separate process.
 pub(crate) fn raw(url: &str, shape: Shape, what: Raw, connections: usize) -> Used {
     let word = match what {
         Raw::List => "list",
@@ -36,7 +38,7 @@ pub(crate) fn raw(url: &str, shape: Shape, what: Raw, connections: usize) -> Use
     told(&mut command)
 }
 
-/// Runs *py*. `None` where there is no Python.
+/// Runs *py*; `None` without Python.
 pub(crate) fn py(url: &str, shape: Shape, scratch: &Path) -> Option<Used> {
     Command::new("python3").arg("--version").output().ok().filter(|output| output.status.success())?;
     let body = scratch.join("body.json");
@@ -47,7 +49,7 @@ pub(crate) fn py(url: &str, shape: Shape, scratch: &Path) -> Option<Used> {
     Some(told(&mut command))
 }
 
-/// The seconds that the process says it took.
+/// Returns the seconds that the process prints.
 fn told(command: &mut Command) -> Used {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -57,7 +59,7 @@ fn told(command: &mut Command) -> Used {
     Used { wall: seconds.next().unwrap(), cpu: seconds.next().unwrap(), peak: 0 }
 }
 
-/// The process that [`raw`] starts.
+/// Entry point of the process that [`raw`] starts.
 pub(crate) fn be_raw(arguments: &[String]) {
     let [url, what, workspaces, sources, connections] = arguments else { panic!("{arguments:?}") };
     let shape = Shape { workspaces: workspaces.parse().unwrap(), sources: sources.parse().unwrap() };
@@ -100,7 +102,7 @@ async fn all(host: String, calls: Vec<Vec<u8>>, connections: usize) {
             stream.set_nodelay(true).unwrap();
             let mut answer = Vec::new();
             while let Some(call) = calls.get(next.fetch_add(1, Ordering::Relaxed)) {
-                // It knows no patience: what is refused for now is sent again at once.
+                // Repeats a refused request at once.
                 while !answer.starts_with(b"HTTP/1.1 200") {
                     stream.write_all(call).await.unwrap();
                     answer.clear();
@@ -115,7 +117,7 @@ async fn all(host: String, calls: Vec<Vec<u8>>, connections: usize) {
     tasks.join_all().await;
 }
 
-/// One answer, whole.
+/// Reads one complete response.
 async fn receive(stream: &mut TcpStream, answer: &mut Vec<u8>) {
     let mut whole = None;
     while whole.is_none_or(|whole| answer.len() < whole) {

@@ -1,4 +1,4 @@
-//! What each fuzz target does with its bytes. `tests/fuzz_corpus.rs` does the same on stable Rust.
+//! Bodies of the fuzz targets, also used by `tests/fuzz_corpus.rs` on stable Rust.
 
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
@@ -9,8 +9,10 @@ use wellspring::plan::saved::SavedPlan;
 use wellspring::remote;
 use wellspring::schedule::{Timing, describe};
 
-/// A tree: files one after another, each below a line `#=== PATH`. What stands before the first is
-/// a workspace file. Bytes that are no text are a file that cannot be read.
+/// Loads a project.
+///
+/// Files follow one another, each below a line `#=== PATH`; text before the first is a workspace file. Bytes
+/// that are not UTF-8 become an unreadable file.
 pub fn manifest(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         let files = [SourceFile { path: "broken.toml".into(), text: Err("not UTF-8".into()) }];
@@ -41,7 +43,7 @@ pub fn manifest(bytes: &[u8]) {
     }
 }
 
-/// The body of a `list` answer.
+/// Decodes the body of a `list` response.
 pub fn list(bytes: &[u8]) {
     match remote::read_list(bytes) {
         Ok(sources) => assert!(sources.iter().all(|source| !source.name.as_str().is_empty())),
@@ -49,7 +51,7 @@ pub fn list(bytes: &[u8]) {
     }
 }
 
-/// The text of a saved plan, as `apply FILE` reads it.
+/// Parses the text of a saved plan, as `apply FILE` does.
 pub fn saved(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     match SavedPlan::from_text(text) {
@@ -62,7 +64,10 @@ pub fn saved(bytes: &[u8]) {
     }
 }
 
-/// A cron expression on the first line, a time zone on the second, seconds since 1970 on the third.
+/// Evaluates a schedule.
+///
+/// The input is a cron expression on the first line, a time zone on the second, and seconds since 1970 on the
+/// third.
 pub fn cron(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let mut lines = text.lines();

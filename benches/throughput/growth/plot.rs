@@ -1,5 +1,6 @@
-//! Lines in panels with both axes logarithmic, so that whatever grows evenly rises by 45 degrees. As SVG,
-//! readable on white and on black.
+//! Log-log plots as SVG, in which linear growth rises by 45 degrees.
+//!
+//! Readable on white and on black.
 
 use std::fmt::Write as _;
 
@@ -14,12 +15,12 @@ pub(super) struct Line<'a> {
     pub(super) points: Vec<(f64, f64)>,
 }
 
-/// A panel is so many units wide for each power of ten, and as many high.
+/// Width and height of a panel in units per power of ten.
 const DECADE: f64 = 90.;
-/// Of sources: 1,000 to 100,000.
+/// Range of sources: 1,000 to 100,000.
 const FROM: f64 = 3.;
 const DECADES: f64 = 2.;
-/// Of what is measured.
+/// Decades of the measured value.
 const RISE: f64 = 4.;
 const LEFT: f64 = 72.;
 const TOP: f64 = 30.;
@@ -32,7 +33,9 @@ const STYLE: &str = "text{font:11px sans-serif;fill:#1f2328}.title{font-weight:b
 @media(prefers-color-scheme:dark){text{fill:#e6edf3}.grid{stroke:#30363d}.a{stroke:#58a6ff}.b{stroke:#f0883e}\
 .c{stroke:#3fb950}.even{stroke:#6e7681}}";
 
-/// The slope of the straight line that fits best when both axes are logarithmic: 1 is even growth.
+/// Returns the slope of the best fit with both axes logarithmic.
+///
+/// 1 is linear growth.
 pub(super) fn slope(points: &[(f64, f64)]) -> f64 {
     let logs: Vec<(f64, f64)> = points.iter().map(|(x, y)| (x.log10(), y.max(1e-3).log10())).collect();
     let count = logs.len() as f64;
@@ -72,7 +75,7 @@ fn draw(svg: &mut String, panel: &Panel<'_>) {
     let all = || panel.lines.iter().flat_map(|line| &line.points);
     let least = all().map(|point| point.1).fold(f64::INFINITY, f64::min).max(1e-3).log10();
     let most = all().map(|point| point.1).fold(0., f64::max).max(1e-3).log10();
-    // So that the lines stand in the middle.
+    // Centres the lines vertically.
     let bottom = ((least + most - RISE) / 2.).round();
     let x = |sources: f64| LEFT + (sources.log10() - FROM) * DECADE;
     let y = |value: f64| TOP + (RISE - (value.max(1e-3).log10() - bottom)) * DECADE;
@@ -97,7 +100,7 @@ fn draw(svg: &mut String, panel: &Panel<'_>) {
             floor + 16.
         );
     }
-    // Even growth, from where the first line begins, as far as the panel reaches.
+    // Linear growth, from the beginning of the first line to the edge of the panel.
     if let Some((first, value)) = panel.lines.first().and_then(|line| line.points.first()) {
         let times = (1e5 / first).min(10_f64.powf(bottom + RISE) / value);
         let _ = writeln!(
