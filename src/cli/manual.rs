@@ -35,7 +35,6 @@ pub(super) fn help(common: &Common, of: Option<&str>) -> Result<Exit, Failure> {
     Err(Failure::usage(&format!("no command is called `{name}`; {hint}")))
 }
 
-/// `version`
 pub(super) fn version(common: &Common) -> Exit {
     let version = env!("CARGO_PKG_VERSION");
     match common.format {

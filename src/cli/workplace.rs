@@ -140,7 +140,6 @@ impl Workplace {
         Ok(Self { settings, reading, reader, state, memory, settle, alone, emptied: has_sources, url, local })
     }
 
-    /// Creates a planner.
     pub(super) fn planner(&self, overrides: Overrides) -> Planner {
         let key = match &self.state {
             Some(state) => Arc::clone(state.key()),

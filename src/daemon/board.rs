@@ -362,7 +362,6 @@ impl Board {
         sources.map(move |source| (&source.name, source.next_firing(now)))
     }
 
-    /// Returns the task of a unit.
     pub(super) fn task(&self, unit: &Unit) -> Option<&Task> {
         self.slots.get(unit).map(|slot| &slot.task)
     }

@@ -164,7 +164,6 @@ impl Turn {
         self.systemd.alive(self.sleep(published))
     }
 
-    /// Handles one event.
     pub(super) async fn handle(&mut self, event: Event) {
         let now = self.now();
         match event {

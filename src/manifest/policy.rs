@@ -25,11 +25,9 @@ pub(super) const ADOPT: [(&str, Adopt); 4] = [
     ("replace", Adopt::Replace),
 ];
 
-/// Keys of `[policy]`.
 pub(super) const KEYS: [&str; 6] =
     ["prune", "adopt", "max_cleanup", "max_replace", "on_conflict", "metadata"];
 
-/// Reads a `[policy]` table.
 pub(super) fn policy(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Stated {
     const PRUNE: [(&str, Prune); 2] = [("off", Prune::Off), ("owned", Prune::Owned)];
     const ON_CONFLICT: [(&str, OnConflict); 2] =

@@ -16,13 +16,10 @@ use std::time::Duration;
 /// Name of the settings file, at the project root.
 pub const FILE_NAME: &str = "wellspring.toml";
 
-/// Keys of the file.
 pub(super) const KEYS: [&str; 6] = ["platform", "workspaces", "defaults", "templates", "policy", "files"];
 
-/// Keys of `[platform]`.
 pub(super) const PLATFORM_KEYS: [&str; 3] = ["url", "owner", "settle"];
 
-/// Keys of a workspace alias.
 pub(super) const ALIAS_KEYS: [&str; 2] = ["id", "scope"];
 
 /// Result of looking up an environment variable for `wellspring.toml`.
@@ -376,7 +373,6 @@ pub(super) struct Patterns {
     patterns: Vec<Pattern>,
 }
 
-/// One of the patterns.
 struct Pattern {
     text: String,
     at: Span,

@@ -13,7 +13,6 @@ use crate::model::{Definition, DesiredSource, Fields, Place, Scope, SourceKey, S
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// Keys of a source.
 pub(super) const SOURCE_KEYS: [&str; 13] = [
     "type",
     "name",
@@ -30,10 +29,8 @@ pub(super) const SOURCE_KEYS: [&str; 13] = [
     "connection_config",
 ];
 
-/// Keys of `[defaults]`.
 pub(super) const DEFAULT_KEYS: [&str; 3] = ["sync", "sync_options", "test"];
 
-/// Keys of a template.
 pub(super) const TEMPLATE_KEYS: [&str; 9] =
     ["type", "scope", "protect", "adopt", "metadata", "sync", "sync_options", "test", "connection_config"];
 

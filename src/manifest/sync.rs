@@ -9,7 +9,6 @@ use super::findings::Findings;
 use crate::model::{Missed, Overlap, Suspend, SyncSpec, TestSpec, When};
 use std::time::Duration;
 
-/// Keys of `sync`.
 pub(super) const SYNC_KEYS: [&str; 10] = [
     "every",
     "cron",
@@ -23,10 +22,8 @@ pub(super) const SYNC_KEYS: [&str; 10] = [
     "overlap",
 ];
 
-/// Keys of `test`.
 pub(super) const TEST_KEYS: [&str; 2] = ["before_connect", "every"];
 
-/// Keys of `suspend`.
 pub(super) const SUSPEND_KEYS: [&str; 2] = ["reason", "until"];
 
 /// Reads a `sync` table; `None` without a valid `every` or `cron`.
@@ -158,7 +155,6 @@ fn jitter(table: &Table<'_>, every: Option<Duration>, findings: &mut Findings<'_
     jitter
 }
 
-/// Reads a `test` table.
 pub(super) fn test(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> TestSpec {
     unknown_keys(table, &TEST_KEYS, "`test`", findings);
     TestSpec {
@@ -167,7 +163,6 @@ pub(super) fn test(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> TestSp
     }
 }
 
-/// Reads a `suspend` table.
 pub(super) fn suspend(table: &Table<'_>, at: &Entry<'_>, findings: &mut Findings<'_, '_>) -> Option<Suspend> {
     unknown_keys(table, &SUSPEND_KEYS, "`suspend`", findings);
     let until = until(table, findings);

@@ -12,13 +12,10 @@ use super::sync;
 use crate::model::{Moved, Place, Removed, RemovedAction, Scope, SourceKey, Unit};
 use std::collections::BTreeSet;
 
-/// Keys of a workspace file.
 pub(super) const FILE_KEYS: [&str; 5] = ["workspace", "sources", "policy", "moved", "removed"];
 
-/// Keys of `[workspace]`.
 pub(super) const WORKSPACE_KEYS: [&str; 3] = ["id", "use", "scope"];
 
-/// Keys of `[removed.KEY]`.
 pub(super) const REMOVED_KEYS: [&str; 2] = ["action", "reason"];
 
 /// Contents of a workspace file, as far as it could be read.

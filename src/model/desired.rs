@@ -188,7 +188,7 @@ pub struct Moved {
 pub struct Removed {
     /// The key that was removed.
     pub key: SourceKey,
-    /// Whether to remove the source or to stop managing it.
+    /// Action to take: remove the source, or stop managing it.
     pub action: RemovedAction,
     /// Reason given by the author.
     pub reason: String,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// Policy of one unit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
-    /// Whether managed sources that are no longer declared may be removed.
+    /// Permission to remove managed sources that are no longer declared.
     pub prune: Prune,
     /// Handling of an unmanaged source with a declared name.
     pub adopt: Adopt,

@@ -10,9 +10,9 @@ use std::slice;
 /// A part of a definition, from the files or as JSON.
 #[derive(Debug, Clone, Copy)]
 pub enum Part<'a> {
-    /// From the files.
+    /// A value in the files.
     Declared(&'a Declared),
-    /// As JSON.
+    /// A JSON value.
     Json(&'a Value),
 }
 

@@ -203,7 +203,6 @@ fn cleanup(old: &str, removal: Removal) -> Step {
     Step::Cleanup { id: id(old), removal }
 }
 
-/// A typical plan.
 pub(crate) fn typical() -> Plan {
     let mut crm = crm();
     crm.unchanged = ["leads", "a", "b"].map(name).into();

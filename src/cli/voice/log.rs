@@ -20,7 +20,6 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tracing::{debug, error, info, warn};
 
-/// Writes to the logs.
 #[derive(Default)]
 pub(in crate::cli) struct Log {
     said: Said,
