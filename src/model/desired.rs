@@ -21,9 +21,7 @@ pub struct Desired {
     pub units: Vec<Arc<FoldedUnit>>,
     /// Units that were not assembled because nothing needs to be done for them, sorted.
     pub settled: Vec<SettledUnit>,
-    /// Files with errors.
-    ///
-    /// Removals are blocked in the workspaces they are known to declare.
+    /// Files with errors; the workspaces they are known to declare are held back.
     pub broken: Vec<BrokenFile>,
 }
 
