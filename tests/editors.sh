@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Do the common TOML tools of editors agree with ours? Every example, a fresh `init`, and the formatted
-# test files are checked against the shipped schemas and must not move under either formatter.
+# Compares `wellspring fmt` with the common TOML tools of editors. Every example, a fresh `init`, and the
+# formatted test files must be valid by the shipped schemas and unchanged by either formatter.
 #
 #   cargo build && tests/editors.sh
 #
-# Installs both into target/editors when they are missing. WELLSPRING names the program elsewhere.
+# Installs both tools into target/editors if missing. WELLSPRING overrides the path of the program.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -27,7 +27,7 @@ unmoved() { # DIR: neither formatter changes a file of it
   mapfile -t files < <(find "$1" -name '*.toml' -not -path '*/.*' | sort)
   for formatter in "$taplo format" "$tombi format --offline --quiet"; do
     rm -rf "$scratch/before" && cp -r "$1" "$scratch/before"
-    # From elsewhere: a file called wellspring.toml is nobody's configuration, but tombi.toml would be.
+    # Run in another directory, so that no configuration of the tools is found in the files.
     (cd "$scratch" && $formatter "${files[@]}") || return 1
     diff -r "$scratch/before" "$1" || { echo "moved by: $formatter" >&2; return 1; }
   done
@@ -65,11 +65,11 @@ echo "== test files, formatted by us: formatters"
 cp -r tests/manifest/cases "$scratch/cases"
 cp -r tests/manifest/format "$scratch/cases/format"
 "$wellspring" fmt "$scratch/cases" >/dev/null 2>&1 || true
-# What has errors is left as it is, and nobody's business.
+# Files with errors are not formatted, so do not compare them.
 { "$wellspring" fmt --check --format json "$scratch/cases" 2>/dev/null || true; } |
   python3 -c 'import json,sys; print("\n".join(json.load(sys.stdin)["left_as_is"]))' |
   while read -r file; do rm -f "$scratch/cases/$file"; done
-# An empty file stays empty; one of the two gives it an empty line.
+# An empty file stays empty here; one of the tools adds an empty line.
 find "$scratch/cases" -name '*.toml' -empty -delete
 unmoved "$scratch/cases"
 echo "all agree"

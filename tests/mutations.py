@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Makes each mistake of tests/mutations/list.toml in a copy of the tree, and fails when the tests named
-there do not notice it. Usage: tests/mutations.py [N…]; the numbers begin with 1."""
+"""Plants each mistake of tests/mutations/list.toml in a copy of the repository; fails if the tests named
+there still pass. Usage: tests/mutations.py [N…]; the numbers begin with 1."""
 
 import os
 import pathlib
@@ -21,7 +21,7 @@ def same(one, other):
 
 
 def mirror(source, target):
-    """What is as it was keeps its time, so that it is not built again."""
+    """Copies changed files only; others keep their timestamps and are not built again."""
     for path in sorted(target.rglob("*"), reverse=True) if target.exists() else []:
         if path.is_file() and not (source / path.relative_to(target)).is_file():
             path.unlink()
@@ -56,7 +56,7 @@ def arguments_of(test):
 
 
 def check_unchanged():
-    """Tests that fail, or do not even start, without any mistake would seem to notice every one."""
+    """Runs the tests without a mistake: tests that fail or do not start would appear to detect all."""
     for test in sorted({test for number in chosen for test in list_[number - 1]["tests"]}):
         finished = run(arguments_of(test))
         if finished.returncode != 0 or "test result: ok. 0 passed" in finished.stdout:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Holds the local platform to its own description, /openapi.json, with Schemathesis: made-up calls, right and
-wrong ones, each answered as described. Takes the `wellspring` program as its argument; further ones go to
-Schemathesis. Installs it into target/schemathesis when it is missing."""
+"""Tests the local platform against its description, /openapi.json, with Schemathesis: generated valid and
+invalid calls must be answered as described. The first argument is the `wellspring` program, further ones go
+to Schemathesis, which is installed into target/schemathesis if missing."""
 
 import os
 import subprocess
@@ -12,10 +12,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "tests/openapi/requirements.txt"
 TOKEN = "a-token-of-the-tests"
-# The same calls each time, and an end to them.
+# A fixed seed and a limit, so that every run makes the same calls.
 BOUNDS = ["--seed", "20261127", "--max-examples", "40", "--request-timeout", "70"]
 LONGEST = 300
-# A proxy at which nobody listens: whatever host an API is made up to have, no call leaves the machine.
+# A proxy that refuses connections, so that calls to generated hosts never leave the machine.
 NOBODY = "http://127.0.0.1:9"
 
 

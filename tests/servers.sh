@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
-# Throw-away PostgreSQL and MariaDB servers for the tests, and a PgBouncer before the first.
+# Temporary PostgreSQL and MariaDB servers for the tests, and a PgBouncer in front of the first.
 #
-#   tests/servers.sh install   installs their Debian packages, and the tools of a host that tests use,
-#                              when they are missing
-#   tests/servers.sh hold      starts them, says where they are, and stops them when its input ends
+#   tests/servers.sh install   installs missing Debian packages: the servers, and tools that tests use
+#   tests/servers.sh hold      starts the servers, prints their addresses, and stops them when its input ends
 #
-# They run on free loopback ports, in a temporary folder, as `nobody` when root starts them. Whoever holds
-# the other end of the input may die in any way: the input ends, and with it the servers.
+# The servers use free loopback ports and a temporary folder, and run as `nobody` if started by root. The
+# process that holds the input may die in any way: its end stops the servers.
 set -euo pipefail
 
 packages=(postgresql pgbouncer mariadb-server-core mariadb-client-core openssl git systemd util-linux
@@ -42,7 +41,7 @@ install() {
         as=(sudo)
     fi
     printf 'installing %s\n' "${packages[*]}" >&2
-    # The package would set up a cluster of its own and start it; the tests want the programs only.
+    # Prevents the package from creating and starting a cluster; only the programs are needed.
     "${as[@]}" sh -c 'mkdir -p /etc/postgresql-common && cd /etc/postgresql-common &&
         { [ -e createcluster.conf ] || echo "create_main_cluster = false" > createcluster.conf; }'
     local apt=("${as[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq)
@@ -52,7 +51,7 @@ install() {
     ((${#missing[@]} == 0)) || fail "${missing[*]}: still not there after the installation"
 }
 
-# Runs a program as the owner of the servers; it dies with this script.
+# Runs a program as the owner of the servers; it is killed when this script ends.
 as_owner=(setpriv --pdeathsig KILL)
 ((EUID)) || as_owner+=(--reuid nobody --regid nogroup --clear-groups)
 
@@ -65,8 +64,8 @@ free_port() {
     printf '%s' "$port"
 }
 
-# Starts server $1 (its functions are $1_run and $1_answers) and sets $port. Another port is tried when the
-# chosen one was taken meanwhile.
+# Starts server $1 (its functions are $1_run and $1_answers) and sets $port. Tries another port if the chosen
+# one is in use by then.
 serve() {
     local name=$1 pid
     for _ in 1 2 3 4 5; do
@@ -86,11 +85,11 @@ serve() {
     fail "$name did not start; its log is above"
 }
 
-# Runs a step of the set-up and shows what it said only when it fails.
+# Runs a step of the set-up; prints its output only on failure.
 quietly() { "$@" >"$folder/step.log" 2>&1 </dev/null || { cat "$folder/step.log" >&2; fail "failed: $*"; }; }
 
 make_certificate() {
-    # Without the system's settings, which would make it an authority and no server.
+    # Ignores the system's settings, with which it would be a CA certificate.
     printf '[req]\ndistinguished_name = name\n[name]\n' >"$folder/openssl.cnf"
     quietly openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 \
         -config "$folder/openssl.cnf" -subj /CN=localhost -addext subjectAltName=DNS:localhost \
@@ -114,7 +113,7 @@ postgres_run() {
 
 postgres_answers() { "$pg_bin/pg_isready" -q -h "$folder" -p "$port"; }
 
-# With its default settings, but for what makes it run here.
+# Default settings, except for those needed to run here.
 pgbouncer_run() {
     printf '"tests" "%s"\n' "$password" >"$folder/pgbouncer.users"
     cat >"$folder/pgbouncer.ini" <<INI
@@ -159,7 +158,7 @@ mariadb_answers() {
 hold() {
     find_programs
     ((${#missing[@]} == 0)) || fail "${missing[*]}: not installed; $hint"
-    # Only the end of the input, or a plea to end, ends the servers; Ctrl-C is for whoever started this.
+    # Only the end of the input, or SIGTERM, stops the servers; Ctrl-C is for the parent process.
     trap '' INT HUP
     trap 'exit 143' TERM
     folder=$(mktemp -d "${TMPDIR:-/tmp}/wellspring-servers.XXXXXX")
@@ -179,7 +178,7 @@ hold() {
     serve mariadb
     printf 'WELLSPRING_TEST_MARIADB=mariadb://tests:%s@127.0.0.1:%s/mysql\n' "$password" "$port"
     printf 'WELLSPRING_TEST_CERTIFICATE=%s\n\n' "$folder/server.crt"
-    # The empty line above says that this is all.
+    # The empty line above marks the end of the list.
     cat <&0 >/dev/null &
     wait $!
 }

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Programs that tests ask for their opinion: Chromium on the status page, promtool on the alert rules.
+# Programs that tests use: Chromium for the status page, promtool for the alert rules.
 #
-#   tests/tools.sh install   gets what is missing, from Debian's packages
+#   tests/tools.sh install   installs missing programs from Debian packages
 #
-# Of Prometheus only promtool is unpacked, below target/: its package would start a server.
+# Only promtool is unpacked from the Prometheus package, below target/, because the package starts a server.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

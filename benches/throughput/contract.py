@@ -1,8 +1,7 @@
-"""The yardstick `py`: the contract page's two functions in a loop, one list and one connect for each
-workspace, with `requests` where it is installed and with the standard library where it is not.
+"""Yardstick `py`: two functions of the API description in a loop, one list and one connect per workspace.
 
-Says how long the loop took, and its CPU time, in seconds: neither the start of Python nor the reading of
-the sources counts.
+Uses `requests` if it is installed, else the standard library. Prints the duration of the loop and its CPU
+time in seconds, without the start of Python and the loading of the sources.
 """
 
 import json

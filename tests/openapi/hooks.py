@@ -1,4 +1,4 @@
-"""Keeps what is made up on this machine: hosts that sources name are those of nobody."""
+"""Replaces the generated hosts of sources by the loopback address, so that no call leaves the machine."""
 
 import re
 

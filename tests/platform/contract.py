@@ -1,5 +1,5 @@
-"""Calls the six endpoints as someone who writes Python does: with requests where it is installed, else with
-what Python brings along. Takes the base URL and the token; prints what it read from each answer."""
+"""Calls the six endpoints from Python, with `requests` if installed, else with the standard library. Takes
+the base URL and the token; prints the decoded responses."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""Writes the Parquet files beside it, with another implementation than the one that reads them.
+"""Writes the Parquet files in this directory with an implementation other than the one under test.
 
     python3 -m venv /tmp/pyarrow && /tmp/pyarrow/bin/pip install pyarrow==26.0.1
     /tmp/pyarrow/bin/python tests/platform/parquet/make.py
@@ -16,7 +16,7 @@ UTC = timezone.utc
 
 
 def types():
-    """Every plain type, once with a value at its edge and once null."""
+    """Every plain type, once with an extreme value and once null."""
     moment = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
     wall = moment.replace(tzinfo=None)
     columns = {
@@ -53,7 +53,7 @@ def types():
 
 
 def nested():
-    """Lists, maps and structs in each other, with nulls and nothing at every depth."""
+    """Nested lists, maps and structs, with nulls and empty values at every depth."""
     station = pa.struct([("name", pa.string()), ("docks", pa.list_(pa.int32()))])
     schema = pa.schema([
         pa.field("id", pa.int32(), nullable=False),
@@ -78,7 +78,7 @@ def nested():
 
 
 def old():
-    """A timestamp of twelve bytes, as older engines write it."""
+    """A timestamp of twelve bytes, as written by older engines."""
     at = datetime(2026, 1, 2, 3, 4, 5, 678901)
     return pa.table({"at": pa.array([at, None, datetime(1900, 1, 1)], pa.timestamp("us"))})
 
