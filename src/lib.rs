@@ -7,7 +7,7 @@
 //! files ──▶ tree ──▶ manifest ──▶ Desired ─┐
 //!                                          ├─▶ plan ──▶ guard ──▶ ApprovedPlan ──▶ apply ──▶ state, render
 //! platform ◀──▶ remote (list) ──▶ Observed ┤                                         │
-//! state ─────────────────────▶ Inventory ──┘                                         └──▶ list again: is it so?
+//! state ─────────────────────▶ Inventory ──┘                                         └──▶ list again: verify
 //! clock ──▶ schedule ──▶ due ──▶ sync ──▶ state
 //! ```
 //!

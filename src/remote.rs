@@ -1,6 +1,6 @@
 //! Client of the Data API.
 //!
-//! [`Reader`] lists, tests and reads schemas. It has no method that changes anything, and a dry run
+//! [`Reader`] lists, tests and reads schemas, and has no method that changes anything; a dry run
 //! has nothing else. [`Writer`] connects, cleans up and syncs. Every request names its scope, every
 //! cleanup and sync its sources. Redirects are not followed, and plain HTTP is accepted for this
 //! machine only.

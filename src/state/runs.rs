@@ -24,9 +24,9 @@ const PROCESS_ENDED: &str = "the process ended before the answer came";
 pub enum Trigger {
     /// Its schedule fired.
     Schedule,
-    /// It was connected.
+    /// The source was connected.
     Connect,
-    /// It was replaced.
+    /// The source was replaced.
     Change,
     /// A user requested it.
     Manual,
