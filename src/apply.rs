@@ -1,5 +1,7 @@
 //! Executes an approved plan and makes no decisions of its own.
 //!
+//! Invariant: every write is recorded as an intent before it is sent.
+//!
 //! The order is: test connections, record intents, connect, list, clean up, list again. Only a listing
 //! changes the recorded inventory. A write whose response was lost is never sent again: its intent stays
 //! open, the platform gets time to settle, and a listing decides the outcome.

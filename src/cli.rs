@@ -1,6 +1,6 @@
 //! The command line: arguments, one file per command, exit codes.
 //!
-//! Results go to stdout, everything else to stderr.
+//! Invariant: results go to stdout, everything else to stderr.
 
 /// Prints a line on stderr.
 macro_rules! note {

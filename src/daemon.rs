@@ -1,6 +1,6 @@
 //! The daemon's event loop: receives events, starts passes and syncs.
 //!
-//! A trigger only decides when to run, never the extent of the work: every pass lists the whole unit again.
+//! Invariant: a trigger decides when to run, never the extent of the work; every pass lists the whole unit.
 //! The modules `board` (scheduler), `files` and `probes` decide which work is due and use no runtime; `turn`
 //! starts the work, and this file waits for events.
 

@@ -1,7 +1,7 @@
 //! Wellspring keeps the data sources of workspaces in sync with TOML files.
 //!
 //! The modules form two layers. The **core** only computes: no I/O, no async, no clock, no
-//! environment. The **shell** performs I/O. Data flows in one direction:
+//! environment. The **shell** performs I/O. Data flows in one direction.
 //!
 //! ```text
 //! files ──▶ tree ──▶ manifest ──▶ Desired ─┐

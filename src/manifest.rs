@@ -1,6 +1,6 @@
 //! Parses the files into the desired state and diagnostics.
 //!
-//! Pure: texts and variables are arguments. A file with an error contributes nothing and is listed in
+//! Invariant: pure; texts and variables are arguments. A file with an error contributes nothing and is listed in
 //! [`Desired::broken`]; the other files are used.
 
 mod cron;

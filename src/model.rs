@@ -1,6 +1,6 @@
 //! Domain types: declared, observed and managed sources.
 //!
-//! Plain values without I/O. The types enforce rules: ids cannot be empty, a list of ids to clean up cannot
+//! Invariant: plain values without I/O. The types enforce rules: ids cannot be empty, a list of ids to clean up cannot
 //! be empty, and a resolved secret has no `Debug`, `Display` or `Serialize`.
 
 mod deceptive;

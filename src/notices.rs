@@ -1,6 +1,6 @@
 //! Webhook notifications of state changes.
 //!
-//! Independent of the daemon: notifications are derived from consecutive published snapshots. Each webhook
+//! Invariant: independent of the daemon. Notifications are derived from consecutive published snapshots. Each webhook
 //! has a bounded queue and a few retries, so that a slow webhook delays nothing.
 
 mod changes;

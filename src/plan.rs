@@ -1,6 +1,6 @@
 //! Planner: computes a plan from desired state, observed state and inventory.
 //!
-//! Pure.
+//! Invariant: pure; nothing but the guard can create an [`ApprovedPlan`].
 //!
 //! [`reckon`] (recovery) first decides the outcome of writes without a response. [`plan`] then takes each
 //! name through one decision table:
@@ -17,7 +17,7 @@
 //! | no | yes | no | unmanaged: left alone |
 //! | no | no | yes | forget |
 //!
-//! The guard ([`approve`]) then counts the removals; nothing else can create an [`ApprovedPlan`].
+//! The guard ([`approve`]) then counts the removals.
 
 mod additions;
 mod adopt;
