@@ -6,7 +6,7 @@
 //! Invariant: uses nothing of the reconciler, which reaches it over HTTP like any other platform.
 //!
 //! ```text
-//! api ──▶ endpoints ──▶ catalogue   connected sources with their configuration
+//! api ──▶ endpoints ──▶ catalogue   connected sources and configurations
 //!                   └─▶ sync ─────▶ connectors ──▶ rows   stored rows, one file per source
 //! ```
 

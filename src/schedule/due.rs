@@ -142,7 +142,7 @@ pub struct Rewound {
     pub firing: Timestamp,
 }
 
-/// Returns what is due at `now`.
+/// Returns the due sources and the firings to record at `now`.
 ///
 /// A firing at or before the last claim is never due, nor is a suspended source.
 #[must_use]

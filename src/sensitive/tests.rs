@@ -1,4 +1,4 @@
-//! Tests of what is recognised and what is not.
+//! Tests of recognised secrets and of texts that are none.
 
 use super::*;
 use proptest::prelude::*;

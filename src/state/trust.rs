@@ -1,6 +1,6 @@
 //! Checks which files the state may consist of.
 //!
-//! By default the state directory lies in the tree, which others can write through a repository. A
+//! By default the state directory is inside the tree, which others can write through a repository. A
 //! link could lead elsewhere, and a planted database could claim foreign sources as managed.
 
 use super::StateError;

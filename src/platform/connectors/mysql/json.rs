@@ -64,8 +64,8 @@ fn is_about(clause: &str, column: &str) -> bool {
 
 /// Decides which doubtful columns contain JSON.
 ///
-/// Uses the definition of the table. For views and for users with rights on some columns only, asks
-/// the server to put a value into an array.
+/// Uses the definition of the table. For views and for users with rights on some columns only, runs
+/// a query in which the server puts a value into an array.
 pub(super) async fn settle(session: &mut Session<'_, MySql>, relation: &mut Relation) -> Result<(), Failure> {
     let doubtful: Vec<_> =
         (0..relation.columns.len()).filter(|place| relation.readings[*place].doubtful).collect();
