@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -56,6 +56,22 @@ const WORLD: [&str; 22] = [
     "tokio",
     "tracing",
 ];
+
+/// Words that the style of the comments rules out (`docs/style.md`).
+const BANNED_WORDS: [&str; 14] = [
+    "anew", "beside", "mend", "mended", "mends", "said", "slip", "stand", "stands", "tells", "told",
+    "whatever", "whoever", "whither",
+];
+
+/// Words that must not begin the first sentence of a comment.
+const BANNED_FIRST_WORDS: [&str; 9] =
+    ["As", "How", "It", "Of", "They", "What", "Whatever", "Where", "Whoever"];
+
+/// Maximum number of comment lines with a banned word; lowered with each one that goes, never raised.
+const MAX_BANNED_LINES: usize = 5;
+
+/// Maximum share of types that share their name with another type, in percent.
+const MAX_SHARED_NAMES_PERCENT: usize = 45;
 
 /// Crates that only the local platform needs.
 const OF_THE_LOCAL_PLATFORM: [&str; 5] = ["parquet", "sqlx", "sqlx-core", "sqlx-postgres", "zstd"];
@@ -129,6 +145,47 @@ fn the_core_reaches_for_nothing_of_the_world() {
 }
 
 #[test]
+fn comments_use_plain_words() {
+    let mut found = Vec::new();
+    for file in source_files() {
+        let text = fs::read_to_string(&file).unwrap();
+        let mut begins = true;
+        for (number, line) in text.lines().enumerate() {
+            let Some(comment) = comment_of(line) else {
+                begins = true;
+                continue;
+            };
+            let mut words = comment.split(|c: char| !c.is_alphanumeric() && c != '\'');
+            let first = comment.split_whitespace().next().unwrap_or_default();
+            let banned = words.any(|word| BANNED_WORDS.contains(&word.to_lowercase().as_str()));
+            if banned || begins && BANNED_FIRST_WORDS.contains(&first) {
+                found.push(format!("{}:{}: {comment}", file.display(), number + 1));
+            }
+            begins = comment.is_empty();
+        }
+    }
+    assert!(found.len() <= MAX_BANNED_LINES, "{} lines:\n{}", found.len(), found.join("\n"));
+}
+
+#[test]
+fn few_types_share_a_name() {
+    let mut names: BTreeMap<String, usize> = BTreeMap::new();
+    for file in source_files() {
+        for line in code(&file).lines() {
+            let mut words = line.split_whitespace().skip_while(|word| word.starts_with("pub"));
+            if let (Some("struct" | "enum" | "trait"), Some(name)) = (words.next(), words.next()) {
+                let name = name.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+                *names.entry(name.to_owned()).or_default() += 1;
+            }
+        }
+    }
+    let all: usize = names.values().sum();
+    let shared: usize = names.values().filter(|uses| **uses > 1).sum();
+    names.retain(|_, uses| *uses > 1);
+    assert!(shared * 100 <= all * MAX_SHARED_NAMES_PERCENT, "{shared} of {all}: {names:?}");
+}
+
+#[test]
 fn the_scan_sees_through_comments_groups_and_paths() {
     let text = "//! crate::cli\nuse crate::{plan, state::State};\nuse crate::model::Unit; // crate::daemon\n\
                 fn f() -> crate::sync::Call {}\n#[cfg(test)]\nmod tests { use crate::watch; }\n";
@@ -151,6 +208,18 @@ fn files(room: &str) -> Vec<PathBuf> {
         }
     }
     files
+}
+
+/// Returns all files below `src` except tests.
+fn source_files() -> Vec<PathBuf> {
+    let rooms = FLOORS.iter().flat_map(|floor| floor.iter());
+    rooms.flat_map(|room| files(room)).chain(["src/lib.rs".into(), "src/main.rs".into()]).collect()
+}
+
+/// Returns the text of a line that is only a comment.
+fn comment_of(line: &str) -> Option<&str> {
+    let comment = line.trim_start().strip_prefix("//")?;
+    Some(comment.strip_prefix(['/', '!']).unwrap_or(comment).trim())
 }
 
 fn code(file: &Path) -> String {
