@@ -19,7 +19,8 @@ use crate::model::{
     ResolvedSource, SourceId, SourceKey, SourceName, Stamp, Unit,
 };
 use crate::plan::{
-    Action, ActionResult, ApprovedUnit, INTERRUPTED, Outcome, Pending, Removal, Step, UnitError, UnitPlan,
+    Action, ActionResult, ApprovedUnit, ErrorKind, INTERRUPTED, Outcome, Pending, Removal, Step, UnitError,
+    UnitPlan,
 };
 use crate::remote::{RemoteError, RemoteErrorKind, Writer};
 use crate::secrets::{Resolver, Secrets};
@@ -506,7 +507,7 @@ type Going = (Option<usize>, SourceName, SourceKey, SourceId);
 
 impl From<StateError> for UnitError {
     fn from(error: StateError) -> Self {
-        Self::new("state", chain(&error))
+        Self::new(ErrorKind::State, chain(&error))
     }
 }
 
@@ -515,9 +516,9 @@ impl From<RemoteError> for UnitError {
         let outage = error.is_outage().then(|| error.kind.to_string());
         let (kind, message) = match &error.kind {
             // Identical for every workspace, so the message is printed once, outside the workspace's report.
-            RemoteErrorKind::Unreachable(what) => ("unreachable", what.clone()),
-            RemoteErrorKind::NoToken(_) => ("token", error.kind.to_string()),
-            _ => (if error.is_auth() { "auth" } else { "platform" }, chain(&error)),
+            RemoteErrorKind::Unreachable(what) => (ErrorKind::Unreachable, what.clone()),
+            RemoteErrorKind::NoToken(_) => (ErrorKind::Token, error.kind.to_string()),
+            _ => (if error.is_auth() { ErrorKind::Auth } else { ErrorKind::Platform }, chain(&error)),
         };
         Self { kind, message, outage }
     }

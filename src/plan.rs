@@ -22,6 +22,7 @@
 mod additions;
 mod adopt;
 mod carried;
+mod codes;
 mod decide;
 mod diff;
 mod elsewhere;
@@ -34,9 +35,10 @@ mod removal;
 pub mod saved;
 
 pub use carried::carried_out;
+pub use codes::{ActionKind, ErrorKind, WithheldReason};
 pub use decide::placed;
 pub use diff::{Comparison, FieldChange, How, compare, compare_foreign, seen};
-pub use elsewhere::{Declarations, Departure, MOVING, Rejected, hold_departures};
+pub use elsewhere::{Declarations, Departure, Rejected, hold_departures};
 pub use guard::{ApprovedPlan, ApprovedUnit, HostLimits, Overrides, approve};
 pub use missing::{Missing, missing};
 pub use outcome::{ActionResult, INTERRUPTED, Outcome};
@@ -108,7 +110,7 @@ pub enum SecretState {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Barred {
     /// Stable code for scripts.
-    pub code: &'static str,
+    pub code: WithheldReason,
     /// The reason in words.
     pub why: String,
 }
@@ -165,10 +167,8 @@ pub struct UnitPlan {
 /// The reason why a unit has no plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnitError {
-    /// Stable code.
-    ///
-    /// One of `auth`, `fault`, `files`, `list`, `locked`, `platform`, `state`, `token`, `unreachable`.
-    pub kind: &'static str,
+    /// The kind of failure.
+    pub kind: ErrorKind,
     /// Description of the error and what to do.
     pub message: String,
     /// Failure of the platform as a whole, if the error shows one.
@@ -180,7 +180,7 @@ pub struct UnitError {
 impl UnitError {
     /// Creates an error that concerns only its unit.
     #[must_use]
-    pub fn new(kind: &'static str, message: String) -> Self {
+    pub fn new(kind: ErrorKind, message: String) -> Self {
         Self { kind, message, outage: None }
     }
 }
@@ -283,10 +283,10 @@ pub struct Withheld {
     pub source: SourceKey,
     /// Name on the platform.
     pub name: SourceName,
-    /// The withheld action: `cleanup`, `replace`, `adopt`, `connect`.
-    pub action: &'static str,
-    /// Stable code for scripts.
-    pub code: &'static str,
+    /// The kind of action that is withheld.
+    pub action: ActionKind,
+    /// The reason as a code.
+    pub code: WithheldReason,
     /// The reason.
     pub reason: String,
     /// Location in the files that causes the action.
@@ -303,19 +303,19 @@ impl Withheld {
     /// Returns true if the action waits for a source of another workspace.
     #[must_use]
     pub fn waits_for_arrival(&self) -> bool {
-        self.code == MOVING
+        self.code == WithheldReason::Moving
     }
 
     /// Returns true if the action waits for the outcome of the last write.
     #[must_use]
     pub fn waits_for_a_write(&self) -> bool {
-        matches!(self.code, "settling" | "not-listed" | "not-updated")
+        matches!(self.code, WithheldReason::Settling | WithheldReason::NotListed | WithheldReason::NotUpdated)
     }
 
     /// Returns true if the action waits until the files are stable and readable.
     #[must_use]
     pub fn waits_for_rest(&self) -> bool {
-        matches!(self.code, "unsettled" | "unreadable" | "git-lock")
+        matches!(self.code, WithheldReason::Unsettled | WithheldReason::Unreadable | WithheldReason::GitLock)
     }
 }
 
@@ -355,16 +355,16 @@ pub struct Suspended {
 }
 
 impl Step {
-    /// Returns the API's word for the action.
+    /// Returns the kind of the action.
     #[must_use]
-    pub fn word(&self) -> &'static str {
+    pub fn kind(&self) -> ActionKind {
         match self {
-            Self::Adopt { .. } => "adopt",
-            Self::Connect { .. } => "connect",
-            Self::Replace { .. } => "replace",
-            Self::Cleanup { .. } => "cleanup",
-            Self::Forget => "forget",
-            Self::Schedule { .. } => "schedule",
+            Self::Adopt { .. } => ActionKind::Adopt,
+            Self::Connect { .. } => ActionKind::Connect,
+            Self::Replace { .. } => ActionKind::Replace,
+            Self::Cleanup { .. } => ActionKind::Cleanup,
+            Self::Forget => ActionKind::Forget,
+            Self::Schedule { .. } => ActionKind::Schedule,
         }
     }
 

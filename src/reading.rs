@@ -7,7 +7,7 @@
 
 use crate::manifest::{self, Diagnostic, EffectiveValue, Lookup, Missing, Severity, UnitRecord};
 use crate::model::{Desired, DesiredSource, Unit};
-use crate::plan::{Barred, Declarations, Rejected};
+use crate::plan::{Barred, Declarations, Rejected, WithheldReason};
 use crate::reconcile::Task;
 use crate::tree::{self, Checkout, TreeError};
 use sha2::{Digest as _, Sha256};
@@ -312,10 +312,10 @@ impl Reading {
     fn barred(&self, stranger: Option<&Arc<str>>) -> Option<Barred> {
         if let Some(file) = stranger {
             let why = format!("gone from the files, but {file} cannot be read and may declare it");
-            return Some(Barred { code: "unreadable", why });
+            return Some(Barred { code: WithheldReason::Unreadable, why });
         }
         self.git_locked.then(|| Barred {
-            code: "git-lock",
+            code: WithheldReason::GitLock,
             why: "gone from the files, but Git is still writing them (.git/index.lock)".to_owned(),
         })
     }

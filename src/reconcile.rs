@@ -11,8 +11,8 @@ pub use settled::{Mark, Settled, fingerprint};
 use crate::apply::{Apply, Finished, Syncing, chain};
 use crate::model::{FoldedUnit, Inventory, SourceName};
 use crate::plan::{
-    ApprovedPlan, ApprovedUnit, AsBefore, Barred, Correction, Declarations, HostLimits, Outcome, Plan,
-    UnitError, UnitPlan, approve,
+    ApprovedPlan, ApprovedUnit, AsBefore, Barred, Correction, Declarations, ErrorKind, HostLimits, Outcome,
+    Plan, UnitError, UnitPlan, approve,
 };
 use crate::remote::Writer;
 use crate::state::{Change, State};
@@ -153,7 +153,7 @@ impl Reconciler {
         let lock = match self.state.lock_waiting(&task.desired.unit, self.holder, self.lock_wait).await {
             Ok(lock) => lock,
             Err(error) => {
-                return self.stopped(task, UnitError::new("locked", chain(&error)), planned);
+                return self.stopped(task, UnitError::new(ErrorKind::Locked, chain(&error)), planned);
             }
         };
         // The previous lock holder may have changed the workspace after we listed it.

@@ -55,7 +55,7 @@ impl Run<'_> {
             pass: Arc::clone(self.apply.pass),
             source: action.name.clone(),
             key: Some(action.source.clone()),
-            action: action.step.word().into(),
+            action: action.step.kind().as_str().into(),
             source_id: match &action.step {
                 Step::Cleanup { id, .. } => Some(id.clone()),
                 _ => owned.and_then(|owned| owned.id.clone()),

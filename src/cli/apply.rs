@@ -10,7 +10,9 @@ use crate::apply::Syncing;
 use crate::daemon::{self, Event};
 use crate::model::Unit;
 use crate::plan::saved::SavedPlan;
-use crate::plan::{Action, ActionResult, ApprovedPlan, AsBefore, Outcome, Pending, Plan, UnitPlan, Withheld};
+use crate::plan::{
+    Action, ActionResult, ApprovedPlan, AsBefore, ErrorKind, Outcome, Pending, Plan, UnitPlan, Withheld,
+};
 use crate::reconcile::{AT_ONCE, PassId, Planned, Reconciler, Task, guard};
 use crate::remote::Writer;
 use crate::render;
@@ -285,7 +287,10 @@ fn merge(plan: &mut Plan, outcomes: &mut [Outcome], next: &Plan, results: Vec<Ou
 fn outcome_exit(plan: &Plan, outcomes: &[Outcome]) -> Exit {
     let mut exit = Exit::Done;
     for (unit, outcome) in plan.units.iter().zip(outcomes) {
-        let auth = outcome.error.as_ref().is_some_and(|error| matches!(error.kind, "auth" | "token"));
+        let auth = outcome
+            .error
+            .as_ref()
+            .is_some_and(|error| matches!(error.kind, ErrorKind::Auth | ErrorKind::Token));
         exit = exit.or(Exit::Auth.when(auth)).or(Exit::Failed.when(!outcome.is_good()));
         exit = exit.or(Exit::Invalid.when(!unit.unchecked.is_empty()));
         // A write with an unknown outcome must not count as success.

@@ -5,7 +5,7 @@ use super::progress::Progress;
 use super::select::Selector;
 use super::workplace::{Access, Workplace};
 use super::{Exit, Failure, answer, saved, settled, test};
-use crate::plan::{Overrides, Plan};
+use crate::plan::{ErrorKind, Overrides, Plan};
 use crate::reconcile::guard;
 
 pub(super) async fn run(common: &Common, args: &PlanArgs) -> Result<Exit, Failure> {
@@ -67,7 +67,7 @@ pub(super) fn overrides(limits: &LimitArgs) -> Overrides {
 pub(super) fn exit_of(plan: &Plan) -> Exit {
     plan.units.iter().fold(Exit::Done, |exit, unit| {
         let error = unit.error.as_ref().map_or(Exit::Done, |error| match error.kind {
-            "auth" | "token" => Exit::Auth,
+            ErrorKind::Auth | ErrorKind::Token => Exit::Auth,
             _ => Exit::Failed,
         });
         exit.or(error).or(Exit::Refused.when(unit.withheld.iter().any(|withheld| withheld.refused)))

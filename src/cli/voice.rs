@@ -8,7 +8,7 @@ pub(super) use terminal::Terminal;
 
 use crate::daemon::After;
 use crate::model::{SourceName, Unit};
-use crate::plan::{Outcome, UnitError, UnitPlan};
+use crate::plan::{ErrorKind, Outcome, UnitError, UnitPlan, WithheldReason};
 use crate::render::{escape, words};
 use crate::sync::Synced;
 use jiff::Timestamp;
@@ -209,7 +209,7 @@ fn waiting(plan: &UnitPlan) -> Option<String> {
 
 /// Returns true for errors that the loop reports once for all workspaces.
 fn is_of_the_platform(error: &UnitError) -> bool {
-    matches!(error.kind, "unreachable" | "token")
+    matches!(error.kind, ErrorKind::Unreachable | ErrorKind::Token)
 }
 
 /// Beginning of the message that other workspaces have the same failure.
@@ -243,7 +243,7 @@ fn unreachable(why: &str, again: Option<Timestamp>) -> String {
 fn worth_telling(plan: &UnitPlan) -> Option<UnitPlan> {
     let mut plan = plan.clone();
     let before = plan.withheld.len();
-    plan.withheld.retain(|withheld| withheld.code != "unsettled");
+    plan.withheld.retain(|withheld| withheld.code != WithheldReason::Unsettled);
     let waits = plan.withheld.len() < before;
     (!waits || !plan.actions.is_empty()).then_some(plan)
 }

@@ -6,7 +6,7 @@ use super::select::Selector;
 use super::settled::Start;
 use super::{Exit, Failure, progress};
 use crate::model::{FingerprintKey, Unit};
-use crate::plan::{Action, Overrides, Plan, Step, UnitPlan};
+use crate::plan::{Action, ActionKind, Overrides, Plan, Step, UnitPlan};
 use crate::reading::{Known, Memory, Reading};
 use crate::reconcile::{Clock, EAGER, Planner, Task, resolved};
 use crate::remote::{BaseUrl, Reader};
@@ -206,7 +206,7 @@ impl Workplace {
             let adopts = |action: &Action| matches!(action.step, Step::Adopt { .. });
             !unit.unmanaged.is_empty()
                 || unit.actions.iter().any(adopts)
-                || unit.withheld.iter().any(|withheld| withheld.action == "adopt")
+                || unit.withheld.iter().any(|withheld| withheld.action == ActionKind::Adopt)
         };
         Ok(Problems {
             rejected,

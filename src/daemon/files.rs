@@ -5,7 +5,7 @@
 //! so that no half-written file is used. Removals, and all changes in `wellspring.toml`, are accepted once
 //! the directory has been quiet for `settle` and Git is not writing it.
 
-use crate::plan::Barred;
+use crate::plan::{Barred, WithheldReason};
 use jiff::{SignedDuration, Timestamp};
 
 /// Time between the two equal scans that accept additions and changes.
@@ -180,7 +180,7 @@ impl Files {
         self.accepted = Some(digest);
         self.accepted_settings = Some(settings);
         let why = "gone from the files; waiting for them to come to rest".to_owned();
-        Counts::Additions(Barred { code: "unsettled", why })
+        Counts::Additions(Barred { code: WithheldReason::Unsettled, why })
     }
 
     fn look_no_later_than(&mut self, at: Timestamp) {

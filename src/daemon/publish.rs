@@ -6,7 +6,7 @@ use super::board::Board;
 use super::{Made, Tested};
 use crate::manifest::Severity;
 use crate::model::{SourceName, Unit};
-use crate::plan::{Action, ActionResult, Outcome, UnitPlan, Unmanaged};
+use crate::plan::{Action, ActionResult, ErrorKind, Outcome, UnitPlan, Unmanaged, WithheldReason};
 use crate::reading::{Asked, Reading};
 use crate::state::RunOutcome;
 use crate::status::metrics::Metrics;
@@ -173,7 +173,7 @@ impl Publisher {
         let Some(workspace) = desk.workspaces.get_mut(unit) else { return };
         let workspace = Arc::make_mut(workspace);
         workspace.passed_at = Some(now);
-        if ended.plan.error.as_ref().is_none_or(|error| error.kind == "list") {
+        if ended.plan.error.as_ref().is_none_or(|error| error.kind == ErrorKind::List) {
             workspace.answered_at = Some(now);
         }
         if good {
@@ -181,8 +181,11 @@ impl Publisher {
         }
         let error = ended.outcome.as_ref().map_or(&ended.plan.error, |outcome| &outcome.error);
         let since = workspace.error.as_ref().map_or(now, |before| before.since);
-        workspace.error =
-            error.as_ref().map(|error| Trouble { kind: error.kind, message: error.message.clone(), since });
+        workspace.error = error.as_ref().map(|error| Trouble {
+            kind: error.kind.as_str(),
+            message: error.message.clone(),
+            since,
+        });
         if ended.plan.error.is_none() {
             compared(workspace, &ended.plan, ended.outcome.as_ref(), now);
         }
@@ -332,8 +335,8 @@ fn count(metrics: &Metrics, plan: &UnitPlan, outcome: Option<&Outcome>) {
     let results = outcome.map(|outcome| outcome.results.as_slice()).unwrap_or_default();
     for (action, result) in plan.actions.iter().zip(results) {
         match result {
-            ActionResult::Done => metrics.changed(action.step.word(), "done"),
-            ActionResult::Failed(_) => metrics.changed(action.step.word(), "failed"),
+            ActionResult::Done => metrics.changed(action.step.kind().as_str(), "done"),
+            ActionResult::Failed(_) => metrics.changed(action.step.kind().as_str(), "failed"),
             ActionResult::Skipped(_) | ActionResult::Open => {}
         }
     }
@@ -353,8 +356,12 @@ fn compared(workspace: &mut Workspace, plan: &UnitPlan, outcome: Option<&Outcome
         say(workspace, &unchecked.name, Config::Failing, Some(&unchecked.why));
     }
     // Removals wait about a second for stable files; not worth reporting.
-    workspace.withheld =
-        plan.withheld.iter().filter(|withheld| withheld.code != "unsettled").map(withheld).collect();
+    workspace.withheld = plan
+        .withheld
+        .iter()
+        .filter(|withheld| withheld.code != WithheldReason::Unsettled)
+        .map(withheld)
+        .collect();
     for withheld in &plan.withheld {
         say(workspace, &withheld.name, Config::Withheld, Some(&withheld.reason));
     }
@@ -366,7 +373,7 @@ fn compared(workspace: &mut Workspace, plan: &UnitPlan, outcome: Option<&Outcome
     for (n, action) in plan.actions.iter().enumerate() {
         let result = outcome.and_then(|outcome| outcome.results.get(n));
         if result != Some(&ActionResult::Done) {
-            *workspace.to_do.entry(action.step.word()).or_default() += 1;
+            *workspace.to_do.entry(action.step.kind().as_str()).or_default() += 1;
         } else if action.mends_drift {
             mended(&mut workspace.mended, action, now);
         }
@@ -397,6 +404,7 @@ fn say(workspace: &mut Workspace, name: &SourceName, config: Config, why: Option
 fn withheld(withheld: &crate::plan::Withheld) -> Withheld {
     let crate::plan::Withheld { source, name, action, code, reason, at, allow, refused: _, changes: _ } =
         withheld.clone();
+    let (action, code) = (action.as_str(), code.as_str());
     Withheld { source, name, action, code, reason, at, allow }
 }
 
@@ -405,7 +413,7 @@ fn mended(known: &mut Vec<Mended>, action: &Action, at: Timestamp) {
         known.remove(0);
     }
     let (source, name, reason) = (action.source.clone(), action.name.clone(), action.reason.clone());
-    known.push(Mended { source, name, action: action.step.word(), reason, at });
+    known.push(Mended { source, name, action: action.step.kind().as_str(), reason, at });
 }
 
 #[cfg(test)]

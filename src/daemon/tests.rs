@@ -26,7 +26,7 @@ impl Voice for Breaking {
         assert!(self.broke.swap(true, Ordering::Relaxed), "on purpose");
     }
     fn pass_ended(&self, plan: &UnitPlan, _: Option<&Outcome>, _: &After) {
-        let _ = self.ends.send(plan.error.as_ref().map(|error| error.kind));
+        let _ = self.ends.send(plan.error.as_ref().map(|error| error.kind.as_str()));
     }
     fn files(&self, _: &Reading) {
         let _ = self.readings.send(None);

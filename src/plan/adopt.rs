@@ -1,6 +1,9 @@
 //! Decides whether an unmanaged source with a declared name is adopted.
 
-use super::{Comparison, Step, UnitPlan, Withheld, compare_foreign, decide::Case, decide::placed, diff};
+use super::{
+    ActionKind, Comparison, Step, UnitPlan, Withheld, WithheldReason, compare_foreign, decide::Case,
+    decide::placed, diff,
+};
 use crate::model::{Adopt, Applied, Echoed, Echoes, FieldPath, Leaf, ObservedSource, Owned};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +14,7 @@ pub(super) fn foreign(case: &Case<'_>, row: &ObservedSource, plan: &mut UnitPlan
     let policy = case.source.adopt.unwrap_or(case.input.desired.policy.adopt);
     match refusal(case, row, policy, &comparison) {
         Some((code, reason, allow)) => {
-            let withheld = case.withheld("adopt", code, reason, allow, true);
+            let withheld = case.withheld(ActionKind::Adopt, code, reason, allow, true);
             plan.withheld.push(Withheld { changes: comparison.changes, ..withheld });
         }
         None => {
@@ -27,25 +30,25 @@ pub(super) fn foreign(case: &Case<'_>, row: &ObservedSource, plan: &mut UnitPlan
     }
 }
 
-type Refusal = (&'static str, String, Option<String>);
+type Refusal = (WithheldReason, String, Option<String>);
 
 fn refusal(case: &Case<'_>, row: &ObservedSource, policy: Adopt, comparison: &Comparison) -> Option<Refusal> {
     if let Some(owner) = row.echo.owner.as_deref()
         && case.input.owner != Some(owner)
     {
         let reason = format!("it stands on the platform and is stamped as owned by {owner:?}");
-        return Some(("other-owner", reason, None));
+        return Some((WithheldReason::OtherOwner, reason, None));
     }
     if let Some(writer) = case.other_writer(row)
         && !case.input.quarantine.released.contains(&case.source.name)
     {
-        return Some(("other-writer", written_by(writer), Some(case.take_over())));
+        return Some((WithheldReason::OtherWriter, written_by(writer), Some(case.take_over())));
     }
     let write = |value: &str| Some(format!("write `adopt = \"{value}\"` in the source"));
     match policy {
         Adopt::Never => {
             let reason = "a source of this name that is not ours stands on the platform".to_owned();
-            Some(("adopt", reason, write("identical")))
+            Some((WithheldReason::Adopt, reason, write("identical")))
         }
         Adopt::Identical => {
             let declared = case.source.definition.leaves();
@@ -64,11 +67,11 @@ fn refusal(case: &Case<'_>, row: &ObservedSource, policy: Adopt, comparison: &Co
                 return None;
             };
             let reason = format!("a source of this name that is not ours stands on the platform, and {why}");
-            Some(("adopt", reason, write("by-name")))
+            Some((WithheldReason::Adopt, reason, write("by-name")))
         }
         Adopt::ByName if row.kind.as_ref().is_some_and(|kind| *kind != case.source.definition.kind) => {
             let reason = "a source of this name but another type stands on the platform".to_owned();
-            Some(("adopt", reason, write("replace")))
+            Some((WithheldReason::Adopt, reason, write("replace")))
         }
         Adopt::ByName | Adopt::Replace => None,
     }

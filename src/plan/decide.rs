@@ -3,8 +3,8 @@
 use super::additions::{ByPlatform, Tally, note};
 use super::reckon::goes_on_from;
 use super::{
-    Action, Comparison, Input, Pending, SecretState, Step, Suspended, UNDONE_TOO_OFTEN, Unchecked, UnitPlan,
-    Withheld, adopt, compare,
+    Action, ActionKind, Comparison, Input, Pending, SecretState, Step, Suspended, UNDONE_TOO_OFTEN,
+    Unchecked, UnitPlan, Withheld, WithheldReason, adopt, compare,
 };
 use crate::model::{
     DesiredSource, IntentKind, MetadataPolicy, ObservedSource, Owned, Place, SourceId, SourceName,
@@ -70,7 +70,13 @@ impl<'a> Case<'a> {
                     rows.len()
                 );
                 let allow = "remove all but one on the platform".to_owned();
-                plan.withheld.push(self.withheld("connect", "ambiguous", reason, Some(allow), false));
+                plan.withheld.push(self.withheld(
+                    ActionKind::Connect,
+                    WithheldReason::Ambiguous,
+                    reason,
+                    Some(allow),
+                    false,
+                ));
             }
         }
     }
@@ -118,7 +124,7 @@ impl<'a> Case<'a> {
             self.source.key
         );
         let allow = (*pending != Pending::Settling).then_some(allow);
-        self.withheld("connect", pending.code(), pending.to_string(), allow, false)
+        self.withheld(ActionKind::Connect, pending.code(), pending.to_string(), allow, false)
     }
 
     fn compare(&self, owned: &Owned, row: &ObservedSource, tally: &mut Tally) -> Comparison {
@@ -169,7 +175,13 @@ impl<'a> Case<'a> {
         }
         let reason = adopt::written_by(writer);
         plan.actions.push(self.action(Step::Forget, reason.clone()));
-        plan.withheld.push(self.withheld("replace", "other-writer", reason, Some(self.take_over()), true));
+        plan.withheld.push(self.withheld(
+            ActionKind::Replace,
+            WithheldReason::OtherWriter,
+            reason,
+            Some(self.take_over()),
+            true,
+        ));
         true
     }
 
@@ -238,13 +250,13 @@ impl<'a> Case<'a> {
         strangers: bool,
     ) -> Option<Withheld> {
         let withheld = |code, reason: String, allow, refused| {
-            Some(self.withheld("replace", code, reason, allow, refused))
+            Some(self.withheld(ActionKind::Replace, code, reason, allow, refused))
         };
         let what = reason_of(comparison);
         if row.id.is_none() {
             let allow = "remove it on the platform; it is then connected anew".to_owned();
             return withheld(
-                "no-id",
+                WithheldReason::NoId,
                 format!("{what}, but the platform shows no id for it"),
                 Some(allow),
                 false,
@@ -253,7 +265,7 @@ impl<'a> Case<'a> {
         if strangers {
             let allow = "remove the other one on the platform".to_owned();
             return withheld(
-                "ambiguous",
+                WithheldReason::Ambiguous,
                 format!("{what}, but another source bears its name"),
                 Some(allow),
                 false,
@@ -264,14 +276,19 @@ impl<'a> Case<'a> {
                 return None;
             }
             let allow = "take `protect = true` away in a change of its own first".to_owned();
-            return withheld("protected", format!("{what}, but it is protected"), Some(allow), true);
+            return withheld(
+                WithheldReason::Protected,
+                format!("{what}, but it is protected"),
+                Some(allow),
+                true,
+            );
         }
         let metadata_waits =
             self.input.desired.policy.metadata == MetadataPolicy::Withhold && !self.input.upserts;
         if comparison.only_metadata() && metadata_waits {
             let allow = "write `metadata = \"replace\"` under [policy]".to_owned();
             let reason = "only metadata differs; it will be sent with the next change".to_owned();
-            return withheld("metadata", reason, Some(allow), false);
+            return withheld(WithheldReason::Metadata, reason, Some(allow), false);
         }
         None
     }
@@ -295,8 +312,8 @@ impl<'a> Case<'a> {
                 let label = self.input.desired.label();
                 let allow =
                     format!("edit the source, or run `wellspring apply -s {label}/{}`", self.source.key);
-                let word = action.step.word();
-                let withheld = self.withheld(word, "quarantined", story, Some(allow), true);
+                let kind = action.step.kind();
+                let withheld = self.withheld(kind, WithheldReason::Quarantined, story, Some(allow), true);
                 plan.withheld.push(Withheld { changes: action.changes, ..withheld });
             }
             None => plan.actions.push(action),
@@ -343,8 +360,8 @@ impl<'a> Case<'a> {
 
     pub(super) fn withheld(
         &self,
-        action: &'static str,
-        code: &'static str,
+        action: ActionKind,
+        code: WithheldReason,
         reason: String,
         allow: Option<String>,
         refused: bool,

@@ -2,14 +2,11 @@
 //!
 //! A source that is no longer declared in one workspace is removed only after it is connected in the other.
 
-use super::{Action, Removal, Step, UnitPlan, Withheld, removal::look};
+use super::{Action, ActionKind, Removal, Step, UnitPlan, Withheld, WithheldReason, removal::look};
 use crate::model::{Definition, DesiredUnit, FoldedUnit, Intent, Inventory, SourceKey, SourceName, Unit};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, OnceLock};
-
-/// Code of a removal that waits for another workspace.
-pub const MOVING: &str = "moving";
 
 /// Declarations of all workspaces, indexed on first use.
 ///
@@ -215,8 +212,8 @@ pub fn hold_departures(
         .partition(|action| leaves(action) && waits.contains_key(&action.name));
     plan.actions = kept;
     plan.withheld.extend(held.into_iter().map(|action| Withheld {
-        action: "cleanup",
-        code: MOVING,
+        action: ActionKind::Cleanup,
+        code: WithheldReason::Moving,
         reason: waits.get(&action.name).cloned().unwrap_or_default(),
         at: action.at,
         allow: Some(super::removal::removed_table(&action.source)),

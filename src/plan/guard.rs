@@ -1,6 +1,6 @@
 //! Guard: limits removals and replacements, and alone creates an [`ApprovedPlan`].
 
-use super::{Action, Plan, Step, UnitPlan, Withheld};
+use super::{Action, Plan, Step, UnitPlan, Withheld, WithheldReason};
 use crate::model::{DesiredUnit, Limit, Policy, Prune, Unit};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -131,7 +131,7 @@ fn limit_removals(unit: &mut UnitPlan, host: &HostLimits, recent: usize) -> usiz
             unit.desired.label()
         ),
     };
-    withhold(unit, "max-cleanup", &reason, &allow, |action| action.step.counts_as_removal());
+    withhold(unit, WithheldReason::MaxCleanup, &reason, &allow, |action| action.step.counts_as_removal());
     limit.saturating_sub(recent)
 }
 
@@ -141,7 +141,13 @@ fn limit_replacements(unit: &mut UnitPlan, host: &HostLimits) {
     let count = unit.actions.iter().filter(|action| is_replacement(action)).count();
     if count > limit {
         let reason = format!("{count} to replace, but at most {limit} may be in one pass");
-        withhold(unit, "max-replace", &reason, "raise `max_replace` under [policy]", is_replacement);
+        withhold(
+            unit,
+            WithheldReason::MaxReplace,
+            &reason,
+            "raise `max_replace` under [policy]",
+            is_replacement,
+        );
     }
 }
 
@@ -151,7 +157,7 @@ fn tighter(policy: Option<Limit>, host: Option<Limit>, of: impl Fn(Limit) -> usi
 
 fn withhold(
     unit: &mut UnitPlan,
-    code: &'static str,
+    code: WithheldReason,
     reason: &str,
     allow: &str,
     which: impl Fn(&Action) -> bool,
@@ -160,7 +166,7 @@ fn withhold(
         std::mem::take(&mut unit.actions).into_iter().partition(which);
     unit.actions = kept;
     unit.withheld.extend(held.into_iter().map(|action| Withheld {
-        action: action.step.word(),
+        action: action.step.kind(),
         source: action.source,
         name: action.name,
         code,

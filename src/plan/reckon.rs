@@ -8,7 +8,7 @@
 mod came;
 mod memory;
 
-use super::listed::Listed;
+use super::{WithheldReason, listed::Listed};
 use crate::model::{
     FingerprintKey, Intent, IntentKind, Inventory, ObservedSource, Owned, SourceId, SourceName,
 };
@@ -50,11 +50,11 @@ pub enum Pending {
 impl Pending {
     /// Returns a stable code for scripts.
     #[must_use]
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> WithheldReason {
         match self {
-            Self::Settling => "settling",
-            Self::Unlisted(_) => "not-listed",
-            Self::Unchanged => "not-updated",
+            Self::Settling => WithheldReason::Settling,
+            Self::Unlisted(_) => WithheldReason::NotListed,
+            Self::Unchanged => WithheldReason::NotUpdated,
         }
     }
 }

@@ -5,7 +5,7 @@
 use super::decide::{is_pending, our_ids};
 use super::listed::Listed;
 use super::reckon::goes_on_from;
-use super::{Action, Input, Removal, Step, UnitPlan, Withheld};
+use super::{Action, ActionKind, Input, Removal, Step, UnitPlan, Withheld, WithheldReason};
 use crate::model::{
     Definition, DesiredSource, Moved, ObservedSource, Owned, Place, Prune, Removed, RemovedAction, SourceKey,
     SourceName,
@@ -78,28 +78,35 @@ impl<'a> Removals<'a> {
             });
             return;
         } else if ids.is_empty() {
-            Some(Reason::new("no-id", "gone from the files, but the platform shows no id for it"))
+            Some(Reason::new(
+                WithheldReason::NoId,
+                "gone from the files, but the platform shows no id for it",
+            ))
         } else if let Some(writer) = other_writer(input, owned, rows) {
-            Some(Reason::new("other-writer", &super::adopt::written_by(writer)).refused())
+            Some(Reason::new(WithheldReason::OtherWriter, &super::adopt::written_by(writer)).refused())
         } else if owned.protect {
             let allow = format!(
                 "declare {} again without `protect`, then take it out in a change of its own",
                 owned.key
             );
-            Some(Reason::new("protected", "gone from the files, but protected").allow(allow).refused())
+            Some(
+                Reason::new(WithheldReason::Protected, "gone from the files, but protected")
+                    .allow(allow)
+                    .refused(),
+            )
         } else if removed.is_none() && moved.is_none() && input.desired.policy.prune == Prune::Off {
             let label = input.desired.label();
             let allow = format!(
                 "write `prune = \"owned\"` under [policy], or run `wellspring apply --prune -s {label}/{}`",
                 owned.key
             );
-            Some(Reason::new("prune-off", "gone from the files, but prune is off").allow(allow))
+            Some(Reason::new(WithheldReason::PruneOff, "gone from the files, but prune is off").allow(allow))
         } else if owned.declared_in.as_deref() != Some(input.root) {
             let allow = "declare it here once, then remove it".to_owned();
-            Some(Reason::new("other-root", "never seen declared in this directory").allow(allow))
+            Some(Reason::new(WithheldReason::OtherRoot, "never seen declared in this directory").allow(allow))
         } else if let Some((_, to)) = moved.filter(|(_, to)| !self.arrives(&to.name)) {
             let why = format!("[moved] to {}, which is not there and ours yet", to.key);
-            Some(Reason::new("not-moved-yet", &why))
+            Some(Reason::new(WithheldReason::NotMovedYet, &why))
         } else {
             None
         };
@@ -179,8 +186,8 @@ pub(super) fn withhold_renames(plan: &mut UnitPlan, input: &Input<'_>) {
             Some(twin) => plan.withheld.push(Withheld {
                 source: action.source.clone(),
                 name: action.name.clone(),
-                action: "cleanup",
-                code: "rename",
+                action: ActionKind::Cleanup,
+                code: WithheldReason::Rename,
                 reason: match twin.key == action.source {
                     true => format!("{} is named {:?} now: a rename?", twin.key, twin.name.as_str()),
                     false => format!("gone from the files, but {} is the same source: a rename?", twin.key),
@@ -231,14 +238,14 @@ fn toml_key(key: &SourceKey) -> String {
 }
 
 struct Reason {
-    code: &'static str,
+    code: WithheldReason,
     why: String,
     allow: Option<String>,
     refused: bool,
 }
 
 impl Reason {
-    fn new(code: &'static str, why: &str) -> Self {
+    fn new(code: WithheldReason, why: &str) -> Self {
         Self { code, why: why.to_owned(), allow: None, refused: false }
     }
 
@@ -256,7 +263,7 @@ impl Reason {
         Withheld {
             source: owned.key.clone(),
             name: name.clone(),
-            action: "cleanup",
+            action: ActionKind::Cleanup,
             code: self.code,
             reason: self.why,
             at,

@@ -200,7 +200,7 @@ impl SavedPlan {
 /// limit, or after the hour has passed.
 #[must_use]
 pub fn outline(basis: &str, plan: &UnitPlan) -> String {
-    let done = |action: &Action| json!([action.step.word(), action.name, action.step.source_id()]);
+    let done = |action: &Action| json!([action.step.kind().as_str(), action.name, action.step.source_id()]);
     let outline = json!([basis, plan.actions.iter().map(done).collect::<Vec<_>>()]);
     hex(&outline.to_string())
 }
@@ -293,7 +293,7 @@ pub fn basis(input: &Input<'_>) -> String {
         "rows": rows,
         "ours": ours,
         "secrets": secrets,
-        "barred": input.removals_barred.as_ref().map(|barred| barred.code),
+        "barred": input.removals_barred.as_ref().map(|barred| barred.code.as_str()),
     });
     let fingerprint = input.key.of(&content);
     hex(&fingerprint.to_string())

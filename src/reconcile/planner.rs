@@ -8,8 +8,8 @@ use crate::model::{
 };
 use crate::plan::saved::basis;
 use crate::plan::{
-    Correction, Departure, HostLimits, Input, Missing, Overrides, Quarantine, Reckoning, SecretState,
-    UnitError, UnitPlan, hold_departures, missing, named_as_declared, plan, reckon,
+    Correction, Departure, ErrorKind, HostLimits, Input, Missing, Overrides, Quarantine, Reckoning,
+    SecretState, UnitError, UnitPlan, hold_departures, missing, named_as_declared, plan, reckon,
 };
 use crate::remote::{Listing, Reader, RemoteError};
 use crate::secrets::{Resolver, Secrets};
@@ -333,7 +333,7 @@ impl Planner {
     /// Returns an empty plan for a unit whose list is not trusted.
     fn doubting(desired: &Arc<DesiredUnit>, since: Timestamp, missing: Missing) -> Planned {
         let error = UnitError::new(
-            "list",
+            ErrorKind::List,
             format!("could not tell what is on the platform: {missing}; nothing was done"),
         );
         Planned {

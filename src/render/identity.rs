@@ -73,7 +73,7 @@ fn content(unit: &UnitPlan) -> Content<'_> {
     let (mut syncs, mut tests) = (Last::default(), Last::default());
     Content {
         actions: unit.actions.iter().map(|action| doing(unit, action, &mut syncs, &mut tests)).collect(),
-        error: unit.error.as_ref().map(|error| error.kind),
+        error: unit.error.as_ref().map(|error| error.kind.as_str()),
         policy: json!(unit.desired.policy),
         suspended: unit.suspended.iter().map(|suspended| &suspended.name).collect(),
         unchanged: &unit.unchanged,
@@ -87,7 +87,7 @@ fn content(unit: &UnitPlan) -> Content<'_> {
         withheld: unit
             .withheld
             .iter()
-            .map(|withheld| (&withheld.name, withheld.action, withheld.code))
+            .map(|withheld| (&withheld.name, withheld.action.as_str(), withheld.code.as_str()))
             .collect(),
     }
 }
@@ -126,7 +126,7 @@ fn doing<'a>(
             Step::Schedule { before, .. } => json!(before),
             _ => Value::Null,
         },
-        step: action.step.word(),
+        step: action.step.kind().as_str(),
     }
 }
 

@@ -219,7 +219,7 @@ fn workspace<'a>(view: &View<'a>, index: usize, unit: &'a UnitPlan) -> Workspace
         workspace: unit.desired.label(),
         workspace_id: unit.desired.workspace().shown(),
         scope: unit.desired.scope().as_str(),
-        error: error.map(|error| ErrorReport { kind: error.kind, message: &error.message }),
+        error: error.map(|error| ErrorReport { kind: error.kind.as_str(), message: &error.message }),
         actions: actions(view, unit, outcome),
         withheld: withheld(unit),
         unmanaged: unit
@@ -249,7 +249,7 @@ fn workspace<'a>(view: &View<'a>, index: usize, unit: &'a UnitPlan) -> Workspace
 
 fn actions<'a>(view: &View<'a>, unit: &'a UnitPlan, outcome: Option<&'a Outcome>) -> Vec<ActionReport<'a>> {
     let reports = unit.actions.iter().enumerate().map(|(index, action)| ActionReport {
-        action: action.step.word(),
+        action: action.step.kind().as_str(),
         source: &action.source,
         name: &action.name,
         source_id: action.step.source_id(),
@@ -320,9 +320,9 @@ fn withheld(unit: &UnitPlan) -> Vec<WithheldReport<'_>> {
     let reports = unit.withheld.iter().map(|withheld| WithheldReport {
         source: &withheld.source,
         name: &withheld.name,
-        action: withheld.action,
+        action: withheld.action.as_str(),
         reason: &withheld.reason,
-        code: withheld.code,
+        code: withheld.code.as_str(),
         at: place(withheld.at.as_ref()),
         allow: withheld.allow.as_deref(),
         refused: withheld.refused,

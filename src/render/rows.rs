@@ -221,7 +221,7 @@ fn mark(unit: &UnitPlan, step: &Step) -> (&'static str, Tone) {
 fn word(unit: &UnitPlan, step: &Step) -> &'static str {
     match step {
         Step::Replace { .. } if unit.in_place => "update",
-        other => other.word(),
+        other => other.kind().as_str(),
     }
 }
 

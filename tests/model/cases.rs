@@ -88,7 +88,7 @@ async fn settle() {
 }
 
 fn codes(pass: &Pass) -> Vec<&'static str> {
-    pass.plan().unwrap().withheld.iter().map(|withheld| withheld.code).collect()
+    pass.plan().unwrap().withheld.iter().map(|withheld| withheld.code.as_str()).collect()
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 use wellspring::model::{Adopt, DesiredUnit, FoldedUnit, RemovedAction};
-use wellspring::plan::{ActionResult, Barred, HostLimits, Overrides, Step};
+use wellspring::plan::{ActionResult, Barred, HostLimits, Overrides, Step, WithheldReason};
 use wellspring::reconcile::{Clock, Pass, PassId, Planner, Reconciler, Task};
 use wellspring::remote::{Backoff, BaseUrl, Reader, Settings, Token, Writer};
 use wellspring::secrets::Secrets;
@@ -178,7 +178,7 @@ impl History {
                 let mut world = wire.world();
                 for (n, result) in results {
                     let action = &plan.actions[*n];
-                    world.note(format!("{} {}: {result:?}", action.step.word(), action.name));
+                    world.note(format!("{} {}: {result:?}", action.step.kind(), action.name));
                     let forgets = plan.desired.removed.iter().any(|removed| {
                         removed.key == action.source && removed.action == RemovedAction::Forget
                     });
@@ -222,7 +222,7 @@ impl History {
     }
 
     fn task(&self, barred: bool) -> Task {
-        let why = || Barred { code: "unreadable", why: "a file cannot be read".into() };
+        let why = || Barred { code: WithheldReason::Unreadable, why: "a file cannot be read".into() };
         Task {
             desired: Arc::new(FoldedUnit::folding(Arc::new(self.tree.clone()))),
             owner: None,
@@ -269,7 +269,7 @@ impl History {
                     for action in &plan.actions {
                         world.note(format!(
                             "plan: {} {} ({})",
-                            action.step.word(),
+                            action.step.kind(),
                             action.name,
                             action.reason
                         ));
@@ -455,7 +455,7 @@ impl History {
             breaches.push(format!("I4: the pass fails: {}", error.message));
         }
         if let Some(action) = plan.actions.first() {
-            breaches.push(format!("I4: still to {} {}: {}", action.step.word(), action.name, action.reason));
+            breaches.push(format!("I4: still to {} {}: {}", action.step.kind(), action.name, action.reason));
         }
         for withheld in &plan.withheld {
             *self.counts.entry(format!("withheld {}", withheld.code)).or_default() += 1;

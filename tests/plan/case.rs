@@ -22,8 +22,8 @@ use wellspring::model::{
     Prune, Scope, Sent, SourceId, SourceName, Unit, WorkspaceId,
 };
 use wellspring::plan::{
-    Barred, HostLimits, Input, Overrides, Pending, Plan, Quarantine, SecretState, UnitPlan, approve,
-    hold_departures, placed, plan, seen,
+    Barred, HostLimits, Input, Overrides, Pending, Plan, Quarantine, SecretState, UnitPlan, WithheldReason,
+    approve, hold_departures, placed, plan, seen,
 };
 use wellspring::reading::{Memory, Reading};
 use wellspring::render::{self, Look, Problems, View};
@@ -96,7 +96,7 @@ pub(super) fn outcome(case: &Path) -> String {
     for task in &asked.tasks {
         let inventory = inventories.remove(&task.desired.unit).unwrap_or_default();
         let unsettled = options.unsettled.then(|| Barred {
-            code: "unsettled",
+            code: WithheldReason::Unsettled,
             why: "gone from the files, but they have only just changed".to_owned(),
         });
         let barred = task.removals_barred.clone().or(unsettled);

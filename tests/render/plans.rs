@@ -11,8 +11,8 @@ use wellspring::model::{
     When, WorkspaceId,
 };
 use wellspring::plan::{
-    Action, ActionResult, FieldChange, How, Outcome, Plan, Removal, Step, Suspended, Tested, Unchecked,
-    UnitError, UnitPlan, Unmanaged, Withheld,
+    Action, ActionKind, ActionResult, ErrorKind, FieldChange, How, Outcome, Plan, Removal, Step, Suspended,
+    Tested, Unchecked, UnitError, UnitPlan, Unmanaged, Withheld, WithheldReason,
 };
 use wellspring::render::{Orphan, Problems};
 
@@ -103,7 +103,7 @@ pub(crate) fn unit(label: &str, workspace: &str, scope: &str, sources: Vec<Desir
         removed: Vec::new(),
         files: vec!["workspaces/crm.toml".into()],
     };
-    let error = UnitError::new("list", String::new());
+    let error = UnitError::new(ErrorKind::List, String::new());
     UnitPlan { error: None, ..UnitPlan::failed(Arc::new(desired), error) }
 }
 
@@ -150,7 +150,7 @@ fn secret(field: &str, reference: Option<&str>) -> FieldChange {
     }
 }
 
-fn withheld(source: &str, action: &'static str, code: &'static str, reason: &str, allow: &str) -> Withheld {
+fn withheld(source: &str, action: ActionKind, code: WithheldReason, reason: &str, allow: &str) -> Withheld {
     Withheld {
         source: key(source),
         name: name(source),
@@ -159,7 +159,10 @@ fn withheld(source: &str, action: &'static str, code: &'static str, reason: &str
         reason: reason.into(),
         at: Some(at("workspaces/crm.toml", 40)),
         allow: (!allow.is_empty()).then(|| allow.into()),
-        refused: matches!(code, "protected" | "max-cleanup" | "adopt"),
+        refused: matches!(
+            code,
+            WithheldReason::Protected | WithheldReason::MaxCleanup | WithheldReason::Adopt
+        ),
         changes: Vec::new(),
     }
 }
@@ -239,7 +242,13 @@ pub(crate) fn problems() -> (Plan, Problems) {
                 ..drifted(change("metadata.wellspring", json!(null), json!(null)))
             },
         ],
-        ..withheld("stock", "replace", "metadata", metadata, "write `metadata = \"replace\"` under [policy]")
+        ..withheld(
+            "stock",
+            ActionKind::Replace,
+            WithheldReason::Metadata,
+            metadata,
+            "write `metadata = \"replace\"` under [policy]",
+        )
     }];
     let orphan = |workspace: &str, scope: &str, sources| Orphan {
         unit: Unit { workspace: WorkspaceId::parse(workspace).unwrap(), scope: Scope::parse(scope).unwrap() },
@@ -315,25 +324,31 @@ fn risk() -> UnitPlan {
     ];
     let protected = "declare it again without `protect`, then remove it: see ledger";
     risk.withheld = vec![
-        withheld("ledger", "cleanup", "protected", "gone from the files, but protected", protected),
+        withheld(
+            "ledger",
+            ActionKind::Cleanup,
+            WithheldReason::Protected,
+            "gone from the files, but protected",
+            protected,
+        ),
         withheld(
             "limits",
-            "replace",
-            "settling",
+            ActionKind::Replace,
+            WithheldReason::Settling,
             "the answer to the last write was lost; the platform is given time to settle",
             "",
         ),
         withheld(
             "quotes_eu",
-            "cleanup",
-            "max-cleanup",
+            ActionKind::Cleanup,
+            WithheldReason::MaxCleanup,
             "4 to clean up, but at most 2 of 8 may go in an hour",
             "run `wellspring apply --max-cleanup 4`, or raise `max_cleanup` under [policy]",
         ),
         withheld(
             "quotes_us",
-            "cleanup",
-            "max-cleanup",
+            ActionKind::Cleanup,
+            WithheldReason::MaxCleanup,
             "4 to clean up, but at most 2 of 8 may go in an hour",
             "run `wellspring apply --max-cleanup 4`, or raise `max_cleanup` under [policy]",
         ),
@@ -392,7 +407,7 @@ fn support() -> UnitPlan {
 fn legacy() -> UnitPlan {
     let legacy = unit("ws_legacy", "ws_legacy", "user", Vec::new());
     let message = "could not list the sources of ws_legacy: 403 forbidden. The token has no access to this workspace; ask its owner for it, or take the workspace out of the files";
-    UnitPlan::failed(legacy.desired, UnitError::new("auth", message.into()))
+    UnitPlan::failed(legacy.desired, UnitError::new(ErrorKind::Auth, message.into()))
 }
 
 /// A plan with every possible result.
@@ -401,8 +416,10 @@ pub(crate) fn applied() -> (Plan, Vec<Outcome>) {
     let refused =
         ActionResult::Failed("the platform refused the definition: 422, port is out of range".into());
     let skipped = ActionResult::Skipped("SALES_TOKEN is not set here".into());
-    let stopped =
-        UnitError::new("list", "the listing after the write did not come: timed out after 30s".into());
+    let stopped = UnitError::new(
+        ErrorKind::List,
+        "the listing after the write did not come: timed out after 30s".into(),
+    );
     let outcomes = vec![
         Outcome { results: vec![refused], ..Outcome::default() },
         Outcome {
@@ -468,10 +485,11 @@ pub(crate) fn in_unit(hostile: &str, other: &str) -> Plan {
         Action { lacks_secret: Some(other.into()), ..action(Step::Connect { index: 0 }, text, "new", 1) };
     let schedule = Step::Schedule { index: 0, before: Some(cron(hostile, other)) };
     unit.actions = vec![lacking, replaced, action(schedule, text, other, 1)];
-    unit.withheld = vec![withheld(text, "cleanup", "protected", other, other)];
+    unit.withheld = vec![withheld(text, ActionKind::Cleanup, WithheldReason::Protected, other, other)];
     unit.unmanaged = vec![unmanaged(text)];
     unit.unreadable = vec![format!("{text}: {other}")];
-    let failed = UnitPlan::failed(unit.desired.clone(), UnitError::new("list", format!("{other}{hostile}")));
+    let failed =
+        UnitPlan::failed(unit.desired.clone(), UnitError::new(ErrorKind::List, format!("{other}{hostile}")));
     plan_of(vec![unit, failed])
 }
 
@@ -538,7 +556,9 @@ pub(crate) fn counted() -> Vec<Plan> {
         unit.unmanaged = (0..n).map(|n| unmanaged(&format!("u{n}"))).collect();
         plans.push(plan_of(vec![unit.clone()]));
         unit.unchanged.clear();
-        unit.withheld = (0..n).map(|n| withheld(&format!("w{n}"), "cleanup", "prune-off", "r", "")).collect();
+        unit.withheld = (0..n)
+            .map(|n| withheld(&format!("w{n}"), ActionKind::Cleanup, WithheldReason::PruneOff, "r", ""))
+            .collect();
         plans.push(plan_of(vec![unit.clone()]));
         unit.actions = (0..n)
             .flat_map(|n| {

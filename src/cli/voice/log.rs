@@ -117,9 +117,9 @@ impl Voice for Log {
                     workspace,
                     pass,
                     source = %action.source,
-                    action = action.step.word(),
+                    action = action.step.kind().as_str(),
                     reason = action.reason,
-                    "would {}", action.step.word()
+                    "would {}", action.step.kind().as_str()
                 );
             }
         }
@@ -128,7 +128,7 @@ impl Voice for Log {
                 error!(
                     workspace,
                     pass,
-                    kind = error.kind,
+                    kind = error.kind.as_str(),
                     "not planned: {}",
                     escape::terminal_line(&error.message)
                 );
@@ -148,8 +148,8 @@ impl Voice for Log {
                 workspace,
                 pass,
                 source = %withheld.source,
-                action = withheld.action,
-                code = withheld.code,
+                action = withheld.action.as_str(),
+                code = withheld.code.as_str(),
                 "withheld: {}", escape::terminal_line(&withheld.reason)
             );
         }
@@ -165,7 +165,7 @@ impl Voice for Log {
     fn action(&self, plan: &UnitPlan, action: &Action, result: &ActionResult) {
         let workspace = plan.desired.label();
         let pass = self.pass(plan.unit());
-        let (source, word) = (&action.source, action.step.word());
+        let (source, word) = (&action.source, action.step.kind().as_str());
         let reason = escape::terminal_line(&action.reason);
         let (failed, why) = match result {
             ActionResult::Done | ActionResult::Open => {
@@ -195,7 +195,7 @@ impl Voice for Log {
             error!(
                 workspace,
                 pass,
-                kind = error.kind,
+                kind = error.kind.as_str(),
                 "pass stopped: {}",
                 escape::terminal_line(&error.message)
             );

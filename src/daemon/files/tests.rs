@@ -1,4 +1,5 @@
 use super::*;
+use crate::plan::WithheldReason;
 
 const SETTLE: SignedDuration = SignedDuration::from_secs(1);
 
@@ -37,7 +38,7 @@ fn an_addition_counts_a_moment_after_and_a_removal_after_the_quiet_time() {
     let mut files = settled(1);
     look(&mut files, 2, 0);
     let Counts::Additions(barred) = look(&mut files, 2, 100) else { panic!("additions count") };
-    assert_eq!(barred.code, "unsettled");
+    assert_eq!(barred.code, WithheldReason::Unsettled);
     assert_eq!(files.look_at, Some(at(1000)), "the look that settles it is planned");
     assert_eq!(look(&mut files, 2, 500), Counts::NotYet, "the same is not told twice");
     assert_eq!(look(&mut files, 2, 1000), Counts::Wholly);

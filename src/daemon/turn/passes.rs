@@ -5,7 +5,7 @@ use crate::apply::chain;
 use crate::daemon::board::{Ended, Records};
 use crate::daemon::{Event, Made, PassEnded};
 use crate::model::{DesiredSource, FoldedUnit, SourceName};
-use crate::plan::{ActionResult, Outcome, Step, UnitError, UnitPlan, Withheld};
+use crate::plan::{ActionResult, ErrorKind, Outcome, Step, UnitError, UnitPlan, Withheld};
 use crate::reconcile::{Pass, PassId, Task};
 use crate::remote::TokenTrouble;
 use crate::state::{State, StateError, Trigger};
@@ -120,8 +120,8 @@ impl Turn {
         };
         let error = made.outcome.as_ref().map_or(&made.plan.error, |outcome| &outcome.error);
         let token = error.as_ref().and_then(|error| match error.kind {
-            "auth" => Some(TokenTrouble::Refused),
-            "token" => Some(TokenTrouble::Unreadable(error.message.clone())),
+            ErrorKind::Auth => Some(TokenTrouble::Refused),
+            ErrorKind::Token => Some(TokenTrouble::Unreadable(error.message.clone())),
             _ => None,
         });
         let good = error.is_none() && made.outcome.as_ref().is_none_or(Outcome::is_good);
@@ -129,8 +129,9 @@ impl Turn {
         let waits_for_arrival = made.plan.withheld.iter().any(Withheld::waits_for_arrival);
         let connected = made.outcome.as_ref().is_some_and(|outcome| outcome.has_connected(&made.plan));
         let waits_for_sync = made.outcome.as_ref().is_some_and(|outcome| outcome.waits_for_sync);
-        let unreachable = error.as_ref().filter(|error| error.kind == "unreachable").cloned();
-        let asked = error.as_ref().is_none_or(|error| matches!(error.kind, "auth" | "platform"));
+        let unreachable = error.as_ref().filter(|error| error.kind == ErrorKind::Unreachable).cloned();
+        let asked =
+            error.as_ref().is_none_or(|error| matches!(error.kind, ErrorKind::Auth | ErrorKind::Platform));
         self.daemon.publisher.pass_ended(&made, took, good, now);
         let records = made.records.take();
         if let Some(records) = &records {
@@ -182,7 +183,7 @@ async fn made(state: &State, plan: UnitPlan, pass: Pass) -> Made {
     let (outcome, records) = match records(state, &plan, &pass.outcome).await {
         Ok(records) => (pass.outcome, Some(records)),
         Err(error) => {
-            let error = UnitError::new("state", chain(&error));
+            let error = UnitError::new(ErrorKind::State, chain(&error));
             (Outcome { error: Some(error), ..pass.outcome }, None)
         }
     };
@@ -193,7 +194,7 @@ async fn made(state: &State, plan: UnitPlan, pass: Pass) -> Made {
 fn broke_off(desired: &FoldedUnit, dry_run: bool) -> Made {
     let message =
         "the pass over this workspace broke off: this is a fault in wellspring itself; it is tried again";
-    let error = UnitError::new("fault", message.to_owned());
+    let error = UnitError::new(ErrorKind::Fault, message.to_owned());
     let outcome = (!dry_run).then(|| Outcome { error: Some(error.clone()), ..Outcome::default() });
     Made { plan: UnitPlan::failed(desired.open(), error), outcome, again: None, records: None }
 }

@@ -1,6 +1,7 @@
 //! Status of the daemon: published snapshot, and the line for the service manager.
 
 use super::Turn;
+use crate::plan::ErrorKind;
 use crate::remote::TokenTrouble;
 use crate::render::{escape, words};
 use jiff::Timestamp;
@@ -13,7 +14,7 @@ impl Turn {
     pub(super) fn publish(&mut self) -> Option<Timestamp> {
         let now = self.now();
         let trouble = match &self.unreachable {
-            Some(why) => Some(("unreachable", why.clone())),
+            Some(why) => Some((ErrorKind::Unreachable.as_str(), why.clone())),
             None => self.token().map(|trouble| (trouble.kind(), trouble.to_string())),
         };
         self.daemon.publisher.platform(trouble, now);

@@ -1,4 +1,5 @@
 //! Property: the due queue equals a full scan over all units.
+use crate::plan::WithheldReason;
 
 use super::*;
 
@@ -35,7 +36,7 @@ fn what_is_listed_is_what_a_look_at_everything_finds() {
                     let declared = dice(16);
                     let declared = (0..4).filter(|n| declared >> n & 1 == 1);
                     let texts: Vec<String> = declared.map(|n| text(n, dice(9))).collect();
-                    let barred = Barred { code: "unsettled", why: String::new() };
+                    let barred = Barred { code: WithheldReason::Unsettled, why: String::new() };
                     let barred = Some(&barred).filter(|_| dice(2) == 0);
                     board.accept(
                         tasks(&texts.iter().map(String::as_str).collect::<Vec<_>>()),

@@ -1,4 +1,5 @@
 //! Due times of passes.
+use crate::plan::WithheldReason;
 
 use super::*;
 
@@ -136,7 +137,7 @@ fn a_removal_waits_for_rest_and_is_then_done_at_once() {
     let mut board = board(workspaces(1));
     let unit = unit(&board, 0);
     started(&mut board, 0);
-    let barred = Barred { code: "unsettled", why: String::new() };
+    let barred = Barred { code: WithheldReason::Unsettled, why: String::new() };
     board.accept(workspaces(1), Some(&barred), at(1));
     board.pass_ended(&unit, Ended { waits_for_rest: true, ..good() }, INTERVAL, at(2));
     assert!(started(&mut board, 2).is_empty());
@@ -172,7 +173,7 @@ fn a_workspace_is_gone_only_once_the_files_are_at_rest() {
     for unit in started(&mut board, 0) {
         board.pass_ended(&unit, good(), INTERVAL, at(0));
     }
-    let barred = Barred { code: "unsettled", why: String::new() };
+    let barred = Barred { code: WithheldReason::Unsettled, why: String::new() };
     assert!(board.accept(workspaces(1), Some(&barred), at(1)).is_empty());
     assert!(board.task(&gone).is_some());
     assert_eq!(board.accept(workspaces(1), None, at(2)), std::slice::from_ref(&gone));
