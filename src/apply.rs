@@ -196,10 +196,13 @@ impl<'a> Run<'a> {
                     self.outcome.again |= !action.changes.is_empty();
                     let mut owned = Arc::clone(owned);
                     let before = self.inventory.owned.get(&action.name);
-                    let is_another = before.is_some_and(|before| before.id != owned.id);
                     let adopted = Arc::make_mut(&mut owned);
                     adopted.applied.sync_since = Some((self.apply.now)());
-                    adopted.connected_at = adopted.applied.sync_since.filter(|_| is_another);
+                    adopted.connected_at = match before {
+                        Some(before) if before.id == adopted.id => before.connected_at,
+                        Some(_) => adopted.applied.sync_since,
+                        None => None,
+                    };
                     self.inventory.owned.insert(action.name.clone(), Arc::clone(&owned));
                     changes.push(Change::Own(action.name.clone(), owned));
                 }

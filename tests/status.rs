@@ -5,6 +5,8 @@
 mod support;
 
 // Explicit paths make these modules of this binary instead of separate binaries.
+#[path = "status/anew.rs"]
+mod anew;
 #[path = "status/browser.rs"]
 mod browser;
 #[path = "status/doctor.rs"]

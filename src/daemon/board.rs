@@ -71,12 +71,21 @@ pub(super) struct Turned {
 
 /// Records that the scheduler needs after a pass.
 pub(super) struct Records {
-    /// Managed sources, with the time since which their schedule is in force.
-    pub(super) owned: BTreeMap<SourceName, Option<Timestamp>>,
+    /// Managed sources.
+    pub(super) owned: BTreeMap<SourceName, Ownership>,
     /// Their last runs.
     pub(super) runs: BTreeMap<SourceName, LastRun>,
     /// Sources that were just connected or changed and sync at once.
     pub(super) at_once: Vec<(SourceName, Trigger)>,
+}
+
+/// The parts of a managed source that its syncs depend on.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Ownership {
+    /// Time since which its schedule is in force.
+    pub(super) scheduled_since: Option<Timestamp>,
+    /// Time at which it was connected; tells apart two sources with one name.
+    pub(super) connected_at: Option<Timestamp>,
 }
 
 /// The result of a pass.

@@ -191,18 +191,24 @@ impl Publisher {
         }
         if let Some(records) = &ended.records {
             for (source, facts) in workspace.declared.iter().zip(&mut workspace.facts) {
-                facts.ours = records.owned.contains_key(&source.name);
+                let ours = records.owned.get(&source.name);
+                facts.ours = ours.is_some();
+                let is_running = facts.last.as_ref().is_some_and(|last| !last.is_over());
+                let connected_at = ours.and_then(|ours| ours.connected_at);
+                let is_another = facts.ours && facts.connected_at != connected_at;
+                if is_another {
+                    (facts.connected_at, facts.last_success, facts.before) = (connected_at, None, None);
+                }
                 let Some(run) = records.runs.get(&source.name) else {
                     // No recorded run belongs to the source that is connected now.
-                    let is_running = |last: &LastSync| last.outcome == RunOutcome::Running;
-                    if facts.ours && !facts.last.as_ref().is_some_and(|last| is_running(last)) {
+                    if facts.ours && !is_running {
                         (facts.last, facts.last_success) = (None, None);
                     }
                     continue;
                 };
                 let at = run.finished_at.unwrap_or(run.started_at);
                 facts.last_success = facts.last_success.max(run.last_success);
-                if facts.last.as_ref().is_none_or(|last| last.at < at) {
+                if is_another && !is_running || facts.last.as_ref().is_none_or(|last| last.at < at) {
                     let took = run.finished_at.map(|end| end.duration_since(run.started_at).unsigned_abs());
                     let (outcome, records) = (run.outcome, run.records);
                     facts.last = Some(Box::new(LastSync { at, outcome, message: None, took, records }));

@@ -291,20 +291,16 @@ impl State {
         self.read(move |connection, platform| {
             let mut roll = Roll::new(&dir);
             let mut statement = connection.prepare_cached(
-                "SELECT last.name, last.firing, started_at, finished_at, outcome, last_success, records, process,
-                        json_extract(owned, '$.connected_at')
+                "SELECT last.name, last.firing, started_at, finished_at, outcome, last_success, records, process
                  FROM last_runs AS last JOIN runs ON run = newest
                  LEFT JOIN units USING (platform, workspace, scope)
                  LEFT JOIN owned ON owned.unit = units.unit AND owned.name = last.name
-                 WHERE last.platform = ?1 AND last.workspace = ?2 AND last.scope = ?3",
+                 WHERE last.platform = ?1 AND last.workspace = ?2 AND last.scope = ?3
+                     AND (owned IS NULL OR last.connection IS owned ->> '$.connected_at')",
             )?;
             let mut rows = statement.query([platform, unit.workspace.as_str(), unit.scope.as_str()])?;
             let mut last = BTreeMap::new();
             while let Some(row) = rows.next()? {
-                let connected_at = row.get::<_, Option<String>>(8)?.and_then(|text| text.parse().ok());
-                if connected_at.is_some_and(|connected_at| instant_of(row, 2).is_ok_and(|at| at < connected_at)) {
-                    continue;
-                }
                 let run = LastRun {
                     firing: instant(row.get(1)?),
                     started_at: instant(row.get(2)?),
@@ -493,10 +489,6 @@ fn outcome(row: &Row<'_>, column: usize, process: usize, roll: &mut Roll<'_>) ->
     let outcome = RunOutcome::parse(&row.get::<_, String>(column)?)?;
     let dead = outcome == RunOutcome::Running && !roll.lives(row.get(process)?);
     Ok(if dead { RunOutcome::Unknown } else { outcome })
-}
-
-fn instant_of(row: &Row<'_>, column: usize) -> Result<Timestamp, Fault> {
-    Ok(instant(row.get(column)?))
 }
 
 fn records(row: &Row<'_>, column: usize) -> Result<Option<u64>, Fault> {

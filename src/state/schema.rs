@@ -4,7 +4,7 @@ use super::error::Fault;
 use rusqlite::{Connection, TransactionBehavior};
 
 /// Migrations; number `n` (from 0) upgrades version `n` to `n + 1`.
-const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5, V6, V7, V8, V9, V10, V11];
+const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5, V6, V7, V8, V9, V10, V11, V12];
 
 /// "Wlsp": distinguishes a state database from other SQLite files.
 const APPLICATION_ID: i64 = 0x576c_7370;
@@ -220,6 +220,63 @@ INSERT OR IGNORE INTO origins
                                    + instr(substr(platform, instr(platform, '://') + 3) || '/', '/')),
                platform)
     FROM (SELECT platform FROM units UNION SELECT platform FROM files);
+";
+
+/// Assigns runs to the source that was connected when they were claimed.
+///
+/// `connection` is the time of the connect as in the inventory. In `last_runs`, the newest run and the last success
+/// are those of one connection, and the firing is that of the name. The times decide for runs of older versions.
+const V12: &str = "
+ALTER TABLE runs ADD COLUMN connection TEXT;
+ALTER TABLE last_runs ADD COLUMN connection TEXT;
+UPDATE last_runs SET connection = owned ->> '$.connected_at'
+FROM units JOIN owned USING (unit)
+WHERE units.platform = last_runs.platform AND units.workspace = last_runs.workspace
+    AND units.scope = last_runs.scope AND owned.name = last_runs.name
+    AND (SELECT started_at FROM runs WHERE run = newest)
+        >= unixepoch(owned ->> '$.connected_at') * 1000000000;
+UPDATE runs SET connection = last_runs.connection FROM last_runs WHERE run = newest;
+UPDATE last_runs SET last_success = NULL WHERE last_success < unixepoch(connection) * 1000000000;
+
+DROP TRIGGER run_begins;
+CREATE TRIGGER run_begins AFTER INSERT ON runs BEGIN
+    UPDATE runs SET connection = (
+        SELECT owned ->> '$.connected_at' FROM owned JOIN units USING (unit)
+        WHERE units.platform = NEW.platform AND units.workspace = NEW.workspace
+            AND units.scope = NEW.scope AND owned.name = NEW.name
+    ) WHERE run = NEW.run;
+    UPDATE last_runs SET newest = run, sent = 0, last_success = NULL, connection = runs.connection
+    FROM runs WHERE run = NEW.run
+        AND last_runs.platform = NEW.platform AND last_runs.workspace = NEW.workspace
+        AND last_runs.scope = NEW.scope AND last_runs.name = NEW.name
+        AND last_runs.connection IS NOT runs.connection;
+    INSERT INTO last_runs (platform, workspace, scope, name, newest, sent, firing, connection)
+    VALUES (NEW.platform, NEW.workspace, NEW.scope, NEW.name, NEW.run,
+            NEW.outcome NOT IN ('skipped', 'rewound'), NEW.firing,
+            (SELECT connection FROM runs WHERE run = NEW.run))
+    ON CONFLICT DO UPDATE SET
+        newest = CASE WHEN excluded.sent OR NOT sent THEN excluded.newest ELSE newest END,
+        sent = sent OR excluded.sent,
+        firing = CASE WHEN NEW.outcome = 'rewound' THEN NEW.firing ELSE max(firing, NEW.firing) END;
+END;
+DROP TRIGGER run_succeeds;
+CREATE TRIGGER run_succeeds AFTER UPDATE OF outcome ON runs WHEN NEW.outcome = 'done' BEGIN
+    UPDATE last_runs SET last_success = max(coalesce(last_success, NEW.finished_at), NEW.finished_at)
+    WHERE platform = NEW.platform AND workspace = NEW.workspace AND scope = NEW.scope AND name = NEW.name
+        AND connection IS NEW.connection;
+END;
+DROP TRIGGER run_is_dropped;
+CREATE TRIGGER run_is_dropped AFTER DELETE ON runs BEGIN
+    UPDATE last_runs SET (newest, sent) = (
+        SELECT coalesce(max(run) FILTER (WHERE outcome NOT IN ('skipped', 'rewound')), max(run)),
+               max(outcome NOT IN ('skipped', 'rewound'))
+        FROM runs
+        WHERE platform = OLD.platform AND workspace = OLD.workspace AND scope = OLD.scope AND name = OLD.name
+            AND connection IS last_runs.connection
+    )
+    WHERE platform = OLD.platform AND workspace = OLD.workspace AND scope = OLD.scope AND name = OLD.name
+        AND newest = OLD.run;
+END;
 ";
 
 /// Kind and version of a database file.

@@ -156,6 +156,8 @@ pub struct Facts {
     pub why: Option<Box<str>>,
     /// True if it is managed.
     pub ours: bool,
+    /// Time at which it was connected; the syncs below are of that source.
+    pub connected_at: Option<Timestamp>,
     /// Next firing.
     pub next: Option<Timestamp>,
     /// Time at which the last successful sync ended.

@@ -5,7 +5,9 @@ use jiff::{SignedDuration, Timestamp};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use wellspring::state::{Claim, Finished, HistoryFilter, Retention, Run, RunOutcome, Spent, State, Trigger};
+use wellspring::state::{
+    Change, Claim, Finished, HistoryFilter, Retention, Run, RunOutcome, Spent, State, Trigger,
+};
 
 fn finished(run: i64, second: i64, outcome: RunOutcome) -> Finished {
     Finished { run, finished_at: at(second), outcome, records: Some(10), message: None }
@@ -204,6 +206,48 @@ async fn pruning_reaches_everything_and_others_write_meanwhile() {
     kept.retain(|run| run.firing == at(2));
     assert_eq!(kept.len(), 250, "of each the newest");
     assert!(state.journal(all_rows()).await.unwrap().is_empty());
+}
+
+/// The source as it was connected at this second.
+async fn connected(state: &State, second: i64) {
+    let mut source = super::owned("crm", super::definition([]));
+    source.connected_at = Some(at(second));
+    let change = Change::Own(name("crm"), Arc::new(source));
+    state.commit(&unit("a"), vec![change]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_run_belongs_to_what_was_connected_when_it_was_claimed() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = State::open(dir.path(), PLATFORM).unwrap();
+    let claim = async |second| {
+        state.claim(&unit("a"), vec![scheduled("crm", at(second))], at(second)).await.unwrap()[0].unwrap()
+    };
+    let end = async |run, second, outcome| state.finish(vec![finished(run, second, outcome)]).await.unwrap();
+    let last = async || state.last_runs(&unit("a")).await.unwrap().remove(&name("crm"));
+    connected(&state, 0).await;
+    end(claim(10).await, 11, RunOutcome::Done).await;
+    assert_eq!(last().await.unwrap().last_success, Some(at(11)));
+
+    // One that was begun before ends after it was connected anew, while the clock goes back.
+    let under_way = claim(20).await;
+    connected(&state, 5).await;
+    assert_eq!(last().await, None, "it was never synced");
+    end(under_way, 31, RunOutcome::Done).await;
+    assert_eq!(last().await, None);
+
+    end(claim(6).await, 7, RunOutcome::Failed).await;
+    let failed = last().await.unwrap();
+    assert_eq!((failed.outcome, failed.last_success), (RunOutcome::Failed, None));
+    assert_eq!(failed.firing, at(20), "the schedule stays with the name");
+    end(claim(40).await, 41, RunOutcome::Done).await;
+    assert_eq!(last().await.unwrap().last_success, Some(at(41)));
+    assert_eq!(state.history(all_runs()).await.unwrap().len(), 4);
+
+    // A clock that was ahead when it was connected hides no run since.
+    connected(&state, 9000).await;
+    end(claim(50).await, 51, RunOutcome::Done).await;
+    assert_eq!(last().await.unwrap().last_success, Some(at(51)));
 }
 
 fn spent(firing: i64, outcome: RunOutcome) -> Spent {

@@ -1,7 +1,7 @@
 //! Scheduling state of one unit: its task, its passes and the syncs of its sources.
 
 use super::agenda::{PassDue, Standing, Tally};
-use super::syncable::{Ahead, Syncable};
+use super::syncable::{Ahead, Heard, Syncable};
 use super::{Ended, Records, Turned, later};
 use crate::model::{DesiredUnit, SourceName, Unit};
 use crate::reconcile::Task;
@@ -299,7 +299,7 @@ impl Slot {
         let at_once: BTreeMap<&SourceName, Trigger> =
             records.at_once.iter().rev().map(|(name, why)| (name, *why)).collect();
         for (index, source) in desired.sources.iter().enumerate() {
-            let (Some(spec), Some(since)) = (&source.sync, records.owned.get(&source.name)) else { continue };
+            let (Some(spec), Some(ours)) = (&source.sync, records.owned.get(&source.name)) else { continue };
             let known = known.remove(&source.name);
             let fires_the_same = |known: &&Syncable| {
                 let declared = before.as_ref().and_then(|before| known.declared(before));
@@ -312,8 +312,13 @@ impl Slot {
                     Err(_) => continue,
                 },
             };
-            let heard = (known, records.runs.get(&source.name), at_once.get(&source.name).copied());
-            self.sources.push(Syncable::new(source, index, timing, *since, heard, now));
+            let heard = Heard {
+                known,
+                ours: *ours,
+                run: records.runs.get(&source.name),
+                at_once: at_once.get(&source.name).copied(),
+            };
+            self.sources.push(Syncable::new(source, index, timing, heard, now));
         }
         self.open = (!self.sources.is_empty()).then_some(desired);
         self.scheduled = self.open.clone();

@@ -1,6 +1,6 @@
 //! Scheduling state of one source: schedule, last run and freshness.
 
-use super::Turned;
+use super::{Ownership, Turned};
 use crate::model::{DesiredSource, DesiredUnit, SourceKey, SourceName, SyncSpec};
 use crate::schedule::{self, Freshness, Last, Scheduled, Timing};
 use crate::state::{LastRun, RunOutcome, Trigger};
@@ -15,6 +15,8 @@ pub(super) struct Syncable {
     pub(super) index: usize,
     pub(super) timing: Timing,
     pub(super) known_since: Timestamp,
+    /// Time at which the source was connected to which the rest belongs.
+    connected_at: Option<Timestamp>,
     last: Option<Last>,
     /// True if a run started here has not ended.
     begun: bool,
@@ -38,30 +40,45 @@ pub(super) struct Ahead {
     pub(super) turn: Option<Timestamp>,
 }
 
+/// Inputs from which the state of a source is created after a pass.
+pub(super) struct Heard<'a> {
+    /// Previous state.
+    pub(super) known: Option<Syncable>,
+    pub(super) ours: Ownership,
+    /// Last run in the store.
+    pub(super) run: Option<&'a LastRun>,
+    /// Reason to sync at once.
+    pub(super) at_once: Option<Trigger>,
+}
+
 impl Syncable {
     /// Creates the state of a managed source from the previous one and the store.
     pub(super) fn new(
         source: &DesiredSource,
         index: usize,
         timing: Timing,
-        since: Option<Timestamp>,
-        (known, run, at_once): (Option<Self>, Option<&LastRun>, Option<Trigger>),
+        heard: Heard<'_>,
         now: Timestamp,
     ) -> Self {
+        let Heard { known, ours, run, at_once } = heard;
         let on_connect = source.sync.as_ref().is_some_and(|spec| spec.on_connect);
         let known = known.as_ref();
         let begun = known.is_some_and(|known| known.begun);
         let last = join(known.and_then(|known| known.last), begun, run, now);
         let never_ran = (last.is_none() && on_connect).then_some(Trigger::Connect);
-        // A source connected just now contains no data yet.
+        // Syncs of another source with this name left no data in this one.
+        let same = known.filter(|known| known.connected_at == ours.connected_at);
+        // The store may not contain the run yet that was started here.
+        let at_once = if begun && same.is_some() { None } else { at_once };
         let is_new = at_once == Some(Trigger::Connect);
-        let last_success = known.filter(|_| !is_new).and_then(|known| known.last_success);
+        let last_success = if is_new { None } else { same.and_then(|known| known.last_success) };
         Self {
             name: source.name.clone(),
             key: source.key.clone(),
             index,
             timing,
-            known_since: since.or(known.map(|known| known.known_since)).unwrap_or(now),
+            known_since: ours.scheduled_since.or(known.map(|known| known.known_since)).unwrap_or(now),
+            connected_at: ours.connected_at,
             last,
             begun,
             before: known.and_then(|known| known.before),

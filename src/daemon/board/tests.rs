@@ -82,7 +82,8 @@ fn refused() -> Ended {
 /// Records in which all sources are managed and scheduled, and never ran.
 fn all_ours(task: &Task) -> Records {
     let desired = task.desired.open();
-    let owned = desired.sources.iter().map(|source| (source.name.clone(), Some(at(0)))).collect();
+    let ours = Ownership { scheduled_since: Some(at(0)), connected_at: None };
+    let owned = desired.sources.iter().map(|source| (source.name.clone(), ours)).collect();
     Records { owned, runs: BTreeMap::new(), at_once: Vec::new() }
 }
 

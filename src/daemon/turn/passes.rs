@@ -2,7 +2,7 @@
 
 use super::{Turn, duration};
 use crate::apply::chain;
-use crate::daemon::board::{Ended, Records};
+use crate::daemon::board::{Ended, Ownership, Records};
 use crate::daemon::{Event, Made, PassEnded};
 use crate::model::{DesiredSource, FoldedUnit, SourceName};
 use crate::plan::{ActionResult, ErrorKind, Outcome, Step, UnitError, UnitPlan, Withheld};
@@ -229,8 +229,11 @@ async fn records(state: &State, plan: &UnitPlan, outcome: &Outcome) -> Result<Re
     let new: Vec<_> = plan.desired.sources.iter().filter(is_new).map(|source| source.name.clone()).collect();
     let new: Vec<_> = new.into_iter().filter(|name| !is_named(name)).collect();
     at_once.extend(new.into_iter().map(|name| (name, Trigger::Connect)));
-    let owned = inventory.owned.into_iter().map(|(name, owned)| (name, owned.applied.sync_since)).collect();
-    Ok(Records { owned, runs, at_once })
+    let owned = inventory.owned.into_iter().map(|(name, owned)| {
+        let (scheduled_since, connected_at) = (owned.applied.sync_since, owned.connected_at);
+        (name, Ownership { scheduled_since, connected_at })
+    });
+    Ok(Records { owned: owned.collect(), runs, at_once })
 }
 
 #[cfg(test)]
