@@ -6,9 +6,11 @@
 //!
 //! Invariant: the repository cannot loosen a setting of the host file.
 
+mod address;
 mod host;
 mod token;
 
+pub use address::{DEFAULT_PORT, address};
 pub use host::{HostFile, HostVariables, Humane, Mode, Pause};
 pub use token::token;
 

@@ -110,9 +110,16 @@ fn nothing_listens_unless_it_is_asked_for_and_a_taken_port_is_told() {
     assert!(refused.stderr.contains(&format!("cannot listen on {address}")), "{refused:#?}");
 
     let config = scene.state.join("daemon.toml");
-    std::fs::write(&config, "[http]\nlisten = \"127.0.0.1:0\"\n").unwrap();
-    let daemon = scene.command(&["run", "--config", config.to_str().unwrap()]).spawn();
-    Site::of(&daemon).until_ready(200);
-    daemon.signal("TERM");
-    assert_eq!(daemon.finish().code, Some(0));
+    for listen in ["\"127.0.0.1:0\"", "\":0\"", "\"0\"", "0"] {
+        std::fs::write(&config, format!("[http]\nlisten = {listen}\n")).unwrap();
+        let daemon = scene.command(&["run", "--config", config.to_str().unwrap()]).spawn();
+        Site::of(&daemon).until_ready(200);
+        daemon.signal("TERM");
+        assert_eq!(daemon.finish().code, Some(0));
+    }
+    for listen in ["\"nowhere\"", "70000", "-1", "\"10.0.0.1\""] {
+        std::fs::write(&config, format!("[http]\nlisten = {listen}\n")).unwrap();
+        let refused = scene.wellspring(&["run", "--config", config.to_str().unwrap()]);
+        assert!(refused.stderr.contains("`listen` cannot be used"), "{listen}: {refused:#?}");
+    }
 }

@@ -1,12 +1,10 @@
 //! Parsers for values of options.
 
 use crate::model::Limit;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use crate::settings::{DEFAULT_PORT, address};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-
-/// Port of `run --listen` without an address.
-const DEFAULT_PORT: u16 = 9780;
 
 /// Optional value of `run --listen`: an address, or a project directory.
 #[derive(Debug, Clone)]
@@ -41,22 +39,6 @@ impl FromStr for DirOrAddress {
             Err(why) => Err(why),
         }
     }
-}
-
-/// Parses PORT, :PORT or HOST:PORT; a port alone listens on the loopback address.
-pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
-    let local = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let bare = text.strip_prefix("localhost:").or_else(|| text.strip_prefix(':')).unwrap_or(text);
-    if !bare.is_empty() && bare.bytes().all(|byte| byte.is_ascii_digit()) {
-        return bare.parse().map(local).map_err(|_| "a port is a number from 0 to 65535".to_owned());
-    }
-    text.parse().map_err(|_| match text.parse::<IpAddr>() {
-        Ok(IpAddr::V6(ip)) => format!("the port is missing; write [{ip}]:{DEFAULT_PORT}"),
-        Ok(ip) => format!("the port is missing; write {ip}:{DEFAULT_PORT}"),
-        Err(_) => {
-            format!("not an address; write PORT or IP:PORT, such as {DEFAULT_PORT} or 0.0.0.0:{DEFAULT_PORT}")
-        }
-    })
 }
 
 /// Parses HOST=ADDRESS.

@@ -1,9 +1,10 @@
 //! Arguments of each command.
 
-use super::values::{DirOrAddress, address, limit, stand_in};
+use super::values::{DirOrAddress, limit, stand_in};
 use crate::cli::complete;
 use crate::model::Limit;
 use crate::settings::Humane;
+use crate::settings::address;
 use clap::{Args, ValueEnum};
 use clap_complete::ArgValueCompleter;
 use std::net::SocketAddr;

@@ -10,7 +10,9 @@ use crate::manifest::findings::Findings;
 use crate::manifest::{Code, Diagnostic, parse, references};
 use crate::model::Limit;
 use crate::notices::{Event, Shape};
+use crate::settings::address;
 use globset::{Glob, GlobMatcher};
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -152,7 +154,7 @@ fn file(root: &Table<'_>, findings: &mut Findings<'_, '_>) -> HostFile {
     }
     if let Some(table) = section(root, "http", &["listen", "hosts"], findings) {
         host.http = HostHttp {
-            listen: parsed_or(table, "listen", "write an address and a port: \"127.0.0.1:9780\"", findings),
+            listen: listen(table, findings),
             hosts: owned(table, "hosts", findings).unwrap_or_default(),
         };
     }
@@ -306,18 +308,19 @@ fn parsed<T: FromStr<Err = &'static str>>(
     }
 }
 
-fn parsed_or<T: FromStr>(
-    of: &Table<'_>,
-    key: &str,
-    help: &str,
-    findings: &mut Findings<'_, '_>,
-) -> Option<T> {
-    let (written, span) = text(of, key, findings)?;
-    let value = written.parse().ok();
-    if value.is_none() {
-        findings.error(Code::InvalidValue, span, format!("`{key}` cannot be used")).help(help);
-    }
-    value
+/// Reads a port, as a number or as text, or an address.
+fn listen(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option<SocketAddr> {
+    let entry = table.get("listen")?;
+    let written = match &entry.node.value {
+        Value::Integer(port) => port.to_string(),
+        _ => text(table, "listen", findings)?.0.to_string(),
+    };
+    address(&written)
+        .map_err(|why| {
+            let message = "`listen` cannot be used".to_owned();
+            findings.error(Code::InvalidValue, entry.node.span.clone(), message).help(why);
+        })
+        .ok()
 }
 
 fn count<T: TryFrom<i64>>(of: &Table<'_>, key: &str, findings: &mut Findings<'_, '_>) -> Option<T> {
