@@ -20,6 +20,7 @@ mod history;
 mod init;
 mod local;
 mod manual;
+mod outages;
 mod plan;
 mod progress;
 mod pull;

@@ -30,6 +30,8 @@ mod lost;
 mod moving;
 #[path = "commands/odd.rs"]
 mod odd;
+#[path = "commands/outage.rs"]
+mod outage;
 #[path = "commands/planning.rs"]
 mod planning;
 #[path = "commands/rows.rs"]

@@ -1,6 +1,7 @@
 //! `wellspring sync`: syncs sources now and waits for the results.
 
 use super::args::{Common, Format, SyncArgs};
+use super::outages::Outages;
 use super::progress::Progress;
 use super::select::Selector;
 use super::workplace::{self, Access, Workplace};
@@ -83,7 +84,9 @@ pub(super) async fn run(common: &Common, args: &SyncArgs) -> Result<Exit, Failur
                     call.members.iter().map(|member| format!("{label}/{}", member.key)).collect();
                 progress.begin(names.iter().cloned());
                 let synced = syncer.call(&call).await?;
-                let told = synced.iter().filter(|_| human).map(|synced| line(&desired, synced));
+                // The sources of an outage follow together at the end.
+                let told = synced.iter().filter(|synced| human && synced.outage.is_none());
+                let told = told.map(|synced| line(&desired, synced));
                 progress.end(&names, &told.collect::<Vec<_>>());
                 done.extend(synced);
             }
@@ -96,6 +99,9 @@ pub(super) async fn run(common: &Common, args: &SyncArgs) -> Result<Exit, Failur
     }
     drop(ticking);
     results.sort_by(|a, b| a.0.unit.cmp(&b.0.unit));
+    if common.format != Format::Json {
+        tell_outages(&results);
+    }
     let all: Vec<&Synced> = results.iter().flat_map(|(_, synced)| synced).collect();
     let stopped = daemon::is_set(&stopping);
     if common.format == Format::Json {
@@ -123,6 +129,20 @@ pub(super) async fn run(common: &Common, args: &SyncArgs) -> Result<Exit, Failur
     place.close().await;
     recorded?;
     Ok(exit)
+}
+
+/// Prints the sources that an outage kept from being synced, each outage once.
+fn tell_outages(results: &[(Arc<DesiredUnit>, Vec<Synced>)]) {
+    let failed = results.iter().flat_map(|(desired, synced)| synced.iter().map(move |one| (desired, one)));
+    let failed: Vec<_> = failed.filter(|(_, synced)| synced.outage.is_some()).collect();
+    let outages = Outages::of(failed.iter().filter_map(|(desired, synced)| {
+        Some((format!("{}/{}", desired.label(), synced.key), synced.outage.clone()?))
+    }));
+    let alone = failed.iter().filter(|(_, synced)| !outages.contain(synced.outage.as_deref()));
+    for line in outages.lines("not synced").into_iter().chain(alone.map(|(desired, one)| line(desired, one)))
+    {
+        answer::write(&line);
+    }
 }
 
 /// Returns the message after an interrupt.

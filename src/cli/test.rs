@@ -1,6 +1,7 @@
 //! `wellspring test`: tests connections of declared sources; changes nothing.
 
 use super::args::{Common, Format, TestArgs};
+use super::outages::Outages;
 use super::progress::Progress;
 use super::select::Selector;
 use super::workplace::{Access, Workplace};
@@ -22,6 +23,8 @@ struct Tested {
     source: String,
     outcome: Outcome,
     message: String,
+    /// Failure of the platform as a whole, if that is the reason.
+    outage: Option<String>,
     exit: Exit,
 }
 
@@ -229,7 +232,8 @@ impl Tests {
     fn failed(&self, desired: &DesiredUnit, source: &DesiredSource, error: &RemoteError) -> Tested {
         self.progress.end(&[name(desired, source)], &[]);
         let message = format!("not tested: {}", chain(error));
-        tested(desired, source, (Outcome::Failed, message, exit_of(error)))
+        let outage = error.is_outage().then(|| error.kind.to_string());
+        Tested { outage, ..tested(desired, source, (Outcome::Failed, message, exit_of(error))) }
     }
 }
 
@@ -246,7 +250,8 @@ fn tested(
     source: &DesiredSource,
     (outcome, message, exit): (Outcome, String, Exit),
 ) -> Tested {
-    Tested { workspace: desired.label().to_owned(), source: source.key.to_string(), outcome, message, exit }
+    let (workspace, source) = (desired.label().to_owned(), source.key.to_string());
+    Tested { workspace, source, outcome, message, outage: None, exit }
 }
 
 fn place_answer(common: &Common, tested: &[Tested]) {
@@ -266,7 +271,15 @@ fn place_answer(common: &Common, tested: &[Tested]) {
     }
     let width =
         tested.iter().map(|test| test.workspace.len() + test.source.len() + 1).max().unwrap_or(0).min(60);
-    for test in tested {
+    let outages = Outages::of(
+        tested
+            .iter()
+            .filter_map(|test| Some((format!("{}/{}", test.workspace, test.source), test.outage.clone()?))),
+    );
+    for line in outages.lines("not tested") {
+        answer::write(&line);
+    }
+    for test in tested.iter().filter(|test| !outages.contain(test.outage.as_deref())) {
         let mark = match test.outcome {
             Outcome::Passed => "✓",
             Outcome::Failed => "✗",

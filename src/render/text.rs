@@ -9,6 +9,9 @@ use super::{Here, Look, Problems, View, escape, rows, words};
 use crate::plan::{Outcome, Plan, UnitPlan};
 use std::collections::BTreeMap;
 
+/// Maximum number of workspaces named that have a failure in common.
+const WORKSPACES_NAMED: usize = 10;
+
 /// Maximum number of unreadable kinds of fields named.
 const FIELDS_NAMED: usize = 4;
 
@@ -17,8 +20,12 @@ const FIELDS_NAMED: usize = 4;
 pub fn text(view: &View<'_>, look: &Look) -> String {
     let mut lines = problem_lines(view.plan, view.problems, look);
     let detail = if look.verbose { Detail::Everything } else { Detail::Attributes };
+    let mut outages = Outages::of(view.plan);
     for (index, unit) in view.plan.units.iter().enumerate() {
-        lines.extend(block(unit, view.outcome(index), view.here(), (look, detail)));
+        match outages.take(unit) {
+            None => lines.extend(block(unit, view.outcome(index), view.here(), (look, detail))),
+            Some(units) => lines.extend(outage_block(&units, look)),
+        }
     }
     lines.extend(remainder(view.plan, view.outcomes));
     if lines.last().is_some_and(|line| !line.is_empty()) {
@@ -60,6 +67,48 @@ fn problem_lines(plan: &Plan, problems: &Problems, look: &Look) -> Vec<String> {
     if !lines.is_empty() {
         lines.push(String::new());
     }
+    lines
+}
+
+/// Workspaces without a plan because the platform fails as a whole, by reason.
+struct Outages<'a>(BTreeMap<&'a str, Vec<&'a UnitPlan>>);
+
+impl<'a> Outages<'a> {
+    fn of(plan: &'a Plan) -> Self {
+        let mut outages: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for unit in &plan.units {
+            if let Some(outage) = Self::reason(unit) {
+                outages.entry(outage).or_default().push(unit);
+            }
+        }
+        outages.retain(|_, units| units.len() > 1);
+        Self(outages)
+    }
+
+    fn reason(unit: &UnitPlan) -> Option<&str> {
+        unit.error.as_ref()?.outage.as_deref()
+    }
+
+    /// Returns the workspaces with the outage of this one.
+    ///
+    /// Returns them for the first of them, an empty list for the others, and nothing if it has none in common.
+    fn take(&mut self, unit: &UnitPlan) -> Option<Vec<&'a UnitPlan>> {
+        self.0.get_mut(Self::reason(unit)?).map(std::mem::take)
+    }
+}
+
+/// Renders one block for workspaces with a common outage.
+fn outage_block(units: &[&UnitPlan], look: &Look) -> Vec<String> {
+    let Some(outage) = units.first().and_then(|unit| Outages::reason(unit)) else { return Vec::new() };
+    let page = Page { color: look.color, width: look.width, flush: false };
+    let named: Vec<String> =
+        units.iter().take(WORKSPACES_NAMED).map(|unit| escape::terminal(unit.desired.label())).collect();
+    let more = match units.len().saturating_sub(WORKSPACES_NAMED) {
+        0 => String::new(),
+        more => format!(" and {} more", words::number(more)),
+    };
+    let mut lines = vec![Tone::Bold.paint(&(named.join(", ") + &more), look.color)];
+    push_error(page, "not planned", outage, &mut lines);
     lines
 }
 
