@@ -124,13 +124,16 @@ impl Publisher {
     /// Records an accepted load.
     pub(super) fn read(&mut self, reading: &Reading, elsewhere: bool, now: Timestamp) {
         let Some(desk) = &mut self.0 else { return };
-        let errors = || reading.diagnostics.iter().filter(|found| found.severity == Severity::Error);
+        let found = |severity| reading.diagnostics.iter().filter(move |found| found.severity == severity);
+        let (errors, warnings) = (|| found(Severity::Error), || found(Severity::Warning));
         desk.files = Arc::new(Files {
             read_at: Some(now),
             count: reading.file_count(),
             commit: reading.commit().cloned(),
             rejected: errors().take(MOST_FINDINGS).cloned().collect(),
             errors: errors().count(),
+            warnings: warnings().take(MOST_FINDINGS).cloned().collect(),
+            warning_count: warnings().count(),
             unreadable: None,
             elsewhere,
         });

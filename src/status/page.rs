@@ -27,7 +27,7 @@ pub(super) const ICON: &str = include_str!("templates/icon.svg");
 
 /// Functions that the templates call.
 mod to {
-    pub(super) use super::{number, short, source, workspace};
+    pub(super) use super::{number, pieces, short, source, workspace};
 }
 
 /// First page.
@@ -86,9 +86,9 @@ impl<'a> Overview<'a> {
         let fails = !view.stopped.is_empty() || !view.failing.is_empty();
         if rejected || fails || view.platform_trouble.is_some() {
             "bad"
-        } else if !view.stale.is_empty() || !view.withheld.is_empty() {
+        } else if !view.stale.is_empty() || !view.withheld.is_empty() || !view.files.warnings.is_empty() {
             "warn"
-        } else if view.totals.pending > 0 || view.files.read_at.is_none() {
+        } else if view.totals.pending + view.totals.unknown > 0 || view.files.read_at.is_none() {
             "busy"
         } else {
             "good"
@@ -116,6 +116,10 @@ impl<'a> Overview<'a> {
         } else if view.files.errors > 0 {
             told.push(format!("{} in the files", words::count(view.files.errors, "error")));
         }
+        let warnings = view.files.warnings.len();
+        if warnings > 0 {
+            told.push(format!("{} in the files", words::count(warnings, "warning")));
+        }
         if let Some(trouble) = &view.platform_trouble {
             told.push(match trouble.kind {
                 "auth" => "the platform refuses the token".to_owned(),
@@ -135,6 +139,9 @@ impl<'a> Overview<'a> {
             let pending = || words::count(view.totals.pending, "source");
             return match self.level() {
                 "busy" if view.files.read_at.is_none() => "Reading the files".to_owned(),
+                "busy" if view.totals.pending == 0 => {
+                    format!("{} not looked at yet", words::count(view.totals.unknown, "source"))
+                }
                 "busy" if view.dry_run => format!("Dry run: {} would change", pending()),
                 "busy" => format!("At work on {}", pending()),
                 _ if view.dry_run && view.totals.sources > 0 => "Dry run: nothing would change".to_owned(),
@@ -195,7 +202,7 @@ impl Here {
 
     fn until(&self, at: impl Into<Moment>) -> String {
         let at = at.into().0;
-        if at <= self.now { "now".to_owned() } else { words::ago(at, self.now) }
+        if at.duration_since(self.now).as_secs() <= 0 { "now".to_owned() } else { words::ago(at, self.now) }
     }
 
     fn moment(&self, at: impl Into<Moment>) -> String {
@@ -245,4 +252,36 @@ fn number(count: impl Borrow<usize>) -> String {
 
 fn short(commit: &str) -> &str {
     commit.get(..SHORT_COMMIT).unwrap_or(commit)
+}
+
+/// Returns the parts of a name or path between which a line may break.
+fn pieces(text: impl std::fmt::Display) -> Vec<String> {
+    let text = text.to_string();
+    let mut pieces = vec![String::new()];
+    let mut before = None;
+    for c in text.chars() {
+        let ends = matches!(before, Some(('_' | '-' | '/', true)));
+        if ends && c.is_alphanumeric() {
+            pieces.push(String::new());
+        }
+        let joins = before.is_some_and(|(before, _): (char, bool)| before.is_alphanumeric());
+        before = Some((c, joins));
+        if let Some(piece) = pieces.last_mut() {
+            piece.push(c);
+        }
+    }
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pieces;
+
+    #[test]
+    fn a_line_breaks_between_the_words_of_a_name() {
+        assert_eq!(pieces("trips_of_the-last"), ["trips_", "of_", "the-", "last"]);
+        assert_eq!(pieces("workspaces/a.toml:16"), ["workspaces/", "a.toml:16"]);
+        assert_eq!(pieces("</script>__x"), ["</script>__x"]);
+        assert_eq!(pieces(""), [""]);
+    }
 }

@@ -29,6 +29,8 @@ pub(super) struct Plot {
     pub(super) width: u32,
     pub(super) height: u32,
     pub(super) bars: Vec<Bar>,
+    /// Labels of the left and the right end.
+    pub(super) axis: [String; 2],
 }
 
 /// One bar of a chart.
@@ -61,13 +63,15 @@ pub(super) fn syncs(runs: &[Run], now: Timestamp, zone: &TimeZone) -> Vec<Plot> 
     };
     let plot = |name: &'static str, value: &dyn Fn(&Run) -> Option<u64>, shown: &dyn Fn(u64) -> String| {
         let most = sent.iter().filter_map(|run| value(run)).max()?;
+        let first = MOST_SYNCS - sent.len();
         let bars = sent.iter().enumerate().map(|(n, run)| {
             let height = scaled(value(run).unwrap_or(0), most).max(LEAST);
-            bar(n, HEIGHT - height, height, level(run.outcome), title(run))
+            bar(first + n, HEIGHT - height, height, level(run.outcome), title(run))
         });
         let bars: Vec<Bar> = bars.collect();
         let note = format!("highest {}, of the last {}", shown(most), count(bars.len() as u64, "sync"));
-        Some(Plot { title: name, note, width: step(MOST_SYNCS), height: HEIGHT, bars })
+        let axis = [format!("{MOST_SYNCS} syncs ago"), "latest".to_owned()];
+        Some(Plot { title: name, note, width: step(MOST_SYNCS), height: HEIGHT, bars, axis })
     };
     let records = plot("Records", &|run| run.records, &|most| {
         words::number(usize::try_from(most).unwrap_or(usize::MAX))
@@ -111,7 +115,8 @@ pub(super) fn passes(spans: &VecDeque<PassSpan>, now: Timestamp, zone: &TimeZone
         words::number(usize::try_from(good + failed).unwrap_or(usize::MAX)),
         words::duration(longest)
     );
-    Some(Plot { title: "Passes", note, width: step(PASS_SPANS), height: HEIGHT, bars })
+    let axis = ["24 h ago".to_owned(), "now".to_owned()];
+    Some(Plot { title: "Passes", note, width: step(PASS_SPANS), height: HEIGHT, bars, axis })
 }
 
 fn bar(n: usize, y: u32, height: u32, level: &'static str, title: String) -> Bar {
@@ -181,6 +186,9 @@ mod tests {
         assert_eq!(durations.bars.last().unwrap().height, HEIGHT, "the longest");
         assert_eq!(durations.bars[0].height, HEIGHT / 2);
         assert!(syncs(&[], at(2000), &TimeZone::UTC).is_empty());
+        let few = syncs(&runs[..3], at(2000), &TimeZone::UTC);
+        let places = |plot: &Plot| plot.bars.iter().map(|bar| bar.x / STEP).collect::<Vec<_>>();
+        assert_eq!(places(&few[1]), [28, 29], "the latest is always at the right end");
     }
 
     #[test]

@@ -99,6 +99,10 @@ pub struct Files {
     pub rejected: Vec<Diagnostic>,
     /// Number of errors.
     pub errors: usize,
+    /// First warnings in them.
+    pub warnings: Vec<Diagnostic>,
+    /// Number of warnings.
+    pub warning_count: usize,
     /// Reason why the directory cannot be read as a whole, if any.
     pub unreadable: Option<String>,
     /// True if the files name another platform; the daemon then does nothing.
@@ -306,7 +310,7 @@ impl Config {
             Self::Withheld => "withheld",
             Self::Pending => "pending",
             Self::Suspended => "suspended",
-            Self::Unknown => "not looked at yet",
+            Self::Unknown => "unknown",
             Self::InSync => "in sync",
         }
     }

@@ -2,12 +2,16 @@
 //!
 //! Problems come first. Every list is bounded.
 
+mod change;
+mod row;
+
+pub(super) use change::Change;
+pub(super) use row::Row;
+
 use super::{Config, Facts, Shown, Snapshot, Stranger, Trouble, Withheld, Workspace, health};
 use crate::manifest::Diagnostic;
-use crate::model::{Place, SourceName, Unit};
-use crate::render::words;
-use crate::schedule::describe;
-use crate::state::{JournalRow, RunOutcome};
+use crate::model::{SourceName, Unit};
+use crate::state::JournalRow;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
@@ -63,6 +67,7 @@ pub(super) struct FilesView {
     pub(super) commit: Option<Arc<str>>,
     pub(super) errors: usize,
     pub(super) rejected: Vec<Diagnostic>,
+    pub(super) warnings: Listed<Diagnostic>,
     pub(super) unreadable: Option<String>,
     pub(super) elsewhere: bool,
 }
@@ -76,6 +81,8 @@ pub(super) struct Totals {
     pub(super) sources: usize,
     pub(super) in_sync: usize,
     pub(super) pending: usize,
+    /// No pass has looked at them.
+    pub(super) unknown: usize,
     pub(super) failing: usize,
     pub(super) stale: usize,
     pub(super) withheld: usize,
@@ -132,54 +139,6 @@ pub(super) struct WorkspaceView {
     /// Shown on the workspace's page only.
     #[serde(skip)]
     pub(super) unmanaged: Listed<StrangerRow>,
-}
-
-/// One source, with the independent statuses CONFIG, CONN and DATA.
-#[derive(Debug, Serialize)]
-pub(super) struct Row {
-    pub(super) workspace: String,
-    #[serde(flatten, serialize_with = "Unit::beside_its_name")]
-    pub(super) unit: Unit,
-    pub(super) source: String,
-    pub(super) name: String,
-    #[serde(rename = "type")]
-    pub(super) kind: String,
-    pub(super) at: Place,
-    pub(super) config: Part,
-    pub(super) conn: Part,
-    pub(super) data: Part,
-    pub(super) schedule: Option<String>,
-    pub(super) next: Option<Timestamp>,
-    pub(super) last_success: Option<Timestamp>,
-}
-
-/// One of these statuses.
-#[derive(Debug, Serialize)]
-pub(super) struct Part {
-    /// `good`, `busy`, `bad`, `warn`, `off` or `none`
-    pub(super) level: &'static str,
-    pub(super) text: String,
-    pub(super) why: Option<String>,
-}
-
-/// An action on the platform.
-#[derive(Debug, Serialize)]
-pub(super) struct Change {
-    pub(super) at: Timestamp,
-    pub(super) workspace: String,
-    #[serde(flatten, serialize_with = "Unit::beside_its_name")]
-    pub(super) unit: Unit,
-    pub(super) source: String,
-    pub(super) name: String,
-    pub(super) action: String,
-    pub(super) outcome: String,
-    pub(super) why: String,
-    pub(super) file: Option<Arc<str>>,
-    pub(super) line: Option<u32>,
-    pub(super) commit: Option<Arc<str>>,
-    pub(super) mends_drift: bool,
-    /// Number of consecutive entries with the same result.
-    pub(super) times: u32,
 }
 
 /// Current time and the time zone of displayed times.
@@ -241,6 +200,10 @@ impl View {
                 commit: files.commit.clone(),
                 errors: files.errors,
                 rejected: files.rejected.clone(),
+                warnings: Listed {
+                    listed: files.warnings.clone(),
+                    more: files.warning_count - files.warnings.len(),
+                },
                 unreadable: files.unreadable.clone(),
                 elsewhere: files.elsewhere,
             },
@@ -352,7 +315,8 @@ impl Totals {
         self.withheld += workspace.withheld.len();
         for (source, facts) in workspace.declared.iter().zip(&workspace.facts) {
             self.in_sync += usize::from(facts.config == Config::InSync);
-            self.pending += usize::from(matches!(facts.config, Config::Pending | Config::Unknown));
+            self.pending += usize::from(facts.config == Config::Pending);
+            self.unknown += usize::from(facts.config == Config::Unknown);
             self.failing += usize::from(facts.is_failing());
             self.stale += usize::from(facts.stale);
             self.suspended += usize::from(source.suspend.is_some());
@@ -371,145 +335,5 @@ impl Stopped {
         };
         let (label, unit) = (workspace.desired.label().to_owned(), workspace.unit().clone());
         Some(Self { workspace: label, unit, message, since })
-    }
-}
-
-impl Row {
-    pub(super) fn of(workspace: &Workspace, source: &Shown, facts: &Facts, here: &Here) -> Self {
-        Self {
-            workspace: workspace.desired.label().to_owned(),
-            unit: workspace.unit().clone(),
-            source: source.key.to_string(),
-            name: source.name.to_string(),
-            kind: source.kind.to_string(),
-            at: source.at.clone(),
-            config: config(source, facts, here),
-            conn: conn(facts, here),
-            data: data(source, facts, here),
-            schedule: source.sync.as_deref().map(describe),
-            next: facts.next,
-            last_success: facts.last_success,
-        }
-    }
-
-    /// Returns the source with this name.
-    pub(super) fn named(workspace: &Workspace, name: &SourceName, here: &Here) -> Option<Self> {
-        let (_, source, facts) = sources(workspace).find(|(_, source, _)| source.name == *name)?;
-        Some(Self::of(workspace, source, facts, here))
-    }
-
-    /// Returns the failed statuses with their reasons.
-    pub(super) fn failures(&self) -> Vec<(&'static str, &str)> {
-        let parts = [("CONFIG", &self.config), ("CONN", &self.conn), ("DATA", &self.data)];
-        let bad = parts.into_iter().filter(|(_, part)| part.level == "bad");
-        bad.map(|(which, part)| (which, part.why.as_deref().unwrap_or(&part.text))).collect()
-    }
-}
-
-impl Part {
-    fn new(level: &'static str, text: impl Into<String>) -> Self {
-        Self { level, text: text.into(), why: None }
-    }
-
-    fn because(self, why: Option<impl Into<String>>) -> Self {
-        Self { why: why.map(Into::into), ..self }
-    }
-}
-
-fn config(source: &Shown, facts: &Facts, here: &Here) -> Part {
-    if let Some(suspend) = &source.suspend {
-        let until = suspend.until.map(|until| format!(" until {until}")).unwrap_or_default();
-        let today = here.now.to_zoned_datetime(here.zone.clone()).date();
-        if suspend.until.is_some_and(|until| until < today) {
-            let why =
-                format!("that date has passed: take `suspend` out, or set a later one; {}", suspend.reason);
-            return Part::new("warn", format!("suspended{until}")).because(Some(why));
-        }
-        return Part::new("off", format!("suspended{until}")).because(Some(suspend.reason.clone()));
-    }
-    let level = match facts.config {
-        Config::Failing => "bad",
-        Config::Withheld => "warn",
-        Config::Pending => "busy",
-        Config::Suspended => "off",
-        Config::Unknown => "none",
-        Config::InSync => "good",
-    };
-    Part::new(level, facts.config.words()).because(facts.why.as_deref())
-}
-
-fn conn(facts: &Facts, here: &Here) -> Part {
-    let Some(test) = &facts.test else { return Part::new("none", "not tested") };
-    let (level, word) = if test.up { ("good", "up") } else { ("bad", "down") };
-    let text = match test.up {
-        true => format!("{word}, {}", words::ago(test.at, here.now)),
-        false => format!("{word} since {}", words::moment(test.since, &here.zone, here.now)),
-    };
-    Part::new(level, text).because(Some(test.message.as_str()).filter(|message| !message.is_empty()))
-}
-
-fn data(source: &Shown, facts: &Facts, here: &Here) -> Part {
-    let age = facts.last_success.map(|at| words::ago(at, here.now));
-    match &facts.last {
-        Some(last) if last.outcome == RunOutcome::Running => return Part::new("busy", "syncing now"),
-        Some(last) if last.is_bad() => {
-            let text = match &age {
-                Some(age) => format!("sync {}; last good {age}", last.outcome.as_str()),
-                None => format!("sync {}; never good", last.outcome.as_str()),
-            };
-            return Part::new("bad", text).because(last.message.as_deref());
-        }
-        _ => {}
-    }
-    if facts.stale {
-        let text = age.map_or_else(|| "stale; never synced".to_owned(), |age| format!("stale; {age}"));
-        return Part::new("warn", text);
-    }
-    match age {
-        Some(age) => Part::new("good", age),
-        None if source.sync.is_some() => Part::new("none", "never synced"),
-        None => Part::new("none", "no schedule"),
-    }
-}
-
-impl Change {
-    fn of(row: JournalRow, snapshot: &Snapshot) -> Self {
-        let entry = row.entry;
-        let workspace = snapshot.workspace(&row.unit).map(|workspace| workspace.desired.label());
-        Self {
-            at: entry.at,
-            workspace: workspace.unwrap_or(row.unit.workspace.as_str()).to_owned(),
-            unit: row.unit,
-            source: entry.key.map_or_else(|| entry.source.to_string(), |key| key.to_string()),
-            name: entry.source.to_string(),
-            action: entry.action.into_owned(),
-            outcome: entry.outcome.into_owned(),
-            why: entry.message.unwrap_or(entry.reason),
-            file: entry.file,
-            line: entry.line,
-            commit: entry.commit,
-            mends_drift: entry.mends_drift,
-            times: 1,
-        }
-    }
-
-    /// Returns the newest changes; repeated attempts are combined into one.
-    pub(super) fn newest(journal: Vec<JournalRow>, snapshot: &Snapshot, most: usize) -> Vec<Self> {
-        let mut newest: Vec<Self> = Vec::new();
-        for row in journal {
-            let change = Self::of(row, snapshot);
-            let same = |known: &&mut Self| {
-                known.outcome != "done"
-                    && (&known.unit, &known.name, &known.action)
-                        == (&change.unit, &change.name, &change.action)
-                    && (&known.outcome, &known.why) == (&change.outcome, &change.why)
-            };
-            match newest.iter_mut().find(same) {
-                Some(known) => known.times += 1,
-                None => newest.push(change),
-            }
-        }
-        newest.truncate(most);
-        newest
     }
 }

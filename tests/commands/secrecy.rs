@@ -1,6 +1,6 @@
 //! Tests that the value of a secret appears only where it must.
 
-use super::support::{Fault, Finished, Scene, Semantics, TestManner, files_below, until};
+use super::support::{Fault, Finished, Receiver, Scene, Semantics, TestManner, files_below, until};
 
 /// A value that does not occur by chance.
 const CANARY: &str = "canary-7f3Kq9-value";
@@ -138,8 +138,14 @@ fn the_daemon_tells_no_password_either() {
     let echo = Fault::status(400, &format!("no login with {CANARY}"));
     scene.platform.script("connect", echo.clone());
     scene.platform.script("connect", echo);
+    let receiver = Receiver::start(&[]);
+    let config = scene.state.join("daemon.toml");
+    std::fs::write(&config, "[[notify]]\nurl = { secret = \"env:HOOK\" }\n").unwrap();
+    let config = ["--config", config.to_str().unwrap()];
     for format in ["text", "json"] {
-        let command = scene.command(&["run", "-vvv", "--interval", "1s", "--log-format", format]);
+        let command =
+            scene.command(&["run", "-vvv", "--interval", "1s", "--log-format", format]).args(config);
+        let command = command.env("HOOK", receiver.url());
         let daemon = command.env("ALPHA_PASSWORD", CANARY).env("WELLSPRING_LOG", "trace").spawn();
         daemon.wait_for_line("planned");
         until("it is connected", || scene.holds("ws_one", &[("alpha", "a.example.com")]));
@@ -148,6 +154,9 @@ fn the_daemon_tells_no_password_either() {
         assert_eq!(finished.code, Some(0), "{finished:#?}");
         secret(&scene, &[finished]);
     }
+    let told = receiver.texts();
+    assert!(told.iter().any(|told| told.contains("failed")), "{told:?}");
+    assert!(told.iter().all(|told| !told.contains("7f3Kq9") && !told.contains("s3cret-path")), "{told:?}");
 }
 
 #[test]

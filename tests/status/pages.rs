@@ -1,6 +1,6 @@
 //! Tests of the page and `/status.json`: problems first, and no secrets.
 
-use super::support::{Running, Scene, Site, TestManner, until, workspace_file};
+use super::support::{Fault, Gate, Running, Scene, Site, TestManner, until, workspace_file};
 
 const SECRET: &str = "correct-horse-battery";
 
@@ -174,6 +174,46 @@ fn a_source_has_a_page_with_its_history() {
     ] {
         assert!(page.contains(wanted), "no {wanted:?} in {page}");
     }
+}
+
+#[test]
+fn before_a_pass_has_looked_all_is_unknown_also_what_was_synced_before() {
+    let scene = Scene::new();
+    let file = workspace_file("ws_one", &[("alpha", "a.example.com")]);
+    scene.tree.write("workspaces/one.toml", &file.replace("type =", "sync = { every = \"1h\" }\ntype ="));
+    scene.apply();
+    assert_eq!(scene.wellspring(&["sync"]).code, Some(0));
+    scene.platform.script_always("list", Fault::HoldBeforeActing(Gate::closed()));
+    let daemon = scene.command(&["run", "--interval", "1h", "--listen=127.0.0.1:0"]).spawn();
+    let site = Site::of(&daemon);
+    until("the files are read", || site.json()["totals"]["sources"] == 1);
+    let json = site.json();
+    assert_eq!((&json["totals"]["unknown"], &json["totals"]["pending"]), (&1.into(), &0.into()), "{json:#}");
+    let row = &json["workspaces"]["listed"][0]["sources"]["listed"][0];
+    assert_eq!((&row["config"]["text"], &row["data"]["text"]), (&"unknown".into(), &"unknown".into()));
+    let page = site.get("/").body;
+    for wanted in
+        ["<h1>1 source not looked at yet</h1>", "<b>1</b>unknown", "Not known before a pass has looked."]
+    {
+        assert!(page.contains(wanted), "no {wanted:?} in {page}");
+    }
+}
+
+#[test]
+fn warnings_about_the_files_are_on_the_page() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[("alpha", "a.example.com")]);
+    let settings = scene.tree.read("wellspring.toml");
+    let patterns = "files = [\"workspaces/*.toml\", \"workspace/*.toml\"]\n\n";
+    scene.tree.write("wellspring.toml", &format!("{patterns}{settings}"));
+    let daemon = scene.command(&["run", "--interval", "1h", "--listen=127.0.0.1:0"]).spawn();
+    let site = Site::of(&daemon);
+    until("it is connected", || site.json()["totals"]["in_sync"] == 1);
+    let json = site.json();
+    assert_eq!(json["files"]["warnings"]["listed"][0]["code"], "W025", "{json:#}");
+    assert_eq!((&json["files"]["accepted"], &json["ready"]), (&true.into(), &true.into()));
+    let page = site.get("/").body;
+    assert!(page.contains("<h1>1 warning in the files</h1>") && page.contains("W025"), "{page}");
 }
 
 #[test]

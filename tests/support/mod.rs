@@ -13,6 +13,7 @@ mod fault;
 mod json;
 mod platform;
 mod quickstart;
+mod receiver;
 mod scene;
 mod site;
 mod tree;
@@ -27,6 +28,7 @@ pub(crate) use platform::{
     TestManner,
 };
 pub(crate) use quickstart::{Local, Quickstart};
+pub(crate) use receiver::Receiver;
 pub(crate) use scene::{Scene, files_below, workspace_file};
 pub(crate) use site::{Page, Site};
 pub(crate) use tree::Tree;

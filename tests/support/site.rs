@@ -40,7 +40,8 @@ impl Site {
         let answer = String::from_utf8_lossy(&answer).into_owned();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
         let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
-        Page { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
+        // Where a line may break is no part of the text.
+        Page { status, head: head.to_ascii_lowercase(), body: body.replace("<wbr>", "") }
     }
 
     pub(crate) fn json(&self) -> Value {

@@ -1,0 +1,70 @@
+//! What was done on the platform, newest first.
+
+use crate::model::Unit;
+use crate::state::JournalRow;
+use crate::status::Snapshot;
+use jiff::Timestamp;
+use serde::Serialize;
+use std::sync::Arc;
+
+/// An action on the platform.
+#[derive(Debug, Serialize)]
+pub(in crate::status) struct Change {
+    pub(in crate::status) at: Timestamp,
+    pub(in crate::status) workspace: String,
+    #[serde(flatten, serialize_with = "Unit::beside_its_name")]
+    pub(in crate::status) unit: Unit,
+    pub(in crate::status) source: String,
+    pub(in crate::status) name: String,
+    pub(in crate::status) action: String,
+    pub(in crate::status) outcome: String,
+    pub(in crate::status) why: String,
+    pub(in crate::status) file: Option<Arc<str>>,
+    pub(in crate::status) line: Option<u32>,
+    pub(in crate::status) commit: Option<Arc<str>>,
+    pub(in crate::status) mends_drift: bool,
+    /// Number of consecutive entries with the same result.
+    pub(in crate::status) times: u32,
+}
+
+impl Change {
+    fn of(row: JournalRow, snapshot: &Snapshot) -> Self {
+        let entry = row.entry;
+        let workspace = snapshot.workspace(&row.unit).map(|workspace| workspace.desired.label());
+        Self {
+            at: entry.at,
+            workspace: workspace.unwrap_or(row.unit.workspace.as_str()).to_owned(),
+            unit: row.unit,
+            source: entry.key.map_or_else(|| entry.source.to_string(), |key| key.to_string()),
+            name: entry.source.to_string(),
+            action: entry.action.into_owned(),
+            outcome: entry.outcome.into_owned(),
+            why: entry.message.unwrap_or(entry.reason),
+            file: entry.file,
+            line: entry.line,
+            commit: entry.commit,
+            mends_drift: entry.mends_drift,
+            times: 1,
+        }
+    }
+
+    /// Returns the newest changes; repeated attempts are combined into one.
+    pub(in crate::status) fn newest(journal: Vec<JournalRow>, snapshot: &Snapshot, most: usize) -> Vec<Self> {
+        let mut newest: Vec<Self> = Vec::new();
+        for row in journal {
+            let change = Self::of(row, snapshot);
+            let same = |known: &&mut Self| {
+                known.outcome != "done"
+                    && (&known.unit, &known.name, &known.action)
+                        == (&change.unit, &change.name, &change.action)
+                    && (&known.outcome, &known.why) == (&change.outcome, &change.why)
+            };
+            match newest.iter_mut().find(same) {
+                Some(known) => known.times += 1,
+                None => newest.push(change),
+            }
+        }
+        newest.truncate(most);
+        newest
+    }
+}
