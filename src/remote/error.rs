@@ -85,6 +85,8 @@ pub enum RemoteErrorKind {
     /// Contains address and reason: `http://host:1 cannot be reached: connection refused`.
     Unreachable(String),
     /// 429, or 503 with `Retry-After` except for sync; the request was not carried out.
+    ///
+    /// For a write only in the platform's own envelope: a gateway may answer so after it let the write through.
     Throttled {
         /// Wait requested by the platform, at most five minutes.
         retry_after: Option<Duration>,
@@ -114,8 +116,8 @@ pub enum RemoteErrorKind {
     },
     /// 5xx, or a response to a write that may come from a gateway.
     ///
-    /// That is 403, 413, 425, 499, or any 4xx without the platform's JSON. The write may have been
-    /// carried out.
+    /// That is 403, 413, 425, 499, 429 without the platform's envelope, or any 4xx without JSON. The write may have
+    /// been carried out.
     Failed {
         /// HTTP status.
         status: u16,

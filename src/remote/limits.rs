@@ -116,7 +116,7 @@ impl Turn<'_> {
             Err(
                 RemoteErrorKind::Throttled { .. }
                 | RemoteErrorKind::NoAnswer(_)
-                | RemoteErrorKind::Failed { status: 502..=504, .. },
+                | RemoteErrorKind::Failed { status: 429 | 502..=504, .. },
             ) => Went::Overloaded,
             _ => match self.endpoint {
                 Endpoint::List => Went::Well(Kind::List),

@@ -399,8 +399,7 @@ impl Transport {
         let retry_after = retry::retry_after(&headers, jiff::Timestamp::now());
         let kind = match status.as_u16() {
             401 => RemoteErrorKind::Unauthorized(message),
-            429 => RemoteErrorKind::Throttled { retry_after, message },
-            503 if is_throttled(call.endpoint, retry_after) => {
+            status @ (429 | 503) if is_throttled(status, call.endpoint, &envelope, retry_after) => {
                 RemoteErrorKind::Throttled { retry_after, message }
             }
             // A request that timed out on the server may have been carried out.
@@ -418,12 +417,14 @@ impl Transport {
     }
 }
 
-/// Returns true if a 503 proves that nothing was done.
+/// Returns true if a 429 or 503 proves that nothing was done.
 ///
-/// For writes only with `Retry-After`: without it, the response may come from a gateway that gave
-/// up. A sync may be running in any case.
-fn is_throttled(endpoint: Endpoint, retry_after: Option<Duration>) -> bool {
-    !endpoint.is_write() || (endpoint != Endpoint::Sync && retry_after.is_some())
+/// Of a write only the platform's own envelope proves it, and with 503 only beside `Retry-After`: a gateway that gave
+/// up may have let the write through. A sync may be running after any 503.
+fn is_throttled(status: u16, endpoint: Endpoint, envelope: &Value, retry_after: Option<Duration>) -> bool {
+    let is_platforms_word = envelope.get("status").is_some_and(Value::is_string);
+    let names_a_time = status == 429 || (endpoint != Endpoint::Sync && retry_after.is_some());
+    !endpoint.is_write() || (is_platforms_word && names_a_time)
 }
 
 /// Returns true if a rejection may come from a gateway.
@@ -431,7 +432,7 @@ fn is_throttled(endpoint: Endpoint, retry_after: Option<Duration>) -> bool {
 /// The platform may then have carried out the request. Decides by the status, and by a body that is
 /// not the platform's.
 fn may_be_a_gateways(status: u16, envelope: &Value) -> bool {
-    matches!(status, 403 | 407 | 413 | 414 | 421 | 425 | 431 | 444 | 460..=463 | 494..=499)
+    matches!(status, 403 | 407 | 413 | 414 | 421 | 425 | 429 | 431 | 444 | 460..=463 | 494..=499)
         || !envelope.is_object()
 }
 

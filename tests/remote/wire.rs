@@ -235,6 +235,8 @@ async fn sync_counts_as_spent_after_503_and_is_tried_again_after_429() {
 async fn a_refusal_that_a_gateway_may_have_made_is_unknown_and_never_repeated() {
     let bodies = [
         (503, "application/json", r#"{"status":"error","message":"busy"}"#),
+        (429, "text/html", "<html>too many requests</html>"),
+        (429, "application/json", r#"{"message":"API rate limit exceeded"}"#),
         (400, "text/html", "<html>no</html>"),
         (404, "text/plain", "no such route"),
         (422, "application/json", ""),
@@ -254,6 +256,19 @@ async fn a_refusal_that_a_gateway_may_have_made_is_unknown_and_never_repeated() 
         }
         assert_eq!(platform.writes().len(), 3, "{status}");
     }
+}
+
+#[tokio::test]
+async fn a_gateway_that_says_when_to_come_back_may_have_let_a_write_through() {
+    let platform = Platform::start();
+    let writer = writer(&platform);
+    for status in [429, 503] {
+        let gateways = Fault::body(status, "text/html", "<html>busy</html>").header("retry-after", "0");
+        platform.script("connect", gateways);
+        let error = connect(&writer).await.unwrap_err();
+        assert!(error.outcome_unknown(), "{status} {error}");
+    }
+    assert_eq!(platform.writes().len(), 2);
 }
 
 #[tokio::test]
