@@ -1,6 +1,6 @@
 //! Tests of scarce resources: the daemon does nothing that it cannot record.
 
-use super::support::{Running, Scene, Wellspring, until};
+use super::support::{Fault, Gate, Running, Scene, Wellspring, until};
 use std::process::Command;
 
 /// Limits the size of files, as on a full disk; `unlimited` removes the limit.
@@ -51,6 +51,35 @@ fn on_a_full_disk_nothing_is_sent_that_cannot_be_recorded_and_then_it_goes_on() 
     let runs = history["runs"].as_array().unwrap();
     assert_eq!(runs.len(), scene.platform.calls_to("sync").len(), "every sync is on record, once");
     assert!(runs.iter().all(|run| run["outcome"] == "done"), "{history:#}");
+}
+
+#[test]
+fn what_was_connected_when_the_disk_filled_is_told_and_settled_once_there_is_room() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[("alpha", "a.example.com")]);
+    let gate = Gate::closed();
+    scene.platform.script("connect", Fault::HoldAfterActing(gate.clone()));
+    let apply = scene.here(Wellspring::after("trap '' XFSZ"), &["apply", "--yes"]).spawn();
+    until("it connects", || scene.platform.calls_to("connect").len() == 1);
+    largest_file(&apply, "0");
+    gate.open();
+    let apply = apply.finish();
+    assert_eq!(apply.code, Some(1), "{apply:#?}");
+    assert!(apply.stdout.contains("could not be recorded"), "{apply:#?}");
+    assert!(!apply.stdout.contains("not tried"), "{apply:#?}");
+
+    assert_eq!(scene.wellspring(&["apply", "--yes"]).code, Some(0));
+    assert_eq!(scene.platform.calls_to("connect").len(), 1, "it is not sent again");
+    assert!(scene.holds("ws_one", &[("alpha", "a.example.com")]));
+}
+
+#[test]
+fn where_no_thread_can_start_the_program_says_so() {
+    // So large a stack fits nowhere.
+    let program = Wellspring::new().env("RUST_MIN_STACK", &(1_u64 << 46).to_string());
+    let said = Scene::new().here(program, &["validate"]).run();
+    assert_eq!(said.code, Some(1), "{said:#?}");
+    assert!(said.stderr.contains("cannot start the threads that every command needs"), "{said:#?}");
 }
 
 #[test]
