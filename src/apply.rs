@@ -88,7 +88,6 @@ impl Apply<'_> {
             refused: BTreeMap::new(),
             unanswered: BTreeMap::new(),
             intents: OpenIntents::default(),
-            refusals: BTreeSet::new(),
             written: self.syncing.pass(plan.unit()),
         };
         if let Err(error) = run.all().await {
@@ -116,10 +115,6 @@ struct Run<'a> {
     /// Reason why the outcome of a write is unknown, by action.
     unanswered: BTreeMap<usize, String>,
     intents: OpenIntents,
-    /// Intents of this pass that the platform refused at least once.
-    ///
-    /// Includes those that were sent again later.
-    refusals: BTreeSet<i64>,
     /// Sources locked against syncs until the end of this pass.
     written: Written<'a>,
 }

@@ -49,10 +49,10 @@ use crate::model::{
     SourceName, SyncSpec, Unit, WorkspaceId,
 };
 use additions::{ByPlatform, Tally};
-use listed::Listed;
+use listed::{Listed, without_shared_ids};
 use removal::Removals;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Everything that a plan for one unit is computed from.
@@ -466,8 +466,8 @@ impl UnitPlan {
 /// Pure: equal input gives an equal plan, regardless of its order.
 #[must_use]
 pub fn plan(input: &Input<'_>) -> UnitPlan {
-    let untold = without_shared_ids(input.listing);
-    let listed = Listed::by_name_and_id(untold.as_deref().unwrap_or(input.listing));
+    let told = without_shared_ids(input.listing);
+    let listed = Listed::by_name_and_id(told.as_deref().unwrap_or(input.listing));
     let is_declared = |name: &SourceName| input.desired.source(name).is_some();
     let mut plan = plan_declared(input, &listed);
     let mut undeclared = input.inventory.owned.iter().filter(|(name, _)| !is_declared(name)).peekable();
@@ -521,22 +521,4 @@ fn plan_declared(input: &Input<'_>, listed: &Listed<'_>) -> UnitPlan {
         Some(by_platform) => decide(&by_platform).0,
         None => plan,
     }
-}
-
-/// Drops ids that are listed under several names: they identify nothing.
-///
-/// Cleaning such an id up could remove another's source. Returns `None` if there are none, the usual case.
-fn without_shared_ids(listing: &[ObservedSource]) -> Option<Vec<ObservedSource>> {
-    let mut names: HashMap<&SourceId, &SourceName> = HashMap::with_capacity(listing.len());
-    let mut shared: BTreeSet<&SourceId> = BTreeSet::new();
-    for row in listing {
-        if let Some(id) = &row.id
-            && *names.entry(id).or_insert(&row.name) != &row.name
-        {
-            shared.insert(id);
-        }
-    }
-    let tells = |row: &ObservedSource| row.id.clone().filter(|id| !shared.contains(id));
-    (!shared.is_empty())
-        .then(|| listing.iter().map(|row| ObservedSource { id: tells(row), ..row.clone() }).collect())
 }

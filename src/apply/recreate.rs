@@ -103,10 +103,6 @@ async fn connect_anew(
         Err(error) => return Ok(Err(format!("the old one could not be cleaned up: {}", chain(&error)))),
     }
     run.commit(vec![Change::Journal(Box::new(removed(run, action, old)))]).await?;
-    // The managed source that had this name is gone now.
-    if let Some(number) = run.intents.of(ready.action) {
-        run.refusals.remove(&number);
-    }
     let error = match run.apply.writer.connect(run.unit(), &NonEmpty::one(&*ready.source)).await {
         Ok(answer) => {
             batch::answered(run, std::slice::from_ref(ready), &answer).await?;

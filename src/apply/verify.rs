@@ -57,7 +57,7 @@ impl Run<'_> {
         let key = Arc::clone(self.apply.state.key());
         let inventory = std::mem::take(&mut self.inventory);
         let times = ((self.apply.now)(), settle);
-        let reckoning = reckon(inventory, &listing, &self.refusals, &key, times);
+        let reckoning = reckon(inventory, &listing, &key, times);
         // Each closed intent adds a journal entry as well.
         let mut changes: Vec<Change> = Vec::with_capacity(2 * reckoning.corrections.len());
         self.inventory = reckoning.inventory;
@@ -131,7 +131,6 @@ impl Run<'_> {
     /// Writes proven to be ours count as done; the others stay open. If the list fails, the connects are
     /// given up.
     pub(super) async fn look_after_refusal(&mut self, numbers: &BTreeSet<i64>) -> Result<(), UnitError> {
-        self.refusals.extend(numbers);
         let others = self.inventory.intents.extract_if(.., |number, _| !numbers.contains(number)).collect();
         let others: BTreeMap<i64, Intent> = others;
         let looked = self.look(SignedDuration::MAX).await;

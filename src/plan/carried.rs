@@ -80,16 +80,35 @@ pub(super) fn shows_what_was_before(
     !shows_news && previous.stamp(key) != *stamp && bears(&previous.stamp(key))
 }
 
+/// Returns the declared fields that the row shows with another value than was applied.
+///
+/// Forms that platforms normalise to are no other value.
+pub(super) fn contradictions(applied: &Applied, row: &ObservedSource) -> Vec<FieldPath> {
+    let shown = row.echo.leaves();
+    let differs = |(path, leaf): &(FieldPath, Leaf)| match (leaf, shown.get(path)) {
+        (Leaf::Plain(value), Some(shown)) => {
+            plain(value).is_some() && plain(shown).is_some() && !is_alike(value, shown)
+        }
+        _ => false,
+    };
+    applied.definition.leaves().into_iter().filter(differs).map(|(path, _)| path).collect()
+}
+
+/// Returns what was applied with the echo of a row that is first seen late, or without a response.
+///
+/// Another value than was applied is then more likely someone's edit than the platform's own form of it, and shows
+/// as drift.
+pub(super) fn seen_late(applied: Applied, row: &ObservedSource, key: &FingerprintKey) -> Applied {
+    let edited = contradictions(&applied, row);
+    let mut applied = super::seen(applied, row, key);
+    edited.into_iter().for_each(|path| applied.echo.note(path, Echoed::AsApplied));
+    applied
+}
+
 /// Returns true if the values differ only in ways that platforms normalise.
 ///
 /// These are case, surrounding blanks, a trailing slash, and a number as text.
 fn is_alike(one: &Value, other: &Value) -> bool {
-    let plain = |value: &Value| match value {
-        Value::String(text) => Some(text.trim().trim_end_matches('/').to_lowercase()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Bool(truth) => Some(truth.to_string()),
-        _ => None,
-    };
     let number = |text: &str| text.parse::<f64>().ok();
     one == other
         || match (plain(one), plain(other)) {
@@ -98,4 +117,14 @@ fn is_alike(one: &Value, other: &Value) -> bool {
             }
             _ => false,
         }
+}
+
+/// The value without what platforms normalise; `None` for lists, tables and null.
+fn plain(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.trim().trim_end_matches('/').to_lowercase()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(truth) => Some(truth.to_string()),
+        _ => None,
+    }
 }

@@ -90,8 +90,11 @@ impl<'a> Case<'a> {
                 [only] if only.id.is_none() => Some(only),
                 rows => rows.iter().find(|row| row.id.as_ref() == Some(id)),
             },
-            None if self.rows.len() == 1 => self.rows.first(),
-            None => None,
+            // Where none was known and one is shown now, the name alone does not make it ours.
+            None => match self.rows {
+                [only] if only.id.is_none() || self.bears_our_stamp(owned, only) => Some(only),
+                _ => None,
+            },
         };
         // Our newer row is gone and an older one of ours is listed instead.
         let row = row.or_else(|| match self.rows {
@@ -99,6 +102,12 @@ impl<'a> Case<'a> {
             _ => None,
         })?;
         Some((owned, row))
+    }
+
+    /// Returns true if the row bears the marker of the definition that was last applied.
+    fn bears_our_stamp(&self, owned: &Owned, row: &ObservedSource) -> bool {
+        let stamp = owned.applied.stamp(self.input.key);
+        row.echo.fingerprint.as_deref().is_some_and(|shown| stamp.reads(shown))
     }
 
     /// Returns true if the source was edited after a connect that is not listed yet.

@@ -1,6 +1,7 @@
 //! Index of listed rows by name.
 
-use crate::model::{ObservedSource, SourceName};
+use crate::model::{ObservedSource, SourceId, SourceName};
+use std::collections::{BTreeSet, HashMap};
 
 /// A listing, sorted by name.
 pub(super) struct Listed<'a>(Vec<&'a ObservedSource>);
@@ -34,4 +35,21 @@ impl<'a> Listed<'a> {
         let names = self.0.chunk_by(|a, b| a.name == b.name);
         names.filter_map(|rows| Some((&rows.first()?.name, rows)))
     }
+}
+
+/// The listing without ids that several different rows bear: such an id tells nothing, and to clean it up could take
+/// another's source away. `None` when there is none, as it should be.
+pub(super) fn without_shared_ids(listing: &[ObservedSource]) -> Option<Vec<ObservedSource>> {
+    let mut rows: HashMap<&SourceId, &ObservedSource> = HashMap::with_capacity(listing.len());
+    let mut shared: BTreeSet<&SourceId> = BTreeSet::new();
+    for row in listing {
+        if let Some(id) = &row.id
+            && *rows.entry(id).or_insert(row) != row
+        {
+            shared.insert(id);
+        }
+    }
+    let tells = |row: &ObservedSource| row.id.clone().filter(|id| !shared.contains(id));
+    (!shared.is_empty())
+        .then(|| listing.iter().map(|row| ObservedSource { id: tells(row), ..row.clone() }).collect())
 }

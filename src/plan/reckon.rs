@@ -8,7 +8,8 @@
 mod came;
 mod memory;
 
-use super::{WithheldReason, listed::Listed};
+use super::WithheldReason;
+use super::listed::{Listed, without_shared_ids};
 use crate::model::{
     FingerprintKey, Intent, IntentKind, Inventory, ObservedSource, Owned, SourceId, SourceName,
 };
@@ -102,19 +103,19 @@ const LATEST: SignedDuration = SignedDuration::from_hours(24);
 
 /// Decides the open intents of a unit by a complete listing.
 ///
-/// `settle` is the time after which a write without a response must be visible. For intents in `refused`,
-/// which the platform refused at least once, only rows proven to be ours count.
+/// `settle` is the time after which a write without a response must be visible.
 #[must_use]
 pub fn reckon(
     mut inventory: Inventory,
     listing: &[ObservedSource],
-    refused: &BTreeSet<i64>,
     key: &FingerprintKey,
     (now, settle): (Timestamp, SignedDuration),
 ) -> Reckoning {
     let intents = std::mem::take(&mut inventory.intents);
     let mut out = Reckoning { inventory, ..Reckoning::default() };
     out.recall(listing, key, now);
+    let told = if intents.is_empty() { None } else { without_shared_ids(listing) };
+    let listing = told.as_deref().unwrap_or(listing);
     let renamed = as_ours(listing, &out.inventory);
     let listing = renamed.as_deref().unwrap_or(listing);
     let listed = Listed::by_name(listing);
@@ -135,7 +136,6 @@ pub fn reckon(
                     settled: age >= settle,
                     expired: age >= LATEST,
                     stamps,
-                    refused: refused.contains(&number),
                 };
                 // The id in the response may be listed under a name that the platform chose.
                 let overtaken = owned.is_some_and(|owned| is_overtaken(&intent, owned));
@@ -224,7 +224,8 @@ fn cleaned_up(
     rows: &[&ObservedSource],
     settled: bool,
 ) -> Result<(), Pending> {
-    if rows.iter().any(|row| row.id.as_ref() == Some(id)) {
+    // A row without an id may be the one.
+    if rows.iter().any(|row| row.id.as_ref().is_none_or(|shown| shown == id)) {
         return if settled { Ok(()) } else { Err(Pending::Settling) };
     }
     if let Some(owned) = out.inventory.owned.get_mut(&intent.name) {

@@ -15,7 +15,7 @@ use crate::remote::{Listing, Reader, RemoteError};
 use crate::secrets::{Resolver, Secrets};
 use crate::state::{Remembered, State, StateError};
 use jiff::{SignedDuration, Timestamp};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -267,7 +267,7 @@ impl Planner {
             }
         };
         let settle = SignedDuration::try_from(self.settle).unwrap_or(SignedDuration::MAX);
-        let reckoning = reckon(inventory, &listing, &BTreeSet::new(), &self.key, ((self.clock)(), settle));
+        let reckoning = reckon(inventory, &listing, &self.key, ((self.clock)(), settle));
         let listing = named_as_declared(listing, &reckoning.inventory);
         let input = Input {
             desired,

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use wellspring::model::{
-    Declared, Definition, DesiredSource, DesiredUnit, Fields, Limit, OnConflict, Place, Policy, SourceKey,
-    SourceName, TestSpec,
+    Declared, Definition, DesiredSource, DesiredUnit, Fields, Limit, OnConflict, Place, Policy, Prune,
+    SourceKey, SourceName, TestSpec,
 };
 use wellspring::reconcile::Pass;
 
@@ -22,6 +22,7 @@ fn platform(taken: Taken) -> Semantics {
         ids: Ids::Text,
         lag: 0,
         uneven: false,
+        stale: 0,
         very_late: true,
         answers_ids: true,
         partial: false,
@@ -319,6 +320,114 @@ fn a_lost_replacement_takes_nothing_that_a_list_had_hidden() {
         settle().await;
         assert_eq!(codes(&pass(history).await), ["ambiguous"]);
         assert_eq!(hosts(history), ["h1", "h9"]);
+    });
+}
+
+#[test]
+fn a_lost_connect_takes_nothing_that_a_list_had_hidden() {
+    for taken in [Taken::Duplicate, Taken::Upsert, Taken::Conflict] {
+        case(Semantics { echo: Echo::Nothing, ..platform(taken) }, async |history| {
+            history.wire.world().add("a", "database", json!({"host": "h9"}), Value::Null);
+            script(history, &[("list", Fate::Lagging), ("connect", Fate::LostBefore)]);
+            pass(history).await;
+            settle().await;
+            assert_eq!(codes(&pass(history).await), ["adopt"], "{taken:?}");
+            assert_eq!(hosts(history), ["h9"]);
+        });
+    }
+}
+
+#[test]
+fn what_a_list_shows_before_the_platform_settled_is_not_what_it_connected() {
+    let semantics = Semantics { echo: Echo::Nothing, answers_ids: false, ..platform(Taken::Duplicate) };
+    case(semantics, async |history| {
+        history.wire.world().add("a", "database", json!({"host": "h9"}), Value::Null);
+        // The second list is cut short: it shows the other one, and not yet ours.
+        script(history, &[("list", Fate::Lagging), ("list", Fate::OddList(6))]);
+        pass(history).await;
+        history.tree.sources.clear();
+        history.tree.policy.prune = Prune::Owned;
+        settle().await;
+        pass(history).await;
+        assert_eq!(hosts(history), ["h9", "h1"]);
+    });
+}
+
+#[test]
+fn a_row_that_shows_another_definition_is_not_what_the_platform_connected() {
+    let semantics = Semantics { echo: Echo::Unstamped, answers_ids: false, ..platform(Taken::Duplicate) };
+    case(semantics, async |history| {
+        history.wire.world().add("a", "database", json!({"host": "h9"}), Value::Null);
+        let cut = ("list", Fate::OddList(6));
+        script(history, &[("list", Fate::Lagging), cut, cut]);
+        pass(history).await;
+        assert_eq!(hosts(history), ["h9", "h1"]);
+        pass(history).await;
+        history.tree.sources.clear();
+        history.tree.policy.prune = Prune::Owned;
+        pass(history).await;
+        assert_eq!(hosts(history), ["h9"]);
+    });
+}
+
+#[test]
+fn what_was_edited_before_it_was_ever_seen_is_drift() {
+    for taken in [Taken::Duplicate, Taken::Upsert] {
+        case(platform(taken), async |history| {
+            script(
+                history,
+                &[("connect", Fate::LostAfter), ("list", Fate::Deliver), ("list", Fate::OddList(0))],
+            );
+            pass(history).await;
+            history.wire.world().rows[0].config = json!({"host": "h9"});
+            settle().await;
+            pass(history).await;
+            pass(history).await;
+            assert_eq!(hosts(history), ["h1"], "{taken:?}");
+        });
+    }
+}
+
+#[test]
+fn a_refused_connect_beside_an_edited_row_without_an_id_is_not_done() {
+    case(Semantics { ids: Ids::None, ..platform(Taken::Conflict) }, async |history| {
+        pass(history).await;
+        history.wire.world().rows[0].config = json!({"host": "h9"});
+        script(history, &[("list", Fate::OddList(7))]);
+        pass(history).await;
+        assert_eq!(codes(&pass(history).await), ["no-id"]);
+    });
+}
+
+#[test]
+fn an_id_that_two_rows_bear_tells_nothing_of_a_write() {
+    case(Semantics { answers_ids: false, ..platform(Taken::Duplicate) }, async |history| {
+        pass(history).await;
+        history.wire.world().rows[0].config = json!({"host": "h9"});
+        script(history, &[("list", Fate::Deliver), ("list", Fate::OddList(0))]);
+        pass(history).await;
+        script(history, &[("list", Fate::OddList(9))]);
+        pass(history).await;
+        settle().await;
+        pass(history).await;
+        pass(history).await;
+        assert_eq!(hosts(history), ["h1"]);
+    });
+}
+
+#[test]
+fn ids_that_all_change_make_no_twins_and_lose_nothing() {
+    case(platform(Taken::Duplicate), async |history| {
+        history.tree.sources = sources("h1", &["a", "b", "c"]);
+        pass(history).await;
+        history.wire.world().renumber();
+        pass(history).await;
+        tokio::time::sleep(Duration::from_secs(61)).await;
+        pass(history).await;
+        history.tree.sources = sources("h2", &["a", "b"]);
+        history.tree.policy.prune = Prune::Owned;
+        pass(history).await;
+        assert_eq!(hosts(history), ["h2", "h2"]);
     });
 }
 

@@ -7,10 +7,11 @@ use crate::world::{Echo, Ids, Row, Semantics, World};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::pin::pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 use wellspring::model::{Adopt, DesiredUnit, FoldedUnit, RemovedAction};
@@ -120,8 +121,18 @@ impl History {
     }
 
     fn reopen(&mut self) {
+        /// A database without anything in it, made once.
+        static EMPTY: LazyLock<Vec<u8>> = LazyLock::new(|| {
+            let place = workplace();
+            drop(State::open(place.path(), "http://127.0.0.1:1/api/v1").unwrap());
+            std::fs::read(place.path().join("state.db")).unwrap()
+        });
         self.state = None;
         let dir = self.dir.path().join(self.states.to_string());
+        if !dir.exists() {
+            std::fs::DirBuilder::new().mode(0o700).create(&dir).unwrap();
+            std::fs::write(dir.join("state.db"), &*EMPTY).unwrap();
+        }
         self.state = Some(State::open(&dir, "http://127.0.0.1:1/api/v1").unwrap());
     }
 
@@ -305,7 +316,7 @@ impl History {
     }
 
     async fn something_happens(&mut self) {
-        let kind = self.chance.below(20);
+        let kind = self.chance.below(21);
         self.count("steps");
         match kind {
             0..=6 => {
@@ -326,6 +337,7 @@ impl History {
                 self.reopen();
                 self.wire.world().forget();
             }
+            20 if self.chance.percent(50) => self.wire.world().renumber(),
             _ => {
                 let seconds = self.chance.one_of(&[1, 6, 60, 1_200, 4_000]);
                 tokio::time::sleep(Duration::from_secs(seconds)).await;
@@ -358,8 +370,9 @@ impl History {
             0 => {
                 let metadata = self.chance.one_of(&[Value::Null, json!({}), json!({"team": "x"})]);
                 world.add(name, &definition.kind, config, metadata);
-                // Exemption: if no part of a definition is returned, the recorded intent is evidence.
-                if open && world.semantics.echo == Echo::Nothing {
+                // Exemption: if only names are listed and no id is returned, the row listed first is the one that the
+                // platform reported.
+                if open && world.semantics.echo == Echo::Nothing && !world.semantics.answers_ids {
                     let number = world.rows.last().unwrap().number;
                     world.ours.insert(number);
                 }
@@ -508,7 +521,7 @@ impl History {
 /// Without returned markers nothing proves which of several rows of a name are ours, and without ids none can
 /// be cleaned up. Duplicates are reported and left alone.
 fn may_stay_double(semantics: &Semantics) -> bool {
-    semantics.ids == Ids::None || semantics.echo == Echo::Nothing
+    semantics.ids == Ids::None || matches!(semantics.echo, Echo::Nothing | Echo::Unstamped)
 }
 
 /// Exemption: a connect that took effect long after it was given up.

@@ -230,7 +230,7 @@ fn without_open_intents_reckoning_changes_nothing() {
         let scene = Scene::any(seed);
         let times = (Timestamp::UNIX_EPOCH, jiff::SignedDuration::from_secs(5));
         let (listing, key) = (&scene.listing, &scene.key);
-        let known = reckon(scene.inventory.clone(), listing, &Default::default(), key, times);
+        let known = reckon(scene.inventory.clone(), listing, key, times);
         assert!(known.pending.is_empty(), "seed {seed}");
         // Only older ids that are not listed are recorded as such.
         for correction in &known.corrections {

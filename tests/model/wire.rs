@@ -165,6 +165,7 @@ fn fate(world: &mut World, endpoint: &str, dies: bool) -> Fate {
         Fate::ActsThen(500),
         Fate::ActsThen(504),
         Fate::ActsThen(503),
+        Fate::ActsThen(429),
         Fate::ActsThen(403),
         Fate::ActsThen(413),
         Fate::ActsThen(400),

@@ -17,6 +17,8 @@ pub(crate) enum Taken {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Echo {
     Nothing,
+    /// `connection_config`, and no metadata: no stamp shows.
+    Unstamped,
     Masked,
     Everything,
     Normalised,
@@ -41,6 +43,8 @@ pub(crate) struct Semantics {
     pub(crate) lag: u64,
     /// True if lists lag differently, up to `lag`, as long as faults last.
     pub(crate) uneven: bool,
+    /// Time in milliseconds during which the list returns the old values of a source updated in place.
+    pub(crate) stale: u64,
     /// True if a request may take effect later than `settle` after the client gave up.
     pub(crate) very_late: bool,
     /// True if the response of connect contains ids.
@@ -58,10 +62,17 @@ impl Semantics {
     pub(crate) fn any(chance: &mut Chance) -> Self {
         Self {
             taken: chance.one_of(&[Taken::Upsert, Taken::Duplicate, Taken::Conflict]),
-            echo: chance.one_of(&[Echo::Nothing, Echo::Masked, Echo::Everything, Echo::Normalised]),
+            echo: chance.one_of(&[
+                Echo::Nothing,
+                Echo::Unstamped,
+                Echo::Masked,
+                Echo::Everything,
+                Echo::Normalised,
+            ]),
             ids: chance.one_of(&[Ids::Text, Ids::Text, Ids::Number, Ids::Number, Ids::None]),
             lag: chance.one_of(&[0, 0, 0, 700, 2_500, 2_500, 8_000, 60_000]),
             uneven: chance.percent(50),
+            stale: chance.one_of(&[0, 0, 0, 0, 3_000, 30_000]),
             very_late: chance.percent(25),
             answers_ids: chance.percent(60),
             partial: chance.percent(30),
@@ -248,19 +259,33 @@ impl World {
             lag => lag,
         };
         let at = self.now.saturating_sub(lag);
-        let seen = if lag == 0 {
-            self.rows.clone()
-        } else {
-            self.before
-                .iter()
-                .rev()
-                .find(|(when, _)| *when <= at)
-                .map(|(_, rows)| rows.clone())
-                .unwrap_or_default()
-        };
+        let stale = self.at(self.now.saturating_sub(self.semantics.stale.max(lag)));
+        let old = |row: &&Row| stale.iter().find(|old| old.number == row.number).copied();
+        let rows: Vec<Value> = self.at(at).iter().map(|row| self.shown(old(row).unwrap_or(row))).collect();
         self.listed = Some(at);
-        let rows: Vec<Value> = seen.iter().map(|row| self.shown(row)).collect();
         success(&json!(rows))
+    }
+
+    /// What stood there at that time.
+    fn at(&self, at: u64) -> Vec<&Row> {
+        if at == self.now {
+            return self.rows.iter().collect();
+        }
+        let before = self.before.iter().rev().find(|(when, _)| *when <= at);
+        before.into_iter().flat_map(|(_, rows)| rows).collect()
+    }
+
+    /// The platform gives every source another id, as after a restore. Whose they are stays as it was.
+    pub(crate) fn renumber(&mut self) {
+        self.note("every id changes");
+        for at in 0..self.rows.len() {
+            let (old, new) = (self.rows[at].number, self.fresh());
+            self.rows[at].number = new;
+            if self.ours.contains(&old) {
+                self.ours.insert(new);
+            }
+        }
+        self.changed();
     }
 
     fn shown(&self, row: &Row) -> Value {
@@ -271,10 +296,12 @@ impl World {
         let echo = |value: &Value| match self.semantics.echo {
             Echo::Masked => masked(value),
             Echo::Normalised => normalised(value),
-            Echo::Everything | Echo::Nothing => value.clone(),
+            Echo::Everything | Echo::Unstamped | Echo::Nothing => value.clone(),
         };
         if self.semantics.echo != Echo::Nothing {
             shown["connection_config"] = echo(&row.config);
+        }
+        if !matches!(self.semantics.echo, Echo::Nothing | Echo::Unstamped) {
             shown["metadata"] = echo(&row.metadata);
         }
         if self.semantics.echo == Echo::Normalised {

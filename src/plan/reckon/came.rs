@@ -2,7 +2,7 @@
 
 use super::Pending;
 use crate::model::{Applied, Fingerprint, FingerprintKey, Intent, ObservedSource, Owned, SourceId};
-use crate::plan::carried::{carried_out, shows_what_was_before};
+use crate::plan::carried::{carried_out, contradictions, shows_what_was_before};
 use std::sync::Arc;
 
 /// A connect of one source, with everything known about its response.
@@ -19,8 +19,6 @@ pub(super) struct Connect<'a> {
     pub(super) expired: bool,
     /// True if the platform returns our markers.
     pub(super) stamps: bool,
-    /// True if the platform refused it; no row is accepted without proof.
-    pub(super) refused: bool,
 }
 
 /// The outcome of a connect.
@@ -44,18 +42,13 @@ impl Connect<'_> {
     }
 
     /// Returns true if the row did not have this name before the connect.
-    fn is_new(&self, row: &ObservedSource) -> bool {
-        row.id.as_ref().is_none_or(|id| !self.intent.before.contains(id))
-    }
-
-    /// Returns true if only our marker proves that a new row came from the connect.
     ///
-    /// After a lost response there is doubt if our known row is also listed, and none is accepted after a
-    /// refusal.
-    fn needs_proof(&self, rows: &[&ObservedSource]) -> bool {
-        let known = self.owned.and_then(|owned| owned.id.as_ref());
-        self.intent.answer.is_none()
-            && (self.refused || known.is_some_and(|id| rows.iter().any(|row| row.id.as_ref() == Some(id))))
+    /// A row without an id is new only if nothing of ours had the name.
+    fn is_new(&self, row: &ObservedSource) -> bool {
+        match &row.id {
+            Some(id) => !self.intent.before.contains(id),
+            None => self.owned.is_none(),
+        }
     }
 
     fn bears_our_stamp(&self, row: &ObservedSource) -> bool {
@@ -185,34 +178,36 @@ fn without_an_id<'a>(sent: &Connect<'_>, rows: &[&'a ObservedSource], key: &Fing
         // which are ours.
         (several, _) => {
             let stamped = several.iter().filter(|row| row.id.is_some() && sent.bears_our_stamp(row));
-            stamped.min_by_key(|row| &row.id).map_or_else(nothing, |row| sent.row(row, rows))
+            stamped
+                .min_by_key(|row| (shows_another(sent.applied, row), &row.id))
+                .map_or_else(nothing, |row| sent.row(row, rows))
         }
     }
 }
 
 /// Returns the rows created by the connect; `None` while that is undecided.
+///
+/// A name proves nothing: an outdated list hides rows of others and shows them later. A new row counts for its marker.
+/// If the platform reported success and returns no markers, a new row that contradicts nothing is the one.
 fn appeared<'a>(sent: &Connect<'_>, rows: &[&'a ObservedSource]) -> Option<Vec<&'a ObservedSource>> {
     let new: Vec<&ObservedSource> = rows.iter().filter(|row| sent.is_new(row)).copied().collect();
-    let needs_proof = sent.needs_proof(rows);
-    let told = |row: &&ObservedSource| may_be(sent, row, needs_proof);
-    if sent.intent.answer.is_none() || new.is_empty() || new.iter().any(&told) {
-        return Some(new.into_iter().filter(told).collect());
+    let stamped: Vec<&ObservedSource> = new.iter().filter(|row| sent.bears_our_stamp(row)).copied().collect();
+    if sent.intent.answer.is_none() || sent.stamps || new.is_empty() || !stamped.is_empty() {
+        return Some(stamped);
     }
-    // An outdated list may show a row of others before ours, so wait for the row that the platform reported.
-    // If the platform returns no markers at all, a new row is the one.
-    sent.settled.then(|| if sent.stamps { Vec::new() } else { new })
+    // The row of another may be listed first.
+    sent.settled.then(|| new.into_iter().filter(|row| may_be(sent.applied, row)).collect())
 }
 
 /// Returns true if nothing contradicts that this row came from the connect.
-///
-/// If the platform returns any part of a definition, only our marker is evidence. If it returns nothing but a
-/// name and perhaps the type, the recorded intent is evidence enough, unless proof is needed.
-fn may_be(sent: &Connect<'_>, row: &ObservedSource, needs_proof: bool) -> bool {
-    let is_of_its_type = row.kind.as_ref().is_none_or(|kind| *kind == sent.applied.definition.kind);
-    match row.echo.fingerprint.as_deref() {
-        Some(shown) => sent.stamp.reads(shown),
-        None => !needs_proof && is_of_its_type && shows_nothing(row),
-    }
+fn may_be(applied: &Applied, row: &ObservedSource) -> bool {
+    let is_of_its_type = row.kind.as_ref().is_none_or(|kind| *kind == applied.definition.kind);
+    is_of_its_type && !shows_another(applied, row)
+}
+
+/// Returns true if the row shows another definition than was applied.
+pub(super) fn shows_another(applied: &Applied, row: &ObservedSource) -> bool {
+    !contradictions(applied, row).is_empty()
 }
 
 fn shows_nothing(row: &ObservedSource) -> bool {

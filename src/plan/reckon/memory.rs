@@ -2,11 +2,13 @@
 //!
 //! Consists of fingerprints, ids from responses, older ids and forgotten sources.
 
+use super::came::shows_another;
 use super::{Correction, LATEST, Reckoning, is_overtaken};
 use crate::model::{
     Applied, Declaration, Fingerprint, FingerprintKey, Forgotten, Former, Intent, IntentKind, Inventory,
     ObservedSource, Owned, Sent, SourceId, SourceName,
 };
+use crate::plan::carried::seen_late;
 use crate::plan::listed::Listed;
 use crate::plan::seen;
 use jiff::Timestamp;
@@ -98,6 +100,7 @@ impl Reckoning {
         let overtaken = before.is_some_and(|owned| is_overtaken(&intent, owned));
         let Intent { name, key: source_key, kind, declared, recorded_at, answer, before: stood, .. } = intent;
         let IntentKind::Connect(applied) = kind else { return };
+        let seen = if answer.is_some() { seen } else { seen_late };
         let answered = answer.and_then(|answer| answer.id).filter(|id| Some(id) != row.id.as_ref());
         let sent = Sent { stamp, at: recorded_at, id: answered, applied: None };
         if let (Some(before), Some(id), true) = (before, &row.id, overtaken) {
@@ -253,7 +256,7 @@ fn recalled(kept: &Owned, rows: &[&ObservedSource], key: &FingerprintKey, now: T
     owned.superseded =
         late.iter().filter(|other| other.id != row.id).filter_map(|other| other.id.clone()).collect();
     owned.id.clone_from(&row.id);
-    owned.applied = seen(applied, row, key);
+    owned.applied = seen_late(applied, row, key);
     Some(owned)
 }
 
@@ -331,7 +334,7 @@ fn promote(owned: &mut Owned, late: &[&ObservedSource], key: &FingerprintKey, no
     owned.superseded.retain(|id| Some(id) != row.id.as_ref());
     owned.superseded.extend(owned.id.take());
     owned.id.clone_from(&row.id);
-    owned.applied = seen(Arc::unwrap_or_clone(applied), row, key);
+    owned.applied = seen_late(Arc::unwrap_or_clone(applied), row, key);
     owned.connected_at = Some(at);
     if let Some(last) = owned.sent.last_mut() {
         (last.applied, last.id) = (None, None);
@@ -380,7 +383,8 @@ fn stand_in(
     let stamp = owned.applied.stamp(key);
     let bears =
         |row: &&&ObservedSource| row.echo.fingerprint.as_deref().is_some_and(|shown| stamp.reads(shown));
-    let Some(row) = late.iter().find(bears) else { return };
+    let stamped = late.iter().filter(bears);
+    let Some(row) = stamped.min_by_key(|row| shows_another(&owned.applied, row)) else { return };
     owned.superseded.retain(|id| Some(id) != row.id.as_ref());
     owned.former.extend(owned.id.take().map(|id| Former { id, since: now }));
     owned.id.clone_from(&row.id);
