@@ -11,7 +11,7 @@
 #![expect(clippy::unwrap_used, reason = "a bench that cannot run is to stop")]
 
 use jiff::{SignedDuration, Timestamp};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::process::Command;
@@ -214,7 +214,7 @@ fn settled(
     key: &FingerprintKey,
     now: Timestamp,
 ) -> Inventory {
-    reckon(intents.clone(), listing, &BTreeSet::new(), key, (now, SignedDuration::ZERO)).inventory
+    reckon(intents.clone(), listing, key, (now, SignedDuration::ZERO)).inventory
 }
 
 fn file() -> String {
