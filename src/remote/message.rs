@@ -2,9 +2,10 @@
 
 use super::forms::Form;
 use crate::model::{ResolvedSource, looks_secret, wipe};
-use crate::sensitive::{exposed, is_secret, named_value, names_next};
+use crate::sensitive::{exposed, is_secret, masked, masked_text, named_value, names_next};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::fmt::Write as _;
@@ -14,6 +15,12 @@ use std::sync::OnceLock;
 
 /// Maximum length in characters: some sentences, but no stack trace or HTML page.
 const LONGEST_MESSAGE: usize = 500;
+
+/// Bytes beyond the shown part that are searched for secrets, because masking shortens the text.
+const SCANNED_BEYOND: usize = 4096;
+
+/// Maximum number of JSON values searched for in a message, which bounds the cost.
+const MAX_JSON_VALUES: usize = 32;
 
 /// Minimum length of a secret in bytes.
 ///
@@ -146,6 +153,36 @@ fn shown(text: &str) -> Range<usize> {
     start..start + end
 }
 
+/// Formats a message of the platform, without what looks like a secret.
+///
+/// The shape reveals secrets that were never sent, such as those of a source that someone else connected.
+pub(super) fn safe(text: &str) -> String {
+    let end = text.floor_char_boundary(shown(text).end.saturating_add(SCANNED_BEYOND));
+    printable(&masked_text(&without_json_secrets(&text[..end])))
+}
+
+/// Masks the secrets of the JSON values that the text contains.
+fn without_json_secrets(text: &str) -> Cow<'_, str> {
+    let mut out = String::new();
+    let (mut done, mut from) = (0, 0);
+    for _ in 0..MAX_JSON_VALUES {
+        let Some(at) = text[from..].find(['{', '[']).map(|at| from + at) else { break };
+        let mut values = serde_json::Deserializer::from_str(&text[at..]).into_iter::<Value>();
+        let Some(Ok(value)) = values.next() else {
+            from = at + 1;
+            continue;
+        };
+        from = at + values.byte_offset();
+        let hidden = masked(&value);
+        if hidden != value {
+            out.push_str(&text[done..at]);
+            out.push_str(&hidden.to_string());
+            done = from;
+        }
+    }
+    if done == 0 { Cow::Borrowed(text) } else { Cow::Owned(out + &text[done..]) }
+}
+
 /// Formats the text on one line with limited length.
 ///
 /// Escapes characters that could control a terminal or change the reading direction.
@@ -258,6 +295,25 @@ mod tests {
         let blank = " ".repeat(2000);
         let sent = sent(&json!({"password": format!("{blank}word")}));
         assert!(sent.is_in(&format!("{blank}{blank}word"), None));
+    }
+
+    #[test]
+    fn what_looks_like_a_secret_is_masked_though_it_was_never_sent() {
+        for (message, safe_one) in [
+            ("cannot open postgres://me:hunter2@h/db", "cannot open postgres://me:***@h/db"),
+            ("bad [\"--password\",\"hunter2\"], retry", "bad [\"--password\",\"***\"], retry"),
+            (
+                "got { \"name\": \"DB_PASS\", \"value\": \"hunter2\" }",
+                "got {\"name\":\"DB_PASS\",\"value\":\"***\"}",
+            ),
+            ("see { \"host\": \"h\" } [x]", "see { \"host\": \"h\" } [x]"),
+            (
+                "password authentication failed for user \"reader\"",
+                "password authentication failed for user \"reader\"",
+            ),
+        ] {
+            assert_eq!(safe(message), safe_one);
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::base_url::BaseUrl;
 use super::error::{Endpoint, RemoteError, RemoteErrorKind};
 use super::limits::Limits;
-use super::message::{Sent, WITHHELD, printable};
+use super::message::{Sent, WITHHELD, printable, safe};
 use super::room::{self, Room, Rooms};
 use super::{Observer, Settings, Token, guard, reasons, request, retry, wording};
 use crate::model::{ResolvedSource, Scope, Unit, WorkspaceId};
@@ -283,7 +283,7 @@ impl Transport {
                 known.may_be_in(message, token.as_ref())
             })
         };
-        if repeats { WITHHELD.to_owned() } else { printable(message) }
+        if repeats { WITHHELD.to_owned() } else { safe(message) }
     }
 
     /// Makes one attempt, and a second one with a new token after a 401.

@@ -1,6 +1,6 @@
 //! Tests that no output contains a secret, for each kind of secret in each place.
 
-use super::support::{EchoManner, Finished, Scene, Semantics, Site, files_below};
+use super::support::{EchoManner, Fault, Finished, Receiver, Scene, Semantics, Site, files_below, until};
 use serde_json::{Value, json};
 
 /// Part of every secret, and of nothing else; also as base64.
@@ -193,11 +193,77 @@ fn what_someone_else_put_on_the_platform_is_shown_in_no_plan_page_or_log() {
     for page in ["/", "/status.json", "/metrics", "/readyz", "/workspaces/ws_one/user"] {
         nowhere(page, &site.get(page).body);
     }
+    for (name, _) in kinds() {
+        nowhere(name, &site.get(&format!("/workspaces/ws_one/user/{name}")).body);
+    }
     daemon.signal("TERM");
     silent("run", &daemon.finish());
     let applied = run_of(&["apply", "-y", "-vvv"]).run();
     silent("apply", &applied);
     silent("history", &scene.wellspring(&["history", "--changes", "--format", "json"]));
+    not_kept_in_state(&scene);
+}
+
+/// Returns a platform's refusal that repeats all that it was given.
+fn complaint(config: &Value) -> Fault {
+    Fault::status(400, &format!("cannot read it with {config}"))
+}
+
+#[test]
+fn no_message_of_the_platform_gives_a_secret_away() {
+    let scene = Scene::new();
+    let receiver = Receiver::start(&[]);
+    for (name, config) in kinds() {
+        let workspace = format!("ws_{name}");
+        let source = "[sources.a]\ntype = \"x\"\ntest = { every = \"1h\" }\nsync = { every = \"1h\" }";
+        let text = format!(
+            "[workspace]\nid = \"{workspace}\"\n\n{source}\nconnection_config = {{ host = \"h\" }}\n"
+        );
+        scene.tree.write(&format!("workspaces/{name}.toml"), &text);
+        scene.platform.script_for(&workspace, "sync", complaint(&config));
+    }
+    let hook = scene.state.join("../canaries-of-messages.toml");
+    std::fs::write(&hook, "[[notify]]\nurl = { secret = \"env:HOOK\" }\n").unwrap();
+    let run = ["run", "-vvv", "--interval", "1h", "--listen=127.0.0.1:0", "--config", hook.to_str().unwrap()];
+    let logged = scene.command(&run).args(["--log-format", "json"]).env("WELLSPRING_LOG", "trace");
+    let daemon = logged.env("HOOK", receiver.url()).spawn();
+    let site = Site::of(&daemon);
+    let all = kinds().len();
+    until("every sync failed", || site.json()["totals"]["failing"] == all);
+    until("every failure was told", || {
+        receiver.texts().iter().filter(|told| told.contains("failed")).count() >= all
+    });
+    for told in receiver.texts() {
+        nowhere("a notice", &told);
+    }
+    for page in ["/", "/status.json", "/metrics", "/readyz?strict"] {
+        nowhere(page, &site.get(page).body);
+    }
+    for (name, _) in kinds() {
+        let page = site.get(&format!("/workspaces/ws_{name}/user/a")).body;
+        assert!(page.contains("sync failed"), "{name}: {page}");
+        nowhere(name, &page);
+    }
+    daemon.signal("TERM");
+    silent("run", &daemon.finish());
+    let _ = std::fs::remove_file(&hook);
+
+    for (name, config) in kinds() {
+        let source = format!("ws_{name}/a");
+        for (endpoint, verb) in [("sync", "sync"), ("test-connection", "test")] {
+            scene.platform.script_for(&format!("ws_{name}"), endpoint, complaint(&config));
+            let told = scene.command(&[verb, &source, "-vvv", "--format", "json"]).run();
+            assert_ne!(told.code, Some(0), "{name}: {told:#?}");
+            silent(&format!("{verb} of {name}"), &told);
+        }
+        scene.platform.script_for(&format!("ws_{name}"), "list", complaint(&config));
+        silent(&format!("plan of {name}"), &scene.wellspring(&["plan", "-w", &format!("ws_{name}"), "-vvv"]));
+    }
+    for args in
+        [&["status"][..], &["status", "--format", "json"], &["history"], &["history", "--format", "json"]]
+    {
+        silent(&args.join(" "), &scene.wellspring(args));
+    }
     not_kept_in_state(&scene);
 }
 
