@@ -15,13 +15,14 @@ mod catalogue;
 mod connectors;
 mod definition;
 mod endpoints;
+mod hosts;
 mod openapi;
 mod order;
 mod rows;
 mod storage;
 mod sync;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +34,7 @@ use tokio::task::JoinHandle;
 
 use crate::serving::{self, Bounds, stopped};
 
+use hosts::Hosts;
 pub use rows::{stored_rows, stored_table_rows};
 
 /// Maximum wait of [`Running::stop`] for requests in progress.
@@ -79,31 +81,6 @@ pub struct StandIn {
     pub host: String,
     /// Address of the server. URLs of an API keep their port.
     pub at: SocketAddr,
-}
-
-/// Hosts that connectors may reach.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Hosts {
-    All,
-    /// All but this host.
-    ///
-    /// The platform serves other machines, which must not reach services that listen on this host
-    /// only.
-    Others,
-}
-
-impl Hosts {
-    fn may_reach(self, address: IpAddr) -> bool {
-        let own = match address.to_canonical() {
-            IpAddr::V4(address) => {
-                address.is_loopback() || address.is_link_local() || address.is_unspecified()
-            }
-            IpAddr::V6(address) => {
-                address.is_loopback() || address.is_unicast_link_local() || address.is_unspecified()
-            }
-        };
-        self == Self::All || !own
-    }
 }
 
 /// Location of sources and rows.
@@ -276,31 +253,4 @@ fn set_up(
     let reach = connectors::Reach::new(root, store.directory(), (stand_ins, hosts), stopping)
         .map_err(PlatformError::Client)?;
     Ok((Arc::new(endpoints::Core::new(catalogue, store, reach, taken)), claim))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Hosts;
-
-    #[test]
-    fn others_do_not_reach_what_this_host_keeps_to_itself() {
-        for (address, own) in [
-            ("127.0.0.1", true),
-            ("127.8.9.1", true),
-            ("169.254.169.254", true),
-            ("0.0.0.0", true),
-            ("::1", true),
-            ("::", true),
-            ("fe80::1", true),
-            ("::ffff:127.0.0.1", true),
-            ("10.0.0.1", false),
-            ("192.0.2.1", false),
-            ("fd00::1", false),
-            ("2001:db8::1", false),
-        ] {
-            let address = address.parse().expect("an address");
-            assert!(Hosts::All.may_reach(address));
-            assert_eq!(Hosts::Others.may_reach(address), !own, "{address}");
-        }
-    }
 }

@@ -44,6 +44,8 @@ mod paging;
 mod parquet;
 #[path = "platform/postgres.rs"]
 mod postgres;
+#[path = "platform/reaching.rs"]
+mod reaching;
 #[path = "platform/reading.rs"]
 mod reading;
 #[path = "platform/refusing.rs"]

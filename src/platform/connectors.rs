@@ -22,6 +22,7 @@ mod sqlite;
 mod values;
 
 use std::cmp::Ordering;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -30,8 +31,9 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::StandIn;
+use super::hosts::Hosts;
 use super::order::Point;
-use super::{Hosts, StandIn};
 use fields::{Fields, Known};
 
 /// Maximum size in bytes of a record, line or value, which is held in memory.
@@ -146,7 +148,7 @@ pub(super) struct Reach {
     root: PathBuf,
     /// The platform's own storage, which must not be read.
     storage: Option<PathBuf>,
-    client: reqwest::Client,
+    clients: http::Clients,
     stand_ins: Vec<StandIn>,
     hosts: Hosts,
     runtime: Handle,
@@ -178,11 +180,11 @@ impl Reach {
         (stand_ins, hosts): (Vec<StandIn>, Hosts),
         stopping: watch::Receiver<bool>,
     ) -> Result<Self, reqwest::Error> {
-        let client = http::client(&stand_ins)?;
+        let clients = http::Clients::new(&stand_ins, hosts)?;
         Ok(Self {
             root,
             storage: storage.map(Path::to_path_buf),
-            client,
+            clients,
             stand_ins,
             hosts,
             runtime: Handle::current(),
@@ -214,14 +216,19 @@ impl Reach {
         }))
     }
 
+    /// Returns the address of the server that replaces a host.
+    fn stand_in(&self, host: &str) -> Option<SocketAddr> {
+        let found = self.stand_ins.iter().find(|stand_in| stand_in.host.eq_ignore_ascii_case(host));
+        found.map(|stand_in| stand_in.at)
+    }
+
     /// Returns the address for this host and port, and the permitted hosts.
     ///
     /// Replacement servers may be anywhere.
     fn place(&self, host: &str, port: u16) -> (String, u16, Hosts) {
-        let stand_in = self.stand_ins.iter().find(|stand_in| stand_in.host.eq_ignore_ascii_case(host));
-        stand_in.map_or_else(
+        self.stand_in(host).map_or_else(
             || (host.to_owned(), port, self.hosts),
-            |found| (found.at.ip().to_string(), found.at.port(), Hosts::All),
+            |at| (at.ip().to_string(), at.port(), Hosts::All),
         )
     }
 

@@ -151,7 +151,9 @@ impl Served {
     pub(crate) fn start(data: &Path, state: &Path, options: &[&str], variables: &[(&str, &str)]) -> Self {
         use std::io::BufRead as _;
         let mut process = std::process::Command::new(env!("CARGO_BIN_EXE_wellspring"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg("serve")
+            .args(if options.contains(&"--listen") { [].as_slice() } else { &["--listen", "127.0.0.1:0"] })
+            .arg("--data-dir")
             .arg(data)
             .arg("--state-dir")
             .arg(state)

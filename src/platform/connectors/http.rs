@@ -5,6 +5,7 @@
 
 mod address;
 mod answer;
+mod clients;
 mod fetch;
 mod paging;
 mod signs;
@@ -17,7 +18,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
-pub(super) use fetch::client;
+pub(super) use clients::Clients;
 
 use super::changes::{Changes, Key, Watermark};
 use super::json::Shape;

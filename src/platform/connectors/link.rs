@@ -128,14 +128,7 @@ impl Protocol {
 async fn connect(server: &Server) -> Result<TcpStream, Failure> {
     let failed = |error: std::io::Error| server.wrong(&unreached(&error));
     let (host, port, hosts) = &server.place;
-    let found: Vec<_> = tokio::net::lookup_host((host.as_str(), *port)).await.map_err(failed)?.collect();
-    let permitted: Vec<_> = found.iter().filter(|address| hosts.may_reach(address.ip())).copied().collect();
-    if permitted.is_empty() && !found.is_empty() {
-        return Err(server.wrong(
-            "this host itself and link-local addresses are not reached while the platform answers other hosts; \
-             start it with --stand-in HOST=ADDRESS to permit one",
-        ));
-    }
+    let permitted = hosts.resolve(host, *port).await.map_err(failed)?;
     TcpStream::connect(permitted.as_slice()).await.map_err(failed)
 }
 

@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::file::Named;
 use super::{Failure, Fields, Reach, Unfit};
-use crate::platform::Hosts;
+use crate::platform::hosts::{Hosts, OutOfReach};
 
 /// Time limit for resolving, connecting, TLS and login together.
 pub(super) const CONNECT: Duration = Duration::from_secs(10);
@@ -287,6 +287,7 @@ pub(super) fn unreached(error: &std::io::Error) -> String {
             "the connection broke off; try again".to_owned()
         }
         ErrorKind::TimedOut => "no answer (timeout)".to_owned(),
+        _ if OutOfReach::caused(error) => OutOfReach.to_string(),
         ErrorKind::InvalidData => format!("no secure connection (TLS): {error}"),
         _ if error.to_string().contains("lookup") => {
             "the name of the host could not be resolved (DNS)".to_owned()

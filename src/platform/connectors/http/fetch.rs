@@ -5,15 +5,13 @@ use std::io::Read as _;
 use std::time::{Duration, Instant};
 
 use reqwest::header::{ACCEPT, CONTENT_ENCODING, HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, Response, StatusCode, Url, redirect};
+use reqwest::{Response, StatusCode, Url};
 
 use super::super::{Failure, Reach};
+use super::clients::{self, ANSWER, CONNECT, PROXIES};
 use super::words;
-use crate::platform::StandIn;
+use crate::platform::hosts::OutOfReach;
 
-/// Timeouts of a request with its response, and of opening a connection.
-const ANSWER: Duration = Duration::from_secs(30);
-const CONNECT: Duration = Duration::from_secs(10);
 /// Maximum size of a page in bytes; pages and records are held in memory.
 const LARGEST_PAGE: usize = 64 << 20;
 /// Maximum size in bytes of an error response, enough for its reason.
@@ -37,28 +35,6 @@ const PATIENCE_OF_A_LOOK: Duration = Duration::from_secs(10);
 /// HTML.
 pub(super) const KINDS: &str = "application/json, application/vnd.api+json, application/hal+json, \
                                 application/ld+json, application/geo+json, application/*+json";
-
-/// Client shared by all connectors.
-///
-/// Follows redirects within their origin only, so that credentials are not sent elsewhere.
-pub(in super::super) fn client(stand_ins: &[StandIn]) -> Result<Client, reqwest::Error> {
-    let within = redirect::Policy::custom(|attempt| {
-        let same = attempt.previous().first().is_some_and(|first| first.origin() == attempt.url().origin());
-        if same && attempt.previous().len() <= 5 { attempt.follow() } else { attempt.stop() }
-    });
-    let client =
-        stand_ins.iter().fold(Client::builder(), |client, StandIn { host, at }| client.resolve(host, *at));
-    client
-        .redirect(within)
-        .retry(reqwest::retry::never())
-        .connect_timeout(CONNECT)
-        .timeout(ANSWER)
-        .referer(false)
-        // Decompressed here, because the client stops after the first gzip member.
-        .no_gzip()
-        .user_agent(concat!("wellspring/", env!("CARGO_PKG_VERSION")))
-        .build()
-}
 
 /// A response with a body.
 pub(super) struct Page {
@@ -177,7 +153,8 @@ impl<'a> Calls<'a> {
 
     async fn get(&self, url: Url) -> Result<Fetched, Trouble> {
         let base = url.clone();
-        let sent = self.reach.client.get(url).headers(self.headers.clone()).send().await;
+        let client = clients::of(self.reach, &url).await.map_err(Trouble::Final)?;
+        let sent = client.get(url).headers(self.headers.clone()).send().await;
         let mut response = sent.map_err(unreached)?;
         let status = response.status();
         if matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT) {
@@ -307,6 +284,9 @@ fn unreached(error: reqwest::Error) -> Trouble {
                 "the API refused the connection: nothing listens at this host and port",
             ));
         }
+        if error.downcast_ref::<std::io::Error>().is_some_and(OutOfReach::caused) {
+            return Trouble::Final(Failure::new(OutOfReach.to_string()));
+        }
         reasons.push_str(&error.to_string().to_ascii_lowercase());
         cause = error.source();
     }
@@ -331,9 +311,8 @@ fn unreached(error: reqwest::Error) -> Trouble {
 
 /// Returns the environment variable that names a SOCKS proxy.
 fn socks_variable() -> Option<&'static str> {
-    let names = ["ALL_PROXY", "all_proxy", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
     let is_socks = |name: &&str| std::env::var(name).is_ok_and(|value| value.starts_with("socks"));
-    names.into_iter().find(is_socks)
+    PROXIES.into_iter().find(is_socks)
 }
 
 #[cfg(test)]

@@ -1,0 +1,131 @@
+//! The HTTP clients of all connectors, and the addresses that they may call.
+//!
+//! A name is resolved when a connection is made, and only the addresses that may be reached are used. Where a
+//! proxy resolves names, the name is looked up here before each call as well.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::{Client, ClientBuilder, Url, redirect};
+
+use super::super::{Failure, Reach};
+use crate::platform::StandIn;
+use crate::platform::hosts::{Hosts, OutOfReach};
+
+/// One request and its answer.
+pub(super) const ANSWER: Duration = Duration::from_secs(30);
+pub(super) const CONNECT: Duration = Duration::from_secs(10);
+/// Variables of the environment that name a proxy.
+pub(super) const PROXIES: [&str; 6] =
+    ["ALL_PROXY", "all_proxy", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
+
+/// The clients that all connectors share.
+#[derive(Debug, Clone)]
+pub(in super::super) struct Clients {
+    /// Connects to the servers that stand in for hosts, and never by a proxy.
+    stand_ins: Client,
+    others: Client,
+}
+
+impl Clients {
+    pub(in super::super) fn new(stand_ins: &[StandIn], hosts: Hosts) -> Result<Self, reqwest::Error> {
+        let direct =
+            stand_ins.iter().fold(builder(), |client, StandIn { host, at }| client.resolve(host, *at));
+        Ok(Self {
+            stand_ins: direct.no_proxy().build()?,
+            others: builder().dns_resolver(Arc::new(Resolver { hosts, proxies: proxies() })).build()?,
+        })
+    }
+}
+
+/// Returns the client for an address, if it may be called.
+pub(super) async fn of<'r>(reach: &'r Reach, url: &Url) -> Result<&'r Client, Failure> {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    if let Some(at) = reach.stand_in(host) {
+        // No client resolves what is an address already.
+        return match host.parse::<IpAddr>() {
+            Ok(address) if address != at.ip() => Err(Failure::new(
+                "--stand-in takes the place of an API by its name only, and \"base_url\" has an address",
+            )),
+            _ => Ok(&reach.clients.stand_ins),
+        };
+    }
+    if reach.hosts == Hosts::Others {
+        let port = url.port_or_known_default().unwrap_or_default();
+        // A name that is not known here may be known to the proxy.
+        if reach.hosts.resolve(host, port).await.is_err_and(|error| OutOfReach::caused(&error)) {
+            return Err(Failure::new(OutOfReach.to_string()));
+        }
+    }
+    Ok(&reach.clients.others)
+}
+
+/// A redirect is followed within its origin only, so that credentials never travel to someone else.
+fn builder() -> ClientBuilder {
+    let within = redirect::Policy::custom(|attempt| {
+        let same = attempt.previous().first().is_some_and(|first| first.origin() == attempt.url().origin());
+        if same && attempt.previous().len() <= 5 { attempt.follow() } else { attempt.stop() }
+    });
+    Client::builder()
+        .redirect(within)
+        .retry(reqwest::retry::never())
+        .connect_timeout(CONNECT)
+        .timeout(ANSWER)
+        .referer(false)
+        // Unpacked by the caller: the client ends after the first member.
+        .no_gzip()
+        .user_agent(concat!("wellspring/", env!("CARGO_PKG_VERSION")))
+}
+
+/// Resolves names to the addresses that may be reached.
+struct Resolver {
+    hosts: Hosts,
+    /// Hosts of the proxies that the environment names, which may be anywhere.
+    proxies: Vec<String>,
+}
+
+impl Resolve for Resolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let is_proxy = self.proxies.iter().any(|proxy| proxy == name.as_str());
+        let hosts = if is_proxy { Hosts::All } else { self.hosts };
+        Box::pin(async move {
+            // Port 0 stands for the port of the address.
+            let found = hosts.resolve(name.as_str(), 0).await?;
+            Ok(Box::new(found.into_iter()) as Addrs)
+        })
+    }
+}
+
+fn proxies() -> Vec<String> {
+    let host = |name: &str| {
+        let value = std::env::var(name).ok()?;
+        let url = Url::parse(&value).ok().filter(Url::has_host);
+        url.or_else(|| Url::parse(&format!("http://{value}")).ok())?.host_str().map(str::to_owned)
+    };
+    PROXIES.into_iter().filter_map(host).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::dns::Resolve as _;
+
+    use super::Resolver;
+    use crate::platform::hosts::{Hosts, OutOfReach};
+
+    #[tokio::test]
+    async fn a_connection_goes_to_no_address_that_may_not_be_reached() {
+        let resolve = async |hosts, proxies: &[&str]| {
+            let proxies = proxies.iter().map(|&proxy| proxy.to_owned()).collect();
+            Resolver { hosts, proxies }.resolve("localhost".parse().unwrap()).await.map(Iterator::count)
+        };
+        assert!(resolve(Hosts::All, &[]).await.unwrap() > 0);
+        assert!(
+            resolve(Hosts::Others, &["localhost"]).await.unwrap() > 0,
+            "the environment names this proxy"
+        );
+        let refusal = resolve(Hosts::Others, &["proxy"]).await.unwrap_err();
+        assert!(OutOfReach::caused(refusal.downcast_ref().unwrap()), "{refusal}");
+    }
+}

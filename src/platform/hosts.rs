@@ -1,0 +1,86 @@
+//! Hosts that connectors may reach.
+
+use std::io::{Error, ErrorKind};
+use std::net::{IpAddr, SocketAddr};
+
+/// Hosts that connectors may reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hosts {
+    All,
+    /// All but this one: the platform answers others, and what listens on this host only is not for them.
+    Others,
+}
+
+/// The refusal of a host whose addresses are all this host's own or link-local.
+#[derive(Debug)]
+pub(super) struct OutOfReach;
+
+impl Hosts {
+    pub(super) fn may_reach(self, address: IpAddr) -> bool {
+        let own = match address.to_canonical() {
+            IpAddr::V4(address) => {
+                address.is_loopback() || address.is_link_local() || address.is_unspecified()
+            }
+            IpAddr::V6(address) => {
+                address.is_loopback() || address.is_unicast_link_local() || address.is_unspecified()
+            }
+        };
+        self == Self::All || !own
+    }
+
+    /// Resolves a name or address, and returns those addresses that may be reached.
+    pub(super) async fn resolve(self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
+        let found: Vec<_> = tokio::net::lookup_host((host, port)).await?.collect();
+        let permitted: Vec<_> =
+            found.iter().filter(|address| self.may_reach(address.ip())).copied().collect();
+        if permitted.is_empty() && !found.is_empty() {
+            return Err(Error::new(ErrorKind::PermissionDenied, OutOfReach));
+        }
+        Ok(permitted)
+    }
+}
+
+impl OutOfReach {
+    /// Returns true if this is the reason of an error of [`Hosts::resolve`].
+    pub(super) fn caused(error: &Error) -> bool {
+        error.get_ref().is_some_and(|cause| cause.is::<Self>())
+    }
+}
+
+impl std::fmt::Display for OutOfReach {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(
+            "this host itself and link-local addresses are not reached while the platform answers other hosts; \
+             start it with --stand-in HOST=ADDRESS to permit one",
+        )
+    }
+}
+
+impl std::error::Error for OutOfReach {}
+
+#[cfg(test)]
+mod tests {
+    use super::Hosts;
+
+    #[test]
+    fn others_do_not_reach_what_this_host_keeps_to_itself() {
+        for (address, own) in [
+            ("127.0.0.1", true),
+            ("127.8.9.1", true),
+            ("169.254.169.254", true),
+            ("0.0.0.0", true),
+            ("::1", true),
+            ("::", true),
+            ("fe80::1", true),
+            ("::ffff:127.0.0.1", true),
+            ("10.0.0.1", false),
+            ("192.0.2.1", false),
+            ("fd00::1", false),
+            ("2001:db8::1", false),
+        ] {
+            let address = address.parse().expect("an address");
+            assert!(Hosts::All.may_reach(address));
+            assert_eq!(Hosts::Others.may_reach(address), !own, "{address}");
+        }
+    }
+}
