@@ -4,6 +4,7 @@
 
 mod changes;
 mod csv;
+mod exact;
 mod fields;
 mod file;
 #[cfg(test)]

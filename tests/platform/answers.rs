@@ -109,6 +109,20 @@ async fn an_answer_that_is_an_error_replaces_no_rows_and_its_words_are_the_reaso
 }
 
 #[tokio::test]
+async fn numbers_that_no_double_holds_are_text_in_records_and_hide_no_error() {
+    let house = House::new().await;
+    let (script, base) = Script::serve().await;
+    let id = house.connect("big", "api", json!({ "base_url": base })).await;
+    script.tell([(200, Vec::new(), br#"{"took":1e999,"data":[{"id":1,"n":1e999}]}"#.to_vec())]);
+    assert_eq!(house.sync(&id, json!({})).await, 1);
+    assert_eq!(house.rows("big"), [json!({ "id": 1, "n": "1e999" })]);
+    let failed = br#"{"error":{"message":"no room","free":1e999},"data":[]}"#;
+    script.tell([(200, Vec::new(), failed.to_vec())]);
+    let failure = house.sync_failure(&id).await;
+    assert!(failure.contains("no room"), "{failure}");
+}
+
+#[tokio::test]
 async fn no_records_are_known_to_be_none() {
     let house = House::new().await;
     let (script, base) = Script::serve().await;

@@ -173,3 +173,68 @@ async fn a_cursor_or_key_that_no_record_has_fails_with_its_name() {
     let (_, answer) = house.post("connect", &wrong).await;
     assert!(answer.to_string().contains("\\\"key\\\" must be the name of a field"), "{answer}");
 }
+
+#[tokio::test]
+async fn another_cursor_is_said_to_read_everything_again_and_an_empty_file_keeps_the_rows() {
+    let house = House::new().await;
+    let none = json!({ "incremental": true });
+    for (nth, (before, after)) in
+        [(by("at"), by("id")), (by("at"), none.clone()), (none.clone(), by("at"))].into_iter().enumerate()
+    {
+        for kind in ["json", "jsonl", "csv"] {
+            let name = format!("{nth}.{kind}");
+            let put = |ids: &[i64]| match kind {
+                "csv" => house.write(
+                    &name,
+                    &ids.iter().fold("id,at\n".to_owned(), |text, id| text + &format!("{id},{id}\n")),
+                ),
+                _ => write(
+                    &house,
+                    &nth.to_string(),
+                    &ids.iter().map(|id| json!({ "id": id, "at": id })).collect::<Vec<_>>(),
+                ),
+            };
+            let said = async |id: &str, options: &Value| {
+                let call = json!({ "source_ids": [id], "sync_options": options });
+                let (_, answer) = house.post("sync", &call).await;
+                assert_eq!(answer["status"], "success", "{answer}");
+                answer["data"]["sources"][0]["message"].as_str().unwrap_or_default().to_owned()
+            };
+            put(&[1, 2]);
+            let id = house.connect(&name, kind, json!({ "path": name })).await;
+            assert_eq!(house.sync(&id, before.clone()).await, 2);
+            put(&[]);
+            let message = said(&id, &after).await;
+            assert!(message.contains("the rows of before are kept"), "{name}: {message}");
+            assert_eq!(house.rows(&name).len(), 2, "{name}");
+            put(&[3]);
+            let message = said(&id, &after).await;
+            assert!(message.contains("had another cursor"), "{name}: {message}");
+            assert_eq!(house.rows(&name).len(), 1, "{name}");
+            assert_eq!(said(&id, &after).await, "", "{name}");
+            put(&[]);
+            said(&id, &json!({})).await;
+            assert_eq!(house.rows(&name).len(), 0, "{name}: a full sync takes an empty file at its word");
+        }
+    }
+}
+
+#[tokio::test]
+async fn numbers_of_every_size_are_kept_exactly_and_keep_their_order() {
+    let house = House::new().await;
+    let long = format!("1{}", "0".repeat(400));
+    let text = |records: &[&str]| format!("[{}]", records.join(","));
+    house.write("n.json", &text(&[r#"{"id":1,"n":1e999}"#, r#"{"id":2,"n":-1e-999}"#]));
+    let id = house.connect("n", "json", json!({ "path": "n.json", "key": "id" })).await;
+    assert_eq!(house.sync(&id, by("n")).await, 2);
+    house.write("n.json", &text(&[&format!(r#"{{"id":3,"n":{long}}}"#), r#"{"id":4,"n":1e1000}"#]));
+    assert_eq!(house.sync(&id, by("n")).await, 1, "1e400 lies before the mark");
+    let rows = [("1", "1e999"), ("2", "-1e-999"), ("4", "1e1000")]
+        .map(|(id, n)| json!({ "id": id.parse::<i64>().unwrap(), "n": n }));
+    assert_eq!(house.rows("n"), rows);
+
+    house.write("one.json", "0.1000000000000000055511151231257827");
+    let id = house.connect("one", "json", json!({ "path": "one.json" })).await;
+    let failure = house.sync_failure(&id).await;
+    assert!(failure.contains("a number stands where records are expected at line 1"), "{failure}");
+}

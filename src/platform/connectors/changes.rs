@@ -8,6 +8,10 @@ use serde_json::{Map, Value};
 use super::{Failure, Fields, Intake, Reading, Take, Unfit};
 use crate::platform::order::{Point, identity};
 
+/// Note of a sync whose position belongs to another cursor.
+pub(super) const OTHER_CURSOR: &str =
+    "the last sync had another cursor: all records were read again and replaced the stored rows";
+
 /// Key fields of records; without any, the whole record is the key.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Key(Vec<String>);
@@ -61,8 +65,11 @@ pub(super) struct Watermark {
 /// Records before the previous mark are skipped. All others are forwarded with their identity,
 /// because several records may share the mark's value, and some values cannot be compared with it.
 pub(super) struct Changes<'k> {
+    table: &'k str,
     key: &'k Key,
     cursor: Option<String>,
+    /// Rows of a previous read are stored, whatever its cursor.
+    stored: bool,
     /// Mark of the previous read with the same cursor, if any.
     before: Option<Value>,
     /// The same mark in comparable form.
@@ -83,17 +90,39 @@ struct Seen {
 
 impl<'k> Changes<'k> {
     /// Continues a read with the same cursor; ignores positions of other kinds.
-    pub(super) fn since(position: Option<&Value>, key: &'k Key, options: &Reading) -> Self {
+    ///
+    /// `stored` tells whether rows of a previous read are stored.
+    pub(super) fn since(
+        position: Option<&Value>,
+        stored: bool,
+        table: &'k str,
+        key: &'k Key,
+        options: &Reading,
+    ) -> Self {
         let before = position.and_then(|position| Watermark::deserialize(position).ok());
         let before = before.filter(|before| before.cursor == options.cursor);
         let before = before.map(|before| before.mark);
         let start = before.as_ref().and_then(Point::of);
         let (reached, mark) = (start.clone(), before.clone().unwrap_or(Value::Null));
-        Self { key, cursor: options.cursor.clone(), before, start, reached, mark, seen: Seen::default() }
+        let cursor = options.cursor.clone();
+        Self { table, key, cursor, stored, before, start, reached, mark, seen: Seen::default() }
+    }
+
+    /// Begins to hand over records; without any, the stored rows stay.
+    fn begin(&self, intake: &mut dyn Intake) -> Result<(), Failure> {
+        if self.is_other() {
+            intake.note(OTHER_CURSOR.to_owned());
+        }
+        intake.table(self.table, self.take())
+    }
+
+    /// Returns true if rows are stored that were read by another cursor.
+    fn is_other(&self) -> bool {
+        self.stored && self.before.is_none()
     }
 
     /// Returns the effect of the records on the stored rows.
-    pub(super) fn take(&self) -> Take {
+    fn take(&self) -> Take {
         match (self.before.is_some(), self.key.is_empty()) {
             (false, true) => Take::All,
             (false, false) => Take::Distinct,
@@ -115,7 +144,7 @@ impl<'k> Changes<'k> {
     pub(super) fn record(&mut self, row: Map<String, Value>, intake: &mut dyn Intake) -> Result<(), Failure> {
         let at = self.cursor.as_deref().and_then(|name| field(&row, name));
         let identity = self.key.of(&row);
-        if !self.passes(at.cloned().as_ref(), identity.is_some()) {
+        if !self.passes(at, identity.is_some(), intake)? {
             return Ok(());
         }
         let row = Value::Object(row).to_string();
@@ -137,7 +166,7 @@ impl<'k> Changes<'k> {
         let key: Vec<_> = self.key.names().map(value).collect();
         let identity = identity(key.iter().map(Option::as_ref));
         let at = self.cursor.as_deref().and_then(value);
-        if !self.passes(at.as_ref(), identity.is_some()) {
+        if !self.passes(at.as_ref(), identity.is_some(), intake)? {
             return Ok(());
         }
         intake.row(row, Some(identity.as_deref().unwrap_or(row)))
@@ -146,26 +175,36 @@ impl<'k> Changes<'k> {
     /// Counts a record and advances the mark.
     ///
     /// Returns false if it is before the previous mark.
-    fn passes(&mut self, at: Option<&Value>, keyed: bool) -> bool {
+    fn passes(&mut self, at: Option<&Value>, keyed: bool, intake: &mut dyn Intake) -> Result<bool, Failure> {
+        if self.seen.records == 0 {
+            self.begin(intake)?;
+        }
         self.seen.records += 1;
         self.seen.cursor |= at.is_some();
         self.seen.key |= keyed;
-        let Some((value, point)) = at.and_then(|value| Some((value, Point::of(value)?))) else { return true };
+        let Some((value, point)) = at.and_then(|value| Some((value, Point::of(value)?))) else {
+            return Ok(true);
+        };
         let before = |mark: &Point| point.compare(mark) == Some(std::cmp::Ordering::Less);
         if self.start.as_ref().is_some_and(before) {
-            return false;
+            return Ok(false);
         }
         if self.reached.as_ref().is_none_or(|reached| reached.yields_to(&point)) {
             self.mark = value.clone();
             self.reached = Some(point);
         }
-        true
+        Ok(true)
     }
 
-    /// Ends the read and returns its position.
+    /// Ends the read and returns its position, or `None` if the last position remains valid.
     ///
-    /// Fails if no record has the cursor or key field, because a misspelled name would never match.
-    pub(super) fn finish(self) -> Result<Watermark, Failure> {
+    /// Without records, the rows of another cursor are kept. Fails if no record has the cursor or key
+    /// field, because a misspelled name would never match.
+    pub(super) fn finish(self, intake: &mut dyn Intake) -> Result<Option<Watermark>, Failure> {
+        if self.seen.records == 0 && self.is_other() {
+            intake.note("there is no whole record now; the rows of before are kept".to_owned());
+            return Ok(None);
+        }
         let Seen { records, cursor, key } = self.seen;
         let missing = |what: &str, names: &str| {
             Err(Failure::new(format!(
@@ -182,6 +221,6 @@ impl<'k> Changes<'k> {
             let names: Vec<_> = self.key.names().map(|name| format!("\"{name}\"")).collect();
             return missing("key", &names.join(", "));
         }
-        Ok(Watermark { cursor: self.cursor, mark: self.mark })
+        Ok(Some(Watermark { cursor: self.cursor, mark: self.mark }))
     }
 }

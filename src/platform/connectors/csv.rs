@@ -5,7 +5,7 @@ mod parser;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::changes::{Changes, Key};
+use super::changes::{Changes, Key, OTHER_CURSOR};
 use super::file::{Growing, LineEnd, Mark, Named};
 use super::row::{RowText, distinct};
 use super::{Column, Connector, Failure, Fields, Intake, Reach, Reading, Table, Take, Unfit};
@@ -104,6 +104,7 @@ impl Connector for Csv {
             return self.read_records(since, options, intake);
         }
         let before = since.and_then(|position| Position::deserialize(position).ok());
+        let other = before.is_none();
         let before = before.filter(|position| !position.columns.is_empty());
         let changed = before.is_some();
         if let Some(before) = before {
@@ -130,6 +131,8 @@ impl Connector for Csv {
             }
             if changed {
                 intake.note(self.named.replaced());
+            } else if other {
+                intake.note(OTHER_CURSOR.to_owned());
             }
         }
         intake.table(&self.table, Take::All)?;
@@ -180,9 +183,8 @@ impl Csv {
         let before = since.and_then(|position| ByCursor::deserialize(position).ok());
         let stuck_at = before.as_ref().and_then(|before| before.unfinished_line);
         let before = before.map(|before| before.watermark);
-        let mut changes = Changes::since(before.as_ref(), &self.key, options);
+        let mut changes = Changes::since(before.as_ref(), since.is_some(), &self.table, &self.key, options);
         let (mut records, columns) = self.start()?;
-        intake.table(&self.table, changes.take())?;
         let mut row = RowText::default();
         let mut unfinished_line = None;
         while let Some(extent) = records.next(columns.len())? {
@@ -216,7 +218,8 @@ impl Csv {
             }
             changes.texts(&columns, &values, row.finish(), intake)?;
         }
-        let watermark = serde_json::to_value(changes.finish()?).unwrap_or(Value::Null);
+        let Some(watermark) = changes.finish(intake)? else { return Ok(since.cloned().unwrap_or_default()) };
+        let watermark = serde_json::to_value(watermark).unwrap_or(Value::Null);
         Ok(serde_json::to_value(ByCursor { watermark, unfinished_line }).unwrap_or(Value::Null))
     }
 

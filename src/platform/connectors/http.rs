@@ -21,9 +21,9 @@ use sha2::{Digest as _, Sha256};
 pub(super) use clients::Clients;
 
 use super::changes::{Changes, Key, Watermark};
+use super::exact::record;
 use super::json::Shape;
 use super::records::{Flow, each};
-use super::row::record;
 use super::{Connector, Failure, Fields, Intake, Reach, Reading, Table, Unfit};
 use answer::{Answer, Form};
 use fetch::{Calls, Fetched};
@@ -135,8 +135,7 @@ impl Connector for Http {
     ) -> Result<Value, Failure> {
         let parsed = |position: &Value| serde_json::from_value::<Position>(position.clone()).ok();
         let was_list = options.last.as_ref().and_then(parsed).is_some_and(|position| position.list);
-        let mut changes = Changes::since(since, &self.key, options);
-        intake.table(&self.table, changes.take())?;
+        let mut changes = Changes::since(since, since.is_some(), &self.table, &self.key, options);
 
         let mut url = self.start(Some(options.batch_size));
         if let (Some(name), Some(last)) = (&self.cursor_param, changes.mark()) {
@@ -154,7 +153,8 @@ impl Connector for Http {
                 Course::End | Course::Alone => break,
             }
         }
-        let (watermark, list) = (changes.finish()?, walk.is_list());
+        let Some(watermark) = changes.finish(intake)? else { return Ok(since.cloned().unwrap_or_default()) };
+        let list = walk.is_list();
         Ok(serde_json::to_value(Position { watermark, list }).unwrap_or(Value::Null))
     }
 }

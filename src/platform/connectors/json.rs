@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::changes::{Changes, Key};
+use super::changes::{Changes, Key, OTHER_CURSOR};
+use super::exact::record;
 use super::file::{Growing, Limited, LineEnd, Mark, Named};
 use super::records::{Flow, each};
-use super::row::record;
 use super::{Column, Connector, Failure, Fields, Intake, Reach, Reading, Table, Take, Unfit};
 use crate::platform::order::Extent;
 
@@ -120,9 +120,7 @@ impl Json {
                 intake.note(self.named.emptied());
                 return Ok(since.clone());
             }
-            if changed {
-                intake.note(self.named.replaced());
-            }
+            intake.note(if changed { self.named.replaced() } else { OTHER_CURSOR.to_owned() });
         }
         intake.table(&self.table, Take::All)?;
         self.hand_over(lines, None, options, intake)
@@ -169,12 +167,11 @@ impl Json {
         intake: &mut dyn Intake,
     ) -> Result<Value, Failure> {
         let before = since.and_then(|position| Position::deserialize(position).ok());
-        let (since, stuck_at) = match before {
+        let (before, stuck_at) = match before {
             Some(Position::Records { watermark, unfinished_line }) => (Some(watermark), unfinished_line),
             _ => (None, None),
         };
-        let mut changes = Changes::since(since.as_ref(), &self.key, options);
-        intake.table(&self.table, changes.take())?;
+        let mut changes = Changes::since(before.as_ref(), since.is_some(), &self.table, &self.key, options);
         let mut take = |raw: &RawValue, intake: &mut dyn Intake| {
             changes.record(record(raw).map_err(|error| self.named.wrong(error))?, intake)
         };
@@ -196,7 +193,8 @@ impl Json {
         } else {
             self.each(&mut |raw| take(&raw, intake).map(|()| Flow::More))?;
         }
-        let watermark = serde_json::to_value(changes.finish()?).unwrap_or(Value::Null);
+        let Some(watermark) = changes.finish(intake)? else { return Ok(since.cloned().unwrap_or_default()) };
+        let watermark = serde_json::to_value(watermark).unwrap_or(Value::Null);
         let position = Position::Records { watermark, unfinished_line };
         Ok(serde_json::to_value(position).unwrap_or(Value::Null))
     }

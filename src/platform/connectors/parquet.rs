@@ -82,9 +82,8 @@ impl Connector for Parquet {
         options: &Reading,
         intake: &mut dyn Intake,
     ) -> Result<Value, Failure> {
-        let mut changes = Changes::since(since, &self.key, options);
+        let mut changes = Changes::since(since, since.is_some(), &self.table, &self.key, options);
         let Open { groups, shape, .. } = self.open()?;
-        intake.table(&self.table, changes.take())?;
         for (reader, file) in groups.iter() {
             for number in 0..reader.num_row_groups() {
                 let group = reader.get_row_group(number).map_err(|error| self.damaged(&error))?;
@@ -100,7 +99,8 @@ impl Connector for Parquet {
                 }
             }
         }
-        Ok(serde_json::to_value(changes.finish()?).unwrap_or(Value::Null))
+        let Some(watermark) = changes.finish(intake)? else { return Ok(since.cloned().unwrap_or_default()) };
+        Ok(serde_json::to_value(watermark).unwrap_or(Value::Null))
     }
 }
 

@@ -138,8 +138,13 @@ impl<'de> Visitor<'de> for Seek<'_> {
         self.scalar(value)
     }
 
-    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<(), E> {
-        self.scalar(value)
+    /// The parser has rounded it already.
+    fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<(), E> {
+        if self.path.is_empty() {
+            Err(E::custom("a number stands where records are expected"))
+        } else {
+            Ok(())
+        }
     }
 
     fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<(), E> {

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::row::{RowText, bytes, embedded, exact_json, real};
+use super::exact::{embedded, exact_json};
+use super::row::{RowText, bytes, real};
 
 /// Text format of a value, and its JSON form.
 #[derive(Debug, Clone, PartialEq, Eq)]

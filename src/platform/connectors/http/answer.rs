@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::super::Failure;
+use super::super::exact::exact;
 use super::signs::is_sign;
 use super::words::{self, is_error, is_remark, key};
 
@@ -252,7 +253,7 @@ fn around(fields: &Raw<'_>, path: &[String]) -> Map<String, Value> {
                 object(raw).map(|inner| Value::Object(around(&inner, rest)))
             }
             _ if raw.get().len() > LONGEST_BESIDE => None,
-            _ => serde_json::from_str(raw.get()).ok(),
+            _ => exact(raw.get()).ok(),
         };
         if let Some(inner) = inner {
             beside.insert(name.clone(), inner);

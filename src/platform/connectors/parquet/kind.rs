@@ -5,7 +5,8 @@ use parquet::data_type::{ByteArray, Int96};
 use parquet::schema::types::Type;
 use serde_json::{Value, json};
 
-use super::super::row::{bytes, embedded, real};
+use super::super::exact::embedded;
+use super::super::row::{bytes, real};
 use super::civil;
 
 /// Julian day number of 1970-01-01, used by [`Int96`].
