@@ -7,11 +7,14 @@ use std::net::{IpAddr, SocketAddr};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hosts {
     All,
-    /// All but this one: the platform answers others, and what listens on this host only is not for them.
+    /// All but this host.
+    ///
+    /// The platform serves other machines, which must not reach services that listen on this host
+    /// only.
     Others,
 }
 
-/// The refusal of a host whose addresses are all this host's own or link-local.
+/// Refusal of a host with only local or link-local addresses.
 #[derive(Debug)]
 pub(super) struct OutOfReach;
 
@@ -28,7 +31,7 @@ impl Hosts {
         self == Self::All || !own
     }
 
-    /// Resolves a name or address, and returns those addresses that may be reached.
+    /// Resolves a name and returns the permitted addresses.
     pub(super) async fn resolve(self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
         let found: Vec<_> = tokio::net::lookup_host((host, port)).await?.collect();
         let permitted: Vec<_> =
@@ -41,7 +44,7 @@ impl Hosts {
 }
 
 impl OutOfReach {
-    /// Returns true if this is the reason of an error of [`Hosts::resolve`].
+    /// Returns true if an error of [`Hosts::resolve`] is this refusal.
     pub(super) fn caused(error: &Error) -> bool {
         error.get_ref().is_some_and(|cause| cause.is::<Self>())
     }

@@ -108,7 +108,7 @@ impl<'k> Changes<'k> {
         Self { table, key, cursor, stored, before, start, reached, mark, seen: Seen::default() }
     }
 
-    /// Begins to hand over records; without any, the stored rows stay.
+    /// Starts the table with the first record, so that a source without records replaces no rows.
     fn begin(&self, intake: &mut dyn Intake) -> Result<(), Failure> {
         if self.is_other() {
             intake.note(OTHER_CURSOR.to_owned());
@@ -116,7 +116,7 @@ impl<'k> Changes<'k> {
         intake.table(self.table, self.take())
     }
 
-    /// Returns true if rows are stored that were read by another cursor.
+    /// Returns true if the stored rows were read with another cursor.
     fn is_other(&self) -> bool {
         self.stored && self.before.is_none()
     }

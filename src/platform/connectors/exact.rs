@@ -78,7 +78,7 @@ fn walk(raw: &RawValue, depth: usize) -> Result<Value, serde_json::Error> {
         }
         Some(b'-' | b'0'..=b'9') => Ok(match serde_json::from_str::<Value>(text) {
             Ok(value) if !is_rounded(text, &value) => value,
-            // The parser has no number that is so large, or another one.
+            // Out of the parser's range, or rounded.
             _ => Value::String(text.to_owned()),
         }),
         _ => serde_json::from_str(text),

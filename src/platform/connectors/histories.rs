@@ -1,6 +1,9 @@
-//! Tests random histories of files.
+//! Tests random histories of files and APIs.
 //!
-//! After each step, an incremental sync must have stored the content of the file.
+//! After each step, an incremental sync must have stored the content of the source.
+
+mod served;
+mod written;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -13,7 +16,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use super::{Failure, Reach, Reading, open};
-use crate::platform::Hosts;
+use crate::platform::hosts::Hosts;
 use crate::platform::rows::{Writing, prepare};
 
 /// Pseudo-random numbers from a seed.
@@ -36,8 +39,9 @@ impl Random {
 struct Source {
     folder: TempDir,
     reach: Reach,
-    /// Must outlive the connectors that use it.
+    /// Must outlive the connectors that use them.
     _runtime: Runtime,
+    _stop: watch::Sender<bool>,
     rows: Connection,
     config: Value,
     cursor: Option<String>,
@@ -48,16 +52,23 @@ impl Source {
         let rows = Connection::open_in_memory().unwrap();
         prepare(&rows).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let root = Path::new(folder.path()).canonicalize().unwrap();
         let entered = runtime.enter();
-        let reach = Reach::new(root, None, (Vec::new(), Hosts::All), watch::channel(false).1).unwrap();
+        let (stop, stopping) = watch::channel(false);
+        let reach = Reach::new(root, None, (Vec::new(), Hosts::All), stopping).unwrap();
         drop(entered);
-        Self { folder, reach, _runtime: runtime, rows, config, cursor: cursor.map(str::to_owned) }
+        let cursor = cursor.map(str::to_owned);
+        Self { folder, reach, _runtime: runtime, _stop: stop, rows, config, cursor }
+    }
+
+    fn path(&self) -> std::path::PathBuf {
+        self.folder.path().join("source")
     }
 
     fn write(&self, content: &str) {
-        std::fs::write(self.folder.path().join("source"), content).unwrap();
+        std::fs::write(self.path(), content).unwrap();
     }
 
     fn sync(&mut self, kind: &str) -> Result<(), Failure> {
@@ -253,6 +264,58 @@ fn spelled(random: &mut Random, spelling: u64, at: i64) -> Value {
 /// A record with its key, and its time if it has one.
 type Dated = (u64, Option<i64>, Value);
 
+/// Formats that are read as a whole each time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whole {
+    Json,
+    Lines,
+    Csv,
+    Parquet,
+    Api,
+}
+
+impl Whole {
+    fn kind(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Lines => "jsonl",
+            Self::Csv => "csv",
+            Self::Parquet => "parquet",
+            Self::Api => "api",
+        }
+    }
+
+    /// Number of notations of a point in time.
+    fn spellings(self) -> u64 {
+        if self == Self::Parquet { written::COLUMNS } else { 4 }
+    }
+
+    fn value(self, random: &mut Random, spelling: u64, at: Option<i64>) -> Value {
+        match at {
+            _ if self == Self::Parquet => written::value(random, spelling, at),
+            Some(at) => spelled(random, spelling, at),
+            None => random.of(&[json!(null), json!("NaN"), json!("infinity"), json!("")]).clone(),
+        }
+    }
+
+    fn write(self, source: &Source, api: &served::Api, spelling: u64, records: &[Dated]) {
+        let all: Vec<&Value> = records.iter().map(|(.., record)| record).collect();
+        let lines = |text: String, line: String| text + &line + "\n";
+        match self {
+            Self::Json => source.write(&json!(all).to_string()),
+            Self::Lines => source.write(&all.iter().map(ToString::to_string).fold(String::new(), lines)),
+            Self::Csv => {
+                let line = |record: &&Value| {
+                    ["at", "id", "v"].map(|name| record[name].as_str().unwrap_or_default()).join(",")
+                };
+                source.write(&all.iter().map(line).fold("at,id,v\n".to_owned(), lines));
+            }
+            Self::Parquet => written::write(&source.path(), spelling, &all),
+            Self::Api => api.serve(all),
+        }
+    }
+}
+
 /// Converts the record to its form in a CSV file.
 fn texts(record: &mut Value) {
     for value in record.as_object_mut().unwrap().values_mut() {
@@ -288,16 +351,30 @@ impl Model {
 
 #[test]
 fn records_by_key_and_cursor_are_stored_as_both_are_defined() {
-    for (kind, keyed) in
-        [("json", true), ("json", false), ("jsonl", true), ("jsonl", false), ("csv", true), ("csv", false)]
-    {
-        let config =
-            if keyed { json!({ "path": "source", "key": "id" }) } else { json!({ "path": "source" }) };
+    let api = served::Api::start();
+    for (format, keyed) in [
+        (Whole::Json, true),
+        (Whole::Json, false),
+        (Whole::Lines, true),
+        (Whole::Lines, false),
+        (Whole::Csv, true),
+        (Whole::Csv, false),
+        (Whole::Parquet, true),
+        (Whole::Parquet, false),
+        (Whole::Api, true),
+    ] {
+        let mut config = json!({ "path": "source" });
+        if format == Whole::Api {
+            config = json!({ "base_url": api.url(), "page_param": "page" });
+        }
+        if keyed {
+            config["key"] = "id".into();
+        }
         let mut source = Source::new(config, Some("at"));
-        for seed in 1..=90_u64 {
+        for seed in 1..=80_u64 {
             source.rows.execute_batch("DELETE FROM rows; DELETE FROM position").unwrap();
             let mut random = Random(seed.wrapping_mul(0x2545_f491_4f6c_dd1d));
-            let spelling = random.below(4);
+            let spelling = random.below(format.spellings());
             let mut records: Vec<Dated> = Vec::new();
             let (mut model, mut next, mut now) = (Model::default(), 1_u64, 100_i64);
             for step in 0..6 {
@@ -305,15 +382,12 @@ fn records_by_key_and_cursor_are_stored_as_both_are_defined() {
                     now += i64::try_from(random.below(3)).unwrap();
                     let late = i64::try_from(random.below(5) / 4 * random.below(20)).unwrap();
                     let at = (random.below(6) > 0).then_some(now - late);
-                    let value = match at {
-                        Some(at) => spelled(&mut random, spelling, at),
-                        None => random.of(&[json!(null), json!("NaN"), json!("infinity"), json!("")]).clone(),
-                    };
+                    let value = format.value(&mut random, spelling, at);
                     // A new record, or a new version of an existing one.
                     let id = if random.below(3) == 0 && next > 1 { 1 + random.below(next - 1) } else { next };
                     next = next.max(id + 1);
                     let mut record = json!({ "id": id, "at": value, "v": random.below(1_000_000) });
-                    if kind == "csv" {
+                    if format == Whole::Csv {
                         texts(&mut record);
                     }
                     records.retain(|(other, ..)| !keyed || *other != id);
@@ -322,19 +396,10 @@ fn records_by_key_and_cursor_are_stored_as_both_are_defined() {
                 if random.below(6) == 0 && !records.is_empty() {
                     records.remove(0);
                 }
-                let all: Vec<&Value> = records.iter().map(|(.., record)| record).collect();
-                let lines =
-                    || all.iter().fold(String::new(), |text, record| text + &record.to_string() + "\n");
-                let content = match kind {
-                    "json" => json!(all).to_string(),
-                    "jsonl" => lines(),
-                    _ => all.iter().fold("at,id,v\n".to_owned(), |text, record| {
-                        let values = ["at", "id", "v"].map(|name| record[name].as_str().unwrap_or_default());
-                        text + &values.join(",") + "\n"
-                    }),
-                };
-                source.write(&content);
-                source.sync(kind).unwrap();
+                format.write(&source, &api, spelling, &records);
+                let at = format!("{format:?}, key {keyed}, seed {seed}, step {step}, spelling {spelling}");
+                let told = source.sync(format.kind());
+                assert!(told.is_ok(), "{at}: {told:?}: {records:?}");
                 model.sync(&records, keyed);
                 let id =
                     |row: &Value| row["id"].as_str().map_or_else(|| row["id"].to_string(), str::to_owned);
@@ -342,10 +407,8 @@ fn records_by_key_and_cursor_are_stored_as_both_are_defined() {
                 let stored = source.stored();
                 let found: BTreeMap<String, Value> =
                     stored.iter().map(|row| (identity(row), row.clone())).collect();
-                let at =
-                    format!("{kind}, key {keyed}, seed {seed}, step {step}, spelling {spelling}: {content}");
-                assert_eq!(stored.len(), found.len(), "{at}: nothing is stored twice");
-                assert_eq!(found, model.stored, "{at}");
+                assert_eq!(stored.len(), found.len(), "{at}: nothing is stored twice: {records:?}");
+                assert_eq!(found, model.stored, "{at}: {records:?}");
             }
         }
     }

@@ -138,7 +138,7 @@ impl<'de> Visitor<'de> for Seek<'_> {
         self.scalar(value)
     }
 
-    /// The parser has rounded it already.
+    /// Refused, because the parser has rounded it.
     fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<(), E> {
         if self.path.is_empty() {
             Err(E::custom("a number stands where records are expected"))

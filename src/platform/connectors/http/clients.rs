@@ -1,7 +1,7 @@
-//! The HTTP clients of all connectors, and the addresses that they may call.
+//! HTTP clients of the connectors, limited to permitted addresses.
 //!
-//! A name is resolved when a connection is made, and only the addresses that may be reached are used. Where a
-//! proxy resolves names, the name is looked up here before each call as well.
+//! The clients connect only to permitted addresses of a name. Because a proxy resolves names itself,
+//! each name is also checked before a request.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,17 +14,17 @@ use super::super::{Failure, Reach};
 use crate::platform::StandIn;
 use crate::platform::hosts::{Hosts, OutOfReach};
 
-/// One request and its answer.
+/// Timeouts of a request with its response, and of opening a connection.
 pub(super) const ANSWER: Duration = Duration::from_secs(30);
 pub(super) const CONNECT: Duration = Duration::from_secs(10);
-/// Variables of the environment that name a proxy.
+/// Environment variables that name a proxy.
 pub(super) const PROXIES: [&str; 6] =
     ["ALL_PROXY", "all_proxy", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
 
-/// The clients that all connectors share.
+/// Clients shared by all connectors.
 #[derive(Debug, Clone)]
 pub(in super::super) struct Clients {
-    /// Connects to the servers that stand in for hosts, and never by a proxy.
+    /// Connects to replacement servers, without a proxy.
     stand_ins: Client,
     others: Client,
 }
@@ -40,11 +40,11 @@ impl Clients {
     }
 }
 
-/// Returns the client for an address, if it may be called.
+/// Returns the client for a URL, if its host is permitted.
 pub(super) async fn of<'r>(reach: &'r Reach, url: &Url) -> Result<&'r Client, Failure> {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     if let Some(at) = reach.stand_in(host) {
-        // No client resolves what is an address already.
+        // Clients do not resolve literal addresses.
         return match host.parse::<IpAddr>() {
             Ok(address) if address != at.ip() => Err(Failure::new(
                 "--stand-in takes the place of an API by its name only, and \"base_url\" has an address",
@@ -54,7 +54,7 @@ pub(super) async fn of<'r>(reach: &'r Reach, url: &Url) -> Result<&'r Client, Fa
     }
     if reach.hosts == Hosts::Others {
         let port = url.port_or_known_default().unwrap_or_default();
-        // A name that is not known here may be known to the proxy.
+        // The proxy may know names that cannot be resolved here.
         if reach.hosts.resolve(host, port).await.is_err_and(|error| OutOfReach::caused(&error)) {
             return Err(Failure::new(OutOfReach.to_string()));
         }
@@ -62,7 +62,9 @@ pub(super) async fn of<'r>(reach: &'r Reach, url: &Url) -> Result<&'r Client, Fa
     Ok(&reach.clients.others)
 }
 
-/// A redirect is followed within its origin only, so that credentials never travel to someone else.
+/// Builder of a client.
+///
+/// Follows redirects within their origin only, so that credentials are not sent elsewhere.
 fn builder() -> ClientBuilder {
     let within = redirect::Policy::custom(|attempt| {
         let same = attempt.previous().first().is_some_and(|first| first.origin() == attempt.url().origin());
@@ -74,15 +76,15 @@ fn builder() -> ClientBuilder {
         .connect_timeout(CONNECT)
         .timeout(ANSWER)
         .referer(false)
-        // Unpacked by the caller: the client ends after the first member.
+        // Decompressed by the caller, because the client stops after the first gzip member.
         .no_gzip()
         .user_agent(concat!("wellspring/", env!("CARGO_PKG_VERSION")))
 }
 
-/// Resolves names to the addresses that may be reached.
+/// Resolver of names to permitted addresses.
 struct Resolver {
     hosts: Hosts,
-    /// Hosts of the proxies that the environment names, which may be anywhere.
+    /// Hosts of proxies in the environment, which are always permitted.
     proxies: Vec<String>,
 }
 
@@ -91,7 +93,7 @@ impl Resolve for Resolver {
         let is_proxy = self.proxies.iter().any(|proxy| proxy == name.as_str());
         let hosts = if is_proxy { Hosts::All } else { self.hosts };
         Box::pin(async move {
-            // Port 0 stands for the port of the address.
+            // Port 0 means the port of the URL.
             let found = hosts.resolve(name.as_str(), 0).await?;
             Ok(Box::new(found.into_iter()) as Addrs)
         })
