@@ -126,6 +126,12 @@ async fn a_test_says_what_failed() {
     house.write("bad.jsonl", "{\"a\": 1}\n{\"a\"\n");
     house.write("latin.csv", "a\n1\n");
     std::fs::write(house.data().join("latin.csv"), b"a\n\xe9\n").unwrap();
+    for (name, start) in
+        [("gz.csv", b"\x1f\x8b\x08\0"), ("xlsx.csv", b"PK\x03\x04"), ("zst.jsonl", b"\x28\xb5\x2f\xfd")]
+    {
+        std::fs::write(house.data().join(name), start).unwrap();
+    }
+    std::fs::write(house.data().join("wide.json"), b"\xff\xfe[\0]\0").unwrap();
     house.sqlite("one.db", "CREATE TABLE one (a)");
     for (kind, config, expected) in [
         ("sqlite", json!({ "path": "gone.db" }), "there is no file gone.db"),
@@ -134,6 +140,10 @@ async fn a_test_says_what_failed() {
         ("csv", json!({ "path": "gone.csv" }), "there is no file gone.csv"),
         ("csv", json!({ "path": "latin.csv" }), "line 2: this is not UTF-8"),
         ("json", json!({ "path": "bad.json" }), "bad.json"),
+        ("csv", json!({ "path": "gz.csv" }), "compressed with gzip; decompress the file"),
+        ("csv", json!({ "path": "xlsx.csv" }), "a ZIP archive or a spreadsheet"),
+        ("jsonl", json!({ "path": "zst.jsonl" }), "compressed with zstd"),
+        ("json", json!({ "path": "wide.json" }), "this is UTF-16"),
         ("jsonl", json!({ "path": "bad.jsonl" }), "line 2 is not JSON"),
         ("api", json!({ "base_url": "http://127.0.0.1:1" }), "refused the connection"),
         ("database", json!({ "host": "h", "engine": "oracle" }), "Oracle is not built into this platform"),

@@ -183,6 +183,12 @@ async fn columns_of_one_name_are_all_kept() {
         json!({ "id": 2, "id_2": "b", "s": { "n": 4, "n_2": 6 } }),
     ];
     assert_eq!(rows(&house, &format!("{PYARROW}-twice.parquet"), json!({})).await, expected);
+    let keys = [json!({ "m": { "a": 1, "a_2": 2, "a_2_2": 3 }, "j": { "a": 1, "a_2": "1e999" } })];
+    assert_eq!(
+        rows(&house, &format!("{PYARROW}-keys.parquet"), json!({})).await,
+        keys,
+        "keys of maps and JSON"
+    );
 }
 
 #[tokio::test]

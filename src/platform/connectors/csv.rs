@@ -13,8 +13,6 @@ use crate::platform::order::Extent;
 use parser::{Dialect, Record};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-/// Byte order marks of UTF-16.
-const UTF_16: [&[u8]; 2] = [b"\xff\xfe", b"\xfe\xff"];
 
 /// Reads the configuration.
 ///
@@ -351,9 +349,6 @@ impl<'c> Records<'c> {
             self.lines += 1;
             let mut line = &self.raw[start..];
             if self.lines == 1 {
-                if UTF_16.iter().any(|mark| line.starts_with(mark)) {
-                    return Err(self.csv.named.wrong("this is UTF-16; convert the file to UTF-8"));
-                }
                 line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
             }
             match self.record.line(line, self.dialect) {

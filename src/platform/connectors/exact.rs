@@ -29,7 +29,7 @@ pub(super) fn record(raw: &RawValue) -> Result<Map<String, Value>, serde_json::E
 
 /// Parses JSON inside a text; invalid JSON stays text.
 pub(super) fn embedded(text: &str) -> Value {
-    exact_json(text).and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_else(|| text.into())
+    exact_json(text).and_then(|json| exact(&json).ok()).unwrap_or_else(|| text.into())
 }
 
 /// Returns JSON text whose numbers no parser rounds, using text for long ones.
@@ -175,7 +175,7 @@ impl<'de> Deserialize<'de> for Fields<'de> {
 }
 
 /// Returns the name for a new field: `name`, or `name_2` and so on if taken.
-fn free(fields: &Map<String, Value>, name: String) -> String {
+pub(super) fn free(fields: &Map<String, Value>, name: String) -> String {
     if !fields.contains_key(&name) {
         return name;
     }

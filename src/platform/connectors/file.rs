@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, ErrorKind, Read};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 
@@ -13,6 +13,14 @@ use sha2::{Digest as _, Sha256};
 use super::{Failure, Fields, LARGEST_RECORD, Reach, Unfit};
 
 const BUFFER: usize = 64 << 10;
+/// First bytes of files that no connector reads, with the reason.
+const OTHERS: [(&[u8], &str); 5] = [
+    (b"\x1f\x8b", "this is compressed with gzip; decompress the file"),
+    (b"\x28\xb5\x2f\xfd", "this is compressed with zstd; decompress the file"),
+    (b"PK\x03\x04", "this is a ZIP archive or a spreadsheet; export its content as CSV"),
+    (b"\xff\xfe", "this is UTF-16; convert the file to UTF-8"),
+    (b"\xfe\xff", "this is UTF-16; convert the file to UTF-8"),
+];
 
 /// A file named in a configuration. Only [`Named::find`] accesses the disk.
 pub(super) struct Named {
@@ -88,7 +96,10 @@ impl Named {
         if (opened.dev(), opened.ino()) != (again.dev(), again.ino()) {
             return Err(Failure::new(format!("{} was replaced while it was opened; try again", self.path)));
         }
-        Ok(file)
+        let mut start = [0; 4];
+        let count = file.read_at(&mut start, 0).map_err(|error| self.unreadable(&error))?;
+        let other = OTHERS.iter().find(|(mark, _)| start[..count].starts_with(mark));
+        other.map_or(Ok(file), |(_, what)| Err(self.wrong(what)))
     }
 
     /// Creates an error with the name of the file.

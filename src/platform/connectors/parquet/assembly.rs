@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 
 use super::super::Column as Described;
 use super::super::LARGEST_RECORD;
+use super::super::exact::free;
 use super::super::row::distinct;
 use super::Record;
 use super::kind::{Kind, Raw};
@@ -236,9 +237,12 @@ impl Node {
 
 /// Returns an object if all keys are texts, otherwise the pairs.
 fn object(pairs: Value, key: &str, value: &str) -> Value {
-    let entries = pairs.as_array().map_or(&[][..], Vec::as_slice).iter();
-    let entries = entries.map(|pair| Some((pair[key].as_str()?.to_owned(), pair[value].clone())));
-    entries.collect::<Option<Map<_, _>>>().map_or(pairs, Value::Object)
+    let mut fields = Map::new();
+    for pair in pairs.as_array().map_or(&[][..], Vec::as_slice) {
+        let Some(name) = pair[key].as_str() else { return pairs };
+        fields.insert(free(&fields, name.to_owned()), pair[value].clone());
+    }
+    fields.into()
 }
 
 /// Returns unique names for the fields of a group.
