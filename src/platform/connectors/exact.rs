@@ -1,6 +1,7 @@
 //! JSON without loss: exact numbers, and fields of the same name.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt;
 
 use serde::Deserialize;
@@ -42,7 +43,8 @@ pub(super) fn exact_json(text: &str) -> Option<Cow<'_, str>> {
         let raw: &RawValue = serde_json::from_str(text).ok()?;
         return Some(walk(raw, DEEPEST - AROUND).ok()?.to_string().into());
     }
-    serde_json::from_str::<Value>(&format!("[[{text}]]")).ok().map(|_| text.into())
+    let (value, repeated) = lossless(&format!("[[{text}]]")).ok()?;
+    Some(if repeated { value[0][0].to_string().into() } else { text.into() })
 }
 
 /// Parses JSON without loss.
@@ -53,9 +55,15 @@ pub(super) fn exact(text: &str) -> Result<Value, serde_json::Error> {
     if has_long_number(text) {
         return walk(serde_json::from_str(text)?, DEEPEST);
     }
+    Ok(lossless(text)?.0)
+}
+
+/// Parses JSON without long numbers, and tells whether an object repeats a field.
+fn lossless(text: &str) -> Result<(Value, bool), serde_json::Error> {
+    let repeated = Cell::new(false);
     let mut parser = serde_json::Deserializer::from_str(text);
-    let value = Lossless.deserialize(&mut parser)?;
-    parser.end().map(|()| value)
+    let value = Lossless { repeated: &repeated }.deserialize(&mut parser)?;
+    parser.end().map(|()| (value, repeated.get()))
 }
 
 /// Parses JSON like [`exact`], value by value, down to `depth`.
@@ -85,10 +93,13 @@ fn walk(raw: &RawValue, depth: usize) -> Result<Value, serde_json::Error> {
     }
 }
 
-/// Deserializes a value like [`exact`], for texts without long numbers.
-struct Lossless;
+/// Deserializer of [`lossless`].
+#[derive(Clone, Copy)]
+struct Lossless<'c> {
+    repeated: &'c Cell<bool>,
+}
 
-impl<'de> DeserializeSeed<'de> for Lossless {
+impl<'de> DeserializeSeed<'de> for Lossless<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, parser: D) -> Result<Value, D::Error> {
@@ -96,7 +107,7 @@ impl<'de> DeserializeSeed<'de> for Lossless {
     }
 }
 
-impl<'de> Visitor<'de> for Lossless {
+impl<'de> Visitor<'de> for Lossless<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -133,7 +144,7 @@ impl<'de> Visitor<'de> for Lossless {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut found = Vec::new();
-        while let Some(item) = items.next_element_seed(Self)? {
+        while let Some(item) = items.next_element_seed(self)? {
             found.push(item);
         }
         Ok(found.into())
@@ -141,8 +152,9 @@ impl<'de> Visitor<'de> for Lossless {
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
         let mut found = Map::new();
-        while let Some(name) = fields.next_key()? {
-            let value = fields.next_value_seed(Self)?;
+        while let Some(name) = fields.next_key::<String>()? {
+            let value = fields.next_value_seed(self)?;
+            self.repeated.set(self.repeated.get() || found.contains_key(&name));
             found.insert(free(&found, name), value);
         }
         Ok(found.into())
@@ -271,6 +283,8 @@ mod tests {
             let id = if number == "1" { json!(1) } else { json!(number) };
             assert_eq!(Value::Object(row), json!({ "id": id, "id_2": 2, "id_3": 3, "in": [inner] }));
         }
+        assert_eq!(exact_json(r#"[{"a":1,"a": 2}]"#).as_deref(), Some(r#"[{"a":1,"a_2":2}]"#));
+        assert_eq!(exact_json(r#"[{"a": 1}]"#).as_deref(), Some(r#"[{"a": 1}]"#), "as written");
     }
 
     #[test]
