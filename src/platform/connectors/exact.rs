@@ -286,15 +286,4 @@ mod tests {
         assert_eq!(exact_json(r#"[{"a":1,"a": 2}]"#).as_deref(), Some(r#"[{"a":1,"a_2":2}]"#));
         assert_eq!(exact_json(r#"[{"a": 1}]"#).as_deref(), Some(r#"[{"a": 1}]"#), "as written");
     }
-
-    #[test]
-    fn fields_of_one_name_are_all_kept() {
-        for number in ["1", "1e999"] {
-            let text = format!(r#"{{"id":{number},"id":2,"in":[{{"a":1,"a":{{}},"a_2":null}}],"id":3}}"#);
-            let row = record(&RawValue::from_string(text).unwrap()).unwrap();
-            let inner = json!({ "a": 1, "a_2": {}, "a_2_2": null });
-            let id = if number == "1" { json!(1) } else { json!(number) };
-            assert_eq!(Value::Object(row), json!({ "id": id, "id_2": 2, "id_3": 3, "in": [inner] }));
-        }
-    }
 }
