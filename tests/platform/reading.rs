@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::harness::House;
+use super::harness::{House, Served};
 
 #[tokio::test]
 async fn csv_rows_arrive_as_they_are_written() {
@@ -223,4 +223,32 @@ proptest! {
             assert_eq!(house.rows("t.csv"), rows.iter().map(as_text).collect::<Vec<_>>());
         });
     }
+}
+
+#[tokio::test]
+async fn files_are_read_a_record_at_a_time() {
+    let house = House::new().await;
+    let text = "x".repeat(4_000);
+    let write = |size: &str, rows: usize| {
+        let record = format!("{{\"text\":\"{text}\"}}");
+        house.write(&format!("{size}.json"), &format!("[{}]", vec![record.as_str(); rows].join(",")));
+        house.write(&format!("{size}.jsonl"), &format!("{record}\n").repeat(rows));
+        house.write(&format!("{size}.csv"), &format!("text\n{}", format!("{text}\n").repeat(rows)));
+    };
+    write("small", 500);
+    write("large", 6_000);
+    let served = Served::start(&house.data(), &house.outside().join("state"), &[], &[]);
+    let mut memory = Vec::new();
+    for (size, rows) in [("small", 500), ("large", 6_000)] {
+        for kind in ["json", "jsonl", "csv"] {
+            let path = format!("{size}.{kind}");
+            let source = json!({ "type": kind, "name": path, "connection_config": { "path": path } });
+            let (_, answer) = served.post("connect", &json!({ "sources": [source] })).await;
+            let id = &answer["data"]["connected_sources"][0]["id"];
+            let (_, answer) = served.post("sync", &json!({ "source_ids": [id] })).await;
+            assert_eq!(answer["data"]["records_processed"], rows, "{answer}");
+        }
+        memory.push(served.most_memory());
+    }
+    assert!(memory[1] < memory[0] + (16 << 10), "KiB for 2 MB and for 24 MB: {memory:?}");
 }
