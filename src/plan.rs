@@ -33,6 +33,7 @@ mod outcome;
 mod reckon;
 mod removal;
 pub mod saved;
+mod step;
 
 pub use carried::carried_out;
 pub use codes::{ActionKind, ErrorKind, WithheldReason};
@@ -43,10 +44,11 @@ pub use guard::{ApprovedPlan, ApprovedUnit, HostLimits, Overrides, approve};
 pub use missing::{Missing, missing};
 pub use outcome::{ActionResult, INTERRUPTED, Outcome};
 pub use reckon::{Correction, Pending, Reckoning, give_up, named_as_declared, reckon};
+pub use step::{Removal, Step};
 
 use crate::model::{
     DesiredUnit, Fingerprint, FingerprintKey, Inventory, ObservedSource, Owned, Place, SourceId, SourceKey,
-    SourceName, SyncSpec, Unit, WorkspaceId,
+    SourceName, Unit, WorkspaceId,
 };
 use additions::{ByPlatform, Tally};
 use listed::{Listed, without_shared_ids};
@@ -217,65 +219,6 @@ pub struct Action {
     pub tested: Option<Tested>,
 }
 
-/// The kind of an [`Action`].
-#[derive(Debug, Clone, PartialEq)]
-pub enum Step {
-    /// Adopt the listed source, so that it is managed from now on; needs no request.
-    Adopt {
-        /// Index into `desired.sources`.
-        index: usize,
-        /// The new inventory entry.
-        owned: Arc<Owned>,
-    },
-    /// Connect a source that does not exist.
-    Connect {
-        /// Index into `desired.sources`.
-        index: usize,
-    },
-    /// Connect a new definition under the name of a managed source.
-    Replace {
-        /// Index into `desired.sources`.
-        index: usize,
-        /// Recorded id of the old source.
-        old: SourceId,
-    },
-    /// Clean up a managed source.
-    Cleanup {
-        /// The recorded id.
-        id: SourceId,
-        /// The reason for the removal.
-        removal: Removal,
-    },
-    /// Delete the inventory entry; needs no request.
-    Forget,
-    /// Record a new schedule; needs no request.
-    Schedule {
-        /// Index into `desired.sources`.
-        index: usize,
-        /// The previous schedule.
-        before: Option<SyncSpec>,
-    },
-}
-
-/// The reason for a cleanup.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Removal {
-    /// No longer declared.
-    ///
-    /// Counts against `max_cleanup`.
-    Undeclared,
-    /// `[removed]`.
-    ///
-    /// Counts against `max_cleanup`.
-    Removed,
-    /// `[moved]`: removed once the new name exists.
-    ///
-    /// Counts against `max_cleanup`.
-    Moved(SourceName),
-    /// An older row of ours under a name that has a newer one; not counted.
-    Superseded,
-}
-
 /// An action that is withheld.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Withheld {
@@ -352,50 +295,6 @@ pub struct Suspended {
     pub reason: String,
     /// Differences, which are not corrected.
     pub drift: Vec<FieldChange>,
-}
-
-impl Step {
-    /// Returns the kind of the action.
-    #[must_use]
-    pub fn kind(&self) -> ActionKind {
-        match self {
-            Self::Adopt { .. } => ActionKind::Adopt,
-            Self::Connect { .. } => ActionKind::Connect,
-            Self::Replace { .. } => ActionKind::Replace,
-            Self::Cleanup { .. } => ActionKind::Cleanup,
-            Self::Forget => ActionKind::Forget,
-            Self::Schedule { .. } => ActionKind::Schedule,
-        }
-    }
-
-    /// Returns the id on the platform that the action applies to.
-    #[must_use]
-    pub fn source_id(&self) -> Option<&SourceId> {
-        match self {
-            Self::Replace { old, .. } => Some(old),
-            Self::Cleanup { id, .. } => Some(id),
-            Self::Adopt { owned, .. } => owned.id.as_ref(),
-            _ => None,
-        }
-    }
-
-    /// Returns true if the action counts against `max_cleanup`.
-    #[must_use]
-    pub fn counts_as_removal(&self) -> bool {
-        matches!(self, Self::Cleanup { removal, .. } if *removal != Removal::Superseded)
-    }
-
-    /// Returns the order of execution: nothing is removed before its replacement.
-    fn rank(&self) -> u8 {
-        match self {
-            Self::Adopt { .. } => 0,
-            Self::Connect { .. } => 1,
-            Self::Replace { .. } => 2,
-            Self::Cleanup { .. } => 3,
-            Self::Forget => 4,
-            Self::Schedule { .. } => 5,
-        }
-    }
 }
 
 impl UnitPlan {

@@ -14,7 +14,9 @@
 
 mod answer;
 mod base_url;
+mod body;
 mod error;
+mod failure;
 mod forms;
 mod guard;
 mod limits;
@@ -22,6 +24,7 @@ mod list;
 mod message;
 mod reasons;
 mod request;
+mod response;
 mod retry;
 mod room;
 mod transport;
@@ -29,6 +32,10 @@ mod wording;
 
 pub use base_url::{BaseUrl, InvalidBaseUrl};
 pub use error::{Endpoint, RemoteError, RemoteErrorKind, TokenTrouble};
+pub use response::{
+    CleanupAnswer, Column, ConnectAnswer, ConnectedRow, ItemError, Schema, SyncAnswer, SyncedRow, Table,
+    Verdict,
+};
 pub use retry::Backoff;
 pub use transport::{InProcess, Unanswered};
 
@@ -141,125 +148,6 @@ impl Listing {
         let [high, low] = status.as_u16().to_be_bytes();
         ListDigest(key.of_text([high, low, u8::from(*link_next), 0, 0, 0, 0, 0, 0, 0, 0, 0], body))
     }
-}
-
-/// Result of `test-connection` for a source.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// The connection works; contains the platform's message.
-    Passed(String),
-    /// The connection fails; contains the platform's message.
-    Failed(String),
-    /// The platform does not offer the test (404, 405, 501).
-    Unavailable,
-}
-
-/// Response of `connect`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConnectAnswer {
-    /// `data.connected_sources`, if present.
-    pub connected: Vec<ConnectedRow>,
-    /// Sources that could not be connected.
-    pub errors: Vec<ItemError>,
-    /// Reason for the sources that the response does not mention.
-    pub rest: Option<String>,
-}
-
-/// A source that was connected according to the platform.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConnectedRow {
-    /// Id of the source, if present.
-    pub id: Option<SourceId>,
-    /// Name of the source, if present.
-    pub name: Option<String>,
-}
-
-/// Failure of one source in a request that otherwise succeeded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ItemError {
-    /// Id of the source, if present.
-    pub id: Option<SourceId>,
-    /// Name of the source, if present.
-    pub name: Option<String>,
-    /// Message of the platform.
-    pub message: String,
-}
-
-impl ItemError {
-    /// Returns true if this failure belongs to the source with this id or name.
-    ///
-    /// Some platforms return an id in the field of the name.
-    #[must_use]
-    pub fn is_of(&self, id: Option<&SourceId>, name: &str) -> bool {
-        match (&self.id, &self.name) {
-            (Some(own), _) => Some(own) == id,
-            (None, Some(own)) => own == name || id.is_some_and(|id| id.to_string() == *own),
-            (None, None) => false,
-        }
-    }
-}
-
-/// Response of `cleanup`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CleanupAnswer {
-    /// `data.deleted_count`, if present.
-    pub deleted: Option<u64>,
-    /// Sources that could not be removed.
-    pub errors: Vec<ItemError>,
-    /// Reason for the sources that the response does not mention.
-    pub rest: Option<String>,
-}
-
-/// Response of `sync`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SyncAnswer {
-    /// `data.records_processed`, if present: the total of all sources.
-    pub records: Option<u64>,
-    /// Sources that could not be synced.
-    pub errors: Vec<ItemError>,
-    /// Reason for the sources that the response does not mention.
-    pub rest: Option<String>,
-    /// `data.sources`, if present.
-    pub sources: Vec<SyncedRow>,
-}
-
-/// One source of a `sync` response.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SyncedRow {
-    /// Id of the source, if present.
-    pub id: Option<SourceId>,
-    /// Name of the source, if present.
-    pub name: Option<String>,
-    /// `records_processed` of this source, if present.
-    pub records: Option<u64>,
-    /// `message` of this source, if present.
-    pub message: Option<String>,
-}
-
-/// Schema of a source.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Schema {
-    /// `data.tables`
-    pub tables: Vec<Table>,
-}
-
-/// A table of a [`Schema`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Table {
-    /// `name`
-    pub name: String,
-    /// `columns`
-    pub columns: Vec<Column>,
-}
-
-/// A column of a [`Table`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Column {
-    /// `name`
-    pub name: String,
-    /// `type`; empty if absent.
-    #[serde(rename = "type")]
-    pub kind: String,
 }
 
 impl Reader {

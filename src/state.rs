@@ -10,6 +10,7 @@
 mod codec;
 mod error;
 mod files;
+mod glance;
 mod health;
 mod inventory;
 mod journal;

@@ -3,7 +3,8 @@
 //! A refused batch may have been carried out in part, so the workspace is listed first. Sources that the list
 //! does not show are sent again in halves, until the refused one is alone in its batch.
 
-use super::{Going, Ready, Run, chain, recreate};
+use super::cleanup::Going;
+use super::{Ready, Run, chain, recreate};
 use crate::model::{NonEmpty, ResolvedSource, SourceId};
 use crate::plan::{ActionResult, INTERRUPTED, Step, UnitError};
 use crate::remote::{CleanupAnswer, ConnectAnswer, RemoteError, RemoteErrorKind};

@@ -1,11 +1,13 @@
 //! One request over HTTP: its permit, token, attempts and status.
 
 use super::base_url::BaseUrl;
+use super::body::{Unread, read, read_large};
 use super::error::{Endpoint, RemoteError, RemoteErrorKind};
+use super::failure::{no_answer, reason};
 use super::limits::Limits;
 use super::message::{Sent, WITHHELD, printable, safe};
-use super::room::{self, Room, Rooms};
-use super::{Observer, Settings, Token, guard, reasons, request, retry, wording};
+use super::room::{Room, Rooms};
+use super::{Observer, Settings, Token, guard, reasons, request, retry};
 use crate::model::{ResolvedSource, Scope, Unit, WorkspaceId};
 use hyper::body::Bytes;
 use jiff::SignedDuration;
@@ -16,8 +18,6 @@ use reqwest::{Client, Method, Request, Response, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::error::Error as _;
-use std::io;
 use std::mem;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -126,19 +126,6 @@ pub(super) struct Reply {
     pub(super) link_next: bool,
     /// Held as long as the content of a large body.
     _room: Option<Room>,
-}
-
-/// Reason why a response could not be read.
-enum Unread {
-    Failed(RemoteErrorKind),
-    /// The response is large, and the budget lacks this many bytes.
-    NoRoom(usize),
-}
-
-impl From<RemoteErrorKind> for Unread {
-    fn from(kind: RemoteErrorKind) -> Self {
-        Self::Failed(kind)
-    }
 }
 
 impl Reply {
@@ -462,147 +449,6 @@ fn bearer(token: &SecretString) -> Result<HeaderValue, RemoteErrorKind> {
         .map_err(|_| RemoteErrorKind::NoToken("it holds characters that a header cannot carry".into()))?;
     value.set_sensitive(true);
     Ok(value)
-}
-
-/// Reads the body, up to `limit` bytes after decompression.
-///
-/// A body that arrives in one piece is not copied.
-async fn read(response: &mut Response, limit: usize) -> Result<Bytes, RemoteErrorKind> {
-    let unlimited = Rooms::new();
-    match read_large(response, limit.min(room::SMALL), &unlimited, &mut None).await {
-        Ok(body) => Ok(body),
-        Err(Unread::Failed(kind)) => Err(kind),
-        Err(Unread::NoRoom(limit)) => Err(RemoteErrorKind::TooLarge { limit }),
-    }
-}
-
-/// Like [`read`], but large bodies take a share of the memory budget.
-async fn read_large(
-    response: &mut Response,
-    limit: usize,
-    rooms: &Rooms,
-    room: &mut Option<Room>,
-) -> Result<Bytes, Unread> {
-    let announced = response.content_length().and_then(|length| usize::try_from(length).ok());
-    let needed = announced.unwrap_or(limit).min(limit);
-    let mut first: Option<Bytes> = None;
-    let mut whole = Vec::new();
-    while let Some(piece) = response.chunk().await.map_err(|error| no_answer(&error))? {
-        let come = first.as_ref().map_or(whole.len(), Bytes::len);
-        if come + piece.len() > limit {
-            return Err(RemoteErrorKind::TooLarge { limit }.into());
-        }
-        if room.is_none() && come + piece.len() > room::SMALL {
-            *room = Some(rooms.try_take(needed).ok_or(Unread::NoRoom(needed))?);
-        }
-        match first.take() {
-            None if whole.is_empty() => first = Some(piece),
-            first => {
-                whole.extend_from_slice(first.as_deref().unwrap_or_default());
-                whole.extend_from_slice(&piece);
-            }
-        }
-    }
-    Ok(first.unwrap_or_else(|| whole.into()))
-}
-
-/// Classifies a request without a response.
-///
-/// Only an unopened connection proves that nothing was sent.
-fn no_answer(error: &reqwest::Error) -> RemoteErrorKind {
-    if was_turned_away(error) {
-        // The platform closes connections regularly; the next attempt opens a new one.
-        RemoteErrorKind::NotSent(
-            "the platform closed the connection before it took the request (HTTP/2)".into(),
-        )
-    } else if error.is_connect() {
-        let whither = error.url().map(|url| url.origin().ascii_serialization());
-        let whither = whither.map_or_else(|| "the platform".to_owned(), |origin| printable(&origin));
-        RemoteErrorKind::Unreachable(format!("{whither} cannot be reached: {}", unopened(error)))
-    } else if error.is_builder() {
-        RemoteErrorKind::NotSent(reason(error))
-    } else {
-        RemoteErrorKind::NoAnswer(reason(error))
-    }
-}
-
-/// Returns true if the platform certainly did not process an HTTP/2 request.
-///
-/// Its stream came after the last one of a graceful GOAWAY, or was refused (RFC 9113, sections 6.8
-/// and 8.7).
-fn was_turned_away(error: &reqwest::Error) -> bool {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<h2::Error>() {
-            let after_the_last = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
-            let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
-            return error.is_remote() && (after_the_last || refused);
-        }
-        cause = error.source();
-    }
-    false
-}
-
-/// Describes why a connection could not be opened.
-fn unopened(error: &reqwest::Error) -> String {
-    let mut cause = error.source();
-    let mut is_lookup = false;
-    while let Some(error) = cause {
-        is_lookup |= error.to_string().contains("dns error");
-        if let Some(io) = error.downcast_ref::<io::Error>() {
-            return match io.kind() {
-                io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-                io::ErrorKind::ConnectionReset => "the connection was reset".to_owned(),
-                io::ErrorKind::HostUnreachable => "host unreachable".to_owned(),
-                io::ErrorKind::NetworkUnreachable => "network unreachable".to_owned(),
-                io::ErrorKind::TimedOut => "timed out".to_owned(),
-                _ if is_lookup && io.to_string().contains("emporary") => {
-                    "DNS lookup failed temporarily".to_owned()
-                }
-                _ if is_lookup => "no such host".to_owned(),
-                _ if io.to_string().contains("socks") => unsupported_proxy(),
-                // Errors without an OS error number come from TLS.
-                _ if io.raw_os_error().is_none() => wording::tls(&printable(&io.to_string())),
-                _ => printable(&io.to_string()),
-            };
-        }
-        if error.to_string().contains("socks") {
-            return unsupported_proxy();
-        }
-        cause = error.source();
-    }
-    reason(error)
-}
-
-/// Names the environment variable that selects an unsupported proxy.
-fn unsupported_proxy() -> String {
-    let names = ["ALL_PROXY", "all_proxy", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
-    let is_socks = |name: &&str| std::env::var(name).is_ok_and(|value| value.starts_with("socks"));
-    let name = names.into_iter().find(is_socks).unwrap_or("ALL_PROXY");
-    format!(
-        "the variable {name} names a SOCKS proxy, which is not supported; name an HTTP proxy, or unset it"
-    )
-}
-
-/// Joins the causes, without the URL and without generic messages.
-fn reason(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return "timed out".into();
-    }
-    let mut causes: Vec<String> = Vec::new();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let text = cause.to_string();
-        if !causes.contains(&text) {
-            causes.push(text);
-        }
-        source = cause.source();
-    }
-    let all = causes.join(": ");
-    if all.is_empty() {
-        return "the HTTP client gave no reason".into();
-    }
-    wording::http(&all).map_or_else(|| printable(&all), str::to_owned)
 }
 
 /// Returns the origin of a redirect; its path may contain anything.

@@ -1,12 +1,13 @@
 //! Database thread: one thread owns the database, callers send it work.
 
 use super::error::Fault;
+use super::glance::glance;
 use super::schema::{self, Version};
 use super::{State, StateError, database};
 use rusqlite::backup::Backup;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Row, Transaction, TransactionBehavior};
-use std::fs::{self, DirBuilder, Metadata, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -19,10 +20,7 @@ use tokio::sync::oneshot;
 /// Maximum wait for another process's write.
 ///
 /// Writes take milliseconds; the margin is for a stalled disk.
-const BUSY: Duration = Duration::from_secs(10);
-
-/// Attempts at a lock-free read before reading with locks.
-const GLANCES: usize = 3;
+pub(super) const BUSY: Duration = Duration::from_secs(10);
 
 /// Capacity of the statement cache, larger than the number of statements.
 const STATEMENTS: usize = 64;
@@ -426,60 +424,6 @@ fn migrated_copy(path: &Path) -> Result<Connection, Fault> {
 
 fn foreign(path: PathBuf) -> StateError {
     StateError::Damaged { path, why: "it is not a wellspring state database".to_owned() }
-}
-
-/// Reads without leaving files behind.
-///
-/// SQLite normally creates `-wal` and `-shm` files. If neither exists because the last writer
-/// closed cleanly, reads the file as immutable, and accepts the result only if the file did not
-/// change meanwhile.
-fn glance<T>(path: &Path, work: impl Fn(&Connection) -> Result<T, Fault>) -> Result<T, Fault> {
-    for _ in 0..GLANCES {
-        let Some(before) = at_rest(path) else { break };
-        let value = read_with(path, "immutable=1", &work);
-        if at_rest(path).is_some_and(|after| after == before) {
-            return value;
-        }
-    }
-    read_with(path, "mode=ro", &work)
-}
-
-fn read_with<T>(path: &Path, how: &str, work: impl Fn(&Connection) -> Result<T, Fault>) -> Result<T, Fault> {
-    let flags =
-        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
-    let mut connection = Connection::open_with_flags(uri(path, how)?, flags)?;
-    connection.busy_timeout(BUSY)?;
-    let transaction = connection.transaction()?;
-    work(&transaction)
-}
-
-/// Identity of a database file without a WAL; `None` while a WAL exists.
-fn at_rest(path: &Path) -> Option<(u64, Option<std::time::SystemTime>)> {
-    let log = PathBuf::from(format!("{}-wal", path.display()));
-    let seen = |metadata: Metadata| (metadata.len(), metadata.modified().ok());
-    if log.exists() { None } else { fs::metadata(path).ok().map(seen) }
-}
-
-/// Formats `path` as an SQLite URI, percent-encoding all syntax characters.
-fn uri(path: &Path, how: &str) -> Result<String, Fault> {
-    use std::fmt::Write;
-    let path = std::path::absolute(path).map_err(|source| StateError::File {
-        doing: "find",
-        path: path.to_owned(),
-        source,
-    })?;
-    let mut uri = "file://".to_owned();
-    for byte in path.as_os_str().as_encoded_bytes() {
-        match byte {
-            b'/' | b'-' | b'_' | b'.' => uri.push(char::from(*byte)),
-            byte if byte.is_ascii_alphanumeric() => uri.push(char::from(*byte)),
-            byte => {
-                let _ = write!(uri, "%{byte:02X}");
-            }
-        }
-    }
-    let _ = write!(uri, "?{how}");
-    Ok(uri)
 }
 
 #[cfg(test)]

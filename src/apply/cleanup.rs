@@ -1,0 +1,97 @@
+//! Removes sources that are no longer declared, moved, or left behind by a replace.
+//!
+//! Invariant: a source is removed by its recorded id only.
+
+use super::{Run, batch};
+use crate::model::{IntentKind, SourceId, SourceKey, SourceName};
+use crate::plan::{ActionResult, Removal, Step, UnitError};
+use crate::state::NewIntent;
+use std::collections::BTreeSet;
+
+/// A cleanup to send: its action in the plan, the name, the key and the id.
+pub(super) type Going = (Option<usize>, SourceName, SourceKey, SourceId);
+
+impl<'a> Run<'a> {
+    /// Records the intents and sends the cleanups in batches, always by recorded ids.
+    pub(super) async fn clean_up(&mut self, which: impl Fn(&Removal) -> bool) -> Result<(), UnitError> {
+        let mut going = Vec::new();
+        let missing = self.not_connected();
+        for (n, action) in self.open() {
+            let Step::Cleanup { id, removal } = &action.step else { continue };
+            if !which(removal) {
+                continue;
+            }
+            if let Removal::Moved(to) = removal
+                && (missing.contains(to) || !self.inventory.owned.contains_key(to))
+            {
+                self.set(n, ActionResult::Skipped(format!("{to} is not there yet")));
+                continue;
+            }
+            going.push((Some(n), action.name.clone(), action.source.clone(), id.clone()));
+        }
+        self.send_cleanup(going).await
+    }
+
+    /// Returns the names whose connect or adopt did not succeed in this pass.
+    fn not_connected(&self) -> BTreeSet<&'a SourceName> {
+        let results = self.plan.actions.iter().zip(&self.outcome.results);
+        results
+            .filter(|(action, result)| {
+                matches!(action.step, Step::Connect { .. } | Step::Adopt { .. })
+                    && **result != ActionResult::Done
+            })
+            .map(|(action, _)| &action.name)
+            .collect()
+    }
+
+    /// Cleans up the rows that a replace left behind under the same name.
+    ///
+    /// The last listing decides which these are.
+    pub(super) async fn clean_up_superseded(&mut self) -> Result<(), UnitError> {
+        let planned: BTreeSet<&SourceId> = self
+            .plan
+            .actions
+            .iter()
+            .filter_map(|action| match &action.step {
+                Step::Cleanup { id, .. } => Some(id),
+                _ => None,
+            })
+            .collect();
+        let touched: Vec<&SourceName> = self
+            .plan
+            .actions
+            .iter()
+            .filter(|action| matches!(action.step, Step::Connect { .. } | Step::Replace { .. }))
+            .map(|action| &action.name)
+            .collect();
+        let mut left: Vec<Going> = Vec::new();
+        for (name, owned) in touched.into_iter().filter_map(|name| self.inventory.owned.get_key_value(name)) {
+            let ids = owned.superseded.iter().filter(|id| !planned.contains(id));
+            let of_it = ids.map(|id| (None, name.clone(), owned.key.clone(), id.clone())).collect::<Vec<_>>();
+            if of_it.is_empty() || self.written.begin(name) {
+                left.extend(of_it);
+            } else {
+                self.outcome.waits_for_sync = true;
+            }
+        }
+        self.send_cleanup(left).await
+    }
+
+    async fn send_cleanup(&mut self, going: Vec<Going>) -> Result<(), UnitError> {
+        let intents = going
+            .iter()
+            .map(|(_, name, key, id)| NewIntent {
+                name: name.clone(),
+                key: key.clone(),
+                kind: IntentKind::Cleanup(id.clone()),
+                before: Vec::new(),
+                declared: None,
+            })
+            .collect();
+        let actions = going.iter().map(|going| going.0).collect();
+        self.record(actions, intents).await?;
+        let sent = batch::cleanup(self, going).await;
+        self.sent().await?;
+        sent
+    }
+}
