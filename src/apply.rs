@@ -51,7 +51,7 @@ pub struct Apply<'a> {
     /// `platform.owner`, written into the ownership marker of connected sources.
     pub owner: Option<&'a Arc<str>>,
     /// Git checkout at the time the files were read; names the commit in the journal.
-    pub checkout: Option<&'a Checkout>,
+    pub checkout: Option<&'a Arc<Checkout>>,
     /// Root directory that the files were read from.
     pub root: &'a str,
     /// Time after which a write must be visible in a list.

@@ -220,7 +220,7 @@ impl Reconciler {
             state: &self.state,
             secrets: &self.planner.secrets,
             owner: task.owner.as_ref(),
-            checkout: task.checkout.as_deref(),
+            checkout: task.checkout.as_ref(),
             root: &self.planner.root,
             settle: self.planner.settle,
             batch: BATCH,

@@ -7,11 +7,12 @@
 
 mod commit;
 mod cores;
+mod git;
 mod touched;
 mod tracked;
 mod walk;
 
-pub use commit::{Checkout, uses_reftable};
+pub use commit::{Checkout, Described, short_commit, uses_reftable};
 pub use cores::on_all_cores;
 pub use tracked::is_tracked;
 pub use walk::Seen;
@@ -59,7 +60,7 @@ impl Reading {
         Self {
             digest: digest(&files),
             git_locked: git_locked(&root),
-            checkout: Checkout::at(&root).map(Arc::new),
+            checkout: Checkout::at(&root, &files).map(Arc::new),
             files,
             seen,
             ground,
@@ -176,9 +177,11 @@ pub enum FileError {
     Escapes,
     /// Size in bytes of a file above the limit.
     TooLarge(u64),
-    /// Invalid UTF-8 from this byte on.
+    /// Not UTF-8, in this line.
     NotUtf8(usize),
-    /// Position of a NUL byte.
+    /// UTF-16.
+    Utf16,
+    /// A NUL byte, in this line.
     Nul(usize),
     /// The file's name is not UTF-8.
     Name,
@@ -197,8 +200,9 @@ impl fmt::Display for FileError {
                 f.write_str("the symlink leads out of the project; only files within it are read")
             }
             Self::TooLarge(most) => write!(f, "the file is larger than {} MiB", most >> 20),
-            Self::NotUtf8(at) => write!(f, "not UTF-8 text, from byte {at} on"),
-            Self::Nul(at) => write!(f, "NUL byte at byte {at}; not a text file"),
+            Self::NotUtf8(line) => write!(f, "line {line} is not UTF-8 text; save the file as UTF-8"),
+            Self::Utf16 => f.write_str("the file is UTF-16 text; save it as UTF-8"),
+            Self::Nul(line) => write!(f, "line {line} contains a NUL byte; not a text file"),
             Self::Name => f.write_str("the file's name is not UTF-8"),
             Self::Extension => f.write_str("the extension must be `.toml` in lower case; rename the file"),
             Self::Unsettled => f.write_str("the file changed each time it was read"),

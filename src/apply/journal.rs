@@ -1,9 +1,11 @@
 //! Records results: inventory changes and one journal entry per finished action.
 
 use super::Run;
+use crate::manifest::FILE_NAME;
 use crate::plan::{Action, Step, UnitError};
 use crate::state::{Change, JournalEntry};
-use crate::tree::Checkout;
+use std::collections::BTreeSet;
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,19 +17,30 @@ impl Run<'_> {
         if changes.is_empty() {
             return Ok(());
         }
-        self.name_commit(&mut changes);
+        self.name_commit(&mut changes).await;
         self.apply.state.commit(self.unit(), changes).await.map_err(UnitError::from)
     }
 
-    fn name_commit(&self, changes: &mut [Change]) {
-        let mut entries = changes.iter_mut().filter_map(|change| match change {
+    /// Names the commit in each entry: that of its file and of `wellspring.toml`; of all files where it has none.
+    async fn name_commit(&self, changes: &mut [Change]) {
+        let entries = changes.iter_mut().filter_map(|change| match change {
             Change::Journal(entry) => Some(entry),
             _ => None,
         });
-        // Resolving the commit reads several of Git's files, so do it once per transaction.
-        let Some(first) = entries.next() else { return };
-        first.commit = self.apply.checkout.and_then(Checkout::commit_by_now);
-        entries.for_each(|entry| entry.commit.clone_from(&first.commit));
+        let mut entries: Vec<_> = entries.collect();
+        let Some(checkout) = self.apply.checkout.filter(|_| !entries.is_empty()).cloned() else { return };
+        let declared_in = &self.plan.desired.files;
+        let settings: Arc<str> = FILE_NAME.into();
+        let files_of = |entry: &JournalEntry| {
+            let files = entry.file.as_ref().map_or(&**declared_in, slice::from_ref);
+            files.iter().chain([&settings]).cloned().collect::<BTreeSet<_>>()
+        };
+        let files = entries.iter().flat_map(|entry| files_of(entry)).collect();
+        let described = tokio::task::spawn_blocking(move || checkout.described(Some(files))).await;
+        let Some(described) = described.ok().flatten() else { return };
+        for entry in &mut entries {
+            entry.commit = Some(Arc::clone(described.of(&files_of(entry))));
+        }
     }
 
     /// Waits up to 100 ms for Git to write HEAD, so that entries can name the commit.

@@ -67,7 +67,7 @@ pub(super) async fn recreate(run: &mut Run<'_>, batch: Vec<Ready>) -> Result<(),
 /// Returns the definition that is on the platform now, ready to be sent again.
 fn old_definition(run: &Run<'_>, ready: &Ready) -> Result<(ResolvedSource, Arc<Applied>), String> {
     let name = ready.source.name();
-    let owned = run.inventory.owned.get(name).ok_or("what stands there is not ours")?;
+    let owned = run.inventory.owned.get(name).ok_or("the source there is not managed")?;
     let resolution = run
         .apply
         .secrets

@@ -100,7 +100,8 @@ async fn examine(common: &Common, settings: &Settings) -> Vec<Finding> {
     let at = settings.platform(reading.desired.platform.as_ref());
     match at {
         Err(error) => {
-            let todo = "set `url` under [platform] in wellspring.toml or the host configuration, or set WELLSPRING_URL";
+            let todo =
+                "set `url` under [platform] in wellspring.toml or the host file, or set WELLSPRING_URL";
             findings.push(Finding::bad("platform", Exit::Invalid, chain(&error), todo));
         }
         Ok(at) => {
@@ -130,11 +131,14 @@ fn files(settings: &Settings, reading: &Reading) -> Finding {
         let todo = "wait until Git has finished; if no Git process is running, delete .git/index.lock";
         return Finding::warning("files", format!("{count} in {root}; Git is writing them"), todo);
     }
-    let commit = reading.commit().and_then(|commit| commit.get(..9));
-    let commit = match commit {
-        Some(commit) => format!(", commit {commit}"),
+    let described = reading.checkout.as_ref().and_then(|checkout| checkout.described(None));
+    let commit = match described {
+        Some(described) => {
+            let files = reading.files().map(|(path, _)| path);
+            format!(", commit {}", tree::short_commit(described.of(files)))
+        }
         None if tree::uses_reftable(&settings.root) => {
-            ", commit unknown (the Git repository uses reftable, which is not read)".to_owned()
+            ", commit unknown (the Git repository uses reftable, which only the git program reads)".to_owned()
         }
         None => String::new(),
     };

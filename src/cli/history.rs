@@ -8,12 +8,10 @@ use crate::model::{DesiredUnit, SourceKey, SourceName, Unit};
 use crate::reading::Reading;
 use crate::render;
 use crate::state::{HistoryFilter, JournalEntry, JournalFilter, JournalRow, Run};
+use crate::tree::short_commit;
 use jiff::tz::TimeZone;
 use serde_json::json;
 use std::sync::Arc;
-
-/// Number of characters of a commit shown in tables.
-const SHORT_COMMIT: usize = 9;
 
 pub(super) async fn run(common: &Common, args: &HistoryArgs) -> Result<Exit, Failure> {
     let selector = Selector::new(&args.selection)?;
@@ -207,8 +205,8 @@ fn changes(common: &Common, chosen: &Chosen<'_>, rows: &[JournalRow], none: &str
 fn place(entry: &JournalEntry) -> String {
     let Some(file) = &entry.file else { return "-".to_owned() };
     let line = entry.line.map(|line| format!(":{line}")).unwrap_or_default();
-    let commit = entry.commit.as_deref().and_then(|commit| commit.get(..SHORT_COMMIT));
-    format!("{file}{line}{}", commit.map(|commit| format!("@{commit}")).unwrap_or_default())
+    let commit = entry.commit.as_deref().map(|commit| format!("@{}", short_commit(commit)));
+    format!("{file}{line}{}", commit.unwrap_or_default())
 }
 
 /// Formats a local time with seconds, since syncs may be that close together.

@@ -90,9 +90,10 @@ pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure
         place.settings.root.display(),
         if dry_run { " (dry run: changes are only logged)" } else { "" }
     ));
-    if tree::uses_reftable(&place.settings.root) {
+    if place.reading.commit().is_none() && tree::uses_reftable(&place.settings.root) {
         voice.warn(
-            "the Git repository uses reftable, which is not read: changes are recorded without a commit",
+            "the Git repository uses reftable and the git program cannot read it: changes are recorded without a \
+             commit; install Git 2.45 or newer",
         );
     }
     let daemon = Daemon {

@@ -31,7 +31,8 @@ pub struct JournalEntry {
     pub file: Option<Arc<str>>,
     /// The line in `file`, from 1.
     pub line: Option<u32>,
-    /// The commit that was checked out when the files were read, in hexadecimal.
+    /// The commit that was checked out when the files were read, in hexadecimal; ends in `-dirty` if it does not
+    /// hold the file as it was read.
     pub commit: Option<Arc<str>>,
     /// `done` or `failed`.
     pub outcome: Cow<'static, str>,

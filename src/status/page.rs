@@ -6,6 +6,7 @@ use super::view::{Change, Here, Row, Stopped, View, WithheldRow, WorkspaceView};
 use crate::model::Unit;
 use crate::render::words;
 use crate::state::Run;
+use crate::tree::short_commit as short;
 use askama::Template;
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -13,9 +14,6 @@ use std::borrow::Borrow;
 
 /// Reload interval of a page in seconds.
 const REFRESH: u32 = 15;
-
-/// Length of the shown part of a commit id.
-const SHORT_COMMIT: usize = 9;
 
 /// Characters of a path segment that are not percent-encoded.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~');
@@ -248,10 +246,6 @@ fn workspace(unit: &Unit) -> String {
 
 fn number(count: impl Borrow<usize>) -> String {
     words::number(*count.borrow())
-}
-
-fn short(commit: &str) -> &str {
-    commit.get(..SHORT_COMMIT).unwrap_or(commit)
 }
 
 /// Returns the parts of a name or path between which a line may break.

@@ -71,6 +71,7 @@ fn a_missing_root_or_a_file_in_its_place_is_an_error_and_an_empty_one_is_empty()
 #[test]
 fn what_is_no_text_is_listed_with_the_reason() {
     let folder = tree(&[("bad.toml", b"ab\xff"), ("nul.toml", b"a\0"), ("bom.toml", b"\xef\xbb\xbfx")]);
+    fs::write(folder.path().join("wide.toml"), b"\xff\xfea\0").unwrap();
     File::create(folder.path().join("huge.toml")).unwrap().set_len(100 << 20).unwrap();
     fs::create_dir(folder.path().join("folder.toml")).unwrap();
     let socket = std::os::unix::net::UnixListener::bind(folder.path().join("socket.toml")).unwrap();
@@ -80,12 +81,13 @@ fn what_is_no_text_is_listed_with_the_reason() {
     symlink("/dev/zero", folder.path().join("zero.toml")).unwrap();
     assert_eq!(
         shown(folder.path()),
-        "bad.toml: ! not UTF-8 text, from byte 2 on\n\
+        "bad.toml: ! line 1 is not UTF-8 text; save the file as UTF-8\n\
          bom.toml: x\n\
          huge.toml: ! the file is larger than 4 MiB\n\
-         nul.toml: ! NUL byte at byte 1; not a text file\n\
+         nul.toml: ! line 1 contains a NUL byte; not a text file\n\
          pipe.toml: ! not a regular file: pipes, sockets and devices are not read\n\
          socket.toml: ! not a regular file: pipes, sockets and devices are not read\n\
+         wide.toml: ! the file is UTF-16 text; save it as UTF-8\n\
          zero.toml: ! the symlink leads out of the project; only files within it are read"
     );
     drop(socket);

@@ -110,9 +110,18 @@ pub(super) fn one(root: &Path, name: &str) -> Option<Result<Arc<str>, FileError>
 /// SHA-256 of the text, or of the error message.
 pub(super) fn digest(text: &Result<Arc<str>, FileError>) -> [u8; 32] {
     match text {
-        Ok(text) => Sha256::digest(text.as_bytes()).into(),
-        Err(error) => Sha256::digest(error.to_string().as_bytes()).into(),
+        Ok(text) => digest_of(text.as_bytes()),
+        Err(error) => digest_of(error.to_string().as_bytes()),
     }
+}
+
+fn digest_of(text: &[u8]) -> [u8; 32] {
+    Sha256::digest(text).into()
+}
+
+/// Returns the digest of a file with these contents; a byte order mark is not part of its text.
+pub(super) fn digest_of_file(contents: &[u8]) -> [u8; 32] {
+    digest_of(contents.strip_prefix(b"\xef\xbb\xbf").unwrap_or(contents))
 }
 
 /// Files by name, each with its stamp and the digest of its text.
@@ -294,12 +303,19 @@ fn read_file(path: &Path, root: &Path) -> Result<Option<Arc<str>>, Trouble> {
     if bytes.contains(&0)
         && let Some(at) = bytes.iter().position(|byte| *byte == 0)
     {
-        return refuse(FileError::Nul(at));
+        let is_utf16 = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
+        return refuse(if is_utf16 { FileError::Utf16 } else { FileError::Nul(line(&bytes, at)) });
     }
     match String::from_utf8(bytes) {
         Ok(text) => Ok(Some(Arc::from(text.strip_prefix('\u{feff}').unwrap_or(&text)))),
-        Err(error) => refuse(FileError::NotUtf8(error.utf8_error().valid_up_to())),
+        Err(error) if error.as_bytes().starts_with(&[0xff, 0xfe]) => refuse(FileError::Utf16),
+        Err(error) => refuse(FileError::NotUtf8(line(error.as_bytes(), error.utf8_error().valid_up_to()))),
     }
+}
+
+/// Returns the line of a byte, from 1.
+fn line(bytes: &[u8], at: usize) -> usize {
+    bytes[..at].iter().filter(|byte| **byte == b'\n').count() + 1
 }
 
 fn open(path: &Path) -> io::Result<File> {

@@ -151,6 +151,53 @@ fn a_change_names_the_line_that_asked_for_it_and_the_commit() {
 }
 
 #[test]
+fn a_change_whose_file_its_commit_does_not_hold_is_marked_dirty() {
+    for format in ["files", "reftable"] {
+        let scene = Scene::new();
+        let git = |args: &[&str]| {
+            let identity = ["-c", "user.name=a", "-c", "user.email=a@example.com"];
+            let mut git = std::process::Command::new("git");
+            git.args(identity).args(args).current_dir(scene.tree.path()).env("HOME", scene.tree.path());
+            let output = git.output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+            String::from_utf8(output.stdout).unwrap().trim().to_owned()
+        };
+        git(&["init", "-q", &format!("--ref-format={format}")]);
+        let from = || {
+            scene.apply();
+            let changes = scene.wellspring(&["history", "--changes", "--format", "json", "--limit", "1"]);
+            let json: Value = serde_json::from_str(&changes.stdout).unwrap();
+            json["changes"][0]["commit"].as_str().unwrap_or_default().to_owned()
+        };
+        let commit = || {
+            git(&["commit", "-qm", "x"]);
+            git(&["rev-parse", "HEAD"])
+        };
+        let host = |name: &str| scene.tree.write("workspaces/one.toml", &ONE.replace("a.example", name));
+        host("a.example");
+        scene.tree.write("note", "");
+        git(&["add", "."]);
+        let first = commit();
+        assert_eq!(from(), first, "{format}: as committed");
+        host("b.example");
+        assert_eq!(from(), format!("{first}-dirty"), "{format}: modified");
+        let table = scene.wellspring(&["history", "--changes"]).stdout;
+        assert!(table.contains(&format!("one.toml:4@{}-dirty ", &first[..9])), "{table}");
+        assert!(scene.wellspring(&["doctor"]).stdout.contains(&format!("{}-dirty", &first[..9])));
+        host("c.example");
+        git(&["add", "."]);
+        assert_eq!(from(), format!("{first}-dirty"), "{format}: staged");
+        host("d.example");
+        git(&["add", "."]);
+        let second = commit();
+        scene.tree.write("note", "another file that is not read");
+        assert_eq!(from(), second, "{format}: another file is modified");
+        scene.tree.write("workspaces/two.toml", &ONE.replace("ws_one", "ws_two"));
+        assert_eq!(from(), format!("{second}-dirty"), "{format}: untracked");
+    }
+}
+
+#[test]
 fn in_json_a_workspace_has_its_name_and_its_id_each_once() {
     let scene = Scene::new();
     scene.tree.write("workspaces/one.toml", &ONE.replace("id = \"ws_one\"", "use = \"sales\""));
