@@ -337,7 +337,11 @@ impl fmt::Display for SettingsError {
                 "no wellspring.toml in {} or a parent directory; run `wellspring init` to create a project, or name one with -C DIR",
                 dir.display()
             ),
-            Self::MissingTree(dir) => write!(f, "{} does not exist; name a directory with a wellspring.toml", dir.display()),
+            Self::MissingTree(dir) => write!(
+                f,
+                "{} does not exist; name a directory with a wellspring.toml, or for `apply` a saved plan",
+                dir.display()
+            ),
             Self::FileForTree { file, found: Some(root) } => {
                 write!(f, "{} is a file; name the project directory: {}", file.display(), root.display())
             }
@@ -373,7 +377,7 @@ impl fmt::Display for SettingsError {
                 )
             }
             Self::NoToken => {
-                f.write_str("no token for the platform; set PMTX_TOKEN, or set `token` under [platform] in the host configuration")
+                f.write_str("no token for the platform; set PMTX_TOKEN, or set `token` under [platform] in the host file")
             }
         }
     }

@@ -48,26 +48,54 @@ fn a_saved_plan_is_carried_out_when_nothing_has_moved() {
     assert!(scene.holds("ws_one", &[A, B]));
     // Once applied, the plan is outdated.
     scene.platform.forget_calls();
-    refused(&scene, &apply(&scene, &file), "moved since");
+    refused(&scene, &apply(&scene, &file), "ws_one/alpha was applied since");
 }
 
 #[test]
-fn a_saved_plan_is_refused_when_files_platform_or_policy_moved() {
-    let moves: [fn(&Scene); 4] = [
-        |scene| scene.declare("ws_one", &[A, ("beta", "elsewhere.example.com")]),
-        |scene| scene.declare("ws_two", &[A]),
-        |scene| scene.tree.write("wellspring.toml", "[platform]\nsettle = \"0s\"\n"),
-        |scene| {
-            scene.someone_adds("ws_one", "beta");
-        },
+fn a_saved_plan_is_refused_with_the_name_of_what_changed() {
+    let moves: [(fn(&Scene), &str); 7] = [
+        (
+            |scene| scene.declare("ws_one", &[A, ("beta", "x.example.com")]),
+            "ws_one/beta changed in the files",
+        ),
+        (|scene| scene.declare("ws_one", &[A]), "ws_one/beta is no longer declared"),
+        (|scene| scene.declare("ws_one", &[A, B, ("c", "c")]), "ws_one/c is new in the files"),
+        (|scene| scene.declare("ws_two", &[A]), "the workspace ws_two is new"),
+        (
+            |scene| scene.tree.write("wellspring.toml", "[platform]\nsettle = \"0s\"\n"),
+            "the policy of ws_one",
+        ),
+        (|scene| _ = scene.someone_adds("ws_one", "beta"), "ws_one/beta is new on the platform"),
+        (|scene| drop(scene.apply()), "ws_one/alpha was applied since; ws_one/beta was applied since"),
     ];
-    for happens in moves {
+    for (happens, what) in moves {
         let scene = Scene::new();
         scene.declare("ws_one", &[A, B]);
         let file = saved(&scene);
         happens(&scene);
-        refused(&scene, &apply(&scene, &file), "moved since");
+        scene.platform.forget_calls();
+        refused(&scene, &apply(&scene, &file), what);
     }
+}
+
+#[test]
+fn a_saved_plan_does_not_ask_and_holds_wherever_the_directory_lies() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A]);
+    let file = scene.state.join("plan.json").to_str().unwrap().to_owned();
+    let finished = scene.wellspring(&["plan", "-o", &file]);
+    assert!(finished.stderr.contains(&format!("Saved to {file}")), "{finished:#?}");
+    let moved = Tree::with(&[("wellspring.toml", ""), ("workspaces/ws_one.toml", "")]);
+    for name in ["wellspring.toml", "workspaces/ws_one.toml"] {
+        std::fs::rename(scene.tree.join(name), moved.join(name)).unwrap();
+    }
+    let apply = Wellspring::new().args(["apply", &file, "--state-dir"]).arg(scene.state.path());
+    let finished = apply.dir(moved.path()).platform(&scene.platform).run();
+    assert_eq!(finished.code, Some(0), "{finished:#?}");
+    assert!(scene.holds("ws_one", &[A]));
+    let mistaken = scene.wellspring(&["plan", "-o", "json"]);
+    assert_eq!(mistaken.code, Some(64), "{mistaken:#?}");
+    assert!(mistaken.stderr.contains("use `--format json`"), "{mistaken:#?}");
 }
 
 #[test]
@@ -78,7 +106,11 @@ fn a_rotated_secret_moves_the_plan_and_no_value_is_in_the_file() {
     let file = saved(&scene);
     let text = std::fs::read_to_string(&file).unwrap();
     assert!(!text.contains("canary") && !text.contains("example.com"), "{text}");
-    refused(&scene, &command(&scene, &["apply", "--yes", &file], "canary-two").run(), "moved since");
+    refused(
+        &scene,
+        &command(&scene, &["apply", "--yes", &file], "canary-two").run(),
+        "ws_one/alpha has another secret",
+    );
     assert_eq!(apply(&scene, &file).code, Some(0));
 }
 
@@ -159,7 +191,8 @@ fn what_a_limit_withheld_from_a_saved_plan_is_not_done_when_the_limit_is_another
     let plan = scene.wellspring(&["plan", "--out", &file, "--config", &config]);
     assert_eq!(plan.code, Some(4), "{plan:#?}");
     let config = host("[limits]\nmax_cleanup = 5\n");
-    refused(&scene, &scene.wellspring(&["apply", "--yes", &file, "--config", &config]), "moved since");
+    let applied = scene.wellspring(&["apply", "--yes", &file, "--config", &config]);
+    refused(&scene, &applied, "ws_one/beta was planned as nothing, and is now planned as `cleanup`");
     let config = host("[limits]\nmax_cleanup = 0\n");
     let applied = scene.wellspring(&["apply", "--yes", &file, "--config", &config]);
     assert_eq!(applied.code, Some(4), "{applied:#?}");
@@ -190,7 +223,7 @@ fn a_source_that_is_named_is_tried_in_the_plan_as_in_its_execution() {
 fn a_file_that_is_no_saved_plan_is_a_mistake() {
     let scene = Scene::new();
     scene.declare("ws_one", &[A]);
-    for text in ["", "{}", "[1]", "[workspace]", "{\"kind\":\"wellspring plan\",\"version\":2}"] {
+    for text in ["", "{}", "[1]", "[workspace]", "{\"kind\":\"wellspring plan\",\"version\":3}"] {
         scene.state.write("odd.json", text);
         let file = scene.state.join("odd.json").to_str().unwrap().to_owned();
         assert_eq!(apply(&scene, &file).code, Some(64), "{text}");

@@ -48,6 +48,10 @@ pub(super) async fn run(common: &Common, args: &PlanArgs) -> Result<Exit, Failur
                 saved::asked(&args.selection.workspace, &selector, &args.limits),
             )?,
         )?;
+        if !common.quiet() {
+            let path = path.display();
+            note!("Saved to {path}; `wellspring apply {path}` carries it out, and nothing else.");
+        }
     }
     let changes = approved.plan().units.iter().any(|unit| !unit.actions.is_empty());
     let exit = exit_of(approved.plan())

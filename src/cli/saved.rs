@@ -2,10 +2,10 @@
 
 use super::args::{self, ApplyArgs, LimitArgs, Selection};
 use super::select::Selector;
-use super::workplace::{self, Workplace};
+use super::workplace::Workplace;
 use super::{Exit, Failure};
 use crate::model::{Limit, Unit};
-use crate::plan::saved::{Asked, SavedPlan, Stale, outline};
+use crate::plan::saved::{Asked, SavedPlan, Stale};
 use crate::plan::{ApprovedPlan, UnitPlan};
 use crate::reconcile::{Planned, Planner};
 use std::collections::BTreeMap;
@@ -42,15 +42,15 @@ pub(super) fn now(
     let approved: BTreeMap<&Unit, &UnitPlan> =
         approved.plan().units.iter().map(|plan| (plan.unit(), plan)).collect();
     let outline = |made: &Planned| {
-        let unit = made.plan.unit();
-        Some((unit.clone(), outline(made.basis.as_deref()?, approved.get(unit)?)))
+        let plan = approved.get(made.plan.unit())?;
+        Some(made.basis.clone()?.planned(plan))
     };
     let units = planned.iter().map(outline).collect();
     let Some(units) = units else {
         let message = "some workspaces could not be planned, so the plan cannot be saved or compared";
         return Err(Failure { exit: Exit::Failed, message: message.to_owned() });
     };
-    Ok(SavedPlan::new(&platform, &workplace::root(&place.settings), &planner.key, asked, units))
+    Ok(SavedPlan::new(&platform, &planner.key, asked, units))
 }
 
 /// Saves a plan with mode 0600.
@@ -81,7 +81,8 @@ pub(super) fn given(args: &ApplyArgs) -> Result<Option<(SavedPlan, ApplyArgs)>, 
     let max_cleanup = max_cleanup.map_err(|why| refused(path, &Stale::NotAPlan(why)))?;
     let args = ApplyArgs {
         selection: Selection { workspace: asked.workspaces, source: asked.sources, targets: Vec::new() },
-        yes: args.yes,
+        // The plan was looked at when it was saved.
+        yes: true,
         limits: LimitArgs { prune: asked.prune, max_cleanup },
     };
     Ok(Some((plan, args)))

@@ -1,28 +1,31 @@
-//! Saved plans: hashes of the inputs and actions of a plan, without source values.
+//! A saved plan: hashes of what it was made from, and what it does to each source.
 //!
-//! Applying a saved plan plans again, and continues only if the new plan has the same inputs and actions:
-//! files, rows, inventory, policy, and secrets (by their keyed fingerprints). Times and wording are not
-//! compared.
+//! `apply FILE` plans again, and goes on only if that plan is made from the same and does the same: the files, the
+//! rows, the inventory, the policy, and the secrets (by their keyed fingerprints). Times, wording and the place of
+//! the directory take no part. No value of any source is in it.
 
-use super::{Action, Input, SecretState, UnitPlan, compare_foreign};
+use super::{Input, SecretState, UnitPlan, compare_foreign};
 use crate::model::{
-    DesiredSource, FieldPath, FingerprintKey, Halves, ObservedSource, Owned, Part, Unit, is_hidden,
-    side_by_side, unordered,
+    DesiredSource, DesiredUnit, FieldPath, FingerprintKey, Halves, ObservedSource, Owned, Part, SourceKey,
+    SourceName, Unit, is_hidden, side_by_side, unordered,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// Version of the file format.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// Value of `kind` in the file.
 const KIND: &str = "wellspring plan";
 
-/// Maximum length of an error about the file, in characters.
+/// Maximum characters of the reason why a file is no saved plan, because it may repeat any part of the file.
 const LONGEST_REASON: usize = 300;
+
+/// Maximum number of differences in a message, because all sources may have changed.
+const MOST_DIFFERENCES: usize = 8;
 
 /// Contents of a saved plan file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,14 +35,34 @@ pub struct SavedPlan {
     version: u32,
     /// URL of the platform.
     platform: String,
-    /// Root directory of the files.
-    root: String,
     /// Id of the key of the fingerprints in the hashes.
     key_id: String,
     /// `-w`, `-s` and the limits of the run.
     asked: Asked,
-    /// Hash of inputs and actions, per unit.
-    units: Vec<(Unit, String)>,
+    units: Vec<Outline>,
+}
+
+/// Plan of one unit: keyed hashes of its inputs, and its actions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Outline {
+    unit: Unit,
+    /// The workspace as people name it.
+    label: String,
+    policy: String,
+    sources: BTreeMap<SourceName, Grounds>,
+}
+
+/// Actions for one source, and a hash of each existing part that they are made from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Grounds {
+    files: Option<String>,
+    secrets: Option<String>,
+    state: Option<String>,
+    platform: Option<String>,
+    /// Each action with the id that it is done to.
+    actions: Vec<String>,
 }
 
 /// Command-line options of the plan, reused when it is applied.
@@ -64,12 +87,10 @@ pub enum Stale {
     Version(u32),
     /// Another platform: planned for, applied to.
     Platform(String, String),
-    /// Another directory: planned from, applied from.
-    Root(String, String),
     /// Another fingerprint key, so secrets cannot be compared.
     Key,
-    /// These units changed.
-    Moved(Vec<Unit>),
+    /// Changed workspaces or sources, each with the kind of change.
+    Changed(Vec<String>),
 }
 
 impl fmt::Display for Stale {
@@ -86,22 +107,19 @@ impl fmt::Display for Stale {
                     "the plan was made for {then}, and this would be applied to {now}; nothing was done"
                 )
             }
-            Self::Root(then, now) => {
-                write!(f, "the plan was made from {then}, and the files are now read from {now}; {AGAIN}")
-            }
             Self::Key => write!(
                 f,
                 "the plan was made with another fingerprint key, so it cannot be told whether the secrets \
                  are the same: apply it with the state directory it was made with; nothing was done"
             ),
-            Self::Moved(units) => {
-                let units: Vec<String> = units.iter().map(ToString::to_string).collect();
-                let units = units.join(", ");
-                write!(
-                    f,
-                    "the files, the platform, the policy or what the limits let through moved since the plan was \
-                     saved ({units}); {AGAIN}"
-                )
+            Self::Changed(differences) => {
+                let more = differences.len().saturating_sub(MOST_DIFFERENCES);
+                let shown = differences[..differences.len() - more].join("; ");
+                write!(f, "since the plan was saved, {shown}")?;
+                if more > 0 {
+                    write!(f, "; and {more} more")?;
+                }
+                write!(f, ". Nothing was done; plan again")
             }
         }
     }
@@ -110,21 +128,14 @@ impl fmt::Display for Stale {
 impl std::error::Error for Stale {}
 
 impl SavedPlan {
-    /// Creates a plan of these units, each with its [`outline`].
+    /// A plan of these units.
     #[must_use]
-    pub fn new(
-        platform: &str,
-        root: &str,
-        key: &FingerprintKey,
-        asked: Asked,
-        mut units: Vec<(Unit, String)>,
-    ) -> Self {
-        units.sort();
+    pub fn new(platform: &str, key: &FingerprintKey, asked: Asked, mut units: Vec<Outline>) -> Self {
+        units.sort_by(|a, b| a.unit.cmp(&b.unit));
         Self {
             kind: KIND.to_owned(),
             version: VERSION,
             platform: platform.to_owned(),
-            root: root.to_owned(),
             key_id: key.id().to_owned(),
             asked,
             units,
@@ -173,36 +184,95 @@ impl SavedPlan {
         if self.platform != now.platform {
             return Err(Stale::Platform(self.platform.clone(), now.platform.clone()));
         }
-        if self.root != now.root {
-            return Err(Stale::Root(self.root.clone(), now.root.clone()));
-        }
         if self.key_id != now.key_id {
             return Err(Stale::Key);
         }
-        let then: BTreeMap<&Unit, &String> = self.units.iter().map(|(unit, hash)| (unit, hash)).collect();
-        let here: BTreeMap<&Unit, &String> = now.units.iter().map(|(unit, hash)| (unit, hash)).collect();
-        let mut moved: Vec<Unit> = then
-            .keys()
-            .chain(here.keys())
-            .filter(|unit| then.get(*unit) != here.get(*unit))
-            .copied()
-            .cloned()
-            .collect();
-        moved.sort();
-        moved.dedup();
-        if moved.is_empty() { Ok(()) } else { Err(Stale::Moved(moved)) }
+        let by_unit = |plan: &'_ Self| -> BTreeMap<Unit, Outline> {
+            plan.units.iter().map(|outline| (outline.unit.clone(), outline.clone())).collect()
+        };
+        let (then, here) = (by_unit(self), by_unit(now));
+        let units: BTreeSet<&Unit> = then.keys().chain(here.keys()).collect();
+        let differences: Vec<String> =
+            units.into_iter().flat_map(|unit| differences(then.get(unit), here.get(unit))).collect();
+        if differences.is_empty() { Ok(()) } else { Err(Stale::Changed(differences)) }
     }
 }
 
-/// Hashes a [`basis`] and the actions of the plan.
-///
-/// The actions are part of the hash so that one withheld by a limit is not carried out later under another
-/// limit, or after the hour has passed.
-#[must_use]
-pub fn outline(basis: &str, plan: &UnitPlan) -> String {
-    let done = |action: &Action| json!([action.step.kind().as_str(), action.name, action.step.source_id()]);
-    let outline = json!([basis, plan.actions.iter().map(done).collect::<Vec<_>>()]);
-    hex(&outline.to_string())
+/// Describes how the plan of a unit differs from the saved one.
+fn differences(then: Option<&Outline>, now: Option<&Outline>) -> Vec<String> {
+    let (Some(then), Some(now)) = (then, now) else {
+        let gone = then.map(|then| format!("the workspace {} is no longer declared", then.label));
+        return gone.or(now.map(|now| format!("the workspace {} is new", now.label))).into_iter().collect();
+    };
+    let label = &now.label;
+    let policy =
+        (then.policy != now.policy).then(|| format!("the policy of {label}, or `platform.owner`, changed"));
+    let nothing = Grounds::default();
+    let names: BTreeSet<&SourceName> = then.sources.keys().chain(now.sources.keys()).collect();
+    let sources = names.into_iter().filter_map(|name| {
+        let of = |outline: &'_ Outline| outline.sources.get(name).cloned().unwrap_or_else(|| nothing.clone());
+        Some(format!("{label}/{} {}", shown(name), of(then).against(&of(now))?))
+    });
+    policy.into_iter().chain(sources).collect()
+}
+
+fn shown(name: &SourceName) -> String {
+    name.as_str().chars().flat_map(char::escape_debug).collect()
+}
+
+impl Grounds {
+    /// Describes the first part that differs.
+    fn against(&self, now: &Self) -> Option<String> {
+        let part = |then: &Option<String>, now: &Option<String>, [new, gone, changed]: [&str; 3]| {
+            let how = match (then, now) {
+                (None, None) => return None,
+                (None, Some(_)) => new,
+                (Some(_), None) => gone,
+                (Some(then), Some(now)) if then == now => return None,
+                _ => changed,
+            };
+            Some(how.to_owned())
+        };
+        let actions = || {
+            let words = |grounds: &Self| {
+                let words = grounds.actions.iter().filter_map(|action| action.split(' ').next());
+                let words: Vec<&str> = words.collect();
+                if words.is_empty() { "nothing".to_owned() } else { format!("`{}`", words.join("`, `")) }
+            };
+            let differ = self.actions != now.actions;
+            differ.then(|| format!("was planned as {}, and is now planned as {}", words(self), words(now)))
+        };
+        part(
+            &self.files,
+            &now.files,
+            ["is new in the files", "is no longer declared", "changed in the files"],
+        )
+        .or_else(|| part(&self.secrets, &now.secrets, ["has another secret"; 3]))
+        .or_else(|| {
+            let words = ["was applied since", "is no longer managed", "was applied since"];
+            part(&self.state, &now.state, words)
+        })
+        .or_else(|| {
+            let words = ["is new on the platform", "is gone from the platform", "changed on the platform"];
+            part(&self.platform, &now.platform, words)
+        })
+        .or_else(actions)
+    }
+}
+
+impl Outline {
+    /// Adds the actions of the plan.
+    ///
+    /// An action that a limit withheld is so not carried out later under another limit, or after the hour has passed.
+    #[must_use]
+    pub fn planned(mut self, plan: &UnitPlan) -> Self {
+        for action in &plan.actions {
+            let id = action.step.source_id().map(ToString::to_string).unwrap_or_default();
+            let done = format!("{} {id}", action.step.kind().as_str());
+            self.sources.entry(action.name.clone()).or_default().actions.push(done);
+        }
+        self
+    }
 }
 
 /// Removes the values that a deserializer's message repeats; they may be secrets.
@@ -222,81 +292,87 @@ fn hex(text: &str) -> String {
 /// Values are hashed under the fingerprint key: a row may contain secrets, and a plain hash of a short one
 /// can be guessed.
 #[must_use]
-pub fn basis(input: &Input<'_>) -> String {
+pub fn basis(input: &Input<'_>) -> Outline {
     let desired = &input.desired;
-    let sources: Vec<Value> = desired
-        .sources
-        .iter()
-        .map(|source| {
-            json!([
-                source.key,
-                source.name,
-                source.definition,
-                source.protect,
-                source.adopt,
-                source.sync,
-                source.sync_options,
-                source.suspend,
-                source.test
-            ])
-        })
-        .collect();
-    let moved: Vec<Value> = desired.moved.iter().map(|moved| json!([moved.from, moved.to])).collect();
-    let removed: Vec<Value> =
-        desired.removed.iter().map(|removed| json!([removed.key, removed.action])).collect();
+    let hash = |content: &Value| hex(&input.key.of(content).to_string());
+    let mut sources: BTreeMap<SourceName, Grounds> = BTreeMap::new();
+    let mut written = written(desired);
+    for source in &desired.sources {
+        let files = written.remove(&source.key).map(|said| hash(&said.into()));
+        sources.entry(source.name.clone()).or_default().files = files;
+    }
+    for (name, owned) in &input.inventory.owned {
+        let grounds = sources.entry(name.clone()).or_default();
+        grounds.state = Some(hash(&state(owned)));
+        if grounds.files.is_none() {
+            grounds.files = written.remove(&owned.key).map(|said| hash(&said.into()));
+        }
+    }
+    for (name, state) in input.secrets {
+        let fingerprints = match state {
+            SecretState::Resolved(fingerprints) => json!(fingerprints),
+            SecretState::Missing(_) => Value::Null,
+        };
+        sources.entry(name.clone()).or_default().secrets = Some(hash(&fingerprints));
+    }
     let declared: BTreeMap<_, _> = desired.sources.iter().map(|source| (&source.name, source)).collect();
-    let mut rows: Vec<String> = input
-        .listing
-        .iter()
-        .map(|row| {
-            let owned = input.inventory.owned.get(&row.name).map(|owned| &**owned);
-            row_basis(row, declared.get(&row.name).copied(), owned)
-        })
-        .map(|row| row.to_string())
-        .collect();
-    rows.sort();
-    let secrets: BTreeMap<_, _> = input
-        .secrets
-        .iter()
-        .map(|(name, state)| match state {
-            SecretState::Resolved(fingerprints) => (name, json!(fingerprints)),
-            SecretState::Missing(_) => (name, Value::Null),
-        })
-        .collect();
-    let ours: BTreeMap<_, _> = input
-        .inventory
-        .owned
-        .iter()
-        .map(|(name, owned)| {
-            let applied = &owned.applied;
-            let what = json!([
-                owned.key,
-                owned.id,
-                owned.superseded,
-                applied.definition.shared(),
-                applied.secrets,
-                applied.key_id,
-                applied.sync,
-                owned.protect,
-                owned.declared_in
-            ]);
-            (name, what)
-        })
-        .collect();
-    let content = json!({
-        "unit": desired.unit,
-        "policy": desired.policy,
-        "owner": input.owner,
-        "sources": sources,
-        "moved": moved,
-        "removed": removed,
-        "rows": rows,
-        "ours": ours,
-        "secrets": secrets,
-        "barred": input.removals_barred.as_ref().map(|barred| barred.code.as_str()),
-    });
-    let fingerprint = input.key.of(&content);
-    hex(&fingerprint.to_string())
+    let mut rows: BTreeMap<SourceName, Vec<String>> = BTreeMap::new();
+    for row in input.listing {
+        let owned = input.inventory.owned.get(&row.name).map(|owned| &**owned);
+        let row_basis = row_basis(row, declared.get(&row.name).copied(), owned);
+        rows.entry(row.name.clone()).or_default().push(row_basis.to_string());
+    }
+    for (name, mut rows) in rows {
+        rows.sort();
+        sources.entry(name).or_default().platform = Some(hash(&json!(rows)));
+    }
+    Outline {
+        unit: desired.unit.clone(),
+        label: desired.label().to_owned(),
+        policy: hash(&json!({ "policy": desired.policy, "owner": input.owner })),
+        sources,
+    }
+}
+
+/// Returns the block of each key, and its entries in `[moved]` and `[removed]`.
+fn written(desired: &DesiredUnit) -> BTreeMap<&SourceKey, Vec<Value>> {
+    let mut written: BTreeMap<&SourceKey, Vec<Value>> = BTreeMap::new();
+    for source in &desired.sources {
+        written.entry(&source.key).or_default().push(json!([
+            source.key,
+            source.name,
+            source.definition,
+            source.protect,
+            source.adopt,
+            source.sync,
+            source.sync_options,
+            source.suspend,
+            source.test
+        ]));
+    }
+    for moved in &desired.moved {
+        written.entry(&moved.from).or_default().push(json!(["moved", moved.to]));
+    }
+    for removed in &desired.removed {
+        written.entry(&removed.key).or_default().push(json!(["removed", removed.action]));
+    }
+    written
+}
+
+/// Returns the compared part of an inventory entry.
+fn state(owned: &Owned) -> Value {
+    let applied = &owned.applied;
+    json!([
+        owned.key,
+        owned.id,
+        owned.superseded,
+        applied.definition.shared(),
+        applied.secrets,
+        applied.key_id,
+        applied.sync,
+        owned.protect,
+        owned.declared_in
+    ])
 }
 
 /// Includes ids and compared fields only.

@@ -6,7 +6,7 @@ use crate::apply::mark_of;
 use crate::model::{
     Declared, DesiredSource, DesiredUnit, FingerprintKey, Inventory, ResolvedSource, SourceName,
 };
-use crate::plan::saved::basis;
+use crate::plan::saved::{Outline, basis};
 use crate::plan::{
     Correction, Departure, ErrorKind, HostLimits, Input, Missing, Overrides, Quarantine, Reckoning,
     SecretState, UnitError, UnitPlan, hold_departures, missing, named_as_declared, plan, reckon,
@@ -71,8 +71,8 @@ pub struct Planner {
 pub struct Planned {
     /// The plan, before the guard.
     pub plan: UnitPlan,
-    /// Hash of the inputs; `None` without a plan or if hashes are disabled.
-    pub basis: Option<String>,
+    /// Hashes of the inputs; `None` without a plan or if hashes are disabled.
+    pub basis: Option<Outline>,
     /// Inventory after recovery.
     pub inventory: Inventory,
     /// Outcomes revealed by the listing for writes without a response.

@@ -9,7 +9,7 @@ use wellspring::model::{
     FingerprintKey, Inventory, Limit, MetadataPolicy, ObservedSource, Owned, Place, Policy, Prune, Scope,
     SecretRef, SourceId, SourceKey, SourceName, TestSpec, Unit, WorkspaceId,
 };
-use wellspring::plan::saved::basis;
+use wellspring::plan::saved::{Outline, basis};
 use wellspring::plan::{
     Action, HostLimits, Input, Plan, Quarantine, SecretState, Step, UnitPlan, approve, placed, plan, seen,
 };
@@ -196,7 +196,7 @@ prop_compose! {
     }
 }
 
-fn planned(world: &World) -> (UnitPlan, String) {
+fn planned(world: &World) -> (UnitPlan, Outline) {
     let desired = Arc::new(world.desired.clone());
     let inventory = Inventory { owned: world.owned.clone(), ..Inventory::default() };
     let secrets = desired
@@ -312,7 +312,7 @@ proptest! {
     #[test]
     fn no_plan_holds_the_value_of_a_secret(world in any_world()) {
         let (unit, hash) = planned(&world);
-        let debug = format!("{unit:?} {hash}");
+        let debug = format!("{unit:?} {hash:?}");
         let plan = Plan { units: vec![unit], ..Plan::default() };
         let now = jiff::Timestamp::UNIX_EPOCH;
         let view = View { plan: &plan, outcomes: None, now, local: None, plan_id: "-", problems: &Problems::default() };

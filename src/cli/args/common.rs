@@ -23,7 +23,7 @@ pub(in crate::cli) struct Common {
     /// State directory [default: $STATE_DIRECTORY, else DIR/.wellspring]
     #[arg(long, global = true, env = "WELLSPRING_STATE_DIR", hide_env_values = true, value_name = "DIR")]
     state_dir: Option<PathBuf>,
-    /// Host configuration, such as /etc/wellspring/daemon.toml
+    /// Host file, such as /etc/wellspring/daemon.toml
     #[arg(long, global = true, env = "WELLSPRING_CONFIG", hide_env_values = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Output format

@@ -6,8 +6,8 @@ use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 /// Options of other tools, with the name or command here.
 const OTHERWISE: [(&str, &str); 21] = [
     ("--json", "use `--format json`"),
-    ("-o", "use `--format json` or `--format markdown`; `plan --out FILE` saves a plan"),
-    ("--output", "use `--format json` or `--format markdown`; `plan --out FILE` saves a plan"),
+    ("-o", "use `--format json` or `--format markdown`; `plan -o FILE` saves a plan"),
+    ("--output", "use `--format json` or `--format markdown`; `plan -o FILE` saves a plan"),
     ("--dry-run", "use `wellspring plan`, or `wellspring run --dry-run`"),
     ("-n", "use `wellspring plan`, or `wellspring run --dry-run`"),
     ("--auto-approve", "use `--yes`"),

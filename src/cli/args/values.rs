@@ -41,6 +41,16 @@ impl FromStr for DirOrAddress {
     }
 }
 
+/// Parses the name of the file to save a plan in, where other programs take a format.
+pub(super) fn plan_file(text: &str) -> Result<PathBuf, String> {
+    if matches!(text, "json" | "markdown" | "github" | "human" | "text" | "yaml" | "wide") {
+        return Err(format!(
+            "this option saves the plan in a file; use `--format json` for another format, or write ./{text}"
+        ));
+    }
+    Ok(text.into())
+}
+
 /// Parses HOST=ADDRESS.
 pub(super) fn stand_in(text: &str) -> Result<(String, SocketAddr), String> {
     let (host, at) =
@@ -59,7 +69,12 @@ pub(in crate::cli) fn limit(text: &str) -> Result<Limit, String> {
         Some(percent) => percent.parse().ok().filter(|percent| *percent <= 100).map(Limit::Percent),
         None => text.parse().ok().map(Limit::Count),
     };
-    limit.ok_or_else(|| "neither a number nor a percentage such as 30%".to_owned())
+    limit.ok_or_else(|| "write a number, or a percentage from 0% to 100%".to_owned())
+}
+
+/// Parses a number of entries.
+pub(super) fn count(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| "write a whole number, such as 30".to_owned())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Arguments of each command.
 
-use super::values::{DirOrAddress, limit, stand_in};
+use super::values::{DirOrAddress, count, limit, plan_file, stand_in};
 use crate::cli::complete;
 use crate::model::Limit;
 use crate::settings::Humane;
@@ -91,7 +91,7 @@ pub(in crate::cli) struct PlanArgs {
     #[arg(long, requires = "test", help = ALLOW_UNTESTED)]
     pub(in crate::cli) allow_untested: bool,
     /// Save the plan; `apply FILE` applies it, unless something changed in between
-    #[arg(long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", value_parser = plan_file)]
     pub(in crate::cli) out: Option<PathBuf>,
     #[command(flatten)]
     pub(in crate::cli) limits: LimitArgs,
@@ -104,7 +104,7 @@ pub(in crate::cli) struct PlanArgs {
 pub(in crate::cli) struct ApplyArgs {
     #[command(flatten)]
     pub(in crate::cli) selection: Selection,
-    /// Apply without asking
+    /// Apply without asking; a saved plan never asks
     #[arg(short, long)]
     pub(in crate::cli) yes: bool,
     #[command(flatten)]
@@ -218,7 +218,7 @@ pub(in crate::cli) struct HistoryArgs {
     #[arg(long)]
     pub(in crate::cli) changes: bool,
     /// Maximum number of entries, newest first
-    #[arg(long, value_name = "N", default_value_t = 30)]
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = count, allow_negative_numbers = true)]
     pub(in crate::cli) limit: usize,
 }
 
