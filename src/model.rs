@@ -14,6 +14,7 @@ mod ids;
 mod inventory;
 mod observed;
 mod policy;
+mod quoting;
 mod resolved;
 mod same;
 mod walk;
@@ -35,6 +36,7 @@ pub use inventory::{
 };
 pub use observed::{Echo, ObservedSource, is_hidden, is_masked};
 pub use policy::{Adopt, Limit, MetadataPolicy, OnConflict, Policy, Prune};
+pub use quoting::{toml_key, toml_string};
 pub(crate) use resolved::wipe;
 pub use resolved::{ExposedConfig, Metadata, ResolvedSource, Stamp};
 pub use same::{same_in_any_order, same_value, unordered};

@@ -4,7 +4,7 @@ use super::document::{Document, Node, Table, Value};
 use super::findings::Findings;
 use super::settings::{FILE_NAME, Lookup, Settings};
 use super::{SourceFile, fields, parse, references, settings};
-use crate::model::{DesiredSource, FieldPath, Place};
+use crate::model::{DesiredSource, FieldPath, Place, toml_key, toml_string};
 use std::sync::Arc;
 
 /// One value of a source, with its origin.
@@ -82,7 +82,7 @@ fn json(value: &Value<'_>) -> serde_json::Value {
 /// Formats a value as TOML on one line.
 fn written(value: &Value<'_>) -> String {
     match value {
-        Value::String(text) => quoted(text),
+        Value::String(text) => toml_string(text),
         Value::Integer(number) => number.to_string(),
         Value::Float(number) => format!("{number:?}"),
         Value::Bool(value) => value.to_string(),
@@ -99,34 +99,9 @@ fn written_table(table: &Table<'_>) -> String {
     if table.is_empty() {
         return "{}".to_owned();
     }
-    let bare = |key: &str| {
-        !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
-    };
     let entries: Vec<String> = table
         .iter()
-        .map(|(key, entry)| {
-            let key = if bare(key) { key.clone().into_owned() } else { quoted(key) };
-            format!("{key} = {}", written(&entry.node.value))
-        })
+        .map(|(key, entry)| format!("{} = {}", toml_key(key), written(&entry.node.value)))
         .collect();
     format!("{{ {} }}", entries.join(", "))
-}
-
-/// Formats a basic string, with control characters escaped.
-fn quoted(text: &str) -> String {
-    let mut out = String::from("\"");
-    for character in text.chars() {
-        match character {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\t' => out.push_str("\\t"),
-            character if character.is_control() => {
-                out.push_str(&format!("\\u{:04X}", u32::from(character)));
-            }
-            character => out.push(character),
-        }
-    }
-    out.push('"');
-    out
 }

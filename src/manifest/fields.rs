@@ -46,10 +46,40 @@ pub(crate) fn unknown_keys(table: &Table<'_>, known: &[&str], owner: &str, findi
                 .error(Code::UnknownKey, entry.key, format!("unknown key `{}` in {owner}", shown(key)))
                 .maybe_help(
                     did_you_mean(key, known.iter().copied())
+                        .or_else(|| elsewhere(key, owner))
                         .or_else(|| Some(format!("known here: {}", one_of(known)))),
                 );
         }
     }
+}
+
+/// Returns the right place of a key that is known, but not in `owner`.
+fn elsewhere(key: &str, owner: &str) -> Option<String> {
+    const HOST_FILE: &str = "this belongs in the host file, the one that `--config FILE` names";
+    let of_the_platform = owner == "`[platform]`";
+    let place = match key {
+        "token" if of_the_platform => {
+            "the token comes from the variable PMTX_TOKEN, or from `[platform] token` in the host file"
+        }
+        "timeout" | "sync_timeout" | "max_in_flight" | "requests_per_second" | "allow_plaintext"
+            if of_the_platform =>
+        {
+            HOST_FILE
+        }
+        "daemon" | "limits" | "secrets" | "state" | "http" | "notify" | "variables"
+            if owner == "wellspring.toml" =>
+        {
+            HOST_FILE
+        }
+        "workspaces" | "defaults" | "templates" | "policy" | "files" if of_the_platform => {
+            "this is not a part of [platform]: write it above all headers, or as a header of its own"
+        }
+        "connection_config" if owner == "`[defaults]`" => {
+            "sources share a connection by a template: [templates.NAME.connection_config], and `extends = \"NAME\"`"
+        }
+        _ => return None,
+    };
+    Some(place.to_owned())
 }
 
 /// Reports a name with invisible characters.
@@ -101,11 +131,35 @@ fn wrong_type<'f, 'd, 'a>(
             format!("`{}` takes {expected}, not {}", shown(key), node.value.type_name()),
         )
         .label(format!("expected {expected}"))
+        .maybe_help(example(key).filter(|_| expected == "a table").or_else(|| cure(expected, &node.value)))
+}
+
+/// Returns how to write a value of another type as the expected one.
+fn cure(expected: &str, value: &Value<'_>) -> Option<String> {
+    let cure = match (expected, value) {
+        (_, Value::String(text)) if expected.contains("`true`") => {
+            let is_switch = matches!(text.to_ascii_lowercase().as_str(), "true" | "false");
+            if is_switch { "write it in lower case, without quotes" } else { "write `true` or `false`" }
+        }
+        ("a string", Value::Array(_) | Value::Table(_)) => return None,
+        ("a string", _) => "write it in quotes: \"…\"",
+        ("a list of strings", Value::String(_)) => "write it as a list: [\"…\"]",
+        ("a table", Value::Array(_)) => {
+            "a header has one bracket on each side, and the name in it: [sources.NAME]"
+        }
+        _ if expected.starts_with("a duration") => {
+            "write a number and a unit in quotes: \"90s\", \"30m\", \"2h\""
+        }
+        _ => return None,
+    };
+    Some(cure.to_owned())
 }
 
 /// Returns an example for a table that is often mistaken for a single value.
 fn example(key: &str) -> Option<String> {
     let example = match key {
+        "metadata" => "metadata = { description = \"…\" }",
+        "connection_config" => "connection_config = { host = \"…\" }",
         "suspend" => "suspend = { reason = \"…\", until = 2026-12-01 }",
         "sync" => "sync = { every = \"6h\" }",
         "sync_options" => "sync_options = { incremental = true }",
@@ -133,7 +187,7 @@ pub(crate) fn table_in<'t, 'a>(
 ) -> Option<&'t Table<'a>> {
     let table = entry.node.value.as_table();
     if table.is_none() {
-        wrong_type(key, "a table", &entry.node, findings).maybe_help(example(key));
+        wrong_type(key, "a table", &entry.node, findings);
     }
     table
 }

@@ -1,7 +1,7 @@
 //! Chooses the path of a new file so that the patterns of `files` match it.
 
 use super::FILE_NAME;
-use super::settings::Patterns;
+use super::patterns::Patterns;
 
 /// Returns the path for a new file.
 ///

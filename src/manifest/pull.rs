@@ -7,10 +7,10 @@
 mod values;
 
 use super::{SourceFile, format, read};
-use crate::model::{ObservedSource, Scope, SourceName, Unit};
+use crate::model::{ObservedSource, Scope, SourceName, Unit, toml_key, toml_string};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use values::{Notes, key as toml_key, quoted};
+use values::Notes;
 
 /// A file to be written.
 #[derive(Debug, Clone)]
@@ -46,10 +46,11 @@ pub fn pulled(workspace: &PulledWorkspace<'_>, rows: &[&ObservedSource], taken: 
         variables: BTreeSet::new(),
     };
     let (header, usual) = match workspace.alias {
-        Some((alias, scope)) => (format!("[workspace]\nuse = {}\n", quoted(alias)), scope.clone()),
-        None => {
-            (format!("[workspace]\nid = {}\n", quoted(workspace.unit.workspace.as_str())), Scope::default())
-        }
+        Some((alias, scope)) => (format!("[workspace]\nuse = {}\n", toml_string(alias)), scope.clone()),
+        None => (
+            format!("[workspace]\nid = {}\n", toml_string(workspace.unit.workspace.as_str())),
+            Scope::default(),
+        ),
     };
     let label = workspace.alias.map_or(workspace.unit.workspace.as_str(), |(alias, _)| alias);
     let mut body = String::new();
@@ -71,7 +72,7 @@ pub fn pulled(workspace: &PulledWorkspace<'_>, rows: &[&ObservedSource], taken: 
         } else {
             body.push_str(&format!(
                 "\n# TODO {}: a file cannot declare this source\n",
-                quoted(row.name.as_str())
+                toml_string(row.name.as_str())
             ));
             out.unreadable.push(format!("{}: a file cannot declare this source", row.name));
         }
@@ -81,7 +82,7 @@ pub fn pulled(workspace: &PulledWorkspace<'_>, rows: &[&ObservedSource], taken: 
     }
     out.text.push_str(&header);
     if workspace.unit.scope != usual {
-        out.text.push_str(&format!("scope = {}\n", quoted(workspace.unit.scope.as_str())));
+        out.text.push_str(&format!("scope = {}\n", toml_string(workspace.unit.scope.as_str())));
     }
     out.text.push_str(&body);
     out.text = format(&out.text).unwrap_or(out.text);
@@ -121,14 +122,14 @@ fn source(label: &str, key: &str, row: &ObservedSource) -> (String, Notes) {
     let table = format!("sources.{}", toml_key(key));
     let mut text = format!("\n[{table}]\n");
     match row.kind.as_deref().filter(|kind| !kind.is_empty()) {
-        Some(kind) => text.push_str(&format!("type = {}\n", quoted(&values::literal(kind)))),
+        Some(kind) => text.push_str(&format!("type = {}\n", toml_string(&values::literal(kind)))),
         None => {
             notes.unreadable.push("type".to_owned());
             text.push_str("# TODO the platform does not show its type\ntype = \"unknown\"\n");
         }
     }
     if key != row.name.as_str() {
-        text.push_str(&format!("name = {}\n", quoted(row.name.as_str())));
+        text.push_str(&format!("name = {}\n", toml_string(row.name.as_str())));
     }
     let metadata = row.echo.metadata.as_ref().and_then(|metadata| metadata.as_object());
     if let Some(metadata) = metadata.filter(|metadata| !metadata.is_empty()) {

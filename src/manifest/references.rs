@@ -86,7 +86,9 @@ pub(super) fn checked_segments(
         Err(why) => {
             findings
                 .error(Code::BadReference, span, why)
-                .help("write `${NAME}` with letters, digits and `_`; for a literal `${` write `$${`");
+                .help(
+                    "write `${NAME}` with letters, digits and `_`; there are no defaults such as `${NAME:-…}`; for a literal `${` write `$${`",
+                );
             None
         }
     }
@@ -135,7 +137,7 @@ pub(super) fn secret(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Opti
     }
 }
 
-/// Like [`secret`] for the host configuration.
+/// Like [`secret`] for the host file.
 ///
 /// There, a reference may name the platform's token.
 pub(crate) fn host_secret(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option<SecretRef> {

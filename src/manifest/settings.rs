@@ -4,13 +4,12 @@ use super::diagnostic::Code;
 use super::document::{Entry, Node, Span, Table, Value};
 use super::fields::{self, shown, unknown_keys};
 use super::findings::{Findings, Size};
+use super::patterns::{self, Patterns};
 use super::policy::{self, Stated};
 use super::references;
 use super::source;
-use super::suggest;
 use crate::model::{PlatformUrl, Scope, Segment, Unit, WorkspaceId};
-use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Name of the settings file, at the project root.
@@ -151,7 +150,7 @@ pub(super) fn read<'a>(
         .map(|(k, v)| (k.clone(), v.clone()))
         .collect();
     unknown_keys(&others, &KEYS, FILE_NAME, findings);
-    let mut settings = Settings { files: patterns(root, findings), ..Settings::default() };
+    let mut settings = Settings { files: patterns::patterns(root, findings), ..Settings::default() };
     settings.known = findings.count() == before && has_its_tables(root);
     if let Some((platform, _)) = fields::table(root, "platform", findings) {
         read_platform(platform, variable, &mut settings, findings);
@@ -243,11 +242,13 @@ fn expanded(
     findings: &mut Findings<'_, '_>,
 ) -> Option<Result<String, NoValue>> {
     let Value::String(text) = &node.value else {
-        findings.error(
-            Code::WrongType,
-            node.span,
-            format!("`{}` takes a string, not {}", shown(key), node.value.type_name()),
-        );
+        findings
+            .error(
+                Code::WrongType,
+                node.span,
+                format!("`{}` takes a string, not {}", shown(key), node.value.type_name()),
+            )
+            .help("write it in quotes: \"…\"");
         return None;
     };
     let mut out = String::new();
@@ -289,6 +290,9 @@ fn aliases(
     let mut taken: BTreeMap<(WorkspaceId, Scope), Span> = BTreeMap::new();
     for (name, entry) in table.iter() {
         fields::check_seen("the alias", name, entry.key, findings);
+        if name == RESERVED {
+            reserved("alias", entry.key, findings);
+        }
         if name.is_empty() || name.contains('/') {
             findings
                 .error(Code::InvalidValue, entry.key, "an alias is not empty and holds no `/`")
@@ -298,7 +302,9 @@ fn aliases(
             Value::Table(fields) => {
                 unknown_keys(fields, &ALIAS_KEYS, "a workspace's alias", findings);
                 if !fields.contains_key("id") {
-                    findings.error(Code::Missing, entry.key, format!("`{}` needs an `id`", shown(name)));
+                    findings
+                        .error(Code::Missing, entry.key, format!("`{}` needs an `id`", shown(name)))
+                        .help("write { id = \"…\" }, with the id that the platform shows");
                 }
                 (fields.get("id").map(|id| &id.node), scope(fields, findings))
             }
@@ -329,6 +335,19 @@ fn alias_id(name: &str, node: &Node<'_>, variable: Variable<'_>, findings: &mut 
     }
 }
 
+/// Reserved word, because notices and logs name the files themselves by it.
+const RESERVED: &str = "files";
+
+fn reserved(what: &str, span: Span, findings: &mut Findings<'_, '_>) {
+    findings
+        .error(
+            Code::InvalidValue,
+            span,
+            format!("`{RESERVED}` is reserved, and not the {what} of a workspace"),
+        )
+        .help("use the id that the platform shows, or another alias");
+}
+
 /// Checks a workspace id.
 pub(super) fn workspace_id(id: &str, span: Span, findings: &mut Findings<'_, '_>) -> Option<WorkspaceId> {
     id_written_as(id, None, span, findings)
@@ -342,6 +361,10 @@ fn id_written_as(
     findings: &mut Findings<'_, '_>,
 ) -> Option<WorkspaceId> {
     fields::check_seen_as("the id", (id, written.unwrap_or(id)), span, findings);
+    if id == RESERVED {
+        reserved("id", span, findings);
+        return None;
+    }
     match WorkspaceId::parse(id) {
         Ok(id) => Some(match written {
             Some(written) => id.written_as(written),
@@ -365,121 +388,4 @@ pub(super) fn scope(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Optio
             None
         }
     }
-}
-
-/// Patterns of the files to read.
-pub(super) struct Patterns {
-    set: GlobSet,
-    patterns: Vec<Pattern>,
-}
-
-struct Pattern {
-    text: String,
-    at: Span,
-    /// Length up to the first wildcard.
-    plain: usize,
-}
-
-impl Pattern {
-    /// Returns true if a file below this folder may match.
-    ///
-    /// The folder ends with a slash.
-    fn may_match_below(&self, folder: &str) -> bool {
-        self.beginning().starts_with(folder) || folder.starts_with(self.beginning())
-    }
-
-    /// Returns a suggestion: a folder or a file with a similar name, if any.
-    fn suggestion(&self, paths: &[&str]) -> String {
-        let start = self.beginning();
-        let folders: BTreeSet<&str> =
-            paths.iter().flat_map(|path| path.match_indices('/').map(|(at, _)| &path[..at])).collect();
-        if self.plain == self.text.len() {
-            if let Some(file) = suggest::nearest(start, paths.iter().copied()) {
-                return format!("did you mean `{}`?", shown(file));
-            }
-        } else if let Some(end) = start.rfind('/')
-            && !folders.contains(&start[..end])
-            && let Some(folder) = suggest::nearest(&start[..end], folders)
-        {
-            return format!("did you mean `{}{}`?", shown(folder), shown(&self.text[end..]));
-        }
-        "nothing is read through this pattern; correct it, or remove it".to_owned()
-    }
-
-    fn beginning(&self) -> &str {
-        &self.text[..self.plain]
-    }
-}
-
-impl Patterns {
-    /// Compiles patterns; `None` if one is invalid.
-    pub(super) fn of(texts: &[String]) -> Option<Self> {
-        let mut set = GlobSetBuilder::new();
-        for text in texts {
-            set.add(compiled(text).ok()?);
-        }
-        Some(Self { set: set.build().ok()?, patterns: Vec::new() })
-    }
-
-    /// Returns the patterns as written.
-    pub(super) fn texts(&self) -> Vec<String> {
-        self.patterns.iter().map(|pattern| pattern.text.clone()).collect()
-    }
-
-    /// Returns true if the patterns match this path.
-    pub(super) fn name_file(&self, path: &str) -> bool {
-        self.set.is_match(path)
-    }
-
-    /// Returns true if files below this folder may match.
-    pub(super) fn name_files_below(&self, folder: &str) -> bool {
-        let folder = format!("{folder}/");
-        self.patterns.iter().any(|pattern| pattern.may_match_below(&folder))
-    }
-
-    /// Warns about patterns that match none of these paths.
-    pub(super) fn check_matched(&self, paths: &[&str], findings: &mut Findings<'_, '_>) {
-        let mut matched: BTreeSet<usize> = BTreeSet::new();
-        for path in paths {
-            if matched.len() == self.patterns.len() {
-                return;
-            }
-            matched.extend(self.set.matches(path));
-            if !path.ends_with(".toml") {
-                // A directory that cannot be listed appears instead of its files.
-                let folder = format!("{path}/");
-                let below = |(n, pattern): (usize, &Pattern)| pattern.may_match_below(&folder).then_some(n);
-                matched.extend(self.patterns.iter().enumerate().filter_map(below));
-            }
-        }
-        for (_, pattern) in self.patterns.iter().enumerate().filter(|(n, _)| !matched.contains(n)) {
-            let message = format!("no file matches the pattern `{}`", shown(&pattern.text));
-            findings.warning(Code::UnmatchedPattern, pattern.at, message).help(pattern.suggestion(paths));
-        }
-    }
-}
-
-fn compiled(pattern: &str) -> Result<Glob, globset::Error> {
-    GlobBuilder::new(pattern).literal_separator(true).build()
-}
-
-fn patterns(root: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option<Patterns> {
-    let mut set = GlobSetBuilder::new();
-    let mut patterns = Vec::new();
-    for (pattern, span) in fields::words(root, "files", findings)? {
-        match compiled(pattern) {
-            Ok(glob) => {
-                set.add(glob);
-                let plain = pattern.find(['*', '?', '[', '{', '\\']).unwrap_or(pattern.len());
-                patterns.push(Pattern { text: pattern.to_owned(), at: span, plain });
-            }
-            Err(error) => {
-                findings.error(Code::InvalidValue, span, "this is not a file pattern").help(format!(
-                    "{}; for example \"workspaces/**/*.toml\"",
-                    shown(&error.kind().to_string())
-                ));
-            }
-        }
-    }
-    Some(Patterns { set: set.build().ok()?, patterns })
 }

@@ -7,9 +7,11 @@ use super::findings::Findings;
 use super::merge;
 use super::policy::ADOPT;
 use super::settings::{self, FILE_NAME, Settings};
-use super::suggest::{did_you_mean, nearest};
+use super::suggest::{did_you_mean, meant};
 use super::{sync, values};
-use crate::model::{Definition, DesiredSource, Fields, Place, Scope, SourceKey, SourceName, TestSpec, Unit};
+use crate::model::{
+    Definition, DesiredSource, Fields, Place, Scope, SourceKey, SourceName, TestSpec, Unit, toml_key,
+};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -142,8 +144,11 @@ fn check_whole(
             "the platform requires one; write `connection_config = {}` if the type needs nothing",
         ),
     ] {
-        // A misspelled key was reported already.
-        let slip = |other: &str| !SOURCE_KEYS.contains(&other) && nearest(other, SOURCE_KEYS) == Some(key);
+        // Under a misspelled key, or without its header, it is there, and that was reported.
+        let slip = |other: &str| {
+            !SOURCE_KEYS.contains(&other)
+                && (key == "connection_config" || meant(other, SOURCE_KEYS) == Some(key))
+        };
         if !merged.contains_key(key) && !merged.keys().any(slip) {
             findings
                 .error(Code::Missing, header, format!("source `{}` needs a `{key}`", shown(name)))
@@ -215,9 +220,21 @@ fn own_keys(name: &str, own: &Table<'_>, findings: &mut Findings<'_, '_>) {
         if SOURCE_KEYS.contains(&key.as_ref()) {
             continue;
         }
-        let help = did_you_mean(key, SOURCE_KEYS).unwrap_or_else(|| {
-            format!("fields of the connection belong below [sources.{}.connection_config]", shown(name))
-        });
+        let fields_belong = || {
+            let fields = format!(
+                "fields of the connection belong below [sources.{}.connection_config]",
+                toml_key(name)
+            );
+            match entry.node.value.as_table() {
+                Some(_) => format!(
+                    "{fields}; a name with a dot in it needs quotes: [sources.\"{}.{}\"]",
+                    shown(name),
+                    shown(key)
+                ),
+                None => fields,
+            }
+        };
+        let help = did_you_mean(key, SOURCE_KEYS).unwrap_or_else(fields_belong);
         findings
             .error(
                 Code::UnknownKey,

@@ -17,8 +17,9 @@ pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) ->
         .filter(|candidate| candidate.len() <= LONGEST)
         .map(|candidate| {
             let other = candidate.to_ascii_lowercase().replace('-', "_");
-            // A truncated word counts as one edit.
-            let cut = plain.len() > 1 && other.starts_with(&plain);
+            // A truncated word counts as one edit, and so does one without its prefix.
+            let cut = plain.len() > 1 && other.starts_with(&plain)
+                || plain.len() > 2 && other.strip_suffix(&plain).is_some_and(|rest| rest.ends_with('_'));
             (if cut { 1 } else { strsim::damerau_levenshtein(&plain, &other) }, candidate)
         })
         .filter(|(distance, _)| *distance <= most)
@@ -26,9 +27,53 @@ pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) ->
         .map(|(_, candidate)| candidate)
 }
 
+/// Words of other tools, and the word for the same here.
+const OTHERWISE: [(&str, &str); 25] = [
+    ("kind", "type"),
+    ("connection", "connection_config"),
+    ("params", "connection_config"),
+    ("settings", "connection_config"),
+    ("schedule", "sync"),
+    ("cron", "sync"),
+    ("every", "sync"),
+    ("interval", "sync"),
+    ("frequency", "sync"),
+    ("template", "extends"),
+    ("inherits", "extends"),
+    ("disabled", "suspend"),
+    ("enabled", "suspend"),
+    ("paused", "suspend"),
+    ("description", "metadata"),
+    ("labels", "metadata"),
+    ("tags", "metadata"),
+    ("owner", "metadata"),
+    ("name", "id"),
+    ("alias", "use"),
+    ("renamed", "moved"),
+    ("deleted", "removed"),
+    ("delete", "cleanup"),
+    ("remove", "cleanup"),
+    ("keep", "forget"),
+];
+
+/// Returns the candidate that is meant: the nearest, or the one that other tools call so.
+pub(super) fn meant<'c>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'c str> + Clone,
+) -> Option<&'c str> {
+    let otherwise = || {
+        let (_, here) = OTHERWISE.iter().find(|(there, _)| there.eq_ignore_ascii_case(word))?;
+        candidates.clone().into_iter().find(|candidate| candidate == here)
+    };
+    nearest(word, candidates.clone()).or_else(otherwise)
+}
+
 /// Formats `did you mean …?`
-pub(super) fn did_you_mean<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<String> {
-    nearest(word, candidates).map(|candidate| format!("did you mean `{}`?", shown(candidate)))
+pub(super) fn did_you_mean<'c>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'c str> + Clone,
+) -> Option<String> {
+    meant(word, candidates).map(|candidate| format!("did you mean `{}`?", shown(candidate)))
 }
 
 /// Formats `a`, `b` or `c`.
@@ -51,6 +96,9 @@ mod tests {
         assert_eq!(nearest("sync-options", known), Some("sync_options"));
         assert_eq!(nearest("sycn", known), Some("sync"));
         assert_eq!(nearest("meta", known), Some("metadata"));
+        assert_eq!(nearest("options", known), Some("sync_options"));
         assert_eq!(nearest("colour", known), None);
+        assert_eq!(meant("schedule", known), Some("sync"));
+        assert_eq!(meant("schedule", ["protect"]), None);
     }
 }

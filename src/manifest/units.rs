@@ -104,25 +104,19 @@ fn check_sources(unit: &Unit, files: &[&FileReading], findings: &mut Findings<'_
         for source in file.sources_of(unit) {
             if let Some(other) = keys.insert(source.key.as_str(), source.key_span) {
                 let what = format!("source `{}`", shown(source.key.as_str()));
-                twice(Code::DuplicateKey, &what, unit, (other, source.key_span), findings);
+                twice(Code::DuplicateKey, &what, unit, [other, source.key_span], findings);
             } else if let Some(other) = names.insert(source.name.as_str(), source.name_span) {
                 let what = format!("the name `{}`", shown(source.name.as_str()));
-                twice(Code::DuplicateName, &what, unit, (other, source.name_span), findings);
+                twice(Code::DuplicateName, &what, unit, [other, source.name_span], findings);
             }
         }
     }
 }
 
-/// Reports a duplicate with both places.
-///
-/// Both files are broken, since either may be wrong.
-fn twice(
-    code: Code,
-    what: &str,
-    unit: &Unit,
-    (first, second): (Span, Span),
-    findings: &mut Findings<'_, '_>,
-) {
+/// Reports once, at the later of both places. Which of the two is meant is not known, so both files are broken.
+fn twice(code: Code, what: &str, unit: &Unit, places: [Span; 2], findings: &mut Findings<'_, '_>) {
+    // The sources of a file come in the order of their keys.
+    let (first, second) = (places[0].min(places[1]), places[0].max(places[1]));
     findings
         .error(code, second, format!("{what} is declared twice in {}", shown(&unit.to_string())))
         .also(first, "declared here first")

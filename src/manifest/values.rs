@@ -208,7 +208,31 @@ impl Texts {
     }
 }
 
+/// The mistake in a text that was meant as a reference.
+fn meant_as_a_reference(written: &str) -> Option<&'static str> {
+    let text = written.trim_matches(['"', '\'']);
+    let is_word = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if text.strip_prefix('$').is_some_and(is_word) {
+        Some("a reference has braces: \"${NAME}\"")
+    } else if text.contains("{{") || text.starts_with("%(") || text.starts_with("<%") {
+        Some("templates of other tools are not expanded: write \"${NAME}\"")
+    } else if ["env:", "file:", "credential:"].iter().any(|store| text.starts_with(store)) {
+        Some("a reference to a store is a table: { secret = \"env:NAME\" }")
+    } else if text.starts_with('{') {
+        Some("a reference has one key, `secret`: { secret = \"env:NAME\" }")
+    } else {
+        None
+    }
+}
+
 fn plain_secret(key: &str, span: Span, findings: &mut Findings<'_, '_>) {
+    if let Some(cure) = meant_as_a_reference(findings.source_of(span)) {
+        findings
+            .error(Code::PlainSecret, span, format!("`{}` is no reference to a secret", shown(key)))
+            .label("sent as it is, and anyone who reads the file can read it")
+            .help(cure);
+        return;
+    }
     findings
         .error(Code::PlainSecret, span, format!("`{}` holds a secret in plain text", shown(key)))
         .label("anyone who reads the file can read it")

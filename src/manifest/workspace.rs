@@ -7,7 +7,7 @@ use super::findings::{Findings, Size};
 use super::policy::{self, Stated};
 use super::settings::{self, AliasId, FILE_NAME, Settings};
 use super::source::{self, SourceReading};
-use super::suggest::{did_you_mean, nearest};
+use super::suggest::{did_you_mean, meant, nearest};
 use super::sync;
 use crate::model::{Moved, Place, Removed, RemovedAction, Scope, SourceKey, Unit};
 use std::collections::BTreeSet;
@@ -84,7 +84,7 @@ pub(super) fn read<'a>(
     if let Some((table, _)) = fields::table(&root, "policy", findings) {
         reading.policy = policy::policy(table, findings);
     }
-    if !root.contains_key("sources") {
+    if !root.contains_key("sources") && !root.keys().any(|key| meant(key, FILE_KEYS) == Some("sources")) {
         findings.error(Code::Missing, workspace.node.span, "this file declares no sources").help(
             "add [sources.NAME]; to declare that there are none, write `sources = {}` above [workspace]",
         );

@@ -37,7 +37,7 @@ fn every_example_of_the_reference_is_valid() {
                 let file = ("workspaces/a.toml".to_owned(), format!("{header}{block}"));
                 vec![(FILE_NAME.to_owned(), repository.clone()), file]
             }
-            "The host configuration: --config" => {
+            "The host file: --config" => {
                 seen[2] += 1;
                 HostFile::parse("daemon.toml", &block).unwrap();
                 continue;

@@ -2,7 +2,7 @@
 
 use crate::manifest::references::TOKEN_VARIABLE;
 use crate::manifest::values::OURS;
-use crate::model::is_masked;
+use crate::model::{is_masked, toml_key, toml_string};
 use crate::sensitive::{Rank, exposed, is_secret, named_value, names_next, rank};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
@@ -77,10 +77,10 @@ impl Notes {
 
     fn line(&mut self, table: &str, name: &str, written: Result<String, Unsaid>, lines: &mut String) {
         match written {
-            Ok(written) => lines.push_str(&format!("{} = {written}\n", key(name))),
+            Ok(written) => lines.push_str(&format!("{} = {written}\n", toml_key(name))),
             Err(Unsaid(why)) => {
-                self.unreadable.push(format!("{table}.{}", key(name)));
-                lines.push_str(&format!("# TODO {}: {why}\n", key(name)));
+                self.unreadable.push(format!("{table}.{}", toml_key(name)));
+                lines.push_str(&format!("# TODO {}: {why}\n", toml_key(name)));
             }
         }
     }
@@ -102,7 +102,7 @@ impl Notes {
                     // The value of a header or variable is named after it.
                     let own = named.filter(|(of, _)| of == name).map_or(name.as_str(), |(_, name)| name);
                     let path: Vec<&str> = path.iter().copied().chain([own]).collect();
-                    entries.push(format!("{} = {}", key(name), self.value(&path, value, depth + 1)?));
+                    entries.push(format!("{} = {}", toml_key(name), self.value(&path, value, depth + 1)?));
                 }
                 Ok(table(&entries))
             }
@@ -121,10 +121,10 @@ impl Notes {
             Value::Null if secret => Ok(self.reference(path)),
             Value::String(_) | Value::Number(_) if secret => Ok(self.reference(path)),
             Value::String(text) if !is_masked(value) => match without_password(text) {
-                Shown::AsItIs if !self.repeats(text) => Ok(quoted(&literal(text))),
+                Shown::AsItIs if !self.repeats(text) => Ok(toml_string(&literal(text))),
                 Shown::Around(before, after) if !self.repeats(before) && !self.repeats(after) => {
                     let name = self.variable(path, "PASSWORD");
-                    Ok(quoted(&format!("{}${{{name}}}{}", literal(before), literal(after))))
+                    Ok(toml_string(&format!("{}${{{name}}}{}", literal(before), literal(after))))
                 }
                 _ => Ok(self.reference(path)),
             },
@@ -168,7 +168,7 @@ fn plain(name: &str, value: &Value, depth: usize) -> Result<String, Unsaid> {
                 .iter()
                 .map(|(name, value)| {
                     let own = named.filter(|(of, _)| of == name).map_or(name.as_str(), |(_, name)| name);
-                    Ok(format!("{} = {}", key(name), plain(own, value, depth + 1)?))
+                    Ok(format!("{} = {}", toml_key(name), plain(own, value, depth + 1)?))
                 })
                 .collect::<Result<Vec<_>, _>>()?;
             Ok(table(&entries))
@@ -198,7 +198,7 @@ fn scalar(value: &Value) -> Result<String, Unsaid> {
             (None, Some(float)) if number.is_f64() => Ok(format!("{float:?}")),
             _ => Err(Unsaid("the number is too large")),
         },
-        Value::String(text) => Ok(quoted(&literal(text))),
+        Value::String(text) => Ok(toml_string(&literal(text))),
         _ => Err(HIDDEN),
     }
 }
@@ -281,31 +281,4 @@ fn table(entries: &[String]) -> String {
 /// Escapes `${…}`, which would be read as a reference.
 pub(super) fn literal(text: &str) -> String {
     text.replace("${", "$${")
-}
-
-/// Formats a key, quoted if necessary.
-pub(super) fn key(name: &str) -> String {
-    let bare =
-        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
-    if bare { name.to_owned() } else { quoted(name) }
-}
-
-/// Formats a basic string.
-///
-/// Control, invisible and direction-changing characters are escaped.
-pub(super) fn quoted(text: &str) -> String {
-    let mut out = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\t' => out.push_str("\\t"),
-            c if c.is_ascii_graphic() || c == ' ' || c.is_alphanumeric() => out.push(c),
-            c if u32::from(c) <= 0xFFFF => out.push_str(&format!("\\u{:04X}", u32::from(c))),
-            c => out.push_str(&format!("\\U{:08X}", u32::from(c))),
-        }
-    }
-    out.push('"');
-    out
 }
