@@ -311,12 +311,12 @@ impl Reading {
 
     fn barred(&self, stranger: Option<&Arc<str>>) -> Option<Barred> {
         if let Some(file) = stranger {
-            let why = format!("gone from the files, but {file} cannot be read and may declare it");
+            let why = format!("no longer declared, but {file} cannot be read and may declare it");
             return Some(Barred { code: WithheldReason::Unreadable, why });
         }
         self.git_locked.then(|| Barred {
             code: WithheldReason::GitLock,
-            why: "gone from the files, but Git is still writing them (.git/index.lock)".to_owned(),
+            why: "no longer declared, but Git is still writing them (.git/index.lock)".to_owned(),
         })
     }
 

@@ -97,7 +97,7 @@ fn entry(source: &str, at: Timestamp) -> JournalEntry {
         key: None,
         action: "cleanup".into(),
         source_id: SourceId::from_json(&json!(42)),
-        reason: "gone from the files".into(),
+        reason: "no longer declared".into(),
         file: Some("crm.toml".into()),
         line: Some(3),
         commit: Some("0".repeat(40).into()),

@@ -29,7 +29,7 @@ pub(super) struct Cli {
 
 const AFTER_HELP: &str = "\
 Environment:
-  PMTX_TOKEN    Token for the platform (unless the host configuration names one)
+  PMTX_TOKEN    Token for the platform (unless the host file names one)
   JARVISPY_URL  Base URL of the platform, if nothing else names one
   An empty variable counts as unset.
 

@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 /// Cache key: inputs that affect every unit.
 #[derive(Serialize, Deserialize, PartialEq)]
 struct Ground {
-    /// Hash of the program, its flags and the host configuration.
+    /// Hash of the program, its flags and the host file.
     made_by: String,
     /// Digest of `wellspring.toml`; `None` if there is none.
     settings: Option<[u8; 32]>,

@@ -179,7 +179,7 @@ impl Files {
         self.look_no_later_than(after(self.changed_at, self.settle));
         self.accepted = Some(digest);
         self.accepted_settings = Some(settings);
-        let why = "gone from the files; waiting for them to come to rest".to_owned();
+        let why = "no longer declared; waiting until the files are stable".to_owned();
         Counts::Additions(Barred { code: WithheldReason::Unsettled, why })
     }
 

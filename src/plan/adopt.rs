@@ -4,7 +4,7 @@ use super::{
     ActionKind, Comparison, Step, UnitPlan, Withheld, WithheldReason, compare_foreign, decide::Case,
     decide::placed, diff,
 };
-use crate::model::{Adopt, Applied, Echoed, Echoes, FieldPath, Leaf, ObservedSource, Owned};
+use crate::model::{Adopt, Applied, Echoed, Echoes, FieldPath, Leaf, ObservedSource, Owned, toml_string};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -20,8 +20,8 @@ pub(super) fn foreign(case: &Case<'_>, row: &ObservedSource, plan: &mut UnitPlan
         None => {
             let owned = adopted(case, row, policy);
             let reason = match policy {
-                _ if comparison.changes.is_empty() => "stands as declared, and was not ours".to_owned(),
-                _ => "stands under this name and is taken over; what differs is replaced next".to_owned(),
+                _ if comparison.changes.is_empty() => "in sync, but not managed so far".to_owned(),
+                _ => "taken over under its name; differences are replaced next".to_owned(),
             };
             let mut action = case.action(Step::Adopt { index: case.index, owned }, reason);
             action.changes = comparison.changes;
@@ -36,7 +36,7 @@ fn refusal(case: &Case<'_>, row: &ObservedSource, policy: Adopt, comparison: &Co
     if let Some(owner) = row.echo.owner.as_deref()
         && case.input.owner != Some(owner)
     {
-        let reason = format!("it stands on the platform and is stamped as owned by {owner:?}");
+        let reason = format!("its ownership marker on the platform names {}", toml_string(owner));
         return Some((WithheldReason::OtherOwner, reason, None));
     }
     if let Some(writer) = case.other_writer(row)
@@ -47,7 +47,7 @@ fn refusal(case: &Case<'_>, row: &ObservedSource, policy: Adopt, comparison: &Co
     let write = |value: &str| Some(format!("write `adopt = \"{value}\"` in the source"));
     match policy {
         Adopt::Never => {
-            let reason = "a source of this name that is not ours stands on the platform".to_owned();
+            let reason = "an unmanaged source of this name is on the platform".to_owned();
             Some((WithheldReason::Adopt, reason, write("identical")))
         }
         Adopt::Identical => {
@@ -66,11 +66,11 @@ fn refusal(case: &Case<'_>, row: &ObservedSource, policy: Adopt, comparison: &Co
             } else {
                 return None;
             };
-            let reason = format!("a source of this name that is not ours stands on the platform, and {why}");
+            let reason = format!("an unmanaged source of this name is on the platform, and {why}");
             Some((WithheldReason::Adopt, reason, write("by-name")))
         }
         Adopt::ByName if row.kind.as_ref().is_some_and(|kind| *kind != case.source.definition.kind) => {
-            let reason = "a source of this name but another type stands on the platform".to_owned();
+            let reason = "an unmanaged source of this name and of another type is on the platform".to_owned();
             Some((WithheldReason::Adopt, reason, write("replace")))
         }
         Adopt::ByName | Adopt::Replace => None,

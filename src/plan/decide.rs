@@ -66,7 +66,7 @@ impl<'a> Case<'a> {
             (None, [row]) => adopt::foreign(self, row, plan),
             (None, _) => {
                 let reason = format!(
-                    "{} sources on the platform bear this name and none is known as ours",
+                    "{} sources on the platform have this name, and none is known to be managed",
                     rows.len()
                 );
                 let allow = "remove all but one on the platform".to_owned();
@@ -222,7 +222,7 @@ impl<'a> Case<'a> {
         let action = Action {
             mends_drift: comparison.has_drift(),
             reason: if fell_back {
-                "an older version stands in its place".to_owned()
+                "the platform shows an older version".to_owned()
             } else {
                 reason_of(&comparison)
             },
@@ -263,7 +263,7 @@ impl<'a> Case<'a> {
         };
         let what = reason_of(comparison);
         if row.id.is_none() {
-            let allow = "remove it on the platform; it is then connected anew".to_owned();
+            let allow = "remove it on the platform; it is then connected again".to_owned();
             return withheld(
                 WithheldReason::NoId,
                 format!("{what}, but the platform shows no id for it"),
@@ -275,7 +275,7 @@ impl<'a> Case<'a> {
             let allow = "remove the other one on the platform".to_owned();
             return withheld(
                 WithheldReason::Ambiguous,
-                format!("{what}, but another source bears its name"),
+                format!("{what}, but another source has its name"),
                 Some(allow),
                 false,
             );
@@ -284,7 +284,7 @@ impl<'a> Case<'a> {
             if self.input.upserts && self.source.protect {
                 return None;
             }
-            let allow = "take `protect = true` away in a change of its own first".to_owned();
+            let allow = "remove `protect = true` in a separate change first".to_owned();
             return withheld(
                 WithheldReason::Protected,
                 format!("{what}, but it is protected"),
@@ -313,7 +313,7 @@ impl<'a> Case<'a> {
         let fought = action.mends_drift && !edited && undone >= UNDONE_TOO_OFTEN;
         let story = held.or_else(|| {
             fought.then(|| {
-                format!("{}, and was put right {undone} times in the last hour: is another controller managing this?", action.reason)
+                format!("{}, and was corrected {undone} times in the last hour: does another controller manage it?", action.reason)
             })
         });
         match story {

@@ -48,7 +48,7 @@ impl<'a> ApprovedUnit<'a> {
     }
 }
 
-/// Limits of the host configuration (`[limits]`).
+/// Limits of the host file (`[limits]`).
 ///
 /// These can only restrict the limits of the repository.
 #[derive(Debug, Clone, Default)]
@@ -123,9 +123,7 @@ fn limit_removals(unit: &mut UnitPlan, host: &HostLimits, recent: usize) -> usiz
     );
     let needed = count + recent;
     let allow = match host.max_cleanup.map(|cap| cap.of_removals(owned)) {
-        Some(cap) if cap < needed => {
-            "raise `max_cleanup` under [limits] in the host configuration".to_owned()
-        }
+        Some(cap) if cap < needed => "raise `max_cleanup` under [limits] in the host file".to_owned(),
         _ => format!(
             "run `wellspring apply -w {} --max-cleanup {needed}`, or raise `max_cleanup` under [policy]",
             unit.desired.label()

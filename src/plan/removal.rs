@@ -8,10 +8,9 @@ use super::reckon::goes_on_from;
 use super::{Action, ActionKind, Input, Removal, Step, UnitPlan, Withheld, WithheldReason};
 use crate::model::{
     Definition, DesiredSource, Moved, ObservedSource, Owned, Place, Prune, Removed, RemovedAction, SourceKey,
-    SourceName,
+    SourceName, toml_key, toml_string,
 };
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 /// Data for the conditions, indexed by key and by name.
 pub(super) struct Removals<'a> {
@@ -69,7 +68,10 @@ impl<'a> Removals<'a> {
         } else if let Some(barred) = &input.removals_barred {
             Some(Reason::new(barred.code, &barred.why))
         } else if nothing_left {
-            plan.actions.push(action(Step::Forget, "gone from the files and from the platform".to_owned()));
+            plan.actions.push(action(
+                Step::Forget,
+                "no longer declared, and not on the platform any more".to_owned(),
+            ));
             return;
         } else if let Some(removed) = removed.filter(|removed| removed.action == RemovedAction::Forget) {
             plan.actions.push(Action {
@@ -78,19 +80,14 @@ impl<'a> Removals<'a> {
             });
             return;
         } else if ids.is_empty() {
-            Some(Reason::new(
-                WithheldReason::NoId,
-                "gone from the files, but the platform shows no id for it",
-            ))
+            Some(Reason::new(WithheldReason::NoId, "no longer declared, but the platform shows no id for it"))
         } else if let Some(writer) = other_writer(input, owned, rows) {
             Some(Reason::new(WithheldReason::OtherWriter, &super::adopt::written_by(writer)).refused())
         } else if owned.protect {
-            let allow = format!(
-                "declare {} again without `protect`, then take it out in a change of its own",
-                owned.key
-            );
+            let allow =
+                format!("declare {} again without `protect`, then remove it in a separate change", owned.key);
             Some(
-                Reason::new(WithheldReason::Protected, "gone from the files, but protected")
+                Reason::new(WithheldReason::Protected, "no longer declared, but protected")
                     .allow(allow)
                     .refused(),
             )
@@ -100,12 +97,12 @@ impl<'a> Removals<'a> {
                 "write `prune = \"owned\"` under [policy], or run `wellspring apply --prune -s {label}/{}`",
                 owned.key
             );
-            Some(Reason::new(WithheldReason::PruneOff, "gone from the files, but prune is off").allow(allow))
+            Some(Reason::new(WithheldReason::PruneOff, "no longer declared, but prune is off").allow(allow))
         } else if owned.declared_in.as_deref() != Some(input.root) {
             let allow = "declare it here once, then remove it".to_owned();
-            Some(Reason::new(WithheldReason::OtherRoot, "never seen declared in this directory").allow(allow))
+            Some(Reason::new(WithheldReason::OtherRoot, "never declared in this directory").allow(allow))
         } else if let Some((_, to)) = moved.filter(|(_, to)| !self.arrives(&to.name)) {
-            let why = format!("[moved] to {}, which is not there and ours yet", to.key);
+            let why = format!("[moved] to {}, which is not connected yet", to.key);
             Some(Reason::new(WithheldReason::NotMovedYet, &why))
         } else {
             None
@@ -129,7 +126,7 @@ impl<'a> Removals<'a> {
             (None, Some((moved, to))) => {
                 (Removal::Moved(to.name.clone()), format!("[moved] to {}", moved.to), Some(moved.at.clone()))
             }
-            (None, None) => (Removal::Undeclared, "gone from the files".to_owned(), at.clone()),
+            (None, None) => (Removal::Undeclared, "no longer declared".to_owned(), at.clone()),
         };
         // One row represents the source; the others are older ones.
         let last = ids.iter().find(|id| owned.id.as_ref() == Some(*id)).or(ids.first()).cloned();
@@ -178,7 +175,7 @@ pub(super) fn withhold_renames(plan: &mut UnitPlan, input: &Input<'_>) {
         let twin = input.inventory.owned.get(&action.name).filter(|_| undeclared).and_then(|owned| {
             let alike = || {
                 let alike = by_look.get(&look(&owned.applied.definition)?)?;
-                alike.iter().find(|twin| !stood_beside(&twin.name, owned, input))
+                alike.iter().find(|twin| !was_there_before(&twin.name, owned, input))
             };
             by_key.get(&owned.key).or_else(alike)
         });
@@ -189,11 +186,13 @@ pub(super) fn withhold_renames(plan: &mut UnitPlan, input: &Input<'_>) {
                 action: ActionKind::Cleanup,
                 code: WithheldReason::Rename,
                 reason: match twin.key == action.source {
-                    true => format!("{} is named {:?} now: a rename?", twin.key, twin.name.as_str()),
-                    false => format!("gone from the files, but {} is the same source: a rename?", twin.key),
+                    true => {
+                        format!("{} is named {} now: a rename?", twin.key, toml_string(twin.name.as_str()))
+                    }
+                    false => format!("no longer declared, but {} is the same source: a rename?", twin.key),
                 },
                 at: action.at.clone(),
-                allow: Some(format!("write `{} = {:?}` under [moved]", toml_key(&action.source), twin.key)),
+                allow: Some(moved_or_removed(&action.source, &twin.key)),
                 refused: false,
                 changes: Vec::new(),
             }),
@@ -203,13 +202,26 @@ pub(super) fn withhold_renames(plan: &mut UnitPlan, input: &Input<'_>) {
     plan.actions = kept;
 }
 
-/// Returns true if both sources were connected together.
+/// Returns true if the source of this name did not replace the other one.
 ///
-/// Neither replaced the other then. Connects have the same time only if they were recorded together.
-fn stood_beside(name: &SourceName, other: &Owned, input: &Input<'_>) -> bool {
-    let together =
-        |twin: &Arc<Owned>| twin.sent.iter().any(|sent| other.sent.iter().any(|also| also.at == sent.at));
-    input.inventory.owned.get(name).is_some_and(together)
+/// The source was then connected before the last connect of the other one, or together with it.
+fn was_there_before(name: &SourceName, other: &Owned, input: &Input<'_>) -> bool {
+    let connects = |owned: &Owned| {
+        owned.sent.iter().map(|sent| sent.at).chain(owned.connected_at).collect::<BTreeSet<_>>()
+    };
+    let twin = input.inventory.owned.get(name).map(|twin| connects(twin)).unwrap_or_default();
+    twin.first().zip(connects(other).last()).is_some_and(|(twin, other)| twin <= other)
+}
+
+/// Returns the hint for a suspected rename: the line for a rename, and the one for an intended removal.
+///
+/// A key that the source keeps cannot be removed.
+fn moved_or_removed(from: &SourceKey, to: &SourceKey) -> String {
+    let moved = format!("write `{} = {}` under [moved]", toml_key(from.as_str()), toml_string(to.as_str()));
+    if from == to {
+        return moved;
+    }
+    format!("if so, {moved}; if not, {}", removed_table(from))
 }
 
 /// Returns type and `connection_config` as text.
@@ -221,7 +233,7 @@ pub(super) fn look(Definition { kind, connection_config, .. }: &Definition) -> O
 
 /// Returns the hint for an intended removal.
 pub(super) fn removed_table(key: &SourceKey) -> String {
-    format!("write `[removed.{}]` with `action = \"cleanup\"` and a reason", toml_key(key))
+    format!("write `[removed.{}]` with `action = \"cleanup\"` and a reason", toml_key(key.as_str()))
 }
 
 /// Returns the state that wrote our row if it is neither ours nor a predecessor.
@@ -229,12 +241,6 @@ fn other_writer<'a>(input: &Input<'_>, owned: &Owned, rows: &[&'a ObservedSource
     let ours = |row: &&&ObservedSource| row.id.is_some() && row.id == owned.id;
     let writer = rows.iter().find(ours)?.echo.writer.as_deref();
     writer.filter(|writer| *writer != input.key.id() && !goes_on_from(owned, writer))
-}
-
-/// Returns the key as written in TOML.
-fn toml_key(key: &SourceKey) -> String {
-    let is_bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    if key.as_str().chars().all(is_bare) { key.to_string() } else { format!("{key:?}") }
 }
 
 struct Reason {

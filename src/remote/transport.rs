@@ -192,7 +192,7 @@ impl Transport {
         if !(base.is_secure() || base.is_loopback() || settings.allow_plaintext) {
             return Err(refused(
                 "plain http:// would send the token over the network unencrypted; use https://, or set \
-                 `allow_plaintext = true` under [platform] in the host configuration"
+                 `allow_plaintext = true` under [platform] in the host file"
                     .into(),
             ));
         }

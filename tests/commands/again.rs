@@ -146,7 +146,7 @@ fn only_the_workspace_whose_file_changed_is_looked_at() {
     assert_eq!(apply(&scene, &[]).code, Some(0));
     assert_eq!(kept(&scene), ["ws_one", "ws_two"]);
     scene.tree.remove(second);
-    assert!(plan(&scene, &[]).stdout.contains("gamma"), "what is gone from the files is seen");
+    assert!(plan(&scene, &[]).stdout.contains("gamma"), "what is no longer declared is seen");
     assert_ne!(plan(&scene, &[]).stdout, said);
 }
 

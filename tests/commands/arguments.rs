@@ -379,7 +379,11 @@ fn a_repository_whose_commits_cannot_be_read_is_named() {
     let scene = two_workspaces();
     scene.tree.write(".git/HEAD", "ref: refs/heads/.invalid\n");
     scene.tree.write(".git/reftable/tables.list", "");
-    check(&scene.wellspring(&["doctor"]), 0, "commit unknown (the Git repository uses reftable");
+    check(
+        &scene.wellspring(&["doctor"]),
+        0,
+        "commit unknown (the Git repository uses reftable, which only the git program reads)",
+    );
     scene.daemon().wait_for_line("changes are recorded without a commit");
 }
 

@@ -178,7 +178,7 @@ fn a_batch_that_is_carried_out_in_part_and_refused_doubles_nothing() {
         if echo == EchoManner::Nothing {
             // Rows of the refused batch are listed by name only, so these are not known as ours.
             let apply = scene.wellspring(&["apply", "-y"]);
-            assert!(apply.stdout.contains("not ours"), "{apply:#?}");
+            assert!(apply.stdout.contains("unmanaged source of this name"), "{apply:#?}");
         } else {
             applies(&scene, 1);
         }

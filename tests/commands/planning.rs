@@ -177,6 +177,30 @@ fn a_rename_in_two_saves_removes_nothing_without_being_asked_about() {
 }
 
 #[test]
+fn a_copy_that_came_later_goes_with_its_block() {
+    const ALIKE: &str = "same.example.com";
+    let scene = Scene::new();
+    for declared in [vec![("old", ALIKE)], vec![("old", ALIKE), ("copy", ALIKE)], vec![("old", ALIKE)]] {
+        scene.declare("ws_one", &declared);
+        scene.apply();
+    }
+    assert!(scene.holds("ws_one", &[("old", ALIKE)]));
+}
+
+#[test]
+fn a_suspected_rename_comes_with_both_lines_to_write() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[("\"cafe\u{301}\"", "a.example.com")]);
+    scene.apply();
+    scene.declare("ws_one", &[("\"th\u{e9}\"", "a.example.com")]);
+    let moved = "write `\"cafe\u{301}\" = \"th\u{e9}\"` under [moved]";
+    let removed = "write `[removed.\"cafe\u{301}\"]` with `action = \"cleanup\"`";
+    let plan = scene.wellspring(&["plan", "--format", "json"]);
+    let allow = answer(&plan)["workspaces"][0]["withheld"][0]["allow"].to_string().replace("\\\"", "\"");
+    assert!(allow.contains(moved) && allow.contains(removed), "{allow}");
+}
+
+#[test]
 fn the_json_of_a_plan_has_the_documented_shape() {
     let scene = Scene::new();
     scene.declare("ws_one", &[A, B]);

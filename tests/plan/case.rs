@@ -97,7 +97,7 @@ pub(super) fn outcome(case: &Path) -> String {
         let inventory = inventories.remove(&task.desired.unit).unwrap_or_default();
         let unsettled = options.unsettled.then(|| Barred {
             code: WithheldReason::Unsettled,
-            why: "gone from the files, but they have only just changed".to_owned(),
+            why: "no longer declared, but they have only just changed".to_owned(),
         });
         let barred = task.removals_barred.clone().or(unsettled);
         let listing = of(&listed, &task.desired.unit);

@@ -320,7 +320,7 @@ fn risk() -> UnitPlan {
     risk.actions = vec![
         action(cleanup("source_31", Removal::Removed), "old_ledger", "[removed] RISK-88", 50),
         action(cleanup("source_4", Removal::Superseded), "tickets", "superseded by a newer one of ours", 3),
-        action(Step::Forget, "scratch", "gone from the files and from the platform", 9),
+        action(Step::Forget, "scratch", "no longer declared, and not on the platform any more", 9),
     ];
     let protected = "declare it again without `protect`, then remove it: see ledger";
     risk.withheld = vec![
@@ -328,7 +328,7 @@ fn risk() -> UnitPlan {
             "ledger",
             ActionKind::Cleanup,
             WithheldReason::Protected,
-            "gone from the files, but protected",
+            "no longer declared, but protected",
             protected,
         ),
         withheld(
@@ -381,12 +381,7 @@ fn support() -> UnitPlan {
         secret("connection_config.api_key", None),
     ];
     support.actions = vec![
-        action(
-            Step::Adopt { index: 0, owned: owned() },
-            "tickets",
-            "stands as declared, and was not ours",
-            3,
-        ),
+        action(Step::Adopt { index: 0, owned: owned() }, "tickets", "in sync, but not managed so far", 3),
         mixed,
     ];
     support.unchecked = vec![Unchecked {

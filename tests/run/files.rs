@@ -85,7 +85,7 @@ fn with_prune_off_a_deleted_block_is_reported_and_stays() {
     let daemon = scene.daemon();
     until("both are connected", || scene.holds("ws_one", &[A, B]));
     scene.declare("ws_one", &[A]);
-    daemon.wait_for_line("withheld: gone from the files, but prune is off");
+    daemon.wait_for_line("withheld: no longer declared, but prune is off");
     nothing_is_removed(&scene, &daemon);
     assert!(scene.holds("ws_one", &[A, B]));
 }
@@ -234,7 +234,7 @@ fn a_removal_that_waits_for_the_files_to_rest_is_not_nothing_to_do() {
     until_looked(&scene, &daemon);
     scene.declare("ws_one", &[A]);
     daemon.wait_for_line(
-        "files reloaded, cleanup of beta withheld: gone from the files; waiting for them to come to rest",
+        "files reloaded, cleanup of beta withheld: no longer declared; waiting until the files are stable",
     );
     nothing_is_removed(&scene, &daemon);
     assert!(!daemon.stderr().contains("nothing to do"), "{}", daemon.stderr());

@@ -49,7 +49,7 @@ pub(super) async fn all(
                     (None, base_url, token)
                 }
                 Err(why) => {
-                    let todo = "set PMTX_TOKEN, or set `token` under [platform] in the host configuration";
+                    let todo = "set PMTX_TOKEN, or set `token` under [platform] in the host file";
                     findings.push(Finding::bad("token", Exit::Auth, why, todo));
                     findings.push(Finding::skipped("platform", "not checked without a token"));
                     return findings;
@@ -59,8 +59,7 @@ pub(super) async fn all(
     };
     match workplace::reader(settings, base_url, token) {
         Err(failure) => {
-            let todo =
-                "use https://; on a trusted network, set `allow_plaintext = true` in the host configuration";
+            let todo = "use https://; on a trusted network, set `allow_plaintext = true` in the host file";
             findings.push(Finding::bad("platform", failure.exit, failure.message, todo));
         }
         Ok(reader) => findings.extend(ask(settings, reading, &reader, &name).await),

@@ -27,7 +27,7 @@ pub(super) struct Open {
     telling: Option<JoinHandle<()>>,
 }
 
-/// Opens the interfaces that flags and host configuration request.
+/// Opens the interfaces that flags and host file request.
 ///
 /// Without any, no snapshots are published.
 pub(super) async fn open(
@@ -80,7 +80,7 @@ fn webhooks(place: &Workplace) -> Result<Vec<Webhook>, Failure> {
     for webhook in &webhooks {
         webhook.check().map_err(|why| Failure {
             exit: Exit::Invalid,
-            message: format!("[[notify]] in the host configuration: {why}"),
+            message: format!("[[notify]] in the host file: {why}"),
         })?;
     }
     Ok(webhooks)
@@ -102,7 +102,7 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
         exit: Exit::Failed,
         message: format!(
             "the status page cannot listen on {address}: {error}; choose another address with --listen or under [http] \
-             in the host configuration"
+             in the host file"
         ),
     })
 }

@@ -111,7 +111,7 @@ impl Voice for Terminal {
             answer::write(&format!("\n{}", render::unit_text(plan, here, &self.look)));
         } else {
             let count = words::count(plan.unchanged.len(), "source");
-            self.say(&format!("{}: {count} as the files say", escape::terminal_line(plan.desired.label())));
+            self.say(&format!("{}: {count} in sync", escape::terminal_line(plan.desired.label())));
         }
         if dry_run && anything {
             self.say("nothing was written");
