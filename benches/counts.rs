@@ -18,11 +18,11 @@ use std::process::Command;
 use std::sync::Arc;
 use wellspring::manifest::{self, SourceFile};
 use wellspring::model::{
-    Answered, Applied, DesiredUnit, FingerprintKey, Intent, IntentKind, Inventory, ObservedSource,
+    Answered, LastApplied, DesiredWorkspace, FingerprintKey, Intent, IntentKind, Inventory, ObservedSource,
 };
-use wellspring::plan::{Input, Plan, Quarantine, SecretState, UnitPlan, approve, plan, reckon};
+use wellspring::plan::{PlanInput, Plan, Quarantine, SecretState, WorkspacePlan, approve, plan, recover};
 use wellspring::remote::read_list;
-use wellspring::render::{self, Look, View};
+use wellspring::render::{self, Style, ReportInput};
 
 /// Instructions of each stage relative to the yardstick.
 ///
@@ -88,7 +88,7 @@ fn count(stage: &str) -> u64 {
 struct Stages {
     file: String,
     list: String,
-    desired: Arc<DesiredUnit>,
+    desired: Arc<DesiredWorkspace>,
     listing: Vec<ObservedSource>,
     key: FingerprintKey,
     /// Inventory with an intent to connect every source.
@@ -110,7 +110,7 @@ impl Stages {
         let cold = planned(&desired, &[], &Inventory::default(), &key);
         assert_eq!(cold.actions.len(), SOURCES);
         let cold =
-            approve(Plan { units: vec![cold], ..Plan::default() }, &Default::default(), &BTreeMap::new())
+            approve(Plan { workspaces: vec![cold], ..Plan::default() }, &Default::default(), &BTreeMap::new())
                 .plan()
                 .clone();
         assert_eq!(planned(&desired, &listing, &inventory, &key).unchanged.len(), SOURCES);
@@ -135,7 +135,7 @@ impl Stages {
 
     fn render(&self) -> String {
         let id = render::plan_id(&self.cold);
-        let view = View {
+        let view = ReportInput {
             plan: &self.cold,
             outcomes: None,
             now: self.now,
@@ -143,24 +143,24 @@ impl Stages {
             plan_id: &id,
             problems: &Default::default(),
         };
-        render::text(&view, &Look { color: false, verbose: false, width: 100 })
+        render::text(&view, &Style { color: false, verbose: false, width: 100 })
     }
 }
 
-fn parsed(text: &str) -> Arc<DesiredUnit> {
+fn parsed(text: &str) -> Arc<DesiredWorkspace> {
     let files = [SourceFile { path: "ws.toml".into(), text: Ok(text) }];
     let reading = manifest::read(&files, &|_| None);
     assert!(!reading.has_errors(), "{:?}", reading.diagnostics);
-    reading.desired.units[0].open()
+    reading.desired.workspaces[0].open()
 }
 
 fn planned(
-    desired: &Arc<DesiredUnit>,
+    desired: &Arc<DesiredWorkspace>,
     listing: &[ObservedSource],
     inventory: &Inventory,
     key: &FingerprintKey,
-) -> UnitPlan {
-    plan(&Input {
+) -> WorkspacePlan {
+    plan(&PlanInput {
         desired,
         listing,
         inventory,
@@ -169,15 +169,15 @@ fn planned(
         key,
         owner: Some("bench"),
         root: "/tree",
-        removals_barred: None,
+        removals_blocked: None,
         quarantine: &Quarantine::default(),
         upserts: true,
     })
 }
 
-fn intents(desired: &DesiredUnit, key: &FingerprintKey, now: Timestamp) -> Inventory {
+fn intents(desired: &DesiredWorkspace, key: &FingerprintKey, now: Timestamp) -> Inventory {
     let intent = |(number, source): (i64, &wellspring::model::DesiredSource)| {
-        let applied = Applied {
+        let applied = LastApplied {
             definition: Arc::clone(&source.definition).into(),
             secrets: BTreeMap::new(),
             echo: Default::default(),
@@ -186,7 +186,7 @@ fn intents(desired: &DesiredUnit, key: &FingerprintKey, now: Timestamp) -> Inven
             sync: source.sync.clone(),
             sync_since: None,
         };
-        let declared = wellspring::model::Declaration {
+        let declared = wellspring::model::DeclarationHash {
             root: "/tree".to_owned(),
             file: source.at.file.to_string(),
             line: source.at.line,
@@ -214,7 +214,7 @@ fn settled(
     key: &FingerprintKey,
     now: Timestamp,
 ) -> Inventory {
-    reckon(intents.clone(), listing, key, (now, SignedDuration::ZERO)).inventory
+    recover(intents.clone(), listing, key, (now, SignedDuration::ZERO)).inventory
 }
 
 fn file() -> String {

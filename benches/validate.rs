@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
-use wellspring::reading::{Known, Reading};
+use wellspring::reading::{LoadCache, LoadedConfig};
 
 const FILES: usize = 1_000;
 const SOURCES: usize = 100;
@@ -22,23 +22,23 @@ fn main() {
     std::fs::write(tree.path().join("wellspring.toml"), "[defaults]\nsync = { every = \"6h\" }\n").unwrap();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
 
-    let take = |known: &Known| {
+    let take = |known: &LoadCache| {
         // The daemon's scan after an event: files with unchanged timestamps are not read.
         let reading =
-            Reading::take_again(tree.path(), &|_| wellspring::manifest::Lookup::Unset, known, false).unwrap();
-        assert!(!reading.has_errors(), "{}", reading.explained(false));
+            LoadedConfig::reload(tree.path(), &|_| wellspring::manifest::Lookup::Unset, known, false).unwrap();
+        assert!(!reading.has_errors(), "{}", reading.render_diagnostics(false));
         reading
     };
     let mut times: [Vec<Duration>; 4] = Default::default();
     for round in 0..ROUNDS {
         times[0].push(timed(|| parse(&texts, cores)).0);
-        let (first, reading) = timed(|| take(&Known::default()));
+        let (first, reading) = timed(|| take(&LoadCache::default()));
         times[1].push(first);
-        let (unchanged, reading) = timed(|| take(&reading.known));
+        let (unchanged, reading) = timed(|| take(&reading.cache));
         times[2].push(unchanged);
         let changed = format!("{}\n# {round}\n", texts[0]);
         std::fs::write(tree.path().join("ws_0000.toml"), changed).unwrap();
-        times[3].push(timed(|| take(&reading.known)).0);
+        times[3].push(timed(|| take(&reading.cache)).0);
     }
     let medians = times.map(|mut times| {
         times.sort();

@@ -16,36 +16,36 @@ mod testing;
 mod verify;
 
 use crate::model::{
-    Applied, Declaration, DesiredSource, Echoes, Intent, IntentKind, Inventory, RemovedAction,
-    ResolvedSource, SourceId, SourceName, Stamp, Unit,
+    LastApplied, DeclarationHash, DesiredSource, ReadbackMap, Intent, IntentKind, Inventory, RemovedAction,
+    ResolvedSource, SourceId, SourceName, OwnershipMarker, WorkspaceRef,
 };
 use crate::plan::{
-    Action, ActionResult, ApprovedUnit, ErrorKind, INTERRUPTED, Outcome, Pending, Removal, Step, UnitError,
-    UnitPlan,
+    Action, ActionResult, ApprovedWorkspace, ErrorKind, INTERRUPTED, ApplyOutcome, PendingWrite, Removal, Step, WorkspaceError,
+    WorkspacePlan,
 };
-use crate::remote::{RemoteError, RemoteErrorKind, Writer};
+use crate::remote::{RemoteError, RemoteErrorKind, ApiWriter};
 use crate::secrets::{Resolver, Secrets};
-use crate::state::{Change, NewIntent, State, StateError};
+use crate::state::{StoreChange, NewIntent, Store, StoreError};
 use crate::tree::Checkout;
 use intents::OpenIntents;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use syncing::Written;
+use syncing::WriteGuard;
 
-pub use syncing::Syncing;
-pub(crate) use verify::mark_of;
+pub use syncing::SourceLocks;
+pub(crate) use verify::definition_hash;
 
 /// Callback for actions that end together, with their index in the plan.
-pub type Finished = dyn Fn(&UnitPlan, &[(usize, ActionResult)]) + Send + Sync;
+pub type ActionCallback = dyn Fn(&WorkspacePlan, &[(usize, ActionResult)]) + Send + Sync;
 
 /// Everything that applying a plan needs from outside.
-pub struct Apply<'a> {
+pub struct ApplyContext<'a> {
     /// Client for writes to the platform.
-    pub writer: &'a Writer,
+    pub writer: &'a ApiWriter,
     /// The state store.
-    pub state: &'a State,
+    pub state: &'a Store,
     /// Source of secret values.
     pub secrets: &'a Arc<Secrets>,
     /// `platform.owner`, written into the ownership marker of connected sources.
@@ -67,31 +67,31 @@ pub struct Apply<'a> {
     /// Returns true once shutdown was requested; no request may start after that.
     pub stopping: &'a (dyn Fn() -> bool + Send + Sync),
     /// Called with each group of finished actions.
-    pub finished: &'a Finished,
-    /// Registry of the syncs that run at the same time; see [`Syncing`].
-    pub syncing: &'a Syncing,
+    pub finished: &'a ActionCallback,
+    /// Registry of the syncs that run at the same time; see [`SourceLocks`].
+    pub source_locks: &'a SourceLocks,
 }
 
-impl Apply<'_> {
+impl ApplyContext<'_> {
     /// Applies the plan of one workspace.
     ///
     /// `inventory` is the recovered inventory that the plan was made from.
-    pub async fn unit(&self, approved: ApprovedUnit<'_>, inventory: Inventory) -> Outcome {
+    pub async fn unit(&self, approved: ApprovedWorkspace<'_>, inventory: Inventory) -> ApplyOutcome {
         let plan = approved.plan();
-        let mut run = Run {
+        let mut run = ApplyRun {
             apply: self,
             plan,
-            spare_removals: approved.spare_removals(),
+            remaining_removals: approved.remaining_removals(),
             inventory,
-            outcome: Outcome { results: vec![ActionResult::Open; plan.actions.len()], ..Outcome::default() },
-            borne_by_others: BTreeSet::new(),
+            outcome: ApplyOutcome { results: vec![ActionResult::Open; plan.actions.len()], ..ApplyOutcome::default() },
+            conflicting_names: BTreeSet::new(),
             pending: BTreeMap::new(),
-            refused: BTreeMap::new(),
-            unanswered: BTreeMap::new(),
+            refusal_reasons: BTreeMap::new(),
+            unknown_outcomes: BTreeMap::new(),
             intents: OpenIntents::default(),
-            written: self.syncing.pass(plan.unit()),
+            write_locks: self.source_locks.lock_for_write(plan.unit()),
         };
-        if let Err(error) = run.all().await {
+        if let Err(error) = run.execute().await {
             run.outcome.error = Some(error);
         }
         run.close();
@@ -100,40 +100,40 @@ impl Apply<'_> {
 }
 
 /// State of one workspace while its plan is applied.
-struct Run<'a> {
-    apply: &'a Apply<'a>,
-    plan: &'a UnitPlan,
+struct ApplyRun<'a> {
+    apply: &'a ApplyContext<'a>,
+    plan: &'a WorkspacePlan,
     /// Number of removals still permitted for a cleanup followed by a connect.
-    spare_removals: usize,
+    remaining_removals: usize,
     inventory: Inventory,
-    outcome: Outcome,
+    outcome: ApplyOutcome,
     /// Names still to be connected that unmanaged rows had in the last listing.
-    borne_by_others: BTreeSet<SourceName>,
+    conflicting_names: BTreeSet<SourceName>,
     /// Reason why the outcome is still open after the last listing, by name.
-    pending: BTreeMap<SourceName, Pending>,
+    pending: BTreeMap<SourceName, PendingWrite>,
     /// Reason for which the platform refused a write, by action.
-    refused: BTreeMap<usize, String>,
+    refusal_reasons: BTreeMap<usize, String>,
     /// Reason why the outcome of a write is unknown, by action.
-    unanswered: BTreeMap<usize, String>,
+    unknown_outcomes: BTreeMap<usize, String>,
     intents: OpenIntents,
     /// Sources locked against syncs until the end of this pass.
-    written: Written<'a>,
+    write_locks: WriteGuard<'a>,
 }
 
 /// A source ready to be sent, and the inventory record for its success.
-struct Ready {
+struct PreparedConnect {
     action: usize,
     source: Arc<ResolvedSource>,
-    applied: Arc<Applied>,
+    applied: Arc<LastApplied>,
 }
 
-impl<'a> Run<'a> {
-    async fn all(&mut self) -> Result<(), UnitError> {
-        self.keep_books().await?;
-        self.skip_what_lacks_secrets();
+impl<'a> ApplyRun<'a> {
+    async fn execute(&mut self) -> Result<(), WorkspaceError> {
+        self.record_local_actions().await?;
+        self.skip_missing_secrets();
         let ready = self.resolve();
         let mut ready = testing::test_connections(self, ready).await?;
-        self.put_off_what_syncs();
+        self.defer_syncing_sources();
         ready.retain(|ready| self.outcome.results[ready.action] == ActionResult::Open);
         let connecting = !ready.is_empty();
         self.connect(ready).await?;
@@ -150,7 +150,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn unit(&self) -> &'a Unit {
+    fn unit(&self) -> &'a WorkspaceRef {
         self.plan.unit()
     }
 
@@ -162,10 +162,10 @@ impl<'a> Run<'a> {
     }
 
     fn set(&mut self, action: usize, result: ActionResult) {
-        self.set_all(vec![(action, result)]);
+        self.set_results(vec![(action, result)]);
     }
 
-    fn set_all(&mut self, results: Vec<(usize, ActionResult)>) {
+    fn set_results(&mut self, results: Vec<(usize, ActionResult)>) {
         if !results.is_empty() {
             (self.apply.finished)(self.plan, &results);
         }
@@ -179,19 +179,19 @@ impl<'a> Run<'a> {
     }
 
     /// Carries out all actions that need no request, in one transaction.
-    async fn keep_books(&mut self) -> Result<(), UnitError> {
+    async fn record_local_actions(&mut self) -> Result<(), WorkspaceError> {
         let mut changes = Vec::new();
         for (name, owned) in &self.plan.refresh {
-            self.inventory.owned.insert(name.clone(), Arc::clone(owned));
-            changes.push(Change::Own(name.clone(), Arc::clone(owned)));
+            self.inventory.managed.insert(name.clone(), Arc::clone(owned));
+            changes.push(StoreChange::Manage(name.clone(), Arc::clone(owned)));
         }
         let mut done = Vec::new();
         for (n, action) in self.open() {
             match &action.step {
-                Step::Adopt { owned, .. } if action.lacks_secret.is_none() => {
-                    self.outcome.again |= !action.changes.is_empty();
+                Step::Adopt { entry: owned, .. } if action.missing_secrets.is_none() => {
+                    self.outcome.needs_second_pass |= !action.changes.is_empty();
                     let mut owned = Arc::clone(owned);
-                    let before = self.inventory.owned.get(&action.name);
+                    let before = self.inventory.managed.get(&action.name);
                     let adopted = Arc::make_mut(&mut owned);
                     adopted.applied.sync_since = Some((self.apply.now)());
                     adopted.connected_at = match before {
@@ -199,42 +199,42 @@ impl<'a> Run<'a> {
                         Some(_) => adopted.applied.sync_since,
                         None => None,
                     };
-                    self.inventory.owned.insert(action.name.clone(), Arc::clone(&owned));
-                    changes.push(Change::Own(action.name.clone(), owned));
+                    self.inventory.managed.insert(action.name.clone(), Arc::clone(&owned));
+                    changes.push(StoreChange::Manage(action.name.clone(), owned));
                 }
                 Step::Forget => {
-                    let owned = self.inventory.owned.remove(&action.name);
-                    changes.push(match owned.filter(|_| !self.is_given_away(action)) {
-                        Some(owned) => Change::Forget(action.name.clone(), owned, (self.apply.now)()),
-                        None => Change::Disown(action.name.clone()),
+                    let owned = self.inventory.managed.remove(&action.name);
+                    changes.push(match owned.filter(|_| !self.is_forgotten_by_config(action)) {
+                        Some(owned) => StoreChange::Forget(action.name.clone(), owned, (self.apply.now)()),
+                        None => StoreChange::Unmanage(action.name.clone()),
                     });
                 }
                 Step::Schedule { index, .. } => {
-                    let Some(owned) = self.inventory.owned.get_mut(&action.name) else { continue };
+                    let Some(owned) = self.inventory.managed.get_mut(&action.name) else { continue };
                     let applied = &mut Arc::make_mut(owned).applied;
                     applied.sync = self.plan.desired.sources[*index].sync.clone();
                     applied.sync_since = Some((self.apply.now)());
-                    changes.push(Change::Own(action.name.clone(), Arc::clone(owned)));
+                    changes.push(StoreChange::Manage(action.name.clone(), Arc::clone(owned)));
                 }
                 _ => continue,
             }
-            changes.push(Change::Journal(Box::new(self.entry(action, None))));
+            changes.push(StoreChange::Journal(Box::new(self.entry(action, None))));
             done.push(n);
         }
         self.commit(changes).await?;
-        self.set_all(done.into_iter().map(|n| (n, ActionResult::Done)).collect());
+        self.set_results(done.into_iter().map(|n| (n, ActionResult::Done)).collect());
         Ok(())
     }
 
     /// Returns true if a `[removed]` entry in the files hands this source over.
-    fn is_given_away(&self, action: &Action) -> bool {
+    fn is_forgotten_by_config(&self, action: &Action) -> bool {
         let removed = &self.plan.desired.removed;
         removed.iter().any(|gone| gone.key == action.source && gone.action == RemovedAction::Forget)
     }
 
-    fn skip_what_lacks_secrets(&mut self) {
+    fn skip_missing_secrets(&mut self) {
         for (n, action) in self.open() {
-            if let Some(because) = &action.lacks_secret {
+            if let Some(because) = &action.missing_secrets {
                 self.set(n, ActionResult::Skipped(because.clone()));
             }
         }
@@ -243,10 +243,10 @@ impl<'a> Run<'a> {
     /// Locks the sources to be replaced or cleaned up; defers those that are syncing.
     ///
     /// Runs after the connection tests, because these may take long and write nothing.
-    fn put_off_what_syncs(&mut self) {
+    fn defer_syncing_sources(&mut self) {
         for (n, action) in self.open() {
             let writes = matches!(action.step, Step::Replace { .. } | Step::Cleanup { .. });
-            if writes && !self.written.begin(&action.name) {
+            if writes && !self.write_locks.begin(&action.name) {
                 self.outcome.waits_for_sync = true;
                 let because = "a sync of it is running; it is done right after";
                 self.set(n, ActionResult::Skipped(because.to_owned()));
@@ -255,7 +255,7 @@ impl<'a> Run<'a> {
     }
 
     /// Resolves the secrets of every source that is to be connected.
-    fn resolve(&mut self) -> Vec<Ready> {
+    fn resolve(&mut self) -> Vec<PreparedConnect> {
         let mut ready = Vec::new();
         let mut resolver = Resolver::new(Arc::clone(self.apply.secrets), &self.plan.desired.names());
         for (n, action) in self.open() {
@@ -263,18 +263,18 @@ impl<'a> Run<'a> {
             let source = self.source(*index);
             match resolver.resolve(&source.definition) {
                 Ok(resolution) => {
-                    let applied = Applied {
+                    let applied = LastApplied {
                         definition: Arc::clone(&source.definition).into(),
                         secrets: resolution.fingerprints(self.apply.state.key()),
-                        echo: self.added(&action.name),
+                        echo: self.overwritten_additions(&action.name),
                         stamp: None,
                         key_id: self.apply.state.key().id().to_owned(),
                         sync: source.sync.clone(),
                         sync_since: self.sync_since(source),
                     }
-                    .stamped(self.apply.state.key());
-                    let source = resolution.into_source(action.name.clone()).with_stamp(self.stamp(&applied));
-                    ready.push(Ready { action: n, source: Arc::new(source), applied: Arc::new(applied) });
+                    .with_cached_marker(self.apply.state.key());
+                    let source = resolution.into_source(action.name.clone()).with_marker(self.ownership_marker(&applied));
+                    ready.push(PreparedConnect { action: n, source: Arc::new(source), applied: Arc::new(applied) });
                 }
                 Err(missing) => self.set(n, ActionResult::Skipped(missing.to_string())),
             }
@@ -285,29 +285,29 @@ impl<'a> Run<'a> {
     /// Parts that others added to the source and this write overwrites.
     ///
     /// Recorded so that they are recognised if they reappear.
-    fn added(&self, name: &SourceName) -> Echoes {
-        self.inventory.owned.get(name).map(|owned| owned.applied.echo.added()).unwrap_or_default()
+    fn overwritten_additions(&self, name: &SourceName) -> ReadbackMap {
+        self.inventory.managed.get(name).map(|owned| owned.applied.echo.added_by_others()).unwrap_or_default()
     }
 
     /// Returns the time since which the schedule is in force.
     ///
     /// An unchanged schedule keeps its recorded time.
     fn sync_since(&self, source: &DesiredSource) -> Option<Timestamp> {
-        let before = self.inventory.owned.get(&source.name).filter(|owned| owned.applied.sync == source.sync);
+        let before = self.inventory.managed.get(&source.name).filter(|owned| owned.applied.sync == source.sync);
         before.and_then(|owned| owned.applied.sync_since).or_else(|| Some((self.apply.now)()))
     }
 
     /// Builds the ownership marker: the writer and a fingerprint of the definition.
-    fn stamp(&self, applied: &Applied) -> Stamp {
-        let fingerprint = applied.stamp(self.apply.state.key());
+    fn ownership_marker(&self, applied: &LastApplied) -> OwnershipMarker {
+        let fingerprint = applied.marker_fingerprint(self.apply.state.key());
         let writer = self.apply.state.key().id().into();
-        Stamp { fingerprint, owner: self.apply.owner.cloned(), writer }
+        OwnershipMarker { fingerprint, owner: self.apply.owner.cloned(), writer }
     }
 
     /// Records the intents, then sends the batches.
-    async fn connect(&mut self, ready: Vec<Ready>) -> Result<(), UnitError> {
+    async fn connect(&mut self, ready: Vec<PreparedConnect>) -> Result<(), WorkspaceError> {
         let before = |action: &Action| -> Vec<SourceId> {
-            let owned = self.inventory.owned.get(&action.name);
+            let owned = self.inventory.managed.get(&action.name);
             let replaced = match &action.step {
                 Step::Replace { old, .. } => Some(old.clone()),
                 _ => None,
@@ -331,21 +331,21 @@ impl<'a> Run<'a> {
                     key: action.source.clone(),
                     kind: IntentKind::Connect(Arc::clone(&ready.applied)),
                     before: before(action),
-                    declared: self.declared(action),
+                    declared: self.declaration(action),
                 }
             })
             .collect();
         self.record(ready.iter().map(|ready| Some(ready.action)).collect(), intents).await?;
         let sent = batch::connect(self, ready).await;
-        self.sent().await?;
+        self.restart_settle_time().await?;
         sent
     }
 
     /// Returns where and how the files declare the source of an action.
-    fn declared(&self, action: &Action) -> Option<Declaration> {
+    fn declaration(&self, action: &Action) -> Option<DeclarationHash> {
         let (Step::Connect { index } | Step::Replace { index, .. }) = action.step else { return None };
         let source = self.source(index);
-        Some(Declaration {
+        Some(DeclarationHash {
             root: self.apply.root.to_owned(),
             file: source.at.file.to_string(),
             line: source.at.line,
@@ -356,14 +356,14 @@ impl<'a> Run<'a> {
     /// Restarts the settle time of intents that are still open after a delay.
     ///
     /// Retries may have gone on for a while, so the last attempt may be recent.
-    async fn sent(&mut self) -> Result<(), UnitError> {
+    async fn restart_settle_time(&mut self) -> Result<(), WorkspaceError> {
         let now = (self.apply.now)();
         let mut changes = Vec::new();
         for intent in self.inventory.intents.values_mut() {
             let delayed = now.duration_since(intent.recorded_at) >= SignedDuration::from_secs(1);
             if delayed && self.intents.contains(intent.number) {
                 intent.recorded_at = now;
-                changes.push(Change::Sent(intent.number, now));
+                changes.push(StoreChange::Sent(intent.number, now));
             }
         }
         self.commit(changes).await
@@ -374,7 +374,7 @@ impl<'a> Run<'a> {
         &mut self,
         actions: Vec<Option<usize>>,
         intents: Vec<NewIntent>,
-    ) -> Result<(), UnitError> {
+    ) -> Result<(), WorkspaceError> {
         if intents.is_empty() {
             return Ok(());
         }
@@ -391,11 +391,11 @@ impl<'a> Run<'a> {
     }
 
     /// Closes the intent of an action whose write certainly did not happen.
-    fn close_intents_of(&mut self, action: usize) -> Option<Change> {
+    fn close_intents_of(&mut self, action: usize) -> Option<StoreChange> {
         let number = self.intents.of(action)?;
         self.intents.close(number);
         self.inventory.intents.remove(&number);
-        Some(Change::CloseIntent(number))
+        Some(StoreChange::CloseIntent(number))
     }
 
     /// Gives every action that is still open its final result, with the reason.
@@ -404,7 +404,7 @@ impl<'a> Run<'a> {
             Some(error) => error.message.clone(),
             None => INTERRUPTED.to_owned(),
         };
-        let result = |n: usize| match self.refused.get(&n).or_else(|| self.unanswered.get(&n)) {
+        let result = |n: usize| match self.refusal_reasons.get(&n).or_else(|| self.unknown_outcomes.get(&n)) {
             Some(why) => ActionResult::Failed(why.clone()),
             None if self.intents.of(n).is_some() => {
                 let pending = self.pending.get(&self.plan.actions[n].name).map(ToString::to_string);
@@ -414,31 +414,31 @@ impl<'a> Run<'a> {
             None => ActionResult::Skipped(because.clone()),
         };
         let results = self.open().map(|(n, _)| (n, result(n))).collect();
-        self.set_all(results);
+        self.set_results(results);
     }
 }
 
-impl From<StateError> for UnitError {
-    fn from(error: StateError) -> Self {
-        Self::new(ErrorKind::State, chain(&error))
+impl From<StoreError> for WorkspaceError {
+    fn from(error: StoreError) -> Self {
+        Self::new(ErrorKind::State, error_chain(&error))
     }
 }
 
-impl From<RemoteError> for UnitError {
+impl From<RemoteError> for WorkspaceError {
     fn from(error: RemoteError) -> Self {
         let outage = error.is_outage().then(|| error.kind.to_string());
         let (kind, message) = match &error.kind {
             // Identical for every workspace, so the message is printed once, outside the workspace's report.
             RemoteErrorKind::Unreachable(what) => (ErrorKind::Unreachable, what.clone()),
             RemoteErrorKind::NoToken(_) => (ErrorKind::Token, error.kind.to_string()),
-            _ => (if error.is_auth() { ErrorKind::Auth } else { ErrorKind::Platform }, chain(&error)),
+            _ => (if error.is_auth() { ErrorKind::Auth } else { ErrorKind::Platform }, error_chain(&error)),
         };
         Self { kind, message, outage }
     }
 }
 
 /// Formats an error and its sources on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

@@ -4,7 +4,7 @@
 
 /// Prints a line on stderr.
 macro_rules! note {
-    ($($text:tt)*) => { $crate::cli::answer::note(&(format!($($text)*) + "\n")) };
+    ($($text:tt)*) => { $crate::cli::answer::eprint(&(format!($($text)*) + "\n")) };
 }
 
 mod answer;
@@ -39,7 +39,7 @@ mod validate;
 mod voice;
 mod workplace;
 
-pub use exit::{Exit, Failure};
+pub use exit::{Exit, CommandError};
 
 use args::{Cli, Verb};
 use std::process::ExitCode;
@@ -58,8 +58,8 @@ pub fn main() -> ExitCode {
             if error.use_stderr() {
                 return Exit::Usage.into();
             }
-            answer::heed(printed);
-            return answer::lost().map_or(Exit::Done, Failure::print).into();
+            answer::record_write_error(printed);
+            return answer::write_failure().map_or(Exit::Success, CommandError::print).into();
         }
     };
     crate::telemetry::start(&cli.common.logs(matches!(cli.verb, Verb::Run(_) | Verb::Serve(_))));
@@ -72,10 +72,10 @@ pub fn main() -> ExitCode {
             return Exit::Failed.into();
         }
     };
-    let exit = runtime.block_on(dispatch(cli)).unwrap_or_else(Failure::print);
+    let exit = runtime.block_on(dispatch(cli)).unwrap_or_else(CommandError::print);
     // A request that is still running must not delay the exit.
     runtime.shutdown_background();
-    answer::lost().map_or(exit, |lost| exit.or(lost.print())).into()
+    answer::write_failure().map_or(exit, |lost| exit.or(lost.print())).into()
 }
 
 /// Starts the runtime and its threads.
@@ -104,9 +104,9 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().thread_keep_alive(STAYS).build()
 }
 
-async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
+async fn dispatch(cli: Cli) -> Result<Exit, CommandError> {
     let common = cli.common;
-    common.must_be_one_of(cli.verb.formats())?;
+    common.require_format(cli.verb.formats())?;
     match cli.verb {
         Verb::Validate(args) => validate::run(&common, &args),
         Verb::Explain { code } => explain::run(&common, code.as_deref()),
@@ -132,7 +132,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Verb::Serve(args) => serve::run(&common, &args).await,
         #[cfg(not(feature = "local-platform"))]
         Verb::Serve(_) => {
-            Err(Failure::usage("this build does not include the local platform (feature `local-platform`)"))
+            Err(CommandError::usage("this build does not include the local platform (feature `local-platform`)"))
         }
     }
 }

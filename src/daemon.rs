@@ -14,84 +14,84 @@ mod turn;
 mod voice;
 mod writers;
 
-pub use probes::Tested;
+pub use probes::TestEnded;
 pub use publish::Publisher;
-pub use signals::{Signal, Stopping, is_set, listen, stopped};
-pub use voice::{After, Voice};
+pub use signals::{Signal, Stopping, is_stopping, listen, wait_for_stop};
+pub use voice::{NextAttempt, Reporter};
 
-use crate::apply::chain;
-use crate::model::Unit;
-use crate::plan::{Outcome, UnitPlan};
-use crate::reading::{Known, Memory, Reading};
+use crate::apply::error_chain;
+use crate::model::WorkspaceRef;
+use crate::plan::{ApplyOutcome, WorkspacePlan};
+use crate::reading::{LoadCache, FileIndex, LoadedConfig};
 use crate::reconcile::{Clock, Planner, Reconciler};
 use crate::settings::Variables;
-use crate::state::StateError;
-use crate::sync::{Call, Synced, Syncer};
+use crate::state::StoreError;
+use crate::sync::{SyncCall, SyncResult, Syncer};
 use crate::tree::TreeError;
-use crate::watch::{self, Ends, Moment};
-use board::Records;
+use crate::watch::{self, ChangeTracker, EventSeq};
+use board::PassRecords;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
-use turn::Turn;
+use turn::EventLoop;
 
 /// Maximum number of events handled per iteration.
-const MOST_EVENTS: usize = 64;
+const MAX_EVENTS_PER_TURN: usize = 64;
 
 /// An event of the loop.
 pub enum Event {
     /// The files may have changed.
-    Woken,
+    FilesChanged,
     /// A signal arrived.
     Signal(Signal),
     /// The files were loaded.
-    Read {
+    FilesLoaded {
         /// Result of loading.
-        reading: Box<Result<Reading, TreeError>>,
+        reading: Box<Result<LoadedConfig, TreeError>>,
         /// Extent of the scan.
-        look: Look,
+        scope: ScanScope,
         /// Time of the load; later changes are not included.
-        moment: Moment,
+        as_of: EventSeq,
         /// Writers of the files at that time.
-        writers: watch::Writers,
+        writers: watch::OpenWriters,
     },
     /// A pass ended.
     PassEnded(Box<PassEnded>),
     /// A sync request ended.
-    SyncEnded(Arc<Call>, Result<Vec<Synced>, StateError>),
+    SyncEnded(Arc<SyncCall>, Result<Vec<SyncResult>, StoreError>),
     /// A regular connection test ended.
-    TestEnded(Tested),
+    TestEnded(TestEnded),
     /// Old or excess history was deleted.
-    Trimmed(Result<(), StateError>),
+    Trimmed(Result<(), StoreError>),
 }
 
 /// The extent of a file scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Look {
+pub enum ScanScope {
     /// Only changed files, if these are known.
-    Touched,
+    ChangedPaths,
     /// Every file; files with a changed timestamp are read.
-    Stamps,
+    ByStat,
     /// Every file is read.
-    Whole,
+    Full,
 }
 
 /// The end of a pass over one unit.
 pub struct PassEnded {
-    unit: Unit,
+    unit: WorkspaceRef,
     /// `None` if nothing had changed since the pass before.
-    made: Option<Made>,
+    report: Option<PassReport>,
     took: Duration,
 }
 
 /// The work of a pass.
-struct Made {
-    plan: UnitPlan,
+struct PassReport {
+    plan: WorkspacePlan,
     /// `None` in a dry run.
-    outcome: Option<Outcome>,
-    again: Option<Duration>,
-    records: Option<Records>,
+    outcome: Option<ApplyOutcome>,
+    retry_after: Option<Duration>,
+    records: Option<PassRecords>,
 }
 
 /// Everything that the loop needs.
@@ -99,23 +99,23 @@ pub struct Daemon {
     /// Root directory of the files.
     pub root: PathBuf,
     /// Sync cookie file; required to accept changes of a closed file at once.
-    pub bell: Option<PathBuf>,
+    pub cookie_path: Option<PathBuf>,
     /// Interval of the full check for drift.
     pub interval: Duration,
     /// Quiet time before a removal is accepted.
-    pub settle: Duration,
+    pub quiet_period: Duration,
     /// Planner; the only component in a dry run.
     pub planner: Planner,
     /// Writing components; `None` in a dry run.
-    pub hands: Option<Hands>,
+    pub write_access: Option<Writers>,
     /// Files that were loaded before the start.
-    pub known: Arc<Known>,
+    pub cache: Arc<LoadCache>,
     /// Map from file to declared workspaces, from earlier runs.
-    pub memory: Memory,
+    pub file_index: FileIndex,
     /// True if the directory contained files earlier and is empty now.
-    pub emptied: bool,
+    pub is_emptied: bool,
     /// Reporter of events.
-    pub voice: Arc<dyn Voice>,
+    pub reporter: Arc<dyn Reporter>,
     /// Publisher of status snapshots.
     pub publisher: Publisher,
     /// Source of variables that `wellspring.toml` may refer to.
@@ -125,7 +125,7 @@ pub struct Daemon {
 }
 
 /// Components that write to the platform.
-pub struct Hands {
+pub struct Writers {
     /// Applies plans.
     pub reconciler: Arc<Reconciler>,
     /// Runs syncs.
@@ -136,17 +136,17 @@ impl Daemon {
     /// Runs until a shutdown is requested and the work in progress has ended.
     pub async fn run(self, events: UnboundedSender<Event>, mut inbox: UnboundedReceiver<Event>) {
         let ends = self.watch(events.clone());
-        let mut turn = Turn::new(self, ends, events);
+        let mut turn = EventLoop::new(self, ends, events);
         let mut happened = Vec::new();
         loop {
-            turn.start_what_is_due().await;
-            if turn.is_over() {
-                turn.stop().await;
+            turn.start_due_work().await;
+            if turn.is_finished() {
+                turn.shut_down().await;
                 return;
             }
-            let sleep = turn.rest();
+            let sleep = turn.prepare_sleep();
             tokio::select! {
-                count = inbox.recv_many(&mut happened, MOST_EVENTS) => if count == 0 { return },
+                count = inbox.recv_many(&mut happened, MAX_EVENTS_PER_TURN) => if count == 0 { return },
                 () = tokio::time::sleep(sleep) => {}
             }
             for event in happened.drain(..) {
@@ -158,23 +158,23 @@ impl Daemon {
     /// Starts the file watcher, which wakes the loop when files may have changed.
     ///
     /// If the directory cannot be watched, the regular scan still finds every change.
-    fn watch(&self, events: UnboundedSender<Event>) -> Ends {
-        let watch = match &self.bell {
-            Some(bell) => watch::start_with_bell(&self.root, bell),
+    fn watch(&self, events: UnboundedSender<Event>) -> ChangeTracker {
+        let watch = match &self.cookie_path {
+            Some(bell) => watch::start_with_cookie(&self.root, bell),
             None => watch::start(&self.root),
         };
         match watch {
             Err(error) => {
-                self.voice.warn(&format!("{}; changes are found every interval only", chain(&error)));
-                Ends::default()
+                self.reporter.warning(&format!("{}; changes are found every interval only", error_chain(&error)));
+                ChangeTracker::default()
             }
             Ok(mut watch) => {
-                let ends = watch.ends();
+                let ends = watch.change_tracker();
                 tokio::spawn(async move {
                     loop {
                         watch.changed().await;
-                        watch.rearm();
-                        if events.send(Event::Woken).is_err() {
+                        watch.rewatch();
+                        if events.send(Event::FilesChanged).is_err() {
                             return;
                         }
                     }

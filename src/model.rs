@@ -20,27 +20,27 @@ mod same;
 mod walk;
 mod worded;
 
-pub use deceptive::{is_deceptive, unfit_for_a_name};
-pub use declared::{Declared, FieldPath, Leaf, SecretRef, Segment, Template};
+pub use deceptive::{is_invisible_or_bidi, invalid_name_char};
+pub use declared::{ConfigValue, FieldPath, LeafValue, SecretRef, Segment, Template};
 pub use desired::{
-    BrokenFile, Definition, Desired, DesiredSource, DesiredUnit, Missed, Moved, Overlap, Place, PlatformUrl,
-    Removed, RemovedAction, SettledUnit, Suspend, SyncSpec, TestSpec, When,
+    BrokenFile, Definition, Desired, DesiredSource, DesiredWorkspace, Missed, Moved, Overlap, SourceLocation, PlatformUrl,
+    Removed, RemovedAction, UnchangedWorkspace, Suspend, SyncSpec, TestSpec, Schedule,
 };
-pub use fields::Fields;
+pub use fields::SortedMap;
 pub use fingerprint::{Fingerprint, FingerprintKey};
-pub use folded::FoldedUnit;
-pub use ids::{InvalidId, NonEmpty, Scope, SourceId, SourceKey, SourceName, Unit, WorkspaceId};
+pub use folded::CompressedWorkspace;
+pub use ids::{InvalidId, NonEmpty, Scope, SourceId, SourceKey, SourceName, WorkspaceRef, WorkspaceId};
 pub use inventory::{
-    Answered, Applied, Declaration, Echoed, Echoes, Forgotten, Former, Intent, IntentKind, Inventory, Owned,
-    Sent,
+    Answered, LastApplied, DeclarationHash, ReadbackState, ReadbackMap, Forgotten, Former, Intent, IntentKind, Inventory, ManagedSource,
+    SentConnect,
 };
-pub use observed::{Echo, ObservedSource, is_hidden, is_masked};
+pub use observed::{Readback, ObservedSource, is_hidden, is_masked};
 pub use policy::{Adopt, Limit, MetadataPolicy, OnConflict, Policy, Prune};
 pub use quoting::{toml_key, toml_string};
 pub(crate) use resolved::wipe;
-pub use resolved::{ExposedConfig, Metadata, ResolvedSource, Stamp};
+pub use resolved::{ExposedConfig, Metadata, ResolvedSource, OwnershipMarker};
 pub use same::{same_in_any_order, same_value, unordered};
-pub use walk::{Halves, Part, beside, side_by_side};
-pub use worded::{Sorted, Worded};
+pub use walk::{DefinitionView, ValueRef, for_each_undeclared, zip_leaves};
+pub use worded::{SortedKeys, CachedJson};
 
-pub use crate::sensitive::{exposed, exposes_secret, is_secret, looks_secret};
+pub use crate::sensitive::{find_secrets, exposes_secret, is_secret, looks_secret};

@@ -6,12 +6,12 @@
 mod changes;
 mod webhook;
 
-pub use changes::{Event, Notice};
-pub use webhook::{Address, Shape, Webhook};
+pub use changes::{NotificationEvent, Notification};
+pub use webhook::{Address, PayloadFormat, Webhook};
 
-use crate::status::Published;
+use crate::status::SnapshotReceiver;
 use crate::status::metrics::Metrics;
-use changes::Told;
+use changes::ReportedState;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -20,31 +20,31 @@ use tokio::task::JoinSet;
 /// Maximum number of notifications queued per webhook.
 ///
 /// Further ones are dropped and counted.
-const WAITING: usize = 100;
+const MAX_QUEUED: usize = 100;
 
 /// Time for delivering queued notifications after the daemon has ended.
-const GRACE: Duration = Duration::from_secs(5);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Sends notifications of all changes to the webhooks until the daemon ends.
-pub async fn tell(mut published: Published, webhooks: Vec<Webhook>, metrics: Arc<Metrics>) {
+pub async fn send_changes(mut published: SnapshotReceiver, webhooks: Vec<Webhook>, metrics: Arc<Metrics>) {
     let mut delivering = JoinSet::new();
     let queues: Vec<_> = webhooks
         .into_iter()
         .map(|webhook| {
-            let (queue, waiting) = mpsc::channel(WAITING);
+            let (queue, waiting) = mpsc::channel(MAX_QUEUED);
             let events = webhook.events.clone();
             delivering.spawn(webhook.deliver(waiting, Arc::clone(&metrics)));
             (events, queue)
         })
         .collect();
-    let mut told = Told::default();
+    let mut told = ReportedState::default();
     while published.changed().await.is_ok() {
         let now = Arc::clone(&published.borrow_and_update());
         for notice in told.changes(&now) {
             let notice = Arc::new(notice);
             for (events, queue) in &queues {
                 if events.contains(&notice.event) && queue.try_send(Arc::clone(&notice)).is_err() {
-                    metrics.notified("dropped");
+                    metrics.record_notification("dropped");
                     tracing::warn!("a webhook takes too long; a notice to it was dropped");
                 }
             }
@@ -52,7 +52,7 @@ pub async fn tell(mut published: Published, webhooks: Vec<Webhook>, metrics: Arc
     }
     drop(queues);
     let end = async { while delivering.join_next().await.is_some() {} };
-    if tokio::time::timeout(GRACE, end).await.is_err() {
+    if tokio::time::timeout(SHUTDOWN_TIMEOUT, end).await.is_err() {
         tracing::warn!("a webhook takes too long; what waits for it is dropped");
     }
 }

@@ -35,38 +35,38 @@ mod removal;
 pub mod saved;
 mod step;
 
-pub use carried::carried_out;
+pub use carried::was_applied;
 pub use codes::{ActionKind, ErrorKind, WithheldReason};
-pub use decide::placed;
-pub use diff::{Comparison, FieldChange, How, compare, compare_foreign, seen};
-pub use elsewhere::{Declarations, Departure, Rejected, hold_departures};
-pub use guard::{ApprovedPlan, ApprovedUnit, HostLimits, Overrides, approve};
-pub use missing::{Missing, missing};
-pub use outcome::{ActionResult, INTERRUPTED, Outcome};
-pub use reckon::{Correction, Pending, Reckoning, give_up, named_as_declared, reckon};
+pub use decide::with_location;
+pub use diff::{FieldDiff, FieldChange, ChangeKind, compare, compare_unmanaged, record_readback};
+pub use elsewhere::{Declarations, Departure, Rejected, withhold_departures};
+pub use guard::{ApprovedPlan, ApprovedWorkspace, HostLimits, Overrides, approve};
+pub use missing::{MissingSecrets, check_missing};
+pub use outcome::{ActionResult, INTERRUPTED, ApplyOutcome};
+pub use reckon::{InventoryUpdate, PendingWrite, Recovered, abandon, with_sent_names, recover};
 pub use step::{Removal, Step};
 
 use crate::model::{
-    DesiredUnit, Fingerprint, FingerprintKey, Inventory, ObservedSource, Owned, Place, SourceId, SourceKey,
-    SourceName, Unit, WorkspaceId,
+    DesiredWorkspace, Fingerprint, FingerprintKey, Inventory, ObservedSource, ManagedSource, SourceLocation, SourceId, SourceKey,
+    SourceName, WorkspaceRef, WorkspaceId,
 };
-use additions::{ByPlatform, Tally};
-use listed::{Listed, without_shared_ids};
-use removal::Removals;
+use additions::{ByPlatform, AdditionCount};
+use listed::{ListingIndex, without_shared_ids};
+use removal::RemovalPlanner;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Everything that a plan for one unit is computed from.
-pub struct Input<'a> {
+pub struct PlanInput<'a> {
     /// Desired state from the files.
-    pub desired: &'a Arc<DesiredUnit>,
+    pub desired: &'a Arc<DesiredWorkspace>,
     /// A complete listing; incomplete ones are rejected before planning.
     pub listing: &'a [ObservedSource],
     /// Managed sources, after [`reckon`].
     pub inventory: &'a Inventory,
     /// Names whose last write is still open; left alone until its outcome is known.
-    pub pending: &'a BTreeMap<SourceName, Pending>,
+    pub pending: &'a BTreeMap<SourceName, PendingWrite>,
     /// Per declared source the fingerprints of its secrets, or why they do not resolve.
     pub secrets: &'a BTreeMap<SourceName, SecretState>,
     /// Key of the fingerprints in `secrets` and the inventory.
@@ -76,7 +76,7 @@ pub struct Input<'a> {
     /// Root directory that the files were read from.
     pub root: &'a str,
     /// Reason why nothing may be removed in this pass, if any.
-    pub removals_barred: Option<Barred>,
+    pub removals_blocked: Option<RemovalBlock>,
     /// Sources that are not changed, because repeating the change does not help.
     pub quarantine: &'a Quarantine,
     /// True if a connect of an existing name is known to update it in place.
@@ -87,17 +87,17 @@ pub struct Input<'a> {
 #[derive(Debug, Clone, Default)]
 pub struct Quarantine {
     /// Sources left alone until they are edited, with the reason.
-    pub held: BTreeMap<SourceName, String>,
+    pub blocked: BTreeMap<SourceName, String>,
     /// Sources selected by name; these may be taken over from another state.
     pub released: BTreeSet<SourceName>,
     /// Number of drift corrections per source in the last hour.
-    pub mended: BTreeMap<SourceName, usize>,
+    pub corrected: BTreeMap<SourceName, usize>,
 }
 
 /// Maximum number of drift corrections of one source per hour.
 ///
 /// Drift that comes back after this many corrections is probably caused by another controller.
-const UNDONE_TOO_OFTEN: usize = 2;
+const MAX_DRIFT_CORRECTIONS: usize = 2;
 
 /// Result of resolving a source's secrets on this machine.
 #[derive(Debug, Clone)]
@@ -110,25 +110,25 @@ pub enum SecretState {
 
 /// The reason why a pass removes nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Barred {
+pub struct RemovalBlock {
     /// Stable code for scripts.
     pub code: WithheldReason,
     /// The reason in words.
-    pub why: String,
+    pub reason: String,
 }
 
 /// A plan for several units.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
     /// Sorted by unit.
-    pub units: Vec<UnitPlan>,
+    pub workspaces: Vec<WorkspacePlan>,
     /// Units that were not planned again, because nothing changed since an empty plan.
-    pub as_before: Vec<AsBefore>,
+    pub unchanged_workspaces: Vec<UnchangedSummary>,
 }
 
 /// Summary of a unit whose plan was empty.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AsBefore {
+pub struct UnchangedSummary {
     /// The workspace.
     pub workspace: WorkspaceId,
     /// Number of sources that are in sync.
@@ -139,11 +139,11 @@ pub struct AsBefore {
 
 /// The plan of one unit: actions, withheld actions and findings.
 #[derive(Debug, Clone)]
-pub struct UnitPlan {
+pub struct WorkspacePlan {
     /// Desired state from the files.
-    pub desired: Arc<DesiredUnit>,
+    pub desired: Arc<DesiredWorkspace>,
     /// Error that stopped the pass; all fields below are empty then.
-    pub error: Option<UnitError>,
+    pub error: Option<WorkspaceError>,
     /// Actions in the order in which they are carried out.
     pub actions: Vec<Action>,
     /// Actions that are withheld.
@@ -159,16 +159,16 @@ pub struct UnitPlan {
     /// Suspended sources with their drift.
     pub suspended: Vec<Suspended>,
     /// Inventory entries whose key, location or `protect` changed; needs no request.
-    pub refresh: Vec<(SourceName, Arc<Owned>)>,
+    pub refresh: Vec<(SourceName, Arc<ManagedSource>)>,
     /// Number of managed sources when the plan was made.
-    pub owned: usize,
+    pub managed_count: usize,
     /// True if the platform is known to update in place and to keep the data.
     pub in_place: bool,
 }
 
 /// The reason why a unit has no plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UnitError {
+pub struct WorkspaceError {
     /// The kind of failure.
     pub kind: ErrorKind,
     /// Description of the error and what to do.
@@ -179,7 +179,7 @@ pub struct UnitError {
     pub outage: Option<String>,
 }
 
-impl UnitError {
+impl WorkspaceError {
     /// Creates an error that concerns only its unit.
     #[must_use]
     pub fn new(kind: ErrorKind, message: String) -> Self {
@@ -189,7 +189,7 @@ impl UnitError {
 
 /// Result of a connection test.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tested {
+pub struct TestStatus {
     /// True if the connection works.
     pub passed: bool,
     /// Message of the platform.
@@ -208,15 +208,15 @@ pub struct Action {
     /// The reason.
     pub reason: String,
     /// Location in the files that causes the action.
-    pub at: Option<Place>,
+    pub location: Option<SourceLocation>,
     /// The fields that change.
     pub changes: Vec<FieldChange>,
     /// True if the action undoes a change made by others.
-    pub mends_drift: bool,
+    pub corrects_drift: bool,
     /// Unresolved secrets that the action needs; it cannot be carried out here then.
-    pub lacks_secret: Option<String>,
+    pub missing_secrets: Option<String>,
     /// Result of the connection test of the new definition, if one was requested.
-    pub tested: Option<Tested>,
+    pub test_status: Option<TestStatus>,
 }
 
 /// An action that is withheld.
@@ -233,7 +233,7 @@ pub struct Withheld {
     /// The reason.
     pub reason: String,
     /// Location in the files that causes the action.
-    pub at: Option<Place>,
+    pub location: Option<SourceLocation>,
     /// Entry to write or command to run to permit it.
     pub allow: Option<String>,
     /// True if the guard refused it (exit code 4), false if nothing requested it.
@@ -245,19 +245,19 @@ pub struct Withheld {
 impl Withheld {
     /// Returns true if the action waits for a source of another workspace.
     #[must_use]
-    pub fn waits_for_arrival(&self) -> bool {
+    pub fn waits_for_connect(&self) -> bool {
         self.code == WithheldReason::Moving
     }
 
     /// Returns true if the action waits for the outcome of the last write.
     #[must_use]
-    pub fn waits_for_a_write(&self) -> bool {
+    pub fn waits_for_write(&self) -> bool {
         matches!(self.code, WithheldReason::Settling | WithheldReason::NotListed | WithheldReason::NotUpdated)
     }
 
     /// Returns true if the action waits until the files are stable and readable.
     #[must_use]
-    pub fn waits_for_rest(&self) -> bool {
+    pub fn waits_for_quiet(&self) -> bool {
         matches!(self.code, WithheldReason::Unsettled | WithheldReason::Unreadable | WithheldReason::GitLock)
     }
 }
@@ -281,9 +281,9 @@ pub struct Unchecked {
     /// Name on the platform.
     pub name: SourceName,
     /// The missing secret and the reason.
-    pub why: String,
+    pub reason: String,
     /// Location of its declaration.
-    pub at: Place,
+    pub location: SourceLocation,
 }
 
 /// A suspended source.
@@ -297,14 +297,14 @@ pub struct Suspended {
     pub drift: Vec<FieldChange>,
 }
 
-impl UnitPlan {
+impl WorkspacePlan {
     /// Creates the plan of a unit whose pass stopped.
     #[must_use]
-    pub fn failed(desired: Arc<DesiredUnit>, error: UnitError) -> Self {
+    pub fn failed(desired: Arc<DesiredWorkspace>, error: WorkspaceError) -> Self {
         Self { error: Some(error), ..Self::empty(desired) }
     }
 
-    fn empty(desired: Arc<DesiredUnit>) -> Self {
+    fn empty(desired: Arc<DesiredWorkspace>) -> Self {
         Self {
             desired,
             error: None,
@@ -316,14 +316,14 @@ impl UnitPlan {
             unchanged: Vec::new(),
             suspended: Vec::new(),
             refresh: Vec::new(),
-            owned: 0,
+            managed_count: 0,
             in_place: false,
         }
     }
 
     /// Returns the workspace and scope.
     #[must_use]
-    pub fn unit(&self) -> &Unit {
+    pub fn unit(&self) -> &WorkspaceRef {
         &self.desired.unit
     }
 
@@ -334,7 +334,7 @@ impl UnitPlan {
 
     /// Returns true if every source is in sync and there is nothing to do or record.
     #[must_use]
-    pub fn is_settled(&self) -> bool {
+    pub fn is_unchanged(&self) -> bool {
         self.error.is_none()
             && self.actions.is_empty()
             && self.withheld.is_empty()
@@ -347,11 +347,11 @@ impl UnitPlan {
     ///
     /// `None` unless the unit is in sync and has no unmanaged source.
     #[must_use]
-    pub fn as_before(&self) -> Option<AsBefore> {
-        (self.is_settled() && self.unmanaged.is_empty()).then(|| {
+    pub fn unchanged_summary(&self) -> Option<UnchangedSummary> {
+        (self.is_unchanged() && self.unmanaged.is_empty()).then(|| {
             let mut unreadable = BTreeMap::new();
             self.unreadable_names().for_each(|name| *unreadable.entry(name.to_owned()).or_default() += 1);
-            AsBefore {
+            UnchangedSummary {
                 workspace: self.desired.workspace().clone(),
                 unchanged: self.unchanged.len(),
                 unreadable,
@@ -364,24 +364,24 @@ impl UnitPlan {
 ///
 /// Pure: equal input gives an equal plan, regardless of its order.
 #[must_use]
-pub fn plan(input: &Input<'_>) -> UnitPlan {
+pub fn plan(input: &PlanInput<'_>) -> WorkspacePlan {
     let told = without_shared_ids(input.listing);
-    let listed = Listed::by_name_and_id(told.as_deref().unwrap_or(input.listing));
+    let listed = ListingIndex::by_name_and_id(told.as_deref().unwrap_or(input.listing));
     let is_declared = |name: &SourceName| input.desired.source(name).is_some();
     let mut plan = plan_declared(input, &listed);
-    let mut undeclared = input.inventory.owned.iter().filter(|(name, _)| !is_declared(name)).peekable();
+    let mut undeclared = input.inventory.managed.iter().filter(|(name, _)| !is_declared(name)).peekable();
     if undeclared.peek().is_some() {
-        let removals = Removals::new(input, &listed, &plan);
-        undeclared.for_each(|(name, owned)| removals.undeclared(name, owned, &mut plan));
+        let removals = RemovalPlanner::new(input, &listed, &plan);
+        undeclared.for_each(|(name, owned)| removals.decide_undeclared(name, owned, &mut plan));
     }
     for (name, rows) in listed.names() {
-        let strangers: Vec<_> = match input.inventory.owned.get(name) {
+        let strangers: Vec<_> = match input.inventory.managed.get(name) {
             None if is_declared(name) => continue,
             None => rows.to_vec(),
             // The usual case.
             Some(owned) if matches!(rows, [only] if only.id == owned.id) => continue,
             Some(owned) => {
-                let ours: Vec<_> = decide::our_ids(owned, rows).collect();
+                let ours: Vec<_> = decide::managed_ids(owned, rows).collect();
                 // If no row is ours, the others are handled by adoption.
                 if ours.is_empty() && is_declared(name) {
                     continue;
@@ -396,21 +396,21 @@ pub fn plan(input: &Input<'_>) -> UnitPlan {
             id: row.id.clone(),
         }));
     }
-    removal::withhold_renames(&mut plan, input);
+    removal::hold_suspected_renames(&mut plan, input);
     plan.actions.sort_by(|a, b| (a.step.rank(), &a.name).cmp(&(b.step.rank(), &b.name)));
     plan.withheld.sort_by(|a, b| (&a.name, a.action).cmp(&(&b.name, b.action)));
     plan
 }
 
 /// Plans the declared sources.
-fn plan_declared(input: &Input<'_>, listed: &Listed<'_>) -> UnitPlan {
+fn plan_declared(input: &PlanInput<'_>, listed: &ListingIndex<'_>) -> WorkspacePlan {
     let decide = |by_platform: &ByPlatform| {
-        let mut plan = UnitPlan::empty(Arc::clone(input.desired));
-        plan.owned = input.inventory.owned.len();
+        let mut plan = WorkspacePlan::empty(Arc::clone(input.desired));
+        plan.managed_count = input.inventory.managed.len();
         plan.in_place = input.upserts;
-        let mut tally = Tally::default();
+        let mut tally = AdditionCount::default();
         for (index, source) in input.desired.sources.iter().enumerate() {
-            let case = decide::Case::new(input, index, source, listed.of(&source.name), by_platform);
+            let case = decide::SourceCase::new(input, index, source, listed.rows(&source.name), by_platform);
             case.decide(&mut tally, &mut plan);
         }
         (plan, tally)

@@ -32,22 +32,22 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::serving::{self, Bounds, stopped};
+use crate::serving::{self, ServerLimits, wait_for_stop};
 
-use hosts::Hosts;
+use hosts::AllowedHosts;
 pub use rows::{stored_rows, stored_table_rows};
 
 /// Maximum wait of [`Running::stop`] for requests in progress.
-const GRACE: Duration = Duration::from_secs(10);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Limits of the server.
 ///
 /// Clients close idle connections earlier than this, so that no request is lost on a connection
 /// that the server closes.
-const BOUNDS: Bounds = Bounds { connections: 512, head: Duration::from_secs(120), head_bytes: 64 << 10 };
+const SERVER_LIMITS: ServerLimits = ServerLimits { max_connections: 512, head_timeout: Duration::from_secs(120), max_head_bytes: 64 << 10 };
 
 /// Options of a local platform.
 #[derive(Debug, Clone)]
-pub struct Config {
+pub struct PlatformConfig {
     /// Location of sources and rows.
     pub storage: Storage,
     /// Directory that file connectors may read; relative paths start here.
@@ -57,14 +57,14 @@ pub struct Config {
     /// Bearer token required from every request. Must not be empty.
     pub token: SecretString,
     /// Reaction to a connect on an existing name.
-    pub taken: Taken,
+    pub on_conflict: NameConflict,
     /// Servers used instead of the hosts in configurations.
-    pub stand_ins: Vec<StandIn>,
+    pub host_overrides: Vec<HostOverride>,
 }
 
 /// Reaction to a connect on an existing name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Taken {
+pub enum NameConflict {
     /// The source gets the new definition and keeps its id.
     #[default]
     Replace,
@@ -76,11 +76,11 @@ pub enum Taken {
 ///
 /// Production definitions can thus be tested unchanged.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StandIn {
+pub struct HostOverride {
     /// Case-insensitive host name in configurations, required in certificates.
     pub host: String,
     /// Address of the server. URLs of an API keep their port.
-    pub at: SocketAddr,
+    pub connect_to: SocketAddr,
 }
 
 /// Location of sources and rows.
@@ -121,7 +121,7 @@ pub enum PlatformError {
         /// Version of the storage.
         found: i64,
         /// Newest version that this program supports.
-        known: i64,
+        supported: i64,
     },
     /// The database failed.
     Database(rusqlite::Error),
@@ -151,7 +151,7 @@ impl std::fmt::Display for PlatformError {
             Self::InUse(path) => {
                 write!(f, "another local platform uses {}; stop it first, or use it", path.display())
             }
-            Self::Newer { found, known } => write!(
+            Self::Newer { found, supported: known } => write!(
                 f,
                 "the storage has version {found}, this program knows up to {known}; use the newer program"
             ),
@@ -189,19 +189,19 @@ impl From<rusqlite::Error> for PlatformError {
 pub struct Running {
     address: SocketAddr,
     stop: watch::Sender<bool>,
-    serving: JoinHandle<()>,
+    server: JoinHandle<()>,
     /// Lock on the storage.
-    _claim: Option<std::fs::File>,
+    _lock: Option<std::fs::File>,
 }
 
 /// Opens the storage and serves until [`Running::stop`].
 ///
 /// Must be called within a tokio runtime.
-pub async fn start(config: Config) -> Result<Running, PlatformError> {
-    let Config { storage, data_dir, listen, token, taken, stand_ins } = config;
-    let key = api::Key::new(&token).ok_or(PlatformError::EmptyToken)?;
+pub async fn start(config: PlatformConfig) -> Result<Running, PlatformError> {
+    let PlatformConfig { storage, data_dir, listen, token, on_conflict: taken, host_overrides: stand_ins } = config;
+    let key = api::RequestToken::new(&token).ok_or(PlatformError::EmptyToken)?;
     let (stop, stopping) = watch::channel(false);
-    let hosts = if listen.ip().is_loopback() { Hosts::All } else { Hosts::Others };
+    let hosts = if listen.ip().is_loopback() { AllowedHosts::All } else { AllowedHosts::ExceptLocal };
     let setting_up =
         tokio::task::spawn_blocking(move || set_up(&storage, &data_dir, taken, (stand_ins, hosts), stopping));
     let (core, claim) = setting_up
@@ -211,8 +211,8 @@ pub async fn start(config: Config) -> Result<Running, PlatformError> {
     let refused = |source| PlatformError::Listen { address: listen, source };
     let listener = TcpListener::bind(listen).await.map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
-    let serving = tokio::spawn(serving::serve(listener, api::router(core, key), BOUNDS, stop.subscribe()));
-    Ok(Running { address, stop, serving, _claim: claim })
+    let serving = tokio::spawn(serving::serve(listener, api::router(core, key), SERVER_LIMITS, stop.subscribe()));
+    Ok(Running { address, stop, server: serving, _lock: claim })
 }
 
 impl Running {
@@ -228,8 +228,8 @@ impl Running {
     /// rows.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
-        if tokio::time::timeout(GRACE, &mut self.serving).await.is_err() {
-            self.serving.abort();
+        if tokio::time::timeout(SHUTDOWN_TIMEOUT, &mut self.server).await.is_err() {
+            self.server.abort();
         }
     }
 }
@@ -238,19 +238,19 @@ impl Running {
 fn set_up(
     storage: &Storage,
     data_dir: &Path,
-    taken: Taken,
-    (stand_ins, hosts): (Vec<StandIn>, Hosts),
+    taken: NameConflict,
+    (stand_ins, hosts): (Vec<HostOverride>, AllowedHosts),
     stopping: watch::Receiver<bool>,
-) -> Result<(Arc<endpoints::Core>, Option<std::fs::File>), PlatformError> {
+) -> Result<(Arc<endpoints::PlatformCore>, Option<std::fs::File>), PlatformError> {
     let unreadable = |source| PlatformError::DataDirectory { path: data_dir.to_path_buf(), source };
     let root = data_dir.canonicalize().map_err(unreadable)?;
     if !root.is_dir() {
         return Err(unreadable(std::io::ErrorKind::NotADirectory.into()));
     }
-    let (store, claim) = storage::Store::open(storage)?;
-    let catalogue = catalogue::Catalogue::open(&store)?;
-    store.sweep(&catalogue.ids()?)?;
-    let reach = connectors::Reach::new(root, store.directory(), (stand_ins, hosts), stopping)
+    let (store, claim) = storage::PlatformStore::open(storage)?;
+    let catalogue = catalogue::Registry::open(&store)?;
+    store.remove_orphans(&catalogue.ids()?)?;
+    let reach = connectors::ConnectorContext::new(root, store.directory(), (stand_ins, hosts), stopping)
         .map_err(PlatformError::Client)?;
-    Ok((Arc::new(endpoints::Core::new(catalogue, store, reach, taken)), claim))
+    Ok((Arc::new(endpoints::PlatformCore::new(catalogue, store, reach, taken)), claim))
 }

@@ -5,9 +5,9 @@
 //!
 //! Invariant: reads only the tree; never calls the platform and never writes the state.
 
-use crate::manifest::{self, Diagnostic, EffectiveValue, Lookup, Missing, Severity, UnitRecord};
-use crate::model::{Desired, DesiredSource, Unit};
-use crate::plan::{Barred, Declarations, Rejected, WithheldReason};
+use crate::manifest::{self, Diagnostic, EffectiveValue, Lookup, NeedsText, Severity, WorkspaceFingerprint};
+use crate::model::{Desired, DesiredSource, WorkspaceRef};
+use crate::plan::{RemovalBlock, Declarations, Rejected, WithheldReason};
 use crate::reconcile::Task;
 use crate::tree::{self, Checkout, TreeError};
 use sha2::{Digest as _, Sha256};
@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Content of the directory at one time.
-pub struct Reading {
+pub struct LoadedConfig {
     /// Desired sources of the readable files.
     pub desired: Desired,
     /// All diagnostics.
@@ -29,11 +29,11 @@ pub struct Reading {
     /// Git holds its index lock, so the checkout is changing.
     pub git_locked: bool,
     /// Files known to be open for writing, whose content may be incomplete.
-    pub open: BTreeSet<String>,
+    pub open_files: BTreeSet<String>,
     /// Git checkout of the files, if any.
     pub checkout: Option<Arc<Checkout>>,
     /// Aliases of `[workspaces]` whose id is known.
-    pub aliases: BTreeMap<String, Unit>,
+    pub aliases: BTreeMap<String, WorkspaceRef>,
     /// Variables that `wellspring.toml` refers to.
     pub variables: Vec<String>,
     /// Value of `platform.settle`.
@@ -41,111 +41,111 @@ pub struct Reading {
     /// Patterns of `files`, if set.
     pub patterns: Option<Vec<String>>,
     /// Cache for the next read.
-    pub known: Arc<Known>,
-    tree: tree::Reading,
+    pub cache: Arc<LoadCache>,
+    tree: tree::TreeSnapshot,
 }
 
 /// Cache that one read passes to the next.
 #[derive(Default)]
-pub struct Known {
-    files: manifest::Known,
+pub struct LoadCache {
+    files: manifest::ParseCache,
     /// Kept without the file contents.
-    tree: Option<tree::Reading>,
+    tree: Option<tree::TreeSnapshot>,
 }
 
 /// Units that each file declared in earlier reads.
-pub type Memory = BTreeMap<String, Vec<Unit>>;
+pub type FileIndex = BTreeMap<String, Vec<WorkspaceRef>>;
 
 /// Tasks and restrictions that follow from a read.
 #[derive(Default)]
-pub struct Asked {
+pub struct WorkSet {
     /// One task for each unit whose files are all valid.
     pub tasks: Vec<Task>,
     /// Units held back by broken files, with the file.
-    pub held: BTreeMap<Unit, Arc<str>>,
+    pub blocked: BTreeMap<WorkspaceRef, Arc<str>>,
     /// Units held back until a writer closes one of their files.
-    pub written: BTreeSet<Unit>,
+    pub awaiting_close: BTreeSet<WorkspaceRef>,
     /// A broken file of unknown content, which may declare any workspace.
-    pub stranger: Option<Arc<str>>,
+    pub unattributed_error: Option<Arc<str>>,
 }
 
-impl Asked {
+impl WorkSet {
     /// Returns true if the unit keeps its previous task.
     #[must_use]
-    pub fn holds(&self, unit: &Unit) -> bool {
-        self.held.contains_key(unit) || self.written.contains(unit)
+    pub fn is_blocked(&self, unit: &WorkspaceRef) -> bool {
+        self.blocked.contains_key(unit) || self.awaiting_close.contains(unit)
     }
 }
 
-impl Reading {
+impl LoadedConfig {
     /// Reads the tree below `root`.
     ///
     /// # Errors
     /// When the directory cannot be read as a whole.
-    pub fn take(root: &Path, variable: &dyn Fn(&str) -> Lookup) -> Result<Self, TreeError> {
-        Ok(Self::of_tree(tree::read(root)?, variable, &manifest::Known::default()))
+    pub fn load(root: &Path, variable: &dyn Fn(&str) -> Lookup) -> Result<Self, TreeError> {
+        Ok(Self::from_snapshot(tree::read(root)?, variable, &manifest::ParseCache::default()))
     }
 
     /// Interprets a tree with all its contents, using the cache of an earlier process.
     #[must_use]
-    pub fn of_tree(tree: tree::Reading, variable: &dyn Fn(&str) -> Lookup, known: &manifest::Known) -> Self {
+    pub fn from_snapshot(tree: tree::TreeSnapshot, variable: &dyn Fn(&str) -> Lookup, known: &manifest::ParseCache) -> Self {
         let (manifest, files) =
-            manifest::read_whole(&tree.for_manifest(), variable, known, &tree::on_all_cores);
+            manifest::read_with_cache(&tree.for_manifest(), variable, known, &tree::for_each_index);
         Self::of(tree, manifest, files)
     }
 
-    /// Like [`Reading::take`], but does not parse unchanged files again.
+    /// Like [`Reading::load`], but does not parse unchanged files again.
     ///
     /// Unchanged files are not even opened, unless `whole` is set.
     ///
     /// # Errors
     /// When the directory cannot be read as a whole.
-    pub fn take_again(
+    pub fn reload(
         root: &Path,
         variable: &dyn Fn(&str) -> Lookup,
-        known: &Known,
+        known: &LoadCache,
         whole: bool,
     ) -> Result<Self, TreeError> {
         // Maximum number of attempts, because a file may change before it is opened.
-        const TRIES: usize = 4;
-        let nothing = tree::Seen::default();
-        let seen = known.tree.as_ref().filter(|_| !whole).map_or(&nothing, |before| &before.seen);
-        for _ in 0..TRIES {
-            if let Some(reading) = Self::given(tree::read_again(root, seen)?, variable, known) {
+        const MAX_ATTEMPTS: usize = 4;
+        let nothing = tree::StatCache::default();
+        let seen = known.tree.as_ref().filter(|_| !whole).map_or(&nothing, |before| &before.stat_cache);
+        for _ in 0..MAX_ATTEMPTS {
+            if let Some(reading) = Self::try_interpret(tree::rescan_by_stat(root, seen)?, variable, known) {
                 return Ok(reading);
             }
         }
         Err(TreeError::Unsettled(root.to_owned()))
     }
 
-    /// Like [`Reading::take_again`], but looks only at the files in `touched`.
+    /// Like [`Reading::reload`], but looks only at the files in `touched`.
     ///
     /// The caller guarantees that no other file changed; the value is true if the writer closed the
     /// file. `None` if these files are not sufficient.
     #[must_use]
-    pub fn take_touched(
+    pub fn reload_paths(
         variable: &dyn Fn(&str) -> Lookup,
-        known: &Known,
+        known: &LoadCache,
         touched: &BTreeMap<String, bool>,
     ) -> Option<Self> {
-        Self::given(tree::read_touched(known.tree.as_ref()?, touched)?, variable, known)
+        Self::try_interpret(tree::rescan_paths(known.tree.as_ref()?, touched)?, variable, known)
     }
 
     /// Returns `None` if a file that must be opened changed meanwhile.
-    fn given(mut tree: tree::Reading, variable: &dyn Fn(&str) -> Lookup, known: &Known) -> Option<Self> {
+    fn try_interpret(mut tree: tree::TreeSnapshot, variable: &dyn Fn(&str) -> Lookup, known: &LoadCache) -> Option<Self> {
         loop {
             let read =
-                manifest::read_again(&tree.for_manifest(), variable, &known.files, &tree::on_all_cores);
+                manifest::read_compressed(&tree.for_manifest(), variable, &known.files, &tree::for_each_index);
             match read {
                 Ok((manifest, files)) => return Some(Self::of(tree, manifest, files)),
-                Err(Missing(paths)) if tree.load(&paths) => {}
+                Err(NeedsText(paths)) if tree.load(&paths) => {}
                 Err(_) => return None,
             }
         }
     }
 
     /// Adds a warning for each unused alias and template of `wellspring.toml`.
-    pub fn warn_of_unused(&mut self) {
+    pub fn warn_unused(&mut self) {
         if !self.has_errors() {
             let unused = manifest::unused(&self.tree.sources());
             self.diagnostics.extend(unused);
@@ -153,7 +153,7 @@ impl Reading {
     }
 
     /// Adds a warning for each suspension whose last day is before `today`.
-    pub fn warn_of_ended_suspensions(&mut self, today: jiff::civil::Date) {
+    pub fn warn_ended_suspensions(&mut self, today: jiff::civil::Date) {
         let mut ended = BTreeMap::new();
         for unit in self.desired.open_units() {
             for source in &unit.sources {
@@ -169,7 +169,7 @@ impl Reading {
         self.diagnostics.extend(ended.into_values());
     }
 
-    fn of(tree: tree::Reading, manifest: manifest::Reading, files: manifest::Known) -> Self {
+    fn of(tree: tree::TreeSnapshot, manifest: manifest::ParsedTree, files: manifest::ParseCache) -> Self {
         let settings = tree.files.iter().find(|file| &*file.path == manifest::FILE_NAME);
         Self {
             desired: manifest.desired,
@@ -177,13 +177,13 @@ impl Reading {
             settings_digest: settings.map(|file| file.digest),
             digest: tree.digest,
             git_locked: tree.git_locked,
-            open: BTreeSet::new(),
+            open_files: BTreeSet::new(),
             checkout: tree.checkout.clone(),
             aliases: manifest.setup.aliases,
             variables: manifest.setup.variables,
             settle: manifest.setup.settle,
             patterns: manifest.setup.files,
-            known: Arc::new(Known { files, tree: Some(tree.without_texts()) }),
+            cache: Arc::new(LoadCache { files, tree: Some(tree.without_texts()) }),
             tree,
         }
     }
@@ -191,7 +191,7 @@ impl Reading {
     /// Frees the file contents if no diagnostic needs them.
     ///
     /// [Effective](Self::effective) values are unavailable afterwards.
-    pub fn forget_texts(&mut self) {
+    pub fn drop_texts(&mut self) {
         if self.diagnostics.is_empty() {
             self.tree = self.tree.without_texts();
         }
@@ -199,8 +199,8 @@ impl Reading {
 
     /// Returns the cache entry of a valid unit for a later process.
     #[must_use]
-    pub fn record(&self, unit: &Unit) -> Option<UnitRecord> {
-        self.known.files.record(unit)
+    pub fn workspace_fingerprint(&self, unit: &WorkspaceRef) -> Option<WorkspaceFingerprint> {
+        self.cache.files.record(unit)
     }
 
     /// Returns the commit id of the checkout in hexadecimal.
@@ -234,20 +234,20 @@ impl Reading {
     }
 
     /// Sets the files that are open for writing.
-    pub fn being_written(&mut self, open: BTreeSet<String>) {
-        self.open = open;
-        self.open.retain(|path| self.tree.files.iter().any(|file| *file.path == **path));
+    pub fn set_open_files(&mut self, open: BTreeSet<String>) {
+        self.open_files = open;
+        self.open_files.retain(|path| self.tree.files.iter().any(|file| *file.path == **path));
     }
 
     /// Digest of the tree and of the files that are open for writing.
     #[must_use]
-    pub fn mark(&self) -> [u8; 32] {
-        if self.open.is_empty() {
+    pub fn input_digest(&self) -> [u8; 32] {
+        if self.open_files.is_empty() {
             return *self.digest.as_bytes();
         }
         let mut hash = Sha256::new();
         hash.update(self.digest.as_bytes());
-        for path in &self.open {
+        for path in &self.open_files {
             hash.update(path);
             hash.update([0]);
         }
@@ -261,7 +261,7 @@ impl Reading {
 
     /// Formats the diagnostics with their source lines.
     #[must_use]
-    pub fn explained(&self, color: bool) -> String {
+    pub fn render_diagnostics(&self, color: bool) -> String {
         manifest::render(&self.diagnostics, &self.tree.sources(), color)
     }
 
@@ -273,34 +273,34 @@ impl Reading {
 
     /// Derives the tasks; `memory` supplies what broken files declared earlier.
     #[must_use]
-    pub fn asked(&self, memory: &Memory) -> Asked {
-        let mut asked = Asked::default();
+    pub fn work_set(&self, memory: &FileIndex) -> WorkSet {
+        let mut asked = WorkSet::default();
         for broken in &self.desired.broken {
-            let named = broken.units.iter().flatten();
+            let named = broken.workspaces.iter().flatten();
             let remembered = memory.get(&*broken.file).into_iter().flatten();
-            let mut known = broken.units.is_some() || memory.contains_key(&*broken.file);
+            let mut known = broken.workspaces.is_some() || memory.contains_key(&*broken.file);
             for unit in named.chain(remembered) {
                 known = true;
-                asked.held.entry(unit.clone()).or_insert_with(|| Arc::clone(&broken.file));
+                asked.blocked.entry(unit.clone()).or_insert_with(|| Arc::clone(&broken.file));
             }
             if !known {
-                asked.stranger.get_or_insert_with(|| Arc::clone(&broken.file));
+                asked.unattributed_error.get_or_insert_with(|| Arc::clone(&broken.file));
             }
         }
-        for file in &self.open {
-            let declared = self.declarations().filter(|(of, _)| ***of == **file).map(|(_, unit)| unit);
-            asked.written.extend(declared.chain(memory.get(file).into_iter().flatten()).cloned());
+        for file in &self.open_files {
+            let declared = self.file_index().filter(|(of, _)| ***of == **file).map(|(_, unit)| unit);
+            asked.awaiting_close.extend(declared.chain(memory.get(file).into_iter().flatten()).cloned());
         }
         let owner: Option<Arc<str>> = self.desired.owner.as_deref().map(Arc::from);
-        let barred = self.barred(asked.stranger.as_ref());
+        let barred = self.removal_block(asked.unattributed_error.as_ref());
         let declarations = Arc::new(self.all_declarations(memory));
-        for unit in &self.desired.units {
-            if !asked.holds(&unit.unit) {
+        for unit in &self.desired.workspaces {
+            if !asked.is_blocked(&unit.unit) {
                 asked.tasks.push(Task {
                     desired: Arc::clone(unit),
                     owner: owner.clone(),
                     checkout: self.checkout.clone(),
-                    removals_barred: barred.clone(),
+                    removals_blocked: barred.clone(),
                     released: Vec::new(),
                     declarations: Arc::clone(&declarations),
                 });
@@ -309,42 +309,42 @@ impl Reading {
         asked
     }
 
-    fn barred(&self, stranger: Option<&Arc<str>>) -> Option<Barred> {
+    fn removal_block(&self, stranger: Option<&Arc<str>>) -> Option<RemovalBlock> {
         if let Some(file) = stranger {
             let why = format!("no longer declared, but {file} cannot be read and may declare it");
-            return Some(Barred { code: WithheldReason::Unreadable, why });
+            return Some(RemovalBlock { code: WithheldReason::Unreadable, reason: why });
         }
-        self.git_locked.then(|| Barred {
+        self.git_locked.then(|| RemovalBlock {
             code: WithheldReason::GitLock,
             why: "no longer declared, but Git is still writing them (.git/index.lock)".to_owned(),
         })
     }
 
     /// Collects the declarations of all workspaces from the readable files.
-    fn all_declarations(&self, memory: &Memory) -> Declarations {
+    fn all_declarations(&self, memory: &FileIndex) -> Declarations {
         let rejected = self.desired.broken.iter().map(|broken| {
             let remembered = memory.get(&*broken.file).into_iter().flatten();
             Rejected {
                 file: Arc::clone(&broken.file),
                 text: self.tree.text(&broken.file),
-                units: broken.units.iter().flatten().chain(remembered).cloned().collect(),
+                workspaces: broken.workspaces.iter().flatten().chain(remembered).cloned().collect(),
             }
         });
-        Declarations::new(self.desired.units.clone(), rejected.collect())
+        Declarations::new(self.desired.workspaces.clone(), rejected.collect())
     }
 
     /// Iterates over the files and units of the valid declarations.
-    fn declarations(&self) -> impl Iterator<Item = (&Arc<str>, &Unit)> {
-        let units = self.desired.units.iter().map(|unit| (&unit.unit, &unit.files));
-        let settled = self.desired.settled.iter().map(|unit| (&unit.unit, &unit.files));
+    fn file_index(&self) -> impl Iterator<Item = (&Arc<str>, &WorkspaceRef)> {
+        let units = self.desired.workspaces.iter().map(|unit| (&unit.unit, &unit.files));
+        let settled = self.desired.unchanged.iter().map(|unit| (&unit.unit, &unit.files));
         units.chain(settled).flat_map(|(unit, files)| files.iter().map(move |file| (file, unit)))
     }
 
     /// Adds the declarations of this read to `memory`; removes nothing.
-    pub fn remember(&self, memory: &mut Memory) {
+    pub fn extend_index(&self, memory: &mut FileIndex) {
         let broken = self.desired.broken.iter();
-        let broken = broken.flat_map(|broken| broken.units.iter().flatten().map(|unit| (&broken.file, unit)));
-        for (file, unit) in self.declarations().chain(broken) {
+        let broken = broken.flat_map(|broken| broken.workspaces.iter().flatten().map(|unit| (&broken.file, unit)));
+        for (file, unit) in self.file_index().chain(broken) {
             match memory.get_mut(&**file) {
                 Some(known) if known.contains(unit) => {}
                 Some(known) => known.push(unit.clone()),
@@ -355,13 +355,13 @@ impl Reading {
 
     /// Returns the memory after this read; broken files keep their earlier units.
     #[must_use]
-    pub fn memory(&self, before: &Memory) -> Memory {
-        let mut memory = Memory::new();
-        for (file, unit) in self.declarations() {
+    pub fn updated_index(&self, before: &FileIndex) -> FileIndex {
+        let mut memory = FileIndex::new();
+        for (file, unit) in self.file_index() {
             memory.entry(file.to_string()).or_default().push(unit.clone());
         }
         // The rest of an incompletely written file may still declare its earlier units.
-        for file in &self.open {
+        for file in &self.open_files {
             let units = memory.entry(file.clone()).or_default();
             units.extend(before.get(file).into_iter().flatten().cloned());
         }
@@ -372,8 +372,8 @@ impl Reading {
             units.dedup();
         });
         for broken in &self.desired.broken {
-            let units: BTreeSet<Unit> = broken
-                .units
+            let units: BTreeSet<WorkspaceRef> = broken
+                .workspaces
                 .iter()
                 .flatten()
                 .chain(before.get(&*broken.file).into_iter().flatten())

@@ -5,20 +5,20 @@
 mod planner;
 mod settled;
 
-pub use planner::{EAGER, Listed, Planned, Planner, resolved};
-pub use settled::{Mark, Settled, fingerprint};
+pub use planner::{MAX_PREFETCHES, ListResult, Planned, Planner, resolved};
+pub use settled::{InputFingerprint, UnchangedCache, fingerprint};
 
-use crate::apply::{Apply, Finished, Syncing, chain};
-use crate::model::{FoldedUnit, Inventory, SourceName};
+use crate::apply::{ApplyContext, ActionCallback, SourceLocks, error_chain};
+use crate::model::{CompressedWorkspace, Inventory, SourceName};
 use crate::plan::{
-    ApprovedPlan, ApprovedUnit, AsBefore, Barred, Correction, Declarations, ErrorKind, HostLimits, Outcome,
-    Plan, UnitError, UnitPlan, approve,
+    ApprovedPlan, ApprovedWorkspace, UnchangedSummary, RemovalBlock, InventoryUpdate, Declarations, ErrorKind, HostLimits, ApplyOutcome,
+    Plan, WorkspaceError, WorkspacePlan, approve,
 };
-use crate::remote::Writer;
-use crate::state::{Change, State};
+use crate::remote::ApiWriter;
+use crate::state::{StoreChange, Store};
 use crate::tree::Checkout;
 use jiff::Timestamp;
-use planner::Look;
+use planner::FreshnessCheck;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -29,25 +29,25 @@ use std::time::Duration;
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// Maximum number of sources in one connect or cleanup request.
-const BATCH: usize = 100;
+const MAX_BATCH_SIZE: usize = 100;
 
 /// Maximum number of units planned or written at once.
 ///
 /// Each holds a complete listing in memory. The number exceeds the request limit, because some
 /// units compute or wait for the disk meanwhile.
-pub(crate) const AT_ONCE: usize = 96;
+pub(crate) const MAX_CONCURRENT: usize = 96;
 
 /// Input of a pass over one unit.
 #[derive(Clone)]
 pub struct Task {
     /// Desired sources of the unit.
-    pub desired: Arc<FoldedUnit>,
+    pub desired: Arc<CompressedWorkspace>,
     /// Value of `platform.owner`.
     pub owner: Option<Arc<str>>,
     /// Git checkout of the files, if any.
     pub checkout: Option<Arc<Checkout>>,
     /// Reason why nothing may be removed, if any.
-    pub removals_barred: Option<Barred>,
+    pub removals_blocked: Option<RemovalBlock>,
     /// Sources requested by name, which leave quarantine.
     pub released: Vec<SourceName>,
     /// Declarations of all workspaces in the same read.
@@ -56,11 +56,11 @@ pub struct Task {
 
 /// Passes several plans to the guard, together with the unchanged units.
 #[must_use]
-pub fn guard(planned: &[Planned], as_before: Vec<AsBefore>, host: &HostLimits) -> ApprovedPlan {
+pub fn guard(planned: &[Planned], as_before: Vec<UnchangedSummary>, host: &HostLimits) -> ApprovedPlan {
     let recent =
         planned.iter().map(|planned| (planned.plan.unit().clone(), planned.recent_removals)).collect();
     let units = planned.iter().map(|planned| planned.plan.clone()).collect();
-    approve(Plan { units, as_before }, host, &recent)
+    approve(Plan { workspaces: units, unchanged_workspaces: as_before }, host, &recent)
 }
 
 /// Carries out approved plans.
@@ -69,19 +69,19 @@ pub struct Reconciler {
     /// Creates the plans.
     pub planner: Planner,
     /// Client that may write to the platform.
-    pub writer: Writer,
+    pub writer: ApiWriter,
     /// State, opened for writing.
-    pub state: State,
+    pub state: Store,
     /// Name written into the lock, shown to other processes.
     pub holder: &'static str,
     /// Maximum wait for a workspace that another process is writing.
     pub lock_wait: Duration,
     /// Returns true once shutdown was requested; no request may start after that.
-    pub stopping: Arc<dyn Fn() -> bool + Send + Sync>,
+    pub should_stop: Arc<dyn Fn() -> bool + Send + Sync>,
     /// Callback for each group of finished actions.
-    pub on_actions: Arc<Finished>,
+    pub on_actions: Arc<ActionCallback>,
     /// Locks of the sources that are being synced.
-    pub syncing: Syncing,
+    pub source_locks: SourceLocks,
 }
 
 /// Identifies a pass in logs and in the journal.
@@ -115,16 +115,16 @@ pub struct Pass {
     /// Approved plan; empty if nothing changed since the previous pass.
     pub approved: ApprovedPlan,
     /// Result of applying it.
-    pub outcome: Outcome,
+    pub outcome: ApplyOutcome,
     /// Delay until the next pass is needed, if any.
-    pub again: Option<Duration>,
+    pub retry_after: Option<Duration>,
 }
 
 impl Pass {
     /// Returns the unit's plan; `None` if nothing changed.
     #[must_use]
-    pub fn plan(&self) -> Option<&UnitPlan> {
-        self.approved.plan().units.first()
+    pub fn plan(&self) -> Option<&WorkspacePlan> {
+        self.approved.plan().workspaces.first()
     }
 }
 
@@ -132,57 +132,57 @@ impl Reconciler {
     /// Runs a pass over one unit, under its lock unless nothing changed.
     ///
     /// `planned` receives the plan before it is applied.
-    pub async fn pass(&self, task: &Task, id: &PassId, planned: impl FnOnce(&UnitPlan)) -> Pass {
+    pub async fn pass(&self, task: &Task, id: &PassId, planned: impl FnOnce(&WorkspacePlan)) -> Pass {
         let planner = &self.planner;
-        let version = if planner.may_be_settled(task) { planner.state_version().await } else { None };
-        self.pass_at(version, task, id, planned).await
+        let version = if planner.may_be_unchanged(task) { planner.state_version().await } else { None };
+        self.run_pass(version, task, id, planned).await
     }
 
     /// Like [`Reconciler::pass`], with a state version read by the caller.
-    pub async fn pass_at(
+    pub async fn run_pass(
         &self,
         before: Option<i64>,
         task: &Task,
         id: &PassId,
-        planned: impl FnOnce(&UnitPlan),
+        planned: impl FnOnce(&WorkspacePlan),
     ) -> Pass {
-        let Look::Moved(listed) = self.planner.look(task, before).await else {
+        let FreshnessCheck::Changed(listed) = self.planner.check_freshness(task, before).await else {
             let approved = approve(Plan::default(), &self.planner.host, &BTreeMap::new());
-            return Pass { approved, outcome: Outcome::default(), again: None };
+            return Pass { approved, outcome: ApplyOutcome::default(), retry_after: None };
         };
-        let lock = match self.state.lock_waiting(&task.desired.unit, self.holder, self.lock_wait).await {
+        let lock = match self.state.lock_with_timeout(&task.desired.unit, self.holder, self.lock_wait).await {
             Ok(lock) => lock,
             Err(error) => {
-                return self.stopped(task, UnitError::new(ErrorKind::Locked, chain(&error)), planned);
+                return self.failed_pass(task, WorkspaceError::new(ErrorKind::Locked, error_chain(&error)), planned);
             }
         };
         // The previous lock holder may have changed the workspace after we listed it.
         let version = self.planner.version().await;
         let listed = listed.filter(|_| matches!(&version, Ok(now) if *now == before));
-        let mut made = self.planner.plan_listed(task, version, listed).await;
-        let mark = made.mark.take();
-        if let Err(error) = self.learn(&made).await {
-            return self.stopped(task, error, planned);
+        let mut made = self.planner.plan_with_list(task, version, listed).await;
+        let mark = made.input_fingerprint.take();
+        if let Err(error) = self.persist_recovered(&made).await {
+            return self.failed_pass(task, error, planned);
         }
         let approved = guard(std::slice::from_ref(&made), Vec::new(), &self.planner.host);
-        let settling = made.settling;
-        let mut outcome = Outcome::default();
+        let settling = made.settle_wait;
+        let mut outcome = ApplyOutcome::default();
         if let Some(unit) = approved.units().next() {
             planned(unit.plan());
             outcome = self.apply(unit, (made.inventory, made.upserts), task, id).await;
         }
-        if let (Some(settled), Some(mark)) = (&self.planner.settled, mark)
+        if let (Some(settled), Some(mark)) = (&self.planner.unchanged, mark)
             && outcome.error.is_none()
         {
-            settled.keep(mark);
+            settled.insert(mark);
         }
         drop(lock);
-        let again = settling.or_else(|| outcome.again.then_some(Duration::ZERO));
-        Pass { approved, outcome, again }
+        let again = settling.or_else(|| outcome.needs_second_pass.then_some(Duration::ZERO));
+        Pass { approved, outcome, retry_after: again }
     }
 
     /// Records the outcomes that the listing revealed for writes without a response.
-    pub async fn learn(&self, planned: &Planned) -> Result<(), UnitError> {
+    pub async fn persist_recovered(&self, planned: &Planned) -> Result<(), WorkspaceError> {
         if planned.corrections.is_empty() {
             return Ok(());
         }
@@ -190,15 +190,15 @@ impl Reconciler {
             .corrections
             .iter()
             .map(|correction| match correction.clone() {
-                Correction::Own(name, owned) => Change::Own(name, owned),
-                Correction::Disown(name) => Change::Disown(name),
-                Correction::Forget(name, owned) => Change::Forget(name, owned, (self.planner.clock)()),
-                Correction::Recall(name) => Change::Recall(name),
-                Correction::Doubt(since) => Change::Doubt(since),
-                Correction::Close(number) => Change::CloseIntent(number),
+                InventoryUpdate::Manage(name, owned) => StoreChange::Manage(name, owned),
+                InventoryUpdate::Remove(name) => StoreChange::Unmanage(name),
+                InventoryUpdate::Forget(name, owned) => StoreChange::Forget(name, owned, (self.planner.clock)()),
+                InventoryUpdate::DropForgotten(name) => StoreChange::DropForgotten(name),
+                InventoryUpdate::SetDoubt(since) => StoreChange::Doubt(since),
+                InventoryUpdate::Close(number) => StoreChange::CloseIntent(number),
             })
             .collect();
-        self.state.commit(planned.plan.unit(), changes).await.map_err(UnitError::from)
+        self.state.commit(planned.plan.unit(), changes).await.map_err(WorkspaceError::from)
     }
 
     /// Applies an approved unit while the caller holds its lock.
@@ -207,15 +207,15 @@ impl Reconciler {
     /// plan is based on.
     pub async fn apply(
         &self,
-        unit: ApprovedUnit<'_>,
+        unit: ApprovedWorkspace<'_>,
         (inventory, upserts): (Inventory, bool),
         task: &Task,
         id: &PassId,
-    ) -> Outcome {
+    ) -> ApplyOutcome {
         if let Some(error) = &unit.plan().error {
-            return Outcome { error: Some(error.clone()), ..Outcome::default() };
+            return ApplyOutcome { error: Some(error.clone()), ..ApplyOutcome::default() };
         }
-        let apply = Apply {
+        let apply = ApplyContext {
             writer: &self.writer,
             state: &self.state,
             secrets: &self.planner.secrets,
@@ -223,25 +223,25 @@ impl Reconciler {
             checkout: task.checkout.as_ref(),
             root: &self.planner.root,
             settle: self.planner.settle,
-            batch: BATCH,
+            batch: MAX_BATCH_SIZE,
             upserts,
             pass: &id.0,
             now: &*self.planner.clock,
-            stopping: &*self.stopping,
+            stopping: &*self.should_stop,
             finished: &*self.on_actions,
-            syncing: &self.syncing,
+            source_locks: &self.source_locks,
         };
         apply.unit(unit, inventory).await
     }
 
-    fn stopped(&self, task: &Task, error: UnitError, planned: impl FnOnce(&UnitPlan)) -> Pass {
-        if let Some(settled) = &self.planner.settled {
-            settled.forget(&task.desired.unit);
+    fn failed_pass(&self, task: &Task, error: WorkspaceError, planned: impl FnOnce(&WorkspacePlan)) -> Pass {
+        if let Some(settled) = &self.planner.unchanged {
+            settled.remove(&task.desired.unit);
         }
-        let plan = UnitPlan::failed(task.desired.open(), error.clone());
+        let plan = WorkspacePlan::failed(task.desired.open(), error.clone());
         planned(&plan);
         let approved =
-            approve(Plan { units: vec![plan], ..Plan::default() }, &self.planner.host, &BTreeMap::new());
-        Pass { approved, outcome: Outcome { error: Some(error), ..Outcome::default() }, again: None }
+            approve(Plan { workspaces: vec![plan], ..Plan::default() }, &self.planner.host, &BTreeMap::new());
+        Pass { approved, outcome: ApplyOutcome { error: Some(error), ..ApplyOutcome::default() }, retry_after: None }
     }
 }

@@ -1,13 +1,13 @@
 //! Client of the Data API.
 //!
-//! [`Reader`] lists, tests and reads schemas, and has no method that changes anything; a dry run
-//! has nothing else. [`Writer`] connects, cleans up and syncs. Every request names its scope, every
+//! [`ApiReader`] lists, tests and reads schemas, and has no method that changes anything; a dry run
+//! has nothing else. [`ApiWriter`] connects, cleans up and syncs. Every request names its scope, every
 //! cleanup and sync its sources. Redirects are not followed, and plain HTTP is accepted for this
 //! machine only.
 //!
 //! Responses are parsed leniently where that is safe. A list that may be incomplete is an error,
 //! and every error states whether a write may have been carried out
-//! ([`RemoteError::outcome_unknown`]).
+//! ([`RemoteError::is_outcome_unknown`]).
 //!
 //! Invariant: the token is sent to the configured origin only, and no request without explicit
 //! sources can remove or sync anything.
@@ -33,14 +33,14 @@ mod wording;
 pub use base_url::{BaseUrl, InvalidBaseUrl};
 pub use error::{Endpoint, RemoteError, RemoteErrorKind, TokenTrouble};
 pub use response::{
-    CleanupAnswer, Column, ConnectAnswer, ConnectedRow, ItemError, Schema, SyncAnswer, SyncedRow, Table,
-    Verdict,
+    CleanupAnswer, SchemaColumn, ConnectAnswer, ConnectedRow, ItemError, Schema, SyncAnswer, SyncedRow, SchemaTable,
+    TestVerdict,
 };
 pub use retry::Backoff;
-pub use transport::{InProcess, Unanswered};
+pub use transport::{InProcess, InProcessFailure};
 
 use crate::model::{
-    Fingerprint, FingerprintKey, NonEmpty, ObservedSource, ResolvedSource, SourceId, Unit, WorkspaceId,
+    Fingerprint, FingerprintKey, NonEmpty, ObservedSource, ResolvedSource, SourceId, WorkspaceRef, WorkspaceId,
 };
 use hyper::body::Bytes;
 use serde::{Deserialize, Serialize};
@@ -48,7 +48,7 @@ use serde_json::{Map, Value};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-use transport::{Call, Transport};
+use transport::{ApiCall, Transport};
 
 /// Reads the token from its source; called once, and again after a 401.
 ///
@@ -71,7 +71,7 @@ const ANSWER_LIMIT: usize = 1 << 20;
 
 /// Connection settings of one platform.
 #[derive(Clone)]
-pub struct Settings {
+pub struct ClientConfig {
     /// Address of the platform.
     pub base_url: BaseUrl,
     /// Source of the token.
@@ -96,7 +96,7 @@ pub struct Settings {
     pub backoff: Backoff,
 }
 
-impl Settings {
+impl ClientConfig {
     /// Creates settings with defaults for everything but the address and the token.
     #[must_use]
     pub fn new(base_url: BaseUrl, token: Token) -> Self {
@@ -114,7 +114,7 @@ impl Settings {
     }
 }
 
-impl fmt::Debug for Settings {
+impl fmt::Debug for ClientConfig {
     /// Omits the token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings").field("base_url", &self.base_url).finish_non_exhaustive()
@@ -125,16 +125,16 @@ impl fmt::Debug for Settings {
 ///
 /// Clones share connections and limits.
 #[derive(Clone)]
-pub struct Reader(Arc<Transport>);
+pub struct ApiReader(Arc<Transport>);
 
 /// Client that may change the platform.
 ///
 /// Clones share connections and limits.
 #[derive(Clone)]
-pub struct Writer(Reader);
+pub struct ApiWriter(ApiReader);
 
 /// A `list` response that is not parsed yet.
-pub struct Listing(transport::Reply);
+pub struct Listing(transport::RawResponse);
 
 /// Keyed digest of a list response; equal digests mean equal lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,18 +144,18 @@ impl Listing {
     /// Returns the digest, which costs much less than parsing the list.
     #[must_use]
     pub fn digest(&self, key: &FingerprintKey) -> ListDigest {
-        let transport::Reply { status, body, link_next, .. } = &self.0;
+        let transport::RawResponse { status, body, has_next_page: link_next, .. } = &self.0;
         let [high, low] = status.as_u16().to_be_bytes();
-        ListDigest(key.of_text([high, low, u8::from(*link_next), 0, 0, 0, 0, 0, 0, 0, 0, 0], body))
+        ListDigest(key.fingerprint_text([high, low, u8::from(*link_next), 0, 0, 0, 0, 0, 0, 0, 0, 0], body))
     }
 }
 
-impl Reader {
+impl ApiReader {
     /// Creates the client without contacting the platform.
     ///
     /// # Errors
     /// When the URL is plain HTTP to another machine, or TLS cannot be set up.
-    pub fn new(settings: Settings) -> Result<Self, RemoteError> {
+    pub fn new(settings: ClientConfig) -> Result<Self, RemoteError> {
         Transport::new(settings).map(|transport| Self(Arc::new(transport)))
     }
 
@@ -163,7 +163,7 @@ impl Reader {
     ///
     /// URLs still use the address in the settings, and the timeouts run on the runtime's clock.
     #[must_use]
-    pub fn in_process(settings: Settings, platform: InProcess) -> Self {
+    pub fn in_process(settings: ClientConfig, platform: InProcess) -> Self {
         Self(Arc::new(Transport::in_process(settings, platform)))
     }
 
@@ -172,8 +172,8 @@ impl Reader {
     /// Applies to every response, because even a failed sync may repeat a password. Replaces the
     /// sources registered for `unit` before. `sources` is called when the first message must be
     /// checked.
-    pub fn withhold(&self, unit: &Unit, sources: impl FnOnce() -> Vec<ResolvedSource> + Send + 'static) {
-        self.0.withhold(unit, Box::new(sources));
+    pub fn register_secrets(&self, unit: &WorkspaceRef, sources: impl FnOnce() -> Vec<ResolvedSource> + Send + 'static) {
+        self.0.register_secrets(unit, Box::new(sources));
     }
 
     /// Registers the observer of attempts; later calls have no effect.
@@ -187,28 +187,28 @@ impl Reader {
         self.0.clock_ahead()
     }
 
-    /// Like [`Reader::withhold`], but keeps sources that were already registered.
-    pub fn withhold_at_first(
+    /// Like [`ApiReader::register_secrets`], but keeps sources that were already registered.
+    pub fn register_loader(
         &self,
-        unit: &Unit,
+        unit: &WorkspaceRef,
         sources: impl FnOnce() -> Vec<ResolvedSource> + Send + 'static,
     ) {
-        self.0.withhold_at_first(unit, Box::new(sources));
+        self.0.register_loader(unit, Box::new(sources));
     }
 
     /// Lists every source of a unit.
     ///
     /// # Errors
     /// When the request fails, or the response may be incomplete.
-    pub async fn list(&self, unit: &Unit) -> Result<Vec<ObservedSource>, RemoteError> {
-        self.read(unit, &self.listing(unit).await?)
+    pub async fn list(&self, unit: &WorkspaceRef) -> Result<Vec<ObservedSource>, RemoteError> {
+        self.read(unit, &self.fetch_listing(unit).await?)
     }
 
     /// Requests a list without parsing it.
     ///
     /// # Errors
     /// When the request fails.
-    pub async fn listing(&self, unit: &Unit) -> Result<Listing, RemoteError> {
+    pub async fn fetch_listing(&self, unit: &WorkspaceRef) -> Result<Listing, RemoteError> {
         let mut call = self.call(Endpoint::List, unit);
         call.limit = LIST_LIMIT;
         self.0.call(&call).await.map(Listing)
@@ -218,9 +218,9 @@ impl Reader {
     ///
     /// # Errors
     /// When the response may be incomplete.
-    pub fn read(&self, unit: &Unit, listing: &Listing) -> Result<Vec<ObservedSource>, RemoteError> {
+    pub fn read(&self, unit: &WorkspaceRef, listing: &Listing) -> Result<Vec<ObservedSource>, RemoteError> {
         let call = self.call(Endpoint::List, unit);
-        list::decode(&listing.0, |text| self.0.cleaned(call.sent, text)).map_err(|kind| call.error(kind))
+        list::decode(&listing.0, |text| self.0.redact(call.sent, text)).map_err(|kind| call.error(kind))
     }
 
     /// Tests whether the platform can connect to `source`, which is not saved.
@@ -231,8 +231,8 @@ impl Reader {
         &self,
         workspace: &WorkspaceId,
         source: &ResolvedSource,
-    ) -> Result<Verdict, RemoteError> {
-        let body = body_of(&request::TestConnection { source_config: source.into() });
+    ) -> Result<TestVerdict, RemoteError> {
+        let body = body_of(&request::TestConnectionBody { source_config: source.into() });
         self.test(workspace, body, &[source]).await
     }
 
@@ -250,7 +250,7 @@ impl Reader {
     ) -> Result<bool, RemoteError> {
         let body = body_of(&request::ProbeConnectionTest::of_type(kind));
         match self.test(workspace, body, &[]).await {
-            Ok(Verdict::Unavailable) => Ok(false),
+            Ok(TestVerdict::Unavailable) => Ok(false),
             // A server that fails on an empty configuration has the endpoint.
             Ok(_) | Err(RemoteError { kind: RemoteErrorKind::Failed { .. }, .. }) => Ok(true),
             Err(error) => Err(error),
@@ -262,8 +262,8 @@ impl Reader {
         workspace: &WorkspaceId,
         body: Bytes,
         sent: &[&ResolvedSource],
-    ) -> Result<Verdict, RemoteError> {
-        let call = Call {
+    ) -> Result<TestVerdict, RemoteError> {
+        let call = ApiCall {
             endpoint: Endpoint::TestConnection,
             workspace,
             scope: None,
@@ -274,13 +274,13 @@ impl Reader {
             sent,
         };
         match self.0.call(&call).await {
-            Ok(reply) => answer::verdict(&reply, &|text: &str| self.0.cleaned(call.sent, text))
+            Ok(reply) => answer::verdict(&reply, &|text: &str| self.0.redact(call.sent, text))
                 .map_err(|kind| call.error(kind)),
             Err(error) => match error.kind {
                 RemoteErrorKind::Refused { status: 404 | 405, .. }
-                | RemoteErrorKind::Failed { status: 501, .. } => Ok(Verdict::Unavailable),
+                | RemoteErrorKind::Failed { status: 501, .. } => Ok(TestVerdict::Unavailable),
                 RemoteErrorKind::Refused { message, .. } | RemoteErrorKind::Conflict(message) => {
-                    Ok(Verdict::Failed(message))
+                    Ok(TestVerdict::Failed(message))
                 }
                 _ => Err(error),
             },
@@ -291,18 +291,18 @@ impl Reader {
     ///
     /// # Errors
     /// When the request fails or its response is not a schema.
-    pub async fn schema(&self, unit: &Unit, id: &SourceId) -> Result<Schema, RemoteError> {
+    pub async fn schema(&self, unit: &WorkspaceRef, id: &SourceId) -> Result<Schema, RemoteError> {
         let id = id.to_string();
         let query = [("source_id", id.as_str())];
         let mut call = self.call(Endpoint::Schema, unit);
         call.query = &query;
         call.limit = SCHEMA_LIMIT;
         let reply = self.0.call(&call).await?;
-        answer::schema(&reply, &|text: &str| self.0.cleaned(call.sent, text)).map_err(|kind| call.error(kind))
+        answer::schema(&reply, &|text: &str| self.0.redact(call.sent, text)).map_err(|kind| call.error(kind))
     }
 
-    fn call<'a>(&self, endpoint: Endpoint, unit: &'a Unit) -> Call<'a> {
-        Call {
+    fn call<'a>(&self, endpoint: Endpoint, unit: &'a WorkspaceRef) -> ApiCall<'a> {
+        ApiCall {
             endpoint,
             workspace: &unit.workspace,
             scope: Some(&unit.scope),
@@ -315,30 +315,30 @@ impl Reader {
     }
 }
 
-impl Writer {
+impl ApiWriter {
     /// Creates a writing client on the reader's connections and limits.
     #[must_use]
-    pub fn new(reader: &Reader) -> Self {
+    pub fn new(reader: &ApiReader) -> Self {
         Self(reader.clone())
     }
 
     /// Returns the read-only client.
     #[must_use]
-    pub fn reader(&self) -> &Reader {
+    pub fn reader(&self) -> &ApiReader {
         &self.0
     }
 
     /// Connects sources in one request.
     ///
     /// # Errors
-    /// When the request fails as a whole. If [`RemoteError::outcome_unknown`], list before
+    /// When the request fails as a whole. If [`RemoteError::is_outcome_unknown`], list before
     /// retrying.
     pub async fn connect(
         &self,
-        unit: &Unit,
+        unit: &WorkspaceRef,
         sources: &NonEmpty<&ResolvedSource>,
     ) -> Result<ConnectAnswer, RemoteError> {
-        let body = request::Connect {
+        let body = request::ConnectBody {
             scope: &unit.scope,
             sources: sources.as_slice().iter().map(|source| (*source).into()).collect(),
         };
@@ -350,17 +350,17 @@ impl Writer {
 
     /// Returns the maximum number of concurrent syncs; further ones wait.
     #[must_use]
-    pub fn most_syncs(&self) -> usize {
-        limits::most_syncs(self.0.0.settings().max_in_flight)
+    pub fn max_syncs(&self) -> usize {
+        limits::max_syncs(self.0.0.settings().max_in_flight)
     }
 
     /// Removes the sources with these ids in one request.
     ///
     /// # Errors
-    /// When the request fails as a whole. If [`RemoteError::outcome_unknown`], list before
+    /// When the request fails as a whole. If [`RemoteError::is_outcome_unknown`], list before
     /// retrying.
-    pub async fn cleanup(&self, unit: &Unit, ids: &NonEmpty<SourceId>) -> Result<CleanupAnswer, RemoteError> {
-        let body = request::Cleanup { scope: &unit.scope, source_ids: ids.as_slice() };
+    pub async fn cleanup(&self, unit: &WorkspaceRef, ids: &NonEmpty<SourceId>) -> Result<CleanupAnswer, RemoteError> {
+        let body = request::CleanupBody { scope: &unit.scope, source_ids: ids.as_slice() };
         let mut call = self.0.call(Endpoint::Cleanup, unit);
         call.body = Some(body_of(&body));
         self.send(&call, answer::cleanup).await
@@ -372,16 +372,16 @@ impl Writer {
     /// settings).
     ///
     /// # Errors
-    /// When the request fails as a whole. If [`RemoteError::outcome_unknown`], the sync may have
+    /// When the request fails as a whole. If [`RemoteError::is_outcome_unknown`], the sync may have
     /// run.
     pub async fn sync(
         &self,
-        unit: &Unit,
+        unit: &WorkspaceRef,
         ids: &NonEmpty<SourceId>,
         options: &Map<String, Value>,
         timeout: Option<Duration>,
     ) -> Result<SyncAnswer, RemoteError> {
-        let body = request::Sync { scope: &unit.scope, source_ids: ids.as_slice(), sync_options: options };
+        let body = request::SyncBody { scope: &unit.scope, source_ids: ids.as_slice(), sync_options: options };
         let mut call = self.0.call(Endpoint::Sync, unit);
         call.body = Some(body_of(&body));
         call.timeout = timeout.unwrap_or(self.0.0.settings().sync_timeout);
@@ -390,23 +390,23 @@ impl Writer {
 
     async fn send<T>(
         &self,
-        call: &Call<'_>,
-        decode: impl Fn(&transport::Reply, &dyn Fn(&str) -> String) -> Result<T, RemoteErrorKind>,
+        call: &ApiCall<'_>,
+        decode: impl Fn(&transport::RawResponse, &dyn Fn(&str) -> String) -> Result<T, RemoteErrorKind>,
     ) -> Result<T, RemoteError> {
         let transport = &self.0.0;
         let reply = transport.call(call).await?;
-        decode(&reply, &|text| transport.cleaned(call.sent, text)).map_err(|kind| call.error(kind))
+        decode(&reply, &|text| transport.redact(call.sent, text)).map_err(|kind| call.error(kind))
     }
 }
 
-/// Parses the body of a `list` response (HTTP 200), like [`Reader::list`].
+/// Parses the body of a `list` response (HTTP 200), like [`ApiReader::list`].
 ///
 /// For tests of response bodies without a platform.
 ///
 /// # Errors
 /// When the body may be an incomplete list.
 pub fn read_list(body: &[u8]) -> Result<Vec<ObservedSource>, RemoteErrorKind> {
-    list::decode(&transport::Reply::ok(body), message::printable)
+    list::decode(&transport::RawResponse::ok(body), message::printable)
 }
 
 /// Serialises a body.

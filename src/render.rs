@@ -1,6 +1,6 @@
 //! Renders a plan or its result as text, JSON, Markdown or workflow annotations.
 //!
-//! [`Look`] describes the output device. A plan contains no resolved secrets, and values marked
+//! [`Style`] describes the output device. A plan contains no resolved secrets, and values marked
 //! sensitive are omitted here as well. All text from files or the platform is escaped for the
 //! output ([`escape`]).
 //!
@@ -45,18 +45,18 @@ pub use identity::plan_id;
 pub use json::{FORMAT_VERSION, json};
 pub use markdown::{MARKDOWN_LIMIT, MARKDOWN_MARKER, markdown};
 pub use problems::{Orphan, Problems};
-pub use status::{Keeper, LastSync, Next, Paused, Record, Standing, State, Tally, state_of, status};
+pub use status::{Keeper, LastSync, Next, SuspendedUntil, StatusRecord, SourceStatus, SourceState, StatusTotals, state_of, status};
 pub use summary::{Summary, counts, outcome_line, summary_line};
 pub use table::table;
 pub use text::{problems_text, text, unit_text};
 
-use crate::plan::{Outcome, Plan};
+use crate::plan::{ApplyOutcome, Plan};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 /// Properties of the output device.
 #[derive(Debug, Clone, Copy)]
-pub struct Look {
+pub struct Style {
     /// Supports colour codes.
     pub color: bool,
     /// Also shows unchanged sources.
@@ -65,7 +65,7 @@ pub struct Look {
     pub width: usize,
 }
 
-impl Default for Look {
+impl Default for Style {
     /// Defaults to changes only, no colour, and 100 columns.
     fn default() -> Self {
         Self { color: false, verbose: false, width: 100 }
@@ -74,11 +74,11 @@ impl Default for Look {
 
 /// Input of a rendering.
 #[derive(Debug, Clone, Copy)]
-pub struct View<'a> {
+pub struct ReportInput<'a> {
     /// Plan to show.
     pub plan: &'a Plan,
     /// Results by unit in the plan's order; `None` if nothing was applied.
-    pub outcomes: Option<&'a [Outcome]>,
+    pub outcomes: Option<&'a [ApplyOutcome]>,
     /// Time from which the next firings are computed.
     pub now: Timestamp,
     /// Reader's time zone, used in addition to that of the schedule.
@@ -91,20 +91,20 @@ pub struct View<'a> {
 
 /// Current time and the reader's time zone, if known.
 #[derive(Debug, Clone, Copy)]
-pub struct Here<'a> {
+pub struct TimeContext<'a> {
     /// Current time.
     pub now: Timestamp,
     /// Times are also shown in this zone.
     pub zone: Option<&'a TimeZone>,
 }
 
-impl<'a> View<'a> {
-    fn here(&self) -> Here<'a> {
-        Here { now: self.now, zone: self.local }
+impl<'a> ReportInput<'a> {
+    fn here(&self) -> TimeContext<'a> {
+        TimeContext { now: self.now, zone: self.local }
     }
 
     /// Returns the result of the unit at `index`.
-    fn outcome(&self, index: usize) -> Option<&'a Outcome> {
+    fn outcome(&self, index: usize) -> Option<&'a ApplyOutcome> {
         self.outcomes.and_then(|outcomes| outcomes.get(index))
     }
 

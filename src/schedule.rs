@@ -1,6 +1,6 @@
 //! Decides which sources are due, and groups them into sync requests.
 //!
-//! A schedule is compiled once ([`Timing`]); [`due`] compares it with the last claim; [`batches`]
+//! A schedule is compiled once ([`CompiledSchedule`]); [`due`] compares it with the last claim; [`batches`]
 //! forms the requests. Every schedule guarantees:
 //!
 //! - `every` fires at `k · every + offset` since the Unix epoch; the offset in `[0, every)` is a
@@ -22,11 +22,11 @@ mod due;
 mod freshness;
 mod timing;
 
-pub use batch::{Batch, Terms, batches};
+pub use batch::{SyncBatch, BatchKey, batches};
 pub use describe::describe;
 pub use due::{
-    CLOCK_TOLERANCE, Decision, Due, LATE_AFTER, Last, MISSED_COUNTED, Rewound, Scheduled, Skipped,
-    SkippedWhy, due, ripe_at,
+    CLOCK_TOLERANCE, Decision, DueRun, LATE_AFTER, LastClaim, MAX_MISSED_COUNT, Rewound, ScheduleInput, Skipped,
+    SkipReason, due, next_decision_at,
 };
 pub use freshness::{Freshness, freshness};
-pub use timing::{ScheduleError, Timing, Timings};
+pub use timing::{ScheduleError, CompiledSchedule, ScheduleCache};

@@ -11,7 +11,7 @@ mod files;
 mod resolve;
 
 pub use allow::Allow;
-pub use resolve::{Held, Kept, Missing, Resolution, Resolver, Unresolved};
+pub use resolve::{SharedSecrets, ResolvedRefs, MissingSecret, Resolution, Resolver, UnresolvedSecrets};
 
 use crate::manifest::Lookup;
 use crate::model::{Definition, SecretRef, looks_secret};
@@ -25,10 +25,10 @@ use std::sync::Arc;
 /// Maximum length of a referenced value in bytes.
 ///
 /// Keys and certificates fit; an accidental reference to another file does not fill the memory.
-pub const LONGEST_VALUE: usize = 64 * 1024;
+pub const MAX_VALUE_BYTES: usize = 64 * 1024;
 
 /// Looks up an environment variable; `None` if it is unset or not UTF-8.
-pub type Variables = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+pub type AllowedVariables = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// Returns true if a variable's name alone permits it in `wellspring.toml`.
 #[must_use]
@@ -40,7 +40,7 @@ pub fn is_workspace_variable(name: &str) -> bool {
 #[derive(Clone)]
 pub struct Secrets {
     /// `env:NAME` and `${NAME}`.
-    pub variables: Variables,
+    pub variables: AllowedVariables,
     /// Directory of `file:NAME` (`secrets.dir` of the host file).
     pub secrets_dir: Option<PathBuf>,
     /// Directory of `credential:NAME` (`$CREDENTIALS_DIRECTORY`).
@@ -50,9 +50,9 @@ pub struct Secrets {
     /// Permitted uses; an empty list permits everything.
     pub allow: Vec<Allow>,
     /// Variables allowed in `wellspring.toml`; see [`Secrets::variable_for_settings`].
-    pub for_settings: Option<Vec<GlobMatcher>>,
+    pub settings_variables: Option<Vec<GlobMatcher>>,
     /// Resolved values that are still in use.
-    pub held: Held,
+    pub shared: SharedSecrets,
 }
 
 impl Secrets {
@@ -61,12 +61,12 @@ impl Secrets {
     /// The names are its alias and its id. For more than one definition, see [`Resolver`].
     ///
     /// # Errors
-    /// [`Unresolved`] names every reference without a usable value, and contains no value.
+    /// [`UnresolvedSecrets`] names every reference without a usable value, and contains no value.
     pub fn resolve(
         &self,
         definition: &Arc<Definition>,
         workspace: &[&str],
-    ) -> Result<Resolution, Unresolved> {
+    ) -> Result<Resolution, UnresolvedSecrets> {
         Resolver::new(Arc::new(self.clone()), workspace).resolve(definition)
     }
 
@@ -86,7 +86,7 @@ impl Secrets {
     #[must_use]
     pub fn variable_for_settings(&self, name: &str) -> Lookup {
         let reference = SecretRef::Env(name.to_owned());
-        let permitted = match &self.for_settings {
+        let permitted = match &self.settings_variables {
             Some(patterns) => patterns.iter().any(|pattern| pattern.is_match(name)),
             None => {
                 is_workspace_variable(name)
@@ -126,7 +126,7 @@ impl Secrets {
             (self.variables)(name).map(Zeroizing::new).ok_or_else(|| format!("{name} is not set here"))?;
         if value.is_empty() {
             Err(format!("{name} is empty"))
-        } else if value.len() > LONGEST_VALUE {
+        } else if value.len() > MAX_VALUE_BYTES {
             Err(format!("{name} is longer than 64 KiB"))
         } else {
             Ok(value)

@@ -11,7 +11,7 @@ mod texts;
 mod values;
 
 pub use keys::{Rank, rank};
-pub use texts::exposed;
+pub use texts::find_secrets;
 pub use values::{exposes_secret, exposes_secret_under, masked, masked_text};
 
 use texts::{is_flag, is_literal};
@@ -73,13 +73,13 @@ pub fn named_value<'t>(text: impl Fn(&str) -> Option<&'t str>) -> Option<(&'stat
 ///
 /// Examples: `--password` in a list of arguments, and the first of the two strings of a header.
 #[must_use]
-pub fn names_next<'t>(element: &'t str, next: &str, of: usize) -> Option<&'t str> {
+pub fn name_for_next<'t>(element: &'t str, next: &str, of: usize) -> Option<&'t str> {
     let flag = element.strip_prefix('-').map(|name| name.trim_start_matches('-'));
     match flag {
         Some("u" | "user") if next.contains(':') => Some("password"),
         Some(name) => Some(name).filter(|name| !name.contains('=') && rank(name).is_some()),
         None if of == 2 && rank(element).is_some() => {
-            (shapes::is_random(next) || !exposed(next).is_empty()).then_some(element)
+            (shapes::is_random(next) || !find_secrets(next).is_empty()).then_some(element)
         }
         None => None,
     }

@@ -18,92 +18,92 @@ use tokio::task::JoinSet;
 
 /// Limits of a server.
 #[derive(Debug, Clone, Copy)]
-pub struct Bounds {
+pub struct ServerLimits {
     /// Maximum number of connections.
     ///
     /// A further connection replaces the oldest idle one, or waits if all are busy.
-    pub connections: usize,
+    pub max_connections: usize,
     /// Maximum time for receiving the head of the next request.
-    pub head: Duration,
+    pub head_timeout: Duration,
     /// Maximum size of a request head in bytes.
-    pub head_bytes: usize,
+    pub max_head_bytes: usize,
 }
 
 /// Pause after a failed accept, usually for lack of file descriptors.
-const PAUSE: Duration = Duration::from_millis(100);
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// Maximum time for an evicted connection to finish its response.
-const LEAVE: Duration = Duration::from_secs(2);
+const EVICTION_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// State of one connection, shared with the accept loop.
 #[derive(Default)]
-struct Guest {
+struct Connection {
     /// Requests received completely, and requests answered.
-    asked: AtomicU32,
-    answered: AtomicU32,
-    leave: Notify,
+    received: AtomicU32,
+    responded: AtomicU32,
+    evict: Notify,
 }
 
-impl Guest {
+impl Connection {
     fn is_new(&self) -> bool {
-        self.asked.load(Ordering::Relaxed) == 0
+        self.received.load(Ordering::Relaxed) == 0
     }
 
     fn is_idle(&self) -> bool {
-        self.asked.load(Ordering::Relaxed) == self.answered.load(Ordering::Relaxed)
+        self.received.load(Ordering::Relaxed) == self.responded.load(Ordering::Relaxed)
     }
 }
 
 /// Open connections, oldest first.
 #[derive(Default)]
-struct Guests(VecDeque<Arc<Guest>>);
+struct ConnectionSet(VecDeque<Arc<Connection>>);
 
-impl Guests {
-    fn welcome(&mut self) -> Arc<Guest> {
-        let guest = Arc::new(Guest::default());
+impl ConnectionSet {
+    fn register(&mut self) -> Arc<Connection> {
+        let guest = Arc::new(Connection::default());
         self.0.push_back(Arc::clone(&guest));
         guest
     }
 
     /// Evicts the oldest connection without a request so far, else the oldest idle one.
-    fn make_room(&mut self) {
+    fn evict_one(&mut self) {
         self.0.retain(|guest| Arc::strong_count(guest) > 1);
         let goes = self.0.iter().position(|guest| guest.is_new());
         let goes = goes.or_else(|| self.0.iter().position(|guest| guest.is_idle()));
         if let Some(guest) = goes.and_then(|at| self.0.remove(at)) {
-            guest.leave.notify_one();
+            guest.evict.notify_one();
         }
     }
 }
 
 /// Serves until `stop` is set, then finishes open requests; dropping aborts them.
-pub async fn serve(listener: TcpListener, router: Router, bounds: Bounds, stop: watch::Receiver<bool>) {
-    let room = Arc::new(Semaphore::new(bounds.connections));
-    let mut guests = Guests::default();
+pub async fn serve(listener: TcpListener, router: Router, bounds: ServerLimits, stop: watch::Receiver<bool>) {
+    let room = Arc::new(Semaphore::new(bounds.max_connections));
+    let mut guests = ConnectionSet::default();
     let mut open = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = stopped(stop.clone()) => break,
+            () = wait_for_stop(stop.clone()) => break,
         };
         match accepted {
             Ok((stream, _)) => {
                 if room.available_permits() == 0 {
-                    guests.make_room();
+                    guests.evict_one();
                 }
                 let place = tokio::select! {
                     place = Arc::clone(&room).acquire_owned() => place,
-                    () = stopped(stop.clone()) => break,
+                    () = wait_for_stop(stop.clone()) => break,
                 };
-                let (router, stop, guest) = (router.clone(), stop.clone(), guests.welcome());
+                let (router, stop, guest) = (router.clone(), stop.clone(), guests.register());
                 open.spawn(async move {
                     let _place = place;
-                    converse(stream, router, bounds, stop, guest).await;
+                    serve_connection(stream, router, bounds, stop, guest).await;
                 });
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be taken");
-                tokio::time::sleep(PAUSE).await;
+                tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
             }
         }
         while open.try_join_next().is_some() {}
@@ -112,35 +112,35 @@ pub async fn serve(listener: TcpListener, router: Router, bounds: Bounds, stop: 
     while open.join_next().await.is_some() {}
 }
 
-async fn converse(
+async fn serve_connection(
     stream: TcpStream,
     router: Router,
-    bounds: Bounds,
+    bounds: ServerLimits,
     stop: watch::Receiver<bool>,
-    guest: Arc<Guest>,
+    guest: Arc<Connection>,
 ) {
     let service = TowerToHyperService::new(router);
     let counted = Arc::clone(&guest);
     let service = service_fn(move |request| {
-        counted.asked.fetch_add(1, Ordering::Relaxed);
+        counted.received.fetch_add(1, Ordering::Relaxed);
         let (answer, counted) = (service.call(request), Arc::clone(&counted));
         async move {
             let answer = answer.await;
-            counted.answered.fetch_add(1, Ordering::Relaxed);
+            counted.responded.fetch_add(1, Ordering::Relaxed);
             answer
         }
     });
     let conversation = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(bounds.head)
-        .max_buf_size(bounds.head_bytes)
+        .header_read_timeout(bounds.head_timeout)
+        .max_buf_size(bounds.max_head_bytes)
         .serve_connection(TokioIo::new(stream), service);
     let mut conversation = std::pin::pin!(conversation);
     let is_full = tokio::select! {
         // The manner in which a client disconnects does not matter.
         _ = conversation.as_mut() => return,
-        () = stopped(stop) => false,
-        () = guest.leave.notified() => true,
+        () = wait_for_stop(stop) => false,
+        () = guest.evict.notified() => true,
     };
     if is_full && guest.is_new() {
         return;
@@ -148,14 +148,14 @@ async fn converse(
     conversation.as_mut().graceful_shutdown();
     if is_full {
         // Let a response in progress finish.
-        let _ = tokio::time::timeout(LEAVE, conversation).await;
+        let _ = tokio::time::timeout(EVICTION_TIMEOUT, conversation).await;
     } else {
         let _ = conversation.await;
     }
 }
 
 /// Waits until a stop is requested.
-pub async fn stopped(mut stop: watch::Receiver<bool>) {
+pub async fn wait_for_stop(mut stop: watch::Receiver<bool>) {
     // An error means that the sender was dropped, which also requests a stop.
     let _ = stop.wait_for(|stop| *stop).await;
 }

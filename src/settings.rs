@@ -11,15 +11,15 @@ mod host;
 mod token;
 
 pub use address::{DEFAULT_PORT, address};
-pub use host::{HostFile, HostVariables, Humane, Mode, Pause};
+pub use host::{HostFile, HostVariables, HumanDuration, Mode, NonNegativeDuration};
 pub use token::token;
 
 use crate::manifest::{Diagnostic, Lookup, SourceFile, render};
 use crate::model::{PlatformUrl, SecretRef};
-use crate::notices::{Event, Webhook};
+use crate::notices::{NotificationEvent, Webhook};
 use crate::plan::HostLimits;
-use crate::remote::{Backoff, BaseUrl, InvalidBaseUrl, Settings as RemoteSettings, Token};
-use crate::secrets::{Held, Secrets};
+use crate::remote::{Backoff, BaseUrl, InvalidBaseUrl, ClientConfig as RemoteSettings, Token};
+use crate::secrets::{SharedSecrets, Secrets};
 use crate::tree;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -63,14 +63,14 @@ pub struct Settings {
 
 /// Location of the platform.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Platform {
+pub enum PlatformChoice {
     /// The local platform embedded in this program.
     Local,
     /// A platform reached over HTTP.
     Remote(BaseUrl),
 }
 
-impl Platform {
+impl PlatformChoice {
     /// Origin that receives the token: `https://HOST`, or `local`.
     #[must_use]
     pub fn origin(&self) -> String {
@@ -135,23 +135,23 @@ impl Settings {
     ///
     /// # Errors
     /// When there is no URL, the URL is invalid, or two settings disagree.
-    pub fn platform(&self, declared: Option<&PlatformUrl>) -> Result<Platform, SettingsError> {
+    pub fn platform(&self, declared: Option<&PlatformUrl>) -> Result<PlatformChoice, SettingsError> {
         let parse = |url: &str| {
             if url == "local" {
-                return Ok(Platform::Local);
+                return Ok(PlatformChoice::Local);
             }
-            BaseUrl::parse(url).map(Platform::Remote).map_err(SettingsError::Url)
+            BaseUrl::parse(url).map(PlatformChoice::Remote).map_err(SettingsError::Url)
         };
         if let Some(url) = &self.url {
             return parse(url);
         }
         let inherited = (self.environment)("JARVISPY_URL").filter(|url| !url.is_empty());
         match (declared, inherited) {
-            (Some(PlatformUrl::Local), _) => Ok(Platform::Local),
+            (Some(PlatformUrl::Local), _) => Ok(PlatformChoice::Local),
             (Some(PlatformUrl::Remote(url)), None) => parse(url),
             (Some(PlatformUrl::Remote(url)), Some(inherited)) => {
                 let (declared, inherited) = (parse(url)?, parse(&inherited)?);
-                if declared == inherited { Ok(declared) } else { Err(SettingsError::TwoUrls) }
+                if declared == inherited { Ok(declared) } else { Err(SettingsError::ConflictingUrls) }
             }
             (None, Some(inherited)) => parse(&inherited),
             (None, None) => Err(SettingsError::NoUrl),
@@ -162,19 +162,19 @@ impl Settings {
     ///
     /// `--url`, the environment or the host file then names the platform.
     #[must_use]
-    pub fn pins_platform(&self) -> bool {
+    pub fn has_pinned_platform(&self) -> bool {
         self.url.is_some() || (self.environment)("JARVISPY_URL").is_some_and(|url| !url.is_empty())
     }
 
     /// Checks a platform that only `wellspring.toml` names against known origins.
     ///
     /// # Errors
-    /// [`SettingsError::AnotherOrigin`] if its origin was not used before.
-    pub fn must_know(&self, at: &Platform, used: &BTreeSet<String>) -> Result<(), SettingsError> {
+    /// [`SettingsError::UnknownOrigin`] if its origin was not used before.
+    pub fn check_known_origin(&self, at: &PlatformChoice, used: &BTreeSet<String>) -> Result<(), SettingsError> {
         let origin = at.origin();
-        match self.pins_platform() || used.is_empty() || used.contains(&origin) {
+        match self.has_pinned_platform() || used.is_empty() || used.contains(&origin) {
             true => Ok(()),
-            false => Err(SettingsError::AnotherOrigin { origin, used: used.clone() }),
+            false => Err(SettingsError::UnknownOrigin { origin, used: used.clone() }),
         }
     }
 
@@ -184,8 +184,8 @@ impl Settings {
         let platform = &self.host.platform;
         let defaults = RemoteSettings::new(base_url, token);
         RemoteSettings {
-            timeout: platform.timeout.map_or(defaults.timeout, Humane::get),
-            sync_timeout: platform.sync_timeout.map_or(defaults.sync_timeout, Humane::get),
+            timeout: platform.timeout.map_or(defaults.timeout, HumanDuration::get),
+            sync_timeout: platform.sync_timeout.map_or(defaults.sync_timeout, HumanDuration::get),
             max_in_flight: platform.max_in_flight.unwrap_or(defaults.max_in_flight),
             requests_per_second: platform.requests_per_second,
             allow_plaintext: platform.allow_plaintext,
@@ -196,11 +196,11 @@ impl Settings {
 
     /// Returns the time after which a write must be visible on the platform.
     #[must_use]
-    pub fn settle(&self, platform: &Platform) -> Duration {
+    pub fn settle(&self, platform: &PlatformChoice) -> Duration {
         match (self.host.platform.settle, platform) {
             (Some(settle), _) => settle.get(),
-            (None, Platform::Local) => Duration::ZERO,
-            (None, Platform::Remote(_)) => Duration::from_secs(5),
+            (None, PlatformChoice::Local) => Duration::ZERO,
+            (None, PlatformChoice::Remote(_)) => Duration::from_secs(5),
         }
     }
 
@@ -220,8 +220,8 @@ impl Settings {
                 .map(PathBuf::from),
             forbidden,
             allow: self.host.secrets.allow.iter().map(Into::into).collect(),
-            for_settings: self.host.variables.allow.clone(),
-            held: Held::default(),
+            settings_variables: self.host.variables.allow.clone(),
+            shared: SharedSecrets::default(),
         }
     }
 
@@ -241,8 +241,8 @@ impl Settings {
             let (secrets, reference) = (Arc::clone(&secrets), notify.url.reference().clone());
             Webhook {
                 address: Arc::new(move || secrets.value(&reference)),
-                shape: notify.format,
-                events: notify.events.clone().unwrap_or_else(|| Event::ALL.to_vec()),
+                format: notify.format,
+                events: notify.events.clone().unwrap_or_else(|| NotificationEvent::ALL.to_vec()),
             }
         });
         all.collect()
@@ -307,9 +307,9 @@ pub enum SettingsError {
     /// The URL is invalid.
     Url(InvalidBaseUrl),
     /// `JARVISPY_URL` and the files name different platforms.
-    TwoUrls,
+    ConflictingUrls,
     /// `wellspring.toml` names a platform at an origin that was not used before.
-    AnotherOrigin {
+    UnknownOrigin {
         /// Origin of the declared platform.
         origin: String,
         /// The origins used before.
@@ -322,7 +322,7 @@ pub enum SettingsError {
 impl SettingsError {
     /// Formats the errors of the host file with their source lines.
     #[must_use]
-    pub fn explained(&self, color: bool) -> Option<String> {
+    pub fn render_diagnostics(&self, color: bool) -> Option<String> {
         let Self::Host { path, text, diagnostics } = self else { return None };
         let path = Arc::from(&*path.to_string_lossy());
         Some(render(diagnostics, &[SourceFile { path, text: Ok(text) }], color))
@@ -364,10 +364,10 @@ impl fmt::Display for SettingsError {
                 "no platform URL; set `url` under [platform] in wellspring.toml (\"local\" is the local platform), or set WELLSPRING_URL",
             ),
             Self::Url(error) => error.fmt(f),
-            Self::TwoUrls => f.write_str(
+            Self::ConflictingUrls => f.write_str(
                 "JARVISPY_URL and wellspring.toml name different platforms; unset the variable, or choose one with --url",
             ),
-            Self::AnotherOrigin { origin, used } => {
+            Self::UnknownOrigin { origin, used } => {
                 let used: Vec<&str> = used.iter().map(String::as_str).collect();
                 write!(
                     f,

@@ -27,38 +27,38 @@ mod settled;
 mod store;
 mod trust;
 
-pub use error::StateError;
+pub use error::StoreError;
 pub use health::StoreHealth;
-pub use inventory::{Change, NewIntent};
+pub use inventory::{StoreChange, NewIntent};
 pub use journal::{JournalEntry, JournalFilter, JournalRow};
 pub use learned::Halted;
 pub use lock::{DaemonLock, LockError, WorkspaceLock};
-pub use quarantine::Quarantined;
-pub use remembered::Remembered;
-pub use runs::{Claim, Finished, HistoryFilter, LastRun, Retention, Run, RunOutcome, Spent, Trigger};
-pub use settled::Settled;
+pub use quarantine::QuarantineEntry;
+pub use remembered::PlanContext;
+pub use runs::{Claim, RunEnd, HistoryFilter, LastRun, Retention, RunRecord, RunOutcome, SkippedRun, Trigger};
+pub use settled::PlanCacheRows;
 
 use crate::model::FingerprintKey;
-use presence::Presence;
+use presence::ProcessLock;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use store::Store;
+use store::DbThread;
 
 /// State of one directory, limited to the rows of one platform.
 ///
 /// Clones share one connection, which closes when the last clone is dropped. The futures run on any
 /// executor.
 #[derive(Clone)]
-pub struct State {
-    store: Arc<Store>,
+pub struct Store {
+    store: Arc<DbThread>,
     dir: Arc<Path>,
     platform: Arc<str>,
     key: Arc<FingerprintKey>,
     /// `None` if the state was opened read-only.
-    presence: Option<Arc<Presence>>,
+    process_lock: Option<Arc<ProcessLock>>,
 }
 
-impl State {
+impl Store {
     /// Opens the state in `dir` for writing and creates missing files.
     ///
     /// Creates the directory (0700), the database and the fingerprint key (0600). `platform` is the
@@ -68,30 +68,30 @@ impl State {
     ///
     /// # Errors
     /// When the directory cannot be created or written, or holds a damaged or newer database.
-    pub fn open(dir: &Path, platform: &str) -> Result<Self, StateError> {
+    pub fn open(dir: &Path, platform: &str) -> Result<Self, StoreError> {
         trust::check(dir)?;
         store::make_dir(dir)?;
-        trust::ignore(dir);
+        trust::write_gitignore(dir);
         // Only one process at a time creates files and migrates the schema.
-        let opening = lock::while_opening(dir)?;
-        let key = key::load_or_make(dir)?;
-        let presence = Presence::announce(dir)?;
-        let store = Store::open(dir, |connection| runs::sweep(connection, dir))?;
+        let opening = lock::lock_for_open(dir)?;
+        let key = key::load_or_create(dir)?;
+        let presence = ProcessLock::register(dir)?;
+        let store = DbThread::open(dir, |connection| runs::close_orphaned(connection, dir))?;
         drop(opening);
         Ok(Self {
             store: Arc::new(store),
             dir: dir.into(),
             platform: platform.into(),
             key: Arc::new(key),
-            presence: Some(Arc::new(presence)),
+            process_lock: Some(Arc::new(presence)),
         })
     }
 
     /// Checks that `dir` contains only this user's own regular files and directories.
     ///
     /// # Errors
-    /// [`StateError::Untrusted`] names the offending path; links count as untrusted.
-    pub fn check(dir: &Path) -> Result<(), StateError> {
+    /// [`StoreError::Untrusted`] names the offending path; links count as untrusted.
+    pub fn check(dir: &Path) -> Result<(), StoreError> {
         trust::check(dir)
     }
 
@@ -101,15 +101,15 @@ impl State {
     ///
     /// # Errors
     /// When the state cannot be read, is damaged, or has an unsupported version.
-    pub fn open_read_only(dir: &Path, platform: &str) -> Result<Option<Self>, StateError> {
+    pub fn open_read_only(dir: &Path, platform: &str) -> Result<Option<Self>, StoreError> {
         trust::check(dir)?;
-        let Some(store) = Store::open_read_only(dir)? else { return Ok(None) };
+        let Some(store) = DbThread::open_read_only(dir)? else { return Ok(None) };
         Ok(Some(Self {
             store: Arc::new(store),
             dir: dir.into(),
             platform: platform.into(),
-            key: Arc::new(key::load_or_forgo(dir)?),
-            presence: None,
+            key: Arc::new(key::load_or_ephemeral(dir)?),
+            process_lock: None,
         }))
     }
 

@@ -14,14 +14,14 @@ mod server;
 mod snapshot;
 mod view;
 
-pub use server::{Site, serve};
+pub use server::{SiteConfig, serve};
 pub use snapshot::{
-    About, Config, Facts, Files, LastSync, Mended, PassSpan, Shown, Snapshot, Stranger, Test, Trouble,
-    Withheld, Workspace, passed,
+    ProcessInfo, ConfigStatus, Facts, FilesStatus, LastSyncStatus, DriftCorrection, PassSpan, ShownSources, Snapshot, UnmanagedSource, Test, Problem,
+    WithheldAction, WorkspaceSnapshot, record_pass,
 };
 
 use std::sync::Arc;
 use tokio::sync::watch;
 
 /// Receiver of the latest snapshot.
-pub type Published = watch::Receiver<Arc<Snapshot>>;
+pub type SnapshotReceiver = watch::Receiver<Arc<Snapshot>>;

@@ -5,12 +5,12 @@
 //!
 //! Invariant: no firing is sent without a claim, and none is sent twice.
 
-use crate::apply::{Syncing, chain};
-use crate::model::{NonEmpty, SourceId, SourceKey, SourceName, Unit};
+use crate::apply::{SourceLocks, error_chain};
+use crate::model::{NonEmpty, SourceId, SourceKey, SourceName, WorkspaceRef};
 use crate::reconcile::Clock;
-use crate::remote::{ItemError, RemoteError, RemoteErrorKind, SyncAnswer, SyncedRow, TokenTrouble, Writer};
-use crate::schedule::{Decision, MISSED_COUNTED, SkippedWhy};
-use crate::state::{Claim, Finished, RunOutcome, State, StateError, Trigger};
+use crate::remote::{ItemError, RemoteError, RemoteErrorKind, SyncAnswer, SyncedRow, TokenTrouble, ApiWriter};
+use crate::schedule::{Decision, MAX_MISSED_COUNT, SkipReason};
+use crate::state::{Claim, RunEnd, RunOutcome, Store, StoreError, Trigger};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
@@ -21,40 +21,40 @@ use std::time::Duration;
 #[derive(Clone)]
 pub struct Syncer {
     /// Client of the platform.
-    pub writer: Writer,
+    pub writer: ApiWriter,
     /// State that records claims and results.
-    pub state: State,
+    pub state: Store,
     /// Locks of the sources that are being written.
-    pub syncing: Syncing,
+    pub source_locks: SourceLocks,
     /// Current time.
     pub clock: Clock,
     /// Results that the state could not record yet.
-    pub unrecorded: Unrecorded,
+    pub unrecorded: UnrecordedResults,
 }
 
 /// Message recorded for a sync whose task panicked.
-const BROKE_OFF: &str = "the sync broke off: this is a fault in wellspring itself; whether the platform carried \
+const PANIC_MESSAGE: &str = "the sync broke off: this is a fault in wellspring itself; whether the platform carried \
                          it out is not known";
 
 /// Unrecorded results, shared by the clones of a [`Syncer`].
-pub type Unrecorded = Arc<Mutex<Vec<Finished>>>;
+pub type UnrecordedResults = Arc<Mutex<Vec<RunEnd>>>;
 
 /// Sources of one unit that share one sync request.
 #[derive(Debug, Clone)]
-pub struct Call {
+pub struct SyncCall {
     /// Workspace and scope.
-    pub unit: Unit,
+    pub unit: WorkspaceRef,
     /// Sources to sync.
-    pub members: Vec<Member>,
+    pub members: Vec<SyncMember>,
     /// `sync_options`, as sent.
     pub options: Map<String, Value>,
     /// Maximum duration; `None` for the client's own limit.
     pub timeout: Option<Duration>,
 }
 
-/// One source of a [`Call`].
+/// One source of a [`SyncCall`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Member {
+pub struct SyncMember {
     /// Name of the source.
     pub name: SourceName,
     /// Key of the source.
@@ -67,7 +67,7 @@ pub struct Member {
 
 /// Result of one source's sync.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Synced {
+pub struct SyncResult {
     /// Name of the source.
     pub name: SourceName,
     /// Key of the source.
@@ -88,43 +88,43 @@ pub struct Synced {
 
 /// A claimed run.
 #[derive(Clone)]
-struct Run {
+struct SyncRun {
     number: i64,
-    member: Member,
+    member: SyncMember,
     id: SourceId,
 }
 
 /// Claimed runs of a call that have no result yet.
 ///
 /// Runs left on drop are recorded as unknown.
-struct Claimed<'a> {
+struct ClaimedRun<'a> {
     syncer: &'a Syncer,
     runs: BTreeSet<i64>,
     /// Time of the claim.
-    since: Timestamp,
+    claimed_at: Timestamp,
 }
 
-impl Claimed<'_> {
+impl ClaimedRun<'_> {
     /// Removes the finished runs and records them, now or later.
-    async fn record(&mut self, ended: &[(i64, Synced)]) {
+    async fn record(&mut self, ended: &[(i64, SyncResult)]) {
         for (run, _) in ended {
             self.runs.remove(run);
         }
-        self.syncer.keep(ended.iter().map(finished));
-        // A failure is reported by the next `catch_up`.
-        let _ = self.syncer.catch_up().await;
+        self.syncer.defer_recording(ended.iter().map(finished));
+        // A failure is reported by the next `retry_unrecorded`.
+        let _ = self.syncer.retry_unrecorded().await;
     }
 }
 
-impl Drop for Claimed<'_> {
+impl Drop for ClaimedRun<'_> {
     fn drop(&mut self) {
         // The end time is unknown, and the clock itself may have panicked.
-        self.syncer.keep(self.runs.iter().map(|run| Finished {
+        self.syncer.defer_recording(self.runs.iter().map(|run| RunEnd {
             run: *run,
-            finished_at: self.since,
+            finished_at: self.claimed_at,
             outcome: RunOutcome::Unknown,
             records: None,
-            message: Some(BROKE_OFF.to_owned()),
+            message: Some(PANIC_MESSAGE.to_owned()),
         }));
     }
 }
@@ -137,10 +137,10 @@ impl Syncer {
     ///
     /// # Errors
     /// When the state cannot be used; then nothing was claimed or sent.
-    pub async fn call(&self, call: &Call) -> Result<Vec<Synced>, StateError> {
+    pub async fn call(&self, call: &SyncCall) -> Result<Vec<SyncResult>, StoreError> {
         // A pass may replace or remove a source, so look up the ids while holding the lock.
-        let _synced = self.syncing.begin(&call.unit, call.members.iter().map(|member| &member.name)).await;
-        self.catch_up().await?;
+        let _synced = self.source_locks.try_lock(&call.unit, call.members.iter().map(|member| &member.name)).await;
+        self.retry_unrecorded().await?;
         let names = call.members.iter().map(|member| member.name.clone()).collect();
         let ids = self.state.ids(&call.unit, names).await?;
         let claims = call
@@ -150,14 +150,14 @@ impl Syncer {
             .collect();
         let since = (self.clock)();
         let numbers = self.state.claim(&call.unit, claims, since).await?;
-        let mut claimed = Claimed { syncer: self, runs: numbers.iter().flatten().copied().collect(), since };
+        let mut claimed = ClaimedRun { syncer: self, runs: numbers.iter().flatten().copied().collect(), claimed_at: since };
         let mut ready = Vec::new();
         let mut synced = Vec::new();
         let mut unready = Vec::new();
         for (member, number) in call.members.iter().zip(numbers) {
             let Some(number) = number else { continue };
             match ids.get(&member.name) {
-                Some(id) => ready.push(Run { number, member: member.clone(), id: id.clone() }),
+                Some(id) => ready.push(SyncRun { number, member: member.clone(), id: id.clone() }),
                 None => unready.push((number, member)),
             }
         }
@@ -167,8 +167,8 @@ impl Syncer {
         }
         claimed.record(&synced).await;
 
-        let alone = self.state.alone(&call.unit).await?;
-        let (single, together): (Vec<Run>, Vec<Run>) =
+        let alone = self.state.separate_syncs(&call.unit).await?;
+        let (single, together): (Vec<SyncRun>, Vec<SyncRun>) =
             ready.into_iter().partition(|run| alone.contains(&run.member.name));
         let singles = single.into_iter().map(|run| vec![run]);
         for batch in std::iter::once(together).chain(singles) {
@@ -177,22 +177,22 @@ impl Syncer {
             };
             match self.writer.sync(&call.unit, &ids, &call.options, call.timeout).await {
                 Ok(answer) => {
-                    let ended = |run: &Run| (run.number, self.answered(run, &batch, &answer));
-                    self.end(&mut claimed, batch.iter().map(ended).collect(), &mut synced).await;
+                    let ended = |run: &SyncRun| (run.number, self.response_result(run, &batch, &answer));
+                    self.record_results(&mut claimed, batch.iter().map(ended).collect(), &mut synced).await;
                     if let [run] = batch.as_slice()
                         && alone.contains(&run.member.name)
                     {
-                        self.set_alone(call, &batch, false).await;
+                        self.set_separate_sync(call, &batch, false).await;
                     }
                 }
                 Err(error) => {
-                    let together = batch.len() > 1 && is_refused(&error);
+                    let together = batch.len() > 1 && is_rejected(&error);
                     if together {
-                        self.set_alone(call, &batch, true).await;
+                        self.set_separate_sync(call, &batch, true).await;
                     }
                     let ended =
-                        |run: &Run| (run.number, self.failed(run, &error, together.then_some(batch.len())));
-                    self.end(&mut claimed, batch.iter().map(ended).collect(), &mut synced).await;
+                        |run: &SyncRun| (run.number, self.failed(run, &error, together.then_some(batch.len())));
+                    self.record_results(&mut claimed, batch.iter().map(ended).collect(), &mut synced).await;
                 }
             }
         }
@@ -200,21 +200,21 @@ impl Syncer {
         Ok(synced.into_iter().map(|(_, synced)| synced).collect())
     }
 
-    async fn end(
+    async fn record_results(
         &self,
-        claimed: &mut Claimed<'_>,
-        ended: Vec<(i64, Synced)>,
-        synced: &mut Vec<(i64, Synced)>,
+        claimed: &mut ClaimedRun<'_>,
+        ended: Vec<(i64, SyncResult)>,
+        synced: &mut Vec<(i64, SyncResult)>,
     ) {
         claimed.record(&ended).await;
         synced.extend(ended);
     }
 
     /// Remembers sources that must be synced alone, so they block others at most once.
-    async fn set_alone(&self, call: &Call, batch: &[Run], alone: bool) {
+    async fn set_separate_sync(&self, call: &SyncCall, batch: &[SyncRun], alone: bool) {
         let names = batch.iter().map(|run| run.member.name.clone()).collect();
-        if let Err(error) = self.state.sync_alone(&call.unit, names, alone).await {
-            tracing::warn!(workspace = %call.unit, error = %chain(&error), "cannot record which sources are synced alone");
+        if let Err(error) = self.state.set_separate_sync(&call.unit, names, alone).await {
+            tracing::warn!(workspace = %call.unit, error = %error_chain(&error), "cannot record which sources are synced alone");
         }
     }
 
@@ -222,29 +222,29 @@ impl Syncer {
     ///
     /// # Errors
     /// When the state still cannot record them; they are kept.
-    pub async fn catch_up(&self) -> Result<(), StateError> {
+    pub async fn retry_unrecorded(&self) -> Result<(), StoreError> {
         let late = std::mem::take(&mut *self.unrecorded.lock().unwrap_or_else(PoisonError::into_inner));
         if late.is_empty() {
             return Ok(());
         }
         let recorded = self.state.finish(late.clone()).await;
         if recorded.is_err() {
-            self.keep(late);
+            self.defer_recording(late);
         }
         recorded
     }
 
-    fn keep(&self, ended: impl IntoIterator<Item = Finished>) {
+    fn defer_recording(&self, ended: impl IntoIterator<Item = RunEnd>) {
         self.unrecorded.lock().unwrap_or_else(PoisonError::into_inner).extend(ended);
     }
 
     /// Results of a call whose task panicked; the request may have been sent.
-    pub fn broke_off(&self, call: &Call) -> Vec<Synced> {
-        let ended = |member| self.ended(member, RunOutcome::Unknown, None, Some(BROKE_OFF.to_owned()));
+    pub fn panicked_results(&self, call: &SyncCall) -> Vec<SyncResult> {
+        let ended = |member| self.ended(member, RunOutcome::Unknown, None, Some(PANIC_MESSAGE.to_owned()));
         call.members.iter().map(ended).collect()
     }
 
-    fn answered(&self, run: &Run, batch: &[Run], answer: &SyncAnswer) -> Synced {
+    fn response_result(&self, run: &SyncRun, batch: &[SyncRun], answer: &SyncAnswer) -> SyncResult {
         let (id, name) = (Some(&run.id), run.member.name.as_str());
         let of_none = |error: &&ItemError| batch.len() == 1 && error.id.is_none() && error.name.is_none();
         let mut errors = answer.errors.iter();
@@ -266,10 +266,10 @@ impl Syncer {
     }
 
     /// `together`: size of a batch rejected as a whole; some members may have synced.
-    fn failed(&self, run: &Run, error: &RemoteError, together: Option<usize>) -> Synced {
-        let unknown = error.outcome_unknown() || together.is_some();
+    fn failed(&self, run: &SyncRun, error: &RemoteError, together: Option<usize>) -> SyncResult {
+        let unknown = error.is_outcome_unknown() || together.is_some();
         let outcome = if unknown { RunOutcome::Unknown } else { RunOutcome::Failed };
-        let mut message = chain(error);
+        let mut message = error_chain(error);
         if let Some(count) = together {
             message.push_str(&format!(
                 "; it was sent for {count} sources together, and whether the platform synced some of them is not \
@@ -279,17 +279,17 @@ impl Syncer {
         let ended = self.ended(&run.member, outcome, None, Some(message));
         // A failure after the sync may have started does not prove a platform outage.
         let outage = (error.is_outage() && !unknown).then(|| error.kind.to_string());
-        Synced { unauthorized: error.token_trouble(), outage, ..ended }
+        SyncResult { unauthorized: error.token_trouble(), outage, ..ended }
     }
 
     fn ended(
         &self,
-        member: &Member,
+        member: &SyncMember,
         outcome: RunOutcome,
         records: Option<u64>,
         message: Option<String>,
-    ) -> Synced {
-        Synced {
+    ) -> SyncResult {
+        SyncResult {
             name: member.name.clone(),
             key: member.key.clone(),
             outcome,
@@ -304,17 +304,17 @@ impl Syncer {
 
 /// Firings of a decision that will not run, by index, with the reason.
 ///
-/// The caller records them with [`State::spend`]; otherwise they are due again after a restart.
-pub fn spent(decision: &Decision) -> impl Iterator<Item = (usize, Timestamp, RunOutcome, String)> {
+/// The caller records them with [`Store::spend`]; otherwise they are due again after a restart.
+pub fn skipped_firings(decision: &Decision) -> impl Iterator<Item = (usize, Timestamp, RunOutcome, String)> {
     let skipped = decision.skipped.iter().map(|skipped| {
         let many = match skipped.count {
             1 => String::new(),
-            MISSED_COUNTED => format!("{MISSED_COUNTED} firings or more; "),
+            MAX_MISSED_COUNT => format!("{MAX_MISSED_COUNT} firings or more; "),
             count => format!("{count} firings; "),
         };
-        let why = match skipped.why {
-            SkippedWhy::Late => "missed, and `missed = \"skip\"`",
-            SkippedWhy::Running => "its last sync was still running",
+        let why = match skipped.reason {
+            SkipReason::Late => "missed, and `missed = \"skip\"`",
+            SkipReason::Running => "its last sync was still running",
         };
         (skipped.index, skipped.firing, RunOutcome::Skipped, format!("{many}{why}"))
     });
@@ -326,8 +326,8 @@ pub fn spent(decision: &Decision) -> impl Iterator<Item = (usize, Timestamp, Run
     skipped.chain(rewound)
 }
 
-fn finished((run, synced): &(i64, Synced)) -> Finished {
-    Finished {
+fn finished((run, synced): &(i64, SyncResult)) -> RunEnd {
+    RunEnd {
         run: *run,
         finished_at: synced.finished_at,
         outcome: synced.outcome,
@@ -337,7 +337,7 @@ fn finished((run, synced): &(i64, Synced)) -> Finished {
 }
 
 /// Returns true if the content was rejected; other sources may then be accepted.
-fn is_refused(error: &RemoteError) -> bool {
+fn is_rejected(error: &RemoteError) -> bool {
     matches!(error.kind, RemoteErrorKind::Conflict(_) | RemoteErrorKind::Refused { .. })
 }
 
@@ -345,7 +345,7 @@ fn is_refused(error: &RemoteError) -> bool {
 mod tests {
     use super::*;
     use crate::model::{Scope, WorkspaceId};
-    use crate::remote::{BaseUrl, Reader, Settings};
+    use crate::remote::{BaseUrl, ApiReader, ClientConfig};
     use crate::state::HistoryFilter;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -354,33 +354,33 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let address = "http://127.0.0.1:9/api/v1";
         let token = Arc::new(|| Err("there is none".to_owned()));
-        let reader = Reader::new(Settings::new(BaseUrl::parse(address).unwrap(), token)).unwrap();
-        let state = State::open(dir.path(), address).unwrap();
+        let reader = ApiReader::new(ClientConfig::new(BaseUrl::parse(address).unwrap(), token)).unwrap();
+        let state = Store::open(dir.path(), address).unwrap();
         let asked = AtomicUsize::new(0);
         let syncer = Syncer {
-            writer: Writer::new(&reader),
+            writer: ApiWriter::new(&reader),
             state: state.clone(),
-            syncing: Syncing::default(),
+            source_locks: SourceLocks::default(),
             // The first call is for the claim, the second for the result.
             clock: Arc::new(move || {
                 assert!(asked.fetch_add(1, Ordering::Relaxed) != 1, "on purpose");
                 Timestamp::UNIX_EPOCH
             }),
-            unrecorded: Unrecorded::default(),
+            unrecorded: UnrecordedResults::default(),
         };
-        let unit = Unit { workspace: WorkspaceId::parse("w").unwrap(), scope: Scope::default() };
-        let member = Member {
+        let unit = WorkspaceRef { workspace: WorkspaceId::parse("w").unwrap(), scope: Scope::default() };
+        let member = SyncMember {
             name: SourceName::parse("crm").unwrap(),
             key: SourceKey::parse("crm").unwrap(),
             trigger: Trigger::Schedule,
             firing: Timestamp::UNIX_EPOCH,
         };
-        let call = Call { unit, members: vec![member], options: Map::new(), timeout: None };
+        let call = SyncCall { unit, members: vec![member], options: Map::new(), timeout: None };
         let (same, sent) = (syncer.clone(), call.clone());
         assert!(tokio::spawn(async move { same.call(&sent).await }).await.is_err());
         assert!(syncer.call(&call).await.unwrap().is_empty(), "it was claimed before");
         let runs = state.history(HistoryFilter { unit: None, source: None, limit: 10 }).await.unwrap();
         let told: Vec<_> = runs.iter().map(|run| (run.outcome, run.message.as_deref())).collect();
-        assert_eq!(told, [(RunOutcome::Unknown, Some(BROKE_OFF))]);
+        assert_eq!(told, [(RunOutcome::Unknown, Some(PANIC_MESSAGE))]);
     }
 }

@@ -54,7 +54,7 @@ pub fn start(logs: &Logs) {
     let filter = std::env::var("WELLSPRING_LOG")
         .ok()
         .filter(|wanted| !wanted.is_empty())
-        .and_then(|wanted| EnvFilter::try_new(own_events_only(&wanted)).ok())
+        .and_then(|wanted| EnvFilter::try_new(crate_only_filter(&wanted)).ok())
         .unwrap_or_else(|| EnvFilter::new(default));
     let registry = tracing_subscriber::registry().with(filter);
     let lines = || tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
@@ -111,7 +111,7 @@ fn is_journal() -> bool {
 }
 
 /// Applies a bare level to this crate and drops directives for other crates.
-fn own_events_only(wanted: &str) -> String {
+fn crate_only_filter(wanted: &str) -> String {
     let mut directives = vec!["off".to_owned()];
     for directive in wanted.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
         if directive.starts_with("wellspring") {
@@ -125,11 +125,11 @@ fn own_events_only(wanted: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::own_events_only;
+    use super::crate_only_filter;
 
     #[test]
     fn other_crates_are_never_traced() {
-        assert_eq!(own_events_only("trace"), "off,wellspring=trace");
-        assert_eq!(own_events_only("hyper=trace,wellspring::remote=debug"), "off,wellspring::remote=debug");
+        assert_eq!(crate_only_filter("trace"), "off,wellspring=trace");
+        assert_eq!(crate_only_filter("hyper=trace,wellspring::remote=debug"), "off,wellspring::remote=debug");
     }
 }

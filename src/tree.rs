@@ -13,11 +13,11 @@ mod tracked;
 mod walk;
 
 pub use commit::{Checkout, Described, short_commit, uses_reftable};
-pub use cores::on_all_cores;
+pub use cores::for_each_index;
 pub use tracked::is_tracked;
-pub use walk::Seen;
+pub use walk::StatCache;
 
-use crate::manifest::{FILE_NAME, File, SourceFile};
+use crate::manifest::{FILE_NAME, CachedFileText, SourceFile};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -28,7 +28,7 @@ use std::time::SystemTime;
 
 /// Every TOML file below a root, at one time.
 #[derive(Debug, Clone)]
-pub struct Reading {
+pub struct TreeSnapshot {
     /// Absolute path as configured; symlinks in it are not resolved.
     pub root: PathBuf,
     /// Sorted by path.
@@ -40,13 +40,13 @@ pub struct Reading {
     /// Git checkout of the files, if it can be determined.
     pub checkout: Option<Arc<Checkout>>,
     /// Cache for the next read.
-    pub seen: Seen,
-    ground: Ground,
+    pub stat_cache: StatCache,
+    context: ScanContext,
 }
 
 /// Facts about the whole tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Ground {
+struct ScanContext {
     /// Resolved path of the root.
     real: PathBuf,
     /// True if the tree contains a symlink.
@@ -55,15 +55,15 @@ struct Ground {
     total: u64,
 }
 
-impl Reading {
-    fn of(root: PathBuf, (files, seen, ground): (Vec<TreeFile>, Seen, Ground)) -> Self {
+impl TreeSnapshot {
+    fn of(root: PathBuf, (files, stat_cache, context): (Vec<TreeFile>, StatCache, ScanContext)) -> Self {
         Self {
             digest: digest(&files),
             git_locked: git_locked(&root),
             checkout: Checkout::at(&root, &files).map(Arc::new),
             files,
-            seen,
-            ground,
+            stat_cache,
+            context,
             root,
         }
     }
@@ -76,15 +76,15 @@ impl Reading {
             text: file.text.clone().filter(Result::is_err),
             digest: file.digest,
         };
-        let Self { root, digest, git_locked, checkout, seen, ground, .. } = self;
+        let Self { root, digest, git_locked, checkout, stat_cache: seen, context: ground, .. } = self;
         Self {
             root: root.clone(),
             files: self.files.iter().map(of).collect(),
             digest: *digest,
             git_locked: *git_locked,
             checkout: checkout.clone(),
-            seen: seen.clone(),
-            ground: ground.clone(),
+            stat_cache: seen.clone(),
+            context: ground.clone(),
         }
     }
 
@@ -104,7 +104,7 @@ impl Reading {
 
     /// Returns the files as input for the manifest parser.
     #[must_use]
-    pub fn for_manifest(&self) -> Vec<File<'_>> {
+    pub fn for_manifest(&self) -> Vec<CachedFileText<'_>> {
         self.files.iter().map(TreeFile::for_manifest).collect()
     }
 
@@ -136,9 +136,9 @@ impl TreeFile {
         self.text.as_ref().map(|text| text.as_deref().map_err(ToString::to_string))
     }
 
-    fn for_manifest(&self) -> File<'_> {
+    fn for_manifest(&self) -> CachedFileText<'_> {
         let digest = (!matches!(self.text, Some(Err(_)))).then_some(self.digest);
-        File { path: Arc::clone(&self.path), digest, text: self.text() }
+        CachedFileText { path: Arc::clone(&self.path), digest, text: self.text() }
     }
 }
 
@@ -238,7 +238,7 @@ pub enum TreeError {
     /// The tree contained files before and contains none now.
     Emptied(PathBuf),
     /// The read panicked.
-    BrokeOff(PathBuf),
+    Panicked(PathBuf),
 }
 
 impl fmt::Display for TreeError {
@@ -252,7 +252,7 @@ impl fmt::Display for TreeError {
             Self::Unsettled(path) => {
                 write!(f, "{} kept changing while it was read; try again later", path.display())
             }
-            Self::BrokeOff(path) => {
+            Self::Panicked(path) => {
                 write!(f, "internal error while reading {}; retrying. Please report this bug", path.display())
             }
             Self::Emptied(path) => write!(
@@ -279,8 +279,8 @@ impl std::error::Error for TreeError {
 /// # Errors
 /// When the root is missing or not a folder, a folder cannot be listed, a limit is exceeded, or the
 /// tree keeps changing.
-pub fn read(root: &Path) -> Result<Reading, TreeError> {
-    read_again(root, &Seen::default())
+pub fn read(root: &Path) -> Result<TreeSnapshot, TreeError> {
+    rescan_by_stat(root, &StatCache::default())
 }
 
 /// Like [`read`], but does not read files that are unchanged since `seen`.
@@ -290,27 +290,27 @@ pub fn read(root: &Path) -> Result<Reading, TreeError> {
 ///
 /// # Errors
 /// Same as for [`read`].
-pub fn read_again(root: &Path, seen: &Seen) -> Result<Reading, TreeError> {
-    read_at(root, seen, SystemTime::now())
+pub fn rescan_by_stat(root: &Path, seen: &StatCache) -> Result<TreeSnapshot, TreeError> {
+    scan_until_stable(root, seen, SystemTime::now())
 }
 
-/// Like [`read_again`], but looks only at the files in `touched`.
+/// Like [`rescan_by_stat`], but looks only at the files in `touched`.
 ///
 /// The caller guarantees that no other file changed; the value is true if the writer closed the
 /// file. `None` if everything must be read.
 #[must_use]
-pub fn read_touched(before: &Reading, touched: &BTreeMap<String, bool>) -> Option<Reading> {
-    touched::read(before, touched).map(|found| Reading::of(before.root.clone(), found))
+pub fn rescan_paths(before: &TreeSnapshot, touched: &BTreeMap<String, bool>) -> Option<TreeSnapshot> {
+    touched::read(before, touched).map(|found| TreeSnapshot::of(before.root.clone(), found))
 }
 
-fn read_at(root: &Path, seen: &Seen, now: SystemTime) -> Result<Reading, TreeError> {
+fn scan_until_stable(root: &Path, seen: &StatCache, now: SystemTime) -> Result<TreeSnapshot, TreeError> {
     let root = std::path::absolute(root)
         .map_err(|source| TreeError::Unreadable { path: root.to_owned(), source })?;
     // A tree that is being written is read again; if it never settles, the read fails.
-    const TRIES: usize = 4;
-    for _ in 0..TRIES {
-        if let Some(found) = walk::attempt(&root, seen, now)? {
-            return Ok(Reading::of(root, found));
+    const MAX_ATTEMPTS: usize = 4;
+    for _ in 0..MAX_ATTEMPTS {
+        if let Some(found) = walk::scan_once(&root, seen, now)? {
+            return Ok(TreeSnapshot::of(root, found));
         }
     }
     Err(TreeError::Unsettled(root))
@@ -351,8 +351,8 @@ fn git_locked(root: &Path) -> bool {
 ///
 /// Its `.git` is a file with the content `gitdir: PATH`.
 fn linked_checkout(git: &Path) -> Option<PathBuf> {
-    const LONGEST: u64 = 4096;
-    if !git.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() <= LONGEST) {
+    const MAX_GITFILE_BYTES: u64 = 4096;
+    if !git.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() <= MAX_GITFILE_BYTES) {
         return None;
     }
     let text = std::fs::read_to_string(git).ok()?;

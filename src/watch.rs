@@ -13,11 +13,11 @@ mod network;
 mod polling;
 mod relevance;
 
-pub use finished::Moment;
+pub use finished::EventSeq;
 
-use bell::Bell;
-use finished::Finished;
-use ground::Ground;
+use bell::SyncCookie;
+use finished::ChangeLog;
+use ground::WatchTargets;
 use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
 use polling::Polling;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -31,18 +31,18 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 /// Poll interval if the system cannot report changes.
-const POLL_EVERY: Duration = Duration::from_secs(2);
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Watches one tree until dropped.
 pub struct Watch {
     /// Configured path, made absolute; may contain symlinks that are replaced later.
     configured: PathBuf,
-    wake: Arc<Wake>,
-    eye: Eye,
+    notifier: Arc<Notifier>,
+    backend: WatchBackend,
 }
 
 /// Mechanism that notices changes.
-enum Eye {
+enum WatchBackend {
     /// The system reports every change.
     Events,
     /// Periodic polling. The field keeps the thread alive.
@@ -51,48 +51,48 @@ enum Eye {
 
 /// Channel from the watcher to the waiting task.
 #[derive(Default)]
-struct Wake {
+struct Notifier {
     notify: Notify,
     /// Watched folders changed, so the watches must be renewed.
-    stale: AtomicBool,
-    finished: Mutex<Finished>,
-    bell: Bell,
+    watches_outdated: AtomicBool,
+    finished: Mutex<ChangeLog>,
+    cookie: SyncCookie,
     /// Keeps the watcher's thread alive.
     watcher: Mutex<Option<RecommendedWatcher>>,
 }
 
 /// Reports which files their writers have closed.
 #[derive(Clone, Default)]
-pub struct Ends(Arc<Wake>);
+pub struct ChangeTracker(Arc<Notifier>);
 
 /// Progress of the writers of the files below a root.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Writers {
+pub struct OpenWriters {
     /// Files closed after writing, or renamed into place, and untouched since.
     pub finished: HashSet<String>,
     /// Files that were written to and are not closed yet.
     pub open: BTreeSet<String>,
 }
 
-impl Ends {
+impl ChangeTracker {
     /// Returns a point in time from which a read may start.
     #[must_use]
-    pub fn moment(&self) -> Moment {
-        self.0.finished().now()
+    pub fn current_seq(&self) -> EventSeq {
+        self.0.finished().current_seq()
     }
 
     /// Returns the progress of the writers below `root`.
     ///
     /// Both sets are empty if the progress is unknown. Blocks for some microseconds.
     #[must_use]
-    pub fn since(&self, moment: Moment, root: &Path) -> Writers {
-        let Ok(root) = root.canonicalize() else { return Writers::default() };
+    pub fn since(&self, moment: EventSeq, root: &Path) -> OpenWriters {
+        let Ok(root) = root.canonicalize() else { return OpenWriters::default() };
         // Events up to now may still be in flight.
-        let all_is_known = self.0.bell.ring();
+        let all_is_known = self.0.cookie.ring();
         let is_watched = self.0.watcher().is_some();
         let known = self.0.finished();
-        let finished = if all_is_known { known.since(moment, &root) } else { HashSet::new() };
-        Writers { finished, open: if is_watched { known.open(&root) } else { BTreeSet::new() } }
+        let finished = if all_is_known { known.closed_since(moment, &root) } else { HashSet::new() };
+        OpenWriters { finished, open: if is_watched { known.open(&root) } else { BTreeSet::new() } }
     }
 
     /// Returns the files below `root` that changed after `moment`.
@@ -100,8 +100,8 @@ impl Ends {
     /// The value is true if the writer closed the file. `None` if the changes are unknown or other
     /// files may have changed. Events that arrive later cause a wake-up.
     #[must_use]
-    pub fn touched(&self, moment: Moment, root: &Path) -> Option<BTreeMap<String, bool>> {
-        if self.0.bell.path().is_none() || self.0.watcher().is_none() {
+    pub fn touched(&self, moment: EventSeq, root: &Path) -> Option<BTreeMap<String, bool>> {
+        if self.0.cookie.path().is_none() || self.0.watcher().is_none() {
             return None;
         }
         let root = root.canonicalize().ok()?;
@@ -109,8 +109,8 @@ impl Ends {
     }
 }
 
-impl Wake {
-    fn finished(&self) -> MutexGuard<'_, Finished> {
+impl Notifier {
+    fn finished(&self) -> MutexGuard<'_, ChangeLog> {
         self.finished.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -148,7 +148,7 @@ impl std::error::Error for WatchError {
 /// # Errors
 /// When `root` is relative without a current directory, or no thread can start.
 pub fn start(root: &Path) -> Result<Watch, WatchError> {
-    start_with(root, Wake::default())
+    start_with(root, Notifier::default())
 }
 
 /// Like [`start`], and also tracks which files are closed by their writers.
@@ -158,16 +158,16 @@ pub fn start(root: &Path) -> Result<Watch, WatchError> {
 ///
 /// # Errors
 /// Same as for [`start`].
-pub fn start_with_bell(root: &Path, bell: &Path) -> Result<Watch, WatchError> {
-    start_with(root, Wake { bell: Bell::at(bell), ..Wake::default() })
+pub fn start_with_cookie(root: &Path, bell: &Path) -> Result<Watch, WatchError> {
+    start_with(root, Notifier { cookie: SyncCookie::create(bell), ..Notifier::default() })
 }
 
-fn start_with(root: &Path, wake: Wake) -> Result<Watch, WatchError> {
+fn start_with(root: &Path, wake: Notifier) -> Result<Watch, WatchError> {
     let failed = |source| WatchError { root: root.to_owned(), source };
     let configured = std::path::absolute(root).map_err(failed)?;
     let wake = Arc::new(wake);
     let eye = open(&configured, &wake).map_err(failed)?;
-    Ok(Watch { configured, wake, eye })
+    Ok(Watch { configured, notifier: wake, backend: eye })
 }
 
 impl Watch {
@@ -175,48 +175,48 @@ impl Watch {
     ///
     /// A read that starts after the return misses nothing: later changes wake again. Cancel-safe.
     pub async fn changed(&mut self) {
-        self.wake.notify.notified().await;
-        self.rearm();
+        self.notifier.notify.notified().await;
+        self.rewatch();
     }
 
     /// Returns the tracker of closed files.
     ///
     /// Reports none without a sync cookie, or while polling.
     #[must_use]
-    pub fn ends(&self) -> Ends {
-        Ends(Arc::clone(&self.wake))
+    pub fn change_tracker(&self) -> ChangeTracker {
+        ChangeTracker(Arc::clone(&self.notifier))
     }
 
     /// Returns true if the tree is polled instead of watched.
     #[must_use]
     pub fn is_polling(&self) -> bool {
-        matches!(self.eye, Eye::Polling { .. })
+        matches!(self.backend, WatchBackend::Polling { .. })
     }
 
     /// Renews the watches if the watched folders may have changed.
     ///
     /// Call before a read that was not triggered by [`Watch::changed`].
-    pub fn rearm(&mut self) {
-        if !self.wake.stale.swap(false, Ordering::AcqRel) || matches!(self.eye, Eye::Polling { .. }) {
+    pub fn rewatch(&mut self) {
+        if !self.notifier.watches_outdated.swap(false, Ordering::AcqRel) || matches!(self.backend, WatchBackend::Polling { .. }) {
             return;
         }
-        match open(&self.configured, &self.wake) {
-            Ok(eye) => self.eye = eye,
+        match open(&self.configured, &self.notifier) {
+            Ok(eye) => self.backend = eye,
             Err(error) => {
                 let root = self.configured.display();
                 tracing::warn!(%error, %root, "could not renew the watch; trying again");
-                self.wake.stale.store(true, Ordering::Release);
+                self.notifier.watches_outdated.store(true, Ordering::Release);
             }
         }
     }
 }
 
 /// Starts event watching, or polling if events are unavailable.
-fn open(configured: &Path, wake: &Arc<Wake>) -> io::Result<Eye> {
-    let ground = Ground::survey(configured);
+fn open(configured: &Path, wake: &Arc<Notifier>) -> io::Result<WatchBackend> {
+    let ground = WatchTargets::scan(configured);
     let root = configured.display();
-    let every = POLL_EVERY.as_secs();
-    if let Some(kind) = ground.watched().into_iter().find_map(|folder| network::network(folder)) {
+    let every = POLL_INTERVAL.as_secs();
+    if let Some(kind) = ground.watched().into_iter().find_map(|folder| network::network_fs_name(folder)) {
         tracing::warn!(
             %root,
             "the files lie on a network file system ({kind}), which tells of no change made elsewhere; \
@@ -227,7 +227,7 @@ fn open(configured: &Path, wake: &Arc<Wake>) -> io::Result<Eye> {
             Ok(watcher) => {
                 // The old watches end only after the new ones exist.
                 *wake.watcher() = Some(watcher);
-                return Ok(Eye::Events);
+                return Ok(WatchBackend::Events);
             }
             Err(error) => tracing::warn!(
                 %error,
@@ -239,24 +239,24 @@ fn open(configured: &Path, wake: &Arc<Wake>) -> io::Result<Eye> {
     }
     *wake.watcher() = None;
     let wake = wake.clone();
-    let polling = Polling::start(configured, POLL_EVERY, move || wake.notify.notify_one())?;
-    Ok(Eye::Polling { _polling: polling })
+    let polling = Polling::start(configured, POLL_INTERVAL, move || wake.notify.notify_one())?;
+    Ok(WatchBackend::Polling { _polling: polling })
 }
 
-fn events(configured: &Path, ground: Ground, wake: &Arc<Wake>) -> notify::Result<RecommendedWatcher> {
+fn events(configured: &Path, ground: WatchTargets, wake: &Arc<Notifier>) -> notify::Result<RecommendedWatcher> {
     let ground = Arc::new(ground);
-    let (seen, woken, number) = (ground.clone(), Arc::downgrade(wake), wake.bell.hang());
+    let (seen, woken, number) = (ground.clone(), Arc::downgrade(wake), wake.cookie.attach_watcher());
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         let Some(woken) = woken.upgrade() else { return };
-        if woken.bell.is_heard(number, &event) {
+        if woken.cookie.consume_event(number, &event) {
             return;
         }
-        if let Some(notice) = relevance::notice(&seen, &event) {
+        if let Some(notice) = relevance::classify_event(&seen, &event) {
             let mut finished = woken.finished();
-            finished.note(&event);
+            finished.record(&event);
             if notice.stale {
-                finished.more_may_have_changed();
-                woken.stale.store(true, Ordering::Release);
+                finished.mark_unknown_from();
+                woken.watches_outdated.store(true, Ordering::Release);
             }
             drop(finished);
             woken.notify.notify_one();
@@ -273,16 +273,16 @@ fn events(configured: &Path, ground: Ground, wake: &Arc<Wake>) -> notify::Result
     // A cookie in a watched folder is reported already; a second watch would duplicate it.
     let is_watched =
         |bell: &Path| bell.parent().is_some_and(|folder| ground.watched().contains(&folder.to_owned()));
-    if let Some(bell) = wake.bell.path()
+    if let Some(bell) = wake.cookie.path()
         && (is_watched(bell) || watcher.watch(bell, RecursiveMode::NonRecursive).is_ok())
     {
         // Without the cookie no file is known to be closed; nothing else depends on it.
-        wake.bell.is_watched_by(number);
+        wake.cookie.set_watched(number);
     }
     // Changes in a folder before it was watched were not reported.
-    wake.finished().more_may_have_changed();
+    wake.finished().mark_unknown_from();
     if ground.is_outdated(configured) {
-        wake.stale.store(true, Ordering::Release);
+        wake.watches_outdated.store(true, Ordering::Release);
         wake.notify.notify_one();
     }
     Ok(watcher)

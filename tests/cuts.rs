@@ -14,15 +14,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use support::{EchoManner, FaultProxy, Platform, Semantics, Taken, Wire};
 use wellspring::model::{
-    Declared, Definition, DesiredSource, DesiredUnit, Fields, FoldedUnit, Limit, Place, Policy, Prune, Scope,
-    SourceKey, SourceName, TestSpec, Unit, WorkspaceId,
+    ConfigValue, Definition, DesiredSource, DesiredWorkspace, SortedMap, CompressedWorkspace, Limit, SourceLocation, Policy, Prune, Scope,
+    SourceKey, SourceName, TestSpec, WorkspaceRef, WorkspaceId,
 };
 use wellspring::plan::{HostLimits, Overrides};
-use wellspring::reconcile::{EAGER, Pass, PassId, Planner, Reconciler, Task};
-use wellspring::remote::{Backoff, BaseUrl, Reader, Settings, Token, Writer};
+use wellspring::reconcile::{MAX_PREFETCHES, Pass, PassId, Planner, Reconciler, Task};
+use wellspring::remote::{Backoff, BaseUrl, ApiReader, ClientConfig, Token, ApiWriter};
 use wellspring::secrets::Secrets;
-use wellspring::state::{State, Trigger};
-use wellspring::sync::{Call, Member, Syncer};
+use wellspring::state::{Store, Trigger};
+use wellspring::sync::{SyncCall, SyncMember, Syncer};
 
 /// Settle time; a cut request reaches the platform at once or not at all.
 ///
@@ -48,19 +48,19 @@ impl Stage {
         let proxy = FaultProxy::before(&platform.url());
         let memory = std::path::Path::new("/dev/shm");
         let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
-        let state = State::open(dir.path(), "http://127.0.0.1/api/v1").unwrap();
+        let state = Store::open(dir.path(), "http://127.0.0.1/api/v1").unwrap();
         let given = platform.token();
         let token: Token = Arc::new(move || Ok(given.clone().into()));
-        let settings = Settings {
+        let settings = ClientConfig {
             backoff: Backoff {
                 base: Duration::from_micros(10),
-                longest: Duration::from_micros(50),
+                max_wait: Duration::from_micros(50),
                 ..Backoff::default()
             },
             requests_per_second: None,
-            ..Settings::new(BaseUrl::parse(&proxy.url()).unwrap(), token)
+            ..ClientConfig::new(BaseUrl::parse(&proxy.url()).unwrap(), token)
         };
-        let reader = Reader::new(settings).unwrap();
+        let reader = ApiReader::new(settings).unwrap();
         let reconciler = Reconciler {
             planner: Planner {
                 reader: reader.clone(),
@@ -72,26 +72,26 @@ impl Stage {
                     credentials_dir: None,
                     forbidden: Default::default(),
                     allow: Vec::new(),
-                    for_settings: None,
-                    held: Default::default(),
+                    settings_variables: None,
+                    shared: Default::default(),
                 }),
                 root: "/tree".into(),
                 settle: SETTLE,
                 upserts: false,
                 overrides: Overrides::default(),
                 host: HostLimits::default(),
-                eager: Arc::new(tokio::sync::Semaphore::new(EAGER)),
-                settled: Some(Default::default()),
+                prefetch_permits: Arc::new(tokio::sync::Semaphore::new(MAX_PREFETCHES)),
+                unchanged: Some(Default::default()),
                 hashes: false,
                 clock: Arc::new(jiff::Timestamp::now),
             },
-            writer: Writer::new(&reader),
+            writer: ApiWriter::new(&reader),
             state,
             holder: "cuts",
             lock_wait: Duration::ZERO,
-            stopping: Arc::new(|| false),
+            should_stop: Arc::new(|| false),
             on_actions: Arc::new(|_, _| {}),
-            syncing: Default::default(),
+            source_locks: Default::default(),
         };
         Self { platform, proxy, reconciler, _dir: dir }
     }
@@ -99,10 +99,10 @@ impl Stage {
     async fn pass(&self, declared: &[(&str, &str)]) -> Pass {
         let desired = Arc::new(tree(declared));
         let task = Task {
-            desired: Arc::new(FoldedUnit::folding(desired)),
+            desired: Arc::new(CompressedWorkspace::compress(desired)),
             owner: None,
             checkout: None,
-            removals_barred: None,
+            removals_blocked: None,
             released: Vec::new(),
             declarations: Arc::default(),
         };
@@ -118,7 +118,7 @@ impl Stage {
         self.platform.forget_calls();
         let last = self.pass(declared).await;
         let plan = last.plan().unwrap();
-        assert!(plan.error.is_none() && plan.actions.is_empty() && last.outcome.is_good(), "{cut}: {plan:?}");
+        assert!(plan.error.is_none() && plan.actions.is_empty() && last.outcome.is_success(), "{cut}: {plan:?}");
         assert!(self.platform.writes().is_empty(), "{cut}");
         let mut wanted: Vec<(String, String)> =
             declared.iter().map(|(name, host)| ((*name).to_owned(), (*host).to_owned())).collect();
@@ -144,18 +144,18 @@ impl Stage {
     }
 }
 
-fn unit() -> Unit {
-    Unit { workspace: WorkspaceId::parse("ws").unwrap(), scope: Scope::default() }
+fn unit() -> WorkspaceRef {
+    WorkspaceRef { workspace: WorkspaceId::parse("ws").unwrap(), scope: Scope::default() }
 }
 
-fn tree(declared: &[(&str, &str)]) -> DesiredUnit {
+fn tree(declared: &[(&str, &str)]) -> DesiredWorkspace {
     let source = |(name, host): &(&str, &str)| DesiredSource {
         key: SourceKey::parse(name).unwrap(),
         name: SourceName::parse(name).unwrap(),
         definition: Arc::new(Definition {
             kind: "api".into(),
-            connection_config: [("host", Declared::String((*host).to_owned()))].into(),
-            metadata: Fields::default(),
+            connection_config: [("host", ConfigValue::String((*host).to_owned()))].into(),
+            metadata: SortedMap::default(),
         }),
         protect: false,
         adopt: None,
@@ -163,9 +163,9 @@ fn tree(declared: &[(&str, &str)]) -> DesiredUnit {
         sync_options: serde_json::Map::new(),
         suspend: None,
         test: TestSpec::default(),
-        at: Place { file: "ws.toml".into(), line: 1 },
+        at: SourceLocation { file: "ws.toml".into(), line: 1 },
     };
-    DesiredUnit {
+    DesiredWorkspace {
         unit: unit(),
         alias: None,
         policy: Policy { prune: Prune::Owned, max_cleanup: Limit::Percent(100), ..Policy::default() },
@@ -278,18 +278,18 @@ fn a_sync_cut_anywhere_is_sent_once() {
         let syncer = Syncer {
             writer: stage.reconciler.writer.clone(),
             state: stage.reconciler.state.clone(),
-            syncing: stage.reconciler.syncing.clone(),
+            source_locks: stage.reconciler.source_locks.clone(),
             clock: Arc::new(jiff::Timestamp::now),
             unrecorded: Default::default(),
         };
-        let member = Member {
+        let member = SyncMember {
             name: SourceName::parse("a").unwrap(),
             key: SourceKey::parse("a").unwrap(),
             trigger: Trigger::Schedule,
             firing: jiff::Timestamp::UNIX_EPOCH,
         };
         let call =
-            Call { unit: unit(), members: vec![member], options: serde_json::Map::new(), timeout: None };
+            SyncCall { unit: unit(), members: vec![member], options: serde_json::Map::new(), timeout: None };
         if let Some(wire) = wire {
             stage.cut(0, wire);
         }
@@ -311,7 +311,7 @@ fn a_schema_cut_anywhere_is_read_again() {
         let stage = Stage::set(&Semantics::default());
         stage.pass(&[("a", "h1")]).await;
         let inventory = stage.reconciler.state.inventory(&unit()).await.unwrap();
-        let id = inventory.owned.values().next().unwrap().id.clone().unwrap();
+        let id = inventory.managed.values().next().unwrap().id.clone().unwrap();
         let reader = stage.reconciler.writer.reader();
         let whole = reader.schema(&unit(), &id).await.unwrap();
         for wire in cuts(stage.proxy.sizes().last().copied().unwrap()) {

@@ -19,40 +19,40 @@ use std::sync::Arc;
 use std::time::Duration;
 use support::Platform;
 use wellspring::model::{
-    Declared, Definition, Fields, NonEmpty, ResolvedSource, Scope, SourceId, SourceName, Unit, WorkspaceId,
+    ConfigValue, Definition, SortedMap, NonEmpty, ResolvedSource, Scope, SourceId, SourceName, WorkspaceRef, WorkspaceId,
 };
-use wellspring::remote::{Backoff, BaseUrl, Reader, Settings, Token, Writer};
+use wellspring::remote::{Backoff, BaseUrl, ApiReader, ClientConfig, Token, ApiWriter};
 
 /// Returns settings with minimal retry delays.
-fn settings(url: &str, token: &str) -> Settings {
+fn settings(url: &str, token: &str) -> ClientConfig {
     let token: ::secrecy::SecretString = token.to_owned().into();
     with_token(url, Arc::new(move || Ok(token.clone())))
 }
 
-fn with_token(url: &str, token: Token) -> Settings {
-    Settings {
+fn with_token(url: &str, token: Token) -> ClientConfig {
+    ClientConfig {
         backoff: Backoff {
             base: Duration::from_micros(10),
-            longest: Duration::from_micros(100),
+            max_wait: Duration::from_micros(100),
             retries: 3,
-            total: Duration::from_secs(2),
+            max_total_wait: Duration::from_secs(2),
         },
         requests_per_second: None,
-        ..Settings::new(BaseUrl::parse(url).unwrap(), token)
+        ..ClientConfig::new(BaseUrl::parse(url).unwrap(), token)
     }
 }
 
-fn writer(platform: &Platform) -> Writer {
+fn writer(platform: &Platform) -> ApiWriter {
     writer_at(&platform.url(), platform)
 }
 
 /// Creates a writer for a URL that leads to `platform` indirectly.
-fn writer_at(url: &str, platform: &Platform) -> Writer {
-    Writer::new(&Reader::new(settings(url, &platform.token())).unwrap())
+fn writer_at(url: &str, platform: &Platform) -> ApiWriter {
+    ApiWriter::new(&ApiReader::new(settings(url, &platform.token())).unwrap())
 }
 
-fn unit() -> Unit {
-    Unit { workspace: workspace(), scope: Scope::default() }
+fn unit() -> WorkspaceRef {
+    WorkspaceRef { workspace: workspace(), scope: Scope::default() }
 }
 
 fn workspace() -> WorkspaceId {
@@ -71,21 +71,21 @@ fn described(name: &str, config: Value, metadata: serde_json::Map<String, Value>
 }
 
 /// Converts a value without secrets to its declared form.
-fn declared(value: Value) -> Declared {
+fn declared(value: Value) -> ConfigValue {
     match value {
         Value::Null => panic!("no file declares that"),
-        Value::Bool(value) => Declared::Bool(value),
+        Value::Bool(value) => ConfigValue::Bool(value),
         Value::Number(number) => match number.as_i64() {
-            Some(number) => Declared::Integer(number),
-            None => Declared::Float(number.as_f64().unwrap()),
+            Some(number) => ConfigValue::Integer(number),
+            None => ConfigValue::Float(number.as_f64().unwrap()),
         },
-        Value::String(text) => Declared::String(text),
-        Value::Array(items) => Declared::Array(items.into_iter().map(declared).collect()),
-        Value::Object(entries) => Declared::Table(table(entries)),
+        Value::String(text) => ConfigValue::String(text),
+        Value::Array(items) => ConfigValue::Array(items.into_iter().map(declared).collect()),
+        Value::Object(entries) => ConfigValue::Table(table(entries)),
     }
 }
 
-fn table(entries: serde_json::Map<String, Value>) -> Fields<Declared> {
+fn table(entries: serde_json::Map<String, Value>) -> SortedMap<ConfigValue> {
     entries.into_iter().map(|(key, value)| (key, declared(value))).collect()
 }
 

@@ -12,9 +12,9 @@ use plans::{all, applied, everything, huge, in_unit, now, plan_of, quiet};
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 use std::path::Path;
 use std::sync::Arc;
-use wellspring::plan::{ActionResult, INTERRUPTED, Outcome, Plan};
+use wellspring::plan::{ActionResult, INTERRUPTED, ApplyOutcome, Plan};
 use wellspring::render::{
-    Here, Look, MARKDOWN_LIMIT, MARKDOWN_MARKER, Problems, View, action_line, counts, github, github_below,
+    TimeContext, Style, MARKDOWN_LIMIT, MARKDOWN_MARKER, Problems, ReportInput, action_line, counts, github, github_below,
     json, markdown, outcome_line, plan_id, summary_line, text, unit_text,
 };
 
@@ -29,32 +29,32 @@ fn check(file: &str, actual: &str) {
 }
 
 /// Checks the four formats of one plan.
-fn check_all(name: &str, plan: &Plan, outcomes: Option<&[Outcome]>) {
+fn check_all(name: &str, plan: &Plan, outcomes: Option<&[ApplyOutcome]>) {
     check_with(name, plan, outcomes, &Problems::default());
 }
 
-fn check_with(name: &str, plan: &Plan, outcomes: Option<&[Outcome]>, problems: &Problems) {
+fn check_with(name: &str, plan: &Plan, outcomes: Option<&[ApplyOutcome]>, problems: &Problems) {
     let id = plan_id(plan);
-    let view = View { plan, outcomes, now: now(), local: None, plan_id: &id, problems };
-    check(&format!("{name}.txt"), &text(&view, &Look::default()));
+    let view = ReportInput { plan, outcomes, now: now(), local: None, plan_id: &id, problems };
+    check(&format!("{name}.txt"), &text(&view, &Style::default()));
     check(&format!("{name}.json"), &(json(&view) + "\n"));
     check(&format!("{name}.md"), &markdown(&view));
     check(&format!("{name}.annotations"), &github(&view));
 }
 
-fn verbose() -> Look {
-    Look { verbose: true, ..Look::default() }
+fn verbose() -> Style {
+    Style { verbose: true, ..Style::default() }
 }
 
-fn shown(plan: &Plan, look: &Look) -> String {
+fn shown(plan: &Plan, look: &Style) -> String {
     text(
-        &View { plan, outcomes: None, now: now(), local: None, plan_id: "", problems: &Problems::default() },
+        &ReportInput { plan, outcomes: None, now: now(), local: None, plan_id: "", problems: &Problems::default() },
         look,
     )
 }
 
-fn here() -> Here<'static> {
-    Here { now: now(), zone: None }
+fn here() -> TimeContext<'static> {
+    TimeContext { now: now(), zone: None }
 }
 
 #[test]
@@ -91,8 +91,8 @@ fn every_kind_of_thing_is_told() {
     let plan = everything();
     check_all("everything", &plan, None);
     check("everything-verbose.txt", &shown(&plan, &verbose()));
-    check("everything-narrow.txt", &shown(&plan, &Look { width: 60, ..Look::default() }));
-    check("everything-color.txt", &shown(&plan, &Look { color: true, ..Look::default() }));
+    check("everything-narrow.txt", &shown(&plan, &Style { width: 60, ..Style::default() }));
+    check("everything-color.txt", &shown(&plan, &Style { color: true, ..Style::default() }));
 }
 
 #[test]
@@ -100,9 +100,9 @@ fn what_became_of_it_is_told() {
     let (plan, outcomes) = applied();
     check_all("applied", &plan, Some(&outcomes));
     let mut lines = String::new();
-    for (unit, outcome) in plan.units.iter().zip(&outcomes) {
+    for (unit, outcome) in plan.workspaces.iter().zip(&outcomes) {
         for (action, result) in unit.actions.iter().zip(&outcome.results) {
-            lines += &(action_line(unit, action, result, &Look::default()) + "\n");
+            lines += &(action_line(unit, action, result, &Style::default()) + "\n");
         }
     }
     check("applied-lines.txt", &lines);
@@ -119,7 +119,7 @@ fn text_from_elsewhere_cannot_act() {
     let plan = plans::hostile();
     check_all("hostile", &plan, None);
     let id = plan_id(&plan);
-    let view = View {
+    let view = ReportInput {
         plan: &plan,
         outcomes: None,
         now: now(),
@@ -136,10 +136,10 @@ fn text_from_elsewhere_cannot_act() {
 #[test]
 fn values_of_many_lines_are_compared_line_by_line() {
     let plan = plans::multi_line();
-    check("multi-line.txt", &shown(&plan, &Look::default()));
+    check("multi-line.txt", &shown(&plan, &Style::default()));
     check(
         "multi-line.md",
-        &markdown(&View {
+        &markdown(&ReportInput {
             plan: &plan,
             outcomes: None,
             now: now(),
@@ -152,14 +152,14 @@ fn values_of_many_lines_are_compared_line_by_line() {
 
 #[test]
 fn long_wide_and_many_names_keep_their_columns() {
-    check("wide.txt", &shown(&plans::wide(), &Look::default()));
+    check("wide.txt", &shown(&plans::wide(), &Style::default()));
 }
 
 #[test]
 fn what_became_of_it_is_summed_up() {
     let plan = huge(1, 2);
     let check = |results: [ActionResult; 2], expected: &str| {
-        let outcomes = [Outcome { results: results.into(), ..Outcome::default() }];
+        let outcomes = [ApplyOutcome { results: results.into(), ..ApplyOutcome::default() }];
         assert_eq!(outcome_line(&plan, &outcomes, &Problems::default()), expected);
     };
     let failed = || ActionResult::Failed("no".into());
@@ -175,7 +175,7 @@ fn what_became_of_it_is_summed_up() {
 
 #[test]
 fn schedules_are_told_in_their_own_zone() {
-    check("schedules.txt", &shown(&plans::schedules(), &Look::default()));
+    check("schedules.txt", &shown(&plans::schedules(), &Style::default()));
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn one_none_and_many_are_told_apart() {
 fn a_huge_plan_is_cut_to_a_comment_and_says_so() {
     let plan = huge(400, 40);
     let id = plan_id(&plan);
-    let shown = markdown(&View {
+    let shown = markdown(&ReportInput {
         plan: &plan,
         outcomes: None,
         now: now(),
@@ -212,7 +212,7 @@ fn a_huge_plan_is_cut_to_a_comment_and_says_so() {
 #[test]
 fn a_tree_below_the_repository_is_annotated_where_it_stands() {
     let plan = everything();
-    let view = View {
+    let view = ReportInput {
         plan: &plan,
         outcomes: None,
         now: now(),
@@ -229,19 +229,19 @@ fn a_plan_keeps_its_id_while_it_would_do_the_same() {
     let id = plan_id(&plan);
     assert_eq!(id.len(), 12);
     let mut reordered = plan.clone();
-    reordered.units.reverse();
+    reordered.workspaces.reverse();
     assert_eq!(plan_id(&reordered), id);
     let mut reworded = plan.clone();
-    for action in reworded.units.iter_mut().flat_map(|unit| &mut unit.actions) {
+    for action in reworded.workspaces.iter_mut().flat_map(|unit| &mut unit.actions) {
         action.reason.push_str(" indeed");
-        action.at = None;
+        action.location = None;
     }
     assert_eq!(plan_id(&reworded), id);
     let mut other = plan.clone();
-    other.units[0].actions.pop();
+    other.workspaces[0].actions.pop();
     assert_ne!(plan_id(&other), id);
     let mut edited = plan;
-    for unit in &mut edited.units {
+    for unit in &mut edited.workspaces {
         let desired = Arc::make_mut(&mut unit.desired);
         desired
             .sources
@@ -255,29 +255,29 @@ fn a_plan_keeps_its_id_while_it_would_do_the_same() {
 fn a_unit_alone_is_its_block_of_the_whole() {
     let plan = everything();
     let whole = shown(&plan, &verbose());
-    for unit in &plan.units {
+    for unit in &plan.workspaces {
         assert!(whole.contains(&unit_text(unit, here(), &verbose())));
     }
-    assert_eq!(unit_text(&quiet().units[0], here(), &Look::default()), "");
+    assert_eq!(unit_text(&quiet().workspaces[0], here(), &Style::default()), "");
 }
 
 #[test]
 fn colour_changes_nothing_but_the_colour() {
     let plan = everything();
-    let colored = shown(&plan, &Look { color: true, ..Look::default() });
+    let colored = shown(&plan, &Style { color: true, ..Style::default() });
     let mut plain = String::new();
     let mut rest = colored.as_str();
     while let Some((before, after)) = rest.split_once('\u{1b}') {
         plain.push_str(before);
         rest = after.split_once('m').unwrap().1;
     }
-    assert_eq!(plain + rest, shown(&plan, &Look::default()));
+    assert_eq!(plain + rest, shown(&plan, &Style::default()));
 }
 
 #[test]
 fn the_json_of_a_plan_can_be_read() {
     let (plan, outcomes) = applied();
-    let view = View {
+    let view = ReportInput {
         plan: &plan,
         outcomes: Some(&outcomes),
         now: now(),
@@ -299,8 +299,8 @@ proptest! {
         let secret = vec!["hunter2-s3cr3t"; lines].join("\n");
         let plan = plans::sensitive(&secret, drift);
         let id = plan_id(&plan);
-        let view = View { plan: &plan, outcomes: None, now: now(), local: None, plan_id: &id, problems: &Problems::default() };
-        let look = Look { verbose, ..Look::default() };
+        let view = ReportInput { plan: &plan, outcomes: None, now: now(), local: None, plan_id: &id, problems: &Problems::default() };
+        let look = Style { verbose, ..Style::default() };
         for shown in [text(&view, &look), json(&view), markdown(&view), github(&view)] {
             prop_assert!(!shown.contains("hunter2"), "{}", shown);
             prop_assert!(shown.contains("password"));
@@ -313,9 +313,9 @@ proptest! {
     fn no_text_breaks_out_of_its_place(hostile in any::<String>(), other in any::<String>(), width in 0_usize..200) {
         let plan = in_unit(&hostile, &other);
         let id = plan_id(&plan);
-        let view = View { plan: &plan, outcomes: None, now: now(), local: None, plan_id: &id, problems: &Problems::default() };
+        let view = ReportInput { plan: &plan, outcomes: None, now: now(), local: None, plan_id: &id, problems: &Problems::default() };
         for verbose in [false, true] {
-            let shown = text(&view, &Look { color: false, verbose, width });
+            let shown = text(&view, &Style { color: false, verbose, width });
             prop_assert!(!shown.contains(|c: char| c.is_control() && c != '\n' && c != '\t'));
         }
         let shown = json(&view);
@@ -332,7 +332,7 @@ proptest! {
 #[test]
 fn plans_of_every_size_have_a_text() {
     for plan in all() {
-        assert!(shown(&plan, &Look { width: 0, ..Look::default() }).ends_with(".\n"));
+        assert!(shown(&plan, &Style { width: 0, ..Style::default() }).ends_with(".\n"));
     }
-    assert_eq!(shown(&plan_of(Vec::new()), &Look::default()), "No changes. Nothing is declared.\n");
+    assert_eq!(shown(&plan_of(Vec::new()), &Style::default()), "No changes. Nothing is declared.\n");
 }

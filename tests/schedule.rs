@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use proptest::prelude::{any, prop, prop_assert, prop_assert_eq, proptest};
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
-use wellspring::model::{Missed, Overlap, Scope, SourceName, SyncSpec, Unit, When, WorkspaceId};
-use wellspring::schedule::{Terms, Timing, batches};
+use wellspring::model::{Missed, Overlap, Scope, SourceName, SyncSpec, WorkspaceRef, Schedule, WorkspaceId};
+use wellspring::schedule::{BatchKey, CompiledSchedule, batches};
 
 mod schedule {
     mod clock;
@@ -17,15 +17,15 @@ const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 
-fn unit(workspace: &str) -> Unit {
-    Unit { workspace: WorkspaceId::parse(workspace).unwrap(), scope: Scope::default() }
+fn unit(workspace: &str) -> WorkspaceRef {
+    WorkspaceRef { workspace: WorkspaceId::parse(workspace).unwrap(), scope: Scope::default() }
 }
 
 fn name(text: &str) -> SourceName {
     SourceName::parse(text).unwrap()
 }
 
-fn spec(when: When) -> SyncSpec {
+fn spec(when: Schedule) -> SyncSpec {
     SyncSpec {
         when,
         jitter: Duration::ZERO,
@@ -38,12 +38,12 @@ fn spec(when: When) -> SyncSpec {
     }
 }
 
-fn cron(expression: &str, timezone: &str) -> When {
-    When::Cron { expression: expression.to_owned(), timezone: timezone.to_owned() }
+fn cron(expression: &str, timezone: &str) -> Schedule {
+    Schedule::Cron { expression: expression.to_owned(), timezone: timezone.to_owned() }
 }
 
-fn timing_of(when: When) -> Timing {
-    Timing::compile(&unit("w"), &name("s"), &spec(when)).unwrap()
+fn timing_of(when: Schedule) -> CompiledSchedule {
+    CompiledSchedule::compile(&unit("w"), &name("s"), &spec(when)).unwrap()
 }
 
 fn at(text: &str) -> Timestamp {
@@ -56,10 +56,10 @@ fn seconds(second: i64) -> Timestamp {
 
 #[test]
 fn offsets_spread_the_sources_over_the_whole_period() {
-    let spec = spec(When::Every(Duration::from_secs(6 * 3600)));
+    let spec = spec(Schedule::Every(Duration::from_secs(6 * 3600)));
     let mut per_hour: BTreeMap<i64, usize> = BTreeMap::new();
     for number in 0..600 {
-        let timing = Timing::compile(&unit("w"), &name(&format!("s{number}")), &spec).unwrap();
+        let timing = CompiledSchedule::compile(&unit("w"), &name(&format!("s{number}")), &spec).unwrap();
         *per_hour.entry(timing.next_after(seconds(-1)).unwrap().as_second() / HOUR).or_default() += 1;
     }
     assert!(per_hour.len() == 6 && per_hour.values().all(|count| (60..140).contains(count)), "{per_hour:?}");
@@ -75,7 +75,7 @@ proptest! {
         let options: Vec<_> = (0..3)
             .map(|size| serde_json::Map::from_iter([("batch_size".to_owned(), serde_json::json!(size))]))
             .collect();
-        let terms = |kind: &(usize, i64, u64)| Terms {
+        let terms = |kind: &(usize, i64, u64)| BatchKey {
             unit: &units[kind.0],
             options: &options[usize::try_from(kind.1).unwrap()],
             timeout: (kind.2 > 0).then(|| Duration::from_secs(kind.2)),
@@ -86,7 +86,7 @@ proptest! {
             prop_assert!(call.members.as_slice().len() <= max.max(1));
             prop_assert!(call.members.as_slice().is_sorted());
             for member in call.members.as_slice() {
-                prop_assert_eq!(call.terms, terms(&kinds[*member]));
+                prop_assert_eq!(call.key, terms(&kinds[*member]));
             }
             members.extend_from_slice(call.members.as_slice());
         }
@@ -103,11 +103,11 @@ proptest! {
         moments in prop::collection::vec(-9_000 * DAY..40_000 * DAY, 1..20),
         number in any::<u32>(),
     ) {
-        let mut spec = spec(When::Every(Duration::from_secs(period.unsigned_abs())));
+        let mut spec = spec(Schedule::Every(Duration::from_secs(period.unsigned_abs())));
         spec.jitter = Duration::from_secs(jitter.unsigned_abs());
         let source = name(&format!("source-{number}"));
-        let timing = Timing::compile(&unit("w"), &source, &spec).unwrap();
-        let after_restart = Timing::compile(&unit("w"), &source, &spec).unwrap();
+        let timing = CompiledSchedule::compile(&unit("w"), &source, &spec).unwrap();
+        let after_restart = CompiledSchedule::compile(&unit("w"), &source, &spec).unwrap();
         let residue = timing.next_after(seconds(0)).unwrap().as_second().rem_euclid(period);
         for moment in moments {
             let (t, next) = (seconds(moment), timing.next_after(seconds(moment)).unwrap());

@@ -30,7 +30,7 @@ impl Scene {
     fn new(root: &str, before: impl FnOnce(&Path)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         before(dir.path());
-        let watch = watch::start_with_bell(&dir.path().join(root), &dir.path().join("bell")).unwrap();
+        let watch = watch::start_with_cookie(&dir.path().join(root), &dir.path().join("bell")).unwrap();
         Self { dir, watch }
     }
 
@@ -271,7 +271,7 @@ async fn a_wait_that_is_given_up_loses_no_wake() {
 #[tokio::test]
 async fn a_reading_that_begins_by_itself_arms_what_is_there() {
     let mut scene = Scene::new("tree", tree);
-    scene.watch.rearm();
+    scene.watch.rewatch();
     scene.wakes("still watched", |dir| fs::write(dir.join("tree/b.toml"), "b").unwrap()).await;
 }
 
@@ -306,17 +306,17 @@ fn starved() {
 #[tokio::test]
 async fn a_file_is_finished_when_its_writer_closes_it_and_not_while_someone_writes() {
     let mut scene = Scene::new("tree", tree);
-    let (ends, root) = (scene.watch.ends(), scene.path("tree"));
+    let (ends, root) = (scene.watch.change_tracker(), scene.path("tree"));
     let finished = || {
         // Pending events are awaited, and the sequence number is after them.
-        let _ = ends.since(ends.moment(), &root);
-        ends.since(ends.moment(), &root).finished
+        let _ = ends.since(ends.current_seq(), &root);
+        ends.since(ends.current_seq(), &root).finished
     };
-    let is_open = || ends.since(ends.moment(), &root).open.contains("sub/b.toml");
+    let is_open = || ends.since(ends.current_seq(), &root).open.contains("sub/b.toml");
     assert!(finished().is_empty(), "nobody was seen to write");
     scene.wakes("a new file", |dir| fs::write(dir.join("tree/sub/b.toml"), "b").unwrap()).await;
     assert!(finished().contains("sub/b.toml"));
-    let before = ends.moment();
+    let before = ends.current_seq();
     let mut writer = OpenOptions::new().append(true).open(scene.path("tree/sub/b.toml")).unwrap();
     writer.write_all(b"b").unwrap();
     assert!(!finished().contains("sub/b.toml") && is_open(), "it is being written");
@@ -333,18 +333,18 @@ async fn a_file_is_finished_when_its_writer_closes_it_and_not_while_someone_writ
 #[tokio::test]
 async fn what_was_touched_is_told_and_where_more_may_have_changed_nothing_is() {
     let mut scene = Scene::new("tree", tree);
-    let (ends, root) = (scene.watch.ends(), scene.path("tree"));
-    let start = ends.moment();
+    let (ends, root) = (scene.watch.change_tracker(), scene.path("tree"));
+    let start = ends.current_seq();
     assert!(ends.touched(start, &root).is_some_and(|touched| touched.is_empty()));
     scene.wakes("written", |dir| fs::write(dir.join("tree/sub/a.toml"), "b").unwrap()).await;
     let touched = ends.touched(start, &root).unwrap();
     assert_eq!(touched.into_iter().collect::<Vec<_>>(), [("sub/a.toml".to_owned(), true)]);
-    let moment = ends.moment();
+    let moment = ends.current_seq();
     scene.stays_quiet("read", |dir| drop(fs::read(dir.join("tree/sub/a.toml")).unwrap())).await;
     assert!(ends.touched(moment, &root).is_some_and(|touched| touched.is_empty()));
     scene.wakes("a folder", |dir| fs::create_dir(dir.join("tree/new")).unwrap()).await;
     assert_eq!(ends.touched(moment, &root), None);
-    let moment = ends.moment();
+    let moment = ends.current_seq();
     assert!(ends.touched(moment, &root).is_some_and(|touched| touched.is_empty()));
     scene.wakes("in it", |dir| fs::write(dir.join("tree/new/b.toml"), "b").unwrap()).await;
     assert!(ends.touched(moment, &root).unwrap()["new/b.toml"]);
@@ -357,5 +357,5 @@ async fn without_a_bell_nothing_is_known_to_be_all_that_was_touched() {
     let dir = tempfile::tempdir().unwrap();
     tree(dir.path());
     let watch = watch::start(&dir.path().join("tree")).unwrap();
-    assert_eq!(watch.ends().touched(watch.ends().moment(), &dir.path().join("tree")), None);
+    assert_eq!(watch.change_tracker().touched(watch.change_tracker().current_seq(), &dir.path().join("tree")), None);
 }

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 use wellspring::model::{Scope, SourceName, WorkspaceId};
-use wellspring::schedule::Timing;
+use wellspring::schedule::CompiledSchedule;
 
 /// Maximum number of sources in one request.
 const OF_ONE_CALL: usize = 100;
@@ -179,7 +179,7 @@ fn row(what: &str, mut took: Vec<Duration>, usual: Option<Usual>) -> Usual {
 /// Returns the numbers of firings and of (workspace, instant) pairs in a period.
 fn firings(shape: Shape, from: Timestamp, to: Timestamp) -> (usize, usize) {
     let spec = wellspring::model::SyncSpec {
-        when: wellspring::model::When::Every(MINUTE),
+        when: wellspring::model::Schedule::Every(MINUTE),
         jitter: Duration::ZERO,
         stale_after: None,
         missed: wellspring::model::Missed::Once,
@@ -191,11 +191,11 @@ fn firings(shape: Shape, from: Timestamp, to: Timestamp) -> (usize, usize) {
     let (mut all, mut instants) = (0, 0);
     for workspace in shape.ids() {
         let workspace = WorkspaceId::parse(&workspace).unwrap();
-        let unit = wellspring::model::Unit { workspace, scope: Scope::default() };
+        let unit = wellspring::model::WorkspaceRef { workspace, scope: Scope::default() };
         let mut of_unit = BTreeSet::new();
         for n in 0..shape.sources {
             let name = SourceName::parse(&format!("orders_{n}")).unwrap();
-            let timing = Timing::compile(&unit, &name, &spec).unwrap();
+            let timing = CompiledSchedule::compile(&unit, &name, &spec).unwrap();
             let firings = std::iter::successors(timing.next_after(from), |at| timing.next_after(*at));
             for at in firings.take_while(|at| *at <= to) {
                 all += 1;

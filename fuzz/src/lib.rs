@@ -4,10 +4,10 @@ use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
 use wellspring::manifest::{SourceFile, read, render};
-use wellspring::model::{Missed, Overlap, Scope, SourceName, SyncSpec, Unit, When, WorkspaceId};
+use wellspring::model::{Missed, Overlap, Scope, SourceName, SyncSpec, WorkspaceRef, Schedule, WorkspaceId};
 use wellspring::plan::saved::SavedPlan;
 use wellspring::remote;
-use wellspring::schedule::{Timing, describe};
+use wellspring::schedule::{CompiledSchedule, describe};
 
 /// Loads a project.
 ///
@@ -28,13 +28,13 @@ pub fn manifest(bytes: &[u8]) {
     let variable = |name: &str| (!name.is_empty()).then(|| format!("value of {name}"));
     let reading = read(&files, &variable);
     assert_eq!(reading.has_errors(), !reading.desired.broken.is_empty(), "an error breaks its file");
-    assert!(reading.desired.units.is_sorted_by(|a, b| a.unit < b.unit), "each unit stands once");
+    assert!(reading.desired.workspaces.is_sorted_by(|a, b| a.unit < b.unit), "each unit stands once");
     let _ = render(&reading.diagnostics, &files, bytes.len().is_multiple_of(2));
     for unit in reading.desired.open_units() {
         for source in &unit.sources {
             if let Some(spec) = &source.sync {
                 assert!(
-                    Timing::compile(&unit.unit, &source.name, spec).is_ok(),
+                    CompiledSchedule::compile(&unit.unit, &source.name, spec).is_ok(),
                     "a schedule that was accepted"
                 );
                 let _ = describe(spec);
@@ -75,12 +75,12 @@ pub fn cron(bytes: &[u8]) {
     let timezone = lines.next().unwrap_or("UTC").to_owned();
     let from = lines.next().and_then(|line| line.parse().ok());
     let from = from.and_then(|second| Timestamp::from_second(second).ok()).unwrap_or(Timestamp::UNIX_EPOCH);
-    let unit = Unit {
+    let unit = WorkspaceRef {
         workspace: WorkspaceId::parse("w").expect("a plain id"),
         scope: Scope::parse("user").expect("a plain scope"),
     };
     let spec = SyncSpec {
-        when: When::Cron { expression, timezone },
+        when: Schedule::Cron { expression, timezone },
         jitter: Duration::from_secs(60),
         stale_after: None,
         missed: Missed::Once,
@@ -91,7 +91,7 @@ pub fn cron(bytes: &[u8]) {
     };
     let _ = describe(&spec);
     let name = SourceName::parse("s").expect("a plain name");
-    let Ok(timing) = Timing::compile(&unit, &name, &spec) else { return };
+    let Ok(timing) = CompiledSchedule::compile(&unit, &name, &spec) else { return };
     let upcoming = timing.upcoming(from, 20);
     assert!(upcoming.is_sorted_by(|a, b| a < b), "firings come one after another");
     assert!(upcoming.first().is_none_or(|first| *first > from));

@@ -2,18 +2,18 @@
 //!
 //! Invariant: a source is removed by its recorded id only.
 
-use super::{Run, batch};
+use super::{ApplyRun, batch};
 use crate::model::{IntentKind, SourceId, SourceKey, SourceName};
-use crate::plan::{ActionResult, Removal, Step, UnitError};
+use crate::plan::{ActionResult, Removal, Step, WorkspaceError};
 use crate::state::NewIntent;
 use std::collections::BTreeSet;
 
 /// A cleanup to send: its action in the plan, the name, the key and the id.
-pub(super) type Going = (Option<usize>, SourceName, SourceKey, SourceId);
+pub(super) type CleanupTarget = (Option<usize>, SourceName, SourceKey, SourceId);
 
-impl<'a> Run<'a> {
+impl<'a> ApplyRun<'a> {
     /// Records the intents and sends the cleanups in batches, always by recorded ids.
-    pub(super) async fn clean_up(&mut self, which: impl Fn(&Removal) -> bool) -> Result<(), UnitError> {
+    pub(super) async fn clean_up(&mut self, which: impl Fn(&Removal) -> bool) -> Result<(), WorkspaceError> {
         let mut going = Vec::new();
         let missing = self.not_connected();
         for (n, action) in self.open() {
@@ -22,7 +22,7 @@ impl<'a> Run<'a> {
                 continue;
             }
             if let Removal::Moved(to) = removal
-                && (missing.contains(to) || !self.inventory.owned.contains_key(to))
+                && (missing.contains(to) || !self.inventory.managed.contains_key(to))
             {
                 self.set(n, ActionResult::Skipped(format!("{to} is not there yet")));
                 continue;
@@ -47,7 +47,7 @@ impl<'a> Run<'a> {
     /// Cleans up the rows that a replace left behind under the same name.
     ///
     /// The last listing decides which these are.
-    pub(super) async fn clean_up_superseded(&mut self) -> Result<(), UnitError> {
+    pub(super) async fn clean_up_superseded(&mut self) -> Result<(), WorkspaceError> {
         let planned: BTreeSet<&SourceId> = self
             .plan
             .actions
@@ -64,11 +64,11 @@ impl<'a> Run<'a> {
             .filter(|action| matches!(action.step, Step::Connect { .. } | Step::Replace { .. }))
             .map(|action| &action.name)
             .collect();
-        let mut left: Vec<Going> = Vec::new();
-        for (name, owned) in touched.into_iter().filter_map(|name| self.inventory.owned.get_key_value(name)) {
+        let mut left: Vec<CleanupTarget> = Vec::new();
+        for (name, owned) in touched.into_iter().filter_map(|name| self.inventory.managed.get_key_value(name)) {
             let ids = owned.superseded.iter().filter(|id| !planned.contains(id));
             let of_it = ids.map(|id| (None, name.clone(), owned.key.clone(), id.clone())).collect::<Vec<_>>();
-            if of_it.is_empty() || self.written.begin(name) {
+            if of_it.is_empty() || self.write_locks.begin(name) {
                 left.extend(of_it);
             } else {
                 self.outcome.waits_for_sync = true;
@@ -77,7 +77,7 @@ impl<'a> Run<'a> {
         self.send_cleanup(left).await
     }
 
-    async fn send_cleanup(&mut self, going: Vec<Going>) -> Result<(), UnitError> {
+    async fn send_cleanup(&mut self, going: Vec<CleanupTarget>) -> Result<(), WorkspaceError> {
         let intents = going
             .iter()
             .map(|(_, name, key, id)| NewIntent {
@@ -91,7 +91,7 @@ impl<'a> Run<'a> {
         let actions = going.iter().map(|going| going.0).collect();
         self.record(actions, intents).await?;
         let sent = batch::cleanup(self, going).await;
-        self.sent().await?;
+        self.restart_settle_time().await?;
         sent
     }
 }

@@ -1,30 +1,30 @@
 //! Records results: inventory changes and one journal entry per finished action.
 
-use super::Run;
+use super::ApplyRun;
 use crate::manifest::FILE_NAME;
-use crate::plan::{Action, Step, UnitError};
-use crate::state::{Change, JournalEntry};
+use crate::plan::{Action, Step, WorkspaceError};
+use crate::state::{StoreChange, JournalEntry};
 use std::collections::BTreeSet;
 use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
-impl Run<'_> {
+impl ApplyRun<'_> {
     /// Writes all changes in one transaction.
     ///
     /// Journal entries get the current commit of the files.
-    pub(super) async fn commit(&self, mut changes: Vec<Change>) -> Result<(), UnitError> {
+    pub(super) async fn commit(&self, mut changes: Vec<StoreChange>) -> Result<(), WorkspaceError> {
         if changes.is_empty() {
             return Ok(());
         }
-        self.name_commit(&mut changes).await;
-        self.apply.state.commit(self.unit(), changes).await.map_err(UnitError::from)
+        self.attach_commit(&mut changes).await;
+        self.apply.state.commit(self.unit(), changes).await.map_err(WorkspaceError::from)
     }
 
     /// Names the commit in each entry: that of its file and of `wellspring.toml`; of all files where it has none.
-    async fn name_commit(&self, changes: &mut [Change]) {
+    async fn attach_commit(&self, changes: &mut [StoreChange]) {
         let entries = changes.iter_mut().filter_map(|change| match change {
-            Change::Journal(entry) => Some(entry),
+            StoreChange::Journal(entry) => Some(entry),
             _ => None,
         });
         let mut entries: Vec<_> = entries.collect();
@@ -46,15 +46,15 @@ impl Run<'_> {
     /// Waits up to 100 ms for Git to write HEAD, so that entries can name the commit.
     ///
     /// Called only after the writes were sent and listed, so no request is delayed by it.
-    pub(super) async fn let_git_say(&self) {
-        const MOMENT: Duration = Duration::from_millis(5);
-        const MOMENTS: usize = 20;
+    pub(super) async fn wait_for_head(&self) {
+        const HEAD_POLL_INTERVAL: Duration = Duration::from_millis(5);
+        const MAX_HEAD_POLLS: usize = 20;
         let Some(checkout) = self.apply.checkout else { return };
-        for _ in 0..MOMENTS {
-            if !checkout.is_about_to_be_said() {
+        for _ in 0..MAX_HEAD_POLLS {
+            if !checkout.head_is_pending() {
                 return;
             }
-            tokio::time::sleep(MOMENT).await;
+            tokio::time::sleep(HEAD_POLL_INTERVAL).await;
         }
     }
 
@@ -62,7 +62,7 @@ impl Run<'_> {
     ///
     /// `commit` is filled in on writing.
     pub(super) fn entry(&self, action: &Action, failure: Option<&str>) -> JournalEntry {
-        let owned = self.inventory.owned.get(&action.name);
+        let owned = self.inventory.managed.get(&action.name);
         JournalEntry {
             at: (self.apply.now)(),
             pass: Arc::clone(self.apply.pass),
@@ -74,13 +74,13 @@ impl Run<'_> {
                 _ => owned.and_then(|owned| owned.id.clone()),
             },
             reason: action.reason.clone(),
-            file: action.at.as_ref().map(|at| Arc::clone(&at.file)),
-            line: action.at.as_ref().map(|at| at.line),
+            file: action.location.as_ref().map(|at| Arc::clone(&at.file)),
+            line: action.location.as_ref().map(|at| at.line),
             commit: None,
             outcome: if failure.is_none() { "done" } else { "failed" }.into(),
             message: failure.map(str::to_owned),
             removal: action.step.counts_as_removal() && failure.is_none(),
-            mends_drift: action.mends_drift,
+            mends_drift: action.corrects_drift,
         }
     }
 }

@@ -2,49 +2,49 @@
 //!
 //! A definition that fails its test changes nothing.
 
-use super::{Ready, Run};
-use crate::plan::{ActionResult, Step, UnitError};
-use crate::remote::{RemoteError, Verdict};
-use crate::state::Change;
+use super::{PreparedConnect, ApplyRun};
+use crate::plan::{ActionResult, Step, WorkspaceError};
+use crate::remote::{RemoteError, TestVerdict};
+use crate::state::StoreChange;
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
-type Answer = Result<Verdict, RemoteError>;
+type TestAnswer = Result<TestVerdict, RemoteError>;
 
 /// Result of the preflight of one source.
-enum Tested {
+enum PreflightResult {
     /// No test requested.
-    NotAsked,
+    NotRequested,
     /// The test task ended without a result.
-    BrokenOff,
+    Aborted,
     /// The platform responded, or the request failed.
-    Answered(Answer),
+    Completed(TestAnswer),
 }
 
 /// Tests connections and returns the sources that may be connected.
 ///
 /// The others are marked failed.
-pub(super) async fn test_connections(run: &mut Run<'_>, ready: Vec<Ready>) -> Result<Vec<Ready>, UnitError> {
-    let verdicts = ask(run, &ready).await;
+pub(super) async fn test_connections(run: &mut ApplyRun<'_>, ready: Vec<PreparedConnect>) -> Result<Vec<PreparedConnect>, WorkspaceError> {
+    let verdicts = run_tests(run, &ready).await;
     let mut passed = Vec::with_capacity(ready.len());
     let mut changes = Vec::new();
     let mut unavailable = 0;
     for (ready, verdict) in ready.into_iter().zip(verdicts) {
         let why = match verdict {
-            Tested::NotAsked | Tested::Answered(Ok(Verdict::Passed(_))) => None,
-            Tested::Answered(Ok(Verdict::Unavailable)) => {
+            PreflightResult::NotRequested | PreflightResult::Completed(Ok(TestVerdict::Passed(_))) => None,
+            PreflightResult::Completed(Ok(TestVerdict::Unavailable)) => {
                 unavailable += 1;
                 None
             }
-            Tested::Answered(Ok(Verdict::Failed(message))) => {
+            PreflightResult::Completed(Ok(TestVerdict::Failed(message))) => {
                 Some(format!("its connection test failed: {message}"))
             }
-            Tested::Answered(Err(error)) if error.is_auth() => return Err(error.into()),
-            Tested::BrokenOff => {
+            PreflightResult::Completed(Err(error)) if error.is_auth() => return Err(error.into()),
+            PreflightResult::Aborted => {
                 Some("its connection could not be tested: the test was broken off within this program".into())
             }
-            Tested::Answered(Err(error)) => {
-                Some(format!("its connection could not be tested: {}", super::chain(&error)))
+            PreflightResult::Completed(Err(error)) => {
+                Some(format!("its connection could not be tested: {}", super::error_chain(&error)))
             }
         };
         match why {
@@ -54,7 +54,7 @@ pub(super) async fn test_connections(run: &mut Run<'_>, ready: Vec<Ready>) -> Re
                 let kept =
                     if matches!(action.step, Step::Replace { .. }) { "; the old one stays" } else { "" };
                 let why = format!("{why}{kept}");
-                changes.push(Change::Journal(Box::new(run.entry(action, Some(&why)))));
+                changes.push(StoreChange::Journal(Box::new(run.entry(action, Some(&why)))));
                 run.set(ready.action, ActionResult::Failed(why));
             }
         }
@@ -67,9 +67,9 @@ pub(super) async fn test_connections(run: &mut Run<'_>, ready: Vec<Ready>) -> Re
 }
 
 /// Runs the tests concurrently; the client limits the number of requests in flight.
-async fn ask(run: &Run<'_>, ready: &[Ready]) -> Vec<Tested> {
+async fn run_tests(run: &ApplyRun<'_>, ready: &[PreparedConnect]) -> Vec<PreflightResult> {
     let mut asking = JoinSet::new();
-    let mut tested: Vec<Tested> = ready.iter().map(|_| Tested::NotAsked).collect();
+    let mut tested: Vec<PreflightResult> = ready.iter().map(|_| PreflightResult::NotRequested).collect();
     for (n, ready) in ready.iter().enumerate() {
         let (Step::Connect { index } | Step::Replace { index, .. }) = run.plan.actions[ready.action].step
         else {
@@ -78,18 +78,18 @@ async fn ask(run: &Run<'_>, ready: &[Ready]) -> Vec<Tested> {
         if run.source(index).test.before_connect {
             let (reader, source) = (run.apply.writer.reader().clone(), Arc::clone(&ready.source));
             let workspace = run.unit().workspace.clone();
-            tested[n] = Tested::BrokenOff;
+            tested[n] = PreflightResult::Aborted;
             asking.spawn(async move { (n, reader.test_connection(&workspace, &source).await) });
         }
     }
-    answers(asking, tested).await
+    collect_results(asking, tested).await
 }
 
-/// Collects the results; a task without one keeps [`Tested::BrokenOff`].
-async fn answers(mut asking: JoinSet<(usize, Answer)>, mut tested: Vec<Tested>) -> Vec<Tested> {
+/// Collects the results; a task without one keeps [`PreflightResult::Aborted`].
+async fn collect_results(mut asking: JoinSet<(usize, TestAnswer)>, mut tested: Vec<PreflightResult>) -> Vec<PreflightResult> {
     while let Some(asked) = asking.join_next().await {
         if let Ok((n, answer)) = asked {
-            tested[n] = Tested::Answered(answer);
+            tested[n] = PreflightResult::Completed(answer);
         }
     }
     tested
@@ -102,18 +102,18 @@ mod tests {
     #[tokio::test]
     async fn a_test_that_breaks_off_is_not_one_that_nobody_asked_for() {
         let mut asking = JoinSet::new();
-        asking.spawn(async { (0, Ok(Verdict::Unavailable)) });
+        asking.spawn(async { (0, Ok(TestVerdict::Unavailable)) });
         asking.spawn(async { panic!("on purpose") });
         asking.spawn(std::future::pending()).abort();
-        let tested = [Tested::BrokenOff, Tested::BrokenOff, Tested::BrokenOff, Tested::NotAsked];
-        let tested = answers(asking, tested.into()).await;
+        let tested = [PreflightResult::Aborted, PreflightResult::Aborted, PreflightResult::Aborted, PreflightResult::NotRequested];
+        let tested = collect_results(asking, tested.into()).await;
         let expected = matches!(
             tested.as_slice(),
             [
-                Tested::Answered(Ok(Verdict::Unavailable)),
-                Tested::BrokenOff,
-                Tested::BrokenOff,
-                Tested::NotAsked
+                PreflightResult::Completed(Ok(TestVerdict::Unavailable)),
+                PreflightResult::Aborted,
+                PreflightResult::Aborted,
+                PreflightResult::NotRequested
             ]
         );
         assert!(expected);

@@ -4,17 +4,17 @@ use super::args::{ApplyArgs, Common, Format};
 use super::plan::{exit_of, overrides};
 use super::progress::Progress;
 use super::select::Selector;
-use super::workplace::{Access, Workplace};
-use super::{Exit, Failure, answer, saved, settled};
-use crate::apply::Syncing;
+use super::workplace::{AccessMode, CommandContext};
+use super::{Exit, CommandError, answer, saved, settled};
+use crate::apply::SourceLocks;
 use crate::daemon::{self, Event};
-use crate::model::Unit;
+use crate::model::WorkspaceRef;
 use crate::plan::saved::SavedPlan;
 use crate::plan::{
-    Action, ActionResult, ApprovedPlan, AsBefore, ErrorKind, Outcome, Pending, Plan, UnitPlan, Withheld,
+    Action, ActionResult, ApprovedPlan, UnchangedSummary, ErrorKind, ApplyOutcome, PendingWrite, Plan, WorkspacePlan, Withheld,
 };
-use crate::reconcile::{AT_ONCE, PassId, Planned, Reconciler, Task, guard};
-use crate::remote::Writer;
+use crate::reconcile::{MAX_CONCURRENT, PassId, Planned, Reconciler, Task, guard};
+use crate::remote::ApiWriter;
 use crate::render;
 use crate::state::WorkspaceLock;
 use crate::tree;
@@ -30,15 +30,15 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
 /// Maximum wait for a workspace that another process is writing.
-const LOCK_WAIT: Duration = Duration::from_secs(60);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Maximum number of rounds.
 ///
 /// An adopted source that differs is replaced in a second one.
-const ROUNDS: usize = 3;
+const MAX_ROUNDS: usize = 3;
 
-pub(super) async fn run(common: &Common, args: &ApplyArgs) -> Result<Exit, Failure> {
-    match saved::given(args)? {
+pub(super) async fn run(common: &Common, args: &ApplyArgs) -> Result<Exit, CommandError> {
+    match saved::load_if_named(args)? {
         Some((plan, asked)) => {
             let path = args.plan_file().unwrap_or(Path::new(""));
             apply(common, &asked, Some((path, &plan))).await
@@ -51,37 +51,37 @@ async fn apply(
     common: &Common,
     args: &ApplyArgs,
     saved_plan: Option<(&Path, &SavedPlan)>,
-) -> Result<Exit, Failure> {
+) -> Result<Exit, CommandError> {
     let selector = Selector::new(&args.selection)?;
     let progress = Progress::activity(common, "comparing the files with the platform");
     let comparing = progress.tick();
     let (start, before) = match saved_plan {
-        None => settled::recall(common, &args.limits, &selector).await,
+        None => settled::load_unchanged(common, &args.limits, &selector).await,
         Some(_) => Default::default(),
     };
     let (events, mut inbox) = tokio::sync::mpsc::unbounded_channel();
     let stopping = daemon::listen(events)?;
-    let place = Workplace::open_from(common, Access::Write, start).await?;
+    let place = CommandContext::open_from(common, AccessMode::Write, start).await?;
     let Some(state) = place.state.clone() else {
-        return Err(Failure::usage("no state directory to write to"));
+        return Err(CommandError::usage("no state directory to write to"));
     };
     let mut tasks = place.tasks(&selector)?;
-    selector.release(&mut tasks);
-    let look = answer::look(common);
+    selector.release_quarantine(&mut tasks);
+    let look = answer::style(common);
     let (human, quiet) = (common.format == Format::Human, common.quiet());
     let stop = Arc::clone(&stopping);
     let applying = Progress::new(common, "applying", "change");
     let finished = applying.clone();
     let mut planner = place.planner(overrides(&args.limits));
     planner.hashes = saved_plan.is_some();
-    planner.settled = settled::concerns(common, &selector).then(Arc::default);
+    planner.unchanged = settled::is_applicable(common, &selector).then(Arc::default);
     let reconciler = Reconciler {
         planner,
-        writer: Writer::new(&place.reader),
+        writer: ApiWriter::new(&place.reader),
         state: state.clone(),
         holder: "apply",
-        lock_wait: LOCK_WAIT,
-        stopping: Arc::new(move || daemon::is_set(&stop)),
+        lock_wait: LOCK_TIMEOUT,
+        should_stop: Arc::new(move || daemon::is_stopping(&stop)),
         on_actions: Arc::new(move |plan, results| {
             let is_told = |result: &ActionResult| human && !(quiet && matches!(result, ActionResult::Done));
             let told = results.iter().filter(|(_, result)| is_told(result));
@@ -89,32 +89,32 @@ async fn apply(
             let names: Vec<String> = results.iter().map(|(n, _)| name(plan, &plan.actions[*n])).collect();
             finished.end(&names, &lines.collect::<Vec<_>>());
         }),
-        syncing: Syncing::default(),
+        source_locks: SourceLocks::default(),
     };
 
     // No other process may write these workspaces from the plan to the end.
-    allow_many_files();
+    raise_file_limit();
     let mut locks: Vec<WorkspaceLock> = Vec::new();
     for task in &tasks {
-        let lock = state.lock_waiting(&task.desired.unit, "apply", LOCK_WAIT).await;
+        let lock = state.lock_with_timeout(&task.desired.unit, "apply", LOCK_TIMEOUT).await;
         locks.push(lock?);
     }
-    let mut round = Round::plan(&reconciler, &selector, tasks, before.of(&place)).await?;
-    if let Some(rest) = round.settles_in() {
+    let mut round = ApplyRound::plan(&reconciler, &selector, tasks, before.unchanged_summaries(&place)).await?;
+    if let Some(rest) = round.remaining_settle_time() {
         if !common.quiet() {
             note!("waiting for the platform to settle: the answer to an earlier write was lost");
         }
         tokio::select! {
             () = tokio::time::sleep(rest) => {}
-            () = daemon::stopped(&mut inbox) => return Err(nothing_applied()),
+            () = daemon::wait_for_stop(&mut inbox) => return Err(nothing_applied()),
         }
-        round = Round::plan(&reconciler, &selector, round.tasks, before.of(&place)).await?;
+        round = ApplyRound::plan(&reconciler, &selector, round.tasks, before.unchanged_summaries(&place)).await?;
     }
-    selector.must_match(&place.reading, "source", "`wellspring plan -v` shows all of them")?;
+    selector.require_matches(&place.reading, "source", "`wellspring plan -v` shows all of them")?;
     if let Some((path, plan)) = saved_plan {
         let now =
-            saved::now(&place, &reconciler.planner, &round.planned, &round.approved, plan.asked().clone())?;
-        plan.check(&now).map_err(|stale| saved::refused(path, &stale))?;
+            saved::current_plan(&place, &reconciler.planner, &round.planned, &round.approved, plan.asked().clone())?;
+        plan.check(&now).map_err(|stale| saved::stale_error(path, &stale))?;
     }
     drop(comparing);
     let problems = place.problems(round.approved.plan()).await?;
@@ -123,34 +123,34 @@ async fn apply(
         (true, true) => answer::problems(common, round.approved.plan(), &problems),
         (false, _) => {}
     }
-    let pending = round.approved.plan().units.iter().any(|unit| !unit.actions.is_empty());
+    let pending = round.approved.plan().workspaces.iter().any(|unit| !unit.actions.is_empty());
     if pending && !args.yes {
         confirm(common, &mut inbox).await?;
     }
     tokio::spawn(async move {
-        daemon::stopped(&mut inbox).await;
+        daemon::wait_for_stop(&mut inbox).await;
         if !quiet {
             note!("Interrupted: finishing calls in progress. Press Ctrl-C again to exit now.");
         }
     });
     if removes(round.approved.plan()) {
-        still_so(&place).await?;
+        recheck_files(&place).await?;
     }
     if human && pending && !quiet {
-        answer::write("\n");
+        answer::print("\n");
     }
     let ticking = applying.tick();
     let approved = Arc::clone(&round.approved);
     let mut plan = Cow::Borrowed(approved.plan());
-    let found = settled::found(&place, &round.planned);
+    let found = settled::cacheable_workspaces(&place, &round.planned);
     applying.begin(names(&plan));
     let mut outcomes = round.apply(&reconciler).await;
-    for _ in 1..ROUNDS {
-        let again = round.again(&outcomes);
-        if again.is_empty() || daemon::is_set(&stopping) {
+    for _ in 1..MAX_ROUNDS {
+        let again = round.follow_up_tasks(&outcomes);
+        if again.is_empty() || daemon::is_stopping(&stopping) {
             break;
         }
-        round = Round::plan(&reconciler, &selector, again, Vec::new()).await?;
+        round = ApplyRound::plan(&reconciler, &selector, again, Vec::new()).await?;
         applying.begin(names(round.approved.plan()));
         let next = round.apply(&reconciler).await;
         merge(plan.to_mut(), &mut outcomes, round.approved.plan(), next);
@@ -160,15 +160,15 @@ async fn apply(
 
     if human && pending {
         let gap = if quiet { "" } else { "\n" };
-        answer::write(&format!("{gap}{}", render::outcome_line(&plan, &outcomes, &problems)));
+        answer::print(&format!("{gap}{}", render::outcome_line(&plan, &outcomes, &problems)));
     } else if !human {
         answer::plan(common, &plan, Some(&outcomes), &problems);
     }
     let exit = outcome_exit(&plan, &outcomes)
         .or(exit_of(&plan))
         .or(place.exit())
-        .or(Exit::Interrupted.when(daemon::is_set(&stopping)));
-    before.keep(&args.limits, &place, found).await;
+        .or(Exit::Interrupted.when(daemon::is_stopping(&stopping)));
+    before.store(&args.limits, &place, found).await;
     drop(locks);
     place.close().await;
     // The process exits now, so do not spend time on freeing memory.
@@ -178,10 +178,10 @@ async fn apply(
 
 /// Returns the names of the changes of a plan, for the progress line.
 fn names(plan: &Plan) -> Vec<String> {
-    plan.units.iter().flat_map(|unit| unit.actions.iter().map(move |action| name(unit, action))).collect()
+    plan.workspaces.iter().flat_map(|unit| unit.actions.iter().map(move |action| name(unit, action))).collect()
 }
 
-fn name(plan: &UnitPlan, action: &Action) -> String {
+fn name(plan: &WorkspacePlan, action: &Action) -> String {
     format!("{}/{}", plan.desired.label(), action.source)
 }
 
@@ -189,32 +189,32 @@ fn name(plan: &UnitPlan, action: &Action) -> String {
 ///
 /// Every lock is an open file, and the usual limit is a thousand. If the limit cannot be raised, a lock that
 /// fails to open reports that.
-fn allow_many_files() {
+fn raise_file_limit() {
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 /// One round: all units are planned and approved before the first write.
-struct Round {
+struct ApplyRound {
     tasks: Vec<Task>,
     planned: Vec<Planned>,
     approved: Arc<ApprovedPlan>,
 }
 
-impl Round {
+impl ApplyRound {
     async fn plan(
         reconciler: &Reconciler,
         selector: &Selector,
         mut tasks: Vec<Task>,
-        as_before: Vec<AsBefore>,
-    ) -> Result<Self, Failure> {
+        as_before: Vec<UnchangedSummary>,
+    ) -> Result<Self, CommandError> {
         tasks.sort_by(|a, b| a.desired.unit.cmp(&b.desired.unit));
         let mut planned = reconciler.planner.plan_all(tasks.clone()).await;
         for planned in &mut planned {
-            if let Err(error) = reconciler.learn(planned).await {
-                return Err(Failure { exit: Exit::Failed, message: error.message });
+            if let Err(error) = reconciler.persist_recovered(planned).await {
+                return Err(CommandError { exit: Exit::Failed, message: error.message });
             }
-            selector.narrow(&mut planned.plan);
+            selector.filter_plan(&mut planned.plan);
         }
         let approved = Arc::new(guard(&planned, as_before, &reconciler.planner.host));
         Ok(Self { tasks, planned, approved })
@@ -223,10 +223,10 @@ impl Round {
     /// Applies several units in parallel.
     ///
     /// The number is limited so that intents are recorded shortly before their writes are sent.
-    async fn apply(&mut self, reconciler: &Reconciler) -> Vec<Outcome> {
+    async fn apply(&mut self, reconciler: &Reconciler) -> Vec<ApplyOutcome> {
         let mut applying = JoinSet::new();
         let id = PassId::new((reconciler.planner.clock)());
-        let turns = Arc::new(Semaphore::new(AT_ONCE));
+        let turns = Arc::new(Semaphore::new(MAX_CONCURRENT));
         for (n, planned) in std::mem::take(&mut self.planned).into_iter().enumerate() {
             let (reconciler, approved, id) = (reconciler.clone(), Arc::clone(&self.approved), id.clone());
             let turns = Arc::clone(&turns);
@@ -238,7 +238,7 @@ impl Round {
                 let _turn = turns.acquire().await.ok();
                 match approved.units().nth(n) {
                     Some(unit) => (n, reconciler.apply(unit, known, &task, &id).await),
-                    None => (n, Outcome::default()),
+                    None => (n, ApplyOutcome::default()),
                 }
             });
         }
@@ -248,55 +248,55 @@ impl Round {
     }
 
     /// Returns the remaining settle time of writes whose responses were lost, if any.
-    fn settles_in(&self) -> Option<Duration> {
+    fn remaining_settle_time(&self) -> Option<Duration> {
         let settles = |planned: &&Planned| {
-            planned.plan.withheld.iter().any(|withheld| withheld.code == Pending::Settling.code())
+            planned.plan.withheld.iter().any(|withheld| withheld.code == PendingWrite::Settling.code())
         };
-        self.planned.iter().filter(settles).filter_map(|planned| planned.settling).max()
+        self.planned.iter().filter(settles).filter_map(|planned| planned.settle_wait).max()
     }
 
     /// Returns the workspaces that need another round.
     ///
     /// These have adopted sources that differ, or removals that waited for a source connected in this round.
-    fn again(&self, outcomes: &[Outcome]) -> Vec<Task> {
-        let units = || self.approved.plan().units.iter().zip(outcomes);
+    fn follow_up_tasks(&self, outcomes: &[ApplyOutcome]) -> Vec<Task> {
+        let units = || self.approved.plan().workspaces.iter().zip(outcomes);
         let arrived = units().any(|(unit, outcome)| outcome.has_connected(unit));
-        let goes_on = |unit: &UnitPlan, outcome: &Outcome| {
-            outcome.again || arrived && unit.withheld.iter().any(Withheld::waits_for_arrival)
+        let goes_on = |unit: &WorkspacePlan, outcome: &ApplyOutcome| {
+            outcome.needs_second_pass || arrived && unit.withheld.iter().any(Withheld::waits_for_connect)
         };
-        let again: BTreeSet<&Unit> =
+        let again: BTreeSet<&WorkspaceRef> =
             units().filter(|(unit, outcome)| goes_on(unit, outcome)).map(|(unit, _)| unit.unit()).collect();
         self.tasks.iter().filter(|task| again.contains(&task.desired.unit)).cloned().collect()
     }
 }
 
 /// Appends the actions of a later round to those of the first.
-fn merge(plan: &mut Plan, outcomes: &mut [Outcome], next: &Plan, results: Vec<Outcome>) {
-    let places: BTreeMap<Unit, usize> =
-        plan.units.iter().enumerate().map(|(n, unit)| (unit.unit().clone(), n)).collect();
-    for (unit, result) in next.units.iter().zip(results) {
+fn merge(plan: &mut Plan, outcomes: &mut [ApplyOutcome], next: &Plan, results: Vec<ApplyOutcome>) {
+    let places: BTreeMap<WorkspaceRef, usize> =
+        plan.workspaces.iter().enumerate().map(|(n, unit)| (unit.unit().clone(), n)).collect();
+    for (unit, result) in next.workspaces.iter().zip(results) {
         let Some(n) = places.get(unit.unit()).copied() else { continue };
-        plan.units[n].actions.extend(unit.actions.iter().cloned());
-        plan.units[n].withheld.clone_from(&unit.withheld);
+        plan.workspaces[n].actions.extend(unit.actions.iter().cloned());
+        plan.workspaces[n].withheld.clone_from(&unit.withheld);
         outcomes[n].results.extend(result.results);
-        outcomes[n].again = result.again;
+        outcomes[n].needs_second_pass = result.needs_second_pass;
         outcomes[n].error = outcomes[n].error.take().or(result.error);
     }
 }
 
-fn outcome_exit(plan: &Plan, outcomes: &[Outcome]) -> Exit {
-    let mut exit = Exit::Done;
-    for (unit, outcome) in plan.units.iter().zip(outcomes) {
+fn outcome_exit(plan: &Plan, outcomes: &[ApplyOutcome]) -> Exit {
+    let mut exit = Exit::Success;
+    for (unit, outcome) in plan.workspaces.iter().zip(outcomes) {
         let auth = outcome
             .error
             .as_ref()
             .is_some_and(|error| matches!(error.kind, ErrorKind::Auth | ErrorKind::Token));
-        exit = exit.or(Exit::Auth.when(auth)).or(Exit::Failed.when(!outcome.is_good()));
+        exit = exit.or(Exit::Auth.when(auth)).or(Exit::Failed.when(!outcome.is_success()));
         exit = exit.or(Exit::Invalid.when(!unit.unchecked.is_empty()));
         // A write with an unknown outcome must not count as success.
-        exit = exit.or(Exit::Failed.when(unit.withheld.iter().any(Withheld::waits_for_a_write)));
+        exit = exit.or(Exit::Failed.when(unit.withheld.iter().any(Withheld::waits_for_write)));
         let stopped = outcome.results.iter().zip(&unit.actions).any(|(result, action)| {
-            matches!(result, ActionResult::Skipped(_)) && action.lacks_secret.is_none()
+            matches!(result, ActionResult::Skipped(_)) && action.missing_secrets.is_none()
         });
         exit = exit.or(Exit::Failed.when(stopped));
     }
@@ -304,17 +304,17 @@ fn outcome_exit(plan: &Plan, outcomes: &[Outcome]) -> Exit {
 }
 
 fn removes(plan: &Plan) -> bool {
-    plan.units.iter().flat_map(|unit| &unit.actions).any(|action| action.step.counts_as_removal())
+    plan.workspaces.iter().flat_map(|unit| &unit.actions).any(|action| action.step.counts_as_removal())
 }
 
 /// Waits for the quiet time and fails if the files changed.
 ///
 /// A removal requires stable files.
-async fn still_so(place: &Workplace) -> Result<(), Failure> {
-    tokio::time::sleep(place.rest()).await;
-    let again = tree::read(&place.settings.root).map_err(|error| Failure::invalid(&error))?;
+async fn recheck_files(place: &CommandContext) -> Result<(), CommandError> {
+    tokio::time::sleep(place.quiet_period()).await;
+    let again = tree::read(&place.settings.root).map_err(|error| CommandError::invalid(&error))?;
     if again.digest != place.reading.digest || again.git_locked {
-        return Err(Failure {
+        return Err(CommandError {
             exit: Exit::Failed,
             message: "the files changed during the command; nothing was applied. Run it again".to_owned(),
         });
@@ -322,9 +322,9 @@ async fn still_so(place: &Workplace) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn confirm(common: &Common, inbox: &mut UnboundedReceiver<Event>) -> Result<(), Failure> {
+async fn confirm(common: &Common, inbox: &mut UnboundedReceiver<Event>) -> Result<(), CommandError> {
     if !common.interactive() {
-        return Err(Failure::usage(
+        return Err(CommandError::usage(
             "cannot ask for confirmation without a terminal; pass --yes to apply the changes",
         ));
     }
@@ -338,7 +338,7 @@ async fn confirm(common: &Common, inbox: &mut UnboundedReceiver<Event>) -> Resul
     });
     let line = tokio::select! {
         line = answered => line.ok().and_then(Result::ok).unwrap_or_default(),
-        () = daemon::stopped(inbox) => "\n".to_owned(),
+        () = daemon::wait_for_stop(inbox) => "\n".to_owned(),
     };
     if matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
         return Ok(());
@@ -349,6 +349,6 @@ async fn confirm(common: &Common, inbox: &mut UnboundedReceiver<Event>) -> Resul
     Err(nothing_applied())
 }
 
-fn nothing_applied() -> Failure {
-    Failure { exit: Exit::Interrupted, message: "nothing was applied".to_owned() }
+fn nothing_applied() -> CommandError {
+    CommandError { exit: Exit::Interrupted, message: "nothing was applied".to_owned() }
 }

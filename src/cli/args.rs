@@ -137,7 +137,7 @@ impl Verb {
 
 impl Cli {
     /// Uses a project directory in a command's arguments in place of -C.
-    fn locate(&mut self) {
+    fn resolve_directory(&mut self) {
         let common = &mut self.common;
         match &mut self.verb {
             Verb::Validate(args) => common.set_dir(args.path.take()),
@@ -174,7 +174,7 @@ pub(super) fn parse() -> Result<Cli, clap::Error> {
         .and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
     match parsed {
         Ok(mut cli) => {
-            cli.locate();
+            cli.resolve_directory();
             Ok(cli)
         }
         Err(error) if error.kind() == ErrorKind::DisplayHelp => {

@@ -1,7 +1,7 @@
 //! Shell completion of declared workspaces and sources.
 
 use crate::manifest::Lookup;
-use crate::reading::Reading;
+use crate::reading::LoadedConfig;
 use crate::secrets::is_workspace_variable;
 use crate::tree;
 use clap_complete::CompletionCandidate;
@@ -28,7 +28,7 @@ pub(super) fn workspace(current: &OsStr) -> Vec<CompletionCandidate> {
 
 fn workspaces() -> Vec<String> {
     let declared =
-        |reading: Reading| reading.desired.units.iter().map(|unit| unit.label().to_owned()).collect();
+        |reading: LoadedConfig| reading.desired.workspaces.iter().map(|unit| unit.label().to_owned()).collect();
     read().map(declared).unwrap_or_default()
 }
 
@@ -43,7 +43,7 @@ fn sources(workspace: &str) -> Vec<String> {
 }
 
 /// Loads the project of -C or of the current directory.
-fn read() -> Option<Reading> {
+fn read() -> Option<LoadedConfig> {
     let mut arguments = std::env::args_os().skip_while(|argument| argument != "-C" && argument != "--dir");
     let root = match arguments.nth(1) {
         Some(dir) => PathBuf::from(dir),
@@ -53,5 +53,5 @@ fn read() -> Option<Reading> {
         true => std::env::var(name).ok().into(),
         false => Lookup::Refused,
     };
-    Reading::take(&root, &variable).ok()
+    LoadedConfig::load(&root, &variable).ok()
 }

@@ -7,13 +7,13 @@ mod site;
 
 use super::args::{Common, Format};
 use super::workplace;
-use super::{Exit, Failure, answer};
-use crate::apply::chain;
-use crate::reading::Reading;
+use super::{Exit, CommandError, answer};
+use crate::apply::error_chain;
+use crate::reading::LoadedConfig;
 use crate::render;
 use crate::secrets::Resolver;
-use crate::settings::{Platform, Settings};
-use crate::state::State;
+use crate::settings::{PlatformChoice, Settings};
+use crate::state::Store;
 use crate::tree;
 use serde::Serialize;
 use serde_json::json;
@@ -24,7 +24,7 @@ use std::sync::Arc;
 #[derive(Debug, Serialize)]
 struct Finding {
     check: &'static str,
-    outcome: Outcome,
+    outcome: CheckOutcome,
     message: String,
     /// Suggested fix.
     todo: Option<String>,
@@ -34,7 +34,7 @@ struct Finding {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Outcome {
+enum CheckOutcome {
     /// No problem.
     Good,
     /// Works, but could be improved.
@@ -47,23 +47,23 @@ enum Outcome {
 
 impl Finding {
     fn good(check: &'static str, message: impl Into<String>) -> Self {
-        Self { check, outcome: Outcome::Good, message: message.into(), todo: None, exit: Exit::Done }
+        Self { check, outcome: CheckOutcome::Good, message: message.into(), todo: None, exit: Exit::Success }
     }
 
     fn warning(check: &'static str, message: impl Into<String>, todo: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Warning, todo: Some(todo.into()), ..Self::good(check, message) }
+        Self { outcome: CheckOutcome::Warning, todo: Some(todo.into()), ..Self::good(check, message) }
     }
 
     fn bad(check: &'static str, exit: Exit, message: impl Into<String>, todo: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Bad, exit, ..Self::warning(check, message, todo) }
+        Self { outcome: CheckOutcome::Bad, exit, ..Self::warning(check, message, todo) }
     }
 
     fn skipped(check: &'static str, why: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Skipped, ..Self::good(check, why) }
+        Self { outcome: CheckOutcome::Skipped, ..Self::good(check, why) }
     }
 }
 
-pub(super) async fn run(common: &Common) -> Result<Exit, Failure> {
+pub(super) async fn run(common: &Common) -> Result<Exit, CommandError> {
     let findings = match workplace::resolve(common) {
         Err(failure) => vec![Finding::bad(
             "settings",
@@ -73,17 +73,17 @@ pub(super) async fn run(common: &Common) -> Result<Exit, Failure> {
         )],
         Ok(settings) => examine(common, &settings).await,
     };
-    let exit = findings.iter().fold(Exit::Done, |exit, finding| exit.or(finding.exit));
+    let exit = findings.iter().fold(Exit::Success, |exit, finding| exit.or(finding.exit));
     match common.format {
         Format::Json => answer::write_json(&json!({ "format_version": 1, "checks": findings })),
-        _ => answer::write(&text(&findings)),
+        _ => answer::print(&text(&findings)),
     }
     Ok(exit)
 }
 
 async fn examine(common: &Common, settings: &Settings) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let reading = match Reading::take(&settings.root, &*settings.variables()) {
+    let reading = match LoadedConfig::load(&settings.root, &*settings.variables()) {
         Ok(reading) => {
             findings.push(files(settings, &reading));
             findings.push(secrets(settings, &reading));
@@ -91,7 +91,7 @@ async fn examine(common: &Common, settings: &Settings) -> Vec<Finding> {
         }
         Err(error) => {
             let todo = "give this user the right to list the directory and read the files below it";
-            findings.push(Finding::bad("files", Exit::Invalid, chain(&error), todo));
+            findings.push(Finding::bad("files", Exit::Invalid, error_chain(&error), todo));
             return findings;
         }
     };
@@ -102,12 +102,12 @@ async fn examine(common: &Common, settings: &Settings) -> Vec<Finding> {
         Err(error) => {
             let todo =
                 "set `url` under [platform] in wellspring.toml or the host file, or set WELLSPRING_URL";
-            findings.push(Finding::bad("platform", Exit::Invalid, chain(&error), todo));
+            findings.push(Finding::bad("platform", Exit::Invalid, error_chain(&error), todo));
         }
         Ok(at) => {
             findings.push(site::state(settings, &at).await);
             let origin = origin(settings, &at).await;
-            let refused = origin.exit != Exit::Done;
+            let refused = origin.exit != Exit::Success;
             findings.push(origin);
             match refused {
                 true => findings.push(Finding::skipped("platform", "not asked, as no token may go there")),
@@ -118,10 +118,10 @@ async fn examine(common: &Common, settings: &Settings) -> Vec<Finding> {
     findings
 }
 
-fn files(settings: &Settings, reading: &Reading) -> Finding {
+fn files(settings: &Settings, reading: &LoadedConfig) -> Finding {
     let root = settings.root.display();
     let count = render::words::count(reading.file_count(), "file");
-    let sources: usize = reading.desired.units.iter().map(|unit| unit.count).sum();
+    let sources: usize = reading.desired.workspaces.iter().map(|unit| unit.count).sum();
     if reading.has_errors() {
         let errors = render::words::count(reading.error_count(), "error");
         let todo = format!("`wellspring validate {root}` shows each one with a fix");
@@ -143,19 +143,19 @@ fn files(settings: &Settings, reading: &Reading) -> Finding {
         None => String::new(),
     };
     let sources = render::words::count(sources, "source");
-    let workspaces = render::words::count(reading.desired.units.len(), "workspace");
+    let workspaces = render::words::count(reading.desired.workspaces.len(), "workspace");
     if let Some(warning) = reading.diagnostics.first() {
         let todo = warning.help.clone().unwrap_or_else(|| format!("`wellspring explain {}`", warning.code));
         return Finding::warning("files", format!("{count} in {root}; {}", warning.message), todo);
     }
-    if reading.desired.units.is_empty() {
+    if reading.desired.workspaces.is_empty() {
         let todo = "add a file that declares sources, or choose another directory with -C";
         return Finding::warning("files", format!("{count} in {root}; none declares a workspace"), todo);
     }
     Finding::good("files", format!("{count} in {root}: {sources} in {workspaces}{commit}"))
 }
 
-fn secrets(settings: &Settings, reading: &Reading) -> Finding {
+fn secrets(settings: &Settings, reading: &LoadedConfig) -> Finding {
     let secrets = Arc::new(settings.secrets());
     let mut missing = Vec::new();
     for unit in reading.desired.open_units() {
@@ -182,19 +182,19 @@ fn secrets(settings: &Settings, reading: &Reading) -> Finding {
 }
 
 /// Checks that the token may be sent to the platform that `wellspring.toml` names.
-async fn origin(settings: &Settings, at: &Platform) -> Finding {
-    let state = State::open_read_only(&settings.state_dir, &workplace::key(at)).ok().flatten();
+async fn origin(settings: &Settings, at: &PlatformChoice) -> Finding {
+    let state = Store::open_read_only(&settings.state_dir, &workplace::key(at)).ok().flatten();
     let used = match &state {
         Some(state) => state.origins().await.unwrap_or_default(),
         None => BTreeSet::new(),
     };
     let pin = "write `url` under [platform] in the host file, or set WELLSPRING_URL";
-    match settings.must_know(at, &used) {
-        Err(error) => Finding::bad("origin", Exit::Invalid, chain(&error), pin),
-        Ok(()) if settings.pins_platform() => {
+    match settings.check_known_origin(at, &used) {
+        Err(error) => Finding::bad("origin", Exit::Invalid, error_chain(&error), pin),
+        Ok(()) if settings.has_pinned_platform() => {
             Finding::good("origin", format!("{} is pinned by this host", at.origin()))
         }
-        Ok(()) if *at == Platform::Local => Finding::good("origin", "no token leaves this host"),
+        Ok(()) if *at == PlatformChoice::Local => Finding::good("origin", "no token leaves this host"),
         Ok(()) => Finding::warning(
             "origin",
             format!("only wellspring.toml says that the token goes to {}", at.origin()),
@@ -208,10 +208,10 @@ fn text(findings: &[Finding]) -> String {
     let width = findings.iter().map(|finding| finding.check.len()).max().unwrap_or(0);
     for finding in findings {
         let mark = match finding.outcome {
-            Outcome::Good => "✓",
-            Outcome::Warning => "!",
-            Outcome::Bad => "✗",
-            Outcome::Skipped => "-",
+            CheckOutcome::Good => "✓",
+            CheckOutcome::Warning => "!",
+            CheckOutcome::Bad => "✗",
+            CheckOutcome::Skipped => "-",
         };
         let message = render::escape::terminal_line(&finding.message);
         out.push_str(&format!("{mark} {:width$}  {message}\n", finding.check));
@@ -220,7 +220,7 @@ fn text(findings: &[Finding]) -> String {
         }
     }
     let count = |outcome| findings.iter().filter(|finding| finding.outcome == outcome).count();
-    out.push_str(&match (count(Outcome::Bad), count(Outcome::Warning)) {
+    out.push_str(&match (count(CheckOutcome::Bad), count(CheckOutcome::Warning)) {
         (0, 0) => "All checks passed.\n".to_owned(),
         (0, warnings) => format!("Ready, with {}.\n", render::words::count(warnings, "warning")),
         (bad, _) => format!("{} failed.\n", render::words::count(bad, "check")),
@@ -229,9 +229,9 @@ fn text(findings: &[Finding]) -> String {
 }
 
 /// Returns the display name of the platform.
-fn named(at: &Platform) -> String {
+fn named(at: &PlatformChoice) -> String {
     match at {
-        Platform::Local => "the local platform".to_owned(),
-        Platform::Remote(base_url) => base_url.as_str().to_owned(),
+        PlatformChoice::Local => "the local platform".to_owned(),
+        PlatformChoice::Remote(base_url) => base_url.as_str().to_owned(),
     }
 }

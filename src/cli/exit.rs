@@ -1,9 +1,9 @@
 //! Exit codes and the errors that lead to them.
 
-use crate::apply::chain;
+use crate::apply::error_chain;
 use crate::remote::RemoteError;
 use crate::render;
-use crate::state::{LockError, StateError};
+use crate::state::{LockError, StoreError};
 use std::process::ExitCode;
 
 /// The exit codes; if several apply, the first in this list wins.
@@ -24,7 +24,7 @@ pub enum Exit {
     /// 2: changes are pending (`--detailed-exitcode`).
     Changes,
     /// 0: done, or nothing to do.
-    Done,
+    Success,
 }
 
 impl Exit {
@@ -39,7 +39,7 @@ impl Exit {
             Self::Invalid => 3,
             Self::Refused => 4,
             Self::Changes => 2,
-            Self::Done => 0,
+            Self::Success => 0,
         }
     }
 
@@ -49,10 +49,10 @@ impl Exit {
         self.min(other)
     }
 
-    /// Returns this exit code if `it` is true, else [`Exit::Done`].
+    /// Returns this exit code if `it` is true, else [`Exit::Success`].
     #[must_use]
     pub fn when(self, it: bool) -> Self {
-        if it { self } else { Self::Done }
+        if it { self } else { Self::Success }
     }
 }
 
@@ -64,22 +64,22 @@ impl From<Exit> for ExitCode {
 
 /// An error that ends the command.
 #[derive(Debug)]
-pub struct Failure {
+pub struct CommandError {
     /// The exit code.
     pub exit: Exit,
     /// Error message, empty if it was printed already.
     pub message: String,
 }
 
-impl Failure {
+impl CommandError {
     /// Creates a failure for invalid files or settings.
     pub fn invalid(error: &(dyn std::error::Error + 'static)) -> Self {
-        Self { exit: Exit::Invalid, message: chain(error) }
+        Self { exit: Exit::Invalid, message: error_chain(error) }
     }
 
     /// Creates a failure for an operation that did not work.
     pub fn failed(error: &(dyn std::error::Error + 'static)) -> Self {
-        Self { exit: Exit::Failed, message: chain(error) }
+        Self { exit: Exit::Failed, message: error_chain(error) }
     }
 
     /// Creates a failure for an invalid command line.
@@ -96,26 +96,26 @@ impl Failure {
     }
 }
 
-impl From<RemoteError> for Failure {
+impl From<RemoteError> for CommandError {
     fn from(error: RemoteError) -> Self {
-        Self { exit: if error.is_auth() { Exit::Auth } else { Exit::Failed }, message: chain(&error) }
+        Self { exit: if error.is_auth() { Exit::Auth } else { Exit::Failed }, message: error_chain(&error) }
     }
 }
 
-impl From<std::io::Error> for Failure {
+impl From<std::io::Error> for CommandError {
     fn from(error: std::io::Error) -> Self {
         Self::failed(&error)
     }
 }
 
-impl From<LockError> for Failure {
+impl From<LockError> for CommandError {
     fn from(error: LockError) -> Self {
         Self::failed(&error)
     }
 }
 
-impl From<StateError> for Failure {
-    fn from(error: StateError) -> Self {
+impl From<StoreError> for CommandError {
+    fn from(error: StoreError) -> Self {
         Self::failed(&error)
     }
 }
@@ -135,10 +135,10 @@ mod tests {
             Exit::Invalid,
             Exit::Refused,
             Exit::Changes,
-            Exit::Done,
+            Exit::Success,
         ];
         assert_eq!(all.map(Exit::code), order);
         assert_eq!(Exit::Changes.or(Exit::Failed), Exit::Failed);
-        assert_eq!(Exit::Done.or(Exit::Refused), Exit::Refused);
+        assert_eq!(Exit::Success.or(Exit::Refused), Exit::Refused);
     }
 }

@@ -1,7 +1,7 @@
 //! `wellspring explain`: explains an error code, or lists all codes.
 
 use super::args::{Common, Format};
-use super::{Exit, Failure, answer};
+use super::{Exit, CommandError, answer};
 use crate::manifest::{self, Code};
 use serde_json::json;
 
@@ -17,10 +17,10 @@ const AREAS: [(&str, &str); 8] = [
     ("W07", "The platform"),
 ];
 
-pub(super) fn run(common: &Common, code: Option<&str>) -> Result<Exit, Failure> {
+pub(super) fn run(common: &Common, code: Option<&str>) -> Result<Exit, CommandError> {
     let Some(asked) = code else {
         list(common);
-        return Ok(Exit::Done);
+        return Ok(Exit::Success);
     };
     // A number alone is accepted: 12 is W012.
     let number = asked.bytes().all(|byte| byte.is_ascii_digit()).then(|| format!("W{asked:0>3}"));
@@ -32,16 +32,16 @@ pub(super) fn run(common: &Common, code: Option<&str>) -> Result<Exit, Failure> 
             || "`wellspring explain` lists all codes".to_owned(),
             |near| format!("did you mean {near}? `wellspring explain` lists all codes"),
         );
-        return Err(Failure::usage(&format!("no error code {asked:?}; {hint}")));
+        return Err(CommandError::usage(&format!("no error code {asked:?}; {hint}")));
     };
     match common.format {
         Format::Json => {
             let code = asked.to_ascii_uppercase();
             answer::write_json(&json!({ "format_version": 1, "code": code, "text": text }));
         }
-        _ => answer::write(text),
+        _ => answer::print(text),
     }
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 fn list(common: &Common) {
@@ -60,7 +60,7 @@ fn list(common: &Common) {
         }
     }
     text.push_str("\n`wellspring explain CODE` explains one of them.\n");
-    answer::write(&text);
+    answer::print(&text);
 }
 
 fn area(code: Code) -> &'static str {

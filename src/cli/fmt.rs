@@ -1,7 +1,7 @@
 //! `wellspring fmt`: formats files.
 
 use super::args::{Common, FmtArgs, Format};
-use super::{Exit, Failure, answer, files, workplace};
+use super::{Exit, CommandError, answer, files, workplace};
 use crate::render::escape;
 use crate::{manifest, tree};
 use serde_json::json;
@@ -10,13 +10,13 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// A file to format: its display name, path and contents, or why it is unreadable.
-struct Input {
+struct FormatInput {
     name: String,
     path: PathBuf,
     text: Result<String, String>,
 }
 
-pub(super) fn run(common: &Common, args: &FmtArgs) -> Result<Exit, Failure> {
+pub(super) fn run(common: &Common, args: &FmtArgs) -> Result<Exit, CommandError> {
     if let [file] = args.files.as_slice()
         && file == Path::new("-")
     {
@@ -27,7 +27,7 @@ pub(super) fn run(common: &Common, args: &FmtArgs) -> Result<Exit, Failure> {
     let mut changed: Vec<String> = Vec::new();
     let mut skipped: Vec<(String, String)> = Vec::new();
     let mut diffs = String::new();
-    for Input { name, path, text } in inputs {
+    for FormatInput { name, path, text } in inputs {
         let formatted = text.and_then(|text| match manifest::format(&text) {
             Some(formatted) => Ok((text, formatted)),
             None => Err("the file has errors, which `wellspring validate` shows".to_owned()),
@@ -48,11 +48,11 @@ pub(super) fn run(common: &Common, args: &FmtArgs) -> Result<Exit, Failure> {
         let left: Vec<&String> = skipped.iter().map(|(name, _)| name).collect();
         answer::write_json(&json!({ "format_version": 1, "changed": changed, "left_as_is": left }));
     } else if args.diff {
-        answer::write(&diffs);
+        answer::print(&diffs);
     } else {
         let word = if writes { "changed" } else { "would change" };
         for file in &changed {
-            answer::write(&format!("{word}  {}", escape::terminal(file)));
+            answer::print(&format!("{word}  {}", escape::terminal(file)));
         }
     }
     for (file, why) in &skipped {
@@ -62,51 +62,51 @@ pub(super) fn run(common: &Common, args: &FmtArgs) -> Result<Exit, Failure> {
 }
 
 /// Returns all files of the project.
-fn project(common: &Common) -> Result<Vec<Input>, Failure> {
+fn project(common: &Common) -> Result<Vec<FormatInput>, CommandError> {
     let settings = workplace::resolve(common)?;
-    let tree = tree::read(&settings.root).map_err(|error| Failure::invalid(&error))?;
+    let tree = tree::read(&settings.root).map_err(|error| CommandError::invalid(&error))?;
     let inputs = tree.files.iter().filter_map(|file| {
         let text = file.text.as_ref()?;
         let text = text.as_ref().map(ToString::to_string).map_err(ToString::to_string);
-        Some(Input { name: file.path.to_string(), path: tree.root.join(&*file.path), text })
+        Some(FormatInput { name: file.path.to_string(), path: tree.root.join(&*file.path), text })
     });
     Ok(inputs.collect())
 }
 
-fn named(paths: &[PathBuf]) -> Result<Vec<Input>, Failure> {
+fn named(paths: &[PathBuf]) -> Result<Vec<FormatInput>, CommandError> {
     let input = |path: &PathBuf| {
         let name = path.display().to_string();
         if path.is_dir() {
-            return Err(Failure::usage(&format!(
+            return Err(CommandError::usage(&format!(
                 "{name} is a directory; name one directory alone, or files only"
             )));
         }
         if !path.exists() {
-            return Err(Failure::usage(&format!("{name} does not exist")));
+            return Err(CommandError::usage(&format!("{name} does not exist")));
         }
         let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read the file: {error}"));
-        Ok(Input { name, path: path.clone(), text })
+        Ok(FormatInput { name, path: path.clone(), text })
     };
     paths.iter().map(input).collect()
 }
 
 /// `fmt -`: formats stdin to stdout, for editors.
-fn filter(common: &Common, args: &FmtArgs) -> Result<Exit, Failure> {
+fn filter(common: &Common, args: &FmtArgs) -> Result<Exit, CommandError> {
     if common.format == Format::Json {
-        return Err(Failure::usage("`fmt -` prints the formatted text; it has no JSON"));
+        return Err(CommandError::usage("`fmt -` prints the formatted text; it has no JSON"));
     }
     let mut text = String::new();
     std::io::stdin()
         .read_to_string(&mut text)
-        .map_err(|error| Failure { exit: Exit::Failed, message: format!("cannot read stdin: {error}") })?;
+        .map_err(|error| CommandError { exit: Exit::Failed, message: format!("cannot read stdin: {error}") })?;
     let Some(formatted) = manifest::format(&text) else {
         let message = "stdin was not formatted, because it is not valid TOML";
-        return Err(Failure { exit: Exit::Invalid, message: message.to_owned() });
+        return Err(CommandError { exit: Exit::Invalid, message: message.to_owned() });
     };
     if args.diff {
-        answer::write(&diff("stdin", &text, &formatted));
+        answer::print(&diff("stdin", &text, &formatted));
     } else if !args.check {
-        answer::write(&formatted);
+        answer::print(&formatted);
     }
     Ok(Exit::Failed.when(args.check && text != formatted))
 }

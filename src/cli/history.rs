@@ -2,22 +2,22 @@
 
 use super::args::{Common, Format, HistoryArgs};
 use super::select::Selector;
-use super::workplace::{Access, Workplace};
-use super::{Exit, Failure, answer};
-use crate::model::{DesiredUnit, SourceKey, SourceName, Unit};
-use crate::reading::Reading;
+use super::workplace::{AccessMode, CommandContext};
+use super::{Exit, CommandError, answer};
+use crate::model::{DesiredWorkspace, SourceKey, SourceName, WorkspaceRef};
+use crate::reading::LoadedConfig;
 use crate::render;
-use crate::state::{HistoryFilter, JournalEntry, JournalFilter, JournalRow, Run};
+use crate::state::{HistoryFilter, JournalEntry, JournalFilter, JournalRow, RunRecord};
 use crate::tree::short_commit;
 use jiff::tz::TimeZone;
 use serde_json::json;
 use std::sync::Arc;
 
-pub(super) async fn run(common: &Common, args: &HistoryArgs) -> Result<Exit, Failure> {
+pub(super) async fn run(common: &Common, args: &HistoryArgs) -> Result<Exit, CommandError> {
     let selector = Selector::new(&args.selection)?;
-    let place = Workplace::open(common, Access::Read).await?;
-    selector.look_up_names(&place.reading);
-    let chosen = Chosen { units: place.reading.desired.open_units().collect(), selector: &selector };
+    let place = CommandContext::open(common, AccessMode::Read).await?;
+    selector.resolve_names(&place.reading);
+    let chosen = HistorySelection { units: place.reading.desired.open_units().collect(), selector: &selector };
     if args.changes {
         let rows = match &place.state {
             Some(state) => {
@@ -44,7 +44,7 @@ pub(super) async fn run(common: &Common, args: &HistoryArgs) -> Result<Exit, Fai
         };
         let none =
             chosen.none(&place.reading, if runs.is_empty() { "No syncs yet." } else { "No sync matches." });
-        let runs: Vec<Run> =
+        let runs: Vec<RunRecord> =
             runs.into_iter().filter(|run| chosen.has(&run.unit, &run.name)).take(args.limit).collect();
         syncs(common, &chosen, &runs, &none);
     }
@@ -53,59 +53,59 @@ pub(super) async fn run(common: &Common, args: &HistoryArgs) -> Result<Exit, Fai
     Ok(exit)
 }
 
-struct Chosen<'a> {
-    units: Vec<Arc<DesiredUnit>>,
+struct HistorySelection<'a> {
+    units: Vec<Arc<DesiredWorkspace>>,
     selector: &'a Selector,
 }
 
-impl Chosen<'_> {
+impl HistorySelection<'_> {
     /// Returns the message for an empty history.
     ///
     /// Mentions a name that matches no declared source, which may be misspelled.
-    fn none(&self, reading: &Reading, message: &str) -> String {
-        for unit in self.units.iter().filter(|unit| self.selector.unit(unit.names())) {
+    fn none(&self, reading: &LoadedConfig, message: &str) -> String {
+        for unit in self.units.iter().filter(|unit| self.selector.selects_workspace(unit.names())) {
             for source in &unit.sources {
                 self.selector.source(unit, &source.key, &source.name);
             }
         }
         let declared = self
             .selector
-            .must_name(reading)
-            .and_then(|()| self.selector.must_match(reading, "declared source", "it may have been removed"));
+            .require_declared_workspaces(reading)
+            .and_then(|()| self.selector.require_matches(reading, "declared source", "it may have been removed"));
         declared
             .map_or_else(|failure| format!("{message} Note: {}", failure.message), |()| message.to_owned())
     }
 
-    fn unit(&self, unit: &Unit) -> Option<&DesiredUnit> {
+    fn unit(&self, unit: &WorkspaceRef) -> Option<&DesiredWorkspace> {
         self.units.iter().map(Arc::as_ref).find(|desired| desired.unit == *unit)
     }
 
-    fn label(&self, unit: &Unit) -> String {
+    fn label(&self, unit: &WorkspaceRef) -> String {
         self.unit(unit).map_or_else(|| unit.workspace.to_string(), |desired| desired.label().to_owned())
     }
 
     /// Returns the workspace id as written in the files.
-    fn id<'u>(&'u self, unit: &'u Unit) -> &'u str {
-        self.unit(unit).map_or(&unit.workspace, DesiredUnit::workspace).shown()
+    fn id<'u>(&'u self, unit: &'u WorkspaceRef) -> &'u str {
+        self.unit(unit).map_or(&unit.workspace, DesiredWorkspace::workspace).display_text()
     }
 
-    fn key(&self, unit: &Unit, name: &SourceName) -> String {
+    fn key(&self, unit: &WorkspaceRef, name: &SourceName) -> String {
         let source = self.unit(unit).and_then(|desired| desired.source(name));
         source.map_or_else(|| name.to_string(), |source| source.key.to_string())
     }
 
-    fn has(&self, unit: &Unit, name: &SourceName) -> bool {
+    fn has(&self, unit: &WorkspaceRef, name: &SourceName) -> bool {
         if self.selector.selects_everything() {
             return true;
         }
         let id = unit.workspace.as_str();
-        let names = self.unit(unit).map_or([id, id], DesiredUnit::names);
+        let names = self.unit(unit).map_or([id, id], DesiredWorkspace::names);
         let Ok(key) = SourceKey::parse(&self.key(unit, name)) else { return false };
-        self.selector.unit(names) && self.selector.source_of(names, &key, name)
+        self.selector.selects_workspace(names) && self.selector.source_of(names, &key, name)
     }
 }
 
-fn syncs(common: &Common, chosen: &Chosen<'_>, runs: &[Run], none: &str) {
+fn syncs(common: &Common, chosen: &HistorySelection<'_>, runs: &[RunRecord], none: &str) {
     if common.format == Format::Json {
         let runs: Vec<_> = runs
             .iter()
@@ -133,7 +133,7 @@ fn syncs(common: &Common, chosen: &Chosen<'_>, runs: &[Run], none: &str) {
         .map(|run| {
             let took = run.finished_at.map(|end| end.duration_since(run.started_at));
             vec![
-                to_the_second(run.started_at),
+                format_time(run.started_at),
                 format!("{}/{}", chosen.label(&run.unit), chosen.key(&run.unit, &run.name)),
                 run.trigger.as_str().to_owned(),
                 run.outcome.as_str().to_owned(),
@@ -148,10 +148,10 @@ fn syncs(common: &Common, chosen: &Chosen<'_>, runs: &[Run], none: &str) {
         return;
     }
     let headers = ["STARTED", "SOURCE", "TRIGGER", "OUTCOME", "RECORDS", "TOOK", "MESSAGE"];
-    answer::write(&render::table(&headers, &rows, &answer::look_of_rows(common)));
+    answer::print(&render::table(&headers, &rows, &answer::row_style(common)));
 }
 
-fn changes(common: &Common, chosen: &Chosen<'_>, rows: &[JournalRow], none: &str) {
+fn changes(common: &Common, chosen: &HistorySelection<'_>, rows: &[JournalRow], none: &str) {
     if common.format == Format::Json {
         let rows: Vec<_> = rows
             .iter()
@@ -184,11 +184,11 @@ fn changes(common: &Common, chosen: &Chosen<'_>, rows: &[JournalRow], none: &str
             let entry = &row.entry;
             let key = entry.key.as_ref().map_or_else(|| entry.source.to_string(), ToString::to_string);
             vec![
-                to_the_second(entry.at),
+                format_time(entry.at),
                 format!("{}/{key}", chosen.label(&row.unit)),
                 entry.action.to_string(),
                 entry.outcome.to_string(),
-                place(entry),
+                format_location(entry),
                 entry.message.clone().unwrap_or_else(|| entry.reason.clone()),
             ]
         })
@@ -198,11 +198,11 @@ fn changes(common: &Common, chosen: &Chosen<'_>, rows: &[JournalRow], none: &str
         return;
     }
     let headers = ["WHEN", "SOURCE", "ACTION", "OUTCOME", "FROM", "WHY"];
-    answer::write(&render::table(&headers, &table, &answer::look_of_rows(common)));
+    answer::print(&render::table(&headers, &table, &answer::row_style(common)));
 }
 
 /// Formats the line that caused the change, with the commit.
-fn place(entry: &JournalEntry) -> String {
+fn format_location(entry: &JournalEntry) -> String {
     let Some(file) = &entry.file else { return "-".to_owned() };
     let line = entry.line.map(|line| format!(":{line}")).unwrap_or_default();
     let commit = entry.commit.as_deref().map(|commit| format!("@{}", short_commit(commit)));
@@ -210,6 +210,6 @@ fn place(entry: &JournalEntry) -> String {
 }
 
 /// Formats a local time with seconds, since syncs may be that close together.
-fn to_the_second(at: jiff::Timestamp) -> String {
+fn format_time(at: jiff::Timestamp) -> String {
     at.to_zoned_datetime(TimeZone::system()).strftime("%a %-d %b %H:%M:%S").to_string()
 }

@@ -1,7 +1,7 @@
 //! `wellspring init`: creates a new project.
 
 use super::args::{Common, Format};
-use super::{Exit, Failure, answer, files};
+use super::{Exit, CommandError, answer, files};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -19,10 +19,10 @@ const EXAMPLE_MARK: &str = "# Remove this line";
 /// Entry of `.gitignore`, because the state belongs to this host.
 const IGNORED: &str = ".wellspring/";
 
-pub(super) fn run(common: &Common, into: Option<PathBuf>) -> Result<Exit, Failure> {
+pub(super) fn run(common: &Common, into: Option<PathBuf>) -> Result<Exit, CommandError> {
     let dir = into.or_else(|| common.flags().dir).unwrap_or_else(|| ".".into());
     if let Some((path, _)) = FILES.iter().find(|(path, _)| dir.join(path).symlink_metadata().is_ok()) {
-        return Err(Failure {
+        return Err(CommandError {
             exit: Exit::Failed,
             message: format!("{} already exists; nothing was written", dir.join(path).display()),
         });
@@ -39,13 +39,13 @@ pub(super) fn run(common: &Common, into: Option<PathBuf>) -> Result<Exit, Failur
         answer::write_json(&json!({ "format_version": 1, "written": written }));
     } else {
         for path in written {
-            answer::write(&format!("wrote  {}", dir.join(path).display()));
+            answer::print(&format!("wrote  {}", dir.join(path).display()));
         }
-        answer::write(
+        answer::print(
             "\nNext: set the platform's URL and the workspace's id in wellspring.toml, then run `wellspring pull` or\ndeclare sources in workspaces/example.toml, and run `wellspring plan`.",
         );
     }
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 /// Returns true if the file is still the example that `init` wrote.
@@ -63,7 +63,7 @@ pub(super) fn is_scaffold(path: &Path) -> bool {
 }
 
 /// Adds the state directory to `.gitignore`; returns false if it is there already.
-fn ignore(dir: &Path) -> Result<bool, Failure> {
+fn ignore(dir: &Path) -> Result<bool, CommandError> {
     let path = dir.join(".gitignore");
     let Ok(text) = std::fs::read_to_string(&path) else {
         return files::create(&path, &format!("{IGNORED}\n")).map(|()| true);

@@ -4,18 +4,18 @@
 //! address and token next to it (0600) for other commands to join. A platform started by a short command ends
 //! with it and is not published; other commands wait for it to end.
 
-use super::Failure;
+use super::CommandError;
 use crate::remote::{BaseUrl, Token};
 
 /// Time for which a command needs the platform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stay {
+pub(super) enum LocalPlatformMode {
     /// Until shutdown; the command must run its own platform.
-    Long,
+    LongRunning,
     /// Briefly.
-    Short,
+    OneShot,
     /// Briefly, without creating anything.
-    Look,
+    ReadOnly,
 }
 
 /// Key of the local platform in the state.
@@ -24,30 +24,30 @@ pub(super) enum Stay {
 pub(super) const KEY: &str = "local";
 
 /// The local platform, which runs until this is stopped.
-pub(super) struct Local {
+pub(super) struct LocalPlatform {
     pub(super) base_url: BaseUrl,
     pub(super) token: Token,
     #[cfg(feature = "local-platform")]
-    own: Option<running::Own>,
+    own: Option<running::OwnPlatform>,
 }
 
 #[cfg(not(feature = "local-platform"))]
-impl Local {
-    pub(super) async fn open(_: &std::path::Path, _: &std::path::Path, _: Stay) -> Result<Self, Failure> {
-        Err(Failure::usage("platform.url is \"local\", but this build does not include the local platform"))
+impl LocalPlatform {
+    pub(super) async fn open(_: &std::path::Path, _: &std::path::Path, _: LocalPlatformMode) -> Result<Self, CommandError> {
+        Err(CommandError::usage("platform.url is \"local\", but this build does not include the local platform"))
     }
 
     pub(super) async fn stop(self) {}
 }
 
 #[cfg(feature = "local-platform")]
-pub(super) use running::{address, publish, random_token, write_private};
+pub(super) use running::{address, write_address_file, random_token, write_private};
 
 #[cfg(feature = "local-platform")]
 mod running {
-    use super::{Failure, Local, Stay};
+    use super::{CommandError, LocalPlatform, LocalPlatformMode};
     use crate::cli::Exit;
-    use crate::platform::{Config, PlatformError, Running, Storage, Taken, start};
+    use crate::platform::{PlatformConfig, PlatformError, Running, Storage, NameConflict, start};
     use crate::remote::BaseUrl;
     use secrecy::{ExposeSecret, SecretString};
     use serde::{Deserialize, Serialize};
@@ -60,65 +60,65 @@ mod running {
     use tokio::time::Instant;
 
     /// Maximum wait for another process to publish its address, or to end.
-    const PATIENCE: Duration = Duration::from_secs(30);
+    const JOIN_TIMEOUT: Duration = Duration::from_secs(30);
 
     /// Wait from which it is reported; most are shorter.
-    const SHORT: Duration = Duration::from_millis(500);
+    const WAIT_REPORT_DELAY: Duration = Duration::from_millis(500);
 
     /// A platform run by this process.
-    pub(super) struct Own {
+    pub(super) struct OwnPlatform {
         running: Running,
         published: Option<PathBuf>,
     }
 
     #[derive(Serialize, Deserialize)]
-    struct Published {
+    struct PublishedAddress {
         url: String,
         token: String,
     }
 
-    impl Local {
+    impl LocalPlatform {
         /// Joins or starts the local platform.
         ///
-        /// [`Stay::Look`] creates nothing: if there is no storage yet, an empty platform in memory is used.
+        /// [`LocalPlatformMode::ReadOnly`] creates nothing: if there is no storage yet, an empty platform in memory is used.
         pub(in crate::cli) async fn open(
             state_dir: &Path,
             data_dir: &Path,
-            stay: Stay,
-        ) -> Result<Self, Failure> {
+            stay: LocalPlatformMode,
+        ) -> Result<Self, CommandError> {
             let folder = state_dir.join("platform");
             let address = address(state_dir);
             let storage = || {
-                let exists = stay != Stay::Look || folder.exists();
+                let exists = stay != LocalPlatformMode::ReadOnly || folder.exists();
                 if exists { Storage::Directory(folder.clone()) } else { Storage::Memory }
             };
             let since = Instant::now();
-            let until = since + PATIENCE;
+            let until = since + JOIN_TIMEOUT;
             let mut reported = false;
             loop {
                 let token = random_token()?;
                 let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-                let config = Config {
+                let config = PlatformConfig {
                     storage: storage(),
                     data_dir: data_dir.to_owned(),
                     listen,
                     token: token.clone(),
-                    taken: Taken::Replace,
-                    stand_ins: Vec::new(),
+                    on_conflict: NameConflict::Replace,
+                    host_overrides: Vec::new(),
                 };
                 match start(config).await {
                     Ok(running) => {
-                        let published = (stay == Stay::Long).then(|| address.clone());
-                        return Self::publish(Own { running, published }, token);
+                        let published = (stay == LocalPlatformMode::LongRunning).then(|| address.clone());
+                        return Self::publish_own(OwnPlatform { running, published }, token);
                     }
                     Err(PlatformError::InUse(_))
-                        if stay != Stay::Long
-                            && let Some(joined) = joined(&address) =>
+                        if stay != LocalPlatformMode::LongRunning
+                            && let Some(joined) = join_running(&address) =>
                     {
                         return Ok(joined);
                     }
-                    Err(PlatformError::InUse(_)) if stay == Stay::Long && joined(&address).is_some() => {
-                        return Err(Failure {
+                    Err(PlatformError::InUse(_)) if stay == LocalPlatformMode::LongRunning && join_running(&address).is_some() => {
+                        return Err(CommandError {
                             exit: Exit::Failed,
                             message: format!(
                                 "another process serves the local platform in {}: end it first, or name another place \
@@ -129,28 +129,28 @@ mod running {
                     }
                     // The process that has the storage is about to publish its address, or to end.
                     Err(PlatformError::InUse(_)) if Instant::now() < until => {
-                        if !reported && since.elapsed() >= SHORT {
+                        if !reported && since.elapsed() >= WAIT_REPORT_DELAY {
                             reported = true;
-                            let (folder, most) = (folder.display(), PATIENCE.as_secs());
+                            let (folder, most) = (folder.display(), JOIN_TIMEOUT.as_secs());
                             eprintln!("waiting up to {most} s for the command that uses {folder} to end");
                         }
                         tokio::time::sleep(Duration::from_millis(20)).await;
                     }
-                    Err(error) => return Err(Failure::failed(&error)),
+                    Err(error) => return Err(CommandError::failed(&error)),
                 }
             }
         }
 
-        fn publish(own: Own, token: SecretString) -> Result<Self, Failure> {
+        fn publish_own(own: OwnPlatform, token: SecretString) -> Result<Self, CommandError> {
             let url = own.running.base_url();
             if let Some(path) = &own.published {
-                publish(path, &url, &token)?;
+                write_address_file(path, &url, &token)?;
             }
-            Self::at(&url, token, Some(own))
+            Self::from_url(&url, token, Some(own))
         }
 
-        fn at(url: &str, token: SecretString, own: Option<Own>) -> Result<Self, Failure> {
-            let base_url = BaseUrl::parse(url).map_err(|error| Failure::failed(&error))?;
+        fn from_url(url: &str, token: SecretString, own: Option<OwnPlatform>) -> Result<Self, CommandError> {
+            let base_url = BaseUrl::parse(url).map_err(|error| CommandError::failed(&error))?;
             Ok(Self { base_url, token: Arc::new(move || Ok(token.clone())), own })
         }
 
@@ -169,18 +169,18 @@ mod running {
     /// Joins the platform of another process, once it accepts connections.
     ///
     /// Its address must have been published.
-    fn joined(address: &Path) -> Option<Local> {
-        let published: Published = serde_json::from_slice(&std::fs::read(address).ok()?).ok()?;
+    fn join_running(address: &Path) -> Option<LocalPlatform> {
+        let published: PublishedAddress = serde_json::from_slice(&std::fs::read(address).ok()?).ok()?;
         let at: SocketAddr = published.url.strip_prefix("http://")?.parse().ok()?;
         // A process that was killed leaves its address behind.
         std::net::TcpStream::connect_timeout(&at, Duration::from_secs(1)).ok()?;
-        Local::at(&published.url, published.token.into(), None).ok()
+        LocalPlatform::from_url(&published.url, published.token.into(), None).ok()
     }
 
     /// Publishes address and token for other commands with this state directory.
-    pub(in crate::cli) fn publish(path: &Path, url: &str, token: &SecretString) -> Result<(), Failure> {
-        let text = Published { url: url.to_owned(), token: token.expose_secret().to_owned() };
-        write_private(path, &serde_json::to_vec(&text).unwrap_or_default()).map_err(|error| Failure {
+    pub(in crate::cli) fn write_address_file(path: &Path, url: &str, token: &SecretString) -> Result<(), CommandError> {
+        let text = PublishedAddress { url: url.to_owned(), token: token.expose_secret().to_owned() };
+        write_private(path, &serde_json::to_vec(&text).unwrap_or_default()).map_err(|error| CommandError {
             exit: Exit::Failed,
             message: format!("cannot write {}: {error}", path.display()),
         })
@@ -202,9 +202,9 @@ mod running {
         std::fs::rename(&temporary, path)
     }
 
-    pub(in crate::cli) fn random_token() -> Result<SecretString, Failure> {
+    pub(in crate::cli) fn random_token() -> Result<SecretString, CommandError> {
         let mut bytes = [0; 24];
-        getrandom::fill(&mut bytes).map_err(|error| Failure {
+        getrandom::fill(&mut bytes).map_err(|error| CommandError {
             exit: Exit::Failed,
             message: format!("the system returned no random numbers: {error}"),
         })?;

@@ -1,7 +1,7 @@
 //! Commands about the program itself, such as `help`, `version` and `man`.
 
 use super::args::{self, Cli, Common, Format, SchemaOf};
-use super::{Exit, Failure, answer, explain};
+use super::{Exit, CommandError, answer, explain};
 use crate::manifest;
 use clap::CommandFactory;
 use clap_complete::Shell;
@@ -14,15 +14,15 @@ use std::path::Path;
 const SECTIONS: &[u8] = include_bytes!("manual/sections.roff");
 
 /// `help [NAME]`: prints the help of the program, a command or an error code.
-pub(super) fn help(common: &Common, of: Option<&str>) -> Result<Exit, Failure> {
+pub(super) fn help(common: &Common, of: Option<&str>) -> Result<Exit, CommandError> {
     let mut command = args::with_short_help();
     let Some(name) = of else {
-        answer::heed(command.print_long_help());
-        return Ok(Exit::Done);
+        answer::record_write_error(command.print_long_help());
+        return Ok(Exit::Success);
     };
     if let Some(verb) = command.find_subcommand_mut(name) {
-        answer::heed(verb.print_help());
-        return Ok(Exit::Done);
+        answer::record_write_error(verb.print_help());
+        return Ok(Exit::Success);
     }
     if manifest::explain(name).is_some() {
         return explain::run(common, Some(name));
@@ -32,32 +32,32 @@ pub(super) fn help(common: &Common, of: Option<&str>) -> Result<Exit, Failure> {
         || "`wellspring help` lists the commands".to_owned(),
         |near| format!("did you mean `{near}`?"),
     );
-    Err(Failure::usage(&format!("no command is called `{name}`; {hint}")))
+    Err(CommandError::usage(&format!("no command is called `{name}`; {hint}")))
 }
 
 pub(super) fn version(common: &Common) -> Exit {
     let version = env!("CARGO_PKG_VERSION");
     match common.format {
         Format::Json => answer::write_json(&json!({ "format_version": 1, "version": version })),
-        _ => answer::write(&format!("wellspring {version}")),
+        _ => answer::print(&format!("wellspring {version}")),
     }
-    Exit::Done
+    Exit::Success
 }
 
 pub(super) fn completions(shell: Shell) -> Exit {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "wellspring", &mut script);
-    answer::write(&String::from_utf8_lossy(&script));
-    Exit::Done
+    answer::print(&String::from_utf8_lossy(&script));
+    Exit::Success
 }
 
-pub(super) fn man(out: Option<&Path>) -> Result<Exit, Failure> {
+pub(super) fn man(out: Option<&Path>) -> Result<Exit, CommandError> {
     if let Some(dir) = out {
         let written = std::fs::create_dir_all(dir)
             .and_then(|()| clap_mangen::generate_to(Cli::command(), dir))
             .and_then(|()| OpenOptions::new().append(true).open(dir.join("wellspring.1")))
             .and_then(|mut page| page.write_all(SECTIONS));
-        return written.map(|()| Exit::Done).map_err(|error| Failure {
+        return written.map(|()| Exit::Success).map_err(|error| CommandError {
             exit: Exit::Failed,
             message: format!("cannot write the manual pages to {}: {error}", dir.display()),
         });
@@ -65,14 +65,14 @@ pub(super) fn man(out: Option<&Path>) -> Result<Exit, Failure> {
     let mut page = Vec::new();
     clap_mangen::Man::new(Cli::command()).render(&mut page)?;
     page.extend_from_slice(SECTIONS);
-    answer::write(&String::from_utf8_lossy(&page));
-    Ok(Exit::Done)
+    answer::print(&String::from_utf8_lossy(&page));
+    Ok(Exit::Success)
 }
 
 pub(super) fn json_schema(of: SchemaOf) -> Exit {
-    answer::write(match of {
+    answer::print(match of {
         SchemaOf::Workspace => manifest::WORKSPACE_SCHEMA,
         SchemaOf::Settings => manifest::SETTINGS_SCHEMA,
     });
-    Exit::Done
+    Exit::Success
 }

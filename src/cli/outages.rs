@@ -4,7 +4,7 @@ use crate::render::{escape, words};
 use std::collections::BTreeMap;
 
 /// Maximum number of sources named.
-const NAMED: usize = 10;
+const MAX_NAMED: usize = 10;
 
 /// Sources by the outage that they have in common.
 pub(super) struct Outages(BTreeMap<String, Vec<String>>);
@@ -29,8 +29,8 @@ impl Outages {
     pub(super) fn lines(&self, what: &str) -> Vec<String> {
         let line = |(outage, sources): (&String, &Vec<String>)| {
             let named: Vec<String> =
-                sources.iter().take(NAMED).map(|name| escape::terminal_line(name)).collect();
-            let more = match sources.len().saturating_sub(NAMED) {
+                sources.iter().take(MAX_NAMED).map(|name| escape::terminal_line(name)).collect();
+            let more = match sources.len().saturating_sub(MAX_NAMED) {
                 0 => String::new(),
                 more => format!(" and {} more", words::number(more)),
             };

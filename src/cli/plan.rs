@@ -3,36 +3,36 @@
 use super::args::{Common, LimitArgs, PlanArgs};
 use super::progress::Progress;
 use super::select::Selector;
-use super::workplace::{Access, Workplace};
-use super::{Exit, Failure, answer, saved, settled, test};
+use super::workplace::{AccessMode, CommandContext};
+use super::{Exit, CommandError, answer, saved, settled, test};
 use crate::plan::{ErrorKind, Overrides, Plan};
 use crate::reconcile::guard;
 
-pub(super) async fn run(common: &Common, args: &PlanArgs) -> Result<Exit, Failure> {
+pub(super) async fn run(common: &Common, args: &PlanArgs) -> Result<Exit, CommandError> {
     let selector = Selector::new(&args.selection)?;
     // A saved plan depends on the fingerprint key of the state, which is created if necessary.
-    let access = if args.out.is_some() { Access::Write } else { Access::Read };
+    let access = if args.out.is_some() { AccessMode::Write } else { AccessMode::Read };
     let progress = Progress::activity(common, "comparing the files with the platform");
     let ticking = progress.tick();
     let (start, before) = match args.out {
-        None => settled::recall(common, &args.limits, &selector).await,
+        None => settled::load_unchanged(common, &args.limits, &selector).await,
         Some(_) => Default::default(),
     };
-    let place = Workplace::open_from(common, access, start).await?;
-    let as_before = before.of(&place);
+    let place = CommandContext::open_from(common, access, start).await?;
+    let as_before = before.unchanged_summaries(&place);
     let mut tasks = place.tasks(&selector)?;
-    selector.release(&mut tasks);
+    selector.release_quarantine(&mut tasks);
     let mut planner = place.planner(overrides(&args.limits));
     planner.hashes = args.out.is_some();
     let mut planned = planner.plan_all(tasks).await;
     drop(ticking);
     for planned in &mut planned {
-        selector.narrow(&mut planned.plan);
+        selector.filter_plan(&mut planned.plan);
     }
-    selector.must_match(&place.reading, "source", "`wellspring plan -v` shows all of them")?;
+    selector.require_matches(&place.reading, "source", "`wellspring plan -v` shows all of them")?;
     let tests = match args.test {
         true => test::connections(common, &place, &mut planned, args.allow_untested).await,
-        false => Exit::Done,
+        false => Exit::Success,
     };
     let approved = guard(&planned, as_before, &planner.host);
     let problems = place.problems(approved.plan()).await?;
@@ -40,12 +40,12 @@ pub(super) async fn run(common: &Common, args: &PlanArgs) -> Result<Exit, Failur
     if let Some(path) = &args.out {
         saved::write(
             path,
-            &saved::now(
+            &saved::current_plan(
                 &place,
                 &planner,
                 &planned,
                 &approved,
-                saved::asked(&args.selection.workspace, &selector, &args.limits),
+                saved::plan_options(&args.selection.workspace, &selector, &args.limits),
             )?,
         )?;
         if !common.quiet() {
@@ -53,7 +53,7 @@ pub(super) async fn run(common: &Common, args: &PlanArgs) -> Result<Exit, Failur
             note!("Saved to {path}; `wellspring apply {path}` carries it out, and nothing else.");
         }
     }
-    let changes = approved.plan().units.iter().any(|unit| !unit.actions.is_empty());
+    let changes = approved.plan().workspaces.iter().any(|unit| !unit.actions.is_empty());
     let exit = exit_of(approved.plan())
         .or(tests)
         .or(place.exit())
@@ -69,8 +69,8 @@ pub(super) fn overrides(limits: &LimitArgs) -> Overrides {
 
 /// Returns 5 or 1 if a unit could not be planned, 4 if a guard refused something.
 pub(super) fn exit_of(plan: &Plan) -> Exit {
-    plan.units.iter().fold(Exit::Done, |exit, unit| {
-        let error = unit.error.as_ref().map_or(Exit::Done, |error| match error.kind {
+    plan.workspaces.iter().fold(Exit::Success, |exit, unit| {
+        let error = unit.error.as_ref().map_or(Exit::Success, |error| match error.kind {
             ErrorKind::Auth | ErrorKind::Token => Exit::Auth,
             _ => Exit::Failed,
         });

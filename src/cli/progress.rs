@@ -11,26 +11,26 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
 /// Interval between updates of the line.
-const EVERY: Duration = Duration::from_millis(250);
+const REDRAW_INTERVAL: Duration = Duration::from_millis(250);
 
 /// True while the line is on the terminal.
 static DRAWN: AtomicBool = AtomicBool::new(false);
 
 /// Delay before the line appears; shorter work needs none.
-const DELAY: Duration = Duration::from_millis(150);
+const FIRST_DRAW_DELAY: Duration = Duration::from_millis(150);
 
 /// The work in progress; clones share one line.
 #[derive(Clone)]
 pub(super) struct Progress {
-    doing: &'static str,
+    label: &'static str,
     /// Names one unit of the work; `None` where the work has no units.
     noun: Option<&'static str>,
-    under_way: Arc<Mutex<UnderWay>>,
+    state: Arc<Mutex<ProgressState>>,
 }
 
-struct UnderWay {
+struct ProgressState {
     names: BTreeSet<String>,
-    began: Instant,
+    started_at: Instant,
     /// True if stderr is a terminal.
     shown: bool,
 }
@@ -52,19 +52,19 @@ impl Progress {
     ///
     /// `doing` is a participle such as "syncing", `noun` names one unit of the work, such as "source".
     pub(super) fn new(common: &Common, doing: &'static str, noun: &'static str) -> Self {
-        Self::of(common, doing, Some(noun))
+        Self::build(common, doing, Some(noun))
     }
 
     /// Creates a line for work without units, such as "comparing with the platform".
     pub(super) fn activity(common: &Common, doing: &'static str) -> Self {
-        Self::of(common, doing, None)
+        Self::build(common, doing, None)
     }
 
-    fn of(common: &Common, doing: &'static str, noun: Option<&'static str>) -> Self {
+    fn build(common: &Common, label: &'static str, noun: Option<&'static str>) -> Self {
         let shown = common.format == Format::Human && !common.quiet() && std::io::stderr().is_terminal();
         let shown = shown && !is_dumb();
-        let under_way = UnderWay { names: BTreeSet::new(), began: Instant::now(), shown };
-        Self { doing, noun, under_way: Arc::new(Mutex::new(under_way)) }
+        let under_way = ProgressState { names: BTreeSet::new(), started_at: Instant::now(), shown };
+        Self { label, noun, state: Arc::new(Mutex::new(under_way)) }
     }
 
     pub(super) fn tick(&self) -> Ticking {
@@ -72,11 +72,11 @@ impl Progress {
         let shown = self.with(|under_way| under_way.shown);
         let ticking = shown.then(|| {
             tokio::spawn(async move {
-                let first = tokio::time::Instant::now() + DELAY;
-                let mut ticks = tokio::time::interval_at(first, EVERY);
+                let first = tokio::time::Instant::now() + FIRST_DRAW_DELAY;
+                let mut ticks = tokio::time::interval_at(first, REDRAW_INTERVAL);
                 loop {
                     ticks.tick().await;
-                    progress.with(|under_way| under_way.draw(progress.doing, progress.noun));
+                    progress.with(|under_way| under_way.draw(progress.label, progress.noun));
                 }
             })
         });
@@ -89,7 +89,7 @@ impl Progress {
     }
 
     /// Prints a message on its own line; `told` formats it from the names in progress.
-    pub(super) fn tell(&self, told: impl FnOnce(&BTreeSet<String>) -> String) {
+    pub(super) fn print_line(&self, told: impl FnOnce(&BTreeSet<String>) -> String) {
         self.with(|under_way| {
             under_way.clear();
             note!("{}", told(&under_way.names));
@@ -102,24 +102,24 @@ impl Progress {
             names.iter().for_each(|name| drop(under_way.names.take(name)));
             under_way.clear();
             if !told.is_empty() {
-                answer::write(&told.join("\n"));
+                answer::print(&told.join("\n"));
             }
         });
     }
 
-    fn with<T>(&self, work: impl FnOnce(&mut UnderWay) -> T) -> T {
-        work(&mut self.under_way.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with<T>(&self, work: impl FnOnce(&mut ProgressState) -> T) -> T {
+        work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl UnderWay {
+impl ProgressState {
     fn draw(&self, doing: &str, noun: Option<&str>) {
         if self.names.is_empty() && noun.is_some() {
             return self.clear();
         }
         let terminal = || terminal_size::terminal_size_of(std::io::stderr()).map(|(width, _)| width.0.into());
         let width: usize = answer::columns().or_else(terminal).unwrap_or(80);
-        let took = words::duration(Duration::from_secs(self.began.elapsed().as_secs()));
+        let took = words::duration(Duration::from_secs(self.started_at.elapsed().as_secs()));
         let line = match noun {
             None => format!("{doing}, {took}"),
             Some(noun) => {
@@ -131,7 +131,7 @@ impl UnderWay {
         };
         DRAWN.store(true, Ordering::Relaxed);
         let mut err = std::io::stderr().lock();
-        let _ = write!(err, "\r\x1b[K{}", words::cut(&line, width.saturating_sub(1)));
+        let _ = write!(err, "\r\x1b[K{}", words::truncate(&line, width.saturating_sub(1)));
         let _ = err.flush();
     }
 

@@ -2,34 +2,34 @@
 
 use super::args::{Common, Format, PullArgs};
 use super::progress::Progress;
-use super::workplace::{Access, Workplace};
-use super::{Exit, Failure, answer, files, init};
-use crate::manifest::{Pulled, PulledWorkspace, nearest, path_for, plain_name, pulled};
-use crate::model::{DesiredUnit, ObservedSource, Scope, Unit, WorkspaceId};
+use super::workplace::{AccessMode, CommandContext};
+use super::{Exit, CommandError, answer, files, init};
+use crate::manifest::{Pulled, PulledWorkspace, nearest, path_for, plain_name, generate};
+use crate::model::{DesiredWorkspace, ObservedSource, Scope, WorkspaceRef, WorkspaceId};
 use crate::render::{escape, words};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A workspace or source to pull.
-struct Wanted {
-    unit: Unit,
+struct PullTargets {
+    unit: WorkspaceRef,
     alias: Option<String>,
     /// One source; `None` for all undeclared sources.
     source: Option<String>,
 }
 
 /// A file that was written.
-struct Written {
-    wanted: Wanted,
+struct WrittenFile {
+    target: PullTargets,
     path: String,
     pulled: Pulled,
 }
 
-pub(super) async fn run(common: &Common, args: &PullArgs) -> Result<Exit, Failure> {
-    let place = Workplace::open(common, Access::Read).await?;
+pub(super) async fn run(common: &Common, args: &PullArgs) -> Result<Exit, CommandError> {
+    let place = CommandContext::open(common, AccessMode::Read).await?;
     if place.reading.has_errors() {
-        return Err(Failure {
+        return Err(CommandError {
             exit: Exit::Invalid,
             message: "cannot tell which sources are declared already while files have errors; fix them first"
                 .to_owned(),
@@ -38,36 +38,36 @@ pub(super) async fn run(common: &Common, args: &PullArgs) -> Result<Exit, Failur
     let progress = Progress::activity(common, "reading the sources of the platform");
     let ticking = progress.tick();
     let mut written = Vec::new();
-    for wanted in wanted(&place, args)? {
+    for wanted in resolve_targets(&place, args)? {
         written.extend(pull(&place, wanted, args.force).await?);
     }
     drop(ticking);
     place.close().await;
-    tell(common, &written);
-    Ok(Exit::Done)
+    print_written(common, &written);
+    Ok(Exit::Success)
 }
 
-fn wanted(place: &Workplace, args: &PullArgs) -> Result<Vec<Wanted>, Failure> {
+fn resolve_targets(place: &CommandContext, args: &PullArgs) -> Result<Vec<PullTargets>, CommandError> {
     let scope = match &args.scope {
-        Some(scope) => Some(Scope::parse(scope).map_err(|error| Failure::usage(&error.to_string()))?),
+        Some(scope) => Some(Scope::parse(scope).map_err(|error| CommandError::usage(&error.to_string()))?),
         None => None,
     };
     let aliases = &place.reading.aliases;
-    let alias_of = |unit: &Unit| {
+    let alias_of = |unit: &WorkspaceRef| {
         let same = aliases.iter().filter(|(_, other)| other.workspace == unit.workspace);
         same.max_by_key(|(_, other)| other.scope == unit.scope).map(|(alias, _)| alias.clone())
     };
     if args.what.is_empty() {
-        let declared = place.reading.desired.units.iter().map(|unit| unit.unit.clone());
-        let units: BTreeSet<Unit> = declared.chain(aliases.values().cloned()).collect();
+        let declared = place.reading.desired.workspaces.iter().map(|unit| unit.unit.clone());
+        let units: BTreeSet<WorkspaceRef> = declared.chain(aliases.values().cloned()).collect();
         if units.is_empty() {
-            return Err(Failure::usage(
+            return Err(CommandError::usage(
                 "no workspace is given here or in the files; use `wellspring pull WORKSPACE`",
             ));
         }
         return Ok(units
             .into_iter()
-            .map(|unit| Wanted { alias: alias_of(&unit), unit, source: None })
+            .map(|unit| PullTargets { alias: alias_of(&unit), unit, source: None })
             .collect());
     }
     args.what
@@ -81,13 +81,13 @@ fn wanted(place: &Workplace, args: &PullArgs) -> Result<Vec<Wanted>, Failure> {
                 Some(unit) => unit.clone(),
                 None => {
                     let id =
-                        WorkspaceId::parse(workspace).map_err(|error| Failure::usage(&error.to_string()))?;
-                    Unit { workspace: id, scope: Scope::default() }
+                        WorkspaceId::parse(workspace).map_err(|error| CommandError::usage(&error.to_string()))?;
+                    WorkspaceRef { workspace: id, scope: Scope::default() }
                 }
             };
             // Use the scope that the files declare if it is the only one, unless another is requested.
             let mut declared =
-                place.reading.desired.units.iter().filter(|other| other.names().contains(&workspace));
+                place.reading.desired.workspaces.iter().filter(|other| other.names().contains(&workspace));
             if let (Some(one), None) = (declared.next(), declared.next()) {
                 unit = one.unit.clone();
             }
@@ -95,13 +95,13 @@ fn wanted(place: &Workplace, args: &PullArgs) -> Result<Vec<Wanted>, Failure> {
                 unit.scope = scope.clone();
             }
             let named = aliases.contains_key(workspace).then(|| workspace.to_owned());
-            Ok(Wanted { alias: named.or_else(|| alias_of(&unit)), unit, source })
+            Ok(PullTargets { alias: named.or_else(|| alias_of(&unit)), unit, source })
         })
         .collect()
 }
 
 /// Pulls one workspace; `None` if there is nothing to write.
-async fn pull(place: &Workplace, wanted: Wanted, force: bool) -> Result<Option<Written>, Failure> {
+async fn pull(place: &CommandContext, wanted: PullTargets, force: bool) -> Result<Option<WrittenFile>, CommandError> {
     let rows = place.reader.list(&wanted.unit).await?;
     let declared = place.reading.desired.open_units().find(|unit| unit.unit == wanted.unit);
     if rows.is_empty() && declared.is_none() && wanted.alias.is_none() {
@@ -109,7 +109,7 @@ async fn pull(place: &Workplace, wanted: Wanted, force: bool) -> Result<Option<W
     }
     let path = path(place, &wanted)?;
     let target = place.settings.root.join(&path);
-    let elsewhere = |unit: &Arc<DesiredUnit>| -> Vec<(String, String)> {
+    let elsewhere = |unit: &Arc<DesiredWorkspace>| -> Vec<(String, String)> {
         let others = unit.sources.iter().filter(|source| *source.at.file != *path);
         others.map(|source| (source.name.to_string(), source.key.to_string())).collect()
     };
@@ -121,7 +121,7 @@ async fn pull(place: &Workplace, wanted: Wanted, force: bool) -> Result<Option<W
     let mut chosen: Vec<&ObservedSource> = rows.iter().filter(is_wanted).collect();
     chosen.sort_by(|a, b| a.name.cmp(&b.name));
     if let Some(source) = &wanted.source {
-        let failed = |message: String| Failure { exit: Exit::Failed, message };
+        let failed = |message: String| CommandError { exit: Exit::Failed, message };
         if chosen.is_empty() {
             let near = nearest(source, rows.iter().map(|row| row.name.as_str()));
             let near = near.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
@@ -136,7 +136,7 @@ async fn pull(place: &Workplace, wanted: Wanted, force: bool) -> Result<Option<W
     }
     let replaces = force || init::is_scaffold(&target);
     if !replaces && target.symlink_metadata().is_ok() {
-        return Err(Failure {
+        return Err(CommandError {
             exit: Exit::Failed,
             message: format!("{path} already exists; use --force to overwrite it"),
         });
@@ -144,7 +144,7 @@ async fn pull(place: &Workplace, wanted: Wanted, force: bool) -> Result<Option<W
     let taken = others.into_iter().map(|(_, key)| key).collect();
     let alias =
         wanted.alias.as_deref().and_then(|alias| Some((alias, &place.reading.aliases.get(alias)?.scope)));
-    let pulled = pulled(&PulledWorkspace { unit: &wanted.unit, alias }, &chosen, &taken);
+    let pulled = generate(&PulledWorkspace { unit: &wanted.unit, alias }, &chosen, &taken);
     if replaces {
         if let Some(folder) = target.parent() {
             std::fs::create_dir_all(folder)?;
@@ -153,19 +153,19 @@ async fn pull(place: &Workplace, wanted: Wanted, force: bool) -> Result<Option<W
     } else {
         files::create(&target, &pulled.text)?;
     }
-    Ok(Some(Written { wanted, path, pulled }))
+    Ok(Some(WrittenFile { target: wanted, path, pulled }))
 }
 
 /// Returns the error for a workspace without sources that no file names either.
-fn unknown(place: &Workplace, wanted: &Wanted) -> Failure {
+fn unknown(place: &CommandContext, wanted: &PullTargets) -> CommandError {
     let name = wanted.unit.workspace.as_str();
-    let declared = place.reading.desired.units.iter().flat_map(|unit| unit.names());
+    let declared = place.reading.desired.workspaces.iter().flat_map(|unit| unit.names());
     let known = declared.chain(place.reading.aliases.keys().map(String::as_str));
     let hint = nearest(name, known).map_or_else(
         || "check the id, and the scope (--scope)".to_owned(),
         |near| format!("did you mean `{near}`?"),
     );
-    Failure::usage(&format!(
+    CommandError::usage(&format!(
         "no workspace is called `{name}`: no file names it, and the platform lists no sources for it; {hint}"
     ))
 }
@@ -173,7 +173,7 @@ fn unknown(place: &Workplace, wanted: &Wanted) -> Failure {
 /// Returns the path for the file: WORKSPACE[-SCOPE][.SOURCE].toml.
 ///
 /// Consists of safe names and matches the patterns of `files`.
-fn path(place: &Workplace, wanted: &Wanted) -> Result<String, Failure> {
+fn path(place: &CommandContext, wanted: &PullTargets) -> Result<String, CommandError> {
     let label = wanted.alias.as_deref().unwrap_or(wanted.unit.workspace.as_str());
     let mut name = plain_name(label).unwrap_or_else(|| "workspace".to_owned());
     if wanted.alias.is_none() && wanted.unit.scope != Scope::default() {
@@ -183,7 +183,7 @@ fn path(place: &Workplace, wanted: &Wanted) -> Result<String, Failure> {
         name.push_str(&format!(".{}", plain_name(source).unwrap_or_else(|| "source".to_owned())));
     }
     let patterns = place.reading.patterns.as_deref();
-    path_for(patterns, &name).ok_or_else(|| Failure {
+    path_for(patterns, &name).ok_or_else(|| CommandError {
         exit: Exit::Invalid,
         message: format!(
             "the patterns of `files` in wellspring.toml match no new file for {label}; add one, such as \
@@ -192,15 +192,15 @@ fn path(place: &Workplace, wanted: &Wanted) -> Result<String, Failure> {
     })
 }
 
-fn tell(common: &Common, written: &[Written]) {
+fn print_written(common: &Common, written: &[WrittenFile]) {
     if common.format == Format::Json {
         let files: Vec<_> = written
             .iter()
             .map(|written| {
                 json!({
                     "file": written.path,
-                    "workspace_id": written.wanted.unit.workspace.shown(),
-                    "scope": written.wanted.unit.scope,
+                    "workspace_id": written.target.unit.workspace.display_text(),
+                    "scope": written.target.unit.scope,
                     "sources": written.pulled.sources,
                     "unreadable": written.pulled.unreadable,
                     "variables": written.pulled.variables,
@@ -210,15 +210,15 @@ fn tell(common: &Common, written: &[Written]) {
         return answer::write_json(&json!({ "format_version": 1, "files": files }));
     }
     if written.is_empty() {
-        answer::write("Nothing to pull: every source of the platform is declared.");
+        answer::print("Nothing to pull: every source of the platform is declared.");
     }
-    for Written { path, pulled, .. } in written {
-        answer::write(&format!("wrote  {path}: {}", words::count(pulled.sources.len(), "source")));
+    for WrittenFile { path, pulled, .. } in written {
+        answer::print(&format!("wrote  {path}: {}", words::count(pulled.sources.len(), "source")));
         for what in &pulled.unreadable {
-            answer::write(&format!("  not readable: {}", escape::terminal(what)));
+            answer::print(&format!("  not readable: {}", escape::terminal(what)));
         }
         for variable in &pulled.variables {
-            answer::write(&format!("  set this environment variable: {variable}"));
+            answer::print(&format!("  set this environment variable: {variable}"));
         }
     }
 }

@@ -4,15 +4,15 @@ mod open;
 
 use super::args::{Common, RunArgs};
 use super::voice::{Log, Terminal};
-use super::workplace::{self, Access, Workplace};
-use super::{Exit, Failure, answer};
-use crate::apply::Syncing;
-use crate::daemon::{self, Daemon, Event, Hands, Voice};
+use super::workplace::{self, AccessMode, CommandContext};
+use super::{Exit, CommandError, answer};
+use crate::apply::SourceLocks;
+use crate::daemon::{self, Daemon, Event, Writers, Reporter};
 use crate::plan::Overrides;
 use crate::reconcile::{Planner, Reconciler};
-use crate::remote::Writer;
-use crate::settings::{Humane, Mode};
-use crate::sync::{Syncer, Unrecorded};
+use crate::remote::ApiWriter;
+use crate::settings::{HumanDuration, Mode};
+use crate::sync::{Syncer, UnrecordedResults};
 use crate::tree;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,9 +22,9 @@ use tokio::sync::mpsc::UnboundedReceiver;
 const INTERVAL: Duration = Duration::from_secs(5 * 60);
 
 /// Maximum wait of a pass for a workspace that another process is writing.
-const LOCK_WAIT: Duration = Duration::from_secs(30);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 
-pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure> {
+pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, CommandError> {
     // A daemon must not depend on the user who starts it, so it never prompts.
     let common = &common.unattended();
     let (events, mut inbox) = tokio::sync::mpsc::unbounded_channel();
@@ -34,20 +34,20 @@ pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure
     if !dry_run {
         refuse_swapped_state(&settings)?;
     }
-    let access = if dry_run { Access::Read } else { Access::Serve };
+    let access = if dry_run { AccessMode::Read } else { AccessMode::Serve };
     let Some(place) = open_unless_stopped(common, access, &mut inbox).await else {
-        return Ok(Exit::Done);
+        return Ok(Exit::Success);
     };
     let mut place = place?;
-    let _alone = place.alone.take();
-    let planner = Planner { settled: Some(Arc::default()), ..place.planner(Overrides::default()) };
-    let voice: Arc<dyn Voice> = if common.has_reader() {
-        Arc::new(Terminal::new(answer::look(common)))
+    let _alone = place.daemon_lock.take();
+    let planner = Planner { unchanged: Some(Arc::default()), ..place.planner(Overrides::default()) };
+    let voice: Arc<dyn Reporter> = if common.prints_for_terminal() {
+        Arc::new(Terminal::new(answer::style(common)))
     } else {
         Arc::new(Log::default())
     };
     let host = &place.settings.host.daemon;
-    let interval = args.interval.or(host.interval).map_or(INTERVAL, Humane::get);
+    let interval = args.interval.or(host.interval).map_or(INTERVAL, HumanDuration::get);
     let about = open::about(&place, interval, dry_run);
     let (publisher, open) = match open::open(&place, args, about, &*voice).await {
         Ok(opened) => opened,
@@ -58,55 +58,55 @@ pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure
     };
     let hands = match (&place.state, dry_run) {
         (Some(state), false) => {
-            let syncing = Syncing::default();
-            let writer = Writer::new(&place.reader);
+            let syncing = SourceLocks::default();
+            let writer = ApiWriter::new(&place.reader);
             let (told, stop) = (Arc::clone(&voice), Arc::clone(&stopping));
             let syncer = Syncer {
                 writer: writer.clone(),
                 state: state.clone(),
-                syncing: syncing.clone(),
+                source_locks: syncing.clone(),
                 clock: workplace::clock(),
-                unrecorded: Unrecorded::default(),
+                unrecorded: UnrecordedResults::default(),
             };
             let reconciler = Reconciler {
                 planner: planner.clone(),
                 writer,
                 state: state.clone(),
                 holder: "run",
-                lock_wait: LOCK_WAIT,
-                stopping: Arc::new(move || daemon::is_set(&stop)),
+                lock_wait: LOCK_TIMEOUT,
+                should_stop: Arc::new(move || daemon::is_stopping(&stop)),
                 on_actions: Arc::new(move |plan, results| {
-                    results.iter().for_each(|(n, result)| told.action(plan, &plan.actions[*n], result));
+                    results.iter().for_each(|(n, result)| told.action_finished(plan, &plan.actions[*n], result));
                 }),
-                syncing,
+                source_locks: syncing,
             };
-            Some(Hands { reconciler: Arc::new(reconciler), syncer })
+            Some(Writers { reconciler: Arc::new(reconciler), syncer })
         }
         _ => None,
     };
     let at = if place.is_local() { "the local platform".to_owned() } else { place.url() };
-    voice.note(&format!(
+    voice.info(&format!(
         "watching {} for {at}{}",
         place.settings.root.display(),
         if dry_run { " (dry run: changes are only logged)" } else { "" }
     ));
     if place.reading.commit().is_none() && tree::uses_reftable(&place.settings.root) {
-        voice.warn(
+        voice.warning(
             "the Git repository uses reftable and the git program cannot read it: changes are recorded without a \
-             commit; install Git 2.45 or newer",
+             commit; install Git 2.45 or report_newer_toml",
         );
     }
     let daemon = Daemon {
         root: place.settings.root.clone(),
-        bell: hands.as_ref().map(|hands| hands.reconciler.state.bell()),
+        cookie_path: hands.as_ref().map(|hands| hands.reconciler.state.cookie_path()),
         interval,
-        settle: place.rest(),
+        quiet_period: place.quiet_period(),
         planner,
-        hands,
-        known: Arc::clone(&place.reading.known),
-        memory: place.memory.clone(),
-        emptied: place.emptied,
-        voice,
+        write_access: hands,
+        cache: Arc::clone(&place.reading.cache),
+        file_index: place.file_index.clone(),
+        is_emptied: place.is_emptied,
+        reporter: voice,
         publisher,
         variables: place.settings.variables(),
         clock: workplace::clock(),
@@ -123,37 +123,37 @@ pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure
     if let Some(local) = local {
         local.stop().await;
     }
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 /// Opens the command context; returns `None` once a shutdown is requested.
 async fn open_unless_stopped(
     common: &Common,
-    access: Access,
+    access: AccessMode,
     inbox: &mut UnboundedReceiver<Event>,
-) -> Option<Result<Workplace, Failure>> {
+) -> Option<Result<CommandContext, CommandError>> {
     let common = common.clone();
     // In a task of its own, because it may block on files and on another process.
-    let opening = tokio::spawn(async move { Workplace::open(&common, access).await });
+    let opening = tokio::spawn(async move { CommandContext::open(&common, access).await });
     tokio::select! {
         opened = opening => match opened {
             Ok(opened) => Some(opened),
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Err(_) => None,
         },
-        () = daemon::stopped(inbox) => None,
+        () = daemon::wait_for_stop(inbox) => None,
     }
 }
 
 /// Refuses a state directory inside a symlinked root.
 ///
 /// The next deployment would replace it.
-fn refuse_swapped_state(settings: &crate::settings::Settings) -> Result<(), Failure> {
+fn refuse_swapped_state(settings: &crate::settings::Settings) -> Result<(), CommandError> {
     let inside = settings.state_dir.starts_with(&settings.root);
     let swapped = std::fs::symlink_metadata(&settings.root).is_ok_and(|root| root.is_symlink());
     if inside && swapped {
         let root = settings.root.display();
-        return Err(Failure::usage(&format!(
+        return Err(CommandError::usage(&format!(
             "{root} is a symlink, and its target may be switched with the state in it; choose another state directory with \
              --state-dir"
         )));

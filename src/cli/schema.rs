@@ -2,32 +2,32 @@
 
 use super::args::{Common, Format, SchemaArgs, Selection};
 use super::select::Selector;
-use super::workplace::{Access, Workplace};
-use super::{Exit, Failure, answer};
-use crate::model::{SourceId, Unit};
+use super::workplace::{AccessMode, CommandContext};
+use super::{Exit, CommandError, answer};
+use crate::model::{SourceId, WorkspaceRef};
 use crate::remote::Schema;
 use crate::render::escape;
 use serde_json::json;
 
-pub(super) async fn run(common: &Common, args: &SchemaArgs) -> Result<Exit, Failure> {
+pub(super) async fn run(common: &Common, args: &SchemaArgs) -> Result<Exit, CommandError> {
     let source = args.source.as_str();
     if !source.contains('/') {
-        return Err(Failure::usage(&format!("{source:?} names no source; write WORKSPACE/SOURCE")));
+        return Err(CommandError::usage(&format!("{source:?} names no source; write WORKSPACE/SOURCE")));
     }
     let selector = Selector::new(&Selection { source: vec![source.to_owned()], ..Selection::default() })?;
-    let place = Workplace::open(common, Access::Read).await?;
+    let place = CommandContext::open(common, AccessMode::Read).await?;
     let schema = find(&place, &selector, source).await;
     place.close().await;
     let schema = schema?;
     if common.format == Format::Json {
         answer::write_json(&json!({ "format_version": 1, "source": source, "tables": schema.tables }));
     } else {
-        answer::write(&text(&schema));
+        answer::print(&text(&schema));
     }
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
-async fn find(place: &Workplace, selector: &Selector, source: &str) -> Result<Schema, Failure> {
+async fn find(place: &CommandContext, selector: &Selector, source: &str) -> Result<Schema, CommandError> {
     for task in place.tasks(selector)? {
         let desired = &task.desired.open();
         let declared =
@@ -42,11 +42,11 @@ async fn find(place: &Workplace, selector: &Selector, source: &str) -> Result<Sc
             _ => Err(failed(format!("the platform has several sources called {:?}", declared.name))),
         };
     }
-    selector.must_match(&place.reading, "declared source", "`wellspring show` lists them")?;
-    Err(Failure::usage(&format!("no declared source matches `{source}`; `wellspring show` lists them")))
+    selector.require_matches(&place.reading, "declared source", "`wellspring show` lists them")?;
+    Err(CommandError::usage(&format!("no declared source matches `{source}`; `wellspring show` lists them")))
 }
 
-async fn schema(place: &Workplace, unit: &Unit, id: &SourceId) -> Result<Schema, Failure> {
+async fn schema(place: &CommandContext, unit: &WorkspaceRef, id: &SourceId) -> Result<Schema, CommandError> {
     Ok(place.reader.schema(unit, id).await?)
 }
 
@@ -63,6 +63,6 @@ fn text(schema: &Schema) -> String {
     out
 }
 
-fn failed(message: String) -> Failure {
-    Failure { exit: Exit::Failed, message }
+fn failed(message: String) -> CommandError {
+    CommandError { exit: Exit::Failed, message }
 }

@@ -1,11 +1,11 @@
 //! Selection of workspaces and sources: WORKSPACE[/SOURCE], `-w` and `-s`.
 
-use super::Failure;
+use super::CommandError;
 use super::args::Selection;
 use crate::manifest;
-use crate::model::{DesiredUnit, SourceKey, SourceName};
-use crate::plan::UnitPlan;
-use crate::reading::Reading;
+use crate::model::{DesiredWorkspace, SourceKey, SourceName};
+use crate::plan::WorkspacePlan;
+use crate::reading::LoadedConfig;
 use crate::reconcile::Task;
 use globset::{Glob, GlobMatcher};
 use std::sync::OnceLock;
@@ -13,23 +13,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A compiled [`Selection`].
 pub(super) struct Selector {
-    workspaces: Vec<Workspace>,
-    sources: Vec<Pattern>,
+    workspaces: Vec<SelectedWorkspace>,
+    sources: Vec<SourcePattern>,
 }
 
-struct Workspace {
+struct SelectedWorkspace {
     name: String,
-    found: Found,
+    matched: MatchTracker,
 }
 
-struct Pattern {
+struct SourcePattern {
     text: String,
     /// `None`: any.
     workspace: Option<GlobMatcher>,
     source: GlobMatcher,
     /// Kind of a name without a slash; `None` for other patterns.
-    bare: Option<Bare>,
-    found: Found,
+    unqualified: Option<Bare>,
+    matched: MatchTracker,
 }
 
 /// A name that is a workspace's if a workspace has it, and a source's otherwise.
@@ -38,16 +38,16 @@ struct Bare(OnceLock<bool>);
 
 /// Set once anything matched.
 #[derive(Default)]
-struct Found(AtomicBool);
+struct MatchTracker(AtomicBool);
 
 impl Selector {
-    pub(super) fn new(selection: &Selection) -> Result<Self, Failure> {
-        let workspace = |name: &String| Workspace { name: name.clone(), found: Found::default() };
-        let targets = selection.targets.iter().map(|text| Pattern::new(text, Some(Bare::default())));
-        let sources = selection.source.iter().map(|text| Pattern::new(text, None));
+    pub(super) fn new(selection: &Selection) -> Result<Self, CommandError> {
+        let workspace = |name: &String| SelectedWorkspace { name: name.clone(), matched: MatchTracker::default() };
+        let targets = selection.targets.iter().map(|text| SourcePattern::new(text, Some(Bare::default())));
+        let sources = selection.source.iter().map(|text| SourcePattern::new(text, None));
         Ok(Self {
             workspaces: selection.workspace.iter().map(workspace).collect(),
-            sources: targets.chain(sources).collect::<Result<_, Failure>>()?,
+            sources: targets.chain(sources).collect::<Result<_, CommandError>>()?,
         })
     }
 
@@ -56,10 +56,10 @@ impl Selector {
     }
 
     /// Decides which names without a slash are declared workspaces.
-    pub(super) fn look_up_names(&self, reading: &Reading) {
+    pub(super) fn resolve_names(&self, reading: &LoadedConfig) {
         for pattern in &self.sources {
-            let Some(Bare(is_workspace)) = &pattern.bare else { continue };
-            let declared = || reading.desired.units.iter().map(|unit| unit.names());
+            let Some(Bare(is_workspace)) = &pattern.unqualified else { continue };
+            let declared = || reading.desired.workspaces.iter().map(|unit| unit.names());
             is_workspace.get_or_init(|| {
                 declared().any(|names| names.iter().any(|name| pattern.source.is_match(name)))
             });
@@ -68,7 +68,7 @@ impl Selector {
 
     /// The sources as `-s` takes them.
     pub(super) fn source_patterns(&self) -> Vec<String> {
-        let pattern = |pattern: &Pattern| match pattern.is_workspace() {
+        let pattern = |pattern: &SourcePattern| match pattern.is_workspace() {
             true => format!("{}/*", pattern.text),
             false => pattern.text.clone(),
         };
@@ -76,73 +76,73 @@ impl Selector {
     }
 
     /// Returns true if anything of the workspace with these names is selected.
-    pub(super) fn unit(&self, names: [&str; 2]) -> bool {
-        let named = |workspace: &Workspace| workspace.found.note(names.contains(&workspace.name.as_str()));
+    pub(super) fn selects_workspace(&self, names: [&str; 2]) -> bool {
+        let named = |workspace: &SelectedWorkspace| workspace.matched.record(names.contains(&workspace.name.as_str()));
         (self.workspaces.is_empty() || any(&self.workspaces, named))
-            && (self.sources.is_empty() || any(&self.sources, |pattern| pattern.takes_workspace(names)))
+            && (self.sources.is_empty() || any(&self.sources, |pattern| pattern.matches_workspace(names)))
     }
 
     /// Returns true if this source of the workspace is selected.
-    pub(super) fn source(&self, unit: &DesiredUnit, key: &SourceKey, name: &SourceName) -> bool {
+    pub(super) fn source(&self, unit: &DesiredWorkspace, key: &SourceKey, name: &SourceName) -> bool {
         self.source_of(unit.names(), key, name)
     }
 
     /// Returns true if this source of the workspace with these names is selected.
     pub(super) fn source_of(&self, unit: [&str; 2], key: &SourceKey, name: &SourceName) -> bool {
-        let matches = |pattern: &Pattern| pattern.found.note(pattern.is_for(unit, key, name));
+        let matches = |pattern: &SourcePattern| pattern.matched.record(pattern.matches_source(unit, key, name));
         self.sources.is_empty() || any(&self.sources, matches)
     }
 
     /// Returns true if a pattern without a match so far would match this source.
-    pub(super) fn misses(&self, unit: &DesiredUnit, key: &SourceKey, name: &SourceName) -> bool {
-        self.sources.iter().any(|pattern| !pattern.found.get() && pattern.is_for(unit.names(), key, name))
+    pub(super) fn has_unmatched_pattern_for(&self, unit: &DesiredWorkspace, key: &SourceKey, name: &SourceName) -> bool {
+        self.sources.iter().any(|pattern| !pattern.matched.get() && pattern.matches_source(unit.names(), key, name))
     }
 
     /// Fails if `-w` names a workspace that is not declared.
     ///
     /// Broken files may declare it.
-    pub(super) fn must_name(&self, reading: &Reading) -> Result<(), Failure> {
-        let all = self.workspaces.iter().map(|workspace| (workspace.name.as_str(), &workspace.found));
-        missing(all, reading.has_errors()).map_or(Ok(()), |name| {
-            let declared = reading.desired.units.iter().flat_map(|unit| unit.names());
+    pub(super) fn require_declared_workspaces(&self, reading: &LoadedConfig) -> Result<(), CommandError> {
+        let all = self.workspaces.iter().map(|workspace| (workspace.name.as_str(), &workspace.matched));
+        first_unmatched(all, reading.has_errors()).map_or(Ok(()), |name| {
+            let declared = reading.desired.workspaces.iter().flat_map(|unit| unit.names());
             let todo = manifest::nearest(name, declared).map_or_else(
                 || "`wellspring show` lists the declared ones".to_owned(),
                 |near| format!("did you mean `{near}`?"),
             );
-            Err(Failure::usage(&format!("no declared workspace is called `{name}`; {todo}")))
+            Err(CommandError::usage(&format!("no declared workspace is called `{name}`; {todo}")))
         })
     }
 
     /// Fails if a pattern matches nothing.
     ///
     /// `what` names the things it should match, `todo` the usual fix.
-    pub(super) fn must_match(&self, reading: &Reading, what: &str, todo: &str) -> Result<(), Failure> {
-        let all = self.sources.iter().map(|pattern| (pattern.text.as_str(), &pattern.found));
-        let Some(text) = missing(all, reading.has_errors()) else { return Ok(()) };
-        let what = match text.contains('/') || self.sources.iter().all(|pattern| pattern.bare.is_none()) {
+    pub(super) fn require_matches(&self, reading: &LoadedConfig, what: &str, todo: &str) -> Result<(), CommandError> {
+        let all = self.sources.iter().map(|pattern| (pattern.text.as_str(), &pattern.matched));
+        let Some(text) = first_unmatched(all, reading.has_errors()) else { return Ok(()) };
+        let what = match text.contains('/') || self.sources.iter().all(|pattern| pattern.unqualified.is_none()) {
             true => what.to_owned(),
             false => format!("workspace or {what}"),
         };
         let todo =
             nearest(text, reading).map_or_else(|| todo.to_owned(), |near| format!("did you mean `{near}`?"));
-        Err(Failure::usage(&format!("no {what} matches `{text}`; {todo}")))
+        Err(CommandError::usage(&format!("no {what} matches `{text}`; {todo}")))
     }
 
     /// Lifts the quarantine of sources that are named: the user wants them tried again.
-    pub(super) fn release(&self, tasks: &mut [Task]) {
+    pub(super) fn release_quarantine(&self, tasks: &mut [Task]) {
         for task in tasks {
             let desired = task.desired.open();
             let names = desired.names();
             let named = desired.sources.iter().filter(|source| {
                 let mut patterns = self.sources.iter().filter(|pattern| !pattern.is_workspace());
-                patterns.any(|pattern| pattern.is_for(names, &source.key, &source.name))
+                patterns.any(|pattern| pattern.matches_source(names, &source.key, &source.name))
             });
             task.released = named.map(|source| source.name.clone()).collect();
         }
     }
 
     /// Leaves only selected sources in a plan.
-    pub(super) fn narrow(&self, plan: &mut UnitPlan) {
+    pub(super) fn filter_plan(&self, plan: &mut WorkspacePlan) {
         if self.sources.is_empty() {
             return;
         }
@@ -150,9 +150,9 @@ impl Selector {
         let names = unit.names();
         if plan.error.is_some() {
             // The sources of the workspace are not known.
-            any(&self.sources, |pattern| pattern.found.note(pattern.takes_workspace(names)));
+            any(&self.sources, |pattern| pattern.matched.record(pattern.matches_workspace(names)));
         }
-        let whole = any(&self.sources, |pattern| pattern.is_whole() && pattern.takes_workspace(names));
+        let whole = any(&self.sources, |pattern| pattern.is_whole() && pattern.matches_workspace(names));
         let key_of = |name: &SourceName| unit.source(name).map(|source| source.key.clone());
         let by_name = |name: &SourceName| {
             let key = key_of(name).or_else(|| SourceKey::parse(name.as_str()).ok());
@@ -168,11 +168,11 @@ impl Selector {
     }
 }
 
-impl Pattern {
-    fn new(text: &str, bare: Option<Bare>) -> Result<Self, Failure> {
+impl SourcePattern {
+    fn new(text: &str, bare: Option<Bare>) -> Result<Self, CommandError> {
         let glob = |text: &str| {
             Glob::new(text).map(|glob| glob.compile_matcher()).map_err(|error| {
-                Failure::usage(&format!("`{text}` is not a pattern: {}; write * for any text", error.kind()))
+                CommandError::usage(&format!("`{text}` is not a pattern: {}; write * for any text", error.kind()))
             })
         };
         let (workspace, source, bare) = match text.split_once('/') {
@@ -180,12 +180,12 @@ impl Pattern {
             Some((workspace, source)) => (Some(glob(workspace)?), glob(source)?, None),
             None => (None, glob(text)?, bare),
         };
-        Ok(Self { text: text.to_owned(), workspace, source, bare, found: Found::default() })
+        Ok(Self { text: text.to_owned(), workspace, source, unqualified: bare, matched: MatchTracker::default() })
     }
 
     /// Returns true if this names a workspace without a source.
     fn is_workspace(&self) -> bool {
-        self.bare.as_ref().is_some_and(|Bare(is_workspace)| is_workspace.get() == Some(&true))
+        self.unqualified.as_ref().is_some_and(|Bare(is_workspace)| is_workspace.get() == Some(&true))
     }
 
     /// Returns true if every source of the workspaces matches.
@@ -196,21 +196,21 @@ impl Pattern {
     /// Returns true if sources of the workspace may match.
     ///
     /// Selecting a whole workspace counts as a match.
-    fn takes_workspace(&self, names: [&str; 2]) -> bool {
+    fn matches_workspace(&self, names: [&str; 2]) -> bool {
         let workspace = if self.is_workspace() { Some(&self.source) } else { self.workspace.as_ref() };
         let takes = workspace.is_none_or(|workspace| names.iter().any(|name| workspace.is_match(name)));
-        self.found.note(takes && self.is_whole());
+        self.matched.record(takes && self.is_whole());
         takes
     }
 
-    fn is_for(&self, unit: [&str; 2], key: &SourceKey, name: &SourceName) -> bool {
-        self.takes_workspace(unit)
+    fn matches_source(&self, unit: [&str; 2], key: &SourceKey, name: &SourceName) -> bool {
+        self.matches_workspace(unit)
             && (self.is_whole() || self.source.is_match(key.as_str()) || self.source.is_match(name.as_str()))
     }
 }
 
-impl Found {
-    fn note(&self, it_matches: bool) -> bool {
+impl MatchTracker {
+    fn record(&self, it_matches: bool) -> bool {
         self.0.fetch_or(it_matches, Ordering::Relaxed);
         it_matches
     }
@@ -228,7 +228,7 @@ fn any<T>(of: &[T], asked: impl Fn(&T) -> bool) -> bool {
 /// Returns the first element without a match.
 ///
 /// With `broken` files only if no element has one, since it may be declared there.
-fn missing<'a>(mut all: impl Iterator<Item = (&'a str, &'a Found)> + Clone, broken: bool) -> Option<&'a str> {
+fn first_unmatched<'a>(mut all: impl Iterator<Item = (&'a str, &'a MatchTracker)> + Clone, broken: bool) -> Option<&'a str> {
     if broken && all.clone().any(|(_, found)| found.get()) {
         return None;
     }
@@ -236,7 +236,7 @@ fn missing<'a>(mut all: impl Iterator<Item = (&'a str, &'a Found)> + Clone, brok
 }
 
 /// Returns the declared name that is most similar to a text.
-fn nearest(text: &str, reading: &Reading) -> Option<String> {
+fn nearest(text: &str, reading: &LoadedConfig) -> Option<String> {
     let (workspace, source) = text.split_once('/').unwrap_or(("", text));
     let mut names: Vec<String> = Vec::new();
     for unit in reading.desired.open_units() {

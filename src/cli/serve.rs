@@ -1,17 +1,17 @@
 //! `wellspring serve`: runs the local platform alone.
 
 use super::args::{Common, Format, ServeArgs};
-use super::local::{address, publish, random_token, write_private};
-use super::{Exit, Failure, answer};
+use super::local::{address, write_address_file, random_token, write_private};
+use super::{Exit, CommandError, answer};
 use crate::daemon;
-use crate::platform::{Config, StandIn, Storage, Taken, start};
+use crate::platform::{PlatformConfig, HostOverride, Storage, NameConflict, start};
 use secrecy::{ExposeSecret, SecretString};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-pub(super) async fn run(common: &Common, args: &ServeArgs) -> Result<Exit, Failure> {
+pub(super) async fn run(common: &Common, args: &ServeArgs) -> Result<Exit, CommandError> {
     if !args.listen.ip().is_loopback() && !args.allow_plaintext {
-        return Err(Failure::usage(&format!(
+        return Err(CommandError::usage(&format!(
             "the local platform has no TLS: on {} the token and the passwords of sources would be sent over the network \
              unencrypted. Listen on 127.0.0.1 behind a proxy with TLS, or pass --allow-plaintext",
             args.listen
@@ -27,30 +27,30 @@ pub(super) async fn run(common: &Common, args: &ServeArgs) -> Result<Exit, Failu
         .create(&folder)
         .map_err(|error| failed(&format!("cannot create {}: {error}", folder.display())))?;
     let token = token(&folder)?;
-    let config = Config {
+    let config = PlatformConfig {
         storage: Storage::Directory(folder.clone()),
         data_dir: std::path::absolute(&args.data_dir)?.components().collect(),
         listen: args.listen,
         token: token.secret.clone(),
-        taken: if args.refuse_taken { Taken::Refuse } else { Taken::Replace },
-        stand_ins: args.stand_in.iter().map(|(host, at)| StandIn { host: host.clone(), at: *at }).collect(),
+        on_conflict: if args.refuse_taken { NameConflict::Refuse } else { NameConflict::Replace },
+        host_overrides: args.stand_in.iter().map(|(host, at)| HostOverride { host: host.clone(), connect_to: *at }).collect(),
     };
     let data_dir = config.data_dir.clone();
-    let running = start(config).await.map_err(|error| Failure::failed(&error))?;
+    let running = start(config).await.map_err(|error| CommandError::failed(&error))?;
     let address = address(&state_dir);
-    publish(&address, &running.base_url(), &token.secret)?;
+    write_address_file(&address, &running.base_url(), &token.secret)?;
     announce(common, args, &running.base_url(), &data_dir, &folder, &token);
-    while !daemon::is_set(&stopping) && inbox.recv().await.is_some() {}
+    while !daemon::is_stopping(&stopping) && inbox.recv().await.is_some() {}
     if !common.quiet() {
         note!("shutting down; waiting up to 10 s for requests in progress");
     }
     let _ = std::fs::remove_file(address);
     running.stop().await;
-    Ok(Exit::Done)
+    Ok(Exit::Success)
 }
 
 /// Prints address, data directory and token, in a form that a shell can evaluate.
-fn announce(common: &Common, args: &ServeArgs, url: &str, data_dir: &Path, folder: &Path, token: &Given) {
+fn announce(common: &Common, args: &ServeArgs, url: &str, data_dir: &Path, folder: &Path, token: &ServeTarget) {
     if common.format == Format::Json {
         answer::write_json(&serde_json::json!({
             "format_version": 1, "url": url, "openapi": format!("{url}/openapi.json"),
@@ -76,11 +76,11 @@ fn announce(common: &Common, args: &ServeArgs, url: &str, data_dir: &Path, folde
         }
     });
     text.push_str("\n# Ctrl-C stops it\n");
-    answer::write(&text);
+    answer::print(&text);
 }
 
 /// The token, and its file unless it comes from the environment.
-struct Given {
+struct ServeTarget {
     secret: SecretString,
     file: Option<PathBuf>,
 }
@@ -88,9 +88,9 @@ struct Given {
 /// Returns `PMTX_TOKEN`, else a generated token.
 ///
 /// A generated token is stored next to the storage, readable by its owner only.
-fn token(folder: &Path) -> Result<Given, Failure> {
+fn token(folder: &Path) -> Result<ServeTarget, CommandError> {
     if let Some(token) = std::env::var("PMTX_TOKEN").ok().filter(|token| !token.is_empty()) {
-        return Ok(Given { secret: token.into(), file: None });
+        return Ok(ServeTarget { secret: token.into(), file: None });
     }
     let path = folder.join("token");
     let secret = match std::fs::read_to_string(&path) {
@@ -102,9 +102,9 @@ fn token(folder: &Path) -> Result<Given, Failure> {
             token
         }
     };
-    Ok(Given { secret, file: Some(path) })
+    Ok(ServeTarget { secret, file: Some(path) })
 }
 
-fn failed(message: &str) -> Failure {
-    Failure { exit: Exit::Failed, message: message.to_owned() }
+fn failed(message: &str) -> CommandError {
+    CommandError { exit: Exit::Failed, message: message.to_owned() }
 }

@@ -5,15 +5,15 @@
 
 use super::args::{Common, Format, LimitArgs};
 use super::select::Selector;
-use super::workplace::{self, Workplace};
-use crate::manifest::{self, UnitRecord};
-use crate::model::{Fingerprint, FingerprintKey, PlatformUrl, SecretRef, Unit};
-use crate::plan::AsBefore;
+use super::workplace::{self, CommandContext};
+use crate::manifest::{self, WorkspaceFingerprint};
+use crate::model::{Fingerprint, FingerprintKey, PlatformUrl, SecretRef, WorkspaceRef};
+use crate::plan::UnchangedSummary;
 use crate::reconcile::{Planned, fingerprint};
-use crate::remote::{ListDigest, Reader};
+use crate::remote::{ListDigest, ApiReader};
 use crate::secrets::Secrets;
-use crate::settings::{self, Platform, Settings};
-use crate::state::{Settled, State};
+use crate::settings::{self, PlatformChoice, Settings};
+use crate::state::{PlanCacheRows, Store};
 use crate::tree;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 
 /// Cache key: inputs that affect every unit.
 #[derive(Serialize, Deserialize, PartialEq)]
-struct Ground {
+struct PlanCacheKey {
     /// Hash of the program, its flags and the host file.
     made_by: String,
     /// Digest of `wellspring.toml`; `None` if there is none.
@@ -36,33 +36,33 @@ struct Ground {
 
 /// Cache entry: the inputs of a unit's plan, and its summary.
 #[derive(Serialize, Deserialize)]
-struct Found {
-    files: UnitRecord,
+struct CacheEntry {
+    files: WorkspaceFingerprint,
     list: ListDigest,
     secrets: Vec<(SecretRef, Fingerprint)>,
-    says: AsBefore,
+    says: UnchangedSummary,
 }
 
 /// Start of a run that only parses what may have changed.
-pub(super) struct Start {
+pub(super) struct CachedStart {
     /// The files.
-    pub(super) tree: tree::Reading,
+    pub(super) tree: tree::TreeSnapshot,
     /// Makes the load skip the units that are in sync.
-    pub(super) known: manifest::Known,
+    pub(super) cache: manifest::ParseCache,
     /// Client that has listed the cached units already.
-    pub(super) reader: Reader,
+    pub(super) reader: ApiReader,
 }
 
 /// Cached results that are still valid.
 #[derive(Default)]
-pub(super) struct Before {
-    settled: BTreeMap<Unit, AsBefore>,
+pub(super) struct CacheHits {
+    unchanged: BTreeMap<WorkspaceRef, UnchangedSummary>,
     /// Units with an invalid cache entry.
-    gone: Vec<Unit>,
+    invalidated: Vec<WorkspaceRef>,
 }
 
 /// Returns true if units in sync need not appear in the output.
-pub(super) fn concerns(common: &Common, selector: &Selector) -> bool {
+pub(super) fn is_applicable(common: &Common, selector: &Selector) -> bool {
     // Other formats contain every source.
     common.format == Format::Human && !common.verbose() && selector.selects_everything()
 }
@@ -70,131 +70,131 @@ pub(super) fn concerns(common: &Common, selector: &Selector) -> bool {
 /// Determines which cached units are unchanged.
 ///
 /// Lists each unit with unchanged files.
-pub(super) async fn recall(
+pub(super) async fn load_unchanged(
     common: &Common,
     limits: &LimitArgs,
     selector: &Selector,
-) -> (Option<Start>, Before) {
-    let recalled = match concerns(common, selector) {
-        true => try_recall(common, limits).await,
+) -> (Option<CachedStart>, CacheHits) {
+    let recalled = match is_applicable(common, selector) {
+        true => try_load_unchanged(common, limits).await,
         false => None,
     };
     recalled.map_or_else(Default::default, |(start, before)| (Some(start), before))
 }
 
-async fn try_recall(common: &Common, limits: &LimitArgs) -> Option<(Start, Before)> {
+async fn try_load_unchanged(common: &Common, limits: &LimitArgs) -> Option<(CachedStart, CacheHits)> {
     let settings = workplace::resolve(common).ok()?;
     let root = workplace::root(&settings);
-    let open = |platform: &str| State::open_read_only(&settings.state_dir, platform).ok().flatten();
+    let open = |platform: &str| Store::open_read_only(&settings.state_dir, platform).ok().flatten();
     // Only the cache entry contains the URL of the platform.
-    let ground: Ground = serde_json::from_str(&open("")?.settled(&root).await.ok()??.ground).ok()?;
-    let Ok(Platform::Remote(base_url)) = settings.platform(ground.declared.as_ref()) else { return None };
+    let ground: PlanCacheKey = serde_json::from_str(&open("")?.plan_cache(&root).await.ok()??.ground).ok()?;
+    let Ok(PlatformChoice::Remote(base_url)) = settings.platform(ground.declared.as_ref()) else { return None };
     let state = open(base_url.as_str())?;
-    let Settled { units, .. } = state.settled(&root).await.ok()??;
+    let PlanCacheRows { entries: units, .. } = state.plan_cache(&root).await.ok()??;
     let tree = tree::read(&settings.root).ok()?;
     let read_by = tree.files.iter().find(|file| &*file.path == manifest::FILE_NAME).map(|file| file.digest);
     let names = ground.variables.keys().cloned();
-    let now = Ground::of((&settings, limits), read_by, ground.declared.as_ref(), names, state.key());
+    let now = PlanCacheKey::new((&settings, limits), read_by, ground.declared.as_ref(), names, state.key());
     if tree.git_locked || now != ground {
         return None;
     }
     let token = settings::token(&settings, &base_url, common.interactive()).ok()?;
     let reader = workplace::reader(&settings, base_url, token).ok()?;
 
-    let mut before = Before::default();
-    let candidates = before.whose_files_stand(units, &tree);
-    let settled = before.still_settled(candidates, &reader, &settings.secrets(), state.key()).await;
+    let mut before = CacheHits::default();
+    let candidates = before.with_unchanged_files(units, &tree);
+    let settled = before.still_unchanged(candidates, &reader, &settings.secrets(), state.key()).await;
     let variable = settings.variables();
     let variables = ground.variables.into_keys().map(|name| {
         let value = variable(&name).value();
         (name, value)
     });
-    let known = manifest::Known::of_settled(ground.settings, variables.collect(), settled);
-    Some((Start { tree, known, reader }, before))
+    let known = manifest::ParseCache::from_unchanged(ground.settings, variables.collect(), settled);
+    Some((CachedStart { tree, cache: known, reader }, before))
 }
 
-impl Before {
-    fn whose_files_stand(
+impl CacheHits {
+    fn with_unchanged_files(
         &mut self,
-        units: Vec<(Unit, String)>,
-        tree: &tree::Reading,
-    ) -> BTreeMap<Unit, Found> {
+        units: Vec<(WorkspaceRef, String)>,
+        tree: &tree::TreeSnapshot,
+    ) -> BTreeMap<WorkspaceRef, CacheEntry> {
         let digests: HashMap<&str, [u8; 32]> =
             tree.files.iter().map(|file| (&*file.path, file.digest)).collect();
         let mut candidates = BTreeMap::new();
         for (unit, found) in units {
-            match serde_json::from_str::<Found>(&found) {
-                Ok(found) if found.files.holds(|path| digests.get(path).copied()) => {
+            match serde_json::from_str::<CacheEntry>(&found) {
+                Ok(found) if found.files.is_current(|path| digests.get(path).copied()) => {
                     candidates.insert(unit, found);
                 }
-                _ => self.gone.push(unit),
+                _ => self.invalidated.push(unit),
             }
         }
         candidates
     }
 
     /// Lists the candidates, and returns those with unchanged list and secrets.
-    async fn still_settled(
+    async fn still_unchanged(
         &mut self,
-        mut candidates: BTreeMap<Unit, Found>,
-        reader: &Reader,
+        mut candidates: BTreeMap<WorkspaceRef, CacheEntry>,
+        reader: &ApiReader,
         secrets: &Secrets,
         key: &Arc<FingerprintKey>,
-    ) -> Vec<(Unit, UnitRecord)> {
+    ) -> Vec<(WorkspaceRef, WorkspaceFingerprint)> {
         let mut fingerprints: HashMap<SecretRef, Option<Fingerprint>> = HashMap::new();
         let mut is_same = |(reference, was): &(SecretRef, Fingerprint)| {
             let now = fingerprints.entry(reference.clone());
             *now.or_insert_with(|| fingerprint(reference, secrets, key)) == Some(*was)
         };
         let mut settled = Vec::new();
-        for (unit, list) in digests(reader, key, candidates.keys().cloned()).await {
+        for (unit, list) in list_digests(reader, key, candidates.keys().cloned()).await {
             let Some(found) = candidates.remove(&unit) else { continue };
             if list == Some(found.list) && found.secrets.iter().all(&mut is_same) {
-                self.settled.insert(unit.clone(), found.says);
+                self.unchanged.insert(unit.clone(), found.says);
                 settled.push((unit, found.files));
             } else {
-                self.gone.push(unit);
+                self.invalidated.push(unit);
             }
         }
         settled
     }
 
     /// Returns the summaries of the units that the load skipped.
-    pub(super) fn of(&self, place: &Workplace) -> Vec<AsBefore> {
-        let settled = place.reading.desired.settled.iter();
-        settled.filter_map(|unit| self.settled.get(&unit.unit).cloned()).collect()
+    pub(super) fn unchanged_summaries(&self, place: &CommandContext) -> Vec<UnchangedSummary> {
+        let settled = place.reading.desired.unchanged.iter();
+        settled.filter_map(|unit| self.unchanged.get(&unit.unit).cloned()).collect()
     }
 
     /// Stores the results for the next run.
     ///
     /// No other process has written these units meanwhile.
-    pub(super) async fn keep(self, limits: &LimitArgs, place: &Workplace, found: Vec<(Unit, String)>) {
-        let Some(state) = place.state.as_ref().filter(|_| !found.is_empty() || !self.gone.is_empty()) else {
+    pub(super) async fn store(self, limits: &LimitArgs, place: &CommandContext, found: Vec<(WorkspaceRef, String)>) {
+        let Some(state) = place.state.as_ref().filter(|_| !found.is_empty() || !self.invalidated.is_empty()) else {
             return;
         };
         let (reading, settings) = (&place.reading, &place.settings);
         let (declared, names) = (reading.desired.platform.as_ref(), reading.variables.iter().cloned());
-        let ground = Ground::of((settings, limits), reading.settings_digest, declared, names, state.key());
+        let ground = PlanCacheKey::new((settings, limits), reading.settings_digest, declared, names, state.key());
         let Ok(ground) = serde_json::to_string(&ground) else { return };
         let root = workplace::root(&place.settings);
         // An error only makes the next run slower.
-        let _ = state.keep_settled(&root, Settled { ground, units: found }, self.gone).await;
+        let _ = state.store(&root, PlanCacheRows { ground, entries: found }, self.invalidated).await;
     }
 }
 
 /// Returns the digests of the lists; `None` for a failed request.
 ///
 /// The lists are dropped: planned units are listed again, by writers under their lock.
-async fn digests(
-    reader: &Reader,
+async fn list_digests(
+    reader: &ApiReader,
     key: &Arc<FingerprintKey>,
-    units: impl Iterator<Item = Unit>,
-) -> Vec<(Unit, Option<ListDigest>)> {
+    units: impl Iterator<Item = WorkspaceRef>,
+) -> Vec<(WorkspaceRef, Option<ListDigest>)> {
     let mut asking = JoinSet::new();
     for unit in units {
         let (reader, key) = (reader.clone(), Arc::clone(key));
         asking.spawn(async move {
-            let list = reader.listing(&unit).await.ok();
+            let list = reader.fetch_listing(&unit).await.ok();
             (unit, list.map(|list| list.digest(&key)))
         });
     }
@@ -202,23 +202,23 @@ async fn digests(
 }
 
 /// Returns cache entries for the units in sync.
-pub(super) fn found(place: &Workplace, planned: &[Planned]) -> Vec<(Unit, String)> {
+pub(super) fn cacheable_workspaces(place: &CommandContext, planned: &[Planned]) -> Vec<(WorkspaceRef, String)> {
     let found = |planned: &Planned| {
-        let mark = planned.mark.as_ref()?;
+        let mark = planned.input_fingerprint.as_ref()?;
         let unit = planned.plan.unit();
-        let found = Found {
-            files: place.reading.record(unit)?,
+        let found = CacheEntry {
+            files: place.reading.workspace_fingerprint(unit)?,
             list: mark.list(),
             secrets: mark.secrets().to_vec(),
-            says: planned.plan.as_before()?,
+            says: planned.plan.unchanged_summary()?,
         };
         Some((unit.clone(), serde_json::to_string(&found).ok()?))
     };
     if place.is_local() { Vec::new() } else { planned.iter().filter_map(found).collect() }
 }
 
-impl Ground {
-    fn of(
+impl PlanCacheKey {
+    fn new(
         (settings, limits): (&Settings, &LimitArgs),
         read_by: Option<[u8; 32]>,
         declared: Option<&PlatformUrl>,
@@ -228,15 +228,15 @@ impl Ground {
         let variable = settings.variables();
         let variables = names.map(|name| {
             let value = variable(&name).value();
-            (name, value.map(|value| key.of(&serde_json::Value::from(value))))
+            (name, value.map(|value| key.fingerprint(&serde_json::Value::from(value))))
         });
-        let (made_by, declared) = (made_by(settings, limits), declared.cloned());
+        let (made_by, declared) = (inputs_digest(settings, limits), declared.cloned());
         Self { made_by, settings: read_by, declared, variables: variables.collect() }
     }
 }
 
 /// Hashes all inputs except the files.
-fn made_by(settings: &Settings, limits: &LimitArgs) -> String {
+fn inputs_digest(settings: &Settings, limits: &LimitArgs) -> String {
     // Builds with the same version may differ.
     let build = std::env::current_exe().and_then(std::fs::metadata).ok();
     let build = build.map(|build| (build.len(), build.modified().ok()));

@@ -4,7 +4,7 @@
 
 use super::args::{Common, Format, ShowArgs};
 use super::select::Selector;
-use super::{Exit, Failure, answer, workplace};
+use super::{Exit, CommandError, answer, workplace};
 use crate::manifest::EffectiveValue;
 use crate::render::escape;
 use serde_json::json;
@@ -12,27 +12,27 @@ use serde_json::json;
 /// Maximum width of values in columns.
 ///
 /// Longer ones would push all locations off screen.
-const WIDEST: usize = 60;
+const MAX_VALUE_WIDTH: usize = 60;
 
-pub(super) fn run(common: &Common, args: &ShowArgs) -> Result<Exit, Failure> {
+pub(super) fn run(common: &Common, args: &ShowArgs) -> Result<Exit, CommandError> {
     let selector = Selector::new(&args.selection)?;
     let settings = workplace::resolve(common)?;
     let reading = workplace::read(&settings)?;
-    workplace::tell_diagnostics(common, &reading);
-    selector.look_up_names(&reading);
+    workplace::print_diagnostics(common, &reading);
+    selector.resolve_names(&reading);
     let mut shown = Vec::new();
-    let units: Vec<_> = reading.desired.open_units().filter(|unit| selector.unit(unit.names())).collect();
+    let units: Vec<_> = reading.desired.open_units().filter(|unit| selector.selects_workspace(unit.names())).collect();
     for unit in &units {
         for source in unit.sources.iter().filter(|source| selector.source(unit, &source.key, &source.name)) {
             shown.push((unit, source, reading.effective(source).unwrap_or_default()));
         }
     }
     if !reading.has_errors() {
-        selector.must_name(&reading)?;
-        selector.must_match(&reading, "declared source", "`wellspring show` lists them")?;
+        selector.require_declared_workspaces(&reading)?;
+        selector.require_matches(&reading, "declared source", "`wellspring show` lists them")?;
     }
     if shown.is_empty() && !selector.selects_everything() && !reading.has_errors() {
-        return Err(Failure::usage("no declared source matches; `wellspring show` lists them"));
+        return Err(CommandError::usage("no declared source matches; `wellspring show` lists them"));
     }
     if common.format == Format::Json {
         let sources: Vec<_> = shown
@@ -40,7 +40,7 @@ pub(super) fn run(common: &Common, args: &ShowArgs) -> Result<Exit, Failure> {
             .map(|(unit, source, values)| {
                 json!({
                     "workspace": unit.label(),
-                    "workspace_id": unit.workspace().shown(),
+                    "workspace_id": unit.workspace().display_text(),
                     "scope": unit.scope(),
                     "source": source.key,
                     "name": source.name,
@@ -57,7 +57,7 @@ pub(super) fn run(common: &Common, args: &ShowArgs) -> Result<Exit, Failure> {
         for (n, (unit, source, values)) in shown.iter().enumerate() {
             let gap = if n > 0 { "\n" } else { "" };
             let name = escape::terminal(&format!("{}/{}", unit.label(), source.key));
-            answer::write(&format!(
+            answer::print(&format!(
                 "{gap}{name}  {}\n{}",
                 escape::terminal(&source.at.to_string()),
                 table(values)
@@ -75,7 +75,7 @@ fn table(values: &[EffectiveValue]) -> String {
             (line, escape::terminal(&value.from.to_string()))
         })
         .collect();
-    let width = lines.iter().map(|(line, _)| line.chars().count()).filter(|width| *width <= WIDEST).max();
+    let width = lines.iter().map(|(line, _)| line.chars().count()).filter(|width| *width <= MAX_VALUE_WIDTH).max();
     let width = width.unwrap_or_default();
     lines.iter().map(|(line, from)| format!("  {line:width$}  {from}\n")).collect()
 }

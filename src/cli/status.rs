@@ -4,13 +4,13 @@
 
 use super::args::{Common, Format, StatusArgs, is_dumb};
 use super::select::Selector;
-use super::{Exit, Failure, answer, workplace};
-use crate::model::{DesiredSource, DesiredUnit, Inventory, Owned, SourceName, Unit};
-use crate::reading::Reading;
-use crate::render::{self, Here, Keeper, LastSync, Record, Standing, State as Stands, Tally};
-use crate::schedule::{self, Last, Scheduled, Timing};
+use super::{Exit, CommandError, answer, workplace};
+use crate::model::{DesiredSource, DesiredWorkspace, Inventory, ManagedSource, SourceName, WorkspaceRef};
+use crate::reading::LoadedConfig;
+use crate::render::{self, TimeContext, Keeper, LastSync, StatusRecord, SourceStatus, SourceState as Stands, StatusTotals};
+use crate::schedule::{self, LastClaim, ScheduleInput, CompiledSchedule};
 use crate::settings::Settings;
-use crate::state::{HistoryFilter, JournalFilter, LastRun, Quarantined, RunOutcome, State};
+use crate::state::{HistoryFilter, JournalFilter, LastRun, QuarantineEntry, RunOutcome, Store};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::json;
@@ -20,65 +20,65 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Refresh interval of `--watch`.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+const REFRESH_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Clears the screen and moves the cursor to the top left.
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
-pub(super) async fn run(common: &Common, args: &StatusArgs) -> Result<Exit, Failure> {
+pub(super) async fn run(common: &Common, args: &StatusArgs) -> Result<Exit, CommandError> {
     let selector = Selector::new(&args.selection)?;
     if !args.watch {
         return show(common, args, &selector).await;
     }
     loop {
         if std::io::stdout().is_terminal() && !is_dumb() {
-            answer::write(CLEAR);
+            answer::print(CLEAR);
         }
         show(common, args, &selector).await?;
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(REFRESH_INTERVAL).await;
     }
 }
 
-async fn show(common: &Common, args: &StatusArgs, selector: &Selector) -> Result<Exit, Failure> {
+async fn show(common: &Common, args: &StatusArgs, selector: &Selector) -> Result<Exit, CommandError> {
     let settings = workplace::resolve(common)?;
-    settings.check_state_dir().map_err(|error| Failure::invalid(&error))?;
+    settings.check_state_dir().map_err(|error| CommandError::invalid(&error))?;
     let reading = workplace::read(&settings)?;
-    workplace::tell_diagnostics(common, &reading);
+    workplace::print_diagnostics(common, &reading);
     let platform = workplace::platform(&settings, &reading)?;
-    workplace::must_be_own(&settings)?;
-    let state = State::open_read_only(&settings.state_dir, &workplace::key(&platform)).transpose();
+    workplace::reject_foreign_state(&settings)?;
+    let state = Store::open_read_only(&settings.state_dir, &workplace::key(&platform)).transpose();
     let state = state.transpose()?;
     let zone = TimeZone::system();
-    let here = Here { now: Timestamp::now(), zone: Some(&zone) };
-    selector.look_up_names(&reading);
+    let here = TimeContext { now: Timestamp::now(), zone: Some(&zone) };
+    selector.resolve_names(&reading);
     let mut standings = Vec::new();
-    for unit in reading.desired.open_units().filter(|unit| selector.unit(unit.names())) {
-        let known = Known::of(&unit.unit, state.as_ref()).await?;
-        standings.extend(known.standings(&unit, selector, here));
+    for unit in reading.desired.open_units().filter(|unit| selector.selects_workspace(unit.names())) {
+        let known = KnownState::of(&unit.unit, state.as_ref()).await?;
+        standings.extend(known.source_statuses(&unit, selector, here));
     }
-    for (unit, file) in held(&reading, &settings, state.as_ref()).await? {
-        let known = Known::of(&unit, state.as_ref()).await?;
-        standings.extend(known.held(&unit, &file, selector));
+    for (unit, file) in blocked_workspaces(&reading, &settings, state.as_ref()).await? {
+        let known = KnownState::of(&unit, state.as_ref()).await?;
+        standings.extend(known.blocked_statuses(&unit, &file, selector));
     }
     if !reading.has_errors() {
-        selector.must_name(&reading)?;
-        selector.must_match(&reading, "source", "`wellspring show` lists those that are declared")?;
+        selector.require_declared_workspaces(&reading)?;
+        selector.require_matches(&reading, "source", "`wellspring show` lists those that are declared")?;
     }
     if standings.is_empty() && !selector.selects_everything() && !reading.has_errors() {
-        return Err(Failure::usage("no source matches; `wellspring show` lists those that are declared"));
+        return Err(CommandError::usage("no source matches; `wellspring show` lists those that are declared"));
     }
-    let keeper = state.as_ref().and_then(State::daemon).map(|(holder, since)| Keeper {
+    let keeper = state.as_ref().and_then(Store::running_daemon).map(|(holder, since)| Keeper {
         pid: holder.strip_prefix("pid ").and_then(|rest| rest.split(' ').next()?.parse().ok()),
         holder,
         since,
     });
-    let tally = Tally::of(&standings);
+    let tally = StatusTotals::of(&standings);
     if common.format == Format::Json {
         answer::write_json(&json!({
             "format_version": 1, "at": here.now, "daemon": keeper, "summary": tally, "sources": standings,
         }));
     } else {
-        answer::write(&render::status(&standings, keeper.as_ref(), here.now, &answer::look_of_rows(common)));
+        answer::print(&render::status(&standings, keeper.as_ref(), here.now, &answer::row_style(common)));
     }
     let exit = Exit::Invalid.when(reading.has_errors());
     if !args.exit_code {
@@ -89,54 +89,54 @@ async fn show(common: &Common, args: &StatusArgs, selector: &Selector) -> Result
 }
 
 /// Returns the units that only a broken file declares, with the file.
-async fn held(
-    reading: &Reading,
+async fn blocked_workspaces(
+    reading: &LoadedConfig,
     settings: &Settings,
-    state: Option<&State>,
-) -> Result<Vec<(Unit, Arc<str>)>, Failure> {
+    state: Option<&Store>,
+) -> Result<Vec<(WorkspaceRef, Arc<str>)>, CommandError> {
     let memory = match state {
         Some(state) if reading.has_errors() => state.files(&workplace::root(settings)).await?,
         _ => return Ok(Vec::new()),
     };
-    let is_read = |unit: &Unit| reading.desired.units.iter().any(|read| read.unit == *unit);
-    Ok(reading.asked(&memory).held.into_iter().filter(|(unit, _)| !is_read(unit)).collect())
+    let is_read = |unit: &WorkspaceRef| reading.desired.workspaces.iter().any(|read| read.unit == *unit);
+    Ok(reading.work_set(&memory).blocked.into_iter().filter(|(unit, _)| !is_read(unit)).collect())
 }
 
 /// Contents of the store about a unit.
 #[derive(Default)]
-struct Known {
+struct KnownState {
     /// True if there is no state.
-    lost: bool,
+    is_store_missing: bool,
     inventory: Inventory,
     runs: BTreeMap<SourceName, LastRun>,
-    quarantined: BTreeMap<SourceName, Quarantined>,
+    quarantined: BTreeMap<SourceName, QuarantineEntry>,
     /// Reasons of failed last syncs, by source.
     failed_syncs: BTreeMap<SourceName, String>,
     /// Reasons of failed last changes, by source.
     failed_changes: BTreeMap<SourceName, String>,
 }
 
-impl Known {
-    async fn of(unit: &Unit, state: Option<&State>) -> Result<Self, Failure> {
+impl KnownState {
+    async fn of(unit: &WorkspaceRef, state: Option<&Store>) -> Result<Self, CommandError> {
         /// Maximum number of recent changes of a unit to read.
-        const CHANGES: usize = 2_000;
-        let Some(state) = state else { return Ok(Self { lost: true, ..Self::default() }) };
+        const MAX_CHANGES: usize = 2_000;
+        let Some(state) = state else { return Ok(Self { is_store_missing: true, ..Self::default() }) };
         let runs = state.last_runs(unit).await?;
         let mut failed_syncs = BTreeMap::new();
-        for (name, run) in runs.iter().filter(|(_, run)| is_bad(run.outcome)) {
+        for (name, run) in runs.iter().filter(|(_, run)| is_failure(run.outcome)) {
             let filter = HistoryFilter { unit: Some(unit.clone()), source: Some(name.clone()), limit: 5 };
             let same = state.history(filter).await?.into_iter().find(|of| of.started_at == run.started_at);
             let why = same.and_then(|run| run.message).unwrap_or_else(|| "no reason is known".to_owned());
             failed_syncs.insert(name.clone(), format!("sync {}: {why}", run.outcome.as_str()));
         }
-        let filter = JournalFilter { unit: Some(unit.clone()), source: None, since: None, limit: CHANGES };
+        let filter = JournalFilter { unit: Some(unit.clone()), source: None, since: None, limit: MAX_CHANGES };
         let mut changes = BTreeMap::new();
         for row in state.journal(filter).await? {
             changes.entry(row.entry.source.clone()).or_insert(row.entry);
         }
         let failed_changes = changes.into_iter().filter(|(_, entry)| entry.outcome != "done");
         Ok(Self {
-            lost: false,
+            is_store_missing: false,
             inventory: state.inventory(unit).await?,
             runs,
             quarantined: state.quarantined(unit).await?,
@@ -150,46 +150,46 @@ impl Known {
         })
     }
 
-    fn standings(&self, unit: &DesiredUnit, selector: &Selector, here: Here<'_>) -> Vec<Standing> {
+    fn source_statuses(&self, unit: &DesiredWorkspace, selector: &Selector, here: TimeContext<'_>) -> Vec<SourceStatus> {
         let of = (unit.label(), &unit.unit);
         let declared = unit.sources.iter().map(|source| {
-            let owned = self.inventory.owned.get(&source.name);
+            let owned = self.inventory.managed.get(&source.name);
             let quarantined = self.quarantined.contains_key(&source.name);
-            let state = match self.lost {
+            let state = match self.is_store_missing {
                 true => Stands::Unknown,
                 false => render::state_of(Some(source), owned.map(|owned| &**owned), quarantined),
             };
             let record = self.record(&source.name, state);
             let due = self.is_due(unit, source, &record, here.now);
-            Standing::of_declared(of, source, state, Record { due, ..record }, here)
+            SourceStatus::of_declared(of, source, state, StatusRecord { due, ..record }, here)
         });
         let is_declared = |name: &SourceName| unit.sources.iter().any(|source| source.name == *name);
         let undeclared =
-            self.inventory.owned.iter().filter(|(name, _)| !is_declared(name)).map(|(name, owned)| {
+            self.inventory.managed.iter().filter(|(name, _)| !is_declared(name)).map(|(name, owned)| {
                 let state = render::state_of(None, Some(owned), self.quarantined.contains_key(name));
-                Standing::of_undeclared(of, (name, owned), state, self.record(name, state))
+                SourceStatus::of_undeclared(of, (name, owned), state, self.record(name, state))
             });
-        let chosen = |standing: &Standing| selector.source(unit, &standing.source, &standing.name);
+        let chosen = |standing: &SourceStatus| selector.source(unit, &standing.source, &standing.name);
         declared.chain(undeclared).filter(chosen).collect()
     }
 
     /// Returns the sources of a unit in a broken file; their declared state is unknown.
-    fn held(&self, unit: &Unit, file: &str, selector: &Selector) -> Vec<Standing> {
+    fn blocked_statuses(&self, unit: &WorkspaceRef, file: &str, selector: &Selector) -> Vec<SourceStatus> {
         let label = unit.to_string();
-        if !selector.unit([&label, unit.workspace.as_str()]) {
+        if !selector.selects_workspace([&label, unit.workspace.as_str()]) {
             return Vec::new();
         }
-        let standing = |(name, owned): (&SourceName, &Arc<Owned>)| {
+        let standing = |(name, owned): (&SourceName, &Arc<ManagedSource>)| {
             let mut record = self.record(name, Stands::Unknown);
             record
                 .reason
                 .get_or_insert_with(|| format!("{file} has errors, so what it declares is not known"));
-            Standing::of_undeclared((&label, unit), (name, owned), Stands::Unknown, record)
+            SourceStatus::of_undeclared((&label, unit), (name, owned), Stands::Unknown, record)
         };
-        self.inventory.owned.iter().map(standing).collect()
+        self.inventory.managed.iter().map(standing).collect()
     }
 
-    fn record(&self, name: &SourceName, state: Stands) -> Record {
+    fn record(&self, name: &SourceName, state: Stands) -> StatusRecord {
         let (last, last_success) = self.last(name);
         let change = match state {
             Stands::Changed | Stands::NotConnected | Stands::Undeclared => self.failed_changes.get(name),
@@ -197,10 +197,10 @@ impl Known {
         };
         let quarantined = self.quarantined.get(name).map(|quarantined| &quarantined.reason);
         let lost = "there is no state here, so it is not known what is on the platform".to_owned();
-        let lost = self.lost.then_some(&lost);
+        let lost = self.is_store_missing.then_some(&lost);
         let reason = quarantined.or(change).or_else(|| self.failed_syncs.get(name)).or(lost);
-        Record {
-            known_since: self.inventory.owned.get(name).and_then(|owned| owned.applied.sync_since),
+        StatusRecord {
+            known_since: self.inventory.managed.get(name).and_then(|owned| owned.applied.sync_since),
             last,
             last_success,
             due: false,
@@ -210,8 +210,8 @@ impl Known {
     }
 
     /// Returns true if the daemon, or `sync --due`, would sync the source now.
-    fn is_due(&self, unit: &DesiredUnit, source: &DesiredSource, record: &Record, now: Timestamp) -> bool {
-        let ours = self.inventory.owned.contains_key(&source.name);
+    fn is_due(&self, unit: &DesiredWorkspace, source: &DesiredSource, record: &StatusRecord, now: Timestamp) -> bool {
+        let ours = self.inventory.managed.contains_key(&source.name);
         let Some(spec) = source.sync.as_ref().filter(|_| ours && source.suspend.is_none()) else {
             return false;
         };
@@ -219,14 +219,14 @@ impl Known {
         if run.is_none() && spec.on_connect {
             return true;
         }
-        let Ok(timing) = Timing::compile(&unit.unit, &source.name, spec) else { return false };
-        let scheduled = Scheduled {
+        let Ok(timing) = CompiledSchedule::compile(&unit.unit, &source.name, spec) else { return false };
+        let scheduled = ScheduleInput {
             unit: &unit.unit,
             name: &source.name,
             spec,
             timing: &timing,
             options: &source.sync_options,
-            last: run.map(|run| Last {
+            last: run.map(|run| LastClaim {
                 firing: run.firing,
                 running: run.outcome == RunOutcome::Running,
                 ended: run.finished_at,
@@ -251,6 +251,6 @@ impl Known {
     }
 }
 
-fn is_bad(outcome: RunOutcome) -> bool {
+fn is_failure(outcome: RunOutcome) -> bool {
     matches!(outcome, RunOutcome::Failed | RunOutcome::Unknown)
 }

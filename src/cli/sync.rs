@@ -4,17 +4,17 @@ use super::args::{Common, Format, SyncArgs};
 use super::outages::Outages;
 use super::progress::Progress;
 use super::select::Selector;
-use super::workplace::{self, Access, Workplace};
-use super::{Exit, Failure, answer};
-use crate::apply::Syncing;
+use super::workplace::{self, AccessMode, CommandContext};
+use super::{Exit, CommandError, answer};
+use crate::apply::SourceLocks;
 use crate::daemon;
-use crate::model::{DesiredUnit, Inventory};
-use crate::reading::Reading;
-use crate::remote::Writer;
+use crate::model::{DesiredWorkspace, Inventory};
+use crate::reading::LoadedConfig;
+use crate::remote::ApiWriter;
 use crate::render::{escape, words};
-use crate::schedule::{self, Last, Scheduled, Terms, Timing};
-use crate::state::{LastRun, RunOutcome, Spent, State, Trigger};
-use crate::sync::{self, Call, Member, Synced, Syncer, Unrecorded};
+use crate::schedule::{self, LastClaim, ScheduleInput, BatchKey, CompiledSchedule};
+use crate::state::{LastRun, RunOutcome, SkippedRun, Store, Trigger};
+use crate::sync::{self, SyncCall, SyncMember, SyncResult, Syncer, UnrecordedResults};
 use jiff::Timestamp;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,25 +23,25 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 /// Maximum number of sources in one request.
-const BATCH: usize = 100;
+const MAX_BATCH: usize = 100;
 
 /// Maximum number of running syncs named in the interrupt message.
-const NAMED: usize = 10;
+const MAX_NAMED: usize = 10;
 
-pub(super) async fn run(common: &Common, args: &SyncArgs) -> Result<Exit, Failure> {
+pub(super) async fn run(common: &Common, args: &SyncArgs) -> Result<Exit, CommandError> {
     let selector = Selector::new(&args.selection)?;
     let (events, mut inbox) = tokio::sync::mpsc::unbounded_channel();
     let stopping = daemon::listen(events)?;
-    let place = Workplace::open(common, Access::Write).await?;
+    let place = CommandContext::open(common, AccessMode::Write).await?;
     let Some(state) = place.state.clone() else {
-        return Err(Failure::usage("no state directory to write to"));
+        return Err(CommandError::usage("no state directory to write to"));
     };
     let syncer = Syncer {
-        writer: Writer::new(&place.reader),
+        writer: ApiWriter::new(&place.reader),
         state: state.clone(),
-        syncing: Syncing::default(),
+        source_locks: SourceLocks::default(),
         clock: workplace::clock(),
-        unrecorded: Unrecorded::default(),
+        unrecorded: UnrecordedResults::default(),
     };
     let progress = Progress::new(common, "syncing", "source");
     let ticking = progress.tick();
@@ -52,21 +52,21 @@ pub(super) async fn run(common: &Common, args: &SyncArgs) -> Result<Exit, Failur
         units.push((desired, calls));
     }
     let desired = units.iter().map(|(desired, _)| &**desired);
-    if let Err(failure) = must_match(&selector, desired, &place.reading) {
+    if let Err(failure) = require_matches(&selector, desired, &place.reading) {
         place.close().await;
         return Err(failure);
     }
     let (telling, quiet, local) = (progress.clone(), common.quiet(), place.is_local());
     tokio::spawn(async move {
-        daemon::stopped(&mut inbox).await;
+        daemon::wait_for_stop(&mut inbox).await;
         if !quiet {
-            telling.tell(|under_way| stopping_line(under_way, local));
+            telling.print_line(|under_way| stopping_line(under_way, local));
         }
     });
     let asked: usize = units.iter().flat_map(|(_, calls)| calls).map(|call| call.members.len()).sum();
     let mut syncing = JoinSet::new();
     // Requests that wait here are not sent after an interrupt.
-    let turns = Arc::new(Semaphore::new(syncer.writer.most_syncs()));
+    let turns = Arc::new(Semaphore::new(syncer.writer.max_syncs()));
     for (desired, calls) in units {
         let (syncer, progress, human) = (syncer.clone(), progress.clone(), common.format != Format::Json);
         let (turns, stopping) = (Arc::clone(&turns), Arc::clone(&stopping));
@@ -76,7 +76,7 @@ pub(super) async fn run(common: &Common, args: &SyncArgs) -> Result<Exit, Failur
             for call in calls {
                 // Fails only for a closed semaphore, and this one is never closed.
                 let _turn = turns.acquire().await.ok();
-                if daemon::is_set(&stopping) {
+                if daemon::is_stopping(&stopping) {
                     break;
                 }
                 let label = desired.label();
@@ -90,7 +90,7 @@ pub(super) async fn run(common: &Common, args: &SyncArgs) -> Result<Exit, Failur
                 progress.end(&names, &told.collect::<Vec<_>>());
                 done.extend(synced);
             }
-            Ok::<_, Failure>((desired, done))
+            Ok::<_, CommandError>((desired, done))
         });
     }
     let mut results = Vec::new();
@@ -102,29 +102,29 @@ pub(super) async fn run(common: &Common, args: &SyncArgs) -> Result<Exit, Failur
     if common.format != Format::Json {
         tell_outages(&results);
     }
-    let all: Vec<&Synced> = results.iter().flat_map(|(_, synced)| synced).collect();
-    let stopped = daemon::is_set(&stopping);
+    let all: Vec<&SyncResult> = results.iter().flat_map(|(_, synced)| synced).collect();
+    let stopped = daemon::is_stopping(&stopping);
     if common.format == Format::Json {
         let not_sent = asked.saturating_sub(all.len());
         answer::write_json(&json!({ "format_version": 1, "syncs": json_of(&results), "not_sent": not_sent }));
     } else if all.is_empty() && args.due && !stopped {
-        answer::write("Nothing is due.");
+        answer::print("Nothing is due.");
     } else if asked == 0 && selector.selects_everything() && !stopped {
-        answer::write(
+        answer::print(
             "Nothing to sync: every source is suspended or not connected yet (`wellspring apply` connects sources).",
         );
     } else if stopped && asked > all.len() {
         let not_sent = words::count(asked - all.len(), "source");
-        answer::write(&format!("Interrupted: {not_sent} not synced."));
+        answer::print(&format!("Interrupted: {not_sent} not synced."));
     }
     let failed = all.iter().any(|synced| synced.outcome != RunOutcome::Done);
     if all.is_empty() && !args.due && !selector.selects_everything() && !stopped {
         place.close().await;
-        return Err(Failure::usage(
+        return Err(CommandError::usage(
             "no connected source matches; `wellspring apply` connects declared sources",
         ));
     }
-    let recorded = syncer.catch_up().await;
+    let recorded = syncer.retry_unrecorded().await;
     let exit = place.exit().or(Exit::Failed.when(failed)).or(Exit::Interrupted.when(stopped));
     place.close().await;
     recorded?;
@@ -132,7 +132,7 @@ pub(super) async fn run(common: &Common, args: &SyncArgs) -> Result<Exit, Failur
 }
 
 /// Prints the sources that an outage kept from being synced, each outage once.
-fn tell_outages(results: &[(Arc<DesiredUnit>, Vec<Synced>)]) {
+fn tell_outages(results: &[(Arc<DesiredWorkspace>, Vec<SyncResult>)]) {
     let failed = results.iter().flat_map(|(desired, synced)| synced.iter().map(move |one| (desired, one)));
     let failed: Vec<_> = failed.filter(|(_, synced)| synced.outage.is_some()).collect();
     let outages = Outages::of(failed.iter().filter_map(|(desired, synced)| {
@@ -141,7 +141,7 @@ fn tell_outages(results: &[(Arc<DesiredUnit>, Vec<Synced>)]) {
     let alone = failed.iter().filter(|(_, synced)| !outages.contain(synced.outage.as_deref()));
     for line in outages.lines("not synced").into_iter().chain(alone.map(|(desired, one)| line(desired, one)))
     {
-        answer::write(&line);
+        answer::print(&line);
     }
 }
 
@@ -153,8 +153,8 @@ fn stopping_line(under_way: &BTreeSet<String>, local: bool) -> String {
     if under_way.is_empty() {
         return "Interrupted: no sync is in progress.".to_owned();
     }
-    let named: Vec<String> = under_way.iter().take(NAMED).map(|name| escape::terminal_line(name)).collect();
-    let more = match under_way.len().saturating_sub(NAMED) {
+    let named: Vec<String> = under_way.iter().take(MAX_NAMED).map(|name| escape::terminal_line(name)).collect();
+    let more = match under_way.len().saturating_sub(MAX_NAMED) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
@@ -167,40 +167,40 @@ fn stopping_line(under_way: &BTreeSet<String>, local: bool) -> String {
 }
 
 /// Fails if a pattern matches nothing that can be synced.
-fn must_match<'a>(
+fn require_matches<'a>(
     selector: &Selector,
-    units: impl Iterator<Item = &'a DesiredUnit>,
-    reading: &Reading,
-) -> Result<(), Failure> {
+    units: impl Iterator<Item = &'a DesiredWorkspace>,
+    reading: &LoadedConfig,
+) -> Result<(), CommandError> {
     for unit in units {
         for source in &unit.sources {
             if let Some(suspend) = &source.suspend
-                && selector.misses(unit, &source.key, &source.name)
+                && selector.has_unmatched_pattern_for(unit, &source.key, &source.name)
             {
                 let (name, reason) = (format!("{}/{}", unit.label(), source.key), &suspend.reason);
-                return Err(Failure::usage(&format!(
+                return Err(CommandError::usage(&format!(
                     "{name} is suspended ({reason}); remove `suspend` to sync it"
                 )));
             }
         }
     }
-    selector.must_match(reading, "connected source", "`wellspring apply` connects declared sources")
+    selector.require_matches(reading, "connected source", "`wellspring apply` connects declared sources")
 }
 
 /// Returns the requests for one unit.
 ///
 /// Includes managed, declared, selected and active sources; with --due only those that are due.
 async fn calls(
-    state: &State,
+    state: &Store,
     selector: &Selector,
-    desired: &Arc<DesiredUnit>,
+    desired: &Arc<DesiredWorkspace>,
     args: &SyncArgs,
-) -> Result<Vec<Call>, Failure> {
+) -> Result<Vec<SyncCall>, CommandError> {
     let inventory = state.inventory(&desired.unit).await?;
     let chosen: Vec<usize> = (0..desired.sources.len())
         .filter(|n| {
             let source = &desired.sources[*n];
-            inventory.owned.contains_key(&source.name)
+            inventory.managed.contains_key(&source.name)
                 && source.suspend.is_none()
                 && selector.source(desired, &source.key, &source.name)
         })
@@ -215,7 +215,7 @@ async fn calls(
                 format!("{unit}/{}: sync of {} {outcome}: {}", spent.name, spent.firing, spent.message);
             note!("{}", escape::terminal_line(&text));
         }
-        state.spend(&desired.unit, spent, now).await?;
+        state.record_skipped(&desired.unit, spent, now).await?;
         firings
     } else {
         chosen.into_iter().map(|n| (n, (now, Trigger::Manual))).collect()
@@ -223,22 +223,22 @@ async fn calls(
     let terms = firings.keys().map(|n| {
         let source = &desired.sources[*n];
         let timeout = source.sync.as_ref().and_then(|sync| sync.timeout);
-        (*n, Terms { unit: &desired.unit, options: &source.sync_options, timeout })
+        (*n, BatchKey { unit: &desired.unit, options: &source.sync_options, timeout })
     });
-    let calls = schedule::batches(terms, BATCH)
+    let calls = schedule::batches(terms, MAX_BATCH)
         .into_iter()
         .map(|batch| {
-            let mut options = batch.terms.options.clone();
+            let mut options = batch.key.options.clone();
             if args.full {
                 options.insert("incremental".to_owned(), false.into());
             }
             let member = |n: usize| {
                 let source = &desired.sources[n];
                 let (firing, trigger) = firings[&n];
-                Member { name: source.name.clone(), key: source.key.clone(), trigger, firing }
+                SyncMember { name: source.name.clone(), key: source.key.clone(), trigger, firing }
             };
             let members = batch.members.into_vec().into_iter().map(member).collect();
-            Call { unit: desired.unit.clone(), members, options, timeout: batch.terms.timeout }
+            SyncCall { unit: desired.unit.clone(), members, options, timeout: batch.key.timeout }
         })
         .collect();
     Ok(calls)
@@ -246,17 +246,17 @@ async fn calls(
 
 /// Returns the due firings by index, and the firings that will not run.
 fn due(
-    desired: &DesiredUnit,
+    desired: &DesiredWorkspace,
     inventory: &Inventory,
     runs: &BTreeMap<crate::model::SourceName, LastRun>,
     chosen: &[usize],
     now: Timestamp,
-) -> (BTreeMap<usize, (Timestamp, Trigger)>, Vec<Spent>) {
-    let timings: Vec<(usize, Timing)> = chosen
+) -> (BTreeMap<usize, (Timestamp, Trigger)>, Vec<SkippedRun>) {
+    let timings: Vec<(usize, CompiledSchedule)> = chosen
         .iter()
         .filter_map(|n| {
             let source = &desired.sources[*n];
-            Some((*n, Timing::compile(&desired.unit, &source.name, source.sync.as_ref()?).ok()?))
+            Some((*n, CompiledSchedule::compile(&desired.unit, &source.name, source.sync.as_ref()?).ok()?))
         })
         .collect();
     let mut firings = BTreeMap::new();
@@ -269,15 +269,15 @@ fn due(
         if run.is_none() && spec.on_connect {
             firings.insert(*n, (now, Trigger::Connect));
         }
-        let since = inventory.owned.get(&source.name).and_then(|owned| owned.applied.sync_since);
+        let since = inventory.managed.get(&source.name).and_then(|owned| owned.applied.sync_since);
         indices.push(*n);
-        scheduled.push(Scheduled {
+        scheduled.push(ScheduleInput {
             unit: &desired.unit,
             name: &source.name,
             spec,
             timing,
             options: &source.sync_options,
-            last: run.map(|run| Last {
+            last: run.map(|run| LastClaim {
                 firing: run.firing,
                 running: run.outcome == RunOutcome::Running,
                 ended: run.finished_at,
@@ -291,14 +291,14 @@ fn due(
         firings.insert(indices[due.index], (due.firing, Trigger::Schedule));
     }
     let name = |index: usize| desired.sources[indices[index]].name.clone();
-    let spent = sync::spent(&decision)
-        .map(|(index, firing, outcome, message)| Spent { name: name(index), firing, outcome, message })
+    let spent = sync::skipped_firings(&decision)
+        .map(|(index, firing, outcome, message)| SkippedRun { name: name(index), firing, outcome, message })
         .collect();
     (firings, spent)
 }
 
 /// Formats a result, such as `✓ sales/orders_db synced: 1,204 records`.
-pub(super) fn line(desired: &DesiredUnit, synced: &Synced) -> String {
+pub(super) fn line(desired: &DesiredWorkspace, synced: &SyncResult) -> String {
     let name = escape::terminal_line(&format!("{}/{}", desired.label(), synced.key));
     let message = synced.message.as_deref().map(escape::terminal_line).unwrap_or_default();
     let note = if message.is_empty() { String::new() } else { format!("; {message}") };
@@ -313,14 +313,14 @@ pub(super) fn line(desired: &DesiredUnit, synced: &Synced) -> String {
     }
 }
 
-fn json_of(results: &[(Arc<DesiredUnit>, Vec<Synced>)]) -> Vec<serde_json::Value> {
+fn json_of(results: &[(Arc<DesiredWorkspace>, Vec<SyncResult>)]) -> Vec<serde_json::Value> {
     results
         .iter()
         .flat_map(|(desired, synced)| {
             synced.iter().map(move |synced| {
                 json!({
                     "workspace": desired.label(),
-                    "workspace_id": desired.unit.workspace.shown(),
+                    "workspace_id": desired.unit.workspace.display_text(),
                     "scope": desired.unit.scope,
                     "source": synced.key,
                     "name": synced.name,

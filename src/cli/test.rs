@@ -4,13 +4,13 @@ use super::args::{Common, Format, TestArgs};
 use super::outages::Outages;
 use super::progress::Progress;
 use super::select::Selector;
-use super::workplace::{Access, Workplace};
-use super::{Exit, Failure, answer};
-use crate::apply::chain;
-use crate::model::{DesiredSource, DesiredUnit};
+use super::workplace::{AccessMode, CommandContext};
+use super::{Exit, CommandError, answer};
+use crate::apply::error_chain;
+use crate::model::{DesiredSource, DesiredWorkspace};
 use crate::plan::{self, Step};
 use crate::reconcile::Planned;
-use crate::remote::{Reader, RemoteError, Verdict};
+use crate::remote::{ApiReader, RemoteError, TestVerdict};
 use crate::render::{escape, words};
 use crate::secrets::Secrets;
 use serde_json::json;
@@ -18,10 +18,10 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 /// The result of one connection test.
-struct Tested {
+struct SourceTest {
     workspace: String,
     source: String,
-    outcome: Outcome,
+    outcome: TestOutcome,
     message: String,
     /// Failure of the platform as a whole, if that is the reason.
     outage: Option<String>,
@@ -29,7 +29,7 @@ struct Tested {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome {
+enum TestOutcome {
     /// The platform can connect.
     Passed,
     /// The platform cannot connect, or returned no result.
@@ -40,7 +40,7 @@ enum Outcome {
     Skipped,
 }
 
-impl Outcome {
+impl TestOutcome {
     fn as_str(self) -> &'static str {
         match self {
             Self::Passed => "passed",
@@ -51,9 +51,9 @@ impl Outcome {
     }
 }
 
-pub(super) async fn run(common: &Common, args: &TestArgs) -> Result<Exit, Failure> {
+pub(super) async fn run(common: &Common, args: &TestArgs) -> Result<Exit, CommandError> {
     let selector = Selector::new(&args.selection)?;
-    let place = Workplace::open(common, Access::Read).await?;
+    let place = CommandContext::open(common, AccessMode::Read).await?;
     let mut chosen = Vec::new();
     for task in place.tasks(&selector)? {
         let desired = task.desired.open();
@@ -61,8 +61,8 @@ pub(super) async fn run(common: &Common, args: &TestArgs) -> Result<Exit, Failur
         let sources: Vec<DesiredSource> = desired.sources.iter().filter(is_chosen).cloned().collect();
         chosen.push((desired, sources));
     }
-    selector.must_match(&place.reading, "declared source", "`wellspring show` lists them")?;
-    let tests = Tests::new(common, &place, args.allow_untested);
+    selector.require_matches(&place.reading, "declared source", "`wellspring show` lists them")?;
+    let tests = TestReports::new(common, &place, args.allow_untested);
     let ticking = tests.progress.tick();
     let mut tested = tests.of_workspaces(chosen).await;
     drop(ticking);
@@ -70,7 +70,7 @@ pub(super) async fn run(common: &Common, args: &TestArgs) -> Result<Exit, Failur
     if tested.is_empty() && common.format == Format::Human {
         note!("No source is declared.");
     }
-    place_answer(common, &tested);
+    print_results(common, &tested);
     warn_untested(&tested);
     let exit = tested.iter().fold(place.exit(), |exit, tested| exit.or(tested.exit));
     place.close().await;
@@ -82,11 +82,11 @@ pub(super) async fn run(common: &Common, args: &TestArgs) -> Result<Exit, Failur
 /// Adds the results.
 pub(super) async fn connections(
     common: &Common,
-    place: &Workplace,
+    place: &CommandContext,
     planned: &mut [Planned],
     allow_untested: bool,
 ) -> Exit {
-    let mut tests = Tests::new(common, place, allow_untested);
+    let mut tests = TestReports::new(common, place, allow_untested);
     let ticking = tests.progress.tick();
     let mut asked = Vec::new();
     for (unit, planned) in planned.iter().enumerate() {
@@ -98,22 +98,22 @@ pub(super) async fn connections(
             }
         }
     }
-    tests.find_out(asked.iter().map(|(_, desired, source)| (&**desired, source))).await;
+    tests.probe_support(asked.iter().map(|(_, desired, source)| (&**desired, source))).await;
     tests.progress.begin(asked.iter().map(|(_, desired, source)| name(desired, source)));
     let mut testing = JoinSet::new();
     for (at, desired, source) in asked {
         let tests = tests.clone();
         testing.spawn(async move { (at, tests.test(&desired, &source).await) });
     }
-    let mut exit = Exit::Done;
+    let mut exit = Exit::Success;
     let mut all = Vec::new();
     for ((unit, action), tested) in testing.join_all().await {
         exit = exit.or(tested.exit);
         // The plan already shows a source with a missing secret.
-        if matches!(tested.outcome, Outcome::Passed | Outcome::Failed) {
+        if matches!(tested.outcome, TestOutcome::Passed | TestOutcome::Failed) {
             let verdict =
-                plan::Tested { passed: tested.outcome == Outcome::Passed, message: tested.message.clone() };
-            planned[unit].plan.actions[action].tested = Some(verdict);
+                plan::TestStatus { passed: tested.outcome == TestOutcome::Passed, message: tested.message.clone() };
+            planned[unit].plan.actions[action].test_status = Some(verdict);
         }
         all.push(tested);
     }
@@ -122,12 +122,12 @@ pub(super) async fn connections(
     exit
 }
 
-fn warn_untested(tested: &[Tested]) {
-    let untested = tested.iter().filter(|tested| tested.outcome == Outcome::Untested);
+fn warn_untested(tested: &[SourceTest]) {
+    let untested = tested.iter().filter(|tested| tested.outcome == TestOutcome::Untested);
     let (count, exit) =
-        untested.fold((0, Exit::Done), |(count, exit), tested| (count + 1, exit.or(tested.exit)));
+        untested.fold((0, Exit::Success), |(count, exit), tested| (count + 1, exit.or(tested.exit)));
     if count > 0 {
-        let hint = if exit == Exit::Done { "" } else { "; --allow-untested accepts that" };
+        let hint = if exit == Exit::Success { "" } else { "; --allow-untested accepts that" };
         note!(
             "warning: {} not tested, because the platform has no test-connection{hint}",
             words::count(count, "source")
@@ -137,29 +137,29 @@ fn warn_untested(tested: &[Tested]) {
 
 /// Runs connection tests; clones share the progress line.
 #[derive(Clone)]
-struct Tests {
-    reader: Reader,
+struct TestReports {
+    reader: ApiReader,
     secrets: Arc<Secrets>,
     progress: Progress,
     /// The exit code of a source that cannot be tested.
     untested: Exit,
     /// False once the platform is known to have no connection tests.
-    offered: bool,
+    is_supported: bool,
 }
 
-impl Tests {
-    fn new(common: &Common, place: &Workplace, allow_untested: bool) -> Self {
+impl TestReports {
+    fn new(common: &Common, place: &CommandContext, allow_untested: bool) -> Self {
         Self {
             reader: place.reader.clone(),
             secrets: Arc::new(place.settings.secrets()),
             progress: Progress::new(common, "testing", "source"),
-            untested: if allow_untested { Exit::Done } else { Exit::Failed },
-            offered: true,
+            untested: if allow_untested { Exit::Success } else { Exit::Failed },
+            is_supported: true,
         }
     }
 
     /// Tests sources; sends nothing else to a workspace that cannot be listed.
-    async fn of_workspaces(mut self, chosen: Vec<(Arc<DesiredUnit>, Vec<DesiredSource>)>) -> Vec<Tested> {
+    async fn of_workspaces(mut self, chosen: Vec<(Arc<DesiredWorkspace>, Vec<DesiredSource>)>) -> Vec<SourceTest> {
         let mut listing = JoinSet::new();
         for (desired, sources) in chosen.into_iter().filter(|(_, sources)| !sources.is_empty()) {
             self.progress.begin(sources.iter().map(|source| name(&desired, source)));
@@ -171,7 +171,7 @@ impl Tests {
         }
         let listed = listing.join_all().await;
         let reached = listed.iter().filter(|(_, _, error)| error.is_none());
-        self.find_out(
+        self.probe_support(
             reached.flat_map(|(desired, sources, _)| sources.iter().map(|source| (&**desired, source))),
         )
         .await;
@@ -191,49 +191,49 @@ impl Tests {
     }
 
     /// Determines whether the platform has connection tests, before any secret is sent.
-    async fn find_out<'s>(
+    async fn probe_support<'s>(
         &mut self,
-        mut sources: impl Iterator<Item = (&'s DesiredUnit, &'s DesiredSource)>,
+        mut sources: impl Iterator<Item = (&'s DesiredWorkspace, &'s DesiredSource)>,
     ) {
         let secret = sources.find(|(_, source)| source.definition.has_secret());
         if let Some((desired, source)) = secret {
             let asked =
                 self.reader.offers_connection_test(desired.workspace(), &source.definition.kind).await;
             // Other errors appear again, with their reason, in each test.
-            self.offered = asked.unwrap_or(true);
+            self.is_supported = asked.unwrap_or(true);
         }
     }
 
-    async fn test(&self, desired: &DesiredUnit, source: &DesiredSource) -> Tested {
-        let answer = self.ask(desired, source).await;
+    async fn test(&self, desired: &DesiredWorkspace, source: &DesiredSource) -> SourceTest {
+        let answer = self.run_test(desired, source).await;
         self.progress.end(&[name(desired, source)], &[]);
-        tested(desired, source, answer)
+        source_test(desired, source, answer)
     }
 
-    async fn ask(&self, desired: &DesiredUnit, source: &DesiredSource) -> (Outcome, String, Exit) {
+    async fn run_test(&self, desired: &DesiredWorkspace, source: &DesiredSource) -> (TestOutcome, String, Exit) {
         let untested =
-            || (Outcome::Untested, "the platform has no test-connection".to_owned(), self.untested);
+            || (TestOutcome::Untested, "the platform has no test-connection".to_owned(), self.untested);
         let resolution = match self.secrets.resolve(&source.definition, &desired.names()) {
             Ok(resolution) => resolution,
-            Err(missing) => return (Outcome::Skipped, missing.to_string(), Exit::Invalid),
+            Err(missing) => return (TestOutcome::Skipped, missing.to_string(), Exit::Invalid),
         };
-        if !self.offered {
+        if !self.is_supported {
             return untested();
         }
         let resolved = resolution.into_source(source.name.clone());
         match self.reader.test_connection(desired.workspace(), &resolved).await {
-            Ok(Verdict::Passed(message)) => (Outcome::Passed, message, Exit::Done),
-            Ok(Verdict::Failed(message)) => (Outcome::Failed, message, Exit::Failed),
-            Ok(Verdict::Unavailable) => untested(),
-            Err(error) => (Outcome::Failed, chain(&error), exit_of(&error)),
+            Ok(TestVerdict::Passed(message)) => (TestOutcome::Passed, message, Exit::Success),
+            Ok(TestVerdict::Failed(message)) => (TestOutcome::Failed, message, Exit::Failed),
+            Ok(TestVerdict::Unavailable) => untested(),
+            Err(error) => (TestOutcome::Failed, error_chain(&error), exit_of(&error)),
         }
     }
 
-    fn failed(&self, desired: &DesiredUnit, source: &DesiredSource, error: &RemoteError) -> Tested {
+    fn failed(&self, desired: &DesiredWorkspace, source: &DesiredSource, error: &RemoteError) -> SourceTest {
         self.progress.end(&[name(desired, source)], &[]);
-        let message = format!("not tested: {}", chain(error));
+        let message = format!("not tested: {}", error_chain(error));
         let outage = error.is_outage().then(|| error.kind.to_string());
-        Tested { outage, ..tested(desired, source, (Outcome::Failed, message, exit_of(error))) }
+        SourceTest { outage, ..source_test(desired, source, (TestOutcome::Failed, message, exit_of(error))) }
     }
 }
 
@@ -241,20 +241,20 @@ fn exit_of(error: &RemoteError) -> Exit {
     if error.is_auth() { Exit::Auth } else { Exit::Failed }
 }
 
-fn name(desired: &DesiredUnit, source: &DesiredSource) -> String {
+fn name(desired: &DesiredWorkspace, source: &DesiredSource) -> String {
     format!("{}/{}", desired.label(), source.key)
 }
 
-fn tested(
-    desired: &DesiredUnit,
+fn source_test(
+    desired: &DesiredWorkspace,
     source: &DesiredSource,
-    (outcome, message, exit): (Outcome, String, Exit),
-) -> Tested {
+    (outcome, message, exit): (TestOutcome, String, Exit),
+) -> SourceTest {
     let (workspace, source) = (desired.label().to_owned(), source.key.to_string());
-    Tested { workspace, source, outcome, message, outage: None, exit }
+    SourceTest { workspace, source, outcome, message, outage: None, exit }
 }
 
-fn place_answer(common: &Common, tested: &[Tested]) {
+fn print_results(common: &Common, tested: &[SourceTest]) {
     if common.format == Format::Json {
         let tests: Vec<_> = tested
             .iter()
@@ -277,16 +277,16 @@ fn place_answer(common: &Common, tested: &[Tested]) {
             .filter_map(|test| Some((format!("{}/{}", test.workspace, test.source), test.outage.clone()?))),
     );
     for line in outages.lines("not tested") {
-        answer::write(&line);
+        answer::print(&line);
     }
     for test in tested.iter().filter(|test| !outages.contain(test.outage.as_deref())) {
         let mark = match test.outcome {
-            Outcome::Passed => "✓",
-            Outcome::Failed => "✗",
-            Outcome::Untested => "?",
-            Outcome::Skipped => "-",
+            TestOutcome::Passed => "✓",
+            TestOutcome::Failed => "✗",
+            TestOutcome::Untested => "?",
+            TestOutcome::Skipped => "-",
         };
         let name = escape::terminal_line(&format!("{}/{}", test.workspace, test.source));
-        answer::write(&format!("{mark} {name:width$}  {}", escape::terminal_line(&test.message)));
+        answer::print(&format!("{mark} {name:width$}  {}", escape::terminal_line(&test.message)));
     }
 }

@@ -1,20 +1,20 @@
 //! `wellspring validate`: checks the files offline.
 
 use super::args::{Common, Format, ValidateArgs};
-use super::{Exit, Failure, answer, workplace};
+use super::{Exit, CommandError, answer, workplace};
 use crate::manifest::{self, Severity};
-use crate::reading::Reading;
+use crate::reading::LoadedConfig;
 use crate::render;
 use crate::secrets::{Resolver, Secrets};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-pub(super) fn run(common: &Common, args: &ValidateArgs) -> Result<Exit, Failure> {
+pub(super) fn run(common: &Common, args: &ValidateArgs) -> Result<Exit, CommandError> {
     let settings = workplace::resolve(common)?;
     let mut reading = workplace::read(&settings)?;
-    reading.warn_of_unused();
-    reading.warn_of_ended_suspensions(
+    reading.warn_unused();
+    reading.warn_ended_suspensions(
         jiff::Timestamp::now().to_zoned_datetime(jiff::tz::TimeZone::system()).date(),
     );
     let missing =
@@ -23,21 +23,21 @@ pub(super) fn run(common: &Common, args: &ValidateArgs) -> Result<Exit, Failure>
         Format::Json => {
             answer::write_json(&json!({ "errors": reading.diagnostics, "missing_secrets": missing }));
         }
-        Format::Github => answer::write(&annotations(&reading)),
+        Format::Github => answer::print(&annotations(&reading)),
         _ => {
-            workplace::tell_diagnostics(common, &reading);
+            workplace::print_diagnostics(common, &reading);
             for line in &missing {
                 note!("error: {}", render::escape::terminal(line));
             }
             if !common.quiet() {
-                answer::write(&summary(&reading, missing.len()));
+                answer::print(&summary(&reading, missing.len()));
             }
         }
     }
     Ok(Exit::Invalid.when(reading.has_errors() || !missing.is_empty()))
 }
 
-fn summary(reading: &Reading, missing: usize) -> String {
+fn summary(reading: &LoadedConfig, missing: usize) -> String {
     let files = render::words::count(reading.file_count(), "file");
     if reading.has_errors() {
         let errors = reading.diagnostics.iter().filter(|found| found.severity == Severity::Error);
@@ -53,13 +53,13 @@ fn summary(reading: &Reading, missing: usize) -> String {
         0 => "no errors".to_owned(),
         missing => format!("{} with a missing secret", render::words::count(missing, "source")),
     };
-    let sources = reading.desired.units.iter().map(|unit| unit.count).sum();
+    let sources = reading.desired.workspaces.iter().map(|unit| unit.count).sum();
     let sources = render::words::count(sources, "source");
-    let workspaces = render::words::count(reading.desired.units.len(), "workspace");
+    let workspaces = render::words::count(reading.desired.workspaces.len(), "workspace");
     format!("{files}: {sources} in {workspaces}, {errors}{warnings}.")
 }
 
-fn missing_secrets(reading: &Reading, secrets: &Arc<Secrets>) -> Vec<String> {
+fn missing_secrets(reading: &LoadedConfig, secrets: &Arc<Secrets>) -> Vec<String> {
     let mut without = Vec::new();
     for unit in reading.desired.open_units() {
         let mut resolver = Resolver::new(Arc::clone(secrets), &unit.names());
@@ -72,7 +72,7 @@ fn missing_secrets(reading: &Reading, secrets: &Arc<Secrets>) -> Vec<String> {
     without
 }
 
-fn annotations(reading: &Reading) -> String {
+fn annotations(reading: &LoadedConfig) -> String {
     use render::escape::{annotation, annotation_property};
     let line = |found: &manifest::Diagnostic| {
         let help = found.help.as_ref().map(|help| format!("\nhelp: {help}")).unwrap_or_default();

@@ -1,110 +1,110 @@
 //! Context of commands that use the platform: settings, files, platform, state.
 
 use super::args::{Common, Format};
-use super::local::{self, Local, Stay};
+use super::local::{self, LocalPlatform, LocalPlatformMode};
 use super::select::Selector;
-use super::settled::Start;
-use super::{Exit, Failure, progress};
-use crate::model::{FingerprintKey, Unit};
-use crate::plan::{Action, ActionKind, Overrides, Plan, Step, UnitPlan};
-use crate::reading::{Known, Memory, Reading};
-use crate::reconcile::{Clock, EAGER, Planner, Task, resolved};
-use crate::remote::{BaseUrl, Reader};
+use super::settled::CachedStart;
+use super::{Exit, CommandError, progress};
+use crate::model::{FingerprintKey, WorkspaceRef};
+use crate::plan::{Action, ActionKind, Overrides, Plan, Step, WorkspacePlan};
+use crate::reading::{LoadCache, FileIndex, LoadedConfig};
+use crate::reconcile::{Clock, MAX_PREFETCHES, Planner, Task, resolved};
+use crate::remote::{BaseUrl, ApiReader};
 use crate::render::{Orphan, Problems, escape};
-use crate::settings::{self, Pause, Platform, Settings};
-use crate::state::{DaemonLock, LockError, State};
+use crate::settings::{self, NonNegativeDuration, PlatformChoice, Settings};
+use crate::state::{DaemonLock, LockError, Store};
 use crate::tree::{self, TreeError};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 /// Default quiet time of the files before a removal.
-const REST: std::time::Duration = std::time::Duration::from_secs(1);
+const QUIET_PERIOD: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Settings, files, platform and state, opened for one command.
-pub(super) struct Workplace {
+pub(super) struct CommandContext {
     pub(super) settings: Settings,
-    pub(super) reading: Reading,
-    pub(super) reader: Reader,
-    pub(super) state: Option<State>,
-    pub(super) memory: Memory,
+    pub(super) reading: LoadedConfig,
+    pub(super) reader: ApiReader,
+    pub(super) state: Option<Store>,
+    pub(super) file_index: FileIndex,
     pub(super) settle: std::time::Duration,
     /// Lock that ensures a single daemon.
-    pub(super) alone: Option<DaemonLock>,
+    pub(super) daemon_lock: Option<DaemonLock>,
     /// True if there are managed sources but no files at all.
-    pub(super) emptied: bool,
+    pub(super) is_emptied: bool,
     url: String,
-    local: Option<Local>,
+    local: Option<LocalPlatform>,
 }
 
 /// The kind of access that a command needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Access {
+pub(super) enum AccessMode {
     /// Creates and changes nothing.
     Read,
     /// Keeps state and writes to the platform.
     Write,
-    /// Like [`Access::Write`], until shutdown.
+    /// Like [`AccessMode::Write`], until shutdown.
     Serve,
 }
 
-impl Access {
-    fn stay(self) -> Stay {
+impl AccessMode {
+    fn stay(self) -> LocalPlatformMode {
         match self {
-            Self::Read => Stay::Look,
-            Self::Write => Stay::Short,
-            Self::Serve => Stay::Long,
+            Self::Read => LocalPlatformMode::ReadOnly,
+            Self::Write => LocalPlatformMode::OneShot,
+            Self::Serve => LocalPlatformMode::LongRunning,
         }
     }
 }
 
-impl Workplace {
+impl CommandContext {
     /// Loads the files, resolves the platform and opens the state.
     ///
     /// Sends no request yet.
-    pub(super) async fn open(common: &Common, access: Access) -> Result<Self, Failure> {
+    pub(super) async fn open(common: &Common, access: AccessMode) -> Result<Self, CommandError> {
         Self::open_from(common, access, None).await
     }
 
-    /// Like [`Workplace::open`], with the results of an earlier check.
+    /// Like [`CommandContext::open`], with the results of an earlier check.
     pub(super) async fn open_from(
         common: &Common,
-        access: Access,
-        start: Option<Start>,
-    ) -> Result<Self, Failure> {
+        access: AccessMode,
+        start: Option<CachedStart>,
+    ) -> Result<Self, CommandError> {
         let settings = resolve(common)?;
-        settings.check_state_dir().map_err(|error| Failure::invalid(&error))?;
+        settings.check_state_dir().map_err(|error| CommandError::invalid(&error))?;
         let variable = settings.variables();
         let (mut reading, listed_by) = match (start, access) {
-            (Some(Start { tree, known, reader }), _) => {
-                (Reading::of_tree(tree, &*variable, &known), Some(reader))
+            (Some(CachedStart { tree, cache: known, reader }), _) => {
+                (LoadedConfig::from_snapshot(tree, &*variable, &known), Some(reader))
             }
-            (None, Access::Serve) => (read_to_stay(&settings)?, None),
-            (None, Access::Read | Access::Write) => (read(&settings)?, None),
+            (None, AccessMode::Serve) => (load_and_keep(&settings)?, None),
+            (None, AccessMode::Read | AccessMode::Write) => (read(&settings)?, None),
         };
-        tell_diagnostics(common, &reading);
-        reading.forget_texts();
+        print_diagnostics(common, &reading);
+        reading.drop_texts();
         let at = platform(&settings, &reading)?;
-        must_be_own(&settings)?;
+        reject_foreign_state(&settings)?;
         let key = key(&at);
         let settle = reading.settle.unwrap_or_else(|| settings.settle(&at));
         // A second daemon must fail before it waits for the local platform.
         let serving = match access {
-            Access::Serve => {
-                let state = State::open(&settings.state_dir, &key)?;
-                Some((alone(&state)?, state))
+            AccessMode::Serve => {
+                let state = Store::open(&settings.state_dir, &key)?;
+                Some((acquire_daemon_lock(&state)?, state))
             }
-            Access::Read | Access::Write => None,
+            AccessMode::Read | AccessMode::Write => None,
         };
         let (local, base_url, token) = match at.clone() {
-            Platform::Local => {
-                let local = Local::open(&settings.state_dir, &settings.root, access.stay()).await?;
+            PlatformChoice::Local => {
+                let local = LocalPlatform::open(&settings.state_dir, &settings.root, access.stay()).await?;
                 let (base_url, token) = (local.base_url.clone(), Arc::clone(&local.token));
                 (Some(local), base_url, token)
             }
-            Platform::Remote(base_url) => {
+            PlatformChoice::Remote(base_url) => {
                 let token = settings::token(&settings, &base_url, common.interactive())
-                    .map_err(|error| Failure { exit: Exit::Auth, ..Failure::invalid(&error) })?;
+                    .map_err(|error| CommandError { exit: Exit::Auth, ..CommandError::invalid(&error) })?;
                 (None, base_url, token)
             }
         };
@@ -115,29 +115,29 @@ impl Workplace {
         };
         let (alone, state) = match (serving, access) {
             (Some((alone, state)), _) => (Some(alone), Some(state)),
-            (None, Access::Read) => (None, State::open_read_only(&settings.state_dir, &key)?),
-            (None, _) => (None, Some(State::open(&settings.state_dir, &key)?)),
+            (None, AccessMode::Read) => (None, Store::open_read_only(&settings.state_dir, &key)?),
+            (None, _) => (None, Some(Store::open(&settings.state_dir, &key)?)),
         };
         if let Some(state) = &state {
             let used = state.origins().await?;
-            settings.must_know(&at, &used).map_err(|error| Failure::invalid(&error))?;
-            if access != Access::Read && !used.contains(&at.origin()) {
-                state.remember_origin(&at.origin()).await?;
+            settings.check_known_origin(&at, &used).map_err(|error| CommandError::invalid(&error))?;
+            if access != AccessMode::Read && !used.contains(&at.origin()) {
+                state.record_origin(&at.origin()).await?;
             }
         }
         let memory = match &state {
             Some(state) => state.files(&root(&settings)).await?,
-            None => Memory::new(),
+            None => FileIndex::new(),
         };
         let has_sources = match &state {
             Some(state) if reading.is_empty() => !state.units().await?.is_empty(),
             _ => false,
         };
         // A daemon waits for files to appear.
-        if has_sources && access != Access::Serve {
-            return Err(Failure::invalid(&TreeError::Emptied(settings.root.clone())));
+        if has_sources && access != AccessMode::Serve {
+            return Err(CommandError::invalid(&TreeError::Emptied(settings.root.clone())));
         }
-        Ok(Self { settings, reading, reader, state, memory, settle, alone, emptied: has_sources, url, local })
+        Ok(Self { settings, reading, reader, state, file_index: memory, settle, daemon_lock: alone, is_emptied: has_sources, url, local })
     }
 
     pub(super) fn planner(&self, overrides: Overrides) -> Planner {
@@ -156,37 +156,37 @@ impl Workplace {
             upserts: self.is_local(),
             overrides,
             host: self.settings.limits(),
-            eager: Arc::new(Semaphore::new(EAGER)),
-            settled: None,
+            prefetch_permits: Arc::new(Semaphore::new(MAX_PREFETCHES)),
+            unchanged: None,
             hashes: false,
             clock: clock(),
         }
     }
 
     /// Returns the selected units; reports units blocked by broken files on stderr.
-    pub(super) fn tasks(&self, selector: &Selector) -> Result<Vec<Task>, Failure> {
-        selector.look_up_names(&self.reading);
-        let asked = self.reading.asked(&self.memory);
-        for (unit, file) in &asked.held {
+    pub(super) fn tasks(&self, selector: &Selector) -> Result<Vec<Task>, CommandError> {
+        selector.resolve_names(&self.reading);
+        let asked = self.reading.work_set(&self.file_index);
+        for (unit, file) in &asked.blocked {
             let file = escape::terminal(file);
             progress::hide();
             note!("{unit}: skipped, because {file} has errors");
         }
         let declared = !asked.tasks.is_empty();
         let tasks: Vec<Task> =
-            asked.tasks.into_iter().filter(|task| selector.unit(task.desired.names())).collect();
+            asked.tasks.into_iter().filter(|task| selector.selects_workspace(task.desired.names())).collect();
         if declared {
-            selector.must_name(&self.reading)?;
+            selector.require_declared_workspaces(&self.reading)?;
         }
         if tasks.is_empty() && declared && !selector.selects_everything() {
-            selector.must_match(&self.reading, "declared source", "`wellspring show` lists them")?;
-            return Err(Failure::usage("no declared workspace matches; `wellspring show` lists them"));
+            selector.require_matches(&self.reading, "declared source", "`wellspring show` lists them")?;
+            return Err(CommandError::usage("no declared workspace matches; `wellspring show` lists them"));
         }
         let secrets = Arc::new(self.settings.secrets());
         for task in &tasks {
             let (desired, secrets) = (Arc::clone(&task.desired), Arc::clone(&secrets));
             let unit = &task.desired.unit;
-            self.reader.withhold_at_first(unit, move || resolved(&desired.open(), &secrets));
+            self.reader.register_loader(unit, move || resolved(&desired.open(), &secrets));
         }
         Ok(tasks)
     }
@@ -199,10 +199,10 @@ impl Workplace {
     /// Returns problems to show before a plan.
     ///
     /// These are rejected files, workspaces that are no longer declared, and the lack of a state.
-    pub(super) async fn problems(&self, plan: &Plan) -> Result<Problems, Failure> {
+    pub(super) async fn problems(&self, plan: &Plan) -> Result<Problems, CommandError> {
         let broken = self.reading.desired.broken.iter();
         let rejected = broken.map(|broken| Arc::clone(&broken.file)).collect();
-        let lists_any = |unit: &UnitPlan| {
+        let lists_any = |unit: &WorkspacePlan| {
             let adopts = |action: &Action| matches!(action.step, Step::Adopt { .. });
             !unit.unmanaged.is_empty()
                 || unit.actions.iter().any(adopts)
@@ -211,22 +211,22 @@ impl Workplace {
         Ok(Problems {
             rejected,
             orphaned: self.orphaned().await?,
-            unknown_ownership: self.state.is_none() && plan.units.iter().any(lists_any),
+            unknown_ownership: self.state.is_none() && plan.workspaces.iter().any(lists_any),
         })
     }
 
     /// Returns workspaces with managed sources that no file declares any more.
-    async fn orphaned(&self) -> Result<Vec<Orphan>, Failure> {
+    async fn orphaned(&self) -> Result<Vec<Orphan>, CommandError> {
         let Some(state) = &self.state else { return Ok(Vec::new()) };
-        let asked = self.reading.asked(&self.memory);
+        let asked = self.reading.work_set(&self.file_index);
         let tasks = asked.tasks.iter().map(|task| &task.desired.unit);
-        let settled = self.reading.desired.settled.iter().map(|unit| &unit.unit);
-        let declared: BTreeSet<&Unit> = tasks.chain(settled).collect();
+        let settled = self.reading.desired.unchanged.iter().map(|unit| &unit.unit);
+        let declared: BTreeSet<&WorkspaceRef> = tasks.chain(settled).collect();
         let mut orphaned = Vec::new();
         for unit in state.units().await? {
-            let known = asked.held.contains_key(&unit) || declared.contains(&unit);
-            if !known && asked.stranger.is_none() {
-                let sources = state.inventory(&unit).await?.owned.len();
+            let known = asked.blocked.contains_key(&unit) || declared.contains(&unit);
+            if !known && asked.unattributed_error.is_none() {
+                let sources = state.inventory(&unit).await?.managed.len();
                 orphaned.push(Orphan { unit, sources });
             }
         }
@@ -234,19 +234,19 @@ impl Workplace {
     }
 
     /// Saves which file declares which workspace.
-    pub(super) async fn remember(&self) -> Result<(), Failure> {
+    pub(super) async fn remember(&self) -> Result<(), CommandError> {
         let Some(state) = &self.state else { return Ok(()) };
-        let memory = self.reading.memory(&self.memory);
-        if memory == self.memory {
+        let memory = self.reading.updated_index(&self.file_index);
+        if memory == self.file_index {
             return Ok(());
         }
         let files = memory.into_iter().collect();
-        Ok(state.remember_files(&root(&self.settings), files).await?)
+        Ok(state.record_files(&root(&self.settings), files).await?)
     }
 
     /// Returns the quiet time of the files that a removal requires.
-    pub(super) fn rest(&self) -> std::time::Duration {
-        self.settings.host.daemon.settle.map_or(REST, Pause::get)
+    pub(super) fn quiet_period(&self) -> std::time::Duration {
+        self.settings.host.daemon.settle.map_or(QUIET_PERIOD, NonNegativeDuration::get)
     }
 
     /// Returns true if the platform is the local one.
@@ -260,7 +260,7 @@ impl Workplace {
     }
 
     /// Drops everything but the local platform, which must be stopped at the end.
-    pub(super) fn into_local(self) -> Option<Local> {
+    pub(super) fn into_local(self) -> Option<LocalPlatform> {
         self.local
     }
 
@@ -275,18 +275,18 @@ impl Workplace {
 /// Locks the state for a daemon.
 ///
 /// Two daemons would report everything twice and wait for each other's locks.
-fn alone(state: &State) -> Result<DaemonLock, Failure> {
+fn acquire_daemon_lock(state: &Store) -> Result<DaemonLock, CommandError> {
     /// `status` holds the lock for a moment when it checks for a daemon.
-    const A_MOMENT: std::time::Duration = std::time::Duration::from_millis(50);
+    const LOCK_RETRY_INTERVAL: std::time::Duration = std::time::Duration::from_millis(50);
     let locked = match state.lock_daemon("run") {
         Err(LockError::Held { .. }) => {
-            std::thread::sleep(A_MOMENT);
+            std::thread::sleep(LOCK_RETRY_INTERVAL);
             state.lock_daemon("run")
         }
         locked => locked,
     };
     locked.map_err(|error| match error {
-        LockError::Held { by } => Failure {
+        LockError::Held { held_by: by } => CommandError {
             exit: Exit::Failed,
             message: format!(
                 "{by} already runs for this platform with the state in {}; stop it, or pass a different \
@@ -294,7 +294,7 @@ fn alone(state: &State) -> Result<DaemonLock, Failure> {
                 state.dir().display()
             ),
         },
-        error => Failure::failed(&error),
+        error => CommandError::failed(&error),
     })
 }
 
@@ -307,52 +307,52 @@ pub(super) fn clock() -> Clock {
     Arc::new(jiff::Timestamp::now)
 }
 
-pub(super) fn resolve(common: &Common) -> Result<Settings, Failure> {
+pub(super) fn resolve(common: &Common) -> Result<Settings, CommandError> {
     let environment = Arc::new(|name: &str| std::env::var(name).ok());
     Settings::resolve(&common.flags(), environment).map_err(|error| {
-        if let Some(explained) = error.explained(common.color_err()) {
+        if let Some(explained) = error.render_diagnostics(common.stderr_has_color()) {
             eprint!("{explained}");
         }
-        Failure::invalid(&error)
+        CommandError::invalid(&error)
     })
 }
 
-pub(super) fn read(settings: &Settings) -> Result<Reading, Failure> {
-    Reading::take(&settings.root, &*settings.variables()).map_err(|error| Failure::invalid(&error))
+pub(super) fn read(settings: &Settings) -> Result<LoadedConfig, CommandError> {
+    LoadedConfig::load(&settings.root, &*settings.variables()).map_err(|error| CommandError::invalid(&error))
 }
 
 /// Like [`read`], but with compressed units and a cache for the next load.
-fn read_to_stay(settings: &Settings) -> Result<Reading, Failure> {
-    Reading::take_again(&settings.root, &*settings.variables(), &Known::default(), true)
-        .map_err(|error| Failure::invalid(&error))
+fn load_and_keep(settings: &Settings) -> Result<LoadedConfig, CommandError> {
+    LoadedConfig::reload(&settings.root, &*settings.variables(), &LoadCache::default(), true)
+        .map_err(|error| CommandError::invalid(&error))
 }
 
 /// Prints diagnostics to stderr.
-pub(super) fn tell_diagnostics(common: &Common, reading: &Reading) {
+pub(super) fn print_diagnostics(common: &Common, reading: &LoadedConfig) {
     if !reading.diagnostics.is_empty() && common.format != Format::Github {
         progress::hide();
-        super::answer::note(&reading.explained(common.color_err()));
+        super::answer::eprint(&reading.render_diagnostics(common.stderr_has_color()));
     }
 }
 
-pub(super) fn platform(settings: &Settings, reading: &Reading) -> Result<Platform, Failure> {
+pub(super) fn platform(settings: &Settings, reading: &LoadedConfig) -> Result<PlatformChoice, CommandError> {
     let declared = reading.desired.platform.as_ref();
     if declared.is_none() && reading.has_errors() && settings.platform(None).is_err() {
         // The file that names the platform is broken, which was reported already.
-        return Err(Failure { exit: Exit::Invalid, message: String::new() });
+        return Err(CommandError { exit: Exit::Invalid, message: String::new() });
     }
-    settings.platform(declared).map_err(|error| Failure::invalid(&error))
+    settings.platform(declared).map_err(|error| CommandError::invalid(&error))
 }
 
 /// Refuses a state that is tracked by Git.
 ///
 /// Such a state is not this host's own, and must not decide which sources are managed.
-pub(super) fn must_be_own(settings: &Settings) -> Result<(), Failure> {
+pub(super) fn reject_foreign_state(settings: &Settings) -> Result<(), CommandError> {
     let dir = &settings.state_dir;
     if dir.symlink_metadata().is_err() {
         return Ok(());
     }
-    State::check(dir)?;
+    Store::check(dir)?;
     if !tree::is_tracked(dir) {
         return Ok(());
     }
@@ -361,14 +361,14 @@ pub(super) fn must_be_own(settings: &Settings) -> Result<(), Failure> {
          (`git rm -r --cached {0}`) and remove it, or name another --state-dir",
         dir.display()
     );
-    Err(Failure { exit: Exit::Invalid, message })
+    Err(CommandError { exit: Exit::Invalid, message })
 }
 
 /// Returns the key of the platform in the state.
-pub(super) fn key(platform: &Platform) -> String {
+pub(super) fn key(platform: &PlatformChoice) -> String {
     match platform {
-        Platform::Local => local::KEY.to_owned(),
-        Platform::Remote(base_url) => base_url.as_str().to_owned(),
+        PlatformChoice::Local => local::KEY.to_owned(),
+        PlatformChoice::Remote(base_url) => base_url.as_str().to_owned(),
     }
 }
 
@@ -376,6 +376,6 @@ pub(super) fn reader(
     settings: &Settings,
     base_url: BaseUrl,
     token: crate::remote::Token,
-) -> Result<Reader, Failure> {
-    Reader::new(settings.remote(base_url, token)).map_err(|error| Failure::invalid(&error))
+) -> Result<ApiReader, CommandError> {
+    ApiReader::new(settings.remote(base_url, token)).map_err(|error| CommandError::invalid(&error))
 }

@@ -17,7 +17,7 @@ pub enum Signal {
     /// SIGHUP: load the files again.
     Reload,
     /// SIGUSR1: reconcile everything now.
-    Now,
+    CheckNow,
 }
 
 /// Flag that is set once a shutdown is requested.
@@ -39,7 +39,7 @@ pub fn listen(events: UnboundedSender<Event>) -> io::Result<Stopping> {
         for signal in signals.forever() {
             let signal = match signal {
                 SIGHUP => Signal::Reload,
-                SIGUSR1 => Signal::Now,
+                SIGUSR1 => Signal::CheckNow,
                 _ => Signal::Stop,
             };
             if events.send(Event::Signal(signal)).is_err() {
@@ -52,12 +52,12 @@ pub fn listen(events: UnboundedSender<Event>) -> io::Result<Stopping> {
 
 /// Returns true once a shutdown was requested.
 #[must_use]
-pub fn is_set(stopping: &Stopping) -> bool {
+pub fn is_stopping(stopping: &Stopping) -> bool {
     stopping.load(Ordering::SeqCst)
 }
 
 /// Waits until a shutdown is requested.
-pub async fn stopped(inbox: &mut UnboundedReceiver<Event>) {
+pub async fn wait_for_stop(inbox: &mut UnboundedReceiver<Event>) {
     while let Some(event) = inbox.recv().await {
         if matches!(event, Event::Signal(Signal::Stop)) {
             return;

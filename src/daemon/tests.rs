@@ -2,13 +2,13 @@
 
 use super::*;
 use crate::manifest::Lookup;
-use crate::model::{DesiredUnit, SourceKey};
+use crate::model::{DesiredWorkspace, SourceKey};
 use crate::plan::{Action, ActionResult, HostLimits, Overrides};
-use crate::reconcile::{EAGER, PassId, Task};
-use crate::remote::{BaseUrl, Reader, Settings};
-use crate::schedule::Timing;
+use crate::reconcile::{MAX_PREFETCHES, PassId, Task};
+use crate::remote::{BaseUrl, ApiReader, ClientConfig};
+use crate::schedule::CompiledSchedule;
 use crate::secrets::Secrets;
-use crate::state::State;
+use crate::state::Store;
 use jiff::Timestamp;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,37 +21,37 @@ struct Breaking {
     readings: UnboundedSender<Option<String>>,
 }
 
-impl Voice for Breaking {
-    fn planned(&self, _: &UnitPlan, _: bool) {
+impl Reporter for Breaking {
+    fn plan_ready(&self, _: &WorkspacePlan, _: bool) {
         assert!(self.broke.swap(true, Ordering::Relaxed), "on purpose");
     }
-    fn pass_ended(&self, plan: &UnitPlan, _: Option<&Outcome>, _: &After) {
+    fn pass_ended(&self, plan: &WorkspacePlan, _: Option<&ApplyOutcome>, _: &NextAttempt) {
         let _ = self.ends.send(plan.error.as_ref().map(|error| error.kind.as_str()));
     }
-    fn files(&self, _: &Reading) {
+    fn config_loaded(&self, _: &LoadedConfig) {
         let _ = self.readings.send(None);
     }
-    fn unreadable(&self, why: &str) {
+    fn config_unreadable(&self, why: &str) {
         let _ = self.readings.send(Some(why.to_owned()));
     }
-    fn pass_started(&self, _: &Unit, _: &PassId) {}
-    fn action(&self, _: &UnitPlan, _: &Action, _: &ActionResult) {}
-    fn unreachable(&self, _: &str, _: Option<Timestamp>) {}
-    fn sync_started(&self, _: &Call) {}
-    fn synced(&self, _: Option<&DesiredUnit>, _: &[Synced]) {}
-    fn next(&self, _: &[(Timestamp, &Task, &SourceKey, &Timing)], _: Timestamp) {}
-    fn note(&self, _: &str) {}
-    fn warn(&self, _: &str) {}
-    fn stopping(&self, _: bool) {}
-    fn stopped(&self) {}
+    fn pass_started(&self, _: &WorkspaceRef, _: &PassId) {}
+    fn action_finished(&self, _: &WorkspacePlan, _: &Action, _: &ActionResult) {}
+    fn platform_unreachable(&self, _: &str, _: Option<Timestamp>) {}
+    fn sync_started(&self, _: &SyncCall) {}
+    fn sync_ended(&self, _: Option<&DesiredWorkspace>, _: &[SyncResult]) {}
+    fn next_syncs(&self, _: &[(Timestamp, &Task, &SourceKey, &CompiledSchedule)], _: Timestamp) {}
+    fn info(&self, _: &str) {}
+    fn warning(&self, _: &str) {}
+    fn shutting_down(&self, _: bool) {}
+    fn shut_down(&self) {}
 }
 
 /// Planner whose list requests fail because there is no token.
-fn planner(state: State) -> Planner {
+fn planner(state: Store) -> Planner {
     let token = Arc::new(|| Err("there is none".to_owned()));
-    let settings = Settings::new(BaseUrl::parse("http://127.0.0.1:9/api/v1").unwrap(), token);
+    let settings = ClientConfig::new(BaseUrl::parse("http://127.0.0.1:9/api/v1").unwrap(), token);
     Planner {
-        reader: Reader::new(settings).unwrap(),
+        reader: ApiReader::new(settings).unwrap(),
         key: state.key().clone(),
         state: Some(state),
         secrets: Arc::new(Secrets {
@@ -60,16 +60,16 @@ fn planner(state: State) -> Planner {
             credentials_dir: None,
             forbidden: Default::default(),
             allow: Vec::new(),
-            for_settings: None,
-            held: Default::default(),
+            settings_variables: None,
+            shared: Default::default(),
         }),
         root: "/tree".into(),
         settle: Duration::ZERO,
         upserts: false,
         overrides: Overrides::default(),
         host: HostLimits::default(),
-        eager: Arc::new(tokio::sync::Semaphore::new(EAGER)),
-        settled: None,
+        prefetch_permits: Arc::new(tokio::sync::Semaphore::new(MAX_PREFETCHES)),
+        unchanged: None,
         hashes: false,
         clock: Arc::new(Timestamp::now),
     }
@@ -83,15 +83,15 @@ fn daemon(tree: &Path, dir: &Path, voice: Breaking, variables: Variables) -> Dae
     std::fs::write(file, "sources = {}\n\n[workspace]\nid = \"ws\"\n").unwrap();
     Daemon {
         root: tree.to_owned(),
-        bell: None,
+        cookie_path: None,
         interval: Duration::from_secs(3600),
-        settle: Duration::ZERO,
-        planner: planner(State::open(dir, "http://127.0.0.1:9/api/v1").unwrap()),
-        hands: None,
-        known: Arc::default(),
-        memory: Memory::default(),
-        emptied: false,
-        voice: Arc::new(voice),
+        quiet_period: Duration::ZERO,
+        planner: planner(Store::open(dir, "http://127.0.0.1:9/api/v1").unwrap()),
+        write_access: None,
+        cache: Arc::default(),
+        file_index: FileIndex::default(),
+        is_emptied: false,
+        reporter: Arc::new(voice),
         publisher: Publisher::none(),
         variables,
         clock: Arc::new(Timestamp::now),
@@ -108,7 +108,7 @@ async fn a_pass_that_breaks_off_is_tried_again_and_holds_up_no_stop() {
     let running = tokio::spawn(daemon.run(events.clone(), inbox));
     let to_the_end = async {
         assert_eq!(ended.recv().await, Some(Some("fault")));
-        assert!(events.send(Event::Signal(Signal::Now)).is_ok());
+        assert!(events.send(Event::Signal(Signal::CheckNow)).is_ok());
         let again = ended.recv().await.flatten();
         assert!(again.is_some_and(|kind| kind != "fault"), "{again:?}");
         assert!(events.send(Event::Signal(Signal::Stop)).is_ok());

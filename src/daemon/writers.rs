@@ -6,15 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Time after which an open file is reported.
 ///
 /// Editors and copies close theirs much earlier.
-const PATIENCE: SignedDuration = SignedDuration::from_secs(10);
+const OPEN_FILE_TIMEOUT: SignedDuration = SignedDuration::from_secs(10);
 
 /// Time since which each file is open, and whether that was reported.
 #[derive(Debug, Default)]
-pub(super) struct Writers(BTreeMap<String, (Timestamp, bool)>);
+pub(super) struct FileWriters(BTreeMap<String, (Timestamp, bool)>);
 
-impl Writers {
+impl FileWriters {
     /// Records the open files; returns those that were reported and are closed now.
-    pub(super) fn seen(&mut self, open: &BTreeSet<String>, now: Timestamp) -> Vec<String> {
+    pub(super) fn update(&mut self, open: &BTreeSet<String>, now: Timestamp) -> Vec<String> {
         let mut closed = Vec::new();
         self.0.retain(|file, (_, reported)| {
             let stays = open.contains(file);
@@ -52,7 +52,7 @@ impl Writers {
 }
 
 fn due(since: Timestamp) -> Timestamp {
-    since.checked_add(PATIENCE).unwrap_or(Timestamp::MAX)
+    since.checked_add(OPEN_FILE_TIMEOUT).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]
@@ -63,15 +63,15 @@ mod tests {
     fn a_writer_that_never_closes_its_file_is_reported_once_and_its_end_too() {
         let at = |second| Timestamp::from_second(second).unwrap();
         let open = |files: &[&str]| files.iter().map(|file| (*file).to_owned()).collect::<BTreeSet<_>>();
-        let mut writers = Writers::default();
-        assert!(writers.seen(&open(&["a.toml", "b.toml"]), at(0)).is_empty());
+        let mut writers = FileWriters::default();
+        assert!(writers.update(&open(&["a.toml", "b.toml"]), at(0)).is_empty());
         assert!(writers.overdue(at(9)).is_empty());
         assert_eq!(writers.next(), Some(at(10)));
-        assert!(writers.seen(&open(&["a.toml"]), at(9)).is_empty(), "it was closed in good time");
+        assert!(writers.update(&open(&["a.toml"]), at(9)).is_empty(), "it was closed in good time");
         assert_eq!(writers.overdue(at(10)), ["a.toml"]);
         assert_eq!((writers.overdue(at(20)), writers.next()), (Vec::new(), None));
-        assert_eq!(writers.seen(&open(&[]), at(30)), ["a.toml"]);
-        writers.seen(&open(&["a.toml"]), at(40));
+        assert_eq!(writers.update(&open(&[]), at(30)), ["a.toml"]);
+        writers.update(&open(&["a.toml"]), at(40));
         assert_eq!(writers.next(), Some(at(50)), "another writer is another matter");
     }
 }

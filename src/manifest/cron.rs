@@ -1,6 +1,6 @@
 //! Validates cron expressions and time zones.
 
-use super::fields::shown;
+use super::fields::display_key;
 use super::suggest::did_you_mean;
 use crate::zones;
 use croner::errors::CronError;
@@ -13,22 +13,22 @@ use std::sync::{Arc, Mutex};
 
 /// The reason why an expression is invalid.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Unusable {
+pub(super) enum CronProblem {
     /// Not five cron fields; the text explains how to fix it.
     Malformed(String),
     /// Names no existing date.
-    Never,
+    NeverFires,
 }
 
 /// Cache of checked expressions, shared between threads.
 ///
 /// Many sources share a few expressions, and a check has to search for a date.
 #[derive(Clone, Default)]
-pub(super) struct Verdicts(Arc<Mutex<HashMap<String, Result<(), Unusable>>>>);
+pub(super) struct CronCache(Arc<Mutex<HashMap<String, Result<(), CronProblem>>>>);
 
-impl Verdicts {
+impl CronCache {
     /// Like [`check`], but checks each expression only once.
-    pub(super) fn of(&self, expression: &str) -> Result<(), Unusable> {
+    pub(super) fn of(&self, expression: &str) -> Result<(), CronProblem> {
         let known = |verdicts: &HashMap<_, _>| verdicts.get(expression).cloned();
         if let Some(known) = self.0.lock().ok().as_deref().and_then(known) {
             return known;
@@ -45,10 +45,10 @@ impl Verdicts {
 ///
 /// # Errors
 /// If it is malformed, or does not fire within any eight years.
-fn check(expression: &str) -> Result<(), Unusable> {
-    let malformed = |why: String| Err(Unusable::Malformed(why));
-    const LONGEST: usize = 200;
-    if expression.len() > LONGEST {
+fn check(expression: &str) -> Result<(), CronProblem> {
+    let malformed = |why: String| Err(CronProblem::Malformed(why));
+    const MAX_LENGTH: usize = 200;
+    if expression.len() > MAX_LENGTH {
         return malformed("an expression this long is no schedule".to_owned());
     }
     if expression.trim_start().starts_with('@') {
@@ -71,10 +71,10 @@ fn check(expression: &str) -> Result<(), Unusable> {
         (None, Err(error)) => return malformed(reason(&error)),
     };
     // From a fixed day, so that the result depends on the text only. Any eight years contain a 29 February.
-    let from = Wall(DateTime::constant(2096, 3, 1, 0, 0, 0, 0));
+    let from = ZoneTime(DateTime::constant(2096, 3, 1, 0, 0, 0, 0));
     match cron.find_next_occurrence(&from, true) {
         Ok(next) if next.0.year() <= 2096 + 8 => Ok(()),
-        _ => Err(Unusable::Never),
+        _ => Err(CronProblem::NeverFires),
     }
 }
 
@@ -108,7 +108,7 @@ fn wrong_field(parser: &CronParser, expression: &str) -> Option<String> {
     Some(format!(
         "the {nth} field is the {name}: it takes {range}, and `*`, not `{}`; with lists `1,2`, ranges `1-5` and \
          steps `*/5`",
-        shown(field)
+        display_key(field)
     ))
 }
 
@@ -119,7 +119,7 @@ fn reason(error: &CronError) -> String {
         | CronError::ComponentError(text) => text.clone(),
         other => other.to_string(),
     };
-    shown(text.trim_end_matches('.'))
+    display_key(text.trim_end_matches('.'))
 }
 
 /// Checks the name of an IANA time zone.
@@ -136,9 +136,9 @@ pub(super) fn check_zone(name: &str) -> Result<(), Option<String>> {
 
 /// Date and time without a zone, enough to determine whether a date exists.
 #[derive(Clone)]
-struct Wall(DateTime);
+struct ZoneTime(DateTime);
 
-impl CronDateTime for Wall {
+impl CronDateTime for ZoneTime {
     fn to_civil(&self) -> CivilDateTime {
         let Self(at) = self;
         CivilDateTime::from_ymd_hms_opt(
@@ -198,14 +198,14 @@ mod tests {
     #[test]
     fn dates_that_never_come_are_found() {
         for text in ["0 0 30 2 *", "0 0 31 4,6,9,11 *"] {
-            assert_eq!(check(text), Err(Unusable::Never), "{text}");
+            assert_eq!(check(text), Err(CronProblem::NeverFires), "{text}");
         }
     }
 
     #[test]
     fn what_is_no_cron_is_refused_with_a_reason() {
         for text in ["", "* * * *", "0 15 2 * * MON", "@daily", "60 * * * *", "a b c d e", "* * * * * * *"] {
-            assert!(matches!(check(text), Err(Unusable::Malformed(_))), "{text}");
+            assert!(matches!(check(text), Err(CronProblem::Malformed(_))), "{text}");
         }
     }
 
@@ -218,7 +218,7 @@ mod tests {
             ("0 0 * 13 *", "month: it takes 1 to 12"),
             ("0 0 * * FUN", "day of week: it takes 0 to 7"),
         ] {
-            let Err(Unusable::Malformed(why)) = check(text) else { panic!("{text}") };
+            let Err(CronProblem::Malformed(why)) = check(text) else { panic!("{text}") };
             assert!(why.contains(named), "{text}: {why}");
         }
     }

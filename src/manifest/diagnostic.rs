@@ -36,10 +36,10 @@ pub struct Diagnostic {
     pub labels: Vec<Label>,
     /// Byte ranges of `file` that are never displayed, even by other diagnostics.
     #[serde(skip)]
-    pub hides: Vec<Range<usize>>,
+    pub redacted: Vec<Range<usize>>,
     /// True if the problem concerns the whole project and is reported only once.
     #[serde(skip)]
-    pub(super) once: bool,
+    pub(super) is_global: bool,
 }
 
 impl Diagnostic {
@@ -62,8 +62,8 @@ impl Diagnostic {
             span: before..before + length,
             label: None,
             labels: Vec::new(),
-            hides: Vec::new(),
-            once: false,
+            redacted: Vec::new(),
+            is_global: false,
         }
     }
 }

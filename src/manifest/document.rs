@@ -22,32 +22,32 @@ pub(crate) struct Span {
 
 /// A table with the locations of its keys, sorted by key.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Table<'a>(Vec<(Cow<'a, str>, Entry<'a>)>);
+pub(crate) struct SpannedTable<'a>(Vec<(Cow<'a, str>, TableEntry<'a>)>);
 
 /// A value with the locations of its key and itself.
 #[derive(Debug, Clone)]
-pub(crate) struct Entry<'a> {
+pub(crate) struct TableEntry<'a> {
     pub(crate) key: Span,
-    pub(crate) node: Node<'a>,
+    pub(crate) node: SpannedValue<'a>,
 }
 
 /// A value and its location; for a `[header]` table, that of the header.
 #[derive(Debug, Clone)]
-pub(crate) struct Node<'a> {
+pub(crate) struct SpannedValue<'a> {
     pub(crate) span: Span,
-    pub(crate) value: Value<'a>,
+    pub(crate) value: TomlValue<'a>,
 }
 
 /// TOML values; numbers that do not fit are reported and omitted.
 #[derive(Debug, Clone)]
-pub(crate) enum Value<'a> {
+pub(crate) enum TomlValue<'a> {
     String(Cow<'a, str>),
     Integer(i64),
     Float(f64),
     Bool(bool),
     Datetime(toml::value::Datetime),
-    Array(Vec<Node<'a>>),
-    Table(Table<'a>),
+    Array(Vec<SpannedValue<'a>>),
+    Table(SpannedTable<'a>),
 }
 
 impl<'a> Document<'a> {
@@ -64,26 +64,26 @@ impl<'a> Document<'a> {
                 *sum += breaks(stretch);
                 Some(*sum)
             };
-            std::iter::once(0).chain(self.text.as_bytes().chunks(STRETCH).scan(0, sum)).collect()
+            std::iter::once(0).chain(self.text.as_bytes().chunks(LINE_BLOCK_BYTES).scan(0, sum)).collect()
         })
     }
 
     /// Moves a position at the end of the text onto the last line.
-    fn on_a_line(&self, at: usize) -> usize {
+    fn clamp_to_last_line(&self, at: usize) -> usize {
         at.min(self.text.len() - usize::from(self.text.ends_with('\n')))
     }
 
     /// Returns the line of a byte position, from 1.
     pub(crate) fn line(&self, at: usize) -> usize {
-        let at = self.on_a_line(at);
-        let stretch = &self.text.as_bytes()[at - at % STRETCH..at];
-        self.line_breaks()[at / STRETCH] + breaks(stretch) + 1
+        let at = self.clamp_to_last_line(at);
+        let stretch = &self.text.as_bytes()[at - at % LINE_BLOCK_BYTES..at];
+        self.line_breaks()[at / LINE_BLOCK_BYTES] + breaks(stretch) + 1
     }
 
     /// Returns line and column of a position on a character boundary.
     pub(crate) fn position(&self, at: usize) -> (u32, u32) {
         let line = self.line(at);
-        let start = self.text[..self.on_a_line(at)].rfind('\n').map_or(0, |at| at + 1);
+        let start = self.text[..self.clamp_to_last_line(at)].rfind('\n').map_or(0, |at| at + 1);
         let before = self.text[start..at.min(self.text.len())].trim_end_matches('\n');
         (small(line), small(before.chars().count() + 1))
     }
@@ -102,27 +102,27 @@ impl<'a> Document<'a> {
     }
 }
 
-impl<'a> Table<'a> {
+impl<'a> SpannedTable<'a> {
     /// Builds a table of entries with unique keys.
-    pub(crate) fn of(mut entries: Vec<(Cow<'a, str>, Entry<'a>)>) -> Self {
+    pub(crate) fn of(mut entries: Vec<(Cow<'a, str>, TableEntry<'a>)>) -> Self {
         entries.sort_by(|(a, _), (b, _)| a.cmp(b));
         Self(entries)
     }
 
     fn position(&self, key: &str) -> Option<usize> {
         // For few keys, a linear search is faster.
-        const FEW: usize = 16;
+        const MAX_LINEAR_SEARCH: usize = 16;
         match self.0.len() {
-            ..=FEW => self.0.iter().position(|(other, _)| other == key),
+            ..=MAX_LINEAR_SEARCH => self.0.iter().position(|(other, _)| other == key),
             _ => self.0.binary_search_by(|(other, _)| other.as_ref().cmp(key)).ok(),
         }
     }
 
-    pub(crate) fn get(&self, key: &str) -> Option<&Entry<'a>> {
+    pub(crate) fn get(&self, key: &str) -> Option<&TableEntry<'a>> {
         self.position(key).map(|at| &self.0[at].1)
     }
 
-    pub(crate) fn get_mut(&mut self, key: &str) -> Option<&mut Entry<'a>> {
+    pub(crate) fn get_mut(&mut self, key: &str) -> Option<&mut TableEntry<'a>> {
         self.position(key).map(|at| &mut self.0[at].1)
     }
 
@@ -130,12 +130,12 @@ impl<'a> Table<'a> {
         self.position(key).is_some()
     }
 
-    pub(crate) fn remove(&mut self, key: &str) -> Option<Entry<'a>> {
+    pub(crate) fn remove(&mut self, key: &str) -> Option<TableEntry<'a>> {
         self.position(key).map(|at| self.0.remove(at).1)
     }
 
     /// Adds entries whose keys are not in the table yet.
-    pub(crate) fn add(&mut self, entries: Vec<(Cow<'a, str>, Entry<'a>)>) {
+    pub(crate) fn add(&mut self, entries: Vec<(Cow<'a, str>, TableEntry<'a>)>) {
         self.0.extend(entries);
         self.0.sort_by(|(a, _), (b, _)| a.cmp(b));
     }
@@ -148,7 +148,7 @@ impl<'a> Table<'a> {
         self.0.is_empty()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Cow<'a, str>, &Entry<'a>)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Cow<'a, str>, &TableEntry<'a>)> {
         self.0.iter().map(|(key, entry)| (key, entry))
     }
 
@@ -156,13 +156,13 @@ impl<'a> Table<'a> {
         self.0.iter().map(|(key, _)| key.as_ref())
     }
 
-    pub(crate) fn values(&self) -> impl Iterator<Item = &Entry<'a>> {
+    pub(crate) fn values(&self) -> impl Iterator<Item = &TableEntry<'a>> {
         self.0.iter().map(|(_, entry)| entry)
     }
 }
 
-impl<'a> IntoIterator for Table<'a> {
-    type Item = (Cow<'a, str>, Entry<'a>);
+impl<'a> IntoIterator for SpannedTable<'a> {
+    type Item = (Cow<'a, str>, TableEntry<'a>);
     type IntoIter = std::vec::IntoIter<Self::Item>;
 
     fn into_iter(self) -> Self::IntoIter {
@@ -170,8 +170,8 @@ impl<'a> IntoIterator for Table<'a> {
     }
 }
 
-impl<'a> FromIterator<(Cow<'a, str>, Entry<'a>)> for Table<'a> {
-    fn from_iter<I: IntoIterator<Item = (Cow<'a, str>, Entry<'a>)>>(entries: I) -> Self {
+impl<'a> FromIterator<(Cow<'a, str>, TableEntry<'a>)> for SpannedTable<'a> {
+    fn from_iter<I: IntoIterator<Item = (Cow<'a, str>, TableEntry<'a>)>>(entries: I) -> Self {
         Self::of(entries.into_iter().collect())
     }
 }
@@ -185,7 +185,7 @@ impl Span {
 /// Length in bytes of the stretches for which line breaks are counted.
 ///
 /// Finding a line only scans one stretch; the index of a large file stays small.
-const STRETCH: usize = 128;
+const LINE_BLOCK_BYTES: usize = 128;
 
 /// Counts the line breaks in a stretch.
 fn breaks(stretch: &[u8]) -> usize {

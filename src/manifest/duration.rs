@@ -5,19 +5,19 @@ use std::time::Duration;
 /// Maximum duration: 366 days.
 ///
 /// Longer ones are mistakes, and the limit keeps later arithmetic far from overflow.
-const LONGEST: Duration = Duration::from_secs(366 * 86_400);
+const MAX_DURATION: Duration = Duration::from_secs(366 * 86_400);
 
 /// Parses a duration of at least one second.
 ///
 /// # Errors
 /// With a phrase that explains why the text is invalid.
 pub(super) fn parse(text: &str) -> Result<Duration, &'static str> {
-    const SHAPE: &str = "a duration is a number and a unit: `90s`, `30m`, `2h`, `1d`, `1h30m`";
+    const EXPECTED_FORM: &str = "a duration is a number and a unit: `90s`, `30m`, `2h`, `1d`, `1h30m`";
     let mut rest = text.trim();
     let mut total = 0_u64;
     let mut last = u64::MAX;
     if rest.is_empty() {
-        return Err(SHAPE);
+        return Err(EXPECTED_FORM);
     }
     while !rest.is_empty() {
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
@@ -31,13 +31,13 @@ pub(super) fn parse(text: &str) -> Result<Duration, &'static str> {
             "d" => 86_400,
             "w" => 604_800,
             "ms" => return Err("one second is the shortest"),
-            _ => return Err(SHAPE),
+            _ => return Err(EXPECTED_FORM),
         };
         if seconds >= last {
             return Err("larger units come first, each once: `1h30m`");
         }
         last = seconds;
-        let number: u64 = number.parse().map_err(|_| SHAPE)?;
+        let number: u64 = number.parse().map_err(|_| EXPECTED_FORM)?;
         total = number
             .checked_mul(seconds)
             .and_then(|part| total.checked_add(part))
@@ -46,13 +46,13 @@ pub(super) fn parse(text: &str) -> Result<Duration, &'static str> {
     }
     match Duration::from_secs(total) {
         duration if duration < Duration::from_secs(1) => Err("one second is the shortest"),
-        duration if duration > LONGEST => Err("366 days are the longest"),
+        duration if duration > MAX_DURATION => Err("366 days are the longest"),
         duration => Ok(duration),
     }
 }
 
 /// Formats the duration in the largest whole units.
-pub(super) fn show(duration: Duration) -> String {
+pub(super) fn format(duration: Duration) -> String {
     let mut left = duration.as_secs();
     let mut text = String::new();
     for (unit, seconds) in [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)] {
@@ -74,7 +74,7 @@ mod tests {
             [("90s", 90), ("30m", 1_800), ("2h", 7_200), ("1d", 86_400), ("1h30m", 5_400), ("1h 30m", 5_400)]
         {
             assert_eq!(parse(text), Ok(Duration::from_secs(seconds)), "{text}");
-            assert_eq!(parse(&show(Duration::from_secs(seconds))), Ok(Duration::from_secs(seconds)));
+            assert_eq!(parse(&format(Duration::from_secs(seconds))), Ok(Duration::from_secs(seconds)));
         }
     }
 

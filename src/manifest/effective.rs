@@ -1,10 +1,10 @@
 //! Effective values of a source after defaults and template, with locations.
 
-use super::document::{Document, Node, Table, Value};
-use super::findings::Findings;
-use super::settings::{FILE_NAME, Lookup, Settings};
+use super::document::{Document, SpannedValue, SpannedTable, TomlValue};
+use super::findings::DiagnosticSink;
+use super::settings::{FILE_NAME, Lookup, RepoSettings};
 use super::{SourceFile, fields, parse, references, settings};
-use crate::model::{DesiredSource, FieldPath, Place, toml_key, toml_string};
+use crate::model::{DesiredSource, FieldPath, SourceLocation, toml_key, toml_string};
 use std::sync::Arc;
 
 /// One value of a source, with its origin.
@@ -17,7 +17,7 @@ pub struct EffectiveValue {
     /// Value as JSON, with references unresolved.
     pub json: serde_json::Value,
     /// Location of the value.
-    pub from: Place,
+    pub from: SourceLocation,
 }
 
 /// Returns every value of a source, sorted by path.
@@ -31,16 +31,16 @@ pub fn effective(files: &[SourceFile<'_>], source: &DesiredSource) -> Option<Vec
     };
     let mut documents = vec![document(&source.at.file)?];
     documents.extend(document(FILE_NAME));
-    let mut findings = Findings::new(&documents);
+    let mut findings = DiagnosticSink::new(&documents);
     let settings = match documents.len() {
-        1 => Settings::default(),
+        1 => RepoSettings::default(),
         // Variables are used for workspaces and the platform only, never in values of a source.
         _ => settings::read(&parse::parse(1, &mut findings)?, &|_| Lookup::Unset, &mut findings),
     };
     let root = parse::parse(0, &mut findings)?;
     let (sources, _) = fields::table(&root, "sources", &mut findings)?;
     let own = sources.get(source.key.as_str())?.node.value.as_table()?.clone();
-    let (merged, _) = super::source::effective(own, Some(&settings), &mut findings);
+    let (merged, _) = super::source::merge_layers(own, Some(&settings), &mut findings);
     let mut values = Vec::new();
     for (key, entry) in merged.iter() {
         collect(&FieldPath::root(key), &entry.node, &findings, &mut values);
@@ -48,30 +48,30 @@ pub fn effective(files: &[SourceFile<'_>], source: &DesiredSource) -> Option<Vec
     Some(values)
 }
 
-fn collect(path: &FieldPath, node: &Node<'_>, findings: &Findings<'_, '_>, out: &mut Vec<EffectiveValue>) {
+fn collect(path: &FieldPath, node: &SpannedValue<'_>, findings: &DiagnosticSink<'_, '_>, out: &mut Vec<EffectiveValue>) {
     match &node.value {
-        Value::Table(table) if !table.is_empty() && !references::is_reference(table) => {
+        TomlValue::Table(table) if !table.is_empty() && !references::is_reference(table) => {
             for (key, entry) in table.iter() {
                 collect(&path.key(key), &entry.node, findings, out);
             }
         }
         value => {
             let (file, line) = findings.place(node.span);
-            let (path, json, value) = (path.to_string(), json(value), written(value));
-            out.push(EffectiveValue { path, value, json, from: Place { file, line } });
+            let (path, json, value) = (path.to_string(), json(value), to_toml(value));
+            out.push(EffectiveValue { path, value, json, from: SourceLocation { file, line } });
         }
     }
 }
 
-fn json(value: &Value<'_>) -> serde_json::Value {
+fn json(value: &TomlValue<'_>) -> serde_json::Value {
     match value {
-        Value::String(text) => text.as_ref().into(),
-        Value::Integer(number) => (*number).into(),
-        Value::Float(number) => (*number).into(),
-        Value::Bool(value) => (*value).into(),
-        Value::Datetime(value) => value.to_string().into(),
-        Value::Array(items) => items.iter().map(|item| json(&item.value)).collect(),
-        Value::Table(table) => {
+        TomlValue::String(text) => text.as_ref().into(),
+        TomlValue::Integer(number) => (*number).into(),
+        TomlValue::Float(number) => (*number).into(),
+        TomlValue::Bool(value) => (*value).into(),
+        TomlValue::Datetime(value) => value.to_string().into(),
+        TomlValue::Array(items) => items.iter().map(|item| json(&item.value)).collect(),
+        TomlValue::Table(table) => {
             let entries =
                 table.iter().map(|(key, entry)| (key.clone().into_owned(), json(&entry.node.value)));
             serde_json::Value::Object(entries.collect())
@@ -80,28 +80,28 @@ fn json(value: &Value<'_>) -> serde_json::Value {
 }
 
 /// Formats a value as TOML on one line.
-fn written(value: &Value<'_>) -> String {
+fn to_toml(value: &TomlValue<'_>) -> String {
     match value {
-        Value::String(text) => toml_string(text),
-        Value::Integer(number) => number.to_string(),
-        Value::Float(number) => format!("{number:?}"),
-        Value::Bool(value) => value.to_string(),
-        Value::Datetime(value) => value.to_string(),
-        Value::Array(items) => {
-            let items: Vec<String> = items.iter().map(|item| written(&item.value)).collect();
+        TomlValue::String(text) => toml_string(text),
+        TomlValue::Integer(number) => number.to_string(),
+        TomlValue::Float(number) => format!("{number:?}"),
+        TomlValue::Bool(value) => value.to_string(),
+        TomlValue::Datetime(value) => value.to_string(),
+        TomlValue::Array(items) => {
+            let items: Vec<String> = items.iter().map(|item| to_toml(&item.value)).collect();
             format!("[{}]", items.join(", "))
         }
-        Value::Table(table) => written_table(table),
+        TomlValue::Table(table) => written_table(table),
     }
 }
 
-fn written_table(table: &Table<'_>) -> String {
+fn written_table(table: &SpannedTable<'_>) -> String {
     if table.is_empty() {
         return "{}".to_owned();
     }
     let entries: Vec<String> = table
         .iter()
-        .map(|(key, entry)| format!("{} = {}", toml_key(key), written(&entry.node.value)))
+        .map(|(key, entry)| format!("{} = {}", toml_key(key), to_toml(&entry.node.value)))
         .collect();
     format!("{{ {} }}", entries.join(", "))
 }

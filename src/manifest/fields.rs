@@ -1,15 +1,15 @@
 //! Typed access to the fields of a table, with errors reported.
 
 use super::diagnostic::Code;
-use super::document::{Entry, Node, Span, Table, Value};
+use super::document::{TableEntry, SpannedValue, Span, SpannedTable, TomlValue};
 use super::duration;
-use super::findings::{Findings, Remark};
+use super::findings::{DiagnosticSink, DiagnosticBuilder};
 use super::references;
 use super::suggest::{did_you_mean, one_of};
-use crate::model::{exposed, unfit_for_a_name};
+use crate::model::{find_secrets, invalid_name_char};
 use std::time::Duration;
 
-impl<'a> Value<'a> {
+impl<'a> TomlValue<'a> {
     /// Returns the name of the type, with its article.
     pub(crate) fn type_name(&self) -> &'static str {
         match self {
@@ -23,7 +23,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    pub(crate) fn as_table(&self) -> Option<&Table<'a>> {
+    pub(crate) fn as_table(&self) -> Option<&SpannedTable<'a>> {
         match self {
             Self::Table(table) => Some(table),
             _ => None,
@@ -39,11 +39,11 @@ impl<'a> Value<'a> {
 }
 
 /// Reports every unknown key of the table; `owner` names the table in messages.
-pub(crate) fn unknown_keys(table: &Table<'_>, known: &[&str], owner: &str, findings: &mut Findings<'_, '_>) {
+pub(crate) fn unknown_keys(table: &SpannedTable<'_>, known: &[&str], owner: &str, findings: &mut DiagnosticSink<'_, '_>) {
     for (key, entry) in table.iter() {
         if !known.contains(&key.as_ref()) {
             findings
-                .error(Code::UnknownKey, entry.key, format!("unknown key `{}` in {owner}", shown(key)))
+                .error(Code::UnknownKey, entry.key, format!("unknown key `{}` in {owner}", display_key(key)))
                 .maybe_help(
                     did_you_mean(key, known.iter().copied())
                         .or_else(|| elsewhere(key, owner))
@@ -83,24 +83,24 @@ fn elsewhere(key: &str, owner: &str) -> Option<String> {
 }
 
 /// Reports a name with invisible characters.
-pub(crate) fn check_seen(what: &str, name: &str, span: Span, findings: &mut Findings<'_, '_>) {
-    check_seen_as(what, (name, name), span, findings);
+pub(crate) fn check_visible_name(what: &str, name: &str, span: Span, findings: &mut DiagnosticSink<'_, '_>) {
+    check_displayed_name(what, (name, name), span, findings);
 }
 
-/// Like [`check_seen`], for a name that is displayed in another form.
-pub(crate) fn check_seen_as(
+/// Like [`check_visible_name`], for a name that is displayed in another form.
+pub(crate) fn check_displayed_name(
     what: &str,
     (name, displayed): (&str, &str),
     span: Span,
-    findings: &mut Findings<'_, '_>,
+    findings: &mut DiagnosticSink<'_, '_>,
 ) {
-    if let Some(c) = unfit_for_a_name(name) {
+    if let Some(c) = invalid_name_char(name) {
         let code = u32::from(c);
         findings
             .error(
                 Code::Unseen,
                 span,
-                format!("{what} `{}` holds a character that is not seen", shown(displayed)),
+                format!("{what} `{}` holds a character that is not seen", display_key(displayed)),
             )
             .label(format!("U+{code:04X}"))
             .help("write it without that character");
@@ -108,11 +108,11 @@ pub(crate) fn check_seen_as(
 }
 
 /// Formats a key for messages: one line, of bounded length.
-pub(crate) fn shown(text: &str) -> String {
-    const LONGEST: usize = 80;
-    let plain: String = text.chars().flat_map(char::escape_debug).take(LONGEST + 1).collect();
-    if plain.chars().count() > LONGEST {
-        format!("{}…", plain.chars().take(LONGEST).collect::<String>())
+pub(crate) fn display_key(text: &str) -> String {
+    const MAX_SHOWN_CHARS: usize = 80;
+    let plain: String = text.chars().flat_map(char::escape_debug).take(MAX_SHOWN_CHARS + 1).collect();
+    if plain.chars().count() > MAX_SHOWN_CHARS {
+        format!("{}…", plain.chars().take(MAX_SHOWN_CHARS).collect::<String>())
     } else {
         plain
     }
@@ -121,30 +121,30 @@ pub(crate) fn shown(text: &str) -> String {
 fn wrong_type<'f, 'd, 'a>(
     key: &str,
     expected: &str,
-    node: &Node<'_>,
-    findings: &'f mut Findings<'d, 'a>,
-) -> Remark<'f, 'd, 'a> {
+    node: &SpannedValue<'_>,
+    findings: &'f mut DiagnosticSink<'d, 'a>,
+) -> DiagnosticBuilder<'f, 'd, 'a> {
     findings
         .error(
             Code::WrongType,
             node.span,
-            format!("`{}` takes {expected}, not {}", shown(key), node.value.type_name()),
+            format!("`{}` takes {expected}, not {}", display_key(key), node.value.type_name()),
         )
         .label(format!("expected {expected}"))
         .maybe_help(example(key).filter(|_| expected == "a table").or_else(|| cure(expected, &node.value)))
 }
 
 /// Returns how to write a value of another type as the expected one.
-fn cure(expected: &str, value: &Value<'_>) -> Option<String> {
+fn cure(expected: &str, value: &TomlValue<'_>) -> Option<String> {
     let cure = match (expected, value) {
-        (_, Value::String(text)) if expected.contains("`true`") => {
+        (_, TomlValue::String(text)) if expected.contains("`true`") => {
             let is_switch = matches!(text.to_ascii_lowercase().as_str(), "true" | "false");
             if is_switch { "write it in lower case, without quotes" } else { "write `true` or `false`" }
         }
-        ("a string", Value::Array(_) | Value::Table(_)) => return None,
+        ("a string", TomlValue::Array(_) | TomlValue::SpannedTable(_)) => return None,
         ("a string", _) => "write it in quotes: \"…\"",
-        ("a list of strings", Value::String(_)) => "write it as a list: [\"…\"]",
-        ("a table", Value::Array(_)) => {
+        ("a list of strings", TomlValue::String(_)) => "write it as a list: [\"…\"]",
+        ("a table", TomlValue::Array(_)) => {
             "a header has one bracket on each side, and the name in it: [sources.NAME]"
         }
         _ if expected.starts_with("a duration") => {
@@ -171,10 +171,10 @@ fn example(key: &str) -> Option<String> {
 
 /// Returns the table under `key`.
 pub(crate) fn table<'t, 'a>(
-    of: &'t Table<'a>,
+    of: &'t SpannedTable<'a>,
     key: &str,
-    findings: &mut Findings<'_, '_>,
-) -> Option<(&'t Table<'a>, &'t Entry<'a>)> {
+    findings: &mut DiagnosticSink<'_, '_>,
+) -> Option<(&'t SpannedTable<'a>, &'t TableEntry<'a>)> {
     let entry = of.get(key)?;
     table_in(key, entry, findings).map(|table| (table, entry))
 }
@@ -182,9 +182,9 @@ pub(crate) fn table<'t, 'a>(
 /// Returns the table in the entry of `key`.
 pub(crate) fn table_in<'t, 'a>(
     key: &str,
-    entry: &'t Entry<'a>,
-    findings: &mut Findings<'_, '_>,
-) -> Option<&'t Table<'a>> {
+    entry: &'t TableEntry<'a>,
+    findings: &mut DiagnosticSink<'_, '_>,
+) -> Option<&'t SpannedTable<'a>> {
     let table = entry.node.value.as_table();
     if table.is_none() {
         wrong_type(key, "a table", &entry.node, findings);
@@ -195,12 +195,12 @@ pub(crate) fn table_in<'t, 'a>(
 /// Like [`table_in`], but takes the table out of the entry.
 pub(crate) fn into_table<'a>(
     key: &str,
-    entry: Entry<'a>,
-    findings: &mut Findings<'_, '_>,
-) -> Option<Table<'a>> {
+    entry: TableEntry<'a>,
+    findings: &mut DiagnosticSink<'_, '_>,
+) -> Option<SpannedTable<'a>> {
     table_in(key, &entry, findings)?;
     match entry.node.value {
-        Value::Table(table) => Some(table),
+        TomlValue::Table(table) => Some(table),
         _ => None,
     }
 }
@@ -209,9 +209,9 @@ pub(crate) fn into_table<'a>(
 ///
 /// References are refused outside `connection_config`.
 pub(crate) fn text<'t>(
-    of: &'t Table<'_>,
+    of: &'t SpannedTable<'_>,
     key: &str,
-    findings: &mut Findings<'_, '_>,
+    findings: &mut DiagnosticSink<'_, '_>,
 ) -> Option<(&'t str, Span)> {
     let entry = of.get(key)?;
     plain_text(key, &entry.node, findings).map(|text| (text, entry.node.span))
@@ -220,15 +220,15 @@ pub(crate) fn text<'t>(
 /// Returns the node as a string without references.
 pub(crate) fn plain_text<'t>(
     key: &str,
-    node: &'t Node<'_>,
-    findings: &mut Findings<'_, '_>,
+    node: &'t SpannedValue<'_>,
+    findings: &mut DiagnosticSink<'_, '_>,
 ) -> Option<&'t str> {
     match &node.value {
-        Value::String(text) if references::mentions(text) => {
-            references::refuse(key, node.span, findings);
+        TomlValue::String(text) if references::contains_reference(text) => {
+            references::reject_reference(key, node.span, findings);
             None
         }
-        Value::String(text) => Some(text),
+        TomlValue::String(text) => Some(text),
         _ => {
             wrong_type(key, "a string", node, findings);
             None
@@ -237,10 +237,10 @@ pub(crate) fn plain_text<'t>(
 }
 
 /// Returns the boolean under `key`.
-pub(crate) fn boolean(of: &Table<'_>, key: &str, findings: &mut Findings<'_, '_>) -> Option<bool> {
+pub(crate) fn boolean(of: &SpannedTable<'_>, key: &str, findings: &mut DiagnosticSink<'_, '_>) -> Option<bool> {
     let entry = of.get(key)?;
     match entry.node.value {
-        Value::Bool(value) => Some(value),
+        TomlValue::Bool(value) => Some(value),
         _ => {
             wrong_type(key, "`true` or `false`", &entry.node, findings);
             None
@@ -250,12 +250,12 @@ pub(crate) fn boolean(of: &Table<'_>, key: &str, findings: &mut Findings<'_, '_>
 
 /// Returns the duration under `key`.
 pub(crate) fn duration(
-    of: &Table<'_>,
+    of: &SpannedTable<'_>,
     key: &str,
-    findings: &mut Findings<'_, '_>,
+    findings: &mut DiagnosticSink<'_, '_>,
 ) -> Option<(Duration, Span)> {
     let entry = of.get(key)?;
-    let Value::String(text) = &entry.node.value else {
+    let TomlValue::String(text) = &entry.node.value else {
         wrong_type(key, "a duration such as \"30m\"", &entry.node, findings);
         return None;
     };
@@ -272,9 +272,9 @@ pub(crate) fn duration(
 
 /// Returns the duration under `key`, which may be `0s`.
 pub(crate) fn duration_or_none(
-    of: &Table<'_>,
+    of: &SpannedTable<'_>,
     key: &str,
-    findings: &mut Findings<'_, '_>,
+    findings: &mut DiagnosticSink<'_, '_>,
 ) -> Option<(Duration, Span)> {
     let entry = of.get(key)?;
     if entry.node.value.as_str() == Some("0s") {
@@ -285,10 +285,10 @@ pub(crate) fn duration_or_none(
 
 /// Returns the choice under `key`.
 pub(crate) fn choice<T: Copy>(
-    of: &Table<'_>,
+    of: &SpannedTable<'_>,
     key: &str,
     choices: &[(&'static str, T)],
-    findings: &mut Findings<'_, '_>,
+    findings: &mut DiagnosticSink<'_, '_>,
 ) -> Option<T> {
     let word = text(of, key, findings)?;
     chosen(key, word, choices, findings)
@@ -301,9 +301,9 @@ pub(crate) fn chosen<T: Copy>(
     key: &str,
     (word, span): (&str, Span),
     choices: &[(&'static str, T)],
-    findings: &mut Findings<'_, '_>,
+    findings: &mut DiagnosticSink<'_, '_>,
 ) -> Option<T> {
-    const LONGEST: usize = 24;
+    const MAX_WORD_CHARS: usize = 24;
     if let Some((_, value)) = choices.iter().find(|(name, _)| *name == word) {
         return Some(*value);
     }
@@ -312,8 +312,8 @@ pub(crate) fn chosen<T: Copy>(
         .error(
             Code::InvalidValue,
             span,
-            match word.len() <= LONGEST && exposed(word).is_empty() {
-                true => format!("`{key}` is {}, not `{}`", one_of(&names), shown(word)),
+            match word.len() <= MAX_WORD_CHARS && find_secrets(word).is_empty() {
+                true => format!("`{key}` is {}, not `{}`", one_of(&names), display_key(word)),
                 false => format!("`{key}` is {}", one_of(&names)),
             },
         )
@@ -323,12 +323,12 @@ pub(crate) fn chosen<T: Copy>(
 
 /// Returns the strings of the list under `key`.
 pub(crate) fn words<'t>(
-    of: &'t Table<'_>,
+    of: &'t SpannedTable<'_>,
     key: &str,
-    findings: &mut Findings<'_, '_>,
+    findings: &mut DiagnosticSink<'_, '_>,
 ) -> Option<Vec<(&'t str, Span)>> {
     let entry = of.get(key)?;
-    let Value::Array(items) = &entry.node.value else {
+    let TomlValue::Array(items) = &entry.node.value else {
         wrong_type(key, "a list of strings", &entry.node, findings);
         return None;
     };

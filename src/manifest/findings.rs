@@ -1,19 +1,19 @@
 //! Collector of diagnostics, with limits on their number and on memory.
 
-use super::cron::Verdicts;
+use super::cron::CronCache;
 use super::diagnostic::{Code, Diagnostic, Label, Severity};
-use super::document::{Document, Span, Table, Value, small};
-use super::known::Learned;
-use super::workspace::FileReading;
+use super::document::{Document, Span, SpannedTable, TomlValue, small};
+use super::known::ParsedFile;
+use super::workspace::FileContents;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The diagnostics collected so far.
-pub(crate) struct Findings<'d, 'a> {
+pub(crate) struct DiagnosticSink<'d, 'a> {
     pub(crate) documents: &'d [Document<'a>],
-    found: Vec<(Span, Diagnostic)>,
-    seen: HashSet<(Code, Span, String)>,
+    diagnostics: Vec<(Span, Diagnostic)>,
+    reported: HashSet<(Code, Span, String)>,
     /// Number of errors in each document, including unlisted ones.
     counts: HashMap<u32, usize>,
     /// Their sum.
@@ -21,70 +21,70 @@ pub(crate) struct Findings<'d, 'a> {
     /// Number of listed warnings.
     warnings: usize,
     /// Documents that are broken by an error reported in another one.
-    broken_too: HashSet<u32>,
-    pub(crate) shared: Shared,
+    marked_broken: HashSet<u32>,
+    pub(crate) limits: SinkLimits,
     /// Bytes reserved by this collector.
-    weight: usize,
+    reserved_bytes: usize,
 }
 
 /// State shared by parallel parsers.
 #[derive(Clone)]
-pub(crate) struct Shared {
+pub(crate) struct SinkLimits {
     /// Bytes that all sources may still reserve.
-    room: Arc<AtomicUsize>,
+    memory_left: Arc<AtomicUsize>,
     /// Cache of checked cron expressions.
-    pub(super) cron: Verdicts,
+    pub(super) cron: CronCache,
 }
 
 /// Memory limit of all sources in bytes.
 ///
 /// A hundred thousand sources take half of it. The limit is necessary because templates and lists of
 /// workspaces can multiply a small file beyond any memory.
-const ROOM: usize = 256 << 20;
+const MEMORY_BUDGET: usize = 256 << 20;
 
 /// Maximum number of values in one source.
 ///
 /// Each is compared and shown individually.
-const MOST_VALUES: usize = 10_000;
+const MAX_VALUES: usize = 10_000;
 
 /// Maximum number of listed errors in one file; more would only cost memory.
-const MOST_LISTED: usize = 100;
+const MAX_ERRORS_PER_FILE: usize = 100;
 
-impl<'d, 'a> Findings<'d, 'a> {
+impl<'d, 'a> DiagnosticSink<'d, 'a> {
     pub(crate) fn new(documents: &'d [Document<'a>]) -> Self {
-        Self::within(documents, Shared { room: Arc::new(AtomicUsize::new(ROOM)), cron: Verdicts::default() })
+        Self::with_limits(documents, SinkLimits { memory_left: Arc::new(AtomicUsize::new(MEMORY_BUDGET)), cron: CronCache::default() })
     }
 
     /// Creates a collector that shares the memory limit with others.
-    fn within(documents: &'d [Document<'a>], shared: Shared) -> Self {
+    fn with_limits(documents: &'d [Document<'a>], limits: SinkLimits) -> Self {
         Self {
             documents,
-            found: Vec::new(),
-            seen: HashSet::new(),
+            diagnostics: Vec::new(),
+            reported: HashSet::new(),
             counts: HashMap::new(),
             total: 0,
             warnings: 0,
-            broken_too: HashSet::new(),
-            shared,
-            weight: 0,
+            marked_broken: HashSet::new(),
+            limits,
+            reserved_bytes: 0,
         }
     }
 
     /// Reports an error, once per location.
     ///
     /// Defaults and templates are checked again for each source, so the same error may be found repeatedly.
-    pub(crate) fn error(&mut self, code: Code, span: Span, message: impl Into<String>) -> Remark<'_, 'd, 'a> {
+    pub(crate) fn error(&mut self, code: Code, span: Span, message: impl Into<String>) -> DiagnosticBuilder<'_, 'd, 'a> {
         let message = message.into();
         let count = self.counts.get(&span.document).copied().unwrap_or_default();
-        let fresh = count < MOST_LISTED && self.seen.insert((code, span, message.clone()));
-        if fresh || count >= MOST_LISTED {
+        let fresh = count < MAX_ERRORS_PER_FILE && self.reported.insert((code, span, message.clone()));
+        if fresh || count >= MAX_ERRORS_PER_FILE {
             *self.counts.entry(span.document).or_default() += 1;
             self.total += 1;
         }
         if fresh {
             self.list((code, Severity::Error), span, message);
         }
-        Remark { findings: self, fresh }
+        DiagnosticBuilder { findings: self, is_new: fresh }
     }
 
     /// Reports a valid but probably unintended construct.
@@ -95,25 +95,25 @@ impl<'d, 'a> Findings<'d, 'a> {
         code: Code,
         span: Span,
         message: impl Into<String>,
-    ) -> Remark<'_, 'd, 'a> {
+    ) -> DiagnosticBuilder<'_, 'd, 'a> {
         let message = message.into();
-        let fresh = self.warnings < MOST_LISTED && self.seen.insert((code, span, message.clone()));
+        let fresh = self.warnings < MAX_ERRORS_PER_FILE && self.reported.insert((code, span, message.clone()));
         if fresh {
             self.warnings += 1;
             self.list((code, Severity::Warning), span, message);
         }
-        Remark { findings: self, fresh }
+        DiagnosticBuilder { findings: self, is_new: fresh }
     }
 
     /// Reports a problem of the whole project, at the first location that shows it.
     ///
     /// Every document that shows it is broken.
-    pub(crate) fn once(&mut self, code: Code, span: Span, message: String) -> Remark<'_, 'd, 'a> {
-        if self.found.iter().any(|(_, found)| found.code == code && found.message == message) {
-            self.break_too(span);
-            return Remark { findings: self, fresh: false };
+    pub(crate) fn report_once(&mut self, code: Code, span: Span, message: String) -> DiagnosticBuilder<'_, 'd, 'a> {
+        if self.diagnostics.iter().any(|(_, found)| found.code == code && found.message == message) {
+            self.mark_broken(span);
+            return DiagnosticBuilder { findings: self, is_new: false };
         }
-        self.error(code, span, message).with(|diagnostic| diagnostic.once = true)
+        self.error(code, span, message).with(|diagnostic| diagnostic.is_global = true)
     }
 
     fn list(&mut self, (code, severity): (Code, Severity), span: Span, message: String) {
@@ -132,97 +132,97 @@ impl<'d, 'a> Findings<'d, 'a> {
             label: None,
             labels: Vec::new(),
             // Hides the secret in every form.
-            hides: if code == Code::PlainSecret { vec![range.clone()] } else { Vec::new() },
-            once: false,
+            redacted: if code == Code::PlainSecret { vec![range.clone()] } else { Vec::new() },
+            is_global: false,
         };
-        self.found.push((span, diagnostic));
+        self.diagnostics.push((span, diagnostic));
     }
 
     /// Marks the document of this location as broken by an error reported elsewhere.
-    pub(crate) fn break_too(&mut self, span: Span) {
-        self.broken_too.insert(span.document);
+    pub(crate) fn mark_broken(&mut self, span: Span) {
+        self.marked_broken.insert(span.document);
     }
 
     pub(crate) fn documents_with_errors(&self) -> HashSet<u32> {
-        let errors = self.found.iter().filter(|(_, found)| found.severity == Severity::Error);
-        errors.map(|(span, _)| span.document).chain(self.broken_too.iter().copied()).collect()
+        let errors = self.diagnostics.iter().filter(|(_, found)| found.severity == Severity::Error);
+        errors.map(|(span, _)| span.document).chain(self.marked_broken.iter().copied()).collect()
     }
 
     /// Returns the documents with errors or warnings.
     pub(crate) fn documents_reported(&self) -> HashSet<u32> {
-        self.found.iter().map(|(span, _)| span.document).collect()
+        self.diagnostics.iter().map(|(span, _)| span.document).collect()
     }
 
     /// Checks the number of values of a source.
-    pub(crate) fn fits(&mut self, source: &Table<'_>, at: Span) -> bool {
-        let count = Size::of(source).values;
-        if count > MOST_VALUES {
-            self.error(Code::TooMuch, at, format!("this source holds more than {MOST_VALUES} values"))
+    pub(crate) fn check_size(&mut self, source: &SpannedTable<'_>, at: Span) -> bool {
+        let count = HeapSize::of(source).values;
+        if count > MAX_VALUES {
+            self.error(Code::TooMuch, at, format!("this source holds more than {MAX_VALUES} values"))
                 .label(format!("{count} values"))
                 .help("a source describes a connection; data belongs elsewhere");
         }
-        count <= MOST_VALUES
+        count <= MAX_VALUES
     }
 
     /// Reserves memory for everything that a file declares, before it is assembled.
     ///
     /// Returns false and reports an error if the limit is exceeded.
     pub(crate) fn reserve(&mut self, bytes: usize, at: Span, declared: &str) -> bool {
-        let taken = self.take_room(bytes);
+        let taken = self.try_reserve(bytes);
         if taken {
-            self.weight += bytes;
+            self.reserved_bytes += bytes;
         } else {
             let message = format!("this file declares {declared}, which is more than fits");
             self.error(Code::TooMuch, at, message)
-                .label(format!("about {} MiB; all files together have {} MiB", bytes >> 20, ROOM >> 20))
+                .label(format!("about {} MiB; all files together have {} MiB", bytes >> 20, MEMORY_BUDGET >> 20))
                 .help("make templates smaller, or declare the sources in fewer workspaces");
         }
         taken
     }
 
     /// Reserves memory for a cached file; returns false if the limit is exceeded.
-    pub(crate) fn take_room(&self, size: usize) -> bool {
+    pub(crate) fn try_reserve(&self, size: usize) -> bool {
         let take = |left: usize| left.checked_sub(size);
-        self.shared.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
+        self.limits.memory_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
     }
 
     /// Releases reserved memory.
-    pub(crate) fn give_room(&self, size: usize) {
-        self.shared.room.fetch_add(size, Ordering::Relaxed);
+    pub(crate) fn release(&self, size: usize) {
+        self.limits.memory_left.fetch_add(size, Ordering::Relaxed);
     }
 
     /// Creates a collector for one file, to be [absorbed](Self::absorb).
-    pub(crate) fn of_one_file(documents: &'d [Document<'a>], shared: &Shared) -> Self {
-        Self::within(documents, shared.clone())
+    pub(crate) fn for_file(documents: &'d [Document<'a>], shared: &SinkLimits) -> Self {
+        Self::with_limits(documents, shared.clone())
     }
 
     /// Converts into the result of parsing one file.
-    pub(super) fn learned(self, mut reading: FileReading) -> Learned {
-        reading.sound = self.found.iter().all(|(_, found)| found.severity == Severity::Warning);
+    pub(super) fn into_parsed_file(self, mut reading: FileContents) -> ParsedFile {
+        reading.is_valid = self.diagnostics.iter().all(|(_, found)| found.severity == Severity::Warning);
         let errors = self.counts.get(&reading.document).copied().unwrap_or_default();
-        Learned { reading, found: self.found, errors, weight: self.weight }
+        ParsedFile { contents: reading, diagnostics: self.diagnostics, errors, weight: self.reserved_bytes }
     }
 
     /// Adds the diagnostics of one file, including those in the settings.
-    pub(super) fn absorb(&mut self, learned: &Learned) {
-        for (span, diagnostic) in &learned.found {
+    pub(super) fn merge(&mut self, learned: &ParsedFile) {
+        for (span, diagnostic) in &learned.diagnostics {
             let same = |(_, other): &(Span, Diagnostic)| {
                 other.code == diagnostic.code && other.message == diagnostic.message
             };
-            if diagnostic.once && self.found.iter().any(same) {
-                self.break_too(*span);
+            if diagnostic.is_global && self.diagnostics.iter().any(same) {
+                self.mark_broken(*span);
                 continue;
             }
-            let elsewhere = span.document != learned.reading.document;
+            let elsewhere = span.document != learned.contents.document;
             let count = self.counts.entry(span.document).or_default();
-            if *count < MOST_LISTED && self.seen.insert((diagnostic.code, *span, diagnostic.message.clone()))
+            if *count < MAX_ERRORS_PER_FILE && self.reported.insert((diagnostic.code, *span, diagnostic.message.clone()))
             {
                 *count += usize::from(elsewhere);
-                self.found.push((*span, diagnostic.clone()));
+                self.diagnostics.push((*span, diagnostic.clone()));
             }
         }
         if learned.errors > 0 {
-            *self.counts.entry(learned.reading.document).or_default() += learned.errors;
+            *self.counts.entry(learned.contents.document).or_default() += learned.errors;
         }
     }
 
@@ -232,13 +232,13 @@ impl<'d, 'a> Findings<'d, 'a> {
     }
 
     pub(crate) fn into_sorted(self) -> Vec<Diagnostic> {
-        let mut found = self.found;
+        let mut found = self.diagnostics;
         found.sort_by(|(a, x), (b, y)| (a, x.code, &x.message).cmp(&(b, y.code, &y.message)));
-        for (document, count) in self.counts.iter().filter(|(_, count)| **count > MOST_LISTED) {
+        for (document, count) in self.counts.iter().filter(|(_, count)| **count > MAX_ERRORS_PER_FILE) {
             let last = found.iter_mut().rfind(|(span, _)| span.document == *document);
             if let Some((_, diagnostic)) = last {
                 diagnostic.help =
-                    Some(format!("{} more errors in this file are not listed", count - MOST_LISTED));
+                    Some(format!("{} more errors in this file are not listed", count - MAX_ERRORS_PER_FILE));
             }
         }
         found.into_iter().map(|(_, diagnostic)| diagnostic).collect()
@@ -256,15 +256,15 @@ impl<'d, 'a> Findings<'d, 'a> {
 }
 
 /// Handle to the diagnostic just reported, for adding details.
-pub(crate) struct Remark<'f, 'd, 'a> {
-    findings: &'f mut Findings<'d, 'a>,
-    fresh: bool,
+pub(crate) struct DiagnosticBuilder<'f, 'd, 'a> {
+    findings: &'f mut DiagnosticSink<'d, 'a>,
+    is_new: bool,
 }
 
-impl Remark<'_, '_, '_> {
+impl DiagnosticBuilder<'_, '_, '_> {
     fn with(self, change: impl FnOnce(&mut Diagnostic)) -> Self {
-        if self.fresh
-            && let Some((_, diagnostic)) = self.findings.found.last_mut()
+        if self.is_new
+            && let Some((_, diagnostic)) = self.findings.diagnostics.last_mut()
         {
             change(diagnostic);
         }
@@ -284,7 +284,7 @@ impl Remark<'_, '_, '_> {
     }
 
     /// Adds a related location.
-    pub(crate) fn also(self, span: Span, text: impl Into<String>) -> Self {
+    pub(crate) fn with_label(self, span: Span, text: impl Into<String>) -> Self {
         let document = &self.findings.documents[span.document as usize];
         let label = Label {
             file: Arc::clone(&document.path),
@@ -297,34 +297,34 @@ impl Remark<'_, '_, '_> {
 
 /// The size of a table.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Size {
+pub(crate) struct HeapSize {
     /// Number of values at any depth.
     values: usize,
     /// Approximate memory in bytes.
     pub(crate) bytes: usize,
 }
 
-impl Size {
-    pub(crate) fn of(table: &Table<'_>) -> Self {
+impl HeapSize {
+    pub(crate) fn of(table: &SpannedTable<'_>) -> Self {
         let mut size = Self::default();
         size.add_table(table);
         size
     }
 
-    fn add_table(&mut self, table: &Table<'_>) {
+    fn add_table(&mut self, table: &SpannedTable<'_>) {
         for (key, entry) in table.iter() {
             self.bytes += key.len();
             self.add(&entry.node.value);
         }
     }
 
-    fn add(&mut self, value: &Value<'_>) {
+    fn add(&mut self, value: &TomlValue<'_>) {
         const NODE: usize = 96;
         self.bytes += NODE;
         match value {
-            Value::Array(items) => items.iter().for_each(|item| self.add(&item.value)),
-            Value::Table(inner) => self.add_table(inner),
-            Value::String(text) => {
+            TomlValue::Array(items) => items.iter().for_each(|item| self.add(&item.value)),
+            TomlValue::Table(inner) => self.add_table(inner),
+            TomlValue::String(text) => {
                 // Each reference becomes a separate value in the resulting template.
                 self.bytes += text.len() + NODE * text.matches("${").count();
                 self.values += 1;

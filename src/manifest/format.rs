@@ -16,9 +16,9 @@ mod order;
 mod pieces;
 
 use super::document::Document;
-use super::findings::Findings;
+use super::findings::DiagnosticSink;
 use super::parse;
-use pieces::{Element, Line, Value};
+use pieces::{Element, LineToken, ValueToken};
 use std::sync::Arc;
 
 /// Maximum width in columns of a list on one line.
@@ -26,27 +26,27 @@ const WIDTH: usize = 80;
 
 /// Formats the text; formatting the result again changes nothing.
 ///
-/// `None` if [`read`](super::read) does not accept the text as TOML.
+/// `None` if [`tokenize`](super::read) does not accept the text as TOML.
 #[must_use]
 pub fn format(text: &str) -> Option<String> {
     let documents = [Document::new(Arc::from(""), text)];
-    let mut findings = Findings::new(&documents);
+    let mut findings = DiagnosticSink::new(&documents);
     parse::parse(0, &mut findings)?;
     if findings.count() > 0 {
         return None;
     }
-    let formatted = print(&order::grouped(pieces::read(text)));
+    let formatted = print(&order::group_tables(pieces::tokenize(text)));
     // Formatting must not change the contents.
     let same = || Some(toml::from_str::<toml::Table>(text).ok()? == toml::from_str(&formatted).ok()?);
     same()?.then_some(formatted)
 }
 
-fn print(lines: &[Line<'_>]) -> String {
+fn print(lines: &[LineToken<'_>]) -> String {
     let mut out = String::new();
     let mut blank = false;
     let mut after_header = false;
     for (n, line) in lines.iter().enumerate() {
-        if matches!(line, Line::Blank) {
+        if matches!(line, LineToken::Blank) {
             blank = true;
             continue;
         }
@@ -56,18 +56,18 @@ fn print(lines: &[Line<'_>]) -> String {
         }
         (blank, after_header) = (false, false);
         match line {
-            Line::Blank => {}
-            Line::Comment(text) => {
+            LineToken::Blank => {}
+            LineToken::Comment(text) => {
                 out.push_str(&comment(text));
                 out.push('\n');
                 blank = is_directive(text);
             }
-            Line::Header(header, _) => {
+            LineToken::Header(header, _) => {
                 out.push_str(header);
                 out.push('\n');
                 after_header = true;
             }
-            Line::Entry(key, _, value) => {
+            LineToken::Entry(key, _, value) => {
                 let entry = format!("{key} = ");
                 let mut one_line = entry.clone();
                 write(value, None, &mut one_line);
@@ -85,14 +85,14 @@ fn print(lines: &[Line<'_>]) -> String {
 }
 
 /// Returns true if the lines begin with a header or with comments directly above it.
-fn opens_table(lines: &[Line<'_>]) -> bool {
-    let below = lines.iter().find(|line| !matches!(line, Line::Comment(_)));
-    matches!(below, Some(Line::Header(..)))
+fn opens_table(lines: &[LineToken<'_>]) -> bool {
+    let below = lines.iter().find(|line| !matches!(line, LineToken::Comment(_)));
+    matches!(below, Some(LineToken::Header(..)))
 }
 
 /// Returns true if the next line follows a comment directly.
-fn is_attached(before: &[Line<'_>]) -> bool {
-    matches!(before.last(), Some(Line::Comment(_)))
+fn is_attached(before: &[LineToken<'_>]) -> bool {
+    matches!(before.last(), Some(LineToken::Comment(_)))
 }
 
 fn comment(text: &str) -> String {
@@ -112,23 +112,23 @@ fn is_directive(comment: &str) -> bool {
 }
 
 /// Returns true if a list in the value contains a comment.
-fn must_break(value: &Value<'_>) -> bool {
+fn must_break(value: &ValueToken<'_>) -> bool {
     match value {
-        Value::Scalar(_) => false,
-        Value::List(elements) => elements.iter().any(|element| match element {
+        ValueToken::Scalar(_) => false,
+        ValueToken::List(elements) => elements.iter().any(|element| match element {
             Element::Comment(_) => true,
             Element::Value(value) => must_break(value),
         }),
-        Value::Table(entries) => entries.iter().any(|(_, value)| must_break(value)),
+        ValueToken::Table(entries) => entries.iter().any(|(_, value)| must_break(value)),
     }
 }
 
 /// Writes the value on one line, or with its lists broken at `depth`.
-fn write(value: &Value<'_>, depth: Option<usize>, out: &mut String) {
+fn write(value: &ValueToken<'_>, depth: Option<usize>, out: &mut String) {
     match value {
-        Value::Scalar(text) => out.push_str(text),
-        Value::List(elements) if elements.is_empty() => out.push_str("[]"),
-        Value::List(elements) => match depth {
+        ValueToken::Scalar(text) => out.push_str(text),
+        ValueToken::List(elements) if elements.is_empty() => out.push_str("[]"),
+        ValueToken::List(elements) => match depth {
             None => {
                 out.push('[');
                 for (n, element) in elements.iter().enumerate() {
@@ -141,8 +141,8 @@ fn write(value: &Value<'_>, depth: Option<usize>, out: &mut String) {
             }
             Some(depth) => write_broken(elements, depth, out),
         },
-        Value::Table(entries) if entries.is_empty() => out.push_str("{}"),
-        Value::Table(entries) => {
+        ValueToken::Table(entries) if entries.is_empty() => out.push_str("{}"),
+        ValueToken::Table(entries) => {
             out.push_str("{ ");
             for (n, (key, value)) in entries.iter().enumerate() {
                 out.push_str(if n > 0 { ", " } else { "" });

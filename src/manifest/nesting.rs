@@ -6,7 +6,7 @@ use toml_parser::lexer::TokenKind;
 /// Returns the first place that is nested more than `most` levels deep.
 ///
 /// Counts brackets and dotted keys together; the parser limits each separately.
-pub(super) fn beyond(most: usize, text: &str) -> Option<Range<usize>> {
+pub(super) fn first_too_deep(most: usize, text: &str) -> Option<Range<usize>> {
     let mut open: Vec<(TokenKind, usize)> = Vec::new();
     let mut outer = 0;
     let mut dots = 0;
@@ -53,7 +53,7 @@ mod tests {
             (format!("x = '''\n{brackets}{dots}'''"), None),
             ("[a.b]\nc.d = [1.5, 2.5]\n".repeat(50), None),
         ] {
-            assert_eq!(beyond(8, &text).map(|range| range.start), at, "{text}");
+            assert_eq!(first_too_deep(8, &text).map(|range| range.start), at, "{text}");
         }
     }
 }

@@ -1,76 +1,76 @@
 //! Parses TOML 1.0 into the syntax tree, within limits.
 
 use super::diagnostic::Code;
-use super::document::{Entry, Node, Span, Table, Value, small};
-use super::findings::Findings;
+use super::document::{TableEntry, SpannedValue, Span, SpannedTable, TomlValue, small};
+use super::findings::DiagnosticSink;
 use super::{nesting, syntax};
 use std::num::IntErrorKind::{NegOverflow, PosOverflow};
 use std::ops::Range;
 use toml::de::{DeTable, DeValue};
 
 /// Maximum nesting depth; deeper than any configuration, and bounds recursion.
-const DEEPEST: usize = 32;
+const MAX_DEPTH: usize = 32;
 
 /// Parses a document; `None` if it is not TOML.
 ///
 /// Every error is reported; a value that cannot be parsed is omitted.
-pub(crate) fn parse<'a>(document: u32, findings: &mut Findings<'_, 'a>) -> Option<Table<'a>> {
+pub(crate) fn parse<'a>(document: u32, findings: &mut DiagnosticSink<'_, 'a>) -> Option<SpannedTable<'a>> {
     let text = findings.documents[document as usize].text;
-    if let Some(at) = nesting::beyond(2 * DEEPEST, text) {
-        too_deep(Span::new(document, &at), findings);
+    if let Some(at) = nesting::first_too_deep(2 * MAX_DEPTH, text) {
+        report_too_deep(Span::new(document, &at), findings);
         return None;
     }
     let (root, errors) = DeTable::parse_recoverable(text);
     let spoiled = syntax::report(document, &root, &errors, findings)?;
-    let escapes = text.contains("\\e") || text.contains("\\x");
-    let mut lowering = Lowering { document, findings, escapes, spoiled };
+    let has_newer_escapes = text.contains("\\e") || text.contains("\\x");
+    let mut lowering = AstBuilder { document, findings, has_newer_escapes, spoiled };
     let table = lowering.table(root.into_inner(), 0);
     errors.is_empty().then_some(table)
 }
 
-fn too_deep(at: Span, findings: &mut Findings<'_, '_>) {
+fn report_too_deep(at: Span, findings: &mut DiagnosticSink<'_, '_>) {
     findings
-        .error(Code::TooDeep, at, format!("nested more than {DEEPEST} levels deep"))
+        .error(Code::TooDeep, at, format!("nested more than {MAX_DEPTH} levels deep"))
         .help("flatten the value");
 }
 
 /// Converts the parser's tree into ours; refuses more than TOML 1.0 and JSON.
-struct Lowering<'f, 'd, 'a> {
+struct AstBuilder<'f, 'd, 'a> {
     document: u32,
-    findings: &'f mut Findings<'d, 'a>,
+    findings: &'f mut DiagnosticSink<'d, 'a>,
     /// True if the text may contain an escape of TOML 1.1.
-    escapes: bool,
+    has_newer_escapes: bool,
     /// Lines with a syntax error, from which other errors follow.
     spoiled: Vec<Range<usize>>,
 }
 
-impl<'a> Lowering<'_, '_, 'a> {
-    fn table(&mut self, table: DeTable<'a>, depth: usize) -> Table<'a> {
+impl<'a> AstBuilder<'_, '_, 'a> {
+    fn table(&mut self, table: DeTable<'a>, depth: usize) -> SpannedTable<'a> {
         // Capacity for one value added by the defaults.
         let mut entries = Vec::with_capacity(table.len() + 1);
         for (key, value) in table {
             let at = Span::new(self.document, &key.span());
             self.check_key(key.get_ref(), at);
             if let Some(node) = self.node(value, at, depth + 1) {
-                entries.push((key.into_inner(), Entry { key: at, node }));
+                entries.push((key.into_inner(), TableEntry { key: at, node }));
             }
         }
-        Table::of(entries)
+        SpannedTable::of(entries)
     }
 
-    fn node(&mut self, value: toml::Spanned<DeValue<'a>>, key: Span, depth: usize) -> Option<Node<'a>> {
+    fn node(&mut self, value: toml::Spanned<DeValue<'a>>, key: Span, depth: usize) -> Option<SpannedValue<'a>> {
         let at = Span::new(self.document, &value.span());
-        if depth > DEEPEST {
-            too_deep(key, self.findings);
+        if depth > MAX_DEPTH {
+            report_too_deep(key, self.findings);
             return None;
         }
         let value = match value.into_inner() {
             DeValue::String(text) => {
                 self.check_escapes(at);
-                Value::String(text)
+                TomlValue::String(text)
             }
             DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
-                Ok(number) => Value::Integer(number),
+                Ok(number) => TomlValue::Integer(number),
                 // Invalid numbers are reported as syntax errors.
                 Err(error) if !matches!(error.kind(), PosOverflow | NegOverflow) => return None,
                 Err(_) => {
@@ -81,7 +81,7 @@ impl<'a> Lowering<'_, '_, 'a> {
                 }
             },
             DeValue::Float(number) => match number.as_str().parse::<f64>() {
-                Ok(number) if number.is_finite() => Value::Float(number),
+                Ok(number) if number.is_finite() => TomlValue::Float(number),
                 _ if self.is_spoiled(at) => return None,
                 _ => {
                     self.findings
@@ -90,23 +90,23 @@ impl<'a> Lowering<'_, '_, 'a> {
                     return None;
                 }
             },
-            DeValue::Boolean(value) => Value::Bool(value),
+            DeValue::Boolean(value) => TomlValue::Bool(value),
             DeValue::Datetime(value) => {
                 if value.time.is_some_and(|time| time.second.is_none()) {
-                    self.newer(at, "a time without seconds", "write the seconds");
+                    self.report_newer_toml(at, "a time without seconds", "write the seconds");
                 }
-                Value::Datetime(value)
+                TomlValue::Datetime(value)
             }
             DeValue::Array(items) => {
-                Value::Array(items.into_iter().filter_map(|item| self.node(item, at, depth + 1)).collect())
+                TomlValue::Array(items.into_iter().filter_map(|item| self.node(item, at, depth + 1)).collect())
             }
             DeValue::Table(table) => {
                 let table = self.table(table, depth);
                 self.check_inline(at, &table);
-                Value::Table(table)
+                TomlValue::Table(table)
             }
         };
-        Some(Node { span: at, value })
+        Some(SpannedValue { span: at, value })
     }
 
     /// Refuses keys that have a special meaning to the JSON library.
@@ -122,7 +122,7 @@ impl<'a> Lowering<'_, '_, 'a> {
         self.spoiled.iter().any(|line| line.contains(&(at.start as usize)))
     }
 
-    fn newer(&mut self, at: Span, what: &str, help: &str) {
+    fn report_newer_toml(&mut self, at: Span, what: &str, help: &str) {
         if self.is_spoiled(at) {
             return;
         }
@@ -132,7 +132,7 @@ impl<'a> Lowering<'_, '_, 'a> {
     }
 
     fn check_escapes(&mut self, at: Span) {
-        if !self.escapes {
+        if !self.has_newer_escapes {
             return;
         }
         let raw = self.findings.source_of(at);
@@ -141,7 +141,7 @@ impl<'a> Lowering<'_, '_, 'a> {
             && let Some(character) = characters.next()
         {
             if character == '\\' && matches!(characters.next(), Some('e' | 'x')) {
-                self.newer(at, "the escape `\\e` or `\\x`", "write it as `\\u00XX`");
+                self.report_newer_toml(at, "the escape `\\e` or `\\x`", "write it as `\\u00XX`");
                 return;
             }
         }
@@ -150,7 +150,7 @@ impl<'a> Lowering<'_, '_, 'a> {
     /// Refuses inline tables over several lines or with a trailing comma.
     ///
     /// Line breaks are permitted only within their values.
-    fn check_inline(&mut self, at: Span, table: &Table<'a>) {
+    fn check_inline(&mut self, at: Span, table: &SpannedTable<'a>) {
         let text = self.findings.source_of(at);
         // Quick check that excludes most tables.
         let is_doubtful =
@@ -174,21 +174,21 @@ impl<'a> Lowering<'_, '_, 'a> {
         if gap.contains('\n') {
             let first = text.find(['\n', '\r']).unwrap_or(1);
             let line = Span { end: at.start + small(first), ..at };
-            self.newer(
+            self.report_newer_toml(
                 line,
                 "an inline table over several lines",
                 "write it on one line, or as a table of its own under a [header]",
             );
         } else if gap.trim_start().strip_prefix(',').is_some_and(|rest| rest.trim_start().starts_with('}')) {
-            self.newer(at, "a comma after an inline table's last entry", "remove the last comma");
+            self.report_newer_toml(at, "a comma after an inline table's last entry", "remove the last comma");
         }
     }
 
-    fn collect_values(&self, table: &Table<'a>, out: &mut Vec<Span>) {
+    fn collect_values(&self, table: &SpannedTable<'a>, out: &mut Vec<Span>) {
         for entry in table.values() {
             match &entry.node.value {
                 // The location of a table made by a dotted key is that of its key.
-                Value::Table(inner) if !self.findings.source_of(entry.node.span).starts_with('{') => {
+                TomlValue::Table(inner) if !self.findings.source_of(entry.node.span).starts_with('{') => {
                     self.collect_values(inner, out);
                 }
                 _ => out.push(entry.node.span),

@@ -1,9 +1,9 @@
 //! `files`: patterns of the files to read.
 
 use super::diagnostic::Code;
-use super::document::{Span, Table};
+use super::document::{Span, SpannedTable};
 use super::fields::{self, shown};
-use super::findings::Findings;
+use super::findings::DiagnosticSink;
 use super::suggest;
 use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 use std::collections::BTreeSet;
@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 /// Patterns of the files to read.
 pub(super) struct Patterns {
     set: GlobSet,
-    patterns: Vec<Pattern>,
+    patterns: Vec<FilePattern>,
 }
 
 struct Pattern {
@@ -26,28 +26,28 @@ impl Pattern {
     ///
     /// The folder ends with a slash.
     fn may_match_below(&self, folder: &str) -> bool {
-        self.beginning().starts_with(folder) || folder.starts_with(self.beginning())
+        self.literal_prefix().starts_with(folder) || folder.starts_with(self.literal_prefix())
     }
 
     /// Returns a suggestion: a folder or a file with a similar name, if any.
     fn suggestion(&self, paths: &[&str]) -> String {
-        let start = self.beginning();
+        let start = self.literal_prefix();
         let folders: BTreeSet<&str> =
             paths.iter().flat_map(|path| path.match_indices('/').map(|(at, _)| &path[..at])).collect();
         if self.plain == self.text.len() {
             if let Some(file) = suggest::nearest(start, paths.iter().copied()) {
-                return format!("did you mean `{}`?", shown(file));
+                return format!("did you mean `{}`?", display_key(file));
             }
         } else if let Some(end) = start.rfind('/')
             && !folders.contains(&start[..end])
             && let Some(folder) = suggest::nearest(&start[..end], folders)
         {
-            return format!("did you mean `{}{}`?", shown(folder), shown(&self.text[end..]));
+            return format!("did you mean `{}{}`?", display_key(folder), display_key(&self.text[end..]));
         }
         "nothing is read through this pattern; correct it, or remove it".to_owned()
     }
 
-    fn beginning(&self) -> &str {
+    fn literal_prefix(&self) -> &str {
         &self.text[..self.plain]
     }
 }
@@ -68,18 +68,18 @@ impl Patterns {
     }
 
     /// Returns true if the patterns match this path.
-    pub(super) fn name_file(&self, path: &str) -> bool {
+    pub(super) fn matches(&self, path: &str) -> bool {
         self.set.is_match(path)
     }
 
     /// Returns true if files below this folder may match.
-    pub(super) fn name_files_below(&self, folder: &str) -> bool {
+    pub(super) fn may_match_in(&self, folder: &str) -> bool {
         let folder = format!("{folder}/");
         self.patterns.iter().any(|pattern| pattern.may_match_below(&folder))
     }
 
     /// Warns about patterns that match none of these paths.
-    pub(super) fn check_matched(&self, paths: &[&str], findings: &mut Findings<'_, '_>) {
+    pub(super) fn check_matched(&self, paths: &[&str], findings: &mut DiagnosticSink<'_, '_>) {
         let mut matched: BTreeSet<usize> = BTreeSet::new();
         for path in paths {
             if matched.len() == self.patterns.len() {
@@ -89,13 +89,13 @@ impl Patterns {
             if !path.ends_with(".toml") {
                 // A directory that cannot be listed appears instead of its files.
                 let folder = format!("{path}/");
-                let below = |(n, pattern): (usize, &Pattern)| pattern.may_match_below(&folder).then_some(n);
+                let below = |(n, pattern): (usize, &FilePattern)| pattern.may_match_below(&folder).then_some(n);
                 matched.extend(self.patterns.iter().enumerate().filter_map(below));
             }
         }
         for (_, pattern) in self.patterns.iter().enumerate().filter(|(n, _)| !matched.contains(n)) {
-            let message = format!("no file matches the pattern `{}`", shown(&pattern.text));
-            findings.warning(Code::UnmatchedPattern, pattern.at, message).help(pattern.suggestion(paths));
+            let message = format!("no file matches the pattern `{}`", display_key(&pattern.text));
+            findings.warning(Code::UnmatchedPattern, pattern.span, message).help(pattern.suggestion(paths));
         }
     }
 }
@@ -105,7 +105,7 @@ fn compiled(pattern: &str) -> Result<Glob, globset::Error> {
 }
 
 /// Reads `files`.
-pub(super) fn patterns(root: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option<Patterns> {
+pub(super) fn patterns(root: &Table<'_>, findings: &mut DiagnosticSink<'_, '_>) -> Option<Patterns> {
     let mut set = GlobSetBuilder::new();
     let mut patterns = Vec::new();
     for (pattern, span) in fields::words(root, "files", findings)? {
@@ -113,12 +113,12 @@ pub(super) fn patterns(root: &Table<'_>, findings: &mut Findings<'_, '_>) -> Opt
             Ok(glob) => {
                 set.add(glob);
                 let plain = pattern.find(['*', '?', '[', '{', '\\']).unwrap_or(pattern.len());
-                patterns.push(Pattern { text: pattern.to_owned(), at: span, plain });
+                patterns.push(FilePattern { text: pattern.to_owned(), span, plain });
             }
             Err(error) => {
                 findings.error(Code::InvalidValue, span, "this is not a file pattern").help(format!(
                     "{}; for example \"workspaces/**/*.toml\"",
-                    shown(&error.kind().to_string())
+                    display_key(&error.kind().to_string())
                 ));
             }
         }

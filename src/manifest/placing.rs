@@ -15,7 +15,7 @@ pub fn path_for(patterns: Option<&[String]>, name: &str) -> Option<String> {
     let made = patterns.iter().flat_map(|pattern| paths_of(pattern, name));
     std::iter::once(usual)
         .chain(made)
-        .find(|path| path.ends_with(".toml") && path != FILE_NAME && set.name_file(path))
+        .find(|path| path.ends_with(".toml") && path != FILE_NAME && set.matches(path))
 }
 
 /// Returns paths that a pattern may match, one per alternative.

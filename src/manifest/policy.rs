@@ -1,14 +1,14 @@
 //! `[policy]`, in `wellspring.toml` and in workspace files.
 
 use super::diagnostic::Code;
-use super::document::{Span, Table, Value};
+use super::document::{Span, SpannedTable, TomlValue};
 use super::fields::{self, unknown_keys};
-use super::findings::Findings;
+use super::findings::DiagnosticSink;
 use crate::model::{Adopt, Limit, MetadataPolicy, OnConflict, Policy, Prune};
 
 /// Settings of one `[policy]` table with their locations; others are inherited.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Stated {
+pub(super) struct PartialPolicy {
     prune: Option<(Prune, Span)>,
     adopt: Option<(Adopt, Span)>,
     max_cleanup: Option<(Limit, Span)>,
@@ -28,14 +28,14 @@ pub(super) const ADOPT: [(&str, Adopt); 4] = [
 pub(super) const KEYS: [&str; 6] =
     ["prune", "adopt", "max_cleanup", "max_replace", "on_conflict", "metadata"];
 
-pub(super) fn policy(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Stated {
+pub(super) fn policy(table: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) -> PartialPolicy {
     const PRUNE: [(&str, Prune); 2] = [("off", Prune::Off), ("owned", Prune::Owned)];
     const ON_CONFLICT: [(&str, OnConflict); 2] =
         [("recreate", OnConflict::Recreate), ("withhold", OnConflict::Withhold)];
     const METADATA: [(&str, MetadataPolicy); 2] =
         [("replace", MetadataPolicy::Replace), ("withhold", MetadataPolicy::Withhold)];
     unknown_keys(table, &KEYS, "`[policy]`", findings);
-    Stated {
+    PartialPolicy {
         prune: choice(table, "prune", &PRUNE, findings),
         adopt: choice(table, "adopt", &ADOPT, findings),
         max_cleanup: limit(table, "max_cleanup", findings),
@@ -46,20 +46,20 @@ pub(super) fn policy(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Stat
 }
 
 fn choice<T: Copy>(
-    table: &Table<'_>,
+    table: &SpannedTable<'_>,
     key: &str,
     choices: &[(&'static str, T)],
-    findings: &mut Findings<'_, '_>,
+    findings: &mut DiagnosticSink<'_, '_>,
 ) -> Option<(T, Span)> {
     let value = fields::choice(table, key, choices, findings)?;
     Some((value, table.get(key)?.node.span))
 }
 
-fn limit(table: &Table<'_>, key: &str, findings: &mut Findings<'_, '_>) -> Option<(Limit, Span)> {
+fn limit(table: &SpannedTable<'_>, key: &str, findings: &mut DiagnosticSink<'_, '_>) -> Option<(Limit, Span)> {
     let entry = table.get(key)?;
     let limit = match &entry.node.value {
-        Value::Integer(count @ 1..) => Some(Limit::Count(u32::try_from(*count).unwrap_or(u32::MAX))),
-        Value::String(text) => text
+        TomlValue::Integer(count @ 1..) => Some(Limit::Count(u32::try_from(*count).unwrap_or(u32::MAX))),
+        TomlValue::String(text) => text
             .strip_suffix('%')
             .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
             .and_then(|digits| digits.parse().ok())
@@ -78,9 +78,9 @@ fn limit(table: &Table<'_>, key: &str, findings: &mut Findings<'_, '_>) -> Optio
     Some((limit?, entry.node.span))
 }
 
-impl Stated {
+impl PartialPolicy {
     /// Applies these settings over an inherited policy.
-    pub(super) fn over(&self, farther: &Policy) -> Policy {
+    pub(super) fn or_defaults(&self, farther: &Policy) -> Policy {
         fn or<T: Copy>(nearer: &Option<(T, Span)>, farther: T) -> T {
             nearer.map_or(farther, |(value, _)| value)
         }
@@ -95,12 +95,12 @@ impl Stated {
     }
 
     /// Adds the settings of another file for the same unit; reports conflicts.
-    pub(super) fn merge(&mut self, other: &Self, unit: &str, findings: &mut Findings<'_, '_>) {
+    pub(super) fn merge(&mut self, other: &Self, unit: &str, findings: &mut DiagnosticSink<'_, '_>) {
         fn add<T: Copy + PartialEq>(
             mine: &mut Option<(T, Span)>,
             other: Option<(T, Span)>,
             said: (&str, &str),
-            findings: &mut Findings<'_, '_>,
+            findings: &mut DiagnosticSink<'_, '_>,
         ) {
             match (*mine, other) {
                 (Some((a, at)), Some((b, there))) if a != b => {
@@ -109,7 +109,7 @@ impl Stated {
                     for (here, elsewhere) in [(at, there), (there, at)] {
                         findings
                             .error(Code::PolicyConflict, here, message.clone())
-                            .also(elsewhere, "the other one")
+                            .with_label(elsewhere, "the other one")
                             .help("say it in one of the files, or the same in both");
                     }
                 }

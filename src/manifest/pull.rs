@@ -7,10 +7,10 @@
 mod values;
 
 use super::{SourceFile, format, read};
-use crate::model::{ObservedSource, Scope, SourceName, Unit, toml_key, toml_string};
+use crate::model::{ObservedSource, Scope, SourceName, WorkspaceRef, toml_key, toml_string};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use values::Notes;
+use values::TodoNotes;
 
 /// A file to be written.
 #[derive(Debug, Clone)]
@@ -29,7 +29,7 @@ pub struct Pulled {
 #[derive(Debug, Clone)]
 pub struct PulledWorkspace<'a> {
     /// The workspace and scope.
-    pub unit: &'a Unit,
+    pub unit: &'a WorkspaceRef,
     /// Alias and its scope, if `wellspring.toml` has one.
     pub alias: Option<(&'a str, &'a Scope)>,
 }
@@ -38,7 +38,7 @@ pub struct PulledWorkspace<'a> {
 ///
 /// `taken` are keys that other files use in this workspace.
 #[must_use]
-pub fn pulled(workspace: &PulledWorkspace<'_>, rows: &[&ObservedSource], taken: &BTreeSet<String>) -> Pulled {
+pub fn generate(workspace: &PulledWorkspace<'_>, rows: &[&ObservedSource], taken: &BTreeSet<String>) -> Pulled {
     let mut out = Pulled {
         text: String::new(),
         sources: Vec::new(),
@@ -61,9 +61,9 @@ pub fn pulled(workspace: &PulledWorkspace<'_>, rows: &[&ObservedSource], taken: 
             out.unreadable.push(format!("{}: the platform has several of this name", row.name));
             continue;
         }
-        let key = free_key(row.name.as_str(), &taken);
+        let key = unused_key(row.name.as_str(), &taken);
         let (block, notes) = source(label, &key, row);
-        if reads(&block) {
+        if parses_cleanly(&block) {
             body.push_str(&block);
             out.sources.push(row.name.clone());
             taken.insert(key);
@@ -94,9 +94,9 @@ pub fn pulled(workspace: &PulledWorkspace<'_>, rows: &[&ObservedSource], taken: 
 /// Returns `None` if nothing remains.
 #[must_use]
 pub fn plain_name(name: &str) -> Option<String> {
-    const LONGEST: usize = 60;
+    const MAX_NAME_LENGTH: usize = 60;
     let mut plain = String::new();
-    for c in name.chars().take(LONGEST) {
+    for c in name.chars().take(MAX_NAME_LENGTH) {
         match c {
             c if c.is_ascii_alphanumeric() || c == '-' => plain.push(c.to_ascii_lowercase()),
             _ if plain.is_empty() || plain.ends_with('_') => {}
@@ -108,7 +108,7 @@ pub fn plain_name(name: &str) -> Option<String> {
 }
 
 /// Returns the name if it is valid as a bare key, else a similar unused key.
-fn free_key(name: &str, taken: &BTreeSet<String>) -> String {
+fn unused_key(name: &str, taken: &BTreeSet<String>) -> String {
     let bare =
         name.len() <= 60 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
     let wanted = if bare { name.to_owned() } else { plain_name(name).unwrap_or_else(|| "source".to_owned()) };
@@ -116,9 +116,9 @@ fn free_key(name: &str, taken: &BTreeSet<String>) -> String {
     std::iter::once(wanted.clone()).chain(numbered).find(|key| !taken.contains(key)).unwrap_or(wanted)
 }
 
-fn source(label: &str, key: &str, row: &ObservedSource) -> (String, Notes) {
-    let mut notes = Notes::new(&format!("{label}_{key}"));
-    row.echo.connection_config.iter().for_each(|config| notes.note_secrets(config));
+fn source(label: &str, key: &str, row: &ObservedSource) -> (String, TodoNotes) {
+    let mut notes = TodoNotes::new(&format!("{label}_{key}"));
+    row.echo.connection_config.iter().for_each(|config| notes.collect_secrets(config));
     let table = format!("sources.{}", toml_key(key));
     let mut text = format!("\n[{table}]\n");
     match row.kind.as_deref().filter(|kind| !kind.is_empty()) {
@@ -147,9 +147,9 @@ fn source(label: &str, key: &str, row: &ObservedSource) -> (String, Notes) {
 }
 
 /// Returns true if the block, alone in a file, is read without errors.
-fn reads(block: &str) -> bool {
+fn parses_cleanly(block: &str) -> bool {
     let text = format!("[workspace]\nid = \"w\"\n{block}");
     let file = SourceFile { path: Arc::from("pulled.toml"), text: Ok(&text) };
     let reading = read(&[file], &|_| None);
-    reading.diagnostics.is_empty() && reading.desired.units.iter().map(|unit| unit.count).sum::<usize>() == 1
+    reading.diagnostics.is_empty() && reading.desired.workspaces.iter().map(|unit| unit.count).sum::<usize>() == 1
 }

@@ -1,9 +1,9 @@
 //! Parses `${NAME}` in strings, and `{ secret = "env:NAME" }`.
 
 use super::diagnostic::Code;
-use super::document::{Span, Table, Value};
-use super::fields::shown;
-use super::findings::Findings;
+use super::document::{Span, SpannedTable, TomlValue};
+use super::fields::display_key;
+use super::findings::DiagnosticSink;
 use crate::model::{SecretRef, Segment};
 
 /// Variable that contains the platform's token; references to it are refused.
@@ -14,14 +14,14 @@ pub(super) const TOKEN_VARIABLE: &str = "PMTX_TOKEN";
 const STORES: &str = "write `env:NAME`, `file:NAME` or `credential:NAME`";
 
 /// Returns true if the text contains a `${`, escaped or not.
-pub(super) fn mentions(text: &str) -> bool {
+pub(super) fn contains_reference(text: &str) -> bool {
     text.contains("${")
 }
 
 /// Reports a reference in a place where none is resolved.
-pub(super) fn refuse(key: &str, span: Span, findings: &mut Findings<'_, '_>) {
+pub(super) fn reject_reference(key: &str, span: Span, findings: &mut DiagnosticSink<'_, '_>) {
     findings
-        .error(Code::MisplacedReference, span, format!("`{}` cannot hold a reference", shown(key)))
+        .error(Code::MisplacedReference, span, format!("`{}` cannot hold a reference", display_key(key)))
         .help("`${NAME}` and `{ secret = … }` are resolved in `connection_config` only; in `wellspring.toml`, `[platform]` and `[workspaces]` may hold `${NAME}`");
 }
 
@@ -70,7 +70,7 @@ pub(super) fn segments(text: &str) -> Result<Vec<Segment>, String> {
 pub(super) fn checked_segments(
     text: &str,
     span: Span,
-    findings: &mut Findings<'_, '_>,
+    findings: &mut DiagnosticSink<'_, '_>,
 ) -> Option<Vec<Segment>> {
     match segments(text) {
         Ok(segments) => {
@@ -78,7 +78,7 @@ pub(super) fn checked_segments(
                 .iter()
                 .any(|segment| matches!(segment, Segment::Env(name) if name == TOKEN_VARIABLE));
             if token {
-                refuse_token(span, findings);
+                reject_token_variable(span, findings);
                 return None;
             }
             Some(segments)
@@ -94,21 +94,21 @@ pub(super) fn checked_segments(
     }
 }
 
-fn refuse_token(span: Span, findings: &mut Findings<'_, '_>) {
+fn reject_token_variable(span: Span, findings: &mut DiagnosticSink<'_, '_>) {
     findings
         .error(Code::BadReference, span, format!("`{TOKEN_VARIABLE}` is the platform's token"))
         .help("the platform's token is not for sources; use another variable");
 }
 
 /// Returns true if the table is a reference `{ secret = "…" }`.
-pub(crate) fn is_reference(table: &Table<'_>) -> bool {
+pub(crate) fn is_reference(table: &SpannedTable<'_>) -> bool {
     table.len() == 1 && table.get("secret").is_some_and(|entry| entry.node.value.as_str().is_some())
 }
 
 /// Parses `{ secret = "env:NAME" }`, for tables that satisfy [`is_reference`].
-pub(super) fn secret(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option<SecretRef> {
+pub(super) fn secret(table: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) -> Option<SecretRef> {
     let entry = table.get("secret")?;
-    let Value::String(text) = &entry.node.value else { return None };
+    let TomlValue::String(text) = &entry.node.value else { return None };
     let span = entry.node.span;
     let Some((store, name)) =
         text.split_once(':').filter(|(store, _)| ["env", "file", "credential"].contains(store))
@@ -128,7 +128,7 @@ pub(super) fn secret(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Opti
     }
     match store {
         "env" if name == TOKEN_VARIABLE => {
-            refuse_token(span, findings);
+            reject_token_variable(span, findings);
             None
         }
         "env" => Some(SecretRef::Env(name.to_owned())),
@@ -140,7 +140,7 @@ pub(super) fn secret(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Opti
 /// Like [`secret`] for the host file.
 ///
 /// There, a reference may name the platform's token.
-pub(crate) fn host_secret(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option<SecretRef> {
+pub(crate) fn host_secret(table: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) -> Option<SecretRef> {
     let entry = table.get("secret")?;
     let parts = entry.node.value.as_str().and_then(|text| text.split_once(':'));
     match parts.map(|(store, name)| (store, name.to_owned())) {

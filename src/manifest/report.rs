@@ -2,7 +2,7 @@
 
 use super::SourceFile;
 use super::diagnostic::{Diagnostic, Label, Severity};
-use crate::model::is_deceptive;
+use crate::model::is_invisible_or_bidi;
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -12,7 +12,7 @@ mod conceal;
 /// Maximum number of bytes shown on either side of a location.
 ///
 /// A file may be a single line of megabytes.
-const WIDEST: usize = 400;
+const MAX_CONTEXT_CHARS: usize = 400;
 
 /// Formats every diagnostic with the lines it refers to.
 ///
@@ -23,19 +23,19 @@ pub fn render(diagnostics: &[Diagnostic], files: &[SourceFile<'_>], color: bool)
     let wanted: HashMap<&str, &str> =
         files.iter().filter_map(|file| Some((&*file.path, *file.text.as_ref().ok()?))).collect();
     let mut hidden: HashMap<&str, Vec<Range<usize>>> = HashMap::new();
-    for diagnostic in diagnostics.iter().filter(|diagnostic| !diagnostic.hides.is_empty()) {
-        hidden.entry(&diagnostic.file).or_default().extend(diagnostic.hides.iter().cloned());
+    for diagnostic in diagnostics.iter().filter(|diagnostic| !diagnostic.redacted.is_empty()) {
+        hidden.entry(&diagnostic.file).or_default().extend(diagnostic.redacted.iter().cloned());
     }
-    let mut shown: HashMap<&str, Shown> = HashMap::new();
+    let mut shown: HashMap<&str, DisplayFile> = HashMap::new();
     for diagnostic in diagnostics {
         let places =
             std::iter::once(&diagnostic.file).chain(diagnostic.labels.iter().map(|label| &label.file));
         for file in places {
-            shown.entry(file).or_insert_with(|| Shown {
+            shown.entry(file).or_insert_with(|| DisplayFile {
                 path: file.chars().flat_map(char::escape_debug).collect(),
                 text: wanted
                     .get(&**file)
-                    .map(|text| conceal::conceal(text, hidden.get(&**file).map_or(&[], Vec::as_slice)))
+                    .map(|text| conceal::redact(text, hidden.get(&**file).map_or(&[], Vec::as_slice)))
                     .unwrap_or_default(),
             });
         }
@@ -44,7 +44,7 @@ pub fn render(diagnostics: &[Diagnostic], files: &[SourceFile<'_>], color: bool)
     for diagnostic in diagnostics {
         // The renderer does not replace invisible characters.
         let text = renderer.render(&[group(diagnostic, &shown)]);
-        out.extend(text.chars().map(|c| if hides(c) { char::REPLACEMENT_CHARACTER } else { c }));
+        out.extend(text.chars().map(|c| if is_hidden_char(c) { char::REPLACEMENT_CHARACTER } else { c }));
         out.push_str("\n\n");
     }
     out
@@ -53,19 +53,19 @@ pub fn render(diagnostics: &[Diagnostic], files: &[SourceFile<'_>], color: bool)
 /// Returns true for invisible characters, except control characters and joiners.
 ///
 /// The renderer replaces control characters itself; joiners are parts of words.
-fn hides(c: char) -> bool {
-    is_deceptive(c) && !c.is_control() && !matches!(c, '\u{200c}' | '\u{200d}')
+fn is_hidden_char(c: char) -> bool {
+    is_invisible_or_bidi(c) && !c.is_control() && !matches!(c, '\u{200c}' | '\u{200d}')
 }
 
 /// A file in displayable form.
-struct Shown {
+struct DisplayFile {
     /// Path with control characters escaped.
     path: String,
     /// Text without secrets; empty if there is none.
     text: String,
 }
 
-fn group<'t>(diagnostic: &'t Diagnostic, files: &'t HashMap<&str, Shown>) -> Group<'t> {
+fn group<'t>(diagnostic: &'t Diagnostic, files: &'t HashMap<&str, DisplayFile>) -> Group<'t> {
     let level = match diagnostic.severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
@@ -76,16 +76,16 @@ fn group<'t>(diagnostic: &'t Diagnostic, files: &'t HashMap<&str, Shown>) -> Gro
         Some(file) if !file.text.is_empty() => {
             let (here, elsewhere): (Vec<&Label>, Vec<&Label>) =
                 diagnostic.labels.iter().partition(|label| label.file == diagnostic.file);
-            let mut marks = vec![Mark {
+            let mut marks = vec![SnippetLabel {
                 span: diagnostic.span.clone(),
                 text: diagnostic.label.as_deref(),
                 kind: AnnotationKind::Primary,
             }];
-            marks.extend(here.into_iter().map(Mark::of));
+            marks.extend(here.into_iter().map(SnippetLabel::of));
             group = group.element(snippet(file, marks));
-            let mut others: BTreeMap<&str, Vec<Mark<'t>>> = BTreeMap::new();
+            let mut others: BTreeMap<&str, Vec<SnippetLabel<'t>>> = BTreeMap::new();
             for label in elsewhere {
-                others.entry(&label.file).or_default().push(Mark::of(label));
+                others.entry(&label.file).or_default().push(SnippetLabel::of(label));
             }
             for (file, marks) in others {
                 if let Some(file) = files.get(file) {
@@ -103,13 +103,13 @@ fn group<'t>(diagnostic: &'t Diagnostic, files: &'t HashMap<&str, Shown>) -> Gro
 }
 
 /// A location within one file.
-struct Mark<'t> {
+struct SnippetLabel<'t> {
     span: Range<usize>,
     text: Option<&'t str>,
     kind: AnnotationKind,
 }
 
-impl<'t> Mark<'t> {
+impl<'t> SnippetLabel<'t> {
     fn of(label: &'t Label) -> Self {
         Self { span: label.span.clone(), text: Some(&label.text), kind: AnnotationKind::Context }
     }
@@ -118,7 +118,7 @@ impl<'t> Mark<'t> {
 /// Builds the snippet from the first mark to the last.
 ///
 /// If a line is too long, the snippet is an excerpt around the first mark.
-fn snippet<'t>(file: &'t Shown, mut marks: Vec<Mark<'t>>) -> Snippet<'t, Annotation<'t>> {
+fn snippet<'t>(file: &'t DisplayFile, mut marks: Vec<SnippetLabel<'t>>) -> Snippet<'t, Annotation<'t>> {
     let text = file.text.as_str();
     let line_start = |at: usize| text[..floor(text, at)].rfind('\n').map_or(0, |at| at + 1);
     let line_end =
@@ -126,11 +126,11 @@ fn snippet<'t>(file: &'t Shown, mut marks: Vec<Mark<'t>>) -> Snippet<'t, Annotat
     let first = marks.iter().map(|mark| mark.span.start).min().unwrap_or_default();
     let last = marks.iter().map(|mark| mark.span.end).max().unwrap_or_default();
     let (mut cut, mut until) = (line_start(first), line_end(last));
-    if marks.iter().any(|mark| line_end(mark.span.end) - line_start(mark.span.start) > 10 * WIDEST) {
+    if marks.iter().any(|mark| line_end(mark.span.end) - line_start(mark.span.start) > 10 * MAX_CONTEXT_CHARS) {
         marks.truncate(1);
         let at = marks.first().map_or(first, |mark| mark.span.start);
-        cut = floor(text, line_start(at).max(at.saturating_sub(WIDEST)));
-        until = floor(text, line_end(at).min(at + WIDEST));
+        cut = floor(text, line_start(at).max(at.saturating_sub(MAX_CONTEXT_CHARS)));
+        until = floor(text, line_end(at).min(at + MAX_CONTEXT_CHARS));
     }
     let length = until - cut;
     let line = text[..cut].bytes().filter(|byte| *byte == b'\n').count() + 1;

@@ -1,14 +1,14 @@
 //! `wellspring.toml`: platform, aliases, defaults, templates and policy.
 
 use super::diagnostic::Code;
-use super::document::{Entry, Node, Span, Table, Value};
-use super::fields::{self, shown, unknown_keys};
-use super::findings::{Findings, Size};
+use super::document::{TableEntry, SpannedValue, Span, SpannedTable, TomlValue};
+use super::fields::{self, display_key, unknown_keys};
+use super::findings::{DiagnosticSink, HeapSize};
 use super::patterns::{self, Patterns};
-use super::policy::{self, Stated};
+use super::policy::{self, PartialPolicy};
 use super::references;
 use super::source;
-use crate::model::{PlatformUrl, Scope, Segment, Unit, WorkspaceId};
+use crate::model::{PlatformUrl, Scope, Segment, WorkspaceRef, WorkspaceId};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ impl NoValue {
     }
 
     /// Completes the sentence "the variable `NAME`, which …".
-    pub(super) fn which(&self) -> String {
+    pub(super) fn describe(&self) -> String {
         let why = if self.refused { "this host does not permit here" } else { "is not set" };
         format!("the variable `{}`, which {why}", self.name)
     }
@@ -82,31 +82,31 @@ impl NoValue {
 
 /// Settings of `wellspring.toml`; all are empty without one.
 #[derive(Default)]
-pub(super) struct Settings<'a> {
+pub(super) struct RepoSettings<'a> {
     /// True if there is no such file.
     pub(super) absent: bool,
     /// True if all names it defines are known, even if it has other errors.
-    pub(super) known: bool,
+    pub(super) names_complete: bool,
     pub(super) platform: Option<PlatformUrl>,
     pub(super) owner: Option<String>,
     pub(super) settle: Option<Duration>,
     pub(super) aliases: BTreeMap<String, Alias>,
-    pub(super) defaults: Table<'a>,
-    pub(super) templates: BTreeMap<String, (Table<'a>, Span)>,
+    pub(super) defaults: SpannedTable<'a>,
+    pub(super) templates: BTreeMap<String, (SpannedTable<'a>, Span)>,
     /// Sizes of the templates and of the defaults, which each source may multiply.
-    pub(super) sizes: BTreeMap<String, Size>,
-    pub(super) default_size: Size,
-    pub(super) policy: Stated,
+    pub(super) sizes: BTreeMap<String, HeapSize>,
+    pub(super) default_size: HeapSize,
+    pub(super) policy: PartialPolicy,
     /// Patterns of the files to read, if any.
     pub(super) files: Option<Patterns>,
 }
 
-impl Settings<'_> {
+impl RepoSettings<'_> {
     /// Returns the aliases with a known id.
-    pub(super) fn units(&self) -> BTreeMap<String, Unit> {
+    pub(super) fn units(&self) -> BTreeMap<String, WorkspaceRef> {
         let unit = |alias: &Alias| match &alias.id {
             AliasId::Known(id) => {
-                Some(Unit { workspace: id.clone(), scope: alias.scope.clone().unwrap_or_default() })
+                Some(WorkspaceRef { workspace: id.clone(), scope: alias.scope.clone().unwrap_or_default() })
             }
             _ => None,
         };
@@ -118,7 +118,7 @@ impl Settings<'_> {
 pub(super) struct Alias {
     pub(super) id: AliasId,
     pub(super) scope: Option<Scope>,
-    pub(super) at: Span,
+    pub(super) span: Span,
 }
 
 /// The id of an alias, or the reason why it is unknown.
@@ -132,10 +132,10 @@ pub(super) enum AliasId {
 
 /// Reads the settings from their table.
 pub(super) fn read<'a>(
-    root: &Table<'a>,
+    root: &SpannedTable<'a>,
     variable: Variable<'_>,
-    findings: &mut Findings<'_, 'a>,
-) -> Settings<'a> {
+    findings: &mut DiagnosticSink<'_, 'a>,
+) -> RepoSettings<'a> {
     let before = findings.count();
     for key in ["workspace", "sources"] {
         if let Some(entry) = root.get(key) {
@@ -144,14 +144,14 @@ pub(super) fn read<'a>(
                 .help("describe a workspace in a file of its own, for example workspaces/NAME.toml");
         }
     }
-    let others: Table<'a> = root
+    let others: SpannedTable<'a> = root
         .iter()
         .filter(|(key, _)| !["workspace", "sources"].contains(&key.as_ref()))
         .map(|(k, v)| (k.clone(), v.clone()))
         .collect();
     unknown_keys(&others, &KEYS, FILE_NAME, findings);
-    let mut settings = Settings { files: patterns::patterns(root, findings), ..Settings::default() };
-    settings.known = findings.count() == before && has_its_tables(root);
+    let mut settings = RepoSettings { files: patterns::patterns(root, findings), ..RepoSettings::default() };
+    settings.names_complete = findings.count() == before && has_valid_tables(root);
     if let Some((platform, _)) = fields::table(root, "platform", findings) {
         read_platform(platform, variable, &mut settings, findings);
     }
@@ -163,14 +163,14 @@ pub(super) fn read<'a>(
     }
     if let Some((defaults, _)) = fields::table(root, "defaults", findings) {
         source::check_defaults(defaults, findings);
-        settings.default_size = Size::of(defaults);
+        settings.default_size = HeapSize::of(defaults);
         settings.defaults = defaults.clone();
     }
     if let Some((templates, _)) = fields::table(root, "templates", findings) {
         for name in templates.keys() {
             if let Some((template, entry)) = fields::table(templates, name, findings) {
                 source::check_template(name, template, findings);
-                settings.sizes.insert(name.to_owned(), Size::of(template));
+                settings.sizes.insert(name.to_owned(), HeapSize::of(template));
                 settings.templates.insert(name.to_owned(), (template.clone(), entry.key));
             }
         }
@@ -179,27 +179,27 @@ pub(super) fn read<'a>(
 }
 
 /// Returns true if `workspaces`, `defaults` and `templates` are tables or absent.
-fn has_its_tables(root: &Table<'_>) -> bool {
-    let is_table = |entry: &Entry<'_>| entry.node.value.as_table().is_some();
+fn has_valid_tables(root: &SpannedTable<'_>) -> bool {
+    let is_table = |entry: &TableEntry<'_>| entry.node.value.as_table().is_some();
     let templates = root.get("templates").and_then(|entry| entry.node.value.as_table());
     ["workspaces", "defaults", "templates"].iter().all(|key| root.get(key).is_none_or(is_table))
         && templates.is_none_or(|templates| templates.iter().all(|(_, entry)| is_table(entry)))
 }
 
 fn read_platform(
-    table: &Table<'_>,
+    table: &SpannedTable<'_>,
     variable: Variable<'_>,
-    settings: &mut Settings<'_>,
-    findings: &mut Findings<'_, '_>,
+    settings: &mut RepoSettings<'_>,
+    findings: &mut DiagnosticSink<'_, '_>,
 ) {
     unknown_keys(table, &PLATFORM_KEYS, "`[platform]`", findings);
     if let Some(entry) = table.get("url")
-        && let Some(url) = required(expanded("url", &entry.node, variable, findings), &entry.node, findings)
+        && let Some(url) = required(expand_variables("url", &entry.node, variable, findings), &entry.node, findings)
     {
         settings.platform = platform_url(&url, entry, findings);
     }
     if let Some(entry) = table.get("owner") {
-        settings.owner = required(expanded("owner", &entry.node, variable, findings), &entry.node, findings);
+        settings.owner = required(expand_variables("owner", &entry.node, variable, findings), &entry.node, findings);
         if settings.owner.as_deref().is_some_and(|owner| owner.trim().is_empty()) {
             findings.error(Code::InvalidValue, entry.node.span, "`owner` is empty");
         }
@@ -207,7 +207,7 @@ fn read_platform(
     settings.settle = fields::duration_or_none(table, "settle", findings).map(|(settle, _)| settle);
 }
 
-fn platform_url(url: &str, entry: &Entry<'_>, findings: &mut Findings<'_, '_>) -> Option<PlatformUrl> {
+fn platform_url(url: &str, entry: &TableEntry<'_>, findings: &mut DiagnosticSink<'_, '_>) -> Option<PlatformUrl> {
     if url == "local" {
         return Some(PlatformUrl::Local);
     }
@@ -235,18 +235,18 @@ fn platform_url(url: &str, entry: &Entry<'_>, findings: &mut Findings<'_, '_>) -
 }
 
 /// Expands `${NAME}` in a string; `Err` contains a variable without a value.
-fn expanded(
+fn expand_variables(
     key: &str,
-    node: &Node<'_>,
+    node: &SpannedValue<'_>,
     variable: Variable<'_>,
-    findings: &mut Findings<'_, '_>,
+    findings: &mut DiagnosticSink<'_, '_>,
 ) -> Option<Result<String, NoValue>> {
-    let Value::String(text) = &node.value else {
+    let TomlValue::String(text) = &node.value else {
         findings
             .error(
                 Code::WrongType,
                 node.span,
-                format!("`{}` takes a string, not {}", shown(key), node.value.type_name()),
+                format!("`{}` takes a string, not {}", display_key(key), node.value.type_name()),
             )
             .help("write it in quotes: \"…\"");
         return None;
@@ -267,14 +267,14 @@ fn expanded(
 
 fn required(
     expanded: Option<Result<String, NoValue>>,
-    node: &Node<'_>,
-    findings: &mut Findings<'_, '_>,
+    node: &SpannedValue<'_>,
+    findings: &mut DiagnosticSink<'_, '_>,
 ) -> Option<String> {
     match expanded? {
         Ok(text) => Some(text),
         Err(missing) => {
             findings
-                .error(missing.code(), node.span, format!("this needs {}", missing.which()))
+                .error(missing.code(), node.span, format!("this needs {}", missing.describe()))
                 .help(missing.help());
             None
         }
@@ -282,14 +282,14 @@ fn required(
 }
 
 fn aliases(
-    table: &Table<'_>,
+    table: &SpannedTable<'_>,
     variable: Variable<'_>,
-    findings: &mut Findings<'_, '_>,
+    findings: &mut DiagnosticSink<'_, '_>,
 ) -> BTreeMap<String, Alias> {
     let mut aliases = BTreeMap::new();
     let mut taken: BTreeMap<(WorkspaceId, Scope), Span> = BTreeMap::new();
     for (name, entry) in table.iter() {
-        fields::check_seen("the alias", name, entry.key, findings);
+        fields::check_visible_name("the alias", name, entry.key, findings);
         if name == RESERVED {
             reserved("alias", entry.key, findings);
         }
@@ -299,11 +299,11 @@ fn aliases(
                 .help("sources are addressed as ALIAS/SOURCE");
         }
         let (id, scope) = match &entry.node.value {
-            Value::Table(fields) => {
+            TomlValue::Table(fields) => {
                 unknown_keys(fields, &ALIAS_KEYS, "a workspace's alias", findings);
                 if !fields.contains_key("id") {
                     findings
-                        .error(Code::Missing, entry.key, format!("`{}` needs an `id`", shown(name)))
+                        .error(Code::Missing, entry.key, format!("`{}` needs an `id`", display_key(name)))
                         .help("write { id = \"…\" }, with the id that the platform shows");
                 }
                 (fields.get("id").map(|id| &id.node), scope(fields, findings))
@@ -316,21 +316,21 @@ fn aliases(
         {
             findings
                 .error(Code::SameWorkspace, entry.key, "two aliases name the same workspace and scope")
-                .also(other, "the other one")
+                .with_label(other, "the other one")
                 .help("keep one of them");
         }
-        aliases.insert(name.clone().into_owned(), Alias { id, scope, at: entry.key });
+        aliases.insert(name.clone().into_owned(), Alias { id, scope, span: entry.key });
     }
     aliases
 }
 
-fn alias_id(name: &str, node: &Node<'_>, variable: Variable<'_>, findings: &mut Findings<'_, '_>) -> AliasId {
-    match expanded(name, node, variable, findings) {
+fn alias_id(name: &str, node: &SpannedValue<'_>, variable: Variable<'_>, findings: &mut DiagnosticSink<'_, '_>) -> AliasId {
+    match expand_variables(name, node, variable, findings) {
         None => AliasId::Invalid,
         Some(Err(missing)) => AliasId::NoValue(missing),
         Some(Ok(id)) => {
-            let written = node.value.as_str().filter(|text| references::mentions(text));
-            id_written_as(&id, written, node.span, findings).map_or(AliasId::Invalid, AliasId::Known)
+            let written = node.value.as_str().filter(|text| references::contains_reference(text));
+            parse_workspace_id(&id, written, node.span, findings).map_or(AliasId::Invalid, AliasId::Known)
         }
     }
 }
@@ -338,7 +338,7 @@ fn alias_id(name: &str, node: &Node<'_>, variable: Variable<'_>, findings: &mut 
 /// Reserved word, because notices and logs name the files themselves by it.
 const RESERVED: &str = "files";
 
-fn reserved(what: &str, span: Span, findings: &mut Findings<'_, '_>) {
+fn reserved(what: &str, span: Span, findings: &mut DiagnosticSink<'_, '_>) {
     findings
         .error(
             Code::InvalidValue,
@@ -349,25 +349,25 @@ fn reserved(what: &str, span: Span, findings: &mut Findings<'_, '_>) {
 }
 
 /// Checks a workspace id.
-pub(super) fn workspace_id(id: &str, span: Span, findings: &mut Findings<'_, '_>) -> Option<WorkspaceId> {
-    id_written_as(id, None, span, findings)
+pub(super) fn workspace_id(id: &str, span: Span, findings: &mut DiagnosticSink<'_, '_>) -> Option<WorkspaceId> {
+    parse_workspace_id(id, None, span, findings)
 }
 
 /// Like [`workspace_id`]; diagnostics show the form `written` in the file.
-fn id_written_as(
+fn parse_workspace_id(
     id: &str,
     written: Option<&str>,
     span: Span,
-    findings: &mut Findings<'_, '_>,
+    findings: &mut DiagnosticSink<'_, '_>,
 ) -> Option<WorkspaceId> {
-    fields::check_seen_as("the id", (id, written.unwrap_or(id)), span, findings);
+    fields::check_displayed_name("the id", (id, written.unwrap_or(id)), span, findings);
     if id == RESERVED {
         reserved("id", span, findings);
         return None;
     }
     match WorkspaceId::parse(id) {
         Ok(id) => Some(match written {
-            Some(written) => id.written_as(written),
+            Some(written) => id.with_display_form(written),
             None => id,
         }),
         Err(error) => {
@@ -378,9 +378,9 @@ fn id_written_as(
 }
 
 /// Returns the `scope` of a table, if any.
-pub(super) fn scope(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option<Scope> {
+pub(super) fn scope(table: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) -> Option<Scope> {
     let (text, span) = fields::text(table, "scope", findings)?;
-    fields::check_seen("the scope", text, span, findings);
+    fields::check_visible_name("the scope", text, span, findings);
     match Scope::parse(text) {
         Ok(scope) => Some(scope),
         Err(error) => {

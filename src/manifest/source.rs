@@ -1,16 +1,16 @@
 //! `[sources.KEY]`: merges defaults, template and source, then reads the result.
 
 use super::diagnostic::Code;
-use super::document::{Span, Table};
-use super::fields::{self, shown, unknown_keys};
-use super::findings::Findings;
+use super::document::{Span, SpannedTable};
+use super::fields::{self, display_key, unknown_keys};
+use super::findings::DiagnosticSink;
 use super::merge;
 use super::policy::ADOPT;
-use super::settings::{self, FILE_NAME, Settings};
+use super::settings::{self, FILE_NAME, RepoSettings};
 use super::suggest::{did_you_mean, meant};
 use super::{sync, values};
 use crate::model::{
-    Definition, DesiredSource, Fields, Place, Scope, SourceKey, SourceName, TestSpec, Unit, toml_key,
+    Definition, DesiredSource, SortedMap, SourceLocation, Scope, SourceKey, SourceName, TestSpec, WorkspaceRef, toml_key,
 };
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ pub(super) const TEMPLATE_KEYS: [&str; 9] =
     ["type", "scope", "protect", "adopt", "metadata", "sync", "sync_options", "test", "connection_config"];
 
 /// A source as far as it could be read.
-pub(super) struct SourceReading {
+pub(super) struct ParsedSource {
     pub(super) key: SourceKey,
     pub(super) key_span: Span,
     pub(super) name: SourceName,
@@ -50,9 +50,9 @@ pub(super) struct SourceReading {
     pub(super) desired: Option<DesiredSource>,
 }
 
-impl SourceReading {
+impl ParsedSource {
     /// Returns true if the source belongs to `unit`; its file names the units `own`.
-    pub(super) fn belongs_to(&self, unit: &Unit, own: &[Unit]) -> bool {
+    pub(super) fn belongs_to(&self, unit: &WorkspaceRef, own: &[WorkspaceRef]) -> bool {
         own.iter().any(|one| {
             one.workspace == unit.workspace && *self.scope.as_ref().unwrap_or(&one.scope) == unit.scope
         })
@@ -62,27 +62,27 @@ impl SourceReading {
 /// Reads one source; `None` if even its name is invalid.
 pub(super) fn read<'a>(
     key: &str,
-    own: Table<'a>,
+    own: SpannedTable<'a>,
     (key_span, header): (Span, Span),
-    settings: Option<&Settings<'a>>,
-    findings: &mut Findings<'_, 'a>,
-) -> Option<SourceReading> {
+    settings: Option<&RepoSettings<'a>>,
+    findings: &mut DiagnosticSink<'_, 'a>,
+) -> Option<ParsedSource> {
     let before = findings.count();
     let key_name = key;
     let key = self::key(key, key_span, findings)?;
     own_keys(key_name, &own, findings);
     let is_named = own.contains_key("name");
     let zoned =
-        own.get("sync").map(|entry| [("sync".into(), entry.clone())].into_iter().collect::<Table<'_>>());
-    let (merged, templated) = effective(own, settings, findings);
+        own.get("sync").map(|entry| [("sync".into(), entry.clone())].into_iter().collect::<SpannedTable<'_>>());
+    let (merged, templated) = merge_layers(own, settings, findings);
     if let Some(own) = zoned {
-        sync::unused_zone(&own, &merged, findings);
+        sync::report_unused_zone(&own, &merged, findings);
     }
-    let fits = findings.fits(&merged, key_span);
+    let fits = findings.check_size(&merged, key_span);
     let name = if is_named { fields::text(&merged, "name", findings) } else { None };
     let (name, name_span) = match name {
         Some((name, span)) => {
-            fields::check_seen("the name", name, span, findings);
+            fields::check_visible_name("the name", name, span, findings);
             (SourceName::parse(name), span)
         }
         None => (Ok(SourceName::from(&key)), key_span),
@@ -102,7 +102,7 @@ pub(super) fn read<'a>(
     };
     let whole = settings.is_some() && templated;
     if let Some(settings) = settings.filter(|_| templated) {
-        check_whole(key_name, &merged, settings, header, findings);
+        check_merged(key_name, &merged, settings, header, findings);
     }
     let (file, line) = findings.place(header);
     // Depends on errors found, not on values read: a value with an error is omitted.
@@ -122,20 +122,20 @@ pub(super) fn read<'a>(
             sync_options: body.sync_options,
             suspend: body.suspend,
             test: body.test,
-            at: Place { file, line },
+            at: SourceLocation { file, line },
         })
     });
     let scope_is_known = whole && merged.contains_key("scope") == scope.is_some();
-    Some(SourceReading { key, key_span, name, name_span, scope, scope_is_known, desired })
+    Some(ParsedSource { key, key_span, name, name_span, scope, scope_is_known, desired })
 }
 
 /// Reports keys missing from a source after merging defaults and template.
-fn check_whole(
+fn check_merged(
     name: &str,
-    merged: &Table<'_>,
-    settings: &Settings<'_>,
+    merged: &SpannedTable<'_>,
+    settings: &RepoSettings<'_>,
     header: Span,
-    findings: &mut Findings<'_, '_>,
+    findings: &mut DiagnosticSink<'_, '_>,
 ) {
     for (key, help) in [
         ("type", "for example type = \"database\"; see the platform's documentation for its types"),
@@ -151,7 +151,7 @@ fn check_whole(
         };
         if !merged.contains_key(key) && !merged.keys().any(slip) {
             findings
-                .error(Code::Missing, header, format!("source `{}` needs a `{key}`", shown(name)))
+                .error(Code::Missing, header, format!("source `{}` needs a `{key}`", display_key(name)))
                 .help(help);
         }
     }
@@ -169,8 +169,8 @@ fn check_whole(
 }
 
 /// Checks a source key.
-pub(super) fn key(key: &str, span: Span, findings: &mut Findings<'_, '_>) -> Option<SourceKey> {
-    fields::check_seen("the key", key, span, findings);
+pub(super) fn key(key: &str, span: Span, findings: &mut DiagnosticSink<'_, '_>) -> Option<SourceKey> {
+    fields::check_visible_name("the key", key, span, findings);
     match SourceKey::parse(key) {
         Ok(key) => Some(key),
         Err(error) => {
@@ -181,14 +181,14 @@ pub(super) fn key(key: &str, span: Span, findings: &mut Findings<'_, '_>) -> Opt
 }
 
 /// Checks `[defaults]` at its location.
-pub(super) fn check_defaults(table: &Table<'_>, findings: &mut Findings<'_, '_>) {
+pub(super) fn check_defaults(table: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) {
     unknown_keys(table, &DEFAULT_KEYS, "`[defaults]`", findings);
     check_schedule(table, findings);
     body(table, findings);
 }
 
 /// Checks `[templates.NAME]` at its location.
-pub(super) fn check_template(name: &str, table: &Table<'_>, findings: &mut Findings<'_, '_>) {
+pub(super) fn check_template(name: &str, table: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) {
     for (key, why) in [
         ("extends", "a template cannot extend another one"),
         ("name", "each source has its own name"),
@@ -200,22 +200,22 @@ pub(super) fn check_template(name: &str, table: &Table<'_>, findings: &mut Findi
                 .error(
                     Code::UnknownKey,
                     entry.key,
-                    format!("`{key}` is not allowed in template `{}`", shown(name)),
+                    format!("`{key}` is not allowed in template `{}`", display_key(name)),
                 )
                 .help(why);
         }
     }
-    let others: Table<'_> = table
+    let others: SpannedTable<'_> = table
         .iter()
         .filter(|(key, _)| !["extends", "name", "suspend", "unset"].contains(&key.as_ref()))
         .map(|(key, entry)| (key.clone(), entry.clone()))
         .collect();
-    unknown_keys(&others, &TEMPLATE_KEYS, &format!("template `{}`", shown(name)), findings);
+    unknown_keys(&others, &TEMPLATE_KEYS, &format!("template `{}`", display_key(name)), findings);
     check_schedule(table, findings);
     body(table, findings);
 }
 
-fn own_keys(name: &str, own: &Table<'_>, findings: &mut Findings<'_, '_>) {
+fn own_keys(name: &str, own: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) {
     for (key, entry) in own.iter() {
         if SOURCE_KEYS.contains(&key.as_ref()) {
             continue;
@@ -228,8 +228,8 @@ fn own_keys(name: &str, own: &Table<'_>, findings: &mut Findings<'_, '_>) {
             match entry.node.value.as_table() {
                 Some(_) => format!(
                     "{fields}; a name with a dot in it needs quotes: [sources.\"{}.{}\"]",
-                    shown(name),
-                    shown(key)
+                    display_key(name),
+                    display_key(key)
                 ),
                 None => fields,
             }
@@ -239,27 +239,27 @@ fn own_keys(name: &str, own: &Table<'_>, findings: &mut Findings<'_, '_>) {
             .error(
                 Code::UnknownKey,
                 entry.key,
-                format!("unknown key `{}` in source `{}`", shown(key), shown(name)),
+                format!("unknown key `{}` in source `{}`", display_key(key), display_key(name)),
             )
             .help(help);
     }
     check_schedule(own, findings);
 }
 
-fn check_schedule(table: &Table<'_>, findings: &mut Findings<'_, '_>) {
+fn check_schedule(table: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) {
     if let Some(sync) = table.get("sync").and_then(|entry| entry.node.value.as_table()) {
-        sync::one_schedule(sync, findings);
+        sync::check_single_schedule(sync, findings);
     }
 }
 
 /// Merges defaults, template and source.
 ///
 /// Also returns whether the template is known.
-pub(super) fn effective<'a>(
-    mut own: Table<'a>,
-    settings: Option<&Settings<'a>>,
-    findings: &mut Findings<'_, '_>,
-) -> (Table<'a>, bool) {
+pub(super) fn merge_layers<'a>(
+    mut own: SpannedTable<'a>,
+    settings: Option<&RepoSettings<'a>>,
+    findings: &mut DiagnosticSink<'_, '_>,
+) -> (SpannedTable<'a>, bool) {
     let mut base = settings.map_or_else(Cow::default, |settings| Cow::Borrowed(&settings.defaults));
     let mut known = true;
     if let Some((name, span)) = fields::text(&own, "extends", findings) {
@@ -267,16 +267,16 @@ pub(super) fn effective<'a>(
         match settings.map(|settings| (settings.templates.get(name), settings)) {
             Some((Some((template, _)), _)) => {
                 let mut template = template.clone();
-                merge::lay_under(&mut template, &base);
+                merge::merge_defaults(&mut template, &base);
                 base = Cow::Owned(template);
                 known = true;
             }
             Some((None, settings)) => {
                 findings
-                    .error(Code::UnknownTemplate, span, format!("no template is called `{}`", shown(name)))
+                    .error(Code::UnknownTemplate, span, format!("no template is called `{}`", display_key(name)))
                     .maybe_help(
                         did_you_mean(name, settings.templates.keys().map(String::as_str))
-                            .or_else(|| Some(format!("add [templates.{}] to {FILE_NAME}", shown(name)))),
+                            .or_else(|| Some(format!("add [templates.{}] to {FILE_NAME}", display_key(name)))),
                     );
             }
             None => {}
@@ -284,21 +284,21 @@ pub(super) fn effective<'a>(
     }
     for (path, span) in fields::words(&own, "unset", findings).unwrap_or_default() {
         if !merge::unset(base.to_mut(), path) && known && settings.is_some() {
-            findings.error(Code::UnsetNothing, span, format!("nothing sets `{}`", shown(path))).help(
+            findings.error(Code::UnsetNothing, span, format!("nothing sets `{}`", display_key(path))).help(
                 "`unset` removes what defaults or the template set, by its path: \"sync_options.batch_size\"",
             );
         }
     }
-    merge::lay_under(&mut own, &base);
+    merge::merge_defaults(&mut own, &base);
     (own, known)
 }
 
 /// Fields shared by defaults, templates and sources.
-struct Body {
+struct MergedSource {
     kind: Option<String>,
     scope: Option<Scope>,
-    connection_config: Fields<crate::model::Declared>,
-    metadata: Fields<serde_json::Value>,
+    connection_config: SortedMap<crate::model::ConfigValue>,
+    metadata: SortedMap<serde_json::Value>,
     protect: bool,
     adopt: Option<crate::model::Adopt>,
     sync: Option<crate::model::SyncSpec>,
@@ -307,12 +307,12 @@ struct Body {
     test: TestSpec,
 }
 
-fn body(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Body {
+fn body(table: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) -> MergedSource {
     let kind = fields::text(table, "type", findings);
     if let Some(("", span)) = kind {
         findings.error(Code::InvalidValue, span, "`type` is empty");
     }
-    Body {
+    MergedSource {
         kind: kind.map(|(kind, _)| kind.to_owned()),
         scope: settings::scope(table, findings),
         connection_config: fields::table(table, "connection_config", findings)

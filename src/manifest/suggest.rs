@@ -1,20 +1,20 @@
 //! "Did you mean" suggestions for unknown words.
 
-use super::fields::shown;
+use super::fields::display_key;
 
 /// Returns the best candidate if it is similar enough.
 #[must_use]
 pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     // Longer words are not typos, and the comparison is quadratic.
-    const LONGEST: usize = 64;
-    if word.len() > LONGEST {
+    const MAX_WORD_LENGTH: usize = 64;
+    if word.len() > MAX_WORD_LENGTH {
         return None;
     }
     let plain = word.to_ascii_lowercase().replace('-', "_");
     let most = (word.chars().count() / 3).max(1);
     candidates
         .into_iter()
-        .filter(|candidate| candidate.len() <= LONGEST)
+        .filter(|candidate| candidate.len() <= MAX_WORD_LENGTH)
         .map(|candidate| {
             let other = candidate.to_ascii_lowercase().replace('-', "_");
             // A truncated word counts as one edit, and so does one without its prefix.
@@ -28,7 +28,7 @@ pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) ->
 }
 
 /// Words of other tools, and the word for the same here.
-const OTHERWISE: [(&str, &str); 25] = [
+const SYNONYMS: [(&str, &str); 25] = [
     ("kind", "type"),
     ("connection", "connection_config"),
     ("params", "connection_config"),
@@ -62,7 +62,7 @@ pub(super) fn meant<'c>(
     candidates: impl IntoIterator<Item = &'c str> + Clone,
 ) -> Option<&'c str> {
     let otherwise = || {
-        let (_, here) = OTHERWISE.iter().find(|(there, _)| there.eq_ignore_ascii_case(word))?;
+        let (_, here) = SYNONYMS.iter().find(|(there, _)| there.eq_ignore_ascii_case(word))?;
         candidates.clone().into_iter().find(|candidate| candidate == here)
     };
     nearest(word, candidates.clone()).or_else(otherwise)
@@ -73,7 +73,7 @@ pub(super) fn did_you_mean<'c>(
     word: &str,
     candidates: impl IntoIterator<Item = &'c str> + Clone,
 ) -> Option<String> {
-    meant(word, candidates).map(|candidate| format!("did you mean `{}`?", shown(candidate)))
+    meant(word, candidates).map(|candidate| format!("did you mean `{}`?", display_key(candidate)))
 }
 
 /// Formats `a`, `b` or `c`.

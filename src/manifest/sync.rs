@@ -1,12 +1,12 @@
 //! `sync`, `test` and `suspend`.
 
-use super::cron::{self, Unusable};
+use super::cron::{self, CronProblem};
 use super::diagnostic::Code;
-use super::document::{Entry, Span, Table, Value};
+use super::document::{TableEntry, Span, SpannedTable, TomlValue};
 use super::duration;
 use super::fields::{self, unknown_keys};
-use super::findings::Findings;
-use crate::model::{Missed, Overlap, Suspend, SyncSpec, TestSpec, When};
+use super::findings::DiagnosticSink;
+use crate::model::{Missed, Overlap, Suspend, SyncSpec, TestSpec, Schedule};
 use std::time::Duration;
 
 pub(super) const SYNC_KEYS: [&str; 10] = [
@@ -27,12 +27,12 @@ pub(super) const TEST_KEYS: [&str; 2] = ["before_connect", "every"];
 pub(super) const SUSPEND_KEYS: [&str; 2] = ["reason", "until"];
 
 /// Reads a `sync` table; `None` without a valid `every` or `cron`.
-pub(super) fn sync(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option<SyncSpec> {
+pub(super) fn sync(table: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) -> Option<SyncSpec> {
     unknown_keys(table, &SYNC_KEYS, "`sync`", findings);
     let every = fields::duration(table, "every", findings);
     let cron = cron(table, findings);
     let jitter = jitter(table, every.map(|(every, _)| every), findings);
-    let positive = |key: &str, findings: &mut Findings<'_, '_>| {
+    let positive = |key: &str, findings: &mut DiagnosticSink<'_, '_>| {
         fields::duration(table, key, findings).map(|(duration, _)| duration)
     };
     let stale_after = stale_after(table, every, findings);
@@ -43,7 +43,7 @@ pub(super) fn sync(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option
     let on_connect = fields::boolean(table, "on_connect", findings).unwrap_or(true);
     let on_change = fields::boolean(table, "on_change", findings).unwrap_or(false);
     Some(SyncSpec {
-        when: every.map(|(every, _)| When::Every(every)).or(cron)?,
+        when: every.map(|(every, _)| Schedule::Every(every)).or(cron)?,
         jitter,
         stale_after,
         missed: missed.unwrap_or_default(),
@@ -57,19 +57,19 @@ pub(super) fn sync(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option
 /// Reports a table that sets both `every` and `cron`.
 ///
 /// Across levels, the more specific one replaces the inherited one.
-pub(super) fn one_schedule(table: &Table<'_>, findings: &mut Findings<'_, '_>) {
+pub(super) fn check_single_schedule(table: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) {
     if let (Some(every), Some(cron)) = (table.get("every"), table.get("cron")) {
         findings
             .error(Code::Exclusive, cron.key, "`cron` and `every` exclude each other")
-            .also(every.key, "the other one")
+            .with_label(every.key, "the other one")
             .help("keep one of them");
     }
 }
 
 fn stale_after(
-    table: &Table<'_>,
+    table: &SpannedTable<'_>,
     every: Option<(Duration, Span)>,
-    findings: &mut Findings<'_, '_>,
+    findings: &mut DiagnosticSink<'_, '_>,
 ) -> Option<Duration> {
     let (stale_after, span) = fields::duration(table, "stale_after", findings)?;
     if let Some((every, period)) = every
@@ -78,15 +78,15 @@ fn stale_after(
         findings
             .warning(Code::StaleEarly, span, "`stale_after` is shorter than the period")
             .label("the data is stale before each sync")
-            .also(period, "the period")
-            .help(format!("write more than {}", duration::show(every)));
+            .with_label(period, "the period")
+            .help(format!("write more than {}", duration::format(every)));
     }
     Some(stale_after)
 }
 
 /// Reports a time zone without effect, if the source itself sets it.
-pub(super) fn unused_zone(own: &Table<'_>, merged: &Table<'_>, findings: &mut Findings<'_, '_>) {
-    let sync = |table: &Table<'_>, key: &str| {
+pub(super) fn report_unused_zone(own: &SpannedTable<'_>, merged: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) {
+    let sync = |table: &SpannedTable<'_>, key: &str| {
         let sync = table.get("sync")?.node.value.as_table()?;
         sync.get(key).map(|entry| entry.key)
     };
@@ -95,21 +95,21 @@ pub(super) fn unused_zone(own: &Table<'_>, merged: &Table<'_>, findings: &mut Fi
     {
         findings
             .warning(Code::ZoneUnused, zone, "`timezone` has no effect beside `every`")
-            .also(every, "a period is the same in every time zone")
+            .with_label(every, "a period is the same in every time zone")
             .help("remove it, or write `cron` to sync at a time of day");
     }
 }
 
-fn cron(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option<When> {
+fn cron(table: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) -> Option<Schedule> {
     let timezone = zone(table, findings);
     let (expression, span) = fields::text(table, "cron", findings)?;
-    match findings.shared.cron.of(expression) {
+    match findings.limits.cron.of(expression) {
         Ok(()) => {}
-        Err(Unusable::Malformed(why)) => {
+        Err(CronProblem::Malformed(why)) => {
             findings.error(Code::BadCron, span, "`cron` is not a cron expression").help(why);
             return None;
         }
-        Err(Unusable::Never) => {
+        Err(CronProblem::NeverFires) => {
             findings
                 .error(Code::NeverFires, span, "this schedule never fires")
                 .help("no year has such a day");
@@ -122,11 +122,11 @@ fn cron(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option<When> {
             .label("here a day matches by its day of month or by its day of week")
             .help("list the days if either is meant; write `+` before the day of week if both are");
     }
-    Some(When::Cron { expression: expression.to_owned(), timezone: timezone? })
+    Some(Schedule::Cron { expression: expression.to_owned(), timezone: timezone? })
 }
 
 /// Returns the time zone, by default `UTC`; `None` if it is invalid.
-fn zone(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option<String> {
+fn zone(table: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) -> Option<String> {
     if !table.contains_key("timezone") {
         return Some("UTC".to_owned());
     }
@@ -134,14 +134,14 @@ fn zone(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option<String> {
     if let Err(help) = cron::check_zone(name) {
         let help = help.unwrap_or_else(|| "write an IANA name such as `Europe/Rome`, or `UTC`".to_owned());
         findings
-            .error(Code::UnknownZone, span, format!("unknown time zone `{}`", fields::shown(name)))
+            .error(Code::UnknownZone, span, format!("unknown time zone `{}`", fields::display_key(name)))
             .help(help);
         return None;
     }
     Some(name.to_owned())
 }
 
-fn jitter(table: &Table<'_>, every: Option<Duration>, findings: &mut Findings<'_, '_>) -> Duration {
+fn jitter(table: &SpannedTable<'_>, every: Option<Duration>, findings: &mut DiagnosticSink<'_, '_>) -> Duration {
     let Some((jitter, span)) = fields::duration_or_none(table, "jitter", findings) else {
         return Duration::ZERO;
     };
@@ -150,12 +150,12 @@ fn jitter(table: &Table<'_>, every: Option<Duration>, findings: &mut Findings<'_
     {
         findings
             .error(Code::InvalidValue, span, "`jitter` is longer than the period")
-            .help(format!("{} is the most here", duration::show(every)));
+            .help(format!("{} is the most here", duration::format(every)));
     }
     jitter
 }
 
-pub(super) fn test(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> TestSpec {
+pub(super) fn test(table: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) -> TestSpec {
     unknown_keys(table, &TEST_KEYS, "`test`", findings);
     TestSpec {
         before_connect: fields::boolean(table, "before_connect", findings).unwrap_or(true),
@@ -163,7 +163,7 @@ pub(super) fn test(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> TestSp
     }
 }
 
-pub(super) fn suspend(table: &Table<'_>, at: &Entry<'_>, findings: &mut Findings<'_, '_>) -> Option<Suspend> {
+pub(super) fn suspend(table: &SpannedTable<'_>, at: &TableEntry<'_>, findings: &mut DiagnosticSink<'_, '_>) -> Option<Suspend> {
     unknown_keys(table, &SUSPEND_KEYS, "`suspend`", findings);
     let until = until(table, findings);
     let reason = reason(table, at.key, "`suspend`", findings)?;
@@ -172,10 +172,10 @@ pub(super) fn suspend(table: &Table<'_>, at: &Entry<'_>, findings: &mut Findings
 
 /// Reads the required `reason` of the table `owner`.
 pub(super) fn reason(
-    table: &Table<'_>,
+    table: &SpannedTable<'_>,
     at: Span,
     owner: &str,
-    findings: &mut Findings<'_, '_>,
+    findings: &mut DiagnosticSink<'_, '_>,
 ) -> Option<String> {
     if !table.contains_key("reason") {
         findings
@@ -192,11 +192,11 @@ pub(super) fn reason(
 }
 
 /// Returns the date, `Some(None)` without one, `None` if it is invalid.
-fn until(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option<Option<jiff::civil::Date>> {
+fn until(table: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) -> Option<Option<jiff::civil::Date>> {
     let Some(entry) = table.get("until") else { return Some(None) };
     let date = match &entry.node.value {
-        Value::Datetime(value) if value.time.is_none() => value.to_string().parse().ok(),
-        Value::String(text) => text.parse().ok(),
+        TomlValue::Datetime(value) if value.time.is_none() => value.to_string().parse().ok(),
+        TomlValue::String(text) => text.parse().ok(),
         _ => None,
     };
     if date.is_none() {

@@ -2,7 +2,7 @@
 
 use super::diagnostic::Code;
 use super::document::Span;
-use super::findings::Findings;
+use super::findings::DiagnosticSink;
 use std::ops::Range;
 use toml::de::{DeTable, Error};
 
@@ -25,7 +25,7 @@ pub(super) fn report(
     document: u32,
     root: &toml::Spanned<DeTable<'_>>,
     errors: &[Error],
-    findings: &mut Findings<'_, '_>,
+    findings: &mut DiagnosticSink<'_, '_>,
 ) -> Option<Vec<Range<usize>>> {
     let text = findings.documents[document as usize].text;
     if errors.is_empty() {
@@ -168,7 +168,7 @@ fn is_yaml(line: &str) -> bool {
     rest.len() < key.len() && (rest.trim_end() == ":" || rest.starts_with(": "))
 }
 
-fn report_one(document: u32, error: &Error, findings: &mut Findings<'_, '_>) {
+fn report_one(document: u32, error: &Error, findings: &mut DiagnosticSink<'_, '_>) {
     let text = findings.documents[document as usize].text;
     let range = error.span().unwrap_or(text.len()..text.len());
     let at = start(text, error);

@@ -2,22 +2,22 @@
 
 use super::diagnostic::Code;
 use super::document::Span;
-use super::fields::shown;
-use super::findings::Findings;
-use super::policy::Stated;
-use super::settings::{AliasId, Settings};
-use super::workspace::FileReading;
-use crate::model::{DesiredSource, DesiredUnit, Moved, Policy, Scope, Unit};
+use super::fields::display_key;
+use super::findings::DiagnosticSink;
+use super::policy::PartialPolicy;
+use super::settings::{AliasId, RepoSettings};
+use super::workspace::FileContents;
+use crate::model::{DesiredSource, DesiredWorkspace, Moved, Policy, Scope, WorkspaceRef};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// The files that contribute to each unit.
-pub(super) type ByUnit<'r> = BTreeMap<Unit, Vec<&'r FileReading>>;
+pub(super) type ByWorkspace<'r> = BTreeMap<WorkspaceRef, Vec<&'r FileContents>>;
 
 /// Reports conflicts between files.
 ///
 /// `complete` if the units of every file are known.
-pub(super) fn check(by_unit: &ByUnit<'_>, complete: bool, findings: &mut Findings<'_, '_>) {
+pub(super) fn check(by_unit: &ByWorkspace<'_>, complete: bool, findings: &mut DiagnosticSink<'_, '_>) {
     for (unit, files) in by_unit {
         policy(unit, files, findings);
         check_sources(unit, files, findings);
@@ -28,12 +28,12 @@ pub(super) fn check(by_unit: &ByUnit<'_>, complete: bool, findings: &mut Finding
 
 /// Assembles the units from files without errors.
 pub(super) fn assemble(
-    by_unit: &ByUnit<'_>,
-    settings: &Settings<'_>,
-    findings: &mut Findings<'_, '_>,
-) -> Vec<Arc<DesiredUnit>> {
-    let repository = settings.policy.over(&Policy::default());
-    let unit = |(unit, files): (&Unit, &Vec<&FileReading>)| {
+    by_unit: &ByWorkspace<'_>,
+    settings: &RepoSettings<'_>,
+    findings: &mut DiagnosticSink<'_, '_>,
+) -> Vec<Arc<DesiredWorkspace>> {
+    let repository = settings.policy.or_defaults(&Policy::default());
+    let unit = |(unit, files): (&WorkspaceRef, &Vec<&FileContents>)| {
         let mut sources: Vec<DesiredSource> = Vec::new();
         let mut moved: Vec<Moved> = Vec::new();
         let mut removed = Vec::new();
@@ -47,9 +47,9 @@ pub(super) fn assemble(
         sources.sort_by(|a, b| a.name.cmp(&b.name));
         // A source's own scope may have put it into another unit.
         moved.retain(|moved| sources.iter().any(|source| source.key == moved.to));
-        let policy = policy(unit, files, findings).over(&repository);
+        let policy = policy(unit, files, findings).or_defaults(&repository);
         let alias = alias(unit, settings);
-        Arc::new(DesiredUnit { alias, policy, sources, moved, removed, files: paths, unit: unit.clone() })
+        Arc::new(DesiredWorkspace { alias, policy, sources, moved, removed, files: paths, unit: unit.clone() })
     };
     by_unit.iter().map(unit).collect()
 }
@@ -57,12 +57,12 @@ pub(super) fn assemble(
 /// Assembles a unit from the only file that contributes to it; takes its sources.
 ///
 /// Returns `None`, and takes nothing, if the file has errors or entries that depend on other files.
-pub(super) fn alone(
-    unit: &Unit,
-    file: &mut FileReading,
-    settings: &Settings<'_>,
-    findings: &mut Findings<'_, '_>,
-) -> Option<Arc<DesiredUnit>> {
+pub(super) fn assemble_single(
+    unit: &WorkspaceRef,
+    file: &mut FileContents,
+    settings: &RepoSettings<'_>,
+    findings: &mut DiagnosticSink<'_, '_>,
+) -> Option<Arc<DesiredWorkspace>> {
     if !file.moved.is_empty() || !file.removed.is_empty() || findings.count() > 0 {
         return None;
     }
@@ -75,23 +75,23 @@ pub(super) fn alone(
     // The capacity was for larger elements.
     sources.shrink_to_fit();
     sources.sort_by(|a, b| a.name.cmp(&b.name));
-    let policy = file.policy.over(&settings.policy.over(&Policy::default()));
+    let policy = file.policy.or_defaults(&settings.policy.or_defaults(&Policy::default()));
     let files = vec![Arc::clone(&findings.documents[file.document as usize].path)];
     let (alias, unit) = (alias(unit, settings), unit.clone());
     let (moved, removed) = (Vec::new(), Vec::new());
-    Some(Arc::new(DesiredUnit { alias, policy, sources, moved, removed, files, unit }))
+    Some(Arc::new(DesiredWorkspace { alias, policy, sources, moved, removed, files, unit }))
 }
 
 /// Merges the policy settings of the files.
-fn policy(unit: &Unit, files: &[&FileReading], findings: &mut Findings<'_, '_>) -> Stated {
-    let mut policy = Stated::default();
+fn policy(unit: &WorkspaceRef, files: &[&FileContents], findings: &mut DiagnosticSink<'_, '_>) -> PartialPolicy {
+    let mut policy = PartialPolicy::default();
     for file in files {
-        policy.merge(&file.policy, &shown(&unit.to_string()), findings);
+        policy.merge(&file.policy, &display_key(&unit.to_string()), findings);
     }
     policy
 }
 
-fn check_sources(unit: &Unit, files: &[&FileReading], findings: &mut Findings<'_, '_>) {
+fn check_sources(unit: &WorkspaceRef, files: &[&FileContents], findings: &mut DiagnosticSink<'_, '_>) {
     // Keys within one file are unique, and so are names in ascending order.
     if let [file] = files
         && file.sources_of(unit).is_sorted_by(|a, b| a.name < b.name)
@@ -103,28 +103,28 @@ fn check_sources(unit: &Unit, files: &[&FileReading], findings: &mut Findings<'_
     for file in files {
         for source in file.sources_of(unit) {
             if let Some(other) = keys.insert(source.key.as_str(), source.key_span) {
-                let what = format!("source `{}`", shown(source.key.as_str()));
-                twice(Code::DuplicateKey, &what, unit, [other, source.key_span], findings);
+                let what = format!("source `{}`", display_key(source.key.as_str()));
+                report_duplicate(Code::DuplicateKey, &what, unit, [other, source.key_span], findings);
             } else if let Some(other) = names.insert(source.name.as_str(), source.name_span) {
-                let what = format!("the name `{}`", shown(source.name.as_str()));
-                twice(Code::DuplicateName, &what, unit, [other, source.name_span], findings);
+                let what = format!("the name `{}`", display_key(source.name.as_str()));
+                report_duplicate(Code::DuplicateName, &what, unit, [other, source.name_span], findings);
             }
         }
     }
 }
 
 /// Reports once, at the later of both places. Which of the two is meant is not known, so both files are broken.
-fn twice(code: Code, what: &str, unit: &Unit, places: [Span; 2], findings: &mut Findings<'_, '_>) {
+fn report_duplicate(code: Code, what: &str, unit: &WorkspaceRef, places: [Span; 2], findings: &mut DiagnosticSink<'_, '_>) {
     // The sources of a file come in the order of their keys.
     let (first, second) = (places[0].min(places[1]), places[0].max(places[1]));
     findings
-        .error(code, second, format!("{what} is declared twice in {}", shown(&unit.to_string())))
-        .also(first, "declared here first")
+        .error(code, second, format!("{what} is declared twice in {}", display_key(&unit.to_string())))
+        .with_label(first, "declared here first")
         .help("rename or remove one of them");
-    findings.break_too(first);
+    findings.mark_broken(first);
 }
 
-fn check_moves(unit: &Unit, files: &[&FileReading], complete: bool, findings: &mut Findings<'_, '_>) {
+fn check_moves(unit: &WorkspaceRef, files: &[&FileContents], complete: bool, findings: &mut DiagnosticSink<'_, '_>) {
     if files.iter().all(|file| file.moved.is_empty() && file.removed.is_empty()) {
         return;
     }
@@ -136,14 +136,14 @@ fn check_moves(unit: &Unit, files: &[&FileReading], complete: bool, findings: &m
     for file in files {
         for (removed, span) in &file.removed {
             if let Some(source) = declared.get(removed.key.as_str()) {
-                let key = shown(removed.key.as_str());
+                let key = display_key(removed.key.as_str());
                 findings
                     .error(
                         Code::Contradiction,
                         *span,
                         format!("`{key}` is removed here, and declared as well"),
                     )
-                    .also(*source, "declared here")
+                    .with_label(*source, "declared here")
                     .help("keep one of the two");
             }
         }
@@ -151,19 +151,19 @@ fn check_moves(unit: &Unit, files: &[&FileReading], complete: bool, findings: &m
             // `key = "key"` means that the source under this key has another name now.
             let stays = moved.from == moved.to;
             if let Some(source) = declared.get(moved.from.as_str()).filter(|_| !stays) {
-                let from = shown(moved.from.as_str());
+                let from = display_key(moved.from.as_str());
                 findings
                     .error(
                         Code::Contradiction,
                         *span,
                         format!("`{from}` has moved away, but is still declared"),
                     )
-                    .also(*source, "declared here")
+                    .with_label(*source, "declared here")
                     .help("remove the source that has moved, or the line in [moved]");
             }
             let known = file.sources.iter().any(|source| source.key == moved.to);
             if complete && !known && !declared.contains_key(moved.to.as_str()) {
-                let to = shown(moved.to.as_str());
+                let to = display_key(moved.to.as_str());
                 findings
                     .error(
                         Code::Contradiction,
@@ -177,7 +177,7 @@ fn check_moves(unit: &Unit, files: &[&FileReading], complete: bool, findings: &m
 }
 
 /// Returns the alias with exactly this scope, else one of the same workspace.
-fn alias(unit: &Unit, settings: &Settings<'_>) -> Option<String> {
+fn alias(unit: &WorkspaceRef, settings: &RepoSettings<'_>) -> Option<String> {
     let mut found = None;
     for (name, alias) in &settings.aliases {
         if matches!(&alias.id, AliasId::Known(id) if *id == unit.workspace) {

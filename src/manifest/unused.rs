@@ -1,9 +1,9 @@
 //! Warnings for aliases and templates that no file uses.
 
 use super::diagnostic::{Code, Diagnostic};
-use super::document::{Document, Span, Table, Value, small};
-use super::fields::shown;
-use super::findings::Findings;
+use super::document::{Document, Span, SpannedTable, TomlValue, small};
+use super::fields::display_key;
+use super::findings::DiagnosticSink;
 use super::settings::FILE_NAME;
 use super::{SourceFile, parse};
 use std::collections::BTreeSet;
@@ -18,8 +18,8 @@ pub fn unused(files: &[SourceFile<'_>]) -> Vec<Diagnostic> {
         |file: &SourceFile<'_>| Some((Arc::clone(&file.path), file.text.as_deref().ok()?.to_owned()));
     let Some(texts) = files.iter().map(document).collect::<Option<Vec<_>>>() else { return Vec::new() };
     let documents: Vec<_> = texts.iter().map(|(path, text)| Document::new(Arc::clone(path), text)).collect();
-    let mut findings = Findings::new(&documents);
-    let mut used = Used::default();
+    let mut findings = DiagnosticSink::new(&documents);
+    let mut used = UsedNames::default();
     let mut settings = None;
     for (at, (path, _)) in texts.iter().enumerate() {
         let Some(root) = parse::parse(small(at), &mut findings) else { return Vec::new() };
@@ -32,15 +32,15 @@ pub fn unused(files: &[SourceFile<'_>]) -> Vec<Diagnostic> {
     let Some(settings) = settings else { return Vec::new() };
     for (name, entry) in tables(&settings, "workspaces").filter(|(name, _)| !used.aliases.contains(*name)) {
         findings
-            .warning(Code::UnusedAlias, entry, format!("no file uses the workspace `{}`", shown(name)))
-            .help(format!("write `use = \"{}\"` in the file that is meant, or remove it", shown(name)));
+            .warning(Code::UnusedAlias, entry, format!("no file uses the workspace `{}`", display_key(name)))
+            .help(format!("write `use = \"{}\"` in the file that is meant, or remove it", display_key(name)));
     }
     for (name, entry) in tables(&settings, "templates").filter(|(name, _)| !used.templates.contains(*name)) {
         findings
-            .warning(Code::UnusedTemplate, entry, format!("no source extends the template `{}`", shown(name)))
+            .warning(Code::UnusedTemplate, entry, format!("no source extends the template `{}`", display_key(name)))
             .help(format!(
                 "write `extends = \"{}\"` in the sources that are meant, or remove it",
-                shown(name)
+                display_key(name)
             ));
     }
     findings.into_sorted()
@@ -48,20 +48,20 @@ pub fn unused(files: &[SourceFile<'_>]) -> Vec<Diagnostic> {
 
 /// Names that the files use.
 #[derive(Default)]
-struct Used {
+struct UsedNames {
     aliases: BTreeSet<String>,
     templates: BTreeSet<String>,
 }
 
-impl Used {
-    fn note(&mut self, root: &Table<'_>) {
-        let mut add = |value: &Value<'_>| match value {
-            Value::String(name) => {
+impl UsedNames {
+    fn note(&mut self, root: &SpannedTable<'_>) {
+        let mut add = |value: &TomlValue<'_>| match value {
+            TomlValue::String(name) => {
                 self.aliases.insert(name.clone().into_owned());
             }
-            Value::Array(names) => {
+            TomlValue::Array(names) => {
                 for name in names {
-                    if let Value::String(name) = &name.value {
+                    if let TomlValue::String(name) = &name.value {
                         self.aliases.insert(name.clone().into_owned());
                     }
                 }
@@ -71,21 +71,21 @@ impl Used {
         if let Some(alias) = table(root, "workspace").and_then(|workspace| workspace.get("use")) {
             add(&alias.node.value);
         }
-        for (_, source) in table(root, "sources").into_iter().flat_map(Table::iter) {
+        for (_, source) in table(root, "sources").into_iter().flat_map(SpannedTable::iter) {
             let extended = source.node.value.as_table().and_then(|source| source.get("extends"));
-            if let Some(Value::String(name)) = extended.map(|entry| &entry.node.value) {
+            if let Some(TomlValue::String(name)) = extended.map(|entry| &entry.node.value) {
                 self.templates.insert(name.clone().into_owned());
             }
         }
     }
 }
 
-fn table<'t, 'a>(root: &'t Table<'a>, key: &str) -> Option<&'t Table<'a>> {
+fn table<'t, 'a>(root: &'t SpannedTable<'a>, key: &str) -> Option<&'t SpannedTable<'a>> {
     root.get(key)?.node.value.as_table()
 }
 
 /// Iterates over the names in a table of the settings, with their locations.
-fn tables<'t>(root: &'t Table<'_>, key: &str) -> impl Iterator<Item = (&'t str, Span)> {
+fn tables<'t>(root: &'t SpannedTable<'_>, key: &str) -> impl Iterator<Item = (&'t str, Span)> {
     table(root, key).into_iter().flat_map(|table| table.iter().map(|(name, entry)| (&**name, entry.key)))
 }
 

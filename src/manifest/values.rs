@@ -3,17 +3,17 @@
 //! The other tables are `metadata` and `sync_options`.
 
 use super::diagnostic::Code;
-use super::document::{Node, Span, Table, Value};
-use super::fields::shown;
-use super::findings::Findings;
+use super::document::{SpannedValue, Span, SpannedTable, TomlValue};
+use super::fields::display_key;
+use super::findings::DiagnosticSink;
 use super::references;
 use super::suggest::one_of;
-use crate::model::{Declared, Fields, Segment, Template, exposed};
-use crate::sensitive::{self, Rank, is_secret, named_value, names_next};
+use crate::model::{ConfigValue, SortedMap, Segment, Template, find_secrets};
+use crate::sensitive::{self, Rank, is_secret, named_value, name_for_next};
 use serde_json::Value as Json;
 
 /// Wellspring keys that no connection has, so they are misplaced in one.
-pub(super) const OURS: [&str; 9] = [
+pub(super) const SOURCE_FIELDS: [&str; 9] = [
     "protect",
     "adopt",
     "sync",
@@ -27,12 +27,12 @@ pub(super) const OURS: [&str; 9] = [
 
 /// Reads the values of the connection; values with errors are omitted.
 pub(super) fn connection_config(
-    table: &Table<'_>,
+    table: &SpannedTable<'_>,
     header: Span,
-    findings: &mut Findings<'_, '_>,
-) -> Fields<Declared> {
-    if table.keys().any(|key| OURS.contains(&key)) {
-        for key in OURS {
+    findings: &mut DiagnosticSink<'_, '_>,
+) -> SortedMap<ConfigValue> {
+    if table.keys().any(|key| SOURCE_FIELDS.contains(&key)) {
+        for key in SOURCE_FIELDS {
             if let Some(entry) = table.get(key) {
                 misplaced(key, entry.key, header, findings);
             }
@@ -40,15 +40,15 @@ pub(super) fn connection_config(
     }
     // A connection may have a field `test`, but hardly this table.
     if let Some(entry) = table.get("test")
-        && let Value::Table(test) = &entry.node.value
+        && let TomlValue::Table(test) = &entry.node.value
         && test.contains_key("before_connect")
     {
         misplaced("test", entry.key, header, findings);
     }
-    declared_table(table, findings)
+    config_table(table, findings)
 }
 
-fn misplaced(key: &str, at: Span, header: Span, findings: &mut Findings<'_, '_>) {
+fn misplaced(key: &str, at: Span, header: Span, findings: &mut DiagnosticSink<'_, '_>) {
     let under_header = header.document == at.document && findings.source_of(header).starts_with('[');
     let (_, line) = findings.place(header);
     let remark = findings.error(
@@ -57,49 +57,49 @@ fn misplaced(key: &str, at: Span, header: Span, findings: &mut Findings<'_, '_>)
         format!("`{key}` is a wellspring key, but sits in connection_config"),
     );
     if under_header {
-        remark.also(header, "keys below go to the platform").help(format!("move it above line {line}"));
+        remark.with_label(header, "keys below go to the platform").help(format!("move it above line {line}"));
     } else {
         remark.help("write it next to `connection_config`, not in it");
     }
 }
 
-fn declared_table(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Fields<Declared> {
-    let mut values: Vec<(Box<str>, Declared)> = Vec::with_capacity(table.len());
-    let named = named(table);
+fn config_table(table: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) -> SortedMap<ConfigValue> {
+    let mut values: Vec<(Box<str>, ConfigValue)> = Vec::with_capacity(table.len());
+    let named = named_entry(table);
     for (key, entry) in table.iter() {
-        if gives_away(name_of(key, named), &entry.node.value) {
-            plain_secret(key, entry.node.span, findings);
-        } else if let Some(value) = declared(&entry.node, findings) {
+        if is_plaintext_secret(name_of(key, named), &entry.node.value) {
+            report_plain_secret(key, entry.node.span, findings);
+        } else if let Some(value) = config_value(&entry.node, findings) {
             values.push((key.as_ref().into(), value));
         }
     }
     values.into_iter().collect()
 }
 
-fn declared(node: &Node<'_>, findings: &mut Findings<'_, '_>) -> Option<Declared> {
+fn config_value(node: &SpannedValue<'_>, findings: &mut DiagnosticSink<'_, '_>) -> Option<ConfigValue> {
     Some(match &node.value {
-        Value::Bool(value) => Declared::Bool(*value),
-        Value::Integer(value) => Declared::Integer(*value),
-        Value::Float(value) => Declared::Float(*value),
-        Value::Datetime(value) => Declared::String(value.to_string()),
-        Value::String(text) => return declared_text(text, node.span, findings),
-        Value::Array(items) => {
-            report_named(items, findings);
-            Declared::Array(items.iter().filter_map(|item| declared(item, findings)).collect())
+        TomlValue::Bool(value) => ConfigValue::Bool(*value),
+        TomlValue::Integer(value) => ConfigValue::Integer(*value),
+        TomlValue::Float(value) => ConfigValue::Float(*value),
+        TomlValue::Datetime(value) => ConfigValue::String(value.to_string()),
+        TomlValue::String(text) => return config_text(text, node.span, findings),
+        TomlValue::Array(items) => {
+            report_named_secrets(items, findings);
+            ConfigValue::Array(items.iter().filter_map(|item| config_value(item, findings)).collect())
         }
-        Value::Table(table) if references::is_reference(table) => {
-            Declared::Secret(references::secret(table, findings)?)
+        TomlValue::Table(table) if references::is_reference(table) => {
+            ConfigValue::Secret(references::secret(table, findings)?)
         }
-        Value::Table(table) => Declared::Table(declared_table(table, findings)),
+        TomlValue::Table(table) => ConfigValue::Table(config_table(table, findings)),
     })
 }
 
-fn declared_text(text: &str, span: Span, findings: &mut Findings<'_, '_>) -> Option<Declared> {
-    let segments = match references::mentions(text) {
+fn config_text(text: &str, span: Span, findings: &mut DiagnosticSink<'_, '_>) -> Option<ConfigValue> {
+    let segments = match references::contains_reference(text) {
         true => references::checked_segments(text, span, findings)?,
         false => Vec::new(),
     };
-    if !exposed(text).is_empty() {
+    if !find_secrets(text).is_empty() {
         findings
             .error(Code::PlainSecret, span, "this text holds a secret in plain text")
             .label("anyone who reads the file can read it")
@@ -109,14 +109,14 @@ fn declared_text(text: &str, span: Span, findings: &mut Findings<'_, '_>) -> Opt
         return None;
     }
     Some(match segments.as_slice() {
-        [] => Declared::String(text.to_owned()),
-        [Segment::Literal(literal)] => Declared::String(literal.clone()),
-        _ => Declared::Template(Template(segments)),
+        [] => ConfigValue::String(text.to_owned()),
+        [Segment::Literal(literal)] => ConfigValue::String(literal.clone()),
+        _ => ConfigValue::Template(Template(segments)),
     })
 }
 
 /// Returns the key whose value another entry of the table names, with that name.
-fn named<'t>(table: &'t Table<'_>) -> Option<(&'static str, &'t str)> {
+fn named_entry<'t>(table: &'t SpannedTable<'_>) -> Option<(&'static str, &'t str)> {
     // Few tables have this form.
     if table.len() < 2 {
         return None;
@@ -134,13 +134,13 @@ fn name_of<'k>(key: &'k str, named: Option<(&str, &'k str)>) -> &'k str {
 /// Reports list elements that are secrets because of the preceding element.
 ///
 /// An example is the element after `--password`.
-fn report_named(items: &[Node<'_>], findings: &mut Findings<'_, '_>) {
+fn report_named_secrets(items: &[SpannedValue<'_>], findings: &mut DiagnosticSink<'_, '_>) {
     for two in items.windows(2) {
-        if let (Value::String(before), Value::String(text)) = (&two[0].value, &two[1].value)
-            && let Some(name) = names_next(before, text, items.len())
-            && gives_away(name, &two[1].value)
+        if let (TomlValue::String(before), TomlValue::String(text)) = (&two[0].value, &two[1].value)
+            && let Some(name) = name_for_next(before, text, items.len())
+            && is_plaintext_secret(name, &two[1].value)
         {
-            plain_secret(name, two[1].span, findings);
+            report_plain_secret(name, two[1].span, findings);
         }
     }
 }
@@ -149,18 +149,18 @@ fn report_named(items: &[Node<'_>], findings: &mut Findings<'_, '_>) {
 ///
 /// This is a text or number, or a table of texts without a reference among them (a secret in parts). Groups
 /// of login values may contain other texts as well.
-fn gives_away(key: &str, value: &Value<'_>) -> bool {
+fn is_plaintext_secret(key: &str, value: &TomlValue<'_>) -> bool {
     const GROUPS: [&str; 5] = ["credential", "credentials", "creds", "authorization", "secrets"];
     let Some(rank) = sensitive::rank(key) else { return false };
-    let literal = |text: &str| Texts::within(text) == Texts::Literal && is_secret(key, text);
+    let literal = |text: &str| PlaintextScan::within(text) == PlaintextScan::Literal && is_secret(key, text);
     match value {
-        Value::String(text) => literal(text),
-        Value::Integer(number) => sensitive::is_secret_number(key, &number.to_string()),
-        Value::Float(number) => sensitive::is_secret_number(key, &number.to_string()),
-        Value::Array(items) if items.iter().any(|item| gives_away(key, &item.value)) => true,
+        TomlValue::String(text) => literal(text),
+        TomlValue::Integer(number) => sensitive::is_secret_number(key, &number.to_string()),
+        TomlValue::Float(number) => sensitive::is_secret_number(key, &number.to_string()),
+        TomlValue::Array(items) if items.iter().any(|item| is_plaintext_secret(key, &item.value)) => true,
         value if rank == Rank::Certain => {
             let key = key.to_ascii_lowercase();
-            !GROUPS.iter().any(|group| key.ends_with(group)) && Texts::of(value) == Texts::Literal
+            !GROUPS.iter().any(|group| key.ends_with(group)) && PlaintextScan::of(value) == PlaintextScan::Literal
         }
         _ => false,
     }
@@ -168,7 +168,7 @@ fn gives_away(key: &str, value: &Value<'_>) -> bool {
 
 /// The kind of texts in a value, at any depth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Texts {
+enum PlaintextScan {
     None,
     /// All are literal.
     Literal,
@@ -176,19 +176,19 @@ enum Texts {
     Reference,
 }
 
-impl Texts {
-    fn of(value: &Value<'_>) -> Self {
+impl PlaintextScan {
+    fn of(value: &TomlValue<'_>) -> Self {
         match value {
-            Value::String(text) => Self::within(text),
-            Value::Array(items) => Self::among(items.iter().map(|item| &item.value)),
-            Value::Table(table) if references::is_reference(table) => Self::Reference,
-            Value::Table(table) => Self::among(table.values().map(|entry| &entry.node.value)),
+            TomlValue::String(text) => Self::within(text),
+            TomlValue::Array(items) => Self::among(items.iter().map(|item| &item.value)),
+            TomlValue::Table(table) if references::is_reference(table) => Self::Reference,
+            TomlValue::Table(table) => Self::among(table.values().map(|entry| &entry.node.value)),
             _ => Self::None,
         }
     }
 
     fn within(text: &str) -> Self {
-        if !references::mentions(text) {
+        if !references::contains_reference(text) {
             return if text.is_empty() { Self::None } else { Self::Literal };
         }
         // An unescaped `${` is, or was meant to be, a reference.
@@ -203,7 +203,7 @@ impl Texts {
         }
     }
 
-    fn among<'v, 't: 'v>(values: impl Iterator<Item = &'v Value<'t>>) -> Self {
+    fn among<'v, 't: 'v>(values: impl Iterator<Item = &'v TomlValue<'t>>) -> Self {
         values.map(Self::of).max().unwrap_or(Self::None)
     }
 }
@@ -225,16 +225,16 @@ fn meant_as_a_reference(written: &str) -> Option<&'static str> {
     }
 }
 
-fn plain_secret(key: &str, span: Span, findings: &mut Findings<'_, '_>) {
+fn report_plain_secret(key: &str, span: Span, findings: &mut DiagnosticSink<'_, '_>) {
     if let Some(cure) = meant_as_a_reference(findings.source_of(span)) {
         findings
-            .error(Code::PlainSecret, span, format!("`{}` is no reference to a secret", shown(key)))
+            .error(Code::PlainSecret, span, format!("`{}` is no reference to a secret", display_key(key)))
             .label("sent as it is, and anyone who reads the file can read it")
             .help(cure);
         return;
     }
     findings
-        .error(Code::PlainSecret, span, format!("`{}` holds a secret in plain text", shown(key)))
+        .error(Code::PlainSecret, span, format!("`{}` holds a secret in plain text", display_key(key)))
         .label("anyone who reads the file can read it")
         .help("write \"${NAME}\" for an environment variable, or `{ secret = \"env:NAME\" }`, `file:NAME`, `credential:NAME`; if this value was ever shared, change it");
 }
@@ -242,16 +242,16 @@ fn plain_secret(key: &str, span: Span, findings: &mut Findings<'_, '_>) {
 /// Reads a table that is sent unchanged (`metadata`, `sync_options`).
 ///
 /// References are refused.
-pub(super) fn json_table(table: &Table<'_>, owner: &str, findings: &mut Findings<'_, '_>) -> Fields<Json> {
+pub(super) fn json_table(table: &SpannedTable<'_>, owner: &str, findings: &mut DiagnosticSink<'_, '_>) -> SortedMap<Json> {
     let mut values: Vec<(Box<str>, Json)> = Vec::with_capacity(table.len());
-    let named = named(table);
+    let named = named_entry(table);
     for (key, entry) in table.iter() {
-        if gives_away(name_of(key, named), &entry.node.value) {
+        if is_plaintext_secret(name_of(key, named), &entry.node.value) {
             findings
                 .error(
                     Code::PlainSecret,
                     entry.node.span,
-                    format!("`{}` looks like a secret, in {owner}", shown(key)),
+                    format!("`{}` looks like a secret, in {owner}", display_key(key)),
                 )
                 .help("secrets belong in `connection_config`, as references");
         } else if let Some(value) = json(&entry.node, owner, findings) {
@@ -261,40 +261,40 @@ pub(super) fn json_table(table: &Table<'_>, owner: &str, findings: &mut Findings
     values.into_iter().collect()
 }
 
-fn json(node: &Node<'_>, owner: &str, findings: &mut Findings<'_, '_>) -> Option<Json> {
+fn json(node: &SpannedValue<'_>, owner: &str, findings: &mut DiagnosticSink<'_, '_>) -> Option<Json> {
     Some(match &node.value {
-        Value::Bool(value) => Json::from(*value),
-        Value::Integer(value) => Json::from(*value),
-        Value::Float(value) => Json::from(*value),
-        Value::Datetime(value) => Json::from(value.to_string()),
-        Value::String(text) if !exposed(text).is_empty() => {
+        TomlValue::Bool(value) => Json::from(*value),
+        TomlValue::Integer(value) => Json::from(*value),
+        TomlValue::Float(value) => Json::from(*value),
+        TomlValue::Datetime(value) => Json::from(value.to_string()),
+        TomlValue::String(text) if !find_secrets(text).is_empty() => {
             findings
                 .error(Code::PlainSecret, node.span, format!("this text holds a secret, in {owner}"))
                 .help("secrets belong in `connection_config`, as references such as `${NAME}`");
             return None;
         }
-        Value::String(text) if !references::mentions(text) => Json::from(text.as_ref()),
-        Value::String(text) => match references::checked_segments(text, node.span, findings)?.as_slice() {
+        TomlValue::String(text) if !references::contains_reference(text) => Json::from(text.as_ref()),
+        TomlValue::String(text) => match references::checked_segments(text, node.span, findings)?.as_slice() {
             [Segment::Literal(literal)] => Json::from(literal.as_str()),
             _ => {
-                references::refuse(owner, node.span, findings);
+                references::reject_reference(owner, node.span, findings);
                 return None;
             }
         },
-        Value::Array(items) => {
-            report_named(items, findings);
+        TomlValue::Array(items) => {
+            report_named_secrets(items, findings);
             Json::Array(items.iter().filter_map(|item| json(item, owner, findings)).collect())
         }
-        Value::Table(table) if references::is_reference(table) => {
-            references::refuse(owner, node.span, findings);
+        TomlValue::Table(table) if references::is_reference(table) => {
+            references::reject_reference(owner, node.span, findings);
             return None;
         }
-        Value::Table(table) => Json::Object(json_table(table, owner, findings).into()),
+        TomlValue::Table(table) => Json::Object(json_table(table, owner, findings).into()),
     })
 }
 
 /// Reads `metadata`: any keys except the reserved one.
-pub(super) fn metadata(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Fields<Json> {
+pub(super) fn metadata(table: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) -> SortedMap<Json> {
     if let Some(entry) = table.get("wellspring") {
         findings
             .error(Code::ReservedMetadata, entry.key, "`metadata.wellspring` is written by wellspring itself")
@@ -305,11 +305,11 @@ pub(super) fn metadata(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Fi
 
 /// Reads `sync_options`: any keys; the types of the API's two fields are checked.
 pub(super) fn sync_options(
-    table: &Table<'_>,
-    findings: &mut Findings<'_, '_>,
+    table: &SpannedTable<'_>,
+    findings: &mut DiagnosticSink<'_, '_>,
 ) -> serde_json::Map<String, Json> {
     if let Some(entry) = table.get("incremental")
-        && !matches!(entry.node.value, Value::Bool(_))
+        && !matches!(entry.node.value, TomlValue::Bool(_))
     {
         findings
             .error(
@@ -324,7 +324,7 @@ pub(super) fn sync_options(
             .label("expected a boolean");
     }
     if let Some(entry) = table.get("batch_size")
-        && !matches!(entry.node.value, Value::Integer(1..))
+        && !matches!(entry.node.value, TomlValue::Integer(1..))
     {
         findings
             .error(Code::InvalidValue, entry.node.span, "`batch_size` is a whole number from 1")

@@ -1,15 +1,15 @@
 //! Workspace files: `[workspace]`, `[policy]`, sources, `[moved]` and `[removed]`.
 
 use super::diagnostic::Code;
-use super::document::{Node, Span, Table, Value};
-use super::fields::{self, shown, unknown_keys};
-use super::findings::{Findings, Size};
-use super::policy::{self, Stated};
-use super::settings::{self, AliasId, FILE_NAME, Settings};
-use super::source::{self, SourceReading};
+use super::document::{SpannedValue, Span, SpannedTable, TomlValue};
+use super::fields::{self, display_key, unknown_keys};
+use super::findings::{DiagnosticSink, HeapSize};
+use super::policy::{self, PartialPolicy};
+use super::settings::{self, AliasId, FILE_NAME, RepoSettings};
+use super::source::{self, ParsedSource};
 use super::suggest::{did_you_mean, meant, nearest};
 use super::sync;
-use crate::model::{Moved, Place, Removed, RemovedAction, Scope, SourceKey, Unit};
+use crate::model::{Moved, SourceLocation, Removed, RemovedAction, Scope, SourceKey, WorkspaceRef};
 use std::collections::BTreeSet;
 
 pub(super) const FILE_KEYS: [&str; 5] = ["workspace", "sources", "policy", "moved", "removed"];
@@ -20,41 +20,41 @@ pub(super) const REMOVED_KEYS: [&str; 2] = ["action", "reason"];
 
 /// Contents of a workspace file, as far as it could be read.
 #[derive(Default)]
-pub(super) struct FileReading {
+pub(super) struct FileContents {
     pub(super) document: u32,
     /// True if no error was found in the file or while reading it.
-    pub(super) sound: bool,
+    pub(super) is_valid: bool,
     /// `None` if `[workspace]` could not be read completely.
-    pub(super) units: Option<Vec<Unit>>,
-    pub(super) policy: Stated,
-    pub(super) sources: Vec<SourceReading>,
+    pub(super) workspaces: Option<Vec<WorkspaceRef>>,
+    pub(super) policy: PartialPolicy,
+    pub(super) sources: Vec<ParsedSource>,
     /// True if `[sources]` contains an entry whose unit is unknown.
-    pub(super) uncertain: bool,
+    pub(super) has_unresolved_sources: bool,
     pub(super) moved: Vec<(Moved, Span)>,
     pub(super) removed: Vec<(Removed, Span)>,
 }
 
-impl FileReading {
+impl FileContents {
     /// Iterates over the sources that belong to the unit.
-    pub(super) fn sources_of(&self, unit: &Unit) -> impl Iterator<Item = &SourceReading> {
-        let own = self.units.as_deref().unwrap_or_default();
+    pub(super) fn sources_of(&self, unit: &WorkspaceRef) -> impl Iterator<Item = &ParsedSource> {
+        let own = self.workspaces.as_deref().unwrap_or_default();
         self.sources.iter().filter(move |source| source.belongs_to(unit, own))
     }
 
     /// Returns every unit the file names, including those that scopes of sources add.
     ///
     /// Returns `None` if there may be others.
-    pub(super) fn all_units(&self) -> Option<BTreeSet<Unit>> {
-        if self.uncertain {
+    pub(super) fn all_units(&self) -> Option<BTreeSet<WorkspaceRef>> {
+        if self.has_unresolved_sources {
             return None;
         }
-        let own = self.units.as_ref()?;
-        let mut all: BTreeSet<Unit> = own.iter().cloned().collect();
+        let own = self.workspaces.as_ref()?;
+        let mut all: BTreeSet<WorkspaceRef> = own.iter().cloned().collect();
         let scopes: BTreeSet<&Scope> =
             self.sources.iter().filter_map(|source| source.scope.as_ref()).collect();
         for scope in scopes {
             all.extend(
-                own.iter().map(|unit| Unit { workspace: unit.workspace.clone(), scope: scope.clone() }),
+                own.iter().map(|unit| WorkspaceRef { workspace: unit.workspace.clone(), scope: scope.clone() }),
             );
         }
         Some(all)
@@ -66,20 +66,20 @@ impl FileReading {
 /// Without `settings` (because they are broken), aliases and templates are not checked.
 pub(super) fn read<'a>(
     document: u32,
-    mut root: Table<'a>,
-    settings: Option<&Settings<'a>>,
-    findings: &mut Findings<'_, 'a>,
-) -> FileReading {
-    let mut reading = FileReading { document, ..FileReading::default() };
+    mut root: SpannedTable<'a>,
+    settings: Option<&RepoSettings<'a>>,
+    findings: &mut DiagnosticSink<'_, 'a>,
+) -> FileContents {
+    let mut reading = FileContents { document, ..FileContents::default() };
     let top = Span { document, start: 0, end: 0 };
     let Some(workspace) = root.get("workspace") else {
-        no_workspace(top, &root, findings);
+        report_missing_workspace(top, &root, findings);
         return reading;
     };
     let header = workspace.key;
     unknown_keys(&root, &FILE_KEYS, "a workspace's file", findings);
     if let Some((table, _)) = fields::table(&root, "workspace", findings) {
-        reading.units = units(table, workspace.key, settings, findings);
+        reading.workspaces = read_workspaces(table, workspace.key, settings, findings);
     }
     if let Some((table, _)) = fields::table(&root, "policy", findings) {
         reading.policy = policy::policy(table, findings);
@@ -91,14 +91,14 @@ pub(super) fn read<'a>(
     }
     let sources = root.remove("sources");
     if let Some(sources) = sources.and_then(|entry| fields::into_table("sources", entry, findings)) {
-        let copies = reading.units.as_ref().map_or(1, Vec::len);
-        let bytes = weight(&sources, settings, copies);
+        let copies = reading.workspaces.as_ref().map_or(1, Vec::len);
+        let bytes = estimate_bytes(&sources, settings, copies);
         let declared = match copies {
             1 => format!("{} sources", sources.len()),
             _ => format!("{} sources in each of {copies} workspaces", sources.len()),
         };
         if !findings.reserve(bytes, header, &declared) {
-            reading.uncertain = true;
+            reading.has_unresolved_sources = true;
             return reading;
         }
         reading.sources.reserve_exact(sources.len());
@@ -106,7 +106,7 @@ pub(super) fn read<'a>(
             let places = (entry.key, entry.node.span);
             let source = fields::into_table(&key, entry, findings)
                 .and_then(|table| source::read(&key, table, places, settings, findings));
-            reading.uncertain |= source.as_ref().is_none_or(|source| !source.scope_is_known);
+            reading.has_unresolved_sources |= source.as_ref().is_none_or(|source| !source.scope_is_known);
             reading.sources.extend(source);
         }
     }
@@ -120,15 +120,15 @@ pub(super) fn read<'a>(
 }
 
 /// Estimates the memory of these sources with templates, in `copies` workspaces.
-fn weight(sources: &Table<'_>, settings: Option<&Settings<'_>>, copies: usize) -> usize {
+fn estimate_bytes(sources: &SpannedTable<'_>, settings: Option<&RepoSettings<'_>>, copies: usize) -> usize {
     /// Bytes of a source in one more workspace.
     const COPY: usize = 1024;
-    let one = |node: &Node<'_>| {
+    let one = |node: &SpannedValue<'_>| {
         let own = node.value.as_table();
         let named = own.and_then(|own| own.get("extends")).and_then(|entry| entry.node.value.as_str());
         let template = named.zip(settings).and_then(|(name, settings)| settings.sizes.get(name));
         let defaults = settings.map_or(0, |settings| settings.default_size.bytes);
-        own.map_or(0, |own| Size::of(own).bytes) + template.map_or(0, |size| size.bytes) + defaults
+        own.map_or(0, |own| HeapSize::of(own).bytes) + template.map_or(0, |size| size.bytes) + defaults
     };
     let bytes = sources.values().map(|entry| one(&entry.node)).fold(0, usize::saturating_add);
     bytes
@@ -136,13 +136,13 @@ fn weight(sources: &Table<'_>, settings: Option<&Settings<'_>>, copies: usize) -
         .saturating_add((COPY * sources.len()).saturating_mul(copies.saturating_sub(1)))
 }
 
-fn no_workspace(top: Span, root: &Table<'_>, findings: &mut Findings<'_, '_>) {
+fn report_missing_workspace(top: Span, root: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) {
     let help = if root.contains_key("workspaces") || root.contains_key("platform") {
         format!("settings such as these belong in {FILE_NAME} at the tree's root")
     } else if let Some((found, entry)) = root.iter().find(|(key, _)| nearest(key, ["workspace"]).is_some()) {
         findings
             .error(Code::NoWorkspace, entry.key, "this file has no [workspace] table")
-            .help(format!("did you mean `workspace` by `{}`?", shown(found)));
+            .help(format!("did you mean `workspace` by `{}`?", display_key(found)));
         return;
     } else {
         format!(
@@ -153,12 +153,12 @@ fn no_workspace(top: Span, root: &Table<'_>, findings: &mut Findings<'_, '_>) {
 }
 
 /// Returns the units that `[workspace]` names; `None` if one of them is unknown.
-fn units(
-    table: &Table<'_>,
+fn read_workspaces(
+    table: &SpannedTable<'_>,
     header: Span,
-    settings: Option<&Settings<'_>>,
-    findings: &mut Findings<'_, '_>,
-) -> Option<Vec<Unit>> {
+    settings: Option<&RepoSettings<'_>>,
+    findings: &mut DiagnosticSink<'_, '_>,
+) -> Option<Vec<WorkspaceRef>> {
     unknown_keys(table, &WORKSPACE_KEYS, "`[workspace]`", findings);
     let scope = settings::scope(table, findings);
     if scope.is_none() && table.contains_key("scope") {
@@ -174,18 +174,18 @@ fn units(
         (Some(id), Some(alias)) => {
             findings
                 .error(Code::Exclusive, alias.key, "`use` and `id` exclude each other")
-                .also(id.key, "the other one")
+                .with_label(id.key, "the other one")
                 .help("keep one of them");
             None
         }
         (Some(_), None) => {
             let (id, span) = fields::text(table, "id", findings)?;
             let workspace = settings::workspace_id(id, span, findings)?;
-            Some(vec![Unit { workspace, scope: scope.unwrap_or_default() }])
+            Some(vec![WorkspaceRef { workspace, scope: scope.unwrap_or_default() }])
         }
         (None, Some(entry)) => {
             let aliases = match &entry.node.value {
-                Value::Array(_) => fields::words(table, "use", findings)?,
+                TomlValue::Array(_) => fields::words(table, "use", findings)?,
                 _ => vec![fields::text(table, "use", findings)?],
             };
             if aliases.is_empty() {
@@ -193,10 +193,10 @@ fn units(
                 return None;
             }
             let settings = settings?;
-            let mut units: Vec<(Unit, Span)> = Vec::new();
+            let mut units: Vec<(WorkspaceRef, Span)> = Vec::new();
             let mut complete = true;
             for (alias, span) in aliases {
-                let Some(mut unit) = aliased(alias, span, settings, findings) else {
+                let Some(mut unit) = resolve_alias(alias, span, settings, findings) else {
                     complete = false;
                     continue;
                 };
@@ -207,7 +207,7 @@ fn units(
                     Some((_, first)) => {
                         findings
                             .error(Code::SameWorkspace, span, "this workspace is named twice")
-                            .also(*first, "named here first");
+                            .with_label(*first, "named here first");
                     }
                     None => units.push((unit, span)),
                 }
@@ -217,16 +217,16 @@ fn units(
     }
 }
 
-fn aliased(name: &str, span: Span, settings: &Settings<'_>, findings: &mut Findings<'_, '_>) -> Option<Unit> {
+fn resolve_alias(name: &str, span: Span, settings: &RepoSettings<'_>, findings: &mut DiagnosticSink<'_, '_>) -> Option<WorkspaceRef> {
     if settings.absent {
-        findings.once(Code::UnknownAlias, span, format!("no {FILE_NAME} defines what `use` names")).help(
+        findings.report_once(Code::UnknownAlias, span, format!("no {FILE_NAME} defines what `use` names")).help(
             format!("name the tree's root, where {FILE_NAME} is; or add one with [workspaces]; or write `id = \"…\"` in each file"),
         );
         return None;
     }
     let Some(alias) = settings.aliases.get(name) else {
         findings
-            .error(Code::UnknownAlias, span, format!("no workspace is called `{}`", shown(name)))
+            .error(Code::UnknownAlias, span, format!("no workspace is called `{}`", display_key(name)))
             .maybe_help(did_you_mean(name, settings.aliases.keys().map(String::as_str)).or_else(|| {
                 Some(format!("add it to [workspaces] in {FILE_NAME}, or write `id = \"…\"` instead of `use`"))
             }));
@@ -234,12 +234,12 @@ fn aliased(name: &str, span: Span, settings: &Settings<'_>, findings: &mut Findi
     };
     match &alias.id {
         AliasId::Known(id) => {
-            Some(Unit { workspace: id.clone(), scope: alias.scope.clone().unwrap_or_default() })
+            Some(WorkspaceRef { workspace: id.clone(), scope: alias.scope.clone().unwrap_or_default() })
         }
         AliasId::NoValue(missing) => {
             findings
-                .error(missing.code(), span, format!("the id of `{}` is in {}", shown(name), missing.which()))
-                .also(alias.at, "the alias")
+                .error(missing.code(), span, format!("the id of `{}` is in {}", display_key(name), missing.describe()))
+                .with_label(alias.span, "the alias")
                 .help(missing.help());
             None
         }
@@ -247,7 +247,7 @@ fn aliased(name: &str, span: Span, settings: &Settings<'_>, findings: &mut Findi
     }
 }
 
-fn moved(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Vec<(Moved, Span)> {
+fn moved(table: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) -> Vec<(Moved, Span)> {
     let mut moved = Vec::new();
     for (from, entry) in table.iter() {
         let Some((to, span)) = fields::text(table, from, findings) else { continue };
@@ -257,18 +257,18 @@ fn moved(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Vec<(Moved, Span
             continue;
         };
         let (file, line) = findings.place(entry.key);
-        moved.push((Moved { from, to, at: Place { file, line } }, entry.key));
+        moved.push((Moved { from, to, at: SourceLocation { file, line } }, entry.key));
     }
     moved
 }
 
-fn removed(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Vec<(Removed, Span)> {
+fn removed(table: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) -> Vec<(Removed, Span)> {
     const ACTIONS: [(&str, RemovedAction); 2] =
         [("cleanup", RemovedAction::Cleanup), ("forget", RemovedAction::Forget)];
     let mut removed = Vec::new();
     for key in table.keys() {
         let Some((fields, entry)) = fields::table(table, key, findings) else { continue };
-        let owner = format!("`[removed.{}]`", shown(key));
+        let owner = format!("`[removed.{}]`", display_key(key));
         unknown_keys(fields, &REMOVED_KEYS, &owner, findings);
         let reason = sync::reason(fields, entry.key, &owner, findings);
         if !fields.contains_key("action") {
@@ -280,7 +280,7 @@ fn removed(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Vec<(Removed, 
         let key: Option<SourceKey> = source::key(key, entry.key, findings);
         if let (Some(key), Some(action), Some(reason)) = (key, action, reason) {
             let (file, line) = findings.place(entry.node.span);
-            removed.push((Removed { key, action, reason, at: Place { file, line } }, entry.key));
+            removed.push((Removed { key, action, reason, at: SourceLocation { file, line } }, entry.key));
         }
     }
     removed

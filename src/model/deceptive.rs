@@ -5,7 +5,7 @@
 /// These are control characters, bidirectional marks, fillers and other characters without width or ink, line
 /// separators and tags.
 #[must_use]
-pub fn is_deceptive(c: char) -> bool {
+pub fn is_invisible_or_bidi(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
@@ -19,14 +19,14 @@ pub fn is_deceptive(c: char) -> bool {
 /// These are invisible characters and any space but the plain one. Joiners and variation selectors are
 /// permitted except after ASCII, because other scripts and emoji need them.
 #[must_use]
-pub fn unfit_for_a_name(name: &str) -> Option<char> {
+pub fn invalid_name_char(name: &str) -> Option<char> {
     let mut before = 'a';
     name.chars().find(|c| {
         let shapes =
             matches!(c, '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}');
         let unfit = match shapes {
             true => before.is_ascii(),
-            false => is_deceptive(*c) || (c.is_whitespace() && *c != ' '),
+            false => is_invisible_or_bidi(*c) || (c.is_whitespace() && *c != ' '),
         };
         before = *c;
         unfit
@@ -35,7 +35,7 @@ pub fn unfit_for_a_name(name: &str) -> Option<char> {
 
 #[cfg(test)]
 mod tests {
-    use super::unfit_for_a_name;
+    use super::invalid_name_char;
 
     #[test]
     fn a_name_is_what_it_looks_like() {
@@ -49,14 +49,14 @@ mod tests {
             "👩\u{200d}💻",
             "e\u{301}",
         ] {
-            assert_eq!(unfit_for_a_name(name), None, "{name}");
+            assert_eq!(invalid_name_char(name), None, "{name}");
         }
         for c in
             "\n\t\u{7f}\u{a0}\u{ad}\u{34f}\u{200b}\u{200d}\u{202e}\u{2003}\u{2800}\u{fe0f}\u{ffa0}\u{e0100}"
                 .chars()
         {
             for name in [format!("orders{c}"), format!("{c}orders"), format!("or{c}ders")] {
-                assert_eq!(unfit_for_a_name(&name), Some(c), "{name:?}");
+                assert_eq!(invalid_name_char(&name), Some(c), "{name:?}");
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Values as the files declare them, with references in place of secrets.
 
-use super::Fields;
+use super::SortedMap;
 use crate::sensitive::{exposes_secret_under, looks_secret};
 use serde::{Deserialize, Serialize};
 use std::borrow::Borrow;
@@ -10,7 +10,7 @@ use std::fmt::{self, Write as _};
 ///
 /// Secrets are references, never values.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum Declared {
+pub enum ConfigValue {
     /// A boolean.
     Bool(bool),
     /// A whole number.
@@ -24,9 +24,9 @@ pub enum Declared {
     /// `{ secret = "env:NAME" }`: the whole value is a secret.
     Secret(SecretRef),
     /// A list.
-    Array(Vec<Declared>),
+    Array(Vec<ConfigValue>),
     /// A table.
-    Table(Fields<Declared>),
+    Table(SortedMap<ConfigValue>),
 }
 
 /// A string with at least one `${NAME}` in it.
@@ -89,7 +89,7 @@ impl FieldPath {
     }
 
     /// Returns a path of one key, with capacity for the usual length of paths.
-    pub(crate) fn on_the_way(key: &str) -> Self {
+    pub(crate) fn with_capacity(key: &str) -> Self {
         let mut path = String::with_capacity(128);
         path.push_str(key);
         Self(path)
@@ -99,7 +99,7 @@ impl FieldPath {
     #[must_use]
     pub fn key(&self, key: &str) -> Self {
         let mut path = self.clone();
-        path.enter(key);
+        path.push_key(key);
         path
     }
 
@@ -107,13 +107,13 @@ impl FieldPath {
     #[must_use]
     pub fn index(&self, n: usize) -> Self {
         let mut path = self.clone();
-        path.enter_item(n);
+        path.push_index(n);
         path
     }
 
-    /// Appends `key`, like [`FieldPath::key`]; undone by [`FieldPath::leave`].
-    pub(crate) fn enter(&mut self, key: &str) -> Length {
-        let length = Length(self.0.len());
+    /// Appends `key`, like [`FieldPath::key`]; undone by [`FieldPath::truncate`].
+    pub(crate) fn push_key(&mut self, key: &str) -> PathLength {
+        let length = PathLength(self.0.len());
         self.0.push('.');
         if key.is_empty() || key.bytes().any(|byte| matches!(byte, b'.' | b'[' | b']' | b'"')) {
             // Writing to a string cannot fail.
@@ -125,14 +125,14 @@ impl FieldPath {
     }
 
     /// Appends the `n`th element, like [`FieldPath::index`].
-    pub(crate) fn enter_item(&mut self, n: usize) -> Length {
-        let length = Length(self.0.len());
+    pub(crate) fn push_index(&mut self, n: usize) -> PathLength {
+        let length = PathLength(self.0.len());
         let _ = write!(self.0, "[{n}]");
         length
     }
 
     /// Truncates the path to an earlier length.
-    pub(crate) fn leave(&mut self, length: Length) {
+    pub(crate) fn truncate(&mut self, length: PathLength) {
         self.0.truncate(length.0);
     }
 
@@ -162,7 +162,7 @@ impl FieldPath {
 
 /// Length of a path before something was appended.
 #[derive(Clone, Copy)]
-pub(crate) struct Length(usize);
+pub(crate) struct PathLength(usize);
 
 impl Borrow<str> for FieldPath {
     fn borrow(&self) -> &str {
@@ -178,14 +178,14 @@ impl fmt::Display for FieldPath {
 
 /// A leaf of a declared definition.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Leaf {
+pub enum LeafValue {
     /// A value that may be shown.
     Plain(serde_json::Value),
     /// A value that contains a secret, as the reference in the files.
     Secret(String),
 }
 
-impl Declared {
+impl ConfigValue {
     /// Returns true if any part of this value refers to a secret.
     #[must_use]
     pub fn has_secret(&self) -> bool {

@@ -5,7 +5,7 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, 
 /// Compresses `bytes`.
 ///
 /// Returns `None` on failure, so that callers keep the original.
-pub(crate) fn deflated(bytes: &[u8]) -> Option<Box<[u8]>> {
+pub(crate) fn compress(bytes: &[u8]) -> Option<Box<[u8]>> {
     // Upper bound: incompressible data is stored in blocks with a small header each.
     let mut small = Vec::with_capacity(bytes.len() + bytes.len() / 1000 + 64);
     let status =
@@ -13,12 +13,12 @@ pub(crate) fn deflated(bytes: &[u8]) -> Option<Box<[u8]>> {
     matches!(status, Ok(Status::StreamEnd)).then(|| small.into())
 }
 
-/// Decompresses bytes made by [`deflated`].
+/// Decompresses bytes made by [`compress`].
 ///
 /// Returns `None` if they are not such bytes.
 ///
 /// `length` is the expected size of the result and only a hint.
-pub(crate) fn inflated(small: &[u8], length: usize) -> Option<Vec<u8>> {
+pub(crate) fn decompress(small: &[u8], length: usize) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(length + 64);
     let mut inflating = Decompress::new(false);
     loop {
@@ -42,9 +42,9 @@ mod tests {
         fn what_was_made_small_comes_back_and_a_part_of_it_does_not(
             bytes in proptest::collection::vec(0..4_u8, 0..3_000), length in 0..4_000_usize, part in 0.0..1.0,
         ) {
-            let small = deflated(&bytes).unwrap();
-            prop_assert_eq!(inflated(&small, length), Some(bytes));
-            prop_assert_eq!(inflated(&small[..(small.len() as f64 * part) as usize], length), None);
+            let small = compress(&bytes).unwrap();
+            prop_assert_eq!(decompress(&small, length), Some(bytes));
+            prop_assert_eq!(decompress(&small[..(small.len() as f64 * part) as usize], length), None);
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Desired state from the files, after aliases, defaults and templates are applied.
 
 use super::{
-    Declared, FieldPath, Fields, FoldedUnit, Leaf, Policy, Scope, SourceKey, SourceName, Unit, WorkspaceId,
-    side_by_side,
+    ConfigValue, FieldPath, SortedMap, CompressedWorkspace, LeafValue, Policy, Scope, SourceKey, SourceName, WorkspaceRef, WorkspaceId,
+    zip_leaves,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -17,18 +17,18 @@ pub struct Desired {
     pub platform: Option<PlatformUrl>,
     /// `platform.owner`: sent as `metadata.wellspring.owner` with connected sources.
     pub owner: Option<String>,
-    /// Every (workspace, scope) that a readable file declares, sorted by [`Unit`].
-    pub units: Vec<Arc<FoldedUnit>>,
+    /// Every (workspace, scope) that a readable file declares, sorted by [`WorkspaceRef`].
+    pub workspaces: Vec<Arc<CompressedWorkspace>>,
     /// Units that were not assembled because nothing needs to be done for them, sorted.
-    pub settled: Vec<SettledUnit>,
+    pub unchanged: Vec<UnchangedWorkspace>,
     /// Files with errors; the workspaces they are known to declare are held back.
     pub broken: Vec<BrokenFile>,
 }
 
 impl Desired {
     /// Iterates over the units, each one decompressed.
-    pub fn open_units(&self) -> impl Iterator<Item = Arc<DesiredUnit>> {
-        self.units.iter().map(|unit| unit.open())
+    pub fn open_units(&self) -> impl Iterator<Item = Arc<DesiredWorkspace>> {
+        self.workspaces.iter().map(|unit| unit.open())
     }
 }
 
@@ -47,23 +47,23 @@ pub struct BrokenFile {
     /// Path below the project root.
     pub file: Arc<str>,
     /// Units that its readable part names; `None` if not even that could be read.
-    pub units: Option<Vec<Unit>>,
+    pub workspaces: Option<Vec<WorkspaceRef>>,
 }
 
 /// A unit whose files are unchanged since it was found to be in sync.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SettledUnit {
+pub struct UnchangedWorkspace {
     /// The workspace and scope.
-    pub unit: Unit,
+    pub unit: WorkspaceRef,
     /// Files that declare it, sorted.
     pub files: Vec<Arc<str>>,
 }
 
 /// Desired state of one (workspace, scope).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct DesiredUnit {
+pub struct DesiredWorkspace {
     /// The workspace and scope.
-    pub unit: Unit,
+    pub unit: WorkspaceRef,
     /// The alias from `wellspring.toml`, if any.
     pub alias: Option<String>,
     /// Effective policy of repository and file.
@@ -80,7 +80,7 @@ pub struct DesiredUnit {
     pub files: Vec<Arc<str>>,
 }
 
-impl DesiredUnit {
+impl DesiredWorkspace {
     /// Returns the display name of the workspace: its alias, else its id.
     #[must_use]
     pub fn label(&self) -> &str {
@@ -135,7 +135,7 @@ pub struct DesiredSource {
     /// `test`
     pub test: TestSpec,
     /// Location of the source's table.
-    pub at: Place,
+    pub at: SourceLocation,
 }
 
 /// The part of a source that the platform stores.
@@ -147,23 +147,23 @@ pub struct Definition {
     #[serde(rename = "type")]
     pub kind: String,
     /// `connection_config`: any keys, with references in place of secrets.
-    pub connection_config: Fields<Declared>,
+    pub connection_config: SortedMap<ConfigValue>,
     /// `metadata`: any keys but the reserved `wellspring`, without secrets.
-    pub metadata: Fields<serde_json::Value>,
+    pub metadata: SortedMap<serde_json::Value>,
 }
 
 impl Definition {
     /// Returns true if any value of `connection_config` refers to a secret.
     #[must_use]
     pub fn has_secret(&self) -> bool {
-        self.connection_config.values().any(Declared::has_secret)
+        self.connection_config.values().any(ConfigValue::has_secret)
     }
 
     /// Returns the leaves of `connection_config` and `metadata`, by path.
     #[must_use]
-    pub fn leaves(&self) -> BTreeMap<FieldPath, Leaf> {
+    pub fn leaves(&self) -> BTreeMap<FieldPath, LeafValue> {
         let mut out = BTreeMap::new();
-        side_by_side([self.into()], |path, [leaf]| {
+        zip_leaves([self.into()], |path, [leaf]| {
             out.extend(leaf.map(|leaf| (path.clone(), leaf.leaf())));
         });
         out
@@ -178,7 +178,7 @@ pub struct Moved {
     /// The new key.
     pub to: SourceKey,
     /// Location of the entry.
-    pub at: Place,
+    pub at: SourceLocation,
 }
 
 /// `[removed.KEY]`
@@ -191,7 +191,7 @@ pub struct Removed {
     /// Reason given by the author.
     pub reason: String,
     /// Location of the entry.
-    pub at: Place,
+    pub at: SourceLocation,
 }
 
 /// `[removed.KEY] action`
@@ -232,7 +232,7 @@ impl Default for TestSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SyncSpec {
     /// `every` or `cron`
-    pub when: When,
+    pub when: Schedule,
     /// Maximum delay of a firing; the delay differs by source.
     pub jitter: Duration,
     /// Age after which the data is reported as stale.
@@ -251,7 +251,7 @@ pub struct SyncSpec {
 
 /// Schedule of a sync.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum When {
+pub enum Schedule {
     /// A fixed period, with a phase that differs by source.
     Every(Duration),
     /// Five cron fields in an IANA time zone.
@@ -287,14 +287,14 @@ pub enum Overlap {
 
 /// A line in a file of the project.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Place {
+pub struct SourceLocation {
     /// Path below the project root, with `/`.
     pub file: Arc<str>,
     /// Line number, from 1.
     pub line: u32,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for SourceLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file, self.line)
     }

@@ -20,9 +20,9 @@ pub struct Fingerprint([u8; 16]);
 pub struct FingerprintKey {
     id: String,
     /// HMAC state after the key and the common prefix; wiped on drop.
-    keyed: Box<Hmac<Sha256>>,
+    hmac: Box<Hmac<Sha256>>,
     /// GMAC key for long texts that are not secret; wiped on drop.
-    quick: LessSafeKey,
+    gmac: LessSafeKey,
 }
 
 impl FingerprintKey {
@@ -41,8 +41,8 @@ impl FingerprintKey {
         bytes.zeroize();
         Self {
             id,
-            keyed: Box::new(keyed.chain_update(b"wellspring value v1\0")),
-            quick: LessSafeKey::new(key),
+            hmac: Box::new(keyed.chain_update(b"wellspring value v1\0")),
+            gmac: LessSafeKey::new(key),
         }
     }
 
@@ -59,8 +59,8 @@ impl FingerprintKey {
     /// Equal values have equal fingerprints if their keys are sorted, as in `serde_json` values and sorted
     /// maps.
     #[must_use]
-    pub fn of(&self, value: &(impl Serialize + ?Sized)) -> Fingerprint {
-        let mut taking = Taking(Hmac::clone(&self.keyed));
+    pub fn fingerprint(&self, value: &(impl Serialize + ?Sized)) -> Fingerprint {
+        let mut taking = HmacWriter(Hmac::clone(&self.hmac));
         // Keys are strings and hashing cannot fail, so neither can this.
         let _ = serde_json::to_writer(&mut taking, value);
         Fingerprint::from(taking.0)
@@ -72,9 +72,9 @@ impl FingerprintKey {
     /// and collisions cannot be found without the key. This is a GMAC; its nonce is the kind and so repeats
     /// for every text. That is safe because the authors of the texts never see the tag.
     #[must_use]
-    pub fn of_text(&self, kind: [u8; NONCE_LEN], text: &[u8]) -> Fingerprint {
+    pub fn fingerprint_text(&self, kind: [u8; NONCE_LEN], text: &[u8]) -> Fingerprint {
         let nonce = Nonce::assume_unique_for_key(kind);
-        let tag = self.quick.seal_in_place_separate_tag(nonce, Aad::from(text), &mut []);
+        let tag = self.gmac.seal_in_place_separate_tag(nonce, Aad::from(text), &mut []);
         #[expect(clippy::expect_used, reason = "a text in memory is shorter than the cipher's bound")]
         let tag = tag.expect("a text in memory is shorter than the cipher's bound");
         let mut first = [0; 16];
@@ -82,20 +82,20 @@ impl FingerprintKey {
         Fingerprint(first)
     }
 
-    /// Like [`FingerprintKey::of`], faster for larger values that are not secret.
+    /// Like [`FingerprintKey::fingerprint`], faster for larger values that are not secret.
     #[must_use]
-    pub fn of_plain(&self, value: &(impl Serialize + ?Sized)) -> Fingerprint {
+    pub fn fingerprint_public(&self, value: &(impl Serialize + ?Sized)) -> Fingerprint {
         let mut text = Vec::with_capacity(1024);
         // Cannot fail, as above.
         let _ = serde_json::to_writer(&mut text, value);
-        Fingerprint::from(Hmac::clone(&self.keyed).chain_update(text))
+        Fingerprint::from(Hmac::clone(&self.hmac).chain_update(text))
     }
 }
 
 /// Hashes each piece as it is written, so that no secret is kept in memory.
-struct Taking(Hmac<Sha256>);
+struct HmacWriter(Hmac<Sha256>);
 
-impl io::Write for Taking {
+impl io::Write for HmacWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.update(bytes);
         Ok(bytes.len())
@@ -133,11 +133,11 @@ impl Fingerprint {
 
     /// Returns true if `text` is this fingerprint in hex.
     #[must_use]
-    pub fn reads(&self, text: &str) -> bool {
+    pub fn eq_hex(&self, text: &str) -> bool {
         Self::parse(text).as_ref() == Some(self)
     }
 
-    fn with_text<T>(&self, tell: impl FnOnce(&str) -> T) -> T {
+    fn with_hex<T>(&self, tell: impl FnOnce(&str) -> T) -> T {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut text = [0; 32];
         for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
@@ -151,7 +151,7 @@ impl Fingerprint {
 impl fmt::Display for Fingerprint {
     /// Writes 32 hexadecimal digits.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.with_text(|text| f.pad(text))
+        self.with_hex(|text| f.pad(text))
     }
 }
 
@@ -163,7 +163,7 @@ impl fmt::Debug for Fingerprint {
 
 impl Serialize for Fingerprint {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.with_text(|text| serializer.serialize_str(text))
+        self.with_hex(|text| serializer.serialize_str(text))
     }
 }
 
@@ -195,12 +195,12 @@ mod tests {
         mac.update(b"wellspring value v1\0[1,{\"a\":\"b\"}]");
         let expected: String =
             mac.finalize().into_bytes()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
-        let fingerprint = key.of(&json!([1, {"a": "b"}]));
+        let fingerprint = key.fingerprint(&json!([1, {"a": "b"}]));
         assert_eq!(fingerprint.to_string(), expected);
-        assert_eq!(key.of_plain(&json!([1, {"a": "b"}])), fingerprint);
+        assert_eq!(key.fingerprint_public(&json!([1, {"a": "b"}])), fingerprint);
         assert_eq!(serde_json::to_value(fingerprint).unwrap(), json!(expected));
         assert_eq!(serde_json::from_value::<Fingerprint>(json!(expected)).unwrap(), fingerprint);
-        assert!(fingerprint.reads(&expected) && !fingerprint.reads(&expected.to_uppercase()));
+        assert!(fingerprint.eq_hex(&expected) && !fingerprint.eq_hex(&expected.to_uppercase()));
         assert_eq!(Fingerprint::parse("é"), None);
     }
 
@@ -208,17 +208,17 @@ mod tests {
     fn equal_texts_of_a_kind_and_key_agree_and_no_others() {
         let (key, other) = (FingerprintKey::new([7; 32]), FingerprintKey::new([8; 32]));
         let text = "a list of sources ".repeat(2_000).into_bytes();
-        let was = key.of_text([0; NONCE_LEN], &text);
-        assert_eq!(was, FingerprintKey::new([7; 32]).of_text([0; NONCE_LEN], &text));
-        assert_ne!(was, other.of_text([0; NONCE_LEN], &text));
-        assert_ne!(was, key.of_text([1; NONCE_LEN], &text));
+        let was = key.fingerprint_text([0; NONCE_LEN], &text);
+        assert_eq!(was, FingerprintKey::new([7; 32]).fingerprint_text([0; NONCE_LEN], &text));
+        assert_ne!(was, other.fingerprint_text([0; NONCE_LEN], &text));
+        assert_ne!(was, key.fingerprint_text([1; NONCE_LEN], &text));
         for at in [0, 17, 20_000, text.len() - 1] {
             let mut another = text.clone();
             another[at] ^= 1;
-            assert_ne!(was, key.of_text([0; NONCE_LEN], &another), "{at}");
+            assert_ne!(was, key.fingerprint_text([0; NONCE_LEN], &another), "{at}");
         }
-        assert_ne!(was, key.of_text([0; NONCE_LEN], &text[1..]));
-        assert_ne!(was, key.of_text([0; NONCE_LEN], &[&text[..], b"\0"].concat()));
-        assert_ne!(key.of_text([0; NONCE_LEN], b""), key.of_text([0; NONCE_LEN], b"\0"));
+        assert_ne!(was, key.fingerprint_text([0; NONCE_LEN], &text[1..]));
+        assert_ne!(was, key.fingerprint_text([0; NONCE_LEN], &[&text[..], b"\0"].concat()));
+        assert_ne!(key.fingerprint_text([0; NONCE_LEN], b""), key.fingerprint_text([0; NONCE_LEN], b"\0"));
     }
 }

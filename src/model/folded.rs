@@ -2,93 +2,93 @@
 //!
 //! A daemon holds many units and needs only those that change.
 
-use super::deflate::{deflated, inflated};
-use super::{DesiredUnit, Unit};
+use super::deflate::{compress, decompress};
+use super::{DesiredWorkspace, WorkspaceRef};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-/// A [`DesiredUnit`], plain or compressed.
+/// A [`DesiredWorkspace`], plain or compressed.
 ///
 /// Frequently used parts are kept uncompressed.
-pub struct FoldedUnit {
+pub struct CompressedWorkspace {
     /// The workspace and scope.
-    pub unit: Unit,
+    pub unit: WorkspaceRef,
     /// The alias from `wellspring.toml`, if any.
     pub alias: Option<String>,
     /// Files that declare the unit, sorted.
     pub files: Vec<Arc<str>>,
     /// Number of sources.
     pub count: usize,
-    whole: Whole,
+    contents: WorkspaceContents,
 }
 
-enum Whole {
-    Open(Arc<DesiredUnit>),
-    Folded {
+enum WorkspaceContents {
+    Plain(Arc<DesiredWorkspace>),
+    Compressed {
         /// Compressed JSON.
         bytes: Box<[u8]>,
         /// Length of the JSON in bytes.
         length: usize,
-        opened: Mutex<Opened>,
+        handle: Mutex<OpenHandle>,
     },
 }
 
-enum Opened {
+enum OpenHandle {
     /// The original, kept for the first caller of `open`.
-    Before(Arc<DesiredUnit>),
+    Original(Arc<DesiredWorkspace>),
     /// The last opened value, while a caller still holds it.
-    Last(Weak<DesiredUnit>),
+    LastOpened(Weak<DesiredWorkspace>),
 }
 
-impl FoldedUnit {
+impl CompressedWorkspace {
     /// Wraps a unit without compressing it.
     #[must_use]
-    pub fn open_as(unit: Arc<DesiredUnit>) -> Self {
-        Self::new(unit, Whole::Open)
+    pub fn uncompressed(unit: Arc<DesiredWorkspace>) -> Self {
+        Self::new(unit, WorkspaceContents::Plain)
     }
 
     /// Compresses a unit.
     #[must_use]
-    pub fn folding(unit: Arc<DesiredUnit>) -> Self {
-        let folded = serde_json::to_vec(&*unit).ok().and_then(|json| Some((json.len(), deflated(&json)?)));
+    pub fn compress(unit: Arc<DesiredWorkspace>) -> Self {
+        let folded = serde_json::to_vec(&*unit).ok().and_then(|json| Some((json.len(), compress(&json)?)));
         // All parts can be serialised; if one ever cannot, the unit stays uncompressed.
-        let Some((length, bytes)) = folded else { return Self::open_as(unit) };
-        let opened = |unit| Mutex::new(Opened::Last(Arc::downgrade(&unit)));
-        Self::new(unit, |unit| Whole::Folded { bytes, length, opened: opened(unit) })
+        let Some((length, bytes)) = folded else { return Self::uncompressed(unit) };
+        let opened = |unit| Mutex::new(OpenHandle::LastOpened(Arc::downgrade(&unit)));
+        Self::new(unit, |unit| WorkspaceContents::Compressed { bytes, length, handle: opened(unit) })
     }
 
     /// Compresses a unit and keeps the original for the first caller of `open`.
     #[must_use]
-    pub fn folding_soon_opened(unit: Arc<DesiredUnit>) -> Self {
-        let mut folded = Self::folding(Arc::clone(&unit));
-        if let Whole::Folded { opened, .. } = &mut folded.whole {
-            *opened = Mutex::new(Opened::Before(unit));
+    pub fn compress_keep_open(unit: Arc<DesiredWorkspace>) -> Self {
+        let mut folded = Self::compress(Arc::clone(&unit));
+        if let WorkspaceContents::Compressed { handle: opened, .. } = &mut folded.contents {
+            *opened = Mutex::new(OpenHandle::Original(unit));
         }
         folded
     }
 
-    fn new(unit: Arc<DesiredUnit>, whole: impl FnOnce(Arc<DesiredUnit>) -> Whole) -> Self {
+    fn new(unit: Arc<DesiredWorkspace>, whole: impl FnOnce(Arc<DesiredWorkspace>) -> WorkspaceContents) -> Self {
         Self {
             unit: unit.unit.clone(),
             alias: unit.alias.clone(),
             files: unit.files.clone(),
             count: unit.sources.len(),
-            whole: whole(unit),
+            contents: whole(unit),
         }
     }
 
     /// Returns the complete unit, decompressed if necessary.
     #[must_use]
-    pub fn open(&self) -> Arc<DesiredUnit> {
-        match &self.whole {
-            Whole::Open(unit) => Arc::clone(unit),
-            Whole::Folded { bytes, length, opened } => {
+    pub fn open(&self) -> Arc<DesiredWorkspace> {
+        match &self.contents {
+            WorkspaceContents::Plain(unit) => Arc::clone(unit),
+            WorkspaceContents::Compressed { bytes, length, handle: opened } => {
                 let mut opened = opened.lock().unwrap_or_else(PoisonError::into_inner);
                 let unit = match &*opened {
-                    Opened::Before(unit) => Arc::clone(unit),
-                    Opened::Last(unit) => unit.upgrade().unwrap_or_else(|| Arc::new(unfold(bytes, *length))),
+                    OpenHandle::Original(unit) => Arc::clone(unit),
+                    OpenHandle::LastOpened(unit) => unit.upgrade().unwrap_or_else(|| Arc::new(decompress_workspace(bytes, *length))),
                 };
-                *opened = Opened::Last(Arc::downgrade(&unit));
+                *opened = OpenHandle::LastOpened(Arc::downgrade(&unit));
                 unit
             }
         }
@@ -96,9 +96,9 @@ impl FoldedUnit {
 
     /// Returns true if both have the same content.
     #[must_use]
-    pub fn says_the_same(&self, other: &Self) -> bool {
-        match (&self.whole, &other.whole) {
-            (Whole::Folded { bytes, .. }, Whole::Folded { bytes: others, .. }) => bytes == others,
+    pub fn content_eq(&self, other: &Self) -> bool {
+        match (&self.contents, &other.contents) {
+            (WorkspaceContents::Compressed { bytes, .. }, WorkspaceContents::Compressed { bytes: others, .. }) => bytes == others,
             _ => *self.open() == *other.open(),
         }
     }
@@ -117,20 +117,20 @@ impl FoldedUnit {
 }
 
 #[expect(clippy::expect_used, reason = "these bytes were made from such a unit, and never left this process")]
-fn unfold(bytes: &[u8], length: usize) -> DesiredUnit {
-    let json = inflated(bytes, length).expect("what was deflated here inflates");
+fn decompress_workspace(bytes: &[u8], length: usize) -> DesiredWorkspace {
+    let json = decompress(bytes, length).expect("what was deflated here inflates");
     serde_json::from_slice(&json).expect("what was written as JSON here is read back")
 }
 
-impl fmt::Debug for FoldedUnit {
+impl fmt::Debug for CompressedWorkspace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.open(), f)
     }
 }
 
-impl PartialEq for FoldedUnit {
+impl PartialEq for CompressedWorkspace {
     fn eq(&self, other: &Self) -> bool {
-        self.says_the_same(other)
+        self.content_eq(other)
     }
 }
 
@@ -138,16 +138,16 @@ impl PartialEq for FoldedUnit {
 mod tests {
     use super::*;
     use crate::model::{
-        Definition, DesiredSource, Fields, Place, Policy, Scope, SourceKey, SourceName, TestSpec, WorkspaceId,
+        Definition, DesiredSource, SortedMap, SourceLocation, Policy, Scope, SourceKey, SourceName, TestSpec, WorkspaceId,
     };
 
-    fn unit(sources: usize, host: &str) -> Arc<DesiredUnit> {
+    fn unit(sources: usize, host: &str) -> Arc<DesiredWorkspace> {
         let source = |n: usize| DesiredSource {
             key: SourceKey::parse(&format!("s{n:05}")).unwrap(),
             name: SourceName::parse(&format!("s{n:05}")).unwrap(),
             definition: Arc::new(Definition {
                 kind: "database".to_owned(),
-                connection_config: Fields::default(),
+                connection_config: SortedMap::default(),
                 metadata: [("host", format!("{host}{n}").into())].into(),
             }),
             protect: false,
@@ -156,10 +156,10 @@ mod tests {
             sync_options: serde_json::Map::new(),
             suspend: None,
             test: TestSpec::default(),
-            at: Place { file: "a.toml".into(), line: 3 },
+            at: SourceLocation { file: "a.toml".into(), line: 3 },
         };
-        Arc::new(DesiredUnit {
-            unit: Unit { workspace: WorkspaceId::parse("ws").unwrap(), scope: Scope::default() },
+        Arc::new(DesiredWorkspace {
+            unit: WorkspaceRef { workspace: WorkspaceId::parse("ws").unwrap(), scope: Scope::default() },
             alias: None,
             policy: Policy::default(),
             sources: (0..sources).map(source).collect(),
@@ -173,9 +173,9 @@ mod tests {
     fn what_is_folded_opens_as_it_was_and_is_open_once_for_all() {
         for sources in [0, 1, 1_000] {
             let whole = unit(sources, "host");
-            let folded = FoldedUnit::folding(Arc::clone(&whole));
+            let folded = CompressedWorkspace::compress(Arc::clone(&whole));
             assert!(Arc::ptr_eq(&folded.open(), &whole), "it is held open here");
-            let expected = DesiredUnit::clone(&whole);
+            let expected = DesiredWorkspace::clone(&whole);
             drop(whole);
             let opened = folded.open();
             assert_eq!(*opened, expected);
@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn what_is_soon_opened_is_held_until_then_and_no_longer() {
         let whole = unit(10, "host");
-        let folded = FoldedUnit::folding_soon_opened(Arc::clone(&whole));
+        let folded = CompressedWorkspace::compress_keep_open(Arc::clone(&whole));
         let held = Arc::downgrade(&whole);
         drop(whole);
         let opened = folded.open();
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn folded_or_open_what_says_the_same_is_the_same() {
-        let both = |host| [FoldedUnit::folding(unit(3, host)), FoldedUnit::open_as(unit(3, host))];
+        let both = |host| [CompressedWorkspace::compress(unit(3, host)), CompressedWorkspace::uncompressed(unit(3, host))];
         for one in both("a") {
             assert!(both("a").iter().all(|other| one == *other));
             assert!(both("b").iter().all(|other| one != *other));

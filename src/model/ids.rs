@@ -13,12 +13,12 @@ pub struct InvalidId {
     /// Kind of id, for example `workspace id`.
     pub what: &'static str,
     /// Reason why the text is invalid.
-    pub why: &'static str,
+    pub reason: &'static str,
 }
 
 impl fmt::Display for InvalidId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "not a {}: {}", self.what, self.why)
+        write!(f, "not a {}: {}", self.what, self.reason)
     }
 }
 
@@ -39,7 +39,7 @@ macro_rules! text_id {
             pub fn parse(text: &str) -> Result<Self, InvalidId> {
                 let check: fn(&str) -> Option<&'static str> = $check;
                 match check(text) {
-                    Some(why) => Err(InvalidId { what: $what, why }),
+                    Some(why) => Err(InvalidId { what: $what, reason: why }),
                     None => Ok(Self(text.into())),
                 }
             }
@@ -148,7 +148,7 @@ text_id!(
 #[serde(from = "IdText", into = "IdText")]
 pub struct WorkspaceId {
     text: IdText,
-    written: Option<Arc<str>>,
+    display_form: Option<Arc<str>>,
 }
 
 impl WorkspaceId {
@@ -162,8 +162,8 @@ impl WorkspaceId {
 
     /// Sets the form in which the id is displayed: the one in the files.
     #[must_use]
-    pub fn written_as(self, written: &str) -> Self {
-        Self { written: Some(written.into()), ..self }
+    pub fn with_display_form(self, written: &str) -> Self {
+        Self { display_form: Some(written.into()), ..self }
     }
 
     /// Returns the id as it is sent and stored.
@@ -174,8 +174,8 @@ impl WorkspaceId {
 
     /// Returns the id for display: `${NAME}` if it comes from a variable.
     #[must_use]
-    pub fn shown(&self) -> &str {
-        self.written.as_deref().unwrap_or(self.as_str())
+    pub fn display_text(&self) -> &str {
+        self.display_form.as_deref().unwrap_or(self.as_str())
     }
 }
 
@@ -188,7 +188,7 @@ impl TryFrom<String> for WorkspaceId {
 
 impl From<IdText> for WorkspaceId {
     fn from(text: IdText) -> Self {
-        Self { text, written: None }
+        Self { text, display_form: None }
     }
 }
 
@@ -226,13 +226,13 @@ impl Hash for WorkspaceId {
 
 impl fmt::Display for WorkspaceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.shown())
+        f.pad(self.display_text())
     }
 }
 
 impl fmt::Debug for WorkspaceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self.shown(), f)
+        fmt::Debug::fmt(self.display_text(), f)
     }
 }
 
@@ -275,7 +275,7 @@ impl TryFrom<serde_json::Value> for SourceId {
     fn try_from(value: serde_json::Value) -> Result<Self, InvalidId> {
         match can_be_id(&value) {
             true => Ok(Self(value)),
-            false => Err(InvalidId { what: "source id", why: "it is neither a text nor a whole number" }),
+            false => Err(InvalidId { what: "source id", reason: "it is neither a text nor a whole number" }),
         }
     }
 }
@@ -333,14 +333,14 @@ impl PartialOrd for SourceId {
 ///
 /// Everything in it is listed, planned and written together.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Unit {
+pub struct WorkspaceRef {
     /// The workspace.
     pub workspace: WorkspaceId,
     /// The scope within it.
     pub scope: Scope,
 }
 
-impl Unit {
+impl WorkspaceRef {
     /// Serialises `workspace_id` and `scope`.
     ///
     /// The field `workspace` next to them contains the display name.
@@ -350,11 +350,11 @@ impl Unit {
             workspace_id: &'a str,
             scope: &'a Scope,
         }
-        Ids { workspace_id: self.workspace.shown(), scope: &self.scope }.serialize(serializer)
+        Ids { workspace_id: self.workspace.display_text(), scope: &self.scope }.serialize(serializer)
     }
 }
 
-impl fmt::Display for Unit {
+impl fmt::Display for WorkspaceRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.workspace)?;
         if self.scope != Scope::default() {

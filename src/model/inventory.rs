@@ -2,7 +2,7 @@
 //!
 //! Decides whether a source may be replaced or removed.
 
-use super::{FieldPath, Fingerprint, FingerprintKey, SourceId, SourceKey, SourceName, SyncSpec, Worded};
+use super::{FieldPath, Fingerprint, FingerprintKey, SourceId, SourceKey, SourceName, SyncSpec, CachedJson};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Default)]
 pub struct Inventory {
     /// Sources that we connected or adopted.
-    pub owned: BTreeMap<SourceName, Arc<Owned>>,
+    pub managed: BTreeMap<SourceName, Arc<ManagedSource>>,
     /// Writes recorded before they were sent whose outcome is not known yet, by number.
     pub intents: BTreeMap<i64, Intent>,
     /// Formerly managed sources that were missing from both the files and the list.
@@ -28,12 +28,12 @@ pub struct Forgotten {
     /// Time at which it stopped being managed.
     pub since: jiff::Timestamp,
     /// Its last record.
-    pub owned: Arc<Owned>,
+    pub managed: Arc<ManagedSource>,
 }
 
 /// A managed source.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Owned {
+pub struct ManagedSource {
     /// Key under which it was last declared.
     pub key: SourceKey,
     /// Recorded id; a cleanup needs this id *and* the name on the same listed row.
@@ -44,7 +44,7 @@ pub struct Owned {
     ///
     /// A row with the marker or the id of one of them was created by us, however late it appears.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub sent: Vec<Sent>,
+    pub sent: Vec<SentConnect>,
     /// Older ids of ours under this name that disappeared from the list.
     ///
     /// Kept for a day, because the list may have been wrong.
@@ -64,7 +64,7 @@ pub struct Owned {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connected_at: Option<jiff::Timestamp>,
     /// The definition last applied, and the readback after it.
-    pub applied: Applied,
+    pub applied: LastApplied,
     /// `protect` as last declared; stays in force after its block is deleted.
     pub protect: bool,
     /// Root whose complete load last contained its declaration.
@@ -88,7 +88,7 @@ pub struct Former {
 
 /// A connect that we sent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Sent {
+pub struct SentConnect {
     /// Fingerprint in its ownership marker.
     pub stamp: Fingerprint,
     /// Time of recording, before it was sent.
@@ -100,19 +100,19 @@ pub struct Sent {
     ///
     /// Set if it was assumed not to have been carried out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub applied: Option<Arc<Applied>>,
+    pub applied: Option<Arc<LastApplied>>,
 }
 
 /// Definition of the last verified write or adoption, and its readback.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Applied {
+pub struct LastApplied {
     /// The definition with references, never with resolved secrets.
-    pub definition: Worded,
+    pub definition: CachedJson,
     /// Fingerprints of the resolved values at the definition's secret leaves.
     pub secrets: BTreeMap<FieldPath, Fingerprint>,
     /// Readback in the list after the write; empty if the list contained none of it.
-    pub echo: Echoes,
-    /// Cached marker fingerprint; see [`Applied::stamp`].
+    pub echo: ReadbackMap,
+    /// Cached marker fingerprint; see [`LastApplied::stamp`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stamp: Option<Fingerprint>,
     /// Id of the key that the fingerprints were made with.
@@ -130,81 +130,81 @@ pub struct Applied {
 /// The value that most fields have is stored once, under `*`, which is not a path.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Echoes(BTreeMap<FieldPath, Echoed>);
+pub struct ReadbackMap(BTreeMap<FieldPath, ReadbackState>);
 
 /// Readback of one field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Echoed {
+pub enum ReadbackState {
     /// The applied value: the definition's, or one with the secret's fingerprint.
-    AsApplied,
+    Equal,
     /// A value with this fingerprint.
-    Other(Fingerprint),
+    Differs(Fingerprint),
     /// No value.
-    Nothing,
+    Absent,
     /// An undeclared value that was there after our write: the platform's own.
-    Beside,
+    PlatformOwned,
     /// An undeclared value that was not there after our write, with its fingerprint.
-    Added(Fingerprint),
+    AddedByOthers(Fingerprint),
 }
 
-/// Stored forms of [`Echoed`]; another value is stored as its fingerprint.
-const AS_APPLIED: &str = "=";
-const NOTHING: &str = "-";
-const BESIDE: &str = "+";
-const ADDED: char = '!';
+/// Stored forms of [`ReadbackState`]; another value is stored as its fingerprint.
+const EQUAL: &str = "=";
+const ABSENT: &str = "-";
+const PLATFORM_OWNED: &str = "+";
+const ADDED_BY_OTHERS: char = '!';
 
 /// Path of the default for all other fields of the definition.
-const OTHERS: &str = "*";
+const DEFAULT_PATH: &str = "*";
 
 /// Path whose presence means that all undeclared values were recorded.
-const ALL_BESIDE: &str = "+";
+const UNDECLARED_COMPLETE: &str = "+";
 
-impl Echoes {
+impl ReadbackMap {
     /// Creates a readback with every field as applied, except for these.
     #[must_use]
-    pub fn as_applied_but(mut exceptions: BTreeMap<FieldPath, Echoed>) -> Self {
-        exceptions.insert(FieldPath::root(OTHERS), Echoed::AsApplied);
+    pub fn equal_except(mut exceptions: BTreeMap<FieldPath, ReadbackState>) -> Self {
+        exceptions.insert(FieldPath::root(DEFAULT_PATH), ReadbackState::Equal);
         Self(exceptions)
     }
 
     /// Creates a readback with only these fields.
     #[must_use]
-    pub fn nothing_but(exceptions: BTreeMap<FieldPath, Echoed>) -> Self {
+    pub fn absent_except(exceptions: BTreeMap<FieldPath, ReadbackState>) -> Self {
         Self(exceptions)
     }
 
     /// Returns the readback of a field of the definition.
     #[must_use]
-    pub fn of(&self, path: &FieldPath) -> Echoed {
-        self.0.get(path).or_else(|| self.0.get(OTHERS)).copied().unwrap_or(Echoed::Nothing)
+    pub fn get(&self, path: &FieldPath) -> ReadbackState {
+        self.0.get(path).or_else(|| self.0.get(DEFAULT_PATH)).copied().unwrap_or(ReadbackState::Absent)
     }
 
     /// Returns the readback of an undeclared path.
     #[must_use]
-    pub fn beside(&self, path: &FieldPath) -> Echoed {
-        self.0.get(path).copied().unwrap_or(Echoed::Nothing)
+    pub fn undeclared(&self, path: &FieldPath) -> ReadbackState {
+        self.0.get(path).copied().unwrap_or(ReadbackState::Absent)
     }
 
     /// Records the readback of an undeclared path.
-    pub fn note(&mut self, path: FieldPath, echoed: Echoed) {
+    pub fn record_undeclared(&mut self, path: FieldPath, echoed: ReadbackState) {
         self.0.insert(path, echoed);
     }
 
     /// Records that there are no undeclared values except the recorded ones.
-    pub fn note_all_beside(&mut self) {
-        self.note(FieldPath::root(ALL_BESIDE), Echoed::Beside);
+    pub fn mark_undeclared_complete(&mut self) {
+        self.record_undeclared(FieldPath::root(UNDECLARED_COMPLETE), ReadbackState::PlatformOwned);
     }
 
     /// Returns true if all undeclared values were recorded.
     #[must_use]
-    pub fn knows_all_beside(&self) -> bool {
-        self.0.contains_key(&FieldPath::root(ALL_BESIDE))
+    pub fn has_all_undeclared(&self) -> bool {
+        self.0.contains_key(&FieldPath::root(UNDECLARED_COMPLETE))
     }
 
     /// Returns the values that others added, with their fingerprints.
     #[must_use]
-    pub fn added(&self) -> Self {
-        let added = |(_, echoed): &(&FieldPath, &Echoed)| matches!(echoed, Echoed::Added(_));
+    pub fn added_by_others(&self) -> Self {
+        let added = |(_, echoed): &(&FieldPath, &ReadbackState)| matches!(echoed, ReadbackState::AddedByOthers(_));
         Self(self.0.iter().filter(added).map(|(path, echoed)| (path.clone(), *echoed)).collect())
     }
 
@@ -220,68 +220,68 @@ impl Echoes {
     }
 }
 
-impl IntoIterator for Echoes {
-    type Item = (FieldPath, Echoed);
-    type IntoIter = std::collections::btree_map::IntoIter<FieldPath, Echoed>;
+impl IntoIterator for ReadbackMap {
+    type Item = (FieldPath, ReadbackState);
+    type IntoIter = std::collections::btree_map::IntoIter<FieldPath, ReadbackState>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.0.into_iter()
     }
 }
 
-impl Serialize for Echoed {
+impl Serialize for ReadbackState {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::AsApplied => serializer.serialize_str(AS_APPLIED),
-            Self::Nothing => serializer.serialize_str(NOTHING),
-            Self::Beside => serializer.serialize_str(BESIDE),
-            Self::Added(fingerprint) => serializer.collect_str(&format_args!("{ADDED}{fingerprint}")),
-            Self::Other(fingerprint) => fingerprint.serialize(serializer),
+            Self::Equal => serializer.serialize_str(EQUAL),
+            Self::Absent => serializer.serialize_str(ABSENT),
+            Self::PlatformOwned => serializer.serialize_str(PLATFORM_OWNED),
+            Self::AddedByOthers(fingerprint) => serializer.collect_str(&format_args!("{ADDED_BY_OTHERS}{fingerprint}")),
+            Self::Differs(fingerprint) => fingerprint.serialize(serializer),
         }
     }
 }
 
-impl<'de> Deserialize<'de> for Echoed {
+impl<'de> Deserialize<'de> for ReadbackState {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Cow::<str>::deserialize(deserializer)?;
         match &*text {
-            AS_APPLIED => Ok(Self::AsApplied),
-            NOTHING => Ok(Self::Nothing),
-            BESIDE => Ok(Self::Beside),
+            EQUAL => Ok(Self::Equal),
+            ABSENT => Ok(Self::Absent),
+            PLATFORM_OWNED => Ok(Self::PlatformOwned),
             text => {
-                let added = text.strip_prefix(ADDED);
+                let added = text.strip_prefix(ADDED_BY_OTHERS);
                 let print = Fingerprint::parse(added.unwrap_or(text));
                 let print = print.ok_or_else(|| serde::de::Error::custom("not an echo"))?;
-                Ok(if added.is_some() { Self::Added(print) } else { Self::Other(print) })
+                Ok(if added.is_some() { Self::AddedByOthers(print) } else { Self::Differs(print) })
             }
         }
     }
 }
 
-impl Applied {
+impl LastApplied {
     /// Returns the fingerprint sent as `metadata.wellspring.fingerprint`.
     ///
     /// The fingerprint is keyed, so a row that contains it was written with this definition by the owner of
     /// this state.
     #[must_use]
-    pub fn stamp(&self, key: &FingerprintKey) -> Fingerprint {
-        self.stamp.filter(|_| self.key_id == key.id()).unwrap_or_else(|| self.stamp_anew(key))
+    pub fn marker_fingerprint(&self, key: &FingerprintKey) -> Fingerprint {
+        self.stamp.filter(|_| self.key_id == key.id()).unwrap_or_else(|| self.recompute_marker(key))
     }
 
     /// Caches the fingerprint.
     #[must_use]
-    pub fn stamped(self, key: &FingerprintKey) -> Self {
-        Self { stamp: Some(self.stamp_anew(key)), ..self }
+    pub fn with_cached_marker(self, key: &FingerprintKey) -> Self {
+        Self { stamp: Some(self.recompute_marker(key)), ..self }
     }
 
-    fn stamp_anew(&self, key: &FingerprintKey) -> Fingerprint {
+    fn recompute_marker(&self, key: &FingerprintKey) -> Fingerprint {
         /// Fields are sorted by key.
         #[derive(Serialize)]
-        struct Content<'a> {
+        struct SentContent<'a> {
             definition: &'a RawValue,
             secrets: &'a BTreeMap<FieldPath, Fingerprint>,
         }
-        key.of_plain(&Content { definition: self.definition.words(), secrets: &self.secrets })
+        key.fingerprint_public(&SentContent { definition: self.definition.json(), secrets: &self.secrets })
     }
 }
 
@@ -301,7 +301,7 @@ pub struct Intent {
     /// Declaration of the source when the write was planned.
     ///
     /// The block may be deleted before the outcome is known.
-    pub declared: Option<Declaration>,
+    pub declared: Option<DeclarationHash>,
     /// Time of recording.
     pub recorded_at: jiff::Timestamp,
     /// The platform's response, if it reported success.
@@ -318,7 +318,7 @@ pub struct Answered {
 
 /// A declaration of a source in the files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Declaration {
+pub struct DeclarationHash {
     /// Root that was loaded.
     pub root: String,
     /// File, below the root.
@@ -333,7 +333,7 @@ pub struct Declaration {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum IntentKind {
     /// `connect`, new or as a replacement, with the record to apply on success.
-    Connect(Arc<Applied>),
+    Connect(Arc<LastApplied>),
     /// `cleanup` of one id.
     Cleanup(SourceId),
 }
@@ -354,38 +354,38 @@ mod tests {
         .unwrap();
         let key = FingerprintKey::new([7; 32]);
         let path = FieldPath::root("connection_config").key("password");
-        let applied = Applied {
+        let applied = LastApplied {
             definition: Arc::new(definition).into(),
-            secrets: BTreeMap::from([(path, key.of("hunter2"))]),
-            echo: Echoes::default(),
+            secrets: BTreeMap::from([(path, key.fingerprint("hunter2"))]),
+            echo: ReadbackMap::default(),
             stamp: None,
             key_id: key.id().to_owned(),
             sync: None,
             sync_since: None,
         };
         let content = json!({ "definition": &**applied.definition.shared(), "secrets": &applied.secrets });
-        let stamp = key.of(&content);
-        assert_eq!(applied.stamp(&key), stamp);
-        let applied = applied.stamped(&key);
-        assert_eq!((applied.stamp, applied.stamp(&key)), (Some(stamp), stamp));
+        let stamp = key.fingerprint(&content);
+        assert_eq!(applied.marker_fingerprint(&key), stamp);
+        let applied = applied.with_cached_marker(&key);
+        assert_eq!((applied.stamp, applied.marker_fingerprint(&key)), (Some(stamp), stamp));
         let other = FingerprintKey::new([8; 32]);
-        assert_eq!(applied.stamp(&other), other.of(&content));
+        assert_eq!(applied.marker_fingerprint(&other), other.fingerprint(&content));
     }
 
     #[test]
     fn what_was_echoed_is_remembered_in_either_form() {
-        let print = FingerprintKey::new([7; 32]).of("x");
+        let print = FingerprintKey::new([7; 32]).fingerprint("x");
         let forms = [
-            (Echoed::AsApplied, json!("=")),
-            (Echoed::Nothing, json!("-")),
-            (Echoed::Beside, json!("+")),
-            (Echoed::Other(print), json!(print)),
-            (Echoed::Added(print), json!(format!("!{print}"))),
+            (ReadbackState::Equal, json!("=")),
+            (ReadbackState::Absent, json!("-")),
+            (ReadbackState::PlatformOwned, json!("+")),
+            (ReadbackState::Differs(print), json!(print)),
+            (ReadbackState::AddedByOthers(print), json!(format!("!{print}"))),
         ];
         for (echoed, text) in forms {
             assert_eq!(serde_json::to_value(echoed).unwrap(), text);
-            assert_eq!(serde_json::from_value::<Echoed>(text).unwrap(), echoed);
+            assert_eq!(serde_json::from_value::<ReadbackState>(text).unwrap(), echoed);
         }
-        assert!(serde_json::from_value::<Echoed>(json!("==")).is_err());
+        assert!(serde_json::from_value::<ReadbackState>(json!("==")).is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! Sources as returned by `list`.
 
-use super::{FieldPath, Part, SourceId, SourceName, side_by_side};
+use super::{FieldPath, ValueRef, SourceId, SourceName, zip_leaves};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -14,14 +14,14 @@ pub struct ObservedSource {
     /// `type`, if present.
     pub kind: Option<String>,
     /// `connection_config` and `metadata`, as far as they are returned.
-    pub echo: Echo,
+    pub echo: Readback,
 }
 
 /// The part of a definition that a row returns.
 ///
 /// May contain credentials in plain text: no `Display`, no `Serialize`, and `Debug` prints nothing.
 #[derive(Clone, PartialEq, Default)]
-pub struct Echo {
+pub struct Readback {
     /// `connection_config`, `None` if absent or null.
     pub connection_config: Option<serde_json::Value>,
     /// `metadata` without the ownership marker, `None` if absent or null.
@@ -34,7 +34,7 @@ pub struct Echo {
     pub fingerprint: Option<String>,
 }
 
-impl Echo {
+impl Readback {
     /// Returns the leaves by path, without masked and null ones.
     ///
     /// Those are unknown and never count as drift.
@@ -54,7 +54,7 @@ impl Echo {
 
     /// Returns true if the row contains the half of the definition that `path` is in.
     #[must_use]
-    pub fn shows_half_of(&self, path: &FieldPath) -> bool {
+    pub fn returns_section_of(&self, path: &FieldPath) -> bool {
         let half =
             if path.as_str().starts_with("metadata.") { &self.metadata } else { &self.connection_config };
         matches!(half, Some(serde_json::Value::Object(_)))
@@ -62,8 +62,8 @@ impl Echo {
 
     fn all_leaves(&self) -> BTreeMap<FieldPath, &serde_json::Value> {
         let mut out = BTreeMap::new();
-        side_by_side([self.into()], |path, [leaf]| {
-            if let Some(Part::Json(value)) = leaf {
+        zip_leaves([self.into()], |path, [leaf]| {
+            if let Some(ValueRef::Json(value)) = leaf {
                 out.insert(path.clone(), value);
             }
         });
@@ -71,7 +71,7 @@ impl Echo {
     }
 }
 
-impl fmt::Debug for Echo {
+impl fmt::Debug for Readback {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Echo(…)")
     }

@@ -71,7 +71,7 @@ impl Limit {
     ///
     /// A percentage permits at least one.
     #[must_use]
-    pub fn of(self, owned: usize) -> usize {
+    pub fn allowed(self, owned: usize) -> usize {
         match self {
             Self::Count(count) => count as usize,
             Self::Percent(percent) if percent >= 100 => usize::MAX,
@@ -83,11 +83,11 @@ impl Limit {
     ///
     /// A percentage permits at least three, because a share of few sources is no useful limit.
     #[must_use]
-    pub fn of_removals(self, owned: usize) -> usize {
-        const LEAST: usize = 3;
+    pub fn allowed_removals(self, owned: usize) -> usize {
+        const MIN_REMOVALS: usize = 3;
         match self {
-            Self::Count(_) => self.of(owned),
-            Self::Percent(_) => self.of(owned).max(LEAST),
+            Self::Count(_) => self.allowed(owned),
+            Self::Percent(_) => self.allowed(owned).max(MIN_REMOVALS),
         }
     }
 }

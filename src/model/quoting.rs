@@ -1,6 +1,6 @@
 //! Keys and strings in TOML, fit for a file and for a terminal.
 
-use super::is_deceptive;
+use super::is_invisible_or_bidi;
 use std::fmt::Write as _;
 use toml_writer::{ToTomlKey as _, ToTomlValue as _, TomlKeyBuilder, TomlStringBuilder};
 
@@ -22,7 +22,7 @@ fn visible(written: &str) -> String {
     let mut text = String::with_capacity(written.len());
     for c in written.chars() {
         // A string cannot fail to be written to.
-        let _ = match (is_deceptive(c), u32::from(c)) {
+        let _ = match (is_invisible_or_bidi(c), u32::from(c)) {
             (false, _) => text.write_char(c),
             (true, code @ ..=0xFFFF) => write!(text, "\\u{code:04X}"),
             (true, code) => write!(text, "\\U{code:08X}"),

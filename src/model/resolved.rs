@@ -1,6 +1,6 @@
 //! Sources with resolved secrets, used only to send them to the platform.
 
-use super::{Declared, Definition, Fields, Fingerprint, SourceName};
+use super::{ConfigValue, Definition, SortedMap, Fingerprint, SourceName};
 use secrecy::{ExposeSecret, SecretString};
 use serde::ser::{Error as _, SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
@@ -18,12 +18,12 @@ pub struct ResolvedSource {
     /// Values of the leaves that refer to a secret, in their order.
     leaves: Vec<Arc<SecretString>>,
     secrets: Vec<Arc<SecretString>>,
-    stamp: Option<Stamp>,
+    marker: Option<OwnershipMarker>,
 }
 
 /// `metadata.wellspring` as sent: writer and keyed fingerprint of the definition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Stamp {
+pub struct OwnershipMarker {
     /// Fingerprint of the definition.
     pub fingerprint: Fingerprint,
     /// `platform.owner`
@@ -47,7 +47,7 @@ impl ResolvedSource {
     /// Creates a source; `leaves` are the values of the secret leaves, in their order.
     #[must_use]
     pub fn new(name: SourceName, definition: Arc<Definition>, leaves: Vec<Arc<SecretString>>) -> Self {
-        Self { name, definition, leaves, secrets: Vec::new(), stamp: None }
+        Self { name, definition, leaves, secrets: Vec::new(), marker: None }
     }
 
     /// Registers the resolved values of the references as secrets.
@@ -60,8 +60,8 @@ impl ResolvedSource {
 
     /// Sets the ownership marker to send.
     #[must_use]
-    pub fn with_stamp(self, stamp: Stamp) -> Self {
-        Self { stamp: Some(stamp), ..self }
+    pub fn with_marker(self, stamp: OwnershipMarker) -> Self {
+        Self { marker: Some(stamp), ..self }
     }
 
     /// Iterates over the registered values of the references.
@@ -84,8 +84,8 @@ impl ResolvedSource {
     /// Returns the API's `metadata` with the ownership marker; `None` if empty.
     #[must_use]
     pub fn metadata(&self) -> Option<Metadata<'_>> {
-        let (metadata, stamp) = (&self.definition.metadata, self.stamp.as_ref());
-        (!metadata.is_empty() || stamp.is_some()).then_some(Metadata { metadata, stamp })
+        let (metadata, stamp) = (&self.definition.metadata, self.marker.as_ref());
+        (!metadata.is_empty() || stamp.is_some()).then_some(Metadata { metadata, marker: stamp })
     }
 
     /// Returns the API's `connection_config` with secrets.
@@ -99,8 +99,8 @@ impl ResolvedSource {
 
 /// The API's `metadata` as it is sent.
 pub struct Metadata<'a> {
-    metadata: &'a Fields<Value>,
-    stamp: Option<&'a Stamp>,
+    metadata: &'a SortedMap<Value>,
+    marker: Option<&'a OwnershipMarker>,
 }
 
 impl Serialize for Metadata<'_> {
@@ -109,7 +109,7 @@ impl Serialize for Metadata<'_> {
         for (key, value) in self.metadata {
             map.serialize_entry(key, value)?;
         }
-        if let Some(stamp) = self.stamp {
+        if let Some(stamp) = self.marker {
             map.serialize_entry("wellspring", stamp)?;
         }
         map.end()
@@ -118,45 +118,45 @@ impl Serialize for Metadata<'_> {
 
 /// `connection_config` with secrets in it.
 pub struct ExposedConfig<'a> {
-    config: &'a Fields<Declared>,
+    config: &'a SortedMap<ConfigValue>,
     leaves: &'a [Arc<SecretString>],
 }
 
 impl Serialize for ExposedConfig<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let next = Cell::new(self.leaves);
-        serializer.collect_map(self.config.iter().map(|(key, value)| (key, Exposed { value, next: &next })))
+        serializer.collect_map(self.config.iter().map(|(key, value)| (key, ExposedSecret { value, next: &next })))
     }
 }
 
 /// A value within it; secret leaves are taken from `next` in order.
-struct Exposed<'a, 'b> {
-    value: &'a Declared,
+struct ExposedSecret<'a, 'b> {
+    value: &'a ConfigValue,
     next: &'b Cell<&'a [Arc<SecretString>]>,
 }
 
-impl Serialize for Exposed<'_, '_> {
+impl Serialize for ExposedSecret<'_, '_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let next = self.next;
         match self.value {
-            Declared::Bool(value) => serializer.serialize_bool(*value),
-            Declared::Integer(value) => serializer.serialize_i64(*value),
-            Declared::Float(value) => serializer.serialize_f64(*value),
-            Declared::String(value) => serializer.serialize_str(value),
-            Declared::Template(_) | Declared::Secret(_) => {
+            ConfigValue::Bool(value) => serializer.serialize_bool(*value),
+            ConfigValue::Integer(value) => serializer.serialize_i64(*value),
+            ConfigValue::Float(value) => serializer.serialize_f64(*value),
+            ConfigValue::String(value) => serializer.serialize_str(value),
+            ConfigValue::Template(_) | ConfigValue::Secret(_) => {
                 let (leaf, rest) = next.get().split_first().ok_or_else(|| S::Error::custom("no value"))?;
                 next.set(rest);
                 serializer.serialize_str(leaf.expose_secret())
             }
-            Declared::Array(items) => {
+            ConfigValue::Array(items) => {
                 let mut list = serializer.serialize_seq(Some(items.len()))?;
                 for value in items {
-                    list.serialize_element(&Exposed { value, next })?;
+                    list.serialize_element(&ExposedSecret { value, next })?;
                 }
                 list.end()
             }
-            Declared::Table(entries) => {
-                serializer.collect_map(entries.iter().map(|(key, value)| (key, Exposed { value, next })))
+            ConfigValue::Table(entries) => {
+                serializer.collect_map(entries.iter().map(|(key, value)| (key, ExposedSecret { value, next })))
             }
         }
     }

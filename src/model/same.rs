@@ -1,13 +1,13 @@
 //! Equality of JSON by meaning: numbers by value, tables regardless of key order.
 
-use super::{Declared, Fields};
+use super::{ConfigValue, SortedMap};
 use serde_json::{Map, Number, Value};
 
 /// Returns true if both are the same value; lists must be in the same order.
 #[must_use]
 pub fn same_value(one: &Value, other: &Value) -> bool {
     match (one, other) {
-        (Value::Number(one), Value::Number(other)) => whole(one) == whole(other),
+        (Value::Number(one), Value::Number(other)) => normalize_number(one) == normalize_number(other),
         (Value::Array(one), Value::Array(other)) => {
             one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same_value(one, other))
         }
@@ -31,7 +31,7 @@ pub fn same_in_any_order(one: &Value, other: &Value) -> bool {
 #[must_use]
 pub fn unordered(value: &Value) -> Value {
     match value {
-        Value::Number(number) => Value::Number(whole(number)),
+        Value::Number(number) => Value::Number(normalize_number(number)),
         Value::Array(items) => {
             let mut items: Vec<Value> = items.iter().map(unordered).collect();
             items.sort_by_cached_key(Value::to_string);
@@ -45,7 +45,7 @@ pub fn unordered(value: &Value) -> Value {
 }
 
 /// Normalises whole numbers: `1`, `1.0` and `1e0` are the same.
-fn whole(number: &Number) -> Number {
+fn normalize_number(number: &Number) -> Number {
     /// Every whole float below this limit corresponds to exactly one `i64`.
     const LIMIT: f64 = 9_223_372_036_854_775_808.0;
     match number.as_f64().filter(|_| number.is_f64()) {
@@ -58,7 +58,7 @@ fn whole(number: &Number) -> Number {
     }
 }
 
-impl Declared {
+impl ConfigValue {
     /// Returns the value as JSON; `None` if it contains a reference.
     #[must_use]
     pub fn plain(&self) -> Option<Value> {
@@ -74,7 +74,7 @@ impl Declared {
     }
 }
 
-fn plain_table(entries: &Fields<Declared>) -> Option<Map<String, Value>> {
+fn plain_table(entries: &SortedMap<ConfigValue>) -> Option<Map<String, Value>> {
     entries.iter().map(|(key, value)| Some((key.to_string(), value.plain()?))).collect()
 }
 

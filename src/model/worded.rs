@@ -2,7 +2,7 @@
 //!
 //! The JSON is used three times: for the ownership marker, for the intent and for the inventory.
 
-use super::{Declared, Definition, Fields};
+use super::{ConfigValue, Definition, SortedMap};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
@@ -12,33 +12,33 @@ use std::sync::{Arc, OnceLock};
 
 /// A definition that caches its JSON.
 #[derive(Clone)]
-pub struct Worded {
+pub struct CachedJson {
     definition: Arc<Definition>,
-    words: OnceLock<Box<RawValue>>,
+    cached_json: OnceLock<Box<RawValue>>,
 }
 
 /// A definition that serialises with sorted keys, like `serde_json` values.
 #[derive(Serialize)]
-pub struct Sorted<'a> {
-    connection_config: &'a Fields<Declared>,
-    metadata: &'a Fields<Value>,
+pub struct SortedKeys<'a> {
+    connection_config: &'a SortedMap<ConfigValue>,
+    metadata: &'a SortedMap<Value>,
     r#type: &'a str,
 }
 
 impl Definition {
     /// Returns a wrapper that serialises with sorted keys.
     #[must_use]
-    pub fn sorted(&self) -> Sorted<'_> {
+    pub fn sorted(&self) -> SortedKeys<'_> {
         let Self { kind, connection_config, metadata } = self;
-        Sorted { connection_config, metadata, r#type: kind }
+        SortedKeys { connection_config, metadata, r#type: kind }
     }
 }
 
-impl Worded {
+impl CachedJson {
     /// Returns the definition as JSON with sorted keys.
     #[must_use]
-    pub fn words(&self) -> &RawValue {
-        self.words.get_or_init(|| {
+    pub fn json(&self) -> &RawValue {
+        self.cached_json.get_or_init(|| {
             #[expect(clippy::expect_used, reason = "its maps have text for keys")]
             to_raw_value(&self.sorted()).expect("a definition is representable in JSON")
         })
@@ -46,7 +46,7 @@ impl Worded {
 
     /// Returns true if both definitions are equal.
     #[must_use]
-    pub fn is(&self, definition: &Arc<Definition>) -> bool {
+    pub fn eq_definition(&self, definition: &Arc<Definition>) -> bool {
         Arc::ptr_eq(&self.definition, definition) || self.definition == *definition
     }
 
@@ -57,13 +57,13 @@ impl Worded {
     }
 }
 
-impl From<Arc<Definition>> for Worded {
+impl From<Arc<Definition>> for CachedJson {
     fn from(definition: Arc<Definition>) -> Self {
-        Self { definition, words: OnceLock::new() }
+        Self { definition, cached_json: OnceLock::new() }
     }
 }
 
-impl Deref for Worded {
+impl Deref for CachedJson {
     type Target = Definition;
 
     fn deref(&self) -> &Definition {
@@ -72,28 +72,28 @@ impl Deref for Worded {
 }
 
 /// Compares the definitions only.
-impl PartialEq for Worded {
+impl PartialEq for CachedJson {
     fn eq(&self, other: &Self) -> bool {
-        self.is(&other.definition)
+        self.eq_definition(&other.definition)
     }
 }
 
-impl fmt::Debug for Worded {
+impl fmt::Debug for CachedJson {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.definition, f)
     }
 }
 
-impl Serialize for Worded {
+impl Serialize for CachedJson {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.words.get() {
+        match self.cached_json.get() {
             Some(words) => words.serialize(serializer),
             None => self.definition.serialize(serializer),
         }
     }
 }
 
-impl<'de> Deserialize<'de> for Worded {
+impl<'de> Deserialize<'de> for CachedJson {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Arc::deserialize(deserializer).map(Self::from)
     }

@@ -1,6 +1,6 @@
 //! Delivery to one webhook: address, format and retries.
 
-use super::changes::{Event, Notice};
+use super::changes::{NotificationEvent, Notification};
 use crate::status::metrics::Metrics;
 use backon::{ExponentialBuilder, Retryable as _};
 use reqwest::{Client, StatusCode, Url};
@@ -13,11 +13,11 @@ use std::time::Duration;
 use tokio::sync::mpsc::Receiver;
 
 /// Timeout of one attempt.
-const TIMEOUT: Duration = Duration::from_secs(10);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// First retry delay, doubled each time: half a minute in all with [`TRIES`].
-const FIRST_WAIT: Duration = Duration::from_millis(500);
-const TRIES: usize = 7;
+/// First retry delay, doubled each time: half a minute in all with [`MAX_ATTEMPTS`].
+const FIRST_RETRY_DELAY: Duration = Duration::from_millis(500);
+const MAX_ATTEMPTS: usize = 7;
 
 /// Resolves the address before every attempt; a secret, as it permits posting.
 pub type Address = Arc<dyn Fn() -> Result<SecretString, String> + Send + Sync>;
@@ -27,15 +27,15 @@ pub struct Webhook {
     /// Function that returns the address.
     pub address: Address,
     /// Format of the body.
-    pub shape: Shape,
+    pub format: PayloadFormat,
     /// Kinds of notification to send.
-    pub events: Vec<Event>,
+    pub events: Vec<NotificationEvent>,
 }
 
 /// Format of the request body.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Shape {
+pub enum PayloadFormat {
     /// The notification as JSON.
     #[default]
     Json,
@@ -45,8 +45,8 @@ pub enum Shape {
 
 /// The reason why a notification was not delivered; never contains the address.
 struct Undelivered {
-    why: String,
-    again: bool,
+    reason: String,
+    may_retry: bool,
 }
 
 impl Webhook {
@@ -59,29 +59,29 @@ impl Webhook {
     }
 
     /// Delivers queued notifications one after the other.
-    pub(super) async fn deliver(self, mut waiting: Receiver<Arc<Notice>>, metrics: Arc<Metrics>) {
+    pub(super) async fn deliver(self, mut waiting: Receiver<Arc<Notification>>, metrics: Arc<Metrics>) {
         while let Some(notice) = waiting.recv().await {
-            let body = self.shape.body(&notice);
-            let retry = ExponentialBuilder::new().with_min_delay(FIRST_WAIT).with_max_times(TRIES - 1);
-            let sent = (|| self.send(&body)).retry(retry).when(|failure| failure.again).await;
+            let body = self.format.body(&notice);
+            let retry = ExponentialBuilder::new().with_min_delay(FIRST_RETRY_DELAY).with_max_times(MAX_ATTEMPTS - 1);
+            let sent = (|| self.send(&body)).retry(retry).when(|failure| failure.may_retry).await;
             match sent {
-                Ok(()) => metrics.notified("sent"),
+                Ok(()) => metrics.record_notification("sent"),
                 Err(failure) => {
-                    metrics.notified("failed");
-                    tracing::warn!("a notice to a webhook was given up: {}", failure.why);
+                    metrics.record_notification("failed");
+                    tracing::warn!("a notice to a webhook was given up: {}", failure.reason);
                 }
             }
         }
     }
 
     async fn send(&self, body: &Value) -> Result<(), Undelivered> {
-        let for_good = |why| Undelivered { why, again: false };
+        let for_good = |why| Undelivered { reason: why, may_retry: false };
         let url = (self.address)().and_then(|address| url(&address)).map_err(for_good)?;
         let builder = Client::builder()
             .user_agent(concat!("wellspring/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
-            .timeout(TIMEOUT);
+            .timeout(ATTEMPT_TIMEOUT);
         // Local requests need no proxy and no certificates.
         let builder = if url.scheme() == "http" { builder.no_proxy().tls_certs_only([]) } else { builder };
         let client = builder.build().map_err(|error| for_good(error.without_url().to_string()))?;
@@ -91,16 +91,16 @@ impl Webhook {
             Ok(status) => {
                 let again = status.is_server_error()
                     || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
-                Err(Undelivered { why: format!("it answers HTTP {}", status.as_u16()), again })
+                Err(Undelivered { reason: format!("it answers HTTP {}", status.as_u16()), may_retry: again })
             }
-            Err(error) => Err(Undelivered { why: error.without_url().to_string(), again: true }),
+            Err(error) => Err(Undelivered { reason: error.without_url().to_string(), may_retry: true }),
         }
     }
 }
 
-impl Shape {
-    fn body(self, notice: &Notice) -> Value {
-        let text = format!("Wellspring, {}: {}", notice.event.words(), notice.message);
+impl PayloadFormat {
+    fn body(self, notice: &Notification) -> Value {
+        let text = format!("Wellspring, {}: {}", notice.event.label(), notice.message);
         match self {
             Self::Slack => json!({ "text": slack(&text) }),
             Self::Json => json!({
@@ -108,7 +108,7 @@ impl Shape {
                 "event": notice.event,
                 "at": notice.at,
                 "workspace": notice.workspace,
-                "workspace_id": notice.unit.as_ref().map(|unit| unit.workspace.shown()),
+                "workspace_id": notice.unit.as_ref().map(|unit| unit.workspace.display_text()),
                 "scope": notice.unit.as_ref().map(|unit| &unit.scope),
                 "sources": notice.sources,
                 "more": notice.more,

@@ -4,10 +4,10 @@
 //! as such. A key that appears later is drift, unless the platform gave it to every source of that type at
 //! once, or its value differs each time it reappears.
 
-use super::Comparison;
-use super::diff::{FieldChange, How, Known, change, note_beside, stamp_path};
+use super::FieldDiff;
+use super::diff::{FieldChange, ChangeKind, ReadbackComparison, change, record_undeclared, marker_path};
 use crate::model::{
-    DesiredSource, Echoed, FieldPath, ObservedSource, Owned, beside, is_hidden, looks_secret,
+    DesiredSource, ReadbackState, FieldPath, ObservedSource, ManagedSource, for_each_undeclared, is_hidden, looks_secret,
 };
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,27 +27,27 @@ pub(super) fn is_empty(value: &Value) -> bool {
 /// Adds to `out` the fields that others added since our last write.
 ///
 /// `any` is true if the row contains more than the applied definition.
-pub(super) fn additions(known: &Known<'_>, source: &DesiredSource, any: bool, out: &mut Comparison) {
-    let Known { applied, row, key, .. } = known;
+pub(super) fn find_additions(known: &ReadbackComparison<'_>, source: &DesiredSource, any: bool, out: &mut FieldDiff) {
+    let ReadbackComparison { applied, row, key, .. } = known;
     let recorded = &applied.echo;
-    let was_stamped = matches!(recorded.beside(&stamp_path()), Echoed::Other(_));
+    let was_stamped = matches!(recorded.undeclared(&marker_path()), ReadbackState::Differs(_));
     if was_stamped && row.echo.metadata.is_some() && row.echo.fingerprint.is_none() {
-        out.lost_stamp = true;
+        out.lost_marker = true;
         let stamp = change(&FieldPath::root("metadata").key("wellspring"), None, None, None, true);
-        out.changes.push(FieldChange { how: How::Added, ..stamp });
+        out.changes.push(FieldChange { kind: ChangeKind::Added, ..stamp });
     }
-    if !any || !recorded.knows_all_beside() {
+    if !any || !recorded.has_all_undeclared() {
         return;
     }
     let mut found = BTreeMap::new();
-    beside((&*applied.definition).into(), (&row.echo).into(), |path, value| {
+    for_each_undeclared((&*applied.definition).into(), (&row.echo).into(), |path, value| {
         // Without a marker after our write, the platform may not have returned metadata at all.
         let is_known = was_stamped || !path.as_str().starts_with("metadata.");
         if is_known && !is_empty(value) {
-            let print = key.of(value);
-            let is_new = match recorded.beside(path) {
-                Echoed::Beside => false,
-                Echoed::Added(before) => before == print,
+            let print = key.fingerprint(value);
+            let is_new = match recorded.undeclared(path) {
+                ReadbackState::PlatformOwned => false,
+                ReadbackState::AddedByOthers(before) => before == print,
                 _ => true,
             };
             if is_new {
@@ -55,9 +55,9 @@ pub(super) fn additions(known: &Known<'_>, source: &DesiredSource, any: bool, ou
             }
         }
     });
-    if !found.is_empty() && !applied.definition.is(&source.definition) {
+    if !found.is_empty() && !applied.definition.eq_definition(&source.definition) {
         let mut undeclared = BTreeSet::new();
-        beside((&*source.definition).into(), (&row.echo).into(), |path, _| {
+        for_each_undeclared((&*source.definition).into(), (&row.echo).into(), |path, _| {
             undeclared.insert(path.clone());
         });
         found.retain(|path, _| undeclared.contains(path));
@@ -87,20 +87,20 @@ fn has_secret_key(value: &Value) -> bool {
 #[derive(Debug, Default)]
 pub(super) struct ByPlatform {
     added: BTreeSet<(String, FieldPath)>,
-    lost_stamps: BTreeSet<String>,
+    lost_markers: BTreeSet<String>,
 }
 
 /// Counts the additions per type of source.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct AdditionCount {
     compared: BTreeMap<String, usize>,
     added: BTreeMap<(String, FieldPath), usize>,
-    lost_stamps: BTreeMap<String, usize>,
+    lost_markers: BTreeMap<String, usize>,
 }
 
-impl Tally {
+impl AdditionCount {
     /// Counts one source of `kind`.
-    pub(super) fn count(&mut self, kind: &str, comparison: &Comparison) {
+    pub(super) fn count(&mut self, kind: &str, comparison: &FieldDiff) {
         match self.compared.get_mut(kind) {
             Some(compared) => *compared += 1,
             None => drop(self.compared.insert(kind.to_owned(), 1)),
@@ -108,8 +108,8 @@ impl Tally {
         for path in comparison.added.keys() {
             *self.added.entry((kind.to_owned(), path.clone())).or_default() += 1;
         }
-        if comparison.lost_stamp {
-            *self.lost_stamps.entry(kind.to_owned()).or_default() += 1;
+        if comparison.lost_marker {
+            *self.lost_markers.entry(kind.to_owned()).or_default() += 1;
         }
     }
 
@@ -118,24 +118,24 @@ impl Tally {
         let is_all =
             |kind: &str, count: usize| count > 1 && self.compared.get(kind).is_some_and(|all| *all == count);
         let added = self.added.into_iter().filter(|((kind, _), count)| is_all(kind, *count));
-        let lost = self.lost_stamps.into_iter().filter(|(kind, count)| is_all(kind, *count));
+        let lost = self.lost_markers.into_iter().filter(|(kind, count)| is_all(kind, *count));
         let by = ByPlatform {
             added: added.map(|(addition, _)| addition).collect(),
-            lost_stamps: lost.map(|(kind, _)| kind).collect(),
+            lost_markers: lost.map(|(kind, _)| kind).collect(),
         };
-        (!by.added.is_empty() || !by.lost_stamps.is_empty()).then_some(by)
+        (!by.added.is_empty() || !by.lost_markers.is_empty()).then_some(by)
     }
 }
 
 impl ByPlatform {
     /// Removes the platform's own changes from the drift of a source of `kind`.
-    pub(super) fn excuse(&self, kind: &str, comparison: &mut Comparison) {
+    pub(super) fn remove_platform_changes(&self, kind: &str, comparison: &mut FieldDiff) {
         let excused = |path: &FieldPath| self.added.contains(&(kind.to_owned(), path.clone()));
         let added = &comparison.added;
         comparison.changes.retain(|change| !(added.contains_key(&change.path) && excused(&change.path)));
         comparison.added.retain(|path, _| !excused(path));
-        if comparison.lost_stamp && self.lost_stamps.contains(kind) {
-            comparison.lost_stamp = false;
+        if comparison.lost_marker && self.lost_markers.contains(kind) {
+            comparison.lost_marker = false;
             comparison.changes.retain(|change| change.path.as_str() != "metadata.wellspring");
         }
     }
@@ -144,29 +144,29 @@ impl ByPlatform {
 /// Records the additions in the inventory.
 ///
 /// Needed to recognise them if they reappear, and to treat some as the platform's own.
-pub(super) fn note(owned: &mut Arc<Owned>, comparison: &Comparison, by: &ByPlatform, row: &ObservedSource) {
+pub(super) fn record_additions(owned: &mut Arc<ManagedSource>, comparison: &FieldDiff, by: &ByPlatform, row: &ObservedSource) {
     let kind = owned.applied.definition.kind.clone();
-    let excused = by.added.iter().filter(|(of, _)| *of == kind).map(|(_, path)| (path, Echoed::Beside));
-    let stamp = stamp_path();
-    let lost = by.lost_stamps.contains(&kind).then_some((&stamp, Echoed::Nothing));
-    let added = comparison.added.iter().map(|(path, print)| (path, Echoed::Added(*print)));
+    let excused = by.added.iter().filter(|(of, _)| *of == kind).map(|(_, path)| (path, ReadbackState::PlatformOwned));
+    let stamp = marker_path();
+    let lost = by.lost_markers.contains(&kind).then_some((&stamp, ReadbackState::Absent));
+    let added = comparison.added.iter().map(|(path, print)| (path, ReadbackState::AddedByOthers(*print)));
     let notes: Vec<_> = excused
         .chain(lost)
         .chain(added)
-        .filter(|(path, echoed)| owned.applied.echo.beside(path) != *echoed)
+        .filter(|(path, echoed)| owned.applied.echo.undeclared(path) != *echoed)
         .map(|(path, echoed)| (path.clone(), echoed))
         .collect();
     let is_first = comparison.changes.is_empty()
-        && !owned.applied.echo.knows_all_beside()
+        && !owned.applied.echo.has_all_undeclared()
         && matches!(row.echo.connection_config, Some(Value::Object(_)));
     if notes.is_empty() && !is_first {
         return;
     }
     let applied = &mut Arc::make_mut(owned).applied;
-    notes.into_iter().for_each(|(path, echoed)| applied.echo.note(path, echoed));
+    notes.into_iter().for_each(|(path, echoed)| applied.echo.record_undeclared(path, echoed));
     if is_first {
         let mut echo = std::mem::take(&mut applied.echo);
-        note_beside(applied, row, &mut echo);
+        record_undeclared(applied, row, &mut echo);
         applied.echo = echo;
     }
 }

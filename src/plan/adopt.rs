@@ -1,16 +1,16 @@
 //! Decides whether an unmanaged source with a declared name is adopted.
 
 use super::{
-    ActionKind, Comparison, Step, UnitPlan, Withheld, WithheldReason, compare_foreign, decide::Case,
-    decide::placed, diff,
+    ActionKind, FieldDiff, Step, WorkspacePlan, Withheld, WithheldReason, compare_unmanaged, decide::SourceCase,
+    decide::with_location, diff,
 };
-use crate::model::{Adopt, Applied, Echoed, Echoes, FieldPath, Leaf, ObservedSource, Owned, toml_string};
+use crate::model::{Adopt, LastApplied, ReadbackState, ReadbackMap, FieldPath, LeafValue, ObservedSource, ManagedSource, toml_string};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Adopts the source, or withholds the adoption with the reason and the fix.
-pub(super) fn foreign(case: &Case<'_>, row: &ObservedSource, plan: &mut UnitPlan) {
-    let comparison = compare_foreign(case.source, row);
+pub(super) fn decide_unmanaged(case: &SourceCase<'_>, row: &ObservedSource, plan: &mut WorkspacePlan) {
+    let comparison = compare_unmanaged(case.source, row);
     let policy = case.source.adopt.unwrap_or(case.input.desired.policy.adopt);
     match refusal(case, row, policy, &comparison) {
         Some((code, reason, allow)) => {
@@ -23,16 +23,16 @@ pub(super) fn foreign(case: &Case<'_>, row: &ObservedSource, plan: &mut UnitPlan
                 _ if comparison.changes.is_empty() => "in sync, but not managed so far".to_owned(),
                 _ => "taken over under its name; differences are replaced next".to_owned(),
             };
-            let mut action = case.action(Step::Adopt { index: case.index, owned }, reason);
+            let mut action = case.action(Step::Adopt { index: case.index, entry: owned }, reason);
             action.changes = comparison.changes;
             case.act_unless_quarantined(action, plan);
         }
     }
 }
 
-type Refusal = (WithheldReason, String, Option<String>);
+type AdoptRefusal = (WithheldReason, String, Option<String>);
 
-fn refusal(case: &Case<'_>, row: &ObservedSource, policy: Adopt, comparison: &Comparison) -> Option<Refusal> {
+fn refusal(case: &SourceCase<'_>, row: &ObservedSource, policy: Adopt, comparison: &FieldDiff) -> Option<AdoptRefusal> {
     if let Some(owner) = row.echo.owner.as_deref()
         && case.input.owner != Some(owner)
     {
@@ -42,7 +42,7 @@ fn refusal(case: &Case<'_>, row: &ObservedSource, policy: Adopt, comparison: &Co
     if let Some(writer) = case.other_writer(row)
         && !case.input.quarantine.released.contains(&case.source.name)
     {
-        return Some((WithheldReason::OtherWriter, written_by(writer), Some(case.take_over())));
+        return Some((WithheldReason::OtherWriter, written_by(writer), Some(case.takeover_hint())));
     }
     let write = |value: &str| Some(format!("write `adopt = \"{value}\"` in the source"));
     match policy {
@@ -55,7 +55,7 @@ fn refusal(case: &Case<'_>, row: &ObservedSource, policy: Adopt, comparison: &Co
             let hidden: Vec<&FieldPath> = comparison
                 .unreadable
                 .iter()
-                .filter(|path| matches!(declared.get(*path), Some(Leaf::Plain(_))))
+                .filter(|path| matches!(declared.get(*path), Some(LeafValue::Plain(_))))
                 .collect();
             let why = if let Some(change) = comparison.changes.first() {
                 format!("{} differs", change.path)
@@ -91,26 +91,26 @@ pub(super) fn written_by(writer: &str) -> String {
 ///
 /// Adopted as identical, its readback is recorded. Adopted by name, the declared values are recorded as the
 /// expected readback, so that differences count as drift and are corrected.
-fn adopted(case: &Case<'_>, row: &ObservedSource, policy: Adopt) -> Arc<Owned> {
+fn adopted(case: &SourceCase<'_>, row: &ObservedSource, policy: Adopt) -> Arc<ManagedSource> {
     let secrets = match case.input.secrets.get(&case.source.name) {
         Some(super::SecretState::Resolved(secrets)) if policy != Adopt::Replace => secrets.clone(),
         _ => BTreeMap::new(),
     };
-    let applied = Applied {
+    let applied = LastApplied {
         definition: Arc::clone(&case.source.definition).into(),
         secrets,
-        echo: Echoes::default(),
+        echo: ReadbackMap::default(),
         stamp: None,
         key_id: case.input.key.id().to_owned(),
         sync: case.source.sync.clone(),
         sync_since: None,
     };
     let applied = match policy {
-        Adopt::Identical | Adopt::Never => diff::seen(applied, row, case.input.key),
-        Adopt::ByName | Adopt::Replace => Applied { echo: declared_echo(case), ..applied },
+        Adopt::Identical | Adopt::Never => diff::record_readback(applied, row, case.input.key),
+        Adopt::ByName | Adopt::Replace => LastApplied { echo: declared_readback(case), ..applied },
     };
     let before = case.owned;
-    let owned = Owned {
+    let owned = ManagedSource {
         key: case.source.key.clone(),
         id: row.id.clone(),
         // Our own row is not listed; keep its id as ours in case the list is wrong.
@@ -130,11 +130,11 @@ fn adopted(case: &Case<'_>, row: &ObservedSource, policy: Adopt) -> Arc<Owned> {
         file: None,
         line: None,
     };
-    placed(Arc::new(owned), case.source, case.input.root)
+    with_location(Arc::new(owned), case.source, case.input.root)
 }
 
-fn declared_echo(case: &Case<'_>) -> Echoes {
+fn declared_readback(case: &SourceCase<'_>) -> ReadbackMap {
     let leaves = case.source.definition.leaves().into_iter();
-    let secret = leaves.filter(|(_, leaf)| matches!(leaf, Leaf::Secret(_)));
-    Echoes::as_applied_but(secret.map(|(path, _)| (path, Echoed::Nothing)).collect())
+    let secret = leaves.filter(|(_, leaf)| matches!(leaf, LeafValue::Secret(_)));
+    ReadbackMap::equal_except(secret.map(|(path, _)| (path, ReadbackState::Absent)).collect())
 }

@@ -1,8 +1,8 @@
 //! Decides from the listing whether a connect was carried out in place.
 
 use crate::model::{
-    Applied, Echoed, FieldPath, Fingerprint, FingerprintKey, Leaf, ObservedSource, Part, is_hidden,
-    side_by_side,
+    LastApplied, ReadbackState, FieldPath, Fingerprint, FingerprintKey, LeafValue, ObservedSource, ValueRef, is_hidden,
+    zip_leaves,
 };
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -14,15 +14,15 @@ use std::collections::BTreeMap;
 /// new value and at least one of them differs from the previous definition. `stamp` is the fingerprint of
 /// `applied`.
 #[must_use]
-pub fn carried_out(
-    applied: &Applied,
+pub fn was_applied(
+    applied: &LastApplied,
     stamp: &Fingerprint,
-    previous: Option<&Applied>,
+    previous: Option<&LastApplied>,
     row: &ObservedSource,
     key: &FingerprintKey,
 ) -> bool {
     if let Some(shown) = row.echo.fingerprint.as_deref() {
-        return stamp.reads(shown) && previous.is_none_or(|previous| previous.stamp(key) != *stamp);
+        return stamp.eq_hex(shown) && previous.is_none_or(|previous| previous.marker_fingerprint(key) != *stamp);
     }
     if row.kind.as_ref().is_some_and(|kind| *kind != applied.definition.kind) {
         return false;
@@ -30,13 +30,13 @@ pub fn carried_out(
     let (mut contradicts, mut telling) = (false, false);
     let before = previous.map(|previous| (&*previous.definition).into()).unwrap_or_default();
     let sides = [(&*applied.definition).into(), before, (&row.echo).into()];
-    side_by_side(sides, |_, [new, old, echoed]| {
-        let (Some(new), Some(shown @ Part::Json(value))) = (new, echoed) else { return };
+    zip_leaves(sides, |_, [new, old, echoed]| {
+        let (Some(new), Some(shown @ ValueRef::Json(value))) = (new, echoed) else { return };
         if new.is_secret() || is_hidden(value) {
             return;
         }
-        contradicts |= !new.is_like(shown) && !new.is_reordered(shown);
-        telling |= !old.is_some_and(|old| old.is_like(new));
+        contradicts |= !new.eq_value(shown) && !new.is_reordered(shown);
+        telling |= !old.is_some_and(|old| old.eq_value(new));
     });
     telling && !contradicts && previous.is_some()
 }
@@ -46,48 +46,48 @@ pub fn carried_out(
 /// Fields that the platform returned exactly as applied would have the new values; if they have others, the
 /// list is out of date, or the platform ignored the connect. A field that the platform normalises proves
 /// neither. `stamp` is the fingerprint of `applied`.
-pub(super) fn shows_what_was_before(
-    applied: &Applied,
+pub(super) fn shows_previous(
+    applied: &LastApplied,
     stamp: &Fingerprint,
-    previous: Option<&Applied>,
+    previous: Option<&LastApplied>,
     row: &ObservedSource,
     key: &FingerprintKey,
 ) -> bool {
     let Some(previous) = previous else { return false };
-    let bears = |stamp: &Fingerprint| row.echo.fingerprint.as_deref().is_some_and(|shown| stamp.reads(shown));
-    if bears(stamp) && previous.stamp(key) != *stamp {
+    let bears = |stamp: &Fingerprint| row.echo.fingerprint.as_deref().is_some_and(|shown| stamp.eq_hex(shown));
+    if bears(stamp) && previous.marker_fingerprint(key) != *stamp {
         return false;
     }
-    let is_exact = |path: &FieldPath| previous.echo.of(path) == Echoed::AsApplied;
+    let is_exact = |path: &FieldPath| previous.echo.get(path) == ReadbackState::Equal;
     let (now, was) = (&applied.definition.kind, &previous.definition.kind);
     if row.kind.as_ref().is_some_and(|kind| kind != now) && is_exact(&super::diff::type_path()) {
         return true;
     }
     let shown = row.echo.leaves();
-    let old: BTreeMap<FieldPath, Leaf> = previous.definition.leaves();
+    let old: BTreeMap<FieldPath, LeafValue> = previous.definition.leaves();
     let mut shows_news = now != was && row.kind.as_ref() == Some(now);
     for (path, leaf) in &applied.definition.leaves() {
-        let (Leaf::Plain(value), Some(shown)) = (leaf, shown.get(path)) else { continue };
-        let Some(Leaf::Plain(before)) = old.get(path) else {
-            shows_news |= !old.contains_key(path) && is_alike(value, shown);
+        let (LeafValue::Plain(value), Some(shown)) = (leaf, shown.get(path)) else { continue };
+        let Some(LeafValue::Plain(before)) = old.get(path) else {
+            shows_news |= !old.contains_key(path) && is_equivalent(value, shown);
             continue;
         };
-        if is_exact(path) && !is_alike(value, shown) {
+        if is_exact(path) && !is_equivalent(value, shown) {
             return true;
         }
-        shows_news |= !is_alike(value, before) && is_alike(value, shown);
+        shows_news |= !is_equivalent(value, before) && is_equivalent(value, shown);
     }
-    !shows_news && previous.stamp(key) != *stamp && bears(&previous.stamp(key))
+    !shows_news && previous.marker_fingerprint(key) != *stamp && bears(&previous.marker_fingerprint(key))
 }
 
 /// Returns the declared fields that the row shows with another value than was applied.
 ///
 /// Forms that platforms normalise to are no other value.
-pub(super) fn contradictions(applied: &Applied, row: &ObservedSource) -> Vec<FieldPath> {
+pub(super) fn contradictions(applied: &LastApplied, row: &ObservedSource) -> Vec<FieldPath> {
     let shown = row.echo.leaves();
-    let differs = |(path, leaf): &(FieldPath, Leaf)| match (leaf, shown.get(path)) {
-        (Leaf::Plain(value), Some(shown)) => {
-            plain(value).is_some() && plain(shown).is_some() && !is_alike(value, shown)
+    let differs = |(path, leaf): &(FieldPath, LeafValue)| match (leaf, shown.get(path)) {
+        (LeafValue::Plain(value), Some(shown)) => {
+            plain(value).is_some() && plain(shown).is_some() && !is_equivalent(value, shown)
         }
         _ => false,
     };
@@ -98,17 +98,17 @@ pub(super) fn contradictions(applied: &Applied, row: &ObservedSource) -> Vec<Fie
 ///
 /// Another value than was applied is then more likely someone's edit than the platform's own form of it, and shows
 /// as drift.
-pub(super) fn seen_late(applied: Applied, row: &ObservedSource, key: &FingerprintKey) -> Applied {
+pub(super) fn record_late_readback(applied: LastApplied, row: &ObservedSource, key: &FingerprintKey) -> LastApplied {
     let edited = contradictions(&applied, row);
-    let mut applied = super::seen(applied, row, key);
-    edited.into_iter().for_each(|path| applied.echo.note(path, Echoed::AsApplied));
+    let mut applied = super::record_readback(applied, row, key);
+    edited.into_iter().for_each(|path| applied.echo.record_undeclared(path, ReadbackState::Equal));
     applied
 }
 
 /// Returns true if the values differ only in ways that platforms normalise.
 ///
 /// These are case, surrounding blanks, a trailing slash, and a number as text.
-fn is_alike(one: &Value, other: &Value) -> bool {
+fn is_equivalent(one: &Value, other: &Value) -> bool {
     let number = |text: &str| text.parse::<f64>().ok();
     one == other
         || match (plain(one), plain(other)) {

@@ -1,46 +1,46 @@
 //! Decision table for one declared source.
 
-use super::additions::{ByPlatform, Tally, note};
-use super::reckon::goes_on_from;
+use super::additions::{ByPlatform, AdditionCount, record_additions};
+use super::reckon::is_accepted_writer;
 use super::{
-    Action, ActionKind, Comparison, Input, Pending, SecretState, Step, Suspended, UNDONE_TOO_OFTEN,
-    Unchecked, UnitPlan, Withheld, WithheldReason, adopt, compare,
+    Action, ActionKind, FieldDiff, PlanInput, PendingWrite, SecretState, Step, Suspended, MAX_DRIFT_CORRECTIONS,
+    Unchecked, WorkspacePlan, Withheld, WithheldReason, adopt, compare,
 };
 use crate::model::{
-    DesiredSource, IntentKind, MetadataPolicy, ObservedSource, Owned, Place, SourceId, SourceName,
+    DesiredSource, IntentKind, MetadataPolicy, ObservedSource, ManagedSource, SourceLocation, SourceId, SourceName,
 };
 use std::sync::Arc;
 
 /// A declared source with everything known about its name.
-pub(super) struct Case<'a> {
-    pub(super) input: &'a Input<'a>,
+pub(super) struct SourceCase<'a> {
+    pub(super) input: &'a PlanInput<'a>,
     pub(super) index: usize,
     pub(super) source: &'a DesiredSource,
     pub(super) rows: &'a [&'a ObservedSource],
-    pub(super) owned: Option<&'a Arc<Owned>>,
+    pub(super) owned: Option<&'a Arc<ManagedSource>>,
     /// Changes that the platform made to all sources of a type.
     by_platform: &'a ByPlatform,
 }
 
-impl<'a> Case<'a> {
+impl<'a> SourceCase<'a> {
     /// Creates the case of the source at `index`, with the rows of its name.
     pub(super) fn new(
-        input: &'a Input<'a>,
+        input: &'a PlanInput<'a>,
         index: usize,
         source: &'a DesiredSource,
         rows: &'a [&'a ObservedSource],
         by_platform: &'a ByPlatform,
     ) -> Self {
-        Self { input, index, source, rows, owned: input.inventory.owned.get(&source.name), by_platform }
+        Self { input, index, source, rows, owned: input.inventory.managed.get(&source.name), by_platform }
     }
 
     /// Applies the decision table.
-    pub(super) fn decide(&self, tally: &mut Tally, plan: &mut UnitPlan) {
+    pub(super) fn decide(&self, tally: &mut AdditionCount, plan: &mut WorkspacePlan) {
         let Self { input, source, rows, .. } = *self;
         if let Some(suspend) = &source.suspend {
-            let own = self.own_row();
+            let own = self.managed_row();
             let compared = own.map(|(owned, row)| (self.compare(owned, row, tally), row));
-            self.keep_books(compared.as_ref(), plan);
+            self.refresh_inventory(compared.as_ref(), plan);
             let drift = compared.map(|(comparison, _)| comparison.changes).unwrap_or_default();
             let reason = suspend.reason.clone();
             plan.suspended.push(Suspended { name: source.name.clone(), reason, drift });
@@ -50,20 +50,20 @@ impl<'a> Case<'a> {
             plan.unchecked.push(Unchecked {
                 source: source.key.clone(),
                 name: source.name.clone(),
-                why: why.clone(),
-                at: source.at.clone(),
+                reason: why.clone(),
+                location: source.at.clone(),
             });
         }
         if let Some(pending) = input.pending.get(&source.name)
             && !self.is_edited_since(pending)
         {
-            plan.withheld.push(self.waits_for_a_write(pending));
+            plan.withheld.push(self.withheld_for_write(pending));
             return;
         }
-        match (self.own_row(), rows) {
+        match (self.managed_row(), rows) {
             (_, []) => self.connect(plan),
-            (Some((owned, row)), _) => self.ours(owned, row, tally, plan),
-            (None, [row]) => adopt::foreign(self, row, plan),
+            (Some((owned, row)), _) => self.decide_managed(owned, row, tally, plan),
+            (None, [row]) => adopt::decide_unmanaged(self, row, plan),
             (None, _) => {
                 let reason = format!(
                     "{} sources on the platform have this name, and none is known to be managed",
@@ -82,7 +82,7 @@ impl<'a> Case<'a> {
     }
 
     /// Returns our own row: the one with the recorded id, or the only one without ids.
-    fn own_row(&self) -> Option<(&'a Owned, &'a ObservedSource)> {
+    fn managed_row(&self) -> Option<(&'a ManagedSource, &'a ObservedSource)> {
         let owned = self.owned?;
         let row = match &owned.id {
             // If the platform no longer returns ids, the only row of the name is still ours.
@@ -92,7 +92,7 @@ impl<'a> Case<'a> {
             },
             // Where none was known and one is shown now, the name alone does not make it ours.
             None => match self.rows {
-                [only] if only.id.is_none() || self.bears_our_stamp(owned, only) => Some(only),
+                [only] if only.id.is_none() || self.has_our_marker(owned, only) => Some(only),
                 _ => None,
             },
         };
@@ -105,38 +105,38 @@ impl<'a> Case<'a> {
     }
 
     /// Returns true if the row bears the marker of the definition that was last applied.
-    fn bears_our_stamp(&self, owned: &Owned, row: &ObservedSource) -> bool {
-        let stamp = owned.applied.stamp(self.input.key);
-        row.echo.fingerprint.as_deref().is_some_and(|shown| stamp.reads(shown))
+    fn has_our_marker(&self, owned: &ManagedSource, row: &ObservedSource) -> bool {
+        let stamp = owned.applied.marker_fingerprint(self.input.key);
+        row.echo.fingerprint.as_deref().is_some_and(|shown| stamp.eq_hex(shown))
     }
 
     /// Returns true if the source was edited after a connect that is not listed yet.
     ///
     /// The new definition is sent then. The response to the earlier connect contains its id, so its row is
     /// recognised as ours whenever it appears.
-    fn is_edited_since(&self, pending: &Pending) -> bool {
+    fn is_edited_since(&self, pending: &PendingWrite) -> bool {
         let mut open = self.input.inventory.intents.values().filter(|intent| intent.name == self.source.name);
-        *pending != Pending::Settling
+        *pending != PendingWrite::Settling
             && open.all(|intent| match &intent.kind {
                 IntentKind::Connect(applied) => {
                     intent.answer.as_ref().is_some_and(|answer| answer.id.is_some())
-                        && !applied.definition.is(&self.source.definition)
+                        && !applied.definition.eq_definition(&self.source.definition)
                 }
                 IntentKind::Cleanup(_) => false,
             })
     }
 
-    fn waits_for_a_write(&self, pending: &Pending) -> Withheld {
+    fn withheld_for_write(&self, pending: &PendingWrite) -> Withheld {
         let label = self.input.desired.label();
         let allow = format!(
             "wait until it shows, or run `wellspring apply -s {label}/{}` to try again without it",
             self.source.key
         );
-        let allow = (*pending != Pending::Settling).then_some(allow);
+        let allow = (*pending != PendingWrite::Settling).then_some(allow);
         self.withheld(ActionKind::Connect, pending.code(), pending.to_string(), allow, false)
     }
 
-    fn compare(&self, owned: &Owned, row: &ObservedSource, tally: &mut Tally) -> Comparison {
+    fn compare(&self, owned: &ManagedSource, row: &ObservedSource, tally: &mut AdditionCount) -> FieldDiff {
         let secrets = match self.input.secrets.get(&self.source.name) {
             Some(SecretState::Resolved(secrets)) => Some(secrets),
             _ => None,
@@ -144,15 +144,15 @@ impl<'a> Case<'a> {
         let mut comparison = compare(self.source, &owned.applied, secrets, row, self.input.key);
         let kind = &owned.applied.definition.kind;
         tally.count(kind, &comparison);
-        self.by_platform.excuse(kind, &mut comparison);
+        self.by_platform.remove_platform_changes(kind, &mut comparison);
         comparison
     }
 
-    fn connect(&self, plan: &mut UnitPlan) {
+    fn connect(&self, plan: &mut WorkspacePlan) {
         let ours = self.owned.is_some();
         let reason = if ours { "gone from the platform" } else { "new" };
         let action = Action {
-            mends_drift: ours,
+            corrects_drift: ours,
             ..self.action(Step::Connect { index: self.index }, reason.to_owned())
         };
         self.act_unless_quarantined(action, plan);
@@ -160,12 +160,12 @@ impl<'a> Case<'a> {
 
     /// Returns the state that wrote this row, if it is neither ours nor a predecessor.
     pub(super) fn other_writer<'b>(&self, row: &'b ObservedSource) -> Option<&'b str> {
-        let is_known = |writer: &str| self.owned.is_some_and(|owned| goes_on_from(owned, writer));
+        let is_known = |writer: &str| self.owned.is_some_and(|owned| is_accepted_writer(owned, writer));
         row.echo.writer.as_deref().filter(|writer| *writer != self.input.key.id() && !is_known(writer))
     }
 
     /// Returns the hint for taking over a source that another state connected.
-    pub(super) fn take_over(&self) -> String {
+    pub(super) fn takeover_hint(&self) -> String {
         let label = self.input.desired.label();
         format!("if that state is given up, run `wellspring apply -s {label}/{}`", self.source.key)
     }
@@ -174,7 +174,7 @@ impl<'a> Case<'a> {
     ///
     /// Another state does if it wrote our row since. If it has a row of its own under this name, the state
     /// with the greater id gives way.
-    fn gives_way(&self, row: &ObservedSource, plan: &mut UnitPlan) -> bool {
+    fn yields_to_other_writer(&self, row: &ObservedSource, plan: &mut WorkspacePlan) -> bool {
         let beside = |other: &&&ObservedSource| other.id != row.id;
         let greater = |writer: &&str| self.input.key.id() > *writer;
         let mut others = self.rows.iter().filter(beside).filter_map(|other| self.other_writer(other));
@@ -188,18 +188,18 @@ impl<'a> Case<'a> {
             ActionKind::Replace,
             WithheldReason::OtherWriter,
             reason,
-            Some(self.take_over()),
+            Some(self.takeover_hint()),
             true,
         ));
         true
     }
 
-    fn ours(&self, owned: &Owned, row: &ObservedSource, tally: &mut Tally, plan: &mut UnitPlan) {
-        if self.gives_way(row, plan) {
+    fn decide_managed(&self, owned: &ManagedSource, row: &ObservedSource, tally: &mut AdditionCount, plan: &mut WorkspacePlan) {
+        if self.yields_to_other_writer(row, plan) {
             return;
         }
         let compared = (self.compare(owned, row, tally), row);
-        self.keep_books(Some(&compared), plan);
+        self.refresh_inventory(Some(&compared), plan);
         let (comparison, _) = compared;
         plan.unreadable
             .extend(comparison.unreadable.iter().map(|path| format!("{}: {path}", self.source.key)));
@@ -214,17 +214,17 @@ impl<'a> Case<'a> {
             plan.unchanged.push(self.source.name.clone());
             return;
         }
-        if let Some(withheld) = self.replace_forbidden(owned, row, &comparison, strangers) {
+        if let Some(withheld) = self.replace_obstacle(owned, row, &comparison, strangers) {
             plan.withheld.push(Withheld { changes: comparison.changes, ..withheld });
             return;
         }
         let Some(old) = row.id.clone() else { return };
         let action = Action {
-            mends_drift: comparison.has_drift(),
+            corrects_drift: comparison.has_drift(),
             reason: if fell_back {
                 "the platform shows an older version".to_owned()
             } else {
-                reason_of(&comparison)
+                summarize_changes(&comparison)
             },
             changes: comparison.changes,
             ..self.action(Step::Replace { index: self.index, old }, String::new())
@@ -233,7 +233,7 @@ impl<'a> Case<'a> {
     }
 
     /// Cleans up our older rows of this name; returns true if there are rows of others.
-    fn clean_up_superseded(&self, owned: &Owned, row: &ObservedSource, plan: &mut UnitPlan) -> bool {
+    fn clean_up_superseded(&self, owned: &ManagedSource, row: &ObservedSource, plan: &mut WorkspacePlan) -> bool {
         let mut strangers = false;
         let mut known = row.id.as_ref();
         for other in self.rows.iter().filter(|other| other.id != row.id) {
@@ -251,17 +251,17 @@ impl<'a> Case<'a> {
         strangers
     }
 
-    fn replace_forbidden(
+    fn replace_obstacle(
         &self,
-        owned: &Owned,
+        owned: &ManagedSource,
         row: &ObservedSource,
-        comparison: &Comparison,
+        comparison: &FieldDiff,
         strangers: bool,
     ) -> Option<Withheld> {
         let withheld = |code, reason: String, allow, refused| {
             Some(self.withheld(ActionKind::Replace, code, reason, allow, refused))
         };
-        let what = reason_of(comparison);
+        let what = summarize_changes(comparison);
         if row.id.is_none() {
             let allow = "remove it on the platform; it is then connected again".to_owned();
             return withheld(
@@ -302,15 +302,15 @@ impl<'a> Case<'a> {
         None
     }
 
-    pub(super) fn act_unless_quarantined(&self, action: Action, plan: &mut UnitPlan) {
+    pub(super) fn act_unless_quarantined(&self, action: Action, plan: &mut WorkspacePlan) {
         let quarantine = self.input.quarantine;
         // A source that does not exist is connected again in every pass, without quarantine.
         let stands_nowhere = matches!(action.step, Step::Connect { .. });
-        let held = quarantine.held.get(&self.source.name).filter(|_| !stands_nowhere).cloned();
+        let held = quarantine.blocked.get(&self.source.name).filter(|_| !stands_nowhere).cloned();
         let edited = action.changes.iter().any(|change| !change.drift)
-            || self.owned.is_some_and(|owned| !owned.applied.definition.is(&self.source.definition));
-        let undone = quarantine.mended.get(&self.source.name).copied().unwrap_or_default();
-        let fought = action.mends_drift && !edited && undone >= UNDONE_TOO_OFTEN;
+            || self.owned.is_some_and(|owned| !owned.applied.definition.eq_definition(&self.source.definition));
+        let undone = quarantine.corrected.get(&self.source.name).copied().unwrap_or_default();
+        let fought = action.corrects_drift && !edited && undone >= MAX_DRIFT_CORRECTIONS;
         let story = held.or_else(|| {
             fought.then(|| {
                 format!("{}, and was corrected {undone} times in the last hour: does another controller manage it?", action.reason)
@@ -330,11 +330,11 @@ impl<'a> Case<'a> {
     }
 
     /// Refreshes the inventory: key, location, `protect`, older ids, additions.
-    fn keep_books(&self, compared: Option<&(Comparison, &ObservedSource)>, plan: &mut UnitPlan) {
+    fn refresh_inventory(&self, compared: Option<&(FieldDiff, &ObservedSource)>, plan: &mut WorkspacePlan) {
         let Some(owned) = self.owned else { return };
-        let mut next = placed(Arc::clone(owned), self.source, self.input.root);
+        let mut next = with_location(Arc::clone(owned), self.source, self.input.root);
         if let Some((comparison, row)) = compared {
-            note(&mut next, comparison, self.by_platform, row);
+            record_additions(&mut next, comparison, self.by_platform, row);
         }
         let stands =
             |id: &SourceId| self.rows.iter().any(|row| row.id.as_ref().is_none_or(|shown| shown == id));
@@ -359,11 +359,11 @@ impl<'a> Case<'a> {
             source: self.source.key.clone(),
             name: self.source.name.clone(),
             reason,
-            at: Some(self.source.at.clone()),
+            location: Some(self.source.at.clone()),
             changes: Vec::new(),
-            mends_drift: false,
-            lacks_secret,
-            tested: None,
+            corrects_drift: false,
+            missing_secrets: lacks_secret,
+            test_status: None,
         }
     }
 
@@ -381,7 +381,7 @@ impl<'a> Case<'a> {
             action,
             code,
             reason,
-            at: Some(self.source.at.clone()),
+            location: Some(self.source.at.clone()),
             allow,
             refused,
             changes: Vec::new(),
@@ -393,8 +393,8 @@ impl<'a> Case<'a> {
 ///
 /// The same `Arc` is returned if nothing changed.
 #[must_use]
-pub fn placed(mut owned: Arc<Owned>, source: &DesiredSource, root: &str) -> Arc<Owned> {
-    let Place { file, line } = &source.at;
+pub fn with_location(mut owned: Arc<ManagedSource>, source: &DesiredSource, root: &str) -> Arc<ManagedSource> {
+    let SourceLocation { file, line } = &source.at;
     let was = (&owned.key, owned.protect, owned.declared_in.as_deref(), owned.file.as_deref(), owned.line);
     if was != (&source.key, source.protect, Some(root), Some(file), Some(*line)) {
         let owned = Arc::make_mut(&mut owned);
@@ -408,7 +408,7 @@ pub fn placed(mut owned: Arc<Owned>, source: &DesiredSource, root: &str) -> Arc<
 }
 
 /// Summarises the differences, for example `connection_config changed`.
-fn reason_of(comparison: &Comparison) -> String {
+fn summarize_changes(comparison: &FieldDiff) -> String {
     let roots = |drift: bool| {
         let mut roots: Vec<&str> = comparison
             .changes
@@ -427,8 +427,8 @@ fn reason_of(comparison: &Comparison) -> String {
 }
 
 /// Returns the listed ids that the inventory records as ours.
-pub(super) fn our_ids<'a>(
-    owned: &'a Owned,
+pub(super) fn managed_ids<'a>(
+    owned: &'a ManagedSource,
     rows: &'a [&'a ObservedSource],
 ) -> impl Iterator<Item = &'a SourceId> {
     rows.iter()
@@ -437,6 +437,6 @@ pub(super) fn our_ids<'a>(
 }
 
 /// Returns true if a write to this name is still open.
-pub(super) fn is_pending(input: &Input<'_>, name: &SourceName) -> bool {
+pub(super) fn is_pending(input: &PlanInput<'_>, name: &SourceName) -> bool {
     input.pending.contains_key(name)
 }

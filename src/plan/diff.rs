@@ -6,10 +6,10 @@
 //! order: some platforms return a list in a new order each time. Fields that others add outside the declared
 //! keys are drift: see [`super::additions`].
 
-use super::additions::{additions, is_empty};
+use super::additions::{find_additions, is_empty};
 use crate::model::{
-    Applied, DesiredSource, Echoed, Echoes, FieldPath, Fingerprint, FingerprintKey, Leaf, ObservedSource,
-    Part, beside, is_hidden, side_by_side, unordered,
+    LastApplied, DesiredSource, ReadbackState, ReadbackMap, FieldPath, Fingerprint, FingerprintKey, LeafValue, ObservedSource,
+    ValueRef, for_each_undeclared, is_hidden, zip_leaves, unordered,
 };
 use serde_json::Value;
 use std::cell::OnceCell;
@@ -21,7 +21,7 @@ pub struct FieldChange {
     /// Path of the field.
     pub path: FieldPath,
     /// Kind of difference, also known if the values are omitted.
-    pub how: How,
+    pub kind: ChangeKind,
     /// Previous value, if it may be shown.
     pub before: Option<Value>,
     /// Declared value, if it may be shown.
@@ -36,7 +36,7 @@ pub struct FieldChange {
 
 /// The change to make to a field on the platform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum How {
+pub enum ChangeKind {
     /// New in the files, or removed by others.
     Added,
     /// Another value.
@@ -47,7 +47,7 @@ pub enum How {
 
 /// Comparison of one declared source with its row.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Comparison {
+pub struct FieldDiff {
     /// Differences, by path.
     pub changes: Vec<FieldChange>,
     /// Declared fields that the platform does not return.
@@ -59,10 +59,10 @@ pub struct Comparison {
     /// True if others removed our ownership marker since our last write.
     ///
     /// Also in `changes`.
-    pub lost_stamp: bool,
+    pub lost_marker: bool,
 }
 
-impl Comparison {
+impl FieldDiff {
     /// Returns true if there are differences, and all of them are in `metadata`.
     #[must_use]
     pub fn only_metadata(&self) -> bool {
@@ -84,113 +84,113 @@ pub(super) fn type_path() -> FieldPath {
 
 /// Records the readback of a write: the row as listed after it.
 #[must_use]
-pub fn seen(applied: Applied, row: &ObservedSource, key: &FingerprintKey) -> Applied {
-    let echoed = |tell: &mut dyn FnMut(&FieldPath, Echoed)| {
-        side_by_side([(&*applied.definition).into(), (&row.echo).into()], |path, [was, shown]| {
+pub fn record_readback(applied: LastApplied, row: &ObservedSource, key: &FingerprintKey) -> LastApplied {
+    let echoed = |tell: &mut dyn FnMut(&FieldPath, ReadbackState)| {
+        zip_leaves([(&*applied.definition).into(), (&row.echo).into()], |path, [was, shown]| {
             let Some(was) = was else { return };
-            let is_secret = |shown: &Value| applied.secrets.get(path) == Some(&key.of(shown));
+            let is_secret = |shown: &Value| applied.secrets.get(path) == Some(&key.fingerprint(shown));
             tell(
                 path,
                 match shown.and_then(readable) {
-                    None => Echoed::Nothing,
-                    Some(shown) if is_same(was, shown) => Echoed::AsApplied,
-                    Some(shown) if was.is_secret() && is_secret(shown) => Echoed::AsApplied,
-                    Some(shown) => Echoed::Other(print(shown, key)),
+                    None => ReadbackState::Absent,
+                    Some(shown) if is_same(was, shown) => ReadbackState::Equal,
+                    Some(shown) if was.is_secret() && is_secret(shown) => ReadbackState::Equal,
+                    Some(shown) => ReadbackState::Differs(observed_fingerprint(shown, key)),
                 },
             );
         });
         tell(
             &type_path(),
             match &row.kind {
-                None => Echoed::Nothing,
-                Some(kind) if *kind == applied.definition.kind => Echoed::AsApplied,
-                Some(kind) => Echoed::Other(key.of(kind)),
+                None => ReadbackState::Absent,
+                Some(kind) if *kind == applied.definition.kind => ReadbackState::Equal,
+                Some(kind) => ReadbackState::Differs(key.fingerprint(kind)),
             },
         );
     };
     // Collects the fields that differ from `common`; also returns the value that most fields have.
-    let but = |common: Echoed| {
+    let but = |common: ReadbackState| {
         let (mut as_applied, mut nothing) = (0, 0);
         let mut exceptions = BTreeMap::new();
         echoed(&mut |path, echoed| {
             match echoed {
-                Echoed::AsApplied => as_applied += 1,
-                Echoed::Nothing => nothing += 1,
-                Echoed::Other(_) | Echoed::Beside | Echoed::Added(_) => {}
+                ReadbackState::Equal => as_applied += 1,
+                ReadbackState::Absent => nothing += 1,
+                ReadbackState::Differs(_) | ReadbackState::PlatformOwned | ReadbackState::AddedByOthers(_) => {}
             }
             if echoed != common {
                 exceptions.insert(path.clone(), echoed);
             }
         });
-        (if as_applied > nothing { Echoed::AsApplied } else { Echoed::Nothing }, exceptions)
+        (if as_applied > nothing { ReadbackState::Equal } else { ReadbackState::Absent }, exceptions)
     };
     let shows = row.echo.connection_config.is_some() || row.echo.metadata.is_some();
-    let expected = if shows { Echoed::AsApplied } else { Echoed::Nothing };
+    let expected = if shows { ReadbackState::Equal } else { ReadbackState::Absent };
     let (common, mut exceptions) = but(expected);
     if common != expected {
         (_, exceptions) = but(common);
     }
     if let Some(stamp) = &row.echo.fingerprint {
-        exceptions.insert(stamp_path(), Echoed::Other(stamp_print(stamp, key)));
+        exceptions.insert(marker_path(), ReadbackState::Differs(marker_fingerprint(stamp, key)));
     }
-    exceptions.extend(applied.echo.added());
+    exceptions.extend(applied.echo.added_by_others());
     let mut echo = match common {
-        Echoed::AsApplied => Echoes::as_applied_but(exceptions),
-        _ => Echoes::nothing_but(exceptions),
+        ReadbackState::Equal => ReadbackMap::equal_except(exceptions),
+        _ => ReadbackMap::absent_except(exceptions),
     };
-    note_beside(&applied, row, &mut echo);
-    Applied { echo, ..applied }
+    record_undeclared(&applied, row, &mut echo);
+    LastApplied { echo, ..applied }
 }
 
 /// Records the fields of the row that are outside the definition.
-pub(super) fn note_beside(applied: &Applied, row: &ObservedSource, echo: &mut Echoes) {
+pub(super) fn record_undeclared(applied: &LastApplied, row: &ObservedSource, echo: &mut ReadbackMap) {
     if !matches!(row.echo.connection_config, Some(Value::Object(_))) {
         return;
     }
-    beside((&*applied.definition).into(), (&row.echo).into(), |path, value| {
+    for_each_undeclared((&*applied.definition).into(), (&row.echo).into(), |path, value| {
         if !is_empty(value) {
-            echo.note(path.clone(), Echoed::Beside);
+            echo.record_undeclared(path.clone(), ReadbackState::PlatformOwned);
         }
     });
-    echo.note_all_beside();
+    echo.mark_undeclared_complete();
 }
 
 /// Returns true if a row has the applied value.
 ///
 /// Some platforms do not keep the order of lists.
-fn is_same(was: Part<'_>, shown: &Value) -> bool {
-    let shown = Part::Json(shown);
-    was.is_like(shown) || was.is_reordered(shown)
+fn is_same(was: ValueRef<'_>, shown: &Value) -> bool {
+    let shown = ValueRef::Json(shown);
+    was.eq_value(shown) || was.is_reordered(shown)
 }
 
 /// Returns the fingerprint of an observed value; for lists, regardless of order.
-fn print(shown: &Value, key: &FingerprintKey) -> Fingerprint {
+fn observed_fingerprint(shown: &Value, key: &FingerprintKey) -> Fingerprint {
     match shown {
-        Value::Array(_) => key.of(&unordered(shown)),
-        _ => key.of(shown),
+        Value::Array(_) => key.fingerprint(&unordered(shown)),
+        _ => key.fingerprint(shown),
     }
 }
 
 /// Our markers contain fingerprints already.
-fn stamp_print(stamp: &str, key: &FingerprintKey) -> Fingerprint {
-    Fingerprint::parse(stamp).unwrap_or_else(|| key.of(stamp))
+fn marker_fingerprint(stamp: &str, key: &FingerprintKey) -> Fingerprint {
+    Fingerprint::parse(stamp).unwrap_or_else(|| key.fingerprint(stamp))
 }
 
 /// Returns the value of a leaf unless it is masked or null.
 ///
 /// Masked and null values are unknown, never drift.
-fn readable(leaf: Part<'_>) -> Option<&Value> {
+fn readable(leaf: ValueRef<'_>) -> Option<&Value> {
     match leaf {
-        Part::Json(value) if !is_hidden(value) => Some(value),
+        ValueRef::Json(value) if !is_hidden(value) => Some(value),
         _ => None,
     }
 }
 
 /// Path under which the observed marker is recorded.
-pub(super) fn stamp_path() -> FieldPath {
-    let mut path = FieldPath::on_the_way("metadata");
-    path.enter("wellspring");
-    path.enter("fingerprint");
+pub(super) fn marker_path() -> FieldPath {
+    let mut path = FieldPath::with_capacity("metadata");
+    path.push_key("wellspring");
+    path.push_key("fingerprint");
     path
 }
 
@@ -198,10 +198,10 @@ pub(super) fn stamp_path() -> FieldPath {
 ///
 /// Others wrote the row since. The marker alone is no difference, but distinguishes a key that others removed
 /// from one that the platform does not return.
-fn written_by_another(applied: &Applied, row: &ObservedSource, key: &FingerprintKey) -> bool {
-    let Echoed::Other(was) = applied.echo.beside(&stamp_path()) else { return false };
+fn written_by_other(applied: &LastApplied, row: &ObservedSource, key: &FingerprintKey) -> bool {
+    let ReadbackState::Differs(was) = applied.echo.undeclared(&marker_path()) else { return false };
     // Older versions recorded a fingerprint of the marker.
-    let is_it = |stamp: &String| was == stamp_print(stamp, key) || was == key.of(stamp);
+    let is_it = |stamp: &String| was == marker_fingerprint(stamp, key) || was == key.fingerprint(stamp);
     !row.echo.fingerprint.as_ref().is_some_and(is_it)
 }
 
@@ -211,18 +211,18 @@ fn written_by_another(applied: &Applied, row: &ObservedSource, key: &Fingerprint
 #[must_use]
 pub fn compare(
     source: &DesiredSource,
-    applied: &Applied,
+    applied: &LastApplied,
     secrets: Option<&BTreeMap<FieldPath, Fingerprint>>,
     row: &ObservedSource,
     key: &FingerprintKey,
-) -> Comparison {
-    let mut out = Comparison::default();
+) -> FieldDiff {
+    let mut out = FieldDiff::default();
     // Fingerprints under another key are unknown, and unknown is never a difference.
     let is_known = applied.key_id == key.id();
-    let known = is_known.then(|| Known { applied, row, key, by_another: OnceCell::new() });
+    let known = is_known.then(|| ReadbackComparison { applied, row, key, cached_other_writer: OnceCell::new() });
     let sides = [(&*source.definition).into(), (&*applied.definition).into(), (&row.echo).into()];
     let mut has_additions = false;
-    side_by_side(sides, |path, [now, was, echoed]| {
+    zip_leaves(sides, |path, [now, was, echoed]| {
         let shown = echoed.and_then(readable);
         out.undeclared_keys |= shown.is_some() && now.is_none();
         has_additions |= echoed.is_some() && was.is_none();
@@ -232,7 +232,7 @@ pub fn compare(
                 let moved = |now: &BTreeMap<_, _>| now.get(path) != applied.secrets.get(path);
                 known.is_some() && secrets.is_some_and(moved)
             }
-            (Some(now), Some(was)) => !now.is_like(was),
+            (Some(now), Some(was)) => !now.eq_value(was),
             _ => true,
         };
         // Fields that are new in the files could not be returned yet.
@@ -243,18 +243,18 @@ pub fn compare(
         {
             out.unreadable.push(path.clone());
         }
-        let leaf = |part: Option<Part<'_>>| part.map(Part::leaf);
+        let leaf = |part: Option<ValueRef<'_>>| part.map(ValueRef::leaf);
         if in_files {
             let was = leaf(was);
             out.changes.push(change(path, plain(was.as_ref()), leaf(now).as_ref(), was.as_ref(), false));
         } else if let (Some(known), Some(before)) = (&known, was)
-            && known.moved(path, before, shown, echoed.is_some())
+            && known.has_drifted(path, before, shown, echoed.is_some())
         {
             out.changes.push(change(path, shown.cloned(), leaf(now).as_ref(), leaf(was).as_ref(), true));
         }
     });
     if let Some(known) = &known {
-        additions(known, source, has_additions, &mut out);
+        find_additions(known, source, has_additions, &mut out);
     }
     out.changes.sort_by(|a, b| a.path.cmp(&b.path));
     out.unreadable.sort();
@@ -263,25 +263,25 @@ pub fn compare(
 }
 
 /// A source whose observed values can be compared with the last readback.
-pub(super) struct Known<'a> {
-    pub(super) applied: &'a Applied,
+pub(super) struct ReadbackComparison<'a> {
+    pub(super) applied: &'a LastApplied,
     pub(super) row: &'a ObservedSource,
     pub(super) key: &'a FingerprintKey,
-    by_another: OnceCell<bool>,
+    cached_other_writer: OnceCell<bool>,
 }
 
-impl Known<'_> {
+impl ReadbackComparison<'_> {
     /// Returns true if the observed value of this field changed since the last write.
     ///
     /// `set` is true if the row has the field, even if masked.
-    fn moved(&self, path: &FieldPath, was: Part<'_>, shown: Option<&Value>, set: bool) -> bool {
-        let echoed = self.applied.echo.of(path);
+    fn has_drifted(&self, path: &FieldPath, was: ValueRef<'_>, shown: Option<&Value>, set: bool) -> bool {
+        let echoed = self.applied.echo.get(path);
         let Some(shown) = shown else {
-            return echoed != Echoed::Nothing
+            return echoed != ReadbackState::Absent
                 && !was.is_secret()
                 && !set
-                && self.row.echo.shows_half_of(path)
-                && self.by_another();
+                && self.row.echo.returns_section_of(path)
+                && self.drifted_by_other();
         };
         let is_list = matches!(shown, Value::Array(_));
         if is_same(was, shown) || is_list && self.applied.echo.has_elements_of(path) {
@@ -289,21 +289,21 @@ impl Known<'_> {
         }
         let secret = self.applied.secrets.get(path);
         match echoed {
-            Echoed::AsApplied if was.is_secret() => {
-                secret.is_some_and(|secret| *secret != self.key.of(shown))
+            ReadbackState::Equal if was.is_secret() => {
+                secret.is_some_and(|secret| *secret != self.key.fingerprint(shown))
             }
-            Echoed::AsApplied => true,
-            Echoed::Nothing | Echoed::Beside | Echoed::Added(_) => false,
-            Echoed::Other(echoed) => {
+            ReadbackState::Equal => true,
+            ReadbackState::Absent | ReadbackState::PlatformOwned | ReadbackState::AddedByOthers(_) => false,
+            ReadbackState::Differs(echoed) => {
                 // A secret is comparable only if its readback was exact.
                 let comparable = !was.is_secret() || secret == Some(&echoed);
-                comparable && echoed != print(shown, self.key)
+                comparable && echoed != observed_fingerprint(shown, self.key)
             }
         }
     }
 
-    fn by_another(&self) -> bool {
-        *self.by_another.get_or_init(|| written_by_another(self.applied, self.row, self.key))
+    fn drifted_by_other(&self) -> bool {
+        *self.cached_other_writer.get_or_init(|| written_by_other(self.applied, self.row, self.key))
     }
 }
 
@@ -311,19 +311,19 @@ impl Known<'_> {
 ///
 /// Every difference is one between the files and the platform; fields that are not returned are unreadable.
 #[must_use]
-pub fn compare_foreign(source: &DesiredSource, row: &ObservedSource) -> Comparison {
-    let mut out = Comparison::default();
+pub fn compare_unmanaged(source: &DesiredSource, row: &ObservedSource) -> FieldDiff {
+    let mut out = FieldDiff::default();
     if let Some(kind) = row.kind.as_ref().filter(|kind| **kind != source.definition.kind) {
         let after = source.definition.kind.as_str();
         out.changes.push(kind_changed(Some(kind.as_str()), after, true));
     }
-    side_by_side([(&*source.definition).into(), (&row.echo).into()], |path, [now, echoed]| {
+    zip_leaves([(&*source.definition).into(), (&row.echo).into()], |path, [now, echoed]| {
         // A masked field is set nevertheless, and would be lost with the first replacement.
-        let is_set = echoed.is_some_and(|echoed| !matches!(echoed, Part::Json(Value::Null)));
+        let is_set = echoed.is_some_and(|echoed| !matches!(echoed, ValueRef::Json(Value::Null)));
         match (now, echoed.and_then(readable)) {
             (None, _) => out.undeclared_keys |= is_set,
             (Some(_), None) => out.unreadable.push(path.clone()),
-            (Some(now), Some(shown)) if !now.is_secret() && !now.is_like(Part::Json(shown)) => {
+            (Some(now), Some(shown)) if !now.is_secret() && !now.eq_value(ValueRef::Json(shown)) => {
                 // The origin of the value is unknown, so it may be a secret.
                 let before = None;
                 out.changes.push(FieldChange { before, ..change(path, None, Some(&now.leaf()), None, true) });
@@ -336,7 +336,7 @@ pub fn compare_foreign(source: &DesiredSource, row: &ObservedSource) -> Comparis
 
 fn kind_change(
     source: &DesiredSource,
-    applied: &Applied,
+    applied: &LastApplied,
     row: &ObservedSource,
     key: Option<&FingerprintKey>,
 ) -> Option<FieldChange> {
@@ -345,10 +345,10 @@ fn kind_change(
         return Some(kind_changed(Some(was), now, false));
     }
     let (key, shown) = (key?, row.kind.as_deref()?);
-    let moved = match applied.echo.of(&type_path()) {
-        Echoed::AsApplied => shown != was,
-        Echoed::Other(echoed) => shown != was && echoed != key.of(shown),
-        Echoed::Nothing | Echoed::Beside | Echoed::Added(_) => false,
+    let moved = match applied.echo.get(&type_path()) {
+        ReadbackState::Equal => shown != was,
+        ReadbackState::Differs(echoed) => shown != was && echoed != key.fingerprint(shown),
+        ReadbackState::Absent | ReadbackState::PlatformOwned | ReadbackState::AddedByOthers(_) => false,
     };
     moved.then(|| kind_changed(Some(shown), now, true))
 }
@@ -356,7 +356,7 @@ fn kind_change(
 fn kind_changed(before: Option<&str>, after: &str, drift: bool) -> FieldChange {
     FieldChange {
         path: type_path(),
-        how: How::Changed,
+        kind: ChangeKind::Changed,
         before: before.map(Value::from),
         after: Some(Value::from(after)),
         sensitive: false,
@@ -369,13 +369,13 @@ fn kind_changed(before: Option<&str>, after: &str, drift: bool) -> FieldChange {
 pub(super) fn change(
     path: &FieldPath,
     before: Option<Value>,
-    now: Option<&Leaf>,
-    was: Option<&Leaf>,
+    now: Option<&LeafValue>,
+    was: Option<&LeafValue>,
     drift: bool,
 ) -> FieldChange {
-    let is_secret = |leaf: Option<&Leaf>| matches!(leaf, Some(Leaf::Secret(_)));
+    let is_secret = |leaf: Option<&LeafValue>| matches!(leaf, Some(LeafValue::Secret(_)));
     let exposes =
-        |leaf: Option<&Leaf>| matches!(leaf, Some(Leaf::Plain(value)) if path.exposes_secret(value));
+        |leaf: Option<&LeafValue>| matches!(leaf, Some(LeafValue::Plain(value)) if path.exposes_secret(value));
     let sensitive = is_secret(now)
         || is_secret(was)
         || path.looks_secret()
@@ -383,29 +383,29 @@ pub(super) fn change(
         || exposes(was)
         || before.as_ref().is_some_and(|value| path.exposes_secret(value));
     let how = match (was, now) {
-        (None, Some(_)) if !drift => How::Added,
+        (None, Some(_)) if !drift => ChangeKind::Added,
         // The field is to be restored.
-        (Some(_), Some(Leaf::Plain(_))) if drift && before.is_none() => How::Added,
-        (_, None) => How::Removed,
-        _ => How::Changed,
+        (Some(_), Some(LeafValue::Plain(_))) if drift && before.is_none() => ChangeKind::Added,
+        (_, None) => ChangeKind::Removed,
+        _ => ChangeKind::Changed,
     };
     FieldChange {
         path: path.clone(),
-        how,
+        kind: how,
         before: before.filter(|_| !sensitive),
         after: plain(now).filter(|_| !sensitive),
         sensitive,
         reference: match now {
-            Some(Leaf::Secret(text)) => Some(text.clone()),
+            Some(LeafValue::Secret(text)) => Some(text.clone()),
             _ => None,
         },
         drift,
     }
 }
 
-fn plain(leaf: Option<&Leaf>) -> Option<Value> {
+fn plain(leaf: Option<&LeafValue>) -> Option<Value> {
     match leaf {
-        Some(Leaf::Plain(value)) => Some(value.clone()),
+        Some(LeafValue::Plain(value)) => Some(value.clone()),
         _ => None,
     }
 }

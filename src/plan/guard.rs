@@ -1,7 +1,7 @@
 //! Guard: limits removals and replacements, and alone creates an [`ApprovedPlan`].
 
-use super::{Action, Plan, Step, UnitPlan, Withheld, WithheldReason};
-use crate::model::{DesiredUnit, Limit, Policy, Prune, Unit};
+use super::{Action, Plan, Step, WorkspacePlan, Withheld, WithheldReason};
+use crate::model::{DesiredWorkspace, Limit, Policy, Prune, WorkspaceRef};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use std::sync::Arc;
 pub struct ApprovedPlan {
     plan: Plan,
     /// Removals permitted in addition to the planned ones, per unit.
-    spare_removals: Vec<usize>,
+    remaining_removals: Vec<usize>,
 }
 
 impl ApprovedPlan {
@@ -21,29 +21,29 @@ impl ApprovedPlan {
     }
 
     /// Iterates over the units, each ready to be applied.
-    pub fn units(&self) -> impl Iterator<Item = ApprovedUnit<'_>> {
-        let units = self.plan.units.iter().zip(&self.spare_removals);
-        units.map(|(plan, spare_removals)| ApprovedUnit { plan, spare_removals: *spare_removals })
+    pub fn units(&self) -> impl Iterator<Item = ApprovedWorkspace<'_>> {
+        let units = self.plan.workspaces.iter().zip(&self.remaining_removals);
+        units.map(|(plan, spare_removals)| ApprovedWorkspace { plan, spare_removals: *spare_removals })
     }
 }
 
 /// One unit of an [`ApprovedPlan`].
 #[derive(Debug, Clone, Copy)]
-pub struct ApprovedUnit<'a> {
-    plan: &'a UnitPlan,
+pub struct ApprovedWorkspace<'a> {
+    plan: &'a WorkspacePlan,
     spare_removals: usize,
 }
 
-impl<'a> ApprovedUnit<'a> {
+impl<'a> ApprovedWorkspace<'a> {
     /// Returns the plan of the unit.
     #[must_use]
-    pub fn plan(self) -> &'a UnitPlan {
+    pub fn plan(self) -> &'a WorkspacePlan {
         self.plan
     }
 
     /// Returns how many more sources may be removed to be connected again at once.
     #[must_use]
-    pub fn spare_removals(self) -> usize {
+    pub fn remaining_removals(self) -> usize {
         self.spare_removals
     }
 }
@@ -75,7 +75,7 @@ impl Overrides {
     ///
     /// Flags override the repository, and the host limits both.
     #[must_use]
-    pub fn over(&self, unit: &Arc<DesiredUnit>, host: &HostLimits) -> Arc<DesiredUnit> {
+    pub fn apply_to(&self, unit: &Arc<DesiredWorkspace>, host: &HostLimits) -> Arc<DesiredWorkspace> {
         let policy = &unit.policy;
         let prune = if self.prune { Prune::Owned } else { policy.prune };
         let policy = Policy {
@@ -86,7 +86,7 @@ impl Overrides {
         if policy == unit.policy {
             return Arc::clone(unit);
         }
-        Arc::new(DesiredUnit { policy, ..DesiredUnit::clone(unit) })
+        Arc::new(DesiredWorkspace { policy, ..DesiredWorkspace::clone(unit) })
     }
 }
 
@@ -95,24 +95,24 @@ impl Overrides {
 /// `recent` contains the removals of the last hour per unit. Above `max_cleanup`, all removals of that unit
 /// are withheld; above `max_replace`, all its replacements. The rest is approved.
 #[must_use]
-pub fn approve(mut plan: Plan, host: &HostLimits, recent: &BTreeMap<Unit, usize>) -> ApprovedPlan {
-    plan.units.sort_by(|a, b| a.unit().cmp(b.unit()));
-    let mut spare_removals = Vec::with_capacity(plan.units.len());
-    for unit in &mut plan.units {
+pub fn approve(mut plan: Plan, host: &HostLimits, recent: &BTreeMap<WorkspaceRef, usize>) -> ApprovedPlan {
+    plan.workspaces.sort_by(|a, b| a.unit().cmp(b.unit()));
+    let mut spare_removals = Vec::with_capacity(plan.workspaces.len());
+    for unit in &mut plan.workspaces {
         let recent = recent.get(unit.unit()).copied().unwrap_or_default();
         spare_removals.push(limit_removals(unit, host, recent));
         limit_replacements(unit, host);
         unit.withheld.sort_by(|a, b| (&a.name, a.action).cmp(&(&b.name, b.action)));
     }
-    ApprovedPlan { plan, spare_removals }
+    ApprovedPlan { plan, remaining_removals: spare_removals }
 }
 
 /// Limits removals and returns how many more are permitted.
-fn limit_removals(unit: &mut UnitPlan, host: &HostLimits, recent: usize) -> usize {
+fn limit_removals(unit: &mut WorkspacePlan, host: &HostLimits, recent: usize) -> usize {
     // Percentages refer to the number of managed sources at the beginning of the hour.
-    let owned = unit.owned + recent;
-    let of = |limit: Limit| limit.of_removals(owned);
-    let limit = tighter(Some(unit.desired.policy.max_cleanup), host.max_cleanup, of);
+    let owned = unit.managed_count + recent;
+    let of = |limit: Limit| limit.allowed_removals(owned);
+    let limit = stricter(Some(unit.desired.policy.max_cleanup), host.max_cleanup, of);
     let count = unit.actions.iter().filter(|action| action.step.counts_as_removal()).count();
     if count == 0 || count + recent <= limit {
         return limit.saturating_sub(count + recent);
@@ -122,7 +122,7 @@ fn limit_removals(unit: &mut UnitPlan, host: &HostLimits, recent: usize) -> usiz
         "removal limit: {count} to clean up{earlier}, but max_cleanup permits {limit} of {owned} an hour"
     );
     let needed = count + recent;
-    let allow = match host.max_cleanup.map(|cap| cap.of_removals(owned)) {
+    let allow = match host.max_cleanup.map(|cap| cap.allowed_removals(owned)) {
         Some(cap) if cap < needed => "raise `max_cleanup` under [limits] in the host file".to_owned(),
         _ => format!(
             "run `wellspring apply -w {} --max-cleanup {needed}`, or raise `max_cleanup` under [policy]",
@@ -133,8 +133,8 @@ fn limit_removals(unit: &mut UnitPlan, host: &HostLimits, recent: usize) -> usiz
     limit.saturating_sub(recent)
 }
 
-fn limit_replacements(unit: &mut UnitPlan, host: &HostLimits) {
-    let limit = tighter(unit.desired.policy.max_replace, host.max_replace, |limit| limit.of(unit.owned));
+fn limit_replacements(unit: &mut WorkspacePlan, host: &HostLimits) {
+    let limit = stricter(unit.desired.policy.max_replace, host.max_replace, |limit| limit.allowed(unit.managed_count));
     let is_replacement = |action: &Action| matches!(action.step, Step::Replace { .. });
     let count = unit.actions.iter().filter(|action| is_replacement(action)).count();
     if count > limit {
@@ -149,12 +149,12 @@ fn limit_replacements(unit: &mut UnitPlan, host: &HostLimits) {
     }
 }
 
-fn tighter(policy: Option<Limit>, host: Option<Limit>, of: impl Fn(Limit) -> usize) -> usize {
+fn stricter(policy: Option<Limit>, host: Option<Limit>, of: impl Fn(Limit) -> usize) -> usize {
     [policy, host].into_iter().flatten().map(of).min().unwrap_or(usize::MAX)
 }
 
 fn withhold(
-    unit: &mut UnitPlan,
+    unit: &mut WorkspacePlan,
     code: WithheldReason,
     reason: &str,
     allow: &str,
@@ -169,7 +169,7 @@ fn withhold(
         name: action.name,
         code,
         reason: reason.to_owned(),
-        at: action.at,
+        location: action.location,
         allow: Some(allow.to_owned()),
         refused: true,
         changes: action.changes,

@@ -4,9 +4,9 @@ use crate::model::{ObservedSource, SourceId, SourceName};
 use std::collections::{BTreeSet, HashMap};
 
 /// A listing, sorted by name.
-pub(super) struct Listed<'a>(Vec<&'a ObservedSource>);
+pub(super) struct ListingIndex<'a>(Vec<&'a ObservedSource>);
 
-impl<'a> Listed<'a> {
+impl<'a> ListingIndex<'a> {
     /// Indexes a listing; rows of one name keep their order.
     pub(super) fn by_name(listing: &'a [ObservedSource]) -> Self {
         let mut rows: Vec<&ObservedSource> = listing.iter().collect();
@@ -24,7 +24,7 @@ impl<'a> Listed<'a> {
     }
 
     /// Returns the rows of this name.
-    pub(super) fn of(&self, name: &SourceName) -> &[&'a ObservedSource] {
+    pub(super) fn rows(&self, name: &SourceName) -> &[&'a ObservedSource] {
         let start = self.0.partition_point(|row| row.name < *name);
         let rows = &self.0[start..];
         &rows[..rows.iter().take_while(|row| row.name == *name).count()]

@@ -1,27 +1,27 @@
 //! Doubt in lists: one that lacks many managed sources at once is probably wrong.
 
-use super::listed::Listed;
-use crate::model::{Inventory, ObservedSource, Owned, SourceName};
+use super::listed::ListingIndex;
+use crate::model::{Inventory, ObservedSource, ManagedSource, SourceName};
 use std::fmt;
 
 /// Number of sources that may disappear at once without doubt.
 ///
 /// Applies regardless of their share.
-const FEW: usize = 2;
+const MAX_UNQUESTIONED_MISSING: usize = 2;
 
 /// Inverse of the share that may disappear without doubt: less than one in ten.
-const SHARE: usize = 10;
+const MISSING_SHARE_DIVISOR: usize = 10;
 
 /// Number of managed sources that a list lacks, or lists with other ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Missing {
+pub struct MissingSecrets {
     /// Number of missing sources.
     pub missing: usize,
     /// Number of managed sources with a known id.
     pub owned: usize,
 }
 
-impl fmt::Display for Missing {
+impl fmt::Display for MissingSecrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { missing, owned } = self;
         write!(
@@ -34,22 +34,22 @@ impl fmt::Display for Missing {
 
 /// Returns the numbers if too many managed sources are missing to trust the list.
 #[must_use]
-pub fn missing(inventory: &Inventory, listing: &[ObservedSource]) -> Option<Missing> {
-    let listed = Listed::by_name(listing);
+pub fn check_missing(inventory: &Inventory, listing: &[ObservedSource]) -> Option<MissingSecrets> {
+    let listed = ListingIndex::by_name(listing);
     let is_open = |name: &SourceName| inventory.intents.values().any(|intent| intent.name == *name);
     let (mut missing, mut owned) = (0, 0);
-    for (name, source) in inventory.owned.iter().filter(|(_, source)| source.id.is_some()) {
+    for (name, source) in inventory.managed.iter().filter(|(_, source)| source.id.is_some()) {
         owned += 1;
         let shown = source.listed_as.as_ref().unwrap_or(name);
-        if !listed.of(shown).iter().any(|row| is_ours(source, row)) {
+        if !listed.rows(shown).iter().any(|row| is_ours(source, row)) {
             missing += usize::from(!is_open(name));
         }
     }
-    (missing > FEW && missing * SHARE >= owned).then_some(Missing { missing, owned })
+    (missing > MAX_UNQUESTIONED_MISSING && missing * MISSING_SHARE_DIVISOR >= owned).then_some(MissingSecrets { missing, owned })
 }
 
 /// Returns true if the row of this name is ours or may be.
-fn is_ours(source: &Owned, row: &ObservedSource) -> bool {
+fn is_ours(source: &ManagedSource, row: &ObservedSource) -> bool {
     row.id.as_ref().is_none_or(|id| {
         source.id.as_ref() == Some(id)
             || source.superseded.contains(id)

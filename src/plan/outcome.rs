@@ -1,19 +1,19 @@
 //! The result of applying a plan.
 
-use super::{Step, UnitError, UnitPlan};
+use super::{Step, WorkspaceError, WorkspacePlan};
 
 /// Reason of actions that were skipped because of a shutdown.
 pub const INTERRUPTED: &str = "interrupted before it was started";
 
 /// The result of applying the plan of one unit.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Outcome {
+pub struct ApplyOutcome {
     /// One result per action of the plan, in its order.
     pub results: Vec<ActionResult>,
     /// Error that stopped the pass early, if any.
-    pub error: Option<UnitError>,
+    pub error: Option<WorkspaceError>,
     /// True if a second pass is needed: an adopted source differs.
-    pub again: bool,
+    pub needs_second_pass: bool,
     /// True if an action was deferred until a running sync ends.
     pub waits_for_sync: bool,
 }
@@ -32,7 +32,7 @@ pub enum ActionResult {
     Open,
 }
 
-impl Outcome {
+impl ApplyOutcome {
     /// Returns the number of failed actions.
     #[must_use]
     pub fn failed(&self) -> usize {
@@ -41,7 +41,7 @@ impl Outcome {
 
     /// Returns true if a source of the plan was connected, replaced or adopted.
     #[must_use]
-    pub fn has_connected(&self, plan: &UnitPlan) -> bool {
+    pub fn has_connected(&self, plan: &WorkspacePlan) -> bool {
         let actions = plan.actions.iter().zip(&self.results);
         actions.filter(|(_, result)| **result == ActionResult::Done).any(|(action, _)| {
             matches!(action.step, Step::Connect { .. } | Step::Replace { .. } | Step::Adopt { .. })
@@ -50,7 +50,7 @@ impl Outcome {
 
     /// Returns true if there was no error and no action failed.
     #[must_use]
-    pub fn is_good(&self) -> bool {
+    pub fn is_success(&self) -> bool {
         self.error.is_none() && self.failed() == 0
     }
 }

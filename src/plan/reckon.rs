@@ -9,37 +9,37 @@ mod came;
 mod memory;
 
 use super::WithheldReason;
-use super::listed::{Listed, without_shared_ids};
+use super::listed::{ListingIndex, without_shared_ids};
 use crate::model::{
-    FingerprintKey, Intent, IntentKind, Inventory, ObservedSource, Owned, SourceId, SourceName,
+    FingerprintKey, Intent, IntentKind, Inventory, ObservedSource, ManagedSource, SourceId, SourceName,
 };
-use came::{Came, Connect, came_of};
+use came::{ConnectOutcome, OpenConnect, connect_outcome};
 use jiff::{SignedDuration, Timestamp};
-use memory::as_ours;
+use memory::rename_to_sent;
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
-pub(super) use memory::goes_on_from;
-pub use memory::named_as_declared;
+pub(super) use memory::is_accepted_writer;
+pub use memory::with_sent_names;
 
 /// The inventory, corrected by the listing.
 #[derive(Debug, Clone, Default)]
-pub struct Reckoning {
+pub struct Recovered {
     /// The corrected inventory; still contains the open intents.
     pub inventory: Inventory,
     /// Changes to record for these corrections.
-    pub corrections: Vec<Correction>,
+    pub corrections: Vec<InventoryUpdate>,
     /// Intents whose connect was carried out according to the listing.
-    pub taken: BTreeSet<i64>,
+    pub applied_intents: BTreeSet<i64>,
     /// Names whose last write is still open, with the reason.
-    pub pending: BTreeMap<SourceName, Pending>,
+    pub pending: BTreeMap<SourceName, PendingWrite>,
 }
 
 /// The reason why a write is still open.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Pending {
+pub enum PendingWrite {
     /// The response was lost; the platform gets time to settle.
     Settling,
     /// Reported as connected, with an id if given, but not listed yet.
@@ -48,7 +48,7 @@ pub enum Pending {
     Unchanged,
 }
 
-impl Pending {
+impl PendingWrite {
     /// Returns a stable code for scripts.
     #[must_use]
     pub fn code(&self) -> WithheldReason {
@@ -60,7 +60,7 @@ impl Pending {
     }
 }
 
-impl fmt::Display for Pending {
+impl fmt::Display for PendingWrite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Settling => {
@@ -81,97 +81,97 @@ impl fmt::Display for Pending {
 
 /// One correction of the inventory.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Correction {
+pub enum InventoryUpdate {
     /// The source is managed, with this entry.
-    Own(SourceName, Arc<Owned>),
+    Manage(SourceName, Arc<ManagedSource>),
     /// The source is gone.
-    Disown(SourceName),
+    Remove(SourceName),
     /// The list lacks the source; its entry is kept for a day.
-    Forget(SourceName, Arc<Owned>),
+    Forget(SourceName, Arc<ManagedSource>),
     /// A forgotten entry is no longer needed.
-    Recall(SourceName),
+    DropForgotten(SourceName),
     /// Time since which the unit's lists are doubted for missing sources.
     ///
     /// `None` if trusted.
-    Doubt(Option<Timestamp>),
+    SetDoubt(Option<Timestamp>),
     /// The outcome of the intent is known.
     Close(i64),
 }
 
 /// Age after which a lost request cannot take effect and a hidden row is gone.
-const LATEST: SignedDuration = SignedDuration::from_hours(24);
+const MAX_REQUEST_DELAY: SignedDuration = SignedDuration::from_hours(24);
 
 /// Decides the open intents of a unit by a complete listing.
 ///
 /// `settle` is the time after which a write without a response must be visible.
 #[must_use]
-pub fn reckon(
+pub fn recover(
     mut inventory: Inventory,
     listing: &[ObservedSource],
     key: &FingerprintKey,
     (now, settle): (Timestamp, SignedDuration),
-) -> Reckoning {
+) -> Recovered {
     let intents = std::mem::take(&mut inventory.intents);
-    let mut out = Reckoning { inventory, ..Reckoning::default() };
-    out.recall(listing, key, now);
+    let mut out = Recovered { inventory, ..Recovered::default() };
+    out.restore_forgotten(listing, key, now);
     let told = if intents.is_empty() { None } else { without_shared_ids(listing) };
     let listing = told.as_deref().unwrap_or(listing);
-    let renamed = as_ours(listing, &out.inventory);
+    let renamed = rename_to_sent(listing, &out.inventory);
     let listing = renamed.as_deref().unwrap_or(listing);
-    let listed = Listed::by_name(listing);
+    let listed = ListingIndex::by_name(listing);
     let stamps = listing.iter().any(|row| row.echo.fingerprint.is_some());
     let by_id = OnceCell::new();
     let busy: Vec<SourceName> = intents.values().map(|intent| intent.name.clone()).collect();
     for (number, intent) in intents {
-        let rows = listed.of(&intent.name);
+        let rows = listed.rows(&intent.name);
         let age = now.duration_since(intent.recorded_at).abs();
         let known = match &intent.kind {
             IntentKind::Connect(applied) => {
-                let owned = out.inventory.owned.get(&intent.name);
-                let sent = Connect {
+                let owned = out.inventory.managed.get(&intent.name);
+                let sent = OpenConnect {
                     intent: &intent,
                     applied,
                     owned,
-                    stamp: applied.stamp(key),
-                    settled: age >= settle,
-                    expired: age >= LATEST,
-                    stamps,
+                    marker: applied.marker_fingerprint(key),
+                    settle_elapsed: age >= settle,
+                    expired: age >= MAX_REQUEST_DELAY,
+                    returns_markers: stamps,
                 };
                 // The id in the response may be listed under a name that the platform chose.
-                let overtaken = owned.is_some_and(|owned| is_overtaken(&intent, owned));
+                let overtaken = owned.is_some_and(|owned| is_superseded(&intent, owned));
                 let elsewhere = |id: &SourceId| {
                     let by_id = by_id.get_or_init(|| ids_of(listing));
                     by_id.get(id).copied().filter(|row| {
-                        !out.inventory.owned.contains_key(&row.name) && !busy.contains(&row.name)
+                        !out.inventory.managed.contains_key(&row.name) && !busy.contains(&row.name)
                     })
                 };
-                match came_of(&sent, rows, elsewhere, key) {
-                    Came::Row(row, superseded) => {
-                        let stamp = sent.stamp;
-                        out.take(intent, stamp, row, (superseded, rows), (key, now));
-                        out.corrections.push(Correction::Close(number));
-                        out.taken.insert(number);
+                match connect_outcome(&sent, rows, elsewhere, key) {
+                    ConnectOutcome::Created(row, superseded) => {
+                        let stamp = sent.marker;
+                        out.record_created(intent, stamp, row, (superseded, rows), (key, now));
+                        out.corrections.push(InventoryUpdate::Close(number));
+                        out.applied_intents.insert(number);
                         continue;
                     }
-                    Came::Open(pending) if !overtaken => Err(pending),
-                    Came::Nothing | Came::Open(_) => {
-                        let stamp = sent.stamp;
-                        out.give_up(&intent, stamp, now);
+                    ConnectOutcome::Undetermined(pending) if !overtaken => Err(pending),
+                    ConnectOutcome::NotCreated | ConnectOutcome::Undetermined(_) => {
+                        let stamp = sent.marker;
+                        out.abandon(&intent, stamp, now);
                         Ok(())
                     }
                 }
             }
-            IntentKind::Cleanup(id) => cleaned_up(&mut out, &intent, id, rows, age >= settle),
+            IntentKind::Cleanup(id) => resolve_cleanup(&mut out, &intent, id, rows, age >= settle),
         };
         match known {
-            Ok(()) => out.corrections.push(Correction::Close(number)),
+            Ok(()) => out.corrections.push(InventoryUpdate::Close(number)),
             Err(pending) => {
                 out.pending.insert(intent.name.clone(), pending);
                 out.inventory.intents.insert(number, intent);
             }
         }
     }
-    out.find_late_ones(&listed, key, now);
+    out.claim_late_rows(&listed, key, now);
     out
 }
 
@@ -179,19 +179,19 @@ pub fn reckon(
 ///
 /// A row with the fingerprint of one of them is recognised as ours nevertheless, whenever it is listed.
 #[must_use]
-pub fn give_up(
+pub fn abandon(
     mut inventory: Inventory,
     numbers: &BTreeSet<i64>,
     key: &FingerprintKey,
     now: Timestamp,
-) -> Reckoning {
+) -> Recovered {
     let intents = std::mem::take(&mut inventory.intents);
-    let mut out = Reckoning { inventory, ..Reckoning::default() };
+    let mut out = Recovered { inventory, ..Recovered::default() };
     for (number, intent) in intents {
         match &intent.kind {
             IntentKind::Connect(applied) if numbers.contains(&number) => {
-                out.give_up(&intent, applied.stamp(key), now);
-                out.corrections.push(Correction::Close(number));
+                out.abandon(&intent, applied.marker_fingerprint(key), now);
+                out.corrections.push(InventoryUpdate::Close(number));
             }
             _ => {
                 out.inventory.intents.insert(number, intent);
@@ -202,7 +202,7 @@ pub fn give_up(
 }
 
 /// Returns true if a later connect of the same name was carried out.
-fn is_overtaken(intent: &Intent, owned: &Owned) -> bool {
+fn is_superseded(intent: &Intent, owned: &ManagedSource) -> bool {
     owned.sent.last().is_some_and(|last| last.at > intent.recorded_at && last.applied.is_none())
 }
 
@@ -217,29 +217,29 @@ fn ids_of(listing: &[ObservedSource]) -> HashMap<&SourceId, &ObservedSource> {
     ids
 }
 
-fn cleaned_up(
-    out: &mut Reckoning,
+fn resolve_cleanup(
+    out: &mut Recovered,
     intent: &Intent,
     id: &SourceId,
     rows: &[&ObservedSource],
     settled: bool,
-) -> Result<(), Pending> {
+) -> Result<(), PendingWrite> {
     // A row without an id may be the one.
     if rows.iter().any(|row| row.id.as_ref().is_none_or(|shown| shown == id)) {
-        return if settled { Ok(()) } else { Err(Pending::Settling) };
+        return if settled { Ok(()) } else { Err(PendingWrite::Settling) };
     }
-    if let Some(owned) = out.inventory.owned.get_mut(&intent.name) {
+    if let Some(owned) = out.inventory.managed.get_mut(&intent.name) {
         if owned.id.as_ref() == Some(id) {
             let gone = match intent.answer {
-                Some(_) => Correction::Disown(intent.name.clone()),
+                Some(_) => InventoryUpdate::Remove(intent.name.clone()),
                 // Known from the list only.
-                None => Correction::Forget(intent.name.clone(), Arc::clone(owned)),
+                None => InventoryUpdate::Forget(intent.name.clone(), Arc::clone(owned)),
             };
-            out.inventory.owned.remove(&intent.name);
+            out.inventory.managed.remove(&intent.name);
             out.corrections.push(gone);
         } else if owned.superseded.contains(id) {
             Arc::make_mut(owned).superseded.retain(|other| other != id);
-            out.corrections.push(Correction::Own(intent.name.clone(), Arc::clone(owned)));
+            out.corrections.push(InventoryUpdate::Manage(intent.name.clone(), Arc::clone(owned)));
         }
     }
     Ok(())

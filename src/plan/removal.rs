@@ -2,30 +2,30 @@
 //!
 //! Every condition must hold; the first one that fails is reported, with the fix.
 
-use super::decide::{is_pending, our_ids};
-use super::listed::Listed;
-use super::reckon::goes_on_from;
-use super::{Action, ActionKind, Input, Removal, Step, UnitPlan, Withheld, WithheldReason};
+use super::decide::{is_pending, managed_ids};
+use super::listed::ListingIndex;
+use super::reckon::is_accepted_writer;
+use super::{Action, ActionKind, PlanInput, Removal, Step, WorkspacePlan, Withheld, WithheldReason};
 use crate::model::{
-    Definition, DesiredSource, Moved, ObservedSource, Owned, Place, Prune, Removed, RemovedAction, SourceKey,
+    Definition, DesiredSource, Moved, ObservedSource, ManagedSource, SourceLocation, Prune, Removed, RemovedAction, SourceKey,
     SourceName, toml_key, toml_string,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Data for the conditions, indexed by key and by name.
-pub(super) struct Removals<'a> {
-    input: &'a Input<'a>,
-    listed: &'a Listed<'a>,
+pub(super) struct RemovalPlanner<'a> {
+    input: &'a PlanInput<'a>,
+    listed: &'a ListingIndex<'a>,
     removed: BTreeMap<&'a SourceKey, &'a Removed>,
     moved: BTreeMap<&'a SourceKey, &'a Moved>,
     declared: BTreeMap<&'a SourceKey, &'a DesiredSource>,
     /// Names that are about to be connected or adopted.
-    coming: BTreeSet<SourceName>,
+    incoming: BTreeSet<SourceName>,
 }
 
-impl<'a> Removals<'a> {
+impl<'a> RemovalPlanner<'a> {
     /// Builds the indexes; `plan` contains the actions of the declared sources.
-    pub(super) fn new(input: &'a Input<'a>, listed: &'a Listed<'a>, plan: &UnitPlan) -> Self {
+    pub(super) fn new(input: &'a PlanInput<'a>, listed: &'a ListingIndex<'a>, plan: &WorkspacePlan) -> Self {
         let desired = input.desired;
         let comes = |action: &&Action| matches!(action.step, Step::Connect { .. } | Step::Adopt { .. });
         Self {
@@ -34,39 +34,39 @@ impl<'a> Removals<'a> {
             removed: desired.removed.iter().rev().map(|removed| (&removed.key, removed)).collect(),
             moved: desired.moved.iter().rev().map(|moved| (&moved.from, moved)).collect(),
             declared: desired.sources.iter().map(|source| (&source.key, source)).collect(),
-            coming: plan.actions.iter().filter(comes).map(|action| action.name.clone()).collect(),
+            incoming: plan.actions.iter().filter(comes).map(|action| action.name.clone()).collect(),
         }
     }
 
     /// Applies the conditions to one undeclared managed source.
-    pub(super) fn undeclared(&self, name: &SourceName, owned: &Owned, plan: &mut UnitPlan) {
+    pub(super) fn decide_undeclared(&self, name: &SourceName, owned: &ManagedSource, plan: &mut WorkspacePlan) {
         let (input, listed) = (self.input, self.listed);
-        let rows = listed.of(name);
+        let rows = listed.rows(name);
         let at = place_of(owned);
         let action = |step, reason: String| Action {
             step,
             source: owned.key.clone(),
             name: name.clone(),
             reason,
-            at: at.clone(),
+            location: at.clone(),
             changes: Vec::new(),
-            mends_drift: false,
-            lacks_secret: None,
-            tested: None,
+            corrects_drift: false,
+            missing_secrets: None,
+            test_status: None,
         };
         let removed = self.removed.get(&owned.key).copied();
         let moved =
             self.moved.get(&owned.key).and_then(|moved| Some((*moved, *self.declared.get(&moved.to)?)));
-        let mut ids: Vec<_> = our_ids(owned, rows).cloned().collect();
+        let mut ids: Vec<_> = managed_ids(owned, rows).cloned().collect();
         ids.dedup();
         // A row without an id may be ours.
         let all_known = owned.id.is_some() && rows.iter().all(|row| row.id.is_some());
         let nothing_left = rows.is_empty() || (ids.is_empty() && all_known);
 
         let withheld = if let Some(pending) = input.pending.get(name) {
-            Some(Reason::new(pending.code(), &pending.to_string()))
-        } else if let Some(barred) = &input.removals_barred {
-            Some(Reason::new(barred.code, &barred.why))
+            Some(BlockReason::new(pending.code(), &pending.to_string()))
+        } else if let Some(barred) = &input.removals_blocked {
+            Some(BlockReason::new(barred.code, &barred.reason))
         } else if nothing_left {
             plan.actions.push(action(
                 Step::Forget,
@@ -75,19 +75,19 @@ impl<'a> Removals<'a> {
             return;
         } else if let Some(removed) = removed.filter(|removed| removed.action == RemovedAction::Forget) {
             plan.actions.push(Action {
-                at: Some(removed.at.clone()),
+                location: Some(removed.at.clone()),
                 ..action(Step::Forget, format!("[removed] {}", removed.reason))
             });
             return;
         } else if ids.is_empty() {
-            Some(Reason::new(WithheldReason::NoId, "no longer declared, but the platform shows no id for it"))
+            Some(BlockReason::new(WithheldReason::NoId, "no longer declared, but the platform shows no id for it"))
         } else if let Some(writer) = other_writer(input, owned, rows) {
-            Some(Reason::new(WithheldReason::OtherWriter, &super::adopt::written_by(writer)).refused())
+            Some(BlockReason::new(WithheldReason::OtherWriter, &super::adopt::written_by(writer)).refused())
         } else if owned.protect {
             let allow =
                 format!("declare {} again without `protect`, then remove it in a separate change", owned.key);
             Some(
-                Reason::new(WithheldReason::Protected, "no longer declared, but protected")
+                BlockReason::new(WithheldReason::Protected, "no longer declared, but protected")
                     .allow(allow)
                     .refused(),
             )
@@ -97,20 +97,20 @@ impl<'a> Removals<'a> {
                 "write `prune = \"owned\"` under [policy], or run `wellspring apply --prune -s {label}/{}`",
                 owned.key
             );
-            Some(Reason::new(WithheldReason::PruneOff, "no longer declared, but prune is off").allow(allow))
+            Some(BlockReason::new(WithheldReason::PruneOff, "no longer declared, but prune is off").allow(allow))
         } else if owned.declared_in.as_deref() != Some(input.root) {
             let allow = "declare it here once, then remove it".to_owned();
-            Some(Reason::new(WithheldReason::OtherRoot, "never declared in this directory").allow(allow))
-        } else if let Some((_, to)) = moved.filter(|(_, to)| !self.arrives(&to.name)) {
+            Some(BlockReason::new(WithheldReason::OtherRoot, "never declared in this directory").allow(allow))
+        } else if let Some((_, to)) = moved.filter(|(_, to)| !self.replacement_ready(&to.name)) {
             let why = format!("[moved] to {}, which is not connected yet", to.key);
-            Some(Reason::new(WithheldReason::NotMovedYet, &why))
+            Some(BlockReason::new(WithheldReason::NotMovedYet, &why))
         } else {
             None
         };
         if let Some(reason) = withheld {
             // A duplicate row of ours is removed regardless of the source itself.
             let stands = rows.iter().any(|row| row.id.is_some() && row.id == owned.id);
-            if stands && input.removals_barred.is_none() && !is_pending(input, name) {
+            if stands && input.removals_blocked.is_none() && !is_pending(input, name) {
                 for id in ids.into_iter().filter(|id| owned.superseded.contains(id)) {
                     let step = Step::Cleanup { id, removal: Removal::Superseded };
                     plan.actions.push(action(step, "superseded by a newer one of ours".to_owned()));
@@ -133,20 +133,20 @@ impl<'a> Removals<'a> {
         for id in ids {
             let removal = if last.as_ref() == Some(&id) { removal.clone() } else { Removal::Superseded };
             plan.actions
-                .push(Action { at: at.clone(), ..action(Step::Cleanup { id, removal }, reason.clone()) });
+                .push(Action { location: at.clone(), ..action(Step::Cleanup { id, removal }, reason.clone()) });
         }
     }
 
     /// Returns true if the source of this name is managed and listed, or about to be.
-    fn arrives(&self, name: &SourceName) -> bool {
-        let stands = |owned: &Owned| {
-            let rows = self.listed.of(name);
-            our_ids(owned, rows).next().is_some() || rows.iter().any(|row| row.id.is_none())
+    fn replacement_ready(&self, name: &SourceName) -> bool {
+        let stands = |owned: &ManagedSource| {
+            let rows = self.listed.rows(name);
+            managed_ids(owned, rows).next().is_some() || rows.iter().any(|row| row.id.is_none())
         };
         let settled = !is_pending(self.input, name);
         settled
-            && (self.coming.contains(name)
-                || self.input.inventory.owned.get(name).is_some_and(|owned| stands(owned)))
+            && (self.incoming.contains(name)
+                || self.input.inventory.managed.get(name).is_some_and(|owned| stands(owned)))
     }
 }
 
@@ -154,7 +154,7 @@ impl<'a> Removals<'a> {
 ///
 /// A removal whose definition or key is declared under another name is very likely a rename. The new source
 /// is connected; the old one is kept, in later passes too, until the files say which it is.
-pub(super) fn withhold_renames(plan: &mut UnitPlan, input: &Input<'_>) {
+pub(super) fn hold_suspected_renames(plan: &mut WorkspacePlan, input: &PlanInput<'_>) {
     let is_undeclared =
         |action: &Action| matches!(action.step, Step::Cleanup { removal: Removal::Undeclared, .. });
     if !plan.actions.iter().any(is_undeclared) {
@@ -165,16 +165,16 @@ pub(super) fn withhold_renames(plan: &mut UnitPlan, input: &Input<'_>) {
         sources.iter().map(|source| (&source.key, source)).collect();
     let mut by_look: BTreeMap<String, Vec<&DesiredSource>> = BTreeMap::new();
     for source in sources {
-        if let Some(look) = look(&source.definition) {
+        if let Some(look) = content_text(&source.definition) {
             by_look.entry(look).or_default().push(source);
         }
     }
     let mut kept = Vec::with_capacity(plan.actions.len());
     for action in std::mem::take(&mut plan.actions) {
         let undeclared = is_undeclared(&action);
-        let twin = input.inventory.owned.get(&action.name).filter(|_| undeclared).and_then(|owned| {
+        let twin = input.inventory.managed.get(&action.name).filter(|_| undeclared).and_then(|owned| {
             let alike = || {
-                let alike = by_look.get(&look(&owned.applied.definition)?)?;
+                let alike = by_look.get(&content_text(&owned.applied.definition)?)?;
                 alike.iter().find(|twin| !was_there_before(&twin.name, owned, input))
             };
             by_key.get(&owned.key).or_else(alike)
@@ -191,7 +191,7 @@ pub(super) fn withhold_renames(plan: &mut UnitPlan, input: &Input<'_>) {
                     }
                     false => format!("no longer declared, but {} is the same source: a rename?", twin.key),
                 },
-                at: action.at.clone(),
+                location: action.location.clone(),
                 allow: Some(moved_or_removed(&action.source, &twin.key)),
                 refused: false,
                 changes: Vec::new(),
@@ -205,8 +205,8 @@ pub(super) fn withhold_renames(plan: &mut UnitPlan, input: &Input<'_>) {
 /// Returns true if the source of this name did not replace the other one.
 ///
 /// The source was then connected before the last connect of the other one, or together with it.
-fn was_there_before(name: &SourceName, other: &Owned, input: &Input<'_>) -> bool {
-    let connects = |owned: &Owned| {
+fn was_there_before(name: &SourceName, other: &ManagedSource, input: &PlanInput<'_>) -> bool {
+    let connects = |owned: &ManagedSource| {
         owned.sent.iter().map(|sent| sent.at).chain(owned.connected_at).collect::<BTreeSet<_>>()
     };
     let twin = input.inventory.owned.get(name).map(|twin| connects(twin)).unwrap_or_default();
@@ -221,36 +221,36 @@ fn moved_or_removed(from: &SourceKey, to: &SourceKey) -> String {
     if from == to {
         return moved;
     }
-    format!("if so, {moved}; if not, {}", removed_table(from))
+    format!("if so, {moved}; if not, {}", removed_hint(from))
 }
 
 /// Returns type and `connection_config` as text.
 ///
 /// `None` if too little to recognise a source.
-pub(super) fn look(Definition { kind, connection_config, .. }: &Definition) -> Option<String> {
+pub(super) fn content_text(Definition { kind, connection_config, .. }: &Definition) -> Option<String> {
     (!connection_config.is_empty()).then(|| serde_json::to_string(&(kind, connection_config)).ok()).flatten()
 }
 
 /// Returns the hint for an intended removal.
-pub(super) fn removed_table(key: &SourceKey) -> String {
+pub(super) fn removed_hint(key: &SourceKey) -> String {
     format!("write `[removed.{}]` with `action = \"cleanup\"` and a reason", toml_key(key.as_str()))
 }
 
 /// Returns the state that wrote our row if it is neither ours nor a predecessor.
-fn other_writer<'a>(input: &Input<'_>, owned: &Owned, rows: &[&'a ObservedSource]) -> Option<&'a str> {
+fn other_writer<'a>(input: &PlanInput<'_>, owned: &ManagedSource, rows: &[&'a ObservedSource]) -> Option<&'a str> {
     let ours = |row: &&&ObservedSource| row.id.is_some() && row.id == owned.id;
     let writer = rows.iter().find(ours)?.echo.writer.as_deref();
-    writer.filter(|writer| *writer != input.key.id() && !goes_on_from(owned, writer))
+    writer.filter(|writer| *writer != input.key.id() && !is_accepted_writer(owned, writer))
 }
 
-struct Reason {
+struct BlockReason {
     code: WithheldReason,
     why: String,
     allow: Option<String>,
     refused: bool,
 }
 
-impl Reason {
+impl BlockReason {
     fn new(code: WithheldReason, why: &str) -> Self {
         Self { code, why: why.to_owned(), allow: None, refused: false }
     }
@@ -265,14 +265,14 @@ impl Reason {
         self
     }
 
-    fn withheld(self, name: &SourceName, owned: &Owned, at: Option<Place>) -> Withheld {
+    fn withheld(self, name: &SourceName, owned: &ManagedSource, at: Option<SourceLocation>) -> Withheld {
         Withheld {
             source: owned.key.clone(),
             name: name.clone(),
             action: ActionKind::Cleanup,
             code: self.code,
             reason: self.why,
-            at,
+            location: at,
             allow: self.allow,
             refused: self.refused,
             changes: Vec::new(),
@@ -280,6 +280,6 @@ impl Reason {
     }
 }
 
-fn place_of(owned: &Owned) -> Option<Place> {
-    Some(Place { file: owned.file.as_deref()?.into(), line: owned.line? })
+fn place_of(owned: &ManagedSource) -> Option<SourceLocation> {
+    Some(SourceLocation { file: owned.file.as_deref()?.into(), line: owned.line? })
 }

@@ -4,10 +4,10 @@
 //! rows, the inventory, the policy, and the secrets (by their keyed fingerprints). Times, wording and the place of
 //! the directory take no part. No value of any source is in it.
 
-use super::{Input, SecretState, UnitPlan, compare_foreign};
+use super::{PlanInput, SecretState, WorkspacePlan, compare_unmanaged};
 use crate::model::{
-    DesiredSource, DesiredUnit, FieldPath, FingerprintKey, Halves, ObservedSource, Owned, Part, SourceKey,
-    SourceName, Unit, is_hidden, side_by_side, unordered,
+    DesiredSource, DesiredWorkspace, FieldPath, FingerprintKey, DefinitionView, ObservedSource, ManagedSource, ValueRef, SourceKey,
+    SourceName, WorkspaceRef, is_hidden, zip_leaves, unordered,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ const VERSION: u32 = 3;
 const KIND: &str = "wellspring plan";
 
 /// Maximum characters of the reason why a file is no saved plan, because it may repeat any part of the file.
-const LONGEST_REASON: usize = 300;
+const MAX_REASON_LENGTH: usize = 300;
 
 /// Maximum number of differences in a message, because all sources may have changed.
 const MOST_DIFFERENCES: usize = 8;
@@ -38,7 +38,7 @@ pub struct SavedPlan {
     /// Id of the key of the fingerprints in the hashes.
     key_id: String,
     /// `-w`, `-s` and the limits of the run.
-    asked: Asked,
+    asked: PlanOptions,
     units: Vec<Outline>,
 }
 
@@ -46,7 +46,7 @@ pub struct SavedPlan {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Outline {
-    unit: Unit,
+    unit: WorkspaceRef,
     /// The workspace as people name it.
     label: String,
     policy: String,
@@ -67,7 +67,7 @@ struct Grounds {
 
 /// Command-line options of the plan, reused when it is applied.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Asked {
+pub struct PlanOptions {
     /// `-w`
     pub workspaces: Vec<String>,
     /// `-s`
@@ -80,7 +80,7 @@ pub struct Asked {
 
 /// The reason why a saved plan is not applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stale {
+pub enum StalePlan {
     /// Not a saved plan; the text contains the reason.
     NotAPlan(String),
     /// Another version of the format.
@@ -93,7 +93,7 @@ pub enum Stale {
     Changed(Vec<String>),
 }
 
-impl fmt::Display for Stale {
+impl fmt::Display for StalePlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const AGAIN: &str = "nothing was done; plan again and look at what has changed";
         match self {
@@ -125,12 +125,12 @@ impl fmt::Display for Stale {
     }
 }
 
-impl std::error::Error for Stale {}
+impl std::error::Error for StalePlan {}
 
 impl SavedPlan {
     /// A plan of these units.
     #[must_use]
-    pub fn new(platform: &str, key: &FingerprintKey, asked: Asked, mut units: Vec<Outline>) -> Self {
+    pub fn new(platform: &str, key: &FingerprintKey, asked: PlanOptions, mut units: Vec<Outline>) -> Self {
         units.sort_by(|a, b| a.unit.cmp(&b.unit));
         Self {
             kind: KIND.to_owned(),
@@ -154,25 +154,25 @@ impl SavedPlan {
     ///
     /// # Errors
     /// If the text is something else, or of another version.
-    pub fn from_text(text: &str) -> Result<Self, Stale> {
+    pub fn from_text(text: &str) -> Result<Self, StalePlan> {
         let value: Value = serde_json::from_str(text)
-            .map_err(|error| Stale::NotAPlan(format!("not JSON at line {}", error.line())))?;
+            .map_err(|error| StalePlan::NotAPlan(format!("not JSON at line {}", error.line())))?;
         if value.get("kind").and_then(Value::as_str) != Some(KIND) {
-            return Err(Stale::NotAPlan(format!("its `kind` is not {KIND:?}")));
+            return Err(StalePlan::NotAPlan(format!("its `kind` is not {KIND:?}")));
         }
         match value.get("version").and_then(Value::as_u64) {
             Some(version) if version == u64::from(VERSION) => {}
-            version => return Err(Stale::Version(version.and_then(|v| v.try_into().ok()).unwrap_or(0))),
+            version => return Err(StalePlan::Version(version.and_then(|v| v.try_into().ok()).unwrap_or(0))),
         }
         // The error may repeat a key or an id of any length.
         serde_json::from_value(value).map_err(|error| {
-            Stale::NotAPlan(without_values(&error.to_string()).chars().take(LONGEST_REASON).collect())
+            StalePlan::NotAPlan(without_values(&error.to_string()).chars().take(MAX_REASON_LENGTH).collect())
         })
     }
 
     /// Returns the command-line options of the plan.
     #[must_use]
-    pub fn asked(&self) -> &Asked {
+    pub fn asked(&self) -> &PlanOptions {
         &self.asked
     }
 
@@ -180,21 +180,21 @@ impl SavedPlan {
     ///
     /// # Errors
     /// If any input or action differs.
-    pub fn check(&self, now: &Self) -> Result<(), Stale> {
+    pub fn check(&self, now: &Self) -> Result<(), StalePlan> {
         if self.platform != now.platform {
-            return Err(Stale::Platform(self.platform.clone(), now.platform.clone()));
+            return Err(StalePlan::Platform(self.platform.clone(), now.platform.clone()));
         }
         if self.key_id != now.key_id {
-            return Err(Stale::Key);
+            return Err(StalePlan::Key);
         }
-        let by_unit = |plan: &'_ Self| -> BTreeMap<Unit, Outline> {
+        let by_unit = |plan: &'_ Self| -> BTreeMap<WorkspaceRef, Outline> {
             plan.units.iter().map(|outline| (outline.unit.clone(), outline.clone())).collect()
         };
         let (then, here) = (by_unit(self), by_unit(now));
-        let units: BTreeSet<&Unit> = then.keys().chain(here.keys()).collect();
+        let units: BTreeSet<&WorkspaceRef> = then.keys().chain(here.keys()).collect();
         let differences: Vec<String> =
             units.into_iter().flat_map(|unit| differences(then.get(unit), here.get(unit))).collect();
-        if differences.is_empty() { Ok(()) } else { Err(Stale::Changed(differences)) }
+        if differences.is_empty() { Ok(()) } else { Err(StalePlan::Changed(differences)) }
     }
 }
 
@@ -210,8 +210,8 @@ fn differences(then: Option<&Outline>, now: Option<&Outline>) -> Vec<String> {
     let nothing = Grounds::default();
     let names: BTreeSet<&SourceName> = then.sources.keys().chain(now.sources.keys()).collect();
     let sources = names.into_iter().filter_map(|name| {
-        let of = |outline: &'_ Outline| outline.sources.get(name).cloned().unwrap_or_else(|| nothing.clone());
-        Some(format!("{label}/{} {}", shown(name), of(then).against(&of(now))?))
+        let fingerprint = |outline: &'_ Outline| outline.sources.get(name).cloned().unwrap_or_else(|| nothing.clone());
+        Some(format!("{label}/{} {}", shown(name), fingerprint(then).against(&fingerprint(now))?))
     });
     policy.into_iter().chain(sources).collect()
 }
@@ -265,7 +265,7 @@ impl Outline {
     ///
     /// An action that a limit withheld is so not carried out later under another limit, or after the hour has passed.
     #[must_use]
-    pub fn planned(mut self, plan: &UnitPlan) -> Self {
+    pub fn planned(mut self, plan: &WorkspacePlan) -> Self {
         for action in &plan.actions {
             let id = action.step.source_id().map(ToString::to_string).unwrap_or_default();
             let done = format!("{} {id}", action.step.kind().as_str());
@@ -292,9 +292,9 @@ fn hex(text: &str) -> String {
 /// Values are hashed under the fingerprint key: a row may contain secrets, and a plain hash of a short one
 /// can be guessed.
 #[must_use]
-pub fn basis(input: &Input<'_>) -> Outline {
+pub fn basis(input: &PlanInput<'_>) -> Outline {
     let desired = &input.desired;
-    let hash = |content: &Value| hex(&input.key.of(content).to_string());
+    let hash = |content: &Value| hex(&input.key.fingerprint(content).to_string());
     let mut sources: BTreeMap<SourceName, Grounds> = BTreeMap::new();
     let mut written = written(desired);
     for source in &desired.sources {
@@ -318,7 +318,7 @@ pub fn basis(input: &Input<'_>) -> Outline {
     let declared: BTreeMap<_, _> = desired.sources.iter().map(|source| (&source.name, source)).collect();
     let mut rows: BTreeMap<SourceName, Vec<String>> = BTreeMap::new();
     for row in input.listing {
-        let owned = input.inventory.owned.get(&row.name).map(|owned| &**owned);
+        let owned = input.inventory.managed.get(&row.name).map(|owned| &**owned);
         let row_basis = row_basis(row, declared.get(&row.name).copied(), owned);
         rows.entry(row.name.clone()).or_default().push(row_basis.to_string());
     }
@@ -335,7 +335,7 @@ pub fn basis(input: &Input<'_>) -> Outline {
 }
 
 /// Returns the block of each key, and its entries in `[moved]` and `[removed]`.
-fn written(desired: &DesiredUnit) -> BTreeMap<&SourceKey, Vec<Value>> {
+fn written(desired: &DesiredWorkspace) -> BTreeMap<&SourceKey, Vec<Value>> {
     let mut written: BTreeMap<&SourceKey, Vec<Value>> = BTreeMap::new();
     for source in &desired.sources {
         written.entry(&source.key).or_default().push(json!([
@@ -360,7 +360,7 @@ fn written(desired: &DesiredUnit) -> BTreeMap<&SourceKey, Vec<Value>> {
 }
 
 /// Returns the compared part of an inventory entry.
-fn state(owned: &Owned) -> Value {
+fn state(owned: &ManagedSource) -> Value {
     let applied = &owned.applied;
     json!([
         owned.key,
@@ -378,18 +378,18 @@ fn state(owned: &Owned) -> Value {
 /// Includes ids and compared fields only.
 ///
 /// Other fields of a platform may change every minute.
-fn row_basis(row: &ObservedSource, declared: Option<&DesiredSource>, owned: Option<&Owned>) -> Value {
-    let now = declared.map(|source| Halves::from(&*source.definition)).unwrap_or_default();
-    let was = owned.map(|owned| Halves::from(&*owned.applied.definition)).unwrap_or_default();
+fn row_basis(row: &ObservedSource, declared: Option<&DesiredSource>, owned: Option<&ManagedSource>) -> Value {
+    let now = declared.map(|source| DefinitionView::from(&*source.definition)).unwrap_or_default();
+    let was = owned.map(|owned| DefinitionView::from(&*owned.applied.definition)).unwrap_or_default();
     let mut shown: BTreeMap<FieldPath, Value> = BTreeMap::new();
-    side_by_side([now, was, (&row.echo).into()], |path, [now, was, echoed]| {
+    zip_leaves([now, was, (&row.echo).into()], |path, [now, was, echoed]| {
         let value = match echoed {
-            Some(Part::Json(value)) if (now.is_some() || was.is_some()) && !is_hidden(value) => value,
+            Some(ValueRef::Json(value)) if (now.is_some() || was.is_some()) && !is_hidden(value) => value,
             _ => return,
         };
         shown.insert(path.clone(), unordered(value));
     });
     let adoptable = declared.filter(|_| owned.is_none());
-    let others = adoptable.map(|source| compare_foreign(source, row).undeclared_keys);
+    let others = adoptable.map(|source| compare_unmanaged(source, row).undeclared_keys);
     json!([row.id, row.name, row.kind, row.echo.owner, shown, others])
 }

@@ -1,7 +1,7 @@
 //! The steps of a plan, and the reasons for removals.
 
 use super::ActionKind;
-use crate::model::{Owned, SourceId, SourceName, SyncSpec};
+use crate::model::{ManagedSource, SourceId, SourceName, SyncSpec};
 use std::sync::Arc;
 
 /// The kind of an [`Action`].
@@ -12,7 +12,7 @@ pub enum Step {
         /// Index into `desired.sources`.
         index: usize,
         /// The new inventory entry.
-        owned: Arc<Owned>,
+        entry: Arc<ManagedSource>,
     },
     /// Connect a source that does not exist.
     Connect {
@@ -83,7 +83,7 @@ impl Step {
         match self {
             Self::Replace { old, .. } => Some(old),
             Self::Cleanup { id, .. } => Some(id),
-            Self::Adopt { owned, .. } => owned.id.as_ref(),
+            Self::Adopt { entry: owned, .. } => owned.id.as_ref(),
             _ => None,
         }
     }

@@ -17,33 +17,33 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
 use super::PlatformError;
-use super::connectors::Unfit;
-use super::definition::word;
-use super::endpoints::{self, Core};
+use super::connectors::ConfigError;
+use super::definition::parse_name;
+use super::endpoints::{self, PlatformCore};
 use super::openapi;
 
 /// Maximum size of a body in bytes; 10,000 sources fit.
-const LARGEST_BODY: usize = 16 << 20;
+const MAX_BODY_BYTES: usize = 16 << 20;
 /// Maximum number of bytes read of a body that is too large.
-const MOST_READ: usize = 256 << 20;
+const MAX_DRAINED_BYTES: usize = 256 << 20;
 /// Maximum pause of a client within a rejected body.
-const SILENCE: Duration = Duration::from_millis(500);
+const DRAIN_IDLE_TIMEOUT: Duration = Duration::from_millis(500);
 /// Maximum time for sending a body.
-const BODY: Duration = Duration::from_secs(30);
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Maximum number of concurrent requests; further ones get an error.
-const CALLS: usize = 256;
+const MAX_CONCURRENT_CALLS: usize = 256;
 
 /// Digest of the token; comparing digests takes constant time.
-pub(super) struct Key([u8; 32]);
+pub(super) struct RequestToken([u8; 32]);
 
-impl Key {
+impl RequestToken {
     /// Returns `None` if the token is empty.
     pub(super) fn new(token: &SecretString) -> Option<Self> {
         let token = token.expose_secret();
         (!token.is_empty()).then(|| Self(Sha256::digest(token.as_bytes()).into()))
     }
 
-    fn opens(&self, headers: &HeaderMap) -> bool {
+    fn authorizes(&self, headers: &HeaderMap) -> bool {
         let given = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
         let Some((scheme, token)) = given.split_at_checked("Bearer ".len()) else { return false };
         let digest: [u8; 32] = Sha256::digest(token.trim_ascii()).into();
@@ -54,7 +54,7 @@ impl Key {
 
 /// Response envelope with its status code.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct ApiResponse {
     code: StatusCode,
     status: &'static str,
     message: String,
@@ -62,31 +62,31 @@ pub(super) struct Answer {
     header: Option<(&'static str, &'static str)>,
 }
 
-impl Answer {
+impl ApiResponse {
     pub(super) fn success(message: impl Into<String>, data: Value) -> Self {
         Self { code: StatusCode::OK, status: "success", message: message.into(), data, header: None }
     }
 
     /// The request was carried out and has an error to report.
-    pub(super) fn found_error(message: impl Into<String>, data: Value) -> Self {
+    pub(super) fn failure(message: impl Into<String>, data: Value) -> Self {
         Self { status: "error", ..Self::success(message, data) }
     }
 
     /// A name exists already, and nothing was changed.
     pub(super) fn conflict(message: impl Into<String>, data: Value) -> Self {
-        Self { code: StatusCode::CONFLICT, status: "conflict", ..Self::found_error(message, data) }
+        Self { code: StatusCode::CONFLICT, status: "conflict", ..Self::failure(message, data) }
     }
 
     pub(super) fn refused(code: StatusCode, message: impl Into<String>) -> Self {
-        Self { code, ..Self::found_error(message, Value::Null) }
+        Self { code, ..Self::failure(message, Value::Null) }
     }
 
-    pub(super) fn unfit(message: impl Into<String>) -> Self {
+    pub(super) fn unprocessable(message: impl Into<String>) -> Self {
         Self::refused(StatusCode::UNPROCESSABLE_ENTITY, message)
     }
 
     /// Adds data to the response.
-    pub(super) fn with(self, data: Value) -> Self {
+    pub(super) fn with_data(self, data: Value) -> Self {
         Self { data, ..self }
     }
 
@@ -95,7 +95,7 @@ impl Answer {
     }
 }
 
-impl From<PlatformError> for Answer {
+impl From<PlatformError> for ApiResponse {
     fn from(error: PlatformError) -> Self {
         let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
         tracing::error!(%error, cause, "a call to the local platform failed");
@@ -103,13 +103,13 @@ impl From<PlatformError> for Answer {
     }
 }
 
-impl From<Unfit> for Answer {
-    fn from(unfit: Unfit) -> Self {
-        Self::unfit(unfit.into_message())
+impl From<ConfigError> for ApiResponse {
+    fn from(unfit: ConfigError) -> Self {
+        Self::unprocessable(unfit.into_message())
     }
 }
 
-impl IntoResponse for Answer {
+impl IntoResponse for ApiResponse {
     fn into_response(self) -> Response {
         let body = json!({ "status": self.status, "message": self.message, "data": self.data });
         let mut response = json_response(self.code, body.to_string());
@@ -124,40 +124,40 @@ fn json_response(code: StatusCode, body: String) -> Response {
     (code, [(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
 }
 
-struct Front {
-    core: Arc<Core>,
-    key: Key,
+struct ApiState {
+    core: Arc<PlatformCore>,
+    key: RequestToken,
     calls: Semaphore,
 }
 
 /// Routes all paths to one handler, since the API may have any path prefix.
-pub(super) fn router(core: Arc<Core>, key: Key) -> Router {
-    let front = Front { core, key, calls: Semaphore::new(CALLS) };
+pub(super) fn router(core: Arc<PlatformCore>, key: RequestToken) -> Router {
+    let front = ApiState { core, key, calls: Semaphore::new(MAX_CONCURRENT_CALLS) };
     Router::new().fallback(answer).with_state(Arc::new(front))
 }
 
-async fn answer(State(front): State<Arc<Front>>, request: Request) -> Response {
+async fn answer(State(front): State<Arc<ApiState>>, request: Request) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     if matches!(path.as_str(), "/healthz" | "/openapi.json") {
         return match method {
             Method::GET | Method::HEAD if path == "/healthz" => {
-                Answer::success("the local platform is up", Value::Null).into_response()
+                ApiResponse::success("the local platform is up", Value::Null).into_response()
             }
             Method::GET | Method::HEAD => json_response(StatusCode::OK, openapi::document()),
-            _ => wrong_method("GET").into_response(),
+            _ => method_not_allowed("GET").into_response(),
         };
     }
     let answer = admit(&front, &method, &path, request).await;
     answer.unwrap_or_else(|refusal| refusal).into_response()
 }
 
-async fn admit(front: &Front, method: &Method, path: &str, request: Request) -> Result<Answer, Answer> {
-    if !front.key.opens(request.headers()) {
-        return Err(Answer::refused(StatusCode::UNAUTHORIZED, "the bearer token is missing or wrong")
+async fn admit(front: &ApiState, method: &Method, path: &str, request: Request) -> Result<ApiResponse, ApiResponse> {
+    if !front.key.authorizes(request.headers()) {
+        return Err(ApiResponse::refused(StatusCode::UNAUTHORIZED, "the bearer token is missing or wrong")
             .with_header("www-authenticate", "Bearer"));
     }
     let Ok(_call) = front.calls.try_acquire() else {
-        return Err(Answer::refused(
+        return Err(ApiResponse::refused(
             StatusCode::SERVICE_UNAVAILABLE,
             "too many calls at one time; come again",
         )
@@ -166,18 +166,18 @@ async fn admit(front: &Front, method: &Method, path: &str, request: Request) -> 
     dispatch(&front.core, method, path, request).await
 }
 
-async fn dispatch(core: &Arc<Core>, method: &Method, path: &str, request: Request) -> Result<Answer, Answer> {
+async fn dispatch(core: &Arc<PlatformCore>, method: &Method, path: &str, request: Request) -> Result<ApiResponse, ApiResponse> {
     let parts: Vec<_> = path.strip_suffix('/').unwrap_or(path).split('/').collect();
     let [.., "api", "v1", "data", workspace, endpoint] = parts.as_slice() else {
-        return Err(Answer::refused(StatusCode::NOT_FOUND, "there is nothing at this path"));
+        return Err(ApiResponse::refused(StatusCode::NOT_FOUND, "there is nothing at this path"));
     };
     let expected = match *endpoint {
         "list" | "schema" => Method::GET,
         "connect" | "sync" | "cleanup" | "test-connection" => Method::POST,
-        _ => return Err(Answer::refused(StatusCode::NOT_FOUND, "there is no such endpoint")),
+        _ => return Err(ApiResponse::refused(StatusCode::NOT_FOUND, "there is no such endpoint")),
     };
     if *method != expected {
-        return Err(wrong_method(if expected == Method::GET { "GET" } else { "POST" }));
+        return Err(method_not_allowed(if expected == Method::GET { "GET" } else { "POST" }));
     }
     let workspace = workspace_id(workspace)?;
     let fields = if expected == Method::GET { query(&request)? } else { body(request).await? };
@@ -191,31 +191,31 @@ async fn dispatch(core: &Arc<Core>, method: &Method, path: &str, request: Reques
     }
 }
 
-fn wrong_method(allowed: &'static str) -> Answer {
+fn method_not_allowed(allowed: &'static str) -> ApiResponse {
     let message = format!("this endpoint takes {allowed} only");
-    Answer::refused(StatusCode::METHOD_NOT_ALLOWED, message).with_header("allow", allowed)
+    ApiResponse::refused(StatusCode::METHOD_NOT_ALLOWED, message).with_header("allow", allowed)
 }
 
-fn workspace_id(part: &str) -> Result<String, Answer> {
-    let bad = |message: String| Answer::refused(StatusCode::BAD_REQUEST, message);
+fn workspace_id(part: &str) -> Result<String, ApiResponse> {
+    let bad = |message: String| ApiResponse::refused(StatusCode::BAD_REQUEST, message);
     let id =
         percent_decode_str(part).decode_utf8().map_err(|_| bad("the workspace id is not UTF-8".into()))?;
     if matches!(id.as_ref(), "." | "..") {
         return Err(bad("this cannot be a workspace id".into()));
     }
-    word("workspace_id", &id).map_err(bad)
+    parse_name("workspace_id", &id).map_err(bad)
 }
 
-fn query(request: &Request) -> Result<Map<String, Value>, Answer> {
+fn query(request: &Request) -> Result<Map<String, Value>, ApiResponse> {
     let pairs = Query::<Vec<(String, String)>>::try_from_uri(request.uri())
-        .map_err(|_| Answer::refused(StatusCode::BAD_REQUEST, "the query of the address is malformed"))?;
+        .map_err(|_| ApiResponse::refused(StatusCode::BAD_REQUEST, "the query of the address is malformed"))?;
     Ok(pairs.0.into_iter().map(|(name, value)| (name, Value::String(value))).collect())
 }
 
-async fn body(request: Request) -> Result<Map<String, Value>, Answer> {
+async fn body(request: Request) -> Result<Map<String, Value>, ApiResponse> {
     let headers = request.headers();
     let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    let is_too_large = declared.is_some_and(|length| length > LARGEST_BODY as u64);
+    let is_too_large = declared.is_some_and(|length| length > MAX_BODY_BYTES as u64);
     if is_too_large && headers.contains_key(EXPECT) {
         // The client waits for permission to send its body, and reads this response at once.
         return Err(too_large());
@@ -225,28 +225,28 @@ async fn body(request: Request) -> Result<Map<String, Value>, Answer> {
         drain(body.into_data_stream()).await;
         return Err(too_large());
     }
-    let bytes = tokio::time::timeout(BODY, read(body))
+    let bytes = tokio::time::timeout(BODY_TIMEOUT, read(body))
         .await
-        .map_err(|_| Answer::refused(StatusCode::REQUEST_TIMEOUT, "the body did not come in time"))??;
+        .map_err(|_| ApiResponse::refused(StatusCode::REQUEST_TIMEOUT, "the body did not come in time"))??;
     // The parser rejects excessive nesting.
     match serde_json::from_slice(&bytes) {
         Ok(Value::Object(fields)) => Ok(fields),
-        Ok(_) => Err(Answer::unfit("the body must be a JSON object")),
+        Ok(_) => Err(ApiResponse::unprocessable("the body must be a JSON object")),
         Err(error) => {
             // Position only: the parser's message may quote the body, which contains secrets.
             let (line, column) = (error.line(), error.column());
             let message = format!("the body is not JSON that can be read: line {line}, column {column}");
-            Err(Answer::refused(StatusCode::BAD_REQUEST, message))
+            Err(ApiResponse::refused(StatusCode::BAD_REQUEST, message))
         }
     }
 }
 
-async fn read(body: Body) -> Result<Vec<u8>, Answer> {
+async fn read(body: Body) -> Result<Vec<u8>, ApiResponse> {
     let mut pieces = body.into_data_stream();
     let mut bytes = Vec::new();
     while let Some(piece) = pieces.next().await {
-        let piece = piece.map_err(|_| Answer::refused(StatusCode::BAD_REQUEST, "the body broke off"))?;
-        if bytes.len() + piece.len() > LARGEST_BODY {
+        let piece = piece.map_err(|_| ApiResponse::refused(StatusCode::BAD_REQUEST, "the body broke off"))?;
+        if bytes.len() + piece.len() > MAX_BODY_BYTES {
             drain(pieces).await;
             return Err(too_large());
         }
@@ -260,15 +260,15 @@ async fn read(body: Body) -> Result<Vec<u8>, Answer> {
 /// A client cut off while sending does not read it. Gives up on slow clients and endless bodies.
 async fn drain(mut pieces: BodyDataStream) {
     let mut length = 0;
-    while let Ok(Some(Ok(piece))) = tokio::time::timeout(SILENCE, pieces.next()).await {
+    while let Ok(Some(Ok(piece))) = tokio::time::timeout(DRAIN_IDLE_TIMEOUT, pieces.next()).await {
         length += piece.len();
-        if length > MOST_READ {
+        if length > MAX_DRAINED_BYTES {
             return;
         }
     }
 }
 
-fn too_large() -> Answer {
-    let message = format!("the body is larger than {} MiB; send fewer sources at once", LARGEST_BODY >> 20);
-    Answer::refused(StatusCode::PAYLOAD_TOO_LARGE, message)
+fn too_large() -> ApiResponse {
+    let message = format!("the body is larger than {} MiB; send fewer sources at once", MAX_BODY_BYTES >> 20);
+    ApiResponse::refused(StatusCode::PAYLOAD_TOO_LARGE, message)
 }

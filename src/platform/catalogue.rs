@@ -7,9 +7,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::Value;
 
-use super::definition::{Definition, Unit};
-use super::storage::{Store, migrate, random_hex, read_catalogue};
-use super::{PlatformError, Taken};
+use super::definition::{SourceSpec, WorkspaceKey};
+use super::storage::{PlatformStore, migrate, random_hex, read_catalogue};
+use super::{PlatformError, NameConflict};
 
 const VERSION: i64 = 1;
 const SCRIPT: &str = "
@@ -31,10 +31,10 @@ const COLUMNS: &str = "id, name, type, scope, connection_config, metadata, creat
 /// The only connection to the registry.
 ///
 /// Holds are short: no source is read and no row stored meanwhile.
-pub(super) struct Catalogue(Mutex<Connection>);
+pub(super) struct Registry(Mutex<Connection>);
 
 /// A connected source.
-pub(super) struct Source {
+pub(super) struct RegisteredSource {
     pub(super) id: String,
     pub(super) name: String,
     pub(super) kind: String,
@@ -52,11 +52,11 @@ pub(super) enum Connected {
     /// All were connected; contains their ids in order.
     All(Vec<String>),
     /// This name exists already; nothing was changed.
-    Taken(String),
+    NameTaken(String),
 }
 
-impl Catalogue {
-    pub(super) fn open(store: &Store) -> Result<Self, PlatformError> {
+impl Registry {
+    pub(super) fn open(store: &PlatformStore) -> Result<Self, PlatformError> {
         let connection = store.catalogue()?;
         migrate(&connection, VERSION, SCRIPT)?;
         Ok(Self(Mutex::new(connection)))
@@ -68,9 +68,9 @@ impl Catalogue {
     /// rejected.
     pub(super) fn connect(
         &self,
-        unit: &Unit,
-        definitions: &[Definition],
-        taken: Taken,
+        unit: &WorkspaceKey,
+        definitions: &[SourceSpec],
+        taken: NameConflict,
         now: &str,
     ) -> Result<Connected, PlatformError> {
         let connection = self.lock();
@@ -91,8 +91,8 @@ impl Catalogue {
             )?;
             for definition in definitions {
                 let name = [&unit.workspace, &unit.scope, &definition.name];
-                if taken == Taken::Refuse && known.query_row(name, |row| row.get(0))? {
-                    return Ok(Connected::Taken(definition.name.clone()));
+                if taken == NameConflict::Refuse && known.query_row(name, |row| row.get(0))? {
+                    return Ok(Connected::NameTaken(definition.name.clone()));
                 }
                 let values = params![
                     format!("src_{}", random_hex()),
@@ -112,7 +112,7 @@ impl Catalogue {
     }
 
     /// Returns the sources of a workspace and scope, sorted by name.
-    pub(super) fn list(&self, unit: &Unit) -> Result<Vec<Source>, PlatformError> {
+    pub(super) fn list(&self, unit: &WorkspaceKey) -> Result<Vec<RegisteredSource>, PlatformError> {
         let connection = self.lock();
         let mut query = connection.prepare_cached(&format!(
             "SELECT {COLUMNS} FROM source WHERE workspace = ?1 AND scope = ?2 ORDER BY name"
@@ -122,7 +122,7 @@ impl Catalogue {
     }
 
     /// Returns one source, if it exists.
-    pub(super) fn source(&self, unit: &Unit, id: &str) -> Result<Option<Source>, PlatformError> {
+    pub(super) fn source(&self, unit: &WorkspaceKey, id: &str) -> Result<Option<RegisteredSource>, PlatformError> {
         let connection = self.lock();
         let mut query = connection.prepare_cached(&format!(
             "SELECT {COLUMNS} FROM source WHERE workspace = ?1 AND scope = ?2 AND id = ?3"
@@ -131,7 +131,7 @@ impl Catalogue {
     }
 
     /// Removes sources in one transaction and returns the ids of those that existed.
-    pub(super) fn remove(&self, unit: &Unit, ids: &[String]) -> Result<Vec<String>, PlatformError> {
+    pub(super) fn remove(&self, unit: &WorkspaceKey, ids: &[String]) -> Result<Vec<String>, PlatformError> {
         let connection = self.lock();
         let change = connection.unchecked_transaction()?;
         let mut removed = Vec::new();
@@ -146,7 +146,7 @@ impl Catalogue {
     }
 
     /// Records the result of a sync.
-    pub(super) fn synced(&self, id: &str, last_sync: &Value) -> Result<(), PlatformError> {
+    pub(super) fn record_sync(&self, id: &str, last_sync: &Value) -> Result<(), PlatformError> {
         let values = [&last_sync.to_string(), id];
         self.lock().execute("UPDATE source SET last_sync = ?1 WHERE id = ?2", values)?;
         Ok(())
@@ -179,9 +179,9 @@ pub(super) fn stored_id(
     Ok(read_catalogue(directory)?.query_row(sql, [workspace, scope, name], |row| row.get(0)).optional()?)
 }
 
-fn read_source(row: &Row<'_>) -> rusqlite::Result<Source> {
+fn read_source(row: &Row<'_>) -> rusqlite::Result<RegisteredSource> {
     let json = |text: String| serde_json::from_str(&text).unwrap_or(Value::Null);
-    Ok(Source {
+    Ok(RegisteredSource {
         id: row.get(0)?,
         name: row.get(1)?,
         kind: row.get(2)?,

@@ -32,16 +32,16 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::StandIn;
-use super::hosts::Hosts;
+use super::HostOverride;
+use super::hosts::AllowedHosts;
 use super::order::Point;
-use fields::{Fields, Known};
+use fields::{ConfigFields, KnownField};
 
 /// Maximum size in bytes of a record, line or value, which is held in memory.
-pub(super) const LARGEST_RECORD: usize = 64 << 20;
+pub(super) const MAX_RECORD_BYTES: usize = 64 << 20;
 
 /// Maximum duration of a read, because a view may be endless.
-const LONGEST: Duration = Duration::from_secs(6 * 60 * 60);
+const READ_TIMEOUT: Duration = Duration::from_secs(6 * 60 * 60);
 
 /// A source of rows. The calls block, so they run on blocking threads.
 pub(super) trait Connector: Send {
@@ -51,10 +51,10 @@ pub(super) trait Connector: Send {
     }
 
     /// Connects and reads something; returns a description of the result.
-    fn test(&self) -> Result<String, Failure>;
+    fn test(&self) -> Result<String, ReadError>;
 
     /// Returns the tables with their columns.
-    fn schema(&self) -> Result<Vec<Table>, Failure>;
+    fn schema(&self) -> Result<Vec<SourceTable>, ReadError>;
 
     /// Streams rows into `intake` and returns the new position.
     ///
@@ -62,46 +62,46 @@ pub(super) trait Connector: Send {
     fn read(
         &self,
         since: Option<&Value>,
-        options: &Reading,
-        intake: &mut dyn Intake,
-    ) -> Result<Value, Failure>;
+        options: &ReadOptions,
+        intake: &mut dyn RowSink,
+    ) -> Result<Value, ReadError>;
 }
 
 /// Receives the rows of a read, table by table.
-pub(super) trait Intake {
+pub(super) trait RowSink {
     /// Starts a table; the following rows belong to it.
-    fn table(&mut self, name: &str, take: Take) -> Result<(), Failure>;
+    fn begin_table(&mut self, name: &str, take: WriteMode) -> Result<(), ReadError>;
 
     /// Receives a row as JSON object text.
     ///
     /// The identity, if given, distinguishes it from earlier rows of its table.
-    fn row(&mut self, row: &str, identity: Option<&str>) -> Result<(), Failure>;
+    fn push_row(&mut self, row: &str, identity: Option<&str>) -> Result<(), ReadError>;
 
     /// Removes the row with this identity from its table.
-    fn remove(&mut self, identity: &str) -> Result<(), Failure>;
+    fn remove_row(&mut self, identity: &str) -> Result<(), ReadError>;
 
     /// Receives a remark for the response of a successful sync; contains no secrets.
-    fn note(&mut self, note: String);
+    fn add_note(&mut self, note: String);
 }
 
 /// Effect of a table's rows on the stored rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Take {
+pub(super) enum WriteMode {
     /// Replace the stored rows.
-    All,
+    Replace,
     /// Append.
-    New,
+    Append,
     /// Append those with a new identity.
-    Unseen,
+    AppendUnseen,
     /// Append, replacing stored rows with the same identity.
-    Latest,
+    Upsert,
     /// Replace the stored rows; of equal identities, keep the last.
-    Distinct,
+    ReplaceDistinct,
 }
 
 /// Options of a read.
 #[derive(Debug, Clone)]
-pub(super) struct Reading {
+pub(super) struct ReadOptions {
     /// Only new rows are wanted; unfinished records may be left to the next sync.
     pub(super) incremental: bool,
     /// Field that indicates new records.
@@ -109,22 +109,22 @@ pub(super) struct Reading {
     /// Number of rows processed together, and the page size where supported.
     pub(super) batch_size: usize,
     /// Position of the last sync of this definition, even if all is read again.
-    pub(super) last: Option<Value>,
+    pub(super) last_position: Option<Value>,
 }
 
 /// A table of a source.
 #[derive(Debug, Clone, serde::Serialize)]
-pub(super) struct Table {
+pub(super) struct SourceTable {
     pub(super) name: String,
-    /// `table` or `view`.
+    /// `begin_table` or `view`.
     #[serde(rename = "type")]
     pub(super) kind: &'static str,
-    pub(super) columns: Vec<Column>,
+    pub(super) columns: Vec<SourceColumn>,
 }
 
 /// A column of a table; unknown properties are omitted.
 #[derive(Debug, Clone, serde::Serialize)]
-pub(super) struct Column {
+pub(super) struct SourceColumn {
     pub(super) name: String,
     #[serde(rename = "type")]
     pub(super) kind: String,
@@ -136,32 +136,32 @@ pub(super) struct Column {
 
 /// Reason why a source could not be read, without secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Failure(String);
+pub(super) struct ReadError(String);
 
 /// Reason why a configuration is invalid, without secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Unfit(String);
+pub(super) struct ConfigError(String);
 
 /// Resources that connectors may reach, with the clients for them.
 #[derive(Debug, Clone)]
-pub(super) struct Reach {
+pub(super) struct ConnectorContext {
     /// Data directory with resolved links.
-    root: PathBuf,
+    data_dir: PathBuf,
     /// The platform's own storage, which must not be read.
     storage: Option<PathBuf>,
     clients: http::Clients,
-    stand_ins: Vec<StandIn>,
-    hosts: Hosts,
+    host_overrides: Vec<HostOverride>,
+    hosts: AllowedHosts,
     runtime: Handle,
     stopping: watch::Receiver<bool>,
-    bounds: Option<Bounds>,
+    limits: Option<ReadLimits>,
 }
 
 /// Conditions that end a read early.
 #[derive(Debug, Clone)]
-struct Bounds {
+struct ReadLimits {
     stop: watch::Receiver<Option<Stop>>,
-    until: Instant,
+    deadline: Instant,
 }
 
 /// Reason why a read ends early.
@@ -173,42 +173,42 @@ pub(super) enum Stop {
     Cleanup,
 }
 
-impl Reach {
+impl ConnectorContext {
     /// Must be called within a tokio runtime.
     pub(super) fn new(
         root: PathBuf,
         storage: Option<&Path>,
-        (stand_ins, hosts): (Vec<StandIn>, Hosts),
+        (stand_ins, hosts): (Vec<HostOverride>, AllowedHosts),
         stopping: watch::Receiver<bool>,
     ) -> Result<Self, reqwest::Error> {
         let clients = http::Clients::new(&stand_ins, hosts)?;
         Ok(Self {
-            root,
+            data_dir: root,
             storage: storage.map(Path::to_path_buf),
             clients,
-            stand_ins,
+            host_overrides: stand_ins,
             hosts,
             runtime: Handle::current(),
             stopping,
-            bounds: None,
+            limits: None,
         })
     }
 
     /// Returns a copy for one read, which ends on `stop` or at the time limit.
-    pub(super) fn bounded(&self, stop: watch::Receiver<Option<Stop>>) -> Self {
-        Self { bounds: Some(Bounds { stop, until: Instant::now() + LONGEST }), ..self.clone() }
+    pub(super) fn with_limits(&self, stop: watch::Receiver<Option<Stop>>) -> Self {
+        Self { limits: Some(ReadLimits { stop, deadline: Instant::now() + READ_TIMEOUT }), ..self.clone() }
     }
 
     /// Returns the reason why the read must end, if there is one.
-    pub(super) fn stop(&self) -> Option<Failure> {
-        let bounds = self.bounds.as_ref();
+    pub(super) fn stop(&self) -> Option<ReadError> {
+        let bounds = self.limits.as_ref();
         let stop = bounds.and_then(|bounds| *bounds.stop.borrow());
-        Some(Failure::new(match stop {
+        Some(ReadError::new(match stop {
             _ if *self.stopping.borrow() => "the platform is stopping; sync again".to_owned(),
             Some(Stop::CallerLeft) => "the caller has left; sync again".to_owned(),
             Some(Stop::Cleanup) => "the source is cleaned up".to_owned(),
-            None if bounds.is_some_and(|bounds| bounds.until <= Instant::now()) => {
-                let hours = LONGEST.as_secs() / 3600;
+            None if bounds.is_some_and(|bounds| bounds.deadline <= Instant::now()) => {
+                let hours = READ_TIMEOUT.as_secs() / 3600;
                 format!(
                     "reading took more than {hours} hours; read less at a time, by a cursor or from fewer tables"
                 )
@@ -220,25 +220,25 @@ impl Reach {
     /// Returns the address of the server that replaces a host.
     fn stand_in(&self, host: &str) -> Option<SocketAddr> {
         let found = self.stand_ins.iter().find(|stand_in| stand_in.host.eq_ignore_ascii_case(host));
-        found.map(|stand_in| stand_in.at)
+        found.map(|stand_in| stand_in.connect_to)
     }
 
     /// Returns the address for this host and port, and the permitted hosts.
     ///
     /// Replacement servers may be anywhere.
-    fn place(&self, host: &str, port: u16) -> (String, u16, Hosts) {
+    fn resolve_address(&self, host: &str, port: u16) -> (String, u16, AllowedHosts) {
         self.stand_in(host).map_or_else(
             || (host.to_owned(), port, self.hosts),
-            |at| (at.ip().to_string(), at.port(), Hosts::All),
+            |connect_to| (connect_to.ip().to_string(), connect_to.port(), AllowedHosts::All),
         )
     }
 
     /// Resolves when the read must end.
-    fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
-        let stopping = super::stopped(self.stopping.clone());
-        let bounds = self.bounds.clone();
+    fn wait_for_stop(&self) -> impl Future<Output = ()> + Send + use<> {
+        let stopping = super::wait_for_stop(self.stopping.clone());
+        let bounds = self.limits.clone();
         async move {
-            let Some(Bounds { mut stop, until }) = bounds else { return stopping.await };
+            let Some(ReadLimits { mut stop, deadline: until }) = bounds else { return stopping.await };
             tokio::select! {
                 () = stopping => {}
                 _ = stop.wait_for(Option::is_some) => {}
@@ -247,49 +247,49 @@ impl Reach {
         }
     }
 
-    /// Returns the error of a read that [`Reach::stopped`] ended.
-    fn ended(&self) -> Failure {
-        self.stop().unwrap_or_else(|| Failure::new("the platform is stopping; try again"))
+    /// Returns the error of a read that [`ConnectorContext::wait_for_stop`] ended.
+    fn stop_failure(&self) -> ReadError {
+        self.stop().unwrap_or_else(|| ReadError::new("the platform is stopping; try again"))
     }
 }
 
 /// A connector with a remark on its configuration.
-pub(super) struct Opened {
+pub(super) struct OpenedSource {
     pub(super) connector: Box<dyn Connector>,
     /// Names fields that the connector ignores.
     pub(super) warning: Option<String>,
 }
 
 /// Creates the connector of a definition without contacting the source.
-pub(super) fn open(kind: &str, config: &Value, reach: &Reach) -> Result<Opened, Unfit> {
+pub(super) fn open(kind: &str, config: &Value, reach: &ConnectorContext) -> Result<OpenedSource, ConfigError> {
     let empty = Map::new();
-    let (found, known) = (config.as_object().unwrap_or(&empty), Known::default());
-    let fields = Fields::new(found, &known);
+    let (found, known) = (config.as_object().unwrap_or(&empty), KnownField::default());
+    let fields = ConfigFields::new(found, &known);
     // Only some connectors read these, or only if another is absent.
-    fields.accept(&["engine", "driver", "format", "table", "header"]);
+    fields.mark_known(&["engine", "driver", "format", "table", "header"]);
     let connector = connector(kind, fields, reach)?;
-    let others: Vec<_> = known.others(found).iter().map(|name| format!("\"{name}\"")).collect();
+    let others: Vec<_> = known.unknown_fields(found).iter().map(|name| format!("\"{name}\"")).collect();
     let warning = match others.as_slice() {
         _ if !connector.is_built_in() => None,
         [] => None,
         [name] => Some(format!("{name} is no setting of this connector and has no effect")),
         _ => Some(format!("{} are no settings of this connector and have no effect", others.join(", "))),
     };
-    Ok(Opened { connector, warning })
+    Ok(OpenedSource { connector, warning })
 }
 
-fn connector(kind: &str, fields: Fields<'_>, reach: &Reach) -> Result<Box<dyn Connector>, Unfit> {
+fn connector(kind: &str, fields: ConfigFields<'_>, reach: &ConnectorContext) -> Result<Box<dyn Connector>, ConfigError> {
     match kind.to_ascii_lowercase().as_str() {
-        "database" => database(fields, reach),
-        "file" => file(fields, reach),
+        "database" => database_connector(fields, reach),
+        "file" => file_connector(fields, reach),
         "csv" => csv::open(fields, b',', reach),
         "tsv" => csv::open(fields, b'\t', reach),
-        "json" => json::open(fields, json::Layout::Document, reach),
-        "jsonl" | "ndjson" => json::open(fields, json::Layout::Lines, reach),
+        "json" => json::open(fields, json::JsonLayout::Document, reach),
+        "jsonl" | "ndjson" => json::open(fields, json::JsonLayout::Lines, reach),
         "parquet" => parquet::open(fields, reach),
         "api" | "http" | "https" | "rest" => http::open(fields, reach),
-        engine => by_engine(engine, fields, reach).unwrap_or_else(|| {
-            Err(Unfit::new(format!(
+        engine => engine_connector(engine, fields, reach).unwrap_or_else(|| {
+            Err(ConfigError::new(format!(
                 "the type \"{kind}\" is not known here; there are database, postgresql, mysql, mariadb, sqlite, \
                  file, csv, tsv, json, jsonl, parquet and api"
             )))
@@ -298,9 +298,9 @@ fn connector(kind: &str, fields: Fields<'_>, reach: &Reach) -> Result<Box<dyn Co
 }
 
 /// Runs a connector and turns panics into errors; drivers may panic on bad input.
-pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+pub(super) fn catch_panic<T>(work: impl FnOnce() -> Result<T, ReadError>) -> Result<T, ReadError> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|_| {
-        Err(Failure::new(
+        Err(ReadError::new(
             "reading broke down on what the source sent: it is damaged or speaks another protocol, or this is a mistake of the platform; its log says where",
         ))
     })
@@ -309,34 +309,34 @@ pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T,
 /// Returns true if a row is certainly before the cursor's mark.
 ///
 /// Sources and readers may order text differently, so text never is.
-fn lies_before(point: &Point, mark: &Point) -> bool {
+fn is_before_cursor(point: &Point, mark: &Point) -> bool {
     !matches!((point, mark), (Point::Text(_), Point::Text(_))) && point.compare(mark) == Some(Ordering::Less)
 }
 
 /// The engine is named, or derived from address or port.
-fn database(fields: Fields<'_>, reach: &Reach) -> Result<Box<dyn Connector>, Unfit> {
+fn database_connector(fields: ConfigFields<'_>, reach: &ConnectorContext) -> Result<Box<dyn Connector>, ConfigError> {
     let address = fields.first_text(&["url", "uri", "connection_string", "dsn"])?;
     let scheme = address.map(|address| address.strip_prefix("jdbc:").unwrap_or(address));
     let scheme = scheme.and_then(|address| address.split_once("://")).map(|(scheme, _)| scheme);
     let engine = match fields.first_text(&["engine", "driver"])?.or(scheme) {
         Some(engine) => engine,
         None if fields.text("path")?.is_some() => "sqlite",
-        None => match fields.whole("port")? {
+        None => match fields.unsigned("port")? {
             Some(5432) => "postgresql",
             Some(3306) => "mysql",
             _ => {
-                return Err(Unfit::new(
+                return Err(ConfigError::new(
                     "\"engine\" is missing: postgresql, mysql, mariadb or sqlite (port 5432 or 3306 tells as well)",
                 ));
             }
         },
     };
-    by_engine(&engine.to_ascii_lowercase(), fields, reach)
-        .unwrap_or_else(|| Err(Unfit::new("\"engine\" must be postgresql, mysql, mariadb or sqlite")))
+    engine_connector(&engine.to_ascii_lowercase(), fields, reach)
+        .unwrap_or_else(|| Err(ConfigError::new("\"engine\" must be postgresql, mysql, mariadb or sqlite")))
 }
 
 /// Returns the connector of a database engine; `None` for an unknown name.
-fn by_engine(engine: &str, fields: Fields<'_>, reach: &Reach) -> Option<Result<Box<dyn Connector>, Unfit>> {
+fn engine_connector(engine: &str, fields: ConfigFields<'_>, reach: &ConnectorContext) -> Option<Result<Box<dyn Connector>, ConfigError>> {
     let name = match engine {
         "sqlite" | "sqlite3" => return Some(sqlite::open(fields, reach)),
         "postgres" | "postgresql" => return Some(relational::open::<postgres::Postgres>(fields, reach)),
@@ -348,10 +348,10 @@ fn by_engine(engine: &str, fields: Fields<'_>, reach: &Reach) -> Option<Result<B
         "mongodb" => "MongoDB",
         _ => return None,
     };
-    Some(Ok(Box::new(Elsewhere(name))))
+    Some(Ok(Box::new(UnsupportedEngine(name))))
 }
 
-fn file(fields: Fields<'_>, reach: &Reach) -> Result<Box<dyn Connector>, Unfit> {
+fn file_connector(fields: ConfigFields<'_>, reach: &ConnectorContext) -> Result<Box<dyn Connector>, ConfigError> {
     let format = match fields.text("format")? {
         Some(format) => format.to_ascii_lowercase(),
         None => {
@@ -362,52 +362,52 @@ fn file(fields: Fields<'_>, reach: &Reach) -> Result<Box<dyn Connector>, Unfit> 
     match format.as_str() {
         "csv" => csv::open(fields, b',', reach),
         "tsv" | "tab" => csv::open(fields, b'\t', reach),
-        "json" => json::open(fields, json::Layout::Document, reach),
-        "jsonl" | "ndjson" => json::open(fields, json::Layout::Lines, reach),
+        "json" => json::open(fields, json::JsonLayout::Document, reach),
+        "jsonl" | "ndjson" => json::open(fields, json::JsonLayout::Lines, reach),
         "parquet" => parquet::open(fields, reach),
         "sqlite" | "sqlite3" | "db" => sqlite::open(fields, reach),
-        _ => Err(Unfit::new("a file needs \"format\": csv, tsv, json, jsonl, parquet or sqlite")),
+        _ => Err(ConfigError::new("a file needs \"format\": csv, tsv, json, jsonl, parquet or sqlite")),
     }
 }
 
 /// A database that can be declared but not read here.
-struct Elsewhere(&'static str);
+struct UnsupportedEngine(&'static str);
 
-impl Elsewhere {
-    fn failure(&self) -> Failure {
-        Failure::new(format!(
+impl UnsupportedEngine {
+    fn failure(&self) -> ReadError {
+        ReadError::new(format!(
             "{} is not built into this platform; it reads PostgreSQL, MySQL, MariaDB, SQLite, files and HTTP APIs",
             self.0
         ))
     }
 }
 
-impl Connector for Elsewhere {
+impl Connector for UnsupportedEngine {
     fn is_built_in(&self) -> bool {
         false
     }
 
-    fn test(&self) -> Result<String, Failure> {
+    fn test(&self) -> Result<String, ReadError> {
         Err(self.failure())
     }
 
-    fn schema(&self) -> Result<Vec<Table>, Failure> {
+    fn schema(&self) -> Result<Vec<SourceTable>, ReadError> {
         Err(self.failure())
     }
 
-    fn read(&self, _: Option<&Value>, _: &Reading, _: &mut dyn Intake) -> Result<Value, Failure> {
+    fn read(&self, _: Option<&Value>, _: &ReadOptions, _: &mut dyn RowSink) -> Result<Value, ReadError> {
         Err(self.failure())
     }
 }
 
-impl Column {
+impl SourceColumn {
     /// Creates a column with only a name and a type.
     fn new(name: impl Into<String>, kind: impl Into<String>) -> Self {
         Self { name: name.into(), kind: kind.into(), nullable: None, primary_key: None }
     }
 }
 
-impl Failure {
+impl ReadError {
     pub(super) fn new(message: impl Into<String>) -> Self {
         Self(message.into())
     }
@@ -421,7 +421,7 @@ impl Failure {
     }
 }
 
-impl Unfit {
+impl ConfigError {
     pub(super) fn new(message: impl Into<String>) -> Self {
         Self(message.into())
     }

@@ -5,20 +5,20 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 /// Maximum length of an id or name in characters.
-pub(super) const LONGEST: usize = 255;
+pub(super) const MAX_NAME_LEN: usize = 255;
 
 /// Maximum `batch_size` in rows.
-const MOST_ROWS: usize = 100_000;
+const MAX_BATCH_ROWS: usize = 100_000;
 
 /// A workspace and scope, in which names are unique.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Unit {
+pub(super) struct WorkspaceKey {
     pub(super) workspace: String,
     pub(super) scope: String,
 }
 
 /// A syntactically valid source; its server may be unreachable.
-pub(super) struct Definition {
+pub(super) struct SourceSpec {
     pub(super) name: String,
     pub(super) kind: String,
     pub(super) connection_config: Value,
@@ -45,17 +45,17 @@ const OPTIONS: [&str; 3] = ["incremental", "batch_size", "cursor"];
 pub(super) fn scope(value: Option<&Value>) -> Result<String, String> {
     match value {
         None | Some(Value::Null) => Ok("user".into()),
-        Some(Value::String(text)) => word("scope", text),
+        Some(Value::String(text)) => parse_name("scope", text),
         Some(_) => Err("\"scope\" must be a text".into()),
     }
 }
 
 /// Validates an id or name: not blank, not too long, no control characters.
-pub(super) fn word(what: &str, text: &str) -> Result<String, String> {
+pub(super) fn parse_name(what: &str, text: &str) -> Result<String, String> {
     if text.trim().is_empty() {
         Err(format!("\"{what}\" must not be empty"))
-    } else if text.chars().count() > LONGEST {
-        Err(format!("\"{what}\" is longer than {LONGEST} characters"))
+    } else if text.chars().count() > MAX_NAME_LEN {
+        Err(format!("\"{what}\" is longer than {MAX_NAME_LEN} characters"))
     } else if text.chars().any(char::is_control) {
         Err(format!("\"{what}\" holds control characters"))
     } else {
@@ -101,13 +101,13 @@ impl SyncOptions {
         let batch_size = match fields.get("batch_size") {
             None | Some(Value::Null) => 1000,
             Some(size) => match whole(size) {
-                Some(size) if size > 0 => usize::try_from(size).unwrap_or(MOST_ROWS).min(MOST_ROWS),
+                Some(size) if size > 0 => usize::try_from(size).unwrap_or(MAX_BATCH_ROWS).min(MAX_BATCH_ROWS),
                 _ => return Err("\"sync_options.batch_size\" must be a whole number above 0".into()),
             },
         };
         let cursor = match fields.get("cursor") {
             None | Some(Value::Null) => None,
-            Some(Value::String(name)) => Some(word("sync_options.cursor", name)?),
+            Some(Value::String(name)) => Some(parse_name("sync_options.cursor", name)?),
             Some(_) => return Err("\"sync_options.cursor\" must be the name of a field".into()),
         };
         let others = fields.keys().filter(|name| !OPTIONS.contains(&name.as_str()));
@@ -126,7 +126,7 @@ pub(super) fn whole(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| rounded().map(|number| number as u64))
 }
 
-impl Definition {
+impl SourceSpec {
     /// Parses an element of `sources`; an error includes the name, if there is one.
     pub(super) fn read(value: &Value) -> Result<Self, (Option<String>, String)> {
         let name = value.get("name").and_then(Value::as_str).map(str::to_owned);
@@ -136,7 +136,7 @@ impl Definition {
     fn parse(value: &Value) -> Result<Self, String> {
         let (kind, connection_config) = kind_and_config(value)?;
         let name = match value.get("name") {
-            Some(Value::String(name)) => word("name", name)?,
+            Some(Value::String(name)) => parse_name("name", name)?,
             Some(_) => return Err("\"name\" must be a text".into()),
             None => return Err("\"name\" is missing".into()),
         };
@@ -153,7 +153,7 @@ impl Definition {
 pub(super) fn kind_and_config(value: &Value) -> Result<(String, Value), String> {
     let Value::Object(fields) = value else { return Err("a source must be an object".into()) };
     let kind = match fields.get("type") {
-        Some(Value::String(kind)) => word("type", kind)?,
+        Some(Value::String(kind)) => parse_name("type", kind)?,
         Some(_) => return Err("\"type\" must be a text".into()),
         None => return Err("\"type\" is missing".into()),
     };

@@ -5,20 +5,20 @@ use std::net::{IpAddr, SocketAddr};
 
 /// Hosts that connectors may reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Hosts {
+pub(super) enum AllowedHosts {
     All,
     /// All but this host.
     ///
     /// The platform serves other machines, which must not reach services that listen on this host
     /// only.
-    Others,
+    ExceptLocal,
 }
 
 /// Refusal of a host with only local or link-local addresses.
 #[derive(Debug)]
 pub(super) struct OutOfReach;
 
-impl Hosts {
+impl AllowedHosts {
     pub(super) fn may_reach(self, address: IpAddr) -> bool {
         let own = match address.to_canonical() {
             IpAddr::V4(address) => {
@@ -44,7 +44,7 @@ impl Hosts {
 }
 
 impl OutOfReach {
-    /// Returns true if an error of [`Hosts::resolve`] is this refusal.
+    /// Returns true if an error of [`AllowedHosts::resolve`] is this refusal.
     pub(super) fn caused(error: &Error) -> bool {
         error.get_ref().is_some_and(|cause| cause.is::<Self>())
     }
@@ -63,7 +63,7 @@ impl std::error::Error for OutOfReach {}
 
 #[cfg(test)]
 mod tests {
-    use super::Hosts;
+    use super::AllowedHosts;
 
     #[test]
     fn others_do_not_reach_what_this_host_keeps_to_itself() {
@@ -82,8 +82,8 @@ mod tests {
             ("2001:db8::1", false),
         ] {
             let address = address.parse().expect("an address");
-            assert!(Hosts::All.may_reach(address));
-            assert_eq!(Hosts::Others.may_reach(address), !own, "{address}");
+            assert!(AllowedHosts::All.may_reach(address));
+            assert_eq!(AllowedHosts::ExceptLocal.may_reach(address), !own, "{address}");
         }
     }
 }

@@ -6,7 +6,7 @@ mod sources;
 
 use serde_json::{Map, Value, json};
 
-use super::definition::LONGEST;
+use super::definition::MAX_NAME_LEN;
 
 /// Returns the description as JSON.
 pub(super) fn document() -> String {
@@ -277,8 +277,8 @@ fn requests() -> Map<String, Value> {
         },
     });
     let requests = json!({
-        "WorkspaceId": { "type": "string", "maxLength": LONGEST, "pattern": format!(r"^(?!\.\.?$){word}$") },
-        "Word": { "type": "string", "maxLength": LONGEST, "pattern": format!("^{word}$") },
+        "WorkspaceId": { "type": "string", "maxLength": MAX_NAME_LEN, "pattern": format!(r"^(?!\.\.?$){word}$") },
+        "Word": { "type": "string", "maxLength": MAX_NAME_LEN, "pattern": format!("^{word}$") },
         "ConnectRequest": {
             "type": "object",
             "required": ["sources"],

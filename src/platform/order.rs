@@ -13,7 +13,7 @@ use std::cmp::Ordering;
 use serde_json::Value;
 
 use decimal::Decimal;
-use moment::Moment;
+use moment::OrderedTime;
 
 /// Completeness of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub(super) enum Point {
     /// An exact number of any length.
     Number(Decimal),
     /// A date, or a date with a time.
-    Moment(Moment),
+    Moment(OrderedTime),
     /// Any other text.
     Text(String),
 }
@@ -53,11 +53,11 @@ impl Point {
     /// Like [`Point::of`], for a value that the source writes as text.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
-        if text.is_empty() || is_endless(text) {
+        if text.is_empty() || is_nan_or_infinite(text) {
             return None;
         }
         let number = || Decimal::parse(text).map(Self::Number);
-        let moment = || Moment::parse(text).map(Self::Moment);
+        let moment = || OrderedTime::parse(text).map(Self::Moment);
         Some(number().or_else(moment).unwrap_or_else(|| Self::Text(text.to_owned())))
     }
 
@@ -77,7 +77,7 @@ impl Point {
     /// Returns true if a mark at `self` advances to `next`.
     ///
     /// Numbers and times replace a text, which in such a column is a word such as `unknown`.
-    pub(super) fn yields_to(&self, next: &Self) -> bool {
+    pub(super) fn advances_to(&self, next: &Self) -> bool {
         let word = matches!(self, Self::Text(_)) && !matches!(next, Self::Text(_));
         word || self.compare(next) == Some(Ordering::Less)
     }
@@ -92,7 +92,7 @@ pub(super) fn is_exact(text: &str, double: f64) -> bool {
 }
 
 /// Returns true for the spellings of NaN and infinity in databases and languages.
-fn is_endless(text: &str) -> bool {
+fn is_nan_or_infinite(text: &str) -> bool {
     let name = text.trim_start_matches(['-', '+']);
     ["nan", "inf", "infinity"].iter().any(|known| name.eq_ignore_ascii_case(known))
 }
@@ -235,11 +235,11 @@ mod tests {
     #[test]
     fn a_mark_moves_to_later_values_and_away_from_words() {
         let point = |text: &str| Point::parse(text).unwrap();
-        assert!(point("9").yields_to(&point("10")));
-        assert!(!point("10").yields_to(&point("9")));
-        assert!(point("unknown").yields_to(&point("2026-11-01")));
-        assert!(!point("2026-11-01").yields_to(&point("unknown")));
-        assert!(!point("2026-11-01").yields_to(&point("5")));
+        assert!(point("9").advances_to(&point("10")));
+        assert!(!point("10").advances_to(&point("9")));
+        assert!(point("unknown").advances_to(&point("2026-11-01")));
+        assert!(!point("2026-11-01").advances_to(&point("unknown")));
+        assert!(!point("2026-11-01").advances_to(&point("5")));
     }
 
     #[test]

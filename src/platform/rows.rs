@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::PlatformError;
 use super::catalogue::stored_id;
-use super::connectors::{Failure, Intake, LARGEST_RECORD, Take};
+use super::connectors::{ReadError, RowSink, MAX_RECORD_BYTES, WriteMode};
 use super::storage::{migrate, read_rows};
 
 const VERSION: i64 = 1;
@@ -28,32 +28,32 @@ const COPIES: &str = "
 const BATCH_BYTES: usize = 8 << 20;
 
 /// Maximum bytes written by a sync, because a view may be endless.
-const MOST_BYTES: u64 = 64 << 30;
+const MAX_SYNC_BYTES: u64 = 64 << 30;
 /// Bytes between checks of the free disk space.
-const LOOK: u64 = 64 << 20;
+const DISK_CHECK_BYTES: u64 = 64 << 20;
 
 /// A running sync; its rows replace or extend the stored ones on commit.
 pub(super) struct Writing<'c> {
     change: Transaction<'c>,
     batch_size: usize,
-    batch: Batch,
+    batch: RowBatch,
     table: String,
-    take: Take,
+    write_mode: WriteMode,
     written: u64,
     /// Number of written rows that replaced no other.
     added: u64,
     /// Bytes of the received rows, now and at the last check of the disk.
     bytes: u64,
-    looked: u64,
+    checked_bytes: u64,
     /// True if nothing was stored before.
-    fresh: bool,
+    was_empty: bool,
     /// Returns the reason why the sync must end, if there is one.
-    stop: Box<dyn Fn() -> Option<Failure> + Send + 'c>,
+    stop: Box<dyn Fn() -> Option<ReadError> + Send + 'c>,
     notes: Vec<String>,
 }
 
 /// Result of a sync.
-pub(super) struct Written {
+pub(super) struct WrittenRows {
     pub(super) records: u64,
     /// Number of stored rows.
     pub(super) stored: u64,
@@ -63,7 +63,7 @@ pub(super) struct Written {
 
 /// Rows that wait for writing, in one text.
 #[derive(Default)]
-struct Batch {
+struct RowBatch {
     text: String,
     rows: Vec<Waiting>,
 }
@@ -88,20 +88,20 @@ impl<'c> Writing<'c> {
     pub(super) fn begin(
         connection: &'c mut Connection,
         batch_size: usize,
-        stop: impl Fn() -> Option<Failure> + Send + 'c,
+        stop: impl Fn() -> Option<ReadError> + Send + 'c,
     ) -> Result<Self, PlatformError> {
         let change = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         Ok(Self {
             change,
             batch_size,
-            batch: Batch::default(),
+            batch: RowBatch::default(),
             table: String::new(),
-            take: Take::All,
+            write_mode: WriteMode::Replace,
             written: 0,
             added: 0,
             bytes: 0,
-            looked: 0,
-            fresh: false,
+            checked_bytes: 0,
+            was_empty: false,
             stop: Box::new(stop),
             notes: Vec::new(),
         })
@@ -116,51 +116,51 @@ impl<'c> Writing<'c> {
 
     /// Removes all stored rows.
     pub(super) fn clear(&mut self) -> Result<(), PlatformError> {
-        self.fresh = true;
+        self.was_empty = true;
         Ok(self.change.execute_batch("DELETE FROM rows; DELETE FROM position")?)
     }
 
     /// Commits the change.
-    pub(super) fn commit(mut self, definition: &str, position: &Value) -> Result<Written, Failure> {
+    pub(super) fn commit(mut self, definition: &str, position: &Value) -> Result<WrittenRows, ReadError> {
         self.flush()?;
-        let finish = move || -> rusqlite::Result<Written> {
+        let finish = move || -> rusqlite::Result<WrittenRows> {
             self.change.execute(
                 "INSERT INTO position VALUES (1, ?1, ?2)
                  ON CONFLICT (one) DO UPDATE SET definition = ?1, position = ?2",
                 params![definition, position.to_string()],
             )?;
             // Counting many rows is slow.
-            let stored = if self.fresh {
+            let stored = if self.was_empty {
                 self.added
             } else {
                 let count = self.change.query_row("SELECT count(*) FROM rows", [], |row| row.get(0));
                 i64::unsigned_abs(count?)
             };
             self.change.commit()?;
-            Ok(Written { records: self.written, stored, notes: self.notes })
+            Ok(WrittenRows { records: self.written, stored, notes: self.notes })
         };
         finish().map_err(|error| not_stored(&error))
     }
 
-    fn flush(&mut self) -> Result<(), Failure> {
+    fn flush(&mut self) -> Result<(), ReadError> {
         if let Some(failure) = (self.stop)() {
             return Err(failure);
         }
         self.bytes += self.batch.text.len() as u64;
-        if self.bytes > MOST_BYTES {
-            let most = MOST_BYTES >> 30;
-            return Err(Failure::new(format!(
+        if self.bytes > MAX_SYNC_BYTES {
+            let most = MAX_SYNC_BYTES >> 30;
+            return Err(ReadError::new(format!(
                 "there are more than {most} GiB of rows; read fewer tables at a time"
             )));
         }
-        if self.bytes - self.looked >= LOOK {
-            self.looked = self.bytes;
+        if self.bytes - self.checked_bytes >= DISK_CHECK_BYTES {
+            self.checked_bytes = self.bytes;
             if self.change.path().is_some_and(is_almost_full) {
-                return Err(Failure::new("the disk of the platform's storage is almost full"));
+                return Err(ReadError::new("the disk of the platform's storage is almost full"));
             }
         }
         let (written, added) =
-            write(&self.change, &self.table, self.take, &self.batch).map_err(|error| not_stored(&error))?;
+            write(&self.change, &self.table, self.write_mode, &self.batch).map_err(|error| not_stored(&error))?;
         self.written += written;
         self.added += added;
         self.batch.text.clear();
@@ -169,26 +169,26 @@ impl<'c> Writing<'c> {
     }
 }
 
-impl Intake for Writing<'_> {
-    fn table(&mut self, name: &str, take: Take) -> Result<(), Failure> {
+impl RowSink for Writing<'_> {
+    fn begin_table(&mut self, name: &str, take: WriteMode) -> Result<(), ReadError> {
         self.flush()?;
-        if matches!(take, Take::All | Take::Distinct) && !self.fresh {
+        if matches!(take, WriteMode::Replace | WriteMode::ReplaceDistinct) && !self.was_empty {
             self.change
                 .execute("DELETE FROM rows WHERE \"table\" = ?1", [name])
                 .map_err(|error| not_stored(&error))?;
         }
-        if matches!(take, Take::Unseen | Take::Latest) {
+        if matches!(take, WriteMode::AppendUnseen | WriteMode::Upsert) {
             self.change.execute_batch(COPIES).map_err(|error| not_stored(&error))?;
         }
         name.clone_into(&mut self.table);
-        self.take = take;
+        self.write_mode = take;
         Ok(())
     }
 
-    fn row(&mut self, row: &str, identity: Option<&str>) -> Result<(), Failure> {
-        if row.len() > LARGEST_RECORD {
-            let (table, largest) = (&self.table, LARGEST_RECORD >> 20);
-            return Err(Failure::new(format!("table \"{table}\": a row is larger than {largest} MiB")));
+    fn push_row(&mut self, row: &str, identity: Option<&str>) -> Result<(), ReadError> {
+        if row.len() > MAX_RECORD_BYTES {
+            let (table, largest) = (&self.table, MAX_RECORD_BYTES >> 20);
+            return Err(ReadError::new(format!("table \"{table}\": a row is larger than {largest} MiB")));
         }
         let digest = identity.map(|text| Sha256::digest(text.as_bytes()).into());
         self.batch.text.push_str(row);
@@ -199,7 +199,7 @@ impl Intake for Writing<'_> {
         Ok(())
     }
 
-    fn remove(&mut self, identity: &str) -> Result<(), Failure> {
+    fn remove_row(&mut self, identity: &str) -> Result<(), ReadError> {
         self.flush()?;
         let digest: [u8; 32] = Sha256::digest(identity.as_bytes()).into();
         let removed = "DELETE FROM rows WHERE \"table\" = ?1 AND digest = ?2";
@@ -207,7 +207,7 @@ impl Intake for Writing<'_> {
         Ok(())
     }
 
-    fn note(&mut self, note: String) {
+    fn add_note(&mut self, note: String) {
         self.notes.push(note);
     }
 }
@@ -251,7 +251,7 @@ pub fn stored_table_rows(
 }
 
 /// Writes a batch; returns the number of new or changed rows, and of new rows.
-fn write(change: &Transaction<'_>, table: &str, take: Take, batch: &Batch) -> rusqlite::Result<(u64, u64)> {
+fn write(change: &Transaction<'_>, table: &str, take: WriteMode, batch: &RowBatch) -> rusqlite::Result<(u64, u64)> {
     let mut put = change.prepare_cached("INSERT INTO rows (\"table\", digest, row) VALUES (?1, ?2, ?3)")?;
     let mut known =
         change.prepare_cached("SELECT row = ?3 FROM rows WHERE \"table\" = ?1 AND digest = ?2")?;
@@ -264,8 +264,8 @@ fn write(change: &Transaction<'_>, table: &str, take: Take, batch: &Batch) -> ru
         start = *end;
         let values = params![table, digest, row];
         let same: Option<bool> = match take {
-            Take::Unseen | Take::Latest if *plain => (!is_one_more(change, table, digest)?).then_some(true),
-            Take::Unseen | Take::Latest | Take::Distinct if digest.is_some() && !plain => {
+            WriteMode::AppendUnseen | WriteMode::Upsert if *plain => (!is_extra_copy(change, table, digest)?).then_some(true),
+            WriteMode::AppendUnseen | WriteMode::Upsert | WriteMode::ReplaceDistinct if digest.is_some() && !plain => {
                 known.query_row(values, |row| row.get(0)).optional()?
             }
             _ => None,
@@ -275,7 +275,7 @@ fn write(change: &Transaction<'_>, table: &str, take: Take, batch: &Batch) -> ru
                 added += 1;
                 put.execute(values)?
             }
-            Some(false) if matches!(take, Take::Latest | Take::Distinct) => replace.execute(values)?,
+            Some(false) if matches!(take, WriteMode::Upsert | WriteMode::ReplaceDistinct) => replace.execute(values)?,
             Some(_) => continue,
         };
         written += 1;
@@ -284,7 +284,7 @@ fn write(change: &Transaction<'_>, table: &str, take: Take, batch: &Batch) -> ru
 }
 
 /// Returns true if more identical rows were read than are stored.
-fn is_one_more(change: &Transaction<'_>, table: &str, digest: &Option<[u8; 32]>) -> rusqlite::Result<bool> {
+fn is_extra_copy(change: &Transaction<'_>, table: &str, digest: &Option<[u8; 32]>) -> rusqlite::Result<bool> {
     let mut count = change.prepare_cached(
         "INSERT INTO copies VALUES (?1, 1) ON CONFLICT (digest) DO UPDATE SET read = read + 1 RETURNING read",
     )?;
@@ -304,6 +304,6 @@ fn is_almost_full(file: &str) -> bool {
     })
 }
 
-fn not_stored(error: &rusqlite::Error) -> Failure {
-    Failure::new(format!("the rows could not be stored: {error}"))
+fn not_stored(error: &rusqlite::Error) -> ReadError {
+    ReadError::new(format!("the rows could not be stored: {error}"))
 }

@@ -18,14 +18,14 @@ use super::{PlatformError, Storage};
 const CATALOGUE: &str = "catalogue.db";
 const ROWS: &str = "rows";
 /// Maximum wait for another transaction, such as that of a user with `sqlite3`.
-const BUSY: Duration = Duration::from_secs(10);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Opens the databases of a platform.
-pub(super) struct Store {
-    place: Place,
+pub(super) struct PlatformStore {
+    place: StoragePlace,
 }
 
-enum Place {
+enum StoragePlace {
     Directory(PathBuf),
     /// Databases in memory with names shared within this process.
     ///
@@ -36,13 +36,13 @@ enum Place {
     },
 }
 
-impl Store {
+impl PlatformStore {
     /// Creates the directory if missing, and locks it.
     ///
     /// The returned file holds the lock until it is dropped.
     pub(super) fn open(storage: &Storage) -> Result<(Self, Option<File>), PlatformError> {
         let Storage::Directory(path) = storage else {
-            let place = Place::Memory { prefix: random_hex(), open: Mutex::default() };
+            let place = StoragePlace::Memory { prefix: random_hex(), open: Mutex::default() };
             return Ok((Self { place }, None));
         };
         let failed = |path: &Path| {
@@ -56,7 +56,7 @@ impl Store {
         make_file(&lock).map_err(failed(&lock))?;
         let claim = OpenOptions::new().write(true).open(&lock).map_err(failed(&lock))?;
         match claim.try_lock() {
-            Ok(()) => Ok((Self { place: Place::Directory(path) }, Some(claim))),
+            Ok(()) => Ok((Self { place: StoragePlace::Directory(path) }, Some(claim))),
             Err(std::fs::TryLockError::WouldBlock) => Err(PlatformError::InUse(path)),
             Err(std::fs::TryLockError::Error(source)) => Err(failed(&lock)(source)),
         }
@@ -65,8 +65,8 @@ impl Store {
     /// Returns the directory; `None` if everything is in memory.
     pub(super) fn directory(&self) -> Option<&Path> {
         match &self.place {
-            Place::Directory(path) => Some(path),
-            Place::Memory { .. } => None,
+            StoragePlace::Directory(path) => Some(path),
+            StoragePlace::Memory { .. } => None,
         }
     }
 
@@ -86,17 +86,17 @@ impl Store {
     /// Removes the rows of a source; missing rows are no error.
     pub(super) fn remove_rows(&self, id: &str) -> Result<(), PlatformError> {
         match &self.place {
-            Place::Memory { open, .. } => {
+            StoragePlace::Memory { open, .. } => {
                 open.lock().unwrap_or_else(PoisonError::into_inner).remove(&rows_file(id));
                 Ok(())
             }
-            Place::Directory(path) => remove_database(&path.join(rows_file(id))),
+            StoragePlace::Directory(path) => remove_database(&path.join(rows_file(id))),
         }
     }
 
     /// Removes rows without a source, left by a crash between the steps of a cleanup.
-    pub(super) fn sweep(&self, known: &BTreeSet<String>) -> Result<(), PlatformError> {
-        let Place::Directory(path) = &self.place else { return Ok(()) };
+    pub(super) fn remove_orphans(&self, known: &BTreeSet<String>) -> Result<(), PlatformError> {
+        let StoragePlace::Directory(path) = &self.place else { return Ok(()) };
         let folder = path.join(ROWS);
         let failed = |source| PlatformError::Directory { path: folder.clone(), source };
         for entry in folder.read_dir().map_err(failed)? {
@@ -111,15 +111,15 @@ impl Store {
 
     fn database(&self, name: &str) -> Result<Connection, PlatformError> {
         match &self.place {
-            Place::Directory(path) => {
+            StoragePlace::Directory(path) => {
                 let file = path.join(name);
                 make_file(&file).map_err(|source| PlatformError::Directory { path: file.clone(), source })?;
                 let connection =
                     Connection::open_with_flags(&file, flags(OpenFlags::SQLITE_OPEN_READ_WRITE))?;
                 connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
-                ready(connection)
+                configure(connection)
             }
-            Place::Memory { prefix, open } => {
+            StoragePlace::Memory { prefix, open } => {
                 let address = format!("file:/{prefix}-{}?vfs=memdb", name.replace('/', "-"));
                 let mode = OpenFlags::SQLITE_OPEN_READ_WRITE
                     | OpenFlags::SQLITE_OPEN_CREATE
@@ -128,7 +128,7 @@ impl Store {
                 if !open.contains_key(name) {
                     open.insert(name.to_owned(), Connection::open_with_flags(&address, flags(mode))?);
                 }
-                ready(Connection::open_with_flags(&address, flags(mode))?)
+                configure(Connection::open_with_flags(&address, flags(mode))?)
             }
         }
     }
@@ -152,7 +152,7 @@ pub(super) fn read_rows(directory: &Path, id: &str) -> Result<Option<Connection>
 pub(super) fn migrate(connection: &Connection, version: i64, script: &str) -> Result<(), PlatformError> {
     let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if found > version {
-        return Err(PlatformError::Newer { found, known: version });
+        return Err(PlatformError::Newer { found, supported: version });
     }
     if found < version {
         let change = connection.unchecked_transaction()?;
@@ -179,12 +179,12 @@ fn read_database(file: &Path) -> Result<Connection, PlatformError> {
         return Err(PlatformError::Directory { path: file.to_path_buf(), source });
     }
     let connection = Connection::open_with_flags(file, flags(OpenFlags::SQLITE_OPEN_READ_ONLY))?;
-    connection.busy_timeout(BUSY)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     Ok(connection)
 }
 
-fn ready(connection: Connection) -> Result<Connection, PlatformError> {
-    connection.busy_timeout(BUSY)?;
+fn configure(connection: Connection) -> Result<Connection, PlatformError> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     Ok(connection)
 }

@@ -4,19 +4,19 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::PlatformError;
-use super::catalogue::Source;
-use super::connectors::{self, Failure, Intake as _, Opened, Reach, Reading, guarded};
-use super::definition::{SyncOptions, Unit};
-use super::endpoints::Core;
-use super::rows::{self, Writing, Written};
+use super::catalogue::RegisteredSource;
+use super::connectors::{self, ReadError, RowSink as _, OpenedSource, ConnectorContext, ReadOptions, catch_panic};
+use super::definition::{SyncOptions, WorkspaceKey};
+use super::endpoints::PlatformCore;
+use super::rows::{self, Writing, WrittenRows};
 use crate::sensitive::masked;
 
 /// Outcome of a sync.
-pub(super) enum Outcome {
+pub(super) enum SyncOutcome {
     /// Rows were written, possibly none.
-    Done { source: Source, written: Written },
+    Done { source: RegisteredSource, written: WrittenRows },
     /// Nothing was changed.
-    Failed { source: Source, message: String },
+    Failed { source: RegisteredSource, message: String },
     /// The source does not exist.
     Gone { id: String },
 }
@@ -25,17 +25,17 @@ pub(super) enum Outcome {
 ///
 /// The caller holds the lock of the source, so that no other sync or cleanup of it is running.
 pub(super) fn sync(
-    core: &Core,
-    unit: &Unit,
+    core: &PlatformCore,
+    unit: &WorkspaceKey,
     id: &str,
     options: &SyncOptions,
-    reach: &Reach,
-) -> Result<Outcome, PlatformError> {
+    reach: &ConnectorContext,
+) -> Result<SyncOutcome, PlatformError> {
     let Some(source) = core.catalogue.source(unit, id)? else {
-        return Ok(Outcome::Gone { id: id.to_owned() });
+        return Ok(SyncOutcome::Gone { id: id.to_owned() });
     };
     let started = now();
-    let result = take(core, &source, options, reach);
+    let result = read_into_store(core, &source, options, reach);
     let mut note = json!({
         "started_at": started, "finished_at": now(), "incremental": options.incremental,
         "status": if result.is_ok() { "success" } else { "error" },
@@ -46,15 +46,15 @@ pub(super) fn sync(
             if !written.notes.is_empty() {
                 note["message"] = written.notes.join("; ").into();
             }
-            Outcome::Done { source, written }
+            SyncOutcome::Done { source, written }
         }
         Err(failure) => {
             let message = failure.into_message();
             note["message"] = message.clone().into();
-            Outcome::Failed { source, message }
+            SyncOutcome::Failed { source, message }
         }
     };
-    core.catalogue.synced(id, &note)?;
+    core.catalogue.record_sync(id, &note)?;
     Ok(outcome)
 }
 
@@ -63,15 +63,15 @@ pub(super) fn now() -> String {
     jiff::Timestamp::now().to_string()
 }
 
-fn take(core: &Core, source: &Source, options: &SyncOptions, reach: &Reach) -> Result<Written, Failure> {
-    let Opened { connector, warning } = connectors::open(&source.kind, &source.connection_config, reach)
-        .map_err(|unfit| Failure::new(unfit.into_message()))?;
+fn read_into_store(core: &PlatformCore, source: &RegisteredSource, options: &SyncOptions, reach: &ConnectorContext) -> Result<WrittenRows, ReadError> {
+    let OpenedSource { connector, warning } = connectors::open(&source.kind, &source.connection_config, reach)
+        .map_err(|unfit| ReadError::new(unfit.into_message()))?;
     let mut connection = core.store.rows(&source.id)?;
     rows::prepare(&connection)?;
     let mut writing = Writing::begin(&mut connection, options.batch_size, || reach.stop())?;
 
     for warning in warning.into_iter().chain(options.warning.clone()) {
-        writing.note(warning);
+        writing.add_note(warning);
     }
     let definition = identity(source);
     let last = writing.position(&definition)?;
@@ -79,25 +79,25 @@ fn take(core: &Core, source: &Source, options: &SyncOptions, reach: &Reach) -> R
     if since.is_none() {
         writing.clear()?;
     }
-    let reading = Reading {
+    let reading = ReadOptions {
         incremental: options.incremental,
         cursor: options.cursor.clone(),
         batch_size: options.batch_size,
-        last,
+        last_position: last,
     };
-    let position = guarded(|| connector.read(since.as_ref(), &reading, &mut writing))?;
+    let position = catch_panic(|| connector.read(since.as_ref(), &reading, &mut writing))?;
     writing.commit(&definition, &position)
 }
 
 /// Identifies a definition; positions are valid for their own definition only.
 ///
 /// Secrets are excluded, so that a new password does not cause a full read.
-fn identity(source: &Source) -> String {
+fn identity(source: &RegisteredSource) -> String {
     let text = json!([source.kind, masked(&source.connection_config)]).to_string();
     Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-impl From<PlatformError> for Failure {
+impl From<PlatformError> for ReadError {
     fn from(error: PlatformError) -> Self {
         use std::error::Error as _;
         let cause = error.source().map_or(String::new(), |cause| format!(": {cause}"));

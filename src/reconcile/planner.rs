@@ -1,19 +1,19 @@
 //! Collects the inputs of a plan and creates it. Never writes.
 
-use super::settled::{Mark, Settled};
-use super::{AT_ONCE, Clock, Task};
-use crate::apply::mark_of;
+use super::settled::{InputFingerprint, UnchangedCache};
+use super::{MAX_CONCURRENT, Clock, Task};
+use crate::apply::definition_hash;
 use crate::model::{
-    Declared, DesiredSource, DesiredUnit, FingerprintKey, Inventory, ResolvedSource, SourceName,
+    ConfigValue, DesiredSource, DesiredWorkspace, FingerprintKey, Inventory, ResolvedSource, SourceName,
 };
-use crate::plan::saved::{Outline, basis};
+use crate::plan::saved::{Outline, input_hash};
 use crate::plan::{
-    Correction, Departure, ErrorKind, HostLimits, Input, Missing, Overrides, Quarantine, Reckoning,
-    SecretState, UnitError, UnitPlan, hold_departures, missing, named_as_declared, plan, reckon,
+    InventoryUpdate, Departure, ErrorKind, HostLimits, PlanInput, MissingSecrets, Overrides, Quarantine, Recovered,
+    SecretState, WorkspaceError, WorkspacePlan, withhold_departures, check_missing, with_sent_names, plan, recover,
 };
-use crate::remote::{Listing, Reader, RemoteError};
+use crate::remote::{Listing, ApiReader, RemoteError};
 use crate::secrets::{Resolver, Secrets};
-use crate::state::{Remembered, State, StateError};
+use crate::state::{PlanContext, Store, StoreError};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,24 +22,24 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 /// Period over which removals and corrected drift are counted.
-const WINDOW: SignedDuration = SignedDuration::from_hours(1);
+const HISTORY_WINDOW: SignedDuration = SignedDuration::from_hours(1);
 
 /// Doubt period after which a list that lacks many managed sources is trusted.
-const BELIEVED_AFTER: SignedDuration = SignedDuration::from_mins(1);
+const LIST_DOUBT_PERIOD: SignedDuration = SignedDuration::from_mins(1);
 
 /// Maximum interval between lists while an accepted write is not visible yet.
-const LONGEST_WAIT: Duration = Duration::from_secs(300);
+const MAX_SETTLE_INTERVAL: Duration = Duration::from_secs(300);
 
 /// Number of plans that load other inputs during the list; see [`Planner::eager`].
-pub const EAGER: usize = 4;
+pub const MAX_PREFETCHES: usize = 4;
 
 /// Creates plans; neither its client nor its use of the state can write.
 #[derive(Clone)]
 pub struct Planner {
     /// Read-only client of the platform.
-    pub reader: Reader,
+    pub reader: ApiReader,
     /// State, if there is one.
-    pub state: Option<State>,
+    pub state: Option<Store>,
     /// Fingerprint key of the state, or a temporary one.
     pub key: Arc<FingerprintKey>,
     /// Resolver of secret references.
@@ -58,9 +58,9 @@ pub struct Planner {
     ///
     /// Plans without a permit wait for the list first, so that many concurrent plans hold only
     /// lists in memory.
-    pub eager: Arc<Semaphore>,
+    pub prefetch_permits: Arc<Semaphore>,
     /// Cache of units found in sync; `None` if there is no later pass.
-    pub settled: Option<Arc<Settled>>,
+    pub unchanged: Option<Arc<UnchangedCache>>,
     /// Computes a hash of each plan's inputs, for saved and compared plans.
     pub hashes: bool,
     /// Current time.
@@ -70,97 +70,97 @@ pub struct Planner {
 /// A plan with its inputs.
 pub struct Planned {
     /// The plan, before the guard.
-    pub plan: UnitPlan,
+    pub plan: WorkspacePlan,
     /// Hashes of the inputs; `None` without a plan or if hashes are disabled.
-    pub basis: Option<Outline>,
+    pub input_hash: Option<Outline>,
     /// Inventory after recovery.
     pub inventory: Inventory,
     /// Outcomes revealed by the listing for writes without a response.
-    pub corrections: Vec<Correction>,
+    pub corrections: Vec<InventoryUpdate>,
     /// Number of removals in the last hour.
     pub recent_removals: usize,
     /// True if the platform is known to update in place on connect.
     pub upserts: bool,
     /// Delay until the next list, if a write is still settling.
-    pub settling: Option<Duration>,
+    pub settle_wait: Option<Duration>,
     /// Cache entry to store after the pass if it had nothing to do.
-    pub mark: Option<Mark>,
+    pub input_fingerprint: Option<InputFingerprint>,
 }
 
 impl Planned {
-    fn failed(desired: Arc<DesiredUnit>, error: UnitError) -> Self {
+    fn failed(desired: Arc<DesiredWorkspace>, error: WorkspaceError) -> Self {
         Self {
-            plan: UnitPlan::failed(desired, error),
-            basis: None,
+            plan: WorkspacePlan::failed(desired, error),
+            input_hash: None,
             inventory: Inventory::default(),
             corrections: Vec::new(),
             recent_removals: 0,
             upserts: false,
-            settling: None,
-            mark: None,
+            settle_wait: None,
+            input_fingerprint: None,
         }
     }
 }
 
 /// Response of a list request.
-pub type Listed = Result<Listing, RemoteError>;
+pub type ListResult = Result<Listing, RemoteError>;
 
 /// Version of the state; `None` if unneeded or unavailable.
-pub(super) type Version = Result<Option<i64>, StateError>;
+pub(super) type StoreVersion = Result<Option<i64>, StoreError>;
 
 /// Result of checking a unit for changes.
-pub(super) enum Look {
+pub(super) enum FreshnessCheck {
     /// Nothing changed since the last plan, which was empty.
-    AsBefore,
+    Unchanged,
     /// Something may have changed. Contains the list, if it was requested.
-    Moved(Option<Listed>),
+    Changed(Option<ListResult>),
 }
 
 /// A list that is available or in flight.
-enum Asked {
-    Answered(Listed),
+enum PlanRequest {
+    Ready(ListResult),
     /// The request; cancelled when its consumer is dropped.
-    Asking(JoinSet<Listed>),
+    InFlight(JoinSet<ListResult>),
 }
 
-impl Asked {
-    async fn answer(self) -> Listed {
+impl PlanRequest {
+    async fn receive(self) -> ListResult {
         match self {
-            Self::Answered(listed) => listed,
-            Self::Asking(asking) => asking.join_all().await.remove(0),
+            Self::Ready(listed) => listed,
+            Self::InFlight(asking) => asking.join_all().await.remove(0),
         }
     }
 }
 
 /// Stored knowledge about one unit.
 #[derive(Default)]
-struct Memory {
+struct StoredContext {
     inventory: Inventory,
     recent_removals: usize,
     quarantine: Quarantine,
     upserts: bool,
     /// Time from which absences in the lists are distrusted.
-    doubted: Option<Timestamp>,
+    doubted_since: Option<Timestamp>,
 }
 
 impl Planner {
     /// Lists and plans one unit; an error is returned as part of the plan.
     pub async fn plan(&self, task: &Task) -> Planned {
         let version = self.version().await;
-        self.plan_listed(task, version, None).await
+        self.plan_with_list(task, version, None).await
     }
 
     /// Like [`Planner::plan`], for a unit that may be listed already.
     ///
     /// `version` is the state's version from before the list.
-    pub(super) async fn plan_listed(&self, task: &Task, version: Version, listed: Option<Listed>) -> Planned {
-        if let Some(settled) = &self.settled {
-            settled.forget(&task.desired.unit);
+    pub(super) async fn plan_with_list(&self, task: &Task, version: StoreVersion, listed: Option<ListResult>) -> Planned {
+        if let Some(settled) = &self.unchanged {
+            settled.remove(&task.desired.unit);
         }
-        let listing = self.ask(task, listed);
-        let eager = self.eager.try_acquire().ok();
-        let listing = if eager.is_some() { listing } else { Asked::Answered(listing.answer().await) };
-        let desired = self.overrides.over(&task.desired.open(), &self.host);
+        let listing = self.start_list(task, listed);
+        let eager = self.prefetch_permits.try_acquire().ok();
+        let listing = if eager.is_some() { listing } else { PlanRequest::Ready(listing.receive().await) };
+        let desired = self.overrides.apply_to(&task.desired.open(), &self.host);
         let planned = match version {
             Ok(version) => self.try_plan(&desired, task, version, listing).await,
             Err(error) => Err(error.into()),
@@ -171,13 +171,13 @@ impl Planner {
     /// Checks whether the unit changed since a plan with nothing to do.
     ///
     /// `version` is the current version of the state.
-    pub(super) async fn look(&self, task: &Task, version: Option<i64>) -> Look {
+    pub(super) async fn check_freshness(&self, task: &Task, version: Option<i64>) -> FreshnessCheck {
         let mark =
-            self.settled.as_ref().zip(version).and_then(|(settled, version)| settled.of(task, version));
-        let Some(mark) = mark else { return Look::Moved(None) };
-        match self.reader.listing(&task.desired.unit).await {
-            Ok(listing) if mark.holds(listing.digest(&self.key), &self.secrets, &self.key) => Look::AsBefore,
-            listed => Look::Moved(Some(listed)),
+            self.unchanged.as_ref().zip(version).and_then(|(settled, version)| settled.of(task, version));
+        let Some(mark) = mark else { return FreshnessCheck::Changed(None) };
+        match self.reader.fetch_listing(&task.desired.unit).await {
+            Ok(listing) if mark.is_current(listing.digest(&self.key), &self.secrets, &self.key) => FreshnessCheck::Unchanged,
+            listed => FreshnessCheck::Changed(Some(listed)),
         }
     }
 
@@ -185,8 +185,8 @@ impl Planner {
     ///
     /// A pass needs the version of the state only in that case.
     #[must_use]
-    pub fn may_be_settled(&self, task: &Task) -> bool {
-        self.settled.as_ref().is_some_and(|settled| settled.may_hold(task))
+    pub fn may_be_unchanged(&self, task: &Task) -> bool {
+        self.unchanged.as_ref().is_some_and(|settled| settled.may_contain(task))
     }
 
     /// Returns the version of the state, for passes that start later.
@@ -194,8 +194,8 @@ impl Planner {
         self.version().await.ok().flatten()
     }
 
-    pub(super) async fn version(&self) -> Version {
-        match (&self.state, &self.settled) {
+    pub(super) async fn version(&self) -> StoreVersion {
+        match (&self.state, &self.unchanged) {
             (Some(state), Some(_)) if !self.hashes => state.version().await,
             _ => Ok(None),
         }
@@ -204,7 +204,7 @@ impl Planner {
     /// Plans many units with bounded concurrency; the result is sorted by unit.
     pub async fn plan_all(&self, tasks: impl IntoIterator<Item = Task>) -> Vec<Planned> {
         let mut planning = JoinSet::new();
-        let turns = Arc::new(Semaphore::new(AT_ONCE));
+        let turns = Arc::new(Semaphore::new(MAX_CONCURRENT));
         for task in tasks {
             let (planner, turns) = (self.clone(), Arc::clone(&turns));
             planning.spawn(async move {
@@ -221,55 +221,55 @@ impl Planner {
     /// Lists the unit, unless a list is available; other inputs load meanwhile.
     ///
     /// Error messages of the platform are withheld if they repeat a declared secret.
-    fn ask(&self, task: &Task, listed: Option<Listed>) -> Asked {
+    fn start_list(&self, task: &Task, listed: Option<ListResult>) -> PlanRequest {
         if let Some(listed) = listed {
-            return Asked::Answered(listed);
+            return PlanRequest::Ready(listed);
         }
         let (reader, desired) = (self.reader.clone(), Arc::clone(&task.desired));
         let (declared, secrets) = (Arc::clone(&desired), Arc::clone(&self.secrets));
-        reader.withhold(&desired.unit, move || resolved(&declared.open(), &secrets));
+        reader.register_secrets(&desired.unit, move || resolved(&declared.open(), &secrets));
         let mut asking = JoinSet::new();
-        asking.spawn(async move { reader.listing(&desired.unit).await });
-        Asked::Asking(asking)
+        asking.spawn(async move { reader.fetch_listing(&desired.unit).await });
+        PlanRequest::InFlight(asking)
     }
 
     async fn try_plan(
         &self,
-        desired: &Arc<DesiredUnit>,
+        desired: &Arc<DesiredWorkspace>,
         task: &Task,
         version: Option<i64>,
-        listing: Asked,
-    ) -> Result<Planned, UnitError> {
+        listing: PlanRequest,
+    ) -> Result<Planned, WorkspaceError> {
         let unit = &desired.unit;
         let now = (self.clock)();
-        let Memory { inventory, recent_removals, quarantine, upserts, doubted } =
-            self.remember(desired, task, now).await?;
+        let StoredContext { inventory, recent_removals, quarantine, upserts, doubted_since: doubted } =
+            self.remember_inputs(desired, task, now).await?;
         let upserts = upserts || self.upserts;
         let mut resolver = Resolver::new(Arc::clone(&self.secrets), &desired.names());
         let secrets = secrets_of(desired, &mut resolver, &self.key);
         let values = version.and_then(|_| resolver.fingerprints(&self.key));
-        let (asked, kept, from) = (Arc::clone(&task.desired), resolver.keep(), Arc::clone(&self.secrets));
+        let (asked, kept, from) = (Arc::clone(&task.desired), resolver.into_cache(), Arc::clone(&self.secrets));
         // Pass the secrets on, so that they are not resolved twice.
-        self.reader.withhold(unit, move || {
+        self.reader.register_secrets(unit, move || {
             let asked = asked.open();
-            resolved_by(&mut Resolver::again(from, &asked.names(), kept), &asked)
+            resolved_by(&mut Resolver::with_cached(from, &asked.names(), kept), &asked)
         });
-        let listed = listing.answer().await?;
+        let listed = listing.receive().await?;
         let listing = self.reader.read(unit, &listed)?;
-        let doubt = match missing(&inventory, &listing).filter(|_| task.released.is_empty()) {
+        let doubt = match check_missing(&inventory, &listing).filter(|_| task.released.is_empty()) {
             None => doubted.map(|_| None),
             Some(missing) => {
                 let since = doubted.unwrap_or(now);
-                if now.duration_since(since).abs() < BELIEVED_AFTER {
-                    return Ok(Self::doubting(desired, since, missing));
+                if now.duration_since(since).abs() < LIST_DOUBT_PERIOD {
+                    return Ok(Self::doubted_plan(desired, since, missing));
                 }
                 None
             }
         };
         let settle = SignedDuration::try_from(self.settle).unwrap_or(SignedDuration::MAX);
-        let reckoning = reckon(inventory, &listing, &self.key, ((self.clock)(), settle));
-        let listing = named_as_declared(listing, &reckoning.inventory);
-        let input = Input {
+        let reckoning = recover(inventory, &listing, &self.key, ((self.clock)(), settle));
+        let listing = with_sent_names(listing, &reckoning.inventory);
+        let input = PlanInput {
             desired,
             listing: &listing,
             inventory: &reckoning.inventory,
@@ -278,7 +278,7 @@ impl Planner {
             key: &self.key,
             owner: task.owner.as_deref(),
             root: &self.root,
-            removals_barred: task.removals_barred.clone(),
+            removals_blocked: task.removals_blocked.clone(),
             quarantine: &quarantine,
             upserts,
         };
@@ -286,19 +286,19 @@ impl Planner {
         self.hold_departures(&mut plan, task, &reckoning.inventory).await?;
         let mut made = Planned {
             plan,
-            basis: self.hashes.then(|| basis(&input)),
-            settling: self.wait(&reckoning),
+            input_hash: self.hashes.then(|| input_hash(&input)),
+            settle_wait: self.settle_delay(&reckoning),
             inventory: reckoning.inventory,
-            corrections: reckoning.corrections.into_iter().chain(doubt.map(Correction::Doubt)).collect(),
+            corrections: reckoning.corrections.into_iter().chain(doubt.map(InventoryUpdate::SetDoubt)).collect(),
             recent_removals,
             upserts,
-            mark: None,
+            input_fingerprint: None,
         };
         if let (Some(version), Some(values)) = (version, values)
-            && quarantine.held.is_empty()
-            && quarantine.mended.is_empty()
+            && quarantine.blocked.is_empty()
+            && quarantine.corrected.is_empty()
         {
-            made.mark = Mark::of(task, &made, listed.digest(&self.key), values, version);
+            made.input_fingerprint = InputFingerprint::of(task, &made, listed.digest(&self.key), values, version);
         }
         Ok(made)
     }
@@ -306,68 +306,68 @@ impl Planner {
     /// Holds back removals of moved sources until they are connected at the new place.
     async fn hold_departures(
         &self,
-        plan: &mut UnitPlan,
+        plan: &mut WorkspacePlan,
         task: &Task,
         inventory: &Inventory,
-    ) -> Result<(), UnitError> {
+    ) -> Result<(), WorkspaceError> {
         let departures = task.declarations.departures(plan, inventory);
         let mut inventories = BTreeMap::new();
-        for unit in departures.iter().flat_map(Departure::units) {
+        for unit in departures.iter().flat_map(Departure::workspaces) {
             if let Some(state) = self.state.as_ref().filter(|_| !inventories.contains_key(unit)) {
                 inventories.insert(unit.clone(), state.inventory(unit).await?);
             }
         }
-        hold_departures(plan, &departures, &inventories);
+        withhold_departures(plan, &departures, &inventories);
         Ok(())
     }
 
     /// Delay until the next list; grows while an accepted write stays invisible.
-    fn wait(&self, reckoning: &Reckoning) -> Option<Duration> {
+    fn settle_delay(&self, reckoning: &Recovered) -> Option<Duration> {
         let open = reckoning.inventory.intents.values();
         let since = open.map(|intent| intent.recorded_at).max()?;
         let age = (self.clock)().duration_since(since).unsigned_abs();
         let rest = self.settle.saturating_sub(age);
-        Some(if rest.is_zero() { age.min(LONGEST_WAIT).max(self.settle) } else { rest })
+        Some(if rest.is_zero() { age.min(MAX_SETTLE_INTERVAL).max(self.settle) } else { rest })
     }
 
     /// Returns an empty plan for a unit whose list is not trusted.
-    fn doubting(desired: &Arc<DesiredUnit>, since: Timestamp, missing: Missing) -> Planned {
-        let error = UnitError::new(
+    fn doubted_plan(desired: &Arc<DesiredWorkspace>, since: Timestamp, missing: MissingSecrets) -> Planned {
+        let error = WorkspaceError::new(
             ErrorKind::List,
             format!("could not tell what is on the platform: {missing}; nothing was done"),
         );
         Planned {
-            corrections: vec![Correction::Doubt(Some(since))],
+            corrections: vec![InventoryUpdate::SetDoubt(Some(since))],
             ..Planned::failed(Arc::clone(desired), error)
         }
     }
 
-    async fn remember(
+    async fn remember_inputs(
         &self,
-        desired: &DesiredUnit,
+        desired: &DesiredWorkspace,
         task: &Task,
         now: Timestamp,
-    ) -> Result<Memory, UnitError> {
-        let Some(state) = &self.state else { return Ok(Memory::default()) };
+    ) -> Result<StoredContext, WorkspaceError> {
+        let Some(state) = &self.state else { return Ok(StoredContext::default()) };
         let unit = &task.desired.unit;
-        let since = now.checked_sub(WINDOW).unwrap_or(Timestamp::MIN);
-        let Remembered { mut inventory, removals, upserts, doubted, quarantined, undone } =
-            state.remembered(unit, since).await?;
+        let since = now.checked_sub(HISTORY_WINDOW).unwrap_or(Timestamp::MIN);
+        let PlanContext { mut inventory, recent_removals: removals, upserts, doubted_since: doubted, quarantined, drift_corrections: undone } =
+            state.plan_context(unit, since).await?;
         let mut quarantine = Quarantine::default();
         for (name, held) in quarantined {
             let source = desired.source(&name);
-            let unedited = source.is_some_and(|source| mark_of(source) == held.mark);
+            let unedited = source.is_some_and(|source| definition_hash(source) == held.definition_hash);
             if unedited && held.since >= since {
-                quarantine.held.insert(name, held.reason);
+                quarantine.blocked.insert(name, held.reason);
             }
         }
         for (name, _, _) in undone {
-            *quarantine.mended.entry(name).or_default() += 1;
+            *quarantine.corrected.entry(name).or_default() += 1;
         }
         quarantine.released = task.released.iter().cloned().collect();
         for name in &task.released {
-            quarantine.held.remove(name);
-            quarantine.mended.remove(name);
+            quarantine.blocked.remove(name);
+            quarantine.corrected.remove(name);
         }
         for intent in inventory.intents.values_mut() {
             // A user who names a source does not wait for an accepted write to appear.
@@ -375,32 +375,32 @@ impl Planner {
                 intent.answer = None;
             }
         }
-        Ok(Memory { inventory, recent_removals: removals, quarantine, upserts, doubted })
+        Ok(StoredContext { inventory, recent_removals: removals, quarantine, upserts, doubted_since: doubted })
     }
 }
 
 /// Returns the sources of a unit whose secrets resolve, as they would be sent.
 #[must_use]
-pub fn resolved(desired: &DesiredUnit, secrets: &Arc<Secrets>) -> Vec<ResolvedSource> {
+pub fn resolved(desired: &DesiredWorkspace, secrets: &Arc<Secrets>) -> Vec<ResolvedSource> {
     resolved_by(&mut Resolver::new(Arc::clone(secrets), &desired.names()), desired)
 }
 
-fn resolved_by(resolver: &mut Resolver, desired: &DesiredUnit) -> Vec<ResolvedSource> {
+fn resolved_by(resolver: &mut Resolver, desired: &DesiredWorkspace) -> Vec<ResolvedSource> {
     let mut resolved = |source: &DesiredSource| {
         Some(resolver.resolve(&source.definition).ok()?.into_source(source.name.clone()))
     };
     with_secrets(desired).filter_map(&mut resolved).collect()
 }
 
-fn with_secrets(desired: &DesiredUnit) -> impl Iterator<Item = &DesiredSource> {
+fn with_secrets(desired: &DesiredWorkspace) -> impl Iterator<Item = &DesiredSource> {
     let refers =
-        |source: &&DesiredSource| source.definition.connection_config.values().any(Declared::has_secret);
+        |source: &&DesiredSource| source.definition.connection_config.values().any(ConfigValue::has_secret);
     desired.sources.iter().filter(refers)
 }
 
 /// Returns the state of each source's secrets.
 fn secrets_of(
-    desired: &DesiredUnit,
+    desired: &DesiredWorkspace,
     resolver: &mut Resolver,
     key: &FingerprintKey,
 ) -> BTreeMap<SourceName, SecretState> {

@@ -6,7 +6,7 @@
 //! that no other process has written since. A failed pass removes it.
 
 use super::{Planned, Task};
-use crate::model::{Fingerprint, FingerprintKey, FoldedUnit, SecretRef, Unit};
+use crate::model::{Fingerprint, FingerprintKey, CompressedWorkspace, SecretRef, WorkspaceRef};
 use crate::remote::ListDigest;
 use crate::secrets::Secrets;
 use secrecy::ExposeSecret as _;
@@ -15,12 +15,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Cache entries by unit.
 #[derive(Default)]
-pub struct Settled(Mutex<HashMap<Unit, Arc<Mark>>>);
+pub struct UnchangedCache(Mutex<HashMap<WorkspaceRef, Arc<InputFingerprint>>>);
 
 /// Inputs of a plan that had nothing to do.
-pub struct Mark {
+pub struct InputFingerprint {
     /// Declaration in the files, before flags and host limits.
-    asked: Arc<FoldedUnit>,
+    declared: Arc<CompressedWorkspace>,
     owner: Option<Arc<str>>,
     list: ListDigest,
     /// Secret references of the unit, with the fingerprints of their values.
@@ -28,10 +28,10 @@ pub struct Mark {
     state: i64,
 }
 
-impl Settled {
-    pub(super) fn of(&self, task: &Task, state: i64) -> Option<Arc<Mark>> {
-        let mark = self.marks().get(&task.desired.unit).cloned()?;
-        let stands = Arc::ptr_eq(&mark.asked, &task.desired)
+impl UnchangedCache {
+    pub(super) fn of(&self, task: &Task, state: i64) -> Option<Arc<InputFingerprint>> {
+        let mark = self.entries().get(&task.desired.unit).cloned()?;
+        let stands = Arc::ptr_eq(&mark.declared, &task.desired)
             && mark.owner == task.owner
             && mark.state == state
             && task.released.is_empty();
@@ -39,24 +39,24 @@ impl Settled {
     }
 
     /// Cheap pre-check that uses the task only.
-    pub(super) fn may_hold(&self, task: &Task) -> bool {
-        self.marks().get(&task.desired.unit).is_some_and(|mark| Arc::ptr_eq(&mark.asked, &task.desired))
+    pub(super) fn may_contain(&self, task: &Task) -> bool {
+        self.entries().get(&task.desired.unit).is_some_and(|mark| Arc::ptr_eq(&mark.declared, &task.desired))
     }
 
-    pub(super) fn forget(&self, unit: &Unit) {
-        self.marks().remove(unit);
+    pub(super) fn remove(&self, unit: &WorkspaceRef) {
+        self.entries().remove(unit);
     }
 
-    pub(super) fn keep(&self, mark: Mark) {
-        self.marks().insert(mark.asked.unit.clone(), Arc::new(mark));
+    pub(super) fn insert(&self, mark: InputFingerprint) {
+        self.entries().insert(mark.declared.unit.clone(), Arc::new(mark));
     }
 
-    fn marks(&self) -> MutexGuard<'_, HashMap<Unit, Arc<Mark>>> {
+    fn entries(&self) -> MutexGuard<'_, HashMap<WorkspaceRef, Arc<InputFingerprint>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Mark {
+impl InputFingerprint {
     /// Creates an entry; `None` if there is anything to do now or at a later time.
     ///
     /// `state` is the state's version from before it was read.
@@ -67,13 +67,13 @@ impl Mark {
         secrets: Vec<(SecretRef, Fingerprint)>,
         state: i64,
     ) -> Option<Self> {
-        let quiet = made.plan.is_settled()
+        let quiet = made.plan.is_unchanged()
             && made.corrections.is_empty()
-            && made.settling.is_none()
+            && made.settle_wait.is_none()
             && made.inventory.intents.is_empty()
             && task.released.is_empty();
         quiet.then(|| Self {
-            asked: Arc::clone(&task.desired),
+            declared: Arc::clone(&task.desired),
             owner: task.owner.clone(),
             list,
             secrets,
@@ -94,7 +94,7 @@ impl Mark {
     }
 
     /// Returns true if the platform's list and all secrets are unchanged.
-    pub(super) fn holds(&self, list: ListDigest, secrets: &Secrets, key: &FingerprintKey) -> bool {
+    pub(super) fn is_current(&self, list: ListDigest, secrets: &Secrets, key: &FingerprintKey) -> bool {
         let same = |(reference, was): &(SecretRef, Fingerprint)| {
             fingerprint(reference, secrets, key).as_ref() == Some(was)
         };
@@ -105,5 +105,5 @@ impl Mark {
 /// Fingerprint of a reference's value; `None` if it does not resolve.
 #[must_use]
 pub fn fingerprint(reference: &SecretRef, secrets: &Secrets, key: &FingerprintKey) -> Option<Fingerprint> {
-    Some(key.of(secrets.value(reference).ok()?.expose_secret()))
+    Some(key.fingerprint(secrets.value(reference).ok()?.expose_secret()))
 }

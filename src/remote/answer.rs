@@ -1,31 +1,31 @@
 //! Parses the responses of all endpoints but `list`.
 
-use super::Verdict;
+use super::TestVerdict;
 use super::error::RemoteErrorKind;
 use super::reasons::{self, failure};
-use super::transport::Reply;
+use super::transport::RawResponse;
 use super::{
-    CleanupAnswer, Column, ConnectAnswer, ConnectedRow, ItemError, Schema, SyncAnswer, SyncedRow, Table,
+    CleanupAnswer, SchemaColumn, ConnectAnswer, ConnectedRow, ItemError, Schema, SyncAnswer, SyncedRow, SchemaTable,
 };
 use crate::model::SourceId;
 use reqwest::StatusCode;
 use serde_json::Value;
 
 /// An envelope that reports success, or failures of specific sources.
-struct Accepted {
+struct AcceptedEnvelope {
     /// Raw message that must be cleaned before it is shown.
     message: String,
     data: Value,
     errors: Vec<ItemError>,
     /// Reason for the sources that the response does not mention.
-    rest: Option<String>,
+    unattributed_failure: Option<String>,
 }
 
 pub(super) fn connect(
-    reply: &Reply,
+    reply: &RawResponse,
     clean: &dyn Fn(&str) -> String,
 ) -> Result<ConnectAnswer, RemoteErrorKind> {
-    let Accepted { data, errors, rest, .. } = accepted(reply, clean)?;
+    let AcceptedEnvelope { data, errors, unattributed_failure: rest, .. } = accepted(reply, clean)?;
     let mut connected = Vec::new();
     for row in rows(&data, "connected_sources") {
         if failure(row, clean).is_none() {
@@ -36,15 +36,15 @@ pub(super) fn connect(
 }
 
 pub(super) fn cleanup(
-    reply: &Reply,
+    reply: &RawResponse,
     clean: &dyn Fn(&str) -> String,
 ) -> Result<CleanupAnswer, RemoteErrorKind> {
-    let Accepted { data, errors, rest, .. } = accepted(reply, clean)?;
+    let AcceptedEnvelope { data, errors, unattributed_failure: rest, .. } = accepted(reply, clean)?;
     Ok(CleanupAnswer { deleted: data.get("deleted_count").and_then(Value::as_u64), errors, rest })
 }
 
-pub(super) fn sync(reply: &Reply, clean: &dyn Fn(&str) -> String) -> Result<SyncAnswer, RemoteErrorKind> {
-    let Accepted { data, errors, rest, .. } = accepted(reply, clean)?;
+pub(super) fn sync(reply: &RawResponse, clean: &dyn Fn(&str) -> String) -> Result<SyncAnswer, RemoteErrorKind> {
+    let AcceptedEnvelope { data, errors, unattributed_failure: rest, .. } = accepted(reply, clean)?;
     let records = |value: &Value| value.get("records_processed").and_then(Value::as_u64);
     let mut sources = Vec::new();
     for list in ["sources", "results", "synced_sources"] {
@@ -59,8 +59,8 @@ pub(super) fn sync(reply: &Reply, clean: &dyn Fn(&str) -> String) -> Result<Sync
     Ok(SyncAnswer { records: records(&data), errors, sources, rest })
 }
 
-pub(super) fn schema(reply: &Reply, clean: &dyn Fn(&str) -> String) -> Result<Schema, RemoteErrorKind> {
-    let Accepted { data, rest, .. } = accepted(reply, clean)?;
+pub(super) fn schema(reply: &RawResponse, clean: &dyn Fn(&str) -> String) -> Result<Schema, RemoteErrorKind> {
+    let AcceptedEnvelope { data, unattributed_failure: rest, .. } = accepted(reply, clean)?;
     if let Some(message) = rest {
         return Err(RemoteErrorKind::Refused { status: reply.status.as_u16(), message });
     }
@@ -71,23 +71,23 @@ pub(super) fn schema(reply: &Reply, clean: &dyn Fn(&str) -> String) -> Result<Sc
     let table = |table: &Value| {
         let columns = rows(table, "columns").iter().map(|column| {
             let kind = column.get("type").and_then(Value::as_str).unwrap_or_default();
-            Some(Column { name: named(column)?, kind: kind.to_owned() })
+            Some(SchemaColumn { name: named(column)?, kind: kind.to_owned() })
         });
-        Some(Table { name: named(table)?, columns: columns.collect::<Option<_>>()? })
+        Some(SchemaTable { name: named(table)?, columns: columns.collect::<Option<_>>()? })
     };
     Ok(Schema { tables: tables.iter().map(table).collect::<Option<_>>().ok_or_else(odd)? })
 }
 
 /// Returns the test result of a 2xx response, based on its `status` alone.
-pub(super) fn verdict(reply: &Reply, clean: &dyn Fn(&str) -> String) -> Result<Verdict, RemoteErrorKind> {
+pub(super) fn verdict(reply: &RawResponse, clean: &dyn Fn(&str) -> String) -> Result<TestVerdict, RemoteErrorKind> {
     match accepted(reply, clean) {
-        Ok(Accepted { rest: Some(message), .. }) => Ok(Verdict::Failed(message)),
-        Ok(Accepted { message, errors, .. }) => match errors.into_iter().next() {
-            None => Ok(Verdict::Passed(clean(&message))),
-            Some(error) => Ok(Verdict::Failed(error.message)),
+        Ok(AcceptedEnvelope { unattributed_failure: Some(message), .. }) => Ok(TestVerdict::Failed(message)),
+        Ok(AcceptedEnvelope { message, errors, .. }) => match errors.into_iter().next() {
+            None => Ok(TestVerdict::Passed(clean(&message))),
+            Some(error) => Ok(TestVerdict::Failed(error.message)),
         },
         Err(RemoteErrorKind::Refused { message, .. } | RemoteErrorKind::Conflict(message)) => {
-            Ok(Verdict::Failed(message))
+            Ok(TestVerdict::Failed(message))
         }
         Err(other) => Err(other),
     }
@@ -96,10 +96,10 @@ pub(super) fn verdict(reply: &Reply, clean: &dyn Fn(&str) -> String) -> Result<V
 /// Parses the envelope.
 ///
 /// 202 and 204 may have an empty body: the request was accepted.
-fn accepted(reply: &Reply, clean: &dyn Fn(&str) -> String) -> Result<Accepted, RemoteErrorKind> {
+fn accepted(reply: &RawResponse, clean: &dyn Fn(&str) -> String) -> Result<AcceptedEnvelope, RemoteErrorKind> {
     let taken_on = matches!(reply.status, StatusCode::ACCEPTED | StatusCode::NO_CONTENT);
     if taken_on && reply.body.trim_ascii().is_empty() {
-        return Ok(Accepted { message: String::new(), data: Value::Null, errors: Vec::new(), rest: None });
+        return Ok(AcceptedEnvelope { message: String::new(), data: Value::Null, errors: Vec::new(), unattributed_failure: None });
     }
     // serde's error message may quote the content, which may be a secret.
     let mut envelope: Value = serde_json::from_slice(&reply.body).map_err(|error| {
@@ -124,7 +124,7 @@ fn accepted(reply: &Reply, clean: &dyn Fn(&str) -> String) -> Result<Accepted, R
     };
     let message = envelope.get("message").and_then(Value::as_str).unwrap_or_default().to_owned();
     let data = envelope.get_mut("data").map(Value::take).unwrap_or_default();
-    Ok(Accepted { message, data, errors, rest })
+    Ok(AcceptedEnvelope { message, data, errors, unattributed_failure: rest })
 }
 
 fn rows<'a>(value: &'a Value, key: &str) -> &'a [Value] {

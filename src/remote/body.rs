@@ -1,8 +1,8 @@
 //! Reads the bodies of responses within their limits.
 
 use super::error::RemoteErrorKind;
-use super::failure::no_answer;
-use super::room::{self, Room, Rooms};
+use super::failure::classify_send_error;
+use super::room::{self, ByteBudget, ByteBudgets};
 use hyper::body::Bytes;
 use reqwest::Response;
 
@@ -10,7 +10,7 @@ use reqwest::Response;
 pub(super) enum Unread {
     Failed(RemoteErrorKind),
     /// The response is large, and the budget lacks this many bytes.
-    NoRoom(usize),
+    OverBudget(usize),
 }
 
 impl From<RemoteErrorKind> for Unread {
@@ -23,11 +23,11 @@ impl From<RemoteErrorKind> for Unread {
 ///
 /// A body that arrives in one piece is not copied.
 pub(super) async fn read(response: &mut Response, limit: usize) -> Result<Bytes, RemoteErrorKind> {
-    let unlimited = Rooms::new();
-    match read_large(response, limit.min(room::SMALL), &unlimited, &mut None).await {
+    let unlimited = ByteBudgets::new();
+    match read_large(response, limit.min(room::UNBUDGETED_BYTES), &unlimited, &mut None).await {
         Ok(body) => Ok(body),
         Err(Unread::Failed(kind)) => Err(kind),
-        Err(Unread::NoRoom(limit)) => Err(RemoteErrorKind::TooLarge { limit }),
+        Err(Unread::OverBudget(limit)) => Err(RemoteErrorKind::TooLarge { limit }),
     }
 }
 
@@ -35,20 +35,20 @@ pub(super) async fn read(response: &mut Response, limit: usize) -> Result<Bytes,
 pub(super) async fn read_large(
     response: &mut Response,
     limit: usize,
-    rooms: &Rooms,
-    room: &mut Option<Room>,
+    rooms: &ByteBudgets,
+    room: &mut Option<ByteBudget>,
 ) -> Result<Bytes, Unread> {
     let announced = response.content_length().and_then(|length| usize::try_from(length).ok());
     let needed = announced.unwrap_or(limit).min(limit);
     let mut first: Option<Bytes> = None;
     let mut whole = Vec::new();
-    while let Some(piece) = response.chunk().await.map_err(|error| no_answer(&error))? {
+    while let Some(piece) = response.chunk().await.map_err(|error| classify_send_error(&error))? {
         let come = first.as_ref().map_or(whole.len(), Bytes::len);
         if come + piece.len() > limit {
             return Err(RemoteErrorKind::TooLarge { limit }.into());
         }
-        if room.is_none() && come + piece.len() > room::SMALL {
-            *room = Some(rooms.try_take(needed).ok_or(Unread::NoRoom(needed))?);
+        if room.is_none() && come + piece.len() > room::UNBUDGETED_BYTES {
+            *room = Some(rooms.try_acquire(needed).ok_or(Unread::OverBudget(needed))?);
         }
         match first.take() {
             None if whole.is_empty() => first = Some(piece),

@@ -96,7 +96,7 @@ pub enum RemoteErrorKind {
     /// Sent, but no complete response arrived (timeout, reset).
     ///
     /// A write may have been carried out.
-    NoAnswer(String),
+    NoResponse(String),
     /// Not sent; the token cannot be read or is not a valid header value.
     NoToken(String),
     /// 401, even after reading the token again.
@@ -181,11 +181,11 @@ impl RemoteError {
     ///
     /// The caller must then list before sending anything again.
     #[must_use]
-    pub fn outcome_unknown(&self) -> bool {
+    pub fn is_outcome_unknown(&self) -> bool {
         self.endpoint.is_write()
             && matches!(
                 self.kind,
-                RemoteErrorKind::NoAnswer(_)
+                RemoteErrorKind::NoResponse(_)
                     | RemoteErrorKind::Failed { .. }
                     | RemoteErrorKind::Malformed(_)
                     | RemoteErrorKind::Partial(_)
@@ -208,14 +208,14 @@ impl RemoteError {
             || matches!(
                 self.kind,
                 RemoteErrorKind::Unreachable(_)
-                    | RemoteErrorKind::NoAnswer(_)
+                    | RemoteErrorKind::NoResponse(_)
                     | RemoteErrorKind::Throttled { .. }
                     | RemoteErrorKind::Failed { .. }
             )
     }
 
-    fn what_to_do(&self) -> &'static str {
-        if self.outcome_unknown() {
+    fn advice(&self) -> &'static str {
+        if self.is_outcome_unknown() {
             return "it may have been carried out all the same: look at the list before trying again";
         }
         match self.kind {
@@ -223,7 +223,7 @@ impl RemoteError {
                 "check the platform's URL and the network"
             }
             RemoteErrorKind::Throttled { .. } => "it was not carried out: try again later",
-            RemoteErrorKind::NoAnswer(_) | RemoteErrorKind::Failed { .. } => "try again later",
+            RemoteErrorKind::NoResponse(_) | RemoteErrorKind::Failed { .. } => "try again later",
             RemoteErrorKind::NoToken(_) => "make it readable",
             RemoteErrorKind::Unauthorized(_) => "renew the token (PMTX_TOKEN, or `token` in the host file)",
             RemoteErrorKind::Forbidden(_) => "ask for access to this workspace and scope",
@@ -247,7 +247,7 @@ impl fmt::Display for RemoteError {
             return write!(f, "cannot use {}: {why}", self.on);
         }
         let (attempt, on) = (self.endpoint.attempt(), &self.on);
-        write!(f, "could not {attempt} {on}: {}; {}", self.kind, self.what_to_do())
+        write!(f, "could not {attempt} {on}: {}; {}", self.kind, self.advice())
     }
 }
 
@@ -266,7 +266,7 @@ impl fmt::Display for RemoteErrorKind {
                 }
                 f.write_str(&said(message))
             }
-            Self::NoAnswer(why) => write!(f, "no complete answer came: {why}"),
+            Self::NoResponse(why) => write!(f, "no complete answer came: {why}"),
             Self::NoToken(why) => {
                 write!(f, "the token (PMTX_TOKEN, or `token` in the host file) cannot be read: {why}")
             }

@@ -9,8 +9,8 @@ use std::io;
 /// Classifies a request without a response.
 ///
 /// Only an unopened connection proves that nothing was sent.
-pub(super) fn no_answer(error: &reqwest::Error) -> RemoteErrorKind {
-    if was_turned_away(error) {
+pub(super) fn classify_send_error(error: &reqwest::Error) -> RemoteErrorKind {
+    if was_stream_refused(error) {
         // The platform closes connections regularly; the next attempt opens a new one.
         RemoteErrorKind::NotSent(
             "the platform closed the connection before it took the request (HTTP/2)".into(),
@@ -18,11 +18,11 @@ pub(super) fn no_answer(error: &reqwest::Error) -> RemoteErrorKind {
     } else if error.is_connect() {
         let whither = error.url().map(|url| url.origin().ascii_serialization());
         let whither = whither.map_or_else(|| "the platform".to_owned(), |origin| printable(&origin));
-        RemoteErrorKind::Unreachable(format!("{whither} cannot be reached: {}", unopened(error)))
+        RemoteErrorKind::Unreachable(format!("{whither} cannot be reached: {}", connect_error(error)))
     } else if error.is_builder() {
         RemoteErrorKind::NotSent(reason(error))
     } else {
-        RemoteErrorKind::NoAnswer(reason(error))
+        RemoteErrorKind::NoResponse(reason(error))
     }
 }
 
@@ -30,7 +30,7 @@ pub(super) fn no_answer(error: &reqwest::Error) -> RemoteErrorKind {
 ///
 /// Its stream came after the last one of a graceful GOAWAY, or was refused (RFC 9113, sections 6.8
 /// and 8.7).
-fn was_turned_away(error: &reqwest::Error) -> bool {
+fn was_stream_refused(error: &reqwest::Error) -> bool {
     let mut cause = error.source();
     while let Some(error) = cause {
         if let Some(error) = error.downcast_ref::<h2::Error>() {
@@ -44,7 +44,7 @@ fn was_turned_away(error: &reqwest::Error) -> bool {
 }
 
 /// Describes why a connection could not be opened.
-fn unopened(error: &reqwest::Error) -> String {
+fn connect_error(error: &reqwest::Error) -> String {
     let mut cause = error.source();
     let mut is_lookup = false;
     while let Some(error) = cause {

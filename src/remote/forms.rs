@@ -10,7 +10,7 @@ use serde_json::Value;
 const BEGINNING: usize = 8;
 
 /// One encoding of a secret.
-pub(super) struct Form {
+pub(super) struct SecretForm {
     text: SecretString,
     /// True if the search ignores case.
     folds: bool,
@@ -18,7 +18,7 @@ pub(super) struct Form {
     beginning: usize,
 }
 
-impl Form {
+impl SecretForm {
     /// Adds every encoding of `secret`.
     ///
     /// Plain, in JSON, in a URL, in hexadecimal, and in base64, also as part of a longer text such
@@ -71,10 +71,10 @@ impl Form {
 ///
 /// Addresses, headers of keys and sentences have common beginnings, so they must match in full.
 fn beginning(text: &str) -> usize {
-    const LONGEST_WORD: usize = 12;
+    const MAX_WORD_LEN: usize = 12;
     let whole = text.contains("://") || text.starts_with("-----") || text.contains([' ', '=', ';']);
     match text.get(..BEGINNING) {
-        Some(start) if start.bytes().all(|byte| byte.is_ascii_alphabetic()) && !whole => LONGEST_WORD,
+        Some(start) if start.bytes().all(|byte| byte.is_ascii_alphabetic()) && !whole => MAX_WORD_LEN,
         Some(_) if !whole => BEGINNING,
         _ => text.len(),
     }
@@ -100,7 +100,7 @@ mod tests {
 
     fn is_in(secret: &str, message: &str) -> bool {
         let mut forms = Vec::new();
-        Form::all(secret, &mut forms);
+        SecretForm::all(secret, &mut forms);
         forms.iter().any(|form| form.is_in(message, &message.to_ascii_lowercase(), usize::MAX))
     }
 

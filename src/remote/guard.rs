@@ -8,7 +8,7 @@ use serde_json::Value;
 /// Rejects a cleanup or sync that does not name its sources or its scope.
 ///
 /// Checks the bytes only, independent of the types that produced them.
-pub(super) fn inspect(endpoint: Endpoint, body: Option<&[u8]>) -> Result<(), &'static str> {
+pub(super) fn check(endpoint: Endpoint, body: Option<&[u8]>) -> Result<(), &'static str> {
     if !matches!(endpoint, Endpoint::Cleanup | Endpoint::Sync) {
         return Ok(());
     }
@@ -54,17 +54,17 @@ mod tests {
             r#"{"source_ids":["a"]}"#,
         ] {
             for endpoint in [Endpoint::Cleanup, Endpoint::Sync] {
-                assert!(inspect(endpoint, Some(body.as_bytes())).is_err(), "{endpoint} {body}");
+                assert!(check(endpoint, Some(body.as_bytes())).is_err(), "{endpoint} {body}");
             }
         }
-        assert!(inspect(Endpoint::Cleanup, None).is_err());
+        assert!(check(Endpoint::Cleanup, None).is_err());
     }
 
     #[test]
     fn named_sources_pass() {
         let body = br#"{"scope":"user","source_ids":["a",7]}"#;
-        assert_eq!(inspect(Endpoint::Cleanup, Some(body)), Ok(()));
-        assert_eq!(inspect(Endpoint::Connect, Some(b"{}")), Ok(()));
-        assert_eq!(inspect(Endpoint::List, None), Ok(()));
+        assert_eq!(check(Endpoint::Cleanup, Some(body)), Ok(()));
+        assert_eq!(check(Endpoint::Connect, Some(b"{}")), Ok(()));
+        assert_eq!(check(Endpoint::List, None), Ok(()));
     }
 }

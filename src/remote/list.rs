@@ -5,8 +5,8 @@
 
 use super::error::RemoteErrorKind;
 use super::reasons;
-use super::transport::Reply;
-use crate::model::{Echo, ObservedSource, SourceId, SourceName};
+use super::transport::RawResponse;
+use crate::model::{Readback, ObservedSource, SourceId, SourceName};
 use reqwest::StatusCode;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
@@ -18,16 +18,16 @@ use std::marker::PhantomData;
 
 /// Parses a complete list; `clean` makes the platform's message safe to show.
 pub(super) fn decode(
-    reply: &Reply,
+    reply: &RawResponse,
     clean: impl Fn(&str) -> String,
 ) -> Result<Vec<ObservedSource>, RemoteErrorKind> {
-    if reply.status == StatusCode::PARTIAL_CONTENT || reply.link_next {
+    if reply.status == StatusCode::PARTIAL_CONTENT || reply.has_next_page {
         return Err(RemoteErrorKind::Partial("the answer's headers speak of further pages".into()));
     }
     if reply.status != StatusCode::OK {
         return Err(RemoteErrorKind::Malformed(format!("HTTP {} for a list", reply.status.as_u16())));
     }
-    if let Some(Envelope { data, beside }) = at_once(&reply.body) {
+    if let Some(Envelope { data, beside }) = decode_typed(&reply.body) {
         return rows(reply, data.map(|Rows(rows)| Ok(rows)), &beside, clean);
     }
     let Envelope { data, beside } = serde_json::from_slice(&reply.body).map_err(|error| malformed(&error))?;
@@ -35,12 +35,12 @@ pub(super) fn decode(
 }
 
 /// Maximum size in bytes of a response that is searched for error reasons.
-const LONGEST_ERROR: usize = 1 << 20;
+const MAX_ERROR_SCAN_BYTES: usize = 1 << 20;
 
 /// Returns the rows if the envelope shows that the list is complete.
 fn rows(
-    reply: &Reply,
-    data: Option<Result<Vec<Row<'_, Value>>, RemoteErrorKind>>,
+    reply: &RawResponse,
+    data: Option<Result<Vec<ListRow<'_, Value>>, RemoteErrorKind>>,
     beside: &[(String, &RawValue)],
     clean: impl Fn(&str) -> String,
 ) -> Result<Vec<ObservedSource>, RemoteErrorKind> {
@@ -51,7 +51,7 @@ fn rows(
     let message = || {
         // An error with reasons is short; longer responses are not searched.
         let envelope =
-            if reply.body.len() <= LONGEST_ERROR { serde_json::from_slice(&reply.body).ok() } else { None };
+            if reply.body.len() <= MAX_ERROR_SCAN_BYTES { serde_json::from_slice(&reply.body).ok() } else { None };
         clean(&envelope.as_ref().map_or_else(|| text("message"), reasons::message))
     };
     match text("status").as_str() {
@@ -63,7 +63,7 @@ fn rows(
         _ => return Err(RemoteErrorKind::Malformed("no `status` that the contract knows".into())),
     }
     let rows = data.ok_or_else(|| RemoteErrorKind::Malformed("no `data`".into()))??;
-    if let Some(sign) = beside.iter().find_map(|(name, raw)| sign_of_more(name, raw, rows.len())) {
+    if let Some(sign) = beside.iter().find_map(|(name, raw)| find_more_sign(name, raw, rows.len())) {
         return Err(RemoteErrorKind::Partial(sign));
     }
     rows.into_iter().enumerate().map(|(n, row)| row.observed(n)).collect()
@@ -72,27 +72,27 @@ fn rows(
 /// Limits on rows and values.
 ///
 /// Short text can become many values, so these bound the memory.
-const MOST_ROWS: usize = 200_000;
-const MOST_VALUES: usize = 4_000_000;
+const MAX_ROWS: usize = 200_000;
+const MAX_VALUES: usize = 4_000_000;
 
 /// Parses envelope and rows in one step, which works for nearly every response.
-fn at_once(body: &[u8]) -> Option<Envelope<'_, Rows<'_, Value>>> {
+fn decode_typed(body: &[u8]) -> Option<Envelope<'_, Rows<'_, Value>>> {
     // A value takes at least two bytes.
-    let text = str::from_utf8(body).ok().filter(|text| text.len() <= 2 * MOST_VALUES)?;
+    let text = str::from_utf8(body).ok().filter(|text| text.len() <= 2 * MAX_VALUES)?;
     serde_json::from_str(text).ok()
 }
 
 /// Parses rows of which some may be malformed, or which may be too many.
-fn read(data: &str) -> Result<Vec<Row<'_, Value>>, RemoteErrorKind> {
+fn read(data: &str) -> Result<Vec<ListRow<'_, Value>>, RemoteErrorKind> {
     let Rows::<'_, &RawValue>(rows) = serde_json::from_str(data).map_err(|_| {
         RemoteErrorKind::Malformed(format!(
-            "`data` is not a list of at most {MOST_ROWS} sources that each have a name"
+            "`data` is not a list of at most {MAX_ROWS} sources that each have a name"
         ))
     })?;
-    if rows.iter().map(Row::values).sum::<usize>() > MOST_VALUES {
-        return Err(RemoteErrorKind::Malformed(format!("more than {MOST_VALUES} values in one list")));
+    if rows.iter().map(ListRow::values).sum::<usize>() > MAX_VALUES {
+        return Err(RemoteErrorKind::Malformed(format!("more than {MAX_VALUES} values in one list")));
     }
-    Ok(rows.into_iter().map(Row::readable).collect())
+    Ok(rows.into_iter().map(ListRow::readable).collect())
 }
 
 /// serde's error message may quote the content, which may be a secret.
@@ -105,19 +105,19 @@ fn malformed(error: &serde_json::Error) -> RemoteErrorKind {
 }
 
 /// Returns the sign of further rows that a field next to `data` gives, if any.
-fn sign_of_more(name: &str, raw: &RawValue, rows: usize) -> Option<String> {
+fn find_more_sign(name: &str, raw: &RawValue, rows: usize) -> Option<String> {
     let plain = plain(name);
     // A long value counts as a sign.
     let short = Some(raw.get()).filter(|text| text.len() <= 1000);
     let value = short.and_then(|text| serde_json::from_str(text).ok()).unwrap_or(Value::Bool(true));
-    speaks_of_more(&plain, &value, rows, true)
+    signals_more(&plain, &value, rows, true)
         .then(|| format!("`{}` stands beside `data`", super::message::printable(name)))
 }
 
 /// `outermost`: the field is next to `data`, not within `meta` or the like.
-fn speaks_of_more(name: &str, value: &Value, rows: usize, outermost: bool) -> bool {
+fn signals_more(name: &str, value: &Value, rows: usize, outermost: bool) -> bool {
     let holds = |words: &[&str]| words.iter().any(|word| name.contains(word));
-    if is_nothing(value) {
+    if is_empty_value(value) {
         // `complete: false` and the like also mean an incomplete list.
         return *value == Value::Bool(false) && holds(&["complete", "final", "islast", "lastpage"]);
     }
@@ -133,7 +133,7 @@ fn speaks_of_more(name: &str, value: &Value, rows: usize, outermost: bool) -> bo
         _ => match value {
             // The content of an object counts regardless of its name.
             Value::Object(fields) => {
-                fields.iter().any(|(name, value)| speaks_of_more(&plain(name), value, rows, false))
+                fields.iter().any(|(name, value)| signals_more(&plain(name), value, rows, false))
                     || (outermost && holds(&["page"]))
             }
             _ => holds(&["next", "hasmore", "more", "cursor", "continu"]) || (outermost && holds(&["page"])),
@@ -146,7 +146,7 @@ fn plain(name: &str) -> String {
     name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase()
 }
 
-fn is_nothing(value: &Value) -> bool {
+fn is_empty_value(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
         Value::String(text) => text.is_empty(),
@@ -165,7 +165,7 @@ struct Envelope<'a, D> {
 }
 
 /// Maximum number of fields, far above any envelope.
-const MOST_FIELDS: usize = 100;
+const MAX_FIELDS: usize = 100;
 
 impl<'de: 'a, 'a, T: Deserialize<'de>> Deserialize<'de> for Envelope<'a, T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -181,7 +181,7 @@ impl<'de: 'a, 'a, T: Deserialize<'de>> Deserialize<'de> for Envelope<'a, T> {
                     let is_data = name == "data";
                     let is_there =
                         if is_data { data.is_some() } else { beside.iter().any(|(field, _)| *field == name) };
-                    if is_there || beside.len() == MOST_FIELDS {
+                    if is_there || beside.len() == MAX_FIELDS {
                         return Err(serde::de::Error::custom("a repeated field, or too many"));
                     }
                     if is_data {
@@ -197,21 +197,21 @@ impl<'de: 'a, 'a, T: Deserialize<'de>> Deserialize<'de> for Envelope<'a, T> {
     }
 }
 
-/// Rows, at most [`MOST_ROWS`].
-struct Rows<'a, V>(Vec<Row<'a, V>>);
+/// Rows, at most [`MAX_ROWS`].
+struct Rows<'a, V>(Vec<ListRow<'a, V>>);
 
 impl<'de: 'a, 'a, V: Deserialize<'de>> Deserialize<'de> for Rows<'a, V> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Array<V>(PhantomData<V>);
         impl<'de, V: Deserialize<'de>> Visitor<'de> for Array<V> {
-            type Value = Vec<Row<'de, V>>;
+            type Value = Vec<ListRow<'de, V>>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an array")
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
                 let mut rows = Vec::new();
                 while let Some(row) = seq.next_element()? {
-                    if rows.len() == MOST_ROWS {
+                    if rows.len() == MAX_ROWS {
                         return Err(serde::de::Error::custom("too many rows"));
                     }
                     rows.push(row);
@@ -226,7 +226,7 @@ impl<'de: 'a, 'a, V: Deserialize<'de>> Deserialize<'de> for Rows<'a, V> {
 /// One row. Only the needed fields become values; the rest is skipped as text.
 #[derive(Deserialize)]
 #[serde(bound = "V: Deserialize<'de>")]
-struct Row<'a, V> {
+struct ListRow<'a, V> {
     #[serde(default)]
     id: Option<V>,
     #[serde(default)]
@@ -242,7 +242,7 @@ struct Row<'a, V> {
 }
 
 /// Rows kept as text, if one cannot be parsed or they may be too many.
-impl<'a> Row<'a, &RawValue> {
+impl<'a> ListRow<'a, &RawValue> {
     /// Returns an upper bound for the number of values in this row.
     fn values(&self) -> usize {
         let open = [self.connection_config, self.metadata, self.kind, self.id, self.source_id];
@@ -253,9 +253,9 @@ impl<'a> Row<'a, &RawValue> {
     }
 
     /// Drops values that cannot be parsed, such as excessively nested ones.
-    fn readable(self) -> Row<'a, Value> {
+    fn readable(self) -> ListRow<'a, Value> {
         let value = |raw: Option<&RawValue>| serde_json::from_str(raw?.get()).ok();
-        Row {
+        ListRow {
             id: value(self.id),
             source_id: value(self.source_id),
             name: self.name,
@@ -266,7 +266,7 @@ impl<'a> Row<'a, &RawValue> {
     }
 }
 
-impl Row<'_, Value> {
+impl ListRow<'_, Value> {
     fn observed(self, n: usize) -> Result<ObservedSource, RemoteErrorKind> {
         let name = SourceName::parse(&self.name)
             .map_err(|_| RemoteErrorKind::Malformed(format!("row {} has an empty name", n + 1)))?;
@@ -287,7 +287,7 @@ impl Row<'_, Value> {
             id: id(self.source_id).or_else(|| id(self.id)),
             name,
             kind: self.kind.and_then(text),
-            echo: Echo {
+            echo: Readback {
                 connection_config,
                 owner: stamped("owner"),
                 writer: stamped("writer"),
@@ -307,7 +307,7 @@ mod tests {
         "connection_config":{"port":1},"metadata":{"d":[1,"x"]}},{"name":"b"}]}"#;
 
     fn decoded(body: &[u8]) -> Result<Vec<ObservedSource>, RemoteErrorKind> {
-        decode(&Reply::ok(body), str::to_owned)
+        decode(&RawResponse::ok(body), str::to_owned)
     }
 
     #[test]
@@ -337,7 +337,7 @@ mod tests {
             let body = format!(r#"{{"status":"success","data":[{},{}]}}"#, row("1"), row(odd));
             let rows = decoded(body.as_bytes()).unwrap();
             assert!(rows[0].echo.connection_config.is_some());
-            assert_eq!(rows[1].echo, Echo { connection_config: None, ..rows[0].echo.clone() });
+            assert_eq!(rows[1].echo, Readback { connection_config: None, ..rows[0].echo.clone() });
             assert_eq!((&rows[1].id, &rows[1].kind), (&rows[0].id, &rows[0].kind));
         }
     }
@@ -347,11 +347,11 @@ mod tests {
         let of = |data: &str| format!(r#"{{"status":"success","data":{data}}}"#);
         let many = |element: &str, n: usize| format!("[{}]", vec![element; n].join(","));
         let rows = |n| of(&many(r#"{"name":"a"}"#, n));
-        assert_eq!(decoded(rows(MOST_ROWS).as_bytes()).unwrap().len(), MOST_ROWS);
-        assert!(decoded(rows(MOST_ROWS + 1).as_bytes()).is_err());
+        assert_eq!(decoded(rows(MAX_ROWS).as_bytes()).unwrap().len(), MAX_ROWS);
+        assert!(decoded(rows(MAX_ROWS + 1).as_bytes()).is_err());
         let echo = |n| of(&format!(r#"[{{"name":"a","metadata":{{"x":{}}}}}]"#, many("0", n)));
         assert!(decoded(echo(1000).as_bytes()).is_ok());
-        assert!(decoded(echo(MOST_VALUES).as_bytes()).is_err());
+        assert!(decoded(echo(MAX_VALUES).as_bytes()).is_err());
         let beside = format!(r#"{{"status":"success","data":[],"next":{}}}"#, many("0", 10_000));
         assert!(matches!(decoded(beside.as_bytes()), Err(RemoteErrorKind::Partial(_))));
     }

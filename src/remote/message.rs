@@ -1,8 +1,8 @@
 //! Makes texts from the platform safe to show.
 
-use super::forms::Form;
+use super::forms::SecretForm;
 use crate::model::{ResolvedSource, looks_secret, wipe};
-use crate::sensitive::{exposed, is_secret, masked, masked_text, named_value, names_next};
+use crate::sensitive::{find_secrets, is_secret, masked, masked_text, named_value, name_for_next};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -14,7 +14,7 @@ use std::ops::Range;
 use std::sync::OnceLock;
 
 /// Maximum length in characters: some sentences, but no stack trace or HTML page.
-const LONGEST_MESSAGE: usize = 500;
+const MAX_MESSAGE_LEN: usize = 500;
 
 /// Bytes beyond the shown part that are searched for secrets, because masking shortens the text.
 const SCANNED_BEYOND: usize = 4096;
@@ -25,29 +25,29 @@ const MAX_JSON_VALUES: usize = 32;
 /// Minimum length of a secret in bytes.
 ///
 /// Shorter ones would withhold messages that contain them by chance.
-const SHORTEST_SECRET: usize = 4;
+const MIN_SECRET_LEN: usize = 4;
 
 /// Replacement for a message that repeats a secret.
 pub(super) const WITHHELD: &str = "(message withheld: it repeats a secret)";
 
 /// Secrets sent with a request; messages that repeat one are withheld.
 #[derive(Default)]
-pub(super) struct Sent {
+pub(super) struct SentSecrets {
     /// The secrets without duplicates.
     secrets: Vec<SecretString>,
     /// Encodings of the secrets, computed for the first message.
-    forms: OnceLock<Vec<Form>>,
+    forms: OnceLock<Vec<SecretForm>>,
     /// Indices by hash, because many sources share a few secrets.
-    places: HashMap<u64, usize>,
+    index_by_hash: HashMap<u64, usize>,
     hashes: RandomState,
 }
 
-impl Sent {
+impl SentSecrets {
     /// Collects the known secrets of `sources` and the values that look secret.
-    pub(super) fn in_sources(sources: &[&ResolvedSource]) -> Self {
+    pub(super) fn from_sources(sources: &[&ResolvedSource]) -> Self {
         let mut sent = Self::default();
         for source in sources {
-            source.secrets().for_each(|secret| sent.remember(secret.expose_secret()));
+            source.secrets().for_each(|secret| sent.add(secret.expose_secret()));
             // The value owns copies of the secrets, so it is wiped afterwards.
             let mut config = serde_json::to_value(source.expose_connection_config()).unwrap_or_default();
             sent.collect(&config, false);
@@ -70,13 +70,13 @@ impl Sent {
                 for (n, item) in items.iter().enumerate() {
                     let before = n.checked_sub(1).and_then(|n| items[n].as_str()).zip(item.as_str());
                     let named =
-                        before.is_some_and(|(name, text)| names_next(name, text, items.len()).is_some());
+                        before.is_some_and(|(name, text)| name_for_next(name, text, items.len()).is_some());
                     self.collect(item, secret || named);
                 }
             }
-            Value::String(text) if secret => self.remember(text),
+            Value::String(text) if secret => self.add(text),
             Value::String(text) => self.collect_from_text(text),
-            Value::Number(number) if secret => self.remember(&number.to_string()),
+            Value::Number(number) if secret => self.add(&number.to_string()),
             _ => {}
         }
     }
@@ -91,7 +91,7 @@ impl Sent {
             for part in [authority, rest] {
                 if let Some((_, password)) = part.rsplit_once('@').and_then(|(user, _)| user.split_once(':'))
                 {
-                    self.remember(password);
+                    self.add(password);
                 }
             }
         }
@@ -99,57 +99,57 @@ impl Sent {
             if let Some((key, value)) = pair.split_once('=')
                 && looks_secret(key)
             {
-                self.remember(value.trim_matches(['"', '\'']));
+                self.add(value.trim_matches(['"', '\'']));
             }
         }
-        for secret in exposed(text) {
-            self.remember(&text[secret]);
+        for secret in find_secrets(text) {
+            self.add(&text[secret]);
         }
     }
 
-    fn remember(&mut self, text: &str) {
-        if text.len() < SHORTEST_SECRET {
+    fn add(&mut self, text: &str) {
+        if text.len() < MIN_SECRET_LEN {
             return;
         }
         let hash = self.hashes.hash_one(text);
-        let known = self.places.get(&hash).and_then(|place| self.secrets.get(*place));
+        let known = self.index_by_hash.get(&hash).and_then(|place| self.secrets.get(*place));
         if known.is_some_and(|known| known.expose_secret() == text) {
             return;
         }
-        self.places.insert(hash, self.secrets.len());
+        self.index_by_hash.insert(hash, self.secrets.len());
         self.secrets.push(SecretString::from(text.to_owned()));
     }
 
     /// Returns true if the shown part of `message` repeats a secret or the token.
     ///
     /// Covers every encoding, and also a mere beginning of a secret.
-    pub(super) fn is_in(&self, message: &str, token: Option<&SecretString>) -> bool {
+    pub(super) fn appears_in(&self, message: &str, token: Option<&SecretString>) -> bool {
         let forms = self.forms.get_or_init(|| forms(&self.secrets));
         let of_token = forms_of(token);
-        let longest = forms.iter().chain(&of_token).map(Form::len).max().unwrap_or(0);
-        let seen = shown(message).end;
+        let longest = forms.iter().chain(&of_token).map(SecretForm::len).max().unwrap_or(0);
+        let seen = shown_range(message).end;
         let message = &message[..message.ceil_char_boundary(seen.saturating_add(longest))];
         let lower = message.to_ascii_lowercase();
         forms.iter().chain(&of_token).any(|form| form.is_in(message, &lower, seen))
     }
 }
 
-fn forms<'s>(secrets: impl IntoIterator<Item = &'s SecretString>) -> Vec<Form> {
+fn forms<'s>(secrets: impl IntoIterator<Item = &'s SecretString>) -> Vec<SecretForm> {
     let mut forms = Vec::new();
-    secrets.into_iter().for_each(|secret| Form::all(secret.expose_secret(), &mut forms));
+    secrets.into_iter().for_each(|secret| SecretForm::all(secret.expose_secret(), &mut forms));
     forms
 }
 
-fn forms_of(token: Option<&SecretString>) -> Vec<Form> {
+fn forms_of(token: Option<&SecretString>) -> Vec<SecretForm> {
     forms(token.filter(|token| !token.expose_secret().is_empty()))
 }
 
 /// Returns the range of `text` that is shown.
-fn shown(text: &str) -> Range<usize> {
+fn shown_range(text: &str) -> Range<usize> {
     let trimmed = text.trim_start();
     let start = text.len() - trimmed.len();
     let trimmed = trimmed.trim_end();
-    let end = trimmed.char_indices().nth(LONGEST_MESSAGE).map_or(trimmed.len(), |(end, _)| end);
+    let end = trimmed.char_indices().nth(MAX_MESSAGE_LEN).map_or(trimmed.len(), |(end, _)| end);
     start..start + end
 }
 
@@ -187,12 +187,12 @@ fn without_json_secrets(text: &str) -> Cow<'_, str> {
 ///
 /// Escapes characters that could control a terminal or change the reading direction.
 pub(super) fn printable(text: &str) -> String {
-    let shown = shown(text);
+    let shown = shown_range(text);
     let mut out = String::with_capacity(shown.len());
     for character in text[shown.clone()].chars() {
         match character {
             '\n' | '\r' | '\t' => out.push(' '),
-            hidden if hidden.is_control() || steers(hidden) => {
+            hidden if hidden.is_control() || has_control_chars(hidden) => {
                 let _ = write!(out, "{}", hidden.escape_unicode());
             }
             plain => out.push(plain),
@@ -205,14 +205,14 @@ pub(super) fn printable(text: &str) -> String {
 }
 
 /// Returns true for line separators, direction marks and zero-width characters.
-fn steers(character: char) -> bool {
+fn has_control_chars(character: char) -> bool {
     matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Declared, Definition, Fields, SourceName};
+    use crate::model::{ConfigValue, Definition, SortedMap, SourceName};
     use serde_json::json;
     use std::sync::Arc;
 
@@ -220,24 +220,24 @@ mod tests {
         let definition = Definition {
             kind: "database".into(),
             connection_config: [("it", declared(config))].into(),
-            metadata: Fields::default(),
+            metadata: SortedMap::default(),
         };
         ResolvedSource::new(SourceName::parse("s").unwrap(), Arc::new(definition), Vec::new())
     }
 
-    fn declared(value: &Value) -> Declared {
+    fn declared(value: &Value) -> ConfigValue {
         match value {
-            Value::Number(number) => Declared::Integer(number.as_i64().unwrap()),
-            Value::Array(items) => Declared::Array(items.iter().map(declared).collect()),
+            Value::Number(number) => ConfigValue::Integer(number.as_i64().unwrap()),
+            Value::Array(items) => ConfigValue::Array(items.iter().map(declared).collect()),
             Value::Object(entries) => {
-                Declared::Table(entries.iter().map(|(key, value)| (key.clone(), declared(value))).collect())
+                ConfigValue::Table(entries.iter().map(|(key, value)| (key.clone(), declared(value))).collect())
             }
-            text => Declared::String(text.as_str().unwrap().to_owned()),
+            text => ConfigValue::String(text.as_str().unwrap().to_owned()),
         }
     }
 
-    fn sent(config: &Value) -> Sent {
-        Sent::in_sources(&[&source(config)])
+    fn sent(config: &Value) -> SentSecrets {
+        SentSecrets::from_sources(&[&source(config)])
     }
 
     #[test]
@@ -253,16 +253,16 @@ mod tests {
             (json!({"password": "p q&r"}), "password=p%20q%26r"),
             (json!({"password": 123_456}), "123456 is not a text"),
         ] {
-            assert!(sent(&config).is_in(message, None), "{config}");
+            assert!(sent(&config).appears_in(message, None), "{config}");
         }
         let token = SecretString::from("eyJtoken");
-        assert!(Sent::default().is_in("Bearer eyJtoken is bad", Some(&token)));
+        assert!(SentSecrets::default().appears_in("Bearer eyJtoken is bad", Some(&token)));
     }
 
     #[test]
     fn a_known_secret_is_withheld_wherever_it_stands() {
         let source = source(&json!({"x": "a-b-c"})).with_secrets(vec![Arc::new(SecretString::from("a-b-c"))]);
-        assert!(Sent::in_sources(&[&source]).is_in("what is a-b-c?", None));
+        assert!(SentSecrets::from_sources(&[&source]).appears_in("what is a-b-c?", None));
     }
 
     #[test]
@@ -278,13 +278,13 @@ mod tests {
         {
             for blank in ["", " \n"] {
                 let message = |shown: usize| format!("{blank}{}{form}é{blank}", before.repeat(shown));
-                for shown in [1, LONGEST_MESSAGE - 4, LONGEST_MESSAGE - 1] {
+                for shown in [1, MAX_MESSAGE_LEN - 4, MAX_MESSAGE_LEN - 1] {
                     let message = message(shown);
-                    assert!(sent.is_in(&message, Some(&token)), "{shown}: {message}");
+                    assert!(sent.appears_in(&message, Some(&token)), "{shown}: {message}");
                 }
                 // The secret is beyond the shown part, so it need not be found.
-                let beyond = message(LONGEST_MESSAGE + 1000);
-                assert!(!sent.is_in(&beyond, Some(&token)));
+                let beyond = message(MAX_MESSAGE_LEN + 1000);
+                assert!(!sent.appears_in(&beyond, Some(&token)));
                 assert!(!printable(&beyond).contains(['a', 'z', 't']));
             }
         }
@@ -294,7 +294,7 @@ mod tests {
     fn a_secret_that_begins_before_what_is_shown_is_withheld() {
         let blank = " ".repeat(2000);
         let sent = sent(&json!({"password": format!("{blank}word")}));
-        assert!(sent.is_in(&format!("{blank}{blank}word"), None));
+        assert!(sent.appears_in(&format!("{blank}{blank}word"), None));
     }
 
     #[test]
@@ -319,12 +319,12 @@ mod tests {
     #[test]
     fn an_innocent_message_is_shown() {
         let sent = sent(&json!({"host": "db.example.com", "username": "reader", "password": "pw"}));
-        assert!(!sent.is_in("reader cannot reach db.example.com, pw", None));
+        assert!(!sent.appears_in("reader cannot reach db.example.com, pw", None));
     }
 
     #[test]
     fn a_message_cannot_steer_the_terminal_nor_fill_it() {
         assert_eq!(printable(" a\nb\u{1b}[31m\u{202e}c\0 "), "a b\\u{1b}[31m\\u{202e}c\\u{0}");
-        assert_eq!(printable(&"é".repeat(10_000)).chars().count(), LONGEST_MESSAGE + 1);
+        assert_eq!(printable(&"é".repeat(10_000)).chars().count(), MAX_MESSAGE_LEN + 1);
     }
 }

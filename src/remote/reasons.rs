@@ -65,7 +65,7 @@ const FAILED: [&str; 17] = [
     "partial",
 ];
 /// Maximum number of reasons combined in one message.
-const SHOWN: usize = 5;
+const MAX_REASONS: usize = 5;
 
 /// Returns the failures of single sources, found next to `data` and inside it.
 pub(super) fn failures(envelope: &Value, clean: &dyn Fn(&str) -> String) -> Vec<ItemError> {
@@ -101,8 +101,8 @@ pub(super) fn message(envelope: &Value) -> String {
             reasons.push(reason);
         }
     }
-    let more = reasons.len().saturating_sub(SHOWN);
-    reasons.truncate(SHOWN);
+    let more = reasons.len().saturating_sub(MAX_REASONS);
+    reasons.truncate(MAX_REASONS);
     if more > 0 {
         reasons.push(format!("and {more} more"));
     }
@@ -119,7 +119,7 @@ pub(super) fn failure(row: &Value, clean: &dyn Fn(&str) -> String) -> Option<Ite
     let status = row.get("status").or_else(|| row.get("state")).and_then(Value::as_str);
     let failed = status.is_some_and(|status| FAILED.contains(&status.to_ascii_lowercase().as_str()));
     let denied = ["success", "ok"].iter().any(|key| row.get(*key) == Some(&Value::Bool(false)));
-    let says_why = ["error", "errors", "error_message"].iter().any(|key| !is_nothing(row.get(*key)));
+    let says_why = ["error", "errors", "error_message"].iter().any(|key| !is_empty_value(row.get(*key)));
     (failed || denied || says_why).then(|| item(row, None, clean))
 }
 
@@ -127,11 +127,11 @@ fn entries(value: &Value, sure: bool, clean: &dyn Fn(&str) -> String, found: &mu
     match value {
         Value::Array(rows) => {
             let failed = |row: &Value| if sure { Some(item(row, None, clean)) } else { failure(row, clean) };
-            found.extend(rows.iter().filter(|row| !is_nothing(Some(row))).filter_map(failed));
+            found.extend(rows.iter().filter(|row| !is_empty_value(Some(row))).filter_map(failed));
         }
         // A map by id or name, unless it is a single failure itself.
-        Value::Object(fields) if !is_one(fields) => {
-            for (key, row) in fields.iter().filter(|(_, row)| !is_nothing(Some(row))) {
+        Value::Object(fields) if !is_failure(fields) => {
+            for (key, row) in fields.iter().filter(|(_, row)| !is_empty_value(Some(row))) {
                 if sure || failure(row, clean).is_some() {
                     found.push(item(row, Some(key), clean));
                 }
@@ -142,7 +142,7 @@ fn entries(value: &Value, sure: bool, clean: &dyn Fn(&str) -> String, found: &mu
 }
 
 /// Returns true if an object with these fields is a failure, not a map of them.
-fn is_one(fields: &Map<String, Value>) -> bool {
+fn is_failure(fields: &Map<String, Value>) -> bool {
     ["message", "code", "status", "detail", "reason", "type"].iter().any(|key| fields.contains_key(*key))
 }
 
@@ -170,7 +170,7 @@ fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) if !text.trim().is_empty() => Some(text.clone()),
         Value::Array(items) => {
-            let texts: Vec<String> = items.iter().filter_map(text).take(SHOWN).collect();
+            let texts: Vec<String> = items.iter().filter_map(text).take(MAX_REASONS).collect();
             (!texts.is_empty()).then(|| texts.join("; "))
         }
         Value::Object(fields) => MESSAGES.iter().find_map(|key| text(fields.get(*key)?)),
@@ -178,7 +178,7 @@ fn text(value: &Value) -> Option<String> {
     }
 }
 
-fn is_nothing(value: Option<&Value>) -> bool {
+fn is_empty_value(value: Option<&Value>) -> bool {
     match value {
         None | Some(Value::Null | Value::Bool(false)) => true,
         Some(Value::String(text)) => text.is_empty(),

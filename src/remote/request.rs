@@ -47,14 +47,14 @@ pub(super) fn percent_encoded(text: &str) -> String {
 
 /// Body of `connect`.
 #[derive(Serialize)]
-pub(super) struct Connect<'a> {
+pub(super) struct ConnectBody<'a> {
     pub(super) scope: &'a Scope,
-    pub(super) sources: Vec<Source<'a>>,
+    pub(super) sources: Vec<SourceBody<'a>>,
 }
 
 /// One source of `connect`.
 #[derive(Serialize)]
-pub(super) struct Source<'a> {
+pub(super) struct SourceBody<'a> {
     #[serde(rename = "type")]
     kind: &'a str,
     name: &'a SourceName,
@@ -63,7 +63,7 @@ pub(super) struct Source<'a> {
     metadata: Option<Metadata<'a>>,
 }
 
-impl<'a> From<&'a ResolvedSource> for Source<'a> {
+impl<'a> From<&'a ResolvedSource> for SourceBody<'a> {
     fn from(source: &'a ResolvedSource) -> Self {
         Self {
             kind: source.kind(),
@@ -76,14 +76,14 @@ impl<'a> From<&'a ResolvedSource> for Source<'a> {
 
 /// Body of `cleanup`.
 #[derive(Serialize)]
-pub(super) struct Cleanup<'a> {
+pub(super) struct CleanupBody<'a> {
     pub(super) scope: &'a Scope,
     pub(super) source_ids: &'a [SourceId],
 }
 
 /// Body of `sync`.
 #[derive(Serialize)]
-pub(super) struct Sync<'a> {
+pub(super) struct SyncBody<'a> {
     pub(super) scope: &'a Scope,
     pub(super) source_ids: &'a [SourceId],
     #[serde(skip_serializing_if = "Map::is_empty")]
@@ -92,7 +92,7 @@ pub(super) struct Sync<'a> {
 
 /// Body of `test-connection`.
 #[derive(Serialize)]
-pub(super) struct TestConnection<'a> {
+pub(super) struct TestConnectionBody<'a> {
     pub(super) source_config: SourceConfig<'a>,
 }
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 /// Result of `test-connection` for a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum TestVerdict {
     /// The connection works; contains the platform's message.
     Passed(String),
     /// The connection fails; contains the platform's message.
@@ -100,21 +100,21 @@ pub struct SyncedRow {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Schema {
     /// `data.tables`
-    pub tables: Vec<Table>,
+    pub tables: Vec<SchemaTable>,
 }
 
 /// A table of a [`Schema`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Table {
+pub struct SchemaTable {
     /// `name`
     pub name: String,
     /// `columns`
-    pub columns: Vec<Column>,
+    pub columns: Vec<SchemaColumn>,
 }
 
-/// A column of a [`Table`].
+/// A column of a [`SchemaTable`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Column {
+pub struct SchemaColumn {
     /// `name`
     pub name: String,
     /// `type`; empty if absent.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tracing::debug;
 
 /// Maximum accepted `Retry-After`; longer ones are cut to it.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 
 /// Waits between attempts: exponential with full jitter, bounded in number and sum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,20 +15,20 @@ pub struct Backoff {
     /// Maximum of the first wait; each further maximum is twice the one before.
     pub base: Duration,
     /// Maximum of a single wait that the platform did not request.
-    pub longest: Duration,
+    pub max_wait: Duration,
     /// Number of attempts after the first.
     pub retries: usize,
     /// Maximum sum of all waits; a wait that would exceed it ends the request.
-    pub total: Duration,
+    pub max_total_wait: Duration,
 }
 
 impl Default for Backoff {
     fn default() -> Self {
         Self {
             base: Duration::from_millis(500),
-            longest: Duration::from_secs(20),
+            max_wait: Duration::from_secs(20),
             retries: 4,
-            total: Duration::from_secs(90),
+            max_total_wait: Duration::from_secs(90),
         }
     }
 }
@@ -41,12 +41,12 @@ impl Backoff {
     {
         let waits = ExponentialBuilder::new()
             .with_min_delay(self.base)
-            .with_max_delay(self.longest)
+            .with_max_delay(self.max_wait)
             .with_max_times(self.retries);
-        let mut left = self.total;
+        let mut left = self.max_total_wait;
         attempt
             .retry(waits)
-            .when(may_be_repeated)
+            .when(is_retryable)
             .adjust(|error, step| {
                 let wait = wait(error, jittered(step?));
                 left = left.checked_sub(wait)?;
@@ -63,12 +63,12 @@ impl Backoff {
 ///
 /// Reads may be repeated after any temporary error. Writes only if they were certainly not carried
 /// out: the connection never opened, or the platform reported that it did nothing.
-fn may_be_repeated(error: &RemoteError) -> bool {
+fn is_retryable(error: &RemoteError) -> bool {
     match error.kind {
         RemoteErrorKind::NotSent(_) | RemoteErrorKind::Unreachable(_) | RemoteErrorKind::Throttled { .. } => {
             true
         }
-        RemoteErrorKind::NoAnswer(_) => !error.endpoint.is_write(),
+        RemoteErrorKind::NoResponse(_) => !error.endpoint.is_write(),
         // 501 means that the endpoint does not exist.
         RemoteErrorKind::Failed { status, .. } => status != 501 && !error.endpoint.is_write(),
         _ => false,
@@ -105,7 +105,7 @@ pub(super) fn retry_after(headers: &HeaderMap, now: jiff::Timestamp) -> Option<D
         let then = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
         u64::try_from(then.as_second().saturating_sub(now.as_second())).unwrap_or(0)
     };
-    Some(Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER))
+    Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
 }
 
 #[cfg(test)]
@@ -176,7 +176,7 @@ mod tests {
         let failed = || RemoteErrorKind::Failed { status: 500, message: String::new() };
         for (endpoint, kind, expected) in [
             (Endpoint::List, failed(), 5),
-            (Endpoint::Schema, RemoteErrorKind::NoAnswer(String::new()), 5),
+            (Endpoint::Schema, RemoteErrorKind::NoResponse(String::new()), 5),
             (Endpoint::TestConnection, failed(), 5),
             (Endpoint::List, RemoteErrorKind::Malformed(String::new()), 1),
             (Endpoint::List, RemoteErrorKind::Unauthorized(String::new()), 1),
@@ -184,7 +184,7 @@ mod tests {
             (Endpoint::Connect, RemoteErrorKind::NotSent(String::new()), 5),
             (Endpoint::Sync, throttled(0), 5),
             (Endpoint::Connect, failed(), 1),
-            (Endpoint::Cleanup, RemoteErrorKind::NoAnswer(String::new()), 1),
+            (Endpoint::Cleanup, RemoteErrorKind::NoResponse(String::new()), 1),
             (Endpoint::Sync, failed(), 1),
         ] {
             let attempts = Cell::new(0);

@@ -3,12 +3,12 @@
 use super::base_url::BaseUrl;
 use super::body::{Unread, read, read_large};
 use super::error::{Endpoint, RemoteError, RemoteErrorKind};
-use super::failure::{no_answer, reason};
-use super::limits::Limits;
-use super::message::{Sent, WITHHELD, printable, safe};
-use super::room::{Room, Rooms};
-use super::{Observer, Settings, Token, guard, reasons, request, retry};
-use crate::model::{ResolvedSource, Scope, Unit, WorkspaceId};
+use super::failure::{classify_send_error, reason};
+use super::limits::CallLimits;
+use super::message::{SentSecrets, WITHHELD, printable, safe};
+use super::room::{ByteBudget, ByteBudgets};
+use super::{Observer, ClientConfig, Token, guard, reasons, request, retry};
+use crate::model::{ResolvedSource, Scope, WorkspaceRef, WorkspaceId};
 use hyper::body::Bytes;
 use jiff::SignedDuration;
 use reqwest::header::{
@@ -35,50 +35,50 @@ const ERROR_BODY_LIMIT: usize = 256 * 1024;
 
 /// Transport to one platform, shared by all clones of the clients.
 pub(super) struct Transport {
-    way: Way,
-    settings: Settings,
-    limits: Limits,
-    rooms: Rooms,
+    backend: ClientBackend,
+    settings: ClientConfig,
+    limits: CallLimits,
+    budgets: ByteBudgets,
     token: Mutex<Option<SecretString>>,
     observer: OnceLock<Observer>,
     /// Lead of our clock at the last response.
-    ahead: Mutex<Option<SignedDuration>>,
+    clock_offset: Mutex<Option<SignedDuration>>,
     /// Secrets by unit, because any response may repeat those of earlier requests.
-    known: Mutex<BTreeMap<Unit, Arc<Mutex<Known>>>>,
+    secrets: Mutex<BTreeMap<WorkspaceRef, Arc<Mutex<SecretRegistry>>>>,
 }
 
 /// Secrets of a unit's sources.
-enum Known {
+enum SecretRegistry {
     /// Loaded on first use.
-    Promised(Promise),
-    Told(Sent),
+    Pending(SecretLoader),
+    Loaded(SentSecrets),
     /// Loading panicked, so any message may contain a secret.
-    Broken,
+    LoadFailed,
 }
 
 /// Loads the sources of a unit.
-pub(super) type Promise = Box<dyn FnOnce() -> Vec<ResolvedSource> + Send>;
+pub(super) type SecretLoader = Box<dyn FnOnce() -> Vec<ResolvedSource> + Send>;
 
-impl Known {
-    fn promised(promise: Promise) -> Arc<Mutex<Self>> {
-        Arc::new(Mutex::new(Self::Promised(promise)))
+impl SecretRegistry {
+    fn pending(promise: SecretLoader) -> Arc<Mutex<Self>> {
+        Arc::new(Mutex::new(Self::Pending(promise)))
     }
 
     /// Returns true if `message` may contain a registered secret or the token.
-    fn may_be_in(&mut self, message: &str, token: Option<&SecretString>) -> bool {
-        *self = match mem::replace(self, Self::Broken) {
-            Self::Promised(promise) => Self::Told(Sent::in_sources(&promise().iter().collect::<Vec<_>>())),
+    fn may_appear_in(&mut self, message: &str, token: Option<&SecretString>) -> bool {
+        *self = match mem::replace(self, Self::LoadFailed) {
+            Self::Pending(promise) => Self::Loaded(SentSecrets::from_sources(&promise().iter().collect::<Vec<_>>())),
             known => known,
         };
         match self {
-            Self::Told(sent) => sent.is_in(message, token),
+            Self::Loaded(sent) => sent.appears_in(message, token),
             _ => true,
         }
     }
 }
 
 /// Route of requests.
-enum Way {
+enum ClientBackend {
     /// Over HTTP.
     Http(Client),
     /// To a platform within this process.
@@ -90,11 +90,11 @@ enum Way {
 /// Receives each complete request, including the token, and returns the response. All layers above
 /// are the same.
 pub type InProcess =
-    Arc<dyn Fn(Request) -> Pin<Box<dyn Future<Output = Result<Response, Unanswered>> + Send>> + Send + Sync>;
+    Arc<dyn Fn(Request) -> Pin<Box<dyn Future<Output = Result<Response, InProcessFailure>> + Send>> + Send + Sync>;
 
 /// Reason why an [`InProcess`] platform returns no response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unanswered {
+pub enum InProcessFailure {
     /// Acts like a connection that could not be opened.
     NotSent,
     /// Acts like a broken connection: the request may have been carried out.
@@ -102,7 +102,7 @@ pub enum Unanswered {
 }
 
 /// A request to send.
-pub(super) struct Call<'a> {
+pub(super) struct ApiCall<'a> {
     pub(super) endpoint: Endpoint,
     pub(super) workspace: &'a WorkspaceId,
     /// `None` for test-connection, which has no scope.
@@ -119,26 +119,26 @@ pub(super) struct Call<'a> {
 }
 
 /// A complete 2xx response.
-pub(super) struct Reply {
+pub(super) struct RawResponse {
     pub(super) status: StatusCode,
     pub(super) body: Bytes,
     /// A `Link` header announces a next page.
-    pub(super) link_next: bool,
+    pub(super) has_next_page: bool,
     /// Held as long as the content of a large body.
-    _room: Option<Room>,
+    _budget: Option<ByteBudget>,
 }
 
-impl Reply {
+impl RawResponse {
     /// Creates a response with HTTP 200 and this body.
     pub(super) fn ok(body: &[u8]) -> Self {
-        Self { status: StatusCode::OK, body: Bytes::copy_from_slice(body), link_next: false, _room: None }
+        Self { status: StatusCode::OK, body: Bytes::copy_from_slice(body), has_next_page: false, _budget: None }
     }
 }
 
-impl Call<'_> {
+impl ApiCall<'_> {
     pub(super) fn error(&self, kind: RemoteErrorKind) -> RemoteError {
         let on = match self.scope {
-            Some(scope) => Unit { workspace: self.workspace.clone(), scope: scope.clone() }.to_string(),
+            Some(scope) => WorkspaceRef { workspace: self.workspace.clone(), scope: scope.clone() }.to_string(),
             None => self.workspace.to_string(),
         };
         RemoteError { endpoint: self.endpoint, on: printable(&on), kind }
@@ -164,25 +164,25 @@ impl Call<'_> {
 }
 
 impl Transport {
-    pub(super) fn in_process(settings: Settings, platform: InProcess) -> Self {
-        Self::by(Way::InProcess(platform), settings)
+    pub(super) fn in_process(settings: ClientConfig, platform: InProcess) -> Self {
+        Self::with_backend(ClientBackend::InProcess(platform), settings)
     }
 
-    fn by(way: Way, settings: Settings) -> Self {
-        let limits = Limits::new(settings.max_in_flight, settings.requests_per_second);
+    fn with_backend(backend: ClientBackend, settings: ClientConfig) -> Self {
+        let limits = CallLimits::new(settings.max_in_flight, settings.requests_per_second);
         Self {
-            way,
+            backend,
             settings,
             limits,
-            rooms: Rooms::new(),
+            budgets: ByteBudgets::new(),
             token: Mutex::new(None),
             observer: OnceLock::new(),
-            ahead: Mutex::new(None),
-            known: Mutex::default(),
+            clock_offset: Mutex::new(None),
+            secrets: Mutex::default(),
         }
     }
 
-    pub(super) fn new(settings: Settings) -> Result<Self, RemoteError> {
+    pub(super) fn new(settings: ClientConfig) -> Result<Self, RemoteError> {
         let refused = |why: String| RemoteError {
             endpoint: Endpoint::Setup,
             on: settings.base_url.to_string(),
@@ -209,31 +209,31 @@ impl Transport {
             builder = builder.no_proxy().tls_certs_only([]);
         }
         let client = builder.build().map_err(|error| refused(reason(&error)))?;
-        Ok(Self::by(Way::Http(client), settings))
+        Ok(Self::with_backend(ClientBackend::Http(client), settings))
     }
 
-    pub(super) fn settings(&self) -> &Settings {
+    pub(super) fn settings(&self) -> &ClientConfig {
         &self.settings
     }
 
     /// Sends the request, with retries where they are harmless.
     ///
     /// The guard checks the bytes before they are sent.
-    pub(super) async fn call(&self, call: &Call<'_>) -> Result<Reply, RemoteError> {
-        guard::inspect(call.endpoint, call.body.as_deref())
+    pub(super) async fn call(&self, call: &ApiCall<'_>) -> Result<RawResponse, RemoteError> {
+        guard::check(call.endpoint, call.body.as_deref())
             .map_err(|why| call.error(RemoteErrorKind::NotSent(why.into())))?;
         self.settings.backoff.run(|| self.attempt(call)).await
     }
 
     pub(super) fn clock_ahead(&self) -> Option<SignedDuration> {
-        *self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.clock_offset.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn compare_clocks(&self, response: &Response) {
         let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
         if let Some(theirs) = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok()) {
             let ahead = jiff::Timestamp::now().duration_since(theirs.timestamp());
-            *self.ahead.lock().unwrap_or_else(PoisonError::into_inner) = Some(ahead);
+            *self.clock_offset.lock().unwrap_or_else(PoisonError::into_inner) = Some(ahead);
         }
     }
 
@@ -243,38 +243,38 @@ impl Transport {
     }
 
     /// Replaces the registered secrets of the unit.
-    pub(super) fn withhold(&self, unit: &Unit, promise: Promise) {
-        let known = Known::promised(promise);
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(unit.clone(), known);
+    pub(super) fn register_secrets(&self, unit: &WorkspaceRef, promise: SecretLoader) {
+        let known = SecretRegistry::pending(promise);
+        self.secrets.lock().unwrap_or_else(PoisonError::into_inner).insert(unit.clone(), known);
     }
 
     /// Registers secrets of the unit, unless some are registered.
-    pub(super) fn withhold_at_first(&self, unit: &Unit, promise: Promise) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.entry(unit.clone()).or_insert_with(|| Known::promised(promise));
+    pub(super) fn register_loader(&self, unit: &WorkspaceRef, promise: SecretLoader) {
+        let mut known = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        known.entry(unit.clone()).or_insert_with(|| SecretRegistry::pending(promise));
     }
 
     /// Returns a message of the platform that is safe to show.
-    pub(super) fn cleaned(&self, sent: &[&ResolvedSource], message: &str) -> String {
+    pub(super) fn redact(&self, sent: &[&ResolvedSource], message: &str) -> String {
         if message.is_empty() {
             return String::new();
         }
         let token = self.token.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let repeats = Sent::in_sources(sent).is_in(message, token.as_ref()) || {
+        let repeats = SentSecrets::from_sources(sent).appears_in(message, token.as_ref()) || {
             // Release the lock first, because loading secrets may take time.
-            let units = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            let units = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
             let known: Vec<_> = units.values().cloned().collect();
             drop(units);
             known.iter().any(|known| {
                 let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-                known.may_be_in(message, token.as_ref())
+                known.may_appear_in(message, token.as_ref())
             })
         };
         if repeats { WITHHELD.to_owned() } else { safe(message) }
     }
 
     /// Makes one attempt, and a second one with a new token after a 401.
-    async fn attempt(&self, call: &Call<'_>) -> Result<Reply, RemoteError> {
+    async fn attempt(&self, call: &ApiCall<'_>) -> Result<RawResponse, RemoteError> {
         let known = self.token.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let token = match known {
             Some(token) => token,
@@ -293,7 +293,7 @@ impl Transport {
         }
     }
 
-    fn read_token(&self, call: &Call<'_>) -> Result<SecretString, RemoteError> {
+    fn read_token(&self, call: &ApiCall<'_>) -> Result<SecretString, RemoteError> {
         let read: &Token = &self.settings.token;
         let token = read().map_err(|why| call.error(RemoteErrorKind::NoToken(printable(&why))))?;
         *self.token.lock().unwrap_or_else(PoisonError::into_inner) = Some(token.clone());
@@ -303,39 +303,39 @@ impl Transport {
     /// Sends the request; if memory is short, sends it again once there is room.
     ///
     /// Waiting in the middle of a response would use up the request's timeout.
-    async fn exchange(&self, call: &Call<'_>, token: &SecretString) -> Result<Reply, RemoteError> {
-        let bytes = match self.exchange_in(call, token, None).await {
-            Err(Unread::NoRoom(bytes)) => bytes,
+    async fn exchange(&self, call: &ApiCall<'_>, token: &SecretString) -> Result<RawResponse, RemoteError> {
+        let bytes = match self.exchange_within(call, token, None).await {
+            Err(Unread::OverBudget(bytes)) => bytes,
             Err(Unread::Failed(kind)) => return Err(call.error(kind)),
             Ok(reply) => return Ok(reply),
         };
-        let room = self.rooms.take(bytes).await;
-        self.exchange_in(call, token, room).await.map_err(|unread| match unread {
+        let room = self.budgets.acquire(bytes).await;
+        self.exchange_within(call, token, room).await.map_err(|unread| match unread {
             Unread::Failed(kind) => call.error(kind),
-            Unread::NoRoom(_) => call.error(RemoteErrorKind::TooLarge { limit: bytes }),
+            Unread::OverBudget(_) => call.error(RemoteErrorKind::TooLarge { limit: bytes }),
         })
     }
 
-    async fn exchange_in(
+    async fn exchange_within(
         &self,
-        call: &Call<'_>,
+        call: &ApiCall<'_>,
         token: &SecretString,
-        room: Option<Room>,
-    ) -> Result<Reply, Unread> {
+        room: Option<ByteBudget>,
+    ) -> Result<RawResponse, Unread> {
         let mut request = call.request(&self.settings.base_url);
         request.headers_mut().insert(AUTHORIZATION, bearer(token)?);
-        let turn = self.limits.turn(call.endpoint).await;
+        let turn = self.limits.acquire(call.endpoint).await;
         let started = std::time::Instant::now();
-        let (status, outcome) = match self.way.carry(request).await {
+        let (status, outcome) = match self.backend.send(request).await {
             Ok(response) => {
                 self.compare_clocks(&response);
-                (Some(response.status().as_u16()), self.answer(call, response, room).await)
+                (Some(response.status().as_u16()), self.read_response(call, response, room).await)
             }
             Err(kind) => (None, Err(kind.into())),
         };
-        turn.ended(&match &outcome {
+        turn.finish(&match &outcome {
             Err(Unread::Failed(kind)) => Err(kind.clone()),
-            Err(Unread::NoRoom(_)) | Ok(_) => Ok(()),
+            Err(Unread::OverBudget(_)) | Ok(_) => Ok(()),
         });
         if let Some(observer) = self.observer.get() {
             observer(call.endpoint, status, started.elapsed());
@@ -352,36 +352,36 @@ impl Transport {
     }
 
     /// Reads the response within its limit and classifies it by status.
-    async fn answer(
+    async fn read_response(
         &self,
-        call: &Call<'_>,
+        call: &ApiCall<'_>,
         mut response: Response,
-        room: Option<Room>,
-    ) -> Result<Reply, Unread> {
+        room: Option<ByteBudget>,
+    ) -> Result<RawResponse, Unread> {
         let status = response.status();
         if status.is_success() {
             if let Some(encoding) = encoding(response.headers()) {
                 let why = format!("encoded as {encoding}, which was not asked for");
                 return Err(RemoteErrorKind::Malformed(why).into());
             }
-            let link_next = speaks_of_next(response.headers());
+            let link_next = has_next_link(response.headers());
             let mut room = room;
-            let body = read_large(&mut response, call.limit, &self.rooms, &mut room).await?;
-            return Ok(Reply { status, body, link_next, _room: room });
+            let body = read_large(&mut response, call.limit, &self.budgets, &mut room).await?;
+            return Ok(RawResponse { status, body, has_next_page: link_next, _budget: room });
         }
         if status == StatusCode::SEE_OTHER && call.endpoint.is_write() {
             // 303 means that the request was carried out and the result is elsewhere.
             let why = "HTTP 303 to elsewhere, which is not followed";
-            return Err(RemoteErrorKind::NoAnswer(why.into()).into());
+            return Err(RemoteErrorKind::NoResponse(why.into()).into());
         }
         if status.is_redirection() {
-            return Err(RemoteErrorKind::Redirected(whither(&response)).into());
+            return Err(RemoteErrorKind::Redirected(redirect_target(&response)).into());
         }
         let headers = response.headers().clone();
         // The status decides alone; an incomplete message is ignored.
         let body = read(&mut response, ERROR_BODY_LIMIT.min(call.limit)).await.unwrap_or_default();
         let envelope: Value = serde_json::from_slice(&body).unwrap_or_default();
-        let message = self.cleaned(call.sent, &reasons::message(&envelope));
+        let message = self.redact(call.sent, &reasons::message(&envelope));
         let conflict = envelope.get("status").and_then(Value::as_str) == Some("conflict");
         let retry_after = retry::retry_after(&headers, jiff::Timestamp::now());
         let kind = match status.as_u16() {
@@ -390,8 +390,8 @@ impl Transport {
                 RemoteErrorKind::Throttled { retry_after, message }
             }
             // A request that timed out on the server may have been carried out.
-            408 => RemoteErrorKind::NoAnswer("the platform reports a timeout (HTTP 408)".into()),
-            status @ 400..=499 if call.endpoint.is_write() && may_be_a_gateways(status, &envelope) => {
+            408 => RemoteErrorKind::NoResponse("the platform reports a timeout (HTTP 408)".into()),
+            status @ 400..=499 if call.endpoint.is_write() && may_be_from_gateway(status, &envelope) => {
                 RemoteErrorKind::Failed { status, message }
             }
             403 => RemoteErrorKind::Forbidden(message),
@@ -418,22 +418,22 @@ fn is_throttled(status: u16, endpoint: Endpoint, envelope: &Value, retry_after: 
 ///
 /// The platform may then have carried out the request. Decides by the status, and by a body that is
 /// not the platform's.
-fn may_be_a_gateways(status: u16, envelope: &Value) -> bool {
+fn may_be_from_gateway(status: u16, envelope: &Value) -> bool {
     matches!(status, 403 | 407 | 413 | 414 | 421 | 425 | 429 | 431 | 444 | 460..=463 | 494..=499)
         || !envelope.is_object()
 }
 
-impl Way {
-    async fn carry(&self, request: Request) -> Result<Response, RemoteErrorKind> {
+impl ClientBackend {
+    async fn send(&self, request: Request) -> Result<Response, RemoteErrorKind> {
         match self {
-            Self::Http(client) => client.execute(request).await.map_err(|error| no_answer(&error)),
+            Self::Http(client) => client.execute(request).await.map_err(|error| classify_send_error(&error)),
             Self::InProcess(platform) => {
                 let within = request.timeout().copied().unwrap_or(Duration::MAX);
                 match tokio::time::timeout(within, platform(request)).await {
                     Ok(Ok(response)) => Ok(response),
-                    Ok(Err(Unanswered::NotSent)) => Err(RemoteErrorKind::NotSent("not sent".into())),
-                    Ok(Err(Unanswered::Lost)) => Err(RemoteErrorKind::NoAnswer("no answer".into())),
-                    Err(_) => Err(RemoteErrorKind::NoAnswer("timed out".into())),
+                    Ok(Err(InProcessFailure::NotSent)) => Err(RemoteErrorKind::NotSent("not sent".into())),
+                    Ok(Err(InProcessFailure::Lost)) => Err(RemoteErrorKind::NoResponse("no answer".into())),
+                    Err(_) => Err(RemoteErrorKind::NoResponse("timed out".into())),
                 }
             }
         }
@@ -452,7 +452,7 @@ fn bearer(token: &SecretString) -> Result<HeaderValue, RemoteErrorKind> {
 }
 
 /// Returns the origin of a redirect; its path may contain anything.
-fn whither(response: &Response) -> String {
+fn redirect_target(response: &Response) -> String {
     let status = response.status().as_u16();
     let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
     match location.and_then(|location| response.url().join(location).ok()) {
@@ -467,7 +467,7 @@ fn encoding(headers: &HeaderMap) -> Option<String> {
     (!encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity")).then(|| printable(encoding))
 }
 
-fn speaks_of_next(headers: &HeaderMap) -> bool {
+fn has_next_link(headers: &HeaderMap) -> bool {
     headers.get_all(LINK).iter().any(|value| {
         value.to_str().is_ok_and(|link| {
             let link = link.to_ascii_lowercase().replace([' ', '"'], "");

@@ -1,26 +1,26 @@
 //! Renders a changed field, on one line or as a line-by-line comparison.
 
 use super::{escape, words};
-use crate::model::{FieldPath, Leaf};
-use crate::plan::{FieldChange, How};
+use crate::model::{FieldPath, LeafValue};
+use crate::plan::{FieldChange, ChangeKind};
 use serde_json::Value;
 use similar::{ChangeTag, TextDiff};
 
 /// Maximum length in characters of a line shown in full.
-const LONG: usize = 240;
+const MAX_LINE_LEN: usize = 240;
 /// Length in characters of a shortened line.
 const EXCERPT: usize = 120;
 /// Maximum number of lines of texts that are compared line by line.
-const MOST_LINES: usize = 2_000;
+const MAX_DIFF_LINES: usize = 2_000;
 /// Maximum size in bytes of texts that are compared line by line.
-const MOST_BYTES: usize = 200_000;
+const MAX_DIFF_BYTES: usize = 200_000;
 /// Maximum number of lines shown of a comparison.
-const SHOWN_LINES: usize = 40;
+const MAX_SHOWN_LINES: usize = 40;
 /// Number of unchanged lines around each difference.
 const CONTEXT: usize = 2;
 
 /// Rendered change of a field, with foreign text escaped for a terminal.
-pub(super) enum Shown {
+pub(super) enum ValueText {
     /// A single line.
     Line(String),
     /// Old value, new value and remark.
@@ -50,10 +50,10 @@ pub(super) fn field_name(path: &FieldPath) -> String {
 }
 
 /// Renders a change; with `mark_drift`, the field mentions drift.
-pub(super) fn show(change: &FieldChange, mark_drift: bool) -> Shown {
-    let on_platform = if change.drift && mark_drift { done_by_another(change) } else { "" };
+pub(super) fn show(change: &FieldChange, mark_drift: bool) -> ValueText {
+    let on_platform = if change.drift && mark_drift { external_change(change) } else { "" };
     if change.sensitive {
-        return Shown::Line(hidden(change));
+        return ValueText::Line(hidden(change));
     }
     match (&change.before, &change.after) {
         (Some(before), Some(after)) => {
@@ -62,29 +62,29 @@ pub(super) fn show(change: &FieldChange, mark_drift: bool) -> Shown {
                 return diff(&was, &is, on_platform);
             }
             let (was, is) = both(before, after);
-            Shown::Pair(was, is, on_platform.to_owned())
+            ValueText::Pair(was, is, on_platform.to_owned())
         }
-        (None, Some(after)) if change.drift && change.how == How::Added => {
-            Shown::Pair("(none)".to_owned(), one(after), on_platform.to_owned())
+        (None, Some(after)) if change.drift && change.kind == ChangeKind::Added => {
+            ValueText::Pair("(none)".to_owned(), one(after), on_platform.to_owned())
         }
         (None, Some(after)) if change.drift => {
             // A value that Wellspring did not write may contain a secret, so it is not shown.
-            Shown::Pair("(not shown)".to_owned(), one(after), on_platform.to_owned())
+            ValueText::Pair("(not shown)".to_owned(), one(after), on_platform.to_owned())
         }
         (None, Some(after)) => whole(after, '+', "added"),
-        (Some(before), None) if change.drift => whole(before, '-', done_by_another(change)),
+        (Some(before), None) if change.drift => whole(before, '-', external_change(change)),
         (Some(before), None) => whole(before, '-', "removed"),
-        (None, None) if change.drift => Shown::Line(format!("({})", done_by_another(change))),
-        (None, None) => Shown::Line("(changed)".to_owned()),
+        (None, None) if change.drift => ValueText::Line(format!("({})", external_change(change))),
+        (None, None) => ValueText::Line("(changed)".to_owned()),
     }
 }
 
 /// Describes the change on the platform that will be reverted.
-fn done_by_another(change: &FieldChange) -> &'static str {
-    match change.how {
-        How::Added => "removed on the platform",
-        How::Changed => "changed on the platform",
-        How::Removed => "added on the platform",
+fn external_change(change: &FieldChange) -> &'static str {
+    match change.kind {
+        ChangeKind::Added => "removed on the platform",
+        ChangeKind::Changed => "changed on the platform",
+        ChangeKind::Removed => "added on the platform",
     }
 }
 
@@ -99,23 +99,23 @@ fn is_short(value: &Value) -> bool {
 }
 
 /// Renders one field of a source to connect.
-pub(super) fn show_declared(path: &FieldPath, leaf: &Leaf) -> Shown {
+pub(super) fn show_declared(path: &FieldPath, leaf: &LeafValue) -> ValueText {
     match leaf {
-        Leaf::Secret(reference) => Shown::Line(format!("{} (sensitive)", escape::terminal(reference))),
-        Leaf::Plain(value) if path.looks_secret() || path.exposes_secret(value) => {
-            Shown::Line("(sensitive)".to_owned())
+        LeafValue::Secret(reference) => ValueText::Line(format!("{} (sensitive)", escape::terminal(reference))),
+        LeafValue::Plain(value) if path.looks_secret() || path.exposes_secret(value) => {
+            ValueText::Line("(sensitive)".to_owned())
         }
-        Leaf::Plain(value) => Shown::Line(one(value)),
+        LeafValue::Plain(value) => ValueText::Line(one(value)),
     }
 }
 
 /// Renders a change without its values.
 fn hidden(change: &FieldChange) -> String {
-    let how = match change.how {
-        _ if change.drift => done_by_another(change),
-        How::Added => "added",
-        How::Changed => "changed",
-        How::Removed => "removed",
+    let how = match change.kind {
+        _ if change.drift => external_change(change),
+        ChangeKind::Added => "added",
+        ChangeKind::Changed => "changed",
+        ChangeKind::Removed => "removed",
     };
     match &change.reference {
         Some(reference) => format!("{} ({how})", escape::terminal(reference)),
@@ -124,16 +124,16 @@ fn hidden(change: &FieldChange) -> String {
 }
 
 /// Renders a value that was added or removed.
-fn whole(value: &Value, sign: char, how: &str) -> Shown {
+fn whole(value: &Value, sign: char, how: &str) -> ValueText {
     let text = as_text(value);
     let lines: Vec<&str> = text.lines().collect();
     if lines.len() < 2 || is_short(value) {
-        return Shown::Line(format!("{} ({how})", one(value)));
+        return ValueText::Line(format!("{} ({how})", one(value)));
     }
     let mut shown: Vec<DiffLine> =
-        lines.iter().take(SHOWN_LINES).map(|line| DiffLine { sign, text: diff_text(line) }).collect();
-    push_rest(&mut shown, lines.len().saturating_sub(SHOWN_LINES));
-    Shown::Diff(how.to_owned(), shown)
+        lines.iter().take(MAX_SHOWN_LINES).map(|line| DiffLine { sign, text: diff_text(line) }).collect();
+    push_omitted(&mut shown, lines.len().saturating_sub(MAX_SHOWN_LINES));
+    ValueText::Diff(how.to_owned(), shown)
 }
 
 /// Formats strings as they are, lists and tables as indented JSON, others as JSON.
@@ -171,7 +171,7 @@ fn excerpt(value: &Value, text: &str, start: usize) -> String {
         _ => escape::terminal(text),
     };
     let length = text.chars().count();
-    if length <= LONG {
+    if length <= MAX_LINE_LEN {
         return show(text);
     }
     let start = start.min(length - EXCERPT);
@@ -181,10 +181,10 @@ fn excerpt(value: &Value, text: &str, start: usize) -> String {
     format!("{front}{}{back} ({})", show(&part), words::count(length, "character"))
 }
 
-fn diff(was: &str, is: &str, remark: &str) -> Shown {
+fn diff(was: &str, is: &str, remark: &str) -> ValueText {
     let heading = if remark.is_empty() { "changed" } else { remark };
     let (old, new) = (was.lines().count(), is.lines().count());
-    if old.max(new) > MOST_LINES || was.len().max(is.len()) > MOST_BYTES {
+    if old.max(new) > MAX_DIFF_LINES || was.len().max(is.len()) > MAX_DIFF_BYTES {
         let sizes = format!(
             "{heading}: {} ({}) -> {} ({}), too long to compare here",
             words::count(old, "line"),
@@ -192,7 +192,7 @@ fn diff(was: &str, is: &str, remark: &str) -> Shown {
             words::count(new, "line"),
             words::count(is.len(), "byte"),
         );
-        return Shown::Line(sizes);
+        return ValueText::Line(sizes);
     }
     let diff = TextDiff::from_lines(was, is);
     let groups = diff.grouped_ops(CONTEXT);
@@ -215,13 +215,13 @@ fn diff(was: &str, is: &str, remark: &str) -> Shown {
             lines.push(DiffLine { sign, text });
         }
     }
-    let rest = lines.len().saturating_sub(SHOWN_LINES);
-    lines.truncate(SHOWN_LINES);
-    push_rest(&mut lines, rest);
-    Shown::Diff(heading.to_owned(), lines)
+    let rest = lines.len().saturating_sub(MAX_SHOWN_LINES);
+    lines.truncate(MAX_SHOWN_LINES);
+    push_omitted(&mut lines, rest);
+    ValueText::Diff(heading.to_owned(), lines)
 }
 
-fn push_rest(lines: &mut Vec<DiffLine>, rest: usize) {
+fn push_omitted(lines: &mut Vec<DiffLine>, rest: usize) {
     if rest > 0 {
         lines.push(DiffLine { sign: ' ', text: format!("… {}", words::count(rest, "more line")) });
     }
@@ -229,7 +229,7 @@ fn push_rest(lines: &mut Vec<DiffLine>, rest: usize) {
 
 fn diff_text(line: &str) -> String {
     let length = line.chars().count();
-    if length <= LONG {
+    if length <= MAX_LINE_LEN {
         return escape::terminal_line(line);
     }
     let part: String = line.chars().take(EXCERPT).collect();

@@ -1,6 +1,6 @@
 //! Escapes foreign text for each kind of output.
 
-use crate::model::is_deceptive;
+use crate::model::is_invisible_or_bidi;
 
 /// Escapes text for one line of a terminal.
 ///
@@ -100,7 +100,7 @@ pub fn annotation_property(text: &str) -> String {
 pub fn json(document: &str) -> String {
     let mut out = String::with_capacity(document.len());
     for c in document.chars() {
-        if c != '\n' && is_deceptive(c) {
+        if c != '\n' && is_invisible_or_bidi(c) {
             let mut units = [0; 2];
             c.encode_utf16(&mut units).iter().for_each(|unit| out.push_str(&format!("\\u{unit:04x}")));
         } else {
@@ -114,7 +114,7 @@ pub fn json(document: &str) -> String {
 #[must_use]
 pub fn shell(word: &str) -> Option<String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:@%+,=".contains(c);
-    if word.is_empty() || word.chars().any(is_deceptive) {
+    if word.is_empty() || word.chars().any(is_invisible_or_bidi) {
         None
     } else if word.chars().all(plain) && !word.starts_with('-') {
         Some(word.to_owned())
@@ -130,7 +130,7 @@ fn push_visible(out: &mut String, c: char) {
         '\n' => out.push_str("\\n"),
         '\r' => out.push_str("\\r"),
         '\t' => out.push_str("\\t"),
-        c if is_deceptive(c) => out.extend(c.escape_unicode()),
+        c if is_invisible_or_bidi(c) => out.extend(c.escape_unicode()),
         c => out.push(c),
     }
 }
@@ -185,10 +185,10 @@ mod tests {
         #[test]
         fn no_escaped_text_has_a_control_character(text: String) {
             for shown in [terminal(&text), quoted(&text), annotation(&text), markdown_code(&text)] {
-                prop_assert!(!shown.chars().any(is_deceptive));
+                prop_assert!(!shown.chars().any(is_invisible_or_bidi));
             }
             let joined = markdown(&text).replace('\u{2060}', "");
-            prop_assert!(!joined.chars().any(is_deceptive));
+            prop_assert!(!joined.chars().any(is_invisible_or_bidi));
         }
     }
 }

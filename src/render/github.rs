@@ -1,17 +1,17 @@
 //! Renders workflow annotations, one command per line.
 
-use super::changes::{Shown, field_name, show, show_declared};
+use super::changes::{ValueText, field_name, show, show_declared};
 use super::problems::Gravity;
 use super::rows::{detail, heading, verb};
-use super::{View, escape, words};
-use crate::model::Place;
-use crate::plan::{Action, ActionResult, FieldChange, Outcome, Step, Tested, UnitPlan};
+use super::{ReportInput, escape, words};
+use crate::model::SourceLocation;
+use crate::plan::{Action, ActionResult, FieldChange, ApplyOutcome, Step, TestStatus, WorkspacePlan};
 use std::fmt::Write;
 use std::sync::Arc;
 
 /// Renders annotations for a tree at the repository's root, with a final newline.
 #[must_use]
-pub fn github(view: &View<'_>) -> String {
+pub fn github(view: &ReportInput<'_>) -> String {
     github_below(view, "")
 }
 
@@ -19,33 +19,33 @@ pub fn github(view: &View<'_>) -> String {
 ///
 /// Failures come first, because only the first annotations of each kind are shown.
 #[must_use]
-pub fn github_below(view: &View<'_>, dir: &str) -> String {
+pub fn github_below(view: &ReportInput<'_>, dir: &str) -> String {
     let mut page = Annotations { dir: dir.trim_matches('/'), out: [const { String::new() }; 3] };
     let sum = view.sum();
-    page.push(Level::Notice, None, "Wellspring", &sum);
+    page.push(AnnotationLevel::Notice, None, "Wellspring", &sum);
     for file in &view.problems.rejected {
-        let at = Place { file: Arc::clone(file), line: 1 };
+        let at = SourceLocation { file: Arc::clone(file), line: 1 };
         let message = "The sources in this file are not planned; `wellspring validate` shows the errors.";
-        page.push(Level::Error, Some(&at), "Rejected because of errors", message);
+        page.push(AnnotationLevel::Error, Some(&at), "Rejected because of errors", message);
     }
     for (gravity, problem) in view.problems.lines(view.plan) {
-        let level = if gravity == Gravity::Error { Level::Error } else { Level::Warning };
+        let level = if gravity == Gravity::Error { AnnotationLevel::Error } else { AnnotationLevel::Warning };
         page.push(level, None, "Wellspring", &problem);
     }
-    for (index, unit) in view.plan.units.iter().enumerate() {
+    for (index, unit) in view.plan.workspaces.iter().enumerate() {
         page.unit(unit, view.outcome(index));
     }
     page.out.concat()
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Level {
+enum AnnotationLevel {
     Error,
     Warning,
     Notice,
 }
 
-impl Level {
+impl AnnotationLevel {
     fn word(self) -> &'static str {
         match self {
             Self::Error => "error",
@@ -57,58 +57,58 @@ impl Level {
 
 struct Annotations<'a> {
     dir: &'a str,
-    /// Text by [`Level`].
+    /// Text by [`AnnotationLevel`].
     out: [String; 3],
 }
 
 impl Annotations<'_> {
-    fn unit(&mut self, unit: &UnitPlan, outcome: Option<&Outcome>) {
+    fn unit(&mut self, unit: &WorkspacePlan, outcome: Option<&ApplyOutcome>) {
         let label = label(unit);
         if let Some(error) = &unit.error {
-            self.push(Level::Error, None, &format!("{label} is not planned"), &error.message);
+            self.push(AnnotationLevel::Error, None, &format!("{label} is not planned"), &error.message);
         }
         if let Some(error) = outcome.and_then(|outcome| outcome.error.as_ref()) {
-            self.push(Level::Error, None, &format!("{label} stopped"), &error.message);
+            self.push(AnnotationLevel::Error, None, &format!("{label} stopped"), &error.message);
         }
         for (index, action) in unit.actions.iter().enumerate() {
             self.action(&label, unit, action, outcome.and_then(|outcome| outcome.results.get(index)));
         }
         for withheld in &unit.withheld {
-            let level = if withheld.refused { Level::Warning } else { Level::Notice };
+            let level = if withheld.refused { AnnotationLevel::Warning } else { AnnotationLevel::Notice };
             let title = format!("{} of {label}/{} is withheld", withheld.action, withheld.source);
             let allow = withheld.allow.iter().map(|allow| format!("\nTo allow: {allow}"));
             let message = format!("{}{}", withheld.reason, allow.collect::<String>());
             let message = message + &fields(&withheld.changes);
-            self.push(level, withheld.at.as_ref(), &title, &message);
+            self.push(level, withheld.location.as_ref(), &title, &message);
         }
         for unchecked in &unit.unchecked {
             let title = format!("{label}/{} is not checked", unchecked.source);
-            self.push(Level::Warning, Some(&unchecked.at), &title, &unchecked.why);
+            self.push(AnnotationLevel::Warning, Some(&unchecked.location), &title, &unchecked.reason);
         }
         if !unit.unmanaged.is_empty() {
-            self.push(Level::Notice, None, &format!("Unmanaged in {label}, left alone"), &unmanaged(unit));
+            self.push(AnnotationLevel::Notice, None, &format!("Unmanaged in {label}, left alone"), &unmanaged(unit));
         }
     }
 
-    fn action(&mut self, label: &str, unit: &UnitPlan, action: &Action, result: Option<&ActionResult>) {
+    fn action(&mut self, label: &str, unit: &WorkspacePlan, action: &Action, result: Option<&ActionResult>) {
         let what = format!("{} {label}/{}", verb(unit, &action.step), action.source);
         let (level, title, message) = match result {
-            None => match &action.tested {
-                Some(Tested { passed: false, message }) => {
-                    (Level::Error, format!("{what}: the connection test failed"), message.clone())
+            None => match &action.test_status {
+                Some(TestStatus { passed: false, message }) => {
+                    (AnnotationLevel::Error, format!("{what}: the connection test failed"), message.clone())
                 }
-                _ => (Level::Notice, what, planned(unit, action)),
+                _ => (AnnotationLevel::Notice, what, planned(unit, action)),
             },
-            Some(ActionResult::Failed(message)) => (Level::Error, format!("{what} failed"), message.clone()),
+            Some(ActionResult::Failed(message)) => (AnnotationLevel::Error, format!("{what} failed"), message.clone()),
             Some(ActionResult::Skipped(because)) => {
-                (Level::Warning, format!("{what} was skipped"), because.clone())
+                (AnnotationLevel::Warning, format!("{what} was skipped"), because.clone())
             }
             Some(ActionResult::Done | ActionResult::Open) => return,
         };
-        self.push(level, action.at.as_ref(), &title, &message);
+        self.push(level, action.location.as_ref(), &title, &message);
     }
 
-    fn push(&mut self, level: Level, at: Option<&Place>, title: &str, message: &str) {
+    fn push(&mut self, level: AnnotationLevel, at: Option<&SourceLocation>, title: &str, message: &str) {
         let mut properties = String::new();
         if let Some(at) = at {
             let file =
@@ -121,7 +121,7 @@ impl Annotations<'_> {
     }
 }
 
-fn label(unit: &UnitPlan) -> String {
+fn label(unit: &WorkspacePlan) -> String {
     let heading = heading(unit);
     match heading.scope {
         Some(scope) => format!("{} ({scope})", heading.label),
@@ -129,7 +129,7 @@ fn label(unit: &UnitPlan) -> String {
     }
 }
 
-fn unmanaged(unit: &UnitPlan) -> String {
+fn unmanaged(unit: &WorkspacePlan) -> String {
     const NAMED: usize = 20;
     let all = &unit.unmanaged;
     let mut names: Vec<String> =
@@ -141,7 +141,7 @@ fn unmanaged(unit: &UnitPlan) -> String {
 }
 
 /// Formats the reason and the changed fields, one per line.
-fn planned(unit: &UnitPlan, action: &Action) -> String {
+fn planned(unit: &WorkspacePlan, action: &Action) -> String {
     let mut message = match &action.step {
         Step::Schedule { .. } => detail(unit, action, false),
         _ => action.reason.clone(),
@@ -164,9 +164,9 @@ fn fields(changes: &[FieldChange]) -> String {
     changes.iter().map(line).collect()
 }
 
-fn on_a_line(shown: Shown) -> String {
+fn on_a_line(shown: ValueText) -> String {
     match shown {
-        Shown::Line(text) | Shown::Diff(text, _) => text,
-        Shown::Pair(was, is, _) => format!("{was} -> {is}"),
+        ValueText::Line(text) | ValueText::Diff(text, _) => text,
+        ValueText::Pair(was, is, _) => format!("{was} -> {is}"),
     }
 }

@@ -1,7 +1,7 @@
 //! Identifier of a plan, derived from its content.
 
-use crate::model::{FieldPath, Sorted, SourceId, SourceKey, SourceName, SyncSpec, TestSpec};
-use crate::plan::{Action, Plan, Removal, Step, UnitPlan};
+use crate::model::{FieldPath, SortedKeys, SourceId, SourceKey, SourceName, SyncSpec, TestSpec};
+use crate::plan::{Action, Plan, Removal, Step, WorkspacePlan};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// wording, times and the order of the units.
 #[must_use]
 pub fn plan_id(plan: &Plan) -> String {
-    let mut units: Vec<&UnitPlan> = plan.units.iter().collect();
+    let mut units: Vec<&WorkspacePlan> = plan.workspaces.iter().collect();
     units.sort_by(|a, b| a.unit().cmp(b.unit()));
     // A JSON list with sorted keys.
     let mut digest = Sha256::new();
@@ -34,7 +34,7 @@ pub fn plan_id(plan: &Plan) -> String {
 
 /// Effect of a unit's plan. Fields are in alphabetical order, here and below.
 #[derive(Serialize)]
-struct Content<'a> {
+struct HashedContent<'a> {
     actions: Vec<Doing<'a>>,
     error: Option<&'a str>,
     policy: Value,
@@ -50,12 +50,12 @@ struct Content<'a> {
 ///
 /// The field, its visible old and new values, true if they are secret, the reference, and true for
 /// drift.
-type Change<'a> = (&'a FieldPath, Option<&'a Value>, Option<&'a Value>, bool, Option<&'a str>, bool);
+type HashedChange<'a> = (&'a FieldPath, Option<&'a Value>, Option<&'a Value>, bool, Option<&'a str>, bool);
 
 #[derive(Serialize)]
 struct Doing<'a> {
-    changes: Vec<Change<'a>>,
-    declared: Option<Declared<'a>>,
+    changes: Vec<HashedChange<'a>>,
+    declared: Option<DeclaredContent<'a>>,
     id: Option<&'a SourceId>,
     key: &'a SourceKey,
     lacks_secret: bool,
@@ -67,11 +67,11 @@ struct Doing<'a> {
 
 /// A declared source.
 #[derive(Serialize)]
-struct Declared<'a>(Sorted<'a>, Arc<Value>, &'a Map<String, Value>, bool, Arc<Value>);
+struct DeclaredContent<'a>(SortedKeys<'a>, Arc<Value>, &'a Map<String, Value>, bool, Arc<Value>);
 
-fn content(unit: &UnitPlan) -> Content<'_> {
-    let (mut syncs, mut tests) = (Last::default(), Last::default());
-    Content {
+fn content(unit: &WorkspacePlan) -> HashedContent<'_> {
+    let (mut syncs, mut tests) = (LastCalls::default(), LastCalls::default());
+    HashedContent {
         actions: unit.actions.iter().map(|action| doing(unit, action, &mut syncs, &mut tests)).collect(),
         error: unit.error.as_ref().map(|error| error.kind.as_str()),
         policy: json!(unit.desired.policy),
@@ -93,10 +93,10 @@ fn content(unit: &UnitPlan) -> Content<'_> {
 }
 
 fn doing<'a>(
-    unit: &'a UnitPlan,
+    unit: &'a WorkspacePlan,
     action: &'a Action,
-    syncs: &mut Last<'a, Option<SyncSpec>>,
-    tests: &mut Last<'a, TestSpec>,
+    syncs: &mut LastCalls<'a, Option<SyncSpec>>,
+    tests: &mut LastCalls<'a, TestSpec>,
 ) -> Doing<'a> {
     let changes = action.changes.iter().map(|change| {
         let (before, after) = match change.sensitive {
@@ -111,11 +111,11 @@ fn doing<'a>(
         declared: source.map(|source| {
             let definition = source.definition.sorted();
             let (sync, test) = (syncs.sorted(&source.sync), tests.sorted(&source.test));
-            Declared(definition, sync, &source.sync_options, source.protect, test)
+            DeclaredContent(definition, sync, &source.sync_options, source.protect, test)
         }),
         id: action.step.source_id(),
         key: &action.source,
-        lacks_secret: action.lacks_secret.is_some(),
+        lacks_secret: action.missing_secrets.is_some(),
         name: &action.name,
         removal: match &action.step {
             Step::Cleanup { removal: Removal::Moved(to), .. } => json!(["moved", to]),
@@ -133,15 +133,15 @@ fn doing<'a>(
 /// Caches the last value with sorted keys.
 ///
 /// Neighbouring sources often have equal values.
-struct Last<'a, T>(Option<(&'a T, Arc<Value>)>);
+struct LastCalls<'a, T>(Option<(&'a T, Arc<Value>)>);
 
-impl<T> Default for Last<'_, T> {
+impl<T> Default for LastCalls<'_, T> {
     fn default() -> Self {
         Self(None)
     }
 }
 
-impl<'a, T: Serialize + PartialEq> Last<'a, T> {
+impl<'a, T: Serialize + PartialEq> LastCalls<'a, T> {
     fn sorted(&mut self, value: &'a T) -> Arc<Value> {
         match &self.0 {
             Some((last, sorted)) if *last == value => Arc::clone(sorted),

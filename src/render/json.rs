@@ -4,9 +4,9 @@
 
 use super::rows::by_name;
 use super::summary::unchanged;
-use super::{Orphan, Summary, View, counts, escape, identity, schedules};
-use crate::model::{FieldPath, Leaf, Place, SourceId, SourceKey, SourceName};
-use crate::plan::{Action, ActionResult, FieldChange, How, Outcome, Removal, Step, UnitPlan};
+use super::{Orphan, Summary, ReportInput, counts, escape, identity, schedules};
+use crate::model::{FieldPath, LeafValue, SourceLocation, SourceId, SourceKey, SourceName};
+use crate::plan::{Action, ActionResult, FieldChange, ChangeKind, ApplyOutcome, Removal, Step, WorkspacePlan};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
@@ -17,8 +17,8 @@ pub const FORMAT_VERSION: u32 = 1;
 
 /// Renders the view as indented JSON, without a final newline.
 #[must_use]
-pub fn json(view: &View<'_>) -> String {
-    let units = &view.plan.units;
+pub fn json(view: &ReportInput<'_>) -> String {
+    let units = &view.plan.workspaces;
     let summary = counts(view.plan, view.outcomes, view.problems);
     let report = Report {
         format_version: FORMAT_VERSION,
@@ -70,7 +70,7 @@ struct WorkspaceReport<'a> {
     unreadable: &'a [String],
     unchecked: Vec<UncheckedReport<'a>>,
     suspended: Vec<SuspendedReport<'a>>,
-    unchanged: Vec<Named<'a>>,
+    unchanged: Vec<NamedWorkspace<'a>>,
 }
 
 #[derive(Serialize)]
@@ -80,13 +80,13 @@ struct ErrorReport<'a> {
 }
 
 #[derive(Serialize)]
-struct Named<'a> {
+struct NamedWorkspace<'a> {
     source: &'a str,
     name: &'a SourceName,
 }
 
 #[derive(Serialize)]
-struct Where<'a> {
+struct LocationReport<'a> {
     file: Option<&'a str>,
     line: Option<u32>,
 }
@@ -99,7 +99,7 @@ struct ActionReport<'a> {
     source_id: Option<&'a SourceId>,
     reason: &'a str,
     #[serde(flatten)]
-    at: Where<'a>,
+    at: LocationReport<'a>,
     changes: Vec<ChangeReport<'a>>,
     /// Declared fields of a source to connect.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -177,7 +177,7 @@ struct WithheldReport<'a> {
     reason: &'a str,
     code: &'static str,
     #[serde(flatten)]
-    at: Where<'a>,
+    at: LocationReport<'a>,
     allow: Option<&'a str>,
     refused: bool,
     changes: Vec<ChangeReport<'a>>,
@@ -196,7 +196,7 @@ struct UncheckedReport<'a> {
     name: &'a SourceName,
     why: &'a str,
     #[serde(flatten)]
-    at: Where<'a>,
+    at: LocationReport<'a>,
 }
 
 #[derive(Serialize)]
@@ -207,17 +207,17 @@ struct SuspendedReport<'a> {
     changes: Vec<ChangeReport<'a>>,
 }
 
-fn workspace<'a>(view: &View<'a>, index: usize, unit: &'a UnitPlan) -> WorkspaceReport<'a> {
+fn workspace<'a>(view: &ReportInput<'a>, index: usize, unit: &'a WorkspacePlan) -> WorkspaceReport<'a> {
     let outcome = view.outcome(index);
     let error = unit.error.as_ref().or_else(|| outcome?.error.as_ref());
     let declared = by_name(unit);
-    let named = |name: &'a SourceName| Named {
+    let named = |name: &'a SourceName| NamedWorkspace {
         source: declared.get(name).map_or(name.as_str(), |source| source.key.as_str()),
         name,
     };
     WorkspaceReport {
         workspace: unit.desired.label(),
-        workspace_id: unit.desired.workspace().shown(),
+        workspace_id: unit.desired.workspace().display_text(),
         scope: unit.desired.scope().as_str(),
         error: error.map(|error| ErrorReport { kind: error.kind.as_str(), message: &error.message }),
         actions: actions(view, unit, outcome),
@@ -238,8 +238,8 @@ fn workspace<'a>(view: &View<'a>, index: usize, unit: &'a UnitPlan) -> Workspace
             .map(|source| UncheckedReport {
                 source: &source.source,
                 name: &source.name,
-                why: &source.why,
-                at: place(Some(&source.at)),
+                why: &source.reason,
+                at: place(Some(&source.location)),
             })
             .collect(),
         suspended: suspended(unit, named),
@@ -247,18 +247,18 @@ fn workspace<'a>(view: &View<'a>, index: usize, unit: &'a UnitPlan) -> Workspace
     }
 }
 
-fn actions<'a>(view: &View<'a>, unit: &'a UnitPlan, outcome: Option<&'a Outcome>) -> Vec<ActionReport<'a>> {
+fn actions<'a>(view: &ReportInput<'a>, unit: &'a WorkspacePlan, outcome: Option<&'a ApplyOutcome>) -> Vec<ActionReport<'a>> {
     let reports = unit.actions.iter().enumerate().map(|(index, action)| ActionReport {
         action: action.step.kind().as_str(),
         source: &action.source,
         name: &action.name,
         source_id: action.step.source_id(),
         reason: &action.reason,
-        at: place(action.at.as_ref()),
+        at: place(action.location.as_ref()),
         changes: changes(&action.changes),
         attributes: attributes(unit, action),
         in_place: matches!(action.step, Step::Replace { .. }).then_some(unit.in_place),
-        drift: action.mends_drift,
+        drift: action.corrects_drift,
         removal: match &action.step {
             Step::Cleanup { removal, .. } => Some(self::removal(removal)),
             _ => None,
@@ -268,9 +268,9 @@ fn actions<'a>(view: &View<'a>, unit: &'a UnitPlan, outcome: Option<&'a Outcome>
             _ => None,
         },
         schedule: schedule(unit, action, view.now),
-        lacks_secret: action.lacks_secret.as_deref(),
+        lacks_secret: action.missing_secrets.as_deref(),
         test: action
-            .tested
+            .test_status
             .as_ref()
             .map(|tested| TestReport { passed: tested.passed, message: &tested.message }),
         result: outcome.map(|outcome| result(outcome.results.get(index))).unwrap_or_default(),
@@ -298,7 +298,7 @@ fn result(result: Option<&ActionResult>) -> ResultReport<'_> {
     ResultReport { outcome: Some(outcome), error, because }
 }
 
-fn schedule(unit: &UnitPlan, action: &Action, now: Timestamp) -> Option<ScheduleReport> {
+fn schedule(unit: &WorkspacePlan, action: &Action, now: Timestamp) -> Option<ScheduleReport> {
     let source = unit.desired.sources.get(identity::index(&action.step)?)?;
     let before = match &action.step {
         Step::Schedule { before, .. } => before.as_ref(),
@@ -316,14 +316,14 @@ fn schedule(unit: &UnitPlan, action: &Action, now: Timestamp) -> Option<Schedule
     })
 }
 
-fn withheld(unit: &UnitPlan) -> Vec<WithheldReport<'_>> {
+fn withheld(unit: &WorkspacePlan) -> Vec<WithheldReport<'_>> {
     let reports = unit.withheld.iter().map(|withheld| WithheldReport {
         source: &withheld.source,
         name: &withheld.name,
         action: withheld.action.as_str(),
         reason: &withheld.reason,
         code: withheld.code.as_str(),
-        at: place(withheld.at.as_ref()),
+        at: place(withheld.location.as_ref()),
         allow: withheld.allow.as_deref(),
         refused: withheld.refused,
         changes: changes(&withheld.changes),
@@ -332,27 +332,27 @@ fn withheld(unit: &UnitPlan) -> Vec<WithheldReport<'_>> {
 }
 
 fn suspended<'a>(
-    unit: &'a UnitPlan,
-    named: impl Fn(&'a SourceName) -> Named<'a>,
+    unit: &'a WorkspacePlan,
+    named: impl Fn(&'a SourceName) -> NamedWorkspace<'a>,
 ) -> Vec<SuspendedReport<'a>> {
     let reports = unit.suspended.iter().map(|suspended| {
-        let Named { source, name } = named(&suspended.name);
+        let NamedWorkspace { source, name } = named(&suspended.name);
         SuspendedReport { source, name, reason: &suspended.reason, changes: changes(&suspended.drift) }
     });
     reports.collect()
 }
 
-fn place(at: Option<&Place>) -> Where<'_> {
-    Where { file: at.map(|at| &*at.file), line: at.map(|at| at.line) }
+fn place(at: Option<&SourceLocation>) -> LocationReport<'_> {
+    LocationReport { file: at.map(|at| &*at.file), line: at.map(|at| at.line) }
 }
 
-fn attributes(unit: &UnitPlan, action: &Action) -> Vec<AttributeReport> {
+fn attributes(unit: &WorkspacePlan, action: &Action) -> Vec<AttributeReport> {
     let Step::Connect { index } = action.step else { return Vec::new() };
     let leaves = unit.desired.sources.get(index).map(|source| source.definition.leaves());
-    let report = |(path, leaf): (FieldPath, Leaf)| {
+    let report = |(path, leaf): (FieldPath, LeafValue)| {
         let (value, reference) = match leaf {
-            Leaf::Plain(value) => (Some(value), None),
-            Leaf::Secret(reference) => (None, Some(reference)),
+            LeafValue::Plain(value) => (Some(value), None),
+            LeafValue::Secret(reference) => (None, Some(reference)),
         };
         let sensitive = reference.is_some()
             || path.looks_secret()
@@ -371,10 +371,10 @@ fn orphan(orphan: &Orphan) -> OrphanReport<'_> {
 fn changes(changes: &[FieldChange]) -> Vec<ChangeReport<'_>> {
     let reports = changes.iter().map(|change| ChangeReport {
         path: change.path.as_str(),
-        change: match change.how {
-            How::Added => "added",
-            How::Changed => "changed",
-            How::Removed => "removed",
+        change: match change.kind {
+            ChangeKind::Added => "added",
+            ChangeKind::Changed => "changed",
+            ChangeKind::Removed => "removed",
         },
         before: change.before.as_ref().filter(|_| !change.sensitive),
         after: change.after.as_ref().filter(|_| !change.sensitive),

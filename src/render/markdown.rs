@@ -1,15 +1,15 @@
 //! Renders a plan as a pull request comment.
 
-use super::lines::Page;
+use super::lines::LineLayout;
 use super::rows::Detail;
-use super::{View, escape, rows, text, words};
+use super::{ReportInput, escape, rows, text, words};
 
 /// First line of the comment, by which later runs find it.
 pub const MARKDOWN_MARKER: &str = "<!-- wellspring-plan -->";
 /// Maximum size of a comment in bytes.
 pub const MARKDOWN_LIMIT: usize = 60_000;
 /// Bytes reserved for the text after the blocks.
-const TAIL: usize = 5_000;
+const RESERVED_BYTES: usize = 5_000;
 /// Maximum number of omitted workspaces that are named.
 const LEFT_OUT_NAMED: usize = 8;
 /// Maximum length of these names in characters.
@@ -19,7 +19,7 @@ const NAME: usize = 40;
 ///
 /// Starts with the summary, followed by a block for each workspace. The end lists omitted parts.
 #[must_use]
-pub fn markdown(view: &View<'_>) -> String {
+pub fn markdown(view: &ReportInput<'_>) -> String {
     let verb = if view.outcomes.is_some() { "apply" } else { "plan" };
     let mut out =
         format!("{MARKDOWN_MARKER}\n### Wellspring {verb}\n\n**{}**\n", escape::markdown(&view.sum()));
@@ -30,21 +30,21 @@ pub fn markdown(view: &View<'_>) -> String {
         out.push('\n');
     }
     let mut left_out = Vec::new();
-    for (index, unit) in view.plan.units.iter().enumerate() {
-        let page = Page { color: false, width: 0, flush: true };
+    for (index, unit) in view.plan.workspaces.iter().enumerate() {
+        let page = LineLayout { color: false, width: 0, flush_left: true };
         let lines = text::body(unit, view.outcome(index), view.here(), Detail::Attributes, page);
         if lines.is_empty() {
             continue;
         }
         let heading = rows::heading(unit);
-        let room = (MARKDOWN_LIMIT - TAIL).saturating_sub(out.len());
+        let room = (MARKDOWN_LIMIT - RESERVED_BYTES).saturating_sub(out.len());
         let rest = push_block(&mut out, &title(&heading), &lines, room);
         if rest > 0 {
             let label: String = escape::terminal(&heading.label).chars().take(NAME).collect();
             left_out.push(format!("{} of {}", words::count(rest, "line"), escape::markdown_code(&label)));
         }
     }
-    if let Some(text) = text::remainder(view.plan, view.outcomes).filter(|text| text.len() < TAIL / 10) {
+    if let Some(text) = text::remainder(view.plan, view.outcomes).filter(|text| text.len() < RESERVED_BYTES / 10) {
         out.push_str(&format!("\n{}\n", escape::markdown(&text)));
     }
     if !left_out.is_empty() {

@@ -2,7 +2,7 @@
 
 /// Emphasis of a text if colours are supported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tone {
+pub(super) enum Color {
     Plain,
     Green,
     Red,
@@ -13,7 +13,7 @@ pub(super) enum Tone {
     Dim,
 }
 
-impl Tone {
+impl Color {
     /// Wraps the text, which must be escaped, in the colour codes of this tone.
     pub(super) fn paint(self, text: &str, color: bool) -> String {
         let code = match self {

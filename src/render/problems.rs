@@ -1,12 +1,12 @@
 //! Problems outside the plan, shown before it.
 
 use super::{escape, words};
-use crate::model::Unit;
-use crate::plan::{Plan, Tested};
+use crate::model::WorkspaceRef;
+use crate::plan::{Plan, TestStatus};
 use std::sync::Arc;
 
 /// Maximum number of files, workspaces or sources named in one line.
-const NAMED: usize = 10;
+const MAX_NAMED: usize = 10;
 
 /// Problems that a plan does not contain.
 #[derive(Debug, Clone, Default)]
@@ -23,7 +23,7 @@ pub struct Problems {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Orphan {
     /// Workspace and scope.
-    pub unit: Unit,
+    pub unit: WorkspaceRef,
     /// Number of its managed sources.
     pub sources: usize,
 }
@@ -51,7 +51,7 @@ impl Problems {
             let tests = words::count(failed.len(), "connection test");
             lines.push((Gravity::Error, format!("{tests} failed: {}", named(failed))));
         }
-        for Orphan { unit, sources } in self.orphaned.iter().take(NAMED) {
+        for Orphan { unit, sources } in self.orphaned.iter().take(MAX_NAMED) {
             let workspace = escape::terminal_line(&unit.to_string());
             let (kept, them) = match sources {
                 1 => ("its 1 source is kept".to_owned(), "it"),
@@ -65,7 +65,7 @@ impl Problems {
                 ),
             ));
         }
-        if let Some(more) = self.orphaned.len().checked_sub(NAMED).filter(|more| *more > 0) {
+        if let Some(more) = self.orphaned.len().checked_sub(MAX_NAMED).filter(|more| *more > 0) {
             let more = words::count(more, "more workspace");
             lines.push((Gravity::Warning, format!("{more} no longer declared")));
         }
@@ -80,16 +80,16 @@ impl Problems {
 
 /// Returns `WORKSPACE/SOURCE` of each failed connection test.
 pub(super) fn failed_tests(plan: &Plan) -> Vec<String> {
-    let actions = plan.units.iter().flat_map(|unit| unit.actions.iter().map(move |action| (unit, action)));
-    let failed = actions.filter(|(_, action)| matches!(action.tested, Some(Tested { passed: false, .. })));
+    let actions = plan.workspaces.iter().flat_map(|unit| unit.actions.iter().map(move |action| (unit, action)));
+    let failed = actions.filter(|(_, action)| matches!(action.test_status, Some(TestStatus { passed: false, .. })));
     failed
         .map(|(unit, action)| escape::terminal_line(&format!("{}/{}", unit.desired.label(), action.source)))
         .collect()
 }
 
 fn named(mut names: Vec<String>) -> String {
-    let more = names.len().saturating_sub(NAMED);
-    names.truncate(NAMED);
+    let more = names.len().saturating_sub(MAX_NAMED);
+    names.truncate(MAX_NAMED);
     if more > 0 {
         names.push(format!("{} more", words::number(more)));
     }

@@ -2,20 +2,20 @@
 //!
 //! Texts are not escaped here, but when they are laid out.
 
-use super::changes::{Shown, field_name, show, show_declared};
-use super::paint::Tone;
+use super::changes::{ValueText, field_name, show, show_declared};
+use super::paint::Color;
 use super::schedules;
 use super::summary::unchanged;
-use super::{Here, escape, words};
-use crate::model::{Definition, DesiredSource, FieldPath, Leaf, Scope, SourceName};
+use super::{TimeContext, escape, words};
+use crate::model::{Definition, DesiredSource, FieldPath, LeafValue, Scope, SourceName};
 use crate::plan::{
-    Action, ActionResult, FieldChange, Outcome, Removal, Step, Suspended, Tested, Unchecked, UnitPlan,
+    Action, ActionResult, FieldChange, ApplyOutcome, Removal, Step, Suspended, TestStatus, Unchecked, WorkspacePlan,
     Unmanaged, Withheld,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Maximum number of unmanaged sources listed; verbose output lists all.
-const UNMANAGED_SHOWN: usize = 10;
+const MAX_UNMANAGED_SHOWN: usize = 10;
 
 /// Level of detail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,29 +29,29 @@ pub(super) enum Detail {
 }
 
 /// A line about one source, with the lines below it.
-pub(super) struct Row {
+pub(super) struct SectionRow {
     pub(super) mark: &'static str,
-    pub(super) tone: Tone,
+    pub(super) tone: Color,
     pub(super) key: String,
     /// Name on the platform, if it differs from the key.
     pub(super) name: Option<String>,
     pub(super) word: &'static str,
     pub(super) detail: String,
-    pub(super) below: Vec<Below>,
+    pub(super) nested: Vec<RowDetail>,
 }
 
-/// Content below a [`Row`].
-pub(super) enum Below {
+/// Content below a [`SectionRow`].
+pub(super) enum RowDetail {
     /// A field with its change.
-    Field(String, Shown),
+    Field(String, ValueText),
     /// A sentence in the field column.
     Line(String),
     /// A note in the detail column.
     Note(String),
 }
 
-impl Row {
-    fn new(mark: &'static str, tone: Tone, key: &str, name: &SourceName, word: &'static str) -> Self {
+impl SectionRow {
+    fn new(mark: &'static str, tone: Color, key: &str, name: &SourceName, word: &'static str) -> Self {
         Self {
             mark,
             tone,
@@ -59,12 +59,12 @@ impl Row {
             name: (name.as_str() != key).then(|| name.as_str().to_owned()),
             word,
             detail: String::new(),
-            below: Vec::new(),
+            nested: Vec::new(),
         }
     }
 
     fn note(&mut self, text: impl Into<String>) {
-        self.below.push(Below::Note(text.into()));
+        self.nested.push(RowDetail::Note(text.into()));
     }
 }
 
@@ -77,7 +77,7 @@ pub(super) struct Heading {
     pub(super) scope: Option<String>,
 }
 
-pub(super) fn heading(unit: &UnitPlan) -> Heading {
+pub(super) fn heading(unit: &WorkspacePlan) -> Heading {
     let (label, id) = (unit.desired.label(), unit.desired.workspace().as_str());
     let scope = unit.desired.scope();
     Heading {
@@ -92,11 +92,11 @@ pub(super) fn heading(unit: &UnitPlan) -> Heading {
 /// Actions come first, in order of execution, then withheld and ignored sources; verbose output
 /// adds the unchanged ones.
 pub(super) fn of_unit(
-    unit: &UnitPlan,
-    outcome: Option<&Outcome>,
-    here: Here<'_>,
+    unit: &WorkspacePlan,
+    outcome: Option<&ApplyOutcome>,
+    here: TimeContext<'_>,
     detail: Detail,
-) -> Vec<Row> {
+) -> Vec<SectionRow> {
     let verbose = detail == Detail::Everything;
     let mut rows = Vec::new();
     for (index, action) in unit.actions.iter().enumerate() {
@@ -107,7 +107,7 @@ pub(super) fn of_unit(
     let told: BTreeSet<_> = unit
         .actions
         .iter()
-        .filter(|action| action.lacks_secret.is_some())
+        .filter(|action| action.missing_secrets.is_some())
         .map(|action| &action.name)
         .collect();
     rows.extend(unit.unchecked.iter().filter(|unchecked| !told.contains(&unchecked.name)).map(of_unchecked));
@@ -129,96 +129,96 @@ pub(super) fn of_unit(
 }
 
 fn of_action(
-    unit: &UnitPlan,
+    unit: &WorkspacePlan,
     action: &Action,
     result: Option<&ActionResult>,
-    here: Here<'_>,
+    here: TimeContext<'_>,
     much: Detail,
-) -> Row {
+) -> SectionRow {
     let verbose = much == Detail::Everything;
     let (mark, tone) = mark(unit, &action.step);
-    let mut row = Row::new(mark, tone, action.source.as_str(), &action.name, word(unit, &action.step));
+    let mut row = SectionRow::new(mark, tone, action.source.as_str(), &action.name, word(unit, &action.step));
     row.detail = detail(unit, action, verbose);
     if result.is_none() && matches!(action.step, Step::Replace { .. }) && !unit.in_place {
         row.detail = join(std::mem::take(&mut row.detail), NOT_IN_PLACE);
     }
     match result {
         None => {
-            if let Some(why) = &action.lacks_secret {
+            if let Some(why) = &action.missing_secrets {
                 row.note(format!("not checked: {why}"));
             }
-            if let Some(Tested { passed: false, message }) = &action.tested {
+            if let Some(TestStatus { passed: false, message }) = &action.test_status {
                 row.note(format!("connection test failed: {message}"));
             }
         }
         Some(ActionResult::Done) => row.word = done(unit, &action.step),
         Some(ActionResult::Failed(message)) => {
-            (row.mark, row.tone, row.word) = ("x", Tone::Red, "failed");
+            (row.mark, row.tone, row.word) = ("x", Color::Red, "failed");
             row.detail = join(format!("to {}", verb(unit, &action.step)), &place(action));
             row.note(message);
         }
         Some(ActionResult::Skipped(because)) => {
-            (row.tone, row.word) = (Tone::Dim, "skipped");
+            (row.tone, row.word) = (Color::Dim, "skipped");
             row.note(because);
         }
-        Some(ActionResult::Open) => (row.tone, row.word) = (Tone::Dim, "open"),
+        Some(ActionResult::Open) => (row.tone, row.word) = (Color::Dim, "open"),
     }
     // A source that is restored keeps its schedule.
-    let foretold = verbose || result.is_none() && !action.mends_drift;
+    let foretold = verbose || result.is_none() && !action.corrects_drift;
     push_fields(&mut row, unit, action, here, (much, foretold));
     row
 }
 
 /// Adds the changed fields.
 fn push_fields(
-    row: &mut Row,
-    unit: &UnitPlan,
+    row: &mut SectionRow,
+    unit: &WorkspacePlan,
     action: &Action,
-    here: Here<'_>,
+    here: TimeContext<'_>,
     (much, foretold): (Detail, bool),
 ) {
-    let marked = mixed_drift(&action.changes);
-    row.below.extend(action.changes.iter().map(|change| field(change, marked)));
+    let marked = has_mixed_drift(&action.changes);
+    row.nested.extend(action.changes.iter().map(|change| field(change, marked)));
     match &action.step {
         Step::Schedule { index, before } => {
             let after = unit.desired.sources.get(*index).and_then(|source| source.sync.as_ref());
-            row.below.extend(
-                schedules::settings(before.as_ref(), after).map(|(name, shown)| Below::Field(name, shown)),
+            row.nested.extend(
+                schedules::settings(before.as_ref(), after).map(|(name, shown)| RowDetail::Field(name, shown)),
             );
             if before.as_ref().map(|spec| &spec.when) != after.map(|spec| &spec.when) {
-                row.below.extend(next(unit, *index, here));
+                row.nested.extend(next(unit, *index, here));
             }
         }
         Step::Connect { index } => {
             let Some(source) = unit.desired.sources.get(*index) else { return };
             if much != Detail::Changes {
-                row.below.extend(declared(&source.definition));
+                row.nested.extend(declared(&source.definition));
             }
             if let Some(spec) = source.sync.as_ref().filter(|_| foretold) {
                 let mut words = schedules::words(Some(spec));
                 if let Some(moments) = schedules::next(unit.unit(), &source.name, spec, here) {
                     words = format!("{words}; next {moments}");
                 }
-                row.below.push(Below::Field("sync".to_owned(), Shown::Line(escape::terminal(&words))));
+                row.nested.push(RowDetail::Field("sync".to_owned(), ValueText::Line(escape::terminal(&words))));
             }
         }
         _ => {}
     }
 }
 
-fn mark(unit: &UnitPlan, step: &Step) -> (&'static str, Tone) {
+fn mark(unit: &WorkspacePlan, step: &Step) -> (&'static str, Color) {
     match step {
-        Step::Connect { .. } => ("+", Tone::Green),
-        Step::Replace { .. } if unit.in_place => ("~", Tone::Yellow),
-        Step::Replace { .. } => ("-/+", Tone::Yellow),
-        Step::Cleanup { .. } => ("-", Tone::Red),
-        Step::Schedule { .. } => ("~", Tone::Yellow),
-        Step::Adopt { .. } | Step::Forget => ("=", Tone::Cyan),
+        Step::Connect { .. } => ("+", Color::Green),
+        Step::Replace { .. } if unit.in_place => ("~", Color::Yellow),
+        Step::Replace { .. } => ("-/+", Color::Yellow),
+        Step::Cleanup { .. } => ("-", Color::Red),
+        Step::Schedule { .. } => ("~", Color::Yellow),
+        Step::Adopt { .. } | Step::Forget => ("=", Color::Cyan),
     }
 }
 
 /// Returns the word for a step; a replacement in place is an update.
-fn word(unit: &UnitPlan, step: &Step) -> &'static str {
+fn word(unit: &WorkspacePlan, step: &Step) -> &'static str {
     match step {
         Step::Replace { .. } if unit.in_place => "update",
         other => other.kind().as_str(),
@@ -226,7 +226,7 @@ fn word(unit: &UnitPlan, step: &Step) -> &'static str {
 }
 
 /// Returns the past participle, such as `connected`.
-pub(super) fn done(unit: &UnitPlan, step: &Step) -> &'static str {
+pub(super) fn done(unit: &WorkspacePlan, step: &Step) -> &'static str {
     match step {
         Step::Replace { .. } if unit.in_place => "updated",
         Step::Adopt { .. } => "adopted",
@@ -239,7 +239,7 @@ pub(super) fn done(unit: &UnitPlan, step: &Step) -> &'static str {
 }
 
 /// Returns the verb, such as `clean up`.
-pub(super) fn verb(unit: &UnitPlan, step: &Step) -> &'static str {
+pub(super) fn verb(unit: &WorkspacePlan, step: &Step) -> &'static str {
     match step {
         Step::Cleanup { .. } => "clean up",
         other => word(unit, other),
@@ -247,12 +247,12 @@ pub(super) fn verb(unit: &UnitPlan, step: &Step) -> &'static str {
 }
 
 /// Returns the position or reason in an action's line.
-pub(super) fn detail(unit: &UnitPlan, action: &Action, verbose: bool) -> String {
+pub(super) fn detail(unit: &WorkspacePlan, action: &Action, verbose: bool) -> String {
     let declared = place(action);
     match &action.step {
-        Step::Connect { .. } if action.mends_drift => join(declared, &action.reason),
+        Step::Connect { .. } if action.corrects_drift => join(declared, &action.reason),
         Step::Connect { .. } => declared,
-        Step::Replace { .. } => join(declared, why_replaced(action)),
+        Step::Replace { .. } => join(declared, replacement_reason(action)),
         Step::Adopt { .. } => join(declared, &action.reason),
         Step::Forget => action.reason.clone(),
         Step::Cleanup { id, removal } if verbose || *removal == Removal::Superseded => {
@@ -270,7 +270,7 @@ pub(super) fn detail(unit: &UnitPlan, action: &Action, verbose: bool) -> String 
 const NOT_IN_PLACE: &str = "synced data may be lost";
 
 /// Returns the reason, or nothing if the fields below show it.
-fn why_replaced(action: &Action) -> &str {
+fn replacement_reason(action: &Action) -> &str {
     let drifted = action.changes.iter().filter(|change| change.drift).count();
     match (drifted, action.changes.len()) {
         (_, 0) => &action.reason,
@@ -282,7 +282,7 @@ fn why_replaced(action: &Action) -> &str {
 }
 
 fn place(action: &Action) -> String {
-    action.at.as_ref().map(ToString::to_string).unwrap_or_default()
+    action.location.as_ref().map(ToString::to_string).unwrap_or_default()
 }
 
 /// Joins the non-empty parts with a comma.
@@ -295,63 +295,63 @@ fn join(first: String, second: &str) -> String {
 }
 
 /// Returns true if some but not all changed fields are drift.
-fn mixed_drift(changes: &[FieldChange]) -> bool {
+fn has_mixed_drift(changes: &[FieldChange]) -> bool {
     let drifted = changes.iter().filter(|change| change.drift).count();
     drifted > 0 && drifted < changes.len()
 }
 
-fn field(change: &FieldChange, mark_drift: bool) -> Below {
-    Below::Field(field_name(&change.path), show(change, mark_drift))
+fn field(change: &FieldChange, mark_drift: bool) -> RowDetail {
+    RowDetail::Field(field_name(&change.path), show(change, mark_drift))
 }
 
 /// Returns the fields of a source to connect.
-fn declared(definition: &Definition) -> Vec<Below> {
-    let kind = (FieldPath::root("type"), Leaf::Plain(definition.kind.as_str().into()));
-    let leaves: BTreeMap<FieldPath, Leaf> = definition.leaves();
+fn declared(definition: &Definition) -> Vec<RowDetail> {
+    let kind = (FieldPath::root("type"), LeafValue::Plain(definition.kind.as_str().into()));
+    let leaves: BTreeMap<FieldPath, LeafValue> = definition.leaves();
     std::iter::once(kind)
         .chain(leaves)
-        .map(|(path, leaf)| Below::Field(field_name(&path), show_declared(&path, &leaf)))
+        .map(|(path, leaf)| RowDetail::Field(field_name(&path), show_declared(&path, &leaf)))
         .collect()
 }
 
-fn next(unit: &UnitPlan, index: usize, here: Here<'_>) -> Option<Below> {
+fn next(unit: &WorkspacePlan, index: usize, here: TimeContext<'_>) -> Option<RowDetail> {
     let source = unit.desired.sources.get(index)?;
     let moments = schedules::next(unit.unit(), &source.name, source.sync.as_ref()?, here)?;
-    Some(Below::Line(format!("next: {moments}")))
+    Some(RowDetail::Line(format!("next: {moments}")))
 }
 
-fn of_unchecked(unchecked: &Unchecked) -> Row {
-    let mut row = Row::new("?", Tone::Dim, unchecked.source.as_str(), &unchecked.name, "unchecked");
-    row.detail.clone_from(&unchecked.why);
+fn of_unchecked(unchecked: &Unchecked) -> SectionRow {
+    let mut row = SectionRow::new("?", Color::Dim, unchecked.source.as_str(), &unchecked.name, "unchecked");
+    row.detail.clone_from(&unchecked.reason);
     row
 }
 
-fn of_withheld(withheld: &Withheld, with_advice: bool) -> Row {
-    let mut row = Row::new("!", Tone::Magenta, withheld.source.as_str(), &withheld.name, "withheld");
+fn of_withheld(withheld: &Withheld, with_advice: bool) -> SectionRow {
+    let mut row = SectionRow::new("!", Color::Magenta, withheld.source.as_str(), &withheld.name, "withheld");
     row.detail.clone_from(&withheld.reason);
     if let Some(allow) = withheld.allow.as_ref().filter(|_| with_advice) {
         row.note(format!("to allow: {allow}"));
     }
-    let marked = mixed_drift(&withheld.changes);
-    row.below.extend(withheld.changes.iter().map(|change| field(change, marked)));
+    let marked = has_mixed_drift(&withheld.changes);
+    row.nested.extend(withheld.changes.iter().map(|change| field(change, marked)));
     row
 }
 
-fn of_suspended(suspended: &Suspended, source: Option<&DesiredSource>) -> Row {
+fn of_suspended(suspended: &Suspended, source: Option<&DesiredSource>) -> SectionRow {
     let key = source.map_or(suspended.name.as_str(), |source| source.key.as_str());
-    let mut row = Row::new("||", Tone::Dim, key, &suspended.name, "suspended");
+    let mut row = SectionRow::new("||", Color::Dim, key, &suspended.name, "suspended");
     row.detail.clone_from(&suspended.reason);
     if let Some(until) = source.and_then(|source| source.suspend.as_ref()?.until) {
         row.detail = join(std::mem::take(&mut row.detail), &format!("until {until}"));
     }
     let marked = suspended.drift.iter().any(|change| change.drift);
-    row.below.extend(suspended.drift.iter().map(|change| field(change, marked)));
+    row.nested.extend(suspended.drift.iter().map(|change| field(change, marked)));
     row
 }
 
-fn unmanaged(unit: &UnitPlan, verbose: bool, rows: &mut Vec<Row>) {
+fn unmanaged(unit: &WorkspacePlan, verbose: bool, rows: &mut Vec<SectionRow>) {
     let all = &unit.unmanaged;
-    let shown = if verbose || all.len() <= UNMANAGED_SHOWN { all.len() } else { UNMANAGED_SHOWN };
+    let shown = if verbose || all.len() <= MAX_UNMANAGED_SHOWN { all.len() } else { MAX_UNMANAGED_SHOWN };
     rows.extend(
         all.iter().take(shown).enumerate().map(|(index, source)| of_unmanaged(unit, source, index == 0)),
     );
@@ -360,8 +360,8 @@ fn unmanaged(unit: &UnitPlan, verbose: bool, rows: &mut Vec<Row>) {
     }
 }
 
-fn of_unmanaged(unit: &UnitPlan, source: &Unmanaged, with_advice: bool) -> Row {
-    let mut row = Row::new("?", Tone::Dim, source.name.as_str(), &source.name, "unmanaged");
+fn of_unmanaged(unit: &WorkspacePlan, source: &Unmanaged, with_advice: bool) -> SectionRow {
+    let mut row = SectionRow::new("?", Color::Dim, source.name.as_str(), &source.name, "unmanaged");
     let address = escape::shell(&format!("{}/{}", unit.desired.label(), source.name));
     row.detail = match address.filter(|_| with_advice) {
         Some(address) => format!("left alone; `wellspring pull {address}` takes it over"),
@@ -371,14 +371,14 @@ fn of_unmanaged(unit: &UnitPlan, source: &Unmanaged, with_advice: bool) -> Row {
     row
 }
 
-fn of_unchanged(name: &SourceName, source: Option<&DesiredSource>) -> Row {
+fn of_unchanged(name: &SourceName, source: Option<&DesiredSource>) -> SectionRow {
     let key = source.map_or(name.as_str(), |source| source.key.as_str());
-    let mut row = Row::new("", Tone::Plain, key, name, "unchanged");
+    let mut row = SectionRow::new("", Color::Plain, key, name, "unchanged");
     row.detail = source.map(|source| source.at.to_string()).unwrap_or_default();
     row
 }
 
 /// Returns the declared sources by name.
-pub(super) fn by_name(unit: &UnitPlan) -> BTreeMap<&SourceName, &DesiredSource> {
+pub(super) fn by_name(unit: &WorkspacePlan) -> BTreeMap<&SourceName, &DesiredSource> {
     unit.desired.sources.iter().map(|source| (&source.name, source)).collect()
 }

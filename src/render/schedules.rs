@@ -1,14 +1,14 @@
 //! Renders a schedule and its changes.
 
-use super::changes::Shown;
-use super::{Here, words};
-use crate::model::{Missed, Overlap, SourceName, SyncSpec, Unit};
-use crate::schedule::{Timing, describe};
+use super::changes::ValueText;
+use super::{TimeContext, words};
+use crate::model::{Missed, Overlap, SourceName, SyncSpec, WorkspaceRef};
+use crate::schedule::{CompiledSchedule, describe};
 use jiff::Timestamp;
 use std::time::Duration;
 
 /// Number of next firings shown.
-pub(super) const FORETOLD: usize = 2;
+pub(super) const FIRINGS_SHOWN: usize = 2;
 
 /// Formats a schedule, such as `every 6h`, or `no schedule`.
 pub(super) fn words(spec: Option<&SyncSpec>) -> String {
@@ -31,7 +31,7 @@ pub(super) fn change(before: Option<&SyncSpec>, after: Option<&SyncSpec>) -> Str
 pub(super) fn settings(
     before: Option<&SyncSpec>,
     after: Option<&SyncSpec>,
-) -> impl Iterator<Item = (String, Shown)> + use<> {
+) -> impl Iterator<Item = (String, ValueText)> + use<> {
     let pairs = match (before, after) {
         (Some(before), Some(after)) => described(before).into_iter().zip(described(after)).collect(),
         _ => Vec::new(),
@@ -39,7 +39,7 @@ pub(super) fn settings(
     pairs
         .into_iter()
         .filter(|((_, was), (_, is))| was != is)
-        .map(|((name, was), (_, is))| (name.to_owned(), Shown::Pair(was, is, String::new())))
+        .map(|((name, was), (_, is))| (name.to_owned(), ValueText::Pair(was, is, String::new())))
 }
 
 fn described(spec: &SyncSpec) -> [(&'static str, String); 6] {
@@ -65,12 +65,12 @@ fn described(spec: &SyncSpec) -> [(&'static str, String); 6] {
 /// Formats the next firings in the schedule's zone, and in a differing local zone.
 ///
 /// Example: `Tue 24 Nov 02:15 CET (01:15 UTC here), Wed 25 Nov 02:15 CET (01:15 UTC here)`.
-pub(super) fn next(unit: &Unit, name: &SourceName, spec: &SyncSpec, here: Here<'_>) -> Option<String> {
-    let timing = Timing::compile(unit, name, spec).ok()?;
+pub(super) fn next(unit: &WorkspaceRef, name: &SourceName, spec: &SyncSpec, here: TimeContext<'_>) -> Option<String> {
+    let timing = CompiledSchedule::compile(unit, name, spec).ok()?;
     let zone = timing.zone();
     let local = here.zone.unwrap_or(zone);
     let moments: Vec<String> = timing
-        .upcoming(here.now, FORETOLD)
+        .upcoming(here.now, FIRINGS_SHOWN)
         .into_iter()
         .map(|at| words::moment_in_both(at, zone, local, here.now))
         .collect();
@@ -78,6 +78,6 @@ pub(super) fn next(unit: &Unit, name: &SourceName, spec: &SyncSpec, here: Here<'
 }
 
 /// Returns the next firings as instants.
-pub(super) fn instants(unit: &Unit, name: &SourceName, spec: &SyncSpec, now: Timestamp) -> Vec<Timestamp> {
-    Timing::compile(unit, name, spec).map(|timing| timing.upcoming(now, FORETOLD)).unwrap_or_default()
+pub(super) fn instants(unit: &WorkspaceRef, name: &SourceName, spec: &SyncSpec, now: Timestamp) -> Vec<Timestamp> {
+    CompiledSchedule::compile(unit, name, spec).map(|timing| timing.upcoming(now, FIRINGS_SHOWN)).unwrap_or_default()
 }

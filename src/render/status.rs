@@ -1,9 +1,9 @@
 //! Renders the status of sources as a table or JSON.
 
 use super::paint::wrap;
-use super::{Here, Look, escape, table, words};
-use crate::model::{DesiredSource, Owned, SourceKey, SourceName, Unit};
-use crate::schedule::{Freshness, Timing, describe, freshness};
+use super::{TimeContext, Style, escape, table, words};
+use crate::model::{DesiredSource, ManagedSource, SourceKey, SourceName, WorkspaceRef};
+use crate::schedule::{Freshness, CompiledSchedule, describe, freshness};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -11,20 +11,20 @@ use serde::Serialize;
 
 /// Status of one source.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Standing {
+pub struct SourceStatus {
     /// Displayed name of the workspace.
     pub workspace: String,
     /// Workspace and scope.
-    #[serde(flatten, serialize_with = "Unit::beside_its_name")]
-    pub unit: Unit,
+    #[serde(flatten, serialize_with = "WorkspaceRef::beside_its_name")]
+    pub unit: WorkspaceRef,
     /// Key of the source.
     pub source: SourceKey,
     /// Name of the source on the platform.
     pub name: SourceName,
     /// Result of comparing the files with the inventory.
-    pub state: State,
+    pub state: SourceState,
     /// Suspension (`suspend`), if any.
-    pub suspended: Option<Paused>,
+    pub suspended: Option<SuspendedUntil>,
     /// Schedule in readable form; `None` without one.
     pub schedule: Option<String>,
     /// Next firing.
@@ -43,13 +43,13 @@ pub struct Standing {
     pub reason: Option<String>,
     /// True if `stale_after` is set.
     #[serde(skip)]
-    promised: bool,
+    has_stale_after: bool,
 }
 
 /// Result of comparing the files with the inventory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum State {
+pub enum SourceState {
     /// Managed, and declared as last applied.
     Connected,
     /// Managed, with a changed declaration.
@@ -66,7 +66,7 @@ pub enum State {
 
 /// Stored information about a source.
 #[derive(Debug, Clone, Default)]
-pub struct Record {
+pub struct StatusRecord {
     /// Time when its schedule was first seen.
     pub known_since: Option<Timestamp>,
     /// Latest sync; `None` if there was none.
@@ -83,7 +83,7 @@ pub struct Record {
 
 /// A suspension (`suspend`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Paused {
+pub struct SuspendedUntil {
     /// Declared reason.
     pub reason: String,
     /// Declared last day.
@@ -105,7 +105,7 @@ pub struct Next {
     pub due: bool,
     /// Readable form in both zones.
     #[serde(skip)]
-    both: String,
+    in_both_zones: String,
 }
 
 /// A sync.
@@ -123,33 +123,33 @@ pub struct LastSync {
 
 /// Returns the state of a declared or managed source.
 #[must_use]
-pub fn state_of(declared: Option<&DesiredSource>, owned: Option<&Owned>, quarantined: bool) -> State {
+pub fn state_of(declared: Option<&DesiredSource>, owned: Option<&ManagedSource>, quarantined: bool) -> SourceState {
     match (declared, owned) {
-        _ if quarantined => State::Quarantined,
-        (Some(_), None) => State::NotConnected,
-        (None, _) => State::Undeclared,
-        (Some(source), Some(owned)) if owned.applied.definition.is(&source.definition) => State::Connected,
-        (Some(_), Some(_)) => State::Changed,
+        _ if quarantined => SourceState::Quarantined,
+        (Some(_), None) => SourceState::NotConnected,
+        (None, _) => SourceState::Undeclared,
+        (Some(source), Some(owned)) if owned.applied.definition.eq_definition(&source.definition) => SourceState::Connected,
+        (Some(_), Some(_)) => SourceState::Changed,
     }
 }
 
-impl Standing {
+impl SourceStatus {
     /// Creates the status of a declared source.
     ///
     /// An unmanaged source has no next firing and is never stale.
     #[must_use]
     pub fn of_declared(
-        (workspace, unit): (&str, &Unit),
+        (workspace, unit): (&str, &WorkspaceRef),
         source: &DesiredSource,
-        state: State,
-        record: Record,
-        here: Here<'_>,
+        state: SourceState,
+        record: StatusRecord,
+        here: TimeContext<'_>,
     ) -> Self {
         let spec = source.sync.as_ref();
-        let ours = !matches!(state, State::NotConnected | State::Unknown);
+        let ours = !matches!(state, SourceState::NotConnected | SourceState::Unknown);
         let active = spec.filter(|_| ours && source.suspend.is_none());
         let next = active.and_then(|spec| {
-            let timing = Timing::compile(unit, &source.name, spec).ok()?;
+            let timing = CompiledSchedule::compile(unit, &source.name, spec).ok()?;
             let at = if record.due { here.now } else { timing.next_after(here.now)? };
             Some(Next { due: record.due, ..Next::of(at, timing.zone(), here) })
         });
@@ -160,7 +160,7 @@ impl Standing {
             _ => None,
         };
         let today = here.now.to_zoned_datetime(here.zone.unwrap_or(&TimeZone::UTC).clone()).date();
-        let suspended = source.suspend.as_ref().map(|suspend| Paused {
+        let suspended = source.suspend.as_ref().map(|suspend| SuspendedUntil {
             reason: suspend.reason.clone(),
             until: suspend.until,
             overdue: suspend.until.is_some_and(|until| until < today),
@@ -172,7 +172,7 @@ impl Standing {
             next,
             stale: stale_since.is_some(),
             stale_since,
-            promised: fresh.is_some(),
+            has_stale_after: fresh.is_some(),
             ..Self::of(of, state, record)
         }
     }
@@ -183,15 +183,15 @@ impl Standing {
     /// it.
     #[must_use]
     pub fn of_undeclared(
-        (workspace, unit): (&str, &Unit),
-        (name, owned): (&SourceName, &Owned),
-        state: State,
-        record: Record,
+        (workspace, unit): (&str, &WorkspaceRef),
+        (name, owned): (&SourceName, &ManagedSource),
+        state: SourceState,
+        record: StatusRecord,
     ) -> Self {
         Self::of((workspace, unit, owned.key.clone(), name.clone()), state, record)
     }
 
-    fn of(of: (&str, &Unit, SourceKey, SourceName), state: State, record: Record) -> Self {
+    fn of(of: (&str, &WorkspaceRef, SourceKey, SourceName), state: SourceState, record: StatusRecord) -> Self {
         let (workspace, unit, source, name) = of;
         let sync_failed =
             record.last.as_ref().is_some_and(|last| matches!(last.outcome, "failed" | "unknown"));
@@ -208,14 +208,14 @@ impl Standing {
             last_success: record.last_success,
             stale: false,
             stale_since: None,
-            failing: sync_failed || record.change_failed || state == State::Quarantined,
+            failing: sync_failed || record.change_failed || state == SourceState::Quarantined,
             reason: record.reason,
-            promised: false,
+            has_stale_after: false,
         }
     }
 
     fn row(&self, now: Timestamp) -> Vec<String> {
-        let never = if self.state == State::Unknown { "unknown" } else { "never" };
+        let never = if self.state == SourceState::Unknown { "unknown" } else { "never" };
         let last = self.last.as_ref().map_or_else(
             || never.to_owned(),
             |last| {
@@ -227,24 +227,24 @@ impl Standing {
             },
         );
         let data = match (&self.suspended, self.stale_since, self.last_success) {
-            _ if self.state == State::Unknown => "unknown".to_owned(),
-            (Some(Paused { overdue: true, .. }), ..) => "suspended, expired".to_owned(),
+            _ if self.state == SourceState::Unknown => "unknown".to_owned(),
+            (Some(SuspendedUntil { overdue: true, .. }), ..) => "suspended, expired".to_owned(),
             (Some(_), ..) => "suspended".to_owned(),
             (None, Some(since), _) => format!("stale since {}", words::ago(since, now)),
-            (None, None, Some(_)) if self.promised => "fresh".to_owned(),
+            (None, None, Some(_)) if self.has_stale_after => "fresh".to_owned(),
             (None, None, Some(at)) => format!("as of {}", words::ago(at, now)),
             (None, None, None) => "-".to_owned(),
         };
         let next = match &self.next {
             Some(Next { due: true, .. }) => "due now".to_owned(),
-            Some(next) => next.both.clone(),
+            Some(next) => next.in_both_zones.clone(),
             None => "-".to_owned(),
         };
         vec![format!("{}/{}", self.workspace, self.source), self.state.words().to_owned(), last, data, next]
     }
 }
 
-impl State {
+impl SourceState {
     fn words(self) -> &'static str {
         match self {
             Self::Connected => "connected",
@@ -258,14 +258,14 @@ impl State {
 }
 
 impl Next {
-    fn of(at: Timestamp, zone: &TimeZone, here: Here<'_>) -> Self {
+    fn of(at: Timestamp, zone: &TimeZone, here: TimeContext<'_>) -> Self {
         let local = here.zone.unwrap_or(zone);
         Self {
             at,
             in_zone: words::moment(at, zone, here.now),
             local: words::moment(at, local, here.now),
             due: false,
-            both: words::moment_in_both(at, zone, local, here.now),
+            in_both_zones: words::moment_in_both(at, zone, local, here.now),
         }
     }
 }
@@ -283,7 +283,7 @@ pub struct Keeper {
 
 /// Number of sources in each condition.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Tally {
+pub struct StatusTotals {
     /// All sources.
     pub sources: usize,
     /// Sources with a failure.
@@ -300,19 +300,19 @@ pub struct Tally {
     pub suspended: usize,
 }
 
-impl Tally {
+impl StatusTotals {
     /// Counts the sources.
     #[must_use]
-    pub fn of(standings: &[Standing]) -> Self {
-        let count = |is: &dyn Fn(&Standing) -> bool| standings.iter().filter(|standing| is(standing)).count();
-        let pending = |state| matches!(state, State::Changed | State::NotConnected | State::Undeclared);
-        let scheduled = |standing: &Standing| standing.schedule.is_some() && standing.state != State::Unknown;
+    pub fn of(standings: &[SourceStatus]) -> Self {
+        let count = |is: &dyn Fn(&SourceStatus) -> bool| standings.iter().filter(|standing| is(standing)).count();
+        let pending = |state| matches!(state, SourceState::Changed | SourceState::NotConnected | SourceState::Undeclared);
+        let scheduled = |standing: &SourceStatus| standing.schedule.is_some() && standing.state != SourceState::Unknown;
         Self {
             sources: standings.len(),
             failing: count(&|standing| standing.failing),
             stale: count(&|standing| standing.stale),
             pending: count(&|standing| pending(standing.state) && standing.suspended.is_none()),
-            unknown: count(&|standing| standing.state == State::Unknown),
+            unknown: count(&|standing| standing.state == SourceState::Unknown),
             never_synced: count(&|standing| scheduled(standing) && standing.last.is_none()),
             suspended: count(&|standing| standing.suspended.is_some()),
         }
@@ -337,7 +337,7 @@ impl Tally {
 ///
 /// The notes are the reasons for failures, and expired suspensions.
 #[must_use]
-pub fn status(standings: &[Standing], keeper: Option<&Keeper>, now: Timestamp, look: &Look) -> String {
+pub fn status(standings: &[SourceStatus], keeper: Option<&Keeper>, now: Timestamp, look: &Style) -> String {
     let rows: Vec<Vec<String>> = standings.iter().map(|standing| standing.row(now)).collect();
     let mut out = match rows.is_empty() {
         true => String::new(),
@@ -347,7 +347,7 @@ pub fn status(standings: &[Standing], keeper: Option<&Keeper>, now: Timestamp, l
     if !notes.is_empty() {
         out.push_str(&format!("\n{notes}\n"));
     }
-    out.push_str(&Tally::of(standings).words());
+    out.push_str(&StatusTotals::of(standings).words());
     out.push('\n');
     out.push_str(&match keeper {
         Some(keeper) => {
@@ -363,13 +363,13 @@ pub fn status(standings: &[Standing], keeper: Option<&Keeper>, now: Timestamp, l
 }
 
 /// Returns the reason for a failure and an expired suspension.
-fn notes(standing: &Standing) -> Vec<String> {
+fn notes(standing: &SourceStatus) -> Vec<String> {
     let name = escape::terminal_line(&format!("{}/{}", standing.workspace, standing.source));
     let mark = if standing.failing { '✗' } else { '?' };
     let reason = standing.reason.as_ref();
     let reason = reason.map(|reason| format!("{mark} {name}: {}", escape::terminal_line(reason)));
     let expired = match &standing.suspended {
-        Some(Paused { until: Some(until), overdue: true, .. }) => Some(format!(
+        Some(SuspendedUntil { until: Some(until), overdue: true, .. }) => Some(format!(
             "! {name}: suspended until {until}, which has passed; take `suspend` out, or set a later date"
         )),
         _ => None,
@@ -378,7 +378,7 @@ fn notes(standing: &Standing) -> Vec<String> {
 }
 
 /// Wraps a text and indents continuation lines.
-fn wrapped(text: &str, look: &Look) -> String {
+fn wrapped(text: &str, look: &Style) -> String {
     let lines =
         if look.width == 0 { vec![text.to_owned()] } else { wrap(text, look.width.saturating_sub(2)) };
     lines.iter().enumerate().map(|(n, line)| format!("{}{line}\n", if n == 0 { "" } else { "  " })).collect()

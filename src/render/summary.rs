@@ -3,7 +3,7 @@
 use super::problems::{Problems, failed_tests};
 use super::words;
 use crate::model::SourceName;
-use crate::plan::{ActionResult, INTERRUPTED, Outcome, Plan, Step, UnitPlan};
+use crate::plan::{ActionResult, INTERRUPTED, ApplyOutcome, Plan, Step, WorkspacePlan};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -71,7 +71,7 @@ impl Summary {
 
 /// Counts a plan, its results and the problems outside it.
 #[must_use]
-pub fn counts(plan: &Plan, outcomes: Option<&[Outcome]>, problems: &Problems) -> Summary {
+pub fn counts(plan: &Plan, outcomes: Option<&[ApplyOutcome]>, problems: &Problems) -> Summary {
     let mut sum = Summary {
         failed_tests: failed_tests(plan).len(),
         rejected_files: problems.rejected.len(),
@@ -79,8 +79,8 @@ pub fn counts(plan: &Plan, outcomes: Option<&[Outcome]>, problems: &Problems) ->
         unknown_ownership: problems.unknown_ownership,
         ..Summary::default()
     };
-    sum.unchanged += plan.as_before.iter().map(|unit| unit.unchanged).sum::<usize>();
-    for (index, unit) in plan.units.iter().enumerate() {
+    sum.unchanged += plan.unchanged_workspaces.iter().map(|unit| unit.unchanged).sum::<usize>();
+    for (index, unit) in plan.workspaces.iter().enumerate() {
         let outcome = outcomes.and_then(|outcomes| outcomes.get(index));
         unit.actions.iter().for_each(|action| sum.add(unit, &action.step));
         sum.unchanged += unchanged(unit).count();
@@ -102,7 +102,7 @@ pub fn counts(plan: &Plan, outcomes: Option<&[Outcome]>, problems: &Problems) ->
 /// Returns the sources verified to be up to date.
 ///
 /// These were compared in full and have no action, not even a new schedule.
-pub(super) fn unchanged(unit: &UnitPlan) -> impl Iterator<Item = &SourceName> {
+pub(super) fn unchanged(unit: &WorkspacePlan) -> impl Iterator<Item = &SourceName> {
     let unchecked = unit.unchecked.iter().map(|unchecked| &unchecked.name);
     let others: BTreeSet<_> = unit.actions.iter().map(|action| &action.name).chain(unchecked).collect();
     unit.unchanged.iter().filter(move |name| !others.contains(name))
@@ -113,7 +113,7 @@ fn is_interrupted(result: &ActionResult) -> bool {
 }
 
 impl Summary {
-    fn add(&mut self, unit: &UnitPlan, step: &Step) {
+    fn add(&mut self, unit: &WorkspacePlan, step: &Step) {
         *self.of(step) += 1;
         self.update += usize::from(unit.in_place && matches!(step, Step::Replace { .. }));
     }
@@ -140,12 +140,12 @@ pub fn summary_line(plan: &Plan, problems: &Problems) -> String {
         return nothing_to_do(plan, &sum);
     }
     let mut parts = vec![
-        some(sum.connect, "to connect"),
-        some(sum.update, "to update in place"),
-        some(sum.replace - sum.update, "to replace"),
-        some(sum.cleanup, "to clean up"),
-        some(sum.adopt, "to adopt"),
-        some(sum.forget, "to forget"),
+        nonzero_count(sum.connect, "to connect"),
+        nonzero_count(sum.update, "to update in place"),
+        nonzero_count(sum.replace - sum.update, "to replace"),
+        nonzero_count(sum.cleanup, "to clean up"),
+        nonzero_count(sum.adopt, "to adopt"),
+        nonzero_count(sum.forget, "to forget"),
         counted(sum.schedule, "schedule"),
     ];
     parts.extend(left_over(&sum, sum.unchecked));
@@ -157,38 +157,38 @@ pub fn summary_line(plan: &Plan, problems: &Problems) -> String {
 /// Examples: `Done: 1 connected, 1 replaced.`; `Partly done: 1 connected; not done: 1 failed, 2
 /// without a secret.`
 #[must_use]
-pub fn outcome_line(plan: &Plan, outcomes: &[Outcome], problems: &Problems) -> String {
+pub fn outcome_line(plan: &Plan, outcomes: &[ApplyOutcome], problems: &Problems) -> String {
     let sum = counts(plan, Some(outcomes), problems);
     if sum.actions() == 0 {
         return nothing_to_do(plan, &sum);
     }
     let mut done = Summary::default();
     let (mut without_secret, mut waiting) = (0, 0);
-    for (unit, outcome) in plan.units.iter().zip(outcomes) {
+    for (unit, outcome) in plan.workspaces.iter().zip(outcomes) {
         for (action, result) in unit.actions.iter().zip(&outcome.results) {
             match result {
                 ActionResult::Done => done.add(unit, &action.step),
-                ActionResult::Skipped(_) if action.lacks_secret.is_some() => without_secret += 1,
+                ActionResult::Skipped(_) if action.missing_secrets.is_some() => without_secret += 1,
                 ActionResult::Skipped(_) if !is_interrupted(result) => waiting += 1,
                 _ => {}
             }
         }
     }
     let parts = vec![
-        some(done.connect, "connected"),
-        some(done.update, "updated in place"),
-        some(done.replace - done.update, "replaced"),
-        some(done.cleanup, "cleaned up"),
-        some(done.adopt, "adopted"),
-        some(done.forget, "forgotten"),
-        some(done.schedule, "scheduled"),
+        nonzero_count(done.connect, "connected"),
+        nonzero_count(done.update, "updated in place"),
+        nonzero_count(done.replace - done.update, "replaced"),
+        nonzero_count(done.cleanup, "cleaned up"),
+        nonzero_count(done.adopt, "adopted"),
+        nonzero_count(done.forget, "forgotten"),
+        nonzero_count(done.schedule, "scheduled"),
     ];
     let mut rest = vec![
-        some(sum.failed, "failed"),
-        some(without_secret, "without a value for a secret"),
-        some(sum.not_started, "not started (interrupted)"),
-        some(waiting, "skipped (reasons above)"),
-        some(sum.actions() - done.actions() - sum.failed - sum.skipped, "not decided"),
+        nonzero_count(sum.failed, "failed"),
+        nonzero_count(without_secret, "without a value for a secret"),
+        nonzero_count(sum.not_started, "not started (interrupted)"),
+        nonzero_count(waiting, "skipped (reasons above)"),
+        nonzero_count(sum.actions() - done.actions() - sum.failed - sum.skipped, "not decided"),
     ];
     // Sources skipped for a missing secret are counted with their actions.
     rest.extend(left_over(&sum, sum.unchecked.saturating_sub(without_secret)));
@@ -204,7 +204,7 @@ pub fn outcome_line(plan: &Plan, outcomes: &[Outcome], problems: &Problems) -> S
 }
 
 /// Returns true if the sentence contains the number of unchanged sources.
-pub(super) fn tells_unchanged(sum: &Summary) -> bool {
+pub(super) fn mentions_unchanged(sum: &Summary) -> bool {
     sum.actions() == 0
 }
 
@@ -224,8 +224,8 @@ fn nothing_to_do(plan: &Plan, sum: &Summary) -> String {
 
 /// Formats `9 sources in 6 workspaces are up to date`.
 fn up_to_date(plan: &Plan, sum: &Summary) -> String {
-    let planned = plan.units.iter().filter(|unit| unchanged(unit).next().is_some());
-    let as_before = plan.as_before.iter().filter(|unit| unit.unchanged > 0);
+    let planned = plan.workspaces.iter().filter(|unit| unchanged(unit).next().is_some());
+    let as_before = plan.unchanged_workspaces.iter().filter(|unit| unit.unchanged > 0);
     let standing: BTreeSet<_> =
         planned.map(|unit| unit.desired.workspace()).chain(as_before.map(|unit| &unit.workspace)).collect();
     format!(
@@ -239,9 +239,9 @@ fn up_to_date(plan: &Plan, sum: &Summary) -> String {
 /// Lists the sources that the plan leaves alone, or could not check.
 fn left_over(sum: &Summary, unchecked: usize) -> Vec<Option<String>> {
     vec![
-        some(sum.withheld, "withheld"),
-        some(sum.unmanaged, "unmanaged"),
-        some(unchecked, "not checked"),
+        nonzero_count(sum.withheld, "withheld"),
+        nonzero_count(sum.unmanaged, "unmanaged"),
+        nonzero_count(unchecked, "not checked"),
         counted(sum.errors, "workspace").map(|workspaces| format!("{workspaces} with an error")),
         counted(sum.rejected_files, "file").map(|files| format!("{files} rejected")),
         counted(sum.failed_tests, "connection test").map(|tests| format!("{tests} failed")),
@@ -250,7 +250,7 @@ fn left_over(sum: &Summary, unchecked: usize) -> Vec<Option<String>> {
     ]
 }
 
-fn some(n: usize, what: &str) -> Option<String> {
+fn nonzero_count(n: usize, what: &str) -> Option<String> {
     (n > 0).then(|| format!("{} {what}", words::number(n)))
 }
 

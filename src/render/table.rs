@@ -1,13 +1,13 @@
 //! Renders tables with aligned columns.
 
-use super::paint::{Tone, pad, width, wrap};
-use super::{Look, escape};
+use super::paint::{Color, pad, width, wrap};
+use super::{Style, escape};
 
 /// Minimum width of a column; cells that need more move below their row.
-const NARROWEST: usize = 24;
+const MIN_COLUMN_WIDTH: usize = 24;
 
 /// Indentation of cells below their row.
-const BELOW: usize = 4;
+const OVERFLOW_INDENT: usize = 4;
 
 /// Renders rows in aligned columns, two spaces apart, with a final newline.
 ///
@@ -16,15 +16,15 @@ const BELOW: usize = 4;
 /// If a row is wider than `look.width` (0: unlimited), the last column wraps, or columns without
 /// room move below their row.
 #[must_use]
-pub fn table(headers: &[&str], rows: &[Vec<String>], look: &Look) -> String {
+pub fn table(headers: &[&str], rows: &[Vec<String>], look: &Style) -> String {
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| row.iter().map(|cell| escape::terminal(cell)).collect()).collect();
     let columns = rows.iter().map(Vec::len).chain([headers.len()]).max().unwrap_or(0);
     let header: Vec<String> = headers.iter().map(|header| escape::terminal(header)).collect();
-    let columns: Vec<Column> = (0..columns).map(|index| Column::of(index, &header, &rows)).collect();
-    let layout = Layout::fit(columns, look.width);
+    let columns: Vec<TableColumn> = (0..columns).map(|index| TableColumn::of(index, &header, &rows)).collect();
+    let layout = TableLayout::fit(columns, look.width);
     let mut out = String::new();
-    let bold = layout.lines(&header).into_iter().map(|line| Tone::Bold.paint(&line, look.color));
+    let bold = layout.lines(&header).into_iter().map(|line| Color::Bold.paint(&line, look.color));
     let lines = rows.iter().flat_map(|row| layout.lines(row));
     for line in bold.filter(|_| !header.is_empty()).chain(lines) {
         out.push_str(&line);
@@ -33,32 +33,32 @@ pub fn table(headers: &[&str], rows: &[Vec<String>], look: &Look) -> String {
     out
 }
 
-struct Layout {
-    columns: Vec<Column>,
+struct TableLayout {
+    columns: Vec<TableColumn>,
     /// Number of columns on a row's first line.
-    beside: usize,
+    inline_columns: usize,
     /// Columns of the terminal; 0 for unlimited.
     width: usize,
 }
 
-impl Layout {
-    fn fit(columns: Vec<Column>, width: usize) -> Self {
+impl TableLayout {
+    fn fit(columns: Vec<TableColumn>, width: usize) -> Self {
         let ends = columns.iter().scan(0, |end, column| {
             let start = *end;
             *end += column.width + 2;
             Some((start, start + column.width))
         });
         let ends: Vec<(usize, usize)> = ends.collect();
-        let last_is_wrapped = ends.last().is_some_and(|(start, _)| start + NARROWEST <= width);
-        let beside = match width == 0 || last_is_wrapped {
+        let last_is_wrapped = ends.last().is_some_and(|(start, _)| start + MIN_COLUMN_WIDTH <= width);
+        let inline_columns = match width == 0 || last_is_wrapped {
             true => columns.len(),
             false => ends.iter().take_while(|(_, end)| *end <= width).count().max(1),
         };
-        Self { columns, beside, width }
+        Self { columns, inline_columns, width }
     }
 
     fn lines(&self, cells: &[String]) -> Vec<String> {
-        let (beside, below) = cells.split_at(self.beside.min(cells.len()));
+        let (beside, below) = cells.split_at(self.inline_columns.min(cells.len()));
         let Some((last, before)) = beside.split_last() else { return vec![String::new()] };
         let mut start = String::new();
         for (cell, column) in before.iter().zip(&self.columns) {
@@ -77,19 +77,19 @@ impl Layout {
         let below: Vec<&str> =
             below.iter().map(String::as_str).filter(|cell| !matches!(*cell, "" | "-")).collect();
         if !below.is_empty() {
-            let below = wrap(&below.join("  "), self.width.saturating_sub(BELOW));
-            lines.extend(below.into_iter().map(|line| format!("{}{line}", " ".repeat(BELOW))));
+            let below = wrap(&below.join("  "), self.width.saturating_sub(OVERFLOW_INDENT));
+            lines.extend(below.into_iter().map(|line| format!("{}{line}", " ".repeat(OVERFLOW_INDENT))));
         }
         lines
     }
 }
 
-struct Column {
+struct TableColumn {
     width: usize,
     right: bool,
 }
 
-impl Column {
+impl TableColumn {
     fn of(index: usize, header: &[String], rows: &[Vec<String>]) -> Self {
         let cells = || rows.iter().filter_map(|row| row.get(index));
         let widths = cells().chain(header.get(index)).map(|cell| width(cell));
@@ -128,15 +128,15 @@ orders_db       12,345  ok
 東京\\u{1b}[2J        7
 x                    -  2026-11-23
 ";
-        assert_eq!(table(&["source", "records", "outcome"], &rows, &Look::default()), expected);
-        assert_eq!(table(&[], &[], &Look::default()), "");
-        assert_eq!(table(&["a", "b"], &[vec!["1".into()]], &Look::default()), "a  b\n1\n");
+        assert_eq!(table(&["source", "records", "outcome"], &rows, &Style::default()), expected);
+        assert_eq!(table(&[], &[], &Style::default()), "");
+        assert_eq!(table(&["a", "b"], &[vec!["1".into()]], &Style::default()), "a  b\n1\n");
     }
     #[test]
     fn what_is_too_wide_is_wrapped_or_stands_below_its_row() {
         let rows = [["crm/orders", "connected", "the platform refuses it: no such table"], ["x", "new", "-"]];
         let rows: Vec<Vec<String>> = rows.iter().map(|row| row.map(str::to_owned).into()).collect();
-        let shown = |width| table(&["SOURCE", "STATE", "WHY"], &rows, &Look { width, ..Look::default() });
+        let shown = |width| table(&["SOURCE", "STATE", "WHY"], &rows, &Style { width, ..Style::default() });
         let whole = "\
 SOURCE      STATE      WHY
 crm/orders  connected  the platform refuses it: no such table

@@ -107,7 +107,7 @@ fn plural(noun: &str) -> String {
 
 /// Truncates the text to this number of columns and marks the end with `…`.
 #[must_use]
-pub fn cut(text: &str, columns: usize) -> String {
+pub fn truncate(text: &str, columns: usize) -> String {
     if paint::width(text) <= columns {
         return text.to_owned();
     }
@@ -192,8 +192,8 @@ mod tests {
 
     #[test]
     fn what_is_too_wide_is_cut_at_its_columns() {
-        assert_eq!(cut("a/one, a/two", 12), "a/one, a/two");
-        assert_eq!(cut("a/one, a/two", 8), "a/one, …");
-        assert_eq!(cut("東京, 大阪", 8), "東京, …");
+        assert_eq!(truncate("a/one, a/two", 12), "a/one, a/two");
+        assert_eq!(truncate("a/one, a/two", 8), "a/one, …");
+        assert_eq!(truncate("東京, 大阪", 8), "東京, …");
     }
 }

@@ -1,6 +1,6 @@
 //! Formats a schedule in the syntax of the files.
 
-use crate::model::{SyncSpec, When};
+use crate::model::{SyncSpec, Schedule};
 use std::time::Duration;
 
 /// Formats a schedule, such as `every 6h` or `15 2 * * MON-SAT Europe/Rome`.
@@ -9,8 +9,8 @@ use std::time::Duration;
 #[must_use]
 pub fn describe(spec: &SyncSpec) -> String {
     let mut text = match &spec.when {
-        When::Every(period) => format!("every {}", duration(*period)),
-        When::Cron { expression, timezone } => {
+        Schedule::Every(period) => format!("every {}", duration(*period)),
+        Schedule::Cron { expression, timezone } => {
             let mut words: Vec<&str> = expression.split_whitespace().collect();
             words.push(timezone);
             words.join(" ")
@@ -45,12 +45,12 @@ fn duration(length: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::{describe, duration};
-    use crate::model::{Missed, Overlap, SyncSpec, When};
+    use crate::model::{Missed, Overlap, SyncSpec, Schedule};
     use std::time::Duration;
 
     #[test]
     fn a_schedule_reads_as_in_the_files() {
-        let check = |when: When, jitter: u64, expected: &str| {
+        let check = |when: Schedule, jitter: u64, expected: &str| {
             let spec = SyncSpec {
                 when,
                 jitter: Duration::from_secs(jitter),
@@ -63,9 +63,9 @@ mod tests {
             };
             assert_eq!(describe(&spec), expected);
         };
-        check(When::Every(Duration::from_secs(6 * 3600)), 0, "every 6h");
-        check(When::Every(Duration::from_secs(5400)), 300, "every 1h30m jitter 5m");
-        let cron = When::Cron { expression: "15 2 *  * MON-SAT".into(), timezone: "Europe/Rome".into() };
+        check(Schedule::Every(Duration::from_secs(6 * 3600)), 0, "every 6h");
+        check(Schedule::Every(Duration::from_secs(5400)), 300, "every 1h30m jitter 5m");
+        let cron = Schedule::Cron { expression: "15 2 *  * MON-SAT".into(), timezone: "Europe/Rome".into() };
         check(cron, 0, "15 2 * * MON-SAT Europe/Rome");
     }
 

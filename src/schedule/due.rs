@@ -1,7 +1,7 @@
 //! Decides which sources are due, and what to record about them.
 
-use super::{Terms, Timing};
-use crate::model::{Missed, Overlap, SourceName, SyncSpec, Unit};
+use super::{BatchKey, CompiledSchedule};
+use crate::model::{Missed, Overlap, SourceName, SyncSpec, WorkspaceRef};
 use jiff::{SignedDuration, Timestamp};
 
 /// Age from which `missed = "skip"` skips a firing.
@@ -16,23 +16,23 @@ pub const LATE_AFTER: SignedDuration = SignedDuration::from_mins(5);
 pub const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
 
 /// Maximum count of missed firings; this number means "as many or more".
-pub const MISSED_COUNTED: u32 = 100;
+pub const MAX_MISSED_COUNT: u32 = 100;
 
 /// A source with its schedule and last claim.
 #[derive(Debug, Clone, Copy)]
-pub struct Scheduled<'a> {
+pub struct ScheduleInput<'a> {
     /// Workspace and scope.
-    pub unit: &'a Unit,
+    pub unit: &'a WorkspaceRef,
     /// Name of the source.
     pub name: &'a SourceName,
     /// `sync`, as declared.
     pub spec: &'a SyncSpec,
     /// `sync`, compiled for this source.
-    pub timing: &'a Timing,
+    pub timing: &'a CompiledSchedule,
     /// `sync_options`, as sent.
     pub options: &'a serde_json::Map<String, serde_json::Value>,
     /// Last claim; `None` if there is no record.
-    pub last: Option<Last>,
+    pub last: Option<LastClaim>,
     /// Time when the schedule was first seen.
     ///
     /// Without a record, earlier firings are ignored.
@@ -43,11 +43,11 @@ pub struct Scheduled<'a> {
     pub suspended: bool,
 }
 
-impl<'a> Scheduled<'a> {
+impl<'a> ScheduleInput<'a> {
     /// Returns the terms of this source's sync request.
     #[must_use]
-    pub fn terms(&self) -> Terms<'a> {
-        Terms { unit: self.unit, options: self.options, timeout: self.spec.timeout }
+    pub fn batch_key(&self) -> BatchKey<'a> {
+        BatchKey { unit: self.unit, options: self.options, timeout: self.spec.timeout }
     }
 
     /// Returns the time up to which firings are used.
@@ -58,7 +58,7 @@ impl<'a> Scheduled<'a> {
 
 /// The record of a source's last claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Last {
+pub struct LastClaim {
     /// Last claimed firing, whether run, used up or skipped.
     pub firing: Timestamp,
     /// A sync of this source is running, for any reason.
@@ -77,7 +77,7 @@ pub struct Last {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Decision {
     /// Sources to sync now, in input order.
-    pub due: Vec<Due>,
+    pub due: Vec<DueRun>,
     /// Firings that will not run.
     pub skipped: Vec<Skipped>,
     /// Records in the future, because the clock was set back.
@@ -98,12 +98,12 @@ impl Decision {
 
 /// A source to sync now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Due {
+pub struct DueRun {
     /// Index of the source in the input.
     pub index: usize,
     /// Latest past firing, which this run covers.
     pub firing: Timestamp,
-    /// Number of earlier firings that this run also covers, up to [`MISSED_COUNTED`].
+    /// Number of earlier firings that this run also covers, up to [`MAX_MISSED_COUNT`].
     pub missed: u32,
 }
 
@@ -114,15 +114,15 @@ pub struct Skipped {
     pub index: usize,
     /// The last of these firings.
     pub firing: Timestamp,
-    /// Number of these firings, up to [`MISSED_COUNTED`].
+    /// Number of these firings, up to [`MAX_MISSED_COUNT`].
     pub count: u32,
     /// Reason for skipping.
-    pub why: SkippedWhy,
+    pub reason: SkipReason,
 }
 
 /// Reason why a firing does not run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SkippedWhy {
+pub enum SkipReason {
     /// `missed = "skip"`, and it is older than [`LATE_AFTER`] or a later one is due.
     Late,
     /// `overlap = "forbid"`, and the last sync is still running.
@@ -146,10 +146,10 @@ pub struct Rewound {
 ///
 /// A firing at or before the last claim is never due, nor is a suspended source.
 #[must_use]
-pub fn due(now: Timestamp, sources: &[Scheduled<'_>]) -> Decision {
+pub fn due(now: Timestamp, sources: &[ScheduleInput<'_>]) -> Decision {
     let mut decision = Decision::default();
     for (index, source) in sources.iter().enumerate().filter(|(_, source)| !source.suspended) {
-        let next = decision.judge(now, index, source);
+        let next = decision.evaluate(now, index, source);
         decision.wake_at = decision.wake_at.into_iter().chain(next).min();
     }
     decision
@@ -160,7 +160,7 @@ pub fn due(now: Timestamp, sources: &[Scheduled<'_>]) -> Decision {
 /// Assumes that nothing is recorded for it and the clock is not set back; `None` if there is no
 /// such time. The caller need not check the source earlier.
 #[must_use]
-pub fn ripe_at(now: Timestamp, source: &Scheduled<'_>) -> Option<Timestamp> {
+pub fn next_decision_at(now: Timestamp, source: &ScheduleInput<'_>) -> Option<Timestamp> {
     if source.suspended {
         return None;
     }
@@ -175,7 +175,7 @@ pub fn ripe_at(now: Timestamp, source: &Scheduled<'_>) -> Option<Timestamp> {
 
 impl Decision {
     /// Decides about one source; returns its first firing after `now`.
-    fn judge(&mut self, now: Timestamp, index: usize, source: &Scheduled<'_>) -> Option<Timestamp> {
+    fn evaluate(&mut self, now: Timestamp, index: usize, source: &ScheduleInput<'_>) -> Option<Timestamp> {
         let timing = source.timing;
         let claimed = source.claimed();
         if claimed.duration_since(now) > CLOCK_TOLERANCE {
@@ -196,38 +196,38 @@ impl Decision {
         let running = source.last.is_some_and(|last| last.running);
         match (running, source.spec.overlap, source.spec.missed) {
             (true, Overlap::Queue, _) => {}
-            (true, Overlap::Forbid, _) => self.skip(index, firing, earlier + 1, SkippedWhy::Running),
-            (false, _, Missed::Once) => self.due.push(Due { index, firing, missed: earlier }),
+            (true, Overlap::Forbid, _) => self.skip(index, firing, earlier + 1, SkipReason::Running),
+            (false, _, Missed::Once) => self.due.push(DueRun { index, firing, missed: earlier }),
             (false, _, Missed::Skip) if is_late(now, firing, source) => {
-                self.skip(index, firing, earlier + 1, SkippedWhy::Late);
+                self.skip(index, firing, earlier + 1, SkipReason::Late);
             }
             (false, _, Missed::Skip) => {
                 if earlier > 0 {
                     let just_before = firing - SignedDuration::from_nanos(1);
                     let last_missed = timing.latest_at_or_before(just_before).unwrap_or(first);
-                    self.skip(index, last_missed, earlier, SkippedWhy::Late);
+                    self.skip(index, last_missed, earlier, SkipReason::Late);
                 }
-                self.due.push(Due { index, firing, missed: 0 });
+                self.due.push(DueRun { index, firing, missed: 0 });
             }
         }
         next
     }
 
-    fn skip(&mut self, index: usize, firing: Timestamp, count: u32, why: SkippedWhy) {
-        self.skipped.push(Skipped { index, firing, count: count.min(MISSED_COUNTED), why });
+    fn skip(&mut self, index: usize, firing: Timestamp, count: u32, why: SkipReason) {
+        self.skipped.push(Skipped { index, firing, count: count.min(MAX_MISSED_COUNT), reason: why });
     }
 }
 
-/// Counts the firings from `first` to before `end`, up to [`MISSED_COUNTED`].
-fn count(timing: &Timing, first: Timestamp, end: Timestamp) -> u32 {
+/// Counts the firings from `first` to before `end`, up to [`MAX_MISSED_COUNT`].
+fn count(timing: &CompiledSchedule, first: Timestamp, end: Timestamp) -> u32 {
     let firings = std::iter::successors(Some(first), |firing| timing.next_after(*firing));
-    firings.take_while(|firing| *firing < end).take(MISSED_COUNTED as usize).map(|_| 1).sum()
+    firings.take_while(|firing| *firing < end).take(MAX_MISSED_COUNT as usize).map(|_| 1).sum()
 }
 
 /// Returns true if `firing` is too old to run under `missed = "skip"`.
 ///
 /// The age of a firing queued behind a sync is measured from the end of that sync.
-fn is_late(now: Timestamp, firing: Timestamp, source: &Scheduled<'_>) -> bool {
+fn is_late(now: Timestamp, firing: Timestamp, source: &ScheduleInput<'_>) -> bool {
     let ended = source.last.and_then(|last| last.ended);
     let since = match source.spec.overlap {
         Overlap::Queue => firing.max(ended.unwrap_or(firing)),
@@ -238,9 +238,9 @@ fn is_late(now: Timestamp, firing: Timestamp, source: &Scheduled<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Decision, Due, Last, Rewound, Scheduled, Skipped, SkippedWhy, due};
-    use crate::model::{Missed, Overlap, Scope, SourceName, SyncSpec, Unit, When, WorkspaceId};
-    use crate::schedule::Timing;
+    use super::{Decision, DueRun, LastClaim, Rewound, ScheduleInput, Skipped, SkipReason, due};
+    use crate::model::{Missed, Overlap, Scope, SourceName, SyncSpec, WorkspaceRef, Schedule, WorkspaceId};
+    use crate::schedule::CompiledSchedule;
     use jiff::{SignedDuration, Timestamp};
     use std::time::Duration;
 
@@ -248,7 +248,7 @@ mod tests {
     struct Hourly {
         missed: Missed,
         overlap: Overlap,
-        last: Option<Last>,
+        last: Option<LastClaim>,
         known_since: Timestamp,
         suspended: bool,
     }
@@ -260,15 +260,15 @@ mod tests {
         }
 
         fn claimed(firing: &str, running: bool) -> Self {
-            let last = Some(Last { firing: at(firing), running, ended: None });
+            let last = Some(LastClaim { firing: at(firing), running, ended: None });
             Self { last, ..Self::seen("2026-01-01T00:00:00Z") }
         }
 
         fn decide(&self, now: &str) -> Decision {
-            let unit = Unit { workspace: WorkspaceId::parse("w").unwrap(), scope: Scope::default() };
+            let unit = WorkspaceRef { workspace: WorkspaceId::parse("w").unwrap(), scope: Scope::default() };
             let name = SourceName::parse("s").unwrap();
             let spec = SyncSpec {
-                when: When::Cron { expression: "0 * * * *".to_owned(), timezone: "UTC".to_owned() },
+                when: Schedule::Cron { expression: "0 * * * *".to_owned(), timezone: "UTC".to_owned() },
                 jitter: Duration::ZERO,
                 stale_after: None,
                 missed: self.missed,
@@ -277,8 +277,8 @@ mod tests {
                 on_change: false,
                 overlap: self.overlap,
             };
-            let timing = Timing::compile(&unit, &name, &spec).unwrap();
-            let source = Scheduled {
+            let timing = CompiledSchedule::compile(&unit, &name, &spec).unwrap();
+            let source = ScheduleInput {
                 unit: &unit,
                 name: &name,
                 spec: &spec,
@@ -296,12 +296,12 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn run(firing: &str, missed: u32) -> Vec<Due> {
-        vec![Due { index: 0, firing: at(firing), missed }]
+    fn run(firing: &str, missed: u32) -> Vec<DueRun> {
+        vec![DueRun { index: 0, firing: at(firing), missed }]
     }
 
-    fn gone(firing: &str, count: u32, why: SkippedWhy) -> Vec<Skipped> {
-        vec![Skipped { index: 0, firing: at(firing), count, why }]
+    fn gone(firing: &str, count: u32, why: SkipReason) -> Vec<Skipped> {
+        vec![Skipped { index: 0, firing: at(firing), count, reason: why }]
     }
 
     #[test]
@@ -325,10 +325,10 @@ mod tests {
     fn missed_skip_lets_late_firings_go() {
         let source = Hourly { missed: Missed::Skip, ..Hourly::claimed("2026-05-05T10:00:00Z", false) };
         let late = source.decide("2026-05-05T13:20:00Z");
-        assert_eq!((late.due, late.skipped), (vec![], gone("2026-05-05T13:00:00Z", 3, SkippedWhy::Late)));
+        assert_eq!((late.due, late.skipped), (vec![], gone("2026-05-05T13:00:00Z", 3, SkipReason::Late)));
         let in_time = source.decide("2026-05-05T13:05:00Z");
         assert_eq!(in_time.due, run("2026-05-05T13:00:00Z", 0));
-        assert_eq!(in_time.skipped, gone("2026-05-05T12:00:00Z", 2, SkippedWhy::Late));
+        assert_eq!(in_time.skipped, gone("2026-05-05T12:00:00Z", 2, SkipReason::Late));
     }
 
     #[test]
@@ -337,7 +337,7 @@ mod tests {
         let spent = forbid.decide("2026-05-05T11:00:10Z");
         assert_eq!(
             (spent.due, spent.skipped),
-            (vec![], gone("2026-05-05T11:00:00Z", 1, SkippedWhy::Running))
+            (vec![], gone("2026-05-05T11:00:00Z", 1, SkipReason::Running))
         );
 
         for missed in [Missed::Once, Missed::Skip] {
@@ -346,7 +346,7 @@ mod tests {
             assert_eq!((waiting.due, waiting.skipped), (vec![], vec![]));
             assert_eq!(waiting.wake_at, Some(at("2026-05-05T12:00:00Z")));
             let ended = Some(at("2026-05-05T11:40:00Z"));
-            queue.last = Some(Last { firing: at("2026-05-05T10:00:00Z"), running: false, ended });
+            queue.last = Some(LastClaim { firing: at("2026-05-05T10:00:00Z"), running: false, ended });
             assert_eq!(queue.decide("2026-05-05T11:40:01Z").due, run("2026-05-05T11:00:00Z", 0));
         }
     }
@@ -375,7 +375,7 @@ mod tests {
             [Rewound { index: 0, recorded: at("2027-05-05T10:00:00Z"), firing: at(now) }]
         );
         assert_eq!(decision.wake_at, Some(at("2026-05-05T11:00:00Z")));
-        source.last = Some(Last { firing: decision.rewound[0].firing, running: false, ended: None });
+        source.last = Some(LastClaim { firing: decision.rewound[0].firing, running: false, ended: None });
         assert_eq!(source.decide("2026-05-05T11:00:00Z").due, run("2026-05-05T11:00:00Z", 0));
 
         let first_seen_in_the_future = Hourly::seen("2027-05-05T10:00:00Z");

@@ -45,13 +45,13 @@ pub fn freshness(
 #[cfg(test)]
 mod tests {
     use super::{Freshness, freshness};
-    use crate::model::{Missed, Overlap, SyncSpec, When};
+    use crate::model::{Missed, Overlap, SyncSpec, Schedule};
     use jiff::Timestamp;
     use std::time::Duration;
 
     fn check(stale_after: Option<u64>, success: Option<i64>, now: i64, expected: Option<Freshness>) {
         let spec = SyncSpec {
-            when: When::Every(Duration::from_secs(60)),
+            when: Schedule::Every(Duration::from_secs(60)),
             jitter: Duration::ZERO,
             stale_after: stale_after.map(Duration::from_secs),
             missed: Missed::Once,

@@ -2,7 +2,7 @@
 
 use super::calendar::Calendar;
 use super::cron::Cron;
-use crate::model::{SourceName, SyncSpec, Unit, When};
+use crate::model::{SourceName, SyncSpec, WorkspaceRef, Schedule};
 use crate::zones;
 use croner::errors::CronError;
 use jiff::tz::TimeZone;
@@ -20,14 +20,14 @@ const MAX_SECONDS: u64 = 3650 * 24 * 60 * 60;
 ///
 /// Compile once per read of the files; queries neither parse nor allocate.
 #[derive(Debug, Clone)]
-pub struct Timing {
-    rhythm: Rhythm,
+pub struct CompiledSchedule {
+    rhythm: Recurrence,
     /// Jitter of this source, the same for every firing.
     delay: SignedDuration,
 }
 
 #[derive(Debug, Clone)]
-enum Rhythm {
+enum Recurrence {
     /// Fires at `k · period + phase`, in nanoseconds since the epoch.
     Every {
         period: i128,
@@ -36,7 +36,7 @@ enum Rhythm {
     Cron(Arc<Calendar>),
 }
 
-impl Timing {
+impl CompiledSchedule {
     /// Compiles `spec` for the source `name` of `unit`.
     ///
     /// The source's identity determines phase and jitter. Zones come from the system's time zone
@@ -44,30 +44,30 @@ impl Timing {
     ///
     /// # Errors
     /// When the period, the jitter, the expression or the zone cannot be used.
-    pub fn compile(unit: &Unit, name: &SourceName, spec: &SyncSpec) -> Result<Self, ScheduleError> {
-        Timings::default().compile(unit, name, spec)
+    pub fn compile(unit: &WorkspaceRef, name: &SourceName, spec: &SyncSpec) -> Result<Self, ScheduleError> {
+        ScheduleCache::default().compile(unit, name, spec)
     }
 
     fn new(
-        unit: &Unit,
+        unit: &WorkspaceRef,
         name: &SourceName,
         spec: &SyncSpec,
         calendar: impl FnOnce(&str, &str) -> Result<Arc<Calendar>, ScheduleError>,
     ) -> Result<Self, ScheduleError> {
         let rhythm = match &spec.when {
-            When::Every(period) => {
+            Schedule::Every(period) => {
                 if period.subsec_nanos() != 0 || !(1..=MAX_SECONDS).contains(&period.as_secs()) {
                     return Err(ScheduleError::Period { period: *period });
                 }
-                let phase = stable(unit, name, "phase") % period.as_secs();
-                Rhythm::Every { period: nanoseconds(period.as_secs()), phase: nanoseconds(phase) }
+                let phase = stable_hash(unit, name, "phase") % period.as_secs();
+                Recurrence::Every { period: nanoseconds(period.as_secs()), phase: nanoseconds(phase) }
             }
-            When::Cron { expression, timezone } => Rhythm::Cron(calendar(expression, timezone)?),
+            Schedule::Cron { expression, timezone } => Recurrence::Cron(calendar(expression, timezone)?),
         };
         if spec.jitter.as_secs() > MAX_SECONDS {
             return Err(ScheduleError::Jitter { jitter: spec.jitter });
         }
-        let delay = stable(unit, name, "jitter") % (spec.jitter.as_secs() + 1);
+        let delay = stable_hash(unit, name, "jitter") % (spec.jitter.as_secs() + 1);
         Ok(Self { rhythm, delay: SignedDuration::from_secs(delay.cast_signed()) })
     }
 
@@ -76,11 +76,11 @@ impl Timing {
     pub fn next_after(&self, t: Timestamp) -> Option<Timestamp> {
         let undelayed = t.checked_sub(self.delay).unwrap_or(Timestamp::MIN);
         let firing = match &self.rhythm {
-            Rhythm::Every { period, phase } => {
+            Recurrence::Every { period, phase } => {
                 let cycle = (undelayed.as_nanosecond() - phase).div_euclid(*period) + 1;
                 Timestamp::from_nanosecond(cycle * period + phase).ok()
             }
-            Rhythm::Cron(calendar) => calendar.after(undelayed),
+            Recurrence::Cron(calendar) => calendar.after(undelayed),
         };
         firing?.checked_add(self.delay).ok()
     }
@@ -90,11 +90,11 @@ impl Timing {
     pub fn latest_at_or_before(&self, t: Timestamp) -> Option<Timestamp> {
         let undelayed = t.checked_sub(self.delay).ok()?;
         let firing = match &self.rhythm {
-            Rhythm::Every { period, phase } => {
+            Recurrence::Every { period, phase } => {
                 let cycle = (undelayed.as_nanosecond() - phase).div_euclid(*period);
                 Timestamp::from_nanosecond(cycle * period + phase).ok()
             }
-            Rhythm::Cron(calendar) => calendar.at_or_before(undelayed),
+            Recurrence::Cron(calendar) => calendar.at_or_before(undelayed),
         };
         firing?.checked_add(self.delay).ok()
     }
@@ -110,32 +110,32 @@ impl Timing {
     pub fn zone(&self) -> &TimeZone {
         const UTC: &TimeZone = &TimeZone::UTC;
         match &self.rhythm {
-            Rhythm::Every { .. } => UTC,
-            Rhythm::Cron(calendar) => &calendar.zone,
+            Recurrence::Every { .. } => UTC,
+            Recurrence::Cron(calendar) => &calendar.zone,
         }
     }
 }
 
 /// Compiles schedules; equal expressions in one zone share a calendar.
 #[derive(Debug, Default)]
-pub struct Timings {
+pub struct ScheduleCache {
     calendars: HashMap<(String, String), Weak<Calendar>>,
     /// Number of entries at which unused calendars are dropped.
-    room: usize,
+    sweep_threshold: usize,
 }
 
-impl Timings {
-    /// Like [`Timing::compile`], but reuses calendars compiled before.
+impl ScheduleCache {
+    /// Like [`CompiledSchedule::compile`], but reuses calendars compiled before.
     ///
     /// # Errors
-    /// Same as [`Timing::compile`].
+    /// Same as [`CompiledSchedule::compile`].
     pub fn compile(
         &mut self,
-        unit: &Unit,
+        unit: &WorkspaceRef,
         name: &SourceName,
         spec: &SyncSpec,
-    ) -> Result<Timing, ScheduleError> {
-        Timing::new(unit, name, spec, |expression, zone| self.calendar(expression, zone))
+    ) -> Result<CompiledSchedule, ScheduleError> {
+        CompiledSchedule::new(unit, name, spec, |expression, zone| self.calendar(expression, zone))
     }
 
     fn calendar(&mut self, expression: &str, zone: &str) -> Result<Arc<Calendar>, ScheduleError> {
@@ -144,9 +144,9 @@ impl Timings {
             return Ok(calendar);
         }
         let calendar = Arc::new(Calendar { cron: Cron::parse(expression)?, zone: find_zone(zone)? });
-        if self.calendars.len() >= self.room {
+        if self.calendars.len() >= self.sweep_threshold {
             self.calendars.retain(|_, calendar| calendar.strong_count() > 0);
-            self.room = (2 * self.calendars.len()).max(64);
+            self.sweep_threshold = (2 * self.calendars.len()).max(64);
         }
         self.calendars.insert(key, Arc::downgrade(&calendar));
         Ok(calendar)
@@ -154,7 +154,7 @@ impl Timings {
 }
 
 /// Hashes the source's identity and `purpose`; stable across versions.
-fn stable(unit: &Unit, name: &SourceName, purpose: &str) -> u64 {
+fn stable_hash(unit: &WorkspaceRef, name: &SourceName, purpose: &str) -> u64 {
     let mut hash = Sha256::new();
     for part in [purpose, unit.workspace.as_str(), unit.scope.as_str(), name.as_str()] {
         // The length distinguishes ("ab", "c") from ("a", "bc").
@@ -271,13 +271,13 @@ impl std::error::Error for ScheduleError {
 
 #[cfg(test)]
 mod tests {
-    use super::{ScheduleError, Timing};
-    use crate::model::{Missed, Overlap, Scope, SourceName, SyncSpec, Unit, When, WorkspaceId};
+    use super::{ScheduleError, CompiledSchedule};
+    use crate::model::{Missed, Overlap, Scope, SourceName, SyncSpec, WorkspaceRef, Schedule, WorkspaceId};
     use std::error::Error;
     use std::time::Duration;
 
-    fn compile(when: When, jitter: Duration) -> Result<Timing, ScheduleError> {
-        let unit = Unit { workspace: WorkspaceId::parse("w").unwrap(), scope: Scope::default() };
+    fn compile(when: Schedule, jitter: Duration) -> Result<CompiledSchedule, ScheduleError> {
+        let unit = WorkspaceRef { workspace: WorkspaceId::parse("w").unwrap(), scope: Scope::default() };
         let spec = SyncSpec {
             when,
             jitter,
@@ -288,18 +288,18 @@ mod tests {
             on_change: false,
             overlap: Overlap::Forbid,
         };
-        Timing::compile(&unit, &SourceName::parse("orders").unwrap(), &spec)
+        CompiledSchedule::compile(&unit, &SourceName::parse("orders").unwrap(), &spec)
     }
 
-    fn daily(zone: &str) -> When {
-        When::Cron { expression: "0 2 * * *".into(), timezone: zone.into() }
+    fn daily(zone: &str) -> Schedule {
+        Schedule::Cron { expression: "0 2 * * *".into(), timezone: zone.into() }
     }
 
     /// Changed offsets would fire every source once too often after an upgrade.
     #[test]
     fn offsets_do_not_change_from_one_version_to_the_next() {
         let start = "2026-01-01T00:00:00Z".parse().unwrap();
-        let every = compile(When::Every(Duration::from_secs(6 * 3600)), Duration::ZERO).unwrap();
+        let every = compile(Schedule::Every(Duration::from_secs(6 * 3600)), Duration::ZERO).unwrap();
         assert_eq!(every.next_after(start).unwrap().to_string(), "2026-01-01T02:09:13Z");
         let jittered = compile(daily("UTC"), Duration::from_secs(3600)).unwrap();
         assert_eq!(jittered.next_after(start).unwrap().to_string(), "2026-01-01T02:52:46Z");
@@ -309,7 +309,7 @@ mod tests {
     fn what_cannot_be_a_schedule_is_refused() {
         let none = Duration::ZERO;
         for period in [none, Duration::from_millis(1500), Duration::MAX] {
-            assert!(matches!(compile(When::Every(period), none), Err(ScheduleError::Period { .. })));
+            assert!(matches!(compile(Schedule::Every(period), none), Err(ScheduleError::Period { .. })));
         }
         assert!(matches!(compile(daily("UTC"), Duration::MAX), Err(ScheduleError::Jitter { .. })));
         for zone in ["", "Europe/Rom", "Etc/Unknown", "../../etc/passwd", "CET-1CEST,M3.5.0,M10.5.0/3"] {
@@ -317,7 +317,7 @@ mod tests {
             assert!(matches!(error, ScheduleError::Zone { .. }), "{zone}");
             assert!(error.to_string().contains("Europe/Rome"));
         }
-        let error = compile(When::Cron { expression: "a b c d e".into(), timezone: "UTC".into() }, none);
+        let error = compile(Schedule::Cron { expression: "a b c d e".into(), timezone: "UTC".into() }, none);
         assert!(error.unwrap_err().source().is_some());
     }
 

@@ -68,7 +68,7 @@ impl Allow {
         destinations.iter().find_map(|destination| match destination {
             Destination::Host(host) if hosts.iter().any(|pattern| pattern.is_match(host)) => None,
             Destination::Host(host) => Some(format!("may not go to the host {host}")),
-            Destination::Unclear(key) => {
+            Destination::Ambiguous(key) => {
                 Some(format!("may go to certain hosts only, and which one `{key}` names cannot be told"))
             }
         })
@@ -78,7 +78,7 @@ impl Allow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Declared, Fields, Segment, Template};
+    use crate::model::{ConfigValue, SortedMap, Segment, Template};
     use globset::Glob;
 
     fn glob(text: &str) -> GlobMatcher {
@@ -93,15 +93,15 @@ mod tests {
         }]
     }
 
-    fn text(value: &str) -> Declared {
-        Declared::String(value.to_owned())
+    fn text(value: &str) -> ConfigValue {
+        ConfigValue::String(value.to_owned())
     }
 
-    fn verdict(name: &str, workspace: &str, config: &[(&str, Declared)]) -> Result<(), String> {
+    fn verdict(name: &str, workspace: &str, config: &[(&str, ConfigValue)]) -> Result<(), String> {
         let definition = Definition {
             kind: "database".to_owned(),
             connection_config: config.iter().cloned().collect(),
-            metadata: Fields::default(),
+            metadata: SortedMap::default(),
         };
         check(&list(), &SecretRef::Env(name.to_owned()), &[workspace, "ws_1"], &definition)
     }
@@ -117,8 +117,8 @@ mod tests {
             &["w"],
             &Definition {
                 kind: "api".to_owned(),
-                connection_config: Fields::default(),
-                metadata: Fields::default(),
+                connection_config: SortedMap::default(),
+                metadata: SortedMap::default(),
             },
         );
         assert_eq!(nothing, Ok(()), "without a list everything is permitted");
@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn no_spelling_leads_a_secret_elsewhere() {
         let good = ("host", text("a.db.example.com"));
-        let template = |parts: Vec<Segment>| Declared::Template(Template(parts));
+        let template = |parts: Vec<Segment>| ConfigValue::Template(Template(parts));
         let literal = |text: &str| Segment::Literal(text.to_owned());
         for elsewhere in [
             ("proxy", text("evil.net:3128")),
@@ -148,7 +148,7 @@ mod tests {
             ("base_url", text("https://a.db.example.com@evil.net/")),
             ("base_url", text("https://a.db.example.com@x@b.db.example.com/")),
             ("brokers", text("a.db.example.com:1,evil.net:2")),
-            ("brokers", Declared::Array(vec![text("a.db.example.com"), text("evil.net")])),
+            ("brokers", ConfigValue::Array(vec![text("a.db.example.com"), text("evil.net")])),
             ("dsn", text("host=evil.net user=x")),
             ("anything", text("203.0.113.7")),
             ("jdbc", text("oracle:thin:@evil.net:1521/x")),
@@ -157,14 +157,14 @@ mod tests {
             ("conn_str", text("host=evil.net dbname=x")),
             ("tns", text("(DESCRIPTION=(ADDRESS=(HOST=evil.net)))")),
             ("bootstrap", text("evil.net:9092")),
-            ("contact_points", Declared::Array(vec![text("a.db.example.com"), text("evil.net")])),
+            ("contact_points", ConfigValue::Array(vec![text("a.db.example.com"), text("evil.net")])),
             ("seeds", text("evil")),
             ("target", text("evil.net")),
             ("service", text("evil")),
             ("service", template(vec![literal("x"), Segment::Env("X".to_owned())])),
-            ("tunnel", Declared::Table([("ssh", text("evil.net"))].into())),
-            ("hosts", Declared::Table([("evil.net", Declared::Integer(1))].into())),
-            ("x", Declared::Table([("203.0.113.7", Declared::Integer(1))].into())),
+            ("tunnel", ConfigValue::Table([("ssh", text("evil.net"))].into())),
+            ("hosts", ConfigValue::Table([("evil.net", ConfigValue::Integer(1))].into())),
+            ("x", ConfigValue::Table([("203.0.113.7", ConfigValue::Integer(1))].into())),
             ("query", text("select * from dblink('host=evil.net', 'x')")),
             ("query", text("copy t to 'ftp://evil.net'")),
             ("query", text("host=evil.net")),
@@ -174,10 +174,10 @@ mod tests {
             ("path", text("//evil.net/x")),
             ("url", text("postgres://a.db.example.com/x?host=evil.net")),
             ("url", text("postgres://a.db.example.com,evil.net/x")),
-            ("host", Declared::Integer(3_405_803_783)),
-            ("host", Declared::Integer(1)),
-            ("host", Declared::Float(127.1)),
-            ("target", Declared::Integer(3_405_803_783)),
+            ("host", ConfigValue::Integer(3_405_803_783)),
+            ("host", ConfigValue::Integer(1)),
+            ("host", ConfigValue::Float(127.1)),
+            ("target", ConfigValue::Integer(3_405_803_783)),
             ("target", text("3405803783")),
             ("target", text("0xcb007107")),
             ("account", text("evil")),
@@ -186,7 +186,7 @@ mod tests {
                 "base_url",
                 template(vec![literal("https://"), Segment::Env("X".to_owned()), literal(".db.example.com")]),
             ),
-            ("host", Declared::Secret(SecretRef::Env("ORDERS_HOST".to_owned()))),
+            ("host", ConfigValue::Secret(SecretRef::Env("ORDERS_HOST".to_owned()))),
         ] {
             assert!(
                 verdict("ORDERS_DB", "sales", &[good.clone(), elsewhere.clone()]).is_err(),
@@ -195,18 +195,18 @@ mod tests {
         }
         for beside in [
             ("database", text("orders")),
-            ("port", Declared::Integer(5432)),
+            ("port", ConfigValue::Integer(5432)),
             ("username", text("reader@example.com")),
-            ("password", Declared::Secret(SecretRef::Env("ORDERS_DB".to_owned()))),
+            ("password", ConfigValue::Secret(SecretRef::Env("ORDERS_DB".to_owned()))),
             ("sslmode", text("verify-full")),
-            ("tables", Declared::Array(vec![text("public.orders"), text("x")])),
+            ("tables", ConfigValue::Array(vec![text("public.orders"), text("x")])),
             ("query", text("select a.id from public.a join b on a.id = b.id where x = 'new'")),
             ("path", text("/v1/orders")),
             ("format", text("csv")),
             ("delimiter", text(";")),
-            ("batch", Declared::Integer(1000)),
-            ("ssl", Declared::Bool(true)),
-            ("timeout", Declared::Float(1.5)),
+            ("batch", ConfigValue::Integer(1000)),
+            ("ssl", ConfigValue::Bool(true)),
+            ("timeout", ConfigValue::Float(1.5)),
             ("replica", text("a.db.example.com:5432")),
         ] {
             assert_eq!(verdict("ORDERS_DB", "sales", &[good.clone(), beside.clone()]), Ok(()), "{beside:?}");

@@ -4,7 +4,7 @@
 //! meaning, such as `database` or `username`, names none unless it is written like an address.
 //! Every other text counts as a host, because the platform may use it in any way.
 
-use crate::model::{Declared, Definition, Fields, Segment};
+use crate::model::{ConfigValue, Definition, SortedMap, Segment};
 use crate::sensitive;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -15,12 +15,12 @@ pub(super) enum Destination {
     /// A host.
     Host(String),
     /// The value at this key could name a host, but the host is unknown.
-    Unclear(String),
+    Ambiguous(String),
 }
 
 /// Meaning of a key, derived from its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Holds {
+enum ValueRole {
     /// One or more hosts.
     Hosts,
     /// A secret, or a user name.
@@ -34,7 +34,7 @@ enum Holds {
 }
 
 /// Smallest integer that some parsers read as an address: 16777216 is 1.0.0.0.
-const FIRST_ADDRESS: i64 = 1 << 24;
+const MIN_NUMERIC_ADDRESS: i64 = 1 << 24;
 
 /// Returns every possible destination of the definition.
 pub(super) fn destinations(definition: &Definition) -> BTreeSet<Destination> {
@@ -43,10 +43,10 @@ pub(super) fn destinations(definition: &Definition) -> BTreeSet<Destination> {
     found
 }
 
-fn table(above: Option<&str>, entries: &Fields<Declared>, found: &mut BTreeSet<Destination>) {
+fn table(above: Option<&str>, entries: &SortedMap<ConfigValue>, found: &mut BTreeSet<Destination>) {
     for (key, value) in entries {
         let key_is_host =
-            key.contains("://") || is_address(key) || above.is_some_and(|above| holds(above) == Holds::Hosts);
+            key.contains("://") || is_address(key) || above.is_some_and(|above| value_role(above) == ValueRole::Hosts);
         // Below `host`, a property key such as `port` is not a host.
         if key_is_host && (key.contains(['.', ':']) || is_address(key)) {
             hosts(key, key, found);
@@ -55,14 +55,14 @@ fn table(above: Option<&str>, entries: &Fields<Declared>, found: &mut BTreeSet<D
     }
 }
 
-fn collect(key: &str, value: &Declared, found: &mut BTreeSet<Destination>) {
-    let unclear = || Destination::Unclear(key.to_owned());
+fn collect(key: &str, value: &ConfigValue, found: &mut BTreeSet<Destination>) {
+    let unclear = || Destination::Ambiguous(key.to_owned());
     match value {
-        Declared::String(text) => of_text(key, text, found),
+        ConfigValue::String(text) => of_text(key, text, found),
         // A value that is entirely a variable of this host.
-        Declared::Template(template)
-            if holds(key) == Holds::Unknown && matches!(template.0.as_slice(), [Segment::Env(_)]) => {}
-        Declared::Template(template) => {
+        ConfigValue::Template(template)
+            if value_role(key) == ValueRole::Unknown && matches!(template.0.as_slice(), [Segment::Env(_)]) => {}
+        ConfigValue::Template(template) => {
             let shown: String = template
                 .0
                 .iter()
@@ -74,37 +74,37 @@ fn collect(key: &str, value: &Declared, found: &mut BTreeSet<Destination>) {
                 .collect();
             of_text(key, &shown, found);
         }
-        Declared::Secret(_) if holds(key) == Holds::Hosts => {
+        ConfigValue::Secret(_) if value_role(key) == ValueRole::Hosts => {
             found.insert(unclear());
         }
-        Declared::Integer(number) => {
-            let of_address = *number >= FIRST_ADDRESS && holds(key) == Holds::Unknown;
-            if of_address || holds(key) == Holds::Hosts && !is_count(key) {
+        ConfigValue::Integer(number) => {
+            let of_address = *number >= MIN_NUMERIC_ADDRESS && value_role(key) == ValueRole::Unknown;
+            if of_address || value_role(key) == ValueRole::Hosts && !is_count(key) {
                 found.insert(unclear());
             }
         }
-        Declared::Float(_) if holds(key) == Holds::Hosts => {
+        ConfigValue::Float(_) if value_role(key) == ValueRole::Hosts => {
             found.insert(unclear());
         }
-        Declared::Array(items) => items.iter().for_each(|item| collect(key, item, found)),
-        Declared::Table(entries) => table(Some(key), entries, found),
+        ConfigValue::Array(items) => items.iter().for_each(|item| collect(key, item, found)),
+        ConfigValue::Table(entries) => table(Some(key), entries, found),
         _ => {}
     }
 }
 
 fn of_text(key: &str, text: &str, found: &mut BTreeSet<Destination>) {
     let text = text.trim();
-    match holds(key) {
+    match value_role(key) {
         _ if text.is_empty() => {}
-        Holds::Hosts => hosts(key, text, found),
-        Holds::Login if text.contains("://") || text.starts_with("\\\\") => hosts(key, text, found),
-        Holds::Other if is_written_as_address(text) || text.contains('@') => hosts(key, text, found),
-        Holds::Query if names_place(text) => {
-            found.insert(Destination::Unclear(key.to_owned()));
+        ValueRole::Hosts => hosts(key, text, found),
+        ValueRole::Login if text.contains("://") || text.starts_with("\\\\") => hosts(key, text, found),
+        ValueRole::Other if has_address_syntax(text) || text.contains('@') => hosts(key, text, found),
+        ValueRole::Query if may_name_host(text) => {
+            found.insert(Destination::Ambiguous(key.to_owned()));
         }
-        Holds::Login | Holds::Query | Holds::Other => {}
-        Holds::Unknown if is_plain_setting(text) => {}
-        Holds::Unknown => hosts(key, text, found),
+        ValueRole::Login | ValueRole::Query | ValueRole::Other => {}
+        ValueRole::Unknown if is_plain_setting(text) => {}
+        ValueRole::Unknown => hosts(key, text, found),
     }
 }
 
@@ -115,12 +115,12 @@ fn hosts(key: &str, text: &str, found: &mut BTreeSet<Destination>) {
     for part in parts {
         found.insert(match host(part.trim()) {
             Some(host) => Destination::Host(host),
-            None => Destination::Unclear(key.to_owned()),
+            None => Destination::Ambiguous(key.to_owned()),
         });
         // `?host=` overrides the host of some addresses.
         let query = part.split_once('?').map_or("", |(_, query)| query);
         for (name, value) in query.split(['&', ';']).filter_map(|pair| pair.split_once('=')) {
-            if holds(name) == Holds::Hosts || is_written_as_address(value) || value.contains("%3A%2F%2F") {
+            if value_role(name) == ValueRole::Hosts || has_address_syntax(value) || value.contains("%3A%2F%2F") {
                 hosts(name, value, found);
             }
         }
@@ -161,7 +161,7 @@ fn host(text: &str) -> Option<String> {
 }
 
 /// Returns the meaning of this key.
-fn holds(key: &str) -> Holds {
+fn value_role(key: &str) -> ValueRole {
     const HOSTS: [&str; 16] = [
         "host",
         "hostname",
@@ -266,17 +266,17 @@ fn holds(key: &str) -> Holds {
     let ends = |names: &[&str]| names.iter().any(|name| plain.ends_with(name) || one.ends_with(name));
     let is = |names: &[&str]| names.iter().any(|name| plain == *name || one == *name);
     match () {
-        () if ends(&HOSTS) => Holds::Hosts,
-        () if sensitive::looks_secret(key) || ends(&LOGINS) => Holds::Login,
-        () if is(&QUERIES) => Holds::Query,
+        () if ends(&HOSTS) => ValueRole::Hosts,
+        () if sensitive::looks_secret(key) || ends(&LOGINS) => ValueRole::Login,
+        () if is(&QUERIES) => ValueRole::Query,
         () if is(&OTHERS)
             || ["type", "column", "table", "schema", "format", "mode"]
                 .iter()
                 .any(|end| one.ends_with(end)) =>
         {
-            Holds::Other
+            ValueRole::Other
         }
-        () => Holds::Unknown,
+        () => ValueRole::Unknown,
     }
 }
 
@@ -291,8 +291,8 @@ fn is_address(text: &str) -> bool {
 }
 
 /// Returns true for a text that is an address regardless of its key.
-fn is_written_as_address(text: &str) -> bool {
-    let pair = |pair: &str| pair.split_once('=').is_some_and(|(key, _)| holds(key.trim()) == Holds::Hosts);
+fn has_address_syntax(text: &str) -> bool {
+    let pair = |pair: &str| pair.split_once('=').is_some_and(|(key, _)| value_role(key.trim()) == ValueRole::Hosts);
     text.contains("://")
         || text.starts_with("//")
         || text.starts_with("\\\\")
@@ -303,16 +303,16 @@ fn is_written_as_address(text: &str) -> bool {
 /// Returns true if a statement may name a host.
 ///
 /// That is an address, or a dotted text in quotes or after `=`.
-fn names_place(text: &str) -> bool {
+fn may_name_host(text: &str) -> bool {
     let dotted = |word: &str| word.contains('.') && !word.starts_with('.') && word.parse::<f64>().is_err();
     let words = |text: &str| {
         text.split(|c: char| c.is_whitespace() || "(),;".contains(c)).map(str::to_owned).collect()
     };
     let all: Vec<String> = words(text);
-    is_written_as_address(text)
+    has_address_syntax(text)
         || text.contains('@')
         || all.iter().any(|word| is_address(word.trim_matches(['\'', '"'])))
-        || text.split('\'').skip(1).step_by(2).any(|quoted| dotted(quoted) || is_written_as_address(quoted))
+        || text.split('\'').skip(1).step_by(2).any(|quoted| dotted(quoted) || has_address_syntax(quoted))
         || all.iter().any(|word| word.split_once('=').is_some_and(|(_, value)| dotted(value)))
 }
 
@@ -321,7 +321,7 @@ fn is_plain_setting(text: &str) -> bool {
     const WORDS: [&str; 12] = [
         "true", "false", "yes", "no", "on", "off", "none", "auto", "default", "require", "disable", "prefer",
     ];
-    let number = text.parse::<i64>().is_ok_and(|number| number < FIRST_ADDRESS);
+    let number = text.parse::<i64>().is_ok_and(|number| number < MIN_NUMERIC_ADDRESS);
     let path = text.starts_with('/') && !text.starts_with("//") && !text.contains(['\\', '@', ':']);
     let sign = !text.contains(|c: char| c.is_alphanumeric() || c == '\0');
     number || path || sign || WORDS.iter().any(|word| text.eq_ignore_ascii_case(word))

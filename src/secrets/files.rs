@@ -1,6 +1,6 @@
 //! Secrets in files: regular, short, UTF-8, and inside their directory.
 
-use super::LONGEST_VALUE;
+use super::MAX_VALUE_BYTES;
 use secrecy::zeroize::{Zeroize, Zeroizing};
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -16,22 +16,22 @@ pub(super) fn locate(dir: &Path, name: &str) -> Result<PathBuf, String> {
     if name.is_empty() || plain.as_os_str() != name {
         return Err("is not a plain name below the directory of secrets".to_owned());
     }
-    let dir = fs::canonicalize(dir).map_err(|error| told("the directory of secrets", &error))?;
-    let path = fs::canonicalize(dir.join(name)).map_err(|error| told("the file", &error))?;
+    let dir = fs::canonicalize(dir).map_err(|error| error_text("the directory of secrets", &error))?;
+    let path = fs::canonicalize(dir.join(name)).map_err(|error| error_text("the file", &error))?;
     if path.starts_with(&dir) { Ok(path) } else { Err("leads out of the directory of secrets".to_owned()) }
 }
 
 /// Reads the value in the file, without one trailing newline.
 pub(super) fn read(path: &Path) -> Result<Zeroizing<String>, String> {
-    let unreadable = |error: io::Error| told("the file", &error);
+    let unreadable = |error: io::Error| error_text("the file", &error);
     // Check before opening: opening a FIFO would block until it has a writer.
     if !fs::metadata(path).map_err(unreadable)?.is_file() {
         return Err("is not a regular file".to_owned());
     }
-    let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST_VALUE + 1));
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_VALUE_BYTES + 1));
     let file = File::open(path).map_err(unreadable)?;
-    file.take(LONGEST_VALUE as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() > LONGEST_VALUE {
+    file.take(MAX_VALUE_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() > MAX_VALUE_BYTES {
         return Err("is longer than 64 KiB".to_owned());
     }
     let text = String::from_utf8(std::mem::take(&mut *bytes)).map_err(|error| {
@@ -48,7 +48,7 @@ pub(super) fn read(path: &Path) -> Result<Zeroizing<String>, String> {
 /// Describes an operating system error without the path.
 ///
 /// The path may be confidential to the host.
-fn told(what: &str, error: &io::Error) -> String {
+fn error_text(what: &str, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => format!("{what} does not exist"),
         io::ErrorKind::PermissionDenied => format!("{what} may not be read by this user"),

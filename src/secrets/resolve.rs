@@ -4,7 +4,7 @@
 
 use super::{Secrets, allow};
 use crate::model::{
-    Declared, Definition, FieldPath, Fields, Fingerprint, FingerprintKey, ResolvedSource, SecretRef, Segment,
+    ConfigValue, Definition, FieldPath, SortedMap, Fingerprint, FingerprintKey, ResolvedSource, SecretRef, Segment,
     SourceName, Template,
 };
 use secrecy::{ExposeSecret as _, SecretString};
@@ -17,26 +17,26 @@ pub struct Resolver {
     secrets: Arc<Secrets>,
     /// Names of the workspace: its alias and its id.
     workspace: Vec<String>,
-    found: BTreeMap<SecretRef, Result<Arc<Found>, String>>,
+    found: BTreeMap<SecretRef, Result<Arc<SecretValue>, String>>,
 }
 
 /// Resolved references of a workspace in compact form.
-pub struct Kept(Box<[(SecretRef, Arc<Found>)]>);
+pub struct ResolvedRefs(Box<[(SecretRef, Arc<SecretValue>)]>);
 
 /// Values in use, shared between workspaces.
 ///
 /// Thousands of workspaces refer to the same few values, so each is stored once.
 #[derive(Clone, Default)]
-pub struct Held(Arc<Mutex<BTreeMap<SecretRef, Weak<Found>>>>);
+pub struct SharedSecrets(Arc<Mutex<BTreeMap<SecretRef, Weak<SecretValue>>>>);
 
-impl Held {
+impl SharedSecrets {
     /// Returns the shared entry if its value is the same, else a new one.
-    fn share(&self, reference: &SecretRef, value: &str) -> Arc<Found> {
+    fn intern(&self, reference: &SecretRef, value: &str) -> Arc<SecretValue> {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let before = held.get(reference).and_then(Weak::upgrade);
         before.filter(|before| before.value.expose_secret() == value).unwrap_or_else(|| {
             let found =
-                Arc::new(Found { value: Arc::new(SecretString::from(value)), print: OnceLock::new() });
+                Arc::new(SecretValue { value: Arc::new(SecretString::from(value)), print: OnceLock::new() });
             held.insert(reference.clone(), Arc::downgrade(&found));
             found
         })
@@ -44,15 +44,15 @@ impl Held {
 }
 
 /// A resolved value.
-struct Found {
+struct SecretValue {
     value: Arc<SecretString>,
     /// Fingerprint, with the id of its key.
     print: OnceLock<(String, Fingerprint)>,
 }
 
-impl Found {
+impl SecretValue {
     fn print(&self, key: &FingerprintKey) -> Fingerprint {
-        let anew = || key.of(self.value.expose_secret());
+        let anew = || key.fingerprint(self.value.expose_secret());
         let (key_id, print) = self.print.get_or_init(|| (key.id().to_owned(), anew()));
         if key_id == key.id() { *print } else { anew() }
     }
@@ -68,27 +68,27 @@ impl Resolver {
 
     /// Creates a resolver that starts with the values resolved before.
     #[must_use]
-    pub fn again(secrets: Arc<Secrets>, workspace: &[&str], kept: Kept) -> Self {
+    pub fn with_cached(secrets: Arc<Secrets>, workspace: &[&str], kept: ResolvedRefs) -> Self {
         let found = kept.0.into_iter().map(|(reference, found)| (reference, Ok(found)));
         Self { found: found.collect(), ..Self::new(secrets, workspace) }
     }
 
     /// Returns the resolved values; failed references are resolved again later.
     #[must_use]
-    pub fn keep(self) -> Kept {
-        Kept(self.found.into_iter().filter_map(|(reference, found)| Some((reference, found.ok()?))).collect())
+    pub fn into_cache(self) -> ResolvedRefs {
+        ResolvedRefs(self.found.into_iter().filter_map(|(reference, found)| Some((reference, found.ok()?))).collect())
     }
 
     /// Resolves every reference of `definition` that is not resolved yet.
     ///
     /// # Errors
-    /// [`Unresolved`] names every reference without a usable value, and contains no value.
-    pub fn resolve(&mut self, definition: &Arc<Definition>) -> Result<Resolution, Unresolved> {
-        let mut walk = Walk { resolver: self, definition, leaves: Vec::new(), missing: Vec::new() };
+    /// [`UnresolvedSecrets`] names every reference without a usable value, and contains no value.
+    pub fn resolve(&mut self, definition: &Arc<Definition>) -> Result<Resolution, UnresolvedSecrets> {
+        let mut walk = DefinitionWalk { resolver: self, definition, leaves: Vec::new(), missing: Vec::new() };
         walk.table(&mut FieldPath::root("connection_config"), &definition.connection_config);
         match walk.missing.is_empty() {
             true => Ok(Resolution { definition: Arc::clone(definition), leaves: walk.leaves }),
-            false => Err(Unresolved { missing: walk.missing }),
+            false => Err(UnresolvedSecrets { missing: walk.missing }),
         }
     }
 
@@ -97,13 +97,13 @@ impl Resolver {
     /// `None` if one has no value.
     #[must_use]
     pub fn fingerprints(&self, key: &FingerprintKey) -> Option<Vec<(SecretRef, Fingerprint)>> {
-        let print = |(reference, found): (&SecretRef, &Result<Arc<Found>, String>)| {
+        let print = |(reference, found): (&SecretRef, &Result<Arc<SecretValue>, String>)| {
             Some((reference.clone(), found.as_ref().ok()?.print(key)))
         };
         self.found.iter().map(print).collect()
     }
 
-    fn found(&mut self, reference: SecretRef, of: &Definition) -> Result<Arc<Found>, String> {
+    fn found(&mut self, reference: SecretRef, of: &Definition) -> Result<Arc<SecretValue>, String> {
         let secrets = &self.secrets;
         if !secrets.allow.is_empty() {
             let workspace: Vec<&str> = self.workspace.iter().map(String::as_str).collect();
@@ -112,65 +112,65 @@ impl Resolver {
         if let Some(found) = self.found.get(&reference) {
             return found.clone();
         }
-        let found = secrets.look_up(&reference).map(|value| secrets.held.share(&reference, &value));
+        let found = secrets.look_up(&reference).map(|value| secrets.shared.intern(&reference, &value));
         self.found.insert(reference, found.clone());
         found
     }
 }
 
 /// State of a traversal of one definition.
-struct Walk<'a> {
+struct DefinitionWalk<'a> {
     resolver: &'a mut Resolver,
     definition: &'a Definition,
-    leaves: Vec<Leaf>,
-    missing: Vec<Missing>,
+    leaves: Vec<SecretLeaf>,
+    missing: Vec<MissingSecret>,
 }
 
 /// A leaf with a secret.
-struct Leaf {
+struct SecretLeaf {
     path: FieldPath,
-    holds: Holds,
+    secret: SecretPart,
 }
 
-enum Holds {
+enum SecretPart {
     /// Exactly the value of one reference.
-    Value(Arc<Found>),
+    Value(Arc<SecretValue>),
     /// Text that combines references and literal parts.
-    Text(Arc<SecretString>, Vec<Arc<Found>>),
+    Text(Arc<SecretString>, Vec<Arc<SecretValue>>),
 }
 
-impl Walk<'_> {
-    fn table(&mut self, path: &mut FieldPath, entries: &Fields<Declared>) {
+impl DefinitionWalk<'_> {
+    fn table(&mut self, path: &mut FieldPath, entries: &SortedMap<ConfigValue>) {
         for (key, declared) in entries {
-            if may_refer(declared) {
-                let length = path.enter(key);
+            if may_contain_reference(declared) {
+                let length = path.push_key(key);
                 self.value(path, declared);
-                path.leave(length);
+                path.truncate(length);
             }
         }
     }
 
-    fn value(&mut self, path: &mut FieldPath, declared: &Declared) {
+    fn value(&mut self, path: &mut FieldPath, declared: &ConfigValue) {
         let holds = match declared {
-            Declared::Secret(reference) => {
-                self.reference(path, reference.clone(), || reference.to_string()).map(Holds::Value)
+            ConfigValue::Secret(reference) => {
+                self.reference(path, reference.clone(), || reference.to_string()).map(SecretPart::Value)
             }
-            Declared::Template(template) => self.template(path, template),
-            Declared::Array(items) => {
-                for (n, item) in items.iter().enumerate().filter(|(_, item)| may_refer(item)) {
-                    let length = path.enter_item(n);
+            ConfigValue::Template(template) => self.template(path, template),
+            ConfigValue::Array(items) => {
+                for (n, item) in items.iter().enumerate().filter(|(_, item)| may_contain_reference(item)) {
+                    let length = path.push_index(n);
                     self.value(path, item);
-                    path.leave(length);
+                    path.truncate(length);
                 }
                 return;
             }
-            Declared::Table(entries) => return self.table(path, entries),
+            ConfigValue::Table(entries) => return self.table(path, entries),
             _ => return,
         };
-        self.leaves.extend(holds.map(|holds| Leaf { path: path.clone(), holds }));
+        self.leaves.extend(holds.map(|holds| SecretLeaf { path: path.clone(), secret: holds }));
     }
 
-    fn template(&mut self, path: &FieldPath, template: &Template) -> Option<Holds> {
+    fn template(&mut self, path: &FieldPath, template: &Template) -> Option<SecretPart> {
         let mut found = Vec::new();
         for segment in &template.0 {
             if let Segment::Env(name) = segment {
@@ -178,7 +178,7 @@ impl Walk<'_> {
             }
         }
         if let ([Segment::Env(_)], [_]) = (template.0.as_slice(), found.as_slice()) {
-            return found.pop().map(Holds::Value);
+            return found.pop().map(SecretPart::Value);
         }
         let mut values = found.iter();
         let pieces: Option<Vec<&str>> = template
@@ -191,7 +191,7 @@ impl Walk<'_> {
             .collect();
         // Allocate once: a growing string leaves copies of the secret in memory.
         let text = pieces?.concat();
-        Some(Holds::Text(Arc::new(SecretString::from(text)), found))
+        Some(SecretPart::Text(Arc::new(SecretString::from(text)), found))
     }
 
     fn reference(
@@ -199,11 +199,11 @@ impl Walk<'_> {
         path: &FieldPath,
         reference: SecretRef,
         written: impl FnOnce() -> String,
-    ) -> Option<Arc<Found>> {
+    ) -> Option<Arc<SecretValue>> {
         match self.resolver.found(reference, self.definition) {
             Ok(found) => Some(found),
             Err(why) => {
-                self.missing.push(Missing { path: path.clone(), reference: written(), why });
+                self.missing.push(MissingSecret { path: path.clone(), reference: written(), reason: why });
                 None
             }
         }
@@ -211,43 +211,43 @@ impl Walk<'_> {
 }
 
 /// Returns true if this value may contain references.
-fn may_refer(declared: &Declared) -> bool {
-    matches!(declared, Declared::Secret(_) | Declared::Template(_) | Declared::Array(_) | Declared::Table(_))
+fn may_contain_reference(declared: &ConfigValue) -> bool {
+    matches!(declared, ConfigValue::Secret(_) | ConfigValue::Template(_) | ConfigValue::Array(_) | ConfigValue::Table(_))
 }
 
 /// References without a usable value. Contains no values.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unresolved {
+pub struct UnresolvedSecrets {
     /// The references, at least one, in the order of the definition.
-    pub missing: Vec<Missing>,
+    pub missing: Vec<MissingSecret>,
 }
 
 /// One reference without a usable value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Missing {
+pub struct MissingSecret {
     /// Path of the leaf.
     pub path: FieldPath,
     /// Reference as written: `${NAME}`, `env:NAME`, `file:NAME`, `credential:NAME`.
     pub reference: String,
     /// Reason as a sentence: `DB_PASSWORD is not set here`.
-    pub why: String,
+    pub reason: String,
 }
 
-impl fmt::Display for Unresolved {
+impl fmt::Display for UnresolvedSecrets {
     /// Writes every reason once: `DB_PASSWORD is not set here; API_KEY is empty`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut said = BTreeSet::new();
         for missing in &self.missing {
-            if said.insert(&missing.why) {
+            if said.insert(&missing.reason) {
                 let separator = if said.len() > 1 { "; " } else { "" };
-                write!(f, "{separator}{}", missing.why)?;
+                write!(f, "{separator}{}", missing.reason)?;
             }
         }
         Ok(())
     }
 }
 
-impl std::error::Error for Unresolved {}
+impl std::error::Error for UnresolvedSecrets {}
 
 /// Resolved values of a definition's `connection_config`, by leaf.
 ///
@@ -256,16 +256,16 @@ impl std::error::Error for Unresolved {}
 pub struct Resolution {
     definition: Arc<Definition>,
     /// Leaves in the order of the definition.
-    leaves: Vec<Leaf>,
+    leaves: Vec<SecretLeaf>,
 }
 
 impl Resolution {
     /// Returns a fingerprint of the value at every leaf with a secret.
     #[must_use]
     pub fn fingerprints(&self, key: &FingerprintKey) -> BTreeMap<FieldPath, Fingerprint> {
-        let print = |leaf: &Leaf| match &leaf.holds {
-            Holds::Value(found) => found.print(key),
-            Holds::Text(text, _) => key.of(text.expose_secret()),
+        let print = |leaf: &SecretLeaf| match &leaf.secret {
+            SecretPart::Value(found) => found.print(key),
+            SecretPart::Text(text, _) => key.fingerprint(text.expose_secret()),
         };
         self.leaves.iter().map(|leaf| (leaf.path.clone(), print(leaf))).collect()
     }
@@ -276,12 +276,12 @@ impl Resolution {
         let mut values = Vec::with_capacity(self.leaves.len());
         let mut texts = Vec::with_capacity(self.leaves.len());
         for leaf in self.leaves {
-            match leaf.holds {
-                Holds::Value(found) => {
+            match leaf.secret {
+                SecretPart::Value(found) => {
                     values.push(Arc::clone(&found.value));
                     texts.push(Arc::clone(&found.value));
                 }
-                Holds::Text(text, found) => {
+                SecretPart::Text(text, found) => {
                     values.extend(found.iter().map(|found| Arc::clone(&found.value)));
                     texts.push(text);
                 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::{Declared, FieldPath, Fields, FingerprintKey, Segment, SourceName, Template, wipe};
+use crate::model::{ConfigValue, FieldPath, SortedMap, FingerprintKey, Segment, SourceName, Template, wipe};
 use secrecy::zeroize::Zeroize;
 use serde_json::{Value, json};
 use std::fs;
@@ -10,11 +10,11 @@ use std::sync::Mutex;
 const CANARY: &str = "c4nary-${HOME}-\"quoted\"";
 
 fn secrets(dir: Option<&Path>) -> Secrets {
-    let variables: Variables = Arc::new(|name| match name {
+    let variables: AllowedVariables = Arc::new(|name| match name {
         "PASSWORD" => Some(CANARY.to_owned()),
         "USER" => Some("reader".to_owned()),
         "EMPTY" => Some(String::new()),
-        "LONG" => Some("x".repeat(LONGEST_VALUE + 1)),
+        "LONG" => Some("x".repeat(MAX_VALUE_BYTES + 1)),
         "PMTX_TOKEN" => Some("platform-token".to_owned()),
         _ => None,
     });
@@ -24,25 +24,25 @@ fn secrets(dir: Option<&Path>) -> Secrets {
         credentials_dir: dir.map(|dir| dir.join("credentials")),
         forbidden: [SecretRef::Env("PMTX_TOKEN".into()), SecretRef::Credential("pmtx-token".into())].into(),
         allow: Vec::new(),
-        for_settings: None,
-        held: Held::default(),
+        settings_variables: None,
+        shared: SharedSecrets::default(),
     }
 }
 
-fn definition(entries: impl IntoIterator<Item = (&'static str, Declared)>) -> Arc<Definition> {
+fn definition(entries: impl IntoIterator<Item = (&'static str, ConfigValue)>) -> Arc<Definition> {
     Arc::new(Definition {
         kind: "database".into(),
         connection_config: entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
-        metadata: Fields::default(),
+        metadata: SortedMap::default(),
     })
 }
 
-fn env(name: &str) -> Declared {
-    Declared::Secret(SecretRef::Env(name.into()))
+fn env(name: &str) -> ConfigValue {
+    ConfigValue::Secret(SecretRef::Env(name.into()))
 }
 
 /// Returns the reason why `reference` does not resolve.
-fn refusal(secrets: &Secrets, reference: Declared) -> String {
+fn refusal(secrets: &Secrets, reference: ConfigValue) -> String {
     match secrets.resolve(&definition([("it", reference)]), &[]) {
         Ok(_) => "resolved".into(),
         Err(unresolved) => unresolved.to_string(),
@@ -56,7 +56,7 @@ fn sent(resolution: Resolution) -> Value {
 }
 
 fn value(secrets: &Secrets, reference: SecretRef) -> Value {
-    let resolved = secrets.resolve(&definition([("it", Declared::Secret(reference))]), &[]).ok().unwrap();
+    let resolved = secrets.resolve(&definition([("it", ConfigValue::Secret(reference))]), &[]).ok().unwrap();
     sent(resolved)["it"].clone()
 }
 
@@ -68,12 +68,12 @@ fn every_kind_of_value_reaches_its_place_and_is_expanded_once() {
         Segment::Literal(":${".into()),
         Segment::Env("PASSWORD".into()),
     ]);
-    let nested = Declared::Table([("keys".to_owned(), Declared::Array(vec![env("PASSWORD")]))].into());
+    let nested = ConfigValue::Table([("keys".to_owned(), ConfigValue::Array(vec![env("PASSWORD")]))].into());
     let definition = definition([
-        ("url", Declared::Template(url)),
-        ("port", Declared::Integer(5432)),
+        ("url", ConfigValue::Template(url)),
+        ("port", ConfigValue::Integer(5432)),
         ("options", nested),
-        ("empty", Declared::Table(Fields::default())),
+        ("empty", ConfigValue::Table(SortedMap::default())),
     ]);
     let resolved = secrets(None).resolve(&definition, &[]).ok().unwrap();
     assert_eq!(
@@ -91,19 +91,19 @@ fn every_kind_of_value_reaches_its_place_and_is_expanded_once() {
 fn fingerprints_cover_exactly_the_leaves_that_hold_secrets() {
     let key = FingerprintKey::new([7; 32]);
     let definition = definition([
-        ("host", Declared::String("db".into())),
+        ("host", ConfigValue::String("db".into())),
         ("password", env("PASSWORD")),
-        ("dotted.key", Declared::Array(vec![Declared::Integer(1), env("USER")])),
+        ("dotted.key", ConfigValue::Array(vec![ConfigValue::Integer(1), env("USER")])),
     ]);
     let prints = secrets(None).resolve(&definition, &[]).ok().unwrap().fingerprints(&key);
     let secret_leaves: Vec<_> = definition
         .leaves()
         .into_iter()
-        .filter(|(_, leaf)| matches!(leaf, crate::model::Leaf::Secret(_)))
+        .filter(|(_, leaf)| matches!(leaf, crate::model::LeafValue::Secret(_)))
         .map(|(path, _)| path)
         .collect();
     assert_eq!(prints.keys().cloned().collect::<Vec<_>>(), secret_leaves);
-    assert_eq!(prints[&FieldPath::root("connection_config").key("password")], key.of(&json!(CANARY)));
+    assert_eq!(prints[&FieldPath::root("connection_config").key("password")], key.fingerprint(&json!(CANARY)));
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn all_that_is_missing_is_named_at_once_and_no_value_is_told() {
             &definition([
                 ("a", env("DB_PASSWORD")),
                 ("b", env("EMPTY")),
-                ("c", Declared::Template(template)),
+                ("c", ConfigValue::Template(template)),
                 ("d", env("PASSWORD")),
                 ("e", env("DB_PASSWORD")),
             ]),
@@ -139,13 +139,13 @@ fn variables_are_refused_with_the_reason() {
     let token = "env:PMTX_TOKEN is wellspring's own, and no source may be given it";
     assert_eq!(refusal(&secrets, env("PMTX_TOKEN")), token);
     let template = Template(vec![Segment::Env("PMTX_TOKEN".into())]);
-    assert_eq!(refusal(&secrets, Declared::Template(template)), token);
+    assert_eq!(refusal(&secrets, ConfigValue::Template(template)), token);
     assert_eq!(
-        refusal(&secrets, Declared::Secret(SecretRef::File("a".into()))),
+        refusal(&secrets, ConfigValue::Secret(SecretRef::File("a".into()))),
         "file:a: no directory of secrets is set (secrets.dir)"
     );
     assert_eq!(
-        refusal(&secrets, Declared::Secret(SecretRef::Credential("a".into()))),
+        refusal(&secrets, ConfigValue::Secret(SecretRef::Credential("a".into()))),
         "credential:a: $CREDENTIALS_DIRECTORY is not set here"
     );
 }
@@ -160,8 +160,8 @@ fn exactly_one_trailing_newline_is_taken_off() {
         fs::write(dir.path().join("it"), content).unwrap();
         assert_eq!(value(&secrets, SecretRef::File("it".into())), *expected, "{content:?}");
     }
-    fs::write(dir.path().join("it"), vec![b'x'; LONGEST_VALUE]).unwrap();
-    assert_eq!(value(&secrets, SecretRef::File("it".into())).as_str().unwrap().len(), LONGEST_VALUE);
+    fs::write(dir.path().join("it"), vec![b'x'; MAX_VALUE_BYTES]).unwrap();
+    assert_eq!(value(&secrets, SecretRef::File("it".into())).as_str().unwrap().len(), MAX_VALUE_BYTES);
 }
 
 #[test]
@@ -169,11 +169,11 @@ fn files_that_are_no_secret_are_refused_with_the_reason() {
     let dir = tempfile::tempdir().unwrap();
     let secrets = secrets(Some(dir.path()));
     let check = |name: &str, why: &str| {
-        let got = refusal(&secrets, Declared::Secret(SecretRef::File(name.into())));
+        let got = refusal(&secrets, ConfigValue::Secret(SecretRef::File(name.into())));
         assert_eq!(got, format!("file:{name}: {why}"));
     };
     fs::write(dir.path().join("empty"), "\n").unwrap();
-    fs::write(dir.path().join("long"), vec![b'x'; LONGEST_VALUE + 1]).unwrap();
+    fs::write(dir.path().join("long"), vec![b'x'; MAX_VALUE_BYTES + 1]).unwrap();
     fs::write(dir.path().join("binary"), [b'a', 0xff]).unwrap();
     fs::create_dir(dir.path().join("folder")).unwrap();
     check("empty", "is empty");
@@ -187,7 +187,7 @@ fn files_that_are_no_secret_are_refused_with_the_reason() {
 fn a_socket_or_fifo_is_refused_without_waiting_for_it() {
     let dir = tempfile::tempdir().unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(dir.path().join("socket")).unwrap();
-    let got = refusal(&secrets(Some(dir.path())), Declared::Secret(SecretRef::File("socket".into())));
+    let got = refusal(&secrets(Some(dir.path())), ConfigValue::Secret(SecretRef::File("socket".into())));
     assert_eq!(got, "file:socket: is not a regular file");
 }
 
@@ -214,15 +214,15 @@ fn no_name_leads_out_of_the_directory() {
         "sub//inside",
     ];
     for name in names.into_iter().map(str::to_owned).chain([absolute, "sub/inside/".into()]) {
-        let got = refusal(&secrets, Declared::Secret(SecretRef::File(name.clone())));
+        let got = refusal(&secrets, ConfigValue::Secret(SecretRef::File(name.clone())));
         assert_eq!(got, format!("file:{name}: is not a plain name below the directory of secrets"));
     }
     for name in ["link", "up/outside"] {
-        let got = refusal(&secrets, Declared::Secret(SecretRef::File(name.into())));
+        let got = refusal(&secrets, ConfigValue::Secret(SecretRef::File(name.into())));
         assert_eq!(got, format!("file:{name}: leads out of the directory of secrets"));
     }
-    assert!(refusal(&secrets, Declared::Secret(SecretRef::File("loop".into()))).contains("cannot be read"));
-    assert!(refusal(&secrets, Declared::Secret(SecretRef::File("a\0b".into()))).contains("cannot be read"));
+    assert!(refusal(&secrets, ConfigValue::Secret(SecretRef::File("loop".into()))).contains("cannot be read"));
+    assert!(refusal(&secrets, ConfigValue::Secret(SecretRef::File("a\0b".into()))).contains("cannot be read"));
     assert_eq!(value(&secrets, SecretRef::File("sub/inside".into())), "inside");
 }
 
@@ -250,7 +250,7 @@ fn another_name_for_the_token_is_refused_too() {
         SecretRef::File("credentials/pmtx-token".into()),
     ] {
         assert_eq!(
-            refusal(&secrets, Declared::Secret(reference.clone())),
+            refusal(&secrets, ConfigValue::Secret(reference.clone())),
             format!("{reference} is wellspring's own, and no source may be given it")
         );
     }
@@ -270,9 +270,9 @@ fn a_resolution_wipes_its_texts() {
 fn the_source_knows_what_each_reference_resolved_to_whatever_its_key_is_called() {
     let greeting = Template(vec![Segment::Literal("hello ".into()), Segment::Env("PASSWORD".into())]);
     let definition = definition([
-        ("greeting", Declared::Template(greeting)),
+        ("greeting", ConfigValue::Template(greeting)),
         ("colour", env("USER")),
-        ("plain", Declared::Integer(1)),
+        ("plain", ConfigValue::Integer(1)),
     ]);
     let resolved = secrets(None).resolve(&definition, &[]).ok().unwrap();
     let source = resolved.into_source(SourceName::parse("s").unwrap());
@@ -295,7 +295,7 @@ fn a_reference_is_looked_up_once_for_all_sources_of_a_workspace() {
     };
     let mut resolver = Resolver::new(Arc::new(secrets.clone()), &["ws"]);
     let text = Template(vec![Segment::Literal("a ".into()), Segment::Env("PASSWORD".into())]);
-    let definition = definition([("it", env("PASSWORD")), ("text", Declared::Template(text))]);
+    let definition = definition([("it", env("PASSWORD")), ("text", ConfigValue::Template(text))]);
     let both = [resolver.resolve(&definition), resolver.resolve(&definition)];
     let [one, other] = both.map(|resolution| sent(resolution.ok().unwrap()));
     assert_eq!((&one, asked.load(Ordering::Relaxed)), (&other, 1));
@@ -313,7 +313,7 @@ fn a_reference_is_looked_up_once_for_all_sources_of_a_workspace() {
 fn workspaces_hold_a_value_that_they_share_once_and_another_value_is_held_beside_it() {
     let value = Arc::new(Mutex::new("one".to_owned()));
     let now = Arc::clone(&value);
-    let variables: Variables = Arc::new(move |_| Some(now.lock().unwrap().clone()));
+    let variables: AllowedVariables = Arc::new(move |_| Some(now.lock().unwrap().clone()));
     let secrets = Arc::new(Secrets { variables, ..secrets(None) });
     let definition = definition([("it", env("PASSWORD"))]);
     let holds = |resolver: &mut Resolver| {
@@ -329,18 +329,18 @@ fn workspaces_hold_a_value_that_they_share_once_and_another_value_is_held_beside
     let mut anew = new("a");
     let other = holds(&mut anew);
     assert_eq!(other.0, "two");
-    assert_eq!(holds(&mut Resolver::again(Arc::clone(&secrets), &["b"], b.keep())), held, "it was sent");
+    assert_eq!(holds(&mut Resolver::with_cached(Arc::clone(&secrets), &["b"], b.into_cache())), held, "it was sent");
     assert_eq!((holds(&mut a), holds(&mut new("c"))), (held, other));
 }
 
 #[test]
 fn what_several_sources_share_has_one_fingerprint_under_each_key() {
     let mut resolver = Resolver::new(Arc::new(secrets(None)), &["ws"]);
-    let whole = Declared::Template(Template(vec![Segment::Env("PASSWORD".into())]));
+    let whole = ConfigValue::Template(Template(vec![Segment::Env("PASSWORD".into())]));
     let definition = definition([("a", env("PASSWORD")), ("b", whole)]);
     let resolution = resolver.resolve(&definition).ok().unwrap();
     for key in [FingerprintKey::new([7; 32]), FingerprintKey::new([8; 32]), FingerprintKey::new([7; 32])] {
-        let print = key.of(&json!(CANARY));
+        let print = key.fingerprint(&json!(CANARY));
         assert_eq!(resolution.fingerprints(&key).into_values().collect::<Vec<_>>(), [print, print]);
         assert_eq!(resolver.fingerprints(&key), Some(vec![(SecretRef::Env("PASSWORD".into()), print)]));
     }
@@ -355,7 +355,7 @@ fn what_was_found_for_one_source_is_not_given_to_another_that_may_not_have_it() 
     let secrets =
         Secrets { allow: vec![Allow { name: glob("env:*"), workspaces: None, hosts }], ..secrets(None) };
     let mut resolver = Resolver::new(Arc::new(secrets), &["ws"]);
-    let to = |host: &str| definition([("host", Declared::String(host.into())), ("it", env("PASSWORD"))]);
+    let to = |host: &str| definition([("host", ConfigValue::String(host.into())), ("it", env("PASSWORD"))]);
     assert!(resolver.resolve(&to("a.db.example.com")).is_ok());
     let refused = resolver.resolve(&to("elsewhere.example.com")).err().unwrap().to_string();
     assert_eq!(refused, "env:PASSWORD may not go to the host elsewhere.example.com ([[secrets.allow]])");

@@ -12,101 +12,101 @@ pub enum Rank {
 }
 
 /// Suffix of a key's name, in lower case, letters only.
-struct Name(&'static str, Rank, Whole);
+struct KeyName(&'static str, Rank, WholeKey);
 
 /// Position in which a suffix matches.
 ///
 /// `End`: at the end of any key. `Word`: only as a separate word, so that `pass` does not match
 /// `bypass`.
 #[derive(PartialEq, Eq)]
-enum Whole {
+enum WholeKey {
     End,
     Word,
 }
 
 use Rank::{Certain, Likely, Perhaps};
-use Whole::{End, Word};
+use WholeKey::{End, Word};
 
-const D: &[Name] = &[Name("password", Certain, End), Name("passwd", Certain, End), Name("pwd", Certain, End)];
-const E: &[Name] = &[
-    Name("passphrase", Certain, End),
-    Name("passcode", Certain, End),
-    Name("cookie", Likely, Word),
-    Name("signature", Perhaps, Word),
-    Name("sharedaccesssignature", Certain, End),
+const D: &[KeyName] = &[KeyName("password", Certain, End), KeyName("passwd", Certain, End), KeyName("pwd", Certain, End)];
+const E: &[KeyName] = &[
+    KeyName("passphrase", Certain, End),
+    KeyName("passcode", Certain, End),
+    KeyName("cookie", Likely, Word),
+    KeyName("signature", Perhaps, Word),
+    KeyName("sharedaccesssignature", Certain, End),
 ];
-const G: &[Name] = &[Name("sig", Perhaps, Word)];
-const H: &[Name] = &[Name("auth", Perhaps, Word)];
-const K: &[Name] = &[Name("webhook", Perhaps, Word), Name("hook", Perhaps, Word)];
-const L: &[Name] =
-    &[Name("credential", Certain, End), Name("webhookurl", Likely, End), Name("hookurl", Likely, End)];
-const N: &[Name] = &[
-    Name("token", Certain, End),
-    Name("authorization", Certain, End),
-    Name("authentication", Perhaps, Word),
-    Name("pin", Perhaps, Word),
+const G: &[KeyName] = &[KeyName("sig", Perhaps, Word)];
+const H: &[KeyName] = &[KeyName("auth", Perhaps, Word)];
+const K: &[KeyName] = &[KeyName("webhook", Perhaps, Word), KeyName("hook", Perhaps, Word)];
+const L: &[KeyName] =
+    &[KeyName("credential", Certain, End), KeyName("webhookurl", Likely, End), KeyName("hookurl", Likely, End)];
+const N: &[KeyName] = &[
+    KeyName("token", Certain, End),
+    KeyName("authorization", Certain, End),
+    KeyName("authentication", Perhaps, Word),
+    KeyName("pin", Perhaps, Word),
 ];
-const P: &[Name] = &[Name("otp", Perhaps, Word)];
-const R: &[Name] = &[Name("bearer", Likely, Word)];
-const S: &[Name] = &[
-    Name("credentials", Certain, End),
-    Name("creds", Certain, Word),
-    Name("pass", Certain, Word),
-    Name("dbpass", Certain, End),
-    Name("userpass", Certain, End),
-    Name("sqlpass", Certain, End),
-    Name("smtppass", Certain, End),
-    Name("mailpass", Certain, End),
-    Name("ftppass", Certain, End),
-    Name("ldappass", Certain, End),
-    Name("sshpass", Certain, End),
-    Name("pgpass", Certain, End),
-    Name("proxypass", Certain, End),
-    Name("passwords", Likely, Word),
-    Name("secrets", Likely, Word),
-    Name("apikeys", Likely, End),
-    Name("accesskeys", Likely, End),
-    Name("cookies", Likely, Word),
-    Name("tokens", Perhaps, Word),
-    Name("keys", Perhaps, Word),
-    Name("sas", Perhaps, Word),
+const P: &[KeyName] = &[KeyName("otp", Perhaps, Word)];
+const R: &[KeyName] = &[KeyName("bearer", Likely, Word)];
+const S: &[KeyName] = &[
+    KeyName("credentials", Certain, End),
+    KeyName("creds", Certain, Word),
+    KeyName("pass", Certain, Word),
+    KeyName("dbpass", Certain, End),
+    KeyName("userpass", Certain, End),
+    KeyName("sqlpass", Certain, End),
+    KeyName("smtppass", Certain, End),
+    KeyName("mailpass", Certain, End),
+    KeyName("ftppass", Certain, End),
+    KeyName("ldappass", Certain, End),
+    KeyName("sshpass", Certain, End),
+    KeyName("pgpass", Certain, End),
+    KeyName("proxypass", Certain, End),
+    KeyName("passwords", Likely, Word),
+    KeyName("secrets", Likely, Word),
+    KeyName("apikeys", Likely, End),
+    KeyName("accesskeys", Likely, End),
+    KeyName("cookies", Likely, Word),
+    KeyName("tokens", Perhaps, Word),
+    KeyName("keys", Perhaps, Word),
+    KeyName("sas", Perhaps, Word),
 ];
-const T: &[Name] = &[Name("secret", Certain, End), Name("jwt", Likely, Word), Name("pat", Perhaps, Word)];
-const Y: &[Name] = &[
-    Name("apikey", Certain, End),
-    Name("accesskey", Certain, End),
-    Name("privatekey", Certain, End),
-    Name("secretkey", Certain, End),
-    Name("accountkey", Likely, End),
-    Name("storagekey", Likely, End),
-    Name("sharedkey", Likely, End),
-    Name("subscriptionkey", Likely, End),
-    Name("encryptionkey", Likely, End),
-    Name("decryptionkey", Likely, End),
-    Name("signingkey", Likely, End),
-    Name("consumerkey", Likely, End),
-    Name("masterkey", Likely, End),
-    Name("sshkey", Likely, End),
-    Name("hmackey", Likely, End),
-    Name("aeskey", Likely, End),
-    Name("rsakey", Likely, End),
-    Name("jwtkey", Likely, End),
-    Name("saskey", Likely, End),
-    Name("authkey", Likely, End),
-    Name("appkey", Likely, End),
-    Name("applicationkey", Likely, End),
-    Name("licensekey", Likely, End),
-    Name("sessionkey", Likely, End),
-    Name("functionkey", Likely, End),
-    Name("functionskey", Likely, End),
-    Name("ingestionkey", Likely, End),
-    Name("integrationkey", Likely, End),
-    Name("deploykey", Likely, End),
-    Name("adminkey", Likely, End),
-    Name("writekey", Likely, End),
-    Name("securitykey", Likely, End),
-    Name("webhookkey", Likely, End),
-    Name("key", Perhaps, Word),
+const T: &[KeyName] = &[KeyName("secret", Certain, End), KeyName("jwt", Likely, Word), KeyName("pat", Perhaps, Word)];
+const Y: &[KeyName] = &[
+    KeyName("apikey", Certain, End),
+    KeyName("accesskey", Certain, End),
+    KeyName("privatekey", Certain, End),
+    KeyName("secretkey", Certain, End),
+    KeyName("accountkey", Likely, End),
+    KeyName("storagekey", Likely, End),
+    KeyName("sharedkey", Likely, End),
+    KeyName("subscriptionkey", Likely, End),
+    KeyName("encryptionkey", Likely, End),
+    KeyName("decryptionkey", Likely, End),
+    KeyName("signingkey", Likely, End),
+    KeyName("consumerkey", Likely, End),
+    KeyName("masterkey", Likely, End),
+    KeyName("sshkey", Likely, End),
+    KeyName("hmackey", Likely, End),
+    KeyName("aeskey", Likely, End),
+    KeyName("rsakey", Likely, End),
+    KeyName("jwtkey", Likely, End),
+    KeyName("saskey", Likely, End),
+    KeyName("authkey", Likely, End),
+    KeyName("appkey", Likely, End),
+    KeyName("applicationkey", Likely, End),
+    KeyName("licensekey", Likely, End),
+    KeyName("sessionkey", Likely, End),
+    KeyName("functionkey", Likely, End),
+    KeyName("functionskey", Likely, End),
+    KeyName("ingestionkey", Likely, End),
+    KeyName("integrationkey", Likely, End),
+    KeyName("deploykey", Likely, End),
+    KeyName("adminkey", Likely, End),
+    KeyName("writekey", Likely, End),
+    KeyName("securitykey", Likely, End),
+    KeyName("webhookkey", Likely, End),
+    KeyName("key", Perhaps, Word),
 ];
 
 /// Suffix words that do not change the meaning: `password_base64`, `DB_PASS_2`.
@@ -162,7 +162,7 @@ fn ranked(key: &str) -> Option<Rank> {
     if ends(key, "publickey", false) {
         return None;
     }
-    names.iter().find(|Name(name, _, whole)| ends(key, name, *whole == Word)).map(|Name(_, rank, _)| *rank)
+    names.iter().find(|KeyName(name, _, whole)| ends(key, name, *whole == Word)).map(|KeyName(_, rank, _)| *rank)
 }
 
 /// Returns true if the letters and digits of `key` end in `name`.
@@ -184,11 +184,11 @@ fn ends(key: &str, name: &str, word: bool) -> bool {
             return false;
         }
     }
-    !word || at == 0 || begins_word(bytes[at - 1], bytes[at])
+    !word || at == 0 || is_word_boundary(bytes[at - 1], bytes[at])
 }
 
 /// Returns true at a word boundary: `db_pass`, `dbPass`, `db2pass`.
-fn begins_word(before: u8, first: u8) -> bool {
+fn is_word_boundary(before: u8, first: u8) -> bool {
     !before.is_ascii_alphabetic() || before.is_ascii_lowercase() && first.is_ascii_uppercase()
 }
 
@@ -198,7 +198,7 @@ fn without_qualifier(key: &str) -> Option<&str> {
     let mut start = key.len();
     while start > 0 && bytes[start - 1].is_ascii_alphanumeric() {
         start -= 1;
-        if start > 0 && begins_word(bytes[start - 1], bytes[start]) && !bytes[start].is_ascii_digit() {
+        if start > 0 && is_word_boundary(bytes[start - 1], bytes[start]) && !bytes[start].is_ascii_digit() {
             break;
         }
     }
@@ -227,7 +227,7 @@ pub(super) fn last_word(key: &str) -> String {
     let mut start = key.len();
     while start > 0 && bytes[start - 1].is_ascii_alphanumeric() {
         start -= 1;
-        if start > 0 && begins_word(bytes[start - 1], bytes[start]) {
+        if start > 0 && is_word_boundary(bytes[start - 1], bytes[start]) {
             break;
         }
     }

@@ -3,56 +3,56 @@
 use std::ops::Range;
 
 /// Prefix of a secret, with the minimum number and kind of characters after it.
-struct Shape(&'static str, usize, fn(u8) -> bool);
+struct SecretShape(&'static str, usize, fn(u8) -> bool);
 
-const SHAPES: [Shape; 47] = [
-    Shape("AKIA", 16, upper),
-    Shape("ASIA", 16, upper),
-    Shape("ghp_", 20, alnum),
-    Shape("gho_", 20, alnum),
-    Shape("ghu_", 20, alnum),
-    Shape("ghs_", 20, alnum),
-    Shape("ghr_", 20, alnum),
-    Shape("github_pat_", 20, word),
-    Shape("glpat-", 10, token),
-    Shape("gldt-", 10, token),
-    Shape("glrt-", 10, token),
-    Shape("glsa_", 16, word),
-    Shape("xoxb-", 10, token),
-    Shape("xoxa-", 10, token),
-    Shape("xoxp-", 10, token),
-    Shape("xoxr-", 10, token),
-    Shape("xoxs-", 10, token),
-    Shape("xapp-", 10, token),
-    Shape("sk_live_", 10, word),
-    Shape("sk_test_", 10, word),
-    Shape("rk_live_", 10, word),
-    Shape("whsec_", 10, token),
-    Shape("sk-ant-", 10, token),
-    Shape("sk-proj-", 10, token),
-    Shape("sk-", 32, alnum),
-    Shape("AIza", 20, token),
-    Shape("ya29.", 16, token),
-    Shape("npm_", 16, alnum),
-    Shape("pypi-", 16, token),
-    Shape("dapi", 16, alnum),
-    Shape("dckr_pat_", 10, token),
-    Shape("dop_v1_", 16, alnum),
-    Shape("hvs.", 16, token),
-    Shape("hvb.", 16, token),
-    Shape("SG.", 20, dotted),
-    Shape("shpat_", 16, alnum),
-    Shape("shpss_", 16, alnum),
-    Shape("lin_api_", 16, alnum),
-    Shape("ATATT3", 16, token),
-    Shape("NRAK-", 16, alnum),
-    Shape("PMAK-", 16, token),
-    Shape("hf_", 20, alnum),
-    Shape("tskey-", 10, token),
-    Shape("rubygems_", 16, alnum),
-    Shape("AGE-SECRET-KEY-", 16, upper),
-    Shape("EAAC", 32, alnum),
-    Shape("eyJ", 20, dotted),
+const SHAPES: [SecretShape; 47] = [
+    SecretShape("AKIA", 16, upper),
+    SecretShape("ASIA", 16, upper),
+    SecretShape("ghp_", 20, alnum),
+    SecretShape("gho_", 20, alnum),
+    SecretShape("ghu_", 20, alnum),
+    SecretShape("ghs_", 20, alnum),
+    SecretShape("ghr_", 20, alnum),
+    SecretShape("github_pat_", 20, word),
+    SecretShape("glpat-", 10, token),
+    SecretShape("gldt-", 10, token),
+    SecretShape("glrt-", 10, token),
+    SecretShape("glsa_", 16, word),
+    SecretShape("xoxb-", 10, token),
+    SecretShape("xoxa-", 10, token),
+    SecretShape("xoxp-", 10, token),
+    SecretShape("xoxr-", 10, token),
+    SecretShape("xoxs-", 10, token),
+    SecretShape("xapp-", 10, token),
+    SecretShape("sk_live_", 10, word),
+    SecretShape("sk_test_", 10, word),
+    SecretShape("rk_live_", 10, word),
+    SecretShape("whsec_", 10, token),
+    SecretShape("sk-ant-", 10, token),
+    SecretShape("sk-proj-", 10, token),
+    SecretShape("sk-", 32, alnum),
+    SecretShape("AIza", 20, token),
+    SecretShape("ya29.", 16, token),
+    SecretShape("npm_", 16, alnum),
+    SecretShape("pypi-", 16, token),
+    SecretShape("dapi", 16, alnum),
+    SecretShape("dckr_pat_", 10, token),
+    SecretShape("dop_v1_", 16, alnum),
+    SecretShape("hvs.", 16, token),
+    SecretShape("hvb.", 16, token),
+    SecretShape("SG.", 20, dotted),
+    SecretShape("shpat_", 16, alnum),
+    SecretShape("shpss_", 16, alnum),
+    SecretShape("lin_api_", 16, alnum),
+    SecretShape("ATATT3", 16, token),
+    SecretShape("NRAK-", 16, alnum),
+    SecretShape("PMAK-", 16, token),
+    SecretShape("hf_", 20, alnum),
+    SecretShape("tskey-", 10, token),
+    SecretShape("rubygems_", 16, alnum),
+    SecretShape("AGE-SECRET-KEY-", 16, upper),
+    SecretShape("EAAC", 32, alnum),
+    SecretShape("eyJ", 20, dotted),
 ];
 
 /// Returns the byte ranges of all texts in one of these forms.
@@ -60,10 +60,10 @@ pub(super) fn shapes(text: &str) -> impl Iterator<Item = Range<usize>> {
     let bytes = text.as_bytes();
     let mut past = 0;
     bytes.iter().enumerate().filter_map(move |(at, first)| {
-        if at < past || !begins(*first) || at > 0 && bytes[at - 1].is_ascii_alphanumeric() {
+        if at < past || !may_start_shape(*first) || at > 0 && bytes[at - 1].is_ascii_alphanumeric() {
             return None;
         }
-        let found = SHAPES.iter().find_map(|Shape(start, least, permitted)| {
+        let found = SHAPES.iter().find_map(|SecretShape(start, least, permitted)| {
             let rest = bytes[at..].strip_prefix(start.as_bytes())?;
             let length = rest.iter().take_while(|byte| permitted(**byte)).count();
             let part = &rest[..length];
@@ -80,7 +80,7 @@ pub(super) fn shapes(text: &str) -> impl Iterator<Item = Range<usize>> {
 }
 
 /// Returns true if a form begins with this byte.
-pub(super) fn begins(byte: u8) -> bool {
+pub(super) fn may_start_shape(byte: u8) -> bool {
     matches!(
         byte,
         b'A' | b'E' | b'N' | b'P' | b'S' | b'd' | b'e' | b'g' | b'h' | b'l' | b'n' | b'p' | b'r' | b's'..=b't' | b'w'..=b'y'
@@ -137,8 +137,8 @@ pub(super) fn is_code(text: &str) -> bool {
 ///
 /// Examples: a path, the name of a resource, a plain word.
 pub(super) fn is_ordinary(text: &str) -> bool {
-    const LONGEST_WORD: usize = 32;
-    let is_word = text.len() <= LONGEST_WORD
+    const MAX_WORD_LEN: usize = 32;
+    let is_word = text.len() <= MAX_WORD_LEN
         && text.bytes().all(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'-' | b'.' | b' '));
     is_word || is_path(text) || ["arn:", "urn:", "alias/", "projects/"].iter().any(|is| text.starts_with(is))
 }

@@ -7,14 +7,14 @@ use super::{is_secret, shapes};
 use std::ops::Range;
 
 /// Maximum bytes searched for a key or an address, which bounds the cost.
-const NEAR: usize = 1024;
+const MAX_SCAN_BYTES: usize = 1024;
 
 /// Returns the byte ranges of literal secrets in this text.
 ///
 /// References such as `${NAME}` are not secrets.
 #[must_use]
-pub fn exposed(text: &str) -> Vec<Range<usize>> {
-    if !text.as_bytes().windows(2).any(may_begin) && !begins_shape(text) {
+pub fn find_secrets(text: &str) -> Vec<Range<usize>> {
+    if !text.as_bytes().windows(2).any(may_start_secret) && !begins_shape(text) {
         return Vec::new();
     }
     let mut found: Vec<Range<usize>> = text
@@ -43,7 +43,7 @@ pub fn exposed(text: &str) -> Vec<Range<usize>> {
 /// Returns true if these two bytes may precede a secret.
 ///
 /// Most texts contain no such pair.
-fn may_begin(two: &[u8]) -> bool {
+fn may_start_secret(two: &[u8]) -> bool {
     matches!(
         two,
         [b'=', _]
@@ -112,7 +112,7 @@ fn webhook(text: &str, from: usize) -> Option<Range<usize>> {
         "webhooks.mongodb-realm.com/",
         "hooks.glip.com/",
     ];
-    let rest = &text[from..text.floor_char_boundary(from + NEAR)];
+    let rest = &text[from..text.floor_char_boundary(from + MAX_SCAN_BYTES)];
     let end = rest.find(['"', '\'', '\n', ' ', '<', '>']).unwrap_or(rest.len());
     // Another address in the text is examined separately, which bounds the cost.
     let end = rest[..end].find("://").unwrap_or(end);
@@ -175,7 +175,7 @@ fn key_before(text: &str) -> Option<(&str, bool)> {
 }
 
 fn near_end(text: &str) -> &str {
-    let mut start = text.len().saturating_sub(NEAR);
+    let mut start = text.len().saturating_sub(MAX_SCAN_BYTES);
     while !text.is_char_boundary(start) {
         start += 1;
     }

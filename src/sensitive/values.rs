@@ -1,6 +1,6 @@
 //! Secrets in JSON values, as they are sent.
 
-use super::{exposed, is_secret, is_secret_number, looks_secret, named_value, names_next};
+use super::{find_secrets, is_secret, is_secret_number, looks_secret, named_value, name_for_next};
 use serde_json::{Map, Value};
 
 const MASK: &str = "***";
@@ -9,7 +9,7 @@ const MASK: &str = "***";
 #[must_use]
 pub fn exposes_secret(value: &Value) -> bool {
     match value {
-        Value::String(text) => !exposed(text).is_empty(),
+        Value::String(text) => !find_secrets(text).is_empty(),
         Value::Array(items) => items.iter().enumerate().any(|(n, item)| match name_of(items, n) {
             Some(name) => exposes_secret_under(name, item),
             None => exposes_secret(item),
@@ -29,7 +29,7 @@ pub fn exposes_secret(value: &Value) -> bool {
 #[must_use]
 pub fn exposes_secret_under(key: &str, value: &Value) -> bool {
     match value {
-        Value::String(text) => is_secret(key, text) || !exposed(text).is_empty(),
+        Value::String(text) => is_secret(key, text) || !find_secrets(text).is_empty(),
         Value::Number(number) => is_secret_number(key, &number.to_string()),
         Value::Array(items) => {
             exposes_secret(value) || items.iter().any(|item| exposes_secret_under(key, item))
@@ -41,7 +41,7 @@ pub fn exposes_secret_under(key: &str, value: &Value) -> bool {
 /// Returns the name that the preceding list element gives to this one.
 fn name_of(items: &[Value], n: usize) -> Option<&str> {
     let (before, item) = (items.get(n.checked_sub(1)?)?.as_str()?, items.get(n)?.as_str()?);
-    names_next(before, item, items.len())
+    name_for_next(before, item, items.len())
 }
 
 fn named(fields: &Map<String, Value>) -> Option<(&'static str, &str)> {
@@ -117,7 +117,7 @@ pub fn masked_text(text: &str) -> String {
     out.push_str(rest);
     let mut shown = String::with_capacity(out.len());
     let mut from = 0;
-    for range in exposed(&out) {
+    for range in find_secrets(&out) {
         shown.extend([&out[from..range.start], MASK]);
         from = range.end;
     }

@@ -7,7 +7,7 @@ mod read;
 use super::SettingsError;
 use crate::manifest::Diagnostic;
 use crate::model::{Limit, Prune, SecretRef};
-use crate::notices::{Event, Shape};
+use crate::notices::{NotificationEvent, PayloadFormat};
 use crate::plan::HostLimits;
 use crate::secrets::Allow;
 use globset::{Glob, GlobMatcher};
@@ -19,17 +19,17 @@ use std::time::Duration;
 /// Maximum duration: longer values are typing errors.
 ///
 /// The bound also keeps later arithmetic from overflowing.
-const LONGEST: Duration = Duration::from_secs(366 * 86_400);
+const MAX_DURATION: Duration = Duration::from_secs(366 * 86_400);
 
 /// Content of the host file, such as `/etc/wellspring/daemon.toml`.
 #[derive(Debug, Clone, Default)]
 pub struct HostFile {
     /// `[daemon]`
-    pub daemon: Daemon,
+    pub daemon: DaemonSettings,
     /// `[platform]`
     pub platform: HostPlatform,
     /// `[limits]`
-    pub limits: Limits,
+    pub limits: HostLimitSettings,
     /// `[secrets]`
     pub secrets: HostSecrets,
     /// `[variables]`
@@ -44,15 +44,15 @@ pub struct HostFile {
 
 /// `[daemon]`
 #[derive(Debug, Clone, Default)]
-pub struct Daemon {
+pub struct DaemonSettings {
     /// Directory of the tree, or a symlink to it that may be replaced.
     pub dir: Option<PathBuf>,
     /// `"apply"` or `"dry-run"`
     pub mode: Mode,
     /// Interval of the full check for drift.
-    pub interval: Option<Humane>,
+    pub interval: Option<HumanDuration>,
     /// Quiet time of the files before a removal.
-    pub settle: Option<Pause>,
+    pub settle: Option<NonNegativeDuration>,
 }
 
 /// Mode of the daemon.
@@ -73,11 +73,11 @@ pub struct HostPlatform {
     /// `{ secret = "credential:pmtx-token" }`
     pub token: Option<TokenReference>,
     /// Timeout of one attempt of a request.
-    pub timeout: Option<Humane>,
+    pub timeout: Option<HumanDuration>,
     /// Timeout of a sync request.
-    pub sync_timeout: Option<Humane>,
+    pub sync_timeout: Option<HumanDuration>,
     /// Time after which a write must be visible on the platform.
-    pub settle: Option<Pause>,
+    pub settle: Option<NonNegativeDuration>,
     /// Maximum number of concurrent requests.
     pub max_in_flight: Option<usize>,
     /// Maximum number of requests per second.
@@ -88,7 +88,7 @@ pub struct HostPlatform {
 
 /// `[limits]`
 #[derive(Debug, Clone, Default)]
-pub struct Limits {
+pub struct HostLimitSettings {
     /// Maximum number of removals in any hour.
     pub max_cleanup: Option<HostLimit>,
     /// Maximum number of replacements in one pass.
@@ -161,18 +161,18 @@ pub struct HostNotify {
     /// Reference to the webhook's address: `{ secret = "env:SLACK_WEBHOOK" }`.
     pub url: TokenReference,
     /// `"json"` or `"slack"`
-    pub format: Shape,
+    pub format: PayloadFormat,
     /// Events to report; `None` for all.
-    pub events: Option<Vec<Event>>,
+    pub events: Option<Vec<NotificationEvent>>,
 }
 
 /// A duration such as `"30s"` or `"1h 30m"`, from one second to 366 days.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Humane(Duration);
+pub struct HumanDuration(Duration);
 
-/// Like [`Humane`], but may be shorter than a second or zero.
+/// Like [`HumanDuration`], but may be shorter than a second or zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pause(Duration);
+pub struct NonNegativeDuration(Duration);
 
 /// A number, or a percentage such as `"30%"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -218,7 +218,7 @@ impl HostFile {
     }
 }
 
-impl Humane {
+impl HumanDuration {
     /// Returns the duration.
     #[must_use]
     pub fn get(self) -> Duration {
@@ -226,7 +226,7 @@ impl Humane {
     }
 }
 
-impl Pause {
+impl NonNegativeDuration {
     /// Returns the duration.
     #[must_use]
     pub fn get(self) -> Duration {
@@ -248,8 +248,8 @@ impl From<&HostAllow> for Allow {
     }
 }
 
-impl From<Limits> for HostLimits {
-    fn from(limits: Limits) -> Self {
+impl From<HostLimitSettings> for HostLimits {
+    fn from(limits: HostLimitSettings) -> Self {
         Self {
             max_cleanup: limits.max_cleanup.map(|limit| limit.0),
             max_replace: limits.max_replace.map(|limit| limit.0),
@@ -261,18 +261,18 @@ impl From<Limits> for HostLimits {
     }
 }
 
-impl FromStr for Humane {
+impl FromStr for HumanDuration {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.parse()? {
-            Pause(duration) if duration < Duration::from_secs(1) => Err("one second is the shortest"),
-            Pause(duration) => Ok(Self(duration)),
+            NonNegativeDuration(duration) if duration < Duration::from_secs(1) => Err("one second is the shortest"),
+            NonNegativeDuration(duration) => Ok(Self(duration)),
         }
     }
 }
 
-impl FromStr for Pause {
+impl FromStr for NonNegativeDuration {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -282,7 +282,7 @@ impl FromStr for Pause {
             read.map_err(|_| "write a number and a unit, such as \"30s\" or \"1h 30m\"")?,
         ) {
             Err(_) => Err("a duration cannot be negative"),
-            Ok(duration) if duration > LONGEST => Err("366 days are the longest"),
+            Ok(duration) if duration > MAX_DURATION => Err("366 days are the longest"),
             Ok(duration) => Ok(Self(duration)),
         }
     }

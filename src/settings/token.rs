@@ -40,12 +40,12 @@ pub fn token(settings: &Settings, platform: &BaseUrl, interactive: bool) -> Resu
 
 fn of_platform_tools(home: &Path, platform: &BaseUrl) -> Option<SecretString> {
     #[derive(Deserialize)]
-    struct Config {
+    struct TokenFile {
         url: String,
         token: SecretString,
     }
     let text = std::fs::read_to_string(home.join(".prometheux/config.json")).ok()?;
-    let config: Config = serde_json::from_str(&text).ok()?;
+    let config: TokenFile = serde_json::from_str(&text).ok()?;
     // The URL in the file may be that of the platform or of one account on it.
     let url = BaseUrl::parse(&config.url).ok()?;
     let rest = platform.as_str().strip_prefix(url.as_str())?;

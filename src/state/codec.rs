@@ -1,10 +1,10 @@
 //! Encoding of values in the database: JSON as text, instants as nanoseconds.
 
-use super::error::Fault;
+use super::error::DbError;
 use super::inventory::NewIntent;
-use super::{StateError, store};
+use super::{StoreError, store};
 use crate::model::deflate;
-use crate::model::{Declared, Definition, IntentKind, Owned, Scope, Sent, SourceId, Unit, WorkspaceId};
+use crate::model::{ConfigValue, Definition, IntentKind, ManagedSource, Scope, SentConnect, SourceId, WorkspaceRef, WorkspaceId};
 use jiff::Timestamp;
 use rusqlite::types::Value as Stored;
 use serde::Serialize;
@@ -15,9 +15,9 @@ use std::borrow::Borrow as _;
 /// Encodes `value` as JSON and verifies that it decodes to the same value.
 ///
 /// `what` names the value in the error.
-pub(super) fn encode<T>(value: &T, what: &dyn std::fmt::Display) -> Result<String, StateError>
+pub(super) fn encode<T>(value: &T, what: &dyn std::fmt::Display) -> Result<String, StoreError>
 where
-    T: Serialize + ToOwned<Owned: DeserializeOwned> + PartialEq + Plain + ?Sized,
+    T: Serialize + ToOwned<Owned: DeserializeOwned> + PartialEq + JsonSafe + ?Sized,
 {
     let reads_back = |text: &String| {
         let back = |text| serde_json::from_str::<T::Owned>(text);
@@ -28,14 +28,14 @@ where
         .ok()
         .and_then(|()| String::from_utf8(text).ok())
         .filter(reads_back)
-        .ok_or_else(|| StateError::Unstorable { what: what.to_string() })
+        .ok_or_else(|| StoreError::Unstorable { what: what.to_string() })
 }
 
 /// Values that may skip the round-trip check of [`encode`].
 ///
 /// The round trip can fail only for values that JSON cannot represent and for values nested deeper
 /// than the parser's limit.
-pub(super) trait Plain {
+pub(super) trait JsonSafe {
     /// Returns true if the value is known to survive a round trip.
     fn is_plain(&self) -> bool {
         true
@@ -47,22 +47,22 @@ pub(super) trait Plain {
     }
 }
 
-impl Plain for SourceId {
+impl JsonSafe for SourceId {
     fn length(&self) -> usize {
         64
     }
 }
 
-impl Plain for [Unit] {}
+impl JsonSafe for [WorkspaceRef] {}
 
-impl Plain for Owned {
+impl JsonSafe for ManagedSource {
     fn is_plain(&self) -> bool {
-        let of_sent = |sent: &Sent| sent.applied.as_ref().is_none_or(|applied| applied.definition.is_plain());
+        let of_sent = |sent: &SentConnect| sent.applied.as_ref().is_none_or(|applied| applied.definition.is_plain());
         self.applied.definition.is_plain() && self.sent.iter().all(of_sent)
     }
 }
 
-impl Plain for [NewIntent] {
+impl JsonSafe for [NewIntent] {
     fn is_plain(&self) -> bool {
         self.iter().all(|intent| match &intent.kind {
             IntentKind::Connect(applied) => applied.definition.is_plain(),
@@ -78,19 +78,19 @@ impl Plain for [NewIntent] {
 /// Nesting depth that every JSON parser accepts.
 const LEVELS: usize = 30;
 
-impl Plain for Definition {
+impl JsonSafe for Definition {
     fn is_plain(&self) -> bool {
         self.connection_config.values().all(|value| is_plain(value, LEVELS))
             && self.metadata.values().all(|value| is_shallow(value, LEVELS))
     }
 }
 
-fn is_plain(value: &Declared, levels: usize) -> bool {
+fn is_plain(value: &ConfigValue, levels: usize) -> bool {
     match (value, levels) {
         (_, 0) => false,
-        (Declared::Float(number), _) => number.is_finite(),
-        (Declared::Array(items), _) => items.iter().all(|item| is_plain(item, levels - 1)),
-        (Declared::Table(entries), _) => entries.values().all(|value| is_plain(value, levels - 1)),
+        (ConfigValue::Float(number), _) => number.is_finite(),
+        (ConfigValue::Array(items), _) => items.iter().all(|item| is_plain(item, levels - 1)),
+        (ConfigValue::Table(entries), _) => entries.values().all(|value| is_plain(value, levels - 1)),
         _ => true,
     }
 }
@@ -108,28 +108,28 @@ fn is_shallow(value: &Value, levels: usize) -> bool {
 }
 
 /// Decodes JSON read from `table`; the error contains no stored content.
-pub(super) fn decode<T: DeserializeOwned>(text: &str, table: &str) -> Result<T, Fault> {
-    serde_json::from_str(text).map_err(|_| Fault::Unreadable(format!("a row of {table} cannot be read")))
+pub(super) fn decode<T: DeserializeOwned>(text: &str, table: &str) -> Result<T, DbError> {
+    serde_json::from_str(text).map_err(|_| DbError::Undecodable(format!("a row of {table} cannot be read")))
 }
 
 /// Compresses `text` if it is longer than a database page.
 ///
 /// Such texts are repetitive and compress well.
-pub(super) fn deflated(text: String) -> Stored {
-    let is_large = text.len() > usize::from(store::PAGE);
-    match is_large.then(|| deflate::deflated(text.as_bytes())).flatten() {
+pub(super) fn compress(text: String) -> Stored {
+    let is_large = text.len() > usize::from(store::PAGE_SIZE);
+    match is_large.then(|| deflate::compress(text.as_bytes())).flatten() {
         Some(small) => Stored::Blob(small.into_vec()),
         None => Stored::Text(text),
     }
 }
 
-/// Reverses [`deflated`] for a value read from `table`.
-pub(super) fn inflated(stored: Stored, table: &str) -> Result<String, Fault> {
-    let unreadable = || Fault::Unreadable(format!("a row of {table} cannot be read"));
+/// Reverses [`compress`] for a value read from `table`.
+pub(super) fn decompress(stored: Stored, table: &str) -> Result<String, DbError> {
+    let unreadable = || DbError::Undecodable(format!("a row of {table} cannot be read"));
     match stored {
         Stored::Text(text) => Ok(text),
         Stored::Blob(small) => {
-            let text = deflate::inflated(&small, 8 * small.len()).ok_or_else(unreadable)?;
+            let text = deflate::decompress(&small, 8 * small.len()).ok_or_else(unreadable)?;
             String::from_utf8(text).map_err(|_| unreadable())
         }
         _ => Err(unreadable()),
@@ -137,12 +137,12 @@ pub(super) fn inflated(stored: Stored, table: &str) -> Result<String, Fault> {
 }
 
 /// Parses a name or id stored as plain text in `table`.
-pub(super) fn name<T: TryFrom<String>>(text: String, table: &str) -> Result<T, Fault> {
-    T::try_from(text).map_err(|_| Fault::Unreadable(format!("a row of {table} has no usable name")))
+pub(super) fn name<T: TryFrom<String>>(text: String, table: &str) -> Result<T, DbError> {
+    T::try_from(text).map_err(|_| DbError::Undecodable(format!("a row of {table} has no usable name")))
 }
 
-pub(super) fn unit(workspace: String, scope: String, table: &str) -> Result<Unit, Fault> {
-    Ok(Unit { workspace: name::<WorkspaceId>(workspace, table)?, scope: name::<Scope>(scope, table)? })
+pub(super) fn unit(workspace: String, scope: String, table: &str) -> Result<WorkspaceRef, DbError> {
+    Ok(WorkspaceRef { workspace: name::<WorkspaceId>(workspace, table)?, scope: name::<Scope>(scope, table)? })
 }
 
 /// Nanoseconds since 1970, which sort like the instants.

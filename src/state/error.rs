@@ -6,11 +6,11 @@ use std::path::PathBuf;
 
 /// Reason why the state could not be read or written.
 #[derive(Debug)]
-pub enum StateError {
+pub enum StoreError {
     /// A file operation on the state failed.
     File {
         /// The attempted operation, for example `create the state directory`.
-        doing: &'static str,
+        operation: &'static str,
         /// The file or directory.
         path: PathBuf,
         /// Error of the operating system.
@@ -37,7 +37,7 @@ pub enum StateError {
         /// Schema version of the database.
         found: i64,
         /// Newest schema version this program supports.
-        known: i64,
+        supported: i64,
     },
     /// The fingerprint key file does not contain a key.
     Key {
@@ -52,7 +52,7 @@ pub enum StateError {
         why: String,
     },
     /// Another process kept the state's opening lock for too long.
-    Opening {
+    OpenTimeout {
         /// The lock file.
         path: PathBuf,
     },
@@ -72,11 +72,11 @@ pub enum StateError {
     Stopped,
 }
 
-impl fmt::Display for StateError {
+impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File { doing, path, .. } => write!(f, "could not {doing} {}", path.display()),
-            Self::Database { path, source } if is_full(source) => write!(
+            Self::File { operation: doing, path, .. } => write!(f, "could not {doing} {}", path.display()),
+            Self::Database { path, source } if is_disk_full(source) => write!(
                 f,
                 "the state database {} cannot be written, because its disk is full; make room there",
                 path.display()
@@ -89,7 +89,7 @@ impl fmt::Display for StateError {
                  sources that are as declared are adopted again",
                 path.display()
             ),
-            Self::Newer { path, found, known } => write!(
+            Self::Newer { path, found, supported: known } => write!(
                 f,
                 "the state database {} was written by a newer wellspring (schema {found}; this one knows \
                  {known}); use that version, or another --state-dir",
@@ -106,7 +106,7 @@ impl fmt::Display for StateError {
                 "{} {why}; it was left as it is. Remove it if you did not put it there, or name another --state-dir",
                 path.display()
             ),
-            Self::Opening { path } => write!(
+            Self::OpenTimeout { path } => write!(
                 f,
                 "another process is still opening this state (it holds {}); try again, or end that process",
                 path.display()
@@ -130,18 +130,18 @@ impl fmt::Display for StateError {
     }
 }
 
-impl std::error::Error for StateError {
+impl std::error::Error for StoreError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::File { source, .. } => Some(source),
-            Self::Database { source, .. } if !is_full(source) => Some(source),
+            Self::Database { source, .. } if !is_disk_full(source) => Some(source),
             _ => None,
         }
     }
 }
 
 /// Returns true if the disk is full; the log and its index need space too.
-fn is_full(error: &rusqlite::Error) -> bool {
+fn is_disk_full(error: &rusqlite::Error) -> bool {
     use rusqlite::ffi;
     let code = error.sqlite_error().map(|error| error.extended_code);
     matches!(code, Some(ffi::SQLITE_FULL | ffi::SQLITE_IOERR_SHMSIZE))
@@ -149,34 +149,34 @@ fn is_full(error: &rusqlite::Error) -> bool {
 
 /// Error inside a transaction, before the database path is attached.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(super) enum DbError {
     Sqlite(rusqlite::Error),
     /// A stored value cannot be decoded; names the table and the defect.
-    Unreadable(String),
-    Plain(StateError),
+    Undecodable(String),
+    Store(StoreError),
 }
 
-impl From<rusqlite::Error> for Fault {
+impl From<rusqlite::Error> for DbError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Sqlite(error)
     }
 }
 
-impl From<StateError> for Fault {
-    fn from(error: StateError) -> Self {
-        Self::Plain(error)
+impl From<StoreError> for DbError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
     }
 }
 
-impl Fault {
+impl DbError {
     /// Attaches the path; separates damage from a busy or full database.
-    pub(super) fn at(self, path: PathBuf) -> StateError {
+    pub(super) fn with_path(self, path: PathBuf) -> StoreError {
         use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
         match self {
-            Self::Plain(error) => error,
-            Self::Unreadable(why) => StateError::Damaged { path, why },
+            Self::Store(error) => error,
+            Self::Undecodable(why) => StoreError::Damaged { path, why },
             Self::Sqlite(error) => match error.sqlite_error_code() {
-                Some(DatabaseCorrupt | NotADatabase) => StateError::Damaged { path, why: error.to_string() },
+                Some(DatabaseCorrupt | NotADatabase) => StoreError::Damaged { path, why: error.to_string() },
                 _ if matches!(
                     error,
                     rusqlite::Error::FromSqlConversionFailure(..)
@@ -185,9 +185,9 @@ impl Fault {
                         | rusqlite::Error::Utf8Error(..)
                 ) =>
                 {
-                    StateError::Damaged { path, why: error.to_string() }
+                    StoreError::Damaged { path, why: error.to_string() }
                 }
-                _ => StateError::Database { path, source: error },
+                _ => StoreError::Database { path, source: error },
             },
         }
     }

@@ -3,21 +3,21 @@
 //! If a file can no longer be read, only the workspaces it declared are held back.
 
 use super::codec;
-use super::{State, StateError};
-use crate::model::Unit;
+use super::{Store, StoreError};
+use crate::model::WorkspaceRef;
 use rusqlite::params;
 use std::collections::BTreeMap;
 
-impl State {
+impl Store {
     /// Replaces the record of what the files of `root` declare.
     ///
     /// # Errors
     /// When the state cannot be written.
-    pub async fn remember_files(
+    pub async fn record_files(
         &self,
         root: &str,
-        files: Vec<(String, Vec<Unit>)>,
-    ) -> Result<(), StateError> {
+        files: Vec<(String, Vec<WorkspaceRef>)>,
+    ) -> Result<(), StoreError> {
         let root = root.to_owned();
         self.write(move |connection, platform| {
             connection.execute("DELETE FROM files WHERE platform = ?1 AND root = ?2", [platform, &root])?;
@@ -35,7 +35,7 @@ impl State {
     ///
     /// # Errors
     /// When the state cannot be read.
-    pub async fn files(&self, root: &str) -> Result<BTreeMap<String, Vec<Unit>>, StateError> {
+    pub async fn files(&self, root: &str) -> Result<BTreeMap<String, Vec<WorkspaceRef>>, StoreError> {
         let root = root.to_owned();
         self.read(move |connection, platform| {
             let mut statement = connection

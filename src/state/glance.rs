@@ -1,14 +1,14 @@
 //! Reads of a database file that leave no files behind.
 
-use super::StateError;
-use super::error::Fault;
+use super::StoreError;
+use super::error::DbError;
 use super::store::BUSY;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 
 /// Attempts at a lock-free read before reading with locks.
-const GLANCES: usize = 3;
+const IMMUTABLE_READ_ATTEMPTS: usize = 3;
 
 /// Reads without leaving files behind.
 ///
@@ -16,36 +16,36 @@ const GLANCES: usize = 3;
 /// closed cleanly, reads the file as immutable, and accepts the result only if the file did not
 /// change meanwhile.
 pub(super) fn glance<T>(path: &Path, work: impl Fn(&Connection) -> Result<T, Fault>) -> Result<T, Fault> {
-    for _ in 0..GLANCES {
-        let Some(before) = at_rest(path) else { break };
+    for _ in 0..IMMUTABLE_READ_ATTEMPTS {
+        let Some(before) = wal_free_identity(path) else { break };
         let value = read_with(path, "immutable=1", &work);
-        if at_rest(path).is_some_and(|after| after == before) {
+        if wal_free_identity(path).is_some_and(|after| after == before) {
             return value;
         }
     }
     read_with(path, "mode=ro", &work)
 }
 
-fn read_with<T>(path: &Path, how: &str, work: impl Fn(&Connection) -> Result<T, Fault>) -> Result<T, Fault> {
+fn read_with<T>(path: &Path, how: &str, work: impl Fn(&Connection) -> Result<T, DbError>) -> Result<T, DbError> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     let mut connection = Connection::open_with_flags(uri(path, how)?, flags)?;
-    connection.busy_timeout(BUSY)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     let transaction = connection.transaction()?;
     work(&transaction)
 }
 
 /// Identity of a database file without a WAL; `None` while a WAL exists.
-fn at_rest(path: &Path) -> Option<(u64, Option<std::time::SystemTime>)> {
+fn wal_free_identity(path: &Path) -> Option<(u64, Option<std::time::SystemTime>)> {
     let log = PathBuf::from(format!("{}-wal", path.display()));
     let seen = |metadata: Metadata| (metadata.len(), metadata.modified().ok());
     if log.exists() { None } else { fs::metadata(path).ok().map(seen) }
 }
 
 /// Formats `path` as an SQLite URI, percent-encoding all syntax characters.
-fn uri(path: &Path, how: &str) -> Result<String, Fault> {
+fn uri(path: &Path, how: &str) -> Result<String, DbError> {
     use std::fmt::Write;
-    let path = std::path::absolute(path).map_err(|source| StateError::File {
+    let path = std::path::absolute(path).map_err(|source| StoreError::File {
         doing: "find",
         path: path.to_owned(),
         source,

@@ -1,12 +1,12 @@
 //! Integrity check of the store.
 
-use super::{State, StateError};
+use super::{Store, StoreError};
 
 /// Result of checking the whole store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreHealth {
     /// Managed sources on this platform.
-    pub owned: usize,
+    pub managed: usize,
     /// Recorded runs for this platform.
     pub runs: usize,
     /// Size of the database on disk in bytes, without its log.
@@ -15,12 +15,12 @@ pub struct StoreHealth {
     pub damage: Option<String>,
 }
 
-impl State {
+impl Store {
     /// Reads and verifies the whole database.
     ///
     /// # Errors
     /// When it cannot be read at all.
-    pub async fn health(&self) -> Result<StoreHealth, StateError> {
+    pub async fn health(&self) -> Result<StoreHealth, StoreError> {
         self.read(|connection, platform| {
             let count = |rows: &str| -> rusqlite::Result<usize> {
                 let query = format!("SELECT count(*) FROM {rows} WHERE platform = ?1");
@@ -31,7 +31,7 @@ impl State {
             let bytes = pages("page_count")?.saturating_mul(pages("page_size")?);
             let verdict: String = connection.pragma_query_value(None, "quick_check", |row| row.get(0))?;
             Ok(StoreHealth {
-                owned: count("owned JOIN units USING (unit)")?,
+                managed: count("owned JOIN units USING (unit)")?,
                 runs: count("runs")?,
                 bytes: u64::try_from(bytes).unwrap_or(0),
                 damage: (verdict != "ok").then_some(verdict),

@@ -1,14 +1,14 @@
 //! Managed sources and the intents of writes.
 
 use super::codec::{self, instant, nanoseconds};
-use super::error::Fault;
+use super::error::DbError;
 use super::journal::{self, JournalEntry};
 use super::learned;
-use super::quarantine::{self, Quarantined};
-use super::{State, StateError, settled};
+use super::quarantine::{self, QuarantineEntry};
+use super::{Store, StoreError, settled};
 use crate::model::{
-    Answered, Declaration, Forgotten, Intent, IntentKind, Inventory, Owned, SourceId, SourceKey, SourceName,
-    Unit,
+    Answered, DeclarationHash, Forgotten, Intent, IntentKind, Inventory, ManagedSource, SourceId, SourceKey, SourceName,
+    WorkspaceRef,
 };
 use jiff::Timestamp;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
@@ -28,31 +28,31 @@ pub struct NewIntent {
     /// Ids of sources with this name before the write.
     pub before: Vec<SourceId>,
     /// Declaration of the source in the files.
-    pub declared: Option<Declaration>,
+    pub declared: Option<DeclarationHash>,
 }
 
 /// Intents per row; each has one bit in the row's `open` column.
-const BATCH: usize = 64;
+const INTENTS_PER_ROW: usize = 64;
 
 /// Returns the row of an intent and its bit in that row.
 fn place(number: i64) -> (i64, u32) {
-    let batch = BATCH as i64;
+    let batch = INTENTS_PER_ROW as i64;
     (number.div_euclid(batch), u32::try_from(number.rem_euclid(batch)).unwrap_or_default())
 }
 
-/// One step of a [`State::commit`].
+/// One step of a [`Store::commit`].
 #[derive(Debug, Clone, PartialEq)]
-pub enum Change {
+pub enum StoreChange {
     /// Records the source as managed, replacing an earlier record of the name.
-    Own(SourceName, Arc<Owned>),
+    Manage(SourceName, Arc<ManagedSource>),
     /// Removes the source from the managed ones; no-op if it is unmanaged.
-    Disown(SourceName),
+    Unmanage(SourceName),
     /// Closes an intent whose outcome is known.
     CloseIntent(i64),
     /// Stops managing a source missing from the list; keeps its record for a while.
-    Forget(SourceName, Arc<Owned>, Timestamp),
+    Forget(SourceName, Arc<ManagedSource>, Timestamp),
     /// Drops the record of a forgotten source; no-op if there is none.
-    Recall(SourceName),
+    DropForgotten(SourceName),
     /// The platform accepted this intent's write; contains the id if it returned one.
     Answered(i64, Option<SourceId>),
     /// Latest time this intent's write may have been sent; no-op if it is closed.
@@ -60,7 +60,7 @@ pub enum Change {
     /// Adds a journal entry.
     Journal(Box<JournalEntry>),
     /// Quarantines the source until it is released or its mark changes.
-    Quarantine(SourceName, Quarantined),
+    Quarantine(SourceName, QuarantineEntry),
     /// The source was removed for a replacement, and connecting it again failed.
     Halt(SourceName, Timestamp),
     /// Time from which absences in the unit's lists are distrusted; `None` ends it.
@@ -71,12 +71,12 @@ pub enum Change {
     Release(SourceName),
 }
 
-impl State {
+impl Store {
     /// Returns the managed sources and the open intents of `unit`, oldest first.
     ///
     /// # Errors
     /// When the state cannot be read.
-    pub async fn inventory(&self, unit: &Unit) -> Result<Inventory, StateError> {
+    pub async fn inventory(&self, unit: &WorkspaceRef) -> Result<Inventory, StoreError> {
         let unit = unit.clone();
         self.read_rows(move |connection, platform| rows(connection, platform, &unit), InventoryRows::read)
             .await
@@ -90,9 +90,9 @@ impl State {
     /// When the state cannot be read.
     pub async fn ids(
         &self,
-        unit: &Unit,
+        unit: &WorkspaceRef,
         names: Vec<SourceName>,
-    ) -> Result<BTreeMap<SourceName, SourceId>, StateError> {
+    ) -> Result<BTreeMap<SourceName, SourceId>, StoreError> {
         let unit = unit.clone();
         let rows = move |connection: &Connection, platform: &str| {
             let mut rows = Vec::new();
@@ -109,7 +109,7 @@ impl State {
         self.read_rows(rows, |rows| {
             let mut ids = BTreeMap::new();
             for (name, row) in rows {
-                let owned: Owned = codec::decode(&row, "owned")?;
+                let owned: ManagedSource = codec::decode(&row, "owned")?;
                 ids.extend(owned.id.map(|id| (name, id)));
             }
             Ok(ids)
@@ -121,7 +121,7 @@ impl State {
     ///
     /// # Errors
     /// When the state cannot be read.
-    pub async fn units(&self) -> Result<Vec<Unit>, StateError> {
+    pub async fn units(&self) -> Result<Vec<WorkspaceRef>, StoreError> {
         self.read(|connection, platform| {
             let mut statement = connection.prepare_cached(
                 "SELECT workspace, scope FROM units WHERE platform = ?1
@@ -129,7 +129,7 @@ impl State {
             )?;
             let rows = statement.query_map([platform], |row| Ok((row.get(0)?, row.get(1)?)))?;
             rows.map(|row| {
-                row.map_err(Fault::from).and_then(|(workspace, scope)| codec::unit(workspace, scope, "owned"))
+                row.map_err(DbError::from).and_then(|(workspace, scope)| codec::unit(workspace, scope, "owned"))
             })
             .collect()
         })
@@ -144,19 +144,19 @@ impl State {
     /// When the state cannot be written; then none is recorded.
     pub async fn record_intents(
         &self,
-        unit: &Unit,
+        unit: &WorkspaceRef,
         intents: &[NewIntent],
         now: Timestamp,
-    ) -> Result<Vec<i64>, StateError> {
+    ) -> Result<Vec<i64>, StoreError> {
         let unit = unit.clone();
         // Encode here, because the single database thread is shared by all callers.
         let worded = |intents: &[NewIntent]| {
             // Intents are short-lived, so compress them to write fewer pages.
-            Ok((intents.len(), codec::deflated(codec::encode(intents, &unit)?)))
+            Ok((intents.len(), codec::compress(codec::encode(intents, &unit)?)))
         };
-        let batches = intents.chunks(BATCH).map(worded).collect::<Result<Vec<_>, StateError>>()?;
+        let batches = intents.chunks(INTENTS_PER_ROW).map(worded).collect::<Result<Vec<_>, StoreError>>()?;
         self.write(move |connection, platform| {
-            let unit = about_to_write(connection, platform, &unit)?;
+            let unit = prepare_write(connection, platform, &unit)?;
             let mut statement = connection.prepare_cached(
                 "INSERT INTO batches (unit, recorded_at, open, intents) VALUES (?1, ?2, ?3, ?4)",
             )?;
@@ -164,7 +164,7 @@ impl State {
             for (length, words) in &batches {
                 let open = (0..*length).fold(0, |open: i64, bit| open | 1 << bit);
                 let batch = statement.insert(params![unit, nanoseconds(now), open, words])?;
-                numbers.extend((0..*length as i64).map(|bit| batch * BATCH as i64 + bit));
+                numbers.extend((0..*length as i64).map(|bit| batch * INTENTS_PER_ROW as i64 + bit));
             }
             Ok(numbers)
         })
@@ -175,30 +175,30 @@ impl State {
     ///
     /// # Errors
     /// When the state cannot be written, or an intent to close is not open.
-    pub async fn commit(&self, unit: &Unit, changes: Vec<Change>) -> Result<(), StateError> {
+    pub async fn commit(&self, unit: &WorkspaceRef, changes: Vec<StoreChange>) -> Result<(), StoreError> {
         let unit = unit.clone();
-        let worded = |change: Change| {
+        let worded = |change: StoreChange| {
             let json = match &change {
-                Change::Own(name, owned) | Change::Forget(name, owned, _) => {
+                StoreChange::Manage(name, owned) | StoreChange::Forget(name, owned, _) => {
                     Some(codec::encode(&**owned, name)?)
                 }
-                Change::Answered(number, id) => {
+                StoreChange::Answered(number, id) => {
                     id.as_ref().map(|id| codec::encode(id, number)).transpose()?
                 }
-                Change::Journal(entry) => {
+                StoreChange::Journal(entry) => {
                     entry.source_id.as_ref().map(|id| codec::encode(id, &entry.source)).transpose()?
                 }
                 _ => None,
             };
             Ok((change, json))
         };
-        let changes = changes.into_iter().map(worded).collect::<Result<Vec<_>, StateError>>()?;
+        let changes = changes.into_iter().map(worded).collect::<Result<Vec<_>, StoreError>>()?;
         self.write(move |connection, platform| {
-            let number = about_to_write(connection, platform, &unit)?;
-            let mut of = Of { connection, platform, unit: &unit, number, own: None, journal: None };
-            changes.iter().try_for_each(|(change, json)| of.make(change, json.as_deref()))?;
+            let number = prepare_write(connection, platform, &unit)?;
+            let mut of = WorkspaceTx { connection, platform, unit: &unit, number, own: None, journal: None };
+            changes.iter().try_for_each(|(change, json)| of.apply(change, json.as_deref()))?;
             of.close(changes.iter().filter_map(|(change, _)| match change {
-                Change::CloseIntent(number) => Some(*number),
+                StoreChange::CloseIntent(number) => Some(*number),
                 _ => None,
             }))
         })
@@ -207,14 +207,14 @@ impl State {
 }
 
 /// Returns the unit's number and invalidates its cached "in sync" result.
-fn about_to_write(connection: &Connection, platform: &str, unit: &Unit) -> Result<i64, Fault> {
-    let number = known(connection, platform, unit)?;
-    settled::strike(connection, number)?;
+fn prepare_write(connection: &Connection, platform: &str, unit: &WorkspaceRef) -> Result<i64, DbError> {
+    let number = ensure_number(connection, platform, unit)?;
+    settled::invalidate(connection, number)?;
     Ok(number)
 }
 
 /// Returns the unit's number; assigns one if it has none.
-pub(super) fn known(connection: &Connection, platform: &str, unit: &Unit) -> Result<i64, Fault> {
+pub(super) fn ensure_number(connection: &Connection, platform: &str, unit: &WorkspaceRef) -> Result<i64, DbError> {
     if let Some(number) = number(connection, platform, unit)? {
         return Ok(number);
     }
@@ -224,7 +224,7 @@ pub(super) fn known(connection: &Connection, platform: &str, unit: &Unit) -> Res
 }
 
 /// Returns the unit's number, if it has one.
-pub(super) fn number(connection: &Connection, platform: &str, unit: &Unit) -> Result<Option<i64>, Fault> {
+pub(super) fn number(connection: &Connection, platform: &str, unit: &WorkspaceRef) -> Result<Option<i64>, DbError> {
     let mut statement = connection
         .prepare_cached("SELECT unit FROM units WHERE platform = ?1 AND workspace = ?2 AND scope = ?3")?;
     let of = [platform, unit.workspace.as_str(), unit.scope.as_str()];
@@ -232,23 +232,23 @@ pub(super) fn number(connection: &Connection, platform: &str, unit: &Unit) -> Re
 }
 
 /// Target of a list of changes.
-struct Of<'a> {
+struct WorkspaceTx<'a> {
     connection: &'a Connection,
     platform: &'a str,
-    unit: &'a Unit,
+    unit: &'a WorkspaceRef,
     number: i64,
     /// Statements executed for many changes; prepared on first use.
     own: Option<CachedStatement<'a>>,
     journal: Option<CachedStatement<'a>>,
 }
 
-impl Of<'_> {
+impl WorkspaceTx<'_> {
     /// `json` is the encoded managed source, or the id for the journal entry.
-    fn make(&mut self, change: &Change, json: Option<&str>) -> Result<(), Fault> {
+    fn apply(&mut self, change: &StoreChange, json: Option<&str>) -> Result<(), DbError> {
         let Self { connection, platform, unit, number, .. } = *self;
         match change {
-            Change::Own(name, _) => {
-                let own = at_hand(&mut self.own, || {
+            StoreChange::Manage(name, _) => {
+                let own = cached_statement(&mut self.own, || {
                     connection.prepare_cached(
                         "INSERT INTO owned (unit, name, owned) VALUES (?1, ?2, ?3)
                          ON CONFLICT (unit, name) DO UPDATE SET owned = excluded.owned",
@@ -256,26 +256,26 @@ impl Of<'_> {
                 })?;
                 own.execute(params![number, name.as_str(), json])?;
             }
-            Change::Disown(name) => disown(connection, number, name)?,
-            Change::Forget(name, _, since) => {
+            StoreChange::Unmanage(name) => disown(connection, number, name)?,
+            StoreChange::Forget(name, _, since) => {
                 disown(connection, number, name)?;
                 connection
                     .prepare_cached("INSERT OR REPLACE INTO forgotten VALUES (?1, ?2, ?3, ?4)")?
                     .execute(params![number, name.as_str(), nanoseconds(*since), json])?;
             }
-            Change::Recall(name) => {
+            StoreChange::DropForgotten(name) => {
                 connection
                     .prepare_cached("DELETE FROM forgotten WHERE unit = ?1 AND name = ?2")?
                     .execute(params![number, name.as_str()])?;
             }
-            Change::Answered(intent, _) => {
+            StoreChange::Answered(intent, _) => {
                 connection
                     .prepare_cached("INSERT OR REPLACE INTO answers VALUES (?1, ?2, ?3)")?
                     .execute(params![intent, number, json])?;
             }
             // Intents are closed together at the end.
-            Change::CloseIntent(_) => {}
-            Change::Sent(intent, at) => {
+            StoreChange::CloseIntent(_) => {}
+            StoreChange::Sent(intent, at) => {
                 let (batch, bit) = place(*intent);
                 connection
                     .prepare_cached(
@@ -284,27 +284,27 @@ impl Of<'_> {
                     )?
                     .execute(params![nanoseconds(*at), batch, number, bit])?;
             }
-            Change::Journal(entry) => {
-                let writing = at_hand(&mut self.journal, || journal::writing(connection, platform, unit))?;
+            StoreChange::Journal(entry) => {
+                let writing = cached_statement(&mut self.journal, || journal::prepare_insert(connection, platform, unit))?;
                 journal::write(writing, entry, json)?;
             }
-            Change::Quarantine(name, held) => quarantine::put(connection, platform, unit, name, held)?,
-            Change::Halt(name, since) => learned::halt(connection, platform, unit, name, *since)?,
-            Change::Doubt(since) => learned::doubt(connection, number, *since)?,
-            Change::Upserts(upserts) => learned::put(connection, platform, *upserts)?,
-            Change::Release(name) => quarantine::release(connection, platform, unit, name)?,
+            StoreChange::Quarantine(name, held) => quarantine::insert(connection, platform, unit, name, held)?,
+            StoreChange::Halt(name, since) => learned::record_halt(connection, platform, unit, name, *since)?,
+            StoreChange::Doubt(since) => learned::record_doubt(connection, number, *since)?,
+            StoreChange::Upserts(upserts) => learned::set_upserts(connection, platform, *upserts)?,
+            StoreChange::Release(name) => quarantine::release(connection, platform, unit, name)?,
         }
         Ok(())
     }
 
     /// Clears the bits of these intents; fails if one is not open.
-    fn close(&self, intents: impl Iterator<Item = i64>) -> Result<(), Fault> {
+    fn close(&self, intents: impl Iterator<Item = i64>) -> Result<(), DbError> {
         let mut batches: BTreeMap<i64, i64> = BTreeMap::new();
         for intent in intents {
             let (batch, bit) = place(intent);
             let bits = batches.entry(batch).or_default();
             if *bits & 1 << bit != 0 {
-                return Err(StateError::NoSuchIntent(intent).into());
+                return Err(StoreError::NoSuchIntent(intent).into());
             }
             *bits |= 1 << bit;
         }
@@ -318,10 +318,10 @@ impl Of<'_> {
                 "UPDATE batches SET open = open & ~?1 WHERE batch = ?2 AND unit = ?3 AND open & ?1 = ?1",
             )?;
             if all.execute(of)? == 0 && some.execute(of)? == 0 {
-                let first = batch * BATCH as i64 + i64::from(bits.trailing_zeros());
-                return Err(StateError::NoSuchIntent(first).into());
+                let first = batch * INTENTS_PER_ROW as i64 + i64::from(bits.trailing_zeros());
+                return Err(StoreError::NoSuchIntent(first).into());
             }
-            let first = batch * BATCH as i64;
+            let first = batch * INTENTS_PER_ROW as i64;
             self.connection
                 .prepare_cached(
                     "DELETE FROM answers WHERE intent BETWEEN ?1 AND ?1 + 63 AND (?2 >> (intent - ?1)) & 1",
@@ -332,14 +332,14 @@ impl Of<'_> {
     }
 }
 
-fn disown(connection: &Connection, unit: i64, name: &SourceName) -> Result<(), Fault> {
+fn disown(connection: &Connection, unit: i64, name: &SourceName) -> Result<(), DbError> {
     connection
         .prepare_cached("DELETE FROM owned WHERE unit = ?1 AND name = ?2")?
         .execute(params![unit, name.as_str()])?;
     Ok(())
 }
 
-fn at_hand<T, E>(place: &mut Option<T>, make: impl FnOnce() -> Result<T, E>) -> Result<&mut T, E> {
+fn cached_statement<T, E>(place: &mut Option<T>, make: impl FnOnce() -> Result<T, E>) -> Result<&mut T, E> {
     match place {
         Some(made) => Ok(made),
         none => Ok(none.insert(make()?)),
@@ -353,7 +353,7 @@ pub(super) struct InventoryRows {
     owned: Vec<(String, String)>,
     batches: Vec<BatchRow>,
     /// Intent number and id.
-    answers: Vec<(i64, Option<String>)>,
+    accepted_ids: Vec<(i64, Option<String>)>,
     /// Name, time of removal from the inventory, encoded source.
     forgotten: Vec<(String, i64, String)>,
 }
@@ -365,7 +365,7 @@ struct BatchRow {
     intents: rusqlite::types::Value,
 }
 
-pub(super) fn rows(connection: &Connection, platform: &str, unit: &Unit) -> Result<InventoryRows, Fault> {
+pub(super) fn rows(connection: &Connection, platform: &str, unit: &WorkspaceRef) -> Result<InventoryRows, DbError> {
     let Some(unit) = number(connection, platform, unit)? else { return Ok(InventoryRows::default()) };
     let mut statement = connection.prepare_cached("SELECT name, owned FROM owned WHERE unit = ?1")?;
     let owned =
@@ -386,27 +386,27 @@ pub(super) fn rows(connection: &Connection, platform: &str, unit: &Unit) -> Resu
     let mut statement =
         connection.prepare_cached("SELECT name, since, owned FROM forgotten WHERE unit = ?1")?;
     let forgotten = statement.query_map([unit], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-    Ok(InventoryRows { owned, batches, answers, forgotten: forgotten.collect::<Result<_, _>>()? })
+    Ok(InventoryRows { owned, batches, accepted_ids: answers, forgotten: forgotten.collect::<Result<_, _>>()? })
 }
 
 impl InventoryRows {
-    pub(super) fn read(self) -> Result<Inventory, Fault> {
+    pub(super) fn read(self) -> Result<Inventory, DbError> {
         let mut inventory = Inventory::default();
         for (name, owned) in self.owned {
-            inventory.owned.insert(codec::name(name, "owned")?, codec::decode(&owned, "owned")?);
+            inventory.managed.insert(codec::name(name, "owned")?, codec::decode(&owned, "owned")?);
         }
         for row in self.batches {
-            let intents = codec::inflated(row.intents, "batches")?;
+            let intents = codec::decompress(row.intents, "batches")?;
             let intents: Vec<NewIntent> = codec::decode(&intents, "batches")?;
             let open = intents.into_iter().enumerate().filter(|(bit, _)| row.open >> bit & 1 == 1);
             for (bit, NewIntent { name, key, kind, before, declared }) in open {
-                let number = row.batch * BATCH as i64 + bit as i64;
+                let number = row.batch * INTENTS_PER_ROW as i64 + bit as i64;
                 let recorded_at = instant(row.recorded_at);
                 let intent = Intent { number, name, key, kind, before, declared, recorded_at, answer: None };
                 inventory.intents.insert(number, intent);
             }
         }
-        for (number, id) in self.answers {
+        for (number, id) in self.accepted_ids {
             let id = id.map(|id| codec::decode(&id, "answers")).transpose()?;
             if let Some(intent) = inventory.intents.get_mut(&number) {
                 intent.answer = Some(Answered { id });
@@ -414,7 +414,7 @@ impl InventoryRows {
         }
         for (name, since, owned) in self.forgotten {
             let owned = Arc::new(codec::decode(&owned, "forgotten")?);
-            let kept = Forgotten { since: instant(since), owned };
+            let kept = Forgotten { since: instant(since), managed: owned };
             inventory.forgotten.insert(codec::name(name, "forgotten")?, kept);
         }
         Ok(inventory)

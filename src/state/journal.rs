@@ -1,9 +1,9 @@
 //! Journal: every action on a source, with its time and reason.
 
 use super::codec::{self, instant, nanoseconds};
-use super::error::Fault;
-use super::{State, StateError};
-use crate::model::{SourceId, SourceKey, SourceName, Unit};
+use super::error::DbError;
+use super::{Store, StoreError};
+use crate::model::{SourceId, SourceKey, SourceName, WorkspaceRef};
 use jiff::Timestamp;
 use rusqlite::{CachedStatement, Connection, Row, Statement, params};
 use serde::Serialize;
@@ -50,7 +50,7 @@ pub struct JournalRow {
     /// Sequence number; later entries have greater numbers.
     pub number: i64,
     /// Unit of the source.
-    pub unit: Unit,
+    pub unit: WorkspaceRef,
     /// The recorded entry.
     #[serde(flatten)]
     pub entry: JournalEntry,
@@ -60,7 +60,7 @@ pub struct JournalRow {
 #[derive(Debug, Clone, PartialEq)]
 pub struct JournalFilter {
     /// Only of this unit.
-    pub unit: Option<Unit>,
+    pub unit: Option<WorkspaceRef>,
     /// Only of sources with this name.
     pub source: Option<SourceName>,
     /// Only entries at or after this instant.
@@ -69,12 +69,12 @@ pub struct JournalFilter {
     pub limit: usize,
 }
 
-impl State {
+impl Store {
     /// Returns journal entries, newest first.
     ///
     /// # Errors
     /// When the state cannot be read.
-    pub async fn journal(&self, filter: JournalFilter) -> Result<Vec<JournalRow>, StateError> {
+    pub async fn journal(&self, filter: JournalFilter) -> Result<Vec<JournalRow>, StoreError> {
         self.read(move |connection, platform| {
             let mut statement = connection.prepare_cached(
                 "SELECT number, workspace, scope, at, pass, source, key, action, source_id, reason, file,
@@ -102,12 +102,12 @@ impl State {
     }
 }
 
-pub(super) fn removals(
+pub(super) fn recent_removals(
     connection: &Connection,
     platform: &str,
-    unit: &Unit,
+    unit: &WorkspaceRef,
     since: Timestamp,
-) -> Result<usize, Fault> {
+) -> Result<usize, DbError> {
     let mut statement = connection.prepare_cached(
         "SELECT count(*) FROM journal WHERE platform = ?1 AND workspace = ?2 AND scope = ?3
          AND at >= ?4 AND removal AND outcome = 'done'",
@@ -117,12 +117,12 @@ pub(super) fn removals(
     Ok(usize::try_from(removals).unwrap_or(usize::MAX))
 }
 
-pub(super) fn undone(
+pub(super) fn drift_corrections(
     connection: &Connection,
     platform: &str,
-    unit: &Unit,
+    unit: &WorkspaceRef,
     since: Timestamp,
-) -> Result<Vec<(SourceName, String, Timestamp)>, Fault> {
+) -> Result<Vec<(SourceName, String, Timestamp)>, DbError> {
     let mut statement = connection.prepare_cached(
         "SELECT source, action, at FROM journal WHERE platform = ?1 AND workspace = ?2 AND scope = ?3
          AND at >= ?4 AND mends_drift AND outcome = 'done' ORDER BY number",
@@ -137,10 +137,10 @@ pub(super) fn undone(
 }
 
 /// Prepares the statement for [`write`] and binds the shared columns.
-pub(super) fn writing<'a>(
+pub(super) fn prepare_insert<'a>(
     connection: &'a Connection,
     platform: &str,
-    unit: &Unit,
+    unit: &WorkspaceRef,
 ) -> rusqlite::Result<CachedStatement<'a>> {
     let mut writing = connection.prepare_cached(
         "INSERT INTO journal (platform, workspace, scope, at, pass, source, key, action, source_id, reason,
@@ -158,7 +158,7 @@ pub(super) fn write(
     writing: &mut Statement<'_>,
     entry: &JournalEntry,
     source_id: Option<&str>,
-) -> Result<(), Fault> {
+) -> Result<(), DbError> {
     writing.raw_bind_parameter(4, nanoseconds(entry.at))?;
     writing.raw_bind_parameter(5, &*entry.pass)?;
     writing.raw_bind_parameter(6, entry.source.as_str())?;
@@ -177,7 +177,7 @@ pub(super) fn write(
     Ok(())
 }
 
-fn read(row: &Row<'_>) -> Result<JournalRow, Fault> {
+fn read(row: &Row<'_>) -> Result<JournalRow, DbError> {
     let key: Option<String> = row.get(6)?;
     let source_id: Option<String> = row.get(8)?;
     Ok(JournalRow {

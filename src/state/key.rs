@@ -1,6 +1,6 @@
 //! Fingerprint key: 32 random bytes in their own file.
 
-use super::StateError;
+use super::StoreError;
 use crate::model::FingerprintKey;
 use secrecy::zeroize::Zeroizing;
 use std::fs::{self, File, OpenOptions};
@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 /// Loads the key in `dir`, creating it if missing.
 ///
 /// The caller holds the opening lock, so no other process opens the state.
-pub(super) fn load_or_make(dir: &Path) -> Result<FingerprintKey, StateError> {
+pub(super) fn load_or_create(dir: &Path) -> Result<FingerprintKey, StoreError> {
     if let Some(key) = load(dir)? {
         return Ok(key);
     }
     let bytes = random(dir)?;
-    write(dir, &bytes[..]).map_err(|source| StateError::File {
-        doing: "write the fingerprint key",
+    write(dir, &bytes[..]).map_err(|source| StoreError::File {
+        operation: "write the fingerprint key",
         path: file(dir),
         source,
     })?;
@@ -27,22 +27,22 @@ pub(super) fn load_or_make(dir: &Path) -> Result<FingerprintKey, StateError> {
 /// Loads the key in `dir`, or returns a temporary key if there is none.
 ///
 /// No recorded fingerprint matches a temporary key.
-pub(super) fn load_or_forgo(dir: &Path) -> Result<FingerprintKey, StateError> {
+pub(super) fn load_or_ephemeral(dir: &Path) -> Result<FingerprintKey, StoreError> {
     match load(dir)? {
         Some(key) => Ok(key),
         None => random(dir).map(|bytes| FingerprintKey::new(*bytes)),
     }
 }
 
-fn load(dir: &Path) -> Result<Option<FingerprintKey>, StateError> {
+fn load(dir: &Path) -> Result<Option<FingerprintKey>, StoreError> {
     let path = file(dir);
     match read(&path).map(Zeroizing::new) {
         Ok(bytes) => match <[u8; 32]>::try_from(bytes.as_slice()) {
             Ok(bytes) => Ok(Some(FingerprintKey::new(bytes))),
-            Err(_) => Err(StateError::Key { path }),
+            Err(_) => Err(StoreError::Key { path }),
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(StateError::File { doing: "read the fingerprint key", path, source }),
+        Err(source) => Err(StoreError::File { operation: "read the fingerprint key", path, source }),
     }
 }
 
@@ -67,10 +67,10 @@ fn write(dir: &Path, bytes: &[u8]) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-fn random(dir: &Path) -> Result<Zeroizing<[u8; 32]>, StateError> {
+fn random(dir: &Path) -> Result<Zeroizing<[u8; 32]>, StoreError> {
     let mut bytes = Zeroizing::new([0; 32]);
-    getrandom::fill(&mut *bytes).map_err(|error| StateError::File {
-        doing: "find randomness for the fingerprint key",
+    getrandom::fill(&mut *bytes).map_err(|error| StoreError::File {
+        operation: "find randomness for the fingerprint key",
         path: file(dir),
         source: io::Error::other(error.to_string()),
     })?;

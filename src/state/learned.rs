@@ -1,47 +1,47 @@
 //! Observed behaviour of the platform.
 
 use super::codec::{self, instant, nanoseconds};
-use super::error::Fault;
-use super::{State, StateError, inventory};
-use crate::model::{SourceName, Unit};
+use super::error::DbError;
+use super::{Store, StoreError, inventory};
+use crate::model::{SourceName, WorkspaceRef};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeSet;
 
 /// Pause of all replacements by removal after one could not be put back.
-const HALT: SignedDuration = SignedDuration::from_hours(1);
+const HALT_DURATION: SignedDuration = SignedDuration::from_hours(1);
 
 /// Age after which a source that was not put back no longer blocks replacements.
-const FORGOTTEN: SignedDuration = SignedDuration::from_hours(24);
+const HALT_EXPIRY: SignedDuration = SignedDuration::from_hours(24);
 
 /// The last source that was removed for a replacement and not put back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Halted {
     /// Workspace and scope of the source.
-    pub unit: Unit,
+    pub unit: WorkspaceRef,
     /// Name of the source.
     pub name: SourceName,
     /// Time of the failure.
     pub since: Timestamp,
     /// The source is managed again.
-    pub is_back: bool,
+    pub is_managed_again: bool,
 }
 
 impl Halted {
     /// Returns true if no other source may be removed for a replacement yet.
     #[must_use]
-    pub fn holds(&self, now: Timestamp) -> bool {
+    pub fn blocks_replacements(&self, now: Timestamp) -> bool {
         let age = now.duration_since(self.since).abs();
-        age < HALT || (!self.is_back && age < FORGOTTEN)
+        age < HALT_DURATION || (!self.is_managed_again && age < HALT_EXPIRY)
     }
 }
 
-impl State {
+impl Store {
     /// Returns the last source that was removed for a replacement and not put back.
     ///
     /// # Errors
     /// When the state cannot be read.
-    pub async fn halted(&self) -> Result<Option<Halted>, StateError> {
+    pub async fn halted(&self) -> Result<Option<Halted>, StoreError> {
         self.read(|connection, platform| {
             let mut statement = connection
                 .prepare_cached("SELECT since, workspace, scope, name FROM halted WHERE platform = ?1")?;
@@ -54,18 +54,18 @@ impl State {
             let is_back = connection
                 .prepare_cached("SELECT 1 FROM owned WHERE unit = ?1 AND name = ?2")?
                 .exists(params![number, name])?;
-            Ok(Some(Halted { unit, name: codec::name(name, "halted")?, since: instant(since), is_back }))
+            Ok(Some(Halted { unit, name: codec::name(name, "halted")?, since: instant(since), is_managed_again: is_back }))
         })
         .await
     }
 }
 
-impl State {
+impl Store {
     /// Returns the sources of `unit` that must be synced in a call of their own.
     ///
     /// # Errors
     /// When the state cannot be read.
-    pub async fn alone(&self, unit: &Unit) -> Result<BTreeSet<SourceName>, StateError> {
+    pub async fn separate_syncs(&self, unit: &WorkspaceRef) -> Result<BTreeSet<SourceName>, StoreError> {
         let unit = unit.clone();
         self.read(move |connection, platform| {
             let Some(unit) = inventory::number(connection, platform, &unit)? else {
@@ -82,15 +82,15 @@ impl State {
     ///
     /// # Errors
     /// When the state cannot be written.
-    pub async fn sync_alone(
+    pub async fn set_separate_sync(
         &self,
-        unit: &Unit,
+        unit: &WorkspaceRef,
         names: Vec<SourceName>,
         alone: bool,
-    ) -> Result<(), StateError> {
+    ) -> Result<(), StoreError> {
         let unit = unit.clone();
         self.write(move |connection, platform| {
-            let unit = inventory::known(connection, platform, &unit)?;
+            let unit = inventory::ensure_number(connection, platform, &unit)?;
             let mut statement = connection.prepare_cached(match alone {
                 true => "INSERT OR IGNORE INTO alone VALUES (?1, ?2)",
                 false => "DELETE FROM alone WHERE unit = ?1 AND name = ?2",
@@ -104,24 +104,24 @@ impl State {
     }
 }
 
-pub(super) fn upserts(connection: &Connection, platform: &str) -> Result<bool, Fault> {
+pub(super) fn upserts(connection: &Connection, platform: &str) -> Result<bool, DbError> {
     let mut statement = connection.prepare_cached("SELECT upserts FROM learned WHERE platform = ?1")?;
     Ok(statement.query_row([platform], |row| row.get(0)).optional()?.unwrap_or(false))
 }
 
 /// Records whether connect updated an existing source in place.
-pub(super) fn put(connection: &Connection, platform: &str, upserts: bool) -> Result<(), Fault> {
+pub(super) fn set_upserts(connection: &Connection, platform: &str, upserts: bool) -> Result<(), DbError> {
     connection.execute("INSERT OR REPLACE INTO learned VALUES (?1, ?2)", params![platform, upserts])?;
     Ok(())
 }
 
-pub(super) fn halt(
+pub(super) fn record_halt(
     connection: &Connection,
     platform: &str,
-    unit: &Unit,
+    unit: &WorkspaceRef,
     name: &SourceName,
     since: Timestamp,
-) -> Result<(), Fault> {
+) -> Result<(), DbError> {
     let (workspace, scope) = (unit.workspace.as_str(), unit.scope.as_str());
     connection.execute(
         "INSERT OR REPLACE INTO halted VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -131,18 +131,18 @@ pub(super) fn halt(
 }
 
 /// Returns the time from which the lists of a unit are doubted.
-pub(super) fn doubted(
+pub(super) fn doubted_since(
     connection: &Connection,
     platform: &str,
-    unit: &Unit,
-) -> Result<Option<Timestamp>, Fault> {
+    unit: &WorkspaceRef,
+) -> Result<Option<Timestamp>, DbError> {
     let Some(unit) = inventory::number(connection, platform, unit)? else { return Ok(None) };
     let mut statement = connection.prepare_cached("SELECT since FROM doubted WHERE unit = ?1")?;
     Ok(statement.query_row([unit], |row| row.get(0)).optional()?.map(instant))
 }
 
 /// Records or ends a doubt; the first time is kept until a list is trusted.
-pub(super) fn doubt(connection: &Connection, unit: i64, since: Option<Timestamp>) -> Result<(), Fault> {
+pub(super) fn record_doubt(connection: &Connection, unit: i64, since: Option<Timestamp>) -> Result<(), DbError> {
     match since {
         Some(since) => connection
             .prepare_cached("INSERT INTO doubted VALUES (?1, ?2) ON CONFLICT DO NOTHING")?

@@ -1,7 +1,7 @@
 //! Locks: one writer per workspace and scope, released when the process exits.
 
-use super::{State, StateError};
-use crate::model::Unit;
+use super::{Store, StoreError};
+use crate::model::WorkspaceRef;
 use sha2::{Digest, Sha256};
 use std::fmt::{self, Write as _};
 use std::fs::{DirBuilder, File, TryLockError};
@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Maximum wait for another process that is opening the state.
-const OPENING: Duration = Duration::from_secs(10);
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Interval between attempts to take a held lock.
-const AGAIN: Duration = Duration::from_millis(50);
+const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Exclusive right to write one workspace and scope; released on drop.
 pub struct WorkspaceLock {
@@ -32,7 +32,7 @@ pub enum LockError {
     /// Another process or handle holds the lock.
     Held {
         /// Holder: `pid 4711 (run)`, or `another process`.
-        by: String,
+        held_by: String,
     },
     /// The lock file could not be used.
     File {
@@ -48,7 +48,7 @@ pub enum LockError {
 impl fmt::Display for LockError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Held { by } => {
+            Self::Held { held_by: by } => {
                 write!(f, "{by} is writing this workspace; wait for it to end and try again")
             }
             Self::File { path, .. } => write!(f, "could not lock the workspace with {}", path.display()),
@@ -68,14 +68,14 @@ impl std::error::Error for LockError {
     }
 }
 
-impl State {
+impl Store {
     /// Locks `unit` for writing; fails at once if it is held.
     ///
     /// `holder` is the command shown to a process that finds the lock held.
     ///
     /// # Errors
     /// [`LockError::Held`] if another process or another handle of this process holds it.
-    pub fn lock(&self, unit: &Unit, holder: &str) -> Result<WorkspaceLock, LockError> {
+    pub fn lock(&self, unit: &WorkspaceRef, holder: &str) -> Result<WorkspaceLock, LockError> {
         self.lock_file(&[unit.workspace.as_str(), unit.scope.as_str()], holder)
     }
 
@@ -91,7 +91,7 @@ impl State {
 
     /// Returns the running daemon of this state and platform, and its start time.
     #[must_use]
-    pub fn daemon(&self) -> Option<(String, jiff::Timestamp)> {
+    pub fn running_daemon(&self) -> Option<(String, jiff::Timestamp)> {
         let path = self.dir.join("locks").join(file_name(&self.platform, &["daemon"]));
         let file = File::open(path).ok()?;
         // A shared lock, so that two readers do not mistake each other for a daemon.
@@ -99,17 +99,17 @@ impl State {
             return None;
         }
         let since = file.metadata().ok()?.modified().ok()?;
-        Some((introduction(&file), jiff::Timestamp::try_from(since).ok()?))
+        Some((read_holder(&file), jiff::Timestamp::try_from(since).ok()?))
     }
 
     /// Path of the sync cookie file; the folder exists once the daemon lock is held.
     #[must_use]
-    pub fn bell(&self) -> PathBuf {
+    pub fn cookie_path(&self) -> PathBuf {
         self.dir.join("locks").join(file_name(&self.platform, &["bell"]))
     }
 
     fn lock_file(&self, of: &[&str], holder: &str) -> Result<WorkspaceLock, LockError> {
-        if self.presence.is_none() {
+        if self.process_lock.is_none() {
             return Err(LockError::ReadOnly);
         }
         let folder = self.dir.join("locks");
@@ -127,21 +127,21 @@ impl State {
         match file.try_lock() {
             Ok(()) => {
                 // Informative only: the lock does not depend on the content.
-                let _ = introduce(&mut file, holder);
+                let _ = write_holder(&mut file, holder);
                 Ok(WorkspaceLock { _held: file })
             }
-            Err(TryLockError::WouldBlock) => Err(LockError::Held { by: introduction(&file) }),
+            Err(TryLockError::WouldBlock) => Err(LockError::Held { held_by: read_holder(&file) }),
             Err(TryLockError::Error(source)) => Err(failed(source)),
         }
     }
 
-    /// Like [`State::lock`], but waits up to `wait` for the holder to release it.
+    /// Like [`Store::lock`], but waits up to `wait` for the holder to release it.
     ///
     /// # Errors
     /// [`LockError::Held`] when it is still held after `wait`.
-    pub async fn lock_waiting(
+    pub async fn lock_with_timeout(
         &self,
-        unit: &Unit,
+        unit: &WorkspaceRef,
         holder: &str,
         wait: Duration,
     ) -> Result<WorkspaceLock, LockError> {
@@ -149,7 +149,7 @@ impl State {
         loop {
             match self.lock(unit, holder) {
                 Err(LockError::Held { .. }) if tokio::time::Instant::now() < until => {
-                    tokio::time::sleep(AGAIN).await;
+                    tokio::time::sleep(RETRY_INTERVAL).await;
                 }
                 done => return done,
             }
@@ -158,17 +158,17 @@ impl State {
 }
 
 /// Lock held while the state's files are created and its schema is migrated.
-pub(super) fn while_opening(dir: &Path) -> Result<File, StateError> {
+pub(super) fn lock_for_open(dir: &Path) -> Result<File, StoreError> {
     let path = dir.join("open.lock");
-    let failed = |source| StateError::File { doing: "lock", path: path.clone(), source };
+    let failed = |source| StoreError::File { operation: "lock", path: path.clone(), source };
     let file = open(&path).map_err(failed)?;
-    let until = Instant::now() + OPENING;
+    let until = Instant::now() + OPEN_TIMEOUT;
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),
             Err(TryLockError::Error(source)) => return Err(failed(source)),
-            Err(TryLockError::WouldBlock) if Instant::now() < until => std::thread::sleep(AGAIN),
-            Err(TryLockError::WouldBlock) => return Err(StateError::Opening { path }),
+            Err(TryLockError::WouldBlock) if Instant::now() < until => std::thread::sleep(RETRY_INTERVAL),
+            Err(TryLockError::WouldBlock) => return Err(StoreError::OpenTimeout { path }),
         }
     }
 }
@@ -198,12 +198,12 @@ fn file_name(platform: &str, of: &[&str]) -> String {
 /// Writes the holder, padded to a constant length.
 ///
 /// The file then needs no truncation, which waits for the disk on some file systems.
-fn introduce(file: &mut File, holder: &str) -> io::Result<()> {
+fn write_holder(file: &mut File, holder: &str) -> io::Result<()> {
     let holder = format!("pid {} ({holder})", std::process::id());
     file.write_all(format!("{holder:<63}\n").as_bytes())
 }
 
-fn introduction(file: &File) -> String {
+fn read_holder(file: &File) -> String {
     let mut text = String::new();
     let _ = file.take(200).read_to_string(&mut text);
     let text: String = text.trim().chars().filter(|c| !c.is_control()).collect();

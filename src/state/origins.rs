@@ -1,14 +1,14 @@
 //! Origins to which the platform's token was sent.
 
-use super::{State, StateError};
+use super::{Store, StoreError};
 use std::collections::BTreeSet;
 
-impl State {
+impl Store {
     /// Returns the origins (`https://HOST`, or `local`) used with this state.
     ///
     /// # Errors
     /// When the state cannot be read.
-    pub async fn origins(&self) -> Result<BTreeSet<String>, StateError> {
+    pub async fn origins(&self) -> Result<BTreeSet<String>, StoreError> {
         self.read(|connection, _| {
             let mut statement = connection.prepare_cached("SELECT origin FROM origins")?;
             let origins = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
@@ -21,7 +21,7 @@ impl State {
     ///
     /// # Errors
     /// When the state cannot be written.
-    pub async fn remember_origin(&self, origin: &str) -> Result<(), StateError> {
+    pub async fn record_origin(&self, origin: &str) -> Result<(), StoreError> {
         let origin = origin.to_owned();
         self.write(move |connection, _| {
             connection.execute("INSERT OR IGNORE INTO origins VALUES (?1)", [&origin])?;

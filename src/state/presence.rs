@@ -2,7 +2,7 @@
 //!
 //! Distinguishes runs of dead processes from runs still waiting for a response.
 
-use super::StateError;
+use super::StoreError;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs::{self, File, OpenOptions};
@@ -11,22 +11,22 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Liveness lock of this process, released on drop or exit.
-pub(super) struct Presence {
+pub(super) struct ProcessLock {
     token: String,
     path: PathBuf,
     _held: File,
 }
 
-impl Presence {
+impl ProcessLock {
     /// Announces this process and removes the files of dead ones.
     ///
     /// The caller holds the opening lock: a file looks dead between its creation and its locking.
-    pub(super) fn announce(dir: &Path) -> Result<Self, StateError> {
+    pub(super) fn register(dir: &Path) -> Result<Self, StoreError> {
         let folder = dir.join("processes");
         let failed =
-            |source| StateError::File { doing: "announce this process in", path: folder.clone(), source };
+            |source| StoreError::File { operation: "announce this process in", path: folder.clone(), source };
         super::store::make_dir(&folder)?;
-        clear(&folder);
+        remove_stale(&folder);
         let mut random = [0; 8];
         getrandom::fill(&mut random).map_err(|error| failed(io::Error::other(error.to_string())))?;
         let token = random.iter().fold(String::new(), |mut text, byte| {
@@ -45,7 +45,7 @@ impl Presence {
     }
 }
 
-impl Drop for Presence {
+impl Drop for ProcessLock {
     fn drop(&mut self) {
         // A leftover file is removed by the next process.
         let _ = fs::remove_file(&self.path);
@@ -53,12 +53,12 @@ impl Drop for Presence {
 }
 
 /// Liveness of processes, checked once each.
-pub(super) struct Roll<'a> {
+pub(super) struct ProcessRegistry<'a> {
     dir: &'a Path,
     lives: BTreeMap<String, bool>,
 }
 
-impl<'a> Roll<'a> {
+impl<'a> ProcessRegistry<'a> {
     pub(super) fn new(dir: &'a Path) -> Self {
         Self { dir, lives: BTreeMap::new() }
     }
@@ -75,7 +75,7 @@ impl<'a> Roll<'a> {
     }
 }
 
-fn clear(folder: &Path) {
+fn remove_stale(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         if super::trust::options().read(true).open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
             let _ = fs::remove_file(entry.path());

@@ -4,10 +4,10 @@
 //! crashes.
 
 use super::codec::{self, instant, nanoseconds};
-use super::error::Fault;
-use super::presence::Roll;
-use super::{State, StateError};
-use crate::model::{SourceName, Unit};
+use super::error::DbError;
+use super::presence::ProcessRegistry;
+use super::{Store, StoreError};
+use crate::model::{SourceName, WorkspaceRef};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, Row, params};
 use serde::{Deserialize, Serialize};
@@ -63,7 +63,7 @@ pub struct Claim {
 
 /// A firing that is used up without a sync.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Spent {
+pub struct SkippedRun {
     /// The source.
     pub name: SourceName,
     /// The firing; the last one if several were skipped.
@@ -76,7 +76,7 @@ pub struct Spent {
 
 /// Result of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finished {
+pub struct RunEnd {
     /// Number of the run.
     pub run: i64,
     /// Time at which it ended.
@@ -110,11 +110,11 @@ pub struct LastRun {
 
 /// A recorded run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Run {
+pub struct RunRecord {
     /// Sequence number; later runs have greater numbers.
     pub run: i64,
     /// The unit.
-    pub unit: Unit,
+    pub unit: WorkspaceRef,
     /// The source.
     pub name: SourceName,
     /// Reason why it was due.
@@ -137,7 +137,7 @@ pub struct Run {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryFilter {
     /// Only of this unit.
-    pub unit: Option<Unit>,
+    pub unit: Option<WorkspaceRef>,
     /// Only of sources with this name.
     pub source: Option<SourceName>,
     /// Maximum number of runs; the newest are returned.
@@ -164,7 +164,7 @@ const SOURCES: u32 = 100;
 const ROWS: i64 = 10_000;
 
 /// Ranges of ?2 sources of one workspace, as first and last name.
-const SLICES: &str = "
+const SOURCE_RANGES_SQL: &str = "
 SELECT workspace, scope, min(name), max(name) FROM (
     SELECT workspace, scope, name, row_number() OVER (PARTITION BY workspace, scope ORDER BY name) - 1 AS nth
     FROM last_runs WHERE platform = ?1
@@ -172,7 +172,7 @@ SELECT workspace, scope, min(name), max(name) FROM (
 ";
 
 /// Deletes surplus runs within one range.
-const DROP_RUNS: &str = "
+const PRUNE_RUNS_SQL: &str = "
 DELETE FROM runs WHERE run IN (
     SELECT run FROM (
         SELECT run, outcome,
@@ -183,7 +183,7 @@ DELETE FROM runs WHERE run IN (
     ) WHERE nth > ?2 AND NOT latest AND outcome <> 'running' AND NOT (outcome = 'done' AND nth_of_outcome = 1)
 )";
 
-impl State {
+impl Store {
     /// Claims runs before they are sent; durable on return.
     ///
     /// Returns, in the order of `claims`, the number of the run, or `None` if that scheduled firing
@@ -193,12 +193,12 @@ impl State {
     /// When the state cannot be written; then none is claimed.
     pub async fn claim(
         &self,
-        unit: &Unit,
+        unit: &WorkspaceRef,
         claims: Vec<Claim>,
         now: Timestamp,
-    ) -> Result<Vec<Option<i64>>, StateError> {
+    ) -> Result<Vec<Option<i64>>, StoreError> {
         let unit = unit.clone();
-        let process = self.presence.as_ref().map(|presence| presence.token().to_owned());
+        let process = self.process_lock.as_ref().map(|presence| presence.token().to_owned());
         self.write(move |connection, platform| {
             let mut statement = connection.prepare_cached(
                 "INSERT INTO runs (platform, workspace, scope, name, trigger, firing, started_at, process,
@@ -228,7 +228,7 @@ impl State {
     ///
     /// # Errors
     /// When the state cannot be written; then none is recorded.
-    pub async fn finish(&self, runs: Vec<Finished>) -> Result<(), StateError> {
+    pub async fn finish(&self, runs: Vec<RunEnd>) -> Result<(), StoreError> {
         self.write(move |connection, platform| {
             let mut statement = connection.prepare_cached(
                 "UPDATE runs SET outcome = ?3, finished_at = ?4, records = ?5, message = ?6
@@ -255,7 +255,7 @@ impl State {
     ///
     /// # Errors
     /// When the state cannot be written; then none is recorded.
-    pub async fn spend(&self, unit: &Unit, spent: Vec<Spent>, now: Timestamp) -> Result<(), StateError> {
+    pub async fn record_skipped(&self, unit: &WorkspaceRef, spent: Vec<SkippedRun>, now: Timestamp) -> Result<(), StoreError> {
         let unit = unit.clone();
         self.write(move |connection, platform| {
             let mut statement = connection.prepare_cached(
@@ -286,10 +286,10 @@ impl State {
     ///
     /// # Errors
     /// When the state cannot be read.
-    pub async fn last_runs(&self, unit: &Unit) -> Result<BTreeMap<SourceName, LastRun>, StateError> {
+    pub async fn last_runs(&self, unit: &WorkspaceRef) -> Result<BTreeMap<SourceName, LastRun>, StoreError> {
         let (unit, dir) = (unit.clone(), self.dir.clone());
         self.read(move |connection, platform| {
-            let mut roll = Roll::new(&dir);
+            let mut roll = ProcessRegistry::new(&dir);
             let mut statement = connection.prepare_cached(
                 "SELECT last.name, last.firing, started_at, finished_at, outcome, last_success, records, process
                  FROM last_runs AS last JOIN runs ON run = newest
@@ -320,10 +320,10 @@ impl State {
     ///
     /// # Errors
     /// When the state cannot be read.
-    pub async fn history(&self, filter: HistoryFilter) -> Result<Vec<Run>, StateError> {
+    pub async fn history(&self, filter: HistoryFilter) -> Result<Vec<RunRecord>, StoreError> {
         let dir = self.dir.clone();
         self.read(move |connection, platform| {
-            let mut roll = Roll::new(&dir);
+            let mut roll = ProcessRegistry::new(&dir);
             let mut statement = connection.prepare_cached(
                 "SELECT run, workspace, scope, name, trigger, firing, started_at, finished_at, records,
                         outcome, message, process
@@ -354,21 +354,21 @@ impl State {
     ///
     /// # Errors
     /// When the state cannot be written; some of it may have been dropped.
-    pub async fn prune_history(&self, now: Timestamp, keep: Retention) -> Result<(), StateError> {
+    pub async fn prune_history(&self, now: Timestamp, keep: Retention) -> Result<(), StoreError> {
         self.prune_runs(keep.runs_per_source.max(1)).await?;
         self.prune_journal(now, keep).await
     }
 
-    async fn prune_runs(&self, keep: u32) -> Result<(), StateError> {
+    async fn prune_runs(&self, keep: u32) -> Result<(), StoreError> {
         let slices = self.read(|connection, platform| {
-            let mut statement = connection.prepare(SLICES)?;
+            let mut statement = connection.prepare(SOURCE_RANGES_SQL)?;
             let slice = |row: &Row<'_>| Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?]);
             let slices = statement.query_map(params![platform, SOURCES], slice)?;
             Ok(slices.collect::<Result<Vec<[String; 4]>, _>>()?)
         });
         for [workspace, scope, first, last] in slices.await? {
             self.write(move |connection, platform| {
-                let mut statement = connection.prepare_cached(DROP_RUNS)?;
+                let mut statement = connection.prepare_cached(PRUNE_RUNS_SQL)?;
                 statement.execute(params![platform, keep, workspace, scope, first, last])?;
                 Ok(())
             })
@@ -377,7 +377,7 @@ impl State {
         Ok(())
     }
 
-    async fn prune_journal(&self, now: Timestamp, keep: Retention) -> Result<(), StateError> {
+    async fn prune_journal(&self, now: Timestamp, keep: Retention) -> Result<(), StoreError> {
         let yesterday = SignedDuration::from_hours(24);
         let age = SignedDuration::try_from(keep.age).unwrap_or(SignedDuration::MAX).max(yesterday);
         let [old, yesterday] =
@@ -406,12 +406,12 @@ impl State {
 }
 
 /// Finishes runs of dead processes, for all platforms, without an end time.
-pub(super) fn sweep(connection: &Connection, dir: &Path) -> Result<(), Fault> {
+pub(super) fn close_orphaned(connection: &Connection, dir: &Path) -> Result<(), DbError> {
     let processes = connection
         .prepare_cached("SELECT DISTINCT process FROM runs WHERE outcome = 'running'")?
         .query_map([], |row| row.get::<_, String>(0))?
         .collect::<Result<Vec<_>, _>>()?;
-    let mut roll = Roll::new(dir);
+    let mut roll = ProcessRegistry::new(dir);
     for process in processes {
         if !roll.lives(process.clone()) {
             connection.execute(
@@ -436,11 +436,11 @@ impl Trigger {
         }
     }
 
-    fn parse(text: &str) -> Result<Self, Fault> {
+    fn parse(text: &str) -> Result<Self, DbError> {
         [Self::Schedule, Self::Connect, Self::Change, Self::Manual]
             .into_iter()
             .find(|trigger| trigger.as_str() == text)
-            .ok_or_else(|| Fault::Unreadable("a row of runs has an unknown trigger".to_owned()))
+            .ok_or_else(|| DbError::Undecodable("a row of runs has an unknown trigger".to_owned()))
     }
 }
 
@@ -458,19 +458,19 @@ impl RunOutcome {
         }
     }
 
-    fn parse(text: &str) -> Result<Self, Fault> {
+    fn parse(text: &str) -> Result<Self, DbError> {
         [Self::Running, Self::Done, Self::Failed, Self::Unknown, Self::Skipped, Self::Rewound]
             .into_iter()
             .find(|outcome| outcome.as_str() == text)
-            .ok_or_else(|| Fault::Unreadable("a row of runs has an unknown outcome".to_owned()))
+            .ok_or_else(|| DbError::Undecodable("a row of runs has an unknown outcome".to_owned()))
     }
 }
 
-fn read(row: &Row<'_>, roll: &mut Roll<'_>) -> Result<Run, Fault> {
+fn read(row: &Row<'_>, roll: &mut ProcessRegistry<'_>) -> Result<RunRecord, DbError> {
     let outcome = outcome(row, 9, 11, roll)?;
     let abandoned = outcome.as_str() != row.get_ref(9)?.as_str().unwrap_or_default();
     let message = if abandoned { Some(PROCESS_ENDED.to_owned()) } else { row.get(10)? };
-    Ok(Run {
+    Ok(RunRecord {
         run: row.get(0)?,
         unit: codec::unit(row.get(1)?, row.get(2)?, "runs")?,
         name: codec::name(row.get(3)?, "runs")?,
@@ -485,12 +485,12 @@ fn read(row: &Row<'_>, roll: &mut Roll<'_>) -> Result<Run, Fault> {
 }
 
 /// Returns the stored outcome, or unknown if the waiting process is dead.
-fn outcome(row: &Row<'_>, column: usize, process: usize, roll: &mut Roll<'_>) -> Result<RunOutcome, Fault> {
+fn outcome(row: &Row<'_>, column: usize, process: usize, roll: &mut ProcessRegistry<'_>) -> Result<RunOutcome, DbError> {
     let outcome = RunOutcome::parse(&row.get::<_, String>(column)?)?;
     let dead = outcome == RunOutcome::Running && !roll.lives(row.get(process)?);
     Ok(if dead { RunOutcome::Unknown } else { outcome })
 }
 
-fn records(row: &Row<'_>, column: usize) -> Result<Option<u64>, Fault> {
+fn records(row: &Row<'_>, column: usize) -> Result<Option<u64>, DbError> {
     Ok(row.get::<_, Option<i64>>(column)?.map(|records| u64::try_from(records).unwrap_or(0)))
 }

@@ -1,6 +1,6 @@
 //! Tables, as a list of migrations. Released migrations are never edited.
 
-use super::error::Fault;
+use super::error::DbError;
 use rusqlite::{Connection, TransactionBehavior};
 
 /// Migrations; number `n` (from 0) upgrades version `n` to `n + 1`.
@@ -10,7 +10,7 @@ const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5, V6, V7, V8, V9, V10, V11, V12]
 const APPLICATION_ID: i64 = 0x576c_7370;
 
 /// Newest schema version of this program.
-pub(super) const KNOWN: i64 = MIGRATIONS.len() as i64;
+pub(super) const LATEST_VERSION: i64 = MIGRATIONS.len() as i64;
 
 const V1: &str = "
 CREATE TABLE owned (
@@ -280,7 +280,7 @@ END;
 ";
 
 /// Kind and version of a database file.
-pub(super) enum Version {
+pub(super) enum SchemaVersion {
     /// No tables yet.
     Empty,
     /// A Wellspring state of this version.
@@ -290,24 +290,24 @@ pub(super) enum Version {
 }
 
 /// Reads the version without writing.
-pub(super) fn version(connection: &Connection) -> Result<Version, Fault> {
+pub(super) fn version(connection: &Connection) -> Result<SchemaVersion, DbError> {
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     Ok(match (number("application_id")?, number("user_version")?) {
-        (APPLICATION_ID, version) if version >= 1 => Version::Ours(version),
-        (0, 0) if tables == 0 => Version::Empty,
-        _ => Version::Foreign,
+        (APPLICATION_ID, version) if version >= 1 => SchemaVersion::Ours(version),
+        (0, 0) if tables == 0 => SchemaVersion::Empty,
+        _ => SchemaVersion::Foreign,
     })
 }
 
-/// Migrates a database from version `from` (0 = empty) to [`KNOWN`] atomically.
-pub(super) fn migrate(connection: &mut Connection, from: i64) -> Result<(), Fault> {
+/// Migrates a database from version `from` (0 = empty) to [`LATEST_VERSION`] atomically.
+pub(super) fn migrate(connection: &mut Connection, from: i64) -> Result<(), DbError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for migration in MIGRATIONS.iter().skip(usize::try_from(from).unwrap_or(0)) {
         transaction.execute_batch(migration)?;
     }
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-    transaction.pragma_update(None, "user_version", KNOWN)?;
+    transaction.pragma_update(None, "user_version", LATEST_VERSION)?;
     transaction.commit()?;
     Ok(())
 }

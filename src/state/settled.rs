@@ -2,24 +2,24 @@
 //!
 //! Writing to a unit invalidates its entry.
 
-use super::{State, StateError, codec, inventory};
-use crate::model::Unit;
+use super::{Store, StoreError, codec, inventory};
+use crate::model::WorkspaceRef;
 use rusqlite::{Connection, OptionalExtension, params};
 
 /// Cached results of runs on one root.
-pub struct Settled {
+pub struct PlanCacheRows {
     /// Fingerprint of the inputs: how files and platform were read.
     pub ground: String,
     /// Each unit with its cached result.
-    pub units: Vec<(Unit, String)>,
+    pub entries: Vec<(WorkspaceRef, String)>,
 }
 
-impl State {
+impl Store {
     /// Returns the cached results for `root` that are still valid.
     ///
     /// # Errors
     /// When the state cannot be read.
-    pub async fn settled(&self, root: &str) -> Result<Option<Settled>, StateError> {
+    pub async fn plan_cache(&self, root: &str) -> Result<Option<PlanCacheRows>, StoreError> {
         let root = root.to_owned();
         self.read(move |connection, platform| {
             let Some(ground) = ground(connection, &root)? else { return Ok(None) };
@@ -32,7 +32,7 @@ impl State {
             while let Some(row) = rows.next()? {
                 units.push((codec::unit(row.get(0)?, row.get(1)?, "settled")?, row.get(2)?));
             }
-            Ok(Some(Settled { ground, units }))
+            Ok(Some(PlanCacheRows { ground, entries: units }))
         })
         .await
     }
@@ -43,7 +43,7 @@ impl State {
     ///
     /// # Errors
     /// When the state cannot be written.
-    pub async fn keep_settled(&self, root: &str, kept: Settled, gone: Vec<Unit>) -> Result<(), StateError> {
+    pub async fn store(&self, root: &str, kept: PlanCacheRows, gone: Vec<WorkspaceRef>) -> Result<(), StoreError> {
         let root = root.to_owned();
         self.write(move |connection, platform| {
             if ground(connection, &root)?.as_ref() != Some(&kept.ground) {
@@ -57,8 +57,8 @@ impl State {
                     statement.execute(params![unit, root])?;
                 }
             }
-            for (unit, found) in &kept.units {
-                let unit = inventory::known(connection, platform, unit)?;
+            for (unit, found) in &kept.entries {
+                let unit = inventory::ensure_number(connection, platform, unit)?;
                 let mut statement = connection.prepare_cached(
                     "INSERT OR REPLACE INTO settled (unit, root, found) VALUES (?1, ?2, ?3)",
                 )?;
@@ -76,6 +76,6 @@ fn ground(connection: &Connection, root: &str) -> rusqlite::Result<Option<String
 }
 
 /// Invalidates the unit's entry before its inventory or intents change.
-pub(super) fn strike(connection: &Connection, unit: i64) -> rusqlite::Result<()> {
+pub(super) fn invalidate(connection: &Connection, unit: i64) -> rusqlite::Result<()> {
     connection.prepare_cached("DELETE FROM settled WHERE unit = ?1")?.execute([unit]).map(drop)
 }

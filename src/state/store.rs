@@ -1,9 +1,9 @@
 //! Database thread: one thread owns the database, callers send it work.
 
-use super::error::Fault;
-use super::glance::glance;
-use super::schema::{self, Version};
-use super::{State, StateError, database};
+use super::error::DbError;
+use super::read_immutable::read_immutable;
+use super::schema::{self, SchemaVersion};
+use super::{Store, StoreError, database};
 use rusqlite::backup::Backup;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Row, Transaction, TransactionBehavior};
@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 /// Maximum wait for another process's write.
 ///
 /// Writes take milliseconds; the margin is for a stalled disk.
-pub(super) const BUSY: Duration = Duration::from_secs(10);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Capacity of the statement cache, larger than the number of statements.
 const STATEMENTS: usize = 64;
@@ -28,27 +28,27 @@ const STATEMENTS: usize = 64;
 /// Page size of a new database in bytes.
 ///
 /// Writing a page costs two system calls and a commit fills many pages, so pages are large.
-pub(super) const PAGE: u16 = 16 << 10;
+pub(super) const PAGE_SIZE: u16 = 16 << 10;
 
 /// Minimum number of WAL pages for a checkpoint under load.
 ///
 /// Larger batches write pages that changed repeatedly only once. An idle store checkpoints fewer.
-const LOG: i64 = 1_024;
+const CHECKPOINT_PAGES: i64 = 1_024;
 
 /// Idle time after which the WAL is checkpointed and memory is released.
-const REST: Duration = Duration::from_secs(1);
+const IDLE_AFTER: Duration = Duration::from_secs(1);
 
 /// Maximum number of writes in one transaction.
-const GROUP: usize = 256;
+const MAX_GROUP_COMMIT: usize = 256;
 
 /// Message to the database thread.
-enum Order {
-    Read(Box<dyn FnOnce(&mut Access) + Send>),
-    Write(Box<dyn Write>),
+enum StoreCommand {
+    Read(Box<dyn FnOnce(&mut DbAccess) + Send>),
+    Write(Box<dyn WriteCommand>),
 }
 
 /// A queued write with the channel of its caller.
-trait Write: Send {
+trait WriteCommand: Send {
     /// Performs the write inside a transaction and returns true on success.
     ///
     /// A failed write may be partial, and a write may run again in another transaction.
@@ -56,72 +56,72 @@ trait Write: Send {
     /// Sends the result to the caller after the transaction ended.
     fn finish(self: Box<Self>, committed: Result<(), &rusqlite::Error>);
     /// Reports to the caller that the state is read-only.
-    fn refuse(self: Box<Self>, error: StateError);
+    fn reject(self: Box<Self>, error: StoreError);
 }
 
 /// Handle of the thread. Dropping it completes queued work and closes the database.
-pub(super) struct Store {
-    work: Option<Sender<Order>>,
+pub(super) struct DbThread {
+    work: Option<Sender<StoreCommand>>,
     thread: Option<JoinHandle<()>>,
     path: PathBuf,
 }
 
 /// Kind of access that the thread has to the database.
-pub(super) enum Access {
+pub(super) enum DbAccess {
     /// The one connection that writes.
     Writer(Connection),
     /// Read-only: every read opens the database.
     Reader(PathBuf),
     /// Read-only: an older database, migrated in memory, with the path of the original.
-    Copy(Connection, PathBuf),
+    MigratedCopy(Connection, PathBuf),
 }
 
-impl Store {
+impl DbThread {
     /// Opens or creates the database, migrates its schema, and runs `first` on it.
     pub(super) fn open(
         dir: &Path,
-        first: impl FnOnce(&mut Connection) -> Result<(), Fault>,
-    ) -> Result<Self, StateError> {
+        first: impl FnOnce(&mut Connection) -> Result<(), DbError>,
+    ) -> Result<Self, StoreError> {
         let path = database(dir);
         // Create the file here, so that SQLite's own files inherit its mode.
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
             Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(StateError::File { doing: "create the state database", path, source });
+                return Err(StoreError::File { operation: "create the state database", path, source });
             }
             _ => {}
         }
-        let connection = writer(&path, first).map_err(|fault| fault.at(path.clone()))?;
-        Self::start(Access::Writer(connection), path)
+        let connection = writer(&path, first).map_err(|fault| fault.with_path(path.clone()))?;
+        Self::start(DbAccess::Writer(connection), path)
     }
 
     /// Opens an existing database read-only; returns `None` if there is none.
-    pub(super) fn open_read_only(dir: &Path) -> Result<Option<Self>, StateError> {
+    pub(super) fn open_read_only(dir: &Path) -> Result<Option<Self>, StoreError> {
         let path = database(dir);
         match fs::metadata(&path) {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(StateError::File { doing: "read the state database", path, source }),
+            Err(source) => return Err(StoreError::File { operation: "read the state database", path, source }),
         }
-        let version = glance(&path, schema::version);
-        match version.map_err(|fault| fault.at(path.clone()))? {
-            Version::Empty => Ok(None),
-            Version::Ours(schema::KNOWN) => Self::start(Access::Reader(path.clone()), path).map(Some),
-            Version::Ours(found) if found < schema::KNOWN => {
-                let copy = migrated_copy(&path).map_err(|fault| fault.at(path.clone()))?;
-                Self::start(Access::Copy(copy, path.clone()), path).map(Some)
+        let version = read_immutable(&path, schema::version);
+        match version.map_err(|fault| fault.with_path(path.clone()))? {
+            SchemaVersion::Empty => Ok(None),
+            SchemaVersion::Ours(schema::LATEST_VERSION) => Self::start(DbAccess::Reader(path.clone()), path).map(Some),
+            SchemaVersion::Ours(found) if found < schema::LATEST_VERSION => {
+                let copy = migrated_copy(&path).map_err(|fault| fault.with_path(path.clone()))?;
+                Self::start(DbAccess::MigratedCopy(copy, path.clone()), path).map(Some)
             }
-            Version::Ours(found) => Err(StateError::Newer { path, found, known: schema::KNOWN }),
-            Version::Foreign => Err(foreign(path)),
+            SchemaVersion::Ours(found) => Err(StoreError::Newer { path, found, supported: schema::LATEST_VERSION }),
+            SchemaVersion::Foreign => Err(foreign(path)),
         }
     }
 
-    fn start(mut access: Access, path: PathBuf) -> Result<Self, StateError> {
-        let (work, orders): (Sender<Order>, Receiver<Order>) = channel();
+    fn start(mut access: DbAccess, path: PathBuf) -> Result<Self, StoreError> {
+        let (work, orders): (Sender<StoreCommand>, Receiver<StoreCommand>) = channel();
         let thread = std::thread::Builder::new()
             .name("state".to_owned())
             .spawn(move || serve(&orders, &mut access))
-            .map_err(|source| StateError::File {
-                doing: "start the thread for",
+            .map_err(|source| StoreError::File {
+                operation: "start the thread for",
                 path: path.clone(),
                 source,
             })?;
@@ -131,28 +131,28 @@ impl Store {
     /// Sends `order` to the thread and waits; dropping the future does not cancel it.
     async fn run<T>(
         &self,
-        order: Order,
-        answered: oneshot::Receiver<Result<T, Fault>>,
-    ) -> Result<T, StateError> {
+        order: StoreCommand,
+        answered: oneshot::Receiver<Result<T, DbError>>,
+    ) -> Result<T, StoreError> {
         let sent = self.work.as_ref().is_some_and(|thread| thread.send(order).is_ok());
         if !sent {
-            return Err(StateError::Stopped);
+            return Err(StoreError::Stopped);
         }
-        answered.await.map_err(|_| StateError::Stopped)?.map_err(|fault| fault.at(self.path.clone()))
+        answered.await.map_err(|_| StoreError::Stopped)?.map_err(|fault| fault.with_path(self.path.clone()))
     }
 }
 
 /// Processes queued orders: writes in one transaction, then reads.
 ///
 /// Orders in the queue are concurrent, so their order is free.
-fn serve(orders: &Receiver<Order>, access: &mut Access) {
-    while let Some(first) = next(orders, access) {
+fn serve(orders: &Receiver<StoreCommand>, access: &mut DbAccess) {
+    while let Some(first) = next_command(orders, access) {
         let mut writes = Vec::new();
         let mut reads = Vec::new();
-        for order in std::iter::once(first).chain(orders.try_iter().take(GROUP)) {
+        for order in std::iter::once(first).chain(orders.try_iter().take(MAX_GROUP_COMMIT)) {
             match order {
-                Order::Write(write) => writes.push(write),
-                Order::Read(read) => reads.push(read),
+                StoreCommand::Write(write) => writes.push(write),
+                StoreCommand::Read(read) => reads.push(read),
             }
         }
         let written = !writes.is_empty();
@@ -161,7 +161,7 @@ fn serve(orders: &Receiver<Order>, access: &mut Access) {
         }
         reads.into_iter().for_each(|read| read(access));
         if written {
-            write_back(access, LOG);
+            checkpoint(access, CHECKPOINT_PAGES);
         }
     }
 }
@@ -169,8 +169,8 @@ fn serve(orders: &Receiver<Order>, access: &mut Access) {
 /// Checkpoints the WAL if it has at least `least` pages.
 ///
 /// Runs after callers got their results. A failed checkpoint is repeated later.
-fn write_back(access: &Access, least: i64) {
-    let Access::Writer(connection) = access else { return };
+fn checkpoint(access: &DbAccess, least: i64) {
+    let DbAccess::Writer(connection) = access else { return };
     let waiting = |row: &Row<'_>| Ok(row.get::<_, i64>("log")? - row.get::<_, i64>("checkpointed")?);
     let pages = connection
         .prepare_cached("PRAGMA wal_checkpoint(NOOP)")
@@ -181,13 +181,13 @@ fn write_back(access: &Access, least: i64) {
 }
 
 /// Waits for the next order; when idle, checkpoints the WAL and frees cached pages.
-fn next(orders: &Receiver<Order>, access: &Access) -> Option<Order> {
-    match orders.recv_timeout(REST) {
+fn next_command(orders: &Receiver<StoreCommand>, access: &DbAccess) -> Option<StoreCommand> {
+    match orders.recv_timeout(IDLE_AFTER) {
         Ok(order) => Some(order),
         Err(RecvTimeoutError::Disconnected) => None,
         Err(RecvTimeoutError::Timeout) => {
-            write_back(access, 1);
-            if let Access::Writer(connection) = access {
+            checkpoint(access, 1);
+            if let DbAccess::Writer(connection) = access {
                 // A failure only costs memory.
                 let _ = connection.execute_batch("PRAGMA shrink_memory");
             }
@@ -196,12 +196,12 @@ fn next(orders: &Receiver<Order>, access: &Access) -> Option<Order> {
     }
 }
 
-fn write_all(access: &mut Access, mut writes: Vec<Box<dyn Write>>) {
+fn write_all(access: &mut DbAccess, mut writes: Vec<Box<dyn WriteCommand>>) {
     let connection = match access {
-        Access::Writer(connection) => connection,
-        Access::Reader(path) | Access::Copy(_, path) => {
+        DbAccess::Writer(connection) => connection,
+        DbAccess::Reader(path) | DbAccess::MigratedCopy(_, path) => {
             let path = path.parent().unwrap_or(path).to_path_buf();
-            let refuse = |write: Box<dyn Write>| write.refuse(StateError::ReadOnly { path: path.clone() });
+            let refuse = |write: Box<dyn WriteCommand>| write.reject(StoreError::ReadOnly { path: path.clone() });
             return writes.into_iter().for_each(refuse);
         }
     };
@@ -213,7 +213,7 @@ fn write_all(access: &mut Access, mut writes: Vec<Box<dyn Write>>) {
 ///
 /// If one fails, the transaction is rolled back and repeated with a savepoint per write. Savepoints
 /// are avoided at first, because they cost as much as the writes.
-fn commit(connection: &mut Connection, writes: &mut [Box<dyn Write>]) -> Result<(), rusqlite::Error> {
+fn commit(connection: &mut Connection, writes: &mut [Box<dyn WriteCommand>]) -> Result<(), rusqlite::Error> {
     let transaction = begin(connection)?;
     if writes.iter_mut().all(|write| write.run(&transaction)) {
         return transaction.commit();
@@ -238,17 +238,17 @@ fn begin(connection: &mut Connection) -> Result<Transaction<'_>, rusqlite::Error
 }
 
 /// A [`Write`] with its result and the caller's channel.
-struct Pending<W, T> {
+struct QueuedWrite<W, T> {
     work: W,
     platform: Arc<str>,
-    done: Option<Result<T, Fault>>,
-    answer: oneshot::Sender<Result<T, Fault>>,
+    done: Option<Result<T, DbError>>,
+    answer: oneshot::Sender<Result<T, DbError>>,
 }
 
-impl<W, T> Write for Pending<W, T>
+impl<W, T> WriteCommand for QueuedWrite<W, T>
 where
     T: Send,
-    W: Fn(&Connection, &str) -> Result<T, Fault> + Send,
+    W: Fn(&Connection, &str) -> Result<T, DbError> + Send,
 {
     fn run(&mut self, connection: &Connection) -> bool {
         self.done.insert((self.work)(connection, &self.platform)).is_ok()
@@ -258,14 +258,14 @@ where
         let result = match (self.done, committed) {
             (Some(Err(fault)), _) => Err(fault),
             (Some(Ok(value)), Ok(())) => Ok(value),
-            (_, Err(error)) => Err(Fault::Sqlite(same(error))),
-            (None, Ok(())) => Err(Fault::Plain(StateError::Stopped)),
+            (_, Err(error)) => Err(DbError::Sqlite(same(error))),
+            (None, Ok(())) => Err(DbError::Store(StoreError::Stopped)),
         };
         // The caller may have been dropped; the write was done anyway.
         let _ = self.answer.send(result);
     }
 
-    fn refuse(self: Box<Self>, error: StateError) {
+    fn reject(self: Box<Self>, error: StoreError) {
         let _ = self.answer.send(Err(error.into()));
     }
 }
@@ -283,7 +283,7 @@ fn same(error: &rusqlite::Error) -> rusqlite::Error {
     }
 }
 
-impl Drop for Store {
+impl Drop for DbThread {
     fn drop(&mut self) {
         self.work.take();
         if let Some(thread) = self.thread.take() {
@@ -293,36 +293,36 @@ impl Drop for Store {
     }
 }
 
-impl State {
+impl Store {
     /// Runs `work` in a transaction; durable on return, rolled back on error.
     ///
     /// `work` may be called more than once, so it must not keep state.
     pub(super) async fn write<T: Send + 'static>(
         &self,
-        work: impl Fn(&Connection, &str) -> Result<T, Fault> + Send + 'static,
-    ) -> Result<T, StateError> {
+        work: impl Fn(&Connection, &str) -> Result<T, DbError> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
         let platform = Arc::clone(&self.platform);
-        let write = Pending { work, platform, done: None, answer };
-        self.store.run(Order::Write(Box::new(write)), answered).await
+        let write = QueuedWrite { work, platform, done: None, answer };
+        self.store.run(StoreCommand::Write(Box::new(write)), answered).await
     }
 
     /// Runs `work` on a consistent snapshot; `work` may be called more than once.
     pub(super) async fn read<T: Send + 'static>(
         &self,
-        work: impl Fn(&Connection, &str) -> Result<T, Fault> + Send + 'static,
-    ) -> Result<T, StateError> {
+        work: impl Fn(&Connection, &str) -> Result<T, DbError> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
         let platform = Arc::clone(&self.platform);
-        let read = move |access: &mut Access| {
+        let read = move |access: &mut DbAccess| {
             let found = match access {
-                Access::Writer(connection) => on_one_view(connection, |view| work(view, &platform)),
-                Access::Reader(path) => glance(path, |connection| work(connection, &platform)),
-                Access::Copy(copy, _) => on_one_view(copy, |view| work(view, &platform)),
+                DbAccess::Writer(connection) => read_snapshot(connection, |view| work(view, &platform)),
+                DbAccess::Reader(path) => read_immutable(path, |connection| work(connection, &platform)),
+                DbAccess::MigratedCopy(copy, _) => read_snapshot(copy, |view| work(view, &platform)),
             };
             let _ = answer.send(found);
         };
-        self.store.run(Order::Read(Box::new(read)), answered).await
+        self.store.run(StoreCommand::Read(Box::new(read)), answered).await
     }
 
     /// Returns a number that changes when another handle writes the state.
@@ -331,8 +331,8 @@ impl State {
     ///
     /// # Errors
     /// When the state cannot be read.
-    pub async fn version(&self) -> Result<Option<i64>, StateError> {
-        if self.presence.is_none() {
+    pub async fn version(&self) -> Result<Option<i64>, StoreError> {
+        if self.process_lock.is_none() {
             return Ok(None);
         }
         let version = |connection: &Connection, _: &str| {
@@ -347,24 +347,24 @@ impl State {
     /// Decoding does not block the shared database thread.
     pub(super) async fn read_rows<R: Send + 'static, T>(
         &self,
-        rows: impl Fn(&Connection, &str) -> Result<R, Fault> + Send + 'static,
-        say: impl FnOnce(R) -> Result<T, Fault>,
-    ) -> Result<T, StateError> {
-        say(self.read(rows).await?).map_err(|fault| fault.at(self.store.path.clone()))
+        rows: impl Fn(&Connection, &str) -> Result<R, DbError> + Send + 'static,
+        say: impl FnOnce(R) -> Result<T, DbError>,
+    ) -> Result<T, StoreError> {
+        say(self.read(rows).await?).map_err(|fault| fault.with_path(self.store.path.clone()))
     }
 }
 
-fn on_one_view<T>(
+fn read_snapshot<T>(
     connection: &mut Connection,
-    work: impl Fn(&Connection) -> Result<T, Fault>,
-) -> Result<T, Fault> {
+    work: impl Fn(&Connection) -> Result<T, DbError>,
+) -> Result<T, DbError> {
     work(&*connection.transaction()?)
 }
 
 /// Creates the state directory with mode 0700; keeps an existing one.
-pub(super) fn make_dir(dir: &Path) -> Result<(), StateError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|source| StateError::File {
-        doing: "create the state directory",
+pub(super) fn make_dir(dir: &Path) -> Result<(), StoreError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|source| StoreError::File {
+        operation: "create the state directory",
         path: dir.to_owned(),
         source,
     })
@@ -372,22 +372,22 @@ pub(super) fn make_dir(dir: &Path) -> Result<(), StateError> {
 
 fn writer(
     path: &Path,
-    first: impl FnOnce(&mut Connection) -> Result<(), Fault>,
-) -> Result<Connection, Fault> {
+    first: impl FnOnce(&mut Connection) -> Result<(), DbError>,
+) -> Result<Connection, DbError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     let from = match schema::version(&connection)? {
-        Version::Empty => {
-            connection.pragma_update(None, "page_size", PAGE)?;
+        SchemaVersion::Empty => {
+            connection.pragma_update(None, "page_size", PAGE_SIZE)?;
             0
         }
-        Version::Ours(version) if version <= schema::KNOWN => version,
-        Version::Ours(found) => {
-            return Err(StateError::Newer { path: path.to_owned(), found, known: schema::KNOWN }.into());
+        SchemaVersion::Ours(version) if version <= schema::LATEST_VERSION => version,
+        SchemaVersion::Ours(found) => {
+            return Err(StoreError::Newer { path: path.to_owned(), found, supported: schema::LATEST_VERSION }.into());
         }
-        Version::Foreign => return Err(foreign(path.to_owned()).into()),
+        SchemaVersion::Foreign => return Err(foreign(path.to_owned()).into()),
     };
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
@@ -396,9 +396,9 @@ fn writer(
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     // Query plans do not depend on bound values, so statements are not prepared again.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-    // `write_back` checkpoints while no caller waits.
+    // `checkpoint` checkpoints while no caller waits.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-    if from < schema::KNOWN {
+    if from < schema::LATEST_VERSION {
         schema::migrate(&mut connection, from)?;
     }
     first(&mut connection)?;
@@ -408,39 +408,39 @@ fn writer(
 /// Copies an older database into memory and migrates the copy.
 ///
 /// Read-only commands thus work before the first writing command migrates the file.
-fn migrated_copy(path: &Path) -> Result<Connection, Fault> {
+fn migrated_copy(path: &Path) -> Result<Connection, DbError> {
     /// Pages per step, at most 64 KiB each; no pause between steps.
     const PAGES: i32 = 1_024;
-    let mut copy = glance(path, |from| {
+    let mut copy = read_immutable(path, |from| {
         let mut copy = Connection::open_in_memory()?;
         Backup::new(from, &mut copy)?.run_to_completion(PAGES, Duration::ZERO, None)?;
         Ok(copy)
     })?;
-    if let Version::Ours(from) = schema::version(&copy)? {
+    if let SchemaVersion::Ours(from) = schema::version(&copy)? {
         schema::migrate(&mut copy, from)?;
     }
     Ok(copy)
 }
 
-fn foreign(path: PathBuf) -> StateError {
-    StateError::Damaged { path, why: "it is not a wellspring state database".to_owned() }
+fn foreign(path: PathBuf) -> StoreError {
+    StoreError::Damaged { path, why: "it is not a wellspring state database".to_owned() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    type Answer = oneshot::Receiver<Result<i64, Fault>>;
+    type Answer = oneshot::Receiver<Result<i64, DbError>>;
 
     fn pending(
-        work: impl Fn(&Connection, &str) -> Result<i64, Fault> + Send + 'static,
-    ) -> (Box<dyn Write>, Answer) {
+        work: impl Fn(&Connection, &str) -> Result<i64, DbError> + Send + 'static,
+    ) -> (Box<dyn WriteCommand>, Answer) {
         let (answer, answered) = oneshot::channel();
-        (Box::new(Pending { work, platform: "".into(), done: None, answer }), answered)
+        (Box::new(QueuedWrite { work, platform: "".into(), done: None, answer }), answered)
     }
 
     /// Returns every caller's result, and the numbers in the database afterwards.
-    fn committed(writes: Vec<(Box<dyn Write>, Answer)>) -> (Vec<Option<i64>>, Vec<i64>) {
+    fn committed(writes: Vec<(Box<dyn WriteCommand>, Answer)>) -> (Vec<Option<i64>>, Vec<i64>) {
         let mut connection = Connection::open_in_memory().unwrap();
         connection.execute_batch("CREATE TABLE numbers (number INTEGER PRIMARY KEY)").unwrap();
         let (mut writes, answers): (Vec<_>, Vec<_>) = writes.into_iter().unzip();
@@ -452,7 +452,7 @@ mod tests {
         (told, numbers.collect())
     }
 
-    fn insert(connection: &Connection, number: i64) -> Result<(), Fault> {
+    fn insert(connection: &Connection, number: i64) -> Result<(), DbError> {
         connection.execute("INSERT INTO numbers VALUES (?1)", [number])?;
         Ok(())
     }

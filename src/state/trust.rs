@@ -3,7 +3,7 @@
 //! By default the state directory is inside the tree, which others can write through a repository. A
 //! link could lead elsewhere, and a planted database could claim foreign sources as managed.
 
-use super::StateError;
+use super::StoreError;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
@@ -17,8 +17,8 @@ const FOLDERS: [&str; 3] = ["locks", "processes", "platform"];
 /// Checks existing files in `dir` without opening them, because a FIFO would block.
 ///
 /// # Errors
-/// [`StateError::Untrusted`] if an entry is a link, of the wrong kind, or another user's.
-pub(super) fn check(dir: &Path) -> Result<(), StateError> {
+/// [`StoreError::Untrusted`] if an entry is a link, of the wrong kind, or another user's.
+pub(super) fn check(dir: &Path) -> Result<(), StoreError> {
     let Ok(whole) = fs::metadata(dir) else { return Ok(()) };
     if dir.file_name().is_some_and(|name| name == ".wellspring") {
         not_linked(dir)?;
@@ -42,7 +42,7 @@ pub(super) fn check(dir: &Path) -> Result<(), StateError> {
     Ok(())
 }
 
-fn not_linked(path: &Path) -> Result<(), StateError> {
+fn not_linked(path: &Path) -> Result<(), StoreError> {
     match path.symlink_metadata() {
         Ok(metadata) if metadata.is_symlink() => {
             Err(untrusted(path, "is a link, and no link is followed there".to_owned()))
@@ -52,7 +52,7 @@ fn not_linked(path: &Path) -> Result<(), StateError> {
 }
 
 /// Checks that this user or root owns the file.
-fn owned(path: &Path, metadata: &Metadata) -> Result<(), StateError> {
+fn owned(path: &Path, metadata: &Metadata) -> Result<(), StoreError> {
     let me = rustix::process::geteuid().as_raw();
     match metadata.uid() {
         owner if owner == me || owner == 0 => Ok(()),
@@ -60,8 +60,8 @@ fn owned(path: &Path, metadata: &Metadata) -> Result<(), StateError> {
     }
 }
 
-fn untrusted(path: &Path, why: String) -> StateError {
-    StateError::Untrusted { path: path.to_owned(), why }
+fn untrusted(path: &Path, why: String) -> StoreError {
+    StoreError::Untrusted { path: path.to_owned(), why }
 }
 
 /// Open options for state files: no links followed, no blocking on a FIFO.
@@ -73,7 +73,7 @@ pub(super) fn options() -> OpenOptions {
 }
 
 /// Writes a `.gitignore`, so that Git does not track the directory.
-pub(super) fn ignore(dir: &Path) {
+pub(super) fn write_gitignore(dir: &Path) {
     // Best effort: nothing depends on the file.
     let file: io::Result<File> = options().write(true).create_new(true).open(dir.join(".gitignore"));
     if let Ok(mut file) = file {

@@ -2,12 +2,12 @@
 //!
 //! A page that reloads itself keeps nothing else.
 
-use crate::model::{Scope, Unit, WorkspaceId};
+use crate::model::{Scope, WorkspaceRef, WorkspaceId};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use std::collections::BTreeSet;
 
 /// Maximum number of workspaces named in a URL.
-const MOST: usize = 50;
+const MAX_NAMED: usize = 50;
 
 /// Characters of a name that are not percent-encoded.
 const NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~');
@@ -16,7 +16,7 @@ const NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~')
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Folding {
     all: bool,
-    except: BTreeSet<Unit>,
+    except: BTreeSet<WorkspaceRef>,
 }
 
 impl Folding {
@@ -29,23 +29,23 @@ impl Folding {
         let units = names.split(',').filter_map(|name| {
             let (workspace, scope) = name.split_once('/')?;
             let decoded = |text| percent_decode_str(text).decode_utf8().ok();
-            Some(Unit {
+            Some(WorkspaceRef {
                 workspace: WorkspaceId::parse(&decoded(workspace)?).ok()?,
                 scope: Scope::parse(&decoded(scope)?).ok()?,
             })
         });
-        Self { all: key == "unfolded", except: units.take(MOST).collect() }
+        Self { all: key == "unfolded", except: units.take(MAX_NAMED).collect() }
     }
 
-    pub(super) fn is_folded(&self, unit: &Unit) -> bool {
+    pub(super) fn is_folded(&self, unit: &WorkspaceRef) -> bool {
         self.all != self.except.contains(unit)
     }
 
     /// Returns the URL of the page with this workspace toggled.
-    pub(super) fn turned(&self, unit: &Unit) -> String {
+    pub(super) fn turned(&self, unit: &WorkspaceRef) -> String {
         let mut turned = self.clone();
         if !turned.except.remove(unit) {
-            while turned.except.len() >= MOST {
+            while turned.except.len() >= MAX_NAMED {
                 turned.except.pop_first();
             }
             turned.except.insert(unit.clone());
@@ -61,7 +61,7 @@ impl Folding {
     fn address(&self) -> String {
         let encode = |text: &str| utf8_percent_encode(text, NAME).to_string();
         let name =
-            |unit: &Unit| format!("{}/{}", encode(unit.workspace.as_str()), encode(unit.scope.as_str()));
+            |unit: &WorkspaceRef| format!("{}/{}", encode(unit.workspace.as_str()), encode(unit.scope.as_str()));
         let names = self.except.iter().map(name).collect::<Vec<_>>().join(",");
         match (self.all, names.is_empty()) {
             (false, true) => "/".to_owned(),
@@ -75,8 +75,8 @@ impl Folding {
 mod tests {
     use super::*;
 
-    fn unit(workspace: &str) -> Unit {
-        Unit { workspace: WorkspaceId::parse(workspace).unwrap(), scope: Scope::default() }
+    fn unit(workspace: &str) -> WorkspaceRef {
+        WorkspaceRef { workspace: WorkspaceId::parse(workspace).unwrap(), scope: Scope::default() }
     }
 
     #[test]
@@ -104,6 +104,6 @@ mod tests {
             let address = folding.turned(&unit(&format!("w{n:03}")));
             folding = Folding::of(address.split_once('?').map(|(_, query)| query));
         }
-        assert!(folding.except.len() == MOST && folding.is_folded(&unit("w199")));
+        assert!(folding.except.len() == MAX_NAMED && folding.is_folded(&unit("w199")));
     }
 }

@@ -1,6 +1,6 @@
 //! Liveness and readiness, based on actual results.
 
-use super::{Snapshot, Workspace};
+use super::{Snapshot, WorkspaceSnapshot};
 use crate::render::words;
 use jiff::{SignedDuration, Timestamp};
 
@@ -14,15 +14,15 @@ const INTERVALS: i32 = 3;
 const LEAST: SignedDuration = SignedDuration::from_secs(30);
 
 /// Time after which the event loop, which runs every minute, counts as hanging.
-const HANGS: SignedDuration = SignedDuration::from_mins(5);
+const HANG_TIMEOUT: SignedDuration = SignedDuration::from_mins(5);
 
 /// Maximum number of workspaces named; the others are counted.
-const MOST_NAMED: usize = 10;
+const MAX_NAMED: usize = 10;
 
 /// Returns true if the event loop is running.
 #[must_use]
 pub(super) fn is_alive(last_turn: i64, now: Timestamp) -> bool {
-    now.as_second().saturating_sub(last_turn) < HANGS.as_secs()
+    now.as_second().saturating_sub(last_turn) < HANG_TIMEOUT.as_secs()
 }
 
 /// Returns the reasons why the daemon is not ready; empty if it is.
@@ -30,7 +30,7 @@ pub(super) fn is_alive(last_turn: i64, now: Timestamp) -> bool {
 /// Ready means that the files are valid and the platform responds. Failures of single sources or
 /// workspaces do not count.
 #[must_use]
-pub(super) fn unready(snapshot: &Snapshot, now: Timestamp) -> Vec<String> {
+pub(super) fn unready_reasons(snapshot: &Snapshot, now: Timestamp) -> Vec<String> {
     let mut why = Vec::new();
     let files = &snapshot.files;
     if let Some(error) = &files.unreadable {
@@ -40,13 +40,13 @@ pub(super) fn unready(snapshot: &Snapshot, now: Timestamp) -> Vec<String> {
     } else if files.errors > 0 {
         why.push(format!("{} in the files", words::count(files.errors, "error")));
     }
-    if files.elsewhere {
+    if files.names_other_platform {
         why.push("wellspring.toml names another platform than this process speaks to".to_owned());
     }
     if let Some(trouble) = &snapshot.platform {
         why.push(trouble.message.clone());
     } else if !snapshot.workspaces.is_empty() {
-        let answered = snapshot.workspaces.iter().filter_map(|workspace| workspace.answered_at).max();
+        let answered = snapshot.workspaces.iter().filter_map(|workspace| workspace.last_listed_at).max();
         match answered {
             None => why.push("the platform has not answered a list yet".to_owned()),
             Some(at) if is_late(snapshot, at, now) => {
@@ -58,23 +58,23 @@ pub(super) fn unready(snapshot: &Snapshot, now: Timestamp) -> Vec<String> {
     why
 }
 
-/// Like [`unready`], plus every workspace without a recent successful pass.
+/// Like [`unready_reasons`], plus every workspace without a recent successful pass.
 #[must_use]
-pub(super) fn unready_strictly(snapshot: &Snapshot, now: Timestamp) -> Vec<String> {
-    let mut why = unready(snapshot, now);
-    let late = snapshot.workspaces.iter().filter_map(|workspace| lateness(snapshot, workspace, now));
+pub(super) fn strict_unready_reasons(snapshot: &Snapshot, now: Timestamp) -> Vec<String> {
+    let mut why = unready_reasons(snapshot, now);
+    let late = snapshot.workspaces.iter().filter_map(|workspace| late_reason(snapshot, workspace, now));
     let late: Vec<String> = late.collect();
-    let more = late.len().saturating_sub(MOST_NAMED);
-    why.extend(late.into_iter().take(MOST_NAMED));
+    let more = late.len().saturating_sub(MAX_NAMED);
+    why.extend(late.into_iter().take(MAX_NAMED));
     if more > 0 {
         why.push(format!("and {} without a good pass of late", words::count(more, "other workspace")));
     }
     why
 }
 
-fn lateness(snapshot: &Snapshot, workspace: &Workspace, now: Timestamp) -> Option<String> {
+fn late_reason(snapshot: &Snapshot, workspace: &WorkspaceSnapshot, now: Timestamp) -> Option<String> {
     let label = workspace.desired.label();
-    match workspace.good_at {
+    match workspace.last_good_at {
         None => Some(format!("{label}: no good pass yet")),
         Some(at) if is_late(snapshot, at, now) => {
             Some(format!("{label}: its last good pass ended {}", words::ago(at, now)))

@@ -5,7 +5,7 @@
 
 mod standing;
 
-use super::Published;
+use super::SnapshotReceiver;
 use crate::state::RunOutcome;
 use jiff::Timestamp;
 use prometheus_client::encoding::text;
@@ -13,7 +13,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use standing::Standing;
+use standing::GaugeEncoder;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -70,43 +70,43 @@ impl Metrics {
 
     /// Returns the time of the last iteration; 0 before the first.
     #[must_use]
-    pub fn last_turn(&self) -> i64 {
+    pub fn last_iteration(&self) -> i64 {
         self.turned.load(Ordering::Relaxed)
     }
 
     /// Counts a finished pass over one workspace.
-    pub fn passed(&self, took: Duration, good: bool) {
+    pub fn record_pass(&self, took: Duration, good: bool) {
         let result = if good { "good" } else { "failed" };
         self.passes.get_or_create(&[("result", result.to_owned())]).inc();
         self.pass_duration.observe(took.as_secs_f64());
     }
 
     /// Counts a change whose result is `done` or `failed`.
-    pub fn changed(&self, action: &'static str, result: &'static str) {
+    pub fn record_change(&self, action: &'static str, result: &'static str) {
         self.changes.get_or_create(&[("action", action.to_owned()), ("result", result.to_owned())]).inc();
     }
 
     /// Counts a sync that ended or will not run.
-    pub fn synced(&self, outcome: RunOutcome, records: Option<u64>) {
+    pub fn record_sync(&self, outcome: RunOutcome, records: Option<u64>) {
         self.sync_runs.get_or_create(&[("result", outcome.as_str().to_owned())]).inc();
         self.sync_records.inc_by(records.unwrap_or_default());
     }
 
     /// Counts an attempt of a request; `status` is `None` without a response.
-    pub fn called(&self, endpoint: &'static str, status: Option<u16>, took: Duration) {
+    pub fn record_call(&self, endpoint: &'static str, status: Option<u16>, took: Duration) {
         let labels = [("endpoint", endpoint.to_owned()), ("code", code(status))];
         self.requests.get_or_create(&labels).inc();
         self.request_duration.get_or_create(&[("endpoint", endpoint.to_owned())]).observe(took.as_secs_f64());
     }
 
     /// Counts a notice whose result is `sent`, `failed` or `dropped`.
-    pub fn notified(&self, result: &'static str) {
+    pub fn record_notification(&self, result: &'static str) {
         self.notifications.get_or_create(&[("result", result.to_owned())]).inc();
     }
 
     /// Combines these metrics with gauges of the published snapshot.
     #[must_use]
-    pub fn exposition(&self, published: Published) -> Exposition {
+    pub fn exposition(&self, published: SnapshotReceiver) -> Exposition {
         let mut registry = Registry::with_prefix("wellspring");
         let r = &mut registry;
         r.register("passes", "Passes over a workspace that ended, by result", self.passes.clone());
@@ -124,7 +124,7 @@ impl Metrics {
         let help = "How long calls to the platform took, by endpoint";
         r.register("api_request_duration_seconds", help, self.request_duration.clone());
         r.register("notifications", "Notices to webhooks, by result", self.notifications.clone());
-        r.register_collector(Box::new(Standing(published)));
+        r.register_collector(Box::new(GaugeEncoder(published)));
         Exposition(Mutex::new(registry))
     }
 }

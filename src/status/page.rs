@@ -2,10 +2,10 @@
 
 use super::folding::Folding;
 use super::plot::{self, Plot};
-use super::view::{Change, Here, Row, Stopped, View, WithheldRow, WorkspaceView};
-use crate::model::Unit;
+use super::view::{ChangeRow, PageContext, SourceRow, FailedWorkspace, PageView, WithheldRow, WorkspaceView};
+use crate::model::WorkspaceRef;
 use crate::render::words;
-use crate::state::Run;
+use crate::state::RunRecord;
 use crate::tree::short_commit as short;
 use askama::Template;
 use jiff::Timestamp;
@@ -31,34 +31,34 @@ mod to {
 /// First page.
 #[derive(Template)]
 #[template(path = "overview.html")]
-pub(super) struct Overview<'a> {
-    view: &'a View,
+pub(super) struct OverviewPage<'a> {
+    view: &'a PageView,
     passes: Option<Plot>,
     folding: Folding,
-    here: &'a Here,
+    here: &'a PageContext,
     refresh: u32,
 }
 
 /// Page of one workspace with all its sources.
 #[derive(Template)]
 #[template(path = "workspace.html")]
-pub(super) struct OfWorkspace<'a> {
+pub(super) struct WorkspacePage<'a> {
     view: &'a WorkspaceView,
-    stopped: Option<Stopped>,
-    here: &'a Here,
+    stopped: Option<FailedWorkspace>,
+    here: &'a PageContext,
     refresh: u32,
 }
 
 /// Page of one source with its history.
 #[derive(Template)]
 #[template(path = "source.html")]
-pub(super) struct OfSource<'a> {
-    row: &'a Row,
+pub(super) struct SourcePage<'a> {
+    row: &'a SourceRow,
     runs: Vec<RunRow>,
     plots: Vec<Plot>,
-    changes: Vec<Change>,
+    changes: Vec<ChangeRow>,
     withheld: Vec<WithheldRow>,
-    here: &'a Here,
+    here: &'a PageContext,
     refresh: u32,
 }
 
@@ -73,8 +73,8 @@ struct RunRow {
     message: String,
 }
 
-impl<'a> Overview<'a> {
-    pub(super) fn new(view: &'a View, passes: Option<Plot>, folding: Folding, here: &'a Here) -> Self {
+impl<'a> OverviewPage<'a> {
+    pub(super) fn new(view: &'a PageView, passes: Option<Plot>, folding: Folding, here: &'a PageContext) -> Self {
         Self { view, passes, folding, here, refresh: REFRESH }
     }
 
@@ -155,19 +155,19 @@ impl<'a> Overview<'a> {
     }
 }
 
-impl<'a> OfWorkspace<'a> {
-    pub(super) fn new(view: &'a WorkspaceView, stopped: Option<Stopped>, here: &'a Here) -> Self {
+impl<'a> WorkspacePage<'a> {
+    pub(super) fn new(view: &'a WorkspaceView, stopped: Option<FailedWorkspace>, here: &'a PageContext) -> Self {
         Self { view, stopped, here, refresh: REFRESH }
     }
 }
 
-impl<'a> OfSource<'a> {
+impl<'a> SourcePage<'a> {
     pub(super) fn new(
-        row: &'a Row,
-        runs: &[Run],
-        changes: Vec<Change>,
+        row: &'a SourceRow,
+        runs: &[RunRecord],
+        changes: Vec<ChangeRow>,
         withheld: Vec<WithheldRow>,
-        here: &'a Here,
+        here: &'a PageContext,
     ) -> Self {
         let plots = plot::syncs(runs, here.now, &here.zone);
         let runs = runs.iter().map(RunRow::of).collect();
@@ -176,7 +176,7 @@ impl<'a> OfSource<'a> {
 }
 
 impl RunRow {
-    fn of(run: &Run) -> Self {
+    fn of(run: &RunRecord) -> Self {
         let took = run.finished_at.map(|end| end.duration_since(run.started_at).unsigned_abs());
         Self {
             started_at: run.started_at,
@@ -193,54 +193,54 @@ impl RunRow {
     }
 }
 
-impl Here {
-    fn ago(&self, at: impl Into<Moment>) -> String {
+impl PageContext {
+    fn ago(&self, at: impl Into<DisplayTime>) -> String {
         words::ago(at.into().0, self.now)
     }
 
-    fn until(&self, at: impl Into<Moment>) -> String {
+    fn until(&self, at: impl Into<DisplayTime>) -> String {
         let at = at.into().0;
         if at.duration_since(self.now).as_secs() <= 0 { "now".to_owned() } else { words::ago(at, self.now) }
     }
 
-    fn moment(&self, at: impl Into<Moment>) -> String {
+    fn moment(&self, at: impl Into<DisplayTime>) -> String {
         words::moment(at.into().0, &self.zone, self.now)
     }
 
-    fn clock(&self, at: impl Into<Moment>) -> String {
+    fn clock(&self, at: impl Into<DisplayTime>) -> String {
         at.into().0.to_zoned_datetime(self.zone.clone()).strftime("%H:%M:%S %Z").to_string()
     }
 }
 
 /// Wrapper that accepts values and references from templates.
-struct Moment(Timestamp);
+struct DisplayTime(Timestamp);
 
-impl From<Timestamp> for Moment {
+impl From<Timestamp> for DisplayTime {
     fn from(at: Timestamp) -> Self {
         Self(at)
     }
 }
 
-impl From<&Timestamp> for Moment {
+impl From<&Timestamp> for DisplayTime {
     fn from(at: &Timestamp) -> Self {
         Self(*at)
     }
 }
 
-impl From<&&Timestamp> for Moment {
+impl From<&&Timestamp> for DisplayTime {
     fn from(at: &&Timestamp) -> Self {
         Self(**at)
     }
 }
 
 /// Returns the URL of a source's page.
-fn source(unit: &Unit, name: &str) -> String {
+fn source(unit: &WorkspaceRef, name: &str) -> String {
     format!("{}/{}", workspace(unit), utf8_percent_encode(name, SEGMENT))
 }
 
 /// Returns the URL of a workspace's page.
-fn workspace(unit: &Unit) -> String {
-    let (id, scope) = (unit.workspace.shown(), unit.scope.as_str());
+fn workspace(unit: &WorkspaceRef) -> String {
+    let (id, scope) = (unit.workspace.display_text(), unit.scope.as_str());
     format!("/workspaces/{}/{}", utf8_percent_encode(id, SEGMENT), utf8_percent_encode(scope, SEGMENT))
 }
 

@@ -2,14 +2,14 @@
 
 use super::snapshot::{PASS_SPAN, PASS_SPANS, PassSpan};
 use crate::render::words;
-use crate::state::{Run, RunOutcome};
+use crate::state::{RunRecord, RunOutcome};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Maximum number of syncs in a chart.
-pub(super) const MOST_SYNCS: usize = 30;
+pub(super) const MAX_PLOTTED_SYNCS: usize = 30;
 
 /// Height of a chart in SVG units; the width depends on the number of bars.
 const HEIGHT: u32 = 56;
@@ -18,7 +18,7 @@ const HEIGHT: u32 = 56;
 const STEP: u32 = 10;
 
 /// Minimum height of a bar, so that it is visible.
-const LEAST: u32 = 3;
+const MIN_BAR_HEIGHT: u32 = 3;
 
 /// One chart.
 #[derive(Debug)]
@@ -46,32 +46,32 @@ pub(super) struct Bar {
 }
 
 /// Charts of the records and durations of the last syncs; `runs` is newest first.
-pub(super) fn syncs(runs: &[Run], now: Timestamp, zone: &TimeZone) -> Vec<Plot> {
+pub(super) fn syncs(runs: &[RunRecord], now: Timestamp, zone: &TimeZone) -> Vec<Plot> {
     let sent = runs.iter().filter(|run| !matches!(run.outcome, RunOutcome::Skipped | RunOutcome::Rewound));
-    let mut sent: Vec<&Run> = sent.filter(|run| run.finished_at.is_some()).take(MOST_SYNCS).collect();
+    let mut sent: Vec<&RunRecord> = sent.filter(|run| run.finished_at.is_some()).take(MAX_PLOTTED_SYNCS).collect();
     sent.reverse();
     if sent.is_empty() {
         return Vec::new();
     }
-    let took = |run: &Run| run.finished_at.map(|end| end.duration_since(run.started_at).unsigned_abs());
-    let millis = |run: &Run| took(run).map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
-    let title = |run: &Run| {
+    let took = |run: &RunRecord| run.finished_at.map(|end| end.duration_since(run.started_at).unsigned_abs());
+    let millis = |run: &RunRecord| took(run).map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+    let title = |run: &RunRecord| {
         let records = run.records.map(|records| format!(", {}", count(records, "record")));
         let took = took(run).map(|took| format!(", {}", words::duration(took)));
         let when = words::moment(run.started_at, zone, now);
         format!("{when}: {}{}{}", run.outcome.as_str(), records.unwrap_or_default(), took.unwrap_or_default())
     };
-    let plot = |name: &'static str, value: &dyn Fn(&Run) -> Option<u64>, shown: &dyn Fn(u64) -> String| {
+    let plot = |name: &'static str, value: &dyn Fn(&RunRecord) -> Option<u64>, shown: &dyn Fn(u64) -> String| {
         let most = sent.iter().filter_map(|run| value(run)).max()?;
-        let first = MOST_SYNCS - sent.len();
+        let first = MAX_PLOTTED_SYNCS - sent.len();
         let bars = sent.iter().enumerate().map(|(n, run)| {
-            let height = scaled(value(run).unwrap_or(0), most).max(LEAST);
+            let height = scaled(value(run).unwrap_or(0), most).max(MIN_BAR_HEIGHT);
             bar(first + n, HEIGHT - height, height, level(run.outcome), title(run))
         });
         let bars: Vec<Bar> = bars.collect();
         let note = format!("highest {}, of the last {}", shown(most), count(bars.len() as u64, "sync"));
-        let axis = [format!("{MOST_SYNCS} syncs ago"), "latest".to_owned()];
-        Some(Plot { title: name, note, width: step(MOST_SYNCS), height: HEIGHT, bars, axis })
+        let axis = [format!("{MAX_PLOTTED_SYNCS} syncs ago"), "latest".to_owned()];
+        Some(Plot { title: name, note, width: step(MAX_PLOTTED_SYNCS), height: HEIGHT, bars, axis })
     };
     let records = plot("Records", &|run| run.records, &|most| {
         words::number(usize::try_from(most).unwrap_or(usize::MAX))
@@ -97,7 +97,7 @@ pub(super) fn passes(spans: &VecDeque<PassSpan>, now: Timestamp, zone: &TimeZone
             words::number(span.failed as usize),
             words::duration(span.longest)
         );
-        let least = |many: u32, height: u32| if many > 0 { height.max(LEAST) } else { 0 };
+        let least = |many: u32, height: u32| if many > 0 { height.max(MIN_BAR_HEIGHT) } else { 0 };
         let failed = least(span.failed, scaled(u64::from(span.failed), most)).min(HEIGHT);
         let good = least(span.good, scaled(u64::from(span.good), most)).min(HEIGHT - failed);
         if good > 0 {
@@ -150,17 +150,17 @@ pub(super) fn level(outcome: RunOutcome) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Scope, SourceName, Unit, WorkspaceId};
+    use crate::model::{Scope, SourceName, WorkspaceRef, WorkspaceId};
     use crate::state::Trigger;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn run(start: i64, took: i64, records: Option<u64>, outcome: RunOutcome) -> Run {
-        Run {
+    fn run(start: i64, took: i64, records: Option<u64>, outcome: RunOutcome) -> RunRecord {
+        RunRecord {
             run: start,
-            unit: Unit { workspace: WorkspaceId::parse("w").unwrap(), scope: Scope::default() },
+            unit: WorkspaceRef { workspace: WorkspaceId::parse("w").unwrap(), scope: Scope::default() },
             name: SourceName::parse("s").unwrap(),
             trigger: Trigger::Schedule,
             firing: at(start),
@@ -174,14 +174,14 @@ mod tests {
 
     #[test]
     fn the_last_syncs_are_bars_from_left_to_right_and_what_failed_is_seen() {
-        let mut runs: Vec<Run> = (0..40).map(|n| run(1000 - n, 2, Some(100), RunOutcome::Done)).collect();
+        let mut runs: Vec<RunRecord> = (0..40).map(|n| run(1000 - n, 2, Some(100), RunOutcome::Done)).collect();
         runs[0] = run(1000, 4, None, RunOutcome::Failed);
         runs[1].outcome = RunOutcome::Skipped;
         let plots = syncs(&runs, at(2000), &TimeZone::UTC);
         let [records, durations] = plots.as_slice() else { panic!("{plots:?}") };
-        assert_eq!((records.bars.len(), durations.bars.len()), (MOST_SYNCS, MOST_SYNCS));
+        assert_eq!((records.bars.len(), durations.bars.len()), (MAX_PLOTTED_SYNCS, MAX_PLOTTED_SYNCS));
         let last = records.bars.last().unwrap();
-        assert_eq!((last.level, last.height, last.y + last.height), ("bad", LEAST, HEIGHT));
+        assert_eq!((last.level, last.height, last.y + last.height), ("bad", MIN_BAR_HEIGHT, HEIGHT));
         assert_eq!(records.bars[0].height, HEIGHT);
         assert_eq!(durations.bars.last().unwrap().height, HEIGHT, "the longest");
         assert_eq!(durations.bars[0].height, HEIGHT / 2);

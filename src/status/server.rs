@@ -5,13 +5,13 @@
 
 use super::folding::Folding;
 use super::metrics::{Exposition, Metrics};
-use super::page::{ICON, OfSource, OfWorkspace, Overview, STYLE};
+use super::page::{ICON, SourcePage, WorkspacePage, OverviewPage, STYLE};
 use super::plot;
-use super::view::{Change, Here, Row, Stopped, View, WorkspaceView};
-use super::{Published, Snapshot, health};
-use crate::model::{SourceName, Unit};
-use crate::serving::{self, Bounds};
-use crate::state::{HistoryFilter, JournalFilter, JournalRow, Run, State};
+use super::view::{ChangeRow, PageContext, SourceRow, FailedWorkspace, PageView, WorkspaceView};
+use super::{SnapshotReceiver, Snapshot, health};
+use crate::model::{SourceName, WorkspaceRef};
+use crate::serving::{self, ServerLimits};
+use crate::state::{HistoryFilter, JournalFilter, JournalRow, RunRecord, Store};
 use askama::Template;
 use axum::Router;
 use axum::extract::{Path, RawQuery, Request, State as With};
@@ -29,13 +29,13 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 /// Limits for browsers, a scraper and a few probes.
-const BOUNDS: Bounds = Bounds { connections: 64, head: Duration::from_secs(10), head_bytes: 16 << 10 };
+const SERVER_LIMITS: ServerLimits = ServerLimits { max_connections: 64, head_timeout: Duration::from_secs(10), max_head_bytes: 16 << 10 };
 
 /// Maximum duration of a response; nothing here waits for the platform.
-const LONGEST: Duration = Duration::from_secs(20);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Maximum number of pages rendered at once, because each visits every source.
-const AT_ONCE: usize = 2;
+const MAX_CONCURRENT_RENDERS: usize = 2;
 
 /// Number of journal entries read for the first page.
 const RECENT: usize = 100;
@@ -58,13 +58,13 @@ const HEADERS: [(HeaderName, &str); 7] = [
 ];
 
 /// Data for the server.
-pub struct Site {
+pub struct SiteConfig {
     /// Latest snapshot.
-    pub published: Published,
+    pub published: SnapshotReceiver,
     /// Metrics.
     pub metrics: Arc<Metrics>,
     /// Source of the history; `None` in a dry run without state.
-    pub state: Option<State>,
+    pub state: Option<Store>,
     /// Time zone of displayed times.
     pub zone: TimeZone,
     /// Accepted `Host` names, besides `localhost` and IP addresses.
@@ -73,22 +73,22 @@ pub struct Site {
     pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
 }
 
-struct Desk {
-    site: Site,
+struct AppState {
+    site: SiteConfig,
     exposition: Exposition,
-    turns: Semaphore,
+    render_permits: Semaphore,
 }
 
-type Shared = With<Arc<Desk>>;
+type SharedAppState = With<Arc<AppState>>;
 
 /// Serves until `stop` is set.
-pub async fn serve(listener: TcpListener, site: Site, stop: watch::Receiver<bool>) {
-    serving::serve(listener, router(site), BOUNDS, stop).await;
+pub async fn serve(listener: TcpListener, site: SiteConfig, stop: watch::Receiver<bool>) {
+    serving::serve(listener, router(site), SERVER_LIMITS, stop).await;
 }
 
-fn router(site: Site) -> Router {
+fn router(site: SiteConfig) -> Router {
     let exposition = site.metrics.exposition(site.published.clone());
-    let desk = Arc::new(Desk { site, exposition, turns: Semaphore::new(AT_ONCE) });
+    let desk = Arc::new(AppState { site, exposition, render_permits: Semaphore::new(MAX_CONCURRENT_RENDERS) });
     Router::new()
         .route("/", get(overview))
         .route("/workspaces/{workspace}/{scope}", get(workspace))
@@ -105,15 +105,15 @@ fn router(site: Site) -> Router {
 }
 
 /// Checks every request and completes every response.
-async fn guard(With(desk): Shared, request: Request, next: Next) -> Response {
-    let mut response = if !is_ours(request.headers(), &desk.site.hosts) {
+async fn guard(With(desk): SharedAppState, request: Request, next: Next) -> Response {
+    let mut response = if !is_allowed_host(request.headers(), &desk.site.hosts) {
         let text = "this name is not one of this server; its host file can allow it: [http] hosts\n";
         (StatusCode::MISDIRECTED_REQUEST, text).into_response()
     } else if !matches!(*request.method(), Method::GET | Method::HEAD) {
         (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD")], "this is for looking only\n")
             .into_response()
     } else {
-        let answer = tokio::time::timeout(LONGEST, next.run(request)).await;
+        let answer = tokio::time::timeout(RESPONSE_TIMEOUT, next.run(request)).await;
         answer.unwrap_or_else(|_| (StatusCode::SERVICE_UNAVAILABLE, "this took too long\n").into_response())
     };
     for (name, value) in HEADERS {
@@ -125,7 +125,7 @@ async fn guard(With(desk): Shared, request: Request, next: Next) -> Response {
 /// Returns true if the `Host` is an address, `localhost` or an allowed name.
 ///
 /// A foreign name that resolves to this server is how another site could read the page.
-fn is_ours(headers: &HeaderMap, hosts: &[String]) -> bool {
+fn is_allowed_host(headers: &HeaderMap, hosts: &[String]) -> bool {
     let mut named = headers.get_all(header::HOST).iter();
     let (Some(host), None) = (named.next(), named.next()) else { return false };
     let Ok(host) = host.to_str() else { return false };
@@ -139,23 +139,23 @@ fn is_ours(headers: &HeaderMap, hosts: &[String]) -> bool {
         || hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(host))
 }
 
-impl Desk {
+impl AppState {
     fn now(&self) -> Arc<Snapshot> {
         Arc::clone(&self.site.published.borrow())
     }
 
-    fn here(&self) -> Here {
-        Here { now: (self.site.clock)(), zone: self.site.zone.clone() }
+    fn here(&self) -> PageContext {
+        PageContext { now: (self.site.clock)(), zone: self.site.zone.clone() }
     }
 
-    async fn journal(&self, of: Option<(Unit, SourceName)>, limit: usize) -> Vec<JournalRow> {
+    async fn journal(&self, of: Option<(WorkspaceRef, SourceName)>, limit: usize) -> Vec<JournalRow> {
         let Some(state) = &self.site.state else { return Vec::new() };
         let (unit, source) = of.unzip();
         let rows = state.journal(JournalFilter { unit, source, since: None, limit }).await;
         rows.inspect_err(|error| tracing::warn!(%error, "the journal cannot be shown")).unwrap_or_default()
     }
 
-    async fn runs(&self, unit: Unit, name: SourceName) -> Vec<Run> {
+    async fn runs(&self, unit: WorkspaceRef, name: SourceName) -> Vec<RunRecord> {
         let Some(state) = &self.site.state else { return Vec::new() };
         let filter = HistoryFilter { unit: Some(unit), source: Some(name), limit: HISTORY };
         let runs = state.history(filter).await;
@@ -165,47 +165,47 @@ impl Desk {
     /// Renders on a blocking thread, because many sources take a while.
     async fn make(
         self: Arc<Self>,
-        make: impl FnOnce(&Snapshot, &Here) -> Response + Send + 'static,
+        make: impl FnOnce(&Snapshot, &PageContext) -> Response + Send + 'static,
     ) -> Response {
         // Acquiring fails only on a closed semaphore, and this one is never closed.
-        let _turn = self.turns.acquire().await.ok();
+        let _turn = self.render_permits.acquire().await.ok();
         let (snapshot, here) = (self.now(), self.here());
         let made = tokio::task::spawn_blocking(move || make(&snapshot, &here)).await;
         made.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
     }
 }
 
-async fn overview(With(desk): Shared, RawQuery(query): RawQuery) -> Response {
+async fn overview(With(desk): SharedAppState, RawQuery(query): RawQuery) -> Response {
     let journal = desk.journal(None, RECENT).await;
     let folding = Folding::of(query.as_deref());
-    let make = move |snapshot: &Snapshot, here: &Here| {
+    let make = move |snapshot: &Snapshot, here: &PageContext| {
         let passes = plot::passes(&snapshot.passes, here.now, &here.zone);
-        html(&Overview::new(&View::of(snapshot, journal, here), passes, folding, here))
+        html(&OverviewPage::new(&PageView::of(snapshot, journal, here), passes, folding, here))
     };
     desk.make(make).await
 }
 
-async fn json(With(desk): Shared) -> Response {
+async fn json(With(desk): SharedAppState) -> Response {
     let journal = desk.journal(None, RECENT).await;
-    let make = |snapshot: &Snapshot, here: &Here| {
-        let text = serde_json::to_string(&View::of(snapshot, journal, here)).unwrap_or_default();
+    let make = |snapshot: &Snapshot, here: &PageContext| {
+        let text = serde_json::to_string(&PageView::of(snapshot, journal, here)).unwrap_or_default();
         typed("application/json", text)
     };
     desk.make(make).await
 }
 
-async fn workspace(With(desk): Shared, Path((workspace, scope)): Path<(String, String)>) -> Response {
+async fn workspace(With(desk): SharedAppState, Path((workspace, scope)): Path<(String, String)>) -> Response {
     let Some(unit) = desk.now().unit_shown_as(&workspace, &scope).cloned() else { return unknown() };
-    let make = move |snapshot: &Snapshot, here: &Here| {
+    let make = move |snapshot: &Snapshot, here: &PageContext| {
         let Some(workspace) = snapshot.workspace(&unit) else { return unknown() };
         let view = WorkspaceView::in_full(workspace, here);
-        html(&OfWorkspace::new(&view, Stopped::of(workspace), here))
+        html(&WorkspacePage::new(&view, FailedWorkspace::of(workspace), here))
     };
     desk.make(make).await
 }
 
 async fn source(
-    With(desk): Shared,
+    With(desk): SharedAppState,
     Path((workspace, scope, name)): Path<(String, String, String)>,
 ) -> Response {
     let unit = desk.now().unit_shown_as(&workspace, &scope).cloned();
@@ -217,19 +217,19 @@ async fn source(
     }
     let runs = desk.runs(unit.clone(), name.clone()).await;
     let journal = desk.journal(Some((unit.clone(), name.clone())), HISTORY).await;
-    let make = move |snapshot: &Snapshot, here: &Here| {
-        let Some(row) = snapshot.workspace(&unit).and_then(|workspace| Row::named(workspace, &name, here))
+    let make = move |snapshot: &Snapshot, here: &PageContext| {
+        let Some(row) = snapshot.workspace(&unit).and_then(|workspace| SourceRow::named(workspace, &name, here))
         else {
             return unknown();
         };
-        let changes = Change::newest(journal, snapshot, HISTORY);
+        let changes = ChangeRow::newest(journal, snapshot, HISTORY);
         let withheld = WorkspaceView::withheld_of(snapshot.workspace(&unit), &name);
-        html(&OfSource::new(&row, &runs, changes, withheld, here))
+        html(&SourcePage::new(&row, &runs, changes, withheld, here))
     };
     desk.make(make).await
 }
 
-async fn metrics(With(desk): Shared) -> Response {
+async fn metrics(With(desk): SharedAppState) -> Response {
     let shared = Arc::clone(&desk);
     desk.make(move |_, _| {
         typed("application/openmetrics-text; version=1.0.0; charset=utf-8", shared.exposition.text())
@@ -237,21 +237,21 @@ async fn metrics(With(desk): Shared) -> Response {
     .await
 }
 
-async fn healthz(With(desk): Shared) -> (StatusCode, &'static str) {
-    match health::is_alive(desk.site.metrics.last_turn(), (desk.site.clock)()) {
+async fn healthz(With(desk): SharedAppState) -> (StatusCode, &'static str) {
+    match health::is_alive(desk.site.metrics.last_iteration(), (desk.site.clock)()) {
         true => (StatusCode::OK, "alive\n"),
         false => (StatusCode::SERVICE_UNAVAILABLE, "event loop not responding\n"),
     }
 }
 
 /// `?strict` also requires every workspace to be ready.
-async fn readyz(With(desk): Shared, RawQuery(query): RawQuery) -> (StatusCode, String) {
+async fn readyz(With(desk): SharedAppState, RawQuery(query): RawQuery) -> (StatusCode, String) {
     let now = (desk.site.clock)();
     let mut why = match query.as_deref() {
-        Some("strict") => health::unready_strictly(&desk.now(), now),
-        _ => health::unready(&desk.now(), now),
+        Some("strict") => health::strict_unready_reasons(&desk.now(), now),
+        _ => health::unready_reasons(&desk.now(), now),
     };
-    if !health::is_alive(desk.site.metrics.last_turn(), now) {
+    if !health::is_alive(desk.site.metrics.last_iteration(), now) {
         why.push("event loop not responding".to_owned());
     }
     if why.is_empty() {
@@ -288,7 +288,7 @@ mod tests {
         let check = |host: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::HOST, HeaderValue::from_str(host).unwrap());
-            is_ours(&headers, &hosts)
+            is_allowed_host(&headers, &hosts)
         };
         for host in [
             "127.0.0.1:9780",
@@ -312,10 +312,10 @@ mod tests {
         ] {
             assert!(!check(host), "{host}");
         }
-        assert!(!is_ours(&HeaderMap::new(), &hosts));
+        assert!(!is_allowed_host(&HeaderMap::new(), &hosts));
         let mut twice = HeaderMap::new();
         twice.append(header::HOST, HeaderValue::from_static("localhost"));
         twice.append(header::HOST, HeaderValue::from_static("evil.example"));
-        assert!(!is_ours(&twice, &hosts));
+        assert!(!is_allowed_host(&twice, &hosts));
     }
 }

@@ -5,10 +5,10 @@
 
 mod shown;
 
-pub use shown::Shown;
+pub use shown::ShownSources;
 
 use crate::manifest::Diagnostic;
-use crate::model::{FoldedUnit, Place, SourceKey, SourceName, Unit};
+use crate::model::{CompressedWorkspace, SourceLocation, SourceKey, SourceName, WorkspaceRef};
 use crate::state::RunOutcome;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -24,15 +24,15 @@ const CHANGED: &str = "changed in the files";
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     /// Properties that do not change while the daemon runs.
-    pub about: Arc<About>,
+    pub about: Arc<ProcessInfo>,
     /// Time of publication.
     pub at: Timestamp,
     /// Status of the files.
-    pub files: Arc<Files>,
+    pub files: Arc<FilesStatus>,
     /// Platform-wide problem, if any.
-    pub platform: Option<Trouble>,
+    pub platform: Option<Problem>,
     /// Workspaces, sorted by unit.
-    pub workspaces: Vec<Arc<Workspace>>,
+    pub workspaces: Vec<Arc<WorkspaceSnapshot>>,
     /// Passes of the last day, oldest first; spans without passes are omitted.
     pub passes: Arc<VecDeque<PassSpan>>,
 }
@@ -57,7 +57,7 @@ pub struct PassSpan {
 }
 
 /// Counts a pass that ended now.
-pub fn passed(spans: &mut VecDeque<PassSpan>, took: Duration, good: bool, now: Timestamp) {
+pub fn record_pass(spans: &mut VecDeque<PassSpan>, took: Duration, good: bool, now: Timestamp) {
     let number = now.as_second() / PASS_SPAN.as_secs();
     if spans.back().is_none_or(|last| last.number != number) {
         // After the clock was set back, drop spans in the future.
@@ -73,7 +73,7 @@ pub fn passed(spans: &mut VecDeque<PassSpan>, took: Duration, good: bool, now: T
 
 /// Properties of the daemon.
 #[derive(Debug, Clone)]
-pub struct About {
+pub struct ProcessInfo {
     /// Directory of the tree.
     pub root: PathBuf,
     /// Location of the platform, in readable form.
@@ -88,7 +88,7 @@ pub struct About {
 
 /// Status of the files.
 #[derive(Debug, Clone, Default)]
-pub struct Files {
+pub struct FilesStatus {
     /// Time of the last read that took effect.
     pub read_at: Option<Timestamp>,
     /// Number of files.
@@ -106,12 +106,12 @@ pub struct Files {
     /// Reason why the directory cannot be read as a whole, if any.
     pub unreadable: Option<String>,
     /// True if the files name another platform; the daemon then does nothing.
-    pub elsewhere: bool,
+    pub names_other_platform: bool,
 }
 
 /// A problem and when it began.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Trouble {
+pub struct Problem {
     /// Stable identifier of the kind.
     pub kind: &'static str,
     /// Description with the next step.
@@ -122,44 +122,44 @@ pub struct Trouble {
 
 /// Status of one workspace and scope.
 #[derive(Debug, Clone)]
-pub struct Workspace {
+pub struct WorkspaceSnapshot {
     /// Declaration in the files, kept compressed.
-    pub desired: Arc<FoldedUnit>,
+    pub desired: Arc<CompressedWorkspace>,
     /// Shown properties of its sources, sorted by name.
-    pub declared: Arc<[Shown]>,
+    pub declared: Arc<[ShownSources]>,
     /// Broken file that keeps it at its last valid configuration.
-    pub held_by: Option<Arc<str>>,
+    pub blocked_by: Option<Arc<str>>,
     /// Time at which its last pass ended.
-    pub passed_at: Option<Timestamp>,
+    pub last_passed_at: Option<Timestamp>,
     /// Time of the platform's last list.
-    pub answered_at: Option<Timestamp>,
+    pub last_listed_at: Option<Timestamp>,
     /// Time at which its last successful pass ended.
-    pub good_at: Option<Timestamp>,
+    pub last_good_at: Option<Timestamp>,
     /// Error of its last pass.
-    pub error: Option<Trouble>,
+    pub error: Option<Problem>,
     /// Status of each source, in the order of `declared`.
     pub facts: Vec<Facts>,
     /// Number of planned actions not yet carried out, by kind.
-    pub to_do: BTreeMap<&'static str, u32>,
+    pub pending: BTreeMap<&'static str, u32>,
     /// Withheld actions.
-    pub withheld: Vec<Withheld>,
+    pub withheld: Vec<WithheldAction>,
     /// Number of unmanaged, undeclared sources on the platform.
     pub unmanaged: usize,
     /// The first of these sources.
-    pub strangers: Vec<Stranger>,
+    pub unmanaged_sources: Vec<UnmanagedSource>,
     /// Latest drift corrections.
-    pub mended: Vec<Mended>,
+    pub corrected: Vec<DriftCorrection>,
 }
 
 /// Status of one declared source.
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
     /// Comparison of files and platform.
-    pub config: Config,
+    pub config: ConfigStatus,
     /// Reason why it is not in sync.
     pub why: Option<Box<str>>,
     /// True if it is managed.
-    pub ours: bool,
+    pub managed: bool,
     /// Time at which it was connected; the syncs below are of that source.
     pub connected_at: Option<Timestamp>,
     /// Next firing.
@@ -167,9 +167,9 @@ pub struct Facts {
     /// Time at which the last successful sync ended.
     pub last_success: Option<Timestamp>,
     /// Latest sync.
-    pub last: Option<Box<LastSync>>,
+    pub last: Option<Box<LastSyncStatus>>,
     /// The sync before the one in progress.
-    pub before: Option<Box<LastSync>>,
+    pub previous: Option<Box<LastSyncStatus>>,
     /// True if its data is older than `stale_after`.
     pub stale: bool,
     /// Latest connection test.
@@ -179,7 +179,7 @@ pub struct Facts {
 /// CONFIG: comparison of the files with the platform.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Config {
+pub enum ConfigStatus {
     /// An action failed.
     Failing,
     /// An action is withheld.
@@ -197,7 +197,7 @@ pub enum Config {
 
 /// DATA: a sync.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LastSync {
+pub struct LastSyncStatus {
     /// Time at which it ended, or began if it is running.
     pub at: Timestamp,
     /// Outcome of the run.
@@ -212,7 +212,7 @@ pub struct LastSync {
 
 /// An unmanaged, undeclared source on the platform.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Stranger {
+pub struct UnmanagedSource {
     /// Name of the source.
     pub name: SourceName,
     /// Type of the source, if the list contains it.
@@ -235,7 +235,7 @@ pub struct Test {
 
 /// A withheld action.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Withheld {
+pub struct WithheldAction {
     /// Key of the source.
     pub source: SourceKey,
     /// Name of the source on the platform.
@@ -247,14 +247,14 @@ pub struct Withheld {
     /// Reason.
     pub reason: String,
     /// Position in the files.
-    pub at: Option<Place>,
+    pub at: Option<SourceLocation>,
     /// Command or setting that allows it.
     pub allow: Option<String>,
 }
 
 /// A drift correction.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Mended {
+pub struct DriftCorrection {
     /// Key of the source.
     pub source: SourceKey,
     /// Name of the source on the platform.
@@ -267,10 +267,10 @@ pub struct Mended {
     pub at: Timestamp,
 }
 
-impl Trouble {
+impl Problem {
     /// Returns true for problems of the whole platform, which are shown once.
     #[must_use]
-    pub fn is_of_the_platform(&self) -> bool {
+    pub fn is_platform_wide(&self) -> bool {
         matches!(self.kind, "unreachable" | "auth" | "token")
     }
 }
@@ -278,16 +278,16 @@ impl Trouble {
 impl Snapshot {
     /// Returns the workspace of this unit.
     #[must_use]
-    pub fn workspace(&self, unit: &Unit) -> Option<&Workspace> {
+    pub fn workspace(&self, unit: &WorkspaceRef) -> Option<&WorkspaceSnapshot> {
         let at = self.workspaces.binary_search_by(|workspace| workspace.unit().cmp(unit)).ok()?;
         self.workspaces.get(at).map(AsRef::as_ref)
     }
 
     /// Returns the unit with this displayed workspace id and scope.
     #[must_use]
-    pub fn unit_shown_as(&self, id: &str, scope: &str) -> Option<&Unit> {
+    pub fn unit_shown_as(&self, id: &str, scope: &str) -> Option<&WorkspaceRef> {
         let mut units = self.workspaces.iter().map(|workspace| workspace.unit());
-        units.find(|unit| unit.workspace.shown() == id && unit.scope.as_str() == scope)
+        units.find(|unit| unit.workspace.display_text() == id && unit.scope.as_str() == scope)
     }
 }
 
@@ -295,16 +295,16 @@ impl Facts {
     /// Returns true if an action, the last sync or the connection fails.
     #[must_use]
     pub fn is_failing(&self) -> bool {
-        self.config == Config::Failing
-            || self.last.as_deref().is_some_and(LastSync::is_bad)
+        self.config == ConfigStatus::Failing
+            || self.last.as_deref().is_some_and(LastSyncStatus::has_failed)
             || self.test.as_ref().is_some_and(|test| !test.up)
     }
 }
 
-impl Config {
+impl ConfigStatus {
     /// Displayed text.
     #[must_use]
-    pub fn words(self) -> &'static str {
+    pub fn label(self) -> &'static str {
         match self {
             Self::Failing => "failing",
             Self::Withheld => "withheld",
@@ -316,36 +316,36 @@ impl Config {
     }
 }
 
-impl Workspace {
+impl WorkspaceSnapshot {
     /// Creates the status of a workspace that no pass has checked.
     #[must_use]
-    pub fn new(desired: Arc<FoldedUnit>) -> Self {
-        let declared = Shown::all(&desired.open());
+    pub fn new(desired: Arc<CompressedWorkspace>) -> Self {
+        let declared = ShownSources::all(&desired.open());
         Self {
             facts: vec![Facts::default(); declared.len()],
             declared,
             desired,
-            held_by: None,
-            passed_at: None,
-            answered_at: None,
-            good_at: None,
+            blocked_by: None,
+            last_passed_at: None,
+            last_listed_at: None,
+            last_good_at: None,
             error: None,
-            to_do: BTreeMap::new(),
+            pending: BTreeMap::new(),
             withheld: Vec::new(),
             unmanaged: 0,
-            strangers: Vec::new(),
-            mended: Vec::new(),
+            unmanaged_sources: Vec::new(),
+            corrected: Vec::new(),
         }
     }
 
     /// Returns the workspace and scope.
     #[must_use]
-    pub fn unit(&self) -> &Unit {
+    pub fn unit(&self) -> &WorkspaceRef {
         &self.desired.unit
     }
 
     /// Replaces the declaration; sources of the same name keep their status.
-    pub fn declare(&mut self, desired: Arc<FoldedUnit>) {
+    pub fn declare(&mut self, desired: Arc<CompressedWorkspace>) {
         if Arc::ptr_eq(&self.desired, &desired) {
             return;
         }
@@ -353,43 +353,43 @@ impl Workspace {
         let mut facts = Vec::with_capacity(now.sources.len());
         for source in &now.sources {
             let before = was.source(&source.name).map(|before| before.definition == source.definition);
-            let known = self.facts_of(&source.name).map(std::mem::take).unwrap_or_default();
+            let known = self.facts_mut(&source.name).map(std::mem::take).unwrap_or_default();
             facts.push(match before {
-                Some(false) => Facts { config: Config::Pending, why: Some(CHANGED.into()), ..known },
+                Some(false) => Facts { config: ConfigStatus::Pending, why: Some(CHANGED.into()), ..known },
                 _ => known,
             });
         }
         self.facts = facts;
-        self.declared = Shown::all(&now);
+        self.declared = ShownSources::all(&now);
         self.desired = desired;
     }
 
     /// Returns the declaration of the source with this name.
     #[must_use]
-    pub fn source(&self, name: &SourceName) -> Option<&Shown> {
-        self.declared.get(self.place(name)?)
+    pub fn source(&self, name: &SourceName) -> Option<&ShownSources> {
+        self.declared.get(self.index_of(name)?)
     }
 
     /// Returns the status of the source with this name.
-    pub fn facts_of(&mut self, name: &SourceName) -> Option<&mut Facts> {
-        let at = self.place(name)?;
+    pub fn facts_mut(&mut self, name: &SourceName) -> Option<&mut Facts> {
+        let at = self.index_of(name)?;
         self.facts.get_mut(at)
     }
 
-    fn place(&self, name: &SourceName) -> Option<usize> {
+    fn index_of(&self, name: &SourceName) -> Option<usize> {
         self.declared.binary_search_by(|source| source.name.cmp(name)).ok()
     }
 }
 
-impl Files {
+impl FilesStatus {
     /// Returns true if all files were valid at the last read.
     #[must_use]
     pub fn are_accepted(&self) -> bool {
-        self.read_at.is_some() && self.errors == 0 && self.unreadable.is_none() && !self.elsewhere
+        self.read_at.is_some() && self.errors == 0 && self.unreadable.is_none() && !self.names_other_platform
     }
 }
 
-impl LastSync {
+impl LastSyncStatus {
     /// Returns true if the sync has ended.
     #[must_use]
     pub fn is_over(&self) -> bool {
@@ -398,7 +398,7 @@ impl LastSync {
 
     /// Returns true if the sync failed or its result is unknown.
     #[must_use]
-    pub fn is_bad(&self) -> bool {
+    pub fn has_failed(&self) -> bool {
         matches!(self.outcome, RunOutcome::Failed | RunOutcome::Unknown)
     }
 }

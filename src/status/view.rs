@@ -5,12 +5,12 @@
 mod change;
 mod row;
 
-pub(super) use change::Change;
-pub(super) use row::Row;
+pub(super) use change::ChangeRow;
+pub(super) use row::SourceRow;
 
-use super::{Config, Facts, Shown, Snapshot, Stranger, Trouble, Withheld, Workspace, health};
+use super::{ConfigStatus, Facts, ShownSources, Snapshot, UnmanagedSource, Problem, WithheldAction, WorkspaceSnapshot, health};
 use crate::manifest::Diagnostic;
-use crate::model::{SourceName, Unit};
+use crate::model::{SourceName, WorkspaceRef};
 use crate::state::JournalRow;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -19,28 +19,28 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Maximum number of entries for each kind of problem; the others are counted.
-const MOST_TROUBLES: usize = 50;
+const MAX_PROBLEMS: usize = 50;
 /// Maximum number of next syncs.
-const MOST_NEXT: usize = 8;
+const MAX_NEXT_SYNCS: usize = 8;
 /// Maximum number of recent changes.
-const MOST_CHANGES: usize = 12;
+const MAX_RECENT_CHANGES: usize = 12;
 /// Maximum number of workspaces on the first page.
-const MOST_WORKSPACES: usize = 1_000;
+const MAX_WORKSPACES: usize = 1_000;
 /// Maximum number of sources on the first page; workspace pages list the others.
-const MOST_ROWS: usize = 500;
+const MAX_ROWS: usize = 500;
 /// Maximum number of sources on the page of a workspace.
-const MOST_OF_ONE: usize = 2_000;
+const MAX_WORKSPACE_ROWS: usize = 2_000;
 
 /// Content of the first page.
 #[derive(Debug, Serialize)]
-pub(super) struct View {
+pub(super) struct PageView {
     pub(super) format_version: u32,
     pub(super) version: &'static str,
     pub(super) at: Timestamp,
     pub(super) started: Timestamp,
     pub(super) root: PathBuf,
     pub(super) platform: String,
-    pub(super) platform_trouble: Option<Trouble>,
+    pub(super) platform_trouble: Option<Problem>,
     pub(super) dry_run: bool,
     pub(super) ready: bool,
     pub(super) unready: Vec<String>,
@@ -48,15 +48,15 @@ pub(super) struct View {
     pub(super) unready_strict: Vec<String>,
     pub(super) files: FilesView,
     pub(super) totals: Totals,
-    pub(super) stopped: Listed<Stopped>,
-    pub(super) failing: Listed<Row>,
-    pub(super) stale: Listed<Row>,
-    pub(super) withheld: Listed<WithheldRow>,
-    pub(super) suspended: Listed<Row>,
-    pub(super) unmanaged: Listed<StrangerRow>,
-    pub(super) next: Vec<Row>,
-    pub(super) changes: Vec<Change>,
-    pub(super) workspaces: Listed<WorkspaceView>,
+    pub(super) stopped: Truncated<FailedWorkspace>,
+    pub(super) failing: Truncated<SourceRow>,
+    pub(super) stale: Truncated<SourceRow>,
+    pub(super) withheld: Truncated<WithheldRow>,
+    pub(super) suspended: Truncated<SourceRow>,
+    pub(super) unmanaged: Truncated<UnmanagedRow>,
+    pub(super) next: Vec<SourceRow>,
+    pub(super) changes: Vec<ChangeRow>,
+    pub(super) workspaces: Truncated<WorkspaceView>,
 }
 
 #[derive(Debug, Serialize)]
@@ -67,7 +67,7 @@ pub(super) struct FilesView {
     pub(super) commit: Option<Arc<str>>,
     pub(super) errors: usize,
     pub(super) rejected: Vec<Diagnostic>,
-    pub(super) warnings: Listed<Diagnostic>,
+    pub(super) warnings: Truncated<Diagnostic>,
     pub(super) unreadable: Option<String>,
     pub(super) elsewhere: bool,
 }
@@ -92,17 +92,17 @@ pub(super) struct Totals {
 
 /// Beginning of a list, and the number of omitted entries.
 #[derive(Debug, Serialize)]
-pub(super) struct Listed<T> {
+pub(super) struct Truncated<T> {
     pub(super) listed: Vec<T>,
     pub(super) more: usize,
 }
 
 /// A workspace whose pass failed, or that a broken file holds back.
 #[derive(Debug, Serialize)]
-pub(super) struct Stopped {
+pub(super) struct FailedWorkspace {
     pub(super) workspace: String,
-    #[serde(flatten, serialize_with = "Unit::beside_its_name")]
-    pub(super) unit: Unit,
+    #[serde(flatten, serialize_with = "WorkspaceRef::beside_its_name")]
+    pub(super) unit: WorkspaceRef,
     pub(super) message: String,
     pub(super) since: Option<Timestamp>,
 }
@@ -111,44 +111,44 @@ pub(super) struct Stopped {
 pub(super) struct WithheldRow {
     pub(super) workspace: String,
     #[serde(flatten)]
-    pub(super) withheld: Withheld,
+    pub(super) withheld: WithheldAction,
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct StrangerRow {
+pub(super) struct UnmanagedRow {
     pub(super) workspace: String,
-    #[serde(flatten, serialize_with = "Unit::beside_its_name")]
-    pub(super) unit: Unit,
+    #[serde(flatten, serialize_with = "WorkspaceRef::beside_its_name")]
+    pub(super) unit: WorkspaceRef,
     #[serde(flatten)]
-    pub(super) stranger: Stranger,
+    pub(super) stranger: UnmanagedSource,
 }
 
 /// A workspace with its sources.
 #[derive(Debug, Serialize)]
 pub(super) struct WorkspaceView {
     pub(super) workspace: String,
-    #[serde(flatten, serialize_with = "Unit::beside_its_name")]
-    pub(super) unit: Unit,
+    #[serde(flatten, serialize_with = "WorkspaceRef::beside_its_name")]
+    pub(super) unit: WorkspaceRef,
     pub(super) totals: Totals,
     pub(super) passed_at: Option<Timestamp>,
     pub(super) good_at: Option<Timestamp>,
-    pub(super) sources: Listed<Row>,
+    pub(super) sources: Truncated<SourceRow>,
     /// Shown on the workspace's page only.
     #[serde(skip)]
     pub(super) withheld: Vec<WithheldRow>,
     /// Shown on the workspace's page only.
     #[serde(skip)]
-    pub(super) unmanaged: Listed<StrangerRow>,
+    pub(super) unmanaged: Truncated<UnmanagedRow>,
 }
 
 /// Current time and the time zone of displayed times.
 #[derive(Clone)]
-pub(super) struct Here {
+pub(super) struct PageContext {
     pub(super) now: Timestamp,
     pub(super) zone: TimeZone,
 }
 
-impl<T> Listed<T> {
+impl<T> Truncated<T> {
     fn of(all: impl Iterator<Item = T>, most: usize) -> Self {
         let mut all = all;
         let listed: Vec<T> = all.by_ref().take(most).collect();
@@ -164,22 +164,22 @@ impl<T> Listed<T> {
     }
 }
 
-impl View {
-    pub(super) fn of(snapshot: &Snapshot, journal: Vec<JournalRow>, here: &Here) -> Self {
-        let unready = health::unready(snapshot, here.now);
+impl PageView {
+    pub(super) fn of(snapshot: &Snapshot, journal: Vec<JournalRow>, here: &PageContext) -> Self {
+        let unready = health::unready_reasons(snapshot, here.now);
         let files = &snapshot.files;
         let mut totals = Totals::default();
         snapshot.workspaces.iter().for_each(|workspace| totals.add(workspace));
-        let rows = |wanted: fn(&Facts, &Shown) -> bool| {
+        let rows = |wanted: fn(&Facts, &ShownSources) -> bool| {
             let all = each(snapshot).filter(move |(_, source, facts)| wanted(facts, source));
-            Listed::of(
-                all.map(|(workspace, source, facts)| Row::of(workspace, source, facts, here)),
-                MOST_TROUBLES,
+            Truncated::of(
+                all.map(|(workspace, source, facts)| SourceRow::of(workspace, source, facts, here)),
+                MAX_PROBLEMS,
             )
         };
         let withheld = snapshot.workspaces.iter().flat_map(|workspace| WithheldRow::of(workspace));
-        let unmanaged = snapshot.workspaces.iter().flat_map(|workspace| StrangerRow::of(workspace));
-        let mut unmanaged = Listed::of(unmanaged, MOST_TROUBLES);
+        let unmanaged = snapshot.workspaces.iter().flat_map(|workspace| UnmanagedRow::of(workspace));
+        let mut unmanaged = Truncated::of(unmanaged, MAX_PROBLEMS);
         unmanaged.more = totals.unmanaged - unmanaged.listed.len();
         Self {
             format_version: 1,
@@ -192,7 +192,7 @@ impl View {
             dry_run: snapshot.about.dry_run,
             ready: unready.is_empty(),
             unready,
-            unready_strict: health::unready_strictly(snapshot, here.now),
+            unready_strict: health::strict_unready_reasons(snapshot, here.now),
             files: FilesView {
                 accepted: files.are_accepted(),
                 read_at: files.read_at,
@@ -200,94 +200,94 @@ impl View {
                 commit: files.commit.clone(),
                 errors: files.errors,
                 rejected: files.rejected.clone(),
-                warnings: Listed {
+                warnings: Truncated {
                     listed: files.warnings.clone(),
                     more: files.warning_count - files.warnings.len(),
                 },
                 unreadable: files.unreadable.clone(),
-                elsewhere: files.elsewhere,
+                elsewhere: files.names_other_platform,
             },
             totals,
-            stopped: Listed::of(snapshot.workspaces.iter().filter_map(|w| Stopped::of(w)), MOST_TROUBLES),
+            stopped: Truncated::of(snapshot.workspaces.iter().filter_map(|w| FailedWorkspace::of(w)), MAX_PROBLEMS),
             failing: rows(|facts, _| facts.is_failing()),
             stale: rows(|facts, _| facts.stale),
-            withheld: Listed::of(withheld, MOST_TROUBLES),
+            withheld: Truncated::of(withheld, MAX_PROBLEMS),
             suspended: rows(|_, source| source.suspend.is_some()),
             unmanaged,
             next: next(snapshot, here),
-            changes: Change::newest(journal, snapshot, MOST_CHANGES),
+            changes: ChangeRow::newest(journal, snapshot, MAX_RECENT_CHANGES),
             workspaces: workspaces(snapshot, here),
         }
     }
 }
 
-fn each(snapshot: &Snapshot) -> impl Iterator<Item = (&Workspace, &Shown, &Facts)> {
+fn each(snapshot: &Snapshot) -> impl Iterator<Item = (&WorkspaceSnapshot, &ShownSources, &Facts)> {
     snapshot.workspaces.iter().flat_map(|workspace| sources(workspace))
 }
 
-fn sources(workspace: &Workspace) -> impl Iterator<Item = (&Workspace, &Shown, &Facts)> {
+fn sources(workspace: &WorkspaceSnapshot) -> impl Iterator<Item = (&WorkspaceSnapshot, &ShownSources, &Facts)> {
     workspace.declared.iter().zip(&workspace.facts).map(move |(source, facts)| (workspace, source, facts))
 }
 
-fn next(snapshot: &Snapshot, here: &Here) -> Vec<Row> {
+fn next(snapshot: &Snapshot, here: &PageContext) -> Vec<SourceRow> {
     let mut next: Vec<_> = each(snapshot).filter(|(_, _, facts)| facts.next.is_some()).collect();
-    let soonest = |(_, _, facts): &(&Workspace, &Shown, &Facts)| facts.next;
-    if next.len() > MOST_NEXT {
-        next.select_nth_unstable_by_key(MOST_NEXT, soonest);
-        next.truncate(MOST_NEXT);
+    let soonest = |(_, _, facts): &(&WorkspaceSnapshot, &ShownSources, &Facts)| facts.next;
+    if next.len() > MAX_NEXT_SYNCS {
+        next.select_nth_unstable_by_key(MAX_NEXT_SYNCS, soonest);
+        next.truncate(MAX_NEXT_SYNCS);
     }
     next.sort_by_key(soonest);
-    next.into_iter().map(|(workspace, source, facts)| Row::of(workspace, source, facts, here)).collect()
+    next.into_iter().map(|(workspace, source, facts)| SourceRow::of(workspace, source, facts, here)).collect()
 }
 
-fn workspaces(snapshot: &Snapshot, here: &Here) -> Listed<WorkspaceView> {
-    let mut room = MOST_ROWS;
-    let views = snapshot.workspaces.iter().take(MOST_WORKSPACES).map(|workspace| {
+fn workspaces(snapshot: &Snapshot, here: &PageContext) -> Truncated<WorkspaceView> {
+    let mut room = MAX_ROWS;
+    let views = snapshot.workspaces.iter().take(MAX_WORKSPACES).map(|workspace| {
         let view = WorkspaceView::of(workspace, room.min(workspace.facts.len()), here);
         room -= view.sources.listed.len();
         view
     });
     let listed: Vec<_> = views.collect();
-    Listed { more: snapshot.workspaces.len() - listed.len(), listed }
+    Truncated { more: snapshot.workspaces.len() - listed.len(), listed }
 }
 
 impl WorkspaceView {
-    pub(super) fn of(workspace: &Workspace, most: usize, here: &Here) -> Self {
+    pub(super) fn of(workspace: &WorkspaceSnapshot, most: usize, here: &PageContext) -> Self {
         let mut totals = Totals::default();
         totals.add(workspace);
-        let rows = sources(workspace).take(most).map(|(w, source, facts)| Row::of(w, source, facts, here));
-        let listed: Vec<Row> = rows.collect();
+        let rows = sources(workspace).take(most).map(|(w, source, facts)| SourceRow::of(w, source, facts, here));
+        let listed: Vec<SourceRow> = rows.collect();
         Self {
             workspace: workspace.desired.label().to_owned(),
             unit: workspace.unit().clone(),
             totals,
-            passed_at: workspace.passed_at,
-            good_at: workspace.good_at,
-            sources: Listed { more: workspace.facts.len() - listed.len(), listed },
+            passed_at: workspace.last_passed_at,
+            good_at: workspace.last_good_at,
+            sources: Truncated { more: workspace.facts.len() - listed.len(), listed },
             withheld: Vec::new(),
-            unmanaged: Listed { listed: Vec::new(), more: workspace.unmanaged },
+            unmanaged: Truncated { listed: Vec::new(), more: workspace.unmanaged },
         }
     }
 
     /// Returns the withheld actions of one source.
-    pub(super) fn withheld_of(workspace: Option<&Workspace>, name: &SourceName) -> Vec<WithheldRow> {
+    pub(super) fn withheld_of(workspace: Option<&WorkspaceSnapshot>, name: &SourceName) -> Vec<WithheldRow> {
         let rows = workspace.into_iter().flat_map(WithheldRow::of);
         rows.filter(|row| row.withheld.name == *name).collect()
     }
 
     /// Creates the content of the workspace's own page.
-    pub(super) fn in_full(workspace: &Workspace, here: &Here) -> Self {
-        let strangers: Vec<StrangerRow> = StrangerRow::of(workspace).collect();
+    pub(super) fn in_full(workspace: &WorkspaceSnapshot, here: &PageContext) -> Self {
+        let strangers: Vec<UnmanagedRow> = UnmanagedRow::of(workspace).collect();
         Self {
             withheld: WithheldRow::of(workspace).collect(),
-            unmanaged: Listed { more: workspace.unmanaged - strangers.len(), listed: strangers },
-            ..Self::of(workspace, MOST_OF_ONE, here)
+            unmanaged: Truncated { more: workspace.unmanaged - strangers.len(), listed: strangers },
+            ..Self::of(workspace, MAX_WORKSPACE_ROWS, here)
         }
     }
 }
 
 impl WithheldRow {
-    fn of(workspace: &Workspace) -> impl Iterator<Item = Self> {
+    fn of(workspace: &WorkspaceSnapshot) -> impl Iterator<Item = Self> {
         let label = workspace.desired.label();
         workspace
             .withheld
@@ -296,9 +296,9 @@ impl WithheldRow {
     }
 }
 
-impl StrangerRow {
-    fn of(workspace: &Workspace) -> impl Iterator<Item = Self> {
-        workspace.strangers.iter().map(move |stranger| Self {
+impl UnmanagedRow {
+    fn of(workspace: &WorkspaceSnapshot) -> impl Iterator<Item = Self> {
+        workspace.unmanaged_sources.iter().map(move |stranger| Self {
             workspace: workspace.desired.label().to_owned(),
             unit: workspace.unit().clone(),
             stranger: stranger.clone(),
@@ -307,16 +307,16 @@ impl StrangerRow {
 }
 
 impl Totals {
-    fn add(&mut self, workspace: &Workspace) {
+    fn add(&mut self, workspace: &WorkspaceSnapshot) {
         self.workspaces += 1;
-        self.stopped += usize::from(Stopped::of(workspace).is_some());
+        self.stopped += usize::from(FailedWorkspace::of(workspace).is_some());
         self.sources += workspace.facts.len();
         self.unmanaged += workspace.unmanaged;
         self.withheld += workspace.withheld.len();
         for (source, facts) in workspace.declared.iter().zip(&workspace.facts) {
-            self.in_sync += usize::from(facts.config == Config::InSync);
-            self.pending += usize::from(facts.config == Config::Pending);
-            self.unknown += usize::from(facts.config == Config::Unknown);
+            self.in_sync += usize::from(facts.config == ConfigStatus::InSync);
+            self.pending += usize::from(facts.config == ConfigStatus::Pending);
+            self.unknown += usize::from(facts.config == ConfigStatus::Unknown);
             self.failing += usize::from(facts.is_failing());
             self.stale += usize::from(facts.stale);
             self.suspended += usize::from(source.suspend.is_some());
@@ -324,11 +324,11 @@ impl Totals {
     }
 }
 
-impl Stopped {
-    pub(super) fn of(workspace: &Workspace) -> Option<Self> {
-        let (message, since) = match (&workspace.error, &workspace.held_by) {
+impl FailedWorkspace {
+    pub(super) fn of(workspace: &WorkspaceSnapshot) -> Option<Self> {
+        let (message, since) = match (&workspace.error, &workspace.blocked_by) {
             // Shown once for all workspaces.
-            (Some(error), _) if error.is_of_the_platform() => return None,
+            (Some(error), _) if error.is_platform_wide() => return None,
             (Some(error), _) => (error.message.clone(), Some(error.since)),
             (None, Some(file)) => (format!("held at its last good reading: {file} has errors"), None),
             (None, None) => return None,

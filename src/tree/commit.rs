@@ -12,8 +12,8 @@ use std::time::{Duration, SystemTime};
 /// Maximum sizes in bytes of files that are read.
 ///
 /// `HEAD` and a ref hold one line, `packed-refs` one line for each ref.
-const LONGEST_LINE: u64 = 4096;
-const LONGEST_REFS: u64 = 16 << 20;
+const MAX_REF_BYTES: u64 = 4096;
+const MAX_PACKED_REFS_BYTES: u64 = 16 << 20;
 
 /// Git checkout at the time the files were read.
 ///
@@ -23,7 +23,7 @@ const LONGEST_REFS: u64 = 16 << 20;
 pub struct Checkout {
     root: PathBuf,
     commit: Option<Arc<str>>,
-    unsaid: Option<Unsaid>,
+    pending: Option<PendingHead>,
     /// Sorted by path, each with the digest of its text.
     files: Vec<(Arc<str>, [u8; 32])>,
     /// Files that are to be compared with the commit.
@@ -74,14 +74,14 @@ impl PartialEq for Checkout {
 
 /// The index is newer than HEAD and the branch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Unsaid {
+struct PendingHead {
     root: PathBuf,
-    index: Index,
+    index: IndexVersion,
 }
 
 /// Identity of an index; Git writes each index as a new file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Index {
+struct IndexVersion {
     number: u64,
     written: SystemTime,
 }
@@ -91,11 +91,11 @@ impl Checkout {
     pub(super) fn at(root: &Path, files: &[TreeFile]) -> Option<Self> {
         let git = git_dir(root)?;
         // In this order, so that a concurrent update counts as pending.
-        let said = last_said(&git);
-        let index = Index::of(&git);
+        let said = head_mtime(&git);
+        let index = IndexVersion::of(&git);
         let commit = head(&git).map(Arc::from);
         let unsaid = index.filter(|index| said.is_none_or(|said| said < index.written));
-        let unsaid = unsaid.map(|index| Unsaid { root: root.to_owned(), index });
+        let unsaid = unsaid.map(|index| PendingHead { root: root.to_owned(), index });
         (commit.is_some() || unsaid.is_some()).then(|| Self {
             root: root.to_owned(),
             commit,
@@ -114,8 +114,8 @@ impl Checkout {
 
     /// Returns the commit known by now.
     #[must_use]
-    pub fn commit_by_now(&self) -> Option<Arc<str>> {
-        self.unsaid.as_ref().and_then(Unsaid::said).or_else(|| self.commit.clone())
+    pub fn resolve_commit(&self) -> Option<Arc<str>> {
+        self.pending.as_ref().and_then(PendingHead::current_commit).or_else(|| self.commit.clone())
     }
 
     /// Returns the commit known by now, with those of `files` that it does not hold as they were read.
@@ -124,7 +124,7 @@ impl Checkout {
     /// answer, no file counts as differing.
     #[must_use]
     pub fn described(&self, files: Option<BTreeSet<Arc<str>>>) -> Option<Described> {
-        let commit = self.commit_by_now()?;
+        let commit = self.resolve_commit()?;
         let files = files.unwrap_or_else(|| self.files.iter().map(|(path, _)| Arc::clone(path)).collect());
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner).extend(files.iter().cloned());
         let mut compared = self.compared.lock().unwrap_or_else(PoisonError::into_inner);
@@ -162,34 +162,34 @@ impl Checkout {
 
     /// Returns true if the index was just written and HEAD is not updated yet.
     #[must_use]
-    pub fn is_about_to_be_said(&self) -> bool {
+    pub fn head_is_pending(&self) -> bool {
         /// Time in which Git updates HEAD after the index, normally milliseconds.
         ///
         /// An older index was written for another reason.
-        const AT_ONCE: Duration = Duration::from_secs(1);
-        let just_now = |unsaid: &Unsaid| unsaid.index.written.elapsed().is_ok_and(|ago| ago < AT_ONCE);
-        self.unsaid.as_ref().is_some_and(|unsaid| just_now(unsaid) && !unsaid.is_over())
+        const HEAD_UPDATE_WINDOW: Duration = Duration::from_secs(1);
+        let just_now = |unsaid: &PendingHead| unsaid.index.written.elapsed().is_ok_and(|ago| ago < HEAD_UPDATE_WINDOW);
+        self.pending.as_ref().is_some_and(|unsaid| just_now(unsaid) && !unsaid.is_resolved())
     }
 }
 
-impl Unsaid {
+impl PendingHead {
     /// Returns true if HEAD was updated, or the index was replaced.
-    fn is_over(&self) -> bool {
+    fn is_resolved(&self) -> bool {
         git_dir(&self.root).is_none_or(|git| {
-            Index::of(&git).as_ref() != Some(&self.index)
-                || last_said(&git).is_some_and(|said| said >= self.index.written)
+            IndexVersion::of(&git).as_ref() != Some(&self.index)
+                || head_mtime(&git).is_some_and(|said| said >= self.index.written)
         })
     }
 
     /// Returns the current commit if the index is unchanged.
-    fn said(&self) -> Option<Arc<str>> {
+    fn current_commit(&self) -> Option<Arc<str>> {
         let git = git_dir(&self.root)?;
         let commit = head(&git)?;
-        (Index::of(&git).as_ref() == Some(&self.index)).then(|| commit.into())
+        (IndexVersion::of(&git).as_ref() == Some(&self.index)).then(|| commit.into())
     }
 }
 
-impl Index {
+impl IndexVersion {
     fn of(git: &Path) -> Option<Self> {
         let index = git.join("index").metadata().ok()?;
         Some(Self { number: index.ino(), written: index.modified().ok()? })
@@ -197,7 +197,7 @@ impl Index {
 }
 
 /// Returns the time of the last update of HEAD or its branch.
-fn last_said(git: &Path) -> Option<SystemTime> {
+fn head_mtime(git: &Path) -> Option<SystemTime> {
     let written = |path: PathBuf| path.metadata().and_then(|file| file.modified()).ok();
     let branch = branch(git).map(|(shared, name)| shared.join(name));
     let tables = [git, &shared(git)].map(|folder| folder.join("reftable/tables.list"));
@@ -238,7 +238,7 @@ pub(super) fn git_of(folder: &Path) -> Option<PathBuf> {
 
 /// Returns the commit of `HEAD` in hexadecimal; `None` if it is unknown.
 fn head(git: &Path) -> Option<String> {
-    let head = text(&git.join("HEAD"), LONGEST_LINE)?;
+    let head = text(&git.join("HEAD"), MAX_REF_BYTES)?;
     if !head.trim().starts_with("ref:") {
         return commit(&head);
     }
@@ -253,7 +253,7 @@ fn head(git: &Path) -> Option<String> {
 ///
 /// Linked checkouts share their branches.
 fn branch(git: &Path) -> Option<(PathBuf, String)> {
-    let head = text(&git.join("HEAD"), LONGEST_LINE)?;
+    let head = text(&git.join("HEAD"), MAX_REF_BYTES)?;
     let name = head.trim().strip_prefix("ref:")?.trim();
     if !name.starts_with("refs/") || name.split('/').any(|part| matches!(part, "" | "." | "..")) {
         return None;
@@ -263,16 +263,16 @@ fn branch(git: &Path) -> Option<(PathBuf, String)> {
 
 /// Returns the directory that all linked checkouts of the repository share.
 fn shared(git: &Path) -> PathBuf {
-    let common = text(&git.join("commondir"), LONGEST_LINE);
+    let common = text(&git.join("commondir"), MAX_REF_BYTES);
     common.map_or_else(|| git.to_owned(), |common| git.join(common.trim()))
 }
 
 fn loose(git: &Path, name: &str) -> Option<String> {
-    commit(&text(&git.join(name), LONGEST_LINE)?)
+    commit(&text(&git.join(name), MAX_REF_BYTES)?)
 }
 
 fn packed(git: &Path, name: &str) -> Option<String> {
-    let refs = text(&git.join("packed-refs"), LONGEST_REFS)?;
+    let refs = text(&git.join("packed-refs"), MAX_PACKED_REFS_BYTES)?;
     refs.lines().find_map(|line| commit(line.strip_suffix(name)?.strip_suffix(' ')?))
 }
 

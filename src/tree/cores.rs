@@ -3,12 +3,12 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Calls `work` for each number, on as many threads as there are cores.
-pub fn on_all_cores(count: usize, work: &(dyn Fn(usize) + Sync)) {
+pub fn for_each_index(count: usize, work: &(dyn Fn(usize) + Sync)) {
     /// Files per thread at least; fewer are done before a thread has started.
-    const WORTH_A_THREAD: usize = 8;
+    const MIN_ITEMS_PER_THREAD: usize = 8;
     // Evaluated only if needed, because the system reads several files for it.
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    let worth = count / WORTH_A_THREAD;
+    let worth = count / MIN_ITEMS_PER_THREAD;
     let threads = if worth < 2 { 1 } else { cores().min(worth) };
     if threads < 2 {
         return (0..count).for_each(work);

@@ -20,7 +20,7 @@ fn shown(root: &Path) -> String {
     shown_of(&read(root).unwrap())
 }
 
-fn shown_of(reading: &Reading) -> String {
+fn shown_of(reading: &TreeSnapshot) -> String {
     let line = |file: &TreeFile| match &file.text {
         Some(Ok(text)) => format!("{}: {text}", file.path),
         Some(Err(error)) => format!("{}: ! {error}", file.path),
@@ -249,14 +249,14 @@ fn the_commit_is_that_of_the_files_though_git_says_it_after_it_has_written_them(
     write(".git/index", "of the new one", 5);
     let between = checkout();
     assert_eq!(between.commit().map(|commit| &**commit), Some(&*old));
-    assert_eq!(between.commit_by_now().as_deref(), Some(&*old), "nothing else is said so far");
+    assert_eq!(between.resolve_commit().as_deref(), Some(&*old), "nothing else is said so far");
     write(".git/refs/heads/main", &new, 5);
-    assert_eq!(between.commit_by_now().as_deref(), Some(&*new));
-    assert_eq!(checkout().commit_by_now().as_deref(), Some(&*new));
-    assert_eq!(settled.commit_by_now().as_deref(), Some(&*old), "it was said then");
+    assert_eq!(between.resolve_commit().as_deref(), Some(&*new));
+    assert_eq!(checkout().resolve_commit().as_deref(), Some(&*new));
+    assert_eq!(settled.resolve_commit().as_deref(), Some(&*old), "it was said then");
     write(".git/index", "of a third one", 7);
     write(".git/refs/heads/main", &"c".repeat(40), 7);
-    assert_eq!(between.commit_by_now().as_deref(), Some(&*old), "what is said now is said of other files");
+    assert_eq!(between.resolve_commit().as_deref(), Some(&*old), "what is said now is said of other files");
 }
 
 #[test]
@@ -272,19 +272,19 @@ fn what_git_is_about_to_say_is_waited_for_and_nothing_else() {
         let time = SystemTime::now() - std::time::Duration::from_secs(seconds);
         File::options().write(true).open(at(name)).unwrap().set_modified(time).unwrap();
     };
-    let about_to = || read(&folder.path().join("repo")).unwrap().checkout.unwrap().is_about_to_be_said();
+    let about_to = || read(&folder.path().join("repo")).unwrap().checkout.unwrap().head_is_pending();
     age("HEAD", 100);
     age("refs/heads/main", 100);
     age("index", 0);
     assert!(about_to(), "the index was written just now");
     let between = read(&folder.path().join("repo")).unwrap().checkout.unwrap();
     age("index", 50);
-    assert!(!between.is_about_to_be_said(), "another one stands there");
+    assert!(!between.head_is_pending(), "another one stands there");
     assert!(!about_to(), "that one is old");
     age("index", 0);
     let between = read(&folder.path().join("repo")).unwrap().checkout.unwrap();
     age("refs/heads/main", 0);
-    assert!(!between.is_about_to_be_said(), "it was said");
+    assert!(!between.head_is_pending(), "it was said");
 }
 
 #[test]
@@ -301,13 +301,13 @@ fn a_file_whose_times_stand_is_not_read_again_and_any_other_is() {
     let folder = tree(&[("a.toml", b"a"), ("b.toml", b"b"), ("wellspring.toml", b"w")]);
     let root = folder.path();
     let later = SystemTime::now() + std::time::Duration::from_secs(60);
-    let first = read_at(root, &Seen::default(), later).unwrap();
-    let again = read_at(root, &first.seen, later).unwrap();
+    let first = scan_until_stable(root, &StatCache::default(), later).unwrap();
+    let again = scan_until_stable(root, &first.stat_cache, later).unwrap();
     assert_eq!(shown_of(&again), "a.toml: as it was\nb.toml: as it was\nwellspring.toml: w");
     assert_eq!(again.digest, first.digest);
 
     fs::write(root.join("b.toml"), "B").unwrap();
-    let again = read_at(root, &again.seen, later).unwrap();
+    let again = scan_until_stable(root, &again.stat_cache, later).unwrap();
     assert_eq!(shown_of(&again), "a.toml: as it was\nb.toml: B\nwellspring.toml: w");
     assert_eq!(again.digest, read(root).unwrap().digest);
     // Same size and times, but a different inode.
@@ -316,7 +316,7 @@ fn a_file_whose_times_stand_is_not_read_again_and_any_other_is() {
     File::options().write(true).open(root.join("other")).unwrap().set_modified(times).unwrap();
     fs::rename(root.join("other"), root.join("a.toml")).unwrap();
     assert!(
-        shown_of(&read_at(root, &again.seen, later).unwrap()).starts_with("a.toml: A\nb.toml: as it was")
+        shown_of(&scan_until_stable(root, &again.stat_cache, later).unwrap()).starts_with("a.toml: A\nb.toml: as it was")
     );
 }
 
@@ -325,8 +325,8 @@ fn what_was_written_just_now_is_read_again_since_its_times_may_not_move() {
     let folder = tree(&[("a.toml", b"a")]);
     let written = fs::metadata(folder.path().join("a.toml")).unwrap().modified().unwrap();
     for now in [written, written - std::time::Duration::from_secs(3600)] {
-        let first = read_at(folder.path(), &Seen::default(), now).unwrap();
-        assert_eq!(shown_of(&read_at(folder.path(), &first.seen, now).unwrap()), "a.toml: a");
+        let first = scan_until_stable(folder.path(), &StatCache::default(), now).unwrap();
+        assert_eq!(shown_of(&scan_until_stable(folder.path(), &first.stat_cache, now).unwrap()), "a.toml: a");
     }
 }
 
@@ -334,8 +334,8 @@ fn what_was_written_just_now_is_read_again_since_its_times_may_not_move() {
 fn a_text_that_is_needed_after_all_must_be_the_one_that_was_seen() {
     let folder = tree(&[("a.toml", b"a"), ("b.toml", b"b")]);
     let later = SystemTime::now() + std::time::Duration::from_secs(60);
-    let first = read_at(folder.path(), &Seen::default(), later).unwrap();
-    let mut again = read_at(folder.path(), &first.seen, later).unwrap();
+    let first = scan_until_stable(folder.path(), &StatCache::default(), later).unwrap();
+    let mut again = scan_until_stable(folder.path(), &first.stat_cache, later).unwrap();
     assert!(again.load(&["a.toml".into()]));
     assert_eq!(shown_of(&again), "a.toml: a\nb.toml: as it was");
     fs::write(folder.path().join("b.toml"), "B").unwrap();
@@ -386,26 +386,26 @@ fn a_look_at_what_was_touched_finds_what_a_look_at_everything_does() {
     let folder = tree(&[("a.toml", b"a"), ("b.toml", b"b"), ("sub/c.toml", b"c"), ("wellspring.toml", b"w")]);
     let root = folder.path();
     let later = SystemTime::now() + std::time::Duration::from_secs(60);
-    let before = read_at(root, &Seen::default(), later).unwrap().without_texts();
+    let before = scan_until_stable(root, &StatCache::default(), later).unwrap().without_texts();
     assert_eq!(before.digest, read(root).unwrap().digest);
     fs::write(root.join("b.toml"), "B").unwrap();
     fs::write(root.join("sub/new.toml"), "new").unwrap();
     fs::write(root.join("sub/notes"), "").unwrap();
     let now =
         touched(&[("b.toml", true), ("sub/new.toml", true), ("sub/notes", false), ("gone.toml", false)]);
-    let reading = read_touched(&before, &now).unwrap();
+    let reading = rescan_paths(&before, &now).unwrap();
     assert_eq!(
         shown_of(&reading),
         "a.toml: as it was\nb.toml: B\nsub/c.toml: as it was\nsub/new.toml: new\nwellspring.toml: as it was"
     );
     assert_eq!(reading.digest, read(root).unwrap().digest);
     // A file read within the last second is read again: a write may leave its times unchanged.
-    let again = read_at(root, &reading.seen, later).unwrap();
+    let again = scan_until_stable(root, &reading.stat_cache, later).unwrap();
     assert!(shown_of(&again).starts_with("a.toml: as it was\nb.toml: B\n"), "{}", shown_of(&again));
     fs::write(root.join(".git"), "gitdir: git\n").unwrap();
     fs::create_dir(root.join("git")).unwrap();
     fs::write(root.join("git/index.lock"), "").unwrap();
-    assert!(read_touched(&before, &now).unwrap().git_locked);
+    assert!(rescan_paths(&before, &now).unwrap().git_locked);
 }
 
 #[test]
@@ -413,7 +413,7 @@ fn a_look_at_what_was_touched_gives_up_where_that_does_not_tell_everything() {
     let folder = tree(&[("a.toml", b"a"), ("sub/c.toml", b"c"), ("wellspring.toml", b"w")]);
     let root = folder.path();
     let before = read(root).unwrap();
-    let gives_up = |name, finished| read_touched(&before, &touched(&[(name, finished)])).is_none();
+    let gives_up = |name, finished| rescan_paths(&before, &touched(&[(name, finished)])).is_none();
     assert!(!gives_up("a.toml", true));
     assert!(gives_up("a.toml", false), "it is being written");
     assert!(gives_up("wellspring.toml", true), "it speaks for every file");
@@ -432,7 +432,7 @@ fn a_look_at_what_was_touched_gives_up_where_that_does_not_tell_everything() {
     fs::write(root.join("sub/c.toml"), "c").unwrap();
     let with_link = read(root).unwrap();
     assert!(
-        read_touched(&with_link, &touched(&[("sub/c.toml", true)])).is_none(),
+        rescan_paths(&with_link, &touched(&[("sub/c.toml", true)])).is_none(),
         "the link leads there, too"
     );
 }
@@ -443,8 +443,8 @@ fn a_root_that_leads_elsewhere_by_now_is_looked_at_whole() {
     let root = folder.path().join("current");
     symlink("one", &root).unwrap();
     let before = read(&root).unwrap();
-    assert!(read_touched(&before, &touched(&[("a.toml", true)])).is_some());
+    assert!(rescan_paths(&before, &touched(&[("a.toml", true)])).is_some());
     fs::remove_file(&root).unwrap();
     symlink("two", &root).unwrap();
-    assert!(read_touched(&before, &touched(&[("a.toml", true)])).is_none());
+    assert!(rescan_paths(&before, &touched(&[("a.toml", true)])).is_none());
 }

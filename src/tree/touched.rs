@@ -1,7 +1,7 @@
 //! Updates a read with a few changed files, if no other file changed.
 
-use super::walk::{self, LARGEST_TREE, MOST_FILES};
-use super::{FILE_NAME, Ground, Reading, Seen, TreeFile};
+use super::walk::{self, MAX_TREE_BYTES, MAX_FILES};
+use super::{FILE_NAME, ScanContext, TreeSnapshot, StatCache, TreeFile};
 use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use std::sync::Arc;
 /// `None` if that is not sufficient: a file was removed, is being written or is not regular;
 /// `wellspring.toml` is among them; or a symlink may lead to one of them.
 pub(super) fn read(
-    before: &Reading,
+    before: &TreeSnapshot,
     touched: &BTreeMap<String, bool>,
-) -> Option<(Vec<TreeFile>, Seen, Ground)> {
-    let Ground { real, has_links, mut total } = before.ground.clone();
+) -> Option<(Vec<TreeFile>, StatCache, ScanContext)> {
+    let ScanContext { real, has_links, mut total } = before.context.clone();
     if has_links || before.root.canonicalize().ok()? != real {
         return None;
     }
-    let (mut files, mut seen) = (before.files.clone(), before.seen.clone());
+    let (mut files, mut seen) = (before.files.clone(), before.stat_cache.clone());
     for (name, finished) in touched {
         let at = files.binary_search_by(|file| (*file.path).cmp(name));
         let path = real.join(name);
@@ -30,7 +30,7 @@ pub(super) fn read(
             (_, Ok(kind)) if kind.is_file() && *finished && name != FILE_NAME => {}
             _ => return None,
         }
-        let text = walk::read_until_still(&path, &real)?;
+        let text = walk::read_stable(&path, &real)?;
         total += text.as_ref().map_or(0, |text| text.len() as u64);
         let file = TreeFile { path: name.as_str().into(), digest: walk::digest(&text), text: Some(text) };
         seen.forget(name);
@@ -39,9 +39,9 @@ pub(super) fn read(
             Err(at) => files.insert(at, file),
         }
     }
-    (total <= LARGEST_TREE && files.len() <= MOST_FILES).then_some((
+    (total <= MAX_TREE_BYTES && files.len() <= MAX_FILES).then_some((
         files,
         seen,
-        Ground { real, has_links, total },
+        ScanContext { real, has_links, total },
     ))
 }

@@ -4,7 +4,7 @@ use super::commit;
 use std::path::Path;
 
 /// Maximum size of an index in bytes, above that of a million files.
-const LONGEST_INDEX: u64 = 256 << 20;
+const MAX_INDEX_BYTES: u64 = 256 << 20;
 
 /// Returns true if Git tracks `dir` or a file below it.
 ///
@@ -19,18 +19,18 @@ pub fn is_tracked(dir: &Path) -> bool {
     let dir = parent.join(name);
     let checkout = parent.ancestors().find_map(|root| Some((root, commit::git_of(root)?)));
     let Some((root, git)) = checkout else { return false };
-    let index = commit::bytes(&git.join("index"), LONGEST_INDEX).unwrap_or_default();
+    let index = commit::bytes(&git.join("index"), MAX_INDEX_BYTES).unwrap_or_default();
     dir.strip_prefix(root).is_ok_and(|inside| tracks(&index, inside.as_os_str().as_encoded_bytes()))
 }
 
 /// Returns true if the index contains this path or one below it.
 fn tracks(index: &[u8], path: &[u8]) -> bool {
-    let mut paths = Paths::of(index);
+    let mut paths = TrackedPaths::of(index);
     paths.any(|name| name.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/")))
 }
 
 /// Iterator over the paths of an index.
-struct Paths<'i> {
+struct TrackedPaths<'i> {
     index: &'i [u8],
     version: u32,
     left: u32,
@@ -40,7 +40,7 @@ struct Paths<'i> {
     hash: usize,
 }
 
-impl<'i> Paths<'i> {
+impl<'i> TrackedPaths<'i> {
     fn of(index: &'i [u8]) -> Self {
         let number = |at: usize| {
             index.get(at..at + 4).and_then(|four| four.try_into().ok()).map_or(0, u32::from_be_bytes)
@@ -73,7 +73,7 @@ impl<'i> Paths<'i> {
     }
 }
 
-impl Iterator for Paths<'_> {
+impl Iterator for TrackedPaths<'_> {
     type Item = Vec<u8>;
 
     fn next(&mut self) -> Option<Vec<u8>> {

@@ -1,6 +1,6 @@
 //! One attempt to read a tree, which fails if the tree changes meanwhile.
 
-use super::{FileError, Ground, TreeError, TreeFile, on_all_cores};
+use super::{FileError, ScanContext, TreeError, TreeFile, for_each_index};
 use crate::manifest::FILE_NAME;
 use sha2::{Digest as _, Sha256};
 use std::collections::{HashMap, VecDeque};
@@ -14,26 +14,26 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// Limits on the tree: bytes of a file, bytes of all files, number of files.
 ///
 /// 100,000 sources are about 30 MB; a file of one team is a few hundred kilobytes.
-const LARGEST_FILE: u64 = 4 << 20;
-pub(super) const LARGEST_TREE: u64 = 256 << 20;
-pub(super) const MOST_FILES: usize = 100_000;
+const MAX_FILE_BYTES: u64 = 4 << 20;
+pub(super) const MAX_TREE_BYTES: u64 = 256 << 20;
+pub(super) const MAX_FILES: usize = 100_000;
 /// Limits on folders and other entries, and on the depth.
 ///
 /// All entries are listed on every event.
-const MOST_ENTRIES: usize = 1_000_000;
-const DEEPEST: usize = 32;
+const MAX_ENTRIES: usize = 1_000_000;
+const MAX_DEPTH: usize = 32;
 
 /// Age below which a write may leave a file's times unchanged.
-const RACY: Duration = Duration::from_secs(1);
+const RACY_WINDOW: Duration = Duration::from_secs(1);
 
 /// Reads the tree once, except for files in `seen`.
 ///
 /// `None` if the tree changed meanwhile.
-pub(super) fn attempt(
+pub(super) fn scan_once(
     root: &Path,
-    seen: &Seen,
+    seen: &StatCache,
     now: SystemTime,
-) -> Result<Option<(Vec<TreeFile>, Seen, Ground)>, TreeError> {
+) -> Result<Option<(Vec<TreeFile>, StatCache, ScanContext)>, TreeError> {
     let unreadable = |source| TreeError::Unreadable { path: root.to_owned(), source };
     // Resolve once, so that this read stays in one tree if a symlink is swapped.
     let real = root.canonicalize().map_err(unreadable)?;
@@ -41,27 +41,27 @@ pub(super) fn attempt(
         return Err(TreeError::NotAFolder(root.to_owned()));
     }
     let Some((found, has_links)) = list(&real)? else { return Ok(None) };
-    let looks: Vec<OnceLock<Option<Look>>> = found.iter().map(|_| OnceLock::new()).collect();
-    on_all_cores(found.len(), &|n| {
-        let _ = looks[n].set(look(&found[n], &real, seen));
+    let looks: Vec<OnceLock<Option<ScannedFile>>> = found.iter().map(|_| OnceLock::new()).collect();
+    for_each_index(found.len(), &|n| {
+        let _ = looks[n].set(scan_file(&found[n], &real, seen));
     });
     let mut files = Vec::with_capacity(found.len());
     let mut stamps = Vec::with_capacity(found.len());
-    let mut next = Seen(HashMap::with_capacity(found.len()));
+    let mut next = StatCache(HashMap::with_capacity(found.len()));
     let mut total = 0_u64;
-    for (Found { name, .. }, look) in found.iter().zip(looks) {
-        let Some(Look { file, stamp }) = look.into_inner().flatten() else { return Ok(None) };
+    for (FoundFile { name, .. }, look) in found.iter().zip(looks) {
+        let Some(ScannedFile { file, stamp }) = look.into_inner().flatten() else { return Ok(None) };
         stamps.push(stamp);
         total += match &file.text {
             Some(Ok(text)) => text.len() as u64,
             Some(Err(_)) => 0,
             None => stamp.map_or(0, |stamp| stamp.size),
         };
-        if total > LARGEST_TREE {
+        if total > MAX_TREE_BYTES {
             let bound = "256 MiB of text in all";
             return Err(TreeError::TooLarge { path: root.to_owned(), bound });
         }
-        if let Some(stamp) = stamp.filter(|stamp| stamp.is_old_at(now))
+        if let Some(stamp) = stamp.filter(|stamp| stamp.is_settled_at(now))
             && !matches!(file.text, Some(Err(_)))
             && name != FILE_NAME
         {
@@ -71,40 +71,40 @@ pub(super) fn attempt(
     }
     // A second listing detects added and renamed files; the stamps detect written files and swapped
     // symlinks.
-    let still = |(found, before): (&Found, &Option<Stamp>)| {
+    let still = |(found, before): (&FoundFile, &Option<Stamp>)| {
         fs::metadata(&found.path).ok().map(|metadata| Stamp::of(&metadata)) == *before
     };
     let held = list(&real)?.is_some_and(|(again, _)| again == found) && found.iter().zip(&stamps).all(still);
     // A root that was swapped out may have been partly deleted before it was listed.
     let same_root = root.canonicalize().is_ok_and(|now| now == real);
-    Ok((held && same_root).then_some((files, next, Ground { real, has_links, total })))
+    Ok((held && same_root).then_some((files, next, ScanContext { real, has_links, total })))
 }
 
 /// One file with its state.
-struct Look {
+struct ScannedFile {
     file: TreeFile,
     /// Taken before the read.
     stamp: Option<Stamp>,
 }
 
 /// Looks at one file; `None` if it vanished.
-fn look(Found { path, name }: &Found, root: &Path, seen: &Seen) -> Option<Look> {
+fn scan_file(FoundFile { path, name }: &FoundFile, root: &Path, seen: &StatCache) -> Option<ScannedFile> {
     let stamp = fs::metadata(path).ok().map(|metadata| Stamp::of(&metadata));
     let before = seen.0.get_key_value(name.as_str());
     let file = match before.filter(|(_, (was, _))| Some(*was) == stamp) {
         Some((path, (_, digest))) => TreeFile { path: Arc::clone(path), text: None, digest: *digest },
         None => {
-            let text = read_until_still(path, root)?;
+            let text = read_stable(path, root)?;
             TreeFile { path: Arc::from(name.as_str()), digest: digest(&text), text: Some(text) }
         }
     };
-    Some(Look { file, stamp })
+    Some(ScannedFile { file, stamp })
 }
 
 /// Reads one file of the tree; `None` if it does not exist.
 pub(super) fn one(root: &Path, name: &str) -> Option<Result<Arc<str>, FileError>> {
     let real = root.canonicalize().ok()?;
-    read_until_still(&real.join(name), &real)
+    read_stable(&real.join(name), &real)
 }
 
 /// SHA-256 of the text, or of the error message.
@@ -126,9 +126,9 @@ pub(super) fn digest_of_file(contents: &[u8]) -> [u8; 32] {
 
 /// Files by name, each with its stamp and the digest of its text.
 #[derive(Debug, Clone, Default)]
-pub struct Seen(HashMap<Arc<str>, (Stamp, [u8; 32])>);
+pub struct StatCache(HashMap<Arc<str>, (Stamp, [u8; 32])>);
 
-impl Seen {
+impl StatCache {
     /// Makes the next read open this file.
     pub(super) fn forget(&mut self, name: &str) {
         self.0.remove(name);
@@ -137,7 +137,7 @@ impl Seen {
 
 /// A file to read.
 #[derive(PartialEq, Eq)]
-struct Found {
+struct FoundFile {
     path: PathBuf,
     /// Path below the root.
     name: String,
@@ -146,7 +146,7 @@ struct Found {
 /// Lists the files below `root`, sorted by name; true if there is any symlink.
 ///
 /// `None` if a folder vanished meanwhile.
-fn list(root: &Path) -> Result<Option<(Vec<Found>, bool)>, TreeError> {
+fn list(root: &Path) -> Result<Option<(Vec<FoundFile>, bool)>, TreeError> {
     let mut found = Vec::new();
     let mut has_links = false;
     let mut entries = 0;
@@ -162,7 +162,7 @@ fn list(root: &Path) -> Result<Option<(Vec<Found>, bool)>, TreeError> {
         for entry in listing {
             let entry = entry.map_err(unreadable)?;
             entries += 1;
-            if entries > MOST_ENTRIES {
+            if entries > MAX_ENTRIES {
                 return Err(too_large("1,000,000 entries in all"));
             }
             let name = entry.file_name();
@@ -174,18 +174,18 @@ fn list(root: &Path) -> Result<Option<(Vec<Found>, bool)>, TreeError> {
             let below = format!("{prefix}{name}");
             let kind = entry.file_type().map_err(unreadable)?;
             has_links |= kind.is_symlink();
-            let target = if kind.is_symlink() { target(&path, root) } else { Target::Itself };
-            if matches!(target, Target::Above) {
+            let target = if kind.is_symlink() { target(&path, root) } else { EntryTarget::Direct };
+            if matches!(target, EntryTarget::Ancestor) {
                 continue;
             }
-            if kind.is_dir() || matches!(target, Target::Folder) {
-                if depth + 1 > DEEPEST {
+            if kind.is_dir() || matches!(target, EntryTarget::Folder) {
+                if depth + 1 > MAX_DEPTH {
                     return Err(too_large("32 folders deep"));
                 }
                 folders.push_back((path, format!("{below}/"), depth + 1));
-            } else if is_toml(&name) || matches!(target, Target::Lost) {
-                found.push(Found { path, name: below });
-                if found.len() > MOST_FILES {
+            } else if is_toml(&name) || matches!(target, EntryTarget::Unreachable) {
+                found.push(FoundFile { path, name: below });
+                if found.len() > MAX_FILES {
                     return Err(too_large("100,000 files"));
                 }
             }
@@ -204,71 +204,71 @@ pub(super) fn is_toml(name: &str) -> bool {
 }
 
 /// Target of a directory entry.
-enum Target {
+enum EntryTarget {
     /// Not a symlink, or a symlink to a file, which is checked when it is read.
-    Itself,
+    Direct,
     /// A folder of the tree.
     Folder,
     /// A folder that contains the symlink.
-    Above,
+    Ancestor,
     /// No target, or a folder outside the tree.
     ///
     /// Its earlier content is unreachable rather than deleted, so the entry is listed and rejected
     /// on reading.
-    Lost,
+    Unreachable,
 }
 
-fn target(link: &Path, root: &Path) -> Target {
-    let Ok(real) = link.canonicalize() else { return Target::Lost };
+fn target(link: &Path, root: &Path) -> EntryTarget {
+    let Ok(real) = link.canonicalize() else { return EntryTarget::Unreachable };
     let folder = link.parent().and_then(|folder| folder.canonicalize().ok());
     match real.is_dir() {
-        false => Target::Itself,
-        true if !real.starts_with(root) => Target::Lost,
-        true if folder.is_some_and(|folder| folder.starts_with(&real)) => Target::Above,
-        true => Target::Folder,
+        false => EntryTarget::Direct,
+        true if !real.starts_with(root) => EntryTarget::Unreachable,
+        true if folder.is_some_and(|folder| folder.starts_with(&real)) => EntryTarget::Ancestor,
+        true => EntryTarget::Folder,
     }
 }
 
 /// Returns the content of a file; `None` if it vanished.
-pub(super) fn read_until_still(path: &Path, root: &Path) -> Option<Result<Arc<str>, FileError>> {
-    const TRIES: usize = 3;
-    for _ in 0..TRIES {
+pub(super) fn read_stable(path: &Path, root: &Path) -> Option<Result<Arc<str>, FileError>> {
+    const MAX_ATTEMPTS: usize = 3;
+    for _ in 0..MAX_ATTEMPTS {
         match read_file(path, root) {
             Ok(Some(text)) => return Some(Ok(text)),
             Ok(None) => {}
-            Err(Trouble::Gone) => return None,
-            Err(Trouble::File(error)) => return Some(Err(error)),
+            Err(ScanError::Vanished) => return None,
+            Err(ScanError::File(error)) => return Some(Err(error)),
         }
     }
     Some(Err(FileError::Unsettled))
 }
 
 /// Reason why a file was not read.
-enum Trouble {
+enum ScanError {
     /// Listed, but removed meanwhile.
-    Gone,
+    Vanished,
     File(FileError),
 }
 
-impl From<io::Error> for Trouble {
+impl From<io::Error> for ScanError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::NotFound => Self::Gone,
+            io::ErrorKind::NotFound => Self::Vanished,
             _ => Self::File(FileError::Io(error.to_string())),
         }
     }
 }
 
 /// Reads a file; `None` if it changed during the read.
-fn read_file(path: &Path, root: &Path) -> Result<Option<Arc<str>>, Trouble> {
+fn read_file(path: &Path, root: &Path) -> Result<Option<Arc<str>>, ScanError> {
     if path.file_name().is_none_or(|name| name.to_str().is_none()) {
-        return Err(Trouble::File(FileError::Name));
+        return Err(ScanError::File(FileError::Name));
     }
     if path.extension().is_some_and(|extension| extension != "toml" && extension.eq_ignore_ascii_case("toml"))
     {
-        return Err(Trouble::File(FileError::Extension));
+        return Err(ScanError::File(FileError::Extension));
     }
-    let refuse = |error| Err(Trouble::File(error));
+    let refuse = |error| Err(ScanError::File(error));
     let real = match path.canonicalize() {
         Ok(real) => real,
         // A dangling symlink exists nevertheless.
@@ -287,17 +287,17 @@ fn read_file(path: &Path, root: &Path) -> Result<Option<Arc<str>>, Trouble> {
     if !before.is_file() {
         return refuse(FileError::NotRegular);
     }
-    if before.len() > LARGEST_FILE {
-        return refuse(FileError::TooLarge(LARGEST_FILE));
+    if before.len() > MAX_FILE_BYTES {
+        return refuse(FileError::TooLarge(MAX_FILE_BYTES));
     }
     let mut bytes = Vec::with_capacity(usize::try_from(before.len()).unwrap_or_default() + 1);
-    (&mut file).take(LARGEST_FILE + 1).read_to_end(&mut bytes)?;
+    (&mut file).take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
     let as_before = |now: &Metadata| Stamp::of(now) == Stamp::of(&before);
     if !as_before(&file.metadata()?) || !as_before(&fs::metadata(path)?) {
         return Ok(None);
     }
-    if bytes.len() as u64 > LARGEST_FILE {
-        return refuse(FileError::TooLarge(LARGEST_FILE));
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return refuse(FileError::TooLarge(MAX_FILE_BYTES));
     }
     // The fast check first.
     if bytes.contains(&0)
@@ -349,10 +349,10 @@ impl Stamp {
     }
 
     /// Returns true if every later write changes this stamp.
-    fn is_old_at(&self, now: SystemTime) -> bool {
+    fn is_settled_at(&self, now: SystemTime) -> bool {
         let (seconds, nanoseconds) = self.modified.max(self.changed);
         let since =
             Duration::new(u64::try_from(seconds).unwrap_or(0), u32::try_from(nanoseconds).unwrap_or(0));
-        now.duration_since(UNIX_EPOCH).is_ok_and(|now| now.checked_sub(RACY).is_some_and(|now| now >= since))
+        now.duration_since(UNIX_EPOCH).is_ok_and(|now| now.checked_sub(RACY_WINDOW).is_some_and(|now| now >= since))
     }
 }

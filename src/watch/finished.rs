@@ -11,41 +11,41 @@ use std::path::{Path, PathBuf};
 
 /// Reported changes to the files of one tree.
 #[derive(Debug, Default)]
-pub(super) struct Finished {
+pub(super) struct ChangeLog {
     events: u64,
     /// Ordered, so that the contents of a folder follow it.
-    files: BTreeMap<PathBuf, Known>,
+    files: BTreeMap<PathBuf, FileActivity>,
     /// Number of the last event that may have changed files it did not name.
-    beyond: u64,
+    unknown_from: u64,
 }
 
 /// Event numbers of one file.
 #[derive(Debug, Clone, Copy, Default)]
-struct Known {
+struct FileActivity {
     touched: u64,
     /// `None` while a writer may be active, and after removal.
-    finished: Option<u64>,
+    closed_at: Option<u64>,
     /// Written to and not closed yet.
     open: bool,
 }
 
 /// Point between two events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Moment(u64);
+pub struct EventSeq(u64);
 
-impl Finished {
+impl ChangeLog {
     /// Records an event of the tree.
-    pub(super) fn note(&mut self, event: &Result<Event>) {
-        let Ok(event) = event else { return self.lost() };
+    pub(super) fn record(&mut self, event: &Result<Event>) {
+        let Ok(event) = event else { return self.mark_all_unknown() };
         if event.need_rescan() || event.paths.is_empty() {
-            return self.lost();
+            return self.mark_all_unknown();
         }
         self.events += 1;
         let touched = self.events;
         match event.kind {
             EventKind::Access(AccessKind::Close(AccessMode::Write))
             | EventKind::Modify(ModifyKind::Name(RenameMode::To)) => {
-                let known = Known { touched, finished: Some(touched), open: false };
+                let known = FileActivity { touched, closed_at: Some(touched), open: false };
                 self.files.extend(event.paths.iter().map(|path| (path.clone(), known)));
             }
             // Reported in addition to `From` and `To`, which are recorded.
@@ -56,17 +56,17 @@ impl Finished {
                 }
             }
             EventKind::Modify(ModifyKind::Data(_)) => {
-                let known = Known { touched, finished: None, open: true };
+                let known = FileActivity { touched, closed_at: None, open: true };
                 self.files.extend(event.paths.iter().map(|path| (path.clone(), known)));
             }
             // A hard link is never closed, so a new name alone does not indicate a writer.
             EventKind::Create(_) => {
-                let known = Known { touched, ..Known::default() };
+                let known = FileActivity { touched, ..FileActivity::default() };
                 self.files.extend(event.paths.iter().map(|path| (path.clone(), known)));
             }
             // Renaming or removing a folder affects everything in it.
             _ => {
-                let known = Known { touched, ..Known::default() };
+                let known = FileActivity { touched, ..FileActivity::default() };
                 for path in &event.paths {
                     let from_there = (Bound::Included(path.as_path()), Bound::Unbounded);
                     let behind = self.files.range_mut::<Path, _>(from_there);
@@ -78,25 +78,25 @@ impl Finished {
     }
 
     /// Forgets all files, because events were lost.
-    pub(super) fn lost(&mut self) {
+    pub(super) fn mark_all_unknown(&mut self) {
         self.files.clear();
-        self.more_may_have_changed();
+        self.mark_unknown_from();
     }
 
     /// Records that unnamed files may have changed.
-    pub(super) fn more_may_have_changed(&mut self) {
+    pub(super) fn mark_unknown_from(&mut self) {
         self.events += 1;
-        self.beyond = self.events;
+        self.unknown_from = self.events;
     }
 
-    pub(super) fn now(&self) -> Moment {
-        Moment(self.events)
+    pub(super) fn current_seq(&self) -> EventSeq {
+        EventSeq(self.events)
     }
 
     /// Returns the files below `root` closed at `moment` and unchanged since.
-    pub(super) fn since(&self, moment: Moment, root: &Path) -> HashSet<String> {
+    pub(super) fn closed_since(&self, moment: EventSeq, root: &Path) -> HashSet<String> {
         let since =
-            self.files.iter().filter(|(_, file)| file.finished.is_some_and(|event| event <= moment.0));
+            self.files.iter().filter(|(_, file)| file.closed_at.is_some_and(|event| event <= moment.0));
         since.filter_map(|(file, _)| Some(file.strip_prefix(root).ok()?.to_str()?.to_owned())).collect()
     }
 
@@ -110,9 +110,9 @@ impl Finished {
     ///
     /// `None` if other files below `root` may have changed. Forgets older events of files that are
     /// neither closed nor open.
-    pub(super) fn touched(&mut self, moment: Moment, root: &Path) -> Option<BTreeMap<String, bool>> {
-        self.files.retain(|_, file| file.touched > moment.0 || file.finished.is_some() || file.open);
-        if self.beyond > moment.0 {
+    pub(super) fn touched(&mut self, moment: EventSeq, root: &Path) -> Option<BTreeMap<String, bool>> {
+        self.files.retain(|_, file| file.touched > moment.0 || file.closed_at.is_some() || file.open);
+        if self.unknown_from > moment.0 {
             return None;
         }
         let touched = self.files.iter().filter(|(_, file)| file.touched > moment.0);
@@ -121,7 +121,7 @@ impl Finished {
                 let name = path.strip_prefix(root).ok()?.to_str()?.to_owned();
                 // Hidden entries of volume swaps and of Git affect other files.
                 let is_hidden = name.split('/').any(|part| part.starts_with('.'));
-                (!is_hidden).then(|| (name, file.finished.is_some()))
+                (!is_hidden).then(|| (name, file.closed_at.is_some()))
             })
             .collect()
     }
@@ -142,11 +142,11 @@ mod tests {
 
     /// Records the events and returns whether the file counts as closed.
     fn ends_finished(events: &[(EventKind, &str)]) -> bool {
-        let mut finished = Finished::default();
+        let mut finished = ChangeLog::default();
         for (kind, path) in events {
-            finished.note(&Ok(Event::new(*kind).add_path(path.into())));
+            finished.record(&Ok(Event::new(*kind).add_path(path.into())));
         }
-        finished.since(finished.now(), Path::new("/tree")).contains("sub/a.toml")
+        finished.closed_since(finished.current_seq(), Path::new("/tree")).contains("sub/a.toml")
     }
 
     #[test]
@@ -173,12 +173,12 @@ mod tests {
     fn a_file_is_open_from_the_first_write_until_it_is_closed_replaced_or_gone() {
         const A: &str = "/tree/sub/a.toml";
         let is_open = |events: &[(EventKind, &str)]| {
-            let mut finished = Finished::default();
+            let mut finished = ChangeLog::default();
             for (kind, path) in events {
-                finished.note(&Ok(Event::new(*kind).add_path(path.into())));
+                finished.record(&Ok(Event::new(*kind).add_path(path.into())));
             }
             // Reading the touched files forgets the others, but keeps open ones.
-            finished.touched(finished.now(), Path::new(TREE));
+            finished.touched(finished.current_seq(), Path::new(TREE));
             finished.open(Path::new(TREE)).contains("sub/a.toml")
         };
         for open in [
@@ -204,15 +204,15 @@ mod tests {
     #[test]
     fn what_goes_takes_along_what_lies_in_it_and_nothing_beside_it() {
         for gone in [REMOVED, FROM] {
-            let mut finished = Finished::default();
+            let mut finished = ChangeLog::default();
             for name in
                 ["sub.toml", "sub/a.toml", "sub/x/b.toml", "sub-x/c.toml", "su/d.toml", "sub0", "t.toml"]
             {
-                finished.note(&Ok(Event::new(CLOSED).add_path(Path::new(TREE).join(name))));
+                finished.record(&Ok(Event::new(CLOSED).add_path(Path::new(TREE).join(name))));
             }
-            let moment = finished.now();
-            finished.note(&Ok(Event::new(gone).add_path("/tree/sub".into())));
-            let left = finished.since(finished.now(), Path::new(TREE));
+            let moment = finished.current_seq();
+            finished.record(&Ok(Event::new(gone).add_path("/tree/sub".into())));
+            let left = finished.closed_since(finished.current_seq(), Path::new(TREE));
             let beside = ["sub.toml", "sub-x/c.toml", "su/d.toml", "sub0", "t.toml"].map(str::to_owned);
             assert_eq!(left, HashSet::from(beside));
             let touched = finished.touched(moment, Path::new(TREE)).unwrap();
@@ -222,33 +222,33 @@ mod tests {
 
     #[test]
     fn as_many_files_may_go_as_were_known() {
-        let mut finished = Finished::default();
+        let mut finished = ChangeLog::default();
         let events = |kind: EventKind| {
             (0..20_000).map(move |n| Ok(Event::new(kind).add_path(format!("/tree/{n}/a.toml").into())))
         };
-        events(CLOSED).chain(events(REMOVED)).for_each(|event| finished.note(&event));
-        assert!(finished.since(finished.now(), Path::new(TREE)).is_empty());
+        events(CLOSED).chain(events(REMOVED)).for_each(|event| finished.record(&event));
+        assert!(finished.closed_since(finished.current_seq(), Path::new(TREE)).is_empty());
     }
 
     #[test]
     fn what_is_touched_after_the_moment_or_lost_sight_of_is_not_finished() {
         let closed = || Ok(Event::new(CLOSED).add_path("/tree/a.toml".into()));
-        let mut finished = Finished::default();
-        let before = finished.now();
-        finished.note(&closed());
-        let after = finished.now();
+        let mut finished = ChangeLog::default();
+        let before = finished.current_seq();
+        finished.record(&closed());
+        let after = finished.current_seq();
         let root = Path::new("/tree");
-        assert!(finished.since(before, root).is_empty(), "it was finished later");
-        assert_eq!(finished.since(after, root).len(), 1);
-        finished.note(&closed());
-        assert!(finished.since(after, root).is_empty(), "someone wrote it again");
+        assert!(finished.closed_since(before, root).is_empty(), "it was finished later");
+        assert_eq!(finished.closed_since(after, root).len(), 1);
+        finished.record(&closed());
+        assert!(finished.closed_since(after, root).is_empty(), "someone wrote it again");
         for lost in
             [Err(notify::Error::generic("odd")), Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan))]
         {
-            let mut finished = Finished::default();
-            finished.note(&closed());
-            finished.note(&lost);
-            assert!(finished.since(finished.now(), root).is_empty());
+            let mut finished = ChangeLog::default();
+            finished.record(&closed());
+            finished.record(&lost);
+            assert!(finished.closed_since(finished.current_seq(), root).is_empty());
         }
     }
 
@@ -256,12 +256,12 @@ mod tests {
 
     /// Returns the files touched by these later events; `None` if incomplete.
     fn touched_by(events: &[(EventKind, &str)]) -> Option<Vec<(String, bool)>> {
-        let mut finished = Finished::default();
-        finished.more_may_have_changed();
-        finished.note(&Ok(Event::new(CLOSED).add_path("/tree/before.toml".into())));
-        let moment = finished.now();
+        let mut finished = ChangeLog::default();
+        finished.mark_unknown_from();
+        finished.record(&Ok(Event::new(CLOSED).add_path("/tree/before.toml".into())));
+        let moment = finished.current_seq();
         for (kind, path) in events {
-            finished.note(&Ok(Event::new(*kind).add_path(path.into())));
+            finished.record(&Ok(Event::new(*kind).add_path(path.into())));
         }
         Some(finished.touched(moment, Path::new(TREE))?.into_iter().collect())
     }
@@ -289,12 +289,12 @@ mod tests {
         let lost =
             [Err(notify::Error::generic("odd")), Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan))];
         for lost in lost {
-            let mut finished = Finished::default();
-            let before = finished.now();
-            finished.note(&lost);
-            finished.note(&Ok(Event::new(CLOSED).add_path("/tree/a.toml".into())));
+            let mut finished = ChangeLog::default();
+            let before = finished.current_seq();
+            finished.record(&lost);
+            finished.record(&Ok(Event::new(CLOSED).add_path("/tree/a.toml".into())));
             assert_eq!(finished.touched(before, Path::new(TREE)), None);
-            assert!(finished.touched(finished.now(), Path::new(TREE)).is_some(), "it is over by now");
+            assert!(finished.touched(finished.current_seq(), Path::new(TREE)).is_some(), "it is over by now");
         }
     }
 }

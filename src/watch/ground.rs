@@ -8,30 +8,30 @@ use std::path::{Component, Path, PathBuf};
 /// Maximum number of watched folders, far above the size of real trees.
 ///
 /// Changes in further folders are found by the periodic read.
-const MOST_FOLDERS: usize = 50_000;
+const MAX_FOLDERS: usize = 50_000;
 
 /// Maximum number of symlinks followed to the root, the same as in the kernel.
-const MOST_LINKS: usize = 40;
+const MAX_SYMLINKS: usize = 40;
 
 /// Paths to watch for a configured root.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Ground {
+pub(super) struct WatchTargets {
     /// Directory at the end of the path; `None` if it does not exist.
     pub(super) root: Option<PathBuf>,
     /// All folders of the tree, including the root.
     pub(super) folders: BTreeSet<PathBuf>,
     /// Paths that decide the location: symlinks, missing parts, the root itself.
-    pub(super) hinges: BTreeSet<PathBuf>,
+    pub(super) swap_points: BTreeSet<PathBuf>,
     /// Folders that contain the hinges.
-    pub(super) posts: BTreeSet<PathBuf>,
+    pub(super) swap_parents: BTreeSet<PathBuf>,
     /// `.git` folder of the enclosing checkout.
     pub(super) git: Option<PathBuf>,
 }
 
-impl Ground {
+impl WatchTargets {
     /// Collects the paths as they are now.
-    pub(super) fn survey(configured: &Path) -> Self {
-        let mut ground = Self::trace(configured);
+    pub(super) fn scan(configured: &Path) -> Self {
+        let mut ground = Self::resolve(configured);
         if let Some(root) = ground.root.clone() {
             ground.folders = folders(&root);
             ground.git = root.ancestors().map(|above| above.join(".git")).find(|git| git.is_dir());
@@ -41,7 +41,7 @@ impl Ground {
 
     /// Returns true if the root moved or the folders of the tree changed.
     pub(super) fn is_outdated(&self, configured: &Path) -> bool {
-        *self != Self::survey(configured)
+        *self != Self::scan(configured)
     }
 
     /// Returns every folder to watch, not recursively.
@@ -49,11 +49,11 @@ impl Ground {
     /// Recursive watching would include all of `.git`, and would miss files written into a new
     /// folder before it is watched.
     pub(super) fn watched(&self) -> BTreeSet<&PathBuf> {
-        self.folders.iter().chain(&self.posts).chain(&self.git).collect()
+        self.folders.iter().chain(&self.swap_parents).chain(&self.git).collect()
     }
 
     /// Follows the path name by name and records every place where it could change.
-    fn trace(configured: &Path) -> Self {
+    fn resolve(configured: &Path) -> Self {
         let mut ground = Self::default();
         let mut ahead: VecDeque<OsString> = names(configured).collect();
         let mut here = PathBuf::from("/");
@@ -65,9 +65,9 @@ impl Ground {
             }
             let next = here.join(&name);
             match fs::read_link(&next) {
-                Ok(target) if links < MOST_LINKS => {
+                Ok(target) if links < MAX_SYMLINKS => {
                     links += 1;
-                    ground.hinge(&next);
+                    ground.add_swap_point(&next);
                     if target.is_absolute() {
                         here = PathBuf::from("/");
                     }
@@ -75,21 +75,21 @@ impl Ground {
                         ahead.push_front(name);
                     }
                 }
-                _ if next.is_dir() && links < MOST_LINKS => here = next,
+                _ if next.is_dir() && links < MAX_SYMLINKS => here = next,
                 _ => {
-                    ground.hinge(&next);
+                    ground.add_swap_point(&next);
                     return ground;
                 }
             }
         }
-        ground.hinge(&here);
+        ground.add_swap_point(&here);
         ground.root = Some(here);
         ground
     }
 
-    fn hinge(&mut self, path: &Path) {
-        self.hinges.insert(path.to_owned());
-        self.posts.extend(path.parent().map(Path::to_owned));
+    fn add_swap_point(&mut self, path: &Path) {
+        self.swap_points.insert(path.to_owned());
+        self.swap_parents.extend(path.parent().map(Path::to_owned));
     }
 }
 
@@ -117,9 +117,9 @@ fn folders(root: &Path) -> BTreeSet<PathBuf> {
     let mut found = BTreeSet::new();
     let mut ahead = vec![root.to_owned()];
     while let Some(folder) = ahead.pop() {
-        if found.len() == MOST_FOLDERS {
+        if found.len() == MAX_FOLDERS {
             let root = root.display();
-            tracing::warn!(%root, "more than {MOST_FOLDERS} folders: the others are not watched");
+            tracing::warn!(%root, "more than {MAX_FOLDERS} folders: the others are not watched");
             break;
         }
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {

@@ -19,7 +19,7 @@ const NETWORK: [(u32, &str); 12] = [
 ];
 
 /// Returns the name of the network file system that contains `path`, if any.
-pub(super) fn network(path: &Path) -> Option<&'static str> {
+pub(super) fn network_fs_name(path: &Path) -> Option<&'static str> {
     let found = rustix::fs::statfs(path).ok()?;
     named(u64::try_from(found.f_type).unwrap_or_default())
 }
@@ -39,7 +39,7 @@ mod tests {
         for local in [0xef53, 0x0102_1994, 0x9123_683e, 0x794c_7630, 0x5846_5342] {
             assert_eq!(named(local), None, "{local:x}");
         }
-        assert_eq!(network(Path::new("/proc")), None);
-        assert_eq!(network(Path::new("/nowhere")), None);
+        assert_eq!(network_fs_name(Path::new("/proc")), None);
+        assert_eq!(network_fs_name(Path::new("/nowhere")), None);
     }
 }

@@ -1,6 +1,6 @@
 //! Polling of the tree, for systems that cannot report changes.
 
-use super::ground::{Ground, is_hidden};
+use super::ground::{WatchTargets, is_hidden};
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
@@ -23,10 +23,10 @@ impl Polling {
     ) -> io::Result<Self> {
         let (alive, ended) = channel::<()>();
         let configured = configured.to_owned();
-        let mut seen = look(&configured);
+        let mut seen = metadata_digest(&configured);
         std::thread::Builder::new().name("watch".to_owned()).spawn(move || {
             while ended.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
-                let now = look(&configured);
+                let now = metadata_digest(&configured);
                 if now != seen {
                     seen = now;
                     wake();
@@ -40,12 +40,12 @@ impl Polling {
 /// Digest of the tree's metadata.
 ///
 /// Contents are not read: a write changes a file's times, a swap changes its inode.
-fn look(configured: &Path) -> u64 {
-    let ground = Ground::survey(configured);
+fn metadata_digest(configured: &Path) -> u64 {
+    let ground = WatchTargets::scan(configured);
     let mut digest = DefaultHasher::new();
     ground.root.hash(&mut digest);
-    for path in &ground.hinges {
-        mark(path, &mut digest);
+    for path in &ground.swap_points {
+        hash_entry(path, &mut digest);
     }
     for folder in &ground.folders {
         let mut entries: Vec<_> = fs::read_dir(folder)
@@ -56,15 +56,15 @@ fn look(configured: &Path) -> u64 {
             .map(|entry| entry.path())
             .collect();
         entries.sort();
-        entries.iter().for_each(|path| mark(path, &mut digest));
+        entries.iter().for_each(|path| hash_entry(path, &mut digest));
     }
     for name in ["index.lock", "HEAD"] {
-        ground.git.iter().for_each(|git| mark(&git.join(name), &mut digest));
+        ground.git.iter().for_each(|git| hash_entry(&git.join(name), &mut digest));
     }
     digest.finish()
 }
 
-fn mark(path: &Path, digest: &mut DefaultHasher) {
+fn hash_entry(path: &Path, digest: &mut DefaultHasher) {
     path.hash(digest);
     let found = fs::symlink_metadata(path).ok().map(|file| {
         // Hidden files change a folder's times too; its visible entries are hashed themselves.
@@ -84,9 +84,9 @@ mod tests {
     fn every_kind_of_change_is_seen_and_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("current");
-        let mut seen = look(&root);
+        let mut seen = metadata_digest(&root);
         let mut check = |what: &str, differs: bool| {
-            let now = look(&root);
+            let now = metadata_digest(&root);
             assert_eq!(now != seen, differs, "{what}");
             seen = now;
         };

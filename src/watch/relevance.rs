@@ -1,29 +1,29 @@
 //! Selects the events that require a read.
 
-use super::ground::{Ground, is_hidden};
+use super::ground::{WatchTargets, is_hidden};
 use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, RemoveKind, RenameMode};
 use notify::{Event, Result};
 use std::path::Path;
 
 /// Request to read again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Notice {
+pub(super) struct FilterResult {
     /// The set of folders to watch may have changed.
     pub(super) stale: bool,
 }
 
 /// Interprets an event; `None` if it is irrelevant.
-pub(super) fn notice(ground: &Ground, event: &Result<Event>) -> Option<Notice> {
+pub(super) fn classify_event(ground: &WatchTargets, event: &Result<Event>) -> Option<FilterResult> {
     match event {
         // Errors, lost events and events without a path: anything may have changed.
-        Err(_) => Some(Notice { stale: true }),
-        Ok(event) if event.need_rescan() || event.paths.is_empty() => Some(Notice { stale: true }),
+        Err(_) => Some(FilterResult { stale: true }),
+        Ok(event) if event.need_rescan() || event.paths.is_empty() => Some(FilterResult { stale: true }),
         Ok(event) if is_reading(event.kind) => None,
         Ok(event) => event
             .paths
             .iter()
-            .filter_map(|path| at(ground, path, event.kind))
-            .reduce(|one, other| Notice { stale: one.stale || other.stale }),
+            .filter_map(|path| classify_path(ground, path, event.kind))
+            .reduce(|one, other| FilterResult { stale: one.stale || other.stale }),
     }
 }
 
@@ -32,42 +32,42 @@ fn is_reading(kind: EventKind) -> bool {
     matches!(kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write))
 }
 
-fn at(ground: &Ground, path: &Path, kind: EventKind) -> Option<Notice> {
-    if ground.hinges.contains(path) {
-        return Some(Notice { stale: true });
+fn classify_path(ground: &WatchTargets, path: &Path, kind: EventKind) -> Option<FilterResult> {
+    if ground.swap_points.contains(path) {
+        return Some(FilterResult { stale: true });
     }
-    if ground.posts.contains(path) && is_departure(kind) {
-        return Some(Notice { stale: true });
+    if ground.swap_parents.contains(path) && is_removal(kind) {
+        return Some(FilterResult { stale: true });
     }
     if path.parent().is_some_and(|parent| Some(parent) == ground.git.as_deref()) {
-        return in_git(path, kind).then_some(Notice { stale: false });
+        return classify_git_path(path, kind).then_some(FilterResult { stale: false });
     }
     let below = path.strip_prefix(ground.root.as_ref()?).ok()?;
     if below == Path::new(".git") {
-        return shapes(ground, path, kind).then_some(Notice { stale: true });
+        return may_change_folders(ground, path, kind).then_some(FilterResult { stale: true });
     }
     if below.iter().any(is_hidden) {
         return None;
     }
-    Some(Notice { stale: shapes(ground, path, kind) })
+    Some(FilterResult { stale: may_change_folders(ground, path, kind) })
 }
 
 /// Git causes many events; only a removed lock or a new HEAD completes its work.
-fn in_git(path: &Path, kind: EventKind) -> bool {
+fn classify_git_path(path: &Path, kind: EventKind) -> bool {
     match path.file_name().and_then(|name| name.to_str()) {
-        Some("index.lock") => is_departure(kind),
+        Some("index.lock") => is_removal(kind),
         Some("HEAD") => true,
         _ => false,
     }
 }
 
-fn is_departure(kind: EventKind) -> bool {
+fn is_removal(kind: EventKind) -> bool {
     matches!(kind, EventKind::Remove(_))
         || matches!(kind, EventKind::Modify(ModifyKind::Name(mode)) if mode != RenameMode::To)
 }
 
 /// Returns true if the event may have added or removed a folder.
-fn shapes(ground: &Ground, path: &Path, kind: EventKind) -> bool {
+fn may_change_folders(ground: &WatchTargets, path: &Path, kind: EventKind) -> bool {
     match kind {
         EventKind::Create(CreateKind::Folder) | EventKind::Remove(RemoveKind::Folder) => true,
         EventKind::Create(CreateKind::File) | EventKind::Access(_) => false,
@@ -84,19 +84,19 @@ mod tests {
     use super::*;
     use notify::event::{DataChange, Flag, MetadataKind};
 
-    fn ground() -> Ground {
-        Ground {
+    fn ground() -> WatchTargets {
+        WatchTargets {
             root: Some("/git/rev1".into()),
             folders: ["/git/rev1".into(), "/git/rev1/sub".into()].into(),
-            hinges: ["/git/current".into(), "/git/rev1".into()].into(),
-            posts: ["/git".into()].into(),
+            swap_points: ["/git/current".into(), "/git/rev1".into()].into(),
+            swap_parents: ["/git".into()].into(),
             git: Some("/git/rev1/.git".into()),
         }
     }
 
     fn check(kind: EventKind, path: &str, expected: Option<bool>) {
         let event = Ok(Event::new(kind).add_path(path.into()));
-        let got = notice(&ground(), &event).map(|notice| notice.stale);
+        let got = classify_event(&ground(), &event).map(|notice| notice.stale);
         assert_eq!(got, expected, "{kind:?} {path}");
     }
 
@@ -153,7 +153,7 @@ mod tests {
     fn errors_and_lost_events_wake() {
         let lost = Event::new(EventKind::Other).set_flag(Flag::Rescan);
         for event in [Err(notify::Error::generic("odd")), Ok(lost), Ok(Event::new(EventKind::Any))] {
-            assert_eq!(notice(&ground(), &event), Some(Notice { stale: true }));
+            assert_eq!(classify_event(&ground(), &event), Some(FilterResult { stale: true }));
         }
     }
 }

@@ -3,9 +3,9 @@
 //! Valid entries save work; changes are seen nevertheless.
 
 use super::support::{Finished, Scene, until};
-use wellspring::model::{Scope, Unit, WorkspaceId};
+use wellspring::model::{Scope, WorkspaceRef, WorkspaceId};
 use wellspring::remote::BaseUrl;
-use wellspring::state::State;
+use wellspring::state::Store;
 
 const A: (&str, &str) = ("alpha", "a.example.com");
 const B: (&str, &str) = ("beta", "b.example.com");
@@ -108,8 +108,8 @@ fn what_was_listed_before_another_process_had_done_its_writing_is_not_acted_on()
     let (scene, _) = settled();
     scene.platform.remove("ws_one", "user", "beta");
     let url = BaseUrl::parse(&scene.platform.url()).unwrap();
-    let other = State::open(scene.state.path(), url.as_str()).unwrap();
-    let unit = Unit { workspace: WorkspaceId::parse("ws_one").unwrap(), scope: Scope::default() };
+    let other = Store::open(scene.state.path(), url.as_str()).unwrap();
+    let unit = WorkspaceRef { workspace: WorkspaceId::parse("ws_one").unwrap(), scope: Scope::default() };
     let lock = other.lock(&unit, "apply").unwrap();
     scene.platform.forget_calls();
     let waiting = scene.command(&["apply", "--yes"]).spawn();

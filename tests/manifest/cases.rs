@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use wellspring::manifest::{EffectiveValue, Reading, SourceFile, effective, read, render};
+use wellspring::manifest::{EffectiveValue, ParsedTree, SourceFile, effective, read, render};
 
 /// Returns the variables that are set in every case.
 pub(super) fn variable(name: &str) -> Option<String> {
@@ -39,10 +39,10 @@ pub(super) fn sources(files: &[(String, String)]) -> Vec<SourceFile<'_>> {
 }
 
 /// Formats a load completely and in a stable order.
-pub(super) fn show(reading: &Reading, files: &[SourceFile<'_>]) -> String {
+pub(super) fn show(reading: &ParsedTree, files: &[SourceFile<'_>]) -> String {
     let mut out = render(&reading.diagnostics, files, false);
     for broken in &reading.desired.broken {
-        let units = match &broken.units {
+        let units = match &broken.workspaces {
             Some(units) => units.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
             None => "unknown".to_owned(),
         };

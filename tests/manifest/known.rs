@@ -4,10 +4,10 @@ use super::cases::{all, show, sources, tree, variable};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use wellspring::manifest::{
-    FILE_NAME, File, Known, Lookup, Missing, Reading, SourceFile, TextDigest, UnitRecord, read, read_again,
-    read_whole,
+    FILE_NAME, CachedFileText, ParseCache, Lookup, NeedsText, ParsedTree, SourceFile, TextDigest, WorkspaceFingerprint, read, read_compressed,
+    read_with_cache,
 };
-use wellspring::model::{FoldedUnit, Unit};
+use wellspring::model::{CompressedWorkspace, WorkspaceRef};
 
 /// Returns a digest that suffices to distinguish the texts of these tests.
 fn digest(text: &str) -> TextDigest {
@@ -32,8 +32,8 @@ fn reread(
     files: &[SourceFile<'_>],
     digests: &dyn Fn(&SourceFile<'_>) -> Option<TextDigest>,
     variable: &dyn Fn(&str) -> Option<String>,
-    (known, seen): (&Known, &[SourceFile<'_>]),
-) -> (Reading, Known) {
+    (known, seen): (&ParseCache, &[SourceFile<'_>]),
+) -> (ParsedTree, ParseCache) {
     let mut needed = BTreeSet::new();
     loop {
         let mut given = Vec::new();
@@ -42,11 +42,11 @@ fn reread(
             let digest = digests(file);
             let unread = digest.is_some() && digest == was && !needed.contains(&file.path);
             let text = (!unread).then(|| file.text.as_deref().map_err(Clone::clone));
-            given.push(File { path: Arc::clone(&file.path), digest, text });
+            given.push(CachedFileText { path: Arc::clone(&file.path), digest, text });
         }
-        match read_again(&given, &|name: &str| variable(name).into(), known, &threads) {
+        match read_compressed(&given, &|name: &str| variable(name).into(), known, &threads) {
             Ok(read) => return read,
-            Err(Missing(paths)) => {
+            Err(NeedsText(paths)) => {
                 let before = needed.len();
                 needed.extend(paths);
                 assert!(needed.len() > before, "the same is missed twice");
@@ -59,7 +59,7 @@ fn of_text(file: &SourceFile<'_>) -> Option<TextDigest> {
     Some(digest(file.text.as_ref().ok()?))
 }
 
-fn again(files: &[SourceFile<'_>], known: (&Known, &[SourceFile<'_>])) -> (String, Known) {
+fn again(files: &[SourceFile<'_>], known: (&ParseCache, &[SourceFile<'_>])) -> (String, ParseCache) {
     let (reading, known) = reread(files, &of_text, &variable, known);
     (show(&reading, files), known)
 }
@@ -69,7 +69,7 @@ fn files_read_again_say_what_they_say_when_read_anew() {
     for case in all() {
         let files = tree(&case);
         let before = sources(&files);
-        let (_, known) = again(&before, (&Known::default(), &[]));
+        let (_, known) = again(&before, (&ParseCache::default(), &[]));
         // Unchanged; one less at each place; one more at the beginning and at the end; one changed.
         let mut trees = vec![files.clone()];
         for n in 0..files.len() {
@@ -101,9 +101,9 @@ fn files_read_again_say_what_they_say_when_read_anew() {
 }
 
 /// Returns every file with its text.
-fn whole<'a>(files: &'a [SourceFile<'_>]) -> Vec<File<'a>> {
+fn whole<'a>(files: &'a [SourceFile<'_>]) -> Vec<CachedFileText<'a>> {
     let text = |file: &'a SourceFile<'_>| Some(file.text.as_deref().map_err(Clone::clone));
-    let whole = |file: &'a SourceFile<'_>| File {
+    let whole = |file: &'a SourceFile<'_>| CachedFileText {
         path: Arc::clone(&file.path),
         digest: of_text(file),
         text: text(file),
@@ -114,13 +114,13 @@ fn whole<'a>(files: &'a [SourceFile<'_>]) -> Vec<File<'a>> {
 /// Loads as a process that received these records of `before`.
 fn reread_settled(
     files: &[SourceFile<'_>],
-    (reading, before): (&Reading, &[SourceFile<'_>]),
-    records: &[(Unit, UnitRecord)],
-) -> Reading {
+    (reading, before): (&ParsedTree, &[SourceFile<'_>]),
+    records: &[(WorkspaceRef, WorkspaceFingerprint)],
+) -> ParsedTree {
     let settings = before.iter().find(|file| &*file.path == FILE_NAME).and_then(of_text);
     let variables = reading.setup.variables.iter().map(|name| (name.clone(), variable(name))).collect();
-    let known = Known::of_settled(settings, variables, records.iter().cloned());
-    read_whole(&whole(files), &lookup, &known, &threads).0
+    let known = ParseCache::from_unchanged(settings, variables, records.iter().cloned());
+    read_with_cache(&whole(files), &lookup, &known, &threads).0
 }
 
 #[test]
@@ -129,9 +129,9 @@ fn units_told_to_be_settled_are_passed_over_where_the_files_still_say_the_same()
     for case in all() {
         let files = tree(&case);
         let before = sources(&files);
-        let (reading, known) = read_whole(&whole(&before), &lookup, &Known::default(), &threads);
-        let record = |unit: &Arc<FoldedUnit>| Some((unit.unit.clone(), known.record(&unit.unit)?));
-        let records: Vec<_> = reading.desired.units.iter().filter_map(record).collect();
+        let (reading, known) = read_with_cache(&whole(&before), &lookup, &ParseCache::default(), &threads);
+        let record = |unit: &Arc<CompressedWorkspace>| Some((unit.unit.clone(), known.record(&unit.unit)?));
+        let records: Vec<_> = reading.desired.workspaces.iter().filter_map(record).collect();
         let mut trees = vec![files.clone()];
         for n in 0..files.len() {
             let mut fewer = files.clone();
@@ -150,15 +150,15 @@ fn units_told_to_be_settled_are_passed_over_where_the_files_still_say_the_same()
                 let again = reread_settled(&files, (&reading, &before), told);
                 assert_eq!(format!("{:?}", again.diagnostics), format!("{:?}", anew.diagnostics));
                 assert_eq!(again.desired.broken, anew.desired.broken);
-                let mut units = again.desired.units.clone();
-                for settled in &again.desired.settled {
-                    let was = reading.desired.units.iter().find(|unit| unit.unit == settled.unit).unwrap();
+                let mut units = again.desired.workspaces.clone();
+                for settled in &again.desired.unchanged {
+                    let was = reading.desired.workspaces.iter().find(|unit| unit.unit == settled.unit).unwrap();
                     assert_eq!(settled.files, was.files);
                     units.push(Arc::clone(was));
                     passed_over += 1;
                 }
                 units.sort_by(|a, b| a.unit.cmp(&b.unit));
-                assert_eq!(units, anew.desired.units, "{}", case.display());
+                assert_eq!(units, anew.desired.workspaces, "{}", case.display());
             }
         }
     }
@@ -171,11 +171,11 @@ fn a_file_with_the_digest_it_had_is_not_parsed_again() {
     let tree = |text: &str| vec![("a.toml".to_owned(), text.to_owned())];
     let (good, broken) = (tree(text), tree("oops = ["));
     let same = |_: &SourceFile<'_>| Some([7; 32]);
-    let anew = (&Known::default(), &[][..]);
+    let anew = (&ParseCache::default(), &[][..]);
     let (first, known) = reread(&sources(&good), &same, &variable, anew);
     let (second, _) = reread(&sources(&broken), &same, &variable, (&known, &sources(&good)));
     assert!(second.diagnostics.is_empty(), "its text was not looked at");
-    assert!(Arc::ptr_eq(&first.desired.units[0], &second.desired.units[0]), "it was not put together again");
+    assert!(Arc::ptr_eq(&first.desired.workspaces[0], &second.desired.workspaces[0]), "it was not put together again");
     let other = |_: &SourceFile<'_>| Some([8; 32]);
     let (reading, _) = reread(&sources(&broken), &other, &variable, (&known, &[]));
     assert!(!reading.diagnostics.is_empty());
@@ -188,14 +188,14 @@ fn other_settings_or_variables_make_every_file_new() {
         vec![("a.toml".to_owned(), text.to_owned()), ("wellspring.toml".to_owned(), settings.to_owned())]
     };
     let (one, two) = (files("[workspaces]\ncrm = \"ws_1\"\n"), files("[workspaces]\ncrm = \"ws_2\"\n"));
-    let (_, known) = again(&sources(&one), (&Known::default(), &[]));
+    let (_, known) = again(&sources(&one), (&ParseCache::default(), &[]));
     assert!(again(&sources(&two), (&known, &sources(&one))).0.contains("ws_2"));
     let tree = files("[workspaces]\ncrm = \"${ID}\"\n");
     let files = sources(&tree);
-    let with = |id: &'static str, known: (&Known, &[SourceFile<'_>])| {
+    let with = |id: &'static str, known: (&ParseCache, &[SourceFile<'_>])| {
         let (reading, known) = reread(&files, &of_text, &move |_| Some(id.to_owned()), known);
-        (reading.desired.units[0].unit.workspace.as_str().to_owned(), known)
+        (reading.desired.workspaces[0].unit.workspace.as_str().to_owned(), known)
     };
-    let (first, known) = with("ws_1", (&Known::default(), &[]));
+    let (first, known) = with("ws_1", (&ParseCache::default(), &[]));
     assert_eq!((first.as_str(), with("ws_2", (&known, &files)).0.as_str()), ("ws_1", "ws_2"));
 }

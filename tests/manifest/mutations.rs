@@ -168,7 +168,7 @@ fn what_multiplies_is_one_error_with_its_place_and_the_other_files_are_served() 
         let found: Vec<_> =
             reading.diagnostics.iter().map(|found| (&*found.file, found.line, found.code)).collect();
         assert_eq!(found, [("a.toml", 1, Code::TooMuch)]);
-        assert_eq!(reading.desired.units.len(), 1, "the other file");
+        assert_eq!(reading.desired.workspaces.len(), 1, "the other file");
     }
 }
 
@@ -273,10 +273,10 @@ fn an_unreadable_file_is_broken_and_the_settings_break_all() {
         read(&[unreadable(path), SourceFile { path: Arc::from("good.toml"), text: Ok(good) }], &variable)
     };
     let one = read_with("bad.toml").desired;
-    assert_eq!((one.units.len(), one.broken.len()), (1, 1));
+    assert_eq!((one.workspaces.len(), one.broken.len()), (1, 1));
     let all = read_with("wellspring.toml");
-    assert_eq!((all.desired.units.len(), all.desired.broken.len()), (0, 2));
-    assert!(all.desired.broken.iter().all(|broken| broken.units.is_none()));
+    assert_eq!((all.desired.workspaces.len(), all.desired.broken.len()), (0, 2));
+    assert!(all.desired.broken.iter().all(|broken| broken.workspaces.is_none()));
     let json = serde_json::to_value(&all.diagnostics).unwrap();
     assert_eq!(
         json,

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use wellspring::model::{
-    Declared, Definition, DesiredSource, DesiredUnit, Fields, Limit, OnConflict, Place, Policy, Prune,
+    ConfigValue, Definition, DesiredSource, DesiredWorkspace, SortedMap, Limit, OnConflict, SourceLocation, Policy, Prune,
     SourceKey, SourceName, TestSpec,
 };
 use wellspring::reconcile::Pass;
@@ -33,8 +33,8 @@ fn platform(taken: Taken) -> Semantics {
 }
 
 /// A project that declares one source `a` with this host.
-fn tree(host: &str) -> DesiredUnit {
-    DesiredUnit {
+fn tree(host: &str) -> DesiredWorkspace {
+    DesiredWorkspace {
         unit: tree::unit(),
         alias: None,
         policy: Policy::default(),
@@ -43,8 +43,8 @@ fn tree(host: &str) -> DesiredUnit {
             name: SourceName::parse("a").unwrap(),
             definition: Arc::new(Definition {
                 kind: "database".into(),
-                connection_config: [("host", Declared::String(host.into()))].into(),
-                metadata: Fields::default(),
+                connection_config: [("host", ConfigValue::String(host.into()))].into(),
+                metadata: SortedMap::default(),
             }),
             protect: false,
             adopt: None,
@@ -52,7 +52,7 @@ fn tree(host: &str) -> DesiredUnit {
             sync_options: serde_json::Map::new(),
             suspend: None,
             test: TestSpec::default(),
-            at: Place { file: "ws.toml".into(), line: 1 },
+            at: SourceLocation { file: "ws.toml".into(), line: 1 },
         }],
         moved: Vec::new(),
         removed: Vec::new(),

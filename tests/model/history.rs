@@ -14,13 +14,13 @@ use std::pin::pin;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::task::Poll;
 use std::time::Duration;
-use wellspring::model::{Adopt, DesiredUnit, FoldedUnit, RemovedAction};
-use wellspring::plan::{ActionResult, Barred, HostLimits, Overrides, Step, WithheldReason};
+use wellspring::model::{Adopt, DesiredWorkspace, CompressedWorkspace, RemovedAction};
+use wellspring::plan::{ActionResult, RemovalBlock, HostLimits, Overrides, Step, WithheldReason};
 use wellspring::reconcile::{Clock, Pass, PassId, Planner, Reconciler, Task};
-use wellspring::remote::{Backoff, BaseUrl, Reader, Settings, Token, Writer};
+use wellspring::remote::{Backoff, BaseUrl, ApiReader, ClientConfig, Token, ApiWriter};
 use wellspring::secrets::Secrets;
-use wellspring::state::{State, Trigger};
-use wellspring::sync::{Call, Member, Syncer};
+use wellspring::state::{Store, Trigger};
+use wellspring::sync::{SyncCall, SyncMember, Syncer};
 
 const SETTLE: Duration = Duration::from_secs(5);
 
@@ -54,9 +54,9 @@ pub(crate) struct History {
     chance: Chance,
     pub(crate) wire: Wire,
     dir: tempfile::TempDir,
-    state: Option<State>,
+    state: Option<Store>,
     states: usize,
-    pub(crate) tree: DesiredUnit,
+    pub(crate) tree: DesiredWorkspace,
     password: Arc<Mutex<Option<String>>>,
     counts: BTreeMap<String, usize>,
     firing: i64,
@@ -77,13 +77,13 @@ impl History {
     }
 
     /// Creates a history without random events.
-    pub(crate) fn quiet(semantics: Semantics, tree: DesiredUnit) -> Self {
+    pub(crate) fn quiet(semantics: Semantics, tree: DesiredWorkspace) -> Self {
         let history = Self::of(0, Chance::new(0), semantics, tree);
         history.wire.world().faulty = false;
         history
     }
 
-    fn of(seed: u64, chance: Chance, semantics: Semantics, tree: DesiredUnit) -> Self {
+    fn of(seed: u64, chance: Chance, semantics: Semantics, tree: DesiredWorkspace) -> Self {
         let world = World::new(semantics, Chance::new(seed ^ 0xabcd));
         let mut history = Self {
             chance,
@@ -124,7 +124,7 @@ impl History {
         /// A database without anything in it, made once.
         static EMPTY: LazyLock<Vec<u8>> = LazyLock::new(|| {
             let place = workplace();
-            drop(State::open(place.path(), "http://127.0.0.1:1/api/v1").unwrap());
+            drop(Store::open(place.path(), "http://127.0.0.1:1/api/v1").unwrap());
             std::fs::read(place.path().join("state.db")).unwrap()
         });
         self.state = None;
@@ -133,7 +133,7 @@ impl History {
             std::fs::DirBuilder::new().mode(0o700).create(&dir).unwrap();
             std::fs::write(dir.join("state.db"), &*EMPTY).unwrap();
         }
-        self.state = Some(State::open(&dir, "http://127.0.0.1:1/api/v1").unwrap());
+        self.state = Some(Store::open(&dir, "http://127.0.0.1:1/api/v1").unwrap());
     }
 
     fn clock(&self) -> Clock {
@@ -146,13 +146,13 @@ impl History {
 
     fn reconciler(&self) -> Reconciler {
         let token: Token = Arc::new(|| Ok("token".to_owned().into()));
-        let settings = Settings {
+        let settings = ClientConfig {
             // Random delays with a maximum of zero leave the clock unchanged.
-            backoff: Backoff { base: Duration::ZERO, longest: Duration::ZERO, ..Backoff::default() },
+            backoff: Backoff { base: Duration::ZERO, max_wait: Duration::ZERO, ..Backoff::default() },
             requests_per_second: None,
-            ..Settings::new(BaseUrl::parse("http://127.0.0.1:1").unwrap(), token)
+            ..ClientConfig::new(BaseUrl::parse("http://127.0.0.1:1").unwrap(), token)
         };
-        let reader = Reader::in_process(settings, self.wire.platform());
+        let reader = ApiReader::in_process(settings, self.wire.platform());
         let state = self.state.clone().unwrap();
         let password = self.password.clone();
         let wire = self.wire.clone();
@@ -167,24 +167,24 @@ impl History {
                     credentials_dir: None,
                     forbidden: Default::default(),
                     allow: Vec::new(),
-                    for_settings: None,
-                    held: Default::default(),
+                    settings_variables: None,
+                    shared: Default::default(),
                 }),
                 root: "/tree".into(),
                 settle: SETTLE,
                 upserts: false,
                 overrides: Overrides::default(),
                 host: HostLimits::default(),
-                eager: Arc::new(tokio::sync::Semaphore::new(0)),
-                settled: Some(Default::default()),
+                prefetch_permits: Arc::new(tokio::sync::Semaphore::new(0)),
+                unchanged: Some(Default::default()),
                 hashes: false,
                 clock: self.clock(),
             },
-            writer: Writer::new(&reader),
+            writer: ApiWriter::new(&reader),
             state,
             holder: "model",
             lock_wait: Duration::ZERO,
-            stopping: Arc::new(|| false),
+            should_stop: Arc::new(|| false),
             on_actions: Arc::new(move |plan, results| {
                 let mut world = wire.world();
                 for (n, result) in results {
@@ -201,7 +201,7 @@ impl History {
                     }
                 }
             }),
-            syncing: Default::default(),
+            source_locks: Default::default(),
         }
     }
 
@@ -233,12 +233,12 @@ impl History {
     }
 
     fn task(&self, barred: bool) -> Task {
-        let why = || Barred { code: WithheldReason::Unreadable, why: "a file cannot be read".into() };
+        let why = || RemovalBlock { code: WithheldReason::Unreadable, reason: "a file cannot be read".into() };
         Task {
-            desired: Arc::new(FoldedUnit::folding(Arc::new(self.tree.clone()))),
+            desired: Arc::new(CompressedWorkspace::compress(Arc::new(self.tree.clone()))),
             owner: None,
             checkout: None,
-            removals_barred: barred.then(why),
+            removals_blocked: barred.then(why),
             released: Vec::new(),
             declarations: Arc::default(),
         }
@@ -248,7 +248,7 @@ impl History {
     async fn passes(&mut self) {
         for _ in 0..3 {
             let again = match self.pass().await {
-                Some(pass) => pass.again,
+                Some(pass) => pass.retry_after,
                 None => Some(Duration::from_secs(self.chance.one_of(&[0, 1, 6]))),
             };
             match again {
@@ -284,7 +284,7 @@ impl History {
                             action.name,
                             action.reason
                         ));
-                        if let Step::Adopt { index, owned } = &action.step {
+                        if let Step::Adopt { index, entry: owned } = &action.step {
                             adopted(
                                 &mut world,
                                 &plan.desired,
@@ -357,8 +357,8 @@ impl History {
             .iter()
             .map(|(key, value)| {
                 let value = match value {
-                    wellspring::model::Declared::String(text) => json!(text),
-                    wellspring::model::Declared::Integer(number) => json!(number),
+                    wellspring::model::ConfigValue::String(text) => json!(text),
+                    wellspring::model::ConfigValue::Integer(number) => json!(number),
                     _ => json!("someone's password"),
                 };
                 (key.to_string(), value)
@@ -403,14 +403,14 @@ impl History {
         let syncer = Syncer {
             writer: reconciler.writer.clone(),
             state: reconciler.state.clone(),
-            syncing: reconciler.syncing.clone(),
+            source_locks: reconciler.source_locks.clone(),
             clock: self.clock(),
             unrecorded: Default::default(),
         };
-        let members: Vec<Member> = inventory
-            .owned
+        let members: Vec<SyncMember> = inventory
+            .managed
             .iter()
-            .map(|(name, owned)| Member {
+            .map(|(name, owned)| SyncMember {
                 name: name.clone(),
                 key: owned.key.clone(),
                 trigger: Trigger::Schedule,
@@ -418,7 +418,7 @@ impl History {
             })
             .collect();
         let options = json!({"firing": firing}).as_object().unwrap().clone();
-        let call = Call { unit: tree::unit(), members, options, timeout: None };
+        let call = SyncCall { unit: tree::unit(), members, options, timeout: None };
         self.wire.world().note(format!("sync {firing}"));
         drop(reconciler);
         let ended = self.live(async { syncer.call(&call).await.unwrap() }).await;
@@ -443,7 +443,7 @@ impl History {
         let rest = Duration::from_millis(self.wire.world().semantics.lag.max(61_000));
         for _ in 0..3 {
             // Passes requested at once (because an adopted source differs) belong to the first.
-            while self.pass().await.is_some_and(|pass| pass.outcome.again) {}
+            while self.pass().await.is_some_and(|pass| pass.outcome.needs_second_pass) {}
             tokio::time::sleep(rest).await;
         }
         self.wire.world().writes = 0;
@@ -555,8 +555,8 @@ fn differs(world: &World, row: &Row, source: &wellspring::model::DesiredSource) 
     let mut wanted = serde_json::Map::new();
     for (key, value) in &source.definition.connection_config {
         let value = match value {
-            wellspring::model::Declared::String(text) => json!(text),
-            wellspring::model::Declared::Integer(number) => json!(number),
+            wellspring::model::ConfigValue::String(text) => json!(text),
+            wellspring::model::ConfigValue::Integer(number) => json!(number),
             _ if row.disturbed => continue,
             _ => json!("pw-one"),
         };
@@ -576,7 +576,7 @@ fn differs(world: &World, row: &Row, source: &wellspring::model::DesiredSource) 
 }
 
 /// Checks that a plan may adopt a row, which is ours from now on.
-fn adopted(world: &mut World, desired: &DesiredUnit, index: usize, id: Option<&Value>) {
+fn adopted(world: &mut World, desired: &DesiredWorkspace, index: usize, id: Option<&Value>) {
     let source = &desired.sources[index];
     let rows: Vec<Row> = world
         .rows
@@ -600,7 +600,7 @@ fn shown(row: &Row) -> String {
     format!("{}#{} {} {} {}", row.name, row.number, row.kind, row.config, row.metadata)
 }
 
-fn describe(tree: &DesiredUnit) -> String {
+fn describe(tree: &DesiredWorkspace) -> String {
     let sources: Vec<String> = tree
         .sources
         .iter()

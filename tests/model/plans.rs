@@ -7,16 +7,16 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use wellspring::model::{
-    Applied, Declared, Definition, DesiredUnit, Echo, FingerprintKey, Inventory, Limit, ObservedSource,
-    Owned, Policy, Prune, SourceId, SourceKey, SourceName,
+    LastApplied, ConfigValue, Definition, DesiredWorkspace, Readback, FingerprintKey, Inventory, Limit, ObservedSource,
+    ManagedSource, Policy, Prune, SourceId, SourceKey, SourceName,
 };
-use wellspring::plan::{Correction, Input, Quarantine, Removal, Step, UnitPlan, placed, plan, reckon, seen};
+use wellspring::plan::{InventoryUpdate, PlanInput, Quarantine, Removal, Step, WorkspacePlan, with_location, plan, recover, record_readback};
 
 const ROOT: &str = "/tree";
 
 /// A platform that updates in place and returns everything, with its inventory.
 struct Scene {
-    desired: DesiredUnit,
+    desired: DesiredWorkspace,
     listing: Vec<ObservedSource>,
     inventory: Inventory,
     key: FingerprintKey,
@@ -62,10 +62,10 @@ impl Scene {
 
     fn row(&mut self, name: &SourceName, definition: &Definition) -> ObservedSource {
         self.next += 1;
-        let echo = Echo {
+        let echo = Readback {
             connection_config: Some(shown(definition)),
             metadata: Some(Value::Object(definition.metadata.clone().into())),
-            ..Echo::default()
+            ..Readback::default()
         };
         let id = SourceId::from_json(&json!(self.next));
         ObservedSource { id, name: name.clone(), kind: Some(definition.kind.clone()), echo }
@@ -74,7 +74,7 @@ impl Scene {
     /// Makes the source of this index managed and in sync.
     fn connect(&mut self, index: usize) {
         let source = self.desired.sources[index].clone();
-        let old = self.inventory.owned.get(&source.name).and_then(|owned| owned.id.clone());
+        let old = self.inventory.managed.get(&source.name).and_then(|owned| owned.id.clone());
         let mut row = self.row(&source.name, &source.definition);
         if let Some(at) = self.listing.iter().position(|row| row.name == source.name && row.id == old) {
             row.id = old;
@@ -82,7 +82,7 @@ impl Scene {
         } else {
             self.listing.push(row.clone());
         }
-        let owned = Owned {
+        let owned = ManagedSource {
             key: source.key.clone(),
             id: row.id.clone(),
             superseded: Vec::new(),
@@ -91,8 +91,8 @@ impl Scene {
             listed_as: None,
             connected_at: None,
             taken_from: None,
-            applied: seen(
-                Applied {
+            applied: record_readback(
+                LastApplied {
                     definition: Arc::clone(&source.definition).into(),
                     secrets: BTreeMap::new(),
                     echo: Default::default(),
@@ -109,11 +109,11 @@ impl Scene {
             file: None,
             line: None,
         };
-        self.inventory.owned.insert(source.name.clone(), placed(Arc::new(owned), &source, ROOT));
+        self.inventory.managed.insert(source.name.clone(), with_location(Arc::new(owned), &source, ROOT));
     }
 
-    fn plan(&self) -> UnitPlan {
-        plan(&Input {
+    fn plan(&self) -> WorkspacePlan {
+        plan(&PlanInput {
             desired: &Arc::new(self.desired.clone()),
             listing: &self.listing,
             inventory: &self.inventory,
@@ -122,31 +122,31 @@ impl Scene {
             key: &self.key,
             owner: None,
             root: ROOT,
-            removals_barred: None,
+            removals_blocked: None,
             quarantine: &Quarantine::default(),
             upserts: false,
         })
     }
 
     /// Applies the plan in memory.
-    fn carry_out(&mut self, plan: &UnitPlan) {
+    fn carry_out(&mut self, plan: &WorkspacePlan) {
         for (name, owned) in &plan.refresh {
-            self.inventory.owned.insert(name.clone(), owned.clone());
+            self.inventory.managed.insert(name.clone(), owned.clone());
         }
         for action in &plan.actions {
             match &action.step {
-                Step::Adopt { owned, .. } => {
-                    self.inventory.owned.insert(action.name.clone(), Arc::clone(owned));
+                Step::Adopt { entry: owned, .. } => {
+                    self.inventory.managed.insert(action.name.clone(), Arc::clone(owned));
                 }
                 Step::Connect { index } | Step::Replace { index, .. } => self.connect(*index),
                 Step::Cleanup { id, removal } => {
                     self.listing.retain(|row| row.id.as_ref() != Some(id));
                     if *removal != Removal::Superseded {
-                        self.inventory.owned.remove(&action.name);
+                        self.inventory.managed.remove(&action.name);
                     }
                 }
                 Step::Forget => {
-                    self.inventory.owned.remove(&action.name);
+                    self.inventory.managed.remove(&action.name);
                 }
                 Step::Schedule { .. } => {}
             }
@@ -157,8 +157,8 @@ impl Scene {
 fn shown(definition: &Definition) -> Value {
     let entries = definition.connection_config.iter().map(|(key, value)| {
         let value = match value {
-            Declared::String(text) => json!(text),
-            Declared::Integer(number) => json!(number),
+            ConfigValue::String(text) => json!(text),
+            ConfigValue::Integer(number) => json!(number),
             _ => Value::Null,
         };
         (key.to_string(), value)
@@ -172,7 +172,7 @@ fn plain(mut definition: Definition) -> Definition {
     definition
 }
 
-fn without_secrets(mut tree: DesiredUnit) -> DesiredUnit {
+fn without_secrets(mut tree: DesiredWorkspace) -> DesiredWorkspace {
     for source in &mut tree.sources {
         source.definition = Arc::new(plain(Definition::clone(&source.definition)));
     }
@@ -212,7 +212,7 @@ fn no_plan_touches_what_is_not_ours() {
     for seed in 0..3_000 {
         let scene = Scene::any(seed);
         for action in scene.plan().actions {
-            let owned = scene.inventory.owned.get(&action.name);
+            let owned = scene.inventory.managed.get(&action.name);
             if let Step::Replace { old: id, .. } | Step::Cleanup { id, .. } = &action.step {
                 let owned = owned.unwrap();
                 assert!(owned.id.as_ref() == Some(id) || owned.superseded.contains(id), "seed {seed}");
@@ -230,17 +230,17 @@ fn without_open_intents_reckoning_changes_nothing() {
         let scene = Scene::any(seed);
         let times = (Timestamp::UNIX_EPOCH, jiff::SignedDuration::from_secs(5));
         let (listing, key) = (&scene.listing, &scene.key);
-        let known = reckon(scene.inventory.clone(), listing, key, times);
+        let known = recover(scene.inventory.clone(), listing, key, times);
         assert!(known.pending.is_empty(), "seed {seed}");
         // Only older ids that are not listed are recorded as such.
         for correction in &known.corrections {
-            let Correction::Own(name, owned) = correction else { panic!("seed {seed}: {correction:?}") };
-            let before = &scene.inventory.owned[name];
+            let InventoryUpdate::Manage(name, owned) = correction else { panic!("seed {seed}: {correction:?}") };
+            let before = &scene.inventory.managed[name];
             assert_eq!((&owned.id, &owned.applied), (&before.id, &before.applied), "seed {seed}");
             assert!(owned.superseded.len() < before.superseded.len(), "seed {seed}");
         }
         let keys = |inventory: &Inventory| -> Vec<SourceKey> {
-            inventory.owned.values().map(|owned| owned.key.clone()).collect()
+            inventory.managed.values().map(|owned| owned.key.clone()).collect()
         };
         assert_eq!(keys(&known.inventory), keys(&scene.inventory), "seed {seed}");
     }

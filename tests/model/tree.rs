@@ -4,19 +4,19 @@ use crate::chance::Chance;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use wellspring::model::{
-    Adopt, Declared, Definition, DesiredSource, DesiredUnit, Limit, MetadataPolicy, Moved, OnConflict, Place,
-    Policy, Prune, Removed, RemovedAction, Scope, SecretRef, SourceKey, SourceName, Suspend, TestSpec, Unit,
+    Adopt, ConfigValue, Definition, DesiredSource, DesiredWorkspace, Limit, MetadataPolicy, Moved, OnConflict, SourceLocation,
+    Policy, Prune, Removed, RemovedAction, Scope, SecretRef, SourceKey, SourceName, Suspend, TestSpec, WorkspaceRef,
     WorkspaceId,
 };
 
 pub(crate) const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 
-pub(crate) fn unit() -> Unit {
-    Unit { workspace: WorkspaceId::parse("ws").unwrap(), scope: Scope::default() }
+pub(crate) fn unit() -> WorkspaceRef {
+    WorkspaceRef { workspace: WorkspaceId::parse("ws").unwrap(), scope: Scope::default() }
 }
 
-pub(crate) fn any(chance: &mut Chance) -> DesiredUnit {
-    let mut tree = DesiredUnit {
+pub(crate) fn any(chance: &mut Chance) -> DesiredWorkspace {
+    let mut tree = DesiredWorkspace {
         unit: unit(),
         alias: None,
         policy: policy(chance),
@@ -60,19 +60,19 @@ fn source(chance: &mut Chance, key: &str, name: &str) -> DesiredSource {
         sync_options: serde_json::Map::new(),
         suspend: chance.percent(3).then(|| Suspend { reason: "for now".into(), until: None }),
         test: TestSpec { before_connect: chance.percent(60), every: None },
-        at: Place { file: "ws.toml".into(), line: 1 },
+        at: SourceLocation { file: "ws.toml".into(), line: 1 },
     }
 }
 
 /// `refused` and `unreachable` are hosts that the platform does not accept.
 pub(crate) fn definition(chance: &mut Chance) -> Definition {
     let host = chance.one_of(&["h1", "h1", "h2", "h2", "h3", "h3", "h1", "h2", "refused", "unreachable"]);
-    let mut config = BTreeMap::from([("host".to_owned(), Declared::String(host.into()))]);
+    let mut config = BTreeMap::from([("host".to_owned(), ConfigValue::String(host.into()))]);
     if chance.percent(60) {
-        config.insert("port".into(), Declared::Integer(chance.one_of(&[1, 2])));
+        config.insert("port".into(), ConfigValue::Integer(chance.one_of(&[1, 2])));
     }
     if chance.percent(50) {
-        config.insert("password".into(), Declared::Secret(SecretRef::Env("PW".into())));
+        config.insert("password".into(), ConfigValue::Secret(SecretRef::Env("PW".into())));
     }
     let mut metadata = serde_json::Map::new();
     if chance.percent(30) {
@@ -86,7 +86,7 @@ pub(crate) fn definition(chance: &mut Chance) -> Definition {
 }
 
 /// Makes one edit and returns its name.
-pub(crate) fn edit(chance: &mut Chance, tree: &mut DesiredUnit) -> &'static str {
+pub(crate) fn edit(chance: &mut Chance, tree: &mut DesiredWorkspace) -> &'static str {
     let at = chance.below(tree.sources.len());
     match chance.below(12) {
         0..=2 => {
@@ -138,11 +138,11 @@ pub(crate) fn edit(chance: &mut Chance, tree: &mut DesiredUnit) -> &'static str 
     }
 }
 
-fn is_free(tree: &DesiredUnit, name: &str) -> bool {
+fn is_free(tree: &DesiredWorkspace, name: &str) -> bool {
     !tree.sources.iter().any(|source| source.name.as_str() == name || source.key.as_str() == name)
 }
 
-fn rename(chance: &mut Chance, tree: &mut DesiredUnit, at: usize) -> &'static str {
+fn rename(chance: &mut Chance, tree: &mut DesiredWorkspace, at: usize) -> &'static str {
     let Some(free) = NAMES.into_iter().find(|name| is_free(tree, name)) else { return "nothing" };
     let source = &mut tree.sources[at];
     let from = source.key.clone();
@@ -160,14 +160,14 @@ fn rename(chance: &mut Chance, tree: &mut DesiredUnit, at: usize) -> &'static st
 }
 
 /// Makes every source acceptable to the platform, and resumes suspended ones.
-pub(crate) fn heal(tree: &mut DesiredUnit) {
+pub(crate) fn heal(tree: &mut DesiredWorkspace) {
     for source in &mut tree.sources {
         source.suspend = None;
         let definition = Arc::make_mut(&mut source.definition);
         let healed = std::mem::take(&mut definition.connection_config).into_iter().map(|(key, value)| {
             let is_ill =
-                ["refused", "unreachable"].map(|host| Declared::String(host.into())).contains(&value);
-            (key, if is_ill { Declared::String("h4".into()) } else { value })
+                ["refused", "unreachable"].map(|host| ConfigValue::String(host.into())).contains(&value);
+            (key, if is_ill { ConfigValue::String("h4".into()) } else { value })
         });
         definition.connection_config = healed.collect();
     }

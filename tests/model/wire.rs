@@ -3,7 +3,7 @@
 use crate::world::{Answer, Arrived, World, refusal};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
-use wellspring::remote::{InProcess, Unanswered};
+use wellspring::remote::{InProcess, InProcessFailure};
 
 /// The network, the clock and the time of the process's death.
 #[derive(Clone)]
@@ -92,7 +92,7 @@ impl Wire {
         })
     }
 
-    async fn carry(&self, request: &reqwest::Request) -> Result<reqwest::Response, Unanswered> {
+    async fn carry(&self, request: &reqwest::Request) -> Result<reqwest::Response, InProcessFailure> {
         let endpoint = request.url().path_segments().and_then(Iterator::last).unwrap_or_default().to_owned();
         let body = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default();
         let body = serde_json::from_slice(body).unwrap_or_default();
@@ -173,7 +173,7 @@ fn fate(world: &mut World, endpoint: &str, dies: bool) -> Fate {
     ])
 }
 
-fn meets(world: &mut World, arrived: &Arrived, fate: Fate) -> Result<reqwest::Response, Unanswered> {
+fn meets(world: &mut World, arrived: &Arrived, fate: Fate) -> Result<reqwest::Response, InProcessFailure> {
     let is_list = arrived.endpoint == "list";
     let late = |world: &mut World, after: u64| {
         let at = world.now + after;
@@ -187,19 +187,19 @@ fn meets(world: &mut World, arrived: &Arrived, fate: Fate) -> Result<reqwest::Re
     }
     match fate {
         Fate::Deliver => Ok(answer(world.act(arrived))),
-        Fate::NotSent => Err(Unanswered::NotSent),
-        Fate::LostBefore => Err(Unanswered::Lost),
+        Fate::NotSent => Err(InProcessFailure::NotSent),
+        Fate::LostBefore => Err(InProcessFailure::Lost),
         Fate::LostAfter => {
             if !is_list {
                 world.act(arrived);
             }
-            Err(Unanswered::Lost)
+            Err(InProcessFailure::Lost)
         }
         Fate::Late(after) => {
             if !is_list {
                 late(world, after);
             }
-            Err(Unanswered::Lost)
+            Err(InProcessFailure::Lost)
         }
         Fate::Twice => {
             let first = world.act(arrived);

@@ -18,15 +18,15 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use wellspring::model::{
-    Applied, DesiredSource, DesiredUnit, Echo, FingerprintKey, Inventory, Limit, ObservedSource, Owned,
-    Prune, Scope, Sent, SourceId, SourceName, Unit, WorkspaceId,
+    LastApplied, DesiredSource, DesiredWorkspace, Readback, FingerprintKey, Inventory, Limit, ObservedSource, ManagedSource,
+    Prune, Scope, SentConnect, SourceId, SourceName, WorkspaceRef, WorkspaceId,
 };
 use wellspring::plan::{
-    Barred, HostLimits, Input, Overrides, Pending, Plan, Quarantine, SecretState, UnitPlan, WithheldReason,
-    approve, hold_departures, placed, plan, seen,
+    RemovalBlock, HostLimits, PlanInput, Overrides, PendingWrite, Plan, Quarantine, SecretState, WorkspacePlan, WithheldReason,
+    approve, withhold_departures, with_location, plan, record_readback,
 };
-use wellspring::reading::{Memory, Reading};
-use wellspring::render::{self, Look, Problems, View};
+use wellspring::reading::{FileIndex, LoadedConfig};
+use wellspring::render::{self, Style, Problems, ReportInput};
 use wellspring::secrets::Secrets;
 
 /// Root under which the project is known.
@@ -79,37 +79,37 @@ pub(super) fn outcome(case: &Path) -> String {
     let before = read(&case.join("before"), false);
     let after_before = rows(case, "listed.json").unwrap_or_else(|| listed.clone());
     let reading = read(&case.join("now"), options.git_locked);
-    let mut memory = Memory::new();
+    let mut memory = FileIndex::new();
     let mut inventories = BTreeMap::new();
     if let Some(before) = &before {
-        memory = before.memory(&memory);
-        for unit in &before.desired.units {
+        memory = before.updated_index(&memory);
+        for unit in &before.desired.workspaces {
             inventories
                 .insert(unit.unit.clone(), inventory(&options, &unit.open(), of(&after_before, &unit.unit)));
         }
     }
     let reading = reading.unwrap();
-    let asked = reading.asked(&memory);
+    let asked = reading.work_set(&memory);
     let mut out = String::new();
     let mut plans = Vec::new();
     let all = inventories.clone();
     for task in &asked.tasks {
         let inventory = inventories.remove(&task.desired.unit).unwrap_or_default();
-        let unsettled = options.unsettled.then(|| Barred {
+        let unsettled = options.unsettled.then(|| RemovalBlock {
             code: WithheldReason::Unsettled,
             why: "no longer declared, but they have only just changed".to_owned(),
         });
-        let barred = task.removals_barred.clone().or(unsettled);
+        let barred = task.removals_blocked.clone().or(unsettled);
         let listing = of(&listed, &task.desired.unit);
         let mut plan = planned(&options, &task.desired.open(), &inventory, listing, barred);
         let departures = task.declarations.departures(&plan, &inventory);
-        hold_departures(&mut plan, &departures, &all);
+        withhold_departures(&mut plan, &departures, &all);
         plans.push(plan);
     }
     let recent = asked.tasks.iter().map(|task| (task.desired.unit.clone(), options.recent)).collect();
-    let approved = approve(Plan { units: plans, ..Plan::default() }, &host(&options), &recent);
+    let approved = approve(Plan { workspaces: plans, ..Plan::default() }, &host(&options), &recent);
     show(&options, approved.plan(), &mut out);
-    for (unit, file) in &asked.held {
+    for (unit, file) in &asked.blocked {
         writeln!(out, "held: {unit} because of {file}").unwrap();
         inventories.remove(unit);
     }
@@ -121,18 +121,18 @@ pub(super) fn outcome(case: &Path) -> String {
 
 fn show(options: &Options, plan: &Plan, out: &mut String) {
     let now: Timestamp = "2026-11-23T12:00:00Z".parse().unwrap();
-    let view = View { plan, outcomes: None, now, local: None, plan_id: "-", problems: &Problems::default() };
-    out.push_str(&render::text(&view, &Look { verbose: true, width: 0, ..Look::default() }));
+    let view = ReportInput { plan, outcomes: None, now, local: None, plan_id: "-", problems: &Problems::default() };
+    out.push_str(&render::text(&view, &Style { verbose: true, width: 0, ..Style::default() }));
     if options.json {
         writeln!(out, "{}", render::json(&view)).unwrap();
     }
-    for unit in &plan.units {
+    for unit in &plan.workspaces {
         for withheld in &unit.withheld {
             let refused = if withheld.refused { "refused" } else { "not asked for" };
             writeln!(out, "{} {}: {} ({refused})", withheld.action, withheld.name, withheld.code).unwrap();
         }
         for (name, owned) in &unit.refresh {
-            let Owned { key, superseded, protect, declared_in, line, .. } = &**owned;
+            let ManagedSource { key, superseded, protect, declared_in, line, .. } = &**owned;
             let root = declared_in.as_deref().unwrap_or("-");
             writeln!(
                 out,
@@ -146,17 +146,17 @@ fn show(options: &Options, plan: &Plan, out: &mut String) {
 
 fn planned(
     options: &Options,
-    desired: &Arc<DesiredUnit>,
+    desired: &Arc<DesiredWorkspace>,
     inventory: &Inventory,
     listing: &[ObservedSource],
-    removals_barred: Option<Barred>,
-) -> UnitPlan {
+    removals_barred: Option<RemovalBlock>,
+) -> WorkspacePlan {
     let overrides = Overrides { prune: options.prune, max_cleanup: options.max_cleanup.map(Limit::Count) };
-    let desired = overrides.over(desired, &host(options));
+    let desired = overrides.apply_to(desired, &host(options));
     let named = |text: &String| SourceName::parse(text).unwrap();
     let quarantine = Quarantine {
-        held: options.held.iter().map(|(name, why)| (named(name), why.clone())).collect(),
-        mended: options.mended.iter().map(|(name, times)| (named(name), *times)).collect(),
+        blocked: options.held.iter().map(|(name, why)| (named(name), why.clone())).collect(),
+        corrected: options.mended.iter().map(|(name, times)| (named(name), *times)).collect(),
         released: options.released.iter().map(named).collect(),
     };
     let secrets = desired
@@ -164,16 +164,16 @@ fn planned(
         .iter()
         .filter_map(|source| Some((source.name.clone(), secret_state(source, &options.secrets, &key(1))?)))
         .collect();
-    plan(&Input {
+    plan(&PlanInput {
         desired: &desired,
         listing,
         inventory,
-        pending: &options.pending.iter().map(|name| (named(name), Pending::Settling)).collect(),
+        pending: &options.pending.iter().map(|name| (named(name), PendingWrite::Settling)).collect(),
         secrets: &secrets,
         key: &key(1),
         owner: options.owner.as_deref(),
         root: ROOT,
-        removals_barred,
+        removals_blocked: removals_barred,
         quarantine: &quarantine,
         upserts: options.upserts,
     })
@@ -203,11 +203,11 @@ fn secret_state(
         credentials_dir: None,
         forbidden: Default::default(),
         allow: Vec::new(),
-        for_settings: None,
-        held: Default::default(),
+        settings_variables: None,
+        shared: Default::default(),
     };
     let has_secret =
-        source.definition.connection_config.values().any(wellspring::model::Declared::has_secret);
+        source.definition.connection_config.values().any(wellspring::model::ConfigValue::has_secret);
     has_secret.then(|| match secrets.resolve(&source.definition, &[]) {
         Ok(resolution) => SecretState::Resolved(resolution.fingerprints(key)),
         Err(missing) => SecretState::Missing(missing.to_string()),
@@ -215,7 +215,7 @@ fn secret_state(
 }
 
 /// Returns the inventory after applying the project and listing these rows.
-fn inventory(options: &Options, unit: &DesiredUnit, rows: &[ObservedSource]) -> Inventory {
+fn inventory(options: &Options, unit: &DesiredWorkspace, rows: &[ObservedSource]) -> Inventory {
     let key = key(if options.key_lost { 2 } else { 1 });
     let mut inventory = Inventory::default();
     for source in &unit.sources {
@@ -225,14 +225,14 @@ fn inventory(options: &Options, unit: &DesiredUnit, rows: &[ObservedSource]) -> 
             _ => BTreeMap::new(),
         };
         let older = options.superseded.get(source.name.as_str()).into_iter().flatten();
-        let owned = Owned {
+        let owned = ManagedSource {
             key: source.key.clone(),
             id: row.id.clone().filter(|_| !options.no_id.iter().any(|name| name == source.name.as_str())),
             superseded: older.map(|id| SourceId::from_json(id).unwrap()).collect(),
             sent: match options.together.iter().any(|name| name == source.name.as_str()) {
                 true => {
-                    let stamp = key.of(source.name.as_str());
-                    vec![Sent { stamp, at: Timestamp::UNIX_EPOCH, id: None, applied: None }]
+                    let stamp = key.fingerprint(source.name.as_str());
+                    vec![SentConnect { stamp, at: Timestamp::UNIX_EPOCH, id: None, applied: None }]
                 }
                 false => Vec::new(),
             },
@@ -240,8 +240,8 @@ fn inventory(options: &Options, unit: &DesiredUnit, rows: &[ObservedSource]) -> 
             listed_as: None,
             connected_at: None,
             taken_from: None,
-            applied: seen(
-                Applied {
+            applied: record_readback(
+                LastApplied {
                     definition: Arc::clone(&source.definition).into(),
                     secrets,
                     echo: Default::default(),
@@ -258,14 +258,14 @@ fn inventory(options: &Options, unit: &DesiredUnit, rows: &[ObservedSource]) -> 
             file: None,
             line: None,
         };
-        let owned = placed(Arc::new(owned), source, options.root_before.as_deref().unwrap_or(ROOT));
-        inventory.owned.insert(source.name.clone(), owned);
+        let owned = with_location(Arc::new(owned), source, options.root_before.as_deref().unwrap_or(ROOT));
+        inventory.managed.insert(source.name.clone(), owned);
     }
     inventory
 }
 
 /// Loads a project; `None` if it does not exist.
-fn read(tree: &Path, git_locked: bool) -> Option<Reading> {
+fn read(tree: &Path, git_locked: bool) -> Option<LoadedConfig> {
     if !tree.exists() {
         return None;
     }
@@ -275,7 +275,7 @@ fn read(tree: &Path, git_locked: bool) -> Option<Reading> {
         fs::create_dir(folder.path().join(".git")).unwrap();
         fs::write(folder.path().join(".git/index.lock"), "").unwrap();
     }
-    Some(Reading::take(folder.path(), &|_| wellspring::manifest::Lookup::Unset).unwrap())
+    Some(LoadedConfig::load(folder.path(), &|_| wellspring::manifest::Lookup::Unset).unwrap())
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -291,9 +291,9 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-type Rows = BTreeMap<Option<Unit>, Vec<ObservedSource>>;
+type Rows = BTreeMap<Option<WorkspaceRef>, Vec<ObservedSource>>;
 
-fn of<'a>(rows: &'a Rows, unit: &Unit) -> &'a [ObservedSource] {
+fn of<'a>(rows: &'a Rows, unit: &WorkspaceRef) -> &'a [ObservedSource] {
     let rows = rows.get(&Some(unit.clone())).or_else(|| rows.get(&None));
     rows.map(Vec::as_slice).unwrap_or_default()
 }
@@ -310,9 +310,9 @@ fn rows(case: &Path, file: &str) -> Option<Rows> {
     })
 }
 
-fn unit_of(text: &str) -> Unit {
+fn unit_of(text: &str) -> WorkspaceRef {
     let (workspace, scope) = text.split_once('/').unwrap_or((text, "user"));
-    Unit { workspace: WorkspaceId::parse(workspace).unwrap(), scope: Scope::parse(scope).unwrap() }
+    WorkspaceRef { workspace: WorkspaceId::parse(workspace).unwrap(), scope: Scope::parse(scope).unwrap() }
 }
 
 fn list(rows: &Value) -> Vec<ObservedSource> {
@@ -327,7 +327,7 @@ fn row(row: &Value) -> ObservedSource {
         id: row.get("id").and_then(SourceId::from_json),
         name: SourceName::parse(row["name"].as_str().unwrap()).unwrap(),
         kind: row.get("type").and_then(Value::as_str).map(str::to_owned),
-        echo: Echo {
+        echo: Readback {
             connection_config: row.get("connection_config").filter(|value| value.is_object()).cloned(),
             writer: stamped("writer"),
             owner: stamped("owner"),

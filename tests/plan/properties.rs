@@ -5,15 +5,15 @@ use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use wellspring::model::{
-    Adopt, Applied, Declared, Definition, DesiredSource, DesiredUnit, Echo, FieldPath, Fingerprint,
-    FingerprintKey, Inventory, Limit, MetadataPolicy, ObservedSource, Owned, Place, Policy, Prune, Scope,
-    SecretRef, SourceId, SourceKey, SourceName, TestSpec, Unit, WorkspaceId,
+    Adopt, LastApplied, ConfigValue, Definition, DesiredSource, DesiredWorkspace, Readback, FieldPath, Fingerprint,
+    FingerprintKey, Inventory, Limit, MetadataPolicy, ObservedSource, ManagedSource, SourceLocation, Policy, Prune, Scope,
+    SecretRef, SourceId, SourceKey, SourceName, TestSpec, WorkspaceRef, WorkspaceId,
 };
-use wellspring::plan::saved::{Outline, basis};
+use wellspring::plan::saved::{Outline, input_hash};
 use wellspring::plan::{
-    Action, HostLimits, Input, Plan, Quarantine, SecretState, Step, UnitPlan, approve, placed, plan, seen,
+    Action, HostLimits, PlanInput, Plan, Quarantine, SecretState, Step, WorkspacePlan, approve, with_location, plan, record_readback,
 };
-use wellspring::render::{self, Look, Problems, View};
+use wellspring::render::{self, Style, Problems, ReportInput};
 
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 const SECRETS: [&str; 2] = ["canary-one", "canary-two"];
@@ -21,9 +21,9 @@ const SECRETS: [&str; 2] = ["canary-one", "canary-two"];
 /// Owned input of a plan.
 #[derive(Debug, Clone)]
 struct World {
-    desired: DesiredUnit,
+    desired: DesiredWorkspace,
     rows: Vec<ObservedSource>,
-    owned: BTreeMap<SourceName, Arc<Owned>>,
+    owned: BTreeMap<SourceName, Arc<ManagedSource>>,
     secret: &'static str,
     upserts: bool,
 }
@@ -37,12 +37,12 @@ fn name(text: &str) -> SourceName {
 }
 
 fn definition((host, port, secret, team): (u8, u8, bool, u8)) -> Definition {
-    let mut connection_config = BTreeMap::from([("host".to_owned(), Declared::String(format!("h{host}")))]);
+    let mut connection_config = BTreeMap::from([("host".to_owned(), ConfigValue::String(format!("h{host}")))]);
     if port > 0 {
-        connection_config.insert("port".into(), Declared::Integer(port.into()));
+        connection_config.insert("port".into(), ConfigValue::Integer(port.into()));
     }
     if secret {
-        connection_config.insert("password".into(), Declared::Secret(SecretRef::Env("PW".into())));
+        connection_config.insert("password".into(), ConfigValue::Secret(SecretRef::Env("PW".into())));
     }
     let mut metadata = Map::new();
     if team > 0 {
@@ -59,7 +59,7 @@ fn any_definition() -> impl Strategy<Value = Definition> {
 fn secrets_of(definition: &Definition, value: &str) -> BTreeMap<FieldPath, Fingerprint> {
     let path = FieldPath::root("connection_config").key("password");
     let has = definition.connection_config.contains_key("password");
-    has.then(|| (path, key().of(&Value::from(value)))).into_iter().collect()
+    has.then(|| (path, key().fingerprint(&Value::from(value)))).into_iter().collect()
 }
 
 /// Returns the row of a definition: in plain text, masked, or without fields.
@@ -69,8 +69,8 @@ fn row(name: &str, id: Option<u8>, definition: &Definition, echo: u8, secret: &s
         .iter()
         .map(|(key, value)| {
             let value = match value {
-                Declared::String(text) => json!(text),
-                Declared::Integer(number) => json!(number),
+                ConfigValue::String(text) => json!(text),
+                ConfigValue::Integer(number) => json!(number),
                 _ if echo == 1 => json!("***"),
                 _ => json!(secret),
             };
@@ -82,7 +82,7 @@ fn row(name: &str, id: Option<u8>, definition: &Definition, echo: u8, secret: &s
         id: id.and_then(|id| SourceId::from_json(&json!(id))),
         name: SourceName::parse(name).unwrap(),
         kind: shown.then(|| definition.kind.clone()),
-        echo: Echo {
+        echo: Readback {
             connection_config: shown.then_some(Value::Object(config)),
             metadata: shown.then(|| Value::Object(definition.metadata.clone().into())),
             writer: None,
@@ -103,7 +103,7 @@ fn source(name_: &str, definition: Definition, protect: bool) -> DesiredSource {
         sync_options: Map::new(),
         suspend: None,
         test: TestSpec::default(),
-        at: Place { file: "a.toml".into(), line: 1 },
+        at: SourceLocation { file: "a.toml".into(), line: 1 },
     }
 }
 
@@ -113,8 +113,8 @@ fn owned(
     older: Option<u8>,
     shown: &ObservedSource,
     definition: &Definition,
-) -> Arc<Owned> {
-    let owned = Owned {
+) -> Arc<ManagedSource> {
+    let owned = ManagedSource {
         key: SourceKey::parse(name_).unwrap(),
         id: id.and_then(|id| SourceId::from_json(&json!(id))),
         superseded: older.and_then(|id| SourceId::from_json(&json!(id))).into_iter().collect(),
@@ -123,8 +123,8 @@ fn owned(
         listed_as: None,
         connected_at: None,
         taken_from: None,
-        applied: seen(
-            Applied {
+        applied: record_readback(
+            LastApplied {
                 definition: Arc::new(definition.clone()).into(),
                 secrets: secrets_of(definition, SECRETS[0]),
                 echo: Default::default(),
@@ -141,7 +141,7 @@ fn owned(
         file: None,
         line: None,
     };
-    placed(Arc::new(owned), &source(name_, definition.clone(), false), "/root")
+    with_location(Arc::new(owned), &source(name_, definition.clone(), false), "/root")
 }
 
 prop_compose! {
@@ -167,8 +167,8 @@ prop_compose! {
             ..Policy::default()
         };
         World {
-            desired: DesiredUnit {
-                unit: Unit { workspace: WorkspaceId::parse("ws").unwrap(), scope: Scope::default() },
+            desired: DesiredWorkspace {
+                unit: WorkspaceRef { workspace: WorkspaceId::parse("ws").unwrap(), scope: Scope::default() },
                 alias: None,
                 policy,
                 sources: declared
@@ -196,9 +196,9 @@ prop_compose! {
     }
 }
 
-fn planned(world: &World) -> (UnitPlan, Outline) {
+fn planned(world: &World) -> (WorkspacePlan, Outline) {
     let desired = Arc::new(world.desired.clone());
-    let inventory = Inventory { owned: world.owned.clone(), ..Inventory::default() };
+    let inventory = Inventory { managed: world.owned.clone(), ..Inventory::default() };
     let secrets = desired
         .sources
         .iter()
@@ -207,7 +207,7 @@ fn planned(world: &World) -> (UnitPlan, Outline) {
             (source.name.clone(), SecretState::Resolved(secrets_of(&source.definition, world.secret)))
         })
         .collect();
-    let input = Input {
+    let input = PlanInput {
         desired: &desired,
         listing: &world.rows,
         inventory: &inventory,
@@ -216,20 +216,20 @@ fn planned(world: &World) -> (UnitPlan, Outline) {
         key: &key(),
         owner: None,
         root: "/root",
-        removals_barred: None,
+        removals_blocked: None,
         quarantine: &Quarantine::default(),
         upserts: world.upserts,
     };
     let unit = plan(&input);
     let approved =
-        approve(Plan { units: vec![unit], ..Plan::default() }, &HostLimits::default(), &BTreeMap::new());
-    (approved.plan().units[0].clone(), basis(&input))
+        approve(Plan { workspaces: vec![unit], ..Plan::default() }, &HostLimits::default(), &BTreeMap::new());
+    (approved.plan().workspaces[0].clone(), input_hash(&input))
 }
 
 /// Applies an action to a platform without faults.
 fn carry_out(world: &mut World, action: &Action, fresh: &mut u8) {
     match &action.step {
-        Step::Adopt { owned, .. } => {
+        Step::Adopt { entry: owned, .. } => {
             world.owned.insert(action.name.clone(), Arc::clone(owned));
         }
         Step::Connect { index } | Step::Replace { index, .. } => {
@@ -313,10 +313,10 @@ proptest! {
     fn no_plan_holds_the_value_of_a_secret(world in any_world()) {
         let (unit, hash) = planned(&world);
         let debug = format!("{unit:?} {hash:?}");
-        let plan = Plan { units: vec![unit], ..Plan::default() };
+        let plan = Plan { workspaces: vec![unit], ..Plan::default() };
         let now = jiff::Timestamp::UNIX_EPOCH;
-        let view = View { plan: &plan, outcomes: None, now, local: None, plan_id: "-", problems: &Problems::default() };
-        let text = render::text(&view, &Look { verbose: true, ..Look::default() });
+        let view = ReportInput { plan: &plan, outcomes: None, now, local: None, plan_id: "-", problems: &Problems::default() };
+        let text = render::text(&view, &Style { verbose: true, ..Style::default() });
         for shown in [debug, text, render::json(&view), render::markdown(&view), render::plan_id(&plan)] {
             prop_assert!(!shown.contains("canary"), "{shown}");
         }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use wellspring::platform::{Config, Storage, Taken, start};
+use wellspring::platform::{PlatformConfig, Storage, NameConflict, start};
 
 use super::harness::{House, TOKEN, reply};
 
@@ -112,13 +112,13 @@ async fn cleanup_removes_sources_and_their_rows() {
 #[tokio::test]
 async fn a_platform_may_refuse_names_that_are_taken() {
     let place = tempfile::tempdir().unwrap();
-    let config = Config {
+    let config = PlatformConfig {
         storage: Storage::Memory,
         data_dir: place.path().to_path_buf(),
         listen: "127.0.0.1:0".parse().unwrap(),
         token: TOKEN.into(),
-        taken: Taken::Refuse,
-        stand_ins: Vec::new(),
+        on_conflict: NameConflict::Refuse,
+        host_overrides: Vec::new(),
     };
     let running = start(config).await.unwrap();
     let connect = async |names: &[&str]| {

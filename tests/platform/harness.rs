@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use wellspring::platform::{Config, Running, Storage, Taken, start, stored_rows, stored_table_rows};
+use wellspring::platform::{PlatformConfig, Running, Storage, NameConflict, start, stored_rows, stored_table_rows};
 
 pub(crate) const TOKEN: &str = "a-token-of-the-tests";
 
@@ -44,14 +44,14 @@ impl House {
         self.running = Some(running);
     }
 
-    pub(crate) fn config(&self) -> Config {
-        Config {
+    pub(crate) fn config(&self) -> PlatformConfig {
+        PlatformConfig {
             storage: Storage::Directory(self.storage()),
             data_dir: self.data(),
             listen: "127.0.0.1:0".parse().unwrap(),
             token: TOKEN.into(),
-            taken: Taken::Replace,
-            stand_ins: Vec::new(),
+            on_conflict: NameConflict::Replace,
+            host_overrides: Vec::new(),
         }
     }
 

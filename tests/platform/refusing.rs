@@ -1,7 +1,7 @@
 //! Tests of refused requests: the error, and the absence of side effects.
 
 use serde_json::{Value, json};
-use wellspring::platform::{Config, PlatformError, Storage, Taken, start};
+use wellspring::platform::{PlatformConfig, PlatformError, Storage, NameConflict, start};
 
 use super::harness::{House, TOKEN, reply};
 
@@ -100,13 +100,13 @@ async fn paths_stay_below_the_data_directory() {
 #[tokio::test]
 async fn the_platforms_own_storage_is_nobodys_data() {
     let place = tempfile::tempdir().unwrap();
-    let config = Config {
+    let config = PlatformConfig {
         storage: Storage::Directory(place.path().join("platform")),
         data_dir: place.path().to_path_buf(),
         listen: "127.0.0.1:0".parse().unwrap(),
         token: TOKEN.into(),
-        taken: Taken::Replace,
-        stand_ins: Vec::new(),
+        on_conflict: NameConflict::Replace,
+        host_overrides: Vec::new(),
     };
     let running = start(config).await.unwrap();
     let body = json!({ "source_config": {
@@ -192,12 +192,12 @@ async fn configurations_that_make_no_sense_are_refused() {
 async fn a_platform_does_not_start_where_it_could_do_harm() {
     let house = House::new().await;
     assert!(matches!(start(house.config()).await, Err(PlatformError::InUse(_))));
-    let token = Config { token: "".into(), ..house.config() };
+    let token = PlatformConfig { token: "".into(), ..house.config() };
     assert!(matches!(start(token).await, Err(PlatformError::EmptyToken)));
-    let data = Config { data_dir: "/does/not/exist".into(), storage: Storage::Memory, ..house.config() };
+    let data = PlatformConfig { data_dir: "/does/not/exist".into(), storage: Storage::Memory, ..house.config() };
     assert!(matches!(start(data).await, Err(PlatformError::DataDirectory { .. })));
     let listen = house.base.strip_prefix("http://").unwrap().parse().unwrap();
-    let taken = Config { listen, storage: Storage::Memory, ..house.config() };
+    let taken = PlatformConfig { listen, storage: Storage::Memory, ..house.config() };
     assert!(matches!(start(taken).await, Err(PlatformError::Listen { .. })));
     assert_eq!(house.list().await, Vec::<Value>::new());
 }

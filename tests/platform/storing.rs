@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::json;
 use tokio::sync::Notify;
-use wellspring::platform::{Config, PlatformError, Storage, Taken, start, stored_rows};
+use wellspring::platform::{PlatformConfig, PlatformError, Storage, NameConflict, start, stored_rows};
 
 use super::harness::{House, TOKEN, reply};
 
@@ -119,13 +119,13 @@ async fn syncs_lists_and_connects_go_on_side_by_side() {
 async fn a_platform_in_memory_works_and_leaves_nothing() {
     let place = tempfile::tempdir().unwrap();
     std::fs::write(place.path().join("a.csv"), "n\n1\n2\n").unwrap();
-    let config = Config {
+    let config = PlatformConfig {
         storage: Storage::Memory,
         data_dir: place.path().to_path_buf(),
         listen: "127.0.0.1:0".parse().unwrap(),
         token: TOKEN.into(),
-        taken: Taken::Replace,
-        stand_ins: Vec::new(),
+        on_conflict: NameConflict::Replace,
+        host_overrides: Vec::new(),
     };
     for _ in 0..2 {
         let running = start(config.clone()).await.unwrap();

@@ -2,7 +2,7 @@
 
 use crate::support::{CleanupManner, Fault, Ids, Platform, Semantics, SyncManner, TestManner};
 use crate::*;
-use wellspring::remote::{RemoteErrorKind, Verdict};
+use wellspring::remote::{RemoteErrorKind, TestVerdict};
 
 /// Returns the kind of error as a word.
 fn word(kind: &RemoteErrorKind) -> &'static str {
@@ -10,7 +10,7 @@ fn word(kind: &RemoteErrorKind) -> &'static str {
         RemoteErrorKind::NotSent(_) => "not sent",
         RemoteErrorKind::Unreachable(_) => "unreachable",
         RemoteErrorKind::Throttled { .. } => "throttled",
-        RemoteErrorKind::NoAnswer(_) => "no answer",
+        RemoteErrorKind::NoResponse(_) => "no answer",
         RemoteErrorKind::NoToken(_) => "no token",
         RemoteErrorKind::Unauthorized(_) => "unauthorized",
         RemoteErrorKind::Forbidden(_) => "forbidden",
@@ -161,20 +161,20 @@ async fn every_status_has_its_meaning_for_a_read_and_for_a_write() {
             writer.reader().list(&unit()).await.unwrap_err(),
             writer.reader().schema(&unit(), &id(json!(1))).await.unwrap_err(),
         ] {
-            assert_eq!((word(&error.kind), error.outcome_unknown()), (read, false), "{status} {error}");
+            assert_eq!((word(&error.kind), error.is_outcome_unknown()), (read, false), "{status} {error}");
         }
         for error in [
             writer.connect(&unit(), &NonEmpty::one(&crm)).await.unwrap_err(),
             writer.cleanup(&unit(), &one(json!(1))).await.unwrap_err(),
         ] {
             assert_eq!(
-                (word(&error.kind), error.outcome_unknown()),
+                (word(&error.kind), error.is_outcome_unknown()),
                 (write, write_is_unknown),
                 "{status} {error}"
             );
         }
         let error = writer.sync(&unit(), &one(json!(1)), &options(), None).await.unwrap_err();
-        assert_eq!(error.outcome_unknown(), write_is_unknown, "{status} {error}");
+        assert_eq!(error.is_outcome_unknown(), write_is_unknown, "{status} {error}");
         assert_eq!(error.is_auth(), status == 401);
     }
 }
@@ -231,18 +231,18 @@ async fn a_test_gives_a_verdict_only_where_the_platform_gave_one() {
     let reader = writer(&platform).reader().clone();
     let crm = source("crm", json!({"host": "h"}));
     let test = async || reader.test_connection(&workspace(), &crm).await;
-    assert_eq!(test().await, Ok(Verdict::Passed("connection works".into())));
+    assert_eq!(test().await, Ok(TestVerdict::Passed("connection works".into())));
     platform.semantics(|semantics| semantics.test_connection = TestManner::FailsFor(vec!["h".into()]));
-    assert_eq!(test().await, Ok(Verdict::Failed("cannot connect".into())));
+    assert_eq!(test().await, Ok(TestVerdict::Failed("cannot connect".into())));
     platform.semantics(|semantics| semantics.test_connection = TestManner::Missing);
-    assert_eq!(test().await, Ok(Verdict::Unavailable));
+    assert_eq!(test().await, Ok(TestVerdict::Unavailable));
     for (status, verdict) in [
-        (400, Verdict::Failed("why".into())),
-        (409, Verdict::Failed("why".into())),
-        (422, Verdict::Failed("why".into())),
-        (404, Verdict::Unavailable),
-        (405, Verdict::Unavailable),
-        (501, Verdict::Unavailable),
+        (400, TestVerdict::Failed("why".into())),
+        (409, TestVerdict::Failed("why".into())),
+        (422, TestVerdict::Failed("why".into())),
+        (404, TestVerdict::Unavailable),
+        (405, TestVerdict::Unavailable),
+        (501, TestVerdict::Unavailable),
     ] {
         platform.script("test-connection", Fault::status(status, "why"));
         assert_eq!(test().await, Ok(verdict), "{status}");

@@ -2,7 +2,7 @@
 
 use crate::support::{Platform, Recorded};
 use crate::*;
-use wellspring::model::{Fingerprint, Stamp};
+use wellspring::model::{Fingerprint, OwnershipMarker};
 
 fn only(calls: Vec<Recorded>) -> Recorded {
     assert_eq!(calls.len(), 1);
@@ -21,7 +21,7 @@ fn check(call: &Recorded, method: &str, target: &str, body: &str) {
 async fn list_names_its_scope() {
     let platform = Platform::start();
     let reader = writer(&platform).reader().clone();
-    let elsewhere = Unit {
+    let elsewhere = WorkspaceRef {
         workspace: WorkspaceId::parse("a/../b c").unwrap(),
         scope: Scope::parse("org&scope=user").unwrap(),
     };
@@ -40,7 +40,7 @@ async fn connect_sends_the_contracts_fields_and_no_others() {
     let metadata = json!({"description": "CRM"});
     let fingerprint = Fingerprint::parse("00112233445566778899aabbccddeeff").unwrap();
     let config = json!({"port": 5432, "password": "pä\"ss"});
-    let crm = described("crm", config, metadata.as_object().unwrap().clone()).with_stamp(Stamp {
+    let crm = described("crm", config, metadata.as_object().unwrap().clone()).with_marker(OwnershipMarker {
         fingerprint,
         owner: Some("me".into()),
         writer: "key".into(),
@@ -123,9 +123,9 @@ async fn every_spelling_of_the_base_url_leads_to_the_same_place() {
 fn plain_http_is_for_this_machine_unless_allowed() {
     let token = "token";
     let distant = settings("http://platform.example.com", token);
-    let error = Reader::new(distant.clone()).err().unwrap();
+    let error = ApiReader::new(distant.clone()).err().unwrap();
     assert!(error.to_string().contains("allow_plaintext"), "{error}");
-    assert!(Reader::new(Settings { allow_plaintext: true, ..distant }).is_ok());
-    assert!(Reader::new(settings("http://localhost:1", token)).is_ok());
-    assert!(Reader::new(settings("http://[::1]:1", token)).is_ok());
+    assert!(ApiReader::new(ClientConfig { allow_plaintext: true, ..distant }).is_ok());
+    assert!(ApiReader::new(settings("http://localhost:1", token)).is_ok());
+    assert!(ApiReader::new(settings("http://[::1]:1", token)).is_ok());
 }

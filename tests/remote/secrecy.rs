@@ -38,7 +38,7 @@ async fn everything_said(platform: &Platform) -> String {
     let proxy = FaultProxy::before(&platform.url());
     let settings = settings(&proxy.url(), TOKEN);
     let mut said = format!("{settings:?}");
-    let writer = Writer::new(&Reader::new(settings).unwrap());
+    let writer = ApiWriter::new(&ApiReader::new(settings).unwrap());
     let crm =
         source("crm", json!({"host": "h", "password": PASSWORD, "dsn": format!("db://u:{PASSWORD}@h")}));
     let repeated = format!("login with {PASSWORD} failed, token {TOKEN}");
@@ -116,12 +116,12 @@ async fn where_the_secrets_cannot_be_told_no_message_is_shown() {
     let platform = Platform::start();
     platform.script_always("list", Fault::status(422, "no login with hunter22"));
     let reader = writer(&platform).reader().clone();
-    reader.withhold(&unit(), || panic!("it cannot be told"));
+    reader.register_secrets(&unit(), || panic!("it cannot be told"));
     let asking = reader.clone();
     assert!(tokio::spawn(async move { asking.list(&unit()).await }).await.is_err());
     let text = reader.list(&unit()).await.unwrap_err().to_string();
     assert!(text.contains("message withheld") && !text.contains("hunter22"), "{text}");
-    reader.withhold(&unit(), Vec::new);
+    reader.register_secrets(&unit(), Vec::new);
     let text = reader.list(&unit()).await.unwrap_err().to_string();
     assert!(text.contains("no login with hunter22"), "the next plan tells them anew: {text}");
 }

@@ -14,12 +14,12 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use wellspring::remote::{RemoteError, RemoteErrorKind};
 
-fn impatient(url: &str, platform: &Platform) -> Writer {
+fn impatient(url: &str, platform: &Platform) -> ApiWriter {
     let settings = settings(url, &platform.token());
-    Writer::new(&Reader::new(Settings { timeout: Duration::from_secs(1), ..settings }).unwrap())
+    ApiWriter::new(&ApiReader::new(ClientConfig { timeout: Duration::from_secs(1), ..settings }).unwrap())
 }
 
-async fn connect(writer: &Writer) -> Result<wellspring::remote::ConnectAnswer, RemoteError> {
+async fn connect(writer: &ApiWriter) -> Result<wellspring::remote::ConnectAnswer, RemoteError> {
     writer.connect(&unit(), &NonEmpty::one(&source("crm", json!({"host": "h"})))).await
 }
 
@@ -46,7 +46,7 @@ async fn a_write_without_an_answer_is_unknown_and_never_repeated() {
         let writer = impatient(&proxy.url(), &platform);
         proxy.script([wire.clone()]);
         let error = connect(&writer).await.unwrap_err();
-        assert!(error.outcome_unknown(), "{wire:?}: {error}");
+        assert!(error.is_outcome_unknown(), "{wire:?}: {error}");
         assert_eq!((proxy.connections(), platform.writes().len()), (1, acted), "{wire:?}");
     }
 }
@@ -82,7 +82,7 @@ async fn a_cut_at_any_byte_is_either_no_answer_or_the_answer() {
             proxy.script([wire.clone()]);
             match writer.cleanup(&unit(), &one(json!("source_1"))).await {
                 Ok(_) => answered += 1,
-                Err(error) => assert!(error.outcome_unknown(), "{wire:?}: {error}"),
+                Err(error) => assert!(error.is_outcome_unknown(), "{wire:?}: {error}"),
             }
             assert_eq!(proxy.connections() - before.0, 1, "{wire:?}");
             assert!(platform.writes().len() - before.1 <= acted, "{wire:?}");
@@ -98,7 +98,7 @@ async fn a_request_that_never_left_is_known_not_to_have() {
     for error in [connect(&writer).await.unwrap_err(), writer.reader().list(&unit()).await.unwrap_err()] {
         assert!(matches!(error.kind, RemoteErrorKind::Unreachable(_)), "{error}");
         assert!(error.to_string().contains("cannot be reached: connection refused; "), "{error}");
-        assert!(!error.outcome_unknown());
+        assert!(!error.is_outcome_unknown());
     }
 }
 
@@ -106,8 +106,8 @@ async fn a_request_that_never_left_is_known_not_to_have() {
 async fn a_host_that_does_not_exist_is_called_so() {
     // No name has a label this long, so no DNS query is needed.
     let settings =
-        Settings { allow_plaintext: true, ..settings(&format!("http://{}/", "n".repeat(70)), "token") };
-    let error = Reader::new(settings).unwrap().list(&unit()).await.unwrap_err().to_string();
+        ClientConfig { allow_plaintext: true, ..settings(&format!("http://{}/", "n".repeat(70)), "token") };
+    let error = ApiReader::new(settings).unwrap().list(&unit()).await.unwrap_err().to_string();
     assert!(error.contains("cannot be reached: no such host; "), "{error}");
 }
 
@@ -117,8 +117,8 @@ async fn a_connection_that_is_not_encrypted_where_it_must_be_carries_nothing() {
     let url = platform.url().replace("http://", "https://");
     let settings = settings(&url, &platform.token());
     // Without any certificates the client cannot even be created, which is equivalent.
-    if let Ok(reader) = Reader::new(settings) {
-        let error = connect(&Writer::new(&reader)).await.unwrap_err();
+    if let Ok(reader) = ApiReader::new(settings) {
+        let error = connect(&ApiWriter::new(&reader)).await.unwrap_err();
         assert!(matches!(error.kind, RemoteErrorKind::Unreachable(_)), "{error}");
     }
     assert_eq!(platform.calls().len(), 0);
@@ -129,8 +129,8 @@ async fn a_certificate_that_nobody_vouches_for_gets_no_request() {
     let (address, attempts, requests) = untrusted_server().await;
     let settings = settings(&format!("https://{address}"), "token");
     // Without any certificates the client cannot even be created, which is equivalent.
-    if let Ok(reader) = Reader::new(settings) {
-        let error = connect(&Writer::new(&reader)).await.unwrap_err();
+    if let Ok(reader) = ApiReader::new(settings) {
+        let error = connect(&ApiWriter::new(&reader)).await.unwrap_err();
         assert!(matches!(error.kind, RemoteErrorKind::Unreachable(_)), "{error}");
         assert!(error.to_string().contains("TLS: ") && error.to_string().contains("certificate"), "{error}");
         assert!(attempts.load(Ordering::SeqCst) > 0);
@@ -224,7 +224,7 @@ async fn sync_counts_as_spent_after_503_and_is_tried_again_after_429() {
     let writer = writer(&platform);
     platform.script("sync", Fault::status(503, "gateway gave up"));
     let error = writer.sync(&unit(), &one(json!(1)), &options(), None).await.unwrap_err();
-    assert!(error.outcome_unknown(), "{error}");
+    assert!(error.is_outcome_unknown(), "{error}");
     assert_eq!(platform.calls().len(), 1);
     platform.script("sync", Fault::status(429, "busy"));
     writer.sync(&unit(), &one(json!(1)), &options(), None).await.unwrap();
@@ -252,7 +252,7 @@ async fn a_refusal_that_a_gateway_may_have_made_is_unknown_and_never_repeated() 
             writer.cleanup(&unit(), &one(json!(1))).await.unwrap_err(),
             writer.sync(&unit(), &one(json!(1)), &options(), None).await.unwrap_err(),
         ] {
-            assert!(error.outcome_unknown(), "{status} {error}");
+            assert!(error.is_outcome_unknown(), "{status} {error}");
         }
         assert_eq!(platform.writes().len(), 3, "{status}");
     }
@@ -266,7 +266,7 @@ async fn a_gateway_that_says_when_to_come_back_may_have_let_a_write_through() {
         let gateways = Fault::body(status, "text/html", "<html>busy</html>").header("retry-after", "0");
         platform.script("connect", gateways);
         let error = connect(&writer).await.unwrap_err();
-        assert!(error.outcome_unknown(), "{status} {error}");
+        assert!(error.is_outcome_unknown(), "{status} {error}");
     }
     assert_eq!(platform.writes().len(), 2);
 }
@@ -279,7 +279,7 @@ async fn a_sync_has_its_own_patience() {
     let writer = writer(&platform);
     let brief = Some(Duration::from_millis(50));
     let error = writer.sync(&unit(), &one(json!(1)), &options(), brief).await.unwrap_err();
-    assert!(error.outcome_unknown(), "{error}");
+    assert!(error.is_outcome_unknown(), "{error}");
     assert!(error.to_string().contains("timed out"), "{error}");
     gate.open();
     writer.sync(&unit(), &one(json!(1)), &options(), None).await.unwrap();
@@ -300,7 +300,7 @@ async fn redirects_are_not_followed_and_the_token_stays() {
             // 303 means that a write was carried out, and where to read about it.
             let see_other = status == 303 && error.endpoint.is_write();
             assert_eq!(matches!(error.kind, RemoteErrorKind::Redirected(_)), !see_other, "{error}");
-            assert_eq!(error.outcome_unknown(), see_other, "{error}");
+            assert_eq!(error.is_outcome_unknown(), see_other, "{error}");
             assert!(!error.to_string().contains("secret=path"), "{error}");
         }
     }
@@ -331,7 +331,7 @@ async fn a_small_body_that_unpacks_to_a_large_one_is_given_up() {
     assert_eq!(limit(writer.reader().list(&unit()).await.unwrap_err()), 64 << 20);
     assert_eq!(limit(writer.reader().schema(&unit(), &id(json!(1))).await.unwrap_err()), 4 << 20);
     let error = connect(&writer).await.unwrap_err();
-    assert!(error.outcome_unknown());
+    assert!(error.is_outcome_unknown());
     assert_eq!(limit(error), 1 << 20);
 }
 
@@ -361,7 +361,7 @@ async fn a_body_without_end_is_cut_at_the_limit() {
     let endless = Wire::Endless(b"HTTP/1.1 200 OK\r\nx: ".to_vec());
     proxy.script([endless]);
     let error = connect(&writer).await.unwrap_err();
-    assert!(matches!(error.kind, RemoteErrorKind::NoAnswer(_)), "{error}");
+    assert!(matches!(error.kind, RemoteErrorKind::NoResponse(_)), "{error}");
 }
 
 #[tokio::test]
@@ -384,7 +384,7 @@ async fn a_renewed_token_is_read_anew_once_also_for_a_write() {
         source.1 += 1;
         Ok(source.0.clone().into())
     });
-    let writer = Writer::new(&Reader::new(with_token(&platform.url(), token)).unwrap());
+    let writer = ApiWriter::new(&ApiReader::new(with_token(&platform.url(), token)).unwrap());
     connect(&writer).await.unwrap();
     connect(&writer).await.unwrap();
     assert_eq!(source.lock().unwrap().1, 1, "read once for many calls");
@@ -412,13 +412,13 @@ async fn a_token_that_cannot_be_had_or_sent_sends_nothing() {
     let two_lines: Token = Arc::new(|| Ok("two\nlines".into()));
     let empty: Token = Arc::new(|| Ok(" \n".into()));
     for token in [unreadable, two_lines, empty] {
-        let error = Reader::new(with_token(&platform.url(), token)).unwrap().list(&unit()).await.unwrap_err();
+        let error = ApiReader::new(with_token(&platform.url(), token)).unwrap().list(&unit()).await.unwrap_err();
         assert!(error.is_auth(), "{error}");
         assert!(!error.to_string().contains("lines"), "{error}");
     }
     assert_eq!(platform.calls().len(), 0);
     let token: Token = Arc::new(|| Ok("token-of-the-tests\n".into()));
-    Reader::new(with_token(&platform.url(), token)).unwrap().list(&unit()).await.unwrap();
+    ApiReader::new(with_token(&platform.url(), token)).unwrap().list(&unit()).await.unwrap();
 }
 
 #[tokio::test]
@@ -428,8 +428,8 @@ async fn no_more_calls_are_under_way_than_permitted() {
     platform.script_always("list", Fault::HoldBeforeActing(gate.clone()));
     // No sync is running, so all three permits are available to lists.
     let timeout = Duration::from_secs(60);
-    let settings = Settings { max_in_flight: 3, timeout, ..settings(&platform.url(), &platform.token()) };
-    let reader = Reader::new(settings).unwrap();
+    let settings = ClientConfig { max_in_flight: 3, timeout, ..settings(&platform.url(), &platform.token()) };
+    let reader = ApiReader::new(settings).unwrap();
     let calls: Vec<_> = (0..6)
         .map(|_| {
             let reader = reader.clone();

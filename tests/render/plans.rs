@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use wellspring::model::{
-    Applied, Declared, Definition, DesiredSource, DesiredUnit, FieldPath, Missed, Overlap, Owned, Place,
-    Policy, Scope, Segment, SourceId, SourceKey, SourceName, Suspend, SyncSpec, Template, TestSpec, Unit,
-    When, WorkspaceId,
+    LastApplied, ConfigValue, Definition, DesiredSource, DesiredWorkspace, FieldPath, Missed, Overlap, ManagedSource, SourceLocation,
+    Policy, Scope, Segment, SourceId, SourceKey, SourceName, Suspend, SyncSpec, Template, TestSpec, WorkspaceRef,
+    Schedule, WorkspaceId,
 };
 use wellspring::plan::{
-    Action, ActionKind, ActionResult, ErrorKind, FieldChange, How, Outcome, Plan, Removal, Step, Suspended,
-    Tested, Unchecked, UnitError, UnitPlan, Unmanaged, Withheld, WithheldReason,
+    Action, ActionKind, ActionResult, ErrorKind, FieldChange, ChangeKind, ApplyOutcome, Plan, Removal, Step, Suspended,
+    TestStatus, Unchecked, WorkspaceError, WorkspacePlan, Unmanaged, Withheld, WithheldReason,
 };
 use wellspring::render::{Orphan, Problems};
 
@@ -34,8 +34,8 @@ fn id(text: &str) -> SourceId {
     SourceId::from_json(&json!(text)).unwrap()
 }
 
-fn at(file: &str, line: u32) -> Place {
-    Place { file: file.into(), line }
+fn at(file: &str, line: u32) -> SourceLocation {
+    SourceLocation { file: file.into(), line }
 }
 
 fn path(text: &str) -> FieldPath {
@@ -46,7 +46,7 @@ fn path(text: &str) -> FieldPath {
 
 pub(crate) fn every(seconds: u64) -> SyncSpec {
     SyncSpec {
-        when: When::Every(Duration::from_secs(seconds)),
+        when: Schedule::Every(Duration::from_secs(seconds)),
         jitter: Duration::ZERO,
         stale_after: None,
         missed: Missed::Once,
@@ -58,15 +58,15 @@ pub(crate) fn every(seconds: u64) -> SyncSpec {
 }
 
 fn cron(expression: &str, timezone: &str) -> SyncSpec {
-    SyncSpec { when: When::Cron { expression: expression.into(), timezone: timezone.into() }, ..every(1) }
+    SyncSpec { when: Schedule::Cron { expression: expression.into(), timezone: timezone.into() }, ..every(1) }
 }
 
 fn definition() -> Definition {
     let password = Template(vec![Segment::Env("DB_PASSWORD".into())]);
     let config = [
-        ("host", Declared::String("db2.example.com".into())),
-        ("port", Declared::Integer(5432)),
-        ("password", Declared::Template(password)),
+        ("host", ConfigValue::String("db2.example.com".into())),
+        ("port", ConfigValue::Integer(5432)),
+        ("password", ConfigValue::Template(password)),
     ];
     Definition {
         kind: "postgresql".into(),
@@ -91,10 +91,10 @@ pub(crate) fn source(text: &str, line: u32) -> DesiredSource {
 }
 
 /// Creates a unit that declares `sources` and has an empty plan.
-pub(crate) fn unit(label: &str, workspace: &str, scope: &str, sources: Vec<DesiredSource>) -> UnitPlan {
+pub(crate) fn unit(label: &str, workspace: &str, scope: &str, sources: Vec<DesiredSource>) -> WorkspacePlan {
     let unit =
-        Unit { workspace: WorkspaceId::parse(workspace).unwrap(), scope: Scope::parse(scope).unwrap() };
-    let desired = DesiredUnit {
+        WorkspaceRef { workspace: WorkspaceId::parse(workspace).unwrap(), scope: Scope::parse(scope).unwrap() };
+    let desired = DesiredWorkspace {
         unit,
         alias: (label != workspace).then(|| label.to_owned()),
         policy: Policy::default(),
@@ -103,12 +103,12 @@ pub(crate) fn unit(label: &str, workspace: &str, scope: &str, sources: Vec<Desir
         removed: Vec::new(),
         files: vec!["workspaces/crm.toml".into()],
     };
-    let error = UnitError::new(ErrorKind::List, String::new());
-    UnitPlan { error: None, ..UnitPlan::failed(Arc::new(desired), error) }
+    let error = WorkspaceError::new(ErrorKind::List, String::new());
+    WorkspacePlan { error: None, ..WorkspacePlan::failed(Arc::new(desired), error) }
 }
 
-pub(crate) fn plan_of(units: Vec<UnitPlan>) -> Plan {
-    Plan { units, ..Plan::default() }
+pub(crate) fn plan_of(units: Vec<WorkspacePlan>) -> Plan {
+    Plan { workspaces: units, ..Plan::default() }
 }
 
 pub(crate) fn action(step: Step, source: &str, reason: &str, line: u32) -> Action {
@@ -117,11 +117,11 @@ pub(crate) fn action(step: Step, source: &str, reason: &str, line: u32) -> Actio
         source: key(source),
         name: name(source),
         reason: reason.into(),
-        at: Some(at("workspaces/crm.toml", line)),
+        location: Some(at("workspaces/crm.toml", line)),
         changes: Vec::new(),
-        mends_drift: false,
-        lacks_secret: None,
-        tested: None,
+        corrects_drift: false,
+        missing_secrets: None,
+        test_status: None,
     }
 }
 
@@ -129,7 +129,7 @@ pub(crate) fn change(field: &str, before: Value, after: Value) -> FieldChange {
     let known = |value: Value| (!value.is_null()).then_some(value);
     FieldChange {
         path: path(field),
-        how: How::Changed,
+        kind: ChangeKind::Changed,
         before: known(before),
         after: known(after),
         sensitive: false,
@@ -157,7 +157,7 @@ fn withheld(source: &str, action: ActionKind, code: WithheldReason, reason: &str
         action,
         code,
         reason: reason.into(),
-        at: Some(at("workspaces/crm.toml", 40)),
+        location: Some(at("workspaces/crm.toml", 40)),
         allow: (!allow.is_empty()).then(|| allow.into()),
         refused: matches!(
             code,
@@ -171,8 +171,8 @@ fn unmanaged(text: &str) -> Unmanaged {
     Unmanaged { name: name(text), kind: Some("csv".into()), id: Some(id("source_77")) }
 }
 
-fn owned() -> Arc<Owned> {
-    let applied = Applied {
+fn owned() -> Arc<ManagedSource> {
+    let applied = LastApplied {
         definition: Arc::new(definition()).into(),
         secrets: BTreeMap::new(),
         echo: Default::default(),
@@ -181,7 +181,7 @@ fn owned() -> Arc<Owned> {
         sync: None,
         sync_since: None,
     };
-    Arc::new(Owned {
+    Arc::new(ManagedSource {
         key: key("tickets"),
         id: Some(id("source_9")),
         superseded: Vec::new(),
@@ -228,8 +228,8 @@ pub(crate) fn typical() -> Plan {
 pub(crate) fn problems() -> (Plan, Problems) {
     let mut crm = crm();
     crm.in_place = true;
-    let verdict = Tested { passed: false, message: "no route to host".into() };
-    crm.actions[0].tested = Some(verdict);
+    let verdict = TestStatus { passed: false, message: "no route to host".into() };
+    crm.actions[0].test_status = Some(verdict);
     let metadata = "only metadata differs; it will be sent with the next change";
     let mut sales = sales();
     sales.actions.truncate(0);
@@ -238,7 +238,7 @@ pub(crate) fn problems() -> (Plan, Problems) {
         changes: vec![
             change("metadata.team", json!("a"), json!("b")),
             FieldChange {
-                how: How::Added,
+                kind: ChangeKind::Added,
                 ..drifted(change("metadata.wellspring", json!(null), json!(null)))
             },
         ],
@@ -251,7 +251,7 @@ pub(crate) fn problems() -> (Plan, Problems) {
         )
     }];
     let orphan = |workspace: &str, scope: &str, sources| Orphan {
-        unit: Unit { workspace: WorkspaceId::parse(workspace).unwrap(), scope: Scope::parse(scope).unwrap() },
+        unit: WorkspaceRef { workspace: WorkspaceId::parse(workspace).unwrap(), scope: Scope::parse(scope).unwrap() },
         sources,
     };
     let problems = Problems {
@@ -267,7 +267,7 @@ pub(crate) fn everything() -> Plan {
     plan_of(vec![crm(), sales(), risk(), support(), legacy()])
 }
 
-fn crm() -> UnitPlan {
+fn crm() -> WorkspacePlan {
     let mut crm = unit("crm", "ws_1c04de", "user", vec![source("customer_db", 6), source("leads", 19)]);
     let mut replaced = action(replace(0, "source_123"), "customer_db", "connection_config changed", 6);
     replaced.changes = vec![
@@ -281,7 +281,7 @@ fn crm() -> UnitPlan {
     crm
 }
 
-fn sales() -> UnitPlan {
+fn sales() -> WorkspacePlan {
     let mut api = source("sales_api", 21);
     api.sync = Some(every(6 * 3600));
     let mut orders = source("orders_db", 30);
@@ -289,18 +289,18 @@ fn sales() -> UnitPlan {
     let mut sales =
         unit("sales", "ws_7f3a91", "user", vec![api, orders, source("returns", 44), source("stock", 60)]);
     let vanished = Action {
-        mends_drift: true,
+        corrects_drift: true,
         ..action(Step::Connect { index: 2 }, "returns", "gone from the platform", 44)
     };
     let mut drift = action(replace(3, "source_7"), "stock", "connection_config changed on the platform", 60);
     drift.name = name("Stock levels (EU)");
-    drift.mends_drift = true;
+    drift.corrects_drift = true;
     drift.changes = vec![
         drifted(change("connection_config.port", json!(5433), json!(5432))),
         drifted(change("type", json!("mysql"), json!("postgresql"))),
     ];
     let lacking = Action {
-        lacks_secret: Some("SALES_TOKEN is not set here".into()),
+        missing_secrets: Some("SALES_TOKEN is not set here".into()),
         ..action(Step::Connect { index: 0 }, "sales_api", "new", 21)
     };
     let schedule = Step::Schedule { index: 1, before: Some(every(6 * 3600)) };
@@ -308,14 +308,14 @@ fn sales() -> UnitPlan {
     sales.unchecked = vec![Unchecked {
         source: key("sales_api"),
         name: name("sales_api"),
-        why: "SALES_TOKEN is not set here".into(),
-        at: at("workspaces/sales.toml", 21),
+        reason: "SALES_TOKEN is not set here".into(),
+        location: at("workspaces/sales.toml", 21),
     }];
     sales.unchanged = vec![name("orders_db")];
     sales
 }
 
-fn risk() -> UnitPlan {
+fn risk() -> WorkspacePlan {
     let mut risk = unit("risk", "ws_02bd44", "organization", vec![source("tickets", 3)]);
     risk.actions = vec![
         action(cleanup("source_31", Removal::Removed), "old_ledger", "[removed] RISK-88", 50),
@@ -357,7 +357,7 @@ fn risk() -> UnitPlan {
     risk
 }
 
-fn support() -> UnitPlan {
+fn support() -> WorkspacePlan {
     let mut paused = source("chat_export", 12);
     paused.suspend =
         Some(Suspend { reason: "OPS-12, vendor migrates".into(), until: "2026-12-01".parse().ok() });
@@ -373,7 +373,7 @@ fn support() -> UnitPlan {
         "connection_config changed, metadata changed on the platform",
         30,
     );
-    mixed.mends_drift = true;
+    mixed.corrects_drift = true;
     mixed.changes = vec![
         change("connection_config.path", json!(null), json!("faq/")),
         change("connection_config.type", json!("old"), json!(null)),
@@ -387,8 +387,8 @@ fn support() -> UnitPlan {
     support.unchecked = vec![Unchecked {
         source: key("mail"),
         name: name("mail"),
-        why: "MAIL_PASSWORD is not set here".into(),
-        at: at("workspaces/support.toml", 40),
+        reason: "MAIL_PASSWORD is not set here".into(),
+        location: at("workspaces/support.toml", 40),
     }];
     support.unchanged = vec![name("mail")];
     support.suspended = vec![Suspended {
@@ -399,36 +399,36 @@ fn support() -> UnitPlan {
     support
 }
 
-fn legacy() -> UnitPlan {
+fn legacy() -> WorkspacePlan {
     let legacy = unit("ws_legacy", "ws_legacy", "user", Vec::new());
     let message = "could not list the sources of ws_legacy: 403 forbidden. The token has no access to this workspace; ask its owner for it, or take the workspace out of the files";
-    UnitPlan::failed(legacy.desired, UnitError::new(ErrorKind::Auth, message.into()))
+    WorkspacePlan::failed(legacy.desired, WorkspaceError::new(ErrorKind::Auth, message.into()))
 }
 
 /// A plan with every possible result.
-pub(crate) fn applied() -> (Plan, Vec<Outcome>) {
+pub(crate) fn applied() -> (Plan, Vec<ApplyOutcome>) {
     let plan = everything();
     let refused =
         ActionResult::Failed("the platform refused the definition: 422, port is out of range".into());
     let skipped = ActionResult::Skipped("SALES_TOKEN is not set here".into());
-    let stopped = UnitError::new(
+    let stopped = WorkspaceError::new(
         ErrorKind::List,
         "the listing after the write did not come: timed out after 30s".into(),
     );
     let outcomes = vec![
-        Outcome { results: vec![refused], ..Outcome::default() },
-        Outcome {
+        ApplyOutcome { results: vec![refused], ..ApplyOutcome::default() },
+        ApplyOutcome {
             results: vec![ActionResult::Done, skipped, ActionResult::Done, ActionResult::Done],
-            ..Outcome::default()
+            ..ApplyOutcome::default()
         },
-        Outcome { results: vec![ActionResult::Done; 3], ..Outcome::default() },
-        Outcome {
+        ApplyOutcome { results: vec![ActionResult::Done; 3], ..ApplyOutcome::default() },
+        ApplyOutcome {
             results: vec![ActionResult::Done, ActionResult::Open],
             error: Some(stopped),
-            again: false,
+            needs_second_pass: false,
             waits_for_sync: false,
         },
-        Outcome::default(),
+        ApplyOutcome::default(),
     ];
     (plan, outcomes)
 }
@@ -453,7 +453,7 @@ pub(crate) fn hostile() -> Plan {
     names.unmanaged = ["$(rm -rf ~)", "it's", "-rf", "[click](https://example.com)", "東京の注文", "a\nb"]
         .map(unmanaged)
         .into();
-    plan.units.push(names);
+    plan.workspaces.push(names);
     plan
 }
 
@@ -464,7 +464,7 @@ pub(crate) fn in_unit(hostile: &str, other: &str) -> Plan {
     let declared = DesiredSource { sync: Some(cron(other, hostile)), ..source(text, 1) };
     let mut unit = unit(other, workspace, text, vec![declared]);
     let mut replaced = action(replace(0, text), text, other, 1);
-    replaced.at = Some(at(text, 1));
+    replaced.location = Some(at(text, 1));
     replaced.name = name("the name");
     replaced.changes = vec![
         change("connection_config.plain", json!(hostile), json!(other)),
@@ -477,14 +477,14 @@ pub(crate) fn in_unit(hostile: &str, other: &str) -> Plan {
         },
     ];
     let lacking =
-        Action { lacks_secret: Some(other.into()), ..action(Step::Connect { index: 0 }, text, "new", 1) };
+        Action { missing_secrets: Some(other.into()), ..action(Step::Connect { index: 0 }, text, "new", 1) };
     let schedule = Step::Schedule { index: 0, before: Some(cron(hostile, other)) };
     unit.actions = vec![lacking, replaced, action(schedule, text, other, 1)];
     unit.withheld = vec![withheld(text, ActionKind::Cleanup, WithheldReason::Protected, other, other)];
     unit.unmanaged = vec![unmanaged(text)];
     unit.unreadable = vec![format!("{text}: {other}")];
     let failed =
-        UnitPlan::failed(unit.desired.clone(), UnitError::new(ErrorKind::List, format!("{other}{hostile}")));
+        WorkspacePlan::failed(unit.desired.clone(), WorkspaceError::new(ErrorKind::List, format!("{other}{hostile}")));
     plan_of(vec![unit, failed])
 }
 

@@ -1,9 +1,9 @@
 //! Tests that file changes are applied and unreadable files cause no removals.
 
 use super::support::{Fault, Gate, Scene, until};
-use wellspring::model::{Scope, Unit, WorkspaceId};
+use wellspring::model::{Scope, WorkspaceRef, WorkspaceId};
 use wellspring::remote::BaseUrl;
-use wellspring::state::State;
+use wellspring::state::Store;
 
 const A: (&str, &str) = ("alpha", "a.example.com");
 const B: (&str, &str) = ("beta", "b.example.com");
@@ -53,8 +53,8 @@ fn a_look_that_finds_nothing_moved_waits_for_nobody_who_writes_the_workspace() {
     let (scene, daemon) = settled();
     until_looked(&scene, &daemon);
     let url = BaseUrl::parse(&scene.platform.url()).unwrap();
-    let state = State::open(scene.state.path(), url.as_str()).unwrap();
-    let unit = Unit { workspace: WorkspaceId::parse("ws_one").unwrap(), scope: Scope::default() };
+    let state = Store::open(scene.state.path(), url.as_str()).unwrap();
+    let unit = WorkspaceRef { workspace: WorkspaceId::parse("ws_one").unwrap(), scope: Scope::default() };
     let locks = || std::fs::read_dir(scene.state.path().join("locks")).unwrap().count();
     let before = locks();
     let writing = state.lock(&unit, "someone").unwrap();

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use proptest::prelude::{Strategy, any, prop, prop_assert, prop_oneof, proptest};
 use std::collections::{HashMap, HashSet};
-use wellspring::schedule::Timing;
+use wellspring::schedule::CompiledSchedule;
 use wellspring::zones;
 
 /// The minutes that the wall clock reaches *for the first time*, by instant.
@@ -40,7 +40,7 @@ impl Walk {
 }
 
 /// Compares the schedule in the same period, forwards and backwards.
-fn check_stretch(label: &str, timing: &Timing, from: i64, to: i64, expected: &[Timestamp]) {
+fn check_stretch(label: &str, timing: &CompiledSchedule, from: i64, to: i64, expected: &[Timestamp]) {
     let end = seconds(to);
     let mut t = seconds(from);
     for firing in expected {
@@ -88,7 +88,7 @@ fn in_every_zone_at_every_change_of_the_clock_cron_fires_once() {
             continue;
         }
         zones += 1;
-        let mut timings: HashMap<String, Timing> = HashMap::new();
+        let mut timings: HashMap<String, CompiledSchedule> = HashMap::new();
         let mut seen_kinds = HashSet::new();
         for (second, after) in all {
             let before = i64::from(zone.to_offset(seconds(second - 1)).seconds());
@@ -202,8 +202,8 @@ proptest! {
         zone in prop_oneof![any::<String>(), "[A-Z][a-z]{1,8}/[A-Z][a-z]{1,8}"],
     ) {
         let when = |zone: &str| spec(cron(&expression, zone));
-        let _ = Timing::compile(&unit("w"), &name("s"), &when(&zone));
-        if let Ok(timing) = Timing::compile(&unit("w"), &name("s"), &when("Europe/Rome")) {
+        let _ = CompiledSchedule::compile(&unit("w"), &name("s"), &when(&zone));
+        if let Ok(timing) = CompiledSchedule::compile(&unit("w"), &name("s"), &when("Europe/Rome")) {
             let _ = (timing.next_after(Timestamp::MAX), timing.latest_at_or_before(Timestamp::MIN));
             prop_assert!(timing.next_after(at("2026-01-01T00:00:00Z")).is_some());
         }

@@ -5,9 +5,9 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::{any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use wellspring::model::{Missed, Overlap, SourceName, SyncSpec, Unit, When};
+use wellspring::model::{Missed, Overlap, SourceName, SyncSpec, WorkspaceRef, Schedule};
 use wellspring::schedule::{
-    CLOCK_TOLERANCE, Decision, Last, MISSED_COUNTED, Scheduled, SkippedWhy, Timing, due, ripe_at,
+    CLOCK_TOLERANCE, Decision, LastClaim, MAX_MISSED_COUNT, ScheduleInput, SkipReason, CompiledSchedule, due, next_decision_at,
 };
 
 /// A small generator, so that a seed determines a whole history.
@@ -28,9 +28,9 @@ impl Dice {
 struct Source {
     name: SourceName,
     spec: SyncSpec,
-    timing: Timing,
+    timing: CompiledSchedule,
     known_since: Timestamp,
-    last: Option<Last>,
+    last: Option<LastClaim>,
     /// End of the running sync.
     busy_until: Option<Timestamp>,
     /// The first firing that is not accounted for.
@@ -39,14 +39,14 @@ struct Source {
 }
 
 impl Source {
-    fn new(unit: &Unit, number: usize, spec: SyncSpec, now: Timestamp) -> Self {
+    fn new(unit: &WorkspaceRef, number: usize, spec: SyncSpec, now: Timestamp) -> Self {
         let name = name(&format!("source-{number}"));
-        let timing = Timing::compile(unit, &name, &spec).unwrap();
+        let timing = CompiledSchedule::compile(unit, &name, &spec).unwrap();
         let expected = timing.next_after(now).unwrap();
         Self { name, spec, timing, known_since: now, last: None, busy_until: None, expected, runs: 0 }
     }
 
-    fn any(unit: &Unit, number: usize, dice: &mut Dice, now: Timestamp) -> Self {
+    fn any(unit: &WorkspaceRef, number: usize, dice: &mut Dice, now: Timestamp) -> Self {
         const EXPRESSIONS: [&str; 6] = [
             "15 2 * * MON-SAT",
             "*/30 2 * * *",
@@ -60,7 +60,7 @@ impl Source {
             list[usize::try_from(dice.below(i64::try_from(list.len()).unwrap())).unwrap()]
         };
         let when = if dice.below(2) == 0 {
-            When::Every(Duration::from_secs((4 * HOUR + dice.below(9 * DAY)).unsigned_abs()))
+            Schedule::Every(Duration::from_secs((4 * HOUR + dice.below(9 * DAY)).unsigned_abs()))
         } else {
             cron(pick(dice, &EXPRESSIONS), pick(dice, &ZONES))
         };
@@ -73,10 +73,10 @@ impl Source {
 
     fn scheduled<'a>(
         &'a self,
-        unit: &'a Unit,
+        unit: &'a WorkspaceRef,
         options: &'a serde_json::Map<String, serde_json::Value>,
-    ) -> Scheduled<'a> {
-        Scheduled {
+    ) -> ScheduleInput<'a> {
+        ScheduleInput {
             unit,
             name: &self.name,
             spec: &self.spec,
@@ -90,8 +90,8 @@ impl Source {
 
     /// Records a claim, as the loop does before it acts.
     fn claim(&mut self, firing: Timestamp) {
-        let before = self.last.unwrap_or(Last { firing, running: false, ended: None });
-        self.last = Some(Last { firing, ..before });
+        let before = self.last.unwrap_or(LastClaim { firing, running: false, ended: None });
+        self.last = Some(LastClaim { firing, ..before });
     }
 
     /// Accounts for firings up to and including `firing`; returns how many there were.
@@ -125,7 +125,7 @@ impl Source {
 
 /// Sources of one unit.
 struct Fleet {
-    unit: Unit,
+    unit: WorkspaceRef,
     sources: Vec<Source>,
 }
 
@@ -146,12 +146,12 @@ impl Fleet {
             assert!(skipped.firing <= now);
             let count = source.account(skipped.firing);
             assert!(count > 0, "skipped twice: {skipped:?}");
-            assert_eq!(skipped.count, count.min(MISSED_COUNTED), "{skipped:?}");
-            match skipped.why {
-                SkippedWhy::Running => {
+            assert_eq!(skipped.count, count.min(MAX_MISSED_COUNT), "{skipped:?}");
+            match skipped.reason {
+                SkipReason::Running => {
                     assert_eq!((source.spec.overlap, source.busy_until.is_some()), (Overlap::Forbid, true));
                 }
-                SkippedWhy::Late => assert_eq!(source.spec.missed, Missed::Skip),
+                SkipReason::Late => assert_eq!(source.spec.missed, Missed::Skip),
             }
             source.claim(skipped.firing);
         }
@@ -160,7 +160,7 @@ impl Fleet {
             assert!(run.firing <= now && source.busy_until.is_none());
             let count = source.account(run.firing);
             assert!(count > 0, "fired twice: {run:?}");
-            assert_eq!(run.missed, (count - 1).min(MISSED_COUNTED), "{run:?} of {:?}", source.spec);
+            assert_eq!(run.missed, (count - 1).min(MAX_MISSED_COUNT), "{run:?} of {:?}", source.spec);
             if source.spec.missed == Missed::Skip {
                 assert_eq!(run.missed, 0);
             }
@@ -301,14 +301,14 @@ proptest! {
         let unit = unit("w");
         let mut source = Source::any(&unit, 0, &mut Dice(seed), now);
         source.known_since = moment(known_since);
-        source.last = last.map(|(firing, running, ended)| Last {
+        source.last = last.map(|(firing, running, ended)| LastClaim {
             firing: moment(firing),
             running,
             ended: ended.map(moment),
         });
         let options = serde_json::Map::new();
-        let scheduled = [Scheduled { suspended, ..source.scheduled(&unit, &options) }];
-        let ripe = ripe_at(now, &scheduled[0]);
+        let scheduled = [ScheduleInput { suspended, ..source.scheduled(&unit, &options) }];
+        let ripe = next_decision_at(now, &scheduled[0]);
         let says = |at| Decision { wake_at: None, ..due(at, &scheduled) } != Decision::default();
         for later in waits.into_iter().map(moment).filter(|later| ripe.is_none_or(|ripe| *later < ripe)) {
             prop_assert!(!says(later), "{later}, ripe at {ripe:?}");

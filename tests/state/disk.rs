@@ -10,9 +10,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use wellspring::model::{Declared, FieldPath, IntentKind, SecretRef};
+use wellspring::model::{ConfigValue, FieldPath, IntentKind, SecretRef};
 use wellspring::secrets::Secrets;
-use wellspring::state::{Change, LockError, NewIntent, RunOutcome, State, StateError};
+use wellspring::state::{StoreChange, LockError, NewIntent, RunOutcome, Store, StoreError};
 
 fn listing(dir: &Path) -> Vec<String> {
     let mut names: Vec<String> =
@@ -36,7 +36,7 @@ fn every_file(dir: &Path, visit: &mut impl FnMut(&Path)) {
 async fn only_the_owner_may_read_what_is_made() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("deep/state");
-    let state = State::open(&path, PLATFORM).unwrap();
+    let state = Store::open(&path, PLATFORM).unwrap();
     state.commit(&unit("a"), vec![own("crm")]).await.unwrap();
     let _lock = state.lock(&unit("a"), "apply").unwrap();
     assert_eq!(mode(&path), 0o700);
@@ -53,11 +53,11 @@ async fn only_the_owner_may_read_what_is_made() {
 async fn the_log_is_written_back_before_it_grows_large() {
     const MIB: usize = 1 << 20;
     let dir = tempfile::tempdir().unwrap();
-    let state = State::open(dir.path(), PLATFORM).unwrap();
-    let large = definition([("query", Declared::String("x".repeat(MIB)))]);
+    let state = Store::open(dir.path(), PLATFORM).unwrap();
+    let large = definition([("query", ConfigValue::String("x".repeat(MIB)))]);
     for n in 0..64 {
         let owned = Arc::new(owned("crm", large.clone()));
-        state.commit(&unit(&format!("w{n}")), vec![Change::Own(name("crm"), owned)]).await.unwrap();
+        state.commit(&unit(&format!("w{n}")), vec![StoreChange::Manage(name("crm"), owned)]).await.unwrap();
     }
     let size = |file: &str| usize::try_from(fs::metadata(dir.path().join(file)).unwrap().len()).unwrap();
     assert!(size("state.db-wal") < 32 * MIB, "{} bytes", size("state.db-wal"));
@@ -68,19 +68,19 @@ async fn the_log_is_written_back_before_it_grows_large() {
 async fn reading_creates_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let missing = dir.path().join("state");
-    assert!(State::open_read_only(&missing, PLATFORM).unwrap().is_none());
+    assert!(Store::open_read_only(&missing, PLATFORM).unwrap().is_none());
     assert!(!missing.exists());
-    assert!(State::open_read_only(dir.path(), PLATFORM).unwrap().is_none());
+    assert!(Store::open_read_only(dir.path(), PLATFORM).unwrap().is_none());
     assert!(listing(dir.path()).is_empty());
 
-    let state = State::open(&missing, PLATFORM).unwrap();
+    let state = Store::open(&missing, PLATFORM).unwrap();
     state.commit(&unit("a"), vec![own("crm")]).await.unwrap();
     drop(state);
     let before = listing(&missing);
     assert!(!before.contains(&"state.db-wal".to_owned()), "closed in good order: {before:?}");
-    let reader = State::open_read_only(&missing, PLATFORM).unwrap().unwrap();
-    assert_eq!(reader.inventory(&unit("a")).await.unwrap().owned.len(), 1);
-    assert!(matches!(reader.commit(&unit("a"), vec![]).await, Err(StateError::ReadOnly { .. })));
+    let reader = Store::open_read_only(&missing, PLATFORM).unwrap().unwrap();
+    assert_eq!(reader.inventory(&unit("a")).await.unwrap().managed.len(), 1);
+    assert!(matches!(reader.commit(&unit("a"), vec![]).await, Err(StoreError::ReadOnly { .. })));
     assert!(matches!(reader.lock(&unit("a"), "plan"), Err(LockError::ReadOnly)));
     assert_eq!(listing(&missing), before);
 }
@@ -88,16 +88,16 @@ async fn reading_creates_nothing() {
 #[tokio::test]
 async fn a_reader_sees_what_a_writer_commits_meanwhile() {
     let dir = tempfile::tempdir().unwrap();
-    drop(State::open(dir.path(), PLATFORM).unwrap());
-    let reader = State::open_read_only(dir.path(), PLATFORM).unwrap().unwrap();
-    let writer = State::open(dir.path(), PLATFORM).unwrap();
+    drop(Store::open(dir.path(), PLATFORM).unwrap());
+    let reader = Store::open_read_only(dir.path(), PLATFORM).unwrap().unwrap();
+    let writer = Store::open(dir.path(), PLATFORM).unwrap();
     writer.commit(&unit("a"), vec![own("one")]).await.unwrap();
-    assert_eq!(reader.inventory(&unit("a")).await.unwrap().owned.len(), 1);
+    assert_eq!(reader.inventory(&unit("a")).await.unwrap().managed.len(), 1);
     writer.commit(&unit("a"), vec![own("two")]).await.unwrap();
-    assert_eq!(reader.inventory(&unit("a")).await.unwrap().owned.len(), 2);
+    assert_eq!(reader.inventory(&unit("a")).await.unwrap().managed.len(), 2);
     assert_eq!(reader.key().id(), writer.key().id());
     drop(writer);
-    assert_eq!(reader.inventory(&unit("a")).await.unwrap().owned.len(), 2);
+    assert_eq!(reader.inventory(&unit("a")).await.unwrap().managed.len(), 2);
     assert!(!dir.path().join("state.db-wal").exists());
 }
 
@@ -105,18 +105,18 @@ async fn a_reader_sees_what_a_writer_commits_meanwhile() {
 async fn a_directory_name_is_not_read_as_syntax() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a?mode=rwc#b %41 'é'");
-    let state = State::open(&path, PLATFORM).unwrap();
+    let state = Store::open(&path, PLATFORM).unwrap();
     state.commit(&unit("a"), vec![own("crm")]).await.unwrap();
     drop(state);
-    let reader = State::open_read_only(&path, PLATFORM).unwrap().unwrap();
-    assert_eq!(reader.inventory(&unit("a")).await.unwrap().owned.len(), 1);
+    let reader = Store::open_read_only(&path, PLATFORM).unwrap().unwrap();
+    assert_eq!(reader.inventory(&unit("a")).await.unwrap().managed.len(), 1);
 }
 
 #[tokio::test]
 async fn a_copy_taken_mid_write_opens_with_every_finished_commit() {
     // A copy taken while the writer is running contains what a kill would leave behind.
     let dir = tempfile::tempdir().unwrap();
-    let state = State::open(dir.path(), PLATFORM).unwrap();
+    let state = Store::open(dir.path(), PLATFORM).unwrap();
     for n in 0..20 {
         state.commit(&unit("a"), vec![own(&format!("s{n}"))]).await.unwrap();
     }
@@ -127,8 +127,8 @@ async fn a_copy_taken_mid_write_opens_with_every_finished_commit() {
     // Simulates a log whose last bytes never reached the disk.
     let log = fs::OpenOptions::new().write(true).open(copy.path().join("state.db-wal")).unwrap();
     log.set_len(log.metadata().unwrap().len() - 10).unwrap();
-    let reopened = State::open(copy.path(), PLATFORM).unwrap();
-    let found = reopened.inventory(&unit("a")).await.unwrap().owned.len();
+    let reopened = Store::open(copy.path(), PLATFORM).unwrap();
+    let found = reopened.inventory(&unit("a")).await.unwrap().managed.len();
     assert_eq!(found, 19, "the torn commit is gone as a whole, the others stand");
 }
 
@@ -138,10 +138,10 @@ async fn damage_is_told_and_nothing_is_deleted() {
     let path = dir.path().join("state.db");
     fs::write(&path, "this is no database, however long it may be".repeat(100)).unwrap();
     for error in [
-        State::open(dir.path(), PLATFORM).err().unwrap(),
-        State::open_read_only(dir.path(), PLATFORM).err().unwrap(),
+        Store::open(dir.path(), PLATFORM).err().unwrap(),
+        Store::open_read_only(dir.path(), PLATFORM).err().unwrap(),
     ] {
-        assert!(matches!(error, StateError::Damaged { .. }), "{error}");
+        assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
         assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
     }
     assert!(fs::read_to_string(&path).unwrap().starts_with("this is no database"));
@@ -153,32 +153,32 @@ async fn some_other_programs_database_is_left_alone() {
     let path = dir.path().join("state.db");
     rusqlite::Connection::open(&path).unwrap().execute_batch("CREATE TABLE theirs (x)").unwrap();
     let before = fs::read(&path).unwrap();
-    assert!(matches!(State::open(dir.path(), PLATFORM), Err(StateError::Damaged { .. })));
+    assert!(matches!(Store::open(dir.path(), PLATFORM), Err(StoreError::Damaged { .. })));
     assert_eq!(fs::read(&path).unwrap(), before);
 }
 
 #[tokio::test]
 async fn a_row_that_cannot_be_read_is_damage_not_absence() {
     let dir = tempfile::tempdir().unwrap();
-    let state = State::open(dir.path(), PLATFORM).unwrap();
+    let state = Store::open(dir.path(), PLATFORM).unwrap();
     state.commit(&unit("a"), vec![own("crm")]).await.unwrap();
     let raw = rusqlite::Connection::open(dir.path().join("state.db")).unwrap();
     raw.execute("UPDATE owned SET owned = '{\"key\": 1}'", []).unwrap();
-    assert!(matches!(state.inventory(&unit("a")).await, Err(StateError::Damaged { .. })));
+    assert!(matches!(state.inventory(&unit("a")).await, Err(StoreError::Damaged { .. })));
 }
 
 #[tokio::test]
 async fn a_newer_schema_is_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
-    drop(State::open(dir.path(), PLATFORM).unwrap());
+    drop(Store::open(dir.path(), PLATFORM).unwrap());
     let raw = rusqlite::Connection::open(dir.path().join("state.db")).unwrap();
     raw.pragma_update(None, "user_version", 999).unwrap();
     drop(raw);
     for error in [
-        State::open(dir.path(), PLATFORM).err().unwrap(),
-        State::open_read_only(dir.path(), PLATFORM).err().unwrap(),
+        Store::open(dir.path(), PLATFORM).err().unwrap(),
+        Store::open_read_only(dir.path(), PLATFORM).err().unwrap(),
     ] {
-        assert!(matches!(error, StateError::Newer { found: 999, .. }), "{error}");
+        assert!(matches!(error, StoreError::Newer { found: 999, .. }), "{error}");
     }
 }
 
@@ -189,15 +189,15 @@ async fn a_database_of_version_1_opens_with_all_that_is_in_it() {
     raw.execute_batch(include_str!("version_1.sql")).unwrap();
     drop(raw);
     let before = fs::read(dir.path().join("state.db")).unwrap();
-    let looked = State::open_read_only(dir.path(), PLATFORM).unwrap().unwrap();
+    let looked = Store::open_read_only(dir.path(), PLATFORM).unwrap().unwrap();
     assert_eq!(looked.last_runs(&unit("ws_1")).await.unwrap().len(), 1, "verbs that only look work at once");
     let refused = looked.commit(&unit("ws_1"), vec![own("crm")]).await;
-    assert!(matches!(refused, Err(StateError::ReadOnly { .. })), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::ReadOnly { .. })), "{refused:?}");
     drop(looked);
     assert_eq!(fs::read(dir.path().join("state.db")).unwrap(), before, "and the file stays as it is");
-    let state = State::open(dir.path(), PLATFORM).unwrap();
+    let state = Store::open(dir.path(), PLATFORM).unwrap();
     let inventory = state.inventory(&unit("ws_1")).await.unwrap();
-    assert_eq!(inventory.owned[&name("crm")].id, Some(id("source_1")));
+    assert_eq!(inventory.managed[&name("crm")].id, Some(id("source_1")));
     assert_eq!(inventory.intents.values().next().unwrap().kind, IntentKind::Cleanup(id("source_1")));
     let history = state.history(all_runs()).await.unwrap();
     let last = state.last_runs(&unit("ws_1")).await.unwrap()[&name("crm")].clone();
@@ -213,7 +213,7 @@ async fn a_database_of_version_1_opens_with_all_that_is_in_it() {
 async fn a_key_of_the_wrong_length_is_refused_and_kept() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("fingerprint.key"), "short").unwrap();
-    assert!(matches!(State::open(dir.path(), PLATFORM), Err(StateError::Key { .. })));
+    assert!(matches!(Store::open(dir.path(), PLATFORM), Err(StoreError::Key { .. })));
     assert_eq!(fs::read(dir.path().join("fingerprint.key")).unwrap(), b"short");
 }
 
@@ -221,7 +221,7 @@ async fn a_key_of_the_wrong_length_is_refused_and_kept() {
 fn a_directory_that_cannot_be_made_is_named() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("file"), "").unwrap();
-    let error = State::open(&dir.path().join("file/state"), PLATFORM).err().unwrap();
+    let error = Store::open(&dir.path().join("file/state"), PLATFORM).err().unwrap();
     assert!(error.to_string().contains("file/state"), "{error}");
     assert!(std::error::Error::source(&error).is_some());
 }
@@ -230,17 +230,17 @@ fn a_directory_that_cannot_be_made_is_named() {
 async fn a_secret_stands_in_no_file_of_the_state() {
     const CANARY: &str = "c4nary-value-9f2b";
     let dir = tempfile::tempdir().unwrap();
-    let state = State::open(dir.path(), PLATFORM).unwrap();
+    let state = Store::open(dir.path(), PLATFORM).unwrap();
     let secrets = Secrets {
         variables: Arc::new(|_| Some(CANARY.to_owned())),
         secrets_dir: None,
         credentials_dir: None,
         forbidden: Default::default(),
         allow: Vec::new(),
-        for_settings: None,
-        held: Default::default(),
+        settings_variables: None,
+        shared: Default::default(),
     };
-    let mut source = owned("crm", definition([("password", Declared::Secret(SecretRef::Env("P".into())))]));
+    let mut source = owned("crm", definition([("password", ConfigValue::Secret(SecretRef::Env("P".into())))]));
     let resolved = secrets.resolve(source.applied.definition.shared(), &[]).unwrap();
     source.applied.secrets = resolved.fingerprints(state.key());
     assert!(source.applied.secrets.contains_key(&FieldPath::root("connection_config").key("password")));
@@ -249,7 +249,7 @@ async fn a_secret_stands_in_no_file_of_the_state() {
     // Many intents are compressed, so a search in the file would not find the canary.
     let recorded = state.inventory(&unit("a")).await.unwrap().intents;
     assert!(!serde_json::to_string(&recorded).unwrap().contains(CANARY));
-    state.commit(&unit("a"), vec![Change::Own(name("crm"), Arc::new(source))]).await.unwrap();
+    state.commit(&unit("a"), vec![StoreChange::Manage(name("crm"), Arc::new(source))]).await.unwrap();
     let look = |file: &Path| {
         let bytes = fs::read(file).unwrap();
         assert!(!bytes.windows(CANARY.len()).any(|window| window == CANARY.as_bytes()), "{}", file.display());
@@ -262,12 +262,12 @@ async fn a_secret_stands_in_no_file_of_the_state() {
 #[test]
 fn the_state_works_without_a_runtime_of_its_own() {
     let dir = tempfile::tempdir().unwrap();
-    let state = State::open(dir.path(), PLATFORM).unwrap();
+    let state = Store::open(dir.path(), PLATFORM).unwrap();
     let first = tokio::runtime::Builder::new_current_thread().build().unwrap();
     first.block_on(state.commit(&unit("a"), vec![own("crm")])).unwrap();
     drop(first);
     let second = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    assert_eq!(second.block_on(state.inventory(&unit("a"))).unwrap().owned.len(), 1);
+    assert_eq!(second.block_on(state.inventory(&unit("a"))).unwrap().managed.len(), 1);
 }
 
 #[tokio::test]
@@ -287,12 +287,12 @@ async fn a_killed_process_leaves_every_finished_commit_and_no_lock() {
     victim.kill().unwrap();
     victim.wait().unwrap();
 
-    let reader = State::open_read_only(dir.path(), PLATFORM).unwrap().unwrap();
-    let seen = reader.inventory(&unit("a")).await.unwrap().owned.len();
+    let reader = Store::open_read_only(dir.path(), PLATFORM).unwrap().unwrap();
+    let seen = reader.inventory(&unit("a")).await.unwrap().managed.len();
     assert!(seen >= finished, "{seen} of {finished}");
-    let state = State::open(dir.path(), PLATFORM).unwrap();
+    let state = Store::open(dir.path(), PLATFORM).unwrap();
     let inventory = state.inventory(&unit("a")).await.unwrap();
-    assert_eq!(inventory.owned.len(), seen);
+    assert_eq!(inventory.managed.len(), seen);
     assert_eq!(state.journal(all_rows()).await.unwrap().len(), seen.min(100), "both or neither");
     let _lock = state.lock(&unit("a"), "apply").unwrap();
     let run = &state.history(all_runs()).await.unwrap()[0];
@@ -303,7 +303,7 @@ async fn a_killed_process_leaves_every_finished_commit_and_no_lock() {
 
 /// Body of the process that the test above kills.
 async fn victim(dir: &Path) {
-    let state = State::open(dir, PLATFORM).unwrap();
+    let state = Store::open(dir, PLATFORM).unwrap();
     let _lock = state.lock(&unit("a"), "run").unwrap();
     state.claim(&unit("a"), vec![scheduled("crm", at(0))], at(0)).await.unwrap();
     for n in 0.. {
@@ -316,26 +316,26 @@ async fn victim(dir: &Path) {
 #[test]
 fn reading_never_fails_and_never_goes_back_while_others_write() {
     let dir = tempfile::tempdir().unwrap();
-    drop(State::open(dir.path(), PLATFORM).unwrap());
+    drop(Store::open(dir.path(), PLATFORM).unwrap());
     let path: Arc<Path> = dir.path().into();
     let writer = std::thread::spawn({
         let path = path.clone();
         move || {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             for n in 0..40 {
-                let state = State::open(&path, PLATFORM).unwrap();
+                let state = Store::open(&path, PLATFORM).unwrap();
                 runtime.block_on(state.commit(&unit("a"), vec![own(&format!("s{n}"))])).unwrap();
             }
         }
     });
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let reader = State::open_read_only(&path, PLATFORM).unwrap().unwrap();
+    let reader = Store::open_read_only(&path, PLATFORM).unwrap().unwrap();
     let mut seen = 0;
     while !writer.is_finished() {
-        let now = runtime.block_on(reader.inventory(&unit("a"))).unwrap().owned.len();
+        let now = runtime.block_on(reader.inventory(&unit("a"))).unwrap().managed.len();
         assert!(now >= seen, "{now} after {seen}");
         seen = now;
     }
     writer.join().unwrap();
-    assert_eq!(runtime.block_on(reader.inventory(&unit("a"))).unwrap().owned.len(), 40);
+    assert_eq!(runtime.block_on(reader.inventory(&unit("a"))).unwrap().managed.len(), 40);
 }

@@ -6,11 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use wellspring::state::{
-    Change, Claim, Finished, HistoryFilter, Retention, Run, RunOutcome, Spent, State, Trigger,
+    StoreChange, Claim, RunEnd, HistoryFilter, Retention, RunRecord, RunOutcome, SkippedRun, Store, Trigger,
 };
 
-fn finished(run: i64, second: i64, outcome: RunOutcome) -> Finished {
-    Finished { run, finished_at: at(second), outcome, records: Some(10), message: None }
+fn finished(run: i64, second: i64, outcome: RunOutcome) -> RunEnd {
+    RunEnd { run, finished_at: at(second), outcome, records: Some(10), message: None }
 }
 
 #[test]
@@ -21,7 +21,7 @@ fn a_firing_is_claimed_once_however_many_try() {
         .map(|_| {
             let path = path.clone();
             std::thread::spawn(move || {
-                let state = State::open(&path, PLATFORM).unwrap();
+                let state = Store::open(&path, PLATFORM).unwrap();
                 let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
                 let claims = |n| vec![scheduled("crm", at(n)), scheduled("erp", at(n))];
                 (0..25)
@@ -41,7 +41,7 @@ fn a_firing_is_claimed_once_however_many_try() {
 #[tokio::test]
 async fn only_scheduled_firings_are_unique_and_per_source() {
     let dir = tempfile::tempdir().unwrap();
-    let state = State::open(dir.path(), PLATFORM).unwrap();
+    let state = Store::open(dir.path(), PLATFORM).unwrap();
     let manual = Claim { trigger: Trigger::Manual, ..scheduled("crm", at(0)) };
     let claims =
         vec![scheduled("crm", at(0)), scheduled("crm", at(0)), manual.clone(), manual, scheduled("b", at(0))];
@@ -54,7 +54,7 @@ async fn only_scheduled_firings_are_unique_and_per_source() {
 #[tokio::test]
 async fn runs_end_once_and_are_remembered() {
     let dir = tempfile::tempdir().unwrap();
-    let state = State::open(dir.path(), PLATFORM).unwrap();
+    let state = Store::open(dir.path(), PLATFORM).unwrap();
     for (n, outcome) in [(0, RunOutcome::Done), (1, RunOutcome::Failed)] {
         let run =
             state.claim(&unit("a"), vec![scheduled("crm", at(n * 60))], at(n * 60 + 1)).await.unwrap()[0];
@@ -81,13 +81,13 @@ async fn runs_end_once_and_are_remembered() {
 #[tokio::test]
 async fn runs_of_a_dead_process_end_as_unknown_and_those_of_a_living_one_do_not() {
     let dir = tempfile::tempdir().unwrap();
-    let living = State::open(dir.path(), PLATFORM).unwrap();
-    let dead = State::open(dir.path(), PLATFORM).unwrap();
+    let living = Store::open(dir.path(), PLATFORM).unwrap();
+    let dead = Store::open(dir.path(), PLATFORM).unwrap();
     living.claim(&unit("a"), vec![scheduled("crm", at(0))], at(0)).await.unwrap();
     dead.claim(&unit("a"), vec![scheduled("erp", at(0))], at(0)).await.unwrap();
     drop(dead);
-    let third = State::open(dir.path(), PLATFORM).unwrap();
-    let check = async |state: &State| {
+    let third = Store::open(dir.path(), PLATFORM).unwrap();
+    let check = async |state: &Store| {
         let last = state.last_runs(&unit("a")).await.unwrap();
         assert_eq!(last[&name("crm")].outcome, RunOutcome::Running);
         assert_eq!(last[&name("erp")].outcome, RunOutcome::Unknown);
@@ -101,12 +101,12 @@ async fn runs_of_a_dead_process_end_as_unknown_and_those_of_a_living_one_do_not(
 #[tokio::test]
 async fn a_death_is_noticed_without_opening_again() {
     let dir = tempfile::tempdir().unwrap();
-    let living = State::open(dir.path(), PLATFORM).unwrap();
-    let dead = State::open(dir.path(), PLATFORM).unwrap();
+    let living = Store::open(dir.path(), PLATFORM).unwrap();
+    let dead = Store::open(dir.path(), PLATFORM).unwrap();
     dead.claim(&unit("a"), vec![scheduled("erp", at(0))], at(0)).await.unwrap();
     assert_eq!(living.last_runs(&unit("a")).await.unwrap()[&name("erp")].outcome, RunOutcome::Running);
     drop(dead);
-    let reader = State::open_read_only(dir.path(), PLATFORM).unwrap().unwrap();
+    let reader = Store::open_read_only(dir.path(), PLATFORM).unwrap().unwrap();
     for state in [&living, &reader] {
         assert_eq!(state.last_runs(&unit("a")).await.unwrap()[&name("erp")].outcome, RunOutcome::Unknown);
         let run = &state.history(all_runs()).await.unwrap()[0];
@@ -117,7 +117,7 @@ async fn a_death_is_noticed_without_opening_again() {
 #[tokio::test]
 async fn pruning_keeps_what_is_needed() {
     let dir = tempfile::tempdir().unwrap();
-    let state = State::open(dir.path(), PLATFORM).unwrap();
+    let state = Store::open(dir.path(), PLATFORM).unwrap();
     let outcomes =
         [RunOutcome::Done, RunOutcome::Done, RunOutcome::Failed, RunOutcome::Failed, RunOutcome::Failed];
     let running = state.claim(&unit("a"), vec![scheduled("crm", at(0))], at(0)).await.unwrap()[0].unwrap();
@@ -145,7 +145,7 @@ async fn pruning_keeps_what_is_needed() {
 #[tokio::test]
 async fn each_workspace_keeps_its_own_newest_runs_of_a_name() {
     let dir = tempfile::tempdir().unwrap();
-    let state = State::open(dir.path(), PLATFORM).unwrap();
+    let state = Store::open(dir.path(), PLATFORM).unwrap();
     let mut newest = Vec::new();
     for n in 1..=4 {
         newest.clear();
@@ -166,7 +166,7 @@ async fn each_workspace_keeps_its_own_newest_runs_of_a_name() {
 #[tokio::test]
 async fn the_journal_does_not_grow_without_bound_and_keeps_its_last_day() {
     let dir = tempfile::tempdir().unwrap();
-    let state = State::open(dir.path(), PLATFORM).unwrap();
+    let state = Store::open(dir.path(), PLATFORM).unwrap();
     let day = SignedDuration::from_hours(24).as_secs();
     let old = (0..20).map(|n| journalled(entry("old", at(n - 2 * day))));
     let new = (0..5).map(|n| journalled(entry("new", at(n))));
@@ -181,7 +181,7 @@ async fn the_journal_does_not_grow_without_bound_and_keeps_its_last_day() {
 #[tokio::test]
 async fn pruning_reaches_everything_and_others_write_meanwhile() {
     let dir = tempfile::tempdir().unwrap();
-    let state = State::open(dir.path(), PLATFORM).unwrap();
+    let state = Store::open(dir.path(), PLATFORM).unwrap();
     let a = unit("a");
     for n in 1..=2 {
         let claims = (0..250).map(|source| scheduled(&format!("s{source}"), at(n))).collect();
@@ -209,17 +209,17 @@ async fn pruning_reaches_everything_and_others_write_meanwhile() {
 }
 
 /// The source as it was connected at this second.
-async fn connected(state: &State, second: i64) {
+async fn connected(state: &Store, second: i64) {
     let mut source = super::owned("crm", super::definition([]));
     source.connected_at = Some(at(second));
-    let change = Change::Own(name("crm"), Arc::new(source));
+    let change = StoreChange::Manage(name("crm"), Arc::new(source));
     state.commit(&unit("a"), vec![change]).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_run_belongs_to_what_was_connected_when_it_was_claimed() {
     let dir = tempfile::tempdir().unwrap();
-    let state = State::open(dir.path(), PLATFORM).unwrap();
+    let state = Store::open(dir.path(), PLATFORM).unwrap();
     let claim = async |second| {
         state.claim(&unit("a"), vec![scheduled("crm", at(second))], at(second)).await.unwrap()[0].unwrap()
     };
@@ -250,22 +250,22 @@ async fn a_run_belongs_to_what_was_connected_when_it_was_claimed() {
     assert_eq!(last().await.unwrap().last_success, Some(at(51)));
 }
 
-fn spent(firing: i64, outcome: RunOutcome) -> Spent {
-    Spent { name: name("crm"), firing: at(firing), outcome, message: "why".to_owned() }
+fn spent(firing: i64, outcome: RunOutcome) -> SkippedRun {
+    SkippedRun { name: name("crm"), firing: at(firing), outcome, message: "why".to_owned() }
 }
 
 #[tokio::test]
 async fn what_was_skipped_stays_skipped_and_hides_no_run() {
     let dir = tempfile::tempdir().unwrap();
-    let open = || State::open(dir.path(), PLATFORM).unwrap();
+    let open = || Store::open(dir.path(), PLATFORM).unwrap();
     let state = open();
     let run = state.claim(&unit("a"), vec![scheduled("crm", at(60))], at(60)).await.unwrap()[0];
     state.finish(vec![finished(run.unwrap(), 65, RunOutcome::Done)]).await.unwrap();
-    state.spend(&unit("a"), vec![spent(120, RunOutcome::Skipped)], at(121)).await.unwrap();
+    state.record_skipped(&unit("a"), vec![spent(120, RunOutcome::Skipped)], at(121)).await.unwrap();
     drop(state);
 
     let state = open();
-    state.spend(&unit("a"), vec![spent(120, RunOutcome::Skipped)], at(122)).await.unwrap();
+    state.record_skipped(&unit("a"), vec![spent(120, RunOutcome::Skipped)], at(122)).await.unwrap();
     let last = state.last_runs(&unit("a")).await.unwrap()[&name("crm")].clone();
     assert_eq!((last.firing, last.outcome, last.last_success), (at(120), RunOutcome::Done, Some(at(65))));
     let again = state.claim(&unit("a"), vec![scheduled("crm", at(120))], at(130)).await.unwrap();
@@ -278,14 +278,14 @@ async fn what_was_skipped_stays_skipped_and_hides_no_run() {
 #[tokio::test]
 async fn a_clock_that_went_back_is_remembered_and_no_firing_comes_twice() {
     let dir = tempfile::tempdir().unwrap();
-    let state = State::open(dir.path(), PLATFORM).unwrap();
+    let state = Store::open(dir.path(), PLATFORM).unwrap();
     let a = unit("a");
     let claim = |second| state.claim(&a, vec![scheduled("crm", at(second))], at(second));
     for second in [1_000, 900_000] {
         let run = claim(second).await.unwrap()[0].unwrap();
         state.finish(vec![finished(run, second, RunOutcome::Done)]).await.unwrap();
     }
-    state.spend(&a, vec![spent(2_000, RunOutcome::Rewound)], at(2_000)).await.unwrap();
+    state.record_skipped(&a, vec![spent(2_000, RunOutcome::Rewound)], at(2_000)).await.unwrap();
     assert_eq!(state.last_runs(&a).await.unwrap()[&name("crm")].firing, at(2_000));
     assert!(claim(3_000).await.unwrap()[0].is_some());
     assert_eq!(state.last_runs(&a).await.unwrap()[&name("crm")].firing, at(3_000));
@@ -293,8 +293,8 @@ async fn a_clock_that_went_back_is_remembered_and_no_firing_comes_twice() {
 }
 
 /// Computes the last run of a source from all of its runs.
-fn last_of(runs: &[Run]) -> (Timestamp, Timestamp, RunOutcome, Option<Timestamp>) {
-    let never_sent = |run: &&Run| matches!(run.outcome, RunOutcome::Skipped | RunOutcome::Rewound);
+fn last_of(runs: &[RunRecord]) -> (Timestamp, Timestamp, RunOutcome, Option<Timestamp>) {
+    let never_sent = |run: &&RunRecord| matches!(run.outcome, RunOutcome::Skipped | RunOutcome::Rewound);
     // Newest first.
     let newest = runs.iter().find(|run| !never_sent(run)).unwrap_or(&runs[0]);
     let back = runs.iter().position(|run| run.outcome == RunOutcome::Rewound).unwrap_or(runs.len() - 1);
@@ -306,7 +306,7 @@ fn last_of(runs: &[Run]) -> (Timestamp, Timestamp, RunOutcome, Option<Timestamp>
 #[tokio::test]
 async fn the_last_run_is_the_one_that_a_look_at_all_runs_finds() {
     let dir = tempfile::tempdir().unwrap();
-    let state = State::open(dir.path(), PLATFORM).unwrap();
+    let state = Store::open(dir.path(), PLATFORM).unwrap();
     let a = unit("a");
     let all = || HistoryFilter { limit: 10_000, ..all_runs() };
     let mut running: Vec<i64> = Vec::new();
@@ -314,8 +314,8 @@ async fn the_last_run_is_the_one_that_a_look_at_all_runs_finds() {
     for n in 0..400_i64 {
         let second = if n % 97 == 96 { n - 50_000 } else { n + 1000 * (n % 7) };
         match (n * n + n / 3) % 11 {
-            0 | 1 => state.spend(&a, vec![spent(second, RunOutcome::Skipped)], at(n)).await.unwrap(),
-            2 => state.spend(&a, vec![spent(second, RunOutcome::Rewound)], at(n)).await.unwrap(),
+            0 | 1 => state.record_skipped(&a, vec![spent(second, RunOutcome::Skipped)], at(n)).await.unwrap(),
+            2 => state.record_skipped(&a, vec![spent(second, RunOutcome::Rewound)], at(n)).await.unwrap(),
             3..=6 => {
                 running.extend(state.claim(&a, vec![scheduled("crm", at(second))], at(n)).await.unwrap()[0]);
             }
@@ -336,7 +336,7 @@ async fn the_last_run_is_the_one_that_a_look_at_all_runs_finds() {
     // Runs that are kept must also identify the last run.
     state.finish(running.iter().map(|run| finished(*run, 500, RunOutcome::Failed)).collect()).await.unwrap();
     for n in 500..510 {
-        state.spend(&a, vec![spent(n, RunOutcome::Skipped)], at(n)).await.unwrap();
+        state.record_skipped(&a, vec![spent(n, RunOutcome::Skipped)], at(n)).await.unwrap();
     }
     let before = state.last_runs(&a).await.unwrap()[&name("crm")].clone();
     let keep = Retention { runs_per_source: 3, age: Duration::ZERO, journal_rows: 100 };

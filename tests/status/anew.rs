@@ -21,7 +21,7 @@ fn synced() -> (Scene, Running, Site) {
 }
 
 const SUCCESS: &str = "wellspring_source_last_sync_success_timestamp_seconds{workspace=\"ws_one\",scope=\"user\",source=\"alpha\"}";
-const PAGE: &str = "/workspaces/ws_one/user/alpha";
+const PAGE_SIZE: &str = "/workspaces/ws_one/user/alpha";
 
 /// Nothing calls the source fresh: no page, no number, no verb.
 #[track_caller]
@@ -29,7 +29,7 @@ fn shown_as_never_good(scene: &Scene, site: &Site, text: &str) {
     let row = site.json()["workspaces"]["listed"][0]["sources"]["listed"][0].clone();
     assert_eq!((row["last_success"].is_null(), &row["data"]["text"]), (true, &text.into()), "{row:#}");
     assert_eq!(site.metric(SUCCESS), None);
-    assert!(site.get(PAGE).body.contains(text));
+    assert!(site.get(PAGE_SIZE).body.contains(text));
     let status = json(&scene.wellspring(&["status", "--format", "json"]).stdout);
     assert!(status["sources"][0]["last_success"].is_null(), "{status:#}");
 }
@@ -42,14 +42,14 @@ fn what_the_daemon_connects_anew_was_never_synced_and_is_due_at_once() {
     scene.platform.remove("ws_one", "user", "alpha");
     daemon.signal("USR1");
     until("it is due at once", || scene.platform.calls_to("sync").len() == 2);
-    until("the sync is shown", || site.get(PAGE).body.contains("syncing"));
+    until("the sync is shown", || site.get(PAGE_SIZE).body.contains("syncing"));
     let row = site.json()["workspaces"]["listed"][0]["sources"]["listed"][0].clone();
     assert!(row["last_success"].is_null(), "{row:#}");
     assert_eq!(site.metric(SUCCESS), None);
     gate.open();
     until("it is fresh again", || site.metric(SUCCESS).is_some());
     // The history stays with the name.
-    assert_eq!(site.get(PAGE).body.matches("<div>connect</div>").count(), 2, "{}", site.get(PAGE).body);
+    assert_eq!(site.get(PAGE_SIZE).body.matches("<div>connect</div>").count(), 2, "{}", site.get(PAGE_SIZE).body);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Options of all commands.
 
 use super::Format;
-use crate::cli::Failure;
+use crate::cli::CommandError;
 use crate::manifest;
 use crate::settings::Flags;
 use crate::telemetry::{LogFormat, Logs};
@@ -30,8 +30,8 @@ pub(in crate::cli) struct Common {
     #[arg(long, global = true, value_enum, default_value_t = Format::Human)]
     pub(in crate::cli) format: Format,
     /// When to use colors
-    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t = When::Auto)]
-    color: When,
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t = ColorChoice::Auto)]
+    color: ColorChoice,
     /// Log format
     #[arg(long, global = true, env = "WELLSPRING_LOG_FORMAT", hide_env_values = true, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Auto)]
     log_format: LogFormat,
@@ -47,7 +47,7 @@ pub(in crate::cli) struct Common {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum When {
+enum ColorChoice {
     /// At a terminal, unless NO_COLOR is set; otherwise only if CLICOLOR_FORCE is set
     Auto,
     /// Always
@@ -100,7 +100,7 @@ impl Common {
     }
 
     /// Fails if a command has no output in the requested format.
-    pub(in crate::cli) fn must_be_one_of(&self, formats: &[Format]) -> Result<(), Failure> {
+    pub(in crate::cli) fn require_format(&self, formats: &[Format]) -> Result<(), CommandError> {
         if formats.contains(&self.format) {
             return Ok(());
         }
@@ -108,7 +108,7 @@ impl Common {
         let supported: Vec<String> = formats.iter().filter_map(name).collect();
         let asked = name(&self.format).unwrap_or_default();
         let supported = supported.join(", ");
-        Err(Failure::usage(&format!(
+        Err(CommandError::usage(&format!(
             "this command does not support --format {asked}; supported: {supported}"
         )))
     }
@@ -124,21 +124,21 @@ impl Common {
     }
 
     /// Returns true if output on stdout should be coloured.
-    pub(in crate::cli) fn color_out(&self) -> bool {
+    pub(in crate::cli) fn stdout_has_color(&self) -> bool {
         self.color(std::io::stdout().is_terminal())
     }
 
     /// Returns true if output on stderr should be coloured.
-    pub(in crate::cli) fn color_err(&self) -> bool {
+    pub(in crate::cli) fn stderr_has_color(&self) -> bool {
         self.color(std::io::stderr().is_terminal())
     }
 
     fn color(&self, terminal: bool) -> bool {
         match self.color {
-            When::Always => true,
-            When::Never => false,
-            When::Auto if is_set("NO_COLOR", "") => false,
-            When::Auto => is_set("CLICOLOR_FORCE", "0") || terminal && !is_dumb(),
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+            ColorChoice::Auto if is_set("NO_COLOR", "") => false,
+            ColorChoice::Auto => is_set("CLICOLOR_FORCE", "0") || terminal && !is_dumb(),
         }
     }
 
@@ -154,10 +154,10 @@ impl Common {
 
     /// Returns the log settings: services log actions, other commands only problems.
     pub(in crate::cli) fn logs(&self, service: bool) -> Logs {
-        let has_reader = service && self.has_reader();
+        let has_reader = service && self.prints_for_terminal();
         Logs {
             format: self.log_format,
-            color: self.color_err(),
+            color: self.stderr_has_color(),
             level: match (self.verbose, self.quiet) {
                 (_, true) => tracing::Level::ERROR,
                 (0 | 1, _) if service && !has_reader => tracing::Level::INFO,
@@ -169,7 +169,7 @@ impl Common {
     }
 
     /// Returns true if `run` prints for a person at a terminal; otherwise it logs.
-    pub(in crate::cli) fn has_reader(&self) -> bool {
+    pub(in crate::cli) fn prints_for_terminal(&self) -> bool {
         matches!(self.log_format, LogFormat::Auto | LogFormat::Text) && std::io::stdout().is_terminal()
     }
 }

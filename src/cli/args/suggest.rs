@@ -4,7 +4,7 @@ use clap::Command;
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 
 /// Options of other tools, with the name or command here.
-const OTHERWISE: [(&str, &str); 21] = [
+const SYNONYMS: [(&str, &str); 21] = [
     ("--json", "use `--format json`"),
     ("-o", "use `--format json` or `--format markdown`; `plan -o FILE` saves a plan"),
     ("--output", "use `--format json` or `--format markdown`; `plan -o FILE` saves a plan"),
@@ -41,7 +41,7 @@ pub(super) fn improve(mut error: Error, command: &Command) -> Error {
     }
     let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else { return error };
     let name = argument.split('=').next().unwrap_or_default();
-    let known = OTHERWISE.iter().find(|(other, _)| *other == name).map(|(_, hint)| (*hint).to_owned());
+    let known = SYNONYMS.iter().find(|(other, _)| *other == name).map(|(_, hint)| (*hint).to_owned());
     let command_with_it = || {
         let option = name.strip_prefix("--")?;
         let has = |verb: &&Command| verb.get_arguments().any(|arg| arg.get_long() == Some(option));

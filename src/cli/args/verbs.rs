@@ -3,7 +3,7 @@
 use super::values::{DirOrAddress, count, limit, plan_file, stand_in};
 use crate::cli::complete;
 use crate::model::Limit;
-use crate::settings::Humane;
+use crate::settings::HumanDuration;
 use crate::settings::address;
 use clap::{Args, ValueEnum};
 use clap_complete::ArgValueCompleter;
@@ -142,7 +142,7 @@ pub(in crate::cli) struct RunArgs {
     pub(in crate::cli) dry_run: bool,
     /// Interval between checks for drift [default: 5m]
     #[arg(long, value_name = "DURATION")]
-    pub(in crate::cli) interval: Option<Humane>,
+    pub(in crate::cli) interval: Option<HumanDuration>,
     /// Serve the status page, metrics and health endpoints at PORT or HOST:PORT [without a value: 9780]
     #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "9780")]
     pub(super) listen: Option<DirOrAddress>,

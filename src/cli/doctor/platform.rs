@@ -1,36 +1,36 @@
 //! Checks of the platform: token, reachability, contents of lists, and clock.
 
 use super::super::args::Common;
-use super::super::local::{Local, Stay};
+use super::super::local::{LocalPlatform, LocalPlatformMode};
 use super::super::workplace;
 use super::{Exit, Finding, named};
-use crate::apply::chain;
-use crate::model::{ObservedSource, Unit};
-use crate::reading::Reading;
+use crate::apply::error_chain;
+use crate::model::{ObservedSource, WorkspaceRef};
+use crate::reading::LoadedConfig;
 use crate::reconcile::resolved;
-use crate::remote::{Reader, RemoteError, RemoteErrorKind};
+use crate::remote::{ApiReader, RemoteError, RemoteErrorKind};
 use crate::render::words;
-use crate::settings::{self, Platform, Settings};
+use crate::settings::{self, PlatformChoice, Settings};
 use jiff::SignedDuration;
 use std::sync::Arc;
 use std::time::Instant;
 
 /// Maximum number of workspaces to list; more would add no information.
-const MOST_LISTED: usize = 20;
+const MAX_LISTED_WORKSPACES: usize = 20;
 
 /// Clock difference from which schedules and journals become confusing.
-const APART: SignedDuration = SignedDuration::from_secs(30);
+const MAX_CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(30);
 
 pub(super) async fn all(
     common: &Common,
     settings: &Settings,
-    reading: &Reading,
-    at: Platform,
+    reading: &LoadedConfig,
+    at: PlatformChoice,
 ) -> Vec<Finding> {
     let name = named(&at);
     let mut findings = Vec::new();
     let (local, base_url, token) = match at {
-        Platform::Local => match Local::open(&settings.state_dir, &settings.root, Stay::Look).await {
+        PlatformChoice::Local => match LocalPlatform::open(&settings.state_dir, &settings.root, LocalPlatformMode::ReadOnly).await {
             Ok(local) => {
                 findings.push(Finding::good("token", "not needed for the local platform"));
                 let (base_url, token) = (local.base_url.clone(), Arc::clone(&local.token));
@@ -41,9 +41,9 @@ pub(super) async fn all(
                 return vec![Finding::bad("platform", failure.exit, failure.message, todo)];
             }
         },
-        Platform::Remote(base_url) => {
+        PlatformChoice::Remote(base_url) => {
             let known = settings::token(settings, &base_url, common.interactive());
-            match known.map_err(|error| chain(&error)).and_then(|token| token().map(|_| token)) {
+            match known.map_err(|error| error_chain(&error)).and_then(|token| token().map(|_| token)) {
                 Ok(token) => {
                     findings.push(Finding::good("token", "set (verified below)"));
                     (None, base_url, token)
@@ -70,18 +70,18 @@ pub(super) async fn all(
     findings
 }
 
-async fn ask(settings: &Settings, reading: &Reading, reader: &Reader, name: &str) -> Vec<Finding> {
-    let units: Vec<_> = reading.desired.units.iter().take(MOST_LISTED).collect();
+async fn ask(settings: &Settings, reading: &LoadedConfig, reader: &ApiReader, name: &str) -> Vec<Finding> {
+    let units: Vec<_> = reading.desired.workspaces.iter().take(MAX_LISTED_WORKSPACES).collect();
     if units.is_empty() {
         return vec![Finding::skipped("platform", "no workspace is declared")];
     }
     let secrets = Arc::new(settings.secrets());
     let mut rows = Vec::new();
-    let mut refused: Vec<(&Unit, RemoteError)> = Vec::new();
+    let mut refused: Vec<(&WorkspaceRef, RemoteError)> = Vec::new();
     let started = Instant::now();
     for desired in &units {
         let (asked, secrets) = (Arc::clone(desired), Arc::clone(&secrets));
-        reader.withhold(&desired.unit, move || resolved(&asked.open(), &secrets));
+        reader.register_secrets(&desired.unit, move || resolved(&asked.open(), &secrets));
         match reader.list(&desired.unit).await {
             Ok(listed) => rows.extend(listed),
             Err(error) => {
@@ -105,7 +105,7 @@ async fn ask(settings: &Settings, reading: &Reading, reader: &Reader, name: &str
                 1 => String::new(),
                 more => format!("; {} in all", words::count(more, "workspace")),
             };
-            Finding::bad("platform", exit, format!("{}{more}", chain(error)), todo(error))
+            Finding::bad("platform", exit, format!("{}{more}", error_chain(error)), todo(error))
         }
     }];
     if refused.is_empty() {
@@ -166,12 +166,12 @@ fn echo(rows: &[ObservedSource]) -> Finding {
     Finding::good("echo", message)
 }
 
-fn clock(reader: &Reader) -> Finding {
+fn clock(reader: &ApiReader) -> Finding {
     let Some(ahead) = reader.clock_ahead() else {
         return Finding::skipped("clock", "not checked: the platform's responses have no date");
     };
     let apart = words::duration(ahead.unsigned_abs());
-    if ahead.abs() < APART {
+    if ahead.abs() < MAX_CLOCK_SKEW {
         return Finding::good("clock", "within 30 s of the platform's clock");
     }
     let which = if ahead.is_negative() { "behind" } else { "ahead of" };

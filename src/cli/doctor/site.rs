@@ -2,10 +2,10 @@
 
 use super::super::workplace;
 use super::{Exit, Finding, named};
-use crate::apply::chain;
+use crate::apply::error_chain;
 use crate::render::words;
-use crate::settings::{Platform, Settings};
-use crate::state::State;
+use crate::settings::{PlatformChoice, Settings};
+use crate::state::Store;
 use crate::{watch, zones};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use std::os::unix::fs::PermissionsExt;
@@ -26,7 +26,7 @@ pub(super) fn watching(root: &Path) -> Finding {
     };
     let todo = "raise fs.inotify.max_user_watches and fs.inotify.max_user_instances with sysctl";
     match watch::start(root) {
-        Err(error) => Finding::bad("watching", Exit::Failed, chain(&error), todo),
+        Err(error) => Finding::bad("watching", Exit::Failed, error_chain(&error), todo),
         Ok(watch) if watch.is_polling() => {
             let message = format!("file watching is not available; files are checked every 2 s{limits}");
             Finding::warning("watching", message, todo)
@@ -49,13 +49,13 @@ pub(super) fn time_zones() -> Finding {
 }
 
 /// Checks that the state is undamaged, writable and private.
-pub(super) async fn state(settings: &Settings, at: &Platform) -> Finding {
+pub(super) async fn state(settings: &Settings, at: &PlatformChoice) -> Finding {
     let dir = &settings.state_dir;
-    if let Err(failure) = workplace::must_be_own(settings) {
+    if let Err(failure) = workplace::reject_foreign_state(settings) {
         let todo = "name another with --state-dir, or take what is not yours out of it";
         return Finding::bad("state", failure.exit, failure.message, todo);
     }
-    let state = match State::open_read_only(dir, &workplace::key(at)) {
+    let state = match Store::open_read_only(dir, &workplace::key(at)) {
         Ok(None) => {
             let message = format!("no state yet in {}", dir.display());
             return unwritable(dir).unwrap_or_else(|| Finding::good("state", message));
@@ -63,17 +63,17 @@ pub(super) async fn state(settings: &Settings, at: &Platform) -> Finding {
         Ok(Some(state)) => state,
         Err(error) => {
             let todo = "if it cannot be repaired, move it away: without state nothing is removed, and sources equal to the files are adopted";
-            return Finding::bad("state", Exit::Failed, chain(&error), todo);
+            return Finding::bad("state", Exit::Failed, error_chain(&error), todo);
         }
     };
     let health = match state.health().await {
         Ok(health) => health,
         Err(error) => {
             let todo = "stop the daemon, copy the directory, and move it away; nothing is removed without it";
-            return Finding::bad("state", Exit::Failed, chain(&error), todo);
+            return Finding::bad("state", Exit::Failed, error_chain(&error), todo);
         }
     };
-    let owned = words::count(health.owned, "source");
+    let owned = words::count(health.managed, "source");
     let message = format!(
         "{owned} of {} managed, {} recorded, in {} ({})",
         named(at),

@@ -1,19 +1,19 @@
 //! Reporter for logs: one line per event.
 
 use super::{
-    ALIKE, News, Outages, Passes, Place, Said, hash, is_of_the_platform, outage_of, unreachable,
-    worth_telling,
+    SAME_FAILURE_NOTE, News, Outages, PassReports, ReportPlace, Dedup, hash, is_platform_error, shared_outage, describe_unreachable,
+    reportable_plan,
 };
-use crate::daemon::{After, Voice};
+use crate::daemon::{NextAttempt, Reporter};
 use crate::manifest::Severity;
-use crate::model::{DesiredUnit, SourceKey, Unit};
-use crate::plan::{Action, ActionResult, Outcome, UnitPlan};
-use crate::reading::Reading;
+use crate::model::{DesiredWorkspace, SourceKey, WorkspaceRef};
+use crate::plan::{Action, ActionResult, ApplyOutcome, WorkspacePlan};
+use crate::reading::LoadedConfig;
 use crate::reconcile::{PassId, Task};
 use crate::render::escape;
-use crate::schedule::Timing;
+use crate::schedule::CompiledSchedule;
 use crate::state::RunOutcome;
-use crate::sync::{Call, Synced};
+use crate::sync::{SyncCall, SyncResult};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -22,38 +22,38 @@ use tracing::{debug, error, info, warn};
 
 #[derive(Default)]
 pub(in crate::cli) struct Log {
-    said: Said,
-    syncs: Said,
-    passes: Passes,
+    plan_dedup: Dedup,
+    sync_dedup: Dedup,
+    passes: PassReports,
     outages: Outages,
     /// The current or last pass of each unit.
-    ids: Mutex<BTreeMap<Unit, PassId>>,
+    pass_ids: Mutex<BTreeMap<WorkspaceRef, PassId>>,
     errors: AtomicBool,
-    unreadable: AtomicBool,
+    was_unreadable: AtomicBool,
     /// Hash of the warnings that were logged last.
     warnings: AtomicU64,
 }
 
 impl Log {
-    fn pass(&self, unit: &Unit) -> Option<String> {
-        self.ids.lock().ok().and_then(|ids| ids.get(unit).map(ToString::to_string))
+    fn pass(&self, unit: &WorkspaceRef) -> Option<String> {
+        self.pass_ids.lock().ok().and_then(|ids| ids.get(unit).map(ToString::to_string))
     }
 }
 
 /// Names the first unmanaged sources, and counts the others.
-fn unmanaged(plan: &UnitPlan) -> String {
-    const NAMED: usize = 5;
-    let names = plan.unmanaged.iter().take(NAMED).map(|it| escape::terminal_line(it.name.as_str()));
+fn unmanaged(plan: &WorkspacePlan) -> String {
+    const MAX_NAMED: usize = 5;
+    let names = plan.unmanaged.iter().take(MAX_NAMED).map(|it| escape::terminal_line(it.name.as_str()));
     let names = names.collect::<Vec<String>>().join(", ");
-    match plan.unmanaged.len().saturating_sub(NAMED) {
+    match plan.unmanaged.len().saturating_sub(MAX_NAMED) {
         0 => names,
         more => format!("{names} and {more} more"),
     }
 }
 
-impl Voice for Log {
-    fn files(&self, reading: &Reading) {
-        self.unreadable.store(false, Ordering::Relaxed);
+impl Reporter for Log {
+    fn config_loaded(&self, reading: &LoadedConfig) {
+        self.was_unreadable.store(false, Ordering::Relaxed);
         for found in reading.diagnostics.iter().filter(|found| found.severity == Severity::Error) {
             error!(
                 file = %found.file,
@@ -83,34 +83,34 @@ impl Voice for Log {
         }
     }
 
-    fn unreadable(&self, why: &str) {
-        if !self.unreadable.swap(true, Ordering::Relaxed) {
+    fn config_unreadable(&self, why: &str) {
+        if !self.was_unreadable.swap(true, Ordering::Relaxed) {
             error!("{}; everything stays as it is", escape::terminal_line(why));
         }
     }
 
-    fn pass_started(&self, unit: &Unit, pass: &PassId) {
-        if let Ok(mut ids) = self.ids.lock() {
+    fn pass_started(&self, unit: &WorkspaceRef, pass: &PassId) {
+        if let Ok(mut ids) = self.pass_ids.lock() {
             ids.insert(unit.clone(), pass.clone());
         }
         debug!(workspace = %unit, pass = pass.as_str(), "pass begins");
     }
 
-    fn planned(&self, plan: &UnitPlan, dry_run: bool) {
-        let Some(plan) = &worth_telling(plan) else { return };
+    fn plan_ready(&self, plan: &WorkspacePlan, dry_run: bool) {
+        let Some(plan) = &reportable_plan(plan) else { return };
         let workspace = plan.desired.label();
         let pass = self.pass(plan.unit());
         let outage = plan.error.as_ref().and_then(|error| error.outage.as_deref());
-        let place = self.passes.outages.place(plan.unit(), outage);
-        if plan.error.as_ref().is_some_and(is_of_the_platform) || !self.said.is_new_plan(plan) {
+        let place = self.passes.outages.record_outage(plan.unit(), outage);
+        if plan.error.as_ref().is_some_and(is_platform_error) || !self.plan_dedup.is_new_plan(plan) {
             return;
         }
         match place {
-            Place::First => {}
-            Place::Second => return error!("{ALIKE}: {}", escape::terminal_line(outage.unwrap_or_default())),
-            Place::Later => return,
+            ReportPlace::First => {}
+            ReportPlace::Second => return error!("{SAME_FAILURE_NOTE}: {}", escape::terminal_line(outage.unwrap_or_default())),
+            ReportPlace::Later => return,
         }
-        self.passes.spoke(plan.unit());
+        self.passes.mark_reported(plan.unit());
         if dry_run {
             for action in &plan.actions {
                 info!(
@@ -158,28 +158,28 @@ impl Voice for Log {
             info!(workspace, pass, count, "unmanaged, left alone: {names}");
         }
         for unchecked in &plan.unchecked {
-            error!(workspace, pass, source = %unchecked.source, "not checked: {}", escape::terminal_line(&unchecked.why));
+            error!(workspace, pass, source = %unchecked.source, "not checked: {}", escape::terminal_line(&unchecked.reason));
         }
     }
 
-    fn action(&self, plan: &UnitPlan, action: &Action, result: &ActionResult) {
+    fn action_finished(&self, plan: &WorkspacePlan, action: &Action, result: &ActionResult) {
         let workspace = plan.desired.label();
         let pass = self.pass(plan.unit());
         let (source, word) = (&action.source, action.step.kind().as_str());
         let reason = escape::terminal_line(&action.reason);
         let (failed, why) = match result {
             ActionResult::Done | ActionResult::Open => {
-                self.said.failure(plan.unit(), &action.name, None);
+                self.plan_dedup.failure(plan.unit(), &action.name, None);
                 info!(workspace, pass, %source, action = word, reason, "{word} done");
                 return;
             }
             ActionResult::Failed(why) => (true, why),
             ActionResult::Skipped(why) => (false, why),
         };
-        let news = self.said.failure(plan.unit(), &action.name, Some(why));
+        let news = self.plan_dedup.failure(plan.unit(), &action.name, Some(why));
         let (count, why) = (news.count(), escape::terminal_line(why));
         match news {
-            News::Old => {
+            News::Suppressed => {
                 debug!(workspace, pass, %source, action = word, "{word} failed as before: {why}");
             }
             _ if failed => error!(workspace, pass, %source, action = word, "{word} failed{count}: {why}"),
@@ -187,11 +187,11 @@ impl Voice for Log {
         }
     }
 
-    fn pass_ended(&self, plan: &UnitPlan, outcome: Option<&Outcome>, after: &After) {
+    fn pass_ended(&self, plan: &WorkspacePlan, outcome: Option<&ApplyOutcome>, after: &NextAttempt) {
         let workspace = plan.desired.label();
         let pass = self.pass(plan.unit());
         debug!(workspace, pass, "pass ended");
-        if let Some(error) = self.passes.stopped(plan, outcome) {
+        if let Some(error) = self.passes.new_stop(plan, outcome) {
             error!(
                 workspace,
                 pass,
@@ -200,46 +200,46 @@ impl Voice for Log {
                 escape::terminal_line(&error.message)
             );
         }
-        if let Some(text) = self.passes.ended(plan, outcome, after, Timestamp::now()) {
+        if let Some(text) = self.passes.describe_end(plan, outcome, after, Timestamp::now()) {
             info!(workspace, pass, "{text}");
         }
     }
 
-    fn unreachable(&self, why: &str, again: Option<Timestamp>) {
-        error!("{}", unreachable(why, again));
+    fn platform_unreachable(&self, why: &str, again: Option<Timestamp>) {
+        error!("{}", describe_unreachable(why, again));
     }
 
-    fn sync_started(&self, call: &Call) {
+    fn sync_started(&self, call: &SyncCall) {
         debug!(workspace = %call.unit, sources = call.members.len(), "sync started");
     }
 
-    fn synced(&self, unit: Option<&DesiredUnit>, synced: &[Synced]) {
+    fn sync_ended(&self, unit: Option<&DesiredWorkspace>, synced: &[SyncResult]) {
         let Some(unit) = unit else { return };
         let workspace = unit.label();
-        let outage = outage_of(synced);
-        let place = self.outages.place(&unit.unit, outage.map(|(why, _)| why));
+        let outage = shared_outage(synced);
+        let place = self.outages.record_outage(&unit.unit, outage.map(|(why, _)| why));
         if let Some((why, sources)) = outage
-            && self.syncs.is_new((unit.unit.clone(), None), Some(&why))
+            && self.sync_dedup.is_new((unit.unit.clone(), None), Some(&why))
         {
             let why = escape::terminal_line(why);
             match place {
-                Place::First => error!(workspace, sources, "syncs failed: {why}"),
-                Place::Second => error!("syncs of {ALIKE}: {why}"),
-                Place::Later => {}
+                ReportPlace::First => error!(workspace, sources, "syncs failed: {why}"),
+                ReportPlace::Second => error!("syncs of {SAME_FAILURE_NOTE}: {why}"),
+                ReportPlace::Later => {}
             }
         }
         if outage.is_none() {
-            self.syncs.is_new((unit.unit.clone(), None), None);
+            self.sync_dedup.is_new((unit.unit.clone(), None), None);
         }
         for synced in synced {
             let source = &synced.key;
             let failure = synced.message.as_deref().unwrap_or("no reason is known");
             let failed = (synced.outcome != RunOutcome::Done).then_some(failure);
-            let news = self.syncs.failure(&unit.unit, &synced.name, failed);
+            let news = self.sync_dedup.failure(&unit.unit, &synced.name, failed);
             let (count, message) = (news.count(), escape::terminal_line(failure));
             match synced.outcome {
                 RunOutcome::Done => info!(workspace, %source, records = synced.records, "synced"),
-                _ if news == News::Old || synced.outage.is_some() => {
+                _ if news == News::Suppressed || synced.outage.is_some() => {
                     debug!(workspace, %source, "sync failed as before: {message}");
                 }
                 RunOutcome::Unknown => warn!(workspace, %source, "sync without an answer{count}: {message}"),
@@ -248,21 +248,21 @@ impl Voice for Log {
         }
     }
 
-    fn next(&self, _: &[(Timestamp, &Task, &SourceKey, &Timing)], _: Timestamp) {}
+    fn next_syncs(&self, _: &[(Timestamp, &Task, &SourceKey, &CompiledSchedule)], _: Timestamp) {}
 
-    fn note(&self, text: &str) {
+    fn info(&self, text: &str) {
         info!("{}", escape::terminal_line(text));
     }
 
-    fn warn(&self, text: &str) {
+    fn warning(&self, text: &str) {
         warn!("{}", escape::terminal_line(text));
     }
 
-    fn stopping(&self, busy: bool) {
+    fn shutting_down(&self, busy: bool) {
         info!(busy, "stopping");
     }
 
-    fn stopped(&self) {
+    fn shut_down(&self) {
         info!("stopped");
     }
 }

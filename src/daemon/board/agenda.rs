@@ -1,25 +1,25 @@
 //! Due queue: index of due times and totals, which avoids scans over all units.
 
-use crate::model::Unit;
+use crate::model::WorkspaceRef;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Due time of a pass, most urgent first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum PassDue {
+pub(super) enum PassPriority {
     /// The files were edited, so a user is waiting.
     Edited,
     /// A pass was requested.
-    Wanted,
+    Requested,
     /// The regular check.
     At(Timestamp),
 }
 
-impl PassDue {
-    fn has_come(self, now: Timestamp) -> bool {
+impl PassPriority {
+    fn is_due(self, now: Timestamp) -> bool {
         match self {
-            Self::Edited | Self::Wanted => true,
+            Self::Edited | Self::Requested => true,
             Self::At(at) => at <= now,
         }
     }
@@ -27,19 +27,19 @@ impl PassDue {
 
 /// Due times and totals of one unit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Standing {
+pub(super) struct DueTimes {
     /// `None` while a pass is running.
-    pub(super) pass: Option<PassDue>,
+    pub(super) pass: Option<PassPriority>,
     /// Time at which a firing must be evaluated; `None` while a sync is running.
     pub(super) sync: Option<Timestamp>,
     /// Time at which data becomes stale or fresh and has to be reported.
-    pub(super) turn: Option<Timestamp>,
-    pub(super) tally: Tally,
+    pub(super) staleness_change: Option<Timestamp>,
+    pub(super) totals: SchedulerTotals,
 }
 
 /// Totals over all units.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Tally {
+pub(super) struct SchedulerTotals {
     /// Declared units.
     pub(super) units: usize,
     /// Their sources.
@@ -52,7 +52,7 @@ pub(super) struct Tally {
     pub(super) syncs: usize,
 }
 
-impl Tally {
+impl SchedulerTotals {
     fn with(self, other: Self, sum: impl Fn(usize, usize) -> usize) -> Self {
         Self {
             units: sum(self.units, other.units),
@@ -66,52 +66,52 @@ impl Tally {
 
 /// All units, ordered by due time.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Agenda {
-    passes: BTreeSet<(PassDue, Arc<Unit>)>,
-    syncs: BTreeSet<(Timestamp, Arc<Unit>)>,
-    turns: BTreeSet<(Timestamp, Arc<Unit>)>,
-    tally: Tally,
+pub(super) struct DueQueue {
+    passes: BTreeSet<(PassPriority, Arc<WorkspaceRef>)>,
+    syncs: BTreeSet<(Timestamp, Arc<WorkspaceRef>)>,
+    staleness_changes: BTreeSet<(Timestamp, Arc<WorkspaceRef>)>,
+    totals: SchedulerTotals,
 }
 
-impl Agenda {
+impl DueQueue {
     /// Updates the entries of a unit.
-    pub(super) fn relist(&mut self, unit: &Arc<Unit>, before: &Standing, now: &Standing) {
-        relist(&mut self.passes, unit, before.pass, now.pass);
-        relist(&mut self.syncs, unit, before.sync, now.sync);
-        relist(&mut self.turns, unit, before.turn, now.turn);
-        let added = self.tally.with(now.tally, |sum, new| sum + new);
-        self.tally = added.with(before.tally, |sum, old| sum - old);
+    pub(super) fn update(&mut self, unit: &Arc<WorkspaceRef>, before: &DueTimes, now: &DueTimes) {
+        reinsert(&mut self.passes, unit, before.pass, now.pass);
+        reinsert(&mut self.syncs, unit, before.sync, now.sync);
+        reinsert(&mut self.staleness_changes, unit, before.staleness_change, now.staleness_change);
+        let added = self.totals.with(now.totals, |sum, new| sum + new);
+        self.totals = added.with(before.totals, |sum, old| sum - old);
     }
 
-    pub(super) fn tally(&self) -> Tally {
-        self.tally
+    pub(super) fn totals(&self) -> SchedulerTotals {
+        self.totals
     }
 
     /// Iterates over the units whose pass is due, most urgent first.
-    pub(super) fn passes_due(&self, now: Timestamp) -> impl Iterator<Item = &Arc<Unit>> {
-        self.passes.iter().take_while(move |(due, _)| due.has_come(now)).map(|(_, unit)| unit)
+    pub(super) fn passes_due(&self, now: Timestamp) -> impl Iterator<Item = &Arc<WorkspaceRef>> {
+        self.passes.iter().take_while(move |(due, _)| due.is_due(now)).map(|(_, unit)| unit)
     }
 
     /// Iterates over all units without a running pass, most urgent first.
-    pub(super) fn passes(&self) -> impl Iterator<Item = &Arc<Unit>> {
+    pub(super) fn passes(&self) -> impl Iterator<Item = &Arc<WorkspaceRef>> {
         self.passes.iter().map(|(_, unit)| unit)
     }
 
     /// Returns when the next pass is due; `now` if one is due already.
     pub(super) fn next_pass(&self, now: Timestamp) -> Option<Timestamp> {
         self.passes.first().map(|(due, _)| match due {
-            PassDue::Edited | PassDue::Wanted => now,
-            PassDue::At(at) => *at,
+            PassPriority::Edited | PassPriority::Requested => now,
+            PassPriority::At(at) => *at,
         })
     }
 
     /// Iterates over the units with a firing to evaluate.
-    pub(super) fn syncs_due(&self, now: Timestamp) -> impl Iterator<Item = &Arc<Unit>> {
+    pub(super) fn syncs_due(&self, now: Timestamp) -> impl Iterator<Item = &Arc<WorkspaceRef>> {
         until(&self.syncs, now)
     }
 
     /// Iterates over the units with a future or due firing, in order.
-    pub(super) fn syncs(&self) -> impl Iterator<Item = &(Timestamp, Arc<Unit>)> {
+    pub(super) fn syncs(&self) -> impl Iterator<Item = &(Timestamp, Arc<WorkspaceRef>)> {
         self.syncs.iter()
     }
 
@@ -121,19 +121,19 @@ impl Agenda {
     }
 
     /// Iterates over the units with data that became stale or fresh.
-    pub(super) fn turns_due(&self, now: Timestamp) -> impl Iterator<Item = &Arc<Unit>> {
-        until(&self.turns, now)
+    pub(super) fn staleness_changes_due(&self, now: Timestamp) -> impl Iterator<Item = &Arc<WorkspaceRef>> {
+        until(&self.staleness_changes, now)
     }
 
     /// Returns when data next becomes stale or fresh.
-    pub(super) fn next_turn(&self, now: Timestamp) -> Option<Timestamp> {
-        after(&self.turns, now)
+    pub(super) fn next_staleness_change(&self, now: Timestamp) -> Option<Timestamp> {
+        after(&self.staleness_changes, now)
     }
 }
 
-type List = BTreeSet<(Timestamp, Arc<Unit>)>;
+type List = BTreeSet<(Timestamp, Arc<WorkspaceRef>)>;
 
-fn until(list: &List, now: Timestamp) -> impl Iterator<Item = &Arc<Unit>> {
+fn until(list: &List, now: Timestamp) -> impl Iterator<Item = &Arc<WorkspaceRef>> {
     list.iter().take_while(move |(at, _)| *at <= now).map(|(_, unit)| unit)
 }
 
@@ -142,9 +142,9 @@ fn after(list: &List, now: Timestamp) -> Option<Timestamp> {
     list.iter().map(|(at, _)| *at).find(|at| *at > now)
 }
 
-fn relist<T: Ord + Copy>(
-    list: &mut BTreeSet<(T, Arc<Unit>)>,
-    unit: &Arc<Unit>,
+fn reinsert<T: Ord + Copy>(
+    list: &mut BTreeSet<(T, Arc<WorkspaceRef>)>,
+    unit: &Arc<WorkspaceRef>,
     before: Option<T>,
     now: Option<T>,
 ) {

@@ -19,7 +19,7 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 /// Returns the tasks of workspace files, given as text.
-fn tasks(texts: &[&str]) -> Asked {
+fn tasks(texts: &[&str]) -> WorkSet {
     let files: Vec<SourceFile<'_>> = texts
         .iter()
         .enumerate()
@@ -27,25 +27,25 @@ fn tasks(texts: &[&str]) -> Asked {
         .collect();
     let reading = read(&files, &|_| None);
     assert!(!reading.has_errors(), "{:?}", reading.diagnostics);
-    let tasks = reading.desired.units.into_iter().map(|unit| Task {
+    let tasks = reading.desired.workspaces.into_iter().map(|unit| Task {
         desired: unit,
         owner: None,
         checkout: None,
-        removals_barred: None,
+        removals_blocked: None,
         released: Vec::new(),
         declarations: Arc::default(),
     });
-    Asked { tasks: tasks.collect(), ..Asked::default() }
+    WorkSet { tasks: tasks.collect(), ..WorkSet::default() }
 }
 
 /// Returns `n` empty workspaces.
-fn workspaces(n: usize) -> Asked {
+fn workspaces(n: usize) -> WorkSet {
     let texts: Vec<String> = (0..n).map(|n| format!("[workspace]\nid = \"w{n:02}\"\n[sources]\n")).collect();
     tasks(&texts.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 /// Returns one workspace `w` with a source for each (name, contents of its table).
-fn sources(of: &[(&str, &str)]) -> Asked {
+fn sources(of: &[(&str, &str)]) -> WorkSet {
     let mut text = "[workspace]\nid = \"w\"\n".to_owned();
     for (name, rest) in of {
         text += &format!("[sources.{name}]\ntype = \"api\"\n{rest}\nconnection_config = {{ url = \"u\" }}\n");
@@ -53,62 +53,62 @@ fn sources(of: &[(&str, &str)]) -> Asked {
     tasks(&[&text])
 }
 
-fn board(asked: Asked) -> Board {
-    let mut board = Board::new(16);
-    assert!(board.accept(asked, None, at(0)).is_empty());
+fn board(asked: WorkSet) -> Scheduler {
+    let mut board = Scheduler::new(16);
+    assert!(board.set_workspaces(asked, None, at(0)).is_empty());
     board
 }
 
-fn unit(board: &Board, n: usize) -> Unit {
-    (**board.slots.keys().nth(n).unwrap()).clone()
+fn unit(board: &Scheduler, n: usize) -> WorkspaceRef {
+    (**board.entries.keys().nth(n).unwrap()).clone()
 }
 
-fn started(board: &mut Board, seconds: i64) -> Vec<Unit> {
-    board.passes_due(at(seconds)).iter().map(|task| task.desired.unit.clone()).collect()
+fn started(board: &mut Scheduler, seconds: i64) -> Vec<WorkspaceRef> {
+    board.take_due_passes(at(seconds)).iter().map(|task| task.desired.unit.clone()).collect()
 }
 
-fn good() -> Ended {
-    Ended { good: true, ..Ended::default() }
+fn good() -> PassResult {
+    PassResult { succeeded: true, ..PassResult::default() }
 }
 
-fn failed() -> Ended {
-    Ended::default()
+fn failed() -> PassResult {
+    PassResult::default()
 }
 
-fn refused() -> Ended {
-    Ended { unauthorized: true, ..Ended::default() }
+fn refused() -> PassResult {
+    PassResult { unauthorized: true, ..PassResult::default() }
 }
 
 /// Records in which all sources are managed and scheduled, and never ran.
-fn all_ours(task: &Task) -> Records {
+fn all_ours(task: &Task) -> PassRecords {
     let desired = task.desired.open();
     let ours = Ownership { scheduled_since: Some(at(0)), connected_at: None };
     let owned = desired.sources.iter().map(|source| (source.name.clone(), ours)).collect();
-    Records { owned, runs: BTreeMap::new(), at_once: Vec::new() }
+    PassRecords { owned, runs: BTreeMap::new(), immediate_syncs: Vec::new() }
 }
 
 /// A good pass in which all sources are managed and scheduled from the start.
-fn owned(board: &Board, runs: &[(&str, LastRun)]) -> Ended {
-    let records = all_ours(&board.slots.values().next().unwrap().task);
+fn owned(board: &Scheduler, runs: &[(&str, LastRun)]) -> PassResult {
+    let records = all_ours(&board.entries.values().next().unwrap().task);
     let name = |name: &str| SourceName::parse(name).unwrap();
     let runs = runs.iter().map(|(of, run)| (name(of), run.clone())).collect();
-    Ended { records: Some(Records { runs, ..records }), ..good() }
+    PassResult { records: Some(PassRecords { runs, ..records }), ..good() }
 }
 
 /// Returns the scheduler after its first pass, before any run.
-fn scheduled(of: &[(&str, &str)]) -> Board {
+fn scheduled(of: &[(&str, &str)]) -> Scheduler {
     let mut board = board(sources(of));
     pass(&mut board, 0, &[]);
     board
 }
 
 /// Runs a pass over the only unit, with these runs in the store.
-fn pass(board: &mut Board, seconds: i64, runs: &[(&str, LastRun)]) {
+fn pass(board: &mut Scheduler, seconds: i64, runs: &[(&str, LastRun)]) {
     let unit = unit(board, 0);
-    board.want_all(at(seconds));
+    board.request_all(at(seconds));
     assert_eq!(started(board, seconds), std::slice::from_ref(&unit));
     let ended = owned(board, runs);
-    board.pass_ended(&unit, ended, INTERVAL, at(seconds));
+    board.finish_pass(&unit, ended, INTERVAL, at(seconds));
 }
 
 fn run(firing: i64, outcome: RunOutcome, ended: Option<i64>) -> LastRun {
@@ -123,13 +123,13 @@ fn run(firing: i64, outcome: RunOutcome, ended: Option<i64>) -> LastRun {
 }
 
 /// Returns the one request that is due.
-fn call(board: &mut Board, seconds: i64) -> Option<Call> {
-    let mut calls = board.syncs_due(at(seconds));
+fn call(board: &mut Scheduler, seconds: i64) -> Option<SyncCall> {
+    let mut calls = board.take_due_syncs(at(seconds));
     assert!(calls.len() <= 1);
     calls.pop()
 }
 
-fn firings(call: &Call) -> Vec<(&str, Timestamp, Trigger)> {
+fn firings(call: &SyncCall) -> Vec<(&str, Timestamp, Trigger)> {
     call.members.iter().map(|member| (member.name.as_str(), member.firing, member.trigger)).collect()
 }
 

@@ -1,14 +1,14 @@
 //! Runs passes in the background; their ends arrive as events.
 
-use super::{Turn, duration};
-use crate::apply::chain;
-use crate::daemon::board::{Ended, Ownership, Records};
-use crate::daemon::{Event, Made, PassEnded};
-use crate::model::{DesiredSource, FoldedUnit, SourceName};
-use crate::plan::{ActionResult, ErrorKind, Outcome, Step, UnitError, UnitPlan, Withheld};
+use super::{EventLoop, duration};
+use crate::apply::error_chain;
+use crate::daemon::board::{PassResult, Ownership, PassRecords};
+use crate::daemon::{Event, PassReport, PassEnded};
+use crate::model::{DesiredSource, CompressedWorkspace, SourceName};
+use crate::plan::{ActionResult, ErrorKind, ApplyOutcome, Step, WorkspaceError, WorkspacePlan, Withheld};
 use crate::reconcile::{Pass, PassId, Task};
 use crate::remote::TokenTrouble;
-use crate::state::{State, StateError, Trigger};
+use crate::state::{Store, StoreError, Trigger};
 use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,28 +17,28 @@ use tokio::sync::OnceCell;
 /// Time for which one version of the state is used for starting passes.
 ///
 /// A list request takes as long. Writes of other processes in this time are found by the next pass.
-const VERSION_SERVES: Duration = Duration::from_millis(20);
+const STORE_VERSION_TTL: Duration = Duration::from_millis(20);
 
 /// Version of the state, read once for passes that start at about the same time.
-pub(super) struct SharedVersion {
+pub(super) struct SharedStoreVersion {
     since: tokio::time::Instant,
     version: Arc<OnceCell<Option<i64>>>,
 }
 
-impl SharedVersion {
+impl SharedStoreVersion {
     pub(super) fn new() -> Self {
         Self { since: tokio::time::Instant::now(), version: Arc::default() }
     }
 
     fn get(&mut self) -> Arc<OnceCell<Option<i64>>> {
-        if self.since.elapsed() >= VERSION_SERVES {
+        if self.since.elapsed() >= STORE_VERSION_TTL {
             *self = Self::new();
         }
         Arc::clone(&self.version)
     }
 }
 
-impl Turn {
+impl EventLoop {
     /// Starts passes; in a dry run these only plan.
     pub(super) fn start_passes(&mut self, tasks: Vec<Task>) {
         if tasks.is_empty() {
@@ -49,36 +49,36 @@ impl Turn {
             .into_iter()
             .map(|task| {
                 let id = PassId::new(self.now());
-                self.daemon.voice.pass_started(&task.desired.unit, &id);
+                self.daemon.reporter.pass_started(&task.desired.unit, &id);
                 (task, id)
             })
             .collect();
         let ended =
-            move |unit, made| Event::PassEnded(Box::new(PassEnded { unit, made, took: started.elapsed() }));
-        let voice = Arc::clone(&self.daemon.voice);
-        match &self.daemon.hands {
+            move |unit, made| Event::PassEnded(Box::new(PassEnded { unit, report: made, took: started.elapsed() }));
+        let voice = Arc::clone(&self.daemon.reporter);
+        match &self.daemon.write_access {
             None => {
                 for (task, _) in passes {
                     let (planner, voice) = (self.daemon.planner.clone(), Arc::clone(&voice));
                     let desired = Arc::clone(&task.desired);
                     let work = async move {
                         let made = planner.plan(&task).await;
-                        let again = made.settling;
+                        let again = made.settle_wait;
                         let approved =
                             crate::reconcile::guard(std::slice::from_ref(&made), Vec::new(), &planner.host);
-                        let plan = approved.plan().units.first().cloned().unwrap_or(made.plan);
-                        voice.planned(&plan, true);
-                        let made = Some(Made { plan, outcome: None, again, records: None });
+                        let plan = approved.plan().workspaces.first().cloned().unwrap_or(made.plan);
+                        voice.plan_ready(&plan, true);
+                        let made = Some(PassReport { plan, outcome: None, retry_after: again, records: None });
                         ended(task.desired.unit.clone(), made)
                     };
-                    self.beside(tokio::spawn(work), move || {
-                        ended(desired.unit.clone(), Some(broke_off(&desired, true)))
+                    self.spawn(tokio::spawn(work), move || {
+                        ended(desired.unit.clone(), Some(aborted_pass(&desired, true)))
                     });
                 }
             }
             Some(hands) => {
                 let reconciler = Arc::clone(&hands.reconciler);
-                let matters = passes.iter().any(|(task, _)| reconciler.planner.may_be_settled(task));
+                let matters = passes.iter().any(|(task, _)| reconciler.planner.may_be_unchanged(task));
                 let version = matters.then(|| self.version.get());
                 for (task, id) in passes {
                     let (reconciler, voice) = (Arc::clone(&reconciler), Arc::clone(&voice));
@@ -90,17 +90,17 @@ impl Turn {
                             }
                             None => None,
                         };
-                        let told = |plan: &UnitPlan| voice.planned(plan, false);
-                        let pass = reconciler.pass_at(version, &task, &id, told).await;
+                        let told = |plan: &WorkspacePlan| voice.plan_ready(plan, false);
+                        let pass = reconciler.run_pass(version, &task, &id, told).await;
                         let made = match pass.plan().cloned() {
                             // Unchanged since the pass before.
                             None => None,
-                            Some(plan) => Some(made(&reconciler.state, plan, pass).await),
+                            Some(plan) => Some(pass_report(&reconciler.state, plan, pass).await),
                         };
                         ended(task.desired.unit.clone(), made)
                     };
-                    self.beside(tokio::spawn(work), move || {
-                        ended(desired.unit.clone(), Some(broke_off(&desired, false)))
+                    self.spawn(tokio::spawn(work), move || {
+                        ended(desired.unit.clone(), Some(aborted_pass(&desired, false)))
                     });
                 }
             }
@@ -109,14 +109,14 @@ impl Turn {
 
     /// Reports the result of a pass and updates schedules and tests.
     pub(super) fn pass_ended(&mut self, ended: PassEnded, now: Timestamp) {
-        let PassEnded { unit, made, took } = ended;
+        let PassEnded { unit, report: made, took } = ended;
         let Some(mut made) = made else {
             // The previous pass was good and has been reported.
-            self.daemon.publisher.passed_as_before(&unit, took, now);
-            let good = Ended { good: true, ..Ended::default() };
-            let resumed = self.board.pass_ended(&unit, good, duration(self.daemon.interval), now);
-            self.board.after(&unit);
-            return self.platform_answers(resumed, now);
+            self.daemon.publisher.pass_unchanged(&unit, took, now);
+            let good = PassResult { succeeded: true, ..PassResult::default() };
+            let resumed = self.scheduler.finish_pass(&unit, good, duration(self.daemon.interval), now);
+            self.scheduler.next_attempt(&unit);
+            return self.on_platform_reachable(resumed, now);
         };
         let error = made.outcome.as_ref().map_or(&made.plan.error, |outcome| &outcome.error);
         let token = error.as_ref().and_then(|error| match error.kind {
@@ -124,9 +124,9 @@ impl Turn {
             ErrorKind::Token => Some(TokenTrouble::Unreadable(error.message.clone())),
             _ => None,
         });
-        let good = error.is_none() && made.outcome.as_ref().is_none_or(Outcome::is_good);
-        let waits_for_rest = made.plan.withheld.iter().any(Withheld::waits_for_rest);
-        let waits_for_arrival = made.plan.withheld.iter().any(Withheld::waits_for_arrival);
+        let good = error.is_none() && made.outcome.as_ref().is_none_or(ApplyOutcome::is_success);
+        let waits_for_rest = made.plan.withheld.iter().any(Withheld::waits_for_quiet);
+        let waits_for_arrival = made.plan.withheld.iter().any(Withheld::waits_for_connect);
         let connected = made.outcome.as_ref().is_some_and(|outcome| outcome.has_connected(&made.plan));
         let waits_for_sync = made.outcome.as_ref().is_some_and(|outcome| outcome.waits_for_sync);
         let unreachable = error.as_ref().filter(|error| error.kind == ErrorKind::Unreachable).cloned();
@@ -135,72 +135,72 @@ impl Turn {
         self.daemon.publisher.pass_ended(&made, took, good, now);
         let records = made.records.take();
         if let Some(records) = &records {
-            self.probes.accept(&made.plan.desired, |name| records.owned.contains_key(name), now);
+            self.connection_tests.set_workspace(&made.plan.desired, |name| records.owned.contains_key(name), now);
         }
-        let end = Ended {
-            good,
+        let end = PassResult {
+            succeeded: good,
             unauthorized: token.is_some(),
-            again: made.again,
-            waits_for_rest,
+            retry_after: made.retry_after,
+            waits_for_quiet: waits_for_rest,
             waits_for_sync,
-            waits_for_arrival,
+            waits_for_connect: waits_for_arrival,
             connected,
             records,
         };
-        let resumed = self.board.pass_ended(&unit, end, duration(self.daemon.interval), now);
-        self.daemon.publisher.scheduled(&unit, &self.board, now);
+        let resumed = self.scheduler.finish_pass(&unit, end, duration(self.daemon.interval), now);
+        self.daemon.publisher.scheduled(&unit, &self.scheduler, now);
         if let Some(trouble) = token {
             self.pause(trouble, now);
         }
-        let after = self.board.after(&unit);
-        self.daemon.voice.pass_ended(&made.plan, made.outcome.as_ref(), &after);
+        let after = self.scheduler.next_attempt(&unit);
+        self.daemon.reporter.pass_ended(&made.plan, made.outcome.as_ref(), &after);
         match unreachable {
             Some(error) if self.unreachable.as_ref() != Some(&error.message) => {
-                self.daemon.voice.unreachable(&error.message, after.again);
+                self.daemon.reporter.platform_unreachable(&error.message, after.retry_at);
                 self.unreachable = Some(error.message);
             }
-            None if asked => return self.platform_answers(resumed, now),
+            None if asked => return self.on_platform_reachable(resumed, now),
             _ => {}
         }
-        self.tell_next(now);
+        self.report_next(now);
     }
 
-    fn platform_answers(&mut self, resumed: bool, now: Timestamp) {
+    fn on_platform_reachable(&mut self, resumed: bool, now: Timestamp) {
         if resumed {
             self.token = None;
-            self.daemon.voice.note("the platform accepts the token again");
+            self.daemon.reporter.info("the platform accepts the token again");
         }
         if self.unreachable.take().is_some() {
-            self.daemon.voice.note("the platform answers again");
-            self.board.want_failed(now);
+            self.daemon.reporter.info("the platform answers again");
+            self.scheduler.retry_failed(now);
         }
-        self.tell_next(now);
+        self.report_next(now);
     }
 }
 
 /// Builds the result of a pass, with its records.
-async fn made(state: &State, plan: UnitPlan, pass: Pass) -> Made {
+async fn pass_report(state: &Store, plan: WorkspacePlan, pass: Pass) -> PassReport {
     let (outcome, records) = match records(state, &plan, &pass.outcome).await {
         Ok(records) => (pass.outcome, Some(records)),
         Err(error) => {
-            let error = UnitError::new(ErrorKind::State, chain(&error));
-            (Outcome { error: Some(error), ..pass.outcome }, None)
+            let error = WorkspaceError::new(ErrorKind::State, error_chain(&error));
+            (ApplyOutcome { error: Some(error), ..pass.outcome }, None)
         }
     };
-    Made { plan, outcome: Some(outcome), again: pass.again, records }
+    PassReport { plan, outcome: Some(outcome), retry_after: pass.retry_after, records }
 }
 
 /// Builds the result of a pass whose task panicked.
-fn broke_off(desired: &FoldedUnit, dry_run: bool) -> Made {
+fn aborted_pass(desired: &CompressedWorkspace, dry_run: bool) -> PassReport {
     let message =
         "the pass over this workspace broke off: this is a fault in wellspring itself; it is tried again";
-    let error = UnitError::new(ErrorKind::Fault, message.to_owned());
-    let outcome = (!dry_run).then(|| Outcome { error: Some(error.clone()), ..Outcome::default() });
-    Made { plan: UnitPlan::failed(desired.open(), error), outcome, again: None, records: None }
+    let error = WorkspaceError::new(ErrorKind::Fault, message.to_owned());
+    let outcome = (!dry_run).then(|| ApplyOutcome { error: Some(error.clone()), ..ApplyOutcome::default() });
+    PassReport { plan: WorkspacePlan::failed(desired.open(), error), outcome, retry_after: None, records: None }
 }
 
 /// Reads the records that the scheduler needs after a pass.
-async fn records(state: &State, plan: &UnitPlan, outcome: &Outcome) -> Result<Records, StateError> {
+async fn records(state: &Store, plan: &WorkspacePlan, outcome: &ApplyOutcome) -> Result<PassRecords, StoreError> {
     let inventory = state.inventory(plan.unit()).await?;
     let runs = state.last_runs(plan.unit()).await?;
     let mut at_once: Vec<(SourceName, Trigger)> = plan
@@ -221,7 +221,7 @@ async fn records(state: &State, plan: &UnitPlan, outcome: &Outcome) -> Result<Re
         .collect();
     // However it was connected, it has never been synced since.
     let is_new = |source: &&DesiredSource| {
-        let owned = inventory.owned.get(&source.name);
+        let owned = inventory.managed.get(&source.name);
         let wanted = source.sync.as_ref().is_some_and(|spec| spec.on_connect);
         wanted && owned.is_some_and(|owned| owned.connected_at.is_some()) && !runs.contains_key(&source.name)
     };
@@ -229,11 +229,11 @@ async fn records(state: &State, plan: &UnitPlan, outcome: &Outcome) -> Result<Re
     let new: Vec<_> = plan.desired.sources.iter().filter(is_new).map(|source| source.name.clone()).collect();
     let new: Vec<_> = new.into_iter().filter(|name| !is_named(name)).collect();
     at_once.extend(new.into_iter().map(|name| (name, Trigger::Connect)));
-    let owned = inventory.owned.into_iter().map(|(name, owned)| {
+    let owned = inventory.managed.into_iter().map(|(name, owned)| {
         let (scheduled_since, connected_at) = (owned.applied.sync_since, owned.connected_at);
         (name, Ownership { scheduled_since, connected_at })
     });
-    Ok(Records { owned: owned.collect(), runs, at_once })
+    Ok(PassRecords { owned: owned.collect(), runs, immediate_syncs: at_once })
 }
 
 #[cfg(test)]
@@ -242,10 +242,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_version_of_the_state_serves_no_pass_that_begins_later() {
-        let mut shared = SharedVersion::new();
+        let mut shared = SharedStoreVersion::new();
         let first = shared.get();
         assert!(Arc::ptr_eq(&first, &shared.get()));
-        tokio::time::advance(VERSION_SERVES).await;
+        tokio::time::advance(STORE_VERSION_TTL).await;
         assert!(!Arc::ptr_eq(&first, &shared.get()), "it is asked again");
     }
 }

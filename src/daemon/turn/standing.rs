@@ -1,13 +1,13 @@
 //! Status of the daemon: published snapshot, and the line for the service manager.
 
-use super::Turn;
+use super::EventLoop;
 use crate::plan::ErrorKind;
 use crate::remote::TokenTrouble;
 use crate::render::{escape, words};
 use jiff::Timestamp;
 use std::fmt;
 
-impl Turn {
+impl EventLoop {
     /// Publishes problems of the platform and other changes.
     ///
     /// Returns when to publish the remaining changes.
@@ -23,18 +23,18 @@ impl Turn {
 
     /// Returns the problem with the token while it pauses everything.
     fn token(&self) -> Option<&TokenTrouble> {
-        self.token.as_ref().filter(|_| self.board.is_paused())
+        self.token.as_ref().filter(|_| self.scheduler.is_paused())
     }
 
     /// Returns the status for the service manager.
-    pub(super) fn standing(&self) -> Standing {
-        if self.stopping {
-            return Standing::Stopping;
+    pub(super) fn status(&self) -> DaemonStatus {
+        if self.is_stopping {
+            return DaemonStatus::Stopping;
         }
-        let Some(accepted) = &self.accepted else { return Standing::Reading };
-        let (workspaces, sources, failing) = self.board.tally();
-        Standing::Keeping {
-            elsewhere: self.elsewhere,
+        let Some(accepted) = &self.accepted_load else { return DaemonStatus::Loading };
+        let (workspaces, sources, failing) = self.scheduler.totals();
+        DaemonStatus::Running {
+            platform_changed: self.platform_changed,
             token: self.token().cloned(),
             unreachable: self.unreachable.clone(),
             errors: accepted.errors,
@@ -47,11 +47,11 @@ impl Turn {
 
 /// Status for the service manager.
 #[derive(PartialEq, Eq)]
-pub(in crate::daemon) enum Standing {
+pub(in crate::daemon) enum DaemonStatus {
     Stopping,
-    Reading,
-    Keeping {
-        elsewhere: bool,
+    Loading,
+    Running {
+        platform_changed: bool,
         token: Option<TokenTrouble>,
         unreachable: Option<String>,
         errors: usize,
@@ -62,12 +62,12 @@ pub(in crate::daemon) enum Standing {
 }
 
 /// Formats one line, with problems first.
-impl fmt::Display for Standing {
+impl fmt::Display for DaemonStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stopping => f.write_str("Stopping: what is under way is finished first"),
-            Self::Reading => f.write_str("Reading the files"),
-            Self::Keeping { elsewhere, token, unreachable, errors, failing, sources, workspaces } => {
+            Self::Loading => f.write_str("Reading the files"),
+            Self::Running { platform_changed: elsewhere, token, unreachable, errors, failing, sources, workspaces } => {
                 if *elsewhere {
                     f.write_str("wellspring.toml names another platform, restart to go there; ")?;
                 }

@@ -2,24 +2,24 @@
 //!
 //! Otherwise keeps the order.
 
-use super::pieces::Line;
+use super::pieces::LineToken;
 use std::collections::HashMap;
 
 /// A header or an entry, with the comments above and the lines up to the next one.
 struct Block<'a> {
     /// Parts of the name.
     parts: Vec<String>,
-    lines: Vec<Line<'a>>,
+    lines: Vec<LineToken<'a>>,
 }
 
 /// Groups related tables in the order of first mention, each before its subtables.
-pub(super) fn grouped(lines: Vec<Line<'_>>) -> Vec<Line<'_>> {
+pub(super) fn group_tables(lines: Vec<LineToken<'_>>) -> Vec<LineToken<'_>> {
     // Elements of a list of tables have no names to sort by.
-    if lines.iter().any(|line| matches!(line, Line::Header(header, _) if header.starts_with("[["))) {
+    if lines.iter().any(|line| matches!(line, LineToken::Header(header, _) if header.starts_with("[["))) {
         return lines;
     }
     let (top, tables) = blocks(lines, |line| match line {
-        Line::Header(_, parts) => Some(parts.clone()),
+        LineToken::Header(_, parts) => Some(parts.clone()),
         _ => None,
     });
     let tables = sorted(tables).into_iter().map(|table| table.lines);
@@ -27,11 +27,11 @@ pub(super) fn grouped(lines: Vec<Line<'_>>) -> Vec<Line<'_>> {
 }
 
 /// Groups the entries of one table; a blank line separates groups of the author.
-fn entries(lines: Vec<Line<'_>>) -> Vec<Line<'_>> {
+fn entries(lines: Vec<LineToken<'_>>) -> Vec<LineToken<'_>> {
     let mut out = Vec::new();
     let mut group = Vec::new();
     for line in lines {
-        let parts = matches!(line, Line::Blank | Line::Header(..));
+        let parts = matches!(line, LineToken::Blank | LineToken::Header(..));
         group.push(line);
         if parts {
             out.extend(group_of_entries(std::mem::take(&mut group)));
@@ -41,12 +41,12 @@ fn entries(lines: Vec<Line<'_>>) -> Vec<Line<'_>> {
     out
 }
 
-fn group_of_entries(lines: Vec<Line<'_>>) -> Vec<Line<'_>> {
-    if lines.iter().all(|line| !matches!(line, Line::Entry(_, parts, _) if parts.len() > 1)) {
+fn group_of_entries(lines: Vec<LineToken<'_>>) -> Vec<LineToken<'_>> {
+    if lines.iter().all(|line| !matches!(line, LineToken::Entry(_, parts, _) if parts.len() > 1)) {
         return lines;
     }
     let (top, mut entries) = blocks(lines, |line| match line {
-        Line::Entry(_, parts, _) => Some(parts.clone()),
+        LineToken::Entry(_, parts, _) => Some(parts.clone()),
         _ => None,
     });
     // Comments below the last entry, and the blank line, stay at the end.
@@ -56,15 +56,15 @@ fn group_of_entries(lines: Vec<Line<'_>>) -> Vec<Line<'_>> {
 }
 
 /// Returns the number of lines that belong to an entry: its comments and itself.
-fn own(lines: &[Line<'_>]) -> usize {
-    lines.iter().position(|line| matches!(line, Line::Entry(..))).map_or(lines.len(), |at| at + 1)
+fn own(lines: &[LineToken<'_>]) -> usize {
+    lines.iter().position(|line| matches!(line, LineToken::Entry(..))).map_or(lines.len(), |at| at + 1)
 }
 
 /// Splits lines into those above the first named line, and a block per named line.
 fn blocks<'a>(
-    lines: Vec<Line<'a>>,
-    name: impl Fn(&Line<'a>) -> Option<Vec<String>>,
-) -> (Vec<Line<'a>>, Vec<Block<'a>>) {
+    lines: Vec<LineToken<'a>>,
+    name: impl Fn(&LineToken<'a>) -> Option<Vec<String>>,
+) -> (Vec<LineToken<'a>>, Vec<Block<'a>>) {
     let mut top = Vec::new();
     let mut blocks: Vec<Block<'a>> = Vec::new();
     for line in lines {
@@ -83,8 +83,8 @@ fn blocks<'a>(
 }
 
 /// Returns the index of the comments directly above the next line.
-fn attached(lines: &[Line<'_>]) -> usize {
-    let is_comment = |line: &&Line<'_>| matches!(line, Line::Comment(text) if !super::is_directive(text));
+fn attached(lines: &[LineToken<'_>]) -> usize {
+    let is_comment = |line: &&LineToken<'_>| matches!(line, LineToken::Comment(text) if !super::is_directive(text));
     lines.len() - lines.iter().rev().take_while(is_comment).count()
 }
 

@@ -3,7 +3,7 @@
 use toml_parser::lexer::TokenKind;
 
 /// A line, or an entry over several lines.
-pub(super) enum Line<'a> {
+pub(super) enum LineToken<'a> {
     /// An empty line.
     Blank,
     /// A comment with its `#`.
@@ -11,17 +11,17 @@ pub(super) enum Line<'a> {
     /// `[table]` or `[[list]]`, and the parts of its name.
     Header(String, Vec<String>),
     /// A key, its parts, and the value.
-    Entry(String, Vec<String>, Value<'a>),
+    Entry(String, Vec<String>, ValueToken<'a>),
 }
 
 /// A value in source form.
-pub(super) enum Value<'a> {
+pub(super) enum ValueToken<'a> {
     /// A string, number, date or boolean.
     Scalar(String),
     /// `[…]`
     List(Vec<Element<'a>>),
     /// `{…}`
-    Table(Vec<(String, Value<'a>)>),
+    Table(Vec<(String, ValueToken<'a>)>),
 }
 
 /// An element or comment in a list.
@@ -29,11 +29,11 @@ pub(super) enum Element<'a> {
     /// A comment with its `#`.
     Comment(&'a str),
     /// An element.
-    Value(Value<'a>),
+    Value(ValueToken<'a>),
 }
 
 /// Splits a text into lines; the result for invalid TOML is arbitrary.
-pub(super) fn read(text: &str) -> Vec<Line<'_>> {
+pub(super) fn tokenize(text: &str) -> Vec<LineToken<'_>> {
     let source = toml_parser::Source::new(text);
     let tokens = source
         .lex()
@@ -48,22 +48,22 @@ pub(super) fn read(text: &str) -> Vec<Line<'_>> {
             None => return lines,
             Some(TokenKind::Newline) => {
                 tokens.next();
-                lines.push(Line::Blank);
+                lines.push(LineToken::Blank);
             }
             Some(TokenKind::Comment) => {
-                lines.extend(tokens.next().map(Line::Comment));
+                lines.extend(tokens.next().map(LineToken::Comment));
                 tokens.end_line();
             }
             Some(TokenKind::LeftSquareBracket) => {
                 let (header, parts) = tokens.name(&[TokenKind::Newline, TokenKind::Comment]);
-                lines.extend(tokens.end_line().map(Line::Comment));
-                lines.push(Line::Header(header, parts));
+                lines.extend(tokens.end_line().map(LineToken::Comment));
+                lines.push(LineToken::Header(header, parts));
             }
             Some(_) => {
                 let (key, parts) = tokens.name(&[TokenKind::Equals, TokenKind::Newline]);
                 tokens.next();
-                let entry = Line::Entry(key, parts, tokens.value());
-                lines.extend(tokens.end_line().map(Line::Comment));
+                let entry = LineToken::Entry(key, parts, tokens.value());
+                lines.extend(tokens.end_line().map(LineToken::Comment));
                 lines.push(entry);
             }
         }
@@ -128,7 +128,7 @@ impl<'a> Tokens<'a> {
         (name, parts)
     }
 
-    fn value(&mut self) -> Value<'a> {
+    fn value(&mut self) -> ValueToken<'a> {
         self.skip_blanks();
         match self.peek() {
             Some(TokenKind::LeftSquareBracket) => self.list(),
@@ -137,7 +137,7 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    fn list(&mut self) -> Value<'a> {
+    fn list(&mut self) -> ValueToken<'a> {
         self.next();
         let mut elements = Vec::new();
         // Number of elements that begin on this line; its comment moves above them.
@@ -168,10 +168,10 @@ impl<'a> Tokens<'a> {
                 }
             }
         }
-        Value::List(elements)
+        ValueToken::List(elements)
     }
 
-    fn table(&mut self) -> Value<'a> {
+    fn table(&mut self) -> ValueToken<'a> {
         self.next();
         let mut entries = Vec::new();
         while let Some(kind) = self.peek() {
@@ -190,13 +190,13 @@ impl<'a> Tokens<'a> {
                 }
             }
         }
-        Value::Table(entries)
+        ValueToken::Table(entries)
     }
 
     /// Reads a scalar, which may consist of several tokens.
     ///
     /// Examples are `1.5` and `2027-01-31 10:00:00`.
-    fn scalar(&mut self) -> Value<'a> {
+    fn scalar(&mut self) -> ValueToken<'a> {
         const ENDS: [TokenKind; 5] = [
             TokenKind::Comma,
             TokenKind::Newline,
@@ -210,7 +210,7 @@ impl<'a> Tokens<'a> {
             text.push_str(self.next().unwrap_or_default());
         }
         let text = text.trim_end();
-        Value::Scalar(match first {
+        ValueToken::Scalar(match first {
             Some(TokenKind::LiteralString) => basic(text),
             Some(TokenKind::Atom) if text.as_bytes().get(4) == Some(&b'-') => text.replace([' ', 't'], "T"),
             _ => text.to_owned(),

@@ -1,17 +1,17 @@
 //! Formats JSON values as TOML, without their secrets.
 
 use crate::manifest::references::TOKEN_VARIABLE;
-use crate::manifest::values::OURS;
+use crate::manifest::values::SOURCE_FIELDS;
 use crate::model::{is_masked, toml_key, toml_string};
-use crate::sensitive::{Rank, exposed, is_secret, named_value, names_next, rank};
+use crate::sensitive::{Rank, find_secrets, is_secret, named_value, name_for_next, rank};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
 /// Maximum nesting depth; deeper than any configuration.
-const DEEPEST: usize = 12;
+const MAX_DEPTH: usize = 12;
 
 /// Notes about one source, collected while it is written.
-pub(super) struct Notes {
+pub(super) struct TodoNotes {
     /// Prefix of the names of variables.
     prefix: String,
     /// Paths that could not be read, or not be written.
@@ -23,12 +23,12 @@ pub(super) struct Notes {
 }
 
 /// The reason why a value is not written.
-struct Unsaid(&'static str);
+struct MissingField(&'static str);
 
-const HIDDEN: Unsaid = Unsaid("the platform does not show it");
-const REPEATED: Unsaid = Unsaid("it repeats a secret");
+const NOT_RETURNED: MissingField = MissingField("the platform does not show it");
+const REPEATS_SECRET: MissingField = MissingField("it repeats a secret");
 
-impl Notes {
+impl TodoNotes {
     pub(super) fn new(prefix: &str) -> Self {
         Self {
             prefix: prefix.to_owned(),
@@ -39,11 +39,11 @@ impl Notes {
     }
 
     /// Collects every secret in `config`, before anything is written.
-    pub(super) fn note_secrets(&mut self, config: &Value) {
-        note(config, false, &mut self.secrets);
+    pub(super) fn collect_secrets(&mut self, config: &Value) {
+        collect_texts(config, false, &mut self.secrets);
     }
 
-    fn repeats(&self, text: &str) -> bool {
+    fn contains_secret(&self, text: &str) -> bool {
         self.secrets.iter().any(|secret| text.contains(secret.as_str()))
     }
 
@@ -52,9 +52,9 @@ impl Notes {
         let mut lines = String::new();
         for (name, value) in config {
             let ours =
-                OURS.contains(&name.as_str()) || name == "test" && value.get("before_connect").is_some();
+                SOURCE_FIELDS.contains(&name.as_str()) || name == "test" && value.get("before_connect").is_some();
             let written = match ours {
-                true => Err(Unsaid("a key of this name belongs to wellspring in a file")),
+                true => Err(MissingField("a key of this name belongs to wellspring in a file")),
                 false => self.value(&[name], value, 0),
             };
             self.line("connection_config", name, written, &mut lines);
@@ -66,8 +66,8 @@ impl Notes {
     pub(super) fn metadata(&mut self, metadata: &Map<String, Value>) -> String {
         let mut lines = String::new();
         for (name, value) in metadata {
-            let written = plain(name, value, 0).and_then(|written| match self.repeats(&value.to_string()) {
-                true => Err(REPEATED),
+            let written = plain(name, value, 0).and_then(|written| match self.contains_secret(&value.to_string()) {
+                true => Err(REPEATS_SECRET),
                 false => Ok(written),
             });
             self.line("metadata", name, written, &mut lines);
@@ -75,27 +75,27 @@ impl Notes {
         lines
     }
 
-    fn line(&mut self, table: &str, name: &str, written: Result<String, Unsaid>, lines: &mut String) {
+    fn line(&mut self, table: &str, name: &str, written: Result<String, MissingField>, lines: &mut String) {
         match written {
             Ok(written) => lines.push_str(&format!("{} = {written}\n", toml_key(name))),
-            Err(Unsaid(why)) => {
+            Err(MissingField(why)) => {
                 self.unreadable.push(format!("{table}.{}", toml_key(name)));
                 lines.push_str(&format!("# TODO {}: {why}\n", toml_key(name)));
             }
         }
     }
 
-    fn value(&mut self, path: &[&str], value: &Value, depth: usize) -> Result<String, Unsaid> {
-        if depth > DEEPEST {
-            return Err(Unsaid("it is nested too deeply"));
+    fn value(&mut self, path: &[&str], value: &Value, depth: usize) -> Result<String, MissingField> {
+        if depth > MAX_DEPTH {
+            return Err(MissingField("it is nested too deeply"));
         }
-        let by_key = path.iter().any(|key| seems_secret(key));
+        let by_key = path.iter().any(|key| is_secret_key(key));
         let secret = by_key || is_secret_under(path, value);
         match value {
             Value::Object(fields) => {
                 let named = named_value(|key| fields.get(key).and_then(Value::as_str));
                 if fields.len() == 1 && fields.get("secret").is_some_and(Value::is_string) {
-                    return Err(Unsaid("a file would take it for a reference"));
+                    return Err(MissingField("a file would take it for a reference"));
                 }
                 let mut entries = Vec::new();
                 for (name, value) in fields {
@@ -110,7 +110,7 @@ impl Notes {
                 let mut elements = Vec::new();
                 for (n, item) in items.iter().enumerate() {
                     let before = n.checked_sub(1).and_then(|n| items[n].as_str()).zip(item.as_str());
-                    let name = before.and_then(|(name, text)| names_next(name, text, items.len()));
+                    let name = before.and_then(|(name, text)| name_for_next(name, text, items.len()));
                     let n = n.to_string();
                     let own = name.map_or(n.as_str(), |name| name.trim_start_matches('-'));
                     let path: Vec<&str> = path.iter().copied().chain([own]).collect();
@@ -120,9 +120,9 @@ impl Notes {
             }
             Value::Null if secret => Ok(self.reference(path)),
             Value::String(_) | Value::Number(_) if secret => Ok(self.reference(path)),
-            Value::String(text) if !is_masked(value) => match without_password(text) {
-                Shown::AsItIs if !self.repeats(text) => Ok(toml_string(&literal(text))),
-                Shown::Around(before, after) if !self.repeats(before) && !self.repeats(after) => {
+            Value::String(text) if !is_masked(value) => match classify_text(text) {
+                RenderedValue::Verbatim if !self.contains_secret(text) => Ok(toml_string(&literal(text))),
+                RenderedValue::MaskPassword(before, after) if !self.contains_secret(before) && !self.contains_secret(after) => {
                     let name = self.variable(path, "PASSWORD");
                     Ok(toml_string(&format!("{}${{{name}}}{}", literal(before), literal(after))))
                 }
@@ -137,12 +137,12 @@ impl Notes {
     }
 
     fn variable(&mut self, path: &[&str], last: &str) -> String {
-        const LONGEST: usize = 200;
+        const MAX_VARIABLE_LENGTH: usize = 200;
         let parts = std::iter::once(self.prefix.as_str()).chain(path.iter().copied());
         let parts = parts.chain(Some(last).filter(|last| !last.is_empty()));
         let name: String = parts.collect::<Vec<_>>().join("_");
         let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
-        let mut name: String = name.chars().map(plain).take(LONGEST).collect();
+        let mut name: String = name.chars().map(plain).take(MAX_VARIABLE_LENGTH).collect();
         if name.starts_with(|first: char| first.is_ascii_digit()) || name == TOKEN_VARIABLE {
             name.insert_str(0, "SOURCE_");
         }
@@ -152,16 +152,16 @@ impl Notes {
 }
 
 /// Formats a value that cannot contain references.
-fn plain(name: &str, value: &Value, depth: usize) -> Result<String, Unsaid> {
-    if depth > DEEPEST {
-        return Err(Unsaid("it is nested too deeply"));
+fn plain(name: &str, value: &Value, depth: usize) -> Result<String, MissingField> {
+    if depth > MAX_DEPTH {
+        return Err(MissingField("it is nested too deeply"));
     }
-    const LOOKS: Unsaid = Unsaid("it looks like a secret");
-    if seems_secret(name) || is_secret_under(&[name], value) {
+    const LOOKS: MissingField = MissingField("it looks like a secret");
+    if is_secret_key(name) || is_secret_under(&[name], value) {
         return Err(LOOKS);
     }
     match value {
-        Value::String(text) if !exposed(text).is_empty() => Err(LOOKS),
+        Value::String(text) if !find_secrets(text).is_empty() => Err(LOOKS),
         Value::Object(fields) => {
             let named = named_value(|key| fields.get(key).and_then(Value::as_str));
             let entries = fields
@@ -175,7 +175,7 @@ fn plain(name: &str, value: &Value, depth: usize) -> Result<String, Unsaid> {
         }
         Value::Array(items) => {
             let names_another = |two: &[Value]| match (two[0].as_str(), two[1].as_str()) {
-                (Some(name), Some(text)) => names_next(name, text, items.len()).is_some(),
+                (Some(name), Some(text)) => name_for_next(name, text, items.len()).is_some(),
                 _ => false,
             };
             if items.windows(2).any(names_another) {
@@ -189,22 +189,22 @@ fn plain(name: &str, value: &Value, depth: usize) -> Result<String, Unsaid> {
     }
 }
 
-fn scalar(value: &Value) -> Result<String, Unsaid> {
+fn scalar(value: &Value) -> Result<String, MissingField> {
     match value {
-        value if is_masked(value) => Err(HIDDEN),
+        value if is_masked(value) => Err(NOT_RETURNED),
         Value::Bool(value) => Ok(value.to_string()),
         Value::Number(number) => match (number.as_i64(), number.as_f64()) {
             (Some(whole), _) => Ok(whole.to_string()),
             (None, Some(float)) if number.is_f64() => Ok(format!("{float:?}")),
-            _ => Err(Unsaid("the number is too large")),
+            _ => Err(MissingField("the number is too large")),
         },
         Value::String(text) => Ok(toml_string(&literal(text))),
-        _ => Err(HIDDEN),
+        _ => Err(NOT_RETURNED),
     }
 }
 
 /// Returns true if a key may name a secret, in doubt too: also for `tokens`.
-fn seems_secret(key: &str) -> bool {
+fn is_secret_key(key: &str) -> bool {
     let ranks = |key| matches!(rank(key), Some(Rank::Certain | Rank::Likely));
     ranks(key) || ranks(key.trim_end_matches(['s', 'S']))
 }
@@ -221,46 +221,46 @@ fn is_secret_under(path: &[&str], value: &Value) -> bool {
 }
 
 /// Collects the texts of secrets; shorter ones occur in too many words.
-fn note(value: &Value, secret: bool, secrets: &mut BTreeSet<String>) {
-    const SHORTEST: usize = 4;
+fn collect_texts(value: &Value, secret: bool, secrets: &mut BTreeSet<String>) {
+    const MIN_SECRET_LENGTH: usize = 4;
     match value {
         Value::Object(fields) => {
             let named = named_value(|key| fields.get(key).and_then(Value::as_str));
             for (name, value) in fields {
                 let name = named.filter(|(of, _)| of == name).map_or(name.as_str(), |(_, name)| name);
-                note(value, secret || seems_secret(name) || is_secret_under(&[name], value), secrets);
+                collect_texts(value, secret || is_secret_key(name) || is_secret_under(&[name], value), secrets);
             }
         }
-        Value::Array(items) => items.iter().for_each(|item| note(item, secret, secrets)),
-        Value::String(text) if is_masked(value) || text.len() < SHORTEST => {}
+        Value::Array(items) => items.iter().for_each(|item| collect_texts(item, secret, secrets)),
+        Value::String(text) if is_masked(value) || text.len() < MIN_SECRET_LENGTH => {}
         Value::String(text) if secret => drop(secrets.insert(text.clone())),
         Value::String(text) => {
-            let parts = exposed(text).into_iter().map(|range| text[range].to_owned());
-            secrets.extend(parts.filter(|part| part.len() >= SHORTEST));
+            let parts = find_secrets(text).into_iter().map(|range| text[range].to_owned());
+            secrets.extend(parts.filter(|part| part.len() >= MIN_SECRET_LENGTH));
         }
         _ => {}
     }
 }
 
 /// The part of a text that may be written.
-enum Shown<'t> {
-    AsItIs,
+enum RenderedValue<'t> {
+    Verbatim,
     /// The text before and after a password.
-    Around(&'t str, &'t str),
-    Not,
+    MaskPassword(&'t str, &'t str),
+    Omit,
 }
 
 /// Finds the password in `scheme://user:password@…`, and other exposed secrets.
-fn without_password(text: &str) -> Shown<'_> {
-    let found = exposed(text);
+fn classify_text(text: &str) -> RenderedValue<'_> {
+    let found = find_secrets(text);
     let pairs = text.split(['&', ';', '?', '#', ',', ' ', '\t', '\n']);
     let named = pairs
         .filter_map(|pair| pair.split_once('='))
-        .any(|(key, value)| seems_secret(key) && !value.is_empty());
+        .any(|(key, value)| is_secret_key(key) && !value.is_empty());
     if named || found.len() > 1 {
-        return Shown::Not;
+        return RenderedValue::Omit;
     }
-    let whole = || if found.is_empty() { Shown::AsItIs } else { Shown::Not };
+    let whole = || if found.is_empty() { RenderedValue::Verbatim } else { RenderedValue::Omit };
     let Some(scheme) = text.find("://") else { return whole() };
     let rest = &text[scheme + 3..];
     // A password may contain an unescaped `/` or `@`, so take the longest match.
@@ -269,8 +269,8 @@ fn without_password(text: &str) -> Shown<'_> {
     let password = scheme + 3 + colon + 1..scheme + 3 + at;
     let beside = found.iter().any(|found| found.start < password.start || found.end > password.end);
     match rest.matches("://").count() {
-        0 if !beside => Shown::Around(&text[..password.start], &text[password.end..]),
-        _ => Shown::Not,
+        0 if !beside => RenderedValue::MaskPassword(&text[..password.start], &text[password.end..]),
+        _ => RenderedValue::Omit,
     }
 }
 

@@ -3,25 +3,25 @@
 //! Works on the text alone, because the file may not be valid TOML. Every masked byte becomes `*`, so that
 //! locations remain valid.
 
-use crate::model::{exposed, is_secret, looks_secret};
+use crate::model::{find_secrets, is_secret, looks_secret};
 use crate::sensitive::rank;
 use aho_corasick::{AhoCorasick, MatchKind};
 use std::collections::BTreeSet;
 use std::ops::{Range, RangeInclusive};
 
 /// Maximum distance in bytes of a search for keys and addresses; bounds the cost.
-const NEAR: usize = 1024;
+const MAX_LOOKBACK: usize = 1024;
 /// Maximum number of parts of a key.
-const MOST_PARTS: usize = 16;
+const MAX_KEY_PARTS: usize = 16;
 /// Lengths in bytes of secrets that are masked everywhere.
 ///
 /// Shorter ones occur in too many words; longer ones would slow down the search.
-const COPIED: RangeInclusive<usize> = 4..=256;
+const COPY_LENGTHS: RangeInclusive<usize> = 4..=256;
 /// Maximum number of secrets masked everywhere; others are masked only where found.
-const MOST_COPIED: usize = 256;
+const MAX_COPIES: usize = 256;
 
-/// Masks the values of secret keys, secrets found by [`exposed`], and `more`.
-pub(super) fn conceal(text: &str, more: &[Range<usize>]) -> String {
+/// Masks the values of secret keys, secrets found by [`find_secrets`], and `more`.
+pub(super) fn redact(text: &str, more: &[Range<usize>]) -> String {
     let mut hidden = vec![false; text.len()];
     // Tables are scanned only once.
     let mut past = 0;
@@ -36,14 +36,14 @@ pub(super) fn conceal(text: &str, more: &[Range<usize>]) -> String {
             continue;
         }
         let from = if quote { at } else { at + 1 };
-        if names_secret(before) || holds_secret(before, &text[from..]) {
+        if ends_with_secret_key(before) || is_secret_value(before, &text[from..]) {
             hide_value(text, from, &mut past, &mut hidden);
         }
     }
     for (at, _) in text.match_indices("://") {
         hide_password(text, at + 3, &mut hidden);
     }
-    for range in exposed(text).iter().chain(more) {
+    for range in find_secrets(text).iter().chain(more) {
         if let Some(bytes) = hidden.get_mut(range.clone()) {
             bytes.fill(true);
         }
@@ -67,10 +67,10 @@ fn hide_copies(text: &str, hidden: &mut [bool]) {
     for stretch in hidden.chunk_by(|one, next| one == next) {
         if stretch[0] {
             let secret = text[at..at + stretch.len()].trim().trim_matches(['"', '\'']);
-            secrets.extend(Some(secret).filter(|secret| COPIED.contains(&secret.len())));
+            secrets.extend(Some(secret).filter(|secret| COPY_LENGTHS.contains(&secret.len())));
         }
         at += stretch.len();
-        if secrets.len() == MOST_COPIED {
+        if secrets.len() == MAX_COPIES {
             break;
         }
     }
@@ -81,9 +81,9 @@ fn hide_copies(text: &str, hidden: &mut [bool]) {
 }
 
 /// Returns true if the value `after` the key that ends here looks like a secret.
-fn holds_secret(before: &str, after: &str) -> bool {
+fn is_secret_value(before: &str, after: &str) -> bool {
     let Some((_, key)) = key_before(before).filter(|(_, key)| rank(key).is_some()) else { return false };
-    let near = &after[..after.floor_char_boundary(NEAR)];
+    let near = &after[..after.floor_char_boundary(MAX_LOOKBACK)];
     let value = near.trim_start_matches([' ', '\t']);
     let quoted = value.starts_with(['"', '\'']);
     let end =
@@ -94,8 +94,8 @@ fn holds_secret(before: &str, after: &str) -> bool {
 /// Returns true if the key that ends here, or a part of it, looks secret.
 ///
 /// An example is `password.value`.
-fn names_secret(mut text: &str) -> bool {
-    for _ in 0..MOST_PARTS {
+fn ends_with_secret_key(mut text: &str) -> bool {
+    for _ in 0..MAX_KEY_PARTS {
         let Some((before, key)) = key_before(text) else { return false };
         if looks_secret(key) {
             return true;
@@ -108,7 +108,7 @@ fn names_secret(mut text: &str) -> bool {
 
 /// Splits off the last part of the key that ends here from the line before it.
 fn key_before(text: &str) -> Option<(&str, &str)> {
-    let mut start = text.len().saturating_sub(NEAR);
+    let mut start = text.len().saturating_sub(MAX_LOOKBACK);
     while !text.is_char_boundary(start) {
         start += 1;
     }
@@ -221,7 +221,7 @@ fn is_reference(value: &str) -> bool {
 
 /// Masks the password of `user:password@` that begins here.
 fn hide_password(text: &str, from: usize, hidden: &mut [bool]) {
-    let mut near = (from + NEAR).min(text.len());
+    let mut near = (from + MAX_LOOKBACK).min(text.len());
     while !text.is_char_boundary(near) {
         near -= 1;
     }
@@ -281,14 +281,14 @@ mod tests {
             ("# s3cr3t!\nurl = \"pg://u:s3cr3t!@h/d\"", "# *******\nurl = \"pg://u:*******@h/d\""),
             ("a = \"x\"\ntoken = \"x\"", "a = \"x\"\ntoken = ***"),
         ] {
-            assert_eq!(conceal(text, &[]), shown);
+            assert_eq!(redact(text, &[]), shown);
         }
     }
 
     proptest! {
         #[test]
         fn places_keep_their_meaning(text in "(password|a|=| |\"|'|\\$|\\{|\\[|\n|é|://|:|@){0,40}") {
-            let shown = conceal(&text, &[]);
+            let shown = redact(&text, &[]);
             prop_assert_eq!(shown.len(), text.len());
             prop_assert_eq!(shown.matches('\n').count(), text.matches('\n').count());
         }

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Failure, Fields, Intake, Reading, Take, Unfit};
+use super::{ReadError, ConfigFields, RowSink, ReadOptions, WriteMode, ConfigError};
 use crate::platform::order::{Point, identity};
 
 /// Note of a sync whose position belongs to another cursor.
@@ -14,11 +14,11 @@ pub(super) const OTHER_CURSOR: &str =
 
 /// Key fields of records; without any, the whole record is the key.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Key(Vec<String>);
+pub(super) struct RecordKey(Vec<String>);
 
-impl Key {
+impl RecordKey {
     /// Parses `key`: a field or an array of fields; a leading `/` marks a JSON pointer.
-    pub(super) fn read(fields: Fields<'_>) -> Result<Self, Unfit> {
+    pub(super) fn read(fields: ConfigFields<'_>) -> Result<Self, ConfigError> {
         if let Ok(single) = fields.text("key") {
             return Ok(Self(single.map(str::to_owned).into_iter().collect()));
         }
@@ -26,7 +26,7 @@ impl Key {
             Ok(Some(names)) if !names.is_empty() && names.iter().all(|name| !name.is_empty()) => {
                 Ok(Self(names))
             }
-            _ => Err(Unfit::new("\"key\" must be the name of a field, or an array of names")),
+            _ => Err(ConfigError::new("\"key\" must be the name of a field, or an array of names")),
         }
     }
 
@@ -66,23 +66,23 @@ pub(super) struct Watermark {
 /// because several records may share the mark's value, and some values cannot be compared with it.
 pub(super) struct Changes<'k> {
     table: &'k str,
-    key: &'k Key,
+    key: &'k RecordKey,
     cursor: Option<String>,
     /// Rows of a previous read are stored, whatever its cursor.
     stored: bool,
     /// Mark of the previous read with the same cursor, if any.
-    before: Option<Value>,
+    previous_mark: Option<Value>,
     /// The same mark in comparable form.
-    start: Option<Point>,
+    previous_point: Option<Point>,
     /// Mark of this read.
-    reached: Option<Point>,
+    current_point: Option<Point>,
     mark: Value,
-    seen: Seen,
+    counts: RecordCounts,
 }
 
 /// Counts records, and those with the configured fields.
 #[derive(Default)]
-struct Seen {
+struct RecordCounts {
     records: u64,
     cursor: bool,
     key: bool,
@@ -92,28 +92,28 @@ impl<'k> Changes<'k> {
     /// Continues a read with the same cursor; ignores positions of other kinds.
     ///
     /// `stored` tells whether rows of a previous read are stored.
-    pub(super) fn since(
+    pub(super) fn resume(
         position: Option<&Value>,
         stored: bool,
         table: &'k str,
-        key: &'k Key,
-        options: &Reading,
+        key: &'k RecordKey,
+        options: &ReadOptions,
     ) -> Self {
         let before = position.and_then(|position| Watermark::deserialize(position).ok());
         let before = before.filter(|before| before.cursor == options.cursor);
-        let before = before.map(|before| before.mark);
-        let start = before.as_ref().and_then(Point::of);
-        let (reached, mark) = (start.clone(), before.clone().unwrap_or(Value::Null));
+        let previous_mark = before.map(|before| before.mark);
+        let previous_point = previous_mark.as_ref().and_then(Point::of);
+        let (current_point, mark) = (previous_point.clone(), previous_mark.clone().unwrap_or(Value::Null));
         let cursor = options.cursor.clone();
-        Self { table, key, cursor, stored, before, start, reached, mark, seen: Seen::default() }
+        Self { table, key, cursor, stored, before, previous_point, reached, mark, counts: RecordCounts::default() }
     }
 
     /// Starts the table with the first record, so that a source without records replaces no rows.
-    fn begin(&self, intake: &mut dyn Intake) -> Result<(), Failure> {
+    fn begin(&self, intake: &mut dyn RowSink) -> Result<(), ReadError> {
         if self.is_other() {
             intake.note(OTHER_CURSOR.to_owned());
         }
-        intake.table(self.table, self.take())
+        intake.table(self.table, self.write_mode())
     }
 
     /// Returns true if the stored rows were read with another cursor.
@@ -122,18 +122,18 @@ impl<'k> Changes<'k> {
     }
 
     /// Returns the effect of the records on the stored rows.
-    fn take(&self) -> Take {
-        match (self.before.is_some(), self.key.is_empty()) {
-            (false, true) => Take::All,
-            (false, false) => Take::Distinct,
-            (true, true) => Take::Unseen,
-            (true, false) => Take::Latest,
+    fn write_mode(&self) -> WriteMode {
+        match (self.previous_mark.is_some(), self.key.is_empty()) {
+            (false, true) => WriteMode::Replace,
+            (false, false) => WriteMode::ReplaceDistinct,
+            (true, true) => WriteMode::AppendUnseen,
+            (true, false) => WriteMode::Upsert,
         }
     }
 
     /// Returns the previous mark as text, for sources that can filter by it.
     pub(super) fn mark(&self) -> Option<String> {
-        match self.before.as_ref()? {
+        match self.previous_mark.as_ref()? {
             Value::String(text) => Some(text.clone()),
             Value::Number(number) => Some(number.to_string()),
             _ => None,
@@ -141,24 +141,24 @@ impl<'k> Changes<'k> {
     }
 
     /// Forwards a record, unless it is before the previous mark.
-    pub(super) fn record(&mut self, row: Map<String, Value>, intake: &mut dyn Intake) -> Result<(), Failure> {
+    pub(super) fn record(&mut self, row: Map<String, Value>, intake: &mut dyn RowSink) -> Result<(), ReadError> {
         let at = self.cursor.as_deref().and_then(|name| field(&row, name));
         let identity = self.key.of(&row);
-        if !self.passes(at, identity.is_some(), intake)? {
+        if !self.advance(at, identity.is_some(), intake)? {
             return Ok(());
         }
         let row = Value::Object(row).to_string();
-        intake.row(&row, Some(identity.as_ref().unwrap_or(&row)))
+        intake.push_row(&row, Some(identity.as_ref().unwrap_or(&row)))
     }
 
     /// Like [`Changes::record`], for rows with text values and ordered columns.
-    pub(super) fn texts(
+    pub(super) fn push_text_row(
         &mut self,
         columns: &[String],
         values: &[&str],
         row: &str,
-        intake: &mut dyn Intake,
-    ) -> Result<(), Failure> {
+        intake: &mut dyn RowSink,
+    ) -> Result<(), ReadError> {
         let value = |name: &str| {
             let at = columns.iter().position(|column| column == name)?;
             values.get(at).map(|value| Value::from(*value))
@@ -166,32 +166,32 @@ impl<'k> Changes<'k> {
         let key: Vec<_> = self.key.names().map(value).collect();
         let identity = identity(key.iter().map(Option::as_ref));
         let at = self.cursor.as_deref().and_then(value);
-        if !self.passes(at.as_ref(), identity.is_some(), intake)? {
+        if !self.advance(at.as_ref(), identity.is_some(), intake)? {
             return Ok(());
         }
-        intake.row(row, Some(identity.as_deref().unwrap_or(row)))
+        intake.push_row(row, Some(identity.as_deref().unwrap_or(row)))
     }
 
     /// Counts a record and advances the mark.
     ///
     /// Returns false if it is before the previous mark.
-    fn passes(&mut self, at: Option<&Value>, keyed: bool, intake: &mut dyn Intake) -> Result<bool, Failure> {
-        if self.seen.records == 0 {
+    fn advance(&mut self, at: Option<&Value>, keyed: bool, intake: &mut dyn RowSink) -> Result<bool, ReadError> {
+        if self.counts.records == 0 {
             self.begin(intake)?;
         }
-        self.seen.records += 1;
-        self.seen.cursor |= at.is_some();
-        self.seen.key |= keyed;
+        self.counts.records += 1;
+        self.counts.cursor |= at.is_some();
+        self.counts.key |= keyed;
         let Some((value, point)) = at.and_then(|value| Some((value, Point::of(value)?))) else {
             return Ok(true);
         };
         let before = |mark: &Point| point.compare(mark) == Some(std::cmp::Ordering::Less);
-        if self.start.as_ref().is_some_and(before) {
+        if self.previous_point.as_ref().is_some_and(before) {
             return Ok(false);
         }
-        if self.reached.as_ref().is_none_or(|reached| reached.yields_to(&point)) {
+        if self.current_point.as_ref().is_none_or(|reached| reached.advances_to(&point)) {
             self.mark = value.clone();
-            self.reached = Some(point);
+            self.current_point = Some(point);
         }
         Ok(true)
     }
@@ -200,14 +200,14 @@ impl<'k> Changes<'k> {
     ///
     /// Without records, the rows of another cursor are kept. Fails if no record has the cursor or key
     /// field, because a misspelled name would never match.
-    pub(super) fn finish(self, intake: &mut dyn Intake) -> Result<Option<Watermark>, Failure> {
-        if self.seen.records == 0 && self.is_other() {
+    pub(super) fn finish(self, intake: &mut dyn RowSink) -> Result<Option<Watermark>, ReadError> {
+        if self.counts.records == 0 && self.is_other() {
             intake.note("there is no whole record now; the rows of before are kept".to_owned());
             return Ok(None);
         }
-        let Seen { records, cursor, key } = self.seen;
+        let RecordCounts { records, cursor, key } = self.counts;
         let missing = |what: &str, names: &str| {
-            Err(Failure::new(format!(
+            Err(ReadError::new(format!(
                 "none of the {records} records has the {what} {names}; correct its name"
             )))
         };

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use crate::platform::order::is_exact;
 
 /// Maximum nesting of a row, because JSON parsers refuse more.
-const DEEPEST: usize = 127;
+const MAX_DEPTH: usize = 127;
 /// Number of digits that every JSON parser keeps; longer numbers may be rounded.
 const EXACT_DIGITS: usize = 15;
 
@@ -38,10 +38,10 @@ pub(super) fn embedded(text: &str) -> Value {
 /// `None` if it is not JSON that fits into a row.
 pub(super) fn exact_json(text: &str) -> Option<Cow<'_, str>> {
     // The row and arrays around it add two levels of nesting.
-    const AROUND: usize = 2;
+    const WRAPPER_FIELDS: usize = 2;
     if has_long_number(text) {
         let raw: &RawValue = serde_json::from_str(text).ok()?;
-        return Some(walk(raw, DEEPEST - AROUND).ok()?.to_string().into());
+        return Some(walk(raw, MAX_DEPTH - WRAPPER_FIELDS).ok()?.to_string().into());
     }
     let (value, repeated) = lossless(&format!("[[{text}]]")).ok()?;
     Some(if repeated { value[0][0].to_string().into() } else { text.into() })
@@ -53,7 +53,7 @@ pub(super) fn exact_json(text: &str) -> Option<Cow<'_, str>> {
 /// `name_2`.
 pub(super) fn exact(text: &str) -> Result<Value, serde_json::Error> {
     if has_long_number(text) {
-        return walk(serde_json::from_str(text)?, DEEPEST);
+        return walk(serde_json::from_str(text)?, MAX_DEPTH);
     }
     Ok(lossless(text)?.0)
 }
@@ -72,7 +72,7 @@ fn walk(raw: &RawValue, depth: usize) -> Result<Value, serde_json::Error> {
     let down = || depth.checked_sub(1).ok_or_else(|| serde_json::Error::custom("it is nested too deeply"));
     match text.as_bytes().first() {
         Some(b'{') => {
-            let (depth, Fields(fields)) = (down()?, serde_json::from_str(text)?);
+            let (depth, ConfigFields(fields)) = (down()?, serde_json::from_str(text)?);
             let mut found = Map::new();
             for (name, raw) in fields {
                 found.insert(free(&found, name), walk(raw, depth)?);
@@ -162,24 +162,24 @@ impl<'de> Visitor<'de> for Lossless<'_> {
 }
 
 /// Fields of an object, including those with the same name.
-struct Fields<'r>(Vec<(String, &'r RawValue)>);
+struct ConfigFields<'r>(Vec<(String, &'r RawValue)>);
 
-impl<'de> Deserialize<'de> for Fields<'de> {
+impl<'de> Deserialize<'de> for ConfigFields<'de> {
     fn deserialize<D: Deserializer<'de>>(parser: D) -> Result<Self, D::Error> {
         struct Collect;
         impl<'de> Visitor<'de> for Collect {
-            type Value = Fields<'de>;
+            type Value = ConfigFields<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Fields<'de>, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<ConfigFields<'de>, A::Error> {
                 let mut found = Vec::new();
                 while let Some(field) = fields.next_entry()? {
                     found.push(field);
                 }
-                Ok(Fields(found))
+                Ok(ConfigFields(found))
             }
         }
         parser.deserialize_map(Collect)

@@ -5,35 +5,35 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::Unfit;
+use super::ConfigError;
 use crate::platform::definition::whole;
 
 /// Fields of a configuration. Messages contain names but no values.
 #[derive(Clone, Copy)]
-pub(super) struct Fields<'a> {
+pub(super) struct ConfigFields<'a> {
     fields: &'a Map<String, Value>,
-    known: &'a Known,
+    known: &'a KnownField,
 }
 
 /// Names that a connector has read.
 #[derive(Debug, Default)]
-pub(super) struct Known(RefCell<BTreeSet<String>>);
+pub(super) struct KnownField(RefCell<BTreeSet<String>>);
 
-impl Known {
+impl KnownField {
     /// Returns the fields that were not read, sorted.
-    pub(super) fn others(&self, fields: &Map<String, Value>) -> Vec<String> {
+    pub(super) fn unknown_fields(&self, fields: &Map<String, Value>) -> Vec<String> {
         let known = self.0.borrow();
         fields.keys().filter(|name| !known.contains(*name)).cloned().collect()
     }
 }
 
-impl<'a> Fields<'a> {
-    pub(super) fn new(fields: &'a Map<String, Value>, known: &'a Known) -> Self {
+impl<'a> ConfigFields<'a> {
+    pub(super) fn new(fields: &'a Map<String, Value>, known: &'a KnownField) -> Self {
         Self { fields, known }
     }
 
     /// Marks names as known without reading them.
-    pub(super) fn accept(self, names: &[&str]) {
+    pub(super) fn mark_known(self, names: &[&str]) {
         self.known.0.borrow_mut().extend(names.iter().map(|name| (*name).to_owned()));
     }
 
@@ -43,19 +43,19 @@ impl<'a> Fields<'a> {
     }
 
     /// Returns a non-empty text, if the field exists.
-    pub(super) fn text(self, name: &str) -> Result<Option<&'a str>, Unfit> {
+    pub(super) fn text(self, name: &str) -> Result<Option<&'a str>, ConfigError> {
         match self.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) if text.is_empty() => {
-                Err(Unfit::new(format!("\"{name}\" must not be empty")))
+                Err(ConfigError::new(format!("\"{name}\" must not be empty")))
             }
             Some(Value::String(text)) => Ok(Some(text)),
-            Some(_) => Err(Unfit::new(format!("\"{name}\" must be a text"))),
+            Some(_) => Err(ConfigError::new(format!("\"{name}\" must be a text"))),
         }
     }
 
     /// Returns the first field that exists among several names.
-    pub(super) fn first_text(self, names: &[&str]) -> Result<Option<&'a str>, Unfit> {
+    pub(super) fn first_text(self, names: &[&str]) -> Result<Option<&'a str>, ConfigError> {
         let mut first = None;
         for name in names {
             let text = if first.is_none() { self.text(name)? } else { self.get(name).and(None) };
@@ -67,28 +67,28 @@ impl<'a> Fields<'a> {
     /// Returns a non-negative integer.
     ///
     /// A text of digits is accepted too, since variables expand to text.
-    pub(super) fn whole(self, name: &str) -> Result<Option<u64>, Unfit> {
+    pub(super) fn unsigned(self, name: &str) -> Result<Option<u64>, ConfigError> {
         let number = match self.get(name) {
             None | Some(Value::Null) => return Ok(None),
             Some(Value::String(text)) if text.starts_with('+') => None,
             Some(Value::String(text)) => text.parse().ok(),
             Some(value) => whole(value),
         };
-        number.map(Some).ok_or_else(|| Unfit::new(format!("\"{name}\" must be a whole number")))
+        number.map(Some).ok_or_else(|| ConfigError::new(format!("\"{name}\" must be a whole number")))
     }
 
     /// Returns a boolean, if the field exists.
-    pub(super) fn flag(self, name: &str) -> Result<Option<bool>, Unfit> {
+    pub(super) fn flag(self, name: &str) -> Result<Option<bool>, ConfigError> {
         match self.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::Bool(flag)) => Ok(Some(*flag)),
-            Some(_) => Err(Unfit::new(format!("\"{name}\" must be true or false"))),
+            Some(_) => Err(ConfigError::new(format!("\"{name}\" must be true or false"))),
         }
     }
 
     /// Returns a list of texts, if the field exists.
-    pub(super) fn texts(self, name: &str) -> Result<Option<Vec<String>>, Unfit> {
-        let wrong = || Unfit::new(format!("\"{name}\" must be an array of texts"));
+    pub(super) fn texts(self, name: &str) -> Result<Option<Vec<String>>, ConfigError> {
+        let wrong = || ConfigError::new(format!("\"{name}\" must be an array of texts"));
         match self.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::Array(items)) => {
@@ -100,8 +100,8 @@ impl<'a> Fields<'a> {
     }
 
     /// Returns an object with plain values (text, number, boolean) as texts.
-    pub(super) fn pairs(self, name: &str) -> Result<Vec<(String, String)>, Unfit> {
-        let wrong = || Unfit::new(format!("\"{name}\" must be an object of texts"));
+    pub(super) fn pairs(self, name: &str) -> Result<Vec<(String, String)>, ConfigError> {
+        let wrong = || ConfigError::new(format!("\"{name}\" must be an object of texts"));
         match self.get(name) {
             None | Some(Value::Null) => Ok(Vec::new()),
             Some(Value::Object(fields)) => fields
@@ -117,7 +117,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Returns a JSON pointer to records; empty or `/` means the whole document.
-    pub(super) fn place(self, name: &str) -> Result<Option<Vec<String>>, Unfit> {
+    pub(super) fn record_pointer(self, name: &str) -> Result<Option<Vec<String>>, ConfigError> {
         match self.get(name) {
             Some(Value::String(text)) if matches!(text.as_str(), "" | "/") => Ok(Some(Vec::new())),
             _ => self.pointer(name),
@@ -125,12 +125,12 @@ impl<'a> Fields<'a> {
     }
 
     /// Returns the parts of a JSON pointer; the leading `/` is optional.
-    pub(super) fn pointer(self, name: &str) -> Result<Option<Vec<String>>, Unfit> {
+    pub(super) fn pointer(self, name: &str) -> Result<Option<Vec<String>>, ConfigError> {
         let Some(text) = self.text(name)? else { return Ok(None) };
         let parts = text.strip_prefix('/').unwrap_or(text).split('/');
         let parts: Vec<_> = parts.map(|part| part.replace("~1", "/").replace("~0", "~")).collect();
         if parts.len() > 32 {
-            return Err(Unfit::new(format!("\"{name}\" is too deep")));
+            return Err(ConfigError::new(format!("\"{name}\" is too deep")));
         }
         Ok(Some(parts))
     }

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{Failure, Fields, LARGEST_RECORD, Reach, Unfit};
+use super::{ReadError, ConfigFields, MAX_RECORD_BYTES, ConnectorContext, ConfigError};
 
 const BUFFER: usize = 64 << 10;
 /// First bytes of files that no connector reads, with the reason.
@@ -22,31 +22,31 @@ const OTHERS: [(&[u8], &str); 5] = [
     (b"\xfe\xff", "this is UTF-16; convert the file to UTF-8"),
 ];
 
-/// A file named in a configuration. Only [`Named::find`] accesses the disk.
-pub(super) struct Named {
+/// A file named in a configuration. Only [`DataFile::find`] accesses the disk.
+pub(super) struct DataFile {
     /// Path as written, for messages.
     path: String,
-    reach: Reach,
+    reach: ConnectorContext,
 }
 
-impl Named {
+impl DataFile {
     /// Reads the path from the first of these fields that exists.
-    pub(super) fn read(fields: Fields<'_>, names: &[&str], reach: &Reach) -> Result<Self, Unfit> {
+    pub(super) fn read(fields: ConfigFields<'_>, names: &[&str], reach: &ConnectorContext) -> Result<Self, ConfigError> {
         let path = fields
             .first_text(names)?
-            .ok_or_else(|| Unfit::new(format!("\"{}\" is missing: the file to read", names[0])))?;
+            .ok_or_else(|| ConfigError::new(format!("\"{}\" is missing: the file to read", names[0])))?;
         if path.contains('\0') {
-            return Err(Unfit::new("the path holds a zero byte"));
+            return Err(ConfigError::new("the path holds a zero byte"));
         }
         for part in Path::new(path).components() {
             match part {
                 Component::CurDir => {}
                 Component::Normal(name) if !name.to_string_lossy().starts_with('.') => {}
                 Component::Normal(_) => {
-                    return Err(Unfit::new("the path leads to a hidden file; these are not read"));
+                    return Err(ConfigError::new("the path leads to a hidden file; these are not read"));
                 }
                 _ => {
-                    return Err(Unfit::new(
+                    return Err(ConfigError::new(
                         "the path must be relative to the data directory, without \"..\"",
                     ));
                 }
@@ -56,7 +56,7 @@ impl Named {
     }
 
     /// Returns the resources for access.
-    pub(super) fn reach(&self) -> &Reach {
+    pub(super) fn reach(&self) -> &ConnectorContext {
         &self.reach
     }
 
@@ -69,18 +69,18 @@ impl Named {
     ///
     /// Requires a regular file below the data directory that is neither hidden nor part of the
     /// platform's storage.
-    pub(super) fn find(&self) -> Result<PathBuf, Failure> {
+    pub(super) fn find(&self) -> Result<PathBuf, ReadError> {
         let found =
-            self.reach.root.join(&self.path).canonicalize().map_err(|error| self.unreadable(&error))?;
-        let below = found.strip_prefix(&self.reach.root).ok();
+            self.reach.data_dir.join(&self.path).canonicalize().map_err(|error| self.unreadable(&error))?;
+        let below = found.strip_prefix(&self.reach.data_dir).ok();
         let storage = self.reach.storage.as_ref().is_some_and(|storage| found.starts_with(storage));
         let hidden = |path: &Path| path.iter().any(|part| part.to_string_lossy().starts_with('.'));
         if storage || below.is_none_or(hidden) {
-            return Err(Failure::new(format!("{} leads out of the data directory", self.path)));
+            return Err(ReadError::new(format!("{} leads out of the data directory", self.path)));
         }
         let about = found.metadata().map_err(|error| self.unreadable(&error))?;
         if !about.is_file() {
-            return Err(Failure::new(format!("{} is not a regular file", self.path)));
+            return Err(ReadError::new(format!("{} is not a regular file", self.path)));
         }
         Ok(found)
     }
@@ -88,24 +88,24 @@ impl Named {
     /// Opens the file and verifies that it is the one that was found.
     ///
     /// A link could have replaced it in between.
-    pub(super) fn open(&self) -> Result<File, Failure> {
+    pub(super) fn open(&self) -> Result<File, ReadError> {
         let found = self.find()?;
         let file = File::open(&found).map_err(|error| self.unreadable(&error))?;
         let opened = file.metadata().map_err(|error| self.unreadable(&error))?;
         let again = self.find()?.metadata().map_err(|error| self.unreadable(&error))?;
         if (opened.dev(), opened.ino()) != (again.dev(), again.ino()) {
-            return Err(Failure::new(format!("{} was replaced while it was opened; try again", self.path)));
+            return Err(ReadError::new(format!("{} was replaced while it was opened; try again", self.path)));
         }
         let mut start = [0; 4];
         let count = file.read_at(&mut start, 0).map_err(|error| self.unreadable(&error))?;
         let other = OTHERS.iter().find(|(mark, _)| start[..count].starts_with(mark));
-        other.map_or(Ok(file), |(_, what)| Err(self.wrong(what)))
+        other.map_or(Ok(file), |(_, what)| Err(self.content_error(what)))
     }
 
     /// Creates an error with the name of the file.
-    pub(super) fn unreadable(&self, error: &io::Error) -> Failure {
+    pub(super) fn unreadable(&self, error: &io::Error) -> ReadError {
         let path = &self.path;
-        Failure::new(match error.kind() {
+        ReadError::new(match error.kind() {
             ErrorKind::NotFound => format!("there is no file {path} in the data directory"),
             ErrorKind::PermissionDenied => format!("{path} may not be read: permission denied"),
             _ => format!("{path} could not be read: {error}"),
@@ -113,13 +113,13 @@ impl Named {
     }
 
     /// Creates an error about the content, with the name of the file.
-    pub(super) fn wrong(&self, message: impl std::fmt::Display) -> Failure {
-        Failure::new(format!("{}: {message}", self.path))
+    pub(super) fn content_error(&self, message: impl std::fmt::Display) -> ReadError {
+        ReadError::new(format!("{}: {message}", self.path))
     }
 }
 
 /// Remarks of a successful sync of a growing file.
-impl Named {
+impl DataFile {
     /// The file was replaced and has no complete record.
     pub(super) fn emptied(&self) -> String {
         format!("{} has no whole record now; the rows of before are kept", self.path)
@@ -142,7 +142,7 @@ impl Named {
 
 /// Position in a growing file: the end of its last complete record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Mark {
+pub(super) struct FileCursor {
     whole_bytes: u64,
     /// Digest of the bytes before the position.
     digest: String,
@@ -153,10 +153,10 @@ pub(super) struct Mark {
 /// A growing file, read record by record up to its current length.
 ///
 /// Computes a digest of the complete records and rejects records that are too large.
-pub(super) struct Growing {
+pub(super) struct AppendOnlyReader {
     content: BufReader<io::Take<File>>,
     digest: Sha256,
-    whole: u64,
+    accepted_bytes: u64,
 }
 
 /// Bytes that end a line.
@@ -167,30 +167,30 @@ pub(super) enum LineEnd {
     Any,
 }
 
-impl Growing {
+impl AppendOnlyReader {
     pub(super) fn new(file: File) -> io::Result<Self> {
         let length = file.metadata()?.len();
         Ok(Self {
             content: BufReader::with_capacity(BUFFER, file.take(length)),
             digest: Sha256::new(),
-            whole: 0,
+            accepted_bytes: 0,
         })
     }
 
     /// Reads up to the mark of an earlier read.
     ///
     /// Returns false if that part changed, so that the file is a different one.
-    pub(super) fn skip(&mut self, mark: &Mark) -> io::Result<bool> {
-        while self.whole < mark.whole_bytes {
+    pub(super) fn skip(&mut self, mark: &FileCursor) -> io::Result<bool> {
+        while self.accepted_bytes < mark.whole_bytes {
             let found = self.content.fill_buf()?;
-            let left = usize::try_from(mark.whole_bytes - self.whole).unwrap_or(usize::MAX);
+            let left = usize::try_from(mark.whole_bytes - self.accepted_bytes).unwrap_or(usize::MAX);
             let count = found.len().min(left);
             if count == 0 {
                 return Ok(false);
             }
             self.digest.update(&found[..count]);
             self.content.consume(count);
-            self.whole += count as u64;
+            self.accepted_bytes += count as u64;
         }
         Ok(self.mark(false).digest == mark.digest)
     }
@@ -205,7 +205,7 @@ impl Growing {
             let is_end = |byte: &u8| *byte == b'\n' || ends == LineEnd::Any && *byte == b'\r';
             let end = found.iter().position(is_end);
             let count = end.map_or(found.len(), |at| at + 1);
-            if record.len() + count > LARGEST_RECORD {
+            if record.len() + count > MAX_RECORD_BYTES {
                 return Err(too_large());
             }
             record.extend_from_slice(&found[..count]);
@@ -231,28 +231,28 @@ impl Growing {
     /// Counts a complete record.
     pub(super) fn accept(&mut self, record: &[u8]) {
         self.digest.update(record);
-        self.whole += record.len() as u64;
+        self.accepted_bytes += record.len() as u64;
     }
 
     /// Returns the current mark; `unfinished` if an incomplete record follows.
-    pub(super) fn mark(&self, unfinished: bool) -> Mark {
+    pub(super) fn mark(&self, unfinished: bool) -> FileCursor {
         let digest = self.digest.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Mark { whole_bytes: self.whole, digest, unfinished }
+        FileCursor { whole_bytes: self.accepted_bytes, digest, unfinished }
     }
 }
 
-impl Mark {
+impl FileCursor {
     /// Returns true if the record after this mark was incomplete in the last read too.
     ///
     /// Its writer has then stopped.
-    pub(super) fn is_stuck(&self, before: Option<&Self>) -> bool {
+    pub(super) fn is_stalled(&self, before: Option<&Self>) -> bool {
         self.unfinished && before == Some(self)
     }
 
     /// Returns the identity of an unterminated last record.
     ///
     /// If the record grows, its new version replaces the stored one.
-    pub(super) fn last_record(&self) -> String {
+    pub(super) fn last_record_identity(&self) -> String {
         format!("record at byte {}", self.whole_bytes)
     }
 }
@@ -279,7 +279,7 @@ impl Read for Limited {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.file.read(buffer)?;
         let size = self.record.get().saturating_add(count);
-        if size > LARGEST_RECORD {
+        if size > MAX_RECORD_BYTES {
             return Err(too_large());
         }
         self.record.set(size);
@@ -288,5 +288,5 @@ impl Read for Limited {
 }
 
 fn too_large() -> io::Error {
-    io::Error::other(format!("a record is larger than {} MiB", LARGEST_RECORD >> 20))
+    io::Error::other(format!("a record is larger than {} MiB", MAX_RECORD_BYTES >> 20))
 }

@@ -15,8 +15,8 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-use super::{Failure, Reach, Reading, open};
-use crate::platform::hosts::Hosts;
+use super::{ReadError, ConnectorContext, ReadOptions, open};
+use crate::platform::hosts::AllowedHosts;
 use crate::platform::rows::{Writing, prepare};
 
 /// Pseudo-random numbers from a seed.
@@ -38,7 +38,7 @@ impl Random {
 /// A source in its own folder, with the stored rows.
 struct Source {
     folder: TempDir,
-    reach: Reach,
+    reach: ConnectorContext,
     /// Must outlive the connectors that use them.
     _runtime: Runtime,
     _stop: watch::Sender<bool>,
@@ -57,7 +57,7 @@ impl Source {
         let root = Path::new(folder.path()).canonicalize().unwrap();
         let entered = runtime.enter();
         let (stop, stopping) = watch::channel(false);
-        let reach = Reach::new(root, None, (Vec::new(), Hosts::All), stopping).unwrap();
+        let reach = ConnectorContext::new(root, None, (Vec::new(), AllowedHosts::All), stopping).unwrap();
         drop(entered);
         let cursor = cursor.map(str::to_owned);
         Self { folder, reach, _runtime: runtime, _stop: stop, rows, config, cursor }
@@ -71,14 +71,14 @@ impl Source {
         std::fs::write(self.path(), content).unwrap();
     }
 
-    fn sync(&mut self, kind: &str) -> Result<(), Failure> {
+    fn sync(&mut self, kind: &str) -> Result<(), ReadError> {
         let connector = open(kind, &self.config, &self.reach).unwrap().connector;
         let mut writing = Writing::begin(&mut self.rows, 7, || None)?;
         let since = writing.position("d")?;
         if since.is_none() {
             writing.clear()?;
         }
-        let reading = Reading { incremental: true, cursor: self.cursor.clone(), batch_size: 7, last: None };
+        let reading = ReadOptions { incremental: true, cursor: self.cursor.clone(), batch_size: 7, last_position: None };
         let position = connector.read(since.as_ref(), &reading, &mut writing)?;
         writing.commit("d", &position).map(|_| ())
     }
@@ -270,7 +270,7 @@ enum Whole {
     Json,
     Lines,
     Csv,
-    Parquet,
+    ParquetFile,
     Api,
 }
 
@@ -280,19 +280,19 @@ impl Whole {
             Self::Json => "json",
             Self::Lines => "jsonl",
             Self::Csv => "csv",
-            Self::Parquet => "parquet",
+            Self::ParquetFile => "parquet",
             Self::Api => "api",
         }
     }
 
     /// Number of notations of a point in time.
     fn spellings(self) -> u64 {
-        if self == Self::Parquet { written::COLUMNS } else { 4 }
+        if self == Self::ParquetFile { written::COLUMNS } else { 4 }
     }
 
     fn value(self, random: &mut Random, spelling: u64, at: Option<i64>) -> Value {
         match at {
-            _ if self == Self::Parquet => written::value(random, spelling, at),
+            _ if self == Self::ParquetFile => written::value(random, spelling, at),
             Some(at) => spelled(random, spelling, at),
             None => random.of(&[json!(null), json!("NaN"), json!("infinity"), json!("")]).clone(),
         }
@@ -310,7 +310,7 @@ impl Whole {
                 };
                 source.write(&all.iter().map(line).fold("at,id,v\n".to_owned(), lines));
             }
-            Self::Parquet => written::write(&source.path(), spelling, &all),
+            Self::ParquetFile => written::write(&source.path(), spelling, &all),
             Self::Api => api.serve(all),
         }
     }
@@ -359,8 +359,8 @@ fn records_by_key_and_cursor_are_stored_as_both_are_defined() {
         (Whole::Lines, false),
         (Whole::Csv, true),
         (Whole::Csv, false),
-        (Whole::Parquet, true),
-        (Whole::Parquet, false),
+        (Whole::ParquetFile, true),
+        (Whole::ParquetFile, false),
         (Whole::Api, true),
     ] {
         let mut config = json!({ "path": "source" });

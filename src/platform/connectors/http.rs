@@ -20,20 +20,20 @@ use sha2::{Digest as _, Sha256};
 
 pub(super) use clients::Clients;
 
-use super::changes::{Changes, Key, Watermark};
+use super::changes::{Changes, RecordKey, Watermark};
 use super::exact::record;
-use super::json::Shape;
-use super::records::{Flow, each};
-use super::{Connector, Failure, Fields, Intake, Reach, Reading, Table, Unfit};
-use answer::{Answer, Form};
+use super::json::JsonShape;
+use super::records::{Flow, for_each_record};
+use super::{Connector, ReadError, ConfigFields, RowSink, ConnectorContext, ReadOptions, SourceTable, ConfigError};
+use answer::{HttpBody, BodyForm};
 use fetch::{Calls, Fetched};
-use paging::{Content, Course, Paging, Walk};
+use paging::{PageContent, PageOrder, Paging, PageWalk};
 use signs::Signs;
 
 /// Minimum length of a secret in bytes.
 ///
 /// Shorter ones would withhold messages that contain them by chance.
-const SHORTEST_SECRET: usize = 4;
+const MIN_SECRET_LEN: usize = 4;
 
 /// Reads the configuration.
 ///
@@ -41,12 +41,12 @@ const SHORTEST_SECRET: usize = 4;
 /// `api_key_header`) or `username` and `password`; `records`, `next` (JSON pointers), `next_param`,
 /// `page_param`, `page_size_param`, `cursor_param`, `first_page`, `max_pages`; `ignore`,
 /// `null_is_empty`; `key`; `table`.
-pub(super) fn open(fields: Fields<'_>, reach: &Reach) -> Result<Box<dyn Connector>, Unfit> {
+pub(super) fn open(fields: ConfigFields<'_>, reach: &ConnectorContext) -> Result<Box<dyn Connector>, ConfigError> {
     if fields.text("method")?.is_some_and(|method| !method.eq_ignore_ascii_case("get")) {
-        return Err(Unfit::new("\"method\" can be GET only"));
+        return Err(ConfigError::new("\"method\" can be GET only"));
     }
     if fields.text("format")?.is_some_and(|format| !format.eq_ignore_ascii_case("json")) {
-        return Err(Unfit::new("\"format\" can be json only"));
+        return Err(ConfigError::new("\"format\" can be json only"));
     }
     let url = address::address(fields)?;
     let last = url.path_segments().and_then(|mut parts| parts.rfind(|part| !part.is_empty()));
@@ -56,19 +56,19 @@ pub(super) fn open(fields: Fields<'_>, reach: &Reach) -> Result<Box<dyn Connecto
     };
     let (headers, mut secrets) = headers(fields)?;
     let params = fields.pairs("params")?;
-    let secret = params.iter().filter(|(name, _)| looks_secret(name)).map(|(_, value)| value.clone());
+    let secret = params.iter().filter(|(name, _)| is_credential_name(name)).map(|(_, value)| value.clone());
     secrets.extend(secret.chain(url.password().map(str::to_owned)));
-    secrets.retain(|secret| secret.len() >= SHORTEST_SECRET);
-    let own_accept = headers.get("accept").is_some_and(|accept| accept == fetch::KINDS);
-    Ok(Box::new(Http {
+    secrets.retain(|secret| secret.len() >= MIN_SECRET_LEN);
+    let own_accept = headers.get("accept").is_some_and(|accept| accept == fetch::ACCEPT_HEADER);
+    Ok(Box::new(HttpConnector {
         headers,
-        own_accept,
+        default_accept: own_accept,
         secrets,
         params,
-        records: fields.place("records")?,
+        records: fields.record_pointer("records")?,
         cursor_param: fields.text("cursor_param")?.map(str::to_owned),
         null_is_empty: fields.flag("null_is_empty")?.unwrap_or(false),
-        key: Key::read(fields)?,
+        key: RecordKey::read(fields)?,
         paging: Paging::read(fields)?,
         reach: reach.clone(),
         url,
@@ -76,26 +76,26 @@ pub(super) fn open(fields: Fields<'_>, reach: &Reach) -> Result<Box<dyn Connecto
     }))
 }
 
-struct Http {
+struct HttpConnector {
     url: Url,
     headers: HeaderMap,
     /// True if the configuration has no `Accept` header.
-    own_accept: bool,
+    default_accept: bool,
     secrets: Vec<String>,
     params: Vec<(String, String)>,
     records: Option<Vec<String>>,
     /// Parameter that sends the position of the last sync to the API.
     cursor_param: Option<String>,
     null_is_empty: bool,
-    key: Key,
+    key: RecordKey,
     table: String,
     paging: Paging,
-    reach: Reach,
+    reach: ConnectorContext,
 }
 
 /// Position of a read.
 #[derive(Serialize, Deserialize)]
-struct Position {
+struct HttpPosition {
     #[serde(flatten)]
     watermark: Watermark,
     /// True if the records were in a list.
@@ -103,26 +103,26 @@ struct Position {
     list: bool,
 }
 
-impl Connector for Http {
-    fn test(&self) -> Result<String, Failure> {
+impl Connector for HttpConnector {
+    fn test(&self) -> Result<String, ReadError> {
         let mut count = 0_u64;
         let course = self.first_page(&mut |_| {
             count += 1;
-            Ok(Flow::More)
+            Ok(Flow::Continue)
         })?;
         let more = match course {
-            Course::End => ", and says that there is no other",
-            Course::Alone => ", and does not speak of another",
-            Course::Next(_) => " of several",
+            PageOrder::End => ", and says that there is no other",
+            PageOrder::SinglePage => ", and does not speak of another",
+            PageOrder::Next(_) => " of several",
         };
         Ok(format!("the API answered: {count} records on the first page{more}"))
     }
 
-    fn schema(&self) -> Result<Vec<Table>, Failure> {
-        let mut shape = Shape::default();
+    fn schema(&self) -> Result<Vec<SourceTable>, ReadError> {
+        let mut shape = JsonShape::default();
         self.first_page(&mut |raw| {
-            shape.add(&record(raw).map_err(|error| wrong(&error))?);
-            Ok(Flow::More)
+            shape.add(&record(raw).map_err(|error| malformed_record(&error))?);
+            Ok(Flow::Continue)
         })?;
         Ok(vec![shape.table(&self.table)])
     }
@@ -130,137 +130,137 @@ impl Connector for Http {
     fn read(
         &self,
         since: Option<&Value>,
-        options: &Reading,
-        intake: &mut dyn Intake,
-    ) -> Result<Value, Failure> {
-        let parsed = |position: &Value| serde_json::from_value::<Position>(position.clone()).ok();
-        let was_list = options.last.as_ref().and_then(parsed).is_some_and(|position| position.list);
+        options: &ReadOptions,
+        intake: &mut dyn RowSink,
+    ) -> Result<Value, ReadError> {
+        let parsed = |position: &Value| serde_json::from_value::<HttpPosition>(position.clone()).ok();
+        let was_list = options.last_position.as_ref().and_then(parsed).is_some_and(|position| position.list);
         let mut changes = Changes::since(since, since.is_some(), &self.table, &self.key, options);
 
         let mut url = self.start(Some(options.batch_size));
         if let (Some(name), Some(last)) = (&self.cursor_param, changes.mark()) {
             address::set(&mut url, name, &last);
         }
-        let mut calls = Calls::of_sync(&self.reach, &self.headers, self.own_accept, &self.secrets);
-        let mut walk = Walk::after(was_list);
+        let mut calls = Calls::for_sync(&self.reach, &self.headers, self.default_accept, &self.secrets);
+        let mut walk = PageWalk::after(was_list);
         loop {
             let course = self.page(&mut calls, &mut walk, &url, &mut |raw| {
-                changes.record(record(raw).map_err(|error| wrong(&error))?, intake)?;
-                Ok(Flow::More)
+                changes.record(record(raw).map_err(|error| malformed_record(&error))?, intake)?;
+                Ok(Flow::Continue)
             })?;
             match course {
-                Course::Next(next) => url = *next,
-                Course::End | Course::Alone => break,
+                PageOrder::Next(next) => url = *next,
+                PageOrder::End | PageOrder::SinglePage => break,
             }
         }
         let Some(watermark) = changes.finish(intake)? else { return Ok(since.cloned().unwrap_or_default()) };
         let list = walk.is_list();
-        Ok(serde_json::to_value(Position { watermark, list }).unwrap_or(Value::Null))
+        Ok(serde_json::to_value(HttpPosition { watermark, list }).unwrap_or(Value::Null))
     }
 }
 
-impl Http {
+impl HttpConnector {
     /// Returns the URL of the first page.
     fn start(&self, size: Option<usize>) -> Url {
         let mut url = self.url.clone();
         for (name, value) in &self.params {
             address::set(&mut url, name, value);
         }
-        self.paging.begin(&mut url, size);
+        self.paging.set_first_page(&mut url, size);
         url
     }
 
     /// Calls `take` with the records of the first page, for an interactive request.
     fn first_page(
         &self,
-        take: &mut dyn FnMut(&RawValue) -> Result<Flow, Failure>,
-    ) -> Result<Course, Failure> {
-        let mut calls = Calls::of_look(&self.reach, &self.headers, self.own_accept, &self.secrets);
-        self.page(&mut calls, &mut Walk::default(), &self.start(None), take)
+        take: &mut dyn FnMut(&RawValue) -> Result<Flow, ReadError>,
+    ) -> Result<PageOrder, ReadError> {
+        let mut calls = Calls::for_inspection(&self.reach, &self.headers, self.default_accept, &self.secrets);
+        self.page(&mut calls, &mut PageWalk::default(), &self.start(None), take)
     }
 
     /// Fetches a page, calls `take` for each record and returns the next page.
     fn page(
         &self,
         calls: &mut Calls<'_>,
-        walk: &mut Walk,
+        walk: &mut PageWalk,
         url: &Url,
-        take: &mut dyn FnMut(&RawValue) -> Result<Flow, Failure>,
-    ) -> Result<Course, Failure> {
-        self.paging.ask(walk, url)?;
+        take: &mut dyn FnMut(&RawValue) -> Result<Flow, ReadError>,
+    ) -> Result<PageOrder, ReadError> {
+        self.paging.record_request(walk, url)?;
         let page = match calls.fetch(url)? {
             Fetched::Page(page) => page,
-            Fetched::Nothing => return Ok(Course::End),
-            Fetched::Missing(_) if self.paging.is_by_number() && walk.pages > 0 => {
-                return self.paging.ended(walk).map(|()| Course::End);
+            Fetched::NoContent => return Ok(PageOrder::End),
+            Fetched::NotFound(_) if self.paging.is_by_number() && walk.pages > 0 => {
+                return self.paging.check_total(walk).map(|()| PageOrder::End);
             }
-            Fetched::Missing(failure) => return Err(failure),
+            Fetched::NotFound(failure) => return Err(failure),
         };
-        let answer = Answer::find(&page.body, self.records.as_deref(), &self.paging.ignored)
-            .map_err(|failure| Failure::new(calls.shown(&failure.into_message())))?;
-        let signs = Signs::read(&page.headers, &answer.beside, &answer.place, &self.paging.ignored);
-        self.is_known(&answer, &signs, walk)?;
+        let answer = HttpBody::find(&page.body, self.records.as_deref(), &self.paging.ignored)
+            .map_err(|failure| ReadError::new(calls.redact(&failure.into_message())))?;
+        let signs = Signs::read(&page.headers, &answer.siblings, &answer.place, &self.paging.ignored);
+        self.check_records(&answer, &signs, walk)?;
         let (count, ids) = self.contents(&answer)?;
-        if let Some(words) = words::doubt(&answer.beside).filter(|_| count == 0) {
-            let words = calls.shown(&words);
-            return Err(Failure::new(format!("the API answered with no records: {words}")));
+        if let Some(words) = words::incomplete_reason(&answer.siblings).filter(|_| count == 0) {
+            let words = calls.redact(&words);
+            return Err(ReadError::new(format!("the API answered with no records: {words}")));
         }
-        let content = Content { digest: Content::digest(answer.records), count, ids };
+        let content = PageContent { digest: PageContent::digest(answer.records), count, ids };
         if !self.paging.admit(walk, &content)? {
-            return Ok(Course::End);
+            return Ok(PageOrder::End);
         }
-        each(answer.records.get().as_bytes(), &[], &mut |raw| take(&raw))?.map_err(|error| wrong(&error))?;
+        for_each_record(answer.records.get().as_bytes(), &[], &mut |raw| take(&raw))?.map_err(|error| malformed_record(&error))?;
         self.paging.after(walk, &page, content, &signs)
     }
 
     /// Verifies that the content is known to be records.
-    fn is_known(&self, answer: &Answer<'_>, signs: &Signs, walk: &mut Walk) -> Result<(), Failure> {
+    fn check_records(&self, answer: &HttpBody<'_>, signs: &Signs, walk: &mut PageWalk) -> Result<(), ReadError> {
         let place = answer.place.join("/");
         let form = answer.form();
-        walk.same_place(&answer.place, form)?;
+        walk.check_same_location(&answer.place, form)?;
         match form {
-            Form::Null
+            BodyForm::Null
                 if self.null_is_empty || signs.total.as_ref().is_some_and(|(_, total)| *total == 0) =>
             {
                 Ok(())
             }
-            Form::Null => {
+            BodyForm::Null => {
                 let words =
-                    words::doubt(&answer.beside).map(|words| format!(": {words}")).unwrap_or_default();
-                Err(Failure::new(format!(
+                    words::incomplete_reason(&answer.siblings).map(|words| format!(": {words}")).unwrap_or_default();
+                Err(ReadError::new(format!(
                     "the API answered null where records are expected (/{place}){words}; \
                      null_is_empty = true takes null for an empty list"
                 )))
             }
-            Form::One if self.paging.is_by_number() => Err(Failure::new(
+            BodyForm::One if self.paging.is_by_number() => Err(ReadError::new(
                 "the API answered with one object, which has no pages; write records = with the place of the list in it",
             )),
-            Form::One if walk.was_list && self.records.is_none() => {
-                Err(Failure::new("the API answered with one object, and with a list at the last sync"))
+            BodyForm::One if walk.was_list && self.records.is_none() => {
+                Err(ReadError::new("the API answered with one object, and with a list at the last sync"))
             }
-            Form::One | Form::List => Ok(()),
+            BodyForm::One | BodyForm::List => Ok(()),
         }
     }
 
     /// Returns the number of records, and their identities if all of a list have one.
-    fn contents(&self, answer: &Answer<'_>) -> Result<(u64, Vec<[u8; 32]>), Failure> {
+    fn contents(&self, answer: &HttpBody<'_>) -> Result<(u64, Vec<[u8; 32]>), ReadError> {
         // With a key, a record that occurs twice counts once.
         let wanted = self.paging.is_by_number() && self.key.is_empty();
         let (mut count, mut ids) = (0_u64, Vec::new());
-        each(answer.records.get().as_bytes(), &[], &mut |raw| {
+        for_each_record(answer.records.get().as_bytes(), &[], &mut |raw| {
             count += 1;
             if wanted {
                 #[derive(Deserialize)]
-                struct Identified<'a> {
+                struct IdentifiedRecord<'a> {
                     #[serde(borrow)]
                     id: &'a RawValue,
                 }
-                let id = serde_json::from_str::<Identified<'_>>(raw.get()).ok();
+                let id = serde_json::from_str::<IdentifiedRecord<'_>>(raw.get()).ok();
                 ids.extend(id.map(|row| <[u8; 32]>::from(Sha256::digest(row.id.get()))));
             }
-            Ok(Flow::More)
+            Ok(Flow::Continue)
         })?
-        .map_err(|error| wrong(&error))?;
+        .map_err(|error| malformed_record(&error))?;
         let mut distinct = ids.clone();
         distinct.sort_unstable();
         distinct.dedup();
@@ -274,29 +274,29 @@ impl Http {
 /// Returns the headers of every request, and the secrets in them.
 ///
 /// Headers with credentials are marked sensitive, so that the client never shows them.
-fn headers(fields: Fields<'_>) -> Result<(HeaderMap, Vec<String>), Unfit> {
+fn headers(fields: ConfigFields<'_>) -> Result<(HeaderMap, Vec<String>), ConfigError> {
     use base64::Engine as _;
     let mut headers = HeaderMap::new();
     let mut secrets = Vec::new();
-    let mut put = |field: &str, name: &str, value: &str| -> Result<(), Unfit> {
-        let unfit = || Unfit::new(format!("\"{field}\" cannot be sent as an HTTP header"));
+    let mut put = |field: &str, name: &str, value: &str| -> Result<(), ConfigError> {
+        let unfit = || ConfigError::new(format!("\"{field}\" cannot be sent as an HTTP header"));
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| unfit())?;
         let mut value = HeaderValue::from_str(value).map_err(|_| unfit())?;
         value.set_sensitive(true);
         headers.insert(name, value);
         Ok(())
     };
-    put("accept", "accept", fetch::KINDS)?;
+    put("accept", "accept", fetch::ACCEPT_HEADER)?;
     put("accept-encoding", "accept-encoding", "gzip")?;
     for (name, value) in fields.pairs("headers")? {
         put("headers", &name, &value)?;
-        if looks_secret(&name) {
+        if is_credential_name(&name) {
             secrets.extend(value.split(' ').map(str::to_owned));
         }
     }
     let name = fields.text("api_key_header")?.unwrap_or("X-API-Key");
     if HeaderName::from_bytes(name.as_bytes()).is_err() {
-        return Err(Unfit::new("\"api_key_header\" is not the name of an HTTP header"));
+        return Err(ConfigError::new("\"api_key_header\" is not the name of an HTTP header"));
     }
     if let Some(key) = fields.text("api_key")? {
         put("api_key", name, key)?;
@@ -317,17 +317,17 @@ fn headers(fields: Fields<'_>) -> Result<(HeaderMap, Vec<String>), Unfit> {
 }
 
 /// Returns true if a header or parameter of this name contains credentials.
-fn looks_secret(name: &str) -> bool {
+fn is_credential_name(name: &str) -> bool {
     let name = words::key(name);
     ["key", "token", "secret", "auth", "password", "pass", "cookie", "signature", "sig", "authorization"]
         .iter()
         .any(|end| name.ends_with(end))
 }
 
-fn wrong(error: &serde_json::Error) -> Failure {
+fn malformed_record(error: &serde_json::Error) -> ReadError {
     // Position only: the parser's message may quote the response.
     let (line, column) = (error.line(), error.column());
-    Failure::new(format!(
+    ReadError::new(format!(
         "a record of the API is not JSON that a row can hold (line {line}, column {column})"
     ))
 }

@@ -17,14 +17,14 @@ use tokio::task::AbortHandle;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use super::server::{Safety, Server, unreached};
-use super::{Failure, LARGEST_RECORD};
+use super::server::{Safety, Server, connect_error};
+use super::{ReadError, MAX_RECORD_BYTES};
 use crate::platform::storage::random_hex;
 
 /// Maximum bytes between two rows: one row, and the data read ahead.
-const LARGEST_STRETCH: usize = LARGEST_RECORD + (1 << 20);
+const MAX_BYTES_PER_ROW: usize = MAX_RECORD_BYTES + (1 << 20);
 /// Buffer size in bytes.
-const PIECE: usize = 64 << 10;
+const CHUNK_BYTES: usize = 64 << 10;
 
 /// Handshake between a server and its driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,22 +42,22 @@ pub(super) enum Protocol {
 /// An open connection that waits for its driver; closed on drop.
 pub(super) struct Link {
     path: PathBuf,
-    state: Arc<State>,
-    passing: AbortHandle,
+    state: Arc<LinkState>,
+    relay_task: AbortHandle,
     secure: bool,
 }
 
 /// A connection, with the steps before bytes are forwarded.
-enum Way {
+enum LinkPath {
     Plain(Box<dyn Stream>),
     Postgres(Box<dyn Stream>),
     SecureMySql(TcpStream, Box<(TlsConnector, ServerName<'static>)>),
 }
 
 #[derive(Default)]
-struct State {
+struct LinkState {
     /// Bytes forwarded since the last row.
-    stretch: AtomicUsize,
+    bytes_since_row: AtomicUsize,
     failure: OnceLock<String>,
 }
 
@@ -67,24 +67,24 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 impl Link {
     /// Connects to the server.
-    pub(super) async fn open(server: &Server, protocol: Protocol) -> Result<Self, Failure> {
+    pub(super) async fn open(server: &Server, protocol: Protocol) -> Result<Self, ReadError> {
         let stream = connect(server).await?;
         // A driver sends complete messages.
         let _ = stream.set_nodelay(true);
         let way = match protocol {
-            Protocol::Postgres if server.safety == Safety::Disable => Way::Postgres(Box::new(stream)),
-            Protocol::Postgres => Way::Postgres(tls::agree(stream, server).await?),
-            Protocol::MySql => Way::Plain(Box::new(stream)),
-            Protocol::SecureMySql => Way::SecureMySql(stream, Box::new(tls::connector(server)?)),
+            Protocol::Postgres if server.safety == Safety::Disable => LinkPath::Postgres(Box::new(stream)),
+            Protocol::Postgres => LinkPath::Postgres(tls::negotiate(stream, server).await?),
+            Protocol::MySql => LinkPath::Plain(Box::new(stream)),
+            Protocol::SecureMySql => LinkPath::SecureMySql(stream, Box::new(tls::connector(server)?)),
         };
         // An abstract socket name needs no file.
         let path = PathBuf::from(format!("\0wellspring-{}", random_hex()));
-        let listener = UnixListener::bind(protocol.socket(&path, server.place.1));
+        let listener = UnixListener::bind(protocol.socket(&path, server.target.1));
         let listener =
-            listener.map_err(|error| server.wrong(&format!("no connection to its driver: {error}")))?;
-        let state = Arc::new(State::default());
-        let passing = tokio::spawn(pass(listener, way, Arc::clone(&state))).abort_handle();
-        Ok(Self { path, state, passing, secure: protocol == Protocol::SecureMySql })
+            listener.map_err(|error| server.server_error(&format!("no connection to its driver: {error}")))?;
+        let state = Arc::new(LinkState::default());
+        let passing = tokio::spawn(relay(listener, way, Arc::clone(&state))).abort_handle();
+        Ok(Self { path, state, relay_task: passing, secure: protocol == Protocol::SecureMySql })
     }
 
     /// Returns the path that the driver connects to.
@@ -98,8 +98,8 @@ impl Link {
     }
 
     /// Resets the byte count; call with every row.
-    pub(super) fn row(&self) {
-        self.state.stretch.store(0, Ordering::Relaxed);
+    pub(super) fn reset_row_bytes(&self) {
+        self.state.bytes_since_row.store(0, Ordering::Relaxed);
     }
 
     /// Returns the reason why the link closed the connection, if it did.
@@ -110,7 +110,7 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        self.passing.abort();
+        self.relay_task.abort();
     }
 }
 
@@ -125,21 +125,21 @@ impl Protocol {
 }
 
 /// Connects to the first address of the host that responds.
-async fn connect(server: &Server) -> Result<TcpStream, Failure> {
-    let failed = |error: std::io::Error| server.wrong(&unreached(&error));
-    let (host, port, hosts) = &server.place;
+async fn connect(server: &Server) -> Result<TcpStream, ReadError> {
+    let failed = |error: std::io::Error| server.server_error(&connect_error(&error));
+    let (host, port, hosts) = &server.target;
     let permitted = hosts.resolve(host, *port).await.map_err(failed)?;
     TcpStream::connect(permitted.as_slice()).await.map_err(failed)
 }
 
 /// Accepts the driver's connection and forwards bytes until one side ends.
-async fn pass(listener: UnixListener, way: Way, state: Arc<State>) {
+async fn relay(listener: UnixListener, way: LinkPath, state: Arc<LinkState>) {
     let Ok(mut driver) = accept(&listener).await else { return };
     drop(listener);
     let greeted: std::io::Result<Box<dyn Stream>> = match way {
-        Way::Plain(server) => Ok(server),
-        Way::Postgres(mut server) => login::pass(&mut driver, &mut server).await.map(|()| server),
-        Way::SecureMySql(server, tls) => {
+        LinkPath::Plain(server) => Ok(server),
+        LinkPath::Postgres(mut server) => login::forward_startup(&mut driver, &mut server).await.map(|()| server),
+        LinkPath::SecureMySql(server, tls) => {
             login::secure_mysql(&mut driver, server, *tls).await.map(|server| Box::new(server) as _)
         }
     };
@@ -157,11 +157,11 @@ async fn pass(listener: UnixListener, way: Way, state: Arc<State>) {
         let _ = to_server.shutdown().await;
     };
     let down = async {
-        let mut piece = vec![0; PIECE];
+        let mut piece = vec![0; CHUNK_BYTES];
         while let Ok(count @ 1..) = from_server.read(&mut piece).await {
-            let stretch = state.stretch.fetch_add(count, Ordering::Relaxed) + count;
-            if stretch > LARGEST_STRETCH {
-                let _ = state.failure.set(format!("a row is larger than {} MiB", LARGEST_RECORD >> 20));
+            let stretch = state.bytes_since_row.fetch_add(count, Ordering::Relaxed) + count;
+            if stretch > MAX_BYTES_PER_ROW {
+                let _ = state.failure.set(format!("a row is larger than {} MiB", MAX_RECORD_BYTES >> 20));
                 return;
             }
             if to_driver.write_all(&piece[..count]).await.is_err() {

@@ -9,13 +9,13 @@ use futures_util::stream::BoxStream;
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlRow, MySqlSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _};
 
-use super::Failure;
+use super::ReadError;
 use super::link::{Link, Protocol};
-use super::relational::catalogue::{Form, Line, Order, Primary, Reading, Relation, Same};
+use super::relational::catalogue::{ColumnForm, CatalogLine, CursorOrder, Primary, ColumnReader, Relation, Same};
 use super::relational::session::Session;
-use super::relational::{Engine, SILENCE};
+use super::relational::{Engine, STALL_TIMEOUT};
 use super::server::{Pems, Safety, Server};
-use super::values::Kind;
+use super::values::ValueKind;
 
 /// Engine of MySQL and MariaDB.
 ///
@@ -31,7 +31,7 @@ impl Engine for MySql {
     const PROTOCOL: Protocol = Protocol::MySql;
 
     async fn login(server: &Server, link: &Link) -> Result<MySqlConnection, sqlx::Error> {
-        let Pems { root, own } =
+        let Pems { root, client_identity: own } =
             server.pems().map_err(|failure| sqlx::Error::Configuration(failure.into_message().into()))?;
         let mode = match server.safety {
             _ if link.is_secure() => MySqlSslMode::Disabled,
@@ -58,7 +58,7 @@ impl Engine for MySql {
         options.connect().await
     }
 
-    fn begin(limit: Option<Duration>) -> String {
+    fn begin_snapshot(limit: Option<Duration>) -> String {
         // The driver sets the time zone to UTC; the mode decides the quoting of texts. Server and
         // client use the same timeout between rows. Both engines limit statements in different
         // ways.
@@ -68,7 +68,7 @@ impl Engine for MySql {
                 " /*M!, max_statement_time = {seconds} */ /*!50708 , max_execution_time = {milliseconds} */"
             )
         });
-        let wait = SILENCE.as_secs();
+        let wait = STALL_TIMEOUT.as_secs();
         format!(
             "SET SESSION sql_mode = '', net_write_timeout = {wait}{limits}; \
              SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ; \
@@ -88,15 +88,15 @@ impl Engine for MySql {
         session: &mut Session<'_, Self>,
         schema: Option<&str>,
         _: bool,
-    ) -> Result<Vec<Line>, Failure> {
+    ) -> Result<Vec<CatalogLine>, ReadError> {
         let of = format!("TABLE_SCHEMA = {}", schema.map_or_else(|| "DATABASE()".to_owned(), text));
         let forms = session.texts(format!(
             "SELECT TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE {of} AND TABLE_TYPE <> 'SEQUENCE'"
         ));
         let forms: BTreeMap<_, _> =
             forms.await?.into_iter().map(|[table, form]: [String; 2]| (table, form)).collect();
-        let keys = Keys::look(session, &of).await?;
-        let json = json::Known::look(session, &of).await?;
+        let keys = Keys::load(session, &of).await?;
+        let json = json::JsonColumns::load(session, &of).await?;
         let columns = session.texts::<8>(format!(
             "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, IS_NULLABLE, DATA_TYPE, COLUMN_KEY,
                     COALESCE(COLLATION_NAME, '')
@@ -117,11 +117,11 @@ impl Engine for MySql {
                     Primary { columns, same }
                 })
             });
-            Some(Line {
+            Some(CatalogLine {
                 prefixed: false,
-                of: json.kind(&table, &column, of, &collation, view),
+                type_name: json.kind(&table, &column, of, &collation, view),
                 schema,
-                form: if view { Form::View } else { Form::Table },
+                form: if view { ColumnForm::View } else { ColumnForm::Table },
                 extension: false,
                 shown,
                 nullable: nullable == "YES",
@@ -137,8 +137,8 @@ impl Engine for MySql {
         format!("SELECT count(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {}", text(name))
     }
 
-    async fn settle(session: &mut Session<'_, Self>, relation: &mut Relation) -> Result<(), Failure> {
-        json::settle(session, relation).await
+    async fn resolve_doubtful(session: &mut Session<'_, Self>, relation: &mut Relation) -> Result<(), ReadError> {
+        json::resolve_doubtful(session, relation).await
     }
 
     fn path(schema: &str, table: &str, _: bool) -> String {
@@ -149,41 +149,41 @@ impl Engine for MySql {
         format!("`{}`", name.replace('`', "``"))
     }
 
-    fn literal(kind: &Kind, value: &str) -> Option<String> {
+    fn literal(kind: &ValueKind, value: &str) -> Option<String> {
         // A quoted number would be compared as a floating-point number.
         let number = value.parse::<f64>().is_ok_and(f64::is_finite)
             && value.bytes().all(|sign| sign.is_ascii_digit() || matches!(sign, b'-' | b'.' | b'e' | b'+'));
         match kind {
-            Kind::Integer | Kind::Real | Kind::Single | Kind::Decimal => number.then(|| value.to_owned()),
-            Kind::Bytes => None,
+            ValueKind::Integer | ValueKind::Real | ValueKind::Single | ValueKind::Decimal => number.then(|| value.to_owned()),
+            ValueKind::Bytes => None,
             _ => Some(text(value)),
         }
     }
 
-    fn reading(of: &str, quoted: &str) -> Reading {
+    fn column_reader(of: &str, quoted: &str) -> ColumnReader {
         let (kind, selected) = kind(of, quoted);
         let order = match (of, &kind) {
-            ("date" | "datetime" | "timestamp", _) => Order::Server {
+            ("date" | "datetime" | "timestamp", _) => CursorOrder::Server {
                 // Dates that mean "no end" are never a mark, because nothing would follow them.
                 number: None,
                 marks: format!("{quoted} < '9999-01-01'"),
                 always: None,
             },
             // Ordered by their position in the type, but compared with a text by their text.
-            ("enum" | "set", _) => Order::Server {
+            ("enum" | "set", _) => CursorOrder::Server {
                 number: Some(format!("{quoted} + 0")),
                 marks: format!("{quoted} IS NOT NULL"),
                 always: None,
             },
             ("time" | "uuid" | "inet4" | "inet6", _)
-            | (_, Kind::Integer | Kind::Real | Kind::Single | Kind::Decimal) => {
-                Order::Server { number: None, marks: format!("{quoted} IS NOT NULL"), always: None }
+            | (_, ValueKind::Integer | ValueKind::Real | ValueKind::Single | ValueKind::Decimal) => {
+                CursorOrder::Server { number: None, marks: format!("{quoted} IS NOT NULL"), always: None }
             }
-            (_, Kind::Bytes) => Order::None,
-            _ if selected != quoted => Order::None,
-            _ => Order::Text,
+            (_, ValueKind::Bytes) => CursorOrder::None,
+            _ if selected != quoted => CursorOrder::None,
+            _ => CursorOrder::Text,
         };
-        Reading { kind, selected, order, doubtful: of == json::DOUBTFUL }
+        ColumnReader { kind, expression: selected, order, doubtful: of == json::DOUBTFUL_TYPE }
     }
 }
 
@@ -191,7 +191,7 @@ impl Engine for MySql {
 struct Keys(BTreeMap<String, BTreeMap<String, BTreeMap<String, String>>>);
 
 impl Keys {
-    async fn look(session: &mut Session<'_, MySql>, of: &str) -> Result<Self, Failure> {
+    async fn load(session: &mut Session<'_, MySql>, of: &str) -> Result<Self, ReadError> {
         let found = session.texts(format!(
             "SELECT TABLE_NAME, INDEX_NAME, COLUMN_NAME, COALESCE(SUB_PART, '')
              FROM information_schema.STATISTICS WHERE {of} AND NON_UNIQUE = 0"
@@ -240,23 +240,23 @@ fn same_key(of: &str, collation: &str, quoted: &str, prefix: &str) -> Same {
 }
 
 /// Returns the kind of a type's values, and the expression that selects them.
-fn kind(of: &str, quoted: &str) -> (Kind, String) {
+fn kind(of: &str, quoted: &str) -> (ValueKind, String) {
     let kind = match of.to_ascii_lowercase().as_str() {
-        "tinyint" | "smallint" | "mediumint" | "int" | "bigint" | "year" => Kind::Integer,
+        "tinyint" | "smallint" | "mediumint" | "int" | "bigint" | "year" => ValueKind::Integer,
         // Its text has fewer digits than the value, unless converted to double.
-        "float" => return (Kind::Single, format!("{quoted} + 0e0")),
-        "double" => Kind::Real,
-        "decimal" => Kind::Decimal,
-        "bit" => return (Kind::Integer, format!("{quoted} + 0")),
-        "json" => Kind::Json,
-        "datetime" => Kind::Timestamp,
-        "timestamp" => Kind::Moment,
-        "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" | "vector" => Kind::Bytes,
+        "float" => return (ValueKind::Single, format!("{quoted} + 0e0")),
+        "double" => ValueKind::Real,
+        "decimal" => ValueKind::Decimal,
+        "bit" => return (ValueKind::Integer, format!("{quoted} + 0")),
+        "json" => ValueKind::Json,
+        "datetime" => ValueKind::Timestamp,
+        "timestamp" => ValueKind::Moment,
+        "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" | "vector" => ValueKind::Bytes,
         "geometry" | "point" | "linestring" | "polygon" | "multipoint" | "multilinestring"
         | "multipolygon" | "geometrycollection" | "geomcollection" => {
-            return (Kind::Text, format!("ST_AsText({quoted})"));
+            return (ValueKind::Text, format!("ST_AsText({quoted})"));
         }
-        _ => Kind::Text,
+        _ => ValueKind::Text,
     };
     (kind, quoted.to_owned())
 }

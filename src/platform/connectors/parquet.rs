@@ -17,47 +17,47 @@ use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use serde_json::{Map, Value};
 
-use super::changes::{Changes, Key};
-use super::file::Named;
-use super::{Connector, Failure, Fields, Intake, Reach, Reading, Table, Unfit};
-use assembly::{Columns, Shape};
-use pages::{LISTED, check};
+use super::changes::{Changes, RecordKey};
+use super::file::DataFile;
+use super::{Connector, ReadError, ConfigFields, RowSink, ConnectorContext, ReadOptions, SourceTable, ConfigError};
+use assembly::{Columns, RowShape};
+use pages::{MAX_LIST_VALUES, check};
 
 /// Maximum number of rows assembled at once, if their size permits.
-const ROWS: usize = 1024;
+const MAX_BATCH_ROWS: usize = 1024;
 /// Approximate size in bytes of rows assembled at once, by the sizes in the file.
-const ROOM: usize = 8 << 20;
+const BATCH_BYTES: usize = 8 << 20;
 /// Maximum bytes of pages kept in memory by texts that are read at once.
-const TEXTS: u64 = 256 << 20;
+const TEXT_PAGE_BUDGET: u64 = 256 << 20;
 /// Maximum bytes of one page of each column (1 GiB).
-const PAGES: u64 = 1 << 30;
+const PAGE_BUDGET: u64 = 1 << 30;
 
 /// Reads the configuration.
 ///
 /// Fields: `path` (or `file`); `key`, the column that identifies rows; `table` (name of the file).
-pub(super) fn open(fields: Fields<'_>, reach: &Reach) -> Result<Box<dyn Connector>, Unfit> {
-    let named = Named::read(fields, &["path", "file"], reach)?;
-    let key = Key::read(fields)?;
+pub(super) fn open(fields: ConfigFields<'_>, reach: &ConnectorContext) -> Result<Box<dyn Connector>, ConfigError> {
+    let named = DataFile::read(fields, &["path", "file"], reach)?;
+    let key = RecordKey::read(fields)?;
     let table = fields.text("table")?.map_or_else(|| named.stem(), str::to_owned);
-    Ok(Box::new(Parquet { named, key, table }))
+    Ok(Box::new(ParquetFile { named, key, table }))
 }
 
-struct Parquet {
-    named: Named,
-    key: Key,
+struct ParquetFile {
+    named: DataFile,
+    key: RecordKey,
     table: String,
 }
 
 /// An open file: its columns, and its row groups if there are any.
-struct Open {
+struct OpenParquet {
     groups: Option<(SerializedFileReader<File>, File)>,
-    shape: Shape,
+    shape: RowShape,
     rows: i64,
 }
 
-impl Connector for Parquet {
-    fn test(&self) -> Result<String, Failure> {
-        let Open { groups, shape, rows } = self.open()?;
+impl Connector for ParquetFile {
+    fn test(&self) -> Result<String, ReadError> {
+        let OpenParquet { groups, shape, rows } = self.open()?;
         for (reader, file) in groups.iter() {
             let filled = reader.metadata().row_groups().iter().position(|group| group.num_rows() > 0);
             let Some(number) = filled else { continue };
@@ -68,9 +68,9 @@ impl Connector for Parquet {
         Ok(format!("read the Parquet file: {rows} rows"))
     }
 
-    fn schema(&self) -> Result<Vec<Table>, Failure> {
-        let Open { shape, .. } = self.open()?;
-        Ok(vec![Table { name: self.table.clone(), kind: "table", columns: shape.columns() }])
+    fn schema(&self) -> Result<Vec<SourceTable>, ReadError> {
+        let OpenParquet { shape, .. } = self.open()?;
+        Ok(vec![SourceTable { name: self.table.clone(), kind: "table", columns: shape.columns() }])
     }
 
     /// Reads all rows and detects new ones by the cursor or their content.
@@ -79,11 +79,11 @@ impl Connector for Parquet {
     fn read(
         &self,
         since: Option<&Value>,
-        options: &Reading,
-        intake: &mut dyn Intake,
-    ) -> Result<Value, Failure> {
+        options: &ReadOptions,
+        intake: &mut dyn RowSink,
+    ) -> Result<Value, ReadError> {
         let mut changes = Changes::since(since, since.is_some(), &self.table, &self.key, options);
-        let Open { groups, shape, .. } = self.open()?;
+        let OpenParquet { groups, shape, .. } = self.open()?;
         for (reader, file) in groups.iter() {
             for number in 0..reader.num_row_groups() {
                 let group = reader.get_row_group(number).map_err(|error| self.damaged(&error))?;
@@ -104,67 +104,67 @@ impl Connector for Parquet {
     }
 }
 
-impl Parquet {
-    fn open(&self) -> Result<Open, Failure> {
+impl ParquetFile {
+    fn open(&self) -> Result<OpenParquet, ReadError> {
         let damaged = |error: ParquetError| self.damaged(&error);
         let file = self.named.open()?;
         let found = |metadata: &ParquetMetaData| {
             let about = metadata.file_metadata();
             let arrow = about.created_by().is_some_and(|writer| writer.starts_with("parquet-cpp-arrow"));
-            Ok((Shape::of(about.schema_descr().root_schema(), arrow)?, about.num_rows()))
+            Ok((RowShape::of(about.schema_descr().root_schema(), arrow)?, about.num_rows()))
         };
-        if let Some(metadata) = footer::look(&file).map_err(damaged)? {
+        if let Some(metadata) = footer::check_nesting(&file).map_err(damaged)? {
             let (shape, rows) = found(&metadata).map_err(damaged)?;
-            return Ok(Open { groups: None, shape, rows });
+            return Ok(OpenParquet { groups: None, shape, rows });
         }
         let pages = file.try_clone().map_err(|error| self.named.unreadable(&error))?;
         let reader = SerializedFileReader::new(file).map_err(damaged)?;
         let (shape, rows) = found(reader.metadata()).map_err(damaged)?;
-        Ok(Open { groups: Some((reader, pages)), shape, rows })
+        Ok(OpenParquet { groups: Some((reader, pages)), shape, rows })
     }
 
     /// Returns the columns of a row group, and the number of rows to assemble at once.
-    fn columns(&self, group: &dyn RowGroupReader, file: &File) -> Result<(Columns, usize), Failure> {
-        let (mut most, mut pages) = (rows_at_once(group.metadata()), 0_u64);
+    fn columns(&self, group: &dyn RowGroupReader, file: &File) -> Result<(Columns, usize), ReadError> {
+        let (mut most, mut pages) = (batch_rows(group.metadata()), 0_u64);
         for column in group.metadata().columns() {
             if let Some(name) = unknown(column.compression()) {
                 return Err(self
                     .named
-                    .wrong(format!("it is compressed with {name}; write it with snappy, zstd or gzip")));
+                    .content_error(format!("it is compressed with {name}; write it with snappy, zstd or gzip")));
             }
             let budget = check(file, column).map_err(|error| self.damaged(&error))?;
             pages = pages.saturating_add(budget.largest);
             if budget.texts {
-                let fits = TEXTS / budget.largest.max(1);
-                most = most.min(usize::try_from(fits).unwrap_or(ROWS)).max(1);
+                let fits = TEXT_PAGE_BUDGET / budget.largest.max(1);
+                most = most.min(usize::try_from(fits).unwrap_or(MAX_BATCH_ROWS)).max(1);
             }
             // Any row may contain most of the values.
-            if budget.listed > LISTED {
+            if budget.list_values > MAX_LIST_VALUES {
                 most = 1;
             }
         }
-        if pages > PAGES {
+        if pages > PAGE_BUDGET {
             return Err(self
                 .named
-                .wrong("the pages of one row group take more than 1 GiB; write smaller pages"));
+                .content_error("the pages of one row group take more than 1 GiB; write smaller pages"));
         }
         Ok((Columns::of(group).map_err(|error| self.damaged(&error))?, most))
     }
 
-    fn damaged(&self, error: &ParquetError) -> Failure {
+    fn damaged(&self, error: &ParquetError) -> ReadError {
         let text = error.to_string();
         let reason = text.split_once(": ").map_or(text.as_str(), |(_, reason)| reason);
-        self.named.wrong(format!("this is not a Parquet file that can be read: {reason}"))
+        self.named.content_error(format!("this is not a Parquet file that can be read: {reason}"))
     }
 }
 
 /// A row, with columns by name.
-type Record = Map<String, Value>;
+type ParquetRecord = Map<String, Value>;
 
-fn rows_at_once(group: &RowGroupMetaData) -> usize {
+fn batch_rows(group: &RowGroupMetaData) -> usize {
     let rows = group.num_rows().max(1).unsigned_abs();
     let row = group.total_byte_size().unsigned_abs() / rows;
-    (ROOM / usize::try_from(row).unwrap_or(ROOM).max(1)).clamp(1, ROWS)
+    (BATCH_BYTES / usize::try_from(row).unwrap_or(BATCH_BYTES).max(1)).clamp(1, MAX_BATCH_ROWS)
 }
 
 /// Returns the name of an unsupported compression.

@@ -6,13 +6,13 @@ use futures_util::stream::BoxStream;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _, ValueRef as _};
 
-use super::Failure;
+use super::ReadError;
 use super::link::{Link, Protocol};
 use super::relational::Engine;
-use super::relational::catalogue::{Form, Line, Order, Primary, Reading, Same};
+use super::relational::catalogue::{ColumnForm, CatalogLine, CursorOrder, Primary, ColumnReader, Same};
 use super::relational::session::Session;
 use super::server::Server;
-use super::values::Kind;
+use super::values::ValueKind;
 
 /// Engine of PostgreSQL.
 ///
@@ -31,7 +31,7 @@ impl Engine for Postgres {
         // The link has already negotiated TLS, if required.
         PgConnectOptions::new_without_pgpass()
             .socket(link.path())
-            .port(server.place.1)
+            .port(server.target.1)
             .database(&server.database)
             .username(&server.username)
             .password(server.password())
@@ -43,7 +43,7 @@ impl Engine for Postgres {
             .await
     }
 
-    fn begin(limit: Option<Duration>) -> String {
+    fn begin_snapshot(limit: Option<Duration>) -> String {
         // These settings define the format of texts regardless of the server's defaults. The last
         // one ends a statement whose client has disconnected; older versions lack it.
         let mut sql = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
@@ -72,7 +72,7 @@ impl Engine for Postgres {
         session: &mut Session<'_, Self>,
         schema: Option<&str>,
         by_name: bool,
-    ) -> Result<Vec<Line>, Failure> {
+    ) -> Result<Vec<CatalogLine>, ReadError> {
         let (schemas, prefixed) = match schema.map(text) {
             Some(schema) => (format!("n.nspname = {schema}"), "false"),
             None => (
@@ -86,15 +86,15 @@ impl Engine for Postgres {
         let found = session.texts::<11>(sql.replace("{parts}", parts)).await?;
         let line = |line: [String; 11]| {
             let [prefixed, schema, table, form, extension, column, shown, nullable, of, primary, same] = line;
-            Line {
+            CatalogLine {
                 prefixed: prefixed == "t",
                 schema,
                 table,
                 form: match form.as_str() {
-                    "v" | "m" => Form::View,
-                    "p" => Form::Parts,
-                    "parent" => Form::Parent,
-                    _ => Form::Table,
+                    "v" | "m" => ColumnForm::View,
+                    "p" => ColumnForm::Parts,
+                    "parent" => ColumnForm::Parent,
+                    _ => ColumnForm::Table,
                 },
                 extension: extension == "t",
                 primary: primary.parse().ok().map(|columns| Primary {
@@ -104,7 +104,7 @@ impl Engine for Postgres {
                 column,
                 shown,
                 nullable: nullable == "t",
-                of,
+                type_name: of,
             }
         };
         Ok(found.into_iter().map(line).collect())
@@ -123,13 +123,13 @@ impl Engine for Postgres {
         format!("\"{}\"", name.replace('"', "\"\""))
     }
 
-    fn literal(kind: &Kind, value: &str) -> Option<String> {
+    fn literal(kind: &ValueKind, value: &str) -> Option<String> {
         // The literal takes the type of the compared column. The key of an empty table is empty.
-        (*kind != Kind::Integer || !value.is_empty()).then(|| text(value))
+        (*kind != ValueKind::Integer || !value.is_empty()).then(|| text(value))
     }
 
-    fn reading(of: &str, quoted: &str) -> Reading {
-        Reading { kind: kind(of), selected: quoted.to_owned(), order: order(of, quoted), doubtful: false }
+    fn column_reader(of: &str, quoted: &str) -> ColumnReader {
+        ColumnReader { kind: kind(of), expression: quoted.to_owned(), order: order(of, quoted), doubtful: false }
     }
 }
 
@@ -185,28 +185,28 @@ fn text(value: &str) -> String {
     format!("'{}'", value.replace('\'', "''"))
 }
 
-fn kind(of: &str) -> Kind {
+fn kind(of: &str) -> ValueKind {
     if let Some(element) = of.strip_prefix('_') {
-        return Kind::Array(Box::new(kind(element)));
+        return ValueKind::Array(Box::new(kind(element)));
     }
     match of {
-        "int2" | "int4" | "int8" | "oid" => Kind::Integer,
-        "float4" | "float8" => Kind::Real,
-        "bool" => Kind::Truth,
-        "bytea" => Kind::Hex,
-        "json" | "jsonb" => Kind::Json,
-        "timestamp" => Kind::Timestamp,
-        "timestamptz" => Kind::Moment,
-        "timetz" => Kind::Zoned,
-        _ => Kind::Text,
+        "int2" | "int4" | "int8" | "oid" => ValueKind::Integer,
+        "float4" | "float8" => ValueKind::Real,
+        "bool" => ValueKind::Truth,
+        "bytea" => ValueKind::Hex,
+        "json" | "jsonb" => ValueKind::Json,
+        "timestamp" => ValueKind::Timestamp,
+        "timestamptz" => ValueKind::Moment,
+        "timetz" => ValueKind::Zoned,
+        _ => ValueKind::Text,
     }
 }
 
 /// Returns the order of a type's values.
 ///
 /// Infinities and dates that mean "no end" are never a mark, because nothing would follow them.
-fn order(of: &str, quoted: &str) -> Order {
-    let server = |marks: String, always: Option<String>| Order::Server { number: None, marks, always };
+fn order(of: &str, quoted: &str) -> CursorOrder {
+    let server = |marks: String, always: Option<String>| CursorOrder::Server { number: None, marks, always };
     match of {
         "date" | "timestamp" | "timestamptz" => server(
             format!("{quoted} < '9999-01-01' AND {quoted} > '-infinity'"),
@@ -224,8 +224,8 @@ fn order(of: &str, quoted: &str) -> Order {
                              THEN '-Infinity' END)::numeric"
             )),
         ),
-        "text" | "varchar" | "bpchar" | "name" | "citext" => Order::Text,
-        "json" | "xml" | "point" | "box" | "polygon" | "path" | "line" => Order::None,
+        "text" | "varchar" | "bpchar" | "name" | "citext" => CursorOrder::Text,
+        "json" | "xml" | "point" | "box" | "polygon" | "path" | "line" => CursorOrder::None,
         _ => server(format!("{quoted} IS NOT NULL"), None),
     }
 }

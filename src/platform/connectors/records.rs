@@ -6,24 +6,24 @@ use std::io::Read;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::Failure;
+use super::ReadError;
 
 /// Continue or stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flow {
-    More,
-    Enough,
+    Continue,
+    Break,
 }
 
 /// Calls `take` for every element of the array at `path`.
 ///
 /// A value that is not an array is one record. Returns false if there is nothing at `path`. The
 /// outer error comes from `take`, the inner one describes the document.
-pub(super) fn each(
+pub(super) fn for_each_record(
     document: impl Read,
     path: &[String],
-    take: &mut dyn FnMut(Box<RawValue>) -> Result<Flow, Failure>,
-) -> Result<Result<bool, serde_json::Error>, Failure> {
+    take: &mut dyn FnMut(Box<RawValue>) -> Result<Flow, ReadError>,
+) -> Result<Result<bool, serde_json::Error>, ReadError> {
     let mut end = None;
     let mut found = false;
     let mut parser = serde_json::Deserializer::from_reader(document);
@@ -41,23 +41,23 @@ pub(super) fn each(
 /// An early end is passed as a parser error, with the reason in `end`.
 struct Seek<'a> {
     path: &'a [String],
-    take: &'a mut dyn FnMut(Box<RawValue>) -> Result<Flow, Failure>,
-    end: &'a mut Option<Result<(), Failure>>,
+    take: &'a mut dyn FnMut(Box<RawValue>) -> Result<Flow, ReadError>,
+    end: &'a mut Option<Result<(), ReadError>>,
     found: &'a mut bool,
 }
 
 impl Seek<'_> {
-    fn hand_out<E: serde::de::Error>(&mut self, record: Box<RawValue>) -> Result<(), E> {
+    fn emit<E: serde::de::Error>(&mut self, record: Box<RawValue>) -> Result<(), E> {
         let end = match (self.take)(record) {
-            Ok(Flow::More) => return Ok(()),
-            Ok(Flow::Enough) => Ok(()),
+            Ok(Flow::Continue) => return Ok(()),
+            Ok(Flow::Break) => Ok(()),
             Err(failure) => Err(failure),
         };
         *self.end = Some(end);
         Err(E::custom("the reading ended early"))
     }
 
-    fn down(&mut self) -> Seek<'_> {
+    fn descend(&mut self) -> Seek<'_> {
         Seek { path: &self.path[1..], take: &mut *self.take, end: &mut *self.end, found: &mut *self.found }
     }
 }
@@ -81,7 +81,7 @@ impl<'de> Visitor<'de> for Seek<'_> {
         let Some(part) = self.path.first() else {
             *self.found = true;
             while let Some(record) = items.next_element::<Box<RawValue>>()? {
-                self.hand_out(record)?;
+                self.emit(record)?;
             }
             return Ok(());
         };
@@ -89,7 +89,7 @@ impl<'de> Visitor<'de> for Seek<'_> {
         let mut index = 0;
         loop {
             let more = if wanted == Some(index) {
-                items.next_element_seed(self.down())?.is_some()
+                items.next_element_seed(self.descend())?.is_some()
             } else {
                 items.next_element::<IgnoredAny>()?.is_some()
             };
@@ -114,11 +114,11 @@ impl<'de> Visitor<'de> for Seek<'_> {
                 text.push_str(value.get());
             }
             text.push('}');
-            return self.hand_out(RawValue::from_string(text).map_err(A::Error::custom)?);
+            return self.emit(RawValue::from_string(text).map_err(A::Error::custom)?);
         }
         while let Some(key) = fields.next_key::<String>()? {
             if key == self.path[0] {
-                fields.next_value_seed(self.down())?;
+                fields.next_value_seed(self.descend())?;
             } else {
                 fields.next_value::<IgnoredAny>()?;
             }
@@ -166,20 +166,20 @@ impl Seek<'_> {
         }
         *self.found = true;
         let raw = serde_json::value::to_raw_value(&value).map_err(E::custom)?;
-        self.hand_out(raw)
+        self.emit(raw)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Flow, each};
+    use super::{Flow, for_each_record};
 
     fn read(document: &str, path: &[&str]) -> (Vec<String>, bool) {
         let path: Vec<_> = path.iter().map(|part| (*part).to_owned()).collect();
         let mut records = Vec::new();
-        let found = each(document.as_bytes(), &path, &mut |raw| {
+        let found = for_each_record(document.as_bytes(), &path, &mut |raw| {
             records.push(raw.get().to_owned());
-            Ok(Flow::More)
+            Ok(Flow::Continue)
         });
         (records, found.unwrap().unwrap())
     }
@@ -202,9 +202,9 @@ mod tests {
     #[test]
     fn a_reading_can_end_early() {
         let mut count = 0;
-        let found = each("[1, 2, oh".as_bytes(), &[], &mut |_| {
+        let found = for_each_record("[1, 2, oh".as_bytes(), &[], &mut |_| {
             count += 1;
-            Ok(if count == 2 { Flow::Enough } else { Flow::More })
+            Ok(if count == 2 { Flow::Break } else { Flow::Continue })
         });
         assert!(found.unwrap().unwrap());
         assert_eq!(count, 2);

@@ -1,6 +1,6 @@
 //! Common part of database servers: tables and views, streamed from one snapshot.
 //!
-//! Servers send values as text, which [`Kind`] interprets. An engine defines the specific parts:
+//! Servers send values as text, which [`ValueKind`] interprets. An engine defines the specific parts:
 //! SQL, types and driver.
 
 pub(super) mod catalogue;
@@ -16,17 +16,17 @@ use futures_util::stream::BoxStream;
 use serde_json::Value;
 
 use super::link::{Link, Protocol};
-use super::server::{CONNECT, Server};
-use super::values::Kind;
-use super::{Connector, Failure, Fields, Intake, Reach, Table, Take, Unfit};
-use catalogue::{Form, Line, Relation, relations};
-use reading::{Mark, Reader};
+use super::server::{CONNECT_TIMEOUT, Server};
+use super::values::ValueKind;
+use super::{Connector, ReadError, ConfigFields, RowSink, ConnectorContext, SourceTable, WriteMode, ConfigError};
+use catalogue::{ColumnForm, CatalogLine, Relation, relations};
+use reading::{TableCursor, TableReader};
 use session::Session;
 
 /// Maximum duration of a test or schema request.
-const LOOK: Duration = Duration::from_secs(50);
+const INSPECT_TIMEOUT: Duration = Duration::from_secs(50);
 /// Maximum time between rows of a sync, whose total duration is not limited.
-pub(super) const SILENCE: Duration = Duration::from_secs(15 * 60);
+pub(super) const STALL_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
 /// A kind of database server.
 pub(super) trait Engine: Send + Sized + 'static {
@@ -42,7 +42,7 @@ pub(super) trait Engine: Send + Sized + 'static {
     async fn login(server: &Server, link: &Link) -> Result<Self::Connection, sqlx::Error>;
 
     /// SQL that starts a read-only snapshot with a statement timeout of `limit`.
-    fn begin(limit: Option<Duration>) -> String;
+    fn begin_snapshot(limit: Option<Duration>) -> String;
 
     /// Runs a statement and streams its rows.
     fn rows(connection: &mut Self::Connection, sql: String) -> BoxStream<'_, Result<Self::Row, sqlx::Error>>;
@@ -57,13 +57,13 @@ pub(super) trait Engine: Send + Sized + 'static {
         session: &mut Session<'_, Self>,
         schema: Option<&str>,
         by_name: bool,
-    ) -> Result<Vec<Line>, Failure>;
+    ) -> Result<Vec<CatalogLine>, ReadError>;
 
     /// SQL that counts the schemas of this name.
     fn schemas(name: &str) -> String;
 
     /// Determines properties that the catalogue lacks, before a table is read.
-    async fn settle(_: &mut Session<'_, Self>, _: &mut Relation) -> Result<(), Failure> {
+    async fn resolve_doubtful(_: &mut Session<'_, Self>, _: &mut Relation) -> Result<(), ReadError> {
         Ok(())
     }
 
@@ -73,17 +73,17 @@ pub(super) trait Engine: Send + Sized + 'static {
     fn quoted(name: &str) -> String;
 
     /// SQL literal of a value that was read.
-    fn literal(kind: &Kind, text: &str) -> Option<String>;
+    fn literal(kind: &ValueKind, text: &str) -> Option<String>;
 
     /// Returns the way to read a column of a type, given its quoted name.
-    fn reading(of: &str, quoted: &str) -> catalogue::Reading;
+    fn column_reader(of: &str, quoted: &str) -> catalogue::ColumnReader;
 }
 
 /// Reads the configuration.
 ///
 /// `tables` (or `table`) names tables and views, by default all tables; `schema` limits them to one
 /// schema.
-pub(super) fn open<E: Engine>(fields: Fields<'_>, reach: &Reach) -> Result<Box<dyn Connector>, Unfit> {
+pub(super) fn open<E: Engine>(fields: ConfigFields<'_>, reach: &ConnectorContext) -> Result<Box<dyn Connector>, ConfigError> {
     let wanted = match fields.texts("tables")? {
         Some(tables) => Some(tables),
         None => fields.text("table")?.map(|table| vec![table.to_owned()]),
@@ -91,7 +91,7 @@ pub(super) fn open<E: Engine>(fields: Fields<'_>, reach: &Reach) -> Result<Box<d
     Ok(Box::new(Relational::<E> {
         server: Server::read(fields, E::NAME, E::PORT, reach)?,
         schema: fields.text("schema")?.map(str::to_owned),
-        wanted,
+        tables: wanted,
         reach: reach.clone(),
         engine: PhantomData,
     }))
@@ -100,14 +100,14 @@ pub(super) fn open<E: Engine>(fields: Fields<'_>, reach: &Reach) -> Result<Box<d
 struct Relational<E> {
     server: Server,
     schema: Option<String>,
-    wanted: Option<Vec<String>>,
-    reach: Reach,
+    tables: Option<Vec<String>>,
+    reach: ConnectorContext,
     engine: PhantomData<E>,
 }
 
 impl<E: Engine> Connector for Relational<E> {
-    fn test(&self) -> Result<String, Failure> {
-        self.look(async |session| {
+    fn test(&self) -> Result<String, ReadError> {
+        self.with_session(async |session| {
             let relations = self.read_relations(session).await?;
             for relation in &relations {
                 let sql = format!("{} LIMIT 1", relation.select());
@@ -118,8 +118,8 @@ impl<E: Engine> Connector for Relational<E> {
         })
     }
 
-    fn schema(&self) -> Result<Vec<Table>, Failure> {
-        self.look(async |session| {
+    fn schema(&self) -> Result<Vec<SourceTable>, ReadError> {
+        self.with_session(async |session| {
             let relations = self.relations(session).await?;
             Ok(relations.into_iter().map(Relation::shown).collect())
         })
@@ -128,18 +128,18 @@ impl<E: Engine> Connector for Relational<E> {
     fn read(
         &self,
         since: Option<&Value>,
-        options: &super::Reading,
-        intake: &mut dyn Intake,
-    ) -> Result<Value, Failure> {
+        options: &super::ReadOptions,
+        intake: &mut dyn RowSink,
+    ) -> Result<Value, ReadError> {
         let rows = Cell::new(0_u64);
         let mut counted = Counted { intake, rows: &rows };
         self.reach.runtime.block_on(async {
             tokio::select! {
                 position = self.read_all(since, options, &mut counted) => position,
-                () = self.reach.stopped() => Err(self.reach.ended()),
-                () = silence(&rows) => {
-                    let minutes = SILENCE.as_secs() / 60;
-                    Err(self.server.wrong(&format!("no row came for {minutes} minutes (timeout)")))
+                () = self.reach.wait_for_stop() => Err(self.reach.stop_failure()),
+                () = stall_timeout(&rows) => {
+                    let minutes = STALL_TIMEOUT.as_secs() / 60;
+                    Err(self.server.server_error(&format!("no row came for {minutes} minutes (timeout)")))
                 }
             }
         })
@@ -148,45 +148,45 @@ impl<E: Engine> Connector for Relational<E> {
 
 impl<E: Engine> Relational<E> {
     /// Connects and runs `work` with a time limit.
-    fn look<T>(
+    fn with_session<T>(
         &self,
-        work: impl AsyncFnOnce(&mut Session<'_, E>) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
-        let late = |_| self.server.wrong(&format!("no answer within {} seconds (timeout)", LOOK.as_secs()));
+        work: impl AsyncFnOnce(&mut Session<'_, E>) -> Result<T, ReadError>,
+    ) -> Result<T, ReadError> {
+        let late = |_| self.server.server_error(&format!("no answer within {} seconds (timeout)", INSPECT_TIMEOUT.as_secs()));
         self.reach.runtime.block_on(async {
-            let work = async { work(&mut self.connect(Some(LOOK)).await?).await };
+            let work = async { work(&mut self.connect(Some(INSPECT_TIMEOUT)).await?).await };
             tokio::select! {
-                done = tokio::time::timeout(LOOK, work) => done.map_err(late)?,
-                () = self.reach.stopped() => Err(self.reach.ended()),
+                done = tokio::time::timeout(INSPECT_TIMEOUT, work) => done.map_err(late)?,
+                () = self.reach.wait_for_stop() => Err(self.reach.stop_failure()),
             }
         })
     }
 
     /// Logs in and starts a snapshot.
-    async fn connect(&self, limit: Option<Duration>) -> Result<Session<'_, E>, Failure> {
+    async fn connect(&self, limit: Option<Duration>) -> Result<Session<'_, E>, ReadError> {
         let late = |_| {
-            let seconds = CONNECT.as_secs();
-            self.server.wrong(&format!("no connection and login within {seconds} seconds (timeout)"))
+            let seconds = CONNECT_TIMEOUT.as_secs();
+            self.server.server_error(&format!("no connection and login within {seconds} seconds (timeout)"))
         };
-        let connecting = tokio::time::timeout(CONNECT, Session::open(&self.server));
+        let connecting = tokio::time::timeout(CONNECT_TIMEOUT, Session::open(&self.server));
         let mut session = connecting.await.map_err(late)??;
-        session.each(None, E::begin(limit), &mut |_| Ok(())).await?;
+        session.each(None, E::begin_snapshot(limit), &mut |_| Ok(())).await?;
         Ok(session)
     }
 
     /// Returns the named tables, or all except those of extensions.
-    async fn relations(&self, session: &mut Session<'_, E>) -> Result<Vec<Relation>, Failure> {
+    async fn relations(&self, session: &mut Session<'_, E>) -> Result<Vec<Relation>, ReadError> {
         let schema = self.schema.as_deref();
-        let lines = E::catalogue(session, schema, self.wanted.is_some()).await?;
+        let lines = E::catalogue(session, schema, self.tables.is_some()).await?;
         let mut found = relations::<E>(lines);
         let user = &self.server.username;
         if found.is_empty()
             && let Some(schema) = schema
             && session.texts::<1>(E::schemas(schema)).await?.first().is_none_or(|[count]| count == "0")
         {
-            return Err(self.server.wrong(&format!("there is no schema \"{schema}\"")));
+            return Err(self.server.server_error(&format!("there is no schema \"{schema}\"")));
         }
-        let Some(wanted) = &self.wanted else {
+        let Some(wanted) = &self.tables else {
             found.retain(|relation| !relation.extension);
             return Ok(found);
         };
@@ -194,32 +194,32 @@ impl<E: Engine> Relational<E> {
             |relation: &Relation, name: &String| relation.name == *name || relation.full_name == *name;
         if let Some(missing) = wanted.iter().find(|name| !found.iter().any(|one| named(one, name))) {
             let message = format!("there is no table \"{missing}\" that \"{user}\" may read");
-            return Err(self.server.wrong(&message));
+            return Err(self.server.server_error(&message));
         }
         found.retain(|relation| wanted.iter().any(|name| named(relation, name)));
-        found.iter_mut().for_each(Relation::asked_for::<E>);
+        found.iter_mut().for_each(Relation::include_children::<E>);
         Ok(found)
     }
 
     /// Returns the tables that a sync reads.
     ///
     /// Views repeat the data of their tables, so they are read only if named.
-    async fn read_relations(&self, session: &mut Session<'_, E>) -> Result<Vec<Relation>, Failure> {
+    async fn read_relations(&self, session: &mut Session<'_, E>) -> Result<Vec<Relation>, ReadError> {
         let mut relations = self.relations(session).await?;
-        if self.wanted.is_none() {
-            relations.retain(|relation| relation.form != Form::View);
+        if self.tables.is_none() {
+            relations.retain(|relation| relation.form != ColumnForm::View);
         }
         if relations.is_empty() {
             let of =
                 self.schema.as_ref().map_or(String::new(), |schema| format!(" of the schema \"{schema}\""));
             let user = &self.server.username;
             let message = format!("there is no table{of} that \"{user}\" may read; views are read by name");
-            return Err(self.server.wrong(&message));
+            return Err(self.server.server_error(&message));
         }
         let mut names = BTreeSet::new();
         if let Some(twice) = relations.iter().find(|relation| !names.insert(&relation.name)) {
             let message = format!("two tables are called \"{}\"; name one schema", twice.name);
-            return Err(self.server.wrong(&message));
+            return Err(self.server.server_error(&message));
         }
         Ok(relations)
     }
@@ -227,25 +227,25 @@ impl<E: Engine> Relational<E> {
     async fn read_all(
         &self,
         since: Option<&Value>,
-        options: &super::Reading,
-        intake: &mut dyn Intake,
-    ) -> Result<Value, Failure> {
+        options: &super::ReadOptions,
+        intake: &mut dyn RowSink,
+    ) -> Result<Value, ReadError> {
         let session = &mut self.connect(None).await?;
         let mut relations = self.read_relations(session).await?;
         let cursor = options.cursor.as_deref();
-        let place = |relation: &Relation| cursor.and_then(|name| relation.place(name));
+        let place = |relation: &Relation| cursor.and_then(|name| relation.column_index(name));
         if let Some(cursor) = cursor
             && !relations.iter().any(|relation| place(relation).is_some())
         {
-            return Err(self.server.wrong(&format!("no table has the cursor column \"{cursor}\"")));
+            return Err(self.server.server_error(&format!("no table has the cursor column \"{cursor}\"")));
         }
-        let mut before: BTreeMap<String, Mark> =
+        let mut before: BTreeMap<String, TableCursor> =
             since.and_then(|position| serde_json::from_value(position.clone()).ok()).unwrap_or_default();
         let mut marks = BTreeMap::new();
         for relation in &mut relations {
-            E::settle(session, relation).await?;
+            E::resolve_doubtful(session, relation).await?;
             let before = before.remove(&relation.name);
-            let mark = Reader::new(session, relation, intake).read(place(relation), before).await?;
+            let mark = TableReader::new(session, relation, intake).read(place(relation), before).await?;
             marks.insert(relation.name.clone(), mark);
         }
         Ok(serde_json::to_value(marks).unwrap_or(Value::Null))
@@ -254,33 +254,33 @@ impl<E: Engine> Relational<E> {
 
 /// An intake that counts rows, to detect a stall.
 struct Counted<'i> {
-    intake: &'i mut dyn Intake,
+    intake: &'i mut dyn RowSink,
     rows: &'i Cell<u64>,
 }
 
-impl Intake for Counted<'_> {
-    fn table(&mut self, name: &str, take: Take) -> Result<(), Failure> {
-        self.intake.table(name, take)
+impl RowSink for Counted<'_> {
+    fn begin_table(&mut self, name: &str, take: WriteMode) -> Result<(), ReadError> {
+        self.intake.begin_table(name, take)
     }
 
-    fn row(&mut self, row: &str, identity: Option<&str>) -> Result<(), Failure> {
+    fn push_row(&mut self, row: &str, identity: Option<&str>) -> Result<(), ReadError> {
         self.rows.set(self.rows.get() + 1);
-        self.intake.row(row, identity)
+        self.intake.push_row(row, identity)
     }
 
-    fn remove(&mut self, identity: &str) -> Result<(), Failure> {
-        self.intake.remove(identity)
+    fn remove_row(&mut self, identity: &str) -> Result<(), ReadError> {
+        self.intake.remove_row(identity)
     }
 
-    fn note(&mut self, note: String) {
-        self.intake.note(note);
+    fn add_note(&mut self, note: String) {
+        self.intake.add_note(note);
     }
 }
 
 /// Resolves after a long time without rows.
-async fn silence(rows: &Cell<u64>) {
+async fn stall_timeout(rows: &Cell<u64>) {
     let mut seen = None;
     while seen.replace(rows.get()) != Some(rows.get()) {
-        tokio::time::sleep(SILENCE).await;
+        tokio::time::sleep(STALL_TIMEOUT).await;
     }
 }

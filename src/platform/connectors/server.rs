@@ -7,14 +7,14 @@ use std::time::Duration;
 use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::file::Named;
-use super::{Failure, Fields, Reach, Unfit};
-use crate::platform::hosts::{Hosts, OutOfReach};
+use super::file::DataFile;
+use super::{ReadError, ConfigFields, ConnectorContext, ConfigError};
+use crate::platform::hosts::{AllowedHosts, OutOfReach};
 
 /// Time limit for resolving, connecting, TLS and login together.
-pub(super) const CONNECT: Duration = Duration::from_secs(10);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Maximum size of a certificate or key file in bytes; real ones are small.
-const LARGEST_PEM: u64 = 1 << 20;
+const MAX_PEM_BYTES: u64 = 1 << 20;
 
 /// Error for version 1 certificates, which lack extensions with their purpose.
 pub(super) const SERVER_IS_VERSION_1: &str =
@@ -29,7 +29,7 @@ pub(super) struct Server {
     pub(super) host: String,
     pub(super) port: u16,
     /// Address to connect to, and permitted hosts; differs for a replacement server.
-    pub(super) place: (String, u16, Hosts),
+    pub(super) target: (String, u16, AllowedHosts),
     pub(super) database: String,
     pub(super) username: String,
     password: Option<SecretString>,
@@ -52,14 +52,14 @@ pub(super) enum Safety {
 /// A certificate or key: literal, or in a file of the data directory.
 enum Pem {
     Text(SecretString),
-    File(Named),
+    File(DataFile),
 }
 
 /// Contents of the certificates and keys.
 pub(super) struct Pems {
     pub(super) root: Option<Vec<u8>>,
     /// Client certificate and its key.
-    pub(super) own: Option<(Vec<u8>, Vec<u8>)>,
+    pub(super) client_identity: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Server {
@@ -69,38 +69,38 @@ impl Server {
     /// `sslmode` (or `ssl`, `tls`: true or false), `sslrootcert`, `sslcert`, `sslkey`. A field
     /// overrides its part of the URL.
     pub(super) fn read(
-        fields: Fields<'_>,
+        fields: ConfigFields<'_>,
         engine: &'static str,
         port: u16,
-        reach: &Reach,
-    ) -> Result<Self, Unfit> {
+        reach: &ConnectorContext,
+    ) -> Result<Self, ConfigError> {
         let url = address(fields)?;
         let part =
             |take: fn(&Url) -> Option<String>| url.as_ref().and_then(take).filter(|text| !text.is_empty());
-        let text = |names: &[&str], from_url: fn(&Url) -> Option<String>| -> Result<Option<String>, Unfit> {
+        let text = |names: &[&str], from_url: fn(&Url) -> Option<String>| -> Result<Option<String>, ConfigError> {
             Ok(fields.first_text(names)?.map(str::to_owned).or_else(|| part(from_url)))
         };
-        let missing = |name| Unfit::new(format!("\"{name}\" is missing"));
+        let missing = |name| ConfigError::new(format!("\"{name}\" is missing"));
         let host = text(&["host", "hostname", "server"], |url| url.host_str().map(str::to_owned))?;
         let user = text(&["username", "user"], |url| decoded(url.username()))?;
         let database =
             text(&["database", "dbname", "db"], |url| decoded(url.path().trim_start_matches('/')))?;
-        let port = match fields.whole("port")? {
+        let port = match fields.unsigned("port")? {
             Some(given) => given,
             None => url.as_ref().and_then(Url::port).unwrap_or(port).into(),
         };
         let port = u16::try_from(port).ok().filter(|port| *port > 0);
-        let port = port.ok_or_else(|| Unfit::new("\"port\" must be 1 to 65535"))?;
+        let port = port.ok_or_else(|| ConfigError::new("\"port\" must be 1 to 65535"))?;
         // Only URLs need brackets around IPv6 addresses.
         let host = host.ok_or_else(|| missing("host"))?.trim_matches(['[', ']']).to_owned();
         if host.starts_with(['/', '@', '\0']) {
-            return Err(Unfit::new(
+            return Err(ConfigError::new(
                 "\"host\" must be a name or an address; sockets of this host are not reached",
             ));
         }
         Ok(Self {
             engine,
-            place: reach.place(&host, port),
+            target: reach.resolve_address(&host, port),
             host,
             port,
             database: database.ok_or_else(|| missing("database"))?,
@@ -119,34 +119,34 @@ impl Server {
     }
 
     /// Reads the certificates and keys.
-    pub(super) fn pems(&self) -> Result<Pems, Failure> {
+    pub(super) fn pems(&self) -> Result<Pems, ReadError> {
         let read = |pem: &Option<Pem>| pem.as_ref().map(Pem::read).transpose();
         let own = match (read(&self.certificate)?, read(&self.key)?) {
             (Some(certificate), Some(key)) => Some((certificate, key)),
             (None, None) => None,
-            _ => return Err(self.wrong("\"sslcert\" and \"sslkey\" go together; one is missing")),
+            _ => return Err(self.server_error("\"sslcert\" and \"sslkey\" go together; one is missing")),
         };
-        Ok(Pems { root: read(&self.root)?, own })
+        Ok(Pems { root: read(&self.root)?, client_identity: own })
     }
 
     /// Creates an error with the name of the server.
-    pub(super) fn wrong(&self, message: &str) -> Failure {
+    pub(super) fn server_error(&self, message: &str) -> ReadError {
         let Self { engine, host, port, .. } = self;
-        Failure::new(format!("{engine} at {host}:{port}: {message}"))
+        ReadError::new(format!("{engine} at {host}:{port}: {message}"))
     }
 
     /// Creates an error about a table, if one is given.
-    pub(super) fn wrong_at(&self, table: Option<&str>, message: &str) -> Failure {
-        self.wrong(&table.map_or_else(|| message.to_owned(), |table| format!("table \"{table}\": {message}")))
+    pub(super) fn table_error(&self, table: Option<&str>, message: &str) -> ReadError {
+        self.server_error(&table.map_or_else(|| message.to_owned(), |table| format!("table \"{table}\": {message}")))
     }
 
     /// Describes a driver error; server messages cannot contain the password.
-    pub(super) fn failed(&self, table: Option<&str>, error: &sqlx::Error) -> Failure {
+    pub(super) fn query_error(&self, table: Option<&str>, error: &sqlx::Error) -> ReadError {
         let said = match error {
             sqlx::Error::Io(error) if error.to_string().contains(VERSION_1) => {
                 format!("no secure connection (TLS): {SERVER_IS_VERSION_1}")
             }
-            sqlx::Error::Io(error) => unreached(error),
+            sqlx::Error::Io(error) => connect_error(error),
             sqlx::Error::Tls(cause) if cause.to_string().contains(VERSION_1) => {
                 "no secure connection (TLS): \"sslcert\" is of X.509 version 1; make it anew as version 3"
                     .to_owned()
@@ -154,7 +154,7 @@ impl Server {
             sqlx::Error::Tls(cause) => format!("no secure connection (TLS): {cause}"),
             sqlx::Error::Database(refusal) => self.refused(refusal.as_ref()),
             sqlx::Error::Protocol(said) if let Some(login) = unknown_login(said) => login,
-            sqlx::Error::Protocol(said) => without_place(said).to_owned(),
+            sqlx::Error::Protocol(said) => strip_location(said).to_owned(),
             // Other errors concern the protocol: a different server, or a broken connection.
             other => {
                 let cause = other.source().map_or(String::new(), |cause| format!(": {cause}"));
@@ -162,7 +162,7 @@ impl Server {
             }
         };
         let password = self.password();
-        self.wrong_at(table, &if password.is_empty() { said } else { said.replace(password, "***") })
+        self.table_error(table, &if password.is_empty() { said } else { said.replace(password, "***") })
     }
 
     /// Returns true if the only problem is an unverified version 1 certificate.
@@ -193,24 +193,24 @@ impl Server {
 }
 
 impl Pem {
-    fn read(&self) -> Result<Vec<u8>, Failure> {
+    fn read(&self) -> Result<Vec<u8>, ReadError> {
         let named = match self {
             Self::Text(text) => return Ok(text.expose_secret().as_bytes().to_vec()),
             Self::File(named) => named,
         };
         let mut content = Vec::new();
         let file = named.open()?;
-        file.take(LARGEST_PEM).read_to_end(&mut content).map_err(|error| named.unreadable(&error))?;
+        file.take(MAX_PEM_BYTES).read_to_end(&mut content).map_err(|error| named.unreadable(&error))?;
         Ok(content)
     }
 }
 
-fn address(fields: Fields<'_>) -> Result<Option<Url>, Unfit> {
+fn address(fields: ConfigFields<'_>) -> Result<Option<Url>, ConfigError> {
     let Some(text) = fields.first_text(&["url", "uri", "connection_string", "dsn"])? else { return Ok(None) };
     // JDBC URLs have the same form after their prefix.
     let url = Url::parse(text.strip_prefix("jdbc:").unwrap_or(text));
     url.map(Some).map_err(|_| {
-        Unfit::new("the address makes no sense; it looks like postgresql://user:password@host:5432/database")
+        ConfigError::new("the address makes no sense; it looks like postgresql://user:password@host:5432/database")
     })
 }
 
@@ -218,7 +218,7 @@ fn decoded(part: &str) -> Option<String> {
     percent_encoding::percent_decode_str(part).decode_utf8().ok().map(Into::into)
 }
 
-fn safety(fields: Fields<'_>, url: Option<&Url>) -> Result<Safety, Unfit> {
+fn safety(fields: ConfigFields<'_>, url: Option<&Url>) -> Result<Safety, ConfigError> {
     const MODES: [&str; 3] = ["sslmode", "ssl_mode", "ssl-mode"];
     for name in ["ssl", "tls"] {
         // `true` means TLS that excludes third parties.
@@ -237,16 +237,16 @@ fn safety(fields: Fields<'_>, url: Option<&Url>) -> Result<Safety, Unfit> {
         Some("verify-ca") => Safety::VerifyCa,
         Some("verify-full" | "verify-identity") => Safety::VerifyFull,
         Some(_) => {
-            return Err(Unfit::new("\"sslmode\" must be disable, prefer, require, verify-ca or verify-full"));
+            return Err(ConfigError::new("\"sslmode\" must be disable, prefer, require, verify-ca or verify-full"));
         }
     })
 }
 
-fn pem(fields: Fields<'_>, names: &[&str], reach: &Reach) -> Result<Option<Pem>, Unfit> {
+fn pem(fields: ConfigFields<'_>, names: &[&str], reach: &ConnectorContext) -> Result<Option<Pem>, ConfigError> {
     Ok(match fields.first_text(names)? {
         None => None,
         Some(text) if text.contains("-----BEGIN ") => Some(Pem::Text(text.to_owned().into())),
-        Some(_) => Some(Pem::File(Named::read(fields, names, reach)?)),
+        Some(_) => Some(Pem::File(DataFile::read(fields, names, reach)?)),
     })
 }
 
@@ -257,7 +257,7 @@ fn unknown_login(said: &str) -> Option<String> {
         "unknown authentication method",
         "unsupported authentication method",
     ];
-    let said = without_place(said);
+    let said = strip_location(said);
     let (_, name) = plugin.iter().find_map(|known| said.split_once(known))?;
     let name = name.trim_matches([':', ' ']);
     let name = match name {
@@ -272,12 +272,12 @@ fn unknown_login(said: &str) -> Option<String> {
 }
 
 /// Removes the driver's source position from a message.
-fn without_place(said: &str) -> &str {
+fn strip_location(said: &str) -> &str {
     said.split(" (sqlx").next().unwrap_or(said)
 }
 
 /// Describes why a connection failed.
-pub(super) fn unreached(error: &std::io::Error) -> String {
+pub(super) fn connect_error(error: &std::io::Error) -> String {
     use std::io::ErrorKind;
     match error.kind() {
         ErrorKind::ConnectionRefused => {

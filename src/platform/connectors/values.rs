@@ -9,7 +9,7 @@ use super::row::{RowText, bytes, real};
 
 /// Text format of a value, and its JSON form.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ValueKind {
     /// Integers of up to 64 bits, as numbers.
     Integer,
     /// Floating-point numbers, as numbers; as text if JSON has no form.
@@ -38,7 +38,7 @@ pub(super) enum Kind {
     Text,
 }
 
-impl Kind {
+impl ValueKind {
     /// Adds a value to a row; `None` becomes null.
     pub(super) fn put(&self, row: &mut RowText, column: &str, raw: Option<&[u8]>) {
         let Some(raw) = raw else { return row.put(column, &()) };
@@ -137,7 +137,7 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
 ///
 /// `None` for other texts, and for rare arrays with bounds, `[2:3]={1,2}`, which a JSON array
 /// cannot express.
-fn array(text: &str, kind: &Kind) -> Option<Value> {
+fn array(text: &str, kind: &ValueKind) -> Option<Value> {
     let mut rest = text.strip_prefix('{')?.chars();
     let mut open: Vec<Vec<Value>> = vec![Vec::new()];
     let mut word: Option<(String, bool)> = None;
@@ -175,10 +175,10 @@ fn array(text: &str, kind: &Kind) -> Option<Value> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Kind, RowText};
+    use super::{ValueKind, RowText};
     use serde_json::{Value, json};
 
-    fn put(kind: &Kind, raw: &[u8]) -> Value {
+    fn put(kind: &ValueKind, raw: &[u8]) -> Value {
         let mut row = RowText::default();
         kind.put(&mut row, "v", Some(raw));
         let row: Value = serde_json::from_str(row.finish()).unwrap();
@@ -188,40 +188,40 @@ mod tests {
     #[test]
     fn values_lose_nothing() {
         for (kind, text, expected) in [
-            (Kind::Integer, "-9223372036854775808", json!(i64::MIN)),
-            (Kind::Integer, "18446744073709551615", json!(u64::MAX)),
-            (Kind::Integer, "00042", json!(42)),
-            (Kind::Integer, "0", json!(0)),
-            (Kind::Integer, "", json!("")),
-            (Kind::Real, "1e308", json!(1e308)),
-            (Kind::Real, "NaN", json!("NaN")),
-            (Kind::Real, "-Infinity", json!("-inf")),
-            (Kind::Single, "0.10000000149011612", json!(0.1)),
-            (Kind::Truth, "t", json!(true)),
-            (Kind::Hex, "\\x00ff", json!({ "$base64": "AP8=" })),
-            (Kind::Hex, "\\x0", json!("\\x0")),
-            (Kind::Json, "{\"a\": [1, null]}", json!({ "a": [1, null] })),
-            (Kind::Json, "[0.12345678901234567890]", json!(["0.12345678901234567890"])),
-            (Kind::Json, "\"\\ud800\"", json!("\"\\ud800\"")),
-            (Kind::Timestamp, "2026-01-02 03:04:05.600", json!("2026-01-02T03:04:05.600")),
-            (Kind::Moment, "2026-01-02 03:04:05+00", json!("2026-01-02T03:04:05Z")),
-            (Kind::Moment, "infinity", json!("infinity")),
-            (Kind::Moment, "0044-03-15 12:00:00+00 BC", json!("0044-03-15 12:00:00+00 BC")),
-            (Kind::Zoned, "03:04:05.6+02", json!("01:04:05.6Z")),
-            (Kind::Zoned, "01:00:00+05:30", json!("19:30:00Z")),
-            (Kind::Zoned, "23:00:00-04:00:30", json!("03:00:30Z")),
-            (Kind::Zoned, "24:00:00+00", json!("24:00:00Z")),
-            (Kind::Text, "12345678901234567890.10", json!("12345678901234567890.10")),
+            (ValueKind::Integer, "-9223372036854775808", json!(i64::MIN)),
+            (ValueKind::Integer, "18446744073709551615", json!(u64::MAX)),
+            (ValueKind::Integer, "00042", json!(42)),
+            (ValueKind::Integer, "0", json!(0)),
+            (ValueKind::Integer, "", json!("")),
+            (ValueKind::Real, "1e308", json!(1e308)),
+            (ValueKind::Real, "NaN", json!("NaN")),
+            (ValueKind::Real, "-Infinity", json!("-inf")),
+            (ValueKind::Single, "0.10000000149011612", json!(0.1)),
+            (ValueKind::Truth, "t", json!(true)),
+            (ValueKind::Hex, "\\x00ff", json!({ "$base64": "AP8=" })),
+            (ValueKind::Hex, "\\x0", json!("\\x0")),
+            (ValueKind::Json, "{\"a\": [1, null]}", json!({ "a": [1, null] })),
+            (ValueKind::Json, "[0.12345678901234567890]", json!(["0.12345678901234567890"])),
+            (ValueKind::Json, "\"\\ud800\"", json!("\"\\ud800\"")),
+            (ValueKind::Timestamp, "2026-01-02 03:04:05.600", json!("2026-01-02T03:04:05.600")),
+            (ValueKind::Moment, "2026-01-02 03:04:05+00", json!("2026-01-02T03:04:05Z")),
+            (ValueKind::Moment, "infinity", json!("infinity")),
+            (ValueKind::Moment, "0044-03-15 12:00:00+00 BC", json!("0044-03-15 12:00:00+00 BC")),
+            (ValueKind::Zoned, "03:04:05.6+02", json!("01:04:05.6Z")),
+            (ValueKind::Zoned, "01:00:00+05:30", json!("19:30:00Z")),
+            (ValueKind::Zoned, "23:00:00-04:00:30", json!("03:00:30Z")),
+            (ValueKind::Zoned, "24:00:00+00", json!("24:00:00Z")),
+            (ValueKind::Text, "12345678901234567890.10", json!("12345678901234567890.10")),
         ] {
             assert_eq!(put(&kind, text.as_bytes()), expected, "{kind:?} {text}");
         }
-        assert_eq!(put(&Kind::Text, b"\xff"), json!({ "$base64": "/w==" }));
-        assert_eq!(put(&Kind::Bytes, b"abc"), json!({ "$base64": "YWJj" }));
+        assert_eq!(put(&ValueKind::Text, b"\xff"), json!({ "$base64": "/w==" }));
+        assert_eq!(put(&ValueKind::Bytes, b"abc"), json!({ "$base64": "YWJj" }));
     }
 
     #[test]
     fn arrays_become_arrays() {
-        let texts = Kind::Array(Box::new(Kind::Text));
+        let texts = ValueKind::Array(Box::new(ValueKind::Text));
         for (text, expected) in [
             ("{}", json!([])),
             ("{a,NULL,\"NULL\",\"\"}", json!(["a", null, "NULL", ""])),
@@ -233,7 +233,7 @@ mod tests {
         ] {
             assert_eq!(put(&texts, text.as_bytes()), expected, "{text}");
         }
-        let json = Kind::Array(Box::new(Kind::Json));
+        let json = ValueKind::Array(Box::new(ValueKind::Json));
         assert_eq!(put(&json, br#"{"{\"a\": 1}",null}"#), json!([{ "a": 1 }, null]));
     }
 
@@ -241,7 +241,7 @@ mod tests {
     fn json_that_is_nested_too_deeply_for_a_row_is_text() {
         let deep = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         for depth in [100, 126, 127, 128, 1000] {
-            let kept = put(&Kind::Json, deep(depth).as_bytes());
+            let kept = put(&ValueKind::Json, deep(depth).as_bytes());
             assert!(kept.is_array() || kept == json!(deep(depth)), "{depth}");
         }
     }

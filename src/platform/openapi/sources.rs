@@ -27,7 +27,7 @@ pub(super) fn schemas() -> Map<String, Value> {
         (&["api", "http", "https", "rest"], "ApiConfig"),
         (&["database"], "DatabaseConfig"),
         (&SERVERS, "ServerConfig"),
-        (&ELSEWHERE, "AnyConfig"),
+        (&UNSUPPORTED_ENGINES, "AnyConfig"),
         (&["file"], "FileConfig"),
     ];
     let sources = |named: bool| -> Vec<Value> {
@@ -41,10 +41,10 @@ pub(super) fn schemas() -> Map<String, Value> {
 
 /// Database servers, and engines that can be declared but not read.
 const SERVERS: [&str; 4] = ["postgresql", "postgres", "mysql", "mariadb"];
-const ELSEWHERE: [&str; 6] = ["mssql", "sqlserver", "oracle", "snowflake", "bigquery", "mongodb"];
+const UNSUPPORTED_ENGINES: [&str; 6] = ["mssql", "sqlserver", "oracle", "snowflake", "bigquery", "mongodb"];
 
 /// Creates the schema of a configuration from that of its path.
-type Config = fn(Value) -> Value;
+type ConfigSchema = fn(Value) -> Value;
 
 fn source(types: &[&str], config: &str, named: bool) -> Value {
     let mut source = json!({
@@ -62,7 +62,7 @@ fn source(types: &[&str], config: &str, named: bool) -> Value {
 
 fn configs() -> Map<String, Value> {
     let path = || json!({ "type": "string", "pattern": format!("^{PATH}$") });
-    let files: [(&[&str], Config); 4] = [
+    let files: [(&[&str], ConfigSchema); 4] = [
         (&["csv", "tsv"], csv),
         (&["json", "jsonl", "ndjson"], json),
         (&["parquet"], parquet),
@@ -83,7 +83,7 @@ fn configs() -> Map<String, Value> {
         optional(required(server(), "port", telling), "engine", absent()),
         required(by_url(), "engine", json!({ "enum": SERVERS })),
         optional(by_url(), "engine", absent()),
-        { "type": "object", "required": ["engine"], "properties": { "engine": { "enum": ELSEWHERE } } },
+        { "type": "object", "required": ["engine"], "properties": { "engine": { "enum": UNSUPPORTED_ENGINES } } },
     ] });
     let configs = json!({
         "CsvConfig": csv(path()),

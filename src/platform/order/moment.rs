@@ -8,7 +8,7 @@ const MONTHS: [&str; 12] =
 
 /// A date, or a date with a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::platform) struct Moment {
+pub(in crate::platform) struct OrderedTime {
     /// Seconds since 1970 in UTC, or in local time if the zone is unknown.
     seconds: i64,
     /// Fraction digits of the second, without trailing zeros.
@@ -27,7 +27,7 @@ enum Zone {
     Named,
 }
 
-impl Moment {
+impl OrderedTime {
     /// Parses year-first dates (RFC 3339, ISO 8601) and those of mail and HTTP.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (text, before_christ) = match text.strip_suffix(" BC") {

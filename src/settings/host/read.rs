@@ -1,15 +1,15 @@
 //! Parses the host file with all its errors, without showing possible secrets.
 
 use super::{
-    Daemon, HostAllow, HostFile, HostHttp, HostLimit, HostNotify, HostPlatform, HostPrune, HostSecrets,
-    HostState, HostVariables, Humane, Limits, Mode, Pause, TokenReference,
+    DaemonSettings, HostAllow, HostFile, HostHttp, HostLimit, HostNotify, HostPlatform, HostPrune, HostSecrets,
+    HostState, HostVariables, HumanDuration, HostLimitSettings, Mode, NonNegativeDuration, TokenReference,
 };
-use crate::manifest::document::{Document, Entry, Node, Span, Table, Value};
+use crate::manifest::document::{Document, TableEntry, SpannedValue, Span, SpannedTable, TomlValue};
 use crate::manifest::fields::{self, text, unknown_keys, words};
-use crate::manifest::findings::Findings;
+use crate::manifest::findings::DiagnosticSink;
 use crate::manifest::{Code, Diagnostic, parse, references};
 use crate::model::Limit;
-use crate::notices::{Event, Shape};
+use crate::notices::{NotificationEvent, PayloadFormat};
 use crate::settings::address;
 use globset::{Glob, GlobMatcher};
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 /// Keys whose values are not secrets, except below `[[notify]]`.
-const HARMLESS: [&str; 21] = [
+const NON_SECRET_KEYS: [&str; 21] = [
     "allow",
     "allow_plaintext",
     "dir",
@@ -46,13 +46,13 @@ const HARMLESS: [&str; 21] = [
 /// Parses the host file, or returns all errors.
 pub(super) fn host_file(name: &str, text: &str) -> Result<HostFile, Vec<Diagnostic>> {
     let documents = [Document::new(Arc::from(name), text)];
-    let mut findings = Findings::new(&documents);
+    let mut findings = DiagnosticSink::new(&documents);
     let host = parse::parse(0, &mut findings).map(|root| file(&root, &mut findings));
     let mut found = findings.into_sorted();
     match host {
         Some(host) if found.is_empty() => Ok(host),
         _ => {
-            found.iter_mut().take(1).for_each(|first| first.hides = hidden(text));
+            found.iter_mut().take(1).for_each(|first| first.redacted = secret_ranges(text));
             Err(found)
         }
     }
@@ -61,7 +61,7 @@ pub(super) fn host_file(name: &str, text: &str) -> Result<HostFile, Vec<Diagnost
 /// Byte ranges that no diagnostic may show: values of potentially secret keys.
 ///
 /// Works on the text, which may be invalid TOML.
-fn hidden(text: &str) -> Vec<Range<usize>> {
+fn secret_ranges(text: &str) -> Vec<Range<usize>> {
     let mut hidden = Vec::new();
     let (mut at, mut in_notify, mut harmless) = (0, false, true);
     for line in text.split_inclusive('\n') {
@@ -79,7 +79,7 @@ fn hidden(text: &str) -> Vec<Range<usize>> {
                 let is_address = line.contains("://");
                 let is_list = last != "allow" || content.trim_end().ends_with(['[', ']', ',']);
                 harmless =
-                    HARMLESS.contains(&last) && is_list && (!is_address || last == "url" && !in_notify);
+                    NON_SECRET_KEYS.contains(&last) && is_list && (!is_address || last == "url" && !in_notify);
                 start + line.find('=').map_or(0, |sign| sign + 1)
             }
             None => start,
@@ -102,13 +102,13 @@ fn is_reference(text: &str) -> bool {
     })
 }
 
-fn file(root: &Table<'_>, findings: &mut Findings<'_, '_>) -> HostFile {
+fn file(root: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) -> HostFile {
     const KEYS: [&str; 8] =
         ["daemon", "platform", "limits", "secrets", "variables", "state", "http", "notify"];
     unknown_keys(root, &KEYS, "the host file", findings);
     let mut host = HostFile::default();
     if let Some(table) = section(root, "daemon", &["dir", "mode", "interval", "settle"], findings) {
-        host.daemon = Daemon {
+        host.daemon = DaemonSettings {
             dir: path(table, "dir", findings),
             mode: fields::choice(
                 table,
@@ -117,15 +117,15 @@ fn file(root: &Table<'_>, findings: &mut Findings<'_, '_>) -> HostFile {
                 findings,
             )
             .unwrap_or_default(),
-            interval: parsed::<Humane>(table, "interval", findings),
-            settle: parsed::<Pause>(table, "settle", findings),
+            interval: parsed::<HumanDuration>(table, "interval", findings),
+            settle: parsed::<NonNegativeDuration>(table, "settle", findings),
         };
     }
     if let Some((table, _)) = fields::table(root, "platform", findings) {
         host.platform = platform(table, findings);
     }
     if let Some(table) = section(root, "limits", &["max_cleanup", "max_replace", "prune"], findings) {
-        host.limits = Limits {
+        host.limits = HostLimitSettings {
             max_cleanup: limit(table, "max_cleanup", findings),
             max_replace: limit(table, "max_replace", findings),
             prune: fields::choice(
@@ -163,7 +163,7 @@ fn file(root: &Table<'_>, findings: &mut Findings<'_, '_>) -> HostFile {
     host
 }
 
-fn platform(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> HostPlatform {
+fn platform(table: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) -> HostPlatform {
     const KEYS: [&str; 8] = [
         "url",
         "token",
@@ -187,7 +187,7 @@ fn platform(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> HostPlatform 
     }
 }
 
-fn permission(entry: &Node<'_>, table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option<HostAllow> {
+fn permission(entry: &SpannedValue<'_>, table: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) -> Option<HostAllow> {
     unknown_keys(table, &["name", "workspaces", "hosts"], "`[[secrets.allow]]`", findings);
     if !table.contains_key("name") {
         findings
@@ -202,16 +202,16 @@ fn permission(entry: &Node<'_>, table: &Table<'_>, findings: &mut Findings<'_, '
     })
 }
 
-fn webhook(entry: &Node<'_>, table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option<HostNotify> {
+fn webhook(entry: &SpannedValue<'_>, table: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) -> Option<HostNotify> {
     unknown_keys(table, &["url", "format", "events"], "`[[notify]]`", findings);
     if !table.contains_key("url") {
         findings
             .error(Code::Missing, entry.span, "`[[notify]]` needs a `url`")
             .help("name where the address is kept: url = { secret = \"env:SLACK_WEBHOOK\" }");
     }
-    let shapes = [("json", Shape::Json), ("slack", Shape::Slack)];
+    let shapes = [("json", PayloadFormat::Json), ("slack", PayloadFormat::Slack)];
     let format = fields::choice(table, "format", &shapes, findings).unwrap_or_default();
-    let known = Event::ALL.map(|event| (event.key(), event));
+    let known = NotificationEvent::ALL.map(|event| (event.key(), event));
     let events = words(table, "events", findings).map(|words| {
         let event = |word| fields::chosen("events", word, &known, findings);
         words.into_iter().filter_map(event).collect()
@@ -222,11 +222,11 @@ fn webhook(entry: &Node<'_>, table: &Table<'_>, findings: &mut Findings<'_, '_>)
 
 /// Returns the table under `key` and reports keys other than `keys`.
 fn section<'t, 'a>(
-    of: &'t Table<'a>,
+    of: &'t SpannedTable<'a>,
     key: &str,
     keys: &[&str],
-    findings: &mut Findings<'_, '_>,
-) -> Option<&'t Table<'a>> {
+    findings: &mut DiagnosticSink<'_, '_>,
+) -> Option<&'t SpannedTable<'a>> {
     let (table, _) = fields::table(of, key, findings)?;
     unknown_keys(table, keys, &format!("`[{key}]`"), findings);
     Some(table)
@@ -234,19 +234,19 @@ fn section<'t, 'a>(
 
 /// Returns the tables of the array under `key`, with their positions.
 fn tables<'t, 'a>(
-    of: &'t Table<'a>,
+    of: &'t SpannedTable<'a>,
     key: &str,
-    findings: &mut Findings<'_, '_>,
-) -> Vec<(&'t Node<'a>, &'t Table<'a>)> {
-    let Some(Entry { node, .. }) = of.get(key) else { return Vec::new() };
+    findings: &mut DiagnosticSink<'_, '_>,
+) -> Vec<(&'t SpannedValue<'a>, &'t SpannedTable<'a>)> {
+    let Some(TableEntry { node, .. }) = of.get(key) else { return Vec::new() };
     let items = match &node.value {
-        Value::Array(items) => items.as_slice(),
+        TomlValue::Array(items) => items.as_slice(),
         _ => std::slice::from_ref(node),
     };
     let mut tables = Vec::new();
     for item in items {
         match (&node.value, &item.value) {
-            (Value::Array(_), Value::Table(table)) => tables.push((item, table)),
+            (TomlValue::Array(_), TomlValue::Table(table)) => tables.push((item, table)),
             _ => {
                 findings.error(Code::WrongType, item.span, format!("`{key}` takes a list of tables")).help(
                     format!("write a header for each: [[{key}]], or [[secrets.{key}]] below `secrets`"),
@@ -259,19 +259,19 @@ fn tables<'t, 'a>(
 
 /// Parses a reference to a secret; a literal secret is an error that hides it.
 fn reference(
-    of: &Table<'_>,
+    of: &SpannedTable<'_>,
     key: &str,
     what: &str,
-    findings: &mut Findings<'_, '_>,
+    findings: &mut DiagnosticSink<'_, '_>,
 ) -> Option<TokenReference> {
     let entry = of.get(key)?;
     match &entry.node.value {
-        Value::Table(table) if references::is_reference(table) => {
+        TomlValue::Table(table) if references::is_reference(table) => {
             references::host_secret(table, findings).map(|secret| TokenReference { secret })
         }
         value => {
             let (code, found) = match value {
-                Value::Table(_) => (Code::WrongType, "a table of another form"),
+                TomlValue::Table(_) => (Code::WrongType, "a table of another form"),
                 _ => (Code::PlainSecret, "the value itself"),
             };
             findings
@@ -285,18 +285,18 @@ fn reference(
     }
 }
 
-fn path(of: &Table<'_>, key: &str, findings: &mut Findings<'_, '_>) -> Option<PathBuf> {
+fn path(of: &SpannedTable<'_>, key: &str, findings: &mut DiagnosticSink<'_, '_>) -> Option<PathBuf> {
     text(of, key, findings).map(|(path, _)| PathBuf::from(path))
 }
 
-fn owned(of: &Table<'_>, key: &str, findings: &mut Findings<'_, '_>) -> Option<Vec<String>> {
+fn owned(of: &SpannedTable<'_>, key: &str, findings: &mut DiagnosticSink<'_, '_>) -> Option<Vec<String>> {
     Some(words(of, key, findings)?.into_iter().map(|(word, _)| word.to_owned()).collect())
 }
 
 fn parsed<T: FromStr<Err = &'static str>>(
-    of: &Table<'_>,
+    of: &SpannedTable<'_>,
     key: &str,
-    findings: &mut Findings<'_, '_>,
+    findings: &mut DiagnosticSink<'_, '_>,
 ) -> Option<T> {
     let (written, span) = text(of, key, findings)?;
     match written.parse() {
@@ -309,10 +309,10 @@ fn parsed<T: FromStr<Err = &'static str>>(
 }
 
 /// Reads a port, as a number or as text, or an address.
-fn listen(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option<SocketAddr> {
+fn listen(table: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) -> Option<SocketAddr> {
     let entry = table.get("listen")?;
     let written = match &entry.node.value {
-        Value::Integer(port) => port.to_string(),
+        TomlValue::Integer(port) => port.to_string(),
         _ => text(table, "listen", findings)?.0.to_string(),
     };
     address(&written)
@@ -323,10 +323,10 @@ fn listen(table: &Table<'_>, findings: &mut Findings<'_, '_>) -> Option<SocketAd
         .ok()
 }
 
-fn count<T: TryFrom<i64>>(of: &Table<'_>, key: &str, findings: &mut Findings<'_, '_>) -> Option<T> {
+fn count<T: TryFrom<i64>>(of: &SpannedTable<'_>, key: &str, findings: &mut DiagnosticSink<'_, '_>) -> Option<T> {
     let entry = of.get(key)?;
     let number = match entry.node.value {
-        Value::Integer(number) => T::try_from(number).ok(),
+        TomlValue::Integer(number) => T::try_from(number).ok(),
         _ => None,
     };
     if number.is_none() {
@@ -336,11 +336,11 @@ fn count<T: TryFrom<i64>>(of: &Table<'_>, key: &str, findings: &mut Findings<'_,
 }
 
 /// Parses a count or a percentage.
-fn limit(of: &Table<'_>, key: &str, findings: &mut Findings<'_, '_>) -> Option<HostLimit> {
+fn limit(of: &SpannedTable<'_>, key: &str, findings: &mut DiagnosticSink<'_, '_>) -> Option<HostLimit> {
     let entry = of.get(key)?;
     let limit = match &entry.node.value {
-        Value::Integer(number) => u32::try_from(*number).ok().map(Limit::Count),
-        Value::String(text) => text
+        TomlValue::Integer(number) => u32::try_from(*number).ok().map(Limit::Count),
+        TomlValue::String(text) => text
             .strip_suffix('%')
             .and_then(|percent| percent.parse::<u8>().ok())
             .filter(|percent| *percent <= 100)
@@ -359,12 +359,12 @@ fn limit(of: &Table<'_>, key: &str, findings: &mut Findings<'_, '_>) -> Option<H
     limit.map(HostLimit)
 }
 
-fn patterns(of: &Table<'_>, key: &str, findings: &mut Findings<'_, '_>) -> Option<Vec<GlobMatcher>> {
+fn patterns(of: &SpannedTable<'_>, key: &str, findings: &mut DiagnosticSink<'_, '_>) -> Option<Vec<GlobMatcher>> {
     let words = words(of, key, findings)?;
     Some(words.into_iter().filter_map(|(word, span)| pattern(word, span, findings)).collect())
 }
 
-fn pattern(written: &str, span: Span, findings: &mut Findings<'_, '_>) -> Option<GlobMatcher> {
+fn pattern(written: &str, span: Span, findings: &mut DiagnosticSink<'_, '_>) -> Option<GlobMatcher> {
     match Glob::new(written) {
         Ok(glob) => Some(glob.compile_matcher()),
         Err(error) => {

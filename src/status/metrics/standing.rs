@@ -1,6 +1,6 @@
 //! Gauges computed from the snapshot for each scrape.
 
-use crate::status::{Config, Facts, Published, Snapshot, Workspace};
+use crate::status::{ConfigStatus, Facts, SnapshotReceiver, Snapshot, WorkspaceSnapshot};
 use jiff::Timestamp;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeLabelSet, MetricEncoder};
@@ -8,29 +8,29 @@ use prometheus_client::metrics::MetricType;
 use std::fmt::Error;
 
 /// Maximum number of sources with their own series; the others are only counted.
-const MOST_SOURCES: usize = 10_000;
+const MAX_SOURCE_SERIES: usize = 10_000;
 
 /// Maximum number of workspaces with their own series; the others are combined.
-const MOST_WORKSPACES: usize = 1_000;
+const MAX_WORKSPACE_SERIES: usize = 1_000;
 
 /// Label for the workspaces without their own series.
 const OTHERS: &str = "(others)";
 
-const STATES: [(Config, &str); 6] = [
-    (Config::InSync, "in_sync"),
-    (Config::Pending, "pending"),
-    (Config::Failing, "failing"),
-    (Config::Withheld, "withheld"),
-    (Config::Suspended, "suspended"),
-    (Config::Unknown, "unknown"),
+const STATES: [(ConfigStatus, &str); 6] = [
+    (ConfigStatus::InSync, "in_sync"),
+    (ConfigStatus::Pending, "pending"),
+    (ConfigStatus::Failing, "failing"),
+    (ConfigStatus::Withheld, "withheld"),
+    (ConfigStatus::Suspended, "suspended"),
+    (ConfigStatus::Unknown, "unknown"),
 ];
 
 const ACTIONS: [&str; 6] = ["adopt", "connect", "replace", "cleanup", "forget", "schedule"];
 
 #[derive(Debug)]
-pub(super) struct Standing(pub(super) Published);
+pub(super) struct GaugeEncoder(pub(super) SnapshotReceiver);
 
-impl Collector for Standing {
+impl Collector for GaugeEncoder {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
         let now = std::sync::Arc::clone(&self.0.borrow());
         let mut out = Gauges(&mut encoder);
@@ -73,20 +73,20 @@ fn daemon(now: &Snapshot, out: &mut Gauges<'_, '_>) -> Result<(), Error> {
         "Whether the platform answers and accepts the token",
         flag(now.platform.is_none()),
     )?;
-    let oldest = now.workspaces.iter().map(|workspace| workspace.good_at.map_or(0.0, seconds));
+    let oldest = now.workspaces.iter().map(|workspace| workspace.last_good_at.map_or(0.0, seconds));
     let oldest =
         oldest.fold(None, |oldest: Option<f64>, at| Some(oldest.map_or(at, |oldest| oldest.min(at))));
     let help =
         "When every workspace had had a good pass: the oldest of their last ones, 0 while one had none";
     out.one("last_good_pass_timestamp_seconds", help, oldest.unwrap_or(0.0))?;
-    let answered = now.workspaces.iter().filter_map(|workspace| workspace.answered_at).max();
+    let answered = now.workspaces.iter().filter_map(|workspace| workspace.last_listed_at).max();
     let help =
         "When the platform last answered the list of any workspace, 0 before; now where none is declared";
     let answered = if now.workspaces.is_empty() { Some(now.at) } else { answered };
     out.one("last_answer_timestamp_seconds", help, answered.map_or(0.0, seconds))?;
     let mut changes = out.begin("plan_changes", "Changes that are planned and not done, by action")?;
     for action in ACTIONS {
-        let many = now.workspaces.iter().filter_map(|workspace| workspace.to_do.get(action)).sum::<u32>();
+        let many = now.workspaces.iter().filter_map(|workspace| workspace.pending.get(action)).sum::<u32>();
         put(&mut changes, &[("action", action)], &i64::from(many))?;
     }
     let mut withheld = out.begin("plan_withheld", "Changes that are withheld, by action")?;
@@ -99,7 +99,7 @@ fn daemon(now: &Snapshot, out: &mut Gauges<'_, '_>) -> Result<(), Error> {
 }
 
 fn workspaces(now: &Snapshot, out: &mut Gauges<'_, '_>) -> Result<(), Error> {
-    let (own, others) = now.workspaces.split_at(now.workspaces.len().min(MOST_WORKSPACES));
+    let (own, others) = now.workspaces.split_at(now.workspaces.len().min(MAX_WORKSPACE_SERIES));
     let mut failing = out.begin("workspace_failing", "Whether the last pass over the workspace stopped")?;
     for workspace in own {
         put(&mut failing, &named(workspace), &flag(workspace.error.is_some()))?;
@@ -122,7 +122,7 @@ fn workspaces(now: &Snapshot, out: &mut Gauges<'_, '_>) -> Result<(), Error> {
     Ok(())
 }
 
-fn named(workspace: &Workspace) -> [(&'static str, &str); 2] {
+fn named(workspace: &WorkspaceSnapshot) -> [(&'static str, &str); 2] {
     [("workspace", workspace.desired.label()), ("scope", workspace.unit().scope.as_str())]
 }
 
@@ -131,13 +131,13 @@ fn sources(now: &Snapshot, out: &mut Gauges<'_, '_>) -> Result<(), Error> {
     let each = |name: &str,
                 help: &str,
                 out: &mut Gauges<'_, '_>,
-                value: &dyn Fn(&Workspace, usize) -> Option<f64>| {
+                value: &dyn Fn(&WorkspaceSnapshot, usize) -> Option<f64>| {
         let mut gauge = out.begin(name, help)?;
         let all = now
             .workspaces
             .iter()
             .flat_map(|workspace| (0..workspace.facts.len()).map(move |index| (workspace, index)));
-        for (workspace, index) in all.take(MOST_SOURCES) {
+        for (workspace, index) in all.take(MAX_SOURCE_SERIES) {
             let Some(value) = value(workspace, index) else { continue };
             let [workspace_label, scope] = named(workspace);
             let source = ("source", workspace.declared[index].key.as_str());
@@ -146,7 +146,7 @@ fn sources(now: &Snapshot, out: &mut Gauges<'_, '_>) -> Result<(), Error> {
         Ok::<(), Error>(())
     };
     let of = |facts: fn(&Facts) -> Option<f64>| {
-        move |workspace: &Workspace, index: usize| facts(&workspace.facts[index])
+        move |workspace: &WorkspaceSnapshot, index: usize| facts(&workspace.facts[index])
     };
     each(
         "source_connection_up",
@@ -166,7 +166,7 @@ fn sources(now: &Snapshot, out: &mut Gauges<'_, '_>) -> Result<(), Error> {
         "source_last_sync_successful",
         help,
         out,
-        &of(|facts| facts.last.as_ref().filter(|last| last.is_over()).map(|last| flag(!last.is_bad()))),
+        &of(|facts| facts.last.as_ref().filter(|last| last.is_over()).map(|last| flag(!last.has_failed()))),
     )?;
     let over = |facts: &Facts| facts.last.clone().filter(|last| last.is_over());
     let help = "How long the last sync that ended took";
@@ -178,7 +178,7 @@ fn sources(now: &Snapshot, out: &mut Gauges<'_, '_>) -> Result<(), Error> {
         over(&workspace.facts[index])?.records.map(exact)
     })?;
     outcomes(now, out)?;
-    let promised = |workspace: &Workspace, index: usize| {
+    let promised = |workspace: &WorkspaceSnapshot, index: usize| {
         let source = &workspace.declared[index];
         source.sync.as_ref().filter(|_| source.suspend.is_none())?.stale_after
     };
@@ -190,7 +190,7 @@ fn sources(now: &Snapshot, out: &mut Gauges<'_, '_>) -> Result<(), Error> {
     })?;
     let all: usize = now.workspaces.iter().map(|workspace| workspace.facts.len()).sum();
     let help = "Sources beyond the most that have series of their own";
-    out.one("sources_without_series", help, count(all.saturating_sub(MOST_SOURCES)))
+    out.one("sources_without_series", help, count(all.saturating_sub(MAX_SOURCE_SERIES)))
 }
 
 /// Writes the outcome of each source's last finished sync, as a label.
@@ -201,7 +201,7 @@ fn outcomes(now: &Snapshot, out: &mut Gauges<'_, '_>) -> Result<(), Error> {
         let named = workspace.declared.iter().zip(&workspace.facts);
         named.map(move |(source, facts)| (workspace, source, facts))
     });
-    for (workspace, source, facts) in sources.take(MOST_SOURCES) {
+    for (workspace, source, facts) in sources.take(MAX_SOURCE_SERIES) {
         let Some(last) = facts.last.as_ref().filter(|last| last.is_over()) else { continue };
         let [label, scope] = named(workspace);
         let labels = [label, scope, ("source", source.key.as_str()), ("outcome", last.outcome.as_str())];

@@ -2,12 +2,12 @@
 //!
 //! A snapshot of thousands of workspaces cannot hold the complete declarations.
 
-use crate::model::{DesiredSource, DesiredUnit, Place, SourceKey, SourceName, Suspend, SyncSpec};
+use crate::model::{DesiredSource, DesiredWorkspace, SourceLocation, SourceKey, SourceName, Suspend, SyncSpec};
 use std::sync::Arc;
 
 /// Shown properties of one source; equal parts are shared with its neighbours.
 #[derive(Debug, Clone)]
-pub struct Shown {
+pub struct ShownSources {
     /// Key of the source's table.
     pub key: SourceKey,
     /// Name on the platform.
@@ -15,16 +15,16 @@ pub struct Shown {
     /// `type`
     pub kind: Arc<str>,
     /// Position of the source's table.
-    pub at: Place,
+    pub at: SourceLocation,
     /// `suspend`
     pub suspend: Option<Box<Suspend>>,
     /// `sync`
     pub sync: Option<Arc<SyncSpec>>,
 }
 
-impl Shown {
+impl ShownSources {
     /// Extracts the properties of every source of a unit.
-    pub(super) fn all(unit: &DesiredUnit) -> Arc<[Self]> {
+    pub(super) fn all(unit: &DesiredWorkspace) -> Arc<[Self]> {
         let mut all: Vec<Self> = Vec::with_capacity(unit.sources.len());
         for source in &unit.sources {
             all.push(Self::of(source, all.last()));
@@ -52,7 +52,7 @@ impl Shown {
             key: source.key.clone(),
             name: source.name.clone(),
             kind,
-            at: Place { file, line: source.at.line },
+            at: SourceLocation { file, line: source.at.line },
             suspend: source.suspend.clone().map(Box::new),
             sync,
         }

@@ -1,6 +1,6 @@
 //! What was done on the platform, newest first.
 
-use crate::model::Unit;
+use crate::model::WorkspaceRef;
 use crate::state::JournalRow;
 use crate::status::Snapshot;
 use jiff::Timestamp;
@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 /// An action on the platform.
 #[derive(Debug, Serialize)]
-pub(in crate::status) struct Change {
+pub(in crate::status) struct ChangeRow {
     pub(in crate::status) at: Timestamp,
     pub(in crate::status) workspace: String,
-    #[serde(flatten, serialize_with = "Unit::beside_its_name")]
-    pub(in crate::status) unit: Unit,
+    #[serde(flatten, serialize_with = "WorkspaceRef::beside_its_name")]
+    pub(in crate::status) unit: WorkspaceRef,
     pub(in crate::status) source: String,
     pub(in crate::status) name: String,
     pub(in crate::status) action: String,
@@ -27,7 +27,7 @@ pub(in crate::status) struct Change {
     pub(in crate::status) times: u32,
 }
 
-impl Change {
+impl ChangeRow {
     fn of(row: JournalRow, snapshot: &Snapshot) -> Self {
         let entry = row.entry;
         let workspace = snapshot.workspace(&row.unit).map(|workspace| workspace.desired.label());

@@ -1,28 +1,28 @@
 //! One source as the pages show it: CONFIG, CONN and DATA.
 
-use super::{Here, sources};
-use crate::model::{Place, SourceName, Unit};
+use super::{PageContext, sources};
+use crate::model::{SourceLocation, SourceName, WorkspaceRef};
 use crate::render::words;
 use crate::schedule::describe;
 use crate::state::RunOutcome;
-use crate::status::{Config, Facts, Shown, Workspace};
+use crate::status::{ConfigStatus, Facts, ShownSources, WorkspaceSnapshot};
 use jiff::Timestamp;
 use serde::Serialize;
 
 /// One source, with the independent statuses CONFIG, CONN and DATA.
 #[derive(Debug, Serialize)]
-pub(in crate::status) struct Row {
+pub(in crate::status) struct SourceRow {
     pub(in crate::status) workspace: String,
-    #[serde(flatten, serialize_with = "Unit::beside_its_name")]
-    pub(in crate::status) unit: Unit,
+    #[serde(flatten, serialize_with = "WorkspaceRef::beside_its_name")]
+    pub(in crate::status) unit: WorkspaceRef,
     pub(in crate::status) source: String,
     pub(in crate::status) name: String,
     #[serde(rename = "type")]
     pub(in crate::status) kind: String,
-    pub(in crate::status) at: Place,
-    pub(in crate::status) config: Part,
-    pub(in crate::status) conn: Part,
-    pub(in crate::status) data: Part,
+    pub(in crate::status) at: SourceLocation,
+    pub(in crate::status) config: StatusCell,
+    pub(in crate::status) conn: StatusCell,
+    pub(in crate::status) data: StatusCell,
     pub(in crate::status) schedule: Option<String>,
     pub(in crate::status) next: Option<Timestamp>,
     pub(in crate::status) last_success: Option<Timestamp>,
@@ -30,15 +30,15 @@ pub(in crate::status) struct Row {
 
 /// One of these statuses.
 #[derive(Debug, Serialize)]
-pub(in crate::status) struct Part {
+pub(in crate::status) struct StatusCell {
     /// `good`, `busy`, `bad`, `warn`, `off` or `none`
     pub(in crate::status) level: &'static str,
     pub(in crate::status) text: String,
     pub(in crate::status) why: Option<String>,
 }
 
-impl Row {
-    pub(in crate::status) fn of(workspace: &Workspace, source: &Shown, facts: &Facts, here: &Here) -> Self {
+impl SourceRow {
+    pub(in crate::status) fn of(workspace: &WorkspaceSnapshot, source: &ShownSources, facts: &Facts, here: &PageContext) -> Self {
         Self {
             workspace: workspace.desired.label().to_owned(),
             unit: workspace.unit().clone(),
@@ -56,7 +56,7 @@ impl Row {
     }
 
     /// Returns the source with this name.
-    pub(in crate::status) fn named(workspace: &Workspace, name: &SourceName, here: &Here) -> Option<Self> {
+    pub(in crate::status) fn named(workspace: &WorkspaceSnapshot, name: &SourceName, here: &PageContext) -> Option<Self> {
         let (_, source, facts) = sources(workspace).find(|(_, source, _)| source.name == *name)?;
         Some(Self::of(workspace, source, facts, here))
     }
@@ -76,71 +76,71 @@ impl Row {
     }
 }
 
-impl Part {
+impl StatusCell {
     fn new(level: &'static str, text: impl Into<String>) -> Self {
         Self { level, text: text.into(), why: None }
     }
 
-    fn because(self, why: Option<impl Into<String>>) -> Self {
+    fn with_reason(self, why: Option<impl Into<String>>) -> Self {
         Self { why: why.map(Into::into), ..self }
     }
 }
 
-fn config(source: &Shown, facts: &Facts, here: &Here) -> Part {
+fn config(source: &ShownSources, facts: &Facts, here: &PageContext) -> StatusCell {
     if let Some(suspend) = &source.suspend {
         let until = suspend.until.map(|until| format!(" until {until}")).unwrap_or_default();
         let today = here.now.to_zoned_datetime(here.zone.clone()).date();
         if suspend.until.is_some_and(|until| until < today) {
             let why =
                 format!("that date has passed: take `suspend` out, or set a later one; {}", suspend.reason);
-            return Part::new("warn", format!("suspended{until}")).because(Some(why));
+            return StatusCell::new("warn", format!("suspended{until}")).with_reason(Some(why));
         }
-        return Part::new("off", format!("suspended{until}")).because(Some(suspend.reason.clone()));
+        return StatusCell::new("off", format!("suspended{until}")).with_reason(Some(suspend.reason.clone()));
     }
     let level = match facts.config {
-        Config::Failing => "bad",
-        Config::Withheld => "warn",
-        Config::Pending => "busy",
-        Config::Suspended => "off",
-        Config::Unknown => "none",
-        Config::InSync => "good",
+        ConfigStatus::Failing => "bad",
+        ConfigStatus::Withheld => "warn",
+        ConfigStatus::Pending => "busy",
+        ConfigStatus::Suspended => "off",
+        ConfigStatus::Unknown => "none",
+        ConfigStatus::InSync => "good",
     };
-    let unseen = (facts.config == Config::Unknown).then_some("no pass has looked at it yet");
-    Part::new(level, facts.config.words()).because(facts.why.as_deref().or(unseen))
+    let unseen = (facts.config == ConfigStatus::Unknown).then_some("no pass has looked at it yet");
+    StatusCell::new(level, facts.config.label()).with_reason(facts.why.as_deref().or(unseen))
 }
 
-fn conn(facts: &Facts, here: &Here) -> Part {
-    let Some(test) = &facts.test else { return Part::new("none", "not tested") };
+fn conn(facts: &Facts, here: &PageContext) -> StatusCell {
+    let Some(test) = &facts.test else { return StatusCell::new("none", "not tested") };
     let (level, word) = if test.up { ("good", "up") } else { ("bad", "down") };
     let text = match test.up {
         true => format!("{word}, {}", words::ago(test.at, here.now)),
         false => format!("{word} since {}", words::moment(test.since, &here.zone, here.now)),
     };
-    Part::new(level, text).because(Some(test.message.as_str()).filter(|message| !message.is_empty()))
+    StatusCell::new(level, text).with_reason(Some(test.message.as_str()).filter(|message| !message.is_empty()))
 }
 
-fn data(source: &Shown, facts: &Facts, here: &Here) -> Part {
+fn data(source: &ShownSources, facts: &Facts, here: &PageContext) -> StatusCell {
     let age = facts.last_success.map(|at| words::ago(at, here.now));
     match &facts.last {
-        Some(last) if last.outcome == RunOutcome::Running => return Part::new("busy", "syncing now"),
-        Some(last) if last.is_bad() => {
+        Some(last) if last.outcome == RunOutcome::Running => return StatusCell::new("busy", "syncing now"),
+        Some(last) if last.has_failed() => {
             let text = match &age {
                 Some(age) => format!("sync {}; last good {age}", last.outcome.as_str()),
                 None => format!("sync {}; never good", last.outcome.as_str()),
             };
-            return Part::new("bad", text).because(last.message.as_deref());
+            return StatusCell::new("bad", text).with_reason(last.message.as_deref());
         }
         _ => {}
     }
     if facts.stale {
         let text = age.map_or_else(|| "stale; never synced".to_owned(), |age| format!("stale; {age}"));
-        return Part::new("warn", text);
+        return StatusCell::new("warn", text);
     }
     match age {
-        Some(age) => Part::new("good", age),
+        Some(age) => StatusCell::new("good", age),
         // Syncs before this start are known after the first pass.
-        None if source.sync.is_some() && facts.config == Config::Unknown => Part::new("none", "unknown"),
-        None if source.sync.is_some() => Part::new("none", "never synced"),
-        None => Part::new("none", "no schedule"),
+        None if source.sync.is_some() && facts.config == ConfigStatus::Unknown => StatusCell::new("none", "unknown"),
+        None if source.sync.is_some() => StatusCell::new("none", "never synced"),
+        None => StatusCell::new("none", "no schedule"),
     }
 }

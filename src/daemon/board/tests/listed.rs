@@ -26,7 +26,7 @@ fn what_is_listed_is_what_a_look_at_everything_finds() {
             let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
             (z ^ (z >> 27)) % below
         };
-        let mut board = Board::new(2);
+        let mut board = Scheduler::new(2);
         let (mut now, mut passes, mut calls) = (0_i64, Vec::new(), Vec::new());
         for _ in 0..150 {
             now += i64::try_from(dice(2000)).unwrap() - if dice(20) == 0 { 40_000 } else { 0 };
@@ -36,9 +36,9 @@ fn what_is_listed_is_what_a_look_at_everything_finds() {
                     let declared = dice(16);
                     let declared = (0..4).filter(|n| declared >> n & 1 == 1);
                     let texts: Vec<String> = declared.map(|n| text(n, dice(9))).collect();
-                    let barred = Barred { code: WithheldReason::Unsettled, why: String::new() };
+                    let barred = RemovalBlock { code: WithheldReason::Unsettled, reason: String::new() };
                     let barred = Some(&barred).filter(|_| dice(2) == 0);
-                    board.accept(
+                    board.set_workspaces(
                         tasks(&texts.iter().map(String::as_str).collect::<Vec<_>>()),
                         barred,
                         at(now),
@@ -47,46 +47,46 @@ fn what_is_listed_is_what_a_look_at_everything_finds() {
                 1 | 2 if !passes.is_empty() => {
                     let task: Task = passes.swap_remove(usize::try_from(dice(passes.len() as u64)).unwrap());
                     let records = all_ours(&task);
-                    let ended = Ended {
-                        good: dice(3) > 0,
+                    let ended = PassResult {
+                        succeeded: dice(3) > 0,
                         unauthorized: dice(6) == 0,
                         waits_for_sync: dice(3) == 0,
                         records: Some(records).filter(|_| dice(4) > 0),
-                        ..Ended::default()
+                        ..PassResult::default()
                     };
                     let unauthorized = ended.unauthorized;
-                    board.pass_ended(&task.desired.unit, ended, INTERVAL, at(now));
+                    board.finish_pass(&task.desired.unit, ended, INTERVAL, at(now));
                     if unauthorized {
-                        board.pause(at(now));
+                        board.start_auth_pause(at(now));
                     }
                 }
                 3 if !calls.is_empty() => {
-                    let call: Call = calls.swap_remove(usize::try_from(dice(calls.len() as u64)).unwrap());
+                    let call: SyncCall = calls.swap_remove(usize::try_from(dice(calls.len() as u64)).unwrap());
                     if dice(4) == 0 {
-                        board.sync_not_sent(&call, at(now));
+                        board.cancel_sync(&call, at(now));
                     } else {
-                        board.sync_ended(&call, at(now));
-                        board.refreshed(&call.unit, call.members.iter().map(|member| &member.name), at(now));
+                        board.finish_sync(&call, at(now));
+                        board.mark_fresh(&call.unit, call.members.iter().map(|member| &member.name), at(now));
                     }
                 }
-                4 => board.want_all(at(now)),
-                5 => board.want_failed(at(now)),
+                4 => board.request_all(at(now)),
+                5 => board.retry_failed(at(now)),
                 _ => {
-                    board.turned(at(now));
+                    board.freshness_changes(at(now));
                 }
             }
-            for task in board.passes_due(at(now)) {
+            for task in board.take_due_passes(at(now)) {
                 passes.push(task);
             }
-            calls.extend(board.syncs_due(at(now)));
-            let mut looked_at = Agenda::default();
-            for (unit, slot) in &mut board.slots {
-                slot.reckon_anew();
-                looked_at.relist(unit, &agenda::Standing::default(), &slot.stands(at(now)));
+            calls.extend(board.take_due_syncs(at(now)));
+            let mut looked_at = DueQueue::default();
+            for (unit, slot) in &mut board.entries {
+                slot.recompute();
+                looked_at.update(unit, &agenda::DueTimes::default(), &slot.due_times(at(now)));
             }
-            assert_eq!(board.agenda, looked_at, "seed {seed}, at {now}");
+            assert_eq!(board.queue, looked_at, "seed {seed}, at {now}");
             assert_eq!(board.is_idle(), passes.is_empty() && calls.is_empty());
-            let waiting = board.agenda.syncs_due(at(now)).next().is_some();
+            let waiting = board.queue.syncs_due(at(now)).next().is_some();
             assert!(!waiting || board.is_paused() || calls.len() == 2, "whatever may start is started");
         }
     }
@@ -106,10 +106,10 @@ fn the_next_firings_are_the_soonest_of_all() {
             )
         })
         .collect();
-    board.accept(tasks(&texts.iter().map(String::as_str).collect::<Vec<_>>()), None, at(0));
-    for task in board.passes_due(at(0)) {
-        let ended = Ended { records: Some(all_ours(&task)), ..good() };
-        board.pass_ended(&task.desired.unit, ended, INTERVAL, at(0));
+    board.set_workspaces(tasks(&texts.iter().map(String::as_str).collect::<Vec<_>>()), None, at(0));
+    for task in board.take_due_passes(at(0)) {
+        let ended = PassResult { records: Some(all_ours(&task)), ..good() };
+        board.finish_pass(&task.desired.unit, ended, INTERVAL, at(0));
     }
     let minutes = |most| -> Vec<i64> {
         let upcoming = board.upcoming(at(0), most);

@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn turned(board: &mut Board, seconds: i64) -> Vec<(String, bool)> {
-    board.turned(at(seconds)).into_iter().map(|turned| (turned.key.to_string(), turned.stale)).collect()
+fn turned(board: &mut Scheduler, seconds: i64) -> Vec<(String, bool)> {
+    board.freshness_changes(at(seconds)).into_iter().map(|turned| (turned.key.to_string(), turned.stale)).collect()
 }
 
 #[test]
@@ -15,7 +15,7 @@ fn stale_data_is_told_once_and_so_is_fresh_data() {
     assert_eq!(turned(&mut board, 100), []);
     assert_eq!(turned(&mut board, 11 * 3600), [("a".to_owned(), true)]);
     assert_eq!(turned(&mut board, 12 * 3600), []);
-    board.refreshed(&unit, [&SourceName::parse("a").unwrap()], at(12 * 3600));
+    board.mark_fresh(&unit, [&SourceName::parse("a").unwrap()], at(12 * 3600));
     assert_eq!(turned(&mut board, 12 * 3600 + 1), [("a".to_owned(), false)]);
     assert_eq!(turned(&mut board, 12 * 3600 + 2), []);
 }
@@ -28,13 +28,13 @@ fn another_schedule_makes_no_data_fresh() {
     let edited = |every: &str| sources(&[("a", &text(every))]);
     let mut board = board(edited("10h"));
     pass(&mut board, 0, &[]);
-    board.accept(edited("1m"), None, at(3600));
+    board.set_workspaces(edited("1m"), None, at(3600));
     assert_eq!(turned(&mut board, 3600), [], "when it came into force is not known before the pass");
     pass(&mut board, 3600, &[]);
     assert_eq!(turned(&mut board, 3601), [("a".to_owned(), true)]);
-    board.accept(edited("20h"), None, at(3602));
+    board.set_workspaces(edited("20h"), None, at(3602));
     pass(&mut board, 3602, &[]);
-    let turned = board.turned(at(3603));
+    let turned = board.freshness_changes(at(3603));
     assert_eq!(
         turned.iter().map(|turned| (turned.stale, turned.synced)).collect::<Vec<_>>(),
         [(false, false)]
@@ -45,9 +45,9 @@ fn another_schedule_makes_no_data_fresh() {
 fn the_loop_wakes_when_data_becomes_stale() {
     let sync = "sync = { every = \"1000h\", stale_after = \"1m\", on_connect = false }";
     let mut board = scheduled(&[("a", sync)]);
-    assert_eq!(board.next(at(1)), Some(at(60)));
+    assert_eq!(board.next_wake(at(1)), Some(at(60)));
     turned(&mut board, 60);
-    assert!(board.next(at(60)).unwrap() > at(60));
+    assert!(board.next_wake(at(60)).unwrap() > at(60));
 }
 
 #[test]

@@ -12,17 +12,17 @@ pub(super) struct Dialect {
 
 /// Values of one record, to which lines are added until it is complete.
 #[derive(Debug, Default)]
-pub(super) struct Record {
+pub(super) struct CsvRecord {
     text: Vec<u8>,
     /// End of each value.
     ends: Vec<usize>,
-    state: State,
+    state: ParserState,
     /// True if one of its values was quoted.
     quoted: bool,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum ParserState {
     #[default]
     Start,
     Plain,
@@ -35,11 +35,11 @@ enum State {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Misquoted;
 
-impl Record {
+impl CsvRecord {
     pub(super) fn clear(&mut self) {
         self.text.clear();
         self.ends.clear();
-        self.state = State::Start;
+        self.state = ParserState::Start;
         self.quoted = false;
     }
 
@@ -48,32 +48,32 @@ impl Record {
         for byte in line {
             let (byte, quote) = (*byte, Some(*byte) == dialect.quote);
             match self.state {
-                State::Quoted if quote => self.state = State::Closed,
-                State::Quoted => self.text.push(byte),
-                State::Closed if quote => {
+                ParserState::Quoted if quote => self.state = ParserState::Closed,
+                ParserState::Quoted => self.text.push(byte),
+                ParserState::Closed if quote => {
                     self.text.push(byte);
-                    self.state = State::Quoted;
+                    self.state = ParserState::Quoted;
                 }
-                State::Start if quote => {
-                    self.state = State::Quoted;
+                ParserState::Start if quote => {
+                    self.state = ParserState::Quoted;
                     self.quoted = true;
                 }
                 _ if byte == dialect.delimiter => {
                     self.ends.push(self.text.len());
-                    self.state = State::Start;
+                    self.state = ParserState::Start;
                 }
                 _ if matches!(byte, b'\n' | b'\r') => {
                     self.ends.push(self.text.len());
                     return Ok(Extent::Complete);
                 }
-                State::Closed => return Err(Misquoted),
-                State::Start | State::Plain => {
+                ParserState::Closed => return Err(Misquoted),
+                ParserState::Start | ParserState::Plain => {
                     self.text.push(byte);
-                    self.state = State::Plain;
+                    self.state = ParserState::Plain;
                 }
             }
         }
-        Ok(if self.state == State::Quoted { Extent::More } else { Extent::Unknown })
+        Ok(if self.state == ParserState::Quoted { Extent::More } else { Extent::Unknown })
     }
 
     /// Completes a record whose last line has no end.
@@ -103,12 +103,12 @@ impl Record {
 
 #[cfg(test)]
 mod tests {
-    use super::{Dialect, Extent, Misquoted, Record};
+    use super::{Dialect, Extent, Misquoted, CsvRecord};
 
     const COMMA: Dialect = Dialect { delimiter: b',', quote: Some(b'"') };
 
     fn values(lines: &[&str], dialect: Dialect) -> Result<(Vec<String>, Extent), Misquoted> {
-        let mut record = Record::default();
+        let mut record = CsvRecord::default();
         let mut extent = Extent::Unknown;
         for line in lines {
             extent = record.line(line.as_bytes(), dialect)?;

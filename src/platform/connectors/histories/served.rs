@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::Value;
 
 /// Records per page.
-const PAGE: usize = 3;
+const PAGE_SIZE: usize = 3;
 
 /// API with numbered pages, which runs as long as the tests.
 pub(super) struct Api {
@@ -28,8 +28,8 @@ impl Api {
                 let Some(asked) = head.next() else { continue };
                 head.find(String::is_empty).unwrap();
                 let page = asked.split_once("page=").unwrap().1.split(' ').next().unwrap();
-                let start = (page.parse::<usize>().unwrap() - 1) * PAGE;
-                let page: Value = records.lock().unwrap().iter().skip(start).take(PAGE).cloned().collect();
+                let start = (page.parse::<usize>().unwrap() - 1) * PAGE_SIZE;
+                let page: Value = records.lock().unwrap().iter().skip(start).take(PAGE_SIZE).cloned().collect();
                 let body = page.to_string();
                 let length = body.len();
                 write!(

@@ -3,7 +3,7 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use reqwest::Url;
 
-use super::super::{Failure, Fields, Unfit};
+use super::super::{ReadError, ConfigFields, ConfigError};
 
 /// Characters encoded in parameter values: all but unreserved ones (RFC 3986).
 const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -11,14 +11,14 @@ const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_'
 const NAME: &AsciiSet = &VALUE.remove(b'[').remove(b']').remove(b'$').remove(b':').remove(b'@').remove(b'/');
 
 /// Returns the configured URL; keeps the spelling of its query.
-pub(super) fn address(fields: Fields<'_>) -> Result<Url, Unfit> {
+pub(super) fn address(fields: ConfigFields<'_>) -> Result<Url, ConfigError> {
     let base = fields
         .first_text(&["base_url", "url"])?
-        .ok_or_else(|| Unfit::new("\"base_url\" is missing: the address of the API"))?;
+        .ok_or_else(|| ConfigError::new("\"base_url\" is missing: the address of the API"))?;
     let mut url = Url::parse(base)
-        .map_err(|_| Unfit::new("\"base_url\" is no address; it looks like https://host/path"))?;
+        .map_err(|_| ConfigError::new("\"base_url\" is no address; it looks like https://host/path"))?;
     if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-        return Err(Unfit::new("\"base_url\" must start with https:// or http://"));
+        return Err(ConfigError::new("\"base_url\" must start with https:// or http://"));
     }
     url.set_fragment(None);
     if let Some(path) = fields.first_text(&["path", "endpoint"])? {
@@ -58,9 +58,9 @@ fn is_named(pair: &str, name: &str) -> bool {
 }
 
 /// Resolves `link` on `page`, on the server of `base` and with its user.
-pub(super) fn follow(page: &Url, base: &Url, link: &str) -> Result<Url, Failure> {
+pub(super) fn follow(page: &Url, base: &Url, link: &str) -> Result<Url, ReadError> {
     let mut url =
-        page.join(link.trim()).map_err(|_| Failure::new("the next page has no address that makes sense"))?;
+        page.join(link.trim()).map_err(|_| ReadError::new("the next page has no address that makes sense"))?;
     url.set_fragment(None);
     // APIs behind a TLS proxy often put http:// into their links.
     if base.scheme() == "https" && url.scheme() == "http" && url.host() == base.host() && url.port().is_none()
@@ -70,7 +70,7 @@ pub(super) fn follow(page: &Url, base: &Url, link: &str) -> Result<Url, Failure>
     }
     if url.origin() != base.origin() {
         let origin = super::words::plain(&url.origin().ascii_serialization());
-        return Err(Failure::new(format!(
+        return Err(ReadError::new(format!(
             "the next page is on another server ({origin}); credentials are not sent there"
         )));
     }

@@ -7,44 +7,44 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::super::Failure;
+use super::super::ReadError;
 use super::super::exact::exact;
 use super::signs::is_sign;
 use super::words::{self, is_error, is_remark, key};
 
 /// Usual fields of records if `records` is not configured.
-const USUAL: [&str; 4] = ["data", "items", "results", "records"];
+const RECORD_FIELDS: [&str; 4] = ["data", "items", "results", "records"];
 /// Objects that may contain the records one level deeper.
-const AROUND: [&str; 9] = ["data", "items", "results", "result", "response", "d", "hits", "feed", "records"];
+const WRAPPER_FIELDS: [&str; 9] = ["data", "items", "results", "result", "response", "d", "hits", "feed", "records"];
 /// Lists in such objects that contain records regardless of their neighbours.
-const WITHIN: [&str; 11] =
+const NESTED_RECORD_FIELDS: [&str; 11] =
     ["data", "items", "results", "records", "hits", "docs", "rows", "list", "entries", "nodes", "entry"];
 /// Lists without records.
-const BESIDE: [&str; 10] =
+const NON_RECORD_LISTS: [&str; 10] =
     ["links", "link", "errors", "warnings", "included", "messages", "facets", "fields", "search", "jsonapi"];
 const IDENTITIES: [&str; 7] = ["id", "uuid", "guid", "oid", "name", "slug", "key"];
 /// Maximum size in bytes of values that are examined next to records.
-const LONGEST_BESIDE: usize = 64 << 10;
+const MAX_SIBLING_BYTES: usize = 64 << 10;
 
-type Raw<'p> = BTreeMap<String, &'p RawValue>;
+type RawBody<'p> = BTreeMap<String, &'p RawValue>;
 
 /// Records of a response, and the fields next to them.
-pub(super) struct Answer<'p> {
+pub(super) struct HttpBody<'p> {
     pub(super) place: Vec<String>,
     pub(super) records: &'p RawValue,
-    pub(super) beside: Map<String, Value>,
+    pub(super) siblings: Map<String, Value>,
 }
 
 /// Kind of value at the place of the records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum BodyForm {
     List,
     /// A single record.
     One,
     Null,
 }
 
-impl<'p> Answer<'p> {
+impl<'p> HttpBody<'p> {
     /// Locates the records in a body: at `told`, or at an unambiguous place.
     ///
     /// Fields named in `ignored` do not indicate errors.
@@ -52,52 +52,52 @@ impl<'p> Answer<'p> {
         body: &'p [u8],
         told: Option<&[String]>,
         ignored: &BTreeSet<String>,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, ReadError> {
         let whole: &RawValue = serde_json::from_slice(body).map_err(|error| not_json(body, &error))?;
         // Reject excessive nesting before recursing.
         serde_json::from_slice::<serde::de::IgnoredAny>(body).map_err(|error| not_json(body, &error))?;
         let fields = object(whole);
         let beside = |path: &[String]| {
-            let mut beside = fields.as_ref().map(|fields| around(fields, path)).unwrap_or_default();
+            let mut beside = fields.as_ref().map(|fields| siblings_of(fields, path)).unwrap_or_default();
             beside.retain(|name, _| !ignored.contains(&key(name)));
             beside
         };
         if let Some(path) = told {
             let beside = beside(path);
-            refused(&beside)?;
+            check_reported_error(&beside)?;
             // A document that is one record has no neighbouring fields.
             let beside = if path.is_empty() { Map::new() } else { beside };
             let records = at(whole, path).ok_or_else(|| {
-                Failure::new(format!("the API answered, but there is nothing at /{}", path.join("/")))
+                ReadError::new(format!("the API answered, but there is nothing at /{}", path.join("/")))
             })?;
-            return Ok(Self { place: path.to_vec(), records, beside });
+            return Ok(Self { place: path.to_vec(), records, siblings: beside });
         }
         let Some(fields) = &fields else {
-            if form(whole) == Form::List {
-                return Ok(Self { place: Vec::new(), records: whole, beside: Map::new() });
+            if form(whole) == BodyForm::List {
+                return Ok(Self { place: Vec::new(), records: whole, siblings: Map::new() });
             }
-            return Err(Failure::new("the API answered with a single value where records are expected"));
+            return Err(ReadError::new("the API answered with a single value where records are expected"));
         };
-        if let Some(place) = usual_place(fields)? {
+        if let Some(place) = locate_records(fields)? {
             let beside = beside(&place);
-            refused(&beside)?;
+            check_reported_error(&beside)?;
             let records = at(whole, &place).unwrap_or(whole);
-            return Ok(Self { place, records, beside });
+            return Ok(Self { place, records, siblings: beside });
         }
         let beside = beside(&[String::new()]);
-        one_record(&beside, fields)?;
-        Ok(Self { place: Vec::new(), records: whole, beside: Map::new() })
+        check_single_record(&beside, fields)?;
+        Ok(Self { place: Vec::new(), records: whole, siblings: Map::new() })
     }
 
-    pub(super) fn form(&self) -> Form {
+    pub(super) fn form(&self) -> BodyForm {
         form(self.records)
     }
 }
 
 /// Describes a response that is not JSON, such as an HTML page.
-pub(super) fn not_json(body: &[u8], error: &serde_json::Error) -> Failure {
+pub(super) fn not_json(body: &[u8], error: &serde_json::Error) -> ReadError {
     let start = body.trim_ascii_start();
-    Failure::new(if start.is_empty() {
+    ReadError::new(if start.is_empty() {
         "the API answered with an empty body where records are expected".to_owned()
     } else if start.starts_with(b"<") {
         "the API answered with HTML or XML, which is not JSON as expected; check the address and the credentials".to_owned()
@@ -107,9 +107,9 @@ pub(super) fn not_json(body: &[u8], error: &serde_json::Error) -> Failure {
     })
 }
 
-fn refused(beside: &Map<String, Value>) -> Result<(), Failure> {
+fn check_reported_error(beside: &Map<String, Value>) -> Result<(), ReadError> {
     match words::error_in(beside) {
-        Some(words) => Err(Failure::new(format!("the API reports an error: {words}"))),
+        Some(words) => Err(ReadError::new(format!("the API reports an error: {words}"))),
         None => Ok(()),
     }
 }
@@ -117,42 +117,42 @@ fn refused(beside: &Map<String, Value>) -> Result<(), Failure> {
 /// Accepts an object without a place for records as one record.
 ///
 /// Fails if it indicates an error or further pages.
-fn one_record(answer: &Map<String, Value>, fields: &Raw<'_>) -> Result<(), Failure> {
+fn check_single_record(answer: &Map<String, Value>, fields: &RawBody<'_>) -> Result<(), ReadError> {
     if let Some(words) = words::error_of(answer) {
-        return Err(Failure::new(format!("the API answered with no records: {words}")));
+        return Err(ReadError::new(format!("the API answered with no records: {words}")));
     }
     let signs = super::signs::Signs::read(&Default::default(), answer, &[], &BTreeSet::new());
     let one = fields.keys().any(|name| is_identity(name));
     let listed = fields.values().any(|raw| is_list_of_objects(raw));
     let counted = signs.pages.is_some() || signs.limit.is_some() || (signs.total.is_some() && !one);
     let paged = signs.link.is_some() || signs.token.is_some() || signs.more.is_some() || (listed && counted);
-    let wrapped = fields.keys().all(|name| is_beside(name) || AROUND.contains(&name.as_str()));
+    let wrapped = fields.keys().all(|name| is_beside(name) || WRAPPER_FIELDS.contains(&name.as_str()));
     if !paged && !wrapped {
         return Ok(());
     }
-    refused(answer)?;
+    check_reported_error(answer)?;
     let lists: Vec<String> = fields
         .iter()
-        .filter(|(_, raw)| matches!(form(raw), Form::List) || raw.get().starts_with('{'))
+        .filter(|(_, raw)| matches!(form(raw), BodyForm::List) || raw.get().starts_with('{'))
         .map(|(name, _)| format!("/{name}"))
         .take(5)
         .collect();
     let found = if lists.is_empty() { String::new() } else { format!("; it has {}", lists.join(", ")) };
-    Err(Failure::new(format!(
+    Err(ReadError::new(format!(
         "the API answered with an object in which the place of the records is not known; write records = \"/...\"{found}"
     )))
 }
 
 /// Returns the place of the records, if it is unambiguous.
-fn usual_place(fields: &Raw<'_>) -> Result<Option<Vec<String>>, Failure> {
-    let is_list = |name: &&str| fields.get(*name).is_some_and(|raw| form(raw) == Form::List);
-    let lists: Vec<&str> = USUAL.into_iter().filter(is_list).collect();
+fn locate_records(fields: &RawBody<'_>) -> Result<Option<Vec<String>>, ReadError> {
+    let is_list = |name: &&str| fields.get(*name).is_some_and(|raw| form(raw) == BodyForm::List);
+    let lists: Vec<&str> = RECORD_FIELDS.into_iter().filter(is_list).collect();
     match lists.as_slice() {
         [] => {}
         [name] => return Ok(Some(vec![(*name).to_owned()])),
         several => {
             let names: Vec<_> = several.iter().map(|name| format!("/{name}")).collect();
-            return Err(Failure::new(format!(
+            return Err(ReadError::new(format!(
                 "the API answered with several lists; write records = with one of {}",
                 names.join(", ")
             )));
@@ -162,7 +162,7 @@ fn usual_place(fields: &Raw<'_>) -> Result<Option<Vec<String>>, Failure> {
         return Ok(Some(vec!["value".to_owned()]));
     }
     if let Some(embedded) = fields.get("_embedded").and_then(|raw| object(raw)) {
-        let mut lists = embedded.iter().filter(|(_, raw)| form(raw) == Form::List);
+        let mut lists = embedded.iter().filter(|(_, raw)| form(raw) == BodyForm::List);
         if let (Some((name, _)), None) = (lists.next(), lists.next()) {
             return Ok(Some(vec!["_embedded".to_owned(), name.clone()]));
         }
@@ -170,10 +170,10 @@ fn usual_place(fields: &Raw<'_>) -> Result<Option<Vec<String>>, Failure> {
     if let Some(name) = only_list(fields) {
         return Ok(Some(vec![name]));
     }
-    for name in AROUND {
+    for name in WRAPPER_FIELDS {
         let Some(inner) = fields.get(name).and_then(|raw| object(raw)) else { continue };
-        let usual = |name: &&&str| inner.get(**name).is_some_and(|raw| form(raw) == Form::List);
-        let lists: Vec<&str> = WITHIN.iter().filter(usual).copied().collect();
+        let usual = |name: &&&str| inner.get(**name).is_some_and(|raw| form(raw) == BodyForm::List);
+        let lists: Vec<&str> = NESTED_RECORD_FIELDS.iter().filter(usual).copied().collect();
         let found = match lists.as_slice() {
             [one] => Some((*one).to_owned()),
             _ => only_list(&inner),
@@ -182,14 +182,14 @@ fn usual_place(fields: &Raw<'_>) -> Result<Option<Vec<String>>, Failure> {
             return Ok(Some(vec![name.to_owned(), found]));
         }
     }
-    let null = |name: &&str| fields.get(*name).is_some_and(|raw| form(raw) == Form::Null);
+    let null = |name: &&str| fields.get(*name).is_some_and(|raw| form(raw) == BodyForm::Null);
     let one = fields.keys().any(|name| is_identity(name));
-    Ok(USUAL.into_iter().find(|name| !one && null(name)).map(|name| vec![name.to_owned()]))
+    Ok(RECORD_FIELDS.into_iter().find(|name| !one && null(name)).map(|name| vec![name.to_owned()]))
 }
 
 /// Returns the only list of objects if other fields describe pages or the call.
-fn only_list(fields: &Raw<'_>) -> Option<String> {
-    let is_candidate = |name: &str, raw: &RawValue| is_list_of_objects(raw) && !holds_no_records(name);
+fn only_list(fields: &RawBody<'_>) -> Option<String> {
+    let is_candidate = |name: &str, raw: &RawValue| is_list_of_objects(raw) && !is_non_record_list(name);
     let mut lists = fields.iter().filter(|(name, raw)| is_candidate(name, raw));
     let (name, _) = lists.next()?;
     let alone = lists.next().is_none() && fields.keys().all(|other| other == name || is_beside(other));
@@ -201,13 +201,13 @@ fn is_list_of_objects(raw: &RawValue) -> bool {
     items.is_some_and(|items| items.starts_with(['{', ']']))
 }
 
-fn holds_no_records(name: &str) -> bool {
-    BESIDE.contains(&key(name).as_str()) || is_error(name)
+fn is_non_record_list(name: &str) -> bool {
+    NON_RECORD_LISTS.contains(&key(name).as_str()) || is_error(name)
 }
 
 fn is_beside(name: &str) -> bool {
     let linked = name.starts_with('@') || name.contains("odata.") || name.contains("hydra:");
-    linked || is_sign(name) || is_remark(name) || holds_no_records(name)
+    linked || is_sign(name) || is_remark(name) || is_non_record_list(name)
 }
 
 /// Returns true if a field of this name identifies a record.
@@ -215,15 +215,15 @@ fn is_identity(name: &str) -> bool {
     IDENTITIES.contains(&key(name).as_str())
 }
 
-fn form(raw: &RawValue) -> Form {
+fn form(raw: &RawValue) -> BodyForm {
     match raw.get().as_bytes().first() {
-        Some(b'[') => Form::List,
-        Some(b'n') => Form::Null,
-        _ => Form::One,
+        Some(b'[') => BodyForm::List,
+        Some(b'n') => BodyForm::Null,
+        _ => BodyForm::One,
     }
 }
 
-fn object(raw: &RawValue) -> Option<Raw<'_>> {
+fn object(raw: &RawValue) -> Option<RawBody<'_>> {
     if raw.get().starts_with('{') { serde_json::from_str(raw.get()).ok() } else { None }
 }
 
@@ -244,15 +244,15 @@ pub(super) fn plain_at(body: &[u8], path: &[String]) -> Option<Value> {
 }
 
 /// Returns the fields of the objects that enclose `path`, without its value.
-fn around(fields: &Raw<'_>, path: &[String]) -> Map<String, Value> {
+fn siblings_of(fields: &RawBody<'_>, path: &[String]) -> Map<String, Value> {
     let mut beside = Map::new();
     for (name, raw) in fields {
         let inner = match path.split_first() {
             Some((part, [])) if part == name => continue,
             Some((part, rest)) if part == name => {
-                object(raw).map(|inner| Value::Object(around(&inner, rest)))
+                object(raw).map(|inner| Value::Object(siblings_of(&inner, rest)))
             }
-            _ if raw.get().len() > LONGEST_BESIDE => None,
+            _ if raw.get().len() > MAX_SIBLING_BYTES => None,
             _ => exact(raw.get()).ok(),
         };
         if let Some(inner) = inner {
@@ -264,13 +264,13 @@ fn around(fields: &Raw<'_>, path: &[String]) -> Map<String, Value> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Answer, Form};
+    use super::{HttpBody, BodyForm};
 
-    fn place(body: &str) -> Result<(String, Form), String> {
-        let found = Answer::find(body.as_bytes(), None, &[].into());
+    fn place(body: &str) -> Result<(String, BodyForm), String> {
+        let found = HttpBody::find(body.as_bytes(), None, &[].into());
         found
             .map(|answer| (format!("/{}", answer.place.join("/")), answer.form()))
-            .map_err(super::Failure::into_message)
+            .map_err(super::ReadError::into_message)
     }
 
     #[test]
@@ -300,14 +300,14 @@ mod tests {
             (r#"{"hits":[{"id":1}],"nbHits":6,"page":0,"nbPages":3,"hitsPerPage":2}"#, "/hits"),
             (r#"{"totalSize":1,"done":true,"records":[{"id":1}]}"#, "/records"),
         ] {
-            assert_eq!(place(body), Ok((expected.to_owned(), Form::List)), "{body}");
+            assert_eq!(place(body), Ok((expected.to_owned(), BodyForm::List)), "{body}");
         }
         for body in [
             r#"{"id":7,"lines":[{"n":1}],"total":59}"#,
             r#"{"name":"x","tags":["a"]}"#,
             r#"{"temperature":3.5}"#,
         ] {
-            assert_eq!(place(body), Ok(("/".to_owned(), Form::One)), "{body}");
+            assert_eq!(place(body), Ok(("/".to_owned(), BodyForm::One)), "{body}");
         }
     }
 
@@ -329,6 +329,6 @@ mod tests {
             let message = place(body).unwrap_err();
             assert!(message.contains(expected), "{body}: {message}");
         }
-        assert_eq!(place(r#"{"data":null}"#), Ok(("/data".to_owned(), Form::Null)));
+        assert_eq!(place(r#"{"data":null}"#), Ok(("/data".to_owned(), BodyForm::Null)));
     }
 }

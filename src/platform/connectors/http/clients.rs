@@ -10,13 +10,13 @@ use std::time::Duration;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, ClientBuilder, Url, redirect};
 
-use super::super::{Failure, Reach};
-use crate::platform::StandIn;
+use super::super::{ReadError, ConnectorContext};
+use crate::platform::HostOverride;
 use crate::platform::hosts::{Hosts, OutOfReach};
 
 /// Timeouts of a request with its response, and of opening a connection.
-pub(super) const ANSWER: Duration = Duration::from_secs(30);
-pub(super) const CONNECT: Duration = Duration::from_secs(10);
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Environment variables that name a proxy.
 pub(super) const PROXIES: [&str; 6] =
     ["ALL_PROXY", "all_proxy", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
@@ -30,9 +30,9 @@ pub(in super::super) struct Clients {
 }
 
 impl Clients {
-    pub(in super::super) fn new(stand_ins: &[StandIn], hosts: Hosts) -> Result<Self, reqwest::Error> {
+    pub(in super::super) fn new(stand_ins: &[HostOverride], hosts: Hosts) -> Result<Self, reqwest::Error> {
         let direct =
-            stand_ins.iter().fold(builder(), |client, StandIn { host, at }| client.resolve(host, *at));
+            stand_ins.iter().fold(builder(), |client, HostOverride { host, at }| client.resolve(host, *at));
         Ok(Self {
             stand_ins: direct.no_proxy().build()?,
             others: builder().dns_resolver(Arc::new(Resolver { hosts, proxies: proxies() })).build()?,
@@ -41,22 +41,22 @@ impl Clients {
 }
 
 /// Returns the client for a URL, if its host is permitted.
-pub(super) async fn of<'r>(reach: &'r Reach, url: &Url) -> Result<&'r Client, Failure> {
+pub(super) async fn of<'r>(reach: &'r ConnectorContext, url: &Url) -> Result<&'r Client, ReadError> {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     if let Some(at) = reach.stand_in(host) {
         // Clients do not resolve literal addresses.
         return match host.parse::<IpAddr>() {
-            Ok(address) if address != at.ip() => Err(Failure::new(
+            Ok(address) if address != at.ip() => Err(ReadError::new(
                 "--stand-in takes the place of an API by its name only, and \"base_url\" has an address",
             )),
             _ => Ok(&reach.clients.stand_ins),
         };
     }
-    if reach.hosts == Hosts::Others {
+    if reach.hosts == Hosts::ExceptLocal {
         let port = url.port_or_known_default().unwrap_or_default();
         // The proxy may know names that cannot be resolved here.
         if reach.hosts.resolve(host, port).await.is_err_and(|error| OutOfReach::caused(&error)) {
-            return Err(Failure::new(OutOfReach.to_string()));
+            return Err(ReadError::new(OutOfReach.to_string()));
         }
     }
     Ok(&reach.clients.others)
@@ -73,8 +73,8 @@ fn builder() -> ClientBuilder {
     Client::builder()
         .redirect(within)
         .retry(reqwest::retry::never())
-        .connect_timeout(CONNECT)
-        .timeout(ANSWER)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(REQUEST_TIMEOUT)
         .referer(false)
         // Decompressed by the caller, because the client stops after the first gzip member.
         .no_gzip()
@@ -124,10 +124,10 @@ mod tests {
         };
         assert!(resolve(Hosts::All, &[]).await.unwrap() > 0);
         assert!(
-            resolve(Hosts::Others, &["localhost"]).await.unwrap() > 0,
+            resolve(Hosts::ExceptLocal, &["localhost"]).await.unwrap() > 0,
             "the environment names this proxy"
         );
-        let refusal = resolve(Hosts::Others, &["proxy"]).await.unwrap_err();
+        let refusal = resolve(Hosts::ExceptLocal, &["proxy"]).await.unwrap_err();
         assert!(OutOfReach::caused(refusal.downcast_ref().unwrap()), "{refusal}");
     }
 }

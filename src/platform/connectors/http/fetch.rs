@@ -7,37 +7,37 @@ use std::time::{Duration, Instant};
 use reqwest::header::{ACCEPT, CONTENT_ENCODING, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Response, StatusCode, Url};
 
-use super::super::{Failure, Reach};
-use super::clients::{self, ANSWER, CONNECT, PROXIES};
+use super::super::{ReadError, ConnectorContext};
+use super::clients::{self, REQUEST_TIMEOUT, CONNECT_TIMEOUT, PROXIES};
 use super::words;
 use crate::platform::hosts::OutOfReach;
 
 /// Maximum size of a page in bytes; pages and records are held in memory.
-const LARGEST_PAGE: usize = 64 << 20;
+const MAX_PAGE_BYTES: usize = 64 << 20;
 /// Maximum size in bytes of an error response, enough for its reason.
-const LARGEST_REFUSAL: usize = 64 << 10;
+const MAX_ERROR_BODY_BYTES: usize = 64 << 10;
 /// Maximum bytes of all pages of a read, far above usual APIs.
-const MOST_BYTES: u64 = 64 << 30;
+const MAX_TOTAL_BYTES: u64 = 64 << 30;
 /// Maximum time for all pages of a read.
-const LONGEST: Duration = Duration::from_secs(6 * 60 * 60);
+const TOTAL_TIMEOUT: Duration = Duration::from_secs(6 * 60 * 60);
 /// Maximum number of attempts while the API requests a wait.
-const ATTEMPTS: u32 = 5;
+const MAX_ATTEMPTS: u32 = 5;
 /// Maximum number of attempts if connections break.
-const ATTEMPTS_BROKEN: u32 = 2;
+const MAX_ATTEMPTS_ON_DISCONNECT: u32 = 2;
 /// First wait if the API does not specify one; each further one is twice as long.
-const FIRST_WAIT: Duration = Duration::from_secs(1);
+const INITIAL_BACKOFF: Duration = Duration::from_secs(1);
 /// Maximum sum of waits in a sync, and in an interactive request.
-const PATIENCE: Duration = Duration::from_secs(10 * 60);
-const PATIENCE_OF_A_LOOK: Duration = Duration::from_secs(10);
+const MAX_WAIT: Duration = Duration::from_secs(10 * 60);
+const MAX_INSPECT_WAIT: Duration = Duration::from_secs(10);
 /// Default `Accept` header, unless configured.
 ///
 /// Lists each JSON type, because few servers support `*+json`, and some take `*/*` in a list for
 /// HTML.
-pub(super) const KINDS: &str = "application/json, application/vnd.api+json, application/hal+json, \
+pub(super) const ACCEPT_HEADER: &str = "application/json, application/vnd.api+json, application/hal+json, \
                                 application/ld+json, application/geo+json, application/*+json";
 
 /// A response with a body.
-pub(super) struct Page {
+pub(super) struct FetchedPage {
     pub(super) body: Vec<u8>,
     pub(super) headers: HeaderMap,
     /// Final URL.
@@ -48,70 +48,70 @@ pub(super) struct Page {
 
 /// Result of a request.
 pub(super) enum Fetched {
-    Page(Box<Page>),
+    Page(Box<FetchedPage>),
     /// 204 or 205: success without content.
-    Nothing,
+    NoContent,
     /// 404.
-    Missing(Failure),
+    NotFound(ReadError),
 }
 
 /// Requests of one read.
 pub(super) struct Calls<'a> {
-    reach: &'a Reach,
+    reach: &'a ConnectorContext,
     headers: HeaderMap,
     /// True if the `Accept` header is ours, so that another may be tried.
-    own_accept: bool,
+    default_accept: bool,
     /// Texts that messages must not repeat.
     secrets: &'a [String],
-    patience: Duration,
+    wait_budget: Duration,
     bytes: u64,
-    begun: Instant,
+    started: Instant,
 }
 
 /// Reason why a request failed.
-enum Trouble {
-    Final(Failure),
+enum FetchError {
+    Permanent(ReadError),
     /// The API requests a wait, with its length if specified.
-    Busy(Failure, Option<Duration>),
+    Throttled(ReadError, Option<Duration>),
     /// The connection broke.
-    Broken(Failure),
+    Disconnected(ReadError),
     /// 406.
-    NotAcceptable(Failure),
+    NotAcceptable(ReadError),
 }
 
 impl<'a> Calls<'a> {
     /// Requests of a sync, with long waits.
-    pub(super) fn of_sync(
-        reach: &'a Reach,
+    pub(super) fn for_sync(
+        reach: &'a ConnectorContext,
         headers: &HeaderMap,
-        own_accept: bool,
+        default_accept: bool,
         secrets: &'a [String],
     ) -> Self {
-        let (headers, begun) = (headers.clone(), Instant::now());
-        Self { reach, headers, own_accept, secrets, patience: PATIENCE, bytes: 0, begun }
+        let (headers, started) = (headers.clone(), Instant::now());
+        Self { reach, headers, default_accept, secrets, wait_budget: MAX_WAIT, bytes: 0, started }
     }
 
     /// Requests of a test or a schema, with short waits.
-    pub(super) fn of_look(
-        reach: &'a Reach,
+    pub(super) fn for_inspection(
+        reach: &'a ConnectorContext,
         headers: &HeaderMap,
         own_accept: bool,
         secrets: &'a [String],
     ) -> Self {
-        Self { patience: PATIENCE_OF_A_LOOK, ..Self::of_sync(reach, headers, own_accept, secrets) }
+        Self { wait_budget: MAX_INSPECT_WAIT, ..Self::for_sync(reach, headers, own_accept, secrets) }
     }
 
     /// Fetches a page, with retries after temporary errors.
-    pub(super) fn fetch(&mut self, url: &Url) -> Result<Fetched, Failure> {
-        if self.bytes > MOST_BYTES || self.begun.elapsed() > LONGEST {
-            let (gib, hours) = (MOST_BYTES >> 30, LONGEST.as_secs() / 3600);
-            return Err(Failure::new(format!(
+    pub(super) fn fetch(&mut self, url: &Url) -> Result<Fetched, ReadError> {
+        if self.bytes > MAX_TOTAL_BYTES || self.started.elapsed() > TOTAL_TIMEOUT {
+            let (gib, hours) = (MAX_TOTAL_BYTES >> 30, TOTAL_TIMEOUT.as_secs() / 3600);
+            return Err(ReadError::new(format!(
                 "the API goes on for more than {gib} GiB or {hours} hours; read it in parts, with a cursor"
             )));
         }
         let mut attempt = 1;
         loop {
-            let trouble = match self.within(self.get(url.clone()))? {
+            let trouble = match self.block_on(self.get(url.clone()))? {
                 Ok(fetched) => {
                     if let Fetched::Page(page) = &fetched {
                         self.bytes += page.body.len() as u64;
@@ -121,57 +121,57 @@ impl<'a> Calls<'a> {
                 Err(trouble) => trouble,
             };
             let (failure, asked, most) = match trouble {
-                Trouble::Final(failure) => return Err(failure),
-                Trouble::Busy(failure, asked) => (failure, asked, ATTEMPTS),
-                Trouble::Broken(failure) => (failure, None, ATTEMPTS_BROKEN),
-                Trouble::NotAcceptable(failure) if !self.own_accept => return Err(failure),
-                Trouble::NotAcceptable(failure) => {
-                    self.own_accept = false;
+                FetchError::Permanent(failure) => return Err(failure),
+                FetchError::Throttled(failure, asked) => (failure, asked, MAX_ATTEMPTS),
+                FetchError::Disconnected(failure) => (failure, None, MAX_ATTEMPTS_ON_DISCONNECT),
+                FetchError::NotAcceptable(failure) if !self.default_accept => return Err(failure),
+                FetchError::NotAcceptable(failure) => {
+                    self.default_accept = false;
                     self.headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
-                    (failure, Some(Duration::ZERO), ATTEMPTS)
+                    (failure, Some(Duration::ZERO), MAX_ATTEMPTS)
                 }
             };
-            let wait = asked.unwrap_or_else(|| FIRST_WAIT.saturating_mul(1 << (attempt - 1)));
-            let Some(left) = self.patience.checked_sub(wait).filter(|_| attempt < most) else {
+            let wait = asked.unwrap_or_else(|| INITIAL_BACKOFF.saturating_mul(1 << (attempt - 1)));
+            let Some(left) = self.wait_budget.checked_sub(wait).filter(|_| attempt < most) else {
                 return Err(failure);
             };
-            self.patience = left;
+            self.wait_budget = left;
             attempt += 1;
-            self.within(async { tokio::time::sleep(wait).await })?;
+            self.block_on(async { tokio::time::sleep(wait).await })?;
         }
     }
 
     /// Waits for a future, until the read must end.
-    fn within<T>(&self, work: impl Future<Output = T>) -> Result<T, Failure> {
+    fn block_on<T>(&self, work: impl Future<Output = T>) -> Result<T, ReadError> {
         self.reach.runtime.block_on(async {
             tokio::select! {
                 done = work => Ok(done),
-                () = self.reach.stopped() => Err(self.reach.ended()),
+                () = self.reach.wait_for_stop() => Err(self.reach.stop_failure()),
             }
         })
     }
 
-    async fn get(&self, url: Url) -> Result<Fetched, Trouble> {
+    async fn get(&self, url: Url) -> Result<Fetched, FetchError> {
         let base = url.clone();
-        let client = clients::of(self.reach, &url).await.map_err(Trouble::Final)?;
+        let client = clients::of(self.reach, &url).await.map_err(FetchError::Permanent)?;
         let sent = client.get(url).headers(self.headers.clone()).send().await;
-        let mut response = sent.map_err(unreached)?;
+        let mut response = sent.map_err(connect_error)?;
         let status = response.status();
         if matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT) {
-            return Ok(Fetched::Nothing);
+            return Ok(Fetched::NoContent);
         }
         if !status.is_success() {
             // An incomplete reason is ignored.
-            let body = read(&mut response, LARGEST_REFUSAL).await.unwrap_or_default();
-            return self.refusal(&response, &body);
+            let body = read_body(&mut response, MAX_ERROR_BODY_BYTES).await.unwrap_or_default();
+            return self.classify_error(&response, &body);
         }
-        let body = read(&mut response, LARGEST_PAGE).await?;
+        let body = read_body(&mut response, MAX_PAGE_BYTES).await?;
         let (headers, url) = (response.headers().clone(), response.url().clone());
-        Ok(Fetched::Page(Box::new(Page { body, headers, url, base })))
+        Ok(Fetched::Page(Box::new(FetchedPage { body, headers, url, base })))
     }
 
     /// Classifies an error status, with the API's message.
-    fn refusal(&self, response: &Response, body: &[u8]) -> Result<Fetched, Trouble> {
+    fn classify_error(&self, response: &Response, body: &[u8]) -> Result<Fetched, FetchError> {
         let status = response.status();
         let mut message = match status {
             StatusCode::UNAUTHORIZED => "the API refused the credentials (401)".to_owned(),
@@ -186,24 +186,24 @@ impl<'a> Calls<'a> {
             }
             _ => format!("the API answered with status {}", status.as_u16()),
         };
-        let words = self.shown(&words::of_body(body));
+        let words = self.redact(&words::of_body(body));
         if !words.is_empty() {
             message.push_str(": ");
             message.push_str(&words);
         }
-        let failure = Failure::new(message);
+        let failure = ReadError::new(message);
         Err(match status.as_u16() {
-            404 => return Ok(Fetched::Missing(failure)),
-            406 => Trouble::NotAcceptable(failure),
+            404 => return Ok(Fetched::NotFound(failure)),
+            406 => FetchError::NotAcceptable(failure),
             429 | 502..=504 => {
-                Trouble::Busy(failure, retry_after(response.headers(), jiff::Timestamp::now()))
+                FetchError::Throttled(failure, retry_after(response.headers(), jiff::Timestamp::now()))
             }
-            _ => Trouble::Final(failure),
+            _ => FetchError::Permanent(failure),
         })
     }
 
     /// Returns the API's message, unless it repeats a secret.
-    pub(super) fn shown(&self, words: &str) -> String {
+    pub(super) fn redact(&self, words: &str) -> String {
         if self.secrets.iter().any(|secret| words.contains(secret.as_str())) {
             return "(its words repeat a secret and are withheld)".to_owned();
         }
@@ -212,15 +212,15 @@ impl<'a> Calls<'a> {
 }
 
 /// Reads and decompresses the body, up to `limit` bytes.
-async fn read(response: &mut Response, limit: usize) -> Result<Vec<u8>, Trouble> {
+async fn read_body(response: &mut Response, limit: usize) -> Result<Vec<u8>, FetchError> {
     let too_large = || {
         let limit = limit >> 20;
-        Trouble::Final(Failure::new(format!(
+        FetchError::Permanent(ReadError::new(format!(
             "a page of the API is larger than {limit} MiB; ask for smaller pages"
         )))
     };
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(unreached)? {
+    while let Some(chunk) = response.chunk().await.map_err(connect_error)? {
         if body.len() + chunk.len() > limit {
             return Err(too_large());
         }
@@ -236,7 +236,7 @@ async fn read(response: &mut Response, limit: usize) -> Result<Vec<u8>, Trouble>
             let mut plain = Vec::new();
             let mut members = flate2::read::MultiGzDecoder::new(body.as_slice()).take(limit as u64 + 1);
             members.read_to_end(&mut plain).map_err(|_| {
-                Trouble::Final(Failure::new(
+                FetchError::Permanent(ReadError::new(
                     "the API's answer is gzip that is damaged or does not come to its end",
                 ))
             })?;
@@ -247,7 +247,7 @@ async fn read(response: &mut Response, limit: usize) -> Result<Vec<u8>, Trouble>
         }
         other => {
             let other = words::plain(other);
-            return Err(Trouble::Final(Failure::new(format!(
+            return Err(FetchError::Permanent(ReadError::new(format!(
                 "the API answers in the encoding \"{other}\", which was not asked for; only gzip is read"
             ))));
         }
@@ -269,10 +269,10 @@ fn retry_after(headers: &HeaderMap, now: jiff::Timestamp) -> Option<Duration> {
 }
 
 /// Describes a missing response, without the URL, which may contain credentials.
-fn unreached(error: reqwest::Error) -> Trouble {
+fn connect_error(error: reqwest::Error) -> FetchError {
     let error = error.without_url();
     if error.is_timeout() {
-        return Trouble::Final(Failure::timed_out(if error.is_connect() { CONNECT } else { ANSWER }));
+        return FetchError::Permanent(ReadError::timed_out(if error.is_connect() { CONNECT_TIMEOUT } else { REQUEST_TIMEOUT }));
     }
     let mut reasons = String::new();
     let mut cause = error.source();
@@ -280,18 +280,18 @@ fn unreached(error: reqwest::Error) -> Trouble {
         if let Some(error) = error.downcast_ref::<std::io::Error>()
             && error.kind() == std::io::ErrorKind::ConnectionRefused
         {
-            return Trouble::Final(Failure::new(
+            return FetchError::Permanent(ReadError::new(
                 "the API refused the connection: nothing listens at this host and port",
             ));
         }
         if error.downcast_ref::<std::io::Error>().is_some_and(OutOfReach::caused) {
-            return Trouble::Final(Failure::new(OutOfReach.to_string()));
+            return FetchError::Permanent(ReadError::new(OutOfReach.to_string()));
         }
         reasons.push_str(&error.to_string().to_ascii_lowercase());
         cause = error.source();
     }
-    if let Some(variable) = socks_variable().filter(|_| reasons.contains("socks")) {
-        return Trouble::Final(Failure::new(format!(
+    if let Some(variable) = socks_proxy_variable().filter(|_| reasons.contains("socks")) {
+        return FetchError::Permanent(ReadError::new(format!(
             "the variable {variable} names a SOCKS proxy, which is not supported; name an HTTP proxy there, or unset it"
         )));
     }
@@ -302,15 +302,15 @@ fn unreached(error: reqwest::Error) -> Trouble {
     } else if error.is_connect() {
         "no connection to the API's host"
     } else {
-        return Trouble::Broken(Failure::new(
+        return FetchError::Disconnected(ReadError::new(
             "the connection to the API broke before the whole answer had come",
         ));
     };
-    Trouble::Final(Failure::new(message))
+    FetchError::Permanent(ReadError::new(message))
 }
 
 /// Returns the environment variable that names a SOCKS proxy.
-fn socks_variable() -> Option<&'static str> {
+fn socks_proxy_variable() -> Option<&'static str> {
     let is_socks = |name: &&str| std::env::var(name).is_ok_and(|value| value.starts_with("socks"));
     PROXIES.into_iter().find(is_socks)
 }

@@ -7,18 +7,18 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
-use super::super::{Failure, Fields, Unfit};
+use super::super::{ReadError, ConfigFields, ConfigError};
 use super::address::{follow, set};
-use super::answer::{Form, plain_at};
-use super::fetch::Page;
+use super::answer::{BodyForm, plain_at};
+use super::fetch::FetchedPage;
 use super::signs::Signs;
 use super::words::{key, plain};
 
 /// Default and maximum of `max_pages`.
 ///
 /// More pages than the default usually mean a mistake of the API or the configuration.
-const PAGES: u64 = 10_000;
-const MOST_PAGES: u64 = 1_000_000;
+const DEFAULT_MAX_PAGES: u64 = 10_000;
+const MAX_PAGES_LIMIT: u64 = 1_000_000;
 
 /// Configured way to the next page.
 pub(super) struct Paging {
@@ -26,14 +26,14 @@ pub(super) struct Paging {
     next_param: Option<String>,
     page_param: Option<String>,
     size_param: Option<String>,
-    first: u64,
-    most: u64,
+    first_number: u64,
+    max_pages: u64,
     /// Response fields that are not signs, in normalised form.
     pub(super) ignored: BTreeSet<String>,
 }
 
 /// Content of a page.
-pub(super) struct Content {
+pub(super) struct PageContent {
     /// Digest of the records as sent.
     pub(super) digest: [u8; 32],
     pub(super) count: u64,
@@ -43,20 +43,20 @@ pub(super) struct Content {
 
 /// Progress of a read.
 #[derive(Default)]
-pub(super) struct Walk {
+pub(super) struct PageWalk {
     /// Number of pages read.
     pub(super) pages: u64,
     /// True if the last sync read a list.
     pub(super) was_list: bool,
     /// Number of records read.
-    seen: u64,
+    record_count: u64,
     /// Place of the records on the first page.
-    place: Option<(Vec<String>, Form)>,
+    first_location: Option<(Vec<String>, BodyForm)>,
     asked: HashSet<[u8; 32]>,
     /// Page number by digest of the records.
     digests: HashMap<[u8; 32], u64>,
     /// Number of records of the largest page.
-    largest: u64,
+    largest_page: u64,
     /// Number and identities of the last page's records.
     last: (u64, Vec<[u8; 32]>),
     total: Option<u64>,
@@ -65,32 +65,32 @@ pub(super) struct Walk {
 
 /// Continuation after a page.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Course {
+pub(super) enum PageOrder {
     /// The response states that there are no more pages, or is empty.
     End,
     /// There is no sign of pages, so this response is complete.
-    Alone,
+    SinglePage,
     Next(Box<Url>),
 }
 
 impl Paging {
-    pub(super) fn read(fields: Fields<'_>) -> Result<Self, Unfit> {
+    pub(super) fn read(fields: ConfigFields<'_>) -> Result<Self, ConfigError> {
         let ignored = fields.texts("ignore")?.unwrap_or_default();
         Ok(Self {
             next: fields.pointer("next")?,
             next_param: fields.text("next_param")?.map(str::to_owned),
             page_param: fields.text("page_param")?.map(str::to_owned),
             size_param: fields.text("page_size_param")?.map(str::to_owned),
-            first: fields.whole("first_page")?.unwrap_or(1),
-            most: fields.whole("max_pages")?.unwrap_or(PAGES).clamp(1, MOST_PAGES),
+            first_number: fields.unsigned("first_page")?.unwrap_or(1),
+            max_pages: fields.unsigned("max_pages")?.unwrap_or(DEFAULT_MAX_PAGES).clamp(1, MAX_PAGES_LIMIT),
             ignored: ignored.iter().map(|name| key(name.rsplit('/').next().unwrap_or(name))).collect(),
         })
     }
 
     /// Adds the parameters of the first page.
-    pub(super) fn begin(&self, url: &mut Url, size: Option<usize>) {
+    pub(super) fn set_first_page(&self, url: &mut Url, size: Option<usize>) {
         if let Some(name) = &self.page_param {
-            set(url, name, &self.first.to_string());
+            set(url, name, &self.first_number.to_string());
         }
         if let (Some(name), Some(size)) = (&self.size_param, size) {
             set(url, name, &size.to_string());
@@ -103,15 +103,15 @@ impl Paging {
     }
 
     /// Records the request of `url` and checks the page limit.
-    pub(super) fn ask(&self, walk: &mut Walk, url: &Url) -> Result<(), Failure> {
-        let most = self.most;
+    pub(super) fn record_request(&self, walk: &mut PageWalk, url: &Url) -> Result<(), ReadError> {
+        let most = self.max_pages;
         if walk.pages >= most {
-            return Err(Failure::new(format!(
+            return Err(ReadError::new(format!(
                 "the API has more than {most} pages; raise \"max_pages\" if that is right"
             )));
         }
         if !walk.asked.insert(Sha256::digest(url.as_str()).into()) {
-            return Err(Failure::new("the API sends the same next page again; its pages go in circles"));
+            return Err(ReadError::new("the API sends the same next page again; its pages go in circles"));
         }
         Ok(())
     }
@@ -119,16 +119,16 @@ impl Paging {
     /// Returns true if the records of a page are to be used.
     ///
     /// A page that was read before ends the read (false), or is an error.
-    pub(super) fn admit(&self, walk: &Walk, page: &Content) -> Result<bool, Failure> {
+    pub(super) fn admit(&self, walk: &PageWalk, page: &PageContent) -> Result<bool, ReadError> {
         let number = walk.pages + 1;
         let Some(before) = walk.digests.get(&page.digest).filter(|_| page.count > 0) else {
-            self.shifted(walk, page)?;
+            self.check_overlap(walk, page)?;
             return Ok(true);
         };
         // Some APIs repeat their last page for higher numbers. A page shorter than the others is
         // known to be the last.
         let clamped = self.is_by_number() && *before > 1 && *before + 1 == number;
-        if clamped && (page.count < walk.largest || walk.total.is_some_and(|total| walk.seen >= total)) {
+        if clamped && (page.count < walk.largest_page || walk.total.is_some_and(|total| walk.record_count >= total)) {
             return Ok(false);
         }
         let why = match &self.page_param {
@@ -138,19 +138,19 @@ impl Paging {
             Some(_) => "it cannot be known which page was the last".to_owned(),
             None => "its pages go in circles".to_owned(),
         };
-        Err(Failure::new(format!("page {number} of the API holds what page {before} held: {why}")))
+        Err(ReadError::new(format!("page {number} of the API holds what page {before} held: {why}")))
     }
 
     /// Fails if records were repeated from the end of the previous page.
     ///
     /// Records were then added or removed between the requests.
-    fn shifted(&self, walk: &Walk, page: &Content) -> Result<(), Failure> {
+    fn check_overlap(&self, walk: &PageWalk, page: &PageContent) -> Result<(), ReadError> {
         let (_, before) = &walk.last;
         let most = before.len().min(page.ids.len().saturating_sub(1));
         let moved = (1..=most).rev().find(|count| before.ends_with(&page.ids[..*count]));
         let Some(moved) = moved.filter(|_| self.is_by_number()) else { return Ok(()) };
         let (from, to) = (walk.pages, walk.pages + 1);
-        Err(Failure::new(format!(
+        Err(ReadError::new(format!(
             "{moved} records of page {from} are on page {to} again: they moved while the pages were read; \
              write key = with the field that tells records apart, and each is taken once"
         )))
@@ -159,65 +159,65 @@ impl Paging {
     /// Determines the continuation after a used page.
     pub(super) fn after(
         &self,
-        walk: &mut Walk,
-        page: &Page,
-        content: Content,
+        walk: &mut PageWalk,
+        page: &FetchedPage,
+        content: PageContent,
         signs: &Signs,
-    ) -> Result<Course, Failure> {
+    ) -> Result<PageOrder, ReadError> {
         let count = content.count;
         walk.pages += 1;
-        walk.seen += count;
-        walk.largest = walk.largest.max(count);
+        walk.record_count += count;
+        walk.largest_page = walk.largest_page.max(count);
         walk.digests.entry(content.digest).or_insert(walk.pages);
         walk.last = (count, content.ids);
         let before = walk.total;
         walk.total = signs.total.as_ref().map(|(_, total)| *total);
         if let Some(field) = signs.not_first.as_ref().filter(|_| walk.pages == 1) {
-            let first = self.first.saturating_sub(1);
-            return Err(Failure::new(format!(
+            let first = self.first_number.saturating_sub(1);
+            return Err(ReadError::new(format!(
                 "\"{field}\" says that the first answer is not the first page; write first_page = {first}"
             )));
         }
         if self.is_by_number() && before > walk.total && walk.total.is_some() {
-            return Err(Failure::new(
+            return Err(ReadError::new(
                 "the API has fewer records than when the reading began; some may have moved to a page \
                  that was read before: sync again",
             ));
         }
         if let Some(pointer) = &self.next {
-            return self.told(walk, page, pointer, signs);
+            return self.configured_next(walk, page, pointer, signs);
         }
         if let Some(link) = &signs.link {
             walk.by_link = true;
-            return Ok(Course::Next(Box::new(self.follow(page, link)?)));
+            return Ok(PageOrder::Next(Box::new(self.follow(page, link)?)));
         }
         if let (Some(name), Some((_, token))) = (&self.next_param, &signs.token)
             && !signs.end
         {
             let mut url = page.url.clone();
             set(&mut url, name, token);
-            return Ok(Course::Next(Box::new(url)));
+            return Ok(PageOrder::Next(Box::new(url)));
         }
         match &self.page_param {
-            Some(name) => self.by_number(walk, page, name, signs),
-            None => self.unasked(walk, signs),
+            Some(name) => self.next_by_number(walk, page, name, signs),
+            None => self.inferred_next(walk, signs),
         }
     }
 
     /// Determines the next page by the configured `next`.
-    fn told(&self, walk: &Walk, page: &Page, pointer: &[String], signs: &Signs) -> Result<Course, Failure> {
+    fn configured_next(&self, walk: &PageWalk, page: &FetchedPage, pointer: &[String], signs: &Signs) -> Result<PageOrder, ReadError> {
         let token = match plain_at(&page.body, pointer) {
             Some(Value::String(text)) if !text.is_empty() => text,
             Some(Value::Number(number)) => number.to_string(),
             _ => {
                 return match &signs.more {
-                    Some(field) if !signs.end => Err(Failure::new(format!(
+                    Some(field) if !signs.end => Err(ReadError::new(format!(
                         "\"{field}\" says that there are further pages, but there is none at /{}{}",
                         pointer.join("/"),
-                        self.or_ignore(field)
+                        self.ignore_hint(field)
                     ))),
-                    _ if !signs.end => self.short(walk, signs).map_or(Ok(Course::End), Err),
-                    _ => Ok(Course::End),
+                    _ if !signs.end => self.truncated_error(walk, signs).map_or(Ok(PageOrder::End), Err),
+                    _ => Ok(PageOrder::End),
                 };
             }
         };
@@ -229,107 +229,107 @@ impl Paging {
             }
             None => self.follow(page, &token)?,
         };
-        Ok(Course::Next(Box::new(url)))
+        Ok(PageOrder::Next(Box::new(url)))
     }
 
-    fn follow(&self, page: &Page, link: &str) -> Result<Url, Failure> {
+    fn follow(&self, page: &FetchedPage, link: &str) -> Result<Url, ReadError> {
         follow(&page.url, &page.base, link)
     }
 
-    fn by_number(&self, walk: &Walk, page: &Page, name: &str, signs: &Signs) -> Result<Course, Failure> {
-        let all = signs.total.as_ref().is_some_and(|(_, total)| walk.seen >= *total && *total > 0)
-            || signs.pages.as_ref().is_some_and(|(_, pages)| walk.pages >= *pages && self.first <= 1);
+    fn next_by_number(&self, walk: &PageWalk, page: &FetchedPage, name: &str, signs: &Signs) -> Result<PageOrder, ReadError> {
+        let all = signs.total.as_ref().is_some_and(|(_, total)| walk.record_count >= *total && *total > 0)
+            || signs.pages.as_ref().is_some_and(|(_, pages)| walk.pages >= *pages && self.first_number <= 1);
         if signs.end || (all && signs.more.is_none()) {
-            return Ok(Course::End);
+            return Ok(PageOrder::End);
         }
         if walk.last.0 == 0 {
-            return self.ended(walk).map(|()| Course::End);
+            return self.check_total(walk).map(|()| PageOrder::End);
         }
         let mut url = page.url.clone();
-        set(&mut url, name, &self.first.saturating_add(walk.pages).to_string());
-        Ok(Course::Next(Box::new(url)))
+        set(&mut url, name, &self.first_number.saturating_add(walk.pages).to_string());
+        Ok(PageOrder::Next(Box::new(url)))
     }
 
     /// Checks the total after numbered pages ended with an empty or missing page.
-    pub(super) fn ended(&self, walk: &Walk) -> Result<(), Failure> {
+    pub(super) fn check_total(&self, walk: &PageWalk) -> Result<(), ReadError> {
         match walk.total {
-            Some(total) if total > walk.seen => Err(Failure::new(format!(
+            Some(total) if total > walk.record_count => Err(ReadError::new(format!(
                 "the API says that it has {total} records, and its pages end after {}",
-                walk.seen
+                walk.record_count
             ))),
             _ => Ok(()),
         }
     }
 
     /// Determines the continuation if nothing is configured.
-    fn unasked(&self, walk: &Walk, signs: &Signs) -> Result<Course, Failure> {
+    fn inferred_next(&self, walk: &PageWalk, signs: &Signs) -> Result<PageOrder, ReadError> {
         if signs.end {
-            return Ok(Course::End);
+            return Ok(PageOrder::End);
         }
         if walk.by_link {
-            return Ok(Course::End);
+            return Ok(PageOrder::End);
         }
         if let Some((field, _)) = &signs.token {
             let pages = "write page_param with the parameter that takes the number of a page";
             let token =
                 format!("write next = \"{field}\", and next_param with the parameter that takes this token");
             let what = if field.starts_with('/') { token } else { pages.to_owned() };
-            return Err(self.more(field, &what));
+            return Err(self.more_pages_error(field, &what));
         }
         if let Some(field) = &signs.more {
             return Err(
-                self.more(field, "write page_param (pages by number), or next and next_param (a token)")
+                self.more_pages_error(field, "write page_param (pages by number), or next and next_param (a token)")
             );
         }
-        if let Some(failure) = self.short(walk, signs) {
+        if let Some(failure) = self.truncated_error(walk, signs) {
             return Err(failure);
         }
         if let Some((field, limit)) = &signs.limit
             && signs.total.is_none()
             && signs.pages.is_none()
-            && walk.seen == *limit
-            && walk.seen > 0
+            && walk.record_count == *limit
+            && walk.record_count > 0
         {
-            return Err(self.more(field, "the answer is full; write page_param, or next and next_param"));
+            return Err(self.more_pages_error(field, "the answer is full; write page_param, or next and next_param"));
         }
         let counted = signs.total.is_some() || signs.pages.is_some();
-        Ok(if counted { Course::End } else { Course::Alone })
+        Ok(if counted { PageOrder::End } else { PageOrder::SinglePage })
     }
 
-    fn more(&self, field: &str, what: &str) -> Failure {
+    fn more_pages_error(&self, field: &str, what: &str) -> ReadError {
         let field = plain(field);
-        Failure::new(format!(
+        ReadError::new(format!(
             "\"{field}\" in the API's answer says that there are further pages: {what}{}",
-            self.or_ignore(&field)
+            self.ignore_hint(&field)
         ))
     }
 
     /// Returns an error if the response has fewer records or pages than stated.
-    fn short(&self, walk: &Walk, signs: &Signs) -> Option<Failure> {
+    fn truncated_error(&self, walk: &PageWalk, signs: &Signs) -> Option<ReadError> {
         let (field, says, gave) = match (&signs.total, &signs.pages) {
-            (Some((field, total)), _) if *total > walk.seen => {
-                (field, format!("{total} records"), walk.seen.to_string())
+            (Some((field, total)), _) if *total > walk.record_count => {
+                (field, format!("{total} records"), walk.record_count.to_string())
             }
             (_, Some((field, pages))) if *pages > walk.pages => {
                 (field, format!("{pages} pages"), walk.pages.to_string())
             }
             _ => return None,
         };
-        Some(Failure::new(format!(
+        Some(ReadError::new(format!(
             "\"{}\" says that the API has {says}, and it gave {gave}; write page_param (pages by number), or \
              next and next_param (a token){}",
             plain(field),
-            self.or_ignore(field)
+            self.ignore_hint(field)
         )))
     }
 
-    fn or_ignore(&self, field: &str) -> String {
+    fn ignore_hint(&self, field: &str) -> String {
         let name = field.rsplit('/').next().unwrap_or(field);
         format!("; ignore = [\"{}\"] if it means something else", plain(name))
     }
 }
 
-impl Walk {
+impl PageWalk {
     /// Starts a read; `was_list` is true if the previous one read a list.
     pub(super) fn after(was_list: bool) -> Self {
         Self { was_list, ..Self::default() }
@@ -337,26 +337,26 @@ impl Walk {
 
     /// Returns true if the pages contained a list; empty pages keep the last value.
     pub(super) fn is_list(&self) -> bool {
-        self.place.as_ref().map_or(self.was_list, |(_, form)| *form == Form::List)
+        self.first_location.as_ref().map_or(self.was_list, |(_, form)| *form == BodyForm::List)
     }
 
     /// Verifies that every page has its records at the same place.
-    pub(super) fn same_place(&mut self, place: &[String], form: Form) -> Result<(), Failure> {
-        let Some((first, known)) = &self.place else {
-            self.place = Some((place.to_vec(), form));
+    pub(super) fn check_same_location(&mut self, place: &[String], form: BodyForm) -> Result<(), ReadError> {
+        let Some((first, known)) = &self.first_location else {
+            self.first_location = Some((place.to_vec(), form));
             return Ok(());
         };
-        if form == Form::Null || (first == place && form == *known) {
+        if form == BodyForm::Null || (first == place && form == *known) {
             return Ok(());
         }
         let (page, place) = (self.pages + 1, first.join("/"));
-        Err(Failure::new(format!(
+        Err(ReadError::new(format!(
             "page {page} of the API has no records at /{place}, where the first page has them"
         )))
     }
 }
 
-impl Content {
+impl PageContent {
     /// Returns a digest that identifies the records of a page.
     pub(super) fn digest(records: &RawValue) -> [u8; 32] {
         Sha256::digest(records.get()).into()

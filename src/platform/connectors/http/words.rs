@@ -3,9 +3,9 @@
 use serde_json::{Map, Value};
 
 /// Maximum length of a message in characters.
-const LONGEST: usize = 300;
+const MAX_REASON_LEN: usize = 300;
 /// Maximum number of reasons shown of a response.
-const MOST: usize = 3;
+const MAX_REASONS: usize = 3;
 
 /// Fields with a reason, the most specific first.
 const REASONS: [&str; 24] = [
@@ -73,10 +73,10 @@ const ERRORS: [&str; 19] = [
     "odataerror",
 ];
 /// Fields in which `false` indicates failure.
-const GOOD: [&str; 8] =
+const SUCCESS_FLAGS: [&str; 8] =
     ["success", "ok", "succeeded", "successful", "issuccess", "issuccessful", "isok", "wassuccessful"];
 /// Fields in which `true` indicates failure or incomplete results.
-const BAD: [&str; 8] =
+const FAILURE_FLAGS: [&str; 8] =
     ["iserror", "haserror", "haserrors", "failed", "isfailed", "isfault", "timedout", "errored"];
 /// Fields with the result of a call as a word or number.
 const OUTCOMES: [&str; 5] = ["status", "result", "outcome", "responsestatus", "state"];
@@ -143,7 +143,7 @@ const SUCCESSES: [&str; 14] = [
     "noerror",
 ];
 /// Fields of responses that contain a message but no data.
-const REMARKS: [&str; 38] = [
+const MESSAGE_FIELDS: [&str; 38] = [
     "message",
     "msg",
     "detail",
@@ -184,7 +184,7 @@ const REMARKS: [&str; 38] = [
     "exceptionmessage",
 ];
 /// The remarks that contain the actual message.
-const SPEECH: [&str; 10] = [
+const REQUIRED_MESSAGE_FIELDS: [&str; 10] = [
     "message",
     "msg",
     "detail",
@@ -197,7 +197,7 @@ const SPEECH: [&str; 10] = [
     "code",
 ];
 /// Words that turn a message next to an empty list into an error.
-const TROUBLE: [&str; 18] = [
+const ERROR_WORDS: [&str; 18] = [
     "limit",
     "invalid",
     "denied",
@@ -227,7 +227,7 @@ pub(super) fn is_error(name: &str) -> bool {
 pub(super) fn is_remark(name: &str) -> bool {
     let name = key(name);
     let name = name.as_str();
-    let lists = [&REMARKS[..], &ERRORS, &GOOD, &BAD, &STATUSES];
+    let lists = [&MESSAGE_FIELDS[..], &ERRORS, &SUCCESS_FLAGS, &FAILURE_FLAGS, &STATUSES];
     name != "data" && lists.iter().any(|list| list.contains(&name))
 }
 
@@ -243,16 +243,16 @@ pub(super) fn error_in(beside: &Map<String, Value>) -> Option<String> {
     let bad = beside.iter().any(|(name, value)| {
         let name = key(name);
         let name = name.as_str();
-        (ERRORS.contains(&name) && says_error(value))
-            || (GOOD.contains(&name) && is_no(value))
-            || (BAD.contains(&name) && is_yes(value))
+        (ERRORS.contains(&name) && means_error(value))
+            || (SUCCESS_FLAGS.contains(&name) && is_no(value))
+            || (FAILURE_FLAGS.contains(&name) && is_yes(value))
             || (OUTCOMES.contains(&name)
                 && value.as_str().is_some_and(|word| FAILURES.contains(&key(word).as_str())))
             || (STATUSES.contains(&name) && number(value).is_some_and(|code| (400..600).contains(&code)))
             || (OUTCOMES.contains(&name) && *value == Value::Bool(false))
     });
     if bad {
-        return Some(spoken(beside));
+        return Some(joined_reasons(beside));
     }
     beside.iter().find_map(|(name, value)| {
         let name = key(name);
@@ -271,23 +271,23 @@ pub(super) fn error_of(answer: &Map<String, Value>) -> Option<String> {
         return Some("an empty object, without a reason".to_owned());
     }
     let names: Vec<String> = answer.keys().map(|name| key(name)).collect();
-    let remark = names.iter().all(|name| REMARKS.contains(&name.as_str()))
-        && names.iter().any(|name| SPEECH.contains(&name.as_str()));
-    let strict = |name: &str| ERRORS.contains(&name) || GOOD.contains(&name) || BAD.contains(&name);
+    let remark = names.iter().all(|name| MESSAGE_FIELDS.contains(&name.as_str()))
+        && names.iter().any(|name| REQUIRED_MESSAGE_FIELDS.contains(&name.as_str()));
+    let strict = |name: &str| ERRORS.contains(&name) || SUCCESS_FLAGS.contains(&name) || FAILURE_FLAGS.contains(&name);
     let telling =
         || answer.iter().filter(|(name, _)| strict(&key(name))).map(|(a, b)| (a.clone(), b.clone()));
-    if remark { Some(spoken(answer)) } else { error_in(&telling().collect()).map(|_| spoken(answer)) }
+    if remark { Some(joined_reasons(answer)) } else { error_in(&telling().collect()).map(|_| joined_reasons(answer)) }
 }
 
 /// Returns the reason to distrust an empty list, if any.
-pub(super) fn doubt(beside: &Map<String, Value>) -> Option<String> {
+pub(super) fn incomplete_reason(beside: &Map<String, Value>) -> Option<String> {
     let get = |names: &[&str]| -> Vec<&Value> {
         let named = beside.iter().filter(|(name, _)| names.contains(&key(name).as_str()));
         named.map(|(_, value)| value).collect()
     };
     let message = get(&["message", "msg", "detail", "info", "reason", "description"]);
     let message = message.iter().find_map(|value| value.as_str()).unwrap_or_default().to_ascii_lowercase();
-    if get(&GOOD).into_iter().any(is_yes)
+    if get(&SUCCESS_FLAGS).into_iter().any(is_yes)
         || SUCCESSES.contains(&key(&message).as_str()) && !message.is_empty()
     {
         return None;
@@ -298,8 +298,8 @@ pub(super) fn doubt(beside: &Map<String, Value>) -> Option<String> {
     });
     let good = |code: i64| code == 0 || (200..300).contains(&code) || code % 10_000 == 0;
     let odd_code = get(&STATUSES).into_iter().filter_map(number).any(|code| !good(code));
-    let troubled = TROUBLE.iter().any(|word| message.contains(word));
-    (odd_word || odd_code || troubled).then(|| spoken(beside))
+    let troubled = ERROR_WORDS.iter().any(|word| message.contains(word));
+    (odd_word || odd_code || troubled).then(|| joined_reasons(beside))
 }
 
 /// Returns the message in an error body of any form; empty without one.
@@ -319,7 +319,7 @@ pub(super) fn of_body(body: &[u8]) -> String {
     }
 }
 
-fn spoken(fields: &Map<String, Value>) -> String {
+fn joined_reasons(fields: &Map<String, Value>) -> String {
     reasons(&Value::Object(fields.clone())).unwrap_or_else(|| "without a reason".to_owned())
 }
 
@@ -327,18 +327,18 @@ fn reasons(value: &Value) -> Option<String> {
     let mut found = Vec::new();
     collect(value, 0, &mut found);
     found.dedup();
-    found.truncate(MOST);
+    found.truncate(MAX_REASONS);
     let text = found.join(": ");
     (!text.is_empty()).then(|| plain(&text))
 }
 
 fn collect(value: &Value, depth: u8, found: &mut Vec<String>) {
-    if depth > 4 || found.len() >= MOST {
+    if depth > 4 || found.len() >= MAX_REASONS {
         return;
     }
     match value {
         Value::String(text) if !text.trim().is_empty() => found.push(text.trim().to_owned()),
-        Value::Array(items) => items.iter().take(MOST).for_each(|item| collect(item, depth + 1, found)),
+        Value::Array(items) => items.iter().take(MAX_REASONS).for_each(|item| collect(item, depth + 1, found)),
         Value::Object(fields) => {
             let before = found.len();
             for names in [&REASONS[..], &LAST_REASONS] {
@@ -353,7 +353,7 @@ fn collect(value: &Value, depth: u8, found: &mut Vec<String>) {
             code(fields, before, found);
             // Errors keyed by field: {"errors": {"since": ["is no date"]}}.
             if depth > 0 && found.len() == before {
-                for (name, value) in fields.iter().take(MOST) {
+                for (name, value) in fields.iter().take(MAX_REASONS) {
                     let start = found.len();
                     collect(value, depth + 1, found);
                     if let Some(text) = found.get_mut(start) {
@@ -386,7 +386,7 @@ fn code(fields: &Map<String, Value>, before: usize, found: &mut Vec<String>) {
     }
 }
 
-fn says_error(value: &Value) -> bool {
+fn means_error(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => false,
         Value::Bool(true) => true,
@@ -398,12 +398,12 @@ fn says_error(value: &Value) -> bool {
             let none = matches!(word.as_str(), "0" | "00000" | "false" | "null" | "no" | "200");
             !(none || text.trim().is_empty() || SUCCESSES.contains(&word.as_str()))
         }
-        Value::Array(items) => items.iter().any(says_error),
+        Value::Array(items) => items.iter().any(means_error),
         Value::Object(fields) => {
             let code = fields.iter().find(|(name, _)| CODES.contains(&key(name).as_str()));
             match code {
-                Some((_, code)) if !code.is_null() => says_error(code),
-                _ => fields.values().any(says_error),
+                Some((_, code)) if !code.is_null() => means_error(code),
+                _ => fields.values().any(means_error),
             }
         }
     }
@@ -443,8 +443,8 @@ pub(super) fn plain(text: &str) -> String {
     let steers = |letter: char| matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
     let shown = |letter: char| if letter.is_control() || steers(letter) { ' ' } else { letter };
     let text = text.trim();
-    let mut out: String = text.chars().take(LONGEST).map(shown).collect();
-    if text.chars().nth(LONGEST).is_some() {
+    let mut out: String = text.chars().take(MAX_REASON_LEN).map(shown).collect();
+    if text.chars().nth(MAX_REASON_LEN).is_some() {
         out.push('…');
     }
     out
@@ -454,7 +454,7 @@ pub(super) fn plain(text: &str) -> String {
 mod tests {
     use serde_json::{Map, Value, json};
 
-    use super::{doubt, error_in, error_of, of_body};
+    use super::{incomplete_reason, error_in, error_of, of_body};
 
     fn fields(value: &Value) -> Map<String, Value> {
         value.as_object().unwrap().clone()
@@ -516,7 +516,7 @@ mod tests {
             json!({"code": 0, "msg": "success", "warnings": ["old version"]}),
         ] {
             assert_eq!(error_in(&fields(&answer)), None, "{answer}");
-            assert_eq!(doubt(&fields(&answer)), None, "{answer}");
+            assert_eq!(incomplete_reason(&fields(&answer)), None, "{answer}");
         }
     }
 
@@ -547,9 +547,9 @@ mod tests {
             json!({"status": "OVER_LIMIT"}),
             json!({"message": "Rate limit exceeded"}),
         ] {
-            assert!(doubt(&fields(&answer)).is_some(), "{answer}");
+            assert!(incomplete_reason(&fields(&answer)).is_some(), "{answer}");
         }
-        assert_eq!(doubt(&fields(&json!({"message": "No orders found", "total": 0}))), None);
+        assert_eq!(incomplete_reason(&fields(&json!({"message": "No orders found", "total": 0}))), None);
     }
 
     #[test]

@@ -14,28 +14,28 @@ use tokio_rustls::rustls::pki_types::ServerName;
 const SETTINGS: [&[u8]; 6] =
     [b"user", b"database", b"application_name", b"client_encoding", b"DateStyle", b"TimeZone"];
 /// Bytes of the message's length and protocol version.
-const HEAD: usize = 8;
-const LARGEST: usize = 64 << 10;
+const HEADER_BYTES: usize = 8;
+const MAX_MESSAGE_BYTES: usize = 64 << 10;
 
 /// Forwards a PostgreSQL driver's startup message with user and session settings.
-pub(super) async fn pass(
+pub(super) async fn forward_startup(
     driver: &mut (impl AsyncRead + Unpin),
     server: &mut (impl AsyncWrite + Unpin),
 ) -> io::Result<()> {
     let mut length = [0; 4];
     driver.read_exact(&mut length).await?;
     let size = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
-    if !(HEAD..=LARGEST).contains(&size) {
+    if !(HEADER_BYTES..=MAX_MESSAGE_BYTES).contains(&size) {
         return Err(ErrorKind::InvalidData.into());
     }
     let mut message = vec![0; size - length.len()];
     driver.read_exact(&mut message).await?;
-    server.write_all(&reduced(&message)).await?;
+    server.write_all(&filter_settings(&message)).await?;
     server.flush().await
 }
 
 /// Returns the message with only the forwarded settings.
-fn reduced(message: &[u8]) -> Vec<u8> {
+fn filter_settings(message: &[u8]) -> Vec<u8> {
     let (version, settings) = message.split_at(4);
     let mut kept = version.to_vec();
     let mut words = settings.split(|byte| *byte == 0);
@@ -90,7 +90,7 @@ async fn packet(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
     let mut head = [0; 4];
     from.read_exact(&mut head).await?;
     let size = usize::from(head[0]) | usize::from(head[1]) << 8 | usize::from(head[2]) << 16;
-    if size > LARGEST {
+    if size > MAX_MESSAGE_BYTES {
         return Err(ErrorKind::InvalidData.into());
     }
     let mut content = vec![0; size];
@@ -106,11 +106,11 @@ async fn send(to: &mut (impl AsyncWrite + Unpin), number: u8, content: &[u8]) ->
 
 #[cfg(test)]
 mod tests {
-    use super::reduced;
+    use super::filter_settings;
 
     #[test]
     fn only_known_settings_reach_the_server() {
         let message = b"\0\x03\0\0user\0ann\0options\0-c statement_timeout=1\0TimeZone\0UTC\0\0";
-        assert_eq!(reduced(message), b"\0\0\0\x1f\0\x03\0\0user\0ann\0TimeZone\0UTC\0\0");
+        assert_eq!(filter_settings(message), b"\0\0\0\x1f\0\x03\0\0user\0ann\0TimeZone\0UTC\0\0");
     }
 }

@@ -17,48 +17,48 @@ use tokio_rustls::rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
 
-use super::super::Failure;
-use super::super::server::{Pems, SERVER_IS_VERSION_1, Safety, Server, unreached};
+use super::super::ReadError;
+use super::super::server::{Pems, SERVER_IS_VERSION_1, Safety, Server, connect_error};
 use super::Stream;
 
 /// PostgreSQL's SSLRequest message.
 const REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
 /// Negotiates TLS with a PostgreSQL server.
-pub(super) async fn agree(mut stream: TcpStream, server: &Server) -> Result<Box<dyn Stream>, Failure> {
-    let broken = |error: std::io::Error| server.wrong(&unreached(&error));
+pub(super) async fn negotiate(mut stream: TcpStream, server: &Server) -> Result<Box<dyn Stream>, ReadError> {
+    let broken = |error: std::io::Error| server.server_error(&connect_error(&error));
     stream.write_all(&REQUEST).await.map_err(broken)?;
     match stream.read_u8().await.map_err(broken)? {
         b'S' => {}
         b'N' if server.safety == Safety::Prefer => return Ok(Box::new(stream)),
-        b'N' => return Err(insecure(server, "the server does not offer it")),
-        _ => return Err(server.wrong("this is no PostgreSQL server: it answers in another protocol")),
+        b'N' => return Err(tls_error(server, "the server does not offer it")),
+        _ => return Err(server.server_error("this is no PostgreSQL server: it answers in another protocol")),
     }
     let (connector, name) = connector(server)?;
     let connected = connector.connect(name, stream).await;
-    Ok(Box::new(connected.map_err(|error| insecure(server, &error.to_string()))?))
+    Ok(Box::new(connected.map_err(|error| tls_error(server, &error.to_string()))?))
 }
 
 /// Returns the TLS configuration and the expected server name.
-pub(super) fn connector(server: &Server) -> Result<(TlsConnector, ServerName<'static>), Failure> {
+pub(super) fn connector(server: &Server) -> Result<(TlsConnector, ServerName<'static>), ReadError> {
     let name = ServerName::try_from(server.host.clone())
-        .map_err(|_| insecure(server, "the host is no name that a certificate could bear"))?;
+        .map_err(|_| tls_error(server, "the host is no name that a certificate could bear"))?;
     Ok((TlsConnector::from(Arc::new(config(server)?)), name))
 }
 
-fn insecure(server: &Server, reason: &str) -> Failure {
-    server.wrong(&format!("no secure connection (TLS): {reason}"))
+fn tls_error(server: &Server, reason: &str) -> ReadError {
+    server.server_error(&format!("no secure connection (TLS): {reason}"))
 }
 
-fn config(server: &Server) -> Result<ClientConfig, Failure> {
-    let failed = |error: Error| insecure(server, &error.to_string());
-    let Pems { root, own } = server.pems()?;
+fn config(server: &Server) -> Result<ClientConfig, ReadError> {
+    let failed = |error: Error| tls_error(server, &error.to_string());
+    let Pems { root, client_identity: own } = server.pems()?;
     let provider = Arc::new(aws_lc_rs::default_provider());
     let inner = match server.safety {
         Safety::VerifyCa | Safety::VerifyFull => {
             let roots = Arc::new(roots(server, root.as_deref())?);
             let built = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build();
-            Some(built.map_err(|error| insecure(server, &error.to_string()))?)
+            Some(built.map_err(|error| tls_error(server, &error.to_string()))?)
         }
         _ => None,
     };
@@ -70,7 +70,7 @@ fn config(server: &Server) -> Result<ClientConfig, Failure> {
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier));
     let Some((certificate, key)) = own else { return Ok(config.with_no_client_auth()) };
-    let unfit = |what: &str| insecure(server, &format!("\"{what}\" holds no PEM that can be read"));
+    let unfit = |what: &str| tls_error(server, &format!("\"{what}\" holds no PEM that can be read"));
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&certificate).collect();
     let chain = chain.ok().filter(|chain| !chain.is_empty()).ok_or_else(|| unfit("sslcert"))?;
     let key = PrivateKeyDer::from_pem_slice(&key).map_err(|_| unfit("sslkey"))?;
@@ -81,7 +81,7 @@ fn config(server: &Server) -> Result<ClientConfig, Failure> {
 }
 
 /// Returns the given CA certificates, or those of the system.
-fn roots(server: &Server, given: Option<&[u8]>) -> Result<RootCertStore, Failure> {
+fn roots(server: &Server, given: Option<&[u8]>) -> Result<RootCertStore, ReadError> {
     let mut roots = RootCertStore::empty();
     let Some(given) = given else {
         let found = rustls_native_certs::load_native_certs();
@@ -90,8 +90,8 @@ fn roots(server: &Server, given: Option<&[u8]>) -> Result<RootCertStore, Failure
     };
     for certificate in CertificateDer::pem_slice_iter(given) {
         let certificate =
-            certificate.map_err(|_| insecure(server, "\"sslrootcert\" holds no PEM that can be read"))?;
-        roots.add(certificate).map_err(|error| insecure(server, &format!("\"sslrootcert\": {error}")))?;
+            certificate.map_err(|_| tls_error(server, "\"sslrootcert\" holds no PEM that can be read"))?;
+        roots.add(certificate).map_err(|error| tls_error(server, &format!("\"sslrootcert\": {error}")))?;
     }
     Ok(roots)
 }

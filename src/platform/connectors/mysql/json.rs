@@ -4,26 +4,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::Failure;
+use super::super::ReadError;
 use super::super::relational::Engine as _;
-use super::super::relational::catalogue::{Form, Order, Relation};
+use super::super::relational::catalogue::{ColumnForm, CursorOrder, Relation};
 use super::super::relational::session::Session;
-use super::super::values::Kind;
+use super::super::values::ValueKind;
 use super::MySql;
 
 /// Type of a column that may or may not contain JSON.
-pub(super) const DOUBTFUL: &str = "text or json";
+pub(super) const DOUBTFUL_TYPE: &str = "text or json";
 
 /// Check constraints in the information schema.
 ///
 /// Visible only to users with rights on the whole database.
-pub(super) struct Known {
+pub(super) struct JsonColumns {
     mariadb: bool,
     checks: BTreeMap<String, Vec<String>>,
 }
 
-impl Known {
-    pub(super) async fn look(session: &mut Session<'_, MySql>, of: &str) -> Result<Self, Failure> {
+impl JsonColumns {
+    pub(super) async fn load(session: &mut Session<'_, MySql>, of: &str) -> Result<Self, ReadError> {
         let version = session.texts::<1>("SELECT VERSION()".to_owned()).await?;
         let mariadb = version.iter().any(|[version]| version.contains("MariaDB"));
         let mut checks: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -46,7 +46,7 @@ impl Known {
             _ if !possible => of,
             Some(checks) if checks.iter().any(|clause| is_about(clause, column)) => "json".to_owned(),
             Some(_) if !view => of,
-            _ => DOUBTFUL.to_owned(),
+            _ => DOUBTFUL_TYPE.to_owned(),
         }
     }
 }
@@ -66,14 +66,14 @@ fn is_about(clause: &str, column: &str) -> bool {
 ///
 /// Uses the definition of the table. For views and for users with rights on some columns only, runs
 /// a query in which the server puts a value into an array.
-pub(super) async fn settle(session: &mut Session<'_, MySql>, relation: &mut Relation) -> Result<(), Failure> {
+pub(super) async fn resolve_doubtful(session: &mut Session<'_, MySql>, relation: &mut Relation) -> Result<(), ReadError> {
     let doubtful: Vec<_> =
         (0..relation.columns.len()).filter(|place| relation.readings[*place].doubtful).collect();
     if doubtful.is_empty() {
         return Ok(());
     }
     let mut json: BTreeSet<usize> = BTreeSet::new();
-    let defined = if relation.form == Form::View { None } else { definition(session, relation).await };
+    let defined = if relation.form == ColumnForm::View { None } else { definition(session, relation).await };
     if let Some(definition) = defined {
         let checks: Vec<_> = definition.lines().filter_map(|line| line.split_once(" CHECK (")).collect();
         json.extend(doubtful.iter().copied().filter(|place| {
@@ -100,9 +100,9 @@ pub(super) async fn settle(session: &mut Session<'_, MySql>, relation: &mut Rela
     for place in doubtful {
         let reading = &mut relation.readings[place];
         reading.doubtful = false;
-        reading.order = Order::Text;
+        reading.order = CursorOrder::Text;
         if json.contains(&place) {
-            reading.kind = Kind::Json;
+            reading.kind = ValueKind::Json;
         }
     }
     Ok(())

@@ -11,58 +11,58 @@ use parquet::file::reader::RowGroupReader;
 use parquet::schema::types::{Type, TypePtr};
 use serde_json::{Map, Value};
 
-use super::super::Column as Described;
-use super::super::LARGEST_RECORD;
+use super::super::SourceColumn as Described;
+use super::super::MAX_RECORD_BYTES;
 use super::super::exact::free;
 use super::super::row::distinct;
-use super::Record;
-use super::kind::{Kind, Raw};
+use super::ParquetRecord;
+use super::kind::{LogicalKind, PhysicalKind};
 use super::pages::Guarded;
 
 /// Maximum nesting, deeper than real tables and safe for the stack.
-pub(super) const DEEPEST: usize = 64;
+pub(super) const MAX_DEPTH: usize = 64;
 
 /// Bytes of a value in addition to those of a text.
 const PLAIN: usize = 8;
 
 /// Structure of a file's rows.
-pub(super) struct Shape(Vec<(String, Node, bool)>);
+pub(super) struct RowShape(Vec<(String, SchemaNode, bool)>);
 
-enum Node {
+enum SchemaNode {
     /// Values of a column.
     Leaf {
         column: usize,
-        kind: Kind,
+        kind: LogicalKind,
     },
     Group {
         first: usize,
-        fields: Vec<(String, Node)>,
+        fields: Vec<(String, SchemaNode)>,
     },
     /// Present if the definition level of its first column is at least `defined`.
     Optional {
         defined: i16,
-        inner: Box<Node>,
+        inner: Box<SchemaNode>,
     },
     /// Elements continue while the first column repeats at this level.
     List {
         defined: i16,
         repeated: i16,
-        inner: Box<Node>,
+        inner: Box<SchemaNode>,
     },
     /// A list of groups with a key and a value field.
     Pairs {
-        inner: Box<Node>,
+        inner: Box<SchemaNode>,
         key: String,
         value: String,
     },
 }
 
-impl Shape {
+impl RowShape {
     /// Reads a schema.
     ///
     /// With `arrow`, times of a day have no zone regardless of the schema, because Arrow has none.
     pub(super) fn of(root: &Type, arrow: bool) -> Result<Self> {
-        let mut building = Building { next: 0, deep: 0, arrow };
+        let mut building = Building { next: 0, depth: 0, arrow };
         let mut fields = Vec::new();
         for (field, name) in root.get_fields().iter().zip(names(root)) {
             let node = building.node(field, 0, 0)?;
@@ -73,7 +73,7 @@ impl Shape {
 
     /// Returns the columns of a row according to the schema.
     pub(super) fn columns(&self) -> Vec<Described> {
-        let described = |(name, node, optional): &(String, Node, bool)| Described {
+        let described = |(name, node, optional): &(String, SchemaNode, bool)| Described {
             nullable: Some(*optional),
             ..Described::new(name, node.name())
         };
@@ -84,30 +84,30 @@ impl Shape {
 /// Counts the columns during the descent.
 struct Building {
     next: usize,
-    deep: usize,
+    depth: usize,
     arrow: bool,
 }
 
 impl Building {
-    fn node(&mut self, field: &TypePtr, defined: i16, repeated: i16) -> Result<Node> {
+    fn node(&mut self, field: &TypePtr, defined: i16, repeated: i16) -> Result<SchemaNode> {
         let inner = |node| Box::new(node);
         Ok(match repetition(field) {
             Repetition::REQUIRED => self.required(field, defined, repeated)?,
             Repetition::OPTIONAL => {
                 let defined = defined + 1;
-                Node::Optional { defined, inner: inner(self.required(field, defined, repeated)?) }
+                SchemaNode::Optional { defined, inner: inner(self.required(field, defined, repeated)?) }
             }
             Repetition::REPEATED => {
                 let (defined, repeated) = (defined + 1, repeated + 1);
-                Node::List { defined, repeated, inner: inner(self.required(field, defined, repeated)?) }
+                SchemaNode::List { defined, repeated, inner: inner(self.required(field, defined, repeated)?) }
             }
         })
     }
 
-    fn required(&mut self, field: &TypePtr, defined: i16, repeated: i16) -> Result<Node> {
+    fn required(&mut self, field: &TypePtr, defined: i16, repeated: i16) -> Result<SchemaNode> {
         if field.is_primitive() {
             self.next += 1;
-            return Ok(Node::Leaf { column: self.next - 1, kind: Kind::of(field, self.arrow) });
+            return Ok(SchemaNode::Leaf { column: self.next - 1, kind: LogicalKind::of(field, self.arrow) });
         }
         if let Some(LogicalType::Variant(_)) = field.get_basic_info().logical_type_ref() {
             return Err(ParquetError::General(format!(
@@ -115,16 +115,16 @@ impl Building {
                 field.name()
             )));
         }
-        self.deep += 1;
-        if self.deep > DEEPEST {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
             return Err(ParquetError::General("its columns are nested too deeply".into()));
         }
         let node = self.group(field, defined, repeated);
-        self.deep -= 1;
+        self.depth -= 1;
         node
     }
 
-    fn group(&mut self, field: &TypePtr, defined: i16, repeated: i16) -> Result<Node> {
+    fn group(&mut self, field: &TypePtr, defined: i16, repeated: i16) -> Result<SchemaNode> {
         let first = self.next;
         let info = field.get_basic_info();
         let is = |logical: &LogicalType, converted: &[ConvertedType]| {
@@ -141,7 +141,7 @@ impl Building {
                 && let [key, value] = names(only).as_slice()
             {
                 let (key, value) = (key.clone(), value.clone());
-                return Ok(Node::Pairs { inner: Box::new(self.node(only, defined, repeated)?), key, value });
+                return Ok(SchemaNode::Pairs { inner: Box::new(self.node(only, defined, repeated)?), key, value });
             }
         }
         let mut fields = Vec::new();
@@ -151,14 +151,14 @@ impl Building {
         if self.next == first {
             return Err(ParquetError::General(format!("the group {} has no columns", field.name())));
         }
-        Ok(Node::Group { first, fields })
+        Ok(SchemaNode::Group { first, fields })
     }
 
     /// Builds a list.
     ///
     /// The repeated field wraps the elements, except in files of old writers, where it is the
     /// element. These rules of the format distinguish them.
-    fn list(&mut self, list: &Type, only: &TypePtr, defined: i16, repeated: i16) -> Result<Node> {
+    fn list(&mut self, list: &Type, only: &TypePtr, defined: i16, repeated: i16) -> Result<SchemaNode> {
         let named = only.name() == "array" || only.name() == format!("{}_tuple", list.name());
         let inner = match only.is_group().then(|| only.get_fields()) {
             Some([element]) if !named && repetition(element) != Repetition::REPEATED => {
@@ -166,11 +166,11 @@ impl Building {
             }
             _ => self.required(only, defined, repeated)?,
         };
-        Ok(Node::List { defined, repeated, inner: Box::new(inner) })
+        Ok(SchemaNode::List { defined, repeated, inner: Box::new(inner) })
     }
 }
 
-impl Node {
+impl SchemaNode {
     fn first(&self) -> usize {
         match self {
             Self::Leaf { column, .. } => *column,
@@ -257,9 +257,9 @@ fn repetition(field: &Type) -> Repetition {
 
 /// Columns of one row group.
 pub(super) struct Columns {
-    columns: Vec<Column>,
+    columns: Vec<LeafColumn>,
     /// Remaining bytes for the values of a row.
-    room: usize,
+    remaining_bytes: usize,
 }
 
 impl Columns {
@@ -269,9 +269,9 @@ impl Columns {
                 let about = group.metadata().column(number).column_descr_ptr();
                 let (deepest, repeats) = (about.max_def_level(), about.max_rep_level());
                 let pages = Guarded::new(group.get_column_page_reader(number)?, &about);
-                Ok(Column {
+                Ok(LeafColumn {
                     reader: get_column_reader(about, Box::new(pages)),
-                    deepest,
+                    value_level: deepest,
                     repeats,
                     defined: Vec::new(),
                     repeated: Vec::new(),
@@ -280,7 +280,7 @@ impl Columns {
                 })
             })
             .collect::<Result<_>>()
-            .map(|columns| Self { columns, room: LARGEST_RECORD })
+            .map(|columns| Self { columns, remaining_bytes: MAX_RECORD_BYTES })
     }
 
     /// Reads the values of the next `count` rows, which must exist.
@@ -291,8 +291,8 @@ impl Columns {
     /// Returns the next row.
     ///
     /// Fails if it exceeds the record limit: many of its values may be one dictionary value.
-    pub(super) fn row(&mut self, shape: &Shape) -> Result<Record> {
-        self.room = LARGEST_RECORD;
+    pub(super) fn row(&mut self, shape: &RowShape) -> Result<ParquetRecord> {
+        self.remaining_bytes = MAX_RECORD_BYTES;
         let mut row = Map::new();
         for (name, node, _) in &shape.0 {
             row.insert(name.clone(), node.take(self)?);
@@ -300,50 +300,50 @@ impl Columns {
         Ok(row)
     }
 
-    fn value(&mut self, number: usize, kind: &Kind) -> Result<Value> {
+    fn value(&mut self, number: usize, kind: &LogicalKind) -> Result<Value> {
         let (value, size) = self.column(number)?.take(kind)?;
-        let left = self.room.checked_sub(size);
-        self.room = left.ok_or_else(|| {
-            ParquetError::General(format!("a row is larger than {} MiB", LARGEST_RECORD >> 20))
+        let left = self.remaining_bytes.checked_sub(size);
+        self.remaining_bytes = left.ok_or_else(|| {
+            ParquetError::General(format!("a row is larger than {} MiB", MAX_RECORD_BYTES >> 20))
         })?;
         Ok(value)
     }
 
-    fn column(&mut self, number: usize) -> Result<&mut Column> {
-        self.columns.get_mut(number).ok_or_else(short)
+    fn column(&mut self, number: usize) -> Result<&mut LeafColumn> {
+        self.columns.get_mut(number).ok_or_else(truncated_error)
     }
 }
 
-struct Column {
+struct LeafColumn {
     reader: ColumnReader,
     /// Definition level of present values.
-    deepest: i16,
+    value_level: i16,
     /// Number of enclosing lists.
     repeats: i16,
     defined: Vec<i16>,
     repeated: Vec<i16>,
-    values: std::vec::IntoIter<Raw>,
+    values: std::vec::IntoIter<PhysicalKind>,
     next: usize,
 }
 
-impl Column {
+impl LeafColumn {
     fn fill(&mut self, count: usize) -> Result<()> {
         self.defined.clear();
         self.repeated.clear();
         self.next = 0;
-        let levels = (self.deepest > 0).then_some(&mut self.defined);
+        let levels = (self.value_level > 0).then_some(&mut self.defined);
         let lists = (self.repeats > 0).then_some(&mut self.repeated);
         let into = Filling { count, levels, lists };
         let values = match &mut self.reader {
-            ColumnReader::BoolColumnReader(reader) => into.read(reader, Raw::Bool),
-            ColumnReader::Int32ColumnReader(reader) => into.read(reader, |n| Raw::Int(n.into())),
-            ColumnReader::Int64ColumnReader(reader) => into.read(reader, Raw::Int),
-            ColumnReader::Int96ColumnReader(reader) => into.read(reader, Raw::Int96),
-            ColumnReader::FloatColumnReader(reader) => into.read(reader, Raw::Float),
-            ColumnReader::DoubleColumnReader(reader) => into.read(reader, Raw::Double),
-            ColumnReader::ByteArrayColumnReader(reader) => into.read(reader, Raw::Bytes),
+            ColumnReader::BoolColumnReader(reader) => into.read(reader, PhysicalKind::Bool),
+            ColumnReader::Int32ColumnReader(reader) => into.read(reader, |n| PhysicalKind::Int(n.into())),
+            ColumnReader::Int64ColumnReader(reader) => into.read(reader, PhysicalKind::Int),
+            ColumnReader::Int96ColumnReader(reader) => into.read(reader, PhysicalKind::Int96),
+            ColumnReader::FloatColumnReader(reader) => into.read(reader, PhysicalKind::Float),
+            ColumnReader::DoubleColumnReader(reader) => into.read(reader, PhysicalKind::Double),
+            ColumnReader::ByteArrayColumnReader(reader) => into.read(reader, PhysicalKind::Bytes),
             ColumnReader::FixedLenByteArrayColumnReader(reader) => {
-                into.read(reader, |bytes| Raw::Bytes(bytes.into()))
+                into.read(reader, |bytes| PhysicalKind::Bytes(bytes.into()))
             }
         };
         self.values = values?.into_iter();
@@ -351,7 +351,7 @@ impl Column {
     }
 
     fn defined(&self) -> Result<i16> {
-        if self.deepest == 0 { Ok(0) } else { self.defined.get(self.next).copied().ok_or_else(short) }
+        if self.value_level == 0 { Ok(0) } else { self.defined.get(self.next).copied().ok_or_else(truncated_error) }
     }
 
     fn repeats(&self, level: i16) -> bool {
@@ -359,20 +359,20 @@ impl Column {
     }
 
     /// Returns the next value, and its approximate size in bytes.
-    fn take(&mut self, kind: &Kind) -> Result<(Value, usize)> {
-        let there = self.defined()? == self.deepest;
+    fn take(&mut self, kind: &LogicalKind) -> Result<(Value, usize)> {
+        let there = self.defined()? == self.value_level;
         self.next += 1;
         if !there {
             return Ok((Value::Null, PLAIN));
         }
-        let raw = self.values.next().ok_or_else(short)?;
-        let size = PLAIN + if let Raw::Bytes(bytes) = &raw { bytes.len() } else { 0 };
+        let raw = self.values.next().ok_or_else(truncated_error)?;
+        let size = PLAIN + if let PhysicalKind::Bytes(bytes) = &raw { bytes.len() } else { 0 };
         Ok((kind.value(raw), size))
     }
 
     fn skip(&mut self) -> Result<()> {
-        if self.defined()? == self.deepest {
-            return Err(short());
+        if self.defined()? == self.value_level {
+            return Err(truncated_error());
         }
         self.next += 1;
         Ok(())
@@ -390,17 +390,17 @@ impl Filling<'_> {
     fn read<T: DataType>(
         self,
         reader: &mut ColumnReaderImpl<T>,
-        raw: impl Fn(T::T) -> Raw,
-    ) -> Result<Vec<Raw>> {
+        raw: impl Fn(T::T) -> PhysicalKind,
+    ) -> Result<Vec<PhysicalKind>> {
         let mut values = Vec::new();
         let (rows, ..) = reader.read_records(self.count, self.levels, self.lists, &mut values)?;
         if rows < self.count {
-            return Err(short());
+            return Err(truncated_error());
         }
         Ok(values.into_iter().map(raw).collect())
     }
 }
 
-fn short() -> ParquetError {
+fn truncated_error() -> ParquetError {
     ParquetError::General("its columns do not fit together".into())
 }

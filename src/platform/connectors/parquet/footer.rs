@@ -6,8 +6,8 @@ use std::os::unix::fs::FileExt as _;
 use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
-use super::assembly::DEEPEST;
-use super::thrift::{I32, LIST, Reader, STRUCT};
+use super::assembly::MAX_DEPTH;
+use super::thrift::{I32, LIST, ThriftReader, STRUCT};
 
 /// Bytes of the footer's length and `PAR1`.
 const TAIL: u64 = 8;
@@ -22,15 +22,15 @@ const CHILDREN: i16 = 5;
 ///
 /// Returns the metadata of a file without row groups whose writer gave the empty list no type, as
 /// fastparquet and hyparquet-writer do; the decoder cannot read it.
-pub(super) fn look(file: &File) -> Result<Option<ParquetMetaData>> {
+pub(super) fn check_nesting(file: &File) -> Result<Option<ParquetMetaData>> {
     let Some(mut footer) = footer(file) else { return Ok(None) };
-    let mut reader = Reader::new(&footer);
+    let mut reader = ThriftReader::new(&footer);
     let (mut last, mut untyped) = (0, None);
     while let Some(Some(field)) = reader.field(last) {
         last = field.number;
         let at = reader.at();
         if field.number == SCHEMA && field.kind == LIST {
-            if depth(&mut Reader::new(&footer[at..])).is_none_or(|depth| depth > DEEPEST) {
+            if depth(&mut ThriftReader::new(&footer[at..])).is_none_or(|depth| depth > MAX_DEPTH) {
                 return Err(ParquetError::General("its columns are nested too deeply".into()));
             }
         } else if field.number == ROW_GROUPS && footer.get(at) == Some(&0) {
@@ -59,7 +59,7 @@ fn footer(file: &File) -> Option<Vec<u8>> {
 }
 
 /// Returns the depth of a schema whose elements state the number of their children.
-fn depth(reader: &mut Reader<'_>) -> Option<usize> {
+fn depth(reader: &mut ThriftReader<'_>) -> Option<usize> {
     let (_, count) = reader.list()?;
     let (mut open, mut deepest) = (Vec::new(), 0);
     for _ in 0..count {

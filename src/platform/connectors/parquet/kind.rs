@@ -13,7 +13,7 @@ use super::civil;
 const JULIAN: i64 = 2_440_588;
 
 /// A value as stored in the file.
-pub(super) enum Raw {
+pub(super) enum PhysicalKind {
     Bool(bool),
     Int(i64),
     Int96(Int96),
@@ -24,7 +24,7 @@ pub(super) enum Raw {
 
 /// Meaning of a column.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum LogicalKind {
     Boolean,
     Integer,
     Unsigned(u32),
@@ -47,7 +47,7 @@ pub(super) enum Kind {
     Interval,
 }
 
-impl Kind {
+impl LogicalKind {
     pub(super) fn of(field: &Type, arrow: bool) -> Self {
         let info = field.get_basic_info();
         let physical = field.get_physical_type();
@@ -118,24 +118,24 @@ impl Kind {
     /// Converts a value to its form in a row.
     ///
     /// A value that does not fit the kind keeps its form in the file.
-    pub(super) fn value(&self, raw: Raw) -> Value {
+    pub(super) fn value(&self, raw: PhysicalKind) -> Value {
         match (self, raw) {
-            (Self::Unsigned(bits), Raw::Int(number)) => (number.cast_unsigned() & mask(*bits)).into(),
-            (Self::Decimal(scale, _), Raw::Int(number)) => point(&number.to_string(), *scale).into(),
-            (Self::Decimal(scale, _), Raw::Bytes(found)) => point(&digits(found.data()), *scale).into(),
-            (Self::Date, Raw::Int(days)) => date(days).into(),
-            (Self::Time(parts, utc), Raw::Int(number)) => {
+            (Self::Unsigned(bits), PhysicalKind::Int(number)) => (number.cast_unsigned() & mask(*bits)).into(),
+            (Self::Decimal(scale, _), PhysicalKind::Int(number)) => point(&number.to_string(), *scale).into(),
+            (Self::Decimal(scale, _), PhysicalKind::Bytes(found)) => point(&digits(found.data()), *scale).into(),
+            (Self::Date, PhysicalKind::Int(days)) => date(days).into(),
+            (Self::Time(parts, utc), PhysicalKind::Int(number)) => {
                 let time = civil::time(i128::from(number) * i128::from(1_000_000_000 / parts));
                 time.map_or_else(|| number.into(), |time| zoned(time, *utc))
             }
-            (Self::Timestamp(parts, moment), Raw::Int(number)) => timestamp(number, *parts, *moment),
-            (_, Raw::Bool(truth)) => truth.into(),
-            (_, Raw::Int(number)) => number.into(),
-            (_, Raw::Int96(at)) => moment(&at),
+            (Self::Timestamp(parts, moment), PhysicalKind::Int(number)) => timestamp(number, *parts, *moment),
+            (_, PhysicalKind::Bool(truth)) => truth.into(),
+            (_, PhysicalKind::Int(number)) => number.into(),
+            (_, PhysicalKind::Int96(at)) => moment(&at),
             // Through the shortest decimal text, so that 0.1 stays 0.1.
-            (_, Raw::Float(number)) => number.to_string().parse().map_or(Value::Null, real),
-            (_, Raw::Double(number)) => real(number),
-            (_, Raw::Bytes(found)) => self.of_bytes(found.data()),
+            (_, PhysicalKind::Float(number)) => number.to_string().parse().map_or(Value::Null, real),
+            (_, PhysicalKind::Double(number)) => real(number),
+            (_, PhysicalKind::Bytes(found)) => self.of_bytes(found.data()),
         }
     }
 
@@ -163,8 +163,8 @@ fn parts(unit: &TimeUnit) -> i64 {
     }
 }
 
-fn decimal_of(scale: i32, precision: i32) -> Kind {
-    Kind::Decimal(usize::try_from(scale).unwrap_or(0), precision)
+fn decimal_of(scale: i32, precision: i32) -> LogicalKind {
+    LogicalKind::Decimal(usize::try_from(scale).unwrap_or(0), precision)
 }
 
 fn mask(bits: u32) -> u64 {

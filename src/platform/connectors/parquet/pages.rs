@@ -13,22 +13,22 @@ use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::schema::types::ColumnDescriptor;
 
-use super::thrift::{I32, Reader, STRUCT};
+use super::thrift::{I32, ThriftReader, STRUCT};
 
 /// Maximum uncompressed size of a page in bytes (256 MiB).
 ///
 /// A row group's column may be a single page.
-const LARGEST_PAGE: u64 = 256 << 20;
+const MAX_PAGE_BYTES: u64 = 256 << 20;
 /// Maximum size of a page's values in bytes (128 MiB) if they share prefixes.
-const LARGEST_SHARED: u64 = 128 << 20;
+const MAX_SHARED_BYTES: u64 = 128 << 20;
 /// Maximum number of dictionary values; each takes about 32 bytes plus its content.
-const LARGEST_DICTIONARY: u64 = 1 << 22;
+const MAX_DICTIONARY_VALUES: u64 = 1 << 22;
 /// Maximum number of list values read at once, and of a row.
-pub(super) const LISTED: u64 = 1 << 21;
+pub(super) const MAX_LIST_VALUES: u64 = 1 << 21;
 /// Maximum size of a page header in bytes; its statistics may be long texts.
-const LARGEST_HEADER: usize = 1 << 20;
+const MAX_HEADER_BYTES: usize = 1 << 20;
 /// Bytes read at first for a header; most are shorter.
-const USUAL_HEADER: usize = 1 << 10;
+const TYPICAL_HEADER_BYTES: usize = 1 << 10;
 
 /// Fields of a page header that determine the memory of the page.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub(super) struct Budget {
     smallest: u64,
     lists: bool,
     /// Number of the column's values, if they are in lists.
-    pub(super) listed: u64,
+    pub(super) list_values: u64,
     /// Size of the largest page; each text read at once may keep one page in memory.
     pub(super) largest: u64,
     /// True if the values are texts or bytes.
@@ -61,15 +61,15 @@ pub(super) fn check(file: &File, column: &ColumnChunkMetaData) -> Result<Budget>
     let length = file.metadata()?.len();
     let start = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
     let bounds = (u64::try_from(start), u64::try_from(column.compressed_size()));
-    let (Ok(start), Ok(size)) = bounds else { return Err(wrong(column, "has no place in the file")) };
+    let (Ok(start), Ok(size)) = bounds else { return Err(page_error(column, "has no place in the file")) };
     let end = start.checked_add(size).filter(|end| *end <= length);
-    let end = end.ok_or_else(|| wrong(column, "is longer than the file"))?;
+    let end = end.ok_or_else(|| page_error(column, "is longer than the file"))?;
     let mut budget = Budget::of(column.column_descr());
     let (mut at, mut read) = (start, 0_i64);
     while at < end && read < column.num_values() {
-        let (header, bytes) = header_at(file, at, end).ok_or_else(|| wrong(column, DAMAGED))?;
+        let (header, bytes) = header_at(file, at, end).ok_or_else(|| page_error(column, DAMAGED))?;
         at += bytes;
-        at += budget.admit(&header, end - at).map_err(|what| wrong(column, what))?;
+        at += budget.admit(&header, end - at).map_err(|what| page_error(column, what))?;
         if header.kind != DICTIONARY {
             read = read.saturating_add(header.values);
         }
@@ -89,7 +89,7 @@ impl Budget {
             Physical::FIXED_LEN_BYTE_ARRAY => u64::try_from(column.type_length()).unwrap_or(0),
         };
         let texts = matches!(column.physical_type(), Physical::BYTE_ARRAY | Physical::FIXED_LEN_BYTE_ARRAY);
-        Self { smallest, lists: column.max_rep_level() > 0, listed: 0, largest: 0, texts }
+        Self { smallest, lists: column.max_rep_level() > 0, list_values: 0, largest: 0, texts }
     }
 
     /// Checks a page header; returns the number of bytes that follow it.
@@ -100,46 +100,46 @@ impl Budget {
         if compressed > left {
             return Err("has a page that is longer than the column");
         }
-        if uncompressed > LARGEST_PAGE {
+        if uncompressed > MAX_PAGE_BYTES {
             return Err("has a page of more than 256 MiB");
         }
         self.largest = uncompressed.max(self.largest);
         if header.kind == DICTIONARY {
-            if count > LARGEST_DICTIONARY || count.saturating_mul(self.smallest) > uncompressed {
+            if count > MAX_DICTIONARY_VALUES || count.saturating_mul(self.smallest) > uncompressed {
                 return Err("has a dictionary of too many values");
             }
             return Ok(compressed);
         }
         if self.lists {
-            self.listed = self.listed.saturating_add(count);
+            self.list_values = self.list_values.saturating_add(count);
         }
         Ok(compressed)
     }
 }
 
-fn wrong(column: &ColumnChunkMetaData, what: &str) -> ParquetError {
+fn page_error(column: &ColumnChunkMetaData, what: &str) -> ParquetError {
     ParquetError::General(format!("the column {} {what}", column.column_descr().path().string()))
 }
 
 /// Reads the header at an offset, and returns it with its length.
 fn header_at(file: &File, at: u64, end: u64) -> Option<(Header, u64)> {
-    let mut room = USUAL_HEADER;
+    let mut room = TYPICAL_HEADER_BYTES;
     loop {
         let left = usize::try_from(end - at).unwrap_or(usize::MAX);
         let mut bytes = vec![0; room.min(left)];
         file.read_exact_at(&mut bytes, at).ok()?;
-        let mut reader = Reader::new(&bytes);
+        let mut reader = ThriftReader::new(&bytes);
         if let Some(header) = header(&mut reader) {
             return Some((header, reader.at() as u64));
         }
-        if room >= left || room >= LARGEST_HEADER {
+        if room >= left || room >= MAX_HEADER_BYTES {
             return None;
         }
         room *= 16;
     }
 }
 
-fn header(reader: &mut Reader<'_>) -> Option<Header> {
+fn header(reader: &mut ThriftReader<'_>) -> Option<Header> {
     let mut found = Header::default();
     let mut last = 0;
     while let Some(field) = reader.field(last)? {
@@ -189,7 +189,7 @@ impl Guarded {
             let width = usize::try_from(16 - self.levels.0.leading_zeros()).unwrap_or(16);
             rows(repeats, width, count, &mut self.row)?;
         }
-        let mut reader = Reader::new(values);
+        let mut reader = ThriftReader::new(values);
         let lengths = match encoding {
             _ if values.is_empty() => 0,
             Encoding::DELTA_LENGTH_BYTE_ARRAY => 1,
@@ -200,7 +200,7 @@ impl Guarded {
         for _ in 0..lengths {
             sum = sum.saturating_add(deltas(&mut reader, count).ok_or(DAMAGED)?);
         }
-        if sum > LARGEST_SHARED { Err("has a page whose values are too long together") } else { Ok(()) }
+        if sum > MAX_SHARED_BYTES { Err("has a page whose values are too long together") } else { Ok(()) }
     }
 
     /// Returns the repetition levels of a page, its values, their number and encoding.
@@ -240,7 +240,7 @@ fn with_length(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 ///
 /// The levels are runs or packed bits; level 0 starts a row.
 fn rows(levels: &[u8], width: usize, count: u64, row: &mut u64) -> Result<(), &'static str> {
-    let mut reader = Reader::new(levels);
+    let mut reader = ThriftReader::new(levels);
     let mut left = count;
     while left > 0 && reader.at() < levels.len() {
         let head = reader.unsigned().ok_or(DAMAGED)?;
@@ -262,14 +262,14 @@ fn rows(levels: &[u8], width: usize, count: u64, row: &mut u64) -> Result<(), &'
             for at in 0..usize::try_from(left.min(fits)).unwrap_or(0) {
                 let begins = !(at * width..(at + 1) * width).any(bit);
                 *row = if begins { 1 } else { *row + 1 };
-                if *row > LISTED {
+                if *row > MAX_LIST_VALUES {
                     break;
                 }
             }
             left -= left.min((head >> 1).saturating_mul(8));
-            reader.pass(end - start).ok_or(DAMAGED)?;
+            reader.advance(end - start).ok_or(DAMAGED)?;
         }
-        if *row > LISTED {
+        if *row > MAX_LIST_VALUES {
             return Err("has a row of more than 2,097,152 values");
         }
     }
@@ -279,7 +279,7 @@ fn rows(levels: &[u8], width: usize, count: u64, row: &mut u64) -> Result<(), &'
 /// Skips delta-encoded lengths and returns their sum.
 ///
 /// `None` if there are more than `most`, or one is negative.
-fn deltas(reader: &mut Reader<'_>, most: u64) -> Option<u64> {
+fn deltas(reader: &mut ThriftReader<'_>, most: u64) -> Option<u64> {
     let (block, parts, count) = (reader.unsigned()?, reader.unsigned()?, reader.unsigned()?);
     let mut length = reader.signed()?;
     if count > most || parts == 0 || parts > 1 << 12 || block % parts != 0 || block == 0 {
@@ -351,10 +351,10 @@ impl Iterator for Guarded {
 
 #[cfg(test)]
 mod tests {
-    use super::{Budget, DICTIONARY, Header, LARGEST_PAGE, LISTED, Reader, deltas, header, rows};
+    use super::{Budget, DICTIONARY, Header, MAX_PAGE_BYTES, MAX_LIST_VALUES, ThriftReader, deltas, header, rows};
 
     fn budget(smallest: u64) -> Budget {
-        Budget { smallest, lists: true, listed: 0, largest: 0, texts: true }
+        Budget { smallest, lists: true, list_values: 0, largest: 0, texts: true }
     }
 
     fn page(compressed: i64, uncompressed: i64, values: i64) -> Header {
@@ -370,11 +370,11 @@ mod tests {
             (page(-1, 100, 1), 10),
             (page(10, -1, 1), 10),
             (page(10, 100, -1), 10),
-            (page(10, i64::try_from(LARGEST_PAGE).unwrap() + 1, 1), 10),
+            (page(10, i64::try_from(MAX_PAGE_BYTES).unwrap() + 1, 1), 10),
         ] {
             assert!(plain.admit(&header, left).is_err(), "{header:?}");
         }
-        assert_eq!(plain.listed, 1_000_000_000, "those of lists are counted");
+        assert_eq!(plain.list_values, 1_000_000_000, "those of lists are counted");
     }
 
     #[test]
@@ -384,7 +384,7 @@ mod tests {
         let mut row = 0;
         assert_eq!(rows(&levels, 1, 1_010, &mut row), Ok(()));
         assert_eq!(row, 5, "the last row of a page may go on in the next");
-        assert_eq!(rows(&[0x80, 0x80, 0x80, 0x02, 1], 1, LISTED - 5, &mut row), Ok(()));
+        assert_eq!(rows(&[0x80, 0x80, 0x80, 0x02, 1], 1, MAX_LIST_VALUES - 5, &mut row), Ok(()));
         assert!(rows(&[2, 1], 1, 1, &mut row).is_err());
         assert!(rows(&[0x80], 1, 1, &mut 0).is_err());
     }
@@ -402,14 +402,14 @@ mod tests {
         // Blocks of 128 in 4 parts, 3 values, the first is 1; minimum delta 0, and no bits for the
         // rest.
         let lengths = [0x80, 0x01, 4, 3, 2, 0, 0, 0, 0, 0];
-        assert_eq!(deltas(&mut Reader::new(&lengths), 3), Some(3));
-        assert_eq!(deltas(&mut Reader::new(&lengths), 2), None, "more lengths than values");
-        assert_eq!(deltas(&mut Reader::new(&lengths[..7]), 3), None, "cut off");
+        assert_eq!(deltas(&mut ThriftReader::new(&lengths), 3), Some(3));
+        assert_eq!(deltas(&mut ThriftReader::new(&lengths), 2), None, "more lengths than values");
+        assert_eq!(deltas(&mut ThriftReader::new(&lengths[..7]), 3), None, "cut off");
         // The second and third lengths are 1 + 2 and 3 + 1: deltas of -1 plus 3 or 2, in two bits
         // each.
         let mut lengths = vec![0x80, 0x01, 4, 3, 2, 1, 2, 0, 0, 0, 0b1011];
         lengths.extend([0; 7]);
-        assert_eq!(deltas(&mut Reader::new(&lengths), 3), Some(1 + 3 + 4));
+        assert_eq!(deltas(&mut ThriftReader::new(&lengths), 3), Some(1 + 3 + 4));
     }
 
     #[test]
@@ -417,7 +417,7 @@ mod tests {
         // Type 0, sizes 100 and 10, a data page of 7 values in encoding 0, and an unknown field.
         let bytes = [0x15, 0, 0x15, 200, 1, 0x15, 20, 0x2c, 0x15, 14, 0x15, 0, 0, 0x58, 2, b'a', b'b', 0];
         let expected = page(10, 100, 7);
-        assert_eq!(header(&mut Reader::new(&bytes)), Some(expected));
-        assert_eq!(header(&mut Reader::new(&bytes[..bytes.len() - 1])), None);
+        assert_eq!(header(&mut ThriftReader::new(&bytes)), Some(expected));
+        assert_eq!(header(&mut ThriftReader::new(&bytes[..bytes.len() - 1])), None);
     }
 }

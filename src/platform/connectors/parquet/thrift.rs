@@ -1,10 +1,10 @@
 //! Minimal reader of Thrift's compact protocol, to find fields of a structure.
 
 /// Maximum nesting of structures; Parquet uses far less.
-const DEEPEST: usize = 32;
+const MAX_DEPTH: usize = 32;
 
 /// Cursor over the bytes of a structure.
-pub(super) struct Reader<'b> {
+pub(super) struct ThriftReader<'b> {
     bytes: &'b [u8],
     at: usize,
 }
@@ -20,7 +20,7 @@ pub(super) const BINARY: u8 = 8;
 pub(super) const LIST: u8 = 9;
 pub(super) const STRUCT: u8 = 12;
 
-impl<'b> Reader<'b> {
+impl<'b> ThriftReader<'b> {
     pub(super) fn new(bytes: &'b [u8]) -> Self {
         Self { bytes, at: 0 }
     }
@@ -56,7 +56,7 @@ impl<'b> Reader<'b> {
     }
 
     /// Skips `count` bytes.
-    pub(super) fn pass(&mut self, count: usize) -> Option<()> {
+    pub(super) fn advance(&mut self, count: usize) -> Option<()> {
         self.at = self.at.checked_add(count).filter(|end| *end <= self.bytes.len())?;
         Some(())
     }
@@ -64,7 +64,7 @@ impl<'b> Reader<'b> {
     /// Returns the next `count` bytes.
     pub(super) fn take(&mut self, count: usize) -> Option<&'b [u8]> {
         let start = self.at;
-        self.pass(count)?;
+        self.advance(count)?;
         self.bytes.get(start..self.at)
     }
 
@@ -88,7 +88,7 @@ impl<'b> Reader<'b> {
 
     /// Skips the value of a field.
     pub(super) fn skip(&mut self, kind: u8) -> Option<()> {
-        self.skip_within(kind, DEEPEST)
+        self.skip_within(kind, MAX_DEPTH)
     }
 
     fn skip_within(&mut self, kind: u8, depth: usize) -> Option<()> {
@@ -96,12 +96,12 @@ impl<'b> Reader<'b> {
         match kind {
             // The type of a boolean field is its value.
             1 | 2 => Some(()),
-            3 => self.pass(1),
+            3 => self.advance(1),
             4..=6 => self.unsigned().map(|_| ()),
-            7 => self.pass(8),
+            7 => self.advance(8),
             BINARY => {
                 let length = usize::try_from(self.unsigned()?).ok()?;
-                self.pass(length)
+                self.advance(length)
             }
             LIST | 10 => {
                 let (kind, count) = self.list()?;
@@ -131,6 +131,6 @@ impl<'b> Reader<'b> {
 
     /// In lists and maps, a boolean takes one byte.
     fn skip_element(&mut self, kind: u8, depth: usize) -> Option<()> {
-        if matches!(kind, 1 | 2) { self.pass(1) } else { self.skip_within(kind, depth) }
+        if matches!(kind, 1 | 2) { self.advance(1) } else { self.skip_within(kind, depth) }
     }
 }

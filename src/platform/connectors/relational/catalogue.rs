@@ -1,17 +1,17 @@
 //! Tables of a database, with the reading and identity of their rows.
 
 use super::super::row::{RowText, bytes, digest_of};
-use super::super::values::Kind;
-use super::super::{Column, Table};
+use super::super::values::ValueKind;
+use super::super::{SourceColumn, SourceTable};
 use super::Engine;
 
 /// A column as listed by a server; columns of a table are adjacent and in order.
-pub(in super::super) struct Line {
+pub(in super::super) struct CatalogLine {
     pub(in super::super) schema: String,
     /// True if table names include the schema.
     pub(in super::super) prefixed: bool,
     pub(in super::super) table: String,
-    pub(in super::super) form: Form,
+    pub(in super::super) form: ColumnForm,
     /// True if the table belongs to an extension.
     pub(in super::super) extension: bool,
     pub(in super::super) column: String,
@@ -19,7 +19,7 @@ pub(in super::super) struct Line {
     pub(in super::super) shown: String,
     pub(in super::super) nullable: bool,
     /// Type that determines the reading.
-    pub(in super::super) of: String,
+    pub(in super::super) type_name: String,
     pub(in super::super) primary: Option<Primary>,
 }
 
@@ -48,7 +48,7 @@ pub(in super::super) enum Same {
 
 /// Kind of a relation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) enum Form {
+pub(in super::super) enum ColumnForm {
     Table,
     /// A table with inheriting tables.
     Parent,
@@ -58,18 +58,18 @@ pub(in super::super) enum Form {
 }
 
 /// Reading and order of a column.
-pub(in super::super) struct Reading {
-    pub(in super::super) kind: Kind,
+pub(in super::super) struct ColumnReader {
+    pub(in super::super) kind: ValueKind,
     /// Selected expression.
-    pub(in super::super) selected: String,
-    pub(in super::super) order: Order,
+    pub(in super::super) expression: String,
+    pub(in super::super) order: CursorOrder,
     /// True if the column may or may not contain JSON.
     pub(in super::super) doubtful: bool,
 }
 
 /// Order of a cursor column's values.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in super::super) enum Order {
+pub(in super::super) enum CursorOrder {
     /// Order of the server: by the column, or by a number derived from it.
     ///
     /// `marks` selects the values that may become the mark; rows that match `always` are always
@@ -83,7 +83,7 @@ pub(in super::super) enum Order {
 
 /// Identity of a table's rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in super::super) enum Key {
+pub(in super::super) enum TableKey {
     /// One integer, in the column at this index.
     Number(usize),
     /// Columns at these indices.
@@ -101,17 +101,17 @@ pub(in super::super) struct Relation {
     pub(in super::super) full_name: String,
     pub(in super::super) schema: String,
     pub(in super::super) table: String,
-    pub(in super::super) form: Form,
+    pub(in super::super) form: ColumnForm,
     pub(in super::super) extension: bool,
     /// Name in SQL statements.
     pub(in super::super) path: String,
-    pub(in super::super) columns: Vec<Column>,
-    pub(in super::super) readings: Vec<Reading>,
-    pub(in super::super) key: Key,
+    pub(in super::super) columns: Vec<SourceColumn>,
+    pub(in super::super) readings: Vec<ColumnReader>,
+    pub(in super::super) key: TableKey,
 }
 
 /// Groups the lines of a catalogue into relations.
-pub(in super::super) fn relations<E: Engine>(lines: Vec<Line>) -> Vec<Relation> {
+pub(in super::super) fn relations<E: Engine>(lines: Vec<CatalogLine>) -> Vec<Relation> {
     let mut found: Vec<Relation> = Vec::new();
     let mut keys: Vec<(usize, Vec<(usize, Same)>)> = Vec::new();
     for line in lines {
@@ -120,7 +120,7 @@ pub(in super::super) fn relations<E: Engine>(lines: Vec<Line>) -> Vec<Relation> 
             keys.push((0, Vec::new()));
             found.push(Relation {
                 name: if line.prefixed { full_name.clone() } else { line.table.clone() },
-                path: E::path(&line.schema, &line.table, matches!(line.form, Form::Table | Form::Parent)),
+                path: E::path(&line.schema, &line.table, matches!(line.form, ColumnForm::Table | ColumnForm::Parent)),
                 full_name,
                 schema: line.schema,
                 table: line.table,
@@ -128,17 +128,17 @@ pub(in super::super) fn relations<E: Engine>(lines: Vec<Line>) -> Vec<Relation> 
                 extension: line.extension,
                 columns: Vec::new(),
                 readings: Vec::new(),
-                key: Key::Content,
+                key: TableKey::Content,
             });
         }
         let (Some(relation), Some((size, parts))) = (found.last_mut(), keys.last_mut()) else { continue };
-        let (view, primary) = (line.form == Form::View, line.primary.is_some());
+        let (view, primary) = (line.form == ColumnForm::View, line.primary.is_some());
         if let Some(Primary { columns, same }) = line.primary {
             *size = columns;
             parts.push((relation.columns.len(), same));
         }
-        relation.readings.push(E::reading(&line.of, &E::quoted(&line.column)));
-        relation.columns.push(Column {
+        relation.readings.push(E::column_reader(&line.type_name, &E::quoted(&line.column)));
+        relation.columns.push(SourceColumn {
             name: line.column,
             kind: line.shown,
             nullable: (!view).then_some(line.nullable),
@@ -147,11 +147,11 @@ pub(in super::super) fn relations<E: Engine>(lines: Vec<Line>) -> Vec<Relation> 
     }
     for (relation, (size, parts)) in found.iter_mut().zip(keys) {
         relation.key = match parts.as_slice() {
-            [] => Key::Content,
-            parts if parts.len() != size => Key::Foreign,
-            [(place, _)] if relation.readings[*place].kind == Kind::Integer => Key::Number(*place),
-            parts if parts.iter().any(|(_, same)| *same == Same::Unknown) => Key::Foreign,
-            _ => Key::Columns(parts),
+            [] => TableKey::Content,
+            parts if parts.len() != size => TableKey::Foreign,
+            [(place, _)] if relation.readings[*place].kind == ValueKind::Integer => TableKey::Number(*place),
+            parts if parts.iter().any(|(_, same)| *same == Same::Unknown) => TableKey::Foreign,
+            _ => TableKey::Columns(parts),
         };
     }
     found
@@ -161,37 +161,37 @@ impl Relation {
     /// Switches to reading a named table with its inheriting tables.
     ///
     /// The table's key does not identify their rows.
-    pub(in super::super) fn asked_for<E: Engine>(&mut self) {
+    pub(in super::super) fn include_children<E: Engine>(&mut self) {
         self.path = E::path(&self.schema, &self.table, false);
-        if self.form == Form::Parent {
-            self.key = Key::Foreign;
+        if self.form == ColumnForm::Parent {
+            self.key = TableKey::Foreign;
         }
     }
 
     /// Converts the relation to its form in the schema.
-    pub(in super::super) fn shown(self) -> Table {
-        let kind = if self.form == Form::View { "view" } else { "table" };
-        Table { name: self.name, kind, columns: self.columns }
+    pub(in super::super) fn shown(self) -> SourceTable {
+        let kind = if self.form == ColumnForm::View { "view" } else { "table" };
+        SourceTable { name: self.name, kind, columns: self.columns }
     }
 
-    pub(in super::super) fn place(&self, column: &str) -> Option<usize> {
+    pub(in super::super) fn column_index(&self, column: &str) -> Option<usize> {
         self.columns.iter().position(|found| found.name == column)
     }
 
     /// Returns the SQL that selects its columns and the expressions of its key.
     pub(in super::super) fn select(&self) -> String {
-        let columns = self.readings.iter().map(|reading| &reading.selected);
+        let columns = self.readings.iter().map(|reading| &reading.expression);
         let selected: Vec<_> = columns.chain(self.expressions()).map(String::as_str).collect();
         format!("SELECT {} FROM {}", selected.join(", "), self.path)
     }
 
     fn expressions(&self) -> impl Iterator<Item = &String> {
-        let parts = if let Key::Columns(parts) = &self.key { parts.as_slice() } else { &[] };
+        let parts = if let TableKey::Columns(parts) = &self.key { parts.as_slice() } else { &[] };
         parts.iter().filter_map(|(_, same)| if let Same::Expression(sql) = same { Some(sql) } else { None })
     }
 
     /// Digest of the row format, which differs for a recreated table.
-    pub(in super::super) fn shape(&self) -> String {
+    pub(in super::super) fn row_signature(&self) -> String {
         let kinds: Vec<_> = self.readings.iter().map(|reading| &reading.kind).collect();
         let names: Vec<_> = self.columns.iter().map(|column| &column.name).collect();
         digest_of(&format!("{names:?} {kinds:?} {:?} {}", self.key, self.select()))
@@ -208,12 +208,12 @@ impl Relation {
     ) -> Result<Option<&'t str>, F> {
         let number;
         let parts = match &self.key {
-            Key::Number(place) => {
+            TableKey::Number(place) => {
                 number = [(*place, Same::Text)];
                 &number[..]
             }
-            Key::Columns(parts) => parts,
-            Key::Foreign | Key::Content => return Ok(None),
+            TableKey::Columns(parts) => parts,
+            TableKey::Foreign | TableKey::Content => return Ok(None),
         };
         text.clear();
         let mut expressions = self.columns.len()..;
@@ -222,7 +222,7 @@ impl Relation {
                 if let Same::Expression(_) = same { expressions.next().unwrap_or(*place) } else { *place };
             let raw = value(place)?.unwrap_or_default();
             match std::str::from_utf8(raw) {
-                Ok(found) => text.put("t", folded(found, same)),
+                Ok(found) => text.put("t", canonical_text(found, same)),
                 Err(_) => text.put("b", &bytes(raw)),
             }
         }
@@ -231,7 +231,7 @@ impl Relation {
 }
 
 /// Normalises a key value.
-fn folded<'t>(text: &'t str, same: &Same) -> &'t str {
+fn canonical_text<'t>(text: &'t str, same: &Same) -> &'t str {
     match same {
         Same::Trimmed => text.trim_end_matches(' '),
         Same::Number if text == "-0" => "0",
@@ -244,7 +244,7 @@ fn folded<'t>(text: &'t str, same: &Same) -> &'t str {
 
 #[cfg(test)]
 mod tests {
-    use super::{Same, folded};
+    use super::{Same, canonical_text};
 
     #[test]
     fn equal_keys_are_written_alike() {
@@ -255,7 +255,7 @@ mod tests {
             (Same::Number, "0.50", "0.5"),
             (Same::Trimmed, "a  ", "a"),
         ] {
-            assert_eq!(folded(one, &same), folded(other, &same), "{one}");
+            assert_eq!(canonical_text(one, &same), canonical_text(other, &same), "{one}");
         }
         for (same, one, other) in [
             (Same::Number, "100", "1"),
@@ -264,7 +264,7 @@ mod tests {
             (Same::Text, "1.00", "1"),
             (Same::Text, "a ", "a"),
         ] {
-            assert_ne!(folded(one, &same), folded(other, &same), "{one}");
+            assert_ne!(canonical_text(one, &same), canonical_text(other, &same), "{one}");
         }
     }
 }

@@ -6,29 +6,29 @@ use serde::{Deserialize, Serialize};
 
 use super::super::row::{RowText, digest_of};
 use super::super::server::Server;
-use super::super::values::Kind;
-use super::super::{Failure, Intake, Take, lies_before};
+use super::super::values::ValueKind;
+use super::super::{ReadError, RowSink, WriteMode, is_before_cursor};
 use super::Engine;
-use super::catalogue::{Key, Order, Relation};
+use super::catalogue::{TableKey, CursorOrder, Relation};
 use super::session::Session;
 use crate::platform::order::Point;
 
 /// Maximum values of integer types; a key that reached one cannot grow.
-const LARGEST_KEYS: [&str; 4] = ["2147483647", "4294967295", "9223372036854775807", "18446744073709551615"];
+const MAX_KEYS: [&str; 4] = ["2147483647", "4294967295", "9223372036854775807", "18446744073709551615"];
 /// First year of dates that mean "no end", which are never a mark.
 const ENDLESS_YEAR: &str = "9999-";
 
 /// Position of a table's last read.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Mark {
+pub(super) struct TableCursor {
     /// Digest of the row format.
     shape: String,
-    at: At,
+    at: TablePosition,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum At {
+enum TablePosition {
     /// Greatest integer key with the digest of its row.
     ///
     /// If that row changed or is gone, the table may have been refilled, so its keys prove nothing.
@@ -40,7 +40,7 @@ enum At {
 }
 
 /// Reads a table and writes its rows.
-pub(super) struct Reader<'r, 's, E: Engine> {
+pub(super) struct TableReader<'r, 's, E: Engine> {
     session: &'r mut Session<'s, E>,
     relation: &'r Relation,
     sink: Sink<'r, E>,
@@ -50,17 +50,17 @@ pub(super) struct Reader<'r, 's, E: Engine> {
 struct Sink<'r, E> {
     server: &'r Server,
     relation: &'r Relation,
-    intake: &'r mut dyn Intake,
+    intake: &'r mut dyn RowSink,
     text: RowText,
     identity: RowText,
     engine: PhantomData<E>,
 }
 
-impl<'r, 's, E: Engine> Reader<'r, 's, E> {
+impl<'r, 's, E: Engine> TableReader<'r, 's, E> {
     pub(super) fn new(
         session: &'r mut Session<'s, E>,
         relation: &'r Relation,
-        intake: &'r mut dyn Intake,
+        intake: &'r mut dyn RowSink,
     ) -> Self {
         let (text, identity) = (RowText::default(), RowText::default());
         let sink = Sink { server: session.server, relation, intake, text, identity, engine: PhantomData };
@@ -68,36 +68,36 @@ impl<'r, 's, E: Engine> Reader<'r, 's, E> {
     }
 
     /// Reads new rows since `before`, by the cursor column if there is one.
-    pub(super) async fn read(mut self, cursor: Option<usize>, before: Option<Mark>) -> Result<Mark, Failure> {
-        let shape = self.relation.shape();
+    pub(super) async fn read(mut self, cursor: Option<usize>, before: Option<TableCursor>) -> Result<TableCursor, ReadError> {
+        let shape = self.relation.row_signature();
         let before = before.filter(|before| before.shape == shape).map(|before| before.at);
         let at = match (cursor, &self.relation.key) {
-            (_, Key::Foreign) => self.replace().await?,
+            (_, TableKey::Foreign) => self.replace().await?,
             (Some(cursor), _) => self.by_cursor(cursor, before).await?,
-            (None, Key::Number(key)) => self.by_number(*key, before).await?,
+            (None, TableKey::Number(key)) => self.by_number(*key, before).await?,
             (None, _) => self.by_rows(before.as_ref()).await?,
         };
-        Ok(Mark { shape, at })
+        Ok(TableCursor { shape, at })
     }
 
-    async fn by_number(&mut self, key: usize, before: Option<At>) -> Result<At, Failure> {
+    async fn by_number(&mut self, key: usize, before: Option<TablePosition>) -> Result<TablePosition, ReadError> {
         let relation = self.relation;
         let quoted = E::quoted(&relation.columns[key].name);
         let mut start = None;
-        if let Some(At::Number { last, digest }) = before
-            && !LARGEST_KEYS.contains(&last.as_str())
+        if let Some(TablePosition::Number { last, digest }) = before
+            && !MAX_KEYS.contains(&last.as_str())
             && let Some(literal) = E::literal(&relation.readings[key].kind, &last)
         {
             let sql = format!("{} WHERE {quoted} = {literal}", relation.select());
             let mut same = false;
             self.each(sql, |sink, row| {
-                same = digest_of(sink.put(row)?) == digest;
+                same = digest_of(sink.write_row(row)?) == digest;
                 Ok(())
             })
             .await?;
             start = same.then_some((last, digest, literal));
         }
-        self.sink.intake.table(&relation.name, if start.is_some() { Take::New } else { Take::All })?;
+        self.sink.intake.begin_table(&relation.name, if start.is_some() { WriteMode::Append } else { WriteMode::Replace })?;
         let condition =
             start.as_ref().map_or(String::new(), |(.., after)| format!("WHERE {quoted} > {after}"));
         let sql = format!("{} {condition} ORDER BY {quoted}", relation.select());
@@ -105,51 +105,51 @@ impl<'r, 's, E: Engine> Reader<'r, 's, E> {
         self.each(sql, |sink, row| {
             last.clear();
             last.extend_from_slice(sink.value(row, key)?.unwrap_or_default());
-            sink.put(row)?;
-            sink.intake.row(sink.text.text(), None)
+            sink.write_row(row)?;
+            sink.intake.push_row(sink.text.text(), None)
         })
         .await?;
         let (last, digest) = match start {
             Some((last_before, digest, _)) if last.is_empty() => (last_before, digest),
             _ => (String::from_utf8_lossy(&last).into_owned(), digest_of(self.sink.text.text())),
         };
-        Ok(At::Number { last, digest })
+        Ok(TablePosition::Number { last, digest })
     }
 
-    async fn by_cursor(&mut self, cursor: usize, before: Option<At>) -> Result<At, Failure> {
+    async fn by_cursor(&mut self, cursor: usize, before: Option<TablePosition>) -> Result<TablePosition, ReadError> {
         let column = &self.relation.columns[cursor].name;
         let since = match before {
-            Some(At::Cursor { column: earlier, last }) if earlier == *column => Some(last),
+            Some(TablePosition::Cursor { column: earlier, last }) if earlier == *column => Some(last),
             _ => None,
         };
         let last = match &self.relation.readings[cursor].order {
-            Order::Server { number, marks, always } => {
+            CursorOrder::Server { number, marks, always } => {
                 let quoted = E::quoted(column);
                 let by = match number {
-                    Some(number) => (number.as_str(), &Kind::Integer),
+                    Some(number) => (number.as_str(), &ValueKind::Integer),
                     None => (quoted.as_str(), &self.relation.readings[cursor].kind),
                 };
                 self.by_order(cursor, by, since, (marks, always.as_deref())).await?
             }
-            Order::Text => self.by_text(cursor, since).await?,
-            Order::None => {
+            CursorOrder::Text => self.by_text(cursor, since).await?,
+            CursorOrder::None => {
                 let message = format!("\"{column}\" cannot be a cursor: its values have no order");
-                return Err(self.sink.server.wrong_at(Some(&self.relation.name), &message));
+                return Err(self.sink.server.table_error(Some(&self.relation.name), &message));
             }
         };
-        Ok(At::Cursor { column: column.clone(), last })
+        Ok(TablePosition::Cursor { column: column.clone(), last })
     }
 
     /// Lets the server select the rows.
     async fn by_order(
         &mut self,
         cursor: usize,
-        (by, kind): (&str, &Kind),
+        (by, kind): (&str, &ValueKind),
         since: Option<Option<String>>,
         (marks, always): (&str, Option<&str>),
-    ) -> Result<Option<String>, Failure> {
+    ) -> Result<Option<String>, ReadError> {
         let (relation, reading) = (self.relation, &self.relation.readings[cursor]);
-        let selected = if *kind == reading.kind { &reading.selected } else { by };
+        let selected = if *kind == reading.kind { &reading.expression } else { by };
         let mut last = since.clone().flatten();
         let mark = since.as_ref().and_then(Option::as_ref).and_then(|last| E::literal(kind, last));
         // Determine the new mark first: without snapshots, a concurrent row is then read twice
@@ -169,8 +169,8 @@ impl<'r, 's, E: Engine> Reader<'r, 's, E> {
             let always = always.map_or(String::new(), |always| format!(" OR {always}"));
             format!("WHERE {by} >= {mark} OR {by} IS NULL{always}")
         });
-        self.take_told_apart(since.is_some())?;
-        self.each(format!("{} {condition}", relation.select()), Sink::hand_over).await?;
+        self.begin_keyed_table(since.is_some())?;
+        self.each(format!("{} {condition}", relation.select()), Sink::emit_row).await?;
         Ok(last)
     }
 
@@ -179,60 +179,60 @@ impl<'r, 's, E: Engine> Reader<'r, 's, E> {
         &mut self,
         cursor: usize,
         since: Option<Option<String>>,
-    ) -> Result<Option<String>, Failure> {
-        self.take_told_apart(since.is_some())?;
+    ) -> Result<Option<String>, ReadError> {
+        self.begin_keyed_table(since.is_some())?;
         let mut last = since.flatten();
         let start = last.as_deref().and_then(Point::parse);
         let mut reached = start.clone();
         self.each(self.relation.select(), |sink, row| {
             let at = sink.value(row, cursor)?.and_then(|raw| std::str::from_utf8(raw).ok());
             if let Some((at, point)) = at.and_then(|at| Some((at, Point::parse(at)?))) {
-                if start.as_ref().is_some_and(|start| lies_before(&point, start)) {
+                if start.as_ref().is_some_and(|start| is_before_cursor(&point, start)) {
                     return Ok(());
                 }
                 if !at.starts_with(ENDLESS_YEAR)
-                    && reached.as_ref().is_none_or(|reached| reached.yields_to(&point))
+                    && reached.as_ref().is_none_or(|reached| reached.advances_to(&point))
                 {
                     (last, reached) = (Some(at.to_owned()), Some(point));
                 }
             }
-            sink.hand_over(row)
+            sink.emit_row(row)
         })
         .await?;
         Ok(last)
     }
 
-    async fn by_rows(&mut self, before: Option<&At>) -> Result<At, Failure> {
-        self.take_told_apart(matches!(before, Some(At::Rows)))?;
-        self.each(self.relation.select(), Sink::hand_over).await?;
-        Ok(At::Rows)
+    async fn by_rows(&mut self, before: Option<&TablePosition>) -> Result<TablePosition, ReadError> {
+        self.begin_keyed_table(matches!(before, Some(TablePosition::Rows)))?;
+        self.each(self.relation.select(), Sink::emit_row).await?;
+        Ok(TablePosition::Rows)
     }
 
     /// Reads all rows and replaces the stored ones.
-    async fn replace(&mut self) -> Result<At, Failure> {
-        self.sink.intake.table(&self.relation.name, Take::All)?;
+    async fn replace(&mut self) -> Result<TablePosition, ReadError> {
+        self.sink.intake.begin_table(&self.relation.name, WriteMode::Replace)?;
         self.each(self.relation.select(), |sink, row| {
-            sink.put(row)?;
-            sink.intake.row(sink.text.text(), None)
+            sink.write_row(row)?;
+            sink.intake.push_row(sink.text.text(), None)
         })
         .await?;
-        Ok(At::Rows)
+        Ok(TablePosition::Rows)
     }
 
-    fn take_told_apart(&mut self, again: bool) -> Result<(), Failure> {
+    fn begin_keyed_table(&mut self, again: bool) -> Result<(), ReadError> {
         let take = match (again, &self.relation.key) {
-            (false, _) => Take::All,
-            (true, Key::Content) => Take::Unseen,
-            (true, _) => Take::Latest,
+            (false, _) => WriteMode::Replace,
+            (true, TableKey::Content) => WriteMode::AppendUnseen,
+            (true, _) => WriteMode::Upsert,
         };
-        self.sink.intake.table(&self.relation.name, take)
+        self.sink.intake.begin_table(&self.relation.name, take)
     }
 
     async fn each(
         &mut self,
         sql: String,
-        mut take: impl FnMut(&mut Sink<'r, E>, &E::Row) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+        mut take: impl FnMut(&mut Sink<'r, E>, &E::Row) -> Result<(), ReadError>,
+    ) -> Result<(), ReadError> {
         let Self { session, relation, sink } = self;
         session.each(Some(&relation.name), sql, &mut |row| take(sink, row)).await
     }
@@ -243,17 +243,17 @@ impl<E: Engine> Sink<'_, E> {
     ///
     /// With a key, a changed row replaces its stored version. Without one, the content is the
     /// identity.
-    fn hand_over(&mut self, row: &E::Row) -> Result<(), Failure> {
-        self.put(row)?;
+    fn emit_row(&mut self, row: &E::Row) -> Result<(), ReadError> {
+        self.write_row(row)?;
         let (server, name) = (self.server, Some(self.relation.name.as_str()));
-        let value = |place| E::value(row, place).map_err(|error| server.failed(name, &error));
+        let value = |place| E::value(row, place).map_err(|error| server.query_error(name, &error));
         let identity = self.relation.identity(&mut self.identity, value)?;
         let row = self.text.text();
-        self.intake.row(row, Some(identity.unwrap_or(row)))
+        self.intake.push_row(row, Some(identity.unwrap_or(row)))
     }
 
     /// Formats the row as JSON.
-    fn put(&mut self, row: &E::Row) -> Result<&str, Failure> {
+    fn write_row(&mut self, row: &E::Row) -> Result<&str, ReadError> {
         self.text.clear();
         for (place, column) in self.relation.columns.iter().enumerate() {
             let value = self.value(row, place)?;
@@ -262,7 +262,7 @@ impl<E: Engine> Sink<'_, E> {
         Ok(self.text.finish())
     }
 
-    fn value<'v>(&self, row: &'v E::Row, place: usize) -> Result<Option<&'v [u8]>, Failure> {
-        E::value(row, place).map_err(|error| self.server.failed(Some(&self.relation.name), &error))
+    fn value<'v>(&self, row: &'v E::Row, place: usize) -> Result<Option<&'v [u8]>, ReadError> {
+        E::value(row, place).map_err(|error| self.server.query_error(Some(&self.relation.name), &error))
     }
 }

@@ -2,7 +2,7 @@
 
 use futures_util::TryStreamExt as _;
 
-use super::super::Failure;
+use super::super::ReadError;
 use super::super::link::{Link, Protocol};
 use super::super::server::Server;
 use super::Engine;
@@ -16,7 +16,7 @@ pub(in super::super) struct Session<'s, E: Engine> {
 
 impl<'s, E: Engine> Session<'s, E> {
     /// Connects and logs in.
-    pub(super) async fn open(server: &'s Server) -> Result<Self, Failure> {
+    pub(super) async fn open(server: &'s Server) -> Result<Self, ReadError> {
         let mut link = Link::open(server, E::PROTOCOL).await?;
         let mut login = E::login(server, &link).await;
         if E::PROTOCOL == Protocol::MySql
@@ -36,12 +36,12 @@ impl<'s, E: Engine> Session<'s, E> {
         &mut self,
         about: Option<&str>,
         sql: String,
-        take: &mut dyn FnMut(&E::Row) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+        take: &mut dyn FnMut(&E::Row) -> Result<(), ReadError>,
+    ) -> Result<(), ReadError> {
         let Self { server, connection, link } = self;
         let mut rows = E::rows(connection, sql);
         while let Some(row) = rows.try_next().await.map_err(|error| failed(server, link, about, &error))? {
-            link.row();
+            link.reset_row_bytes();
             take(&row)?;
         }
         Ok(())
@@ -51,13 +51,13 @@ impl<'s, E: Engine> Session<'s, E> {
     pub(in super::super) async fn texts<const N: usize>(
         &mut self,
         sql: String,
-    ) -> Result<Vec<[String; N]>, Failure> {
+    ) -> Result<Vec<[String; N]>, ReadError> {
         let server = self.server;
         let mut found = Vec::new();
         self.each(None, sql, &mut |row| {
             let mut line = [const { String::new() }; N];
             for (index, text) in line.iter_mut().enumerate() {
-                let raw = E::value(row, index).map_err(|error| server.failed(None, &error))?;
+                let raw = E::value(row, index).map_err(|error| server.query_error(None, &error))?;
                 *text = String::from_utf8_lossy(raw.unwrap_or_default()).into_owned();
             }
             found.push(line);
@@ -69,9 +69,9 @@ impl<'s, E: Engine> Session<'s, E> {
 }
 
 /// Describes an error of the link or of the driver.
-fn failed(server: &Server, link: &Link, about: Option<&str>, error: &sqlx::Error) -> Failure {
+fn failed(server: &Server, link: &Link, about: Option<&str>, error: &sqlx::Error) -> ReadError {
     match link.failure() {
-        Some(reason) => server.wrong_at(about, reason),
-        None => server.failed(about, error),
+        Some(reason) => server.table_error(about, reason),
+        None => server.query_error(about, error),
     }
 }

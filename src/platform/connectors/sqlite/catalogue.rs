@@ -5,10 +5,10 @@ use rusqlite::{Connection, Row};
 use serde_json::Value;
 
 use super::super::row::{RowText, bytes, digest_of, real};
-use super::super::{Column, Table};
+use super::super::{SourceColumn, SourceTable};
 
 /// Suffixes of the shadow tables of each module; their prefix is the virtual table.
-const SHADOWS: [(&str, &[&str]); 2] = [
+const SHADOW_SUFFIXES: [(&str, &[&str]); 2] = [
     (
         "vec0",
         &["_chunks", "_info", "_rowids", "_auxiliary", "_vector_chunks", "_metadatachunks", "_metadatatext"],
@@ -18,7 +18,7 @@ const SHADOWS: [(&str, &[&str]); 2] = [
 
 /// Kind of a name in the schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum SqliteColumnForm {
     Table,
     View,
     /// Rows computed by a module.
@@ -28,22 +28,22 @@ pub(super) enum Form {
 }
 
 /// A name in the schema.
-pub(super) struct Entry {
+pub(super) struct SqliteEntry {
     pub(super) name: String,
-    pub(super) form: Form,
+    pub(super) form: SqliteColumnForm,
 }
 
 /// A table or view of the file.
-pub(super) struct Relation {
+pub(super) struct SqliteRelation {
     pub(super) name: String,
     pub(super) view: bool,
-    pub(super) columns: Vec<Column>,
-    pub(super) key: Key,
+    pub(super) columns: Vec<SourceColumn>,
+    pub(super) key: SqliteKey,
 }
 
 /// Identity of a table's rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Key {
+pub(super) enum SqliteKey {
     /// The column at this index is the row number.
     Number(usize),
     /// Columns at these indices with their collations.
@@ -63,7 +63,7 @@ pub(super) enum Collation {
 }
 
 /// Lists the names in the file, sorted.
-pub(super) fn list(connection: &Connection) -> rusqlite::Result<Vec<Entry>> {
+pub(super) fn list(connection: &Connection) -> rusqlite::Result<Vec<SqliteEntry>> {
     let mut query = connection.prepare(
         "SELECT name, type FROM pragma_table_list
          WHERE schema = 'main' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name",
@@ -73,13 +73,13 @@ pub(super) fn list(connection: &Connection) -> rusqlite::Result<Vec<Entry>> {
     let modules = unknown_modules(connection)?;
     let entry = |(name, kind): (String, String)| {
         let form = match kind.as_str() {
-            "view" => Form::View,
-            "virtual" => Form::Virtual,
-            "shadow" => Form::Shadow,
-            _ if is_shadow(&name, &modules) => Form::Shadow,
-            _ => Form::Table,
+            "view" => SqliteColumnForm::View,
+            "virtual" => SqliteColumnForm::Virtual,
+            "shadow" => SqliteColumnForm::Shadow,
+            _ if is_shadow(&name, &modules) => SqliteColumnForm::Shadow,
+            _ => SqliteColumnForm::Table,
         };
-        Entry { name, form }
+        SqliteEntry { name, form }
     };
     Ok(found.into_iter().map(entry).collect())
 }
@@ -119,14 +119,14 @@ fn is_shadow(name: &str, modules: &[(String, String)]) -> bool {
             return false;
         };
         let plain = rest.trim_end_matches(|last: char| last.is_ascii_digit());
-        let known = SHADOWS.iter().find(|(of, _)| of == module);
+        let known = SHADOW_SUFFIXES.iter().find(|(of, _)| of == module);
         known.is_none_or(|(_, endings)| endings.contains(&plain))
     })
 }
 
 /// Returns the columns and the key of a table or view.
-pub(super) fn describe(connection: &Connection, entry: &Entry) -> rusqlite::Result<Relation> {
-    let view = entry.form == Form::View;
+pub(super) fn describe(connection: &Connection, entry: &SqliteEntry) -> rusqlite::Result<SqliteRelation> {
+    let view = entry.form == SqliteColumnForm::View;
     // Hidden columns (1) belong to virtual tables; generated ones (2, 3) are read normally.
     let mut query = connection.prepare(
         "SELECT name, type, \"notnull\", pk FROM pragma_table_xinfo(?1) WHERE hidden <> 1 ORDER BY cid",
@@ -135,17 +135,17 @@ pub(super) fn describe(connection: &Connection, entry: &Entry) -> rusqlite::Resu
         Ok((row.get(0)?, row.get::<_, Option<String>>(1)?.unwrap_or_default(), row.get(2)?, row.get(3)?))
     })?;
     let found: Vec<(String, String, bool, i64)> = found.collect::<Result<_, _>>()?;
-    let key = if view { Key::Content } else { key(connection, &entry.name, &found)? };
+    let key = if view { SqliteKey::Content } else { key(connection, &entry.name, &found)? };
     let columns = found
         .into_iter()
-        .map(|(name, kind, not_null, primary)| Column {
+        .map(|(name, kind, not_null, primary)| SourceColumn {
             name,
             kind: if kind.is_empty() { "ANY".into() } else { kind },
             nullable: (!view).then_some(!not_null && primary == 0),
             primary_key: (!view).then_some(primary > 0),
         })
         .collect();
-    Ok(Relation { name: entry.name.clone(), view, columns, key })
+    Ok(SqliteRelation { name: entry.name.clone(), view, columns, key })
 }
 
 /// Determines the key.
@@ -156,7 +156,7 @@ fn key(
     connection: &Connection,
     table: &str,
     columns: &[(String, String, bool, i64)],
-) -> rusqlite::Result<Key> {
+) -> rusqlite::Result<SqliteKey> {
     let mut query = connection.prepare(
         "SELECT x.name, lower(x.coll) FROM pragma_index_list(?1) AS l, pragma_index_xinfo(l.name) AS x
          WHERE l.origin = 'pk' AND x.key = 1 ORDER BY x.seqno",
@@ -166,7 +166,7 @@ fn key(
     let primary: Vec<_> = columns.iter().filter(|column| column.3 > 0).collect();
     if found.is_empty() {
         let place = columns.iter().position(|column| column.3 > 0);
-        return Ok(place.filter(|_| primary.len() == 1).map_or(Key::Content, Key::Number));
+        return Ok(place.filter(|_| primary.len() == 1).map_or(SqliteKey::Content, SqliteKey::Number));
     }
     let part = |(name, collation): (Option<String>, String)| {
         let place = columns.iter().position(|column| Some(&column.0) == name.as_ref())?;
@@ -179,21 +179,21 @@ fn key(
         Some((place, collation))
     };
     let parts: Option<Vec<_>> = found.into_iter().map(part).collect();
-    Ok(parts.map_or(Key::Foreign, Key::Columns))
+    Ok(parts.map_or(SqliteKey::Foreign, SqliteKey::Columns))
 }
 
-impl Relation {
+impl SqliteRelation {
     /// Converts the relation to its form in the schema.
-    pub(super) fn table(self) -> Table {
-        Table { name: self.name, kind: if self.view { "view" } else { "table" }, columns: self.columns }
+    pub(super) fn table(self) -> SourceTable {
+        SourceTable { name: self.name, kind: if self.view { "view" } else { "table" }, columns: self.columns }
     }
 
     /// Creates a view with unknown columns.
-    pub(super) fn unknown(entry: &Entry) -> Self {
-        Self { name: entry.name.clone(), view: true, columns: Vec::new(), key: Key::Content }
+    pub(super) fn unknown(entry: &SqliteEntry) -> Self {
+        Self { name: entry.name.clone(), view: true, columns: Vec::new(), key: SqliteKey::Content }
     }
 
-    pub(super) fn place(&self, column: &str) -> Option<usize> {
+    pub(super) fn column_index(&self, column: &str) -> Option<usize> {
         self.columns.iter().position(|found| found.name == column)
     }
 
@@ -203,7 +203,7 @@ impl Relation {
     }
 
     /// Digest of the row format, which differs for a recreated table.
-    pub(super) fn shape(&self) -> String {
+    pub(super) fn row_signature(&self) -> String {
         let columns: Vec<_> = self.columns.iter().map(|column| &column.name).collect();
         digest_of(&format!("{columns:?} {:?}", self.key))
     }
@@ -218,12 +218,12 @@ impl Relation {
     ) -> rusqlite::Result<Option<&'t str>> {
         let number;
         let parts = match &self.key {
-            Key::Number(place) => {
+            SqliteKey::Number(place) => {
                 number = [(*place, Collation::Binary)];
                 &number[..]
             }
-            Key::Columns(parts) => parts,
-            Key::Foreign | Key::Content => return Ok(None),
+            SqliteKey::Columns(parts) => parts,
+            SqliteKey::Foreign | SqliteKey::Content => return Ok(None),
         };
         text.clear();
         for (place, collation) in parts {

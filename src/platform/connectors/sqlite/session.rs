@@ -13,28 +13,28 @@ use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags};
 use tokio::task::AbortHandle;
 
-use super::super::file::Named;
-use super::super::{Failure, LARGEST_RECORD};
+use super::super::file::DataFile;
+use super::super::{ReadError, MAX_RECORD_BYTES};
 
 /// Maximum wait for another process that writes to the file.
-const BUSY: Duration = Duration::from_secs(5);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Interval between interruptions.
-const AGAIN: Duration = Duration::from_millis(50);
+const INTERRUPT_INTERVAL: Duration = Duration::from_millis(50);
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/');
 
 /// An open file, whose queries are interrupted on shutdown or after `limit`.
-pub(super) struct Session {
+pub(super) struct SqliteSession {
     pub(super) connection: Connection,
     path: PathBuf,
     /// Metadata of the file, if it is read as immutable.
-    still: Option<Stamp>,
+    unchanged_stamp: Option<FileStamp>,
     watch: AbortHandle,
 }
 
-type Stamp = (u64, u64, i64, i64);
+type FileStamp = (u64, u64, i64, i64);
 
-impl Session {
-    pub(super) fn open(named: &Named, limit: Option<Duration>) -> Result<Self, Failure> {
+impl SqliteSession {
+    pub(super) fn open(named: &DataFile, limit: Option<Duration>) -> Result<Self, ReadError> {
         let path = named.find()?;
         let mut file = named.open()?;
         let mut header = Vec::new();
@@ -44,32 +44,32 @@ impl Session {
         // is empty, everything is in the file itself: read it as immutable, and let `finish` verify
         // that it did not change.
         let logged = header.get(18..20) == Some(&[2, 2]);
-        let still = (logged && log_is_empty(&path)).then(|| stamp(&about));
+        let still = (logged && is_wal_empty(&path)).then(|| stamp(&about));
         let connection = connect(&path, still.is_some()).map_err(|error| failure(named, None, &error))?;
-        let watch = interrupt_later(named, &connection, limit);
-        Ok(Self { connection, path, still, watch })
+        let watch = interrupt_on_stop(named, &connection, limit);
+        Ok(Self { connection, path, unchanged_stamp: still, watch })
     }
 
     /// Fails if the file changed during the read.
-    pub(super) fn finish(&self, named: &Named) -> Result<(), Failure> {
-        let Some(before) = self.still else { return Ok(()) };
+    pub(super) fn finish(&self, named: &DataFile) -> Result<(), ReadError> {
+        let Some(before) = self.unchanged_stamp else { return Ok(()) };
         let now = self.path.metadata().map_err(|error| named.unreadable(&error))?;
         if stamp(&now) == before {
             Ok(())
         } else {
-            Err(named.wrong("the file was changed while it was read; sync again"))
+            Err(named.content_error("the file was changed while it was read; sync again"))
         }
     }
 }
 
-impl Drop for Session {
+impl Drop for SqliteSession {
     fn drop(&mut self) {
         self.watch.abort();
     }
 }
 
 /// Describes an SQLite error, with the table if given.
-pub(super) fn failure(named: &Named, table: Option<&str>, error: &rusqlite::Error) -> Failure {
+pub(super) fn failure(named: &DataFile, table: Option<&str>, error: &rusqlite::Error) -> ReadError {
     use rusqlite::ErrorCode;
     let said = match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => "this is not a SQLite file, or it is encrypted".to_owned(),
@@ -81,10 +81,10 @@ pub(super) fn failure(named: &Named, table: Option<&str>, error: &rusqlite::Erro
             Some(reason) => return reason,
             None => "reading took too long".to_owned(),
         },
-        Some(ErrorCode::TooBig) => format!("a value is larger than {} MiB", LARGEST_RECORD >> 20),
+        Some(ErrorCode::TooBig) => format!("a value is larger than {} MiB", MAX_RECORD_BYTES >> 20),
         _ => format!("SQLite says: {error}"),
     };
-    named.wrong(table.map_or_else(|| said.clone(), |table| format!("table \"{table}\": {said}")))
+    named.content_error(table.map_or_else(|| said.clone(), |table| format!("table \"{table}\": {said}")))
 }
 
 fn connect(path: &Path, still: bool) -> rusqlite::Result<Connection> {
@@ -98,8 +98,8 @@ fn connect(path: &Path, still: bool) -> rusqlite::Result<Connection> {
         format!("file:{path}{}", if still { "?immutable=1" } else { "" }),
         flags,
     )?;
-    connection.busy_timeout(BUSY)?;
-    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, i32::try_from(LARGEST_RECORD).unwrap_or(i32::MAX))?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, i32::try_from(MAX_RECORD_BYTES).unwrap_or(i32::MAX))?;
     // The file is untrusted: restrict its views and triggers.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
@@ -108,9 +108,9 @@ fn connect(path: &Path, still: bool) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-fn interrupt_later(named: &Named, connection: &Connection, limit: Option<Duration>) -> AbortHandle {
+fn interrupt_on_stop(named: &DataFile, connection: &Connection, limit: Option<Duration>) -> AbortHandle {
     let interrupt = connection.get_interrupt_handle();
-    let stopped = named.reach().stopped();
+    let stopped = named.reach().wait_for_stop();
     let waiting = async move {
         match limit {
             // Continue in both cases.
@@ -120,18 +120,18 @@ fn interrupt_later(named: &Named, connection: &Connection, limit: Option<Duratio
         // Repeat, because an interruption affects running queries only.
         loop {
             interrupt.interrupt();
-            tokio::time::sleep(AGAIN).await;
+            tokio::time::sleep(INTERRUPT_INTERVAL).await;
         }
     };
     named.reach().runtime.spawn(waiting).abort_handle()
 }
 
-fn log_is_empty(path: &Path) -> bool {
+fn is_wal_empty(path: &Path) -> bool {
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
     std::fs::metadata(log).map_or(true, |log| log.len() == 0)
 }
 
-fn stamp(about: &Metadata) -> Stamp {
+fn stamp(about: &Metadata) -> FileStamp {
     (about.ino(), about.len(), about.mtime(), about.mtime_nsec())
 }

@@ -22,7 +22,7 @@ struct Story {
 }
 
 /// Sends requests, always as many at once as the level permits.
-fn send(level: &mut Level, platform: &Platform, calls: usize) -> Story {
+fn send(level: &mut ConcurrencyController, platform: &Platform, calls: usize) -> Story {
     let start = Instant::now();
     let mut now = start;
     let mut workers: BinaryHeap<Reverse<Instant>> = (0..platform.workers).map(|_| Reverse(now)).collect();
@@ -43,7 +43,7 @@ fn send(level: &mut Level, platform: &Platform, calls: usize) -> Story {
         now = ended;
         story.answered += usize::from(answered);
         story.refused += usize::from(!answered);
-        level.ended(if answered { Went::Well(Kind::List) } else { Went::Overloaded }, sent, now, true);
+        level.record(if answered { CallOutcome::Completed(CallKind::List) } else { CallOutcome::Overloaded }, sent, now, true);
         story.levels.push(level.get());
     }
     story.took = now - start;
@@ -57,7 +57,7 @@ fn millis(millis: u64) -> Duration {
 #[tokio::test(start_paused = true)]
 async fn a_large_platform_is_asked_as_much_as_is_permitted_within_a_few_rounds() {
     for latency in [20, 200] {
-        let mut level = Level::new(64);
+        let mut level = ConcurrencyController::new(64);
         let story = send(&mut level, &Platform { latency: millis(latency), workers: 1000 }, 3000);
         assert!(story.levels[..8].iter().all(|level| *level <= 16), "{:?}", &story.levels[..8]);
         let reached = story.levels.iter().position(|level| *level == 64).unwrap();
@@ -70,7 +70,7 @@ async fn a_large_platform_is_asked_as_much_as_is_permitted_within_a_few_rounds()
 
 #[tokio::test(start_paused = true)]
 async fn a_small_platform_is_left_with_a_short_queue_and_hardly_refuses_anything() {
-    let mut level = Level::new(64);
+    let mut level = ConcurrencyController::new(64);
     let story = send(&mut level, &Platform { latency: millis(20), workers: 10 }, 5000);
     assert!(story.refused < story.answered / 20, "{} refused", story.refused);
     let settled = &story.levels[1000..];
@@ -81,18 +81,18 @@ async fn a_small_platform_is_left_with_a_short_queue_and_hardly_refuses_anything
 
 #[tokio::test(start_paused = true)]
 async fn what_was_sent_before_a_refusal_was_noticed_does_not_count_twice() {
-    let mut level = Level::new(64);
+    let mut level = ConcurrencyController::new(64);
     send(&mut level, &Platform { latency: millis(20), workers: 1000 }, 1000);
     let sent = Instant::now();
     for _ in 0..64 {
-        level.ended(Went::Overloaded, sent, sent + millis(20), true);
+        level.record(CallOutcome::Overloaded, sent, sent + millis(20), true);
     }
     assert_eq!(level.get(), 32);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_platform_that_became_slower_for_good_is_asked_as_much_as_before() {
-    let mut level = Level::new(64);
+    let mut level = ConcurrencyController::new(64);
     send(&mut level, &Platform { latency: millis(20), workers: 1000 }, 1000);
     let story = send(&mut level, &Platform { latency: millis(100), workers: 1000 }, 20_000);
     assert!(story.levels.iter().min().unwrap() < &64, "it was noticed");
@@ -101,25 +101,25 @@ async fn a_platform_that_became_slower_for_good_is_asked_as_much_as_before() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_not_used_does_not_grow_and_one_call_is_always_permitted() {
-    let (mut level, now) = (Level::new(64), Instant::now());
+    let (mut level, now) = (ConcurrencyController::new(64), Instant::now());
     for _ in 0..1000 {
-        level.ended(Went::Well(Kind::List), now, now + millis(1), false);
+        level.record(CallOutcome::Completed(CallKind::List), now, now + millis(1), false);
     }
     assert_eq!(level.get(), 8);
     for n in 0..100 {
         let sent = now + millis(10 * n);
-        level.ended(Went::Overloaded, sent, sent + millis(1), true);
+        level.record(CallOutcome::Overloaded, sent, sent + millis(1), true);
     }
     assert_eq!(level.get(), 1);
-    assert_eq!(Level::new(0).get(), 1);
+    assert_eq!(ConcurrencyController::new(0).get(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_connect_that_takes_longer_than_a_list_is_no_sign_of_a_queue() {
-    let (mut level, mut now) = (Level::new(64), Instant::now());
-    for (kind, took) in [(Kind::List, 20), (Kind::Connect, 400), (Kind::List, 20)] {
+    let (mut level, mut now) = (ConcurrencyController::new(64), Instant::now());
+    for (kind, took) in [(CallKind::List, 20), (CallKind::Connect, 400), (CallKind::List, 20)] {
         for _ in 0..500 {
-            level.ended(Went::Well(kind), now, now + millis(took), true);
+            level.record(CallOutcome::Completed(kind), now, now + millis(took), true);
         }
         now += millis(took);
     }
