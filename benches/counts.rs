@@ -16,13 +16,13 @@ use std::fmt::Write as _;
 use std::hint::black_box;
 use std::process::Command;
 use std::sync::Arc;
-use wellspring::manifest::{self, SourceFile};
+use wellspring::client::read_list;
+use wellspring::config::{self, SourceFile};
 use wellspring::model::{
-    Answered, LastApplied, DesiredWorkspace, FingerprintKey, Intent, IntentKind, Inventory, ObservedSource,
+    Answered, DesiredWorkspace, FingerprintKey, Intent, IntentKind, Inventory, LastApplied, ObservedSource,
 };
-use wellspring::plan::{PlanInput, Plan, Quarantine, SecretState, WorkspacePlan, approve, plan, recover};
-use wellspring::remote::read_list;
-use wellspring::render::{self, Style, ReportInput};
+use wellspring::plan::{Plan, PlanInput, Quarantine, SecretState, WorkspacePlan, approve, plan, recover};
+use wellspring::report::{self, ReportInput, Style};
 
 /// Instructions of each stage relative to the yardstick.
 ///
@@ -109,10 +109,13 @@ impl Stages {
         let inventory = settled(&intents, &listing, &key, now);
         let cold = planned(&desired, &[], &Inventory::default(), &key);
         assert_eq!(cold.actions.len(), SOURCES);
-        let cold =
-            approve(Plan { workspaces: vec![cold], ..Plan::default() }, &Default::default(), &BTreeMap::new())
-                .plan()
-                .clone();
+        let cold = approve(
+            Plan { workspaces: vec![cold], ..Plan::default() },
+            &Default::default(),
+            &BTreeMap::new(),
+        )
+        .plan()
+        .clone();
         assert_eq!(planned(&desired, &listing, &inventory, &key).unchanged.len(), SOURCES);
         Self { file, list, desired, listing, key, intents, inventory, cold, now }
     }
@@ -134,7 +137,7 @@ impl Stages {
     }
 
     fn render(&self) -> String {
-        let id = render::plan_id(&self.cold);
+        let id = report::plan_id(&self.cold);
         let view = ReportInput {
             plan: &self.cold,
             outcomes: None,
@@ -143,13 +146,13 @@ impl Stages {
             plan_id: &id,
             problems: &Default::default(),
         };
-        render::text(&view, &Style { color: false, verbose: false, width: 100 })
+        report::text(&view, &Style { color: false, verbose: false, width: 100 })
     }
 }
 
 fn parsed(text: &str) -> Arc<DesiredWorkspace> {
     let files = [SourceFile { path: "ws.toml".into(), text: Ok(text) }];
-    let reading = manifest::read(&files, &|_| None);
+    let reading = config::read(&files, &|_| None);
     assert!(!reading.has_errors(), "{:?}", reading.diagnostics);
     reading.desired.workspaces[0].open()
 }

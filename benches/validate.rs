@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
-use wellspring::reading::{LoadCache, LoadedConfig};
+use wellspring::load::{LoadCache, LoadedConfig};
 
 const FILES: usize = 1_000;
 const SOURCES: usize = 100;
@@ -25,7 +25,7 @@ fn main() {
     let take = |known: &LoadCache| {
         // The daemon's scan after an event: files with unchanged timestamps are not read.
         let reading =
-            LoadedConfig::reload(tree.path(), &|_| wellspring::manifest::Lookup::Unset, known, false).unwrap();
+            LoadedConfig::reload(tree.path(), &|_| wellspring::config::Lookup::Unset, known, false).unwrap();
         assert!(!reading.has_errors(), "{}", reading.render_diagnostics(false));
         reading
     };

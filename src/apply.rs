@@ -10,31 +10,31 @@ mod batch;
 mod cleanup;
 mod intents;
 mod journal;
+mod preflight;
 mod recreate;
-mod syncing;
-mod testing;
+mod source_locks;
 mod verify;
 
+use crate::client::{ApiWriter, RemoteError, RemoteErrorKind};
 use crate::model::{
-    LastApplied, DeclarationHash, DesiredSource, ReadbackMap, Intent, IntentKind, Inventory, RemovedAction,
-    ResolvedSource, SourceId, SourceName, OwnershipMarker, WorkspaceRef,
+    DeclarationHash, DesiredSource, Intent, IntentKind, Inventory, LastApplied, OwnershipMarker, ReadbackMap,
+    RemovedAction, ResolvedSource, SourceId, SourceName, WorkspaceRef,
 };
 use crate::plan::{
-    Action, ActionResult, ApprovedWorkspace, ErrorKind, INTERRUPTED, ApplyOutcome, PendingWrite, Removal, Step, WorkspaceError,
-    WorkspacePlan,
+    Action, ActionResult, ApplyOutcome, ApprovedWorkspace, ErrorKind, INTERRUPTED, PendingWrite, Removal,
+    Step, WorkspaceError, WorkspacePlan,
 };
-use crate::remote::{RemoteError, RemoteErrorKind, ApiWriter};
 use crate::secrets::{Resolver, Secrets};
-use crate::state::{StoreChange, NewIntent, Store, StoreError};
+use crate::store::{NewIntent, Store, StoreChange, StoreError};
 use crate::tree::Checkout;
 use intents::OpenIntents;
 use jiff::{SignedDuration, Timestamp};
+use source_locks::WriteGuard;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use syncing::WriteGuard;
 
-pub use syncing::SourceLocks;
+pub use source_locks::SourceLocks;
 pub(crate) use verify::definition_hash;
 
 /// Callback for actions that end together, with their index in the plan.
@@ -83,7 +83,10 @@ impl ApplyContext<'_> {
             plan,
             remaining_removals: approved.remaining_removals(),
             inventory,
-            outcome: ApplyOutcome { results: vec![ActionResult::Open; plan.actions.len()], ..ApplyOutcome::default() },
+            outcome: ApplyOutcome {
+                results: vec![ActionResult::Open; plan.actions.len()],
+                ..ApplyOutcome::default()
+            },
             conflicting_names: BTreeSet::new(),
             pending: BTreeMap::new(),
             refusal_reasons: BTreeMap::new(),
@@ -132,7 +135,7 @@ impl<'a> ApplyRun<'a> {
         self.record_local_actions().await?;
         self.skip_missing_secrets();
         let ready = self.resolve();
-        let mut ready = testing::test_connections(self, ready).await?;
+        let mut ready = preflight::test_connections(self, ready).await?;
         self.defer_syncing_sources();
         ready.retain(|ready| self.outcome.results[ready.action] == ActionResult::Open);
         let connecting = !ready.is_empty();
@@ -273,8 +276,14 @@ impl<'a> ApplyRun<'a> {
                         sync_since: self.sync_since(source),
                     }
                     .with_cached_marker(self.apply.state.key());
-                    let source = resolution.into_source(action.name.clone()).with_marker(self.ownership_marker(&applied));
-                    ready.push(PreparedConnect { action: n, source: Arc::new(source), applied: Arc::new(applied) });
+                    let source = resolution
+                        .into_source(action.name.clone())
+                        .with_marker(self.ownership_marker(&applied));
+                    ready.push(PreparedConnect {
+                        action: n,
+                        source: Arc::new(source),
+                        applied: Arc::new(applied),
+                    });
                 }
                 Err(missing) => self.set(n, ActionResult::Skipped(missing.to_string())),
             }
@@ -293,7 +302,8 @@ impl<'a> ApplyRun<'a> {
     ///
     /// An unchanged schedule keeps its recorded time.
     fn sync_since(&self, source: &DesiredSource) -> Option<Timestamp> {
-        let before = self.inventory.managed.get(&source.name).filter(|owned| owned.applied.sync == source.sync);
+        let before =
+            self.inventory.managed.get(&source.name).filter(|owned| owned.applied.sync == source.sync);
         before.and_then(|owned| owned.applied.sync_since).or_else(|| Some((self.apply.now)()))
     }
 

@@ -4,42 +4,42 @@
 
 /// Prints a line on stderr.
 macro_rules! note {
-    ($($text:tt)*) => { $crate::cli::answer::eprint(&(format!($($text)*) + "\n")) };
+    ($($text:tt)*) => { $crate::cli::output::eprint(&(format!($($text)*) + "\n")) };
 }
 
-mod answer;
 mod apply;
 mod args;
 mod complete;
+mod context;
 mod doctor;
 mod exit;
 mod explain;
 mod files;
 mod fmt;
+mod generate;
 mod history;
 mod init;
-mod local;
-mod manual;
+mod local_platform;
 mod outages;
+mod output;
 mod plan;
+mod plan_cache;
+mod plan_file;
 mod progress;
 mod pull;
+mod reporters;
 mod run;
-mod saved;
 mod schema;
 mod select;
 #[cfg(feature = "local-platform")]
 mod serve;
-mod settled;
 mod show;
 mod status;
 mod sync;
 mod test;
 mod validate;
-mod voice;
-mod workplace;
 
-pub use exit::{Exit, CommandError};
+pub use exit::{CommandError, Exit};
 
 use args::{Cli, Verb};
 use std::process::ExitCode;
@@ -58,8 +58,8 @@ pub fn main() -> ExitCode {
             if error.use_stderr() {
                 return Exit::Usage.into();
             }
-            answer::record_write_error(printed);
-            return answer::write_failure().map_or(Exit::Success, CommandError::print).into();
+            output::record_write_error(printed);
+            return output::write_failure().map_or(Exit::Success, CommandError::print).into();
         }
     };
     crate::telemetry::start(&cli.common.logs(matches!(cli.verb, Verb::Run(_) | Verb::Serve(_))));
@@ -75,7 +75,7 @@ pub fn main() -> ExitCode {
     let exit = runtime.block_on(dispatch(cli)).unwrap_or_else(CommandError::print);
     // A request that is still running must not delay the exit.
     runtime.shutdown_background();
-    answer::write_failure().map_or(exit, |lost| exit.or(lost.print())).into()
+    output::write_failure().map_or(exit, |lost| exit.or(lost.print())).into()
 }
 
 /// Starts the runtime and its threads.
@@ -113,11 +113,11 @@ async fn dispatch(cli: Cli) -> Result<Exit, CommandError> {
         Verb::Fmt(args) => fmt::run(&common, &args),
         Verb::Show(args) => show::run(&common, &args),
         Verb::Init { into } => init::run(&common, into),
-        Verb::JsonSchema { of } => Ok(manual::json_schema(of)),
-        Verb::Completions { shell } => Ok(manual::completions(shell)),
-        Verb::Help { of } => manual::help(&common, of.as_deref()),
-        Verb::Version => Ok(manual::version(&common)),
-        Verb::Man { out } => manual::man(out.as_deref()),
+        Verb::JsonSchema { of } => Ok(generate::json_schema(of)),
+        Verb::Completions { shell } => Ok(generate::completions(shell)),
+        Verb::Help { of } => generate::help(&common, of.as_deref()),
+        Verb::Version => Ok(generate::version(&common)),
+        Verb::Man { out } => generate::man(out.as_deref()),
         Verb::Pull(args) => pull::run(&common, &args).await,
         Verb::Plan(args) => plan::run(&common, &args).await,
         Verb::Apply(args) => apply::run(&common, &args).await,
@@ -131,8 +131,8 @@ async fn dispatch(cli: Cli) -> Result<Exit, CommandError> {
         #[cfg(feature = "local-platform")]
         Verb::Serve(args) => serve::run(&common, &args).await,
         #[cfg(not(feature = "local-platform"))]
-        Verb::Serve(_) => {
-            Err(CommandError::usage("this build does not include the local platform (feature `local-platform`)"))
-        }
+        Verb::Serve(_) => Err(CommandError::usage(
+            "this build does not include the local platform (feature `local-platform`)",
+        )),
     }
 }

@@ -1,40 +1,40 @@
 //! The daemon's event loop: receives events, starts passes and syncs.
 //!
 //! Invariant: a trigger decides when to run, never the extent of the work; every pass lists the whole unit.
-//! The modules `board` (scheduler), `files` and `probes` decide which work is due and use no runtime; `turn`
+//! The modules `scheduler` (scheduler), `settle` and `connection_tests` decide which work is due and use no runtime; `turn`
 //! starts the work, and this file waits for events.
 
-mod board;
-mod files;
-mod probes;
+mod connection_tests;
+mod event_loop;
 mod publish;
+mod reporter;
+mod scheduler;
+mod service_manager;
+mod settle;
 mod signals;
-mod systemd;
-mod turn;
-mod voice;
 mod writers;
 
-pub use probes::TestEnded;
+pub use connection_tests::TestEnded;
 pub use publish::Publisher;
+pub use reporter::{NextAttempt, Reporter};
 pub use signals::{Signal, Stopping, is_stopping, listen, wait_for_stop};
-pub use voice::{NextAttempt, Reporter};
 
 use crate::apply::error_chain;
+use crate::load::{FileIndex, LoadCache, LoadedConfig};
 use crate::model::WorkspaceRef;
 use crate::plan::{ApplyOutcome, WorkspacePlan};
-use crate::reading::{LoadCache, FileIndex, LoadedConfig};
 use crate::reconcile::{Clock, Planner, Reconciler};
 use crate::settings::Variables;
-use crate::state::StoreError;
+use crate::store::StoreError;
 use crate::sync::{SyncCall, SyncResult, Syncer};
 use crate::tree::TreeError;
 use crate::watch::{self, ChangeTracker, EventSeq};
-use board::PassRecords;
+use event_loop::EventLoop;
+use scheduler::PassRecords;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
-use turn::EventLoop;
 
 /// Maximum number of events handled per iteration.
 const MAX_EVENTS_PER_TURN: usize = 64;
@@ -165,7 +165,8 @@ impl Daemon {
         };
         match watch {
             Err(error) => {
-                self.reporter.warning(&format!("{}; changes are found every interval only", error_chain(&error)));
+                self.reporter
+                    .warning(&format!("{}; changes are found every interval only", error_chain(&error)));
                 ChangeTracker::default()
             }
             Ok(mut watch) => {

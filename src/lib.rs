@@ -4,11 +4,11 @@
 //! environment. The **shell** performs I/O. Data flows in one direction.
 //!
 //! ```text
-//! files ──▶ tree ──▶ manifest ──▶ Desired ─┐
-//!                                          ├─▶ plan ──▶ guard ──▶ ApprovedPlan ──▶ apply ──▶ state, render
-//! platform ◀──▶ remote (list) ──▶ Observed ┤                                         │
-//! state ─────────────────────▶ Inventory ──┘                                         └──▶ list again: verify
-//! clock ──▶ schedule ──▶ due ──▶ sync ──▶ state
+//! files ──▶ tree ──▶ config ───▶ Desired ──┐
+//!                                          ├─▶ plan ──▶ guard ──▶ ApprovedPlan ──▶ apply ──▶ store, report
+//! platform ◀──▶ client (list) ──▶ Observed ┤                                         │
+//! store ─────────────────────▶ Inventory ──┘                                         └──▶ list again: verify
+//! clock ──▶ schedule ──▶ due ──▶ sync ──▶ store
 //! ```
 //!
 //! `validate` stops after Desired, `plan` after the plan. `run` adds only the triggers: a file
@@ -17,30 +17,30 @@
 //! Invariant: imports point down only; `tests/architecture.rs` checks it.
 
 // core
-pub mod manifest;
+pub mod config;
 pub mod model;
 pub mod plan;
-pub mod render;
+pub mod report;
 pub mod schedule;
 pub mod sensitive;
 
 // shell
 pub mod apply;
 pub mod cli;
+pub mod client;
 pub mod daemon;
-pub mod notices;
+pub mod http_serve;
+pub mod load;
+pub mod observe;
 #[cfg(feature = "local-platform")]
 pub mod platform;
-pub mod reading;
 pub mod reconcile;
-pub mod remote;
 pub mod secrets;
-pub mod serving;
 pub mod settings;
-pub mod state;
-pub mod status;
+pub mod store;
 pub mod sync;
 pub mod telemetry;
 pub mod tree;
 pub mod watch;
+pub mod webhooks;
 pub mod zones;

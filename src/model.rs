@@ -3,13 +3,13 @@
 //! Invariant: plain values without I/O. The types enforce rules: ids cannot be empty, a list of ids to clean up cannot
 //! be empty, and a resolved secret has no `Debug`, `Display` or `Serialize`.
 
-mod deceptive;
-mod declared;
-pub(crate) mod deflate;
+mod cached_json;
+pub(crate) mod compress;
+mod compressed_workspace;
+mod config_value;
+mod confusable;
 mod desired;
-mod fields;
 mod fingerprint;
-mod folded;
 mod ids;
 mod inventory;
 mod observed;
@@ -17,30 +17,30 @@ mod policy;
 mod quoting;
 mod resolved;
 mod same;
-mod walk;
-mod worded;
+mod sorted_map;
+mod zip_leaves;
 
-pub use deceptive::{is_invisible_or_bidi, invalid_name_char};
-pub use declared::{ConfigValue, FieldPath, LeafValue, SecretRef, Segment, Template};
+pub use cached_json::{CachedJson, SortedKeys};
+pub use compressed_workspace::CompressedWorkspace;
+pub use config_value::{ConfigValue, FieldPath, LeafValue, SecretRef, Segment, Template};
+pub use confusable::{invalid_name_char, is_invisible_or_bidi};
 pub use desired::{
-    BrokenFile, Definition, Desired, DesiredSource, DesiredWorkspace, Missed, Moved, Overlap, SourceLocation, PlatformUrl,
-    Removed, RemovedAction, UnchangedWorkspace, Suspend, SyncSpec, TestSpec, Schedule,
+    BrokenFile, Definition, Desired, DesiredSource, DesiredWorkspace, Missed, Moved, Overlap, PlatformUrl,
+    Removed, RemovedAction, Schedule, SourceLocation, Suspend, SyncSpec, TestSpec, UnchangedWorkspace,
 };
-pub use fields::SortedMap;
 pub use fingerprint::{Fingerprint, FingerprintKey};
-pub use folded::CompressedWorkspace;
-pub use ids::{InvalidId, NonEmpty, Scope, SourceId, SourceKey, SourceName, WorkspaceRef, WorkspaceId};
+pub use ids::{InvalidId, NonEmpty, Scope, SourceId, SourceKey, SourceName, WorkspaceId, WorkspaceRef};
 pub use inventory::{
-    Answered, LastApplied, DeclarationHash, ReadbackState, ReadbackMap, Forgotten, Former, Intent, IntentKind, Inventory, ManagedSource,
-    SentConnect,
+    Answered, DeclarationHash, Forgotten, Former, Intent, IntentKind, Inventory, LastApplied, ManagedSource,
+    ReadbackMap, ReadbackState, SentConnect,
 };
-pub use observed::{Readback, ObservedSource, is_hidden, is_masked};
+pub use observed::{ObservedSource, Readback, is_hidden, is_masked};
 pub use policy::{Adopt, Limit, MetadataPolicy, OnConflict, Policy, Prune};
 pub use quoting::{toml_key, toml_string};
 pub(crate) use resolved::wipe;
-pub use resolved::{ExposedConfig, Metadata, ResolvedSource, OwnershipMarker};
+pub use resolved::{ExposedConfig, Metadata, OwnershipMarker, ResolvedSource};
 pub use same::{same_in_any_order, same_value, unordered};
-pub use walk::{DefinitionView, ValueRef, for_each_undeclared, zip_leaves};
-pub use worded::{SortedKeys, CachedJson};
+pub use sorted_map::SortedMap;
+pub use zip_leaves::{DefinitionView, ValueRef, for_each_undeclared, zip_leaves};
 
-pub use crate::sensitive::{find_secrets, exposes_secret, is_secret, looks_secret};
+pub use crate::sensitive::{exposes_secret, find_secrets, is_secret, looks_secret};

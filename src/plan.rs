@@ -2,7 +2,7 @@
 //!
 //! Invariant: pure; nothing but the guard can create an [`ApprovedPlan`].
 //!
-//! [`reckon`] (recovery) first decides the outcome of writes without a response. [`plan`] then takes each
+//! [`recover`] first decides the outcome of writes without a response. [`plan`] then takes each
 //! name through one decision table:
 //!
 //! | declared | listed | managed | result |
@@ -21,37 +21,37 @@
 
 mod additions;
 mod adopt;
-mod carried;
+mod applied;
 mod codes;
 mod decide;
 mod diff;
 mod elsewhere;
 mod guard;
-mod listed;
+mod listing_index;
 mod missing;
 mod outcome;
-mod reckon;
+mod recovery;
 mod removal;
 pub mod saved;
 mod step;
 
-pub use carried::was_applied;
+pub use applied::was_applied;
 pub use codes::{ActionKind, ErrorKind, WithheldReason};
 pub use decide::with_location;
-pub use diff::{FieldDiff, FieldChange, ChangeKind, compare, compare_unmanaged, record_readback};
+pub use diff::{ChangeKind, FieldChange, FieldDiff, compare, compare_unmanaged, record_readback};
 pub use elsewhere::{Declarations, Departure, Rejected, withhold_departures};
 pub use guard::{ApprovedPlan, ApprovedWorkspace, HostLimits, Overrides, approve};
 pub use missing::{MissingSecrets, check_missing};
-pub use outcome::{ActionResult, INTERRUPTED, ApplyOutcome};
-pub use reckon::{InventoryUpdate, PendingWrite, Recovered, abandon, with_sent_names, recover};
+pub use outcome::{ActionResult, ApplyOutcome, INTERRUPTED};
+pub use recovery::{InventoryUpdate, PendingWrite, Recovered, abandon, recover, with_sent_names};
 pub use step::{Removal, Step};
 
 use crate::model::{
-    DesiredWorkspace, Fingerprint, FingerprintKey, Inventory, ObservedSource, ManagedSource, SourceLocation, SourceId, SourceKey,
-    SourceName, WorkspaceRef, WorkspaceId,
+    DesiredWorkspace, Fingerprint, FingerprintKey, Inventory, ManagedSource, ObservedSource, SourceId,
+    SourceKey, SourceLocation, SourceName, WorkspaceId, WorkspaceRef,
 };
-use additions::{ByPlatform, AdditionCount};
-use listed::{ListingIndex, without_shared_ids};
+use additions::{AdditionCount, ByPlatform};
+use listing_index::{ListingIndex, without_shared_ids};
 use removal::RemovalPlanner;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,7 +63,7 @@ pub struct PlanInput<'a> {
     pub desired: &'a Arc<DesiredWorkspace>,
     /// A complete listing; incomplete ones are rejected before planning.
     pub listing: &'a [ObservedSource],
-    /// Managed sources, after [`reckon`].
+    /// Managed sources, after [`recover`].
     pub inventory: &'a Inventory,
     /// Names whose last write is still open; left alone until its outcome is known.
     pub pending: &'a BTreeMap<SourceName, PendingWrite>,

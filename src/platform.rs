@@ -11,13 +11,13 @@
 //! ```
 
 mod api;
-mod catalogue;
 mod connectors;
 mod definition;
 mod endpoints;
 mod hosts;
 mod openapi;
 mod order;
+mod registry;
 mod rows;
 mod storage;
 mod sync;
@@ -32,7 +32,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::serving::{self, ServerLimits, wait_for_stop};
+use crate::http_serve::{self, ServerLimits, wait_for_stop};
 
 use hosts::AllowedHosts;
 pub use rows::{stored_rows, stored_table_rows};
@@ -43,7 +43,8 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// Clients close idle connections earlier than this, so that no request is lost on a connection
 /// that the server closes.
-const SERVER_LIMITS: ServerLimits = ServerLimits { max_connections: 512, head_timeout: Duration::from_secs(120), max_head_bytes: 64 << 10 };
+const SERVER_LIMITS: ServerLimits =
+    ServerLimits { max_connections: 512, head_timeout: Duration::from_secs(120), max_head_bytes: 64 << 10 };
 
 /// Options of a local platform.
 #[derive(Debug, Clone)]
@@ -198,7 +199,8 @@ pub struct Running {
 ///
 /// Must be called within a tokio runtime.
 pub async fn start(config: PlatformConfig) -> Result<Running, PlatformError> {
-    let PlatformConfig { storage, data_dir, listen, token, on_conflict: taken, host_overrides: stand_ins } = config;
+    let PlatformConfig { storage, data_dir, listen, token, on_conflict: taken, host_overrides: stand_ins } =
+        config;
     let key = api::RequestToken::new(&token).ok_or(PlatformError::EmptyToken)?;
     let (stop, stopping) = watch::channel(false);
     let hosts = if listen.ip().is_loopback() { AllowedHosts::All } else { AllowedHosts::ExceptLocal };
@@ -211,7 +213,8 @@ pub async fn start(config: PlatformConfig) -> Result<Running, PlatformError> {
     let refused = |source| PlatformError::Listen { address: listen, source };
     let listener = TcpListener::bind(listen).await.map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
-    let serving = tokio::spawn(serving::serve(listener, api::router(core, key), SERVER_LIMITS, stop.subscribe()));
+    let serving =
+        tokio::spawn(http_serve::serve(listener, api::router(core, key), SERVER_LIMITS, stop.subscribe()));
     Ok(Running { address, stop, server: serving, _lock: claim })
 }
 
@@ -248,7 +251,7 @@ fn set_up(
         return Err(unreadable(std::io::ErrorKind::NotADirectory.into()));
     }
     let (store, claim) = storage::PlatformStore::open(storage)?;
-    let catalogue = catalogue::Registry::open(&store)?;
+    let catalogue = registry::Registry::open(&store)?;
     store.remove_orphans(&catalogue.ids()?)?;
     let reach = connectors::ConnectorContext::new(root, store.directory(), (stand_ins, hosts), stopping)
         .map_err(PlatformError::Client)?;

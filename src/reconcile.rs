@@ -3,19 +3,19 @@
 //! Invariant: writes only approved plans, and only while holding the workspace's lock.
 
 mod planner;
-mod settled;
+mod unchanged;
 
-pub use planner::{MAX_PREFETCHES, ListResult, Planned, Planner, resolved};
-pub use settled::{InputFingerprint, UnchangedCache, fingerprint};
+pub use planner::{ListResult, MAX_PREFETCHES, Planned, Planner, resolved};
+pub use unchanged::{InputFingerprint, UnchangedCache, fingerprint};
 
-use crate::apply::{ApplyContext, ActionCallback, SourceLocks, error_chain};
+use crate::apply::{ActionCallback, ApplyContext, SourceLocks, error_chain};
+use crate::client::ApiWriter;
 use crate::model::{CompressedWorkspace, Inventory, SourceName};
 use crate::plan::{
-    ApprovedPlan, ApprovedWorkspace, UnchangedSummary, RemovalBlock, InventoryUpdate, Declarations, ErrorKind, HostLimits, ApplyOutcome,
-    Plan, WorkspaceError, WorkspacePlan, approve,
+    ApplyOutcome, ApprovedPlan, ApprovedWorkspace, Declarations, ErrorKind, HostLimits, InventoryUpdate,
+    Plan, RemovalBlock, UnchangedSummary, WorkspaceError, WorkspacePlan, approve,
 };
-use crate::remote::ApiWriter;
-use crate::state::{StoreChange, Store};
+use crate::store::{Store, StoreChange};
 use crate::tree::Checkout;
 use jiff::Timestamp;
 use planner::FreshnessCheck;
@@ -153,7 +153,11 @@ impl Reconciler {
         let lock = match self.state.lock_with_timeout(&task.desired.unit, self.holder, self.lock_wait).await {
             Ok(lock) => lock,
             Err(error) => {
-                return self.failed_pass(task, WorkspaceError::new(ErrorKind::Locked, error_chain(&error)), planned);
+                return self.failed_pass(
+                    task,
+                    WorkspaceError::new(ErrorKind::Locked, error_chain(&error)),
+                    planned,
+                );
             }
         };
         // The previous lock holder may have changed the workspace after we listed it.
@@ -192,7 +196,9 @@ impl Reconciler {
             .map(|correction| match correction.clone() {
                 InventoryUpdate::Manage(name, owned) => StoreChange::Manage(name, owned),
                 InventoryUpdate::Remove(name) => StoreChange::Unmanage(name),
-                InventoryUpdate::Forget(name, owned) => StoreChange::Forget(name, owned, (self.planner.clock)()),
+                InventoryUpdate::Forget(name, owned) => {
+                    StoreChange::Forget(name, owned, (self.planner.clock)())
+                }
                 InventoryUpdate::DropForgotten(name) => StoreChange::DropForgotten(name),
                 InventoryUpdate::SetDoubt(since) => StoreChange::Doubt(since),
                 InventoryUpdate::Close(number) => StoreChange::CloseIntent(number),
@@ -242,6 +248,10 @@ impl Reconciler {
         planned(&plan);
         let approved =
             approve(Plan { workspaces: vec![plan], ..Plan::default() }, &self.planner.host, &BTreeMap::new());
-        Pass { approved, outcome: ApplyOutcome { error: Some(error), ..ApplyOutcome::default() }, retry_after: None }
+        Pass {
+            approved,
+            outcome: ApplyOutcome { error: Some(error), ..ApplyOutcome::default() },
+            retry_after: None,
+        }
     }
 }

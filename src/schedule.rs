@@ -22,11 +22,11 @@ mod due;
 mod freshness;
 mod timing;
 
-pub use batch::{SyncBatch, BatchKey, batches};
+pub use batch::{BatchKey, SyncBatch, batches};
 pub use describe::describe;
 pub use due::{
-    CLOCK_TOLERANCE, Decision, DueRun, LATE_AFTER, LastClaim, MAX_MISSED_COUNT, Rewound, ScheduleInput, Skipped,
-    SkipReason, due, next_decision_at,
+    CLOCK_TOLERANCE, Decision, DueRun, LATE_AFTER, LastClaim, MAX_MISSED_COUNT, Rewound, ScheduleInput,
+    SkipReason, Skipped, due, next_decision_at,
 };
 pub use freshness::{Freshness, freshness};
-pub use timing::{ScheduleError, CompiledSchedule, ScheduleCache};
+pub use timing::{CompiledSchedule, ScheduleCache, ScheduleError};

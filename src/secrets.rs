@@ -11,9 +11,9 @@ mod files;
 mod resolve;
 
 pub use allow::Allow;
-pub use resolve::{SharedSecrets, ResolvedRefs, MissingSecret, Resolution, Resolver, UnresolvedSecrets};
+pub use resolve::{MissingSecret, Resolution, ResolvedRefs, Resolver, SharedSecrets, UnresolvedSecrets};
 
-use crate::manifest::Lookup;
+use crate::config::Lookup;
 use crate::model::{Definition, SecretRef, looks_secret};
 use globset::GlobMatcher;
 use secrecy::SecretString;

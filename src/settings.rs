@@ -14,13 +14,13 @@ pub use address::{DEFAULT_PORT, address};
 pub use host::{HostFile, HostVariables, HumanDuration, Mode, NonNegativeDuration};
 pub use token::token;
 
-use crate::manifest::{Diagnostic, Lookup, SourceFile, render};
+use crate::client::{Backoff, BaseUrl, ClientConfig as RemoteSettings, InvalidBaseUrl, Token};
+use crate::config::{Diagnostic, Lookup, SourceFile, render};
 use crate::model::{PlatformUrl, SecretRef};
-use crate::notices::{NotificationEvent, Webhook};
 use crate::plan::HostLimits;
-use crate::remote::{Backoff, BaseUrl, InvalidBaseUrl, ClientConfig as RemoteSettings, Token};
-use crate::secrets::{SharedSecrets, Secrets};
+use crate::secrets::{Secrets, SharedSecrets};
 use crate::tree;
+use crate::webhooks::{NotificationEvent, Webhook};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -170,7 +170,11 @@ impl Settings {
     ///
     /// # Errors
     /// [`SettingsError::UnknownOrigin`] if its origin was not used before.
-    pub fn check_known_origin(&self, at: &PlatformChoice, used: &BTreeSet<String>) -> Result<(), SettingsError> {
+    pub fn check_known_origin(
+        &self,
+        at: &PlatformChoice,
+        used: &BTreeSet<String>,
+    ) -> Result<(), SettingsError> {
         let origin = at.origin();
         match self.has_pinned_platform() || used.is_empty() || used.contains(&origin) {
             true => Ok(()),

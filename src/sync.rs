@@ -6,11 +6,13 @@
 //! Invariant: no firing is sent without a claim, and none is sent twice.
 
 use crate::apply::{SourceLocks, error_chain};
+use crate::client::{
+    ApiWriter, ItemError, RemoteError, RemoteErrorKind, SyncAnswer, SyncedRow, TokenTrouble,
+};
 use crate::model::{NonEmpty, SourceId, SourceKey, SourceName, WorkspaceRef};
 use crate::reconcile::Clock;
-use crate::remote::{ItemError, RemoteError, RemoteErrorKind, SyncAnswer, SyncedRow, TokenTrouble, ApiWriter};
 use crate::schedule::{Decision, MAX_MISSED_COUNT, SkipReason};
-use crate::state::{Claim, RunEnd, RunOutcome, Store, StoreError, Trigger};
+use crate::store::{Claim, RunEnd, RunOutcome, Store, StoreError, Trigger};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
@@ -139,7 +141,8 @@ impl Syncer {
     /// When the state cannot be used; then nothing was claimed or sent.
     pub async fn call(&self, call: &SyncCall) -> Result<Vec<SyncResult>, StoreError> {
         // A pass may replace or remove a source, so look up the ids while holding the lock.
-        let _synced = self.source_locks.try_lock(&call.unit, call.members.iter().map(|member| &member.name)).await;
+        let _synced =
+            self.source_locks.try_lock(&call.unit, call.members.iter().map(|member| &member.name)).await;
         self.retry_unrecorded().await?;
         let names = call.members.iter().map(|member| member.name.clone()).collect();
         let ids = self.state.ids(&call.unit, names).await?;
@@ -150,7 +153,8 @@ impl Syncer {
             .collect();
         let since = (self.clock)();
         let numbers = self.state.claim(&call.unit, claims, since).await?;
-        let mut claimed = ClaimedRun { syncer: self, runs: numbers.iter().flatten().copied().collect(), claimed_at: since };
+        let mut claimed =
+            ClaimedRun { syncer: self, runs: numbers.iter().flatten().copied().collect(), claimed_at: since };
         let mut ready = Vec::new();
         let mut synced = Vec::new();
         let mut unready = Vec::new();
@@ -190,8 +194,9 @@ impl Syncer {
                     if together {
                         self.set_separate_sync(call, &batch, true).await;
                     }
-                    let ended =
-                        |run: &SyncRun| (run.number, self.failed(run, &error, together.then_some(batch.len())));
+                    let ended = |run: &SyncRun| {
+                        (run.number, self.failed(run, &error, together.then_some(batch.len())))
+                    };
                     self.record_results(&mut claimed, batch.iter().map(ended).collect(), &mut synced).await;
                 }
             }
@@ -304,7 +309,7 @@ impl Syncer {
 
 /// Firings of a decision that will not run, by index, with the reason.
 ///
-/// The caller records them with [`Store::spend`]; otherwise they are due again after a restart.
+/// The caller records them with [`Store::record_skipped`]; otherwise they are due again after a restart.
 pub fn skipped_firings(decision: &Decision) -> impl Iterator<Item = (usize, Timestamp, RunOutcome, String)> {
     let skipped = decision.skipped.iter().map(|skipped| {
         let many = match skipped.count {
@@ -344,9 +349,9 @@ fn is_rejected(error: &RemoteError) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::{ApiReader, BaseUrl, ClientConfig};
     use crate::model::{Scope, WorkspaceId};
-    use crate::remote::{BaseUrl, ApiReader, ClientConfig};
-    use crate::state::HistoryFilter;
+    use crate::store::HistoryFilter;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[tokio::test]

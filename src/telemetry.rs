@@ -2,7 +2,7 @@
 //!
 //! Invariant: logs events of this crate only, unless `WELLSPRING_LOG` names more.
 
-use crate::render::escape;
+use crate::report::escape;
 use clap::ValueEnum;
 use std::fmt::Debug;
 use std::fs::File;
@@ -41,7 +41,7 @@ pub struct Logs {
     pub color: bool,
     /// Least severe level logged; `WELLSPRING_LOG` overrides it.
     ///
-    /// Examples: `debug`, `wellspring::remote=trace`.
+    /// Examples: `debug`, `wellspring::client=trace`.
     pub level: Level,
 }
 
@@ -130,6 +130,6 @@ mod tests {
     #[test]
     fn other_crates_are_never_traced() {
         assert_eq!(crate_only_filter("trace"), "off,wellspring=trace");
-        assert_eq!(crate_only_filter("hyper=trace,wellspring::remote=debug"), "off,wellspring::remote=debug");
+        assert_eq!(crate_only_filter("hyper=trace,wellspring::client=debug"), "off,wellspring::client=debug");
     }
 }

@@ -5,19 +5,19 @@
 //!
 //! Invariant: interprets no content and runs no program; parsing is the manifest's task.
 
-mod commit;
-mod cores;
 mod git;
-mod touched;
+mod git_head;
+mod parallel;
+mod rescan;
+mod scan;
 mod tracked;
-mod walk;
 
-pub use commit::{Checkout, Described, short_commit, uses_reftable};
-pub use cores::for_each_index;
+pub use git_head::{Checkout, Described, short_commit, uses_reftable};
+pub use parallel::for_each_index;
+pub use scan::StatCache;
 pub use tracked::is_tracked;
-pub use walk::StatCache;
 
-use crate::manifest::{FILE_NAME, CachedFileText, SourceFile};
+use crate::config::{CachedFileText, FILE_NAME, SourceFile};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -112,8 +112,8 @@ impl TreeSnapshot {
     pub fn load(&mut self, paths: &[Arc<str>]) -> bool {
         paths.iter().all(|path| {
             let Ok(at) = self.files.binary_search_by(|file| file.path.cmp(path)) else { return false };
-            let text = walk::one(&self.root, path);
-            let same = text.as_ref().is_some_and(|text| walk::digest(text) == self.files[at].digest);
+            let text = scan::one(&self.root, path);
+            let same = text.as_ref().is_some_and(|text| scan::digest(text) == self.files[at].digest);
             self.files[at].text = text;
             same
         })
@@ -300,7 +300,7 @@ pub fn rescan_by_stat(root: &Path, seen: &StatCache) -> Result<TreeSnapshot, Tre
 /// file. `None` if everything must be read.
 #[must_use]
 pub fn rescan_paths(before: &TreeSnapshot, touched: &BTreeMap<String, bool>) -> Option<TreeSnapshot> {
-    touched::read(before, touched).map(|found| TreeSnapshot::of(before.root.clone(), found))
+    rescan::read(before, touched).map(|found| TreeSnapshot::of(before.root.clone(), found))
 }
 
 fn scan_until_stable(root: &Path, seen: &StatCache, now: SystemTime) -> Result<TreeSnapshot, TreeError> {
@@ -309,7 +309,7 @@ fn scan_until_stable(root: &Path, seen: &StatCache, now: SystemTime) -> Result<T
     // A tree that is being written is read again; if it never settles, the read fails.
     const MAX_ATTEMPTS: usize = 4;
     for _ in 0..MAX_ATTEMPTS {
-        if let Some(found) = walk::scan_once(&root, seen, now)? {
+        if let Some(found) = scan::scan_once(&root, seen, now)? {
             return Ok(TreeSnapshot::of(root, found));
         }
     }

@@ -6,18 +6,17 @@
 //!
 //! Invariant: never reports the content of a change; readers decide by reading.
 
-mod bell;
-mod finished;
-mod ground;
-mod network;
+mod changes;
+mod cookie;
+mod filter;
+mod network_fs;
 mod polling;
-mod relevance;
+mod targets;
 
-pub use finished::EventSeq;
+pub use changes::EventSeq;
 
-use bell::SyncCookie;
-use finished::ChangeLog;
-use ground::WatchTargets;
+use changes::ChangeLog;
+use cookie::SyncCookie;
 use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
 use polling::Polling;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -28,6 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use targets::WatchTargets;
 use tokio::sync::Notify;
 
 /// Poll interval if the system cannot report changes.
@@ -197,7 +197,9 @@ impl Watch {
     ///
     /// Call before a read that was not triggered by [`Watch::changed`].
     pub fn rewatch(&mut self) {
-        if !self.notifier.watches_outdated.swap(false, Ordering::AcqRel) || matches!(self.backend, WatchBackend::Polling { .. }) {
+        if !self.notifier.watches_outdated.swap(false, Ordering::AcqRel)
+            || matches!(self.backend, WatchBackend::Polling { .. })
+        {
             return;
         }
         match open(&self.configured, &self.notifier) {
@@ -216,7 +218,7 @@ fn open(configured: &Path, wake: &Arc<Notifier>) -> io::Result<WatchBackend> {
     let ground = WatchTargets::scan(configured);
     let root = configured.display();
     let every = POLL_INTERVAL.as_secs();
-    if let Some(kind) = ground.watched().into_iter().find_map(|folder| network::network_fs_name(folder)) {
+    if let Some(kind) = ground.watched().into_iter().find_map(|folder| network_fs::network_fs_name(folder)) {
         tracing::warn!(
             %root,
             "the files lie on a network file system ({kind}), which tells of no change made elsewhere; \
@@ -243,7 +245,11 @@ fn open(configured: &Path, wake: &Arc<Notifier>) -> io::Result<WatchBackend> {
     Ok(WatchBackend::Polling { _polling: polling })
 }
 
-fn events(configured: &Path, ground: WatchTargets, wake: &Arc<Notifier>) -> notify::Result<RecommendedWatcher> {
+fn events(
+    configured: &Path,
+    ground: WatchTargets,
+    wake: &Arc<Notifier>,
+) -> notify::Result<RecommendedWatcher> {
     let ground = Arc::new(ground);
     let (seen, woken, number) = (ground.clone(), Arc::downgrade(wake), wake.cookie.attach_watcher());
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
@@ -251,7 +257,7 @@ fn events(configured: &Path, ground: WatchTargets, wake: &Arc<Notifier>) -> noti
         if woken.cookie.consume_event(number, &event) {
             return;
         }
-        if let Some(notice) = relevance::classify_event(&seen, &event) {
+        if let Some(notice) = filter::classify_event(&seen, &event) {
             let mut finished = woken.finished();
             finished.record(&event);
             if notice.stale {

@@ -13,15 +13,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use support::{EchoManner, FaultProxy, Platform, Semantics, Taken, Wire};
+use wellspring::client::{ApiReader, ApiWriter, Backoff, BaseUrl, ClientConfig, Token};
 use wellspring::model::{
-    ConfigValue, Definition, DesiredSource, DesiredWorkspace, SortedMap, CompressedWorkspace, Limit, SourceLocation, Policy, Prune, Scope,
-    SourceKey, SourceName, TestSpec, WorkspaceRef, WorkspaceId,
+    CompressedWorkspace, ConfigValue, Definition, DesiredSource, DesiredWorkspace, Limit, Policy, Prune,
+    Scope, SortedMap, SourceKey, SourceLocation, SourceName, TestSpec, WorkspaceId, WorkspaceRef,
 };
 use wellspring::plan::{HostLimits, Overrides};
 use wellspring::reconcile::{MAX_PREFETCHES, Pass, PassId, Planner, Reconciler, Task};
-use wellspring::remote::{Backoff, BaseUrl, ApiReader, ClientConfig, Token, ApiWriter};
 use wellspring::secrets::Secrets;
-use wellspring::state::{Store, Trigger};
+use wellspring::store::{Store, Trigger};
 use wellspring::sync::{SyncCall, SyncMember, Syncer};
 
 /// Settle time; a cut request reaches the platform at once or not at all.
@@ -118,7 +118,10 @@ impl Stage {
         self.platform.forget_calls();
         let last = self.pass(declared).await;
         let plan = last.plan().unwrap();
-        assert!(plan.error.is_none() && plan.actions.is_empty() && last.outcome.is_success(), "{cut}: {plan:?}");
+        assert!(
+            plan.error.is_none() && plan.actions.is_empty() && last.outcome.is_success(),
+            "{cut}: {plan:?}"
+        );
         assert!(self.platform.writes().is_empty(), "{cut}");
         let mut wanted: Vec<(String, String)> =
             declared.iter().map(|(name, host)| ((*name).to_owned(), (*host).to_owned())).collect();

@@ -18,10 +18,11 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use support::Platform;
+use wellspring::client::{ApiReader, ApiWriter, Backoff, BaseUrl, ClientConfig, Token};
 use wellspring::model::{
-    ConfigValue, Definition, SortedMap, NonEmpty, ResolvedSource, Scope, SourceId, SourceName, WorkspaceRef, WorkspaceId,
+    ConfigValue, Definition, NonEmpty, ResolvedSource, Scope, SortedMap, SourceId, SourceName, WorkspaceId,
+    WorkspaceRef,
 };
-use wellspring::remote::{Backoff, BaseUrl, ApiReader, ClientConfig, Token, ApiWriter};
 
 /// Returns settings with minimal retry delays.
 fn settings(url: &str, token: &str) -> ClientConfig {

@@ -12,10 +12,10 @@ use plans::{all, applied, everything, huge, in_unit, now, plan_of, quiet};
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 use std::path::Path;
 use std::sync::Arc;
-use wellspring::plan::{ActionResult, INTERRUPTED, ApplyOutcome, Plan};
-use wellspring::render::{
-    TimeContext, Style, MARKDOWN_LIMIT, MARKDOWN_MARKER, Problems, ReportInput, action_line, counts, github, github_below,
-    json, markdown, outcome_line, plan_id, summary_line, text, unit_text,
+use wellspring::plan::{ActionResult, ApplyOutcome, INTERRUPTED, Plan};
+use wellspring::report::{
+    MARKDOWN_LIMIT, MARKDOWN_MARKER, Problems, ReportInput, Style, TimeContext, action_line, counts, github,
+    github_below, json, markdown, outcome_line, plan_id, summary_line, text, unit_text,
 };
 
 /// Compares with the case file, or writes it if `UPDATE` is set.
@@ -48,7 +48,14 @@ fn verbose() -> Style {
 
 fn shown(plan: &Plan, look: &Style) -> String {
     text(
-        &ReportInput { plan, outcomes: None, now: now(), local: None, plan_id: "", problems: &Problems::default() },
+        &ReportInput {
+            plan,
+            outcomes: None,
+            now: now(),
+            local: None,
+            plan_id: "",
+            problems: &Problems::default(),
+        },
         look,
     )
 }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use proptest::prelude::{any, prop, prop_assert, prop_assert_eq, proptest};
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
-use wellspring::model::{Missed, Overlap, Scope, SourceName, SyncSpec, WorkspaceRef, Schedule, WorkspaceId};
+use wellspring::model::{Missed, Overlap, Schedule, Scope, SourceName, SyncSpec, WorkspaceId, WorkspaceRef};
 use wellspring::schedule::{BatchKey, CompiledSchedule, batches};
 
 mod schedule {

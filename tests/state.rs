@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use wellspring::model::{
-    LastApplied, DeclarationHash, ConfigValue, Definition, IntentKind, ManagedSource, Scope, SecretRef, SourceId, SourceKey,
-    SourceName, WorkspaceRef, WorkspaceId,
+    ConfigValue, DeclarationHash, Definition, IntentKind, LastApplied, ManagedSource, Scope, SecretRef,
+    SourceId, SourceKey, SourceName, WorkspaceId, WorkspaceRef,
 };
-use wellspring::state::{
-    StoreChange, Claim, HistoryFilter, JournalEntry, JournalFilter, LockError, NewIntent, QuarantineEntry, Store,
-    StoreError, Trigger,
+use wellspring::store::{
+    Claim, HistoryFilter, JournalEntry, JournalFilter, LockError, NewIntent, QuarantineEntry, Store,
+    StoreChange, StoreError, Trigger,
 };
 
 #[path = "state/disk.rs"]
@@ -74,8 +74,10 @@ fn owned(source: &str, definition: Definition) -> ManagedSource {
 }
 
 fn own(source: &str) -> StoreChange {
-    let config =
-        [("host", ConfigValue::String("db".into())), ("password", ConfigValue::Secret(SecretRef::Env("P".into())))];
+    let config = [
+        ("host", ConfigValue::String("db".into())),
+        ("password", ConfigValue::Secret(SecretRef::Env("P".into()))),
+    ];
     StoreChange::Manage(name(source), Arc::new(owned(source, definition(config))))
 }
 
@@ -85,7 +87,12 @@ fn intent(source: &str) -> NewIntent {
         key: SourceKey::parse(source).unwrap(),
         kind: IntentKind::Cleanup(id("source_1")),
         before: vec![id("source_1"), SourceId::from_json(&json!(2)).unwrap()],
-        declared: Some(DeclarationHash { root: "/tree".into(), file: "crm.toml".into(), line: 7, protect: true }),
+        declared: Some(DeclarationHash {
+            root: "/tree".into(),
+            file: "crm.toml".into(),
+            line: 7,
+            protect: true,
+        }),
     }
 }
 
@@ -157,7 +164,8 @@ async fn many_intents_recorded_together_are_there_after_reopening_until_each_is_
     };
     let intents: Vec<NewIntent> = (0..100).map(connect).collect();
     let numbers = state.record_intents(&unit("a"), &intents, at(1)).await.unwrap();
-    let closed: Vec<StoreChange> = numbers[..70].iter().map(|number| StoreChange::CloseIntent(*number)).collect();
+    let closed: Vec<StoreChange> =
+        numbers[..70].iter().map(|number| StoreChange::CloseIntent(*number)).collect();
     state.commit(&unit("a"), closed).await.unwrap();
     drop(state);
 
@@ -211,8 +219,10 @@ async fn what_would_not_come_back_as_it_went_in_is_refused() {
     let deep = (0..500).fold(ConfigValue::Bool(true), |inner, _| ConfigValue::Array(vec![inner]));
     for value in [ConfigValue::Float(f64::INFINITY), deep] {
         let odd = owned("odd", definition([("odd", value)]));
-        let error =
-            state.commit(&unit("a"), vec![StoreChange::Manage(name("odd"), Arc::new(odd))]).await.unwrap_err();
+        let error = state
+            .commit(&unit("a"), vec![StoreChange::Manage(name("odd"), Arc::new(odd))])
+            .await
+            .unwrap_err();
         assert!(matches!(error, StoreError::Unstorable { .. }), "{error}");
     }
     assert!(state.inventory(&unit("a")).await.unwrap().managed.is_empty());
@@ -314,7 +324,9 @@ async fn a_workspace_has_one_writer() {
     let first = Store::open(dir.path(), PLATFORM).unwrap();
     let second = Store::open(dir.path(), PLATFORM).unwrap();
     let lock = first.lock(&unit("a"), "run").unwrap();
-    let Err(LockError::Held { held_by: by }) = second.lock(&unit("a"), "apply") else { panic!("locked twice") };
+    let Err(LockError::Held { held_by: by }) = second.lock(&unit("a"), "apply") else {
+        panic!("locked twice")
+    };
     assert_eq!(by, format!("pid {} (run)", std::process::id()));
     let _other = second.lock(&unit("b"), "apply").unwrap();
     drop(lock);
@@ -329,7 +341,8 @@ async fn a_second_writer_waits_as_long_as_it_was_told() {
     let wait = Duration::from_secs(5);
     assert!(matches!(state.lock_with_timeout(&unit("a"), "apply", wait).await, Err(LockError::Held { .. })));
     let second = state.clone();
-    let waiting = tokio::spawn(async move { second.lock_with_timeout(&unit("a"), "apply", wait).await.is_ok() });
+    let waiting =
+        tokio::spawn(async move { second.lock_with_timeout(&unit("a"), "apply", wait).await.is_ok() });
     tokio::task::yield_now().await;
     drop(lock);
     assert!(waiting.await.unwrap());

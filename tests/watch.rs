@@ -357,5 +357,8 @@ async fn without_a_bell_nothing_is_known_to_be_all_that_was_touched() {
     let dir = tempfile::tempdir().unwrap();
     tree(dir.path());
     let watch = watch::start(&dir.path().join("tree")).unwrap();
-    assert_eq!(watch.change_tracker().touched(watch.change_tracker().current_seq(), &dir.path().join("tree")), None);
+    assert_eq!(
+        watch.change_tracker().touched(watch.change_tracker().current_seq(), &dir.path().join("tree")),
+        None
+    );
 }

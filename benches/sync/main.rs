@@ -32,9 +32,11 @@ const ACCEPT_HEADER: [&str; 6] = ["postgresql", "mariadb", "csv", "parquet", "js
 
 #[tokio::main]
 async fn main() {
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|kind| ACCEPT_HEADER.contains(&&**kind)).collect();
+    let wanted: Vec<String> =
+        std::env::args().skip(1).filter(|kind| ACCEPT_HEADER.contains(&&**kind)).collect();
     println!("{ROWS} rows, median of {ROUNDS} rounds: plain, sync, ratio; memory of the platform");
-    for kind in ACCEPT_HEADER.into_iter().filter(|kind| wanted.is_empty() || wanted.iter().any(|other| other == kind))
+    for kind in
+        ACCEPT_HEADER.into_iter().filter(|kind| wanted.is_empty() || wanted.iter().any(|other| other == kind))
     {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("rows");

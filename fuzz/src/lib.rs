@@ -3,10 +3,10 @@
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
-use wellspring::manifest::{SourceFile, read, render};
-use wellspring::model::{Missed, Overlap, Scope, SourceName, SyncSpec, WorkspaceRef, Schedule, WorkspaceId};
+use wellspring::client;
+use wellspring::config::{SourceFile, read, render};
+use wellspring::model::{Missed, Overlap, Schedule, Scope, SourceName, SyncSpec, WorkspaceId, WorkspaceRef};
 use wellspring::plan::saved::SavedPlan;
-use wellspring::remote;
 use wellspring::schedule::{CompiledSchedule, describe};
 
 /// Loads a project.
@@ -45,7 +45,7 @@ pub fn manifest(bytes: &[u8]) {
 
 /// Decodes the body of a `list` response.
 pub fn list(bytes: &[u8]) {
-    match remote::read_list(bytes) {
+    match client::read_list(bytes) {
         Ok(sources) => assert!(sources.iter().all(|source| !source.name.as_str().is_empty())),
         Err(kind) => assert!(kind.to_string().len() < 8 * 1024, "a message is short, whatever was sent"),
     }

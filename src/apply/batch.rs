@@ -4,11 +4,11 @@
 //! does not show are sent again in halves, until the refused one is alone in its batch.
 
 use super::cleanup::CleanupTarget;
-use super::{PreparedConnect, ApplyRun, error_chain, recreate};
+use super::{ApplyRun, PreparedConnect, error_chain, recreate};
+use crate::client::{CleanupAnswer, ConnectAnswer, RemoteError, RemoteErrorKind};
 use crate::model::{NonEmpty, ResolvedSource, SourceId};
 use crate::plan::{ActionResult, INTERRUPTED, Step, WorkspaceError};
-use crate::remote::{CleanupAnswer, ConnectAnswer, RemoteError, RemoteErrorKind};
-use crate::state::StoreChange;
+use crate::store::StoreChange;
 use secrecy::ExposeSecret as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -19,7 +19,10 @@ use std::io;
 const MAX_BODY_BYTES: usize = 4 << 20;
 
 /// Connects all ready sources; their intents are recorded already.
-pub(super) async fn connect(run: &mut ApplyRun<'_>, ready: Vec<PreparedConnect>) -> Result<(), WorkspaceError> {
+pub(super) async fn connect(
+    run: &mut ApplyRun<'_>,
+    ready: Vec<PreparedConnect>,
+) -> Result<(), WorkspaceError> {
     let mut batches = split(ready, run.apply.batch, |ready| {
         size(&ready.source, ready.applied.definition.json().get(), run.apply.batch)
     });
@@ -227,7 +230,10 @@ pub(super) async fn record_response(
 }
 
 /// Closes the intents of writes that were not sent because of a shutdown.
-async fn not_started(run: &mut ApplyRun<'_>, actions: impl IntoIterator<Item = usize>) -> Result<(), WorkspaceError> {
+async fn not_started(
+    run: &mut ApplyRun<'_>,
+    actions: impl IntoIterator<Item = usize>,
+) -> Result<(), WorkspaceError> {
     let actions: Vec<usize> = actions.into_iter().collect();
     let closed = actions.iter().filter_map(|action| run.close_intents_of(*action)).collect();
     run.commit(closed).await?;
@@ -320,7 +326,7 @@ fn bisect<T>(batches: &mut Vec<Vec<T>>, mut batch: Vec<T>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ConfigValue, Definition, SortedMap, SourceName, CachedJson};
+    use crate::model::{CachedJson, ConfigValue, Definition, SortedMap, SourceName};
     use std::sync::Arc;
 
     #[test]

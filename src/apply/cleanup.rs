@@ -5,7 +5,7 @@
 use super::{ApplyRun, batch};
 use crate::model::{IntentKind, SourceId, SourceKey, SourceName};
 use crate::plan::{ActionResult, Removal, Step, WorkspaceError};
-use crate::state::NewIntent;
+use crate::store::NewIntent;
 use std::collections::BTreeSet;
 
 /// A cleanup to send: its action in the plan, the name, the key and the id.
@@ -65,7 +65,8 @@ impl<'a> ApplyRun<'a> {
             .map(|action| &action.name)
             .collect();
         let mut left: Vec<CleanupTarget> = Vec::new();
-        for (name, owned) in touched.into_iter().filter_map(|name| self.inventory.managed.get_key_value(name)) {
+        for (name, owned) in touched.into_iter().filter_map(|name| self.inventory.managed.get_key_value(name))
+        {
             let ids = owned.superseded.iter().filter(|id| !planned.contains(id));
             let of_it = ids.map(|id| (None, name.clone(), owned.key.clone(), id.clone())).collect::<Vec<_>>();
             if of_it.is_empty() || self.write_locks.begin(name) {

@@ -1,9 +1,9 @@
 //! Records results: inventory changes and one journal entry per finished action.
 
 use super::ApplyRun;
-use crate::manifest::FILE_NAME;
+use crate::config::FILE_NAME;
 use crate::plan::{Action, Step, WorkspaceError};
-use crate::state::{StoreChange, JournalEntry};
+use crate::store::{JournalEntry, StoreChange};
 use std::collections::BTreeSet;
 use std::slice;
 use std::sync::Arc;

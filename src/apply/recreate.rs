@@ -3,10 +3,10 @@
 //! If the new definition fails, the old one is connected again. Only runs if the policy permits it and the
 //! old definition can be restored.
 
-use super::{PreparedConnect, ApplyRun, batch, error_chain};
-use crate::model::{LastApplied, IntentKind, NonEmpty, OnConflict, ResolvedSource, SourceId};
+use super::{ApplyRun, PreparedConnect, batch, error_chain};
+use crate::model::{IntentKind, LastApplied, NonEmpty, OnConflict, ResolvedSource, SourceId};
 use crate::plan::{Action, ActionResult, Step, WorkspaceError};
-use crate::state::{StoreChange, JournalEntry, NewIntent};
+use crate::store::{JournalEntry, NewIntent, StoreChange};
 use std::sync::Arc;
 
 /// Returns true if the batch is one replacement that the policy lets us recreate.
@@ -19,7 +19,10 @@ pub(super) fn may_recreate(run: &ApplyRun<'_>, batch: &[PreparedConnect]) -> boo
 /// Cleans up the old source and connects the new one.
 ///
 /// Restores the old one on failure.
-pub(super) async fn recreate(run: &mut ApplyRun<'_>, batch: Vec<PreparedConnect>) -> Result<(), WorkspaceError> {
+pub(super) async fn recreate(
+    run: &mut ApplyRun<'_>,
+    batch: Vec<PreparedConnect>,
+) -> Result<(), WorkspaceError> {
     for ready in batch {
         let action = &run.plan.actions[ready.action];
         let Step::Replace { old, .. } = &action.step else { continue };
@@ -35,7 +38,8 @@ pub(super) async fn recreate(run: &mut ApplyRun<'_>, batch: Vec<PreparedConnect>
         // One recreation at a time on the whole platform: a failed restore must stop the others.
         let syncing = run.apply.source_locks;
         let _turn = syncing.lock_for_recreate().await;
-        if let Some(halted) = run.apply.state.halted().await?.filter(|halted| halted.blocks_replacements((run.apply.now)()))
+        if let Some(halted) =
+            run.apply.state.halted().await?.filter(|halted| halted.blocks_replacements((run.apply.now)()))
         {
             let why = format!(
                 "the platform refuses to replace it in place, and {}/{}, which was cleaned up to be connected anew, could \
@@ -65,9 +69,12 @@ pub(super) async fn recreate(run: &mut ApplyRun<'_>, batch: Vec<PreparedConnect>
 }
 
 /// Returns the definition that is on the platform now, ready to be sent again.
-fn old_definition(run: &ApplyRun<'_>, ready: &PreparedConnect) -> Result<(ResolvedSource, Arc<LastApplied>), String> {
+fn old_definition(
+    run: &ApplyRun<'_>,
+    ready: &PreparedConnect,
+) -> Result<(ResolvedSource, Arc<LastApplied>), String> {
     let name = ready.source.name();
-    let owned = run.inventory.owned.get(name).ok_or("the source there is not managed")?;
+    let owned = run.inventory.managed.get(name).ok_or("the source there is not managed")?;
     let resolution = run
         .apply
         .secrets
@@ -100,7 +107,9 @@ async fn replace_or_restore(
             None => run.record_cleaned_up(old),
             Some(error) => return Ok(Err(format!("the old one could not be cleaned up: {}", error.message))),
         },
-        Err(error) => return Ok(Err(format!("the old one could not be cleaned up: {}", error_chain(&error)))),
+        Err(error) => {
+            return Ok(Err(format!("the old one could not be cleaned up: {}", error_chain(&error))));
+        }
     }
     run.commit(vec![StoreChange::Journal(Box::new(removed(run, action, old)))]).await?;
     let error = match run.apply.writer.connect(run.unit(), &NonEmpty::one(&*ready.source)).await {

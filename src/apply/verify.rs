@@ -3,9 +3,10 @@
 use super::ApplyRun;
 use crate::model::{Answered, DesiredSource, Intent, IntentKind, ObservedSource, SourceId, SourceName};
 use crate::plan::{
-    Action, ActionResult, InventoryUpdate, Step, WorkspaceError, abandon, with_sent_names, with_location, recover,
+    Action, ActionResult, InventoryUpdate, Step, WorkspaceError, abandon, recover, with_location,
+    with_sent_names,
 };
-use crate::state::{StoreChange, QuarantineEntry};
+use crate::store::{QuarantineEntry, StoreChange};
 use jiff::SignedDuration;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -99,7 +100,11 @@ impl ApplyRun<'_> {
     /// Collects the changes to record for these corrections.
     ///
     /// Returns the intents that they close.
-    fn apply_updates(&mut self, corrections: Vec<InventoryUpdate>, changes: &mut Vec<StoreChange>) -> Vec<i64> {
+    fn apply_updates(
+        &mut self,
+        corrections: Vec<InventoryUpdate>,
+        changes: &mut Vec<StoreChange>,
+    ) -> Vec<i64> {
         let mut closed = Vec::new();
         for correction in corrections {
             match correction {
@@ -130,7 +135,10 @@ impl ApplyRun<'_> {
     ///
     /// Writes proven to be ours count as done; the others stay open. If the list fails, the connects are
     /// given up.
-    pub(super) async fn refresh_after_refusal(&mut self, numbers: &BTreeSet<i64>) -> Result<(), WorkspaceError> {
+    pub(super) async fn refresh_after_refusal(
+        &mut self,
+        numbers: &BTreeSet<i64>,
+    ) -> Result<(), WorkspaceError> {
         let others = self.inventory.intents.extract_if(.., |number, _| !numbers.contains(number)).collect();
         let others: BTreeMap<i64, Intent> = others;
         let looked = self.refresh(SignedDuration::MAX).await;
@@ -202,11 +210,19 @@ impl ApplyRun<'_> {
     /// Returns the responses to writes of this pass that are still open.
     fn open_responses(&self) -> impl Iterator<Item = StoreChange> {
         let open = self.inventory.intents.values().filter(|intent| self.intents.contains(intent.number));
-        open.filter_map(|intent| Some(StoreChange::Answered(intent.number, intent.answer.as_ref()?.id.clone())))
+        open.filter_map(|intent| {
+            Some(StoreChange::Answered(intent.number, intent.answer.as_ref()?.id.clone()))
+        })
     }
 
     /// Returns why an action failed according to the listing, `None` on success.
-    fn failure(&self, n: usize, action: &Action, listed: &RefreshedListing<'_>, taken: bool) -> Option<String> {
+    fn failure(
+        &self,
+        n: usize,
+        action: &Action,
+        listed: &RefreshedListing<'_>,
+        taken: bool,
+    ) -> Option<String> {
         let done = match &action.step {
             Step::Connect { index } | Step::Replace { index, .. } => {
                 let wanted = self.source(*index);
@@ -248,7 +264,10 @@ impl ApplyRun<'_> {
 
     fn quarantined(&self, action: &Action, index: usize, reason: &str) -> StoreChange {
         let (since, mark) = ((self.apply.now)(), definition_hash(self.source(index)));
-        StoreChange::Quarantine(action.name.clone(), QuarantineEntry { since, reason: reason.to_owned(), definition_hash: mark })
+        StoreChange::Quarantine(
+            action.name.clone(),
+            QuarantineEntry { since, reason: reason.to_owned(), definition_hash: mark },
+        )
     }
 }
 

@@ -1,22 +1,23 @@
 //! `wellspring apply`: applies the files to the platform once.
 
 use super::args::{ApplyArgs, Common, Format};
+use super::context::{AccessMode, CommandContext};
 use super::plan::{exit_of, overrides};
 use super::progress::Progress;
 use super::select::Selector;
-use super::workplace::{AccessMode, CommandContext};
-use super::{Exit, CommandError, answer, saved, settled};
+use super::{CommandError, Exit, output, plan_cache, plan_file};
 use crate::apply::SourceLocks;
+use crate::client::ApiWriter;
 use crate::daemon::{self, Event};
 use crate::model::WorkspaceRef;
 use crate::plan::saved::SavedPlan;
 use crate::plan::{
-    Action, ActionResult, ApprovedPlan, UnchangedSummary, ErrorKind, ApplyOutcome, PendingWrite, Plan, WorkspacePlan, Withheld,
+    Action, ActionResult, ApplyOutcome, ApprovedPlan, ErrorKind, PendingWrite, Plan, UnchangedSummary,
+    Withheld, WorkspacePlan,
 };
 use crate::reconcile::{MAX_CONCURRENT, PassId, Planned, Reconciler, Task, guard};
-use crate::remote::ApiWriter;
-use crate::render;
-use crate::state::WorkspaceLock;
+use crate::report;
+use crate::store::WorkspaceLock;
 use crate::tree;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::borrow::Cow;
@@ -38,7 +39,7 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 const MAX_ROUNDS: usize = 3;
 
 pub(super) async fn run(common: &Common, args: &ApplyArgs) -> Result<Exit, CommandError> {
-    match saved::load_if_named(args)? {
+    match plan_file::load_if_named(args)? {
         Some((plan, asked)) => {
             let path = args.plan_file().unwrap_or(Path::new(""));
             apply(common, &asked, Some((path, &plan))).await
@@ -56,7 +57,7 @@ async fn apply(
     let progress = Progress::activity(common, "comparing the files with the platform");
     let comparing = progress.tick();
     let (start, before) = match saved_plan {
-        None => settled::load_unchanged(common, &args.limits, &selector).await,
+        None => plan_cache::load_unchanged(common, &args.limits, &selector).await,
         Some(_) => Default::default(),
     };
     let (events, mut inbox) = tokio::sync::mpsc::unbounded_channel();
@@ -67,14 +68,14 @@ async fn apply(
     };
     let mut tasks = place.tasks(&selector)?;
     selector.release_quarantine(&mut tasks);
-    let look = answer::style(common);
+    let look = output::style(common);
     let (human, quiet) = (common.format == Format::Human, common.quiet());
     let stop = Arc::clone(&stopping);
     let applying = Progress::new(common, "applying", "change");
     let finished = applying.clone();
     let mut planner = place.planner(overrides(&args.limits));
     planner.hashes = saved_plan.is_some();
-    planner.unchanged = settled::is_applicable(common, &selector).then(Arc::default);
+    planner.unchanged = plan_cache::is_applicable(common, &selector).then(Arc::default);
     let reconciler = Reconciler {
         planner,
         writer: ApiWriter::new(&place.reader),
@@ -85,7 +86,7 @@ async fn apply(
         on_actions: Arc::new(move |plan, results| {
             let is_told = |result: &ActionResult| human && !(quiet && matches!(result, ActionResult::Done));
             let told = results.iter().filter(|(_, result)| is_told(result));
-            let lines = told.map(|(n, result)| render::action_line(plan, &plan.actions[*n], result, &look));
+            let lines = told.map(|(n, result)| report::action_line(plan, &plan.actions[*n], result, &look));
             let names: Vec<String> = results.iter().map(|(n, _)| name(plan, &plan.actions[*n])).collect();
             finished.end(&names, &lines.collect::<Vec<_>>());
         }),
@@ -99,7 +100,8 @@ async fn apply(
         let lock = state.lock_with_timeout(&task.desired.unit, "apply", LOCK_TIMEOUT).await;
         locks.push(lock?);
     }
-    let mut round = ApplyRound::plan(&reconciler, &selector, tasks, before.unchanged_summaries(&place)).await?;
+    let mut round =
+        ApplyRound::plan(&reconciler, &selector, tasks, before.unchanged_summaries(&place)).await?;
     if let Some(rest) = round.remaining_settle_time() {
         if !common.quiet() {
             note!("waiting for the platform to settle: the answer to an earlier write was lost");
@@ -108,19 +110,25 @@ async fn apply(
             () = tokio::time::sleep(rest) => {}
             () = daemon::wait_for_stop(&mut inbox) => return Err(nothing_applied()),
         }
-        round = ApplyRound::plan(&reconciler, &selector, round.tasks, before.unchanged_summaries(&place)).await?;
+        round =
+            ApplyRound::plan(&reconciler, &selector, round.tasks, before.unchanged_summaries(&place)).await?;
     }
     selector.require_matches(&place.reading, "source", "`wellspring plan -v` shows all of them")?;
     if let Some((path, plan)) = saved_plan {
-        let now =
-            saved::current_plan(&place, &reconciler.planner, &round.planned, &round.approved, plan.asked().clone())?;
-        plan.check(&now).map_err(|stale| saved::stale_error(path, &stale))?;
+        let now = plan_file::current_plan(
+            &place,
+            &reconciler.planner,
+            &round.planned,
+            &round.approved,
+            plan.asked().clone(),
+        )?;
+        plan.check(&now).map_err(|stale| plan_file::stale_error(path, &stale))?;
     }
     drop(comparing);
     let problems = place.problems(round.approved.plan()).await?;
     match (human, quiet && args.yes) {
-        (true, false) => answer::plan(common, round.approved.plan(), None, &problems),
-        (true, true) => answer::problems(common, round.approved.plan(), &problems),
+        (true, false) => output::plan(common, round.approved.plan(), None, &problems),
+        (true, true) => output::problems(common, round.approved.plan(), &problems),
         (false, _) => {}
     }
     let pending = round.approved.plan().workspaces.iter().any(|unit| !unit.actions.is_empty());
@@ -137,12 +145,12 @@ async fn apply(
         recheck_files(&place).await?;
     }
     if human && pending && !quiet {
-        answer::print("\n");
+        output::print("\n");
     }
     let ticking = applying.tick();
     let approved = Arc::clone(&round.approved);
     let mut plan = Cow::Borrowed(approved.plan());
-    let found = settled::cacheable_workspaces(&place, &round.planned);
+    let found = plan_cache::cacheable_workspaces(&place, &round.planned);
     applying.begin(names(&plan));
     let mut outcomes = round.apply(&reconciler).await;
     for _ in 1..MAX_ROUNDS {
@@ -160,9 +168,9 @@ async fn apply(
 
     if human && pending {
         let gap = if quiet { "" } else { "\n" };
-        answer::print(&format!("{gap}{}", render::outcome_line(&plan, &outcomes, &problems)));
+        output::print(&format!("{gap}{}", report::outcome_line(&plan, &outcomes, &problems)));
     } else if !human {
-        answer::plan(common, &plan, Some(&outcomes), &problems);
+        output::plan(common, &plan, Some(&outcomes), &problems);
     }
     let exit = outcome_exit(&plan, &outcomes)
         .or(exit_of(&plan))
@@ -178,7 +186,10 @@ async fn apply(
 
 /// Returns the names of the changes of a plan, for the progress line.
 fn names(plan: &Plan) -> Vec<String> {
-    plan.workspaces.iter().flat_map(|unit| unit.actions.iter().map(move |action| name(unit, action))).collect()
+    plan.workspaces
+        .iter()
+        .flat_map(|unit| unit.actions.iter().map(move |action| name(unit, action)))
+        .collect()
 }
 
 fn name(plan: &WorkspacePlan, action: &Action) -> String {

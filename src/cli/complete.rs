@@ -1,7 +1,7 @@
 //! Shell completion of declared workspaces and sources.
 
-use crate::manifest::Lookup;
-use crate::reading::LoadedConfig;
+use crate::config::Lookup;
+use crate::load::LoadedConfig;
 use crate::secrets::is_workspace_variable;
 use crate::tree;
 use clap_complete::CompletionCandidate;
@@ -27,8 +27,9 @@ pub(super) fn workspace(current: &OsStr) -> Vec<CompletionCandidate> {
 }
 
 fn workspaces() -> Vec<String> {
-    let declared =
-        |reading: LoadedConfig| reading.desired.workspaces.iter().map(|unit| unit.label().to_owned()).collect();
+    let declared = |reading: LoadedConfig| {
+        reading.desired.workspaces.iter().map(|unit| unit.label().to_owned()).collect()
+    };
     read().map(declared).unwrap_or_default()
 }
 

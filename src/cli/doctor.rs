@@ -2,18 +2,18 @@
 //!
 //! Changes nothing, neither here nor on the platform.
 
+mod host;
 mod platform;
-mod site;
 
 use super::args::{Common, Format};
-use super::workplace;
-use super::{Exit, CommandError, answer};
+use super::context;
+use super::{CommandError, Exit, output};
 use crate::apply::error_chain;
-use crate::reading::LoadedConfig;
-use crate::render;
+use crate::load::LoadedConfig;
+use crate::report;
 use crate::secrets::Resolver;
 use crate::settings::{PlatformChoice, Settings};
-use crate::state::Store;
+use crate::store::Store;
 use crate::tree;
 use serde::Serialize;
 use serde_json::json;
@@ -64,7 +64,7 @@ impl Finding {
 }
 
 pub(super) async fn run(common: &Common) -> Result<Exit, CommandError> {
-    let findings = match workplace::resolve(common) {
+    let findings = match context::resolve(common) {
         Err(failure) => vec![Finding::bad(
             "settings",
             failure.exit,
@@ -75,8 +75,8 @@ pub(super) async fn run(common: &Common) -> Result<Exit, CommandError> {
     };
     let exit = findings.iter().fold(Exit::Success, |exit, finding| exit.or(finding.exit));
     match common.format {
-        Format::Json => answer::write_json(&json!({ "format_version": 1, "checks": findings })),
-        _ => answer::print(&text(&findings)),
+        Format::Json => output::write_json(&json!({ "format_version": 1, "checks": findings })),
+        _ => output::print(&text(&findings)),
     }
     Ok(exit)
 }
@@ -95,8 +95,8 @@ async fn examine(common: &Common, settings: &Settings) -> Vec<Finding> {
             return findings;
         }
     };
-    findings.push(site::watching(&settings.root));
-    findings.push(site::time_zones());
+    findings.push(host::watching(&settings.root));
+    findings.push(host::time_zones());
     let at = settings.platform(reading.desired.platform.as_ref());
     match at {
         Err(error) => {
@@ -105,7 +105,7 @@ async fn examine(common: &Common, settings: &Settings) -> Vec<Finding> {
             findings.push(Finding::bad("platform", Exit::Invalid, error_chain(&error), todo));
         }
         Ok(at) => {
-            findings.push(site::state(settings, &at).await);
+            findings.push(host::state(settings, &at).await);
             let origin = origin(settings, &at).await;
             let refused = origin.exit != Exit::Success;
             findings.push(origin);
@@ -120,10 +120,10 @@ async fn examine(common: &Common, settings: &Settings) -> Vec<Finding> {
 
 fn files(settings: &Settings, reading: &LoadedConfig) -> Finding {
     let root = settings.root.display();
-    let count = render::words::count(reading.file_count(), "file");
+    let count = report::humanize::count(reading.file_count(), "file");
     let sources: usize = reading.desired.workspaces.iter().map(|unit| unit.count).sum();
     if reading.has_errors() {
-        let errors = render::words::count(reading.error_count(), "error");
+        let errors = report::humanize::count(reading.error_count(), "error");
         let todo = format!("`wellspring validate {root}` shows each one with a fix");
         return Finding::bad("files", Exit::Invalid, format!("{count} in {root}: {errors}"), todo);
     }
@@ -142,8 +142,8 @@ fn files(settings: &Settings, reading: &LoadedConfig) -> Finding {
         }
         None => String::new(),
     };
-    let sources = render::words::count(sources, "source");
-    let workspaces = render::words::count(reading.desired.workspaces.len(), "workspace");
+    let sources = report::humanize::count(sources, "source");
+    let workspaces = report::humanize::count(reading.desired.workspaces.len(), "workspace");
     if let Some(warning) = reading.diagnostics.first() {
         let todo = warning.help.clone().unwrap_or_else(|| format!("`wellspring explain {}`", warning.code));
         return Finding::warning("files", format!("{count} in {root}; {}", warning.message), todo);
@@ -169,7 +169,7 @@ fn secrets(settings: &Settings, reading: &LoadedConfig) -> Finding {
     match missing.first() {
         None => Finding::good("secrets", "every secret can be resolved"),
         Some(first) => {
-            let count = render::words::count(missing.len(), "source");
+            let count = report::humanize::count(missing.len(), "source");
             let todo = "set it for the user or service that runs wellspring; `wellspring validate --secrets` lists all";
             Finding::bad(
                 "secrets",
@@ -183,7 +183,7 @@ fn secrets(settings: &Settings, reading: &LoadedConfig) -> Finding {
 
 /// Checks that the token may be sent to the platform that `wellspring.toml` names.
 async fn origin(settings: &Settings, at: &PlatformChoice) -> Finding {
-    let state = Store::open_read_only(&settings.state_dir, &workplace::key(at)).ok().flatten();
+    let state = Store::open_read_only(&settings.state_dir, &context::key(at)).ok().flatten();
     let used = match &state {
         Some(state) => state.origins().await.unwrap_or_default(),
         None => BTreeSet::new(),
@@ -213,17 +213,17 @@ fn text(findings: &[Finding]) -> String {
             CheckOutcome::Bad => "✗",
             CheckOutcome::Skipped => "-",
         };
-        let message = render::escape::terminal_line(&finding.message);
+        let message = report::escape::terminal_line(&finding.message);
         out.push_str(&format!("{mark} {:width$}  {message}\n", finding.check));
         if let Some(todo) = &finding.todo {
-            out.push_str(&format!("  {:width$}  → {}\n", "", render::escape::terminal_line(todo)));
+            out.push_str(&format!("  {:width$}  → {}\n", "", report::escape::terminal_line(todo)));
         }
     }
     let count = |outcome| findings.iter().filter(|finding| finding.outcome == outcome).count();
     out.push_str(&match (count(CheckOutcome::Bad), count(CheckOutcome::Warning)) {
         (0, 0) => "All checks passed.\n".to_owned(),
-        (0, warnings) => format!("Ready, with {}.\n", render::words::count(warnings, "warning")),
-        (bad, _) => format!("{} failed.\n", render::words::count(bad, "check")),
+        (0, warnings) => format!("Ready, with {}.\n", report::humanize::count(warnings, "warning")),
+        (bad, _) => format!("{} failed.\n", report::humanize::count(bad, "check")),
     });
     out
 }

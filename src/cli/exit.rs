@@ -1,9 +1,9 @@
 //! Exit codes and the errors that lead to them.
 
 use crate::apply::error_chain;
-use crate::remote::RemoteError;
-use crate::render;
-use crate::state::{LockError, StoreError};
+use crate::client::RemoteError;
+use crate::report;
+use crate::store::{LockError, StoreError};
 use std::process::ExitCode;
 
 /// The exit codes; if several apply, the first in this list wins.
@@ -90,7 +90,7 @@ impl CommandError {
     /// Prints the message and returns the exit code.
     pub fn print(self) -> Exit {
         if !self.message.is_empty() {
-            note!("error: {}", render::escape::terminal(&self.message));
+            note!("error: {}", report::escape::terminal(&self.message));
         }
         self.exit
     }

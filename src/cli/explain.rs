@@ -1,8 +1,8 @@
 //! `wellspring explain`: explains an error code, or lists all codes.
 
 use super::args::{Common, Format};
-use super::{Exit, CommandError, answer};
-use crate::manifest::{self, Code};
+use super::{CommandError, Exit, output};
+use crate::config::{self, Code};
 use serde_json::json;
 
 /// Groups of codes, named by their first two digits.
@@ -25,9 +25,9 @@ pub(super) fn run(common: &Common, code: Option<&str>) -> Result<Exit, CommandEr
     // A number alone is accepted: 12 is W012.
     let number = asked.bytes().all(|byte| byte.is_ascii_digit()).then(|| format!("W{asked:0>3}"));
     let asked = number.as_deref().unwrap_or(asked);
-    let Some(text) = manifest::explain(asked) else {
+    let Some(text) = config::explain(asked) else {
         let known = Code::ALL.iter().map(|code| code.as_str());
-        let near = manifest::nearest(asked, known);
+        let near = config::nearest(asked, known);
         let hint = near.map_or_else(
             || "`wellspring explain` lists all codes".to_owned(),
             |near| format!("did you mean {near}? `wellspring explain` lists all codes"),
@@ -37,9 +37,9 @@ pub(super) fn run(common: &Common, code: Option<&str>) -> Result<Exit, CommandEr
     match common.format {
         Format::Json => {
             let code = asked.to_ascii_uppercase();
-            answer::write_json(&json!({ "format_version": 1, "code": code, "text": text }));
+            output::write_json(&json!({ "format_version": 1, "code": code, "text": text }));
         }
-        _ => answer::print(text),
+        _ => output::print(text),
     }
     Ok(Exit::Success)
 }
@@ -50,7 +50,7 @@ fn list(common: &Common) {
             .iter()
             .map(|code| json!({ "code": code, "area": area(*code), "title": code.title() }))
             .collect();
-        return answer::write_json(&json!({ "format_version": 1, "codes": codes }));
+        return output::write_json(&json!({ "format_version": 1, "codes": codes }));
     }
     let mut text = String::new();
     for (prefix, area) in AREAS {
@@ -60,7 +60,7 @@ fn list(common: &Common) {
         }
     }
     text.push_str("\n`wellspring explain CODE` explains one of them.\n");
-    answer::print(&text);
+    output::print(&text);
 }
 
 fn area(code: Code) -> &'static str {
@@ -70,7 +70,7 @@ fn area(code: Code) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::area;
-    use crate::manifest::Code;
+    use crate::config::Code;
 
     #[test]
     fn every_code_is_listed_in_an_area_under_a_title() {

@@ -1,6 +1,6 @@
 //! Writes files of the project atomically.
 
-use super::{Exit, CommandError};
+use super::{CommandError, Exit};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};

@@ -1,9 +1,9 @@
 //! `wellspring fmt`: formats files.
 
 use super::args::{Common, FmtArgs, Format};
-use super::{Exit, CommandError, answer, files, workplace};
-use crate::render::escape;
-use crate::{manifest, tree};
+use super::{CommandError, Exit, context, files, output};
+use crate::report::escape;
+use crate::{config, tree};
 use serde_json::json;
 use similar::TextDiff;
 use std::io::Read;
@@ -28,7 +28,7 @@ pub(super) fn run(common: &Common, args: &FmtArgs) -> Result<Exit, CommandError>
     let mut skipped: Vec<(String, String)> = Vec::new();
     let mut diffs = String::new();
     for FormatInput { name, path, text } in inputs {
-        let formatted = text.and_then(|text| match manifest::format(&text) {
+        let formatted = text.and_then(|text| match config::format(&text) {
             Some(formatted) => Ok((text, formatted)),
             None => Err("the file has errors, which `wellspring validate` shows".to_owned()),
         });
@@ -46,13 +46,13 @@ pub(super) fn run(common: &Common, args: &FmtArgs) -> Result<Exit, CommandError>
     }
     if common.format == Format::Json {
         let left: Vec<&String> = skipped.iter().map(|(name, _)| name).collect();
-        answer::write_json(&json!({ "format_version": 1, "changed": changed, "left_as_is": left }));
+        output::write_json(&json!({ "format_version": 1, "changed": changed, "left_as_is": left }));
     } else if args.diff {
-        answer::print(&diffs);
+        output::print(&diffs);
     } else {
         let word = if writes { "changed" } else { "would change" };
         for file in &changed {
-            answer::print(&format!("{word}  {}", escape::terminal(file)));
+            output::print(&format!("{word}  {}", escape::terminal(file)));
         }
     }
     for (file, why) in &skipped {
@@ -63,7 +63,7 @@ pub(super) fn run(common: &Common, args: &FmtArgs) -> Result<Exit, CommandError>
 
 /// Returns all files of the project.
 fn project(common: &Common) -> Result<Vec<FormatInput>, CommandError> {
-    let settings = workplace::resolve(common)?;
+    let settings = context::resolve(common)?;
     let tree = tree::read(&settings.root).map_err(|error| CommandError::invalid(&error))?;
     let inputs = tree.files.iter().filter_map(|file| {
         let text = file.text.as_ref()?;
@@ -96,17 +96,18 @@ fn filter(common: &Common, args: &FmtArgs) -> Result<Exit, CommandError> {
         return Err(CommandError::usage("`fmt -` prints the formatted text; it has no JSON"));
     }
     let mut text = String::new();
-    std::io::stdin()
-        .read_to_string(&mut text)
-        .map_err(|error| CommandError { exit: Exit::Failed, message: format!("cannot read stdin: {error}") })?;
-    let Some(formatted) = manifest::format(&text) else {
+    std::io::stdin().read_to_string(&mut text).map_err(|error| CommandError {
+        exit: Exit::Failed,
+        message: format!("cannot read stdin: {error}"),
+    })?;
+    let Some(formatted) = config::format(&text) else {
         let message = "stdin was not formatted, because it is not valid TOML";
         return Err(CommandError { exit: Exit::Invalid, message: message.to_owned() });
     };
     if args.diff {
-        answer::print(&diff("stdin", &text, &formatted));
+        output::print(&diff("stdin", &text, &formatted));
     } else if !args.check {
-        answer::print(&formatted);
+        output::print(&formatted);
     }
     Ok(Exit::Failed.when(args.check && text != formatted))
 }

@@ -1,13 +1,13 @@
 //! `wellspring history`: past syncs, or changes of the platform with `--changes`.
 
 use super::args::{Common, Format, HistoryArgs};
+use super::context::{AccessMode, CommandContext};
 use super::select::Selector;
-use super::workplace::{AccessMode, CommandContext};
-use super::{Exit, CommandError, answer};
+use super::{CommandError, Exit, output};
+use crate::load::LoadedConfig;
 use crate::model::{DesiredWorkspace, SourceKey, SourceName, WorkspaceRef};
-use crate::reading::LoadedConfig;
-use crate::render;
-use crate::state::{HistoryFilter, JournalEntry, JournalFilter, JournalRow, RunRecord};
+use crate::report;
+use crate::store::{HistoryFilter, JournalEntry, JournalFilter, JournalRow, RunRecord};
 use crate::tree::short_commit;
 use jiff::tz::TimeZone;
 use serde_json::json;
@@ -17,7 +17,8 @@ pub(super) async fn run(common: &Common, args: &HistoryArgs) -> Result<Exit, Com
     let selector = Selector::new(&args.selection)?;
     let place = CommandContext::open(common, AccessMode::Read).await?;
     selector.resolve_names(&place.reading);
-    let chosen = HistorySelection { units: place.reading.desired.open_units().collect(), selector: &selector };
+    let chosen =
+        HistorySelection { units: place.reading.desired.open_units().collect(), selector: &selector };
     if args.changes {
         let rows = match &place.state {
             Some(state) => {
@@ -68,10 +69,9 @@ impl HistorySelection<'_> {
                 self.selector.source(unit, &source.key, &source.name);
             }
         }
-        let declared = self
-            .selector
-            .require_declared_workspaces(reading)
-            .and_then(|()| self.selector.require_matches(reading, "declared source", "it may have been removed"));
+        let declared = self.selector.require_declared_workspaces(reading).and_then(|()| {
+            self.selector.require_matches(reading, "declared source", "it may have been removed")
+        });
         declared
             .map_or_else(|failure| format!("{message} Note: {}", failure.message), |()| message.to_owned())
     }
@@ -126,7 +126,7 @@ fn syncs(common: &Common, chosen: &HistorySelection<'_>, runs: &[RunRecord], non
                 })
             })
             .collect();
-        return answer::write_json(&json!({ "format_version": 1, "runs": runs }));
+        return output::write_json(&json!({ "format_version": 1, "runs": runs }));
     }
     let rows: Vec<Vec<String>> = runs
         .iter()
@@ -148,7 +148,7 @@ fn syncs(common: &Common, chosen: &HistorySelection<'_>, runs: &[RunRecord], non
         return;
     }
     let headers = ["STARTED", "SOURCE", "TRIGGER", "OUTCOME", "RECORDS", "TOOK", "MESSAGE"];
-    answer::print(&render::table(&headers, &rows, &answer::row_style(common)));
+    output::print(&report::table(&headers, &rows, &output::row_style(common)));
 }
 
 fn changes(common: &Common, chosen: &HistorySelection<'_>, rows: &[JournalRow], none: &str) {
@@ -176,7 +176,7 @@ fn changes(common: &Common, chosen: &HistorySelection<'_>, rows: &[JournalRow], 
                 })
             })
             .collect();
-        return answer::write_json(&json!({ "format_version": 1, "changes": rows }));
+        return output::write_json(&json!({ "format_version": 1, "changes": rows }));
     }
     let table: Vec<Vec<String>> = rows
         .iter()
@@ -198,7 +198,7 @@ fn changes(common: &Common, chosen: &HistorySelection<'_>, rows: &[JournalRow], 
         return;
     }
     let headers = ["WHEN", "SOURCE", "ACTION", "OUTCOME", "FROM", "WHY"];
-    answer::print(&render::table(&headers, &table, &answer::row_style(common)));
+    output::print(&report::table(&headers, &table, &output::row_style(common)));
 }
 
 /// Formats the line that caused the change, with the commit.

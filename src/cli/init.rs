@@ -1,7 +1,7 @@
 //! `wellspring init`: creates a new project.
 
 use super::args::{Common, Format};
-use super::{Exit, CommandError, answer, files};
+use super::{CommandError, Exit, files, output};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 const FILES: [(&str, &str); 4] = [
     ("wellspring.toml", include_str!("init/wellspring.toml")),
     ("workspaces/example.toml", include_str!("init/example.toml")),
-    ("schema/settings.schema.json", crate::manifest::SETTINGS_SCHEMA),
-    ("schema/workspace.schema.json", crate::manifest::WORKSPACE_SCHEMA),
+    ("schema/settings.schema.json", crate::config::SETTINGS_SCHEMA),
+    ("schema/workspace.schema.json", crate::config::WORKSPACE_SCHEMA),
 ];
 
 /// A line that identifies the example file.
@@ -36,12 +36,12 @@ pub(super) fn run(common: &Common, into: Option<PathBuf>) -> Result<Exit, Comman
         written.push(".gitignore");
     }
     if common.format == Format::Json {
-        answer::write_json(&json!({ "format_version": 1, "written": written }));
+        output::write_json(&json!({ "format_version": 1, "written": written }));
     } else {
         for path in written {
-            answer::print(&format!("wrote  {}", dir.join(path).display()));
+            output::print(&format!("wrote  {}", dir.join(path).display()));
         }
-        answer::print(
+        output::print(
             "\nNext: set the platform's URL and the workspace's id in wellspring.toml, then run `wellspring pull` or\ndeclare sources in workspaces/example.toml, and run `wellspring plan`.",
         );
     }

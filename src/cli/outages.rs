@@ -1,6 +1,6 @@
 //! Failures of the platform as a whole that several sources have in common.
 
-use crate::render::{escape, words};
+use crate::report::{escape, humanize};
 use std::collections::BTreeMap;
 
 /// Maximum number of sources named.
@@ -32,9 +32,9 @@ impl Outages {
                 sources.iter().take(MAX_NAMED).map(|name| escape::terminal_line(name)).collect();
             let more = match sources.len().saturating_sub(MAX_NAMED) {
                 0 => String::new(),
-                more => format!(" and {} more", words::number(more)),
+                more => format!(" and {} more", humanize::number(more)),
             };
-            let (count, outage) = (words::count(sources.len(), "source"), escape::terminal_line(outage));
+            let (count, outage) = (humanize::count(sources.len(), "source"), escape::terminal_line(outage));
             format!("✗ {count} {what}: {outage} ({}{more})", named.join(", "))
         };
         self.0.iter().map(line).collect()

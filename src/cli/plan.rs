@@ -1,10 +1,10 @@
 //! `wellspring plan`: shows what would change; changes and creates nothing.
 
 use super::args::{Common, LimitArgs, PlanArgs};
+use super::context::{AccessMode, CommandContext};
 use super::progress::Progress;
 use super::select::Selector;
-use super::workplace::{AccessMode, CommandContext};
-use super::{Exit, CommandError, answer, saved, settled, test};
+use super::{CommandError, Exit, output, plan_cache, plan_file, test};
 use crate::plan::{ErrorKind, Overrides, Plan};
 use crate::reconcile::guard;
 
@@ -15,7 +15,7 @@ pub(super) async fn run(common: &Common, args: &PlanArgs) -> Result<Exit, Comman
     let progress = Progress::activity(common, "comparing the files with the platform");
     let ticking = progress.tick();
     let (start, before) = match args.out {
-        None => settled::load_unchanged(common, &args.limits, &selector).await,
+        None => plan_cache::load_unchanged(common, &args.limits, &selector).await,
         Some(_) => Default::default(),
     };
     let place = CommandContext::open_from(common, access, start).await?;
@@ -36,16 +36,16 @@ pub(super) async fn run(common: &Common, args: &PlanArgs) -> Result<Exit, Comman
     };
     let approved = guard(&planned, as_before, &planner.host);
     let problems = place.problems(approved.plan()).await?;
-    answer::plan(common, approved.plan(), None, &problems);
+    output::plan(common, approved.plan(), None, &problems);
     if let Some(path) = &args.out {
-        saved::write(
+        plan_file::write(
             path,
-            &saved::current_plan(
+            &plan_file::current_plan(
                 &place,
                 &planner,
                 &planned,
                 &approved,
-                saved::plan_options(&args.selection.workspace, &selector, &args.limits),
+                plan_file::plan_options(&args.selection.workspace, &selector, &args.limits),
             )?,
         )?;
         if !common.quiet() {

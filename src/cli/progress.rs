@@ -1,8 +1,8 @@
 //! Progress line on stderr, at a terminal only; removed when the work ends.
 
-use super::answer;
 use super::args::{Common, Format, is_dumb};
-use crate::render::{escape, words};
+use super::output;
+use crate::report::{escape, humanize};
 use std::collections::BTreeSet;
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -88,11 +88,11 @@ impl Progress {
         self.with(|under_way| under_way.names.extend(names));
     }
 
-    /// Prints a message on its own line; `told` formats it from the names in progress.
-    pub(super) fn print_line(&self, told: impl FnOnce(&BTreeSet<String>) -> String) {
+    /// Prints a message on its own line; `format` makes it from the names in progress.
+    pub(super) fn print_line(&self, format: impl FnOnce(&BTreeSet<String>) -> String) {
         self.with(|under_way| {
             under_way.clear();
-            note!("{}", told(&under_way.names));
+            note!("{}", format(&under_way.names));
         });
     }
 
@@ -102,7 +102,7 @@ impl Progress {
             names.iter().for_each(|name| drop(under_way.names.take(name)));
             under_way.clear();
             if !told.is_empty() {
-                answer::print(&told.join("\n"));
+                output::print(&told.join("\n"));
             }
         });
     }
@@ -118,20 +118,20 @@ impl ProgressState {
             return self.clear();
         }
         let terminal = || terminal_size::terminal_size_of(std::io::stderr()).map(|(width, _)| width.0.into());
-        let width: usize = answer::columns().or_else(terminal).unwrap_or(80);
-        let took = words::duration(Duration::from_secs(self.started_at.elapsed().as_secs()));
+        let width: usize = output::columns().or_else(terminal).unwrap_or(80);
+        let took = humanize::duration(Duration::from_secs(self.started_at.elapsed().as_secs()));
         let line = match noun {
             None => format!("{doing}, {took}"),
             Some(noun) => {
                 // More names than fit on any terminal are not needed.
                 let names: Vec<&str> = self.names.iter().take(width).map(String::as_str).collect();
-                let count = words::count(self.names.len(), noun);
+                let count = humanize::count(self.names.len(), noun);
                 format!("{doing} {count}, {took}: {}", escape::terminal_line(&names.join(", ")))
             }
         };
         DRAWN.store(true, Ordering::Relaxed);
         let mut err = std::io::stderr().lock();
-        let _ = write!(err, "\r\x1b[K{}", words::truncate(&line, width.saturating_sub(1)));
+        let _ = write!(err, "\r\x1b[K{}", humanize::truncate(&line, width.saturating_sub(1)));
         let _ = err.flush();
     }
 

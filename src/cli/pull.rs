@@ -1,12 +1,12 @@
 //! `wellspring pull`: writes files that declare sources of the platform.
 
 use super::args::{Common, Format, PullArgs};
+use super::context::{AccessMode, CommandContext};
 use super::progress::Progress;
-use super::workplace::{AccessMode, CommandContext};
-use super::{Exit, CommandError, answer, files, init};
-use crate::manifest::{Pulled, PulledWorkspace, nearest, path_for, plain_name, generate};
-use crate::model::{DesiredWorkspace, ObservedSource, Scope, WorkspaceRef, WorkspaceId};
-use crate::render::{escape, words};
+use super::{CommandError, Exit, files, init, output};
+use crate::config::{Pulled, PulledWorkspace, generate, nearest, path_for, plain_name};
+use crate::model::{DesiredWorkspace, ObservedSource, Scope, WorkspaceId, WorkspaceRef};
+use crate::report::{escape, humanize};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -80,8 +80,8 @@ fn resolve_targets(place: &CommandContext, args: &PullArgs) -> Result<Vec<PullTa
             let mut unit = match aliases.get(workspace) {
                 Some(unit) => unit.clone(),
                 None => {
-                    let id =
-                        WorkspaceId::parse(workspace).map_err(|error| CommandError::usage(&error.to_string()))?;
+                    let id = WorkspaceId::parse(workspace)
+                        .map_err(|error| CommandError::usage(&error.to_string()))?;
                     WorkspaceRef { workspace: id, scope: Scope::default() }
                 }
             };
@@ -101,7 +101,11 @@ fn resolve_targets(place: &CommandContext, args: &PullArgs) -> Result<Vec<PullTa
 }
 
 /// Pulls one workspace; `None` if there is nothing to write.
-async fn pull(place: &CommandContext, wanted: PullTargets, force: bool) -> Result<Option<WrittenFile>, CommandError> {
+async fn pull(
+    place: &CommandContext,
+    wanted: PullTargets,
+    force: bool,
+) -> Result<Option<WrittenFile>, CommandError> {
     let rows = place.reader.list(&wanted.unit).await?;
     let declared = place.reading.desired.open_units().find(|unit| unit.unit == wanted.unit);
     if rows.is_empty() && declared.is_none() && wanted.alias.is_none() {
@@ -207,18 +211,18 @@ fn print_written(common: &Common, written: &[WrittenFile]) {
                 })
             })
             .collect();
-        return answer::write_json(&json!({ "format_version": 1, "files": files }));
+        return output::write_json(&json!({ "format_version": 1, "files": files }));
     }
     if written.is_empty() {
-        answer::print("Nothing to pull: every source of the platform is declared.");
+        output::print("Nothing to pull: every source of the platform is declared.");
     }
     for WrittenFile { path, pulled, .. } in written {
-        answer::print(&format!("wrote  {path}: {}", words::count(pulled.sources.len(), "source")));
+        output::print(&format!("wrote  {path}: {}", humanize::count(pulled.sources.len(), "source")));
         for what in &pulled.unreadable {
-            answer::print(&format!("  not readable: {}", escape::terminal(what)));
+            output::print(&format!("  not readable: {}", escape::terminal(what)));
         }
         for variable in &pulled.variables {
-            answer::print(&format!("  set this environment variable: {variable}"));
+            output::print(&format!("  set this environment variable: {variable}"));
         }
     }
 }

@@ -1,16 +1,16 @@
 //! `wellspring run`: watches the files and reconciles the platform continuously.
 
-mod open;
+mod services;
 
 use super::args::{Common, RunArgs};
-use super::voice::{Log, Terminal};
-use super::workplace::{self, AccessMode, CommandContext};
-use super::{Exit, CommandError, answer};
+use super::context::{self, AccessMode, CommandContext};
+use super::reporters::{Log, Terminal};
+use super::{CommandError, Exit, output};
 use crate::apply::SourceLocks;
-use crate::daemon::{self, Daemon, Event, Writers, Reporter};
+use crate::client::ApiWriter;
+use crate::daemon::{self, Daemon, Event, Reporter, Writers};
 use crate::plan::Overrides;
 use crate::reconcile::{Planner, Reconciler};
-use crate::remote::ApiWriter;
 use crate::settings::{HumanDuration, Mode};
 use crate::sync::{Syncer, UnrecordedResults};
 use crate::tree;
@@ -29,7 +29,7 @@ pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, Command
     let common = &common.unattended();
     let (events, mut inbox) = tokio::sync::mpsc::unbounded_channel();
     let stopping = daemon::listen(events.clone())?;
-    let settings = workplace::resolve(common)?;
+    let settings = context::resolve(common)?;
     let dry_run = args.dry_run || settings.host.daemon.mode == Mode::DryRun;
     if !dry_run {
         refuse_swapped_state(&settings)?;
@@ -42,14 +42,14 @@ pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, Command
     let _alone = place.daemon_lock.take();
     let planner = Planner { unchanged: Some(Arc::default()), ..place.planner(Overrides::default()) };
     let voice: Arc<dyn Reporter> = if common.prints_for_terminal() {
-        Arc::new(Terminal::new(answer::style(common)))
+        Arc::new(Terminal::new(output::style(common)))
     } else {
         Arc::new(Log::default())
     };
     let host = &place.settings.host.daemon;
     let interval = args.interval.or(host.interval).map_or(INTERVAL, HumanDuration::get);
-    let about = open::about(&place, interval, dry_run);
-    let (publisher, open) = match open::open(&place, args, about, &*voice).await {
+    let about = services::about(&place, interval, dry_run);
+    let (publisher, open) = match services::open(&place, args, about, &*voice).await {
         Ok(opened) => opened,
         Err(failure) => {
             place.close().await;
@@ -65,7 +65,7 @@ pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, Command
                 writer: writer.clone(),
                 state: state.clone(),
                 source_locks: syncing.clone(),
-                clock: workplace::clock(),
+                clock: context::clock(),
                 unrecorded: UnrecordedResults::default(),
             };
             let reconciler = Reconciler {
@@ -76,7 +76,9 @@ pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, Command
                 lock_wait: LOCK_TIMEOUT,
                 should_stop: Arc::new(move || daemon::is_stopping(&stop)),
                 on_actions: Arc::new(move |plan, results| {
-                    results.iter().for_each(|(n, result)| told.action_finished(plan, &plan.actions[*n], result));
+                    results
+                        .iter()
+                        .for_each(|(n, result)| told.action_finished(plan, &plan.actions[*n], result));
                 }),
                 source_locks: syncing,
             };
@@ -109,7 +111,7 @@ pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, Command
         reporter: voice,
         publisher,
         variables: place.settings.variables(),
-        clock: workplace::clock(),
+        clock: context::clock(),
     };
     // Free the files loaded for the start; otherwise the daemon would keep them in memory.
     let local = place.into_local();

@@ -1,12 +1,12 @@
 //! `wellspring schema WS/SOURCE`: tables and columns of a source on the platform.
 
 use super::args::{Common, Format, SchemaArgs, Selection};
+use super::context::{AccessMode, CommandContext};
 use super::select::Selector;
-use super::workplace::{AccessMode, CommandContext};
-use super::{Exit, CommandError, answer};
+use super::{CommandError, Exit, output};
+use crate::client::Schema;
 use crate::model::{SourceId, WorkspaceRef};
-use crate::remote::Schema;
-use crate::render::escape;
+use crate::report::escape;
 use serde_json::json;
 
 pub(super) async fn run(common: &Common, args: &SchemaArgs) -> Result<Exit, CommandError> {
@@ -20,9 +20,9 @@ pub(super) async fn run(common: &Common, args: &SchemaArgs) -> Result<Exit, Comm
     place.close().await;
     let schema = schema?;
     if common.format == Format::Json {
-        answer::write_json(&json!({ "format_version": 1, "source": source, "tables": schema.tables }));
+        output::write_json(&json!({ "format_version": 1, "source": source, "tables": schema.tables }));
     } else {
-        answer::print(&text(&schema));
+        output::print(&text(&schema));
     }
     Ok(Exit::Success)
 }

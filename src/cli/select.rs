@@ -2,10 +2,10 @@
 
 use super::CommandError;
 use super::args::Selection;
-use crate::manifest;
+use crate::config;
+use crate::load::LoadedConfig;
 use crate::model::{DesiredWorkspace, SourceKey, SourceName};
 use crate::plan::WorkspacePlan;
-use crate::reading::LoadedConfig;
 use crate::reconcile::Task;
 use globset::{Glob, GlobMatcher};
 use std::sync::OnceLock;
@@ -42,7 +42,8 @@ struct MatchTracker(AtomicBool);
 
 impl Selector {
     pub(super) fn new(selection: &Selection) -> Result<Self, CommandError> {
-        let workspace = |name: &String| SelectedWorkspace { name: name.clone(), matched: MatchTracker::default() };
+        let workspace =
+            |name: &String| SelectedWorkspace { name: name.clone(), matched: MatchTracker::default() };
         let targets = selection.targets.iter().map(|text| SourcePattern::new(text, Some(Bare::default())));
         let sources = selection.source.iter().map(|text| SourcePattern::new(text, None));
         Ok(Self {
@@ -77,7 +78,9 @@ impl Selector {
 
     /// Returns true if anything of the workspace with these names is selected.
     pub(super) fn selects_workspace(&self, names: [&str; 2]) -> bool {
-        let named = |workspace: &SelectedWorkspace| workspace.matched.record(names.contains(&workspace.name.as_str()));
+        let named = |workspace: &SelectedWorkspace| {
+            workspace.matched.record(names.contains(&workspace.name.as_str()))
+        };
         (self.workspaces.is_empty() || any(&self.workspaces, named))
             && (self.sources.is_empty() || any(&self.sources, |pattern| pattern.matches_workspace(names)))
     }
@@ -89,13 +92,21 @@ impl Selector {
 
     /// Returns true if this source of the workspace with these names is selected.
     pub(super) fn source_of(&self, unit: [&str; 2], key: &SourceKey, name: &SourceName) -> bool {
-        let matches = |pattern: &SourcePattern| pattern.matched.record(pattern.matches_source(unit, key, name));
+        let matches =
+            |pattern: &SourcePattern| pattern.matched.record(pattern.matches_source(unit, key, name));
         self.sources.is_empty() || any(&self.sources, matches)
     }
 
     /// Returns true if a pattern without a match so far would match this source.
-    pub(super) fn has_unmatched_pattern_for(&self, unit: &DesiredWorkspace, key: &SourceKey, name: &SourceName) -> bool {
-        self.sources.iter().any(|pattern| !pattern.matched.get() && pattern.matches_source(unit.names(), key, name))
+    pub(super) fn has_unmatched_pattern_for(
+        &self,
+        unit: &DesiredWorkspace,
+        key: &SourceKey,
+        name: &SourceName,
+    ) -> bool {
+        self.sources
+            .iter()
+            .any(|pattern| !pattern.matched.get() && pattern.matches_source(unit.names(), key, name))
     }
 
     /// Fails if `-w` names a workspace that is not declared.
@@ -105,7 +116,7 @@ impl Selector {
         let all = self.workspaces.iter().map(|workspace| (workspace.name.as_str(), &workspace.matched));
         first_unmatched(all, reading.has_errors()).map_or(Ok(()), |name| {
             let declared = reading.desired.workspaces.iter().flat_map(|unit| unit.names());
-            let todo = manifest::nearest(name, declared).map_or_else(
+            let todo = config::nearest(name, declared).map_or_else(
                 || "`wellspring show` lists the declared ones".to_owned(),
                 |near| format!("did you mean `{near}`?"),
             );
@@ -116,13 +127,19 @@ impl Selector {
     /// Fails if a pattern matches nothing.
     ///
     /// `what` names the things it should match, `todo` the usual fix.
-    pub(super) fn require_matches(&self, reading: &LoadedConfig, what: &str, todo: &str) -> Result<(), CommandError> {
+    pub(super) fn require_matches(
+        &self,
+        reading: &LoadedConfig,
+        what: &str,
+        todo: &str,
+    ) -> Result<(), CommandError> {
         let all = self.sources.iter().map(|pattern| (pattern.text.as_str(), &pattern.matched));
         let Some(text) = first_unmatched(all, reading.has_errors()) else { return Ok(()) };
-        let what = match text.contains('/') || self.sources.iter().all(|pattern| pattern.unqualified.is_none()) {
-            true => what.to_owned(),
-            false => format!("workspace or {what}"),
-        };
+        let what =
+            match text.contains('/') || self.sources.iter().all(|pattern| pattern.unqualified.is_none()) {
+                true => what.to_owned(),
+                false => format!("workspace or {what}"),
+            };
         let todo =
             nearest(text, reading).map_or_else(|| todo.to_owned(), |near| format!("did you mean `{near}`?"));
         Err(CommandError::usage(&format!("no {what} matches `{text}`; {todo}")))
@@ -172,7 +189,10 @@ impl SourcePattern {
     fn new(text: &str, bare: Option<Bare>) -> Result<Self, CommandError> {
         let glob = |text: &str| {
             Glob::new(text).map(|glob| glob.compile_matcher()).map_err(|error| {
-                CommandError::usage(&format!("`{text}` is not a pattern: {}; write * for any text", error.kind()))
+                CommandError::usage(&format!(
+                    "`{text}` is not a pattern: {}; write * for any text",
+                    error.kind()
+                ))
             })
         };
         let (workspace, source, bare) = match text.split_once('/') {
@@ -180,7 +200,13 @@ impl SourcePattern {
             Some((workspace, source)) => (Some(glob(workspace)?), glob(source)?, None),
             None => (None, glob(text)?, bare),
         };
-        Ok(Self { text: text.to_owned(), workspace, source, unqualified: bare, matched: MatchTracker::default() })
+        Ok(Self {
+            text: text.to_owned(),
+            workspace,
+            source,
+            unqualified: bare,
+            matched: MatchTracker::default(),
+        })
     }
 
     /// Returns true if this names a workspace without a source.
@@ -228,7 +254,10 @@ fn any<T>(of: &[T], asked: impl Fn(&T) -> bool) -> bool {
 /// Returns the first element without a match.
 ///
 /// With `broken` files only if no element has one, since it may be declared there.
-fn first_unmatched<'a>(mut all: impl Iterator<Item = (&'a str, &'a MatchTracker)> + Clone, broken: bool) -> Option<&'a str> {
+fn first_unmatched<'a>(
+    mut all: impl Iterator<Item = (&'a str, &'a MatchTracker)> + Clone,
+    broken: bool,
+) -> Option<&'a str> {
     if broken && all.clone().any(|(_, found)| found.get()) {
         return None;
     }
@@ -257,5 +286,5 @@ fn nearest(text: &str, reading: &LoadedConfig) -> Option<String> {
     }
     // A declared name may match nothing, for example a source that is not connected yet.
     let others = names.iter().map(String::as_str).filter(|name| *name != text);
-    manifest::nearest(text, others).map(str::to_owned)
+    config::nearest(text, others).map(str::to_owned)
 }

@@ -1,10 +1,10 @@
 //! `wellspring serve`: runs the local platform alone.
 
 use super::args::{Common, Format, ServeArgs};
-use super::local::{address, write_address_file, random_token, write_private};
-use super::{Exit, CommandError, answer};
+use super::local_platform::{address, random_token, write_address_file, write_private};
+use super::{CommandError, Exit, output};
 use crate::daemon;
-use crate::platform::{PlatformConfig, HostOverride, Storage, NameConflict, start};
+use crate::platform::{HostOverride, NameConflict, PlatformConfig, Storage, start};
 use secrecy::{ExposeSecret, SecretString};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -33,7 +33,11 @@ pub(super) async fn run(common: &Common, args: &ServeArgs) -> Result<Exit, Comma
         listen: args.listen,
         token: token.secret.clone(),
         on_conflict: if args.refuse_taken { NameConflict::Refuse } else { NameConflict::Replace },
-        host_overrides: args.stand_in.iter().map(|(host, at)| HostOverride { host: host.clone(), connect_to: *at }).collect(),
+        host_overrides: args
+            .stand_in
+            .iter()
+            .map(|(host, at)| HostOverride { host: host.clone(), connect_to: *at })
+            .collect(),
     };
     let data_dir = config.data_dir.clone();
     let running = start(config).await.map_err(|error| CommandError::failed(&error))?;
@@ -50,9 +54,16 @@ pub(super) async fn run(common: &Common, args: &ServeArgs) -> Result<Exit, Comma
 }
 
 /// Prints address, data directory and token, in a form that a shell can evaluate.
-fn announce(common: &Common, args: &ServeArgs, url: &str, data_dir: &Path, folder: &Path, token: &ServeTarget) {
+fn announce(
+    common: &Common,
+    args: &ServeArgs,
+    url: &str,
+    data_dir: &Path,
+    folder: &Path,
+    token: &ServeTarget,
+) {
     if common.format == Format::Json {
-        answer::write_json(&serde_json::json!({
+        output::write_json(&serde_json::json!({
             "format_version": 1, "url": url, "openapi": format!("{url}/openapi.json"),
             "data_dir": data_dir, "storage": folder, "token_file": token.file,
         }));
@@ -76,7 +87,7 @@ fn announce(common: &Common, args: &ServeArgs, url: &str, data_dir: &Path, folde
         }
     });
     text.push_str("\n# Ctrl-C stops it\n");
-    answer::print(&text);
+    output::print(&text);
 }
 
 /// The token, and its file unless it comes from the environment.

@@ -4,9 +4,9 @@
 
 use super::args::{Common, Format, ShowArgs};
 use super::select::Selector;
-use super::{Exit, CommandError, answer, workplace};
-use crate::manifest::EffectiveValue;
-use crate::render::escape;
+use super::{CommandError, Exit, context, output};
+use crate::config::EffectiveValue;
+use crate::report::escape;
 use serde_json::json;
 
 /// Maximum width of values in columns.
@@ -16,12 +16,13 @@ const MAX_VALUE_WIDTH: usize = 60;
 
 pub(super) fn run(common: &Common, args: &ShowArgs) -> Result<Exit, CommandError> {
     let selector = Selector::new(&args.selection)?;
-    let settings = workplace::resolve(common)?;
-    let reading = workplace::read(&settings)?;
-    workplace::print_diagnostics(common, &reading);
+    let settings = context::resolve(common)?;
+    let reading = context::read(&settings)?;
+    context::print_diagnostics(common, &reading);
     selector.resolve_names(&reading);
     let mut shown = Vec::new();
-    let units: Vec<_> = reading.desired.open_units().filter(|unit| selector.selects_workspace(unit.names())).collect();
+    let units: Vec<_> =
+        reading.desired.open_units().filter(|unit| selector.selects_workspace(unit.names())).collect();
     for unit in &units {
         for source in unit.sources.iter().filter(|source| selector.source(unit, &source.key, &source.name)) {
             shown.push((unit, source, reading.effective(source).unwrap_or_default()));
@@ -50,14 +51,14 @@ pub(super) fn run(common: &Common, args: &ShowArgs) -> Result<Exit, CommandError
                 })
             })
             .collect();
-        answer::write_json(&json!({ "format_version": 1, "sources": sources }));
+        output::write_json(&json!({ "format_version": 1, "sources": sources }));
     } else if shown.is_empty() {
         note!("No source is declared.");
     } else {
         for (n, (unit, source, values)) in shown.iter().enumerate() {
             let gap = if n > 0 { "\n" } else { "" };
             let name = escape::terminal(&format!("{}/{}", unit.label(), source.key));
-            answer::print(&format!(
+            output::print(&format!(
                 "{gap}{name}  {}\n{}",
                 escape::terminal(&source.at.to_string()),
                 table(values)
@@ -75,7 +76,8 @@ fn table(values: &[EffectiveValue]) -> String {
             (line, escape::terminal(&value.from.to_string()))
         })
         .collect();
-    let width = lines.iter().map(|(line, _)| line.chars().count()).filter(|width| *width <= MAX_VALUE_WIDTH).max();
+    let width =
+        lines.iter().map(|(line, _)| line.chars().count()).filter(|width| *width <= MAX_VALUE_WIDTH).max();
     let width = width.unwrap_or_default();
     lines.iter().map(|(line, from)| format!("  {line:width$}  {from}\n")).collect()
 }

@@ -4,13 +4,15 @@
 
 use super::args::{Common, Format, StatusArgs, is_dumb};
 use super::select::Selector;
-use super::{Exit, CommandError, answer, workplace};
+use super::{CommandError, Exit, context, output};
+use crate::load::LoadedConfig;
 use crate::model::{DesiredSource, DesiredWorkspace, Inventory, ManagedSource, SourceName, WorkspaceRef};
-use crate::reading::LoadedConfig;
-use crate::render::{self, TimeContext, Keeper, LastSync, StatusRecord, SourceStatus, SourceState as Stands, StatusTotals};
-use crate::schedule::{self, LastClaim, ScheduleInput, CompiledSchedule};
+use crate::report::{
+    self, Keeper, LastSync, SourceState as Stands, SourceStatus, StatusRecord, StatusTotals, TimeContext,
+};
+use crate::schedule::{self, CompiledSchedule, LastClaim, ScheduleInput};
 use crate::settings::Settings;
-use crate::state::{HistoryFilter, JournalFilter, LastRun, QuarantineEntry, RunOutcome, Store};
+use crate::store::{HistoryFilter, JournalFilter, LastRun, QuarantineEntry, RunOutcome, Store};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::json;
@@ -32,7 +34,7 @@ pub(super) async fn run(common: &Common, args: &StatusArgs) -> Result<Exit, Comm
     }
     loop {
         if std::io::stdout().is_terminal() && !is_dumb() {
-            answer::print(CLEAR);
+            output::print(CLEAR);
         }
         show(common, args, &selector).await?;
         tokio::time::sleep(REFRESH_INTERVAL).await;
@@ -40,13 +42,13 @@ pub(super) async fn run(common: &Common, args: &StatusArgs) -> Result<Exit, Comm
 }
 
 async fn show(common: &Common, args: &StatusArgs, selector: &Selector) -> Result<Exit, CommandError> {
-    let settings = workplace::resolve(common)?;
+    let settings = context::resolve(common)?;
     settings.check_state_dir().map_err(|error| CommandError::invalid(&error))?;
-    let reading = workplace::read(&settings)?;
-    workplace::print_diagnostics(common, &reading);
-    let platform = workplace::platform(&settings, &reading)?;
-    workplace::reject_foreign_state(&settings)?;
-    let state = Store::open_read_only(&settings.state_dir, &workplace::key(&platform)).transpose();
+    let reading = context::read(&settings)?;
+    context::print_diagnostics(common, &reading);
+    let platform = context::platform(&settings, &reading)?;
+    context::reject_foreign_state(&settings)?;
+    let state = Store::open_read_only(&settings.state_dir, &context::key(&platform)).transpose();
     let state = state.transpose()?;
     let zone = TimeZone::system();
     let here = TimeContext { now: Timestamp::now(), zone: Some(&zone) };
@@ -65,7 +67,9 @@ async fn show(common: &Common, args: &StatusArgs, selector: &Selector) -> Result
         selector.require_matches(&reading, "source", "`wellspring show` lists those that are declared")?;
     }
     if standings.is_empty() && !selector.selects_everything() && !reading.has_errors() {
-        return Err(CommandError::usage("no source matches; `wellspring show` lists those that are declared"));
+        return Err(CommandError::usage(
+            "no source matches; `wellspring show` lists those that are declared",
+        ));
     }
     let keeper = state.as_ref().and_then(Store::running_daemon).map(|(holder, since)| Keeper {
         pid: holder.strip_prefix("pid ").and_then(|rest| rest.split(' ').next()?.parse().ok()),
@@ -74,11 +78,11 @@ async fn show(common: &Common, args: &StatusArgs, selector: &Selector) -> Result
     });
     let tally = StatusTotals::of(&standings);
     if common.format == Format::Json {
-        answer::write_json(&json!({
+        output::write_json(&json!({
             "format_version": 1, "at": here.now, "daemon": keeper, "summary": tally, "sources": standings,
         }));
     } else {
-        answer::print(&render::status(&standings, keeper.as_ref(), here.now, &answer::row_style(common)));
+        output::print(&report::status(&standings, keeper.as_ref(), here.now, &output::row_style(common)));
     }
     let exit = Exit::Invalid.when(reading.has_errors());
     if !args.exit_code {
@@ -95,7 +99,7 @@ async fn blocked_workspaces(
     state: Option<&Store>,
 ) -> Result<Vec<(WorkspaceRef, Arc<str>)>, CommandError> {
     let memory = match state {
-        Some(state) if reading.has_errors() => state.files(&workplace::root(settings)).await?,
+        Some(state) if reading.has_errors() => state.files(&context::root(settings)).await?,
         _ => return Ok(Vec::new()),
     };
     let is_read = |unit: &WorkspaceRef| reading.desired.workspaces.iter().any(|read| read.unit == *unit);
@@ -129,7 +133,8 @@ impl KnownState {
             let why = same.and_then(|run| run.message).unwrap_or_else(|| "no reason is known".to_owned());
             failed_syncs.insert(name.clone(), format!("sync {}: {why}", run.outcome.as_str()));
         }
-        let filter = JournalFilter { unit: Some(unit.clone()), source: None, since: None, limit: MAX_CHANGES };
+        let filter =
+            JournalFilter { unit: Some(unit.clone()), source: None, since: None, limit: MAX_CHANGES };
         let mut changes = BTreeMap::new();
         for row in state.journal(filter).await? {
             changes.entry(row.entry.source.clone()).or_insert(row.entry);
@@ -150,14 +155,19 @@ impl KnownState {
         })
     }
 
-    fn source_statuses(&self, unit: &DesiredWorkspace, selector: &Selector, here: TimeContext<'_>) -> Vec<SourceStatus> {
+    fn source_statuses(
+        &self,
+        unit: &DesiredWorkspace,
+        selector: &Selector,
+        here: TimeContext<'_>,
+    ) -> Vec<SourceStatus> {
         let of = (unit.label(), &unit.unit);
         let declared = unit.sources.iter().map(|source| {
             let owned = self.inventory.managed.get(&source.name);
             let quarantined = self.quarantined.contains_key(&source.name);
             let state = match self.is_store_missing {
                 true => Stands::Unknown,
-                false => render::state_of(Some(source), owned.map(|owned| &**owned), quarantined),
+                false => report::state_of(Some(source), owned.map(|owned| &**owned), quarantined),
             };
             let record = self.record(&source.name, state);
             let due = self.is_due(unit, source, &record, here.now);
@@ -166,7 +176,7 @@ impl KnownState {
         let is_declared = |name: &SourceName| unit.sources.iter().any(|source| source.name == *name);
         let undeclared =
             self.inventory.managed.iter().filter(|(name, _)| !is_declared(name)).map(|(name, owned)| {
-                let state = render::state_of(None, Some(owned), self.quarantined.contains_key(name));
+                let state = report::state_of(None, Some(owned), self.quarantined.contains_key(name));
                 SourceStatus::of_undeclared(of, (name, owned), state, self.record(name, state))
             });
         let chosen = |standing: &SourceStatus| selector.source(unit, &standing.source, &standing.name);
@@ -210,7 +220,13 @@ impl KnownState {
     }
 
     /// Returns true if the daemon, or `sync --due`, would sync the source now.
-    fn is_due(&self, unit: &DesiredWorkspace, source: &DesiredSource, record: &StatusRecord, now: Timestamp) -> bool {
+    fn is_due(
+        &self,
+        unit: &DesiredWorkspace,
+        source: &DesiredSource,
+        record: &StatusRecord,
+        now: Timestamp,
+    ) -> bool {
         let ours = self.inventory.managed.contains_key(&source.name);
         let Some(spec) = source.sync.as_ref().filter(|_| ours && source.suspend.is_none()) else {
             return false;

@@ -1,19 +1,19 @@
 //! `wellspring sync`: syncs sources now and waits for the results.
 
 use super::args::{Common, Format, SyncArgs};
+use super::context::{self, AccessMode, CommandContext};
 use super::outages::Outages;
 use super::progress::Progress;
 use super::select::Selector;
-use super::workplace::{self, AccessMode, CommandContext};
-use super::{Exit, CommandError, answer};
+use super::{CommandError, Exit, output};
 use crate::apply::SourceLocks;
+use crate::client::ApiWriter;
 use crate::daemon;
+use crate::load::LoadedConfig;
 use crate::model::{DesiredWorkspace, Inventory};
-use crate::reading::LoadedConfig;
-use crate::remote::ApiWriter;
-use crate::render::{escape, words};
-use crate::schedule::{self, LastClaim, ScheduleInput, BatchKey, CompiledSchedule};
-use crate::state::{LastRun, RunOutcome, SkippedRun, Store, Trigger};
+use crate::report::{escape, humanize};
+use crate::schedule::{self, BatchKey, CompiledSchedule, LastClaim, ScheduleInput};
+use crate::store::{LastRun, RunOutcome, SkippedRun, Store, Trigger};
 use crate::sync::{self, SyncCall, SyncMember, SyncResult, Syncer, UnrecordedResults};
 use jiff::Timestamp;
 use serde_json::json;
@@ -40,7 +40,7 @@ pub(super) async fn run(common: &Common, args: &SyncArgs) -> Result<Exit, Comman
         writer: ApiWriter::new(&place.reader),
         state: state.clone(),
         source_locks: SourceLocks::default(),
-        clock: workplace::clock(),
+        clock: context::clock(),
         unrecorded: UnrecordedResults::default(),
     };
     let progress = Progress::new(common, "syncing", "source");
@@ -106,16 +106,16 @@ pub(super) async fn run(common: &Common, args: &SyncArgs) -> Result<Exit, Comman
     let stopped = daemon::is_stopping(&stopping);
     if common.format == Format::Json {
         let not_sent = asked.saturating_sub(all.len());
-        answer::write_json(&json!({ "format_version": 1, "syncs": json_of(&results), "not_sent": not_sent }));
+        output::write_json(&json!({ "format_version": 1, "syncs": json_of(&results), "not_sent": not_sent }));
     } else if all.is_empty() && args.due && !stopped {
-        answer::print("Nothing is due.");
+        output::print("Nothing is due.");
     } else if asked == 0 && selector.selects_everything() && !stopped {
-        answer::print(
+        output::print(
             "Nothing to sync: every source is suspended or not connected yet (`wellspring apply` connects sources).",
         );
     } else if stopped && asked > all.len() {
-        let not_sent = words::count(asked - all.len(), "source");
-        answer::print(&format!("Interrupted: {not_sent} not synced."));
+        let not_sent = humanize::count(asked - all.len(), "source");
+        output::print(&format!("Interrupted: {not_sent} not synced."));
     }
     let failed = all.iter().any(|synced| synced.outcome != RunOutcome::Done);
     if all.is_empty() && !args.due && !selector.selects_everything() && !stopped {
@@ -141,7 +141,7 @@ fn tell_outages(results: &[(Arc<DesiredWorkspace>, Vec<SyncResult>)]) {
     let alone = failed.iter().filter(|(_, synced)| !outages.contain(synced.outage.as_deref()));
     for line in outages.lines("not synced").into_iter().chain(alone.map(|(desired, one)| line(desired, one)))
     {
-        answer::print(&line);
+        output::print(&line);
     }
 }
 
@@ -153,7 +153,8 @@ fn stopping_line(under_way: &BTreeSet<String>, local: bool) -> String {
     if under_way.is_empty() {
         return "Interrupted: no sync is in progress.".to_owned();
     }
-    let named: Vec<String> = under_way.iter().take(MAX_NAMED).map(|name| escape::terminal_line(name)).collect();
+    let named: Vec<String> =
+        under_way.iter().take(MAX_NAMED).map(|name| escape::terminal_line(name)).collect();
     let more = match under_way.len().saturating_sub(MAX_NAMED) {
         0 => String::new(),
         more => format!(" and {more} more"),
@@ -304,7 +305,7 @@ pub(super) fn line(desired: &DesiredWorkspace, synced: &SyncResult) -> String {
     let note = if message.is_empty() { String::new() } else { format!("; {message}") };
     match (synced.outcome, synced.records) {
         (RunOutcome::Done, Some(records)) => {
-            let records = words::count(usize::try_from(records).unwrap_or(usize::MAX), "record");
+            let records = humanize::count(usize::try_from(records).unwrap_or(usize::MAX), "record");
             format!("✓ {name} synced: {records}{note}")
         }
         (RunOutcome::Done, None) => format!("✓ {name} synced{note}"),

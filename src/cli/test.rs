@@ -1,17 +1,17 @@
 //! `wellspring test`: tests connections of declared sources; changes nothing.
 
 use super::args::{Common, Format, TestArgs};
+use super::context::{AccessMode, CommandContext};
 use super::outages::Outages;
 use super::progress::Progress;
 use super::select::Selector;
-use super::workplace::{AccessMode, CommandContext};
-use super::{Exit, CommandError, answer};
+use super::{CommandError, Exit, output};
 use crate::apply::error_chain;
+use crate::client::{ApiReader, RemoteError, TestVerdict};
 use crate::model::{DesiredSource, DesiredWorkspace};
 use crate::plan::{self, Step};
 use crate::reconcile::Planned;
-use crate::remote::{ApiReader, RemoteError, TestVerdict};
-use crate::render::{escape, words};
+use crate::report::{escape, humanize};
 use crate::secrets::Secrets;
 use serde_json::json;
 use std::sync::Arc;
@@ -111,8 +111,10 @@ pub(super) async fn connections(
         exit = exit.or(tested.exit);
         // The plan already shows a source with a missing secret.
         if matches!(tested.outcome, TestOutcome::Passed | TestOutcome::Failed) {
-            let verdict =
-                plan::TestStatus { passed: tested.outcome == TestOutcome::Passed, message: tested.message.clone() };
+            let verdict = plan::TestStatus {
+                passed: tested.outcome == TestOutcome::Passed,
+                message: tested.message.clone(),
+            };
             planned[unit].plan.actions[action].test_status = Some(verdict);
         }
         all.push(tested);
@@ -130,7 +132,7 @@ fn warn_untested(tested: &[SourceTest]) {
         let hint = if exit == Exit::Success { "" } else { "; --allow-untested accepts that" };
         note!(
             "warning: {} not tested, because the platform has no test-connection{hint}",
-            words::count(count, "source")
+            humanize::count(count, "source")
         );
     }
 }
@@ -159,7 +161,10 @@ impl TestReports {
     }
 
     /// Tests sources; sends nothing else to a workspace that cannot be listed.
-    async fn of_workspaces(mut self, chosen: Vec<(Arc<DesiredWorkspace>, Vec<DesiredSource>)>) -> Vec<SourceTest> {
+    async fn of_workspaces(
+        mut self,
+        chosen: Vec<(Arc<DesiredWorkspace>, Vec<DesiredSource>)>,
+    ) -> Vec<SourceTest> {
         let mut listing = JoinSet::new();
         for (desired, sources) in chosen.into_iter().filter(|(_, sources)| !sources.is_empty()) {
             self.progress.begin(sources.iter().map(|source| name(&desired, source)));
@@ -210,7 +215,11 @@ impl TestReports {
         source_test(desired, source, answer)
     }
 
-    async fn run_test(&self, desired: &DesiredWorkspace, source: &DesiredSource) -> (TestOutcome, String, Exit) {
+    async fn run_test(
+        &self,
+        desired: &DesiredWorkspace,
+        source: &DesiredSource,
+    ) -> (TestOutcome, String, Exit) {
         let untested =
             || (TestOutcome::Untested, "the platform has no test-connection".to_owned(), self.untested);
         let resolution = match self.secrets.resolve(&source.definition, &desired.names()) {
@@ -267,7 +276,7 @@ fn print_results(common: &Common, tested: &[SourceTest]) {
                 })
             })
             .collect();
-        return answer::write_json(&json!({ "format_version": 1, "tests": tests }));
+        return output::write_json(&json!({ "format_version": 1, "tests": tests }));
     }
     let width =
         tested.iter().map(|test| test.workspace.len() + test.source.len() + 1).max().unwrap_or(0).min(60);
@@ -277,7 +286,7 @@ fn print_results(common: &Common, tested: &[SourceTest]) {
             .filter_map(|test| Some((format!("{}/{}", test.workspace, test.source), test.outage.clone()?))),
     );
     for line in outages.lines("not tested") {
-        answer::print(&line);
+        output::print(&line);
     }
     for test in tested.iter().filter(|test| !outages.contain(test.outage.as_deref())) {
         let mark = match test.outcome {
@@ -287,6 +296,6 @@ fn print_results(common: &Common, tested: &[SourceTest]) {
             TestOutcome::Skipped => "-",
         };
         let name = escape::terminal_line(&format!("{}/{}", test.workspace, test.source));
-        answer::print(&format!("{mark} {name:width$}  {}", escape::terminal_line(&test.message)));
+        output::print(&format!("{mark} {name:width$}  {}", escape::terminal_line(&test.message)));
     }
 }

@@ -1,18 +1,18 @@
 //! `wellspring validate`: checks the files offline.
 
 use super::args::{Common, Format, ValidateArgs};
-use super::{Exit, CommandError, answer, workplace};
-use crate::manifest::{self, Severity};
-use crate::reading::LoadedConfig;
-use crate::render;
+use super::{CommandError, Exit, context, output};
+use crate::config::{self, Severity};
+use crate::load::LoadedConfig;
+use crate::report;
 use crate::secrets::{Resolver, Secrets};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub(super) fn run(common: &Common, args: &ValidateArgs) -> Result<Exit, CommandError> {
-    let settings = workplace::resolve(common)?;
-    let mut reading = workplace::read(&settings)?;
+    let settings = context::resolve(common)?;
+    let mut reading = context::read(&settings)?;
     reading.warn_unused();
     reading.warn_ended_suspensions(
         jiff::Timestamp::now().to_zoned_datetime(jiff::tz::TimeZone::system()).date(),
@@ -21,16 +21,16 @@ pub(super) fn run(common: &Common, args: &ValidateArgs) -> Result<Exit, CommandE
         if args.secrets { missing_secrets(&reading, &Arc::new(settings.secrets())) } else { Vec::new() };
     match common.format {
         Format::Json => {
-            answer::write_json(&json!({ "errors": reading.diagnostics, "missing_secrets": missing }));
+            output::write_json(&json!({ "errors": reading.diagnostics, "missing_secrets": missing }));
         }
-        Format::Github => answer::print(&annotations(&reading)),
+        Format::Github => output::print(&annotations(&reading)),
         _ => {
-            workplace::print_diagnostics(common, &reading);
+            context::print_diagnostics(common, &reading);
             for line in &missing {
-                note!("error: {}", render::escape::terminal(line));
+                note!("error: {}", report::escape::terminal(line));
             }
             if !common.quiet() {
-                answer::print(&summary(&reading, missing.len()));
+                output::print(&summary(&reading, missing.len()));
             }
         }
     }
@@ -38,24 +38,24 @@ pub(super) fn run(common: &Common, args: &ValidateArgs) -> Result<Exit, CommandE
 }
 
 fn summary(reading: &LoadedConfig, missing: usize) -> String {
-    let files = render::words::count(reading.file_count(), "file");
+    let files = report::humanize::count(reading.file_count(), "file");
     if reading.has_errors() {
         let errors = reading.diagnostics.iter().filter(|found| found.severity == Severity::Error);
         let wrong = errors.map(|error| &error.file).collect::<BTreeSet<_>>().len();
-        let errors = render::words::count(reading.error_count(), "error");
+        let errors = report::humanize::count(reading.error_count(), "error");
         return format!("{errors} in {wrong} of {files}; nothing was contacted.");
     }
     let warnings = match reading.diagnostics.len() {
         0 => String::new(),
-        warnings => format!(", {}", render::words::count(warnings, "warning")),
+        warnings => format!(", {}", report::humanize::count(warnings, "warning")),
     };
     let errors = match missing {
         0 => "no errors".to_owned(),
-        missing => format!("{} with a missing secret", render::words::count(missing, "source")),
+        missing => format!("{} with a missing secret", report::humanize::count(missing, "source")),
     };
     let sources = reading.desired.workspaces.iter().map(|unit| unit.count).sum();
-    let sources = render::words::count(sources, "source");
-    let workspaces = render::words::count(reading.desired.workspaces.len(), "workspace");
+    let sources = report::humanize::count(sources, "source");
+    let workspaces = report::humanize::count(reading.desired.workspaces.len(), "workspace");
     format!("{files}: {sources} in {workspaces}, {errors}{warnings}.")
 }
 
@@ -73,8 +73,8 @@ fn missing_secrets(reading: &LoadedConfig, secrets: &Arc<Secrets>) -> Vec<String
 }
 
 fn annotations(reading: &LoadedConfig) -> String {
-    use render::escape::{annotation, annotation_property};
-    let line = |found: &manifest::Diagnostic| {
+    use report::escape::{annotation, annotation_property};
+    let line = |found: &config::Diagnostic| {
         let help = found.help.as_ref().map(|help| format!("\nhelp: {help}")).unwrap_or_default();
         format!(
             "::{} file={},line={},col={},title={}::{}\n",

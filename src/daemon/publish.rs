@@ -2,18 +2,18 @@
 //!
 //! A snapshot is replaced before each sleep of the loop if something changed. Readers cannot block the loop.
 
-use super::board::Scheduler;
+use super::scheduler::Scheduler;
 use super::{PassReport, TestEnded};
-use crate::manifest::Severity;
+use crate::config::Severity;
+use crate::load::{LoadedConfig, WorkSet};
 use crate::model::{SourceName, WorkspaceRef};
-use crate::plan::{Action, ActionResult, ErrorKind, ApplyOutcome, WorkspacePlan, Unmanaged, WithheldReason};
-use crate::reading::{WorkSet, LoadedConfig};
-use crate::state::RunOutcome;
-use crate::status::metrics::Metrics;
-use crate::status::{
-    ProcessInfo, ConfigStatus, Facts, FilesStatus, LastSyncStatus, DriftCorrection, PassSpan, Snapshot, UnmanagedSource, Test, Problem, WithheldAction,
-    WorkspaceSnapshot, record_pass,
+use crate::observe::metrics::Metrics;
+use crate::observe::{
+    ConfigStatus, DriftCorrection, Facts, FilesStatus, LastSyncStatus, PassSpan, Problem, ProcessInfo,
+    Snapshot, Test, UnmanagedSource, WithheldAction, WorkspaceSnapshot, record_pass,
 };
+use crate::plan::{Action, ActionResult, ApplyOutcome, ErrorKind, Unmanaged, WithheldReason, WorkspacePlan};
+use crate::store::RunOutcome;
 use crate::sync::{SyncCall, SyncResult};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, VecDeque};
@@ -352,7 +352,12 @@ fn count(metrics: &Metrics, plan: &WorkspacePlan, outcome: Option<&ApplyOutcome>
 }
 
 /// Sets the state of each source from a plan and its outcome.
-fn record_comparison(workspace: &mut WorkspaceSnapshot, plan: &WorkspacePlan, outcome: Option<&ApplyOutcome>, now: Timestamp) {
+fn record_comparison(
+    workspace: &mut WorkspaceSnapshot,
+    plan: &WorkspacePlan,
+    outcome: Option<&ApplyOutcome>,
+    now: Timestamp,
+) {
     for facts in &mut workspace.facts {
         facts.config = ConfigStatus::Unknown;
         facts.why = None;
@@ -401,7 +406,12 @@ fn record_comparison(workspace: &mut WorkspaceSnapshot, plan: &WorkspacePlan, ou
 }
 
 /// Sets the state of a source unless a more severe one is set already.
-fn set_source_state(workspace: &mut WorkspaceSnapshot, name: &SourceName, config: ConfigStatus, why: Option<&str>) {
+fn set_source_state(
+    workspace: &mut WorkspaceSnapshot,
+    name: &SourceName,
+    config: ConfigStatus,
+    why: Option<&str>,
+) {
     let Some(facts) = workspace.facts_mut(name) else { return };
     if facts.config == ConfigStatus::Unknown || config < facts.config {
         facts.config = config;
@@ -411,8 +421,17 @@ fn set_source_state(workspace: &mut WorkspaceSnapshot, name: &SourceName, config
 }
 
 fn withheld(withheld: &crate::plan::Withheld) -> WithheldAction {
-    let crate::plan::Withheld { source, name, action, code, reason, location: at, allow, refused: _, changes: _ } =
-        withheld.clone();
+    let crate::plan::Withheld {
+        source,
+        name,
+        action,
+        code,
+        reason,
+        location: at,
+        allow,
+        refused: _,
+        changes: _,
+    } = withheld.clone();
     let (action, code) = (action.as_str(), code.as_str());
     WithheldAction { source, name, action, code, reason, at, allow }
 }
@@ -428,7 +447,7 @@ fn record_drift_correction(known: &mut Vec<DriftCorrection>, action: &Action, at
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::{SourceFile, read};
+    use crate::config::{SourceFile, read};
 
     fn at(microseconds: i64) -> Timestamp {
         Timestamp::from_microsecond(1_000_000 + microseconds).unwrap()

@@ -1,14 +1,14 @@
 //! Tests of the whole loop, without a platform.
 
 use super::*;
-use crate::manifest::Lookup;
+use crate::client::{ApiReader, BaseUrl, ClientConfig};
+use crate::config::Lookup;
 use crate::model::{DesiredWorkspace, SourceKey};
 use crate::plan::{Action, ActionResult, HostLimits, Overrides};
 use crate::reconcile::{MAX_PREFETCHES, PassId, Task};
-use crate::remote::{BaseUrl, ApiReader, ClientConfig};
 use crate::schedule::CompiledSchedule;
 use crate::secrets::Secrets;
-use crate::state::Store;
+use crate::store::Store;
 use jiff::Timestamp;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};

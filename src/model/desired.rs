@@ -1,8 +1,8 @@
 //! Desired state from the files, after aliases, defaults and templates are applied.
 
 use super::{
-    ConfigValue, FieldPath, SortedMap, CompressedWorkspace, LeafValue, Policy, Scope, SourceKey, SourceName, WorkspaceRef, WorkspaceId,
-    zip_leaves,
+    CompressedWorkspace, ConfigValue, FieldPath, LeafValue, Policy, Scope, SortedMap, SourceKey, SourceName,
+    WorkspaceId, WorkspaceRef, zip_leaves,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -39,11 +39,7 @@ impl FingerprintKey {
         let key = UnboundKey::new(&AES_128_GCM, &quick[..16]).expect("AES-128 takes any 16 bytes");
         quick.zeroize();
         bytes.zeroize();
-        Self {
-            id,
-            hmac: Box::new(keyed.chain_update(b"wellspring value v1\0")),
-            gmac: LessSafeKey::new(key),
-        }
+        Self { id, hmac: Box::new(keyed.chain_update(b"wellspring value v1\0")), gmac: LessSafeKey::new(key) }
     }
 
     /// Returns the id of the key, which is stored with every fingerprint.

@@ -2,7 +2,7 @@
 //!
 //! Decides whether a source may be replaced or removed.
 
-use super::{FieldPath, Fingerprint, FingerprintKey, SourceId, SourceKey, SourceName, SyncSpec, CachedJson};
+use super::{CachedJson, FieldPath, Fingerprint, FingerprintKey, SourceId, SourceKey, SourceName, SyncSpec};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -204,7 +204,8 @@ impl ReadbackMap {
     /// Returns the values that others added, with their fingerprints.
     #[must_use]
     pub fn added_by_others(&self) -> Self {
-        let added = |(_, echoed): &(&FieldPath, &ReadbackState)| matches!(echoed, ReadbackState::AddedByOthers(_));
+        let added =
+            |(_, echoed): &(&FieldPath, &ReadbackState)| matches!(echoed, ReadbackState::AddedByOthers(_));
         Self(self.0.iter().filter(added).map(|(path, echoed)| (path.clone(), *echoed)).collect())
     }
 
@@ -235,7 +236,9 @@ impl Serialize for ReadbackState {
             Self::Equal => serializer.serialize_str(EQUAL),
             Self::Absent => serializer.serialize_str(ABSENT),
             Self::PlatformOwned => serializer.serialize_str(PLATFORM_OWNED),
-            Self::AddedByOthers(fingerprint) => serializer.collect_str(&format_args!("{ADDED_BY_OTHERS}{fingerprint}")),
+            Self::AddedByOthers(fingerprint) => {
+                serializer.collect_str(&format_args!("{ADDED_BY_OTHERS}{fingerprint}"))
+            }
             Self::Differs(fingerprint) => fingerprint.serialize(serializer),
         }
     }

@@ -1,6 +1,6 @@
 //! Sources as returned by `list`.
 
-use super::{FieldPath, ValueRef, SourceId, SourceName, zip_leaves};
+use super::{FieldPath, SourceId, SourceName, ValueRef, zip_leaves};
 use std::collections::BTreeMap;
 use std::fmt;
 

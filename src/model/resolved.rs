@@ -1,6 +1,6 @@
 //! Sources with resolved secrets, used only to send them to the platform.
 
-use super::{ConfigValue, Definition, SortedMap, Fingerprint, SourceName};
+use super::{ConfigValue, Definition, Fingerprint, SortedMap, SourceName};
 use secrecy::{ExposeSecret, SecretString};
 use serde::ser::{Error as _, SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
@@ -125,7 +125,8 @@ pub struct ExposedConfig<'a> {
 impl Serialize for ExposedConfig<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let next = Cell::new(self.leaves);
-        serializer.collect_map(self.config.iter().map(|(key, value)| (key, ExposedSecret { value, next: &next })))
+        serializer
+            .collect_map(self.config.iter().map(|(key, value)| (key, ExposedSecret { value, next: &next })))
     }
 }
 
@@ -155,9 +156,8 @@ impl Serialize for ExposedSecret<'_, '_> {
                 }
                 list.end()
             }
-            ConfigValue::Table(entries) => {
-                serializer.collect_map(entries.iter().map(|(key, value)| (key, ExposedSecret { value, next })))
-            }
+            ConfigValue::Table(entries) => serializer
+                .collect_map(entries.iter().map(|(key, value)| (key, ExposedSecret { value, next }))),
         }
     }
 }

@@ -5,9 +5,10 @@
 //! once, or its value differs each time it reappears.
 
 use super::FieldDiff;
-use super::diff::{FieldChange, ChangeKind, ReadbackComparison, change, record_undeclared, marker_path};
+use super::diff::{ChangeKind, FieldChange, ReadbackComparison, change, marker_path, record_undeclared};
 use crate::model::{
-    DesiredSource, ReadbackState, FieldPath, ObservedSource, ManagedSource, for_each_undeclared, is_hidden, looks_secret,
+    DesiredSource, FieldPath, ManagedSource, ObservedSource, ReadbackState, for_each_undeclared, is_hidden,
+    looks_secret,
 };
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,7 +28,12 @@ pub(super) fn is_empty(value: &Value) -> bool {
 /// Adds to `out` the fields that others added since our last write.
 ///
 /// `any` is true if the row contains more than the applied definition.
-pub(super) fn find_additions(known: &ReadbackComparison<'_>, source: &DesiredSource, any: bool, out: &mut FieldDiff) {
+pub(super) fn find_additions(
+    known: &ReadbackComparison<'_>,
+    source: &DesiredSource,
+    any: bool,
+    out: &mut FieldDiff,
+) {
     let ReadbackComparison { applied, row, key, .. } = known;
     let recorded = &applied.echo;
     let was_stamped = matches!(recorded.undeclared(&marker_path()), ReadbackState::Differs(_));
@@ -144,9 +150,15 @@ impl ByPlatform {
 /// Records the additions in the inventory.
 ///
 /// Needed to recognise them if they reappear, and to treat some as the platform's own.
-pub(super) fn record_additions(owned: &mut Arc<ManagedSource>, comparison: &FieldDiff, by: &ByPlatform, row: &ObservedSource) {
+pub(super) fn record_additions(
+    owned: &mut Arc<ManagedSource>,
+    comparison: &FieldDiff,
+    by: &ByPlatform,
+    row: &ObservedSource,
+) {
     let kind = owned.applied.definition.kind.clone();
-    let excused = by.added.iter().filter(|(of, _)| *of == kind).map(|(_, path)| (path, ReadbackState::PlatformOwned));
+    let excused =
+        by.added.iter().filter(|(of, _)| *of == kind).map(|(_, path)| (path, ReadbackState::PlatformOwned));
     let stamp = marker_path();
     let lost = by.lost_markers.contains(&kind).then_some((&stamp, ReadbackState::Absent));
     let added = comparison.added.iter().map(|(path, print)| (path, ReadbackState::AddedByOthers(*print)));

@@ -1,10 +1,13 @@
 //! Decides whether an unmanaged source with a declared name is adopted.
 
 use super::{
-    ActionKind, FieldDiff, Step, WorkspacePlan, Withheld, WithheldReason, compare_unmanaged, decide::SourceCase,
-    decide::with_location, diff,
+    ActionKind, FieldDiff, Step, Withheld, WithheldReason, WorkspacePlan, compare_unmanaged,
+    decide::SourceCase, decide::with_location, diff,
 };
-use crate::model::{Adopt, LastApplied, ReadbackState, ReadbackMap, FieldPath, LeafValue, ObservedSource, ManagedSource, toml_string};
+use crate::model::{
+    Adopt, FieldPath, LastApplied, LeafValue, ManagedSource, ObservedSource, ReadbackMap, ReadbackState,
+    toml_string,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -32,7 +35,12 @@ pub(super) fn decide_unmanaged(case: &SourceCase<'_>, row: &ObservedSource, plan
 
 type AdoptRefusal = (WithheldReason, String, Option<String>);
 
-fn refusal(case: &SourceCase<'_>, row: &ObservedSource, policy: Adopt, comparison: &FieldDiff) -> Option<AdoptRefusal> {
+fn refusal(
+    case: &SourceCase<'_>,
+    row: &ObservedSource,
+    policy: Adopt,
+    comparison: &FieldDiff,
+) -> Option<AdoptRefusal> {
     if let Some(owner) = row.echo.owner.as_deref()
         && case.input.owner != Some(owner)
     {

@@ -1,13 +1,14 @@
 //! Decision table for one declared source.
 
-use super::additions::{ByPlatform, AdditionCount, record_additions};
-use super::reckon::is_accepted_writer;
+use super::additions::{AdditionCount, ByPlatform, record_additions};
+use super::recovery::is_accepted_writer;
 use super::{
-    Action, ActionKind, FieldDiff, PlanInput, PendingWrite, SecretState, Step, Suspended, MAX_DRIFT_CORRECTIONS,
-    Unchecked, WorkspacePlan, Withheld, WithheldReason, adopt, compare,
+    Action, ActionKind, FieldDiff, MAX_DRIFT_CORRECTIONS, PendingWrite, PlanInput, SecretState, Step,
+    Suspended, Unchecked, Withheld, WithheldReason, WorkspacePlan, adopt, compare,
 };
 use crate::model::{
-    DesiredSource, IntentKind, MetadataPolicy, ObservedSource, ManagedSource, SourceLocation, SourceId, SourceName,
+    DesiredSource, IntentKind, ManagedSource, MetadataPolicy, ObservedSource, SourceId, SourceLocation,
+    SourceName,
 };
 use std::sync::Arc;
 
@@ -90,7 +91,7 @@ impl<'a> SourceCase<'a> {
                 [only] if only.id.is_none() => Some(only),
                 rows => rows.iter().find(|row| row.id.as_ref() == Some(id)),
             },
-            // Where none was known and one is shown now, the name alone does not make it ours.
+            // If no id was known and one is shown now, the name alone does not make the row ours.
             None => match self.rows {
                 [only] if only.id.is_none() || self.has_our_marker(owned, only) => Some(only),
                 _ => None,
@@ -194,7 +195,13 @@ impl<'a> SourceCase<'a> {
         true
     }
 
-    fn decide_managed(&self, owned: &ManagedSource, row: &ObservedSource, tally: &mut AdditionCount, plan: &mut WorkspacePlan) {
+    fn decide_managed(
+        &self,
+        owned: &ManagedSource,
+        row: &ObservedSource,
+        tally: &mut AdditionCount,
+        plan: &mut WorkspacePlan,
+    ) {
         if self.yields_to_other_writer(row, plan) {
             return;
         }
@@ -233,7 +240,12 @@ impl<'a> SourceCase<'a> {
     }
 
     /// Cleans up our older rows of this name; returns true if there are rows of others.
-    fn clean_up_superseded(&self, owned: &ManagedSource, row: &ObservedSource, plan: &mut WorkspacePlan) -> bool {
+    fn clean_up_superseded(
+        &self,
+        owned: &ManagedSource,
+        row: &ObservedSource,
+        plan: &mut WorkspacePlan,
+    ) -> bool {
         let mut strangers = false;
         let mut known = row.id.as_ref();
         for other in self.rows.iter().filter(|other| other.id != row.id) {
@@ -308,7 +320,9 @@ impl<'a> SourceCase<'a> {
         let stands_nowhere = matches!(action.step, Step::Connect { .. });
         let held = quarantine.blocked.get(&self.source.name).filter(|_| !stands_nowhere).cloned();
         let edited = action.changes.iter().any(|change| !change.drift)
-            || self.owned.is_some_and(|owned| !owned.applied.definition.eq_definition(&self.source.definition));
+            || self
+                .owned
+                .is_some_and(|owned| !owned.applied.definition.eq_definition(&self.source.definition));
         let undone = quarantine.corrected.get(&self.source.name).copied().unwrap_or_default();
         let fought = action.corrects_drift && !edited && undone >= MAX_DRIFT_CORRECTIONS;
         let story = held.or_else(|| {
@@ -393,7 +407,11 @@ impl<'a> SourceCase<'a> {
 ///
 /// The same `Arc` is returned if nothing changed.
 #[must_use]
-pub fn with_location(mut owned: Arc<ManagedSource>, source: &DesiredSource, root: &str) -> Arc<ManagedSource> {
+pub fn with_location(
+    mut owned: Arc<ManagedSource>,
+    source: &DesiredSource,
+    root: &str,
+) -> Arc<ManagedSource> {
     let SourceLocation { file, line } = &source.at;
     let was = (&owned.key, owned.protect, owned.declared_in.as_deref(), owned.file.as_deref(), owned.line);
     if was != (&source.key, source.protect, Some(root), Some(file), Some(*line)) {

@@ -8,8 +8,8 @@
 
 use super::additions::{find_additions, is_empty};
 use crate::model::{
-    LastApplied, DesiredSource, ReadbackState, ReadbackMap, FieldPath, Fingerprint, FingerprintKey, LeafValue, ObservedSource,
-    ValueRef, for_each_undeclared, is_hidden, zip_leaves, unordered,
+    DesiredSource, FieldPath, Fingerprint, FingerprintKey, LastApplied, LeafValue, ObservedSource,
+    ReadbackMap, ReadbackState, ValueRef, for_each_undeclared, is_hidden, unordered, zip_leaves,
 };
 use serde_json::Value;
 use std::cell::OnceCell;
@@ -116,7 +116,9 @@ pub fn record_readback(applied: LastApplied, row: &ObservedSource, key: &Fingerp
             match echoed {
                 ReadbackState::Equal => as_applied += 1,
                 ReadbackState::Absent => nothing += 1,
-                ReadbackState::Differs(_) | ReadbackState::PlatformOwned | ReadbackState::AddedByOthers(_) => {}
+                ReadbackState::Differs(_)
+                | ReadbackState::PlatformOwned
+                | ReadbackState::AddedByOthers(_) => {}
             }
             if echoed != common {
                 exceptions.insert(path.clone(), echoed);
@@ -219,7 +221,8 @@ pub fn compare(
     let mut out = FieldDiff::default();
     // Fingerprints under another key are unknown, and unknown is never a difference.
     let is_known = applied.key_id == key.id();
-    let known = is_known.then(|| ReadbackComparison { applied, row, key, cached_other_writer: OnceCell::new() });
+    let known =
+        is_known.then(|| ReadbackComparison { applied, row, key, cached_other_writer: OnceCell::new() });
     let sides = [(&*source.definition).into(), (&*applied.definition).into(), (&row.echo).into()];
     let mut has_additions = false;
     zip_leaves(sides, |path, [now, was, echoed]| {
@@ -374,8 +377,7 @@ pub(super) fn change(
     drift: bool,
 ) -> FieldChange {
     let is_secret = |leaf: Option<&LeafValue>| matches!(leaf, Some(LeafValue::Secret(_)));
-    let exposes =
-        |leaf: Option<&LeafValue>| matches!(leaf, Some(LeafValue::Plain(value)) if path.exposes_secret(value));
+    let exposes = |leaf: Option<&LeafValue>| matches!(leaf, Some(LeafValue::Plain(value)) if path.exposes_secret(value));
     let sensitive = is_secret(now)
         || is_secret(was)
         || path.looks_secret()

@@ -2,8 +2,12 @@
 //!
 //! A source that is no longer declared in one workspace is removed only after it is connected in the other.
 
-use super::{Action, ActionKind, Removal, Step, WorkspacePlan, Withheld, WithheldReason, removal::content_text};
-use crate::model::{Definition, DesiredWorkspace, CompressedWorkspace, Intent, Inventory, SourceKey, SourceName, WorkspaceRef};
+use super::{
+    Action, ActionKind, Removal, Step, Withheld, WithheldReason, WorkspacePlan, removal::content_text,
+};
+use crate::model::{
+    CompressedWorkspace, Definition, DesiredWorkspace, Intent, Inventory, SourceKey, SourceName, WorkspaceRef,
+};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, OnceLock};
@@ -138,7 +142,8 @@ impl Departure {
         let missing = |target: &&DepartureTarget| {
             inventories.get(&target.unit).is_none_or(|inventory| !target.is_connected(inventory))
         };
-        let DepartureTarget { label, key, has_same_content: alike, .. } = self.targets.iter().find(missing)?;
+        let DepartureTarget { label, key, has_same_content: alike, .. } =
+            self.targets.iter().find(missing)?;
         let what = if *alike { "the same source" } else { "a source of this key" };
         Some(format!(
             "no longer declared here; {what} is declared as {label}/{key}, which is not connected yet"

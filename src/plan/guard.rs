@@ -1,6 +1,6 @@
 //! Guard: limits removals and replacements, and alone creates an [`ApprovedPlan`].
 
-use super::{Action, Plan, Step, WorkspacePlan, Withheld, WithheldReason};
+use super::{Action, Plan, Step, Withheld, WithheldReason, WorkspacePlan};
 use crate::model::{DesiredWorkspace, Limit, Policy, Prune, WorkspaceRef};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -134,7 +134,9 @@ fn limit_removals(unit: &mut WorkspacePlan, host: &HostLimits, recent: usize) ->
 }
 
 fn limit_replacements(unit: &mut WorkspacePlan, host: &HostLimits) {
-    let limit = stricter(unit.desired.policy.max_replace, host.max_replace, |limit| limit.allowed(unit.managed_count));
+    let limit = stricter(unit.desired.policy.max_replace, host.max_replace, |limit| {
+        limit.allowed(unit.managed_count)
+    });
     let is_replacement = |action: &Action| matches!(action.step, Step::Replace { .. });
     let count = unit.actions.iter().filter(|action| is_replacement(action)).count();
     if count > limit {

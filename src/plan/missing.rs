@@ -1,7 +1,7 @@
 //! Doubt in lists: one that lacks many managed sources at once is probably wrong.
 
-use super::listed::ListingIndex;
-use crate::model::{Inventory, ObservedSource, ManagedSource, SourceName};
+use super::listing_index::ListingIndex;
+use crate::model::{Inventory, ManagedSource, ObservedSource, SourceName};
 use std::fmt;
 
 /// Number of sources that may disappear at once without doubt.
@@ -45,7 +45,8 @@ pub fn check_missing(inventory: &Inventory, listing: &[ObservedSource]) -> Optio
             missing += usize::from(!is_open(name));
         }
     }
-    (missing > MAX_UNQUESTIONED_MISSING && missing * MISSING_SHARE_DIVISOR >= owned).then_some(MissingSecrets { missing, owned })
+    (missing > MAX_UNQUESTIONED_MISSING && missing * MISSING_SHARE_DIVISOR >= owned)
+        .then_some(MissingSecrets { missing, owned })
 }
 
 /// Returns true if the row of this name is ours or may be.

@@ -3,12 +3,12 @@
 //! Every condition must hold; the first one that fails is reported, with the fix.
 
 use super::decide::{is_pending, managed_ids};
-use super::listed::ListingIndex;
-use super::reckon::is_accepted_writer;
-use super::{Action, ActionKind, PlanInput, Removal, Step, WorkspacePlan, Withheld, WithheldReason};
+use super::listing_index::ListingIndex;
+use super::recovery::is_accepted_writer;
+use super::{Action, ActionKind, PlanInput, Removal, Step, Withheld, WithheldReason, WorkspacePlan};
 use crate::model::{
-    Definition, DesiredSource, Moved, ObservedSource, ManagedSource, SourceLocation, Prune, Removed, RemovedAction, SourceKey,
-    SourceName, toml_key, toml_string,
+    Definition, DesiredSource, ManagedSource, Moved, ObservedSource, Prune, Removed, RemovedAction,
+    SourceKey, SourceLocation, SourceName, toml_key, toml_string,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,7 +39,12 @@ impl<'a> RemovalPlanner<'a> {
     }
 
     /// Applies the conditions to one undeclared managed source.
-    pub(super) fn decide_undeclared(&self, name: &SourceName, owned: &ManagedSource, plan: &mut WorkspacePlan) {
+    pub(super) fn decide_undeclared(
+        &self,
+        name: &SourceName,
+        owned: &ManagedSource,
+        plan: &mut WorkspacePlan,
+    ) {
         let (input, listed) = (self.input, self.listed);
         let rows = listed.rows(name);
         let at = place_of(owned);
@@ -80,7 +85,10 @@ impl<'a> RemovalPlanner<'a> {
             });
             return;
         } else if ids.is_empty() {
-            Some(BlockReason::new(WithheldReason::NoId, "no longer declared, but the platform shows no id for it"))
+            Some(BlockReason::new(
+                WithheldReason::NoId,
+                "no longer declared, but the platform shows no id for it",
+            ))
         } else if let Some(writer) = other_writer(input, owned, rows) {
             Some(BlockReason::new(WithheldReason::OtherWriter, &super::adopt::written_by(writer)).refused())
         } else if owned.protect {
@@ -97,7 +105,10 @@ impl<'a> RemovalPlanner<'a> {
                 "write `prune = \"owned\"` under [policy], or run `wellspring apply --prune -s {label}/{}`",
                 owned.key
             );
-            Some(BlockReason::new(WithheldReason::PruneOff, "no longer declared, but prune is off").allow(allow))
+            Some(
+                BlockReason::new(WithheldReason::PruneOff, "no longer declared, but prune is off")
+                    .allow(allow),
+            )
         } else if owned.declared_in.as_deref() != Some(input.root) {
             let allow = "declare it here once, then remove it".to_owned();
             Some(BlockReason::new(WithheldReason::OtherRoot, "never declared in this directory").allow(allow))
@@ -132,8 +143,10 @@ impl<'a> RemovalPlanner<'a> {
         let last = ids.iter().find(|id| owned.id.as_ref() == Some(*id)).or(ids.first()).cloned();
         for id in ids {
             let removal = if last.as_ref() == Some(&id) { removal.clone() } else { Removal::Superseded };
-            plan.actions
-                .push(Action { location: at.clone(), ..action(Step::Cleanup { id, removal }, reason.clone()) });
+            plan.actions.push(Action {
+                location: at.clone(),
+                ..action(Step::Cleanup { id, removal }, reason.clone())
+            });
         }
     }
 
@@ -209,7 +222,7 @@ fn was_there_before(name: &SourceName, other: &ManagedSource, input: &PlanInput<
     let connects = |owned: &ManagedSource| {
         owned.sent.iter().map(|sent| sent.at).chain(owned.connected_at).collect::<BTreeSet<_>>()
     };
-    let twin = input.inventory.owned.get(name).map(|twin| connects(twin)).unwrap_or_default();
+    let twin = input.inventory.managed.get(name).map(|twin| connects(twin)).unwrap_or_default();
     twin.first().zip(connects(other).last()).is_some_and(|(twin, other)| twin <= other)
 }
 
@@ -237,7 +250,11 @@ pub(super) fn removed_hint(key: &SourceKey) -> String {
 }
 
 /// Returns the state that wrote our row if it is neither ours nor a predecessor.
-fn other_writer<'a>(input: &PlanInput<'_>, owned: &ManagedSource, rows: &[&'a ObservedSource]) -> Option<&'a str> {
+fn other_writer<'a>(
+    input: &PlanInput<'_>,
+    owned: &ManagedSource,
+    rows: &[&'a ObservedSource],
+) -> Option<&'a str> {
     let ours = |row: &&&ObservedSource| row.id.is_some() && row.id == owned.id;
     let writer = rows.iter().find(ours)?.echo.writer.as_deref();
     writer.filter(|writer| *writer != input.key.id() && !is_accepted_writer(owned, writer))

@@ -6,8 +6,8 @@
 
 use super::{PlanInput, SecretState, WorkspacePlan, compare_unmanaged};
 use crate::model::{
-    DesiredSource, DesiredWorkspace, FieldPath, FingerprintKey, DefinitionView, ObservedSource, ManagedSource, ValueRef, SourceKey,
-    SourceName, WorkspaceRef, is_hidden, zip_leaves, unordered,
+    DefinitionView, DesiredSource, DesiredWorkspace, FieldPath, FingerprintKey, ManagedSource,
+    ObservedSource, SourceKey, SourceName, ValueRef, WorkspaceRef, is_hidden, unordered, zip_leaves,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -210,7 +210,8 @@ fn differences(then: Option<&Outline>, now: Option<&Outline>) -> Vec<String> {
     let nothing = Grounds::default();
     let names: BTreeSet<&SourceName> = then.sources.keys().chain(now.sources.keys()).collect();
     let sources = names.into_iter().filter_map(|name| {
-        let fingerprint = |outline: &'_ Outline| outline.sources.get(name).cloned().unwrap_or_else(|| nothing.clone());
+        let fingerprint =
+            |outline: &'_ Outline| outline.sources.get(name).cloned().unwrap_or_else(|| nothing.clone());
         Some(format!("{label}/{} {}", shown(name), fingerprint(then).against(&fingerprint(now))?))
     });
     policy.into_iter().chain(sources).collect()
@@ -292,7 +293,7 @@ fn hex(text: &str) -> String {
 /// Values are hashed under the fingerprint key: a row may contain secrets, and a plain hash of a short one
 /// can be guessed.
 #[must_use]
-pub fn basis(input: &PlanInput<'_>) -> Outline {
+pub fn input_outline(input: &PlanInput<'_>) -> Outline {
     let desired = &input.desired;
     let hash = |content: &Value| hex(&input.key.fingerprint(content).to_string());
     let mut sources: BTreeMap<SourceName, Grounds> = BTreeMap::new();
@@ -301,7 +302,7 @@ pub fn basis(input: &PlanInput<'_>) -> Outline {
         let files = written.remove(&source.key).map(|said| hash(&said.into()));
         sources.entry(source.name.clone()).or_default().files = files;
     }
-    for (name, owned) in &input.inventory.owned {
+    for (name, owned) in &input.inventory.managed {
         let grounds = sources.entry(name.clone()).or_default();
         grounds.state = Some(hash(&state(owned)));
         if grounds.files.is_none() {

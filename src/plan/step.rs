@@ -4,7 +4,7 @@ use super::ActionKind;
 use crate::model::{ManagedSource, SourceId, SourceName, SyncSpec};
 use std::sync::Arc;
 
-/// The kind of an [`Action`].
+/// The kind of an [`Action`](super::Action).
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
     /// Adopt the listed source, so that it is managed from now on; needs no request.

@@ -151,7 +151,12 @@ async fn answer(State(front): State<Arc<ApiState>>, request: Request) -> Respons
     answer.unwrap_or_else(|refusal| refusal).into_response()
 }
 
-async fn admit(front: &ApiState, method: &Method, path: &str, request: Request) -> Result<ApiResponse, ApiResponse> {
+async fn admit(
+    front: &ApiState,
+    method: &Method,
+    path: &str,
+    request: Request,
+) -> Result<ApiResponse, ApiResponse> {
     if !front.key.authorizes(request.headers()) {
         return Err(ApiResponse::refused(StatusCode::UNAUTHORIZED, "the bearer token is missing or wrong")
             .with_header("www-authenticate", "Bearer"));
@@ -166,7 +171,12 @@ async fn admit(front: &ApiState, method: &Method, path: &str, request: Request) 
     dispatch(&front.core, method, path, request).await
 }
 
-async fn dispatch(core: &Arc<PlatformCore>, method: &Method, path: &str, request: Request) -> Result<ApiResponse, ApiResponse> {
+async fn dispatch(
+    core: &Arc<PlatformCore>,
+    method: &Method,
+    path: &str,
+    request: Request,
+) -> Result<ApiResponse, ApiResponse> {
     let parts: Vec<_> = path.strip_suffix('/').unwrap_or(path).split('/').collect();
     let [.., "api", "v1", "data", workspace, endpoint] = parts.as_slice() else {
         return Err(ApiResponse::refused(StatusCode::NOT_FOUND, "there is nothing at this path"));
@@ -207,8 +217,9 @@ fn workspace_id(part: &str) -> Result<String, ApiResponse> {
 }
 
 fn query(request: &Request) -> Result<Map<String, Value>, ApiResponse> {
-    let pairs = Query::<Vec<(String, String)>>::try_from_uri(request.uri())
-        .map_err(|_| ApiResponse::refused(StatusCode::BAD_REQUEST, "the query of the address is malformed"))?;
+    let pairs = Query::<Vec<(String, String)>>::try_from_uri(request.uri()).map_err(|_| {
+        ApiResponse::refused(StatusCode::BAD_REQUEST, "the query of the address is malformed")
+    })?;
     Ok(pairs.0.into_iter().map(|(name, value)| (name, Value::String(value))).collect())
 }
 

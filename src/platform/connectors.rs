@@ -219,7 +219,7 @@ impl ConnectorContext {
 
     /// Returns the address of the server that replaces a host.
     fn stand_in(&self, host: &str) -> Option<SocketAddr> {
-        let found = self.stand_ins.iter().find(|stand_in| stand_in.host.eq_ignore_ascii_case(host));
+        let found = self.host_overrides.iter().find(|stand_in| stand_in.host.eq_ignore_ascii_case(host));
         found.map(|stand_in| stand_in.connect_to)
     }
 
@@ -261,7 +261,11 @@ pub(super) struct OpenedSource {
 }
 
 /// Creates the connector of a definition without contacting the source.
-pub(super) fn open(kind: &str, config: &Value, reach: &ConnectorContext) -> Result<OpenedSource, ConfigError> {
+pub(super) fn open(
+    kind: &str,
+    config: &Value,
+    reach: &ConnectorContext,
+) -> Result<OpenedSource, ConfigError> {
     let empty = Map::new();
     let (found, known) = (config.as_object().unwrap_or(&empty), KnownField::default());
     let fields = ConfigFields::new(found, &known);
@@ -278,7 +282,11 @@ pub(super) fn open(kind: &str, config: &Value, reach: &ConnectorContext) -> Resu
     Ok(OpenedSource { connector, warning })
 }
 
-fn connector(kind: &str, fields: ConfigFields<'_>, reach: &ConnectorContext) -> Result<Box<dyn Connector>, ConfigError> {
+fn connector(
+    kind: &str,
+    fields: ConfigFields<'_>,
+    reach: &ConnectorContext,
+) -> Result<Box<dyn Connector>, ConfigError> {
     match kind.to_ascii_lowercase().as_str() {
         "database" => database_connector(fields, reach),
         "file" => file_connector(fields, reach),
@@ -314,7 +322,10 @@ fn is_before_cursor(point: &Point, mark: &Point) -> bool {
 }
 
 /// The engine is named, or derived from address or port.
-fn database_connector(fields: ConfigFields<'_>, reach: &ConnectorContext) -> Result<Box<dyn Connector>, ConfigError> {
+fn database_connector(
+    fields: ConfigFields<'_>,
+    reach: &ConnectorContext,
+) -> Result<Box<dyn Connector>, ConfigError> {
     let address = fields.first_text(&["url", "uri", "connection_string", "dsn"])?;
     let scheme = address.map(|address| address.strip_prefix("jdbc:").unwrap_or(address));
     let scheme = scheme.and_then(|address| address.split_once("://")).map(|(scheme, _)| scheme);
@@ -336,7 +347,11 @@ fn database_connector(fields: ConfigFields<'_>, reach: &ConnectorContext) -> Res
 }
 
 /// Returns the connector of a database engine; `None` for an unknown name.
-fn engine_connector(engine: &str, fields: ConfigFields<'_>, reach: &ConnectorContext) -> Option<Result<Box<dyn Connector>, ConfigError>> {
+fn engine_connector(
+    engine: &str,
+    fields: ConfigFields<'_>,
+    reach: &ConnectorContext,
+) -> Option<Result<Box<dyn Connector>, ConfigError>> {
     let name = match engine {
         "sqlite" | "sqlite3" => return Some(sqlite::open(fields, reach)),
         "postgres" | "postgresql" => return Some(relational::open::<postgres::Postgres>(fields, reach)),
@@ -351,7 +366,10 @@ fn engine_connector(engine: &str, fields: ConfigFields<'_>, reach: &ConnectorCon
     Some(Ok(Box::new(UnsupportedEngine(name))))
 }
 
-fn file_connector(fields: ConfigFields<'_>, reach: &ConnectorContext) -> Result<Box<dyn Connector>, ConfigError> {
+fn file_connector(
+    fields: ConfigFields<'_>,
+    reach: &ConnectorContext,
+) -> Result<Box<dyn Connector>, ConfigError> {
     let format = match fields.text("format")? {
         Some(format) => format.to_ascii_lowercase(),
         None => {

@@ -10,12 +10,12 @@ use tokio::sync::{OwnedMutexGuard, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::api::ApiResponse;
-use super::catalogue::{Registry, Connected, RegisteredSource};
-use super::connectors::{self, ReadError, OpenedSource, ConnectorContext, Stop, catch_panic};
+use super::connectors::{self, ConnectorContext, OpenedSource, ReadError, Stop, catch_panic};
 use super::definition::{SourceSpec, SyncOptions, WorkspaceKey, kind_and_config, scope, source_ids};
+use super::registry::{Connected, RegisteredSource, Registry};
 use super::storage::PlatformStore;
 use super::sync::{self, SyncOutcome, now};
-use super::{PlatformError, NameConflict};
+use super::{NameConflict, PlatformError};
 use crate::sensitive::masked;
 
 /// Maximum duration of a test or a schema request.
@@ -41,7 +41,12 @@ pub(super) struct PlatformCore {
 }
 
 impl PlatformCore {
-    pub(super) fn new(catalogue: Registry, store: PlatformStore, reach: ConnectorContext, on_conflict: NameConflict) -> Self {
+    pub(super) fn new(
+        catalogue: Registry,
+        store: PlatformStore,
+        reach: ConnectorContext,
+        on_conflict: NameConflict,
+    ) -> Self {
         Self {
             catalogue,
             store,
@@ -93,7 +98,11 @@ impl Drop for SyncInProgress<'_> {
 }
 
 /// Connects the valid sources of a request and reports the others in `errors`.
-pub(super) async fn connect(core: &Arc<PlatformCore>, workspace: String, fields: &BodyFields) -> Result<ApiResponse, ApiResponse> {
+pub(super) async fn connect(
+    core: &Arc<PlatformCore>,
+    workspace: String,
+    fields: &BodyFields,
+) -> Result<ApiResponse, ApiResponse> {
     let unit = unit(workspace, fields)?;
     let Some(Value::Array(sources)) = fields.get("sources") else {
         return Err(ApiResponse::unprocessable("\"sources\" must be an array of sources"));
@@ -112,7 +121,8 @@ pub(super) async fn connect(core: &Arc<PlatformCore>, workspace: String, fields:
     }
     if definitions.is_empty() {
         let message = format!("none of the {} sources can be connected", errors.len());
-        return Err(ApiResponse::unprocessable(message).with_data(json!({ "connected_sources": [], "errors": errors })));
+        return Err(ApiResponse::unprocessable(message)
+            .with_data(json!({ "connected_sources": [], "errors": errors })));
     }
     let connected = on_storage(core, move |core| {
         let ids = match core.catalogue.connect(&unit, &definitions, core.on_conflict, &now())? {
@@ -139,7 +149,11 @@ pub(super) async fn connect(core: &Arc<PlatformCore>, workspace: String, fields:
 }
 
 /// Lists the sources of a workspace and scope with masked secrets.
-pub(super) async fn list(core: &Arc<PlatformCore>, workspace: String, fields: &BodyFields) -> Result<ApiResponse, ApiResponse> {
+pub(super) async fn list(
+    core: &Arc<PlatformCore>,
+    workspace: String,
+    fields: &BodyFields,
+) -> Result<ApiResponse, ApiResponse> {
     let unit = unit(workspace, fields)?;
     let sources = on_storage(core, move |core| core.catalogue.list(&unit)).await?;
     let rows: Vec<_> = sources.iter().map(list_row).collect();
@@ -147,7 +161,11 @@ pub(super) async fn list(core: &Arc<PlatformCore>, workspace: String, fields: &B
 }
 
 /// Syncs the given sources, or all; failures do not affect other sources.
-pub(super) async fn sync(core: &Arc<PlatformCore>, workspace: String, fields: &BodyFields) -> Result<ApiResponse, ApiResponse> {
+pub(super) async fn sync(
+    core: &Arc<PlatformCore>,
+    workspace: String,
+    fields: &BodyFields,
+) -> Result<ApiResponse, ApiResponse> {
     let unit = unit(workspace, fields)?;
     let options = SyncOptions::read(fields.get("sync_options")).map_err(ApiResponse::unprocessable)?;
     let ids = named_or_all(core, &unit, fields).await?;
@@ -165,7 +183,11 @@ pub(super) async fn sync(core: &Arc<PlatformCore>, workspace: String, fields: &B
 }
 
 /// Removes the given sources, or all, with their rows; missing ones are no error.
-pub(super) async fn cleanup(core: &Arc<PlatformCore>, workspace: String, fields: &BodyFields) -> Result<ApiResponse, ApiResponse> {
+pub(super) async fn cleanup(
+    core: &Arc<PlatformCore>,
+    workspace: String,
+    fields: &BodyFields,
+) -> Result<ApiResponse, ApiResponse> {
     let unit = unit(workspace, fields)?;
     let mut ids = named_or_all(core, &unit, fields).await?;
     let asked = ids.len();
@@ -203,8 +225,13 @@ pub(super) async fn cleanup(core: &Arc<PlatformCore>, workspace: String, fields:
 }
 
 /// Connects to a source, which need not be registered, and reads something.
-pub(super) async fn test_connection(core: &Arc<PlatformCore>, fields: &BodyFields) -> Result<ApiResponse, ApiResponse> {
-    let config = fields.get("source_config").ok_or_else(|| ApiResponse::unprocessable("\"source_config\" is missing"))?;
+pub(super) async fn test_connection(
+    core: &Arc<PlatformCore>,
+    fields: &BodyFields,
+) -> Result<ApiResponse, ApiResponse> {
+    let config = fields
+        .get("source_config")
+        .ok_or_else(|| ApiResponse::unprocessable("\"source_config\" is missing"))?;
     let (kind, config) = kind_and_config(config).map_err(ApiResponse::unprocessable)?;
     let OpenedSource { connector, warning } = connectors::open(&kind, &config, &core.reach)?;
     Ok(match with_timeout(core, move || connector.test()).await? {
@@ -217,7 +244,11 @@ pub(super) async fn test_connection(core: &Arc<PlatformCore>, fields: &BodyField
 }
 
 /// Returns the current tables of a connected source.
-pub(super) async fn schema(core: &Arc<PlatformCore>, workspace: String, fields: &BodyFields) -> Result<ApiResponse, ApiResponse> {
+pub(super) async fn schema(
+    core: &Arc<PlatformCore>,
+    workspace: String,
+    fields: &BodyFields,
+) -> Result<ApiResponse, ApiResponse> {
     let unit = unit(workspace, fields)?;
     let id = fields.get("source_id").and_then(Value::as_str).filter(|id| !id.is_empty());
     let id = id.ok_or_else(|| ApiResponse::unprocessable("\"source_id\" is missing"))?.to_owned();
@@ -228,7 +259,8 @@ pub(super) async fn schema(core: &Arc<PlatformCore>, workspace: String, fields: 
     let source = found.await?.ok_or_else(|| {
         ApiResponse::refused(StatusCode::NOT_FOUND, "there is no source with this id in this scope")
     })?;
-    let OpenedSource { connector, .. } = connectors::open(&source.kind, &source.connection_config, &core.reach)?;
+    let OpenedSource { connector, .. } =
+        connectors::open(&source.kind, &source.connection_config, &core.reach)?;
     Ok(match with_timeout(core, move || connector.schema()).await? {
         Ok(tables) => ApiResponse::success(
             format!("{} tables", tables.len()),
@@ -272,7 +304,11 @@ fn list_row(source: &RegisteredSource) -> Value {
     })
 }
 
-async fn named_or_all(core: &Arc<PlatformCore>, unit: &WorkspaceKey, fields: &BodyFields) -> Result<Vec<String>, ApiResponse> {
+async fn named_or_all(
+    core: &Arc<PlatformCore>,
+    unit: &WorkspaceKey,
+    fields: &BodyFields,
+) -> Result<Vec<String>, ApiResponse> {
     if let Some(ids) = source_ids(fields.get("source_ids")).map_err(ApiResponse::unprocessable)? {
         return Ok(ids);
     }
@@ -281,7 +317,12 @@ async fn named_or_all(core: &Arc<PlatformCore>, unit: &WorkspaceKey, fields: &Bo
     Ok(sources.into_iter().map(|source| source.id).collect())
 }
 
-async fn sync_one(core: Arc<PlatformCore>, unit: WorkspaceKey, id: String, options: SyncOptions) -> Result<SyncOutcome, ApiResponse> {
+async fn sync_one(
+    core: Arc<PlatformCore>,
+    unit: WorkspaceKey,
+    id: String,
+    options: SyncOptions,
+) -> Result<SyncOutcome, ApiResponse> {
     // Lock the source first: waiting for a source must not block a worker.
     let held = core.lock_source(&id).await;
     let worker = Arc::clone(&core.workers).acquire_owned().await.map_err(|_| internal_error())?;
@@ -365,7 +406,9 @@ async fn with_timeout<T: Send + 'static>(
         });
         done.await.map_err(|_| internal_error())
     };
-    tokio::time::timeout(INSPECT_TIMEOUT, looking).await.unwrap_or_else(|_| Ok(Err(ReadError::timed_out(INSPECT_TIMEOUT))))
+    tokio::time::timeout(INSPECT_TIMEOUT, looking)
+        .await
+        .unwrap_or_else(|_| Ok(Err(ReadError::timed_out(INSPECT_TIMEOUT))))
 }
 
 /// Response for a panic, which is a bug in this program.

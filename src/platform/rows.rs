@@ -10,8 +10,8 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::PlatformError;
-use super::catalogue::stored_id;
-use super::connectors::{ReadError, RowSink, MAX_RECORD_BYTES, WriteMode};
+use super::connectors::{MAX_RECORD_BYTES, ReadError, RowSink, WriteMode};
+use super::registry::stored_id;
 use super::storage::{migrate, read_rows};
 
 const VERSION: i64 = 1;
@@ -159,8 +159,8 @@ impl<'c> Writing<'c> {
                 return Err(ReadError::new("the disk of the platform's storage is almost full"));
             }
         }
-        let (written, added) =
-            write(&self.change, &self.table, self.write_mode, &self.batch).map_err(|error| not_stored(&error))?;
+        let (written, added) = write(&self.change, &self.table, self.write_mode, &self.batch)
+            .map_err(|error| not_stored(&error))?;
         self.written += written;
         self.added += added;
         self.batch.text.clear();
@@ -251,7 +251,12 @@ pub fn stored_table_rows(
 }
 
 /// Writes a batch; returns the number of new or changed rows, and of new rows.
-fn write(change: &Transaction<'_>, table: &str, take: WriteMode, batch: &RowBatch) -> rusqlite::Result<(u64, u64)> {
+fn write(
+    change: &Transaction<'_>,
+    table: &str,
+    take: WriteMode,
+    batch: &RowBatch,
+) -> rusqlite::Result<(u64, u64)> {
     let mut put = change.prepare_cached("INSERT INTO rows (\"table\", digest, row) VALUES (?1, ?2, ?3)")?;
     let mut known =
         change.prepare_cached("SELECT row = ?3 FROM rows WHERE \"table\" = ?1 AND digest = ?2")?;
@@ -264,8 +269,12 @@ fn write(change: &Transaction<'_>, table: &str, take: WriteMode, batch: &RowBatc
         start = *end;
         let values = params![table, digest, row];
         let same: Option<bool> = match take {
-            WriteMode::AppendUnseen | WriteMode::Upsert if *plain => (!is_extra_copy(change, table, digest)?).then_some(true),
-            WriteMode::AppendUnseen | WriteMode::Upsert | WriteMode::ReplaceDistinct if digest.is_some() && !plain => {
+            WriteMode::AppendUnseen | WriteMode::Upsert if *plain => {
+                (!is_extra_copy(change, table, digest)?).then_some(true)
+            }
+            WriteMode::AppendUnseen | WriteMode::Upsert | WriteMode::ReplaceDistinct
+                if digest.is_some() && !plain =>
+            {
                 known.query_row(values, |row| row.get(0)).optional()?
             }
             _ => None,
@@ -275,7 +284,9 @@ fn write(change: &Transaction<'_>, table: &str, take: WriteMode, batch: &RowBatc
                 added += 1;
                 put.execute(values)?
             }
-            Some(false) if matches!(take, WriteMode::Upsert | WriteMode::ReplaceDistinct) => replace.execute(values)?,
+            Some(false) if matches!(take, WriteMode::Upsert | WriteMode::ReplaceDistinct) => {
+                replace.execute(values)?
+            }
             Some(_) => continue,
         };
         written += 1;

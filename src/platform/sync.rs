@@ -4,10 +4,12 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::PlatformError;
-use super::catalogue::RegisteredSource;
-use super::connectors::{self, ReadError, RowSink as _, OpenedSource, ConnectorContext, ReadOptions, catch_panic};
+use super::connectors::{
+    self, ConnectorContext, OpenedSource, ReadError, ReadOptions, RowSink as _, catch_panic,
+};
 use super::definition::{SyncOptions, WorkspaceKey};
 use super::endpoints::PlatformCore;
+use super::registry::RegisteredSource;
 use super::rows::{self, Writing, WrittenRows};
 use crate::sensitive::masked;
 
@@ -63,9 +65,15 @@ pub(super) fn now() -> String {
     jiff::Timestamp::now().to_string()
 }
 
-fn read_into_store(core: &PlatformCore, source: &RegisteredSource, options: &SyncOptions, reach: &ConnectorContext) -> Result<WrittenRows, ReadError> {
-    let OpenedSource { connector, warning } = connectors::open(&source.kind, &source.connection_config, reach)
-        .map_err(|unfit| ReadError::new(unfit.into_message()))?;
+fn read_into_store(
+    core: &PlatformCore,
+    source: &RegisteredSource,
+    options: &SyncOptions,
+    reach: &ConnectorContext,
+) -> Result<WrittenRows, ReadError> {
+    let OpenedSource { connector, warning } =
+        connectors::open(&source.kind, &source.connection_config, reach)
+            .map_err(|unfit| ReadError::new(unfit.into_message()))?;
     let mut connection = core.store.rows(&source.id)?;
     rows::prepare(&connection)?;
     let mut writing = Writing::begin(&mut connection, options.batch_size, || reach.stop())?;

@@ -1,19 +1,20 @@
 //! Collects the inputs of a plan and creates it. Never writes.
 
-use super::settled::{InputFingerprint, UnchangedCache};
-use super::{MAX_CONCURRENT, Clock, Task};
+use super::unchanged::{InputFingerprint, UnchangedCache};
+use super::{Clock, MAX_CONCURRENT, Task};
 use crate::apply::definition_hash;
+use crate::client::{ApiReader, Listing, RemoteError};
 use crate::model::{
     ConfigValue, DesiredSource, DesiredWorkspace, FingerprintKey, Inventory, ResolvedSource, SourceName,
 };
-use crate::plan::saved::{Outline, input_hash};
+use crate::plan::saved::{Outline, input_outline};
 use crate::plan::{
-    InventoryUpdate, Departure, ErrorKind, HostLimits, PlanInput, MissingSecrets, Overrides, Quarantine, Recovered,
-    SecretState, WorkspaceError, WorkspacePlan, withhold_departures, check_missing, with_sent_names, plan, recover,
+    Departure, ErrorKind, HostLimits, InventoryUpdate, MissingSecrets, Overrides, PlanInput, Quarantine,
+    Recovered, SecretState, WorkspaceError, WorkspacePlan, check_missing, plan, recover, with_sent_names,
+    withhold_departures,
 };
-use crate::remote::{Listing, ApiReader, RemoteError};
 use crate::secrets::{Resolver, Secrets};
-use crate::state::{PlanContext, Store, StoreError};
+use crate::store::{PlanContext, Store, StoreError};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,7 +31,7 @@ const LIST_DOUBT_PERIOD: SignedDuration = SignedDuration::from_mins(1);
 /// Maximum interval between lists while an accepted write is not visible yet.
 const MAX_SETTLE_INTERVAL: Duration = Duration::from_secs(300);
 
-/// Number of plans that load other inputs during the list; see [`Planner::eager`].
+/// Number of plans that load other inputs during the list; see `Planner::prefetch_permits`.
 pub const MAX_PREFETCHES: usize = 4;
 
 /// Creates plans; neither its client nor its use of the state can write.
@@ -72,7 +73,7 @@ pub struct Planned {
     /// The plan, before the guard.
     pub plan: WorkspacePlan,
     /// Hashes of the inputs; `None` without a plan or if hashes are disabled.
-    pub input_hash: Option<Outline>,
+    pub input_outline: Option<Outline>,
     /// Inventory after recovery.
     pub inventory: Inventory,
     /// Outcomes revealed by the listing for writes without a response.
@@ -91,7 +92,7 @@ impl Planned {
     fn failed(desired: Arc<DesiredWorkspace>, error: WorkspaceError) -> Self {
         Self {
             plan: WorkspacePlan::failed(desired, error),
-            input_hash: None,
+            input_outline: None,
             inventory: Inventory::default(),
             corrections: Vec::new(),
             recent_removals: 0,
@@ -153,7 +154,12 @@ impl Planner {
     /// Like [`Planner::plan`], for a unit that may be listed already.
     ///
     /// `version` is the state's version from before the list.
-    pub(super) async fn plan_with_list(&self, task: &Task, version: StoreVersion, listed: Option<ListResult>) -> Planned {
+    pub(super) async fn plan_with_list(
+        &self,
+        task: &Task,
+        version: StoreVersion,
+        listed: Option<ListResult>,
+    ) -> Planned {
         if let Some(settled) = &self.unchanged {
             settled.remove(&task.desired.unit);
         }
@@ -176,7 +182,9 @@ impl Planner {
             self.unchanged.as_ref().zip(version).and_then(|(settled, version)| settled.of(task, version));
         let Some(mark) = mark else { return FreshnessCheck::Changed(None) };
         match self.reader.fetch_listing(&task.desired.unit).await {
-            Ok(listing) if mark.is_current(listing.digest(&self.key), &self.secrets, &self.key) => FreshnessCheck::Unchanged,
+            Ok(listing) if mark.is_current(listing.digest(&self.key), &self.secrets, &self.key) => {
+                FreshnessCheck::Unchanged
+            }
             listed => FreshnessCheck::Changed(Some(listed)),
         }
     }
@@ -248,7 +256,8 @@ impl Planner {
         let mut resolver = Resolver::new(Arc::clone(&self.secrets), &desired.names());
         let secrets = secrets_of(desired, &mut resolver, &self.key);
         let values = version.and_then(|_| resolver.fingerprints(&self.key));
-        let (asked, kept, from) = (Arc::clone(&task.desired), resolver.into_cache(), Arc::clone(&self.secrets));
+        let (asked, kept, from) =
+            (Arc::clone(&task.desired), resolver.into_cache(), Arc::clone(&self.secrets));
         // Pass the secrets on, so that they are not resolved twice.
         self.reader.register_secrets(unit, move || {
             let asked = asked.open();
@@ -286,10 +295,14 @@ impl Planner {
         self.hold_departures(&mut plan, task, &reckoning.inventory).await?;
         let mut made = Planned {
             plan,
-            input_hash: self.hashes.then(|| input_hash(&input)),
+            input_outline: self.hashes.then(|| input_outline(&input)),
             settle_wait: self.settle_delay(&reckoning),
             inventory: reckoning.inventory,
-            corrections: reckoning.corrections.into_iter().chain(doubt.map(InventoryUpdate::SetDoubt)).collect(),
+            corrections: reckoning
+                .corrections
+                .into_iter()
+                .chain(doubt.map(InventoryUpdate::SetDoubt))
+                .collect(),
             recent_removals,
             upserts,
             input_fingerprint: None,
@@ -298,7 +311,8 @@ impl Planner {
             && quarantine.blocked.is_empty()
             && quarantine.corrected.is_empty()
         {
-            made.input_fingerprint = InputFingerprint::of(task, &made, listed.digest(&self.key), values, version);
+            made.input_fingerprint =
+                InputFingerprint::of(task, &made, listed.digest(&self.key), values, version);
         }
         Ok(made)
     }
@@ -351,8 +365,14 @@ impl Planner {
         let Some(state) = &self.state else { return Ok(StoredContext::default()) };
         let unit = &task.desired.unit;
         let since = now.checked_sub(HISTORY_WINDOW).unwrap_or(Timestamp::MIN);
-        let PlanContext { mut inventory, recent_removals: removals, upserts, doubted_since: doubted, quarantined, drift_corrections: undone } =
-            state.plan_context(unit, since).await?;
+        let PlanContext {
+            mut inventory,
+            recent_removals: removals,
+            upserts,
+            doubted_since: doubted,
+            quarantined,
+            drift_corrections: undone,
+        } = state.plan_context(unit, since).await?;
         let mut quarantine = Quarantine::default();
         for (name, held) in quarantined {
             let source = desired.source(&name);
@@ -375,7 +395,13 @@ impl Planner {
                 intent.answer = None;
             }
         }
-        Ok(StoredContext { inventory, recent_removals: removals, quarantine, upserts, doubted_since: doubted })
+        Ok(StoredContext {
+            inventory,
+            recent_removals: removals,
+            quarantine,
+            upserts,
+            doubted_since: doubted,
+        })
     }
 }
 

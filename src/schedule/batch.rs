@@ -29,7 +29,10 @@ pub struct SyncBatch<'a> {
 /// Stable: members keep their input order, groups are ordered by their first member, and the
 /// requests of a group are adjacent.
 #[must_use]
-pub fn batches<'a>(sources: impl IntoIterator<Item = (usize, BatchKey<'a>)>, max: usize) -> Vec<SyncBatch<'a>> {
+pub fn batches<'a>(
+    sources: impl IntoIterator<Item = (usize, BatchKey<'a>)>,
+    max: usize,
+) -> Vec<SyncBatch<'a>> {
     let mut groups: Vec<(BatchKey<'a>, Vec<usize>)> = Vec::new();
     let mut group_of: HashMap<BatchKey<'a>, usize> = HashMap::new();
     for (index, terms) in sources {
@@ -41,8 +44,9 @@ pub fn batches<'a>(sources: impl IntoIterator<Item = (usize, BatchKey<'a>)>, max
     }
     let calls = groups.iter().flat_map(|(terms, members)| {
         let of_one_call = members.chunks(max.max(1)).map(<[usize]>::to_vec);
-        of_one_call
-            .filter_map(|members| NonEmpty::from_vec(members).map(|members| SyncBatch { key: *terms, members }))
+        of_one_call.filter_map(|members| {
+            NonEmpty::from_vec(members).map(|members| SyncBatch { key: *terms, members })
+        })
     });
     calls.collect()
 }
@@ -50,7 +54,7 @@ pub fn batches<'a>(sources: impl IntoIterator<Item = (usize, BatchKey<'a>)>, max
 #[cfg(test)]
 mod tests {
     use super::{BatchKey, batches};
-    use crate::model::{Scope, WorkspaceRef, WorkspaceId};
+    use crate::model::{Scope, WorkspaceId, WorkspaceRef};
     use std::time::Duration;
 
     #[test]

@@ -1,6 +1,6 @@
 //! Formats a schedule in the syntax of the files.
 
-use crate::model::{SyncSpec, Schedule};
+use crate::model::{Schedule, SyncSpec};
 use std::time::Duration;
 
 /// Formats a schedule, such as `every 6h` or `15 2 * * MON-SAT Europe/Rome`.
@@ -45,7 +45,7 @@ fn duration(length: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::{describe, duration};
-    use crate::model::{Missed, Overlap, SyncSpec, Schedule};
+    use crate::model::{Missed, Overlap, Schedule, SyncSpec};
     use std::time::Duration;
 
     #[test]

@@ -238,8 +238,8 @@ fn is_late(now: Timestamp, firing: Timestamp, source: &ScheduleInput<'_>) -> boo
 
 #[cfg(test)]
 mod tests {
-    use super::{Decision, DueRun, LastClaim, Rewound, ScheduleInput, Skipped, SkipReason, due};
-    use crate::model::{Missed, Overlap, Scope, SourceName, SyncSpec, WorkspaceRef, Schedule, WorkspaceId};
+    use super::{Decision, DueRun, LastClaim, Rewound, ScheduleInput, SkipReason, Skipped, due};
+    use crate::model::{Missed, Overlap, Schedule, Scope, SourceName, SyncSpec, WorkspaceId, WorkspaceRef};
     use crate::schedule::CompiledSchedule;
     use jiff::{SignedDuration, Timestamp};
     use std::time::Duration;

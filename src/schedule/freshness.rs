@@ -45,7 +45,7 @@ pub fn freshness(
 #[cfg(test)]
 mod tests {
     use super::{Freshness, freshness};
-    use crate::model::{Missed, Overlap, SyncSpec, Schedule};
+    use crate::model::{Missed, Overlap, Schedule, SyncSpec};
     use jiff::Timestamp;
     use std::time::Duration;
 

@@ -2,7 +2,7 @@
 
 use super::calendar::Calendar;
 use super::cron::Cron;
-use crate::model::{SourceName, SyncSpec, WorkspaceRef, Schedule};
+use crate::model::{Schedule, SourceName, SyncSpec, WorkspaceRef};
 use crate::zones;
 use croner::errors::CronError;
 use jiff::tz::TimeZone;
@@ -271,8 +271,8 @@ impl std::error::Error for ScheduleError {
 
 #[cfg(test)]
 mod tests {
-    use super::{ScheduleError, CompiledSchedule};
-    use crate::model::{Missed, Overlap, Scope, SourceName, SyncSpec, WorkspaceRef, Schedule, WorkspaceId};
+    use super::{CompiledSchedule, ScheduleError};
+    use crate::model::{Missed, Overlap, Schedule, Scope, SourceName, SyncSpec, WorkspaceId, WorkspaceRef};
     use std::error::Error;
     use std::time::Duration;
 

@@ -78,7 +78,7 @@ impl Allow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ConfigValue, SortedMap, Segment, Template};
+    use crate::model::{ConfigValue, Segment, SortedMap, Template};
     use globset::Glob;
 
     fn glob(text: &str) -> GlobMatcher {

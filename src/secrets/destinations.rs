@@ -4,7 +4,7 @@
 //! meaning, such as `database` or `username`, names none unless it is written like an address.
 //! Every other text counts as a host, because the platform may use it in any way.
 
-use crate::model::{ConfigValue, Definition, SortedMap, Segment};
+use crate::model::{ConfigValue, Definition, Segment, SortedMap};
 use crate::sensitive;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -45,8 +45,9 @@ pub(super) fn destinations(definition: &Definition) -> BTreeSet<Destination> {
 
 fn table(above: Option<&str>, entries: &SortedMap<ConfigValue>, found: &mut BTreeSet<Destination>) {
     for (key, value) in entries {
-        let key_is_host =
-            key.contains("://") || is_address(key) || above.is_some_and(|above| value_role(above) == ValueRole::Hosts);
+        let key_is_host = key.contains("://")
+            || is_address(key)
+            || above.is_some_and(|above| value_role(above) == ValueRole::Hosts);
         // Below `host`, a property key such as `port` is not a host.
         if key_is_host && (key.contains(['.', ':']) || is_address(key)) {
             hosts(key, key, found);
@@ -61,7 +62,8 @@ fn collect(key: &str, value: &ConfigValue, found: &mut BTreeSet<Destination>) {
         ConfigValue::String(text) => of_text(key, text, found),
         // A value that is entirely a variable of this host.
         ConfigValue::Template(template)
-            if value_role(key) == ValueRole::Unknown && matches!(template.0.as_slice(), [Segment::Env(_)]) => {}
+            if value_role(key) == ValueRole::Unknown
+                && matches!(template.0.as_slice(), [Segment::Env(_)]) => {}
         ConfigValue::Template(template) => {
             let shown: String = template
                 .0
@@ -120,7 +122,10 @@ fn hosts(key: &str, text: &str, found: &mut BTreeSet<Destination>) {
         // `?host=` overrides the host of some addresses.
         let query = part.split_once('?').map_or("", |(_, query)| query);
         for (name, value) in query.split(['&', ';']).filter_map(|pair| pair.split_once('=')) {
-            if value_role(name) == ValueRole::Hosts || has_address_syntax(value) || value.contains("%3A%2F%2F") {
+            if value_role(name) == ValueRole::Hosts
+                || has_address_syntax(value)
+                || value.contains("%3A%2F%2F")
+            {
                 hosts(name, value, found);
             }
         }
@@ -292,7 +297,8 @@ fn is_address(text: &str) -> bool {
 
 /// Returns true for a text that is an address regardless of its key.
 fn has_address_syntax(text: &str) -> bool {
-    let pair = |pair: &str| pair.split_once('=').is_some_and(|(key, _)| value_role(key.trim()) == ValueRole::Hosts);
+    let pair =
+        |pair: &str| pair.split_once('=').is_some_and(|(key, _)| value_role(key.trim()) == ValueRole::Hosts);
     text.contains("://")
         || text.starts_with("//")
         || text.starts_with("\\\\")

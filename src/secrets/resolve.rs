@@ -4,8 +4,8 @@
 
 use super::{Secrets, allow};
 use crate::model::{
-    ConfigValue, Definition, FieldPath, SortedMap, Fingerprint, FingerprintKey, ResolvedSource, SecretRef, Segment,
-    SourceName, Template,
+    ConfigValue, Definition, FieldPath, Fingerprint, FingerprintKey, ResolvedSource, SecretRef, Segment,
+    SortedMap, SourceName, Template,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use std::collections::{BTreeMap, BTreeSet};
@@ -76,7 +76,9 @@ impl Resolver {
     /// Returns the resolved values; failed references are resolved again later.
     #[must_use]
     pub fn into_cache(self) -> ResolvedRefs {
-        ResolvedRefs(self.found.into_iter().filter_map(|(reference, found)| Some((reference, found.ok()?))).collect())
+        ResolvedRefs(
+            self.found.into_iter().filter_map(|(reference, found)| Some((reference, found.ok()?))).collect(),
+        )
     }
 
     /// Resolves every reference of `definition` that is not resolved yet.
@@ -212,7 +214,10 @@ impl DefinitionWalk<'_> {
 
 /// Returns true if this value may contain references.
 fn may_contain_reference(declared: &ConfigValue) -> bool {
-    matches!(declared, ConfigValue::Secret(_) | ConfigValue::Template(_) | ConfigValue::Array(_) | ConfigValue::Table(_))
+    matches!(
+        declared,
+        ConfigValue::Secret(_) | ConfigValue::Template(_) | ConfigValue::Array(_) | ConfigValue::Table(_)
+    )
 }
 
 /// References without a usable value. Contains no values.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::{ConfigValue, FieldPath, SortedMap, FingerprintKey, Segment, SourceName, Template, wipe};
+use crate::model::{ConfigValue, FieldPath, FingerprintKey, Segment, SortedMap, SourceName, Template, wipe};
 use secrecy::zeroize::Zeroize;
 use serde_json::{Value, json};
 use std::fs;
@@ -103,7 +103,10 @@ fn fingerprints_cover_exactly_the_leaves_that_hold_secrets() {
         .map(|(path, _)| path)
         .collect();
     assert_eq!(prints.keys().cloned().collect::<Vec<_>>(), secret_leaves);
-    assert_eq!(prints[&FieldPath::root("connection_config").key("password")], key.fingerprint(&json!(CANARY)));
+    assert_eq!(
+        prints[&FieldPath::root("connection_config").key("password")],
+        key.fingerprint(&json!(CANARY))
+    );
 }
 
 #[test]
@@ -221,8 +224,12 @@ fn no_name_leads_out_of_the_directory() {
         let got = refusal(&secrets, ConfigValue::Secret(SecretRef::File(name.into())));
         assert_eq!(got, format!("file:{name}: leads out of the directory of secrets"));
     }
-    assert!(refusal(&secrets, ConfigValue::Secret(SecretRef::File("loop".into()))).contains("cannot be read"));
-    assert!(refusal(&secrets, ConfigValue::Secret(SecretRef::File("a\0b".into()))).contains("cannot be read"));
+    assert!(
+        refusal(&secrets, ConfigValue::Secret(SecretRef::File("loop".into()))).contains("cannot be read")
+    );
+    assert!(
+        refusal(&secrets, ConfigValue::Secret(SecretRef::File("a\0b".into()))).contains("cannot be read")
+    );
     assert_eq!(value(&secrets, SecretRef::File("sub/inside".into())), "inside");
 }
 
@@ -329,7 +336,11 @@ fn workspaces_hold_a_value_that_they_share_once_and_another_value_is_held_beside
     let mut anew = new("a");
     let other = holds(&mut anew);
     assert_eq!(other.0, "two");
-    assert_eq!(holds(&mut Resolver::with_cached(Arc::clone(&secrets), &["b"], b.into_cache())), held, "it was sent");
+    assert_eq!(
+        holds(&mut Resolver::with_cached(Arc::clone(&secrets), &["b"], b.into_cache())),
+        held,
+        "it was sent"
+    );
     assert_eq!((holds(&mut a), holds(&mut new("c"))), (held, other));
 }
 

@@ -27,7 +27,8 @@ enum WholeKey {
 use Rank::{Certain, Likely, Perhaps};
 use WholeKey::{End, Word};
 
-const D: &[KeyName] = &[KeyName("password", Certain, End), KeyName("passwd", Certain, End), KeyName("pwd", Certain, End)];
+const D: &[KeyName] =
+    &[KeyName("password", Certain, End), KeyName("passwd", Certain, End), KeyName("pwd", Certain, End)];
 const E: &[KeyName] = &[
     KeyName("passphrase", Certain, End),
     KeyName("passcode", Certain, End),
@@ -38,8 +39,11 @@ const E: &[KeyName] = &[
 const G: &[KeyName] = &[KeyName("sig", Perhaps, Word)];
 const H: &[KeyName] = &[KeyName("auth", Perhaps, Word)];
 const K: &[KeyName] = &[KeyName("webhook", Perhaps, Word), KeyName("hook", Perhaps, Word)];
-const L: &[KeyName] =
-    &[KeyName("credential", Certain, End), KeyName("webhookurl", Likely, End), KeyName("hookurl", Likely, End)];
+const L: &[KeyName] = &[
+    KeyName("credential", Certain, End),
+    KeyName("webhookurl", Likely, End),
+    KeyName("hookurl", Likely, End),
+];
 const N: &[KeyName] = &[
     KeyName("token", Certain, End),
     KeyName("authorization", Certain, End),
@@ -71,7 +75,8 @@ const S: &[KeyName] = &[
     KeyName("keys", Perhaps, Word),
     KeyName("sas", Perhaps, Word),
 ];
-const T: &[KeyName] = &[KeyName("secret", Certain, End), KeyName("jwt", Likely, Word), KeyName("pat", Perhaps, Word)];
+const T: &[KeyName] =
+    &[KeyName("secret", Certain, End), KeyName("jwt", Likely, Word), KeyName("pat", Perhaps, Word)];
 const Y: &[KeyName] = &[
     KeyName("apikey", Certain, End),
     KeyName("accesskey", Certain, End),
@@ -162,7 +167,10 @@ fn ranked(key: &str) -> Option<Rank> {
     if ends(key, "publickey", false) {
         return None;
     }
-    names.iter().find(|KeyName(name, _, whole)| ends(key, name, *whole == Word)).map(|KeyName(_, rank, _)| *rank)
+    names
+        .iter()
+        .find(|KeyName(name, _, whole)| ends(key, name, *whole == Word))
+        .map(|KeyName(_, rank, _)| *rank)
 }
 
 /// Returns true if the letters and digits of `key` end in `name`.

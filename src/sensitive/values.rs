@@ -1,6 +1,6 @@
 //! Secrets in JSON values, as they are sent.
 
-use super::{find_secrets, is_secret, is_secret_number, looks_secret, named_value, name_for_next};
+use super::{find_secrets, is_secret, is_secret_number, looks_secret, name_for_next, named_value};
 use serde_json::{Map, Value};
 
 const MASK: &str = "***";

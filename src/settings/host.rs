@@ -5,11 +5,11 @@
 mod read;
 
 use super::SettingsError;
-use crate::manifest::Diagnostic;
+use crate::config::Diagnostic;
 use crate::model::{Limit, Prune, SecretRef};
-use crate::notices::{NotificationEvent, PayloadFormat};
 use crate::plan::HostLimits;
 use crate::secrets::Allow;
+use crate::webhooks::{NotificationEvent, PayloadFormat};
 use globset::{Glob, GlobMatcher};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -266,7 +266,9 @@ impl FromStr for HumanDuration {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.parse()? {
-            NonNegativeDuration(duration) if duration < Duration::from_secs(1) => Err("one second is the shortest"),
+            NonNegativeDuration(duration) if duration < Duration::from_secs(1) => {
+                Err("one second is the shortest")
+            }
             NonNegativeDuration(duration) => Ok(Self(duration)),
         }
     }

@@ -1,7 +1,7 @@
 //! Source of the platform's token, which is read again for every use.
 
 use super::{Settings, SettingsError};
-use crate::remote::{BaseUrl, Token};
+use crate::client::{BaseUrl, Token};
 use crate::secrets::Secrets;
 use secrecy::SecretString;
 use serde::Deserialize;

@@ -316,7 +316,8 @@ fn a_file_whose_times_stand_is_not_read_again_and_any_other_is() {
     File::options().write(true).open(root.join("other")).unwrap().set_modified(times).unwrap();
     fs::rename(root.join("other"), root.join("a.toml")).unwrap();
     assert!(
-        shown_of(&scan_until_stable(root, &again.stat_cache, later).unwrap()).starts_with("a.toml: A\nb.toml: as it was")
+        shown_of(&scan_until_stable(root, &again.stat_cache, later).unwrap())
+            .starts_with("a.toml: A\nb.toml: as it was")
     );
 }
 

@@ -1,6 +1,6 @@
 //! Reads from Git's index which files are tracked, without running Git.
 
-use super::commit;
+use super::git_head;
 use std::path::Path;
 
 /// Maximum size of an index in bytes, above that of a million files.
@@ -17,9 +17,9 @@ pub fn is_tracked(dir: &Path) -> bool {
         return false;
     };
     let dir = parent.join(name);
-    let checkout = parent.ancestors().find_map(|root| Some((root, commit::git_of(root)?)));
+    let checkout = parent.ancestors().find_map(|root| Some((root, git_head::git_of(root)?)));
     let Some((root, git)) = checkout else { return false };
-    let index = commit::bytes(&git.join("index"), MAX_INDEX_BYTES).unwrap_or_default();
+    let index = git_head::bytes(&git.join("index"), MAX_INDEX_BYTES).unwrap_or_default();
     dir.strip_prefix(root).is_ok_and(|inside| tracks(&index, inside.as_os_str().as_encoded_bytes()))
 }
 

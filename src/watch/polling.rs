@@ -1,6 +1,6 @@
 //! Polling of the tree, for systems that cannot report changes.
 
-use super::ground::{WatchTargets, is_hidden};
+use super::targets::{WatchTargets, is_hidden};
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;

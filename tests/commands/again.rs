@@ -3,9 +3,9 @@
 //! Valid entries save work; changes are seen nevertheless.
 
 use super::support::{Finished, Scene, until};
-use wellspring::model::{Scope, WorkspaceRef, WorkspaceId};
-use wellspring::remote::BaseUrl;
-use wellspring::state::Store;
+use wellspring::client::BaseUrl;
+use wellspring::model::{Scope, WorkspaceId, WorkspaceRef};
+use wellspring::store::Store;
 
 const A: (&str, &str) = ("alpha", "a.example.com");
 const B: (&str, &str) = ("beta", "b.example.com");

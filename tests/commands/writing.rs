@@ -98,7 +98,7 @@ fn every_example_names_its_schema_and_is_in_shape() {
             assert_eq!(text.lines().nth(1), Some(""), "{path}: a blank line after its #:schema line");
             let folder = std::path::Path::new("examples").join(&path);
             assert!(folder.parent().unwrap().join(schema).is_file(), "{path}: {schema}");
-            assert_eq!(wellspring::manifest::format(&text).as_deref(), Some(text.as_str()), "{path}");
+            assert_eq!(wellspring::config::format(&text).as_deref(), Some(text.as_str()), "{path}");
             seen += 1;
         }
     }

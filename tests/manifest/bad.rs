@@ -1,7 +1,7 @@
 //! Tests of some three hundred files with one bad line, which alone is reported.
 
 use super::cases::{sources, variable};
-use wellspring::manifest::{read, render};
+use wellspring::config::{read, render};
 
 /// Places of the bad line, each with its surroundings.
 const FRAMES: [(&str, &str); 6] = [

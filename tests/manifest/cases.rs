@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use wellspring::manifest::{EffectiveValue, ParsedTree, SourceFile, effective, read, render};
+use wellspring::config::{EffectiveValue, ParsedTree, SourceFile, effective, read, render};
 
 /// Returns the variables that are set in every case.
 pub(super) fn variable(name: &str) -> Option<String> {

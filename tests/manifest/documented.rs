@@ -1,7 +1,7 @@
 //! Tests that the examples in the file reference are accepted.
 
 use super::cases::{sources, variable};
-use wellspring::manifest::{FILE_NAME, read};
+use wellspring::config::{FILE_NAME, read};
 use wellspring::settings::HostFile;
 
 /// Returns every block of TOML, with the section of the page it is in.

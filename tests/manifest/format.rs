@@ -4,7 +4,7 @@ use super::cases::{all, tree};
 use proptest::prelude::*;
 use std::fs;
 use std::path::{Path, PathBuf};
-use wellspring::manifest::format;
+use wellspring::config::format;
 
 /// Returns the texts to format, except for those with errors.
 fn texts() -> Vec<(PathBuf, String)> {

@@ -3,9 +3,9 @@
 use super::cases::{all, show, sources, tree, variable};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use wellspring::manifest::{
-    FILE_NAME, CachedFileText, ParseCache, Lookup, NeedsText, ParsedTree, SourceFile, TextDigest, WorkspaceFingerprint, read, read_compressed,
-    read_with_cache,
+use wellspring::config::{
+    CachedFileText, FILE_NAME, Lookup, NeedsText, ParseCache, ParsedTree, SourceFile, TextDigest,
+    WorkspaceFingerprint, read, read_compressed, read_with_cache,
 };
 use wellspring::model::{CompressedWorkspace, WorkspaceRef};
 
@@ -152,7 +152,8 @@ fn units_told_to_be_settled_are_passed_over_where_the_files_still_say_the_same()
                 assert_eq!(again.desired.broken, anew.desired.broken);
                 let mut units = again.desired.workspaces.clone();
                 for settled in &again.desired.unchanged {
-                    let was = reading.desired.workspaces.iter().find(|unit| unit.unit == settled.unit).unwrap();
+                    let was =
+                        reading.desired.workspaces.iter().find(|unit| unit.unit == settled.unit).unwrap();
                     assert_eq!(settled.files, was.files);
                     units.push(Arc::clone(was));
                     passed_over += 1;
@@ -175,7 +176,10 @@ fn a_file_with_the_digest_it_had_is_not_parsed_again() {
     let (first, known) = reread(&sources(&good), &same, &variable, anew);
     let (second, _) = reread(&sources(&broken), &same, &variable, (&known, &sources(&good)));
     assert!(second.diagnostics.is_empty(), "its text was not looked at");
-    assert!(Arc::ptr_eq(&first.desired.workspaces[0], &second.desired.workspaces[0]), "it was not put together again");
+    assert!(
+        Arc::ptr_eq(&first.desired.workspaces[0], &second.desired.workspaces[0]),
+        "it was not put together again"
+    );
     let other = |_: &SourceFile<'_>| Some([8; 32]);
     let (reading, _) = reread(&sources(&broken), &other, &variable, (&known, &[]));
     assert!(!reading.diagnostics.is_empty());

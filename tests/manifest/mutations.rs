@@ -3,7 +3,7 @@
 use super::cases::{all, show, sources, tree, variable};
 use proptest::prelude::*;
 use std::sync::Arc;
-use wellspring::manifest::{Code, Diagnostic, SourceFile, explain, read, render};
+use wellspring::config::{Code, Diagnostic, SourceFile, explain, read, render};
 
 /// Loads the project; checks that every diagnostic is valid and can be rendered.
 fn anything(files: &[(String, String)]) -> (Vec<Diagnostic>, String) {

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use wellspring::model::{
-    ConfigValue, Definition, DesiredSource, DesiredWorkspace, SortedMap, Limit, OnConflict, SourceLocation, Policy, Prune,
-    SourceKey, SourceName, TestSpec,
+    ConfigValue, Definition, DesiredSource, DesiredWorkspace, Limit, OnConflict, Policy, Prune, SortedMap,
+    SourceKey, SourceLocation, SourceName, TestSpec,
 };
 use wellspring::reconcile::Pass;
 

@@ -14,12 +14,12 @@ use std::pin::pin;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::task::Poll;
 use std::time::Duration;
-use wellspring::model::{Adopt, DesiredWorkspace, CompressedWorkspace, RemovedAction};
-use wellspring::plan::{ActionResult, RemovalBlock, HostLimits, Overrides, Step, WithheldReason};
+use wellspring::client::{ApiReader, ApiWriter, Backoff, BaseUrl, ClientConfig, Token};
+use wellspring::model::{Adopt, CompressedWorkspace, DesiredWorkspace, RemovedAction};
+use wellspring::plan::{ActionResult, HostLimits, Overrides, RemovalBlock, Step, WithheldReason};
 use wellspring::reconcile::{Clock, Pass, PassId, Planner, Reconciler, Task};
-use wellspring::remote::{Backoff, BaseUrl, ApiReader, ClientConfig, Token, ApiWriter};
 use wellspring::secrets::Secrets;
-use wellspring::state::{Store, Trigger};
+use wellspring::store::{Store, Trigger};
 use wellspring::sync::{SyncCall, SyncMember, Syncer};
 
 const SETTLE: Duration = Duration::from_secs(5);
@@ -233,7 +233,8 @@ impl History {
     }
 
     fn task(&self, barred: bool) -> Task {
-        let why = || RemovalBlock { code: WithheldReason::Unreadable, reason: "a file cannot be read".into() };
+        let why =
+            || RemovalBlock { code: WithheldReason::Unreadable, reason: "a file cannot be read".into() };
         Task {
             desired: Arc::new(CompressedWorkspace::compress(Arc::new(self.tree.clone()))),
             owner: None,

@@ -7,10 +7,13 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use wellspring::model::{
-    LastApplied, ConfigValue, Definition, DesiredWorkspace, Readback, FingerprintKey, Inventory, Limit, ObservedSource,
-    ManagedSource, Policy, Prune, SourceId, SourceKey, SourceName,
+    ConfigValue, Definition, DesiredWorkspace, FingerprintKey, Inventory, LastApplied, Limit, ManagedSource,
+    ObservedSource, Policy, Prune, Readback, SourceId, SourceKey, SourceName,
 };
-use wellspring::plan::{InventoryUpdate, PlanInput, Quarantine, Removal, Step, WorkspacePlan, with_location, plan, recover, record_readback};
+use wellspring::plan::{
+    InventoryUpdate, PlanInput, Quarantine, Removal, Step, WorkspacePlan, plan, record_readback, recover,
+    with_location,
+};
 
 const ROOT: &str = "/tree";
 
@@ -234,7 +237,9 @@ fn without_open_intents_reckoning_changes_nothing() {
         assert!(known.pending.is_empty(), "seed {seed}");
         // Only older ids that are not listed are recorded as such.
         for correction in &known.corrections {
-            let InventoryUpdate::Manage(name, owned) = correction else { panic!("seed {seed}: {correction:?}") };
+            let InventoryUpdate::Manage(name, owned) = correction else {
+                panic!("seed {seed}: {correction:?}")
+            };
             let before = &scene.inventory.managed[name];
             assert_eq!((&owned.id, &owned.applied), (&before.id, &before.applied), "seed {seed}");
             assert!(owned.superseded.len() < before.superseded.len(), "seed {seed}");

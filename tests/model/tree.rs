@@ -4,9 +4,9 @@ use crate::chance::Chance;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use wellspring::model::{
-    Adopt, ConfigValue, Definition, DesiredSource, DesiredWorkspace, Limit, MetadataPolicy, Moved, OnConflict, SourceLocation,
-    Policy, Prune, Removed, RemovedAction, Scope, SecretRef, SourceKey, SourceName, Suspend, TestSpec, WorkspaceRef,
-    WorkspaceId,
+    Adopt, ConfigValue, Definition, DesiredSource, DesiredWorkspace, Limit, MetadataPolicy, Moved,
+    OnConflict, Policy, Prune, Removed, RemovedAction, Scope, SecretRef, SourceKey, SourceLocation,
+    SourceName, Suspend, TestSpec, WorkspaceId, WorkspaceRef,
 };
 
 pub(crate) const NAMES: [&str; 4] = ["a", "b", "c", "d"];

@@ -3,7 +3,7 @@
 use crate::world::{Answer, Arrived, World, refusal};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
-use wellspring::remote::{InProcess, InProcessFailure};
+use wellspring::client::{InProcess, InProcessFailure};
 
 /// The network, the clock and the time of the process's death.
 #[derive(Clone)]

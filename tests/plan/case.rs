@@ -17,16 +17,16 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use wellspring::load::{FileIndex, LoadedConfig};
 use wellspring::model::{
-    LastApplied, DesiredSource, DesiredWorkspace, Readback, FingerprintKey, Inventory, Limit, ObservedSource, ManagedSource,
-    Prune, Scope, SentConnect, SourceId, SourceName, WorkspaceRef, WorkspaceId,
+    DesiredSource, DesiredWorkspace, FingerprintKey, Inventory, LastApplied, Limit, ManagedSource,
+    ObservedSource, Prune, Readback, Scope, SentConnect, SourceId, SourceName, WorkspaceId, WorkspaceRef,
 };
 use wellspring::plan::{
-    RemovalBlock, HostLimits, PlanInput, Overrides, PendingWrite, Plan, Quarantine, SecretState, WorkspacePlan, WithheldReason,
-    approve, withhold_departures, with_location, plan, record_readback,
+    HostLimits, Overrides, PendingWrite, Plan, PlanInput, Quarantine, RemovalBlock, SecretState,
+    WithheldReason, WorkspacePlan, approve, plan, record_readback, with_location, withhold_departures,
 };
-use wellspring::reading::{FileIndex, LoadedConfig};
-use wellspring::render::{self, Style, Problems, ReportInput};
+use wellspring::report::{self, Problems, ReportInput, Style};
 use wellspring::secrets::Secrets;
 
 /// Root under which the project is known.
@@ -97,7 +97,7 @@ pub(super) fn outcome(case: &Path) -> String {
         let inventory = inventories.remove(&task.desired.unit).unwrap_or_default();
         let unsettled = options.unsettled.then(|| RemovalBlock {
             code: WithheldReason::Unsettled,
-            why: "no longer declared, but they have only just changed".to_owned(),
+            reason: "no longer declared, but they have only just changed".to_owned(),
         });
         let barred = task.removals_blocked.clone().or(unsettled);
         let listing = of(&listed, &task.desired.unit);
@@ -121,10 +121,11 @@ pub(super) fn outcome(case: &Path) -> String {
 
 fn show(options: &Options, plan: &Plan, out: &mut String) {
     let now: Timestamp = "2026-11-23T12:00:00Z".parse().unwrap();
-    let view = ReportInput { plan, outcomes: None, now, local: None, plan_id: "-", problems: &Problems::default() };
-    out.push_str(&render::text(&view, &Style { verbose: true, width: 0, ..Style::default() }));
+    let view =
+        ReportInput { plan, outcomes: None, now, local: None, plan_id: "-", problems: &Problems::default() };
+    out.push_str(&report::text(&view, &Style { verbose: true, width: 0, ..Style::default() }));
     if options.json {
-        writeln!(out, "{}", render::json(&view)).unwrap();
+        writeln!(out, "{}", report::json(&view)).unwrap();
     }
     for unit in &plan.workspaces {
         for withheld in &unit.withheld {
@@ -275,7 +276,7 @@ fn read(tree: &Path, git_locked: bool) -> Option<LoadedConfig> {
         fs::create_dir(folder.path().join(".git")).unwrap();
         fs::write(folder.path().join(".git/index.lock"), "").unwrap();
     }
-    Some(LoadedConfig::load(folder.path(), &|_| wellspring::manifest::Lookup::Unset).unwrap())
+    Some(LoadedConfig::load(folder.path(), &|_| wellspring::config::Lookup::Unset).unwrap())
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -5,15 +5,16 @@ use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use wellspring::model::{
-    Adopt, LastApplied, ConfigValue, Definition, DesiredSource, DesiredWorkspace, Readback, FieldPath, Fingerprint,
-    FingerprintKey, Inventory, Limit, MetadataPolicy, ObservedSource, ManagedSource, SourceLocation, Policy, Prune, Scope,
-    SecretRef, SourceId, SourceKey, SourceName, TestSpec, WorkspaceRef, WorkspaceId,
+    Adopt, ConfigValue, Definition, DesiredSource, DesiredWorkspace, FieldPath, Fingerprint, FingerprintKey,
+    Inventory, LastApplied, Limit, ManagedSource, MetadataPolicy, ObservedSource, Policy, Prune, Readback,
+    Scope, SecretRef, SourceId, SourceKey, SourceLocation, SourceName, TestSpec, WorkspaceId, WorkspaceRef,
 };
-use wellspring::plan::saved::{Outline, input_hash};
+use wellspring::plan::saved::{Outline, input_outline};
 use wellspring::plan::{
-    Action, HostLimits, PlanInput, Plan, Quarantine, SecretState, Step, WorkspacePlan, approve, with_location, plan, record_readback,
+    Action, HostLimits, Plan, PlanInput, Quarantine, SecretState, Step, WorkspacePlan, approve, plan,
+    record_readback, with_location,
 };
-use wellspring::render::{self, Style, Problems, ReportInput};
+use wellspring::report::{self, Problems, ReportInput, Style};
 
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 const SECRETS: [&str; 2] = ["canary-one", "canary-two"];
@@ -37,7 +38,8 @@ fn name(text: &str) -> SourceName {
 }
 
 fn definition((host, port, secret, team): (u8, u8, bool, u8)) -> Definition {
-    let mut connection_config = BTreeMap::from([("host".to_owned(), ConfigValue::String(format!("h{host}")))]);
+    let mut connection_config =
+        BTreeMap::from([("host".to_owned(), ConfigValue::String(format!("h{host}")))]);
     if port > 0 {
         connection_config.insert("port".into(), ConfigValue::Integer(port.into()));
     }
@@ -223,7 +225,7 @@ fn planned(world: &World) -> (WorkspacePlan, Outline) {
     let unit = plan(&input);
     let approved =
         approve(Plan { workspaces: vec![unit], ..Plan::default() }, &HostLimits::default(), &BTreeMap::new());
-    (approved.plan().workspaces[0].clone(), input_hash(&input))
+    (approved.plan().workspaces[0].clone(), input_outline(&input))
 }
 
 /// Applies an action to a platform without faults.
@@ -316,8 +318,8 @@ proptest! {
         let plan = Plan { workspaces: vec![unit], ..Plan::default() };
         let now = jiff::Timestamp::UNIX_EPOCH;
         let view = ReportInput { plan: &plan, outcomes: None, now, local: None, plan_id: "-", problems: &Problems::default() };
-        let text = render::text(&view, &Style { verbose: true, ..Style::default() });
-        for shown in [debug, text, render::json(&view), render::markdown(&view), render::plan_id(&plan)] {
+        let text = report::text(&view, &Style { verbose: true, ..Style::default() });
+        for shown in [debug, text, report::json(&view), report::markdown(&view), report::plan_id(&plan)] {
             prop_assert!(!shown.contains("canary"), "{shown}");
         }
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use wellspring::platform::{PlatformConfig, Storage, NameConflict, start};
+use wellspring::platform::{NameConflict, PlatformConfig, Storage, start};
 
 use super::harness::{House, TOKEN, reply};
 

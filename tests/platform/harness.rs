@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use wellspring::platform::{PlatformConfig, Running, Storage, NameConflict, start, stored_rows, stored_table_rows};
+use wellspring::platform::{
+    NameConflict, PlatformConfig, Running, Storage, start, stored_rows, stored_table_rows,
+};
 
 pub(crate) const TOKEN: &str = "a-token-of-the-tests";
 

@@ -3,7 +3,7 @@
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
-use wellspring::platform::{Config, HostOverride, Storage, start};
+use wellspring::platform::{HostOverride, PlatformConfig, Storage, start};
 
 use super::harness::{House, Served, TOKEN, reply};
 
@@ -26,9 +26,14 @@ async fn an_api_of_this_host_is_not_read_for_others() {
     let house = House::new().await;
     let port = api(1).await;
     let stand_ins = [("api.example.com", port), ("10.255.255.1", port)]
-        .map(|(host, port)| HostOverride { host: host.into(), at: ([127, 0, 0, 1], port).into() });
+        .map(|(host, port)| HostOverride { host: host.into(), connect_to: ([127, 0, 0, 1], port).into() });
     let listen = "0.0.0.0:0".parse().unwrap();
-    let config = Config { storage: Storage::Memory, listen, stand_ins: stand_ins.into(), ..house.config() };
+    let config = PlatformConfig {
+        storage: Storage::Memory,
+        listen,
+        host_overrides: stand_ins.into(),
+        ..house.config()
+    };
     let running = start(config).await.unwrap();
     let said = async |base_url: &str| {
         let call =

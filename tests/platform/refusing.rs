@@ -1,7 +1,7 @@
 //! Tests of refused requests: the error, and the absence of side effects.
 
 use serde_json::{Value, json};
-use wellspring::platform::{PlatformConfig, PlatformError, Storage, NameConflict, start};
+use wellspring::platform::{NameConflict, PlatformConfig, PlatformError, Storage, start};
 
 use super::harness::{House, TOKEN, reply};
 
@@ -194,7 +194,8 @@ async fn a_platform_does_not_start_where_it_could_do_harm() {
     assert!(matches!(start(house.config()).await, Err(PlatformError::InUse(_))));
     let token = PlatformConfig { token: "".into(), ..house.config() };
     assert!(matches!(start(token).await, Err(PlatformError::EmptyToken)));
-    let data = PlatformConfig { data_dir: "/does/not/exist".into(), storage: Storage::Memory, ..house.config() };
+    let data =
+        PlatformConfig { data_dir: "/does/not/exist".into(), storage: Storage::Memory, ..house.config() };
     assert!(matches!(start(data).await, Err(PlatformError::DataDirectory { .. })));
     let listen = house.base.strip_prefix("http://").unwrap().parse().unwrap();
     let taken = PlatformConfig { listen, storage: Storage::Memory, ..house.config() };

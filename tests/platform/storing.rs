@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::json;
 use tokio::sync::Notify;
-use wellspring::platform::{PlatformConfig, PlatformError, Storage, NameConflict, start, stored_rows};
+use wellspring::platform::{NameConflict, PlatformConfig, PlatformError, Storage, start, stored_rows};
 
 use super::harness::{House, TOKEN, reply};
 

@@ -2,7 +2,7 @@
 
 use crate::support::{CleanupManner, Fault, Ids, Platform, Semantics, SyncManner, TestManner};
 use crate::*;
-use wellspring::remote::{RemoteErrorKind, TestVerdict};
+use wellspring::client::{RemoteErrorKind, TestVerdict};
 
 /// Returns the kind of error as a word.
 fn word(kind: &RemoteErrorKind) -> &'static str {

@@ -12,14 +12,14 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use wellspring::remote::{RemoteError, RemoteErrorKind};
+use wellspring::client::{RemoteError, RemoteErrorKind};
 
 fn impatient(url: &str, platform: &Platform) -> ApiWriter {
     let settings = settings(url, &platform.token());
     ApiWriter::new(&ApiReader::new(ClientConfig { timeout: Duration::from_secs(1), ..settings }).unwrap())
 }
 
-async fn connect(writer: &ApiWriter) -> Result<wellspring::remote::ConnectAnswer, RemoteError> {
+async fn connect(writer: &ApiWriter) -> Result<wellspring::client::ConnectAnswer, RemoteError> {
     writer.connect(&unit(), &NonEmpty::one(&source("crm", json!({"host": "h"})))).await
 }
 
@@ -412,7 +412,8 @@ async fn a_token_that_cannot_be_had_or_sent_sends_nothing() {
     let two_lines: Token = Arc::new(|| Ok("two\nlines".into()));
     let empty: Token = Arc::new(|| Ok(" \n".into()));
     for token in [unreadable, two_lines, empty] {
-        let error = ApiReader::new(with_token(&platform.url(), token)).unwrap().list(&unit()).await.unwrap_err();
+        let error =
+            ApiReader::new(with_token(&platform.url(), token)).unwrap().list(&unit()).await.unwrap_err();
         assert!(error.is_auth(), "{error}");
         assert!(!error.to_string().contains("lines"), "{error}");
     }

@@ -6,15 +6,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use wellspring::model::{
-    LastApplied, ConfigValue, Definition, DesiredSource, DesiredWorkspace, FieldPath, Missed, Overlap, ManagedSource, SourceLocation,
-    Policy, Scope, Segment, SourceId, SourceKey, SourceName, Suspend, SyncSpec, Template, TestSpec, WorkspaceRef,
-    Schedule, WorkspaceId,
+    ConfigValue, Definition, DesiredSource, DesiredWorkspace, FieldPath, LastApplied, ManagedSource, Missed,
+    Overlap, Policy, Schedule, Scope, Segment, SourceId, SourceKey, SourceLocation, SourceName, Suspend,
+    SyncSpec, Template, TestSpec, WorkspaceId, WorkspaceRef,
 };
 use wellspring::plan::{
-    Action, ActionKind, ActionResult, ErrorKind, FieldChange, ChangeKind, ApplyOutcome, Plan, Removal, Step, Suspended,
-    TestStatus, Unchecked, WorkspaceError, WorkspacePlan, Unmanaged, Withheld, WithheldReason,
+    Action, ActionKind, ActionResult, ApplyOutcome, ChangeKind, ErrorKind, FieldChange, Plan, Removal, Step,
+    Suspended, TestStatus, Unchecked, Unmanaged, Withheld, WithheldReason, WorkspaceError, WorkspacePlan,
 };
-use wellspring::render::{Orphan, Problems};
+use wellspring::report::{Orphan, Problems};
 
 const NOW: &str = "2026-11-23T21:00:00Z";
 
@@ -92,8 +92,10 @@ pub(crate) fn source(text: &str, line: u32) -> DesiredSource {
 
 /// Creates a unit that declares `sources` and has an empty plan.
 pub(crate) fn unit(label: &str, workspace: &str, scope: &str, sources: Vec<DesiredSource>) -> WorkspacePlan {
-    let unit =
-        WorkspaceRef { workspace: WorkspaceId::parse(workspace).unwrap(), scope: Scope::parse(scope).unwrap() };
+    let unit = WorkspaceRef {
+        workspace: WorkspaceId::parse(workspace).unwrap(),
+        scope: Scope::parse(scope).unwrap(),
+    };
     let desired = DesiredWorkspace {
         unit,
         alias: (label != workspace).then(|| label.to_owned()),
@@ -251,7 +253,10 @@ pub(crate) fn problems() -> (Plan, Problems) {
         )
     }];
     let orphan = |workspace: &str, scope: &str, sources| Orphan {
-        unit: WorkspaceRef { workspace: WorkspaceId::parse(workspace).unwrap(), scope: Scope::parse(scope).unwrap() },
+        unit: WorkspaceRef {
+            workspace: WorkspaceId::parse(workspace).unwrap(),
+            scope: Scope::parse(scope).unwrap(),
+        },
         sources,
     };
     let problems = Problems {
@@ -381,7 +386,7 @@ fn support() -> WorkspacePlan {
         secret("connection_config.api_key", None),
     ];
     support.actions = vec![
-        action(Step::Adopt { index: 0, owned: owned() }, "tickets", "in sync, but not managed so far", 3),
+        action(Step::Adopt { index: 0, entry: owned() }, "tickets", "in sync, but not managed so far", 3),
         mixed,
     ];
     support.unchecked = vec![Unchecked {
@@ -483,8 +488,10 @@ pub(crate) fn in_unit(hostile: &str, other: &str) -> Plan {
     unit.withheld = vec![withheld(text, ActionKind::Cleanup, WithheldReason::Protected, other, other)];
     unit.unmanaged = vec![unmanaged(text)];
     unit.unreadable = vec![format!("{text}: {other}")];
-    let failed =
-        WorkspacePlan::failed(unit.desired.clone(), WorkspaceError::new(ErrorKind::List, format!("{other}{hostile}")));
+    let failed = WorkspacePlan::failed(
+        unit.desired.clone(),
+        WorkspaceError::new(ErrorKind::List, format!("{other}{hostile}")),
+    );
     plan_of(vec![unit, failed])
 }
 

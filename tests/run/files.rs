@@ -1,9 +1,9 @@
 //! Tests that file changes are applied and unreadable files cause no removals.
 
 use super::support::{Fault, Gate, Scene, until};
-use wellspring::model::{Scope, WorkspaceRef, WorkspaceId};
-use wellspring::remote::BaseUrl;
-use wellspring::state::Store;
+use wellspring::client::BaseUrl;
+use wellspring::model::{Scope, WorkspaceId, WorkspaceRef};
+use wellspring::store::Store;
 
 const A: (&str, &str) = ("alpha", "a.example.com");
 const B: (&str, &str) = ("beta", "b.example.com");

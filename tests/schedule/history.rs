@@ -5,9 +5,10 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::{any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use wellspring::model::{Missed, Overlap, SourceName, SyncSpec, WorkspaceRef, Schedule};
+use wellspring::model::{Missed, Overlap, Schedule, SourceName, SyncSpec, WorkspaceRef};
 use wellspring::schedule::{
-    CLOCK_TOLERANCE, Decision, LastClaim, MAX_MISSED_COUNT, ScheduleInput, SkipReason, CompiledSchedule, due, next_decision_at,
+    CLOCK_TOLERANCE, CompiledSchedule, Decision, LastClaim, MAX_MISSED_COUNT, ScheduleInput, SkipReason, due,
+    next_decision_at,
 };
 
 /// A small generator, so that a seed determines a whole history.

@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use wellspring::model::{ConfigValue, FieldPath, IntentKind, SecretRef};
 use wellspring::secrets::Secrets;
-use wellspring::state::{StoreChange, LockError, NewIntent, RunOutcome, Store, StoreError};
+use wellspring::store::{LockError, NewIntent, RunOutcome, Store, StoreChange, StoreError};
 
 fn listing(dir: &Path) -> Vec<String> {
     let mut names: Vec<String> =
@@ -240,7 +240,8 @@ async fn a_secret_stands_in_no_file_of_the_state() {
         settings_variables: None,
         shared: Default::default(),
     };
-    let mut source = owned("crm", definition([("password", ConfigValue::Secret(SecretRef::Env("P".into())))]));
+    let mut source =
+        owned("crm", definition([("password", ConfigValue::Secret(SecretRef::Env("P".into())))]));
     let resolved = secrets.resolve(source.applied.definition.shared(), &[]).unwrap();
     source.applied.secrets = resolved.fingerprints(state.key());
     assert!(source.applied.secrets.contains_key(&FieldPath::root("connection_config").key("password")));

@@ -5,8 +5,8 @@ use jiff::{SignedDuration, Timestamp};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use wellspring::state::{
-    StoreChange, Claim, RunEnd, HistoryFilter, Retention, RunRecord, RunOutcome, SkippedRun, Store, Trigger,
+use wellspring::store::{
+    Claim, HistoryFilter, Retention, RunEnd, RunOutcome, RunRecord, SkippedRun, Store, StoreChange, Trigger,
 };
 
 fn finished(run: i64, second: i64, outcome: RunOutcome) -> RunEnd {

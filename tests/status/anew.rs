@@ -49,7 +49,12 @@ fn what_the_daemon_connects_anew_was_never_synced_and_is_due_at_once() {
     gate.open();
     until("it is fresh again", || site.metric(SUCCESS).is_some());
     // The history stays with the name.
-    assert_eq!(site.get(PAGE_SIZE).body.matches("<div>connect</div>").count(), 2, "{}", site.get(PAGE_SIZE).body);
+    assert_eq!(
+        site.get(PAGE_SIZE).body.matches("<div>connect</div>").count(),
+        2,
+        "{}",
+        site.get(PAGE_SIZE).body
+    );
 }
 
 #[test]

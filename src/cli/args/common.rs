@@ -2,7 +2,7 @@
 
 use super::Format;
 use crate::cli::CommandError;
-use crate::manifest;
+use crate::config;
 use crate::settings::Flags;
 use crate::telemetry::{LogFormat, Logs};
 use crate::tree;
@@ -95,7 +95,7 @@ impl Common {
         // project.
         let is_inside = std::path::absolute(path).is_ok_and(|path| path.starts_with(&root));
         is_path
-            || path.is_dir() && (!is_inside || path.join(manifest::FILE_NAME).is_file())
+            || path.is_dir() && (!is_inside || path.join(config::FILE_NAME).is_file())
             || path.is_file() && name.ends_with(".toml")
     }
 

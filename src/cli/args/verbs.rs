@@ -124,7 +124,7 @@ impl ApplyArgs {
 
 #[derive(Debug, Clone, Default, Args)]
 pub(in crate::cli) struct LimitArgs {
-    /// Remove managed sources that are no longer declared, whatever `prune` says in the files
+    /// Remove managed sources that are no longer declared, regardless of `prune` in the files
     #[arg(long)]
     pub(in crate::cli) prune: bool,
     /// Maximum removals per hour: a number, or a percentage such as 30%

@@ -1,15 +1,15 @@
 //! Checks of the platform: token, reachability, contents of lists, and clock.
 
 use super::super::args::Common;
-use super::super::local::{LocalPlatform, LocalPlatformMode};
-use super::super::workplace;
+use super::super::context;
+use super::super::local_platform::{LocalPlatform, LocalPlatformMode};
 use super::{Exit, Finding, named};
 use crate::apply::error_chain;
+use crate::client::{ApiReader, RemoteError, RemoteErrorKind};
+use crate::load::LoadedConfig;
 use crate::model::{ObservedSource, WorkspaceRef};
-use crate::reading::LoadedConfig;
 use crate::reconcile::resolved;
-use crate::remote::{ApiReader, RemoteError, RemoteErrorKind};
-use crate::render::words;
+use crate::report::humanize;
 use crate::settings::{self, PlatformChoice, Settings};
 use jiff::SignedDuration;
 use std::sync::Arc;
@@ -30,17 +30,20 @@ pub(super) async fn all(
     let name = named(&at);
     let mut findings = Vec::new();
     let (local, base_url, token) = match at {
-        PlatformChoice::Local => match LocalPlatform::open(&settings.state_dir, &settings.root, LocalPlatformMode::ReadOnly).await {
-            Ok(local) => {
-                findings.push(Finding::good("token", "not needed for the local platform"));
-                let (base_url, token) = (local.base_url.clone(), Arc::clone(&local.token));
-                (Some(local), base_url, token)
+        PlatformChoice::Local => {
+            match LocalPlatform::open(&settings.state_dir, &settings.root, LocalPlatformMode::ReadOnly).await
+            {
+                Ok(local) => {
+                    findings.push(Finding::good("token", "not needed for the local platform"));
+                    let (base_url, token) = (local.base_url.clone(), Arc::clone(&local.token));
+                    (Some(local), base_url, token)
+                }
+                Err(failure) => {
+                    let todo = "check `platform` in the state directory";
+                    return vec![Finding::bad("platform", failure.exit, failure.message, todo)];
+                }
             }
-            Err(failure) => {
-                let todo = "check `platform` in the state directory";
-                return vec![Finding::bad("platform", failure.exit, failure.message, todo)];
-            }
-        },
+        }
         PlatformChoice::Remote(base_url) => {
             let known = settings::token(settings, &base_url, common.interactive());
             match known.map_err(|error| error_chain(&error)).and_then(|token| token().map(|_| token)) {
@@ -57,7 +60,7 @@ pub(super) async fn all(
             }
         }
     };
-    match workplace::reader(settings, base_url, token) {
+    match context::reader(settings, base_url, token) {
         Err(failure) => {
             let todo = "use https://; on a trusted network, set `allow_plaintext = true` in the host file";
             findings.push(Finding::bad("platform", failure.exit, failure.message, todo));
@@ -96,14 +99,14 @@ async fn ask(settings: &Settings, reading: &LoadedConfig, reader: &ApiReader, na
     let each = started.elapsed() / u32::try_from(units.len()).unwrap_or(u32::MAX);
     let mut findings = vec![match refused.first() {
         None => {
-            let many = words::count(units.len(), "workspace");
-            Finding::good("platform", format!("{name} lists {many}, in {} each", words::duration(each)))
+            let many = humanize::count(units.len(), "workspace");
+            Finding::good("platform", format!("{name} lists {many}, in {} each", humanize::duration(each)))
         }
         Some((_, error)) => {
             let exit = if error.is_auth() { Exit::Auth } else { Exit::Failed };
             let more = match refused.len() {
                 1 => String::new(),
-                more => format!("; {} in all", words::count(more, "workspace")),
+                more => format!("; {} in all", humanize::count(more, "workspace")),
             };
             Finding::bad("platform", exit, format!("{}{more}", error_chain(error)), todo(error))
         }
@@ -152,7 +155,7 @@ fn echo(rows: &[ObservedSource]) -> Finding {
     let masks = if masked.count() > 0 { " (some values masked)" } else { "" };
     let message = format!(
         "of {}, the list returns {ids} ids, {config} connection_config and {metadata} metadata{masks}",
-        words::count(rows.len(), "source")
+        humanize::count(rows.len(), "source")
     );
     if ids != "all" {
         let todo =
@@ -170,7 +173,7 @@ fn clock(reader: &ApiReader) -> Finding {
     let Some(ahead) = reader.clock_ahead() else {
         return Finding::skipped("clock", "not checked: the platform's responses have no date");
     };
-    let apart = words::duration(ahead.unsigned_abs());
+    let apart = humanize::duration(ahead.unsigned_abs());
     if ahead.abs() < MAX_CLOCK_SKEW {
         return Finding::good("clock", "within 30 s of the platform's clock");
     }

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{ReadError, ConfigFields, RowSink, ReadOptions, WriteMode, ConfigError};
+use super::{ConfigError, ConfigFields, ReadError, ReadOptions, RowSink, WriteMode};
 use crate::platform::order::{Point, identity};
 
 /// Note of a sync whose position belongs to another cursor.
@@ -68,7 +68,7 @@ pub(super) struct Changes<'k> {
     table: &'k str,
     key: &'k RecordKey,
     cursor: Option<String>,
-    /// Rows of a previous read are stored, whatever its cursor.
+    /// True if rows of a previous read are stored, with any cursor.
     stored: bool,
     /// Mark of the previous read with the same cursor, if any.
     previous_mark: Option<Value>,
@@ -91,7 +91,7 @@ struct RecordCounts {
 impl<'k> Changes<'k> {
     /// Continues a read with the same cursor; ignores positions of other kinds.
     ///
-    /// `stored` tells whether rows of a previous read are stored.
+    /// `stored` is true if rows of a previous read are stored.
     pub(super) fn resume(
         position: Option<&Value>,
         stored: bool,
@@ -105,20 +105,30 @@ impl<'k> Changes<'k> {
         let previous_point = previous_mark.as_ref().and_then(Point::of);
         let (current_point, mark) = (previous_point.clone(), previous_mark.clone().unwrap_or(Value::Null));
         let cursor = options.cursor.clone();
-        Self { table, key, cursor, stored, before, previous_point, reached, mark, counts: RecordCounts::default() }
+        Self {
+            table,
+            key,
+            cursor,
+            stored,
+            previous_mark,
+            previous_point,
+            current_point,
+            mark,
+            counts: RecordCounts::default(),
+        }
     }
 
     /// Starts the table with the first record, so that a source without records replaces no rows.
     fn begin(&self, intake: &mut dyn RowSink) -> Result<(), ReadError> {
         if self.is_other() {
-            intake.note(OTHER_CURSOR.to_owned());
+            intake.add_note(OTHER_CURSOR.to_owned());
         }
-        intake.table(self.table, self.write_mode())
+        intake.begin_table(self.table, self.write_mode())
     }
 
     /// Returns true if the stored rows were read with another cursor.
     fn is_other(&self) -> bool {
-        self.stored && self.before.is_none()
+        self.stored && self.previous_mark.is_none()
     }
 
     /// Returns the effect of the records on the stored rows.
@@ -141,7 +151,11 @@ impl<'k> Changes<'k> {
     }
 
     /// Forwards a record, unless it is before the previous mark.
-    pub(super) fn record(&mut self, row: Map<String, Value>, intake: &mut dyn RowSink) -> Result<(), ReadError> {
+    pub(super) fn record(
+        &mut self,
+        row: Map<String, Value>,
+        intake: &mut dyn RowSink,
+    ) -> Result<(), ReadError> {
         let at = self.cursor.as_deref().and_then(|name| field(&row, name));
         let identity = self.key.of(&row);
         if !self.advance(at, identity.is_some(), intake)? {
@@ -175,7 +189,12 @@ impl<'k> Changes<'k> {
     /// Counts a record and advances the mark.
     ///
     /// Returns false if it is before the previous mark.
-    fn advance(&mut self, at: Option<&Value>, keyed: bool, intake: &mut dyn RowSink) -> Result<bool, ReadError> {
+    fn advance(
+        &mut self,
+        at: Option<&Value>,
+        keyed: bool,
+        intake: &mut dyn RowSink,
+    ) -> Result<bool, ReadError> {
         if self.counts.records == 0 {
             self.begin(intake)?;
         }
@@ -202,7 +221,7 @@ impl<'k> Changes<'k> {
     /// field, because a misspelled name would never match.
     pub(super) fn finish(self, intake: &mut dyn RowSink) -> Result<Option<Watermark>, ReadError> {
         if self.counts.records == 0 && self.is_other() {
-            intake.note("there is no whole record now; the rows of before are kept".to_owned());
+            intake.add_note("there is no whole record now; the rows of before are kept".to_owned());
             return Ok(None);
         }
         let RecordCounts { records, cursor, key } = self.counts;

@@ -5,12 +5,15 @@ mod parser;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::changes::{Changes, RecordKey, OTHER_CURSOR};
-use super::file::{AppendOnlyReader, LineEnd, FileCursor, DataFile};
+use super::changes::{Changes, OTHER_CURSOR, RecordKey};
+use super::file::{AppendOnlyReader, DataFile, FileCursor, LineEnd};
 use super::row::{RowText, distinct};
-use super::{SourceColumn, Connector, ReadError, ConfigFields, RowSink, ConnectorContext, ReadOptions, SourceTable, WriteMode, ConfigError};
+use super::{
+    ConfigError, ConfigFields, Connector, ConnectorContext, ReadError, ReadOptions, RowSink, SourceColumn,
+    SourceTable, WriteMode,
+};
 use crate::platform::order::Extent;
-use parser::{Dialect, CsvRecord};
+use parser::{CsvRecord, Dialect};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -18,7 +21,11 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 ///
 /// Fields: `path` (or `file`); `delimiter`, `quote`, `has_header` (true); `key`, the columns that
 /// identify rows; `table` (name of the file).
-pub(super) fn open(fields: ConfigFields<'_>, delimiter: u8, reach: &ConnectorContext) -> Result<Box<dyn Connector>, ConfigError> {
+pub(super) fn open(
+    fields: ConfigFields<'_>,
+    delimiter: u8,
+    reach: &ConnectorContext,
+) -> Result<Box<dyn Connector>, ConfigError> {
     let named = DataFile::read(fields, &["path", "file"], reach)?;
     let wish = match fields.text("delimiter")? {
         None => None,
@@ -181,7 +188,7 @@ impl Csv {
         let before = since.and_then(|position| CsvByCursor::deserialize(position).ok());
         let stuck_at = before.as_ref().and_then(|before| before.unfinished_line);
         let before = before.map(|before| before.watermark);
-        let mut changes = Changes::since(before.as_ref(), since.is_some(), &self.table, &self.key, options);
+        let mut changes = Changes::resume(before.as_ref(), since.is_some(), &self.table, &self.key, options);
         let (mut records, columns) = self.start()?;
         let mut row = RowText::default();
         let mut unfinished_line = None;
@@ -272,8 +279,12 @@ impl Csv {
         }
         let mark = records.growing.mark(unfinished);
         let columns = if records.named { columns } else { Vec::new() };
-        let position =
-            CsvPosition { mark, lines: records.complete_lines, columns, delimiter: records.dialect.delimiter };
+        let position = CsvPosition {
+            mark,
+            lines: records.complete_lines,
+            columns,
+            delimiter: records.dialect.delimiter,
+        };
         Ok(serde_json::to_value(position).unwrap_or(Value::Null))
     }
 }
@@ -395,7 +406,9 @@ impl<'c> CsvRecords<'c> {
     fn values(&self) -> Result<Vec<&str>, ReadError> {
         let values: Option<_> = self.record.values().collect();
         values.ok_or_else(|| {
-            self.csv.named.content_error(format!("line {}: this is not UTF-8; convert the file", self.first_line))
+            self.csv
+                .named
+                .content_error(format!("line {}: this is not UTF-8; convert the file", self.first_line))
         })
     }
 

@@ -58,7 +58,7 @@ pub(super) fn exact(text: &str) -> Result<Value, serde_json::Error> {
     Ok(lossless(text)?.0)
 }
 
-/// Parses JSON without long numbers, and tells whether an object repeats a field.
+/// Parses JSON without long numbers, and returns whether an object repeats a field.
 fn lossless(text: &str) -> Result<(Value, bool), serde_json::Error> {
     let repeated = Cell::new(false);
     let mut parser = serde_json::Deserializer::from_str(text);

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{ReadError, ConfigFields, MAX_RECORD_BYTES, ConnectorContext, ConfigError};
+use super::{ConfigError, ConfigFields, ConnectorContext, MAX_RECORD_BYTES, ReadError};
 
 const BUFFER: usize = 64 << 10;
 /// First bytes of files that no connector reads, with the reason.
@@ -31,7 +31,11 @@ pub(super) struct DataFile {
 
 impl DataFile {
     /// Reads the path from the first of these fields that exists.
-    pub(super) fn read(fields: ConfigFields<'_>, names: &[&str], reach: &ConnectorContext) -> Result<Self, ConfigError> {
+    pub(super) fn read(
+        fields: ConfigFields<'_>,
+        names: &[&str],
+        reach: &ConnectorContext,
+    ) -> Result<Self, ConfigError> {
         let path = fields
             .first_text(names)?
             .ok_or_else(|| ConfigError::new(format!("\"{}\" is missing: the file to read", names[0])))?;

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-use super::{ReadError, ConnectorContext, ReadOptions, open};
+use super::{ConnectorContext, ReadError, ReadOptions, open};
 use crate::platform::hosts::AllowedHosts;
 use crate::platform::rows::{Writing, prepare};
 
@@ -78,7 +78,12 @@ impl Source {
         if since.is_none() {
             writing.clear()?;
         }
-        let reading = ReadOptions { incremental: true, cursor: self.cursor.clone(), batch_size: 7, last_position: None };
+        let reading = ReadOptions {
+            incremental: true,
+            cursor: self.cursor.clone(),
+            batch_size: 7,
+            last_position: None,
+        };
         let position = connector.read(since.as_ref(), &reading, &mut writing)?;
         writing.commit("d", &position).map(|_| ())
     }

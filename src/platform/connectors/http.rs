@@ -24,10 +24,12 @@ use super::changes::{Changes, RecordKey, Watermark};
 use super::exact::record;
 use super::json::JsonShape;
 use super::records::{Flow, for_each_record};
-use super::{Connector, ReadError, ConfigFields, RowSink, ConnectorContext, ReadOptions, SourceTable, ConfigError};
-use answer::{HttpBody, BodyForm};
+use super::{
+    ConfigError, ConfigFields, Connector, ConnectorContext, ReadError, ReadOptions, RowSink, SourceTable,
+};
+use answer::{BodyForm, HttpBody};
 use fetch::{Calls, Fetched};
-use paging::{PageContent, PageOrder, Paging, PageWalk};
+use paging::{PageContent, PageOrder, PageWalk, Paging};
 use signs::Signs;
 
 /// Minimum length of a secret in bytes.
@@ -41,7 +43,10 @@ const MIN_SECRET_LEN: usize = 4;
 /// `api_key_header`) or `username` and `password`; `records`, `next` (JSON pointers), `next_param`,
 /// `page_param`, `page_size_param`, `cursor_param`, `first_page`, `max_pages`; `ignore`,
 /// `null_is_empty`; `key`; `table`.
-pub(super) fn open(fields: ConfigFields<'_>, reach: &ConnectorContext) -> Result<Box<dyn Connector>, ConfigError> {
+pub(super) fn open(
+    fields: ConfigFields<'_>,
+    reach: &ConnectorContext,
+) -> Result<Box<dyn Connector>, ConfigError> {
     if fields.text("method")?.is_some_and(|method| !method.eq_ignore_ascii_case("get")) {
         return Err(ConfigError::new("\"method\" can be GET only"));
     }
@@ -135,7 +140,7 @@ impl Connector for HttpConnector {
     ) -> Result<Value, ReadError> {
         let parsed = |position: &Value| serde_json::from_value::<HttpPosition>(position.clone()).ok();
         let was_list = options.last_position.as_ref().and_then(parsed).is_some_and(|position| position.list);
-        let mut changes = Changes::since(since, since.is_some(), &self.table, &self.key, options);
+        let mut changes = Changes::resume(since, since.is_some(), &self.table, &self.key, options);
 
         let mut url = self.start(Some(options.batch_size));
         if let (Some(name), Some(last)) = (&self.cursor_param, changes.mark()) {
@@ -209,12 +214,18 @@ impl HttpConnector {
         if !self.paging.admit(walk, &content)? {
             return Ok(PageOrder::End);
         }
-        for_each_record(answer.records.get().as_bytes(), &[], &mut |raw| take(&raw))?.map_err(|error| malformed_record(&error))?;
+        for_each_record(answer.records.get().as_bytes(), &[], &mut |raw| take(&raw))?
+            .map_err(|error| malformed_record(&error))?;
         self.paging.after(walk, &page, content, &signs)
     }
 
     /// Verifies that the content is known to be records.
-    fn check_records(&self, answer: &HttpBody<'_>, signs: &Signs, walk: &mut PageWalk) -> Result<(), ReadError> {
+    fn check_records(
+        &self,
+        answer: &HttpBody<'_>,
+        signs: &Signs,
+        walk: &mut PageWalk,
+    ) -> Result<(), ReadError> {
         let place = answer.place.join("/");
         let form = answer.form();
         walk.check_same_location(&answer.place, form)?;
@@ -225,8 +236,9 @@ impl HttpConnector {
                 Ok(())
             }
             BodyForm::Null => {
-                let words =
-                    words::incomplete_reason(&answer.siblings).map(|words| format!(": {words}")).unwrap_or_default();
+                let words = words::incomplete_reason(&answer.siblings)
+                    .map(|words| format!(": {words}"))
+                    .unwrap_or_default();
                 Err(ReadError::new(format!(
                     "the API answered null where records are expected (/{place}){words}; \
                      null_is_empty = true takes null for an empty list"

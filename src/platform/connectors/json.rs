@@ -7,11 +7,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::changes::{Changes, RecordKey, OTHER_CURSOR};
+use super::changes::{Changes, OTHER_CURSOR, RecordKey};
 use super::exact::record;
-use super::file::{AppendOnlyReader, Limited, LineEnd, FileCursor, DataFile};
+use super::file::{AppendOnlyReader, DataFile, FileCursor, Limited, LineEnd};
 use super::records::{Flow, for_each_record};
-use super::{SourceColumn, Connector, ReadError, ConfigFields, RowSink, ConnectorContext, ReadOptions, SourceTable, WriteMode, ConfigError};
+use super::{
+    ConfigError, ConfigFields, Connector, ConnectorContext, ReadError, ReadOptions, RowSink, SourceColumn,
+    SourceTable, WriteMode,
+};
 use crate::platform::order::Extent;
 
 /// Number of records examined to determine the columns.
@@ -28,7 +31,11 @@ pub(super) enum JsonLayout {
 ///
 /// Fields: `path` (or `file`); `records`, a JSON pointer to the array; `key`, the field that
 /// identifies records; `table` (name of the file).
-pub(super) fn open(fields: ConfigFields<'_>, layout: JsonLayout, reach: &ConnectorContext) -> Result<Box<dyn Connector>, ConfigError> {
+pub(super) fn open(
+    fields: ConfigFields<'_>,
+    layout: JsonLayout,
+    reach: &ConnectorContext,
+) -> Result<Box<dyn Connector>, ConfigError> {
     let named = DataFile::read(fields, &["path", "file"], reach)?;
     let path = match layout {
         JsonLayout::Document => fields.pointer("records")?.unwrap_or_default(),
@@ -156,7 +163,8 @@ impl JsonFile {
         if unfinished && let Some(gone) = identity {
             intake.remove_row(&gone)?;
         }
-        let position = JsonPosition::Lines { mark: lines.growing.mark(unfinished), lines: lines.complete_lines };
+        let position =
+            JsonPosition::Lines { mark: lines.growing.mark(unfinished), lines: lines.complete_lines };
         Ok(serde_json::to_value(position).unwrap_or(Value::Null))
     }
 
@@ -171,7 +179,7 @@ impl JsonFile {
             Some(JsonPosition::Records { watermark, unfinished_line }) => (Some(watermark), unfinished_line),
             _ => (None, None),
         };
-        let mut changes = Changes::since(before.as_ref(), since.is_some(), &self.table, &self.key, options);
+        let mut changes = Changes::resume(before.as_ref(), since.is_some(), &self.table, &self.key, options);
         let mut take = |raw: &RawValue, intake: &mut dyn RowSink| {
             changes.record(record(raw).map_err(|error| self.named.content_error(error))?, intake)
         };
@@ -200,7 +208,8 @@ impl JsonFile {
     }
 
     fn lines(&self) -> Result<JsonLines, ReadError> {
-        let growing = AppendOnlyReader::new(self.named.open()?).map_err(|error| self.named.unreadable(&error))?;
+        let growing =
+            AppendOnlyReader::new(self.named.open()?).map_err(|error| self.named.unreadable(&error))?;
         Ok(JsonLines { growing, line: Vec::new(), read: 0, complete_lines: 0, pending: None })
     }
 
@@ -227,7 +236,9 @@ impl JsonFile {
         })?;
         match read {
             Ok(true) => Ok(()),
-            Ok(false) => Err(self.named.content_error(format!("there is nothing at /{}", self.path.join("/")))),
+            Ok(false) => {
+                Err(self.named.content_error(format!("there is nothing at /{}", self.path.join("/"))))
+            }
             Err(error) => Err(self.named.content_error(error)),
         }
     }
@@ -292,7 +303,10 @@ impl JsonLines {
     }
 
     fn unfinished(&self, named: &DataFile) -> ReadError {
-        named.content_error(format!("line {} breaks off; it is read once its writer has finished it", self.read))
+        named.content_error(format!(
+            "line {} breaks off; it is read once its writer has finished it",
+            self.read
+        ))
     }
 }
 

@@ -18,7 +18,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::server::{Safety, Server, connect_error};
-use super::{ReadError, MAX_RECORD_BYTES};
+use super::{MAX_RECORD_BYTES, ReadError};
 use crate::platform::storage::random_hex;
 
 /// Maximum bytes between two rows: one row, and the data read ahead.
@@ -80,8 +80,8 @@ impl Link {
         // An abstract socket name needs no file.
         let path = PathBuf::from(format!("\0wellspring-{}", random_hex()));
         let listener = UnixListener::bind(protocol.socket(&path, server.target.1));
-        let listener =
-            listener.map_err(|error| server.server_error(&format!("no connection to its driver: {error}")))?;
+        let listener = listener
+            .map_err(|error| server.server_error(&format!("no connection to its driver: {error}")))?;
         let state = Arc::new(LinkState::default());
         let passing = tokio::spawn(relay(listener, way, Arc::clone(&state))).abort_handle();
         Ok(Self { path, state, relay_task: passing, secure: protocol == Protocol::SecureMySql })
@@ -138,7 +138,9 @@ async fn relay(listener: UnixListener, way: LinkPath, state: Arc<LinkState>) {
     drop(listener);
     let greeted: std::io::Result<Box<dyn Stream>> = match way {
         LinkPath::Plain(server) => Ok(server),
-        LinkPath::Postgres(mut server) => login::forward_startup(&mut driver, &mut server).await.map(|()| server),
+        LinkPath::Postgres(mut server) => {
+            login::forward_startup(&mut driver, &mut server).await.map(|()| server)
+        }
         LinkPath::SecureMySql(server, tls) => {
             login::secure_mysql(&mut driver, server, *tls).await.map(|server| Box::new(server) as _)
         }

@@ -11,7 +11,9 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _};
 
 use super::ReadError;
 use super::link::{Link, Protocol};
-use super::relational::catalogue::{ColumnForm, CatalogLine, CursorOrder, Primary, ColumnReader, Relation, Same};
+use super::relational::catalogue::{
+    CatalogLine, ColumnForm, ColumnReader, CursorOrder, Primary, Relation, Same,
+};
 use super::relational::session::Session;
 use super::relational::{Engine, STALL_TIMEOUT};
 use super::server::{Pems, Safety, Server};
@@ -137,7 +139,10 @@ impl Engine for MySql {
         format!("SELECT count(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {}", text(name))
     }
 
-    async fn resolve_doubtful(session: &mut Session<'_, Self>, relation: &mut Relation) -> Result<(), ReadError> {
+    async fn resolve_doubtful(
+        session: &mut Session<'_, Self>,
+        relation: &mut Relation,
+    ) -> Result<(), ReadError> {
         json::resolve_doubtful(session, relation).await
     }
 
@@ -154,7 +159,9 @@ impl Engine for MySql {
         let number = value.parse::<f64>().is_ok_and(f64::is_finite)
             && value.bytes().all(|sign| sign.is_ascii_digit() || matches!(sign, b'-' | b'.' | b'e' | b'+'));
         match kind {
-            ValueKind::Integer | ValueKind::Real | ValueKind::Single | ValueKind::Decimal => number.then(|| value.to_owned()),
+            ValueKind::Integer | ValueKind::Real | ValueKind::Single | ValueKind::Decimal => {
+                number.then(|| value.to_owned())
+            }
             ValueKind::Bytes => None,
             _ => Some(text(value)),
         }
@@ -251,7 +258,9 @@ fn kind(of: &str, quoted: &str) -> (ValueKind, String) {
         "json" => ValueKind::Json,
         "datetime" => ValueKind::Timestamp,
         "timestamp" => ValueKind::Moment,
-        "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" | "vector" => ValueKind::Bytes,
+        "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" | "vector" => {
+            ValueKind::Bytes
+        }
         "geometry" | "point" | "linestring" | "polygon" | "multipoint" | "multilinestring"
         | "multipolygon" | "geometrycollection" | "geomcollection" => {
             return (ValueKind::Text, format!("ST_AsText({quoted})"));

@@ -2,11 +2,11 @@
 //!
 //! Neither a file nor a row group is ever completely in memory.
 
-mod assembly;
 mod civil;
 mod footer;
-mod kind;
+mod logical_type;
 mod pages;
+mod record_reader;
 mod thrift;
 
 use std::fs::File;
@@ -19,9 +19,11 @@ use serde_json::{Map, Value};
 
 use super::changes::{Changes, RecordKey};
 use super::file::DataFile;
-use super::{Connector, ReadError, ConfigFields, RowSink, ConnectorContext, ReadOptions, SourceTable, ConfigError};
-use assembly::{Columns, RowShape};
+use super::{
+    ConfigError, ConfigFields, Connector, ConnectorContext, ReadError, ReadOptions, RowSink, SourceTable,
+};
 use pages::{MAX_LIST_VALUES, check};
+use record_reader::{Columns, RowShape};
 
 /// Maximum number of rows assembled at once, if their size permits.
 const MAX_BATCH_ROWS: usize = 1024;
@@ -35,7 +37,10 @@ const PAGE_BUDGET: u64 = 1 << 30;
 /// Reads the configuration.
 ///
 /// Fields: `path` (or `file`); `key`, the column that identifies rows; `table` (name of the file).
-pub(super) fn open(fields: ConfigFields<'_>, reach: &ConnectorContext) -> Result<Box<dyn Connector>, ConfigError> {
+pub(super) fn open(
+    fields: ConfigFields<'_>,
+    reach: &ConnectorContext,
+) -> Result<Box<dyn Connector>, ConfigError> {
     let named = DataFile::read(fields, &["path", "file"], reach)?;
     let key = RecordKey::read(fields)?;
     let table = fields.text("table")?.map_or_else(|| named.stem(), str::to_owned);
@@ -82,7 +87,7 @@ impl Connector for ParquetFile {
         options: &ReadOptions,
         intake: &mut dyn RowSink,
     ) -> Result<Value, ReadError> {
-        let mut changes = Changes::since(since, since.is_some(), &self.table, &self.key, options);
+        let mut changes = Changes::resume(since, since.is_some(), &self.table, &self.key, options);
         let OpenParquet { groups, shape, .. } = self.open()?;
         for (reader, file) in groups.iter() {
             for number in 0..reader.num_row_groups() {
@@ -128,9 +133,9 @@ impl ParquetFile {
         let (mut most, mut pages) = (batch_rows(group.metadata()), 0_u64);
         for column in group.metadata().columns() {
             if let Some(name) = unknown(column.compression()) {
-                return Err(self
-                    .named
-                    .content_error(format!("it is compressed with {name}; write it with snappy, zstd or gzip")));
+                return Err(self.named.content_error(format!(
+                    "it is compressed with {name}; write it with snappy, zstd or gzip"
+                )));
             }
             let budget = check(file, column).map_err(|error| self.damaged(&error))?;
             pages = pages.saturating_add(budget.largest);

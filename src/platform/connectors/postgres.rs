@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _, ValueRef as _};
 use super::ReadError;
 use super::link::{Link, Protocol};
 use super::relational::Engine;
-use super::relational::catalogue::{ColumnForm, CatalogLine, CursorOrder, Primary, ColumnReader, Same};
+use super::relational::catalogue::{CatalogLine, ColumnForm, ColumnReader, CursorOrder, Primary, Same};
 use super::relational::session::Session;
 use super::server::Server;
 use super::values::ValueKind;
@@ -129,7 +129,12 @@ impl Engine for Postgres {
     }
 
     fn column_reader(of: &str, quoted: &str) -> ColumnReader {
-        ColumnReader { kind: kind(of), expression: quoted.to_owned(), order: order(of, quoted), doubtful: false }
+        ColumnReader {
+            kind: kind(of),
+            expression: quoted.to_owned(),
+            order: order(of, quoted),
+            doubtful: false,
+        }
     }
 }
 

@@ -18,8 +18,10 @@ use serde_json::Value;
 use super::link::{Link, Protocol};
 use super::server::{CONNECT_TIMEOUT, Server};
 use super::values::ValueKind;
-use super::{Connector, ReadError, ConfigFields, RowSink, ConnectorContext, SourceTable, WriteMode, ConfigError};
-use catalogue::{ColumnForm, CatalogLine, Relation, relations};
+use super::{
+    ConfigError, ConfigFields, Connector, ConnectorContext, ReadError, RowSink, SourceTable, WriteMode,
+};
+use catalogue::{CatalogLine, ColumnForm, Relation, relations};
 use reading::{TableCursor, TableReader};
 use session::Session;
 
@@ -83,7 +85,10 @@ pub(super) trait Engine: Send + Sized + 'static {
 ///
 /// `tables` (or `table`) names tables and views, by default all tables; `schema` limits them to one
 /// schema.
-pub(super) fn open<E: Engine>(fields: ConfigFields<'_>, reach: &ConnectorContext) -> Result<Box<dyn Connector>, ConfigError> {
+pub(super) fn open<E: Engine>(
+    fields: ConfigFields<'_>,
+    reach: &ConnectorContext,
+) -> Result<Box<dyn Connector>, ConfigError> {
     let wanted = match fields.texts("tables")? {
         Some(tables) => Some(tables),
         None => fields.text("table")?.map(|table| vec![table.to_owned()]),
@@ -152,7 +157,10 @@ impl<E: Engine> Relational<E> {
         &self,
         work: impl AsyncFnOnce(&mut Session<'_, E>) -> Result<T, ReadError>,
     ) -> Result<T, ReadError> {
-        let late = |_| self.server.server_error(&format!("no answer within {} seconds (timeout)", INSPECT_TIMEOUT.as_secs()));
+        let late = |_| {
+            self.server
+                .server_error(&format!("no answer within {} seconds (timeout)", INSPECT_TIMEOUT.as_secs()))
+        };
         self.reach.runtime.block_on(async {
             let work = async { work(&mut self.connect(Some(INSPECT_TIMEOUT)).await?).await };
             tokio::select! {

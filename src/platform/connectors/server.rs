@@ -8,7 +8,7 @@ use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::file::DataFile;
-use super::{ReadError, ConfigFields, ConnectorContext, ConfigError};
+use super::{ConfigError, ConfigFields, ConnectorContext, ReadError};
 use crate::platform::hosts::{AllowedHosts, OutOfReach};
 
 /// Time limit for resolving, connecting, TLS and login together.
@@ -77,9 +77,10 @@ impl Server {
         let url = address(fields)?;
         let part =
             |take: fn(&Url) -> Option<String>| url.as_ref().and_then(take).filter(|text| !text.is_empty());
-        let text = |names: &[&str], from_url: fn(&Url) -> Option<String>| -> Result<Option<String>, ConfigError> {
-            Ok(fields.first_text(names)?.map(str::to_owned).or_else(|| part(from_url)))
-        };
+        let text =
+            |names: &[&str], from_url: fn(&Url) -> Option<String>| -> Result<Option<String>, ConfigError> {
+                Ok(fields.first_text(names)?.map(str::to_owned).or_else(|| part(from_url)))
+            };
         let missing = |name| ConfigError::new(format!("\"{name}\" is missing"));
         let host = text(&["host", "hostname", "server"], |url| url.host_str().map(str::to_owned))?;
         let user = text(&["username", "user"], |url| decoded(url.username()))?;
@@ -137,7 +138,9 @@ impl Server {
 
     /// Creates an error about a table, if one is given.
     pub(super) fn table_error(&self, table: Option<&str>, message: &str) -> ReadError {
-        self.server_error(&table.map_or_else(|| message.to_owned(), |table| format!("table \"{table}\": {message}")))
+        self.server_error(
+            &table.map_or_else(|| message.to_owned(), |table| format!("table \"{table}\": {message}")),
+        )
     }
 
     /// Describes a driver error; server messages cannot contain the password.
@@ -210,7 +213,9 @@ fn address(fields: ConfigFields<'_>) -> Result<Option<Url>, ConfigError> {
     // JDBC URLs have the same form after their prefix.
     let url = Url::parse(text.strip_prefix("jdbc:").unwrap_or(text));
     url.map(Some).map_err(|_| {
-        ConfigError::new("the address makes no sense; it looks like postgresql://user:password@host:5432/database")
+        ConfigError::new(
+            "the address makes no sense; it looks like postgresql://user:password@host:5432/database",
+        )
     })
 }
 
@@ -237,12 +242,18 @@ fn safety(fields: ConfigFields<'_>, url: Option<&Url>) -> Result<Safety, ConfigE
         Some("verify-ca") => Safety::VerifyCa,
         Some("verify-full" | "verify-identity") => Safety::VerifyFull,
         Some(_) => {
-            return Err(ConfigError::new("\"sslmode\" must be disable, prefer, require, verify-ca or verify-full"));
+            return Err(ConfigError::new(
+                "\"sslmode\" must be disable, prefer, require, verify-ca or verify-full",
+            ));
         }
     })
 }
 
-fn pem(fields: ConfigFields<'_>, names: &[&str], reach: &ConnectorContext) -> Result<Option<Pem>, ConfigError> {
+fn pem(
+    fields: ConfigFields<'_>,
+    names: &[&str],
+    reach: &ConnectorContext,
+) -> Result<Option<Pem>, ConfigError> {
     Ok(match fields.first_text(names)? {
         None => None,
         Some(text) if text.contains("-----BEGIN ") => Some(Pem::Text(text.to_owned().into())),

@@ -10,12 +10,14 @@ use std::time::Duration;
 use rusqlite::Connection;
 use serde_json::Value;
 
-use catalogue::{SqliteEntry, SqliteColumnForm, SqliteRelation, describe, quoted};
+use catalogue::{SqliteColumnForm, SqliteEntry, SqliteRelation, describe, quoted};
 use reading::{SqliteCursor, SqliteReader};
 use session::{SqliteSession, failure};
 
 use super::file::DataFile;
-use super::{Connector, ReadError, ConfigFields, RowSink, ConnectorContext, ReadOptions, SourceTable, ConfigError};
+use super::{
+    ConfigError, ConfigFields, Connector, ConnectorContext, ReadError, ReadOptions, RowSink, SourceTable,
+};
 
 /// Maximum duration of a test or schema request; syncs have no limit here.
 const INSPECT_TIMEOUT: Duration = Duration::from_secs(50);
@@ -24,7 +26,10 @@ const INSPECT_TIMEOUT: Duration = Duration::from_secs(50);
 ///
 /// Fields: `path` (or `file`, `database`); `tables` (or `table`) names tables and views, by default
 /// all tables.
-pub(super) fn open(fields: ConfigFields<'_>, reach: &ConnectorContext) -> Result<Box<dyn Connector>, ConfigError> {
+pub(super) fn open(
+    fields: ConfigFields<'_>,
+    reach: &ConnectorContext,
+) -> Result<Box<dyn Connector>, ConfigError> {
     let named = DataFile::read(fields, &["path", "file", "database"], reach)?;
     let wanted = match fields.texts("tables")? {
         Some(tables) => Some(tables),

@@ -175,7 +175,7 @@ fn array(text: &str, kind: &ValueKind) -> Option<Value> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ValueKind, RowText};
+    use super::{RowText, ValueKind};
     use serde_json::{Value, json};
 
     fn put(kind: &ValueKind, raw: &[u8]) -> Value {

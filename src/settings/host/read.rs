@@ -1,16 +1,17 @@
 //! Parses the host file with all its errors, without showing possible secrets.
 
 use super::{
-    DaemonSettings, HostAllow, HostFile, HostHttp, HostLimit, HostNotify, HostPlatform, HostPrune, HostSecrets,
-    HostState, HostVariables, HumanDuration, HostLimitSettings, Mode, NonNegativeDuration, TokenReference,
+    DaemonSettings, HostAllow, HostFile, HostHttp, HostLimit, HostLimitSettings, HostNotify, HostPlatform,
+    HostPrune, HostSecrets, HostState, HostVariables, HumanDuration, Mode, NonNegativeDuration,
+    TokenReference,
 };
-use crate::manifest::document::{Document, TableEntry, SpannedValue, Span, SpannedTable, TomlValue};
-use crate::manifest::fields::{self, text, unknown_keys, words};
-use crate::manifest::findings::DiagnosticSink;
-use crate::manifest::{Code, Diagnostic, parse, references};
+use crate::config::document::{Document, Span, SpannedTable, SpannedValue, TableEntry, TomlValue};
+use crate::config::fields::{self, text, unknown_keys, words};
+use crate::config::sink::DiagnosticSink;
+use crate::config::{Code, Diagnostic, parse, references};
 use crate::model::Limit;
-use crate::notices::{NotificationEvent, PayloadFormat};
 use crate::settings::address;
+use crate::webhooks::{NotificationEvent, PayloadFormat};
 use globset::{Glob, GlobMatcher};
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -78,8 +79,9 @@ fn secret_ranges(text: &str) -> Vec<Range<usize>> {
                 let last = key.rsplit(['.', ' ']).next().unwrap_or(key);
                 let is_address = line.contains("://");
                 let is_list = last != "allow" || content.trim_end().ends_with(['[', ']', ',']);
-                harmless =
-                    NON_SECRET_KEYS.contains(&last) && is_list && (!is_address || last == "url" && !in_notify);
+                harmless = NON_SECRET_KEYS.contains(&last)
+                    && is_list
+                    && (!is_address || last == "url" && !in_notify);
                 start + line.find('=').map_or(0, |sign| sign + 1)
             }
             None => start,
@@ -187,7 +189,11 @@ fn platform(table: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) -> 
     }
 }
 
-fn permission(entry: &SpannedValue<'_>, table: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) -> Option<HostAllow> {
+fn permission(
+    entry: &SpannedValue<'_>,
+    table: &SpannedTable<'_>,
+    findings: &mut DiagnosticSink<'_, '_>,
+) -> Option<HostAllow> {
     unknown_keys(table, &["name", "workspaces", "hosts"], "`[[secrets.allow]]`", findings);
     if !table.contains_key("name") {
         findings
@@ -202,7 +208,11 @@ fn permission(entry: &SpannedValue<'_>, table: &SpannedTable<'_>, findings: &mut
     })
 }
 
-fn webhook(entry: &SpannedValue<'_>, table: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) -> Option<HostNotify> {
+fn webhook(
+    entry: &SpannedValue<'_>,
+    table: &SpannedTable<'_>,
+    findings: &mut DiagnosticSink<'_, '_>,
+) -> Option<HostNotify> {
     unknown_keys(table, &["url", "format", "events"], "`[[notify]]`", findings);
     if !table.contains_key("url") {
         findings
@@ -323,7 +333,11 @@ fn listen(table: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) -> Op
         .ok()
 }
 
-fn count<T: TryFrom<i64>>(of: &SpannedTable<'_>, key: &str, findings: &mut DiagnosticSink<'_, '_>) -> Option<T> {
+fn count<T: TryFrom<i64>>(
+    of: &SpannedTable<'_>,
+    key: &str,
+    findings: &mut DiagnosticSink<'_, '_>,
+) -> Option<T> {
     let entry = of.get(key)?;
     let number = match entry.node.value {
         TomlValue::Integer(number) => T::try_from(number).ok(),
@@ -359,7 +373,11 @@ fn limit(of: &SpannedTable<'_>, key: &str, findings: &mut DiagnosticSink<'_, '_>
     limit.map(HostLimit)
 }
 
-fn patterns(of: &SpannedTable<'_>, key: &str, findings: &mut DiagnosticSink<'_, '_>) -> Option<Vec<GlobMatcher>> {
+fn patterns(
+    of: &SpannedTable<'_>,
+    key: &str,
+    findings: &mut DiagnosticSink<'_, '_>,
+) -> Option<Vec<GlobMatcher>> {
     let words = words(of, key, findings)?;
     Some(words.into_iter().filter_map(|(word, span)| pattern(word, span, findings)).collect())
 }

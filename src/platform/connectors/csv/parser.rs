@@ -103,7 +103,7 @@ impl CsvRecord {
 
 #[cfg(test)]
 mod tests {
-    use super::{Dialect, Extent, Misquoted, CsvRecord};
+    use super::{CsvRecord, Dialect, Extent, Misquoted};
 
     const COMMA: Dialect = Dialect { delimiter: b',', quote: Some(b'"') };
 

@@ -29,7 +29,8 @@ impl Api {
                 head.find(String::is_empty).unwrap();
                 let page = asked.split_once("page=").unwrap().1.split(' ').next().unwrap();
                 let start = (page.parse::<usize>().unwrap() - 1) * PAGE_SIZE;
-                let page: Value = records.lock().unwrap().iter().skip(start).take(PAGE_SIZE).cloned().collect();
+                let page: Value =
+                    records.lock().unwrap().iter().skip(start).take(PAGE_SIZE).cloned().collect();
                 let body = page.to_string();
                 let length = body.len();
                 write!(

@@ -3,7 +3,7 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use reqwest::Url;
 
-use super::super::{ReadError, ConfigFields, ConfigError};
+use super::super::{ConfigError, ConfigFields, ReadError};
 
 /// Characters encoded in parameter values: all but unreserved ones (RFC 3986).
 const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -59,8 +59,9 @@ fn is_named(pair: &str, name: &str) -> bool {
 
 /// Resolves `link` on `page`, on the server of `base` and with its user.
 pub(super) fn follow(page: &Url, base: &Url, link: &str) -> Result<Url, ReadError> {
-    let mut url =
-        page.join(link.trim()).map_err(|_| ReadError::new("the next page has no address that makes sense"))?;
+    let mut url = page
+        .join(link.trim())
+        .map_err(|_| ReadError::new("the next page has no address that makes sense"))?;
     url.set_fragment(None);
     // APIs behind a TLS proxy often put http:// into their links.
     if base.scheme() == "https" && url.scheme() == "http" && url.host() == base.host() && url.port().is_none()

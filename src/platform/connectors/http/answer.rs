@@ -15,7 +15,8 @@ use super::words::{self, is_error, is_remark, key};
 /// Usual fields of records if `records` is not configured.
 const RECORD_FIELDS: [&str; 4] = ["data", "items", "results", "records"];
 /// Objects that may contain the records one level deeper.
-const WRAPPER_FIELDS: [&str; 9] = ["data", "items", "results", "result", "response", "d", "hits", "feed", "records"];
+const WRAPPER_FIELDS: [&str; 9] =
+    ["data", "items", "results", "result", "response", "d", "hits", "feed", "records"];
 /// Lists in such objects that contain records regardless of their neighbours.
 const NESTED_RECORD_FIELDS: [&str; 11] =
     ["data", "items", "results", "records", "hits", "docs", "rows", "list", "entries", "nodes", "entry"];
@@ -45,7 +46,7 @@ pub(super) enum BodyForm {
 }
 
 impl<'p> HttpBody<'p> {
-    /// Locates the records in a body: at `told`, or at an unambiguous place.
+    /// Locates the records in a body: at the configured pointer, or at an unambiguous place.
     ///
     /// Fields named in `ignored` do not indicate errors.
     pub(super) fn find(
@@ -264,7 +265,7 @@ fn siblings_of(fields: &RawBody<'_>, path: &[String]) -> Map<String, Value> {
 
 #[cfg(test)]
 mod tests {
-    use super::{HttpBody, BodyForm};
+    use super::{BodyForm, HttpBody};
 
     fn place(body: &str) -> Result<(String, BodyForm), String> {
         let found = HttpBody::find(body.as_bytes(), None, &[].into());

@@ -10,9 +10,9 @@ use std::time::Duration;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, ClientBuilder, Url, redirect};
 
-use super::super::{ReadError, ConnectorContext};
+use super::super::{ConnectorContext, ReadError};
 use crate::platform::HostOverride;
-use crate::platform::hosts::{Hosts, OutOfReach};
+use crate::platform::hosts::{AllowedHosts, OutOfReach};
 
 /// Timeouts of a request with its response, and of opening a connection.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -30,9 +30,13 @@ pub(in super::super) struct Clients {
 }
 
 impl Clients {
-    pub(in super::super) fn new(stand_ins: &[HostOverride], hosts: Hosts) -> Result<Self, reqwest::Error> {
-        let direct =
-            stand_ins.iter().fold(builder(), |client, HostOverride { host, at }| client.resolve(host, *at));
+    pub(in super::super) fn new(
+        stand_ins: &[HostOverride],
+        hosts: AllowedHosts,
+    ) -> Result<Self, reqwest::Error> {
+        let direct = stand_ins
+            .iter()
+            .fold(builder(), |client, HostOverride { host, connect_to }| client.resolve(host, *connect_to));
         Ok(Self {
             stand_ins: direct.no_proxy().build()?,
             others: builder().dns_resolver(Arc::new(Resolver { hosts, proxies: proxies() })).build()?,
@@ -52,7 +56,7 @@ pub(super) async fn of<'r>(reach: &'r ConnectorContext, url: &Url) -> Result<&'r
             _ => Ok(&reach.clients.stand_ins),
         };
     }
-    if reach.hosts == Hosts::ExceptLocal {
+    if reach.hosts == AllowedHosts::ExceptLocal {
         let port = url.port_or_known_default().unwrap_or_default();
         // The proxy may know names that cannot be resolved here.
         if reach.hosts.resolve(host, port).await.is_err_and(|error| OutOfReach::caused(&error)) {
@@ -83,15 +87,15 @@ fn builder() -> ClientBuilder {
 
 /// Resolver of names to permitted addresses.
 struct Resolver {
-    hosts: Hosts,
-    /// Hosts of proxies in the environment, which are always permitted.
+    hosts: AllowedHosts,
+    /// AllowedHosts of proxies in the environment, which are always permitted.
     proxies: Vec<String>,
 }
 
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
         let is_proxy = self.proxies.iter().any(|proxy| proxy == name.as_str());
-        let hosts = if is_proxy { Hosts::All } else { self.hosts };
+        let hosts = if is_proxy { AllowedHosts::All } else { self.hosts };
         Box::pin(async move {
             // Port 0 means the port of the URL.
             let found = hosts.resolve(name.as_str(), 0).await?;
@@ -114,7 +118,7 @@ mod tests {
     use reqwest::dns::Resolve as _;
 
     use super::Resolver;
-    use crate::platform::hosts::{Hosts, OutOfReach};
+    use crate::platform::hosts::{AllowedHosts, OutOfReach};
 
     #[tokio::test]
     async fn a_connection_goes_to_no_address_that_may_not_be_reached() {
@@ -122,12 +126,12 @@ mod tests {
             let proxies = proxies.iter().map(|&proxy| proxy.to_owned()).collect();
             Resolver { hosts, proxies }.resolve("localhost".parse().unwrap()).await.map(Iterator::count)
         };
-        assert!(resolve(Hosts::All, &[]).await.unwrap() > 0);
+        assert!(resolve(AllowedHosts::All, &[]).await.unwrap() > 0);
         assert!(
-            resolve(Hosts::ExceptLocal, &["localhost"]).await.unwrap() > 0,
+            resolve(AllowedHosts::ExceptLocal, &["localhost"]).await.unwrap() > 0,
             "the environment names this proxy"
         );
-        let refusal = resolve(Hosts::ExceptLocal, &["proxy"]).await.unwrap_err();
+        let refusal = resolve(AllowedHosts::ExceptLocal, &["proxy"]).await.unwrap_err();
         assert!(OutOfReach::caused(refusal.downcast_ref().unwrap()), "{refusal}");
     }
 }

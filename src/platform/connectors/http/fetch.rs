@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use reqwest::header::{ACCEPT, CONTENT_ENCODING, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Response, StatusCode, Url};
 
-use super::super::{ReadError, ConnectorContext};
-use super::clients::{self, REQUEST_TIMEOUT, CONNECT_TIMEOUT, PROXIES};
+use super::super::{ConnectorContext, ReadError};
+use super::clients::{self, CONNECT_TIMEOUT, PROXIES, REQUEST_TIMEOUT};
 use super::words;
 use crate::platform::hosts::OutOfReach;
 
@@ -272,7 +272,11 @@ fn retry_after(headers: &HeaderMap, now: jiff::Timestamp) -> Option<Duration> {
 fn connect_error(error: reqwest::Error) -> FetchError {
     let error = error.without_url();
     if error.is_timeout() {
-        return FetchError::Permanent(ReadError::timed_out(if error.is_connect() { CONNECT_TIMEOUT } else { REQUEST_TIMEOUT }));
+        return FetchError::Permanent(ReadError::timed_out(if error.is_connect() {
+            CONNECT_TIMEOUT
+        } else {
+            REQUEST_TIMEOUT
+        }));
     }
     let mut reasons = String::new();
     let mut cause = error.source();

@@ -7,7 +7,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
-use super::super::{ReadError, ConfigFields, ConfigError};
+use super::super::{ConfigError, ConfigFields, ReadError};
 use super::address::{follow, set};
 use super::answer::{BodyForm, plain_at};
 use super::fetch::FetchedPage;
@@ -128,7 +128,9 @@ impl Paging {
         // Some APIs repeat their last page for higher numbers. A page shorter than the others is
         // known to be the last.
         let clamped = self.is_by_number() && *before > 1 && *before + 1 == number;
-        if clamped && (page.count < walk.largest_page || walk.total.is_some_and(|total| walk.record_count >= total)) {
+        if clamped
+            && (page.count < walk.largest_page || walk.total.is_some_and(|total| walk.record_count >= total))
+        {
             return Ok(false);
         }
         let why = match &self.page_param {
@@ -205,7 +207,13 @@ impl Paging {
     }
 
     /// Determines the next page by the configured `next`.
-    fn configured_next(&self, walk: &PageWalk, page: &FetchedPage, pointer: &[String], signs: &Signs) -> Result<PageOrder, ReadError> {
+    fn configured_next(
+        &self,
+        walk: &PageWalk,
+        page: &FetchedPage,
+        pointer: &[String],
+        signs: &Signs,
+    ) -> Result<PageOrder, ReadError> {
         let token = match plain_at(&page.body, pointer) {
             Some(Value::String(text)) if !text.is_empty() => text,
             Some(Value::Number(number)) => number.to_string(),
@@ -236,7 +244,13 @@ impl Paging {
         follow(&page.url, &page.base, link)
     }
 
-    fn next_by_number(&self, walk: &PageWalk, page: &FetchedPage, name: &str, signs: &Signs) -> Result<PageOrder, ReadError> {
+    fn next_by_number(
+        &self,
+        walk: &PageWalk,
+        page: &FetchedPage,
+        name: &str,
+        signs: &Signs,
+    ) -> Result<PageOrder, ReadError> {
         let all = signs.total.as_ref().is_some_and(|(_, total)| walk.record_count >= *total && *total > 0)
             || signs.pages.as_ref().is_some_and(|(_, pages)| walk.pages >= *pages && self.first_number <= 1);
         if signs.end || (all && signs.more.is_none()) {
@@ -277,9 +291,10 @@ impl Paging {
             return Err(self.more_pages_error(field, &what));
         }
         if let Some(field) = &signs.more {
-            return Err(
-                self.more_pages_error(field, "write page_param (pages by number), or next and next_param (a token)")
-            );
+            return Err(self.more_pages_error(
+                field,
+                "write page_param (pages by number), or next and next_param (a token)",
+            ));
         }
         if let Some(failure) = self.truncated_error(walk, signs) {
             return Err(failure);
@@ -290,7 +305,9 @@ impl Paging {
             && walk.record_count == *limit
             && walk.record_count > 0
         {
-            return Err(self.more_pages_error(field, "the answer is full; write page_param, or next and next_param"));
+            return Err(
+                self.more_pages_error(field, "the answer is full; write page_param, or next and next_param")
+            );
         }
         let counted = signs.total.is_some() || signs.pages.is_some();
         Ok(if counted { PageOrder::End } else { PageOrder::SinglePage })

@@ -273,10 +273,15 @@ pub(super) fn error_of(answer: &Map<String, Value>) -> Option<String> {
     let names: Vec<String> = answer.keys().map(|name| key(name)).collect();
     let remark = names.iter().all(|name| MESSAGE_FIELDS.contains(&name.as_str()))
         && names.iter().any(|name| REQUIRED_MESSAGE_FIELDS.contains(&name.as_str()));
-    let strict = |name: &str| ERRORS.contains(&name) || SUCCESS_FLAGS.contains(&name) || FAILURE_FLAGS.contains(&name);
+    let strict =
+        |name: &str| ERRORS.contains(&name) || SUCCESS_FLAGS.contains(&name) || FAILURE_FLAGS.contains(&name);
     let telling =
         || answer.iter().filter(|(name, _)| strict(&key(name))).map(|(a, b)| (a.clone(), b.clone()));
-    if remark { Some(joined_reasons(answer)) } else { error_in(&telling().collect()).map(|_| joined_reasons(answer)) }
+    if remark {
+        Some(joined_reasons(answer))
+    } else {
+        error_in(&telling().collect()).map(|_| joined_reasons(answer))
+    }
 }
 
 /// Returns the reason to distrust an empty list, if any.
@@ -338,7 +343,9 @@ fn collect(value: &Value, depth: u8, found: &mut Vec<String>) {
     }
     match value {
         Value::String(text) if !text.trim().is_empty() => found.push(text.trim().to_owned()),
-        Value::Array(items) => items.iter().take(MAX_REASONS).for_each(|item| collect(item, depth + 1, found)),
+        Value::Array(items) => {
+            items.iter().take(MAX_REASONS).for_each(|item| collect(item, depth + 1, found))
+        }
         Value::Object(fields) => {
             let before = found.len();
             for names in [&REASONS[..], &LAST_REASONS] {
@@ -454,7 +461,7 @@ pub(super) fn plain(text: &str) -> String {
 mod tests {
     use serde_json::{Map, Value, json};
 
-    use super::{incomplete_reason, error_in, error_of, of_body};
+    use super::{error_in, error_of, incomplete_reason, of_body};
 
     fn fields(value: &Value) -> Map<String, Value> {
         value.as_object().unwrap().clone()

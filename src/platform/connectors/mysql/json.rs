@@ -66,7 +66,10 @@ fn is_about(clause: &str, column: &str) -> bool {
 ///
 /// Uses the definition of the table. For views and for users with rights on some columns only, runs
 /// a query in which the server puts a value into an array.
-pub(super) async fn resolve_doubtful(session: &mut Session<'_, MySql>, relation: &mut Relation) -> Result<(), ReadError> {
+pub(super) async fn resolve_doubtful(
+    session: &mut Session<'_, MySql>,
+    relation: &mut Relation,
+) -> Result<(), ReadError> {
     let doubtful: Vec<_> =
         (0..relation.columns.len()).filter(|place| relation.readings[*place].doubtful).collect();
     if doubtful.is_empty() {

@@ -6,8 +6,8 @@ use std::os::unix::fs::FileExt as _;
 use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
-use super::assembly::MAX_DEPTH;
-use super::thrift::{I32, LIST, ThriftReader, STRUCT};
+use super::record_reader::MAX_DEPTH;
+use super::thrift::{I32, LIST, STRUCT, ThriftReader};
 
 /// Bytes of the footer's length and `PAR1`.
 const TAIL: u64 = 8;

@@ -13,7 +13,7 @@ use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::schema::types::ColumnDescriptor;
 
-use super::thrift::{I32, ThriftReader, STRUCT};
+use super::thrift::{I32, STRUCT, ThriftReader};
 
 /// Maximum uncompressed size of a page in bytes (256 MiB).
 ///
@@ -351,7 +351,9 @@ impl Iterator for Guarded {
 
 #[cfg(test)]
 mod tests {
-    use super::{Budget, DICTIONARY, Header, MAX_PAGE_BYTES, MAX_LIST_VALUES, ThriftReader, deltas, header, rows};
+    use super::{
+        Budget, DICTIONARY, Header, MAX_LIST_VALUES, MAX_PAGE_BYTES, ThriftReader, deltas, header, rows,
+    };
 
     fn budget(smallest: u64) -> Budget {
         Budget { smallest, lists: true, list_values: 0, largest: 0, texts: true }

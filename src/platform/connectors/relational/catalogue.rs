@@ -120,7 +120,11 @@ pub(in super::super) fn relations<E: Engine>(lines: Vec<CatalogLine>) -> Vec<Rel
             keys.push((0, Vec::new()));
             found.push(Relation {
                 name: if line.prefixed { full_name.clone() } else { line.table.clone() },
-                path: E::path(&line.schema, &line.table, matches!(line.form, ColumnForm::Table | ColumnForm::Parent)),
+                path: E::path(
+                    &line.schema,
+                    &line.table,
+                    matches!(line.form, ColumnForm::Table | ColumnForm::Parent),
+                ),
                 full_name,
                 schema: line.schema,
                 table: line.table,

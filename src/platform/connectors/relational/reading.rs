@@ -9,7 +9,7 @@ use super::super::server::Server;
 use super::super::values::ValueKind;
 use super::super::{ReadError, RowSink, WriteMode, is_before_cursor};
 use super::Engine;
-use super::catalogue::{TableKey, CursorOrder, Relation};
+use super::catalogue::{CursorOrder, Relation, TableKey};
 use super::session::Session;
 use crate::platform::order::Point;
 
@@ -68,7 +68,11 @@ impl<'r, 's, E: Engine> TableReader<'r, 's, E> {
     }
 
     /// Reads new rows since `before`, by the cursor column if there is one.
-    pub(super) async fn read(mut self, cursor: Option<usize>, before: Option<TableCursor>) -> Result<TableCursor, ReadError> {
+    pub(super) async fn read(
+        mut self,
+        cursor: Option<usize>,
+        before: Option<TableCursor>,
+    ) -> Result<TableCursor, ReadError> {
         let shape = self.relation.row_signature();
         let before = before.filter(|before| before.shape == shape).map(|before| before.at);
         let at = match (cursor, &self.relation.key) {
@@ -80,7 +84,11 @@ impl<'r, 's, E: Engine> TableReader<'r, 's, E> {
         Ok(TableCursor { shape, at })
     }
 
-    async fn by_number(&mut self, key: usize, before: Option<TablePosition>) -> Result<TablePosition, ReadError> {
+    async fn by_number(
+        &mut self,
+        key: usize,
+        before: Option<TablePosition>,
+    ) -> Result<TablePosition, ReadError> {
         let relation = self.relation;
         let quoted = E::quoted(&relation.columns[key].name);
         let mut start = None;
@@ -97,7 +105,10 @@ impl<'r, 's, E: Engine> TableReader<'r, 's, E> {
             .await?;
             start = same.then_some((last, digest, literal));
         }
-        self.sink.intake.begin_table(&relation.name, if start.is_some() { WriteMode::Append } else { WriteMode::Replace })?;
+        self.sink.intake.begin_table(
+            &relation.name,
+            if start.is_some() { WriteMode::Append } else { WriteMode::Replace },
+        )?;
         let condition =
             start.as_ref().map_or(String::new(), |(.., after)| format!("WHERE {quoted} > {after}"));
         let sql = format!("{} {condition} ORDER BY {quoted}", relation.select());
@@ -116,7 +127,11 @@ impl<'r, 's, E: Engine> TableReader<'r, 's, E> {
         Ok(TablePosition::Number { last, digest })
     }
 
-    async fn by_cursor(&mut self, cursor: usize, before: Option<TablePosition>) -> Result<TablePosition, ReadError> {
+    async fn by_cursor(
+        &mut self,
+        cursor: usize,
+        before: Option<TablePosition>,
+    ) -> Result<TablePosition, ReadError> {
         let column = &self.relation.columns[cursor].name;
         let since = match before {
             Some(TablePosition::Cursor { column: earlier, last }) if earlier == *column => Some(last),

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::super::file::DataFile;
 use super::super::row::{RowText, digest_of};
-use super::super::{ReadError, RowSink, MAX_RECORD_BYTES, WriteMode, is_before_cursor};
+use super::super::{MAX_RECORD_BYTES, ReadError, RowSink, WriteMode, is_before_cursor};
 use super::catalogue::{SqliteKey, SqliteRelation, quoted, value};
 use super::session::failure;
 use crate::platform::order::Point;
@@ -43,7 +43,11 @@ pub(super) struct SqliteReader<'r> {
 
 impl SqliteReader<'_> {
     /// Reads new rows since `before`, by the cursor column if there is one.
-    pub(super) fn read(mut self, cursor: Option<&str>, before: Option<SqliteCursor>) -> Result<SqliteCursor, ReadError> {
+    pub(super) fn read(
+        mut self,
+        cursor: Option<&str>,
+        before: Option<SqliteCursor>,
+    ) -> Result<SqliteCursor, ReadError> {
         let shape = self.relation.row_signature();
         let before = before.filter(|before| before.shape == shape).map(|before| before.at);
         let at = match (cursor, &self.relation.key) {
@@ -55,7 +59,11 @@ impl SqliteReader<'_> {
         Ok(SqliteCursor { shape, at })
     }
 
-    fn by_number(&mut self, place: usize, before: Option<SqlitePosition>) -> Result<SqlitePosition, ReadError> {
+    fn by_number(
+        &mut self,
+        place: usize,
+        before: Option<SqlitePosition>,
+    ) -> Result<SqlitePosition, ReadError> {
         let key = quoted(&self.relation.columns[place].name);
         let mut start = None;
         // After the largest number, SQLite assigns free smaller ones.
@@ -68,7 +76,10 @@ impl SqliteReader<'_> {
             let found = query.query_row([last], put).optional().map_err(|error| self.failed(&error))?;
             start = (found.transpose()?.as_ref() == Some(&digest)).then_some((last, digest));
         }
-        self.intake.begin_table(&self.relation.name, if start.is_some() { WriteMode::Append } else { WriteMode::Replace })?;
+        self.intake.begin_table(
+            &self.relation.name,
+            if start.is_some() { WriteMode::Append } else { WriteMode::Replace },
+        )?;
         let (condition, bound) = match &start {
             Some((last, _)) => (format!("WHERE {key} > ?1"), Some(*last)),
             None => (String::new(), None),
@@ -93,7 +104,11 @@ impl SqliteReader<'_> {
     ///
     /// SQLite orders texts by bytes, and any column may contain texts. SQLite selects rows only if
     /// the mark is a number, because then no skipped number or text is greater.
-    fn by_cursor(&mut self, column: &str, before: Option<SqlitePosition>) -> Result<SqlitePosition, ReadError> {
+    fn by_cursor(
+        &mut self,
+        column: &str,
+        before: Option<SqlitePosition>,
+    ) -> Result<SqlitePosition, ReadError> {
         let Some(place) = self.relation.column_index(column) else { return self.by_rows(before.as_ref()) };
         let since = match before {
             Some(SqlitePosition::Cursor { column: earlier, last }) if earlier == column => Some(last),

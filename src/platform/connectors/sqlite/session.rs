@@ -14,7 +14,7 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::task::AbortHandle;
 
 use super::super::file::DataFile;
-use super::super::{ReadError, MAX_RECORD_BYTES};
+use super::super::{MAX_RECORD_BYTES, ReadError};
 
 /// Maximum wait for another process that writes to the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

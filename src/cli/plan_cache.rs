@@ -1,0 +1,257 @@
+//! Cache of units that an earlier run found in sync.
+//!
+//! While all inputs of that result are unchanged, these units are only listed; their files are not parsed and
+//! their lists not compared.
+
+use super::args::{Common, Format, LimitArgs};
+use super::context::{self, CommandContext};
+use super::select::Selector;
+use crate::client::{ApiReader, ListDigest};
+use crate::config::{self, WorkspaceFingerprint};
+use crate::model::{Fingerprint, FingerprintKey, PlatformUrl, SecretRef, WorkspaceRef};
+use crate::plan::UnchangedSummary;
+use crate::reconcile::{Planned, fingerprint};
+use crate::secrets::Secrets;
+use crate::settings::{self, PlatformChoice, Settings};
+use crate::store::{PlanCacheRows, Store};
+use crate::tree;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use tokio::task::JoinSet;
+
+/// Cache key: inputs that affect every unit.
+#[derive(Serialize, Deserialize, PartialEq)]
+struct PlanCacheKey {
+    /// Hash of the program, its flags and the host file.
+    made_by: String,
+    /// Digest of `wellspring.toml`; `None` if there is none.
+    settings: Option<[u8; 32]>,
+    /// `platform.url` in that file.
+    declared: Option<PlatformUrl>,
+    /// Variables used in that file.
+    variables: BTreeMap<String, Option<Fingerprint>>,
+}
+
+/// Cache entry: the inputs of a unit's plan, and its summary.
+#[derive(Serialize, Deserialize)]
+struct CacheEntry {
+    files: WorkspaceFingerprint,
+    list: ListDigest,
+    secrets: Vec<(SecretRef, Fingerprint)>,
+    says: UnchangedSummary,
+}
+
+/// Start of a run that only parses what may have changed.
+pub(super) struct CachedStart {
+    /// The files.
+    pub(super) tree: tree::TreeSnapshot,
+    /// Makes the load skip the units that are in sync.
+    pub(super) cache: config::ParseCache,
+    /// Client that has listed the cached units already.
+    pub(super) reader: ApiReader,
+}
+
+/// Cached results that are still valid.
+#[derive(Default)]
+pub(super) struct CacheHits {
+    unchanged: BTreeMap<WorkspaceRef, UnchangedSummary>,
+    /// Units with an invalid cache entry.
+    invalidated: Vec<WorkspaceRef>,
+}
+
+/// Returns true if units in sync need not appear in the output.
+pub(super) fn is_applicable(common: &Common, selector: &Selector) -> bool {
+    // Other formats contain every source.
+    common.format == Format::Human && !common.verbose() && selector.selects_everything()
+}
+
+/// Determines which cached units are unchanged.
+///
+/// Lists each unit with unchanged files.
+pub(super) async fn load_unchanged(
+    common: &Common,
+    limits: &LimitArgs,
+    selector: &Selector,
+) -> (Option<CachedStart>, CacheHits) {
+    let recalled = match is_applicable(common, selector) {
+        true => try_load_unchanged(common, limits).await,
+        false => None,
+    };
+    recalled.map_or_else(Default::default, |(start, before)| (Some(start), before))
+}
+
+async fn try_load_unchanged(common: &Common, limits: &LimitArgs) -> Option<(CachedStart, CacheHits)> {
+    let settings = context::resolve(common).ok()?;
+    let root = context::root(&settings);
+    let open = |platform: &str| Store::open_read_only(&settings.state_dir, platform).ok().flatten();
+    // Only the cache entry contains the URL of the platform.
+    let ground: PlanCacheKey = serde_json::from_str(&open("")?.plan_cache(&root).await.ok()??.ground).ok()?;
+    let Ok(PlatformChoice::Remote(base_url)) = settings.platform(ground.declared.as_ref()) else {
+        return None;
+    };
+    let state = open(base_url.as_str())?;
+    let PlanCacheRows { entries: units, .. } = state.plan_cache(&root).await.ok()??;
+    let tree = tree::read(&settings.root).ok()?;
+    let read_by = tree.files.iter().find(|file| &*file.path == config::FILE_NAME).map(|file| file.digest);
+    let names = ground.variables.keys().cloned();
+    let now = PlanCacheKey::new((&settings, limits), read_by, ground.declared.as_ref(), names, state.key());
+    if tree.git_locked || now != ground {
+        return None;
+    }
+    let token = settings::token(&settings, &base_url, common.interactive()).ok()?;
+    let reader = context::reader(&settings, base_url, token).ok()?;
+
+    let mut before = CacheHits::default();
+    let candidates = before.with_unchanged_files(units, &tree);
+    let settled = before.still_unchanged(candidates, &reader, &settings.secrets(), state.key()).await;
+    let variable = settings.variables();
+    let variables = ground.variables.into_keys().map(|name| {
+        let value = variable(&name).value();
+        (name, value)
+    });
+    let known = config::ParseCache::from_unchanged(ground.settings, variables.collect(), settled);
+    Some((CachedStart { tree, cache: known, reader }, before))
+}
+
+impl CacheHits {
+    fn with_unchanged_files(
+        &mut self,
+        units: Vec<(WorkspaceRef, String)>,
+        tree: &tree::TreeSnapshot,
+    ) -> BTreeMap<WorkspaceRef, CacheEntry> {
+        let digests: HashMap<&str, [u8; 32]> =
+            tree.files.iter().map(|file| (&*file.path, file.digest)).collect();
+        let mut candidates = BTreeMap::new();
+        for (unit, found) in units {
+            match serde_json::from_str::<CacheEntry>(&found) {
+                Ok(found) if found.files.is_current(|path| digests.get(path).copied()) => {
+                    candidates.insert(unit, found);
+                }
+                _ => self.invalidated.push(unit),
+            }
+        }
+        candidates
+    }
+
+    /// Lists the candidates, and returns those with unchanged list and secrets.
+    async fn still_unchanged(
+        &mut self,
+        mut candidates: BTreeMap<WorkspaceRef, CacheEntry>,
+        reader: &ApiReader,
+        secrets: &Secrets,
+        key: &Arc<FingerprintKey>,
+    ) -> Vec<(WorkspaceRef, WorkspaceFingerprint)> {
+        let mut fingerprints: HashMap<SecretRef, Option<Fingerprint>> = HashMap::new();
+        let mut is_same = |(reference, was): &(SecretRef, Fingerprint)| {
+            let now = fingerprints.entry(reference.clone());
+            *now.or_insert_with(|| fingerprint(reference, secrets, key)) == Some(*was)
+        };
+        let mut settled = Vec::new();
+        for (unit, list) in list_digests(reader, key, candidates.keys().cloned()).await {
+            let Some(found) = candidates.remove(&unit) else { continue };
+            if list == Some(found.list) && found.secrets.iter().all(&mut is_same) {
+                self.unchanged.insert(unit.clone(), found.says);
+                settled.push((unit, found.files));
+            } else {
+                self.invalidated.push(unit);
+            }
+        }
+        settled
+    }
+
+    /// Returns the summaries of the units that the load skipped.
+    pub(super) fn unchanged_summaries(&self, place: &CommandContext) -> Vec<UnchangedSummary> {
+        let settled = place.reading.desired.unchanged.iter();
+        settled.filter_map(|unit| self.unchanged.get(&unit.unit).cloned()).collect()
+    }
+
+    /// Stores the results for the next run.
+    ///
+    /// No other process has written these units meanwhile.
+    pub(super) async fn store(
+        self,
+        limits: &LimitArgs,
+        place: &CommandContext,
+        found: Vec<(WorkspaceRef, String)>,
+    ) {
+        let Some(state) = place.state.as_ref().filter(|_| !found.is_empty() || !self.invalidated.is_empty())
+        else {
+            return;
+        };
+        let (reading, settings) = (&place.reading, &place.settings);
+        let (declared, names) = (reading.desired.platform.as_ref(), reading.variables.iter().cloned());
+        let ground =
+            PlanCacheKey::new((settings, limits), reading.settings_digest, declared, names, state.key());
+        let Ok(ground) = serde_json::to_string(&ground) else { return };
+        let root = context::root(&place.settings);
+        // An error only makes the next run slower.
+        let _ = state.store(&root, PlanCacheRows { ground, entries: found }, self.invalidated).await;
+    }
+}
+
+/// Returns the digests of the lists; `None` for a failed request.
+///
+/// The lists are dropped: planned units are listed again, by writers under their lock.
+async fn list_digests(
+    reader: &ApiReader,
+    key: &Arc<FingerprintKey>,
+    units: impl Iterator<Item = WorkspaceRef>,
+) -> Vec<(WorkspaceRef, Option<ListDigest>)> {
+    let mut asking = JoinSet::new();
+    for unit in units {
+        let (reader, key) = (reader.clone(), Arc::clone(key));
+        asking.spawn(async move {
+            let list = reader.fetch_listing(&unit).await.ok();
+            (unit, list.map(|list| list.digest(&key)))
+        });
+    }
+    asking.join_all().await
+}
+
+/// Returns cache entries for the units in sync.
+pub(super) fn cacheable_workspaces(
+    place: &CommandContext,
+    planned: &[Planned],
+) -> Vec<(WorkspaceRef, String)> {
+    let found = |planned: &Planned| {
+        let mark = planned.input_fingerprint.as_ref()?;
+        let unit = planned.plan.unit();
+        let found = CacheEntry {
+            files: place.reading.workspace_fingerprint(unit)?,
+            list: mark.list(),
+            secrets: mark.secrets().to_vec(),
+            says: planned.plan.unchanged_summary()?,
+        };
+        Some((unit.clone(), serde_json::to_string(&found).ok()?))
+    };
+    if place.is_local() { Vec::new() } else { planned.iter().filter_map(found).collect() }
+}
+
+impl PlanCacheKey {
+    fn new(
+        (settings, limits): (&Settings, &LimitArgs),
+        read_by: Option<[u8; 32]>,
+        declared: Option<&PlatformUrl>,
+        names: impl Iterator<Item = String>,
+        key: &FingerprintKey,
+    ) -> Self {
+        let variable = settings.variables();
+        let variables = names.map(|name| {
+            let value = variable(&name).value();
+            (name, value.map(|value| key.fingerprint(&serde_json::Value::from(value))))
+        });
+        let (made_by, declared) = (inputs_digest(settings, limits), declared.cloned());
+        Self { made_by, settings: read_by, declared, variables: variables.collect() }
+    }
+}
+
+/// Hashes all inputs except the files.
+fn inputs_digest(settings: &Settings, limits: &LimitArgs) -> String {
+    // Builds with the same version may differ.
+    let build = std::env::current_exe().and_then(std::fs::metadata).ok();
+    let build = build.map(|build| (build.len(), build.modified().ok()));
+    let all = format!("{:?}", (env!("CARGO_PKG_VERSION"), build, limits, &settings.host));
+    Sha256::digest(all).iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,183 @@
+//! Cache of earlier loads.
+//!
+//! Unchanged files are not parsed and unchanged units not assembled again. Valid for unchanged settings. Only
+//! files without diagnostics are cached: any other file is parsed in each load, together with every file that
+//! contributes to the same units.
+
+use super::SourceFile;
+use super::diagnostic::Diagnostic;
+use super::document::Span;
+use super::workspace::FileContents;
+use crate::model::{CompressedWorkspace, WorkspaceRef};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// SHA-256 of a file's text.
+pub type TextDigest = [u8; 32];
+
+/// One file of the project, for a load that may have cached it.
+#[derive(Debug, Clone)]
+pub struct CachedFileText<'a> {
+    /// Path below the project root, with `/`.
+    pub path: Arc<str>,
+    /// Digest of the text; `None` if there is no text, or it must not be cached.
+    pub digest: Option<TextDigest>,
+    /// Contents, or why they could not be read.
+    ///
+    /// `None` if unchanged according to the digest.
+    pub text: Option<Result<&'a str, String>>,
+}
+
+/// Paths of files whose text is needed after all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NeedsText(pub Vec<Arc<str>>);
+
+/// Results of a load, for use by the next one.
+#[derive(Default)]
+pub struct ParseCache {
+    /// Cache key; `None` if the cache cannot be reused.
+    pub(super) key: Option<CacheKey>,
+    pub(super) files: HashMap<Arc<str>, CachedFile>,
+    pub(super) workspaces: HashMap<WorkspaceRef, CachedWorkspace>,
+}
+
+/// Inputs that invalidate every cached file.
+#[derive(PartialEq, Eq)]
+pub(super) struct CacheKey {
+    /// Digest of `wellspring.toml`; `None` if there is none.
+    pub(super) settings: Option<TextDigest>,
+    /// Values of the variables that it refers to.
+    pub(super) variables: BTreeMap<String, Option<String>>,
+}
+
+/// A valid file.
+#[derive(Clone)]
+pub(super) struct CachedFile {
+    pub(super) digest: TextDigest,
+    /// Units that the file names.
+    pub(super) workspaces: Arc<[WorkspaceRef]>,
+    /// Bytes that its sources take.
+    pub(super) weight: usize,
+}
+
+/// A unit, assembled from valid files only.
+#[derive(Clone)]
+pub(super) struct CachedWorkspace {
+    pub(super) files: Vec<(Arc<str>, TextDigest)>,
+    /// True if the units of every file were known, as checks of `[moved]` require.
+    pub(super) complete: bool,
+    /// True if the unit has `[moved]` entries.
+    pub(super) moved: bool,
+    pub(super) desired: CachedContent,
+}
+
+/// The cached form of a unit.
+#[derive(Clone)]
+pub(super) enum CachedContent {
+    /// The unit itself.
+    Workspace(Arc<CompressedWorkspace>),
+    /// Only that nothing needs to be done for it: see [`WorkspaceFingerprint`].
+    Unchanged,
+}
+
+/// Serialised cache entry of a unit for which nothing needs to be done.
+///
+/// A later process need not parse the unit's files while they are unchanged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkspaceFingerprint {
+    files: Vec<FileFingerprint>,
+    moved: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct FileFingerprint {
+    path: Arc<str>,
+    digest: TextDigest,
+    weight: usize,
+    units: Arc<[WorkspaceRef]>,
+}
+
+impl WorkspaceFingerprint {
+    /// Returns true if all files of the unit are unchanged.
+    pub fn is_current(&self, digest: impl Fn(&str) -> Option<TextDigest>) -> bool {
+        self.files.iter().all(|file| digest(&file.path) == Some(file.digest))
+    }
+}
+
+/// Result of parsing one file, with its diagnostics.
+pub(super) struct ParsedFile {
+    pub(super) contents: FileContents,
+    pub(super) diagnostics: Vec<(Span, Diagnostic)>,
+    /// Number of errors in the file itself, including unlisted ones.
+    pub(super) errors: usize,
+    /// Bytes that its sources take.
+    pub(super) weight: usize,
+}
+
+impl<'a> CachedFileText<'a> {
+    /// Wraps a file that must not be cached.
+    pub(super) fn of(file: &'a SourceFile<'_>) -> Self {
+        let text = file.text.as_deref().map_err(Clone::clone);
+        Self { path: Arc::clone(&file.path), digest: None, text: Some(text) }
+    }
+
+    /// Returns the text, empty if there is none.
+    pub(super) fn text(&self) -> &'a str {
+        match &self.text {
+            Some(Ok(text)) => text,
+            _ => "",
+        }
+    }
+}
+
+impl ParseCache {
+    /// Creates a cache from the records of an earlier process.
+    ///
+    /// The records are of units for which nothing needs to be done, with these settings and variables. Units
+    /// with unchanged files become [`Desired::unchanged`].
+    ///
+    /// [`Desired::unchanged`]: crate::model::Desired::unchanged
+    #[must_use]
+    pub fn from_unchanged(
+        settings: Option<TextDigest>,
+        variables: BTreeMap<String, Option<String>>,
+        units: impl IntoIterator<Item = (WorkspaceRef, WorkspaceFingerprint)>,
+    ) -> Self {
+        let mut known = Self { key: Some(CacheKey { settings, variables }), ..Self::default() };
+        for (unit, record) in units {
+            let files = record.files.iter().map(|file| (Arc::clone(&file.path), file.digest)).collect();
+            known.files.extend(record.files.into_iter().map(|file| {
+                (file.path, CachedFile { digest: file.digest, workspaces: file.units, weight: file.weight })
+            }));
+            let unit_known = CachedWorkspace {
+                files,
+                complete: true,
+                moved: record.moved,
+                desired: CachedContent::Unchanged,
+            };
+            known.workspaces.insert(unit, unit_known);
+        }
+        known
+    }
+
+    /// Returns the record of a unit for a later process.
+    ///
+    /// `None` if the unit has errors, or the units of some file are unknown.
+    #[must_use]
+    pub fn record(&self, unit: &WorkspaceRef) -> Option<WorkspaceFingerprint> {
+        let known = self.workspaces.get(unit).filter(|known| known.complete)?;
+        let record = |(path, digest): &(Arc<str>, TextDigest)| {
+            let CachedFile { workspaces: units, weight, .. } = self.files.get(path)?;
+            let path = Arc::clone(path);
+            Some(FileFingerprint { path, digest: *digest, weight: *weight, units: Arc::clone(units) })
+        };
+        let files = known.files.iter().map(record).collect::<Option<_>>()?;
+        Some(WorkspaceFingerprint { files, moved: known.moved })
+    }
+
+    /// Returns the cache if it was filled with the same settings and variables.
+    pub(super) fn on(&self, ground: Option<&CacheKey>) -> Option<&Self> {
+        ground.is_some_and(|ground| self.key.as_ref() == Some(ground)).then_some(self)
+    }
+}

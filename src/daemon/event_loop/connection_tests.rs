@@ -1,0 +1,42 @@
+//! Starts the regular connection tests that are due, and reports changed results.
+
+use super::EventLoop;
+use crate::daemon::{Event, TestEnded};
+use jiff::Timestamp;
+
+impl EventLoop {
+    /// Starts due tests.
+    ///
+    /// None while the platform refuses the token, and none in a dry run.
+    pub(super) fn start_tests(&mut self, now: Timestamp) {
+        let Some(hands) = &self.daemon.write_access else { return };
+        if self.scheduler.is_paused() {
+            return;
+        }
+        for due in
+            self.connection_tests.take_due(now, |unit| self.scheduler.task(unit).map(|task| &task.desired))
+        {
+            let planner = hands.reconciler.planner.clone();
+            let broke_off = due.aborted_result();
+            let work = async move { Event::TestEnded(due.run(&planner.reader, &planner.secrets).await) };
+            self.spawn(tokio::spawn(work), || Event::TestEnded(broke_off));
+        }
+    }
+
+    /// Records a result; reports it once if it differs from the previous one.
+    pub(super) fn on_test_ended(&mut self, tested: &TestEnded, now: Timestamp) {
+        let unit = self.scheduler.task(&tested.unit).map(|task| task.desired.open());
+        let turn = self.connection_tests.finish_test(tested, unit.as_deref(), now);
+        self.daemon.publisher.test_ended(tested, now);
+        let (Some(turn), Some(unit)) = (turn, unit) else { return };
+        let name = format!("{}/{}", unit.label(), turn.key);
+        match turn.is_reachable {
+            true => self.daemon.reporter.info(&format!("{name}: its connection works again")),
+            false => {
+                self.daemon
+                    .reporter
+                    .warning(&format!("{name}: its connection test failed: {}", tested.message));
+            }
+        }
+    }
+}

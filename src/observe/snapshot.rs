@@ -1,0 +1,404 @@
+//! Snapshot of the daemon: an immutable value, replaced as a whole.
+//!
+//! Contains only the shown parts of the declarations, and the latest results of passes, syncs and
+//! tests for each source. Rows are derived on request.
+
+mod shown;
+
+pub use shown::ShownSources;
+
+use crate::config::Diagnostic;
+use crate::model::{CompressedWorkspace, SourceKey, SourceLocation, SourceName, WorkspaceRef};
+use crate::store::RunOutcome;
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Reason for a pending source right after its file changed.
+const CHANGED: &str = "changed in the files";
+
+/// Published status of the daemon.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Properties that do not change while the daemon runs.
+    pub about: Arc<ProcessInfo>,
+    /// Time of publication.
+    pub at: Timestamp,
+    /// Status of the files.
+    pub files: Arc<FilesStatus>,
+    /// Platform-wide problem, if any.
+    pub platform: Option<Problem>,
+    /// Workspaces, sorted by unit.
+    pub workspaces: Vec<Arc<WorkspaceSnapshot>>,
+    /// Passes of the last day, oldest first; spans without passes are omitted.
+    pub passes: Arc<VecDeque<PassSpan>>,
+}
+
+/// Length of a span of passes.
+pub(super) const PASS_SPAN: SignedDuration = SignedDuration::from_mins(15);
+
+/// Number of spans kept: one day.
+pub(super) const PASS_SPANS: usize = 96;
+
+/// Passes that ended within a quarter of an hour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PassSpan {
+    /// Sequence number since the epoch.
+    pub number: i64,
+    /// Number of successful passes.
+    pub good: u32,
+    /// Number of failed passes.
+    pub failed: u32,
+    /// Duration of the longest pass.
+    pub longest: Duration,
+}
+
+/// Counts a pass that ended now.
+pub fn record_pass(spans: &mut VecDeque<PassSpan>, took: Duration, good: bool, now: Timestamp) {
+    let number = now.as_second() / PASS_SPAN.as_secs();
+    if spans.back().is_none_or(|last| last.number != number) {
+        // After the clock was set back, drop spans in the future.
+        spans.retain(|span| span.number < number && span.number > number - PASS_SPANS as i64);
+        spans.push_back(PassSpan { number, good: 0, failed: 0, longest: Duration::ZERO });
+    }
+    if let Some(last) = spans.back_mut() {
+        let counted = if good { &mut last.good } else { &mut last.failed };
+        *counted = counted.saturating_add(1);
+        last.longest = last.longest.max(took);
+    }
+}
+
+/// Properties of the daemon.
+#[derive(Debug, Clone)]
+pub struct ProcessInfo {
+    /// Directory of the tree.
+    pub root: PathBuf,
+    /// Location of the platform, in readable form.
+    pub platform: String,
+    /// Interval of the full check for drift.
+    pub interval: SignedDuration,
+    /// True if the daemon never writes.
+    pub dry_run: bool,
+    /// Time of its start.
+    pub started: Timestamp,
+}
+
+/// Status of the files.
+#[derive(Debug, Clone, Default)]
+pub struct FilesStatus {
+    /// Time of the last read that took effect.
+    pub read_at: Option<Timestamp>,
+    /// Number of files.
+    pub count: usize,
+    /// Commit of the checkout.
+    pub commit: Option<Arc<str>>,
+    /// First few errors.
+    pub rejected: Vec<Diagnostic>,
+    /// Number of errors.
+    pub errors: usize,
+    /// First warnings in them.
+    pub warnings: Vec<Diagnostic>,
+    /// Number of warnings.
+    pub warning_count: usize,
+    /// Reason why the directory cannot be read as a whole, if any.
+    pub unreadable: Option<String>,
+    /// True if the files name another platform; the daemon then does nothing.
+    pub names_other_platform: bool,
+}
+
+/// A problem and when it began.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// Stable identifier of the kind.
+    pub kind: &'static str,
+    /// Description with the next step.
+    pub message: String,
+    /// Time at which it was first seen.
+    pub since: Timestamp,
+}
+
+/// Status of one workspace and scope.
+#[derive(Debug, Clone)]
+pub struct WorkspaceSnapshot {
+    /// Declaration in the files, kept compressed.
+    pub desired: Arc<CompressedWorkspace>,
+    /// Shown properties of its sources, sorted by name.
+    pub declared: Arc<[ShownSources]>,
+    /// Broken file that keeps it at its last valid configuration.
+    pub blocked_by: Option<Arc<str>>,
+    /// Time at which its last pass ended.
+    pub last_passed_at: Option<Timestamp>,
+    /// Time of the platform's last list.
+    pub last_listed_at: Option<Timestamp>,
+    /// Time at which its last successful pass ended.
+    pub last_good_at: Option<Timestamp>,
+    /// Error of its last pass.
+    pub error: Option<Problem>,
+    /// Status of each source, in the order of `declared`.
+    pub facts: Vec<Facts>,
+    /// Number of planned actions not yet carried out, by kind.
+    pub pending: BTreeMap<&'static str, u32>,
+    /// Withheld actions.
+    pub withheld: Vec<WithheldAction>,
+    /// Number of unmanaged, undeclared sources on the platform.
+    pub unmanaged: usize,
+    /// The first of these sources.
+    pub unmanaged_sources: Vec<UnmanagedSource>,
+    /// Latest drift corrections.
+    pub corrected: Vec<DriftCorrection>,
+}
+
+/// Status of one declared source.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    /// Comparison of files and platform.
+    pub config: ConfigStatus,
+    /// Reason why it is not in sync.
+    pub why: Option<Box<str>>,
+    /// True if it is managed.
+    pub managed: bool,
+    /// Time at which it was connected; the syncs below are of that source.
+    pub connected_at: Option<Timestamp>,
+    /// Next firing.
+    pub next: Option<Timestamp>,
+    /// Time at which the last successful sync ended.
+    pub last_success: Option<Timestamp>,
+    /// Latest sync.
+    pub last: Option<Box<LastSyncStatus>>,
+    /// The sync before the one in progress.
+    pub previous: Option<Box<LastSyncStatus>>,
+    /// True if its data is older than `stale_after`.
+    pub stale: bool,
+    /// Latest connection test.
+    pub test: Option<Box<Test>>,
+}
+
+/// CONFIG: comparison of the files with the platform.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConfigStatus {
+    /// An action failed.
+    Failing,
+    /// An action is withheld.
+    Withheld,
+    /// An action is still to be carried out.
+    Pending,
+    /// `suspend`
+    Suspended,
+    /// Not checked yet.
+    #[default]
+    Unknown,
+    /// In sync.
+    InSync,
+}
+
+/// DATA: a sync.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastSyncStatus {
+    /// Time at which it ended, or began if it is running.
+    pub at: Timestamp,
+    /// Outcome of the run.
+    pub outcome: RunOutcome,
+    /// Message of the platform, or the error.
+    pub message: Option<Box<str>>,
+    /// Duration, if it has ended.
+    pub took: Option<Duration>,
+    /// Number of records, if the platform reported it.
+    pub records: Option<u64>,
+}
+
+/// An unmanaged, undeclared source on the platform.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UnmanagedSource {
+    /// Name of the source.
+    pub name: SourceName,
+    /// Type of the source, if the list contains it.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+}
+
+/// CONN: a connection test.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Test {
+    /// Time at which it ended.
+    pub at: Timestamp,
+    /// True if the platform could connect.
+    pub up: bool,
+    /// Message of the platform.
+    pub message: String,
+    /// Time since which the result is the same.
+    pub since: Timestamp,
+}
+
+/// A withheld action.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WithheldAction {
+    /// Key of the source.
+    pub source: SourceKey,
+    /// Name of the source on the platform.
+    pub name: SourceName,
+    /// Kind of action: `cleanup`, `replace`, `adopt` or `connect`.
+    pub action: &'static str,
+    /// Stable reason code.
+    pub code: &'static str,
+    /// Reason.
+    pub reason: String,
+    /// Position in the files.
+    pub at: Option<SourceLocation>,
+    /// Command or setting that allows it.
+    pub allow: Option<String>,
+}
+
+/// A drift correction.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DriftCorrection {
+    /// Key of the source.
+    pub source: SourceKey,
+    /// Name of the source on the platform.
+    pub name: SourceName,
+    /// Kind of action.
+    pub action: &'static str,
+    /// Difference that was found.
+    pub reason: String,
+    /// Time of the correction.
+    pub at: Timestamp,
+}
+
+impl Problem {
+    /// Returns true for problems of the whole platform, which are shown once.
+    #[must_use]
+    pub fn is_platform_wide(&self) -> bool {
+        matches!(self.kind, "unreachable" | "auth" | "token")
+    }
+}
+
+impl Snapshot {
+    /// Returns the workspace of this unit.
+    #[must_use]
+    pub fn workspace(&self, unit: &WorkspaceRef) -> Option<&WorkspaceSnapshot> {
+        let at = self.workspaces.binary_search_by(|workspace| workspace.unit().cmp(unit)).ok()?;
+        self.workspaces.get(at).map(AsRef::as_ref)
+    }
+
+    /// Returns the unit with this displayed workspace id and scope.
+    #[must_use]
+    pub fn unit_shown_as(&self, id: &str, scope: &str) -> Option<&WorkspaceRef> {
+        let mut units = self.workspaces.iter().map(|workspace| workspace.unit());
+        units.find(|unit| unit.workspace.display_text() == id && unit.scope.as_str() == scope)
+    }
+}
+
+impl Facts {
+    /// Returns true if an action, the last sync or the connection fails.
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        self.config == ConfigStatus::Failing
+            || self.last.as_deref().is_some_and(LastSyncStatus::has_failed)
+            || self.test.as_ref().is_some_and(|test| !test.up)
+    }
+}
+
+impl ConfigStatus {
+    /// Displayed text.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Failing => "failing",
+            Self::Withheld => "withheld",
+            Self::Pending => "pending",
+            Self::Suspended => "suspended",
+            Self::Unknown => "unknown",
+            Self::InSync => "in sync",
+        }
+    }
+}
+
+impl WorkspaceSnapshot {
+    /// Creates the status of a workspace that no pass has checked.
+    #[must_use]
+    pub fn new(desired: Arc<CompressedWorkspace>) -> Self {
+        let declared = ShownSources::all(&desired.open());
+        Self {
+            facts: vec![Facts::default(); declared.len()],
+            declared,
+            desired,
+            blocked_by: None,
+            last_passed_at: None,
+            last_listed_at: None,
+            last_good_at: None,
+            error: None,
+            pending: BTreeMap::new(),
+            withheld: Vec::new(),
+            unmanaged: 0,
+            unmanaged_sources: Vec::new(),
+            corrected: Vec::new(),
+        }
+    }
+
+    /// Returns the workspace and scope.
+    #[must_use]
+    pub fn unit(&self) -> &WorkspaceRef {
+        &self.desired.unit
+    }
+
+    /// Replaces the declaration; sources of the same name keep their status.
+    pub fn declare(&mut self, desired: Arc<CompressedWorkspace>) {
+        if Arc::ptr_eq(&self.desired, &desired) {
+            return;
+        }
+        let (was, now) = (self.desired.open(), desired.open());
+        let mut facts = Vec::with_capacity(now.sources.len());
+        for source in &now.sources {
+            let before = was.source(&source.name).map(|before| before.definition == source.definition);
+            let known = self.facts_mut(&source.name).map(std::mem::take).unwrap_or_default();
+            facts.push(match before {
+                Some(false) => Facts { config: ConfigStatus::Pending, why: Some(CHANGED.into()), ..known },
+                _ => known,
+            });
+        }
+        self.facts = facts;
+        self.declared = ShownSources::all(&now);
+        self.desired = desired;
+    }
+
+    /// Returns the declaration of the source with this name.
+    #[must_use]
+    pub fn source(&self, name: &SourceName) -> Option<&ShownSources> {
+        self.declared.get(self.index_of(name)?)
+    }
+
+    /// Returns the status of the source with this name.
+    pub fn facts_mut(&mut self, name: &SourceName) -> Option<&mut Facts> {
+        let at = self.index_of(name)?;
+        self.facts.get_mut(at)
+    }
+
+    fn index_of(&self, name: &SourceName) -> Option<usize> {
+        self.declared.binary_search_by(|source| source.name.cmp(name)).ok()
+    }
+}
+
+impl FilesStatus {
+    /// Returns true if all files were valid at the last read.
+    #[must_use]
+    pub fn are_accepted(&self) -> bool {
+        self.read_at.is_some() && self.errors == 0 && self.unreadable.is_none() && !self.names_other_platform
+    }
+}
+
+impl LastSyncStatus {
+    /// Returns true if the sync has ended.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.outcome != RunOutcome::Running
+    }
+
+    /// Returns true if the sync failed or its result is unknown.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        matches!(self.outcome, RunOutcome::Failed | RunOutcome::Unknown)
+    }
+}

@@ -1,0 +1,74 @@
+//! Changes made on the platform, newest first.
+
+use crate::model::WorkspaceRef;
+use crate::observe::Snapshot;
+use crate::store::JournalRow;
+use jiff::Timestamp;
+use serde::Serialize;
+use std::sync::Arc;
+
+/// An action on the platform.
+#[derive(Debug, Serialize)]
+pub(in crate::observe) struct ChangeRow {
+    pub(in crate::observe) at: Timestamp,
+    pub(in crate::observe) workspace: String,
+    #[serde(flatten, serialize_with = "WorkspaceRef::beside_its_name")]
+    pub(in crate::observe) unit: WorkspaceRef,
+    pub(in crate::observe) source: String,
+    pub(in crate::observe) name: String,
+    pub(in crate::observe) action: String,
+    pub(in crate::observe) outcome: String,
+    pub(in crate::observe) why: String,
+    pub(in crate::observe) file: Option<Arc<str>>,
+    pub(in crate::observe) line: Option<u32>,
+    pub(in crate::observe) commit: Option<Arc<str>>,
+    pub(in crate::observe) mends_drift: bool,
+    /// Number of consecutive entries with the same result.
+    pub(in crate::observe) times: u32,
+}
+
+impl ChangeRow {
+    fn of(row: JournalRow, snapshot: &Snapshot) -> Self {
+        let entry = row.entry;
+        let workspace = snapshot.workspace(&row.unit).map(|workspace| workspace.desired.label());
+        Self {
+            at: entry.at,
+            workspace: workspace.unwrap_or(row.unit.workspace.as_str()).to_owned(),
+            unit: row.unit,
+            source: entry.key.map_or_else(|| entry.source.to_string(), |key| key.to_string()),
+            name: entry.source.to_string(),
+            action: entry.action.into_owned(),
+            outcome: entry.outcome.into_owned(),
+            why: entry.message.unwrap_or(entry.reason),
+            file: entry.file,
+            line: entry.line,
+            commit: entry.commit,
+            mends_drift: entry.mends_drift,
+            times: 1,
+        }
+    }
+
+    /// Returns the newest changes; repeated attempts are combined into one.
+    pub(in crate::observe) fn newest(
+        journal: Vec<JournalRow>,
+        snapshot: &Snapshot,
+        most: usize,
+    ) -> Vec<Self> {
+        let mut newest: Vec<Self> = Vec::new();
+        for row in journal {
+            let change = Self::of(row, snapshot);
+            let same = |known: &&mut Self| {
+                known.outcome != "done"
+                    && (&known.unit, &known.name, &known.action)
+                        == (&change.unit, &change.name, &change.action)
+                    && (&known.outcome, &known.why) == (&change.outcome, &change.why)
+            };
+            match newest.iter_mut().find(same) {
+                Some(known) => known.times += 1,
+                None => newest.push(change),
+            }
+        }
+        newest.truncate(most);
+        newest
+    }
+}

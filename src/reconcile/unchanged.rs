@@ -1,0 +1,109 @@
+//! Cache of units found in sync, which skips reading an unchanged list.
+//!
+//! While none of a plan's inputs changes, the next plan is the same. Entries live as long as the
+//! process. Only a pass with nothing to do, to withhold or to record creates one. An entry is valid
+//! only for the same declaration, the same response of the platform, the same secrets, and a state
+//! that no other process has written since. A failed pass removes it.
+
+use super::{Planned, Task};
+use crate::client::ListDigest;
+use crate::model::{CompressedWorkspace, Fingerprint, FingerprintKey, SecretRef, WorkspaceRef};
+use crate::secrets::Secrets;
+use secrecy::ExposeSecret as _;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Cache entries by unit.
+#[derive(Default)]
+pub struct UnchangedCache(Mutex<HashMap<WorkspaceRef, Arc<InputFingerprint>>>);
+
+/// Inputs of a plan that had nothing to do.
+pub struct InputFingerprint {
+    /// Declaration in the files, before flags and host limits.
+    declared: Arc<CompressedWorkspace>,
+    owner: Option<Arc<str>>,
+    list: ListDigest,
+    /// Secret references of the unit, with the fingerprints of their values.
+    secrets: Vec<(SecretRef, Fingerprint)>,
+    state: i64,
+}
+
+impl UnchangedCache {
+    pub(super) fn of(&self, task: &Task, state: i64) -> Option<Arc<InputFingerprint>> {
+        let mark = self.entries().get(&task.desired.unit).cloned()?;
+        let stands = Arc::ptr_eq(&mark.declared, &task.desired)
+            && mark.owner == task.owner
+            && mark.state == state
+            && task.released.is_empty();
+        stands.then_some(mark)
+    }
+
+    /// Cheap pre-check that uses the task only.
+    pub(super) fn may_contain(&self, task: &Task) -> bool {
+        self.entries().get(&task.desired.unit).is_some_and(|mark| Arc::ptr_eq(&mark.declared, &task.desired))
+    }
+
+    pub(super) fn remove(&self, unit: &WorkspaceRef) {
+        self.entries().remove(unit);
+    }
+
+    pub(super) fn insert(&self, mark: InputFingerprint) {
+        self.entries().insert(mark.declared.unit.clone(), Arc::new(mark));
+    }
+
+    fn entries(&self) -> MutexGuard<'_, HashMap<WorkspaceRef, Arc<InputFingerprint>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl InputFingerprint {
+    /// Creates an entry; `None` if there is anything to do now or at a later time.
+    ///
+    /// `state` is the state's version from before it was read.
+    pub(super) fn of(
+        task: &Task,
+        made: &Planned,
+        list: ListDigest,
+        secrets: Vec<(SecretRef, Fingerprint)>,
+        state: i64,
+    ) -> Option<Self> {
+        let quiet = made.plan.is_unchanged()
+            && made.corrections.is_empty()
+            && made.settle_wait.is_none()
+            && made.inventory.intents.is_empty()
+            && task.released.is_empty();
+        quiet.then(|| Self {
+            declared: Arc::clone(&task.desired),
+            owner: task.owner.clone(),
+            list,
+            secrets,
+            state,
+        })
+    }
+
+    /// Returns the digest of the platform's list.
+    #[must_use]
+    pub fn list(&self) -> ListDigest {
+        self.list
+    }
+
+    /// Returns the unit's secret references with the fingerprints of their values.
+    #[must_use]
+    pub fn secrets(&self) -> &[(SecretRef, Fingerprint)] {
+        &self.secrets
+    }
+
+    /// Returns true if the platform's list and all secrets are unchanged.
+    pub(super) fn is_current(&self, list: ListDigest, secrets: &Secrets, key: &FingerprintKey) -> bool {
+        let same = |(reference, was): &(SecretRef, Fingerprint)| {
+            fingerprint(reference, secrets, key).as_ref() == Some(was)
+        };
+        self.list == list && self.secrets.iter().all(same)
+    }
+}
+
+/// Fingerprint of a reference's value; `None` if it does not resolve.
+#[must_use]
+pub fn fingerprint(reference: &SecretRef, secrets: &Secrets, key: &FingerprintKey) -> Option<Fingerprint> {
+    Some(key.fingerprint(secrets.value(reference).ok()?.expose_secret()))
+}

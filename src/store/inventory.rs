@@ -1,0 +1,446 @@
+//! Managed sources and the intents of writes.
+
+use super::capabilities;
+use super::codec::{self, instant, nanoseconds};
+use super::error::DbError;
+use super::journal::{self, JournalEntry};
+use super::quarantine::{self, QuarantineEntry};
+use super::{Store, StoreError, plan_cache};
+use crate::model::{
+    Answered, DeclarationHash, Forgotten, Intent, IntentKind, Inventory, ManagedSource, SourceId, SourceKey,
+    SourceName, WorkspaceRef,
+};
+use jiff::Timestamp;
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A write that is about to be sent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NewIntent {
+    /// The source's name.
+    pub name: SourceName,
+    /// The source's key.
+    pub key: SourceKey,
+    /// Kind of write.
+    pub kind: IntentKind,
+    /// Ids of sources with this name before the write.
+    pub before: Vec<SourceId>,
+    /// Declaration of the source in the files.
+    pub declared: Option<DeclarationHash>,
+}
+
+/// Intents per row; each has one bit in the row's `open` column.
+const INTENTS_PER_ROW: usize = 64;
+
+/// Returns the row of an intent and its bit in that row.
+fn place(number: i64) -> (i64, u32) {
+    let batch = INTENTS_PER_ROW as i64;
+    (number.div_euclid(batch), u32::try_from(number.rem_euclid(batch)).unwrap_or_default())
+}
+
+/// One step of a [`Store::commit`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum StoreChange {
+    /// Records the source as managed, replacing an earlier record of the name.
+    Manage(SourceName, Arc<ManagedSource>),
+    /// Removes the source from the managed ones; no-op if it is unmanaged.
+    Unmanage(SourceName),
+    /// Closes an intent whose outcome is known.
+    CloseIntent(i64),
+    /// Stops managing a source missing from the list; keeps its record for a while.
+    Forget(SourceName, Arc<ManagedSource>, Timestamp),
+    /// Drops the record of a forgotten source; no-op if there is none.
+    DropForgotten(SourceName),
+    /// The platform accepted this intent's write; contains the id if it returned one.
+    Answered(i64, Option<SourceId>),
+    /// Latest time this intent's write may have been sent; no-op if it is closed.
+    Sent(i64, Timestamp),
+    /// Adds a journal entry.
+    Journal(Box<JournalEntry>),
+    /// Quarantines the source until it is released or its mark changes.
+    Quarantine(SourceName, QuarantineEntry),
+    /// The source was removed for a replacement, and connecting it again failed.
+    Halt(SourceName, Timestamp),
+    /// Time from which absences in the unit's lists are distrusted; `None` ends it.
+    Doubt(Option<Timestamp>),
+    /// Records whether the platform updates an existing source in place on connect.
+    Upserts(bool),
+    /// Ends the source's quarantine; no-op if it has none.
+    Release(SourceName),
+}
+
+impl Store {
+    /// Returns the managed sources and the open intents of `unit`, oldest first.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub async fn inventory(&self, unit: &WorkspaceRef) -> Result<Inventory, StoreError> {
+        let unit = unit.clone();
+        self.read_rows(move |connection, platform| rows(connection, platform, &unit), InventoryRows::read)
+            .await
+    }
+
+    /// Returns the ids of those of `names` that are managed and have an id.
+    ///
+    /// The cost depends on the number of names, not on the size of the inventory.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub async fn ids(
+        &self,
+        unit: &WorkspaceRef,
+        names: Vec<SourceName>,
+    ) -> Result<BTreeMap<SourceName, SourceId>, StoreError> {
+        let unit = unit.clone();
+        let rows = move |connection: &Connection, platform: &str| {
+            let mut rows = Vec::new();
+            let Some(unit) = number(connection, platform, &unit)? else { return Ok(rows) };
+            let mut statement =
+                connection.prepare_cached("SELECT owned FROM owned WHERE unit = ?1 AND name = ?2")?;
+            for name in &names {
+                let row: Option<String> =
+                    statement.query_row(params![unit, name.as_str()], |row| row.get(0)).optional()?;
+                rows.extend(row.map(|row| (name.clone(), row)));
+            }
+            Ok(rows)
+        };
+        self.read_rows(rows, |rows| {
+            let mut ids = BTreeMap::new();
+            for (name, row) in rows {
+                let owned: ManagedSource = codec::decode(&row, "owned")?;
+                ids.extend(owned.id.map(|id| (name, id)));
+            }
+            Ok(ids)
+        })
+        .await
+    }
+
+    /// Returns every unit with a managed source or an open intent, sorted.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub async fn units(&self) -> Result<Vec<WorkspaceRef>, StoreError> {
+        self.read(|connection, platform| {
+            let mut statement = connection.prepare_cached(
+                "SELECT workspace, scope FROM units WHERE platform = ?1
+                 AND (unit IN (SELECT unit FROM owned) OR unit IN (SELECT unit FROM batches)) ORDER BY 1, 2",
+            )?;
+            let rows = statement.query_map([platform], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            rows.map(|row| {
+                row.map_err(DbError::from)
+                    .and_then(|(workspace, scope)| codec::unit(workspace, scope, "owned"))
+            })
+            .collect()
+        })
+        .await
+    }
+
+    /// Records writes before they are sent; durable on return.
+    ///
+    /// Returns one number for each intent, in the same order.
+    ///
+    /// # Errors
+    /// When the state cannot be written; then none is recorded.
+    pub async fn record_intents(
+        &self,
+        unit: &WorkspaceRef,
+        intents: &[NewIntent],
+        now: Timestamp,
+    ) -> Result<Vec<i64>, StoreError> {
+        let unit = unit.clone();
+        // Encode here, because the single database thread is shared by all callers.
+        let worded = |intents: &[NewIntent]| {
+            // Intents are short-lived, so compress them to write fewer pages.
+            Ok((intents.len(), codec::compress(codec::encode(intents, &unit)?)))
+        };
+        let batches = intents.chunks(INTENTS_PER_ROW).map(worded).collect::<Result<Vec<_>, StoreError>>()?;
+        self.write(move |connection, platform| {
+            let unit = prepare_write(connection, platform, &unit)?;
+            let mut statement = connection.prepare_cached(
+                "INSERT INTO batches (unit, recorded_at, open, intents) VALUES (?1, ?2, ?3, ?4)",
+            )?;
+            let mut numbers = Vec::new();
+            for (length, words) in &batches {
+                let open = (0..*length).fold(0, |open: i64, bit| open | 1 << bit);
+                let batch = statement.insert(params![unit, nanoseconds(now), open, words])?;
+                numbers.extend((0..*length as i64).map(|bit| batch * INTENTS_PER_ROW as i64 + bit));
+            }
+            Ok(numbers)
+        })
+        .await
+    }
+
+    /// Applies all `changes` in order, or none of them; durable on return.
+    ///
+    /// # Errors
+    /// When the state cannot be written, or an intent to close is not open.
+    pub async fn commit(&self, unit: &WorkspaceRef, changes: Vec<StoreChange>) -> Result<(), StoreError> {
+        let unit = unit.clone();
+        let worded = |change: StoreChange| {
+            let json = match &change {
+                StoreChange::Manage(name, owned) | StoreChange::Forget(name, owned, _) => {
+                    Some(codec::encode(&**owned, name)?)
+                }
+                StoreChange::Answered(number, id) => {
+                    id.as_ref().map(|id| codec::encode(id, number)).transpose()?
+                }
+                StoreChange::Journal(entry) => {
+                    entry.source_id.as_ref().map(|id| codec::encode(id, &entry.source)).transpose()?
+                }
+                _ => None,
+            };
+            Ok((change, json))
+        };
+        let changes = changes.into_iter().map(worded).collect::<Result<Vec<_>, StoreError>>()?;
+        self.write(move |connection, platform| {
+            let number = prepare_write(connection, platform, &unit)?;
+            let mut of = WorkspaceTx { connection, platform, unit: &unit, number, own: None, journal: None };
+            changes.iter().try_for_each(|(change, json)| of.apply(change, json.as_deref()))?;
+            of.close(changes.iter().filter_map(|(change, _)| match change {
+                StoreChange::CloseIntent(number) => Some(*number),
+                _ => None,
+            }))
+        })
+        .await
+    }
+}
+
+/// Returns the unit's number and invalidates its cached "in sync" result.
+fn prepare_write(connection: &Connection, platform: &str, unit: &WorkspaceRef) -> Result<i64, DbError> {
+    let number = ensure_number(connection, platform, unit)?;
+    plan_cache::invalidate(connection, number)?;
+    Ok(number)
+}
+
+/// Returns the unit's number; assigns one if it has none.
+pub(super) fn ensure_number(
+    connection: &Connection,
+    platform: &str,
+    unit: &WorkspaceRef,
+) -> Result<i64, DbError> {
+    if let Some(number) = number(connection, platform, unit)? {
+        return Ok(number);
+    }
+    let mut statement =
+        connection.prepare_cached("INSERT INTO units (platform, workspace, scope) VALUES (?1, ?2, ?3)")?;
+    Ok(statement.insert([platform, unit.workspace.as_str(), unit.scope.as_str()])?)
+}
+
+/// Returns the unit's number, if it has one.
+pub(super) fn number(
+    connection: &Connection,
+    platform: &str,
+    unit: &WorkspaceRef,
+) -> Result<Option<i64>, DbError> {
+    let mut statement = connection
+        .prepare_cached("SELECT unit FROM units WHERE platform = ?1 AND workspace = ?2 AND scope = ?3")?;
+    let of = [platform, unit.workspace.as_str(), unit.scope.as_str()];
+    Ok(statement.query_row(of, |row| row.get(0)).optional()?)
+}
+
+/// Target of a list of changes.
+struct WorkspaceTx<'a> {
+    connection: &'a Connection,
+    platform: &'a str,
+    unit: &'a WorkspaceRef,
+    number: i64,
+    /// Statements executed for many changes; prepared on first use.
+    own: Option<CachedStatement<'a>>,
+    journal: Option<CachedStatement<'a>>,
+}
+
+impl WorkspaceTx<'_> {
+    /// `json` is the encoded managed source, or the id for the journal entry.
+    fn apply(&mut self, change: &StoreChange, json: Option<&str>) -> Result<(), DbError> {
+        let Self { connection, platform, unit, number, .. } = *self;
+        match change {
+            StoreChange::Manage(name, _) => {
+                let own = cached_statement(&mut self.own, || {
+                    connection.prepare_cached(
+                        "INSERT INTO owned (unit, name, owned) VALUES (?1, ?2, ?3)
+                         ON CONFLICT (unit, name) DO UPDATE SET owned = excluded.owned",
+                    )
+                })?;
+                own.execute(params![number, name.as_str(), json])?;
+            }
+            StoreChange::Unmanage(name) => disown(connection, number, name)?,
+            StoreChange::Forget(name, _, since) => {
+                disown(connection, number, name)?;
+                connection
+                    .prepare_cached("INSERT OR REPLACE INTO forgotten VALUES (?1, ?2, ?3, ?4)")?
+                    .execute(params![number, name.as_str(), nanoseconds(*since), json])?;
+            }
+            StoreChange::DropForgotten(name) => {
+                connection
+                    .prepare_cached("DELETE FROM forgotten WHERE unit = ?1 AND name = ?2")?
+                    .execute(params![number, name.as_str()])?;
+            }
+            StoreChange::Answered(intent, _) => {
+                connection
+                    .prepare_cached("INSERT OR REPLACE INTO answers VALUES (?1, ?2, ?3)")?
+                    .execute(params![intent, number, json])?;
+            }
+            // Intents are closed together at the end.
+            StoreChange::CloseIntent(_) => {}
+            StoreChange::Sent(intent, at) => {
+                let (batch, bit) = place(*intent);
+                connection
+                    .prepare_cached(
+                        "UPDATE batches SET recorded_at = ?1
+                         WHERE batch = ?2 AND unit = ?3 AND recorded_at < ?1 AND open & (1 << ?4)",
+                    )?
+                    .execute(params![nanoseconds(*at), batch, number, bit])?;
+            }
+            StoreChange::Journal(entry) => {
+                let writing = cached_statement(&mut self.journal, || {
+                    journal::prepare_insert(connection, platform, unit)
+                })?;
+                journal::write(writing, entry, json)?;
+            }
+            StoreChange::Quarantine(name, held) => {
+                quarantine::insert(connection, platform, unit, name, held)?
+            }
+            StoreChange::Halt(name, since) => {
+                capabilities::record_halt(connection, platform, unit, name, *since)?
+            }
+            StoreChange::Doubt(since) => capabilities::record_doubt(connection, number, *since)?,
+            StoreChange::Upserts(upserts) => capabilities::set_upserts(connection, platform, *upserts)?,
+            StoreChange::Release(name) => quarantine::release(connection, platform, unit, name)?,
+        }
+        Ok(())
+    }
+
+    /// Clears the bits of these intents; fails if one is not open.
+    fn close(&self, intents: impl Iterator<Item = i64>) -> Result<(), DbError> {
+        let mut batches: BTreeMap<i64, i64> = BTreeMap::new();
+        for intent in intents {
+            let (batch, bit) = place(intent);
+            let bits = batches.entry(batch).or_default();
+            if *bits & 1 << bit != 0 {
+                return Err(StoreError::NoSuchIntent(intent).into());
+            }
+            *bits |= 1 << bit;
+        }
+        for (batch, bits) in batches {
+            let of = params![bits, batch, self.number];
+            // Usually all intents of a row close together.
+            let mut all = self
+                .connection
+                .prepare_cached("DELETE FROM batches WHERE batch = ?2 AND unit = ?3 AND open = ?1")?;
+            let mut some = self.connection.prepare_cached(
+                "UPDATE batches SET open = open & ~?1 WHERE batch = ?2 AND unit = ?3 AND open & ?1 = ?1",
+            )?;
+            if all.execute(of)? == 0 && some.execute(of)? == 0 {
+                let first = batch * INTENTS_PER_ROW as i64 + i64::from(bits.trailing_zeros());
+                return Err(StoreError::NoSuchIntent(first).into());
+            }
+            let first = batch * INTENTS_PER_ROW as i64;
+            self.connection
+                .prepare_cached(
+                    "DELETE FROM answers WHERE intent BETWEEN ?1 AND ?1 + 63 AND (?2 >> (intent - ?1)) & 1",
+                )?
+                .execute(params![first, bits])?;
+        }
+        Ok(())
+    }
+}
+
+fn disown(connection: &Connection, unit: i64, name: &SourceName) -> Result<(), DbError> {
+    connection
+        .prepare_cached("DELETE FROM owned WHERE unit = ?1 AND name = ?2")?
+        .execute(params![unit, name.as_str()])?;
+    Ok(())
+}
+
+fn cached_statement<T, E>(place: &mut Option<T>, make: impl FnOnce() -> Result<T, E>) -> Result<&mut T, E> {
+    match place {
+        Some(made) => Ok(made),
+        none => Ok(none.insert(make()?)),
+    }
+}
+
+/// Undecoded inventory of a unit.
+#[derive(Default)]
+pub(super) struct InventoryRows {
+    /// Name and encoded source.
+    owned: Vec<(String, String)>,
+    batches: Vec<BatchRow>,
+    /// Intent number and id.
+    accepted_ids: Vec<(i64, Option<String>)>,
+    /// Name, time of removal from the inventory, encoded source.
+    forgotten: Vec<(String, i64, String)>,
+}
+
+struct BatchRow {
+    batch: i64,
+    recorded_at: i64,
+    open: i64,
+    intents: rusqlite::types::Value,
+}
+
+pub(super) fn rows(
+    connection: &Connection,
+    platform: &str,
+    unit: &WorkspaceRef,
+) -> Result<InventoryRows, DbError> {
+    let Some(unit) = number(connection, platform, unit)? else { return Ok(InventoryRows::default()) };
+    let mut statement = connection.prepare_cached("SELECT name, owned FROM owned WHERE unit = ?1")?;
+    let owned =
+        statement.query_map([unit], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+    let mut statement = connection.prepare_cached(
+        "SELECT batch, recorded_at, open, intents FROM batches WHERE unit = ?1 ORDER BY batch",
+    )?;
+    let batches = statement.query_map([unit], |row| {
+        Ok(BatchRow { batch: row.get(0)?, recorded_at: row.get(1)?, open: row.get(2)?, intents: row.get(3)? })
+    })?;
+    let batches: Vec<BatchRow> = batches.collect::<Result<_, _>>()?;
+    let mut answers = Vec::new();
+    if !batches.is_empty() {
+        let mut statement = connection.prepare_cached("SELECT intent, id FROM answers WHERE unit = ?1")?;
+        let rows = statement.query_map([unit], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        answers = rows.collect::<Result<_, _>>()?;
+    }
+    let mut statement =
+        connection.prepare_cached("SELECT name, since, owned FROM forgotten WHERE unit = ?1")?;
+    let forgotten = statement.query_map([unit], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    Ok(InventoryRows {
+        owned,
+        batches,
+        accepted_ids: answers,
+        forgotten: forgotten.collect::<Result<_, _>>()?,
+    })
+}
+
+impl InventoryRows {
+    pub(super) fn read(self) -> Result<Inventory, DbError> {
+        let mut inventory = Inventory::default();
+        for (name, owned) in self.owned {
+            inventory.managed.insert(codec::name(name, "owned")?, codec::decode(&owned, "owned")?);
+        }
+        for row in self.batches {
+            let intents = codec::decompress(row.intents, "batches")?;
+            let intents: Vec<NewIntent> = codec::decode(&intents, "batches")?;
+            let open = intents.into_iter().enumerate().filter(|(bit, _)| row.open >> bit & 1 == 1);
+            for (bit, NewIntent { name, key, kind, before, declared }) in open {
+                let number = row.batch * INTENTS_PER_ROW as i64 + bit as i64;
+                let recorded_at = instant(row.recorded_at);
+                let intent = Intent { number, name, key, kind, before, declared, recorded_at, answer: None };
+                inventory.intents.insert(number, intent);
+            }
+        }
+        for (number, id) in self.accepted_ids {
+            let id = id.map(|id| codec::decode(&id, "answers")).transpose()?;
+            if let Some(intent) = inventory.intents.get_mut(&number) {
+                intent.answer = Some(Answered { id });
+            }
+        }
+        for (name, since, owned) in self.forgotten {
+            let owned = Arc::new(codec::decode(&owned, "forgotten")?);
+            let kept = Forgotten { since: instant(since), managed: owned };
+            inventory.forgotten.insert(codec::name(name, "forgotten")?, kept);
+        }
+        Ok(inventory)
+    }
+}

@@ -1,0 +1,86 @@
+//! Units that the last run found in sync, cached for the next run.
+//!
+//! Writing to a unit invalidates its entry.
+
+use super::{Store, StoreError, codec, inventory};
+use crate::model::WorkspaceRef;
+use rusqlite::{Connection, OptionalExtension, params};
+
+/// Cached results of runs on one root.
+pub struct PlanCacheRows {
+    /// Fingerprint of the inputs: how files and platform were read.
+    pub ground: String,
+    /// Each unit with its cached result.
+    pub entries: Vec<(WorkspaceRef, String)>,
+}
+
+impl Store {
+    /// Returns the cached results for `root` that are still valid.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub async fn plan_cache(&self, root: &str) -> Result<Option<PlanCacheRows>, StoreError> {
+        let root = root.to_owned();
+        self.read(move |connection, platform| {
+            let Some(ground) = ground(connection, &root)? else { return Ok(None) };
+            let mut statement = connection.prepare_cached(
+                "SELECT workspace, scope, found FROM settled JOIN units USING (unit)
+                 WHERE root = ?1 AND platform = ?2",
+            )?;
+            let mut rows = statement.query([root.as_str(), platform])?;
+            let mut units = Vec::new();
+            while let Some(row) = rows.next()? {
+                units.push((codec::unit(row.get(0)?, row.get(1)?, "settled")?, row.get(2)?));
+            }
+            Ok(Some(PlanCacheRows { ground, entries: units }))
+        })
+        .await
+    }
+
+    /// Caches results for units of `root`.
+    ///
+    /// Drops the entries of units in `gone`, and all entries with different inputs.
+    ///
+    /// # Errors
+    /// When the state cannot be written.
+    pub async fn store(
+        &self,
+        root: &str,
+        kept: PlanCacheRows,
+        gone: Vec<WorkspaceRef>,
+    ) -> Result<(), StoreError> {
+        let root = root.to_owned();
+        self.write(move |connection, platform| {
+            if ground(connection, &root)?.as_ref() != Some(&kept.ground) {
+                connection.execute("DELETE FROM settled WHERE root = ?1", [&root])?;
+                connection.execute("INSERT OR REPLACE INTO ground VALUES (?1, ?2)", [&root, &kept.ground])?;
+            }
+            for unit in &gone {
+                if let Some(unit) = inventory::number(connection, platform, unit)? {
+                    let mut statement =
+                        connection.prepare_cached("DELETE FROM settled WHERE unit = ?1 AND root = ?2")?;
+                    statement.execute(params![unit, root])?;
+                }
+            }
+            for (unit, found) in &kept.entries {
+                let unit = inventory::ensure_number(connection, platform, unit)?;
+                let mut statement = connection.prepare_cached(
+                    "INSERT OR REPLACE INTO settled (unit, root, found) VALUES (?1, ?2, ?3)",
+                )?;
+                statement.execute(params![unit, root, found])?;
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+fn ground(connection: &Connection, root: &str) -> rusqlite::Result<Option<String>> {
+    let mut statement = connection.prepare_cached("SELECT ground FROM ground WHERE root = ?1")?;
+    statement.query_row([root], |row| row.get(0)).optional()
+}
+
+/// Invalidates the unit's entry before its inventory or intents change.
+pub(super) fn invalidate(connection: &Connection, unit: i64) -> rusqlite::Result<()> {
+    connection.prepare_cached("DELETE FROM settled WHERE unit = ?1")?.execute([unit]).map(drop)
+}
