@@ -590,6 +590,7 @@ fn adopted(world: &mut World, desired: &DesiredWorkspace, index: usize, id: Opti
         world.breaches.push(format!("I1: {} is adopted against the policy", source.name));
     }
     world.ours.extend(rows.iter().map(|row| row.number));
+    world.ours.extend(id.and_then(|id| world.number_of(id)));
 }
 
 fn now(wire: &Wire) -> Timestamp {

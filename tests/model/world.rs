@@ -227,6 +227,11 @@ impl World {
         self.changed();
     }
 
+    /// Returns the number of the row with this id, even if the row is gone and only an outdated list shows it.
+    pub(crate) fn number_of(&self, id: &Value) -> Option<u64> {
+        (1..=self.next).find(|number| self.id(*number) == *id)
+    }
+
     pub(crate) fn fresh(&mut self) -> u64 {
         self.next += 1;
         self.next
@@ -281,6 +286,8 @@ impl World {
         for at in 0..self.rows.len() {
             let (old, new) = (self.rows[at].number, self.fresh());
             self.rows[at].number = new;
+            // A row that is adopted by its name alone may be anything.
+            self.rows[at].disturbed = true;
             if self.ours.contains(&old) {
                 self.ours.insert(new);
             }
