@@ -9,6 +9,7 @@
 
 mod capabilities;
 mod codec;
+mod db;
 mod error;
 mod file_index;
 mod health;
@@ -24,7 +25,6 @@ mod quarantine;
 mod read_immutable;
 mod runs;
 mod schema;
-mod store;
 mod trust;
 
 pub use capabilities::Halted;
@@ -41,10 +41,10 @@ pub use runs::{
 };
 
 use crate::model::FingerprintKey;
+use db::DbThread;
 use liveness::ProcessLock;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use store::DbThread;
 
 /// State of one directory, limited to the rows of one platform.
 ///
@@ -72,7 +72,7 @@ impl Store {
     /// When the directory cannot be created or written, or holds a damaged or newer database.
     pub fn open(dir: &Path, platform: &str) -> Result<Self, StoreError> {
         trust::check(dir)?;
-        store::make_dir(dir)?;
+        db::make_dir(dir)?;
         trust::write_gitignore(dir);
         // Only one process at a time creates files and migrates the schema.
         let opening = lock::lock_for_open(dir)?;

@@ -12,7 +12,7 @@ mod rescan;
 mod scan;
 mod tracked;
 
-pub use git_head::{Checkout, Described, short_commit, uses_reftable};
+pub use git_head::{Checkout, Described, uses_reftable};
 pub use parallel::for_each_index;
 pub use scan::StatCache;
 pub use tracked::is_tracked;

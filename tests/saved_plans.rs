@@ -53,7 +53,8 @@ fn a_saved_plan_is_carried_out_when_nothing_has_moved() {
 
 #[test]
 fn a_saved_plan_is_refused_with_the_name_of_what_changed() {
-    let moves: [(fn(&Scene), &str); 7] = [
+    type Change = fn(&Scene);
+    let moves: [(Change, &str); 7] = [
         (
             |scene| scene.declare("ws_one", &[A, ("beta", "x.example.com")]),
             "ws_one/beta changed in the files",

@@ -135,7 +135,7 @@ fn files(settings: &Settings, reading: &LoadedConfig) -> Finding {
     let commit = match described {
         Some(described) => {
             let files = reading.files().map(|(path, _)| path);
-            format!(", commit {}", tree::short_commit(described.of(files)))
+            format!(", commit {}", report::humanize::short_commit(described.of(files)))
         }
         None if tree::uses_reftable(&settings.root) => {
             ", commit unknown (the Git repository uses reftable, which only the git program reads)".to_owned()

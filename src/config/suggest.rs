@@ -57,22 +57,17 @@ const SYNONYMS: [(&str, &str); 25] = [
 ];
 
 /// Returns the candidate that is meant: the nearest, or the one that other tools call so.
-pub(super) fn meant<'c>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'c str> + Clone,
-) -> Option<&'c str> {
+pub(super) fn meant<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+    let candidates: Vec<&str> = candidates.into_iter().collect();
     let otherwise = || {
         let (_, here) = SYNONYMS.iter().find(|(there, _)| there.eq_ignore_ascii_case(word))?;
-        candidates.clone().into_iter().find(|candidate| candidate == here)
+        candidates.iter().copied().find(|candidate| candidate == here)
     };
-    nearest(word, candidates.clone()).or_else(otherwise)
+    nearest(word, candidates.iter().copied()).or_else(otherwise)
 }
 
 /// Formats `did you mean …?`
-pub(super) fn did_you_mean<'c>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'c str> + Clone,
-) -> Option<String> {
+pub(super) fn did_you_mean<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<String> {
     meant(word, candidates).map(|candidate| format!("did you mean `{}`?", display_key(candidate)))
 }
 

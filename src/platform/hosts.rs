@@ -46,7 +46,7 @@ impl AllowedHosts {
 impl OutOfReach {
     /// Returns true if an error of [`AllowedHosts::resolve`] is this refusal.
     pub(super) fn caused(error: &Error) -> bool {
-        error.get_ref().is_some_and(|cause| cause.is::<Self>())
+        error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Self>)
     }
 }
 

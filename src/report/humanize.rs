@@ -122,6 +122,18 @@ pub fn truncate(text: &str, columns: usize) -> String {
     kept + "…"
 }
 
+/// Shortens a described commit to nine digits, and `-dirty` if it ends so.
+#[must_use]
+pub fn short_commit(described: &str) -> String {
+    const DIGITS: usize = 9;
+    let (commit, dirty) =
+        described.strip_suffix(DIRTY_SUFFIX).map_or((described, ""), |commit| (commit, DIRTY_SUFFIX));
+    format!("{}{dirty}", commit.get(..DIGITS).unwrap_or(commit))
+}
+
+/// Suffix of a commit that differs from what was read, as in `git describe --dirty`.
+pub const DIRTY_SUFFIX: &str = "-dirty";
+
 #[cfg(test)]
 mod tests {
     use super::*;

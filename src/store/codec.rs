@@ -2,7 +2,7 @@
 
 use super::error::DbError;
 use super::inventory::NewIntent;
-use super::{StoreError, store};
+use super::{StoreError, db};
 use crate::model::compress;
 use crate::model::{
     ConfigValue, Definition, IntentKind, ManagedSource, Scope, SentConnect, SourceId, WorkspaceId,
@@ -120,7 +120,7 @@ pub(super) fn decode<T: DeserializeOwned>(text: &str, table: &str) -> Result<T, 
 ///
 /// Such texts are repetitive and compress well.
 pub(super) fn compress(text: String) -> Stored {
-    let is_large = text.len() > usize::from(store::PAGE_SIZE);
+    let is_large = text.len() > usize::from(db::PAGE_SIZE);
     match is_large.then(|| compress::compress(text.as_bytes())).flatten() {
         Some(small) => Stored::Blob(small.into_vec()),
         None => Stored::Text(text),

@@ -300,10 +300,10 @@ impl WorkspaceTx<'_> {
                 journal::write(writing, entry, json)?;
             }
             StoreChange::Quarantine(name, held) => {
-                quarantine::insert(connection, platform, unit, name, held)?
+                quarantine::insert(connection, platform, unit, name, held)?;
             }
             StoreChange::Halt(name, since) => {
-                capabilities::record_halt(connection, platform, unit, name, *since)?
+                capabilities::record_halt(connection, platform, unit, name, *since)?;
             }
             StoreChange::Doubt(since) => capabilities::record_doubt(connection, number, *since)?,
             StoreChange::Upserts(upserts) => capabilities::set_upserts(connection, platform, *upserts)?,

@@ -25,7 +25,7 @@ impl ProcessLock {
         let folder = dir.join("processes");
         let failed =
             |source| StoreError::File { operation: "announce this process in", path: folder.clone(), source };
-        super::store::make_dir(&folder)?;
+        super::db::make_dir(&folder)?;
         remove_stale(&folder);
         let mut random = [0; 8];
         getrandom::fill(&mut random).map_err(|error| failed(io::Error::other(error.to_string())))?;

@@ -1,8 +1,8 @@
 //! Reads of a database file that leave no files behind.
 
 use super::StoreError;
+use super::db::BUSY_TIMEOUT;
 use super::error::DbError;
-use super::store::BUSY_TIMEOUT;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};

@@ -1,6 +1,7 @@
 //! Reads the current commit from Git's own files, and asks Git whether it holds the files that were read.
 
 use super::{TreeFile, git, linked_checkout, scan};
+use crate::report::humanize::DIRTY_SUFFIX;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read as _;
@@ -53,17 +54,6 @@ impl Described {
         if is_dirty { &self.dirty } else { &self.commit }
     }
 }
-
-/// Shortens a described commit to nine digits, and `-dirty` if it ends so.
-#[must_use]
-pub fn short_commit(described: &str) -> String {
-    const DIGITS: usize = 9;
-    let (commit, dirty) = described.strip_suffix(DIRTY).map_or((described, ""), |commit| (commit, DIRTY));
-    format!("{}{dirty}", commit.get(..DIGITS).unwrap_or(commit))
-}
-
-/// Suffix of a commit that differs from what was read, as in `git describe --dirty`.
-const DIRTY: &str = "-dirty";
 
 /// Equal where the same commit is checked out, of the same files.
 impl PartialEq for Checkout {
@@ -135,14 +125,14 @@ impl Checkout {
         let missing = wanted.iter().chain(&files).filter(|file| !compared.differs.contains_key(*file));
         let missing: BTreeSet<_> = missing.cloned().collect();
         if !missing.is_empty() {
-            compared.differs.extend(self.compare(&commit, missing));
+            compared.differs.extend(self.compare(&commit, &missing));
         }
         let differing = files.into_iter().filter(|file| compared.differs.get(file) == Some(&true)).collect();
-        Some(Described { dirty: format!("{commit}{DIRTY}").into(), commit, differing })
+        Some(Described { dirty: format!("{commit}{DIRTY_SUFFIX}").into(), commit, differing })
     }
 
     /// Compares files with those of the commit; a file that is gone must be missing there too.
-    fn compare(&self, commit: &str, files: BTreeSet<Arc<str>>) -> BTreeMap<Arc<str>, bool> {
+    fn compare(&self, commit: &str, files: &BTreeSet<Arc<str>>) -> BTreeMap<Arc<str>, bool> {
         let digest = |file: &Arc<str>| {
             let at = self.files.binary_search_by(|(path, _)| path.cmp(file)).ok()?;
             Some(self.files[at].1)

@@ -76,7 +76,7 @@ fn what_was_connected_when_the_disk_filled_is_told_and_settled_once_there_is_roo
 #[test]
 fn where_no_thread_can_start_the_program_says_so() {
     // So large a stack fits nowhere.
-    let program = Wellspring::new().env("RUST_MIN_STACK", &(1_u64 << 46).to_string());
+    let program = Wellspring::new().env("RUST_MIN_STACK", (1_u64 << 46).to_string());
     let said = Scene::new().here(program, &["validate"]).run();
     assert_eq!(said.code, Some(1), "{said:#?}");
     assert!(said.stderr.contains("cannot start the threads that every command needs"), "{said:#?}");

@@ -328,7 +328,7 @@ fn listen(table: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) -> Op
     address(&written)
         .map_err(|why| {
             let message = "`listen` cannot be used".to_owned();
-            findings.error(Code::InvalidValue, entry.node.span.clone(), message).help(why);
+            findings.error(Code::InvalidValue, entry.node.span, message).help(why);
         })
         .ok()
 }

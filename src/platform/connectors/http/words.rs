@@ -344,7 +344,7 @@ fn collect(value: &Value, depth: u8, found: &mut Vec<String>) {
     match value {
         Value::String(text) if !text.trim().is_empty() => found.push(text.trim().to_owned()),
         Value::Array(items) => {
-            items.iter().take(MAX_REASONS).for_each(|item| collect(item, depth + 1, found))
+            items.iter().take(MAX_REASONS).for_each(|item| collect(item, depth + 1, found));
         }
         Value::Object(fields) => {
             let before = found.len();
