@@ -3,7 +3,7 @@
 //! A file that cannot be read is part of the result, with the reason, so that it is never taken for
 //! absent. A folder that cannot be listed fails the whole read.
 //!
-//! Invariant: interprets no content and runs no program; parsing is the manifest's task.
+//! Invariant: interprets no content and runs no program but Git; parsing is the manifest's task.
 
 mod git;
 mod git_head;

@@ -47,13 +47,13 @@ pub(super) fn report(
 }
 
 fn start(text: &str, error: &Error) -> usize {
-    error.span().map_or(text.len(), |span| span.start.min(text.len()))
+    text.floor_char_boundary(error.span().map_or(text.len(), |span| span.start))
 }
 
 /// Returns the line around a place, without its break.
 fn line_of(text: &str, at: usize) -> Range<usize> {
-    let start = text.as_bytes()[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-    let end = text.as_bytes()[at..].iter().position(|byte| *byte == b'\n').map_or(text.len(), |end| at + end);
+    let start = text[..at].rfind('\n').map_or(0, |end| end + 1);
+    let end = text[at..].find('\n').map_or(text.len(), |end| at + end);
     start..end
 }
 
@@ -80,7 +80,7 @@ fn causes<'e>(text: &str, errors: &'e [Error]) -> Vec<&'e Error> {
         let headers = between.into_iter().flat_map(|between| between.split(|byte| *byte == b'\n').skip(1));
         below_a_repeated_header &= !headers.into_iter().any(is_header);
         let follows = below_a_repeated_header && is_repeated(error);
-        let line = bytes[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let line = text[..at].rfind('\n').map_or(0, |end| end + 1);
         below_a_repeated_header |= is_header(&bytes[line..]) && is_repeated(error);
         !follows
     };
@@ -89,7 +89,9 @@ fn causes<'e>(text: &str, errors: &'e [Error]) -> Vec<&'e Error> {
 
 /// Returns the cause of all errors if the file has another format, or is half merged.
 fn cause(text: &str, root: &toml::Spanned<DeTable<'_>>, errors: &[Error]) -> Option<Cause> {
-    const EXAMPLE: &str = "`wellspring explain W002` shows a file in TOML";
+    const JSON: &str = "`wellspring explain W002` shows a file in TOML";
+    const YAML: &str =
+        "TOML writes `key = value`; `key: value` is YAML. `wellspring explain W002` shows a file in TOML";
     if let Some((at, end)) = conflict(text) {
         return Some(Cause {
             at,
@@ -109,12 +111,12 @@ fn cause(text: &str, root: &toml::Spanned<DeTable<'_>>, errors: &[Error]) -> Opt
     let is_content = |line: &&str| !line.trim().is_empty() && !line.trim_start().starts_with('#');
     let line = text.lines().find(is_content)?;
     let at = line.as_ptr().addr() - text.as_ptr().addr();
-    let what = match line.trim() {
-        line if line.starts_with('{') => "this file is JSON, not TOML",
-        line if line == "---" || is_yaml(line) => "this file is YAML, not TOML",
+    let (what, help) = match line.trim() {
+        line if line.starts_with('{') => ("this file is JSON, not TOML", JSON),
+        line if line == "---" || is_yaml(line) => ("this file is YAML, not TOML", YAML),
         _ => return None,
     };
-    Some(Cause { at: at..at + line.trim_end().len(), what, also: None, help: EXAMPLE })
+    Some(Cause { at: at..at + line.trim_end().len(), what, also: None, help })
 }
 
 /// Returns the first conflict marker of Git, and the last line of the conflict.
@@ -152,13 +154,14 @@ fn sources_twice(
         inside.is_some_and(|inside| inside.trim().is_empty())
     });
     let header = |error: &Error| {
-        let line = line_of(text, error.span()?.start.min(text.len()));
+        let line = line_of(text, start(text, error));
         let header = text[line.clone()].trim_start().trim_start_matches('[').trim_start();
         let rest = header.strip_prefix("sources")?.trim_start();
         rest.starts_with('.').then(|| line.start..line.start + text[line].trim_end().len())
     };
-    let first = errors.iter().find_map(header)?;
-    is_empty.then(|| (key.span().start..value.span().end, first))
+    // Looking up the line of each error is quadratic in a long line, so do it for empty `sources` only.
+    let first = errors.iter().take(if is_empty { MOST } else { 0 }).find_map(header)?;
+    Some((key.span().start..value.span().end, first))
 }
 
 /// Returns true if the line is `key: value`.
