@@ -42,7 +42,7 @@ pub(super) async fn recreate(
             run.apply.state.halted().await?.filter(|halted| halted.blocks_replacements((run.apply.now)()))
         {
             let why = format!(
-                "the platform refuses to replace it in place, and {}/{}, which was cleaned up to be connected anew, could \
+                "the platform refuses to replace it in place, and {}/{}, which was cleaned up to be connected again, could \
                  not be put back at {}: no other source is taken away for that within an hour, nor before it is back",
                 halted.unit,
                 halted.name,
@@ -167,7 +167,8 @@ fn removed(run: &ApplyRun<'_>, action: &Action, old: &SourceId) -> JournalEntry 
     JournalEntry {
         action: "cleanup".into(),
         source_id: Some(old.clone()),
-        reason: "the platform refuses to replace it in place; it is connected anew".to_owned(),
+        reason: "the platform refuses to replace it in place; it is cleaned up and connected again"
+            .to_owned(),
         removal: true,
         mends_drift: false,
         ..run.entry(action, None)

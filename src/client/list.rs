@@ -114,7 +114,7 @@ fn find_more_sign(name: &str, raw: &RawValue, rows: usize) -> Option<String> {
     let short = Some(raw.get()).filter(|text| text.len() <= 1000);
     let value = short.and_then(|text| serde_json::from_str(text).ok()).unwrap_or(Value::Bool(true));
     signals_more(&plain, &value, rows, true)
-        .then(|| format!("`{}` stands beside `data`", super::message::printable(name)))
+        .then(|| format!("`{}` is present beside `data`", super::message::printable(name)))
 }
 
 /// `outermost`: the field is next to `data`, not within `meta` or the like.

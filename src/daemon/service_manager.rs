@@ -102,7 +102,7 @@ impl ServiceManager {
         if let Err(error) = told
             && !std::mem::replace(&mut self.failure_logged, true)
         {
-            tracing::warn!(%error, "could not tell the service manager (NOTIFY_SOCKET) how things stand");
+            tracing::warn!(%error, "could not send the status to the service manager (NOTIFY_SOCKET)");
         }
     }
 }

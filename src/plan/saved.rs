@@ -109,7 +109,7 @@ impl fmt::Display for StalePlan {
             }
             Self::Key => write!(
                 f,
-                "the plan was made with another fingerprint key, so it cannot be told whether the secrets \
+                "the plan was made with another fingerprint key, so it is unknown whether the secrets \
                  are the same: apply it with the state directory it was made with; nothing was done"
             ),
             Self::Changed(differences) => {

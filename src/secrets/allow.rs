@@ -69,7 +69,7 @@ impl Allow {
             Destination::Host(host) if hosts.iter().any(|pattern| pattern.is_match(host)) => None,
             Destination::Host(host) => Some(format!("may not go to the host {host}")),
             Destination::Ambiguous(key) => {
-                Some(format!("may go to certain hosts only, and which one `{key}` names cannot be told"))
+                Some(format!("may go to certain hosts only, and the host that `{key}` names is unknown"))
             }
         })
     }
