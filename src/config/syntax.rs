@@ -7,7 +7,7 @@ use std::ops::Range;
 use toml::de::{DeTable, Error};
 
 /// Maximum number of syntax errors that are reported in a file, because later ones follow from earlier ones.
-const MOST: usize = 20;
+const MAX_ERRORS: usize = 20;
 
 /// Quotes that word processors write in the place of `"` and `'`.
 const TYPOGRAPHIC: [char; 10] = ['“', '”', '„', '‟', '‘', '’', '‚', '‛', '«', '»'];
@@ -84,7 +84,7 @@ fn causes<'e>(text: &str, errors: &'e [Error]) -> Vec<&'e Error> {
         below_a_repeated_header |= is_header(&bytes[line..]) && is_repeated(error);
         !follows
     };
-    sorted.into_iter().filter(is_cause).take(MOST).collect()
+    sorted.into_iter().filter(is_cause).take(MAX_ERRORS).collect()
 }
 
 /// Returns the cause of all errors if the file has another format, or is half merged.
@@ -160,7 +160,7 @@ fn sources_twice(
         rest.starts_with('.').then(|| line.start..line.start + text[line].trim_end().len())
     };
     // Looking up the line of each error is quadratic in a long line, so do it for empty `sources` only.
-    let first = errors.iter().take(if is_empty { MOST } else { 0 }).find_map(header)?;
+    let first = errors.iter().take(if is_empty { MAX_ERRORS } else { 0 }).find_map(header)?;
     Some((key.span().start..value.span().end, first))
 }
 

@@ -25,7 +25,7 @@ const KIND: &str = "wellspring plan";
 const MAX_REASON_LENGTH: usize = 300;
 
 /// Maximum number of differences in a message, because all sources may have changed.
-const MOST_DIFFERENCES: usize = 8;
+const MAX_DIFFERENCES: usize = 8;
 
 /// Contents of a saved plan file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,7 +113,7 @@ impl fmt::Display for StalePlan {
                  are the same: apply it with the state directory it was made with; nothing was done"
             ),
             Self::Changed(differences) => {
-                let more = differences.len().saturating_sub(MOST_DIFFERENCES);
+                let more = differences.len().saturating_sub(MAX_DIFFERENCES);
                 let shown = differences[..differences.len() - more].join("; ");
                 write!(f, "since the plan was saved, {shown}")?;
                 if more > 0 {

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 /// Maximum time that Git may take, because what is recorded of a write waits for it.
-const LONGEST: Duration = Duration::from_secs(2);
+const GIT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Returns the commit of `HEAD`, for every format of the branches.
 pub(super) fn head(git: &Path) -> Option<String> {
@@ -90,7 +90,7 @@ fn ask(git: &Path, command: &[&str], questions: String) -> Option<Vec<u8>> {
         let read = stdout.read_to_end(&mut text);
         answered.send(read.map(|_| text))
     });
-    let answer = answer.recv_timeout(LONGEST).ok();
+    let answer = answer.recv_timeout(GIT_TIMEOUT).ok();
     if answer.is_none() {
         child.kill().ok()?;
     }
