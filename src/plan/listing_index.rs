@@ -1,6 +1,7 @@
 //! Index of listed rows by name.
 
 use crate::model::{ObservedSource, SourceId, SourceName};
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 
 /// A listing, sorted by name.
@@ -37,16 +38,22 @@ impl<'a> ListingIndex<'a> {
     }
 }
 
-/// The listing without ids that several different rows bear: such an id identifies no row, and a cleanup by it could take
-/// another's source away. `None` when there is none, as it should be.
+/// Returns the listing without the ids that several different rows share; `None` if there are none.
+///
+/// A shared id identifies no row: a cleanup by it could remove the source of another.
 pub(super) fn without_shared_ids(listing: &[ObservedSource]) -> Option<Vec<ObservedSource>> {
     let mut rows: HashMap<&SourceId, &ObservedSource> = HashMap::with_capacity(listing.len());
     let mut shared: BTreeSet<&SourceId> = BTreeSet::new();
     for row in listing {
-        if let Some(id) = &row.id
-            && *rows.entry(id).or_insert(row) != row
-        {
-            shared.insert(id);
+        let Some(id) = &row.id else { continue };
+        match rows.entry(id) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(row);
+            }
+            Entry::Occupied(first) if *first.get() != row => {
+                shared.insert(id);
+            }
+            Entry::Occupied(_) => {}
         }
     }
     let tells = |row: &ObservedSource| row.id.clone().filter(|id| !shared.contains(id));
