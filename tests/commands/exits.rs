@@ -27,9 +27,10 @@ fn zero_when_done_and_two_when_changes_are_pending_and_asked_for() {
 fn three_for_a_broken_file_while_the_others_are_served() {
     let scene = Scene::new();
     scene.declare("ws_one", &[A]);
-    scene
-        .tree
-        .write("workspaces/broken.toml", "[workspace]\nid = \"ws_two\"\n\n[sources.x]\ntyp = \"file\"\n");
+    scene.tree.write(
+        "workspaces/broken.toml",
+        "[workspace]\nid = \"ws_two\"\n\n[sources.x]\ntyp = \"file\"\nprotect = 1\n",
+    );
     let validate = scene.wellspring(&["validate"]);
     check(&validate, 3, "");
     let printed = format!("{}{}", validate.stdout, validate.stderr);

@@ -140,7 +140,7 @@ fn what_a_gateway_refuses_after_the_platform_acted_is_looked_for_and_not_sent_ag
             scene.platform.script("connect", fault.clone());
             if echo == EchoManner::Nothing {
                 // A row that is listed by name alone may be someone else's that the list before had hidden.
-                let not_ours = |_| scene.wellspring(&["apply", "-y"]).stdout.contains("not ours");
+                let not_ours = |_| scene.wellspring(&["apply", "-y"]).stdout.contains("an unmanaged source");
                 assert!((0..2).any(not_ours), "fault {n}");
                 let settings = scene.tree.read("wellspring.toml");
                 scene.tree.write("wellspring.toml", &format!("{settings}adopt = \"by-name\"\n"));
