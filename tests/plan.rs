@@ -6,4 +6,5 @@ mod plan {
     mod cases;
     mod mutations;
     mod properties;
+    mod recovery;
 }

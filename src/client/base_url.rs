@@ -43,7 +43,7 @@ impl fmt::Display for InvalidBaseUrl {
 impl std::error::Error for InvalidBaseUrl {}
 
 impl BaseUrl {
-    /// Parses a base URL, with or without `/api/v1` and trailing slashes.
+    /// Parses a base URL, with or without `/api/v1` or `/api/v1/data` and trailing slashes.
     ///
     /// # Errors
     /// When the text is not a plain `http` or `https` URL.
@@ -62,6 +62,7 @@ impl BaseUrl {
         let loopback = host == "localhost"
             || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
         let trimmed = url.as_str().trim_end_matches('/');
+        let trimmed = trimmed.strip_suffix("/api/v1/data").unwrap_or(trimmed);
         let text = trimmed.strip_suffix("/api/v1").unwrap_or(trimmed).trim_end_matches('/').to_owned();
         let url = Url::parse(&text).map_err(|_| InvalidBaseUrl::NotAUrl)?;
         Ok(Self { text, url, loopback })
@@ -119,6 +120,7 @@ mod tests {
             "https://px.example.com/jarvispy/org/user/",
             "https://px.example.com/jarvispy/org/user/api/v1",
             "https://px.example.com/jarvispy/org/user/api/v1//",
+            "https://px.example.com/jarvispy/org/user/api/v1/data/",
             " HTTPS://PX.example.com:443/jarvispy/org/user ",
         ] {
             assert_eq!(
