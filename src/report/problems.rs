@@ -42,8 +42,9 @@ impl Problems {
         if !self.rejected.is_empty() {
             let files = humanize::count(self.rejected.len(), "file");
             let names = named(self.rejected.iter().map(|file| escape::terminal_line(file)).collect());
+            let whose = if self.rejected.len() == 1 { "its" } else { "their" };
             let what =
-                format!("{files} rejected because of errors, so their sources are not planned: {names}");
+                format!("{files} rejected because of errors, so {whose} sources are not planned: {names}");
             lines.push((Gravity::Error, what));
         }
         let failed = failed_tests(plan);

@@ -1,6 +1,7 @@
-//! Tests of HTTP/2: requests refused by a graceful GOAWAY are sent again.
+//! Tests of HTTP/2: requests refused by a graceful GOAWAY are sent again, others are not.
 //!
-//! The server guarantees that requests after its last stream were not carried out.
+//! The server guarantees that requests after its last stream were not carried out. It guarantees nothing for a
+//! stream that it resets later.
 
 use super::support::Wellspring;
 use std::path::Path;
@@ -15,6 +16,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
@@ -30,9 +32,11 @@ const CONNECTED: &str =
     r#"{"status":"success","message":"","data":{"connected_sources":[{"id":"s1","name":"a"}],"errors":[]}}"#;
 const LISTED: &str = r#"{"status":"success","message":"","data":[{"id":"s1","name":"a","type":"csv"}]}"#;
 
-/// A platform that turns the first write away.
+/// A platform that answers the first write with no response.
 #[derive(Default)]
 struct Platform {
+    /// Carries out the first write and resets its stream, instead of turning it away.
+    acts: bool,
     writes: AtomicUsize,
     connected: AtomicBool,
 }
@@ -69,7 +73,14 @@ impl Platform {
                     }
                 }
                 DATA if flags & END != 0 => {
-                    if self.writes.fetch_add(1, Ordering::SeqCst) == 0 {
+                    let is_first = self.writes.fetch_add(1, Ordering::SeqCst) == 0;
+                    if is_first && self.acts {
+                        self.connected.store(true, Ordering::SeqCst);
+                        let internal_error = 2_u32.to_be_bytes();
+                        stream.write_all(&frame(RST_STREAM, 0, id, &internal_error)).await?;
+                        continue;
+                    }
+                    if is_first {
                         let no_error = [u32::to_be_bytes(last), [0; 4]].concat();
                         stream.write_all(&frame(GOAWAY, 0, 0, &no_error)).await?;
                         return stream.shutdown().await;
@@ -110,8 +121,8 @@ fn certificate(place: &Path) {
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_write_above_the_last_stream_is_sent_again() {
+/// Runs `apply` of one source; returns its exit code and the number of writes that the platform received.
+async fn apply(platform: Platform) -> (Option<i32>, usize) {
     let place = tempfile::tempdir().unwrap();
     certificate(place.path());
     let chain = CertificateDer::from_pem_file(place.path().join("c.crt")).unwrap();
@@ -122,7 +133,7 @@ async fn a_write_above_the_last_stream_is_sent_again() {
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let platform = Arc::new(Platform::default());
+    let platform = Arc::new(platform);
     let serving = Arc::clone(&platform);
     tokio::spawn(async move {
         while let Ok((connection, _)) = listener.accept().await {
@@ -152,6 +163,16 @@ async fn a_write_above_the_last_stream_is_sent_again() {
             .run()
     });
     let apply = run.await.unwrap();
-    assert_eq!(apply.code, Some(0), "{apply:#?}");
-    assert_eq!(platform.writes.load(Ordering::SeqCst), 2);
+    (apply.code, platform.writes.load(Ordering::SeqCst))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_above_the_last_stream_is_sent_again() {
+    assert_eq!(apply(Platform::default()).await, (Some(0), 2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_whose_stream_is_reset_afterwards_is_not_sent_again() {
+    let (_, writes) = apply(Platform { acts: true, ..Platform::default() }).await;
+    assert_eq!(writes, 1);
 }
