@@ -27,8 +27,8 @@ use wellspring::report::{self, ReportInput, Style};
 /// Instructions of each stage relative to the yardstick.
 ///
 /// Parsing weighs each file and searches for many kinds of secrets; a listing is compared by value and in any
-/// order; a plan contains the attributes of new sources. Recovery compares what a row shows with what was sent, because
-/// its name proves nothing.
+/// order; a plan contains the attributes of new sources. Recovery compares the definition of a row with the one that
+/// was sent, because a name proves nothing.
 const EXPECTED: [(&str, f64); 5] =
     [("parse", 4.78), ("decode", 0.79), ("reckon", 3.83), ("diff", 0.96), ("render", 9.49)];
 

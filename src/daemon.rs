@@ -1,7 +1,7 @@
 //! The daemon's event loop: receives events, starts passes and syncs.
 //!
 //! Invariant: a trigger decides when to run, never the extent of the work; every pass lists the whole unit.
-//! The modules `scheduler` (scheduler), `settle` and `connection_tests` decide which work is due and use no runtime; `turn`
+//! The modules `scheduler`, `settle` and `connection_tests` decide which work is due and use no runtime; `event_loop`
 //! starts the work, and this file waits for events.
 
 mod connection_tests;

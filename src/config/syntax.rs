@@ -175,7 +175,7 @@ fn report_one(document: u32, error: &Error, findings: &mut DiagnosticSink<'_, '_
     let text = findings.documents[document as usize].text;
     let range = error.span().unwrap_or(text.len()..text.len());
     let at = start(text, error);
-    // The place of what is missing at the end of a line is there, not across the line break.
+    // An element that is missing at the end of a line is reported there, not after the line break.
     let at_break = text.as_bytes().get(range.start).is_some_and(|byte| matches!(byte, b'\n' | b'\r'));
     let end = if at_break { range.start } else { range.end.max(range.start) };
     let place = Span::new(document, &(range.start..end));

@@ -96,10 +96,10 @@ pub(super) fn contradictions(applied: &LastApplied, row: &ObservedSource) -> Vec
     applied.definition.leaves().into_iter().filter(differs).map(|(path, _)| path).collect()
 }
 
-/// Returns what was applied with the echo of a row that is first seen late, or without a response.
+/// Records the readback of a row that is first listed late, or whose connect got no response.
 ///
-/// Another value than was applied is then more likely someone's edit than the platform's own form of it, and shows
-/// as drift.
+/// A value other than the applied one is then more likely someone's edit than the platform's own form of it, so it
+/// counts as drift.
 pub(super) fn record_late_readback(
     applied: LastApplied,
     row: &ObservedSource,

@@ -1,8 +1,8 @@
-//! A saved plan: hashes of what it was made from, and what it does to each source.
+//! A saved plan: hashes of its inputs, and its action for each source.
 //!
-//! `apply FILE` plans again, and goes on only if that plan is made from the same and does the same: the files, the
-//! rows, the inventory, the policy, and the secrets (by their keyed fingerprints). Times, wording and the place of
-//! the directory take no part. No value of any source is in it.
+//! `apply FILE` plans again and continues only if inputs and actions are the same. Inputs are the files, the rows,
+//! the inventory, the policy, and the secrets (by their keyed fingerprints), but not times, wording and the path of
+//! the directory. A saved plan contains no value of any source.
 
 use super::{PlanInput, SecretState, WorkspacePlan, compare_unmanaged};
 use crate::model::{

@@ -131,7 +131,7 @@ pub fn short_commit(described: &str) -> String {
     format!("{}{dirty}", commit.get(..DIGITS).unwrap_or(commit))
 }
 
-/// Suffix of a commit that differs from what was read, as in `git describe --dirty`.
+/// Suffix of a commit whose files differ from those that were read, as in `git describe --dirty`.
 pub const DIRTY_SUFFIX: &str = "-dirty";
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-/// Maximum time that Git may take, because what is recorded of a write waits for it.
+/// Maximum wait for Git, because the journal entry of a write waits for its response.
 const GIT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Returns the commit of `HEAD`, for every format of the branches.
