@@ -14,33 +14,28 @@
 //! `validate` stops after Desired, `plan` after the plan. `run` adds only the triggers: a file
 //! event, a timer, a signal, a due schedule.
 //!
+//! The core is `wellspring-core` in `crates/core`, re-exported here; the local platform is
+//! `wellspring-platform` in `crates/platform`.
+//!
 //! Invariant: imports point down only; `tests/architecture.rs` checks it.
 
-// core
-pub mod config;
-pub mod model;
-pub mod plan;
-pub mod report;
-pub mod schedule;
-pub mod sensitive;
+pub use wellspring_core::{config, model, plan, report, schedule, zones};
+#[cfg(feature = "local-platform")]
+pub use wellspring_platform as platform;
 
-// shell
 pub mod apply;
 pub mod cli;
 pub mod client;
 pub mod daemon;
-pub mod http_serve;
 pub mod load;
 pub mod observe;
-#[cfg(feature = "local-platform")]
-pub mod platform;
 pub mod reconcile;
 pub mod secrets;
 pub mod settings;
 pub mod store;
 pub mod sync;
 pub mod telemetry;
+pub mod time_zones;
 pub mod tree;
 pub mod watch;
 pub mod webhooks;
-pub mod zones;

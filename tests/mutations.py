@@ -52,7 +52,13 @@ def run(arguments):
 
 def arguments_of(test):
     target, _, only = test.partition(":")
-    return [*(["--lib"] if target == "lib" else ["--test", target]), *filter(None, [only])]
+    if target == "lib":
+        chosen_target = ["--lib"]
+    elif target.startswith("wellspring-"):
+        chosen_target = ["--package", target]
+    else:
+        chosen_target = ["--test", target]
+    return [*chosen_target, *filter(None, [only])]
 
 
 def check_unchanged():

@@ -2,7 +2,6 @@
 
 use super::forms::SecretForm;
 use crate::model::{ResolvedSource, looks_secret, wipe};
-use crate::sensitive::{find_secrets, is_secret, masked, masked_text, name_for_next, named_value};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -12,6 +11,7 @@ use std::fmt::Write as _;
 use std::hash::BuildHasher as _;
 use std::ops::Range;
 use std::sync::OnceLock;
+use wellspring_sensitive::{find_secrets, is_secret, masked, masked_text, name_for_next, named_value};
 
 /// Maximum length in characters: some sentences, but no stack trace or HTML page.
 const MAX_MESSAGE_LEN: usize = 500;

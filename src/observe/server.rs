@@ -9,7 +9,6 @@ use super::page::{ICON, OverviewPage, STYLE, SourcePage, WorkspacePage};
 use super::plot;
 use super::view::{ChangeRow, FailedWorkspace, PageContext, PageView, SourceRow, WorkspaceView};
 use super::{Snapshot, SnapshotReceiver, health};
-use crate::http_serve::{self, ServerLimits};
 use crate::model::{SourceName, WorkspaceRef};
 use crate::store::{HistoryFilter, JournalFilter, JournalRow, RunRecord, Store};
 use askama::Template;
@@ -27,6 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
+use wellspring_http_serve::{self as http_serve, ServerLimits};
 
 /// Limits for browsers, a scraper and a few probes.
 const SERVER_LIMITS: ServerLimits =

@@ -5,9 +5,9 @@
 //! Every other text counts as a host, because the platform may use it in any way.
 
 use crate::model::{ConfigValue, Definition, Segment, SortedMap};
-use crate::sensitive;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use wellspring_sensitive as sensitive;
 
 /// A possible destination of a source.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,0 +1,18 @@
+//! The core of Wellspring: values in, values out.
+//!
+//! ```text
+//! files ──▶ config ───▶ Desired ──┐
+//!           model::Observed ──────┼─▶ plan ──▶ guard ──▶ ApprovedPlan ──▶ report
+//!           model::Inventory ─────┘
+//!           schedule ──▶ due
+//! ```
+//!
+//! Invariant: no I/O, no async, no clock, no environment. `Cargo.toml` names no crate that performs
+//! I/O, and `clippy.toml` refuses the standard library's.
+
+pub mod config;
+pub mod model;
+pub mod plan;
+pub mod report;
+pub mod schedule;
+pub mod zones;

@@ -1,0 +1,386 @@
+//! JSON files: a document with an array of records, or one record per line.
+
+use std::collections::BTreeMap;
+use std::io::BufReader;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use super::changes::{Changes, OTHER_CURSOR, RecordKey};
+use super::exact::record;
+use super::file::{AppendOnlyReader, DataFile, FileCursor, Limited, LineEnd};
+use super::records::{Flow, for_each_record};
+use super::{
+    ConfigError, ConfigFields, Connector, ConnectorContext, ReadError, ReadOptions, RowSink, SourceColumn,
+    SourceTable, WriteMode,
+};
+use crate::order::Extent;
+
+/// Number of records examined to determine the columns.
+const SAMPLE: usize = 100;
+
+/// Layout of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum JsonLayout {
+    Document,
+    Lines,
+}
+
+/// Reads the configuration.
+///
+/// Fields: `path` (or `file`); `records`, a JSON pointer to the array; `key`, the field that
+/// identifies records; `table` (name of the file).
+pub(super) fn open(
+    fields: ConfigFields<'_>,
+    layout: JsonLayout,
+    reach: &ConnectorContext,
+) -> Result<Box<dyn Connector>, ConfigError> {
+    let named = DataFile::read(fields, &["path", "file"], reach)?;
+    let path = match layout {
+        JsonLayout::Document => fields.pointer("records")?.unwrap_or_default(),
+        JsonLayout::Lines => Vec::new(),
+    };
+    let key = RecordKey::read(fields)?;
+    let table = fields.text("table")?.map_or_else(|| named.stem(), str::to_owned);
+    Ok(Box::new(JsonFile { named, layout, path, key, table }))
+}
+
+struct JsonFile {
+    named: DataFile,
+    layout: JsonLayout,
+    path: Vec<String>,
+    key: RecordKey,
+    table: String,
+}
+
+/// Position of a read.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum JsonPosition {
+    Lines {
+        mark: FileCursor,
+        lines: u64,
+    },
+    Records {
+        watermark: Value,
+        /// Line of the last record if it was incomplete.
+        unfinished_line: Option<u64>,
+    },
+}
+
+impl Connector for JsonFile {
+    fn test(&self) -> Result<String, ReadError> {
+        let mut count = 0;
+        self.each(&mut |_| {
+            count += 1;
+            Ok(if count == SAMPLE { Flow::Break } else { Flow::Continue })
+        })?;
+        Ok(format!("read the JSON file: {}{count} records", if count == SAMPLE { "at least " } else { "" }))
+    }
+
+    fn schema(&self) -> Result<Vec<SourceTable>, ReadError> {
+        let mut shape = JsonShape::default();
+        self.each(&mut |raw| {
+            shape.add(&record(&raw).map_err(|error| self.named.content_error(error))?);
+            Ok(if shape.record_count == SAMPLE { Flow::Break } else { Flow::Continue })
+        })?;
+        Ok(vec![shape.table(&self.table)])
+    }
+
+    fn read(
+        &self,
+        since: Option<&Value>,
+        options: &ReadOptions,
+        intake: &mut dyn RowSink,
+    ) -> Result<Value, ReadError> {
+        // Lines are counted unless a key or cursor detects new records.
+        if self.layout == JsonLayout::Lines && self.key.is_empty() && options.cursor.is_none() {
+            self.read_lines(since, options, intake)
+        } else {
+            self.read_records(since, options, intake)
+        }
+    }
+}
+
+impl JsonFile {
+    /// Reads the lines after the previous position, or all if those before changed.
+    fn read_lines(
+        &self,
+        since: Option<&Value>,
+        options: &ReadOptions,
+        intake: &mut dyn RowSink,
+    ) -> Result<Value, ReadError> {
+        let before = since.and_then(|position| JsonPosition::deserialize(position).ok());
+        let changed = matches!(before, Some(JsonPosition::Lines { .. }));
+        if let Some(JsonPosition::Lines { mark, lines }) = before {
+            let mut resumed = self.lines()?;
+            if resumed.growing.skip(&mark).map_err(|error| self.named.unreadable(&error))? {
+                (resumed.read, resumed.complete_lines) = (lines, lines);
+                intake.begin_table(&self.table, WriteMode::Upsert)?;
+                return self.read_new_lines(resumed, Some(&mark), options, intake);
+            }
+        }
+        let mut lines = self.lines()?;
+        if let Some(since) = since {
+            if matches!(lines.peek(&self.named)?, None | Some(Extent::More)) {
+                intake.add_note(self.named.emptied());
+                return Ok(since.clone());
+            }
+            intake.add_note(if changed { self.named.replaced() } else { OTHER_CURSOR.to_owned() });
+        }
+        intake.begin_table(&self.table, WriteMode::Replace)?;
+        self.read_new_lines(lines, None, options, intake)
+    }
+
+    /// Forwards the lines up to the end of the file or an incomplete one.
+    fn read_new_lines(
+        &self,
+        mut lines: JsonLines,
+        before: Option<&FileCursor>,
+        options: &ReadOptions,
+        intake: &mut dyn RowSink,
+    ) -> Result<Value, ReadError> {
+        // The stored version of an unterminated last line is replaced by its current text.
+        let mut identity = before.map(FileCursor::last_record_identity);
+        let mut unfinished = false;
+        while let Some((raw, extent)) = lines.next(&self.named)? {
+            if extent == Extent::More {
+                unfinished = true;
+                if !options.incremental || lines.growing.mark(true).is_stalled(before) {
+                    return Err(lines.unfinished(&self.named));
+                }
+                intake.add_note(self.named.unfinished(lines.read));
+                break;
+            }
+            if extent == Extent::Unknown {
+                identity = Some(lines.growing.mark(false).last_record_identity());
+            }
+            let row = record(&raw).map_err(|error| self.named.content_error(error))?;
+            intake.push_row(&Value::Object(row).to_string(), identity.take().as_deref())?;
+            lines.accept(extent);
+        }
+        if unfinished && let Some(gone) = identity {
+            intake.remove_row(&gone)?;
+        }
+        let position =
+            JsonPosition::Lines { mark: lines.growing.mark(unfinished), lines: lines.complete_lines };
+        Ok(serde_json::to_value(position).unwrap_or(Value::Null))
+    }
+
+    fn read_records(
+        &self,
+        since: Option<&Value>,
+        options: &ReadOptions,
+        intake: &mut dyn RowSink,
+    ) -> Result<Value, ReadError> {
+        let before = since.and_then(|position| JsonPosition::deserialize(position).ok());
+        let (before, stuck_at) = match before {
+            Some(JsonPosition::Records { watermark, unfinished_line }) => (Some(watermark), unfinished_line),
+            _ => (None, None),
+        };
+        let mut changes = Changes::resume(before.as_ref(), since.is_some(), &self.table, &self.key, options);
+        let mut take = |raw: &RawValue, intake: &mut dyn RowSink| {
+            changes.record(record(raw).map_err(|error| self.named.content_error(error))?, intake)
+        };
+        let mut unfinished_line = None;
+        if self.layout == JsonLayout::Lines {
+            let mut lines = self.lines()?;
+            while let Some((raw, extent)) = lines.next(&self.named)? {
+                if extent == Extent::More {
+                    unfinished_line = Some(lines.read);
+                    if !options.incremental || stuck_at == unfinished_line {
+                        return Err(lines.unfinished(&self.named));
+                    }
+                    intake.add_note(self.named.unfinished(lines.read));
+                    break;
+                }
+                take(&raw, intake)?;
+                lines.accept(extent);
+            }
+        } else {
+            self.each(&mut |raw| take(&raw, intake).map(|()| Flow::Continue))?;
+        }
+        let Some(watermark) = changes.finish(intake)? else { return Ok(since.cloned().unwrap_or_default()) };
+        let watermark = serde_json::to_value(watermark).unwrap_or(Value::Null);
+        let position = JsonPosition::Records { watermark, unfinished_line };
+        Ok(serde_json::to_value(position).unwrap_or(Value::Null))
+    }
+
+    fn lines(&self) -> Result<JsonLines, ReadError> {
+        let growing =
+            AppendOnlyReader::new(self.named.open()?).map_err(|error| self.named.unreadable(&error))?;
+        Ok(JsonLines { growing, line: Vec::new(), read: 0, complete_lines: 0, pending: None })
+    }
+
+    /// Calls `take` for every record in either layout.
+    fn each(&self, take: &mut dyn FnMut(Box<RawValue>) -> Result<Flow, ReadError>) -> Result<(), ReadError> {
+        if self.layout == JsonLayout::Lines {
+            let mut lines = self.lines()?;
+            while let Some((raw, extent)) = lines.next(&self.named)? {
+                if extent == Extent::More {
+                    return Err(lines.unfinished(&self.named));
+                }
+                if take(raw)? == Flow::Break {
+                    break;
+                }
+                lines.accept(extent);
+            }
+            return Ok(());
+        }
+        let document = Limited::new(self.named.open()?).map_err(|error| self.named.unreadable(&error))?;
+        let size = document.record();
+        let read = for_each_record(BufReader::new(RowSkipper::new(document)), &self.path, &mut |raw| {
+            size.set(0);
+            take(raw)
+        })?;
+        match read {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                Err(self.named.content_error(format!("there is nothing at /{}", self.path.join("/"))))
+            }
+            Err(error) => Err(self.named.content_error(error)),
+        }
+    }
+}
+
+/// Iterator over the lines of a file, one record each.
+struct JsonLines {
+    growing: AppendOnlyReader,
+    line: Vec<u8>,
+    read: u64,
+    /// Number of complete lines.
+    complete_lines: u64,
+    /// Line to return by the next call of [`Lines::next`].
+    pending: Option<(Box<RawValue>, Extent)>,
+}
+
+impl JsonLines {
+    /// Reads the next record; `None` at the end of the file.
+    ///
+    /// An incomplete last line is returned as null with [`Extent::More`].
+    fn next(&mut self, named: &DataFile) -> Result<Option<(Box<RawValue>, Extent)>, ReadError> {
+        if let Some(pending) = self.pending.take() {
+            return Ok(Some(pending));
+        }
+        loop {
+            self.line.clear();
+            let ended = self.growing.line(LineEnd::LineFeed, &mut self.line);
+            let ended = ended.map_err(|error| named.unreadable(&error))?;
+            if self.line.is_empty() {
+                return Ok(None);
+            }
+            self.read += 1;
+            let first = self.read == 1;
+            let text = self.line.strip_prefix(b"\xef\xbb\xbf").filter(|_| first).unwrap_or(&self.line);
+            if text.trim_ascii().is_empty() {
+                if ended {
+                    self.accept(Extent::Complete);
+                    continue;
+                }
+                return Ok(None);
+            }
+            return match serde_json::from_slice::<Box<RawValue>>(text) {
+                Ok(raw) => Ok(Some((raw, if ended { Extent::Complete } else { Extent::Unknown }))),
+                Err(error) if !ended && error.is_eof() => Ok(Some((RawValue::NULL.to_owned(), Extent::More))),
+                Err(error) => Err(named.content_error(format!("line {} is not JSON: {error}", self.read))),
+            };
+        }
+    }
+
+    /// Like [`Lines::next`], but the next call returns the same line.
+    fn peek(&mut self, named: &DataFile) -> Result<Option<Extent>, ReadError> {
+        self.pending = self.next(named)?;
+        Ok(self.pending.as_ref().map(|(_, extent)| *extent))
+    }
+
+    /// Counts the line if it is complete.
+    fn accept(&mut self, extent: Extent) {
+        if extent == Extent::Complete {
+            self.growing.accept(&self.line);
+            self.complete_lines = self.read;
+        }
+    }
+
+    fn unfinished(&self, named: &DataFile) -> ReadError {
+        named.content_error(format!(
+            "line {} breaks off; it is read once its writer has finished it",
+            self.read
+        ))
+    }
+}
+
+/// Columns of the examined records.
+#[derive(Default)]
+pub(super) struct JsonShape {
+    pub(super) record_count: usize,
+    columns: BTreeMap<String, (&'static str, usize)>,
+}
+
+impl JsonShape {
+    pub(super) fn add(&mut self, row: &Map<String, Value>) {
+        self.record_count += 1;
+        for (name, value) in row {
+            let kind = kind(value);
+            let (known, count) = self.columns.entry(name.clone()).or_insert((kind, 0));
+            *known = match (*known, kind) {
+                (one, other) if one == other => one,
+                ("null", other) | (other, "null") => other,
+                ("integer", "number") | ("number", "integer") => "number",
+                _ => "json",
+            };
+            *count += usize::from(!value.is_null());
+        }
+    }
+
+    pub(super) fn table(self, name: &str) -> SourceTable {
+        let column = |(name, (kind, count)): (String, (&str, usize))| SourceColumn {
+            nullable: (count < self.record_count).then_some(true),
+            ..SourceColumn::new(name, kind)
+        };
+        let columns = self.columns.into_iter().map(column).collect();
+        SourceTable { name: name.to_owned(), kind: "table", columns }
+    }
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_f64() => "number",
+        Value::Number(_) => "integer",
+        Value::String(_) => "text",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+/// A document without a leading byte order mark.
+struct RowSkipper {
+    file: Limited,
+    start: std::io::Cursor<Vec<u8>>,
+    started: bool,
+}
+
+impl RowSkipper {
+    fn new(file: Limited) -> Self {
+        Self { file, start: std::io::Cursor::default(), started: false }
+    }
+}
+
+impl std::io::Read for RowSkipper {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if !self.started {
+            self.started = true;
+            let mut first = Vec::new();
+            (&mut self.file).take(3).read_to_end(&mut first)?;
+            if first != b"\xef\xbb\xbf" {
+                self.start = std::io::Cursor::new(first);
+            }
+        }
+        match self.start.read(buffer)? {
+            0 => self.file.read(buffer),
+            count => Ok(count),
+        }
+    }
+}

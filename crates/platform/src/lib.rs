@@ -1,0 +1,259 @@
+//! The local platform: the Data API over real connectors.
+//!
+//! A complete small platform in one process: six endpoints over HTTP, sources and their rows in
+//! SQLite, connectors that read real sources.
+//!
+//! Invariant: uses nothing of the reconciler, which reaches it over HTTP like any other platform.
+//!
+//! ```text
+//! api ──▶ endpoints ──▶ catalogue   connected sources and configurations
+//!                   └─▶ sync ─────▶ connectors ──▶ rows   stored rows, one file per source
+//! ```
+
+mod api;
+mod connectors;
+mod definition;
+mod endpoints;
+mod hosts;
+mod openapi;
+mod order;
+mod registry;
+mod rows;
+mod storage;
+mod sync;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use wellspring_http_serve::{self as http_serve, ServerLimits, wait_for_stop};
+
+use hosts::AllowedHosts;
+pub use rows::{stored_rows, stored_table_rows};
+
+/// Maximum wait of [`Running::stop`] for requests in progress.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Limits of the server.
+///
+/// Clients close idle connections earlier than this, so that no request is lost on a connection
+/// that the server closes.
+const SERVER_LIMITS: ServerLimits =
+    ServerLimits { max_connections: 512, head_timeout: Duration::from_secs(120), max_head_bytes: 64 << 10 };
+
+/// Options of a local platform.
+#[derive(Debug, Clone)]
+pub struct PlatformConfig {
+    /// Location of sources and rows.
+    pub storage: Storage,
+    /// Directory that file connectors may read; relative paths start here.
+    pub data_dir: PathBuf,
+    /// Address to listen on; port 0 selects a free one.
+    pub listen: SocketAddr,
+    /// Bearer token required from every request. Must not be empty.
+    pub token: SecretString,
+    /// Reaction to a connect on an existing name.
+    pub on_conflict: NameConflict,
+    /// Servers used instead of the hosts in configurations.
+    pub host_overrides: Vec<HostOverride>,
+}
+
+/// Reaction to a connect on an existing name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NameConflict {
+    /// The source gets the new definition and keeps its id.
+    #[default]
+    Replace,
+    /// The request is rejected with 409 and connects nothing.
+    Refuse,
+}
+
+/// A replacement for a host.
+///
+/// Production definitions can thus be tested unchanged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostOverride {
+    /// Case-insensitive host name in configurations, required in certificates.
+    pub host: String,
+    /// Address of the server. URLs of an API keep their port.
+    pub connect_to: SocketAddr,
+}
+
+/// Location of sources and rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Storage {
+    /// A directory, used by one platform at a time.
+    ///
+    /// Created with mode 0700 if missing; its files have mode 0600.
+    Directory(PathBuf),
+    /// In memory, lost when the platform stops.
+    Memory,
+}
+
+/// Reason why a platform could not start or its storage could not be read.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum PlatformError {
+    /// The token is empty, which would admit everyone.
+    EmptyToken,
+    /// The data directory is missing or not a directory.
+    DataDirectory {
+        /// Path as given.
+        path: PathBuf,
+        /// Error of the operating system.
+        source: std::io::Error,
+    },
+    /// The storage directory, or a file in it, could not be created or opened.
+    Directory {
+        /// The file or directory.
+        path: PathBuf,
+        /// Error of the operating system.
+        source: std::io::Error,
+    },
+    /// Another platform uses this storage directory.
+    InUse(PathBuf),
+    /// The storage was written by a newer version.
+    Newer {
+        /// Version of the storage.
+        found: i64,
+        /// Newest version that this program supports.
+        supported: i64,
+    },
+    /// The database failed.
+    Database(rusqlite::Error),
+    /// The platform could not listen on the address.
+    Listen {
+        /// Requested address.
+        address: SocketAddr,
+        /// Error of the operating system.
+        source: std::io::Error,
+    },
+    /// The connectors' HTTP client could not be created.
+    Client(reqwest::Error),
+    /// There is no source of that name.
+    NoSuchSource(String),
+    /// A stored row is damaged.
+    Damaged(serde_json::Error),
+}
+
+impl std::fmt::Display for PlatformError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::EmptyToken => f.write_str("the local platform needs a token that is not empty"),
+            Self::DataDirectory { path, .. } => {
+                write!(f, "the data directory {} cannot be read; make it, or name another", path.display())
+            }
+            Self::Directory { path, .. } => write!(f, "cannot use the storage at {}", path.display()),
+            Self::InUse(path) => {
+                write!(f, "another local platform uses {}; stop it first, or use it", path.display())
+            }
+            Self::Newer { found, supported: known } => write!(
+                f,
+                "the storage has version {found}, this program knows up to {known}; use the newer program"
+            ),
+            Self::Database(_) => f.write_str("the storage of the local platform failed"),
+            Self::Listen { address, .. } => write!(f, "cannot listen on {address}; choose another address"),
+            Self::Client(_) => f.write_str("the HTTP client of the connectors could not be set up"),
+            Self::NoSuchSource(name) => write!(f, "no source \"{name}\" is stored there"),
+            Self::Damaged(_) => f.write_str("a stored row is damaged; sync its source again in full"),
+        }
+    }
+}
+
+impl std::error::Error for PlatformError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::DataDirectory { source, .. }
+            | Self::Directory { source, .. }
+            | Self::Listen { source, .. } => Some(source),
+            Self::Database(source) => Some(source),
+            Self::Client(source) => Some(source),
+            Self::Damaged(source) => Some(source),
+            Self::EmptyToken | Self::InUse(_) | Self::Newer { .. } | Self::NoSuchSource(_) => None,
+        }
+    }
+}
+
+impl From<rusqlite::Error> for PlatformError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+/// A running platform. Dropping it requests a stop without waiting.
+#[derive(Debug)]
+pub struct Running {
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    server: JoinHandle<()>,
+    /// Lock on the storage.
+    _lock: Option<std::fs::File>,
+}
+
+/// Opens the storage and serves until [`Running::stop`].
+///
+/// Must be called within a tokio runtime.
+pub async fn start(config: PlatformConfig) -> Result<Running, PlatformError> {
+    let PlatformConfig { storage, data_dir, listen, token, on_conflict: taken, host_overrides: stand_ins } =
+        config;
+    let key = api::RequestToken::new(&token).ok_or(PlatformError::EmptyToken)?;
+    let (stop, stopping) = watch::channel(false);
+    let hosts = if listen.ip().is_loopback() { AllowedHosts::All } else { AllowedHosts::ExceptLocal };
+    let setting_up =
+        tokio::task::spawn_blocking(move || set_up(&storage, &data_dir, taken, (stand_ins, hosts), stopping));
+    let (core, claim) = setting_up
+        .await
+        .map_err(|error| PlatformError::Directory { path: PathBuf::new(), source: error.into() })??;
+
+    let refused = |source| PlatformError::Listen { address: listen, source };
+    let listener = TcpListener::bind(listen).await.map_err(refused)?;
+    let address = listener.local_addr().map_err(refused)?;
+    let serving =
+        tokio::spawn(http_serve::serve(listener, api::router(core, key), SERVER_LIMITS, stop.subscribe()));
+    Ok(Running { address, stop, server: serving, _lock: claim })
+}
+
+impl Running {
+    /// Base URL such as `http://127.0.0.1:4100`; API paths start with `/api/v1`.
+    #[must_use]
+    pub fn base_url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Stops accepting requests, finishes running ones and releases the storage.
+    ///
+    /// Waits at most ten seconds. A sync in progress is abandoned: its source keeps its previous
+    /// rows.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        if tokio::time::timeout(SHUTDOWN_TIMEOUT, &mut self.server).await.is_err() {
+            self.server.abort();
+        }
+    }
+}
+
+/// Resolves when the platform stops.
+fn set_up(
+    storage: &Storage,
+    data_dir: &Path,
+    taken: NameConflict,
+    (stand_ins, hosts): (Vec<HostOverride>, AllowedHosts),
+    stopping: watch::Receiver<bool>,
+) -> Result<(Arc<endpoints::PlatformCore>, Option<std::fs::File>), PlatformError> {
+    let unreadable = |source| PlatformError::DataDirectory { path: data_dir.to_path_buf(), source };
+    let root = data_dir.canonicalize().map_err(unreadable)?;
+    if !root.is_dir() {
+        return Err(unreadable(std::io::ErrorKind::NotADirectory.into()));
+    }
+    let (store, claim) = storage::PlatformStore::open(storage)?;
+    let catalogue = registry::Registry::open(&store)?;
+    store.remove_orphans(&catalogue.ids()?)?;
+    let reach = connectors::ConnectorContext::new(root, store.directory(), (stand_ins, hosts), stopping)
+        .map_err(PlatformError::Client)?;
+    Ok((Arc::new(endpoints::PlatformCore::new(catalogue, store, reach, taken)), claim))
+}
