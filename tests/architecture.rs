@@ -29,12 +29,14 @@ const FLOORS: [&[&str]; 13] = [
 const CORE: [&str; 6] = ["config", "model", "plan", "report", "schedule", "zones"];
 
 /// The crates of the workspace besides the program, each with those that it may use.
-const CRATES: [(&str, &[&str]); 4] = [
+const CRATES: [(&str, &[&str]); 5] = [
     ("core", &["sensitive"]),
     // Uses nothing of the reconciler, because it is the other side of the wire.
     ("platform", &["http-serve", "sensitive"]),
     ("http-serve", &[]),
     ("sensitive", &[]),
+    // Only the tests and benchmarks use it.
+    ("testkit", &["sensitive"]),
 ];
 
 /// Words that the style of the comments rules out (`docs/style.md`).

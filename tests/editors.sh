@@ -62,8 +62,8 @@ for tree in "$scratch"/examples/* "$scratch/init"; do
 done
 
 echo "== test files, formatted by us: formatters"
-cp -r tests/manifest/cases "$scratch/cases"
-cp -r tests/manifest/format "$scratch/cases/format"
+cp -r tests/it/config/cases "$scratch/cases"
+cp -r tests/it/config/format "$scratch/cases/format"
 "$wellspring" fmt "$scratch/cases" >/dev/null 2>&1 || true
 # Files with errors are not formatted, so do not compare them.
 { "$wellspring" fmt --check --format json "$scratch/cases" 2>/dev/null || true; } |

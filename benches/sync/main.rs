@@ -11,9 +11,6 @@
 
 mod data;
 mod plain;
-#[expect(dead_code, reason = "the bench needs only the addresses")]
-#[path = "../../tests/support/servers.rs"]
-mod servers;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -23,6 +20,7 @@ use std::time::{Duration, Instant};
 use reqwest::{Client, Url};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use wellspring_testkit::servers;
 
 const ROWS: u64 = 1_000_000;
 const TABLES: usize = 1_000;

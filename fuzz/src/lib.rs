@@ -1,4 +1,4 @@
-//! Bodies of the fuzz targets, also used by `tests/fuzz_corpus.rs` on stable Rust.
+//! Bodies of the fuzz targets, also used by `tests/it/fuzz_corpus.rs` on stable Rust.
 
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
