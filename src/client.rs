@@ -409,16 +409,6 @@ impl ApiWriter {
     }
 }
 
-/// Parses the body of a `list` response (HTTP 200), like [`ApiReader::list`].
-///
-/// For tests of response bodies without a platform.
-///
-/// # Errors
-/// When the body may be an incomplete list.
-pub fn read_list(body: &[u8]) -> Result<Vec<ObservedSource>, RemoteErrorKind> {
-    list::decode(&transport::RawResponse::ok(body), message::printable)
-}
-
 /// Serialises a body.
 fn body_of(body: &impl Serialize) -> Bytes {
     // Serialising fails only for maps with non-string keys; the guard rejects empty bytes.

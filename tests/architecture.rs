@@ -20,13 +20,13 @@ const FLOORS: [&[&str]; 13] = [
     &["observe"],
     &["client", "secrets", "store", "telemetry", "time_zones", "tree", "watch"],
     &["report"],
-    &["config", "plan", "schedule"],
+    &["config", "listing", "plan", "schedule"],
     &["model"],
     &["zones"],
 ];
 
 /// The modules that lie in `crates/core`.
-const CORE: [&str; 6] = ["config", "model", "plan", "report", "schedule", "zones"];
+const CORE: [&str; 7] = ["config", "listing", "model", "plan", "report", "schedule", "zones"];
 
 /// The crates of the workspace besides the program, each with those that it may use.
 const CRATES: [(&str, &[&str]); 5] = [

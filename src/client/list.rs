@@ -1,22 +1,18 @@
-//! Parses the response of `list`.
+//! Reads the response of `list`.
 //!
-//! Anything but a complete, well-formed list is an error, because sources taken for absent may be
-//! removed.
+//! Invariant: anything but a complete list is an error.
 
 use super::error::RemoteErrorKind;
-use super::reasons;
 use super::transport::RawResponse;
-use crate::model::{ObservedSource, Readback, SourceId, SourceName};
+use super::{message, reasons};
+use crate::listing::{self, ListError};
+use crate::model::ObservedSource;
 use reqwest::StatusCode;
-use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::Value;
-use serde_json::value::RawValue;
-use std::borrow::Cow;
-use std::fmt;
-use std::marker::PhantomData;
 
-/// Parses a complete list; `clean` makes the platform's message safe to show.
+/// Maximum size in bytes of a response that is searched for error reasons.
+const MAX_ERROR_SCAN_BYTES: usize = 1 << 20;
+
+/// Reads a complete list; `clean` makes the platform's message safe to show.
 pub(super) fn decode(
     reply: &RawResponse,
     clean: impl Fn(&str) -> String,
@@ -27,344 +23,30 @@ pub(super) fn decode(
     if reply.status != StatusCode::OK {
         return Err(RemoteErrorKind::Malformed(format!("HTTP {} for a list", reply.status.as_u16())));
     }
-    if let Some(Envelope { data, beside }) = decode_typed(&reply.body) {
-        return rows(reply, data.map(|Rows(rows)| Ok(rows)), &beside, clean);
-    }
-    let Envelope { data, beside } = serde_json::from_slice(&reply.body).map_err(|error| malformed(&error))?;
-    rows(reply, data.map(|data: &RawValue| read(data.get())), &beside, clean)
-}
-
-/// Maximum size in bytes of a response that is searched for error reasons.
-const MAX_ERROR_SCAN_BYTES: usize = 1 << 20;
-
-/// Returns the rows if the envelope shows that the list is complete.
-fn rows(
-    reply: &RawResponse,
-    data: Option<Result<Vec<ListRow<'_, Value>>, RemoteErrorKind>>,
-    beside: &[(String, &RawValue)],
-    clean: impl Fn(&str) -> String,
-) -> Result<Vec<ObservedSource>, RemoteErrorKind> {
-    let text = |name: &str| {
-        let raw = beside.iter().find(|(field, _)| field == name).map(|(_, raw)| raw.get());
-        raw.and_then(|raw| serde_json::from_str::<String>(raw).ok()).unwrap_or_default()
-    };
-    let message = || {
-        // An error with reasons is short; longer responses are not searched.
-        let envelope = if reply.body.len() <= MAX_ERROR_SCAN_BYTES {
-            serde_json::from_slice(&reply.body).ok()
-        } else {
-            None
-        };
-        clean(&envelope.as_ref().map_or_else(|| text("message"), reasons::message))
-    };
-    match text("status").as_str() {
-        "success" => {}
-        "error" => {
-            return Err(RemoteErrorKind::Refused { status: reply.status.as_u16(), message: message() });
+    listing::parse(&reply.body).map_err(|error| match error {
+        ListError::Error => {
+            RemoteErrorKind::Refused { status: reply.status.as_u16(), message: clean(&reason(&reply.body)) }
         }
-        "conflict" => return Err(RemoteErrorKind::Conflict(message())),
-        _ => return Err(RemoteErrorKind::Malformed("no `status` that the contract knows".into())),
-    }
-    let rows = data.ok_or_else(|| RemoteErrorKind::Malformed("no `data`".into()))??;
-    if let Some(sign) = beside.iter().find_map(|(name, raw)| find_more_sign(name, raw, rows.len())) {
-        return Err(RemoteErrorKind::Partial(sign));
-    }
-    rows.into_iter().enumerate().map(|(n, row)| row.observed(n)).collect()
+        ListError::Conflict => RemoteErrorKind::Conflict(clean(&reason(&reply.body))),
+        ListError::MoreRows { field } => {
+            RemoteErrorKind::Partial(format!("`{}` is present beside `data`", message::printable(&field)))
+        }
+        ListError::Malformed(reason) => RemoteErrorKind::Malformed(reason),
+    })
 }
 
-/// Limits on rows and values.
+/// Returns the platform's message.
 ///
-/// Short text can become many values, so these bound the memory.
-const MAX_ROWS: usize = 200_000;
-const MAX_VALUES: usize = 4_000_000;
-
-/// Parses envelope and rows in one step, which works for nearly every response.
-fn decode_typed(body: &[u8]) -> Option<Envelope<'_, Rows<'_, Value>>> {
-    // A value takes at least two bytes.
-    let text = str::from_utf8(body).ok().filter(|text| text.len() <= 2 * MAX_VALUES)?;
-    serde_json::from_str(text).ok()
-}
-
-/// Parses rows of which some may be malformed, or which may be too many.
-fn read(data: &str) -> Result<Vec<ListRow<'_, Value>>, RemoteErrorKind> {
-    let Rows::<'_, &RawValue>(rows) = serde_json::from_str(data).map_err(|_| {
-        RemoteErrorKind::Malformed(format!(
-            "`data` is not a list of at most {MAX_ROWS} sources that each have a name"
-        ))
-    })?;
-    if rows.iter().map(ListRow::values).sum::<usize>() > MAX_VALUES {
-        return Err(RemoteErrorKind::Malformed(format!("more than {MAX_VALUES} values in one list")));
+/// An error with reasons is short; of a longer response, only `message` is read.
+fn reason(body: &[u8]) -> String {
+    #[derive(serde::Deserialize)]
+    struct Envelope {
+        #[serde(default)]
+        message: String,
     }
-    Ok(rows.into_iter().map(ListRow::readable).collect())
-}
-
-/// serde's error message may quote the content, which may be a secret.
-fn malformed(error: &serde_json::Error) -> RemoteErrorKind {
-    RemoteErrorKind::Malformed(format!(
-        "not the JSON of a list (line {}, column {})",
-        error.line(),
-        error.column()
-    ))
-}
-
-/// Returns the sign of further rows that a field next to `data` gives, if any.
-fn find_more_sign(name: &str, raw: &RawValue, rows: usize) -> Option<String> {
-    let plain = plain(name);
-    // A long value counts as a sign.
-    let short = Some(raw.get()).filter(|text| text.len() <= 1000);
-    let value = short.and_then(|text| serde_json::from_str(text).ok()).unwrap_or(Value::Bool(true));
-    signals_more(&plain, &value, rows, true)
-        .then(|| format!("`{}` is present beside `data`", super::message::printable(name)))
-}
-
-/// `outermost`: the field is next to `data`, not within `meta` or the like.
-fn signals_more(name: &str, value: &Value, rows: usize, outermost: bool) -> bool {
-    let holds = |words: &[&str]| words.iter().any(|word| name.contains(word));
-    if is_empty_value(value) {
-        // `complete: false` and the like also mean an incomplete list.
-        return *value == Value::Bool(false) && holds(&["complete", "final", "islast", "lastpage"]);
-    }
-    let counts =
-        name.starts_with("total") || matches!(name, "count" | "rowcount" | "itemcount" | "recordcount");
-    match name {
-        "status" | "message" | "data" if outermost => false,
-        "errors" | "error" | "warnings" | "warning" | "partial" | "truncated" | "incomplete" => true,
-        "links" | "pagination" | "paging" if outermost => true,
-        "limit" | "offset" | "perpage" | "size" | "start" | "skip" if outermost => true,
-        "totalpages" | "pagecount" | "pages" => value.as_u64() != Some(1),
-        _ if counts => value.as_u64() != Some(rows as u64),
-        _ => match value {
-            // The content of an object counts regardless of its name.
-            Value::Object(fields) => {
-                fields.iter().any(|(name, value)| signals_more(&plain(name), value, rows, false))
-                    || (outermost && holds(&["page"]))
-            }
-            _ => holds(&["next", "hasmore", "more", "cursor", "continu"]) || (outermost && holds(&["page"])),
-        },
-    }
-}
-
-/// Normalises a field name: lower case, letters and digits only.
-fn plain(name: &str) -> String {
-    name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase()
-}
-
-fn is_empty_value(value: &Value) -> bool {
-    match value {
-        Value::Null | Value::Bool(false) => true,
-        Value::String(text) => text.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        Value::Object(entries) => entries.is_empty(),
-        _ => false,
-    }
-}
-
-/// Fields of an object without duplicates.
-///
-/// A repeated field is ambiguous, so it is an error.
-struct Envelope<'a, D> {
-    data: Option<D>,
-    beside: Vec<(String, &'a RawValue)>,
-}
-
-/// Maximum number of fields, far above any envelope.
-const MAX_FIELDS: usize = 100;
-
-impl<'de: 'a, 'a, T: Deserialize<'de>> Deserialize<'de> for Envelope<'a, T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
-            type Value = Envelope<'de, T>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let (mut data, mut beside) = (None, Vec::new());
-                while let Some(name) = map.next_key::<String>()? {
-                    let is_data = name == "data";
-                    let is_there =
-                        if is_data { data.is_some() } else { beside.iter().any(|(field, _)| *field == name) };
-                    if is_there || beside.len() == MAX_FIELDS {
-                        return Err(serde::de::Error::custom("a repeated field, or too many"));
-                    }
-                    if is_data {
-                        data = Some(map.next_value()?);
-                    } else {
-                        beside.push((name, map.next_value()?));
-                    }
-                }
-                Ok(Envelope { data, beside })
-            }
-        }
-        deserializer.deserialize_map(Object(PhantomData))
-    }
-}
-
-/// Rows, at most [`MAX_ROWS`].
-struct Rows<'a, V>(Vec<ListRow<'a, V>>);
-
-impl<'de: 'a, 'a, V: Deserialize<'de>> Deserialize<'de> for Rows<'a, V> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Array<V>(PhantomData<V>);
-        impl<'de, V: Deserialize<'de>> Visitor<'de> for Array<V> {
-            type Value = Vec<ListRow<'de, V>>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an array")
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut rows = Vec::new();
-                while let Some(row) = seq.next_element()? {
-                    if rows.len() == MAX_ROWS {
-                        return Err(serde::de::Error::custom("too many rows"));
-                    }
-                    rows.push(row);
-                }
-                Ok(rows)
-            }
-        }
-        deserializer.deserialize_seq(Array(PhantomData)).map(Rows)
-    }
-}
-
-/// One row. Only the needed fields become values; the rest is skipped as text.
-#[derive(Deserialize)]
-#[serde(bound = "V: Deserialize<'de>")]
-struct ListRow<'a, V> {
-    #[serde(default)]
-    id: Option<V>,
-    #[serde(default)]
-    source_id: Option<V>,
-    #[serde(borrow)]
-    name: Cow<'a, str>,
-    #[serde(default, rename = "type")]
-    kind: Option<V>,
-    #[serde(default)]
-    connection_config: Option<V>,
-    #[serde(default)]
-    metadata: Option<V>,
-}
-
-/// Rows kept as text, if one cannot be parsed or they may be too many.
-impl<'a> ListRow<'a, &RawValue> {
-    /// Returns an upper bound for the number of values in this row.
-    fn values(&self) -> usize {
-        let open = [self.connection_config, self.metadata, self.kind, self.id, self.source_id];
-        let starts = |raw: &&RawValue| {
-            raw.get().bytes().filter(|byte| matches!(byte, b',' | b'[' | b'{' | b':')).count()
-        };
-        open.iter().flatten().map(starts).sum()
-    }
-
-    /// Drops values that cannot be parsed, such as excessively nested ones.
-    fn readable(self) -> ListRow<'a, Value> {
-        let value = |raw: Option<&RawValue>| serde_json::from_str(raw?.get()).ok();
-        ListRow {
-            id: value(self.id),
-            source_id: value(self.source_id),
-            name: self.name,
-            kind: value(self.kind),
-            connection_config: value(self.connection_config),
-            metadata: value(self.metadata),
-        }
-    }
-}
-
-impl ListRow<'_, Value> {
-    fn observed(self, n: usize) -> Result<ObservedSource, RemoteErrorKind> {
-        let name = SourceName::parse(&self.name)
-            .map_err(|_| RemoteErrorKind::Malformed(format!("row {} has an empty name", n + 1)))?;
-        let id = |value: Option<Value>| SourceId::try_from(value?).ok();
-        // A value other than an object, such as a mask, has no information.
-        let object = |value: Option<Value>| value.filter(Value::is_object);
-        let mut metadata = object(self.metadata);
-        let stamp = metadata.as_mut().and_then(|metadata| metadata.as_object_mut()?.remove("wellspring"));
-        let mut stamp = stamp.unwrap_or_default();
-        let text = |value: Value| match value {
-            Value::String(text) => Some(text),
-            _ => None,
-        };
-        let mut stamped = |key: &str| text(stamp.get_mut(key)?.take());
-        let connection_config = object(self.connection_config);
-        Ok(ObservedSource {
-            // `source_id` is the contract's name for the id used by cleanup and sync.
-            id: id(self.source_id).or_else(|| id(self.id)),
-            name,
-            kind: self.kind.and_then(text),
-            echo: Readback {
-                connection_config,
-                owner: stamped("owner"),
-                writer: stamped("writer"),
-                fingerprint: stamped("fingerprint"),
-                metadata,
-            },
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const WHOLE: &str = r#"{"status":"success","message":"","data":[{"id":7,"name":"a","type":"api",
-        "connection_config":{"port":1},"metadata":{"d":[1,"x"]}},{"name":"b"}]}"#;
-
-    fn decoded(body: &[u8]) -> Result<Vec<ObservedSource>, RemoteErrorKind> {
-        decode(&RawResponse::ok(body), str::to_owned)
-    }
-
-    #[test]
-    fn no_beginning_of_a_list_is_taken_for_a_list() {
-        assert_eq!(decoded(WHOLE.as_bytes()).unwrap().len(), 2);
-        for end in 0..WHOLE.len() {
-            assert!(decoded(&WHOLE.as_bytes()[..end]).is_err(), "{}", &WHOLE[..end]);
-        }
-    }
-
-    #[test]
-    fn an_error_quotes_nothing_of_the_answer() {
-        for body in [r#"{"status":"success","data":"canary"}"#, r#"{"status":"canary"}"#, r#""canary""#] {
-            assert!(!decoded(body.as_bytes()).unwrap_err().to_string().contains("canary"), "{body}");
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_read_takes_nothing_else_with_it() {
-        let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
-        for odd in [deep.as_str(), "1e999", r#""\ud800""#] {
-            let row = |config: &str| {
-                format!(
-                    r#"{{"id":7,"name":"a","type":"api","connection_config":{{"x":{config}}},"metadata":{{"y":1}}}}"#
-                )
-            };
-            let body = format!(r#"{{"status":"success","data":[{},{}]}}"#, row("1"), row(odd));
-            let rows = decoded(body.as_bytes()).unwrap();
-            assert!(rows[0].echo.connection_config.is_some());
-            assert_eq!(rows[1].echo, Readback { connection_config: None, ..rows[0].echo.clone() });
-            assert_eq!((&rows[1].id, &rows[1].kind), (&rows[0].id, &rows[0].kind));
-        }
-    }
-
-    #[test]
-    fn a_small_answer_cannot_become_a_large_memory() {
-        let of = |data: &str| format!(r#"{{"status":"success","data":{data}}}"#);
-        let many = |element: &str, n: usize| format!("[{}]", vec![element; n].join(","));
-        let rows = |n| of(&many(r#"{"name":"a"}"#, n));
-        assert_eq!(decoded(rows(MAX_ROWS).as_bytes()).unwrap().len(), MAX_ROWS);
-        assert!(decoded(rows(MAX_ROWS + 1).as_bytes()).is_err());
-        let echo = |n| of(&format!(r#"[{{"name":"a","metadata":{{"x":{}}}}}]"#, many("0", n)));
-        assert!(decoded(echo(1000).as_bytes()).is_ok());
-        assert!(decoded(echo(MAX_VALUES).as_bytes()).is_err());
-        let beside = format!(r#"{{"status":"success","data":[],"next":{}}}"#, many("0", 10_000));
-        assert!(matches!(decoded(beside.as_bytes()), Err(RemoteErrorKind::Partial(_))));
-    }
-
-    proptest! {
-        #[test]
-        fn damaged_lists_never_panic(at in 0..WHOLE.len(), bytes in prop::collection::vec(any::<u8>(), 0..4)) {
-            let mut body = WHOLE.as_bytes().to_vec();
-            body.splice(at..(at + bytes.len()).min(WHOLE.len()), bytes);
-            let _ = decoded(&body);
-        }
+    let whole = if body.len() <= MAX_ERROR_SCAN_BYTES { serde_json::from_slice(body).ok() } else { None };
+    match whole {
+        Some(envelope) => reasons::message(&envelope),
+        None => serde_json::from_slice(body).map_or_else(|_| String::new(), |Envelope { message }| message),
     }
 }

@@ -131,18 +131,6 @@ pub(super) struct RawResponse {
     _budget: Option<ByteBudget>,
 }
 
-impl RawResponse {
-    /// Creates a response with HTTP 200 and this body.
-    pub(super) fn ok(body: &[u8]) -> Self {
-        Self {
-            status: StatusCode::OK,
-            body: Bytes::copy_from_slice(body),
-            has_next_page: false,
-            _budget: None,
-        }
-    }
-}
-
 impl ApiCall<'_> {
     pub(super) fn error(&self, kind: RemoteErrorKind) -> RemoteError {
         let on = match self.scope {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! files ──▶ config ───▶ Desired ──┐
-//!           model::Observed ──────┼─▶ plan ──▶ guard ──▶ ApprovedPlan ──▶ report
+//! list ──▶ listing ──▶ Observed ──┼─▶ plan ──▶ guard ──▶ ApprovedPlan ──▶ report
 //!           model::Inventory ─────┘
 //!           schedule ──▶ due
 //! ```
@@ -11,6 +11,7 @@
 //! I/O, and `clippy.toml` refuses the standard library's.
 
 pub mod config;
+pub mod listing;
 pub mod model;
 pub mod plan;
 pub mod report;

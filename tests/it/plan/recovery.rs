@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use wellspring::client::read_list;
+use wellspring::listing;
 use wellspring::model::{
     Answered, ConfigValue, Definition, FingerprintKey, Intent, IntentKind, Inventory, LastApplied, SourceId,
     SourceKey, SourceName,
@@ -48,7 +48,7 @@ fn connected_as(id: &str, key: &FingerprintKey) -> Inventory {
 fn an_answered_id_that_different_rows_share_is_not_recorded() {
     let key = FingerprintKey::new([7; 32]);
     let id_after = |list: &str| -> Option<SourceId> {
-        let listing = read_list(list.as_bytes()).unwrap();
+        let listing = listing::parse(list.as_bytes()).unwrap();
         let times = (Timestamp::UNIX_EPOCH, SignedDuration::ZERO);
         let recovered = recover(connected_as("7", &key), &listing, &key, times);
         recovered.inventory.managed.values().next()?.id.clone()

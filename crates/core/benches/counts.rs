@@ -1,13 +1,19 @@
 //! Counts the instructions of the pure stages, independent of the machine's load.
 //!
 //! ```text
-//! cargo bench --profile counted --bench counts               # prints them
-//! cargo bench --profile counted --bench counts -- --check    # and fails if one left its band
+//! cargo bench -p wellspring-core --profile counted --bench counts               # prints them
+//! cargo bench -p wellspring-core --profile counted --bench counts -- --check    # and fails if one left its band
 //! ```
 //!
 //! Valgrind's callgrind counts this program with one stage run once and run three times; the difference
 //! belongs to the stage alone. The compared value is the ratio to a yardstick counted in the same run:
 //! parsing a list response into `serde_json::Value`. The ratio is stable across compilers and C libraries.
+#![expect(
+    clippy::disallowed_macros,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the benchmark runs valgrind and prints; only the measured code is pure"
+)]
 #![expect(clippy::unwrap_used, reason = "a bench that cannot run is to stop")]
 
 use jiff::{SignedDuration, Timestamp};
@@ -16,13 +22,15 @@ use std::fmt::Write as _;
 use std::hint::black_box;
 use std::process::Command;
 use std::sync::Arc;
-use wellspring::client::read_list;
-use wellspring::config::{self, SourceFile};
-use wellspring::model::{
+use wellspring_core::config::{self, SourceFile};
+use wellspring_core::listing;
+use wellspring_core::model::{
     Answered, DesiredWorkspace, FingerprintKey, Intent, IntentKind, Inventory, LastApplied, ObservedSource,
 };
-use wellspring::plan::{Plan, PlanInput, Quarantine, SecretState, WorkspacePlan, approve, plan, recover};
-use wellspring::report::{self, ReportInput, Style};
+use wellspring_core::plan::{
+    Plan, PlanInput, Quarantine, SecretState, WorkspacePlan, approve, plan, recover,
+};
+use wellspring_core::report::{self, ReportInput, Style};
 
 /// Instructions of each stage relative to the yardstick.
 ///
@@ -59,7 +67,7 @@ fn main() {
     }
     if check && !left.is_empty() {
         println!(
-            "{} left the band of {:.0} %: make it as it was, or write the new ratio into benches/counts.rs and \
+            "{} left the band of {:.0} %: make it as it was, or write the new ratio into crates/core/benches/counts.rs and \
              say why",
             left.join(", "),
             BAND * 100.0
@@ -104,7 +112,7 @@ struct Stages {
 impl Stages {
     fn new() -> Self {
         let (file, list) = (file(), list());
-        let (desired, listing) = (parsed(&file), read_list(list.as_bytes()).unwrap());
+        let (desired, listing) = (parsed(&file), listing::parse(list.as_bytes()).unwrap());
         let (key, now) = (FingerprintKey::new([7; 32]), Timestamp::UNIX_EPOCH);
         let intents = intents(&desired, &key, now);
         let inventory = settled(&intents, &listing, &key, now);
@@ -128,7 +136,7 @@ impl Stages {
                     black_box(serde_json::from_str::<serde_json::Value>(black_box(&self.list)).unwrap());
                 }
                 "parse" => drop(black_box(parsed(black_box(&self.file)))),
-                "decode" => drop(black_box(read_list(black_box(self.list.as_bytes())).unwrap())),
+                "decode" => drop(black_box(listing::parse(black_box(self.list.as_bytes())).unwrap())),
                 "reckon" => drop(black_box(settled(&self.intents, &self.listing, &self.key, self.now))),
                 "diff" => drop(black_box(planned(&self.desired, &self.listing, &self.inventory, &self.key))),
                 "render" => drop(black_box(self.render())),
@@ -180,7 +188,7 @@ fn planned(
 }
 
 fn intents(desired: &DesiredWorkspace, key: &FingerprintKey, now: Timestamp) -> Inventory {
-    let intent = |(number, source): (i64, &wellspring::model::DesiredSource)| {
+    let intent = |(number, source): (i64, &wellspring_core::model::DesiredSource)| {
         let applied = LastApplied {
             definition: Arc::clone(&source.definition).into(),
             secrets: BTreeMap::new(),
@@ -190,7 +198,7 @@ fn intents(desired: &DesiredWorkspace, key: &FingerprintKey, now: Timestamp) -> 
             sync: source.sync.clone(),
             sync_since: None,
         };
-        let declared = wellspring::model::DeclarationHash {
+        let declared = wellspring_core::model::DeclarationHash {
             root: "/tree".to_owned(),
             file: source.at.file.to_string(),
             line: source.at.line,
