@@ -9,7 +9,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-profile=release folder=release pack=()
+profile=dist folder=dist pack=()
 if [[ ${1-} == --debug ]]; then
     profile=dev folder=debug pack=(--fast)
 fi
@@ -18,8 +18,8 @@ command -v cargo-deb >/dev/null || {
     exit 1
 }
 
-if [[ $profile == release ]]; then
-    cargo build --locked --release >&2
+if [[ $profile == dist ]]; then
+    cargo build --locked --profile dist >&2
 fi
 target=$(cargo metadata --locked --no-deps --format-version 1 | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
 wellspring=$target/$folder/wellspring
