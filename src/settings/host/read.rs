@@ -7,6 +7,7 @@ use super::{
 };
 use crate::config::document::{Document, Span, SpannedTable, SpannedValue, TableEntry, TomlValue};
 use crate::config::fields::{self, text, unknown_keys, words};
+use crate::config::keys::{self, KeyTable};
 use crate::config::sink::DiagnosticSink;
 use crate::config::{Code, Diagnostic, parse, references};
 use crate::model::Limit;
@@ -105,11 +106,9 @@ fn is_reference(text: &str) -> bool {
 }
 
 fn file(root: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) -> HostFile {
-    const KEYS: [&str; 8] =
-        ["daemon", "platform", "limits", "secrets", "variables", "state", "http", "notify"];
-    unknown_keys(root, &KEYS, "the host file", findings);
+    unknown_keys(root, &keys::HOST, findings);
     let mut host = HostFile::default();
-    if let Some(table) = section(root, "daemon", &["dir", "mode", "interval", "settle"], findings) {
+    if let Some(table) = section(root, "daemon", &keys::DAEMON, findings) {
         host.daemon = DaemonSettings {
             dir: path(table, "dir", findings),
             mode: fields::choice(
@@ -126,7 +125,7 @@ fn file(root: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) -> HostF
     if let Some((table, _)) = fields::table(root, "platform", findings) {
         host.platform = platform(table, findings);
     }
-    if let Some(table) = section(root, "limits", &["max_cleanup", "max_replace", "prune"], findings) {
+    if let Some(table) = section(root, "limits", &keys::LIMITS, findings) {
         host.limits = HostLimitSettings {
             max_cleanup: limit(table, "max_cleanup", findings),
             max_replace: limit(table, "max_replace", findings),
@@ -138,7 +137,7 @@ fn file(root: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) -> HostF
             ),
         };
     }
-    if let Some(table) = section(root, "secrets", &["dir", "allow"], findings) {
+    if let Some(table) = section(root, "secrets", &keys::SECRETS, findings) {
         let allow = tables(table, "allow", findings);
         host.secrets = HostSecrets {
             dir: path(table, "dir", findings),
@@ -148,13 +147,13 @@ fn file(root: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) -> HostF
                 .collect(),
         };
     }
-    if let Some(table) = section(root, "variables", &["allow"], findings) {
+    if let Some(table) = section(root, "variables", &keys::VARIABLES, findings) {
         host.variables = HostVariables { allow: patterns(table, "allow", findings) };
     }
-    if let Some(table) = section(root, "state", &["dir"], findings) {
+    if let Some(table) = section(root, "state", &keys::STATE, findings) {
         host.state = HostState { dir: path(table, "dir", findings) };
     }
-    if let Some(table) = section(root, "http", &["listen", "hosts"], findings) {
+    if let Some(table) = section(root, "http", &keys::HTTP, findings) {
         host.http = HostHttp {
             listen: listen(table, findings),
             hosts: owned(table, "hosts", findings).unwrap_or_default(),
@@ -166,17 +165,7 @@ fn file(root: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) -> HostF
 }
 
 fn platform(table: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) -> HostPlatform {
-    const KEYS: [&str; 8] = [
-        "url",
-        "token",
-        "timeout",
-        "sync_timeout",
-        "settle",
-        "max_in_flight",
-        "requests_per_second",
-        "allow_plaintext",
-    ];
-    unknown_keys(table, &KEYS, "`[platform]`", findings);
+    unknown_keys(table, &keys::HOST_PLATFORM, findings);
     HostPlatform {
         url: text(table, "url", findings).map(|(url, _)| url.to_owned()),
         token: reference(table, "token", "the platform's token", findings),
@@ -194,7 +183,7 @@ fn permission(
     table: &SpannedTable<'_>,
     findings: &mut DiagnosticSink<'_, '_>,
 ) -> Option<HostAllow> {
-    unknown_keys(table, &["name", "workspaces", "hosts"], "`[[secrets.allow]]`", findings);
+    unknown_keys(table, &keys::ALLOW, findings);
     if !table.contains_key("name") {
         findings
             .error(Code::Missing, entry.span, "`[[secrets.allow]]` needs a `name`")
@@ -213,7 +202,7 @@ fn webhook(
     table: &SpannedTable<'_>,
     findings: &mut DiagnosticSink<'_, '_>,
 ) -> Option<HostNotify> {
-    unknown_keys(table, &["url", "format", "events"], "`[[notify]]`", findings);
+    unknown_keys(table, &keys::NOTIFY, findings);
     if !table.contains_key("url") {
         findings
             .error(Code::Missing, entry.span, "`[[notify]]` needs a `url`")
@@ -230,15 +219,15 @@ fn webhook(
     Some(HostNotify { url, format, events })
 }
 
-/// Returns the table under `key` and reports keys other than `keys`.
+/// Returns the table under `key` and reports unknown keys.
 fn section<'t, 'a>(
     of: &'t SpannedTable<'a>,
     key: &str,
-    keys: &[&str],
+    known: &KeyTable,
     findings: &mut DiagnosticSink<'_, '_>,
 ) -> Option<&'t SpannedTable<'a>> {
     let (table, _) = fields::table(of, key, findings)?;
-    unknown_keys(table, keys, &format!("`[{key}]`"), findings);
+    unknown_keys(table, known, findings);
     Some(table)
 }
 

@@ -1,8 +1,9 @@
 //! Typed access to the fields of a table, with errors reported.
 
-use super::diagnostic::Code;
+use super::diagnostic::{Code, display_key};
 use super::document::{Span, SpannedTable, SpannedValue, TableEntry, TomlValue};
 use super::duration;
+use super::keys::KeyTable;
 use super::references;
 use super::sink::{DiagnosticBuilder, DiagnosticSink};
 use super::suggest::{did_you_mean, one_of};
@@ -40,21 +41,26 @@ impl<'a> TomlValue<'a> {
     }
 }
 
-/// Reports every unknown key of the table; `owner` names the table in messages.
-pub fn unknown_keys(
-    table: &SpannedTable<'_>,
-    known: &[&str],
+/// Reports every unknown key of the table.
+pub fn unknown_keys(table: &SpannedTable<'_>, known: &KeyTable, findings: &mut DiagnosticSink<'_, '_>) {
+    unknown_keys_of(known.owner, table, known, findings);
+}
+
+/// Like [`unknown_keys`], for a table that messages call `owner`.
+pub(crate) fn unknown_keys_of(
     owner: &str,
+    table: &SpannedTable<'_>,
+    known: &KeyTable,
     findings: &mut DiagnosticSink<'_, '_>,
 ) {
     for (key, entry) in table.iter() {
-        if !known.contains(&key.as_ref()) {
+        if !known.contains(key) {
             findings
                 .error(Code::UnknownKey, entry.key, format!("unknown key `{}` in {owner}", display_key(key)))
                 .maybe_help(
-                    did_you_mean(key, known.iter().copied())
-                        .or_else(|| elsewhere(key, owner))
-                        .or_else(|| Some(format!("known here: {}", one_of(known)))),
+                    did_you_mean(key, known.names()).or_else(|| elsewhere(key, owner)).or_else(|| {
+                        Some(format!("known here: {}", one_of(&known.names().collect::<Vec<_>>())))
+                    }),
                 );
         }
     }
@@ -111,17 +117,6 @@ pub fn check_displayed_name(
             )
             .label(format!("U+{code:04X}"))
             .help("write it without that character");
-    }
-}
-
-/// Formats a key for messages: one line, of bounded length.
-pub fn display_key(text: &str) -> String {
-    const MAX_SHOWN_CHARS: usize = 80;
-    let plain: String = text.chars().flat_map(char::escape_debug).take(MAX_SHOWN_CHARS + 1).collect();
-    if plain.chars().count() > MAX_SHOWN_CHARS {
-        format!("{}…", plain.chars().take(MAX_SHOWN_CHARS).collect::<String>())
-    } else {
-        plain
     }
 }
 

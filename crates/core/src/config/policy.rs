@@ -3,6 +3,7 @@
 use super::diagnostic::Code;
 use super::document::{Span, SpannedTable, TomlValue};
 use super::fields::{self, unknown_keys};
+use super::keys;
 use super::sink::DiagnosticSink;
 use crate::model::{Adopt, Limit, MetadataPolicy, OnConflict, Policy, Prune};
 
@@ -25,16 +26,13 @@ pub(super) const ADOPT: [(&str, Adopt); 4] = [
     ("replace", Adopt::Replace),
 ];
 
-pub(super) const KEYS: [&str; 6] =
-    ["prune", "adopt", "max_cleanup", "max_replace", "on_conflict", "metadata"];
-
 pub(super) fn policy(table: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) -> PartialPolicy {
     const PRUNE: [(&str, Prune); 2] = [("off", Prune::Off), ("owned", Prune::Owned)];
     const ON_CONFLICT: [(&str, OnConflict); 2] =
         [("recreate", OnConflict::Recreate), ("withhold", OnConflict::Withhold)];
     const METADATA: [(&str, MetadataPolicy); 2] =
         [("replace", MetadataPolicy::Replace), ("withhold", MetadataPolicy::Withhold)];
-    unknown_keys(table, &KEYS, "`[policy]`", findings);
+    unknown_keys(table, &keys::POLICY, findings);
     PartialPolicy {
         prune: choice(table, "prune", &PRUNE, findings),
         adopt: choice(table, "adopt", &ADOPT, findings),

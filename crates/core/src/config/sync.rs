@@ -1,34 +1,18 @@
 //! `sync`, `test` and `suspend`.
 
 use super::cron::{self, CronProblem};
-use super::diagnostic::Code;
+use super::diagnostic::{Code, display_key};
 use super::document::{Span, SpannedTable, TableEntry, TomlValue};
 use super::duration;
 use super::fields::{self, unknown_keys};
+use super::keys;
 use super::sink::DiagnosticSink;
 use crate::model::{Missed, Overlap, Schedule, Suspend, SyncSpec, TestSpec};
 use std::time::Duration;
 
-pub(super) const SYNC_KEYS: [&str; 10] = [
-    "every",
-    "cron",
-    "timezone",
-    "jitter",
-    "stale_after",
-    "missed",
-    "timeout",
-    "on_connect",
-    "on_change",
-    "overlap",
-];
-
-pub(super) const TEST_KEYS: [&str; 2] = ["before_connect", "every"];
-
-pub(super) const SUSPEND_KEYS: [&str; 2] = ["reason", "until"];
-
 /// Reads a `sync` table; `None` without a valid `every` or `cron`.
 pub(super) fn sync(table: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) -> Option<SyncSpec> {
-    unknown_keys(table, &SYNC_KEYS, "`sync`", findings);
+    unknown_keys(table, &keys::SYNC, findings);
     let every = fields::duration(table, "every", findings);
     let cron = cron(table, findings);
     let jitter = jitter(table, every.map(|(every, _)| every), findings);
@@ -138,7 +122,7 @@ fn zone(table: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) -> Opti
     if let Err(help) = cron::check_zone(name) {
         let help = help.unwrap_or_else(|| "write an IANA name such as `Europe/Rome`, or `UTC`".to_owned());
         findings
-            .error(Code::UnknownZone, span, format!("unknown time zone `{}`", fields::display_key(name)))
+            .error(Code::UnknownZone, span, format!("unknown time zone `{}`", display_key(name)))
             .help(help);
         return None;
     }
@@ -164,7 +148,7 @@ fn jitter(
 }
 
 pub(super) fn test(table: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) -> TestSpec {
-    unknown_keys(table, &TEST_KEYS, "`test`", findings);
+    unknown_keys(table, &keys::TEST, findings);
     TestSpec {
         before_connect: fields::boolean(table, "before_connect", findings).unwrap_or(true),
         every: fields::duration(table, "every", findings).map(|(every, _)| every),
@@ -176,7 +160,7 @@ pub(super) fn suspend(
     at: &TableEntry<'_>,
     findings: &mut DiagnosticSink<'_, '_>,
 ) -> Option<Suspend> {
-    unknown_keys(table, &SUSPEND_KEYS, "`suspend`", findings);
+    unknown_keys(table, &keys::SUSPEND, findings);
     let until = until(table, findings);
     let reason = reason(table, at.key, "`suspend`", findings)?;
     Some(Suspend { reason, until: until? })
